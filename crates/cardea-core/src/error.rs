@@ -1,0 +1,227 @@
+//! The one error that leaves a room for a client, and all facts about its codes.
+
+use std::{error::Error as StdError, fmt};
+
+use crate::time::Millis;
+
+/// What every room returns to the rooms below it.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Whether, and when, a client may send the same request again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Retry {
+    /// The same request will fail again.
+    Never,
+    /// The same request may pass after the time in [`Error::retry_after`], or after a short wait.
+    After,
+    /// Only a request that carries an idempotency key, or that has no effect, may be sent again.
+    IfIdempotent,
+}
+
+macro_rules! codes {
+    ($($name:ident => $wire:literal, $status:literal, $retry:ident, $sentence:literal;)*) => {
+        /// Every way in which Cardea can refuse or fail, as clients see it.
+        ///
+        /// Each code has a page `docs/errors/<code>.md`; a test keeps the two lists equal.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub enum Code { $(#[doc = $sentence] $name,)* }
+
+        impl Code {
+            /// All codes, in the order of this table.
+            pub const ALL: &'static [Self] = &[$(Self::$name,)*];
+
+            const fn facts(self) -> (&'static str, u16, Retry, &'static str) {
+                match self { $(Self::$name => ($wire, $status, Retry::$retry, $sentence),)* }
+            }
+
+            /// The code with this wire name, if there is one.
+            #[must_use]
+            pub fn parse(name: &str) -> Option<Self> {
+                match name { $($wire => Some(Self::$name),)* _ => None }
+            }
+        }
+    };
+}
+
+codes! {
+    // who is it
+    NotSignedIn       => "not_signed_in",       401, Never, "Sign in first.";
+    TokenInvalid      => "token_invalid",       401, Never, "The credential is not valid here.";
+    TokenExpired      => "token_expired",       401, Never, "The credential has expired.";
+    ScopeMissing      => "scope_missing",       403, Never, "The credential lacks a scope that this needs.";
+    // may they
+    Denied            => "denied",              403, Never, "Policy does not allow this.";
+    GuardRefused      => "guard_refused",       422, Never, "The text was refused by a guardrail.";
+    ApprovalInvalid   => "approval_invalid",    409, Never, "This approval cannot be decided by you, or not any more.";
+    RateLimited       => "rate_limited",        429, After, "Too many requests.";
+    BudgetSpent       => "budget_spent",        429, After, "The budget for this period is used up.";
+    Overloaded        => "overloaded",          503, After, "Cardea is busy.";
+    Draining          => "draining",            503, After, "This node is stopping.";
+    // what was asked
+    BadRequest        => "bad_request",         400, Never, "The request is not well formed.";
+    TooLarge          => "too_large",           413, Never, "The request is too large.";
+    NotFound          => "not_found",           404, Never, "There is no such thing for you.";
+    MethodNotAllowed  => "method_not_allowed",  405, Never, "This route does not take that method.";
+    UnsupportedMedia  => "unsupported_media",   415, Never, "The body must be JSON.";
+    OriginRefused     => "origin_refused",      403, Never, "The Host or Origin header is not accepted here.";
+    KeyReused         => "idempotency_key_reused", 422, Never, "This idempotency key was used with another request.";
+    InProgress        => "in_progress",         409, After, "A request with this idempotency key is still running.";
+    ConversationBusy  => "conversation_busy",   409, After, "Another turn of this conversation is still running.";
+    InvalidArguments  => "invalid_arguments",   422, Never, "The arguments do not fit the tool's schema.";
+    // limits of a turn
+    StepsSpent        => "steps_spent",         422, Never, "The turn used all the tool calls it may make.";
+    ReflectionsSpent  => "reflections_spent",   422, Never, "The turn used all the model calls it may make.";
+    TimeSpent         => "time_spent",          504, Never, "The turn ran out of time.";
+    MoneySpent        => "money_spent",         422, Never, "The turn reached its cost limit.";
+    // neighbours
+    ModelFailed       => "model_failed",        502, After, "The language model did not give a usable answer.";
+    ModelSilent       => "model_silent",        504, After, "The language model did not answer in time.";
+    UpstreamFailed    => "upstream_failed",     502, IfIdempotent, "The connected service answered with an error.";
+    UpstreamSilent    => "upstream_silent",     504, IfIdempotent, "The connected service did not answer.";
+    UpstreamUnknown   => "upstream_unknown",    502, Never, "It is not known whether the connected service did the work.";
+    AddressRefused    => "address_refused",     502, Never, "The address may not be reached from here.";
+    // ourselves
+    StoreFull         => "store_full",          507, After, "There is no space left to record this.";
+    StoreUnavailable  => "store_unavailable",   503, After, "The database cannot be reached.";
+    Conflict          => "conflict",            409, After, "Somebody else changed this at the same moment.";
+    Misconfigured     => "misconfigured",       500, Never, "The installation is not configured for this.";
+    Internal          => "internal",            500, Never, "Something went wrong inside Cardea.";
+}
+
+impl Code {
+    /// The name on the wire, in metrics and of the page in `docs/errors/`.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        self.facts().0
+    }
+
+    /// The HTTP status.
+    #[must_use]
+    pub const fn status(self) -> u16 {
+        self.facts().1
+    }
+
+    /// Whether the same request may be sent again.
+    #[must_use]
+    pub const fn retry(self) -> Retry {
+        self.facts().2
+    }
+
+    /// One sentence for people.
+    #[must_use]
+    pub const fn sentence(self) -> &'static str {
+        self.facts().3
+    }
+}
+
+impl fmt::Display for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// An error on its way to a client: a [`Code`], what it means here, and a cause that stays inside.
+///
+/// `detail` is shown to the client and must not carry a secret or tell of things that the caller may not see. The
+/// cause goes to the log once, where the error is handled, and never to the client.
+pub struct Error(Box<Inner>);
+
+struct Inner {
+    code: Code,
+    detail: Option<String>,
+    retry_after: Option<Millis>,
+    cause: Option<Box<dyn StdError + Send + Sync>>,
+}
+
+impl Error {
+    /// An error with the code's own sentence.
+    #[must_use]
+    pub fn new(code: Code) -> Self {
+        Self(Box::new(Inner { code, detail: None, retry_after: None, cause: None }))
+    }
+
+    /// Adds what it means in this case: a whole sentence, shown to the client after the code's own.
+    #[must_use]
+    pub fn detail(mut self, detail: impl Into<String>) -> Self {
+        self.0.detail = Some(detail.into());
+        self
+    }
+
+    /// Adds when to try again; becomes `Retry-After`.
+    #[must_use]
+    pub fn retry_after(mut self, after: Millis) -> Self {
+        self.0.retry_after = Some(after);
+        self
+    }
+
+    /// Keeps the cause for the log.
+    #[must_use]
+    pub fn because(mut self, cause: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+        self.0.cause = Some(cause.into());
+        self
+    }
+
+    /// The code.
+    #[must_use]
+    pub fn code(&self) -> Code {
+        self.0.code
+    }
+
+    /// When to try again, if somebody knows.
+    #[must_use]
+    pub fn retry_hint(&self) -> Option<Millis> {
+        self.0.retry_after
+    }
+
+    /// What the client may read: the code's sentence and the detail.
+    #[must_use]
+    pub fn public(&self) -> String {
+        match &self.0.detail {
+            Some(detail) => format!("{} {detail}", self.0.code.sentence()),
+            None => self.0.code.sentence().to_owned(),
+        }
+    }
+
+    /// The chain of causes in one line, for the log only.
+    #[must_use]
+    pub fn cause_line(&self) -> Option<String> {
+        let mut line = String::new();
+        let mut next = self.0.cause.as_deref().map(|cause| cause as &dyn StdError);
+        while let Some(cause) = next {
+            if !line.is_empty() {
+                line.push_str(": ");
+            }
+            line.push_str(&cause.to_string());
+            next = cause.source();
+        }
+        (!line.is_empty()).then_some(line)
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Error")
+            .field("code", &self.0.code)
+            .field("detail", &self.0.detail)
+            .field("cause", &self.0.cause)
+            .finish()
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.public())
+    }
+}
+
+impl StdError for Error {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.0.cause.as_deref().map(|cause| cause as &(dyn StdError + 'static))
+    }
+}
+
+impl From<Code> for Error {
+    fn from(code: Code) -> Self {
+        Self::new(code)
+    }
+}

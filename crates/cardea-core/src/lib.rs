@@ -1,0 +1,16 @@
+//! Pure decisions of Cardea: no socket, no file, no task.
+//!
+//! Everything here is a value or a function of values, so it can be tested without a world around it. The other
+//! crates bring effects; they never repeat a decision that stands here.
+
+pub mod agent;
+pub mod error;
+pub mod id;
+pub mod log;
+pub mod message;
+pub mod principal;
+pub mod secret;
+pub mod time;
+pub mod tool;
+
+pub use error::{Code, Error, Result, Retry};

@@ -1,0 +1,147 @@
+//! What is said in a conversation, kept apart by who said it.
+//!
+//! System, user, assistant and tool text are variants, not strings with a role beside them: a text that a tool
+//! returned cannot become an instruction by a slip of code.
+
+use serde::{Deserialize, Serialize};
+
+use crate::tool::{ToolCall, ToolSpec};
+
+/// One entry of the transcript that goes to a model.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "role", rename_all = "snake_case")]
+pub enum Message {
+    /// The agent's instructions. Only from agent files and configuration.
+    System {
+        /// The text.
+        text: String,
+    },
+    /// What the user wrote.
+    User {
+        /// The text, screened.
+        text: String,
+    },
+    /// What the model answered, or which tools it asked for.
+    Assistant {
+        /// The text; empty if it only calls tools.
+        text: String,
+        /// The calls it asked for.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        calls: Vec<ToolCall>,
+    },
+    /// What a tool returned: untrusted data.
+    Tool {
+        /// The [`ToolCall::id`] that this answers.
+        call_id: String,
+        /// The tool's name.
+        name: String,
+        /// The result as text (JSON), screened.
+        text: String,
+        /// True if the call did not succeed.
+        #[serde(default)]
+        failed: bool,
+    },
+}
+
+/// What one model call used, in tokens.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Usage {
+    /// Tokens read.
+    pub input: u64,
+    /// Of those, tokens that the provider had cached.
+    #[serde(default)]
+    pub cached_input: u64,
+    /// Tokens written.
+    pub output: u64,
+}
+
+impl Usage {
+    /// Both sides together.
+    #[must_use]
+    pub const fn total(self) -> u64 {
+        self.input.saturating_add(self.output)
+    }
+
+    /// Sum, without overflow.
+    #[must_use]
+    pub const fn plus(self, other: Self) -> Self {
+        Self {
+            input: self.input.saturating_add(other.input),
+            cached_input: self.cached_input.saturating_add(other.cached_input),
+            output: self.output.saturating_add(other.output),
+        }
+    }
+}
+
+/// How the model should write. Absent means the provider's default.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Sampling {
+    /// 0 to 2.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub temperature: Option<f64>,
+    /// 0 to 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub top_p: Option<f64>,
+    /// Most tokens to write.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_tokens: Option<u32>,
+    /// Texts that end the answer.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub stop: Vec<String>,
+    /// For providers that can repeat themselves.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seed: Option<i64>,
+}
+
+/// Everything that a model is given for one call.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Prompt {
+    /// The model as configuration names it.
+    pub model: String,
+    /// The transcript, oldest first.
+    pub messages: Vec<Message>,
+    /// The tools it may ask for.
+    #[serde(default)]
+    pub tools: Vec<ToolSpec>,
+    /// How to write.
+    #[serde(default)]
+    pub sampling: Sampling,
+}
+
+/// Why a model stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Finish {
+    /// It was done.
+    Stop,
+    /// It reached its token limit: the text is cut.
+    Length,
+    /// It wants tools to be called.
+    ToolCalls,
+    /// The provider's own filter stopped it.
+    ContentFilter,
+}
+
+/// One piece of a model's answer, in the order in which it arrives.
+#[derive(Debug, Clone, PartialEq)]
+pub enum ModelEvent {
+    /// More text.
+    Text(String),
+    /// A complete tool call (providers stream them in pieces; `cardea-model` puts them together).
+    Call(ToolCall),
+    /// The end. Always the last event of a good answer; a stream that ends without it was cut.
+    End {
+        /// Why it stopped.
+        finish: Finish,
+        /// What it used; zero where the provider does not say.
+        usage: Usage,
+    },
+}
+
+/// A rough count of tokens: four bytes each, at least one for a text that is not empty.
+///
+/// Used to reserve a budget before the call and to cut a window. What is charged is what the provider counts.
+#[must_use]
+pub fn estimate_tokens(text: &str) -> u64 {
+    (text.len() as u64).div_ceil(4)
+}

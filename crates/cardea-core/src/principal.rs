@@ -1,0 +1,87 @@
+//! Who is asking, as plain facts.
+//!
+//! A [`Principal`] is a description and proves nothing. The proof is `cardea_auth::Caller`, which only
+//! authentication can make and which carries one of these.
+
+use std::{collections::BTreeMap, collections::BTreeSet, net::IpAddr};
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::id::{ClientId, TenantId, UserId};
+
+/// How a caller proved who it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Proof {
+    /// A signed token of a configured issuer.
+    Jwt,
+    /// An API key that this installation made.
+    ApiKey,
+    /// The operator's own program vouches for the user (Cardea embedded as a library).
+    Embedded,
+    /// Nobody proved anything: only where a server was told to allow it.
+    Anonymous,
+}
+
+/// Everything known about the one who asks, from verified sources only.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Principal {
+    /// The organisation; `default` where the issuer knows none.
+    pub tenant: TenantId,
+    /// The user (`sub`), unique inside tenant and issuer.
+    pub user: UserId,
+    /// The client or key through which the user came (`client_id`, `azp` or the key's id).
+    pub client: Option<ClientId>,
+    /// The issuer that vouched (`iss`), or `cardea:keys` for API keys.
+    pub issuer: String,
+    /// Roles, as the issuer's claim path gives them.
+    pub roles: BTreeSet<String>,
+    /// Scopes (RFC 6749 section 3.3), split at spaces.
+    pub scopes: BTreeSet<String>,
+    /// The chain of actors, outermost first (RFC 8693 section 4.1): who acts for the user.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub actors: Vec<String>,
+    /// How it was proved.
+    pub proof: Proof,
+    /// From where, if known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<IpAddr>,
+    /// Further verified facts (plan, department, …) for policies and handlers; bounded by `auth`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub metadata: BTreeMap<String, Value>,
+}
+
+impl Principal {
+    /// True if the principal holds the role.
+    #[must_use]
+    pub fn has_role(&self, role: &str) -> bool {
+        self.roles.contains(role)
+    }
+
+    /// True if the principal holds the scope.
+    #[must_use]
+    pub fn has_scope(&self, scope: &str) -> bool {
+        self.scopes.contains(scope)
+    }
+
+    /// True if both are the same user: same tenant, issuer and `sub`.
+    ///
+    /// Roles and clients may differ: a renewed token is still the same user.
+    #[must_use]
+    pub fn same_user(&self, other: &Self) -> bool {
+        self.tenant == other.tenant && self.issuer == other.issuer && self.user == other.user
+    }
+
+    /// An unambiguous text for (tenant, issuer, user), for keys and digests.
+    ///
+    /// Each part is written with its length, so that no choice of names can make two users one.
+    #[must_use]
+    pub fn key(&self) -> String {
+        let parts = [self.tenant.as_str(), self.issuer.as_str(), self.user.as_str()];
+        parts.iter().fold(String::new(), |mut key, part| {
+            key.push_str(&format!("{}:{part};", part.len()));
+            key
+        })
+    }
+}

@@ -1,0 +1,39 @@
+//! Values that must not be printed.
+
+pub use secrecy::{ExposeSecret, SecretString};
+
+/// Why a configured secret cannot be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum WeakSecret {
+    /// The `${NAME}` in the configuration was never replaced.
+    #[error("still contains `${{…}}`: the variable was not expanded, so the secret would be a public text")]
+    Unexpanded,
+    /// Too short for HMAC-SHA-256 (RFC 7518 section 3.2 asks for a key at least as long as the hash).
+    #[error("has {0} bytes; a signing secret needs at least 32")]
+    Short(usize),
+}
+
+/// Checks a symmetric signing secret.
+///
+/// # Errors
+/// [`WeakSecret`] says what is wrong, never the value.
+pub fn check_signing_secret(secret: &SecretString) -> Result<(), WeakSecret> {
+    let text = secret.expose_secret();
+    if text.contains("${") {
+        return Err(WeakSecret::Unexpanded);
+    }
+    if text.len() < 32 { Err(WeakSecret::Short(text.len())) } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_that_anyone_could_know_is_refused() {
+        let check = |text: &str| check_signing_secret(&SecretString::from(text.to_owned()));
+        assert_eq!(check("${JWT_SECRET}"), Err(WeakSecret::Unexpanded));
+        assert_eq!(check("short"), Err(WeakSecret::Short(5)));
+        assert_eq!(check("0123456789abcdef0123456789abcdef"), Ok(()));
+    }
+}

@@ -1,0 +1,6 @@
+//! Cardea: the secure front door of AI agents.
+//!
+//! It answers three questions in a fixed order: who is it (auth), may they (control), do it (action). The request
+//! paths are the short files in [`flow`]; every line there names a room, and the rooms stand in one line: a room
+//! uses only rooms above it. Start reading at [`flow::chat`].
+
