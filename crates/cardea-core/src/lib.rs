@@ -6,10 +6,13 @@
 pub mod agent;
 pub mod error;
 pub mod id;
+pub mod journal;
 pub mod log;
 pub mod message;
 pub mod principal;
 pub mod secret;
+pub mod size;
+pub mod sse;
 pub mod time;
 pub mod tool;
 

@@ -36,6 +36,58 @@ impl Millis {
     }
 }
 
+/// A text that is not a length of time.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is not a length of time: write a whole number and one of ms, s, min, h, d, for example \"30s\"")]
+pub struct BadLength(String);
+
+impl std::str::FromStr for Millis {
+    type Err = BadLength;
+
+    /// Reads `250ms`, `30s`, `5min`, `2h`, `7d`.
+    fn from_str(text: &str) -> Result<Self, BadLength> {
+        let bad = || BadLength(text.chars().take(32).collect());
+        let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+        let (number, unit) = text.split_at_checked(digits).ok_or_else(bad)?;
+        let factor = match unit {
+            "ms" => 1,
+            "s" => 1_000,
+            "min" => 60_000,
+            "h" => 3_600_000,
+            "d" => 86_400_000,
+            _ => return Err(bad()),
+        };
+        number.parse::<u64>().ok().and_then(|n| n.checked_mul(factor)).map(Self).ok_or_else(bad)
+    }
+}
+
+/// Lengths of time as configuration writes them: `#[serde(with = "cardea_core::time::text")]` on a [`Millis`].
+pub mod text {
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    use super::Millis;
+
+    /// Writes the length in its largest whole unit.
+    ///
+    /// # Errors
+    /// Those of the serializer.
+    pub fn serialize<S: Serializer>(length: &Millis, serializer: S) -> Result<S::Ok, S::Error> {
+        let units = [(86_400_000, "d"), (3_600_000, "h"), (60_000, "min"), (1_000, "s")];
+        match units.iter().find(|(factor, _)| length.0 > 0 && length.0 % factor == 0) {
+            Some((factor, unit)) => serializer.collect_str(&format_args!("{}{unit}", length.0 / factor)),
+            None => serializer.collect_str(&format_args!("{}ms", length.0)),
+        }
+    }
+
+    /// Reads a length of time.
+    ///
+    /// # Errors
+    /// If the text is not one.
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Millis, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
 impl From<Duration> for Millis {
     fn from(duration: Duration) -> Self {
         Self(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX))
@@ -164,6 +216,18 @@ mod tests {
         assert_eq!(Timestamp(0).to_string(), "1970-01-01T00:00:00.000Z");
         assert_eq!(Timestamp(1_709_210_096_789).to_string(), "2024-02-29T12:34:56.789Z");
         assert_eq!(Timestamp(-1).to_string(), "1969-12-31T23:59:59.999Z");
+    }
+
+    #[test]
+    fn a_length_of_time_is_a_number_with_a_unit() {
+        let read = |text: &str| text.parse::<Millis>().ok();
+        assert_eq!(read("250ms"), Some(Millis(250)));
+        assert_eq!(read("5min"), Some(Millis(300_000)));
+        for text in ["", "30", "s", "1.5s", "-1s", "30 s", "30m", "99999999999999999999s", "999999999999999d"] {
+            assert_eq!(read(text), None, "`{text}` passed");
+        }
+        let write = |ms| text::serialize(&Millis(ms), serde_json::value::Serializer).unwrap();
+        assert_eq!((write(0), write(90_000), write(7_200_000)), ("0ms".into(), "90s".into(), "2h".into()));
     }
 
     #[test]

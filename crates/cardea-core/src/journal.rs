@@ -1,0 +1,201 @@
+//! The journal of turns and steps: its states, and what a new owner does with what it finds.
+//!
+//! A turn is a row, a tool call is a step row. State is written before an effect and after it. A crash, an approval
+//! that takes two days and a redeploy are the same thing: load the turn and go on.
+
+use serde::{Deserialize, Serialize};
+
+use crate::tool::Effect;
+
+/// Where a turn stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TurnState {
+    /// Somebody works on it, or should: its lease says who.
+    Running,
+    /// It waits for a person's decision. No lease.
+    Waiting,
+    /// It has its answer.
+    Answered,
+    /// It ended with an error that the user was told.
+    Failed,
+    /// It ended with an error after effects, and those were compensated.
+    Unwound,
+    /// It ended because nobody can say whether an effect happened. A person must look.
+    Unknown,
+}
+
+impl TurnState {
+    /// True if nothing more will happen.
+    #[must_use]
+    pub const fn is_final(self) -> bool {
+        !matches!(self, Self::Running | Self::Waiting)
+    }
+
+    /// The word in rows, answers and metrics.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Running => "running",
+            Self::Waiting => "waiting",
+            Self::Answered => "answered",
+            Self::Failed => "failed",
+            Self::Unwound => "unwound",
+            Self::Unknown => "unknown",
+        }
+    }
+
+    /// The state with this name.
+    #[must_use]
+    pub fn parse(name: &str) -> Option<Self> {
+        [Self::Running, Self::Waiting, Self::Answered, Self::Failed, Self::Unwound, Self::Unknown]
+            .into_iter()
+            .find(|state| state.name() == name)
+    }
+}
+
+/// Where a step stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StepState {
+    /// It waits for a person's decision.
+    Waiting,
+    /// Its intent is durable; the effect may or may not have happened.
+    Started,
+    /// It did its work.
+    Done,
+    /// It failed before any effect.
+    Failed,
+    /// Policy, a guardrail or a person said no.
+    Refused,
+    /// Nobody can say whether it happened.
+    Unknown,
+    /// Its compensation has begun.
+    Compensating,
+    /// Its effect was taken back.
+    Compensated,
+}
+
+impl StepState {
+    /// All states.
+    pub const ALL: [Self; 8] = [
+        Self::Waiting,
+        Self::Started,
+        Self::Done,
+        Self::Failed,
+        Self::Refused,
+        Self::Unknown,
+        Self::Compensating,
+        Self::Compensated,
+    ];
+
+    /// The word in rows, answers and metrics.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Waiting => "waiting",
+            Self::Started => "started",
+            Self::Done => "done",
+            Self::Failed => "failed",
+            Self::Refused => "refused",
+            Self::Unknown => "unknown",
+            Self::Compensating => "compensating",
+            Self::Compensated => "compensated",
+        }
+    }
+
+    /// The state with this name.
+    #[must_use]
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|state| state.name() == name)
+    }
+
+    /// True if the step may go from here to `next`. Everything else is a bug or two owners.
+    #[must_use]
+    pub const fn may_become(self, next: Self) -> bool {
+        matches!(
+            (self, next),
+            (Self::Waiting, Self::Started | Self::Refused)
+                | (Self::Started, Self::Done | Self::Failed | Self::Unknown)
+                | (Self::Unknown, Self::Done | Self::Failed | Self::Compensating)
+                | (Self::Done, Self::Compensating)
+                | (Self::Compensating, Self::Compensated | Self::Unknown)
+        )
+    }
+}
+
+/// How a provider lets us find out, or make harmless, whether a write happened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Repeatable {
+    /// It takes an idempotency key: the same key does the work once.
+    ByKey,
+    /// It has a read that tells whether it was done.
+    ByCheck,
+    /// Neither.
+    No,
+}
+
+/// What a new owner of a turn does with one of its steps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Recovery {
+    /// Go on as if nothing had happened.
+    GoOn,
+    /// Run it (again): a read, or a write with the same idempotency key.
+    Run,
+    /// Run the operation's check and record what it says.
+    Check,
+    /// Stop: record that nobody can say, tell the user, ask a person.
+    Stop,
+    /// Take the recorded result.
+    Take,
+    /// Repeat the compensation, which must be repeatable.
+    Compensate,
+}
+
+/// What to do with a step that is found after a crash (ARCHITECTURE, section 7).
+#[must_use]
+pub const fn after_crash(state: StepState, effect: Effect, repeatable: Repeatable) -> Recovery {
+    match (state, effect, repeatable) {
+        (StepState::Waiting, _, _) => Recovery::GoOn,
+        (StepState::Started, Effect::Read, _) | (StepState::Started, _, Repeatable::ByKey) => Recovery::Run,
+        (StepState::Started, _, Repeatable::ByCheck) => Recovery::Check,
+        (StepState::Started, _, Repeatable::No) => Recovery::Stop,
+        (StepState::Unknown, _, _) => Recovery::Stop,
+        (StepState::Compensating, _, _) => Recovery::Compensate,
+        (StepState::Done | StepState::Failed | StepState::Refused | StepState::Compensated, _, _) => Recovery::Take,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_write_is_run_again_only_if_the_provider_makes_that_harmless() {
+        for state in StepState::ALL {
+            for effect in [Effect::Write, Effect::Destructive] {
+                let recovery = after_crash(state, effect, Repeatable::No);
+                assert_ne!(recovery, Recovery::Run, "{state:?} {effect:?} would be done twice");
+            }
+        }
+        assert_eq!(after_crash(StepState::Started, Effect::Write, Repeatable::ByKey), Recovery::Run);
+        assert_eq!(after_crash(StepState::Started, Effect::Write, Repeatable::ByCheck), Recovery::Check);
+        assert_eq!(after_crash(StepState::Started, Effect::Write, Repeatable::No), Recovery::Stop);
+        assert_eq!(after_crash(StepState::Started, Effect::Read, Repeatable::No), Recovery::Run);
+    }
+
+    #[test]
+    fn a_step_never_leaves_a_final_state() {
+        for end in [StepState::Failed, StepState::Refused, StepState::Compensated] {
+            assert!(StepState::ALL.iter().all(|next| !end.may_become(*next)), "{end:?} goes on");
+        }
+        assert!(!StepState::Done.may_become(StepState::Started), "a done step would run again");
+    }
+
+    #[test]
+    fn names_read_back() {
+        assert!(StepState::ALL.iter().all(|state| StepState::parse(state.name()) == Some(*state)));
+        assert_eq!(TurnState::parse("unwound"), Some(TurnState::Unwound));
+    }
+}
