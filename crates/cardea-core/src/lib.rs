@@ -5,6 +5,7 @@
 
 pub mod agent;
 pub mod error;
+pub mod form;
 pub mod id;
 pub mod journal;
 pub mod log;
@@ -15,5 +16,6 @@ pub mod size;
 pub mod sse;
 pub mod time;
 pub mod tool;
+pub mod units;
 
 pub use error::{Code, Error, Result, Retry};

@@ -140,7 +140,8 @@ impl Node {
     pub fn remove(&mut self, path: &str) -> bool {
         match &mut self.kind {
             Kind::Table(entries) => {
-                if let Some(at) = entries.iter().position(|e| below(path, &e.key).is_some_and(str::is_empty)) {
+                if let Some(at) = entries.iter().position(|e| below(path, &e.key).is_some_and(str::is_empty))
+                {
                     entries.remove(at);
                     return true;
                 }
@@ -240,11 +241,12 @@ fn from_value(value: &Spanned<DeValue<'_>>) -> Node {
         DeValue::String(text) => Kind::Text(text.to_string()),
         DeValue::Integer(number) => {
             let digits = number.as_str().replace('_', "");
-            i64::from_str_radix(&digits, number.radix()).map_or(Kind::Date(digits), Kind::Whole)
+            // WHY: a number beyond 64 bits is no whole number that anybody can use; it is refused as a wrong kind.
+            i64::from_str_radix(&digits, number.radix()).map_or(Kind::Real(f64::INFINITY), Kind::Whole)
         }
         DeValue::Float(number) => {
             let digits = number.as_str().replace('_', "");
-            digits.parse().map_or(Kind::Date(digits), Kind::Real)
+            digits.parse().map_or(Kind::Real(f64::NAN), Kind::Real)
         }
         DeValue::Boolean(truth) => Kind::Truth(*truth),
         DeValue::Datetime(date) => Kind::Date(date.to_string()),
