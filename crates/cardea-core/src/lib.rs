@@ -6,6 +6,7 @@
 pub mod agent;
 pub mod error;
 pub mod form;
+pub mod guard;
 pub mod id;
 pub mod journal;
 pub mod log;

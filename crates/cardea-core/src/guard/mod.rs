@@ -1,0 +1,31 @@
+//! Guardrails: what a text contains, and what to do about it.
+//!
+//! Promises: [`Engine::scan`] reads a text once, in time linear in its length whatever the text is, and says which
+//! personal data, credentials, orders to the model and unwanted words stand where. Findings carry type, place and rule,
+//! never the value. [`Window`] does the same for a stream: it holds back at most 256 bytes, unless a block such as a
+//! private key has begun, and the text that leaves it is the text that [`Engine::scan`] would have given for the whole.
+//! Patterns are rows of a reviewed table (`patterns/*.toml`), printed in `docs/guardrail-types.md`.
+//!
+//! Refuses: to decide alone. A [`Profile`] says which finding means pass, mask, warn or refuse on which [`Surface`].
+//! The room has no clock and starts no thread. A caller that wants to be safe from its own faults runs it inside
+//! `catch_unwind` and under a deadline, and treats a panic or a miss as [`Engine::on_failure`] says: a refusal, unless
+//! the profile wrote another choice.
+//!
+//! Called by `control::screen` at every crossing: user text, tool arguments and results, documents, memory, model
+//! output, cache hits, titles, tool descriptions.
+
+mod catalogue;
+mod content;
+mod detect;
+mod engine;
+mod placeholder;
+mod profile;
+mod sieve;
+mod verdict;
+mod window;
+
+pub use engine::{Engine, Masks};
+pub use placeholder::{Originals, Placeholders};
+pub use profile::{Allow, Deny, OnFailure, Profile, Rule};
+pub use verdict::{Action, Family, Finding, Surface, Taint, Verdict};
+pub use window::{Finished, Window};

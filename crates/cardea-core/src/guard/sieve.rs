@@ -1,0 +1,91 @@
+//! From what detectors saw to findings and masks, left to right: the same walk for a whole text and for a stream.
+
+use super::{
+    detect::Seen,
+    engine::{Engine, Masks},
+    verdict::{Action, Finding, Surface},
+};
+
+/// Walks over findings in the order of their place and keeps those that no better one covers.
+pub(super) struct Sieve {
+    surface: Surface,
+    /// Kept findings that may still cover a later one, with their rank.
+    open: Vec<(Finding, u8)>,
+    /// Up to here the text is already behind a placeholder.
+    masked_to: usize,
+}
+
+/// A stretch of text to replace.
+pub(super) struct Mask {
+    pub(super) start: usize,
+    pub(super) end: usize,
+    /// The whole value that was found: a mask may be only the rest of it, where another one covers its head.
+    pub(super) value: std::ops::Range<usize>,
+    pub(super) label: std::sync::Arc<str>,
+}
+
+impl Sieve {
+    pub(super) fn new(surface: Surface) -> Self {
+        Self { surface, open: Vec::new(), masked_to: 0 }
+    }
+
+    /// Sorts what was seen into the order in which [`Sieve::take`] wants it.
+    pub(super) fn order(&self, engine: &Engine, seen: &mut [Seen]) {
+        let action = |one: &Seen| engine.choice(one.kind, self.surface).action;
+        seen.sort_by(|a, b| {
+            (a.span.start.cmp(&b.span.start))
+                .then_with(|| action(b).cmp(&action(a)))
+                .then_with(|| b.rank.cmp(&a.rank))
+                .then_with(|| b.span.end.cmp(&a.span.end))
+                .then_with(|| b.confidence.total_cmp(&a.confidence))
+        });
+    }
+
+    /// Takes the next one. Says what is reported and what is masked because of it.
+    pub(super) fn take(&mut self, engine: &Engine, seen: &Seen) -> Option<(Finding, Option<Mask>)> {
+        let choice = engine.choice(seen.kind, self.surface);
+        if !choice.spoken || seen.confidence < choice.threshold {
+            return None;
+        }
+        self.open.retain(|(kept, _)| kept.span.end > seen.span.start);
+        let covered = self.open.iter().any(|(kept, rank)| {
+            kept.span.start <= seen.span.start
+                && kept.span.end >= seen.span.end
+                && kept.action >= choice.action
+                && (*rank >= seen.rank || kept.span != seen.span)
+        });
+        if covered {
+            return None;
+        }
+        let facts = engine.facts(seen.kind)?;
+        let finding = Finding {
+            kind: facts.name.clone(),
+            family: facts.family,
+            span: seen.span.clone(),
+            confidence: seen.confidence,
+            detector: seen.detector,
+            rule: seen.rule.clone(),
+            action: choice.action,
+        };
+        let start = seen.span.start.max(self.masked_to);
+        let mask = (choice.action == Action::Mask && start < seen.span.end).then(|| {
+            self.masked_to = seen.span.end;
+            Mask { start, end: seen.span.end, value: seen.span.clone(), label: facts.label.clone() }
+        });
+        self.open.push((finding.clone(), seen.rank));
+        Some((finding, mask))
+    }
+}
+
+/// Writes `text` (which begins at `base` of the whole) into `out`, with masks in their places.
+pub(super) fn splice(text: &str, base: usize, masks: &[Mask], names: &mut Masks, out: &mut String) {
+    let mut at = 0;
+    for mask in masks {
+        let (start, end) = (mask.start.saturating_sub(base), mask.end.saturating_sub(base));
+        let value = mask.value.start.saturating_sub(base)..mask.value.end.saturating_sub(base);
+        out.push_str(text.get(at..start).unwrap_or_default());
+        out.push_str(&names.put(&mask.label, text.get(value).unwrap_or_default()));
+        at = end;
+    }
+    out.push_str(text.get(at..).unwrap_or_default());
+}
