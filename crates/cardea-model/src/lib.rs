@@ -1,1 +1,39 @@
-//! Placeholder.
+//! Language models behind one trait.
+//!
+//! [`Models`] is the handle that other rooms hold: it knows the configured names, sends a [`Prompt`] to the provider
+//! behind a name, and goes on to the next one when a provider is away. It promises:
+//!
+//! - every wait has an end: connecting, the first piece, the pause between pieces, the whole answer;
+//! - nothing is tried again once the first piece of an answer has been handed out;
+//! - a stream that ends without [`ModelEvent::End`] was never a good answer: it ends in an error instead;
+//! - what a provider sends is bounded and checked; nonsense is an error, never an empty answer.
+//!
+//! It refuses unknown names, and it knows nothing of conversations, tools' results or users. `flow` calls it.
+//! [`Rehearsal`] is a model of its own: offline, deterministic, and honest about not being one.
+
+mod config;
+mod failure;
+mod stream;
+mod wire;
+
+use cardea_core::{
+    Result,
+    message::{ModelEvent, Prompt},
+};
+use futures::future::BoxFuture;
+
+pub use config::{AliasConfig, BadModels, ModelsConfig, ProviderConfig, ProviderKind, Timeouts};
+pub use stream::{ModelStream, Served};
+
+/// Something that answers a prompt.
+///
+/// The contract, which one test checks for all implementations:
+///
+/// - the future ends when the first piece of the answer is there, or with an error and nothing handed out;
+/// - the stream ends with exactly one [`ModelEvent::End`], or with exactly one `Err`; nothing follows either;
+/// - a tool call comes whole, with an id that no other call of the transcript carries;
+/// - dropping the future or the stream stops the work behind it.
+pub trait Model: Send + Sync {
+    /// The next answer to this transcript.
+    fn next(&self, prompt: Prompt) -> BoxFuture<'_, Result<ModelStream>>;
+}

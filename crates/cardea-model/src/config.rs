@@ -1,0 +1,381 @@
+//! What the `[models]` part of the configuration says.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use cardea_core::{
+    secret::SecretString,
+    size::Bytes,
+    time::Millis,
+    units::{LengthText, SecretText},
+};
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+/// The language models of an installation.
+///
+/// ```toml
+/// [models.providers.openai]
+/// kind     = "openai"
+/// api_key  = "${OPENAI_API_KEY}"
+///
+/// [models.aliases.main]
+/// provider = "openai"
+/// model    = "gpt-5.1"
+/// fallback = ["rehearsal"]
+/// ```
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct ModelsConfig {
+    /// Where models are, by a name of your own. Default: the rehearsal model alone.
+    pub providers: BTreeMap<String, ProviderConfig>,
+    /// The model names that agents and clients use. Default: `rehearsal`.
+    pub aliases: BTreeMap<String, AliasConfig>,
+    /// How long to wait, unless the provider says otherwise.
+    pub timeouts: Timeouts,
+    /// How often one provider is asked again before the first piece of its answer. Default: 1.
+    pub retries: u32,
+    /// The longest pause that a provider's `Retry-After` may ask for; a longer one goes to the fallback. Default: `"5s"`.
+    #[serde(with = "cardea_core::time::text")]
+    #[schemars(with = "LengthText")]
+    pub patience: Millis,
+    /// The largest answer, counted as the provider sends it. Default: `"8MiB"`.
+    pub max_answer: Bytes,
+    /// The largest single event of a stream. Default: `"1MiB"`.
+    pub max_event: Bytes,
+}
+
+impl Default for ModelsConfig {
+    fn default() -> Self {
+        let rehearsal =
+            AliasConfig { provider: "rehearsal".into(), model: "rehearsal".into(), fallback: Vec::new() };
+        Self {
+            providers: BTreeMap::from([("rehearsal".into(), ProviderConfig::new(ProviderKind::Rehearsal))]),
+            aliases: BTreeMap::from([("rehearsal".into(), rehearsal)]),
+            timeouts: Timeouts::default(),
+            retries: 1,
+            patience: Millis::from_secs(5),
+            max_answer: Bytes::mib(8),
+            max_event: Bytes::mib(1),
+        }
+    }
+}
+
+/// The wire format that a provider speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum ProviderKind {
+    /// `/chat/completions` as OpenAI made it and many others speak it.
+    OpenAi,
+    /// Anthropic's `/v1/messages`.
+    Anthropic,
+    /// Google's `:streamGenerateContent`.
+    Gemini,
+    /// The offline model that is built in: no network, no key, no language model.
+    Rehearsal,
+}
+
+impl ProviderKind {
+    /// The word in configuration, logs and metrics.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::OpenAi => "openai",
+            Self::Anthropic => "anthropic",
+            Self::Gemini => "gemini",
+            Self::Rehearsal => "rehearsal",
+        }
+    }
+
+    /// The vendor's own address, used where `base_url` is absent.
+    #[must_use]
+    pub const fn default_base_url(self) -> &'static str {
+        match self {
+            Self::OpenAi => "https://api.openai.com/v1",
+            Self::Anthropic => "https://api.anthropic.com/v1",
+            Self::Gemini => "https://generativelanguage.googleapis.com/v1beta",
+            Self::Rehearsal => "",
+        }
+    }
+}
+
+/// One provider.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ProviderConfig {
+    /// Its wire format.
+    pub kind: ProviderKind,
+    /// Where it is, up to and with the version (`http://localhost:11434/v1`). Default: the vendor's own address.
+    #[serde(default)]
+    pub base_url: Option<String>,
+    /// Its key. Local servers often need none.
+    #[serde(default)]
+    #[schemars(with = "Option<SecretText>")]
+    pub api_key: Option<SecretString>,
+    /// How long to wait for this provider. Default: `models.timeouts`.
+    #[serde(default)]
+    pub timeouts: Option<Timeouts>,
+    /// Headers to add to every request, for example a project or organisation.
+    #[serde(default)]
+    pub headers: BTreeMap<String, String>,
+}
+
+impl ProviderConfig {
+    /// A provider of this kind with all defaults.
+    #[must_use]
+    pub const fn new(kind: ProviderKind) -> Self {
+        Self { kind, base_url: None, api_key: None, timeouts: None, headers: BTreeMap::new() }
+    }
+
+    /// The address that requests go to, without a slash at its end.
+    #[must_use]
+    pub fn base(&self) -> &str {
+        self.base_url.as_deref().unwrap_or(self.kind.default_base_url()).trim_end_matches('/')
+    }
+}
+
+/// A model name of this installation.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AliasConfig {
+    /// The provider that has it: a key of `models.providers`.
+    pub provider: String,
+    /// The model as the provider calls it.
+    pub model: String,
+    /// Other names of `models.aliases`, asked in this order while the ones before are away. Default: none.
+    #[serde(default)]
+    pub fallback: Vec<String>,
+}
+
+/// How long to wait for a provider.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Timeouts {
+    /// For the connection. Default: `"3s"`.
+    #[serde(with = "cardea_core::time::text")]
+    #[schemars(with = "LengthText")]
+    pub connect: Millis,
+    /// From sending the request to the first piece of the answer. Default: `"30s"`.
+    #[serde(with = "cardea_core::time::text")]
+    #[schemars(with = "LengthText")]
+    pub first: Millis,
+    /// Between two pieces. Default: `"20s"`.
+    #[serde(with = "cardea_core::time::text")]
+    #[schemars(with = "LengthText")]
+    pub idle: Millis,
+    /// For everything, fallbacks and pauses before retries included. Default: `"2min"`.
+    #[serde(with = "cardea_core::time::text")]
+    #[schemars(with = "LengthText")]
+    pub total: Millis,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            connect: Millis::from_secs(3),
+            first: Millis::from_secs(30),
+            idle: Millis::from_secs(20),
+            total: Millis::from_secs(120),
+        }
+    }
+}
+
+/// A `[models]` part that cannot be used: the key and what is wrong with it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{key}`: {problem}")]
+pub struct BadModels {
+    /// The key, dotted, from the root of the file.
+    pub key: String,
+    /// What is wrong, with what to do.
+    pub problem: String,
+}
+
+impl ModelsConfig {
+    /// Everything that is wrong with it, so that all can be shown at once.
+    #[must_use]
+    pub fn problems(&self) -> Vec<BadModels> {
+        let mut found = Vec::new();
+        let mut say = |key: String, problem: String| found.push(BadModels { key, problem });
+        for (name, provider) in &self.providers {
+            let key = |field: &str| format!("models.providers.{name}.{field}");
+            if let Some(problem) = base_url_problem(provider) {
+                say(key("base_url"), problem);
+            }
+            if let Some(problem) = key_problem(provider) {
+                say(key("api_key"), problem);
+            }
+            for (header, value) in &provider.headers {
+                let known =
+                    header.parse::<http::HeaderName>().is_ok() && value.parse::<http::HeaderValue>().is_ok();
+                if !known {
+                    say(key("headers"), format!("`{header}` is not a header that can be sent"));
+                }
+            }
+        }
+        for (name, alias) in &self.aliases {
+            let key = |field: &str| format!("models.aliases.{name}.{field}");
+            if !self.providers.contains_key(&alias.provider) {
+                say(key("provider"), format!("there is no `[models.providers.{}]`", alias.provider));
+            }
+            if alias.model.is_empty() || alias.model.chars().any(|c| c.is_control() || c.is_whitespace()) {
+                say(key("model"), "write the model's name as the provider spells it".into());
+            }
+            for other in alias.fallback.iter().filter(|other| !self.aliases.contains_key(*other)) {
+                say(key("fallback"), format!("there is no `[models.aliases.{other}]`"));
+            }
+        }
+        let zero = [self.timeouts.connect, self.timeouts.first, self.timeouts.idle, self.timeouts.total];
+        if zero.contains(&Millis(0)) {
+            say("models.timeouts".into(), "a wait of no time can never succeed".into());
+        }
+        if self.retries > 5 {
+            say("models.retries".into(), "more than 5 only makes an overload worse".into());
+        }
+        if self.max_event.is_empty() || self.max_answer < self.max_event {
+            say(
+                "models.max_answer".into(),
+                "must be at least `models.max_event`, and that more than nothing".into(),
+            );
+        }
+        found
+    }
+
+    /// The names to ask for `name`, in order: itself, its fallbacks, their fallbacks, each once.
+    #[must_use]
+    pub fn chain(&self, name: &str) -> Vec<&str> {
+        let (mut chain, mut seen) = (Vec::new(), BTreeSet::new());
+        let mut next = std::collections::VecDeque::from([name]);
+        while let Some(name) = next.pop_front() {
+            let Some((name, alias)) = self.aliases.get_key_value(name) else { continue };
+            if seen.insert(name) {
+                chain.push(name.as_str());
+                next.extend(alias.fallback.iter().map(String::as_str));
+            }
+        }
+        chain
+    }
+}
+
+fn base_url_problem(provider: &ProviderConfig) -> Option<String> {
+    if provider.kind == ProviderKind::Rehearsal {
+        return provider
+            .base_url
+            .is_some()
+            .then(|| "the rehearsal model has no address: remove the key".into());
+    }
+    let bad = |why: &str| Some(format!("`{}` {why}", provider.base()));
+    let Ok(uri) = provider.base().parse::<http::Uri>() else { return bad("is not an address") };
+    match (uri.scheme_str(), uri.authority()) {
+        (Some("http" | "https"), Some(host)) if host.as_str().contains('@') => {
+            bad("must not carry a password")
+        }
+        (Some("http" | "https"), Some(_)) if uri.query().is_some() => bad("must not carry a query"),
+        (Some("http" | "https"), Some(_)) => None,
+        _ => bad("must begin with https:// or http:// and a host"),
+    }
+}
+
+fn key_problem(provider: &ProviderConfig) -> Option<String> {
+    use cardea_core::secret::ExposeSecret;
+    let key = provider.api_key.as_ref().map(ExposeSecret::expose_secret);
+    match (provider.kind, key) {
+        (ProviderKind::Rehearsal, Some(_)) => Some("the rehearsal model has no key: remove it".into()),
+        (_, Some(key)) if key.contains("${") => {
+            Some("still contains `${…}`: set the environment variable, or remove the provider".into())
+        }
+        (_, Some(key)) if key.is_empty() || key.parse::<http::HeaderValue>().is_err() => {
+            Some("is empty or holds characters that no key has".into())
+        }
+        (ProviderKind::Anthropic | ProviderKind::Gemini, None) => {
+            Some("is missing: this provider needs a key".into())
+        }
+        (ProviderKind::OpenAi, None) if provider.base_url.is_none() => {
+            Some("is missing: this provider needs a key".into())
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> ModelsConfig {
+        toml::from_str(text).unwrap()
+    }
+
+    fn keys(config: &ModelsConfig) -> Vec<String> {
+        config.problems().into_iter().map(|problem| problem.key).collect()
+    }
+
+    #[test]
+    fn without_a_word_there_is_the_rehearsal_model_and_nothing_else() {
+        let config = read("");
+        assert!(config.problems().is_empty());
+        assert_eq!(config.chain("rehearsal"), ["rehearsal"]);
+        assert!(config.chain("gpt-5").is_empty());
+    }
+
+    #[test]
+    fn every_problem_is_told_with_its_key() {
+        let config = read(
+            r#"
+            retries = 9
+            timeouts = { idle = "0ms" }
+            [providers.a]
+            kind = "openai"
+            api_key = "${OPENAI_API_KEY}"
+            [providers.b]
+            kind = "anthropic"
+            base_url = "ftp://models.example"
+            [aliases.x]
+            provider = "c"
+            model = ""
+            fallback = ["y"]
+            "#,
+        );
+        let expected = [
+            "models.providers.a.api_key",
+            "models.providers.b.base_url",
+            "models.providers.b.api_key",
+            "models.aliases.x.provider",
+            "models.aliases.x.model",
+            "models.aliases.x.fallback",
+            "models.timeouts",
+            "models.retries",
+        ];
+        assert_eq!(keys(&config), expected);
+        assert!(toml::from_str::<ModelsConfig>("retrys = 1").is_err(), "an unknown key passed");
+        assert!(
+            toml::from_str::<ModelsConfig>("patience = \"5\"").is_err(),
+            "a number without a unit passed"
+        );
+    }
+
+    #[test]
+    fn a_ring_of_fallbacks_is_asked_once_around() {
+        let config = read(
+            r#"
+            [providers.r]
+            kind = "rehearsal"
+            [aliases.a]
+            provider = "r"
+            model = "m"
+            fallback = ["b", "c"]
+            [aliases.b]
+            provider = "r"
+            model = "m"
+            fallback = ["a"]
+            [aliases.c]
+            provider = "r"
+            model = "m"
+            "#,
+        );
+        assert_eq!(config.chain("a"), ["a", "b", "c"]);
+    }
+
+    #[test]
+    fn a_key_is_never_printed() {
+        let config = read("[providers.o]\nkind = \"openai\"\napi_key = \"sk-very-secret\"");
+        assert!(!format!("{config:?}").contains("sk-very-secret"));
+    }
+}

@@ -1,0 +1,151 @@
+//! What can go wrong between Cardea and a provider, and what follows from it. All facts stand in one `match`.
+
+use cardea_core::{Code, Error, time::Millis};
+
+/// Kinds of trouble with one request to one provider.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Trouble {
+    /// The connection could not be made, or broke before the answer began.
+    Unreachable,
+    /// The network layer may not go there.
+    Forbidden,
+    /// The breaker is open, or too many requests are under way.
+    Tripped,
+    /// Nothing came in time.
+    Silent,
+    /// It has too much to do, or we asked too often.
+    Busy,
+    /// It says that it is broken.
+    Broken,
+    /// What came cannot be read.
+    Garbage,
+    /// The answer ended before its end.
+    Cut,
+    /// The answer is larger than it may be.
+    TooLarge,
+    /// The transcript is longer than the model can read.
+    TooLong,
+    /// It does not accept what we sent.
+    Rejected,
+    /// It does not accept the key.
+    Key,
+    /// It does not know the model or the path.
+    Unknown,
+    /// Its own filter refused.
+    Filtered,
+}
+
+/// Whether to go on after a trouble that came before the first piece of the answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Then {
+    /// The same provider may be asked again, then the next one.
+    Again,
+    /// Only another provider can help.
+    Elsewhere,
+    /// Every provider would say the same.
+    GiveUp,
+}
+
+impl Trouble {
+    const fn facts(self) -> (&'static str, Then, Code, &'static str) {
+        use Then::{Again, Elsewhere, GiveUp};
+        match self {
+            Self::Unreachable => ("unreachable", Again, Code::ModelFailed, "The provider cannot be reached."),
+            Self::Forbidden => {
+                ("forbidden", Elsewhere, Code::AddressRefused, "The provider's address is not allowed.")
+            }
+            Self::Tripped => {
+                ("tripped", Elsewhere, Code::ModelFailed, "The provider failed too often and is left alone.")
+            }
+            Self::Silent => ("silent", Elsewhere, Code::ModelSilent, "The provider did not answer in time."),
+            Self::Busy => ("busy", Again, Code::ModelFailed, "The provider has too much to do."),
+            Self::Broken => ("broken", Again, Code::ModelFailed, "The provider reported a fault of its own."),
+            Self::Garbage => ("garbage", Again, Code::ModelFailed, "The provider's answer cannot be read."),
+            Self::Cut => ("cut", Again, Code::ModelFailed, "The answer ended before it was complete."),
+            Self::TooLarge => {
+                ("too_large", Elsewhere, Code::ModelFailed, "The provider's answer is too large.")
+            }
+            Self::TooLong => {
+                ("too_long", Elsewhere, Code::TooLarge, "The conversation is longer than the model can read.")
+            }
+            Self::Rejected => {
+                ("rejected", GiveUp, Code::ModelFailed, "The provider did not accept the request.")
+            }
+            Self::Key => {
+                ("key", Elsewhere, Code::Misconfigured, "The provider did not accept the configured key.")
+            }
+            Self::Unknown => (
+                "unknown",
+                Elsewhere,
+                Code::Misconfigured,
+                "The provider does not know the configured model.",
+            ),
+            Self::Filtered => ("filtered", GiveUp, Code::GuardRefused, "The provider's own filter refused."),
+        }
+    }
+
+    /// The word in logs.
+    pub(crate) const fn name(self) -> &'static str {
+        self.facts().0
+    }
+
+    /// What may follow.
+    pub(crate) const fn then(self) -> Then {
+        self.facts().1
+    }
+
+    /// What an HTTP status other than 2xx means.
+    pub(crate) const fn of_status(status: u16) -> Self {
+        match status {
+            401 | 403 => Self::Key,
+            404 | 405 | 410 => Self::Unknown,
+            413 => Self::TooLong,
+            408 | 409 | 425 | 429 | 503 | 529 => Self::Busy,
+            500.. => Self::Broken,
+            // A redirect is never followed: the key would go with it.
+            _ => Self::Rejected,
+        }
+    }
+}
+
+/// One failed request.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{}: {cause}", trouble.name())]
+pub(crate) struct Failure {
+    pub(crate) trouble: Trouble,
+    /// When to come back, if the provider says so.
+    pub(crate) retry_after: Option<Millis>,
+    /// For the log: never a key, never the prompt.
+    pub(crate) cause: String,
+}
+
+impl Failure {
+    pub(crate) fn new(trouble: Trouble, cause: impl Into<String>) -> Self {
+        let mut cause: String = cause.into();
+        if let Some((end, _)) = cause.char_indices().nth(300) {
+            cause.truncate(end);
+        }
+        Self { trouble, retry_after: None, cause }
+    }
+
+    pub(crate) fn garbage(cause: impl Into<String>) -> Self {
+        Self::new(Trouble::Garbage, cause)
+    }
+
+    pub(crate) const fn after(mut self, hint: Option<Millis>) -> Self {
+        self.retry_after = hint;
+        self
+    }
+}
+
+impl From<Failure> for Error {
+    fn from(failure: Failure) -> Self {
+        let (_, _, code, sentence) = failure.trouble.facts();
+        let error = Self::new(code).detail(sentence);
+        let error = match failure.retry_after {
+            Some(after) => error.retry_after(after),
+            None => error,
+        };
+        error.because(failure)
+    }
+}

@@ -1,0 +1,214 @@
+//! `/v1/messages`: Anthropic's format.
+//!
+//! The user's and the model's entries must take turns and the user's must be first, so neighbours are joined. Usage
+//! comes in two halves: what was read at the start, what was written at the end. Text written while thinking is not
+//! part of the answer.
+
+use std::collections::BTreeSet;
+
+use cardea_core::{
+    message::{Finish, Prompt},
+    sse::Event,
+};
+use serde_json::{Map, Value, json};
+
+use super::{
+    Assembly, ToolNames, WireRequest, count, text,
+    transcript::{Part, ToolResult, tidy},
+};
+use crate::failure::{Failure, Trouble};
+
+/// The format demands a limit; this one fits all current models.
+const DEFAULT_MAX_TOKENS: u32 = 4_096;
+
+pub(super) fn request(prompt: &Prompt, model: &str, names: &ToolNames) -> WireRequest {
+    let sampling = &prompt.sampling;
+    let (system, messages) = messages(prompt, names);
+    let mut body = Map::new();
+    body.insert("model".into(), model.into());
+    body.insert("max_tokens".into(), sampling.max_tokens.unwrap_or(DEFAULT_MAX_TOKENS).into());
+    body.insert("messages".into(), messages.into());
+    body.insert("stream".into(), true.into());
+    if !system.is_empty() {
+        body.insert("system".into(), system.into());
+    }
+    if !prompt.tools.is_empty() {
+        let tools = prompt.tools.iter().map(|tool| {
+            json!({
+                "name": names.wire(tool.name.as_str()),
+                "description": tool.description,
+                "input_schema": object_schema(&tool.input_schema),
+            })
+        });
+        body.insert("tools".into(), tools.collect());
+    }
+    // The scale ends at 1 here, at 2 elsewhere.
+    if let Some(temperature) = sampling.temperature {
+        body.insert("temperature".into(), temperature.clamp(0.0, 1.0).into());
+    }
+    if let Some(top_p) = sampling.top_p {
+        body.insert("top_p".into(), top_p.into());
+    }
+    if !sampling.stop.is_empty() {
+        body.insert("stop_sequences".into(), sampling.stop.clone().into());
+    }
+    WireRequest { path: "/messages".into(), body: body.into() }
+}
+
+/// The format refuses a schema without a type.
+fn object_schema(schema: &Value) -> Value {
+    match schema {
+        Value::Object(fields) if fields.contains_key("type") => schema.clone(),
+        Value::Object(fields) => {
+            let mut fields = fields.clone();
+            fields.insert("type".into(), "object".into());
+            fields.into()
+        }
+        _ => json!({ "type": "object" }),
+    }
+}
+
+fn messages(prompt: &Prompt, names: &ToolNames) -> (String, Vec<Value>) {
+    let mut system: Vec<&str> = Vec::new();
+    let mut turns: Vec<(&str, Vec<Value>)> = Vec::new();
+    let mut say = |role: &'static str, blocks: Vec<Value>| match turns.last_mut() {
+        Some((last, content)) if *last == role => content.extend(blocks),
+        _ => turns.push((role, blocks)),
+    };
+    for part in tidy(&prompt.messages) {
+        match part {
+            Part::System(text) => system.push(text),
+            Part::User(text) => say("user", vec![json!({ "type": "text", "text": text })]),
+            Part::Assistant(text, calls) => {
+                let words = (!text.trim().is_empty()).then(|| json!({ "type": "text", "text": text }));
+                let calls = calls.iter().map(|call| {
+                    json!({
+                        "type": "tool_use",
+                        "id": wire_id(&call.id),
+                        "name": names.wire(&call.name),
+                        "input": call.arguments,
+                    })
+                });
+                say("assistant", words.into_iter().chain(calls).collect());
+            }
+            Part::Results(results) => say("user", results.iter().map(written_result).collect()),
+        }
+    }
+    if turns.first().is_some_and(|(role, _)| *role == "assistant") {
+        let note = json!({ "type": "text", "text": "(The beginning of this conversation is left out.)" });
+        turns.insert(0, ("user", vec![note]));
+    }
+    let turns = turns.into_iter().map(|(role, content)| json!({ "role": role, "content": content }));
+    (system.join("\n\n"), turns.collect())
+}
+
+fn written_result(result: &ToolResult<'_>) -> Value {
+    let mut block = json!({
+        "type": "tool_result",
+        "tool_use_id": wire_id(&result.call.id),
+        "content": result.text,
+    });
+    if let (true, Some(block)) = (result.failed, block.as_object_mut()) {
+        block.insert("is_error".into(), true.into());
+    }
+    block
+}
+
+/// Ids may hold letters, digits, `_` and `-` only; calls of another provider may have others.
+fn wire_id(id: &str) -> String {
+    id.chars().map(|c| if c.is_ascii_alphanumeric() || matches!(c, '_' | '-') { c } else { '_' }).collect()
+}
+
+/// The blocks of an answer that are tool calls, by their index.
+#[derive(Debug, Default)]
+pub(super) struct Blocks(BTreeSet<u64>);
+
+pub(super) fn event(assembly: &mut Assembly, blocks: &mut Blocks, event: &Event) -> Result<(), Failure> {
+    let data: Value =
+        serde_json::from_str(&event.data).map_err(|_| Failure::garbage("an event is not JSON"))?;
+    let index = count(&data, "index");
+    match text(&data, "type") {
+        "message_start" => {
+            let usage = data.pointer("/message/usage").unwrap_or(&Value::Null);
+            read_input(assembly, usage);
+        }
+        "content_block_start" => {
+            let block = data.get("content_block").unwrap_or(&Value::Null);
+            match text(block, "type") {
+                "text" => assembly.text(text(block, "text")),
+                "tool_use" => {
+                    blocks.0.insert(index);
+                    assembly.call(index, text(block, "id"), text(block, "name"), &started_input(block))?;
+                }
+                _ => {}
+            }
+        }
+        "content_block_delta" => {
+            let delta = data.get("delta").unwrap_or(&Value::Null);
+            match text(delta, "type") {
+                "text_delta" => assembly.text(text(delta, "text")),
+                "input_json_delta" if blocks.0.contains(&index) => {
+                    assembly.call(index, "", "", text(delta, "partial_json"))?;
+                }
+                _ => {}
+            }
+        }
+        "message_delta" => {
+            let usage = data.get("usage").unwrap_or(&Value::Null);
+            if usage.get("input_tokens").is_some_and(Value::is_u64) {
+                read_input(assembly, usage);
+            }
+            assembly.usage.output = count(usage, "output_tokens");
+            stopped(assembly, data.get("delta").map_or("", |delta| text(delta, "stop_reason")));
+        }
+        "message_stop" => return assembly.done(),
+        "error" => return Err(reported(data.get("error").unwrap_or(&Value::Null))),
+        "" => return Err(Failure::garbage("an event without a type")),
+        // `ping`, `content_block_stop`, and kinds that may come later.
+        _ => {}
+    }
+    Ok(())
+}
+
+/// Some servers that speak this format send the whole input at once.
+fn started_input(block: &Value) -> String {
+    match block.get("input") {
+        Some(Value::Object(fields)) if !fields.is_empty() => Value::Object(fields.clone()).to_string(),
+        _ => String::new(),
+    }
+}
+
+/// What was read counts in three parts, of which only one is new text.
+fn read_input(assembly: &mut Assembly, usage: &Value) {
+    let cached = count(usage, "cache_read_input_tokens");
+    let kept = count(usage, "cache_creation_input_tokens");
+    assembly.usage.cached_input = cached;
+    assembly.usage.input = count(usage, "input_tokens").saturating_add(cached).saturating_add(kept);
+    assembly.usage.output = assembly.usage.output.max(count(usage, "output_tokens"));
+}
+
+fn stopped(assembly: &mut Assembly, reason: &str) {
+    assembly.finish = match reason {
+        "" => return,
+        "max_tokens" | "model_context_window_exceeded" => Some(Finish::Length),
+        "tool_use" => Some(Finish::ToolCalls),
+        "refusal" => Some(Finish::ContentFilter),
+        _ => Some(Finish::Stop),
+    };
+}
+
+fn reported(error: &Value) -> Failure {
+    let trouble = match text(error, "type") {
+        "overloaded_error" | "rate_limit_error" => Trouble::Busy,
+        "invalid_request_error" => Trouble::Rejected,
+        "authentication_error" | "permission_error" => Trouble::Key,
+        "not_found_error" => Trouble::Unknown,
+        "request_too_large" => Trouble::TooLong,
+        _ => Trouble::Broken,
+    };
+    Failure::new(trouble, text(error, "message"))
+}
+
+#[cfg(test)]
+#[path = "anthropic_tests.rs"]
+mod tests;

@@ -1,0 +1,123 @@
+use cardea_core::message::{Message, ModelEvent, Usage};
+
+use super::*;
+use crate::wire::{
+    Format,
+    samples::{call, prompt, read, stream},
+};
+
+fn started(input: u64) -> Value {
+    let usage = json!({ "input_tokens": input, "cache_read_input_tokens": 5, "cache_creation_input_tokens": 2, "output_tokens": 1 });
+    json!({ "type": "message_start", "message": { "id": "msg_1", "role": "assistant", "usage": usage } })
+}
+
+fn stopped(reason: &str, output: u64) -> Vec<Value> {
+    let delta = json!({ "stop_reason": reason, "stop_sequence": null });
+    vec![
+        json!({ "type": "message_delta", "delta": delta, "usage": { "output_tokens": output } }),
+        json!({ "type": "message_stop" }),
+    ]
+}
+
+fn block(index: u64, block: Value, deltas: &[Value]) -> Vec<Value> {
+    let mut events = vec![json!({ "type": "content_block_start", "index": index, "content_block": block })];
+    events.extend(
+        deltas.iter().map(|delta| json!({ "type": "content_block_delta", "index": index, "delta": delta })),
+    );
+    events.push(json!({ "type": "content_block_stop", "index": index }));
+    events
+}
+
+#[test]
+fn the_request_takes_turns_and_keeps_results_with_their_calls() {
+    let sent = Format::Anthropic.request(&prompt(), "claude-x", "");
+    assert_eq!(sent.path, "/messages");
+    let used = |id: &str, input: Value| json!({ "type": "tool_use", "id": id, "name": "t_ops_get_order", "input": input });
+    let expected = json!({
+        "model": "claude-x",
+        "max_tokens": 100,
+        "system": "Be brief.",
+        "messages": [
+            { "role": "user", "content": [{ "type": "text", "text": "Orders 17 and 18?" }] },
+            { "role": "assistant", "content": [
+                used("call_1", json!({ "order_id": 17 })), used("call_2", json!({ "order_id": 18 })), used("call_3", json!({})),
+            ] },
+            { "role": "user", "content": [
+                { "type": "tool_result", "tool_use_id": "call_1", "content": "{\"status\":\"shipped\"}" },
+                { "type": "tool_result", "tool_use_id": "call_2", "content": "no such order", "is_error": true },
+                { "type": "tool_result", "tool_use_id": "call_3", "content": "no result was recorded for this call", "is_error": true },
+            ] },
+            { "role": "assistant", "content": [{ "type": "text", "text": "17 is shipped." }] },
+            { "role": "user", "content": [{ "type": "text", "text": "Thanks" }] },
+        ],
+        "stream": true,
+        "tools": [{
+            "name": "t_ops_get_order",
+            "description": "Retrieve order details.",
+            "input_schema": { "type": "object", "properties": { "order_id": { "type": "integer" } } },
+        }],
+        "temperature": 1.0, "top_p": 0.5, "stop_sequences": ["END"],
+    });
+    assert_eq!(sent.body, expected);
+}
+
+#[test]
+fn a_window_that_begins_with_the_model_gets_a_beginning() {
+    let mut prompt = prompt();
+    prompt.messages = vec![
+        Message::Assistant { text: "17 is shipped.".into(), calls: vec![call("a.1", "x", json!({}))] },
+        Message::User { text: "one".into() },
+        Message::User { text: "two".into() },
+    ];
+    let sent = Format::Anthropic.request(&prompt, "claude-x", "").body;
+    let roles: Vec<&str> =
+        sent["messages"].as_array().unwrap().iter().map(|m| m["role"].as_str().unwrap()).collect();
+    assert_eq!(roles, ["user", "assistant", "user"]);
+    assert_eq!(sent["messages"][1]["content"][1]["id"], "a_1", "ids of other providers are made to fit");
+    assert_eq!(sent["messages"][2]["content"].as_array().unwrap().len(), 3, "the result and both questions");
+}
+
+#[test]
+fn text_calls_and_both_halves_of_the_usage_are_read() {
+    let mut events = vec![started(10), json!({ "type": "ping" })];
+    let thought = json!({ "type": "thinking_delta", "thinking": "hm" });
+    events.extend(block(0, json!({ "type": "thinking", "thinking": "" }), &[thought]));
+    let words = ["Let me ", "look."].map(|text| json!({ "type": "text_delta", "text": text }));
+    events.extend(block(1, json!({ "type": "text", "text": "" }), &words));
+    let pieces =
+        ["", "{\"order_", "id\":17}"].map(|json| json!({ "type": "input_json_delta", "partial_json": json }));
+    let used = json!({ "type": "tool_use", "id": "toolu_1", "name": "t_ops_get_order", "input": {} });
+    events.extend(block(2, used, &pieces));
+    events.extend(stopped("tool_use", 30));
+    let usage = Usage { input: 17, cached_input: 5, output: 30 };
+    let expected = vec![
+        ModelEvent::Text("Let me ".into()),
+        ModelEvent::Text("look.".into()),
+        ModelEvent::Call(call("toolu_1", "ops.get order", json!({ "order_id": 17 }))),
+        ModelEvent::End { finish: Finish::ToolCalls, usage },
+    ];
+    assert_eq!(read(Format::Anthropic, &stream(&events)).unwrap(), expected);
+}
+
+#[test]
+fn cut_broken_and_refused_answers_are_told_apart() {
+    let text = block(0, json!({ "type": "text", "text": "so" }), &[]);
+    let trouble = |events: &[Value]| read(Format::Anthropic, &stream(events)).unwrap_err().trouble;
+    assert_eq!(trouble(&text), Trouble::Cut);
+    let error = |kind: &str| [json!({ "type": "error", "error": { "type": kind, "message": "no" } })];
+    assert_eq!(trouble(&error("overloaded_error")), Trouble::Busy);
+    assert_eq!(trouble(&error("api_error")), Trouble::Broken);
+    assert_eq!(trouble(&[json!({ "hello": 1 })]), Trouble::Garbage);
+    for (reason, finish) in
+        [("max_tokens", Finish::Length), ("refusal", Finish::ContentFilter), ("end_turn", Finish::Stop)]
+    {
+        let events = [text.clone(), stopped(reason, 1)].concat();
+        let last = read(Format::Anthropic, &stream(&events)).unwrap().pop();
+        let usage = Usage { input: 0, cached_input: 0, output: 1 };
+        assert_eq!(last, Some(ModelEvent::End { finish, usage }), "{reason}");
+    }
+    let body =
+        br#"{"type":"error","error":{"type":"invalid_request_error","message":"prompt is too long: 9 > 8"}}"#;
+    assert_eq!(Format::Anthropic.refusal(400, body).trouble, Trouble::TooLong);
+    assert_eq!(Format::Anthropic.refusal(529, b"").trouble, Trouble::Busy);
+}

@@ -1,0 +1,95 @@
+use cardea_core::message::ModelEvent;
+
+use super::*;
+use crate::wire::{
+    Format,
+    samples::{call, prompt, read, stream},
+};
+
+fn said(parts: Value, finish: Option<&str>) -> Value {
+    let mut candidate = json!({ "content": { "role": "model", "parts": parts }, "index": 0 });
+    if let Some(finish) = finish {
+        candidate["finishReason"] = finish.into();
+    }
+    json!({ "candidates": [candidate], "usageMetadata": { "promptTokenCount": 8, "cachedContentTokenCount": 3, "candidatesTokenCount": 4, "thoughtsTokenCount": 6 } })
+}
+
+#[test]
+fn the_request_names_functions_and_their_answers() {
+    let sent = Format::Gemini.request(&prompt(), "gemini-x", "");
+    assert_eq!(sent.path, "/models/gemini-x:streamGenerateContent?alt=sse");
+    let name = "t_ops_get_order";
+    let asked = |id: &str, args: Value| json!({ "functionCall": { "id": id, "name": name, "args": args } });
+    let told = |id: &str, response: Value| json!({ "functionResponse": { "id": id, "name": name, "response": response } });
+    let mut first = asked("call_1", json!({ "order_id": 17 }));
+    first["thoughtSignature"] = "skip_thought_signature_validator".into();
+    let expected = json!({
+        "systemInstruction": { "parts": [{ "text": "Be brief." }] },
+        "contents": [
+            { "role": "user", "parts": [{ "text": "Orders 17 and 18?" }] },
+            { "role": "model", "parts": [first, asked("call_2", json!({ "order_id": 18 })), asked("call_3", json!({}))] },
+            { "role": "user", "parts": [
+                told("call_1", json!({ "output": "{\"status\":\"shipped\"}" })),
+                told("call_2", json!({ "error": "no such order" })),
+                told("call_3", json!({ "error": "no result was recorded for this call" })),
+            ] },
+            { "role": "model", "parts": [{ "text": "17 is shipped." }] },
+            { "role": "user", "parts": [{ "text": "Thanks" }] },
+        ],
+        "tools": [{ "functionDeclarations": [{
+            "name": name,
+            "description": "Retrieve order details.",
+            "parametersJsonSchema": { "type": "object", "properties": { "order_id": { "type": "integer" } } },
+        }] }],
+        "generationConfig": { "temperature": 1.5, "topP": 0.5, "maxOutputTokens": 100, "stopSequences": ["END"], "seed": 7 },
+    });
+    assert_eq!(sent.body, expected);
+}
+
+#[test]
+fn text_and_calls_are_read_and_thoughts_left_out() {
+    let answer = stream(&[
+        said(json!([{ "text": "let me think", "thought": true }]), None),
+        said(json!([{ "text": "Looking." }]), None),
+        said(
+            json!([{ "functionCall": { "name": name(), "args": { "order_id": 17 } }, "thoughtSignature": "x" }]),
+            None,
+        ),
+        said(json!([{ "functionCall": { "id": "f2", "name": name(), "args": {} } }]), Some("STOP")),
+    ]);
+    let usage = Usage { input: 8, cached_input: 3, output: 10 };
+    let expected = vec![
+        ModelEvent::Text("Looking.".into()),
+        ModelEvent::Call(call("call_4", "ops.get order", json!({ "order_id": 17 }))),
+        ModelEvent::Call(call("f2", "ops.get order", json!({}))),
+        ModelEvent::End { finish: Finish::ToolCalls, usage },
+    ];
+    assert_eq!(read(Format::Gemini, &answer).unwrap(), expected);
+}
+
+fn name() -> &'static str {
+    "t_ops_get_order"
+}
+
+#[test]
+fn blocked_cut_and_broken_answers_are_told_apart() {
+    let trouble = |documents: &[Value]| read(Format::Gemini, &stream(documents)).unwrap_err().trouble;
+    assert_eq!(trouble(&[json!({ "promptFeedback": { "blockReason": "SAFETY" } })]), Trouble::Filtered);
+    assert_eq!(trouble(&[said(json!([{ "text": "so" }]), None)]), Trouble::Cut);
+    assert_eq!(trouble(&[said(json!([]), Some("MALFORMED_FUNCTION_CALL"))]), Trouble::Garbage);
+    assert_eq!(trouble(&[json!({ "error": { "code": 503, "message": "overloaded" } })]), Trouble::Busy);
+    assert_eq!(trouble(&[json!({ "hello": 1 })]), Trouble::Garbage);
+    for (reason, finish) in [("SAFETY", Finish::ContentFilter), ("MAX_TOKENS", Finish::Length)] {
+        let last =
+            read(Format::Gemini, &stream(&[said(json!([{ "text": "so" }]), Some(reason))])).unwrap().pop();
+        assert!(matches!(last, Some(ModelEvent::End { finish: told, .. }) if told == finish), "{reason}");
+    }
+}
+
+#[test]
+fn a_quota_error_says_when_to_come_back() {
+    let info = json!({ "@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "37.5s" });
+    let body = json!([{ "error": { "code": 429, "message": "quota", "details": [{}, info] } }]).to_string();
+    let failure = Format::Gemini.refusal(429, body.as_bytes());
+    assert_eq!((failure.trouble, failure.retry_after), (Trouble::Busy, Some(Millis(37_500))));
+}

@@ -1,0 +1,179 @@
+use cardea_core::message::ModelEvent;
+
+use super::*;
+use crate::wire::{
+    Format,
+    samples::{call, prompt, read, stream},
+};
+
+fn end(finish: Finish, input: u64, output: u64) -> ModelEvent {
+    ModelEvent::End { finish, usage: Usage { input, cached_input: 0, output } }
+}
+
+fn said(text: &str) -> ModelEvent {
+    ModelEvent::Text(text.into())
+}
+
+fn chunk(delta: Value, finish: Value) -> Value {
+    json!({ "id": "c1", "object": "chat.completion.chunk", "choices": [{ "index": 0, "delta": delta, "finish_reason": finish }] })
+}
+
+fn trouble(stream: &str) -> Trouble {
+    read(Format::OpenAi, stream).unwrap_err().trouble
+}
+
+#[test]
+fn the_request_is_what_every_server_of_this_format_takes() {
+    let sent = Format::OpenAi.request(&prompt(), "gpt-x", "http://localhost:1/v1");
+    assert_eq!(sent.path, "/chat/completions");
+    let call = |id: &str, arguments: &str| json!({ "id": id, "type": "function", "function": { "name": "t_ops_get_order", "arguments": arguments } });
+    let expected = json!({
+        "model": "gpt-x",
+        "messages": [
+            { "role": "system", "content": "Be brief." },
+            { "role": "user", "content": "Orders 17 and 18?" },
+            { "role": "assistant", "content": null, "tool_calls": [
+                call("call_1", "{\"order_id\":17}"), call("call_2", "{\"order_id\":18}"), call("call_3", "{}"),
+            ] },
+            { "role": "tool", "tool_call_id": "call_1", "content": "{\"status\":\"shipped\"}" },
+            { "role": "tool", "tool_call_id": "call_2", "content": "{\"error\":\"no such order\"}" },
+            { "role": "tool", "tool_call_id": "call_3", "content": "{\"error\":\"no result was recorded for this call\"}" },
+            { "role": "assistant", "content": "17 is shipped." },
+            { "role": "user", "content": "Thanks" },
+        ],
+        "stream": true,
+        "stream_options": { "include_usage": true },
+        "tools": [{ "type": "function", "function": {
+            "name": "t_ops_get_order",
+            "description": "Retrieve order details.",
+            "parameters": { "type": "object", "properties": { "order_id": { "type": "integer" } } },
+        } }],
+        "temperature": 1.5, "top_p": 0.5, "max_tokens": 100, "stop": ["END"], "seed": 7,
+    });
+    assert_eq!(sent.body, expected);
+    let vendor = Format::OpenAi.request(&prompt(), "gpt-x", "https://api.openai.com/v1");
+    assert_eq!(
+        (&vendor.body["max_completion_tokens"], &vendor.body["max_tokens"]),
+        (&json!(100), &Value::Null)
+    );
+}
+
+#[test]
+fn text_arrives_piece_by_piece_with_its_usage_at_the_end() {
+    let mut answer = stream(&[
+        chunk(json!({ "role": "assistant", "content": "" }), Value::Null),
+        chunk(json!({ "content": "Hel" }), Value::Null),
+        chunk(json!({ "content": "lo" }), Value::Null),
+        chunk(json!({}), json!("stop")),
+        json!({ "choices": [], "usage": { "prompt_tokens": 9, "completion_tokens": 2, "prompt_tokens_details": { "cached_tokens": 4 } } }),
+    ]);
+    answer.push_str("data: [DONE]\n\n");
+    let usage = Usage { input: 9, cached_input: 4, output: 2 };
+    let expected = vec![said("Hel"), said("lo"), ModelEvent::End { finish: Finish::Stop, usage }];
+    assert_eq!(read(Format::OpenAi, &answer).unwrap(), expected);
+}
+
+#[test]
+fn tool_calls_are_put_together_from_interleaved_pieces() {
+    let piece = |index: u64, id: Value, name: Value, arguments: &str| {
+        let call = json!({ "index": index, "id": id, "function": { "name": name, "arguments": arguments } });
+        chunk(json!({ "tool_calls": [call] }), Value::Null)
+    };
+    let answer = stream(&[
+        piece(0, json!("a"), json!("t_ops_get_order"), ""),
+        piece(0, Value::Null, Value::Null, "{\"order"),
+        piece(1, json!("b"), json!("other"), ""),
+        piece(0, Value::Null, Value::Null, "_id\": 17}"),
+        chunk(json!({}), json!("tool_calls")),
+    ]);
+    let expected = vec![
+        ModelEvent::Call(call("a", "ops.get order", json!({ "order_id": 17 }))),
+        ModelEvent::Call(call("b", "other", json!({}))),
+        end(Finish::ToolCalls, 0, 0),
+    ];
+    assert_eq!(read(Format::OpenAi, &answer).unwrap(), expected);
+}
+
+#[test]
+fn what_real_servers_do_otherwise_is_understood() {
+    let whole = |calls: Value| chunk(json!({ "content": null, "tool_calls": calls }), json!("stop"));
+    let no_index = json!([
+        { "id": "", "function": { "name": "x", "arguments": { "a": 1 } } },
+        { "function": { "name": "x", "arguments": "{\"a\":2}" } },
+    ]);
+    let expected = vec![
+        // The transcript holds three calls already, so the next numbers are four and five.
+        ModelEvent::Call(call("call_4", "x", json!({ "a": 1 }))),
+        ModelEvent::Call(call("call_5", "x", json!({ "a": 2 }))),
+        end(Finish::ToolCalls, 0, 0),
+    ];
+    assert_eq!(
+        read(Format::OpenAi, &stream(&[whole(no_index)])).unwrap(),
+        expected,
+        "no ids, no index, objects"
+    );
+
+    let old = chunk(json!({ "function_call": { "name": "x", "arguments": "{}" } }), json!("function_call"));
+    let expected = vec![ModelEvent::Call(call("call_4", "x", json!({}))), end(Finish::ToolCalls, 0, 0)];
+    assert_eq!(read(Format::OpenAi, &stream(&[old])).unwrap(), expected, "the older form");
+
+    let silent_end = stream(&[chunk(json!({ "content": "hi" }), Value::Null)]) + "data: [DONE]";
+    let expected = vec![said("hi"), end(Finish::Stop, 0, 0)];
+    assert_eq!(read(Format::OpenAi, &silent_end).unwrap(), expected, "[DONE] without finish_reason");
+
+    let mut decoder = Format::OpenAi.decoder(&prompt());
+    let message =
+        json!({ "index": 0, "message": { "role": "assistant", "content": "hi" }, "finish_reason": "stop" });
+    let document = json!({ "choices": [message], "usage": { "prompt_tokens": 3, "completion_tokens": 1 } });
+    decoder.whole(document.to_string().as_bytes()).unwrap();
+    assert_eq!(decoder.pop(), Some(said("hi")));
+    assert_eq!(decoder.pop(), Some(end(Finish::Stop, 3, 1)), "a document where a stream was asked for");
+}
+
+#[test]
+fn an_answer_that_did_not_end_well_is_not_taken_for_one() {
+    let half = json!([{ "index": 0, "id": "a", "function": { "name": "x", "arguments": "{\"a\": " } }]);
+    let cut = stream(&[chunk(json!({ "content": "hi" }), Value::Null)]);
+    assert_eq!(trouble(&cut), Trouble::Cut);
+    assert_eq!(trouble(""), Trouble::Cut);
+    assert_eq!(trouble("data: [DONE]\n\n"), Trouble::Cut, "nothing was said");
+    assert_eq!(trouble("data: {\"cho\n\n"), Trouble::Garbage);
+    assert_eq!(trouble("data: {\"hello\": 1}\n\n"), Trouble::Garbage);
+    assert_eq!(
+        trouble(&stream(&[chunk(json!({ "tool_calls": half }), json!("tool_calls"))])),
+        Trouble::Garbage
+    );
+    assert_eq!(
+        trouble(&stream(&[json!({ "error": { "message": "boom", "type": "server_error" } })])),
+        Trouble::Broken
+    );
+    assert_eq!(
+        trouble(&stream(&[json!({ "error": { "message": "slow down", "code": 429 } })])),
+        Trouble::Busy
+    );
+
+    let cut_by_limit = stream(&[chunk(json!({ "content": "so", "tool_calls": half }), json!("length"))]);
+    let expected = vec![said("so"), end(Finish::Length, 0, 0)];
+    assert_eq!(read(Format::OpenAi, &cut_by_limit).unwrap(), expected, "half a call is no call");
+}
+
+#[test]
+fn a_refusal_is_told_apart_by_what_can_be_done_about_it() {
+    let refusal = |status, body: Value| Format::OpenAi.refusal(status, body.to_string().as_bytes());
+    let told = |message: &str| json!({ "error": { "message": message } });
+    assert_eq!(refusal(401, told("Incorrect API key provided: sk-abc")).trouble, Trouble::Key);
+    assert!(
+        !refusal(401, told("Incorrect API key provided: sk-abc")).cause.contains("sk-"),
+        "the key is in the log"
+    );
+    assert_eq!(refusal(404, told("no such model")).trouble, Trouble::Unknown);
+    assert_eq!(refusal(400, told("bad schema")).trouble, Trouble::Rejected);
+    assert_eq!(
+        refusal(400, json!({ "error": { "code": "context_length_exceeded", "message": "" } })).trouble,
+        Trouble::TooLong
+    );
+    assert_eq!(refusal(429, told("slow down")).trouble, Trouble::Busy);
+    assert_eq!(refusal(503, json!("down")).trouble, Trouble::Busy);
+    assert_eq!(refusal(500, json!([])).trouble, Trouble::Broken);
+    assert_eq!(refusal(302, json!({})).trouble, Trouble::Rejected);
+}

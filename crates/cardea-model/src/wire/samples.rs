@@ -1,0 +1,82 @@
+//! What the golden tests of all formats start from.
+
+use cardea_core::{
+    id::ToolName,
+    message::{Message, ModelEvent, Prompt, Sampling},
+    sse,
+    tool::{Effect, ToolCall, ToolSpec},
+};
+use serde_json::{Value, json};
+
+use super::Format;
+use crate::failure::Failure;
+
+pub(super) fn call(id: &str, name: &str, arguments: Value) -> ToolCall {
+    ToolCall { id: id.into(), name: name.into(), arguments: arguments.as_object().unwrap().clone() }
+}
+
+/// A transcript with everything in it: instructions, a call and its result, a failed call, a call whose result a
+/// window cut off, a result whose call it cut off, and a tool name that no provider accepts.
+pub(super) fn prompt() -> Prompt {
+    let tool = ToolSpec {
+        name: ToolName::new("ops.get order"),
+        description: "Retrieve order details.".into(),
+        input_schema: json!({ "type": "object", "properties": { "order_id": { "type": "integer" } } }),
+        effect: Effect::Read,
+        idempotent: true,
+        sends_outside: false,
+        examples: vec!["not for the wire".into()],
+        cache: None,
+        clears: Vec::new(),
+    };
+    let result = |id: &str, text: &str, failed| Message::Tool {
+        call_id: id.into(),
+        name: "ops.get order".into(),
+        text: text.into(),
+        failed,
+    };
+    let asks = vec![
+        call("call_1", "ops.get order", json!({ "order_id": 17 })),
+        call("call_2", "ops.get order", json!({ "order_id": 18 })),
+        call("call_3", "ops.get order", json!({})),
+    ];
+    Prompt {
+        model: "main".into(),
+        messages: vec![
+            result("call_0", "cut from its call", false),
+            Message::System { text: "Be brief.".into() },
+            Message::User { text: "Orders 17 and 18?".into() },
+            Message::Assistant { text: String::new(), calls: asks },
+            result("call_2", "no such order", true),
+            result("call_1", r#"{"status":"shipped"}"#, false),
+            Message::Assistant { text: "17 is shipped.".into(), calls: Vec::new() },
+            Message::User { text: "Thanks".into() },
+        ],
+        tools: vec![tool],
+        sampling: Sampling {
+            temperature: Some(1.5),
+            top_p: Some(0.5),
+            max_tokens: Some(100),
+            stop: vec!["END".into()],
+            seed: Some(7),
+        },
+    }
+}
+
+/// What a format reads from a stream with these bytes.
+pub(super) fn read(format: Format, stream: &str) -> Result<Vec<ModelEvent>, Failure> {
+    let (mut events, mut lines) = (Vec::new(), sse::Decoder::new(1 << 20));
+    lines.push(stream.as_bytes(), &mut events).unwrap();
+    lines.finish(&mut events).unwrap();
+    let mut decoder = format.decoder(&prompt());
+    for event in &events {
+        decoder.push(event)?;
+    }
+    decoder.finish()?;
+    Ok(std::iter::from_fn(|| decoder.pop()).collect())
+}
+
+/// A stream with one `data:` event for each document.
+pub(super) fn stream(documents: &[Value]) -> String {
+    documents.iter().map(|document| format!("data: {document}\n\n")).collect()
+}

@@ -1,0 +1,60 @@
+//! The transcript as providers demand it: each tool call followed by its result, each result after its call.
+//!
+//! A window over a long conversation may cut between a call and its result. Every provider refuses such a
+//! transcript, so what hangs in the air is left out, and a call without a result gets one that says so.
+
+use cardea_core::{message::Message, tool::ToolCall};
+
+/// One part of a transcript, in an order that every provider accepts.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Part<'a> {
+    /// Instructions.
+    System(&'a str),
+    /// The user's words.
+    User(&'a str),
+    /// The model's words and calls; one of both may be empty.
+    Assistant(&'a str, &'a [ToolCall]),
+    /// The results of the calls just before, all of them, in the order of the calls.
+    Results(Vec<ToolResult<'a>>),
+}
+
+/// One tool's result.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct ToolResult<'a> {
+    pub(super) call: &'a ToolCall,
+    pub(super) text: &'a str,
+    pub(super) failed: bool,
+}
+
+const NO_RESULT: &str = "no result was recorded for this call";
+
+/// Brings the messages in order.
+pub(super) fn tidy(messages: &[Message]) -> Vec<Part<'_>> {
+    let mut parts = Vec::with_capacity(messages.len());
+    for (place, message) in messages.iter().enumerate() {
+        match message {
+            Message::System { text } if !text.trim().is_empty() => parts.push(Part::System(text)),
+            Message::User { text } if !text.trim().is_empty() => parts.push(Part::User(text)),
+            Message::Assistant { text, calls } if !calls.is_empty() => {
+                let rest = messages.get(place.saturating_add(1)..).unwrap_or_default();
+                parts.push(Part::Assistant(text, calls));
+                parts.push(Part::Results(calls.iter().map(|call| result_of(call, rest)).collect()));
+            }
+            Message::Assistant { text, .. } if !text.trim().is_empty() => {
+                parts.push(Part::Assistant(text, &[]))
+            }
+            // Results go with their calls; providers refuse empty texts.
+            _ => {}
+        }
+    }
+    parts
+}
+
+fn result_of<'a>(call: &'a ToolCall, rest: &'a [Message]) -> ToolResult<'a> {
+    let found = rest.iter().find_map(|message| match message {
+        Message::Tool { call_id, text, failed, .. } if *call_id == call.id => Some((text.as_str(), *failed)),
+        _ => None,
+    });
+    let (text, failed) = found.unwrap_or((NO_RESULT, true));
+    ToolResult { call, text, failed }
+}
