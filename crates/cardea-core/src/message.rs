@@ -3,6 +3,7 @@
 //! System, user, assistant and tool text are variants, not strings with a role beside them: a text that a tool
 //! returned cannot become an instruction by a slip of code.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::tool::{ToolCall, ToolSpec};
@@ -74,16 +75,19 @@ impl Usage {
 }
 
 /// How the model should write. Absent means the provider's default.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Sampling {
     /// 0 to 2.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 2))]
     pub temperature: Option<f64>,
     /// 0 to 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 1))]
     pub top_p: Option<f64>,
     /// Most tokens to write.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
     pub max_tokens: Option<u32>,
     /// Texts that end the answer.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
