@@ -1,0 +1,189 @@
+//! A guarded batch of writes: all of it or nothing.
+
+use cardea_core::{
+    Code, Error,
+    id::TenantId,
+    time::{Millis, Timestamp},
+};
+
+use super::Value;
+
+/// Statements that become durable together, or not at all.
+///
+/// Rows carry ids that the caller made, so that after [`CommitError::Unknown`] the caller can look whether they are
+/// there. Statements run in the order in which they were added.
+#[derive(Debug, Clone, Default)]
+#[must_use = "nothing is written until it is given to `Db::commit`"]
+pub struct Commit {
+    pub(crate) steps: Vec<Step>,
+    pub(crate) audit: Vec<Entry>,
+}
+
+/// One statement of a commit.
+#[derive(Debug, Clone)]
+pub(crate) struct Step {
+    pub(crate) sql: Sql,
+    pub(crate) args: Vec<Value>,
+    pub(crate) kind: Kind,
+}
+
+/// The text of a statement: written in the source, or built from names that are.
+#[derive(Debug, Clone)]
+pub(crate) enum Sql {
+    Fixed(&'static str),
+    Built(Box<str>),
+}
+
+impl Sql {
+    pub(crate) fn text(&self) -> &str {
+        match self {
+            Self::Fixed(text) => text,
+            Self::Built(text) => text,
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Kind {
+    /// A row that must be new; a row with the same key is a conflict with this name.
+    Insert(&'static str),
+    /// Any number of rows.
+    Run,
+    /// Exactly one row, or the commit is void.
+    Guard(&'static str),
+}
+
+impl Kind {
+    /// The conflict that a broken unique constraint means.
+    pub(crate) const fn conflict(self) -> &'static str {
+        match self {
+            Self::Insert(name) | Self::Guard(name) => name,
+            Self::Run => "unique",
+        }
+    }
+}
+
+/// One entry for the audit chain.
+#[derive(Debug, Clone)]
+pub(crate) struct Entry {
+    pub(crate) tenant: TenantId,
+    pub(crate) at: Timestamp,
+    pub(crate) body: Vec<u8>,
+}
+
+impl Commit {
+    /// An empty commit.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a row. If its key is taken the commit fails with `Conflict(table)`.
+    pub fn insert<const N: usize>(
+        mut self,
+        table: &'static str,
+        columns: [(&'static str, Value); N],
+    ) -> Self {
+        let mut sql = String::with_capacity(32 + N * 16);
+        sql.push_str("INSERT INTO ");
+        sql.push_str(table);
+        let mut values = String::with_capacity(N * 4);
+        let mut args = Vec::with_capacity(N);
+        for (place, (column, value)) in columns.into_iter().enumerate() {
+            sql.push_str(if place == 0 { " (" } else { ", " });
+            sql.push_str(column);
+            values.push_str(if place == 0 { ") VALUES ($" } else { ", $" });
+            values.push_str(&(place + 1).to_string());
+            args.push(value);
+        }
+        sql.push_str(&values);
+        sql.push(')');
+        self.steps.push(Step { sql: Sql::Built(sql.into()), args, kind: Kind::Insert(table) });
+        self
+    }
+
+    /// Adds a statement that may touch any number of rows.
+    pub fn run(mut self, sql: &'static str, args: Vec<Value>) -> Self {
+        self.steps.push(Step { sql: Sql::Fixed(sql), args, kind: Kind::Run });
+        self
+    }
+
+    /// Adds a statement that must touch exactly one row; otherwise the whole commit is void and fails with
+    /// `Conflict(name)`. A guard that starts with `SELECT` must find exactly one row, which stays as it is until
+    /// the commit ends.
+    pub fn guard(mut self, name: &'static str, sql: &'static str, args: Vec<Value>) -> Self {
+        self.steps.push(Step { sql: Sql::Fixed(sql), args, kind: Kind::Guard(name) });
+        self
+    }
+
+    /// Adds an entry to this node's audit chain, in the same transaction. `body` is what the chain protects; the
+    /// tenant and the time are repeated beside it for searches.
+    pub fn audit(mut self, tenant: &TenantId, at: Timestamp, body: Vec<u8>) -> Self {
+        self.audit.push(Entry { tenant: tenant.clone(), at, body });
+        self
+    }
+
+    /// Adds everything of another commit after this one's.
+    pub fn and(mut self, other: Self) -> Self {
+        self.steps.extend(other.steps);
+        self.audit.extend(other.audit);
+        self
+    }
+
+    /// True if there is nothing to write.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.steps.is_empty() && self.audit.is_empty()
+    }
+}
+
+/// Why a commit did not happen, or may not have happened.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CommitError {
+    /// The guard with this name did not touch exactly one row, or a row of the table with this name was there
+    /// already. Nothing was written.
+    #[error("conflict: `{0}`")]
+    Conflict(&'static str),
+    /// No space is left. Nothing was written.
+    #[error("no space left")]
+    Full,
+    /// The database cannot be reached or does not accept writes. Nothing was written.
+    #[error("unavailable: {0}")]
+    Unavailable(String),
+    /// The connection was lost, or syncing failed, while committing: the rows may be there. Re-read them by id.
+    #[error("unknown whether committed: {0}")]
+    Unknown(String),
+    /// A statement is wrong: a mistake in Cardea. Nothing was written.
+    #[error("wrong statement: {0}")]
+    Wrong(String),
+}
+
+impl From<CommitError> for Error {
+    fn from(error: CommitError) -> Self {
+        let code = match &error {
+            CommitError::Conflict(_) => Code::Conflict,
+            CommitError::Full => Code::StoreFull,
+            CommitError::Unavailable(_) => Code::StoreUnavailable,
+            // WHY: the client must not take this for a refusal; the row may be there, and only a key makes a retry safe.
+            CommitError::Unknown(_) => Code::StoreUnavailable,
+            CommitError::Wrong(_) => Code::Internal,
+        };
+        let wait = match &error {
+            CommitError::Conflict(_) => Some(Millis(100)),
+            CommitError::Full => Some(Millis::from_secs(30)),
+            CommitError::Unavailable(_) | CommitError::Unknown(_) => Some(Millis::from_secs(1)),
+            CommitError::Wrong(_) => None,
+        };
+        let result = Self::new(code);
+        let result = match wait {
+            Some(wait) => result.retry_after(wait),
+            None => result,
+        };
+        let result = match &error {
+            CommitError::Unknown(_) => {
+                result.detail("It may have been recorded: ask again with the same key.")
+            }
+            _ => result,
+        };
+        result.because(error)
+    }
+}

@@ -1,0 +1,107 @@
+//! Migrations: numbered texts, applied once, in order, each in its own transaction, and remembered with their hash.
+
+use std::collections::BTreeMap;
+
+use aws_lc_rs::digest;
+use cardea_core::{Code, Error, Result};
+
+use super::Db;
+
+/// One step of the schema. Migrations only add; what is no longer used goes a release later.
+#[derive(Debug, Clone, Copy)]
+pub struct Migration {
+    /// Its number, from 1.
+    pub version: i64,
+    /// Its name: the file's.
+    pub name: &'static str,
+    /// Its text, for both engines.
+    pub sql: &'static str,
+}
+
+/// The migrations of this Cardea.
+pub const MIGRATIONS: &[Migration] = &[Migration {
+    version: 1,
+    name: "0001_start",
+    sql: include_str!("../../../../migrations/0001_start.sql"),
+}];
+
+/// What [`Db::migrate`] found and did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Migrated {
+    /// The newest version before.
+    pub from: i64,
+    /// The newest version now.
+    pub to: i64,
+}
+
+const TABLE: &str = "CREATE TABLE IF NOT EXISTS migrations \
+                     (version BIGINT NOT NULL PRIMARY KEY, name TEXT NOT NULL, hash TEXT NOT NULL);";
+
+pub(crate) async fn migrate(db: &Db, migrations: &[Migration]) -> Result<Migrated> {
+    let mut known = applied(db, migrations).await?;
+    let from = known.keys().next_back().copied().unwrap_or(0);
+    for migration in migrations {
+        if known.contains_key(&migration.version) {
+            continue;
+        }
+        if let Err(error) = db.script(script(db, migration)).await {
+            // WHY: another node may have applied it between our look and our try.
+            known = applied(db, migrations).await?;
+            if !known.contains_key(&migration.version) {
+                return Err(error.detail(format!("Migration `{}` failed.", migration.name)));
+            }
+        }
+    }
+    let to = migrations.last().map_or(from, |last| last.version);
+    Ok(Migrated { from, to })
+}
+
+/// What the database says was applied, after checking that it agrees with what we know.
+async fn applied(db: &Db, migrations: &[Migration]) -> Result<BTreeMap<i64, String>> {
+    if let Err(error) = db.script(TABLE.to_owned()).await {
+        // WHY: PostgreSQL can fail `IF NOT EXISTS` when two nodes run it at once; then the table is there.
+        tracing::debug!(error = error.cause_line(), "making the table of migrations");
+    }
+    let sql = "SELECT version, name, hash FROM migrations ORDER BY version";
+    let rows: Vec<(i64, String, String)> = db.rows(sql, Vec::new()).await?;
+    let newest = migrations.last().map_or(0, |last| last.version);
+    for (version, name, hash) in &rows {
+        let Some(migration) = migrations.iter().find(|migration| migration.version == *version) else {
+            return Err(Error::new(Code::Misconfigured).detail(format!(
+                "The database was written by a newer Cardea: it has migration {version} (`{name}`), this one knows \
+                 migrations up to {newest}. Run the newer Cardea, or restore a backup made before the upgrade."
+            )));
+        };
+        if *hash != fingerprint(migration) {
+            return Err(Error::new(Code::Misconfigured).detail(format!(
+                "Migration {version} (`{name}`) was applied with another text than this Cardea carries: the database \
+                 belongs to another build."
+            )));
+        }
+    }
+    Ok(rows.into_iter().map(|(version, _, hash)| (version, hash)).collect())
+}
+
+fn fingerprint(migration: &Migration) -> String {
+    let digest = digest::digest(&digest::SHA256, migration.sql.as_bytes());
+    digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn script(db: &Db, migration: &Migration) -> String {
+    let sql = if db.engine() == "sqlite" { for_sqlite(migration.sql) } else { migration.sql.to_owned() };
+    let Migration { version, name, .. } = migration;
+    let hash = fingerprint(migration);
+    format!("{sql}\nINSERT INTO migrations (version, name, hash) VALUES ({version}, '{name}', '{hash}');")
+}
+
+/// Brings the words of `/*sqlite: WORDS*/` into force. PostgreSQL sees a comment.
+fn for_sqlite(sql: &str) -> String {
+    let mut parts = sql.split("/*sqlite:");
+    let mut result = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let (words, rest) = part.split_once("*/").unwrap_or((part, ""));
+        result.push_str(words);
+        result.push_str(rest);
+    }
+    result
+}

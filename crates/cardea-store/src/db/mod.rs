@@ -1,0 +1,303 @@
+//! Room `db`: the truth, on SQLite or PostgreSQL.
+//!
+//! It promises: a [`Commit`] that was answered with `Ok` is there after any crash; a commit is written whole or not
+//! at all; a commit whose guard fails leaves nothing behind and does not disturb others; audit entries of a commit
+//! are linked into this node's chain inside its transaction. SQL is written once, with `$1` placeholders, and runs
+//! on both engines; a test suite of contracts runs on both.
+//!
+//! It refuses: interactive transactions (no lock is held across an await of a caller), statements that are not
+//! texts of the source (so no value can become SQL), and a database that a newer Cardea has written.
+//!
+//! Called by: every room that keeps something. Traps for SQL that is to run on both: `SUM` of whole numbers needs
+//! `CAST(… AS BIGINT)`; a placeholder that is only compared with `NULL` needs `CAST($1 AS TEXT)`.
+
+mod commit;
+mod migrate;
+mod placeholders;
+mod postgres;
+mod sqlite;
+mod value;
+
+use std::{path::PathBuf, str::FromStr, sync::Arc};
+
+use cardea_core::{Code, Error, Result, log::ChainKey, secret::SecretString, time::Millis};
+use serde::Deserialize;
+use tokio::sync::oneshot;
+
+pub use commit::{Commit, CommitError};
+pub(crate) use value::Columns;
+pub use value::{Cell, FromCell, FromRow, Row, RowError, Value};
+
+pub use crate::args;
+pub use migrate::{MIGRATIONS, Migrated, Migration};
+
+use commit::Sql;
+use postgres::Postgres;
+use sqlite::{Place, Sqlite};
+
+/// Where the truth is kept.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct DbConfig {
+    /// `sqlite:PATH`, `sqlite::memory:` or `postgres://user@host:port/name`.
+    pub url: String,
+    /// The password for PostgreSQL. It may not stand in `url`, which is printed.
+    pub password: Option<SecretString>,
+    /// This node's name: one audit chain for each. Two running nodes must not share it.
+    pub node: String,
+    /// Threads (SQLite) or connections (PostgreSQL) that read.
+    pub readers: usize,
+    /// Commits that may wait for the writer before callers wait as well.
+    pub queue: usize,
+}
+
+impl Default for DbConfig {
+    fn default() -> Self {
+        Self {
+            url: "sqlite:data/cardea.db".into(),
+            password: None,
+            node: "main".into(),
+            readers: 2,
+            queue: 1_024,
+        }
+    }
+}
+
+impl DbConfig {
+    /// The defaults with this address.
+    #[must_use]
+    pub fn at(url: impl Into<String>) -> Self {
+        Self { url: url.into(), ..Self::default() }
+    }
+
+    /// Checks everything that can be checked without connecting.
+    ///
+    /// # Errors
+    /// A sentence that names the key.
+    pub fn check(&self) -> Result<(), String> {
+        self.target().map(drop)?;
+        let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+        if self.node.is_empty() || self.node.len() > 64 || !self.node.chars().all(plain) {
+            return Err(format!("`node` is `{}`: use 1 to 64 letters, digits, `-`, `_` or `.`", self.node));
+        }
+        if self.readers == 0 || self.readers > 64 {
+            return Err(format!("`readers` is {}: use 1 to 64", self.readers));
+        }
+        if self.queue == 0 {
+            return Err("`queue` is 0: nothing could ever be written".into());
+        }
+        Ok(())
+    }
+
+    fn target(&self) -> Result<Target, String> {
+        if let Some(path) = self.url.strip_prefix("sqlite:") {
+            return match path {
+                ":memory:" => Ok(Target::Sqlite(Place::Memory)),
+                "" => Err("`url` names no file: write `sqlite:PATH`".into()),
+                path => Ok(Target::Sqlite(Place::File(PathBuf::from(path)))),
+            };
+        }
+        if !self.url.starts_with("postgres://") && !self.url.starts_with("postgresql://") {
+            return Err("`url` must start with `sqlite:` or `postgres://`".into());
+        }
+        let config =
+            tokio_postgres::Config::from_str(&self.url).map_err(|error| format!("`url`: {error}"))?;
+        if config.get_password().is_some() {
+            return Err(
+                "`url` contains a password: put it into `password`, since the address is printed".into()
+            );
+        }
+        Ok(Target::Postgres(Box::new(config)))
+    }
+}
+
+enum Target {
+    Sqlite(Place),
+    Postgres(Box<tokio_postgres::Config>),
+}
+
+enum Engine {
+    Sqlite(Sqlite),
+    Postgres(Postgres),
+}
+
+/// The database. Cheap to clone; all clones are one.
+#[derive(Clone)]
+pub struct Db(Arc<Engine>);
+
+impl std::fmt::Debug for Db {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Db({})", self.engine())
+    }
+}
+
+impl Db {
+    /// Opens the database and starts its writer and readers. Changes no table: that is [`Self::migrate`].
+    ///
+    /// # Errors
+    /// `Misconfigured` for a bad configuration, `StoreUnavailable` if it cannot be opened.
+    pub async fn open(config: DbConfig, key: ChainKey) -> Result<Self> {
+        config.check().map_err(|why| Error::new(Code::Misconfigured).detail(format!("db: {why}.")))?;
+        let engine = match config.target() {
+            Err(why) => return Err(Error::new(Code::Misconfigured).detail(why)),
+            Ok(Target::Sqlite(place)) => {
+                let opened = tokio::task::spawn_blocking(move || Sqlite::open(&place, &config, key)).await;
+                let opened = opened.map_err(|error| Error::new(Code::Internal).because(error))?;
+                Engine::Sqlite(opened.map_err(|error| sqlite_error(error, "open"))?)
+            }
+            Ok(Target::Postgres(target)) => Engine::Postgres(Postgres::open(*target, &config, key).await?),
+        };
+        Ok(Self(Arc::new(engine)))
+    }
+
+    /// The engine's name: `sqlite` or `postgres`.
+    #[must_use]
+    pub fn engine(&self) -> &'static str {
+        match &*self.0 {
+            Engine::Sqlite(_) => "sqlite",
+            Engine::Postgres(_) => "postgres",
+        }
+    }
+
+    /// The rows that a `SELECT` finds.
+    ///
+    /// # Errors
+    /// `StoreUnavailable` if the database cannot be reached, `Internal` if the statement or a row is wrong.
+    pub async fn rows<T: FromRow>(&self, sql: &'static str, args: Vec<Value>) -> Result<Vec<T>> {
+        let db = match &*self.0 {
+            Engine::Sqlite(db) => db,
+            Engine::Postgres(db) => return db.rows(sql, &args).await,
+        };
+        let (answer, answered) = oneshot::channel();
+        let task = move |session: &mut sqlite::Session| {
+            let mut rows = Vec::new();
+            let read = session.query(&Sql::Fixed(sql), &args, |columns| {
+                rows.push(T::from_row(&Row(columns))?);
+                Ok::<_, ReadError>(())
+            });
+            let _nobody_waits = answer.send(read.map(|()| rows));
+        };
+        if !db.read(Box::new(task)).await {
+            return Err(Error::new(Code::StoreUnavailable).retry_after(Millis::from_secs(1)));
+        }
+        let read = answered.await.map_err(|error| Error::new(Code::Internal).because(error))?;
+        read.map_err(|error| match error {
+            ReadError::Row(error) => row_error(error, sql),
+            ReadError::Sqlite(error) => sqlite_error(error, sql),
+        })
+    }
+
+    /// The first row that a `SELECT` finds.
+    ///
+    /// # Errors
+    /// As [`Self::rows`].
+    pub async fn row<T: FromRow>(&self, sql: &'static str, args: Vec<Value>) -> Result<Option<T>> {
+        Ok(self.rows(sql, args).await?.into_iter().next())
+    }
+
+    /// Writes everything in the commit, or nothing. It goes on even if the caller stops waiting.
+    ///
+    /// # Errors
+    /// [`CommitError`] says whether something may have been written.
+    pub async fn commit(&self, commit: Commit) -> Result<(), CommitError> {
+        if commit.is_empty() {
+            return Ok(());
+        }
+        match &*self.0 {
+            Engine::Sqlite(db) => db.commit(commit).await,
+            Engine::Postgres(db) => db.commit(commit).await,
+        }
+    }
+
+    /// Brings the tables up to date.
+    ///
+    /// # Errors
+    /// `Misconfigured` if a newer Cardea has written this database or an applied migration was changed since.
+    pub async fn migrate(&self) -> Result<Migrated> {
+        migrate::migrate(self, MIGRATIONS).await
+    }
+
+    /// As [`Self::migrate`], with another list: for tests, and for programs that embed Cardea and add tables.
+    ///
+    /// # Errors
+    /// As [`Self::migrate`].
+    pub async fn migrate_with(&self, migrations: &[Migration]) -> Result<Migrated> {
+        migrate::migrate(self, migrations).await
+    }
+
+    /// Why this process can write nothing any more, if so. It should end, and start anew.
+    #[must_use]
+    pub fn broken(&self) -> Option<String> {
+        match &*self.0 {
+            Engine::Sqlite(db) => db.broken(),
+            Engine::Postgres(_) => None,
+        }
+    }
+
+    /// Writes what is queued and ends the threads or connections. Later calls answer `StoreUnavailable`.
+    pub async fn close(&self) {
+        match &*self.0 {
+            Engine::Sqlite(db) => db.close().await,
+            Engine::Postgres(db) => db.close().await,
+        }
+    }
+
+    /// Runs a script in one transaction. For migrations only: it is not a text of one statement.
+    async fn script(&self, script: String) -> Result<()> {
+        match &*self.0 {
+            Engine::Postgres(db) => db.script(script).await,
+            Engine::Sqlite(db) => {
+                let (answer, answered) = oneshot::channel();
+                let task = move |session: &mut sqlite::Session| {
+                    let script = format!("BEGIN IMMEDIATE;\n{script}\nCOMMIT;");
+                    let ran = session.conn.execute_batch(&script);
+                    if ran.is_err() && !session.conn.is_autocommit() {
+                        drop(session.conn.execute_batch("ROLLBACK"));
+                    }
+                    let _nobody_waits = answer.send(ran);
+                };
+                if !db.write(Box::new(task)).await {
+                    return Err(Error::new(Code::StoreUnavailable));
+                }
+                let ran = answered.await.map_err(|error| Error::new(Code::Internal).because(error))?;
+                ran.map_err(|error| sqlite_error(error, "a migration"))
+            }
+        }
+    }
+}
+
+enum ReadError {
+    Row(RowError),
+    Sqlite(rusqlite::Error),
+}
+
+impl From<RowError> for ReadError {
+    fn from(error: RowError) -> Self {
+        Self::Row(error)
+    }
+}
+
+impl From<rusqlite::Error> for ReadError {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Sqlite(error)
+    }
+}
+
+fn row_error(error: RowError, sql: &'static str) -> Error {
+    Error::new(Code::Internal).because(Failed { sql, why: error.to_string() })
+}
+
+fn sqlite_error(error: rusqlite::Error, sql: &'static str) -> Error {
+    Error::from(match sqlite::fault(&error, "read") {
+        CommitError::Wrong(why) => CommitError::Wrong(format!("{why} in `{sql}`")),
+        other => other,
+    })
+}
+
+/// A statement of the source that failed, for the log.
+#[derive(Debug, thiserror::Error)]
+#[error("{why} in `{sql}`")]
+struct Failed {
+    sql: &'static str,
+    why: String,
+}

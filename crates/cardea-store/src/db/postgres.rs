@@ -1,0 +1,495 @@
+//! PostgreSQL: one task that writes, a few connections that read.
+//!
+//! The writer drains its queue into one transaction with a savepoint for each commit, sends all statements of a
+//! commit at once, takes the chain's head under a row lock at the end and answers everybody after `COMMIT`. A
+//! connection that is lost before `COMMIT` was sent has written nothing; after that nobody knows until it is re-read.
+
+use std::{
+    borrow::Cow,
+    collections::HashMap,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use cardea_core::{
+    Error, Result,
+    log::{ChainKey, Head},
+    secret::ExposeSecret,
+};
+use futures::future::join_all;
+use tokio::sync::{Mutex as AsyncMutex, mpsc, oneshot};
+use tokio_postgres::{
+    Client, Config, NoTls, Statement,
+    error::SqlState,
+    types::{IsNull, ToSql, Type, private::BytesMut, to_sql_checked},
+};
+
+use super::{
+    Cell, Columns, CommitError, DbConfig, FromRow, Row, RowError, Value,
+    commit::{Commit, Entry, Kind, Step},
+    placeholders, row_error,
+};
+use crate::jobs::{Jobs, Stage};
+
+const GROUP: usize = 128;
+/// Statements sent before the first answer is awaited.
+const AHEAD: usize = 24;
+/// Prepared statements kept for each connection; beyond that all are forgotten and prepared anew.
+const STATEMENTS: usize = 512;
+const CONNECT: Duration = Duration::from_secs(1);
+const ENTER: Duration = Duration::from_secs(5);
+const WORK: Duration = Duration::from_secs(8);
+
+struct Waiting {
+    commit: Commit,
+    answer: oneshot::Sender<Result<(), CommitError>>,
+}
+
+pub(crate) struct Postgres {
+    queue: mpsc::Sender<Waiting>,
+    links: Vec<Link>,
+    next: AtomicUsize,
+    jobs: Jobs,
+}
+
+impl Postgres {
+    pub(crate) async fn open(mut target: Config, config: &DbConfig, key: ChainKey) -> Result<Self> {
+        if let Some(password) = &config.password {
+            target.password(password.expose_secret());
+        }
+        // A server whose client has gone must not keep our locks.
+        let limits = "-c statement_timeout=7000 -c idle_in_transaction_session_timeout=15000";
+        let options = target.get_options().map_or_else(|| limits.to_owned(), |own| format!("{own} {limits}"));
+        target.options(options).connect_timeout(CONNECT).application_name("cardea");
+        let jobs = Jobs::new();
+        let link = || Link { target: target.clone(), jobs: jobs.clone(), session: AsyncMutex::new(None) };
+        let links: Vec<Link> = (0..config.readers).map(|_| link()).collect();
+        let (queue, receive) = mpsc::channel(config.queue);
+        let writer = Writer { link: link(), node: config.node.clone(), key };
+        // WHY: the first connection is made here, so that a wrong address is told at the start.
+        writer.link.session().await?;
+        let started = jobs.spawn(Stage::Work, "db-write", |_stop| writer.run(receive));
+        started.map_err(|error| Error::from(CommitError::Unavailable(error.to_string())))?;
+        Ok(Self { queue, links, next: AtomicUsize::new(0), jobs })
+    }
+
+    pub(crate) async fn commit(&self, commit: Commit) -> Result<(), CommitError> {
+        let (answer, answered) = oneshot::channel();
+        self.queue.send_timeout(Waiting { commit, answer }, ENTER).await.map_err(|error| match error {
+            mpsc::error::SendTimeoutError::Timeout(_) => CommitError::Unavailable("the queue is full".into()),
+            mpsc::error::SendTimeoutError::Closed(_) => {
+                CommitError::Unavailable("the database is closed".into())
+            }
+        })?;
+        answered.await.unwrap_or_else(|_| Err(CommitError::Unknown("the writer ended".into())))
+    }
+
+    pub(crate) async fn rows<T: FromRow>(&self, sql: &'static str, args: &[Value]) -> Result<Vec<T>> {
+        let place = self.next.fetch_add(1, Ordering::Relaxed) % self.links.len().max(1);
+        let Some(link) = self.links.get(place) else {
+            return Err(CommitError::Unavailable("no connection is configured".into()).into());
+        };
+        let found = match self.ask(link, sql, args).await {
+            // Looking again is harmless, and a server that was restarted is back at once.
+            Err(fault) if fault.lost => self.ask(link, sql, args).await,
+            other => other,
+        };
+        let rows = found.map_err(|fault| Error::from(fault.error))?;
+        rows.iter().map(|row| T::from_row(&Row(row)).map_err(|error| row_error(error, sql))).collect()
+    }
+
+    async fn ask(&self, link: &Link, sql: &str, args: &[Value]) -> Result<Vec<tokio_postgres::Row>, Fault> {
+        let session = link.session().await?;
+        let statement = session.statement(sql).await?;
+        let params: Vec<&(dyn ToSql + Sync)> = args.iter().map(|arg| arg as _).collect();
+        match tokio::time::timeout(WORK, session.client.query(&statement, &params)).await {
+            Ok(found) => found.map_err(|error| Fault::of(&error, "read")),
+            Err(_) => Err(Fault::lost("no answer in time")),
+        }
+    }
+
+    pub(crate) async fn script(&self, script: String) -> Result<()> {
+        let link = self.links.first().ok_or_else(|| CommitError::Unavailable("no connection".into()))?;
+        let client =
+            Link { target: link.target.clone(), jobs: link.jobs.clone(), session: AsyncMutex::new(None) };
+        let session = client.session().await.map_err(|fault| Error::from(fault.error))?;
+        // Several statements sent as one text are one transaction (PostgreSQL manual, 55.2.2.1).
+        let ran = session.client.batch_execute(&script).await;
+        ran.map_err(|error| Fault::of(&error, "migrations").error.into())
+    }
+
+    pub(crate) async fn close(&self) {
+        let (answer, answered) = oneshot::channel();
+        let last = Waiting { commit: Commit::new(), answer };
+        if self.queue.send(last).await.is_ok() {
+            let _ended = answered.await;
+        }
+        for link in &self.links {
+            link.session.lock().await.take();
+        }
+        self.jobs.drain(Duration::from_secs(5)).await;
+    }
+}
+
+// -- connections -----------------------------------------------------------------------------------------------
+
+/// A place for one connection, made when it is needed and again when it was lost.
+struct Link {
+    target: Config,
+    jobs: Jobs,
+    session: AsyncMutex<Option<Arc<Session>>>,
+}
+
+impl Link {
+    async fn session(&self) -> Result<Arc<Session>, Fault> {
+        let mut place = self.session.lock().await;
+        if let Some(session) = place.as_ref().filter(|session| !session.client.is_closed()) {
+            return Ok(session.clone());
+        }
+        *place = None;
+        let connected = tokio::time::timeout(CONNECT * 2, self.target.connect(NoTls)).await;
+        let (client, connection) = match connected {
+            Ok(connected) => connected.map_err(|error| Fault::of(&error, "connect"))?,
+            Err(_) => return Err(Fault::lost("connecting took too long")),
+        };
+        let run = self.jobs.spawn(Stage::Upkeep, "db-connection", |stop| async move {
+            tokio::select! {
+                ended = connection => if let Err(error) = ended {
+                    tracing::warn!(error = %error, "a database connection ended");
+                },
+                () = stop.cancelled() => {}
+            }
+        });
+        run.map_err(|error| Fault::lost(&error.to_string()))?;
+        let session = Arc::new(Session { client, statements: Mutex::default() });
+        *place = Some(session.clone());
+        Ok(session)
+    }
+
+    async fn forget(&self) {
+        self.session.lock().await.take();
+    }
+}
+
+struct Session {
+    client: Client,
+    statements: Mutex<HashMap<Box<str>, Statement>>,
+}
+
+impl Session {
+    async fn statement(&self, sql: &str) -> Result<Statement, Fault> {
+        let kept = self.statements.lock().unwrap_or_else(PoisonError::into_inner).get(sql).cloned();
+        if let Some(statement) = kept {
+            return Ok(statement);
+        }
+        let select = placeholders::is_select(sql);
+        let prepared = match tokio::time::timeout(WORK, self.client.prepare(sql)).await {
+            Ok(prepared) => {
+                prepared.map_err(|error| Fault::of(&error, if select { "read" } else { "prepare" }))?
+            }
+            Err(_) => return Err(Fault::lost("no answer in time")),
+        };
+        let mut statements = self.statements.lock().unwrap_or_else(PoisonError::into_inner);
+        if statements.len() >= STATEMENTS {
+            statements.clear();
+        }
+        statements.insert(sql.into(), prepared.clone());
+        Ok(prepared)
+    }
+
+    async fn run(&self, sql: &str, args: &[Value], conflict: &'static str) -> Result<u64, Fault> {
+        let statement = self.statement(sql).await?;
+        let params: Vec<&(dyn ToSql + Sync)> = args.iter().map(|arg| arg as _).collect();
+        self.client.execute(&statement, &params).await.map_err(|error| Fault::of(&error, conflict))
+    }
+}
+
+/// What went wrong, and whether the connection is of no use any more.
+#[derive(Debug, Clone)]
+struct Fault {
+    error: CommitError,
+    lost: bool,
+    /// The server undid it for the sake of another node (deadlock): trying again is right.
+    again: bool,
+}
+
+impl Fault {
+    fn lost(why: &str) -> Self {
+        Self { error: CommitError::Unavailable(why.to_owned()), lost: true, again: false }
+    }
+
+    fn of(error: &tokio_postgres::Error, conflict: &'static str) -> Self {
+        let Some(told) = error.as_db_error() else {
+            return match error.is_closed() || std::error::Error::source(error).is_some_and(is_io) {
+                true => Self::lost(&error.to_string()),
+                false => Self { error: CommitError::Wrong(chain(error)), lost: false, again: false },
+            };
+        };
+        let code = told.code();
+        let again = *code == SqlState::T_R_DEADLOCK_DETECTED || *code == SqlState::T_R_SERIALIZATION_FAILURE;
+        let lost = ["57P", "08", "28", "3D"].iter().any(|class| code.code().starts_with(class));
+        let error = match code.code() {
+            "23505" => CommitError::Conflict(conflict),
+            "53100" => CommitError::Full,
+            _ if lost || again || code.code().starts_with("53") || code.code().starts_with("58") => {
+                CommitError::Unavailable(told.to_string())
+            }
+            // 57014: cancelled by a timeout; 25006: a standby that does not take writes.
+            "57014" | "25006" | "55P03" => CommitError::Unavailable(told.to_string()),
+            _ => CommitError::Wrong(told.to_string()),
+        };
+        Self { error, lost, again }
+    }
+}
+
+fn is_io(source: &(dyn std::error::Error + 'static)) -> bool {
+    source.is::<std::io::Error>()
+}
+
+fn chain(error: &tokio_postgres::Error) -> String {
+    std::error::Error::source(error).map_or_else(|| error.to_string(), |source| format!("{error}: {source}"))
+}
+
+impl From<Fault> for Error {
+    fn from(fault: Fault) -> Self {
+        fault.error.into()
+    }
+}
+
+// -- the writer ------------------------------------------------------------------------------------------------
+
+struct Writer {
+    link: Link,
+    node: String,
+    key: ChainKey,
+}
+
+const HEAD: &str = "SELECT seq, link FROM audit_heads WHERE node = $1 FOR UPDATE";
+const FIRST_HEAD: &str =
+    "INSERT INTO audit_heads (node, seq, link) VALUES ($1, 0, $2) ON CONFLICT (node) DO NOTHING";
+const KEEP_HEAD: &str = "UPDATE audit_heads SET seq = $2, link = $3 WHERE node = $1";
+const ENTRY: &str = "INSERT INTO audit (node, seq, tenant, at, body, link) VALUES ($1, $2, $3, $4, $5, $6)";
+
+impl Writer {
+    async fn run(self, mut queue: mpsc::Receiver<Waiting>) {
+        let mut group = Vec::new();
+        while queue.recv_many(&mut group, GROUP).await > 0 {
+            if group.iter().any(|waiting: &Waiting| waiting.commit.is_empty()) {
+                queue.close();
+            }
+            let commits: Vec<&Commit> = group.iter().map(|waiting| &waiting.commit).collect();
+            let mut results = self.settle(&commits).await;
+            for (commit, result) in commits.iter().zip(&mut results) {
+                for _ in 0..3 {
+                    if result.as_ref().is_err_and(|fault| fault.again) {
+                        *result = self.settle(&[commit]).await.pop().unwrap_or(Ok(()));
+                    }
+                }
+            }
+            for (waiting, result) in group.drain(..).zip(results) {
+                let _nobody_waits = waiting.answer.send(result.map_err(|fault| fault.error));
+            }
+        }
+    }
+
+    async fn settle(&self, group: &[&Commit]) -> Vec<Result<(), Fault>> {
+        let mut results = vec![Ok(()); group.len()];
+        if let Err(all) = self.transaction(group, &mut results).await {
+            // WHY: closing the connection makes the server undo whatever was not committed.
+            self.link.forget().await;
+            results.iter_mut().filter(|result| result.is_ok()).for_each(|result| *result = Err(all.clone()));
+        }
+        results
+    }
+
+    /// Runs the group in one transaction. An error means that nothing of it was written, or nobody knows.
+    async fn transaction(&self, group: &[&Commit], results: &mut [Result<(), Fault>]) -> Result<(), Fault> {
+        let session = self.begin().await?;
+        let filled = tokio::time::timeout(WORK, self.fill(&session, group, results)).await;
+        filled.unwrap_or_else(|_| Err(Fault::lost("no answer in time")))?;
+        if results.iter().all(Result::is_err) {
+            return plain(&session, "ROLLBACK").await;
+        }
+        let unknown = |why: String| Fault { error: CommitError::Unknown(why), lost: true, again: false };
+        match tokio::time::timeout(WORK, session.client.batch_execute("COMMIT")).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => match Fault::of(&error, "commit") {
+                // The server's own refusal is an answer; silence is not.
+                fault if error.as_db_error().is_some() && !fault.lost => Err(fault),
+                _ => Err(unknown(error.to_string())),
+            },
+            Err(_) => Err(unknown("no answer to COMMIT in time".into())),
+        }
+    }
+
+    /// Opens a transaction, on a new connection if the old one is gone.
+    async fn begin(&self) -> Result<Arc<Session>, Fault> {
+        let session = self.link.session().await?;
+        match plain(&session, "BEGIN").await {
+            Ok(()) => Ok(session),
+            Err(fault) if fault.lost => {
+                self.link.forget().await;
+                let session = self.link.session().await?;
+                plain(&session, "BEGIN").await.map(|()| session)
+            }
+            Err(fault) => Err(fault),
+        }
+    }
+
+    async fn fill(
+        &self,
+        session: &Session,
+        group: &[&Commit],
+        results: &mut [Result<(), Fault>],
+    ) -> Result<(), Fault> {
+        let mut entries = Vec::new();
+        for (commit, result) in group.iter().zip(results) {
+            plain(session, "SAVEPOINT one").await?;
+            let undo = match statements(session, commit).await {
+                Err(fault) if fault.lost => return Err(fault),
+                Err(fault) => {
+                    *result = Err(fault);
+                    "ROLLBACK TO SAVEPOINT one; RELEASE SAVEPOINT one"
+                }
+                Ok(()) => {
+                    entries.extend(&commit.audit);
+                    "RELEASE SAVEPOINT one"
+                }
+            };
+            plain(session, undo).await?;
+        }
+        if entries.is_empty() { Ok(()) } else { self.link_entries(session, &entries).await }
+    }
+
+    /// Appends to the chain under the lock of its head, which is taken as late as can be.
+    async fn link_entries(&self, session: &Session, entries: &[&Entry]) -> Result<(), Fault> {
+        let mut head = match self.head(session).await? {
+            Some(head) => head,
+            None => {
+                let first = [self.node.clone().into(), Head::default().link.into()];
+                session.run(FIRST_HEAD, &first, "audit").await?;
+                self.head(session).await?.unwrap_or_default()
+            }
+        };
+        for chunk in entries.chunks(AHEAD) {
+            let rows: Vec<[Value; 6]> = chunk
+                .iter()
+                .map(|entry| {
+                    head = head.append(&self.key, &entry.body);
+                    let (node, body) = (self.node.clone().into(), entry.body.clone().into());
+                    let (tenant, at) = (Value::from(&entry.tenant), entry.at.into());
+                    [node, head.sequence.into(), tenant, at, body, head.link.into()]
+                })
+                .collect();
+            for sent in join_all(rows.iter().map(|row| session.run(ENTRY, row, "audit"))).await {
+                sent?;
+            }
+        }
+        let last = [self.node.clone().into(), head.sequence.into(), head.link.into()];
+        session.run(KEEP_HEAD, &last, "audit").await.map(drop)
+    }
+
+    async fn head(&self, session: &Session) -> Result<Option<Head>, Fault> {
+        let statement = session.statement(HEAD).await?;
+        let found = session.client.query_opt(&statement, &[&self.node]).await;
+        let Some(row) = found.map_err(|error| Fault::of(&error, "audit"))? else { return Ok(None) };
+        let wrong = |error: RowError| Fault {
+            error: CommitError::Wrong(error.to_string()),
+            lost: false,
+            again: false,
+        };
+        let row = Row(&row);
+        Ok(Some(Head { sequence: row.get(0).map_err(wrong)?, link: row.get(1).map_err(wrong)? }))
+    }
+}
+
+async fn plain(session: &Session, sql: &str) -> Result<(), Fault> {
+    session.client.batch_execute(sql).await.map_err(|error| Fault::of(&error, "transaction"))
+}
+
+/// Runs the statements of one commit, many ahead of their answers.
+async fn statements(session: &Session, commit: &Commit) -> Result<(), Fault> {
+    for chunk in commit.steps.chunks(AHEAD) {
+        // INVARIANT: prepared one after the other first, so that the sends below go out in their order.
+        for step in chunk {
+            session.statement(&locking(step)).await?;
+        }
+        let texts: Vec<_> = chunk.iter().map(locking).collect();
+        let sent =
+            chunk.iter().zip(&texts).map(|(step, text)| session.run(text, &step.args, step.kind.conflict()));
+        for (answer, step) in join_all(sent).await.into_iter().zip(chunk) {
+            if let (touched, Kind::Guard(name)) = (answer?, step.kind)
+                && touched != 1
+            {
+                return Err(Fault { error: CommitError::Conflict(name), lost: false, again: false });
+            }
+        }
+    }
+    Ok(())
+}
+
+/// A guard that looks must keep what it saw until the end.
+fn locking(step: &Step) -> Cow<'_, str> {
+    let text = step.sql.text();
+    match step.kind {
+        Kind::Guard(_) if placeholders::is_select(text) => Cow::Owned(format!("{text} FOR SHARE")),
+        _ => Cow::Borrowed(text),
+    }
+}
+
+// -- values ----------------------------------------------------------------------------------------------------
+
+impl ToSql for Value {
+    fn to_sql(
+        &self,
+        ty: &Type,
+        out: &mut BytesMut,
+    ) -> Result<IsNull, Box<dyn std::error::Error + Sync + Send>> {
+        match (self, ty) {
+            (Self::Null, _) => Ok(IsNull::Yes),
+            (Self::Int(n), &Type::INT8) => n.to_sql(ty, out),
+            (Self::Int(n), &Type::INT4) => i32::try_from(*n)?.to_sql(ty, out),
+            (Self::Int(n), &Type::FLOAT8) => (*n as f64).to_sql(ty, out),
+            (Self::Real(n), &Type::FLOAT8) => n.to_sql(ty, out),
+            (Self::Text(text), &(Type::TEXT | Type::VARCHAR | Type::UNKNOWN)) => {
+                text.as_ref().to_sql(ty, out)
+            }
+            (Self::Blob(bytes), &Type::BYTEA) => bytes.as_slice().to_sql(ty, out),
+            _ => Err(format!("this value cannot be a `{ty}`").into()),
+        }
+    }
+
+    fn accepts(_ty: &Type) -> bool {
+        true
+    }
+
+    to_sql_checked!();
+}
+
+impl Columns for tokio_postgres::Row {
+    fn cell(&self, column: usize) -> Result<Cell<'_>, RowError> {
+        let wrong = |wanted| move |_| RowError::Type { column, wanted };
+        let ty = self.columns().get(column).ok_or(RowError::Missing(column))?.type_();
+        let cell = match *ty {
+            Type::INT8 => self.try_get::<_, Option<i64>>(column).map_err(wrong("int8"))?.map(Cell::Int),
+            Type::INT4 => {
+                self.try_get::<_, Option<i32>>(column).map_err(wrong("int4"))?.map(|n| Cell::Int(n.into()))
+            }
+            Type::BOOL => {
+                self.try_get::<_, Option<bool>>(column).map_err(wrong("bool"))?.map(|b| Cell::Int(b.into()))
+            }
+            Type::FLOAT8 => self.try_get::<_, Option<f64>>(column).map_err(wrong("float8"))?.map(Cell::Real),
+            Type::TEXT | Type::VARCHAR | Type::NAME | Type::UNKNOWN => {
+                self.try_get::<_, Option<&str>>(column).map_err(wrong("text"))?.map(Cell::Text)
+            }
+            Type::BYTEA => self.try_get::<_, Option<&[u8]>>(column).map_err(wrong("bytea"))?.map(Cell::Blob),
+            _ => {
+                return Err(RowError::Type { column, wanted: "a type that both engines have: write a CAST" });
+            }
+        };
+        Ok(cell.unwrap_or(Cell::Null))
+    }
+}

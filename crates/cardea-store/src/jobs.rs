@@ -1,0 +1,232 @@
+//! Room `jobs`: every background task of Cardea starts here.
+//!
+//! A task has a name, belongs to a stage and gets a token that tells it to stop. [`Jobs::drain`] stops the stages in
+//! order: first whatever takes new work, then the work in hand, then the upkeep (outboxes, checkpoints). A task that
+//! has not ended at the deadline is cut off and named. A panic ends its own task only, and is logged with the name.
+//! Refuses: to start anything in a stage that is already draining.
+
+use std::{
+    collections::BTreeMap,
+    future::Future,
+    panic::AssertUnwindSafe,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use futures::FutureExt;
+use tokio::{task::AbortHandle, time::Instant};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+/// When a task is told to stop: stages are drained in this order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Stage {
+    /// Takes new work: listeners, watchers, the resume watch.
+    Intake,
+    /// Does work in hand: requests, turns. Their token says "finish soon", the deadline ends them.
+    Work,
+    /// Serves the others: refreshers, outboxes, sinks, checkpoints.
+    Upkeep,
+}
+
+const STAGES: [Stage; 3] = [Stage::Intake, Stage::Work, Stage::Upkeep];
+
+#[derive(Debug, Default)]
+struct Lane {
+    token: CancellationToken,
+    tracker: TaskTracker,
+    running: Mutex<BTreeMap<u64, (&'static str, Option<AbortHandle>)>>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    intake: Lane,
+    work: Lane,
+    upkeep: Lane,
+    next: AtomicU64,
+}
+
+/// Starts and drains background tasks. Cheap to clone; all clones are one.
+#[derive(Debug, Clone, Default)]
+pub struct Jobs(Arc<Inner>);
+
+/// What was cut off when the deadline came: the names of the tasks, none if all ended by themselves.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Drained {
+    /// Names of tasks that had to be aborted.
+    pub cut: Vec<&'static str>,
+}
+
+/// A stage that no longer takes tasks, because the process is stopping.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` was not started: this node is stopping")]
+pub struct Stopping(pub &'static str);
+
+impl Jobs {
+    /// No tasks yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    fn lane(&self, stage: Stage) -> &Lane {
+        match stage {
+            Stage::Intake => &self.0.intake,
+            Stage::Work => &self.0.work,
+            Stage::Upkeep => &self.0.upkeep,
+        }
+    }
+
+    /// Starts a task. It should end soon after the token is cancelled.
+    ///
+    /// # Errors
+    /// [`Stopping`] once the stage drains.
+    #[expect(clippy::disallowed_methods, reason = "this is the place that the rule points to")]
+    pub fn spawn<F, T>(&self, stage: Stage, name: &'static str, task: F) -> Result<(), Stopping>
+    where
+        F: FnOnce(CancellationToken) -> T,
+        T: Future<Output = ()> + Send + 'static,
+    {
+        let lane = self.lane(stage);
+        // WHY: registered under the lock that `drain` takes to close, so that no task slips in behind it.
+        let mut running = lane.running.lock().unwrap_or_else(PoisonError::into_inner);
+        if lane.tracker.is_closed() {
+            return Err(Stopping(name));
+        }
+        let id = self.0.next.fetch_add(1, Ordering::Relaxed);
+        let jobs = self.clone();
+        let task = task(lane.token.clone());
+        let leave = Leave { jobs, stage, id };
+        running.insert(id, (name, None));
+        let handle = tokio::spawn(lane.tracker.track_future(async move {
+            let _leave = leave;
+            if AssertUnwindSafe(task).catch_unwind().await.is_err() {
+                tracing::error!(job.name = name, "a background job panicked");
+            }
+        }));
+        if let Some(entry) = running.get_mut(&id) {
+            entry.1 = Some(handle.abort_handle());
+        }
+        Ok(())
+    }
+
+    /// A token that is cancelled when this stage starts to drain, for work that runs inside a request.
+    #[must_use]
+    pub fn token(&self, stage: Stage) -> CancellationToken {
+        self.lane(stage).token.clone()
+    }
+
+    /// True once draining has begun.
+    #[must_use]
+    pub fn draining(&self) -> bool {
+        self.0.intake.token.is_cancelled()
+    }
+
+    /// Names of the tasks that run now, sorted.
+    #[must_use]
+    pub fn names(&self) -> Vec<&'static str> {
+        let mut names: Vec<_> = STAGES.iter().flat_map(|stage| self.names_of(*stage)).collect();
+        names.sort_unstable();
+        names
+    }
+
+    fn names_of(&self, stage: Stage) -> Vec<&'static str> {
+        let running = self.lane(stage).running.lock().unwrap_or_else(PoisonError::into_inner);
+        running.values().map(|(name, _)| *name).collect()
+    }
+
+    /// Stops everything, stage after stage, and waits. All stages share the deadline; the last one always gets at
+    /// least a tenth of it, so that upkeep can write down what the work left behind.
+    pub async fn drain(&self, deadline: Duration) -> Drained {
+        let start = Instant::now();
+        let mut drained = Drained::default();
+        for stage in STAGES {
+            let share = if stage == Stage::Upkeep { deadline } else { deadline.mul_f64(0.9) };
+            drained.cut.extend(self.stop(stage, start + share).await);
+        }
+        drained
+    }
+
+    async fn stop(&self, stage: Stage, until: Instant) -> Vec<&'static str> {
+        let lane = self.lane(stage);
+        {
+            let _closing = lane.running.lock().unwrap_or_else(PoisonError::into_inner);
+            lane.tracker.close();
+        }
+        lane.token.cancel();
+        if tokio::time::timeout_at(until, lane.tracker.wait()).await.is_ok() {
+            return Vec::new();
+        }
+        let cut: Vec<_> = {
+            let running = lane.running.lock().unwrap_or_else(PoisonError::into_inner);
+            running
+                .values()
+                .filter_map(|(name, handle)| handle.as_ref().map(|h| (*name, h.clone())))
+                .collect()
+        };
+        for (name, handle) in &cut {
+            tracing::warn!(job.name = name, "a background job did not end in time and was cut off");
+            handle.abort();
+        }
+        lane.tracker.wait().await;
+        cut.into_iter().map(|(name, _)| name).collect()
+    }
+}
+
+/// Takes a task off the list when it ends, in whatever way.
+struct Leave {
+    jobs: Jobs,
+    stage: Stage,
+    id: u64,
+}
+
+impl Drop for Leave {
+    fn drop(&mut self) {
+        let mut running = self.jobs.lane(self.stage).running.lock().unwrap_or_else(PoisonError::into_inner);
+        running.remove(&self.id);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn stages_are_drained_in_order() {
+        let jobs = Jobs::new();
+        let log = Arc::new(Mutex::new(Vec::new()));
+        for (stage, name) in [(Stage::Upkeep, "sink"), (Stage::Work, "turn"), (Stage::Intake, "listener")] {
+            let log = log.clone();
+            jobs.spawn(stage, name, |stop| async move {
+                stop.cancelled().await;
+                log.lock().unwrap().push(name);
+            })
+            .unwrap();
+        }
+        assert_eq!(jobs.names(), ["listener", "sink", "turn"]);
+        assert_eq!(jobs.drain(Duration::from_secs(60)).await, Drained::default());
+        assert_eq!(*log.lock().unwrap(), ["listener", "turn", "sink"]);
+        assert_eq!(jobs.names(), Vec::<&str>::new());
+        assert_eq!(jobs.spawn(Stage::Intake, "late", |_| async {}), Err(Stopping("late")));
+    }
+
+    #[tokio::test]
+    async fn a_task_that_does_not_end_is_cut_off_and_named() {
+        let jobs = Jobs::new();
+        jobs.spawn(Stage::Work, "stuck", |_stop| std::future::pending()).unwrap();
+        assert_eq!(jobs.drain(Duration::from_millis(20)).await.cut, ["stuck"]);
+        assert_eq!(jobs.names(), Vec::<&str>::new());
+    }
+
+    #[tokio::test]
+    async fn a_panic_ends_its_own_task_only() {
+        let jobs = Jobs::new();
+        let (tell, told) = tokio::sync::oneshot::channel();
+        jobs.spawn(Stage::Work, "bad", |_| async { panic!("on purpose") }).unwrap();
+        jobs.spawn(Stage::Work, "good", |_| async move { tell.send(7).unwrap() }).unwrap();
+        assert_eq!(told.await, Ok(7));
+        assert_eq!(jobs.drain(Duration::from_secs(5)).await, Drained::default());
+    }
+}

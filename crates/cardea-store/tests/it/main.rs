@@ -1,0 +1,8 @@
+//! The store's contracts, run against both engines.
+#![cfg(test)]
+
+mod contract;
+mod crash;
+mod engines;
+mod postgres;
+mod tables;

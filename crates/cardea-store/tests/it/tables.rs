@@ -1,0 +1,43 @@
+//! Every table has a tenant, or stands on a short list that people review.
+
+use std::{fmt::Write, path::Path};
+
+use cardea_core::log::ChainKey;
+use cardea_store::{Db, DbConfig, db::args};
+
+use crate::engines::{KEY, Server};
+
+const LIST: &str = "../../docs/security/tables-without-tenant.txt";
+
+#[tokio::test]
+async fn every_table_has_a_tenant_or_is_on_the_reviewed_list() {
+    let db = Db::open(DbConfig::at("sqlite::memory:"), ChainKey::new(&KEY)).await.unwrap();
+    db.migrate().await.unwrap();
+    let sql = "SELECT m.name FROM sqlite_master m WHERE m.type = 'table' AND m.name NOT LIKE 'sqlite_%' AND NOT EXISTS \
+               (SELECT 1 FROM pragma_table_info(m.name) c WHERE c.name = 'tenant' AND c.\"notnull\" = 1) ORDER BY m.name";
+    let mut found = String::from(
+        "# Tables without a tenant column. A test writes this file; a new line needs a reason in review.\n",
+    );
+    for (name,) in db.rows::<(String,)>(sql, args![]).await.unwrap() {
+        writeln!(found, "{name}").unwrap();
+    }
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(LIST);
+    let kept = std::fs::read_to_string(&path).unwrap_or_default();
+    if kept != found {
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, &found).unwrap();
+        panic!(
+            "docs/security/tables-without-tenant.txt was out of date and was written anew: review the change\n{found}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn the_migrations_run_on_postgres_too() {
+    let Some(server) = Server::start() else { return };
+    let place = server.place().await;
+    let open = || async { Db::open(DbConfig::at(&place.url), ChainKey::new(&KEY)).await.unwrap() };
+    let (one, two) = (open().await, open().await);
+    let (first, second) = futures::join!(one.migrate(), two.migrate());
+    assert_eq!(first.unwrap().to, second.unwrap().to, "two nodes may start at once");
+}
