@@ -4,3 +4,4 @@
 //! paths are the short files in [`flow`]; every line there names a room, and the rooms stand in one line: a room
 //! uses only rooms above it. Start reading at [`flow::chat`].
 
+pub mod config;

@@ -67,6 +67,7 @@ impl Kind {
         match self {
             Self::Text(_) => "a text",
             Self::Whole(_) => "a whole number",
+            Self::Real(number) if !number.is_finite() => "a number out of all bounds",
             Self::Real(_) => "a number with a fraction",
             Self::Truth(_) => "true or false",
             Self::Date(_) => "a date",

@@ -1,0 +1,329 @@
+//! What no single key can show: values that do not go together, files that a key names, names that must exist.
+
+use std::{collections::BTreeMap, net::IpAddr};
+
+use cardea_core::{
+    agent::Agent,
+    form::{Node, Place, Problem, closest},
+    secret::{ExposeSecret, SecretString, check_signing_secret},
+    time::Millis,
+};
+
+use super::{Config, FileProblems, IssuerConfig, UpstreamConfig};
+
+/// Collects problems and knows where each key stands.
+struct Findings<'a> {
+    root: &'a Node,
+    problems: Vec<Problem>,
+}
+
+impl Findings<'_> {
+    fn say(&mut self, key: &str, message: impl Into<String>) {
+        self.add(Problem::new(key, message, self.place(key)));
+    }
+
+    fn say_help(&mut self, key: &str, message: impl Into<String>, help: impl Into<String>) {
+        self.add(Problem::new(key, message, self.place(key)).help(help));
+    }
+
+    fn add(&mut self, problem: Problem) {
+        self.problems.push(problem);
+    }
+
+    /// The place of the key, or of the nearest table above it.
+    fn place(&self, key: &str) -> Place {
+        let mut key = key;
+        loop {
+            if let Some(node) = self.root.find(key).filter(|node| node.place != Place::Nowhere) {
+                return node.place.clone();
+            }
+            match key.rsplit_once(['.', '[']) {
+                Some((above, _)) => key = above,
+                None => return Place::Nowhere,
+            }
+        }
+    }
+}
+
+/// Everything that is wrong with a configuration whose every key is good by itself.
+pub(super) fn all(config: &Config, root: &Node, agents: &BTreeMap<String, Agent>) -> Vec<Problem> {
+    let mut found = Findings { root, problems: Vec::new() };
+    server(config, &mut found);
+    data(config, &mut found);
+    for (name, issuer) in &config.auth.issuers {
+        one_issuer(&format!("auth.issuers.{name}"), issuer, &mut found);
+    }
+    twice(config, &mut found);
+    for problem in config.models.problems() {
+        found.say(&problem.key, problem.problem);
+    }
+    for (name, upstream) in &config.upstreams {
+        one_upstream(name, upstream, &mut found);
+    }
+    for (i, address) in config.egress.allow_private.iter().enumerate() {
+        if !is_host_and_port(address) {
+            let help = "write host:port, such as \"127.0.0.1:9000\"";
+            found.say_help(
+                &format!("egress.allow_private[{i}]"),
+                format!("`{address}` is no host and port"),
+                help,
+            );
+        }
+    }
+    limits(config, &mut found);
+    models_of(config, agents, &mut found);
+    found.problems
+}
+
+fn server(config: &Config, found: &mut Findings<'_>) {
+    let server = &config.server;
+    let open = !server.bind.ip().is_loopback();
+    if let Some(url) = &server.public_url {
+        web_address("server.public_url", url, found);
+    }
+    for (i, origin) in server.allowed_origins.iter().enumerate() {
+        let good = host_of(origin).is_some_and(|(_, rest)| rest.is_empty());
+        if !good {
+            let help = "write scheme and host, such as \"https://app.example\"";
+            found.say_help(&format!("server.allowed_origins[{i}]"), format!("`{origin}` is no origin"), help);
+        }
+    }
+    if open && config.auth.local.enabled {
+        let help = "configure an issuer of yours below [auth.issuers], or bind to 127.0.0.1";
+        found.say_help(
+            "auth.local.enabled",
+            format!(
+                "the built-in issuer is for trying out, and `server.bind` {} is open to other machines",
+                server.bind
+            ),
+            help,
+        );
+    }
+    if config.auth.issuers.is_empty() && !config.auth.api_keys && !config.auth.local.enabled {
+        let help = "add an issuer below [auth.issuers], or set auth.api_keys = true";
+        found.say_help("auth", "nobody could sign in", help);
+    }
+    for (key, length) in
+        [("server.header_timeout", server.header_timeout), ("server.request_timeout", server.request_timeout)]
+    {
+        if length == Millis(0) {
+            found.say(key, "must be more than nothing");
+        }
+    }
+    if server.max_body.is_empty() {
+        found.say("server.max_body", "must be more than nothing");
+    }
+}
+
+fn data(config: &Config, found: &mut Findings<'_>) {
+    if let Some(address) = &config.data.postgres {
+        let text = address.expose_secret();
+        if !text.starts_with("postgres://") && !text.starts_with("postgresql://") {
+            let help = "write postgres://user:password@host:5432/name";
+            found.say_help("data.postgres", "is no PostgreSQL address", help);
+        }
+    }
+    let node = &config.data.node;
+    if node.is_empty()
+        || node.len() > 64
+        || !node.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
+    {
+        found.say("data.node", "must be 1 to 64 letters, digits, `-`, `_` or `.`");
+    }
+    if let Some(key) = &config.vault.root_key
+        && !is_root_key(key)
+    {
+        found.say_help("vault.root_key", "is not 32 bytes in base64", "make one: openssl rand -base64 32");
+    }
+    if config.cost.prices.as_deref().is_some_and(|path| !path.is_file()) {
+        found.say("cost.prices", "there is no such file");
+    }
+    if config.cost.currency.len() != 3 || !config.cost.currency.bytes().all(|b| b.is_ascii_uppercase()) {
+        found.say("cost.currency", "must be three capital letters, such as \"EUR\"");
+    }
+}
+
+fn is_root_key(key: &SecretString) -> bool {
+    use base64::Engine as _;
+    let bytes = base64::engine::general_purpose::STANDARD.decode(key.expose_secret().trim());
+    bytes.is_ok_and(|bytes| bytes.len() == 32)
+}
+
+fn one_issuer(path: &str, issuer: &IssuerConfig, found: &mut Findings<'_>) {
+    let key = |name: &str| format!("{path}.{name}");
+    let ways = [
+        issuer.secret.is_some(),
+        issuer.pem_file.is_some(),
+        issuer.jwks_file.is_some(),
+        issuer.jwks_url.is_some(),
+    ];
+    if ways.iter().filter(|given| **given).count() != 1 {
+        let help = "give one of `secret`, `pem_file`, `jwks_file`, `jwks_url`";
+        found.say_help(path, "must say in exactly one way how tokens are verified", help);
+    }
+    if let Some(Err(weak)) = issuer.secret.as_ref().map(check_signing_secret) {
+        found.say_help(&key("secret"), weak.to_string(), "make one: openssl rand -base64 48");
+    }
+    if issuer.issuer.is_empty() {
+        found.say(&key("issuer"), "is empty");
+    }
+    if issuer.audience.is_empty() || issuer.audience.iter().any(String::is_empty) {
+        found.say(
+            &key("audience"),
+            "must name at least one audience: a token for somebody else must not work here",
+        );
+    }
+    for (name, file) in [("pem_file", &issuer.pem_file), ("jwks_file", &issuer.jwks_file)] {
+        if file.as_deref().is_some_and(|path| !path.is_file()) {
+            found.say(&key(name), "there is no such file");
+        }
+    }
+    if let Some(url) = &issuer.jwks_url {
+        web_address(&key("jwks_url"), url, found);
+        let plain = host_of(url).is_some_and(|(host, _)| url.starts_with("http:") && !is_this_machine(host));
+        if plain {
+            found.say_help(&key("jwks_url"), "would be fetched without encryption", "use https://");
+        }
+    }
+    if issuer.tenant.is_empty() {
+        found.say(&key("tenant"), "is empty");
+    }
+}
+
+/// Two issuers with one `iss` would make it a matter of luck which one verifies a token.
+fn twice(config: &Config, found: &mut Findings<'_>) {
+    let mut seen = BTreeMap::new();
+    for (name, issuer) in &config.auth.issuers {
+        if let Some(first) = seen.insert(issuer.issuer.as_str(), name) {
+            let message = format!("is the same as that of `auth.issuers.{first}`");
+            found.say(&format!("auth.issuers.{name}.issuer"), message);
+        }
+    }
+}
+
+fn one_upstream(name: &str, upstream: &UpstreamConfig, found: &mut Findings<'_>) {
+    let path = format!("upstreams.{name}");
+    let known = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '_';
+    if name.is_empty() || name.len() > 32 || !name.chars().all(known) || name.contains("__") {
+        let help = "small letters, digits, `-` and single `_`, at most 32: tools are called NAME__TOOL";
+        found.say_help(&path, format!("`{name}` is no name for an upstream"), help);
+    }
+    web_address(&format!("{path}.url"), &upstream.url, found);
+    if upstream.audience.is_some() && upstream.credential.is_some() {
+        found.say(&path, "must not have both `audience` and `credential`");
+    }
+    if upstream.timeout == Millis(0) {
+        found.say(&format!("{path}.timeout"), "must be more than nothing");
+    }
+    if upstream.max_result.is_empty() {
+        found.say(&format!("{path}.max_result"), "must be more than nothing");
+    }
+}
+
+fn limits(config: &Config, found: &mut Findings<'_>) {
+    let limits = &config.limits;
+    for (key, rate) in [
+        ("limits.per_user", limits.per_user),
+        ("limits.per_tenant", limits.per_tenant),
+        ("limits.failed_sign_ins", limits.failed_sign_ins),
+    ] {
+        if rate.count == 0 {
+            found.say(key, "would refuse everybody");
+        }
+    }
+    if limits.in_flight_per_user > limits.in_flight_per_tenant {
+        found.say("limits.in_flight_per_user", "is more than `limits.in_flight_per_tenant`");
+    }
+    if limits.in_flight_per_tenant > limits.in_flight {
+        found.say("limits.in_flight_per_tenant", "is more than `limits.in_flight`");
+    }
+    if config.cache.enabled && config.cache.memory.is_empty() {
+        found.say_help("cache.memory", "holds nothing", "set cache.enabled = false to have no cache");
+    }
+    if let Some(level) = config.log.level.split(',').map(level_of).find(|level| !LEVELS.contains(level)) {
+        let message = format!("does not know the level `{level}`");
+        match closest(level, LEVELS.iter().copied()) {
+            Some(near) => found.say_help("log.level", message, format!("did you mean \"{near}\"?")),
+            None => found.say_help("log.level", message, format!("one of: {}", LEVELS.join(", "))),
+        }
+    }
+}
+
+const LEVELS: &[&str] = &["off", "error", "warn", "info", "debug", "trace"];
+
+fn level_of(directive: &str) -> &str {
+    directive.rsplit_once('=').map_or(directive, |(_, level)| level).trim()
+}
+
+fn models_of(config: &Config, agents: &BTreeMap<String, Agent>, found: &mut Findings<'_>) {
+    for agent in agents.values() {
+        let model = agent.spec.model.as_str();
+        if !config.models.aliases.contains_key(model) {
+            let names = || config.models.aliases.keys().map(String::as_str);
+            let help = match closest(model, names()) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => format!("known: {}", names().collect::<Vec<_>>().join(", ")),
+            };
+            let message =
+                format!("the agent `{}` asks for the model `{model}`, which is not configured", agent.name);
+            found.say_help("models.aliases", message, help);
+        }
+    }
+}
+
+/// The agents of the folder, and the problems of the files that are none.
+pub(super) fn agents(config: &Config) -> (BTreeMap<String, Agent>, Vec<FileProblems>) {
+    let (mut agents, mut broken) = (BTreeMap::new(), Vec::new());
+    let Ok(folder) = std::fs::read_dir(&config.agents.dir) else { return (agents, broken) };
+    let mut files: Vec<_> = folder.filter_map(|entry| Some(entry.ok()?.path())).collect();
+    files.sort();
+    for path in files.iter().filter(|path| path.extension().is_some_and(|end| end == "toml")) {
+        let name = path.file_stem().unwrap_or_default().to_string_lossy();
+        let shown = path.display().to_string();
+        match std::fs::read_to_string(path) {
+            Ok(text) => match Agent::parse(&name, &text) {
+                Ok(agent) => drop(agents.insert(name.into_owned(), agent)),
+                Err(problems) => broken.push(FileProblems::new(&shown, &text, &[], problems)),
+            },
+            Err(error) => {
+                let problem = Problem::new("", format!("cannot be read: {error}"), Place::Nowhere);
+                broken.push(FileProblems::new(&shown, "", &[], vec![problem]));
+            }
+        }
+    }
+    (agents, broken)
+}
+
+fn web_address(key: &str, url: &str, found: &mut Findings<'_>) {
+    if host_of(url).is_none() {
+        let help = "write https://host or http://host, without user, password or fragment";
+        found.say_help(key, format!("`{}` is no web address", without_password(url)), help);
+    }
+}
+
+/// What may be shown of an address that may carry a password.
+fn without_password(url: &str) -> &str {
+    url.rsplit_once('@').map_or(url, |(_, rest)| rest)
+}
+
+/// The host and what follows it, of an address without user and fragment.
+fn host_of(url: &str) -> Option<(&str, &str)> {
+    let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"))?;
+    let uri: http::Uri = url.parse().ok()?;
+    let authority = uri.authority()?;
+    let clean = !authority.as_str().contains('@') && !url.contains('#') && !authority.host().is_empty();
+    let after = rest.find('/').and_then(|at| rest.get(at..)).unwrap_or_default();
+    let (host, _) = rest.split_at_checked(authority.host().len())?;
+    clean.then_some((host, after))
+}
+
+fn is_this_machine(host: &str) -> bool {
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    bare == "localhost" || bare.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+}
+
+fn is_host_and_port(text: &str) -> bool {
+    let Some((host, port)) = text.rsplit_once(':') else { return false };
+    let named = host.starts_with('[') == host.ends_with(']') && !host.is_empty();
+    named && !host.contains('/') && port.parse::<u16>().is_ok_and(|port| port > 0)
+}

@@ -1,0 +1,151 @@
+//! What counts in the end, and where each value came from.
+
+use std::fmt::Write as _;
+
+use cardea_core::form::{Expects, Kind, Node, Place, Schema, Shape, position};
+use serde_json::{Map, Value, json};
+
+/// Every value that counts, with its origin. Holds no secret.
+#[derive(Debug, Clone)]
+pub struct Effective {
+    values: Vec<Setting>,
+}
+
+/// One value.
+#[derive(Debug, Clone)]
+struct Setting {
+    key: Vec<String>,
+    value: Option<Value>,
+    origin: Origin,
+    /// Stands on a line of its own with a section above, not in a parent's list.
+    secret: bool,
+}
+
+#[derive(Debug, Clone)]
+enum Origin {
+    Default,
+    Line(String),
+    Variable(String),
+}
+
+impl Effective {
+    pub(super) fn new(schema: &Schema, root: &Node, name: &str, text: &str) -> Self {
+        let mut values = Vec::new();
+        collect(schema.top(), Some(root), &mut Vec::new(), &mut values, &|place| match place {
+            Place::File(span) => Origin::Line(format!("{name}:{}", position(text, span.start).line)),
+            Place::Variable(variable) => Origin::Variable(variable.clone()),
+            Place::Nowhere => Origin::Default,
+        });
+        Self { values }
+    }
+
+    /// As TOML, each value with a remark that says where it came from; what has no value is left as a remark.
+    #[must_use]
+    pub fn toml(&self) -> String {
+        let (mut text, mut section) = (String::new(), Vec::new());
+        for setting in &self.values {
+            let Some((last, table)) = setting.key.split_last() else { continue };
+            if table != section {
+                section = table.to_vec();
+                let name: Vec<String> = section.iter().map(|part| bare(part)).collect();
+                let gap = if text.is_empty() { "" } else { "\n" };
+                let _ = writeln!(text, "{gap}[{}]", name.join("."));
+            }
+            let origin = match &setting.origin {
+                Origin::Default => "default".to_owned(),
+                Origin::Line(at) => at.clone(),
+                Origin::Variable(name) => format!("environment {name}"),
+            };
+            let line = match &setting.value {
+                Some(_) if setting.secret => format!("{} = \"***\"", bare(last)),
+                Some(value) => format!("{} = {}", bare(last), toml_value(value)),
+                None => format!("# {} is not set", bare(last)),
+            };
+            let _ = writeln!(text, "{line:<48} # {origin}");
+        }
+        text
+    }
+
+    /// As JSON: `{ "server.bind": { "value": …, "from": … } }`, secrets starred.
+    #[must_use]
+    pub fn json(&self) -> Value {
+        let each = self.values.iter().map(|setting| {
+            let value = match &setting.value {
+                Some(_) if setting.secret => json!("***"),
+                Some(value) => value.clone(),
+                None => Value::Null,
+            };
+            let from = match &setting.origin {
+                Origin::Default => json!("default"),
+                Origin::Line(at) => json!(at),
+                Origin::Variable(name) => json!(name),
+            };
+            (setting.key.join("."), json!({ "value": value, "from": from }))
+        });
+        Value::Object(each.collect::<Map<_, _>>())
+    }
+}
+
+fn collect(
+    shape: Shape<'_>,
+    node: Option<&Node>,
+    path: &mut Vec<String>,
+    out: &mut Vec<Setting>,
+    origin: &dyn Fn(&Place) -> Origin,
+) {
+    let inner: Vec<(String, Shape<'_>, Option<&Node>)> = match shape.expects() {
+        Expects::Table(keys) => keys
+            .into_iter()
+            .map(|(key, inner)| (key.to_owned(), inner, node.and_then(|node| node.get(key))))
+            .collect(),
+        Expects::Named(each) if node.is_some() => {
+            let entries = node.and_then(Node::entries).unwrap_or_default();
+            entries.iter().map(|entry| (entry.key.clone(), each, Some(&entry.value))).collect()
+        }
+        _ => return out.push(setting(shape, node, path, origin)),
+    };
+    // Values first: below a `[section]` line TOML would count them to that section.
+    let (tables, values): (Vec<_>, Vec<_>) = inner
+        .into_iter()
+        .partition(|(_, shape, _)| matches!(shape.expects(), Expects::Table(_) | Expects::Named(_)));
+    for (key, shape, node) in values.into_iter().chain(tables) {
+        path.push(key);
+        collect(shape, node, path, out, origin);
+        path.pop();
+    }
+}
+
+fn setting(
+    shape: Shape<'_>,
+    node: Option<&Node>,
+    path: &[String],
+    origin: &dyn Fn(&Place) -> Origin,
+) -> Setting {
+    let value = match node {
+        // WHY: the text of a secret is not even kept.
+        Some(_) if shape.is_secret() => Some(Value::Null),
+        Some(node) => Some(node.to_json()),
+        None => shape.default().filter(|value| !value.is_null()).cloned(),
+    };
+    let secret =
+        shape.is_secret() || matches!(node, Some(Node { kind: Kind::Table(_), .. }) if shape.is_secret());
+    let origin = node.map_or(Origin::Default, |node| origin(&node.place));
+    Setting { key: path.to_vec(), value, origin, secret }
+}
+
+fn bare(key: &str) -> String {
+    let plain = !key.is_empty() && key.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-');
+    if plain { key.to_owned() } else { Value::from(key).to_string() }
+}
+
+pub(super) fn toml_value(value: &Value) -> String {
+    match value {
+        Value::Array(items) => format!("[{}]", items.iter().map(toml_value).collect::<Vec<_>>().join(", ")),
+        Value::Object(keys) => {
+            let each: Vec<String> =
+                keys.iter().map(|(key, value)| format!("{} = {}", bare(key), toml_value(value))).collect();
+            if each.is_empty() { "{}".to_owned() } else { format!("{{ {} }}", each.join(", ")) }
+        }
+        other => other.to_string(),
+    }
+}

@@ -1,0 +1,150 @@
+//! `CARDEA_ROOM__KEY`: environment variables over the file.
+
+use std::{collections::BTreeMap, ffi::OsString};
+
+use cardea_core::form::{Entry, Expects, Kind, Node, Place, Problem, Schema, Shape, closest, parse};
+
+/// The environment as it was when the process began; nothing reads it later.
+#[derive(Debug, Clone, Default)]
+pub struct Environment(BTreeMap<String, String>);
+
+/// Variables that are not part of the configuration: they are for commands.
+const OTHERS: &[&str] = &["CARDEA_CONFIG", "CARDEA_URL", "CARDEA_TOKEN"];
+
+/// Variables that tests of Cardea itself read begin so.
+const FOR_TESTS: &str = "CARDEA_TEST_";
+
+impl Environment {
+    /// The environment of this process.
+    #[must_use]
+    pub fn of_process() -> Self {
+        let text = |value: OsString| value.into_string().ok();
+        Self(std::env::vars_os().filter_map(|(name, value)| Some((text(name)?, text(value)?))).collect())
+    }
+
+    /// The value of one variable.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.0.get(name).map(String::as_str)
+    }
+}
+
+impl<N: Into<String>, V: Into<String>> FromIterator<(N, V)> for Environment {
+    fn from_iter<I: IntoIterator<Item = (N, V)>>(all: I) -> Self {
+        Self(all.into_iter().map(|(name, value)| (name.into(), value.into())).collect())
+    }
+}
+
+/// The variable that sets a key.
+pub(super) fn variable_for(key: &str) -> String {
+    format!("CARDEA_{}", key.replace('.', "__").replace('-', "_").to_uppercase())
+}
+
+/// Puts the values of the environment into the tree.
+pub(super) fn apply(environment: &Environment, schema: &Schema, root: &mut Node) -> Vec<Problem> {
+    let ours = environment.0.iter().filter(|(name, _)| {
+        name.starts_with("CARDEA_") && !name.starts_with(FOR_TESTS) && !OTHERS.contains(&name.as_str())
+    });
+    ours.filter_map(|(name, value)| set(name, value, schema, root).err()).collect()
+}
+
+fn set(name: &str, value: &str, schema: &Schema, root: &mut Node) -> Result<(), Problem> {
+    let path: Vec<&str> = name.trim_start_matches("CARDEA_").split("__").collect();
+    let place = Place::Variable(name.to_owned());
+    let unknown = |help: Option<String>| Problem {
+        key: String::new(),
+        message: format!("the environment variable {name} names no key"),
+        help,
+        place: place.clone(),
+    };
+    let (mut shape, mut node, mut so_far) = (schema.top(), root, String::new());
+    let (last, rooms) = path.split_last().ok_or_else(|| unknown(None))?;
+    for written in rooms.iter().chain([last]).enumerate() {
+        let (depth, part) = written;
+        let (key, inner) = step(shape, node, part).map_err(|near| {
+            let here = || near.map(|near| suggestion(&so_far, &near, &path, depth));
+            let near = if rooms.is_empty() { whole(schema, name).or_else(here) } else { here() };
+            let near = near.or_else(|| whole(schema, name));
+            unknown(near.map(|near| format!("did you mean {near}?")))
+        })?;
+        so_far = if so_far.is_empty() { key.clone() } else { format!("{so_far}.{key}") };
+        let in_room = node.table_at(&key);
+        node = in_room.ok_or_else(|| Problem::new(&so_far, "is not a table in the file", place.clone()))?;
+        shape = inner;
+    }
+    if matches!(shape.expects(), Expects::Table(_) | Expects::Named(_)) {
+        let help = "set one of its keys: NAME__KEY";
+        return Err(Problem::new(so_far, "is a table and cannot be set as a whole", place).help(help));
+    }
+    *node = typed(shape, value, place);
+    Ok(())
+}
+
+/// The key that a part of a variable's name means here, or the nearest one.
+fn step<'s>(shape: Shape<'s>, node: &Node, part: &str) -> Result<(String, Shape<'s>), Option<String>> {
+    let same = |key: &str| key.to_uppercase().replace('-', "_") == part.to_uppercase();
+    match shape.expects() {
+        Expects::Table(keys) => match keys.iter().find(|(key, _)| same(key)) {
+            Some((key, inner)) => Ok(((*key).to_owned(), *inner)),
+            None => Err(closest(part, keys.iter().map(|(key, _)| *key)).map(str::to_owned)),
+        },
+        // Names of the user's own must stand in the file: a slip would otherwise make a second, half empty one.
+        Expects::Named(each) => {
+            let keys = || node.entries().unwrap_or_default().iter().map(|entry: &Entry| entry.key.as_str());
+            match keys().find(|key| same(key)) {
+                Some(key) => Ok((key.to_owned(), each)),
+                None => Err(closest(part, keys()).map(str::to_owned)),
+            }
+        }
+        _ => Err(None),
+    }
+}
+
+fn suggestion(so_far: &str, near: &str, path: &[&str], depth: usize) -> String {
+    let rest: Vec<&str> = path.iter().skip(depth + 1).copied().collect();
+    let all: Vec<&str> = [so_far, near].into_iter().filter(|part| !part.is_empty()).chain(rest).collect();
+    variable_for(&all.join("."))
+}
+
+/// For names with one underscore where two are needed: the nearest of all variables.
+fn whole(schema: &Schema, name: &str) -> Option<String> {
+    let mut all = Vec::new();
+    collect(schema.top(), "", &mut all);
+    closest(name, all.iter().map(String::as_str)).map(str::to_owned)
+}
+
+fn collect(shape: Shape<'_>, path: &str, all: &mut Vec<String>) {
+    match shape.expects() {
+        Expects::Table(keys) => {
+            for (key, inner) in keys {
+                collect(inner, &if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") }, all);
+            }
+        }
+        Expects::Named(_) => {}
+        _ => all.push(variable_for(path)),
+    }
+}
+
+/// The value in the kind that the key wants. What does not fit stays a text, and the check says so.
+fn typed(shape: Shape<'_>, value: &str, place: Place) -> Node {
+    let kind = match shape.expects() {
+        Expects::Whole(..) => value.parse().map(Kind::Whole).ok(),
+        Expects::Real(..) => value.parse().map(Kind::Real).ok(),
+        Expects::Truth => value.parse().map(Kind::Truth).ok(),
+        Expects::List(each) => Some(Kind::List(list(each, value, &place))),
+        _ => None,
+    };
+    Node { kind: kind.unwrap_or_else(|| Kind::Text(value.to_owned())), place }
+}
+
+/// `a,b,c`, or a list as TOML writes it.
+fn list(each: Shape<'_>, value: &str, place: &Place) -> Vec<Node> {
+    if value.trim_start().starts_with('[')
+        && let Ok(root) = parse(&format!("list = {value}"))
+        && let Some(Node { kind: Kind::List(items), .. }) = root.get("list")
+    {
+        return items.iter().map(|item| Node { kind: item.kind.clone(), place: place.clone() }).collect();
+    }
+    let parts = value.split(',').map(str::trim).filter(|part| !part.is_empty());
+    parts.map(|part| typed(each, part, place.clone())).collect()
+}

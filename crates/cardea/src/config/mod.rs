@@ -1,0 +1,191 @@
+//! The configuration: one `cardea.toml`, environment variables over it, everything checked at start.
+//!
+//! Promises: a [`Config`] that was loaded is usable; every key has a doc comment, a default where one is safe, and a
+//! line in `docs/reference/config.md`; all problems of all files are told at once, with file, line, key, what was
+//! expected and what was probably meant; secrets are never printed, not even inside the line of source that an error
+//! shows. Refuses: unknown keys, values without their unit, anything that still contains `${…}`, signing secrets
+//! under 32 bytes. Each room owns its part; this one only nests them, loads them and says what is wrong.
+//! Called by `main` and `app`. Nothing reads the environment later.
+
+mod checks;
+mod effective;
+mod env;
+mod reference;
+mod report;
+mod rooms;
+mod secrets;
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
+
+use cardea_core::{
+    agent::Agent,
+    form::{self, Node, Problem, Schema},
+};
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+pub use effective::Effective;
+pub use env::Environment;
+pub use reference::reference;
+pub use report::{ConfigError, FileProblems, Line};
+pub use rooms::{
+    AgentsConfig, AuditConfig, AuthConfig, BudgetConfig, CacheConfig, ConnectorsConfig, CostConfig,
+    DataConfig, EgressConfig, GuardConfig, IssuerConfig, LimitsConfig, LocalIssuerConfig, LogConfig,
+    LogFormat, PoliciesConfig, ServerConfig, UpstreamConfig, VaultConfig,
+};
+
+/// The name of the file that is looked for where none is named.
+pub const FILE: &str = "cardea.toml";
+
+/// Everything that an installation can decide.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// The HTTP server.
+    pub server: ServerConfig,
+    /// Where Cardea keeps what it must not lose.
+    pub data: DataConfig,
+    /// The key that seals secrets at rest.
+    pub vault: VaultConfig,
+    /// Who may sign in, and how they prove it.
+    pub auth: AuthConfig,
+    /// The language models.
+    pub models: cardea_model::ModelsConfig,
+    /// What model calls cost.
+    pub cost: CostConfig,
+    /// Where the agents are described.
+    pub agents: AgentsConfig,
+    /// Where the policies are, and how long a question to a person stays open.
+    pub policies: PoliciesConfig,
+    /// Where the HTTP connectors are described.
+    pub connectors: ConnectorsConfig,
+    /// MCP servers whose tools are offered, by a name of your own: their tools are called `NAME__TOOL`.
+    pub upstreams: BTreeMap<String, UpstreamConfig>,
+    /// Which private addresses may be reached.
+    pub egress: EgressConfig,
+    /// How much one user, one tenant and everybody together may ask for.
+    pub limits: LimitsConfig,
+    /// Answers that may be given again.
+    pub cache: CacheConfig,
+    /// What the guardrails look for.
+    pub guard: GuardConfig,
+    /// The record of what was done.
+    pub audit: AuditConfig,
+    /// The log.
+    pub log: LogConfig,
+}
+
+/// A configuration that was read, with the agents it names and where each value came from.
+#[derive(Debug, Clone)]
+pub struct Loaded {
+    /// The checked values. Relative paths are resolved against the file's folder.
+    pub config: Config,
+    /// The agents of `agents.dir`, by name.
+    pub agents: BTreeMap<String, Agent>,
+    /// Every value and where it came from, for `cardea config show`.
+    pub effective: Effective,
+    /// The file; `None` where there was none and defaults count.
+    pub file: Option<PathBuf>,
+}
+
+impl Config {
+    /// Reads, completes and checks a configuration file and everything it points to.
+    ///
+    /// # Errors
+    /// All problems of all files.
+    pub fn load(path: &Path, environment: &Environment) -> Result<Loaded, ConfigError> {
+        let text = std::fs::read_to_string(path).map_err(|error| ConfigError::unreadable(path, &error))?;
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let mut loaded = Self::from_text(&path.display().to_string(), &text, folder, environment)?;
+        loaded.file = Some(path.to_owned());
+        Ok(loaded)
+    }
+
+    /// The same for a text whose relative paths are meant from `folder`.
+    ///
+    /// # Errors
+    /// All problems of all files.
+    pub fn from_text(
+        name: &str,
+        text: &str,
+        folder: &Path,
+        environment: &Environment,
+    ) -> Result<Loaded, ConfigError> {
+        let schema = Schema::of::<Self>();
+        let mut root = match form::parse(text) {
+            Ok(root) => root,
+            Err(problems) => return Err(ConfigError::one(FileProblems::broken(name, text, problems))),
+        };
+        let mut problems = env::apply(environment, &schema, &mut root);
+        let hidden = secrets::spans(&schema, &root);
+        problems.extend(unexpanded(&root));
+        problems.extend(form::check(&schema, &root));
+        if problems.is_empty() {
+            problems.extend(secrets::resolve(&schema, &mut root, folder, environment));
+        }
+        let here = |problems| FileProblems::new(name, text, &hidden, problems);
+        if !problems.is_empty() {
+            return Err(ConfigError::one(here(problems)));
+        }
+        let mut config: Self = form::read(&root).map_err(|problems| ConfigError::one(here(problems)))?;
+        config.settle(folder);
+        let (agents, mut files) = checks::agents(&config);
+        problems.extend(checks::all(&config, &root, &agents));
+        if !problems.is_empty() {
+            files.insert(0, here(problems));
+        }
+        if !files.is_empty() {
+            return Err(ConfigError::many(files));
+        }
+        let effective = Effective::new(&schema, &root, name, text);
+        Ok(Loaded { config, agents, effective, file: None })
+    }
+
+    /// Adds what is built in, and makes relative paths absolute enough: from the folder of the file, not from wherever the process stands.
+    fn settle(&mut self, folder: &Path) {
+        let paths =
+            [&mut self.data.dir, &mut self.agents.dir, &mut self.policies.dir, &mut self.connectors.dir];
+        for path in paths {
+            *path = folder.join(&*path);
+        }
+        // The built-in model needs no configuration, also where others are configured.
+        let built_in = cardea_model::ModelsConfig::default();
+        for (name, provider) in built_in.providers {
+            self.models.providers.entry(name).or_insert(provider);
+        }
+        for (name, alias) in built_in.aliases {
+            self.models.aliases.entry(name).or_insert(alias);
+        }
+        self.cost.prices = self.cost.prices.take().map(|path| folder.join(path));
+        for issuer in self.auth.issuers.values_mut() {
+            issuer.pem_file = issuer.pem_file.take().map(|path| folder.join(path));
+            issuer.jwks_file = issuer.jwks_file.take().map(|path| folder.join(path));
+        }
+    }
+}
+
+/// Every text in which a variable was meant to be filled in and was not.
+fn unexpanded(root: &Node) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    root.walk(&mut |key, node| {
+        if let form::Kind::Text(text) = &node.kind
+            && text.contains("${")
+        {
+            let problem = Problem::new(
+                key,
+                "still contains `${…}`: this file does not expand variables",
+                node.place.clone(),
+            );
+            let variable = env::variable_for(key);
+            problems
+                .push(problem.help(format!("set {variable}, or for a secret write {{ env = \"NAME\" }}")));
+        }
+    });
+    problems
+}
+
+#[cfg(test)]
+mod tests;

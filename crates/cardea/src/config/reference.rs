@@ -1,0 +1,105 @@
+//! The reference page of the configuration, written from the types themselves.
+
+use std::fmt::Write as _;
+
+use cardea_core::form::{Expects, Schema, Shape};
+
+use super::{Config, effective::toml_value, env::variable_for};
+
+const HEAD: &str = "# Configuration reference
+
+One file, `cardea.toml`, holds the whole configuration; everything in it may be left out. `cardea check` says what is
+wrong with one, `cardea config show` prints what counts in the end and where each value came from, secrets starred.
+
+- Lengths of time, sizes and rates carry their unit: `\"30s\"`, `\"64KiB\"`, `\"60/min\"`.
+- A secret is a text, or `{ file = \"path\" }`, or `{ env = \"NAME\" }`. Relative paths start at the file's folder.
+- An environment variable sets one key: `CARDEA_SERVER__BIND` sets `server.bind`. Lists are written `a,b,c`.
+  Names of your own, such as those of issuers and upstreams, must stand in the file before a variable can set a key
+  below them. Variables that name no key are refused.
+- `${…}` is never expanded and therefore refused.
+
+This page is written from the types; a test fails if it is out of date
+(`CARDEA_TEST_BLESS=1 cargo test -p cardea reference` writes it anew).
+";
+
+/// The page, as Markdown.
+#[must_use]
+pub fn reference() -> String {
+    let schema = Schema::of::<Config>();
+    let mut page = HEAD.to_owned();
+    if let Expects::Table(rooms) = schema.top().expects() {
+        for (name, room) in rooms {
+            section(room, name, &mut page);
+        }
+    }
+    page
+}
+
+fn section(shape: Shape<'_>, path: &str, page: &mut String) {
+    let (keys, path) = match shape.expects() {
+        Expects::Table(keys) => (keys, path.to_owned()),
+        Expects::Named(each) => match each.expects() {
+            Expects::Table(keys) => (keys, format!("{path}.NAME")),
+            _ => return,
+        },
+        _ => return,
+    };
+    let _ = write!(page, "\n## `[{path}]`\n\n");
+    if let Some(about) = shape.about() {
+        let _ = write!(page, "{about}\n\n");
+    }
+    let required = match shape.expects() {
+        Expects::Named(each) => each.required(),
+        _ => shape.required(),
+    };
+    for (key, inner) in keys.iter().filter(|(_, inner)| !is_section(*inner)) {
+        let about = inner.about().unwrap_or_default().replace('\n', "\n  ");
+        let standing = match inner.default().filter(|value| !value.is_null()) {
+            Some(value) => format!("default `{}`", toml_value(value)),
+            None if required.contains(key) => "required".to_owned(),
+            None => "not set by default".to_owned(),
+        };
+        let variable = if path.contains("NAME") {
+            String::new()
+        } else {
+            format!(", `{}`", variable_for(&format!("{path}.{key}")))
+        };
+        let _ = writeln!(page, "- **`{key}`** ({}; {standing}{variable})\n  {about}", kind(*inner));
+        if let Expects::Choice(_) = inner.expects() {
+            // The words stand in `kind` already.
+        }
+    }
+    for (key, inner) in keys.iter().filter(|(_, inner)| is_section(*inner)) {
+        section(*inner, &format!("{path}.{key}"), page);
+    }
+}
+
+fn is_section(shape: Shape<'_>) -> bool {
+    match shape.expects() {
+        Expects::Table(_) => true,
+        Expects::Named(each) => matches!(each.expects(), Expects::Table(_)),
+        _ => false,
+    }
+}
+
+fn kind(shape: Shape<'_>) -> String {
+    match shape.expects() {
+        Expects::Text(Some("secret")) => "secret".to_owned(),
+        Expects::Text(Some("duration")) => "length of time".to_owned(),
+        Expects::Text(Some("size")) => "size".to_owned(),
+        Expects::Text(Some("rate")) => "rate".to_owned(),
+        Expects::Text(_) => "text".to_owned(),
+        Expects::Whole(Some(least), Some(most)) => format!("whole number, {least} to {most}"),
+        Expects::Whole(..) => "whole number".to_owned(),
+        Expects::Real(..) => "number".to_owned(),
+        Expects::Truth => "true or false".to_owned(),
+        Expects::Choice(names) => {
+            names.iter().map(|name| format!("`\"{name}\"`")).collect::<Vec<_>>().join(" or ")
+        }
+        Expects::List(each) => format!("list, each {}", kind(each)),
+        Expects::Named(each) => format!("table of names, each {}", kind(each)),
+        Expects::Table(_) => "table".to_owned(),
+        Expects::Either(all) => all.iter().map(|each| kind(*each)).collect::<Vec<_>>().join(" or "),
+        Expects::Anything => "anything".to_owned(),
+    }
+}

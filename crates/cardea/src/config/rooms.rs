@@ -1,0 +1,466 @@
+//! The parts of the configuration, one for each room.
+
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
+
+use cardea_core::{
+    secret::SecretString,
+    size::Bytes,
+    time::Millis,
+    units::{LengthText, Rate, SecretText},
+};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// `[server]`: the HTTP server.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct ServerConfig {
+    /// The address and port to listen on. Only this machine can reach `127.0.0.1`.
+    #[schemars(with = "String")]
+    pub bind: SocketAddr,
+    /// The address under which clients reach Cardea, such as `https://agents.example`; for links and for the
+    /// `resource` of its metadata. Absent: made from `bind`.
+    pub public_url: Option<String>,
+    /// Further `Host` names that are accepted, beside the one of `public_url` and those of this machine.
+    pub allowed_hosts: Vec<String>,
+    /// Web pages (origins such as `https://app.example`) whose scripts may call the API. Empty: none.
+    pub allowed_origins: Vec<String>,
+    /// The largest request body.
+    pub max_body: Bytes,
+    /// The deepest nesting of a JSON body.
+    #[schemars(range(min = 8, max = 128))]
+    pub max_depth: u16,
+    /// How long a client may take to send its headers.
+    #[serde(with = "cardea_core::time::text")]
+    #[schemars(with = "LengthText")]
+    pub header_timeout: Millis,
+    /// How long a request that is not a stream may take.
+    #[serde(with = "cardea_core::time::text")]
+    #[schemars(with = "LengthText")]
+    pub request_timeout: Millis,
+    /// The most connections at one time.
+    #[schemars(range(min = 1, max = 65536))]
+    pub max_connections: u32,
+    /// How long a stopping server waits for what is still running.
+    #[serde(with = "cardea_core::time::text")]
+    #[schemars(with = "LengthText")]
+    pub drain: Millis,
+}
+
+impl Default for ServerConfig {
+    fn default() -> Self {
+        Self {
+            bind: SocketAddr::from(([127, 0, 0, 1], 8_080)),
+            public_url: None,
+            allowed_hosts: Vec::new(),
+            allowed_origins: Vec::new(),
+            max_body: Bytes::mib(1),
+            max_depth: 64,
+            header_timeout: Millis::from_secs(10),
+            request_timeout: Millis::from_secs(60),
+            max_connections: 1_024,
+            drain: Millis::from_secs(20),
+        }
+    }
+}
+
+/// `[data]`: what must not be lost.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct DataConfig {
+    /// The folder of the SQLite database and of sealed keys. Made if it is not there.
+    pub dir: PathBuf,
+    /// A PostgreSQL address, `postgres://user:password@host:5432/name`. Absent: SQLite in `dir`.
+    #[schemars(with = "Option<SecretText>")]
+    pub postgres: Option<SecretString>,
+    /// The most connections to the database for reading.
+    #[schemars(range(min = 1, max = 256))]
+    pub readers: u16,
+    /// The name of this node in leases and in the audit log; each node of one installation needs its own.
+    pub node: String,
+    /// How long an idempotency key is remembered.
+    #[serde(with = "cardea_core::time::text")]
+    #[schemars(with = "LengthText")]
+    pub idempotency: Millis,
+}
+
+impl Default for DataConfig {
+    fn default() -> Self {
+        Self {
+            dir: PathBuf::from("data"),
+            postgres: None,
+            readers: 4,
+            node: "node-1".to_owned(),
+            idempotency: Millis::from_secs(24 * 3_600),
+        }
+    }
+}
+
+/// `[vault]`: the key that seals secrets at rest.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct VaultConfig {
+    /// 32 bytes in base64. Absent: made at the first start and kept in `data.dir`, readable by its owner only.
+    #[schemars(with = "Option<SecretText>")]
+    pub root_key: Option<SecretString>,
+}
+
+/// `[auth]`: who may sign in.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct AuthConfig {
+    /// Issuers of tokens, by a name of your own.
+    pub issuers: BTreeMap<String, IssuerConfig>,
+    /// Whether API keys that this installation made are accepted.
+    pub api_keys: bool,
+    /// The built-in issuer.
+    pub local: LocalIssuerConfig,
+    /// The difference between clocks that a token's times may have.
+    #[serde(with = "cardea_core::time::text")]
+    #[schemars(with = "LengthText")]
+    pub leeway: Millis,
+    /// How long a verified token may be remembered; never beyond its expiry.
+    #[serde(with = "cardea_core::time::text")]
+    #[schemars(with = "LengthText")]
+    pub remember: Millis,
+}
+
+impl Default for AuthConfig {
+    fn default() -> Self {
+        Self {
+            issuers: BTreeMap::new(),
+            api_keys: true,
+            local: LocalIssuerConfig::default(),
+            leeway: Millis::from_secs(30),
+            remember: Millis::from_secs(60),
+        }
+    }
+}
+
+/// One issuer of tokens. Exactly one of `secret`, `pem_file`, `jwks_file` and `jwks_url` says how to verify them.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct IssuerConfig {
+    /// The `iss` of its tokens, compared byte for byte.
+    pub issuer: String,
+    /// The `aud` of which a token must carry one.
+    pub audience: Vec<String>,
+    /// A shared secret of at least 32 bytes (HS256). For small set-ups.
+    #[serde(default)]
+    #[schemars(with = "Option<SecretText>")]
+    pub secret: Option<SecretString>,
+    /// A file with one public key in PEM form.
+    #[serde(default)]
+    pub pem_file: Option<PathBuf>,
+    /// A file with a JSON key set.
+    #[serde(default)]
+    pub jwks_file: Option<PathBuf>,
+    /// The address of a JSON key set, fetched in the background.
+    #[serde(default)]
+    pub jwks_url: Option<String>,
+    /// Where the roles stand in a token, such as `realm_access.roles`.
+    #[serde(default = "roles")]
+    pub roles_claim: String,
+    /// Where the scopes stand in a token: `scope`, `scp`, …
+    #[serde(default = "scope")]
+    pub scopes_claim: String,
+    /// Where the tenant stands in a token. Absent: all users of this issuer are of the tenant `tenant`.
+    #[serde(default)]
+    pub tenant_claim: Option<String>,
+    /// The tenant of its users where the token does not say.
+    #[serde(default = "tenant")]
+    pub tenant: String,
+}
+
+fn roles() -> String {
+    "roles".to_owned()
+}
+
+fn scope() -> String {
+    "scope".to_owned()
+}
+
+fn tenant() -> String {
+    "default".to_owned()
+}
+
+/// `[auth.local]`: an issuer inside Cardea, for trying out. Refused on an address that other machines can reach.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct LocalIssuerConfig {
+    /// Whether its tokens (`cardea token`) are accepted.
+    pub enabled: bool,
+    /// How long its tokens live.
+    #[serde(with = "cardea_core::time::text")]
+    #[schemars(with = "LengthText")]
+    pub lifetime: Millis,
+}
+
+impl Default for LocalIssuerConfig {
+    fn default() -> Self {
+        Self { enabled: false, lifetime: Millis::from_secs(900) }
+    }
+}
+
+/// `[cost]`: what model calls cost.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct CostConfig {
+    /// The currency of all prices and budgets.
+    pub currency: String,
+    /// A file with the price of each model. Absent: model calls cost nothing, and budgets count tokens only.
+    pub prices: Option<PathBuf>,
+}
+
+impl Default for CostConfig {
+    fn default() -> Self {
+        Self { currency: "USD".to_owned(), prices: None }
+    }
+}
+
+/// `[agents]`: where the agents are described.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct AgentsConfig {
+    /// The folder of their files; each `NAME.toml` is the agent NAME.
+    pub dir: PathBuf,
+}
+
+impl Default for AgentsConfig {
+    fn default() -> Self {
+        Self { dir: PathBuf::from("agents") }
+    }
+}
+
+/// `[policies]`: what is allowed.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct PoliciesConfig {
+    /// The folder of the `.cedar` files and their tests. Without a policy nothing that has an effect is allowed.
+    pub dir: PathBuf,
+    /// How often the folder is looked at for changes. A changed set that is not valid is not taken.
+    #[serde(with = "cardea_core::time::text")]
+    #[schemars(with = "LengthText")]
+    pub reload: Millis,
+    /// How long a call may wait for a person to approve it.
+    #[serde(with = "cardea_core::time::text")]
+    #[schemars(with = "LengthText")]
+    pub approval: Millis,
+}
+
+impl Default for PoliciesConfig {
+    fn default() -> Self {
+        Self {
+            dir: PathBuf::from("policies"),
+            reload: Millis::from_secs(2),
+            approval: Millis::from_secs(2 * 24 * 3_600),
+        }
+    }
+}
+
+/// `[connectors]`: HTTP services that are described by files.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct ConnectorsConfig {
+    /// The folder of their files.
+    pub dir: PathBuf,
+    /// Which of them are switched on, by name. Their secrets: `secrets`.
+    pub enabled: Vec<String>,
+    /// The secret of each connector that needs one, by the connector's name.
+    #[schemars(with = "BTreeMap<String, SecretText>")]
+    pub secrets: BTreeMap<String, SecretString>,
+}
+
+impl Default for ConnectorsConfig {
+    fn default() -> Self {
+        Self { dir: PathBuf::from("connectors"), enabled: Vec::new(), secrets: BTreeMap::new() }
+    }
+}
+
+/// One MCP server. Exactly one of `audience` and `credential` says how Cardea introduces itself; neither: not at all.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct UpstreamConfig {
+    /// Its address, such as `https://tools.example/mcp`.
+    pub url: String,
+    /// Cardea signs a short-lived token for this audience, with the user as subject. The user's own token is never
+    /// passed on.
+    #[serde(default)]
+    pub audience: Option<String>,
+    /// A bearer credential of Cardea's own at that server, the same for all users.
+    #[serde(default)]
+    #[schemars(with = "Option<SecretText>")]
+    pub credential: Option<SecretString>,
+    /// How long one call may take.
+    #[serde(default = "call_timeout", with = "cardea_core::time::text")]
+    #[schemars(with = "LengthText")]
+    pub timeout: Millis,
+    /// The largest result of one call.
+    #[serde(default = "call_result")]
+    pub max_result: Bytes,
+    /// What its tools do to the world, where the server's own word is not to be taken: `read`, `write` or
+    /// `destructive` by the tool's name. A tool of which nobody says anything counts as destructive.
+    #[serde(default)]
+    pub effects: BTreeMap<String, EffectWord>,
+    /// Whether the server's own annotations (`readOnlyHint`, …) are believed where `effects` says nothing.
+    #[serde(default)]
+    pub trust_annotations: bool,
+}
+
+/// What a tool does to the world, as written in a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum EffectWord {
+    /// Looks, and changes nothing.
+    Read,
+    /// Changes something that can be changed back.
+    Write,
+    /// Changes something that cannot.
+    Destructive,
+}
+
+const fn call_timeout() -> Millis {
+    Millis::from_secs(3)
+}
+
+const fn call_result() -> Bytes {
+    Bytes::kib(64)
+}
+
+/// `[egress]`: which private addresses may be reached. Public addresses may be reached by whom a file names them for.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct EgressConfig {
+    /// `host:port` of private, loopback and link-local addresses that Cardea may connect to, such as
+    /// `"127.0.0.1:9000"`. All others of that kind are refused, whatever name they hide behind.
+    pub allow_private: Vec<String>,
+}
+
+/// `[limits]`: how much may be asked for.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct LimitsConfig {
+    /// Requests of one user.
+    pub per_user: Rate,
+    /// Requests of one tenant.
+    pub per_tenant: Rate,
+    /// Attempts to sign in that fail, from one address.
+    pub failed_sign_ins: Rate,
+    /// The most requests in work at one time; more are refused at once with `Retry-After`.
+    #[schemars(range(min = 1, max = 65536))]
+    pub in_flight: u32,
+    /// Of those, the most for one tenant.
+    #[schemars(range(min = 1, max = 65536))]
+    pub in_flight_per_tenant: u32,
+    /// Of those, the most for one user.
+    #[schemars(range(min = 1, max = 65536))]
+    pub in_flight_per_user: u32,
+    /// What one user may use up in a calendar month.
+    pub user_budget: BudgetConfig,
+    /// What one tenant may use up in a calendar month.
+    pub tenant_budget: BudgetConfig,
+}
+
+impl Default for LimitsConfig {
+    fn default() -> Self {
+        Self {
+            per_user: Rate::per_minute(120),
+            per_tenant: Rate::per_minute(2_400),
+            failed_sign_ins: Rate::per_minute(30),
+            in_flight: 256,
+            in_flight_per_tenant: 128,
+            in_flight_per_user: 16,
+            user_budget: BudgetConfig::default(),
+            tenant_budget: BudgetConfig::default(),
+        }
+    }
+}
+
+/// A budget for one calendar month (UTC). Reserved before a call, settled after it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct BudgetConfig {
+    /// Tokens, read and written. Absent: no limit.
+    #[schemars(range(min = 1))]
+    pub tokens: Option<u64>,
+    /// Money, in `cost.currency`. Absent: no limit.
+    #[schemars(range(min = 0.01))]
+    pub money: Option<f64>,
+}
+
+/// `[cache]`: answers that may be given again. Which of them, an agent's file says.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct CacheConfig {
+    /// Whether any answer is given twice.
+    pub enabled: bool,
+    /// How long an answer stays good, unless the agent says otherwise.
+    #[serde(with = "cardea_core::time::text")]
+    #[schemars(with = "LengthText")]
+    pub ttl: Millis,
+    /// How much memory answers may take.
+    pub memory: Bytes,
+    /// The most answers that are compared by meaning for one user.
+    #[schemars(range(min = 1, max = 100_000))]
+    pub entries_per_scope: u32,
+}
+
+impl Default for CacheConfig {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            ttl: Millis::from_secs(3_600),
+            memory: Bytes::mib(64),
+            entries_per_scope: 1_000,
+        }
+    }
+}
+
+/// `[guard]`: what the guardrails look for.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct GuardConfig {
+    /// The profile of whoever names none.
+    pub profile: String,
+}
+
+impl Default for GuardConfig {
+    fn default() -> Self {
+        Self { profile: "default".to_owned() }
+    }
+}
+
+/// `[audit]`: the record of what was done.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct AuditConfig {
+    /// Whether arguments of tool calls are written into it (screened) and not only their digest.
+    pub arguments: bool,
+}
+
+/// `[log]`: what is told while running.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct LogConfig {
+    /// What is told: a level (`error`, `warn`, `info`, `debug`, `trace`), or levels by module such as
+    /// `info,cardea=debug`.
+    pub level: String,
+    /// How it is written.
+    pub format: LogFormat,
+}
+
+/// How the log is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// One JSON object each line.
+    Json,
+    /// For people.
+    Text,
+}
+
+impl Default for LogConfig {
+    fn default() -> Self {
+        Self { level: "info".to_owned(), format: LogFormat::Json }
+    }
+}

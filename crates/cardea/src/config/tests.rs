@@ -1,0 +1,418 @@
+use std::{fs, path::Path};
+
+use cardea_core::secret::ExposeSecret as _;
+
+use super::*;
+
+fn nothing_set() -> Environment {
+    Environment::default()
+}
+
+fn load_in(folder: &Path, text: &str, environment: &Environment) -> Result<Loaded, ConfigError> {
+    Config::from_text("cardea.toml", text, folder, environment)
+}
+
+fn load(text: &str, environment: &Environment) -> Result<Loaded, ConfigError> {
+    load_in(tempfile::tempdir().unwrap().path(), text, environment)
+}
+
+fn lines(text: &str, environment: &Environment) -> Vec<Line> {
+    load(text, environment).err().map(|error| error.lines()).unwrap_or_default()
+}
+
+/// A broken file, and what must be said about it: line, key, and a piece of message or help.
+const BROKEN: &[(&str, usize, &str, &str)] = &[
+    // not TOML
+    ("[server", 1, "", "not TOML"),
+    ("[server]\nbind =", 2, "", "not TOML"),
+    ("[server]\nbind = 127.0.0.1:80", 2, "", "not TOML"),
+    ("[server]\ndrain = \"1s\"\ndrain = \"2s\"", 3, "", "not TOML"),
+    ("[server]\n[server]", 2, "", "not TOML"),
+    // unknown keys, at every level
+    ("[sever]\nbind = \"127.0.0.1:80\"", 1, "sever", "did you mean `server`?"),
+    ("sever = 1", 1, "sever", "did you mean `server`?"),
+    ("[telemetry]\non = true", 1, "telemetry", "known here: `server`"),
+    ("[server]\nbnid = \"127.0.0.1:80\"", 2, "server.bnid", "did you mean `bind`?"),
+    ("[server]\nmax-body = \"1MiB\"", 2, "server.max-body", "did you mean `max_body`?"),
+    ("[server]\nmax_body_size = \"1MiB\"", 2, "server.max_body_size", "did you mean `max_body`?"),
+    ("[data]\npath = \"x\"", 2, "data.path", "known here: `dir`"),
+    ("[vault]\nrootkey = \"x\"", 2, "vault.rootkey", "did you mean `root_key`?"),
+    ("[auth]\nissuer = 1", 2, "auth.issuer", "did you mean `issuers`?"),
+    ("[auth.local]\nenable = true", 2, "auth.local.enable", "did you mean `enabled`?"),
+    (
+        "[auth.issuers.corp]\nissuer = \"i\"\naudience = [\"a\"]\nsecert = \"x\"",
+        4,
+        "auth.issuers.corp.secert",
+        "did you mean `secret`?",
+    ),
+    (
+        "[models.providers.a]\nkind = \"openai\"\napikey = \"x\"",
+        3,
+        "models.providers.a.apikey",
+        "did you mean `api_key`?",
+    ),
+    (
+        "[models.aliases.a]\nprovider = \"rehearsal\"\nmodell = \"m\"",
+        3,
+        "models.aliases.a.modell",
+        "did you mean `model`?",
+    ),
+    (
+        "[upstreams.ops]\nurl = \"http://h/mcp\"\ntimeuot = \"3s\"",
+        3,
+        "upstreams.ops.timeuot",
+        "did you mean `timeout`?",
+    ),
+    ("[limits]\nper_usr = \"3/s\"", 2, "limits.per_usr", "did you mean `per_user`?"),
+    ("[limits.user_budget]\ntoken = 3", 2, "limits.user_budget.token", "did you mean `tokens`?"),
+    ("[cache]\nTTL = \"3s\"", 2, "cache.TTL", "did you mean `ttl`?"),
+    ("[guard]\nprofiles = \"x\"", 2, "guard.profiles", "did you mean `profile`?"),
+    ("[audit]\nargument = true", 2, "audit.argument", "did you mean `arguments`?"),
+    ("[log]\nlevle = \"info\"", 2, "log.levle", "did you mean `level`?"),
+    ("[egress]\nallow = []", 2, "egress.allow", "did you mean `allow_private`?"),
+    ("[policies]\nfolder = \"x\"", 2, "policies.folder", "known here: `dir`"),
+    ("[cost]\ncurency = \"EUR\"", 2, "cost.curency", "did you mean `currency`?"),
+    // missing keys
+    ("[auth.issuers.corp]\naudience = [\"a\"]", 1, "auth.issuers.corp.issuer", "is missing"),
+    ("[auth.issuers.corp]\nissuer = \"i\"", 1, "auth.issuers.corp.audience", "is missing"),
+    ("[upstreams.ops]\ntimeout = \"3s\"", 1, "upstreams.ops.url", "is missing"),
+    ("[models.providers.a]\nbase_url = \"http://h\"", 1, "models.providers.a.kind", "is missing"),
+    // kinds
+    ("server = 3", 1, "server", "expects a table, found a whole number"),
+    ("upstreams = [1]", 1, "upstreams", "expects a table of names, found a list"),
+    ("[server]\nmax_body = 65536", 2, "server.max_body", "with its unit: \"65536B\""),
+    ("[server]\ndrain = 20", 2, "server.drain", "with its unit: \"20s\""),
+    (
+        "[server]\ndrain = true",
+        2,
+        "server.drain",
+        "expects a length of time such as \"30s\", found true or false",
+    ),
+    ("[server]\nmax_connections = \"9\"", 2, "server.max_connections", "take the quotes away"),
+    ("[server]\nmax_connections = 9.5", 2, "server.max_connections", "expects a whole number"),
+    ("[server]\nallowed_hosts = \"h\"", 2, "server.allowed_hosts", "put it in brackets"),
+    ("[server]\nallowed_hosts = [\"h\", 3]", 2, "server.allowed_hosts[1]", "put it in quotes"),
+    ("[auth]\napi_keys = \"true\"", 2, "auth.api_keys", "take the quotes away"),
+    ("[auth]\napi_keys = 1", 2, "auth.api_keys", "expects true or false"),
+    ("[limits]\nper_user = 60", 2, "limits.per_user", "with its unit: \"60/min\""),
+    ("[log]\nlevel = 2026-01-01", 2, "log.level", "expects a text, found a date"),
+    ("[vault]\nroot_key = { path = \"x\" }", 2, "vault.root_key", "{ file = \"path\" }"),
+    ("[vault]\nroot_key = { file = \"x\", env = \"Y\" }", 2, "vault.root_key", "is not a secret"),
+    // values
+    ("[server]\nbind = \"localhost\"", 2, "server.bind", "invalid socket address"),
+    ("[server]\ndrain = \"20 seconds\"", 2, "server.drain", "is not a length of time"),
+    ("[server]\nmax_body = \"1MB\"", 2, "server.max_body", "is not a size"),
+    ("[server]\nmax_body = \"0B\"", 2, "server.max_body", "more than nothing"),
+    ("[server]\nmax_depth = 1000", 2, "server.max_depth", "between 8 and 128"),
+    ("[server]\nmax_connections = 0", 2, "server.max_connections", "between 1 and 65536"),
+    ("[server]\nmax_connections = -1", 2, "server.max_connections", "between 1 and 65536"),
+    ("[server]\nmax_connections = 99999999999999999999", 2, "server.max_connections", "out of all bounds"),
+    ("[server]\npublic_url = \"agents.example\"", 2, "server.public_url", "is no web address"),
+    ("[server]\nallowed_origins = [\"https://a.example/\"]", 2, "server.allowed_origins[0]", "is no origin"),
+    ("[limits]\nper_user = \"60/week\"", 2, "limits.per_user", "is not a rate"),
+    ("[limits]\nper_user = \"0/s\"", 2, "limits.per_user", "would refuse everybody"),
+    ("[limits]\nin_flight = 4", 1, "limits.in_flight_per_tenant", "is more than `limits.in_flight`"),
+    ("[limits.user_budget]\nmoney = -1.0", 2, "limits.user_budget.money", "must be at least 0.01"),
+    ("[limits.user_budget]\nmoney = nan", 2, "limits.user_budget.money", "must be at least 0.01"),
+    ("[log]\nformat = \"jsno\"", 2, "log.format", "did you mean \"json\"?"),
+    ("[log]\nlevel = \"cardea=verbose\"", 2, "log.level", "one of: off, error"),
+    ("[log]\nlevel = \"inof\"", 2, "log.level", "did you mean \"info\"?"),
+    ("[models.providers.a]\nkind = \"opnai\"", 2, "models.providers.a.kind", "did you mean \"openai\"?"),
+    (
+        "[upstreams.ops]\nurl = \"http://h/mcp\"\neffects = { get = \"reed\" }",
+        3,
+        "upstreams.ops.effects.get",
+        "did you mean \"read\"?",
+    ),
+    ("[data]\npostgres = \"mysql://root:hunter2@h/d\"", 2, "data.postgres", "is no PostgreSQL address"),
+    ("[data]\nnode = \"a b\"", 2, "data.node", "letters, digits"),
+    ("[vault]\nroot_key = \"c2hvcnQ=\"", 2, "vault.root_key", "is not 32 bytes"),
+    ("[vault]\nroot_key = \"\"", 2, "vault.root_key", "is empty"),
+    ("[cost]\ncurrency = \"euro\"", 2, "cost.currency", "three capital letters"),
+    ("[cost]\nprices = \"nowhere.toml\"", 2, "cost.prices", "there is no such file"),
+    ("[egress]\nallow_private = [\"127.0.0.1\"]", 2, "egress.allow_private[0]", "host:port"),
+    // secrets
+    ("[vault]\nroot_key = \"${ROOT_KEY}\"", 2, "vault.root_key", "set CARDEA_VAULT__ROOT_KEY"),
+    ("[server]\npublic_url = \"https://${HOST}\"", 2, "server.public_url", "still contains `${…}`"),
+    ("[vault]\nroot_key = { env = \"NOBODY_SET_THIS\" }", 2, "vault.root_key", "NOBODY_SET_THIS is not set"),
+    ("[vault]\nroot_key = { file = \"nowhere.key\" }", 2, "vault.root_key", "cannot be read"),
+    (
+        "[auth.issuers.c]\nissuer = \"i\"\naudience = [\"a\"]\nsecret = \"too short\"",
+        4,
+        "auth.issuers.c.secret",
+        "needs at least 32",
+    ),
+    (
+        "[auth.issuers.c]\nissuer = \"i\"\naudience = [\"a\"]\nsecret = \"${JWT}\"",
+        4,
+        "auth.issuers.c.secret",
+        "still contains",
+    ),
+    // what does not go together
+    ("[auth.issuers.c]\nissuer = \"i\"\naudience = [\"a\"]", 1, "auth.issuers.c", "in exactly one way"),
+    (
+        "[auth.issuers.c]\nissuer = \"i\"\naudience = []\njwks_url = \"https://i/k\"",
+        3,
+        "auth.issuers.c.audience",
+        "at least one audience",
+    ),
+    (
+        "[auth.issuers.c]\nissuer = \"i\"\naudience = [\"a\"]\njwks_url = \"http://i.example/k\"",
+        4,
+        "auth.issuers.c.jwks_url",
+        "use https://",
+    ),
+    (
+        "[auth.issuers.c]\nissuer = \"i\"\naudience = [\"a\"]\njwks_url = \"https://me:pw@i/k\"",
+        4,
+        "auth.issuers.c.jwks_url",
+        "is no web address",
+    ),
+    (
+        "[auth.issuers.c]\nissuer = \"i\"\naudience = [\"a\"]\npem_file = \"no.pem\"",
+        4,
+        "auth.issuers.c.pem_file",
+        "no such file",
+    ),
+    ("[auth]\napi_keys = false", 1, "auth", "nobody could sign in"),
+    (
+        "[server]\nbind = \"0.0.0.0:80\"\n[auth.local]\nenabled = true",
+        4,
+        "auth.local.enabled",
+        "for trying out",
+    ),
+    ("[upstreams.Ops]\nurl = \"http://h/mcp\"", 1, "upstreams.Ops", "no name for an upstream"),
+    ("[upstreams.a__b]\nurl = \"http://h/mcp\"", 1, "upstreams.a__b", "no name for an upstream"),
+    ("[upstreams.ops]\nurl = \"ftp://h/mcp\"", 2, "upstreams.ops.url", "is no web address"),
+    (
+        "[upstreams.ops]\nurl = \"http://h\"\naudience = \"a\"\ncredential = \"c\"",
+        1,
+        "upstreams.ops",
+        "not have both",
+    ),
+    (
+        "[models.aliases.a]\nprovider = \"nobody\"\nmodel = \"m\"",
+        2,
+        "models.aliases.a.provider",
+        "models.providers.nobody",
+    ),
+];
+
+#[test]
+fn every_slip_is_told_with_its_line_its_key_and_what_to_do() {
+    assert!(BROKEN.len() >= 60);
+    let mut missed = String::new();
+    for (text, line, key, words) in BROKEN {
+        let told = lines(text, &nothing_set());
+        let hit = told.iter().any(|told| {
+            told.line == *line
+                && told.key == *key
+                && told.to_string().contains(words)
+                && told.file == "cardea.toml"
+        });
+        if !hit {
+            missed.push_str(&format!("{text}\nwanted {line} `{key}` with: {words}\ntold: {told:#?}\n\n"));
+        }
+    }
+    assert!(missed.is_empty(), "{missed}");
+}
+
+#[test]
+fn all_problems_are_told_at_once() {
+    let text = "sever = 1\n[log]\nformat = \"jsno\"\nlevel = 3\n[limits]\nper_user = 5\n[upstreams.ops]\n";
+    let told = lines(text, &nothing_set());
+    let keys: Vec<&str> = told.iter().map(|line| line.key.as_str()).collect();
+    assert_eq!(keys, ["sever", "log.format", "log.level", "limits.per_user", "upstreams.ops.url"]);
+}
+
+#[test]
+fn no_message_shows_a_secret_even_under_a_misspelt_name_or_in_a_broken_file() {
+    let secret = "hunter2-hunter2-hunter2";
+    let texts = [
+        format!("[auth.issuers.c]\nissuer = \"i\"\naudience = [\"a\"]\nsecret = \"{secret}\""),
+        format!("[auth.issuers.c]\nissuer = \"i\"\naudience = [\"a\"]\nsecert = \"{secret}\""),
+        format!("[data]\npostgres = \"mysql://root:{secret}@h/d\""),
+        format!("[data]\npostgres = \"{secret}"),
+        format!("[vault]\nroot_key = '''\n{secret}\n"),
+        format!("[vault]\nroot_key = [\"{secret}\"]"),
+        format!("[vault]\nkeys = {{ root = [\"{secret}\"] }}"),
+        format!("[models.providers.a]\nkind = \"openai\"\nbase_url = \"ftp://h\"\napi_key = \"{secret}\""),
+        format!(
+            "[auth.issuers.c]\nissuer = \"i\"\naudience = [\"a\"]\njwks_url = \"https://me:{secret}@i/k\""
+        ),
+    ];
+    for text in texts {
+        let error = load(&text, &nothing_set()).unwrap_err();
+        for shown in
+            [error.to_string(), error.pretty(false), error.pretty(true), format!("{:?}", error.lines())]
+        {
+            assert!(!shown.contains("hunter2"), "{text}\nshows it:\n{shown}");
+        }
+    }
+}
+
+#[test]
+fn the_line_of_the_file_stands_below_the_message() {
+    let error = load("[server]\nbind = \"127.0.0.1:80\"\ndrian = \"5s\"\n", &nothing_set()).unwrap_err();
+    let shown = error.pretty(false);
+    for piece in ["unknown key `drian`", "cardea.toml:3:1", "drian = ", "help: did you mean `drain`?"] {
+        assert!(shown.contains(piece), "no `{piece}` in:\n{shown}");
+    }
+    assert!(!shown.contains('\u{1b}'), "colours where none were asked for");
+    assert!(error.pretty(true).contains('\u{1b}'));
+}
+
+#[test]
+fn an_empty_file_is_a_whole_configuration_for_this_machine_only() {
+    let config = load("", &nothing_set()).unwrap().config;
+    assert!(config.server.bind.ip().is_loopback());
+    assert!(config.auth.api_keys && !config.auth.local.enabled);
+    assert_eq!(config.models.chain("rehearsal"), ["rehearsal"]);
+}
+
+#[test]
+fn a_variable_sets_the_key_it_names_in_the_kind_of_that_key() {
+    let file = "[upstreams.my-ops]\nurl = \"http://h/mcp\"\n[auth.issuers.corp]\nissuer = \"i\"\naudience = [\"a\"]\n";
+    let secret = "0123456789abcdef0123456789abcdef";
+    let environment = Environment::from_iter([
+        ("CARDEA_SERVER__BIND", "127.0.0.1:9"),
+        ("CARDEA_SERVER__MAX_CONNECTIONS", "7"),
+        ("CARDEA_SERVER__ALLOWED_HOSTS", "a.example, b.example"),
+        ("CARDEA_EGRESS__ALLOW_PRIVATE", "[\"127.0.0.1:1\"]"),
+        ("CARDEA_LIMITS__USER_BUDGET__MONEY", "2.5"),
+        ("CARDEA_AUDIT__ARGUMENTS", "true"),
+        ("CARDEA_UPSTREAMS__MY_OPS__TIMEOUT", "9s"),
+        ("CARDEA_AUTH__ISSUERS__CORP__SECRET", secret),
+        ("CARDEA_CONFIG", "elsewhere.toml"),
+        ("CARDEA_TEST_POSTGRES", "not ours"),
+        ("HOME", "/"),
+    ]);
+    let loaded = load(file, &environment).unwrap();
+    let config = &loaded.config;
+    assert_eq!(config.server.bind.port(), 9);
+    assert_eq!(config.server.max_connections, 7);
+    assert_eq!(config.server.allowed_hosts, ["a.example", "b.example"]);
+    assert_eq!(config.egress.allow_private, ["127.0.0.1:1"]);
+    assert_eq!(config.limits.user_budget.money, Some(2.5));
+    assert!(config.audit.arguments);
+    assert_eq!(config.upstreams["my-ops"].timeout.0, 9_000);
+    assert_eq!(config.auth.issuers["corp"].secret.as_ref().unwrap().expose_secret(), secret);
+    assert!(loaded.effective.toml().contains("environment CARDEA_SERVER__BIND"));
+}
+
+#[test]
+fn a_variable_that_names_no_key_or_holds_no_value_of_its_kind_is_refused() {
+    let file = "[upstreams.ops]\nurl = \"http://h/mcp\"\n";
+    let cases = [
+        ("CARDEA_SERVER__BNID", "x", "did you mean CARDEA_SERVER__BIND?"),
+        ("CARDEA_SERVR__BIND", "x", "did you mean CARDEA_SERVER__BIND?"),
+        ("CARDEA_SERVER_BIND", "x", "did you mean CARDEA_SERVER__BIND?"),
+        ("CARDEA_UPSTREAMS__OP__URL", "x", "did you mean CARDEA_UPSTREAMS__OPS__URL?"),
+        ("CARDEA_NOTHING__LIKE__IT", "x", "names no key"),
+        ("CARDEA_SERVER", "x", "is a table"),
+        ("CARDEA_SERVER__MAX_CONNECTIONS", "many", "expects a whole number, found a text"),
+        ("CARDEA_SERVER__DRAIN", "20", "is not a length of time"),
+        ("CARDEA_AUTH__API_KEYS", "yes", "expects true or false"),
+        ("CARDEA_LOG__FORMAT", "jsno", "did you mean \"json\"?"),
+        ("CARDEA_VAULT__ROOT_KEY", "${KEY}", "still contains"),
+    ];
+    for (name, value, words) in cases {
+        let told = lines(file, &Environment::from_iter([(name, value)]));
+        assert!(
+            told.iter().any(|line| line.file == name && line.to_string().contains(words)),
+            "{name}={value}: {told:?}"
+        );
+    }
+}
+
+#[test]
+fn a_secret_may_stand_in_a_file_or_in_a_variable_and_is_starred_wherever_it_is_shown() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("pg"), "postgres://u:hunter2@h/d\n").unwrap();
+    let text = "[data]\npostgres = { file = \"pg\" }\n[models.providers.o]\nkind = \"openai\"\napi_key = { env = \"MY_KEY\" }\n\
+                [connectors]\nsecrets = { mail = \"hunter2\" }";
+    let loaded = load_in(folder.path(), text, &Environment::from_iter([("MY_KEY", "hunter2")])).unwrap();
+    assert_eq!(loaded.config.data.postgres.as_ref().unwrap().expose_secret(), "postgres://u:hunter2@h/d");
+    assert_eq!(loaded.config.models.providers["o"].api_key.as_ref().unwrap().expose_secret(), "hunter2");
+    let shown = [loaded.effective.toml(), loaded.effective.json().to_string(), format!("{loaded:?}")];
+    for shown in &shown {
+        assert!(!shown.contains("hunter2"), "{shown}");
+    }
+    assert!(shown[0].contains("postgres = \"***\""), "{}", shown[0]);
+}
+
+#[test]
+fn what_config_show_prints_is_a_configuration_that_means_the_same() {
+    let text = "[server]\nbind = \"127.0.0.1:81\"\n[upstreams.\"ops\"]\nurl = \"http://h/mcp\"\neffects = { get = \"read\" }\n\
+                [limits.user_budget]\ntokens = 5\n";
+    let first = load(text, &nothing_set()).unwrap();
+    let again = load(&first.effective.toml(), &nothing_set())
+        .unwrap_or_else(|error| panic!("{error}\n{}", first.effective.toml()));
+    let shown = |loaded: &Loaded| {
+        let mut json = loaded.effective.json();
+        json.as_object_mut().unwrap().values_mut().for_each(|value| *value = value["value"].take());
+        json
+    };
+    assert_eq!(shown(&first), shown(&again));
+    assert!(first.effective.toml().contains("cardea.toml:2"));
+}
+
+#[test]
+fn relative_paths_start_at_the_folder_of_the_file() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join(FILE), "[agents]\ndir = \"my-agents\"").unwrap();
+    let loaded = Config::load(&folder.path().join(FILE), &nothing_set()).unwrap();
+    assert_eq!(loaded.config.agents.dir, folder.path().join("my-agents"));
+    assert_eq!(loaded.config.data.dir, folder.path().join("data"));
+}
+
+#[test]
+fn agents_are_read_with_the_configuration_and_their_slips_are_told_with_their_own_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let agents = folder.path().join("agents");
+    fs::create_dir(&agents).unwrap();
+    fs::write(agents.join("good.toml"), "model = \"rehearsal\"\ninstructions = \"Help.\"").unwrap();
+    assert!(load_in(folder.path(), "", &nothing_set()).unwrap().agents.contains_key("good"));
+
+    fs::write(
+        agents.join("bad.toml"),
+        "model = \"rehearsal\"\ninstructions = \"Help.\"\n[limits]\ntool_call = 3",
+    )
+    .unwrap();
+    fs::write(agents.join("lost.toml"), "model = \"rehersal\"\ninstructions = \"Help.\"").unwrap();
+    let told = load_in(folder.path(), "", &nothing_set()).unwrap_err().lines();
+    let told: Vec<String> = told.iter().map(ToString::to_string).collect();
+    assert_eq!(told.len(), 2, "{told:#?}");
+    assert!(
+        told[0].contains("asks for the model `rehersal`") && told[0].contains("did you mean `rehearsal`?"),
+        "{told:#?}"
+    );
+    assert!(
+        told[1].contains("bad.toml:4:1: limits.tool_call: unknown key") && told[1].contains("`tool_calls`"),
+        "{told:#?}"
+    );
+}
+
+#[test]
+fn the_reference_page_is_what_the_types_say() {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/reference/config.md");
+    let written = reference();
+    if std::env::var_os("CARDEA_TEST_BLESS").is_some() {
+        fs::write(&page, &written).unwrap();
+    }
+    let kept = fs::read_to_string(&page).unwrap_or_default();
+    assert!(
+        kept == written,
+        "docs/reference/config.md is out of date: CARDEA_TEST_BLESS=1 cargo test -p cardea reference"
+    );
+    for line in written.lines().filter(|line| line.starts_with("- **")) {
+        assert!(!line.contains("; ;"), "{line}");
+    }
+}
+
+proptest::proptest! {
+    #[test]
+    fn no_text_makes_the_loader_fall(text in "(\\[[a-z.]{1,12}\\]\n)?[a-z_]{1,12} ?= ?[a-z0-9\"'{}\\[\\],.$ ]{0,30}\n?") {
+        let _ = lines(&text, &nothing_set());
+    }
+}
