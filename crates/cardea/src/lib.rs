@@ -4,4 +4,5 @@
 //! paths are the short files in [`flow`]; every line there names a room, and the rooms stand in one line: a room
 //! uses only rooms above it. Start reading at [`flow::chat`].
 
+pub mod commands;
 pub mod config;

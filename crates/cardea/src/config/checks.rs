@@ -116,19 +116,11 @@ fn server(config: &Config, found: &mut Findings<'_>) {
 }
 
 fn data(config: &Config, found: &mut Findings<'_>) {
-    if let Some(address) = &config.data.postgres {
-        let text = address.expose_secret();
-        if !text.starts_with("postgres://") && !text.starts_with("postgresql://") {
-            let help = "write postgres://user:password@host:5432/name";
-            found.say_help("data.postgres", "is no PostgreSQL address", help);
-        }
-    }
-    let node = &config.data.node;
-    if node.is_empty()
-        || node.len() > 64
-        || !node.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
-    {
-        found.say("data.node", "must be 1 to 64 letters, digits, `-`, `_` or `.`");
+    if let Err(message) = config.db.check() {
+        let key = ["url", "node", "readers", "queue"]
+            .into_iter()
+            .find(|key| message.starts_with(&format!("`{key}`")));
+        found.say(&key.map_or_else(|| "db".to_owned(), |key| format!("db.{key}")), message);
     }
     if let Some(key) = &config.vault.root_key
         && !is_root_key(key)

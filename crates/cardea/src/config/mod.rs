@@ -46,8 +46,10 @@ pub const FILE: &str = "cardea.toml";
 pub struct Config {
     /// The HTTP server.
     pub server: ServerConfig,
-    /// Where Cardea keeps what it must not lose.
+    /// The folder of what must not be lost.
     pub data: DataConfig,
+    /// The database. `url` absent: SQLite in `data.dir`.
+    pub db: cardea_store::DbConfig,
     /// The key that seals secrets at rest.
     pub vault: VaultConfig,
     /// Who may sign in, and how they prove it.
@@ -150,6 +152,12 @@ impl Config {
             [&mut self.data.dir, &mut self.agents.dir, &mut self.policies.dir, &mut self.connectors.dir];
         for path in paths {
             *path = folder.join(&*path);
+        }
+        let inside = cardea_store::DbConfig::default().url;
+        if self.db.url == inside {
+            self.db.url = format!("sqlite:{}", self.data.dir.join("cardea.db").display());
+        } else if let Some(path) = self.db.url.strip_prefix("sqlite:").filter(|path| !path.starts_with(':')) {
+            self.db.url = format!("sqlite:{}", folder.join(path).display());
         }
         // The built-in model needs no configuration, also where others are configured.
         let built_in = cardea_model::ModelsConfig::default();

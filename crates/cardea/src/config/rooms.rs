@@ -40,7 +40,7 @@ pub struct ServerConfig {
     pub request_timeout: Millis,
     /// The most connections at one time.
     #[schemars(range(min = 1, max = 65536))]
-    pub max_connections: u32,
+    pub max_connections: usize,
     /// How long a stopping server waits for what is still running.
     #[serde(with = "cardea_core::time::text")]
     #[schemars(with = "LengthText")]
@@ -64,20 +64,12 @@ impl Default for ServerConfig {
     }
 }
 
-/// `[data]`: what must not be lost.
+/// `[data]`: the folder of what must not be lost.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct DataConfig {
-    /// The folder of the SQLite database and of sealed keys. Made if it is not there.
+    /// The folder of the SQLite database, unless `db.url` says otherwise, and of sealed keys. Made if it is not there.
     pub dir: PathBuf,
-    /// A PostgreSQL address, `postgres://user:password@host:5432/name`. Absent: SQLite in `dir`.
-    #[schemars(with = "Option<SecretText>")]
-    pub postgres: Option<SecretString>,
-    /// The most connections to the database for reading.
-    #[schemars(range(min = 1, max = 256))]
-    pub readers: u16,
-    /// The name of this node in leases and in the audit log; each node of one installation needs its own.
-    pub node: String,
     /// How long an idempotency key is remembered.
     #[serde(with = "cardea_core::time::text")]
     #[schemars(with = "LengthText")]
@@ -86,13 +78,7 @@ pub struct DataConfig {
 
 impl Default for DataConfig {
     fn default() -> Self {
-        Self {
-            dir: PathBuf::from("data"),
-            postgres: None,
-            readers: 4,
-            node: "node-1".to_owned(),
-            idempotency: Millis::from_secs(24 * 3_600),
-        }
+        Self { dir: PathBuf::from("data"), idempotency: Millis::from_secs(24 * 3_600) }
     }
 }
 

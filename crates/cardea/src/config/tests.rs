@@ -124,8 +124,10 @@ const BROKEN: &[(&str, usize, &str, &str)] = &[
         "upstreams.ops.effects.get",
         "did you mean \"read\"?",
     ),
-    ("[data]\npostgres = \"mysql://root:hunter2@h/d\"", 2, "data.postgres", "is no PostgreSQL address"),
-    ("[data]\nnode = \"a b\"", 2, "data.node", "letters, digits"),
+    ("[db]\nurl = \"mysql://root:hunter2@h/d\"", 2, "db.url", "must start with `sqlite:` or `postgres://`"),
+    ("[db]\nurl = \"postgres://me:hunter2@h/d\"", 2, "db.url", "contains a password"),
+    ("[db]\nreaders = 0", 2, "db.readers", "use 1 to 64"),
+    ("[db]\nnode = \"a b\"", 2, "db.node", "letters, digits"),
     ("[vault]\nroot_key = \"c2hvcnQ=\"", 2, "vault.root_key", "is not 32 bytes"),
     ("[vault]\nroot_key = \"\"", 2, "vault.root_key", "is empty"),
     ("[cost]\ncurrency = \"euro\"", 2, "cost.currency", "three capital letters"),
@@ -231,8 +233,8 @@ fn no_message_shows_a_secret_even_under_a_misspelt_name_or_in_a_broken_file() {
     let texts = [
         format!("[auth.issuers.c]\nissuer = \"i\"\naudience = [\"a\"]\nsecret = \"{secret}\""),
         format!("[auth.issuers.c]\nissuer = \"i\"\naudience = [\"a\"]\nsecert = \"{secret}\""),
-        format!("[data]\npostgres = \"mysql://root:{secret}@h/d\""),
-        format!("[data]\npostgres = \"{secret}"),
+        format!("[db]\nurl = \"mysql://root:{secret}@h/d\""),
+        format!("[db]\nurl = \"{secret}"),
         format!("[vault]\nroot_key = '''\n{secret}\n"),
         format!("[vault]\nroot_key = [\"{secret}\"]"),
         format!("[vault]\nkeys = {{ root = [\"{secret}\"] }}"),
@@ -328,17 +330,17 @@ fn a_variable_that_names_no_key_or_holds_no_value_of_its_kind_is_refused() {
 #[test]
 fn a_secret_may_stand_in_a_file_or_in_a_variable_and_is_starred_wherever_it_is_shown() {
     let folder = tempfile::tempdir().unwrap();
-    fs::write(folder.path().join("pg"), "postgres://u:hunter2@h/d\n").unwrap();
-    let text = "[data]\npostgres = { file = \"pg\" }\n[models.providers.o]\nkind = \"openai\"\napi_key = { env = \"MY_KEY\" }\n\
+    fs::write(folder.path().join("pg"), "hunter2\n").unwrap();
+    let text = "[db]\npassword = { file = \"pg\" }\n[models.providers.o]\nkind = \"openai\"\napi_key = { env = \"MY_KEY\" }\n\
                 [connectors]\nsecrets = { mail = \"hunter2\" }";
     let loaded = load_in(folder.path(), text, &Environment::from_iter([("MY_KEY", "hunter2")])).unwrap();
-    assert_eq!(loaded.config.data.postgres.as_ref().unwrap().expose_secret(), "postgres://u:hunter2@h/d");
+    assert_eq!(loaded.config.db.password.as_ref().unwrap().expose_secret(), "hunter2");
     assert_eq!(loaded.config.models.providers["o"].api_key.as_ref().unwrap().expose_secret(), "hunter2");
     let shown = [loaded.effective.toml(), loaded.effective.json().to_string(), format!("{loaded:?}")];
     for shown in &shown {
         assert!(!shown.contains("hunter2"), "{shown}");
     }
-    assert!(shown[0].contains("postgres = \"***\""), "{}", shown[0]);
+    assert!(shown[0].contains("password = \"***\""), "{}", shown[0]);
 }
 
 #[test]
@@ -364,6 +366,7 @@ fn relative_paths_start_at_the_folder_of_the_file() {
     let loaded = Config::load(&folder.path().join(FILE), &nothing_set()).unwrap();
     assert_eq!(loaded.config.agents.dir, folder.path().join("my-agents"));
     assert_eq!(loaded.config.data.dir, folder.path().join("data"));
+    assert_eq!(loaded.config.db.url, format!("sqlite:{}", folder.path().join("data/cardea.db").display()));
 }
 
 #[test]

@@ -1,0 +1,59 @@
+//! `cardea check` and `cardea config`.
+
+use serde_json::json;
+
+use super::{Cli, ConfigCommand, End, Out};
+use crate::config::{Config, ConfigError, Environment, Loaded, reference};
+
+/// Loads the configuration, or says what is wrong with it.
+pub(super) fn load(cli: &Cli, environment: &Environment, out: &mut Out<'_>) -> Result<Loaded, End> {
+    Config::load(&cli.config, environment).map_err(|error| {
+        refuse(&error, out);
+        End::Bad
+    })
+}
+
+fn refuse(error: &ConfigError, out: &mut Out<'_>) {
+    if out.json {
+        out.json(&json!({ "good": false, "problems": error.lines() }));
+        return;
+    }
+    let count = error.lines().len();
+    let pretty = error.pretty(out.colours);
+    out.note(pretty.trim_end());
+    out.note(format!("\n{count} {} to put right", if count == 1 { "thing" } else { "things" }));
+}
+
+pub(super) fn check(cli: &Cli, environment: &Environment, out: &mut Out<'_>) -> End {
+    let loaded = match load(cli, environment, out) {
+        Ok(loaded) => loaded,
+        Err(end) => return end,
+    };
+    let agents: Vec<&String> = loaded.agents.keys().collect();
+    let models: Vec<&String> = loaded.config.models.aliases.keys().collect();
+    if out.json {
+        out.json(&json!({ "good": true, "file": cli.config, "agents": agents, "models": models }));
+    } else {
+        let names = |names: &[&String]| match names {
+            [] => "none".to_owned(),
+            names => names.iter().map(|name| name.as_str()).collect::<Vec<_>>().join(", "),
+        };
+        out.line(format!("{} is good", cli.config.display()));
+        out.line(format!("  agents  {}", names(&agents)));
+        out.line(format!("  models  {}", names(&models)));
+    }
+    End::Good
+}
+
+pub(super) fn config(cli: &Cli, command: ConfigCommand, environment: &Environment, out: &mut Out<'_>) -> End {
+    if matches!(command, ConfigCommand::Reference) {
+        out.piece(&reference());
+        return End::Good;
+    }
+    match load(cli, environment, out) {
+        Ok(loaded) if out.json => out.json(&loaded.effective.json()),
+        Ok(loaded) => out.piece(&loaded.effective.toml()),
+        Err(end) => return end,
+    }
+    End::Good
+}

@@ -1,0 +1,286 @@
+//! The command line, as clap reads it.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::FILE;
+
+const EXIT_CODES: &str = "Exit codes: 0 done, and everything checked is good; 1 something that was checked is not \
+good; 2 the command line was not understood; 3 a server, a database or a file could not be reached.";
+
+/// Cardea, the secure front door of AI agents.
+#[derive(Debug, Parser)]
+#[command(name = "cardea", version, about, after_help = EXIT_CODES, max_term_width = 100)]
+pub struct Cli {
+    /// The configuration file.
+    #[arg(long, short, global = true, env = "CARDEA_CONFIG", default_value = FILE, value_name = "FILE")]
+    pub config: PathBuf,
+    /// Write what a machine can read.
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What Cardea can be told to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the server.
+    Serve,
+    /// Play the whole story on this machine: no key, no network, a fresh folder.
+    Demo(Demo),
+    /// Say everything that is wrong with the configuration and the files it names.
+    Check,
+    /// Look at the configuration.
+    Config {
+        /// What to do with it.
+        #[command(subcommand)]
+        command: ConfigCommand,
+    },
+    /// Write a starting project: configuration, agent, policies with tests, connector.
+    Init {
+        /// A folder that does not exist yet, or is empty.
+        dir: PathBuf,
+    },
+    /// Talk to an agent of a running server.
+    Chat(Chat),
+    /// Make a token of the built-in issuer, for trying out.
+    Token(Token),
+    /// API keys.
+    Key {
+        /// What to do with them.
+        #[command(subcommand)]
+        command: KeyCommand,
+    },
+    /// The record of what was done.
+    Audit {
+        /// What to do with it.
+        #[command(subcommand)]
+        command: AuditCommand,
+    },
+    /// Bring the database to this version's tables.
+    Migrate,
+    /// Say what is configured, reachable and missing, and what to do about it.
+    Doctor,
+    /// Policies.
+    Policy {
+        /// What to do with them.
+        #[command(subcommand)]
+        command: PolicyCommand,
+    },
+    /// Connectors: HTTP services as files.
+    Connector {
+        /// What to do with them.
+        #[command(subcommand)]
+        command: ConnectorCommand,
+    },
+    /// Cached answers.
+    Cache {
+        /// What to do with them.
+        #[command(subcommand)]
+        command: CacheCommand,
+    },
+    /// Guardrails.
+    Guard {
+        /// What to do with them.
+        #[command(subcommand)]
+        command: GuardCommand,
+    },
+    /// Print a completion script for a shell.
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+}
+
+/// `cardea demo`.
+#[derive(Debug, Clone, Args)]
+pub struct Demo {
+    /// Stay up after the story, with tokens to try it out. The default on a terminal.
+    #[arg(long)]
+    pub stay: bool,
+    /// End after the story even on a terminal.
+    #[arg(long, conflicts_with = "stay")]
+    pub no_stay: bool,
+    /// The folder to work in. Default: a fresh one below the system's folder for temporary files.
+    #[arg(long, value_name = "DIR")]
+    pub dir: Option<PathBuf>,
+}
+
+/// `cardea config`.
+#[derive(Debug, Clone, Copy, Subcommand)]
+pub enum ConfigCommand {
+    /// Print every value that counts and where it came from, secrets starred.
+    Show,
+    /// Print the reference of all keys, as Markdown.
+    Reference,
+}
+
+/// `cardea chat`.
+#[derive(Debug, Clone, Args)]
+pub struct Chat {
+    /// What to say. Without it, a conversation: one line, one answer.
+    pub message: Vec<String>,
+    /// Where the server listens.
+    #[arg(long, env = "CARDEA_URL", default_value = "http://127.0.0.1:8080")]
+    pub url: String,
+    /// Who you are: a token or an API key. Better given in the environment than on the command line.
+    #[arg(long, env = "CARDEA_TOKEN", hide_env_values = true)]
+    pub token: Option<String>,
+    /// The agent.
+    #[arg(long, short, default_value = "support")]
+    pub agent: String,
+    /// Go on with this conversation.
+    #[arg(long, value_name = "ID")]
+    pub conversation: Option<String>,
+}
+
+/// `cardea token`.
+#[derive(Debug, Clone, Args)]
+pub struct Token {
+    /// The user.
+    pub user: String,
+    /// The user's tenant.
+    #[arg(long, default_value = "default")]
+    pub tenant: String,
+    /// A role; may be given several times.
+    #[arg(long = "role", value_name = "ROLE")]
+    pub roles: Vec<String>,
+    /// A scope; may be given several times.
+    #[arg(long = "scope", value_name = "SCOPE")]
+    pub scopes: Vec<String>,
+}
+
+/// `cardea key`.
+#[derive(Debug, Clone, Subcommand)]
+pub enum KeyCommand {
+    /// Make a key. It is printed once and never again.
+    Create(KeyCreate),
+    /// List the keys of a tenant.
+    List {
+        /// The tenant.
+        #[arg(long, default_value = "default")]
+        tenant: String,
+    },
+    /// Revoke a key. It stops working at once.
+    Revoke {
+        /// Its id, as `key list` prints it.
+        id: String,
+        /// The tenant.
+        #[arg(long, default_value = "default")]
+        tenant: String,
+    },
+}
+
+/// `cardea key create`.
+#[derive(Debug, Clone, Args)]
+pub struct KeyCreate {
+    /// The user or workload that the key stands for.
+    pub user: String,
+    /// What it is for, for people.
+    #[arg(long, default_value = "")]
+    pub name: String,
+    /// The tenant.
+    #[arg(long, default_value = "default")]
+    pub tenant: String,
+    /// A role; may be given several times.
+    #[arg(long = "role", value_name = "ROLE")]
+    pub roles: Vec<String>,
+    /// A scope; may be given several times.
+    #[arg(long = "scope", value_name = "SCOPE")]
+    pub scopes: Vec<String>,
+    /// How long it works, such as `90d`. Absent: until it is revoked.
+    #[arg(long, value_name = "TIME")]
+    pub expires: Option<cardea_core::time::Millis>,
+}
+
+/// `cardea audit`.
+#[derive(Debug, Clone, Subcommand)]
+pub enum AuditCommand {
+    /// Prove that no entry was changed, removed or put in.
+    Verify {
+        /// A copy of an SQLite database to look at instead of the configured one.
+        #[arg(long, value_name = "FILE")]
+        database: Option<PathBuf>,
+    },
+    /// Write the entries as JSON lines.
+    Export {
+        /// Only entries of this tenant.
+        #[arg(long)]
+        tenant: Option<String>,
+    },
+}
+
+/// `cardea policy`.
+#[derive(Debug, Clone, Subcommand)]
+pub enum PolicyCommand {
+    /// Run the tests of a policy set.
+    Test {
+        /// Its folder. Default: the configured one.
+        dir: Option<PathBuf>,
+    },
+}
+
+/// `cardea connector`.
+#[derive(Debug, Clone, Subcommand)]
+pub enum ConnectorCommand {
+    /// Check a connector, run its examples and print what a model will see of it.
+    Check {
+        /// Its file.
+        file: PathBuf,
+    },
+}
+
+/// `cardea cache`.
+#[derive(Debug, Clone, Subcommand)]
+pub enum CacheCommand {
+    /// Find the threshold for questions in other words that fits your own pairs of questions.
+    Tune {
+        /// JSON lines `{"a": "…", "b": "…", "same": true}`.
+        file: PathBuf,
+        /// The share of wrong hits that is acceptable.
+        #[arg(long, default_value_t = 0.01)]
+        wrong: f64,
+    },
+    /// Forget the cached answers of the signed-in user's tenant, on a running server.
+    Clear {
+        /// Where the server listens.
+        #[arg(long, env = "CARDEA_URL", default_value = "http://127.0.0.1:8080")]
+        url: String,
+        /// Who you are: a token or an API key.
+        #[arg(long, env = "CARDEA_TOKEN", hide_env_values = true)]
+        token: Option<String>,
+    },
+}
+
+/// `cardea guard`.
+#[derive(Debug, Clone, Subcommand)]
+pub enum GuardCommand {
+    /// Look through a text and print what was found; values are never printed.
+    Scan(GuardScan),
+    /// Measure a profile on labelled texts.
+    Eval {
+        /// JSON lines with a text and its labels.
+        file: PathBuf,
+        /// The profile.
+        #[arg(long, default_value = "default")]
+        profile: String,
+    },
+    /// List everything that can be found, by kind.
+    List,
+}
+
+/// `cardea guard scan`.
+#[derive(Debug, Clone, Args)]
+pub struct GuardScan {
+    /// The file to look through. Absent: standard input.
+    pub file: Option<PathBuf>,
+    /// The profile.
+    #[arg(long, default_value = "default")]
+    pub profile: String,
+    /// Where the text is going: `input`, `output`, `arguments` or `result`.
+    #[arg(long, default_value = "input")]
+    pub surface: String,
+}

@@ -1,0 +1,81 @@
+//! The commands of the binary.
+//!
+//! Promises: results go to standard output, remarks to standard error; `--json` gives a machine something to read;
+//! the exit code says whether what was checked is good. No command prints a secret that it did not just make for
+//! the person who asked. Called by `main`.
+
+mod check;
+mod cli;
+mod init;
+mod out;
+
+use std::process::ExitCode;
+
+use clap::CommandFactory as _;
+
+pub use cli::{
+    AuditCommand, CacheCommand, Chat, Cli, Command, ConfigCommand, ConnectorCommand, Demo, GuardCommand,
+    GuardScan, KeyCommand, KeyCreate, PolicyCommand, Token,
+};
+pub use out::Out;
+
+use crate::config::Environment;
+
+/// How a command ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// Done, and everything that was checked is good.
+    Good,
+    /// Something that was checked is not good.
+    Bad,
+    /// The command line asks for something that makes no sense.
+    Misused,
+    /// A server, a database or a file could not be reached.
+    Unreachable,
+}
+
+impl From<End> for ExitCode {
+    fn from(end: End) -> Self {
+        Self::from(match end {
+            End::Good => 0,
+            End::Bad => 1,
+            End::Misused => 2,
+            End::Unreachable => 3,
+        })
+    }
+}
+
+/// Runs the command of this process.
+#[must_use]
+pub fn run(cli: &Cli) -> ExitCode {
+    // WHY: not locked. A server's log goes to standard error from other threads.
+    let (mut stdout, mut stderr) = (std::io::stdout(), std::io::stderr());
+    let mut out = Out::new(&mut stdout, &mut stderr);
+    out.colours = out::colours();
+    out.json = cli.json;
+    run_with(cli, &Environment::of_process(), &mut out).into()
+}
+
+/// Runs a command with this environment and these outputs.
+pub fn run_with(cli: &Cli, environment: &Environment, out: &mut Out<'_>) -> End {
+    match &cli.command {
+        Command::Check => check::check(cli, environment, out),
+        Command::Config { command } => check::config(cli, *command, environment, out),
+        Command::Init { dir } => init::init(dir, out),
+        Command::Completions { shell } => completions(*shell, out),
+        _ => {
+            out.note("this command is not part of this build");
+            End::Misused
+        }
+    }
+}
+
+fn completions(shell: clap_complete::Shell, out: &mut Out<'_>) -> End {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "cardea", &mut script);
+    out.piece(&String::from_utf8_lossy(&script));
+    End::Good
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,67 @@
+//! Where commands write: to a terminal, a file, a pipe, or a test.
+
+use std::io::{self, IsTerminal as _, Write};
+
+use serde_json::Value;
+
+/// Standard output and standard error of one command.
+pub struct Out<'w> {
+    out: &'w mut dyn Write,
+    err: &'w mut dyn Write,
+    /// Colours on standard error: only on a terminal that wants them.
+    pub colours: bool,
+    /// Whether a machine reads.
+    pub json: bool,
+}
+
+impl std::fmt::Debug for Out<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Out(colours: {}, json: {})", self.colours, self.json)
+    }
+}
+
+impl<'w> Out<'w> {
+    /// Writes to these.
+    pub fn new(out: &'w mut dyn Write, err: &'w mut dyn Write) -> Self {
+        Self { out, err, colours: false, json: false }
+    }
+
+    /// Writes one line of result. A reader that went away is no error of ours.
+    pub fn line(&mut self, text: impl AsRef<str>) {
+        drop(writeln!(self.out, "{}", text.as_ref()));
+    }
+
+    /// Writes a piece of a line and shows it at once.
+    pub fn piece(&mut self, text: &str) {
+        drop(self.out.write_all(text.as_bytes()).and_then(|()| self.out.flush()));
+    }
+
+    /// Writes a remark beside the result.
+    pub fn note(&mut self, text: impl AsRef<str>) {
+        drop(writeln!(self.err, "{}", text.as_ref()));
+    }
+
+    /// Writes a value for a machine.
+    pub fn json(&mut self, value: &Value) {
+        self.line(serde_json::to_string_pretty(value).unwrap_or_default());
+    }
+
+    /// Writes rows as columns of even width. The first row is the head.
+    pub fn table(&mut self, rows: &[Vec<String>]) {
+        let width = |column: usize| {
+            let cells = rows.iter().filter_map(|row| row.get(column));
+            cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
+        };
+        let widths: Vec<usize> = (0..rows.iter().map(Vec::len).max().unwrap_or(0)).map(width).collect();
+        for row in rows {
+            let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}"));
+            self.line(cells.collect::<Vec<_>>().join("  ").trim_end());
+        }
+    }
+}
+
+/// True if standard error is a terminal that shows colours.
+pub(super) fn colours() -> bool {
+    let unwanted = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    io::stderr().is_terminal() && !unwanted
+}
