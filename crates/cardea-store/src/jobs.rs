@@ -79,12 +79,22 @@ impl Jobs {
         }
     }
 
-    /// Starts a task. It should end soon after the token is cancelled.
+    /// Starts a task of the stage [`Stage::Work`], which ends by itself. `false` if this node is stopping: then the
+    /// task was dropped, and whoever waits for it sees its channel close.
+    pub fn spawn(&self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) -> bool {
+        let started = self.spawn_in(Stage::Work, name, |_stop| task);
+        if let Err(refused) = &started {
+            tracing::debug!(job.name = name, "{refused}");
+        }
+        started.is_ok()
+    }
+
+    /// Starts a task in a stage. It should end soon after the token is cancelled.
     ///
     /// # Errors
     /// [`Stopping`] once the stage drains.
     #[expect(clippy::disallowed_methods, reason = "this is the place that the rule points to")]
-    pub fn spawn<F, T>(&self, stage: Stage, name: &'static str, task: F) -> Result<(), Stopping>
+    pub fn spawn_in<F, T>(&self, stage: Stage, name: &'static str, task: F) -> Result<(), Stopping>
     where
         F: FnOnce(CancellationToken) -> T,
         T: Future<Output = ()> + Send + 'static,
@@ -116,6 +126,12 @@ impl Jobs {
     #[must_use]
     pub fn token(&self, stage: Stage) -> CancellationToken {
         self.lane(stage).token.clone()
+    }
+
+    /// A token that is cancelled when this node begins to stop.
+    #[must_use]
+    pub fn stopping(&self) -> CancellationToken {
+        self.token(Stage::Intake)
     }
 
     /// True once draining has begun.
@@ -199,7 +215,7 @@ mod tests {
         let log = Arc::new(Mutex::new(Vec::new()));
         for (stage, name) in [(Stage::Upkeep, "sink"), (Stage::Work, "turn"), (Stage::Intake, "listener")] {
             let log = log.clone();
-            jobs.spawn(stage, name, |stop| async move {
+            jobs.spawn_in(stage, name, |stop| async move {
                 stop.cancelled().await;
                 log.lock().unwrap().push(name);
             })
@@ -209,13 +225,14 @@ mod tests {
         assert_eq!(jobs.drain(Duration::from_secs(60)).await, Drained::default());
         assert_eq!(*log.lock().unwrap(), ["listener", "turn", "sink"]);
         assert_eq!(jobs.names(), Vec::<&str>::new());
-        assert_eq!(jobs.spawn(Stage::Intake, "late", |_| async {}), Err(Stopping("late")));
+        assert_eq!(jobs.spawn_in(Stage::Intake, "late", |_| async {}), Err(Stopping("late")));
+        assert!(!jobs.spawn("late", async {}) && jobs.stopping().is_cancelled());
     }
 
     #[tokio::test]
     async fn a_task_that_does_not_end_is_cut_off_and_named() {
         let jobs = Jobs::new();
-        jobs.spawn(Stage::Work, "stuck", |_stop| std::future::pending()).unwrap();
+        jobs.spawn_in(Stage::Work, "stuck", |_stop| std::future::pending()).unwrap();
         assert_eq!(jobs.drain(Duration::from_millis(20)).await.cut, ["stuck"]);
         assert_eq!(jobs.names(), Vec::<&str>::new());
     }
@@ -224,8 +241,8 @@ mod tests {
     async fn a_panic_ends_its_own_task_only() {
         let jobs = Jobs::new();
         let (tell, told) = tokio::sync::oneshot::channel();
-        jobs.spawn(Stage::Work, "bad", |_| async { panic!("on purpose") }).unwrap();
-        jobs.spawn(Stage::Work, "good", |_| async move { tell.send(7).unwrap() }).unwrap();
+        jobs.spawn_in(Stage::Work, "bad", |_| async { panic!("on purpose") }).unwrap();
+        jobs.spawn_in(Stage::Work, "good", |_| async move { tell.send(7).unwrap() }).unwrap();
         assert_eq!(told.await, Ok(7));
         assert_eq!(jobs.drain(Duration::from_secs(5)).await, Drained::default());
     }

@@ -11,6 +11,6 @@ pub mod db;
 pub mod jobs;
 pub mod shared;
 
-pub use db::{Commit, CommitError, Db, DbConfig};
-pub use jobs::Jobs;
+pub use db::{Commit, CommitError, Db, DbConfig, FromCell, FromRow, Row, RowError, Value};
+pub use jobs::{Jobs, Stage};
 pub use shared::Shared;

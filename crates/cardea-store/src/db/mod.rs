@@ -20,7 +20,8 @@ mod value;
 
 use std::{path::PathBuf, str::FromStr, sync::Arc};
 
-use cardea_core::{Code, Error, Result, log::ChainKey, secret::SecretString, time::Millis};
+use cardea_core::{Code, Error, Result, log::ChainKey, secret::SecretString, time::Millis, units::SecretText};
+use schemars::JsonSchema;
 use serde::Deserialize;
 use tokio::sync::oneshot;
 
@@ -36,12 +37,13 @@ use postgres::Postgres;
 use sqlite::{Place, Sqlite};
 
 /// Where the truth is kept.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct DbConfig {
     /// `sqlite:PATH`, `sqlite::memory:` or `postgres://user@host:port/name`.
     pub url: String,
     /// The password for PostgreSQL. It may not stand in `url`, which is printed.
+    #[schemars(with = "Option<SecretText>")]
     pub password: Option<SecretString>,
     /// This node's name: one audit chain for each. Two running nodes must not share it.
     pub node: String,
@@ -193,6 +195,17 @@ impl Db {
     /// As [`Self::rows`].
     pub async fn row<T: FromRow>(&self, sql: &'static str, args: Vec<Value>) -> Result<Option<T>> {
         Ok(self.rows(sql, args).await?.into_iter().next())
+    }
+
+    /// Asks for an answer, to see that there is one.
+    ///
+    /// # Errors
+    /// `StoreUnavailable` if the database does not answer or can write nothing any more.
+    pub async fn ping(&self) -> Result<()> {
+        if let Some(why) = self.broken() {
+            return Err(CommitError::Unavailable(why).into());
+        }
+        self.rows::<(i64,)>("SELECT CAST(1 AS BIGINT)", Vec::new()).await.map(drop)
     }
 
     /// Writes everything in the commit, or nothing. It goes on even if the caller stops waiting.

@@ -71,7 +71,7 @@ impl Postgres {
         let writer = Writer { link: link(), node: config.node.clone(), key };
         // WHY: the first connection is made here, so that a wrong address is told at the start.
         writer.link.session().await?;
-        let started = jobs.spawn(Stage::Work, "db-write", |_stop| writer.run(receive));
+        let started = jobs.spawn_in(Stage::Work, "db-write", |_stop| writer.run(receive));
         started.map_err(|error| Error::from(CommitError::Unavailable(error.to_string())))?;
         Ok(Self { queue, links, next: AtomicUsize::new(0), jobs })
     }
@@ -155,7 +155,7 @@ impl Link {
             Ok(connected) => connected.map_err(|error| Fault::of(&error, "connect"))?,
             Err(_) => return Err(Fault::lost("connecting took too long")),
         };
-        let run = self.jobs.spawn(Stage::Upkeep, "db-connection", |stop| async move {
+        let run = self.jobs.spawn_in(Stage::Upkeep, "db-connection", |stop| async move {
             tokio::select! {
                 ended = connection => if let Err(error) = ended {
                     tracing::warn!(error = %error, "a database connection ended");
@@ -455,7 +455,7 @@ impl ToSql for Value {
             (Self::Int(n), &Type::FLOAT8) => (*n as f64).to_sql(ty, out),
             (Self::Real(n), &Type::FLOAT8) => n.to_sql(ty, out),
             (Self::Text(text), &(Type::TEXT | Type::VARCHAR | Type::UNKNOWN)) => {
-                text.as_ref().to_sql(ty, out)
+                text.as_str().to_sql(ty, out)
             }
             (Self::Blob(bytes), &Type::BYTEA) => bytes.as_slice().to_sql(ty, out),
             _ => Err(format!("this value cannot be a `{ty}`").into()),

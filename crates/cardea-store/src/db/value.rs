@@ -1,7 +1,5 @@
 //! Values that go into a statement, and rows that come out.
 
-use std::borrow::Cow;
-
 use cardea_core::{
     id::{
         AgentName, ApprovalId, ClientId, ConversationId, DecisionId, EntryId, KeyId, MessageId, RequestId,
@@ -20,7 +18,7 @@ pub enum Value {
     /// A number with a fraction.
     Real(f64),
     /// A text.
-    Text(Cow<'static, str>),
+    Text(String),
     /// Bytes.
     Blob(Vec<u8>),
 }
@@ -76,19 +74,19 @@ impl From<f64> for Value {
 
 impl From<String> for Value {
     fn from(text: String) -> Self {
-        Self::Text(Cow::Owned(text))
+        Self::Text(text)
     }
 }
 
 impl From<&String> for Value {
     fn from(text: &String) -> Self {
-        Self::Text(Cow::Owned(text.clone()))
+        Self::Text(text.clone())
     }
 }
 
-impl From<&'static str> for Value {
-    fn from(text: &'static str) -> Self {
-        Self::Text(Cow::Borrowed(text))
+impl From<&str> for Value {
+    fn from(text: &str) -> Self {
+        Self::Text(text.to_owned())
     }
 }
 
@@ -131,10 +129,10 @@ impl<T: Into<Self>> From<Option<T>> for Value {
 macro_rules! texts {
     ($($type:ty),*) => {$(
         impl From<$type> for Value {
-            fn from(id: $type) -> Self { Self::Text(Cow::Owned(id.to_string())) }
+            fn from(id: $type) -> Self { Self::Text(id.to_string()) }
         }
         impl From<&$type> for Value {
-            fn from(id: &$type) -> Self { Self::Text(Cow::Owned(id.to_string())) }
+            fn from(id: &$type) -> Self { Self::Text(id.to_string()) }
         }
     )*};
 }

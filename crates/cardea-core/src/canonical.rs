@@ -1,0 +1,199 @@
+//! One spelling for a JSON value, bounded in size, safe in a line of a log.
+//!
+//! Keys are sorted, there is no white space, and whatever could end a line, move a cursor or turn the reading
+//! direction is written as an escape. A text or tree that is too large is cut; the cut says how long it was and
+//! carries the SHA-256 of the whole, so that the full value can still be proved.
+
+use aws_lc_rs::digest;
+use serde_json::{Map, Value, json};
+
+/// The bounds of one value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bounds {
+    /// Most bytes of one text.
+    pub text: usize,
+    /// Most bytes of the whole, in its one spelling.
+    pub whole: usize,
+    /// Most levels of nesting.
+    pub depth: usize,
+}
+
+/// Of a cut text this many bytes are kept.
+const SHOWN: usize = 256;
+
+/// The one spelling of a value.
+#[must_use]
+pub fn canonical(value: &Value) -> String {
+    let mut out = String::new();
+    write(value, &mut out);
+    out
+}
+
+/// The hexadecimal SHA-256 of some bytes.
+#[must_use]
+pub fn sha256_hex(bytes: &[u8]) -> String {
+    let digest = digest::digest(&digest::SHA256, bytes);
+    digest.as_ref().iter().fold(String::with_capacity(64), |mut hex, byte| {
+        for nibble in [byte >> 4, byte & 15] {
+            hex.push(char::from_digit(u32::from(nibble), 16).unwrap_or('0'));
+        }
+        hex
+    })
+}
+
+/// The value within the bounds: unchanged if it fits.
+#[must_use]
+pub fn bounded(value: Value, bounds: Bounds) -> Value {
+    let value = shorten(value, bounds, 0);
+    let spelled = canonical(&value);
+    if spelled.len() <= bounds.whole { value } else { cut(&spelled) }
+}
+
+fn shorten(value: Value, bounds: Bounds, depth: usize) -> Value {
+    match value {
+        Value::String(text) if text.len() > bounds.text => cut(&text),
+        Value::Array(_) | Value::Object(_) if depth >= bounds.depth => cut(&canonical(&value)),
+        Value::Array(items) => items.into_iter().map(|item| shorten(item, bounds, depth + 1)).collect(),
+        Value::Object(map) => {
+            let short = |(key, item): (String, Value)| {
+                let key = if key.len() > bounds.text { cut_text(&key) } else { key };
+                (key, shorten(item, bounds, depth + 1))
+            };
+            map.into_iter().map(short).collect::<Map<_, _>>().into()
+        }
+        other => other,
+    }
+}
+
+/// What stands in the place of something too large.
+fn cut(whole: &str) -> Value {
+    json!({ "cut": cut_text(whole), "bytes": whole.len(), "sha256": sha256_hex(whole.as_bytes()) })
+}
+
+fn cut_text(whole: &str) -> String {
+    let end = (0..=SHOWN).rev().find(|end| whole.is_char_boundary(*end)).unwrap_or(0);
+    whole.get(..end).unwrap_or_default().to_owned()
+}
+
+fn write(value: &Value, out: &mut String) {
+    match value {
+        Value::Null => out.push_str("null"),
+        Value::Bool(flag) => out.push_str(if *flag { "true" } else { "false" }),
+        Value::Number(number) => out.push_str(&number.to_string()),
+        Value::String(text) => write_text(text, out),
+        Value::Array(items) => {
+            out.push('[');
+            for (place, item) in items.iter().enumerate() {
+                if place > 0 {
+                    out.push(',');
+                }
+                write(item, out);
+            }
+            out.push(']');
+        }
+        Value::Object(map) => {
+            let mut entries: Vec<_> = map.iter().collect();
+            entries.sort_unstable_by(|one, two| one.0.cmp(two.0));
+            out.push('{');
+            for (place, (key, item)) in entries.into_iter().enumerate() {
+                if place > 0 {
+                    out.push(',');
+                }
+                write_text(key, out);
+                out.push(':');
+                write(item, out);
+            }
+            out.push('}');
+        }
+    }
+}
+
+fn write_text(text: &str, out: &mut String) {
+    out.push('"');
+    for char in text.chars() {
+        match char {
+            '"' => out.push_str("\\\""),
+            '\\' => out.push_str("\\\\"),
+            char if must_be_escaped(char) => {
+                let mut units = [0; 2];
+                for unit in char.encode_utf16(&mut units) {
+                    out.push_str(&format!("\\u{unit:04x}"));
+                }
+            }
+            char => out.push(char),
+        }
+    }
+    out.push('"');
+}
+
+/// True for whatever is not seen but acted on: controls, line and paragraph ends, direction and width marks, tags.
+const fn must_be_escaped(char: char) -> bool {
+    matches!(char,
+        '\0'..='\u{1f}' | '\u{7f}'..='\u{9f}' | '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}'
+        | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}'
+        | '\u{e0000}'..='\u{e007f}')
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const SMALL: Bounds = Bounds { text: 300, whole: 2_000, depth: 4 };
+
+    fn any_json() -> impl Strategy<Value = Value> {
+        let text = prop_oneof!["\\PC{0,40}", any::<String>(), "[\\x00-\\x1f\u{202e}\u{2028}\"\\\\a]{0,20}"];
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            text.prop_map(Value::from),
+            Just("x".repeat(5_000).into())
+        ];
+        leaf.prop_recursive(6, 40, 6, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..6).prop_map(Value::from),
+                prop::collection::hash_map("\\PC{0,10}", inner, 0..6)
+                    .prop_map(|map| map.into_iter().collect::<Map<_, _>>().into()),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn the_one_spelling_reads_back_equal_on_one_visible_line(value in any_json()) {
+            let spelled = canonical(&value);
+            prop_assert_eq!(serde_json::from_str::<Value>(&spelled).unwrap(), value);
+            prop_assert!(!spelled.chars().any(must_be_escaped));
+        }
+
+        #[test]
+        fn a_bounded_value_fits_and_a_small_one_is_unchanged(value in any_json()) {
+            let spelled = canonical(&value);
+            let short = canonical(&bounded(value.clone(), SMALL));
+            // A cut part may itself consist of escapes, six bytes for one.
+            prop_assert!(short.len() <= SMALL.whole.max(SHOWN * 6 + 200), "{}", short.len());
+            if spelled.len() <= SMALL.text {
+                let nested = spelled.matches(['[', '{']).count();
+                prop_assert!(nested >= SMALL.depth || short == spelled);
+            }
+        }
+    }
+
+    #[test]
+    fn a_cut_text_can_still_be_proved() {
+        let whole = "\u{1b}[2J\n{\"event\":\"forged\"}".repeat(50_000);
+        let short = bounded(json!({ "note": whole }), SMALL);
+        assert_eq!(short["note"]["sha256"], sha256_hex(whole.as_bytes()));
+        assert_eq!(short["note"]["bytes"], whole.len());
+        assert!(canonical(&short).len() < 2_000);
+        assert_eq!(sha256_hex(b""), "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
+    }
+
+    #[test]
+    fn keys_are_sorted_whatever_the_order_they_came_in() {
+        let one: Value = serde_json::from_str(r#"{"b":1,"a":{"d":1,"c":2}}"#).unwrap();
+        assert_eq!(canonical(&one), r#"{"a":{"c":2,"d":1},"b":1}"#);
+    }
+}
