@@ -34,6 +34,14 @@ macro_rules! codes {
                 match self { $(Self::$name => ($wire, $status, Retry::$retry, $sentence),)* }
             }
 
+            /// The page about this code: what it means, when it happens, what to do. Markdown.
+            #[must_use]
+            pub const fn page(self) -> &'static str {
+                match self {
+                    $(Self::$name => include_str!(concat!("../../../docs/errors/", $wire, ".md")),)*
+                }
+            }
+
             /// The code with this wire name, if there is one.
             #[must_use]
             pub fn parse(name: &str) -> Option<Self> {
@@ -223,5 +231,52 @@ impl StdError for Error {
 impl From<Code> for Error {
     fn from(code: Code) -> Self {
         Self::new(code)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeSet, fs, path::Path};
+
+    use super::*;
+
+    fn word(retry: Retry) -> &'static str {
+        match retry {
+            Retry::Never => "never",
+            Retry::After => "after a wait",
+            Retry::IfIdempotent => "if idempotent",
+        }
+    }
+
+    #[test]
+    fn every_code_has_a_page_of_its_own_and_every_page_a_code() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/errors");
+        let files =
+            fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        let pages: BTreeSet<String> = files.filter(|name| name != "README.md").collect();
+        let codes: BTreeSet<String> = Code::ALL.iter().map(|code| format!("{}.md", code.name())).collect();
+        assert_eq!(pages, codes);
+        for code in Code::ALL {
+            let page = code.page();
+            let head =
+                format!("# `{}`\n\n**{}** HTTP status {}.", code.name(), code.sentence(), code.status());
+            assert!(page.starts_with(&head), "docs/errors/{code}.md does not begin with:\n{head}");
+            for part in ["\n## What it means\n", "\n## When it happens\n\n- ", "\n## What to do\n\n- "] {
+                assert!(page.contains(part), "docs/errors/{code}.md has no part `{}`", part.trim());
+            }
+            assert_eq!(Code::parse(code.name()), Some(*code));
+        }
+        let index = fs::read_to_string(folder.join("README.md")).unwrap();
+        let rows: Vec<&str> = index.lines().filter(|line| line.starts_with("| [")).collect();
+        let row = |code: &Code| {
+            let name = code.name();
+            format!(
+                "| [`{name}`]({name}.md) | {} | {} | {} |",
+                code.status(),
+                word(code.retry()),
+                code.sentence()
+            )
+        };
+        assert_eq!(rows, Code::ALL.iter().map(row).collect::<Vec<_>>());
     }
 }
