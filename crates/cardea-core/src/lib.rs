@@ -4,6 +4,8 @@
 //! crates bring effects; they never repeat a decision that stands here.
 
 pub mod agent;
+pub mod canonical;
+pub mod cost;
 pub mod error;
 pub mod form;
 pub mod guard;
