@@ -1,0 +1,158 @@
+use std::{fs, path::Path};
+
+use cardea::{
+    commands::Cli,
+    config::{Config, Environment},
+};
+use cardea_core::agent::Agent;
+use clap::Parser as _;
+
+use crate::{files, root, shown};
+
+struct Document {
+    name: String,
+    folder: std::path::PathBuf,
+    text: String,
+}
+
+fn documents() -> Vec<Document> {
+    let in_root = ["README.md", "CHANGELOG.md"].map(|name| root().join(name));
+    let start = root().join("crates/cardea/src/commands/start/README.md");
+    let all = in_root.into_iter().chain(files(&root().join("docs"), ".md")).chain([start]);
+    let read = |path: std::path::PathBuf| Document {
+        name: shown(&path),
+        folder: path.parent().unwrap().to_owned(),
+        text: fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display())),
+    };
+    all.map(read).collect()
+}
+
+/// The fenced and indented code of a document: language and text.
+fn snippets(text: &str) -> Vec<(String, String)> {
+    let (mut found, mut open) = (Vec::new(), None::<(String, String)>);
+    for line in text.lines() {
+        match (line.trim_start().strip_prefix("```"), &mut open) {
+            (Some(_), Some(_)) => found.extend(open.take()),
+            (Some(language), None) => open = Some((language.trim().to_owned(), String::new())),
+            (None, Some((_, code))) => code.push_str(&format!("{line}\n")),
+            (None, None) => {
+                if let Some(code) = line.strip_prefix("    ") {
+                    found.push((String::new(), format!("{code}\n")));
+                }
+            }
+        }
+    }
+    found
+}
+
+/// The arguments of a line that runs cardea, as a shell would split them.
+fn cardea_words(line: &str) -> Option<Vec<String>> {
+    let line = line.trim().trim_start_matches("$ ");
+    let start = ["cardea ", "cargo run -- ", "cargo run --release -- "]
+        .iter()
+        .find_map(|start| line.strip_prefix(start));
+    let inner = line.find("$(cardea ").and_then(|at| line[at + 9..].split(')').next());
+    let rest = start.or(inner)?.split(" #").next()?;
+    let (mut words, mut quoted, mut word) = (vec!["cardea".to_owned()], false, String::new());
+    for letter in rest.chars().chain([' ']) {
+        match letter {
+            '"' | '\'' => quoted = !quoted,
+            '|' | '>' | '&' | ';' if !quoted => break,
+            ' ' if !quoted => {
+                if !word.is_empty() {
+                    words.push(std::mem::take(&mut word));
+                }
+            }
+            letter => word.push(letter),
+        }
+    }
+    Some(words)
+}
+
+#[test]
+fn every_command_in_the_documents_is_one_that_exists() {
+    let mut seen = 0;
+    for document in documents() {
+        for (_, code) in snippets(&document.text) {
+            for words in code.lines().filter_map(cardea_words) {
+                let parsed = Cli::try_parse_from(&words);
+                let fine = parsed.as_ref().err().is_none_or(|error| !error.use_stderr());
+                assert!(fine, "{}: `{}`: {}", document.name, words.join(" "), parsed.unwrap_err());
+                seen += 1;
+            }
+        }
+    }
+    assert!(seen >= 8, "only {seen} commands were found in the documents");
+}
+
+#[test]
+fn every_recipe_in_the_documents_stands_in_the_justfile() {
+    let justfile = fs::read_to_string(root().join("justfile")).unwrap();
+    let recipes: Vec<&str> = justfile
+        .lines()
+        .filter(|line| !line.starts_with([' ', '#', '\t']) && line.contains(':') && !line.contains(":="))
+        .filter_map(|line| line.split([' ', ':']).next())
+        .collect();
+    for document in documents() {
+        for (_, code) in snippets(&document.text) {
+            for recipe in code.lines().filter_map(|line| line.trim().strip_prefix("just ")?.split(' ').next())
+            {
+                assert!(
+                    recipes.contains(&recipe),
+                    "{}: `just {recipe}` is not in the justfile",
+                    document.name
+                );
+            }
+        }
+    }
+}
+
+/// Configurations and agents in the documents begin with a comment that names the file they stand for.
+#[test]
+fn every_configuration_and_agent_in_the_documents_is_a_good_one() {
+    let mut seen = 0;
+    for document in documents() {
+        for (_, code) in snippets(&document.text).into_iter().filter(|(language, _)| language == "toml") {
+            let first = code.lines().next().unwrap_or_default();
+            if first.starts_with("# cardea.toml") {
+                let empty = tempfile::tempdir().unwrap();
+                let environment = Environment::from_iter([("OPENAI_API_KEY", "sk-for-the-test")]);
+                let loaded = Config::from_text("cardea.toml", &code, empty.path(), &environment);
+                assert!(loaded.is_ok(), "{}: {}", document.name, loaded.unwrap_err());
+                seen += 1;
+            }
+            if first.starts_with("# agents/") {
+                let agent = Agent::parse("snippet", &code);
+                assert!(agent.is_ok(), "{}: {:?}", document.name, agent.unwrap_err());
+                seen += 1;
+            }
+        }
+    }
+    assert!(seen >= 2, "only {seen} configurations and agents were found");
+}
+
+#[test]
+fn every_link_between_the_documents_leads_somewhere() {
+    let mut broken = Vec::new();
+    for document in documents() {
+        for link in document.text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            let path = link.split('#').next().unwrap_or_default();
+            let outside = path.contains("://") || path.is_empty() || path.starts_with("mailto:");
+            if !outside && !document.folder.join(path).exists() {
+                broken.push(format!("{}: {link}", document.name));
+            }
+        }
+    }
+    assert!(broken.is_empty(), "links to nothing:\n{}", broken.join("\n"));
+}
+
+#[test]
+fn the_agents_that_come_with_the_project_are_good() {
+    let found = files(&root().join("agents"), ".toml");
+    assert!(!found.is_empty());
+    for path in found {
+        let name = path.file_stem().unwrap().to_str().unwrap();
+        let agent = Agent::parse(name, &fs::read_to_string(&path).unwrap());
+        assert!(agent.is_ok(), "{}: {:?}", shown(Path::new(&path)), agent.unwrap_err());
+    }
+}

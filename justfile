@@ -1,0 +1,29 @@
+# What is done often. `.ci/run` does not need just; this only saves typing.
+
+# format, lints, documentation, bans
+check:
+    cargo fmt --all --check
+    cargo clippy --workspace --all-targets -- -D warnings
+    RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
+    cargo deny check || echo "cargo deny is not installed: the tests check bans and licences"
+
+# everything that can be tested here
+test:
+    cargo test --workspace
+
+# the story, played to its end
+demo:
+    cargo run -- demo
+
+# figures for bench/RESULTS.md
+bench:
+    cargo build --release
+    ls bench/*.sh | xargs -n1 bash
+
+# N rounds of killing the server in the middle of its work
+kill N="200":
+    CARDEA_TEST_KILLS={{N}} cargo test -p cardea-testkit --release kill -- --nocapture
+
+# write the pages that are made from the source
+bless:
+    CARDEA_TEST_BLESS=1 cargo test -p cardea reference
