@@ -62,6 +62,7 @@ CREATE TABLE turns (
     code          TEXT,                         -- the error code of a failed turn
     receipt       TEXT,                         -- JSON, once it has ended
     request       TEXT   NOT NULL DEFAULT '',   -- the request id it came with
+    taint         TEXT   NOT NULL DEFAULT '[]', -- JSON list: where untrusted text came in
     started_at    BIGINT NOT NULL,
     updated_at    BIGINT NOT NULL,
     deadline_at   BIGINT NOT NULL,

@@ -1,0 +1,176 @@
+//! The log of decisions: one row for each answer of policy, allow or not.
+
+use cardea_core::{
+    Code, Error, Result,
+    canonical::{Bounds, bounded, canonical},
+    id::{DecisionId, RequestId, TenantId, TurnId},
+    principal::Principal,
+    time::Timestamp,
+};
+use cardea_store::{Commit, FromRow, Row, RowError, args};
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::Observe;
+
+const CONTEXT: Bounds = Bounds { text: 512, whole: 4_096, depth: 4 };
+const REASON: Bounds = Bounds { text: 1_024, whole: 8_192, depth: 1 };
+
+/// What policy said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// Yes.
+    Allow,
+    /// No.
+    Deny,
+    /// Only if a person agrees.
+    Approval,
+}
+
+impl Verdict {
+    /// The word in rows, answers and metrics.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Allow => "allow",
+            Self::Deny => "deny",
+            Self::Approval => "approval",
+        }
+    }
+}
+
+/// One decision, to be written.
+#[derive(Debug)]
+pub struct Decision<'a> {
+    /// Its id: steps and audit entries name it.
+    pub id: DecisionId,
+    /// Who asked.
+    pub principal: &'a Principal,
+    /// What was to be done, such as `call`.
+    pub action: &'a str,
+    /// With what: a tool's or a model's name.
+    pub resource: &'a str,
+    /// What policy said.
+    pub verdict: Verdict,
+    /// Why, in words.
+    pub reason: &'a str,
+    /// The policies that decided.
+    pub policies: &'a [String],
+    /// The version of the policy set.
+    pub policy_version: &'a str,
+    /// In which turn.
+    pub turn: Option<TurnId>,
+    /// For which request.
+    pub request: Option<RequestId>,
+    /// What policy was told beside that. No raw arguments unless the configuration allows them.
+    pub context: Value,
+}
+
+/// One decision, as an auditor reads it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Decided {
+    /// Its id.
+    pub id: DecisionId,
+    /// When.
+    pub at: Timestamp,
+    /// Who asked.
+    pub user: String,
+    /// What was to be done.
+    pub action: String,
+    /// With what.
+    pub resource: String,
+    /// What policy said.
+    pub verdict: String,
+    /// Why.
+    pub reason: String,
+    /// The policies that decided.
+    pub policies: Value,
+    /// The version of the policy set.
+    pub policy_version: String,
+    /// In which turn.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub turn: Option<TurnId>,
+    /// For which request.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub request: Option<RequestId>,
+    /// What policy was told beside that.
+    pub context: Value,
+}
+
+impl FromRow for Decided {
+    fn from_row(row: &Row<'_>) -> Result<Self, RowError> {
+        let json = |column: usize| -> Result<Value, RowError> {
+            let text: String = row.get(column)?;
+            serde_json::from_str(&text).map_err(|_| RowError::Type { column, wanted: "JSON" })
+        };
+        Ok(Self {
+            id: row.get(0)?,
+            at: row.get(1)?,
+            user: row.get(2)?,
+            action: row.get(3)?,
+            resource: row.get(4)?,
+            verdict: row.get(5)?,
+            reason: row.get(6)?,
+            policies: json(7)?,
+            policy_version: row.get(8)?,
+            turn: row.get(9)?,
+            request: row.get(10)?,
+            context: json(11)?,
+        })
+    }
+}
+
+impl Observe {
+    /// Adds the decision to the commit and counts it.
+    pub fn decision(&self, commit: &mut Commit, decision: &Decision<'_>) {
+        let who = decision.principal;
+        self.0.meters.decision(decision.verdict.name(), who.tenant.as_str());
+        let short = |text: &str| match bounded(json!(text), REASON) {
+            Value::String(text) => text,
+            cut => canonical(&cut),
+        };
+        *commit = std::mem::take(commit).run(
+            "INSERT INTO decisions (tenant, at, id, owner, user_id, action, resource, verdict, reason, policies, \
+             policy_version, turn, request, context) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
+            args![
+                &who.tenant,
+                self.0.clock.now(),
+                decision.id,
+                who.key(),
+                &who.user,
+                decision.action,
+                short(decision.resource),
+                decision.verdict.name(),
+                short(decision.reason),
+                canonical(&bounded(json!(decision.policies), REASON)),
+                decision.policy_version,
+                decision.turn,
+                decision.request,
+                canonical(&bounded(decision.context.clone(), CONTEXT)),
+            ],
+        );
+    }
+
+    /// Decisions of one tenant after a point in time (milliseconds since 1970), the oldest first; with `owner`, only
+    /// those of that user.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub async fn decisions(
+        &self,
+        tenant: &TenantId,
+        owner: Option<&Principal>,
+        after: i64,
+        most: u32,
+    ) -> Result<Vec<Decided>> {
+        let sql = "SELECT id, at, user_id, action, resource, verdict, reason, policies, policy_version, turn, request, \
+                   context FROM decisions WHERE tenant = $1 AND at > $2 AND (CAST($3 AS TEXT) IS NULL OR owner = $3) \
+                   ORDER BY at, id LIMIT $4";
+        if owner.is_some_and(|owner| owner.tenant != *tenant) {
+            return Err(Error::new(Code::NotFound));
+        }
+        self.0.db.rows(sql, args![tenant, after, owner.map(Principal::key), most]).await
+    }
+}

@@ -1,0 +1,122 @@
+//! One wide log event for each request.
+
+use cardea_core::{
+    Code,
+    id::{RequestId, TurnId},
+    message::Usage,
+    principal::Principal,
+    time::Millis,
+};
+
+use super::{Observe, class};
+
+/// Everything worth knowing about one request, filled in on its way and told once at its end.
+///
+/// It has no place for a body, a prompt, a token or an address.
+#[derive(Debug, Clone)]
+pub struct RequestEvent {
+    /// The request, as error answers name it.
+    pub request: RequestId,
+    /// The trace it belongs to, if the client sent one (W3C Trace Context).
+    pub trace: Option<String>,
+    /// The method.
+    pub method: &'static str,
+    /// The route's pattern, such as `/api/v1/turns/{turn}`; never the path itself.
+    pub route: String,
+    /// The answer's status.
+    pub status: u16,
+    /// The error's code, if it was one.
+    pub code: Option<Code>,
+    /// The error's cause, which the client did not get.
+    pub cause: Option<String>,
+    /// The tenant, once known.
+    pub tenant: Option<String>,
+    /// What kind of user.
+    pub class: &'static str,
+    /// The agent that answered.
+    pub agent: Option<String>,
+    /// The model that thought.
+    pub model: Option<String>,
+    /// The turn.
+    pub turn: Option<TurnId>,
+    /// The cache layer that answered.
+    pub cache: Option<&'static str>,
+    /// Tool calls that were made.
+    pub tools: u64,
+    /// Tokens.
+    pub usage: Usage,
+    /// Money, in millionths.
+    pub cost_micros: u64,
+    /// From the first byte read to the last byte written.
+    pub took: Millis,
+    /// How long each stage took, in their order.
+    pub stages: Vec<(&'static str, Millis)>,
+}
+
+impl RequestEvent {
+    /// An event of which nothing is known yet but the request.
+    #[must_use]
+    pub fn new(request: RequestId, method: &'static str, route: impl Into<String>) -> Self {
+        Self {
+            request,
+            trace: None,
+            method,
+            route: route.into(),
+            status: 0,
+            code: None,
+            cause: None,
+            tenant: None,
+            class: "unknown",
+            agent: None,
+            model: None,
+            turn: None,
+            cache: None,
+            tools: 0,
+            usage: Usage::default(),
+            cost_micros: 0,
+            took: Millis(0),
+            stages: Vec::new(),
+        }
+    }
+
+    /// Notes who asks.
+    pub fn asked_by(&mut self, principal: &Principal) {
+        self.tenant = Some(principal.tenant.to_string());
+        self.class = class(principal);
+    }
+}
+
+impl Observe {
+    /// Tells of a request that has been answered, and counts it.
+    pub fn request(&self, event: &RequestEvent) {
+        let tenant = event.tenant.as_deref().unwrap_or("none");
+        self.0.meters.request((&event.route, event.status, event.class, tenant), event.took);
+        let stages =
+            event.stages.iter().map(|(stage, took)| format!("{stage}={}", took.0)).collect::<Vec<_>>();
+        // WHY: `?` writes texts with escapes, so that a cause cannot begin a line of its own in a log for people.
+        tracing::event!(
+            target: "cardea::request",
+            tracing::Level::INFO,
+            request.id = %event.request,
+            trace.id = event.trace.as_deref(),
+            http.method = event.method,
+            http.route = event.route,
+            http.status = event.status,
+            error.code = event.code.map(Code::name),
+            error.cause = event.cause.as_ref().map(tracing::field::debug),
+            tenant.id = event.tenant.as_ref().map(tracing::field::debug),
+            user.class = event.class,
+            agent.name = event.agent.as_deref(),
+            model.name = event.model.as_deref(),
+            turn.id = event.turn.as_ref().map(tracing::field::display),
+            cache.layer = event.cache,
+            tool.calls = event.tools,
+            tokens.input = event.usage.input,
+            tokens.output = event.usage.output,
+            cost.micros = event.cost_micros,
+            took_ms = event.took.0,
+            stages_ms = stages.join(" "),
+            "request"
+        );
+    }
+}

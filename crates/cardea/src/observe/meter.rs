@@ -1,0 +1,224 @@
+//! Meters, in the OpenMetrics text format. Each label has a bounded number of values: what comes after is `other`.
+
+use std::{
+    collections::HashSet,
+    sync::{Arc, PoisonError, RwLock},
+};
+
+use cardea_core::{message::Usage, time::Millis};
+use prometheus_client::{
+    encoding::text::encode,
+    metrics::{counter::Counter, family::Family, histogram::Histogram, info::Info},
+    registry::{Registry, Unit},
+};
+
+/// Values that one label may have.
+const VALUES: usize = 256;
+
+/// A label's values so far. A user can make up names; a meter must not grow with them.
+#[derive(Debug, Default)]
+struct Values(RwLock<HashSet<Arc<str>>>);
+
+impl Values {
+    fn of(&self, value: &str) -> Arc<str> {
+        if let Some(known) = self.0.read().unwrap_or_else(PoisonError::into_inner).get(value) {
+            return known.clone();
+        }
+        let mut values = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        if values.len() >= VALUES || value.len() > 200 {
+            return "other".into();
+        }
+        let value: Arc<str> = value.into();
+        values.insert(value.clone());
+        value
+    }
+}
+
+type Labels<const N: usize> = [(&'static str, Arc<str>); N];
+type Counters<const N: usize> = Family<Labels<N>, Counter>;
+type Timers<const N: usize> = Family<Labels<N>, Histogram>;
+
+/// What a room below tells about a turn or a tool call: its name and how it ended.
+#[derive(Debug, Clone, Copy)]
+pub struct Seen<'a> {
+    /// The agent or the tool.
+    pub name: &'a str,
+    /// How it ended.
+    pub status: &'static str,
+}
+
+/// What came of a look into a cache.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CacheResult {
+    /// It was there.
+    Hit,
+    /// It was not there.
+    Miss,
+    /// Something like it was there and was not taken.
+    Rejected,
+}
+
+impl CacheResult {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Hit => "hit",
+            Self::Miss => "miss",
+            Self::Rejected => "rejected",
+        }
+    }
+}
+
+pub(super) struct Meters {
+    registry: Registry,
+    values: [Values; 6],
+    requests: Counters<4>,
+    request_seconds: Timers<1>,
+    decisions: Counters<2>,
+    findings: Counters<3>,
+    caches: Counters<2>,
+    tools: Counters<2>,
+    turns: Counters<2>,
+    tokens: Counters<2>,
+    cost: Counters<1>,
+    unpriced: Counters<1>,
+    model_seconds: Timers<2>,
+}
+
+/// Which label a value belongs to.
+#[derive(Clone, Copy)]
+enum Label {
+    Route,
+    Tenant,
+    Tool,
+    Agent,
+    Model,
+    Finding,
+}
+
+fn timer() -> Histogram {
+    Histogram::new([
+        0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 120.0,
+    ])
+}
+
+impl Meters {
+    pub(super) fn new() -> Self {
+        let mut meters = Self {
+            registry: Registry::with_prefix("cardea"),
+            values: Default::default(),
+            requests: Family::default(),
+            request_seconds: Family::new_with_constructor(timer),
+            decisions: Family::default(),
+            findings: Family::default(),
+            caches: Family::default(),
+            tools: Family::default(),
+            turns: Family::default(),
+            tokens: Family::default(),
+            cost: Family::default(),
+            unpriced: Family::default(),
+            model_seconds: Family::new_with_constructor(timer),
+        };
+        let version = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
+        let registry = &mut meters.registry;
+        registry.register("build", "This build of Cardea", version);
+        registry.register(
+            "requests",
+            "Requests answered, by route, status, user class and tenant",
+            meters.requests.clone(),
+        );
+        let help = "Time from request to answer, by route";
+        registry.register_with_unit("request_duration", help, Unit::Seconds, meters.request_seconds.clone());
+        registry.register(
+            "decisions",
+            "Decisions of policy, by verdict and tenant",
+            meters.decisions.clone(),
+        );
+        let help = "Findings of guardrails, by kind, surface and what was done";
+        registry.register("guard_findings", help, meters.findings.clone());
+        registry.register("cache_lookups", "Looks into caches, by layer and result", meters.caches.clone());
+        registry.register("tool_calls", "Tool calls that ended, by tool and status", meters.tools.clone());
+        registry.register(
+            "turns",
+            "Turns that ended or fell asleep, by agent and status",
+            meters.turns.clone(),
+        );
+        registry.register("tokens", "Tokens of model calls, by model and direction", meters.tokens.clone());
+        let help = "Cost of model calls in millionths of the configured currency, by model";
+        registry.register("cost_micros", help, meters.cost.clone());
+        let help = "Model calls of models that have no price, by model";
+        registry.register("unpriced_calls", help, meters.unpriced.clone());
+        let help = "Time of one model call, by model and outcome";
+        registry.register_with_unit("model_duration", help, Unit::Seconds, meters.model_seconds.clone());
+        meters
+    }
+
+    fn value(&self, label: Label, value: &str) -> Arc<str> {
+        self.values.get(label as usize).map_or_else(|| "other".into(), |values| values.of(value))
+    }
+
+    pub(super) fn request(&self, labels: (&str, u16, &'static str, &str), took: Millis) {
+        let (route, status, class, tenant) = labels;
+        let route = self.value(Label::Route, route);
+        let status: Arc<str> = status.to_string().into();
+        let tenant = self.value(Label::Tenant, tenant);
+        let labels =
+            [("route", route.clone()), ("status", status), ("class", class.into()), ("tenant", tenant)];
+        self.requests.get_or_create(&labels).inc();
+        self.request_seconds.get_or_create(&[("route", route)]).observe(took.duration().as_secs_f64());
+    }
+
+    pub(super) fn decision(&self, verdict: &'static str, tenant: &str) {
+        let tenant = self.value(Label::Tenant, tenant);
+        self.decisions.get_or_create(&[("verdict", verdict.into()), ("tenant", tenant)]).inc();
+    }
+
+    pub(super) fn finding(&self, kind: &str, surface: &'static str, action: &'static str) {
+        let kind = self.value(Label::Finding, kind);
+        let labels = [("kind", kind), ("surface", surface.into()), ("action", action.into())];
+        self.findings.get_or_create(&labels).inc();
+    }
+
+    pub(super) fn cache(&self, layer: &'static str, result: CacheResult) {
+        self.caches.get_or_create(&[("layer", layer.into()), ("result", result.name().into())]).inc();
+    }
+
+    pub(super) fn tool_call(&self, call: Seen<'_>) {
+        let tool = self.value(Label::Tool, call.name);
+        self.tools.get_or_create(&[("tool", tool), ("status", call.status.into())]).inc();
+    }
+
+    pub(super) fn turn(&self, turn: Seen<'_>) {
+        let agent = self.value(Label::Agent, turn.name);
+        self.turns.get_or_create(&[("agent", agent), ("status", turn.status.into())]).inc();
+    }
+
+    pub(super) fn model_call(&self, model: &str, usage: Usage, cost_micros: Option<u64>) {
+        let model = self.value(Label::Model, model);
+        let fresh = usage.input.saturating_sub(usage.cached_input);
+        for (direction, tokens) in
+            [("input", fresh), ("cached_input", usage.cached_input), ("output", usage.output)]
+        {
+            self.tokens
+                .get_or_create(&[("model", model.clone()), ("direction", direction.into())])
+                .inc_by(tokens);
+        }
+        match cost_micros {
+            Some(cost) => self.cost.get_or_create(&[("model", model)]).inc_by(cost),
+            None => self.unpriced.get_or_create(&[("model", model)]).inc(),
+        };
+    }
+
+    pub(super) fn model_took(&self, model: &str, outcome: &'static str, took: Millis) {
+        let labels = [("model", self.value(Label::Model, model)), ("outcome", outcome.into())];
+        self.model_seconds.get_or_create(&labels).observe(took.duration().as_secs_f64());
+    }
+
+    pub(super) fn text(&self) -> String {
+        let mut text = String::new();
+        // Writing to a `String` cannot fail; were it to, an empty page says so to whoever scrapes it.
+        if encode(&mut text, &self.registry).is_err() {
+            text.clear();
+        }
+        text
+    }
+}

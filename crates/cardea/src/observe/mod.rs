@@ -1,0 +1,131 @@
+//! What Cardea tells about itself: audit, decisions, meters, cost and one log event for each request.
+//!
+//! Promises: an audit entry travels in the commit of what it describes, in one bounded spelling that no argument can
+//! break out of; a meter never grows with what users type, since each of its labels has a bounded number of values;
+//! bodies, prompts, secrets and addresses are told to nobody. [`verify()`] proves the audit log, [`export`] carries it
+//! out, [`Checkpoints`] are kept beside the database so that even the holder of the key cannot write it anew.
+//!
+//! Refuses: to know who reads any of it, and to fail a request because somebody does not. Called by every room below.
+
+mod audit;
+mod checkpoint;
+mod decision;
+mod event;
+mod meter;
+mod search;
+mod verify;
+
+use std::sync::Arc;
+
+use cardea_core::{
+    cost::Prices,
+    message::Usage,
+    principal::{Principal, Proof},
+    time::{Millis, SharedClock},
+};
+use cardea_store::Db;
+
+pub use self::{
+    audit::Entry,
+    checkpoint::{Checkpoint, Checkpoints},
+    decision::{Decided, Decision, Verdict},
+    event::RequestEvent,
+    meter::{CacheResult, Seen},
+    search::Audited,
+    verify::{Unproved, Verified, export, verify, verify_export},
+};
+use meter::Meters;
+
+/// The room. Cheap to clone; all clones are one.
+#[derive(Clone)]
+pub struct Observe(Arc<Inner>);
+
+struct Inner {
+    db: Db,
+    clock: SharedClock,
+    prices: Prices,
+    meters: Meters,
+}
+
+impl std::fmt::Debug for Observe {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Observe")
+    }
+}
+
+impl Observe {
+    /// A room over this database, with these prices.
+    #[must_use]
+    pub fn new(db: Db, clock: SharedClock, prices: Prices) -> Self {
+        Self(Arc::new(Inner { db, clock, prices, meters: Meters::new() }))
+    }
+
+    /// Counts the tokens of one model call and gives its cost in millionths of the currency.
+    ///
+    /// A model without a price costs nothing and is counted as such, so that a hole in `prices.toml` is seen.
+    #[must_use]
+    pub fn cost(&self, model: &str, usage: Usage) -> u64 {
+        let price = self.0.prices.of(model);
+        let cost = price.map_or(0, |price| price.cost(usage));
+        self.0.meters.model_call(model, usage, price.map(|_| cost));
+        cost
+    }
+
+    /// Counts how long a model took and how it ended: `ok` or a code's name.
+    pub fn model_took(&self, model: &str, outcome: &'static str, took: Millis) {
+        self.0.meters.model_took(model, outcome, took);
+    }
+
+    /// Counts a turn that ended or fell asleep.
+    pub fn turn<'a>(&self, turn: impl Into<Seen<'a>>) {
+        self.0.meters.turn(turn.into());
+    }
+
+    /// Counts a tool call that ended.
+    pub fn tool_call<'a>(&self, call: impl Into<Seen<'a>>) {
+        self.0.meters.tool_call(call.into());
+    }
+
+    /// Tells of a bare completion.
+    pub fn completion(&self, principal: &Principal, model: &str, usage: Usage, cost_micros: u64) {
+        tracing::info!(
+            tenant.id = principal.tenant.as_str(),
+            user.class = class(principal),
+            model.name = model,
+            tokens.input = usage.input,
+            tokens.output = usage.output,
+            cost.micros = cost_micros,
+            "completion"
+        );
+    }
+
+    /// Counts findings of a guardrail on one text.
+    pub fn finding(&self, kind: &str, surface: &'static str, action: &'static str) {
+        self.0.meters.finding(kind, surface, action);
+    }
+
+    /// Counts a look into a cache layer: `answer`, `semantic`, `tool`, …
+    pub fn cache(&self, layer: &'static str, result: CacheResult) {
+        self.0.meters.cache(layer, result);
+    }
+
+    /// Everything that is counted, in the OpenMetrics text format.
+    #[must_use]
+    pub fn metrics_text(&self) -> String {
+        self.0.meters.text()
+    }
+}
+
+/// How a user came in, for logs and meters: a kind of user, never the user.
+#[must_use]
+pub const fn class(principal: &Principal) -> &'static str {
+    match principal.proof {
+        Proof::Jwt => "jwt",
+        Proof::ApiKey => "api_key",
+        Proof::Embedded => "embedded",
+        Proof::Anonymous => "anonymous",
+    }
+}
+
+#[cfg(test)]
+mod tests;

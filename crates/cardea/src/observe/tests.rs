@@ -1,0 +1,284 @@
+use std::{collections::BTreeSet, io::Cursor};
+
+use cardea_core::{
+    id::{DecisionId, TenantId, TurnId},
+    log::{Broken, ChainKey},
+    time::{ManualClock, Timestamp},
+};
+use cardea_store::{Commit, DbConfig, args};
+use serde_json::{Value, json};
+
+use super::*;
+
+const KEY: [u8; 32] = [3; 32];
+
+fn key() -> ChainKey {
+    ChainKey::new(&KEY)
+}
+
+fn ann(tenant: &str) -> Principal {
+    Principal {
+        tenant: tenant.into(),
+        user: "ann".into(),
+        client: None,
+        issuer: "https://issuer.example".into(),
+        roles: BTreeSet::new(),
+        scopes: BTreeSet::new(),
+        actors: Vec::new(),
+        proof: Proof::Jwt,
+        address: None,
+        metadata: std::collections::BTreeMap::new(),
+    }
+}
+
+struct House {
+    db: Db,
+    observe: Observe,
+    clock: Arc<ManualClock>,
+    folder: tempfile::TempDir,
+}
+
+impl House {
+    async fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let config = DbConfig::at(format!("sqlite:{}", folder.path().join("x.db").display()));
+        let db = Db::open(config, key()).await.unwrap();
+        db.migrate().await.unwrap();
+        let clock = ManualClock::at(Timestamp(1_700_000_000_000));
+        let prices = Prices::parse("[[price]]\nmodel='m'\ninput=1\noutput=2\n").unwrap();
+        let observe = Observe::new(db.clone(), clock.clone(), prices);
+        Self { db, observe, clock, folder }
+    }
+
+    async fn tell(&self, tenant: &str, turn: Option<TurnId>, detail: Value) {
+        let who = ann(tenant);
+        let mut commit = Commit::new();
+        let (step, tool, request) = (None, Some("billing__refund"), None);
+        self.observe.audit(
+            &mut commit,
+            Entry { principal: &who, event: "step.started", turn, step, tool, request, detail },
+        );
+        self.clock.advance(Millis(1));
+        self.db.commit(commit).await.unwrap();
+    }
+
+    async fn verified(&self, seen: &Checkpoints) -> Result<Verified, Unproved> {
+        verify(&self.db, &key(), seen).await
+    }
+
+    async fn spoil(&self, sql: &'static str) {
+        self.db.commit(Commit::new().run(sql, args![])).await.unwrap();
+    }
+}
+
+fn first_bad(result: &Result<Verified, Unproved>) -> String {
+    result.as_ref().unwrap_err().to_string()
+}
+
+#[tokio::test]
+async fn an_argument_cannot_break_out_of_its_entry_or_make_it_large() {
+    let house = House::new().await;
+    let attack =
+        "\"}\n{\"event\":\"turn.ended\"}\r\u{1b}[2K\u{202e}\u{2028}".to_owned() + &"A".repeat(1 << 20);
+    house
+        .tell(
+            "acme",
+            None,
+            json!({ "arguments": { "note": attack, "deep": (0..40).fold(json!(1), |v, _| json!([v])) } }),
+        )
+        .await;
+    let rows: Vec<(Vec<u8>,)> = house.db.rows("SELECT body FROM audit", args![]).await.unwrap();
+    let body = String::from_utf8(rows[0].0.clone()).unwrap();
+    assert_eq!((rows.len(), body.lines().count()), (1, 1));
+    assert!(body.len() < 20_000, "{} bytes", body.len());
+    assert!(!body.chars().any(|char| char.is_control() || "\u{202e}\u{2028}".contains(char)), "{body}");
+    let entry: Value = serde_json::from_str(&body).unwrap();
+    assert_eq!(entry["event"], "step.started");
+    let note = &entry["detail"]["arguments"]["note"];
+    assert_eq!(
+        note["sha256"],
+        cardea_core::canonical::sha256_hex(attack.as_bytes()),
+        "the digest covers it all"
+    );
+    assert_eq!(house.verified(&Checkpoints::default()).await.unwrap().entries, 1);
+}
+
+#[tokio::test]
+async fn every_change_is_found_at_its_first_entry_in_the_database_and_in_the_export() {
+    for (spoil, named) in [
+        (
+            "UPDATE audit SET body = CAST(REPLACE(CAST(body AS TEXT), 'ann', 'bob') AS BLOB) WHERE seq = 4",
+            "entry 4",
+        ),
+        ("DELETE FROM audit WHERE seq = 4", "entry 4 is missing"),
+        ("UPDATE audit SET tenant = 'other' WHERE seq = 4", "`tenant` beside entry 4"),
+        ("UPDATE audit SET at = at + 1 WHERE seq = 4", "`at` beside entry 4"),
+        ("UPDATE audit SET link = (SELECT link FROM audit WHERE seq = 5) WHERE seq = 4", "entry 4"),
+    ] {
+        let house = House::new().await;
+        for n in 0..6 {
+            house.tell("acme", None, json!({ "n": n })).await;
+        }
+        assert_eq!(house.verified(&Checkpoints::default()).await.unwrap().entries, 6);
+        house.spoil(spoil).await;
+        let bad = house.verified(&Checkpoints::default()).await;
+        assert!(first_bad(&bad).contains(named), "{spoil}: {}", first_bad(&bad));
+
+        let mut file = Vec::new();
+        export(&house.db, &mut file).await.unwrap();
+        let bad = verify_export(Cursor::new(file), &key(), &Checkpoints::default());
+        assert!(first_bad(&bad).contains(named), "{spoil}: {}", first_bad(&bad));
+    }
+}
+
+#[tokio::test]
+async fn one_changed_byte_anywhere_in_an_export_is_found() {
+    let house = House::new().await;
+    for n in 0..3 {
+        house.tell("acme", None, json!({ "n": n })).await;
+    }
+    let mut file = Vec::new();
+    assert_eq!(export(&house.db, &mut file).await.unwrap(), 3);
+    assert_eq!(verify_export(Cursor::new(&file), &key(), &Checkpoints::default()).unwrap().entries, 3);
+    for place in 0..file.len() {
+        let mut changed = file.clone();
+        changed[place] ^= 1;
+        let result = verify_export(Cursor::new(&changed), &key(), &Checkpoints::default());
+        assert!(result.is_err(), "byte {place} of {:?}", String::from_utf8_lossy(&file));
+    }
+}
+
+#[tokio::test]
+async fn a_cut_end_and_a_chain_written_anew_show_against_the_checkpoints() {
+    let house = House::new().await;
+    let path = house.folder.path().join("kept/elsewhere.jsonl");
+    for n in 0..5 {
+        house.tell("acme", None, json!({ "n": n })).await;
+        house.observe.checkpoint(&path).await.unwrap();
+        house.observe.checkpoint(&path).await.unwrap();
+    }
+    let seen = Checkpoints::load(&path).unwrap();
+    assert_eq!(seen.newest("main").unwrap().sequence, 5);
+    assert_eq!(
+        std::fs::read_to_string(&path).unwrap().lines().count(),
+        5,
+        "a chain that stands still adds no line"
+    );
+    assert_eq!(house.verified(&seen).await.unwrap().entries, 5);
+
+    let link: Vec<([u8; 32],)> =
+        house.db.rows("SELECT link FROM audit WHERE seq = 3", args![]).await.unwrap();
+    let cut = Commit::new()
+        .run("DELETE FROM audit WHERE seq > 3", args![])
+        .run("UPDATE audit_heads SET seq = 3, link = $1", args![link[0].0]);
+    house.db.commit(cut).await.unwrap();
+    assert!(house.verified(&Checkpoints::default()).await.is_ok(), "the chain alone cannot know");
+    assert!(matches!(
+        house.verified(&seen).await,
+        Err(Unproved::Broken { broken: Broken::Truncated { expected: 5, found: 3 }, .. })
+    ));
+    assert!(
+        house.observe.checkpoint(&path).await.is_err(),
+        "a shorter chain is not written over a longer one"
+    );
+
+    let forger = House::new().await;
+    for n in 0..9 {
+        forger.tell("acme", None, json!({ "forged": n })).await;
+    }
+    assert!(matches!(
+        forger.verified(&seen).await,
+        Err(Unproved::Broken { broken: Broken::Rewritten(1), .. })
+    ));
+    forger.spoil("DELETE FROM audit").await;
+    forger.spoil("DELETE FROM audit_heads").await;
+    assert!(forger.verified(&seen).await.is_err(), "an empty log is not the log that was seen");
+}
+
+#[tokio::test]
+async fn an_auditor_sees_one_tenant_and_can_follow_one_turn() {
+    let house = House::new().await;
+    let turn = TurnId::random();
+    for n in 0..30 {
+        house
+            .tell(if n % 2 == 0 { "acme" } else { "other" }, (n % 6 == 0).then_some(turn), json!({ "n": n }))
+            .await;
+    }
+    let acme = TenantId::from("acme");
+    let all = house.observe.search(&acme, 0, None, 100).await.unwrap();
+    assert_eq!(all.len(), 15);
+    assert!(all.iter().all(|entry| entry.body["tenant"] == "acme"));
+    let later = house.observe.search(&acme, all[9].at.0, None, 100).await.unwrap();
+    assert_eq!(later, all[9..], "from a point in time on, it too");
+    let of_turn = house.observe.search(&acme, 0, Some(&turn.to_string()), 3).await.unwrap();
+    assert_eq!(of_turn.iter().map(|entry| entry.body["detail"]["n"].clone()).collect::<Vec<_>>(), [0, 6, 12]);
+    assert!(house.observe.search(&"nobody".into(), 0, None, 100).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_decision_is_written_with_its_reason_and_read_by_its_user_or_an_auditor() {
+    let house = House::new().await;
+    let (who, mut commit) = (ann("acme"), Commit::new());
+    let decision = Decision {
+        id: DecisionId::random(),
+        principal: &who,
+        action: "call",
+        resource: "billing__refund",
+        verdict: Verdict::Deny,
+        reason: "analysts may not refund",
+        policies: &["refund-support-only".to_owned()],
+        policy_version: "7",
+        turn: None,
+        request: None,
+        context: json!({ "blob": "x".repeat(100_000) }),
+    };
+    house.observe.decision(&mut commit, &decision);
+    house.db.commit(commit).await.unwrap();
+    let read = |owner| house.observe.decisions(&who.tenant, owner, 0, 10);
+    let rows = read(None).await.unwrap();
+    assert_eq!((rows[0].verdict.as_str(), rows[0].reason.as_str()), ("deny", "analysts may not refund"));
+    assert_eq!(rows[0].policies, json!(["refund-support-only"]));
+    assert!(rows[0].context.to_string().len() < 1_000);
+    assert_eq!(read(Some(&who)).await.unwrap(), rows);
+    let bob = Principal { user: "bob".into(), ..ann("acme") };
+    assert!(read(Some(&bob)).await.unwrap().is_empty());
+    assert!(
+        house.observe.metrics_text().contains(r#"cardea_decisions_total{verdict="deny",tenant="acme"} 1"#)
+    );
+}
+
+#[tokio::test]
+async fn meters_have_units_and_do_not_grow_with_made_up_names() {
+    let house = House::new().await;
+    let usage = Usage { input: 1_000_000, cached_input: 0, output: 500_000 };
+    assert_eq!(house.observe.cost("m", usage), 2_000_000);
+    assert_eq!(house.observe.cost("free", usage), 0);
+    for n in 0..2_000 {
+        house.observe.tool_call(Seen { name: &format!("made_up_{n}"), status: "refused" });
+    }
+    house.observe.cache("answer", CacheResult::Hit);
+    house.observe.finding("payment_card", "output", "masked");
+    house.observe.model_took("m", "ok", Millis(1_500));
+    house.observe.turn(Seen { name: "support", status: "answered" });
+    let mut event = RequestEvent::new(cardea_core::id::RequestId::random(), "POST", "/v1/chat/completions");
+    event.asked_by(&ann("acme"));
+    (event.status, event.took) = (200, Millis(12));
+    house.observe.request(&event);
+
+    let text = house.observe.metrics_text();
+    for line in [
+        r#"cardea_requests_total{route="/v1/chat/completions",status="200",class="jwt",tenant="acme"} 1"#,
+        r#"cardea_request_duration_seconds_count{route="/v1/chat/completions"} 1"#,
+        r#"cardea_cache_lookups_total{layer="answer",result="hit"} 1"#,
+        r#"cardea_guard_findings_total{kind="payment_card",surface="output",action="masked"} 1"#,
+        r#"cardea_cost_micros_total{model="m"} 2000000"#,
+        r#"cardea_unpriced_calls_total{model="free"} 1"#,
+        r#"cardea_tokens_total{model="m",direction="output"} 500000"#,
+        r#"cardea_model_duration_seconds_sum{model="m",outcome="ok"} 1.5"#,
+        r#"cardea_turns_total{agent="support",status="answered"} 1"#,
+    ] {
+        assert!(text.contains(line), "`{line}` is missing in\n{text}");
+    }
+    assert!(text.ends_with("# EOF\n"));
+    assert_eq!(text.lines().filter(|line| line.starts_with("cardea_tool_calls_total")).count(), 257);
+}

@@ -1,0 +1,240 @@
+//! Proving the audit log: in the database, or from a file that was exported.
+
+use std::{
+    collections::BTreeMap,
+    io::{BufRead, Write},
+};
+
+use cardea_core::{
+    Error,
+    id::TenantId,
+    log::{Broken, ChainKey, Head, Verifier},
+    time::Timestamp,
+};
+use cardea_store::{Db, args};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::checkpoint::{Checkpoints, hex, unhex};
+
+const PAGE: u32 = 2_000;
+
+/// Number, tenant, time, body and link of an entry.
+type Row = (u64, TenantId, Timestamp, Vec<u8>, [u8; 32]);
+
+/// A log that holds.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Verified {
+    /// Entries that were checked.
+    pub entries: u64,
+    /// Where each chain stands.
+    pub chains: BTreeMap<String, Head>,
+}
+
+/// Why a log is not proved. Each names the first entry that does not hold.
+#[derive(Debug, thiserror::Error)]
+pub enum Unproved {
+    /// The chain is broken.
+    #[error("audit log of node `{node}`: {broken}")]
+    Broken {
+        /// Whose chain.
+        node: String,
+        /// Where and how.
+        broken: Broken,
+    },
+    /// A column beside an entry tells something else than the entry.
+    #[error("audit log of node `{node}`: the `{column}` beside entry {sequence} is not what the entry says")]
+    Column {
+        /// Whose chain.
+        node: String,
+        /// The entry.
+        sequence: u64,
+        /// The column.
+        column: &'static str,
+    },
+    /// A line of the file is not an entry.
+    #[error("line {0} is not an entry of an audit log")]
+    Line(usize),
+    /// The file or the database could not be read.
+    #[error("cannot be read: {0}")]
+    Unreadable(String),
+}
+
+impl From<Error> for Unproved {
+    fn from(error: Error) -> Self {
+        Self::Unreadable(error.cause_line().unwrap_or_else(|| error.public()))
+    }
+}
+
+/// One entry of an export: a line of JSON. The body is a text, so that its bytes stay as the chain knows them.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Line {
+    node: String,
+    seq: u64,
+    tenant: TenantId,
+    at: Timestamp,
+    body: String,
+    link: String,
+}
+
+/// The same with the node in front.
+type Exported = (String, u64, TenantId, Timestamp, Vec<u8>, [u8; 32]);
+
+/// Walks one chain.
+struct Walk<'a> {
+    node: String,
+    verifier: Verifier,
+    seen: &'a Checkpoints,
+    last: Head,
+}
+
+impl<'a> Walk<'a> {
+    fn new(node: &str, key: &ChainKey, seen: &'a Checkpoints) -> Self {
+        let verifier = Verifier::new(key.clone(), seen.newest(node));
+        Self { node: node.to_owned(), verifier, seen, last: Head::default() }
+    }
+
+    fn broken(&self, broken: Broken) -> Unproved {
+        Unproved::Broken { node: self.node.clone(), broken }
+    }
+
+    fn push(&mut self, entry: (u64, &TenantId, Timestamp, &[u8]), link: &[u8; 32]) -> Result<(), Unproved> {
+        let (sequence, tenant, at, body) = entry;
+        self.verifier.push(sequence, body, link).map_err(|broken| self.broken(broken))?;
+        if self.seen.seen(&self.node, sequence).is_some_and(|seen| seen != *link) {
+            return Err(self.broken(Broken::Rewritten(sequence)));
+        }
+        let column = |column| Unproved::Column { node: self.node.clone(), sequence, column };
+        let body: Value = serde_json::from_slice(body).map_err(|_| column("body"))?;
+        if body.get("tenant").and_then(Value::as_str) != Some(tenant.as_str()) {
+            return Err(column("tenant"));
+        }
+        if body.get("ms").and_then(Value::as_i64) != Some(at.0) {
+            return Err(column("at"));
+        }
+        self.last = Head { sequence, link: *link };
+        Ok(())
+    }
+
+    fn finish(self, verified: &mut Verified) -> Result<Head, Unproved> {
+        let node = self.node;
+        let head =
+            self.verifier.finish().map_err(|broken| Unproved::Broken { node: node.clone(), broken })?;
+        verified.entries += head.sequence;
+        verified.chains.insert(node, head);
+        Ok(head)
+    }
+}
+
+/// Proves every chain in the database, from its first entry to its last, against all checkpoints.
+///
+/// # Errors
+/// [`Unproved`] names the first entry that does not hold.
+pub async fn verify(db: &Db, key: &ChainKey, seen: &Checkpoints) -> Result<Verified, Unproved> {
+    let kept: Vec<(String, u64, [u8; 32])> =
+        db.rows("SELECT node, seq, link FROM audit_heads", args![]).await?;
+    let heads: BTreeMap<String, Head> =
+        kept.into_iter().map(|(node, sequence, link)| (node, Head { sequence, link })).collect();
+    // A chain without a head, or one that only a checkpoint knows, must not be passed over.
+    let found: Vec<(String,)> = db.rows("SELECT node FROM audit GROUP BY node", args![]).await?;
+    let mut nodes: Vec<&str> = found.iter().map(|(node,)| node.as_str()).collect();
+    nodes.extend(heads.keys().map(String::as_str).chain(seen.nodes()));
+    nodes.sort_unstable();
+    nodes.dedup();
+
+    let mut verified = Verified::default();
+    for node in nodes {
+        let mut walk = Walk::new(node, key, seen);
+        loop {
+            let sql = "SELECT seq, tenant, at, body, link FROM audit WHERE node = $1 AND seq > $2 ORDER BY seq LIMIT $3";
+            let args = args![node, walk.last.sequence, PAGE];
+            let rows: Vec<Row> = db.rows(sql, args).await?;
+            let last_page = rows.len() < usize::try_from(PAGE).unwrap_or(0);
+            for (sequence, tenant, at, body, link) in &rows {
+                walk.push((*sequence, tenant, *at, body), link)?;
+            }
+            if last_page {
+                break;
+            }
+        }
+        let end = walk.finish(&mut verified)?;
+        let head = heads.get(node).copied().unwrap_or_default();
+        if head != end {
+            // WHY: the head is written with the entries; if they disagree, one of them was changed by hand.
+            let broken = Broken::Truncated { expected: head.sequence, found: end.sequence };
+            return Err(Unproved::Broken { node: node.to_owned(), broken });
+        }
+    }
+    Ok(verified)
+}
+
+/// Writes the whole log, chain after chain, one entry a line.
+///
+/// # Errors
+/// [`Unproved::Unreadable`] if the database cannot be read or the file not be written. Nothing is checked here.
+pub async fn export(db: &Db, out: &mut (impl Write + Send)) -> Result<u64, Unproved> {
+    let unwritable = |error: std::io::Error| Unproved::Unreadable(error.to_string());
+    let sql = "SELECT node, seq, tenant, at, body, link FROM audit WHERE node > $1 OR (node = $1 AND seq > $2) \
+               ORDER BY node, seq LIMIT $3";
+    let (mut node, mut sequence, mut written) = (String::new(), 0, 0);
+    loop {
+        let rows: Vec<Exported> = db.rows(sql, args![&node, sequence, PAGE]).await?;
+        let Some(last) = rows.last() else { break };
+        (node, sequence) = (last.0.clone(), last.1);
+        for (node, seq, tenant, at, body, link) in rows {
+            let body = String::from_utf8(body).map_err(|_| Unproved::Column {
+                node: node.clone(),
+                sequence: seq,
+                column: "body",
+            })?;
+            let line = Line { node, seq, tenant, at, body, link: hex(&link) };
+            serde_json::to_writer(&mut *out, &line)
+                .map_err(|error| Unproved::Unreadable(error.to_string()))?;
+            out.write_all(b"\n").map_err(unwritable)?;
+            written += 1;
+        }
+    }
+    out.flush().map_err(unwritable)?;
+    Ok(written)
+}
+
+/// Proves an exported log.
+///
+/// # Errors
+/// [`Unproved`] names the first entry, or the line, that does not hold.
+pub fn verify_export(lines: impl BufRead, key: &ChainKey, seen: &Checkpoints) -> Result<Verified, Unproved> {
+    let mut verified = Verified::default();
+    let mut walk: Option<Walk<'_>> = None;
+    for (place, line) in lines.lines().enumerate() {
+        let line = line.map_err(|error| Unproved::Unreadable(error.to_string()))?;
+        let line: Line = serde_json::from_str(&line).map_err(|_| Unproved::Line(place + 1))?;
+        let link = unhex(&line.link).ok_or(Unproved::Line(place + 1))?;
+        let mut current = match walk.take() {
+            Some(current) if current.node == line.node => current,
+            before => {
+                if let Some(before) = before {
+                    before.finish(&mut verified)?;
+                }
+                if verified.chains.contains_key(&line.node) {
+                    return Err(Unproved::Line(place + 1));
+                }
+                Walk::new(&line.node, key, seen)
+            }
+        };
+        current.push((line.seq, &line.tenant, line.at, line.body.as_bytes()), &link)?;
+        walk = Some(current);
+    }
+    if let Some(last) = walk {
+        last.finish(&mut verified)?;
+    }
+    for node in seen
+        .nodes()
+        .filter(|node| !verified.chains.contains_key(*node))
+        .map(str::to_owned)
+        .collect::<Vec<_>>()
+    {
+        Walk::new(&node, key, seen).finish(&mut verified)?;
+    }
+    Ok(verified)
+}
