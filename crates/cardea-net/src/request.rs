@@ -1,0 +1,152 @@
+//! What a caller asks for.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
+use serde::Serialize;
+
+use crate::{address::bare, error::NetError, error::Refusal};
+
+/// The hosts that one request may reach.
+#[derive(Debug, Clone)]
+pub struct Egress(Option<Arc<[String]>>);
+
+impl Egress {
+    /// Any host that the address guard lets through: for addresses that the operator wrote into the configuration.
+    #[must_use]
+    pub fn any() -> Self {
+        Self(None)
+    }
+
+    /// Only these hosts: `api.example.com` (any port) or `api.example.com:8443`. No patterns.
+    pub fn hosts<I, S>(hosts: I) -> Self
+    where
+        I: IntoIterator<Item = S>,
+        S: Into<String>,
+    {
+        Self(Some(hosts.into_iter().map(|host| host.into().to_ascii_lowercase()).collect()))
+    }
+
+    pub(crate) fn allows(&self, host: &str, port: u16) -> bool {
+        let Some(hosts) = &self.0 else { return true };
+        let host = bare(host).to_ascii_lowercase();
+        let with_port = if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
+        hosts.iter().any(|entry| bare(entry) == host || *entry == with_port)
+    }
+}
+
+/// What to do when an answer points elsewhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Redirects {
+    /// The answer is handed to the caller as it is.
+    #[default]
+    Refuse,
+    /// Up to three hops are followed if scheme, host and port stay the same and the method is GET or HEAD.
+    SameOrigin,
+}
+
+/// One outbound request.
+#[derive(Debug, Clone)]
+pub struct Request {
+    pub(crate) method: Method,
+    pub(crate) url: reqwest::Url,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
+    pub(crate) timeout: Option<Duration>,
+    pub(crate) idle_timeout: Option<Duration>,
+    pub(crate) max_body: Option<usize>,
+    pub(crate) egress: Egress,
+    pub(crate) redirects: Redirects,
+}
+
+impl Request {
+    /// A request to this URL that may reach only these hosts.
+    ///
+    /// # Errors
+    /// [`Refusal::Url`] if the URL cannot be read, has no host, or carries a user or password.
+    pub fn new(method: Method, url: &str, egress: Egress) -> Result<Self, NetError> {
+        let url = reqwest::Url::parse(url).map_err(|_| Refusal::Url)?;
+        if !url.has_host() || !url.username().is_empty() || url.password().is_some() {
+            return Err(Refusal::Url.into());
+        }
+        Ok(Self {
+            method,
+            url,
+            headers: HeaderMap::new(),
+            body: Bytes::new(),
+            timeout: None,
+            idle_timeout: None,
+            max_body: None,
+            egress,
+            redirects: Redirects::Refuse,
+        })
+    }
+
+    /// A GET request.
+    ///
+    /// # Errors
+    /// Those of [`Request::new`].
+    pub fn get(url: &str, egress: Egress) -> Result<Self, NetError> {
+        Self::new(Method::GET, url, egress)
+    }
+
+    /// A POST request with a JSON body.
+    ///
+    /// # Errors
+    /// Those of [`Request::new`], and [`NetError::Setup`] if the body cannot be written as JSON.
+    pub fn post_json(url: &str, egress: Egress, body: &impl Serialize) -> Result<Self, NetError> {
+        let body = serde_json::to_vec(body).map_err(|cause| NetError::Setup(cause.to_string()))?;
+        let json = HeaderValue::from_static("application/json");
+        Ok(Self::new(Method::POST, url, egress)?.header(header::CONTENT_TYPE, json).body(body))
+    }
+
+    /// Adds a header; replaces one of the same name.
+    #[must_use]
+    pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.headers.insert(name, value);
+        self
+    }
+
+    /// Adds headers; replaces those of the same names.
+    #[must_use]
+    pub fn headers(mut self, headers: HeaderMap) -> Self {
+        self.headers.extend(headers);
+        self
+    }
+
+    /// Sets the body.
+    #[must_use]
+    pub fn body(mut self, body: impl Into<Bytes>) -> Self {
+        self.body = body.into();
+        self
+    }
+
+    /// How long the whole exchange may take; for a stream, how long until its head.
+    #[must_use]
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = Some(timeout);
+        self
+    }
+
+    /// How long the answer may be silent between two pieces.
+    #[must_use]
+    pub fn idle_timeout(mut self, timeout: Duration) -> Self {
+        self.idle_timeout = Some(timeout);
+        self
+    }
+
+    /// The most bytes of answer to accept.
+    #[must_use]
+    pub fn max_body(mut self, bytes: usize) -> Self {
+        self.max_body = Some(bytes);
+        self
+    }
+
+    /// What to do with redirects.
+    #[must_use]
+    pub fn redirects(mut self, redirects: Redirects) -> Self {
+        self.redirects = redirects;
+        self
+    }
+}

@@ -1,0 +1,68 @@
+//! Name resolution that hands out only addresses that may be reached.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+
+use crate::{
+    address::{AllowList, special},
+    error::Refusal,
+};
+
+/// Whether the names of the allow list may resolve to inner addresses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Trust {
+    /// The request goes to a listed `host:port`.
+    Listed,
+    /// It goes elsewhere: only listed ranges are an exception.
+    Open,
+}
+
+pub(crate) struct Guarded {
+    pub(crate) allow: Arc<AllowList>,
+    pub(crate) trust: Trust,
+}
+
+impl Resolve for Guarded {
+    fn resolve(&self, name: Name) -> Resolving {
+        let (allow, trust) = (Arc::clone(&self.allow), self.trust);
+        Box::pin(async move {
+            let found: Vec<SocketAddr> = tokio::net::lookup_host((name.as_str(), 0)).await?.collect();
+            check(&allow, trust, name.as_str(), &found)?;
+            Ok(Box::new(found.into_iter()) as Addrs)
+        })
+    }
+}
+
+/// Refuses the whole name if one of its addresses may not be reached: an answer that mixes both kinds is an attack.
+fn check(allow: &AllowList, trust: Trust, name: &str, found: &[SocketAddr]) -> Result<(), Refusal> {
+    if trust == Trust::Listed && allow.knows(name) {
+        return Ok(());
+    }
+    for address in found {
+        if let Some(kind) = special(address.ip())
+            && !allow.holds(address.ip())
+        {
+            return Err(Refusal::Resolved { name: name.to_owned(), kind });
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_inner_address_among_public_ones_refuses_the_name() {
+        let found: Vec<SocketAddr> = ["1.1.1.1:0", "169.254.169.254:0"].map(|a| a.parse().unwrap()).to_vec();
+        let mut allow = AllowList::default();
+        assert!(matches!(
+            check(&allow, Trust::Open, "mixed.example", &found),
+            Err(Refusal::Resolved { kind: "link-local", .. })
+        ));
+        allow.add("mixed.example:80").unwrap();
+        assert!(check(&allow, Trust::Open, "mixed.example", &found).is_err(), "another port is not listed");
+        assert_eq!(check(&allow, Trust::Listed, "mixed.example", &found), Ok(()));
+    }
+}
