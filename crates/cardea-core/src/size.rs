@@ -43,7 +43,7 @@ impl Bytes {
 
 impl fmt::Display for Bytes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match UNITS.iter().find(|(_, factor)| self.0 > 0 && self.0 % factor == 0) {
+        match UNITS.iter().find(|(_, factor)| self.0 > 0 && self.0.is_multiple_of(*factor)) {
             Some((unit, factor)) => write!(f, "{}{unit}", self.0 / factor),
             None => write!(f, "{}B", self.0),
         }
@@ -83,7 +83,17 @@ mod tests {
         for size in [Bytes(0), Bytes(1_000), Bytes::kib(64), Bytes::mib(4), Bytes(1 << 30), Bytes(u64::MAX)] {
             assert_eq!(size.to_string().parse(), Ok(size));
         }
-        for text in ["", "64", "KiB", "64kb", "64 KiB", "1.5MiB", "-1B", "99999999999999999999B", "18446744073709551615KiB"] {
+        for text in [
+            "",
+            "64",
+            "KiB",
+            "64kb",
+            "64 KiB",
+            "1.5MiB",
+            "-1B",
+            "99999999999999999999B",
+            "18446744073709551615KiB",
+        ] {
             assert!(text.parse::<Bytes>().is_err(), "`{text}` passed");
         }
     }

@@ -38,7 +38,9 @@ impl Millis {
 
 /// A text that is not a length of time.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is not a length of time: write a whole number and one of ms, s, min, h, d, for example \"30s\"")]
+#[error(
+    "`{0}` is not a length of time: write a whole number and one of ms, s, min, h, d, for example \"30s\""
+)]
 pub struct BadLength(String);
 
 impl std::str::FromStr for Millis {
@@ -73,7 +75,7 @@ pub mod text {
     /// Those of the serializer.
     pub fn serialize<S: Serializer>(length: &Millis, serializer: S) -> Result<S::Ok, S::Error> {
         let units = [(86_400_000, "d"), (3_600_000, "h"), (60_000, "min"), (1_000, "s")];
-        match units.iter().find(|(factor, _)| length.0 > 0 && length.0 % factor == 0) {
+        match units.iter().find(|(factor, _)| length.0 > 0 && length.0.is_multiple_of(*factor)) {
             Some((factor, unit)) => serializer.collect_str(&format_args!("{}{unit}", length.0 / factor)),
             None => serializer.collect_str(&format_args!("{}ms", length.0)),
         }
@@ -96,7 +98,11 @@ impl From<Duration> for Millis {
 
 impl fmt::Display for Millis {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.0 < 1_000 { write!(f, "{} ms", self.0) } else { write!(f, "{:.1} s", self.0 as f64 / 1_000.0) }
+        if self.0 < 1_000 {
+            write!(f, "{} ms", self.0)
+        } else {
+            write!(f, "{:.1} s", self.0 as f64 / 1_000.0)
+        }
     }
 }
 
@@ -223,7 +229,8 @@ mod tests {
         let read = |text: &str| text.parse::<Millis>().ok();
         assert_eq!(read("250ms"), Some(Millis(250)));
         assert_eq!(read("5min"), Some(Millis(300_000)));
-        for text in ["", "30", "s", "1.5s", "-1s", "30 s", "30m", "99999999999999999999s", "999999999999999d"] {
+        for text in ["", "30", "s", "1.5s", "-1s", "30 s", "30m", "99999999999999999999s", "999999999999999d"]
+        {
             assert_eq!(read(text), None, "`{text}` passed");
         }
         let write = |ms| text::serialize(&Millis(ms), serde_json::value::Serializer).unwrap();

@@ -12,7 +12,9 @@
 //! [`Rehearsal`] is a model of its own: offline, deterministic, and honest about not being one.
 
 mod config;
+pub mod embedder;
 mod failure;
+mod rehearsal;
 mod stream;
 mod wire;
 
@@ -23,6 +25,7 @@ use cardea_core::{
 use futures::future::BoxFuture;
 
 pub use config::{AliasConfig, BadModels, ModelsConfig, ProviderConfig, ProviderKind, Timeouts};
+pub use rehearsal::Rehearsal;
 pub use stream::{ModelStream, Served};
 
 /// Something that answers a prompt.

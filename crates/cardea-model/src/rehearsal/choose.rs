@@ -1,0 +1,292 @@
+//! Which of the offered tools a message asks for.
+//!
+//! Three voices: the encoder (meaning), the words (with a small list of everyday words for the same thing), and the
+//! mentions (an order number speaks for a tool that wants one). Without an encoder the other two decide alone.
+
+use std::collections::BTreeSet;
+
+use cardea_core::tool::ToolSpec;
+
+use super::{
+    said::{Nouns, Said},
+    schema::tool_nouns,
+    words::{content, stem},
+};
+
+/// A tool with how well it fits.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Candidate {
+    /// Its place among the offered tools.
+    pub(super) place: usize,
+    /// How well its texts fit the message, 0 to about 1: below [`RELEVANT`] it is about something else.
+    pub(super) relevance: f64,
+    /// The relevance, with what the mentions say.
+    pub(super) score: f64,
+}
+
+/// The least relevance of a tool that is worth calling.
+pub(super) const RELEVANT: f64 = 0.30;
+
+/// What the arguments say about one tool.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Fit {
+    /// As [`super::fill::Filled::fit`].
+    pub(super) fit: f64,
+    /// Required arguments that nobody mentioned.
+    pub(super) missing: usize,
+}
+
+/// Everyday words for the same thing, first the one that tools use.
+const SAME: &[&[&str]] = &[
+    &["cancel", "stop", "abort", "revoke", "withdraw"],
+    &["delete", "erase", "remove", "wipe", "purge", "forget"],
+    &["create", "open", "log", "file", "raise", "report", "new", "add"],
+    &["update", "change", "edit", "set", "modify", "bump", "correct", "rename"],
+    &["assign", "give", "hand", "reassign", "transfer"],
+    &["close", "resolve", "finish", "done", "fixed", "solved", "mark"],
+    &["escalate", "tier", "urgent"],
+    &["note", "jot", "write", "remember", "record", "memo"],
+    &["refund", "reimburse", "money", "back", "repay"],
+    &["track", "where", "arrive", "location", "shipment", "package", "parcel", "delivery", "tracking"],
+    &["search", "find", "belonging", "named", "look"],
+    &["discount", "promo", "coupon", "voucher", "code"],
+    &["history", "past", "interaction", "talk", "spoke", "previous", "earlier"],
+    &["revenue", "sales", "income", "earn", "money", "turnover", "made", "sold"],
+    &["health", "up", "running", "down", "outage", "alive", "online"],
+    &["toggle", "turn", "switch", "enable", "disable", "flag", "feature", "activate"],
+    &["audit", "log", "changed", "who", "entries"],
+    &["segment", "group", "cohort", "audience"],
+    &["risk", "churn", "leave", "leaving", "lose", "losing"],
+    &["value", "worth", "lifetime", "ltv", "clv"],
+    &["metric", "performance", "fast", "statistic", "stats", "doing", "kpi"],
+    &["payment", "card", "cards", "pay"],
+    &["profile", "who", "details", "record"],
+    &["comment", "reply", "respond", "answer"],
+    &["list", "all", "any", "every", "which"],
+    &["invoice", "bill"],
+    &["order", "purchase", "bought"],
+    &["customer", "client", "account", "person", "user"],
+    &["ticket", "case", "issue", "incident"],
+    &["status", "state", "progress"],
+];
+
+/// The words of one tool.
+struct Texts {
+    name: BTreeSet<String>,
+    about: BTreeSet<String>,
+    examples: Vec<BTreeSet<String>>,
+}
+
+impl Texts {
+    fn of(tool: &ToolSpec) -> Self {
+        Self {
+            name: tool_nouns(tool).into_iter().collect(),
+            about: content(&tool.description).into_iter().collect(),
+            examples: tool
+                .examples
+                .iter()
+                .map(|text| content(text).into_iter().filter(|word| is_word(word)).collect())
+                .collect(),
+        }
+    }
+
+    fn holds(&self, stem: &str) -> f64 {
+        if self.name.contains(stem) {
+            1.0
+        } else if self.examples.iter().any(|example| example.contains(stem)) {
+            0.9
+        } else if self.about.contains(stem) {
+            0.8
+        } else {
+            0.0
+        }
+    }
+}
+
+fn is_word(stem: &str) -> bool {
+    !stem.chars().any(|c| c.is_ascii_digit())
+}
+
+/// Orders the tools, best first. `cosine` holds the encoder's similarity for each tool, if there is an encoder.
+pub(super) fn order(
+    tools: &[ToolSpec],
+    said: &Said<'_>,
+    nouns: &Nouns,
+    fits: &[Fit],
+    cosine: Option<&[f64]>,
+) -> Vec<Candidate> {
+    let texts: Vec<Texts> = tools.iter().map(Texts::of).collect();
+    let spoken = Spoken::of(said, &texts, nouns);
+    let asks = is_question(said);
+    let mut found: Vec<Candidate> = tools
+        .iter()
+        .zip(&texts)
+        .enumerate()
+        .map(|(place, (tool, texts))| {
+            let lexical = spoken.coverage(texts);
+            let example = spoken.example(texts);
+            let meaning = cosine.and_then(|all| all.get(place)).copied();
+            let relevance = match meaning {
+                // Words alone do not speak for a tool that means something else: `write me a poem` is no note.
+                Some(cosine) if cosine < 0.3 => 0.6 * (0.6 * cosine.max(0.0) + 0.3 * lexical + 0.3 * example),
+                Some(cosine) => 0.6 * cosine + 0.3 * lexical + 0.3 * example,
+                None => 0.6 * lexical + 0.5 * example,
+            };
+            let fit = fits.get(place).copied().unwrap_or_default();
+            let mentions =
+                0.22 * fit.fit.min(1.5) - 0.07 * f64::from(u8::try_from(fit.missing.min(3)).unwrap_or(3));
+            let effect = if asks && tool.effect.changes_things() { -0.12 } else { 0.0 };
+            let several = if is_list(texts) && spoken.several.iter().any(|noun| texts.name.contains(noun)) {
+                0.08
+            } else {
+                0.0
+            };
+            Candidate {
+                place,
+                relevance,
+                score: relevance + mentions + effect + several + spoken.lead(texts),
+            }
+        })
+        .collect();
+    found.sort_by(|a, b| b.score.total_cmp(&a.score).then(a.place.cmp(&b.place)));
+    found
+}
+
+/// A question looks for something; `can you …?` asks for something to be done.
+fn is_question(said: &Said<'_>) -> bool {
+    let first = said.words.first().map(|word| word.text.to_lowercase()).unwrap_or_default();
+    let asking = [
+        "what", "where", "when", "who", "which", "how", "is", "are", "does", "do", "did", "has", "have",
+        "why", "whats", "was", "were", "show", "list", "display", "view", "see", "tell", "get", "find",
+        "search",
+    ];
+    let polite = matches!(first.as_str(), "can" | "could" | "would" | "will");
+    asking.contains(&first.as_str()) || (!polite && said.text.trim_end().ends_with('?'))
+}
+
+/// Lists and searches give several rows.
+fn is_list(texts: &Texts) -> bool {
+    texts.name.contains("list") || texts.name.contains("search")
+}
+
+/// The words of a message with their weights: rare ones among the tools weigh more.
+struct Spoken {
+    words: Vec<(String, f64)>,
+    others: Vec<(Vec<String>, f64)>,
+    plain: BTreeSet<String>,
+    /// The first word that carries content: what is to be done, in most requests.
+    first: Option<String>,
+    /// The things of which it speaks as several.
+    several: Vec<String>,
+}
+
+impl Spoken {
+    fn of(said: &Said<'_>, tools: &[Texts], nouns: &Nouns) -> Self {
+        let mentioned =
+            |start: usize| said.mentions.iter().any(|mention| mention.start <= start && start < mention.end);
+        let free = said.words.iter().filter(|word| !mentioned(word.start));
+        let stems: BTreeSet<String> = free.map(|word| word.text.to_lowercase()).collect();
+        let plain: BTreeSet<String> = content(said.text).into_iter().filter(|word| is_word(word)).collect();
+        let count = |n: usize| f64::from(u32::try_from(n).unwrap_or(u32::MAX));
+        let weight = |word: &str| {
+            let holders = tools.iter().filter(|tool| tool.holds(word) > 0.0).count();
+            (1.0 + count(tools.len()) / count(holders.max(1))).ln()
+        };
+        let words = plain.iter().map(|word| {
+            let known = tools.iter().any(|tool| tool.holds(word) > 0.0);
+            (word.clone(), if known { weight(word) } else { 0.7 })
+        });
+        let others = stems.iter().flat_map(|word| {
+            let stem_of = stem(word);
+            let groups = SAME
+                .iter()
+                .filter(move |group| group.iter().any(|other| *other == word || stem(other) == stem_of));
+            groups.map(|group| group.iter().map(|word| stem(word)).collect::<Vec<_>>())
+        });
+        let others =
+            others.filter(|group| group.iter().any(|word| tools.iter().any(|tool| tool.holds(word) > 0.0)));
+        let others = others.map(|group| {
+            let rarest = group
+                .iter()
+                .filter(|word| tools.iter().any(|tool| tool.name.contains(*word)))
+                .map(|word| weight(word))
+                .fold(0.0, f64::max);
+            (group, rarest)
+        });
+        let first = content(said.text).into_iter().next();
+        let several = said
+            .words
+            .iter()
+            .filter(|word| word.text.ends_with('s'))
+            .filter_map(|word| nouns.known(&word.stem))
+            .map(str::to_owned)
+            .collect();
+        Self { words: words.collect(), others: others.collect(), plain: plain.clone(), first, several }
+    }
+
+    /// What the first word says for a tool.
+    fn lead(&self, tool: &Texts) -> f64 {
+        let Some(first) = &self.first else { return 0.0 };
+        let same = || {
+            SAME.iter().any(|group| {
+                group.iter().any(|word| stem(word) == *first)
+                    && group.first().is_some_and(|word| tool.name.contains(&stem(word)))
+            })
+        };
+        if tool.name.contains(first) {
+            0.1
+        } else if same() {
+            0.05
+        } else {
+            0.0
+        }
+    }
+
+    /// The share of the message that this tool's texts cover, by weight.
+    fn coverage(&self, tool: &Texts) -> f64 {
+        let (mut covered, mut all) = (0.0, 0.4);
+        for (word, weight) in &self.words {
+            let direct = tool.holds(word);
+            covered += weight * direct;
+            all += weight;
+        }
+        let alike = self.others.iter().filter(|(group, _)| group.iter().any(|word| tool.name.contains(word)));
+        let alike: f64 = alike
+            .map(|(group, weight)| {
+                if group.iter().any(|word| self.plain.contains(word) && tool.name.contains(word)) {
+                    0.0
+                } else {
+                    0.7 * weight
+                }
+            })
+            .sum();
+        ((covered + alike) / all).min(1.3)
+    }
+
+    /// How much the message is like the nearest example of this tool (Dice).
+    fn example(&self, tool: &Texts) -> f64 {
+        let count = |n: usize| f64::from(u32::try_from(n).unwrap_or(u32::MAX));
+        let one = |example: &BTreeSet<String>| {
+            let common = example.intersection(&self.plain).count();
+            2.0 * count(common) / count((example.len() + self.plain.len()).max(1))
+        };
+        tool.examples.iter().map(one).fold(0.0, f64::max)
+    }
+}
+
+/// The texts of a tool that an encoder compares with the message.
+pub(super) fn encoded_texts(tool: &ToolSpec) -> Vec<String> {
+    let name = tool_nouns(tool).join(" ");
+    let mut texts = vec![format!("{name}: {}", tool.description.chars().take(300).collect::<String>())];
+    texts.extend(tool.examples.iter().take(8).map(|example| example.chars().take(200).collect()));
+    texts
+}
+
+/// True if the tool can find the id of a thing by a name or an address.
+pub(super) fn finds(tool: &ToolSpec, noun: &str, nouns: &Nouns) -> bool {
+    let words = tool_nouns(tool);
+    let searching = words.iter().any(|word| matches!(word.as_str(), "search" | "find" | "lookup" | "query"));
+    !tool.effect.changes_things()
+        && searching
+        && words.iter().any(|word| nouns.known(word) == nouns.known(noun))
+}

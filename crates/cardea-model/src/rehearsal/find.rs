@@ -1,0 +1,245 @@
+//! What a message mentions: ids, numbers, money, dates, addresses and quoted words, each with its place.
+
+use cardea_core::time::{Millis, Timestamp};
+use regex::{Captures, Regex};
+
+/// One thing that a message mentions.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Mention {
+    pub(super) start: usize,
+    pub(super) end: usize,
+    /// As it was written.
+    pub(super) text: String,
+    pub(super) kind: Kind,
+}
+
+/// What kind of thing.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Kind {
+    /// Words in quotation marks, without them.
+    Quoted(String),
+    /// A mail address.
+    Email,
+    /// A telephone number.
+    Phone,
+    /// A day, as `YYYY-MM-DD`.
+    Date(String),
+    /// An amount of money.
+    Money(f64),
+    /// A share of a hundred.
+    Percent(f64),
+    /// So many minutes, hours, days, …: the number and the unit's singular.
+    Span(u64, &'static str),
+    /// Letters and digits, or words joined by `-` or `_`: `ORD-1042`, `SAVE10`, `dark_mode`.
+    Code,
+    /// A plain number; `#17` is one with a mark.
+    Number { value: f64, marked: bool },
+}
+
+/// Finds mentions. Holds the compiled patterns.
+#[derive(Debug)]
+pub(super) struct Finder {
+    patterns: Vec<(Regex, Maker)>,
+}
+
+type Maker = fn(&Captures<'_>, Timestamp) -> Option<Kind>;
+
+const MONTHS: [&str; 12] =
+    ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"];
+
+const UNITS: [(&str, &str); 8] = [
+    ("minute", "minute"),
+    ("min", "minute"),
+    ("hour", "hour"),
+    ("day", "day"),
+    ("week", "week"),
+    ("month", "month"),
+    ("quarter", "quarter"),
+    ("year", "year"),
+];
+
+impl Finder {
+    /// # Errors
+    /// Never for the patterns below; a test makes one.
+    pub(super) fn new() -> Result<Self, regex::Error> {
+        let month = "(jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*\\.?";
+        let sum = r"\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+(?:\.\d+)?";
+        let table: [(String, Maker); 14] = [
+            (r#""([^"]{1,400})"|“([^”]{1,400})”|«([^»]{1,400})»|(?:^|[\s(:])'([^']{2,400})'(?:$|[\s).,;:!?])"#.into(), quoted),
+            (r"[A-Za-z0-9][A-Za-z0-9._%+-]*@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+".into(), |_, _| Some(Kind::Email)),
+            (r"\b(\d{4})-(\d{2})-(\d{2})\b".into(), iso_date),
+            (format!(r"(?i)\b(\d{{1,2}})(?:st|nd|rd|th)?\.? (?:of )?{month}(?:,? (\d{{4}}))?\b"), |found, now| named_date(found, 1, 2, now)),
+            (format!(r"(?i)\b{month} (\d{{1,2}})(?:st|nd|rd|th)?(?:,? (\d{{4}}))?\b"), |found, now| named_date(found, 2, 1, now)),
+            (r"(?i)\b(today|yesterday|tomorrow|(\d{1,4}) days? ago)\b".into(), relative_date),
+            (format!(r"[$€£]\s?({sum})"), money),
+            (format!(r"(?i)\b({sum})\s?(?:dollars?|bucks|euros?|usd|eur|gbp|pounds?|chf|[€£$])(?:\b|$|\s)"), money),
+            (r"\+\d[\d ()/-]{6,}\d|\b0\d{2,4}[ /-][\d -]{4,}\d|\(\d{3}\) ?\d{3}-\d{4}|\b\d{3}-\d{3,4}-\d{4}\b|\b\d{3}-\d{4}\b".into(), |_, _| Some(Kind::Phone)),
+            (format!(r"(?i)({sum})\s?(?:%|percent\b)"), percent),
+            (r"(?i)\b(\d{1,5})[ -]?(minute|min|hour|day|week|month|quarter|year)s?\b".into(), span),
+            (r"\b[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}\b".into(), |_, _| Some(Kind::Code)),
+            (r"#?\b(?:[A-Za-z]+[A-Za-z0-9]*[-_/])*[A-Za-z]*\d+[A-Za-z0-9]*(?:[-_][A-Za-z0-9]+)*\b|\b[A-Za-z][A-Za-z0-9]*(?:_[A-Za-z0-9]+)+\b".into(), code),
+            (format!(r"(?:#\s?|\b)({sum})\b"), number),
+        ];
+        let patterns = table.into_iter().map(|(text, make)| Regex::new(&text).map(|pattern| (pattern, make)));
+        Ok(Self { patterns: patterns.collect::<Result<_, _>>()? })
+    }
+
+    /// All mentions, in the order of the text. Where two patterns fit, the earlier one in the table counts.
+    pub(super) fn mentions(&self, text: &str, now: Timestamp) -> Vec<Mention> {
+        let mut found: Vec<Mention> = Vec::new();
+        for (pattern, make) in &self.patterns {
+            for captures in pattern.captures_iter(text) {
+                let Some(whole) = captures.get(0) else { continue };
+                let free = found.iter().all(|other| whole.end() <= other.start || whole.start() >= other.end);
+                if let (true, Some(kind)) = (free, make(&captures, now)) {
+                    found.push(Mention {
+                        start: whole.start(),
+                        end: whole.end(),
+                        text: whole.as_str().trim().to_owned(),
+                        kind,
+                    });
+                }
+            }
+        }
+        found.sort_by_key(|mention| mention.start);
+        found
+    }
+}
+
+fn group<'t>(found: &Captures<'t>, place: usize) -> &'t str {
+    found.get(place).map_or("", |group| group.as_str())
+}
+
+fn quoted(found: &Captures<'_>, _: Timestamp) -> Option<Kind> {
+    let text = found.iter().skip(1).flatten().next()?.as_str().trim();
+    (!text.is_empty()).then(|| Kind::Quoted(text.to_owned()))
+}
+
+fn amount(found: &Captures<'_>) -> Option<f64> {
+    group(found, 1).replace(',', "").parse().ok()
+}
+
+fn money(found: &Captures<'_>, _: Timestamp) -> Option<Kind> {
+    amount(found).map(Kind::Money)
+}
+
+fn percent(found: &Captures<'_>, _: Timestamp) -> Option<Kind> {
+    amount(found).map(Kind::Percent)
+}
+
+fn span(found: &Captures<'_>, _: Timestamp) -> Option<Kind> {
+    let unit = group(found, 2).to_lowercase();
+    let unit = UNITS.iter().find(|(name, _)| *name == unit)?.1;
+    group(found, 1).parse().ok().map(|number| Kind::Span(number, unit))
+}
+
+/// A code has a letter or a joint; a bare number is a number.
+fn code(found: &Captures<'_>, _: Timestamp) -> Option<Kind> {
+    let text = group(found, 0).trim_start_matches('#');
+    let ordinal = ["st", "nd", "rd", "th"]
+        .iter()
+        .any(|end| text.strip_suffix(end).is_some_and(|rest| rest.bytes().all(|b| b.is_ascii_digit())));
+    let plain = text.bytes().all(|b| b.is_ascii_digit());
+    (!plain && !ordinal).then_some(Kind::Code)
+}
+
+fn number(found: &Captures<'_>, _: Timestamp) -> Option<Kind> {
+    let marked = group(found, 0).starts_with('#');
+    amount(found).map(|value| Kind::Number { value, marked })
+}
+
+fn day(year: i64, month: i64, day: i64) -> Option<Kind> {
+    let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+    let length = match month {
+        2 if leap => 29,
+        2 => 28,
+        4 | 6 | 9 | 11 => 30,
+        1..=12 => 31,
+        _ => return None,
+    };
+    (1..=length).contains(&day).then(|| Kind::Date(format!("{year:04}-{month:02}-{day:02}")))
+}
+
+fn iso_date(found: &Captures<'_>, _: Timestamp) -> Option<Kind> {
+    day(group(found, 1).parse().ok()?, group(found, 2).parse().ok()?, group(found, 3).parse().ok()?)
+}
+
+fn named_date(found: &Captures<'_>, at: usize, month_at: usize, now: Timestamp) -> Option<Kind> {
+    let name: String = group(found, month_at).to_lowercase().chars().take(3).collect();
+    let month = MONTHS.iter().position(|month| *month == name)?;
+    let this_year = now.to_string().get(..4)?.parse().ok()?;
+    let year = group(found, 3).parse().unwrap_or(this_year);
+    day(year, i64::try_from(month).ok()? + 1, group(found, at).parse().ok()?)
+}
+
+fn relative_date(found: &Captures<'_>, now: Timestamp) -> Option<Kind> {
+    let days = |count: u64| Millis::from_secs(count.saturating_mul(86_400));
+    let at = match group(found, 1).to_lowercase().as_str() {
+        "today" => now,
+        "yesterday" => now.minus(days(1)),
+        "tomorrow" => now.plus(days(1)),
+        _ => now.minus(days(group(found, 2).parse().ok()?)),
+    };
+    at.to_string().get(..10).map(|day| Kind::Date(day.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const NOW: Timestamp = Timestamp::from_secs(1_795_000_000);
+
+    fn kinds(text: &str) -> Vec<Kind> {
+        Finder::new().unwrap().mentions(text, NOW).into_iter().map(|mention| mention.kind).collect()
+    }
+
+    fn number(value: f64) -> Kind {
+        Kind::Number { value, marked: false }
+    }
+
+    #[test]
+    fn what_people_write_is_found_for_what_it_is() {
+        let date = |text: &str| Kind::Date(text.into());
+        let table: Vec<(&str, Vec<Kind>)> = vec![
+            ("order 17", vec![number(17.0)]),
+            ("Where is #17?", vec![Kind::Number { value: 17.0, marked: true }]),
+            ("ORD-1042 and cus_9f2 and SAVE10", vec![Kind::Code, Kind::Code, Kind::Code]),
+            ("turn off new_checkout", vec![Kind::Code]),
+            ("refund $1,250.50 or 25 dollars", vec![Kind::Money(1250.5), Kind::Money(25.0)]),
+            ("€9 for order 3", vec![Kind::Money(9.0), number(3.0)]),
+            ("10% off", vec![Kind::Percent(10.0)]),
+            ("the last 30 days", vec![Kind::Span(30, "day")]),
+            ("since 2026-02-28, not 2026-02-30", vec![date("2026-02-28"), Kind::Phone]),
+            ("on March 3rd and 4 May 2025", vec![date("2026-03-03"), date("2025-05-04")]),
+            ("yesterday or 3 days ago", vec![date("2026-11-17"), date("2026-11-15")]),
+            ("jane.doe+x@corp.example wrote", vec![Kind::Email]),
+            ("call +49 151 2345678", vec![Kind::Phone]),
+            ("say \"we are on it\" please", vec![Kind::Quoted("we are on it".into())]),
+            ("it's the client's 2nd call", vec![]),
+            ("nothing here", vec![]),
+        ];
+        for (text, expected) in table {
+            let got = kinds(text);
+            // An impossible day may be read as something else, but never as a day.
+            if text.contains("02-30") {
+                assert_eq!(got.iter().filter(|kind| matches!(kind, Kind::Date(_))).count(), 1, "{text}");
+            } else {
+                assert_eq!(got, expected, "{text}");
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn mentions_never_overlap_and_lie_inside_the_text(text in "[a-zA-Z0-9#$%€\"' @.,_-]{0,60}") {
+            let mut end = 0;
+            for mention in Finder::new().unwrap().mentions(&text, NOW) {
+                prop_assert!(mention.start >= end && mention.end > mention.start && mention.end <= text.len());
+                prop_assert!(text.get(mention.start..mention.end).is_some());
+                end = mention.end;
+            }
+        }
+    }
+}

@@ -1,0 +1,172 @@
+//! The transcript as the rehearsal model reads it: what is asked now, what was done for it, and what came before.
+
+use cardea_core::{message::Message, tool::ToolCall};
+use serde_json::Value;
+
+use super::{
+    find::Finder,
+    said::{Nouns, Said},
+    words::{name_words, stem},
+};
+
+/// The turn that is to be answered.
+pub(super) struct Turn<'a> {
+    /// The user's last message.
+    pub(super) text: &'a str,
+    before: &'a [Message],
+    after: &'a [Message],
+}
+
+/// Marks a question of ours: `waiting for `order_id` of `get_order``.
+pub(super) const WAITING: &str = "waiting for `";
+
+impl<'a> Turn<'a> {
+    /// `None` where no user has said anything.
+    pub(super) fn of(messages: &'a [Message]) -> Option<Self> {
+        let place = messages.iter().rposition(|message| matches!(message, Message::User { .. }))?;
+        let Message::User { text } = messages.get(place)? else { return None };
+        let after = messages.get(place.saturating_add(1)..).unwrap_or_default();
+        Some(Self { text, before: messages.get(..place).unwrap_or_default(), after })
+    }
+
+    /// The calls made for this message, with their results, oldest first.
+    pub(super) fn done(&self) -> impl DoubleEndedIterator<Item = (&'a ToolCall, &'a str, bool)> + use<'a> {
+        let after = self.after;
+        calls(after).filter_map(move |call| {
+            let found = after.iter().find_map(|message| match message {
+                Message::Tool { call_id, text, failed, .. } if *call_id == call.id => {
+                    Some((text.as_str(), *failed))
+                }
+                _ => None,
+            });
+            found.map(|(text, failed)| (call, text, failed))
+        })
+    }
+
+    /// The last call, if it failed.
+    pub(super) fn failed(&self) -> Option<(&'a ToolCall, &'a str)> {
+        self.done().next_back().filter(|(_, _, failed)| *failed).map(|(call, text, _)| (call, text))
+    }
+
+    /// The results of the last calls that were made together.
+    pub(super) fn last_round(&self) -> impl Iterator<Item = (&'a ToolCall, &'a str)> + use<'a> {
+        let last = self.after.iter().rev().find_map(|message| match message {
+            Message::Assistant { calls, .. } if !calls.is_empty() => Some(calls.as_slice()),
+            _ => None,
+        });
+        let last = last.unwrap_or_default();
+        self.done()
+            .filter(move |(call, _, _)| last.iter().any(|other| other.id == call.id))
+            .map(|(call, text, _)| (call, text))
+    }
+
+    /// How many calls the transcript holds: the next one's number follows.
+    pub(super) fn call_count(&self) -> usize {
+        calls(self.before).chain(calls(self.after)).count()
+    }
+
+    /// What our last question waits for: the argument, the tool, and the message that led to the question.
+    pub(super) fn waits_for(&self) -> Option<(&'a str, &'a str, String)> {
+        let (place, text) =
+            self.before.iter().enumerate().rev().find_map(|(place, message)| match message {
+                Message::Assistant { text, .. } => Some((place, text)),
+                _ => None,
+            })?;
+        let (_, rest) = text.rsplit_once(WAITING)?;
+        let mut parts = rest.split('`');
+        let (argument, tool) = (parts.next()?, parts.nth(1)?);
+        // Several answers in a row belong to one request: all of them are read together.
+        let mut said = Vec::new();
+        for (at, message) in self.before.iter().enumerate().take(place).rev() {
+            match message {
+                Message::User { text } => said.push(text.as_str()),
+                Message::Assistant { text, .. } if text.contains(WAITING) && at < place => {}
+                _ => break,
+            }
+        }
+        said.reverse();
+        (!said.is_empty()).then(|| (argument, tool, said.join("\n")))
+    }
+
+    /// The newest id of this kind in the conversation: from a call, from a result, or from what a user said.
+    pub(super) fn carried(&self, property: &str, noun: Option<&str>, reader: &Reader<'_>) -> Option<String> {
+        for message in self.before.iter().rev() {
+            let found = match message {
+                Message::Assistant { calls, .. } => {
+                    calls.iter().rev().find_map(|call| plain(call.arguments.get(property)?))
+                }
+                Message::Tool { text, failed: false, .. } => {
+                    serde_json::from_str(text).ok().and_then(|value| field(&value, property, 0))
+                }
+                Message::User { text } => reader.named(text, noun?),
+                _ => None,
+            };
+            if found.is_some() {
+                return found;
+            }
+        }
+        None
+    }
+}
+
+/// What is needed to read an earlier message.
+pub(super) struct Reader<'a> {
+    pub(super) finder: &'a Finder,
+    pub(super) nouns: &'a Nouns,
+    pub(super) now: cardea_core::time::Timestamp,
+}
+
+impl Reader<'_> {
+    /// The last thing in a text that says that it is of this noun.
+    fn named(&self, text: &str, noun: &str) -> Option<String> {
+        let said = Said::new(text, self.finder, self.now);
+        let of = |mention: &&super::find::Mention| {
+            said.noun_of(mention, self.nouns).as_deref() == self.nouns.known(noun)
+        };
+        said.mentions.iter().rev().find(of).map(|mention| mention.text.clone())
+    }
+}
+
+fn calls(messages: &[Message]) -> impl DoubleEndedIterator<Item = &ToolCall> {
+    messages.iter().flat_map(|message| match message {
+        Message::Assistant { calls, .. } => calls.as_slice(),
+        _ => &[],
+    })
+}
+
+fn plain(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) if text.len() <= 64 && !text.contains(char::is_whitespace) => Some(text.clone()),
+        Value::Number(number) => Some(number.to_string()),
+        _ => None,
+    }
+}
+
+/// A field of this name in a result, not deeper than two levels and not out of a list: there it would be any row's.
+fn field(value: &Value, name: &str, depth: usize) -> Option<String> {
+    let fields = value.as_object()?;
+    let own = fields.get(name).and_then(plain);
+    own.or_else(|| {
+        if depth < 2 { fields.values().find_map(|inner| field(inner, name, depth + 1)) } else { None }
+    })
+}
+
+/// The rows of a result, and the id of each.
+pub(super) fn row_ids(text: &str, noun: &str) -> Option<Vec<String>> {
+    let value: Value = serde_json::from_str(text).ok()?;
+    let rows = match &value {
+        Value::Array(rows) => rows,
+        Value::Object(fields) => fields.values().find_map(Value::as_array)?,
+        _ => return None,
+    };
+    let id = |row: &Value| {
+        let fields = row.as_object()?;
+        let own = fields.iter().find(|(name, _)| {
+            let words = name_words(name);
+            words.last().is_some_and(|last| last == "id")
+                && words.first().is_some_and(|first| stem(first) == noun)
+        });
+        plain(own.map(|(_, value)| value).or(fields.get("id"))?)
+    };
+    Some(rows.iter().filter_map(id).collect())
+}

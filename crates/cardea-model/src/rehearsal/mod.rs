@@ -1,0 +1,187 @@
+//! A model for rehearsals: offline, deterministic, and honest about not being a language model.
+//!
+//! It chooses among the offered tools by meaning, words and mentions, fills arguments from what was said by the
+//! tools' JSON Schemas, asks back for what it cannot find, and words an answer from what a tool returned. Every answer
+//! ends in a line that says so. It makes nothing up: each value in a call stands in the conversation, each value in an
+//! answer stands in a result. The same transcript gives the same answer, to the byte.
+//!
+//! It keeps nothing between calls: what it does next follows from the transcript alone.
+
+mod choice;
+mod choose;
+mod fill;
+mod find;
+mod free;
+mod history;
+mod plan;
+mod said;
+mod schema;
+mod tell;
+mod words;
+
+use std::sync::Arc;
+
+use cardea_core::{
+    Error, Result,
+    error::Code,
+    message::{Finish, Message, ModelEvent, Prompt, Usage, estimate_tokens},
+    time::SharedClock,
+    tool::{ToolCall, ToolSpec},
+};
+use futures::{future::BoxFuture, stream};
+
+use self::{
+    find::Finder,
+    history::Turn,
+    plan::{Plan, Planner},
+};
+use crate::{
+    Model, ModelStream, Served,
+    embedder::{Embedder, Embedding},
+};
+
+/// Ends every answer that was made from data.
+const HONEST: &str = "(rehearsal model: composed from the tool's data, no language model was used)";
+/// Ends every other answer.
+const HONEST_PLAIN: &str = "(rehearsal model: no language model was used)";
+
+/// The rehearsal model. See the module's own words.
+pub struct Rehearsal {
+    finder: Finder,
+    embedder: Option<Arc<dyn Embedder>>,
+    clock: SharedClock,
+}
+
+/// What it does next.
+enum Reply {
+    Text(String),
+    Calls(Vec<ToolCall>),
+}
+
+impl Rehearsal {
+    /// A rehearsal model. Without an embedder it goes by words alone and understands less.
+    ///
+    /// # Errors
+    /// [`Code::Internal`] if its patterns do not compile, which a test rules out.
+    pub fn new(embedder: Option<Arc<dyn Embedder>>, clock: SharedClock) -> Result<Self> {
+        let finder = Finder::new().map_err(|error| Error::new(Code::Internal).because(error))?;
+        Ok(Self { finder, embedder, clock })
+    }
+
+    async fn reply(&self, prompt: &Prompt) -> Reply {
+        let Some(turn) = Turn::of(&prompt.messages) else {
+            return Reply::Text(format!("Nothing was asked.\n\n{HONEST_PLAIN}"));
+        };
+        if let Some((call, text)) = turn.failed() {
+            let told = tell::failure(tool_of(&prompt.tools, call), call, text);
+            return Reply::Text(format!("{told}\n\n{HONEST_PLAIN}"));
+        }
+        let planner = Planner::new(&prompt.tools, &self.finder, self.clock.now());
+        let spoken = planner.question(&turn);
+        let cosine = self.cosine(&spoken, &prompt.tools).await;
+        match planner.plan(&turn, &spoken, cosine.as_deref()) {
+            Plan::Call(call) => Reply::Calls(vec![call]),
+            Plan::Tell => Reply::Text(tell_results(&turn, &prompt.tools)),
+            Plan::Say(text) => Reply::Text(format!("{text}\n\n{HONEST_PLAIN}")),
+            Plan::Ask { question, waiting } => {
+                Reply::Text(format!("{question}\n\n(rehearsal model: no language model was used; {waiting})"))
+            }
+        }
+    }
+
+    /// The encoder's opinion: for each tool, how near its nearest text is to the message.
+    async fn cosine(&self, spoken: &str, tools: &[ToolSpec]) -> Option<Vec<f64>> {
+        let embedder = self.embedder.as_ref()?;
+        let texts: Vec<Vec<String>> = tools.iter().map(choose::encoded_texts).collect();
+        let all = std::iter::once(spoken.to_owned()).chain(texts.iter().flatten().cloned()).collect();
+        // Not now is no reason to wait: the words decide alone.
+        let found = embedder.embed(all).await.ok()?;
+        let (asked, mut rest) = found.split_first()?;
+        let near = |other: &Embedding| asked.cosine(other).map_or(0.0, f64::from);
+        let mut out = Vec::with_capacity(texts.len());
+        for own in &texts {
+            let (these, others) = rest.split_at_checked(own.len())?;
+            out.push(these.iter().map(near).fold(0.0, f64::max));
+            rest = others;
+        }
+        Some(out)
+    }
+}
+
+fn tool_of<'a>(tools: &'a [ToolSpec], call: &ToolCall) -> Option<&'a ToolSpec> {
+    tools.iter().find(|tool| tool.name.as_str() == call.name)
+}
+
+fn tell_results(turn: &Turn<'_>, tools: &[ToolSpec]) -> String {
+    let told =
+        turn.last_round().map(|(call, text)| tell::result(turn.text, tool_of(tools, call), call, text));
+    format!("{}\n\n{HONEST}", told.collect::<Vec<_>>().join("\n\n"))
+}
+
+impl Model for Rehearsal {
+    fn next(&self, prompt: Prompt) -> BoxFuture<'_, Result<ModelStream>> {
+        Box::pin(async move {
+            let reply = self.reply(&prompt).await;
+            let served = Served {
+                name: prompt.model.clone(),
+                provider: "rehearsal".into(),
+                model: "rehearsal".into(),
+            };
+            Ok(ModelStream::new(served, stream::iter(events(&prompt, reply).into_iter().map(Ok))))
+        })
+    }
+}
+
+/// The reply as a provider would stream it: text in small pieces, then the end with an estimated usage.
+fn events(prompt: &Prompt, reply: Reply) -> Vec<ModelEvent> {
+    let (mut events, finish, written) = match reply {
+        Reply::Text(text) => {
+            let written = estimate_tokens(&text);
+            let pieces = pieces(&text).into_iter().map(ModelEvent::Text).collect::<Vec<_>>();
+            (pieces, Finish::Stop, written)
+        }
+        Reply::Calls(calls) => {
+            let written = calls
+                .iter()
+                .map(|call| estimate_tokens(&serde_json::to_string(call).unwrap_or_default()))
+                .sum();
+            (calls.into_iter().map(ModelEvent::Call).collect(), Finish::ToolCalls, written)
+        }
+    };
+    let said = prompt.messages.iter().map(|message| match message {
+        Message::System { text } | Message::User { text } | Message::Tool { text, .. } => {
+            estimate_tokens(text)
+        }
+        Message::Assistant { text, calls } => {
+            estimate_tokens(text)
+                + calls
+                    .iter()
+                    .map(|call| estimate_tokens(&serde_json::to_string(call).unwrap_or_default()))
+                    .sum::<u64>()
+        }
+    });
+    let tools = prompt.tools.iter().map(|tool| {
+        estimate_tokens(tool.name.as_str())
+            + estimate_tokens(&tool.description)
+            + estimate_tokens(&tool.input_schema.to_string())
+    });
+    let usage = Usage { input: said.sum::<u64>() + tools.sum::<u64>(), cached_input: 0, output: written };
+    events.push(ModelEvent::End { finish, usage });
+    events
+}
+
+/// Cuts a text into pieces of a few words; together they are the text again.
+fn pieces(text: &str) -> Vec<String> {
+    let mut out = vec![String::new()];
+    for word in text.split_inclusive(' ') {
+        match out.last_mut() {
+            Some(last) if last.len() < 16 => last.push_str(word),
+            _ => out.push(word.to_owned()),
+        }
+    }
+    out.retain(|piece| !piece.is_empty());
+    out
+}
+
+#[cfg(test)]
+mod tests;

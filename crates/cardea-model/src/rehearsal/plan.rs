@@ -1,0 +1,376 @@
+//! What to do next, as a function of the transcript.
+
+use cardea_core::{
+    time::Timestamp,
+    tool::{ToolCall, ToolSpec},
+};
+
+use super::{
+    choose::{self, Candidate, Fit, RELEVANT},
+    fill::{Filled, fill, id_value},
+    find::Finder,
+    history::{Reader, Turn, WAITING, row_ids},
+    said::{Nouns, Said},
+    schema::{Id, Property, Role, Want, properties},
+};
+
+/// The next step.
+pub(super) enum Plan {
+    Call(ToolCall),
+    /// Word the results that are there.
+    Tell,
+    /// Say this.
+    Say(String),
+    /// Ask this; the second text marks what the answer is for.
+    Ask {
+        question: String,
+        waiting: String,
+    },
+}
+
+/// Plans with these tools.
+pub(super) struct Planner<'a> {
+    tools: &'a [ToolSpec],
+    properties: Vec<Vec<Property>>,
+    nouns: Nouns,
+    finder: &'a Finder,
+    now: Timestamp,
+}
+
+impl<'a> Planner<'a> {
+    pub(super) fn new(tools: &'a [ToolSpec], finder: &'a Finder, now: Timestamp) -> Self {
+        let properties: Vec<Vec<Property>> = tools.iter().map(properties).collect();
+        let ids = properties.iter().flatten().filter_map(|property| match &property.want {
+            Want::Id(id) => id.noun.clone(),
+            _ => None,
+        });
+        let nouns = Nouns::new(ids);
+        Self { tools, properties, nouns, finder, now }
+    }
+
+    fn said<'t>(&self, text: &'t str) -> Said<'t> {
+        Said::new(text, self.finder, self.now)
+    }
+
+    fn reader(&self) -> Reader<'_> {
+        Reader { finder: self.finder, nouns: &self.nouns, now: self.now }
+    }
+
+    /// The text that is planned for: the message, or the request that it completes.
+    pub(super) fn question(&self, turn: &Turn<'_>) -> String {
+        match self.completes(turn) {
+            Some((_, _, whole)) => whole,
+            None => turn.text.to_owned(),
+        }
+    }
+
+    /// If the message answers our question: the tool, what the answer gives for the argument, and all that was said.
+    fn completes(&self, turn: &Turn<'_>) -> Option<(usize, Option<(String, serde_json::Value)>, String)> {
+        let (argument, tool, earlier) = turn.waits_for()?;
+        let place = self.tools.iter().position(|other| other.name.as_str() == tool)?;
+        let said = self.said(turn.text);
+        let short = said.words.len() <= 14 && !turn.text.trim_end().ends_with('?');
+        let whole = format!("{earlier}\n{}", turn.text);
+        let Some(property) = self.properties.get(place)?.iter().find(|property| property.name == argument)
+        else {
+            return short.then_some((place, None, whole));
+        };
+        let needed = Property { required: true, ..property.clone() };
+        let found = fill(std::slice::from_ref(&needed), &said, &self.nouns).arguments.remove(argument);
+        // A text that was asked for is the whole message.
+        let words =
+            matches!(&property.want, Want::Free(role) if *role != Role::Person || said.words.len() <= 3);
+        let value = match (&property.want, found) {
+            (Want::Free(_), _) if words && short => Some(turn.text.trim().into()),
+            (_, found) => found,
+        };
+        if short || value.is_some() {
+            Some((place, value.map(|value| (argument.to_owned(), value)), whole))
+        } else {
+            None
+        }
+    }
+
+    pub(super) fn plan(&self, turn: &Turn<'_>, spoken: &str, cosine: Option<&[f64]>) -> Plan {
+        if turn.done().next().is_none() {
+            if let Some(words) = small_talk(turn, &self.said(turn.text), self.tools) {
+                return Plan::Say(words);
+            }
+        }
+        let said = self.said(spoken);
+        let given = self.completes(turn).and_then(|(place, given, _)| Some((place, given?)));
+        let filled: Vec<Filled> =
+            self.properties.iter().map(|properties| self.fill(properties, &said, turn)).collect();
+        let chosen = match &given {
+            Some((place, _)) => Some(*place),
+            None => {
+                let fits: Vec<Fit> = filled
+                    .iter()
+                    .map(|filled| Fit { fit: filled.fit, missing: filled.missing.len() })
+                    .collect();
+                let order = choose::order(self.tools, &said, &self.nouns, &fits, cosine);
+                order.first().filter(|best| good_enough(best)).map(|best| best.place)
+            }
+        };
+        let Some(place) = chosen else {
+            return if turn.done().next().is_some() { Plan::Tell } else { Plan::Say(self.nothing_fits()) };
+        };
+        let (Some(tool), Some(mut filled)) = (self.tools.get(place), filled.into_iter().nth(place)) else {
+            return Plan::Say(self.nothing_fits());
+        };
+        if let Some((_, (argument, value))) = given {
+            filled.missing.retain(|property| property.name != argument);
+            filled.arguments.insert(argument, value);
+        }
+        if turn.done().any(|(call, _, _)| call.name == tool.name.as_str()) {
+            return Plan::Tell;
+        }
+        self.act(turn, &said, tool, filled)
+    }
+
+    /// Fills what the message says, and what is missing from what was said before.
+    fn fill(&self, properties: &[Property], said: &Said<'_>, turn: &Turn<'_>) -> Filled {
+        let mut filled = fill(properties, said, &self.nouns);
+        let names_somebody = !said.proper_names(&self.nouns).is_empty()
+            || said.mentions.iter().any(|mention| mention.kind == super::find::Kind::Email);
+        let open = std::mem::take(&mut filled.missing);
+        for property in open {
+            let carried = match &property.want {
+                // A name in this message is of somebody else than the one before.
+                Want::Id(id) if !(names_somebody && is_person(id)) => {
+                    self.carried(&property.name, id, turn, said)
+                }
+                _ => None,
+            };
+            match carried {
+                Some(value) => {
+                    filled.fit += if said.points_back() { 0.5 } else { 0.2 };
+                    filled.arguments.insert(property.name.clone(), value);
+                }
+                None => filled.missing.push(property),
+            }
+        }
+        filled
+    }
+
+    fn carried(&self, name: &str, id: &Id, turn: &Turn<'_>, said: &Said<'_>) -> Option<serde_json::Value> {
+        // An id that was said now, and belongs to something else, does not make the old one meant.
+        let fresh = said.mentions.iter().any(|mention| {
+            said.noun_of(mention, &self.nouns).is_none()
+                && id_value(id, &mention.text).is_some()
+                && matches!(mention.kind, super::find::Kind::Code)
+        });
+        if fresh && !said.points_back() {
+            return None;
+        }
+        let text = turn.carried(name, id.noun.as_deref(), &self.reader())?;
+        id_value(id, &text)
+    }
+
+    /// Calls the tool, or finds what it lacks, or asks for it.
+    fn act(&self, turn: &Turn<'_>, said: &Said<'_>, tool: &ToolSpec, mut filled: Filled) -> Plan {
+        let mut still = Vec::new();
+        for property in std::mem::take(&mut filled.missing) {
+            match self.find_out(turn, said, &property) {
+                Found::Value(value) => {
+                    filled.arguments.insert(property.name.clone(), value);
+                }
+                Found::Call(call) => return Plan::Call(call),
+                Found::Told => return Plan::Tell,
+                Found::No => still.push(property),
+            }
+        }
+        if let Some(property) = still.first() {
+            return ask(tool, property, still.len());
+        }
+        let own = self
+            .tools
+            .iter()
+            .position(|other| other.name == tool.name)
+            .and_then(|place| self.properties.get(place));
+        let changes = own.into_iter().flatten().filter(|property| !property.required).collect::<Vec<_>>();
+        let updates = choose_verb(tool) && !changes.is_empty();
+        if updates && !changes.iter().any(|property| filled.arguments.contains_key(&property.name)) {
+            let names: Vec<String> = changes.iter().map(|property| property.words.join(" ")).collect();
+            let question = format!("What should be changed, and to what? It can be: {}.", names.join(", "));
+            let first = changes.first().map_or("", |property| property.name.as_str());
+            return Plan::Ask { question, waiting: format!("{WAITING}{first}` of `{}`", tool.name) };
+        }
+        Plan::Call(ToolCall {
+            id: self.call_id(turn),
+            name: tool.name.as_str().to_owned(),
+            arguments: filled.arguments,
+        })
+    }
+
+    fn call_id(&self, turn: &Turn<'_>) -> String {
+        format!("call_{}", turn.call_count().saturating_add(1))
+    }
+
+    /// An id that nobody gave may be found by a searching tool, from a name or an address in the message.
+    fn find_out(&self, turn: &Turn<'_>, said: &Said<'_>, property: &Property) -> Found {
+        let Want::Id(id) = &property.want else { return Found::No };
+        let Some(noun) = id.noun.as_deref() else { return Found::No };
+        let finder =
+            self.tools.iter().zip(&self.properties).find(|(tool, _)| choose::finds(tool, noun, &self.nouns));
+        let Some((tool, properties)) = finder else { return Found::No };
+        if let Some((_, text, _)) = turn.done().find(|(call, _, _)| call.name == tool.name.as_str()) {
+            let ids = row_ids(text, noun).unwrap_or_default();
+            return match ids.as_slice() {
+                [only] => id_value(id, only).map_or(Found::Told, Found::Value),
+                // None, or several: the rows are shown, and the user says which.
+                _ => Found::Told,
+            };
+        }
+        let somebody = said.proper_names(&self.nouns).first().is_some()
+            || said
+                .mentions
+                .iter()
+                .any(|mention| matches!(mention.kind, super::find::Kind::Email | super::find::Kind::Phone));
+        if !somebody {
+            return Found::No;
+        }
+        let filled = fill(properties, said, &self.nouns);
+        if !filled.missing.is_empty() || filled.arguments.is_empty() {
+            return Found::No;
+        }
+        Found::Call(ToolCall {
+            id: self.call_id(turn),
+            name: tool.name.as_str().to_owned(),
+            arguments: filled.arguments,
+        })
+    }
+
+    fn nothing_fits(&self) -> String {
+        if self.tools.is_empty() {
+            return "I was given no tools, and without a language model I cannot answer in words of my own."
+                .into();
+        }
+        format!("None of the tools that I was given fits that. {}", abilities(self.tools))
+    }
+}
+
+enum Found {
+    Value(serde_json::Value),
+    Call(ToolCall),
+    Told,
+    No,
+}
+
+fn is_person(id: &Id) -> bool {
+    id.noun.as_deref().is_some_and(|noun| {
+        matches!(noun, "customer" | "client" | "user" | "account" | "contact" | "person" | "agent")
+    })
+}
+
+fn good_enough(best: &Candidate) -> bool {
+    best.relevance >= RELEVANT && best.score >= RELEVANT
+}
+
+fn choose_verb(tool: &ToolSpec) -> bool {
+    tool.effect.changes_things()
+        && super::schema::tool_nouns(tool)
+            .iter()
+            .any(|word| matches!(word.as_str(), "updat" | "update" | "edit" | "chang" | "modify" | "set"))
+}
+
+fn abilities(tools: &[ToolSpec]) -> String {
+    let some: Vec<String> = tools
+        .iter()
+        .take(6)
+        .map(|tool| {
+            let about = tool.description.split(['.', '\n']).next().unwrap_or_default().trim();
+            format!("- {}: {about}", tool.name)
+        })
+        .collect();
+    let more = tools.len().saturating_sub(some.len());
+    let more = if more > 0 { format!("\n… and {more} more.") } else { String::new() };
+    format!("I can try these:\n{}{more}", some.join("\n"))
+}
+
+/// A question for one argument, in plain words.
+fn ask(tool: &ToolSpec, property: &Property, open: usize) -> Plan {
+    let name = property.words.join(" ");
+    let about = property.about.trim().trim_end_matches('.');
+    let about = if about.is_empty() {
+        String::new()
+    } else {
+        format!(" ({})", about.split(['.', '\n']).next().unwrap_or_default())
+    };
+    let question = match &property.want {
+        Want::Choice(values) => {
+            let values: Vec<String> = values
+                .iter()
+                .map(|value| value.as_str().map_or_else(|| value.to_string(), str::to_owned))
+                .collect();
+            format!("Which {name}{about}? It can be {}.", values.join(", "))
+        }
+        Want::Truth => format!("Should `{}` be on or off{about}?", property.name),
+        Want::Id(Id { noun: Some(_), .. }) => format!("Which one do you mean? I need the {name}{about}."),
+        Want::Amount { .. } => format!("How much? I need the {name}{about}."),
+        Want::Date { .. } | Want::Span(_) => format!("For which time? I need the {name}{about}."),
+        Want::Free(Role::Reason) => format!("Why? I need a {name}{about}."),
+        _ => format!("I need the {name}{about}. What should it be?"),
+    };
+    let more = if open > 1 { format!(" After that I need {} more.", open - 1) } else { String::new() };
+    Plan::Ask {
+        question: format!("{question}{more}"),
+        waiting: format!("{WAITING}{}` of `{}`", property.name, tool.name),
+    }
+}
+
+/// Greetings, thanks and second thoughts, which no tool answers.
+fn small_talk(turn: &Turn<'_>, said: &Said<'_>, tools: &[ToolSpec]) -> Option<String> {
+    let words: Vec<String> = said.words.iter().map(|word| word.text.to_lowercase()).collect();
+    let short = words.len() <= 5 && said.mentions.is_empty();
+    let all =
+        |allowed: &[&str]| !words.is_empty() && words.iter().all(|word| allowed.contains(&word.as_str()));
+    if words.is_empty() {
+        return Some("I did not find a word in that.".into());
+    }
+    if turn.waits_for().is_some()
+        && short
+        && said.has(&["nevermind", "never", "forget", "no", "nothing", "stop", "cancel"])
+        && said.words.len() <= 3
+    {
+        return Some("All right, nothing was done.".into());
+    }
+    if short
+        && all(&[
+            "hi",
+            "hello",
+            "hey",
+            "good",
+            "morning",
+            "afternoon",
+            "evening",
+            "there",
+            "moin",
+            "greetings",
+            "day",
+        ])
+    {
+        return Some(format!(
+            "Hello. {}",
+            if tools.is_empty() { "I was given no tools.".to_owned() } else { abilities(tools) }
+        ));
+    }
+    if short
+        && all(&[
+            "thanks", "thank", "you", "very", "much", "great", "ok", "okay", "cool", "perfect", "cheers",
+            "so", "a", "lot", "bye", "goodbye",
+        ])
+    {
+        return Some("You are welcome.".into());
+    }
+    let help = said.text.to_lowercase();
+    if ["what can you do", "help me", "who are you", "what are you"].iter().any(|words| help.contains(words))
+        && words.len() <= 6
+    {
+        return Some(format!(
+            "I am the rehearsal model: I choose a tool, fill in what you said and word what it returns. {}",
+            abilities(tools)
+        ));
+    }
+    None
+}

@@ -1,0 +1,408 @@
+//! Words for a tool's result: sentences from its data, nothing that is not in it.
+
+use cardea_core::tool::{ToolCall, ToolSpec};
+use serde_json::{Map, Value};
+
+use super::{
+    schema::tool_nouns,
+    words::{content, is_stop, name_words, stem},
+};
+
+const ROWS: usize = 5;
+const FIELDS: usize = 8;
+
+/// A result in words.
+pub(super) fn result(question: &str, tool: Option<&ToolSpec>, call: &ToolCall, text: &str) -> String {
+    let subject = Subject::of(tool, call);
+    let asked = Asked::of(question);
+    let changed = tool.is_some_and(|tool| tool.effect.changes_things());
+    let body = match read(text) {
+        Some(value) => words_for(&value, &subject, &asked, changed),
+        None if text.trim().is_empty() => "The tool returned nothing.".to_owned(),
+        None => text.trim().to_owned(),
+    };
+    if changed { format!("Done: {}. {body}", subject.action) } else { body }
+}
+
+/// A call that did not succeed, in words.
+pub(super) fn failure(tool: Option<&ToolSpec>, call: &ToolCall, text: &str) -> String {
+    let subject = Subject::of(tool, call);
+    let reason = match read(text) {
+        Some(Value::String(reason)) => reason,
+        Some(Value::Object(fields)) => {
+            let told = ["detail", "reason", "message", "error", "title"].iter().find_map(|key| match fields
+                .get(*key)?
+            {
+                Value::String(text) => Some(text.clone()),
+                Value::Object(inner) => inner.get("message")?.as_str().map(str::to_owned),
+                _ => None,
+            });
+            told.unwrap_or_else(|| compact(&Value::Object(fields)))
+        }
+        Some(other) => compact(&other),
+        None => text.trim().to_owned(),
+    };
+    let reason = if reason.is_empty() { "no reason was given".to_owned() } else { reason };
+    let end = if reason.ends_with(['.', '!', '?']) { "" } else { "." };
+    format!("I could not {}: {reason}{end}", subject.action)
+}
+
+/// What a call was about.
+struct Subject {
+    /// `process refund`: the words of the tool's name.
+    action: String,
+    /// `order 17`, if an id was given.
+    thing: Option<String>,
+    /// `order`: what rows are.
+    noun: String,
+    /// What to call a single value.
+    measure: String,
+}
+
+const VERBS: &[&str] = &[
+    "get", "list", "search", "find", "track", "process", "apply", "create", "update", "add", "assign",
+    "escalate", "close", "cancel", "delete", "fetch", "show", "read", "check", "set", "remove", "lookup",
+];
+
+impl Subject {
+    fn of(tool: Option<&ToolSpec>, call: &ToolCall) -> Self {
+        let own = call.name.rsplit("__").next().unwrap_or(&call.name);
+        let words = name_words(own);
+        let measure: Vec<&str> =
+            words.iter().map(String::as_str).filter(|word| !VERBS.contains(word)).collect();
+        let stems = tool.map(tool_nouns).unwrap_or_default();
+        let noun = measure.last().map_or("result", |word| word.strip_suffix('s').unwrap_or(word)).to_owned();
+        let ids = call
+            .arguments
+            .iter()
+            .filter(|(name, value)| is_id(name) && (value.is_string() || value.is_number()));
+        // The id of what the tool is named after comes before other ids.
+        let best =
+            ids.max_by_key(|(name, _)| name_words(name).iter().any(|word| stems.contains(&stem(word))));
+        let thing = best.map(|(name, value)| {
+            let words: Vec<String> = name_words(name)
+                .into_iter()
+                .filter(|word| !matches!(word.as_str(), "id" | "number"))
+                .collect();
+            let name = if words.is_empty() { noun.clone() } else { words.join(" ") };
+            format!("{name} {}", scalar(value))
+        });
+        Self { action: words.join(" "), thing, measure: measure.join(" "), noun }
+    }
+}
+
+fn is_id(name: &str) -> bool {
+    name_words(name).last().is_some_and(|last| {
+        matches!(last.as_str(), "id" | "number" | "no" | "ref" | "order" | "ticket" | "customer" | "invoice")
+    })
+}
+
+/// What the question is after.
+struct Asked {
+    stems: Vec<String>,
+    when: bool,
+    much: bool,
+    place: bool,
+    person: bool,
+    count: bool,
+}
+
+impl Asked {
+    fn of(question: &str) -> Self {
+        let lower = question.to_lowercase();
+        let has = |phrases: &[&str]| phrases.iter().any(|phrase| lower.contains(phrase));
+        Self {
+            stems: content(question),
+            when: has(&["when", "what day", "date", "how long", "eta"]),
+            much: has(&["how much", "cost", "price", "worth", "amount", "total", "money"]),
+            place: has(&["where", "location", "track"]),
+            person: lower.starts_with("who") || has(&[" who ", "whose", "by whom", "contact"]),
+            count: has(&["how many", "number of", "count"]),
+        }
+    }
+
+    /// How much a field is what was asked for: 2 and more is named in the question.
+    fn wants(&self, name: &str, value: &Value) -> f64 {
+        let words = name_words(name);
+        let of = |any: &[&str]| words.iter().any(|word| any.contains(&word.as_str()));
+        let named = words
+            .iter()
+            .filter(|word| !is_stop(word) && **word != "id")
+            .filter(|word| self.stems.contains(&stem(word)))
+            .count();
+        let mut score = if named > 0 { 2.0 + if named == words.len() { 0.5 } else { 0.0 } } else { 0.0 };
+        let hint = |yes: bool, fits: bool| if yes && fits { 2.0 } else { 0.0 };
+        score += hint(self.when, of(&["at", "date", "eta", "day", "due", "estimated", "expected"]));
+        score += hint(
+            self.much,
+            of(&["total", "amount", "price", "value", "revenue", "balance", "sum", "cents", "minor"])
+                && value.is_number(),
+        );
+        score += hint(self.place, of(&["location", "status", "carrier", "place", "city"]));
+        score += hint(self.person, of(&["name", "assignee", "email", "actor", "agent", "owner"]));
+        score
+            + match words.last().map_or("", String::as_str) {
+                "status" | "state" => 0.9,
+                "name" | "subject" | "title" => 0.8,
+                "total" | "amount" | "score" | "value" | "level" => 0.7,
+                "priority" | "email" | "date" | "eta" | "plan" | "tier" => 0.5,
+                "tenant" | "hash" | "etag" | "metadata" | "version" | "by" | "request" => -0.5,
+                _ => 0.2,
+            }
+    }
+}
+
+/// The data in a result, without the wrappings that protocols put around it.
+fn read(text: &str) -> Option<Value> {
+    let parsed = serde_json::from_str::<Value>(text.trim()).ok().or_else(|| {
+        // Some screens put a fence around untrusted text: the data stands between the outermost brackets.
+        let start = text.find(['{', '['])?;
+        let end = text.rfind(['}', ']'])?;
+        serde_json::from_str(text.get(start..=end)?).ok()
+    })?;
+    Some(unwrap(parsed, 0))
+}
+
+fn unwrap(value: Value, depth: usize) -> Value {
+    let Value::Object(mut fields) = value else { return value };
+    if depth > 4 {
+        return Value::Object(fields);
+    }
+    if let Some(inner) = fields.remove("structuredContent").filter(|inner| !inner.is_null()) {
+        return unwrap(inner, depth + 1);
+    }
+    let text = fields
+        .get("content")
+        .and_then(Value::as_array)
+        .and_then(|parts| parts.first()?.get("text")?.as_str());
+    if let Some(text) = text {
+        return serde_json::from_str(text)
+            .map_or_else(|_| Value::String(text.to_owned()), |inner| unwrap(inner, depth + 1));
+    }
+    if fields.len() == 1 {
+        let only = fields.keys().next().cloned().unwrap_or_default();
+        let wrapped = fields.get(&only).is_some_and(Value::is_object)
+            || matches!(only.as_str(), "result" | "data" | "output");
+        if wrapped {
+            return fields.remove(&only).map_or(Value::Null, |inner| unwrap(inner, depth + 1));
+        }
+    }
+    Value::Object(fields)
+}
+
+fn words_for(value: &Value, subject: &Subject, asked: &Asked, changed: bool) -> String {
+    match value {
+        Value::Null => "There is nothing to tell.".into(),
+        Value::Array(rows) => rows_in_words(rows, rows.len(), &subject.noun, asked),
+        Value::Object(fields) => object(fields, subject, asked, changed),
+        one => match &subject.thing {
+            Some(thing) => format!("The {} of {thing} is {}.", subject.measure, scalar(one)),
+            None => format!("The {} is {}.", subject.measure, scalar(one)),
+        },
+    }
+}
+
+fn object(fields: &Map<String, Value>, subject: &Subject, asked: &Asked, changed: bool) -> String {
+    let lists: Vec<(&String, &Vec<Value>)> = fields
+        .iter()
+        .filter_map(|(name, value)| Some((name, value.as_array()?)))
+        .filter(|(_, rows)| rows.iter().all(Value::is_object))
+        .collect();
+    let scalars = fields.values().filter(|value| !value.is_array() && !value.is_object()).count();
+    if let (false, [(name, rows)]) = (changed, lists.as_slice()) {
+        if scalars <= 4 && (scalars == 0 || fields.len() <= scalars + 1) && !(rows.is_empty() && scalars > 2)
+        {
+            let total = ["total", "count", "total_count", "matches", "found"]
+                .iter()
+                .find_map(|key| fields.get(*key)?.as_u64());
+            let total =
+                total.and_then(|total| usize::try_from(total).ok()).unwrap_or(rows.len()).max(rows.len());
+            let noun = name
+                .strip_suffix('s')
+                .filter(|_| !matches!(name.as_str(), "results" | "rows" | "items" | "data"))
+                .unwrap_or(&subject.noun);
+            return rows_in_words(rows, total, &noun.replace('_', " "), asked);
+        }
+    }
+    facts(fields, subject, asked)
+}
+
+fn facts(fields: &Map<String, Value>, subject: &Subject, asked: &Asked) -> String {
+    let mut flat: Vec<(String, &Value)> = Vec::new();
+    for (name, value) in fields {
+        match value {
+            Value::Object(inner) => {
+                flat.extend(inner.iter().map(|(part, value)| (format!("{name}_{part}"), value)))
+            }
+            Value::Null => {}
+            value => flat.push((name.clone(), value)),
+        }
+    }
+    let repeated = |name: &str, value: &Value| {
+        let told = subject.thing.as_deref().and_then(|thing| thing.rsplit(' ').next()).unwrap_or_default();
+        is_id(name) && scalar(value) == told
+    };
+    let mut scored: Vec<(f64, String, &Value)> = flat
+        .into_iter()
+        .filter(|(name, value)| !repeated(name, value))
+        .map(|(name, value)| (asked.wants(&name, value), name, value))
+        .collect();
+    scored.sort_by(|a, b| b.0.total_cmp(&a.0));
+    let currency = fields.get("currency").and_then(Value::as_str).unwrap_or_default();
+    let direct: Vec<&(f64, String, &Value)> =
+        scored.iter().filter(|(score, _, value)| *score >= 2.0 && !value.is_array()).take(3).collect();
+    let of = subject.thing.as_ref().map(|thing| format!(" of {thing}")).unwrap_or_default();
+    let mut sentence = String::new();
+    for (place, (_, name, value)) in direct.iter().enumerate() {
+        let owner = if place == 0 { of.as_str() } else { "" };
+        let lead = if place == 0 { "The" } else { ", the" };
+        sentence.push_str(&format!("{lead} {}{owner} is {}", label(name), field(name, value, currency)));
+    }
+    let told: Vec<&String> = direct.iter().map(|(_, name, _)| name).collect();
+    let rest =
+        scored.iter().filter(|(score, name, _)| *score > 0.0 && !told.contains(&name) && name != "currency");
+    let rest: Vec<String> = rest
+        .take(FIELDS - told.len())
+        .map(|(_, name, value)| format!("{} {}", label(name), field(name, value, currency)))
+        .collect();
+    let name = subject.thing.as_deref().map_or_else(|| capital(&subject.measure), capital);
+    match (sentence.is_empty(), rest.is_empty()) {
+        (true, true) => format!("{name}: no data."),
+        (true, false) => format!("{name}: {}.", rest.join(", ")),
+        (false, true) => format!("{sentence}."),
+        (false, false) => format!("{sentence}. Also: {}.", rest.join(", ")),
+    }
+}
+
+fn rows_in_words(rows: &[Value], total: usize, noun: &str, asked: &Asked) -> String {
+    let plural = match noun {
+        noun if noun.ends_with('s') => noun.to_owned(),
+        noun if noun.ends_with('y') && !noun.ends_with("ay") && !noun.ends_with("ey") => {
+            format!("{}ies", noun.trim_end_matches('y'))
+        }
+        noun => format!("{noun}s"),
+    };
+    if rows.is_empty() {
+        return format!("There are no {plural}.");
+    }
+    let head = match (total, asked.count) {
+        (1, _) => format!("There is 1 {noun}:"),
+        (total, false) if total > ROWS => format!("There are {total} {plural}; the first {ROWS}:"),
+        (total, _) => format!("There are {total} {plural}:"),
+    };
+    let lines: Vec<String> =
+        rows.iter().take(ROWS).map(|row| format!("- {}", row_in_words(row, asked))).collect();
+    let more = total.saturating_sub(lines.len());
+    let more = if more > 0 { format!("\n… and {more} more.") } else { String::new() };
+    format!("{head}\n{}{more}", lines.join("\n"))
+}
+
+fn row_in_words(row: &Value, asked: &Asked) -> String {
+    let Value::Object(fields) = row else { return compact(row) };
+    let currency = fields.get("currency").and_then(Value::as_str).unwrap_or_default();
+    let mut scored: Vec<(f64, &String, &Value)> = fields
+        .iter()
+        .filter(|(name, value)| !value.is_null() && *name != "currency" && !value.is_object())
+        .map(|(name, value)| {
+            (
+                asked.wants(name, value)
+                    + if name == "id" {
+                        5.0
+                    } else if is_id(name) {
+                        0.6
+                    } else {
+                        0.0
+                    },
+                name,
+                value,
+            )
+        })
+        .collect();
+    scored.sort_by(|a, b| b.0.total_cmp(&a.0));
+    let parts: Vec<String> = scored
+        .iter()
+        .take(6)
+        .map(|(_, name, value)| match name.as_str() {
+            "id" | "name" | "title" | "subject" => field(name, value, currency),
+            name => format!("{} {}", label(name), field(name, value, currency)),
+        })
+        .collect();
+    parts.join(", ")
+}
+
+/// A field's name as people say it.
+fn label(name: &str) -> String {
+    let words = name_words(name);
+    let end = words.last().map_or("", String::as_str);
+    let cut = if matches!(end, "cents" | "minor") && words.len() > 1 { 1 } else { 0 };
+    words.get(..words.len() - cut).unwrap_or(&words).join(" ")
+}
+
+/// A field's value as people read it.
+fn field(name: &str, value: &Value, currency: &str) -> String {
+    let words = name_words(name);
+    let cents = words.iter().any(|word| matches!(word.as_str(), "cents" | "minor"));
+    let sum = words.iter().any(|word| {
+        matches!(word.as_str(), "total" | "amount" | "price" | "balance" | "revenue" | "refunded")
+    });
+    match value.as_f64() {
+        Some(amount) if cents => format!("{:.2} {currency}", amount / 100.0).trim_end().to_owned(),
+        Some(amount) if sum && amount.fract() != 0.0 => {
+            format!("{amount:.2} {currency}").trim_end().to_owned()
+        }
+        Some(_) if sum => format!("{} {currency}", scalar(value)).trim_end().to_owned(),
+        _ => compact(value),
+    }
+}
+
+fn scalar(value: &Value) -> String {
+    match value {
+        Value::String(text) => day_and_minute(text),
+        Value::Bool(true) => "yes".into(),
+        Value::Bool(false) => "no".into(),
+        Value::Number(number) => match number.as_f64() {
+            Some(float) if float.fract() != 0.0 => format!("{float:.4}").trim_end_matches('0').to_owned(),
+            _ => number.to_string(),
+        },
+        other => other.to_string(),
+    }
+}
+
+/// `2026-05-01T12:30:00.000Z` is read as `2026-05-01 12:30`.
+fn day_and_minute(text: &str) -> String {
+    let stamp = text.len() >= 19
+        && text.is_ascii()
+        && text.get(4..5) == Some("-")
+        && text.get(10..11) == Some("T")
+        && text.get(13..14) == Some(":");
+    match (stamp, text.get(..10), text.get(11..16)) {
+        (true, Some(day), Some(minute)) => format!("{day} {minute}"),
+        _ => text.to_owned(),
+    }
+}
+
+/// A nested value in a few words.
+fn compact(value: &Value) -> String {
+    match value {
+        Value::Array(items) if items.is_empty() => "none".into(),
+        Value::Array(items) => {
+            let parts: Vec<String> = items.iter().take(ROWS).map(compact).collect();
+            let more =
+                if items.len() > ROWS { format!(" and {} more", items.len() - ROWS) } else { String::new() };
+            format!("{}{more}", parts.join("; "))
+        }
+        Value::Object(fields) => {
+            let parts = fields.iter().filter(|(_, value)| !value.is_null()).take(4);
+            parts
+                .map(|(name, value)| format!("{} {}", label(name), scalar(value)))
+                .collect::<Vec<_>>()
+                .join(" ")
+        }
+        one => scalar(one),
+    }
+}
+
+fn capital(text: &str) -> String {
+    let mut letters = text.chars();
+    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
+}
