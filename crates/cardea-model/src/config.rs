@@ -150,11 +150,8 @@ pub struct AliasConfig {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Timeouts {
-    /// For the connection. Default: `"3s"`.
-    #[serde(with = "cardea_core::time::text")]
-    #[schemars(with = "LengthText")]
-    pub connect: Millis,
-    /// From sending the request to the first piece of the answer. Default: `"30s"`.
+    /// To the first piece of the answer, connecting included (which `net.connect_timeout` limits as well).
+    /// Default: `"30s"`.
     #[serde(with = "cardea_core::time::text")]
     #[schemars(with = "LengthText")]
     pub first: Millis,
@@ -170,12 +167,7 @@ pub struct Timeouts {
 
 impl Default for Timeouts {
     fn default() -> Self {
-        Self {
-            connect: Millis::from_secs(3),
-            first: Millis::from_secs(30),
-            idle: Millis::from_secs(20),
-            total: Millis::from_secs(120),
-        }
+        Self { first: Millis::from_secs(30), idle: Millis::from_secs(20), total: Millis::from_secs(120) }
     }
 }
 
@@ -223,7 +215,7 @@ impl ModelsConfig {
                 say(key("fallback"), format!("there is no `[models.aliases.{other}]`"));
             }
         }
-        let zero = [self.timeouts.connect, self.timeouts.first, self.timeouts.idle, self.timeouts.total];
+        let zero = [self.timeouts.first, self.timeouts.idle, self.timeouts.total];
         if zero.contains(&Millis(0)) {
             say("models.timeouts".into(), "a wait of no time can never succeed".into());
         }

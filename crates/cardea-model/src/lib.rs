@@ -5,7 +5,7 @@
 //!
 //! - every wait has an end: connecting, the first piece, the pause between pieces, the whole answer;
 //! - nothing is tried again once the first piece of an answer has been handed out;
-//! - a stream that ends without [`ModelEvent::End`] was never a good answer: it ends in an error instead;
+//! - a stream that ends without [`End`](cardea_core::message::ModelEvent::End) was never a good answer: it ends in an error instead;
 //! - what a provider sends is bounded and checked; nonsense is an error, never an empty answer.
 //!
 //! It refuses unknown names, and it knows nothing of conversations, tools' results or users. `flow` calls it.
@@ -14,18 +14,18 @@
 mod config;
 pub mod embedder;
 mod failure;
+mod provider;
 mod rehearsal;
+mod route;
 mod stream;
 mod wire;
 
-use cardea_core::{
-    Result,
-    message::{ModelEvent, Prompt},
-};
+use cardea_core::{Result, message::Prompt};
 use futures::future::BoxFuture;
 
 pub use config::{AliasConfig, BadModels, ModelsConfig, ProviderConfig, ProviderKind, Timeouts};
 pub use rehearsal::Rehearsal;
+pub use route::{Description, Models};
 pub use stream::{ModelStream, Served};
 
 /// Something that answers a prompt.
@@ -33,7 +33,7 @@ pub use stream::{ModelStream, Served};
 /// The contract, which one test checks for all implementations:
 ///
 /// - the future ends when the first piece of the answer is there, or with an error and nothing handed out;
-/// - the stream ends with exactly one [`ModelEvent::End`], or with exactly one `Err`; nothing follows either;
+/// - the stream ends with exactly one [`End`](cardea_core::message::ModelEvent::End), or with exactly one `Err`; nothing follows either;
 /// - a tool call comes whole, with an id that no other call of the transcript carries;
 /// - dropping the future or the stream stops the work behind it.
 pub trait Model: Send + Sync {

@@ -1,8 +1,6 @@
 //! Ann and Bob of customer operations, thirty tools, and no language model.
 
-use cardea_core::{
-    time::{ManualClock, Timestamp},
-};
+use cardea_core::time::{ManualClock, Timestamp};
 use std::{
     collections::{BTreeMap, HashMap},
     sync::Mutex,

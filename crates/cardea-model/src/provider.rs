@@ -1,0 +1,274 @@
+//! One provider over the network: a request out, the events of its answer in, every wait with an end.
+
+use std::{collections::VecDeque, time::Duration};
+
+use bytes::Bytes;
+use cardea_core::{
+    Result,
+    message::{ModelEvent, Prompt},
+    secret::ExposeSecret,
+    sse,
+    time::Millis,
+};
+use cardea_net::{Egress, Net, NetError, Request, Streaming};
+use futures::{Stream, stream};
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+use tokio::time::{Instant, timeout_at};
+
+use crate::{
+    config::{ModelsConfig, ProviderConfig, Timeouts},
+    failure::{Failure, Trouble},
+    wire::{Decoder, Format, retry_after},
+};
+
+/// As much of a refusal's body as is read.
+const REFUSAL: usize = 64 * 1024;
+
+/// A configured provider.
+pub(crate) struct Provider {
+    format: Format,
+    base: String,
+    headers: HeaderMap,
+    egress: Egress,
+    net: Net,
+    pub(crate) timeouts: Timeouts,
+    max_answer: usize,
+    max_event: usize,
+}
+
+impl Provider {
+    /// `None` for a header or an address that cannot be sent: [`ModelsConfig::problems`] names it.
+    pub(crate) fn new(
+        format: Format,
+        provider: &ProviderConfig,
+        config: &ModelsConfig,
+        net: Net,
+    ) -> Option<Self> {
+        let base = provider.base().to_owned();
+        let host = base.parse::<http::Uri>().ok()?.host()?.to_owned();
+        let mut headers = HeaderMap::new();
+        for (name, value) in &provider.headers {
+            headers.insert(name.parse::<HeaderName>().ok()?, value.parse::<HeaderValue>().ok()?);
+        }
+        let key = provider.api_key.as_ref().map(ExposeSecret::expose_secret);
+        for (name, value) in format.headers(key) {
+            let mut value = value.parse::<HeaderValue>().ok()?;
+            value.set_sensitive(name != "accept");
+            headers.insert(HeaderName::from_static(name), value);
+        }
+        Some(Self {
+            format,
+            base,
+            headers,
+            egress: Egress::hosts([host]),
+            net,
+            timeouts: provider.timeouts.unwrap_or(config.timeouts),
+            max_answer: config.max_answer.len(),
+            max_event: config.max_event.len(),
+        })
+    }
+
+    /// Asks, and waits for the first event of the answer. Nothing was handed out if this fails.
+    pub(crate) async fn ask(
+        &self,
+        prompt: &Prompt,
+        model: &str,
+        deadline: Instant,
+    ) -> Result<Answer, Failure> {
+        let wire = self.format.request(prompt, model, &self.base);
+        let first_by = deadline.min(Instant::now() + self.timeouts.first.duration());
+        let request =
+            Request::post_json(&format!("{}{}", self.base, wire.path), self.egress.clone(), &wire.body)
+                .map_err(|error| trouble(&error, Trouble::Rejected))?
+                .headers(self.headers.clone())
+                .timeout(first_by.saturating_duration_since(Instant::now()))
+                .idle_timeout(self.timeouts.idle.duration())
+                .max_body(self.max_answer);
+        let streaming =
+            self.net.stream(request).await.map_err(|error| trouble(&error, Trouble::Unreachable))?;
+        if !streaming.status.is_success() {
+            return Err(self.refusal(streaming, first_by).await);
+        }
+        let kind = streaming
+            .headers
+            .get(header::CONTENT_TYPE)
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or_default();
+        let body = match kind.split(';').next().map(str::trim) {
+            Some("application/json") => Body::Document(Vec::new()),
+            Some("text/html") => return Err(Failure::garbage("a web page came instead of an answer")),
+            // Servers that copy a format are careless with this header: what comes is read as events.
+            _ => Body::Events(sse::Decoder::new(self.max_event)),
+        };
+        let mut answer = Answer {
+            streaming: Some(streaming),
+            body,
+            decoder: self.format.decoder(prompt),
+            ready: VecDeque::new(),
+            next_by: first_by,
+            deadline,
+        };
+        if let Some(event) = answer.next().await? {
+            answer.ready.push_front(event);
+        }
+        Ok(answer)
+    }
+
+    async fn refusal(&self, mut streaming: Streaming, by: Instant) -> Failure {
+        let (status, headers) = (streaming.status.as_u16(), streaming.headers.clone());
+        let mut body = Vec::new();
+        while let Ok(Ok(Some(piece))) = timeout_at(by, streaming.chunk()).await {
+            body.extend_from_slice(&piece);
+            if body.len() > REFUSAL {
+                break;
+            }
+        }
+        let failure = self.format.refusal(status, &body);
+        let header = |name: &str| headers.get(name)?.to_str().ok().map(str::to_owned);
+        let hint = retry_after(header).or(failure.retry_after);
+        failure.after(hint)
+    }
+
+    /// Asks for the list of models: is it there, and does it take the key? Costs nothing.
+    pub(crate) async fn reach(&self) -> Result<(), Failure> {
+        let by = Instant::now() + self.timeouts.first.duration().min(Duration::from_secs(5));
+        let request = Request::get(&format!("{}/models", self.base), self.egress.clone())
+            .map_err(|error| trouble(&error, Trouble::Rejected))?
+            .headers(self.headers.clone())
+            .header(header::ACCEPT, HeaderValue::from_static("application/json"))
+            .timeout(by.saturating_duration_since(Instant::now()));
+        let streaming =
+            self.net.stream(request).await.map_err(|error| trouble(&error, Trouble::Unreachable))?;
+        match streaming.status.as_u16() {
+            // Several servers have no such list: they are there all the same.
+            200..=299 | 404 | 405 => Ok(()),
+            _ => Err(self.refusal(streaming, by).await),
+        }
+    }
+}
+
+/// What a failure of the network means here. `lost` is for a connection that broke.
+fn trouble(error: &NetError, lost: Trouble) -> Failure {
+    let (trouble, hint) = match error {
+        NetError::Refused(_) | NetError::Setup(_) => (Trouble::Forbidden, None),
+        NetError::Busy { retry_after, .. } => (Trouble::Tripped, Some(*retry_after)),
+        NetError::TooLarge { .. } => (Trouble::TooLarge, None),
+        error if error.is_timeout() && error.may_have_been_sent() => (Trouble::Silent, None),
+        _ => (lost, None),
+    };
+    Failure::new(trouble, causes(error)).after(hint)
+}
+
+/// The whole chain of causes in one line.
+fn causes(error: &dyn std::error::Error) -> String {
+    let mut line = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        line.push_str(&format!(": {cause}"));
+        next = cause.source();
+    }
+    line
+}
+
+enum Body {
+    Events(sse::Decoder),
+    Document(Vec<u8>),
+}
+
+/// An answer that is coming.
+pub(crate) struct Answer {
+    /// `None` once nothing more will be read.
+    streaming: Option<Streaming>,
+    body: Body,
+    decoder: Decoder,
+    ready: VecDeque<ModelEvent>,
+    /// Until when the next piece must come, beside the pause that `net` allows.
+    next_by: Instant,
+    deadline: Instant,
+}
+
+impl Answer {
+    /// The next event; `None` after the end.
+    async fn next(&mut self) -> Result<Option<ModelEvent>, Failure> {
+        loop {
+            if let Some(event) = self.ready.pop_front().or_else(|| self.decoder.pop()) {
+                return Ok(Some(event));
+            }
+            if self.decoder.ended() {
+                // Nothing that follows the end matters: the connection is given up at once.
+                self.streaming = None;
+            }
+            let Some(streaming) = &mut self.streaming else { return Ok(None) };
+            let piece = match timeout_at(self.next_by, streaming.chunk()).await {
+                Ok(piece) => piece.map_err(|error| trouble(&error, Trouble::Cut))?,
+                Err(_) => return Err(Failure::new(Trouble::Silent, "no piece of the answer came in time")),
+            };
+            self.next_by = self.deadline;
+            match piece {
+                Some(piece) => self.take(&piece)?,
+                None => {
+                    self.streaming = None;
+                    self.end()?;
+                }
+            }
+        }
+    }
+
+    fn take(&mut self, piece: &Bytes) -> Result<(), Failure> {
+        match &mut self.body {
+            Body::Document(held) => held.extend_from_slice(piece),
+            Body::Events(lines) => {
+                let mut events = Vec::new();
+                let read = lines.push(piece, &mut events);
+                for event in &events {
+                    self.decoder.push(event)?;
+                }
+                read.map_err(unreadable)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn end(&mut self) -> Result<(), Failure> {
+        match std::mem::replace(&mut self.body, Body::Document(Vec::new())) {
+            Body::Document(held) => self.decoder.whole(&held),
+            Body::Events(lines) => {
+                let mut events = Vec::new();
+                lines.finish(&mut events).map_err(unreadable)?;
+                for event in &events {
+                    self.decoder.push(event)?;
+                }
+                self.decoder.finish()
+            }
+        }
+    }
+
+    /// The events for the caller. After an error nothing follows.
+    pub(crate) fn into_events(self) -> impl Stream<Item = Result<ModelEvent>> + Send {
+        stream::unfold(Some(self), |answer| async move {
+            let mut answer = answer?;
+            match answer.next().await {
+                Ok(Some(event)) => Some((Ok(event), Some(answer))),
+                Ok(None) => None,
+                Err(failure) => {
+                    tracing::warn!(trouble = failure.trouble.name(), cause = %failure.cause, "a model's answer broke off");
+                    Some((Err(failure.into()), None))
+                }
+            }
+        })
+    }
+}
+
+fn unreadable(error: sse::BadStream) -> Failure {
+    match error {
+        sse::BadStream::TooLarge(_) => Failure::new(Trouble::TooLarge, error.to_string()),
+        sse::BadStream::NotText => Failure::garbage(error.to_string()),
+    }
+}
+
+/// The pause before the next try: twice as long each time, from half to one and a half of it by chance.
+pub(crate) fn backoff(attempt: u32) -> Millis {
+    let base = 200_u64.saturating_mul(1 << attempt.min(5));
+    let chance = u64::try_from(cardea_core::id::random_bits() % 1_000).unwrap_or(500);
+    Millis(base / 2 + base.saturating_mul(chance) / 1_000)
+}

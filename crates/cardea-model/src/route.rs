@@ -1,0 +1,234 @@
+//! Names to providers: which model a name means, and who answers when that one is away.
+
+use std::{collections::BTreeMap, fmt, sync::Arc};
+
+use cardea_core::{
+    Error, Result,
+    error::Code,
+    message::Prompt,
+    time::{Millis, SharedClock},
+};
+use cardea_net::Net;
+use futures::future::BoxFuture;
+use tokio::time::{Instant, sleep};
+
+use crate::{
+    Model, ModelStream, Rehearsal, Served,
+    config::{AliasConfig, ModelsConfig},
+    embedder::Embedder,
+    failure::{Failure, Then},
+    provider::{Provider, backoff},
+    wire::Format,
+};
+
+/// The models of an installation. Cheap to clone.
+#[derive(Clone)]
+pub struct Models(Arc<Inner>);
+
+struct Inner {
+    config: ModelsConfig,
+    providers: BTreeMap<String, Backend>,
+}
+
+#[derive(Clone)]
+enum Backend {
+    Wire(Arc<Provider>),
+    Own(Arc<dyn Model>),
+}
+
+/// One model name, for lists and for `cardea doctor`. Holds no secret.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Description {
+    /// The name that agents and clients use.
+    pub name: String,
+    /// The provider in the configuration.
+    pub provider: String,
+    /// Its wire format: `openai`, `anthropic`, `gemini`, `rehearsal`, or `own` for a model given by the program.
+    pub kind: &'static str,
+    /// The model as the provider calls it.
+    pub model: String,
+    /// Where it is; empty where it is built in.
+    pub base_url: String,
+    /// Whether a key is configured.
+    pub has_key: bool,
+    /// Who answers, in order, while it is away.
+    pub fallback: Vec<String>,
+}
+
+impl Models {
+    /// The models that this configuration names. The embedder makes the rehearsal model understand more.
+    ///
+    /// # Errors
+    /// [`Code::Misconfigured`] with the first of [`ModelsConfig::problems`].
+    pub fn new(
+        config: ModelsConfig,
+        net: Net,
+        embedder: Option<Arc<dyn Embedder>>,
+        clock: SharedClock,
+    ) -> Result<Self> {
+        if let Some(problem) = config.problems().into_iter().next() {
+            return Err(Error::new(Code::Misconfigured).detail(format!("{problem}.")));
+        }
+        let mut providers = BTreeMap::new();
+        for (name, provider) in &config.providers {
+            let backend = match Format::of(provider.kind) {
+                None => Backend::Own(Arc::new(Rehearsal::new(embedder.clone(), Arc::clone(&clock))?)),
+                Some(format) => {
+                    let made = Provider::new(format, provider, &config, net.clone());
+                    let made = made.ok_or_else(|| {
+                        Error::new(Code::Misconfigured)
+                            .detail(format!("`models.providers.{name}` cannot be used."))
+                    })?;
+                    Backend::Wire(Arc::new(made))
+                }
+            };
+            providers.insert(name.clone(), backend);
+        }
+        Ok(Self(Arc::new(Inner { config, providers })))
+    }
+
+    /// The same models and one more, given by the program: for tests, and for programs with a model of their own.
+    #[must_use]
+    pub fn with(self, name: &str, model: Arc<dyn Model>) -> Self {
+        let mut config = self.0.config.clone();
+        let mut providers = self.0.providers.clone();
+        let alias = AliasConfig { provider: name.to_owned(), model: name.to_owned(), fallback: Vec::new() };
+        config.aliases.insert(name.to_owned(), alias);
+        config.providers.remove(name);
+        providers.insert(name.to_owned(), Backend::Own(model));
+        Self(Arc::new(Inner { config, providers }))
+    }
+
+    /// The names that a prompt may ask for, in order.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.config.aliases.keys().map(String::as_str)
+    }
+
+    /// True if a prompt may ask for this name.
+    #[must_use]
+    pub fn knows(&self, name: &str) -> bool {
+        self.0.config.aliases.contains_key(name)
+    }
+
+    /// What is configured.
+    #[must_use]
+    pub fn describe(&self) -> Vec<Description> {
+        let one = |(name, alias): (&String, &AliasConfig)| {
+            let provider = self.0.config.providers.get(&alias.provider);
+            Description {
+                name: name.clone(),
+                provider: alias.provider.clone(),
+                kind: provider.map_or("own", |provider| provider.kind.name()),
+                model: alias.model.clone(),
+                base_url: provider.map(|provider| provider.base().to_owned()).unwrap_or_default(),
+                has_key: provider.is_some_and(|provider| provider.api_key.is_some()),
+                fallback: self.0.config.chain(name).into_iter().skip(1).map(str::to_owned).collect(),
+            }
+        };
+        self.0.config.aliases.iter().map(one).collect()
+    }
+
+    /// Whether the provider behind a name can be reached and takes its key. Sends no prompt and costs nothing.
+    ///
+    /// # Errors
+    /// What a prompt would fail with.
+    pub async fn reach(&self, name: &str) -> Result<()> {
+        let (_, backend) = self.find(name)?;
+        match backend {
+            Backend::Own(_) => Ok(()),
+            Backend::Wire(provider) => provider.reach().await.map_err(Error::from),
+        }
+    }
+
+    /// The next answer to this transcript, from the model that the prompt names or from one of its fallbacks.
+    ///
+    /// Ends when the first piece of an answer is there. Until then another try and another provider are possible;
+    /// after that the answer is this one or an error in the stream.
+    ///
+    /// # Errors
+    /// [`Code::NotFound`] for a name that is not configured; else what the first provider that was asked failed
+    /// with, and when to come back if it said so.
+    pub async fn next(&self, prompt: &Prompt) -> Result<ModelStream> {
+        self.find(&prompt.model)?;
+        let mut deadline = None;
+        let mut first: Option<Failure> = None;
+        for name in self.0.config.chain(&prompt.model) {
+            let (alias, backend) = self.find(name)?;
+            let provider = match backend {
+                Backend::Own(model) => {
+                    let prompt = Prompt { model: name.to_owned(), ..prompt.clone() };
+                    return model.next(prompt).await;
+                }
+                Backend::Wire(provider) => provider,
+            };
+            // The time of the model that was asked for is the time for everything.
+            let deadline =
+                *deadline.get_or_insert_with(|| Instant::now() + provider.timeouts.total.duration());
+            let failure = match self.patiently(provider, prompt, &alias.model, deadline).await {
+                Ok(answer) => {
+                    let served = Served {
+                        name: name.to_owned(),
+                        provider: alias.provider.clone(),
+                        model: alias.model.clone(),
+                    };
+                    return Ok(ModelStream::new(served, answer.into_events()));
+                }
+                Err(failure) => failure,
+            };
+            tracing::warn!(model.name = name, model.provider = alias.provider, trouble = failure.trouble.name(), cause = %failure.cause, "a model could not be asked");
+            let give_up = failure.trouble.then() == Then::GiveUp || Instant::now() >= deadline;
+            let failure = first.get_or_insert(failure);
+            if give_up {
+                return Err(failure.clone().into());
+            }
+        }
+        Err(first.map_or_else(|| Error::new(Code::Internal), Error::from))
+    }
+
+    /// Asks one provider, more than once where that can help.
+    async fn patiently(
+        &self,
+        provider: &Provider,
+        prompt: &Prompt,
+        model: &str,
+        deadline: Instant,
+    ) -> Result<crate::provider::Answer, Failure> {
+        let mut attempt = 0;
+        loop {
+            let failure = match provider.ask(prompt, model, deadline).await {
+                Ok(answer) => return Ok(answer),
+                Err(failure) => failure,
+            };
+            let pause = failure.retry_after.unwrap_or_else(|| backoff(attempt));
+            let worth = failure.trouble.then() == Then::Again
+                && attempt < self.0.config.retries
+                && pause <= self.0.config.patience
+                && Instant::now() + pause.duration() < deadline;
+            if !worth {
+                return Err(failure);
+            }
+            attempt = attempt.saturating_add(1);
+            sleep(pause.max(Millis(1)).duration()).await;
+        }
+    }
+
+    fn find(&self, name: &str) -> Result<(&AliasConfig, &Backend)> {
+        let alias = self.0.config.aliases.get(name);
+        alias.and_then(|alias| Some((alias, self.0.providers.get(&alias.provider)?))).ok_or_else(|| {
+            let name: String = name.chars().take(80).collect();
+            Error::new(Code::NotFound).detail(format!("No model is called `{name}`."))
+        })
+    }
+}
+
+impl Model for Models {
+    fn next(&self, prompt: Prompt) -> BoxFuture<'_, Result<ModelStream>> {
+        Box::pin(async move { Self::next(self, &prompt).await })
+    }
+}
+
+impl fmt::Debug for Models {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.names()).finish()
+    }
+}
