@@ -105,7 +105,9 @@ impl AllowList {
     /// True if the name is listed with some port.
     pub(crate) fn knows(&self, name: &str) -> bool {
         let name = bare(name);
-        self.0.iter().any(|target| matches!(target, Target::Host { host, .. } if host.eq_ignore_ascii_case(name)))
+        self.0
+            .iter()
+            .any(|target| matches!(target, Target::Host { host, .. } if host.eq_ignore_ascii_case(name)))
     }
 }
 
@@ -118,10 +120,12 @@ pub(crate) fn bare(host: &str) -> &str {
 fn within(base: IpAddr, bits: u8, ip: IpAddr) -> bool {
     match (base, ip) {
         (IpAddr::V4(base), IpAddr::V4(ip)) => {
-            u32::from(base).checked_shr(32 - u32::from(bits)) == u32::from(ip).checked_shr(32 - u32::from(bits))
+            u32::from(base).checked_shr(32 - u32::from(bits))
+                == u32::from(ip).checked_shr(32 - u32::from(bits))
         }
         (IpAddr::V6(base), IpAddr::V6(ip)) => {
-            u128::from(base).checked_shr(128 - u32::from(bits)) == u128::from(ip).checked_shr(128 - u32::from(bits))
+            u128::from(base).checked_shr(128 - u32::from(bits))
+                == u128::from(ip).checked_shr(128 - u32::from(bits))
         }
         _ => false,
     }
@@ -144,7 +148,11 @@ impl FromStr for Target {
         let plain = bare(host);
         let literal = plain.parse::<IpAddr>().is_ok();
         let name = plain.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_'));
-        if port == 0 || plain.is_empty() || !(literal || name) || (plain.contains(':') && !host.starts_with('[')) {
+        if port == 0
+            || plain.is_empty()
+            || !(literal || name)
+            || (plain.contains(':') && !host.starts_with('['))
+        {
             return Err(bad());
         }
         Ok(Self::Host { host: plain.to_ascii_lowercase(), port })
@@ -185,16 +193,57 @@ mod tests {
     #[test]
     fn every_spelling_of_an_inner_address_is_special() {
         let inner = [
-            "0.0.0.0", "0.1.2.3", "10.0.0.1", "100.64.0.1", "100.127.255.255", "127.0.0.1", "127.9.9.9",
-            "169.254.169.254", "172.16.0.1", "172.31.255.255", "192.0.0.8", "192.168.1.1", "198.18.0.1", "203.0.113.9",
-            "224.0.0.1", "240.0.0.1", "255.255.255.255", "::", "::1", "::127.0.0.1", "::ffff:127.0.0.1",
-            "::ffff:10.0.0.1", "64:ff9b::7f00:1", "64:ff9b::a9fe:a9fe", "64:ff9b:1::1", "100::1", "2001::1", "2001:db8::1",
-            "2002:7f00:1::", "3fff::1", "5f00::1", "fc00::1", "fd00:ec2::254", "fe80::1", "fec0::1", "ff02::1",
+            "0.0.0.0",
+            "0.1.2.3",
+            "10.0.0.1",
+            "100.64.0.1",
+            "100.127.255.255",
+            "127.0.0.1",
+            "127.9.9.9",
+            "169.254.169.254",
+            "172.16.0.1",
+            "172.31.255.255",
+            "192.0.0.8",
+            "192.168.1.1",
+            "198.18.0.1",
+            "203.0.113.9",
+            "224.0.0.1",
+            "240.0.0.1",
+            "255.255.255.255",
+            "::",
+            "::1",
+            "::127.0.0.1",
+            "::ffff:127.0.0.1",
+            "::ffff:10.0.0.1",
+            "64:ff9b::7f00:1",
+            "64:ff9b::a9fe:a9fe",
+            "64:ff9b:1::1",
+            "100::1",
+            "2001::1",
+            "2001:db8::1",
+            "2002:7f00:1::",
+            "3fff::1",
+            "5f00::1",
+            "fc00::1",
+            "fd00:ec2::254",
+            "fe80::1",
+            "fec0::1",
+            "ff02::1",
         ];
         for text in inner {
             assert!(special(ip(text)).is_some(), "{text} must be refused");
         }
-        for text in ["1.1.1.1", "100.63.255.255", "172.32.0.1", "192.0.1.1", "223.255.255.255", "2606:4700::1111", "2001:4860::8888", "64:ff9b::808:808", "::ffff:8.8.8.8"] {
+        for text in [
+            "1.1.1.1",
+            "100.63.255.255",
+            "172.32.0.1",
+            "192.0.1.1",
+            "223.255.255.255",
+            "2606:4700::1111",
+            "2001:4860::8888",
+            "64:ff9b::808:808",
+            "::ffff:8.8.8.8",
+        ] {
             assert_eq!(special(ip(text)), None, "{text} is public");
         }
     }
@@ -207,9 +256,23 @@ mod tests {
         }
         assert!(list.names("LocalHost.", 8080) && list.names("[::1]", 9000));
         assert!(!list.names("localhost", 8081) && !list.names("127.0.0.1", 8080));
-        assert!(list.holds(ip("10.1.255.1")) && list.holds(ip("::ffff:10.1.0.1")) && list.holds(ip("fd12::1")));
+        assert!(
+            list.holds(ip("10.1.255.1")) && list.holds(ip("::ffff:10.1.0.1")) && list.holds(ip("fd12::1"))
+        );
         assert!(!list.holds(ip("10.2.0.1")) && !list.holds(ip("fe80::1")));
-        for bad in ["", "localhost", ":80", "localhost:0", "localhost:99999", "10.0.0.0/0", "10.0.0.0/33", "::1:80", "a b:1", "http://x:1", "*:80"] {
+        for bad in [
+            "",
+            "localhost",
+            ":80",
+            "localhost:0",
+            "localhost:99999",
+            "10.0.0.0/0",
+            "10.0.0.0/33",
+            "::1:80",
+            "a b:1",
+            "http://x:1",
+            "*:80",
+        ] {
             assert!(list.add(bad).is_err(), "`{bad}` must be refused");
         }
     }

@@ -110,6 +110,9 @@ impl Streaming {
 
 impl std::fmt::Debug for Streaming {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Streaming").field("status", &self.status).field("seen", &self.seen).finish_non_exhaustive()
+        f.debug_struct("Streaming")
+            .field("status", &self.status)
+            .field("seen", &self.seen)
+            .finish_non_exhaustive()
     }
 }

@@ -168,7 +168,9 @@ fn host_of(url: &Url) -> String {
 /// Checks everything that is known before name resolution.
 fn check(allow: &AllowList, request: &Request) -> Result<Trust, Refusal> {
     let url = &request.url;
-    let (Some(host), Some(port)) = (url.host_str(), url.port_or_known_default()) else { return Err(Refusal::Url) };
+    let (Some(host), Some(port)) = (url.host_str(), url.port_or_known_default()) else {
+        return Err(Refusal::Url);
+    };
     if !request.egress.allows(host, port) {
         return Err(Refusal::Egress(host.to_owned()));
     }

@@ -31,7 +31,8 @@ impl Egress {
     pub(crate) fn allows(&self, host: &str, port: u16) -> bool {
         let Some(hosts) = &self.0 else { return true };
         let host = bare(host).to_ascii_lowercase();
-        let with_port = if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
+        let with_port =
+            if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
         hosts.iter().any(|entry| bare(entry) == host || *entry == with_port)
     }
 }

@@ -1,0 +1,240 @@
+//! The room itself.
+
+use std::{collections::HashMap, net::IpAddr, sync::Arc};
+
+use cardea_core::{
+    Code, Error, Result,
+    id::{KeyId, TenantId, UserId},
+    principal::{Principal, Proof},
+    time::{Millis, SharedClock, Timestamp},
+};
+use cardea_net::Net;
+use futures::future::join_all;
+use secrecy::{ExposeSecret, SecretString};
+
+use crate::{
+    caller::{Caller, VerifiedClaims},
+    claims,
+    config::AuthConfig,
+    credentials::{Credentials, Shown},
+    issuer::Issuer,
+    key::{self, KeyDirectory},
+    reason::Reason,
+    remembered::{Remembered, fingerprint},
+    remote::{Asked, Remote},
+};
+
+const MOST_LEEWAY: Millis = Millis::from_secs(60);
+const LARGEST_TOKEN: usize = 8 * 1024;
+
+/// How soon a key set is tried again that could not be fetched.
+const RETRY: Millis = Millis::from_secs(30);
+
+/// Turns credentials into a [`Caller`]. Cheap to clone.
+#[derive(Clone)]
+pub struct Auth(Arc<Inner>);
+
+struct Inner {
+    issuers: HashMap<String, Issuer>,
+    directory: Option<Arc<dyn KeyDirectory>>,
+    remembered: Remembered,
+    clock: SharedClock,
+    leeway: Millis,
+    refresh: Millis,
+}
+
+impl Auth {
+    /// Builds the room. Key sets behind addresses are fetched by [`Auth::keep_fresh`], or with the first token.
+    ///
+    /// # Errors
+    /// `misconfigured` names the key that is wrong.
+    pub fn new(
+        config: AuthConfig,
+        net: Net,
+        clock: SharedClock,
+        directory: Arc<dyn KeyDirectory>,
+    ) -> Result<Self> {
+        if config.leeway > MOST_LEEWAY {
+            return Err(Error::new(Code::Misconfigured).detail("`auth.leeway` may be at most a minute."));
+        }
+        let mut issuers = HashMap::new();
+        for (name, issuer) in config.issuers {
+            let issuer = Issuer::new(&name, issuer, &net, &clock)?;
+            if let Some(other) = issuers.insert(issuer.name().to_owned(), issuer) {
+                let detail = format!("Two of `auth.issuers` have the issuer `{}`.", other.name());
+                return Err(Error::new(Code::Misconfigured).detail(detail));
+            }
+        }
+        Ok(Self(Arc::new(Inner {
+            issuers,
+            directory: config.api_keys.then_some(directory),
+            remembered: Remembered::new(config.remember),
+            clock,
+            leeway: config.leeway,
+            refresh: config.refresh.max(RETRY),
+        })))
+    }
+
+    /// Checks the credential of a request.
+    ///
+    /// # Errors
+    /// `not_signed_in` without one, `token_expired` for one that is over, `token_invalid` for any other; the
+    /// [`Reason`] is in the cause, for the log. An error of the key directory is passed on.
+    pub async fn authenticate(&self, credentials: &Credentials) -> Result<Caller> {
+        let caller = match &credentials.shown {
+            Shown::Nothing => return Err(Error::new(Code::NotSignedIn)),
+            Shown::Token(token) => self.token(token.expose_secret()).await?,
+            Shown::Key(key) => {
+                let directory = self.0.directory.as_deref().ok_or(Reason::ApiKey)?;
+                key::check(directory, key, self.0.clock.now()).await?
+            }
+        };
+        Ok(caller.from(credentials.peer))
+    }
+
+    async fn token(&self, token: &str) -> Result<Caller, Reason> {
+        if token.len() > LARGEST_TOKEN {
+            return Err(Reason::Size);
+        }
+        let (print, now) = (fingerprint(token), self.0.clock.now());
+        let known = self.0.remembered.get(&print, now);
+        let fresh = known.is_none();
+        let caller = match known {
+            Some(caller) => caller,
+            None => self.verify(token, now).await?,
+        };
+        if self.0.remembered.is_revoked(&print, &caller) {
+            return Err(Reason::Revoked);
+        }
+        if fresh {
+            self.0.remembered.keep(print, caller.clone());
+        }
+        Ok(caller)
+    }
+
+    async fn verify(&self, token: &str, now: Timestamp) -> Result<Caller, Reason> {
+        let parts = claims::parts(token)?;
+        let issuer = parts.claims.get("iss").and_then(|value| value.as_str()).ok_or(Reason::Claim("iss"))?;
+        let issuer = self.0.issuers.get(issuer).ok_or(Reason::Issuer)?;
+        issuer.verify(parts, now, self.0.leeway).await
+    }
+
+    /// The caller for a user that the embedding program vouches for.
+    #[must_use]
+    pub fn embedded(&self, claims: VerifiedClaims) -> Caller {
+        Caller::of(Principal {
+            tenant: claims.tenant,
+            user: claims.user,
+            client: claims.client,
+            issuer: "cardea:embedded".to_owned(),
+            roles: claims.roles,
+            scopes: claims.scopes,
+            actors: Vec::new(),
+            proof: Proof::Embedded,
+            address: claims.address,
+            metadata: claims.metadata,
+        })
+    }
+
+    /// A caller that proved nothing and has no rights; only for servers that were told to take such callers.
+    #[must_use]
+    pub fn anonymous(&self, address: Option<IpAddr>) -> Caller {
+        Caller::of(Principal {
+            tenant: TenantId::from("default"),
+            user: UserId::from("anonymous"),
+            client: None,
+            issuer: "cardea:anonymous".to_owned(),
+            roles: Default::default(),
+            scopes: Default::default(),
+            actors: Vec::new(),
+            proof: Proof::Anonymous,
+            address,
+            metadata: Default::default(),
+        })
+    }
+
+    /// The caller of a turn that goes on after a pause. A token is not shown again, so what can still be checked is:
+    /// that its issuer is still trusted and its user was not revoked; that an API key is still good, with the rights
+    /// that it has now.
+    ///
+    /// # Errors
+    /// `token_invalid` or `token_expired`; errors of the key directory.
+    pub async fn resume(&self, principal: Principal) -> Result<Caller> {
+        match principal.proof {
+            Proof::Jwt if !self.0.issuers.contains_key(&principal.issuer) => Err(Reason::Issuer.into()),
+            Proof::Jwt => {
+                let user = principal.user.as_str();
+                if self.0.remembered.user_revoked_since(&principal.issuer, user, Timestamp(0)) {
+                    return Err(Reason::Revoked.into());
+                }
+                Ok(Caller::of(principal))
+            }
+            Proof::ApiKey => {
+                let directory = self.0.directory.as_deref().ok_or(Reason::ApiKey)?;
+                let id = principal.client.as_ref().and_then(|client| client.as_str().parse::<KeyId>().ok());
+                let record = directory.find_by_id(id.ok_or(Reason::ApiKey)?).await?.ok_or(Reason::ApiKey)?;
+                record.check(self.0.clock.now())?;
+                let caller = record.caller();
+                if !caller.same_user(&principal) {
+                    return Err(Reason::ApiKey.into());
+                }
+                Ok(caller.from(principal.address))
+            }
+            Proof::Embedded | Proof::Anonymous => Ok(Caller::of(principal)),
+        }
+    }
+
+    /// Refuses this token from now on, on this node.
+    pub fn revoke_token(&self, token: &SecretString) {
+        let now = self.0.clock.now();
+        let print = fingerprint(token.expose_secret());
+        // WHY: an unverified `exp` may say anything, but a token is never accepted longer than its own `exp`.
+        let until = claims::parts(token.expose_secret()).and_then(|parts| claims::time(&parts.claims, "exp"));
+        let Ok(Some(until)) = until else { return };
+        let until = Timestamp(until.0.saturating_add(i64::try_from(MOST_LEEWAY.0).unwrap_or(i64::MAX)));
+        self.0.remembered.revoke_token(print, until, now);
+    }
+
+    /// Refuses, from now on and on this node, all tokens of this user that were issued until now.
+    pub fn revoke_user(&self, issuer: &str, user: &UserId) {
+        self.0.remembered.revoke_user(issuer, user.as_str(), self.0.clock.now());
+    }
+
+    /// Fetches all key sets now, at the same time.
+    pub async fn refresh(&self) {
+        join_all(self.remotes().map(|remote| remote.refresh(Asked::BySchedule))).await;
+    }
+
+    /// Fetches all key sets now and then at the configured interval. Runs for ever; give it to a task.
+    pub async fn keep_fresh(self) {
+        loop {
+            self.refresh().await;
+            let pause = if self.is_ready() { self.0.refresh } else { RETRY };
+            tokio::time::sleep(pause.duration()).await;
+        }
+    }
+
+    /// True if the keys of all issuers are there.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.remotes().all(Remote::is_ready)
+    }
+
+    /// The issuers whose tokens are accepted, for RFC 9728 metadata.
+    #[must_use]
+    pub fn issuers(&self) -> Vec<String> {
+        let mut names: Vec<String> = self.0.issuers.keys().cloned().collect();
+        names.sort();
+        names
+    }
+
+    fn remotes(&self) -> impl Iterator<Item = &Remote> {
+        self.0.issuers.values().filter_map(Issuer::remote)
+    }
+}
+
+impl std::fmt::Debug for Auth {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Auth").field(&self.issuers()).finish()
+    }
+}

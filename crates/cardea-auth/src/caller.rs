@@ -1,0 +1,131 @@
+//! The proof that somebody was authenticated.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+    ops::Deref,
+    sync::Arc,
+};
+
+use cardea_core::{
+    id::{ClientId, KeyId, TenantId, UserId},
+    principal::Principal,
+    time::Timestamp,
+};
+use serde_json::{Map, Value};
+
+/// Proof that a credential was checked for this request. Only this crate makes one.
+///
+/// Cheap to clone. Reads like the [`Principal`] that it proves.
+#[derive(Debug, Clone)]
+pub struct Caller {
+    principal: Arc<Principal>,
+    claims: Arc<Map<String, Value>>,
+    expires_at: Option<Timestamp>,
+    key: Option<KeyId>,
+}
+
+impl Caller {
+    pub(crate) fn of(principal: Principal) -> Self {
+        Self { principal: Arc::new(principal), claims: Arc::default(), expires_at: None, key: None }
+    }
+
+    pub(crate) fn with_claims(mut self, claims: Map<String, Value>, expires_at: Timestamp) -> Self {
+        self.claims = Arc::new(claims);
+        self.expires_at = Some(expires_at);
+        self
+    }
+
+    pub(crate) fn with_key(mut self, key: KeyId, expires_at: Option<Timestamp>) -> Self {
+        self.key = Some(key);
+        self.expires_at = expires_at;
+        self
+    }
+
+    pub(crate) fn from(mut self, address: Option<IpAddr>) -> Self {
+        if self.principal.address != address {
+            Arc::make_mut(&mut self.principal).address = address;
+        }
+        self
+    }
+
+    /// The facts about the caller, to be stored with a turn.
+    #[must_use]
+    pub fn principal(&self) -> &Principal {
+        &self.principal
+    }
+
+    /// All claims of the verified token; empty for other proofs.
+    #[must_use]
+    pub fn claims(&self) -> &Map<String, Value> {
+        &self.claims
+    }
+
+    /// When the credential ends, if it does.
+    #[must_use]
+    pub const fn expires_at(&self) -> Option<Timestamp> {
+        self.expires_at
+    }
+
+    /// The API key that was used, if it was one.
+    #[must_use]
+    pub const fn key_id(&self) -> Option<KeyId> {
+        self.key
+    }
+}
+
+impl Deref for Caller {
+    type Target = Principal;
+
+    fn deref(&self) -> &Principal {
+        &self.principal
+    }
+}
+
+/// What a program that embeds Cardea knows about its user and vouches for.
+#[derive(Debug, Clone, PartialEq)]
+pub struct VerifiedClaims {
+    /// The organisation.
+    pub tenant: TenantId,
+    /// The user.
+    pub user: UserId,
+    /// The client through which the user came.
+    pub client: Option<ClientId>,
+    /// Roles.
+    pub roles: BTreeSet<String>,
+    /// Scopes.
+    pub scopes: BTreeSet<String>,
+    /// From where, if known.
+    pub address: Option<IpAddr>,
+    /// Further facts for policies.
+    pub metadata: BTreeMap<String, Value>,
+}
+
+impl VerifiedClaims {
+    /// A user without roles or scopes.
+    pub fn new(tenant: impl Into<TenantId>, user: impl Into<UserId>) -> Self {
+        Self {
+            tenant: tenant.into(),
+            user: user.into(),
+            client: None,
+            roles: BTreeSet::new(),
+            scopes: BTreeSet::new(),
+            address: None,
+            metadata: BTreeMap::new(),
+        }
+    }
+
+    /// Adds a role.
+    #[must_use]
+    pub fn role(mut self, role: impl Into<String>) -> Self {
+        self.roles.insert(role.into());
+        self
+    }
+
+    /// Adds a scope.
+    #[must_use]
+    pub fn scope(mut self, scope: impl Into<String>) -> Self {
+        self.scopes.insert(scope.into());
+        self
+    }
+}

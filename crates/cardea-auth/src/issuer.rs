@@ -1,0 +1,212 @@
+//! One issuer: its keys, its rules, and what its claims mean here.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use cardea_core::{
+    Code, Error,
+    id::{ClientId, TenantId, UserId},
+    principal::{Principal, Proof},
+    secret::{ExposeSecret, check_signing_secret},
+    time::{Millis, SharedClock, Timestamp},
+};
+use cardea_net::Net;
+use jsonwebtoken::{Algorithm, crypto};
+use serde_json::{Map, Value};
+
+use crate::{
+    caller::Caller,
+    claims::{self, Parts},
+    config::IssuerConfig,
+    keyset::KeySet,
+    reason::Reason,
+    remote::Remote,
+};
+
+/// Further claims that are handed to policies, and the size of each.
+const MOST_METADATA: usize = 32;
+const LARGEST_METADATA: usize = 1_024;
+
+enum Keys {
+    Fixed(Arc<KeySet>),
+    Remote(Remote),
+}
+
+pub(crate) struct Issuer {
+    config: IssuerConfig,
+    algorithms: Vec<Algorithm>,
+    keys: Keys,
+}
+
+impl Issuer {
+    pub(crate) fn new(
+        name: &str,
+        config: IssuerConfig,
+        net: &Net,
+        clock: &SharedClock,
+    ) -> Result<Self, Error> {
+        let wrong =
+            |what: &str| Error::new(Code::Misconfigured).detail(format!("`auth.issuers.{name}` {what}."));
+        if config.issuer.is_empty()
+            || config.audience.is_empty()
+            || config.audience.iter().any(String::is_empty)
+        {
+            return Err(wrong("needs `issuer` and at least one `audience`"));
+        }
+        let keys = keys(&config, net, clock).map_err(|what| wrong(&what))?;
+        let algorithms = algorithms(&config).map_err(wrong)?;
+        if let Keys::Fixed(keys) = &keys
+            && !keys.serves(&algorithms)
+        {
+            return Err(wrong("has no key for its `algorithms`"));
+        }
+        Ok(Self { config, algorithms, keys })
+    }
+
+    /// The `iss` of its tokens.
+    pub(crate) fn name(&self) -> &str {
+        &self.config.issuer
+    }
+
+    pub(crate) fn remote(&self) -> Option<&Remote> {
+        match &self.keys {
+            Keys::Remote(remote) => Some(remote),
+            Keys::Fixed(_) => None,
+        }
+    }
+
+    /// Checks a token that says it is of this issuer.
+    pub(crate) async fn verify(
+        &self,
+        parts: Parts<'_>,
+        now: Timestamp,
+        leeway: Millis,
+    ) -> Result<Caller, Reason> {
+        claims::check_header(&parts.header, self.config.token_kind)?;
+        let algorithm = self.algorithm(&parts.header)?;
+        let kid = match parts.header.get("kid") {
+            None => None,
+            Some(Value::String(kid)) if kid.len() <= 256 => Some(kid.as_str()),
+            Some(_) => return Err(Reason::Header),
+        };
+        let keys = match &self.keys {
+            Keys::Fixed(keys) => Arc::clone(keys),
+            Keys::Remote(remote) => remote.keys_for(kid, algorithm).await?,
+        };
+        let candidates = keys.candidates(kid, algorithm);
+        if candidates.is_empty() {
+            return Err(Reason::UnknownKey);
+        }
+        let signed_by =
+            |key| crypto::verify(parts.signature, parts.signed.as_bytes(), key, algorithm).unwrap_or(false);
+        if !candidates.into_iter().any(signed_by) {
+            return Err(Reason::Signature);
+        }
+        let expires_at = claims::check_times(&parts.claims, now, leeway)?;
+        claims::check_kind(&parts.claims)?;
+        if !claims::audience_fits(&parts.claims, &self.config.audience)? {
+            return Err(Reason::Audience);
+        }
+        Ok(Caller::of(self.principal(&parts.claims)?).with_claims(parts.claims, expires_at))
+    }
+
+    fn algorithm(&self, header: &Map<String, Value>) -> Result<Algorithm, Reason> {
+        let named = header.get("alg").and_then(Value::as_str).ok_or(Reason::Header)?;
+        let algorithm: Algorithm = named.parse().map_err(|_| Reason::Algorithm)?;
+        if self.algorithms.contains(&algorithm) { Ok(algorithm) } else { Err(Reason::Algorithm) }
+    }
+
+    fn principal(&self, claims: &Map<String, Value>) -> Result<Principal, Reason> {
+        let config = &self.config;
+        let named =
+            |path: &str, claim| claims::at(claims, path).map(|value| claims::name(value, claim)).transpose();
+        let user = named("sub", "sub")?.ok_or(Reason::Claim("sub"))?;
+        let client = match &config.client_claim {
+            Some(path) => named(path, "client")?,
+            None => named("client_id", "client")?.or(named("azp", "client")?),
+        };
+        let said = config.tenant_claim.as_deref().map(|path| named(path, "tenant")).transpose()?.flatten();
+        let tenant = match (said, &config.tenant, &config.tenant_claim) {
+            (Some(said), _, _) => said,
+            (None, Some(fixed), _) => fixed.clone(),
+            (None, None, None) => "default".to_owned(),
+            (None, None, Some(_)) => return Err(Reason::Claim("tenant")),
+        };
+        Ok(Principal {
+            tenant: TenantId::new(tenant),
+            user: UserId::new(user),
+            client: client.map(ClientId::new),
+            issuer: config.issuer.clone(),
+            roles: claims::names(claims::at(claims, &config.roles_claim), "roles")?,
+            scopes: claims::names(claims::at(claims, &config.scopes_claim), "scope")?,
+            actors: claims::actors(claims)?,
+            proof: Proof::Jwt,
+            address: None,
+            metadata: self.metadata(claims)?,
+        })
+    }
+
+    fn metadata(&self, claims: &Map<String, Value>) -> Result<BTreeMap<String, Value>, Reason> {
+        let mut found = BTreeMap::new();
+        for path in self.config.metadata_claims.iter().take(MOST_METADATA) {
+            if let Some(value) = claims::at(claims, path) {
+                if value.to_string().len() > LARGEST_METADATA {
+                    return Err(Reason::Claim("metadata"));
+                }
+                found.insert(path.clone(), value.clone());
+            }
+        }
+        Ok(found)
+    }
+}
+
+fn keys(config: &IssuerConfig, net: &Net, clock: &SharedClock) -> Result<Keys, String> {
+    let given = [
+        config.secret.is_some(),
+        config.pem.is_some(),
+        config.pem_file.is_some(),
+        config.jwks.is_some(),
+        config.jwks_file.is_some(),
+        config.jwks_url.is_some(),
+    ];
+    if given.iter().filter(|given| **given).count() != 1 {
+        return Err(
+            "must say in exactly one way how to verify its tokens: `secret`, `pem`, `pem_file`, `jwks`, \
+                    `jwks_file` or `jwks_url`"
+                .to_owned(),
+        );
+    }
+    if let Some(url) = &config.jwks_url {
+        cardea_net::Request::get(url, cardea_net::Egress::any())
+            .map_err(|_| "has a `jwks_url` that is no URL")?;
+        return Ok(Keys::Remote(Remote::new(url.clone(), net.clone(), Arc::clone(clock))));
+    }
+    if let Some(secret) = &config.secret {
+        check_signing_secret(secret).map_err(|weak| format!("has a `secret` that {weak}"))?;
+        return Ok(Keys::Fixed(Arc::new(KeySet::secret(secret.expose_secret()))));
+    }
+    let read = |path: &std::path::Path| {
+        std::fs::read_to_string(path)
+            .map_err(|cause| format!("names `{}`, which cannot be read: {cause}", path.display()))
+    };
+    let found = match (&config.pem, &config.pem_file, &config.jwks, &config.jwks_file) {
+        (Some(pem), ..) => KeySet::pem(pem),
+        (_, Some(path), ..) => KeySet::pem(&read(path)?),
+        (_, _, Some(jwks), _) => KeySet::jwks(jwks.as_bytes()),
+        (_, _, _, Some(path)) => KeySet::jwks(read(path)?.as_bytes()),
+        _ => None,
+    };
+    found.map(|keys| Keys::Fixed(Arc::new(keys))).ok_or_else(|| "has no usable public key".to_owned())
+}
+
+fn algorithms(config: &IssuerConfig) -> Result<Vec<Algorithm>, &'static str> {
+    use Algorithm::{ES256, ES384, EdDSA, HS256, HS384, HS512, PS256, RS256};
+    let symmetric = |algorithm: &Algorithm| matches!(algorithm, HS256 | HS384 | HS512);
+    match (config.secret.is_some(), config.algorithms.as_slice()) {
+        (true, []) => Ok(vec![HS256]),
+        (false, []) => Ok(vec![RS256, PS256, ES256, ES384, EdDSA]),
+        (true, listed) if listed.iter().all(symmetric) => Ok(listed.to_vec()),
+        // WHY: a public key used as a shared secret is the classic confusion of algorithms.
+        (false, listed) if !listed.iter().any(symmetric) => Ok(listed.to_vec()),
+        _ => Err("mixes `secret` and public keys in `algorithms`"),
+    }
+}
