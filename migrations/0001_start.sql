@@ -62,6 +62,7 @@ CREATE TABLE turns (
     code          TEXT,                         -- the error code of a failed turn
     receipt       TEXT,                         -- JSON, once it has ended
     request       TEXT   NOT NULL DEFAULT '',   -- the request id it came with
+    commits       BIGINT NOT NULL DEFAULT 0,    -- tells whether a commit without an answer has arrived
     taint         TEXT   NOT NULL DEFAULT '[]', -- JSON list: where untrusted text came in
     started_at    BIGINT NOT NULL,
     updated_at    BIGINT NOT NULL,
@@ -100,20 +101,6 @@ CREATE TABLE events (
     body   TEXT   NOT NULL,
     at     BIGINT NOT NULL,
     PRIMARY KEY (turn, seq)
-) /*sqlite: WITHOUT ROWID*/;
-
-CREATE TABLE costs (
-    turn          TEXT   NOT NULL,
-    number        BIGINT NOT NULL,              -- one row for each model call
-    tenant        TEXT   NOT NULL,
-    owner         TEXT   NOT NULL,
-    model         TEXT   NOT NULL,
-    input_tokens  BIGINT NOT NULL,
-    cached_tokens BIGINT NOT NULL,
-    output_tokens BIGINT NOT NULL,
-    cost_micros   BIGINT NOT NULL,
-    at            BIGINT NOT NULL,
-    PRIMARY KEY (turn, number)
 ) /*sqlite: WITHOUT ROWID*/;
 
 CREATE TABLE idempotency (

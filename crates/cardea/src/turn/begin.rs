@@ -1,0 +1,248 @@
+//! The first commit of a turn: what was asked is durable before anything is done for it.
+
+use cardea_core::{
+    Code, Error, Result,
+    agent::Agent,
+    id::{AgentName, ConversationId, MessageId, RequestId, TurnId},
+    journal::TurnState,
+    message::{Message, Usage, estimate_tokens},
+    principal::Principal,
+    time::Millis,
+};
+use cardea_store::{Commit, CommitError, args};
+use serde_json::json;
+
+use super::{CacheUse, Kind, Limits, Receipt, Turn, Turns};
+
+/// How long an idempotency key is remembered: as long as Stripe promises at least.
+const KEY_LIFE: Millis = Millis::from_secs(24 * 3_600);
+
+/// What a client asks for.
+#[derive(Debug)]
+pub struct Question<'a> {
+    /// Who asks.
+    pub principal: &'a Principal,
+    /// The request.
+    pub request: RequestId,
+    /// What kind of turn it is.
+    pub kind: Kind,
+    /// Who answers.
+    pub agent: &'a AgentName,
+    /// What it may use up.
+    pub limits: Limits,
+    /// Where it is said; the conversation is known to be the caller's.
+    pub conversation: Option<ConversationId>,
+    /// What is asked, screened.
+    pub prompt: &'a str,
+    /// Where untrusted text came in already (a warned prompt).
+    pub taint: Vec<String>,
+    /// The client's idempotency key.
+    pub key: Option<&'a str>,
+}
+
+impl Limits {
+    /// Nothing at all: for a turn that is only taken over to be closed.
+    pub const NONE: Self = Self { reflections: 0, tool_calls: 0, cost_micros: 0, time: Millis(0) };
+
+    /// The limits of an agent's file.
+    #[must_use]
+    pub fn of(agent: &Agent) -> Self {
+        Self {
+            reflections: agent.spec.limits.reflections,
+            tool_calls: agent.spec.limits.tool_calls,
+            cost_micros: agent.spec.limits.micros().unwrap_or(u64::MAX),
+            time: agent.spec.limits.time,
+        }
+    }
+}
+
+/// What came of asking.
+#[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "made once for each request and taken apart at once")]
+pub enum Begun {
+    /// A new turn, open and durable.
+    Fresh(Turn),
+    /// The same request was made before: this is its answer.
+    Again(Receipt),
+}
+
+impl Question<'_> {
+    /// What must be equal for two requests with the same key to be the same request.
+    fn fingerprint(&self) -> String {
+        let conversation = self.conversation.map(|id| id.to_string()).unwrap_or_default();
+        let parts = [self.kind.name(), self.agent.as_str(), &conversation, self.prompt];
+        let mut hash = aws_lc_rs::digest::Context::new(&aws_lc_rs::digest::SHA256);
+        for part in parts {
+            hash.update(&(part.len() as u64).to_be_bytes());
+            hash.update(part.as_bytes());
+        }
+        hash.finish().as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+}
+
+impl Turns {
+    /// Opens a turn: its row, the user's message, the idempotency key and the audit entry, in one commit.
+    ///
+    /// # Errors
+    /// `idempotency_key_reused`, `in_progress`, `conversation_busy`, or what the store says.
+    pub async fn begin(&self, question: Question<'_>) -> Result<Begun> {
+        let fingerprint = question.fingerprint();
+        if let Some(key) = question.key
+            && let Some(known) = self.known(&question, key, &fingerprint).await?
+        {
+            return Ok(Begun::Again(known));
+        }
+        let mut turn = self.fresh(&question);
+        self.write_key(&mut turn, &question, &fingerprint);
+        self.write_message(&mut turn);
+        self.write_turn(&mut turn)?;
+        let detail = json!({ "kind": turn.kind.name(), "agent": turn.agent, "conversation": turn.conversation,
+                             "prompt_bytes": turn.prompt.len() });
+        self.audit(&mut turn, "turn.asked", None, detail);
+        let started = json!({ "turn": turn.id, "conversation": turn.conversation, "agent": turn.agent });
+        self.event(&mut turn, "turn.started", &started);
+        // WHY: a bare call that only reads is one commit in all; its rows wait for the first write or the end.
+        if turn.kind == Kind::Call && question.key.is_none() {
+            return Ok(Begun::Fresh(turn));
+        }
+        match self.commit_pending(&mut turn).await {
+            Ok(()) => Ok(Begun::Fresh(turn)),
+            Err(CommitError::Conflict("idempotency key")) => {
+                let key = question.key.unwrap_or_default();
+                // Somebody else was faster with the same key: theirs is the turn.
+                self.known(&question, key, &fingerprint)
+                    .await?
+                    .map(Begun::Again)
+                    .ok_or_else(|| Code::InProgress.into())
+            }
+            Err(CommitError::Conflict("conversation")) => Err(Error::new(Code::ConversationBusy)),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn fresh(&self, question: &Question<'_>) -> Turn {
+        let now = self.now();
+        let id = TurnId::random();
+        Turn {
+            id,
+            held: self.inner.held.hold(id).unwrap_or_default(),
+            commits: 0,
+            request: question.request,
+            principal: question.principal.clone(),
+            kind: question.kind,
+            agent: question.agent.clone(),
+            conversation: question.conversation,
+            prompt: question.prompt.to_owned(),
+            limits: question.limits,
+            fence: 1,
+            steps: Vec::new(),
+            model_calls: 0,
+            usage: Usage::default(),
+            cost_micros: 0,
+            taint: question.taint.iter().cloned().collect(),
+            cache: CacheUse::None,
+            events: 0,
+            started: now,
+            deadline: now.plus(question.limits.time),
+            pending: Commit::new(),
+            durable: false,
+        }
+    }
+
+    /// The receipt of an earlier request with the same key.
+    async fn known(&self, question: &Question<'_>, key: &str, fingerprint: &str) -> Result<Option<Receipt>> {
+        let sql = "SELECT i.fingerprint, t.receipt FROM idempotency i LEFT JOIN turns t ON t.id = i.turn \
+                   WHERE i.owner = $1 AND i.route = $2 AND i.key = $3 AND i.expires_at > $4";
+        let args = args![question.principal.key(), question.kind.name(), key, self.now().0];
+        let found: Vec<(String, Option<String>)> = self.inner.db.rows(sql, args).await?;
+        match found.into_iter().next() {
+            None => Ok(None),
+            Some((before, _)) if before != fingerprint => Err(Error::new(Code::KeyReused)),
+            Some((_, None)) => Err(Error::new(Code::InProgress)),
+            Some((_, Some(receipt))) => serde_json::from_str(&receipt)
+                .map(Some)
+                .map_err(|error| Error::new(Code::Internal).because(error)),
+        }
+    }
+
+    fn write_key(&self, turn: &mut Turn, question: &Question<'_>, fingerprint: &str) {
+        let Some(key) = question.key else { return };
+        let now = self.now();
+        let (owner, route) = (turn.principal.key(), turn.kind.name());
+        turn.run(
+            "DELETE FROM idempotency WHERE owner = $1 AND route = $2 AND key = $3 AND expires_at <= $4",
+            args![owner.clone(), route, key, now.0],
+        );
+        turn.guard(
+            "idempotency key",
+            "INSERT INTO idempotency (owner, route, key, tenant, fingerprint, turn, created_at, expires_at) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT DO NOTHING",
+            args![
+                owner,
+                route,
+                key,
+                &turn.principal.tenant,
+                fingerprint,
+                turn.id,
+                now.0,
+                now.plus(KEY_LIFE).0
+            ],
+        );
+    }
+
+    fn write_message(&self, turn: &mut Turn) {
+        let Some(conversation) = turn.conversation else { return };
+        let (now, id) = (self.now().0, conversation.to_string());
+        let body = Message::User { text: turn.prompt.clone() };
+        // INVARIANT: `next_seq` only grows, and only the owner of `open_turn` moves it.
+        turn.guard(
+            "conversation",
+            "UPDATE conversations SET open_turn = $2, next_seq = next_seq + 1, updated_at = $3 \
+             WHERE id = $1 AND open_turn IS NULL AND deleted_at IS NULL AND owner = $4",
+            args![id.clone(), turn.id, now, turn.principal.key()],
+        );
+        turn.run(
+            "INSERT INTO messages (conversation, seq, id, tenant, turn, role, body, tokens, at) \
+             SELECT id, next_seq - 1, $2, tenant, $3, 'user', $4, $5, $6 FROM conversations WHERE id = $1",
+            args![
+                id,
+                MessageId::random(),
+                turn.id,
+                serde_json::to_string(&body).unwrap_or_default(),
+                estimate_tokens(&turn.prompt),
+                now
+            ],
+        );
+    }
+
+    fn write_turn(&self, turn: &mut Turn) -> Result<()> {
+        let principal = serde_json::to_string(&turn.principal)
+            .map_err(|error| Error::new(Code::Internal).because(error))?;
+        turn.run(
+            "INSERT INTO turns (id, tenant, owner, user_id, principal, kind, agent, conversation, prompt, state, node, \
+             node_fence, fence, request, taint, started_at, updated_at, deadline_at) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)",
+            args![
+                turn.id,
+                &turn.principal.tenant,
+                turn.principal.key(),
+                &turn.principal.user,
+                principal,
+                turn.kind.name(),
+                &turn.agent,
+                turn.conversation,
+                &turn.prompt,
+                TurnState::Running.name(),
+                &self.inner.node.name,
+                self.inner.node.fence,
+                turn.fence,
+                turn.request,
+                json!(turn.taint).to_string(),
+                turn.started.0,
+                turn.started.0,
+                turn.deadline.0
+            ],
+        );
+        Ok(())
+    }
+}

@@ -1,0 +1,179 @@
+//! The last commit of a turn, and the pause before a person decides.
+
+use cardea_core::{
+    Error, Result,
+    id::{ApprovalId, MessageId},
+    journal::{StepState, TurnState},
+    message::{Finish, Message, estimate_tokens},
+};
+use cardea_store::args;
+use serde_json::json;
+
+use super::{Failure, Receipt, Start, Turn, Turns, step::new_step};
+
+/// How a turn ends.
+#[derive(Debug)]
+pub enum Ending {
+    /// With an answer, screened.
+    Answer {
+        /// The text.
+        text: String,
+        /// Why the model stopped.
+        finish: Finish,
+    },
+    /// With an error, before or without effects.
+    Failed(Error),
+    /// With an error, after its effects were taken back.
+    Unwound(Error),
+    /// With an effect of which nobody knows.
+    Unknown(Error),
+}
+
+impl Turns {
+    /// Ends the turn: answer, cost, audit and the saved receipt, in one commit.
+    ///
+    /// # Errors
+    /// `conflict` if another node owns the turn; what the store says.
+    pub async fn close(&self, mut turn: Turn, ending: Ending) -> Result<Receipt> {
+        let (status, answer, finish, error) = match ending {
+            Ending::Answer { text, finish } => (TurnState::Answered, Some(text), Some(finish), None),
+            Ending::Failed(error) => (TurnState::Failed, None, None, Some(error)),
+            Ending::Unwound(error) => (TurnState::Unwound, None, None, Some(error)),
+            Ending::Unknown(error) => (TurnState::Unknown, None, None, Some(error)),
+        };
+        let said = answer.clone().or_else(|| error.as_ref().map(Error::public));
+        let mut receipt = self.receipt(&turn, status);
+        receipt.answer = answer;
+        receipt.finish = finish;
+        receipt.error = error.as_ref().map(Failure::of);
+        self.write_answer(&mut turn, said.as_deref());
+        self.write_end(&mut turn, &receipt)?;
+        let detail = json!({ "status": status.name(), "code": receipt.error.as_ref().map(|error| &error.code),
+                             "cache": turn.cache.name(), "steps": turn.steps.len(), "tokens": turn.usage.total(),
+                             "cost_micros": turn.cost_micros });
+        self.audit(&mut turn, "turn.ended", None, detail);
+        let ended = serde_json::to_value(&receipt).unwrap_or_default();
+        self.event(&mut turn, "turn.ended", &ended);
+        self.flush(&mut turn).await?;
+        Ok(receipt)
+    }
+
+    /// Lays the turn down until the approval is decided. The step's row names it.
+    ///
+    /// # Errors
+    /// As [`Turns::close`].
+    pub async fn sleep(&self, mut turn: Turn, start: Start<'_>, approval: ApprovalId) -> Result<Receipt> {
+        let known = turn
+            .steps
+            .iter()
+            .position(|step| step.state == StepState::Waiting && step.digest == start.digest);
+        let mut step = match known.map(|at| turn.steps.remove(at)) {
+            Some(known) => known,
+            None => new_step(&turn, &start),
+        };
+        step.state = StepState::Waiting;
+        step.approval = Some(approval);
+        self.write_step(&mut turn, &mut step, start.decision);
+        self.put(&mut turn, step.clone());
+        let mut receipt = self.receipt(&turn, TurnState::Waiting);
+        receipt.approval = Some(approval);
+        let saved = serde_json::to_string(&receipt).unwrap_or_default();
+        turn.run(
+            "UPDATE turns SET state = 'waiting', waiting_for = $2, receipt = $3, input_tokens = $4, cached_tokens = $5, \
+             output_tokens = $6, cost_micros = $7, reflections = $8, events = $9, taint = $10 WHERE id = $1",
+            args![
+                turn.id,
+                approval,
+                saved,
+                turn.usage.input,
+                turn.usage.cached_input,
+                turn.usage.output,
+                turn.cost_micros,
+                i64::from(turn.model_calls),
+                turn.events + 1,
+                json!(turn.taint).to_string()
+            ],
+        );
+        let detail = json!({ "approval": approval, "args_digest": step.digest });
+        self.audit(&mut turn, "step.waits", Some(&step), detail);
+        self.event(
+            &mut turn,
+            "turn.waiting",
+            &json!({ "approval": approval, "step": step.id, "tool": step.tool }),
+        );
+        self.flush(&mut turn).await?;
+        Ok(receipt)
+    }
+
+    pub(super) fn receipt(&self, turn: &Turn, status: TurnState) -> Receipt {
+        Receipt {
+            turn: turn.id,
+            conversation: turn.conversation,
+            agent: turn.agent.clone(),
+            status,
+            answer: None,
+            finish: None,
+            approval: None,
+            error: None,
+            cache: turn.cache,
+            tools: turn.steps.iter().map(super::Step::used).collect(),
+            usage: turn.usage,
+            cost_micros: turn.cost_micros,
+            took_ms: self.now().since(turn.started),
+        }
+    }
+
+    fn write_answer(&self, turn: &mut Turn, said: Option<&str>) {
+        let Some(conversation) = turn.conversation else { return };
+        let (now, id) = (self.now().0, conversation.to_string());
+        let Some(said) = said else { return };
+        let body = Message::Assistant { text: said.to_owned(), calls: Vec::new() };
+        // A conversation deleted meanwhile keeps nothing: the update touches no row, and neither does the insert.
+        turn.run(
+            "UPDATE conversations SET open_turn = NULL, next_seq = next_seq + 1, updated_at = $3 \
+             WHERE id = $1 AND open_turn = $2 AND deleted_at IS NULL",
+            args![id.clone(), turn.id, now],
+        );
+        turn.run(
+            "INSERT INTO messages (conversation, seq, id, tenant, turn, role, body, tokens, at) \
+             SELECT id, next_seq - 1, $2, tenant, $3, 'assistant', $4, $5, $6 FROM conversations \
+             WHERE id = $1 AND deleted_at IS NULL",
+            args![
+                id,
+                MessageId::random(),
+                turn.id,
+                serde_json::to_string(&body).unwrap_or_default(),
+                estimate_tokens(said),
+                now
+            ],
+        );
+    }
+
+    fn write_end(&self, turn: &mut Turn, receipt: &Receipt) -> Result<()> {
+        let now = self.now().0;
+        let saved = serde_json::to_string(receipt)
+            .map_err(|error| Error::new(cardea_core::Code::Internal).because(error))?;
+        let (state, code) = (receipt.status.name(), receipt.error.as_ref().map(|error| error.code.clone()));
+        turn.run(
+            "UPDATE turns SET state = $2, receipt = $3, code = $4, input_tokens = $5, cached_tokens = $6, \
+             output_tokens = $7, cost_micros = $8, steps = $9, reflections = $10, events = $11, taint = $12, \
+             waiting_for = NULL, updated_at = $13, ended_at = $13 WHERE id = $1",
+            args![
+                turn.id,
+                state,
+                saved,
+                code,
+                turn.usage.input,
+                turn.usage.cached_input,
+                turn.usage.output,
+                turn.cost_micros,
+                turn.steps.len() as i64,
+                i64::from(turn.model_calls),
+                turn.events + 1,
+                json!(turn.taint).to_string(),
+                now
+            ],
+        );
+        Ok(())
+    }
+}

@@ -1,0 +1,396 @@
+//! The journal of turns: what was asked, what was done for it, and what came of it.
+//!
+//! A [`Turn`] is a row that one owner at a time may write, and a tool call is a step row under it. Each write here is
+//! one guarded commit that carries its audit entry, so there is no action without its record and no record without
+//! its action. The fence in every guard keeps out an owner that was frozen and woke up late.
+//!
+//! `flow` calls in this order: [`Turns::begin`], then [`Turns::start`] and [`Turns::record`] (or [`Turns::refuse`])
+//! for each step, and [`Turns::close`] or [`Turns::sleep`] once. [`Turns::claim`] gives an open turn to a new owner.
+
+mod begin;
+mod close;
+mod held;
+mod open;
+mod read;
+mod receipt;
+mod recover;
+mod step;
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use cardea_core::{
+    Code, Error,
+    id::{AgentName, ConversationId, RequestId, TurnId},
+    message::Usage,
+    principal::Principal,
+    time::{Millis, SharedClock, Timestamp},
+};
+use cardea_store::{Commit, CommitError, Db, Value, args};
+use serde::{Deserialize, Serialize};
+use tokio::sync::broadcast;
+
+pub use self::{
+    begin::{Begun, Question},
+    close::Ending,
+    read::{Event, Found},
+    receipt::{CacheUse, Failure, Receipt, ToolUse},
+    recover::{Free, NODE_LEASE},
+    step::{Start, Step},
+};
+use crate::observe::{Entry, Observe};
+use held::{Held, Hold};
+
+/// Which kind of request a turn serves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// A message to an agent.
+    Chat,
+    /// One tool call from outside (MCP).
+    Call,
+}
+
+impl Kind {
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Chat => "chat",
+            Self::Call => "call",
+        }
+    }
+}
+
+/// What an agent allows one turn to use up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Model calls after the first.
+    pub reflections: u32,
+    /// Tool calls.
+    pub tool_calls: u32,
+    /// Money, in millionths.
+    pub cost_micros: u64,
+    /// From the first row to the last.
+    pub time: Millis,
+}
+
+/// An open turn in the hands of its one owner.
+#[derive(Debug)]
+pub struct Turn {
+    id: TurnId,
+    request: RequestId,
+    principal: Principal,
+    kind: Kind,
+    agent: AgentName,
+    conversation: Option<ConversationId>,
+    prompt: String,
+    limits: Limits,
+    fence: i64,
+    steps: Vec<Step>,
+    model_calls: u32,
+    usage: Usage,
+    cost_micros: u64,
+    taint: BTreeSet<String>,
+    cache: CacheUse,
+    events: i64,
+    started: Timestamp,
+    deadline: Timestamp,
+    /// Rows that wait for the next commit of this turn.
+    pending: Commit,
+    /// True once the turn's own row is in the database.
+    durable: bool,
+    /// Commits of this turn so far: tells whether one whose acknowledgement was lost has arrived.
+    commits: i64,
+    /// Says that this process has the turn in hand, until it is dropped.
+    held: Hold,
+}
+
+impl Turn {
+    /// Its id.
+    #[must_use]
+    pub fn id(&self) -> TurnId {
+        self.id
+    }
+
+    /// The request it came with.
+    #[must_use]
+    pub fn request(&self) -> RequestId {
+        self.request
+    }
+
+    /// Who asked, as facts.
+    #[must_use]
+    pub fn principal(&self) -> &Principal {
+        &self.principal
+    }
+
+    /// What it serves.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// The agent that answers.
+    #[must_use]
+    pub fn agent(&self) -> &AgentName {
+        &self.agent
+    }
+
+    /// The conversation it belongs to; a bare tool call has none.
+    #[must_use]
+    pub fn conversation(&self) -> Option<ConversationId> {
+        self.conversation
+    }
+
+    /// What was asked, screened.
+    #[must_use]
+    pub fn prompt(&self) -> &str {
+        &self.prompt
+    }
+
+    /// Its steps so far, in order.
+    #[must_use]
+    pub fn steps(&self) -> &[Step] {
+        &self.steps
+    }
+
+    /// Where untrusted text came into this turn.
+    #[must_use]
+    pub fn taint(&self) -> &BTreeSet<String> {
+        &self.taint
+    }
+
+    /// Tokens used so far.
+    #[must_use]
+    pub fn usage(&self) -> Usage {
+        self.usage
+    }
+
+    /// Money used so far, in millionths.
+    #[must_use]
+    pub fn cost_micros(&self) -> u64 {
+        self.cost_micros
+    }
+
+    /// When it must have ended.
+    #[must_use]
+    pub fn deadline(&self) -> Timestamp {
+        self.deadline
+    }
+
+    fn run(&mut self, sql: &'static str, args: Vec<Value>) {
+        self.pending = std::mem::take(&mut self.pending).run(sql, args);
+    }
+
+    fn guard(&mut self, name: &'static str, sql: &'static str, args: Vec<Value>) {
+        self.pending = std::mem::take(&mut self.pending).guard(name, sql, args);
+    }
+
+    /// Notes that untrusted text has come in; durable with the next step or the end.
+    pub fn taint_with(&mut self, source: impl Into<String>) {
+        self.taint.insert(source.into());
+    }
+
+    /// Notes what one model call used.
+    pub fn charge(&mut self, usage: Usage, cost_micros: u64) {
+        self.model_calls = self.model_calls.saturating_add(1);
+        self.usage = self.usage.plus(usage);
+        self.cost_micros = self.cost_micros.saturating_add(cost_micros);
+    }
+
+    /// Notes that the answer came from a cache.
+    pub fn from_cache(&mut self, layer: CacheUse) {
+        self.cache = layer;
+    }
+
+    /// True if a tool with an effect has done, or may have done, its work.
+    #[must_use]
+    pub fn has_effects(&self) -> bool {
+        self.steps.iter().any(Step::touched_the_world)
+    }
+
+    /// Refuses another model call once a limit is reached. Each limit has its own ending.
+    ///
+    /// # Errors
+    /// `reflections_spent`, `time_spent` or `money_spent`.
+    pub fn within_limits(&self, now: Timestamp) -> Result<(), Error> {
+        if self.model_calls > self.limits.reflections {
+            let most = self.limits.reflections.saturating_add(1);
+            return Err(
+                Error::new(Code::ReflectionsSpent).detail(format!("The limit is {most} model calls."))
+            );
+        }
+        if now >= self.deadline {
+            return Err(Error::new(Code::TimeSpent).detail(format!("The limit is {}.", self.limits.time)));
+        }
+        if self.cost_micros > self.limits.cost_micros {
+            let dollars = self.limits.cost_micros as f64 / 1e6;
+            return Err(
+                Error::new(Code::MoneySpent).detail(format!("The limit is {dollars:.4} USD per turn."))
+            );
+        }
+        Ok(())
+    }
+
+    /// Refuses another tool call once the turn has made all it may.
+    ///
+    /// # Errors
+    /// `steps_spent`.
+    pub fn another_call(&self) -> Result<(), Error> {
+        // A step that is still open is the call that is about to go on, not one more.
+        let made = self.steps.iter().filter(|step| !step.is_open()).count();
+        let made = u32::try_from(made).unwrap_or(u32::MAX);
+        if made >= self.limits.tool_calls {
+            let most = self.limits.tool_calls;
+            return Err(
+                Error::new(Code::StepsSpent).detail(format!("The limit is {most} tool calls per turn."))
+            );
+        }
+        Ok(())
+    }
+}
+
+/// Which node writes, and since which start.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Node {
+    /// Its name in the installation.
+    pub name: String,
+    /// Grows with each start of this node: a row with a smaller one was left by an earlier process.
+    pub fence: i64,
+}
+
+/// The room. Cheap to clone.
+#[derive(Clone)]
+pub struct Turns {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    db: Db,
+    observe: Observe,
+    clock: SharedClock,
+    node: Node,
+    news: broadcast::Sender<TurnId>,
+    held: Held,
+}
+
+impl std::fmt::Debug for Turns {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Turns").field("node", &self.inner.node).finish_non_exhaustive()
+    }
+}
+
+impl Turns {
+    /// Takes the node's place in the journal. An earlier process of the same name loses its turns to this one.
+    ///
+    /// # Errors
+    /// `store_unavailable` if the node's lease cannot be written.
+    pub async fn new(db: Db, observe: Observe, clock: SharedClock, node: &str) -> Result<Self, Error> {
+        let fence = recover::take_node(&db, node, clock.now()).await?;
+        let node = Node { name: node.to_owned(), fence };
+        let (news, _) = broadcast::channel(1_024);
+        Ok(Self { inner: Arc::new(Inner { db, observe, clock, node, news, held: Held::default() }) })
+    }
+
+    /// Tells of turns whose journal has grown, for streams that watch one.
+    #[must_use]
+    pub fn news(&self) -> broadcast::Receiver<TurnId> {
+        self.inner.news.subscribe()
+    }
+
+    fn now(&self) -> Timestamp {
+        self.inner.clock.now()
+    }
+
+    /// Commits what waits, guarded by the turn's fence.
+    async fn flush(&self, turn: &mut Turn) -> Result<(), Error> {
+        self.commit_pending(turn).await.map_err(lost)
+    }
+
+    async fn commit_pending(&self, turn: &mut Turn) -> Result<(), CommitError> {
+        let mut commit = std::mem::take(&mut turn.pending);
+        if turn.durable {
+            // INVARIANT: only the owner with this fence gets past here, and each of its commits counts one up.
+            let guard = Commit::new().guard(
+                "turn",
+                "UPDATE turns SET updated_at = $3, commits = $4 + 1, reflections = $5, input_tokens = $6, \
+                 cached_tokens = $7, output_tokens = $8, cost_micros = $9 \
+                 WHERE id = $1 AND fence = $2 AND commits = $4 AND state IN ('running', 'waiting')",
+                args![
+                    turn.id,
+                    turn.fence,
+                    self.now().0,
+                    turn.commits,
+                    turn.model_calls,
+                    turn.usage.input,
+                    turn.usage.cached_input,
+                    turn.usage.output,
+                    turn.cost_micros
+                ],
+            );
+            commit = guard.and(commit);
+            turn.commits += 1;
+        }
+        match self.inner.db.commit(commit).await {
+            Err(CommitError::Unknown(why)) if !self.arrived(turn).await => Err(CommitError::Unknown(why)),
+            Ok(()) | Err(CommitError::Unknown(_)) => {
+                turn.durable = true;
+                self.tell(turn.id);
+                Ok(())
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Looks whether a commit whose acknowledgement was lost is there.
+    async fn arrived(&self, turn: &Turn) -> bool {
+        let sql = "SELECT commits FROM turns WHERE id = $1 AND fence = $2 AND node = $3 AND node_fence = $4";
+        let node = &self.inner.node;
+        let args = args![turn.id, turn.fence, &node.name, node.fence];
+        let found = self.inner.db.row::<(i64,)>(sql, args).await;
+        found.is_ok_and(|row| row == Some((turn.commits,)))
+    }
+
+    /// Adds an event to the turn's stream, with the next commit.
+    fn event(&self, turn: &mut Turn, kind: &'static str, body: &serde_json::Value) {
+        // A bare call has one request and one answer; nobody follows its stream.
+        if turn.kind != Kind::Chat {
+            return;
+        }
+        turn.events += 1;
+        turn.run(
+            "INSERT INTO events (turn, seq, tenant, kind, body, at) VALUES ($1, $2, $3, $4, $5, $6)",
+            args![turn.id, turn.events, &turn.principal.tenant, kind, body.to_string(), self.now().0],
+        );
+    }
+
+    /// Adds an audit entry about this turn, with the next commit.
+    fn audit(&self, turn: &mut Turn, event: &'static str, step: Option<&Step>, detail: serde_json::Value) {
+        let entry = Entry {
+            principal: &turn.principal,
+            event,
+            turn: Some(turn.id),
+            step: step.map(Step::id),
+            tool: step.map(|step| step.tool().as_str()),
+            request: Some(turn.request),
+            detail,
+        };
+        self.inner.observe.audit(&mut turn.pending, entry);
+    }
+
+    fn tell(&self, turn: TurnId) {
+        // Nobody listening is the usual case and no error.
+        drop(self.inner.news.send(turn));
+    }
+}
+
+/// What a failed commit of a turn's owner means: a broken guard is a lost lease.
+fn lost(error: CommitError) -> Error {
+    match error {
+        CommitError::Conflict("turn" | "step" | "lease") => {
+            Error::new(Code::Conflict).detail("Another node has taken over this turn.")
+        }
+        other => other.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,184 @@
+//! Taking over a turn that is open: after a crash, after an approval, from a node that is gone.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use cardea_core::{
+    Code, Error, Result,
+    id::{ApprovalId, StepId, ToolName, TurnId},
+    journal::{Repeatable, StepState},
+    message::Usage,
+    principal::{Principal, Proof},
+    time::Millis,
+    tool::{Effect, ToolCall},
+};
+use cardea_store::{Commit, CommitError, FromRow, Row, RowError, args};
+
+use super::{CacheUse, Hold, Kind, Limits, Step, Turn, Turns};
+
+fn corrupt(what: &str) -> Error {
+    Error::new(Code::Internal).because(format!("a turn's row has an unreadable `{what}`"))
+}
+
+impl Turns {
+    /// Becomes the owner of an open turn: its fence grows, and whoever held it before can write no more.
+    ///
+    /// `None` if it has ended, is being run by a living owner, or somebody else was faster.
+    ///
+    /// # Errors
+    /// What the store says; `internal` if the row cannot be read.
+    pub async fn claim(&self, id: TurnId, limits: Limits) -> Result<Option<Turn>> {
+        // WHY: a turn that somebody in this process has in hand is not free. One of this process that nobody has in
+        // hand was dropped on the way (the store was away, a task was cut off), and would wait for ever.
+        let Some(held) = self.inner.held.hold(id) else { return Ok(None) };
+        let Some(mut turn) = self.load(id, limits).await? else { return Ok(None) };
+        let before = turn.fence;
+        turn.fence += 1;
+        turn.held = held;
+        let commit = Commit::new().guard(
+            "turn",
+            "UPDATE turns SET state = 'running', waiting_for = NULL, receipt = NULL, node = $3, node_fence = $4, fence = fence + 1, \
+             updated_at = $5, deadline_at = $6 WHERE id = $1 AND fence = $2 AND (state = 'waiting' OR \
+             (state = 'running' AND ((node = $3 AND node_fence <= $4) OR (node <> $3 AND NOT EXISTS \
+             (SELECT 1 FROM leases WHERE name = 'node/' || turns.node AND fence = turns.node_fence AND expires_at > $5)))))",
+            args![
+                id,
+                before,
+                &self.inner.node.name,
+                self.inner.node.fence,
+                self.now().0,
+                self.now().plus(limits.time).0
+            ],
+        );
+        turn.deadline = self.now().plus(limits.time);
+        match self.inner.db.commit(commit).await {
+            Ok(()) => Ok(Some(turn)),
+            Err(CommitError::Conflict(_)) => Ok(None),
+            Err(CommitError::Unknown(_)) if self.arrived(&turn).await => Ok(Some(turn)),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    async fn load(&self, id: TurnId, limits: Limits) -> Result<Option<Turn>> {
+        let sql = "SELECT id, principal, kind, agent, conversation, prompt, fence, request, taint, reflections, \
+                   (SELECT COALESCE(MAX(seq), 0) FROM events WHERE turn = turns.id), \
+                   input_tokens, cached_tokens, output_tokens, cost_micros, started_at, deadline_at, commits \
+                   FROM turns WHERE id = $1 AND ended_at IS NULL";
+        let rows: Vec<TurnRow> = self.inner.db.rows(sql, args![id]).await?;
+        let Some(row) = rows.into_iter().next() else { return Ok(None) };
+        let mut turn = row.read(limits)?;
+        let sql = "SELECT id, number, call_id, tool, effect, safety, state, args, args_digest, approval, outcome \
+                   FROM steps WHERE turn = $1 ORDER BY number";
+        let steps: Vec<StepRow> = self.inner.db.rows(sql, args![id]).await?;
+        turn.steps = steps.into_iter().map(StepRow::read).collect::<Result<_>>()?;
+        Ok(Some(turn))
+    }
+}
+
+struct TurnRow {
+    turn: Turn,
+    principal: String,
+    taint: String,
+}
+
+impl FromRow for TurnRow {
+    fn from_row(row: &Row<'_>) -> Result<Self, RowError> {
+        let principal = Principal {
+            tenant: "".into(),
+            user: "".into(),
+            client: None,
+            issuer: String::new(),
+            roles: BTreeSet::new(),
+            scopes: BTreeSet::new(),
+            actors: Vec::new(),
+            proof: Proof::Anonymous,
+            address: None,
+            metadata: BTreeMap::new(),
+        };
+        let kind: String = row.get(2)?;
+        let turn = Turn {
+            id: row.get(0)?,
+            principal,
+            kind: if kind == Kind::Call.name() { Kind::Call } else { Kind::Chat },
+            agent: row.get(3)?,
+            conversation: row.get(4)?,
+            prompt: row.get(5)?,
+            fence: row.get(6)?,
+            request: row.get(7)?,
+            taint: BTreeSet::new(),
+            model_calls: row.get(9)?,
+            events: row.get(10)?,
+            usage: Usage { input: row.get(11)?, cached_input: row.get(12)?, output: row.get(13)? },
+            cost_micros: row.get(14)?,
+            started: row.get(15)?,
+            deadline: row.get(16)?,
+            limits: Limits { reflections: 0, tool_calls: 0, cost_micros: 0, time: Millis(0) },
+            steps: Vec::new(),
+            cache: CacheUse::None,
+            pending: Commit::new(),
+            durable: true,
+            commits: row.get(17)?,
+            held: Hold::default(),
+        };
+        Ok(Self { turn, principal: row.get(1)?, taint: row.get(8)? })
+    }
+}
+
+impl TurnRow {
+    fn read(self, limits: Limits) -> Result<Turn> {
+        Ok(Turn {
+            principal: serde_json::from_str(&self.principal).map_err(|_| corrupt("principal"))?,
+            taint: serde_json::from_str(&self.taint).map_err(|_| corrupt("taint"))?,
+            limits,
+            ..self.turn
+        })
+    }
+}
+
+struct StepRow {
+    columns: (StepId, i64, String, ToolName, String, String, String, String),
+    digest: String,
+    approval: Option<ApprovalId>,
+    outcome: Option<String>,
+}
+
+impl FromRow for StepRow {
+    fn from_row(row: &Row<'_>) -> Result<Self, RowError> {
+        Ok(Self {
+            columns: FromRow::from_row(row)?,
+            digest: row.get(8)?,
+            approval: row.get(9)?,
+            outcome: row.get(10)?,
+        })
+    }
+}
+
+impl StepRow {
+    fn read(self) -> Result<Step> {
+        let (id, number, call_id, tool, effect, safety, state, arguments) = self.columns;
+        let arguments = serde_json::from_str(&arguments).map_err(|_| corrupt("args"))?;
+        Ok(Step {
+            id,
+            number,
+            call: ToolCall { id: call_id, name: tool.to_string(), arguments },
+            tool,
+            effect: match effect.as_str() {
+                "read" => Effect::Read,
+                "write" => Effect::Write,
+                _ => Effect::Destructive,
+            },
+            repeatable: match safety.as_str() {
+                "keyed" => Repeatable::ByKey,
+                "checked" => Repeatable::ByCheck,
+                _ => Repeatable::No,
+            },
+            state: StepState::parse(&state).ok_or_else(|| corrupt("step state"))?,
+            digest: self.digest,
+            approval: self.approval,
+            outcome: match self.outcome {
+                None => None,
+                Some(json) => Some(serde_json::from_str(&json).map_err(|_| corrupt("outcome"))?),
+            },
+            durable: true,
+        })
+    }
+}

@@ -1,0 +1,77 @@
+//! What the owner of a turn may read of it.
+
+use cardea_core::{
+    Code, Error, Result, id::TurnId, journal::TurnState, principal::Principal, time::Timestamp,
+};
+use cardea_store::args;
+use serde::Serialize;
+use serde_json::Value;
+
+use super::{Receipt, Turns};
+
+/// One event of a turn's stream.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Event {
+    /// From 1, without gaps: a stream goes on after any of them.
+    pub seq: i64,
+    /// Such as `step.ended`.
+    pub kind: String,
+    /// What happened.
+    pub body: Value,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// A turn as its owner sees it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Found {
+    /// The turn.
+    pub turn: TurnId,
+    /// Where it stands.
+    pub status: TurnState,
+    /// Its receipt, once it waits or has ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub receipt: Option<Receipt>,
+}
+
+impl Turns {
+    /// The caller's turn. Somebody else's is as unknown as one that never was.
+    ///
+    /// # Errors
+    /// `not_found`, or what the store says.
+    pub async fn find(&self, principal: &Principal, id: TurnId) -> Result<Found> {
+        let sql = "SELECT state, receipt FROM turns WHERE id = $1 AND owner = $2 AND tenant = $3";
+        let args = args![id, principal.key(), &principal.tenant];
+        let rows: Vec<(String, Option<String>)> = self.inner.db.rows(sql, args).await?;
+        let (state, receipt) = rows.into_iter().next().ok_or_else(|| Error::new(Code::NotFound))?;
+        let status = TurnState::parse(&state).ok_or_else(|| Error::new(Code::Internal))?;
+        // A turn that was woken up again still has the receipt of its sleep: not the truth any more.
+        let receipt = (status != TurnState::Running)
+            .then(|| receipt.and_then(|json| serde_json::from_str(&json).ok()))
+            .flatten();
+        Ok(Found { turn: id, status, receipt })
+    }
+
+    /// The events of the caller's turn after number `after`.
+    ///
+    /// # Errors
+    /// `not_found`, or what the store says.
+    pub async fn events(
+        &self,
+        principal: &Principal,
+        id: TurnId,
+        after: i64,
+    ) -> Result<(Vec<Event>, TurnState)> {
+        let found = self.find(principal, id).await?;
+        let sql =
+            "SELECT seq, kind, body, at FROM events WHERE turn = $1 AND seq > $2 ORDER BY seq LIMIT 1000";
+        let rows: Vec<(i64, String, String, i64)> = self.inner.db.rows(sql, args![id, after]).await?;
+        let event = |(seq, kind, body, at): (i64, String, String, i64)| Event {
+            seq,
+            kind,
+            body: serde_json::from_str(&body).unwrap_or(Value::Null),
+            at: Timestamp(at),
+        };
+        Ok((rows.into_iter().map(event).collect(), found.status))
+    }
+}

@@ -1,0 +1,118 @@
+//! What a client gets for a turn, and gets again for the same idempotency key.
+
+use cardea_core::{
+    Code, Error,
+    id::{AgentName, ApprovalId, ConversationId, StepId, TurnId},
+    journal::{StepState, TurnState},
+    message::{Finish, Usage},
+    time::Millis,
+};
+use serde::{Deserialize, Serialize};
+
+use crate::observe::Seen;
+
+/// Which cache the answer came from.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CacheUse {
+    /// None: it was made for this turn.
+    #[default]
+    None,
+    /// The same question in the same circumstances.
+    Exact,
+    /// The same question in other words.
+    Semantic,
+}
+
+impl CacheUse {
+    /// The word in answers, logs and metrics.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Exact => "exact",
+            Self::Semantic => "semantic",
+        }
+    }
+}
+
+/// Why a turn failed, as the user was told.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// The code's wire name.
+    pub code: String,
+    /// The sentences.
+    pub message: String,
+}
+
+impl Failure {
+    /// The failure that this error is.
+    #[must_use]
+    pub fn of(error: &Error) -> Self {
+        Self { code: error.code().name().to_owned(), message: error.public() }
+    }
+
+    /// The error that this failure was.
+    #[must_use]
+    pub fn error(&self) -> Error {
+        let code = Code::parse(&self.code).unwrap_or(Code::Internal);
+        let detail = self.message.strip_prefix(code.sentence()).unwrap_or(&self.message).trim();
+        if detail.is_empty() { Error::new(code) } else { Error::new(code).detail(detail) }
+    }
+}
+
+/// One tool call of a turn, as clients see it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ToolUse {
+    /// The step.
+    pub step: StepId,
+    /// The tool.
+    pub tool: String,
+    /// How it ended.
+    pub state: StepState,
+    /// Why, if it did not succeed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// The end of a turn, or its pause for a person.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Receipt {
+    /// The turn.
+    pub turn: TurnId,
+    /// Its conversation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub conversation: Option<ConversationId>,
+    /// The agent that answered.
+    pub agent: AgentName,
+    /// Where it stands.
+    pub status: TurnState,
+    /// The answer, screened.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answer: Option<String>,
+    /// Why the model stopped.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub finish: Option<Finish>,
+    /// What it waits for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approval: Option<ApprovalId>,
+    /// Why it failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<Failure>,
+    /// Where the answer came from.
+    pub cache: CacheUse,
+    /// Its tool calls.
+    pub tools: Vec<ToolUse>,
+    /// Tokens.
+    pub usage: Usage,
+    /// Money, in millionths of a US dollar.
+    pub cost_micros: u64,
+    /// From begin to end.
+    pub took_ms: Millis,
+}
+
+impl<'a> From<&'a Receipt> for Seen<'a> {
+    fn from(receipt: &'a Receipt) -> Self {
+        Self { name: receipt.agent.as_str(), status: receipt.status.name() }
+    }
+}

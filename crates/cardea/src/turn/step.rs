@@ -1,0 +1,316 @@
+//! Steps: the intent before an effect, the outcome after it.
+
+use cardea_core::{
+    Result,
+    id::{ApprovalId, DecisionId, StepId, ToolName},
+    journal::{Repeatable, StepState},
+    tool::{Effect, Outcome, ToolCall},
+};
+use cardea_store::args;
+use serde_json::json;
+
+use super::{Kind, ToolUse, Turn, Turns};
+use crate::observe::Seen;
+
+/// What is about to be called.
+#[derive(Debug)]
+pub struct Start<'a> {
+    /// The call, its arguments checked.
+    pub call: &'a ToolCall,
+    /// The tool as the catalogue names it.
+    pub tool: &'a ToolName,
+    /// What it does to the world.
+    pub effect: Effect,
+    /// What a repeat would do.
+    pub repeatable: Repeatable,
+    /// Digest of the arguments, as the permit and the approval know it.
+    pub digest: String,
+    /// The decision that allows it.
+    pub decision: Option<DecisionId>,
+}
+
+/// One tool call of a turn.
+#[derive(Debug, Clone)]
+pub struct Step {
+    pub(super) id: StepId,
+    pub(super) number: i64,
+    pub(super) call: ToolCall,
+    pub(super) tool: ToolName,
+    pub(super) effect: Effect,
+    pub(super) repeatable: Repeatable,
+    pub(super) state: StepState,
+    pub(super) outcome: Option<Outcome>,
+    pub(super) approval: Option<ApprovalId>,
+    pub(super) digest: String,
+    pub(super) durable: bool,
+}
+
+impl Step {
+    /// Its id; with the turn it is the idempotency key towards the provider.
+    #[must_use]
+    pub fn id(&self) -> StepId {
+        self.id
+    }
+
+    /// The call.
+    #[must_use]
+    pub fn call(&self) -> &ToolCall {
+        &self.call
+    }
+
+    /// The tool.
+    #[must_use]
+    pub fn tool(&self) -> &ToolName {
+        &self.tool
+    }
+
+    /// Where it stands.
+    #[must_use]
+    pub fn state(&self) -> StepState {
+        self.state
+    }
+
+    /// What it does to the world.
+    #[must_use]
+    pub fn effect(&self) -> Effect {
+        self.effect
+    }
+
+    /// What a repeat would do.
+    #[must_use]
+    pub fn repeatable(&self) -> Repeatable {
+        self.repeatable
+    }
+
+    /// What came of it, once it has ended.
+    #[must_use]
+    pub fn outcome(&self) -> Option<&Outcome> {
+        self.outcome.as_ref()
+    }
+
+    /// What it waits for.
+    #[must_use]
+    pub fn approval(&self) -> Option<ApprovalId> {
+        self.approval
+    }
+
+    /// True if it has not ended: it waits for a person, or nobody has said what came of it.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        matches!(self.state, StepState::Waiting | StepState::Started)
+    }
+
+    /// True if its effect has, or may have, happened and was not taken back.
+    #[must_use]
+    pub fn touched_the_world(&self) -> bool {
+        self.effect.changes_things()
+            && matches!(
+                self.state,
+                StepState::Started | StepState::Done | StepState::Unknown | StepState::Compensating
+            )
+    }
+
+    pub(super) fn used(&self) -> ToolUse {
+        let reason = match &self.outcome {
+            Some(Outcome::Failed { reason } | Outcome::Unknown { reason }) => Some(reason.clone()),
+            _ => None,
+        };
+        ToolUse { step: self.id, tool: self.tool.to_string(), state: self.state, reason }
+    }
+}
+
+impl<'a> From<&'a Step> for Seen<'a> {
+    fn from(step: &'a Step) -> Self {
+        Self { name: step.tool.as_str(), status: step.state.name() }
+    }
+}
+
+/// The word for [`Repeatable`] in rows.
+pub(super) const fn safety(repeatable: Repeatable) -> &'static str {
+    match repeatable {
+        Repeatable::ByKey => "keyed",
+        Repeatable::ByCheck => "checked",
+        Repeatable::No => "neither",
+    }
+}
+
+impl Turns {
+    /// Writes down what is about to be done and gives the step.
+    ///
+    /// A step with an effect is durable, with its audit entry, when this returns; a read is written with its
+    /// outcome. A step that waited for an approval goes on under its own number and id, so that the provider's
+    /// idempotency key stays the same.
+    ///
+    /// # Errors
+    /// `conflict` if another node owns the turn; what the store says.
+    pub async fn start(&self, turn: &mut Turn, start: Start<'_>) -> Result<Step> {
+        let waiting = turn.steps.iter().position(|step| {
+            matches!(step.state, StepState::Waiting | StepState::Started)
+                && step.digest == start.digest
+                && step.tool == *start.tool
+        });
+        let mut step = match waiting.map(|at| turn.steps.remove(at)) {
+            Some(known) => known,
+            None => new_step(turn, &start),
+        };
+        step.state = StepState::Started;
+        if step.effect.changes_things() {
+            self.write_start(turn, &mut step, start.decision);
+            self.flush(turn).await?;
+        }
+        turn.steps.push(step.clone());
+        Ok(step)
+    }
+
+    fn write_start(&self, turn: &mut Turn, step: &mut Step, decision: Option<DecisionId>) {
+        self.write_step(turn, step, decision);
+        let detail = json!({ "effect": step.effect.name(), "args_digest": step.digest, "decision": decision,
+                             "approval": step.approval });
+        self.audit(turn, "step.started", Some(step), detail);
+        self.event(turn, "step.started", &json!({ "step": step.id, "tool": step.tool }));
+    }
+
+    /// Inserts the row, or moves it to the step's state.
+    pub(super) fn write_step(&self, turn: &mut Turn, step: &mut Step, decision: Option<DecisionId>) {
+        let now = self.now().0;
+        let ended =
+            (!matches!(step.state, StepState::Waiting | StepState::Started | StepState::Compensating))
+                .then_some(now);
+        let outcome = step.outcome.as_ref().and_then(|outcome| serde_json::to_string(outcome).ok());
+        if step.durable {
+            turn.guard(
+                "step",
+                "UPDATE steps SET state = $3, outcome = $4, ended_at = $5, attempts = attempts + 1, \
+                 decision = COALESCE($6, decision) WHERE turn = $1 AND number = $2",
+                args![turn.id, step.number, step.state.name(), outcome, ended, decision],
+            );
+            return;
+        }
+        step.durable = true;
+        turn.run(
+            "INSERT INTO steps (turn, number, id, tenant, call_id, tool, effect, safety, state, args, args_digest, \
+             approval, decision, outcome, attempts, started_at, ended_at) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)",
+            args![
+                turn.id,
+                step.number,
+                step.id,
+                &turn.principal.tenant,
+                &step.call.id,
+                &step.tool,
+                step.effect.name(),
+                safety(step.repeatable),
+                step.state.name(),
+                serde_json::Value::Object(step.call.arguments.clone()).to_string(),
+                &step.digest,
+                step.approval,
+                decision,
+                outcome,
+                1_i64,
+                now,
+                ended
+            ],
+        );
+    }
+
+    /// Writes down what came of a step.
+    ///
+    /// # Errors
+    /// `conflict` if another node owns the turn; what the store says. The caller must not tell anybody of an
+    /// outcome that could not be recorded.
+    pub async fn record(&self, turn: &mut Turn, step: Step, outcome: Outcome) -> Result<Step> {
+        let mut step = step;
+        step.state = match &outcome {
+            Outcome::Done { .. } => StepState::Done,
+            Outcome::Failed { .. } => StepState::Failed,
+            Outcome::Unknown { .. } => StepState::Unknown,
+        };
+        step.outcome = Some(outcome);
+        self.write_step(turn, &mut step, None);
+        self.write_taint(turn);
+        let mut detail =
+            json!({ "outcome": step.state.name(), "effect": step.effect.name(), "args_digest": step.digest });
+        if let (Some(Outcome::Failed { reason } | Outcome::Unknown { reason }), Some(object)) =
+            (&step.outcome, detail.as_object_mut())
+        {
+            object.insert("reason".into(), json!(reason));
+        }
+        self.audit(turn, "step.ended", Some(&step), detail);
+        self.event(turn, "step.ended", &json!({ "step": step.id, "tool": step.tool, "state": step.state }));
+        self.put(turn, step.clone());
+        if turn.kind == Kind::Chat || step.effect.changes_things() {
+            self.flush(turn).await?;
+        }
+        Ok(step)
+    }
+
+    /// Writes down that a call was not allowed, so that the model can be told and the audit log knows.
+    ///
+    /// # Errors
+    /// As [`Turns::record`].
+    pub async fn refuse(&self, turn: &mut Turn, start: Start<'_>, reason: &str) -> Result<Step> {
+        let waiting = turn.steps.iter().position(|step| {
+            step.state == StepState::Waiting && step.digest == start.digest && step.tool == *start.tool
+        });
+        let mut step = match waiting.map(|at| turn.steps.remove(at)) {
+            Some(known) => known,
+            None => new_step(turn, &start),
+        };
+        step.state = StepState::Refused;
+        step.outcome = Some(Outcome::Failed { reason: reason.to_owned() });
+        self.write_step(turn, &mut step, start.decision);
+        let detail = json!({ "reason": reason, "args_digest": step.digest, "decision": start.decision });
+        self.audit(turn, "step.refused", Some(&step), detail);
+        self.event(turn, "step.refused", &json!({ "step": step.id, "tool": step.tool, "reason": reason }));
+        self.put(turn, step.clone());
+        if turn.kind == Kind::Chat {
+            self.flush(turn).await?;
+        }
+        Ok(step)
+    }
+
+    /// Moves a step to another state without an outcome of its own: its compensation, or an approval it waits for.
+    ///
+    /// # Errors
+    /// As [`Turns::record`].
+    pub async fn mark(&self, turn: &mut Turn, step: Step, state: StepState) -> Result<Step> {
+        let mut step = step;
+        step.state = state;
+        self.write_step(turn, &mut step, None);
+        self.audit(turn, "step.moved", Some(&step), json!({ "state": state.name() }));
+        self.put(turn, step.clone());
+        self.flush(turn).await?;
+        Ok(step)
+    }
+
+    fn write_taint(&self, turn: &mut Turn) {
+        if turn.taint.is_empty() {
+            return;
+        }
+        turn.run("UPDATE turns SET taint = $2 WHERE id = $1", args![turn.id, json!(turn.taint).to_string()]);
+    }
+
+    /// Puts the step in its place by number.
+    pub(super) fn put(&self, turn: &mut Turn, step: Step) {
+        turn.steps.retain(|known| known.number != step.number);
+        let at = turn.steps.partition_point(|known| known.number < step.number);
+        turn.steps.insert(at, step);
+    }
+}
+
+pub(super) fn new_step(turn: &Turn, start: &Start<'_>) -> Step {
+    let number = turn.steps.iter().map(|step| step.number).max().unwrap_or(0) + 1;
+    Step {
+        id: StepId::random(),
+        number,
+        call: start.call.clone(),
+        tool: start.tool.clone(),
+        effect: start.effect,
+        repeatable: start.repeatable,
+        state: StepState::Started,
+        outcome: None,
+        approval: None,
+        digest: start.digest.clone(),
+        durable: false,
+    }
+}
