@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use cardea_core::guard::Surface;
+use clap::{Args, Parser, Subcommand, builder::PossibleValuesParser};
 
 use crate::config::FILE;
 
@@ -264,8 +265,8 @@ pub enum GuardCommand {
     Eval {
         /// JSON lines with a text and its labels.
         file: PathBuf,
-        /// The profile.
-        #[arg(long, default_value = "default")]
+        /// The profile: `standard`, `strict`, `off-for-trusted-data`, or a file.
+        #[arg(long, default_value = "standard")]
         profile: String,
     },
     /// List everything that can be found, by kind.
@@ -277,10 +278,10 @@ pub enum GuardCommand {
 pub struct GuardScan {
     /// The file to look through. Absent: standard input.
     pub file: Option<PathBuf>,
-    /// The profile.
-    #[arg(long, default_value = "default")]
+    /// The profile: `standard`, `strict`, `off-for-trusted-data`, or a file.
+    #[arg(long, default_value = "standard")]
     pub profile: String,
-    /// Where the text is going: `input`, `output`, `arguments` or `result`.
-    #[arg(long, default_value = "input")]
+    /// Where the text stands.
+    #[arg(long, default_value = "user", value_parser = PossibleValuesParser::new(Surface::ALL.map(Surface::name)))]
     pub surface: String,
 }

@@ -4,12 +4,21 @@
 //! the exit code says whether what was checked is good. No command prints a secret that it did not just make for
 //! the person who asked. Called by `main`.
 
+mod chat;
 mod check;
 mod cli;
+mod client;
+mod doctor;
+mod guard;
 mod init;
+mod migrate;
 mod out;
+mod policy;
 
-use std::process::ExitCode;
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use clap::CommandFactory as _;
 
@@ -62,11 +71,34 @@ pub fn run_with(cli: &Cli, environment: &Environment, out: &mut Out<'_>) -> End 
         Command::Check => check::check(cli, environment, out),
         Command::Config { command } => check::config(cli, *command, environment, out),
         Command::Init { dir } => init::init(dir, out),
+        Command::Migrate => migrate::migrate(cli, environment, out),
+        Command::Chat(words) => chat::chat(words, out),
+        Command::Doctor => doctor::doctor(cli, environment, out),
+        Command::Policy { command: PolicyCommand::Test { dir } } => {
+            match policy_folder(cli, dir.as_deref(), environment, out) {
+                Ok(dir) => policy::test(&dir, out),
+                Err(end) => end,
+            }
+        }
+        Command::Guard { command: GuardCommand::Scan(words) } => guard::scan(words, out),
         Command::Completions { shell } => completions(*shell, out),
         _ => {
             out.note("this command is not part of this build");
             End::Misused
         }
+    }
+}
+
+/// The folder that was named, or the configured one.
+fn policy_folder(
+    cli: &Cli,
+    named: Option<&Path>,
+    environment: &Environment,
+    out: &mut Out<'_>,
+) -> Result<PathBuf, End> {
+    match named {
+        Some(dir) => Ok(dir.to_owned()),
+        None => check::load(cli, environment, out).map(|loaded| loaded.config.policies.dir),
     }
 }
 

@@ -1,7 +1,11 @@
-use std::{fs, path::Path};
+use std::{
+    fs,
+    path::Path,
+    sync::{Arc, Mutex},
+};
 
 use clap::{CommandFactory as _, Parser as _};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::*;
 
@@ -110,4 +114,147 @@ fn columns_stand_below_each_other() {
     let row = |cells: [&str; 2]| cells.map(str::to_owned).to_vec();
     Out::new(&mut stdout, &mut stderr).table(&[row(["id", "name"]), row(["long-id", "ä"])]);
     assert_eq!(String::from_utf8(stdout).unwrap(), "id       name\nlong-id  ä\n");
+}
+
+#[test]
+fn migrate_makes_the_tables_once_and_doctor_sees_it() {
+    let dir = started();
+    let before = run_in(dir.path(), &["doctor", "--json"]).json();
+    assert!(before.to_string().contains("will be made at the first start"), "{before}");
+    let ran = run_in(dir.path(), &["migrate"]);
+    assert!(ran.end == End::Good && ran.out.contains("applied 0001_start"), "{}{}", ran.out, ran.err);
+    assert!(run_in(dir.path(), &["migrate"]).out.contains("nothing to do"));
+    let after = run_in(dir.path(), &["doctor", "--json"]).json();
+    assert!(after.to_string().contains("sqlite at version"), "{after}");
+}
+
+#[test]
+fn doctor_names_what_cannot_be_reached_and_what_to_do() {
+    let dir = started();
+    // A port that was free a moment ago, and on which nobody listens.
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let text = format!(
+        "[upstreams.a]\nurl = \"http://{closed}/mcp\"\n[upstreams.b]\nurl = \"http://10.9.8.7/mcp\"\n[net]\nallow = [\"{closed}\"]"
+    );
+    fs::write(dir.path().join("cardea.toml"), text).unwrap();
+    let ran = run_in(dir.path(), &["doctor"]);
+    assert_eq!(ran.end, End::Bad);
+    for piece in
+        ["BAD   upstream a", "no connection", "BAD   upstream b", "[net] allow = [\"10.9.8.7:80\"]", "to do"]
+    {
+        assert!(ran.out.contains(piece), "no `{piece}` in:\n{}", ran.out);
+    }
+}
+
+#[test]
+fn guard_scan_says_where_and_what_but_never_the_value() {
+    let dir = started();
+    let file = dir.path().join("text");
+    fs::write(&file, "hello\nmy card is 4111 1111 1111 1111, please\n").unwrap();
+    let words = ["guard", "scan", file.to_str().unwrap(), "--surface", "output"];
+    let ran = run_in(dir.path(), &words);
+    assert_eq!(ran.end, End::Bad, "{}", ran.err);
+    assert!(ran.out.contains("2:12") && ran.out.contains("card"), "{}", ran.out);
+    assert!(!ran.out.contains("4111"), "{}", ran.out);
+    fs::write(&file, "the weather is nice today").unwrap();
+    assert_eq!(run_in(dir.path(), &words).end, End::Good);
+    assert_eq!(
+        run_in(dir.path(), &["guard", "scan", "--profile", "nobodys", file.to_str().unwrap()]).end,
+        End::Misused
+    );
+}
+
+#[test]
+fn policy_test_runs_the_cases_and_fails_with_them() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::create_dir(dir.path().join("tests")).unwrap();
+    let write = |name: &str, text: &str| fs::write(dir.path().join(name), text).unwrap();
+    write(
+        "a.cedar",
+        "@id(\"look\") permit (principal in Role::\"support\", action in Action::\"read\", resource);",
+    );
+    let spec = "{\"name\":\"ops__look\",\"description\":\"Looks.\",\"input_schema\":{\"type\":\"object\"},\"effect\":\"read\"}";
+    write("tools.json", &format!("[{spec}]"));
+    let case = |roles: &str, expect: &str| {
+        format!("[[case]]\nroles = [{roles}]\ntool = \"ops__look\"\nexpect = \"{expect}\"\n")
+    };
+    write("tests/a.toml", &(case("\"support\"", "allow") + &case("", "deny")));
+    let words = ["policy", "test", dir.path().to_str().unwrap()];
+    let ran = run_in(dir.path(), &words);
+    assert!(ran.end == End::Good && ran.out.contains("2 cases, 0 not as expected"), "{}{}", ran.out, ran.err);
+
+    write("tests/a.toml", &case("", "allow"));
+    let ran = run_in(dir.path(), &words);
+    assert!(ran.end == End::Bad && ran.out.contains("expected allow, got deny"), "{}", ran.out);
+    write("a.cedar", "permit (principal, action, resource) when { context.nonsense };");
+    assert_eq!(run_in(dir.path(), &words).end, End::Bad);
+}
+
+/// A server that answers as Cardea does, and remembers which conversations it was asked to go on with.
+async fn fake_server(seen: Arc<Mutex<Vec<String>>>) -> String {
+    use axum::{
+        Json, Router,
+        http::{HeaderMap, StatusCode},
+        response::IntoResponse as _,
+        routing::post,
+    };
+    let answer = move |headers: HeaderMap, Json(body): Json<Value>| async move {
+        let conversation = headers.get("x-cardea-conversation").map_or("none", |id| id.to_str().unwrap());
+        seen.lock().unwrap().push(conversation.to_owned());
+        if headers.get("authorization").is_none_or(|token| token != "Bearer good") {
+            let error = json!({ "error": { "message": "Sign in first.", "code": "not_signed_in" } });
+            return (StatusCode::UNAUTHORIZED, Json(error)).into_response();
+        }
+        assert_eq!(body["model"], "agent/support");
+        let piece =
+            |text: &str| format!("data: {}\n\n", json!({ "choices": [{ "delta": { "content": text } }] }));
+        let end =
+            json!({ "choices": [{ "delta": {} }], "cardea": { "tools": ["ops__orders_get"], "took_ms": 7 } });
+        let stream = format!("{}{}data: {end}\n\ndata: [DONE]\n\n", piece("It is "), piece("shipped."));
+        ([("x-cardea-conversation", "conv_1"), ("content-type", "text/event-stream")], stream).into_response()
+    };
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let routes = Router::new().route("/v1/chat/completions", post(answer));
+    #[expect(clippy::disallowed_methods, reason = "a fake server that ends with its test")]
+    tokio::spawn(async move { axum::serve(listener, routes).await });
+    url
+}
+
+#[tokio::test]
+async fn a_chat_streams_answers_and_goes_on_with_its_conversation() {
+    let seen = Arc::default();
+    let url = fake_server(Arc::clone(&seen)).await;
+    let ask = |token: Option<&str>| Chat {
+        message: Vec::new(),
+        url: url.clone(),
+        token: token.map(str::to_owned),
+        agent: "support".to_owned(),
+        conversation: None,
+    };
+    let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
+    let lines = "where is 1042?\nand now?\n/new\nonce more\n/quit\nnever asked\n".as_bytes();
+    let end = chat::talk(&ask(Some("good")), lines, false, &mut Out::new(&mut stdout, &mut stderr)).await;
+    assert_eq!(end, End::Good);
+    assert_eq!(String::from_utf8(stdout).unwrap(), "It is shipped.\n".repeat(3));
+    assert!(String::from_utf8(stderr).unwrap().contains("[tools ops__orders_get | 7 ms]"));
+    assert_eq!(*seen.lock().unwrap(), ["none", "conv_1", "none"]);
+
+    let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
+    let refused = Chat { message: vec!["hi".to_owned()], ..ask(None) };
+    let end = chat::talk(&refused, "".as_bytes(), false, &mut Out::new(&mut stdout, &mut stderr)).await;
+    assert_eq!(end, End::Unreachable);
+    assert!(String::from_utf8(stderr).unwrap().contains("Sign in first. [not_signed_in]"));
+}
+
+#[tokio::test]
+async fn a_chat_with_nobody_says_so() {
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let url = format!("http://{closed}");
+    let chat =
+        Chat { message: vec!["hi".to_owned()], url, token: None, agent: "a".to_owned(), conversation: None };
+    let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
+    let end = chat::talk(&chat, "".as_bytes(), false, &mut Out::new(&mut stdout, &mut stderr)).await;
+    assert_eq!(end, End::Unreachable);
+    assert!(String::from_utf8(stderr).unwrap().contains("is the server running?"));
 }

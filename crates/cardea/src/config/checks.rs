@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, net::IpAddr};
 use cardea_core::{
     agent::Agent,
     form::{Node, Place, Problem, closest},
+    guard::Profile,
     secret::{ExposeSecret, SecretString, check_signing_secret},
     time::Millis,
 };
@@ -60,18 +61,9 @@ pub(super) fn all(config: &Config, root: &Node, agents: &BTreeMap<String, Agent>
     for (name, upstream) in &config.upstreams {
         one_upstream(name, upstream, &mut found);
     }
-    for (i, address) in config.egress.allow_private.iter().enumerate() {
-        if !is_host_and_port(address) {
-            let help = "write host:port, such as \"127.0.0.1:9000\"";
-            found.say_help(
-                &format!("egress.allow_private[{i}]"),
-                format!("`{address}` is no host and port"),
-                help,
-            );
-        }
-    }
     limits(config, &mut found);
     models_of(config, agents, &mut found);
+    profiles_of(config, agents, &mut found);
     found.problems
 }
 
@@ -247,6 +239,28 @@ fn level_of(directive: &str) -> &str {
     directive.rsplit_once('=').map_or(directive, |(_, level)| level).trim()
 }
 
+/// Profiles that nobody has would otherwise be found out by the first user.
+fn profiles_of(config: &Config, agents: &BTreeMap<String, Agent>, found: &mut Findings<'_>) {
+    let known: Vec<&str> = Profile::names().collect();
+    let help = |name: &str| match closest(name, known.iter().copied()) {
+        Some(near) => format!("did you mean \"{near}\"?"),
+        None => format!("one of: {}", known.join(", ")),
+    };
+    let name = config.guard.profile.as_str();
+    if !known.contains(&name) {
+        found.say_help("guard.profile", format!("there is no guard profile `{name}`"), help(name));
+    }
+    for agent in agents.values() {
+        if let Some(name) = agent.spec.guard.as_deref().filter(|name| !known.contains(name)) {
+            let message = format!(
+                "the agent `{}` asks for the guard profile `{name}`, which does not exist",
+                agent.name
+            );
+            found.say_help("guard.profile", message, help(name));
+        }
+    }
+}
+
 fn models_of(config: &Config, agents: &BTreeMap<String, Agent>, found: &mut Findings<'_>) {
     for agent in agents.values() {
         let model = agent.spec.model.as_str();
@@ -312,10 +326,4 @@ fn host_of(url: &str) -> Option<(&str, &str)> {
 fn is_this_machine(host: &str) -> bool {
     let bare = host.trim_start_matches('[').trim_end_matches(']');
     bare == "localhost" || bare.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
-}
-
-fn is_host_and_port(text: &str) -> bool {
-    let Some((host, port)) = text.rsplit_once(':') else { return false };
-    let named = host.starts_with('[') == host.ends_with(']') && !host.is_empty();
-    named && !host.contains('/') && port.parse::<u16>().is_ok_and(|port| port > 0)
 }

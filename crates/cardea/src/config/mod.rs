@@ -33,8 +33,8 @@ pub use reference::reference;
 pub use report::{ConfigError, FileProblems, Line};
 pub use rooms::{
     AgentsConfig, AuditConfig, AuthConfig, BudgetConfig, CacheConfig, ConnectorsConfig, CostConfig,
-    DataConfig, EgressConfig, GuardConfig, IssuerConfig, LimitsConfig, LocalIssuerConfig, LogConfig,
-    LogFormat, PoliciesConfig, ServerConfig, UpstreamConfig, VaultConfig,
+    DataConfig, GuardConfig, IssuerConfig, LimitsConfig, LocalIssuerConfig, LogConfig, LogFormat,
+    PoliciesConfig, ServerConfig, UpstreamConfig, VaultConfig,
 };
 
 /// The name of the file that is looked for where none is named.
@@ -66,8 +66,8 @@ pub struct Config {
     pub connectors: ConnectorsConfig,
     /// MCP servers whose tools are offered, by a name of your own: their tools are called `NAME__TOOL`.
     pub upstreams: BTreeMap<String, UpstreamConfig>,
-    /// Which private addresses may be reached.
-    pub egress: EgressConfig,
+    /// Outbound HTTP, and which private addresses may be reached.
+    pub net: cardea_net::NetConfig,
     /// How much one user, one tenant and everybody together may ask for.
     pub limits: LimitsConfig,
     /// Answers that may be given again.
@@ -168,6 +168,9 @@ impl Config {
             self.models.aliases.entry(name).or_insert(alias);
         }
         self.cost.prices = self.cost.prices.take().map(|path| folder.join(path));
+        for root in &mut self.net.extra_roots {
+            *root = folder.join(&*root);
+        }
         for issuer in self.auth.issuers.values_mut() {
             issuer.pem_file = issuer.pem_file.take().map(|path| folder.join(path));
             issuer.jwks_file = issuer.jwks_file.take().map(|path| folder.join(path));

@@ -313,15 +313,6 @@ const fn call_result() -> Bytes {
     Bytes::kib(64)
 }
 
-/// `[egress]`: which private addresses may be reached. Public addresses may be reached by whom a file names them for.
-#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct EgressConfig {
-    /// `host:port` of private, loopback and link-local addresses that Cardea may connect to, such as
-    /// `"127.0.0.1:9000"`. All others of that kind are refused, whatever name they hide behind.
-    pub allow_private: Vec<String>,
-}
-
 /// `[limits]`: how much may be asked for.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -412,7 +403,7 @@ pub struct GuardConfig {
 
 impl Default for GuardConfig {
     fn default() -> Self {
-        Self { profile: "default".to_owned() }
+        Self { profile: "standard".to_owned() }
     }
 }
 

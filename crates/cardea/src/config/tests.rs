@@ -69,7 +69,7 @@ const BROKEN: &[(&str, usize, &str, &str)] = &[
     ("[guard]\nprofiles = \"x\"", 2, "guard.profiles", "did you mean `profile`?"),
     ("[audit]\nargument = true", 2, "audit.argument", "did you mean `arguments`?"),
     ("[log]\nlevle = \"info\"", 2, "log.levle", "did you mean `level`?"),
-    ("[egress]\nallow = []", 2, "egress.allow", "did you mean `allow_private`?"),
+    ("[net]\nalow = []", 2, "net.alow", "did you mean `allow`?"),
     ("[policies]\nfolder = \"x\"", 2, "policies.folder", "known here: `dir`"),
     ("[cost]\ncurency = \"EUR\"", 2, "cost.curency", "did you mean `currency`?"),
     // missing keys
@@ -126,13 +126,14 @@ const BROKEN: &[(&str, usize, &str, &str)] = &[
     ),
     ("[db]\nurl = \"mysql://root:hunter2@h/d\"", 2, "db.url", "must start with `sqlite:` or `postgres://`"),
     ("[db]\nurl = \"postgres://me:hunter2@h/d\"", 2, "db.url", "contains a password"),
+    ("[guard]\nprofile = \"standart\"", 2, "guard.profile", "did you mean \"standard\"?"),
     ("[db]\nreaders = 0", 2, "db.readers", "use 1 to 64"),
     ("[db]\nnode = \"a b\"", 2, "db.node", "letters, digits"),
     ("[vault]\nroot_key = \"c2hvcnQ=\"", 2, "vault.root_key", "is not 32 bytes"),
     ("[vault]\nroot_key = \"\"", 2, "vault.root_key", "is empty"),
     ("[cost]\ncurrency = \"euro\"", 2, "cost.currency", "three capital letters"),
     ("[cost]\nprices = \"nowhere.toml\"", 2, "cost.prices", "there is no such file"),
-    ("[egress]\nallow_private = [\"127.0.0.1\"]", 2, "egress.allow_private[0]", "host:port"),
+    ("[net]\nallow = [\"127.0.0.1\"]", 2, "net.allow", "is not a target"),
     // secrets
     ("[vault]\nroot_key = \"${ROOT_KEY}\"", 2, "vault.root_key", "set CARDEA_VAULT__ROOT_KEY"),
     ("[server]\npublic_url = \"https://${HOST}\"", 2, "server.public_url", "still contains `${…}`"),
@@ -280,7 +281,7 @@ fn a_variable_sets_the_key_it_names_in_the_kind_of_that_key() {
         ("CARDEA_SERVER__BIND", "127.0.0.1:9"),
         ("CARDEA_SERVER__MAX_CONNECTIONS", "7"),
         ("CARDEA_SERVER__ALLOWED_HOSTS", "a.example, b.example"),
-        ("CARDEA_EGRESS__ALLOW_PRIVATE", "[\"127.0.0.1:1\"]"),
+        ("CARDEA_NET__ALLOW", "[\"127.0.0.1:1\"]"),
         ("CARDEA_LIMITS__USER_BUDGET__MONEY", "2.5"),
         ("CARDEA_AUDIT__ARGUMENTS", "true"),
         ("CARDEA_UPSTREAMS__MY_OPS__TIMEOUT", "9s"),
@@ -294,7 +295,7 @@ fn a_variable_sets_the_key_it_names_in_the_kind_of_that_key() {
     assert_eq!(config.server.bind.port(), 9);
     assert_eq!(config.server.max_connections, 7);
     assert_eq!(config.server.allowed_hosts, ["a.example", "b.example"]);
-    assert_eq!(config.egress.allow_private, ["127.0.0.1:1"]);
+    assert!(config.net.allow.names("127.0.0.1", 1));
     assert_eq!(config.limits.user_budget.money, Some(2.5));
     assert!(config.audit.arguments);
     assert_eq!(config.upstreams["my-ops"].timeout.0, 9_000);

@@ -51,7 +51,7 @@ fn cardea_words(line: &str) -> Option<Vec<String>> {
     let start = ["cardea ", "cargo run -- ", "cargo run --release -- "]
         .iter()
         .find_map(|start| line.strip_prefix(start));
-    let inner = line.find("$(cardea ").and_then(|at| line[at + 9..].split(')').next());
+    let inner = line.find("$(cardea ").and_then(|at| line.get(at + 9..)?.split(')').next());
     let rest = start.or(inner)?.split(" #").next()?;
     let (mut words, mut quoted, mut word) = (vec!["cardea".to_owned()], false, String::new());
     for letter in rest.chars().chain([' ']) {

@@ -51,7 +51,7 @@ fn first_names(group: &str) -> Vec<String> {
             '}' => depth -= 1,
             ',' if depth == 0 => at_start = true,
             letter if at_start && !letter.is_whitespace() => {
-                names.extend(name_at(&group[i..]));
+                names.extend(name_at(group.get(i..).unwrap()));
                 at_start = false;
             }
             _ => {}

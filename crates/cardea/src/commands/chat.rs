@@ -1,0 +1,166 @@
+//! `cardea chat`: a conversation with an agent of a running server.
+
+use std::io::{self, BufRead, IsTerminal as _};
+
+use cardea_core::sse::{Decoder, Event};
+use cardea_net::Net;
+use http::{HeaderName, HeaderValue};
+use serde_json::{Value, json};
+
+use super::{Chat, End, Out, client};
+
+/// The header that names the conversation, in requests and answers.
+const CONVERSATION: HeaderName = HeaderName::from_static("x-cardea-conversation");
+/// More than any event of an honest server.
+const LARGEST_EVENT: usize = 4 << 20;
+
+const HELP: &str =
+    "one line is one question; /new starts a new conversation, /quit (or the end of input) ends";
+
+/// A conversation as it goes on.
+struct Talk<'a> {
+    net: Net,
+    chat: &'a Chat,
+    conversation: Option<String>,
+}
+
+/// What the server said beside its text.
+#[derive(Default)]
+struct Said {
+    text: bool,
+    error: Option<String>,
+    more: Value,
+}
+
+pub(super) fn chat(chat: &Chat, out: &mut Out<'_>) -> End {
+    let lines = io::stdin().lock();
+    let prompts = io::stdin().is_terminal();
+    match client::wait(talk(chat, lines, prompts, out)) {
+        Ok(end) => end,
+        Err(error) => {
+            out.note(format!("cannot start: {error}"));
+            End::Unreachable
+        }
+    }
+}
+
+/// The whole conversation: the words of the command line, or else one question a line.
+pub(super) async fn talk(chat: &Chat, lines: impl BufRead, prompts: bool, out: &mut Out<'_>) -> End {
+    let net = match client::net_to(&chat.url) {
+        Ok(net) => net,
+        Err(error) => {
+            out.note(client::told(&chat.url, &error));
+            return End::Unreachable;
+        }
+    };
+    let mut talk = Talk { net, chat, conversation: chat.conversation.clone() };
+    if !chat.message.is_empty() {
+        return talk.ask(&chat.message.join(" "), out).await;
+    }
+    if prompts {
+        out.note(format!("agent {} at {}; {HELP}", chat.agent, chat.url));
+    }
+    let mut lines = lines.lines();
+    loop {
+        if prompts {
+            out.piece("> ");
+        }
+        let Some(Ok(line)) = lines.next() else { return End::Good };
+        match line.trim() {
+            "" => {}
+            "/quit" | "/exit" => return End::Good,
+            "/new" => talk.conversation = None,
+            other if other.starts_with('/') => out.note(HELP),
+            question => {
+                // One refused question does not end a conversation.
+                talk.ask(question, out).await;
+            }
+        }
+    }
+}
+
+impl Talk<'_> {
+    async fn ask(&mut self, question: &str, out: &mut Out<'_>) -> End {
+        match self.answer(question, out).await {
+            Ok(said) => {
+                out.line("");
+                if let Some(error) = said.error {
+                    out.note(error);
+                    return End::Bad;
+                }
+                if !said.more.is_null() {
+                    out.note(summary(&said.more));
+                }
+                End::Good
+            }
+            Err(error) => {
+                out.note(error);
+                End::Unreachable
+            }
+        }
+    }
+
+    async fn answer(&mut self, question: &str, out: &mut Out<'_>) -> Result<Said, String> {
+        let mut headers = client::signed(self.chat.token.as_deref())?;
+        if let Some(id) = self.conversation.as_deref() {
+            headers.insert(CONVERSATION, HeaderValue::from_str(id).map_err(|_| "the conversation is no id")?);
+        }
+        let body = json!({
+            "model": format!("agent/{}", self.chat.agent),
+            "messages": [{ "role": "user", "content": question }],
+            "stream": true,
+        });
+        let url = format!("{}/v1/chat/completions", self.chat.url.trim_end_matches('/'));
+        let mut answer = client::post(&self.net, &url, headers, &body).await?;
+        if let Some(id) = answer.headers.get(CONVERSATION).and_then(|id| id.to_str().ok()) {
+            self.conversation = Some(id.to_owned());
+        }
+        let (mut decoder, mut events, mut said) = (Decoder::new(LARGEST_EVENT), Vec::new(), Said::default());
+        while let Some(piece) =
+            answer.chunk().await.map_err(|error| format!("the answer broke off: {error}"))?
+        {
+            decoder
+                .push(&piece, &mut events)
+                .map_err(|error| format!("the answer is not a stream of events: {error}"))?;
+            events.drain(..).for_each(|event| said.take(&event, out));
+        }
+        Ok(said)
+    }
+}
+
+impl Said {
+    fn take(&mut self, event: &Event, out: &mut Out<'_>) {
+        let Ok(chunk) = serde_json::from_str::<Value>(&event.data) else { return };
+        if let Some(error) = chunk.pointer("/error/message").and_then(Value::as_str) {
+            self.error = Some(error.to_owned());
+        }
+        if let Some(text) = chunk.pointer("/choices/0/delta/content").and_then(Value::as_str) {
+            self.text = true;
+            out.piece(text);
+        }
+        if let Some(more) = chunk.get("cardea") {
+            self.more = more.clone();
+        }
+    }
+}
+
+/// What Cardea tells about an answer, in one line.
+fn summary(more: &Value) -> String {
+    let mut parts = Vec::new();
+    if let Some(tools) = more.get("tools").and_then(Value::as_array).filter(|tools| !tools.is_empty()) {
+        let names = tools.iter().map(|tool| tool.as_str().map_or_else(|| tool.to_string(), str::to_owned));
+        parts.push(format!("tools {}", names.collect::<Vec<_>>().join(", ")));
+    }
+    for (key, word) in [("cache", "cache"), ("status", ""), ("approval", "approval")] {
+        if let Some(text) = more.get(key).and_then(Value::as_str) {
+            parts.push(format!("{word} {text}").trim().to_owned());
+        }
+    }
+    if let Some(ms) = more.get("took_ms").and_then(Value::as_u64) {
+        parts.push(format!("{ms} ms"));
+    }
+    if let Some(id) = more.get("conversation").and_then(Value::as_str) {
+        parts.push(id.to_owned());
+    }
+    format!("[{}]", parts.join(" | "))
+}

@@ -1,0 +1,275 @@
+//! `cardea doctor`: what is configured, reachable and missing, and what to do about it.
+
+use std::{fs, net::TcpListener, path::Path, time::Duration};
+
+use cardea_core::{log::ChainKey, secret::ExposeSecret};
+use cardea_model::ProviderKind;
+use cardea_net::{Egress, Net, NetError, Request};
+use cardea_store::Db;
+use serde::Serialize;
+use serde_json::json;
+
+use super::{Cli, End, Out, check, client};
+use crate::config::{Config, Environment, Loaded};
+
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// How something is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum State {
+    Good,
+    /// Works, and somebody should know.
+    Note,
+    /// Does not work.
+    Bad,
+}
+
+/// One thing that was looked at.
+#[derive(Debug, Serialize)]
+struct Finding {
+    what: String,
+    state: State,
+    says: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    do_this: Option<String>,
+}
+
+#[derive(Default)]
+struct Findings(Vec<Finding>);
+
+impl Findings {
+    fn add(&mut self, what: impl Into<String>, state: State, says: impl Into<String>) -> &mut Finding {
+        self.0.push(Finding { what: what.into(), state, says: says.into(), do_this: None });
+        let last = self.0.len() - 1;
+        #[expect(clippy::indexing_slicing, reason = "the entry was pushed a line above")]
+        &mut self.0[last]
+    }
+}
+
+impl Finding {
+    fn advise(&mut self, what: impl Into<String>) {
+        self.do_this = Some(what.into());
+    }
+}
+
+pub(super) fn doctor(cli: &Cli, environment: &Environment, out: &mut Out<'_>) -> End {
+    let loaded = match check::load(cli, environment, out) {
+        Ok(loaded) => loaded,
+        Err(end) => return end,
+    };
+    let findings = match client::wait(examine(&loaded)) {
+        Ok(findings) => findings.0,
+        Err(error) => {
+            out.note(format!("cannot start: {error}"));
+            return End::Unreachable;
+        }
+    };
+    let bad = findings.iter().any(|finding| finding.state == State::Bad);
+    if out.json {
+        out.json(&json!({ "good": !bad, "findings": findings }));
+    } else {
+        print(&findings, out);
+    }
+    if bad { End::Bad } else { End::Good }
+}
+
+fn print(findings: &[Finding], out: &mut Out<'_>) {
+    let word = |state| match state {
+        State::Good => "good",
+        State::Note => "note",
+        State::Bad => "BAD",
+    };
+    let rows: Vec<Vec<String>> = findings
+        .iter()
+        .map(|finding| vec![word(finding.state).to_owned(), finding.what.clone(), finding.says.clone()])
+        .collect();
+    out.table(&rows);
+    let advice: Vec<String> = findings
+        .iter()
+        .filter_map(|finding| Some(format!("  {}: {}", finding.what, finding.do_this.as_ref()?)))
+        .collect();
+    if !advice.is_empty() {
+        out.line("\nto do");
+        advice.iter().for_each(|line| out.line(line));
+    }
+}
+
+async fn examine(loaded: &Loaded) -> Findings {
+    let (config, mut found) = (&loaded.config, Findings::default());
+    let file = loaded.file.as_deref().unwrap_or(Path::new("(none)"));
+    found.add("configuration", State::Good, file.display().to_string());
+    address(config, &mut found);
+    data_folder(config, &mut found);
+    database(config, &mut found).await;
+    people(config, &mut found);
+    files(loaded, &mut found);
+    match Net::new(config.net.clone(), std::sync::Arc::new(cardea_core::time::SystemClock)) {
+        Ok(net) => {
+            models(config, &net, &mut found).await;
+            for (name, upstream) in &config.upstreams {
+                reach(&net, &upstream.url, format!("upstream {name}"), &mut found).await;
+            }
+            for (name, issuer) in &config.auth.issuers {
+                if let Some(url) = &issuer.jwks_url {
+                    reach(&net, url, format!("key set of {name}"), &mut found).await;
+                }
+            }
+        }
+        Err(error) => found.add("outbound HTTP", State::Bad, error.to_string()).advise("correct [net]"),
+    }
+    found
+}
+
+fn address(config: &Config, found: &mut Findings) {
+    let bind = config.server.bind;
+    match TcpListener::bind(bind) {
+        Ok(_) => {
+            found.add("address", State::Good, format!("{bind} is free"));
+        }
+        Err(error) => found
+            .add("address", State::Note, format!("{bind} cannot be listened on now: {error}"))
+            .advise("if no Cardea is running there, choose another server.bind"),
+    }
+    if !bind.ip().is_loopback() && config.server.public_url.is_none() {
+        found
+            .add("public address", State::Note, "server.public_url is not set")
+            .advise("set it to the https:// address that clients use, in front of which TLS ends");
+    }
+}
+
+fn data_folder(config: &Config, found: &mut Findings) {
+    let dir = &config.data.dir;
+    if !dir.exists() {
+        found.add("data folder", State::Note, format!("{} will be made at the first start", dir.display()));
+        return;
+    }
+    let probe = dir.join(".cardea-doctor");
+    match fs::write(&probe, b"").and_then(|()| fs::remove_file(&probe)) {
+        Ok(()) => {
+            found.add("data folder", State::Good, format!("{} can be written", dir.display()));
+        }
+        Err(error) => found
+            .add("data folder", State::Bad, format!("{} cannot be written: {error}", dir.display()))
+            .advise("give the user who runs Cardea the right to write there"),
+    }
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        let open = fs::metadata(dir).is_ok_and(|facts| facts.permissions().mode() & 0o077 != 0);
+        if open {
+            let advice = format!("chmod 700 {}", dir.display());
+            found.add("data folder", State::Note, "others on this machine may look into it").advise(advice);
+        }
+    }
+}
+
+async fn database(config: &Config, found: &mut Findings) {
+    let url = &config.db.url;
+    if let Some(path) = url.strip_prefix("sqlite:").filter(|path| !Path::new(path).exists()) {
+        found.add("database", State::Note, format!("{path} will be made at the first start"));
+        return;
+    }
+    // The key only matters for writing audit entries, and nothing is written here.
+    let opened = Db::open(config.db.clone(), ChainKey::new(&[0; 32])).await;
+    let db = match opened {
+        Ok(db) => db,
+        Err(error) => {
+            let cause = error.cause_line().unwrap_or_default();
+            let says = format!("{url}: {error} {cause}");
+            found.add("database", State::Bad, says.trim()).advise("start it, or correct [db]");
+            return;
+        }
+    };
+    let known = cardea_store::db::MIGRATIONS.len();
+    let applied: Result<Vec<(i64,)>, _> = db.rows("SELECT version FROM migrations", Vec::new()).await;
+    match applied.map(|rows| rows.len()) {
+        Ok(count) if count == known => {
+            found.add("database", State::Good, format!("{} at version {known}", db.engine()));
+        }
+        Ok(count) if count > known => found
+            .add("database", State::Bad, "was written by a newer Cardea")
+            .advise("run that version, or a newer one"),
+        _ => found
+            .add("database", State::Note, "its tables are not those of this version")
+            .advise("cardea migrate"),
+    }
+    db.close().await;
+}
+
+fn people(config: &Config, found: &mut Findings) {
+    let count = config.auth.issuers.len();
+    let mut ways = vec![format!("{count} {}", if count == 1 { "issuer" } else { "issuers" })];
+    if config.auth.api_keys {
+        ways.push("API keys".to_owned());
+    }
+    if config.auth.local.enabled {
+        ways.push("the built-in issuer, for trying out".to_owned());
+    }
+    let finding = found.add("sign-in", State::Good, ways.join(", "));
+    if count == 0 && !config.auth.local.enabled {
+        finding.state = State::Note;
+        finding.advise(
+            "people have no way to sign in: add an issuer, or set auth.local.enabled to try things out",
+        );
+    }
+}
+
+fn files(loaded: &Loaded, found: &mut Findings) {
+    let config = &loaded.config;
+    let names: Vec<&str> = loaded.agents.keys().map(String::as_str).collect();
+    if names.is_empty() {
+        let says = format!("none in {}", config.agents.dir.display());
+        found.add("agents", State::Note, says).advise("write one; `cardea init` shows how one looks");
+    } else {
+        found.add("agents", State::Good, names.join(", "));
+    }
+    let policies = count(&config.policies.dir, "cedar");
+    if policies == 0 {
+        let says = format!("none in {}: every tool is refused", config.policies.dir.display());
+        found.add("policies", State::Note, says).advise("write one; `cardea init` shows how one looks");
+    } else {
+        found.add("policies", State::Good, format!("{policies} in {}", config.policies.dir.display()));
+    }
+}
+
+fn count(dir: &Path, end: &str) -> usize {
+    let entries = fs::read_dir(dir).into_iter().flatten().flatten();
+    entries.filter(|entry| entry.path().extension().is_some_and(|found| found == end)).count()
+}
+
+async fn models(config: &Config, net: &Net, found: &mut Findings) {
+    for (name, provider) in &config.models.providers {
+        let what = format!("model provider {name}");
+        if provider.kind == ProviderKind::Rehearsal {
+            found.add(what, State::Good, "built in; it is no language model and says so");
+            continue;
+        }
+        let key = provider.api_key.as_ref().is_some_and(|key| !key.expose_secret().is_empty());
+        if !key && provider.base_url.is_none() {
+            found.add(what.clone(), State::Bad, "has no api_key").advise("api_key = { env = \"NAME\" }");
+        }
+        reach(net, provider.base(), what, found).await;
+    }
+}
+
+/// Any answer at all means that it can be reached.
+async fn reach(net: &Net, url: &str, what: String, found: &mut Findings) {
+    let asked = match Request::get(url, Egress::any()) {
+        Ok(request) => net.stream(request.timeout(PATIENCE)).await,
+        Err(error) => Err(error),
+    };
+    match asked {
+        Ok(answer) => {
+            found.add(what, State::Good, format!("answers with status {}", answer.status.as_u16()));
+        }
+        Err(error @ NetError::Refused(_)) => {
+            let target = client::host_and_port(url).unwrap_or_default();
+            let advice = format!("if the address is meant: [net] allow = [\"{target}\"]");
+            found.add(what, State::Bad, error.to_string()).advise(advice);
+        }
+        Err(error) => {
+            found.add(what, State::Bad, error.to_string()).advise("start it, or correct its address")
+        }
+    }
+}

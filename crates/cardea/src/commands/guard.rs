@@ -1,0 +1,96 @@
+//! `cardea guard`: what guardrails find, on your own machine.
+
+use std::{
+    fs,
+    io::{self, Read as _},
+    path::Path,
+};
+
+use cardea_core::{
+    form::position,
+    guard::{Action, Engine, Finding, Profile, Surface},
+};
+use serde_json::json;
+
+use super::{End, GuardScan, Out};
+
+/// The engine of a built-in profile, or of a profile's file.
+fn engine(profile: &str) -> Result<Engine, String> {
+    let known = if Path::new(profile).is_file() {
+        let text = fs::read_to_string(profile).map_err(|error| format!("{profile}: {error}"))?;
+        Profile::parse(&text)
+    } else {
+        Profile::built_in(profile)
+    };
+    known.and_then(|profile| Engine::new(&profile)).map_err(|error| error.to_string())
+}
+
+pub(super) fn scan(scan: &GuardScan, out: &mut Out<'_>) -> End {
+    let engine = match engine(&scan.profile) {
+        Ok(engine) => engine,
+        Err(error) => {
+            out.note(error);
+            return End::Misused;
+        }
+    };
+    let text = match read(scan.file.as_deref()) {
+        Ok(text) => text,
+        Err(error) => {
+            out.note(format!("cannot be read: {error}"));
+            return End::Unreachable;
+        }
+    };
+    let surface =
+        Surface::ALL.into_iter().find(|surface| surface.name() == scan.surface).unwrap_or(Surface::User);
+    let verdict = engine.scan(&text, surface);
+    if out.json {
+        out.json(&json!({ "action": verdict.action, "findings": verdict.findings }));
+    } else {
+        print(&verdict.findings, &text, out);
+        let kept = verdict.findings.len();
+        out.line(format!("{} on the surface {}: {kept} findings", word(verdict.action), surface.name()));
+    }
+    if verdict.action == Action::Pass { End::Good } else { End::Bad }
+}
+
+fn read(file: Option<&Path>) -> io::Result<String> {
+    match file {
+        Some(path) => fs::read_to_string(path),
+        None => {
+            let mut text = String::new();
+            io::stdin().read_to_string(&mut text)?;
+            Ok(text)
+        }
+    }
+}
+
+/// Where and what, never the value.
+fn print(findings: &[Finding], text: &str, out: &mut Out<'_>) {
+    if findings.is_empty() {
+        return;
+    }
+    let head = ["place", "kind", "family", "detector", "confidence", "action"].map(str::to_owned).to_vec();
+    let row = |finding: &Finding| {
+        let at = position(text, finding.span.start);
+        vec![
+            format!("{}:{}", at.line, at.column),
+            finding.kind.to_string(),
+            finding.family.name().to_owned(),
+            finding.detector.to_owned(),
+            format!("{:.2}", finding.confidence),
+            word(finding.action).to_owned(),
+        ]
+    };
+    let rows: Vec<Vec<String>> = std::iter::once(head).chain(findings.iter().map(row)).collect();
+    out.table(&rows);
+    out.line("");
+}
+
+const fn word(action: Action) -> &'static str {
+    match action {
+        Action::Pass => "pass",
+        Action::Mask => "mask",
+        Action::Warn => "warn",
+        Action::Refuse => "refuse",
+    }
+}
