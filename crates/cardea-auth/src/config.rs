@@ -2,12 +2,17 @@
 
 use std::{collections::BTreeMap, path::PathBuf};
 
-use cardea_core::{secret::SecretString, time::Millis};
+use cardea_core::{
+    secret::SecretString,
+    time::Millis,
+    units::{LengthText, SecretText},
+};
 use jsonwebtoken::Algorithm;
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 /// `[auth]`: whose credentials are accepted.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct AuthConfig {
     /// Issuers of tokens, by a name of your own.
@@ -16,12 +21,15 @@ pub struct AuthConfig {
     pub api_keys: bool,
     /// The difference between clocks that a token's times may have; at most a minute.
     #[serde(with = "cardea_core::time::text")]
+    #[schemars(with = "LengthText")]
     pub leeway: Millis,
     /// How long a verified token may be remembered; never beyond its expiry.
     #[serde(with = "cardea_core::time::text")]
+    #[schemars(with = "LengthText")]
     pub remember: Millis,
     /// How often key sets are fetched again.
     #[serde(with = "cardea_core::time::text")]
+    #[schemars(with = "LengthText")]
     pub refresh: Millis,
 }
 
@@ -47,7 +55,7 @@ impl AuthConfig {
 }
 
 /// Which tokens of an issuer are taken for access tokens.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum TokenKind {
     /// No `typ`, `JWT` or `at+jwt`: for issuers that do not mark their access tokens. What looks like an ID token
@@ -60,7 +68,7 @@ pub enum TokenKind {
 
 /// One issuer of tokens. Exactly one of `secret`, `pem`, `pem_file`, `jwks`, `jwks_file` and `jwks_url` says how to
 /// verify them.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct IssuerConfig {
     /// The `iss` of its tokens, compared byte for byte.
@@ -70,9 +78,11 @@ pub struct IssuerConfig {
     /// The algorithms that its tokens may use. Empty: HS256 for a secret, else RS256, PS256, ES256, ES384 and EdDSA
     /// as far as the keys are of that kind.
     #[serde(default)]
+    #[schemars(with = "Vec<String>")]
     pub algorithms: Vec<Algorithm>,
     /// A shared secret of at least 32 bytes (HS256). For small set-ups.
     #[serde(default)]
+    #[schemars(with = "Option<SecretText>")]
     pub secret: Option<SecretString>,
     /// A public key in PEM form.
     #[serde(default)]

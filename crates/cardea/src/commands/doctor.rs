@@ -203,14 +203,14 @@ fn people(config: &Config, found: &mut Findings) {
     if config.auth.api_keys {
         ways.push("API keys".to_owned());
     }
-    if config.auth.local.enabled {
+    if config.local_issuer.enabled {
         ways.push("the built-in issuer, for trying out".to_owned());
     }
     let finding = found.add("sign-in", State::Good, ways.join(", "));
-    if count == 0 && !config.auth.local.enabled {
+    if count == 0 && !config.local_issuer.enabled {
         finding.state = State::Note;
         finding.advise(
-            "people have no way to sign in: add an issuer, or set auth.local.enabled to try things out",
+            "people have no way to sign in: add an issuer, or set local_issuer.enabled to try things out",
         );
     }
 }

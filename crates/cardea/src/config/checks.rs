@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, net::IpAddr};
 
+use cardea_auth::IssuerConfig;
 use cardea_core::{
     agent::Agent,
     form::{Node, Place, Problem, closest},
@@ -10,7 +11,7 @@ use cardea_core::{
     time::Millis,
 };
 
-use super::{Config, FileProblems, IssuerConfig, UpstreamConfig};
+use super::{Config, FileProblems, UpstreamConfig};
 
 /// Collects problems and knows where each key stands.
 struct Findings<'a> {
@@ -80,10 +81,10 @@ fn server(config: &Config, found: &mut Findings<'_>) {
             found.say_help(&format!("server.allowed_origins[{i}]"), format!("`{origin}` is no origin"), help);
         }
     }
-    if open && config.auth.local.enabled {
+    if open && config.local_issuer.enabled {
         let help = "configure an issuer of yours below [auth.issuers], or bind to 127.0.0.1";
         found.say_help(
-            "auth.local.enabled",
+            "local_issuer.enabled",
             format!(
                 "the built-in issuer is for trying out, and `server.bind` {} is open to other machines",
                 server.bind
@@ -91,7 +92,10 @@ fn server(config: &Config, found: &mut Findings<'_>) {
             help,
         );
     }
-    if config.auth.issuers.is_empty() && !config.auth.api_keys && !config.auth.local.enabled {
+    if config.auth.leeway > Millis::from_secs(60) {
+        found.say("auth.leeway", "must be at most one minute: it is how long an expired token still works");
+    }
+    if config.auth.issuers.is_empty() && !config.auth.api_keys && !config.local_issuer.enabled {
         let help = "add an issuer below [auth.issuers], or set auth.api_keys = true";
         found.say_help("auth", "nobody could sign in", help);
     }
@@ -137,12 +141,14 @@ fn one_issuer(path: &str, issuer: &IssuerConfig, found: &mut Findings<'_>) {
     let key = |name: &str| format!("{path}.{name}");
     let ways = [
         issuer.secret.is_some(),
+        issuer.pem.is_some(),
         issuer.pem_file.is_some(),
+        issuer.jwks.is_some(),
         issuer.jwks_file.is_some(),
         issuer.jwks_url.is_some(),
     ];
     if ways.iter().filter(|given| **given).count() != 1 {
-        let help = "give one of `secret`, `pem_file`, `jwks_file`, `jwks_url`";
+        let help = "give one of `secret`, `pem`, `pem_file`, `jwks`, `jwks_file`, `jwks_url`";
         found.say_help(path, "must say in exactly one way how tokens are verified", help);
     }
     if let Some(Err(weak)) = issuer.secret.as_ref().map(check_signing_secret) {
@@ -169,7 +175,7 @@ fn one_issuer(path: &str, issuer: &IssuerConfig, found: &mut Findings<'_>) {
             found.say_help(&key("jwks_url"), "would be fetched without encryption", "use https://");
         }
     }
-    if issuer.tenant.is_empty() {
+    if issuer.tenant.as_deref() == Some("") {
         found.say(&key("tenant"), "is empty");
     }
 }

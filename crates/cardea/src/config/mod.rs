@@ -32,9 +32,9 @@ pub use env::Environment;
 pub use reference::reference;
 pub use report::{ConfigError, FileProblems, Line};
 pub use rooms::{
-    AgentsConfig, AuditConfig, AuthConfig, BudgetConfig, CacheConfig, ConnectorsConfig, CostConfig,
-    DataConfig, GuardConfig, IssuerConfig, LimitsConfig, LocalIssuerConfig, LogConfig, LogFormat,
-    PoliciesConfig, ServerConfig, UpstreamConfig, VaultConfig,
+    AgentsConfig, AuditConfig, BudgetConfig, CacheConfig, ConnectorsConfig, CostConfig, DataConfig,
+    GuardConfig, LimitsConfig, LocalIssuerConfig, LogConfig, LogFormat, PoliciesConfig, ServerConfig,
+    UpstreamConfig, VaultConfig,
 };
 
 /// The name of the file that is looked for where none is named.
@@ -53,7 +53,9 @@ pub struct Config {
     /// The key that seals secrets at rest.
     pub vault: VaultConfig,
     /// Who may sign in, and how they prove it.
-    pub auth: AuthConfig,
+    pub auth: cardea_auth::AuthConfig,
+    /// The built-in issuer of tokens, for trying out.
+    pub local_issuer: LocalIssuerConfig,
     /// The language models.
     pub models: cardea_model::ModelsConfig,
     /// What model calls cost.

@@ -38,7 +38,14 @@ const BROKEN: &[(&str, usize, &str, &str)] = &[
     ("[data]\npath = \"x\"", 2, "data.path", "known here: `dir`"),
     ("[vault]\nrootkey = \"x\"", 2, "vault.rootkey", "did you mean `root_key`?"),
     ("[auth]\nissuer = 1", 2, "auth.issuer", "did you mean `issuers`?"),
-    ("[auth.local]\nenable = true", 2, "auth.local.enable", "did you mean `enabled`?"),
+    ("[local_issuer]\nenable = true", 2, "local_issuer.enable", "did you mean `enabled`?"),
+    ("[auth]\nleeway = \"5min\"", 2, "auth.leeway", "at most one minute"),
+    (
+        "[auth.issuers.c]\nissuer = \"i\"\naudience = [\"a\"]\njwks_url = \"https://i/k\"\nalgorithms = [\"none\"]",
+        5,
+        "auth.issuers.c.algorithms[0]",
+        "unknown variant `none`",
+    ),
     (
         "[auth.issuers.corp]\nissuer = \"i\"\naudience = [\"a\"]\nsecert = \"x\"",
         4,
@@ -179,9 +186,9 @@ const BROKEN: &[(&str, usize, &str, &str)] = &[
     ),
     ("[auth]\napi_keys = false", 1, "auth", "nobody could sign in"),
     (
-        "[server]\nbind = \"0.0.0.0:80\"\n[auth.local]\nenabled = true",
+        "[server]\nbind = \"0.0.0.0:80\"\n[local_issuer]\nenabled = true",
         4,
-        "auth.local.enabled",
+        "local_issuer.enabled",
         "for trying out",
     ),
     ("[upstreams.Ops]\nurl = \"http://h/mcp\"", 1, "upstreams.Ops", "no name for an upstream"),
@@ -269,7 +276,7 @@ fn the_line_of_the_file_stands_below_the_message() {
 fn an_empty_file_is_a_whole_configuration_for_this_machine_only() {
     let config = load("", &nothing_set()).unwrap().config;
     assert!(config.server.bind.ip().is_loopback());
-    assert!(config.auth.api_keys && !config.auth.local.enabled);
+    assert!(config.auth.api_keys && !config.local_issuer.enabled);
     assert_eq!(config.models.chain("rehearsal"), ["rehearsal"]);
 }
 
