@@ -7,7 +7,11 @@ use std::{
 
 use super::{
     catalogue::{Catalogue, KindId},
-    verdict::Surface,
+    decode::children,
+    leak::{Leaks, Piece},
+    normalize::{View, fold},
+    table::Pattern,
+    verdict::{Action, Family, Surface},
 };
 use crate::Result;
 
@@ -22,11 +26,14 @@ pub(super) struct Seen {
     pub(super) rule: Arc<str>,
     /// The more specific of two rows that saw the same place has the higher one.
     pub(super) rank: u8,
+    /// What a list of the profile itself says to do; otherwise the profile's rules decide.
+    pub(super) forced: Option<Action>,
 }
 
 /// Compiled tables. Immutable, so that any number of profiles can share them.
 pub(super) struct Detectors {
     pub(super) catalogue: Catalogue,
+    leaks: Leaks,
 }
 
 impl Detectors {
@@ -40,13 +47,51 @@ impl Detectors {
         Ok(SHARED.get_or_init(|| built).clone())
     }
 
-    fn build() -> Result<Self> {
-        Ok(Self { catalogue: Catalogue::default() })
+    /// The rows of the pattern table.
+    pub(super) fn patterns(&self) -> &[Pattern] {
+        self.leaks.patterns()
     }
 
-    /// Findings that depend only on text near them: the same in a stream as in the whole.
-    pub(super) fn near(&self, _text: &str, _seen: &mut Vec<Seen>) {}
+    fn build() -> Result<Self> {
+        let mut catalogue = Catalogue::default();
+        let leaks = Leaks::build(&mut catalogue)?;
+        catalogue.add("deny", Family::Content, "DENIED");
+        Ok(Self { catalogue, leaks })
+    }
+
+    /// Findings that depend only on text near them: the same in a stream as in the whole. With `more`, text may follow.
+    pub(super) fn near<'t>(&self, text: &'t str, more: bool) -> NearBy<'t> {
+        let view = fold(text);
+        let mut seen = Vec::new();
+        let open = self.leaks.find(&Piece { view: &view, more, detector: "pattern" }, &mut seen);
+        let children = children(&view);
+        for child in &children {
+            self.leaks.find(&Piece { view: child, more: false, detector: "decoded" }, &mut seen);
+        }
+        let open = if open < view.text.len() { view.back(open, open).0 } else { text.len() };
+        NearBy { seen, open, view, children }
+    }
 
     /// Findings that depend on the whole text.
-    pub(super) fn whole(&self, _text: &str, _surface: Surface, _seen: &mut Vec<Seen>) {}
+    pub(super) fn whole(&self, _near: &NearBy<'_>, _surface: Surface, _seen: &mut Vec<Seen>) {}
+}
+
+/// What was seen in a piece of text, and what is needed to go on.
+pub(super) struct NearBy<'t> {
+    pub(super) seen: Vec<Seen>,
+    /// The first place that more text could still change.
+    pub(super) open: usize,
+    pub(super) view: View<'t>,
+    pub(super) children: Vec<View<'static>>,
+}
+
+impl NearBy<'_> {
+    /// The place from which on the text must be kept, for `before` folded bytes to stand before `place`.
+    pub(super) fn context(&self, place: usize, before: usize) -> usize {
+        let mut from = self.view.forth(place).saturating_sub(before);
+        while from > 0 && !self.view.text.is_char_boundary(from) {
+            from -= 1;
+        }
+        self.view.back(from, from).0
+    }
 }

@@ -5,9 +5,10 @@ use std::{borrow::Cow, sync::Arc};
 use super::{
     catalogue::{KindFacts, KindId},
     content::Lists,
-    detect::{Detectors, Seen},
+    detect::{Detectors, NearBy},
     placeholder::{Originals, Placeholders},
     profile::{OnFailure, Profile, Rule},
+    runs::sections,
     sieve::{Sieve, splice},
     verdict::{Action, Finding, Surface, Taint, Verdict},
     window::Window,
@@ -96,8 +97,16 @@ impl Engine {
     /// Screens a text of a conversation: the same value gets the same placeholder as before.
     #[must_use]
     pub fn scan_in<'t>(&self, text: &'t str, surface: Surface, masks: &mut Masks) -> Verdict<'t> {
-        let mut seen = self.near(text, surface);
-        self.0.detectors.whole(text, surface, &mut seen);
+        let mut seen = Vec::new();
+        for (base, section) in sections(text) {
+            let mut near = self.near(section, surface, false);
+            let mut found = std::mem::take(&mut near.seen);
+            self.0.detectors.whole(&near, surface, &mut found);
+            seen.extend(found.into_iter().map(|mut one| {
+                one.span = one.span.start + base..one.span.end + base;
+                one
+            }));
+        }
         let mut sieve = Sieve::new(surface);
         sieve.order(self, &mut seen);
         let (mut findings, mut cuts) = (Vec::new(), Vec::new());
@@ -126,11 +135,13 @@ impl Engine {
     }
 
     /// What depends only on text nearby.
-    pub(super) fn near(&self, text: &str, surface: Surface) -> Vec<Seen> {
-        let mut seen = Vec::new();
-        self.0.detectors.near(text, &mut seen);
-        self.0.lists.near(text, surface, &mut seen);
-        seen
+    pub(super) fn near<'t>(&self, text: &'t str, surface: Surface, more: bool) -> NearBy<'t> {
+        let mut near = self.0.detectors.near(text, more);
+        near.seen
+            .retain(|one| !self.0.lists.allows(one.kind, text.get(one.span.clone()).unwrap_or_default()));
+        let open = self.0.lists.near(&near.view, surface, more, &mut near.seen);
+        near.open = near.open.min(open);
+        near
     }
 
     pub(super) fn choice(&self, kind: KindId, surface: Surface) -> Choice {

@@ -15,12 +15,20 @@
 //! output, cache hits, titles, tool descriptions.
 
 mod catalogue;
+mod check;
 mod content;
+mod decode;
 mod detect;
 mod engine;
+mod leak;
+mod normalize;
 mod placeholder;
 mod profile;
+mod runs;
+#[cfg(test)]
+mod samples;
 mod sieve;
+mod table;
 mod verdict;
 mod window;
 

@@ -31,7 +31,7 @@ impl Sieve {
 
     /// Sorts what was seen into the order in which [`Sieve::take`] wants it.
     pub(super) fn order(&self, engine: &Engine, seen: &mut [Seen]) {
-        let action = |one: &Seen| engine.choice(one.kind, self.surface).action;
+        let action = |one: &Seen| one.forced.unwrap_or(engine.choice(one.kind, self.surface).action);
         seen.sort_by(|a, b| {
             (a.span.start.cmp(&b.span.start))
                 .then_with(|| action(b).cmp(&action(a)))
@@ -44,14 +44,16 @@ impl Sieve {
     /// Takes the next one. Says what is reported and what is masked because of it.
     pub(super) fn take(&mut self, engine: &Engine, seen: &Seen) -> Option<(Finding, Option<Mask>)> {
         let choice = engine.choice(seen.kind, self.surface);
-        if !choice.spoken || seen.confidence < choice.threshold {
-            return None;
-        }
+        let action = match seen.forced {
+            Some(action) => action,
+            None if choice.spoken && seen.confidence >= choice.threshold => choice.action,
+            None => return None,
+        };
         self.open.retain(|(kept, _)| kept.span.end > seen.span.start);
         let covered = self.open.iter().any(|(kept, rank)| {
             kept.span.start <= seen.span.start
                 && kept.span.end >= seen.span.end
-                && kept.action >= choice.action
+                && kept.action >= action
                 && (*rank >= seen.rank || kept.span != seen.span)
         });
         if covered {
@@ -65,10 +67,10 @@ impl Sieve {
             confidence: seen.confidence,
             detector: seen.detector,
             rule: seen.rule.clone(),
-            action: choice.action,
+            action,
         };
         let start = seen.span.start.max(self.masked_to);
-        let mask = (choice.action == Action::Mask && start < seen.span.end).then(|| {
+        let mask = (action == Action::Mask && start < seen.span.end).then(|| {
             self.masked_to = seen.span.end;
             Mask { start, end: seen.span.end, value: seen.span.clone(), label: facts.label.clone() }
         });

@@ -1,22 +1,40 @@
 //! Screening a stream: text leaves as soon as nothing that may still come can change it.
+//!
+//! The window keeps the text that is not yet decided and a little of what was shown before it, and examines both
+//! together. A finding counts once it begins before the first place that more text could still change. Findings depend
+//! only on text nearby, so every way of cutting a text into chunks gives the same findings and the same masks.
 
 use super::{
     engine::{Engine, Masks, taint},
-    sieve::{Sieve, splice},
+    leak::BEFORE,
+    runs::Runs,
+    sieve::{Mask, Sieve},
     verdict::{Action, Finding, Surface, Taint},
 };
 
+/// Once this much is held (a block has begun), it is examined again only after growing by a quarter.
+const PATIENCE: usize = 2048;
+
 /// A stream under screening. What leaves it, put together, is what [`Engine::scan_in`] gives for the whole text.
 ///
-/// After a refusal nothing more leaves: what came before the refused place has been said already.
+/// After a refusal nothing more leaves: what came before the refused place has been said already. Detectors that need
+/// the whole text (orders to the model) do not run on streams; they run on what goes into a model, not out of it.
 pub struct Window {
     engine: Engine,
     surface: Surface,
     masks: Masks,
     sieve: Sieve,
     findings: Vec<Finding>,
-    /// Text not yet released.
+    runs: Runs,
+    /// Text from `base` of the stream on: some that was shown, then what is undecided.
     held: String,
+    base: usize,
+    /// Every finding that begins before this place is known.
+    decided: usize,
+    /// The text before this place has left.
+    shown: usize,
+    /// How long `held` must be before it is looked at again.
+    patience: usize,
     refused: bool,
 }
 
@@ -37,15 +55,42 @@ pub struct Finished {
 
 impl Window {
     pub(super) fn new(engine: Engine, surface: Surface, masks: Masks) -> Self {
-        let sieve = Sieve::new(surface);
-        Self { engine, surface, masks, sieve, findings: Vec::new(), held: String::new(), refused: false }
+        Self {
+            engine,
+            surface,
+            masks,
+            sieve: Sieve::new(surface),
+            findings: Vec::new(),
+            runs: Runs::default(),
+            held: String::new(),
+            base: 0,
+            decided: 0,
+            shown: 0,
+            patience: 0,
+            refused: false,
+        }
     }
 
     /// Takes the next piece and gives what may be shown now; often nothing.
     #[must_use]
     pub fn push(&mut self, chunk: &str) -> String {
-        self.held.push_str(chunk);
-        String::new()
+        let mut out = String::new();
+        let mut from = 0;
+        let before = self.base + self.held.len();
+        for (place, c) in chunk.char_indices() {
+            if self.runs.take(c, before + place) {
+                self.held.push_str(chunk.get(from..place).unwrap_or_default());
+                from = place;
+                self.settle(&mut out);
+            }
+        }
+        self.held.push_str(chunk.get(from..).unwrap_or_default());
+        if self.held.len() >= self.patience {
+            self.examine(Some(self.runs), &mut out);
+            let open = self.base + self.held.len() - self.decided;
+            self.patience = if open > PATIENCE { self.held.len() + open / 4 } else { 0 };
+        }
+        out
     }
 
     /// True once something was refused: the stream should be ended.
@@ -54,23 +99,249 @@ impl Window {
         self.refused
     }
 
+    /// How many bytes have come in and not yet left.
+    #[must_use]
+    pub fn held_back(&self) -> usize {
+        (self.base + self.held.len()).saturating_sub(self.shown)
+    }
+
     /// Ends the stream.
     #[must_use]
     pub fn finish(mut self) -> Finished {
-        let mut seen = self.engine.near(&self.held, self.surface);
-        self.sieve.order(&self.engine, &mut seen);
-        let mut cuts = Vec::new();
-        for one in &seen {
-            if let Some((finding, cut)) = self.sieve.take(&self.engine, one) {
-                self.refused |= finding.action == Action::Refuse;
-                self.findings.push(finding);
-                cuts.extend(cut);
-            }
-        }
         let mut text = String::new();
-        splice(&self.held, 0, &cuts, &mut self.masks, &mut text);
+        self.examine(None, &mut text);
         let action = self.findings.iter().map(|finding| finding.action).max().unwrap_or_default();
         let taint = taint(self.surface, &self.findings);
         Finished { text, action, findings: self.findings, taint, masks: self.masks }
+    }
+
+    /// Decides all that is held and forgets it: what follows is examined on its own.
+    fn settle(&mut self, out: &mut String) {
+        self.examine(None, out);
+        self.patience = 0;
+    }
+
+    /// Examines what is held, shows what is decided, and forgets what is no longer needed. With `runs`, more may come.
+    fn examine(&mut self, runs: Option<Runs>, out: &mut String) {
+        let end = self.base + self.held.len();
+        let engine = self.engine.clone();
+        let held = std::mem::take(&mut self.held);
+        let mut near = engine.near(&held, self.surface, runs.is_some());
+        let open = match runs {
+            None => end,
+            Some(runs) => {
+                let last = if runs.start - runs.before <= BEFORE { runs.before } else { runs.start };
+                (self.base + near.open).min(last.max(self.base)).max(self.decided)
+            }
+        };
+        let mut seen = std::mem::take(&mut near.seen);
+        for one in &mut seen {
+            one.span = one.span.start + self.base..one.span.end + self.base;
+        }
+        seen.retain(|one| one.span.start >= self.decided && one.span.start < open);
+        self.sieve.order(&engine, &mut seen);
+        for one in &seen {
+            let Some((finding, mask)) = self.sieve.take(&engine, one) else { continue };
+            if finding.action == Action::Refuse && !self.refused {
+                self.show(&held, finding.span.start, out);
+                self.refused = true;
+            }
+            self.findings.push(finding);
+            if let Some(mask) = mask {
+                self.replace(&held, &mask, out);
+            }
+        }
+        self.show(&held, open, out);
+        self.decided = open;
+        let context = near.context(open.saturating_sub(self.base), BEFORE);
+        self.keep(&held, if runs.is_some() { context } else { held.len() });
+    }
+
+    /// Shows the text up to a place of the stream.
+    fn show(&mut self, held: &str, to: usize, out: &mut String) {
+        if to > self.shown {
+            let from = self.shown.saturating_sub(self.base);
+            let text = held.get(from..to.saturating_sub(self.base)).unwrap_or_default();
+            if !self.refused {
+                out.push_str(text);
+            }
+            self.shown = to;
+        }
+    }
+
+    fn replace(&mut self, held: &str, mask: &Mask, out: &mut String) {
+        self.show(held, mask.start, out);
+        let value = mask.value.start.saturating_sub(self.base)..mask.value.end.saturating_sub(self.base);
+        let name = self.masks.put(&mask.label, held.get(value).unwrap_or_default());
+        if !self.refused {
+            out.push_str(&name);
+        }
+        self.shown = self.shown.max(mask.end);
+    }
+
+    /// Keeps held text from a place in it on, and all that is undecided or not shown.
+    fn keep(&mut self, held: &str, from: usize) {
+        let from = from.min(self.shown.saturating_sub(self.base)).min(self.decided.saturating_sub(self.base));
+        self.held.push_str(held.get(from..).unwrap_or_default());
+        self.base += from;
+    }
+}
+
+impl std::fmt::Debug for Window {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Window")
+            .field("shown", &self.shown)
+            .field("held", &self.held.len())
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::{super::profile::Profile, *};
+
+    fn engine() -> Engine {
+        let mask_all = "name = 'all'\n[[rule]]\nkinds = ['*']\naction = 'mask'\nthreshold = 0.0\n\
+            [[deny]]\nname = 'rival'\nphrases = ['acme rocket company']\naction = 'mask'";
+        Engine::new(&Profile::parse(mask_all).unwrap()).unwrap()
+    }
+
+    fn masks() -> Masks {
+        Masks::new(&[7; 32])
+    }
+
+    fn streamed(engine: &Engine, text: &str, cuts: &[usize]) -> (String, Vec<Finding>) {
+        let mut window = engine.window(Surface::Output, masks());
+        let mut out = String::new();
+        let mut from = 0;
+        for cut in cuts.iter().copied().filter(|cut| text.is_char_boundary(*cut)).chain([text.len()]) {
+            if cut > from {
+                out += &window.push(&text[from..cut]);
+                from = cut;
+            }
+        }
+        let end = window.finish();
+        (out + &end.text, end.findings)
+    }
+
+    fn whole(engine: &Engine, text: &str) -> (String, Vec<Finding>) {
+        let verdict = engine.scan_in(text, Surface::Output, &mut masks());
+        // Detectors of whole texts mask nothing; a stream does not run them.
+        let near =
+            verdict.findings.iter().filter(|finding| !matches!(finding.detector, "rule" | "classifier"));
+        (verdict.text.to_string(), near.cloned().collect())
+    }
+
+    const PIECES: &[&str] = &[
+        "The weather is nice today, and the river runs. ",
+        "4111 1111 1111 1111 ",
+        "card 4111-1111-1111-1111, thanks\n",
+        "AKIAIOSFODNN7ABCDEFG ",
+        "my password is Tr0ub4dor&3. ",
+        "novak at mail dot example dot com ",
+        "write to a.b+c@mail.example.org; ",
+        "customer: Hannah Bianchi ",
+        "8280 Mill Street, Lakeside NY 96134 ",
+        "G B 8 2 W E S T 1 2 3 4 5 6 9 8 7 6 5 4 3 2 ",
+        "GB82 WEST 1234 5698 7654 32",
+        "sk-ant-api03-aB3dE5gH7jK9mN1pQ2rS4tU6vW8xY0zA\nb1C3d5E7f9G1h3J5k7L9m1N3p5Q7r9S1t3U5v7W9x1Y3z5 ",
+        "-----BEGIN RSA PRIVATE KEY-----\nMIIEpAIBAAKCAQEA7\nabcDEF123/+\n-----END RSA PRIVATE KEY-----\n",
+        "-----BEGIN ",
+        "４１１１\u{a0}１１１１\u{200b} １１１１ １１１１ ",
+        "c2stbGl2ZS1BS0lBSU9TRk9ETk43QUJDREVGRw== ",
+        "AKIA%49OSFODNN7ABCDEFG ",
+        "acme rocket",
+        " company ",
+        "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiAiMTIzNDU2Nzg5MCJ9.",
+        "abcDEF123456_-abcDEF123456",
+        "phone: +49 30 23125 317, or (555) 010-4477 ",
+        "paśśport: C01X00T47 про sk-проx ",
+        "\n\n",
+        " ",
+        "x",
+        "1 2",
+        "é",
+    ];
+
+    fn text() -> impl Strategy<Value = String> {
+        prop::collection::vec(
+            prop_oneof![4 => prop::sample::select(PIECES).prop_map(str::to_owned), 1 => "\\PC{0,12}"],
+            0..12,
+        )
+        .prop_map(|pieces| pieces.concat())
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(400))]
+        #[test]
+        fn a_screened_stream_is_the_screened_whole_however_it_is_cut(text in text(), mut cuts in prop::collection::vec(0..900_usize, 0..24)) {
+            cuts.sort_unstable();
+            let engine = engine();
+            let (expected, findings) = whole(&engine, &text);
+            let (got, streamed_findings) = streamed(&engine, &text, &cuts);
+            prop_assert_eq!(&got, &expected);
+            prop_assert_eq!(streamed_findings, findings);
+        }
+    }
+
+    #[test]
+    fn a_stream_cut_after_every_character_is_the_screened_whole() {
+        let engine = engine();
+        for pair in PIECES.iter().flat_map(|a| PIECES.iter().map(move |b| format!("{a}{b}The end."))) {
+            let cuts: Vec<usize> = (0..pair.len()).collect();
+            assert_eq!(streamed(&engine, &pair, &cuts).0, whole(&engine, &pair).0, "{pair}");
+        }
+    }
+
+    #[test]
+    fn plain_prose_leaves_soon_and_never_more_than_256_bytes_wait() {
+        let engine = engine();
+        let mut window = engine.window(Surface::Output, masks());
+        let prose = "It was agreed that the name of the customer, the address and card 12 of order 4471 at noon stay. ";
+        let (mut shown, mut worst, mut first) = (0, 0, None);
+        for (number, byte) in prose.repeat(40).chars().enumerate() {
+            let text = window.push(byte.encode_utf8(&mut [0; 4]));
+            shown += text.len();
+            worst = worst.max(window.held_back());
+            if shown > 0 && first.is_none() {
+                first = Some(number);
+            }
+        }
+        assert!(worst <= 256, "{worst}");
+        assert!(first.unwrap() < 32, "{first:?}");
+    }
+
+    #[test]
+    fn a_private_key_is_held_as_a_block_and_masked_whole() {
+        let engine = engine();
+        let body = "MIIEpAIBAAKCAQEA7abcDEF123/+\n".repeat(60);
+        let text = format!("here:\n-----BEGIN PRIVATE KEY-----\n{body}-----END PRIVATE KEY-----\nbye");
+        let cuts: Vec<usize> = (0..text.len()).step_by(7).collect();
+        assert_eq!(streamed(&engine, &text, &cuts).0, "here:\n[PRIVATE_KEY_1]\nbye");
+    }
+
+    #[test]
+    fn a_text_without_any_break_is_cut_and_stays_bounded() {
+        let engine = engine();
+        let text = format!("{} AKIAIOSFODNN7ABCDEFG", "aB3".repeat(9000));
+        let cuts: Vec<usize> = (0..text.len()).step_by(501).collect();
+        let (got, _) = streamed(&engine, &text, &cuts);
+        assert_eq!(got, whole(&engine, &text).0);
+        assert!(got.ends_with("[SECRET_1]"), "{}", &got[got.len() - 40..]);
+    }
+
+    #[test]
+    fn after_a_refusal_nothing_more_leaves() {
+        let text = "name = 'r'\n[[rule]]\nkinds = ['card']\naction = 'refuse'";
+        let engine = Engine::new(&Profile::parse(text).unwrap()).unwrap();
+        let mut window = engine.window(Surface::Output, masks());
+        let mut out = window.push("Your card is 4111 1111 1111 1111 and the code follows here for you now. ");
+        out += &window.push(&"More and more text that nobody should get to see. ".repeat(6));
+        assert!(window.refused());
+        let end = window.finish();
+        assert_eq!((out + &end.text).as_str(), "Your card is ");
+        assert_eq!(end.action, Action::Refuse);
     }
 }

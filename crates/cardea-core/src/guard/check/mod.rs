@@ -1,0 +1,195 @@
+//! Validators: does a text that has the right shape also add up?
+//!
+//! Each takes the matched bytes (already known to have the row's shape) and reads them once. Digits are taken out of
+//! their separators first; at most 40 of them are looked at, so every check is bounded.
+
+mod coin;
+mod national;
+mod secret;
+mod sums;
+
+use std::ops::ControlFlow;
+
+/// A check that a row can name.
+pub(super) type Check = fn(&[u8]) -> bool;
+
+/// Every check by the name that rows use.
+const CHECKS: &[(&str, Check)] = &[
+    ("luhn", sums::luhn),
+    ("card", sums::card),
+    ("imei", sums::luhn),
+    ("iban", sums::iban),
+    ("aba", sums::aba),
+    ("verhoeff", sums::verhoeff),
+    ("vin", sums::vin),
+    ("date", sums::date),
+    ("ipv4", sums::ipv4),
+    ("ipv6", sums::ipv6),
+    ("geo", sums::geo),
+    ("ipv4_wide", sums::ipv4_wide),
+    ("ean", sums::ean),
+    ("thai", sums::thai),
+    ("phone", sums::phone),
+    ("distinct", sums::distinct),
+    ("licence", sums::licence),
+    ("nino", national::nino),
+    ("set_password", secret::set_password),
+    ("ssn", national::ssn),
+    ("itin", national::itin),
+    ("nhs", national::nhs),
+    ("sin", national::sin),
+    ("tfn", national::tfn),
+    ("abn", national::abn),
+    ("medicare_au", national::medicare_au),
+    ("cpf", national::cpf),
+    ("cnpj", national::cnpj),
+    ("steuer_id", national::steuer_id),
+    ("nir", national::nir),
+    ("codice_fiscale", national::codice_fiscale),
+    ("bsn", national::bsn),
+    ("pesel", national::pesel),
+    ("nip", national::nip),
+    ("dni", national::dni),
+    ("personnummer", national::personnummer),
+    ("cpr", national::cpr),
+    ("fodselsnummer", national::fodselsnummer),
+    ("hetu", national::hetu),
+    ("rijksregister", national::rijksregister),
+    ("svnr", national::svnr),
+    ("nif_pt", national::nif_pt),
+    ("afm", national::afm),
+    ("pps", national::pps),
+    ("egn", national::egn),
+    ("cnp", national::cnp),
+    ("oib", national::oib),
+    ("emso", national::emso),
+    ("rodne_cislo", national::rodne_cislo),
+    ("baltic", national::baltic),
+    ("taj", national::taj),
+    ("tckn", national::tckn),
+    ("za_id", national::za_id),
+    ("inn", national::inn),
+    ("snils", national::snils),
+    ("cn_id", national::cn_id),
+    ("rrn", national::rrn),
+    ("my_number", national::my_number),
+    ("nric", national::nric),
+    ("hkid", national::hkid),
+    ("cuit", national::cuit),
+    ("rut", national::rut),
+    ("il_id", national::sin),
+    ("base58check", coin::base58check),
+    ("bech32", coin::bech32),
+    ("random", secret::random),
+    ("password", secret::password),
+    ("mixed", secret::mixed),
+    ("jwt", secret::jwt),
+];
+
+/// The check with this name.
+pub(super) fn named(name: &str) -> Option<Check> {
+    CHECKS.iter().find(|(known, _)| *known == name).map(|(_, check)| *check)
+}
+
+/// The digits of a text, at most 40; whatever stands between them is passed over.
+pub(super) fn digits(text: &[u8]) -> Vec<u32> {
+    text.iter().filter(|byte| byte.is_ascii_digit()).take(40).map(|byte| u32::from(byte - b'0')).collect()
+}
+
+/// Σ digit × weight.
+pub(super) fn weighted(digits: &[u32], weights: &[u32]) -> u32 {
+    digits.iter().zip(weights).map(|(digit, weight)| digit * weight).sum()
+}
+
+/// The digit at a place.
+pub(super) fn at(digits: &[u32], place: usize) -> u32 {
+    digits.get(place).copied().unwrap_or(99)
+}
+
+/// Digits read as one number.
+pub(super) fn number(digits: &[u32]) -> u64 {
+    digits.iter().take(18).fold(0, |sum, digit| sum * 10 + u64::from(*digit))
+}
+
+/// True if month and day can be.
+pub(super) fn month_day(month: u32, day: u32) -> bool {
+    let days = match month {
+        2 => 29,
+        4 | 6 | 9 | 11 => 30,
+        1 | 3 | 5 | 7 | 8 | 10 | 12 => 31,
+        _ => return false,
+    };
+    (1..=days).contains(&day)
+}
+
+/// True if the digits are one digit over and over, or count up or down.
+pub(super) fn trivial(digits: &[u32]) -> bool {
+    let steps = |step: i64| {
+        let mut pairs = digits.windows(2).map(|pair| match pair {
+            [a, b] => i64::from(*b) - i64::from(*a),
+            _ => 0,
+        });
+        pairs.try_for_each(|d| if d == step { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
+            == ControlFlow::Continue(())
+    };
+    digits.len() > 1 && (steps(0) || steps(1) || steps(-1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_check_rejects_the_empty_text_and_survives_any_bytes() {
+        for (name, check) in CHECKS {
+            assert!(!check(b""), "{name}");
+            for text in [&b"\xff\xfe\x00"[..], b"0", b"AAAAAAAAAAAAAAAAAAAA", b"----", &[b'9'; 5000]] {
+                let _ = check(text);
+            }
+        }
+    }
+
+    #[test]
+    fn one_changed_digit_breaks_a_checksum() {
+        let good: &[(&str, &str)] = &[
+            ("card", "4111 1111 1111 1111"),
+            ("iban", "GB82 WEST 1234 5698 7654 32"),
+            ("verhoeff", "2363"),
+            ("nhs", "943 476 5919"),
+            ("aba", "021000021"),
+            ("cpf", "111.444.777-35"),
+            ("cnpj", "11.222.333/0001-81"),
+            ("steuer_id", "86095742719"),
+            ("pesel", "44051401359"),
+            ("bsn", "111222333"),
+            ("sin", "046 454 286"),
+            ("tfn", "123 456 782"),
+            ("personnummer", "811228-9874"),
+            ("hetu", "131052-308T"),
+            ("oib", "94577403194"),
+            ("nif_pt", "123456789"),
+            ("cn_id", "11010519491231002X"),
+            ("tckn", "10000000146"),
+            ("my_number", "123456789018"),
+            ("rut", "30.686.957-4"),
+            ("dni", "12345678Z"),
+            ("rijksregister", "85.07.30-033.28"),
+            ("fodselsnummer", "01010750160"),
+            ("egn", "7523169263"),
+            ("afm", "090000045"),
+            ("vin", "1M8GDM9AXKP042788"),
+            ("nir", "2 55 08 14 168 025 38"),
+            ("codice_fiscale", "RSSMRA85T10A562S"),
+            ("nric", "S1234567D"),
+            ("cuit", "20-12345678-6"),
+        ];
+        for (name, text) in good {
+            let check = named(name).unwrap();
+            assert!(check(text.as_bytes()), "{name} {text}");
+            let place = text.rfind(|c: char| c.is_ascii_digit()).unwrap();
+            let mut wrong = text.as_bytes().to_vec();
+            wrong[place] = if wrong[place] == b'9' { b'0' } else { wrong[place] + 1 };
+            assert!(!check(&wrong), "{name} {text} changed");
+        }
+    }
+}

@@ -1,0 +1,236 @@
+//! Checksums of money, places and things.
+
+use super::{digits, month_day, number, trivial, weighted};
+
+/// The Luhn sum (ISO/IEC 7812-1).
+pub(super) fn luhn(text: &[u8]) -> bool {
+    let digits = digits(text);
+    digits.len() > 1 && luhn_digits(&digits) && digits.iter().any(|digit| *digit != 0)
+}
+
+pub(super) fn luhn_digits(digits: &[u32]) -> bool {
+    let sum: u32 = (digits.iter().rev().enumerate())
+        .map(|(place, digit)| match (place % 2, *digit) {
+            (0, digit) => digit,
+            (_, digit) if digit > 4 => digit * 2 - 9,
+            (_, digit) => digit * 2,
+        })
+        .sum();
+    sum.is_multiple_of(10)
+}
+
+/// A payment card: Luhn, a known issuer range, and a length that this issuer uses.
+pub(super) fn card(text: &[u8]) -> bool {
+    let digits = digits(text);
+    let lead = |n: usize| number(digits.get(..n).unwrap_or_default());
+    let length = digits.len();
+    let issued = match (lead(1), lead(2), lead(3), lead(4)) {
+        (4, ..) => matches!(length, 13 | 16 | 19),
+        (_, 51..=55, ..) | (.., 2221..=2720) => length == 16,
+        (_, 34 | 37, ..) => length == 15,
+        (_, 36 | 38, ..) | (_, _, 300..=305 | 309, _) => (14..=19).contains(&length),
+        (.., 3528..=3589) => (16..=19).contains(&length),
+        (_, 65, ..) | (.., 6011) | (_, _, 644..=649, _) => (16..=19).contains(&length),
+        (_, 62 | 81, ..) => (16..=19).contains(&length),
+        (_, 50 | 56..=58, ..) | (.., 6304 | 6759 | 6761..=6763) => (13..=19).contains(&length),
+        (.., 2200..=2204) => (16..=19).contains(&length),
+        (_, 60, ..) => length == 16,
+        _ => false,
+    };
+    issued && luhn_digits(&digits) && even_groups(text) && !trivial(&digits)
+}
+
+/// Groups of a written card number: 4-4-4-4, 4-6-5, 4-6-4, or none; a single odd group is somebody else's number.
+fn even_groups(text: &[u8]) -> bool {
+    let groups: Vec<usize> =
+        text.split(|byte| !byte.is_ascii_digit()).map(<[u8]>::len).filter(|length| *length > 0).collect();
+    let all_but_last = groups.split_last().map_or(&[][..], |(_, rest)| rest);
+    match groups.as_slice() {
+        [_] | [4, 6, 4..=5] => true,
+        _ => all_but_last.iter().all(|length| *length == 4) || groups.iter().all(|length| *length == 1),
+    }
+}
+
+/// Country and length of account numbers (ISO 13616 registry).
+const IBAN_LENGTHS: &str = "AD24 AE23 AL28 AT20 AZ28 BA20 BE16 BG22 BH22 BI27 BR29 BY28 CH21 CR22 CY28 CZ24 DE22 DJ27 \
+    DK18 DO28 EE20 EG29 ES24 FI18 FK18 FO18 FR27 GB22 GE22 GI23 GL18 GR27 GT28 HN28 HR21 HU28 IE22 IL23 IQ23 IS26 IT27 JO30 \
+    KW30 KZ20 LB28 LC32 LI21 LT20 LU20 LV21 LY25 MC27 MD24 ME22 MK19 MN20 MR27 MT31 MU30 NI28 NL18 NO15 OM23 PK24 PL28 \
+    PS29 PT25 QA29 RO24 RS22 RU33 SA24 SC31 SD18 SE24 SI19 SK24 SM27 SO23 ST25 SV28 TL23 TN24 TR26 UA29 VA22 VG24 XK20 YE30";
+
+/// An account number: a country's length, and mod 97 (ISO 7064).
+pub(super) fn iban(text: &[u8]) -> bool {
+    let plain: Vec<u8> = text
+        .iter()
+        .filter(|byte| byte.is_ascii_alphanumeric())
+        .take(40)
+        .map(u8::to_ascii_uppercase)
+        .collect();
+    let Some((country, _)) = plain.split_at_checked(2) else { return false };
+    let fits = IBAN_LENGTHS.split(' ').any(|entry| {
+        entry.as_bytes().starts_with(country)
+            && entry.get(2..).and_then(|length| length.parse().ok()) == Some(plain.len())
+    });
+    let turned = plain.iter().skip(4).chain(plain.iter().take(4));
+    let rest = turned.fold(0_u32, |rest, byte| match byte {
+        b'0'..=b'9' => (rest * 10 + u32::from(byte - b'0')) % 97,
+        _ => (rest * 100 + u32::from(byte - b'A') + 10) % 97,
+    });
+    fits && rest == 1
+}
+
+/// A routing number of a bank in the United States.
+pub(super) fn aba(text: &[u8]) -> bool {
+    let digits = digits(text);
+    let region = number(digits.get(..2).unwrap_or_default());
+    digits.len() == 9
+        && matches!(region, 0..=12 | 21..=32 | 61..=72 | 80)
+        && weighted(&digits, &[3, 7, 1, 3, 7, 1, 3, 7, 1]).is_multiple_of(10)
+        && !trivial(&digits)
+}
+
+const VERHOEFF_D: [[u8; 10]; 10] = [
+    [0, 1, 2, 3, 4, 5, 6, 7, 8, 9],
+    [1, 2, 3, 4, 0, 6, 7, 8, 9, 5],
+    [2, 3, 4, 0, 1, 7, 8, 9, 5, 6],
+    [3, 4, 0, 1, 2, 8, 9, 5, 6, 7],
+    [4, 0, 1, 2, 3, 9, 5, 6, 7, 8],
+    [5, 9, 8, 7, 6, 0, 4, 3, 2, 1],
+    [6, 5, 9, 8, 7, 1, 0, 4, 3, 2],
+    [7, 6, 5, 9, 8, 2, 1, 0, 4, 3],
+    [8, 7, 6, 5, 9, 3, 2, 1, 0, 4],
+    [9, 8, 7, 6, 5, 4, 3, 2, 1, 0],
+];
+
+const VERHOEFF_P: [[u8; 10]; 8] = [
+    [0, 1, 2, 3, 4, 5, 6, 7, 8, 9],
+    [1, 5, 7, 6, 2, 8, 3, 0, 9, 4],
+    [5, 8, 0, 3, 7, 9, 6, 1, 4, 2],
+    [8, 9, 1, 6, 0, 4, 3, 5, 2, 7],
+    [9, 4, 5, 3, 1, 2, 6, 8, 7, 0],
+    [4, 2, 8, 6, 5, 7, 3, 9, 0, 1],
+    [2, 7, 9, 3, 8, 0, 6, 4, 1, 5],
+    [7, 0, 4, 6, 9, 1, 3, 2, 5, 8],
+];
+
+/// The check of Verhoeff, over the dihedral group of the pentagon.
+pub(super) fn verhoeff(text: &[u8]) -> bool {
+    let digits = digits(text);
+    let cell = |table: &[[u8; 10]], row: usize, column: usize| {
+        table.get(row).and_then(|row| row.get(column)).copied().unwrap_or_default()
+    };
+    let rest = digits.iter().rev().enumerate().fold(0, |rest, (place, digit)| {
+        let turned = cell(&VERHOEFF_P, place % 8, *digit as usize);
+        cell(&VERHOEFF_D, usize::from(rest), usize::from(turned))
+    });
+    digits.len() > 3 && rest == 0 && !trivial(&digits)
+}
+
+/// A vehicle number with its check digit (ISO 3779 with the North American check).
+pub(super) fn vin(text: &[u8]) -> bool {
+    const WEIGHTS: [u32; 17] = [8, 7, 6, 5, 4, 3, 2, 10, 0, 9, 8, 7, 6, 5, 4, 3, 2];
+    let value = |byte: &u8| match byte {
+        b'0'..=b'9' => u32::from(byte - b'0'),
+        b'A'..=b'H' => u32::from(byte - b'A') + 1,
+        b'J'..=b'R' => u32::from(byte - b'J') + 1,
+        b'S'..=b'Z' => u32::from(byte - b'S') + 2,
+        _ => 0,
+    };
+    let sum: u32 = text.iter().zip(WEIGHTS).map(|(byte, weight)| value(byte) * weight).sum();
+    let wanted = match sum % 11 {
+        10 => b'X',
+        rest => b'0'.saturating_add(u8::try_from(rest).unwrap_or_default()),
+    };
+    text.len() == 17
+        && text.get(8) == Some(&wanted)
+        && text.iter().any(u8::is_ascii_alphabetic)
+        && text.iter().any(u8::is_ascii_digit)
+}
+
+/// A day of a year between 1900 and 2035, in the orders in which people write it.
+pub(super) fn date(text: &[u8]) -> bool {
+    let parts: Vec<u32> = text
+        .split(|byte| !byte.is_ascii_digit())
+        .filter(|part| !part.is_empty())
+        .map(|part| u32::try_from(number(&digits(part))).unwrap_or(u32::MAX))
+        .collect();
+    let year = |y: u32| (1900..=2035).contains(&y) || y < 100;
+    match parts.as_slice() {
+        [y, m, d] if *y > 99 => year(*y) && (month_day(*m, *d) || month_day(*d, *m)),
+        [a, b, y] => year(*y) && (month_day(*a, *b) || month_day(*b, *a)),
+        // A month in letters leaves day and year.
+        [d, y] => (1..=31).contains(d) && year(*y),
+        _ => false,
+    }
+}
+
+/// Four numbers up to 255 that address one machine of somebody: not a version, not loopback, not "any".
+pub(super) fn ipv4(text: &[u8]) -> bool {
+    let parts: Vec<&[u8]> = text.split(|byte| *byte == b'.').collect();
+    let numbers: Vec<u64> = parts.iter().map(|part| number(&digits(part))).collect();
+    let plain = parts.iter().all(|part| part.len() == 1 || !part.starts_with(b"0"));
+    let [first, ..] = numbers.as_slice() else { return false };
+    let dull = matches!(first, 0 | 127) || numbers.iter().all(|number| *number == 255);
+    parts.len() == 4 && plain && !dull && numbers.iter().all(|number| *number < 256)
+}
+
+/// A written address of eight groups, or fewer with one gap.
+pub(super) fn ipv6(text: &[u8]) -> bool {
+    let Ok(text) = std::str::from_utf8(text) else { return false };
+    match text.parse::<std::net::Ipv6Addr>() {
+        Ok(address) => {
+            !address.is_loopback()
+                && !address.is_unspecified()
+                && text.bytes().filter(|b| *b == b':').count() > 2
+        }
+        Err(_) => false,
+    }
+}
+
+/// Latitude and longitude.
+pub(super) fn geo(text: &[u8]) -> bool {
+    let Ok(text) = std::str::from_utf8(text) else { return false };
+    let mut parts = text.split([',', ' ', ';']).filter(|part| !part.is_empty()).map(str::parse::<f64>);
+    match (parts.next(), parts.next()) {
+        (Some(Ok(latitude)), Some(Ok(longitude))) => latitude.abs() <= 90.0 && longitude.abs() <= 180.0,
+        _ => false,
+    }
+}
+
+/// Digits that are not all the same and do not merely count.
+pub(super) fn distinct(text: &[u8]) -> bool {
+    let digits = digits(text);
+    !digits.is_empty() && !trivial(&digits)
+}
+
+/// An address that is not shaped like a version: some part above forty.
+pub(super) fn ipv4_wide(text: &[u8]) -> bool {
+    text.split(|byte| *byte == b'.').any(|part| number(&digits(part)) > 40)
+}
+
+/// The sum of thirteen-digit article numbers, which Switzerland's insurance numbers use.
+pub(super) fn ean(text: &[u8]) -> bool {
+    let digits = digits(text);
+    digits.len() == 13 && weighted(&digits, &[1, 3, 1, 3, 1, 3, 1, 3, 1, 3, 1, 3, 1]).is_multiple_of(10)
+}
+
+/// Thailand's identity numbers: weights from thirteen down.
+pub(super) fn thai(text: &[u8]) -> bool {
+    let digits = digits(text);
+    let sum = weighted(&digits, &[13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2]);
+    digits.len() == 13 && (11 - sum % 11) % 10 == digits.last().copied().unwrap_or(99)
+}
+
+/// A length that a phone number has, and not one digit over and over.
+pub(super) fn phone(text: &[u8]) -> bool {
+    let digits = digits(text);
+    let first = digits.first().copied().unwrap_or_default();
+    (7..=15).contains(&digits.len()) && digits.iter().any(|digit| *digit != first)
+}
+
+/// Some number under which somebody is registered: four signs or more, a digit among them, not all the same.
+pub(super) fn licence(text: &[u8]) -> bool {
+    let signs = text.iter().filter(|byte| byte.is_ascii_alphanumeric()).count();
+    let digits = digits(text);
+    let year = text.len() == 4 && matches!(number(&digits), 1900..=2100);
+    signs >= 4 && digits.len() >= 2 && (digits.len() < 4 || !trivial(&digits)) && !year
+}

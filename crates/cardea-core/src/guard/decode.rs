@@ -1,0 +1,297 @@
+//! Payloads that are written in another way: undone once, and examined as texts of their own.
+//!
+//! Escapes (percent, HTML entities, quoted-printable, `\x41`, `\u0041`), base 64, hexadecimal, and letters set apart by
+//! spaces. A child knows for each of its bytes where in the original it came from. What comes out is not decoded again.
+//! Each stretch of text is decoded at most once per way and makes at most as many bytes as it has.
+
+use base64::{
+    Engine as _, alphabet,
+    engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
+};
+
+use super::normalize::{View, fold};
+
+/// Text before a payload that its child starts with, so that labels are seen.
+const LEAD: usize = 48;
+
+/// Shortest stretches that are tried.
+const SHORTEST_BASE64: usize = 20;
+const SHORTEST_HEX: usize = 24;
+const FEWEST_SINGLES: usize = 8;
+
+/// All decoded payloads of a text.
+pub(super) fn children(view: &View<'_>) -> Vec<View<'static>> {
+    let bytes = view.bytes();
+    let mut found = Vec::new();
+    let mut place = 0;
+    while let Some((start, end)) = next_run(bytes, place) {
+        place = end;
+        let run = bytes.get(start..end).unwrap_or_default();
+        if run.iter().any(|byte| matches!(byte, b'%' | b'&' | b'=' | b'\\')) {
+            found.extend(unescaped(view, start, end));
+        }
+        if run.len() >= SHORTEST_BASE64 {
+            packed(view, start, end, &mut found);
+        }
+    }
+    singles(view, &mut found);
+    found
+}
+
+/// The next stretch without white space.
+fn next_run(bytes: &[u8], from: usize) -> Option<(usize, usize)> {
+    let rest = bytes.get(from..)?;
+    let start = from + rest.iter().position(|byte| !byte.is_ascii_whitespace())?;
+    let run = bytes.get(start..)?;
+    Some((start, start + run.iter().position(u8::is_ascii_whitespace).unwrap_or(run.len())))
+}
+
+/// A child under construction: bytes with their places in the parent.
+#[derive(Default)]
+struct Child {
+    text: Vec<u8>,
+    places: Vec<(usize, usize)>,
+}
+
+impl Child {
+    fn copy(&mut self, bytes: &[u8], from: usize, to: usize) {
+        for place in from..to {
+            self.put(bytes.get(place).copied().unwrap_or(b' '), place, place + 1);
+        }
+    }
+
+    fn put(&mut self, byte: u8, from: usize, to: usize) {
+        self.text.push(byte);
+        self.places.push((from, to));
+    }
+
+    /// The child as a view of the original text.
+    fn done(self, parent: &View<'_>) -> Option<View<'static>> {
+        let text = String::from_utf8(self.text).ok()?;
+        let home = |(from, to): (usize, usize)| {
+            let (from, to) = parent.back(from, to);
+            (u32::try_from(from).unwrap_or(u32::MAX), u32::try_from(to).unwrap_or(u32::MAX))
+        };
+        let folded = fold(&text);
+        let source = (0..folded.text.len())
+            .map(|at| {
+                let (from, to) = folded.back(at, at + 1);
+                let first = self.places.get(from).copied().unwrap_or_default();
+                let last = to.checked_sub(1).and_then(|last| self.places.get(last)).copied().unwrap_or(first);
+                home((first.0, last.1))
+            })
+            .collect();
+        Some(View::made(folded.text.into_owned(), source))
+    }
+}
+
+/// Where a child's lead begins: on a character's first byte.
+fn lead(bytes: &[u8], start: usize) -> usize {
+    let from = start.saturating_sub(LEAD);
+    let skip =
+        bytes.get(from..start).unwrap_or_default().iter().take_while(|byte| (**byte & 0xc0) == 0x80).count();
+    from + skip
+}
+
+/// A stretch with its escapes undone, if it has any.
+fn unescaped(view: &View<'_>, start: usize, end: usize) -> Option<View<'static>> {
+    let bytes = view.bytes();
+    let mut child = Child::default();
+    child.copy(bytes, lead(bytes, start), start);
+    let (mut place, mut undone) = (start, 0);
+    while place < end {
+        let rest = bytes.get(place..end)?;
+        match escape(rest) {
+            Some((byte, length)) => {
+                child.put(byte, place, place + length);
+                place += length;
+                undone += 1;
+            }
+            None => {
+                child.copy(bytes, place, place + 1);
+                place += 1;
+            }
+        }
+    }
+    if undone > 0 { child.done(view) } else { None }
+}
+
+/// The character that an escape at the beginning stands for, and the escape's length. Printable ASCII only.
+fn escape(text: &[u8]) -> Option<(u8, usize)> {
+    let hex = |from: usize, length: usize| {
+        let digits = text.get(from..from + length)?;
+        digits.iter().try_fold(0_u32, |value, byte| Some(value * 16 + char::from(*byte).to_digit(16)?))
+    };
+    let (value, length) = match text {
+        [b'%', ..] => (hex(1, 2)?, 3),
+        [b'=', b'2'..=b'7', ..] => (hex(1, 2)?, 3),
+        [b'\\', b'x', ..] => (hex(2, 2)?, 4),
+        [b'\\', b'u', b'{', ..] => return None,
+        [b'\\', b'u', ..] => (hex(2, 4)?, 6),
+        [b'&', b'#', ..] => {
+            let length = text.iter().take(10).position(|byte| *byte == b';')?;
+            let body = std::str::from_utf8(text.get(2..length)?).ok()?;
+            let value = match body.strip_prefix(['x', 'X']) {
+                Some(body) => u32::from_str_radix(body, 16).ok()?,
+                None => body.parse().ok()?,
+            };
+            (value, length + 1)
+        }
+        [b'&', ..] => {
+            let length = text.iter().take(10).position(|byte| *byte == b';')?;
+            let byte = match text.get(1..length)? {
+                b"lt" => b'<',
+                b"gt" => b'>',
+                b"amp" => b'&',
+                b"quot" => b'"',
+                b"apos" => b'\'',
+                b"nbsp" => b' ',
+                b"commat" => b'@',
+                b"period" => b'.',
+                b"lowbar" => b'_',
+                b"colon" => b':',
+                b"equals" => b'=',
+                b"sol" => b'/',
+                _ => return None,
+            };
+            (u32::from(byte), length + 1)
+        }
+        _ => return None,
+    };
+    u8::try_from(value).ok().filter(|byte| (b' '..=b'~').contains(byte)).map(|byte| (byte, length))
+}
+
+const fn is_packed(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'-' | b'_')
+}
+
+/// Base 64 and hexadecimal inside a stretch.
+fn packed(view: &View<'_>, start: usize, end: usize, found: &mut Vec<View<'static>>) {
+    let bytes = view.bytes();
+    let mut place = start;
+    while place < end {
+        let rest = bytes.get(place..end).unwrap_or_default();
+        let length = rest.iter().take_while(|byte| is_packed(**byte)).count();
+        let body = rest.get(..length).unwrap_or_default();
+        let decoded = if length < SHORTEST_BASE64 {
+            None
+        } else if length >= SHORTEST_HEX && length.is_multiple_of(2) && body.iter().all(u8::is_ascii_hexdigit)
+        {
+            hex(body, place)
+        } else {
+            base64(body, place, rest.get(length) == Some(&b'='))
+        };
+        found.extend(decoded.and_then(|child| child.done(view)));
+        place += length.max(1);
+    }
+}
+
+fn printable(bytes: &[u8]) -> bool {
+    !bytes.is_empty() && bytes.iter().all(|byte| matches!(byte, b' '..=b'~' | b'\n' | b'\r' | b'\t'))
+}
+
+fn hex(body: &[u8], at: usize) -> Option<Child> {
+    let value = |byte: u8| char::from(byte).to_digit(16).unwrap_or_default();
+    let mut child = Child::default();
+    for (number, pair) in body.chunks_exact(2).enumerate() {
+        let [high, low] = pair else { return None };
+        let byte = u8::try_from(value(*high) * 16 + value(*low)).ok()?;
+        if !printable(&[byte]) {
+            return None;
+        }
+        child.put(byte, at + number * 2, at + number * 2 + 2);
+    }
+    Some(child)
+}
+
+fn base64(body: &[u8], at: usize, padded: bool) -> Option<Child> {
+    let plain: Vec<u8> = body
+        .iter()
+        .map(|byte| match byte {
+            b'-' => b'+',
+            b'_' => b'/',
+            byte => *byte,
+        })
+        .collect();
+    let lenient = GeneralPurposeConfig::new()
+        .with_decode_padding_mode(DecodePaddingMode::Indifferent)
+        .with_decode_allow_trailing_bits(true);
+    let engine = GeneralPurpose::new(&alphabet::STANDARD, lenient);
+    // WHY: most long words are not base 64; sixteen of them tell.
+    if !engine.decode(plain.get(..16)?).is_ok_and(|head| printable(&head)) {
+        return None;
+    }
+    let whole = if plain.len() % 4 == 1 { plain.len() - 1 } else { plain.len() };
+    let decoded = engine.decode(plain.get(..whole)?).ok().filter(|decoded| printable(decoded))?;
+    let mut child = Child::default();
+    let last = decoded.len().saturating_sub(1);
+    for (number, byte) in decoded.iter().enumerate() {
+        let end =
+            if number == last { body.len() + usize::from(padded) } else { ((number + 1) * 8).div_ceil(6) };
+        child.put(*byte, at + number * 8 / 6, at + end);
+    }
+    Some(child)
+}
+
+/// Letters and digits set apart by single spaces, put together.
+fn singles(view: &View<'_>, found: &mut Vec<View<'static>>) {
+    let bytes = view.bytes();
+    let single = |at: usize| {
+        bytes.get(at).is_some_and(u8::is_ascii_graphic)
+            && bytes.get(at + 1).is_none_or(u8::is_ascii_whitespace)
+    };
+    let mut place = 0;
+    while let Some((start, end)) = next_run(bytes, place) {
+        place = end;
+        if end - start != 1 {
+            continue;
+        }
+        let mut last = start;
+        while bytes.get(last + 1) == Some(&b' ') && single(last + 2) {
+            last += 2;
+        }
+        if (last - start) / 2 + 1 >= FEWEST_SINGLES {
+            let mut child = Child::default();
+            child.copy(bytes, lead(bytes, start), start);
+            (start..=last).step_by(2).for_each(|at| child.copy(bytes, at, at + 1));
+            child.copy(bytes, last + 1, (last + 2).min(bytes.len()));
+            found.extend(child.done(view));
+        }
+        place = last + 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn decoded(text: &str) -> Vec<String> {
+        children(&fold(text)).into_iter().map(|child| child.text.into_owned()).collect()
+    }
+
+    #[test]
+    fn each_way_of_hiding_a_text_is_undone_once() {
+        assert_eq!(decoded("x %41%42c"), ["x ABc"]);
+        assert_eq!(decoded("&#105;&#x67;nore"), ["ignore"]);
+        assert_eq!(decoded("aWdub3JlIHByZXZpb3VzIGluc3RydWN0aW9ucw=="), ["ignore previous instructions"]);
+        assert_eq!(decoded("69676e6f72652070726576696f7573"), ["ignore previous"]);
+        assert_eq!(decoded("to 4 1 1 1 2 2 2 2 go"), ["to 41112222 "]);
+        assert_eq!(decoded("%2541"), ["%41"], "once, not twice");
+        assert!(
+            decoded("a long text with AbstractProxyManagerFactory and b882c4f9b7192e0e4e1d617fc4cc3bfe")
+                .is_empty()
+        );
+    }
+
+    #[test]
+    fn a_child_leads_back_to_the_letters_that_hid_it() {
+        let view = fold("é aWdub3JlIHByZXZpb3VzIGluc3RydWN0aW9ucw==");
+        let child = children(&view).pop().unwrap();
+        assert_eq!(child.back(0, child.text.len()), (3, 42));
+        let text = "é %41%42";
+        let view = fold(text);
+        let child = children(&view).pop().unwrap();
+        let at = child.text.find("AB").unwrap();
+        assert_eq!(child.back(at, at + 2), (3, 9));
+    }
+}

@@ -1,0 +1,395 @@
+//! Finds personal data and credentials: one pass over all keywords, then only the regexes that were woken.
+//!
+//! INVARIANT: whether something is found at a place depends only on the [`BEFORE`] bytes before it and on the bytes
+//! up to the reach of its row after it. So a piece of text with enough around it gives the same findings as the whole,
+//! each woken regex reads at most [`REACH`] bytes, and the work is bounded by the number of keywords in the text.
+
+use std::sync::Arc;
+
+use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
+
+use super::{
+    catalogue::{Catalogue, KindId},
+    detect::Seen,
+    normalize::View,
+    table::{self, Pattern},
+};
+use crate::{Code, Error, Result};
+
+/// How far back a label may stand, and how much context a piece of a stream keeps.
+pub(super) const BEFORE: usize = 192;
+
+/// The most that a regex gets to read.
+pub(super) const REACH: usize = 256;
+
+/// A longer stretch without a break is cut, so that nothing depends on text without end.
+pub(super) const LONGEST_RUN: usize = 8192;
+
+/// How far back the beginning of a word is looked for.
+const BACK: usize = 96;
+
+/// How far before a value its label may end.
+const LABEL_GAP: usize = 48;
+
+/// How far before a value a word may end that makes it something else.
+const UNLESS_GAP: usize = 14;
+
+/// The longest block, such as a private key, that is taken as one.
+const LONGEST_BLOCK: usize = 16 * 1024;
+
+/// A keyword's meaning for one row.
+#[derive(Debug, Clone, Copy)]
+enum Use {
+    Wake(u16),
+    Label(u16),
+    Unless(u16),
+}
+
+/// The compiled table with its keyword automaton.
+pub(super) struct Leaks {
+    patterns: Vec<Pattern>,
+    kinds: Vec<KindId>,
+    rules: Vec<Arc<str>>,
+    words: AhoCorasick,
+    uses: Vec<Vec<Use>>,
+    /// Rows that a word wakes by its first byte, without a label.
+    by_first: Vec<Vec<u16>>,
+}
+
+/// One piece of text under examination.
+pub(super) struct Piece<'v> {
+    pub(super) view: &'v View<'v>,
+    /// More text may follow: what it could change is left open.
+    pub(super) more: bool,
+    pub(super) detector: &'static str,
+}
+
+/// A label or its opposite, by where it ends.
+#[derive(Debug, Clone, Copy)]
+struct Label {
+    end: usize,
+    row: u16,
+    speaks_for: bool,
+}
+
+impl Label {
+    fn is_near(self, row: u16, start: usize, speaks_for: bool) -> bool {
+        let gap = if speaks_for { LABEL_GAP } else { UNLESS_GAP };
+        self.row == row && self.speaks_for == speaks_for && self.end <= start && self.end + gap >= start
+    }
+}
+
+impl Leaks {
+    pub(super) fn build(catalogue: &mut Catalogue) -> Result<Self> {
+        let patterns = table::load()?;
+        let mut words: Vec<String> = Vec::new();
+        let mut uses: Vec<Vec<Use>> = Vec::new();
+        let mut known = std::collections::HashMap::new();
+        let mut put = |word: &str, meaning: Use| {
+            let word = word.to_ascii_lowercase();
+            let at = *known.entry(word.clone()).or_insert_with(|| {
+                words.push(word);
+                uses.push(Vec::new());
+                uses.len() - 1
+            });
+            if let Some(list) = uses.get_mut(at) {
+                list.push(meaning);
+            }
+        };
+        let mut by_first = vec![Vec::new(); 256];
+        let (mut kinds, mut rules) = (Vec::new(), Vec::new());
+        for (number, pattern) in patterns.iter().enumerate() {
+            let number = u16::try_from(number).unwrap_or(u16::MAX);
+            let row = &pattern.row;
+            kinds.push(catalogue.add(&row.kind, pattern.family, &row.label));
+            rules.push(Arc::from(row.id.as_str()));
+            row.keywords.iter().for_each(|word| put(word, Use::Wake(number)));
+            row.labels.iter().for_each(|word| put(word, Use::Label(number)));
+            row.unless.iter().for_each(|word| put(word, Use::Unless(number)));
+            let Some(tokens) = row.tokens.as_ref().filter(|_| row.alone > 0.0) else { continue };
+            for (byte, list) in (0_u8..=255).zip(by_first.iter_mut()) {
+                if tokens.begins(byte) {
+                    list.push(number);
+                }
+            }
+        }
+        let words = AhoCorasick::builder()
+            .ascii_case_insensitive(true)
+            .match_kind(MatchKind::Standard)
+            .kind(Some(AhoCorasickKind::DFA))
+            .build(&words)
+            .map_err(|bad| Error::new(Code::Internal).because(bad))?;
+        Ok(Self { patterns, kinds, rules, words, uses, by_first })
+    }
+
+    /// The rows, for documents and tests.
+    pub(super) fn patterns(&self) -> &[Pattern] {
+        &self.patterns
+    }
+
+    /// Examines a piece. Gives the first place (in the view) at which more text could still change something.
+    pub(super) fn find(&self, piece: &Piece<'_>, seen: &mut Vec<Seen>) -> usize {
+        let bytes = piece.view.bytes();
+        let tried = vec![Tried::default(); self.patterns.len()];
+        let mut scan = Scan { leaks: self, piece, bytes, seen, open: bytes.len(), run_end: 0, tried };
+        let mut labels: Vec<Label> = Vec::new();
+        for hit in self.words.find_overlapping_iter(bytes) {
+            let (start, end) = (hit.start(), hit.end());
+            for meaning in self.uses.get(hit.pattern().as_usize()).map_or(&[][..], Vec::as_slice) {
+                match *meaning {
+                    Use::Wake(row) => scan.woken(row, start, &labels),
+                    _ if !is_word(bytes, start, end) => {}
+                    Use::Label(row) => labels.push(Label { end, row, speaks_for: true }),
+                    Use::Unless(row) => labels.push(Label { end, row, speaks_for: false }),
+                }
+            }
+        }
+        // Labels come in the order of their ends, and words in the order of their starts: two walks side by side.
+        let (mut place, mut from, mut to) = (0, 0, 0);
+        while let Some((start, end)) = next_word(bytes, &mut place) {
+            while labels.get(from).is_some_and(|label| label.end + LABEL_GAP < start) {
+                from += 1;
+            }
+            while labels.get(to).is_some_and(|label| label.end <= start) {
+                to += 1;
+            }
+            scan.word(start, end, labels.get(from..to).unwrap_or_default());
+        }
+        scan.open
+    }
+}
+
+/// The next stretch of ASCII letters and digits that has a digit, or could begin a hardware address.
+fn next_word(bytes: &[u8], place: &mut usize) -> Option<(usize, usize)> {
+    loop {
+        let rest = bytes.get(*place..)?;
+        let start = *place + rest.iter().position(u8::is_ascii_alphanumeric)?;
+        let word = bytes.get(start..)?;
+        let end = start + word.iter().position(|byte| !byte.is_ascii_alphanumeric()).unwrap_or(word.len());
+        *place = end;
+        let pair = end - start == 2 && matches!(bytes.get(end), Some(b':' | b'-'));
+        if pair || bytes.get(start..end)?.iter().any(u8::is_ascii_digit) {
+            return Some((start, end));
+        }
+    }
+}
+
+/// True if no letter touches the range.
+fn is_word(bytes: &[u8], start: usize, end: usize) -> bool {
+    let letter = |at: Option<usize>| at.and_then(|at| bytes.get(at)).is_some_and(u8::is_ascii_alphabetic);
+    !letter(start.checked_sub(1)) && !letter(Some(end))
+}
+
+/// True for bytes of which keys and addresses are made.
+const fn is_key_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'+' | b'/' | b'=' | b'.' | b'~' | b'%')
+}
+
+struct Scan<'a, 'v> {
+    leaks: &'a Leaks,
+    piece: &'a Piece<'v>,
+    bytes: &'a [u8],
+    seen: &'a mut Vec<Seen>,
+    open: usize,
+    /// The end of the last stretch that was looked for.
+    run_end: usize,
+    tried: Vec<Tried>,
+}
+
+/// Where a row last looked from, and what its last grown finding covers: it need not look there again.
+#[derive(Debug, Clone, Copy)]
+struct Tried {
+    last: usize,
+    grown: (usize, usize),
+}
+
+impl Default for Tried {
+    fn default() -> Self {
+        Self { last: usize::MAX, grown: (0, 0) }
+    }
+}
+
+impl Scan<'_, '_> {
+    /// A keyword of the row begins at `hit`.
+    fn woken(&mut self, row: u16, hit: usize, labels: &[Label]) {
+        let Some(pattern) = self.leaks.patterns.get(usize::from(row)) else { return };
+        let start = if pattern.row.back { self.word_start(hit) } else { hit };
+        let touched =
+            start.checked_sub(1).and_then(|at| self.bytes.get(at)).is_some_and(u8::is_ascii_alphanumeric);
+        if touched && !pattern.named {
+            return;
+        }
+        let lately = labels.iter().rev().take_while(|label| label.end + UNLESS_GAP >= start);
+        if !pattern.row.unless.is_empty() && lately.into_iter().any(|label| label.is_near(row, start, false))
+        {
+            return;
+        }
+        self.attempt(row, pattern, start, pattern.row.alone);
+    }
+
+    /// The beginning of the word of key bytes around a place, at most [`BACK`] bytes back.
+    fn word_start(&self, hit: usize) -> usize {
+        let before = self.bytes.get(hit.saturating_sub(BACK)..hit).unwrap_or_default();
+        hit - before.iter().rev().take_while(|byte| is_key_byte(**byte)).count()
+    }
+
+    /// A word with a digit.
+    fn word(&mut self, start: usize, end: usize, near: &[Label]) {
+        let Some(first) = self.bytes.get(start) else { return };
+        let leaks = self.leaks;
+        let next = self.bytes.get(end).copied();
+        let fits = |pattern: &Pattern| {
+            pattern.row.tokens.as_ref().is_some_and(|tokens| {
+                (tokens.length.0..=tokens.length.1).contains(&(end - start)) && tokens.goes_on(next)
+            })
+        };
+        for row in leaks.by_first.get(usize::from(*first)).map_or(&[][..], Vec::as_slice) {
+            let Some(pattern) = leaks.patterns.get(usize::from(*row)) else { continue };
+            if !fits(pattern) || near.iter().any(|label| label.is_near(*row, start, false)) {
+                continue;
+            }
+            let labelled = near.iter().any(|label| label.is_near(*row, start, true));
+            let confidence = if labelled { pattern.row.labelled } else { pattern.row.alone };
+            self.attempt(*row, pattern, start, confidence);
+        }
+        for label in near.iter().filter(|label| label.is_near(label.row, start, true)) {
+            let Some(pattern) = leaks.patterns.get(usize::from(label.row)) else { continue };
+            let begins = pattern.row.tokens.as_ref().is_some_and(|tokens| tokens.begins(*first));
+            let other = near.iter().any(|other| other.is_near(label.row, start, false));
+            if pattern.row.alone == 0.0 && begins && fits(pattern) && !other {
+                self.attempt(label.row, pattern, start, pattern.row.labelled);
+            }
+        }
+    }
+
+    /// Runs one row's regex from one place.
+    fn attempt(&mut self, row: u16, pattern: &Pattern, start: usize, confidence: f32) {
+        let Some(tried) = self.tried.get_mut(usize::from(row)) else { return };
+        if tried.last == start || (tried.grown.0 <= start && start < tried.grown.1) {
+            return;
+        }
+        tried.last = start;
+        let run_end = self.run_end(start);
+        let end = match pattern.row.reach {
+            0 => run_end.min(start + REACH),
+            reach => start + reach,
+        };
+        let far = end.max(self.joined_end(pattern, run_end));
+        self.leave_open(start, far);
+        let bytes = self.bytes;
+        let Some(slice) = bytes.get(start..end.min(bytes.len())) else { return };
+        let direct = matched(pattern, slice).map(|(from, to)| (start + from, start + to));
+        let broken = pattern.row.reach == 0 && far > end;
+        let joined = if broken { self.joined(pattern, start, run_end, far) } else { None };
+        let Some((from, mut to)) = joined.or(direct) else { return };
+        if pattern.row.grow {
+            let rest = self.bytes.get(to..).unwrap_or_default();
+            to += rest.iter().take(LONGEST_RUN).take_while(|byte| is_key_byte(**byte)).count();
+            self.leave_open(start, to);
+        }
+        if !pattern.row.block.is_empty() {
+            to = self.block_end(pattern.row.block.as_bytes(), start, to);
+        }
+        if let Some(tried) = self.tried.get_mut(usize::from(row)).filter(|_| to > end.min(run_end)) {
+            tried.grown = (start, to);
+        }
+        self.report(row, pattern, from..to, confidence);
+    }
+
+    fn report(&mut self, row: u16, pattern: &Pattern, place: std::ops::Range<usize>, confidence: f32) {
+        let row = usize::from(row);
+        let (Some(kind), Some(rule)) = (self.leaks.kinds.get(row), self.leaks.rules.get(row)) else { return };
+        let (from, to) = self.piece.view.back(place.start, place.end);
+        let (kind, rule, detector, rank) = (*kind, rule.clone(), self.piece.detector, pattern.row.rank);
+        self.seen.push(Seen { kind, span: from..to, confidence, detector, rule, rank, forced: None });
+    }
+
+    /// Notes that what begins at `start` depends on the text up to `far`, if that is not all here.
+    fn leave_open(&mut self, start: usize, far: usize) {
+        if self.piece.more && far >= self.bytes.len() {
+            self.open = self.open.min(start);
+        }
+    }
+
+    /// The end of a block: of the line with its marker, or else of what looks like its body.
+    fn block_end(&mut self, marker: &[u8], start: usize, body: usize) -> usize {
+        let bytes = self.bytes;
+        let limit = (start + LONGEST_BLOCK).min(bytes.len());
+        let text = bytes.get(body..limit).unwrap_or_default();
+        let line_end = |from: usize| {
+            let rest = text.get(from..).unwrap_or_default();
+            // A marker of dashes ends with dashes; any other with its line.
+            let length = rest.iter().take(80).position(|byte| matches!(byte, b'\n' | b'\r' | b'"' | b'\''));
+            length.unwrap_or(rest.len().min(80))
+        };
+        if let Some(at) = text.windows(marker.len()).position(|window| window == marker) {
+            let end = body + at + line_end(at);
+            self.leave_open(start, end);
+            return end;
+        }
+        self.leave_open(start, start + LONGEST_BLOCK);
+        let plain =
+            |byte: &u8| is_key_byte(*byte) || matches!(byte, b'\n' | b'\r' | b'\\' | b':' | b',' | b' ');
+        let length = text.iter().take_while(|byte| plain(byte)).count();
+        body + text.get(..length).unwrap_or_default().trim_ascii_end().len()
+    }
+
+    /// The end of the stretch without white space around a place.
+    fn run_end(&mut self, start: usize) -> usize {
+        if start >= self.run_end {
+            let rest = self.bytes.get(start..).unwrap_or_default();
+            self.run_end = start + rest.iter().position(u8::is_ascii_whitespace).unwrap_or(rest.len());
+        }
+        self.run_end
+    }
+
+    /// Where the next line's first stretch ends, if a key could have been broken over the line's end.
+    fn joined_end(&self, pattern: &Pattern, run_end: usize) -> usize {
+        if pattern.row.reach > 0 || !matches!(self.bytes.get(run_end), Some(b'\n' | b'\r')) {
+            return run_end;
+        }
+        let rest = self.bytes.get(run_end..).unwrap_or_default();
+        let gap = rest.iter().take(8).take_while(|byte| byte.is_ascii_whitespace()).count();
+        let next = rest.get(gap..).unwrap_or_default();
+        let length = next.iter().take(REACH).take_while(|byte| is_key_byte(**byte)).count();
+        run_end + gap + length
+    }
+
+    /// Tries the row on the stretch put together with the one on the next line.
+    fn joined(&self, pattern: &Pattern, start: usize, run_end: usize, far: usize) -> Option<(usize, usize)> {
+        let head = self.bytes.get(start..run_end)?;
+        let tail = self.bytes.get(run_end..far)?.trim_ascii_start();
+        let random = tail.len() >= 6
+            && tail.iter().any(u8::is_ascii_digit)
+            && tail.iter().any(u8::is_ascii_alphabetic)
+            && head.len() + tail.len() <= REACH;
+        if !random {
+            return None;
+        }
+        let whole = [head, tail].concat();
+        let (from, to) = matched(pattern, &whole)?;
+        // A match that ends on the first line is none of this.
+        let over = to.checked_sub(head.len()).filter(|over| *over > 0)?;
+        Some((start + from, far - tail.len() + over))
+    }
+}
+
+/// The value's place in the slice, if the row's regex matches from its beginning and all checks agree.
+fn matched(pattern: &Pattern, slice: &[u8]) -> Option<(usize, usize)> {
+    let whole = pattern.regex.find(slice)?;
+    let (from, mut to) = if pattern.groups {
+        let groups = pattern.regex.captures(slice)?;
+        let value = groups.iter().skip(1).flatten().next()?;
+        (value.start(), value.end())
+    } else {
+        (0, whole.end())
+    };
+    for _ in 0..if pattern.row.shrink { 4 } else { 1 } {
+        let value = slice.get(from..to).filter(|value| !value.is_empty())?;
+        if pattern.checks.iter().all(|check| check(value)) {
+            return Some((from, to));
+        }
+        to = from + value.iter().rposition(|byte| matches!(byte, b' ' | b'-' | b'.' | b'/'))?;
+    }
+    None
+}

@@ -1,0 +1,292 @@
+//! One way of writing for detectors, with a way back to the places in the original.
+//!
+//! Each character is folded by itself: compatibility forms (NFKD) without their marks, every kind of space, dash,
+//! quote and digit to the one in ASCII, invisible and direction characters away. Then letters that only look Latin
+//! become Latin, in words that mix scripts. Folding needs no look at the rest of the text, which keeps it linear,
+//! makes it the same in a stream as in the whole, and makes a second folding change nothing.
+
+use std::borrow::Cow;
+
+use unicode_normalization::char::{decompose_compatible, is_combining_mark};
+
+/// Most invisible characters dropped in a row; one more becomes a space, so that near in the folded text means near
+/// in the original.
+const MOST_DROPPED: usize = 8;
+
+/// Most letters of a word that are looked at together for mixed scripts.
+const LONGEST_WORD: usize = 64;
+
+/// A folded text that knows where each of its bytes came from.
+#[derive(Debug, Clone)]
+pub(super) struct View<'t> {
+    pub(super) text: Cow<'t, str>,
+    /// For each byte of `text`, where its source begins and ends; `None` where the text is its own source.
+    source: Option<Vec<(u32, u32)>>,
+}
+
+impl<'t> View<'t> {
+    /// A text as it is.
+    pub(super) fn plain(text: &'t str) -> Self {
+        Self { text: Cow::Borrowed(text), source: None }
+    }
+
+    /// A text made of pieces of another, with the source range of each byte.
+    pub(super) fn made(text: String, source: Vec<(u32, u32)>) -> Self {
+        Self { text: Cow::Owned(text), source: Some(source) }
+    }
+
+    pub(super) fn bytes(&self) -> &[u8] {
+        self.text.as_bytes()
+    }
+
+    /// The range in the source that a range of this text stands for.
+    pub(super) fn back(&self, start: usize, end: usize) -> (usize, usize) {
+        let Some(source) = &self.source else { return (start, end) };
+        let first = source.get(start).or(source.last()).map_or(0, |place| place.0);
+        let last = end.checked_sub(1).and_then(|last| source.get(last)).or(source.last());
+        (first as usize, last.map_or(first, |place| place.1).max(first) as usize)
+    }
+
+    /// Where in this text the source place lies, or the first byte after it.
+    pub(super) fn forth(&self, place: usize) -> usize {
+        match &self.source {
+            None => place.min(self.text.len()),
+            Some(source) => source.partition_point(|(start, _)| (*start as usize) < place),
+        }
+    }
+}
+
+/// Folds a text. Gives it back unchanged where it is plain ASCII.
+pub(super) fn fold(text: &str) -> View<'_> {
+    if text.is_ascii() {
+        return View::plain(text);
+    }
+    let mut folder = Folder {
+        out: String::with_capacity(text.len()),
+        source: Vec::with_capacity(text.len()),
+        ..Folder::default()
+    };
+    for (place, c) in text.char_indices() {
+        folder.take(c, place);
+    }
+    folder.close_word();
+    View::made(folder.out, folder.source)
+}
+
+#[derive(Default)]
+struct Folder {
+    out: String,
+    source: Vec<(u32, u32)>,
+    dropped: usize,
+    word: Word,
+}
+
+/// The word being read: where it began and which scripts it has.
+#[derive(Default)]
+struct Word {
+    start: usize,
+    letters: usize,
+    latin: bool,
+    alike: bool,
+}
+
+impl Folder {
+    fn take(&mut self, c: char, place: usize) {
+        if is_dropped(c) {
+            self.dropped += 1;
+            if self.dropped <= MOST_DROPPED {
+                return;
+            }
+            self.put(' ', place, c.len_utf8());
+        } else if let Some(plain) = simple(c) {
+            self.put(plain, place, c.len_utf8());
+        } else {
+            decompose_compatible(c, |part| {
+                if !is_dropped(part) {
+                    self.put(simple(part).unwrap_or(part), place, c.len_utf8());
+                }
+            });
+        }
+        self.dropped = 0;
+    }
+
+    fn put(&mut self, c: char, place: usize, length: usize) {
+        if !c.is_alphabetic() || self.word.letters >= LONGEST_WORD {
+            self.close_word();
+        }
+        if c.is_alphabetic() {
+            if self.word.letters == 0 {
+                self.word.start = self.out.len();
+            }
+            self.word.letters += 1;
+            self.word.latin |= c.is_ascii();
+            self.word.alike |= looks_latin(c).is_some();
+        }
+        let start = u32::try_from(place).unwrap_or(u32::MAX);
+        let end = u32::try_from(place + length).unwrap_or(u32::MAX);
+        self.source.extend(std::iter::repeat_n((start, end), c.len_utf8()));
+        self.out.push(c);
+    }
+
+    /// Ends a word; if it mixes Latin letters with ones that look alike, all become Latin.
+    fn close_word(&mut self) {
+        let word = std::mem::take(&mut self.word);
+        if !(word.latin && word.alike) {
+            return;
+        }
+        let tail = self.out.split_off(word.start);
+        let places = self.source.split_off(word.start);
+        let mut from = 0;
+        for c in tail.chars() {
+            let latin = looks_latin(c).unwrap_or(c);
+            let place = places.get(from).copied().unwrap_or_default();
+            self.source.extend(std::iter::repeat_n(place, latin.len_utf8()));
+            self.out.push(latin);
+            from += c.len_utf8();
+        }
+    }
+}
+
+/// Invisible characters, direction marks, tags, selectors and combining marks.
+fn is_dropped(c: char) -> bool {
+    matches!(c,
+        '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}'..='\u{1160}' | '\u{17b4}'..='\u{17b5}' | '\u{180b}'..='\u{180f}'
+        | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}'
+        | '\u{feff}' | '\u{ffa0}' | '\u{e0000}'..='\u{e0fff}')
+        || (c >= '\u{300}' && is_combining_mark(c) && !is_indic(c))
+}
+
+/// Vowel signs of scripts in which they are letters, not ornaments.
+const fn is_indic(c: char) -> bool {
+    matches!(c, '\u{900}'..='\u{109f}' | '\u{1780}'..='\u{17ff}' | '\u{a8e0}'..='\u{abff}')
+}
+
+/// Characters with one plain form, and those that need none.
+fn simple(c: char) -> Option<char> {
+    Some(match c {
+        '\0'..='\u{7f}' => c,
+        '\u{a0}' | '\u{1680}' | '\u{2000}'..='\u{200a}' | '\u{202f}' | '\u{205f}' | '\u{3000}' => ' ',
+        '\u{85}' | '\u{2028}' | '\u{2029}' => '\n',
+        '\u{2010}'..='\u{2015}' | '\u{2212}' | '\u{fe58}' | '\u{fe63}' | '\u{ff0d}' => '-',
+        '\u{2018}'..='\u{201b}' | '\u{2032}' | '\u{ff07}' => '\'',
+        '\u{201c}'..='\u{201f}' | '\u{2033}' | '\u{ff02}' => '"',
+        '\u{2024}' | '\u{3002}' | '\u{ff61}' => '.',
+        '\u{ff01}'..='\u{ff5e}' => char::from_u32(u32::from(c) - 0xfee0).unwrap_or(c),
+        '\u{660}'..='\u{669}' => digit(c, 0x660),
+        '\u{6f0}'..='\u{6f9}' => digit(c, 0x6f0),
+        '\u{966}'..='\u{96f}' => digit(c, 0x966),
+        '\u{9e6}'..='\u{9ef}' => digit(c, 0x9e6),
+        '\u{e50}'..='\u{e59}' => digit(c, 0xe50),
+        // Letters of large scripts that have no plainer form.
+        '\u{370}'..='\u{373}'
+        | '\u{391}'..='\u{3a9}'
+        | '\u{3b1}'..='\u{3c9}'
+        | '\u{410}'..='\u{418}'
+        | '\u{41a}'..='\u{438}'
+        | '\u{43a}'..='\u{44f}'
+        | '\u{5d0}'..='\u{5ea}'
+        | '\u{620}'..='\u{621}'
+        | '\u{627}'..='\u{64a}'
+        | '\u{3041}'..='\u{304b}'
+        | '\u{4e00}'..='\u{9fff}'
+        | '\u{ac00}'..='\u{d7a3}' => c,
+        _ => return None,
+    })
+}
+
+fn digit(c: char, zero: u32) -> char {
+    char::from_digit(u32::from(c).saturating_sub(zero), 10).unwrap_or(c)
+}
+
+/// The Latin letter that a Greek or Cyrillic one cannot be told from.
+const fn looks_latin(c: char) -> Option<char> {
+    Some(match c {
+        'а' | 'α' => 'a',
+        'А' | 'Α' => 'A',
+        'В' | 'Β' => 'B',
+        'с' | 'ϲ' => 'c',
+        'С' | 'Ϲ' => 'C',
+        'ԁ' => 'd',
+        'е' | 'є' | 'ε' => 'e',
+        'Е' | 'Ε' => 'E',
+        'һ' => 'h',
+        'Н' | 'Η' => 'H',
+        'і' | 'ι' | 'ı' => 'i',
+        'І' | 'Ι' => 'I',
+        'ј' => 'j',
+        'Ј' => 'J',
+        'к' | 'κ' => 'k',
+        'К' | 'Κ' => 'K',
+        'ӏ' => 'l',
+        'М' | 'Μ' => 'M',
+        'п' | 'η' => 'n',
+        'Ν' => 'N',
+        'о' | 'ο' | 'σ' => 'o',
+        'О' | 'Ο' => 'O',
+        'р' | 'ρ' => 'p',
+        'Р' | 'Ρ' => 'P',
+        'ԛ' => 'q',
+        'г' => 'r',
+        'ѕ' => 's',
+        'Ѕ' => 'S',
+        'т' | 'τ' => 't',
+        'Т' | 'Τ' => 'T',
+        'υ' | 'ц' => 'u',
+        'ν' | 'ѵ' => 'v',
+        'ԝ' | 'ω' => 'w',
+        'х' | 'χ' => 'x',
+        'Х' | 'Χ' => 'X',
+        'у' | 'γ' => 'y',
+        'У' | 'Υ' => 'Y',
+        'Ζ' => 'Z',
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn what_people_see_as_the_same_becomes_the_same() {
+        for (given, folded) in [
+            ("４１１１\u{a0}１１１１", "4111 1111"),
+            ("i\u{200b}g\u{200d}n\u{2060}ore", "ignore"),
+            ("іgnоrе", "ignore"),
+            ("Игнорируй", "Игнорируи"),
+            ("𝕚𝕘𝕟𝕠𝕣𝕖 ａｌｌ", "ignore all"),
+            ("Zoë\u{301} Müller—x", "Zoe Muller-x"),
+            ("\u{202e}drowssap", "drowssap"),
+            ("١٢٣", "123"),
+            ("नमस्ते", "नमस्ते"),
+        ] {
+            assert_eq!(fold(given).text, folded, "{given}");
+        }
+    }
+
+    #[test]
+    fn a_place_in_the_folded_text_leads_back_to_its_source() {
+        let text = "é\u{200b}x ４2";
+        let view = fold(text);
+        assert_eq!(view.text, "ex 42");
+        assert_eq!(view.back(0, 1), (0, 2));
+        assert_eq!(view.back(1, 2), (5, 6));
+        assert_eq!(view.back(3, 5), (7, 11));
+        assert_eq!(view.forth(7), 3);
+    }
+
+    proptest! {
+        #[test]
+        fn folding_twice_is_folding_once_and_every_place_has_a_source(text in "\\PC{0,80}|[\\u{300}-\\u{600}\\u{200b}a-z ]{0,80}") {
+            let once = fold(&text);
+            let twice = fold(&once.text);
+            prop_assert_eq!(&twice.text, &once.text);
+            for at in 0..once.text.len() {
+                let (start, end) = once.back(at, at + 1);
+                prop_assert!(start < end && text.get(start..end).is_some());
+            }
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! Fills the samples of the table: `{alnum:20}` and the like become made-up text, `{sum:###-##}` digits that add up.
+//!
+//! No sample in the repository is a whole key: bodies are made here, from the row's name, so that nothing in the table
+//! can be live and no scanner of the repository has a reason to stop.
+
+use super::table::Pattern;
+
+/// A small generator of made-up bodies; the same name gives the same text.
+pub(super) struct Maker(u64);
+
+impl Maker {
+    pub(super) fn new(name: &str) -> Self {
+        Self(name.bytes().fold(0x9e37_79b9_7f4a_7c15, |state, byte| {
+            (state ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+        }))
+    }
+
+    fn below(&mut self, limit: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        usize::try_from(self.0 >> 33).unwrap() % limit
+    }
+
+    fn text(&mut self, alphabet: &str, length: usize) -> String {
+        let signs: Vec<char> = alphabet.chars().collect();
+        (0..length).map(|_| signs[self.below(signs.len())]).collect()
+    }
+
+    /// Fills all braces of a sample.
+    pub(super) fn fill(&mut self, sample: &str, pattern: &Pattern) -> String {
+        const UPPER: &str = "ABCDEFGHIJKLMNOPQRSTUVWXYZ";
+        const LOWER: &str = "abcdefghijklmnopqrstuvwxyz";
+        const DIGITS: &str = "0123456789";
+        let (mut out, mut rest) = (String::new(), sample);
+        while let Some((before, from)) = rest.split_once('{') {
+            out.push_str(before);
+            let Some((name, after)) = from.split_once('}').filter(|(name, _)| !name.contains(['{', '"']))
+            else {
+                out.push('{');
+                rest = from;
+                continue;
+            };
+            let (class, body) = name.split_once(':').unwrap_or((name, ""));
+            let count = body.parse().unwrap_or(0);
+            match class {
+                "alnum" => out += &self.text(&format!("{UPPER}{LOWER}{DIGITS}"), count),
+                "alnum58" => {
+                    out += &self.text("123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz", count)
+                }
+                "b64" => out += &self.text(&format!("{UPPER}{LOWER}{DIGITS}+/"), count),
+                "bech" => out += &self.text("QPZRY9X8GF2TVDW0S3JN54KHCE6MUA7L", count),
+                "upper" => out += &self.text(&format!("{UPPER}{DIGITS}"), count),
+                "low" => out += &self.text(&format!("{LOWER}{DIGITS}"), count),
+                "hex" => out += &self.text("0123456789abcdef", count),
+                "digit" => out += &self.text(DIGITS, count),
+                "word" => out += body,
+                "nl" => out.push('\n'),
+                "sum" => out += &self.sum(body, pattern),
+                // Not one of ours: it belongs to the sample.
+                _ => out += &format!("{{{name}}}"),
+            }
+            rest = after;
+        }
+        out + rest
+    }
+
+    fn sum(&mut self, shape: &str, pattern: &Pattern) -> String {
+        for _ in 0..200_000 {
+            let text: String = shape
+                .chars()
+                .map(|c| match c {
+                    '#' => char::from(b'0' + u8::try_from(self.below(10)).unwrap()),
+                    '@' => char::from(b'A' + u8::try_from(self.below(26)).unwrap()),
+                    c => c,
+                })
+                .collect();
+            if pattern.checks.iter().all(|check| check(text.as_bytes())) {
+                return text;
+            }
+        }
+        panic!("no text of the shape {shape} passes the checks of {}", pattern.row.id);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::{super::verdict::Family, *};
+    use crate::guard::detect::Detectors;
+
+    fn rules_in(text: &str) -> BTreeSet<String> {
+        let detectors = Detectors::shared().unwrap();
+        detectors.near(text, false).seen.iter().map(|one| one.rule.to_string()).collect()
+    }
+
+    #[test]
+    fn every_row_finds_its_samples_and_leaves_its_counterexamples_alone() {
+        let detectors = Detectors::shared().unwrap();
+        let mut wrong = Vec::new();
+        for pattern in detectors.patterns() {
+            let mut maker = Maker::new(&pattern.row.id);
+            assert!(!pattern.row.yes.is_empty() && !pattern.row.no.is_empty(), "{}", pattern.row.id);
+            for sample in &pattern.row.yes {
+                let text = maker.fill(sample, pattern);
+                for text in [text.clone(), format!("Please look: {text}"), format!("({text})")] {
+                    if !rules_in(&text).contains(&pattern.row.id) {
+                        wrong.push(format!("{} misses {text}", pattern.row.id));
+                        break;
+                    }
+                }
+            }
+            for sample in &pattern.row.no {
+                let text = maker.fill(sample, pattern);
+                if rules_in(&text).contains(&pattern.row.id) {
+                    wrong.push(format!("{} takes {text}", pattern.row.id));
+                }
+            }
+        }
+        assert!(wrong.is_empty(), "{} samples:\n{}", wrong.len(), wrong.join("\n"));
+    }
+
+    #[test]
+    fn the_table_is_as_large_as_promised_and_names_every_row_once() {
+        let detectors = Detectors::shared().unwrap();
+        let rows = detectors.patterns();
+        let kinds = |family| {
+            let of = rows.iter().filter(|pattern| pattern.family == family);
+            of.map(|pattern| pattern.row.kind.as_str()).collect::<BTreeSet<_>>().len()
+        };
+        let ids: BTreeSet<_> = rows.iter().map(|pattern| &pattern.row.id).collect();
+        assert_eq!(ids.len(), rows.len());
+        assert!(rows.len() >= 165);
+        assert!(kinds(Family::Personal) >= 28, "{}", kinds(Family::Personal));
+        assert!(kinds(Family::Credential) >= 130, "{}", kinds(Family::Credential));
+        assert!(rows.iter().all(|pattern| !pattern.row.source.is_empty() && !pattern.row.about.is_empty()));
+        assert!(rows.iter().all(|pattern| !pattern.row.keywords.is_empty() || pattern.row.tokens.is_some()));
+    }
+}

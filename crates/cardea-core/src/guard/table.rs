@@ -1,0 +1,193 @@
+//! The reviewed table of patterns: rows of text, checked and compiled once.
+//!
+//! A row is woken in one of two ways. `keywords` wake it where one of them stands: its regex must match from the
+//! keyword's first byte (or, with `back`, from the beginning of the word around it). `tokens` wake it at every word
+//! with a digit whose first byte, length and next byte fit. `labels` are words that may stand shortly before; a row
+//! with `alone = 0` speaks only then. A regex sees a bounded piece of text, in ASCII mode, and runs in linear time.
+
+use regex::bytes::{Regex, RegexBuilder};
+use serde::Deserialize;
+
+use super::{check, verdict::Family};
+use crate::{Code, Error, Result};
+
+/// The files of the table.
+const FILES: &[(Family, &str)] = &[
+    (Family::Personal, include_str!("patterns/personal.toml")),
+    (Family::Personal, include_str!("patterns/national.toml")),
+    (Family::Credential, include_str!("patterns/named.toml")),
+    (Family::Credential, include_str!("patterns/cloud.toml")),
+    (Family::Credential, include_str!("patterns/code.toml")),
+    (Family::Credential, include_str!("patterns/services.toml")),
+];
+
+/// `name = value` in the ways in which code, shells, logs, JSON, YAML and people write it; the value follows.
+const NAMED: &str = r#"[A-Za-z0-9_.\-]{2,64}(?:["'`)\]]{1,2}|</?b>)?[ \t]{0,3}(?:=>|:=|={1,3}|:|>|,| is(?: now)?[ :]| to | \|)[ \t]{0,3}(?:b?["'`]{1,3})?"#;
+
+/// One row as it is written.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Row {
+    pub(super) id: String,
+    /// The kind of its findings; the id if left out.
+    #[serde(default)]
+    pub(super) kind: String,
+    /// The word in placeholders; `SECRET` if left out.
+    #[serde(default)]
+    pub(super) label: String,
+    pub(super) about: String,
+    pub(super) source: String,
+    #[serde(default)]
+    pub(super) keywords: Vec<String>,
+    #[serde(default)]
+    pub(super) labels: Vec<String>,
+    /// Words shortly before that make it something else.
+    #[serde(default)]
+    pub(super) unless: Vec<String>,
+    /// The regex starts at the beginning of the word around the keyword.
+    #[serde(default)]
+    pub(super) back: bool,
+    /// The regex may look over spaces, this many bytes far; 0: only to the end of the word (and of a broken line).
+    #[serde(default)]
+    pub(super) reach: usize,
+    pub(super) regex: String,
+    pub(super) tokens: Option<Tokens>,
+    #[serde(default)]
+    pub(super) check: Vec<String>,
+    /// Confidence without a label; 0 means that a label is needed.
+    #[serde(default = "sure")]
+    pub(super) alone: f32,
+    /// Confidence with a label.
+    #[serde(default = "sure")]
+    pub(super) labelled: f32,
+    /// Of two rows that saw the same place, the higher one speaks.
+    #[serde(default = "middle")]
+    pub(super) rank: u8,
+    /// The finding runs on to the end of the word.
+    #[serde(default)]
+    pub(super) grow: bool,
+    /// If the checks refuse the match, they are asked again without its last group, up to three times.
+    #[serde(default)]
+    pub(super) shrink: bool,
+    /// The finding runs on to the end of the line with this marker: a block, such as a private key.
+    #[serde(default)]
+    pub(super) block: String,
+    /// Texts that must be found; `{alnum:20}` and the like are filled by the tests.
+    pub(super) yes: Vec<String>,
+    /// Texts that must not.
+    pub(super) no: Vec<String>,
+}
+
+/// Which words wake a row.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Tokens {
+    /// Possible first bytes, such as `A-Z13`.
+    pub(super) first: String,
+    /// Length of the first stretch of letters and digits, from and to.
+    pub(super) length: (usize, usize),
+    /// What may come after that stretch; anything if left out. `$` stands for the end of the text.
+    #[serde(default)]
+    pub(super) next: String,
+}
+
+const fn sure() -> f32 {
+    0.95
+}
+
+const fn middle() -> u8 {
+    5
+}
+
+/// A compiled row.
+pub(super) struct Pattern {
+    pub(super) row: Row,
+    pub(super) family: Family,
+    pub(super) regex: Regex,
+    pub(super) groups: bool,
+    /// True if it stands behind a name that may be the tail of a longer one.
+    pub(super) named: bool,
+    pub(super) checks: Vec<check::Check>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    row: Vec<Row>,
+}
+
+/// Reads and compiles the table.
+pub(super) fn load() -> Result<Vec<Pattern>> {
+    let mut patterns = Vec::with_capacity(256);
+    for (family, text) in FILES {
+        let file: File =
+            toml::from_str(text).map_err(|bad| broken(&format!("the pattern table is broken: {bad}")))?;
+        for row in file.row {
+            patterns.push(compile(*family, row)?);
+        }
+    }
+    Ok(patterns)
+}
+
+fn compile(family: Family, mut row: Row) -> Result<Pattern> {
+    if row.kind.is_empty() {
+        row.kind.clone_from(&row.id);
+    }
+    if row.label.is_empty() {
+        row.label = "SECRET".to_owned();
+    }
+    let named = row.regex.contains("@named");
+    let text = format!(r"\A(?:{})", row.regex.replace("@named", NAMED));
+    let regex = RegexBuilder::new(&text)
+        .unicode(false)
+        .size_limit(1 << 20)
+        .build()
+        .map_err(|bad| broken(&format!("the regex of row `{}` is broken: {bad}", row.id)))?;
+    let mut checks = Vec::new();
+    for name in &row.check {
+        checks.push(
+            check::named(name)
+                .ok_or_else(|| broken(&format!("row `{}` names the check `{name}`", row.id)))?,
+        );
+    }
+    let groups = regex.captures_len() > 1;
+    Ok(Pattern { row, family, regex, groups, named, checks })
+}
+
+fn broken(what: &str) -> Error {
+    Error::new(Code::Internal).detail(what.to_owned())
+}
+
+impl Tokens {
+    /// True if a word may begin with this byte.
+    pub(super) fn begins(&self, byte: u8) -> bool {
+        in_set(&self.first, byte)
+    }
+
+    /// True if this byte (or the end) may follow the first stretch.
+    pub(super) fn goes_on(&self, byte: Option<u8>) -> bool {
+        self.next.is_empty() || byte.map_or_else(|| self.next.contains('$'), |byte| in_set(&self.next, byte))
+    }
+}
+
+/// Sets are written as in a regex class: `A-Z`, single bytes, a `-` at the end for itself.
+fn in_set(set: &str, byte: u8) -> bool {
+    let mut rest = set.as_bytes();
+    loop {
+        match rest {
+            [from, b'-', to, after @ ..] => {
+                if (*from..=*to).contains(&byte) {
+                    return true;
+                }
+                rest = after;
+            }
+            [one, after @ ..] => {
+                if *one == byte {
+                    return true;
+                }
+                rest = after;
+            }
+            [] => return false,
+        }
+    }
+}
