@@ -163,7 +163,9 @@ pub const fn after_crash(state: StepState, effect: Effect, repeatable: Repeatabl
         (StepState::Started, _, Repeatable::No) => Recovery::Stop,
         (StepState::Unknown, _, _) => Recovery::Stop,
         (StepState::Compensating, _, _) => Recovery::Compensate,
-        (StepState::Done | StepState::Failed | StepState::Refused | StepState::Compensated, _, _) => Recovery::Take,
+        (StepState::Done | StepState::Failed | StepState::Refused | StepState::Compensated, _, _) => {
+            Recovery::Take
+        }
     }
 }
 
@@ -197,5 +199,84 @@ mod tests {
     fn names_read_back() {
         assert!(StepState::ALL.iter().all(|state| StepState::parse(state.name()) == Some(*state)));
         assert_eq!(TurnState::parse("unwound"), Some(TurnState::Unwound));
+    }
+
+    /// A provider that is called, and a process that may die at any moment, over and over.
+    #[derive(Debug, Default)]
+    struct World {
+        /// Effects that came to pass, after the provider has matched keys.
+        effects: u32,
+        state: Option<StepState>,
+    }
+
+    impl World {
+        /// Calls the provider. A second call under one key does nothing more.
+        fn call(&mut self, repeatable: Repeatable) {
+            match repeatable {
+                Repeatable::ByKey => self.effects = self.effects.max(1),
+                Repeatable::ByCheck | Repeatable::No => self.effects += 1,
+            }
+        }
+
+        fn go(&mut self, next: StepState) {
+            assert!(self.state.is_none_or(|now| now.may_become(next)), "{:?} to {next:?}", self.state);
+            self.state = Some(next);
+        }
+
+        /// One process does what the table says until it dies (`lives` runs out) or the step has ended.
+        fn run(&mut self, repeatable: Repeatable, lives: u8) {
+            let mut moments = 0..lives;
+            let mut dies = || moments.next().is_none();
+            let recovery = match self.state {
+                None => Recovery::Run,
+                Some(state) => after_crash(state, Effect::Write, repeatable),
+            };
+            match recovery {
+                Recovery::GoOn | Recovery::Run => {
+                    if self.state != Some(StepState::Started) {
+                        if dies() {
+                            return;
+                        }
+                        self.go(StepState::Started);
+                    }
+                    if dies() {
+                        return;
+                    }
+                    self.call(repeatable);
+                    if !dies() {
+                        self.go(StepState::Done);
+                    }
+                }
+                Recovery::Check => {
+                    if !dies() {
+                        self.go(if self.effects > 0 { StepState::Done } else { StepState::Failed });
+                    }
+                }
+                Recovery::Stop if self.state == Some(StepState::Started) && !dies() => {
+                    self.go(StepState::Unknown)
+                }
+                Recovery::Stop | Recovery::Take | Recovery::Compensate => {}
+            }
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn however_often_the_process_dies_a_write_happens_at_most_once_and_its_end_is_told_truly(
+            lives in proptest::collection::vec(0_u8..4, 0..12),
+            repeatable in proptest::sample::select(vec![Repeatable::ByKey, Repeatable::ByCheck, Repeatable::No]),
+        ) {
+            let mut world = World::default();
+            for lives in lives.into_iter().chain([9]) {
+                world.run(repeatable, lives);
+                proptest::prop_assert!(world.effects <= 1, "done {} times", world.effects);
+            }
+            match world.state {
+                Some(StepState::Done) => proptest::prop_assert_eq!(world.effects, 1),
+                Some(StepState::Failed) => proptest::prop_assert_eq!(world.effects, 0),
+                Some(StepState::Unknown) => proptest::prop_assert_eq!(repeatable, Repeatable::No),
+                other => proptest::prop_assert!(false, "it never ended: {:?}", other),
+            }
+        }
     }
 }

@@ -7,6 +7,7 @@
 //! The crate refuses to know what is stored: no room's tables are named here, save the audit chain, whose links are
 //! made inside the transaction that they describe.
 
+pub mod crash;
 pub mod db;
 pub mod jobs;
 pub mod shared;

@@ -20,7 +20,9 @@ mod value;
 
 use std::{path::PathBuf, str::FromStr, sync::Arc};
 
-use cardea_core::{Code, Error, Result, log::ChainKey, secret::SecretString, time::Millis, units::SecretText};
+use cardea_core::{
+    Code, Error, Result, log::ChainKey, secret::SecretString, time::Millis, units::SecretText,
+};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use tokio::sync::oneshot;
@@ -30,6 +32,7 @@ pub(crate) use value::Columns;
 pub use value::{Cell, FromCell, FromRow, Row, RowError, Value};
 
 pub use crate::args;
+use crate::crash;
 pub use migrate::{MIGRATIONS, Migrated, Migration};
 
 use commit::Sql;
@@ -216,10 +219,13 @@ impl Db {
         if commit.is_empty() {
             return Ok(());
         }
-        match &*self.0 {
+        crash::point("commit.asked");
+        let answer = match &*self.0 {
             Engine::Sqlite(db) => db.commit(commit).await,
             Engine::Postgres(db) => db.commit(commit).await,
-        }
+        };
+        crash::point("commit.answered");
+        answer
     }
 
     /// Brings the tables up to date.

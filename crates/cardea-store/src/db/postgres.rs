@@ -32,7 +32,10 @@ use super::{
     commit::{Commit, Entry, Kind, Step},
     placeholders, row_error,
 };
-use crate::jobs::{Jobs, Stage};
+use crate::{
+    crash,
+    jobs::{Jobs, Stage},
+};
 
 const GROUP: usize = 128;
 /// Statements sent before the first answer is awaited.
@@ -313,9 +316,13 @@ impl Writer {
         if results.iter().all(Result::is_err) {
             return plain(&session, "ROLLBACK").await;
         }
+        crash::point("commit.filled");
         let unknown = |why: String| Fault { error: CommitError::Unknown(why), lost: true, again: false };
         match tokio::time::timeout(WORK, session.client.batch_execute("COMMIT")).await {
-            Ok(Ok(())) => Ok(()),
+            Ok(Ok(())) => {
+                crash::point("commit.unanswered");
+                Ok(())
+            }
             Ok(Err(error)) => match Fault::of(&error, "commit") {
                 // The server's own refusal is an answer; silence is not.
                 fault if error.as_db_error().is_some() && !fault.lost => Err(fault),

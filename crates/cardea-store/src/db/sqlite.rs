@@ -26,6 +26,7 @@ use super::{
     commit::{Commit, Kind, Sql, Step},
     placeholders,
 };
+use crate::crash;
 
 /// Most commits that share one transaction.
 const GROUP: usize = 256;
@@ -324,10 +325,13 @@ impl Writer {
             self.rollback();
             return outcome;
         }
-        self.session.plain("COMMIT").map_err(|error| {
+        crash::point("commit.filled");
+        let committed = self.session.plain("COMMIT").map_err(|error| {
             self.rollback();
             self.commit_fault(&error)
-        })
+        });
+        crash::point("commit.unanswered");
+        committed
     }
 
     fn fill(

@@ -1,0 +1,41 @@
+//! Places at which a test may end the process, as a power cut would.
+//!
+//! A test starts the program with `CARDEA_CRASH_AT=NAME` or `NAME:3`; the process then ends without any clean-up
+//! when it comes to that place for the first, or the third, time. Without the feature `crash-points`, which only
+//! tests switch on, all of this is nothing.
+
+/// Every place there is, in the order of one request's commit. A test crashes at each.
+pub const POINTS: &[&str] = &[
+    "commit.asked",      // the caller has asked for a commit; nobody else knows of it
+    "commit.filled",     // the statements have run; nothing is durable yet
+    "commit.unanswered", // it is durable; nobody has been told
+    "commit.answered",   // the caller's task has been told
+    "effect.ready",      // the intent is durable; the effect has not begun
+    "effect.happened",   // the effect has happened; its outcome is not durable
+];
+
+/// Ends the process here, if a test asked for it.
+#[cfg(not(feature = "crash-points"))]
+#[inline(always)]
+pub const fn point(_name: &'static str) {}
+
+/// Ends the process here, if a test asked for it.
+#[cfg(feature = "crash-points")]
+pub fn point(name: &'static str) {
+    use std::sync::{
+        OnceLock,
+        atomic::{AtomicU64, Ordering},
+    };
+    static AT: OnceLock<Option<(String, u64)>> = OnceLock::new();
+    static PASSED: AtomicU64 = AtomicU64::new(0);
+
+    let wanted = AT.get_or_init(|| {
+        let text = std::env::var("CARDEA_CRASH_AT").ok()?;
+        let (name, count) = text.split_once(':').map_or((text.as_str(), "1"), |(name, count)| (name, count));
+        Some((name.to_owned(), count.parse().ok()?))
+    });
+    let Some((place, count)) = wanted else { return };
+    if place == name && PASSED.fetch_add(1, Ordering::SeqCst) + 1 == *count {
+        std::process::abort();
+    }
+}
