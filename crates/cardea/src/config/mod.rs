@@ -29,7 +29,7 @@ use serde::Deserialize;
 
 pub use effective::Effective;
 pub use env::Environment;
-pub use reference::reference;
+pub use reference::{agent_reference, reference};
 pub use report::{ConfigError, FileProblems, Line};
 pub use rooms::{
     AgentsConfig, AuditConfig, BudgetConfig, CacheConfig, ConnectorsConfig, CostConfig, DataConfig,

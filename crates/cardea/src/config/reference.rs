@@ -2,7 +2,10 @@
 
 use std::fmt::Write as _;
 
-use cardea_core::form::{Expects, Schema, Shape};
+use cardea_core::{
+    agent::AgentSpec,
+    form::{Expects, Schema, Shape},
+};
 
 use super::{Config, effective::toml_value, env::variable_for};
 
@@ -22,56 +25,88 @@ This page is written from the types; a test fails if it is out of date
 (`CARDEA_TEST_BLESS=1 cargo test -p cardea reference` writes it anew).
 ";
 
-/// The page, as Markdown.
+const AGENT_HEAD: &str = "# Agent reference
+
+Each file `agents/NAME.toml` is one agent; clients ask for the model `agent/NAME`. `cardea check` reads all of them and
+says what is wrong, with line and key. The version of an agent is the digest of its file: any change, however small,
+makes a new version, and answers that were cached for the old one are not given again.
+
+This page is written from the types; a test fails if it is out of date
+(`CARDEA_TEST_BLESS=1 cargo test -p cardea reference` writes it anew).
+";
+
+/// The reference of agent files, as Markdown.
+#[must_use]
+pub fn agent_reference() -> String {
+    let schema = Schema::of::<AgentSpec>();
+    let mut page = Page { text: AGENT_HEAD.to_owned(), variables: false };
+    page.section(schema.top(), "");
+    page.text
+}
+
+/// The reference of the configuration, as Markdown.
 #[must_use]
 pub fn reference() -> String {
     let schema = Schema::of::<Config>();
-    let mut page = HEAD.to_owned();
+    let mut page = Page { text: HEAD.to_owned(), variables: true };
     if let Expects::Table(rooms) = schema.top().expects() {
         for (name, room) in rooms {
-            section(room, name, &mut page);
+            page.section(room, name);
         }
     }
-    page
+    page.text
 }
 
-fn section(shape: Shape<'_>, path: &str, page: &mut String) {
-    let (keys, path) = match shape.expects() {
-        Expects::Table(keys) => (keys, path.to_owned()),
-        Expects::Named(each) => match each.expects() {
-            Expects::Table(keys) => (keys, format!("{path}.NAME")),
+struct Page {
+    text: String,
+    /// Whether environment variables set these keys.
+    variables: bool,
+}
+
+impl Page {
+    fn section(&mut self, shape: Shape<'_>, path: &str) {
+        let (keys, path) = match shape.expects() {
+            Expects::Table(keys) => (keys, path.to_owned()),
+            Expects::Named(each) => match each.expects() {
+                Expects::Table(keys) => (keys, format!("{path}.NAME")),
+                _ => return,
+            },
             _ => return,
-        },
-        _ => return,
-    };
-    let _ = write!(page, "\n## `[{path}]`\n\n");
-    if let Some(about) = shape.about() {
-        let _ = write!(page, "{about}\n\n");
-    }
-    let required = match shape.expects() {
-        Expects::Named(each) => each.required(),
-        _ => shape.required(),
-    };
-    for (key, inner) in keys.iter().filter(|(_, inner)| !is_section(*inner)) {
-        let about = inner.about().unwrap_or_default().replace('\n', "\n  ");
-        let standing = match inner.default().filter(|value| !value.is_null()) {
-            Some(value) => format!("default `{}`", toml_value(value)),
-            None if required.contains(key) => "required".to_owned(),
-            None => "not set by default".to_owned(),
         };
-        let variable = if path.contains("NAME") {
-            String::new()
+        if path.is_empty() {
+            self.text.push_str("\n## At the top\n\n");
         } else {
-            format!(", `{}`", variable_for(&format!("{path}.{key}")))
+            let _ = write!(self.text, "\n## `[{path}]`\n\n");
+            if let Some(about) = shape.about() {
+                let _ = write!(self.text, "{about}\n\n");
+            }
+        }
+        let required = match shape.expects() {
+            Expects::Named(each) => each.required(),
+            _ => shape.required(),
         };
-        let _ = writeln!(page, "- **`{key}`** ({}; {standing}{variable})\n  {about}", kind(*inner));
-        if let Expects::Choice(_) = inner.expects() {
-            // The words stand in `kind` already.
+        for (key, inner) in keys.iter().filter(|(_, inner)| !is_section(*inner)) {
+            let about = inner.about().unwrap_or_default().replace('\n', "\n  ");
+            let standing = match inner.default().filter(|value| !value.is_null()) {
+                Some(value) => format!("default `{}`", toml_value(value)),
+                None if required.contains(key) => "required".to_owned(),
+                None => "not set by default".to_owned(),
+            };
+            let variable = if !self.variables || path.contains("NAME") {
+                String::new()
+            } else {
+                format!(", `{}`", variable_for(&below(&path, key)))
+            };
+            let _ = writeln!(self.text, "- **`{key}`** ({}; {standing}{variable})\n  {about}", kind(*inner));
+        }
+        for (key, inner) in keys.iter().filter(|(_, inner)| is_section(*inner)) {
+            self.section(*inner, &below(&path, key));
         }
     }
-    for (key, inner) in keys.iter().filter(|(_, inner)| is_section(*inner)) {
-        section(*inner, &format!("{path}.{key}"), page);
-    }
+}
+
+fn below(path: &str, key: &str) -> String {
+    if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") }
 }
 
 fn is_section(shape: Shape<'_>) -> bool {

@@ -405,19 +405,21 @@ fn agents_are_read_with_the_configuration_and_their_slips_are_told_with_their_ow
 }
 
 #[test]
-fn the_reference_page_is_what_the_types_say() {
-    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/reference/config.md");
-    let written = reference();
-    if std::env::var_os("CARDEA_TEST_BLESS").is_some() {
-        fs::write(&page, &written).unwrap();
-    }
-    let kept = fs::read_to_string(&page).unwrap_or_default();
-    assert!(
-        kept == written,
-        "docs/reference/config.md is out of date: CARDEA_TEST_BLESS=1 cargo test -p cardea reference"
-    );
-    for line in written.lines().filter(|line| line.starts_with("- **")) {
-        assert!(!line.contains("; ;"), "{line}");
+fn the_reference_pages_are_what_the_types_say() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/reference");
+    for (name, written) in [("config.md", reference()), ("agents.md", agent_reference())] {
+        if std::env::var_os("CARDEA_TEST_BLESS").is_some() {
+            fs::write(folder.join(name), &written).unwrap();
+        }
+        let kept = fs::read_to_string(folder.join(name)).unwrap_or_default();
+        let help = "CARDEA_TEST_BLESS=1 cargo test -p cardea reference";
+        assert!(kept == written, "docs/reference/{name} is out of date: {help}");
+        for (line, next) in written.lines().zip(written.lines().skip(1)) {
+            assert!(
+                !line.starts_with("- **") || next.trim().len() > 3,
+                "{name}: nothing is said about {line}"
+            );
+        }
     }
 }
 
