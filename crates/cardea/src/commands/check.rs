@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{Cli, ConfigCommand, End, Out};
+use super::{Cli, ConfigCommand, End, Out, policy};
 use crate::config::{Config, ConfigError, Environment, Loaded, reference};
 
 /// Loads the configuration, or says what is wrong with it.
@@ -29,18 +29,30 @@ pub(super) fn check(cli: &Cli, environment: &Environment, out: &mut Out<'_>) -> 
         Ok(loaded) => loaded,
         Err(end) => return end,
     };
+    let policies = match policy::summary(&loaded.config.policies.dir) {
+        Ok(policies) => policies,
+        Err(problems) if out.json => {
+            out.json(&json!({ "good": false, "problems": problems }));
+            return End::Bad;
+        }
+        Err(problems) => {
+            problems.iter().for_each(|problem| out.note(problem));
+            return End::Bad;
+        }
+    };
     let agents: Vec<&String> = loaded.agents.keys().collect();
     let models: Vec<&String> = loaded.config.models.aliases.keys().collect();
     if out.json {
-        out.json(&json!({ "good": true, "file": cli.config, "agents": agents, "models": models }));
+        out.json(&json!({ "good": true, "file": cli.config, "agents": agents, "models": models, "policies": policies }));
     } else {
         let names = |names: &[&String]| match names {
             [] => "none".to_owned(),
             names => names.iter().map(|name| name.as_str()).collect::<Vec<_>>().join(", "),
         };
         out.line(format!("{} is good", cli.config.display()));
-        out.line(format!("  agents  {}", names(&agents)));
-        out.line(format!("  models  {}", names(&models)));
+        out.line(format!("  agents    {}", names(&agents)));
+        out.line(format!("  models    {}", names(&models)));
+        out.line(format!("  policies  {policies}"));
     }
     End::Good
 }

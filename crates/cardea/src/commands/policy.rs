@@ -70,6 +70,18 @@ pub(super) fn test(dir: &Path, out: &mut Out<'_>) -> End {
     if failed > 0 { End::Bad } else { End::Good }
 }
 
+/// The set of a folder in one line, or everything that is wrong with it. A folder that is not there is an empty set.
+pub(super) fn summary(dir: &Path) -> Result<String, Vec<String>> {
+    if !dir.is_dir() {
+        return Ok("none".to_owned());
+    }
+    let folder = read(dir).map_err(|error| vec![format!("{}: {error}", dir.display())])?;
+    let snapshot = Snapshot::compile(&folder.sources, &folder.tools);
+    let snapshot =
+        snapshot.map_err(|problems| problems.iter().map(ToString::to_string).collect::<Vec<_>>())?;
+    Ok(format!("{}, version {}", snapshot.len(), snapshot.version()))
+}
+
 fn refuse(problems: &[Problem], out: &mut Out<'_>) -> End {
     if out.json {
         let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();

@@ -59,6 +59,25 @@ fn a_new_project_passes_its_own_check() {
 }
 
 #[test]
+fn a_new_project_passes_its_own_policy_tests() {
+    let ran = run_in(started().path(), &["policy", "test"]);
+    assert_eq!(ran.end, End::Good, "{}{}", ran.out, ran.err);
+    assert!(ran.out.contains("6 cases, 0 not as expected"), "{}", ran.out);
+}
+
+#[test]
+fn check_looks_at_the_policies_too() {
+    let dir = started();
+    fs::write(
+        dir.path().join("policies/odd.cedar"),
+        "permit (principal, action, resource) when { nonsense };",
+    )
+    .unwrap();
+    let ran = run_in(dir.path(), &["check"]);
+    assert!(ran.end == End::Bad && ran.err.contains("odd.cedar:1:"), "{}", ran.err);
+}
+
+#[test]
 fn init_writes_over_nothing() {
     let dir = started();
     fs::write(dir.path().join("README.md"), "mine").unwrap();
