@@ -1,7 +1,7 @@
 use std::{fs, path::Path};
 
 use cardea::{
-    commands::Cli,
+    commands::{Cli, End, Out, run_with},
     config::{Config, Environment},
 };
 use cardea_core::agent::Agent;
@@ -83,6 +83,34 @@ fn every_command_in_the_documents_is_one_that_exists() {
         }
     }
     assert!(seen >= 8, "only {seen} commands were found in the documents");
+}
+
+/// The commands that need no server are run as the documents give them, in one fresh folder, in their order.
+#[test]
+fn the_first_steps_in_the_documents_work_as_written() {
+    let steps = ["README.md", "crates/cardea/src/commands/start/README.md"];
+    let texts = steps.map(|name| fs::read_to_string(root().join(name)).unwrap());
+    let all = texts.iter().flat_map(|text| snippets(text)).map(|(_, code)| code).collect::<String>();
+    let dir = tempfile::tempdir().unwrap();
+    let project = dir.path().join("my-agents");
+    let mut done = Vec::new();
+    for mut words in all.lines().filter_map(cardea_words) {
+        match words.get(1).map(String::as_str) {
+            Some("init") => words[2] = project.display().to_string(),
+            Some("check" | "policy" | "doctor" | "config") => {
+                words.extend(["--config".to_owned(), project.join("cardea.toml").display().to_string()]);
+            }
+            // These need a server, and are played by the demo and by the stories of the testkit.
+            _ => continue,
+        }
+        let cli = Cli::try_parse_from(&words).unwrap();
+        let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
+        let mut out = Out::new(&mut stdout, &mut stderr);
+        let end = run_with(&cli, &Environment::default(), &mut out);
+        assert_eq!(end, End::Good, "{words:?}: {}", String::from_utf8_lossy(&stderr));
+        done.push(words[1].clone());
+    }
+    assert!(done.starts_with(&["init".to_owned(), "check".to_owned()]) && done.len() >= 4, "{done:?}");
 }
 
 #[test]
