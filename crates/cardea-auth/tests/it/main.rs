@@ -1,0 +1,7 @@
+//! Stories about credentials: who gets in, and who does not.
+#![cfg(test)]
+
+mod keys;
+mod rotation;
+mod tokens;
+mod world;

@@ -1,0 +1,109 @@
+//! Key sets behind an address: rotation, floods, failures (L01, L03, G05).
+
+use cardea_core::time::Millis;
+use futures::future::join_all;
+use serde_json::json;
+
+use crate::world::{Key, KeyServer, World, issuer};
+
+#[tokio::test]
+async fn a_thousand_calls_across_a_rotation_all_pass_with_one_fetch() {
+    let (old, new) = (Key::new("k1"), Key::new("k2"));
+    let server = KeyServer::start(&[&old]).await;
+    let world = server.world();
+    world.auth.refresh().await;
+    assert!(world.auth.is_ready());
+    assert_eq!(server.asked(), 1);
+    world.clock.advance(Millis::from_secs(31));
+
+    server.shows(&[&old, &new]);
+    let tokens: Vec<String> = (0..1_000)
+        .map(|n| if n % 2 == 0 { &old } else { &new }.token(&json!({"jti": n.to_string()})))
+        .collect();
+    let answers = join_all(tokens.iter().map(|token| world.sign_in(token))).await;
+    assert_eq!(answers.iter().filter(|answer| answer.is_err()).count(), 0);
+    assert_eq!(server.asked(), 2, "all who met the new key shared one fetch");
+}
+
+#[tokio::test]
+async fn random_key_ids_cause_one_fetch_in_a_cool_down_and_good_calls_go_on() {
+    let key = Key::new("k1");
+    let server = KeyServer::start(&[&key]).await;
+    let world = server.world();
+    world.auth.refresh().await;
+    world.clock.advance(Millis::from_secs(31));
+    let good = key.token(&json!({}));
+    let flood: Vec<String> = (0..500).map(|n| Key::new(&format!("x{n}")).token(&json!({}))).collect();
+
+    server.hold();
+    let held = async {
+        // The flood waits for the fetch; the good call does not.
+        while server.asked() < 2 {
+            tokio::task::yield_now().await;
+        }
+        assert!(world.sign_in(&good).await.is_ok());
+        server.let_go();
+    };
+    let (answers, ()) = futures::join!(join_all(flood.iter().map(|token| world.sign_in(token))), held);
+    assert!(answers.iter().all(Result::is_err));
+    assert_eq!(server.asked(), 2);
+    for token in &flood {
+        assert_eq!(world.refusal(token).await, "unknown key");
+    }
+    assert_eq!(server.asked(), 2, "no more within the cool-down");
+    world.clock.advance(Millis::from_secs(31));
+    assert_eq!(world.refusal(&flood[0]).await, "unknown key");
+    assert_eq!(server.asked(), 3);
+}
+
+#[tokio::test]
+async fn a_fetch_goes_on_when_the_request_that_asked_for_it_is_gone() {
+    let (old, new) = (Key::new("k1"), Key::new("k2"));
+    let server = KeyServer::start(&[&old]).await;
+    let world = server.world();
+    world.auth.refresh().await;
+    world.clock.advance(Millis::from_secs(31));
+    server.shows(&[&new]);
+    server.hold();
+    let token = new.token(&json!({}));
+    {
+        let asking = world.sign_in(&token);
+        futures::pin_mut!(asking);
+        while server.asked() < 2 {
+            let _ = futures::poll!(asking.as_mut());
+            tokio::task::yield_now().await;
+        }
+    }
+    server.let_go();
+    assert!(world.sign_in(&token).await.is_ok(), "a client that leaves cannot waste the one fetch");
+    assert_eq!(server.asked(), 2);
+}
+
+#[tokio::test]
+async fn old_keys_stay_when_a_fetch_fails_but_not_for_ever() {
+    let key = Key::new("k1");
+    let server = KeyServer::start(&[&key]).await;
+    let world = server.world();
+    world.auth.refresh().await;
+    server.breaks();
+    world.auth.refresh().await;
+    assert_eq!(server.asked(), 2);
+    assert!(world.sign_in(&key.token(&json!({}))).await.is_ok());
+    world.clock.advance(Millis::from_secs(24 * 3_600 + 1));
+    let late = key.token(&json!({"exp": crate::world::NOW + 100_000}));
+    assert_eq!(world.refusal(&late).await, "no keys of the issuer");
+    assert!(!world.auth.is_ready());
+    server.shows(&[&key]);
+    world.auth.refresh().await;
+    assert!(world.sign_in(&late).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_key_set_at_an_inner_address_is_fetched_only_if_it_is_listed() {
+    let key = Key::new("k1");
+    let server = KeyServer::start(&[&key]).await;
+    let world = World::new(issuer().jwks_url(&server.url), &[]);
+    world.auth.refresh().await;
+    assert_eq!(world.refusal(&key.token(&json!({}))).await, "no keys of the issuer");
+    assert_eq!(server.asked(), 0);
+}
