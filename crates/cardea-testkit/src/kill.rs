@@ -1,0 +1,131 @@
+//! Killing a child process at a moment of one's choosing, and at random ones that can be repeated.
+
+use std::{
+    io::{self, BufRead, BufReader, Lines},
+    process::{Child, ChildStdout, Command, Stdio},
+};
+
+/// A child process whose lines are read, and whose end is violent.
+#[derive(Debug)]
+pub struct Victim {
+    child: Child,
+    lines: Lines<BufReader<ChildStdout>>,
+}
+
+impl Victim {
+    /// Starts the program.
+    ///
+    /// # Errors
+    /// If it cannot be started.
+    pub fn start(command: &mut Command) -> io::Result<Self> {
+        let mut child = command.stdout(Stdio::piped()).spawn()?;
+        let out = child.stdout.take().ok_or_else(|| io::Error::other("the child has no output"))?;
+        Ok(Self { child, lines: BufReader::new(out).lines() })
+    }
+
+    /// Starts it so that it ends itself at one of `cardea_store::crash::POINTS`, for the `count`th time there.
+    ///
+    /// # Errors
+    /// As [`Victim::start`].
+    pub fn start_to_crash(command: &mut Command, point: &str, count: u64) -> io::Result<Self> {
+        Self::start(command.env("CARDEA_CRASH_AT", format!("{point}:{count}")))
+    }
+
+    /// Its process id.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// The next line that it prints; `None` once it has ended.
+    pub fn line(&mut self) -> Option<String> {
+        self.lines.next().and_then(Result::ok)
+    }
+
+    /// Reads lines up to one that contains the word, which is given back; `None` if it ended before.
+    pub fn until(&mut self, word: &str) -> Option<String> {
+        loop {
+            let line = self.line()?;
+            if line.contains(word) {
+                return Some(line);
+            }
+        }
+    }
+
+    /// Ends it with SIGKILL and gives the lines that were still on their way: they had been printed.
+    ///
+    /// # Errors
+    /// If it cannot be killed.
+    pub fn kill(mut self) -> io::Result<Vec<String>> {
+        self.child.kill()?;
+        let rest = self.lines.by_ref().map_while(Result::ok).collect();
+        self.child.wait()?;
+        Ok(rest)
+    }
+
+    /// Waits for its own end: the remaining lines, and whether it ended well.
+    ///
+    /// # Errors
+    /// If it cannot be waited for.
+    pub fn wait(mut self) -> io::Result<(Vec<String>, bool)> {
+        let rest = self.lines.by_ref().map_while(Result::ok).collect();
+        Ok((rest, self.child.wait()?.success()))
+    }
+}
+
+impl Drop for Victim {
+    fn drop(&mut self) {
+        // A test that failed must not leave its child behind. One that has ended cannot be killed, which is well.
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+/// Random numbers that a seed repeats (SplitMix64). A failed run prints its seed.
+#[derive(Debug, Clone)]
+pub struct Dice(u64);
+
+impl Dice {
+    /// The dice of this seed.
+    #[must_use]
+    pub const fn seeded(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    /// A number from 0 up to, and without, `below`; 0 if `below` is 0.
+    pub fn below(&mut self, below: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        (mixed ^ (mixed >> 31)).checked_rem(below).unwrap_or(0)
+    }
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_that_were_printed_before_the_kill_are_not_lost() {
+        let mut endless = Command::new("sh");
+        endless.args(["-c", "echo one; echo two; echo three; while :; do read x < /dev/zero; done"]);
+        let mut victim = Victim::start(&mut endless).unwrap();
+        assert_eq!(victim.until("two").as_deref(), Some("two"));
+        assert_eq!(victim.line().as_deref(), Some("three"));
+        assert_eq!(victim.kill().unwrap(), Vec::<String>::new());
+
+        let victim = Victim::start(Command::new("sh").args(["-c", "echo last; exit 3"])).unwrap();
+        assert_eq!(victim.wait().unwrap(), (vec!["last".to_owned()], false));
+    }
+
+    #[test]
+    fn a_seed_repeats_its_numbers() {
+        let roll = |seed| {
+            (0..8).map(|_| 0).scan(Dice::seeded(seed), |dice, _| Some(dice.below(6))).collect::<Vec<_>>()
+        };
+        assert_eq!(roll(7), roll(7));
+        assert_ne!(roll(7), roll(8));
+        assert!(roll(9).into_iter().all(|number| number < 6));
+    }
+}
