@@ -105,6 +105,7 @@ impl Provider {
             body,
             decoder: self.format.decoder(prompt),
             ready: VecDeque::new(),
+            failed: None,
             next_by: first_by,
             deadline,
         };
@@ -182,6 +183,7 @@ pub(crate) struct Answer {
     body: Body,
     decoder: Decoder,
     ready: VecDeque<ModelEvent>,
+    failed: Option<Failure>,
     /// Until when the next piece must come, beside the pause that `net` allows.
     next_by: Instant,
     deadline: Instant,
@@ -194,6 +196,9 @@ impl Answer {
             if let Some(event) = self.ready.pop_front().or_else(|| self.decoder.pop()) {
                 return Ok(Some(event));
             }
+            if let Some(failure) = self.failed.take() {
+                return Err(failure);
+            }
             if self.decoder.ended() {
                 // Nothing that follows the end matters: the connection is given up at once.
                 self.streaming = None;
@@ -204,12 +209,15 @@ impl Answer {
                 Err(_) => return Err(Failure::new(Trouble::Silent, "no piece of the answer came in time")),
             };
             self.next_by = self.deadline;
-            match piece {
-                Some(piece) => self.take(&piece)?,
-                None => {
-                    self.streaming = None;
-                    self.end()?;
-                }
+            let read = match &piece {
+                Some(piece) => self.take(piece),
+                None => self.end(),
+            };
+            // WHY: what was read before the bad place is handed out first. How the network cut the bytes must not
+            // decide whether the caller sees it.
+            self.failed = read.err();
+            if piece.is_none() || self.failed.is_some() {
+                self.streaming = None;
             }
         }
     }

@@ -4,3 +4,4 @@
 pub mod chaos;
 pub mod history;
 pub mod kill;
+pub mod model;

@@ -1,13 +1,20 @@
 //! Texts to vectors, for caches, tool selection and the rehearsal model.
 //!
-//! An [`Embedder`] promises vectors of one encoder, one for each text and in their order, or [`NotNow`] within its
-//! deadline: callers degrade (a cache to exact matches, selection to words) and never wait for it. Every vector
+//! An [`Embedder`] promises vectors of one encoder, one for each text and in their order, or [`NotNow`] within the
+//! caller's deadline: callers degrade (a cache to exact matches, selection to words) and never wait for it. Every vector
 //! carries the [`EncoderId`] that made it, and [`Embedding::cosine`] refuses to compare those of different encoders.
 
-use std::{fmt, sync::Arc};
+mod local;
+mod lru;
+mod remote;
+
+use std::{fmt, sync::Arc, time::Duration};
 
 use cardea_embed::Vector;
 use futures::future::BoxFuture;
+
+pub use local::{LocalConfig, LocalEmbedder, Stats};
+pub use remote::{RemoteConfig, RemoteEmbedder};
 
 /// Name and fingerprint of an encoder: vectors of different encoders have nothing to do with one another.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -69,11 +76,11 @@ pub enum NotNow {
 /// Turns texts into vectors.
 ///
 /// The contract: `Ok` holds exactly one embedding for each text, in order, all of [`Embedder::encoder`]; the same
-/// text gives the same vector; the future ends within the embedder's own deadline; dropping it is harmless.
+/// text gives the same vector; the future ends within the given time; dropping it is harmless.
 pub trait Embedder: Send + Sync {
     /// Whose vectors these are.
     fn encoder(&self) -> &EncoderId;
 
-    /// The vectors of these texts.
-    fn embed(&self, texts: Vec<String>) -> BoxFuture<'_, Result<Vec<Embedding>, NotNow>>;
+    /// The vectors of these texts, if they can be had within this time.
+    fn embed(&self, texts: Vec<String>, within: Duration) -> BoxFuture<'_, Result<Vec<Embedding>, NotNow>>;
 }

@@ -19,7 +19,7 @@ mod schema;
 mod tell;
 mod words;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use cardea_core::{
     Error, Result,
@@ -42,6 +42,9 @@ use crate::{
 
 /// Ends every answer that was made from data.
 const HONEST: &str = "(rehearsal model: composed from the tool's data, no language model was used)";
+/// How long the encoder may take. Long, since the same transcript shall give the same answer: the first call reads all
+/// tools, the next ones find them remembered.
+const PATIENCE: Duration = Duration::from_secs(10);
 /// Ends every other answer.
 const HONEST_PLAIN: &str = "(rehearsal model: no language model was used)";
 
@@ -94,8 +97,8 @@ impl Rehearsal {
         let embedder = self.embedder.as_ref()?;
         let texts: Vec<Vec<String>> = tools.iter().map(choose::encoded_texts).collect();
         let all = std::iter::once(spoken.to_owned()).chain(texts.iter().flatten().cloned()).collect();
-        // Not now is no reason to wait: the words decide alone.
-        let found = embedder.embed(all).await.ok()?;
+        // Without the encoder the words decide alone.
+        let found = embedder.embed(all, PATIENCE).await.ok()?;
         let (asked, mut rest) = found.split_first()?;
         let near = |other: &Embedding| asked.cosine(other).map_or(0.0, f64::from);
         let mut out = Vec::with_capacity(texts.len());

@@ -24,7 +24,7 @@ impl Embedder for Direct {
         &self.1
     }
 
-    fn embed(&self, texts: Vec<String>) -> BoxFuture<'_, Result<Vec<Embedding>, NotNow>> {
+    fn embed(&self, texts: Vec<String>, _within: Duration) -> BoxFuture<'_, Result<Vec<Embedding>, NotNow>> {
         let mut known = self.2.lock().unwrap();
         let mut one = |text: &String| {
             let vector = known.entry(text.clone()).or_insert_with(|| Arc::new(self.0.encode(text).vector));

@@ -1,0 +1,301 @@
+//! The bundled encoder behind a queue.
+//!
+//! A few threads take texts from one bounded queue, a batch at a time; questions (a few texts) go before catalogues
+//! (many). Equal texts that are asked for at the same moment are encoded once. What was encoded is remembered. A
+//! caller waits no longer than it said; a text that nobody waits for any more is skipped, so that a burst does not
+//! leave the encoder working for ghosts.
+
+use std::{
+    collections::{BTreeSet, HashMap, VecDeque},
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    thread,
+    time::Duration,
+};
+
+use cardea_core::size::Bytes;
+use cardea_embed::Encoder;
+use futures::{FutureExt, future::BoxFuture};
+use schemars::JsonSchema;
+use serde::Deserialize;
+use tokio::{
+    sync::oneshot,
+    time::{Instant, timeout_at},
+};
+
+use super::{Embedder, Embedding, EncoderId, NotNow, lru::Lru};
+
+/// `[embedder]`: the local encoder's queue.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct LocalConfig {
+    /// Threads that encode. Default: 1.
+    pub threads: usize,
+    /// Texts that may wait; more are told "not now" at once. A call with more texts than that is taken while nothing
+    /// else waits. Default: 512.
+    pub queue: usize,
+    /// Texts that a thread takes at one time. Default: 8.
+    pub batch: usize,
+    /// Memory for texts that were encoded before. Default: `"16MiB"`.
+    pub remember: Bytes,
+}
+
+impl Default for LocalConfig {
+    fn default() -> Self {
+        Self { threads: 1, queue: 512, batch: 8, remember: Bytes::mib(16) }
+    }
+}
+
+/// What the service has done so far.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Texts found in memory.
+    pub remembered: u64,
+    /// Texts that were encoded.
+    pub encoded: u64,
+    /// Texts that joined one that was already waiting.
+    pub joined: u64,
+    /// Texts that nobody waited for any more when their turn came.
+    pub skipped: u64,
+    /// Calls that were told "not now".
+    pub refused: u64,
+    /// Texts that wait.
+    pub waiting: usize,
+    /// Bytes that the memory of earlier texts holds.
+    pub held: usize,
+}
+
+/// The local encoder as a service. Cheap to clone; the threads end when the last clone is gone.
+#[derive(Clone)]
+pub struct LocalEmbedder(Arc<Handle>);
+
+/// Ends the threads when it is dropped.
+struct Handle {
+    shared: Arc<Shared>,
+    id: EncoderId,
+}
+
+struct Shared {
+    state: Mutex<State>,
+    work: Condvar,
+    queue: usize,
+    batch: usize,
+}
+
+struct State {
+    /// Texts of calls with a few texts, in the order in which they came.
+    questions: VecDeque<Arc<str>>,
+    /// Texts of calls with many.
+    catalogues: VecDeque<Arc<str>>,
+    /// Who waits for a text that is queued or being encoded.
+    waiting: HashMap<Arc<str>, Vec<oneshot::Sender<Embedding>>>,
+    memory: Lru,
+    stats: Stats,
+    open: bool,
+}
+
+impl LocalEmbedder {
+    /// Starts the threads.
+    ///
+    /// # Errors
+    /// If the operating system gives no thread.
+    pub fn start(encoder: &Encoder, config: &LocalConfig) -> std::io::Result<Self> {
+        let id = EncoderId::new(encoder.id());
+        let memory = Lru::new(config.remember.len());
+        let shared = Arc::new(Shared {
+            state: Mutex::new(State::new(memory)),
+            work: Condvar::new(),
+            queue: config.queue.max(1),
+            batch: config.batch.max(1),
+        });
+        let handle = Self(Arc::new(Handle { shared: Arc::clone(&shared), id: id.clone() }));
+        for number in 0..config.threads.max(1) {
+            let (shared, encoder, id) = (Arc::clone(&shared), encoder.clone(), id.clone());
+            thread::Builder::new()
+                .name(format!("encoder-{number}"))
+                .spawn(move || shared.work(&encoder, &id))?;
+        }
+        Ok(handle)
+    }
+
+    /// What it has done so far.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        let state = self.0.shared.lock();
+        let (held, _) = state.memory.size();
+        Stats { waiting: state.queued(), held, ..state.stats }
+    }
+
+    async fn wait(&self, texts: Vec<String>, within: Duration) -> Result<Vec<Embedding>, NotNow> {
+        let until = Instant::now() + within;
+        let places = self.0.shared.lock().ask(&texts, self.0.shared.queue)?;
+        self.0.shared.work.notify_one();
+        let mut found = Vec::with_capacity(places.len());
+        for place in places {
+            found.push(match place {
+                Place::Known(embedding) => embedding,
+                Place::Coming(coming) => match timeout_at(until, coming).await {
+                    Ok(Ok(embedding)) => embedding,
+                    Ok(Err(_)) => return Err(NotNow::Away("the encoder has ended".into())),
+                    Err(_) => {
+                        self.0.shared.lock().stats.refused += 1;
+                        return Err(NotNow::Late);
+                    }
+                },
+            });
+        }
+        Ok(found)
+    }
+}
+
+impl Embedder for LocalEmbedder {
+    fn encoder(&self) -> &EncoderId {
+        &self.0.id
+    }
+
+    fn embed(&self, texts: Vec<String>, within: Duration) -> BoxFuture<'_, Result<Vec<Embedding>, NotNow>> {
+        self.wait(texts, within).boxed()
+    }
+}
+
+impl std::fmt::Debug for LocalEmbedder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("LocalEmbedder").field("encoder", &self.0.id).field("stats", &self.stats()).finish()
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.shared.lock().open = false;
+        self.shared.work.notify_all();
+    }
+}
+
+enum Place {
+    Known(Embedding),
+    Coming(oneshot::Receiver<Embedding>),
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // A thread that fell while it held the lock left counters behind, nothing half done.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// One thread's life.
+    fn work(&self, encoder: &Encoder, id: &EncoderId) {
+        while let Some(batch) = self.take() {
+            for text in batch {
+                // Somebody may have given up since the batch was taken.
+                if !self.lock().still_wanted(&text) {
+                    continue;
+                }
+                let found = encoder.encode(&text);
+                let embedding = Embedding {
+                    encoder: id.clone(),
+                    vector: Arc::new(found.vector),
+                    truncated: found.truncated,
+                };
+                let mut state = self.lock();
+                state.memory.put(&text, embedding.clone());
+                state.stats.encoded += 1;
+                for waiter in state.waiting.remove(&text).unwrap_or_default() {
+                    // Gone waiters have no use for it; the memory has it.
+                    let _ = waiter.send(embedding.clone());
+                }
+            }
+        }
+    }
+
+    /// The next texts; waits for some. `None` once nobody can ask any more.
+    fn take(&self) -> Option<Vec<Arc<str>>> {
+        let mut state = self.lock();
+        loop {
+            if !state.open {
+                return None;
+            }
+            let batch: Vec<Arc<str>> = std::iter::from_fn(|| state.pop()).take(self.batch).collect();
+            if !batch.is_empty() {
+                return Some(batch);
+            }
+            state = self.work.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+}
+
+/// A call with more texts than this is a catalogue.
+const FEW: usize = 4;
+
+impl State {
+    fn new(memory: Lru) -> Self {
+        Self {
+            questions: VecDeque::new(),
+            catalogues: VecDeque::new(),
+            waiting: HashMap::new(),
+            memory,
+            stats: Stats::default(),
+            open: true,
+        }
+    }
+
+    fn queued(&self) -> usize {
+        self.questions.len().saturating_add(self.catalogues.len())
+    }
+
+    fn pop(&mut self) -> Option<Arc<str>> {
+        self.questions.pop_front().or_else(|| self.catalogues.pop_front())
+    }
+
+    /// Takes a place for each text: all of them, or none.
+    fn ask(&mut self, texts: &[String], queue: usize) -> Result<Vec<Place>, NotNow> {
+        let known: Vec<Option<Embedding>> = texts.iter().map(|text| self.memory.get(text)).collect();
+        let fresh: BTreeSet<&str> = texts
+            .iter()
+            .zip(&known)
+            .filter(|(text, known)| known.is_none() && !self.waiting.contains_key(text.as_str()))
+            .map(|(text, _)| text.as_str())
+            .collect();
+        let (few, room) = (fresh.len() <= FEW, queue.max(fresh.len()));
+        if self.queued().saturating_add(fresh.len()) > room {
+            self.stats.refused += 1;
+            return Err(NotNow::Busy);
+        }
+        let places = texts.iter().zip(known).map(|(text, known)| match known {
+            Some(embedding) => {
+                self.stats.remembered += 1;
+                Place::Known(embedding)
+            }
+            None => Place::Coming(self.join(text, few)),
+        });
+        Ok(places.collect())
+    }
+
+    fn join(&mut self, text: &str, question: bool) -> oneshot::Receiver<Embedding> {
+        let (sender, receiver) = oneshot::channel();
+        match self.waiting.get_mut(text) {
+            Some(waiters) => {
+                self.stats.joined += 1;
+                waiters.push(sender);
+            }
+            None => {
+                let text: Arc<str> = text.into();
+                let lane = if question { &mut self.questions } else { &mut self.catalogues };
+                lane.push_back(Arc::clone(&text));
+                self.waiting.insert(text, vec![sender]);
+            }
+        }
+        receiver
+    }
+
+    fn still_wanted(&mut self, text: &str) -> bool {
+        let wanted =
+            self.waiting.get(text).is_some_and(|waiters| waiters.iter().any(|waiter| !waiter.is_closed()));
+        if !wanted && self.waiting.remove(text).is_some() {
+            self.stats.skipped += 1;
+        }
+        wanted
+    }
+}
+
+#[cfg(test)]
+#[path = "local_tests.rs"]
+mod tests;

@@ -1,0 +1,214 @@
+//! An encoder behind OpenAI's `/embeddings`.
+
+use std::time::Duration;
+
+use cardea_core::{
+    Code, Error, Result,
+    secret::{ExposeSecret, SecretString},
+    size::Bytes,
+    units::SecretText,
+};
+use cardea_embed::{DIMS, Vector};
+use cardea_net::{Egress, Net, Request};
+use futures::{FutureExt, future::BoxFuture};
+use http::{HeaderValue, header};
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::time::timeout;
+
+use super::{Embedder, Embedding, EncoderId, NotNow, lru::Lru};
+
+/// A remote encoder. It must give 384 numbers, or be able to (`dimensions`).
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RemoteConfig {
+    /// Up to and with the version, for example `https://api.openai.com/v1`.
+    pub base_url: String,
+    /// Its key, if it needs one.
+    #[serde(default)]
+    #[schemars(with = "Option<SecretText>")]
+    pub api_key: Option<SecretString>,
+    /// The model as the server calls it. It is part of every vector's encoder id.
+    pub model: String,
+    /// Ask for 384 numbers. For models that are made to be shortened; others answer with their own number anyway.
+    #[serde(default)]
+    pub dimensions: bool,
+    /// Memory for texts that were encoded before. Default: `"16MiB"`.
+    #[serde(default = "remember")]
+    pub remember: Bytes,
+}
+
+const fn remember() -> Bytes {
+    Bytes::mib(16)
+}
+
+/// The most texts in one request.
+const MOST: usize = 256;
+
+/// A remote encoder.
+pub struct RemoteEmbedder {
+    net: Net,
+    config: RemoteConfig,
+    egress: Egress,
+    id: EncoderId,
+    memory: Mutex<Lru>,
+}
+
+impl RemoteEmbedder {
+    /// An encoder at this address.
+    ///
+    /// # Errors
+    /// [`Code::Misconfigured`] if the address is not one.
+    pub fn new(config: RemoteConfig, net: Net) -> Result<Self> {
+        let bad =
+            |why: &str| Error::new(Code::Misconfigured).detail(format!("`embedder.remote.base_url` {why}."));
+        let uri: http::Uri = config.base_url.parse().map_err(|_| bad("is not an address"))?;
+        let host = uri.host().ok_or_else(|| bad("has no host"))?.to_owned();
+        // The address belongs to the id: two servers may call different weights by one name.
+        let id =
+            EncoderId::new(&format!("remote:{}:{}", config.base_url.trim_end_matches('/'), config.model));
+        let memory = Mutex::new(Lru::new(config.remember.len()));
+        Ok(Self { net, egress: Egress::hosts([host]), id, memory, config })
+    }
+
+    async fn fetch(&self, texts: Vec<String>, within: Duration) -> Result<Vec<Embedding>, NotNow> {
+        let known: Vec<Option<Embedding>> = {
+            let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
+            texts.iter().map(|text| memory.get(text)).collect()
+        };
+        let open: Vec<&str> = texts
+            .iter()
+            .zip(&known)
+            .filter(|(_, known)| known.is_none())
+            .map(|(text, _)| text.as_str())
+            .collect();
+        if open.is_empty() {
+            return Ok(known.into_iter().flatten().collect());
+        }
+        if open.len() > MOST {
+            return Err(NotNow::Busy);
+        }
+        let fresh = timeout(within, self.ask(&open, within)).await.map_err(|_| NotNow::Late)??;
+        let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
+        for (text, embedding) in open.iter().zip(&fresh) {
+            memory.put(text, embedding.clone());
+        }
+        let mut fresh = fresh.into_iter();
+        Ok(known.into_iter().filter_map(|known| known.or_else(|| fresh.next())).collect())
+    }
+
+    async fn ask(&self, texts: &[&str], within: Duration) -> Result<Vec<Embedding>, NotNow> {
+        let away = |why: String| NotNow::Away(why);
+        let mut body = json!({ "model": self.config.model, "input": texts, "encoding_format": "float" });
+        if let (true, Some(body)) = (self.config.dimensions, body.as_object_mut()) {
+            body.insert("dimensions".into(), DIMS.into());
+        }
+        let url = format!("{}/embeddings", self.config.base_url.trim_end_matches('/'));
+        let mut request = Request::post_json(&url, self.egress.clone(), &body)
+            .map_err(|error| away(error.to_string()))?
+            .timeout(within.max(Duration::from_millis(1)))
+            .max_body(32 * 1024 * 1024);
+        if let Some(key) = &self.config.api_key {
+            let value = HeaderValue::try_from(format!("Bearer {}", key.expose_secret()));
+            let mut value = value.map_err(|_| away("the key cannot be sent".into()))?;
+            value.set_sensitive(true);
+            request = request.header(header::AUTHORIZATION, value);
+        }
+        let answer = self
+            .net
+            .send(request)
+            .await
+            .map_err(|error| if error.is_timeout() { NotNow::Late } else { away(error.to_string()) })?;
+        if !answer.status.is_success() {
+            return Err(away(format!("status {}", answer.status.as_u16())));
+        }
+        let document: Value = answer.json().map_err(|_| away("the answer is not JSON".into()))?;
+        read(&document, texts.len(), &self.id).ok_or_else(|| {
+            away(format!("the answer does not hold {} vectors of {DIMS} numbers", texts.len()))
+        })
+    }
+}
+
+/// The vectors of an answer, each at the place that its index says; `None` unless there is exactly one for each text.
+fn read(document: &Value, count: usize, id: &EncoderId) -> Option<Vec<Embedding>> {
+    let data = document.get("data")?.as_array()?;
+    let mut found: Vec<Option<Embedding>> = vec![None; count];
+    for (order, one) in data.iter().enumerate() {
+        let place = one
+            .get("index")
+            .and_then(Value::as_u64)
+            .and_then(|index| usize::try_from(index).ok())
+            .unwrap_or(order);
+        let numbers = one.get("embedding")?.as_array()?;
+        let mut floats = [0.0_f32; DIMS];
+        if numbers.len() != DIMS {
+            return None;
+        }
+        for (float, number) in floats.iter_mut().zip(numbers) {
+            #[expect(clippy::cast_possible_truncation, reason = "the encoder's own numbers are that small")]
+            {
+                *float = number.as_f64()? as f32;
+            }
+        }
+        let vector = Arc::new(Vector::from_floats(&floats));
+        let slot = found.get_mut(place)?;
+        if slot.replace(Embedding { encoder: id.clone(), vector, truncated: false }).is_some() {
+            return None;
+        }
+    }
+    found.into_iter().collect()
+}
+
+impl Embedder for RemoteEmbedder {
+    fn encoder(&self) -> &EncoderId {
+        &self.id
+    }
+
+    fn embed(&self, texts: Vec<String>, within: Duration) -> BoxFuture<'_, Result<Vec<Embedding>, NotNow>> {
+        self.fetch(texts, within).boxed()
+    }
+}
+
+impl std::fmt::Debug for RemoteEmbedder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RemoteEmbedder").field("encoder", &self.id).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn one(index: u64, at: usize, length: usize) -> Value {
+        let mut numbers = vec![0.0; length];
+        numbers[at] = 0.5;
+        json!({ "index": index, "embedding": numbers })
+    }
+
+    #[test]
+    fn vectors_go_to_the_text_that_their_index_names() {
+        let id = EncoderId::new("r");
+        let answer = json!({ "data": [one(1, 7, DIMS), one(0, 3, DIMS)] });
+        let found = read(&answer, 2, &id).unwrap();
+        assert_eq!((found[0].vector.codes()[3], found[1].vector.codes()[7]), (127, 127));
+        let other = Embedding { encoder: EncoderId::new("other"), ..found[0].clone() };
+        assert_eq!(found[0].cosine(&other), None, "vectors of different encoders were compared");
+    }
+
+    #[test]
+    fn an_answer_with_too_few_too_many_or_too_short_vectors_is_none() {
+        let id = EncoderId::new("r");
+        for data in [
+            json!([]),
+            json!([one(0, 0, DIMS)]),
+            json!([one(0, 0, DIMS), one(0, 0, DIMS)]),
+            json!([one(0, 0, 8), one(1, 0, 8)]),
+            json!([one(0, 0, DIMS), one(9, 0, DIMS)]),
+            json!("x"),
+        ] {
+            assert_eq!(read(&json!({ "data": data }), 2, &id), None, "{data}");
+        }
+    }
+}

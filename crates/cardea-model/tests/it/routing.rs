@@ -1,0 +1,101 @@
+//! Names, fallbacks, the breaker, and what is told about them.
+
+use std::sync::Arc;
+
+use cardea_core::{
+    Code,
+    time::{Millis, SystemClock},
+};
+use cardea_model::{Model, Models, ModelsConfig, Rehearsal};
+
+use crate::{
+    fake::{Act, Wire},
+    world::{CONFIG, hear, models, net, prompt, provider},
+};
+
+#[tokio::test]
+async fn an_unknown_name_is_not_found_and_a_known_one_says_who_serves_it() {
+    let (_server, config) = provider("main", Wire::OpenAi, vec![Act::say("hi")], "").await;
+    let models = models(&format!("{CONFIG}{config}"), &net());
+    assert_eq!(hear(&models, prompt("gpt")).await.code(), Some(Code::NotFound));
+    assert_eq!(
+        hear(&models, prompt("main-model")).await.code(),
+        Some(Code::NotFound),
+        "the provider's own name"
+    );
+    assert_eq!(hear(&models, prompt("main")).await.served.as_deref(), Some("main-model"));
+    let told = &models.describe()[0];
+    assert_eq!(
+        (told.name.as_str(), told.kind, told.model.as_str(), told.has_key),
+        ("main", "openai", "main-model", true)
+    );
+    assert!(!format!("{told:?}{models:?}").contains("sk-test"));
+}
+
+#[tokio::test]
+async fn a_long_hint_reaches_the_client() {
+    let (_server, config) = provider("main", Wire::OpenAi, vec![Act::busy(Some("37"))], "").await;
+    let heard = hear(&models(&format!("{CONFIG}{config}"), &net()), prompt("main")).await;
+    let (error, _) = heard.error.unwrap();
+    assert_eq!(error.retry_hint(), Some(Millis::from_secs(37)));
+    assert!(
+        !error.public().contains("slow down"),
+        "the provider's words are for the log: {}",
+        error.public()
+    );
+}
+
+#[tokio::test]
+async fn a_provider_that_keeps_failing_is_left_alone_and_the_spare_answers_at_once() {
+    let (main, config) =
+        provider("main", Wire::OpenAi, vec![Act::Status(503, None, String::new())], "fallback = [\"spare\"]")
+            .await;
+    let (_spare, more) = provider("spare", Wire::Anthropic, vec![Act::say("spare")], "").await;
+    let models = models(&format!("{CONFIG}{config}{more}"), &net());
+    for _ in 0..12 {
+        assert_eq!(hear(&models, prompt("main")).await.text, "spare");
+    }
+    assert!(main.seen().len() < 12, "the breaker never opened: {} requests", main.seen().len());
+}
+
+#[tokio::test]
+async fn the_rehearsal_model_is_the_last_resort_that_needs_no_network() {
+    let (_main, config) =
+        provider("main", Wire::Gemini, vec![Act::Silent], "fallback = [\"rehearsal\"]").await;
+    let rehearsal = "[providers.rehearsal]\nkind = \"rehearsal\"\n[aliases.rehearsal]\nprovider = \"rehearsal\"\nmodel = \"rehearsal\"\n";
+    let heard = hear(&models(&format!("{CONFIG}{config}{rehearsal}"), &net()), prompt("main")).await;
+    assert!(heard.text.contains("no language model was used"), "{heard:?}");
+    assert_eq!(heard.served.as_deref(), Some("rehearsal"));
+}
+
+#[tokio::test]
+async fn a_program_can_bring_a_model_of_its_own() {
+    let own: Arc<dyn Model> = Arc::new(Rehearsal::new(None, Arc::new(SystemClock)).unwrap());
+    let config = ModelsConfig::default();
+    let models = Models::new(config, net(), None, Arc::new(SystemClock)).unwrap().with("mine", own);
+    assert!(hear(&models, prompt("mine")).await.text.starts_with("Hello."));
+    assert_eq!(models.names().collect::<Vec<_>>(), ["mine", "rehearsal"]);
+    assert!(models.describe().iter().any(|told| told.kind == "own"));
+}
+
+#[tokio::test]
+async fn reaching_for_a_provider_tells_a_bad_key_from_an_absent_server() {
+    let (server, config) = provider("main", Wire::OpenAi, vec![], "").await;
+    let net = net();
+    let there = models(&format!("{CONFIG}{config}"), &net);
+    assert!(there.reach("main").await.is_ok());
+    assert_eq!(server.seen().len(), 0, "no prompt was sent");
+    let target = server.target();
+    drop(server);
+    let away = models(
+        &format!("{CONFIG}{config}"),
+        &cardea_net::Net::new(toml::from_str("allow = [\"127.0.0.0/8\"]").unwrap(), Arc::new(SystemClock))
+            .unwrap(),
+    );
+    assert_eq!(away.reach("main").await.unwrap_err().code(), Code::ModelFailed, "{target}");
+    let closed = models(
+        &format!("{CONFIG}{config}"),
+        &cardea_net::Net::new(Default::default(), Arc::new(SystemClock)).unwrap(),
+    );
+    assert_eq!(closed.reach("main").await.unwrap_err().code(), Code::AddressRefused);
+}
