@@ -201,17 +201,23 @@ pub struct KeyCreate {
 #[derive(Debug, Clone, Subcommand)]
 pub enum AuditCommand {
     /// Prove that no entry was changed, removed or put in.
-    Verify {
-        /// A copy of an SQLite database to look at instead of the configured one.
-        #[arg(long, value_name = "FILE")]
-        database: Option<PathBuf>,
-    },
-    /// Write the entries as JSON lines.
-    Export {
-        /// Only entries of this tenant.
-        #[arg(long)]
-        tenant: Option<String>,
-    },
+    Verify(AuditVerify),
+    /// Write all entries as JSON lines, so that they can be kept and proved elsewhere.
+    Export,
+}
+
+/// `cardea audit verify`.
+#[derive(Debug, Clone, Args)]
+pub struct AuditVerify {
+    /// A file that `audit export` wrote, instead of the database.
+    #[arg(conflicts_with = "database")]
+    pub file: Option<PathBuf>,
+    /// A copy of an SQLite database, instead of the configured one.
+    #[arg(long, value_name = "FILE")]
+    pub database: Option<PathBuf>,
+    /// Checkpoints that were kept apart. Default: those beside the database.
+    #[arg(long, value_name = "FILE")]
+    pub checkpoints: Option<PathBuf>,
 }
 
 /// `cardea policy`.

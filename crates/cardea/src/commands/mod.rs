@@ -4,6 +4,8 @@
 //! the exit code says whether what was checked is good. No command prints a secret that it did not just make for
 //! the person who asked. Called by `main`.
 
+#[cfg(any(test, feature = "wip"))]
+mod audit;
 mod chat;
 mod check;
 mod cli;
@@ -14,6 +16,7 @@ mod init;
 mod migrate;
 mod out;
 mod policy;
+mod tune;
 
 use std::{
     path::{Path, PathBuf},
@@ -23,8 +26,8 @@ use std::{
 use clap::CommandFactory as _;
 
 pub use cli::{
-    AuditCommand, CacheCommand, Chat, Cli, Command, ConfigCommand, ConnectorCommand, Demo, GuardCommand,
-    GuardScan, KeyCommand, KeyCreate, PolicyCommand, Token,
+    AuditCommand, AuditVerify, CacheCommand, Chat, Cli, Command, ConfigCommand, ConnectorCommand, Demo,
+    GuardCommand, GuardScan, KeyCommand, KeyCreate, PolicyCommand, Token,
 };
 pub use out::Out;
 
@@ -80,6 +83,7 @@ pub fn run_with(cli: &Cli, environment: &Environment, out: &mut Out<'_>) -> End 
                 Err(end) => end,
             }
         }
+        Command::Cache { command: CacheCommand::Tune { file, wrong } } => tune::tune(file, *wrong, out),
         Command::Guard { command: GuardCommand::Scan(words) } => guard::scan(words, out),
         Command::Completions { shell } => completions(*shell, out),
         _ => {

@@ -6,8 +6,8 @@ use serde_json::Value;
 
 /// Standard output and standard error of one command.
 pub struct Out<'w> {
-    out: &'w mut dyn Write,
-    err: &'w mut dyn Write,
+    out: &'w mut (dyn Write + Send),
+    err: &'w mut (dyn Write + Send),
     /// Colours on standard error: only on a terminal that wants them.
     pub colours: bool,
     /// Whether a machine reads.
@@ -22,7 +22,7 @@ impl std::fmt::Debug for Out<'_> {
 
 impl<'w> Out<'w> {
     /// Writes to these.
-    pub fn new(out: &'w mut dyn Write, err: &'w mut dyn Write) -> Self {
+    pub fn new(out: &'w mut (dyn Write + Send), err: &'w mut (dyn Write + Send)) -> Self {
         Self { out, err, colours: false, json: false }
     }
 
@@ -57,6 +57,17 @@ impl<'w> Out<'w> {
             let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}"));
             self.line(cells.collect::<Vec<_>>().join("  ").trim_end());
         }
+    }
+}
+
+/// The result as a stream of bytes, for what is too long to be held.
+impl Write for Out<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.out.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
     }
 }
 

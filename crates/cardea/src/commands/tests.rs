@@ -277,3 +277,92 @@ async fn a_chat_with_nobody_says_so() {
     assert_eq!(end, End::Unreachable);
     assert!(String::from_utf8(stderr).unwrap().contains("is the server running?"));
 }
+
+#[tokio::test]
+async fn audit_verify_names_the_first_entry_that_does_not_hold() {
+    use cardea_core::{log::ChainKey, time::Timestamp};
+    use cardea_store::{Commit, Db};
+
+    let dir = started();
+    let loaded =
+        crate::config::Config::load(&dir.path().join("cardea.toml"), &Environment::default()).unwrap();
+    let config = loaded.config;
+    let key = ChainKey::new(&[7; 32]);
+    fs::create_dir(&config.data.dir).unwrap();
+    let db = Db::open(config.db.clone(), key.clone()).await.unwrap();
+    db.migrate().await.unwrap();
+    for ms in 1..=3 {
+        let body = json!({ "tenant": "t", "ms": ms }).to_string();
+        db.commit(Commit::new().audit(&"t".into(), Timestamp(ms), body.into_bytes())).await.unwrap();
+    }
+    db.close().await;
+    // The commands start a runtime of their own, so they run where none is.
+    tokio::task::spawn_blocking(move || prove_and_break(&config, &key)).await.unwrap();
+}
+
+fn prove_and_break(config: &crate::config::Config, key: &cardea_core::log::ChainKey) {
+    let run = |command: &AuditCommand| {
+        let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
+        let end = audit::audit(command, config, key.clone(), &mut Out::new(&mut stdout, &mut stderr));
+        Ran { end, out: String::from_utf8(stdout).unwrap(), err: String::from_utf8(stderr).unwrap() }
+    };
+    let verify = |file: Option<&Path>, database: Option<&Path>| {
+        let (file, database) = (file.map(Path::to_owned), database.map(Path::to_owned));
+        run(&AuditCommand::Verify(AuditVerify { file, database, checkpoints: None }))
+    };
+    let proved = verify(None, None);
+    assert!(
+        proved.end == End::Good && proved.out.contains("proved: 3 entries"),
+        "{}{}",
+        proved.out,
+        proved.err
+    );
+
+    let lines = run(&AuditCommand::Export).out;
+    let file = config.data.dir.join("export");
+    fs::write(&file, &lines).unwrap();
+    assert_eq!(verify(Some(&file), None).end, End::Good);
+    fs::write(&file, lines.replacen("\\\"ms\\\":2", "\\\"ms\\\":9", 1)).unwrap();
+    let broken = verify(Some(&file), None);
+    assert!(broken.end == End::Bad && broken.err.contains("entry 2"), "{}", broken.err);
+
+    let nowhere = config.data.dir.join("nowhere.db");
+    assert_eq!(verify(None, Some(&nowhere)).end, End::Unreachable);
+    assert!(!nowhere.exists(), "looking at a copy made one");
+}
+
+#[test]
+fn cache_tune_finds_a_setting_that_keeps_two_questions_apart() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("pairs.jsonl");
+    let mut lines = String::new();
+    for order in 1_000..1_040 {
+        let other = order + 1;
+        let question = format!("Where is order {order}?");
+        lines +=
+            &format!("{}\n", json!({ "a": question, "b": format!("where is order {order}"), "same": true }));
+        lines += &format!(
+            "{}\n",
+            json!({ "a": question, "b": format!("Where is order {other}?"), "same": false })
+        );
+    }
+    fs::write(&file, &lines).unwrap();
+    let words = ["cache", "tune", file.to_str().unwrap(), "--wrong", "0.1"];
+    let ran = run_in(dir.path(), &words);
+    assert_eq!(ran.end, End::Good, "{}{}", ran.out, ran.err);
+    assert!(
+        ran.out.contains("80 pairs, 40 of them with one answer") && ran.out.contains("(learned)"),
+        "{}",
+        ran.out
+    );
+    let json = run_in(dir.path(), &[&words[..], &["--json"]].concat()).json();
+    assert_eq!(json["recommended"]["hits"], 40);
+    assert_eq!(json["recommended"]["wrong"], 0, "an order was taken for another");
+    // Forty right hits cannot prove that fewer than one in a thousand are wrong.
+    assert_eq!(
+        run_in(dir.path(), &["cache", "tune", file.to_str().unwrap(), "--wrong", "0.001"]).end,
+        End::Bad
+    );
+    fs::write(&file, "{\"a\": 1}").unwrap();
+    assert!(run_in(dir.path(), &words).err.contains("line 1 is no pair"));
+}

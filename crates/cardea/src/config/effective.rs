@@ -6,7 +6,7 @@ use cardea_core::form::{Expects, Kind, Node, Place, Schema, Shape, position};
 use serde_json::{Map, Value, json};
 
 /// Every value that counts, with its origin. Holds no secret.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Effective {
     values: Vec<Setting>,
 }

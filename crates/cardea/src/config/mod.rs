@@ -180,6 +180,22 @@ impl Config {
     }
 }
 
+impl Loaded {
+    /// A configuration that a program made itself, with its agents: checked as a file would be.
+    ///
+    /// # Errors
+    /// All problems, by key.
+    pub fn new(mut config: Config, agents: impl IntoIterator<Item = Agent>) -> Result<Self, ConfigError> {
+        config.settle(Path::new(""));
+        let agents = agents.into_iter().map(|agent| (agent.name.to_string(), agent)).collect();
+        let problems = checks::all(&config, &Node::empty(), &agents);
+        if !problems.is_empty() {
+            return Err(ConfigError::one(FileProblems::new("(configuration)", "", &[], problems)));
+        }
+        Ok(Self { config, agents, effective: Effective::default(), file: None })
+    }
+}
+
 /// Every text in which a variable was meant to be filled in and was not.
 fn unexpanded(root: &Node) -> Vec<Problem> {
     let mut problems = Vec::new();

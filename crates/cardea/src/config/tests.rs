@@ -405,6 +405,19 @@ fn agents_are_read_with_the_configuration_and_their_slips_are_told_with_their_ow
 }
 
 #[test]
+fn a_configuration_made_by_a_program_is_checked_as_a_file_would_be() {
+    let agent = |model: &str| {
+        let text = format!("model = \"{model}\"\ninstructions = \"Help.\"");
+        Agent::parse("helper", &text).unwrap()
+    };
+    assert!(Loaded::new(Config::default(), [agent("rehearsal")]).unwrap().agents.contains_key("helper"));
+    let mut config = Config::default();
+    config.limits.in_flight = 1;
+    let told = Loaded::new(config, [agent("rehersal")]).unwrap_err().to_string();
+    assert!(told.contains("limits.in_flight_per_tenant") && told.contains("`rehersal`"), "{told}");
+}
+
+#[test]
 fn the_reference_pages_are_what_the_types_say() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/reference");
     for (name, written) in [("config.md", reference()), ("agents.md", agent_reference())] {

@@ -1,0 +1,116 @@
+//! `cardea audit`: the log proved, and the log carried out.
+
+use std::{fs::File, io::BufReader, path::Path};
+
+use cardea_core::log::ChainKey;
+use cardea_store::{Db, DbConfig};
+use serde_json::json;
+
+use super::{AuditCommand, AuditVerify, End, Out, client};
+use crate::{
+    config::Config,
+    observe::{self, Checkpoints, Unproved, Verified},
+};
+
+/// The checkpoints that a server leaves beside its database, unless others are named.
+const CHECKPOINTS: &str = "audit.checkpoints";
+
+/// Runs an audit command with the key of the chain.
+pub(super) fn audit(command: &AuditCommand, config: &Config, key: ChainKey, out: &mut Out<'_>) -> End {
+    match command {
+        AuditCommand::Verify(what) => verify(what, config, key, out),
+        AuditCommand::Export => export(config, key, out),
+    }
+}
+
+fn verify(what: &AuditVerify, config: &Config, key: ChainKey, out: &mut Out<'_>) -> End {
+    let beside = config.data.dir.join(CHECKPOINTS);
+    let checkpoints = what.checkpoints.as_deref().unwrap_or(&beside);
+    let seen = match Checkpoints::load(checkpoints) {
+        Ok(seen) => seen,
+        Err(error) => return unproved(&Unproved::from(error), out),
+    };
+    let proved = match &what.file {
+        Some(path) => match File::open(path) {
+            Ok(file) => observe::verify_export(BufReader::new(file), &key, &seen),
+            Err(error) => Err(Unproved::Unreadable(format!("{}: {error}", path.display()))),
+        },
+        None => match client::wait(in_database(what.database.as_deref(), config, key, &seen)) {
+            Ok(proved) => proved,
+            Err(error) => Err(Unproved::Unreadable(error.to_string())),
+        },
+    };
+    match proved {
+        Ok(verified) => proof(&verified, out),
+        Err(error) => unproved(&error, out),
+    }
+}
+
+fn proof(verified: &Verified, out: &mut Out<'_>) -> End {
+    if out.json {
+        let chains: Vec<_> = verified
+            .chains
+            .iter()
+            .map(|(node, head)| json!({ "node": node, "entries": head.sequence }))
+            .collect();
+        out.json(&json!({ "proved": true, "entries": verified.entries, "chains": chains }));
+        return End::Good;
+    }
+    for (node, head) in &verified.chains {
+        out.line(format!("node {node}: {} entries, unchanged from the first to the last", head.sequence));
+    }
+    out.line(format!("proved: {} entries", verified.entries));
+    End::Good
+}
+
+fn unproved(error: &Unproved, out: &mut Out<'_>) -> End {
+    if out.json {
+        out.json(&json!({ "proved": false, "problem": error.to_string() }));
+    } else {
+        out.note(format!("NOT PROVED: {error}"));
+    }
+    if matches!(error, Unproved::Unreadable(_)) { End::Unreachable } else { End::Bad }
+}
+
+async fn in_database(
+    copy: Option<&Path>,
+    config: &Config,
+    key: ChainKey,
+    seen: &Checkpoints,
+) -> Result<Verified, Unproved> {
+    let db = open(copy, config, key.clone()).await?;
+    let proved = observe::verify(&db, &key, seen).await;
+    db.close().await;
+    proved
+}
+
+/// The configured database, or a copy of one. A copy that is not there must not be made by looking at it.
+async fn open(copy: Option<&Path>, config: &Config, key: ChainKey) -> Result<Db, Unproved> {
+    let settings = match copy {
+        Some(path) => {
+            DbConfig { node: config.db.node.clone(), ..DbConfig::at(format!("sqlite:{}", path.display())) }
+        }
+        None => config.db.clone(),
+    };
+    if let Some(path) = settings.url.strip_prefix("sqlite:").filter(|path| !Path::new(path).is_file()) {
+        return Err(Unproved::Unreadable(format!("{path} is not there")));
+    }
+    Ok(Db::open(settings, key).await?)
+}
+
+fn export(config: &Config, key: ChainKey, out: &mut Out<'_>) -> End {
+    let written = client::wait(async {
+        let db = open(None, config, key).await?;
+        let written = observe::export(&db, out).await;
+        db.close().await;
+        written
+    });
+    match written {
+        Ok(Ok(count)) => {
+            out.note(format!("{count} entries"));
+            End::Good
+        }
+        Ok(Err(error)) => unproved(&error, out),
+        Err(error) => unproved(&Unproved::Unreadable(error.to_string()), out),
+    }
+}
