@@ -189,6 +189,23 @@ impl Turn {
         self.taint.insert(source.into());
     }
 
+    /// Adds rows of another room that must become durable together with the turn's next commit.
+    pub fn note(&mut self, rows: Commit) {
+        self.pending = std::mem::take(&mut self.pending).and(rows);
+    }
+
+    /// How long it may go on.
+    #[must_use]
+    pub fn time_left(&self, now: Timestamp) -> Millis {
+        self.deadline.since(now)
+    }
+
+    /// The number of its next step, from 1.
+    #[must_use]
+    pub fn next_step(&self) -> i64 {
+        self.steps.iter().map(|step| step.number).max().unwrap_or(0) + 1
+    }
+
     /// Notes what one model call used.
     pub fn charge(&mut self, usage: Usage, cost_micros: u64) {
         self.model_calls = self.model_calls.saturating_add(1);
@@ -392,5 +409,7 @@ fn lost(error: CommitError) -> Error {
     }
 }
 
+#[cfg(test)]
+mod crashes;
 #[cfg(test)]
 mod tests;

@@ -6,7 +6,7 @@ use cardea_core::{
     journal::{Repeatable, StepState},
     tool::{Effect, Outcome, ToolCall},
 };
-use cardea_store::args;
+use cardea_store::{args, crash};
 use serde_json::json;
 
 use super::{Kind, ToolUse, Turn, Turns};
@@ -62,6 +62,12 @@ impl Step {
     #[must_use]
     pub fn tool(&self) -> &ToolName {
         &self.tool
+    }
+
+    /// Digest of caller, tool and arguments: what permits and approvals mean by the same call.
+    #[must_use]
+    pub fn digest(&self) -> &str {
+        &self.digest
     }
 
     /// Where it stands.
@@ -157,6 +163,7 @@ impl Turns {
         if step.effect.changes_things() {
             self.write_start(turn, &mut step, start.decision);
             self.flush(turn).await?;
+            crash::point("effect.ready");
         }
         turn.steps.push(step.clone());
         Ok(step)
@@ -219,6 +226,9 @@ impl Turns {
     /// `conflict` if another node owns the turn; what the store says. The caller must not tell anybody of an
     /// outcome that could not be recorded.
     pub async fn record(&self, turn: &mut Turn, step: Step, outcome: Outcome) -> Result<Step> {
+        if step.effect.changes_things() {
+            crash::point("effect.happened");
+        }
         let mut step = step;
         step.state = match &outcome {
             Outcome::Done { .. } => StepState::Done,

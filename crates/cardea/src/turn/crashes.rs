@@ -1,0 +1,270 @@
+//! A process that works through turns is killed, at every crash point and at random moments, and started again. In
+//! the end nothing that was acknowledged is gone, and no refund was made twice.
+
+use std::{
+    collections::BTreeMap,
+    fs::{self, OpenOptions},
+    io::Write,
+    path::Path,
+    process::Command,
+    sync::Arc,
+};
+
+use cardea_core::{
+    cost::Prices,
+    id::{ConversationId, RequestId, ToolName, TurnId},
+    journal::{Recovery, Repeatable, StepState, after_crash},
+    log::ChainKey,
+    message::Finish,
+    principal::{Principal, Proof},
+    time::{Clock, Millis, SystemClock, Timestamp},
+    tool::{Effect, Outcome, ToolCall},
+};
+use cardea_store::{Commit, Db, DbConfig, args, crash::POINTS};
+use cardea_testkit::{
+    history::{Acknowledged, Effect as Happened, History},
+    kill::{Dice, Victim},
+};
+use serde_json::{Map, json};
+
+use super::{Begun, Ending, Kind, Limits, Question, Start, Turn, Turns};
+use crate::observe::Observe;
+
+const FOLDER: &str = "CARDEA_TEST_CRASH_FOLDER";
+const LIMITS: Limits = Limits { reflections: 9, tool_calls: 9, cost_micros: 9, time: Millis::from_secs(60) };
+const ANSWER: &str = "refunded";
+
+fn key() -> ChainKey {
+    ChainKey::new(&[8; 32])
+}
+
+async fn open(folder: &Path) -> Db {
+    let db =
+        Db::open(DbConfig::at(format!("sqlite:{}", folder.join("x.db").display())), key()).await.unwrap();
+    db.migrate().await.unwrap();
+    db
+}
+
+fn ann() -> Principal {
+    Principal {
+        tenant: "acme".into(),
+        user: "ann".into(),
+        client: None,
+        issuer: "i".into(),
+        roles: [].into(),
+        scopes: [].into(),
+        actors: Vec::new(),
+        proof: Proof::Jwt,
+        address: None,
+        metadata: BTreeMap::new(),
+    }
+}
+
+/// The work of the child: turns with one refund each, half of them at a provider that knows no keys.
+struct Worker<'a> {
+    folder: &'a Path,
+    db: Db,
+    turns: Turns,
+}
+
+impl Worker<'_> {
+    /// A provider that writes a line into its ledger for each refund, and knows a key that it has seen.
+    fn refund(&self, key: &str, repeatable: Repeatable) {
+        let ledger = self.folder.join("ledger");
+        let known = fs::read_to_string(&ledger).unwrap_or_default();
+        if repeatable == Repeatable::ByKey && known.contains(key) {
+            return;
+        }
+        let mut ledger = OpenOptions::new().create(true).append(true).open(ledger).unwrap();
+        ledger.write_all(format!("{key} {}\n", SystemClock.now().0).as_bytes()).unwrap();
+    }
+
+    async fn begin(&self, number: u64) -> Turn {
+        let (who, talk) = (ann(), ConversationId::random());
+        let conversation = "INSERT INTO conversations (id, tenant, owner, user_id, agent, created_at, updated_at) \
+                            VALUES ($1, 'acme', $2, 'ann', 'a', 0, 0)";
+        self.db.commit(Commit::new().run(conversation, args![talk, who.key()])).await.unwrap();
+        let agent = "a".into();
+        let begun = self.turns.begin(Question {
+            principal: &who,
+            request: RequestId::random(),
+            kind: Kind::Chat,
+            agent: &agent,
+            limits: LIMITS,
+            conversation: Some(talk),
+            prompt: if number.is_multiple_of(2) { "keyed" } else { "plain" },
+            taint: Vec::new(),
+            key: None,
+        });
+        match begun.await.unwrap() {
+            Begun::Fresh(turn) => turn,
+            Begun::Again(receipt) => panic!("{receipt:?}"),
+        }
+    }
+
+    /// Goes on with a turn from wherever it stands, as ARCHITECTURE section 7 says.
+    async fn settle(&self, mut turn: Turn) {
+        let repeatable = if turn.prompt() == "keyed" { Repeatable::ByKey } else { Repeatable::No };
+        let found = turn.steps().first().cloned();
+        let recovery = found
+            .as_ref()
+            .map_or(Recovery::Run, |step| after_crash(step.state(), step.effect(), step.repeatable()));
+        let ending = match recovery {
+            Recovery::Run => {
+                let (call, tool) = (Self::call(), ToolName::from("refund"));
+                let start = Start {
+                    call: &call,
+                    tool: &tool,
+                    effect: Effect::Write,
+                    repeatable,
+                    digest: "d".into(),
+                    decision: None,
+                };
+                let step = self.turns.start(&mut turn, start).await.unwrap();
+                self.refund(&step.id().to_string(), repeatable);
+                self.turns.record(&mut turn, step, Outcome::Done { result: json!("r1") }).await.unwrap();
+                Self::answered()
+            }
+            Recovery::Stop => {
+                let step = found.unwrap();
+                if step.state() == StepState::Started {
+                    let outcome = Outcome::Unknown { reason: "stopped in the middle".into() };
+                    self.turns.record(&mut turn, step, outcome).await.unwrap();
+                }
+                Ending::Unknown(cardea_core::Code::UpstreamUnknown.into())
+            }
+            Recovery::Take => Self::answered(),
+            other => panic!("{other:?}"),
+        };
+        let id = turn.id();
+        let receipt = self.turns.close(turn, ending).await.unwrap();
+        let mut out = std::io::stdout().lock();
+        writeln!(out, "ended {id} {} {}", receipt.status.name(), receipt.answer.unwrap_or_default()).unwrap();
+        out.flush().unwrap();
+    }
+
+    fn call() -> ToolCall {
+        ToolCall { id: "c".into(), name: "refund".into(), arguments: Map::new() }
+    }
+
+    fn answered() -> Ending {
+        Ending::Answer { text: ANSWER.into(), finish: Finish::Stop }
+    }
+}
+
+/// The child. Does nothing in a normal run.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn child_that_is_going_to_be_killed() {
+    let Some(folder) = std::env::var_os(FOLDER).map(std::path::PathBuf::from) else { return };
+    let new: u64 = std::env::var("CARDEA_TEST_CRASH_NEW").unwrap().parse().unwrap();
+    let db = open(&folder).await;
+    let clock = Arc::new(SystemClock);
+    let observe = Observe::new(db.clone(), clock.clone(), Prices::default());
+    let turns = Turns::new(db.clone(), observe, clock, "main").await.unwrap();
+    let worker = Worker { folder: &folder, db, turns };
+    for free in worker.turns.free(1_000).await.unwrap() {
+        let turn = worker.turns.claim(free.id, LIMITS).await.unwrap().unwrap();
+        worker.settle(turn).await;
+    }
+    for number in 0..new {
+        worker.settle(worker.begin(number).await).await;
+    }
+}
+
+fn child(folder: &Path, new: u64) -> Command {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command
+        .args([
+            "--exact",
+            "turn::crashes::child_that_is_going_to_be_killed",
+            "--nocapture",
+            "--test-threads=1",
+        ])
+        .env(FOLDER, folder)
+        .env("CARDEA_TEST_CRASH_NEW", new.to_string())
+        .stderr(std::process::Stdio::null());
+    command
+}
+
+/// What the child said it had acknowledged.
+fn acknowledged(line: &str) -> Option<Acknowledged> {
+    let (_, words) = line.split_once("ended ")?;
+    let mut words = words.split(' ');
+    let turn: TurnId = words.next()?.parse().ok()?;
+    let status = words.next()?.to_owned();
+    let answer = words.next().filter(|answer| !answer.is_empty()).map(str::to_owned);
+    Some(Acknowledged { turn, status, answer })
+}
+
+struct Killed {
+    folder: tempfile::TempDir,
+    history: History,
+}
+
+impl Killed {
+    fn new() -> Self {
+        Self { folder: tempfile::tempdir().unwrap(), history: History::default() }
+    }
+
+    fn heard(&mut self, lines: Vec<String>) {
+        self.history.acknowledged.extend(lines.iter().filter_map(|line| acknowledged(line)));
+    }
+
+    /// A last run finishes what is open; then everything is checked.
+    async fn check(mut self, story: &str) {
+        let (lines, well) = Victim::start(&mut child(self.folder.path(), 1)).unwrap().wait().unwrap();
+        assert!(well, "{story}: the last run failed");
+        self.heard(lines);
+        let ledger = fs::read_to_string(self.folder.path().join("ledger")).unwrap();
+        self.history.effects = ledger
+            .lines()
+            .map(|line| {
+                let (step, at) = line.split_once(' ').unwrap();
+                Happened { step: step.to_owned(), at: Timestamp(at.parse().unwrap()) }
+            })
+            .collect();
+        let db = open(self.folder.path()).await;
+        let broken = self.history.check(&db, &key(), SystemClock.now()).await.unwrap();
+        assert_eq!(broken, Vec::<String>::new(), "{story}");
+        let sql = "SELECT COUNT(*) FROM turns WHERE ended_at IS NULL";
+        assert_eq!(db.row::<(i64,)>(sql, args![]).await.unwrap(), Some((0,)), "{story}: a turn never ended");
+        let sql = "SELECT COUNT(*) FROM steps WHERE state = 'done'";
+        let (done,) = db.row::<(i64,)>(sql, args![]).await.unwrap().unwrap();
+        assert!(
+            done <= i64::try_from(self.history.effects.len()).unwrap(),
+            "{story}: a refund that never was"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_process_that_ends_at_any_crash_point_does_every_refund_at_most_once_and_tells_no_lie() {
+    let mut killed = Killed::new();
+    for point in POINTS {
+        for count in 1..=4 {
+            let command = &mut child(killed.folder.path(), 4);
+            let (lines, well) = Victim::start_to_crash(command, point, count).unwrap().wait().unwrap();
+            assert!(!well, "the process never came to `{point}` for the {count}th time");
+            killed.heard(lines);
+        }
+    }
+    killed.check("crash points").await;
+}
+
+#[tokio::test]
+async fn a_process_that_is_killed_at_random_moments_does_every_refund_at_most_once_and_tells_no_lie() {
+    let rounds = std::env::var("CARDEA_KILLS").ok().and_then(|count| count.parse().ok()).unwrap_or(12_u64);
+    let seed = std::env::var("CARDEA_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(1_u64);
+    println!("seed {seed}, {rounds} kills");
+    let (mut dice, mut killed) = (Dice::seeded(seed), Killed::new());
+    for _ in 0..rounds {
+        let mut victim = Victim::start(&mut child(killed.folder.path(), 1_000_000)).unwrap();
+        let mut lines = Vec::new();
+        for _ in 0..dice.below(12) {
+            lines.extend(victim.until("ended "));
+        }
+        lines.extend(victim.kill().unwrap());
+        killed.heard(lines);
+    }
+    killed.check(&format!("seed {seed}")).await;
+}
