@@ -1,1 +1,55 @@
-//! Placeholder.
+//! For people who write tools: MCP servers in which every call has a caller, a guard, a limit and a record.
+//!
+//! A [`Server`] is put together from [`Router`]s of [`Tool`]s; a tool is a plain async function. Before it starts,
+//! everything that can be wrong without a request is found: two tools of one name, a missing state, a tool without
+//! description or guard. Then each call goes one way (`pipeline`): sign-in, rate, guards, room, arguments,
+//! cache, intent, breaker, time limit, handler, record. What a caller may not call is not listed either.
+//!
+//! The protocol is rmcp's, on both wires (2026-07-28 and 2025-11-25); identity is `cardea-auth`'s.
+//! Start with `docs/guide/mcp-servers.md`.
+//!
+//! Called by: tool authors, `examples/customer-ops`. It knows nothing of the rest of Cardea.
+
+mod app;
+pub mod audit;
+mod context;
+pub mod guard;
+mod handler;
+mod http;
+mod identity;
+pub mod layer;
+mod pipeline;
+mod router;
+mod rpc;
+mod schema;
+mod server;
+mod session;
+mod stop;
+pub mod testing;
+mod tool;
+
+pub use cardea_auth as auth;
+pub use cardea_core::{
+    Code, Error,
+    principal::Principal,
+    secret::SecretString,
+    time::Millis,
+    tool::{Effect, Sharing},
+};
+pub use cardea_net::NetConfig;
+pub use rmcp;
+pub use schemars;
+
+pub use self::{
+    audit::Audit,
+    context::{Confirm, Context, IDEMPOTENCY_META},
+    handler::{Args, Extra, Extras, FromCall, Handler, IntoAnswer, Needs, Raw, State},
+    layer::Layers,
+    pipeline::{Call, Reply},
+    router::Router,
+    server::{Server, Service, StartError},
+    session::{MAX_VALUE, MemorySessions, Session, SessionStore},
+    stop::{ERROR_META, Result, Stop},
+    testing::TestClient,
+    tool::{CheckHint, Facts, Idempotency, Reuse, TOOL_META, Tool},
+};

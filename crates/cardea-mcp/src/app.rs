@@ -1,0 +1,92 @@
+//! A server that has been checked: what the pipeline and the protocol side share.
+
+use std::{
+    any::TypeId,
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use cardea_core::{principal::Principal, time::SharedClock};
+use futures::future::BoxFuture;
+use rmcp::model::{RequestStateCodec, Tool as WireTool};
+
+use crate::{
+    Context, Extras, StartError,
+    layer::{Layers, Metrics, SharedLayer},
+    pipeline,
+    router::Route,
+    rpc::Beside,
+    session::Sessions,
+};
+
+/// Finds out more about a caller, once per request, after the credential was verified.
+pub(crate) type Enrich =
+    Arc<dyn Fn(Arc<Principal>, Arc<Extras>) -> BoxFuture<'static, cardea_core::Result<Extras>> + Send + Sync>;
+
+pub(crate) struct App {
+    pub(crate) name: String,
+    pub(crate) version: String,
+    pub(crate) instructions: Option<String>,
+    pub(crate) routes: BTreeMap<String, Arc<Route>>,
+    pub(crate) layers: Layers,
+    pub(crate) own: Arc<[SharedLayer]>,
+    pub(crate) meters: Option<Metrics>,
+    pub(crate) state: Arc<Extras>,
+    pub(crate) sessions: Sessions,
+    pub(crate) enrich: Option<Enrich>,
+    pub(crate) codec: Arc<RequestStateCodec>,
+    pub(crate) clock: SharedClock,
+    pub(crate) beside: Option<Beside>,
+    pub(crate) stopping: AtomicBool,
+}
+
+impl App {
+    pub(crate) fn metrics(&self) -> Option<&Metrics> {
+        self.meters.as_ref()
+    }
+
+    pub(crate) fn draining(&self) -> bool {
+        self.stopping.load(Ordering::SeqCst)
+    }
+
+    /// The tools that this caller may call, by the same guards that a call meets.
+    pub(crate) async fn listed(&self, context: &Context) -> Vec<WireTool> {
+        let mut tools = Vec::with_capacity(self.routes.len());
+        for route in self.routes.values() {
+            if pipeline::permitted(route, context, None).await.is_ok() {
+                tools.push(route.wire.clone());
+            }
+        }
+        tools
+    }
+
+    /// Every scope that some tool can be unlocked with.
+    pub(crate) fn scopes(&self) -> Vec<String> {
+        let mut scopes: Vec<String> = self.routes.values().flat_map(|route| route.scopes.clone()).collect();
+        scopes.sort();
+        scopes.dedup();
+        scopes
+    }
+
+    /// What must hold before the first request.
+    pub(crate) fn check(&self, guards: bool) -> Result<(), StartError> {
+        for route in self.routes.values() {
+            let missing = |(id, _): &&(TypeId, &'static str)| !self.state.has(*id);
+            if let Some((_, name)) = route.tool.states.iter().find(missing) {
+                return Err(StartError::NoState { tool: route.name.clone(), state: name });
+            }
+            if guards && route.guards.is_empty() {
+                return Err(StartError::NoGuard(route.name.clone()));
+            }
+            if let Some(check) = &route.tool.facts.check
+                && !self.routes.contains_key(&check.tool)
+            {
+                return Err(StartError::NoCheck { tool: route.name.clone(), check: check.tool.clone() });
+            }
+        }
+        Ok(())
+    }
+}

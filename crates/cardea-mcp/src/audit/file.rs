@@ -1,0 +1,229 @@
+//! The one thread that writes the log.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io::{self, Seek, SeekFrom, Write},
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError, mpsc},
+    thread::JoinHandle,
+};
+
+use cardea_core::{
+    Code, Error,
+    log::{Broken, ChainKey, Head},
+};
+use tokio::sync::oneshot;
+
+use super::verify::{self, Fault};
+
+/// Entries that may wait for the writer; more wait for room.
+const QUEUE: usize = 1024;
+/// Entries that share one flush.
+const BATCH: usize = 256;
+
+/// Why the audit cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum AuditError {
+    /// The disk said no.
+    #[error("cannot use audit file `{}`", path.display())]
+    Io {
+        /// Which file.
+        path: PathBuf,
+        /// What it said.
+        source: io::Error,
+    },
+    /// Another process has it open.
+    #[error("audit file `{}` is written by another process", .0.display())]
+    Taken(PathBuf),
+    /// It was changed.
+    #[error("audit file `{}` does not hold", path.display())]
+    Fault {
+        /// Which file.
+        path: PathBuf,
+        /// The first entry that does not hold.
+        source: Fault,
+    },
+    /// The key is no secret.
+    #[error("the audit key {0}")]
+    Key(#[from] cardea_core::secret::WeakSecret),
+    /// The entry cannot be written as JSON.
+    #[error("audit entry is not JSON")]
+    Json(#[source] serde_json::Error),
+    /// The writer has stopped.
+    #[error("the audit writer has stopped")]
+    Stopped,
+    /// The last write failed.
+    #[error("audit entry was not written: {0}")]
+    NotWritten(io::ErrorKind),
+}
+
+impl From<AuditError> for Error {
+    fn from(error: AuditError) -> Self {
+        let full = matches!(
+            error,
+            AuditError::NotWritten(io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+        );
+        Self::new(if full { Code::StoreFull } else { Code::StoreUnavailable }).because(error)
+    }
+}
+
+type Told = oneshot::Sender<Result<(), io::ErrorKind>>;
+type Job = (Vec<u8>, Told);
+
+/// A handle on the writer. The last one to go stops it, after everything is written.
+#[derive(Clone)]
+pub struct AuditFile(Arc<Handle>);
+
+struct Handle {
+    queue: Mutex<Option<mpsc::SyncSender<Job>>>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl AuditFile {
+    pub(super) fn open(path: PathBuf, checkpoint: PathBuf, key: ChainKey) -> Result<Self, AuditError> {
+        let writer = Writer::open(path, checkpoint, key)?;
+        let (queue, jobs) = mpsc::sync_channel(QUEUE);
+        let thread = std::thread::Builder::new()
+            .name("mcp-audit".to_owned())
+            .spawn(move || writer.run(&jobs))
+            .map_err(|source| AuditError::Io { path: PathBuf::from("mcp-audit thread"), source })?;
+        Ok(Self(Arc::new(Handle { queue: Mutex::new(Some(queue)), thread: Mutex::new(Some(thread)) })))
+    }
+
+    /// Returns when the entry is on the disk.
+    pub(super) async fn append(&self, body: Vec<u8>) -> Result<(), AuditError> {
+        let queue = self.0.queue.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let queue = queue.ok_or(AuditError::Stopped)?;
+        let (told, written) = oneshot::channel();
+        match queue.try_send((body, told)) {
+            Ok(()) => {}
+            Err(mpsc::TrySendError::Disconnected(_)) => return Err(AuditError::Stopped),
+            // WHY: a full queue means that the disk is far behind; waiting here would stall every call.
+            Err(mpsc::TrySendError::Full(_)) => {
+                return Err(AuditError::NotWritten(io::ErrorKind::WouldBlock));
+            }
+        }
+        match written.await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(kind)) => Err(AuditError::NotWritten(kind)),
+            Err(_) => Err(AuditError::Stopped),
+        }
+    }
+
+    /// Writes what waits, and the checkpoint, and ends the writer. Later entries are refused.
+    pub fn close(&self) {
+        self.0.close();
+    }
+}
+
+impl Handle {
+    fn close(&self) {
+        drop(self.queue.lock().unwrap_or_else(PoisonError::into_inner).take());
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(thread) = thread {
+            // WHY: a writer that panicked has nothing more to write; its callers were told.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+struct Writer {
+    file: File,
+    length: u64,
+    head: Head,
+    key: ChainKey,
+    checkpoint: PathBuf,
+    noted: u64,
+}
+
+impl Writer {
+    fn open(path: PathBuf, checkpoint: PathBuf, key: ChainKey) -> Result<Self, AuditError> {
+        let io = |source| AuditError::Io { path: path.clone(), source };
+        let mut file = OpenOptions::new().create(true).read(true).append(true).open(&path).map_err(io)?;
+        if file.try_lock().is_err() {
+            return Err(AuditError::Taken(path));
+        }
+        let content = fs::read(&path).map_err(io)?;
+        // WHY: a line without its end was never acknowledged; a crash cut it off in the middle.
+        let whole = content.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+        let length = u64::try_from(whole).unwrap_or(u64::MAX);
+        if whole < content.len() {
+            file.set_len(length).and_then(|()| file.sync_all()).map_err(io)?;
+        }
+        let seen = verify::read_checkpoint(&checkpoint).map_err(io)?;
+        let whole_lines = content.get(..whole).unwrap_or_default();
+        let head = verify::lines(whole_lines, key.clone(), seen)
+            .map_err(|source| AuditError::Fault { path: path.clone(), source })?;
+        file.seek(SeekFrom::End(0)).map_err(io)?;
+        Ok(Self { file, length, head, key, checkpoint, noted: head.sequence })
+    }
+
+    fn run(mut self, jobs: &mpsc::Receiver<Job>) {
+        let mut batch: Vec<Job> = Vec::with_capacity(BATCH);
+        while let Ok(first) = jobs.recv() {
+            batch.push(first);
+            batch.extend(jobs.try_iter().take(BATCH - 1));
+            let outcome = self.write(batch.iter().map(|(body, _)| body.as_slice()));
+            for (_, told) in batch.drain(..) {
+                // WHY: a caller that has gone away needs no answer; its entry is written all the same.
+                let _ = told.send(outcome.as_ref().map(|_| ()).map_err(io::Error::kind));
+            }
+            if self.head.sequence >= self.noted + 256 {
+                self.note();
+            }
+        }
+        self.note();
+    }
+
+    fn write<'a>(&mut self, bodies: impl Iterator<Item = &'a [u8]>) -> io::Result<()> {
+        let (mut head, mut bytes) = (self.head, Vec::new());
+        for body in bodies {
+            head = head.append(&self.key, body);
+            write!(bytes, r#"{{"seq":{},"link":"{}","entry":"#, head.sequence, verify::hex(&head.link))?;
+            bytes.extend_from_slice(body);
+            bytes.extend_from_slice(b"}\n");
+        }
+        let written = self.file.write_all(&bytes).and_then(|()| self.file.sync_data());
+        match written {
+            Ok(()) => {
+                self.length += u64::try_from(bytes.len()).unwrap_or(0);
+                self.head = head;
+                Ok(())
+            }
+            Err(error) => {
+                // INVARIANT: the file ends where the chain stands; half a batch must not stay behind.
+                if let Err(cut) = self.file.set_len(self.length) {
+                    tracing::error!(error = %cut, "audit file cannot be cut back after a failed write");
+                }
+                Err(error)
+            }
+        }
+    }
+
+    fn note(&mut self) {
+        match write_checkpoint(&self.checkpoint, &self.head) {
+            Ok(()) => self.noted = self.head.sequence,
+            Err(error) => tracing::error!(%error, "audit checkpoint was not written"),
+        }
+    }
+}
+
+fn write_checkpoint(path: &Path, head: &Head) -> io::Result<()> {
+    let fresh = path.with_extension("checkpoint.new");
+    let mut file = File::create(&fresh)?;
+    writeln!(file, "{} {}", head.sequence, verify::hex(&head.link))?;
+    file.sync_all()?;
+    fs::rename(&fresh, path)
+}
+
+impl From<Broken> for Fault {
+    fn from(broken: Broken) -> Self {
+        Self::Chain(broken)
+    }
+}

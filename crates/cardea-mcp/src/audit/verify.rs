@@ -1,0 +1,94 @@
+//! Reads a log from its first line to its last and names the first that does not hold.
+
+use std::{fs, io, path::Path};
+
+use cardea_core::{
+    log::{Broken, ChainKey, Head, Verifier},
+    secret::{SecretString, WeakSecret},
+};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+/// What is wrong with a log.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Fault {
+    /// An entry was changed, removed, moved or cut off.
+    #[error(transparent)]
+    Chain(Broken),
+    /// A line is not an entry.
+    #[error("line {0} is not an entry of the log")]
+    Line(u64),
+    /// The key cannot be the one that wrote it.
+    #[error("the key {0}")]
+    Key(#[from] WeakSecret),
+    /// The log cannot be read.
+    #[error("the log cannot be read: {0}")]
+    Unread(io::ErrorKind),
+}
+
+#[derive(Deserialize)]
+struct Line<'a> {
+    seq: u64,
+    link: &'a str,
+    #[serde(borrow)]
+    entry: &'a RawValue,
+}
+
+/// Checks a log against its key and, if there is one, its checkpoint. Tells where the chain stands.
+///
+/// # Errors
+/// [`Fault`] names the first entry that does not hold.
+pub fn verify(log: &Path, checkpoint: Option<&Path>, key: &SecretString) -> Result<Head, Fault> {
+    let unread = |error: io::Error| Fault::Unread(error.kind());
+    let content = fs::read(log).map_err(unread)?;
+    let seen = checkpoint.map(read_checkpoint).transpose().map_err(unread)?.flatten();
+    lines(&content, super::chain_key(key)?, seen)
+}
+
+pub(super) fn lines(content: &[u8], key: ChainKey, seen: Option<Head>) -> Result<Head, Fault> {
+    let mut verifier = Verifier::new(key, seen);
+    for (at, line) in (1_u64..).zip(content.split(|byte| *byte == b'\n')) {
+        if line.is_empty() {
+            continue;
+        }
+        let line: Line<'_> = serde_json::from_slice(line).map_err(|_| Fault::Line(at))?;
+        let link = unhex(line.link).ok_or(Fault::Line(at))?;
+        verifier.push(line.seq, line.entry.get().as_bytes(), &link)?;
+    }
+    Ok(verifier.finish()?)
+}
+
+/// The checkpoint, if the file is there.
+pub(super) fn read_checkpoint(path: &Path) -> io::Result<Option<Head>> {
+    let text = match fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let bad = || io::Error::from(io::ErrorKind::InvalidData);
+    let (sequence, link) = text.trim().split_once(' ').ok_or_else(bad)?;
+    let sequence = sequence.parse().map_err(|_| bad())?;
+    Ok(Some(Head { sequence, link: unhex(link).ok_or_else(bad)? }))
+}
+
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        for digit in [byte >> 4, byte & 15] {
+            text.push(char::from_digit(u32::from(digit), 16).unwrap_or('0'));
+        }
+        text
+    })
+}
+
+fn unhex(text: &str) -> Option<[u8; 32]> {
+    let (pairs, rest) = text.as_bytes().as_chunks::<2>();
+    if !rest.is_empty() || pairs.len() != 32 || text.bytes().any(|b| b.is_ascii_uppercase()) {
+        return None;
+    }
+    let mut bytes = [0_u8; 32];
+    for (byte, [high, low]) in bytes.iter_mut().zip(pairs) {
+        let digit = |d: &u8| char::from(*d).to_digit(16);
+        *byte = u8::try_from(digit(high)? * 16 + digit(low)?).ok()?;
+    }
+    Some(bytes)
+}

@@ -1,0 +1,292 @@
+//! What a handler, a guard or a layer may know about a call.
+
+use std::{
+    collections::BTreeMap,
+    net::IpAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use cardea_core::{
+    Code, Error,
+    id::{ClientId, RequestId, TenantId, UserId},
+    principal::Principal,
+};
+use rmcp::{
+    RoleServer,
+    model::{
+        ElicitRequest, ElicitRequestParams, ElicitationSchema, InputRequest, InputRequiredResult,
+        ProgressNotificationParam, RequestStateCodec, SealOptions,
+    },
+    service::RequestContext,
+};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde_json::{Map, Value};
+use tokio_util::sync::CancellationToken;
+
+use crate::{Extras, Session, Stop, handler::FromCall, identity::Who, pipeline::Call, session::Sessions};
+
+/// Under this key of a request's `_meta`, a client names the call, so that it is done only once.
+pub const IDEMPOTENCY_META: &str = "dev.cardea/idempotency-key";
+
+const MAX_KEY: usize = 256;
+
+/// How long the user may take to answer a question.
+const ANSWER_WITHIN: Duration = Duration::from_secs(600);
+
+/// Who calls, and under what conditions. Cheap to clone.
+#[derive(Clone)]
+pub struct Context(pub(crate) Arc<Inner>);
+
+pub(crate) struct Inner {
+    pub(crate) who: Option<Who>,
+    pub(crate) address: Option<IpAddr>,
+    pub(crate) request: RequestId,
+    pub(crate) tool: String,
+    pub(crate) trace: Option<String>,
+    pub(crate) deadline: Option<Instant>,
+    pub(crate) cancel: CancellationToken,
+    pub(crate) extras: Extras,
+    pub(crate) sessions: Sessions,
+    pub(crate) wire: Option<Wire>,
+}
+
+/// The protocol side of a call.
+pub(crate) struct Wire {
+    pub(crate) request: RequestContext<RoleServer>,
+    pub(crate) responses: BTreeMap<String, Value>,
+    pub(crate) state: Option<String>,
+    pub(crate) codec: Arc<RequestStateCodec>,
+    /// Digest of tool and arguments: an answer counts only for the call that asked.
+    pub(crate) digest: String,
+}
+
+impl Context {
+    /// The caller.
+    ///
+    /// # Errors
+    /// [`Code::NotSignedIn`] if nobody proved who they are.
+    pub fn principal(&self) -> Result<&Principal, Error> {
+        self.0.who.as_deref().ok_or_else(|| Error::new(Code::NotSignedIn))
+    }
+
+    /// The caller, if there is one.
+    #[must_use]
+    pub fn caller(&self) -> Option<&Principal> {
+        self.0.who.as_deref()
+    }
+
+    /// The caller's user id.
+    ///
+    /// # Errors
+    /// [`Code::NotSignedIn`].
+    pub fn user(&self) -> Result<&UserId, Error> {
+        Ok(&self.principal()?.user)
+    }
+
+    /// The caller's tenant.
+    ///
+    /// # Errors
+    /// [`Code::NotSignedIn`].
+    pub fn tenant(&self) -> Result<&TenantId, Error> {
+        Ok(&self.principal()?.tenant)
+    }
+
+    /// The client or key through which the caller came.
+    #[must_use]
+    pub fn client(&self) -> Option<&ClientId> {
+        self.caller().and_then(|caller| caller.client.as_ref())
+    }
+
+    /// All claims of the caller's verified token.
+    #[must_use]
+    pub fn claims(&self) -> Option<&Map<String, Value>> {
+        match &self.0.who {
+            Some(Who::Proved(caller)) => Some(caller.claims()),
+            _ => None,
+        }
+    }
+
+    /// Where the request came from.
+    #[must_use]
+    pub fn address(&self) -> Option<IpAddr> {
+        self.0.address
+    }
+
+    /// The request's id, as logs, audit and error answers name it.
+    #[must_use]
+    pub fn request(&self) -> RequestId {
+        self.0.request
+    }
+
+    /// The tool's name.
+    #[must_use]
+    pub fn tool(&self) -> &str {
+        &self.0.tool
+    }
+
+    /// W3C trace context (`traceparent`) of the caller, if it sent one.
+    #[must_use]
+    pub fn traceparent(&self) -> Option<&str> {
+        self.0.trace.as_deref()
+    }
+
+    /// The key under which this call is to be done once, if the client sent one in [`IDEMPOTENCY_META`]. Keys are
+    /// the client's own words: keep them apart for each tenant and user.
+    #[must_use]
+    pub fn idempotency_key(&self) -> Option<&str> {
+        let key = self.0.wire.as_ref()?.request.meta.get(IDEMPOTENCY_META)?.as_str()?;
+        (1..=MAX_KEY).contains(&key.len()).then_some(key)
+    }
+
+    /// How much time is left. `None` without a limit.
+    #[must_use]
+    pub fn time_left(&self) -> Option<Duration> {
+        self.0.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()))
+    }
+
+    /// Fires when the client cancels or goes away. Handlers that write decide themselves where to stop.
+    #[must_use]
+    pub fn cancelled(&self) -> &CancellationToken {
+        &self.0.cancel
+    }
+
+    /// What the `on_authenticate` hook found out.
+    #[must_use]
+    pub fn extra<T: Send + Sync + 'static>(&self) -> Option<Arc<T>> {
+        self.0.extras.get()
+    }
+
+    /// What this caller left earlier.
+    ///
+    /// # Errors
+    /// [`Code::NotSignedIn`]: sessions belong to somebody.
+    pub fn session(&self) -> Result<Session, Error> {
+        Ok(self.0.sessions.of(self.principal()?))
+    }
+
+    /// Tells the client how far the work is. Does nothing if the client did not ask for it.
+    pub async fn progress(&self, done: f64, total: Option<f64>, message: impl Into<Option<String>>) {
+        let Some(wire) = &self.0.wire else { return };
+        let Some(token) = wire.request.meta.get_progress_token() else { return };
+        let mut note = ProgressNotificationParam::new(token, done);
+        note.total = total;
+        note.message = message.into();
+        // WHY: a client that is gone is noticed elsewhere; progress is a courtesy.
+        let _ = wire.request.peer.notify_progress(note).await;
+    }
+
+    /// The request on rmcp's side, for what is not wrapped here.
+    #[must_use]
+    pub fn rmcp(&self) -> Option<&RequestContext<RoleServer>> {
+        self.0.wire.as_ref().map(|wire| &wire.request)
+    }
+
+    /// Answers that came with this call for an input-required result of the handler's own making.
+    #[must_use]
+    pub fn input_responses(&self) -> (Option<&BTreeMap<String, Value>>, Option<&str>) {
+        match &self.0.wire {
+            Some(wire) => ((!wire.responses.is_empty()).then_some(&wire.responses), wire.state.as_deref()),
+            None => (None, None),
+        }
+    }
+
+    /// Asks the user a question with a form for `T`, on both wires.
+    ///
+    /// On the 2026-07-28 wire the handler ends with [`Stop::Input`] and **runs again from its start** when the
+    /// answer is there, so ask before any effect. The state that travels with the question is signed for this
+    /// user, this tool and these arguments, and expires.
+    ///
+    /// # Errors
+    /// [`Stop::Input`] while the answer is not there; [`Code::Denied`] if the user declines;
+    /// [`Code::BadRequest`] if the client cannot ask, or the answer is not to this question.
+    pub async fn ask<T: JsonSchema + DeserializeOwned>(&self, key: &str, question: &str) -> Result<T, Stop> {
+        let Some(wire) = &self.0.wire else {
+            return Err(Error::new(Code::BadRequest).detail("This client cannot ask its user.").into());
+        };
+        let params = ElicitRequestParams::FormElicitationParams {
+            meta: None,
+            message: question.to_owned(),
+            requested_schema: form::<T>()?,
+        };
+        let modern = wire.request.protocol_version().is_some_and(|version| version.as_str() >= "2026-07-28");
+        let answer = if modern {
+            match wire.responses.get(key) {
+                None => return Err(self.question(wire, key, params)?),
+                Some(answer) => {
+                    self.open(wire, key)?;
+                    answer.clone()
+                }
+            }
+        } else {
+            let asked = wire.request.peer.create_elicitation_with_timeout(params, Some(ANSWER_WITHIN)).await;
+            let answer = asked.map_err(|why| {
+                Error::new(Code::BadRequest).detail("The client did not ask its user.").because(why)
+            })?;
+            serde_json::to_value(answer).map_err(|why| Error::new(Code::Internal).because(why))?
+        };
+        match (answer.get("action").and_then(Value::as_str), answer.get("content")) {
+            (Some("accept"), Some(content)) => T::deserialize(content).map_err(|why| {
+                Error::new(Code::BadRequest).detail(format!("The answer does not fit: {why}.")).into()
+            }),
+            _ => Err(Error::new(Code::Denied).detail("The user declined.").into()),
+        }
+    }
+
+    fn question(&self, wire: &Wire, key: &str, params: ElicitRequestParams) -> Result<Stop, Stop> {
+        let request = InputRequest::Elicitation(ElicitRequest::new(params));
+        let bound = self.binding(wire);
+        let options = SealOptions::new().associated_data(bound.as_bytes()).ttl(ANSWER_WITHIN);
+        let state = wire.codec.seal_with(key.as_bytes(), &options);
+        let asked = BTreeMap::from([(key.to_owned(), request)]);
+        Ok(Stop::Input(Box::new(InputRequiredResult::new(Some(asked), Some(state)))))
+    }
+
+    fn open(&self, wire: &Wire, key: &str) -> Result<(), Stop> {
+        let refused = || Error::new(Code::BadRequest).detail("The answer does not belong to this call.");
+        let sealed = wire.state.as_deref().ok_or_else(refused)?;
+        let opened = wire.codec.open_with(sealed, self.binding(wire).as_bytes()).map_err(|_| refused())?;
+        if opened == key.as_bytes() { Ok(()) } else { Err(refused().into()) }
+    }
+
+    fn binding(&self, wire: &Wire) -> String {
+        let who = self.caller().map(Principal::key).unwrap_or_default();
+        format!("{}:{who}{}", who.len(), wire.digest)
+    }
+}
+
+fn form<T: JsonSchema>() -> Result<ElicitationSchema, Error> {
+    let schema = crate::schema::of::<T>();
+    serde_json::from_value(Value::Object(schema)).map_err(|why| {
+        Error::new(Code::Misconfigured).because(format!("not a form that clients can show: {why}"))
+    })
+}
+
+impl std::fmt::Debug for Context {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Context")
+            .field("request", &self.0.request)
+            .field("tool", &self.0.tool)
+            .finish_non_exhaustive()
+    }
+}
+
+impl FromCall for Context {
+    fn from_call(call: &Call) -> Result<Self, Stop> {
+        Ok(call.context().clone())
+    }
+}
+
+impl FromCall for Session {
+    fn from_call(call: &Call) -> Result<Self, Stop> {
+        Ok(call.context().session()?)
+    }
+}
+
+/// The usual yes-or-no form for [`Context::ask`].
+#[derive(Debug, Clone, Copy, Serialize, Deserialize, JsonSchema)]
+pub struct Confirm {
+    /// Go on?
+    pub confirm: bool,
+}

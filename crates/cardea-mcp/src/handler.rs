@@ -1,0 +1,221 @@
+//! Plain async functions as tools.
+//!
+//! A handler is an `async fn` whose parameters say what they need: [`Args`] for the arguments of the call,
+//! [`State`] for what the server was given, [`crate::Context`] for who calls and under what conditions,
+//! [`Extra`] for what `on_authenticate` found out, [`crate::Session`] for what this client left earlier. It returns
+//! `Result<T>` with any `T: Serialize`. What the parameters need is known before the server starts, so a forgotten
+//! state is an error at start and not in the first call.
+
+use std::{
+    any::{Any, TypeId, type_name},
+    collections::HashMap,
+    future::Future,
+    sync::Arc,
+};
+
+use cardea_core::{Code, Error};
+use futures::future::BoxFuture;
+use rmcp::model::{CallToolResult, ContentBlock, JsonObject};
+use schemars::JsonSchema;
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::Value;
+
+use crate::{Call, Stop, schema};
+
+/// The arguments of the call, checked against the schema of `T` before the handler runs.
+#[derive(Debug, Clone)]
+pub struct Args<T>(pub T);
+
+/// A clone of the server's value of this type, given to [`crate::Server::state`].
+#[derive(Debug, Clone)]
+pub struct State<T>(pub T);
+
+/// What the `on_authenticate` hook found out about this caller.
+#[derive(Debug, Clone)]
+pub struct Extra<T>(pub Arc<T>);
+
+/// Values by their type. A type has one value.
+#[derive(Clone, Default)]
+pub struct Extras(HashMap<TypeId, Arc<dyn Any + Send + Sync>>);
+
+impl Extras {
+    /// Puts a value in, replacing an earlier one of the same type.
+    pub fn insert<T: Send + Sync + 'static>(&mut self, value: T) {
+        self.0.insert(TypeId::of::<T>(), Arc::new(value));
+    }
+
+    /// The same, as a chain.
+    #[must_use]
+    pub fn with<T: Send + Sync + 'static>(mut self, value: T) -> Self {
+        self.insert(value);
+        self
+    }
+
+    /// The value of this type.
+    #[must_use]
+    pub fn get<T: Send + Sync + 'static>(&self) -> Option<Arc<T>> {
+        self.0.get(&TypeId::of::<T>()).cloned().and_then(|value| value.downcast().ok())
+    }
+
+    pub(crate) fn has(&self, id: TypeId) -> bool {
+        self.0.contains_key(&id)
+    }
+}
+
+impl std::fmt::Debug for Extras {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Extras({})", self.0.len())
+    }
+}
+
+/// What a handler's parameters ask for, known before any call.
+#[derive(Debug, Default)]
+pub struct Needs {
+    pub(crate) input: Option<JsonObject>,
+    pub(crate) states: Vec<(TypeId, &'static str)>,
+}
+
+impl Needs {
+    fn of<P: FromCall>(mut self) -> Self {
+        P::needs(&mut self);
+        self
+    }
+}
+
+/// A parameter of a handler.
+pub trait FromCall: Sized + Send {
+    /// Says what it needs; called once when the tool is made.
+    fn needs(_needs: &mut Needs) {}
+
+    /// Takes itself from a call.
+    ///
+    /// # Errors
+    /// If the call does not carry it.
+    fn from_call(call: &Call) -> Result<Self, Stop>;
+}
+
+impl<T: DeserializeOwned + JsonSchema + Send> FromCall for Args<T> {
+    fn needs(needs: &mut Needs) {
+        needs.input = Some(schema::of::<T>());
+    }
+
+    fn from_call(call: &Call) -> Result<Self, Stop> {
+        match T::deserialize(call.arguments()) {
+            Ok(args) => Ok(Self(args)),
+            Err(why) => Err(Error::new(Code::InvalidArguments).detail(format!("{why}.")).into()),
+        }
+    }
+}
+
+impl<T: Clone + Send + Sync + 'static> FromCall for State<T> {
+    fn needs(needs: &mut Needs) {
+        needs.states.push((TypeId::of::<T>(), type_name::<T>()));
+    }
+
+    fn from_call(call: &Call) -> Result<Self, Stop> {
+        let missing =
+            || Error::new(Code::Misconfigured).because(format!("no state of type {}", type_name::<T>()));
+        Ok(Self(call.state().get::<T>().ok_or_else(missing)?.as_ref().clone()))
+    }
+}
+
+impl<T: Send + Sync + 'static> FromCall for Extra<T> {
+    fn from_call(call: &Call) -> Result<Self, Stop> {
+        let missing =
+            || Error::new(Code::Misconfigured).because(format!("no extra of type {}", type_name::<T>()));
+        Ok(Self(call.context().extra::<T>().ok_or_else(missing)?))
+    }
+}
+
+/// What a handler may answer with: anything that serialises, or a [`Raw`] result.
+pub trait IntoAnswer {
+    /// The result as it goes on the wire.
+    ///
+    /// # Errors
+    /// If the value cannot be written as JSON.
+    fn into_answer(self) -> Result<CallToolResult, Stop>;
+}
+
+/// A result written by hand: images, several blocks, own metadata.
+#[derive(Debug)]
+pub struct Raw(pub CallToolResult);
+
+impl IntoAnswer for Raw {
+    fn into_answer(self) -> Result<CallToolResult, Stop> {
+        Ok(self.0)
+    }
+}
+
+impl<T: Serialize> IntoAnswer for T {
+    fn into_answer(self) -> Result<CallToolResult, Stop> {
+        let value = serde_json::to_value(self)
+            .map_err(|why| Error::new(Code::Internal).because(format!("result is not JSON: {why}")))?;
+        let text = match &value {
+            Value::String(text) => text.clone(),
+            Value::Null => String::new(),
+            other => other.to_string(),
+        };
+        let mut result = CallToolResult::success(vec![ContentBlock::text(text)]);
+        // WHY: revisions before 2026-07-28 allow only objects here, so other shapes travel as text alone.
+        result.structured_content = value.is_object().then_some(value);
+        Ok(result)
+    }
+}
+
+/// An async function that can be a tool. `M` only tells the implementations apart.
+pub trait Handler<M>: Send + Sync + 'static {
+    /// What its parameters need.
+    fn needs() -> Needs;
+
+    /// Runs it.
+    fn run(&self, call: Call) -> BoxFuture<'static, Result<CallToolResult, Stop>>;
+}
+
+/// The parts of a handler, all at once.
+trait Parts: Sized {
+    fn of(call: &Call) -> Result<Self, Stop>;
+}
+
+macro_rules! handlers {
+    ($(($($part:ident $bound:ident),*);)*) => {$(
+        impl<$($part: FromCall,)*> Parts for ($($part,)*) {
+            fn of(_call: &Call) -> Result<Self, Stop> {
+                Ok(($($part::from_call(_call)?,)*))
+            }
+        }
+
+        impl<F, Fut, T, E, $($part,)*> Handler<(T, E, $($part,)*)> for F
+        where
+            F: Fn($($part),*) -> Fut + Send + Sync + 'static,
+            Fut: Future<Output = std::result::Result<T, E>> + Send + 'static,
+            T: IntoAnswer,
+            E: Into<Stop>,
+            $($part: FromCall,)*
+        {
+            fn needs() -> Needs {
+                let needs = Needs::default();
+                $(let needs = needs.of::<$part>();)*
+                needs
+            }
+
+            fn run(&self, call: Call) -> BoxFuture<'static, Result<CallToolResult, Stop>> {
+                match <($($part,)*) as Parts>::of(&call) {
+                    Ok(($($bound,)*)) => {
+                        let work = self($($bound),*);
+                        Box::pin(async move { work.await.map_err(Into::into)?.into_answer() })
+                    }
+                    Err(stop) => Box::pin(std::future::ready(Err(stop))),
+                }
+            }
+        }
+    )*};
+}
+
+handlers! {
+    ();
+    (A a);
+    (A a, B b);
+    (A a, B b, C c);
+    (A a, B b, C c, D d);
+    (A a, B b, C c, D d, G g);
+}

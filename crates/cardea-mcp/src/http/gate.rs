@@ -1,0 +1,130 @@
+//! The gate in front of every route: address checks, sign-in, challenges.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use axum::{
+    Json,
+    body::Body,
+    extract::ConnectInfo,
+    response::{IntoResponse, Response},
+};
+use cardea_auth::{Challenge, Credentials};
+use cardea_core::{Code, Error, Result, id::RequestId};
+use http::{HeaderValue, Request, StatusCode, header, request::Parts};
+use serde_json::json;
+
+use super::Http;
+use crate::identity::{Identity, Who};
+
+/// Refuses requests that a browser was tricked into (DNS rebinding, foreign pages).
+pub(super) fn addressed_to_us(http: &Http, request: &Request<Body>) -> Result<()> {
+    let refused = || Error::new(Code::OriginRefused);
+    let mut hosts = request.headers().get_all(header::HOST).iter();
+    let host = match (hosts.next(), hosts.next()) {
+        (Some(host), None) => host.to_str().map_err(|_| refused())?.to_ascii_lowercase(),
+        (None, None) => request
+            .uri()
+            .authority()
+            .map(|authority| authority.as_str().to_ascii_lowercase())
+            .ok_or_else(refused)?,
+        _ => return Err(refused()),
+    };
+    let name = without_port(&host);
+    if !http.hosts.iter().any(|allowed| *allowed == host || *allowed == name) {
+        return Err(refused());
+    }
+    let mut origins = request.headers().get_all(header::ORIGIN).iter();
+    match (origins.next(), origins.next()) {
+        (None, _) => Ok(()),
+        (Some(origin), None)
+            if http.origins.iter().any(|allowed| allowed.as_bytes() == origin.as_bytes()) =>
+        {
+            Ok(())
+        }
+        _ => Err(refused()),
+    }
+}
+
+/// `host` of `host:port`; brackets of IPv6 stay.
+fn without_port(host: &str) -> &str {
+    match host.rsplit_once(':') {
+        Some((name, port))
+            if !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit()) && !name.ends_with(':') =>
+        {
+            name
+        }
+        _ => host,
+    }
+}
+
+/// Finds out who asks. Anonymous only where the server was told so.
+pub(super) async fn identify(http: &Http, parts: &Parts) -> Result<Identity> {
+    if let Some(vouched) = parts.extensions.get::<Identity>() {
+        return Ok(vouched.clone());
+    }
+    let address = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|peer| peer.0.ip());
+    let mut identity = Identity { address, request: Some(RequestId::random()), ..Identity::default() };
+    if parts.uri.query().is_some_and(|query| query.contains("access_token=")) {
+        // WHY: addresses end up in logs; a token there is spent (RFC 6750 section 2.3, RFC 9700 section 4.3.2).
+        return Err(Error::new(Code::BadRequest).detail("Send the token in the Authorization header."));
+    }
+    let Some(auth) = &http.auth else { return Ok(identity) };
+    let credentials = Credentials::from_headers(&parts.headers, address)?;
+    if http.anonymous && credentials.is_none() {
+        return Ok(identity);
+    }
+    identity.who = Some(Who::Proved(auth.authenticate(&credentials).await?));
+    Ok(identity)
+}
+
+/// Adds what the author's hook knows about the caller.
+pub(super) async fn enriched(http: &Http, mut identity: Identity) -> Result<Identity> {
+    if let (Some(enrich), Some(who)) = (&http.app.enrich, &identity.who) {
+        identity.extras = enrich(Arc::new((**who).clone()), http.app.state.clone()).await?;
+    }
+    Ok(identity)
+}
+
+/// An error as HTTP tells it, with the challenge that belongs to it.
+pub(super) fn refusal(http: &Http, error: &Error, scopes: &[String]) -> Response {
+    if let Some(cause) = error.cause_line() {
+        tracing::info!(code = error.code().name(), cause, "request refused");
+    }
+    if let Some(metrics) = http.app.metrics() {
+        metrics.refused(error.code().name());
+    }
+    let status = StatusCode::from_u16(error.code().status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let body = json!({ "error": error.code().name(), "message": error.public() });
+    let mut response = (status, Json(body)).into_response();
+    let headers = response.headers_mut();
+    if let Some(challenge) = Challenge::for_error(error) {
+        let challenge = challenge.scope(scopes);
+        let challenge = match &http.resource {
+            Some(resource) => challenge.resource_metadata(&resource.metadata_url),
+            None => challenge,
+        };
+        headers.insert(header::WWW_AUTHENTICATE, challenge.header());
+    }
+    if let Some(after) = error.retry_hint() {
+        headers.insert(header::RETRY_AFTER, HeaderValue::from(after.secs_up()));
+    }
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::without_port;
+
+    #[test]
+    fn ports_are_cut_off_and_nothing_else() {
+        for (host, name) in [
+            ("127.0.0.1:8080", "127.0.0.1"),
+            ("localhost", "localhost"),
+            ("[::1]:80", "[::1]"),
+            ("[::1]", "[::1]"),
+            ("127.0.0.1.evil.example", "127.0.0.1.evil.example"),
+        ] {
+            assert_eq!(without_port(host), name);
+        }
+    }
+}

@@ -1,0 +1,204 @@
+//! Streamable HTTP: both wires at one address, behind one gate.
+//!
+//! Routes: `/mcp`, `/.well-known/oauth-protected-resource` (with and without `/mcp`), `/healthz`, `/readyz`, and
+//! `/metrics` for callers on this machine. All of them check Host and Origin first.
+
+mod gate;
+mod serve;
+mod session;
+
+use std::{net::SocketAddr, sync::Arc};
+
+use axum::{
+    Json, Router,
+    body::{Body, Bytes},
+    extract::{ConnectInfo, State},
+    response::{IntoResponse, Response},
+    routing::{any, get},
+};
+use cardea_auth::{Auth, ProtectedResource};
+use cardea_core::{Code, Error};
+use http::{Method, Request, StatusCode, header};
+use http_body_util::{BodyExt, Full, Limited};
+use rmcp::transport::streamable_http_server::{
+    StreamableHttpServerConfig, StreamableHttpService, session::local::LocalSessionManager,
+};
+use serde::Deserialize;
+use serde_json::Value;
+use tokio_util::sync::CancellationToken;
+
+pub(crate) use self::serve::serve;
+use self::session::Owners;
+use crate::{Stop, app::App, identity::Identity, pipeline, rpc::Rpc};
+
+/// The resource that tokens must be meant for (RFC 9728).
+pub(crate) struct Resource {
+    pub(crate) url: String,
+    pub(crate) metadata_url: String,
+    pub(crate) issuers: Vec<String>,
+}
+
+/// The HTTP side of a server.
+pub(crate) struct Http {
+    pub(crate) app: Arc<App>,
+    pub(crate) auth: Option<Auth>,
+    pub(crate) anonymous: bool,
+    pub(crate) hosts: Vec<String>,
+    pub(crate) origins: Vec<String>,
+    pub(crate) resource: Option<Resource>,
+    pub(crate) max_body: usize,
+    pub(crate) legacy_sessions: bool,
+    pub(crate) stop: CancellationToken,
+}
+
+#[derive(Clone)]
+struct Shared {
+    http: Arc<Http>,
+    mcp: StreamableHttpService<Rpc, LocalSessionManager>,
+    owners: Owners,
+}
+
+/// The routes of a server.
+pub(crate) fn router(http: Arc<Http>) -> Router {
+    let config = StreamableHttpServerConfig::default()
+        .with_allowed_hosts(http.hosts.clone())
+        .with_allowed_origins(http.origins.clone())
+        .enforce_origin_validation()
+        .with_legacy_session_mode(http.legacy_sessions)
+        .with_json_response(true)
+        .with_max_request_body_bytes(http.max_body)
+        .with_cancellation_token(http.stop.clone());
+    let app = http.app.clone();
+    let mcp = StreamableHttpService::new(
+        move || Ok(Rpc { app: app.clone(), vouched: None }),
+        Arc::new(LocalSessionManager::default()),
+        config,
+    );
+    let shared = Shared { http, mcp, owners: Owners::default() };
+    Router::new()
+        .route("/mcp", any(endpoint))
+        .route("/.well-known/oauth-protected-resource", get(metadata))
+        .route("/.well-known/oauth-protected-resource/mcp", get(metadata))
+        .route("/healthz", get(|| async { "ok\n" }))
+        .route("/readyz", get(ready))
+        .route("/metrics", get(metrics))
+        .layer(axum::middleware::from_fn_with_state(shared.clone(), checked))
+        .with_state(shared)
+}
+
+async fn checked(
+    State(shared): State<Shared>,
+    request: Request<Body>,
+    next: axum::middleware::Next,
+) -> Response {
+    match gate::addressed_to_us(&shared.http, &request) {
+        Ok(()) => next.run(request).await,
+        Err(error) => gate::refusal(&shared.http, &error, &[]),
+    }
+}
+
+/// What can be known of a request before rmcp reads it.
+#[derive(Deserialize, Default)]
+struct Peek {
+    #[serde(default)]
+    method: String,
+    #[serde(default)]
+    params: Option<PeekParams>,
+}
+
+#[derive(Deserialize, Default)]
+struct PeekParams {
+    #[serde(default)]
+    name: Option<String>,
+    #[serde(default)]
+    arguments: Option<Value>,
+}
+
+async fn endpoint(State(shared): State<Shared>, request: Request<Body>) -> Response {
+    match answered(&shared, request).await {
+        Ok(response) => response,
+        Err((error, scopes)) => gate::refusal(&shared.http, &error, &scopes),
+    }
+}
+
+/// Who is it, is it small enough, does it lack a scope; then rmcp.
+async fn answered(shared: &Shared, request: Request<Body>) -> Result<Response, (Error, Vec<String>)> {
+    let http = &shared.http;
+    let plain = |error: Error| (error, Vec::new());
+    let (mut parts, body) = request.into_parts();
+    let identity = gate::identify(http, &parts).await.map_err(plain)?;
+    let identity = gate::enriched(http, identity).await.map_err(plain)?;
+    shared.owners.check(&parts, &identity).map_err(plain)?;
+    let body = read(body, http.max_body).await.map_err(plain)?;
+    if parts.method == Method::POST
+        && let Some(scopes) = lacking(http, &body, &identity).await
+    {
+        return Err(scopes);
+    }
+    // WHY: rmcp keeps the request's parts for the whole call; the credential has done its work.
+    parts.headers.remove(header::AUTHORIZATION);
+    parts.headers.remove("x-api-key");
+    parts.extensions.insert(identity.clone());
+    let response = shared.mcp.handle(Request::from_parts(parts, Full::new(body))).await;
+    shared.owners.note(&response, &identity);
+    Ok(response.map(Body::new))
+}
+
+async fn read(body: Body, max: usize) -> Result<Bytes, Error> {
+    match Limited::new(body, max).collect().await {
+        Ok(whole) => Ok(whole.to_bytes()),
+        Err(why) if why.is::<http_body_util::LengthLimitError>() => {
+            Err(Error::new(Code::TooLarge).detail(format!("A request may have {max} bytes.")))
+        }
+        Err(why) => Err(Error::new(Code::BadRequest).because(why)),
+    }
+}
+
+/// A call that lacks a scope is refused by HTTP status, so that clients can step up; it is on record like any call.
+async fn lacking(http: &Http, body: &[u8], identity: &Identity) -> Option<(Error, Vec<String>)> {
+    let peek: Peek = serde_json::from_slice(body).ok()?;
+    if peek.method != "tools/call" {
+        return None;
+    }
+    let params = peek.params?;
+    let (name, arguments) = (params.name?, params.arguments.unwrap_or_default());
+    let route = http.app.routes.get(&name).filter(|route| !route.scopes.is_empty())?;
+    let context = Rpc { app: http.app.clone(), vouched: None }.bare_context(identity, &name);
+    let refused = pipeline::permitted(route, &context, None).await.err()?;
+    if refused.code() != Code::ScopeMissing {
+        return None;
+    }
+    match pipeline::call(&http.app, context, &name, Arc::new(arguments)).await {
+        Err(Stop::Failed(error)) => Some((error, route.scopes.clone())),
+        _ => None,
+    }
+}
+
+async fn metadata(State(shared): State<Shared>) -> Response {
+    let http = &shared.http;
+    let Some(resource) = &http.resource else { return StatusCode::NOT_FOUND.into_response() };
+    let mut document =
+        ProtectedResource::new(&resource.url, resource.issuers.clone()).scopes(http.app.scopes());
+    document.resource_name = Some(http.app.name.clone());
+    Json(document).into_response()
+}
+
+async fn ready(State(shared): State<Shared>) -> Response {
+    if shared.http.app.draining() {
+        return (StatusCode::SERVICE_UNAVAILABLE, "draining\n").into_response();
+    }
+    "ready\n".into_response()
+}
+
+async fn metrics(State(shared): State<Shared>, request: Request<Body>) -> Response {
+    let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
+    let here = peer.is_none_or(|peer| peer.0.ip().is_loopback());
+    match (shared.http.app.metrics(), here) {
+        (Some(metrics), true) => (
+            [(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")],
+            metrics.text(),
+        )
+            .into_response(),
+        _ => StatusCode::NOT_FOUND.into_response(),
+    }
+}

@@ -1,0 +1,117 @@
+//! How often, and how many at once.
+
+use std::{num::NonZeroU32, sync::Arc, time::Duration};
+
+use cardea_core::{Code, Error, Result, principal::Principal, time::Millis};
+use governor::{DefaultKeyedRateLimiter, Quota, clock::Clock as _};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::Context;
+
+/// Over this many keys the buckets that are full again are dropped.
+const KEYS: usize = 10_000;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Per {
+    User,
+    Client,
+    Tenant,
+}
+
+/// A number of calls in a length of time, for each user, client or tenant.
+pub struct Rate {
+    per: Per,
+    each_tool: bool,
+    limiter: DefaultKeyedRateLimiter<String>,
+}
+
+impl Rate {
+    fn new(per: Per, calls: u32, window: Millis) -> Self {
+        let calls = NonZeroU32::new(calls).unwrap_or(NonZeroU32::MIN);
+        let step =
+            window.duration().checked_div(calls.get()).unwrap_or_default().max(Duration::from_nanos(1));
+        let quota = Quota::with_period(step).unwrap_or_else(|| Quota::per_second(calls)).allow_burst(calls);
+        Self { per, each_tool: false, limiter: DefaultKeyedRateLimiter::keyed(quota) }
+    }
+
+    /// For each user of each tenant. A user without sign-in is an address.
+    #[must_use]
+    pub fn per_user(calls: u32, window: Millis) -> Self {
+        Self::new(Per::User, calls, window)
+    }
+
+    /// For each client or API key, together for all its users; a user without a client counts alone.
+    #[must_use]
+    pub fn per_client(calls: u32, window: Millis) -> Self {
+        Self::new(Per::Client, calls, window)
+    }
+
+    /// For each tenant, together for all its users.
+    #[must_use]
+    pub fn per_tenant(calls: u32, window: Millis) -> Self {
+        Self::new(Per::Tenant, calls, window)
+    }
+
+    /// Counts each tool alone.
+    #[must_use]
+    pub fn each_tool(mut self) -> Self {
+        self.each_tool = true;
+        self
+    }
+
+    pub(crate) fn take(&self, context: &Context) -> Result<()> {
+        if self.limiter.len() > KEYS {
+            self.limiter.retain_recent();
+        }
+        let not_until = match self.limiter.check_key(&self.key(context)) {
+            Ok(()) => return Ok(()),
+            Err(not_until) => not_until,
+        };
+        let wait = not_until.wait_time_from(self.limiter.clock().now());
+        Err(Error::new(Code::RateLimited).retry_after(Millis(Millis::from(wait).0.saturating_add(1))))
+    }
+
+    fn key(&self, context: &Context) -> String {
+        let mut key = match (context.caller(), self.per) {
+            (None, _) => context.address().map(|address| address.to_string()).unwrap_or_default(),
+            (Some(caller), Per::Tenant) => format!("t:{}", caller.tenant),
+            (Some(Principal { client: Some(client), issuer, .. }), Per::Client) => {
+                format!("c:{issuer}:{client}")
+            }
+            (Some(caller), _) => format!("u:{}", caller.key()),
+        };
+        if self.each_tool {
+            key.push('|');
+            key.push_str(context.tool());
+        }
+        key
+    }
+}
+
+/// A number of calls at once. Others wait for a seat, and are refused when the wait is over.
+pub struct Concurrency {
+    seats: Arc<Semaphore>,
+    wait: Duration,
+}
+
+impl Concurrency {
+    /// So many calls at once, and so long a wait for a seat.
+    #[must_use]
+    pub fn new(calls: usize, wait: Millis) -> Self {
+        Self {
+            seats: Arc::new(Semaphore::new(calls.clamp(1, Semaphore::MAX_PERMITS))),
+            wait: wait.duration(),
+        }
+    }
+
+    pub(crate) async fn seat(&self) -> Result<OwnedSemaphorePermit> {
+        if let Ok(seat) = self.seats.clone().try_acquire_owned() {
+            return Ok(seat);
+        }
+        let busy = || Error::new(Code::Overloaded).retry_after(Millis::from_secs(1));
+        match tokio::time::timeout(self.wait, self.seats.clone().acquire_owned()).await {
+            Ok(Ok(seat)) => Ok(seat),
+            _ => Err(busy()),
+        }
+    }
+}

@@ -1,0 +1,258 @@
+//! One call, from its arrival to its answer. Start reading here.
+
+use std::{panic::AssertUnwindSafe, sync::Arc, time::Instant};
+
+use aws_lc_rs::digest;
+use cardea_core::{Code, Error};
+use futures::FutureExt;
+use rmcp::model::CallToolResult;
+use serde_json::Value;
+
+use crate::{
+    Context, Extras, Stop,
+    app::App,
+    audit::{Entry, OnFailure},
+    guard::Ask,
+    layer::{Look, Next},
+    router::Route,
+};
+
+/// How a call ended.
+pub type Reply = Result<CallToolResult, Stop>;
+
+/// One call on its way to the handler.
+#[derive(Clone)]
+pub struct Call {
+    pub(crate) route: Arc<Route>,
+    pub(crate) arguments: Arc<Value>,
+    pub(crate) context: Context,
+    pub(crate) state: Arc<Extras>,
+}
+
+impl Call {
+    /// The tool's full name.
+    #[must_use]
+    pub fn tool(&self) -> &str {
+        &self.route.name
+    }
+
+    /// The arguments, already checked.
+    #[must_use]
+    pub fn arguments(&self) -> &Value {
+        &self.arguments
+    }
+
+    /// Who calls, and under what conditions.
+    #[must_use]
+    pub fn context(&self) -> &Context {
+        &self.context
+    }
+
+    pub(crate) fn state(&self) -> &Extras {
+        &self.state
+    }
+}
+
+/// Everything that happens to a call, in order. What is refused on the way is recorded like what was done.
+pub(crate) async fn call(app: &App, context: Context, name: &str, arguments: Arc<Value>) -> Reply {
+    let started = Instant::now();
+    let route = app.routes.get(name);
+    if let Some(metrics) = app.metrics() {
+        metrics.started();
+    }
+    let reply = admitted(app, route, &context, &arguments).await;
+    let reply = recorded(app, &context, name, &arguments, (reply, started)).await;
+    let (outcome, took) = (outcome(&reply), started.elapsed());
+    if let Some(metrics) = app.metrics() {
+        metrics.ended(route.map_or("unknown", |route| &route.name), outcome, took);
+    }
+    if app.layers.log {
+        log(&context, route.map_or("unknown", |route| &route.name), &reply, took.as_secs_f64() * 1e3);
+    }
+    reply
+}
+
+/// Rate, rights, room, arguments; then the work.
+async fn admitted(app: &App, route: Option<&Arc<Route>>, context: &Context, arguments: &Arc<Value>) -> Reply {
+    let layers = &app.layers;
+    if app.draining() {
+        return Err(Error::new(Code::Draining).into());
+    }
+    for rate in &layers.rates {
+        rate.take(context)?;
+    }
+    let Some(route) = route else {
+        return Err(Error::new(Code::NotFound).detail("There is no such tool.").into());
+    };
+    permitted(route, context, Some(arguments)).await?;
+    let _seat = match &layers.concurrency {
+        Some(concurrency) => Some(concurrency.seat().await?),
+        None => None,
+    };
+    route.check.arguments(arguments)?;
+    let call = Call {
+        route: route.clone(),
+        arguments: arguments.clone(),
+        context: context.clone(),
+        state: app.state.clone(),
+    };
+    through_cache(app, call).await
+}
+
+/// Asks every guard. Listing and calling both come through here.
+pub(crate) async fn permitted(
+    route: &Route,
+    context: &Context,
+    arguments: Option<&Value>,
+) -> Result<(), Error> {
+    for guard in &route.guards {
+        guard.check(Ask { tool: &route.name, context, arguments }).await?;
+    }
+    Ok(())
+}
+
+async fn through_cache(app: &App, call: Call) -> Reply {
+    let Some(cache) = &app.layers.cache else { return worked(app, call).await };
+    let place = match cache.look(&call) {
+        Look::Kept(result) => return Ok(*result),
+        Look::Keep(place) => Some(place),
+        Look::Pass => None,
+    };
+    cache.clear(&call);
+    let reply = worked(app, call.clone()).await;
+    cache.clear(&call);
+    if let (Some(place), Ok(result)) = (place, &reply)
+        && result.is_error != Some(true)
+    {
+        cache.keep(place, result);
+    }
+    reply
+}
+
+/// The work itself: intent, breaker, time limit, layers of the author's own, handler.
+async fn worked(app: &App, call: Call) -> Reply {
+    let route = call.route.clone();
+    intended(app, &call).await?;
+    let pass = match &app.layers.breaker {
+        Some(breaker) => Some(breaker.enter(&route.name)?),
+        None => None,
+    };
+    let reply = timed(app, &route, call).await;
+    if let Some(pass) = pass {
+        pass.ended(reply.as_ref().err().and_then(Stop::code));
+    }
+    reply
+}
+
+async fn timed(app: &App, route: &Route, call: Call) -> Reply {
+    let changes = route.tool.facts.effect.changes_things();
+    let (left, cancel) = (call.context().time_left(), call.context().cancelled().clone());
+    let next = Next { server: app.own.clone(), at: 0 };
+    let work = AssertUnwindSafe(async move { next.run(call).await }).catch_unwind();
+    let over = async {
+        match left {
+            Some(left) => tokio::time::sleep(left).await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        biased;
+        done = work => done.unwrap_or_else(|_| Err(Error::new(Code::Internal).because("the handler panicked").into())),
+        () = over => Err(Error::new(if changes { Code::UpstreamUnknown } else { Code::TimeSpent })
+            .detail("The call took longer than it may.").into()),
+        // WHY: a read that nobody waits for is dropped; a write runs on, or nobody would know whether it was done.
+        () = cancel.cancelled(), if !changes => Err(Error::new(Code::TimeSpent).detail("The client cancelled.").into()),
+    }
+}
+
+/// A call that changes things is on record before it runs.
+async fn intended(app: &App, call: &Call) -> Result<(), Error> {
+    let (Some(audit), true) = (&app.layers.audit, call.route.tool.facts.effect.changes_things()) else {
+        return Ok(());
+    };
+    let mut entry = Entry::new("intent", call.context(), app.clock.now(), &call.route.name);
+    entry.arguments_sha256 = fingerprint(&call.arguments);
+    entry.arguments = audit.arguments(&call.arguments);
+    kept(app, audit.append(&entry).await, audit.on_failure)
+}
+
+/// Puts the end of a call on record. If that fails the caller gets the failure, unless the operator chose otherwise.
+async fn recorded(
+    app: &App,
+    context: &Context,
+    name: &str,
+    arguments: &Value,
+    end: (Reply, Instant),
+) -> Reply {
+    let (reply, started) = end;
+    let Some(audit) = &app.layers.audit else { return reply };
+    // WHY: a name that is no tool's is the caller's text; bounded here, escaped by JSON.
+    let name: String = name.chars().take(128).collect();
+    let mut entry = Entry::new("outcome", context, app.clock.now(), &name);
+    entry.arguments_sha256 = fingerprint(arguments);
+    entry.arguments = audit.arguments(arguments);
+    entry.outcome = Some(outcome(&reply));
+    entry.took_us = u64::try_from(started.elapsed().as_micros()).ok();
+    match &reply {
+        Ok(result) => entry.result = audit.result(result),
+        Err(Stop::Failed(error)) => entry.reason = Some(error.public().chars().take(512).collect()),
+        Err(Stop::Input(_)) => {}
+    }
+    let written = audit.append(&entry).await;
+    kept(app, written, audit.on_failure)?;
+    reply
+}
+
+fn kept(app: &App, written: Result<(), Error>, on_failure: OnFailure) -> Result<(), Error> {
+    match (written, on_failure) {
+        (Ok(()), _) => Ok(()),
+        (Err(error), OnFailure::Refuse) => Err(error),
+        (Err(error), OnFailure::GoOn) => {
+            tracing::error!(cause = error.cause_line(), "a call goes on without audit entry");
+            if let Some(metrics) = app.metrics() {
+                metrics.audit_lost();
+            }
+            Ok(())
+        }
+    }
+}
+
+/// Names one call: the tool and exactly these arguments.
+pub(crate) fn digest_of(tool: &str, arguments: Option<&rmcp::model::JsonObject>) -> String {
+    let arguments = arguments.map(|map| serde_json::to_string(map).unwrap_or_default()).unwrap_or_default();
+    let digest = digest::digest(&digest::SHA256, format!("{}:{tool}{arguments}", tool.len()).as_bytes());
+    crate::audit::hex(digest.as_ref())
+}
+
+/// SHA-256 of the whole arguments, in hexadecimal.
+pub(crate) fn fingerprint(arguments: &Value) -> String {
+    let digest = digest::digest(&digest::SHA256, arguments.to_string().as_bytes());
+    crate::audit::hex(digest.as_ref())
+}
+
+fn outcome(reply: &Reply) -> &'static str {
+    match reply {
+        Ok(result) if result.is_error == Some(true) => "failed",
+        Ok(_) => "done",
+        Err(Stop::Input(_)) => "asked",
+        Err(Stop::Failed(error)) => error.code().name(),
+    }
+}
+
+fn log(context: &Context, tool: &str, reply: &Reply, took_ms: f64) {
+    let caller = context.caller();
+    let cause = match reply {
+        Err(Stop::Failed(error)) => error.cause_line(),
+        _ => None,
+    };
+    tracing::info!(
+        request.id = %context.request(),
+        tool.name = tool,
+        tenant.id = caller.map(|caller| caller.tenant.as_str()),
+        user.id = caller.map(|caller| caller.user.as_str()),
+        outcome = outcome(reply),
+        took_ms,
+        cause,
+        "tool call"
+    );
+}

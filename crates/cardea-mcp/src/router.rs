@@ -1,0 +1,145 @@
+//! Routers: tools that belong together, with what all of them share.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use rmcp::model::Tool as WireTool;
+
+use crate::{
+    StartError,
+    guard::{Guard, SharedGuard},
+    layer::{Layer, SharedLayer},
+    schema::Check,
+    tool::Tool,
+};
+
+/// Tools with a common prefix, common guards and common layers. Routers can stand inside each other.
+#[derive(Default)]
+pub struct Router {
+    prefix: String,
+    guards: Vec<SharedGuard>,
+    layers: Vec<SharedLayer>,
+    tools: Vec<Tool>,
+    inner: Vec<Router>,
+}
+
+impl Router {
+    /// An empty router.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Puts a prefix before the names of all tools in it, nested ones too.
+    #[must_use]
+    pub fn prefix(mut self, prefix: impl Into<String>) -> Self {
+        self.prefix = prefix.into();
+        self
+    }
+
+    /// Guards every tool in it. A tool's own guards are asked after it.
+    #[must_use]
+    pub fn guard(mut self, guard: impl Guard) -> Self {
+        self.guards.push(Arc::new(guard));
+        self
+    }
+
+    /// Wraps the calls of every tool in it. Outer routers wrap first.
+    #[must_use]
+    pub fn layer(mut self, layer: impl Layer) -> Self {
+        self.layers.push(Arc::new(layer));
+        self
+    }
+
+    /// Adds a tool.
+    #[must_use]
+    pub fn tool(mut self, tool: Tool) -> Self {
+        self.tools.push(tool);
+        self
+    }
+
+    /// Adds the tools of another router with its prefix, guards and layers, all inside of this one's.
+    #[must_use]
+    pub fn merge(mut self, other: Self) -> Self {
+        self.inner.push(other);
+        self
+    }
+
+    /// As [`Router::merge`], with a further prefix before the other's names.
+    #[must_use]
+    pub fn nest(self, prefix: impl Into<String>, other: Self) -> Self {
+        let prefix = prefix.into();
+        self.merge(Self { prefix: format!("{prefix}{}", other.prefix), ..other })
+    }
+
+    /// All routes by name.
+    pub(crate) fn routes(self) -> Result<BTreeMap<String, Arc<Route>>, StartError> {
+        let mut routes = BTreeMap::new();
+        self.collect("", &[], &[], &mut routes)?;
+        Ok(routes)
+    }
+
+    fn collect(
+        self,
+        prefix: &str,
+        guards: &[SharedGuard],
+        layers: &[SharedLayer],
+        into: &mut BTreeMap<String, Arc<Route>>,
+    ) -> Result<(), StartError> {
+        let prefix = format!("{prefix}{}", self.prefix);
+        let guards: Vec<_> = guards.iter().chain(&self.guards).cloned().collect();
+        let layers: Vec<_> = layers.iter().chain(&self.layers).cloned().collect();
+        for tool in self.tools {
+            let name = format!("{prefix}{}", tool.name);
+            let route = Route::new(name.clone(), tool, &guards, layers.clone())?;
+            if into.insert(name.clone(), Arc::new(route)).is_some() {
+                return Err(StartError::Duplicate(name));
+            }
+        }
+        for router in self.inner {
+            router.collect(&prefix, &guards, &layers, into)?;
+        }
+        Ok(())
+    }
+}
+
+/// A tool at its place: full name, all guards and layers, compiled schema.
+pub(crate) struct Route {
+    pub(crate) name: String,
+    pub(crate) tool: Tool,
+    pub(crate) guards: Vec<SharedGuard>,
+    pub(crate) layers: Vec<SharedLayer>,
+    pub(crate) wire: WireTool,
+    pub(crate) check: Check,
+    /// The scopes by which the guards can be met.
+    pub(crate) scopes: Vec<String>,
+}
+
+impl Route {
+    fn new(
+        name: String,
+        mut tool: Tool,
+        guards: &[SharedGuard],
+        layers: Vec<SharedLayer>,
+    ) -> Result<Self, StartError> {
+        let good = (1..=128).contains(&name.len())
+            && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.'));
+        if !good {
+            return Err(StartError::Name(name));
+        }
+        if tool.about.as_deref().unwrap_or_default().trim().is_empty() {
+            return Err(StartError::NoDescription(name));
+        }
+        let check = Check::compile(&tool.input).map_err(|why| StartError::Schema(name.clone(), why))?;
+        let guards: Vec<_> = guards.iter().cloned().chain(tool.guards.drain(..)).collect();
+        let mut scopes: Vec<String> = guards.iter().flat_map(|guard| guard.scopes()).collect();
+        scopes.sort();
+        scopes.dedup();
+        let wire = tool.wire(&name);
+        Ok(Self { name, tool, guards, layers, wire, check, scopes })
+    }
+
+    /// The rules in words.
+    pub(crate) fn rules(&self) -> Vec<String> {
+        self.guards.iter().map(|guard| guard.rule()).collect()
+    }
+}

@@ -1,0 +1,272 @@
+//! The protocol side: rmcp asks, the pipeline answers.
+
+use std::{borrow::Cow, sync::Arc, time::Instant};
+
+use cardea_core::{Code, id::RequestId, time::Millis};
+use futures::future::BoxFuture;
+use rmcp::{
+    ErrorData, RoleServer, ServerHandler,
+    model::{
+        CacheScope, CallToolRequestParams, CallToolResponse, ClientRequest, CompleteRequest,
+        CompleteRequestParams, CompleteResult, GetPromptRequest, GetPromptRequestParams, GetPromptResponse,
+        Implementation, ListPromptsRequest, ListPromptsResult, ListResourceTemplatesRequest,
+        ListResourceTemplatesResult, ListResourcesRequest, ListResourcesResult, ListToolsResult,
+        PaginatedRequestParams, ReadResourceRequest, ReadResourceRequestParams, ReadResourceResponse,
+        ServerCapabilities, ServerConfig, ServerResult, SubscriptionFilter, Tool as WireTool,
+    },
+    service::{DynService, RequestContext, SubscriptionContext},
+};
+use serde_json::Value;
+use tokio_util::sync::CancellationToken;
+
+use crate::{Context, Stop, app::App, context, identity::Identity, pipeline, stop::error_result};
+
+type Filter = dyn Fn(&SubscriptionFilter) -> Option<SubscriptionFilter> + Send + Sync;
+type Listen = dyn Fn(SubscriptionContext) -> BoxFuture<'static, Result<(), ErrorData>> + Send + Sync;
+
+/// An rmcp handler for what stands beside the tools: prompts, resources, completions, subscriptions.
+pub(crate) struct Beside {
+    service: Arc<dyn DynService<RoleServer>>,
+    filter: Arc<Filter>,
+    listen: Arc<Listen>,
+}
+
+impl Beside {
+    pub(crate) fn new<H: ServerHandler>(handler: H) -> Self {
+        let handler = Arc::new(handler);
+        let (filter, listen) = (handler.clone(), handler.clone());
+        Self {
+            service: handler,
+            filter: Arc::new(move |wanted| filter.accepted_subscription_filter(wanted)),
+            listen: Arc::new(move |subscription| {
+                let handler = listen.clone();
+                Box::pin(async move { handler.listen(subscription).await })
+            }),
+        }
+    }
+
+    pub(crate) fn capabilities(&self) -> ServerCapabilities {
+        self.service.get_info().capabilities
+    }
+}
+
+/// One connection's view of the server.
+#[derive(Clone)]
+pub(crate) struct Rpc {
+    pub(crate) app: Arc<App>,
+    /// Whoever the operator vouches for, where no request carries a credential (stdio).
+    pub(crate) vouched: Option<Identity>,
+}
+
+impl Rpc {
+    fn identity(&self, request: &RequestContext<RoleServer>) -> Identity {
+        let carried =
+            request.extensions.get::<http::request::Parts>().and_then(|parts| parts.extensions.get());
+        carried.cloned().or_else(|| self.vouched.clone()).unwrap_or_default()
+    }
+
+    fn context(&self, request: RequestContext<RoleServer>, call: Option<&CallToolRequestParams>) -> Context {
+        let identity = self.identity(&request);
+        let name = call.map(|call| call.name.as_ref()).unwrap_or_default();
+        let limit = self.app.routes.get(name).and_then(|route| route.tool.timeout);
+        let limit = [limit, self.app.layers.timeout].into_iter().flatten().min();
+        let header = |parts: &http::request::Parts| {
+            parts.headers.get("traceparent").and_then(|value| value.to_str().ok()).map(str::to_owned)
+        };
+        let trace = request.meta.get("traceparent").and_then(Value::as_str).map(str::to_owned);
+        let trace = trace.or_else(|| request.extensions.get::<http::request::Parts>().and_then(header));
+        let cancel = request.ct.clone();
+        let wire = call.map(|call| context::Wire {
+            request,
+            responses: call.input_responses.clone().unwrap_or_default(),
+            state: call.request_state.clone(),
+            codec: self.app.codec.clone(),
+            digest: pipeline::digest_of(name, call.arguments.as_ref()),
+        });
+        Context(Arc::new(context::Inner {
+            who: identity.who,
+            address: identity.address,
+            request: identity.request.unwrap_or_else(RequestId::random),
+            tool: name.to_owned(),
+            trace,
+            deadline: limit.map(Millis::duration).and_then(|limit| Instant::now().checked_add(limit)),
+            cancel,
+            extras: identity.extras,
+            sessions: self.app.sessions.clone(),
+            wire,
+        }))
+    }
+
+    /// A context for a call that is refused before rmcp sees it.
+    pub(crate) fn bare_context(&self, identity: &Identity, tool: &str) -> Context {
+        let identity = identity.clone();
+        Context(Arc::new(context::Inner {
+            who: identity.who,
+            address: identity.address,
+            request: identity.request.unwrap_or_else(RequestId::random),
+            tool: tool.to_owned(),
+            trace: None,
+            deadline: None,
+            cancel: CancellationToken::new(),
+            extras: identity.extras,
+            sessions: self.app.sessions.clone(),
+            wire: None,
+        }))
+    }
+
+    async fn beside(
+        &self,
+        request: ClientRequest,
+        context: RequestContext<RoleServer>,
+    ) -> Option<Result<ServerResult, ErrorData>> {
+        let beside = self.app.beside.as_ref()?;
+        Some(beside.service.handle_request(request, context).await)
+    }
+}
+
+fn odd() -> ErrorData {
+    ErrorData::internal_error("the handler answered another question", None)
+}
+
+impl ServerHandler for Rpc {
+    fn get_info(&self) -> ServerConfig {
+        let mut capabilities = self.app.beside.as_ref().map(Beside::capabilities).unwrap_or_default();
+        capabilities.tools.get_or_insert_default();
+        let mut info = ServerConfig::new(capabilities)
+            .with_server_info(Implementation::new(self.app.name.clone(), self.app.version.clone()));
+        info.instructions.clone_from(&self.app.instructions);
+        info
+    }
+
+    async fn list_tools(
+        &self,
+        _page: Option<PaginatedRequestParams>,
+        request: RequestContext<RoleServer>,
+    ) -> Result<ListToolsResult, ErrorData> {
+        let tools = self.app.listed(&self.context(request, None)).await;
+        // WHY: the list depends on the caller's rights, so nobody else may be served from it.
+        Ok(ListToolsResult::with_all_items(tools).with_ttl_ms(0).with_cache_scope(CacheScope::Private))
+    }
+
+    fn get_tool(&self, name: &str) -> Option<WireTool> {
+        self.app.routes.get(name).map(|route| route.wire.clone())
+    }
+
+    async fn call_tool(
+        &self,
+        mut params: CallToolRequestParams,
+        request: RequestContext<RoleServer>,
+    ) -> Result<CallToolResponse, ErrorData> {
+        let context = self.context(request, Some(&params));
+        let arguments = Arc::new(Value::Object(params.arguments.take().unwrap_or_default()));
+        match pipeline::call(&self.app, context, &params.name, arguments).await {
+            Ok(result) => Ok(result.into()),
+            Err(Stop::Input(asked)) => Ok((*asked).into()),
+            Err(Stop::Failed(error))
+                if error.code() == Code::NotFound && !self.app.routes.contains_key(&*params.name) =>
+            {
+                Err(ErrorData::invalid_params("There is no such tool.", None))
+            }
+            Err(Stop::Failed(error)) => Ok(error_result(&error).into()),
+        }
+    }
+
+    async fn complete(
+        &self,
+        params: CompleteRequestParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<CompleteResult, ErrorData> {
+        match self.beside(ClientRequest::CompleteRequest(CompleteRequest::new(params)), context).await {
+            Some(Ok(ServerResult::CompleteResult(result))) => Ok(result),
+            Some(other) => Err(other.err().unwrap_or_else(odd)),
+            None => Ok(CompleteResult::default()),
+        }
+    }
+
+    async fn list_prompts(
+        &self,
+        page: Option<PaginatedRequestParams>,
+        context: RequestContext<RoleServer>,
+    ) -> Result<ListPromptsResult, ErrorData> {
+        let request = ListPromptsRequest { params: page, ..Default::default() };
+        match self.beside(ClientRequest::ListPromptsRequest(request), context).await {
+            Some(Ok(ServerResult::ListPromptsResult(result))) => {
+                Ok(result.with_cache_scope(CacheScope::Private))
+            }
+            Some(other) => Err(other.err().unwrap_or_else(odd)),
+            None => Ok(ListPromptsResult::default().with_cache_scope(CacheScope::Private)),
+        }
+    }
+
+    async fn get_prompt(
+        &self,
+        params: GetPromptRequestParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<GetPromptResponse, ErrorData> {
+        match self.beside(ClientRequest::GetPromptRequest(GetPromptRequest::new(params)), context).await {
+            Some(Ok(ServerResult::GetPromptResult(result))) => Ok(result.into()),
+            Some(Ok(ServerResult::InputRequiredResult(result))) => Ok(result.into()),
+            Some(other) => Err(other.err().unwrap_or_else(odd)),
+            None => Err(ErrorData::method_not_found::<rmcp::model::GetPromptRequestMethod>()),
+        }
+    }
+
+    async fn list_resources(
+        &self,
+        page: Option<PaginatedRequestParams>,
+        context: RequestContext<RoleServer>,
+    ) -> Result<ListResourcesResult, ErrorData> {
+        let request = ListResourcesRequest { params: page, ..Default::default() };
+        match self.beside(ClientRequest::ListResourcesRequest(request), context).await {
+            Some(Ok(ServerResult::ListResourcesResult(result))) => {
+                Ok(result.with_cache_scope(CacheScope::Private))
+            }
+            Some(other) => Err(other.err().unwrap_or_else(odd)),
+            None => Ok(ListResourcesResult::default().with_cache_scope(CacheScope::Private)),
+        }
+    }
+
+    async fn list_resource_templates(
+        &self,
+        page: Option<PaginatedRequestParams>,
+        context: RequestContext<RoleServer>,
+    ) -> Result<ListResourceTemplatesResult, ErrorData> {
+        let request = ListResourceTemplatesRequest { params: page, ..Default::default() };
+        match self.beside(ClientRequest::ListResourceTemplatesRequest(request), context).await {
+            Some(Ok(ServerResult::ListResourceTemplatesResult(result))) => {
+                Ok(result.with_cache_scope(CacheScope::Private))
+            }
+            Some(other) => Err(other.err().unwrap_or_else(odd)),
+            None => Ok(ListResourceTemplatesResult::default().with_cache_scope(CacheScope::Private)),
+        }
+    }
+
+    async fn read_resource(
+        &self,
+        params: ReadResourceRequestParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<ReadResourceResponse, ErrorData> {
+        match self.beside(ClientRequest::ReadResourceRequest(ReadResourceRequest::new(params)), context).await
+        {
+            Some(Ok(ServerResult::ReadResourceResult(result))) => Ok(result.into()),
+            Some(Ok(ServerResult::InputRequiredResult(result))) => Ok(result.into()),
+            Some(other) => Err(other.err().unwrap_or_else(odd)),
+            None => Err(ErrorData::method_not_found::<rmcp::model::ReadResourceRequestMethod>()),
+        }
+    }
+
+    fn accepted_subscription_filter(&self, wanted: &SubscriptionFilter) -> Option<SubscriptionFilter> {
+        self.app.beside.as_ref().and_then(|beside| (beside.filter)(wanted))
+    }
+
+    async fn listen(&self, subscription: SubscriptionContext) -> Result<(), ErrorData> {
+        match &self.app.beside {
+            Some(beside) => (beside.listen)(subscription).await,
+            None => Ok(()),
+        }
+    }
+
+    fn supported_protocol_versions(&self) -> Cow<'static, [rmcp::model::ProtocolVersion]> {
+        Cow::Borrowed(rmcp::model::ProtocolVersion::KNOWN_VERSIONS)
+    }
+}

@@ -1,0 +1,63 @@
+//! The JSON Schema of a tool's arguments, and the check against it.
+
+use cardea_core::{Code, Error, Result};
+use jsonschema::Validator;
+use rmcp::model::JsonObject;
+use schemars::{JsonSchema, generate::SchemaSettings};
+use serde_json::{Value, json};
+
+/// The schema of `T`, written flat so that models need not follow references.
+pub(crate) fn of<T: JsonSchema>() -> JsonObject {
+    let mut settings = SchemaSettings::draft2020_12();
+    settings.inline_subschemas = true;
+    settings.meta_schema = None;
+    let schema = settings.into_generator().into_root_schema_for::<T>();
+    let mut map = match schema.to_value() {
+        Value::Object(map) => map,
+        _ => JsonObject::new(),
+    };
+    map.remove("title");
+    map
+}
+
+/// Makes a schema of arguments complete: an object, closed against names that it does not know.
+pub(crate) fn seal(mut schema: JsonObject) -> JsonObject {
+    schema.insert("type".to_owned(), json!("object"));
+    schema.entry("properties").or_insert_with(|| json!({}));
+    let open = ["additionalProperties", "oneOf", "anyOf", "allOf", "$ref"]
+        .iter()
+        .any(|key| schema.contains_key(*key));
+    if !open {
+        schema.insert("additionalProperties".to_owned(), json!(false));
+    }
+    schema
+}
+
+/// A compiled schema.
+#[derive(Debug)]
+pub(crate) struct Check(Validator);
+
+impl Check {
+    pub(crate) fn compile(schema: &JsonObject) -> Result<Self, String> {
+        jsonschema::validator_for(&Value::Object(schema.clone())).map(Self).map_err(|why| why.to_string())
+    }
+
+    /// Names the place and the rule for each of the first three faults.
+    pub(crate) fn arguments(&self, arguments: &Value) -> Result<()> {
+        if self.0.is_valid(arguments) {
+            return Ok(());
+        }
+        let faults: Vec<String> = self
+            .0
+            .iter_errors(arguments)
+            .take(3)
+            .map(|fault| {
+                let place = fault.instance_path().to_string();
+                let place = if place.is_empty() { "/".to_owned() } else { place };
+                let rule: String = fault.to_string().chars().take(200).collect();
+                format!("`{place}`: {rule}")
+            })
+            .collect();
+        Err(Error::new(Code::InvalidArguments).detail(format!("{}.", faults.join("; "))))
+    }
+}

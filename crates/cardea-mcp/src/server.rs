@@ -1,0 +1,503 @@
+//! Putting a server together, checking it, and serving it.
+
+use std::{
+    future::Future,
+    io,
+    net::{SocketAddr, ToSocketAddrs},
+    sync::{Arc, atomic::AtomicBool},
+    time::Duration,
+};
+
+use cardea_auth::{Auth, AuthConfig, IssuerConfig, KeyRecord, StaticKeys};
+use cardea_core::{
+    principal::Principal,
+    time::{Millis, SharedClock, SystemClock},
+};
+use cardea_net::{Net, NetConfig};
+use rmcp::{ServerHandler, ServiceExt, model::RequestStateCodec};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    Extras, Router, Tool,
+    app::{App, Enrich},
+    guard::Guard,
+    http::{self, Http, Resource},
+    identity::{Identity, Who},
+    layer::{Layers, Metrics},
+    rpc::{Beside, Rpc},
+    session::{MemorySessions, SessionStore, Sessions},
+};
+
+/// Why a server does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Two tools have one name.
+    #[error("two tools are called `{0}`")]
+    Duplicate(String),
+    /// A name that clients would not accept.
+    #[error("`{0}` is no name for a tool: 1 to 128 letters, digits, `_`, `-` and `.`")]
+    Name(String),
+    /// A tool that no model could choose.
+    #[error("tool `{0}` has no description: add `.about(…)` or a doc comment on its argument type")]
+    NoDescription(String),
+    /// The schema of a tool cannot be used.
+    #[error("the argument schema of tool `{0}` does not hold: {1}")]
+    Schema(String, String),
+    /// A handler asks for a state that nobody gave.
+    #[error("tool `{tool}` needs a state of type `{state}`: add `.state(…)`")]
+    NoState {
+        /// The tool.
+        tool: String,
+        /// The type.
+        state: &'static str,
+    },
+    /// A tool without a guard, on a server that wants one on each.
+    #[error("tool `{0}` has no guard, and this server requires one on every tool")]
+    NoGuard(String),
+    /// A check that is no tool.
+    #[error("tool `{tool}` names `{check}` as its check, but there is no such tool")]
+    NoCheck {
+        /// The tool.
+        tool: String,
+        /// What it names.
+        check: String,
+    },
+    /// Open to the network without sign-in.
+    #[error(
+        "`{0}` is not a loopback address, and this server lets everybody in: add `.auth(…)`, or `.allow_anonymous()` if that is meant"
+    )]
+    Open(SocketAddr),
+    /// The network or the terminal said no.
+    #[error("cannot {what}")]
+    Io {
+        /// What was tried.
+        what: String,
+        /// What it said.
+        source: io::Error,
+    },
+}
+
+/// A server in the making.
+pub struct Server {
+    name: String,
+    version: String,
+    instructions: Option<String>,
+    router: Router,
+    layers: Layers,
+    state: Extras,
+    auth: Option<Auth>,
+    trusted: AuthConfig,
+    keys: StaticKeys,
+    net: NetConfig,
+    anonymous: bool,
+    guards_required: bool,
+    enrich: Option<Enrich>,
+    sessions: Sessions,
+    resource: Option<(String, Vec<String>)>,
+    hosts: Vec<String>,
+    origins: Vec<String>,
+    max_body: usize,
+    legacy_sessions: bool,
+    drain: Duration,
+    clock: SharedClock,
+    beside: Option<Beside>,
+    state_key: [u8; 32],
+}
+
+impl Server {
+    /// A server with this name and version, as clients see them.
+    pub fn new(name: impl Into<String>, version: impl Into<String>) -> Self {
+        let (left, right) = (cardea_core::id::random_bits(), cardea_core::id::random_bits());
+        let mut state_key = [0; 32];
+        for (to, from) in state_key.iter_mut().zip(left.to_be_bytes().into_iter().chain(right.to_be_bytes()))
+        {
+            *to = from;
+        }
+        Self {
+            name: name.into(),
+            version: version.into(),
+            instructions: None,
+            router: Router::new(),
+            layers: Layers::new(),
+            state: Extras::default(),
+            auth: None,
+            trusted: AuthConfig { api_keys: false, ..AuthConfig::default() },
+            keys: StaticKeys::default(),
+            net: NetConfig::default(),
+            anonymous: false,
+            guards_required: false,
+            enrich: None,
+            sessions: Sessions {
+                store: Arc::new(MemorySessions::new(64 * 1024 * 1024)),
+                ttl: Millis::from_secs(3_600),
+            },
+            resource: None,
+            hosts: ["localhost", "127.0.0.1", "[::1]"].map(str::to_owned).to_vec(),
+            origins: Vec::new(),
+            max_body: 1024 * 1024,
+            legacy_sessions: false,
+            drain: Duration::from_secs(20),
+            clock: Arc::new(SystemClock),
+            beside: None,
+            state_key,
+        }
+    }
+
+    /// How to use the server, for models.
+    #[must_use]
+    pub fn instructions(mut self, text: impl Into<String>) -> Self {
+        self.instructions = Some(text.into());
+        self
+    }
+
+    /// Adds a tool.
+    #[must_use]
+    pub fn tool(mut self, tool: Tool) -> Self {
+        self.router = self.router.tool(tool);
+        self
+    }
+
+    /// Adds the tools of a router.
+    #[must_use]
+    pub fn router(mut self, router: Router) -> Self {
+        self.router = self.router.merge(router);
+        self
+    }
+
+    /// Guards every tool.
+    #[must_use]
+    pub fn guard(mut self, guard: impl Guard) -> Self {
+        self.router = self.router.guard(guard);
+        self
+    }
+
+    /// Refuses to start while a tool has no guard.
+    #[must_use]
+    pub fn require_guards(mut self) -> Self {
+        self.guards_required = true;
+        self
+    }
+
+    /// What happens around every call.
+    #[must_use]
+    pub fn layers(mut self, layers: Layers) -> Self {
+        self.layers = layers;
+        self
+    }
+
+    /// Gives handlers a value of this type through [`crate::State`].
+    #[must_use]
+    pub fn state<T: Send + Sync + 'static>(mut self, value: T) -> Self {
+        self.state.insert(value);
+        self
+    }
+
+    /// Takes tokens of this issuer. From then on a request without a valid credential is refused.
+    #[must_use]
+    pub fn trust(mut self, issuer: IssuerConfig) -> Self {
+        let name = format!("issuer{}", self.trusted.issuers.len() + 1);
+        self.trusted = self.trusted.issuer(name, issuer);
+        self
+    }
+
+    /// Takes this API key. From then on a request without a valid credential is refused.
+    #[must_use]
+    pub fn api_key(mut self, key: KeyRecord) -> Self {
+        self.trusted.api_keys = true;
+        self.keys = self.keys.with(key);
+        self
+    }
+
+    /// How key sets are fetched: which private addresses may be reached, and so on.
+    #[must_use]
+    pub fn net(mut self, net: NetConfig) -> Self {
+        self.net = net;
+        self
+    }
+
+    /// Takes whatever this room takes, in place of [`Server::trust`] and [`Server::api_key`].
+    #[must_use]
+    pub fn auth(mut self, auth: Auth) -> Self {
+        self.auth = Some(auth);
+        self
+    }
+
+    /// Lets requests without any credential through as nobody; guards decide what nobody may do.
+    #[must_use]
+    pub fn allow_anonymous(mut self) -> Self {
+        self.anonymous = true;
+        self
+    }
+
+    /// Finds out more about a caller, once per request: plan, organisation, what the author's database knows.
+    /// Handlers get it through [`crate::Extra`]. An error refuses the request.
+    #[must_use]
+    pub fn on_authenticate<F, Fut>(mut self, hook: F) -> Self
+    where
+        F: Fn(Arc<Principal>, Arc<Extras>) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = cardea_core::Result<Extras>> + Send + 'static,
+    {
+        self.enrich = Some(Arc::new(move |principal, state| Box::pin(hook(principal, state))));
+        self
+    }
+
+    /// Where session state is kept, and how long after its last change.
+    #[must_use]
+    pub fn sessions(mut self, store: impl SessionStore, ttl: Millis) -> Self {
+        self.sessions = Sessions { store: Arc::new(store), ttl };
+        self
+    }
+
+    /// The address of the endpoint as tokens name it (their audience), and the issuers that sign them. Published as
+    /// protected-resource metadata (RFC 9728) and in every challenge.
+    #[must_use]
+    pub fn resource<I: IntoIterator<Item = S>, S: Into<String>>(
+        mut self,
+        url: impl Into<String>,
+        issuers: I,
+    ) -> Self {
+        self.resource = Some((url.into(), issuers.into_iter().map(Into::into).collect()));
+        self
+    }
+
+    /// Host names under which the server may be reached, with or without port. Loopback names by default.
+    #[must_use]
+    pub fn allowed_hosts<I: IntoIterator<Item = S>, S: Into<String>>(mut self, hosts: I) -> Self {
+        self.hosts = hosts.into_iter().map(|host| host.into().to_ascii_lowercase()).collect();
+        self
+    }
+
+    /// Web pages that may call the server, as `scheme://host[:port]`. None by default.
+    #[must_use]
+    pub fn allowed_origins<I: IntoIterator<Item = S>, S: Into<String>>(mut self, origins: I) -> Self {
+        self.origins = origins.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Largest request body. 1 MiB by default.
+    #[must_use]
+    pub fn max_body(mut self, bytes: usize) -> Self {
+        self.max_body = bytes;
+        self
+    }
+
+    /// Keeps protocol sessions for clients before 2026-07-28. Only needed to ask such clients questions in the middle
+    /// of a call; without it every request stands alone on both wires.
+    #[must_use]
+    pub fn legacy_sessions(mut self) -> Self {
+        self.legacy_sessions = true;
+        self
+    }
+
+    /// How long running calls may take to end when the server stops.
+    #[must_use]
+    pub fn drain_within(mut self, time: Millis) -> Self {
+        self.drain = time.duration();
+        self
+    }
+
+    /// The clock that dates the audit.
+    #[must_use]
+    pub fn clock(mut self, clock: SharedClock) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// The key that signs questions to users. Several nodes behind one address must share it.
+    #[must_use]
+    pub fn question_key(mut self, key: [u8; 32]) -> Self {
+        self.state_key = key;
+        self
+    }
+
+    /// An rmcp handler for prompts, resources, completions and subscriptions. Its tools are not used; guards and
+    /// layers do not apply to it, sign-in does.
+    #[must_use]
+    pub fn beside(mut self, handler: impl ServerHandler) -> Self {
+        self.beside = Some(Beside::new(handler));
+        self
+    }
+
+    /// Checks everything that can be known before the first request.
+    ///
+    /// # Errors
+    /// [`StartError`] names the tool and what is wrong with it.
+    pub fn build(mut self) -> Result<Service, StartError> {
+        let auth = match self.auth.take() {
+            Some(auth) => Some(auth),
+            None if self.trusted.issuers.is_empty() && !self.trusted.api_keys => None,
+            None => {
+                let net =
+                    Net::new(self.net, self.clock.clone()).map_err(|error| failed("reach issuers", error))?;
+                let auth = Auth::new(self.trusted, net, self.clock.clone(), Arc::new(self.keys));
+                Some(auth.map_err(|error| failed("take these credentials", error))?)
+            }
+        };
+        let codec = RequestStateCodec::try_new(self.state_key.to_vec());
+        let codec = codec.map_err(|error| failed("sign questions with this key", error))?;
+        let own = std::mem::take(&mut self.layers.own).into();
+        let app = App {
+            name: self.name,
+            version: self.version,
+            instructions: self.instructions,
+            routes: self.router.routes()?,
+            meters: self.layers.metrics.then(Metrics::new),
+            layers: self.layers,
+            own,
+            state: Arc::new(self.state),
+            sessions: self.sessions,
+            enrich: self.enrich,
+            codec: Arc::new(codec),
+            clock: self.clock,
+            beside: self.beside,
+            stopping: AtomicBool::new(false),
+        };
+        app.check(self.guards_required)?;
+        let resource =
+            self.resource.map(|(url, issuers)| Resource { metadata_url: metadata_url(&url), url, issuers });
+        let http = Http {
+            app: Arc::new(app),
+            auth,
+            anonymous: self.anonymous,
+            hosts: self.hosts,
+            origins: self.origins,
+            resource,
+            max_body: self.max_body,
+            legacy_sessions: self.legacy_sessions,
+            stop: CancellationToken::new(),
+        };
+        Ok(Service { http: Arc::new(http), drain: self.drain })
+    }
+
+    /// Builds and serves on this address until Ctrl-C or SIGTERM.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub async fn serve(self, address: impl ToSocketAddrs) -> Result<(), StartError> {
+        let service = self.build()?;
+        let io = |source| StartError::Io { what: "listen".to_owned(), source };
+        let address = address
+            .to_socket_addrs()
+            .map_err(io)?
+            .next()
+            .ok_or_else(|| io(io::ErrorKind::NotFound.into()))?;
+        let listener = TcpListener::bind(address).await.map_err(io)?;
+        service.serve(listener, interrupted()).await
+    }
+}
+
+/// A server that can be served.
+#[derive(Clone)]
+pub struct Service {
+    pub(crate) http: Arc<Http>,
+    drain: Duration,
+}
+
+impl Service {
+    /// The HTTP routes, to put into an axum application of your own. They check Host, Origin and sign-in themselves.
+    pub fn routes(&self) -> axum::Router {
+        http::router(self.http.clone())
+    }
+
+    /// Serves HTTP until `stop` is ready, and then lets running calls end.
+    ///
+    /// # Errors
+    /// [`StartError::Open`] if the address is not loopback and nobody has to sign in.
+    pub async fn serve(
+        self,
+        listener: TcpListener,
+        stop: impl Future<Output = ()> + Send + 'static,
+    ) -> Result<(), StartError> {
+        let address =
+            listener.local_addr().map_err(|source| StartError::Io { what: "listen".to_owned(), source })?;
+        if !address.ip().is_loopback() && self.http.auth.is_none() && !self.http.anonymous {
+            return Err(StartError::Open(address));
+        }
+        http::serve(self.http, listener, stop, self.drain).await
+    }
+
+    /// Serves one client over standard input and output. The operator who starts the process vouches for `caller`.
+    ///
+    /// # Errors
+    /// If the client does not speak MCP.
+    pub async fn stdio(self, caller: Option<Principal>) -> Result<(), StartError> {
+        let identity =
+            Identity { who: caller.map(|caller| Who::Vouched(Arc::new(caller))), ..Identity::default() };
+        let identity = match (&self.http.app.enrich, &identity.who) {
+            (Some(enrich), Some(who)) => {
+                let extras = enrich(Arc::new((**who).clone()), self.http.app.state.clone()).await;
+                let extras = extras.map_err(|error| failed("sign in", error))?;
+                Identity { extras, ..identity }
+            }
+            _ => identity,
+        };
+        let rpc = Rpc { app: self.http.app.clone(), vouched: Some(identity) };
+        let running = rpc
+            .serve(rmcp::transport::stdio())
+            .await
+            .map_err(|error| failed("speak MCP over stdio", error))?;
+        running.waiting().await.map_err(|error| failed("speak MCP over stdio", error))?;
+        if let Some(audit) = &self.http.app.layers.audit {
+            audit.file.close();
+        }
+        Ok(())
+    }
+
+    /// Ends the audit, as at the end of the process: what waits is written, later entries are refused.
+    pub fn stop_audit(&self) {
+        if let Some(audit) = &self.http.app.layers.audit {
+            audit.file.close();
+        }
+    }
+
+    /// Every tool with the rules that guard it, for a reviewed file.
+    #[must_use]
+    pub fn rules(&self) -> Vec<(String, Vec<String>)> {
+        self.http.app.routes.values().map(|route| (route.name.clone(), route.rules())).collect()
+    }
+
+    /// Every tool as a client with all rights would see it.
+    #[must_use]
+    pub fn catalog(&self) -> Vec<rmcp::model::Tool> {
+        self.http.app.routes.values().map(|route| route.wire.clone()).collect()
+    }
+
+    /// The meters as Prometheus reads them, if metrics are on.
+    #[must_use]
+    pub fn metrics(&self) -> Option<String> {
+        self.http.app.metrics().map(Metrics::text)
+    }
+}
+
+fn failed(what: &str, error: impl std::error::Error + Send + Sync + 'static) -> StartError {
+    StartError::Io { what: what.to_owned(), source: io::Error::other(error) }
+}
+
+/// RFC 9728 section 3.1: the well-known part goes between host and path.
+fn metadata_url(resource: &str) -> String {
+    let (scheme, rest) = resource.split_once("://").unwrap_or(("https", resource));
+    let (host, path) =
+        rest.split_once('/').map_or((rest, String::new()), |(host, path)| (host, format!("/{path}")));
+    format!("{scheme}://{host}/.well-known/oauth-protected-resource{}", path.trim_end_matches('/'))
+}
+
+async fn interrupted() {
+    let interrupt = async {
+        // WHY: without a signal handler the process ends at once, which is what the operator asked for.
+        let _ = tokio::signal::ctrl_c().await;
+    };
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        match signal(SignalKind::terminate()) {
+            Ok(mut terminate) => tokio::select! {
+                () = interrupt => {}
+                _ = terminate.recv() => {}
+            },
+            Err(_) => interrupt.await,
+        }
+    }
+    #[cfg(not(unix))]
+    interrupt.await;
+}

@@ -1,0 +1,56 @@
+//! Why a call ended without an answer.
+
+use cardea_core::{Code, Error};
+use rmcp::model::{CallToolResult, ContentBlock, InputRequiredResult, MetaObject};
+use serde_json::json;
+
+/// Under this key of `_meta`, an error result carries its code for programs: `{"code", "retryAfterMs"?}`.
+pub const ERROR_META: &str = "dev.cardea/error";
+
+/// What a handler returns when it has no answer.
+#[derive(Debug)]
+pub enum Stop {
+    /// It failed, or was refused.
+    Failed(Error),
+    /// It cannot go on before the user has answered. Made by [`crate::Context::ask`]; pass it on with `?`.
+    Input(Box<InputRequiredResult>),
+}
+
+/// What handlers return.
+pub type Result<T, E = Stop> = std::result::Result<T, E>;
+
+impl Stop {
+    /// The code, if this is an error.
+    #[must_use]
+    pub fn code(&self) -> Option<Code> {
+        match self {
+            Self::Failed(error) => Some(error.code()),
+            Self::Input(_) => None,
+        }
+    }
+}
+
+impl From<Error> for Stop {
+    fn from(error: Error) -> Self {
+        Self::Failed(error)
+    }
+}
+
+impl From<Code> for Stop {
+    fn from(code: Code) -> Self {
+        Self::Failed(Error::new(code))
+    }
+}
+
+/// An error as models read it: a sentence, and the code beside it for programs.
+pub(crate) fn error_result(error: &Error) -> CallToolResult {
+    let mut facts = json!({ "code": error.code().name() });
+    if let (Some(after), Some(map)) = (error.retry_hint(), facts.as_object_mut()) {
+        map.insert("retryAfterMs".to_owned(), json!(after.0));
+    }
+    let mut meta = MetaObject::new();
+    meta.0.insert(ERROR_META.to_owned(), facts);
+    let mut result = CallToolResult::error(vec![ContentBlock::text(error.public())]);
+    result.meta = Some(meta);
+    result
+}

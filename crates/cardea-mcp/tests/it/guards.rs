@@ -1,0 +1,138 @@
+//! Who sees what, and who may call what: the same answer.
+
+use cardea_mcp::{
+    Args, Code, Context, Error, Result, Router, Server, TestClient, Tool,
+    guard::{
+        Ask, Guard, GuardExt, HasAllRoles, HasAllScopes, HasRole, HasScope, RequireAuth, RequireClientId,
+        RequireTenant,
+    },
+    schemars::JsonSchema,
+};
+use serde::Deserialize;
+use serde_json::json;
+
+async fn nothing() -> Result<&'static str> {
+    Ok("done")
+}
+
+fn tool(name: &str) -> Tool {
+    Tool::new(name, nothing).about("Does nothing.").reads()
+}
+
+#[derive(Deserialize, JsonSchema)]
+struct Amount {
+    amount: u32,
+}
+
+async fn pay(Args(args): Args<Amount>, context: Context) -> Result<String> {
+    Ok(format!("{} paid {}", context.user()?, args.amount))
+}
+
+/// Lets small amounts pass. While listing, some amount is small enough.
+struct SmallAmounts;
+
+impl Guard for SmallAmounts {
+    fn check<'a>(&'a self, ask: Ask<'a>) -> futures::future::BoxFuture<'a, std::result::Result<(), Error>> {
+        Box::pin(async move {
+            ask.principal()?;
+            match ask.arguments {
+                None => Ok(()),
+                Some(args) if args["amount"].as_u64().is_some_and(|amount| amount <= 100) => Ok(()),
+                Some(_) => Err(Error::new(Code::Denied).detail("At most 100.")),
+            }
+        })
+    }
+
+    fn rule(&self) -> String {
+        "amount up to 100".to_owned()
+    }
+}
+
+fn server() -> Server {
+    let billing = Router::new()
+        .guard(HasScope::new(["billing"]))
+        .tool(tool("invoice"))
+        .tool(tool("ledger").guard(HasAllScopes::new(["billing", "audit"])));
+    Server::new("shop", "1")
+        .tool(tool("open"))
+        .tool(tool("members").guard(RequireAuth))
+        .tool(tool("staff").guard(HasRole::new(["admin", "support"])))
+        .tool(tool("both").guard(HasAllRoles::new(["admin", "support"])))
+        .tool(tool("client").guard(RequireClientId::new(["app"])))
+        .tool(tool("tenant").guard(RequireTenant::new(["acme"])))
+        .tool(tool("either").guard(HasRole::new(["admin"]).or(HasScope::new(["read"]))))
+        .tool(tool("mixed").guard(HasRole::new(["admin"]).and(HasScope::new(["read"]))))
+        .tool(tool("guests").guard(HasRole::new(["admin"]).not()))
+        .tool(Tool::new("pay", pay).about("Pays.").guard(SmallAmounts))
+        .router(Router::new().nest("billing_", billing))
+}
+
+#[tokio::test]
+async fn what_is_listed_is_what_may_be_called() {
+    let nobody = TestClient::new(server()).unwrap();
+    let ann = || nobody.clone().as_user("ann");
+    let callers = [
+        ("nobody", nobody.clone(), "open"),
+        ("ann", ann(), "guests members open pay"),
+        ("admin", ann().role("admin"), "either members open pay staff"),
+        ("support", ann().role("support"), "guests members open pay staff"),
+        ("both", ann().role("admin").role("support"), "both either members open pay staff"),
+        ("reader", ann().scope("read"), "either guests members open pay"),
+        ("admin who reads", ann().role("admin").scope("read"), "either members mixed open pay staff"),
+        ("of acme", ann().tenant("acme"), "guests members open pay tenant"),
+        ("through app", ann().client("app"), "client guests members open pay"),
+        ("biller", ann().scope("billing"), "billing_invoice guests members open pay"),
+        (
+            "auditor",
+            ann().scope("billing").scope("audit"),
+            "billing_invoice billing_ledger guests members open pay",
+        ),
+    ];
+    for (who, client, sees) in callers {
+        let listed = client.list().await;
+        assert_eq!(listed.join(" "), sees, "what {who} sees");
+        for (name, _) in client.service().rules() {
+            let arguments = if name == "pay" { json!({ "amount": 1 }) } else { json!({}) };
+            let called = client.call(&name, arguments).await;
+            assert_eq!(called.code() == "done", listed.contains(&name), "{who} calls {name}: {called:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_guard_of_ones_own_decides_by_the_arguments() {
+    let ann = TestClient::new(server()).unwrap().as_user("ann");
+    assert_eq!(ann.call("pay", json!({ "amount": 100 })).await.value(), Some(json!("ann paid 100")));
+    assert_eq!(ann.call("pay", json!({ "amount": 101 })).await.code(), "denied");
+    for odd in [json!("100"), json!(-5), json!(1e2), json!(null)] {
+        let called = ann.call("pay", json!({ "amount": odd })).await;
+        assert_ne!(called.code(), "done", "{odd} passed: {called:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_names_the_rule_and_nothing_else() {
+    let ann = TestClient::new(server()).unwrap().as_user("ann");
+    let staff = format!("{:?}", ann.call("staff", json!({})).await);
+    assert!(staff.contains("role one of admin, support"), "{staff}");
+    let tenant = format!("{:?}", ann.call("tenant", json!({})).await);
+    assert!(!tenant.contains("acme"), "{tenant}");
+    let unknown = format!("{:?}", ann.call("no_such_tool", json!({})).await);
+    assert!(!unknown.contains("staff"), "{unknown}");
+}
+
+#[tokio::test]
+async fn what_a_client_says_about_itself_counts_for_nothing() {
+    let ann = TestClient::new(server()).unwrap().as_user("ann");
+    let params = json!({
+        "name": "staff", "arguments": {},
+        "_meta": {
+            "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+            "io.modelcontextprotocol/clientInfo": { "name": "admin", "version": "0" },
+            "io.modelcontextprotocol/clientCapabilities": {},
+            "role": "admin", "roles": ["admin"], "tenant": "acme",
+        },
+    });
+    let (_, body) = ann.post("tools/call", Some("staff"), params).await;
+    assert_eq!(body.pointer("/result/_meta/dev.cardea~1error/code"), Some(&json!("denied")), "{body}");
+}

@@ -1,0 +1,10 @@
+//! Stories about servers and their callers, all through the whole chain.
+#![cfg(test)]
+
+mod ask;
+mod audit;
+mod guards;
+mod http;
+mod layers;
+mod sessions;
+mod start;
