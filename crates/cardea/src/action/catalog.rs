@@ -1,0 +1,246 @@
+//! The tools that this installation knows, with what is needed to check and to call them.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use cardea_core::{
+    Code, Error, Result,
+    id::ToolName,
+    journal::Repeatable,
+    tool::{CacheHint, Effect, ToolCall, ToolSpec},
+};
+use serde_json::{Map, Value};
+
+/// Most problems of one set of arguments that a caller is told of.
+const PROBLEMS: usize = 5;
+
+/// Where a tool lives.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Source {
+    /// Behind an upstream MCP server, under this name.
+    Mcp {
+        /// The upstream's name.
+        server: String,
+        /// The tool's own name there.
+        name: String,
+    },
+    /// An operation of a connector file.
+    Http {
+        /// The connector's name.
+        connector: String,
+        /// The operation's name.
+        operation: String,
+    },
+}
+
+/// A tool with everything that is known about it.
+#[derive(Debug)]
+pub struct Tool {
+    spec: ToolSpec,
+    schema: jsonschema::Validator,
+    pub(super) source: Source,
+    repeatable: Repeatable,
+}
+
+impl Tool {
+    /// A tool whose schema could be compiled.
+    ///
+    /// # Errors
+    /// `misconfigured` with the reason if the input schema is none.
+    pub(super) fn new(spec: ToolSpec, source: Source, repeatable: Repeatable) -> Result<Self> {
+        let schema = jsonschema::validator_for(&spec.input_schema).map_err(|error| {
+            Error::new(Code::Misconfigured)
+                .detail(format!("The input schema of the tool `{}` cannot be used: {error}.", spec.name))
+        })?;
+        Ok(Self { spec, schema, source, repeatable })
+    }
+
+    /// Its name and what callers may know of it.
+    #[must_use]
+    pub fn spec(&self) -> &ToolSpec {
+        &self.spec
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &ToolName {
+        &self.spec.name
+    }
+
+    /// What it does to the world.
+    #[must_use]
+    pub fn effect(&self) -> Effect {
+        self.spec.effect
+    }
+
+    /// What a repeated call would do.
+    #[must_use]
+    pub fn repeatable(&self) -> Repeatable {
+        self.repeatable
+    }
+
+    /// How its results may be reused. Only reads have such a hint.
+    #[must_use]
+    pub fn cache(&self) -> Option<&CacheHint> {
+        self.spec.cache.as_ref().filter(|_| self.spec.effect == Effect::Read)
+    }
+
+    /// Checks the arguments of a call against the tool's schema.
+    ///
+    /// # Errors
+    /// `invalid_arguments`, naming the path and the rule of the first few problems, without the values.
+    pub fn check(&self, call: &ToolCall) -> Result<()> {
+        let arguments = Value::Object(call.arguments.clone());
+        let problems: Vec<String> = self
+            .schema
+            .iter_errors(&arguments)
+            .take(PROBLEMS)
+            .map(|problem| {
+                let path = problem.instance_path().to_string();
+                let place = if path.is_empty() { "the arguments".to_owned() } else { format!("`{path}`") };
+                format!("{place}: {}", problem.masked())
+            })
+            .collect();
+        if problems.is_empty() {
+            return Ok(());
+        }
+        Err(Error::new(Code::InvalidArguments).detail(format!("`{}`: {}.", self.spec.name, problems.join("; "))))
+    }
+
+    /// The tags of this call, its templates filled from the arguments.
+    #[must_use]
+    pub fn tags(&self, arguments: &Map<String, Value>) -> Vec<String> {
+        self.cache().map(|hint| fill(&hint.tags, arguments)).unwrap_or_default()
+    }
+
+    /// The tags that a successful call of this tool clears.
+    #[must_use]
+    pub fn clears(&self, arguments: &Map<String, Value>) -> Vec<String> {
+        fill(&self.spec.clears, arguments)
+    }
+}
+
+/// Fills `order:{order_id}` from the arguments; a tag whose argument is absent is left out.
+fn fill(templates: &[String], arguments: &Map<String, Value>) -> Vec<String> {
+    templates.iter().filter_map(|template| fill_one(template, arguments)).collect()
+}
+
+fn fill_one(template: &str, arguments: &Map<String, Value>) -> Option<String> {
+    let mut tag = String::new();
+    let mut rest = template;
+    while let Some((before, after)) = rest.split_once('{') {
+        let (name, tail) = after.split_once('}')?;
+        tag.push_str(before);
+        match arguments.get(name)? {
+            Value::String(text) => tag.push_str(text),
+            Value::Number(number) => tag.push_str(&number.to_string()),
+            _ => return None,
+        }
+        rest = tail;
+    }
+    tag.push_str(rest);
+    Some(tag)
+}
+
+/// All tools of one moment. Replaced as a whole when an upstream's list changes.
+#[derive(Debug, Default)]
+pub struct Catalog {
+    tools: BTreeMap<ToolName, Arc<Tool>>,
+    version: String,
+}
+
+impl Catalog {
+    /// A catalogue of these tools.
+    ///
+    /// # Errors
+    /// `misconfigured` if two tools have one name.
+    pub(super) fn new(tools: Vec<Arc<Tool>>) -> Result<Self> {
+        let mut catalog = Self::default();
+        let mut hash = aws_lc_rs::digest::Context::new(&aws_lc_rs::digest::SHA256);
+        for tool in tools {
+            let name = tool.name().clone();
+            if catalog.tools.insert(name.clone(), tool).is_some() {
+                return Err(Error::new(Code::Misconfigured).detail(format!("There are two tools named `{name}`.")));
+            }
+        }
+        for tool in catalog.tools.values() {
+            hash.update(serde_json::to_string(tool.spec()).unwrap_or_default().as_bytes());
+            hash.update(b"\n");
+        }
+        catalog.version = hash.finish().as_ref().iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+        Ok(catalog)
+    }
+
+    /// The tool with this name.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&Arc<Tool>> {
+        self.tools.get(&ToolName::from(name))
+    }
+
+    /// All tools, by name.
+    pub fn all(&self) -> impl Iterator<Item = &Arc<Tool>> {
+        self.tools.values()
+    }
+
+    /// What callers may know of all tools.
+    #[must_use]
+    pub fn specs(&self) -> Vec<ToolSpec> {
+        self.all().map(|tool| tool.spec().clone()).collect()
+    }
+
+    /// Changes with any definition in the set.
+    #[must_use]
+    pub fn version(&self) -> &str {
+        &self.version
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn refund() -> Tool {
+        let spec = ToolSpec {
+            name: "ops__refund".into(),
+            description: "Give money back.".into(),
+            input_schema: json!({
+                "type": "object", "required": ["order_id"], "additionalProperties": false,
+                "properties": { "order_id": { "type": "string" }, "amount": { "type": "number", "maximum": 100 } },
+            }),
+            effect: Effect::Write,
+            idempotent: false,
+            sends_outside: false,
+            examples: Vec::new(),
+            cache: None,
+            clears: vec!["order:{order_id}".into(), "refunds".into(), "who:{nobody}".into()],
+        };
+        let source = Source::Mcp { server: "ops".into(), name: "refund".into() };
+        Tool::new(spec, source, Repeatable::ByKey).unwrap()
+    }
+
+    fn call(arguments: Value) -> ToolCall {
+        let Value::Object(arguments) = arguments else { panic!("not an object") };
+        ToolCall { id: "c1".into(), name: "ops__refund".into(), arguments }
+    }
+
+    #[test]
+    fn wrong_arguments_are_named_by_path_and_never_by_value() {
+        let error = refund().check(&call(json!({ "amount": 424_242, "x": 1 }))).unwrap_err().public();
+        assert!(error.contains("/amount") && error.contains("order_id"), "{error}");
+        assert!(!error.contains("424242"), "the value is not for the log: {error}");
+        refund().check(&call(json!({ "order_id": "17", "amount": 5 }))).unwrap();
+    }
+
+    #[test]
+    fn a_tag_is_filled_from_the_arguments_or_left_out() {
+        let call = call(json!({ "order_id": "17" }));
+        assert_eq!(refund().clears(&call.arguments), ["order:17", "refunds"]);
+    }
+
+    #[test]
+    fn two_tools_cannot_share_a_name() {
+        let error = Catalog::new(vec![Arc::new(refund()), Arc::new(refund())]).unwrap_err();
+        assert!(error.public().contains("two tools named `ops__refund`"), "{error}");
+    }
+}

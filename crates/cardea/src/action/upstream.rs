@@ -1,0 +1,247 @@
+//! Upstream MCP servers: their tools under our names, called as the user and never with the user's own token.
+
+use std::{sync::Arc, time::Duration};
+
+use cardea_auth::Caller;
+use cardea_core::{
+    Code, Error, Result,
+    id::ToolName,
+    journal::Repeatable,
+    tool::{CacheHint, Effect, Outcome, Sharing, ToolSpec},
+};
+use cardea_net::Net;
+use moka::future::Cache;
+use rmcp::{
+    RoleClient,
+    model::{
+        CallToolRequestParams, CallToolResponse, CallToolResult, ClientConfig, ContentBlock, ProtocolVersion,
+        RequestMetaObject, Tool as WireTool,
+    },
+    service::{ClientLifecycleMode, ClientServiceExt, RunningService, ServiceError},
+    transport::streamable_http_client::{StreamableHttpClientTransport, StreamableHttpClientTransportConfig},
+};
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::{
+    catalog::{Source, Tool},
+    config::UpstreamConfig,
+    grant::Grant,
+    wire::{Wire, may_have_arrived},
+};
+use crate::turn::Step;
+
+/// The member of a tool's `_meta` in which its author says what Cardea should know.
+const ABOUT: &str = "dev.cardea/tool";
+
+/// The member of a call's `_meta` that carries the idempotency key.
+const KEY: &str = "dev.cardea/idempotency-key";
+
+/// How long a client that nobody uses stays connected.
+const IDLE: Duration = Duration::from_secs(600);
+
+/// Most connected clients of one upstream.
+const CLIENTS: u64 = 10_000;
+
+/// Most bytes of one answer on the wire; a list of tools may be long.
+const MOST_BODY: usize = 4 << 20;
+
+type Client = Arc<RunningService<RoleClient, ClientConfig>>;
+
+/// One upstream server.
+pub(super) struct Upstream {
+    name: String,
+    config: UpstreamConfig,
+    net: Net,
+    grant: Grant,
+    /// One client for each user: what an upstream remembers of a session must not cross users.
+    clients: Cache<String, Client>,
+}
+
+impl Upstream {
+    pub(super) fn new(name: &str, config: UpstreamConfig, net: Net, grant: Grant) -> Self {
+        let clients = Cache::builder().max_capacity(CLIENTS).time_to_idle(IDLE).build();
+        Self { name: name.to_owned(), config, net, grant, clients }
+    }
+
+    /// Reads the list of tools, as the installation itself.
+    pub(super) async fn list(&self) -> Result<Vec<Tool>> {
+        let client = self.connect(self.grant.installation(&self.config)).await?;
+        let listed = tokio::time::timeout(self.config.timeout.duration(), client.list_all_tools()).await;
+        let tools = match listed {
+            Err(_) => return Err(Error::new(Code::UpstreamSilent).detail(format!("It was `{}`.", self.name))),
+            Ok(Err(error)) => return Err(self.failed(error)),
+            Ok(Ok(tools)) => tools,
+        };
+        tools.iter().map(|tool| self.import(tool)).collect()
+    }
+
+    fn failed(&self, error: impl std::error::Error + Send + Sync + 'static) -> Error {
+        Error::new(Code::UpstreamFailed).detail(format!("It was `{}`.", self.name)).because(error)
+    }
+
+    /// A client that speaks as this caller, connected at the first call.
+    async fn client(&self, caller: &Caller) -> Result<Client> {
+        let connect = async { self.connect(self.grant.caller(&self.config, caller)).await };
+        self.clients.try_get_with(caller.key(), connect).await.map_err(|error| {
+            Error::new(error.code()).detail(format!("It was `{}`.", self.name)).because(error.to_string())
+        })
+    }
+
+    async fn connect(&self, token: super::grant::Token) -> Result<Client> {
+        let wire = Wire::new(self.net.clone(), token, (self.config.timeout, MOST_BODY));
+        let mut config = StreamableHttpClientTransportConfig::with_uri(self.config.url.as_str());
+        config.max_sse_event_size = self.config.max_result.len().saturating_mul(2);
+        let transport = StreamableHttpClientTransport::with_client(wire, config);
+        let mut identity = ClientConfig::default();
+        identity.client_info.name = "cardea".into();
+        identity.client_info.version = env!("CARGO_PKG_VERSION").into();
+        // Newest first; a server of the older wire is initialised the older way.
+        let lifecycle = ClientLifecycleMode::Auto {
+            preferred_versions: vec![ProtocolVersion::LATEST],
+            legacy_version: Some(ProtocolVersion::LATEST_WITH_INITIALIZE),
+        };
+        let served = tokio::time::timeout(self.config.timeout.duration(), identity.serve_with_lifecycle(transport, lifecycle));
+        match served.await {
+            Err(_) => Err(Error::new(Code::UpstreamSilent).detail(format!("It was `{}`.", self.name))),
+            Ok(Err(error)) => Err(self.failed(error)),
+            Ok(Ok(client)) => Ok(Arc::new(client)),
+        }
+    }
+
+    /// Calls one tool as the caller. Whatever happens is an outcome.
+    pub(super) async fn call(&self, caller: &Caller, name: &str, step: &Step, key: &str) -> Outcome {
+        let client = match self.client(caller).await {
+            Ok(client) => client,
+            // Nothing but a handshake was sent.
+            Err(error) => return Outcome::Failed { reason: error.public() },
+        };
+        let mut params = CallToolRequestParams::new(name.to_owned()).with_arguments(step.call().arguments.clone());
+        let mut meta = RequestMetaObject::new();
+        meta.insert(KEY.to_owned(), Value::String(key.to_owned()));
+        params.meta = Some(meta);
+        let answer = tokio::time::timeout(self.config.timeout.duration(), client.call_tool_once(params)).await;
+        match answer {
+            Ok(Ok(CallToolResponse::Complete(result))) => outcome(result, self.config.max_result.len()),
+            Ok(Ok(_)) => Outcome::Failed {
+                reason: format!("`{}` asks for more input, which Cardea does not pass on.", self.name),
+            },
+            Ok(Err(error)) => {
+                let dead = !matches!(error, ServiceError::McpError(_));
+                if dead {
+                    self.clients.invalidate(&caller.key()).await;
+                }
+                self.not_done(step.effect(), &error)
+            }
+            Err(_) => self.silent(step.effect()),
+        }
+    }
+
+    fn not_done(&self, effect: Effect, error: &ServiceError) -> Outcome {
+        let name = &self.name;
+        match error {
+            ServiceError::McpError(told) => Outcome::Failed { reason: format!("`{name}` refused: {}", told.message) },
+            other if effect.changes_things() && may_have_arrived(other) => Outcome::Unknown {
+                reason: format!("`{name}` did not answer properly, so it is not known whether it did the work."),
+            },
+            _ => Outcome::Failed { reason: format!("`{name}` could not be reached.") },
+        }
+    }
+
+    fn silent(&self, effect: Effect) -> Outcome {
+        let (name, limit) = (&self.name, self.config.timeout);
+        if effect.changes_things() {
+            let reason = format!("`{name}` did not answer within {limit}, so it is not known whether it did the work.");
+            return Outcome::Unknown { reason };
+        }
+        Outcome::Failed { reason: format!("`{name}` did not answer within {limit}.") }
+    }
+
+    /// Our view of an upstream's tool. What is not declared is taken at its worst.
+    fn import(&self, tool: &WireTool) -> Result<Tool> {
+        let name = tool.name.as_ref();
+        let about = self.about(tool);
+        let effect = self.config.effects.get(name).copied().or(about.effect).unwrap_or(Effect::Destructive);
+        let keyed = self.config.keyed.iter().any(|keyed| keyed == name) || about.idempotency.as_deref() == Some("key");
+        let spec = ToolSpec {
+            name: ToolName::from(format!("{}__{}", self.name, tool.name).as_str()),
+            description: tool.description.as_deref().unwrap_or_default().to_owned(),
+            input_schema: Value::Object(tool.input_schema.as_ref().clone()),
+            effect,
+            idempotent: effect == Effect::Read || keyed,
+            sends_outside: about.sends_outside.unwrap_or(effect.changes_things()),
+            examples: about.examples,
+            cache: about.cache.map(CacheHint::from),
+            clears: about.clears,
+        };
+        let source = Source::Mcp { server: self.name.clone(), name: tool.name.to_string() };
+        let repeatable = if keyed { Repeatable::ByKey } else { Repeatable::No };
+        Tool::new(spec, source, repeatable)
+    }
+
+    /// What the tool's author says of it, if the operator trusts this upstream's word.
+    fn about(&self, tool: &WireTool) -> About {
+        if !self.config.trust_annotations {
+            return About::default();
+        }
+        let said = tool.meta.as_ref().and_then(|meta| meta.get(ABOUT)).cloned();
+        said.and_then(|said| serde_json::from_value(said).ok()).unwrap_or_default()
+    }
+}
+
+/// `_meta["dev.cardea/tool"]`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct About {
+    effect: Option<Effect>,
+    idempotency: Option<String>,
+    sends_outside: Option<bool>,
+    examples: Vec<String>,
+    cache: Option<Reuse>,
+    clears: Vec<String>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Reuse {
+    ttl_ms: u64,
+    #[serde(default)]
+    tags: Vec<String>,
+    #[serde(default)]
+    sharing: Sharing,
+}
+
+impl From<Reuse> for CacheHint {
+    fn from(reuse: Reuse) -> Self {
+        Self { ttl: cardea_core::time::Millis(reuse.ttl_ms), tags: reuse.tags, sharing: reuse.sharing }
+    }
+}
+
+fn text_of(result: &CallToolResult) -> String {
+    let texts: Vec<&str> = result
+        .content
+        .iter()
+        .filter_map(|block| match block {
+            ContentBlock::Text(text) => Some(text.text.as_str()),
+            _ => None,
+        })
+        .collect();
+    texts.join("\n")
+}
+
+fn outcome(result: CallToolResult, most: usize) -> Outcome {
+    let text = text_of(&result);
+    if result.is_error == Some(true) {
+        return Outcome::Failed { reason: text.chars().take(2_000).collect() };
+    }
+    let value = match result.structured_content {
+        Some(value) => value,
+        None => serde_json::from_str(&text).unwrap_or(Value::String(text)),
+    };
+    if value.to_string().len() > most {
+        // The work is done; only the answer is too long to be used.
+        let result = serde_json::json!({ "withheld": format!("the result is longer than {most} bytes") });
+        return Outcome::Done { result };
+    }
+    Outcome::Done { result: value }
+}
+

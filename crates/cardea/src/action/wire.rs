@@ -1,0 +1,199 @@
+//! rmcp's client over our own outbound HTTP: address guard, limits and deadlines hold for upstreams as well.
+
+use std::{borrow::Cow, collections::HashMap, sync::Arc};
+
+use cardea_core::{secret::ExposeSecret, time::Millis};
+use cardea_net::{Egress, Net, NetError, Request, Streaming};
+use futures::{StreamExt, stream::BoxStream};
+use http::{HeaderName, HeaderValue, Method, StatusCode, header};
+use rmcp::{
+    model::{ClientJsonRpcMessage, ServerJsonRpcMessage},
+    service::ServiceError,
+    transport::streamable_http_client::{
+        AuthRequiredError, SseError, StreamableHttpClient, StreamableHttpError, StreamableHttpPostResponse,
+    },
+};
+use sse_stream::{Sse, SseStream};
+
+use super::grant::Token;
+
+const SESSION: &str = "mcp-session-id";
+const LAST_EVENT: &str = "last-event-id";
+const ACCEPT: &str = "application/json, text/event-stream";
+
+/// Why a message did not go through.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum WireError {
+    /// The network said so.
+    #[error(transparent)]
+    Net(#[from] NetError),
+    /// No credential could be made.
+    #[error("no credential: {0}")]
+    Credential(cardea_core::Error),
+}
+
+impl WireError {
+    fn may_have_arrived(&self) -> bool {
+        match self {
+            Self::Net(error) => error.may_have_been_sent(),
+            Self::Credential(_) => false,
+        }
+    }
+}
+
+/// True if the message may have reached the upstream before the error.
+pub(super) fn may_have_arrived(error: &ServiceError) -> bool {
+    let ServiceError::TransportSend(sent) = error else { return true };
+    match sent.error.downcast_ref::<StreamableHttpError<WireError>>() {
+        Some(StreamableHttpError::Client(error)) => error.may_have_arrived(),
+        Some(StreamableHttpError::AuthRequired(_) | StreamableHttpError::InsufficientScope(_)) => false,
+        _ => true,
+    }
+}
+
+/// The connection of one caller to one upstream.
+#[derive(Clone)]
+pub(super) struct Wire {
+    net: Net,
+    token: Token,
+    egress: Egress,
+    timeout: Millis,
+    max_body: usize,
+}
+
+type Failure = StreamableHttpError<WireError>;
+
+impl Wire {
+    /// A connection whose answers may have this many bytes, and take this long.
+    pub(super) fn new(net: Net, token: Token, (timeout, max_body): (Millis, usize)) -> Self {
+        // WHY: the operator wrote the address into the configuration; redirects are not followed.
+        Self { net, token, egress: Egress::any(), timeout, max_body }
+    }
+
+    async fn send(
+        &self,
+        (method, uri): (Method, &str),
+        body: Vec<u8>,
+        session: Option<&str>,
+        headers: HashMap<HeaderName, HeaderValue>,
+    ) -> Result<Streaming, Failure> {
+        let request = Request::new(method, uri, self.egress.clone()).map_err(|error| Failure::Client(error.into()))?;
+        let token = self.token.get().await.map_err(|error| Failure::Client(WireError::Credential(error)))?;
+        let mut request = request
+            .header(header::ACCEPT, HeaderValue::from_static(ACCEPT))
+            .header(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))
+            .timeout(self.timeout.duration())
+            .max_body(self.max_body)
+            .body(body);
+        if let Some(token) = token {
+            let bearer = HeaderValue::from_str(&format!("Bearer {}", token.expose_secret()));
+            let mut bearer = bearer.map_err(|_| {
+                Failure::UnexpectedServerResponse(Cow::Borrowed("the credential is not a header value"))
+            })?;
+            bearer.set_sensitive(true);
+            request = request.header(header::AUTHORIZATION, bearer);
+        }
+        if let Some(session) = session.and_then(|session| HeaderValue::from_str(session).ok()) {
+            request = request.header(HeaderName::from_static(SESSION), session);
+        }
+        for (name, value) in headers {
+            request = request.header(name, value);
+        }
+        self.net.stream(request).await.map_err(|error| Failure::Client(error.into()))
+    }
+}
+
+/// The events of an answer.
+fn events(answer: Streaming) -> BoxStream<'static, Result<Sse, SseError>> {
+    SseStream::from_bytes_stream(answer.into_stream().map(|piece| piece.map_err(std::io::Error::other))).boxed()
+}
+
+async fn whole(mut answer: Streaming) -> Result<Vec<u8>, Failure> {
+    let mut bytes = Vec::new();
+    while let Some(piece) = answer.chunk().await.map_err(|error| Failure::Client(error.into()))? {
+        bytes.extend_from_slice(&piece);
+    }
+    Ok(bytes)
+}
+
+fn is(answer: &Streaming, media: &str) -> bool {
+    let kind = answer.headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    kind.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case(media)
+}
+
+fn challenge(answer: &Streaming) -> Failure {
+    let header = answer.headers.get(header::WWW_AUTHENTICATE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    StreamableHttpError::AuthRequired(AuthRequiredError::new(header.to_owned()))
+}
+
+impl StreamableHttpClient for Wire {
+    type Error = WireError;
+
+    async fn post_message(
+        &self,
+        uri: Arc<str>,
+        message: ClientJsonRpcMessage,
+        session: Option<Arc<str>>,
+        _: Option<String>,
+        headers: HashMap<HeaderName, HeaderValue>,
+    ) -> Result<StreamableHttpPostResponse, Failure> {
+        let is_request = matches!(message, ClientJsonRpcMessage::Request(_));
+        let body = serde_json::to_vec(&message).map_err(Failure::Deserialize)?;
+        let answer = self.send((Method::POST, &uri), body, session.as_deref(), headers).await?;
+        let status = answer.status;
+        let new_session = answer.headers.get(SESSION).and_then(|value| value.to_str().ok()).map(str::to_owned);
+        if status == StatusCode::UNAUTHORIZED || status == StatusCode::FORBIDDEN {
+            return Err(challenge(&answer));
+        }
+        if status == StatusCode::NOT_FOUND && session.is_some() {
+            return Err(Failure::SessionExpired);
+        }
+        if status.is_success() && is(&answer, "text/event-stream") {
+            return Ok(StreamableHttpPostResponse::Sse(events(answer), new_session));
+        }
+        if !is_request && status.is_success() {
+            return Ok(StreamableHttpPostResponse::Accepted);
+        }
+        let json = is(&answer, "application/json");
+        let bytes = whole(answer).await?;
+        if !json {
+            return Err(Failure::UnexpectedServerResponse(Cow::Owned(format!("HTTP status {}", status.as_u16()))));
+        }
+        let message: ServerJsonRpcMessage = serde_json::from_slice(&bytes)?;
+        Ok(StreamableHttpPostResponse::Json(message, new_session))
+    }
+
+    async fn delete_session(
+        &self,
+        uri: Arc<str>,
+        session: Arc<str>,
+        _: Option<String>,
+        headers: HashMap<HeaderName, HeaderValue>,
+    ) -> Result<(), Failure> {
+        let answer = self.send((Method::DELETE, &uri), Vec::new(), Some(&session), headers).await?;
+        match answer.status {
+            status if status.is_success() || status == StatusCode::METHOD_NOT_ALLOWED => Ok(()),
+            status => Err(Failure::UnexpectedServerResponse(Cow::Owned(format!("HTTP status {}", status.as_u16())))),
+        }
+    }
+
+    async fn get_stream(
+        &self,
+        uri: Arc<str>,
+        session: Option<Arc<str>>,
+        last_event: Option<String>,
+        _: Option<String>,
+        mut headers: HashMap<HeaderName, HeaderValue>,
+    ) -> Result<BoxStream<'static, Result<Sse, SseError>>, Failure> {
+        if let Some(last) = last_event.and_then(|last| HeaderValue::from_str(&last).ok()) {
+            headers.insert(HeaderName::from_static(LAST_EVENT), last);
+        }
+        let answer = self.send((Method::GET, &uri), Vec::new(), session.as_deref(), headers).await?;
+        match answer.status {
+            StatusCode::METHOD_NOT_ALLOWED => Err(Failure::ServerDoesNotSupportSse),
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Err(challenge(&answer)),
+            status if status.is_success() && is(&answer, "text/event-stream") => Ok(events(answer)),
+            status => Err(Failure::UnexpectedServerResponse(Cow::Owned(format!("HTTP status {}", status.as_u16())))),
+        }
+    }
+}

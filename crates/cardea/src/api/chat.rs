@@ -1,0 +1,281 @@
+//! `POST /v1/chat/completions`: an agent's turn, or a bare completion, in OpenAI's shapes.
+
+use std::convert::Infallible;
+
+use axum::{
+    Json,
+    extract::State,
+    http::HeaderValue,
+    response::{IntoResponse, Response, Sse, sse::Event},
+};
+use cardea_core::{
+    Code, Error,
+    id::{AgentName, ConversationId},
+    message::{Finish, Prompt, Usage},
+};
+use futures::{Stream, StreamExt, stream};
+use serde_json::{Value, json};
+use tokio::sync::{mpsc, oneshot};
+
+use super::{
+    Problem,
+    extract::{Inbound, Outside, REQUEST_ID},
+    openai::{self, Completion, Envelope},
+};
+use crate::{
+    app::App,
+    flow::{self, ChatRequest, CompleteRequest, Completed, Message, ReplyEvent},
+    turn::Receipt,
+};
+
+/// The header that names the conversation, in requests and answers.
+pub const CONVERSATION: &str = "x-cardea-conversation";
+
+/// Pieces that may wait for a slow client.
+const PIECES: usize = 64;
+
+pub(super) async fn completions(
+    State(app): State<App>,
+    inbound: Inbound<Completion>,
+) -> Result<Response, Problem> {
+    let Inbound { mut outside, body } = inbound;
+    match body.agent() {
+        Some(agent) => {
+            let request = chat_request(&mut outside, &body, agent)?;
+            if body.stream { stream_turn(app, outside, &body, request).await } else { whole_turn(app, outside, &body, request).await }
+        }
+        None => {
+            let request = complete_request(&mut outside, &body)?;
+            if body.stream { stream_completion(app, outside, &body, request).await } else { whole_completion(app, outside, &body, request).await }
+        }
+    }
+}
+
+fn chat_request(outside: &mut Outside, body: &Completion, agent: &str) -> Result<ChatRequest, Problem> {
+    let conversation: Option<ConversationId> = match outside.header(CONVERSATION) {
+        None => None,
+        // WHY: an id that is none is answered like one that is somebody else's.
+        Some(id) => Some(id.parse().map_err(|_| outside.problem(Error::new(Code::NotFound)))?),
+    };
+    let text = body.last_user_text().map_err(|error| outside.problem(error))?;
+    let key = outside.idempotency_key()?;
+    let message = Message { agent: AgentName::from(agent), conversation, text, key, request: outside.request };
+    Ok(ChatRequest { credentials: outside.credentials()?, message })
+}
+
+fn complete_request(outside: &mut Outside, body: &Completion) -> Result<CompleteRequest, Problem> {
+    let read = || -> cardea_core::Result<Prompt> {
+        Ok(Prompt {
+            model: body.model.clone(),
+            messages: body.transcript()?,
+            tools: body.client_tools(),
+            sampling: body.sampling()?,
+        })
+    };
+    let prompt = read().map_err(|error| outside.problem(error))?;
+    Ok(CompleteRequest { credentials: outside.credentials()?, prompt, request: outside.request })
+}
+
+fn stamp(mut response: Response, outside: &Outside, conversation: Option<ConversationId>) -> Response {
+    let mut put = |name: &'static str, value: String| {
+        if let Ok(value) = HeaderValue::from_str(&value) {
+            response.headers_mut().insert(name, value);
+        }
+    };
+    put(REQUEST_ID, outside.request.to_string());
+    if let Some(conversation) = conversation {
+        put(CONVERSATION, conversation.to_string());
+    }
+    response
+}
+
+/// What Cardea adds to an agent's answer.
+fn more(receipt: &Receipt) -> Value {
+    json!({
+        "turn": receipt.turn, "conversation": receipt.conversation, "status": receipt.status,
+        "approval": receipt.approval, "cache": receipt.cache, "tools": receipt.tools,
+        "cost_micros": receipt.cost_micros, "took_ms": receipt.took_ms,
+    })
+}
+
+/// What the user reads of a turn that did not end with an answer.
+fn words(receipt: &Receipt) -> String {
+    match (&receipt.answer, &receipt.approval) {
+        (Some(answer), _) => answer.clone(),
+        (None, Some(approval)) => format!(
+            "This needs a person's approval first ({approval}). It goes on by itself once it is approved."
+        ),
+        (None, None) => String::new(),
+    }
+}
+
+async fn whole_turn(app: App, outside: Outside, body: &Completion, request: ChatRequest) -> Result<Response, Problem> {
+    // WHY: its own task, so that a client that hangs up does not stop an action in the middle.
+    let (done, answer) = oneshot::channel();
+    let worker = app.clone();
+    app.jobs.spawn("chat", async move {
+        drop(done.send(flow::chat(&worker, request, None).await));
+    });
+    let receipt = answer.await.map_err(|_| outside.problem(Error::new(Code::Internal)))?;
+    let receipt = receipt.map_err(|error| outside.problem(error))?;
+    if let Some(failure) = &receipt.error {
+        let problem = outside.problem(failure.error()).into_response();
+        return Ok(stamp(problem, &outside, receipt.conversation));
+    }
+    let envelope = Envelope::new(&receipt.turn.to_string(), app.clock.now(), &body.model);
+    let end = (receipt.finish.unwrap_or(Finish::Stop), receipt.usage);
+    let answer = envelope.whole(&words(&receipt), &[], end, Some(more(&receipt)));
+    Ok(stamp(Json(answer).into_response(), &outside, receipt.conversation))
+}
+
+/// One server-sent event with this object.
+fn data(object: &Value) -> Result<Event, Infallible> {
+    Ok(Event::default().data(object.to_string()))
+}
+
+fn done() -> Result<Event, Infallible> {
+    Ok(Event::default().data("[DONE]"))
+}
+
+fn sse(events: impl Stream<Item = Result<Event, Infallible>> + Send + 'static, outside: &Outside, conversation: Option<ConversationId>) -> Response {
+    let keep_alive = axum::response::sse::KeepAlive::default();
+    let mut response = Sse::new(events).keep_alive(keep_alive).into_response();
+    response.headers_mut().insert("x-accel-buffering", HeaderValue::from_static("no"));
+    stamp(response, outside, conversation)
+}
+
+async fn stream_turn(app: App, outside: Outside, body: &Completion, request: ChatRequest) -> Result<Response, Problem> {
+    let (client, mut events) = mpsc::channel(PIECES);
+    let (done_with, failed) = oneshot::channel();
+    let worker = app.clone();
+    app.jobs.spawn("chat", async move {
+        drop(done_with.send(flow::chat(&worker, request, Some(client)).await));
+    });
+    // Nothing is answered before the turn is durable, so that a refusal still has its own status.
+    let Some(ReplyEvent::Begun { turn, conversation }) = events.recv().await else {
+        let error = match failed.await {
+            Ok(Ok(receipt)) => return Ok(replay(&app, &outside, body, &receipt)),
+            Ok(Err(error)) => error,
+            Err(_) => Error::new(Code::Internal),
+        };
+        return Err(outside.problem(error));
+    };
+    let envelope = Envelope::new(&turn.to_string(), app.clock.now(), &body.model);
+    let usage = body.stream_options.include_usage;
+    let request_id = outside.request.to_string();
+    let opening = stream::once(std::future::ready(data(&envelope.opening())));
+    let rest = stream::unfold(events, |mut events| async move { events.recv().await.map(|event| (event, events)) })
+        .flat_map(move |event| stream::iter(chunks(&envelope, event, usage, &request_id)));
+    Ok(sse(opening.chain(rest), &outside, conversation))
+}
+
+/// The chunks of one event.
+fn chunks(envelope: &Envelope, event: ReplyEvent, usage: bool, request: &str) -> Vec<Result<Event, Infallible>> {
+    match event {
+        ReplyEvent::Begun { .. } => Vec::new(),
+        ReplyEvent::Text(text) => vec![data(&envelope.piece(&text))],
+        ReplyEvent::Ended(receipt) => {
+            let mut out = Vec::new();
+            if let Some(failure) = &receipt.error {
+                out.push(data(&openai::error(&failure.error(), request)));
+            } else if receipt.answer.is_none() {
+                out.push(data(&envelope.piece(&words(&receipt))));
+            }
+            let mut closing = envelope.closing(receipt.finish.unwrap_or(Finish::Stop));
+            if let Some(object) = closing.as_object_mut() {
+                object.insert("cardea".into(), more(&receipt));
+            }
+            out.push(data(&closing));
+            if usage {
+                out.push(data(&envelope.usage_chunk(receipt.usage)));
+            }
+            out.push(done());
+            out
+        }
+    }
+}
+
+/// The stream of a turn that has ended before: the same idempotency key again.
+fn replay(app: &App, outside: &Outside, body: &Completion, receipt: &Receipt) -> Response {
+    let envelope = Envelope::new(&receipt.turn.to_string(), app.clock.now(), &body.model);
+    let mut events = vec![data(&envelope.opening())];
+    if let Some(answer) = &receipt.answer {
+        events.push(data(&envelope.piece(answer)));
+    }
+    let ended = ReplyEvent::Ended(Box::new(receipt.clone()));
+    events.extend(chunks(&envelope, ended, body.stream_options.include_usage, &outside.request.to_string()));
+    sse(stream::iter(events), outside, receipt.conversation)
+}
+
+async fn whole_completion(app: App, outside: Outside, body: &Completion, request: CompleteRequest) -> Result<Response, Problem> {
+    let completed = flow::complete(&app, request, None).await.map_err(|error| outside.problem(error))?;
+    let envelope = Envelope::new(&outside.request.to_string(), app.clock.now(), &body.model);
+    let more = json!({ "cache": completed.cache, "cost_micros": completed.cost_micros });
+    let answer = envelope.whole(&completed.text, &completed.calls, (completed.finish, completed.usage), Some(more));
+    Ok(stamp(Json(answer).into_response(), &outside, None))
+}
+
+async fn stream_completion(app: App, outside: Outside, body: &Completion, request: CompleteRequest) -> Result<Response, Problem> {
+    let (client, mut events) = mpsc::channel(PIECES);
+    let (done_with, ended) = oneshot::channel::<cardea_core::Result<Completed>>();
+    let worker = app.clone();
+    app.jobs.spawn("complete", async move {
+        drop(done_with.send(flow::complete(&worker, request, Some(client)).await));
+    });
+    let envelope = Envelope::new(&outside.request.to_string(), app.clock.now(), &body.model);
+    let first = events.recv().await;
+    if first.is_none() {
+        // No text at all: an error, or only tool calls.
+        let completed = match ended.await {
+            Ok(result) => result.map_err(|error| outside.problem(error))?,
+            Err(_) => return Err(outside.problem(Error::new(Code::Internal))),
+        };
+        let mut out = vec![data(&envelope.opening())];
+        out.extend(completion_end(&envelope, &Ok(completed), body.stream_options.include_usage, ""));
+        return Ok(sse(stream::iter(out), &outside, None));
+    }
+    let (usage, request_id) = (body.stream_options.include_usage, outside.request.to_string());
+    let opening = stream::once(std::future::ready(data(&envelope.opening())));
+    let closing_envelope = envelope.clone();
+    let pieces = stream::iter(first)
+        .chain(stream::unfold(events, |mut events| async move { events.recv().await.map(|event| (event, events)) }))
+        .filter_map(move |event| {
+            let piece = match event {
+                ReplyEvent::Text(text) => Some(data(&envelope.piece(&text))),
+                ReplyEvent::Begun { .. } | ReplyEvent::Ended(_) => None,
+            };
+            std::future::ready(piece)
+        });
+    let closing = stream::once(async move {
+        let ended = ended.await.unwrap_or_else(|_| Err(Error::new(Code::Internal)));
+        stream::iter(completion_end(&closing_envelope, &ended, usage, &request_id))
+    });
+    Ok(sse(opening.chain(pieces).chain(closing.flatten()), &outside, None))
+}
+
+fn completion_end(
+    envelope: &Envelope,
+    ended: &cardea_core::Result<Completed>,
+    usage: bool,
+    request: &str,
+) -> Vec<Result<Event, Infallible>> {
+    let mut out = Vec::new();
+    let (finish, used) = match ended {
+        Ok(completed) => {
+            if !completed.calls.is_empty() {
+                out.push(data(&envelope.tool_calls(&completed.calls)));
+            }
+            (completed.finish, completed.usage)
+        }
+        Err(error) => {
+            out.push(data(&openai::error(error, request)));
+            (Finish::ContentFilter, Usage::default())
+        }
+    };
+    out.push(data(&envelope.closing(finish)));
+    if usage {
+        out.push(data(&envelope.usage_chunk(used)));
+    }
+    out.push(done());
+    out
+}

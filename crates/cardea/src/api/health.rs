@@ -1,0 +1,132 @@
+//! Routes for operators: is it alive, is it ready, what does it count, what was decided, what do errors mean.
+
+use axum::{
+    Json,
+    extract::{Path, Query, State},
+    http::{HeaderMap, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use cardea_core::{Code, Error};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::{Problem, extract::Outside};
+use crate::app::App;
+
+/// The role that may read a tenant's audit log and decision log.
+const AUDITOR: &str = "auditor";
+
+pub(super) async fn alive() -> &'static str {
+    "ok\n"
+}
+
+/// Ready to take work: not stopping, and the database answers.
+pub(super) async fn ready(State(app): State<App>) -> Response {
+    if app.jobs.stopping().is_cancelled() {
+        return (StatusCode::SERVICE_UNAVAILABLE, "draining\n").into_response();
+    }
+    match app.db.ping().await {
+        Ok(()) => "ready\n".into_response(),
+        Err(_) => (StatusCode::SERVICE_UNAVAILABLE, "the database does not answer\n").into_response(),
+    }
+}
+
+pub(super) async fn metrics(State(app): State<App>) -> Response {
+    let mut headers = HeaderMap::new();
+    let media = header::HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
+    headers.insert(header::CONTENT_TYPE, media);
+    (headers, app.observe.metrics_text()).into_response()
+}
+
+/// The page of an error code, as the `type` of a problem names it.
+pub(super) async fn error_page(Path(name): Path<String>) -> Response {
+    match Code::parse(&name) {
+        Some(code) => {
+            let page = code.page();
+            ([(header::CONTENT_TYPE, "text/markdown; charset=utf-8")], page).into_response()
+        }
+        None => StatusCode::NOT_FOUND.into_response(),
+    }
+}
+
+/// RFC 9728: who issues tokens for this resource.
+pub(super) async fn protected_resource(State(app): State<App>) -> Json<Value> {
+    Json(app.protected_resource())
+}
+
+/// The public keys of the local issuer and of the tokens that upstreams get.
+pub(super) async fn jwks(State(app): State<App>) -> Json<Value> {
+    Json(app.identity.jwks())
+}
+
+/// A window of time.
+#[derive(Debug, Deserialize)]
+pub(super) struct Search {
+    #[serde(default)]
+    after: i64,
+    limit: Option<u32>,
+    turn: Option<String>,
+}
+
+pub(super) async fn audit(
+    State(app): State<App>,
+    Query(search): Query<Search>,
+    mut outside: Outside,
+) -> Result<Json<Value>, Problem> {
+    let credentials = outside.credentials()?;
+    let work = async {
+        let caller = app.auth.authenticate(&credentials).await?;
+        if !caller.has_role(AUDITOR) {
+            return Err(Error::new(Code::Denied).detail("Only the role `auditor` reads the audit log."));
+        }
+        let most = search.limit.unwrap_or(100).clamp(1, 1_000);
+        app.observe.search(&caller.tenant, search.after, search.turn.as_deref(), most).await
+    };
+    let entries = work.await.map_err(|error| outside.problem(error))?;
+    Ok(Json(json!({ "entries": entries })))
+}
+
+pub(super) async fn decisions(
+    State(app): State<App>,
+    Query(search): Query<Search>,
+    mut outside: Outside,
+) -> Result<Json<Value>, Problem> {
+    let credentials = outside.credentials()?;
+    let work = async {
+        let caller = app.auth.authenticate(&credentials).await?;
+        let most = search.limit.unwrap_or(100).clamp(1, 1_000);
+        let owner = (!caller.has_role(AUDITOR)).then(|| caller.principal());
+        app.observe.decisions(&caller.tenant, owner, search.after, most).await
+    };
+    let decisions = work.await.map_err(|error| outside.problem(error))?;
+    Ok(Json(json!({ "decisions": decisions })))
+}
+
+/// What to clear.
+#[derive(Debug, Deserialize)]
+pub(super) struct Clear {
+    tag: Option<String>,
+}
+
+/// Clears cached answers and tool results of the caller's tenant by tag, or all of the caller's own.
+pub(super) async fn clear_cache(
+    State(app): State<App>,
+    Query(clear): Query<Clear>,
+    mut outside: Outside,
+) -> Result<Json<Value>, Problem> {
+    let credentials = outside.credentials()?;
+    let caller = app.auth.authenticate(&credentials).await.map_err(|error| outside.problem(error))?;
+    match &clear.tag {
+        Some(tag) => app.context.cache().clear_tag(&caller.tenant, tag),
+        None => app.context.cache().purge(&caller),
+    }
+    Ok(Json(json!({ "cleared": clear.tag.as_deref().unwrap_or("your own") })))
+}
+
+pub(super) async fn unknown_route(outside: Outside) -> Problem {
+    outside.problem(Error::new(Code::NotFound).detail("There is no such route."))
+}
+
+pub(super) async fn wrong_method(outside: Outside) -> Problem {
+    outside.problem(Error::new(Code::MethodNotAllowed))
+}

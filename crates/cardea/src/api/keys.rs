@@ -1,0 +1,65 @@
+//! `/api/v1/keys`: API keys of the caller's tenant. Only a tenant's administrator makes or revokes them.
+
+use axum::{
+    Json,
+    extract::{Path, State},
+    http::StatusCode,
+};
+use cardea_auth::Caller;
+use cardea_core::{Code, Error, Result, id::KeyId};
+use serde_json::{Value, json};
+
+use super::{
+    Problem,
+    extract::{Inbound, Outside},
+};
+use crate::{app::App, identity::NewKey};
+
+/// The role that may manage keys of its tenant.
+const ADMIN: &str = "admin";
+
+fn admin(caller: Caller) -> Result<Caller> {
+    if caller.has_role(ADMIN) {
+        return Ok(caller);
+    }
+    Err(Error::new(Code::Denied).detail("Only the role `admin` manages API keys."))
+}
+
+pub(super) async fn list(State(app): State<App>, mut outside: Outside) -> Result<Json<Value>, Problem> {
+    let credentials = outside.credentials()?;
+    let work = async {
+        let caller = admin(app.auth.authenticate(&credentials).await?)?;
+        app.identity.keys(&caller).await
+    };
+    let keys = work.await.map_err(|error| outside.problem(error))?;
+    Ok(Json(json!({ "keys": keys })))
+}
+
+pub(super) async fn create(
+    State(app): State<App>,
+    inbound: Inbound<NewKey>,
+) -> Result<(StatusCode, Json<Value>), Problem> {
+    let Inbound { mut outside, body } = inbound;
+    let credentials = outside.credentials()?;
+    let work = async {
+        let caller = admin(app.auth.authenticate(&credentials).await?)?;
+        app.identity.create_key(&caller, body).await
+    };
+    let created = work.await.map_err(|error| outside.problem(error))?;
+    Ok((StatusCode::CREATED, Json(json!(created))))
+}
+
+pub(super) async fn revoke(
+    State(app): State<App>,
+    Path(text): Path<String>,
+    mut outside: Outside,
+) -> Result<StatusCode, Problem> {
+    let credentials = outside.credentials()?;
+    let id: KeyId = text.parse().map_err(|_| outside.problem(Error::new(Code::NotFound)))?;
+    let work = async {
+        let caller = admin(app.auth.authenticate(&credentials).await?)?;
+        app.identity.revoke_key(&caller, id).await
+    };
+    work.await.map_err(|error| outside.problem(error))?;
+    Ok(StatusCode::NO_CONTENT)
+}

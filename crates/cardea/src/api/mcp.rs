@@ -1,0 +1,189 @@
+//! `/mcp`: the tools of all upstreams as one MCP server, on both wires (2026-07-28 and 2025-11-25), through rmcp.
+
+use std::{borrow::Cow, net::SocketAddr, sync::Arc};
+
+use axum::{
+    Router,
+    body::Body,
+    extract::{ConnectInfo, Request, State},
+    http::request::Parts,
+    middleware::{self, Next},
+    response::{IntoResponse, Response},
+};
+use cardea_auth::Credentials;
+use cardea_core::{
+    Code, Error,
+    id::RequestId,
+    tool::{Effect, Outcome, ToolCall, ToolSpec},
+};
+use rmcp::{
+    ErrorData, RoleServer, ServerHandler,
+    model::{
+        CacheScope, CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock, ErrorCode, Implementation,
+        ListToolsResult, PaginatedRequestParams, ServerCapabilities, ServerConfig, Tool, ToolAnnotations,
+    },
+    service::RequestContext,
+    transport::streamable_http_server::{
+        StreamableHttpServerConfig, StreamableHttpService, session::local::LocalSessionManager,
+    },
+};
+use serde_json::{Value, json};
+
+use super::{Problem, Shape};
+use crate::{
+    app::App,
+    flow::{self, CallReply, CallRequest},
+};
+
+/// The member of `_meta` in which a client may send its idempotency key.
+const KEY: &str = "dev.cardea/idempotency-key";
+
+/// The route and the check in front of it.
+pub(super) fn routes(app: App) -> Router {
+    let config = StreamableHttpServerConfig::default()
+        .with_allowed_hosts(app.config.server.allowed_hosts.clone())
+        .with_allowed_origins(app.config.server.allowed_origins.clone())
+        .with_max_request_body_bytes(app.config.server.max_body.len())
+        .with_cancellation_token(app.jobs.stopping())
+        .with_legacy_session_mode(false)
+        .with_json_response(true)
+        .enforce_origin_validation();
+    let handler = Handler { app: app.clone() };
+    let service = StreamableHttpService::new(
+        move || Ok(handler.clone()),
+        Arc::new(LocalSessionManager::default()),
+        config,
+    );
+    Router::new().nest_service("/mcp", service).layer(middleware::from_fn_with_state(app, signed_in))
+}
+
+/// A client without a good credential gets the challenge that tells it where to sign in (RFC 9728 section 5.1).
+///
+/// This is the answer of HTTP, before JSON-RPC begins; the decision itself is made again in `flow`.
+async fn signed_in(State(app): State<App>, mut request: Request, next: Next) -> Response {
+    let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip());
+    let checked = match Credentials::from_headers(request.headers(), peer) {
+        Ok(credentials) => app.auth.authenticate(&credentials).await.map(|_| credentials),
+        Err(error) => Err(error),
+    };
+    match checked {
+        Ok(credentials) => {
+            request.extensions_mut().insert(Shown(Arc::new(credentials)));
+            next.run(request).await
+        }
+        Err(error) => refused(&app, error),
+    }
+}
+
+fn refused(app: &App, error: Error) -> Response<Body> {
+    let challenge = app.challenge(&error).header();
+    Problem::new(error, RequestId::random(), Shape::Problem).challenge(challenge).into_response()
+}
+
+/// The credentials of this request.
+#[derive(Clone)]
+struct Shown(Arc<Credentials>);
+
+#[derive(Clone)]
+struct Handler {
+    app: App,
+}
+
+fn shown(context: &RequestContext<RoleServer>) -> Result<Arc<Credentials>, ErrorData> {
+    let parts = context.extensions.get::<Parts>();
+    let shown = parts.and_then(|parts| parts.extensions.get::<Shown>());
+    shown.map(|shown| Arc::clone(&shown.0)).ok_or_else(|| fault(&Error::new(Code::NotSignedIn)))
+}
+
+/// JSON-RPC's shape of an error.
+fn fault(error: &Error) -> ErrorData {
+    let code = match error.code() {
+        Code::NotFound | Code::InvalidArguments | Code::BadRequest => ErrorCode::INVALID_PARAMS,
+        _ => ErrorCode::INTERNAL_ERROR,
+    };
+    ErrorData::new(code, error.public(), Some(json!({ "code": error.code().name() })))
+}
+
+impl ServerHandler for Handler {
+    fn get_info(&self) -> ServerConfig {
+        ServerConfig::new(ServerCapabilities::builder().enable_tools().build())
+            .with_server_info(Implementation::new("cardea", env!("CARGO_PKG_VERSION")))
+    }
+
+    async fn list_tools(
+        &self,
+        _: Option<PaginatedRequestParams>,
+        context: RequestContext<RoleServer>,
+    ) -> Result<ListToolsResult, ErrorData> {
+        let credentials = shown(&context)?;
+        let specs = flow::tools(&self.app, &credentials).await.map_err(|error| fault(&error))?;
+        let mut result = ListToolsResult::with_all_items(specs.iter().map(tool).collect());
+        // The list depends on who asks.
+        result.cache_scope = Some(CacheScope::Private);
+        Ok(result)
+    }
+
+    async fn call_tool(
+        &self,
+        request: CallToolRequestParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<CallToolResponse, ErrorData> {
+        let credentials = shown(&context)?;
+        let key = request.meta.as_ref().and_then(|meta| meta.get(KEY)).and_then(Value::as_str).map(str::to_owned);
+        let call = ToolCall {
+            id: format!("mcp-{:032x}", cardea_core::id::random_bits()),
+            name: request.name.into_owned(),
+            arguments: request.arguments.unwrap_or_default(),
+        };
+        let request =
+            CallRequest { credentials: Credentials::clone(&credentials), call, key, request: RequestId::random() };
+        // WHY: its own task, so that a client that hangs up does not stop an action in the middle.
+        let app = self.app.clone();
+        let (done, answer) = tokio::sync::oneshot::channel();
+        self.app.jobs.spawn("mcp call", async move {
+            drop(done.send(flow::call(&app, request).await));
+        });
+        let reply = answer.await.map_err(|_| fault(&Error::new(Code::Internal)))?.map_err(|error| fault(&error))?;
+        Ok(CallToolResponse::Complete(answer_of(reply)))
+    }
+}
+
+fn answer_of(reply: CallReply) -> CallToolResult {
+    match reply {
+        CallReply::Ended(Outcome::Done { result }) => {
+            let mut answer = CallToolResult::success(vec![ContentBlock::text(words(&result))]);
+            answer.structured_content = result.is_object().then_some(result);
+            answer
+        }
+        CallReply::Ended(Outcome::Failed { reason } | Outcome::Unknown { reason }) => {
+            CallToolResult::error(vec![ContentBlock::text(reason)])
+        }
+        CallReply::Waiting { approval, turn } => {
+            let text = format!(
+                "This call waits for a person's approval ({approval}). It runs by itself once it is approved; \
+                 the result will be at /api/v1/turns/{turn}."
+            );
+            let mut answer = CallToolResult::error(vec![ContentBlock::text(text)]);
+            answer.structured_content = Some(json!({ "approval": approval, "turn": turn, "status": "waiting" }));
+            answer
+        }
+    }
+}
+
+fn words(result: &Value) -> String {
+    match result {
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}
+
+fn tool(spec: &ToolSpec) -> Tool {
+    let schema = spec.input_schema.as_object().cloned().unwrap_or_default();
+    let annotations = ToolAnnotations::new()
+        .read_only(spec.effect == Effect::Read)
+        .destructive(spec.effect == Effect::Destructive)
+        .idempotent(spec.idempotent)
+        .open_world(spec.sends_outside);
+    Tool::new(Cow::Owned(spec.name.to_string()), Cow::Owned(spec.description.clone()), Arc::new(schema))
+        .with_annotations(annotations)
+}

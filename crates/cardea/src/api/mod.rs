@@ -1,0 +1,67 @@
+//! Routes and wire formats: our own REST, OpenAI's, MCP's.
+//!
+//! A handler reads the request, calls one function of `flow` (or one read of a room), and words the answer. It
+//! decides nothing. Middleware is for transport only: size, time, request id, panics.
+
+mod approvals;
+mod chat;
+mod conversations;
+mod extract;
+mod health;
+mod keys;
+mod mcp;
+mod models;
+mod openai;
+mod openapi;
+mod problem;
+mod serve;
+mod turns;
+
+use axum::{
+    Router,
+    routing::{delete, get, post},
+};
+
+pub use self::{
+    extract::{Inbound, Outside},
+    problem::{Problem, Shape, problem},
+    serve::{Bound, serve},
+};
+use crate::app::App;
+
+/// All routes of this installation.
+pub fn router(app: App) -> Router {
+    let own = Router::new()
+        .route("/agents", get(models::agents))
+        .route("/conversations", get(conversations::list))
+        .route("/conversations/{id}", get(conversations::get).delete(conversations::delete))
+        .route("/conversations/{id}/messages", get(conversations::messages))
+        .route("/turns", post(turns::ask))
+        .route("/turns/{id}", get(turns::get))
+        .route("/turns/{id}/events", get(turns::events))
+        .route("/approvals", get(approvals::list))
+        .route("/approvals/{id}", post(approvals::decide))
+        .route("/keys", get(keys::list).post(keys::create))
+        .route("/keys/{id}", delete(keys::revoke))
+        .route("/audit", get(health::audit))
+        .route("/decisions", get(health::decisions))
+        .route("/cache", delete(health::clear_cache))
+        .route("/openapi.json", get(openapi::document));
+    let limit = app.config.server.max_body.len();
+    Router::new()
+        .nest("/api/v1", own)
+        .route("/v1/chat/completions", post(chat::completions))
+        .route("/v1/models", get(models::list))
+        .route("/healthz", get(health::alive))
+        .route("/readyz", get(health::ready))
+        .route("/metrics", get(health::metrics))
+        .route("/docs/errors/{code}", get(health::error_page))
+        .route("/.well-known/oauth-protected-resource", get(health::protected_resource))
+        .route("/.well-known/oauth-protected-resource/mcp", get(health::protected_resource))
+        .route("/.well-known/jwks.json", get(health::jwks))
+        .fallback(health::unknown_route)
+        .method_not_allowed_fallback(health::wrong_method)
+        .layer(axum::extract::DefaultBodyLimit::max(limit))
+        .with_state(app.clone())
+        .merge(mcp::routes(app))
+}

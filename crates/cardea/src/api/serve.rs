@@ -1,0 +1,114 @@
+//! The listener: sockets, transport limits, and an orderly end.
+
+use std::{net::SocketAddr, time::Duration};
+
+use axum::{
+    Router,
+    body::Body,
+    extract::ConnectInfo,
+    http::{HeaderValue, Request, Response, StatusCode},
+};
+use cardea_core::{Code, Error, Result};
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo, TokioTimer},
+    server::{conn::auto, graceful::GracefulShutdown},
+    service::TowerToHyperService,
+};
+use tokio::net::{TcpListener, TcpStream};
+use tower::ServiceExt;
+use tower_http::catch_panic::CatchPanicLayer;
+
+use super::router;
+use crate::app::App;
+
+/// A bound socket, not yet serving.
+#[derive(Debug)]
+pub struct Bound {
+    listener: TcpListener,
+    /// Where it listens.
+    pub address: SocketAddr,
+}
+
+impl Bound {
+    /// Binds the address; port 0 picks a free one.
+    ///
+    /// # Errors
+    /// `misconfigured` if the address cannot be bound.
+    pub async fn new(address: SocketAddr) -> Result<Self> {
+        let cannot = |error: std::io::Error| {
+            Error::new(Code::Misconfigured).detail(format!("`{address}` cannot be listened on: {error}."))
+        };
+        let listener = TcpListener::bind(address).await.map_err(cannot)?;
+        let address = listener.local_addr().map_err(cannot)?;
+        Ok(Self { listener, address })
+    }
+}
+
+/// Serves until the app's jobs are told to stop, then lets open requests end.
+///
+/// # Errors
+/// None today; the signature leaves room for a listener that dies.
+pub async fn serve(app: App, bound: Bound) -> Result<()> {
+    let stop = app.jobs.stopping();
+    let most = app.config.server.max_connections;
+    let places = std::sync::Arc::new(tokio::sync::Semaphore::new(most));
+    let routes = router(app.clone()).layer(CatchPanicLayer::custom(panicked));
+    let mut server = auto::Builder::new(TokioExecutor::new());
+    server.http1().timer(TokioTimer::new()).header_read_timeout(Duration::from_secs(10));
+    server.http2().timer(TokioTimer::new()).max_concurrent_streams(100).keep_alive_interval(Duration::from_secs(30));
+    let graceful = GracefulShutdown::new();
+    loop {
+        let accepted = tokio::select! {
+            accepted = bound.listener.accept() => accepted,
+            () = stop.cancelled() => break,
+        };
+        let Ok((socket, peer)) = accepted else {
+            // Out of descriptors, most likely: let some be given back.
+            tokio::task::yield_now().await;
+            continue;
+        };
+        let Ok(place) = std::sync::Arc::clone(&places).try_acquire_owned() else {
+            drop(socket);
+            continue;
+        };
+        // WHY: without it Nagle's algorithm and delayed acknowledgements hold back the pieces of a stream by 40 ms.
+        if socket.set_nodelay(true).is_err() {
+            continue;
+        }
+        let connection = graceful.watch(connection(&server, socket, peer, routes.clone()));
+        app.jobs.spawn("connection", async move {
+            // A connection that broke is the client's business; its work goes on in its own task.
+            drop(connection.await);
+            drop(place);
+        });
+    }
+    drop(bound);
+    let limit = app.config.server.drain.duration();
+    drop(tokio::time::timeout(limit, graceful.shutdown()).await);
+    Ok(())
+}
+
+fn connection(
+    server: &auto::Builder<TokioExecutor>,
+    socket: TcpStream,
+    peer: SocketAddr,
+    routes: Router,
+) -> impl hyper_util::server::graceful::GracefulConnection<Error = Box<dyn std::error::Error + Send + Sync>> + Send + 'static {
+    let service = routes.map_request(move |mut request: Request<hyper::body::Incoming>| {
+        request.extensions_mut().insert(ConnectInfo(peer));
+        request.map(Body::new)
+    });
+    server.serve_connection_with_upgrades(TokioIo::new(socket), TowerToHyperService::new(service)).into_owned()
+}
+
+/// A panic in one request is one failed request.
+fn panicked(_: Box<dyn std::any::Any + Send>) -> Response<Body> {
+    tracing::error!("a request panicked");
+    let body = super::problem(&Error::new(Code::Internal), cardea_core::id::RequestId::random());
+    let mut response = Response::new(Body::from(body.to_string()));
+    *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
+    let media = HeaderValue::from_static("application/problem+json");
+    response.headers_mut().insert(axum::http::header::CONTENT_TYPE, media);
+    response
+}
+

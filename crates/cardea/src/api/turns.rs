@@ -1,0 +1,165 @@
+//! `/api/v1/turns`: ask an agent, look at a turn, follow its events and go on after any of them.
+
+use std::convert::Infallible;
+
+use axum::{
+    Json,
+    extract::{Path, State},
+    http::{HeaderValue, StatusCode},
+    response::{IntoResponse, Response, Sse, sse::Event as SseEvent},
+};
+use cardea_auth::Caller;
+use cardea_core::{
+    Code, Error,
+    id::{AgentName, ConversationId, TurnId},
+};
+use futures::{Stream, stream};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tokio::sync::{broadcast, oneshot};
+
+use super::{
+    Problem,
+    extract::{Inbound, Outside},
+};
+use crate::{
+    app::App,
+    flow::{self, ChatRequest, Message},
+};
+
+/// The body of `POST /api/v1/turns`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Ask {
+    agent: String,
+    message: String,
+    conversation: Option<String>,
+}
+
+pub(super) async fn ask(State(app): State<App>, inbound: Inbound<Ask>) -> Result<Response, Problem> {
+    let Inbound { mut outside, body } = inbound;
+    let conversation: Option<ConversationId> = match &body.conversation {
+        None => None,
+        Some(id) => Some(id.parse().map_err(|_| outside.problem(Error::new(Code::NotFound)))?),
+    };
+    if body.message.trim().is_empty() {
+        return Err(outside.problem(Error::new(Code::BadRequest).detail("`message` is empty.")));
+    }
+    let message = Message {
+        agent: AgentName::from(body.agent.as_str()),
+        conversation,
+        text: body.message,
+        key: outside.idempotency_key()?,
+        request: outside.request,
+    };
+    let request = ChatRequest { credentials: outside.credentials()?, message };
+    let (done, answer) = oneshot::channel();
+    let worker = app.clone();
+    app.jobs.spawn("chat", async move {
+        drop(done.send(flow::chat(&worker, request, None).await));
+    });
+    let receipt = answer.await.map_err(|_| outside.problem(Error::new(Code::Internal)))?;
+    let receipt = receipt.map_err(|error| outside.problem(error))?;
+    let status = if receipt.approval.is_some() { StatusCode::ACCEPTED } else { StatusCode::OK };
+    Ok((status, Json(receipt)).into_response())
+}
+
+fn id(outside: &Outside, text: &str) -> Result<TurnId, Problem> {
+    text.parse().map_err(|_| outside.problem(Error::new(Code::NotFound)))
+}
+
+pub(super) async fn get(
+    State(app): State<App>,
+    Path(text): Path<String>,
+    mut outside: Outside,
+) -> Result<Json<Value>, Problem> {
+    let (credentials, id) = (outside.credentials()?, id(&outside, &text)?);
+    let work = async {
+        let caller = app.auth.authenticate(&credentials).await?;
+        app.turns.find(&caller, id).await
+    };
+    let found = work.await.map_err(|error| outside.problem(error))?;
+    Ok(Json(json!(found)))
+}
+
+/// Follows one turn.
+struct Follow {
+    app: App,
+    caller: Caller,
+    id: TurnId,
+    seen: i64,
+    news: broadcast::Receiver<TurnId>,
+    waiting: Vec<Result<SseEvent, Infallible>>,
+    ended: bool,
+}
+
+pub(super) async fn events(
+    State(app): State<App>,
+    Path(text): Path<String>,
+    mut outside: Outside,
+) -> Result<Response, Problem> {
+    let (credentials, id) = (outside.credentials()?, id(&outside, &text)?);
+    let seen = outside.header("last-event-id").and_then(|last| last.parse().ok()).unwrap_or(0);
+    // WHY: subscribed before the first read, so that nothing falls between the two.
+    let news = app.turns.news();
+    let work = async {
+        let caller = app.auth.authenticate(&credentials).await?;
+        app.turns.find(&caller, id).await?;
+        Ok::<_, Error>(caller)
+    };
+    let caller = work.await.map_err(|error| outside.problem(error))?;
+    let follow = Follow { app, caller, id, seen, news, waiting: Vec::new(), ended: false };
+    let mut response = Sse::new(stream_of(follow)).keep_alive(axum::response::sse::KeepAlive::default()).into_response();
+    response.headers_mut().insert("x-accel-buffering", HeaderValue::from_static("no"));
+    Ok(response)
+}
+
+fn stream_of(follow: Follow) -> impl Stream<Item = Result<SseEvent, Infallible>> + Send {
+    stream::unfold(follow, |mut follow| async move {
+        loop {
+            if let Some(event) = follow.waiting.pop() {
+                return Some((event, follow));
+            }
+            if follow.ended {
+                return None;
+            }
+            follow.read().await;
+            if follow.waiting.is_empty() && !follow.ended {
+                follow.wait().await;
+            }
+        }
+    })
+}
+
+impl Follow {
+    async fn read(&mut self) {
+        let Ok((events, state)) = self.app.turns.events(&self.caller, self.id, self.seen).await else {
+            self.ended = true;
+            return;
+        };
+        self.seen = events.last().map_or(self.seen, |event| event.seq);
+        self.ended = state.is_final();
+        let shown = |event: crate::turn::Event| {
+            Ok(SseEvent::default().id(event.seq.to_string()).event(event.kind).data(event.body.to_string()))
+        };
+        self.waiting = events.into_iter().rev().map(shown).collect();
+    }
+
+    async fn wait(&mut self) {
+        let stop = self.app.jobs.stopping();
+        loop {
+            tokio::select! {
+                news = self.news.recv() => match news {
+                    Ok(turn) if turn != self.id => {}
+                    _ => return,
+                },
+                () = stop.cancelled() => {
+                    // Told to come back: the events are durable, and `Last-Event-ID` goes on after any of them.
+                    self.waiting.push(Ok(SseEvent::default().retry(std::time::Duration::from_secs(1)).comment("draining")));
+                    self.ended = true;
+                    return;
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,206 @@
+//! From a configuration to a building. The order of the lines is the order of the rooms.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use cardea_auth::Auth;
+use cardea_core::{
+    Code, Error, Result,
+    agent::Agent,
+    cost::Prices,
+    time::{Millis, SharedClock, SystemClock},
+};
+use cardea_embed::Encoder;
+use cardea_model::{
+    Models,
+    embedder::{Embedder, LocalConfig, LocalEmbedder},
+};
+use cardea_net::Net;
+use cardea_store::{
+    Db, Jobs, Shared,
+    shared::{Memory, MemoryConfig, Rate},
+};
+
+use super::{App, Rooms, direct};
+use crate::{
+    action::Action,
+    config::{BudgetConfig, Config, Loaded},
+    context::{Context, cache},
+    control::{self, Budget, Control},
+    identity::{self, Identity},
+    observe::Observe,
+    turn::Turns,
+    vault::{RootKey, Vault},
+};
+
+/// What a program may give instead of what the configuration says.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The time. Default: the machine's.
+    pub clock: SharedClock,
+    /// Where clients reach the installation, once the port is known. Default: made from `server`.
+    pub public_url: Option<String>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { clock: Arc::new(SystemClock), public_url: None }
+    }
+}
+
+fn broken(what: impl Into<String>) -> Error {
+    Error::new(Code::Misconfigured).detail(what)
+}
+
+impl App {
+    /// Builds all rooms: opens and migrates the database, loads keys, agents and policies. Nothing runs yet.
+    ///
+    /// Upstreams that cannot be reached are no reason to fail: [`App::start`] goes on asking them.
+    ///
+    /// # Errors
+    /// `misconfigured` with what to change, or what the store says.
+    pub async fn build(loaded: Loaded, options: Options) -> Result<Self> {
+        let Loaded { config, agents, .. } = loaded;
+        let Options { clock, public_url } = options;
+        let data = prepare(&config.data.dir)?;
+        let jobs = Jobs::new();
+        let root = RootKey::load(&config.vault, &data)?;
+        let db = Db::open(config.db.clone(), root.chain_key()).await?;
+        db.migrate().await?;
+        let shared: Arc<dyn Shared> = Arc::new(Memory::new(MemoryConfig::default(), Arc::clone(&clock)));
+        let net = Net::new(config.net.clone(), Arc::clone(&clock))
+            .map_err(|error| broken(format!("The `[net]` part cannot be used: {error}.")))?;
+        let observe = Observe::new(db.clone(), Arc::clone(&clock), prices(&config)?);
+        let vault = Vault::new(db.clone(), observe.clone(), root, Arc::clone(&clock));
+        let public_url = public_url.unwrap_or_else(|| url_of(&config));
+        let identity = Identity::open(
+            identity::Neighbours { db: db.clone(), vault: vault.clone(), observe: observe.clone(), clock: Arc::clone(&clock) },
+            &config.local_issuer,
+            &public_url,
+        )
+        .await?;
+        let mut accepted = config.auth.clone();
+        if let Some(local) = identity.issuer_config() {
+            accepted = accepted.issuer("cardea-local", local);
+        }
+        let auth = Auth::new(accepted, net.clone(), Arc::clone(&clock), identity.directory())?;
+        let embedder = embedder()?;
+        let models = Models::new(config.models.clone(), net.clone(), Some(Arc::clone(&embedder)), Arc::clone(&clock))?;
+        let control = Control::new(
+            control::Neighbours {
+                db: db.clone(),
+                shared,
+                observe: observe.clone(),
+                clock: Arc::clone(&clock),
+                jobs: jobs.clone(),
+            },
+            settings(&config),
+        )?;
+        let cache =
+            cache::Cache::new(caching(&config), Some(Arc::clone(&embedder)), Arc::clone(&clock), observe.clone());
+        let context = Context::new(db.clone(), observe.clone(), Arc::clone(&clock), cache);
+        let turns = Turns::new(db.clone(), observe.clone(), Arc::clone(&clock), &config.db.node).await?;
+        let action = Action::new((&net, &identity, Arc::clone(&clock)), &config.upstreams, Some(embedder));
+        control.adopt(&action.catalog().specs())?;
+        let agents = agents.into_values().map(|agent| (agent.name.clone(), Arc::new(agent))).collect();
+        check_agents(&agents, &models)?;
+        let checkpoints = data.join("audit.checkpoints");
+        Ok(Self(Arc::new(Rooms {
+            config,
+            clock,
+            jobs,
+            db,
+            auth,
+            models,
+            observe,
+            vault,
+            identity,
+            control,
+            context,
+            turns,
+            action,
+            agents,
+            direct: direct(),
+            checkpoints,
+            public_url,
+        })))
+    }
+}
+
+fn prepare(folder: &Path) -> Result<PathBuf> {
+    std::fs::create_dir_all(folder)
+        .map_err(|error| broken(format!("`data.dir` (`{}`) cannot be made: {error}.", folder.display())))?;
+    Ok(folder.to_owned())
+}
+
+fn prices(config: &Config) -> Result<Prices> {
+    let Some(path) = &config.cost.prices else { return Ok(Prices::default()) };
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| broken(format!("`cost.prices` (`{}`) cannot be read: {error}.", path.display())))?;
+    Prices::parse(&text).map_err(|error| broken(format!("{}: {error}.", path.display())))
+}
+
+/// Where clients reach the installation, if nobody says otherwise.
+fn url_of(config: &Config) -> String {
+    let url = config.server.public_url.clone().unwrap_or_else(|| format!("http://{}", config.server.bind));
+    url.trim_end_matches('/').to_owned()
+}
+
+fn embedder() -> Result<Arc<dyn Embedder>> {
+    let encoder = Encoder::bundled().map_err(|error| Error::new(Code::Internal).because(error))?;
+    let started = LocalEmbedder::start(&encoder, &LocalConfig::default());
+    Ok(Arc::new(started.map_err(|error| Error::new(Code::Internal).because(error))?))
+}
+
+fn rate(rate: cardea_core::units::Rate) -> Rate {
+    Rate { burst: u64::from(rate.count), refill: u64::from(rate.count), per: rate.per.millis() }
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "the configuration's schema keeps money positive and far below 2^53 millionths"
+)]
+fn budget(budget: &BudgetConfig) -> Budget {
+    Budget { tokens: budget.tokens, cost_micros: budget.money.map(|money| (money * 1e6).round() as u64) }
+}
+
+fn settings(config: &Config) -> control::Settings {
+    let limits = &config.limits;
+    control::Settings {
+        policies: config.policies.dir.clone(),
+        approval: config.policies.approval,
+        per_user: rate(limits.per_user),
+        per_tenant: rate(limits.per_tenant),
+        in_flight: [limits.in_flight, limits.in_flight_per_tenant, limits.in_flight_per_user],
+        user_budget: budget(&limits.user_budget),
+        tenant_budget: budget(&limits.tenant_budget),
+        guard: config.guard.profile.clone(),
+    }
+}
+
+fn caching(config: &Config) -> cache::Settings {
+    cache::Settings {
+        enabled: config.cache.enabled,
+        ttl: config.cache.ttl,
+        bytes: config.cache.memory.0,
+        per_partition: config.cache.entries_per_scope as usize,
+    }
+}
+
+/// An agent whose model nobody knows would fail at its first question: better now.
+fn check_agents(agents: &BTreeMap<cardea_core::id::AgentName, Arc<Agent>>, models: &Models) -> Result<()> {
+    match agents.values().find(|agent| !models.knows(&agent.spec.model)) {
+        None => Ok(()),
+        Some(agent) => Err(broken(format!(
+            "The agent `{}` asks for the model `{}`, which `[models.aliases]` does not have.",
+            agent.name, agent.spec.model
+        ))),
+    }
+}
+
+/// How often the installation shows that it lives.
+pub(super) const HEARTBEAT: Millis = Millis::from_secs(3);

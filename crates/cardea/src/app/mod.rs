@@ -1,0 +1,183 @@
+//! The building: all rooms, made once, each given the neighbours it may know.
+//!
+//! [`App::build`] turns a checked configuration into an [`App`]; [`App::start`] sets the upkeep going. `flow`, `eval`,
+//! `api` and `main` hold it, no room does. A program that embeds Cardea builds one and talks to
+//! [`App::agent_chat`](App::talk) with the same checks as a client over HTTP.
+
+mod build;
+mod talk;
+mod upkeep;
+
+use std::{collections::BTreeMap, ops::Deref, path::PathBuf, sync::Arc};
+
+use cardea_auth::{Auth, Challenge, ProtectedResource};
+use cardea_core::{
+    Code, Error, Result,
+    agent::{Agent, AgentSpec},
+    id::AgentName,
+    message::{Message, Prompt, estimate_tokens},
+    time::{Millis, SharedClock},
+};
+use cardea_model::Models;
+use cardea_store::{Db, Jobs};
+use serde_json::{Value, json};
+
+pub use self::{build::Options, talk::Talk};
+use crate::{
+    action::Action, config::Config, context::Context, control::Control, control::Estimate, identity::Identity,
+    observe::Observe, turn::Turns, vault::Vault,
+};
+
+/// All rooms of one installation. Cheap to clone.
+#[derive(Clone)]
+pub struct App(Arc<Rooms>);
+
+/// The rooms, in their line.
+#[derive(Debug)]
+pub struct Rooms {
+    /// What the installation decides.
+    pub config: Config,
+    /// The time.
+    pub clock: SharedClock,
+    /// Tasks.
+    pub jobs: Jobs,
+    /// The truth.
+    pub db: Db,
+    /// Credentials to callers.
+    pub auth: Auth,
+    /// Language models.
+    pub models: Models,
+    /// Audit, decisions, meters, cost.
+    pub observe: Observe,
+    /// Sealed secrets.
+    pub vault: Vault,
+    /// Own tokens and keys.
+    pub identity: Identity,
+    /// Rate, budget, guardrails, policy, approvals.
+    pub control: Control,
+    /// Conversations and caches.
+    pub context: Context,
+    /// The journal.
+    pub turns: Turns,
+    /// Tools.
+    pub action: Action,
+    agents: BTreeMap<AgentName, Arc<Agent>>,
+    direct: Arc<Agent>,
+    checkpoints: PathBuf,
+    public_url: String,
+}
+
+impl Deref for App {
+    type Target = Rooms;
+
+    fn deref(&self) -> &Rooms {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for App {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("App")
+    }
+}
+
+/// The name under which calls come in that no agent makes: MCP clients, bare completions.
+const DIRECT: &str = "direct";
+
+/// How long a bare completion may take.
+const COMPLETION: Millis = Millis::from_secs(120);
+
+impl Rooms {
+    /// The agent with this name.
+    ///
+    /// # Errors
+    /// `not_found`.
+    pub fn agent(&self, name: &AgentName) -> Result<Arc<Agent>> {
+        let known = self.agents.get(name).cloned();
+        known.ok_or_else(|| {
+            Error::new(Code::NotFound).detail(format!("There is no agent `{}`.", short(name.as_str())))
+        })
+    }
+
+    /// All agents, by name.
+    pub fn agents(&self) -> impl Iterator<Item = &Arc<Agent>> {
+        self.agents.values()
+    }
+
+    /// The stand-in for an agent where a client brings its own model: it may ask for any tool, policy decides.
+    #[must_use]
+    pub fn direct(&self) -> Arc<Agent> {
+        Arc::clone(&self.direct)
+    }
+
+    /// What a message to an agent may use up: all its model calls, each with the whole window.
+    #[must_use]
+    pub fn estimate(&self, agent: &Agent, text: &str) -> Estimate {
+        let calls = u64::from(agent.spec.limits.reflections) + 1;
+        let each = u64::from(agent.spec.memory.tokens)
+            + estimate_tokens(text)
+            + u64::from(agent.spec.sampling.max_tokens.unwrap_or(1_024));
+        let tokens = agent.spec.limits.tokens.unwrap_or(u64::MAX).min(calls.saturating_mul(each));
+        Estimate { tokens, cost_micros: agent.spec.limits.micros().unwrap_or(0) }
+    }
+
+    /// What a bare completion may use up.
+    #[must_use]
+    pub fn estimate_prompt(&self, prompt: &Prompt) -> Estimate {
+        let text = |message: &Message| match message {
+            Message::System { text } | Message::User { text } | Message::Assistant { text, .. } | Message::Tool { text, .. } => {
+                estimate_tokens(text)
+            }
+        };
+        let read: u64 = prompt.messages.iter().map(text).sum();
+        Estimate { tokens: read + u64::from(prompt.sampling.max_tokens.unwrap_or(1_024)), cost_micros: 0 }
+    }
+
+    /// How long a bare completion may take.
+    #[must_use]
+    pub fn completion_time(&self) -> Millis {
+        COMPLETION
+    }
+
+    /// Where clients reach this installation.
+    #[must_use]
+    pub fn public_url(&self) -> &str {
+        &self.public_url
+    }
+
+    /// The RFC 9728 document of the MCP endpoint.
+    #[must_use]
+    pub fn protected_resource(&self) -> Value {
+        json!(ProtectedResource::new(format!("{}/mcp", self.public_url), self.auth.issuers()))
+    }
+
+    /// What a client without a good credential is told to do (RFC 6750, RFC 9728).
+    #[must_use]
+    pub fn challenge(&self, error: &Error) -> Challenge {
+        let metadata = format!("{}/.well-known/oauth-protected-resource/mcp", self.public_url);
+        Challenge::for_error(error).unwrap_or_default().resource_metadata(metadata)
+    }
+}
+
+/// The stand-in agent.
+fn direct() -> Arc<Agent> {
+    let spec = AgentSpec {
+        about: String::new(),
+        model: String::new(),
+        instructions: String::new(),
+        tools: vec!["*".to_owned()],
+        always_tools: Vec::new(),
+        offered_tools: 128,
+        guard: None,
+        limits: cardea_core::agent::TurnLimits { tool_calls: 1, ..Default::default() },
+        cache: cardea_core::agent::AnswerCache::default(),
+        memory: cardea_core::agent::MemoryWindow::default(),
+        sampling: cardea_core::message::Sampling::default(),
+    };
+    Arc::new(Agent { name: AgentName::from(DIRECT), version: String::new(), spec })
+}
+
+/// The beginning of a name that a client made up.
+fn short(name: &str) -> String {
+    name.chars().take(64).collect()
+}

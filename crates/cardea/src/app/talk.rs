@@ -1,0 +1,62 @@
+//! Cardea inside another program: an agent, a caller made from verified claims, and the same checks.
+
+use cardea_auth::Caller;
+use cardea_core::{
+    Result,
+    id::{AgentName, ConversationId, RequestId},
+};
+
+use super::App;
+use crate::{
+    flow::{self, Message, Stream},
+    turn::Receipt,
+};
+
+/// An agent to talk to.
+#[derive(Debug, Clone)]
+pub struct Talk {
+    app: App,
+    agent: AgentName,
+}
+
+impl App {
+    /// The agent with this name, to talk to from inside a program.
+    #[must_use]
+    pub fn talk(&self, agent: &str) -> Talk {
+        Talk { app: self.clone(), agent: AgentName::from(agent) }
+    }
+}
+
+impl Talk {
+    /// Says something and waits for the end of the turn, or for its pause.
+    ///
+    /// # Errors
+    /// As [`flow::chat`].
+    pub async fn chat(&self, caller: &Caller, conversation: Option<ConversationId>, text: &str) -> Result<Receipt> {
+        flow::chat_as(&self.app, caller, self.message(conversation, text), None).await
+    }
+
+    /// The same, with the events of the turn on the way.
+    ///
+    /// # Errors
+    /// As [`flow::chat`].
+    pub async fn stream(
+        &self,
+        caller: &Caller,
+        conversation: Option<ConversationId>,
+        text: &str,
+        events: Stream,
+    ) -> Result<Receipt> {
+        flow::chat_as(&self.app, caller, self.message(conversation, text), Some(events)).await
+    }
+
+    fn message(&self, conversation: Option<ConversationId>, text: &str) -> Message {
+        Message {
+            agent: self.agent.clone(),
+            conversation,
+            text: text.to_owned(),
+            key: None,
+            request: RequestId::random(),
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! A question with everything that could change its answer.
+
+use std::sync::{Arc, OnceLock, atomic::Ordering};
+
+use cardea_core::{
+    agent::{Agent, CacheScope},
+    cache::{Circumstances, ExactKey, Mode, Owner, Partition, normalise, stands_alone},
+    canonical::{canonical, sha256_hex},
+    id::{ConversationId, TenantId},
+    message::{Message, Prompt},
+    principal::Principal,
+    time::Millis,
+};
+use cardea_embed::Vector;
+use serde_json::json;
+
+use super::{Cache, user_tag};
+
+/// What stands around a question to an agent.
+#[derive(Debug)]
+pub struct Around<'a> {
+    /// Where it is asked.
+    pub conversation: Option<ConversationId>,
+    /// What was said before.
+    pub history: &'a [Message],
+    /// The version of the policies.
+    pub policy: &'a str,
+    /// Which tools the caller may call, with their definitions.
+    pub tools: &'a str,
+    /// The guard profile in force.
+    pub guard: &'a str,
+}
+
+/// A question, and the one place where its answer can be found.
+#[derive(Debug)]
+pub struct Asked {
+    /// `None`: its answer is not to be given twice.
+    pub(super) place: Option<Place>,
+    pub(super) text: String,
+    pub(super) tenant: TenantId,
+    pub(super) user_tag: String,
+    pub(super) ttl: Millis,
+    /// How to decide by meaning; `None`: not at all.
+    pub(super) semantic: Option<Mode>,
+    /// The count of clearings at this moment: what was cleared later makes the answer stale.
+    pub(super) asked_at: u64,
+    pub(super) vector: OnceLock<Option<Arc<Vector>>>,
+}
+
+#[derive(Debug)]
+pub(super) struct Place {
+    pub(super) partition: Partition,
+    pub(super) exact: ExactKey,
+}
+
+/// A digest of what was said.
+fn fingerprint(messages: &[Message]) -> String {
+    sha256_hex(canonical(&json!(messages)).as_bytes())
+}
+
+impl Cache {
+    /// A user's question to an agent.
+    ///
+    /// In a running conversation the answer may depend on what was said before, so the history is part of the place,
+    /// unless the question can be understood without it (`stands_alone`).
+    #[must_use]
+    pub fn asked(&self, user: &Principal, agent: &Agent, text: &str, around: &Around<'_>) -> Asked {
+        let alone = stands_alone(text, around.history.is_empty());
+        let history = if alone { String::new() } else { fingerprint(around.history) };
+        let conversation = around.conversation.map(|id| id.to_string()).unwrap_or_default();
+        let owner = match agent.spec.cache.scope {
+            CacheScope::User => Some(Owner::User(user)),
+            CacheScope::Session => Some(Owner::Session(user, &conversation)),
+            CacheScope::Shared => Some(Owner::Shared(user)),
+            CacheScope::Off => None,
+        };
+        // Rights are part of the place: an answer made with tools of a role is not for somebody who has lost it.
+        let tools = [around.tools.to_owned(), format!("policy {}", around.policy), format!("rights {:?} {:?}", user.roles, user.scopes)];
+        let sampling = canonical(&json!(agent.spec.sampling));
+        let place = owner.filter(|_| self.0.settings.enabled).map(|owner| {
+            let partition = Partition::of(&Circumstances {
+                owner,
+                agent: (agent.name.as_str(), &agent.version),
+                model: &agent.spec.model,
+                sampling: &sampling,
+                instructions: &agent.spec.instructions,
+                tools: &tools,
+                guard: around.guard,
+                locale: "",
+                history: &history,
+            });
+            Place { partition, exact: partition.exact(text) }
+        });
+        let mode = agent.spec.cache.threshold.map_or_else(Mode::default, |threshold| Mode::Strict { threshold, veto: true });
+        Asked {
+            place,
+            text: normalise(text),
+            tenant: user.tenant.clone(),
+            user_tag: user_tag(user),
+            ttl: agent.spec.cache.ttl.unwrap_or(self.0.settings.ttl),
+            semantic: (agent.spec.cache.semantic && alone).then_some(mode),
+            asked_at: self.0.clearings.load(Ordering::SeqCst),
+            vector: OnceLock::new(),
+        }
+    }
+
+    /// A bare completion: exact repeats only, for the same user.
+    #[must_use]
+    pub fn asked_bare(&self, user: &Principal, prompt: &Prompt) -> Asked {
+        let (last, before) = prompt.messages.split_last().map_or((String::new(), Vec::new()), |(last, before)| {
+            (canonical(&json!(last)), before.to_vec())
+        });
+        let tools = [sha256_hex(canonical(&json!(prompt.tools)).as_bytes())];
+        let sampling = canonical(&json!(prompt.sampling));
+        let place = self.0.settings.enabled.then(|| {
+            let partition = Partition::of(&Circumstances {
+                owner: Owner::User(user),
+                agent: ("", "bare"),
+                model: &prompt.model,
+                sampling: &sampling,
+                instructions: "",
+                tools: &tools,
+                guard: "",
+                locale: "",
+                history: &fingerprint(&before),
+            });
+            Place { partition, exact: partition.exact(&last) }
+        });
+        Asked {
+            place,
+            text: last,
+            tenant: user.tenant.clone(),
+            user_tag: user_tag(user),
+            ttl: self.0.settings.ttl,
+            semantic: None,
+            asked_at: self.0.clearings.load(Ordering::SeqCst),
+            vector: OnceLock::new(),
+        }
+    }
+}

@@ -1,0 +1,197 @@
+//! Conversations: one owner, written with the row itself, and messages that are only ever added.
+
+use cardea_core::{
+    Code, Error, Result,
+    agent::MemoryWindow,
+    id::{AgentName, ConversationId, MessageId, TurnId},
+    message::Message,
+    principal::Principal,
+    time::Timestamp,
+};
+use cardea_auth::Caller;
+use cardea_store::{Commit, CommitError, args};
+use serde::Serialize;
+
+use super::{Context, Owned};
+
+/// A conversation that its owner may see.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Conversation {
+    /// Its id.
+    pub id: ConversationId,
+    /// The agent it is held with.
+    pub agent: AgentName,
+    /// The first words of it, screened.
+    pub title: String,
+    /// When it began.
+    pub created_at: Timestamp,
+    /// When something was last said.
+    pub updated_at: Timestamp,
+}
+
+/// One message of a conversation.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Said {
+    /// From 1, without gaps.
+    pub seq: i64,
+    /// Its id.
+    pub id: MessageId,
+    /// The turn in which it was said.
+    pub turn: TurnId,
+    /// Who said what.
+    pub message: Message,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// Letters of a title.
+const TITLE: usize = 80;
+
+type Row = (ConversationId, AgentName, String, Timestamp, Timestamp);
+
+fn read((id, agent, title, created_at, updated_at): Row) -> Conversation {
+    Conversation { id, agent, title, created_at, updated_at }
+}
+
+impl Context {
+    /// The caller's conversation with this agent: a new one, or the one with this id.
+    ///
+    /// Somebody else's conversation is as unknown as one that never was.
+    ///
+    /// # Errors
+    /// `not_found`, or what the store says.
+    pub async fn open(
+        &self,
+        caller: &Caller,
+        agent: &AgentName,
+        conversation: Option<ConversationId>,
+        first_words: &str,
+    ) -> Result<Owned<Conversation>> {
+        match conversation {
+            Some(id) => {
+                let talk = self.conversation(caller, id).await?;
+                if talk.agent == *agent {
+                    return Ok(talk);
+                }
+                Err(Error::new(Code::BadRequest)
+                    .detail(format!("The conversation is held with the agent `{}`.", talk.agent)))
+            }
+            None => self.create(caller, agent, first_words).await,
+        }
+    }
+
+    async fn create(&self, caller: &Caller, agent: &AgentName, first_words: &str) -> Result<Owned<Conversation>> {
+        let now = self.inner.clock.now();
+        let talk = Conversation {
+            id: ConversationId::random(),
+            agent: agent.clone(),
+            title: first_words.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(TITLE).collect(),
+            created_at: now,
+            updated_at: now,
+        };
+        let commit = Commit::new().run(
+            "INSERT INTO conversations (id, tenant, owner, user_id, agent, title, created_at, updated_at) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $7)",
+            args![talk.id, &caller.tenant, caller.key(), &caller.user, &talk.agent, &talk.title, now],
+        );
+        self.inner.db.commit(commit).await?;
+        Ok(Owned::new(talk, caller))
+    }
+
+    /// The caller's conversation with this id.
+    ///
+    /// # Errors
+    /// `not_found`, or what the store says.
+    pub async fn conversation(&self, caller: &Caller, id: ConversationId) -> Result<Owned<Conversation>> {
+        let sql = "SELECT id, agent, title, created_at, updated_at FROM conversations \
+                   WHERE id = $1 AND owner = $2 AND tenant = $3 AND deleted_at IS NULL";
+        let rows: Vec<Row> = self.inner.db.rows(sql, args![id, caller.key(), &caller.tenant]).await?;
+        let row = rows.into_iter().next().ok_or_else(|| Error::new(Code::NotFound))?;
+        Ok(Owned::new(read(row), caller))
+    }
+
+    /// The caller's conversations, the newest first.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub async fn conversations(&self, caller: &Caller, most: u32) -> Result<Vec<Conversation>> {
+        let sql = "SELECT id, agent, title, created_at, updated_at FROM conversations \
+                   WHERE owner = $1 AND tenant = $2 AND deleted_at IS NULL ORDER BY updated_at DESC LIMIT $3";
+        let rows: Vec<Row> = self.inner.db.rows(sql, args![caller.key(), &caller.tenant, most]).await?;
+        Ok(rows.into_iter().map(read).collect())
+    }
+
+    /// What was said, from number `after` on.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub async fn messages(&self, talk: &Owned<Conversation>, after: i64, most: u32) -> Result<Vec<Said>> {
+        let sql = "SELECT seq, id, turn, body, at FROM messages \
+                   WHERE conversation = $1 AND tenant = $2 AND seq > $3 ORDER BY seq LIMIT $4";
+        let rows: Vec<(i64, MessageId, TurnId, String, Timestamp)> =
+            self.inner.db.rows(sql, args![talk.id, &talk.owner().tenant, after, most]).await?;
+        rows.into_iter().map(|row| said(talk.id, row)).collect()
+    }
+
+    /// The last messages before this turn, as many as the agent's window holds, the oldest first.
+    ///
+    /// The window is cut by count and by tokens, so a turn costs the same after ten messages and after ten thousand.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub async fn history(&self, owner: &Principal, id: ConversationId, turn: TurnId, window: &MemoryWindow) -> Result<Vec<Message>> {
+        let sql = "SELECT seq, id, turn, body, at FROM messages WHERE conversation = $1 AND tenant = $2 AND turn <> $3 \
+                   ORDER BY seq DESC LIMIT $4";
+        let rows: Vec<(i64, MessageId, TurnId, String, Timestamp)> =
+            self.inner.db.rows(sql, args![id, &owner.tenant, turn, window.messages]).await?;
+        let mut left = u64::from(window.tokens);
+        let mut kept = Vec::new();
+        for row in rows {
+            let cost = cardea_core::message::estimate_tokens(&row.3);
+            if cost > left {
+                break;
+            }
+            left -= cost;
+            kept.push(said(id, row)?.message);
+        }
+        // A window that begins with an answer would show the model a reply to nothing.
+        kept.reverse();
+        let first_question = kept.iter().position(|message| matches!(message, Message::User { .. }));
+        kept.drain(..first_question.unwrap_or(kept.len()));
+        Ok(kept)
+    }
+
+    /// Deletes the conversation and what was said in it. The audit log keeps that it was, not what it said.
+    ///
+    /// # Errors
+    /// `not_found`, or what the store says.
+    pub async fn delete(&self, talk: Owned<Conversation>) -> Result<()> {
+        let (id, owner) = (talk.id, talk.owner().clone());
+        let mut commit = Commit::new()
+            .guard(
+                "conversation",
+                "UPDATE conversations SET deleted_at = $3, title = '' \
+                 WHERE id = $1 AND owner = $2 AND deleted_at IS NULL",
+                args![id, owner.key(), self.inner.clock.now()],
+            )
+            .run("DELETE FROM messages WHERE conversation = $1", args![id])
+            .run(
+                "DELETE FROM events WHERE turn IN (SELECT id FROM turns WHERE conversation = $1)",
+                args![id],
+            )
+            .run("UPDATE turns SET prompt = '', receipt = NULL WHERE conversation = $1 AND ended_at IS NOT NULL", args![id]);
+        self.inner.observe.audit(&mut commit, super::entry(&owner, "conversation.deleted", serde_json::json!({ "conversation": id })));
+        match self.inner.db.commit(commit).await {
+            Err(CommitError::Conflict(_)) => Err(Error::new(Code::NotFound)),
+            other => Ok(other?),
+        }
+    }
+}
+
+fn said(conversation: ConversationId, row: (i64, MessageId, TurnId, String, Timestamp)) -> Result<Said> {
+    let (seq, id, turn, body, at) = row;
+    let message = serde_json::from_str(&body).map_err(|error| {
+        Error::new(Code::Internal).because(format!("message {seq} of {conversation} cannot be read: {error}"))
+    })?;
+    Ok(Said { seq, id, turn, message, at })
+}

@@ -1,0 +1,266 @@
+//! A person's decision: asked for by policy, bound to one call, given by somebody else than the asker.
+
+use std::collections::BTreeSet;
+
+use cardea_auth::Caller;
+use cardea_core::{
+    Code, Error, Result,
+    canonical::{Bounds, bounded, canonical},
+    id::{ApprovalId, TurnId},
+    policy::Approved,
+    time::Timestamp,
+    tool::{ToolCall, ToolSpec},
+};
+use cardea_store::{Commit, CommitError, FromRow, Row, RowError, args, shared::Listener};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::{Control, permit::Asking};
+use crate::observe::Entry;
+
+/// The topic of wake-ups.
+const TOPIC: &str = "approvals";
+
+/// How much of the arguments the person who decides is shown.
+const SHOWN: Bounds = Bounds { text: 1_024, whole: 8_192, depth: 8 };
+
+/// What a person says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Choice {
+    /// Go on.
+    Approve,
+    /// Do not.
+    Reject,
+}
+
+/// An approval as people see it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Approval {
+    /// Its id.
+    pub id: ApprovalId,
+    /// The turn that waits.
+    pub turn: TurnId,
+    /// Who asked.
+    pub user: String,
+    /// For which tool.
+    pub tool: String,
+    /// With which arguments, screened.
+    pub arguments: Value,
+    /// Why policy wants a person.
+    pub reason: String,
+    /// The roles of which the person must have one.
+    pub roles: BTreeSet<String>,
+    /// `open`, `approved`, `rejected` or `expired`.
+    pub state: String,
+    /// When it was asked.
+    pub created_at: Timestamp,
+    /// Until when it can be decided, and used.
+    pub expires_at: Timestamp,
+    /// Who decided.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub decided_by: Option<String>,
+    /// What that person said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub comment: Option<String>,
+    #[serde(skip)]
+    owner: String,
+    #[serde(skip)]
+    digest: String,
+    #[serde(skip)]
+    decider: Option<Decider>,
+}
+
+/// Who decided, with the roles of that moment.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Decider {
+    by: String,
+    roles: BTreeSet<String>,
+}
+
+impl FromRow for Approval {
+    fn from_row(row: &Row<'_>) -> Result<Self, RowError> {
+        let decider: Option<String> = row.get(10)?;
+        let decider: Option<Decider> = decider.and_then(|text| serde_json::from_str(&text).ok());
+        Ok(Self {
+            id: row.get(0)?,
+            turn: row.get(1)?,
+            user: row.get(2)?,
+            tool: row.get(3)?,
+            arguments: serde_json::from_str(&row.get::<String>(4)?).unwrap_or(Value::Null),
+            reason: row.get(5)?,
+            roles: serde_json::from_str(&row.get::<String>(6)?).unwrap_or_default(),
+            state: row.get(7)?,
+            created_at: row.get(8)?,
+            expires_at: row.get(9)?,
+            decided_by: decider.as_ref().map(|decider| decider.by.clone()),
+            comment: row.get(11)?,
+            owner: row.get(12)?,
+            digest: row.get(13)?,
+            decider,
+        })
+    }
+}
+
+/// What policy wants a person to decide.
+pub(super) struct Wanted<'a> {
+    pub(super) caller: &'a Caller,
+    pub(super) asking: &'a Asking<'a>,
+    pub(super) tool: &'a ToolSpec,
+    pub(super) call: &'a ToolCall,
+    pub(super) digest: &'a str,
+    pub(super) roles: &'a BTreeSet<String>,
+    pub(super) reason: &'a str,
+}
+
+/// How an approval stands when its call comes again.
+pub(super) enum Standing {
+    /// There is none, or it is for another call.
+    None,
+    /// Nobody has decided.
+    Open(ApprovalId),
+    /// Approved, and still good.
+    Approved(Approved),
+    /// Rejected, or nobody decided in time.
+    Refused(String),
+}
+
+impl Control {
+    /// Hears of decisions.
+    #[must_use]
+    pub fn decided(&self) -> Listener {
+        self.inner.shared.listen(TOPIC)
+    }
+
+    pub(super) async fn standing(&self, caller: &Caller, id: ApprovalId, digest: &str) -> Result<Standing> {
+        let Some(approval) = self.load_approval(caller, id).await? else { return Ok(Standing::None) };
+        // INVARIANT: an approval is for one call of one caller; anything else finds none.
+        if approval.digest != digest || approval.owner != caller.key() {
+            return Ok(Standing::None);
+        }
+        let late = self.now() > approval.expires_at;
+        Ok(match (approval.state.as_str(), approval.decider) {
+            ("approved", Some(decider)) if !late => {
+                Standing::Approved(Approved { by: decider.by, roles: decider.roles })
+            }
+            ("open", _) if !late => Standing::Open(id),
+            ("rejected", Some(decider)) => {
+                let comment = approval.comment.filter(|comment| !comment.is_empty());
+                let why = comment.map(|comment| format!(": {comment}")).unwrap_or_default();
+                Standing::Refused(format!("`{}` did not approve this{why}.", decider.by))
+            }
+            _ => Standing::Refused("Nobody approved this in time.".to_owned()),
+        })
+    }
+
+    async fn load_approval(&self, caller: &Caller, id: ApprovalId) -> Result<Option<Approval>> {
+        let sql = "SELECT id, turn, user_id, tool, args, reason, roles, state, created_at, expires_at, decided_by, \
+                   comment, owner, digest FROM approvals WHERE id = $1 AND tenant = $2";
+        self.inner.db.row(sql, args![id, &caller.tenant]).await
+    }
+
+    /// Adds the row of a new approval to the commit in which its turn lies down.
+    pub(super) fn want(&self, rows: &mut Commit, wanted: &Wanted<'_>) -> ApprovalId {
+        let id = ApprovalId::random();
+        let now = self.now();
+        let shown = canonical(&bounded(Value::Object(wanted.call.arguments.clone()), SHOWN));
+        *rows = std::mem::take(rows).run(
+            "INSERT INTO approvals (id, tenant, turn, step, owner, user_id, tool, args, args_digest, digest, reason, roles, \
+             state, created_at, expires_at) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $9, $10, $11, 'open', $12, $13)",
+            args![
+                id,
+                &wanted.caller.tenant,
+                wanted.asking.turn,
+                wanted.asking.step,
+                wanted.caller.key(),
+                &wanted.caller.user,
+                &wanted.tool.name,
+                shown,
+                wanted.digest,
+                wanted.reason,
+                json!(wanted.roles).to_string(),
+                now,
+                now.plus(self.inner.settings.approval)
+            ],
+        );
+        id
+    }
+
+    /// Approvals that the caller asked for or may decide, the newest first.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub async fn approvals(&self, caller: &Caller) -> Result<Vec<Approval>> {
+        let sql = "SELECT id, turn, user_id, tool, args, reason, roles, state, created_at, expires_at, decided_by, \
+                   comment, owner, digest FROM approvals WHERE tenant = $1 ORDER BY created_at DESC LIMIT 500";
+        let all: Vec<Approval> = self.inner.db.rows(sql, args![&caller.tenant]).await?;
+        let key = caller.key();
+        let concerns = |approval: &Approval| approval.owner == key || !approval.roles.is_disjoint(&caller.roles);
+        Ok(all.into_iter().filter(concerns).collect())
+    }
+
+    /// Decides an approval. The turn that waits for it goes on by itself.
+    ///
+    /// # Errors
+    /// `not_found` for one of another tenant or one that does not concern the caller; `approval_invalid` for one's own
+    /// request, without the role, too late, or decided before. Every try is in the audit log.
+    pub async fn decide(&self, caller: &Caller, id: ApprovalId, choice: Choice, comment: &str) -> Result<Approval> {
+        let approval = self.load_approval(caller, id).await?.ok_or_else(|| Error::new(Code::NotFound))?;
+        let may = self.may_decide(caller, &approval);
+        let refused = may.as_ref().err().map(Error::public);
+        let mut commit = Commit::new();
+        if refused.is_none() {
+            let state = if choice == Choice::Approve { "approved" } else { "rejected" };
+            let decider = Decider { by: caller.user.to_string(), roles: caller.roles.clone() };
+            let comment: String = comment.chars().take(1_000).collect();
+            commit = commit.guard(
+                "approval",
+                "UPDATE approvals SET state = $3, decided_by = $4, decided_at = $5, comment = $6 \
+                 WHERE id = $1 AND tenant = $2 AND state = 'open' AND expires_at >= $5 AND owner <> $7",
+                args![
+                    id,
+                    &caller.tenant,
+                    state,
+                    serde_json::to_string(&decider).unwrap_or_default(),
+                    self.now(),
+                    comment,
+                    caller.key()
+                ],
+            );
+        }
+        let event = if refused.is_none() { "approval.decided" } else { "approval.refused" };
+        let detail = json!({ "approval": id, "choice": choice, "digest": approval.digest, "refused": refused });
+        let tool = Some(approval.tool.as_str());
+        let entry =
+            Entry { principal: caller, event, turn: Some(approval.turn), step: None, tool, request: None, detail };
+        self.inner.observe.audit(&mut commit, entry);
+        match self.inner.db.commit(commit).await {
+            Ok(()) => {}
+            Err(CommitError::Conflict(_)) => return Err(too_late()),
+            Err(error) => return Err(error.into()),
+        }
+        may?;
+        self.inner.shared.wake(TOPIC).await;
+        self.load_approval(caller, id).await?.ok_or_else(|| Error::new(Code::NotFound))
+    }
+
+    fn may_decide(&self, caller: &Caller, approval: &Approval) -> Result<()> {
+        let invalid = |why: &str| Err(Error::new(Code::ApprovalInvalid).detail(why));
+        if approval.owner == caller.key() {
+            return invalid("Nobody approves their own request.");
+        }
+        if approval.roles.is_disjoint(&caller.roles) {
+            // WHY: somebody whom it does not concern learns nothing of it.
+            return Err(Error::new(Code::NotFound));
+        }
+        if approval.state != "open" || self.now() > approval.expires_at {
+            return Err(too_late());
+        }
+        Ok(())
+    }
+}
+
+fn too_late() -> Error {
+    Error::new(Code::ApprovalInvalid).detail("It was decided before, or has expired.")
+}

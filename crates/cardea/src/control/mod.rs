@@ -1,0 +1,117 @@
+//! May they: rate, budget and load; guardrails; policy and approvals.
+//!
+//! Promises: what it lets through carries a proof ([`Admission`], [`Screened`], [`Permit`]) that nobody else can make.
+//! Whatever it cannot decide is refused: a policy that cannot be evaluated, a guardrail that fails, an approval that
+//! does not fit the call byte for byte. Called by `flow`; it does not know how an action is done.
+
+mod admit;
+mod approval;
+mod permit;
+mod policy;
+mod screen;
+
+use std::{
+    path::PathBuf,
+    sync::{Arc, PoisonError, RwLock},
+};
+
+use cardea_core::{
+    Result,
+    policy::Snapshot,
+    time::{Millis, SharedClock, Timestamp},
+};
+use cardea_store::{Db, Jobs, Shared, shared::Rate};
+
+pub use self::{
+    admit::{Admission, Budget, Estimate},
+    approval::{Approval, Choice},
+    permit::{Asking, Permission, Permit, Ruling},
+    policy::load,
+    screen::{OutputWindow, Screened},
+};
+use crate::observe::Observe;
+
+/// What the room is told at start.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The folder of the `.cedar` files.
+    pub policies: PathBuf,
+    /// How long a call may wait for a person.
+    pub approval: Millis,
+    /// Requests of one user.
+    pub per_user: Rate,
+    /// Requests of one tenant.
+    pub per_tenant: Rate,
+    /// Requests in work, of everybody, of one tenant, of one user.
+    pub in_flight: [u32; 3],
+    /// What one user may use up in a month.
+    pub user_budget: Budget,
+    /// What one tenant may use up in a month.
+    pub tenant_budget: Budget,
+    /// The guard profile of whoever names none.
+    pub guard: String,
+}
+
+/// The room. Cheap to clone.
+#[derive(Clone)]
+pub struct Control {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    db: Db,
+    shared: Arc<dyn Shared>,
+    observe: Observe,
+    clock: SharedClock,
+    jobs: Jobs,
+    settings: Settings,
+    snapshot: RwLock<Arc<Snapshot>>,
+    guards: screen::Guards,
+    places: Arc<admit::Places>,
+}
+
+impl std::fmt::Debug for Control {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Control").field("policies", &self.policies().version()).finish_non_exhaustive()
+    }
+}
+
+/// What the room is built from.
+#[derive(Debug, Clone)]
+pub struct Neighbours {
+    /// Where approvals, budgets and decisions are kept.
+    pub db: Db,
+    /// Token buckets and wake-ups.
+    pub shared: Arc<dyn Shared>,
+    /// Where it tells what it decided.
+    pub observe: Observe,
+    /// The time.
+    pub clock: SharedClock,
+    /// Tasks.
+    pub jobs: Jobs,
+}
+
+impl Control {
+    /// A room that refuses every call until it has policies: see [`Control::adopt`].
+    ///
+    /// # Errors
+    /// `misconfigured` if the guard profile does not exist.
+    pub fn new(neighbours: Neighbours, settings: Settings) -> Result<Self> {
+        let Neighbours { db, shared, observe, clock, jobs } = neighbours;
+        let guards = screen::Guards::new(&settings.guard)?;
+        let places = Arc::new(admit::Places::new(settings.in_flight));
+        let snapshot = RwLock::new(Arc::new(policy::empty()?));
+        let inner = Inner { db, shared, observe, clock, jobs, settings, snapshot, guards, places };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// The policies of now.
+    #[must_use]
+    pub fn policies(&self) -> Arc<Snapshot> {
+        Arc::clone(&self.inner.snapshot.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn now(&self) -> Timestamp {
+        self.inner.clock.now()
+    }
+}

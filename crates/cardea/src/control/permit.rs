@@ -1,0 +1,198 @@
+//! The permit: policy allowed this caller this one call, and nothing else.
+
+use std::collections::BTreeSet;
+
+use cardea_auth::Caller;
+use cardea_core::{
+    Code, Error, Result,
+    canonical::{canonical, sha256_hex},
+    id::{AgentName, ApprovalId, DecisionId, RequestId, ToolName, TurnId},
+    policy::{Approved, Decision, Question, Subject, Verdict},
+    principal::Principal,
+    time::{Millis, Timestamp},
+    tool::{ToolCall, ToolSpec},
+};
+use cardea_store::Commit;
+use serde_json::{Value, json};
+
+use super::{
+    Control,
+    approval::{Standing, Wanted},
+};
+use crate::observe;
+
+/// How long a permit may wait to be spent.
+const PERMIT_LIFE: Millis = Millis::from_secs(60);
+
+/// Proof that policy allowed one call. [`Control::permit`] makes it, `Action::execute` spends it.
+#[must_use = "a permit that is not spent allowed nothing"]
+#[derive(Debug)]
+pub struct Permit {
+    caller: String,
+    tool: ToolName,
+    digest: String,
+    decision: DecisionId,
+    until: Timestamp,
+}
+
+impl Permit {
+    /// The decision, as the decision log knows it.
+    #[must_use]
+    pub fn decision(&self) -> DecisionId {
+        self.decision
+    }
+
+    /// True if the permit is for this caller, this tool and these arguments, now.
+    #[must_use]
+    pub fn covers(&self, caller: &Principal, tool: &ToolName, digest: &str, now: Timestamp) -> bool {
+        self.caller == caller.key() && self.tool == *tool && self.digest == digest && now <= self.until
+    }
+}
+
+/// Around a call: which turn, on whose behalf, with what in it.
+#[derive(Debug)]
+pub struct Asking<'a> {
+    /// The turn.
+    pub turn: TurnId,
+    /// The step of the turn that the call is, from 1.
+    pub step: i64,
+    /// The request.
+    pub request: RequestId,
+    /// The agent that asks.
+    pub agent: &'a AgentName,
+    /// The way in: `chat`, `mcp`.
+    pub via: &'static str,
+    /// Where untrusted text came into the turn.
+    pub taint: &'a BTreeSet<String>,
+    /// The approval that the step waited for.
+    pub approval: Option<ApprovalId>,
+}
+
+/// What came of asking.
+#[derive(Debug)]
+pub enum Permission {
+    /// Policy allows the call.
+    Granted(Permit),
+    /// A person must decide first.
+    Waiting(ApprovalId),
+    /// Policy, or a person, says no. The sentence is for the caller and the model.
+    Refused(String),
+}
+
+/// A permission, with the rows that must be written together with what follows from it.
+#[derive(Debug)]
+pub struct Ruling {
+    /// What came of asking.
+    pub permission: Permission,
+    /// The decision, as the decision log knows it.
+    pub decision: DecisionId,
+    /// The decision's row, and the approval's: for the turn's next commit.
+    pub rows: Commit,
+}
+
+impl Control {
+    /// What permits, approvals and steps mean by "the same call": who, which tool, which arguments.
+    #[must_use]
+    pub fn digest(caller: &Principal, call: &ToolCall) -> String {
+        let body = json!({ "who": caller.key(), "tool": call.name, "args": Value::Object(call.arguments.clone()) });
+        sha256_hex(canonical(&body).as_bytes())
+    }
+
+    /// Asks policy, and the person if policy wants one.
+    ///
+    /// # Errors
+    /// What the store says. A refusal is not an error.
+    pub async fn permit(
+        &self,
+        caller: &Caller,
+        asking: &Asking<'_>,
+        tool: &ToolSpec,
+        call: &ToolCall,
+    ) -> Result<Ruling> {
+        let digest = Self::digest(caller, call);
+        let standing = match asking.approval {
+            Some(id) => self.standing(caller, id, &digest).await?,
+            None => Standing::None,
+        };
+        let approved = match &standing {
+            Standing::Approved(approved) => Some(approved),
+            _ => None,
+        };
+        let decision = self.policies().decide(&Question {
+            principal: caller,
+            subject: Subject::Call { tool: &tool.name, arguments: &call.arguments },
+            at: self.now(),
+            agent: asking.agent,
+            via: asking.via,
+            taint: asking.taint,
+            approved,
+        });
+        let id = DecisionId::random();
+        let mut rows = Commit::new();
+        self.log(&mut rows, (caller, asking, tool), (id, &decision, &digest), approved);
+        let permission = match (&decision.verdict, standing) {
+            (Verdict::Allow, _) => Permission::Granted(Permit {
+                caller: caller.key(),
+                tool: tool.name.clone(),
+                digest,
+                decision: id,
+                until: self.now().plus(PERMIT_LIFE),
+            }),
+            (Verdict::NeedsApproval { .. }, Standing::Open(approval)) => Permission::Waiting(approval),
+            (Verdict::NeedsApproval { .. }, Standing::Refused(why)) => Permission::Refused(why),
+            (Verdict::NeedsApproval { roles }, _) => {
+                let wanted = Wanted { caller, asking, tool, call, digest: &digest, roles, reason: &decision.reason };
+                Permission::Waiting(self.want(&mut rows, &wanted))
+            }
+            (Verdict::Deny, _) => Permission::Refused(decision.reason.clone()),
+        };
+        Ok(Ruling { permission, decision: id, rows })
+    }
+
+    fn log(
+        &self,
+        rows: &mut Commit,
+        (caller, asking, tool): (&Caller, &Asking<'_>, &ToolSpec),
+        (id, decision, digest): (DecisionId, &Decision, &str),
+        approved: Option<&Approved>,
+    ) {
+        let verdict = match decision.verdict {
+            Verdict::Allow => observe::Verdict::Allow,
+            Verdict::Deny => observe::Verdict::Deny,
+            Verdict::NeedsApproval { .. } => observe::Verdict::Approval,
+        };
+        let policies: Vec<String> = decision.policies.iter().map(ToString::to_string).collect();
+        let context = json!({
+            "effect": tool.effect, "via": asking.via, "agent": asking.agent, "taint": asking.taint,
+            "roles": caller.roles, "args_digest": digest, "errors": decision.errors,
+            "approved_by": approved.map(|approved| &approved.by),
+        });
+        self.inner.observe.decision(
+            rows,
+            &observe::Decision {
+                id,
+                principal: caller,
+                action: "call",
+                resource: tool.name.as_str(),
+                verdict,
+                reason: &decision.reason,
+                policies: &policies,
+                policy_version: &decision.version,
+                turn: Some(asking.turn),
+                request: Some(asking.request),
+                context,
+            },
+        );
+    }
+
+    /// Refuses to run a call whose permit does not cover it. A bug, or two calls that changed places.
+    ///
+    /// # Errors
+    /// `internal`.
+    pub fn spend(&self, permit: &Permit, caller: &Caller, tool: &ToolName, digest: &str) -> Result<()> {
+        if permit.covers(caller, tool, digest, self.now()) {
+            return Ok(());
+        }
+        Err(Error::new(Code::Internal).because("the permit is for another call, or too old"))
+    }
+}

@@ -1,0 +1,300 @@
+//! Guardrails at every crossing. What passes is a [`Screened`] value; a guardrail that fails is a refusal.
+
+use std::{
+    collections::HashMap,
+    ops::Deref,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{Mutex, PoisonError},
+};
+
+use cardea_core::{
+    Code, Error, Result,
+    guard::{Action, Engine, Finding, Masks, OnFailure, Profile, Surface, Taint, Window},
+    policy::taint::{SUSPICIOUS, words},
+    tool::{Outcome, ToolCall},
+};
+use serde_json::{Map, Value, json};
+
+use super::Control;
+use crate::observe::Observe;
+
+/// Proof that the guardrails of this agent ran on exactly this value.
+#[derive(Debug, Clone)]
+pub struct Screened<T> {
+    value: T,
+    taint: Vec<String>,
+}
+
+impl<T> Screened<T> {
+    /// The value.
+    #[must_use]
+    pub fn into_inner(self) -> T {
+        self.value
+    }
+
+    /// Where untrusted or suspicious text came in, in the words of policies.
+    #[must_use]
+    pub fn taint(&self) -> &[String] {
+        &self.taint
+    }
+}
+
+impl<T> Deref for Screened<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.value
+    }
+}
+
+/// The engines of all profiles in use, compiled once.
+#[derive(Debug)]
+pub(super) struct Guards {
+    default: String,
+    engines: Mutex<HashMap<String, Engine>>,
+    key: [u8; 32],
+}
+
+impl Guards {
+    pub(super) fn new(default: &str) -> Result<Self> {
+        let mut key = [0; 32];
+        for half in key.chunks_mut(16) {
+            half.copy_from_slice(&cardea_core::id::random_bits().to_be_bytes());
+        }
+        let guards = Self { default: default.to_owned(), engines: Mutex::default(), key };
+        guards.engine(None)?;
+        Ok(guards)
+    }
+
+    fn engine(&self, profile: Option<&str>) -> Result<Engine> {
+        let name = profile.unwrap_or(&self.default);
+        let mut engines = self.engines.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(engine) = engines.get(name) {
+            return Ok(engine.clone());
+        }
+        let engine = Engine::new(&Profile::built_in(name)?)?;
+        engines.insert(name.to_owned(), engine.clone());
+        Ok(engine)
+    }
+}
+
+/// What one scan said, with the text that may go on.
+struct Scan {
+    action: Action,
+    kinds: Vec<String>,
+    text: String,
+    taint: Option<Taint>,
+}
+
+fn tell(observe: &Observe, surface: Surface, findings: &[Finding]) -> Vec<String> {
+    let mut kinds: Vec<String> = Vec::new();
+    for finding in findings {
+        observe.finding(&finding.kind, surface.name(), action(finding.action));
+        if finding.action == Action::Refuse && !kinds.iter().any(|kind| **kind == *finding.kind) {
+            kinds.push(finding.kind.to_string());
+        }
+    }
+    kinds
+}
+
+const fn action(action: Action) -> &'static str {
+    match action {
+        Action::Pass => "pass",
+        Action::Mask => "mask",
+        Action::Warn => "warn",
+        Action::Refuse => "refuse",
+    }
+}
+
+fn refused(kinds: &[String]) -> Error {
+    let what = if kinds.is_empty() { "a guardrail that failed".to_owned() } else { kinds.join(", ") };
+    Error::new(Code::GuardRefused).detail(format!("It was stopped by: {what}."))
+}
+
+impl Control {
+    fn scan(&self, profile: Option<&str>, text: &str, surface: Surface) -> Result<Scan> {
+        let engine = self.inner.guards.engine(profile)?;
+        let key = self.inner.guards.key;
+        let scanned = catch_unwind(AssertUnwindSafe(|| {
+            engine.scan_in(text, surface, &mut Masks::new(&key)).into_owned()
+        }));
+        let Ok(verdict) = scanned else {
+            tracing::error!(guard.surface = surface.name(), guard.profile = engine.name(), "a guardrail panicked");
+            self.inner.observe.finding("failure", surface.name(), "refuse");
+            return match engine.on_failure() {
+                OnFailure::Refuse => Err(refused(&[])),
+                OnFailure::Warn => {
+                    let taint = Taint { source: surface, suspicious: true, rules: Vec::new() };
+                    Ok(Scan { action: Action::Warn, kinds: Vec::new(), text: text.to_owned(), taint: Some(taint) })
+                }
+            };
+        };
+        let kinds = tell(&self.inner.observe, surface, &verdict.findings);
+        Ok(Scan { action: verdict.action, kinds, text: verdict.text.into_owned(), taint: verdict.taint })
+    }
+
+    fn text(&self, profile: Option<&str>, text: &str, surface: Surface) -> Result<Screened<String>> {
+        let scan = self.scan(profile, text, surface)?;
+        if scan.action == Action::Refuse {
+            return Err(refused(&scan.kinds));
+        }
+        let taint = scan.taint.iter().flat_map(words).map(str::to_owned).collect();
+        Ok(Screened { value: scan.text, taint })
+    }
+
+    /// Screens what a user wrote.
+    ///
+    /// # Errors
+    /// `guard_refused`, naming the types that were found and never the values.
+    pub fn screen_input(&self, profile: Option<&str>, text: &str) -> Result<Screened<String>> {
+        self.text(profile, text, Surface::User)
+    }
+
+    /// Screens a whole answer: one from a cache, or one that a client brings along.
+    ///
+    /// # Errors
+    /// As [`Control::screen_input`].
+    pub fn screen_output(&self, profile: Option<&str>, text: &str) -> Result<Screened<String>> {
+        self.text(profile, text, Surface::Output)
+    }
+
+    /// Screens a tool's text that a client brings along.
+    ///
+    /// # Errors
+    /// As [`Control::screen_input`].
+    pub fn screen_tool_text(&self, profile: Option<&str>, text: &str) -> Result<Screened<String>> {
+        self.text(profile, text, Surface::ToolResult)
+    }
+
+    /// Screens the arguments of a call on their way out. They are not masked: a masked one would break the call.
+    ///
+    /// # Errors
+    /// As [`Control::screen_input`].
+    pub fn screen_arguments(&self, profile: Option<&str>, call: &ToolCall) -> Result<()> {
+        let text = Value::Object(call.arguments.clone()).to_string();
+        let scan = self.scan(profile, &text, Surface::ToolArguments)?;
+        if scan.action == Action::Refuse { Err(refused(&scan.kinds)) } else { Ok(()) }
+    }
+
+    /// Screens what a tool returned. Its work is done, so a refusal withholds the text and not the outcome.
+    #[must_use]
+    pub fn screen_result(&self, profile: Option<&str>, outcome: Outcome) -> Screened<Outcome> {
+        let mut taint = vec![Surface::ToolResult.name().to_owned()];
+        let value = match outcome {
+            Outcome::Done { result } => Outcome::Done { result: self.value(profile, result, &mut taint) },
+            Outcome::Failed { reason } => Outcome::Failed { reason: self.line(profile, &reason, &mut taint) },
+            Outcome::Unknown { reason } => Outcome::Unknown { reason: self.line(profile, &reason, &mut taint) },
+        };
+        taint.sort();
+        taint.dedup();
+        Screened { value, taint }
+    }
+
+    fn line(&self, profile: Option<&str>, text: &str, taint: &mut Vec<String>) -> String {
+        match self.scan(profile, text, Surface::ToolResult) {
+            Ok(scan) if scan.action != Action::Refuse => {
+                taint.extend(scan.taint.iter().flat_map(words).map(str::to_owned));
+                scan.text
+            }
+            _ => {
+                taint.push(SUSPICIOUS.to_owned());
+                "(withheld by a guardrail)".to_owned()
+            }
+        }
+    }
+
+    /// Screens a JSON value: as a whole, since a key says what its value is, and part by part where the whole has
+    /// something to hide.
+    fn value(&self, profile: Option<&str>, value: Value, taint: &mut Vec<String>) -> Value {
+        let text = value.to_string();
+        match self.scan(profile, &text, Surface::ToolResult) {
+            Ok(scan) if scan.action == Action::Refuse => {
+                taint.push(SUSPICIOUS.to_owned());
+                json!({ "withheld": format!("a guardrail held this back: {}", scan.kinds.join(", ")) })
+            }
+            Ok(scan) => {
+                taint.extend(scan.taint.iter().flat_map(words).map(str::to_owned));
+                if scan.text == text {
+                    return value;
+                }
+                // A placeholder in the place of a bare number is no JSON any more; then each part is screened alone.
+                serde_json::from_str(&scan.text).unwrap_or_else(|_| self.parts(profile, value, taint))
+            }
+            Err(_) => {
+                taint.push(SUSPICIOUS.to_owned());
+                json!({ "withheld": "a guardrail failed on this" })
+            }
+        }
+    }
+
+    fn parts(&self, profile: Option<&str>, value: Value, taint: &mut Vec<String>) -> Value {
+        match value {
+            Value::String(text) => Value::String(self.line(profile, &text, taint)),
+            Value::Number(number) => {
+                let text = number.to_string();
+                let screened = self.line(profile, &text, taint);
+                if screened == text { Value::Number(number) } else { Value::String(screened) }
+            }
+            Value::Array(items) => items.into_iter().map(|item| self.parts(profile, item, taint)).collect(),
+            Value::Object(members) => {
+                let screened = members.into_iter().map(|(key, member)| (key, self.parts(profile, member, taint)));
+                Value::Object(screened.collect::<Map<_, _>>())
+            }
+            other => other,
+        }
+    }
+
+    /// A window through which an answer is streamed.
+    ///
+    /// # Errors
+    /// `misconfigured` if the profile does not exist.
+    pub fn window(&self, profile: Option<&str>) -> Result<OutputWindow> {
+        let engine = self.inner.guards.engine(profile)?;
+        let window = engine.window(Surface::Output, Masks::new(&self.inner.guards.key));
+        Ok(OutputWindow { window: Some(window), observe: self.inner.observe.clone() })
+    }
+}
+
+/// The guard window of one answer. Text leaves it only screened.
+pub struct OutputWindow {
+    window: Option<Window>,
+    observe: Observe,
+}
+
+impl std::fmt::Debug for OutputWindow {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("OutputWindow")
+    }
+}
+
+impl OutputWindow {
+    /// Takes the next piece and gives what may be shown now; often nothing.
+    ///
+    /// # Errors
+    /// `guard_refused`: nothing more may be shown.
+    pub fn push(&mut self, piece: &str) -> Result<String> {
+        let mut window = self.window.take().ok_or_else(|| refused(&[]))?;
+        let pushed = catch_unwind(AssertUnwindSafe(move || {
+            let shown = window.push(piece);
+            (shown, window)
+        }));
+        let (shown, window) = pushed.map_err(|_| refused(&[]))?;
+        if window.refused() {
+            let kinds = tell(&self.observe, Surface::Output, &window.finish().findings);
+            return Err(refused(&kinds));
+        }
+        self.window = Some(window);
+        Ok(shown)
+    }
+
+    /// Ends the stream and gives the last text.
+    ///
+    /// # Errors
+    /// `guard_refused`.
+    pub fn finish(mut self) -> Result<String> {
+        let window = self.window.take().ok_or_else(|| refused(&[]))?;
+        let finished = catch_unwind(AssertUnwindSafe(move || window.finish())).map_err(|_| refused(&[]))?;
+        let kinds = tell(&self.observe, Surface::Output, &finished.findings);
+        if finished.action == Action::Refuse { Err(refused(&kinds)) } else { Ok(finished.text) }
+    }
+}

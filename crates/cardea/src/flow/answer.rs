@@ -1,0 +1,174 @@
+//! Everything between the question and the answer.
+
+use std::sync::Arc;
+
+use cardea_auth::Caller;
+use cardea_core::{
+    Code, Error, Result,
+    agent::Agent,
+    cache::Finished,
+    journal::{Recovery, StepState, after_crash},
+    message::{Finish, Message, Prompt},
+    tool::Outcome,
+};
+
+use super::{
+    Outlet,
+    chat::Thought,
+    outlet::Next,
+    tool_call::{Called, tool_call},
+    visible::visible,
+};
+use crate::{
+    action::Catalog,
+    app::App,
+    context::cache::{Around, Layer, Looked},
+    turn::{CacheUse, Step, Turn},
+};
+
+/// Finds or makes the answer of a turn.
+///
+/// # Errors
+/// The code of the limit, room or neighbour that ended it. The caller closes the turn with it.
+pub(super) async fn answer(
+    app: &App,
+    caller: &Caller,
+    agent: &Arc<Agent>,
+    turn: &mut Turn,
+    outlet: &mut Outlet,
+) -> Result<Thought> {
+    let history = history(app, agent, turn).await?; // what was said before
+    let tools = visible(app, caller, agent, "chat"); // allowed first,
+    let asked = app.context.cache().asked(
+        caller,
+        agent,
+        turn.prompt(),
+        &Around {
+            conversation: turn.conversation(),
+            history: &history,
+            policy: app.control.policies().version(),
+            tools: &tools.version,
+            guard: agent.spec.guard.as_deref().unwrap_or_default(),
+        },
+    );
+    let looked = if turn.steps().is_empty() { app.context.cache().look(&asked).await } else { Looked::Miss(None) };
+    let _flight = match looked {
+        Looked::Hit(hit) => {
+            turn.from_cache(layer(hit.layer)); // cache: exact, then semantic
+            let text = app.control.screen_output(agent.spec.guard.as_deref(), &hit.text)?; // guardrails of now
+            return outlet.replay(&text, hit.finish).await;
+        }
+        Looked::Miss(flight) => flight, // equal questions at once: one of them asks the model
+    };
+    let offered = app.action.select(agent, tools.tools, turn.prompt(), &history).await; // then relevant
+    if let Some(waiting) = finish_open_steps(app, caller, agent, turn).await? {
+        return Ok(waiting);
+    }
+    loop {
+        turn.within_limits(app.clock.now())?; // reflections, time, money
+        let prompt = Prompt {
+            model: agent.spec.model.clone(),
+            messages: transcript(agent, &history, turn),
+            tools: offered.specs(),
+            sampling: agent.spec.sampling.clone(),
+        };
+        let stream = app.models.next(&prompt).await?; // model
+        let model = stream.served().model.clone();
+        let Next { calls, finish, usage } = outlet.relay(stream, turn.time_left(app.clock.now())).await?;
+        turn.charge(usage, app.observe.cost(&model, usage));
+        for call in &calls {
+            let called = tool_call(app, caller, agent, turn, call.clone()).await?;
+            if let Called::Waiting(waiting) = called {
+                return Ok(Thought::Waiting(waiting)); // an approval may take days
+            }
+        }
+        if calls.is_empty() {
+            let text = outlet.finish().await?; // guard output
+            let tags = tags(turn, &tools.catalog);
+            app.context.cache().keep(&asked, (&text, finish), finished(turn, &text, finish), tags).await;
+            return Ok(Thought::Answer { text, finish });
+        }
+    }
+}
+
+const fn layer(layer: Layer) -> CacheUse {
+    match layer {
+        Layer::Exact => CacheUse::Exact,
+        Layer::Semantic => CacheUse::Semantic,
+    }
+}
+
+/// What decides whether the answer may be given again.
+fn finished(turn: &Turn, text: &str, finish: Finish) -> Finished {
+    let any = |state: StepState| turn.steps().iter().any(|step| step.state() == state);
+    Finished {
+        had_effect: turn.steps().iter().any(|step| step.effect().changes_things()),
+        approval: turn.steps().iter().any(|step| step.approval().is_some()),
+        refused: any(StepState::Refused),
+        failed: any(StepState::Failed) || any(StepState::Unknown),
+        cut_short: finish != Finish::Stop,
+        empty: text.trim().is_empty(),
+    }
+}
+
+/// What the answer depends on: the tags of all results in it.
+fn tags(turn: &Turn, catalog: &Catalog) -> Vec<String> {
+    let of = |step: &Step| catalog.get(step.tool().as_str()).map(|tool| tool.tags(&step.call().arguments));
+    turn.steps().iter().filter_map(of).flatten().collect()
+}
+
+/// What was said in the conversation before this turn, as much as the agent's window holds.
+async fn history(app: &App, agent: &Agent, turn: &Turn) -> Result<Vec<Message>> {
+    match turn.conversation() {
+        Some(id) => app.context.history(turn.principal(), id, turn.id(), &agent.spec.memory).await,
+        None => Ok(Vec::new()),
+    }
+}
+
+/// What the model is given: instructions, history, question, and what came of its calls, each in its own place.
+fn transcript(agent: &Agent, history: &[Message], turn: &Turn) -> Vec<Message> {
+    let mut messages = vec![Message::System { text: agent.spec.instructions.clone() }];
+    messages.extend_from_slice(history);
+    messages.push(Message::User { text: turn.prompt().to_owned() });
+    for step in turn.steps() {
+        let (text, failed) = match step.outcome() {
+            Some(Outcome::Done { result }) => (result.to_string(), false),
+            Some(Outcome::Failed { reason } | Outcome::Unknown { reason }) => (reason.clone(), true),
+            None => continue,
+        };
+        let call = step.call();
+        messages.push(Message::Assistant { text: String::new(), calls: vec![call.clone()] });
+        messages.push(Message::Tool { call_id: call.id.clone(), name: call.name.clone(), text, failed });
+    }
+    messages
+}
+
+/// Goes on with steps that an earlier owner of this turn left open (ARCHITECTURE, section 7).
+async fn finish_open_steps(
+    app: &App,
+    caller: &Caller,
+    agent: &Arc<Agent>,
+    turn: &mut Turn,
+) -> Result<Option<Thought>> {
+    let open: Vec<_> = turn.steps().iter().filter(|step| step.is_open()).cloned().collect();
+    for step in open {
+        match after_crash(step.state(), step.effect(), step.repeatable()) {
+            Recovery::GoOn | Recovery::Run | Recovery::Check => {
+                let called = tool_call(app, caller, agent, turn, step.call().clone()).await?;
+                if let Called::Waiting(waiting) = called {
+                    return Ok(Some(Thought::Waiting(waiting)));
+                }
+            }
+            Recovery::Stop => {
+                if step.state() == StepState::Started {
+                    let reason = "Cardea was stopped while the service worked on it, and the service cannot be asked.";
+                    let outcome = Outcome::Unknown { reason: reason.to_owned() };
+                    app.turns.record(turn, step.clone(), outcome).await?;
+                }
+                return Err(Error::new(Code::UpstreamUnknown).detail(format!("The call was `{}`.", step.tool())));
+            }
+            Recovery::Take | Recovery::Compensate => {}
+        }
+    }
+    Ok(None)
+}

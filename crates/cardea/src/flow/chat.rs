@@ -1,0 +1,124 @@
+//! One chat turn, from credentials to receipt.
+
+use std::sync::Arc;
+
+use cardea_auth::{Caller, Credentials};
+use cardea_core::{
+    Result,
+    agent::Agent,
+    id::{AgentName, ConversationId, RequestId},
+};
+use tokio::sync::mpsc;
+
+use super::{Outlet, ReplyEvent, answer::answer};
+use crate::{
+    app::App,
+    control::Admission,
+    turn::{Begun, Ending, Kind, Limits, Question, Receipt, Turn},
+};
+
+/// Where a turn's events go while it runs. A client that went away does not stop the turn.
+pub type Stream = mpsc::Sender<ReplyEvent>;
+
+/// A message to an agent.
+#[derive(Debug)]
+pub struct ChatRequest {
+    /// What the caller shows to prove who it is.
+    pub credentials: Credentials,
+    /// The message itself.
+    pub message: Message,
+}
+
+/// What is said, to whom, and where.
+#[derive(Debug)]
+pub struct Message {
+    /// The agent that shall answer.
+    pub agent: AgentName,
+    /// The conversation to go on with; a new one if absent.
+    pub conversation: Option<ConversationId>,
+    /// The text.
+    pub text: String,
+    /// The client's idempotency key.
+    pub key: Option<String>,
+    /// The request, for logs and answers.
+    pub request: RequestId,
+}
+
+/// One chat turn, from credentials to receipt. Start reading Cardea here.
+///
+/// # Errors
+/// Any [`cardea_core::Code`] of the rooms on the way. A turn that has begun ends with a receipt, not with an error.
+pub async fn chat(app: &App, request: ChatRequest, client: Option<Stream>) -> Result<Receipt> {
+    let caller = app.auth.authenticate(&request.credentials).await?; // who is it
+    chat_as(app, &caller, request.message, client).await
+}
+
+/// The same for a caller who is known already.
+///
+/// # Errors
+/// As [`chat`].
+pub async fn chat_as(app: &App, caller: &Caller, message: Message, client: Option<Stream>) -> Result<Receipt> {
+    let agent = app.agent(&message.agent)?;
+    let guard = agent.spec.guard.as_deref();
+    let admitted = app.control.admit(caller, app.estimate(&agent, &message.text)).await?; // rate, budget, load
+    let prompt = app.control.screen_input(guard, &message.text)?; // guard input
+    let talk = app.context.open(caller, &agent.name, message.conversation, &prompt).await?; // yours, or not found
+    let question = Question {
+        principal: caller,
+        request: message.request,
+        kind: Kind::Chat,
+        agent: &agent.name,
+        limits: Limits::of(&agent),
+        conversation: Some(talk.id),
+        prompt: &prompt,
+        taint: prompt.taint().to_vec(),
+        key: message.key.as_deref(),
+    };
+    let turn = match app.turns.begin(question).await? {
+        Begun::Fresh(turn) => turn,                  // durable from here on
+        Begun::Again(receipt) => return Ok(receipt), // same idempotency key, same answer
+    };
+    let outlet = Outlet::new(app.control.window(guard)?, client); // text leaves only through the guard window
+    settle(app, caller, &agent, Open { turn, admitted, outlet }).await
+}
+
+/// A turn on its way, with what it holds.
+pub(super) struct Open {
+    pub(super) turn: Turn,
+    pub(super) admitted: Admission,
+    pub(super) outlet: Outlet,
+}
+
+/// Runs an open turn to its end: answered, asleep, failed or unwound. `resume` enters here as well.
+pub(super) async fn settle(app: &App, caller: &Caller, agent: &Arc<Agent>, open: Open) -> Result<Receipt> {
+    let Open { mut turn, admitted, mut outlet } = open;
+    outlet.begun(&turn).await;
+    let thought = answer(app, caller, agent, &mut turn, &mut outlet).await;
+    let (usage, cost) = (turn.usage(), turn.cost_micros());
+    let receipt = match thought {
+        Ok(Thought::Answer { text, finish }) => app.turns.close(turn, Ending::Answer { text, finish }).await?,
+        Ok(Thought::Waiting(waiting)) => app.turns.sleep(turn, waiting.start(), waiting.approval).await?,
+        Err(error) if turn.has_effects() => {
+            let ending = app.action.unwind(&app.turns, &mut turn, error).await?; // take back what can be
+            app.turns.close(turn, ending).await? // message, cost, audit: one commit
+        }
+        Err(error) => app.turns.close(turn, Ending::Failed(error)).await?,
+    };
+    app.control.settle(admitted, usage, cost).await; // the budget pays what was used
+    app.observe.turn(&receipt);
+    outlet.ended(&receipt).await;
+    Ok(receipt)
+}
+
+/// What came of thinking.
+pub(super) enum Thought {
+    /// An answer, screened.
+    Answer {
+        /// The text.
+        text: String,
+        /// Why the model stopped.
+        finish: cardea_core::message::Finish,
+    },
+    /// A person must decide first; it may take days.
+    Waiting(super::tool_call::Waiting),
+}

@@ -1,0 +1,98 @@
+//! A bare completion: somebody else's transcript, with our identity, guardrails, cache and budget around it.
+
+use cardea_auth::Credentials;
+use cardea_core::{
+    Result,
+    cache::Finished,
+    id::RequestId,
+    message::{Finish, Message, Prompt, Usage},
+    tool::ToolCall,
+};
+
+use super::{Outlet, Stream, outlet::Next};
+use crate::{
+    app::App,
+    context::cache::Looked,
+    turn::CacheUse,
+};
+
+/// A completion that a client asks for.
+#[derive(Debug)]
+pub struct CompleteRequest {
+    /// What the caller shows to prove who it is.
+    pub credentials: Credentials,
+    /// The model, the transcript and the client's own tools.
+    pub prompt: Prompt,
+    /// The request, for logs and answers.
+    pub request: RequestId,
+}
+
+/// A finished completion.
+#[derive(Debug, Clone)]
+pub struct Completed {
+    /// The text, screened.
+    pub text: String,
+    /// Calls of the client's own tools.
+    pub calls: Vec<ToolCall>,
+    /// Why the model stopped.
+    pub finish: Finish,
+    /// What it used; zero for a cached answer.
+    pub usage: Usage,
+    /// Where it came from.
+    pub cache: CacheUse,
+    /// Money, in millionths.
+    pub cost_micros: u64,
+}
+
+/// A bare completion, from credentials to text.
+///
+/// # Errors
+/// Any code of the rooms on the way.
+pub async fn complete(app: &App, request: CompleteRequest, client: Option<Stream>) -> Result<Completed> {
+    let caller = app.auth.authenticate(&request.credentials).await?; // who is it
+    let mut prompt = request.prompt;
+    let admitted = app.control.admit(&caller, app.estimate_prompt(&prompt)).await?; // rate, budget, load
+    app.control.may_use_model(&caller, &app.direct().name, &prompt.model)?; // policy
+    for message in &mut prompt.messages {
+        screen(app, message)?; // guard input, all of it: the whole transcript is the client's word
+    }
+    let mut outlet = Outlet::new(app.control.window(None)?, client); // text leaves only through the guard window
+    let asked = app.context.cache().asked_bare(&caller, &prompt);
+    if let Looked::Hit(hit) = app.context.cache().look(&asked).await {
+        let text = app.control.screen_output(None, &hit.text)?.into_inner(); // guardrails of now
+        outlet.replay(&text, hit.finish).await?;
+        let usage = Usage::default();
+        app.control.settle(admitted, usage, 0).await;
+        return Ok(Completed { text, calls: Vec::new(), finish: hit.finish, usage, cache: CacheUse::Exact, cost_micros: 0 });
+    }
+    let stream = app.models.next(&prompt).await?; // model
+    let model = stream.served().model.clone();
+    let Next { calls, finish, usage } = outlet.relay(stream, app.completion_time()).await?;
+    let text = outlet.finish().await?; // guard output
+    let cost_micros = app.observe.cost(&model, usage);
+    app.control.settle(admitted, usage, cost_micros).await; // the budget pays what was used
+    app.observe.completion(&caller, &model, usage, cost_micros);
+    if calls.is_empty() && finish == Finish::Stop {
+        app.context.cache().keep(&asked, (&text, finish), Finished::default(), Vec::new()).await; // best effort
+    }
+    Ok(Completed { text, calls, finish, usage, cache: CacheUse::None, cost_micros })
+}
+
+/// Screens one message in place.
+fn screen(app: &App, message: &mut Message) -> Result<()> {
+    match message {
+        Message::System { text } | Message::User { text } => {
+            let screened = app.control.screen_input(None, text)?.into_inner();
+            *text = screened;
+        }
+        Message::Assistant { text, .. } => {
+            let screened = app.control.screen_output(None, text)?.into_inner();
+            *text = screened;
+        }
+        Message::Tool { text, .. } => {
+            let screened = app.control.screen_tool_text(None, text)?.into_inner();
+            *text = screened;
+        }
+    }
+    Ok(())
+}

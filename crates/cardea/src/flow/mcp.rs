@@ -1,0 +1,142 @@
+//! Tools for clients that bring their own model: MCP, and whatever speaks like it.
+
+use std::sync::Arc;
+
+use cardea_auth::{Caller, Credentials};
+use cardea_core::{
+    Code, Error, Result,
+    agent::Agent,
+    id::{ApprovalId, RequestId, TurnId},
+    message::{Finish, Usage},
+    tool::{Outcome, ToolCall, ToolSpec},
+};
+
+use super::{
+    tool_call::{Called, tool_call},
+    visible::{find, visible},
+};
+use crate::{
+    app::App,
+    control::{Admission, Estimate},
+    turn::{Begun, Ending, Failure, Kind, Limits, Question, Turn},
+};
+
+/// A tool call from outside.
+#[derive(Debug)]
+pub struct CallRequest {
+    /// What the caller shows to prove who it is.
+    pub credentials: Credentials,
+    /// The call.
+    pub call: ToolCall,
+    /// The client's idempotency key.
+    pub key: Option<String>,
+    /// The request, for logs and answers.
+    pub request: RequestId,
+}
+
+/// What came of it.
+#[derive(Debug, Clone)]
+pub enum CallReply {
+    /// It has ended.
+    Ended(Outcome),
+    /// A person must decide first. The call then runs by itself, and the turn's receipt tells what came of it.
+    Waiting {
+        /// What is waited for.
+        approval: ApprovalId,
+        /// Where the result will be.
+        turn: TurnId,
+    },
+}
+
+/// The tools that this caller may call.
+///
+/// # Errors
+/// If the credentials are not good.
+pub async fn tools(app: &App, credentials: &Credentials) -> Result<Vec<ToolSpec>> {
+    let caller = app.auth.authenticate(credentials).await?; // who is it
+    let visible = visible(app, &caller, &app.direct(), "mcp"); // may they
+    Ok(visible.tools.iter().map(|tool| tool.spec().clone()).collect())
+}
+
+/// One tool call from outside, from credentials to outcome.
+///
+/// # Errors
+/// Any [`Code`] of the rooms on the way.
+pub async fn call(app: &App, request: CallRequest) -> Result<CallReply> {
+    let caller = app.auth.authenticate(&request.credentials).await?; // who is it
+    let agent = app.direct();
+    let admitted = app.control.admit(&caller, Estimate::default()).await?; // rate, load
+    if find(app, &caller, &agent, "mcp", &request.call.name).is_none() {
+        return Err(Error::new(Code::NotFound).detail("There is no such tool for you."));
+    }
+    let question = Question {
+        principal: &caller,
+        request: request.request,
+        kind: Kind::Call,
+        agent: &agent.name,
+        limits: Limits::of(&agent),
+        conversation: None,
+        prompt: &request.call.name,
+        taint: Vec::new(),
+        key: request.key.as_deref(),
+    };
+    let turn = match app.turns.begin(question).await? {
+        Begun::Fresh(turn) => turn,
+        Begun::Again(receipt) => return replayed(&receipt),
+    };
+    run(app, (&caller, admitted), &agent, turn, request.call).await
+}
+
+/// Runs the one call of a turn to its end. `resume` enters here as well.
+pub(super) async fn run(
+    app: &App,
+    (caller, admitted): (&Caller, Admission),
+    agent: &Arc<Agent>,
+    mut turn: Turn,
+    call: ToolCall,
+) -> Result<CallReply> {
+    let called = tool_call(app, caller, agent, &mut turn, call).await;
+    app.control.settle(admitted, Usage::default(), 0).await; // a call without a model costs no tokens
+    match called {
+        Ok(Called::Ended(step)) => {
+            let outcome = step.outcome().cloned().ok_or_else(|| Error::new(Code::Internal))?;
+            let text = match &outcome {
+                Outcome::Done { result } => result.to_string(),
+                Outcome::Failed { reason } | Outcome::Unknown { reason } => reason.clone(),
+            };
+            app.turns.close(turn, Ending::Answer { text, finish: Finish::Stop }).await?;
+            Ok(CallReply::Ended(outcome))
+        }
+        Ok(Called::Waiting(waiting)) => {
+            let id = turn.id();
+            app.turns.sleep(turn, waiting.start(), waiting.approval).await?;
+            Ok(CallReply::Waiting { approval: waiting.approval, turn: id })
+        }
+        Err(error) if error.code() == Code::UpstreamUnknown => {
+            let reason = error.public();
+            app.turns.close(turn, Ending::Unknown(error)).await?;
+            Ok(CallReply::Ended(Outcome::Unknown { reason }))
+        }
+        Err(error) => {
+            let failure = Failure::of(&error);
+            app.turns.close(turn, Ending::Failed(error)).await?;
+            Err(failure.error())
+        }
+    }
+}
+
+/// The saved answer of an earlier call with the same idempotency key.
+fn replayed(receipt: &crate::turn::Receipt) -> Result<CallReply> {
+    match (&receipt.answer, &receipt.approval, &receipt.error) {
+        (Some(answer), _, _) => {
+            let failed = receipt.tools.first().and_then(|tool| tool.reason.clone());
+            Ok(CallReply::Ended(match failed {
+                Some(reason) => Outcome::Failed { reason },
+                None => Outcome::Done { result: serde_json::from_str(answer).unwrap_or_else(|_| answer.as_str().into()) },
+            }))
+        }
+        (None, Some(approval), _) => Ok(CallReply::Waiting { approval: *approval, turn: receipt.turn }),
+        (None, None, Some(failure)) => Err(failure.error()),
+        (None, None, None) => Err(Error::new(Code::Internal)),
+    }
+}

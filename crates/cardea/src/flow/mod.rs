@@ -1,0 +1,22 @@
+//! The request paths. Start reading Cardea here: [`chat`], then [`tool_call`].
+//!
+//! Each line of these files names a room, in the order in which things happen. There is no other way from a route to
+//! an effect: the API, MCP and an embedding program all come through here.
+
+mod answer;
+mod chat;
+mod complete;
+mod mcp;
+mod outlet;
+mod resume;
+mod tool_call;
+mod visible;
+
+pub use self::{
+    chat::{ChatRequest, Message, Stream, chat, chat_as},
+    complete::{CompleteRequest, Completed, complete},
+    mcp::{CallReply, CallRequest, call, tools},
+    outlet::{Outlet, ReplyEvent},
+    resume::{resume_one, watch},
+    visible::tools_of,
+};

@@ -1,0 +1,124 @@
+//! The way of text to the client: only through the guard window, and never waiting for a client that is gone.
+
+use std::time::Duration;
+
+use cardea_core::{
+    Code, Error, Result,
+    id::{ConversationId, TurnId},
+    message::{Finish, ModelEvent, Usage},
+    time::Millis,
+    tool::ToolCall,
+};
+use cardea_model::ModelStream;
+use futures::StreamExt;
+
+use super::{Stream, chat::Thought};
+use crate::{
+    control::OutputWindow,
+    turn::{Receipt, Turn},
+};
+
+/// What a client sees of a turn while it runs.
+#[derive(Debug, Clone)]
+pub enum ReplyEvent {
+    /// The turn is durable.
+    Begun {
+        /// Its id.
+        turn: TurnId,
+        /// Its conversation.
+        conversation: Option<ConversationId>,
+    },
+    /// More of the answer, screened.
+    Text(String),
+    /// The end, or the pause for a person.
+    Ended(Box<Receipt>),
+}
+
+/// What a model wants next.
+#[derive(Debug)]
+pub(super) struct Next {
+    pub(super) calls: Vec<ToolCall>,
+    pub(super) finish: Finish,
+    pub(super) usage: Usage,
+}
+
+/// Where a turn's text goes.
+#[derive(Debug)]
+pub struct Outlet {
+    window: Option<OutputWindow>,
+    client: Option<Stream>,
+    said: String,
+}
+
+impl Outlet {
+    /// An outlet for one turn.
+    #[must_use]
+    pub fn new(window: OutputWindow, client: Option<Stream>) -> Self {
+        Self { window: Some(window), client, said: String::new() }
+    }
+
+    async fn send(&mut self, event: ReplyEvent) {
+        let Some(client) = &self.client else { return };
+        // WHY: a client that has gone, or reads nothing for a while, must not hold up an action in the middle.
+        let sent = tokio::time::timeout(Duration::from_secs(5), client.send(event)).await;
+        if !matches!(sent, Ok(Ok(()))) {
+            self.client = None;
+        }
+    }
+
+    pub(super) async fn begun(&mut self, turn: &Turn) {
+        self.send(ReplyEvent::Begun { turn: turn.id(), conversation: turn.conversation() }).await;
+    }
+
+    pub(super) async fn ended(&mut self, receipt: &Receipt) {
+        self.send(ReplyEvent::Ended(Box::new(receipt.clone()))).await;
+    }
+
+    async fn say(&mut self, text: String) {
+        if !text.is_empty() {
+            self.said.push_str(&text);
+            self.send(ReplyEvent::Text(text)).await;
+        }
+    }
+
+    /// Copies a model's answer to the client through the guard window and collects what else it wants.
+    ///
+    /// # Errors
+    /// `guard_refused`, `time_spent`, `model_failed` for a stream that was cut, or what the model says.
+    pub(super) async fn relay(&mut self, mut events: ModelStream, left: Millis) -> Result<Next> {
+        let deadline = tokio::time::Instant::now() + left.duration();
+        let mut calls = Vec::new();
+        loop {
+            let event = tokio::time::timeout_at(deadline, events.next())
+                .await
+                .map_err(|_| Error::new(Code::TimeSpent))?
+                .ok_or_else(|| Error::new(Code::ModelFailed).detail("Its answer was cut off."))?;
+            match event? {
+                ModelEvent::Text(text) => {
+                    let window = self.window.as_mut().ok_or_else(|| Error::new(Code::Internal))?;
+                    let shown = window.push(&text)?;
+                    self.say(shown).await;
+                }
+                ModelEvent::Call(call) => calls.push(call),
+                ModelEvent::End { finish, usage } => return Ok(Next { calls, finish, usage }),
+            }
+        }
+    }
+
+    /// Gives out an answer that is already screened by the guardrails of now.
+    pub(super) async fn replay(&mut self, text: &str, finish: Finish) -> Result<Thought> {
+        self.say(text.to_owned()).await;
+        Ok(Thought::Answer { text: text.to_owned(), finish })
+    }
+
+    /// Ends the window and gives everything that was said.
+    ///
+    /// # Errors
+    /// `guard_refused` if the end of the text was the finding.
+    pub(super) async fn finish(&mut self) -> Result<String> {
+        let window = self.window.take().ok_or_else(|| Error::new(Code::Internal))?;
+        let last = window.finish()?;
+        self.say(last).await;
+        Ok(std::mem::take(&mut self.said))
+    }
+}

@@ -1,0 +1,81 @@
+//! Turns go on: after a crash, after a person's decision, from a node that is gone.
+
+use std::time::Duration;
+
+use cardea_core::{Code, Error, Result, id::TurnId};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    Outlet,
+    chat::{Open, settle},
+    mcp,
+};
+use crate::{
+    app::App,
+    turn::{Ending, Free, Kind, Limits},
+};
+
+/// Most turns that are taken up in one round.
+const ROUND: u32 = 64;
+
+/// How often to look for free turns where nobody says that there are some.
+const ROUND_PAUSE: Duration = Duration::from_secs(1);
+
+/// Takes up free turns until told to stop.
+pub async fn watch(app: App, stop: CancellationToken) {
+    let mut decided = app.control.decided();
+    loop {
+        let found = app.turns.free(ROUND).await.unwrap_or_default();
+        let none = found.is_empty();
+        for free in found {
+            let app = app.clone();
+            app.jobs.clone().spawn("resume", async move {
+                if let Err(error) = resume_one(&app, &free).await {
+                    tracing::warn!(turn.id = %free.id, error.code = error.code().name(), cause = error.cause_line(), "not resumed");
+                }
+            });
+        }
+        if !none {
+            // The same rows must not be found again before their owners have claimed them.
+            tokio::task::yield_now().await;
+        }
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = decided.heard() => {}
+            () = tokio::time::sleep(ROUND_PAUSE) => {}
+        }
+    }
+}
+
+/// Claims one free turn and runs it to its end.
+///
+/// # Errors
+/// What the store says. A turn that cannot go on is closed with its reason, not left open.
+pub async fn resume_one(app: &App, free: &Free) -> Result<()> {
+    let agent = match app.agent(&free.agent) {
+        Ok(agent) => agent,
+        Err(error) => return give_up(app, free.id, error).await,
+    };
+    let Some(turn) = app.turns.claim(free.id, Limits::of(&agent)).await? else { return Ok(()) };
+    let caller = match app.auth.resume(turn.principal().clone()).await {
+        Ok(caller) => caller,
+        Err(error) => return app.turns.close(turn, Ending::Failed(error)).await.map(drop), // revoked meanwhile
+    };
+    let admitted = match app.control.admit(&caller, app.estimate(&agent, turn.prompt())).await {
+        Ok(admitted) => admitted,
+        Err(error) => return app.turns.close(turn, Ending::Failed(error)).await.map(drop),
+    };
+    if turn.kind() == Kind::Call {
+        let call = turn.steps().first().map(|step| step.call().clone()).ok_or_else(|| Error::new(Code::Internal))?;
+        return mcp::run(app, (&caller, admitted), &agent, turn, call).await.map(drop);
+    }
+    let outlet = Outlet::new(app.control.window(agent.spec.guard.as_deref())?, None);
+    settle(app, &caller, &agent, Open { turn, admitted, outlet }).await.map(drop)
+}
+
+/// Ends a turn whose agent is gone.
+async fn give_up(app: &App, id: TurnId, error: Error) -> Result<()> {
+    let Some(turn) = app.turns.claim(id, Limits::NONE).await? else { return Ok(()) };
+    let error = Error::new(Code::Misconfigured).detail("The agent of this turn is no longer configured.").because(error);
+    app.turns.close(turn, Ending::Failed(error)).await.map(drop)
+}

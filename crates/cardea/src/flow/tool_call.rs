@@ -1,0 +1,154 @@
+//! One tool call. Chat, MCP and every later route come through here.
+
+use std::sync::Arc;
+
+use cardea_auth::Caller;
+use cardea_core::{
+    Code, Error, Result,
+    agent::Agent,
+    id::{ApprovalId, DecisionId, ToolName},
+    journal::Repeatable,
+    tool::{Effect, Outcome, ToolCall},
+};
+
+use super::visible::find;
+use crate::{
+    action::Tool,
+    app::App,
+    control::{Asking, Control, Permission, Ruling},
+    turn::{Kind, Start, Step, Turn},
+};
+
+/// What came of a call.
+#[derive(Debug)]
+pub(super) enum Called {
+    /// It has ended, well or not; the step knows.
+    Ended(Step),
+    /// A person must decide first.
+    Waiting(Waiting),
+}
+
+/// A call that waits for a person.
+#[derive(Debug)]
+pub(super) struct Waiting {
+    pub(super) approval: ApprovalId,
+    wish: Wish,
+    decision: DecisionId,
+}
+
+impl Waiting {
+    /// The step that lies down.
+    pub(super) fn start(&self) -> Start<'_> {
+        self.wish.start(Some(self.decision))
+    }
+}
+
+/// A call with what is known of its tool.
+#[derive(Debug)]
+struct Wish {
+    call: ToolCall,
+    tool: ToolName,
+    effect: Effect,
+    repeatable: Repeatable,
+    digest: String,
+}
+
+impl Wish {
+    fn of(call: ToolCall, digest: String, tool: Option<&Tool>) -> Self {
+        Self {
+            tool: tool.map_or_else(|| ToolName::from(call.name.as_str()), |tool| tool.name().clone()),
+            effect: tool.map_or(Effect::Read, Tool::effect),
+            repeatable: tool.map_or(Repeatable::No, Tool::repeatable),
+            call,
+            digest,
+        }
+    }
+
+    fn start(&self, decision: Option<DecisionId>) -> Start<'_> {
+        Start {
+            call: &self.call,
+            tool: &self.tool,
+            effect: self.effect,
+            repeatable: self.repeatable,
+            digest: self.digest.clone(),
+            decision,
+        }
+    }
+}
+
+/// One tool call, from a model's or a client's wish to a recorded outcome.
+///
+/// # Errors
+/// The code of the limit or room that ended the whole turn. What a model should be told (an unknown tool, wrong
+/// arguments, a refusal by policy) is a step that was refused, not an error.
+pub(super) async fn tool_call(
+    app: &App,
+    caller: &Caller,
+    agent: &Arc<Agent>,
+    turn: &mut Turn,
+    call: ToolCall,
+) -> Result<Called> {
+    turn.another_call()?; // tool calls per turn
+    let via = if turn.kind() == Kind::Chat { "chat" } else { "mcp" };
+    let tool = find(app, caller, agent, via, &call.name); // visible to this caller, or unknown
+    let digest = Control::digest(caller, &call);
+    let wish = Wish::of(call, digest, tool.as_deref());
+    let Some(tool) = tool else {
+        let reason = format!("There is no tool `{}` for you.", wish.call.name);
+        return refuse(app, turn, wish.start(None), &reason).await;
+    };
+    let guard = agent.spec.guard.as_deref();
+    if let Err(error) = tool.check(&wish.call).and_then(|()| app.control.screen_arguments(guard, &wish.call)) {
+        return refuse(app, turn, wish.start(None), &error.public()).await; // schema, sizes, guardrail
+    }
+    let asking = asking(turn, agent, via, &wish);
+    let Ruling { permission, decision, rows } =
+        app.control.permit(caller, &asking, tool.spec(), &wish.call).await?; // policy, taint, approval
+    turn.note(rows);
+    let permit = match permission {
+        Permission::Granted(permit) => permit,
+        Permission::Waiting(approval) => return Ok(Called::Waiting(Waiting { approval, wish, decision })),
+        Permission::Refused(reason) => return refuse(app, turn, wish.start(Some(decision)), &reason).await,
+    };
+    let step = app.turns.start(turn, wish.start(Some(decision))).await?; // journal and audit intent
+    let cache = app.context.cache();
+    let used = cache.tool_use(caller, tool.spec(), &wish.call, tool.tags(&wish.call.arguments));
+    let outcome = match cache.tool(&used) {
+        Some(kept) => kept, // an own, earlier result of a read, for as long as the tool says
+        None => {
+            let fresh = app.action.execute(permit, caller, &tool, turn.id(), &step).await; // broker, retries
+            cache.keep_tool(&used, &fresh);
+            fresh
+        }
+    };
+    tool.clears(&wish.call.arguments).iter().for_each(|tag| cache.clear_tag(&caller.tenant, tag)); // writes
+    let screened = app.control.screen_result(guard, outcome); // untrusted text: screened, tainted
+    screened.taint().iter().for_each(|source| turn.taint_with(source));
+    let step = app.turns.record(turn, step, screened.into_inner()).await?; // journal, audit: even if it failed
+    app.observe.tool_call(&step);
+    match step.outcome() {
+        Some(Outcome::Unknown { reason }) => Err(Error::new(Code::UpstreamUnknown).detail(reason)),
+        _ => Ok(Called::Ended(step)),
+    }
+}
+
+/// Around the call: its turn, and the approval that an earlier try of the very same call has waited for.
+fn asking<'a>(turn: &'a Turn, agent: &'a Agent, via: &'static str, wish: &Wish) -> Asking<'a> {
+    let same = |step: &&Step| step.is_open() && step.digest() == wish.digest;
+    Asking {
+        turn: turn.id(),
+        step: turn.next_step(),
+        request: turn.request(),
+        agent: &agent.name,
+        via,
+        taint: turn.taint(),
+        approval: turn.steps().iter().find(same).and_then(Step::approval),
+    }
+}
+
+/// Recorded, and told to the model.
+async fn refuse(app: &App, turn: &mut Turn, start: Start<'_>, reason: &str) -> Result<Called> {
+    let step = app.turns.refuse(turn, start, reason).await?;
+    app.observe.tool_call(&step);
+    Ok(Called::Ended(step))
+}

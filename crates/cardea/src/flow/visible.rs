@@ -1,0 +1,45 @@
+//! The tools that a caller may call through an agent: listed is callable, and nothing else is known.
+
+use std::sync::Arc;
+
+use cardea_auth::Caller;
+use cardea_core::agent::Agent;
+
+use crate::{
+    action::{Catalog, Tool},
+    app::App,
+};
+
+/// Tools of one moment for one caller.
+pub(super) struct Visible {
+    /// The tools.
+    pub(super) tools: Vec<Arc<Tool>>,
+    /// The catalogue they are from.
+    pub(super) catalog: Arc<Catalog>,
+    /// Changes with any of their definitions or with which of them are visible.
+    pub(super) version: String,
+}
+
+/// The agent's tools of which policy could allow the caller some call.
+pub(super) fn visible(app: &App, caller: &Caller, agent: &Agent, via: &'static str) -> Visible {
+    let catalog = app.action.catalog();
+    let may = |tool: &&Arc<Tool>| {
+        agent.may_use(tool.name().as_str()) && app.control.may_list(caller, &agent.name, via, tool.spec())
+    };
+    let tools: Vec<Arc<Tool>> = catalog.all().filter(may).cloned().collect();
+    let names: Vec<&str> = tools.iter().map(|tool| tool.name().as_str()).collect();
+    let version = format!("{}:{}", catalog.version(), names.join(","));
+    Visible { tools, catalog, version }
+}
+
+/// The tool with this name, if it is visible.
+pub(super) fn find(app: &App, caller: &Caller, agent: &Agent, via: &'static str, name: &str) -> Option<Arc<Tool>> {
+    let tool = app.action.catalog().get(name).cloned()?;
+    (agent.may_use(name) && app.control.may_list(caller, &agent.name, via, tool.spec())).then_some(tool)
+}
+
+/// The names of an agent's tools that the caller may call.
+#[must_use]
+pub fn tools_of(app: &App, caller: &Caller, agent: &Agent) -> Vec<String> {
+    visible(app, caller, agent, "chat").tools.iter().map(|tool| tool.name().to_string()).collect()
+}
