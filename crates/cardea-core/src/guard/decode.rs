@@ -161,6 +161,27 @@ fn escape(text: &[u8]) -> Option<(u8, usize)> {
     u8::try_from(value).ok().filter(|byte| (b' '..=b'~').contains(byte)).map(|byte| (byte, length))
 }
 
+/// Fewest tag characters that make a hidden text.
+const FEWEST_TAGS: usize = 4;
+
+/// Text in tag characters, which nobody sees and a model may read.
+pub(super) fn smuggled(text: &str) -> Option<View<'static>> {
+    if text.is_ascii() {
+        return None;
+    }
+    let tag = |(place, c): (usize, char)| {
+        let plain = u32::from(c).checked_sub(0xe_0000).and_then(|code| u8::try_from(code).ok())?;
+        (b' '..=b'~').contains(&plain).then_some((plain, place))
+    };
+    let tags: Vec<(u8, usize)> = text.char_indices().filter_map(tag).collect();
+    if tags.len() < FEWEST_TAGS {
+        return None;
+    }
+    let hidden = String::from_utf8(tags.iter().map(|(byte, _)| *byte).collect()).ok()?;
+    let place = |at: usize| u32::try_from(at).unwrap_or(u32::MAX);
+    Some(View::made(hidden, tags.iter().map(|(_, at)| (place(*at), place(*at + 4))).collect()))
+}
+
 const fn is_packed(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'-' | b'_')
 }

@@ -7,7 +7,8 @@ use std::{
 
 use super::{
     catalogue::{Catalogue, KindId},
-    decode::children,
+    decode::{children, smuggled},
+    injection::{Injection, unleet},
     leak::{Leaks, Piece},
     normalize::{View, fold},
     table::Pattern,
@@ -34,6 +35,7 @@ pub(super) struct Seen {
 pub(super) struct Detectors {
     pub(super) catalogue: Catalogue,
     leaks: Leaks,
+    injection: Injection,
 }
 
 impl Detectors {
@@ -52,28 +54,62 @@ impl Detectors {
         self.leaks.patterns()
     }
 
+    /// The classifier, for its tests.
+    #[cfg(test)]
+    pub(super) fn injection(&self) -> &Injection {
+        &self.injection
+    }
+
     fn build() -> Result<Self> {
         let mut catalogue = Catalogue::default();
         let leaks = Leaks::build(&mut catalogue)?;
+        let injection = Injection::build(&mut catalogue)?;
         catalogue.add("deny", Family::Content, "DENIED");
-        Ok(Self { catalogue, leaks })
+        Ok(Self { catalogue, leaks, injection })
     }
 
     /// Findings that depend only on text near them: the same in a stream as in the whole. With `more`, text may follow.
-    pub(super) fn near<'t>(&self, text: &'t str, more: bool) -> NearBy<'t> {
+    pub(super) fn near<'t>(&self, text: &'t str, surface: Surface, more: bool) -> NearBy<'t> {
         let view = fold(text);
+        let untrusted = surface.is_untrusted();
         let mut seen = Vec::new();
-        let open = self.leaks.find(&Piece { view: &view, more, detector: "pattern" }, &mut seen);
-        let children = children(&view);
+        let piece = Piece { view: &view, more, detector: "pattern", untrusted, only: None };
+        let open = self.leaks.find(&piece, &mut seen);
+        let mut children = children(&view);
+        children.extend(smuggled(text));
         for child in &children {
-            self.leaks.find(&Piece { view: child, more: false, detector: "decoded" }, &mut seen);
+            let piece = Piece { view: child, more: false, detector: "decoded", untrusted, only: None };
+            self.leaks.find(&piece, &mut seen);
         }
         let open = if open < view.text.len() { view.back(open, open).0 } else { text.len() };
         NearBy { seen, open, view, children }
     }
 
-    /// Findings that depend on the whole text.
-    pub(super) fn whole(&self, _near: &NearBy<'_>, _surface: Surface, _seen: &mut Vec<Seen>) {}
+    /// Findings that depend on the whole text: orders to the model.
+    pub(super) fn whole(&self, near: &NearBy<'_>, surface: Surface, seen: &mut Vec<Seen>) {
+        if matches!(surface, Surface::Output | Surface::ToolArguments) {
+            return;
+        }
+        let mut views: Vec<&View<'_>> = vec![&near.view];
+        views.extend(near.children.iter());
+        let leet = unleet(&near.view);
+        if let Some(leet) = &leet {
+            let only = Some(Family::Injection);
+            let piece = Piece {
+                view: leet,
+                more: false,
+                detector: "decoded",
+                untrusted: surface.is_untrusted(),
+                only,
+            };
+            self.leaks.find(&piece, seen);
+            views.push(leet);
+        }
+        let is_rule =
+            |one: &&Seen| self.catalogue.facts(one.kind).is_some_and(|kind| kind.family == Family::Injection);
+        let fired: Vec<_> = seen.iter().filter(is_rule).map(|one| (one.kind, one.confidence)).collect();
+        seen.extend(self.injection.judge(&views, surface, &fired));
+    }
 }
 
 /// What was seen in a piece of text, and what is needed to go on.

@@ -13,6 +13,7 @@ use super::{
     detect::Seen,
     normalize::View,
     table::{self, Pattern},
+    verdict::Family,
 };
 use crate::{Code, Error, Result};
 
@@ -62,6 +63,10 @@ pub(super) struct Piece<'v> {
     /// More text may follow: what it could change is left open.
     pub(super) more: bool,
     pub(super) detector: &'static str,
+    /// The text may come from somebody who is not trusted: all rows speak.
+    pub(super) untrusted: bool,
+    /// Only rows of this family speak.
+    pub(super) only: Option<Family>,
 }
 
 /// A label or its opposite, by where it ends.
@@ -264,6 +269,11 @@ impl Scan<'_, '_> {
 
     /// Runs one row's regex from one place.
     fn attempt(&mut self, row: u16, pattern: &Pattern, start: usize, confidence: f32) {
+        if (pattern.row.untrusted && !self.piece.untrusted)
+            || self.piece.only.is_some_and(|only| only != pattern.family)
+        {
+            return;
+        }
         let Some(tried) = self.tried.get_mut(usize::from(row)) else { return };
         if tried.last == start || (tried.grown.0 <= start && start < tried.grown.1) {
             return;

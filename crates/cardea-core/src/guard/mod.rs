@@ -20,10 +20,12 @@ mod content;
 mod decode;
 mod detect;
 mod engine;
+mod injection;
 mod leak;
 mod normalize;
 mod placeholder;
 mod profile;
+pub mod report;
 mod runs;
 #[cfg(test)]
 mod samples;

@@ -2,7 +2,7 @@
 //!
 //! Each character is folded by itself: compatibility forms (NFKD) without their marks, every kind of space, dash,
 //! quote and digit to the one in ASCII, invisible and direction characters away. Then letters that only look Latin
-//! become Latin, in words that mix scripts. Folding needs no look at the rest of the text, which keeps it linear,
+//! become Latin, in words that mix scripts, and letters of other scripts become small. Folding needs no look at the rest of the text, which keeps it linear,
 //! makes it the same in a stream as in the whole, and makes a second folding change nothing.
 
 use std::borrow::Cow;
@@ -88,6 +88,7 @@ struct Word {
     letters: usize,
     latin: bool,
     alike: bool,
+    foreign: bool,
 }
 
 impl Folder {
@@ -120,7 +121,8 @@ impl Folder {
             }
             self.word.letters += 1;
             self.word.latin |= c.is_ascii();
-            self.word.alike |= looks_latin(c).is_some();
+            self.word.alike |= alike(c).is_some();
+            self.word.foreign |= !c.is_ascii();
         }
         let start = u32::try_from(place).unwrap_or(u32::MAX);
         let end = u32::try_from(place + length).unwrap_or(u32::MAX);
@@ -128,17 +130,23 @@ impl Folder {
         self.out.push(c);
     }
 
-    /// Ends a word; if it mixes Latin letters with ones that look alike, all become Latin.
+    /// Ends a word. If it mixes Latin letters with ones that look alike, all become Latin; letters of other scripts
+    /// otherwise become small.
     fn close_word(&mut self) {
         let word = std::mem::take(&mut self.word);
-        if !(word.latin && word.alike) {
+        if !word.foreign {
             return;
         }
+        let mixed = word.latin && word.alike;
         let tail = self.out.split_off(word.start);
         let places = self.source.split_off(word.start);
         let mut from = 0;
         for c in tail.chars() {
-            let latin = looks_latin(c).unwrap_or(c);
+            let latin = match alike(c) {
+                Some(latin) if mixed => latin,
+                _ if c.is_ascii() => c,
+                _ => c.to_lowercase().next().unwrap_or(c),
+            };
             let place = places.get(from).copied().unwrap_or_default();
             self.source.extend(std::iter::repeat_n(place, latin.len_utf8()));
             self.out.push(latin);
@@ -198,6 +206,11 @@ fn digit(c: char, zero: u32) -> char {
     char::from_digit(u32::from(c).saturating_sub(zero), 10).unwrap_or(c)
 }
 
+/// The Latin letter that a letter, large or small, cannot be told from.
+fn alike(c: char) -> Option<char> {
+    looks_latin(c).or_else(|| c.to_lowercase().next().and_then(looks_latin))
+}
+
 /// The Latin letter that a Greek or Cyrillic one cannot be told from.
 const fn looks_latin(c: char) -> Option<char> {
     Some(match c {
@@ -255,7 +268,7 @@ mod tests {
             ("４１１１\u{a0}１１１１", "4111 1111"),
             ("i\u{200b}g\u{200d}n\u{2060}ore", "ignore"),
             ("іgnоrе", "ignore"),
-            ("Игнорируй", "Игнорируи"),
+            ("Игнорируй", "игнорируи"),
             ("𝕚𝕘𝕟𝕠𝕣𝕖 ａｌｌ", "ignore all"),
             ("Zoë\u{301} Müller—x", "Zoe Muller-x"),
             ("\u{202e}drowssap", "drowssap"),

@@ -87,12 +87,15 @@ impl Maker {
 mod tests {
     use std::collections::BTreeSet;
 
-    use super::{super::verdict::Family, *};
+    use super::{
+        super::verdict::{Family, Surface},
+        *,
+    };
     use crate::guard::detect::Detectors;
 
     fn rules_in(text: &str) -> BTreeSet<String> {
         let detectors = Detectors::shared().unwrap();
-        detectors.near(text, false).seen.iter().map(|one| one.rule.to_string()).collect()
+        detectors.near(text, Surface::Document, false).seen.iter().map(|one| one.rule.to_string()).collect()
     }
 
     #[test]

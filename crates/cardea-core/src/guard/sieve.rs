@@ -3,7 +3,7 @@
 use super::{
     detect::Seen,
     engine::{Engine, Masks},
-    verdict::{Action, Finding, Surface},
+    verdict::{Action, Family, Finding, Surface},
 };
 
 /// Walks over findings in the order of their place and keeps those that no better one covers.
@@ -50,8 +50,13 @@ impl Sieve {
             None => return None,
         };
         self.open.retain(|(kept, _)| kept.span.end > seen.span.start);
+        let facts = engine.facts(seen.kind)?;
+        // A key inside an e-mail address is part of it; a key inside an attack is still a key.
+        let leaks = |family| matches!(family, Family::Personal | Family::Credential);
+        let alike = |family| family == facts.family || (leaks(family) && leaks(facts.family));
         let covered = self.open.iter().any(|(kept, rank)| {
-            kept.span.start <= seen.span.start
+            alike(kept.family)
+                && kept.span.start <= seen.span.start
                 && kept.span.end >= seen.span.end
                 && kept.action >= action
                 && (*rank >= seen.rank || kept.span != seen.span)
@@ -59,7 +64,6 @@ impl Sieve {
         if covered {
             return None;
         }
-        let facts = engine.facts(seen.kind)?;
         let finding = Finding {
             kind: facts.name.clone(),
             family: facts.family,

@@ -19,6 +19,8 @@ const FILES: &[(Family, &str)] = &[
     (Family::Credential, include_str!("patterns/cloud.toml")),
     (Family::Credential, include_str!("patterns/code.toml")),
     (Family::Credential, include_str!("patterns/services.toml")),
+    (Family::Injection, include_str!("patterns/injection.toml")),
+    (Family::Content, include_str!("patterns/content.toml")),
 ];
 
 /// `name = value` in the ways in which code, shells, logs, JSON, YAML and people write it; the value follows.
@@ -72,6 +74,9 @@ pub(super) struct Row {
     /// The finding runs on to the end of the line with this marker: a block, such as a private key.
     #[serde(default)]
     pub(super) block: String,
+    /// The row speaks only about text of untrusted origin.
+    #[serde(default)]
+    pub(super) untrusted: bool,
     /// Texts that must be found; `{alnum:20}` and the like are filled by the tests.
     pub(super) yes: Vec<String>,
     /// Texts that must not.
