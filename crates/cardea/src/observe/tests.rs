@@ -282,3 +282,40 @@ async fn meters_have_units_and_do_not_grow_with_made_up_names() {
     assert!(text.ends_with("# EOF\n"));
     assert_eq!(text.lines().filter(|line| line.starts_with("cardea_tool_calls_total")).count(), 257);
 }
+
+/// A place to which log lines go.
+#[derive(Debug, Clone, Default)]
+struct Lines(Arc<std::sync::Mutex<Vec<u8>>>);
+
+impl std::io::Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn a_request_is_told_in_one_line_whatever_its_cause_and_tenant_contain() {
+    let house = House::new().await;
+    let lines = Lines::default();
+    let writer = lines.clone();
+    let subscriber = tracing_subscriber::fmt().json().with_writer(move || writer.clone()).finish();
+    let mut event = RequestEvent::new(cardea_core::id::RequestId::random(), "POST", "/api/v1/turns/{turn}");
+    event.asked_by(&ann("acme\n{\"forged\":true}"));
+    (event.status, event.code) = (503, Some(cardea_core::Code::StoreUnavailable));
+    event.cause = Some("lost\r\n\u{1b}[2Kconnection".into());
+    event.stages = vec![("auth", Millis(1)), ("model", Millis(40))];
+    tracing::subscriber::with_default(subscriber, || house.observe.request(&event));
+    let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+    assert_eq!(text.lines().count(), 1, "{text}");
+    let line: Value = serde_json::from_str(&text).unwrap();
+    let fields = &line["fields"];
+    assert_eq!((&fields["http.status"], &fields["error.code"]), (&json!(503), &json!("store_unavailable")));
+    assert_eq!((&fields["user.class"], &fields["stages_ms"]), (&json!("jwt"), &json!("auth=1 model=40")));
+    assert_eq!(fields["request.id"], event.request.to_string());
+    assert!(!text.contains("ann") && !text.contains('\u{1b}'), "{text}");
+}
