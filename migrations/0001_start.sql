@@ -138,6 +138,7 @@ CREATE TABLE approvals (
     args_digest TEXT   NOT NULL,
     digest      TEXT   NOT NULL,                -- binds caller, tool, arguments and expiry
     reason      TEXT   NOT NULL DEFAULT '',
+    roles       TEXT   NOT NULL DEFAULT '[]',   -- JSON list: who decides must have one of these
     state       TEXT   NOT NULL,                -- open, approved, rejected, expired, spent
     created_at  BIGINT NOT NULL,
     expires_at  BIGINT NOT NULL,
