@@ -4,7 +4,16 @@
 //! paths are the short files in [`flow`]; every line there names a room, and the rooms stand in one line: a room
 //! uses only rooms above it. Start reading at [`flow::chat`].
 
+pub mod action;
+pub mod api;
+pub mod app;
 pub mod commands;
 pub mod config;
+pub mod context;
+pub mod control;
+mod demo;
+pub mod flow;
+pub mod identity;
 pub mod observe;
 pub mod turn;
+pub mod vault;

@@ -103,7 +103,11 @@ impl Tool {
         if problems.is_empty() {
             return Ok(());
         }
-        Err(Error::new(Code::InvalidArguments).detail(format!("`{}`: {}.", self.spec.name, problems.join("; "))))
+        Err(Error::new(Code::InvalidArguments).detail(format!(
+            "`{}`: {}.",
+            self.spec.name,
+            problems.join("; ")
+        )))
     }
 
     /// The tags of this call, its templates filled from the arguments.
@@ -159,7 +163,9 @@ impl Catalog {
         for tool in tools {
             let name = tool.name().clone();
             if catalog.tools.insert(name.clone(), tool).is_some() {
-                return Err(Error::new(Code::Misconfigured).detail(format!("There are two tools named `{name}`.")));
+                return Err(
+                    Error::new(Code::Misconfigured).detail(format!("There are two tools named `{name}`."))
+                );
             }
         }
         for tool in catalog.tools.values() {

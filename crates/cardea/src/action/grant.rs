@@ -64,7 +64,9 @@ impl Token {
         match self {
             Self::None => Ok(None),
             Self::Fixed(bearer) => Ok(Some(bearer.clone())),
-            Self::Caller { identity, caller, audience } => identity.for_upstream(caller, audience).await.map(Some),
+            Self::Caller { identity, caller, audience } => {
+                identity.for_upstream(caller, audience).await.map(Some)
+            }
             Self::Installation { identity, audience, roles, scopes } => {
                 identity.for_installation(audience, roles, scopes).await.map(Some)
             }

@@ -28,12 +28,12 @@ use cardea_core::{
 use cardea_model::embedder::Embedder;
 use cardea_net::Net;
 
+use self::{catalog::Source, grant::Grant, select::Selector, upstream::Upstream};
 pub use self::{
     catalog::{Catalog, Tool},
     config::UpstreamConfig,
     select::Selected,
 };
-use self::{catalog::Source, grant::Grant, select::Selector, upstream::Upstream};
 use crate::{
     control::Permit,
     identity::Identity,
@@ -73,7 +73,9 @@ impl Action {
         let grant = Grant::new(identity.clone());
         let upstreams = upstreams
             .iter()
-            .map(|(name, config)| (name.clone(), Upstream::new(name, config.clone(), net.clone(), grant.clone())))
+            .map(|(name, config)| {
+                (name.clone(), Upstream::new(name, config.clone(), net.clone(), grant.clone()))
+            })
             .collect();
         let selector = Selector::new(embedder);
         let inner = Inner { upstreams, catalog: RwLock::default(), selector, clock };
@@ -91,7 +93,12 @@ impl Action {
             match upstream.list().await {
                 Ok(listed) => tools.extend(listed.into_iter().map(Arc::new)),
                 Err(error) => {
-                    tracing::warn!(upstream = name, error.code = error.code().name(), cause = error.cause_line(), "not listed");
+                    tracing::warn!(
+                        upstream = name,
+                        error.code = error.code().name(),
+                        cause = error.cause_line(),
+                        "not listed"
+                    );
                     let kept = self.catalog();
                     let of = |tool: &&Arc<Tool>| matches!(&tool.source, Source::Mcp { server, .. } if server == name);
                     tools.extend(kept.all().filter(of).cloned());
@@ -112,7 +119,13 @@ impl Action {
     }
 
     /// The tools to offer for this text, out of those that the caller may call anyway.
-    pub async fn select(&self, agent: &Agent, allowed: Vec<Arc<Tool>>, text: &str, history: &[Message]) -> Selected {
+    pub async fn select(
+        &self,
+        agent: &Agent,
+        allowed: Vec<Arc<Tool>>,
+        text: &str,
+        history: &[Message],
+    ) -> Selected {
         self.inner.selector.select(agent, allowed, text, history).await
     }
 
@@ -120,7 +133,14 @@ impl Action {
     ///
     /// A read, or a write that the provider makes harmless to repeat, is sent a second time if nobody knows what
     /// became of the first; nothing else is.
-    pub async fn execute(&self, permit: Permit, caller: &Caller, tool: &Tool, turn: TurnId, step: &Step) -> Outcome {
+    pub async fn execute(
+        &self,
+        permit: Permit,
+        caller: &Caller,
+        tool: &Tool,
+        turn: TurnId,
+        step: &Step,
+    ) -> Outcome {
         if !permit.covers(caller, tool.name(), step.digest(), self.inner.clock.now()) {
             return Outcome::Failed { reason: "The permit is for another call, or too old.".to_owned() };
         }
@@ -139,9 +159,13 @@ impl Action {
         match &tool.source {
             Source::Mcp { server, name } => match self.inner.upstreams.get(server) {
                 Some(upstream) => upstream.call(caller, name, step, &format!("{turn}.{}", step.id())).await,
-                None => Outcome::Failed { reason: format!("The upstream `{server}` is not configured any more.") },
+                None => {
+                    Outcome::Failed { reason: format!("The upstream `{server}` is not configured any more.") }
+                }
             },
-            Source::Http { connector, .. } => Outcome::Failed { reason: format!("The connector `{connector}` is not switched on.") },
+            Source::Http { connector, .. } => {
+                Outcome::Failed { reason: format!("The connector `{connector}` is not switched on.") }
+            }
         }
     }
 

@@ -97,20 +97,28 @@ impl Selector {
             return Selected { tools: allowed };
         }
         let asked = match &self.embedder {
-            Some(embedder) => embedder.embed(vec![text.to_owned()], PATIENCE).await.ok().and_then(|made| made.into_iter().next()),
+            Some(embedder) => embedder
+                .embed(vec![text.to_owned()], PATIENCE)
+                .await
+                .ok()
+                .and_then(|made| made.into_iter().next()),
             None => None,
         };
         let mut scored: Vec<(f32, Arc<Tool>)> = {
             let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
             let near = |tool: &Arc<Tool>| {
                 let texts = known.get(tool.name().as_str());
-                let nearest = texts.into_iter().flat_map(|texts| texts.iter()).filter_map(|made| asked.as_ref()?.cosine(made));
+                let nearest = texts
+                    .into_iter()
+                    .flat_map(|texts| texts.iter())
+                    .filter_map(|made| asked.as_ref()?.cosine(made));
                 nearest.fold(f32::MIN, f32::max)
             };
             allowed.into_iter().map(|tool| (near(&tool), tool)).collect()
         };
         let kept = |tool: &Tool| {
-            agent.always_offers(tool.name().as_str()) || history.iter().rev().take(6).any(|message| used(message, tool))
+            agent.always_offers(tool.name().as_str())
+                || history.iter().rev().take(6).any(|message| used(message, tool))
         };
         scored.sort_by(|(one, a), (two, b)| {
             kept(b).cmp(&kept(a)).then(two.total_cmp(one)).then_with(|| a.name().cmp(b.name()))

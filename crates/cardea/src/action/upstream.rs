@@ -101,7 +101,10 @@ impl Upstream {
             preferred_versions: vec![ProtocolVersion::LATEST],
             legacy_version: Some(ProtocolVersion::LATEST_WITH_INITIALIZE),
         };
-        let served = tokio::time::timeout(self.config.timeout.duration(), identity.serve_with_lifecycle(transport, lifecycle));
+        let served = tokio::time::timeout(
+            self.config.timeout.duration(),
+            identity.serve_with_lifecycle(transport, lifecycle),
+        );
         match served.await {
             Err(_) => Err(Error::new(Code::UpstreamSilent).detail(format!("It was `{}`.", self.name))),
             Ok(Err(error)) => Err(self.failed(error)),
@@ -116,11 +119,13 @@ impl Upstream {
             // Nothing but a handshake was sent.
             Err(error) => return Outcome::Failed { reason: error.public() },
         };
-        let mut params = CallToolRequestParams::new(name.to_owned()).with_arguments(step.call().arguments.clone());
+        let mut params =
+            CallToolRequestParams::new(name.to_owned()).with_arguments(step.call().arguments.clone());
         let mut meta = RequestMetaObject::new();
         meta.insert(KEY.to_owned(), Value::String(key.to_owned()));
         params.meta = Some(meta);
-        let answer = tokio::time::timeout(self.config.timeout.duration(), client.call_tool_once(params)).await;
+        let answer =
+            tokio::time::timeout(self.config.timeout.duration(), client.call_tool_once(params)).await;
         match answer {
             Ok(Ok(CallToolResponse::Complete(result))) => outcome(result, self.config.max_result.len()),
             Ok(Ok(_)) => Outcome::Failed {
@@ -140,9 +145,13 @@ impl Upstream {
     fn not_done(&self, effect: Effect, error: &ServiceError) -> Outcome {
         let name = &self.name;
         match error {
-            ServiceError::McpError(told) => Outcome::Failed { reason: format!("`{name}` refused: {}", told.message) },
+            ServiceError::McpError(told) => {
+                Outcome::Failed { reason: format!("`{name}` refused: {}", told.message) }
+            }
             other if effect.changes_things() && may_have_arrived(other) => Outcome::Unknown {
-                reason: format!("`{name}` did not answer properly, so it is not known whether it did the work."),
+                reason: format!(
+                    "`{name}` did not answer properly, so it is not known whether it did the work."
+                ),
             },
             _ => Outcome::Failed { reason: format!("`{name}` could not be reached.") },
         }
@@ -151,7 +160,9 @@ impl Upstream {
     fn silent(&self, effect: Effect) -> Outcome {
         let (name, limit) = (&self.name, self.config.timeout);
         if effect.changes_things() {
-            let reason = format!("`{name}` did not answer within {limit}, so it is not known whether it did the work.");
+            let reason = format!(
+                "`{name}` did not answer within {limit}, so it is not known whether it did the work."
+            );
             return Outcome::Unknown { reason };
         }
         Outcome::Failed { reason: format!("`{name}` did not answer within {limit}.") }
@@ -162,7 +173,8 @@ impl Upstream {
         let name = tool.name.as_ref();
         let about = self.about(tool);
         let effect = self.config.effects.get(name).copied().or(about.effect).unwrap_or(Effect::Destructive);
-        let keyed = self.config.keyed.iter().any(|keyed| keyed == name) || about.idempotency.as_deref() == Some("key");
+        let keyed = self.config.keyed.iter().any(|keyed| keyed == name)
+            || about.idempotency.as_deref() == Some("key");
         let spec = ToolSpec {
             name: ToolName::from(format!("{}__{}", self.name, tool.name).as_str()),
             description: tool.description.as_deref().unwrap_or_default().to_owned(),
@@ -244,4 +256,3 @@ fn outcome(result: CallToolResult, most: usize) -> Outcome {
     }
     Outcome::Done { result: value }
 }
-

@@ -77,7 +77,8 @@ impl Wire {
         session: Option<&str>,
         headers: HashMap<HeaderName, HeaderValue>,
     ) -> Result<Streaming, Failure> {
-        let request = Request::new(method, uri, self.egress.clone()).map_err(|error| Failure::Client(error.into()))?;
+        let request =
+            Request::new(method, uri, self.egress.clone()).map_err(|error| Failure::Client(error.into()))?;
         let token = self.token.get().await.map_err(|error| Failure::Client(WireError::Credential(error)))?;
         let mut request = request
             .header(header::ACCEPT, HeaderValue::from_static(ACCEPT))
@@ -105,7 +106,8 @@ impl Wire {
 
 /// The events of an answer.
 fn events(answer: Streaming) -> BoxStream<'static, Result<Sse, SseError>> {
-    SseStream::from_bytes_stream(answer.into_stream().map(|piece| piece.map_err(std::io::Error::other))).boxed()
+    SseStream::from_bytes_stream(answer.into_stream().map(|piece| piece.map_err(std::io::Error::other)))
+        .boxed()
 }
 
 async fn whole(mut answer: Streaming) -> Result<Vec<u8>, Failure> {
@@ -117,12 +119,17 @@ async fn whole(mut answer: Streaming) -> Result<Vec<u8>, Failure> {
 }
 
 fn is(answer: &Streaming, media: &str) -> bool {
-    let kind = answer.headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    let kind =
+        answer.headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
     kind.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case(media)
 }
 
 fn challenge(answer: &Streaming) -> Failure {
-    let header = answer.headers.get(header::WWW_AUTHENTICATE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let header = answer
+        .headers
+        .get(header::WWW_AUTHENTICATE)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
     StreamableHttpError::AuthRequired(AuthRequiredError::new(header.to_owned()))
 }
 
@@ -141,7 +148,8 @@ impl StreamableHttpClient for Wire {
         let body = serde_json::to_vec(&message).map_err(Failure::Deserialize)?;
         let answer = self.send((Method::POST, &uri), body, session.as_deref(), headers).await?;
         let status = answer.status;
-        let new_session = answer.headers.get(SESSION).and_then(|value| value.to_str().ok()).map(str::to_owned);
+        let new_session =
+            answer.headers.get(SESSION).and_then(|value| value.to_str().ok()).map(str::to_owned);
         if status == StatusCode::UNAUTHORIZED || status == StatusCode::FORBIDDEN {
             return Err(challenge(&answer));
         }
@@ -157,7 +165,10 @@ impl StreamableHttpClient for Wire {
         let json = is(&answer, "application/json");
         let bytes = whole(answer).await?;
         if !json {
-            return Err(Failure::UnexpectedServerResponse(Cow::Owned(format!("HTTP status {}", status.as_u16()))));
+            return Err(Failure::UnexpectedServerResponse(Cow::Owned(format!(
+                "HTTP status {}",
+                status.as_u16()
+            ))));
         }
         let message: ServerJsonRpcMessage = serde_json::from_slice(&bytes)?;
         Ok(StreamableHttpPostResponse::Json(message, new_session))
@@ -173,7 +184,9 @@ impl StreamableHttpClient for Wire {
         let answer = self.send((Method::DELETE, &uri), Vec::new(), Some(&session), headers).await?;
         match answer.status {
             status if status.is_success() || status == StatusCode::METHOD_NOT_ALLOWED => Ok(()),
-            status => Err(Failure::UnexpectedServerResponse(Cow::Owned(format!("HTTP status {}", status.as_u16())))),
+            status => {
+                Err(Failure::UnexpectedServerResponse(Cow::Owned(format!("HTTP status {}", status.as_u16()))))
+            }
         }
     }
 
@@ -193,7 +206,9 @@ impl StreamableHttpClient for Wire {
             StatusCode::METHOD_NOT_ALLOWED => Err(Failure::ServerDoesNotSupportSse),
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Err(challenge(&answer)),
             status if status.is_success() && is(&answer, "text/event-stream") => Ok(events(answer)),
-            status => Err(Failure::UnexpectedServerResponse(Cow::Owned(format!("HTTP status {}", status.as_u16())))),
+            status => {
+                Err(Failure::UnexpectedServerResponse(Cow::Owned(format!("HTTP status {}", status.as_u16()))))
+            }
         }
     }
 }

@@ -42,11 +42,19 @@ pub(super) async fn completions(
     match body.agent() {
         Some(agent) => {
             let request = chat_request(&mut outside, &body, agent)?;
-            if body.stream { stream_turn(app, outside, &body, request).await } else { whole_turn(app, outside, &body, request).await }
+            if body.stream {
+                stream_turn(app, outside, &body, request).await
+            } else {
+                whole_turn(app, outside, &body, request).await
+            }
         }
         None => {
             let request = complete_request(&mut outside, &body)?;
-            if body.stream { stream_completion(app, outside, &body, request).await } else { whole_completion(app, outside, &body, request).await }
+            if body.stream {
+                stream_completion(app, outside, &body, request).await
+            } else {
+                whole_completion(app, outside, &body, request).await
+            }
         }
     }
 }
@@ -59,7 +67,8 @@ fn chat_request(outside: &mut Outside, body: &Completion, agent: &str) -> Result
     };
     let text = body.last_user_text().map_err(|error| outside.problem(error))?;
     let key = outside.idempotency_key()?;
-    let message = Message { agent: AgentName::from(agent), conversation, text, key, request: outside.request };
+    let message =
+        Message { agent: AgentName::from(agent), conversation, text, key, request: outside.request };
     Ok(ChatRequest { credentials: outside.credentials()?, message })
 }
 
@@ -109,7 +118,12 @@ fn words(receipt: &Receipt) -> String {
     }
 }
 
-async fn whole_turn(app: App, outside: Outside, body: &Completion, request: ChatRequest) -> Result<Response, Problem> {
+async fn whole_turn(
+    app: App,
+    outside: Outside,
+    body: &Completion,
+    request: ChatRequest,
+) -> Result<Response, Problem> {
     // WHY: its own task, so that a client that hangs up does not stop an action in the middle.
     let (done, answer) = oneshot::channel();
     let worker = app.clone();
@@ -137,14 +151,23 @@ fn done() -> Result<Event, Infallible> {
     Ok(Event::default().data("[DONE]"))
 }
 
-fn sse(events: impl Stream<Item = Result<Event, Infallible>> + Send + 'static, outside: &Outside, conversation: Option<ConversationId>) -> Response {
+fn sse(
+    events: impl Stream<Item = Result<Event, Infallible>> + Send + 'static,
+    outside: &Outside,
+    conversation: Option<ConversationId>,
+) -> Response {
     let keep_alive = axum::response::sse::KeepAlive::default();
     let mut response = Sse::new(events).keep_alive(keep_alive).into_response();
     response.headers_mut().insert("x-accel-buffering", HeaderValue::from_static("no"));
     stamp(response, outside, conversation)
 }
 
-async fn stream_turn(app: App, outside: Outside, body: &Completion, request: ChatRequest) -> Result<Response, Problem> {
+async fn stream_turn(
+    app: App,
+    outside: Outside,
+    body: &Completion,
+    request: ChatRequest,
+) -> Result<Response, Problem> {
     let (client, mut events) = mpsc::channel(PIECES);
     let (done_with, failed) = oneshot::channel();
     let worker = app.clone();
@@ -164,13 +187,19 @@ async fn stream_turn(app: App, outside: Outside, body: &Completion, request: Cha
     let usage = body.stream_options.include_usage;
     let request_id = outside.request.to_string();
     let opening = stream::once(std::future::ready(data(&envelope.opening())));
-    let rest = stream::unfold(events, |mut events| async move { events.recv().await.map(|event| (event, events)) })
-        .flat_map(move |event| stream::iter(chunks(&envelope, event, usage, &request_id)));
+    let rest =
+        stream::unfold(events, |mut events| async move { events.recv().await.map(|event| (event, events)) })
+            .flat_map(move |event| stream::iter(chunks(&envelope, event, usage, &request_id)));
     Ok(sse(opening.chain(rest), &outside, conversation))
 }
 
 /// The chunks of one event.
-fn chunks(envelope: &Envelope, event: ReplyEvent, usage: bool, request: &str) -> Vec<Result<Event, Infallible>> {
+fn chunks(
+    envelope: &Envelope,
+    event: ReplyEvent,
+    usage: bool,
+    request: &str,
+) -> Vec<Result<Event, Infallible>> {
     match event {
         ReplyEvent::Begun { .. } => Vec::new(),
         ReplyEvent::Text(text) => vec![data(&envelope.piece(&text))],
@@ -207,15 +236,26 @@ fn replay(app: &App, outside: &Outside, body: &Completion, receipt: &Receipt) ->
     sse(stream::iter(events), outside, receipt.conversation)
 }
 
-async fn whole_completion(app: App, outside: Outside, body: &Completion, request: CompleteRequest) -> Result<Response, Problem> {
+async fn whole_completion(
+    app: App,
+    outside: Outside,
+    body: &Completion,
+    request: CompleteRequest,
+) -> Result<Response, Problem> {
     let completed = flow::complete(&app, request, None).await.map_err(|error| outside.problem(error))?;
     let envelope = Envelope::new(&outside.request.to_string(), app.clock.now(), &body.model);
     let more = json!({ "cache": completed.cache, "cost_micros": completed.cost_micros });
-    let answer = envelope.whole(&completed.text, &completed.calls, (completed.finish, completed.usage), Some(more));
+    let answer =
+        envelope.whole(&completed.text, &completed.calls, (completed.finish, completed.usage), Some(more));
     Ok(stamp(Json(answer).into_response(), &outside, None))
 }
 
-async fn stream_completion(app: App, outside: Outside, body: &Completion, request: CompleteRequest) -> Result<Response, Problem> {
+async fn stream_completion(
+    app: App,
+    outside: Outside,
+    body: &Completion,
+    request: CompleteRequest,
+) -> Result<Response, Problem> {
     let (client, mut events) = mpsc::channel(PIECES);
     let (done_with, ended) = oneshot::channel::<cardea_core::Result<Completed>>();
     let worker = app.clone();
@@ -238,7 +278,9 @@ async fn stream_completion(app: App, outside: Outside, body: &Completion, reques
     let opening = stream::once(std::future::ready(data(&envelope.opening())));
     let closing_envelope = envelope.clone();
     let pieces = stream::iter(first)
-        .chain(stream::unfold(events, |mut events| async move { events.recv().await.map(|event| (event, events)) }))
+        .chain(stream::unfold(events, |mut events| async move {
+            events.recv().await.map(|event| (event, events))
+        }))
         .filter_map(move |event| {
             let piece = match event {
                 ReplyEvent::Text(text) => Some(data(&envelope.piece(&text))),

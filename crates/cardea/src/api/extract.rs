@@ -46,7 +46,8 @@ impl Outside {
     /// # Errors
     /// If there are two, or they are malformed.
     pub fn credentials(&mut self) -> Result<Credentials, Problem> {
-        std::mem::replace(&mut self.credentials, Err(Error::new(Code::NotSignedIn))).map_err(|error| self.problem(error))
+        std::mem::replace(&mut self.credentials, Err(Error::new(Code::NotSignedIn)))
+            .map_err(|error| self.problem(error))
     }
 
     /// The error in the shape of this route.
@@ -71,7 +72,8 @@ impl Outside {
             None => Ok(None),
             Some(key) if !key.is_empty() && key.len() <= 255 => Ok(Some(key.to_owned())),
             Some(_) => {
-                let error = Error::new(Code::BadRequest).detail("`Idempotency-Key` must have 1 to 255 characters.");
+                let error =
+                    Error::new(Code::BadRequest).detail("`Idempotency-Key` must have 1 to 255 characters.");
                 Err(self.problem(error))
             }
         }
@@ -110,7 +112,8 @@ impl<T: DeserializeOwned> FromRequest<App> for Inbound<T> {
             Err(error) => {
                 let most = app.config.server.max_body;
                 let code = if error.status().as_u16() == 413 { Code::TooLarge } else { Code::BadRequest };
-                return Err(outside.problem(Error::new(code).detail(format!("A body may have {most}.")).because(error)));
+                return Err(outside
+                    .problem(Error::new(code).detail(format!("A body may have {most}.")).because(error)));
             }
         };
         match parse(&bytes, usize::from(app.config.server.max_depth)) {

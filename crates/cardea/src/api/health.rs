@@ -33,7 +33,8 @@ pub(super) async fn ready(State(app): State<App>) -> Response {
 
 pub(super) async fn metrics(State(app): State<App>) -> Response {
     let mut headers = HeaderMap::new();
-    let media = header::HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
+    let media =
+        header::HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
     headers.insert(header::CONTENT_TYPE, media);
     (headers, app.observe.metrics_text()).into_response()
 }

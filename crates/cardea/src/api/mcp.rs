@@ -19,8 +19,9 @@ use cardea_core::{
 use rmcp::{
     ErrorData, RoleServer, ServerHandler,
     model::{
-        CacheScope, CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock, ErrorCode, Implementation,
-        ListToolsResult, PaginatedRequestParams, ServerCapabilities, ServerConfig, Tool, ToolAnnotations,
+        CacheScope, CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock, ErrorCode,
+        Implementation, ListToolsResult, PaginatedRequestParams, ServerCapabilities, ServerConfig, Tool,
+        ToolAnnotations,
     },
     service::RequestContext,
     transport::streamable_http_server::{
@@ -129,21 +130,27 @@ impl ServerHandler for Handler {
         context: RequestContext<RoleServer>,
     ) -> Result<CallToolResponse, ErrorData> {
         let credentials = shown(&context)?;
-        let key = request.meta.as_ref().and_then(|meta| meta.get(KEY)).and_then(Value::as_str).map(str::to_owned);
+        let key =
+            request.meta.as_ref().and_then(|meta| meta.get(KEY)).and_then(Value::as_str).map(str::to_owned);
         let call = ToolCall {
             id: format!("mcp-{:032x}", cardea_core::id::random_bits()),
             name: request.name.into_owned(),
             arguments: request.arguments.unwrap_or_default(),
         };
-        let request =
-            CallRequest { credentials: Credentials::clone(&credentials), call, key, request: RequestId::random() };
+        let request = CallRequest {
+            credentials: Credentials::clone(&credentials),
+            call,
+            key,
+            request: RequestId::random(),
+        };
         // WHY: its own task, so that a client that hangs up does not stop an action in the middle.
         let app = self.app.clone();
         let (done, answer) = tokio::sync::oneshot::channel();
         self.app.jobs.spawn("mcp call", async move {
             drop(done.send(flow::call(&app, request).await));
         });
-        let reply = answer.await.map_err(|_| fault(&Error::new(Code::Internal)))?.map_err(|error| fault(&error))?;
+        let reply =
+            answer.await.map_err(|_| fault(&Error::new(Code::Internal)))?.map_err(|error| fault(&error))?;
         Ok(CallToolResponse::Complete(answer_of(reply)))
     }
 }
@@ -164,7 +171,8 @@ fn answer_of(reply: CallReply) -> CallToolResult {
                  the result will be at /api/v1/turns/{turn}."
             );
             let mut answer = CallToolResult::error(vec![ContentBlock::text(text)]);
-            answer.structured_content = Some(json!({ "approval": approval, "turn": turn, "status": "waiting" }));
+            answer.structured_content =
+                Some(json!({ "approval": approval, "turn": turn, "status": "waiting" }));
             answer
         }
     }

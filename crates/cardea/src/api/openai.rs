@@ -225,10 +225,9 @@ impl InMessage {
                 Ok(Message::Assistant { text, calls })
             }
             "tool" => Ok(Message::Tool {
-                call_id: self
-                    .tool_call_id
-                    .clone()
-                    .ok_or_else(|| bad(format!("`messages[{at}]` has the role `tool` but no `tool_call_id`.")))?,
+                call_id: self.tool_call_id.clone().ok_or_else(|| {
+                    bad(format!("`messages[{at}]` has the role `tool` but no `tool_call_id`."))
+                })?,
                 name: self.name.clone().unwrap_or_default(),
                 text,
                 failed: false,
@@ -247,7 +246,9 @@ impl InCall {
             Map::new()
         } else {
             serde_json::from_str(&self.function.arguments).map_err(|error| {
-                bad(format!("The arguments of a tool call in `messages[{at}]` are not a JSON object: {error}."))
+                bad(format!(
+                    "The arguments of a tool call in `messages[{at}]` are not a JSON object: {error}."
+                ))
             })?
         };
         Ok(ToolCall { id: self.id.clone(), name: self.function.name.clone(), arguments })
@@ -393,7 +394,8 @@ pub fn error(error: &Error, request: &str) -> Value {
 /// `GET /v1/models`.
 #[must_use]
 pub fn models(names: &[String], now: Timestamp) -> Value {
-    let model = |name: &String| json!({ "id": name, "object": "model", "created": now.secs(), "owned_by": "cardea" });
+    let model =
+        |name: &String| json!({ "id": name, "object": "model", "created": now.secs(), "owned_by": "cardea" });
     json!({ "object": "list", "data": names.iter().map(model).collect::<Vec<_>>() })
 }
 

@@ -55,7 +55,11 @@ pub async fn serve(app: App, bound: Bound) -> Result<()> {
     let routes = router(app.clone()).layer(CatchPanicLayer::custom(panicked));
     let mut server = auto::Builder::new(TokioExecutor::new());
     server.http1().timer(TokioTimer::new()).header_read_timeout(Duration::from_secs(10));
-    server.http2().timer(TokioTimer::new()).max_concurrent_streams(100).keep_alive_interval(Duration::from_secs(30));
+    server
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(100)
+        .keep_alive_interval(Duration::from_secs(30));
     let graceful = GracefulShutdown::new();
     loop {
         let accepted = tokio::select! {
@@ -93,12 +97,16 @@ fn connection(
     socket: TcpStream,
     peer: SocketAddr,
     routes: Router,
-) -> impl hyper_util::server::graceful::GracefulConnection<Error = Box<dyn std::error::Error + Send + Sync>> + Send + 'static {
+) -> impl hyper_util::server::graceful::GracefulConnection<Error = Box<dyn std::error::Error + Send + Sync>>
++ Send
++ 'static {
     let service = routes.map_request(move |mut request: Request<hyper::body::Incoming>| {
         request.extensions_mut().insert(ConnectInfo(peer));
         request.map(Body::new)
     });
-    server.serve_connection_with_upgrades(TokioIo::new(socket), TowerToHyperService::new(service)).into_owned()
+    server
+        .serve_connection_with_upgrades(TokioIo::new(socket), TowerToHyperService::new(service))
+        .into_owned()
 }
 
 /// A panic in one request is one failed request.
@@ -111,4 +119,3 @@ fn panicked(_: Box<dyn std::any::Any + Send>) -> Response<Body> {
     response.headers_mut().insert(axum::http::header::CONTENT_TYPE, media);
     response
 }
-

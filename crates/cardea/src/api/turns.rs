@@ -109,7 +109,8 @@ pub(super) async fn events(
     };
     let caller = work.await.map_err(|error| outside.problem(error))?;
     let follow = Follow { app, caller, id, seen, news, waiting: Vec::new(), ended: false };
-    let mut response = Sse::new(stream_of(follow)).keep_alive(axum::response::sse::KeepAlive::default()).into_response();
+    let mut response =
+        Sse::new(stream_of(follow)).keep_alive(axum::response::sse::KeepAlive::default()).into_response();
     response.headers_mut().insert("x-accel-buffering", HeaderValue::from_static("no"));
     Ok(response)
 }

@@ -30,7 +30,7 @@ use crate::{
     config::{BudgetConfig, Config, Loaded},
     context::{Context, cache},
     control::{self, Budget, Control},
-    identity::{self, Identity},
+    identity::Identity,
     observe::Observe,
     turn::Turns,
     vault::{RootKey, Vault},
@@ -76,19 +76,17 @@ impl App {
         let observe = Observe::new(db.clone(), Arc::clone(&clock), prices(&config)?);
         let vault = Vault::new(db.clone(), observe.clone(), root, Arc::clone(&clock));
         let public_url = public_url.unwrap_or_else(|| url_of(&config));
-        let identity = Identity::open(
-            identity::Neighbours { db: db.clone(), vault: vault.clone(), observe: observe.clone(), clock: Arc::clone(&clock) },
-            &config.local_issuer,
-            &public_url,
-        )
-        .await?;
+        let identity =
+            Identity::open(db.clone(), observe.clone(), &vault, Arc::clone(&clock), &config.local_issuer)
+                .await?;
         let mut accepted = config.auth.clone();
-        if let Some(local) = identity.issuer_config() {
-            accepted = accepted.issuer("cardea-local", local);
+        if let Some(try_out) = identity.try_out_issuer() {
+            accepted = accepted.issuer("cardea-try-out", try_out);
         }
-        let auth = Auth::new(accepted, net.clone(), Arc::clone(&clock), identity.directory())?;
+        let auth = Auth::new(accepted, net.clone(), Arc::clone(&clock), Arc::new(identity.clone()))?;
         let embedder = embedder()?;
-        let models = Models::new(config.models.clone(), net.clone(), Some(Arc::clone(&embedder)), Arc::clone(&clock))?;
+        let models =
+            Models::new(config.models.clone(), net.clone(), Some(Arc::clone(&embedder)), Arc::clone(&clock))?;
         let control = Control::new(
             control::Neighbours {
                 db: db.clone(),
@@ -99,8 +97,12 @@ impl App {
             },
             settings(&config),
         )?;
-        let cache =
-            cache::Cache::new(caching(&config), Some(Arc::clone(&embedder)), Arc::clone(&clock), observe.clone());
+        let cache = cache::Cache::new(
+            caching(&config),
+            Some(Arc::clone(&embedder)),
+            Arc::clone(&clock),
+            observe.clone(),
+        );
         let context = Context::new(db.clone(), observe.clone(), Arc::clone(&clock), cache);
         let turns = Turns::new(db.clone(), observe.clone(), Arc::clone(&clock), &config.db.node).await?;
         let action = Action::new((&net, &identity, Arc::clone(&clock)), &config.upstreams, Some(embedder));

@@ -24,8 +24,8 @@ use serde_json::{Value, json};
 
 pub use self::{build::Options, talk::Talk};
 use crate::{
-    action::Action, config::Config, context::Context, control::Control, control::Estimate, identity::Identity,
-    observe::Observe, turn::Turns, vault::Vault,
+    action::Action, config::Config, context::Context, control::Control, control::Estimate,
+    identity::Identity, observe::Observe, turn::Turns, vault::Vault,
 };
 
 /// All rooms of one installation. Cheap to clone.
@@ -125,9 +125,10 @@ impl Rooms {
     #[must_use]
     pub fn estimate_prompt(&self, prompt: &Prompt) -> Estimate {
         let text = |message: &Message| match message {
-            Message::System { text } | Message::User { text } | Message::Assistant { text, .. } | Message::Tool { text, .. } => {
-                estimate_tokens(text)
-            }
+            Message::System { text }
+            | Message::User { text }
+            | Message::Assistant { text, .. }
+            | Message::Tool { text, .. } => estimate_tokens(text),
         };
         let read: u64 = prompt.messages.iter().map(text).sum();
         Estimate { tokens: read + u64::from(prompt.sampling.max_tokens.unwrap_or(1_024)), cost_micros: 0 }

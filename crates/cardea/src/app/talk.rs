@@ -32,7 +32,12 @@ impl Talk {
     ///
     /// # Errors
     /// As [`flow::chat`].
-    pub async fn chat(&self, caller: &Caller, conversation: Option<ConversationId>, text: &str) -> Result<Receipt> {
+    pub async fn chat(
+        &self,
+        caller: &Caller,
+        conversation: Option<ConversationId>,
+        text: &str,
+    ) -> Result<Receipt> {
         flow::chat_as(&self.app, caller, self.message(conversation, text), None).await
     }
 

@@ -84,7 +84,11 @@ impl App {
     async fn watch_policies(self, stop: CancellationToken) {
         while pause(&stop, self.config.policies.reload.duration()).await {
             if let Err(error) = self.control.adopt(&self.action.catalog().specs()) {
-                tracing::error!(error.code = error.code().name(), "the old policies stay: {}", error.public());
+                tracing::error!(
+                    error.code = error.code().name(),
+                    "the old policies stay: {}",
+                    error.public()
+                );
             }
         }
     }

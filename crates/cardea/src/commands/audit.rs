@@ -6,14 +6,38 @@ use cardea_core::log::ChainKey;
 use cardea_store::{Db, DbConfig};
 use serde_json::json;
 
-use super::{AuditCommand, AuditVerify, End, Out, client};
+use super::{AuditCommand, AuditVerify, Cli, End, Out, check, client};
 use crate::{
-    config::Config,
+    config::{Config, Environment},
     observe::{self, Checkpoints, Unproved, Verified},
+    vault::RootKey,
 };
 
 /// The checkpoints that a server leaves beside its database, unless others are named.
 const CHECKPOINTS: &str = "audit.checkpoints";
+
+/// Finds the key of the chain and runs the command.
+pub(super) fn run(cli: &Cli, command: &AuditCommand, environment: &Environment, out: &mut Out<'_>) -> End {
+    let config = match check::load(cli, environment, out) {
+        Ok(loaded) => loaded.config,
+        Err(end) => return end,
+    };
+    // WHY: loading a root key makes one where there is none, and a new key proves nothing.
+    if config.vault.root_key.is_none() && !config.data.dir.join("root.key").is_file() {
+        out.note(format!(
+            "there is no root key in {}: nothing was recorded with this configuration",
+            config.data.dir.display()
+        ));
+        return End::Unreachable;
+    }
+    match RootKey::load(&config.vault, &config.data.dir) {
+        Ok(root) => audit(command, &config, root.chain_key(), out),
+        Err(error) => {
+            out.note(error.public());
+            End::Unreachable
+        }
+    }
+}
 
 /// Runs an audit command with the key of the chain.
 pub(super) fn audit(command: &AuditCommand, config: &Config, key: ChainKey, out: &mut Out<'_>) -> End {

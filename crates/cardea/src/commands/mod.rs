@@ -4,7 +4,6 @@
 //! the exit code says whether what was checked is good. No command prints a secret that it did not just make for
 //! the person who asked. Called by `main`.
 
-#[cfg(any(test, feature = "wip"))]
 mod audit;
 mod chat;
 mod check;
@@ -15,7 +14,9 @@ mod guard;
 mod init;
 mod migrate;
 mod out;
+mod people;
 mod policy;
+mod serve;
 mod tune;
 
 use std::{
@@ -71,9 +72,14 @@ pub fn run(cli: &Cli) -> ExitCode {
 /// Runs a command with this environment and these outputs.
 pub fn run_with(cli: &Cli, environment: &Environment, out: &mut Out<'_>) -> End {
     match &cli.command {
+        Command::Serve => serve::serve(cli, environment, out),
+        Command::Demo(words) => crate::demo::demo(words, out),
         Command::Check => check::check(cli, environment, out),
         Command::Config { command } => check::config(cli, *command, environment, out),
         Command::Init { dir } => init::init(dir, out),
+        Command::Audit { command } => audit::run(cli, command, environment, out),
+        Command::Token(wanted) => people::token(cli, wanted, environment, out),
+        Command::Key { command } => people::key(cli, command, environment, out),
         Command::Migrate => migrate::migrate(cli, environment, out),
         Command::Chat(words) => chat::chat(words, out),
         Command::Doctor => doctor::doctor(cli, environment, out),

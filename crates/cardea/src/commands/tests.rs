@@ -366,3 +366,46 @@ fn cache_tune_finds_a_setting_that_keeps_two_questions_apart() {
     fs::write(&file, "{\"a\": 1}").unwrap();
     assert!(run_in(dir.path(), &words).err.contains("line 1 is no pair"));
 }
+
+#[test]
+fn a_token_is_made_only_where_the_issuer_for_trying_out_is_on() {
+    let dir = started();
+    let ran = run_in(dir.path(), &["token", "ann", "--role", "support"]);
+    assert_eq!(ran.end, End::Good, "{}", ran.err);
+    assert_eq!(ran.out.trim().split('.').count(), 3, "{}", ran.out);
+    assert!(ran.err.contains("for trying out"));
+    fs::write(dir.path().join("cardea.toml"), "").unwrap();
+    let ran = run_in(dir.path(), &["token", "ann"]);
+    assert!(ran.end == End::Bad && ran.err.contains("local_issuer.enabled"), "{}", ran.err);
+}
+
+#[test]
+fn a_key_is_shown_once_and_listed_without_itself_until_it_is_revoked() {
+    let dir = started();
+    let made = run_in(
+        dir.path(),
+        &["key", "create", "robot", "--name", "nightly", "--role", "support", "--expires", "90d"],
+    );
+    assert_eq!(made.end, End::Good, "{}", made.err);
+    let secret = made.out.trim();
+    let listed = run_in(dir.path(), &["key", "list"]);
+    assert!(
+        listed.out.contains("nightly") && listed.out.contains("until ") && !listed.out.contains(secret),
+        "{}",
+        listed.out
+    );
+    let id =
+        run_in(dir.path(), &["key", "list", "--json"]).json()["keys"][0]["id"].as_str().unwrap().to_owned();
+    assert_eq!(run_in(dir.path(), &["key", "revoke", &id]).end, End::Good);
+    assert!(run_in(dir.path(), &["key", "list"]).out.contains("revoked "));
+    assert_eq!(run_in(dir.path(), &["key", "revoke", "key_00000000000000000000000000000001"]).end, End::Bad);
+    // All of it is in the log, and the log holds.
+    let proved = run_in(dir.path(), &["audit", "verify"]);
+    assert!(proved.end == End::Good && proved.out.contains("proved: "), "{}{}", proved.out, proved.err);
+    assert!(
+        !fs::read_dir(dir.path().join("data")).unwrap().any(|file| {
+            String::from_utf8_lossy(&fs::read(file.unwrap().path()).unwrap_or_default()).contains(secret)
+        }),
+        "the key itself was kept"
+    );
+}

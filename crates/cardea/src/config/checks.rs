@@ -92,6 +92,9 @@ fn server(config: &Config, found: &mut Findings<'_>) {
             help,
         );
     }
+    if config.local_issuer.lifetime > Millis::from_secs(86_400) {
+        found.say("local_issuer.lifetime", "must be at most one day");
+    }
     if config.auth.leeway > Millis::from_secs(60) {
         found.say("auth.leeway", "must be at most one minute: it is how long an expired token still works");
     }

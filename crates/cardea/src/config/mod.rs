@@ -33,8 +33,11 @@ pub use reference::{agent_reference, reference};
 pub use report::{ConfigError, FileProblems, Line};
 pub use rooms::{
     AgentsConfig, AuditConfig, BudgetConfig, CacheConfig, ConnectorsConfig, CostConfig, DataConfig,
-    GuardConfig, LimitsConfig, LocalIssuerConfig, LogConfig, LogFormat, PoliciesConfig, ServerConfig,
-    UpstreamConfig, VaultConfig,
+    GuardConfig, LimitsConfig, LogConfig, LogFormat, PoliciesConfig, ServerConfig,
+};
+
+pub use crate::{
+    action::UpstreamConfig, identity::Config as LocalIssuerConfig, vault::Config as VaultConfig,
 };
 
 /// The name of the file that is looked for where none is named.

@@ -82,33 +82,6 @@ impl Default for DataConfig {
     }
 }
 
-/// `[vault]`: the key that seals secrets at rest.
-#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct VaultConfig {
-    /// 32 bytes in base64. Absent: made at the first start and kept in `data.dir`, readable by its owner only.
-    #[schemars(with = "Option<SecretText>")]
-    pub root_key: Option<SecretString>,
-}
-
-/// `[local_issuer]`: an issuer inside Cardea, for trying out. Refused on an address that other machines can reach.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct LocalIssuerConfig {
-    /// Whether its tokens (`cardea token`) are accepted.
-    pub enabled: bool,
-    /// How long its tokens live.
-    #[serde(with = "cardea_core::time::text")]
-    #[schemars(with = "LengthText")]
-    pub lifetime: Millis,
-}
-
-impl Default for LocalIssuerConfig {
-    fn default() -> Self {
-        Self { enabled: false, lifetime: Millis::from_secs(900) }
-    }
-}
-
 /// `[cost]`: what model calls cost.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -182,56 +155,6 @@ impl Default for ConnectorsConfig {
     fn default() -> Self {
         Self { dir: PathBuf::from("connectors"), enabled: Vec::new(), secrets: BTreeMap::new() }
     }
-}
-
-/// One MCP server. Exactly one of `audience` and `credential` says how Cardea introduces itself; neither: not at all.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct UpstreamConfig {
-    /// Its address, such as `https://tools.example/mcp`.
-    pub url: String,
-    /// Cardea signs a short-lived token for this audience, with the user as subject. The user's own token is never
-    /// passed on.
-    #[serde(default)]
-    pub audience: Option<String>,
-    /// A bearer credential of Cardea's own at that server, the same for all users.
-    #[serde(default)]
-    #[schemars(with = "Option<SecretText>")]
-    pub credential: Option<SecretString>,
-    /// How long one call may take.
-    #[serde(default = "call_timeout", with = "cardea_core::time::text")]
-    #[schemars(with = "LengthText")]
-    pub timeout: Millis,
-    /// The largest result of one call.
-    #[serde(default = "call_result")]
-    pub max_result: Bytes,
-    /// What its tools do to the world, where the server's own word is not to be taken: `read`, `write` or
-    /// `destructive` by the tool's name. A tool of which nobody says anything counts as destructive.
-    #[serde(default)]
-    pub effects: BTreeMap<String, EffectWord>,
-    /// Whether the server's own annotations (`readOnlyHint`, …) are believed where `effects` says nothing.
-    #[serde(default)]
-    pub trust_annotations: bool,
-}
-
-/// What a tool does to the world, as written in a file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum EffectWord {
-    /// Looks, and changes nothing.
-    Read,
-    /// Changes something that can be changed back.
-    Write,
-    /// Changes something that cannot.
-    Destructive,
-}
-
-const fn call_timeout() -> Millis {
-    Millis::from_secs(3)
-}
-
-const fn call_result() -> Bytes {
-    Bytes::kib(64)
 }
 
 /// `[limits]`: how much may be asked for.

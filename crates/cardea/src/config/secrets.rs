@@ -67,7 +67,14 @@ fn fill(shape: Shape<'_>, node: &mut Node, from: &Sources<'_>, out: &mut (String
         }
         return;
     }
-    if let Kind::Table(entries) = &mut node.kind {
+    if let (Kind::List(items), Expects::List(each)) = (&mut node.kind, shape.expects()) {
+        let list = out.0.clone();
+        for (i, item) in items.iter_mut().enumerate() {
+            out.0 = format!("{list}[{i}]");
+            fill(each, item, from, out);
+        }
+        out.0 = list;
+    } else if let Kind::Table(entries) = &mut node.kind {
         for entry in entries {
             if let Some(inner) = shape.key(&entry.key) {
                 let before = out.0.clone();

@@ -1,5 +1,6 @@
 //! Conversations: one owner, written with the row itself, and messages that are only ever added.
 
+use cardea_auth::Caller;
 use cardea_core::{
     Code, Error, Result,
     agent::MemoryWindow,
@@ -8,7 +9,6 @@ use cardea_core::{
     principal::Principal,
     time::Timestamp,
 };
-use cardea_auth::Caller;
 use cardea_store::{Commit, CommitError, args};
 use serde::Serialize;
 
@@ -80,7 +80,12 @@ impl Context {
         }
     }
 
-    async fn create(&self, caller: &Caller, agent: &AgentName, first_words: &str) -> Result<Owned<Conversation>> {
+    async fn create(
+        &self,
+        caller: &Caller,
+        agent: &AgentName,
+        first_words: &str,
+    ) -> Result<Owned<Conversation>> {
         let now = self.inner.clock.now();
         let talk = Conversation {
             id: ConversationId::random(),
@@ -139,7 +144,13 @@ impl Context {
     ///
     /// # Errors
     /// What the store says.
-    pub async fn history(&self, owner: &Principal, id: ConversationId, turn: TurnId, window: &MemoryWindow) -> Result<Vec<Message>> {
+    pub async fn history(
+        &self,
+        owner: &Principal,
+        id: ConversationId,
+        turn: TurnId,
+        window: &MemoryWindow,
+    ) -> Result<Vec<Message>> {
         let sql = "SELECT seq, id, turn, body, at FROM messages WHERE conversation = $1 AND tenant = $2 AND turn <> $3 \
                    ORDER BY seq DESC LIMIT $4";
         let rows: Vec<(i64, MessageId, TurnId, String, Timestamp)> =
@@ -180,7 +191,10 @@ impl Context {
                 args![id],
             )
             .run("UPDATE turns SET prompt = '', receipt = NULL WHERE conversation = $1 AND ended_at IS NOT NULL", args![id]);
-        self.inner.observe.audit(&mut commit, super::entry(&owner, "conversation.deleted", serde_json::json!({ "conversation": id })));
+        self.inner.observe.audit(
+            &mut commit,
+            super::entry(&owner, "conversation.deleted", serde_json::json!({ "conversation": id })),
+        );
         match self.inner.db.commit(commit).await {
             Err(CommitError::Conflict(_)) => Err(Error::new(Code::NotFound)),
             other => Ok(other?),

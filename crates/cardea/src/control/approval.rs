@@ -196,7 +196,8 @@ impl Control {
                    comment, owner, digest FROM approvals WHERE tenant = $1 ORDER BY created_at DESC LIMIT 500";
         let all: Vec<Approval> = self.inner.db.rows(sql, args![&caller.tenant]).await?;
         let key = caller.key();
-        let concerns = |approval: &Approval| approval.owner == key || !approval.roles.is_disjoint(&caller.roles);
+        let concerns =
+            |approval: &Approval| approval.owner == key || !approval.roles.is_disjoint(&caller.roles);
         Ok(all.into_iter().filter(concerns).collect())
     }
 
@@ -205,7 +206,13 @@ impl Control {
     /// # Errors
     /// `not_found` for one of another tenant or one that does not concern the caller; `approval_invalid` for one's own
     /// request, without the role, too late, or decided before. Every try is in the audit log.
-    pub async fn decide(&self, caller: &Caller, id: ApprovalId, choice: Choice, comment: &str) -> Result<Approval> {
+    pub async fn decide(
+        &self,
+        caller: &Caller,
+        id: ApprovalId,
+        choice: Choice,
+        comment: &str,
+    ) -> Result<Approval> {
         let approval = self.load_approval(caller, id).await?.ok_or_else(|| Error::new(Code::NotFound))?;
         let may = self.may_decide(caller, &approval);
         let refused = may.as_ref().err().map(Error::public);
@@ -230,10 +237,18 @@ impl Control {
             );
         }
         let event = if refused.is_none() { "approval.decided" } else { "approval.refused" };
-        let detail = json!({ "approval": id, "choice": choice, "digest": approval.digest, "refused": refused });
+        let detail =
+            json!({ "approval": id, "choice": choice, "digest": approval.digest, "refused": refused });
         let tool = Some(approval.tool.as_str());
-        let entry =
-            Entry { principal: caller, event, turn: Some(approval.turn), step: None, tool, request: None, detail };
+        let entry = Entry {
+            principal: caller,
+            event,
+            turn: Some(approval.turn),
+            step: None,
+            tool,
+            request: None,
+            detail,
+        };
         self.inner.observe.audit(&mut commit, entry);
         match self.inner.db.commit(commit).await {
             Ok(()) => {}

@@ -94,7 +94,8 @@ impl Control {
     /// What permits, approvals and steps mean by "the same call": who, which tool, which arguments.
     #[must_use]
     pub fn digest(caller: &Principal, call: &ToolCall) -> String {
-        let body = json!({ "who": caller.key(), "tool": call.name, "args": Value::Object(call.arguments.clone()) });
+        let body =
+            json!({ "who": caller.key(), "tool": call.name, "args": Value::Object(call.arguments.clone()) });
         sha256_hex(canonical(&body).as_bytes())
     }
 
@@ -141,7 +142,8 @@ impl Control {
             (Verdict::NeedsApproval { .. }, Standing::Open(approval)) => Permission::Waiting(approval),
             (Verdict::NeedsApproval { .. }, Standing::Refused(why)) => Permission::Refused(why),
             (Verdict::NeedsApproval { roles }, _) => {
-                let wanted = Wanted { caller, asking, tool, call, digest: &digest, roles, reason: &decision.reason };
+                let wanted =
+                    Wanted { caller, asking, tool, call, digest: &digest, roles, reason: &decision.reason };
                 Permission::Waiting(self.want(&mut rows, &wanted))
             }
             (Verdict::Deny, _) => Permission::Refused(decision.reason.clone()),

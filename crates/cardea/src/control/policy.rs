@@ -1,14 +1,17 @@
 //! The policy set: read from its folder, checked as a whole, and changed only for one that is good.
 
-use std::{path::Path, sync::{Arc, PoisonError}};
+use std::{
+    path::Path,
+    sync::{Arc, PoisonError},
+};
 
+use cardea_auth::Caller;
 use cardea_core::{
     Code, Error, Result,
     id::AgentName,
     policy::{Decision, Question, Snapshot, Source, Subject, Verdict},
     tool::ToolSpec,
 };
-use cardea_auth::Caller;
 
 use super::Control;
 

@@ -119,13 +119,22 @@ impl Control {
             engine.scan_in(text, surface, &mut Masks::new(&key)).into_owned()
         }));
         let Ok(verdict) = scanned else {
-            tracing::error!(guard.surface = surface.name(), guard.profile = engine.name(), "a guardrail panicked");
+            tracing::error!(
+                guard.surface = surface.name(),
+                guard.profile = engine.name(),
+                "a guardrail panicked"
+            );
             self.inner.observe.finding("failure", surface.name(), "refuse");
             return match engine.on_failure() {
                 OnFailure::Refuse => Err(refused(&[])),
                 OnFailure::Warn => {
                     let taint = Taint { source: surface, suspicious: true, rules: Vec::new() };
-                    Ok(Scan { action: Action::Warn, kinds: Vec::new(), text: text.to_owned(), taint: Some(taint) })
+                    Ok(Scan {
+                        action: Action::Warn,
+                        kinds: Vec::new(),
+                        text: text.to_owned(),
+                        taint: Some(taint),
+                    })
                 }
             };
         };
@@ -183,7 +192,9 @@ impl Control {
         let value = match outcome {
             Outcome::Done { result } => Outcome::Done { result: self.value(profile, result, &mut taint) },
             Outcome::Failed { reason } => Outcome::Failed { reason: self.line(profile, &reason, &mut taint) },
-            Outcome::Unknown { reason } => Outcome::Unknown { reason: self.line(profile, &reason, &mut taint) },
+            Outcome::Unknown { reason } => {
+                Outcome::Unknown { reason: self.line(profile, &reason, &mut taint) }
+            }
         };
         taint.sort();
         taint.dedup();
@@ -237,7 +248,8 @@ impl Control {
             }
             Value::Array(items) => items.into_iter().map(|item| self.parts(profile, item, taint)).collect(),
             Value::Object(members) => {
-                let screened = members.into_iter().map(|(key, member)| (key, self.parts(profile, member, taint)));
+                let screened =
+                    members.into_iter().map(|(key, member)| (key, self.parts(profile, member, taint)));
                 Value::Object(screened.collect::<Map<_, _>>())
             }
             other => other,

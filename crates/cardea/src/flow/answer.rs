@@ -51,7 +51,8 @@ pub(super) async fn answer(
             guard: agent.spec.guard.as_deref().unwrap_or_default(),
         },
     );
-    let looked = if turn.steps().is_empty() { app.context.cache().look(&asked).await } else { Looked::Miss(None) };
+    let looked =
+        if turn.steps().is_empty() { app.context.cache().look(&asked).await } else { Looked::Miss(None) };
     let _flight = match looked {
         Looked::Hit(hit) => {
             turn.from_cache(layer(hit.layer)); // cache: exact, then semantic
@@ -161,11 +162,14 @@ async fn finish_open_steps(
             }
             Recovery::Stop => {
                 if step.state() == StepState::Started {
-                    let reason = "Cardea was stopped while the service worked on it, and the service cannot be asked.";
+                    let reason =
+                        "Cardea was stopped while the service worked on it, and the service cannot be asked.";
                     let outcome = Outcome::Unknown { reason: reason.to_owned() };
                     app.turns.record(turn, step.clone(), outcome).await?;
                 }
-                return Err(Error::new(Code::UpstreamUnknown).detail(format!("The call was `{}`.", step.tool())));
+                return Err(
+                    Error::new(Code::UpstreamUnknown).detail(format!("The call was `{}`.", step.tool()))
+                );
             }
             Recovery::Take | Recovery::Compensate => {}
         }

@@ -57,7 +57,12 @@ pub async fn chat(app: &App, request: ChatRequest, client: Option<Stream>) -> Re
 ///
 /// # Errors
 /// As [`chat`].
-pub async fn chat_as(app: &App, caller: &Caller, message: Message, client: Option<Stream>) -> Result<Receipt> {
+pub async fn chat_as(
+    app: &App,
+    caller: &Caller,
+    message: Message,
+    client: Option<Stream>,
+) -> Result<Receipt> {
     let agent = app.agent(&message.agent)?;
     let guard = agent.spec.guard.as_deref();
     let admitted = app.control.admit(caller, app.estimate(&agent, &message.text)).await?; // rate, budget, load
@@ -96,7 +101,9 @@ pub(super) async fn settle(app: &App, caller: &Caller, agent: &Arc<Agent>, open:
     let thought = answer(app, caller, agent, &mut turn, &mut outlet).await;
     let (usage, cost) = (turn.usage(), turn.cost_micros());
     let receipt = match thought {
-        Ok(Thought::Answer { text, finish }) => app.turns.close(turn, Ending::Answer { text, finish }).await?,
+        Ok(Thought::Answer { text, finish }) => {
+            app.turns.close(turn, Ending::Answer { text, finish }).await?
+        }
         Ok(Thought::Waiting(waiting)) => app.turns.sleep(turn, waiting.start(), waiting.approval).await?,
         Err(error) if turn.has_effects() => {
             let ending = app.action.unwind(&app.turns, &mut turn, error).await?; // take back what can be

@@ -10,11 +10,7 @@ use cardea_core::{
 };
 
 use super::{Outlet, Stream, outlet::Next};
-use crate::{
-    app::App,
-    context::cache::Looked,
-    turn::CacheUse,
-};
+use crate::{app::App, context::cache::Looked, turn::CacheUse};
 
 /// A completion that a client asks for.
 #[derive(Debug)]
@@ -63,7 +59,14 @@ pub async fn complete(app: &App, request: CompleteRequest, client: Option<Stream
         outlet.replay(&text, hit.finish).await?;
         let usage = Usage::default();
         app.control.settle(admitted, usage, 0).await;
-        return Ok(Completed { text, calls: Vec::new(), finish: hit.finish, usage, cache: CacheUse::Exact, cost_micros: 0 });
+        return Ok(Completed {
+            text,
+            calls: Vec::new(),
+            finish: hit.finish,
+            usage,
+            cache: CacheUse::Exact,
+            cost_micros: 0,
+        });
     }
     let stream = app.models.next(&prompt).await?; // model
     let model = stream.served().model.clone();

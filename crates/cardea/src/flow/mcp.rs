@@ -132,7 +132,9 @@ fn replayed(receipt: &crate::turn::Receipt) -> Result<CallReply> {
             let failed = receipt.tools.first().and_then(|tool| tool.reason.clone());
             Ok(CallReply::Ended(match failed {
                 Some(reason) => Outcome::Failed { reason },
-                None => Outcome::Done { result: serde_json::from_str(answer).unwrap_or_else(|_| answer.as_str().into()) },
+                None => Outcome::Done {
+                    result: serde_json::from_str(answer).unwrap_or_else(|_| answer.as_str().into()),
+                },
             }))
         }
         (None, Some(approval), _) => Ok(CallReply::Waiting { approval: *approval, turn: receipt.turn }),

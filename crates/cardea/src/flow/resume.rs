@@ -66,7 +66,8 @@ pub async fn resume_one(app: &App, free: &Free) -> Result<()> {
         Err(error) => return app.turns.close(turn, Ending::Failed(error)).await.map(drop),
     };
     if turn.kind() == Kind::Call {
-        let call = turn.steps().first().map(|step| step.call().clone()).ok_or_else(|| Error::new(Code::Internal))?;
+        let call =
+            turn.steps().first().map(|step| step.call().clone()).ok_or_else(|| Error::new(Code::Internal))?;
         return mcp::run(app, (&caller, admitted), &agent, turn, call).await.map(drop);
     }
     let outlet = Outlet::new(app.control.window(agent.spec.guard.as_deref())?, None);
@@ -76,6 +77,8 @@ pub async fn resume_one(app: &App, free: &Free) -> Result<()> {
 /// Ends a turn whose agent is gone.
 async fn give_up(app: &App, id: TurnId, error: Error) -> Result<()> {
     let Some(turn) = app.turns.claim(id, Limits::NONE).await? else { return Ok(()) };
-    let error = Error::new(Code::Misconfigured).detail("The agent of this turn is no longer configured.").because(error);
+    let error = Error::new(Code::Misconfigured)
+        .detail("The agent of this turn is no longer configured.")
+        .because(error);
     app.turns.close(turn, Ending::Failed(error)).await.map(drop)
 }

@@ -98,7 +98,8 @@ pub(super) async fn tool_call(
         return refuse(app, turn, wish.start(None), &reason).await;
     };
     let guard = agent.spec.guard.as_deref();
-    if let Err(error) = tool.check(&wish.call).and_then(|()| app.control.screen_arguments(guard, &wish.call)) {
+    if let Err(error) = tool.check(&wish.call).and_then(|()| app.control.screen_arguments(guard, &wish.call))
+    {
         return refuse(app, turn, wish.start(None), &error.public()).await; // schema, sizes, guardrail
     }
     let asking = asking(turn, agent, via, &wish);

@@ -33,7 +33,13 @@ pub(super) fn visible(app: &App, caller: &Caller, agent: &Agent, via: &'static s
 }
 
 /// The tool with this name, if it is visible.
-pub(super) fn find(app: &App, caller: &Caller, agent: &Agent, via: &'static str, name: &str) -> Option<Arc<Tool>> {
+pub(super) fn find(
+    app: &App,
+    caller: &Caller,
+    agent: &Agent,
+    via: &'static str,
+    name: &str,
+) -> Option<Arc<Tool>> {
     let tool = app.action.catalog().get(name).cloned()?;
     (agent.may_use(name) && app.control.may_list(caller, &agent.name, via, tool.spec())).then_some(tool)
 }

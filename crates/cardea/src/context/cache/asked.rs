@@ -75,7 +75,11 @@ impl Cache {
             CacheScope::Off => None,
         };
         // Rights are part of the place: an answer made with tools of a role is not for somebody who has lost it.
-        let tools = [around.tools.to_owned(), format!("policy {}", around.policy), format!("rights {:?} {:?}", user.roles, user.scopes)];
+        let tools = [
+            around.tools.to_owned(),
+            format!("policy {}", around.policy),
+            format!("rights {:?} {:?}", user.roles, user.scopes),
+        ];
         let sampling = canonical(&json!(agent.spec.sampling));
         let place = owner.filter(|_| self.0.settings.enabled).map(|owner| {
             let partition = Partition::of(&Circumstances {
@@ -91,7 +95,11 @@ impl Cache {
             });
             Place { partition, exact: partition.exact(text) }
         });
-        let mode = agent.spec.cache.threshold.map_or_else(Mode::default, |threshold| Mode::Strict { threshold, veto: true });
+        let mode = agent
+            .spec
+            .cache
+            .threshold
+            .map_or_else(Mode::default, |threshold| Mode::Strict { threshold, veto: true });
         Asked {
             place,
             text: normalise(text),
@@ -107,9 +115,10 @@ impl Cache {
     /// A bare completion: exact repeats only, for the same user.
     #[must_use]
     pub fn asked_bare(&self, user: &Principal, prompt: &Prompt) -> Asked {
-        let (last, before) = prompt.messages.split_last().map_or((String::new(), Vec::new()), |(last, before)| {
-            (canonical(&json!(last)), before.to_vec())
-        });
+        let (last, before) = prompt
+            .messages
+            .split_last()
+            .map_or((String::new(), Vec::new()), |(last, before)| (canonical(&json!(last)), before.to_vec()));
         let tools = [sha256_hex(canonical(&json!(prompt.tools)).as_bytes())];
         let sampling = canonical(&json!(prompt.sampling));
         let place = self.0.settings.enabled.then(|| {

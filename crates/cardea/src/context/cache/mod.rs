@@ -146,7 +146,12 @@ fn user_tag(user: &Principal) -> String {
 impl Cache {
     /// An empty cache. Without an embedder it finds exact repeats only.
     #[must_use]
-    pub fn new(settings: Settings, embedder: Option<Arc<dyn Embedder>>, clock: SharedClock, observe: Observe) -> Self {
+    pub fn new(
+        settings: Settings,
+        embedder: Option<Arc<dyn Embedder>>,
+        clock: SharedClock,
+        observe: Observe,
+    ) -> Self {
         let third = settings.bytes / 3;
         // A vector, its code and its place beside the entry: see `cardea_embed::Partition`.
         let shelf_weight = |_: &Partition, shelf: &Arc<Shelf>| {
@@ -155,9 +160,21 @@ impl Cache {
         };
         Self(Arc::new(Inner {
             settings,
-            exact: moka::sync::Cache::builder().max_capacity(third).weigher(|_, entry: &Arc<Entry>| entry.weight()).time_to_live(LONGEST).build(),
-            shelves: moka::sync::Cache::builder().max_capacity(third).weigher(shelf_weight).time_to_idle(LONGEST).build(),
-            results: moka::sync::Cache::builder().max_capacity(third).weigher(|_, kept: &Arc<KeptResult>| kept.weight()).time_to_live(LONGEST).build(),
+            exact: moka::sync::Cache::builder()
+                .max_capacity(third)
+                .weigher(|_, entry: &Arc<Entry>| entry.weight())
+                .time_to_live(LONGEST)
+                .build(),
+            shelves: moka::sync::Cache::builder()
+                .max_capacity(third)
+                .weigher(shelf_weight)
+                .time_to_idle(LONGEST)
+                .build(),
+            results: moka::sync::Cache::builder()
+                .max_capacity(third)
+                .weigher(|_, kept: &Arc<KeptResult>| kept.weight())
+                .time_to_live(LONGEST)
+                .build(),
             cleared: moka::sync::Cache::builder().max_capacity(1_000_000).time_to_live(LONGEST).build(),
             clearings: AtomicU64::new(1),
             flights: Flights::default(),
@@ -193,7 +210,8 @@ impl Cache {
 
     fn exact(&self, asked: &Asked) -> Option<Hit> {
         let key = asked.place.as_ref()?.exact;
-        let entry = self.0.exact.get(&key).filter(|entry| self.fresh(entry.until, entry.asked_at, &entry.tags));
+        let entry =
+            self.0.exact.get(&key).filter(|entry| self.fresh(entry.until, entry.asked_at, &entry.tags));
         self.0.observe.cache("exact", if entry.is_some() { CacheResult::Hit } else { CacheResult::Miss });
         entry.map(|entry| Hit { text: entry.answer.to_string(), finish: entry.finish, layer: Layer::Exact })
     }
@@ -205,13 +223,23 @@ impl Cache {
         let shelf = self.0.shelves.get(&place.partition)?;
         let near: Vec<(f32, Arc<Entry>)> = {
             let shelf = shelf.0.lock().unwrap_or_else(PoisonError::into_inner);
-            shelf.nearest(&vector, NEIGHBOURS).into_iter().map(|near| (near.cosine, Arc::clone(near.item))).collect()
+            shelf
+                .nearest(&vector, NEIGHBOURS)
+                .into_iter()
+                .map(|near| (near.cosine, Arc::clone(near.item)))
+                .collect()
         };
-        let near: Vec<_> =
-            near.into_iter().filter(|(_, entry)| self.fresh(entry.until, entry.asked_at, &entry.tags)).collect();
+        let near: Vec<_> = near
+            .into_iter()
+            .filter(|(_, entry)| self.fresh(entry.until, entry.asked_at, &entry.tags))
+            .collect();
         let candidates: Vec<Candidate<'_>> = near
             .iter()
-            .map(|(cosine, entry)| Candidate { text: &entry.question, cosine: *cosine, answer: entry.answer_id })
+            .map(|(cosine, entry)| Candidate {
+                text: &entry.question,
+                cosine: *cosine,
+                answer: entry.answer_id,
+            })
             .collect();
         let verdict = judge(&asked.text, &candidates, mode);
         let hit = match &verdict {
@@ -268,8 +296,11 @@ impl Cache {
         let shelf = self.0.shelves.get_with(place.partition, Arc::default);
         {
             let mut shelf = shelf.0.lock().unwrap_or_else(PoisonError::into_inner);
-            let stale = (0..shelf.len())
-                .find(|at| shelf.get(*at).is_some_and(|old| !self.fresh(old.until, old.asked_at, &old.tags) || old.question == entry.question));
+            let stale = (0..shelf.len()).find(|at| {
+                shelf.get(*at).is_some_and(|old| {
+                    !self.fresh(old.until, old.asked_at, &old.tags) || old.question == entry.question
+                })
+            });
             let full = (shelf.len() >= self.0.settings.per_partition).then_some(0);
             if let Some(at) = stale.or(full) {
                 shelf.swap_remove(at);

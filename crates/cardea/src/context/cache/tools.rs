@@ -48,7 +48,9 @@ impl ToolUse<'_> {
     fn key(&self) -> Option<String> {
         let hint = self.tool.cache.as_ref().filter(|_| self.tool.effect == Effect::Read)?;
         let whose = match hint.sharing {
-            Sharing::User => json!({ "user": self.user.key(), "roles": self.user.roles, "scopes": self.user.scopes }),
+            Sharing::User => {
+                json!({ "user": self.user.key(), "roles": self.user.roles, "scopes": self.user.scopes })
+            }
             Sharing::Tenant => json!({ "tenant": self.user.tenant }),
         };
         let body = json!({
@@ -83,7 +85,10 @@ impl Cache {
 
     /// Keeps a result, if the tool's author says that it may be reused.
     pub fn keep_tool(&self, used: &ToolUse<'_>, outcome: &Outcome) {
-        let (Some(key), Some(hint), Outcome::Done { result }) = (used.key(), &used.tool.cache, outcome) else { return };
+        let (Some(key), Some(hint), Outcome::Done { result }) = (used.key(), &used.tool.cache, outcome)
+        else {
+            return;
+        };
         let mut tags: Vec<String> = used.tags.iter().map(|tag| tag_key(&used.user.tenant, tag)).collect();
         tags.push(tag_key(&used.user.tenant, &user_tag(used.user)));
         let size = u32::try_from(result.to_string().len().saturating_add(256)).unwrap_or(u32::MAX);

@@ -1,0 +1,165 @@
+//! `cardea token` and `cardea key`: credentials, made by whoever may read the data folder.
+
+use std::sync::Arc;
+
+use cardea_core::{
+    Error, Result,
+    cost::Prices,
+    id::{KeyId, TenantId, UserId},
+    secret::ExposeSecret as _,
+    time::{SystemClock, Timestamp},
+};
+use cardea_store::Db;
+use serde_json::json;
+
+use super::{Cli, End, KeyCommand, KeyCreate, Out, Token, check, client};
+use crate::{
+    config::{Config, Environment},
+    identity::{Identity, KeyInfo, Mint, NewKey},
+    observe::Observe,
+    vault::{RootKey, Vault},
+};
+
+/// The longest name that a node may have.
+const LONGEST_NODE: usize = 60;
+
+pub(super) fn token(cli: &Cli, wanted: &Token, environment: &Environment, out: &mut Out<'_>) -> End {
+    let config = match check::load(cli, environment, out) {
+        Ok(loaded) => loaded.config,
+        Err(end) => return end,
+    };
+    let mint = Mint::new(wanted.tenant.as_str(), wanted.user.as_str())
+        .roles(wanted.roles.iter().cloned())
+        .scopes(wanted.scopes.iter().cloned());
+    let made = client::wait(async {
+        let (identity, db) = open(&config).await?;
+        let token = identity.mint(&mint);
+        db.close().await;
+        token
+    });
+    match flat(made) {
+        Ok(token) if out.json => out.json(&json!({ "token": token.expose_secret() })),
+        Ok(token) => {
+            let lifetime = config.local_issuer.lifetime;
+            out.line(token.expose_secret());
+            out.note(format!("for trying out; works for {lifetime}"));
+        }
+        Err(error) => return refused(&error, out),
+    }
+    End::Good
+}
+
+pub(super) fn key(cli: &Cli, command: &KeyCommand, environment: &Environment, out: &mut Out<'_>) -> End {
+    let config = match check::load(cli, environment, out) {
+        Ok(loaded) => loaded.config,
+        Err(end) => return end,
+    };
+    let done = client::wait(async {
+        let (identity, db) = open(&config).await?;
+        let done = keys(&identity, command, out).await;
+        db.close().await;
+        done
+    });
+    match flat(done) {
+        Ok(()) => End::Good,
+        Err(error) => refused(&error, out),
+    }
+}
+
+async fn keys(identity: &Identity, command: &KeyCommand, out: &mut Out<'_>) -> Result<()> {
+    match command {
+        KeyCommand::Create(wanted) => {
+            let made = identity
+                .operator_create_key(&TenantId::from(wanted.tenant.as_str()), new_key(wanted))
+                .await?;
+            if out.json {
+                out.json(&json!(made));
+            } else {
+                out.line(made.key.expose_secret());
+                out.note(format!("{} for {}; it is not shown again", made.info.id, made.info.user));
+            }
+        }
+        KeyCommand::List { tenant } => {
+            let keys = identity.operator_keys(&TenantId::from(tenant.as_str())).await?;
+            if out.json { out.json(&json!({ "keys": keys })) } else { list(&keys, out) }
+        }
+        KeyCommand::Revoke { id, tenant } => {
+            let known: KeyId =
+                id.parse().map_err(|error| Error::new(cardea_core::Code::BadRequest).because(error))?;
+            identity.operator_revoke(&TenantId::from(tenant.as_str()), known).await?;
+            out.note(format!("{id} is revoked; running servers stop taking it within seconds"));
+        }
+    }
+    Ok(())
+}
+
+fn new_key(wanted: &KeyCreate) -> NewKey {
+    NewKey {
+        user: Some(UserId::from(wanted.user.as_str())),
+        name: wanted.name.clone(),
+        roles: wanted.roles.iter().cloned().collect(),
+        scopes: wanted.scopes.iter().cloned().collect(),
+        expires: wanted.expires,
+    }
+}
+
+fn list(keys: &[KeyInfo], out: &mut Out<'_>) {
+    if keys.is_empty() {
+        return out.note("no keys");
+    }
+    let head = ["id", "begins with", "user", "name", "state", "last used"].map(str::to_owned).to_vec();
+    let time = |at: Option<Timestamp>| at.map_or_else(|| "never".to_owned(), |at| at.to_string());
+    let row = |key: &KeyInfo| {
+        let state = match (key.revoked_at, key.expires_at) {
+            (Some(at), _) => format!("revoked {at}"),
+            (None, Some(at)) => format!("until {at}"),
+            (None, None) => "works".to_owned(),
+        };
+        vec![
+            key.id.to_string(),
+            key.prefix.clone(),
+            key.user.clone(),
+            key.name.clone(),
+            state,
+            time(key.last_used_at),
+        ]
+    };
+    let rows: Vec<Vec<String>> = std::iter::once(head).chain(keys.iter().map(row)).collect();
+    out.table(&rows);
+}
+
+/// The room, on the configured database.
+async fn open(config: &Config) -> Result<(Identity, Db)> {
+    let clock: cardea_core::time::SharedClock = Arc::new(SystemClock);
+    let folder = &config.data.dir;
+    std::fs::create_dir_all(folder).map_err(|error| {
+        let detail = format!("`{}` cannot be made: {error}.", folder.display());
+        Error::new(cardea_core::Code::Misconfigured).detail(detail)
+    })?;
+    let root = RootKey::load(&config.vault, folder)?;
+    // WHY: a server may run on this database at the same time, and each writer needs an audit chain of its own.
+    let mut settings = config.db.clone();
+    settings.node = format!("{}.cli", settings.node.chars().take(LONGEST_NODE).collect::<String>());
+    let db = Db::open(settings, root.chain_key()).await?;
+    db.migrate().await?;
+    let observe = Observe::new(db.clone(), Arc::clone(&clock), Prices::default());
+    let vault = Vault::new(db.clone(), observe.clone(), root, Arc::clone(&clock));
+    let identity = Identity::open(db.clone(), observe, &vault, clock, &config.local_issuer).await?;
+    Ok((identity, db))
+}
+
+fn flat<T>(waited: std::io::Result<Result<T>>) -> Result<T> {
+    waited.unwrap_or_else(|error| Err(Error::new(cardea_core::Code::Internal).because(error)))
+}
+
+fn refused(error: &Error, out: &mut Out<'_>) -> End {
+    match error.cause_line() {
+        Some(cause) => out.note(format!("{} ({cause})", error.public())),
+        None => out.note(error.public()),
+    }
+    if error.code().status() >= 500 && error.code() != cardea_core::Code::Misconfigured {
+        End::Unreachable
+    } else {
+        End::Bad
+    }
+}

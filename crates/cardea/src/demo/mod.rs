@@ -1,0 +1,50 @@
+//! `cardea demo`: the whole story on this machine, played as real HTTP requests through the real API.
+//!
+//! It starts the customer-operations MCP server and Cardea itself on loopback ports, in a folder of its own, and
+//! plays scene after scene; the first one that goes otherwise than it should ends it with its name. It needs no key,
+//! no network and nothing installed.
+
+mod client;
+mod stage;
+mod story;
+
+use std::io::IsTerminal as _;
+
+use crate::commands::{Demo, End, Out};
+use stage::Stage;
+
+/// What went otherwise than it should, in words.
+type Wrong = String;
+
+/// Plays the story, and stays up afterwards where somebody may want to go on.
+pub(crate) fn demo(demo: &Demo, out: &mut Out<'_>) -> End {
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            out.note(format!("cannot start: {error}"));
+            return End::Unreachable;
+        }
+    };
+    let stay = demo.stay || (!demo.no_stay && std::io::stdout().is_terminal());
+    match runtime.block_on(play(demo, stay, out)) {
+        Ok(()) => End::Good,
+        Err(wrong) => {
+            out.note(format!("\nThe story went otherwise: {wrong}"));
+            End::Bad
+        }
+    }
+}
+
+async fn play(demo: &Demo, stay: bool, out: &mut Out<'_>) -> Result<(), Wrong> {
+    let mut stage = Stage::set(demo.dir.as_deref()).await?;
+    stage.tell(out);
+    story::play(&mut stage, out).await?;
+    out.line("");
+    out.line("The story went as it should.");
+    if stay {
+        stage.invite(out).await?;
+        drop(tokio::signal::ctrl_c().await);
+    }
+    stage.clear(demo.dir.is_none() && !stay).await;
+    Ok(())
+}

@@ -1,0 +1,264 @@
+//! Where the story plays: a folder, the customer-operations server, Cardea, and the people.
+
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::Stdio,
+};
+
+use cardea_core::{id::random_bits, time::Millis};
+use cardea_mcp::auth::IssuerConfig;
+use tokio::{
+    io::{AsyncBufReadExt as _, BufReader},
+    net::TcpListener,
+    process::{Child, Command},
+    sync::oneshot,
+    task::JoinHandle,
+};
+
+use super::{
+    Wrong,
+    client::{Door, Person},
+};
+use crate::{
+    api::{self, Bound},
+    app::{App, Options},
+    commands::Out,
+    config::{Config, Environment},
+    identity::{ISSUER, Mint},
+};
+
+const AGENT: &str = include_str!("../../../../agents/support.toml");
+const POLICIES: &str = include_str!("../../../../policies/shop.cedar");
+const CONFIG: &str = include_str!("cardea.toml");
+
+/// How long the server of the shop lets a refund wait for its answer: time enough to be killed in.
+const REFUND_DELAY: Millis = Millis(700);
+
+/// Everything that runs.
+pub(super) struct Stage {
+    pub(super) dir: PathBuf,
+    pub(super) door: Door,
+    pub(super) url: String,
+    pub(super) ann: Person,
+    pub(super) bob: Person,
+    pub(super) sue: Person,
+    pub(super) shop: Shop,
+    house: Option<House>,
+}
+
+/// The customer-operations server.
+pub(super) struct Shop {
+    pub(super) url: String,
+    pub(super) folder: PathBuf,
+    stop: Option<oneshot::Sender<()>>,
+}
+
+/// Cardea inside this process.
+struct House {
+    app: App,
+    server: JoinHandle<cardea_core::Result<()>>,
+}
+
+fn words(error: impl std::fmt::Display) -> Wrong {
+    error.to_string()
+}
+
+fn told(error: &cardea_core::Error) -> Wrong {
+    match error.cause_line() {
+        Some(cause) => format!("{} ({cause})", error.public()),
+        None => error.public(),
+    }
+}
+
+impl Stage {
+    /// Starts everything on free ports, in a fresh folder.
+    pub(super) async fn set(dir: Option<&Path>) -> Result<Self, Wrong> {
+        let dir = match dir {
+            Some(dir) => dir.to_owned(),
+            None => std::env::temp_dir().join(format!("cardea-demo-{:032x}", random_bits())),
+        };
+        let shop_socket = TcpListener::bind("127.0.0.1:0").await.map_err(words)?;
+        let shop_address = shop_socket.local_addr().map_err(words)?;
+        let bound = Bound::new(SocketAddr::from(([127, 0, 0, 1], 0))).await.map_err(|error| told(&error))?;
+        let url = format!("http://{}", bound.address);
+        write(&dir, &bound.address.to_string(), &shop_address.to_string())?;
+        let loaded = Config::load(&dir.join("cardea.toml"), &Environment::default())
+            .map_err(|error| error.pretty(false))?;
+        let app = App::build(loaded, Options::default()).await.map_err(|error| told(&error))?;
+        let shop = Shop::open(shop_socket, &dir, &app).await?;
+        app.start().await.map_err(|error| told(&error))?;
+        let (ann, bob, sue) = (
+            person(&app, "ann", &["support"], &["read", "write", "billing:read", "billing:write"])?,
+            person(&app, "bob", &["analyst"], &["read"])?,
+            person(&app, "sue", &["supervisor", "auditor"], &["read"])?,
+        );
+        let server = spawn(api::serve(app.clone(), bound));
+        let door = Door::to(&url)?;
+        Ok(Self { dir, door, url, ann, bob, sue, shop, house: Some(House { app, server }) })
+    }
+
+    /// Says where everything is.
+    pub(super) fn tell(&self, out: &mut Out<'_>) {
+        out.line("Cardea, the secure front door of AI agents. Everything here runs on this machine; no model is asked.");
+        out.line("");
+        out.line(format!("  Cardea         {}", self.url));
+        out.line(format!("  the shop       {} (30 tools, MCP)", self.shop.url));
+        out.line(format!("  the folder     {}", self.dir.display()));
+        for person in [&self.ann, &self.bob, &self.sue] {
+            out.line(format!("  {:<13}  {}", person.name, person.roles.join(", ")));
+        }
+    }
+
+    /// Stops Cardea in this process, as an operator would: open work ends first.
+    pub(super) async fn close_house(&mut self) {
+        if let Some(House { app, server }) = self.house.take() {
+            let (_, ()) = tokio::join!(server, app.stop());
+        }
+    }
+
+    /// Starts Cardea as a process of its own on the same folder and port, and waits until it listens.
+    pub(super) async fn start_process(&self) -> Result<Child, Wrong> {
+        let program = std::env::current_exe().map_err(words)?;
+        let log = std::fs::File::create(self.dir.join("serve.log")).map_err(words)?;
+        let mut child = Command::new(program)
+            .arg("--config")
+            .arg(self.dir.join("cardea.toml"))
+            .arg("serve")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(log)
+            .kill_on_drop(true)
+            .spawn()
+            .map_err(words)?;
+        let stdout = child.stdout.take().ok_or("no output of the process")?;
+        let mut lines = BufReader::new(stdout).lines();
+        loop {
+            match lines.next_line().await.map_err(words)? {
+                Some(line) if line.starts_with("cardea listens") => break,
+                Some(_) => {}
+                None => {
+                    return Err(format!(
+                        "the process ended at its start; see {}",
+                        self.dir.join("serve.log").display()
+                    ));
+                }
+            }
+        }
+        // Read on, so that the process never waits for somebody to read its output.
+        spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
+        Ok(child)
+    }
+
+    /// Starts Cardea again and says how to go on by hand.
+    pub(super) async fn invite(&mut self, out: &mut Out<'_>) -> Result<(), Wrong> {
+        let loaded = Config::load(&self.dir.join("cardea.toml"), &Environment::default())
+            .map_err(|error| error.pretty(false))?;
+        let bound = Bound::new(loaded.config.server.bind).await.map_err(|error| told(&error))?;
+        let app = App::build(loaded, Options::default()).await.map_err(|error| told(&error))?;
+        app.start().await.map_err(|error| told(&error))?;
+        let server = spawn(api::serve(app.clone(), bound));
+        self.house = Some(House { app, server });
+        out.line("");
+        out.line("Everything stays up. In another terminal, as ann (support):");
+        out.line("");
+        out.line(format!("  export CARDEA_URL={} CARDEA_TOKEN={}", self.url, self.ann.token));
+        out.line("  cardea chat");
+        out.line("  curl $CARDEA_URL/v1/chat/completions -H \"Authorization: Bearer $CARDEA_TOKEN\" \\");
+        out.line("    -H 'Content-Type: application/json' \\");
+        out.line("    -d '{\"model\":\"agent/support\",\"messages\":[{\"role\":\"user\",\"content\":\"What is in order 17?\"}]}'");
+        out.line("");
+        out.line(format!("  bob's token (analyst):     {}", self.bob.token));
+        out.line(format!("  sue's token (supervisor):  {}", self.sue.token));
+        out.line(format!("  {}/metrics   {}/api/v1/openapi.json", self.url, self.url));
+        out.line("");
+        out.line("Ctrl-C ends it.");
+        Ok(())
+    }
+
+    /// Stops everything and clears up.
+    pub(super) async fn clear(mut self, remove: bool) {
+        self.close_house().await;
+        if let Some(stop) = self.shop.stop.take() {
+            drop(stop.send(()));
+        }
+        if remove {
+            drop(std::fs::remove_dir_all(&self.dir));
+        }
+    }
+}
+
+/// Writes the folder of the installation, as `cardea init` would for a user.
+fn write(dir: &Path, cardea: &str, shop: &str) -> Result<(), Wrong> {
+    for folder in ["agents", "policies", "shop"] {
+        std::fs::create_dir_all(dir.join(folder)).map_err(words)?;
+    }
+    let config = CONFIG.replace("127.0.0.1:8080", cardea).replace("127.0.0.1:7402", shop);
+    for (name, text) in
+        [("cardea.toml", config.as_str()), ("agents/support.toml", AGENT), ("policies/shop.cedar", POLICIES)]
+    {
+        std::fs::write(dir.join(name), text).map_err(words)?;
+    }
+    Ok(())
+}
+
+fn person(
+    app: &App,
+    name: &'static str,
+    roles: &'static [&'static str],
+    scopes: &[&str],
+) -> Result<Person, Wrong> {
+    let mint = Mint::new("acme", name).roles(roles.iter().copied()).scopes(scopes.iter().copied());
+    let token = app.identity.mint(&mint).map_err(|error| told(&error))?;
+    Ok(Person { name, roles, token: cardea_core::secret::ExposeSecret::expose_secret(&token).to_owned() })
+}
+
+impl Shop {
+    /// Opens the shop's MCP server. It trusts tokens that Cardea makes for it, and nothing else.
+    async fn open(socket: TcpListener, dir: &Path, app: &App) -> Result<Self, Wrong> {
+        let url = format!("http://{}/mcp", socket.local_addr().map_err(words)?);
+        let issuer = IssuerConfig::new(ISSUER, &url)
+            .jwks(app.identity.upstream_jwks().to_string())
+            .tenant_claim("tenant");
+        let folder = dir.join("shop");
+        let config = customer_ops::Config {
+            folder: Some(folder.clone()),
+            trust: vec![issuer],
+            resource: Some(url.clone()),
+            audit: None,
+            refund_delay: REFUND_DELAY,
+        };
+        let service = customer_ops::server(config).map_err(words)?.build().map_err(words)?;
+        let (stop, stopped) = oneshot::channel::<()>();
+        let ended = async move { drop(stopped.await) };
+        spawn(async move { service.serve(socket, ended).await });
+        Ok(Self { url, folder, stop: Some(stop) })
+    }
+
+    /// How many refunds its ledger holds for one order.
+    pub(super) async fn refunds(&self, order: i64) -> Result<i64, Wrong> {
+        let ledger = customer_ops::Db::open(Some(&self.folder.join("customer-ops.sqlite"))).map_err(words)?;
+        ledger
+            .run(move |tx| {
+                Ok(tx.query_row("SELECT count(*) FROM refunds WHERE order_id = ?1", [order], |row| {
+                    row.get(0)
+                })?)
+            })
+            .await
+            .map_err(words)
+    }
+
+    /// A customer writes a card number into a ticket, as customers do.
+    pub(super) async fn careless_comment(&self, ticket: i64, text: &'static str) -> Result<(), Wrong> {
+        let ledger = customer_ops::Db::open(Some(&self.folder.join("customer-ops.sqlite"))).map_err(words)?;
+        let sql = "INSERT INTO comments (ticket_id, author, text, is_internal, at) VALUES (?1, 'customer', ?2, 0, '2026-11-20')";
+        let done = ledger.run(move |tx| Ok(tx.execute(sql, (ticket, text))?));
+        done.await.map(drop).map_err(words)
+    }
+}
+
+/// Tasks of the demo live as long as its process; they are no jobs of an installation.
+#[expect(clippy::disallowed_methods, reason = "there is no `Jobs` outside an `App`")]
+pub(super) fn spawn<T: Send + 'static>(task: impl Future<Output = T> + Send + 'static) -> JoinHandle<T> {
+    tokio::spawn(task)
+}

@@ -1,0 +1,117 @@
+//! The directory of API keys, as `auth` asks it.
+
+use std::{sync::Arc, sync::PoisonError, time::Duration};
+
+use cardea_auth::{KeyDirectory, KeyRecord};
+use cardea_core::{Result, id::KeyId, time::Timestamp};
+use cardea_store::{Commit, FromRow, Row, RowError, Value, args};
+use futures::future::BoxFuture;
+
+use super::{Identity, keys::names};
+
+/// How often uses are written down.
+const EVERY: Duration = Duration::from_secs(10);
+
+struct Found(KeyRecord);
+
+impl FromRow for Found {
+    fn from_row(row: &Row<'_>) -> Result<Self, RowError> {
+        // WHY: a hash of another length is no hash of ours; zeros are the hash of no key.
+        let hash = <[u8; 32]>::try_from(row.get::<Vec<u8>>(2)?.as_slice()).unwrap_or_default();
+        Ok(Self(KeyRecord {
+            id: row.get(0)?,
+            prefix: row.get(1)?,
+            hash,
+            tenant: row.get(3)?,
+            user: row.get::<String>(4)?.as_str().into(),
+            roles: names(&row.get::<String>(5)?),
+            scopes: names(&row.get::<String>(6)?),
+            expires_at: row.get(7)?,
+            revoked_at: row.get(8)?,
+        }))
+    }
+}
+
+impl KeyDirectory for Identity {
+    fn find<'a>(&'a self, prefix: &'a str) -> BoxFuture<'a, Result<Option<Arc<KeyRecord>>>> {
+        Box::pin(async move {
+            if let Some(record) = self.0.records.get(prefix) {
+                return Ok(Some(record));
+            }
+            let sql = "SELECT id, prefix, hash, tenant, user_id, roles, scopes, expires_at, revoked_at
+                       FROM api_keys WHERE prefix = $1";
+            let found = self.record(sql, args![prefix]).await?;
+            if let Some(record) = &found {
+                self.0.records.insert(prefix.to_owned(), Arc::clone(record));
+            }
+            Ok(found)
+        })
+    }
+
+    fn find_by_id(&self, id: KeyId) -> BoxFuture<'_, Result<Option<Arc<KeyRecord>>>> {
+        Box::pin(async move {
+            let sql = "SELECT id, prefix, hash, tenant, user_id, roles, scopes, expires_at, revoked_at
+                       FROM api_keys WHERE id = $1";
+            self.record(sql, args![id]).await
+        })
+    }
+
+    fn forget(&self, id: KeyId) {
+        self.forget_record(id);
+    }
+
+    fn used(&self, id: KeyId, at: Timestamp) {
+        self.0.used.lock().unwrap_or_else(PoisonError::into_inner).insert(id, at);
+    }
+}
+
+impl Identity {
+    async fn record(&self, sql: &'static str, args: Vec<Value>) -> Result<Option<Arc<KeyRecord>>> {
+        let found: Option<Found> = self.0.db.row(sql, args).await?;
+        Ok(found.map(|Found(record)| Arc::new(record)))
+    }
+
+    pub(super) fn forget_record(&self, id: KeyId) {
+        let remembered: Vec<Arc<String>> =
+            self.0.records.iter().filter(|(_, record)| record.id == id).map(|(prefix, _)| prefix).collect();
+        for prefix in remembered {
+            self.0.records.invalidate(prefix.as_str());
+        }
+    }
+
+    /// Writes down when keys were last used, every few seconds. Runs for ever; give it to a task, and call
+    /// [`Self::flush_last_use`] once more at the end.
+    pub async fn keep_last_use(self) {
+        loop {
+            tokio::time::sleep(EVERY).await;
+            if let Err(error) = self.flush_last_use().await {
+                tracing::warn!(
+                    code = error.code().name(),
+                    "the last use of API keys could not be written down"
+                );
+            }
+        }
+    }
+
+    /// Writes down when keys were last used.
+    ///
+    /// # Errors
+    /// Those of the store; what was not written is tried again with the next flush.
+    pub async fn flush_last_use(&self) -> Result<()> {
+        let used = std::mem::take(&mut *self.0.used.lock().unwrap_or_else(PoisonError::into_inner));
+        let commit = used.iter().fold(Commit::new(), |commit, (id, at)| {
+            commit.run(
+                "UPDATE api_keys SET last_used_at = $1 WHERE id = $2 AND COALESCE(last_used_at, 0) < $1",
+                args![*at, *id],
+            )
+        });
+        let written = self.0.db.commit(commit).await;
+        if written.is_err() {
+            let mut newer = self.0.used.lock().unwrap_or_else(PoisonError::into_inner);
+            for (id, at) in used {
+                newer.entry(id).or_insert(at);
+            }
+        }
+        Ok(written?)
+    }
+}

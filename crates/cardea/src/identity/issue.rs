@@ -1,0 +1,155 @@
+//! Tokens of ours: for upstreams, and for trying out.
+
+use std::collections::BTreeSet;
+
+use cardea_auth::{Caller, Claims};
+use cardea_core::{
+    Code, Error, Result,
+    id::{TenantId, UserId},
+    secret::SecretString,
+    time::{Millis, Timestamp},
+};
+
+use super::{ISSUER, Identity, OURSELVES, TRY_OUT_AUDIENCE};
+
+/// The longest life of a token for an upstream.
+pub(super) const LONGEST: Millis = Millis::from_secs(5 * 60);
+
+/// A token is not handed out again when less than this of its life is left.
+const SPARE: Millis = Millis::from_secs(60);
+
+/// A token for trying out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mint {
+    /// The user.
+    pub user: UserId,
+    /// The user's tenant.
+    pub tenant: TenantId,
+    /// Roles.
+    pub roles: BTreeSet<String>,
+    /// Scopes.
+    pub scopes: BTreeSet<String>,
+    /// How long it lives; absent: as configured.
+    pub lifetime: Option<Millis>,
+}
+
+impl Mint {
+    /// A token without roles or scopes.
+    pub fn new(tenant: impl Into<TenantId>, user: impl Into<UserId>) -> Self {
+        Self {
+            user: user.into(),
+            tenant: tenant.into(),
+            roles: BTreeSet::new(),
+            scopes: BTreeSet::new(),
+            lifetime: None,
+        }
+    }
+
+    /// Adds roles.
+    #[must_use]
+    pub fn roles<S: Into<String>>(mut self, roles: impl IntoIterator<Item = S>) -> Self {
+        self.roles.extend(roles.into_iter().map(Into::into));
+        self
+    }
+
+    /// Adds scopes.
+    #[must_use]
+    pub fn scopes<S: Into<String>>(mut self, scopes: impl IntoIterator<Item = S>) -> Self {
+        self.scopes.extend(scopes.into_iter().map(Into::into));
+        self
+    }
+}
+
+impl Identity {
+    /// A token with which this user can sign in here. For trying out only.
+    ///
+    /// # Errors
+    /// `misconfigured` unless `local_issuer.enabled` is set, `bad_request` if a name cannot be one.
+    pub fn mint(&self, mint: &Mint) -> Result<SecretString> {
+        let Some((signer, lifetime)) = &self.0.try_out else {
+            let detail = "Set `local_issuer.enabled = true` to try things out with tokens of Cardea itself.";
+            return Err(Error::new(Code::Misconfigured).detail(detail));
+        };
+        super::keys::check_names([mint.user.as_str(), mint.tenant.as_str()], [&mint.roles, &mint.scopes])?;
+        let claims = Claims {
+            subject: mint.user.clone(),
+            audience: TRY_OUT_AUDIENCE.to_owned(),
+            tenant: mint.tenant.clone(),
+            roles: mint.roles.clone(),
+            scopes: mint.scopes.clone(),
+            client: None,
+            actors: Vec::new(),
+            lifetime: mint.lifetime.unwrap_or(*lifetime),
+        };
+        signer.sign(&claims, self.0.clock.now())
+    }
+
+    /// A token of ours for one upstream, in the caller's name. Made once and handed out again until shortly before
+    /// its end.
+    ///
+    /// # Errors
+    /// `token_expired` if the caller's own credential is over.
+    pub async fn for_upstream(&self, caller: &Caller, audience: &str) -> Result<SecretString> {
+        let left = match caller.expires_at() {
+            Some(end) => end.since(self.0.clock.now()),
+            None => LONGEST,
+        };
+        // WHY: tokens count in whole seconds; one that would be over when it arrives is worth nothing.
+        if left < Millis::from_secs(1) {
+            return Err(Error::new(Code::TokenExpired));
+        }
+        let mut actors = vec![ISSUER.to_owned()];
+        actors.extend(caller.actors.iter().cloned());
+        let claims = Claims {
+            subject: caller.user.clone(),
+            audience: audience.to_owned(),
+            tenant: caller.tenant.clone(),
+            roles: caller.roles.clone(),
+            scopes: caller.scopes.clone(),
+            client: Some(ISSUER.to_owned()),
+            actors,
+            lifetime: left.min(LONGEST),
+        };
+        self.issue(&caller.key(), &claims, caller.expires_at())
+    }
+
+    /// A token of ours for one upstream, in the name of the installation itself.
+    ///
+    /// # Errors
+    /// `internal` if it cannot be signed.
+    pub async fn for_installation(
+        &self,
+        audience: &str,
+        roles: &[String],
+        scopes: &[String],
+    ) -> Result<SecretString> {
+        let claims = Claims {
+            subject: OURSELVES.into(),
+            audience: audience.to_owned(),
+            tenant: OURSELVES.into(),
+            roles: roles.iter().cloned().collect(),
+            scopes: scopes.iter().cloned().collect(),
+            client: Some(ISSUER.to_owned()),
+            actors: Vec::new(),
+            lifetime: LONGEST,
+        };
+        self.issue("installation", &claims, None)
+    }
+
+    fn issue(&self, who: &str, claims: &Claims, not_after: Option<Timestamp>) -> Result<SecretString> {
+        let now = self.0.clock.now();
+        let rights = [&claims.roles, &claims.scopes].map(|names| names.iter().cloned().collect::<Vec<_>>());
+        // INVARIANT: everything that the token says is in the key, so nobody gets a token that says more than he may.
+        let key = serde_json::json!([who, claims.audience, rights, claims.actors]).to_string();
+        if let Some((token, end)) = self.0.issued.get(&key)
+            && end.since(now) > SPARE
+            && not_after.is_none_or(|limit| end <= limit)
+        {
+            return Ok(token);
+        }
+        let token = self.0.signer.sign(claims, now)?;
+        let end = Timestamp(now.0.saturating_add(i64::try_from(claims.lifetime.0).unwrap_or(0)));
+        self.0.issued.insert(key, (token.clone(), end));
+        Ok(token)
+    }
+}

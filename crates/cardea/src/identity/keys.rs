@@ -1,0 +1,273 @@
+//! API keys: made, listed, revoked. Who may do so is decided by the caller of these functions; here every key stays
+//! in its tenant.
+
+use std::{collections::BTreeSet, fmt};
+
+use cardea_auth::{Caller, NewKey as Secret};
+use cardea_core::{
+    Code, Error, Result,
+    id::{KeyId, TenantId, UserId},
+    principal::{Principal, Proof},
+    secret::{ExposeSecret, SecretString},
+    time::{Millis, Timestamp},
+};
+use cardea_store::{Commit, CommitError, FromRow, Row, RowError, args};
+use serde::{Deserialize, Serialize, Serializer};
+use serde_json::{Value, json};
+
+use super::Identity;
+use crate::observe::Entry;
+
+const LONGEST_NAME: usize = 256;
+const MOST_NAMES: usize = 64;
+
+/// What a new key should be.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NewKey {
+    /// The user or workload that the key stands for; absent: whoever makes it.
+    #[serde(default)]
+    pub user: Option<UserId>,
+    /// What it is for, for people.
+    #[serde(default)]
+    pub name: String,
+    /// Roles.
+    #[serde(default)]
+    pub roles: BTreeSet<String>,
+    /// Scopes.
+    #[serde(default)]
+    pub scopes: BTreeSet<String>,
+    /// How long it works, such as `"90d"`; absent: until it is revoked.
+    #[serde(default, deserialize_with = "length")]
+    pub expires: Option<Millis>,
+}
+
+fn length<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Millis>, D::Error> {
+    let text = Option::<String>::deserialize(deserializer)?;
+    text.map(|text| text.parse().map_err(serde::de::Error::custom)).transpose()
+}
+
+/// A key that was just made: the only time that it is shown.
+#[derive(Serialize)]
+pub struct CreatedKey {
+    /// The key itself.
+    #[serde(serialize_with = "shown_once")]
+    pub key: SecretString,
+    /// Everything else about it.
+    #[serde(flatten)]
+    pub info: KeyInfo,
+}
+
+fn shown_once<S: Serializer>(key: &SecretString, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(key.expose_secret())
+}
+
+impl fmt::Debug for CreatedKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CreatedKey").field("key", &"***").field("info", &self.info).finish()
+    }
+}
+
+/// What is known about a key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct KeyInfo {
+    /// Its id.
+    pub id: KeyId,
+    /// The part of it that is not secret, to recognise it.
+    pub prefix: String,
+    /// The user it stands for.
+    pub user: String,
+    /// What it is for.
+    pub name: String,
+    /// Roles.
+    pub roles: BTreeSet<String>,
+    /// Scopes.
+    pub scopes: BTreeSet<String>,
+    /// Who made it.
+    pub created_by: String,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When it ends.
+    pub expires_at: Option<Timestamp>,
+    /// When it was last used, give or take some seconds.
+    pub last_used_at: Option<Timestamp>,
+    /// When it was revoked.
+    pub revoked_at: Option<Timestamp>,
+}
+
+impl FromRow for KeyInfo {
+    fn from_row(row: &Row<'_>) -> Result<Self, RowError> {
+        Ok(Self {
+            id: row.get(0)?,
+            prefix: row.get(1)?,
+            user: row.get(2)?,
+            name: row.get(3)?,
+            roles: names(&row.get::<String>(4)?),
+            scopes: names(&row.get::<String>(5)?),
+            created_by: row.get(6)?,
+            created_at: row.get(7)?,
+            expires_at: row.get(8)?,
+            last_used_at: row.get(9)?,
+            revoked_at: row.get(10)?,
+        })
+    }
+}
+
+/// Roles or scopes of a row. What cannot be read is no right.
+pub(super) fn names(text: &str) -> BTreeSet<String> {
+    serde_json::from_str(text).unwrap_or_default()
+}
+
+/// Refuses names that could not stand in a token.
+pub(super) fn check_names<const N: usize>(single: [&str; N], sets: [&BTreeSet<String>; 2]) -> Result<()> {
+    let good = |name: &str| {
+        !name.is_empty() && name.len() <= LONGEST_NAME && !name.chars().any(|c| c.is_control() || c == ' ')
+    };
+    let all = single.into_iter().chain(sets.into_iter().flatten().map(String::as_str)).all(good);
+    if all && sets.iter().all(|set| set.len() <= MOST_NAMES) {
+        return Ok(());
+    }
+    let detail =
+        "Users, tenants, roles and scopes have 1 to 256 characters without spaces; 64 of each at most.";
+    Err(Error::new(Code::BadRequest).detail(detail))
+}
+
+impl Identity {
+    /// The keys of the caller's tenant, the newest first.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn keys(&self, caller: &Caller) -> Result<Vec<KeyInfo>> {
+        self.operator_keys(&caller.tenant).await
+    }
+
+    /// Makes a key in the caller's tenant. It is shown in the answer and never again.
+    ///
+    /// # Errors
+    /// `bad_request` for names that cannot be used; those of the store.
+    pub async fn create_key(&self, caller: &Caller, new: NewKey) -> Result<CreatedKey> {
+        self.make(caller, new).await
+    }
+
+    /// Revokes a key of the caller's tenant. Revoking it again is harmless.
+    ///
+    /// # Errors
+    /// `not_found` if the tenant has no such key.
+    pub async fn revoke_key(&self, caller: &Caller, id: KeyId) -> Result<()> {
+        self.revoke(caller, id).await
+    }
+
+    /// As [`Self::keys`], for whoever sits at the machine.
+    ///
+    /// # Errors
+    /// As [`Self::keys`].
+    pub async fn operator_keys(&self, tenant: &TenantId) -> Result<Vec<KeyInfo>> {
+        let sql = "SELECT id, prefix, user_id, name, roles, scopes, created_by, created_at, expires_at, last_used_at,
+                   revoked_at FROM api_keys WHERE tenant = $1 ORDER BY created_at DESC, id LIMIT 1000";
+        self.0.db.rows(sql, args![tenant]).await
+    }
+
+    /// As [`Self::create_key`], for whoever sits at the machine. The key's user must be named.
+    ///
+    /// # Errors
+    /// As [`Self::create_key`].
+    pub async fn operator_create_key(&self, tenant: &TenantId, new: NewKey) -> Result<CreatedKey> {
+        if new.user.is_none() {
+            return Err(Error::new(Code::BadRequest).detail("Say for which user the key is."));
+        }
+        self.make(&operator(tenant), new).await
+    }
+
+    /// As [`Self::revoke_key`], for whoever sits at the machine.
+    ///
+    /// # Errors
+    /// As [`Self::revoke_key`].
+    pub async fn operator_revoke(&self, tenant: &TenantId, id: KeyId) -> Result<()> {
+        self.revoke(&operator(tenant), id).await
+    }
+
+    async fn make(&self, maker: &Principal, new: NewKey) -> Result<CreatedKey> {
+        let user = new.user.unwrap_or_else(|| maker.user.clone());
+        check_names([user.as_str()], [&new.roles, &new.scopes])?;
+        if new.name.len() > LONGEST_NAME || new.name.chars().any(char::is_control) {
+            return Err(
+                Error::new(Code::BadRequest).detail("The name of a key is one line of at most 256 bytes.")
+            );
+        }
+        let (secret, id, now) = (Secret::generate()?, KeyId::random(), self.0.clock.now());
+        let after = |life: Millis| Timestamp(now.0.saturating_add(i64::try_from(life.0).unwrap_or(i64::MAX)));
+        let info = KeyInfo {
+            id,
+            prefix: secret.prefix,
+            user: user.to_string(),
+            name: new.name,
+            roles: new.roles,
+            scopes: new.scopes,
+            created_by: maker.user.to_string(),
+            created_at: now,
+            expires_at: new.expires.map(after),
+            last_used_at: None,
+            revoked_at: None,
+        };
+        let commit = Commit::new().insert(
+            "api_keys",
+            [
+                ("id", id.into()),
+                ("prefix", info.prefix.as_str().into()),
+                ("hash", secret.hash.into()),
+                ("tenant", (&maker.tenant).into()),
+                ("user_id", info.user.as_str().into()),
+                ("name", info.name.as_str().into()),
+                ("roles", json!(info.roles).to_string().into()),
+                ("scopes", json!(info.scopes).to_string().into()),
+                ("created_by", info.created_by.as_str().into()),
+                ("created_at", now.into()),
+                ("expires_at", info.expires_at.into()),
+            ],
+        );
+        let detail = json!({
+            "key": id, "user": info.user, "roles": info.roles, "scopes": info.scopes, "expires_at": info.expires_at,
+        });
+        self.0.db.commit(self.told(commit, maker, "key.created", detail)).await?;
+        Ok(CreatedKey { key: secret.key, info })
+    }
+
+    async fn revoke(&self, maker: &Principal, id: KeyId) -> Result<()> {
+        let commit = Commit::new().guard(
+            "key",
+            "UPDATE api_keys SET revoked_at = COALESCE(revoked_at, $1) WHERE id = $2 AND tenant = $3",
+            args![self.0.clock.now(), id, &maker.tenant],
+        );
+        let answer = self.0.db.commit(self.told(commit, maker, "key.revoked", json!({ "key": id }))).await;
+        // WHY: also after an error, since the commit may have come through.
+        self.forget_record(id);
+        match answer {
+            Ok(()) => Ok(()),
+            Err(CommitError::Conflict(_)) => Err(Error::new(Code::NotFound)),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn told(&self, mut commit: Commit, who: &Principal, event: &'static str, detail: Value) -> Commit {
+        let entry =
+            Entry { principal: who, event, turn: None, step: None, tool: None, request: None, detail };
+        self.0.observe.audit(&mut commit, entry);
+        commit
+    }
+}
+
+/// Whoever may run commands on this machine.
+fn operator(tenant: &TenantId) -> Principal {
+    Principal {
+        tenant: tenant.clone(),
+        user: "operator".into(),
+        client: None,
+        issuer: "cardea:operator".to_owned(),
+        roles: BTreeSet::new(),
+        scopes: BTreeSet::new(),
+        actors: Vec::new(),
+        proof: Proof::Embedded,
+        address: None,
+        metadata: Default::default(),
+    }
+}

@@ -1,0 +1,156 @@
+//! Room `identity`: tokens and keys that this installation itself gives out.
+//!
+//! Promises: the keys that sign are sealed in the vault; an API key is shown once and only its hash is kept; a token
+//! for an upstream names the user and says that Cardea acts, is meant for that upstream alone, and lives five minutes
+//! at most and never longer than the credential it stands for. The user's own token goes nowhere.
+//!
+//! Refuses: to mint tokens for signing in here unless the issuer for trying out is switched on. Its tokens carry an
+//! issuer name and a key of their own, so no upstream that trusts Cardea takes one for a token of Cardea.
+//!
+//! Called by: the start of the program, `action` (calls to upstreams), the API and the commands (keys, tokens).
+//! `auth` sees it as its directory of API keys.
+
+mod directory;
+mod issue;
+mod keys;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use cardea_auth::{IssuerConfig, KeyRecord, Lifetime, Signer};
+use cardea_core::{
+    Result,
+    id::{KeyId, TenantId},
+    secret::SecretString,
+    time::{Millis, SharedClock, Timestamp},
+    units::LengthText,
+};
+use cardea_store::Db;
+use moka::sync::Cache;
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+pub use self::{
+    issue::Mint,
+    keys::{CreatedKey, KeyInfo, NewKey},
+};
+use crate::{observe::Observe, vault::Vault};
+
+/// The `iss` of tokens that upstreams get.
+pub const ISSUER: &str = "cardea";
+
+/// The `iss` of tokens for trying out.
+pub const TRY_OUT_ISSUER: &str = "cardea-try-out";
+
+/// The `aud` of tokens for trying out.
+pub const TRY_OUT_AUDIENCE: &str = "cardea";
+
+/// Whose secrets the installation's own are.
+const OURSELVES: &str = "cardea";
+
+/// How long a record of an API key may be remembered: another node's revocation shows after this at the latest.
+const REMEMBER: Duration = Duration::from_secs(5);
+
+/// `[local_issuer]`: an issuer inside Cardea, for trying out. Refused on an address that other machines can reach.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Whether its tokens (`cardea token`) are accepted.
+    pub enabled: bool,
+    /// How long its tokens live; a day at most.
+    #[serde(with = "cardea_core::time::text")]
+    #[schemars(with = "LengthText")]
+    pub lifetime: Millis,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self { enabled: false, lifetime: Millis::from_secs(900) }
+    }
+}
+
+/// The room. Cheap to clone; all clones are one.
+#[derive(Clone)]
+pub struct Identity(Arc<Inner>);
+
+struct Inner {
+    db: Db,
+    observe: Observe,
+    clock: SharedClock,
+    /// Signs for upstreams.
+    signer: Signer,
+    /// Signs for trying out.
+    try_out: Option<(Signer, Millis)>,
+    issued: Cache<String, (SecretString, Timestamp)>,
+    records: Cache<String, Arc<KeyRecord>>,
+    used: Mutex<HashMap<KeyId, Timestamp>>,
+}
+
+impl std::fmt::Debug for Identity {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Identity")
+    }
+}
+
+impl Identity {
+    /// Opens the room; makes the keys that sign at the first start.
+    ///
+    /// # Errors
+    /// Those of the vault and of the store.
+    pub async fn open(
+        db: Db,
+        observe: Observe,
+        vault: &Vault,
+        clock: SharedClock,
+        config: &Config,
+    ) -> Result<Self> {
+        let ourselves = TenantId::from(OURSELVES);
+        let key = vault.open_or_make(&ourselves, "identity/upstream-key", Signer::new_key).await?;
+        let signer = Signer::new(ISSUER, &key, Lifetime::Short)?;
+        let try_out = if config.enabled {
+            let key = vault.open_or_make(&ourselves, "identity/try-out-key", Signer::new_key).await?;
+            Some((Signer::new(TRY_OUT_ISSUER, &key, Lifetime::TryOut)?, config.lifetime))
+        } else {
+            None
+        };
+        Ok(Self(Arc::new(Inner {
+            db,
+            observe,
+            clock,
+            signer,
+            try_out,
+            issued: Cache::builder().max_capacity(20_000).time_to_live(issue::LONGEST.duration()).build(),
+            records: Cache::builder().max_capacity(20_000).time_to_live(REMEMBER).build(),
+            used: Mutex::default(),
+        })))
+    }
+
+    /// The public keys of tokens that upstreams get and, if it is switched on, of the issuer for trying out.
+    #[must_use]
+    pub fn jwks(&self) -> Value {
+        let sets = [Some(self.0.signer.jwks()), self.0.try_out.as_ref().map(|(signer, _)| signer.jwks())];
+        let keys: Vec<Value> =
+            sets.iter().flatten().filter_map(|set| set.get("keys")?.as_array().cloned()).flatten().collect();
+        json!({ "keys": keys })
+    }
+
+    /// The public key of tokens that upstreams get, alone: what an upstream should be given.
+    #[must_use]
+    pub fn upstream_jwks(&self) -> Value {
+        self.0.signer.jwks()
+    }
+
+    /// The issuer for trying out as `auth` must know it, if it is switched on.
+    #[must_use]
+    pub fn try_out_issuer(&self) -> Option<IssuerConfig> {
+        let (signer, _) = self.0.try_out.as_ref()?;
+        let issuer = IssuerConfig::new(TRY_OUT_ISSUER, TRY_OUT_AUDIENCE).jwks(signer.jwks().to_string());
+        Some(issuer.tenant_claim("tenant").at_jwt())
+    }
+}

@@ -1,0 +1,206 @@
+use std::sync::Arc;
+
+use cardea_auth::{Auth, AuthConfig, Caller, Credentials};
+use cardea_core::{
+    Code, cost::Prices, log::ChainKey, principal::Proof, secret::ExposeSecret, time::ManualClock,
+};
+use cardea_net::{Net, NetConfig};
+use cardea_store::{DbConfig, args};
+
+use super::*;
+use crate::vault;
+
+const NOW: Timestamp = Timestamp(1_800_000_000_000);
+
+struct House {
+    identity: Identity,
+    auth: Auth,
+    db: Db,
+    clock: Arc<ManualClock>,
+}
+
+async fn open(db: Db, clock: &Arc<ManualClock>, enabled: bool) -> House {
+    let shared: SharedClock = clock.clone();
+    let config = vault::Config {
+        root_key: Some("AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=".into()),
+        ..vault::Config::default()
+    };
+    let root = vault::RootKey::load(&config, std::path::Path::new("/nowhere")).unwrap();
+    let observe = Observe::new(db.clone(), shared.clone(), Prices::default());
+    let vault = Vault::new(db.clone(), observe.clone(), root, shared.clone());
+    let config = Config { enabled, ..Config::default() };
+    let identity = Identity::open(db.clone(), observe, &vault, shared.clone(), &config).await.unwrap();
+    let mut config = AuthConfig::default();
+    if let Some(issuer) = identity.try_out_issuer() {
+        config = config.issuer("try-out", issuer);
+    }
+    let net = Net::new(NetConfig::default(), shared.clone()).unwrap();
+    let auth = Auth::new(config, net, shared, Arc::new(identity.clone())).unwrap();
+    House { identity, auth, db, clock: clock.clone() }
+}
+
+async fn house(enabled: bool) -> House {
+    let db = Db::open(DbConfig::at("sqlite::memory:"), ChainKey::new(&[1; 32])).await.unwrap();
+    db.migrate().await.unwrap();
+    open(db, &ManualClock::at(NOW), enabled).await
+}
+
+impl House {
+    async fn ann(&self) -> Caller {
+        let mint = Mint::new("acme", "ann").roles(["admin", "support"]).scopes(["read"]);
+        let token = self.identity.mint(&mint).unwrap();
+        self.auth.authenticate(&Credentials::token(token.expose_secret(), None)).await.unwrap()
+    }
+
+    async fn with_key(&self, key: &SecretString) -> Result<Caller> {
+        self.auth.authenticate(&Credentials::key(key.expose_secret(), None)).await
+    }
+}
+
+/// An upstream that trusts Cardea for its audience.
+fn upstream(house: &House, audience: &str) -> Auth {
+    let issuer = IssuerConfig::new(ISSUER, audience).jwks(house.identity.upstream_jwks().to_string());
+    let config = AuthConfig::default().issuer("cardea", issuer.tenant_claim("tenant").at_jwt());
+    let shared: SharedClock = house.clock.clone();
+    let net = Net::new(NetConfig::default(), shared.clone()).unwrap();
+    Auth::new(config, net, shared, Arc::new(cardea_auth::NoKeys)).unwrap()
+}
+
+#[tokio::test]
+async fn a_key_is_shown_once_works_for_its_user_and_stops_when_revoked() {
+    let house = house(true).await;
+    let ann = house.ann().await;
+    let new = NewKey {
+        user: Some("robot".into()),
+        name: "nightly".into(),
+        roles: ["support".to_owned()].into(),
+        expires: Some(Millis::from_secs(3_600)),
+        ..NewKey::default()
+    };
+    let made = house.identity.create_key(&ann, new).await.unwrap();
+    let robot = house.with_key(&made.key).await.unwrap();
+    assert_eq!((robot.tenant.as_str(), robot.user.as_str(), robot.proof), ("acme", "robot", Proof::ApiKey));
+    assert!(robot.has_role("support") && !robot.has_role("admin"));
+    house.identity.flush_last_use().await.unwrap();
+    let listed = house.identity.keys(&ann).await.unwrap();
+    assert_eq!((listed.len(), listed[0].last_used_at, listed[0].created_by.as_str()), (1, Some(NOW), "ann"));
+
+    let secret = made.key.expose_secret().rsplit_once('_').unwrap().1.to_owned();
+    let rows: Vec<(Vec<u8>, String)> =
+        house.db.rows("SELECT hash, prefix FROM api_keys", args![]).await.unwrap();
+    let bodies: Vec<(Vec<u8>,)> = house.db.rows("SELECT body FROM audit", args![]).await.unwrap();
+    let kept = format!("{rows:?}{bodies:?}{}{made:?}", serde_json::to_string(&listed).unwrap());
+    assert!(!kept.contains(&secret));
+    assert!(serde_json::to_string(&made).unwrap().contains(&secret), "the one answer that shows it");
+
+    let stranger = house.auth.embedded(cardea_auth::VerifiedClaims::new("other", "eve").role("admin"));
+    assert!(house.identity.keys(&stranger).await.unwrap().is_empty());
+    let foreign = house.identity.revoke_key(&stranger, made.info.id).await.unwrap_err();
+    assert_eq!(foreign.code(), Code::NotFound);
+    assert!(house.with_key(&made.key).await.is_ok());
+
+    house.identity.revoke_key(&ann, made.info.id).await.unwrap();
+    assert_eq!(
+        house.with_key(&made.key).await.unwrap_err().code(),
+        Code::TokenInvalid,
+        "at once on this node"
+    );
+    assert!(house.auth.resume(robot.principal().clone()).await.is_err());
+}
+
+#[tokio::test]
+async fn a_key_ends_on_time_and_bad_names_make_none() {
+    let house = house(false).await;
+    let tenant = TenantId::from("acme");
+    let new = NewKey { user: Some("robot".into()), expires: Some(Millis(1_000)), ..NewKey::default() };
+    let made = house.identity.operator_create_key(&tenant, new).await.unwrap();
+    assert!(house.with_key(&made.key).await.is_ok());
+    house.clock.advance(Millis(1_000));
+    assert_eq!(house.with_key(&made.key).await.unwrap_err().code(), Code::TokenExpired);
+    for user in [None, Some(""), Some("a b"), Some("a\nb")] {
+        let new = NewKey { user: user.map(Into::into), ..NewKey::default() };
+        assert_eq!(
+            house.identity.operator_create_key(&tenant, new).await.unwrap_err().code(),
+            Code::BadRequest
+        );
+    }
+    assert_eq!(house.identity.operator_keys(&tenant).await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn tokens_for_trying_out_exist_only_where_they_are_switched_on() {
+    let on = house(true).await;
+    assert_eq!(on.ann().await.issuer, TRY_OUT_ISSUER);
+    let token = on.identity.mint(&Mint::new("acme", "ann")).unwrap();
+    let off = open(on.db.clone(), &on.clock, false).await;
+    assert_eq!(off.identity.mint(&Mint::new("acme", "ann")).unwrap_err().code(), Code::Misconfigured);
+    assert!(off.auth.authenticate(&Credentials::token(token.expose_secret(), None)).await.is_err());
+    assert_eq!(off.identity.jwks(), off.identity.upstream_jwks());
+    let again = open(on.db.clone(), &on.clock, true).await;
+    assert!(
+        again.auth.authenticate(&Credentials::token(token.expose_secret(), None)).await.is_ok(),
+        "a restart keeps the key"
+    );
+}
+
+#[tokio::test]
+async fn an_upstream_learns_who_asks_through_whom_and_nobody_else_can_use_the_token() {
+    let house = house(true).await;
+    let ann = house.ann().await;
+    let token = house.identity.for_upstream(&ann, "https://ops").await.unwrap();
+    let shown = Credentials::token(token.expose_secret(), None);
+    let seen = upstream(&house, "https://ops").authenticate(&shown).await.unwrap();
+    assert_eq!((seen.user.as_str(), seen.tenant.as_str(), seen.issuer.as_str()), ("ann", "acme", ISSUER));
+    assert_eq!(
+        (&seen.roles, &seen.scopes, &seen.actors),
+        (&ann.roles, &ann.scopes, &vec!["cardea".to_owned()])
+    );
+    assert_eq!(seen.expires_at(), Some(Timestamp(NOW.0 + 300_000)), "five minutes, though hers has fifteen");
+
+    assert!(upstream(&house, "https://other").authenticate(&shown).await.is_err());
+    assert!(house.auth.authenticate(&shown).await.is_err(), "it does not sign in at Cardea");
+    let own = house.identity.mint(&Mint::new("acme", "ann")).unwrap();
+    let own = Credentials::token(own.expose_secret(), None);
+    assert!(
+        upstream(&house, TRY_OUT_AUDIENCE).authenticate(&own).await.is_err(),
+        "nor is hers good upstream"
+    );
+}
+
+#[tokio::test]
+async fn a_token_for_an_upstream_is_made_once_but_never_outlives_the_callers_own() {
+    let house = house(true).await;
+    let ann = house.ann().await;
+    let first = house.identity.for_upstream(&ann, "https://ops").await.unwrap();
+    house.clock.advance(Millis::from_secs(239));
+    let same = house.identity.for_upstream(&ann, "https://ops").await.unwrap();
+    assert_eq!(first.expose_secret(), same.expose_secret());
+    house.clock.advance(Millis::from_secs(1));
+    let next = house.identity.for_upstream(&ann, "https://ops").await.unwrap();
+    assert_ne!(first.expose_secret(), next.expose_secret(), "a minute before its end it is renewed");
+
+    let fewer = house.auth.embedded(cardea_auth::VerifiedClaims::new("acme", "ann").role("support"));
+    let other = house.identity.for_upstream(&fewer, "https://ops").await.unwrap();
+    assert_ne!(next.expose_secret(), other.expose_secret(), "other rights, other token");
+
+    house.clock.set(Timestamp(NOW.0 + 890_000));
+    let last = house.identity.for_upstream(&ann, "https://ops").await.unwrap();
+    let seen = Credentials::token(last.expose_secret(), None);
+    let seen = upstream(&house, "https://ops").authenticate(&seen).await.unwrap();
+    assert!(seen.expires_at() <= ann.expires_at());
+    house.clock.set(Timestamp(NOW.0 + 900_000));
+    assert_eq!(
+        house.identity.for_upstream(&ann, "https://ops").await.unwrap_err().code(),
+        Code::TokenExpired
+    );
+}
+
+#[tokio::test]
+async fn the_installation_has_a_token_of_its_own() {
+    let house = house(false).await;
+    let roles = ["reader".to_owned()];
+    let token = house.identity.for_installation("https://ops", &roles, &[]).await.unwrap();
+    let seen = Credentials::token(token.expose_secret(), None);
+    let seen = upstream(&house, "https://ops").authenticate(&seen).await.unwrap();
+    assert_eq!((seen.user.as_str(), seen.has_role("reader")), ("cardea", true));
+}

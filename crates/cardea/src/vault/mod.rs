@@ -1,0 +1,249 @@
+//! Room `vault`: secrets at rest.
+//!
+//! Promises: each secret is sealed under a data key of its own, each data key under the root key. Tenant, secret,
+//! name and version are part of the seal, so a row that was swapped, moved or renamed in the database does not open:
+//! it is refused and the audit log says so. What was opened is wiped from memory when it is dropped.
+//!
+//! Refuses: to know what a secret is for, to print one, and to start with a root key that others can read. It cannot
+//! notice that the whole row of a secret was put back to an older version of the same row; the audit log can.
+//!
+//! Called by: `identity` (keys that sign), the start of the program (the key of the audit chain), and whoever holds a
+//! credential for an upstream.
+
+mod root;
+mod seal;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use cardea_core::{
+    Code, Error, Result,
+    id::{SecretId, TenantId},
+    principal::{Principal, Proof},
+    time::SharedClock,
+};
+use cardea_store::{Commit, CommitError, Db, args};
+use serde_json::json;
+use zeroize::Zeroizing;
+
+pub use self::root::{Config, RootKey};
+use self::seal::{Bound, Sealed};
+use crate::observe::{Entry, Observe};
+
+/// The largest secret.
+const LARGEST: usize = 64 * 1024;
+
+/// Sealed secrets. Cheap to clone; all clones are one.
+#[derive(Clone)]
+pub struct Vault(Arc<Inner>);
+
+struct Inner {
+    db: Db,
+    observe: Observe,
+    root: RootKey,
+    clock: SharedClock,
+}
+
+impl std::fmt::Debug for Vault {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Vault")
+    }
+}
+
+/// id, version, key_id, wrapped_key, sealed
+type Row = (String, i64, String, Vec<u8>, Vec<u8>);
+
+impl Vault {
+    /// The room over this database.
+    #[must_use]
+    pub fn new(db: Db, observe: Observe, root: RootKey, clock: SharedClock) -> Self {
+        Self(Arc::new(Inner { db, observe, root, clock }))
+    }
+
+    /// Keeps a secret of a tenant under a name; replaces the one that is there.
+    ///
+    /// # Errors
+    /// `too_large` above 64 KiB, `conflict` if somebody else changed it at the same moment, errors of the store.
+    pub async fn seal(&self, tenant: &TenantId, name: &str, secret: &[u8]) -> Result<SecretId> {
+        if secret.len() > LARGEST {
+            return Err(Error::new(Code::TooLarge).detail("A secret may have 64 KiB at most."));
+        }
+        let (id, version) = match self.row(tenant, name).await? {
+            Some((id, version, ..)) => (id.parse().map_err(|bad| corrupt(name).because(bad))?, version),
+            None => (SecretId::random(), 0),
+        };
+        let bound = Bound { tenant, id, name, version: version.saturating_add(1) };
+        let sealed = seal::seal(&self.0.root, &bound, secret)?;
+        let commit = self.write(&bound, sealed, version);
+        self.0.db.commit(self.told(commit, tenant, "secret.sealed", name)).await?;
+        Ok(id)
+    }
+
+    fn write(&self, bound: &Bound<'_>, sealed: Sealed, replaced: i64) -> Commit {
+        let now = self.0.clock.now();
+        if replaced == 0 {
+            return Commit::new().insert(
+                "secrets",
+                [
+                    ("id", bound.id.into()),
+                    ("tenant", bound.tenant.into()),
+                    ("name", bound.name.into()),
+                    ("version", bound.version.into()),
+                    ("key_id", sealed.key_id.into()),
+                    ("wrapped_key", sealed.wrapped_key.into()),
+                    ("sealed", sealed.sealed.into()),
+                    ("created_at", now.into()),
+                    ("updated_at", now.into()),
+                ],
+            );
+        }
+        Commit::new().guard(
+            "secret",
+            "UPDATE secrets SET version = $1, key_id = $2, wrapped_key = $3, sealed = $4, updated_at = $5
+             WHERE id = $6 AND version = $7",
+            args![bound.version, sealed.key_id, sealed.wrapped_key, sealed.sealed, now, bound.id, replaced],
+        )
+    }
+
+    /// Opens the secret of a tenant with this name, if there is one. Its bytes are wiped when they are dropped.
+    ///
+    /// # Errors
+    /// `internal` if it does not open: it was changed, or sealed under a root key that is not here. The audit log
+    /// tells of it.
+    pub async fn open(&self, tenant: &TenantId, name: &str) -> Result<Option<Zeroizing<Vec<u8>>>> {
+        let Some((id, version, key_id, wrapped_key, sealed)) = self.row(tenant, name).await? else {
+            return Ok(None);
+        };
+        let opened = id.parse().ok().and_then(|id| {
+            let sealed = Sealed { key_id, wrapped_key, sealed };
+            seal::open(&self.0.root, &Bound { tenant, id, name, version }, &sealed)
+        });
+        if opened.is_none() {
+            // WHY: a row that does not open was tampered with, or the root key is a wrong one. Both need a person,
+            // and neither may be hidden because the log cannot be written.
+            let told = self.0.db.commit(self.told(Commit::new(), tenant, "secret.refused", name)).await;
+            let error = corrupt(name);
+            return Err(match told {
+                Ok(()) => error,
+                Err(unwritten) => error.because(unwritten),
+            });
+        }
+        Ok(opened)
+    }
+
+    /// Opens a secret, or makes and keeps it first. If two nodes do so at once, both get the same.
+    ///
+    /// # Errors
+    /// As [`Self::open`] and [`Self::seal`].
+    pub async fn open_or_make(
+        &self,
+        tenant: &TenantId,
+        name: &str,
+        make: impl FnOnce() -> Result<Zeroizing<Vec<u8>>> + Send,
+    ) -> Result<Zeroizing<Vec<u8>>> {
+        if let Some(found) = self.open(tenant, name).await? {
+            return Ok(found);
+        }
+        let made = make()?;
+        match self.seal(tenant, name, &made).await {
+            Ok(_) => Ok(made),
+            Err(error) if error.code() == Code::Conflict => {
+                self.open(tenant, name).await?.ok_or_else(|| corrupt(name))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Destroys a secret: with its data key gone, no copy of the sealed bytes can be opened from this row again.
+    /// Tells whether there was one.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn shred(&self, tenant: &TenantId, name: &str) -> Result<bool> {
+        let commit = Commit::new().guard(
+            "secret",
+            "DELETE FROM secrets WHERE tenant = $1 AND name = $2",
+            args![tenant, name],
+        );
+        match self.0.db.commit(self.told(commit, tenant, "secret.shredded", name)).await {
+            Ok(()) => Ok(true),
+            Err(CommitError::Conflict(_)) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Wraps all data keys that stand under an older root key under the newest, and tells how many. May be stopped
+    /// and started again at any time; secrets stay readable throughout.
+    ///
+    /// # Errors
+    /// `internal` at the first row that does not open; those of the store.
+    pub async fn rotate(&self) -> Result<usize> {
+        let newest = self.0.root.id().to_owned();
+        let mut done = 0_usize;
+        loop {
+            let rows: Vec<(String, String, String, i64, String, Vec<u8>)> = self
+                .0
+                .db
+                .rows(
+                    "SELECT id, tenant, name, version, key_id, wrapped_key FROM secrets WHERE key_id <> $1
+                     ORDER BY id LIMIT 100",
+                    args![newest.as_str()],
+                )
+                .await?;
+            if rows.is_empty() {
+                return Ok(done);
+            }
+            for (id, tenant, name, version, key_id, wrapped_key) in rows {
+                let (tenant, parsed) = (TenantId::new(tenant), id.parse().ok());
+                let wrapped = parsed.and_then(|parsed| {
+                    let bound = Bound { tenant: &tenant, id: parsed, name: &name, version };
+                    seal::rewrap(&self.0.root, &bound, &key_id, &wrapped_key)
+                });
+                let wrapped = wrapped.ok_or_else(|| corrupt(&name))?;
+                // A secret that was replaced meanwhile stands under the newest key already.
+                let commit = Commit::new().run(
+                    "UPDATE secrets SET key_id = $1, wrapped_key = $2 WHERE id = $3 AND version = $4 AND key_id = $5",
+                    args![newest.as_str(), wrapped, id, version, key_id],
+                );
+                self.0.db.commit(commit).await?;
+                done = done.saturating_add(1);
+            }
+        }
+    }
+
+    async fn row(&self, tenant: &TenantId, name: &str) -> Result<Option<Row>> {
+        let sql =
+            "SELECT id, version, key_id, wrapped_key, sealed FROM secrets WHERE tenant = $1 AND name = $2";
+        self.0.db.row(sql, args![tenant, name]).await
+    }
+
+    fn told(&self, mut commit: Commit, tenant: &TenantId, event: &'static str, name: &str) -> Commit {
+        let principal = ourselves(tenant.clone());
+        let detail = json!({ "name": name });
+        let entry =
+            Entry { principal: &principal, event, turn: None, step: None, tool: None, request: None, detail };
+        self.0.observe.audit(&mut commit, entry);
+        commit
+    }
+}
+
+/// The installation itself, as the one who does something.
+fn ourselves(tenant: TenantId) -> Principal {
+    Principal {
+        tenant,
+        user: "cardea".into(),
+        client: None,
+        issuer: "cardea".to_owned(),
+        roles: Default::default(),
+        scopes: Default::default(),
+        actors: Vec::new(),
+        proof: Proof::Embedded,
+        address: None,
+        metadata: Default::default(),
+    }
+}
+
+fn corrupt(name: &str) -> Error {
+    Error::new(Code::Internal).because(format!("the sealed secret `{name}` does not open"))
+}

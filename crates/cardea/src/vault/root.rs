@@ -1,0 +1,219 @@
+//! The root key: where it comes from, and what is derived from it.
+
+use std::{fs, io::Write, path::Path};
+
+use aws_lc_rs::{hkdf, rand};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use cardea_core::{
+    Code, Error, Result,
+    log::ChainKey,
+    secret::{ExposeSecret, SecretString},
+    units::SecretText,
+};
+use schemars::JsonSchema;
+use serde::Deserialize;
+use zeroize::Zeroizing;
+
+/// The file in the data folder, if the configuration names no key.
+const FILE: &str = "root.key";
+
+/// `[vault]`: the key that seals secrets at rest.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// 32 bytes in base64. Absent: made at the first start and kept in `data.dir`, readable by its owner only.
+    #[schemars(with = "Option<SecretText>")]
+    pub root_key: Option<SecretString>,
+    /// Root keys from before a rotation, the oldest first. They still open what they sealed, and the oldest still
+    /// proves the audit log.
+    #[schemars(with = "Vec<SecretText>")]
+    pub old_root_keys: Vec<SecretString>,
+}
+
+struct Key {
+    id: String,
+    bytes: Zeroizing<[u8; 32]>,
+}
+
+/// All root keys, the oldest first. The last one seals.
+pub struct RootKey {
+    older: Vec<Key>,
+    newest: Key,
+}
+
+impl std::fmt::Debug for RootKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "RootKey({})", self.newest.id)
+    }
+}
+
+impl RootKey {
+    /// The root key of the configuration, or else the one in the data folder, which is made if it is not there.
+    /// Without a data folder on disk (a database in memory) give a key in the configuration.
+    ///
+    /// # Errors
+    /// `misconfigured` if a key is not 32 bytes in base64, or the file cannot be read, can be read by others, or
+    /// cannot be made.
+    pub fn load(config: &Config, data_dir: &Path) -> Result<Self> {
+        let texts = match &config.root_key {
+            Some(newest) => {
+                let older = config.old_root_keys.iter();
+                Zeroizing::new(older.chain([newest]).fold(String::new(), |mut all, key| {
+                    all.push_str(key.expose_secret().trim());
+                    all.push('\n');
+                    all
+                }))
+            }
+            None if !config.old_root_keys.is_empty() => {
+                return Err(wrong("`vault.old_root_keys` is set, but not `vault.root_key`"));
+            }
+            None => from_file(&data_dir.join(FILE))?,
+        };
+        Self::parse(&texts)
+    }
+
+    fn parse(texts: &str) -> Result<Self> {
+        let lines = texts.lines().map(str::trim).filter(|line| !line.is_empty());
+        let mut keys = lines.map(Key::parse).collect::<Result<Vec<_>>>()?;
+        let newest = keys.pop().ok_or_else(|| wrong("the root key is empty"))?;
+        Ok(Self { older: keys, newest })
+    }
+
+    /// Adds a new root key to the file in the data folder; the older ones stay in it. Afterwards, start anew and
+    /// let [`super::Vault::rotate`] wrap the data keys.
+    ///
+    /// # Errors
+    /// `misconfigured` if there is no such file, or it cannot be replaced.
+    pub fn rotate_file(data_dir: &Path) -> Result<Self> {
+        let path = data_dir.join(FILE);
+        let mut texts = read(&path)?.ok_or_else(|| wrong("there is no root key in the data folder"))?;
+        Self::parse(&texts)?;
+        texts.push_str(&fresh()?);
+        let next = data_dir.join(format!("{FILE}.new"));
+        let _leftover = fs::remove_file(&next);
+        let replaced = write_new(&next, &texts).and_then(|()| fs::rename(&next, &path));
+        replaced
+            .map_err(|cause| wrong(&format!("`{}` cannot be replaced", path.display())).because(cause))?;
+        Self::parse(&texts)
+    }
+
+    /// The public name of the newest key.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.newest.id
+    }
+
+    /// The key of the audit chain. It hangs on the oldest root key, so a rotation does not break the chain.
+    #[must_use]
+    pub fn chain_key(&self) -> ChainKey {
+        let oldest = self.older.first().unwrap_or(&self.newest);
+        ChainKey::new(&derive(&oldest.bytes, b"cardea audit chain 1", b""))
+    }
+
+    /// The key that wraps the data key of one row; `None` if the root key with this id is not here.
+    pub(super) fn wrapping(&self, id: &str, row: &[u8]) -> Option<Zeroizing<[u8; 32]>> {
+        let key = self.older.iter().chain([&self.newest]).find(|key| key.id == id)?;
+        Some(derive(&key.bytes, b"cardea vault wrap 1", row))
+    }
+}
+
+impl Key {
+    fn parse(text: &str) -> Result<Self> {
+        let decoded = Zeroizing::new(STANDARD.decode(text).unwrap_or_default());
+        let mut bytes = Zeroizing::new([0; 32]);
+        if decoded.len() != bytes.len() {
+            return Err(wrong("a root key is not 32 bytes in base64"));
+        }
+        bytes.copy_from_slice(&decoded);
+        let id = derive(&bytes, b"cardea root key id 1", b"");
+        Ok(Self { id: id.iter().take(8).map(|byte| format!("{byte:02x}")).collect(), bytes })
+    }
+}
+
+/// HKDF-SHA-256 over a key that is random already, so only its second half is needed.
+fn derive(key: &[u8; 32], label: &[u8], context: &[u8]) -> Zeroizing<[u8; 32]> {
+    let mut derived = Zeroizing::new([0; 32]);
+    let prk = hkdf::Prk::new_less_safe(hkdf::HKDF_SHA256, key);
+    let filled =
+        prk.expand(&[label, b"\0", context], hkdf::HKDF_SHA256).and_then(|okm| okm.fill(derived.as_mut()));
+    if filled.is_err() {
+        // WHY: 32 bytes can always be derived; going on with zeros would seal with a key that everybody knows.
+        std::process::abort();
+    }
+    derived
+}
+
+fn from_file(path: &Path) -> Result<Zeroizing<String>> {
+    if let Some(texts) = read(path)? {
+        return Ok(texts);
+    }
+    let text = fresh()?;
+    let made = path.parent().map_or(Ok(()), fs::create_dir_all).and_then(|()| write_new(path, &text));
+    match made {
+        Ok(()) => Ok(text),
+        // Another process made it at the same moment: its key is the one.
+        Err(cause) if cause.kind() == std::io::ErrorKind::AlreadyExists => {
+            read(path)?.ok_or_else(|| wrong("the root key vanished"))
+        }
+        Err(cause) => Err(wrong(&format!("`{}` cannot be made", path.display())).because(cause)),
+    }
+}
+
+fn read(path: &Path) -> Result<Option<Zeroizing<String>>> {
+    let unreadable = |cause| wrong(&format!("`{}` cannot be read", path.display())).because(cause);
+    let facts = match fs::metadata(path) {
+        Ok(facts) => facts,
+        Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(cause) => return Err(unreadable(cause)),
+    };
+    if open_to_others(&facts) {
+        return Err(wrong(&format!("`{}` can be read by others: run `chmod 600` on it", path.display())));
+    }
+    fs::read_to_string(path).map(|text| Some(Zeroizing::new(text))).map_err(unreadable)
+}
+
+#[cfg(unix)]
+fn open_to_others(facts: &fs::Metadata) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    facts.mode() & 0o077 != 0
+}
+
+#[cfg(not(unix))]
+fn open_to_others(_: &fs::Metadata) -> bool {
+    false
+}
+
+/// Writes a file that nobody else can read and that was not there before. Whole, or under another name: a crash
+/// half way must not leave a short key behind.
+fn write_new(path: &Path, text: &str) -> std::io::Result<()> {
+    let draft = path.with_extension(format!("{:032x}", cardea_core::id::random_bits()));
+    let written = write_draft(&draft, text).and_then(|()| fs::hard_link(&draft, path));
+    let _ = fs::remove_file(&draft);
+    written
+}
+
+fn write_draft(path: &Path, text: &str) -> std::io::Result<()> {
+    let mut options = fs::OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let mut file = options.open(path)?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()
+}
+
+fn fresh() -> Result<Zeroizing<String>> {
+    let mut bytes = Zeroizing::new([0_u8; 32]);
+    rand::fill(bytes.as_mut()).map_err(|_| Error::new(Code::Internal).because("no random numbers"))?;
+    let mut text = Zeroizing::new(STANDARD.encode(bytes.as_ref()));
+    text.push('\n');
+    Ok(text)
+}
+
+fn wrong(what: &str) -> Error {
+    Error::new(Code::Misconfigured).detail(format!(
+        "{}{}.",
+        what.get(..1).unwrap_or_default().to_uppercase(),
+        what.get(1..).unwrap_or_default()
+    ))
+}

@@ -1,0 +1,186 @@
+use std::sync::Arc;
+
+use cardea_core::{
+    cost::Prices,
+    time::{ManualClock, Timestamp},
+};
+use cardea_store::{DbConfig, Value, args};
+use proptest::prelude::*;
+
+use super::*;
+
+const A: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
+const B: &str = "ICEiIyQlJicoKSorLC0uLzAxMjM0NTY3ODk6Ozw9Pj8=";
+
+fn root(keys: &[&str]) -> RootKey {
+    let (newest, older) = keys.split_last().unwrap();
+    let config = Config {
+        root_key: Some((*newest).into()),
+        old_root_keys: older.iter().map(|key| (*key).into()).collect(),
+    };
+    RootKey::load(&config, std::path::Path::new("/nowhere")).unwrap()
+}
+
+async fn database() -> Db {
+    let db = Db::open(DbConfig::at("sqlite::memory:"), root(&[A]).chain_key()).await.unwrap();
+    db.migrate().await.unwrap();
+    db
+}
+
+fn vault(db: &Db, root: RootKey) -> Vault {
+    let clock: SharedClock = ManualClock::at(Timestamp(1_800_000_000_000));
+    Vault::new(db.clone(), Observe::new(db.clone(), Arc::clone(&clock), Prices::default()), root, clock)
+}
+
+async fn change(db: &Db, sql: &'static str, args: Vec<Value>) {
+    db.commit(Commit::new().run(sql, args)).await.unwrap();
+}
+
+async fn audited(db: &Db, event: &str) -> usize {
+    let bodies: Vec<(Vec<u8>,)> = db.rows("SELECT body FROM audit", args![]).await.unwrap();
+    bodies.iter().filter(|(body,)| String::from_utf8_lossy(body).contains(event)).count()
+}
+
+#[tokio::test]
+async fn a_secret_opens_for_its_owner_under_its_name_and_is_nowhere_in_plain() {
+    let db = database().await;
+    let vault = vault(&db, root(&[A]));
+    let (acme, other) = (TenantId::from("acme"), TenantId::from("other"));
+    let id = vault.seal(&acme, "upstream/ops", b"MARKER-one").await.unwrap();
+    assert_eq!(vault.open(&acme, "upstream/ops").await.unwrap().unwrap().as_slice(), b"MARKER-one");
+    assert_eq!(vault.seal(&acme, "upstream/ops", b"MARKER-two").await.unwrap(), id, "replaced, not doubled");
+    assert_eq!(vault.open(&acme, "upstream/ops").await.unwrap().unwrap().as_slice(), b"MARKER-two");
+    assert!(vault.open(&other, "upstream/ops").await.unwrap().is_none());
+    assert!(vault.open(&acme, "upstream/other").await.unwrap().is_none());
+    let rows: Vec<(Vec<u8>, Vec<u8>)> =
+        db.rows("SELECT sealed, wrapped_key FROM secrets", args![]).await.unwrap();
+    let bodies: Vec<(Vec<u8>,)> = db.rows("SELECT body FROM audit", args![]).await.unwrap();
+    let all = [rows.concat_all(), bodies.into_iter().flat_map(|(body,)| body).collect()].concat();
+    assert!(!String::from_utf8_lossy(&all).contains("MARKER"));
+
+    assert!(vault.shred(&acme, "upstream/ops").await.unwrap());
+    assert!(!vault.shred(&acme, "upstream/ops").await.unwrap());
+    assert!(vault.open(&acme, "upstream/ops").await.unwrap().is_none());
+    assert_eq!(audited(&db, "secret.shredded").await, 1);
+}
+
+trait ConcatAll {
+    fn concat_all(self) -> Vec<u8>;
+}
+
+impl ConcatAll for Vec<(Vec<u8>, Vec<u8>)> {
+    fn concat_all(self) -> Vec<u8> {
+        self.into_iter().flat_map(|(a, b)| [a, b].concat()).collect()
+    }
+}
+
+#[tokio::test]
+async fn rows_that_were_swapped_moved_or_renamed_in_the_database_do_not_open() {
+    let (ann, bob) = (TenantId::from("ann-co"), TenantId::from("bob-co"));
+    for (number, tamper) in [
+        "UPDATE secrets SET sealed = (SELECT o.sealed FROM secrets o WHERE o.tenant <> secrets.tenant)",
+        "UPDATE secrets SET wrapped_key = (SELECT o.wrapped_key FROM secrets o WHERE o.tenant <> secrets.tenant)",
+        "UPDATE secrets SET sealed = (SELECT o.sealed FROM secrets o WHERE o.tenant <> secrets.tenant),
+            wrapped_key = (SELECT o.wrapped_key FROM secrets o WHERE o.tenant <> secrets.tenant)",
+        "UPDATE secrets SET tenant = CASE tenant WHEN 'ann-co' THEN 'bob-co/' ELSE 'ann-co' END",
+        "UPDATE secrets SET version = version + 1",
+        "UPDATE secrets SET id = 'sec_' || substr('0123456789abcdef0123456789abcdef', 1, 31) || length(tenant)",
+        "UPDATE secrets SET key_id = 'ffffffffffffffff'",
+        "UPDATE secrets SET sealed = x''",
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let db = database().await;
+        let vault = vault(&db, root(&[A]));
+        vault.seal(&ann, "token", b"of ann").await.unwrap();
+        vault.seal(&bob, "token", b"of bob").await.unwrap();
+        if number == 5 {
+            change(&db, "DELETE FROM secrets WHERE tenant = 'bob-co'", args![]).await;
+        }
+        change(&db, tamper, args![]).await;
+        let opened = vault.open(&ann, "token").await;
+        assert!(opened.is_err(), "{tamper}: {opened:?}");
+        assert_eq!(audited(&db, "secret.refused").await, 1, "an alarm: {tamper}");
+    }
+}
+
+#[tokio::test]
+async fn a_rotated_root_key_opens_the_old_and_then_alone_what_was_wrapped_anew() {
+    let db = database().await;
+    let tenant = TenantId::from("acme");
+    let before = vault(&db, root(&[A]));
+    for n in 0..250 {
+        before.seal(&tenant, &format!("s{n}"), format!("secret {n}").as_bytes()).await.unwrap();
+    }
+    assert!(vault(&db, root(&[B])).open(&tenant, "s7").await.is_err(), "the wrong root key opens nothing");
+    let between = vault(&db, root(&[A, B]));
+    assert_eq!(between.open(&tenant, "s7").await.unwrap().unwrap().as_slice(), b"secret 7");
+    assert_eq!(between.rotate().await.unwrap(), 250);
+    assert_eq!(between.rotate().await.unwrap(), 0);
+    let after = vault(&db, root(&[B]));
+    for n in 0..250 {
+        let opened = after.open(&tenant, &format!("s{n}")).await.unwrap().unwrap();
+        assert_eq!(opened.as_slice(), format!("secret {n}").as_bytes());
+    }
+    assert!(before.open(&tenant, "s7").await.is_err());
+}
+
+#[tokio::test]
+async fn two_nodes_that_make_the_same_secret_at_once_agree_on_one() {
+    let db = database().await;
+    let (a, b) = (vault(&db, root(&[A])), vault(&db, root(&[A])));
+    let tenant = TenantId::from("cardea");
+    let make = |text: &'static str| move || Ok(Zeroizing::new(text.as_bytes().to_vec()));
+    let (first, second) =
+        futures::join!(a.open_or_make(&tenant, "k", make("one")), b.open_or_make(&tenant, "k", make("two")));
+    assert_eq!(first.unwrap(), second.unwrap());
+}
+
+#[cfg(unix)]
+#[test]
+fn the_root_key_in_the_data_folder_is_made_once_and_for_its_owner_only() {
+    use std::os::unix::fs::PermissionsExt;
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    let first = RootKey::load(&Config::default(), &data).unwrap();
+    assert_eq!(RootKey::load(&Config::default(), &data).unwrap().id(), first.id());
+    let path = data.join("root.key");
+    assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    assert_eq!(std::fs::read_dir(&data).unwrap().count(), 1, "no draft stays behind");
+
+    let rotated = RootKey::rotate_file(&data).unwrap();
+    assert_ne!(rotated.id(), first.id());
+    let again = RootKey::load(&Config::default(), &data).unwrap();
+    assert_eq!(again.id(), rotated.id());
+    assert!(again.wrapping(first.id(), b"x").is_some());
+    let head = |root: &RootKey| cardea_core::log::Head::default().append(&root.chain_key(), b"entry").link;
+    assert_eq!(head(&first), head(&again), "the audit chain goes on with its key");
+
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
+    let error = RootKey::load(&Config::default(), &data).unwrap_err();
+    assert_eq!(error.code(), Code::Misconfigured);
+    assert!(error.public().contains("chmod 600"), "{}", error.public());
+    let short = Config { root_key: Some("c2hvcnQ=".into()), ..Config::default() };
+    assert!(RootKey::load(&short, &data).is_err());
+}
+
+proptest! {
+    #[test]
+    fn no_single_changed_bit_of_a_sealed_row_opens(secret in proptest::collection::vec(any::<u8>(), 0..80), at: usize, bit in 0_u8..8) {
+        let (root, tenant) = (root(&[A]), TenantId::from("acme"));
+        let bound = Bound { tenant: &tenant, id: SecretId::from_bits(7), name: "n", version: 1 };
+        let mut row = seal::seal(&root, &bound, &secret).unwrap();
+        let opened = seal::open(&root, &bound, &row).unwrap();
+        prop_assert_eq!(opened.as_slice(), secret.as_slice());
+        let whole = row.wrapped_key.len() + row.sealed.len();
+        let at = at % whole;
+        if at < row.wrapped_key.len() {
+            row.wrapped_key[at] ^= 1 << bit;
+        } else {
+            let at = at - row.wrapped_key.len();
+            row.sealed[at] ^= 1 << bit;
+        }
+        prop_assert!(seal::open(&root, &bound, &row).is_none());
+    }
+}
