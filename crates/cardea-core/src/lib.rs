@@ -4,6 +4,7 @@
 //! crates bring effects; they never repeat a decision that stands here.
 
 pub mod agent;
+pub mod cache;
 pub mod canonical;
 pub mod cost;
 pub mod error;
@@ -15,6 +16,7 @@ pub mod log;
 pub mod message;
 pub mod principal;
 pub mod secret;
+pub mod select;
 pub mod size;
 pub mod sse;
 pub mod time;

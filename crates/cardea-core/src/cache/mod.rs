@@ -1,0 +1,33 @@
+//! Decides when an earlier answer may be given again. Pure: `context/cache` keeps the entries and asks here.
+//!
+//! Promises: an answer belongs to one [`Partition`], the digest of everything that could change it, so entries of
+//! another tenant, user, agent or tool set cannot be found at all; a text that differs in a number, name, date,
+//! negation, opposite or direction is never served by meaning; a plain distance threshold is there for those who
+//! want it ([`Mode::Strict`]), and even then the slots must agree.
+//! Refuses: to cache what [`never`] names. Used by `context/cache`, by tests and by the programs in `evals`.
+//!
+//! ```
+//! use cardea_core::cache::{Candidate, Mode, Verdict, judge};
+//!
+//! // The caller looked up the nearest entries of the very same partition; `cosine` comes from the encoder.
+//! let candidates = [
+//!     Candidate { text: "Where is order 12346?", cosine: 0.97, answer: 1 },
+//!     Candidate { text: "where is order 12345", cosine: 0.96, answer: 2 },
+//! ];
+//! let verdict = judge("Where is my order 12345?", &candidates, Mode::default());
+//! assert!(matches!(verdict, Verdict::Hit { index: 1, .. }), "the other order is vetoed: {verdict:?}");
+//! ```
+
+mod budget;
+mod key;
+mod lexicon;
+mod never;
+mod slots;
+mod verdict;
+mod weights;
+
+pub use budget::{Budget, Checked, upper_bound};
+pub use key::{Circumstances, ExactKey, Owner, Partition, normalise};
+pub use never::{Finished, Never, never, stands_alone};
+pub use slots::{Reading, Veto, veto};
+pub use verdict::{Candidate, FEATURES, Miss, Mode, Verdict, features, judge, same_answer, score};

@@ -1,0 +1,118 @@
+//! What must never be kept, and which questions can be looked up by meaning.
+
+use super::slots::Reading;
+
+/// What is known of a finished turn.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Finished {
+    /// A tool that changes things was called, whatever came of it.
+    pub had_effect: bool,
+    /// An approval is open, or was refused.
+    pub approval: bool,
+    /// Policy or a guardrail refused something, or changed the answer.
+    pub refused: bool,
+    /// The turn ended with an error, or a tool failed.
+    pub failed: bool,
+    /// The model stopped at a length limit, or the client broke off.
+    pub cut_short: bool,
+    /// The answer has no text.
+    pub empty: bool,
+}
+
+/// Why an answer is never kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Never {
+    /// Giving it again would claim an effect that did not happen.
+    HadEffect,
+    /// It depends on a person's decision.
+    Approval,
+    /// A refusal belongs to its moment.
+    Refused,
+    /// An error is not an answer.
+    Failed,
+    /// Only a part of the answer is there.
+    CutShort,
+}
+
+/// Why this answer must not be kept; `None` if it may.
+#[must_use]
+pub const fn never(turn: Finished) -> Option<Never> {
+    match turn {
+        Finished { had_effect: true, .. } => Some(Never::HadEffect),
+        Finished { approval: true, .. } => Some(Never::Approval),
+        Finished { refused: true, .. } => Some(Never::Refused),
+        Finished { failed: true, .. } => Some(Never::Failed),
+        Finished { cut_short: true, .. } | Finished { empty: true, .. } => Some(Never::CutShort),
+        Finished { .. } => None,
+    }
+}
+
+/// Words that point at something said before.
+const POINTERS: &[&str] = &[
+    "it", "its", "that", "this", "these", "those", "they", "them", "their", "he", "him", "his", "she", "her",
+    "hers", "there", "then", "so", "same", "again", "also", "too", "else", "instead", "other", "another",
+    "more", "former", "latter", "above", "previous", "earlier", "ones", "one", "both", "either", "neither",
+    "continue", "yes", "no", "ok", "okay", "sure",
+];
+/// Beginnings that go on from what was said.
+const OPENINGS: &[&str] =
+    &["and", "but", "or", "because", "what about", "how about", "why not", "how so", "what if"];
+
+/// True if a question can be understood without what was said before, so that it may be looked up by meaning.
+///
+/// The first question of a conversation always can. A later one must have three words that carry meaning, no word
+/// that points back and no beginning that goes on from before. When unsure the answer is no: that costs a model
+/// call, the other mistake gives a wrong answer.
+#[must_use]
+pub fn stands_alone(text: &str, first: bool) -> bool {
+    if first {
+        return true;
+    }
+    let low = text.trim().to_lowercase();
+    let goes_on = |opening: &str| {
+        low.strip_prefix(opening).is_some_and(|rest| !rest.starts_with(char::is_alphanumeric))
+    };
+    if OPENINGS.iter().any(|opening| goes_on(opening)) {
+        return false;
+    }
+    let reading = Reading::new(text);
+    reading.content().count() >= 3 && !reading.words().any(|word| POINTERS.contains(&word))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_is_kept_only_if_nothing_speaks_against_it() {
+        assert_eq!(never(Finished::default()), None);
+        let with = |change: fn(&mut Finished)| {
+            let mut turn = Finished::default();
+            change(&mut turn);
+            never(turn)
+        };
+        assert_eq!(with(|turn| turn.had_effect = true), Some(Never::HadEffect));
+        assert_eq!(with(|turn| turn.approval = true), Some(Never::Approval));
+        assert_eq!(with(|turn| turn.refused = true), Some(Never::Refused));
+        assert_eq!(with(|turn| turn.failed = true), Some(Never::Failed));
+        assert_eq!(with(|turn| turn.cut_short = true), Some(Never::CutShort));
+        assert_eq!(with(|turn| turn.empty = true), Some(Never::CutShort));
+    }
+
+    #[test]
+    fn a_follow_up_that_points_back_does_not_stand_alone() {
+        for text in [
+            "What about Berlin?",
+            "and in euros?",
+            "Why is it late?",
+            "cancel that order please",
+            "yes",
+            "shipping?",
+        ] {
+            assert!(!stands_alone(text, false), "{text}");
+            assert!(stands_alone(text, true), "{text}");
+        }
+        assert!(stands_alone("How do I reset the password of my account?", false));
+        assert!(stands_alone("Android app crashes at start", false), "`and` is only part of a word");
+    }
+}

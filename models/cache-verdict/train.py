@@ -1,0 +1,202 @@
+#!/usr/bin/env python3
+"""Trains the cache's score and measures it. Needs numpy.
+
+    python3 models/cache-verdict/train.py PAIRS.features STREAM.features [--write crates/cardea-core/src/cache/weights.rs]
+
+Both inputs come from the program `cache_features` of cardea-embed. Training data: own pairs, the given hard pairs
+(CC0) and CLINC150 and banking77 pairs (CC BY). Every figure is for data that its model has not seen: pairs in ten
+folds by template or by intent, each stream with a model trained without pairs of that source.
+"""
+
+import json
+import re
+import sys
+
+import numpy as np
+
+SETTINGS = [(score, floor) for floor in (0.75, 0.80, 0.83, 0.86, 0.88) for score in (0.5, 0.6, 0.7, 0.8)]
+LOOKED_AT = 12
+
+
+def load(path):
+    with open(path) as file:
+        return [json.loads(line) for line in file]
+
+
+def template(text):
+    text = re.sub(r"\b[A-Z][\w-]*|\S*\d\S*", "_", text[:1].lower() + text[1:])
+    return re.sub(r"\W+", " ", text.lower()).strip()
+
+
+def groups(rows):
+    """Pairs that share a template (or an intent) on either side stand in one group."""
+    parent = {}
+
+    def find(key):
+        parent.setdefault(key, key)
+        while parent[key] != key:
+            parent[key] = parent[parent[key]]
+            key = parent[key]
+        return key
+
+    def keys(row):
+        if "family" in row:
+            return [row["family"]]
+        if "intent_a" in row:
+            return [row["source"] + row["intent_a"]]
+        return ["hard " + template(row["a"]), "hard " + template(row["b"])]
+
+    for row in rows:
+        first, *rest = [find(key) for key in keys(row)]
+        for key in rest:
+            parent[find(key)] = first
+    return [find(keys(row)[0]) for row in rows]
+
+
+def weigh(rows):
+    """Each source and label counts alike, so that the large intent files do not drown the hard pairs."""
+    share = {"cardea-synth": 1.5, "cardea-own": 1.0, "banking77": 1.0, "clinc150": 1.0}
+    kinds = [(row["source"], row["same"]) for row in rows]
+    counts = {kind: kinds.count(kind) for kind in set(kinds)}
+    return np.array([share[kind[0]] / counts[kind] for kind in kinds])
+
+
+def train(rows, ridge=1e-3):
+    """Logistic regression by Newton's method on scaled features."""
+    # Far pairs are never asked about. Vetoed ones stay in: they teach what a small difference weighs.
+    rows = [row for row in rows if row["f"][0] > 0.5]
+    x = np.array([row["f"] for row in rows])
+    y = np.array([row["same"] for row in rows], dtype=float)
+    sample = weigh(rows)
+    sample = sample / sample.sum()
+    middle, spread = x.mean(0), x.std(0) + 1e-9
+    z = np.hstack([(x - middle) / spread, np.ones((len(x), 1))])
+    weights = np.zeros(z.shape[1])
+    hold = np.full(z.shape[1], ridge)
+    hold[-1] = 0
+    for _ in range(40):
+        p = 1 / (1 + np.exp(-z @ weights))
+        slope = z.T @ (sample * (p - y)) + hold * weights
+        bend = (z * (sample * p * (1 - p))[:, None]).T @ z + np.diag(hold + 1e-9)
+        weights = weights - np.linalg.solve(bend, slope)
+    scaled = weights[:-1] / spread
+    return scaled, weights[-1] - scaled @ middle
+
+
+def scores(model, features):
+    return 1 / (1 + np.exp(-(np.array(features) @ model[0] + model[1])))
+
+
+def bound(errors, count, doubt=0.05):
+    """One-sided Clopper-Pearson upper bound."""
+    if count == 0 or errors >= count:
+        return 1.0
+    low, high = 0.0, 1.0
+    for _ in range(50):
+        share = (low + high) / 2
+        log, total = count * np.log1p(-share), 0.0
+        for k in range(errors + 1):
+            total += np.exp(log)
+            log += np.log((count - k) / (k + 1)) + np.log(share / (1 - share))
+        low, high = (share, high) if total > doubt else (low, share)
+    return high
+
+
+def report(name, rows, decide):
+    same = np.array([row["same"] for row in rows])
+    hit = np.array([decide(index, row) for index, row in enumerate(rows)])
+    served, negatives = int((hit & ~same).sum()), int((~same).sum())
+    recall = (hit & same).sum() / same.sum()
+    precision = (hit & same).sum() / max(hit.sum(), 1)
+    print(f"| {name} | {precision:.3f} | {recall:.3f} | {served}/{negatives} = {served / negatives:.1%} "
+          f"| {bound(served, negatives):.1%} |")
+
+
+def replay(rows, decide):
+    """Empty cache, arrival order; a hit gives the class of the entry, a miss makes an entry."""
+    kept, hits, errors, warm = set(), 0, 0, [0, 0]
+    for at, row in enumerate(rows):
+        near = [pair for pair in row["near"] if pair[0] in kept][:LOOKED_AT]
+        found = decide(near)
+        if found is None:
+            kept.add(row["n"])
+            continue
+        wrong = classes[found] != row["class"]
+        hits, errors = hits + 1, errors + wrong
+        if at >= len(rows) // 2:
+            warm = [warm[0] + 1, warm[1] + wrong]
+    half = len(rows) - len(rows) // 2
+    return (f"{hits / len(rows):.3f} / {errors / len(rows):.2%} (≤ {bound(errors, len(rows)):.2%}) "
+            f"| {warm[0] / half:.3f} / {warm[1] / half:.2%}")
+
+
+def by_cosine(threshold, vetoed):
+    def decide(near):
+        for number, pair in near:
+            if pair["f"][0] >= threshold and not (vetoed and pair["veto"]):
+                return number
+        return None
+
+    return decide
+
+
+def by_score(model, threshold, floor):
+    def decide(near):
+        near = [(n, p) for n, p in near if p["f"][0] >= floor and not p["veto"]]
+        if not near:
+            return None
+        found = scores(model, [p["f"] for _, p in near])
+        best = int(found.argmax())
+        return near[best][0] if found[best] >= threshold else None
+
+    return decide
+
+
+def main():
+    global classes
+    pairs, stream = load(sys.argv[1]), load(sys.argv[2])
+    classes = {row["n"]: row["class"] for row in stream}
+    group = groups(pairs)
+    names = sorted(set(group))
+    np.random.default_rng(7).shuffle(names)
+    fold = {name: number % 10 for number, name in enumerate(names)}
+    folds = np.array([fold[name] for name in group])
+    out_of_fold = np.zeros(len(pairs))
+    for number in range(10):
+        model = train([row for row, at in zip(pairs, folds) if at != number])
+        for index in np.flatnonzero(folds == number):
+            out_of_fold[index] = scores(model, pairs[index]["f"])
+    for source in ("cardea-synth", "cardea-own", "banking77", "clinc150"):
+        chosen = [(row, score) for row, score in zip(pairs, out_of_fold) if row["source"] == source]
+        rows, found = [row for row, _ in chosen], [score for _, score in chosen]
+        print(f"\n{source}: {len(rows)} pairs\n| decision | precision | recall | negatives served | 95% bound |\n|---|---|---|---|---|")
+        for threshold in (0.85, 0.92):
+            report(f"cosine {threshold}", rows, lambda i, row: row["f"][0] >= threshold)  # noqa: B023
+            report(f"cosine {threshold} + veto", rows, lambda i, row: row["f"][0] >= threshold and not row["veto"])  # noqa: B023
+        for threshold, floor in SETTINGS:
+            report(f"score {threshold}, cosine {floor} + veto", rows,
+                   lambda i, row: found[i] >= threshold and row["f"][0] >= floor and not row["veto"])  # noqa: B023
+    for source in ("banking77", "clinc150"):
+        rows = [row for row in stream if row["source"] == source]
+        print(f"\nstream {source}: {len(rows)} requests, cold\n| decision | hits / errors of all (95% bound) | second half |\n|---|---|---|")
+        for threshold in (0.84, 0.88, 0.92):
+            for vetoed in (False, True):
+                print(f"| cosine {threshold}{' + veto' if vetoed else ''} | {replay(rows, by_cosine(threshold, vetoed))} |")
+        model = train([row for row in pairs if row["source"] != source])
+        for threshold, floor in SETTINGS:
+            print(f"| score {threshold}, cosine {floor} + veto | {replay(rows, by_score(model, threshold, floor))} |")
+    if "--write" in sys.argv:
+        weights, bias = train(pairs)
+        target = sys.argv[sys.argv.index("--write") + 1]
+        with open(target) as file:
+            text = file.read()
+        table = ",\n    ".join(f"{value:.5f}" for value in weights)
+        text = re.sub(r"(WEIGHTS: \[f32; FEATURES\] =)\s*\[.*?\];", rf"\1 [\n    {table},\n];", text, flags=re.S)
+        text = re.sub(r"(BIAS: f32 = ).*?;", rf"\g<1>{bias:.5f};", text)
+        with open(target, "w") as file:
+            file.write(text)
+        print(f"\nwrote {target}")
+
+
+if __name__ == "__main__":
+    main()
