@@ -1,0 +1,115 @@
+//! Analytics: four reports, computed from the data.
+
+use cardea_mcp::{
+    Args, Millis, Result, Router, State, Tool,
+    guard::{HasRole, HasScope},
+};
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::store::{Db, number, one, rows};
+
+/// The four tools with their guards.
+pub fn router() -> Router {
+    Router::new()
+        .guard(HasRole::new(["analyst", "admin"]))
+        .guard(HasScope::new(["read"]))
+        .tool(
+            Tool::new("customer_lifetime_value", lifetime_value)
+                .about("Calculate customer lifetime value.")
+                .examples(["What is customer 42 worth to us?", "How much has customer 7 spent in total?"])
+                .reads(),
+        )
+        .tool(
+            Tool::new("churn_risk_score", churn)
+                .about("Get churn risk prediction for a customer.")
+                .examples(["Will customer 42 leave us?", "How likely is it that we lose customer 7?"])
+                .reads(),
+        )
+        .tool(
+            Tool::new("revenue_report", revenue)
+                .about("Generate revenue summary report.")
+                .examples(["How much did we sell each month?", "Revenue from January to March, please"])
+                .reads()
+                .cached_for_tenant(Millis::from_secs(60), [] as [&str; 0]),
+        )
+        .tool(
+            Tool::new("support_metrics", support)
+                .about("Get support team performance metrics.")
+                .examples(["How is the support team doing?", "Who has the most open tickets?"])
+                .reads(),
+        )
+}
+
+#[derive(Deserialize, JsonSchema)]
+struct ById {
+    /// The customer's number.
+    customer_id: i64,
+}
+
+async fn lifetime_value(State(db): State<Db>, Args(by): Args<ById>) -> Result<Value> {
+    let sql = "SELECT c.id AS customer_id, count(o.id) AS orders,
+        coalesce(sum(o.total_cents - o.discount_cents - o.refunded_cents), 0) / 100.0 AS lifetime_value,
+        round(coalesce(avg(o.total_cents - o.discount_cents), 0) / 100.0, 2) AS average_order, min(o.placed) AS first_order
+        FROM customers c LEFT JOIN orders o ON o.customer_id = c.id AND o.status NOT IN ('pending', 'cancelled')
+        WHERE c.id = ?1 GROUP BY c.id";
+    Ok(db.run(move |tx| one(tx, "customer", sql, [by.customer_id])).await?)
+}
+
+async fn churn(State(db): State<Db>, Args(by): Args<ById>) -> Result<Value> {
+    let done = db.run(move |tx| {
+        let id = [by.customer_id];
+        one(tx, "customer", "SELECT id FROM customers WHERE id = ?1", id)?;
+        // Days between this customer's last order and the newest order of all; a year for one who never ordered.
+        let quiet = "SELECT CAST(coalesce(julianday((SELECT max(placed) FROM orders)) - julianday(max(placed)), 365) AS INTEGER)
+            FROM orders WHERE customer_id = ?1";
+        let quiet = number(tx, "order", quiet, id)?;
+        let open = "SELECT count(*) FROM tickets WHERE customer_id = ?1 AND status IN ('open', 'pending')";
+        let open = number(tx, "ticket", open, id)?;
+        let refunds = number(tx, "order", "SELECT count(*) FROM orders WHERE customer_id = ?1 AND refunded_cents > 0", id)?;
+        let score = (quiet.min(300) / 5 + open.min(2) * 15 + refunds.min(2) * 5).min(100);
+        let risk = match score {
+            0..35 => "low",
+            35..65 => "medium",
+            _ => "high",
+        };
+        let reasons = json!({ "days_without_order": quiet, "open_tickets": open, "refunded_orders": refunds });
+        Ok(json!({ "customer_id": by.customer_id, "score": score, "risk": risk, "because": reasons }))
+    });
+    Ok(done.await?)
+}
+
+#[derive(Deserialize, JsonSchema)]
+struct Period {
+    /// First day, such as 2026-01-01.
+    #[schemars(regex(pattern = r"^\d{4}-\d{2}-\d{2}$"))]
+    from: Option<String>,
+    /// Last day.
+    #[schemars(regex(pattern = r"^\d{4}-\d{2}-\d{2}$"))]
+    to: Option<String>,
+}
+
+async fn revenue(State(db): State<Db>, Args(period): Args<Period>) -> Result<Value> {
+    let done = db.run(move |tx| {
+        let sql = "SELECT substr(placed, 1, 7) AS month, count(*) AS orders, sum(total_cents - discount_cents) / 100.0 AS sold,
+            sum(refunded_cents) / 100.0 AS refunded FROM orders
+            WHERE status NOT IN ('pending', 'cancelled') AND (?1 IS NULL OR placed >= ?1) AND (?2 IS NULL OR placed <= ?2)
+            GROUP BY month ORDER BY month";
+        rows(tx, sql, (period.from, period.to))
+    });
+    let months = done.await?;
+    let sum = |field: &str| months.iter().filter_map(|month| month.get(field)?.as_f64()).sum::<f64>();
+    Ok(json!({ "sold": sum("sold"), "refunded": sum("refunded"), "currency": "EUR", "months": months }))
+}
+
+async fn support(State(db): State<Db>) -> Result<Value> {
+    let done = db.run(|tx| {
+        let by_state = "SELECT status, count(*) AS tickets FROM tickets GROUP BY status ORDER BY status";
+        let by_agent = "SELECT coalesce(assignee, 'nobody') AS agent, count(*) AS tickets,
+            sum(status IN ('open', 'pending')) AS open, sum(tier = 2) AS escalated
+            FROM tickets GROUP BY assignee ORDER BY agent";
+        Ok(json!({ "by_status": rows(tx, by_state, [])?, "by_agent": rows(tx, by_agent, [])? }))
+    });
+    Ok(done.await?)
+}

@@ -1,0 +1,70 @@
+//! `cargo run -p customer-ops`: the server on a loopback port, with an audit file.
+
+use std::{net::SocketAddr, path::PathBuf};
+
+use cardea_mcp::{Audit, Millis, NetConfig, SecretString, auth::IssuerConfig};
+use clap::Parser;
+use customer_ops::Config;
+
+/// The customer-operations MCP server of the guide.
+#[derive(Parser)]
+struct Options {
+    /// Where to listen.
+    #[arg(long, default_value = "127.0.0.1:7402", env = "CUSTOMER_OPS_LISTEN")]
+    listen: SocketAddr,
+    /// Folder of the database and the audit file. In memory, without audit, if absent.
+    #[arg(long, env = "CUSTOMER_OPS_FOLDER")]
+    folder: Option<PathBuf>,
+    /// Issuer of the tokens.
+    #[arg(long, default_value = "customer-ops", env = "CUSTOMER_OPS_ISSUER")]
+    issuer: String,
+    /// Audience of the tokens.
+    #[arg(long, default_value = "http://127.0.0.1:7402/mcp", env = "CUSTOMER_OPS_RESOURCE")]
+    resource: String,
+    /// Secret of at least 32 bytes that signs the tokens (HS256).
+    #[arg(long, env = "CUSTOMER_OPS_SECRET", hide_env_values = true)]
+    secret: Option<String>,
+    /// Address of the issuer's key set, in place of a secret.
+    #[arg(long, env = "CUSTOMER_OPS_JWKS_URL", conflicts_with = "secret")]
+    jwks_url: Option<String>,
+    /// Secret of at least 32 bytes that chains the audit file; needs a folder.
+    #[arg(long, env = "CUSTOMER_OPS_AUDIT_SECRET", hide_env_values = true, requires = "folder")]
+    audit_secret: Option<String>,
+    /// Private `host:port` from which the key set may be fetched.
+    #[arg(long)]
+    allow: Vec<String>,
+    /// Milliseconds between the commit of a refund and its answer, to try out crashes.
+    #[arg(long, default_value_t = 0, env = "CUSTOMER_OPS_REFUND_DELAY")]
+    refund_delay: u64,
+}
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let options = Options::parse();
+    tracing_subscriber::fmt().with_env_filter("info").with_writer(std::io::stderr).init();
+    let issuer = IssuerConfig::new(&options.issuer, &options.resource).tenant_claim("tenant");
+    let issuer = match (options.secret, options.jwks_url) {
+        (Some(secret), _) => issuer.secret(SecretString::from(secret)),
+        (None, Some(url)) => issuer.jwks_url(url),
+        (None, None) => return Err("say whose tokens count: --secret or --jwks-url".into()),
+    };
+    let audit = match (&options.folder, options.audit_secret) {
+        (Some(folder), Some(secret)) => {
+            Some(Audit::open(folder.join("audit.jsonl"), &SecretString::from(secret))?)
+        }
+        _ => None,
+    };
+    let mut net = NetConfig::default();
+    for target in options.allow {
+        net.allow.add(&target)?;
+    }
+    let config = Config {
+        folder: options.folder,
+        trust: vec![IssuerConfig { tenant: Some("default".to_owned()), ..issuer }],
+        resource: Some(options.resource),
+        audit,
+        refund_delay: Millis(options.refund_delay),
+    };
+    tracing::info!(listen = %options.listen, "customer-ops serves MCP at /mcp");
+    Ok(customer_ops::server(config)?.net(net).serve(options.listen).await?)
+}
