@@ -1,0 +1,324 @@
+//! From texts to a [`Snapshot`]: parse, read annotations, check against the vocabulary, sort into buckets.
+
+use std::{
+    collections::{BTreeSet, HashMap, HashSet},
+    fmt::Write as _,
+    str::FromStr,
+    sync::Arc,
+};
+
+use cedar_policy::{
+    ActionConstraint, Authorizer, Effect, EntityUid, Policy, PolicyId, PolicySet, Schema, ValidationError,
+    ValidationMode, ValidationWarning, Validator,
+};
+use miette::Diagnostic;
+use serde_json::Value;
+
+use super::{Compiled, Problem, Snapshot, Source, listing, schema::Vocabulary, slice::Index};
+use crate::{
+    form::{closest, position},
+    tool::ToolSpec,
+};
+
+/// What may stand before a policy.
+const ANNOTATIONS: [&str; 3] = ["id", "reason", "approval"];
+/// More policies without any scope than this slow down every decision.
+const EVERYWHERE: usize = 20;
+
+/// A policy with its place in its file.
+struct Placed<'s> {
+    policy: Policy,
+    source: &'s Source,
+    offset: usize,
+}
+
+impl Placed<'_> {
+    fn problem(&self, message: impl Into<String>) -> Problem {
+        problem(self.source, self.offset, message.into())
+    }
+}
+
+fn problem(source: &Source, offset: usize, message: String) -> Problem {
+    let place = position(&source.text, offset);
+    Problem { file: source.file.clone(), line: place.line, column: place.column, message, help: None }
+}
+
+impl Snapshot {
+    /// Compiles policies for a tool catalogue. No policies at all is a good set: it refuses everything.
+    ///
+    /// # Errors
+    /// Everything that is wrong, with its place.
+    pub fn compile<'t>(
+        sources: &[Source],
+        tools: impl IntoIterator<Item = &'t ToolSpec>,
+    ) -> Result<Self, Vec<Problem>> {
+        let whole = |message: String| {
+            vec![Problem { file: "(tools)".to_owned(), line: 1, column: 1, message, help: None }]
+        };
+        let vocabulary = Vocabulary::of(tools).map_err(whole)?;
+        let schema = Schema::from_json_value(vocabulary.schema.clone()).map_err(|error| whole(error.to_string()))?;
+        let mut problems = Vec::new();
+        let mut placed = parse(sources, &mut problems);
+        check_names(&placed, &mut problems);
+        let mut warnings = Vec::new();
+        placed.retain_mut(|one| keep(one, &vocabulary, &mut warnings));
+        validate(&placed, schema, &mut problems, &mut warnings);
+        let mut policies = Vec::with_capacity(placed.len());
+        for one in placed {
+            match compiled(&one) {
+                Ok(policy) => policies.push(policy),
+                Err(problem) => problems.push(problem),
+            }
+        }
+        if !problems.is_empty() {
+            return Err(problems);
+        }
+        let (index, by_id) = sorted(&policies);
+        warnings.extend(too_many_everywhere(sources, index.everywhere()));
+        let version = version(sources, &vocabulary.schema);
+        let authorizer = Authorizer::new();
+        Ok(Self { version, vocabulary, policies, by_id, index, authorizer, warnings })
+    }
+}
+
+/// All policies of all files, renamed by their `@id`.
+fn parse<'s>(sources: &'s [Source], problems: &mut Vec<Problem>) -> Vec<Placed<'s>> {
+    let mut placed = Vec::new();
+    for source in sources {
+        let set = match PolicySet::from_str(&source.text) {
+            Ok(set) => set,
+            Err(errors) => {
+                problems.extend(errors.iter().map(|error| from_cedar(source, error)));
+                continue;
+            }
+        };
+        for template in set.templates() {
+            let offset = find(source, &template.to_cedar());
+            problems.push(problem(source, offset, "templates (`?principal`, `?resource`) are not used here".to_owned()));
+        }
+        let mut of_file: Vec<Placed<'s>> = set
+            .policies()
+            .map(|policy| {
+                let offset = policy.to_cedar().map_or(0, |text| find(source, &text));
+                let id = policy.annotation("id").unwrap_or_default();
+                Placed { policy: policy.new_id(PolicyId::new(id)), source, offset }
+            })
+            .collect();
+        of_file.sort_by_key(|one| one.offset);
+        placed.extend(of_file);
+    }
+    placed
+}
+
+fn find(source: &Source, text: &str) -> usize {
+    source.text.find(text.trim()).unwrap_or(0)
+}
+
+/// What Cedar says, at its place in the file.
+fn from_cedar(source: &Source, error: &dyn Diagnostic) -> Problem {
+    let offset = error.labels().and_then(|mut labels| labels.next()).map_or(0, |label| label.offset());
+    let mut problem = problem(source, offset, lower(&error.to_string()));
+    problem.help = error.help().map(|help| help.to_string());
+    problem
+}
+
+/// Cedar names the policy first, which is said already by the place.
+fn lower(message: &str) -> String {
+    let message = message.strip_prefix("for policy `").and_then(|rest| rest.split_once("`, ")).map_or(message, |(_, m)| m);
+    message.trim_end_matches('.').to_owned()
+}
+
+/// Each policy needs a name of its own, and only annotations that mean something.
+fn check_names(placed: &[Placed<'_>], problems: &mut Vec<Problem>) {
+    let mut seen: HashMap<&str, &Placed<'_>> = HashMap::new();
+    for one in placed {
+        let mut say = |message: String, help: &str| {
+            let mut problem = one.problem(message);
+            problem.help = Some(help.to_owned());
+            problems.push(problem);
+        };
+        for (key, _) in one.policy.annotations().filter(|(key, _)| !ANNOTATIONS.contains(key)) {
+            let help = closest(key, ANNOTATIONS).map(|name| format!("did you mean `@{name}`?"));
+            say(format!("`@{key}` means nothing"), help.as_deref().unwrap_or("known are @id, @reason and @approval"));
+        }
+        let id = one.policy.annotation("id").unwrap_or_default();
+        let good = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-_.".contains(c);
+        if id.is_empty() {
+            say("this policy has no name".to_owned(), "write @id(\"a-name\") before it: decisions are logged by it");
+        } else if id.len() > 64 || !id.chars().all(good) {
+            say(format!("`{id}` is no name for a policy"), "use at most 64 small letters, digits, `-`, `_`, `.`");
+        } else if let Some(other) = seen.insert(id, one) {
+            let at = position(&other.source.text, other.offset);
+            let help = format!("the other one is {}:{}; rename one of them", other.source.file, at.line);
+            say(format!("there are two policies named `{id}`"), &help);
+        }
+    }
+}
+
+/// Takes tools that nobody has out of a policy's scope. False if the policy can then never hold.
+///
+/// Setting a policy aside is sound: a question about a tool outside the catalogue is refused before any policy.
+fn keep(one: &mut Placed<'_>, vocabulary: &Vocabulary, warnings: &mut Vec<Problem>) -> bool {
+    let known = |uid: &EntityUid| {
+        let Some(actions) = vocabulary.schema.pointer("//actions").and_then(Value::as_object) else { return false };
+        uid.type_name().to_string() == "Action" && actions.contains_key(uid.id().unescaped())
+    };
+    let named = match one.policy.action_constraint() {
+        ActionConstraint::Any => return true,
+        ActionConstraint::Eq(uid) => vec![uid],
+        ActionConstraint::In(uids) => uids,
+    };
+    let (known, unknown): (Vec<_>, Vec<_>) = named.into_iter().partition(known);
+    for uid in &unknown {
+        let mut problem = one.problem(format!("no tool is named `{}`", uid.id().unescaped()));
+        let names = vocabulary.tools.keys().map(crate::id::ToolName::as_str);
+        problem.help = Some(match closest(uid.id().unescaped(), names) {
+            Some(name) => format!("did you mean `{name}`? Without its tool the policy is set aside"),
+            None => "its server may be away; until the tool is there the policy is set aside".to_owned(),
+        });
+        warnings.push(problem);
+    }
+    if unknown.is_empty() || known.is_empty() {
+        return unknown.is_empty();
+    }
+    match narrowed(&one.policy, &known) {
+        Some(policy) => one.policy = policy,
+        None => return false,
+    }
+    true
+}
+
+/// The policy with only these actions in its scope.
+fn narrowed(policy: &Policy, actions: &[EntityUid]) -> Option<Policy> {
+    let mut json = policy.to_json().ok()?;
+    let entities: Vec<Value> = actions
+        .iter()
+        .map(|uid| serde_json::json!({ "type": uid.type_name().to_string(), "id": uid.id().unescaped() }))
+        .collect();
+    json.as_object_mut()?.insert("action".to_owned(), serde_json::json!({ "op": "in", "entities": entities }));
+    Policy::from_json(Some(policy.id().clone()), json).ok()
+}
+
+fn validate(placed: &[Placed<'_>], schema: Schema, problems: &mut Vec<Problem>, warnings: &mut Vec<Problem>) {
+    let by_id: HashMap<&PolicyId, &Placed<'_>> = placed.iter().map(|one| (one.policy.id(), one)).collect();
+    let mut set = PolicySet::new();
+    for one in placed {
+        // A second policy of the same name was reported already.
+        drop(set.add(one.policy.clone()));
+    }
+    let result = Validator::new(schema).validate(&set, ValidationMode::Strict);
+    let mut seen = HashSet::new();
+    for error in result.validation_errors() {
+        // One mistake is found once for each tool that the policy fits.
+        if let Some(one) = by_id.get(error.policy_id()).filter(|one| seen.insert((one.offset, error.to_string()))) {
+            problems.push(explained(one, error));
+        }
+    }
+    for warning in result.validation_warnings() {
+        if let Some(one) = by_id.get(warning.policy_id()) {
+            let fits_nothing = matches!(
+                warning,
+                ValidationWarning::ImpossiblePolicy(_) | ValidationWarning::InvalidActionApplication(_)
+            );
+            let mut problem = at_policy(one, from_cedar(one.source, warning));
+            if fits_nothing {
+                problem.message = "this policy can never apply".to_owned();
+                problem.help = Some("nothing in the tool catalogue fits its scope and conditions".to_owned());
+            }
+            warnings.push(problem);
+        }
+    }
+}
+
+/// Cedar's message with what to do, where Cedar does not say it.
+fn explained(one: &Placed<'_>, error: &ValidationError) -> Problem {
+    let mut problem = at_policy(one, from_cedar(one.source, error));
+    let help = match error {
+        ValidationError::UnsafeOptionalAttributeAccess(_) => "ask first: `context.args has x && context.args.x == …`",
+        ValidationError::UnsafeAttributeAccess(_) => {
+            "see `cardea policy schema` for what there is; arguments belong to one tool: name it in the scope"
+        }
+        ValidationError::UnrecognizedActionId(_) => "tools are named server__tool; see `cardea policy schema`",
+        ValidationError::UnrecognizedEntityType(_) => "known are User, Role, Tenant, Tool, Server and Model",
+        ValidationError::EmptySetForbidden(_) => "write `context.taint.isEmpty()` to ask for an empty set",
+        _ => return problem,
+    };
+    problem.help = Some(problem.help.map_or_else(|| help.to_owned(), |cedar| format!("{cedar}; {help}")));
+    problem
+}
+
+/// A message without a place of its own stands where its policy begins.
+fn at_policy(one: &Placed<'_>, problem: Problem) -> Problem {
+    if (problem.line, problem.column) == (1, 1) { Problem { help: problem.help, ..one.problem(problem.message) } } else { problem }
+}
+
+fn compiled(one: &Placed<'_>) -> Result<Compiled, Problem> {
+    let policy = &one.policy;
+    let id = policy.annotation("id").unwrap_or_default();
+    let reason = policy.annotation("reason").map(|text| text.trim().to_owned()).filter(|text| !text.is_empty());
+    let approvers = match policy.annotation("approval") {
+        Some(text) => Some(approvers(one, text)?),
+        None => None,
+    };
+    let looks_further = policy.to_cedar().is_none_or(|text| text.contains("context"));
+    let opened = if looks_further { policy.to_json().ok().as_ref().and_then(listing::open) } else { None };
+    let list = match opened {
+        Some(json) => Policy::from_json(Some(policy.id().clone()), json)
+            .map_err(|error| one.problem(format!("cannot be asked without arguments: {error}")))?,
+        None => policy.clone(),
+    };
+    Ok(Compiled { id: Arc::from(id), reason, approvers, call: policy.clone(), list })
+}
+
+/// `role:a` or `role:a, role:b`.
+fn approvers(one: &Placed<'_>, text: &str) -> Result<BTreeSet<String>, Problem> {
+    let refuse = |message: &str, help: &str| {
+        let mut problem = one.problem(message);
+        problem.help = Some(help.to_owned());
+        Err(problem)
+    };
+    if one.policy.effect() != Effect::Forbid {
+        return refuse("only a `forbid` can be lifted by an approval", "put @approval before the forbid that asks for it");
+    }
+    let roles: Option<BTreeSet<String>> = text
+        .split(',')
+        .map(|part| part.trim().strip_prefix("role:").map(str::trim).filter(|role| !role.is_empty()).map(str::to_owned))
+        .collect();
+    match roles {
+        Some(roles) => Ok(roles),
+        None => refuse("`@approval` names nobody", "write @approval(\"role:supervisor\"), or several with commas"),
+    }
+}
+
+fn sorted(policies: &[Compiled]) -> (Index, HashMap<PolicyId, usize>) {
+    let mut index = Index::default();
+    let mut by_id = HashMap::new();
+    for (number, policy) in policies.iter().enumerate() {
+        index.insert(u32::try_from(number).unwrap_or(u32::MAX), &policy.call);
+        by_id.insert(policy.call.id().clone(), number);
+    }
+    (index, by_id)
+}
+
+fn too_many_everywhere(sources: &[Source], count: usize) -> Option<Problem> {
+    let source = sources.first().filter(|_| count > EVERYWHERE)?;
+    let mut problem = problem(source, 0, format!("{count} policies name no principal, action or resource in their scope"));
+    problem.help = Some("each decision reads all of them; name a role, an action or a tool where one is meant".to_owned());
+    Some(problem)
+}
+
+fn version(sources: &[Source], schema: &Value) -> Arc<str> {
+    let mut hash = aws_lc_rs::digest::Context::new(&aws_lc_rs::digest::SHA256);
+    let schema = schema.to_string();
+    let texts = sources.iter().flat_map(|source| [&source.file, &source.text]).chain([&schema]);
+    for text in texts {
+        hash.update(&(text.len() as u64).to_be_bytes());
+        hash.update(text.as_bytes());
+    }
+    let digest = hash.finish();
+    let hex = digest.as_ref().iter().take(8).fold(String::new(), |mut hex, byte| {
+        let _ = write!(hex, "{byte:02x}");
+        hex
+    });
+    Arc::from(hex)
+}

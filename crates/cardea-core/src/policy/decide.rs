@@ -1,0 +1,220 @@
+//! From a question to a decision.
+
+use std::{
+    collections::{BTreeSet, HashSet},
+    sync::Arc,
+};
+
+use cedar_policy::{
+    Context, Entities, Entity, EntityUid, PolicySet, Request, RestrictedExpression, Decision as CedarDecision,
+};
+
+use super::{
+    Approved, Decision, Question, Snapshot, Subject, Verdict,
+    schema::{CALL, COMPLETE, Known, server_of, user},
+};
+use crate::time::Timestamp;
+
+/// A question with everything Cedar needs, but for the approval.
+struct Prepared<'s> {
+    principal: EntityUid,
+    action: EntityUid,
+    resource: EntityUid,
+    entities: Entities,
+    policies: PolicySet,
+    context: Vec<(String, RestrictedExpression)>,
+    snapshot: &'s Snapshot,
+}
+
+/// What Cedar said.
+#[derive(Debug)]
+struct Answer {
+    allowed: bool,
+    /// Numbers of the deciding policies, in the order of their ids.
+    deciding: Vec<usize>,
+    errors: Vec<Arc<str>>,
+}
+
+impl Snapshot {
+    /// Answers a question.
+    ///
+    /// An approval is an input, never a way around: it counts only if, without it, policy asks for one, and only if
+    /// the approver has a role that is asked for.
+    #[must_use]
+    pub fn decide(&self, question: &Question<'_>) -> Decision {
+        match self.prepare(question) {
+            Ok(prepared) => self.weigh(&prepared, question.approved),
+            Err(reason) => self.denied(reason),
+        }
+    }
+
+    fn weigh(&self, prepared: &Prepared<'_>, approved: Option<&Approved>) -> Decision {
+        let plain = prepared.ask(None);
+        if plain.allowed || !plain.errors.is_empty() {
+            return self.decision(&plain, None);
+        }
+        let Some(roles) = self.approvers(&plain) else { return self.decision(&plain, None) };
+        let given = approved.filter(|one| !one.roles.is_disjoint(&roles));
+        // Without one: would it be allowed if somebody with such a role approved?
+        let supposed = Approved { by: String::new(), roles: roles.clone() };
+        let then = prepared.ask(Some(given.unwrap_or(&supposed)));
+        match given {
+            Some(_) => self.decision(&then, None),
+            None if then.allowed => self.decision(&plain, Some(roles)),
+            None if then.errors.is_empty() => self.decision(&plain, None),
+            None => self.decision(&then, None),
+        }
+    }
+
+    /// The roles that could lift every `forbid` of this answer; `None` if one of them cannot be lifted.
+    fn approvers(&self, answer: &Answer) -> Option<BTreeSet<String>> {
+        let mut all: Option<BTreeSet<String>> = None;
+        for number in &answer.deciding {
+            let roles = self.policies.get(*number)?.approvers.as_ref()?;
+            all = Some(all.map_or_else(|| roles.clone(), |all| &all & roles));
+        }
+        all.filter(|roles| !roles.is_empty())
+    }
+
+    fn decision(&self, answer: &Answer, approvers: Option<BTreeSet<String>>) -> Decision {
+        let deciding: Vec<_> = answer.deciding.iter().filter_map(|number| self.policies.get(*number)).collect();
+        let policies: Vec<Arc<str>> = deciding.iter().map(|policy| Arc::clone(&policy.id)).collect();
+        let verdict = match approvers {
+            Some(roles) => Verdict::NeedsApproval { roles },
+            None if answer.allowed && answer.errors.is_empty() => Verdict::Allow,
+            None => Verdict::Deny,
+        };
+        let told = |policy: &&super::Compiled| {
+            let (id, reason) = (&policy.id, policy.reason.as_deref());
+            match (&verdict, reason) {
+                (Verdict::Allow, _) => format!("Policy `{id}` allows this."),
+                (Verdict::Deny, None) => format!("Policy `{id}` does not allow this."),
+                (Verdict::Deny, Some(reason)) => format!("Policy `{id}` does not allow this: {reason}"),
+                (Verdict::NeedsApproval { .. }, None) => format!("Policy `{id}` asks for an approval."),
+                (Verdict::NeedsApproval { .. }, Some(reason)) => format!("Policy `{id}` asks for an approval: {reason}"),
+            }
+        };
+        let reason = if let [first, ..] = answer.errors.as_slice() {
+            format!("Policy `{first}` could not be evaluated, so this is refused.")
+        } else if deciding.is_empty() {
+            "No policy allows this.".to_owned()
+        } else {
+            deciding.iter().map(told).collect::<Vec<_>>().join(" ")
+        };
+        Decision { verdict, policies, errors: answer.errors.clone(), reason, version: Arc::clone(&self.version) }
+    }
+
+    fn denied(&self, reason: String) -> Decision {
+        let version = Arc::clone(&self.version);
+        Decision { verdict: Verdict::Deny, policies: Vec::new(), errors: Vec::new(), reason, version }
+    }
+
+    fn prepare<'s>(&'s self, question: &Question<'_>) -> Result<Prepared<'s>, String> {
+        let types = &self.vocabulary.types;
+        let unclear = |error: &dyn std::fmt::Display| format!("The facts of this request cannot be weighed: {error}.");
+        let mut context = facts(question);
+        let (action, resource, entities, groups) = match question.subject {
+            Subject::Call { tool, .. } | Subject::List { tool } => {
+                let known: &Known =
+                    self.vocabulary.tools.get(tool).ok_or_else(|| "No policy knows this tool.".to_owned())?;
+                if let Subject::Call { arguments, .. } = question.subject {
+                    context.push(("args".to_owned(), known.arguments.value(arguments)));
+                }
+                let groups = vec![types.action(known.effect.name()), types.action(CALL), types.server(server_of(tool.as_str()))];
+                (known.action.clone(), known.resource.clone(), known.entities.clone(), groups)
+            }
+            Subject::Complete { model } => (types.action(COMPLETE), types.model(model), Entities::empty(), Vec::new()),
+        };
+        let entity = user(question.principal, types).map_err(|error| unclear(&error))?;
+        let policies = self.candidates(question, &entity, (&action, &resource, &groups));
+        let principal = entity.uid();
+        let entities = entities.add_entities([entity], None).map_err(|error| unclear(&error))?;
+        Ok(Prepared { principal, action, resource, entities, policies, context, snapshot: self })
+    }
+
+    /// The policies whose scope can fit.
+    fn candidates(&self, question: &Question<'_>, user: &Entity, at: (&EntityUid, &EntityUid, &[EntityUid])) -> PolicySet {
+        let types = &self.vocabulary.types;
+        let principal = question.principal;
+        let parents: Vec<EntityUid> = principal
+            .roles
+            .iter()
+            .map(|role| types.role(role))
+            .chain([types.tenant(principal.tenant.as_str()), user.uid()])
+            .collect();
+        let (action, resource, groups) = at;
+        let (actions, resources): (Vec<&EntityUid>, Vec<&EntityUid>) = match groups {
+            [effect, call, server] => (vec![action, effect, call], vec![resource, server]),
+            _ => (vec![action], vec![resource]),
+        };
+        let open = matches!(question.subject, Subject::List { .. });
+        let found = self.index.find(parents.iter(), &actions, &resources);
+        let mut set = PolicySet::new();
+        for policy in found.iter().filter_map(|number| self.policies.get(*number as usize)) {
+            let form = if open { &policy.list } else { &policy.call };
+            // Ids are unique, so adding cannot fail.
+            drop(set.add(form.clone()));
+        }
+        set
+    }
+}
+
+impl Prepared<'_> {
+    fn ask(&self, approved: Option<&Approved>) -> Answer {
+        let mut context = self.context.clone();
+        context.extend(approved.and_then(approval));
+        let refused = |why: &str| Answer { allowed: false, deciding: Vec::new(), errors: vec![Arc::from(why)] };
+        let Ok(context) = Context::from_pairs(context) else { return refused("(facts)") };
+        let (principal, action, resource) = (self.principal.clone(), self.action.clone(), self.resource.clone());
+        let Ok(request) = Request::new(principal, action, resource, context, None) else { return refused("(facts)") };
+        let response = self.snapshot.authorizer.is_authorized(&request, &self.policies, &self.entities);
+        let snapshot = self.snapshot;
+        let number = |id| snapshot.by_id.get(id).copied();
+        let mut deciding: Vec<usize> = response.diagnostics().reason().filter_map(number).collect();
+        deciding.sort_by_key(|number| snapshot.policies.get(*number).map(|policy| &policy.id));
+        let erring: HashSet<usize> = response
+            .diagnostics()
+            .errors()
+            .filter_map(|error| match error {
+                cedar_policy::AuthorizationError::PolicyEvaluationError(error) => number(error.policy_id()),
+            })
+            .collect();
+        let mut errors: Vec<Arc<str>> =
+            erring.iter().filter_map(|number| snapshot.policies.get(*number)).map(|policy| Arc::clone(&policy.id)).collect();
+        errors.sort();
+        // WHY: Cedar skips a policy that errs. If that was a `forbid`, going on would be a permission by mistake.
+        let allowed = response.decision() == CedarDecision::Allow && errors.is_empty();
+        Answer { allowed, deciding, errors }
+    }
+}
+
+/// The facts that every question has.
+fn facts(question: &Question<'_>) -> Vec<(String, RestrictedExpression)> {
+    let text = |text: &str| RestrictedExpression::new_string(text.to_owned());
+    let mut facts = Vec::with_capacity(6);
+    facts.push(("agent".to_owned(), text(question.agent.as_str())));
+    facts.push(("via".to_owned(), text(question.via)));
+    facts.push(("taint".to_owned(), RestrictedExpression::new_set(question.taint.iter().map(|one| text(one)))));
+    let [hour, minute, weekday] = hour_minute_weekday(question.at);
+    let parts = [("hour", hour), ("minute", minute), ("weekday", weekday)];
+    let parts = parts.map(|(name, number)| (name.to_owned(), RestrictedExpression::new_long(number)));
+    facts.extend(RestrictedExpression::new_record(parts).ok().map(|time| ("time".to_owned(), time)));
+    facts
+}
+
+fn approval(approved: &Approved) -> Option<(String, RestrictedExpression)> {
+    let roles = approved.roles.iter().map(|role| RestrictedExpression::new_string(role.clone()));
+    let parts = [
+        ("by".to_owned(), RestrictedExpression::new_string(approved.by.clone())),
+        ("roles".to_owned(), RestrictedExpression::new_set(roles)),
+    ];
+    RestrictedExpression::new_record(parts).ok().map(|record| ("approval".to_owned(), record))
+}
+
+/// In UTC; Monday is 1, as ISO 8601 counts.
+fn hour_minute_weekday(at: Timestamp) -> [i64; 3] {
+    let secs = at.secs();
+    let (days, of_day) = (secs.div_euclid(86_400), secs.rem_euclid(86_400));
+    // 1970-01-01 was a Thursday.
+    [of_day / 3_600, of_day / 60 % 60, (days + 3).rem_euclid(7) + 1]
+}

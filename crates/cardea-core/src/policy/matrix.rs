@@ -1,0 +1,258 @@
+//! Who may do what, written down and run: the tests of a policy set.
+//!
+//!     [[case]]
+//!     about     = "support gives small refunds"
+//!     roles     = ["support"]
+//!     scopes    = ["billing:write"]
+//!     tool      = "ops__orders_process_refund"
+//!     arguments = { order_id = "1042", amount = 20.0 }
+//!     expect    = "allow"            # or "deny", "approval", "listed", "hidden"
+//!     policy    = "refund-small"     # must be among the deciding policies
+//!     reason    = "only support"     # must be a part of the reason
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::{Approved, Decision, Question, Snapshot, Subject, Verdict};
+use crate::{
+    form::{self, Problem},
+    id::{AgentName, ToolName},
+    principal::{Principal, Proof},
+    time::Timestamp,
+};
+
+/// A file of cases.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Matrix {
+    /// The cases, in order.
+    #[serde(default, rename = "case")]
+    pub cases: Vec<Case>,
+}
+
+/// One question and the answer that it must get.
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Case {
+    /// What it shows, for people.
+    #[serde(default)]
+    pub about: String,
+    /// The user.
+    #[serde(default = "someone")]
+    pub user: String,
+    /// The user's tenant.
+    #[serde(default = "default_tenant")]
+    pub tenant: String,
+    /// The issuer that vouches for the user.
+    #[serde(default = "issuer")]
+    pub issuer: String,
+    /// The user's roles.
+    #[serde(default)]
+    pub roles: BTreeSet<String>,
+    /// The user's scopes.
+    #[serde(default)]
+    pub scopes: BTreeSet<String>,
+    /// Further verified facts about the user.
+    #[serde(default)]
+    pub metadata: BTreeMap<String, String>,
+    /// The tool that is called. This or `model`.
+    #[serde(default)]
+    pub tool: Option<String>,
+    /// The model that is asked without an agent.
+    #[serde(default)]
+    pub model: Option<String>,
+    /// The arguments of the call.
+    #[serde(default)]
+    pub arguments: BTreeMap<String, Value>,
+    /// The agent that calls.
+    #[serde(default = "agent")]
+    pub agent: String,
+    /// The way in.
+    #[serde(default = "via")]
+    pub via: String,
+    /// Where untrusted text came in before.
+    #[serde(default)]
+    pub taint: BTreeSet<String>,
+    /// The hour of the day, in UTC.
+    #[serde(default = "noon")]
+    #[schemars(range(min = 0, max = 23))]
+    pub hour: u8,
+    /// The day of the week, in UTC; Monday is 1.
+    #[serde(default = "wednesday")]
+    #[schemars(range(min = 1, max = 7))]
+    pub weekday: u8,
+    /// Roles of a person who approved exactly this call. Absent: nobody did.
+    #[serde(default)]
+    pub approved_by: Option<BTreeSet<String>>,
+    /// The answer that must come.
+    pub expect: Expect,
+    /// The id of a policy that must be among those that decide.
+    #[serde(default)]
+    pub policy: Option<String>,
+    /// A part that the reason must have.
+    #[serde(default)]
+    pub reason: Option<String>,
+}
+
+/// The answer that must come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Expect {
+    /// The call is allowed.
+    Allow,
+    /// The call is refused.
+    Deny,
+    /// The call waits for an approval.
+    Approval,
+    /// The tool stands in the caller's list.
+    Listed,
+    /// The tool does not stand in the caller's list.
+    Hidden,
+}
+
+fn someone() -> String {
+    "someone".to_owned()
+}
+fn default_tenant() -> String {
+    "default".to_owned()
+}
+fn issuer() -> String {
+    "test".to_owned()
+}
+fn agent() -> String {
+    "test".to_owned()
+}
+fn via() -> String {
+    "chat".to_owned()
+}
+const fn noon() -> u8 {
+    12
+}
+const fn wednesday() -> u8 {
+    3
+}
+
+/// What came of one case.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Report {
+    /// Its number in the file, from 1.
+    pub number: usize,
+    /// What it is about, or what it asks.
+    pub about: String,
+    /// What was decided.
+    pub decision: Decision,
+    /// What is not as it should be; empty if the case holds.
+    pub faults: Vec<String>,
+}
+
+impl Matrix {
+    /// Reads a file of cases.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it, with places.
+    pub fn parse(text: &str) -> Result<Self, Vec<Problem>> {
+        let root = form::parse(text)?;
+        let matrix: Self = form::read(&root)?;
+        let mut problems = Vec::new();
+        for (i, case) in matrix.cases.iter().enumerate() {
+            if case.tool.is_some() == case.model.is_some() {
+                let key = format!("case[{i}]");
+                let place = root.find(&key).map_or(form::Place::Nowhere, |node| node.place.clone());
+                problems.push(Problem::new(key, "needs either `tool` or `model`", place));
+            }
+        }
+        if problems.is_empty() { Ok(matrix) } else { Err(problems) }
+    }
+}
+
+/// Runs all cases.
+#[must_use]
+pub fn run(snapshot: &Snapshot, matrix: &Matrix) -> Vec<Report> {
+    matrix.cases.iter().enumerate().map(|(i, case)| case.run(snapshot, i + 1)).collect()
+}
+
+impl Case {
+    fn run(&self, snapshot: &Snapshot, number: usize) -> Report {
+        let decision = self.decide(snapshot);
+        let got = match (self.expect, &decision.verdict) {
+            (Expect::Listed | Expect::Hidden, Verdict::Deny) => "hidden",
+            (Expect::Listed | Expect::Hidden, _) => "listed",
+            (_, verdict) => verdict.name(),
+        };
+        let mut faults = Vec::new();
+        let want = self.expect.name();
+        if got != want {
+            faults.push(format!("expected {want}, got {got}: {}", decision.reason));
+        }
+        if let Some(policy) = self.policy.as_ref().filter(|id| !decision.policies.iter().any(|p| **p == ***id)) {
+            faults.push(format!("policy `{policy}` did not decide; those that did: {:?}", decision.policies));
+        }
+        if let Some(part) = self.reason.as_ref().filter(|part| !decision.reason.contains(part.as_str())) {
+            faults.push(format!("the reason does not say \"{part}\": {}", decision.reason));
+        }
+        Report { number, about: self.title(), decision, faults }
+    }
+
+    fn title(&self) -> String {
+        if !self.about.is_empty() {
+            return self.about.clone();
+        }
+        let subject = self.tool.as_deref().or(self.model.as_deref()).unwrap_or_default();
+        format!("{} with roles {:?}: {subject}", self.user, self.roles)
+    }
+
+    fn decide(&self, snapshot: &Snapshot) -> Decision {
+        let principal = Principal {
+            tenant: self.tenant.as_str().into(),
+            user: self.user.as_str().into(),
+            client: None,
+            issuer: self.issuer.clone(),
+            roles: self.roles.clone(),
+            scopes: self.scopes.clone(),
+            actors: Vec::new(),
+            proof: Proof::Jwt,
+            address: None,
+            metadata: self.metadata.iter().map(|(key, text)| (key.clone(), text.as_str().into())).collect(),
+        };
+        let arguments: Map<String, Value> = self.arguments.clone().into_iter().collect();
+        let tool = ToolName::new(self.tool.as_deref().unwrap_or_default());
+        let agent = AgentName::new(self.agent.as_str());
+        let subject = match (&self.model, self.expect) {
+            (Some(model), _) => Subject::Complete { model },
+            (None, Expect::Listed | Expect::Hidden) => Subject::List { tool: &tool },
+            (None, _) => Subject::Call { tool: &tool, arguments: &arguments },
+        };
+        let approved =
+            self.approved_by.as_ref().map(|roles| Approved { by: "somebody-else".to_owned(), roles: roles.clone() });
+        snapshot.decide(&Question {
+            principal: &principal,
+            subject,
+            at: self.at(),
+            agent: &agent,
+            via: &self.via,
+            taint: &self.taint,
+            approved: approved.as_ref(),
+        })
+    }
+
+    /// A point in the week that began on Monday, 1970-01-05.
+    fn at(&self) -> Timestamp {
+        let days = 3 + i64::from(self.weekday);
+        Timestamp::from_secs(days * 86_400 + i64::from(self.hour) * 3_600)
+    }
+}
+
+impl Expect {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Allow => "allow",
+            Self::Deny => "deny",
+            Self::Approval => "approval",
+            Self::Listed => "listed",
+            Self::Hidden => "hidden",
+        }
+    }
+}

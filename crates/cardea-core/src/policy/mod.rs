@@ -1,0 +1,246 @@
+//! Policy: whether a caller may call a tool, ask a model, or must first have a person's approval.
+//!
+//! Promises: a [`Snapshot`] is a checked, unchanging set of Cedar policies for one tool catalogue, with a version that
+//! changes with every byte of either. [`Snapshot::decide`] evaluates only the policies whose scope can fit the
+//! question, so a decision costs the same beside ten policies and beside ten thousand. Whatever no policy permits is
+//! refused. Listing asks the same question with the arguments left open: a tool is listed if some arguments could be
+//! allowed, perhaps after an approval (see `listing.rs`).
+//!
+//! Refuses: policies that do not fit the vocabulary, with file, line, column and what to do; every question for which
+//! a policy cannot be evaluated, since Cedar would skip an erring `forbid`; an approval by somebody whom the policy
+//! that asked for it does not name.
+//!
+//! Called by `control::permit` and `control::may_list`, by `cardea policy test` and `cardea check`. What policies can
+//! speak of is told in `docs/guide/policies.md`.
+
+mod cedar;
+mod decide;
+pub mod limit;
+mod listing;
+mod matrix;
+mod schema;
+mod shape;
+mod slice;
+pub mod taint;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    fmt,
+    sync::Arc,
+};
+
+use cedar_policy::{Authorizer, Policy};
+use serde_json::{Map, Value};
+
+pub use matrix::{Matrix, Report, run};
+
+use self::{schema::Vocabulary, slice::Index};
+use crate::{
+    id::{AgentName, ToolName},
+    principal::Principal,
+    time::Timestamp,
+};
+
+/// The policy that holds in every installation unless it is switched off: no write that sends data outside after
+/// untrusted text has come in, without an approval.
+pub const BUILT_IN: &str = include_str!("built-in.cedar");
+
+/// A text with policies.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Source {
+    /// The file's name, for messages.
+    pub file: String,
+    /// What it says.
+    pub text: String,
+}
+
+impl Source {
+    /// A text and where it comes from.
+    #[must_use]
+    pub fn new(file: impl Into<String>, text: impl Into<String>) -> Self {
+        Self { file: file.into(), text: text.into() }
+    }
+
+    /// [`BUILT_IN`].
+    #[must_use]
+    pub fn built_in() -> Self {
+        Self::new("built-in.cedar", BUILT_IN)
+    }
+}
+
+/// Something wrong, or odd, in a policy file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// The file.
+    pub file: String,
+    /// The line, from 1.
+    pub line: usize,
+    /// The column, from 1.
+    pub column: usize,
+    /// What is wrong: lower case, without a full stop.
+    pub message: String,
+    /// What to do about it.
+    pub help: Option<String>,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}:{}: {}", self.file, self.line, self.column, self.message)?;
+        self.help.as_ref().map_or(Ok(()), |help| write!(f, " ({help})"))
+    }
+}
+
+/// What is asked about.
+#[derive(Debug, Clone, Copy)]
+pub enum Subject<'a> {
+    /// A call with these arguments.
+    Call {
+        /// The tool.
+        tool: &'a ToolName,
+        /// The arguments, checked against the tool's schema.
+        arguments: &'a Map<String, Value>,
+    },
+    /// Whether a call with any arguments at all could be allowed.
+    List {
+        /// The tool.
+        tool: &'a ToolName,
+    },
+    /// Asking this model without an agent.
+    Complete {
+        /// The model's name or alias.
+        model: &'a str,
+    },
+}
+
+/// A person's approval, as policies see it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Approved {
+    /// The user who approved.
+    pub by: String,
+    /// The roles that this user had then.
+    pub roles: BTreeSet<String>,
+}
+
+/// Everything a decision depends on. Only verified facts: nothing in here may come from what a client merely says.
+#[derive(Debug, Clone, Copy)]
+pub struct Question<'a> {
+    /// Who asks.
+    pub principal: &'a Principal,
+    /// For what.
+    pub subject: Subject<'a>,
+    /// Now.
+    pub at: Timestamp,
+    /// The agent that calls for the user.
+    pub agent: &'a AgentName,
+    /// The way in: `chat`, `mcp`, `openai`.
+    pub via: &'a str,
+    /// Where untrusted text came into this turn.
+    pub taint: &'a BTreeSet<String>,
+    /// An approval of exactly this call, if there is one.
+    pub approved: Option<&'a Approved>,
+}
+
+/// What policy says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// Go on.
+    Allow,
+    /// No.
+    Deny,
+    /// Not before somebody with one of these roles has approved it.
+    NeedsApproval {
+        /// The roles of which the approver must have one.
+        roles: BTreeSet<String>,
+    },
+}
+
+impl Verdict {
+    /// The word in logs, rows and metrics.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Allow => "allow",
+            Self::Deny => "deny",
+            Self::NeedsApproval { .. } => "approval",
+        }
+    }
+}
+
+/// What policy says, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Decision {
+    /// The answer.
+    pub verdict: Verdict,
+    /// Ids of the policies that decided, sorted; empty where no policy permits.
+    pub policies: Vec<Arc<str>>,
+    /// Ids of the policies that could not be evaluated. Not empty means refused.
+    pub errors: Vec<Arc<str>>,
+    /// One or more sentences for the caller and the model.
+    pub reason: String,
+    /// The version of the snapshot that decided.
+    pub version: Arc<str>,
+}
+
+/// A checked set of policies for one tool catalogue. Cheap to share, never changed.
+pub struct Snapshot {
+    version: Arc<str>,
+    vocabulary: Vocabulary,
+    policies: Vec<Compiled>,
+    by_id: HashMap<cedar_policy::PolicyId, usize>,
+    index: Index,
+    authorizer: Authorizer,
+    warnings: Vec<Problem>,
+}
+
+/// One policy.
+struct Compiled {
+    id: Arc<str>,
+    /// The sentence for people.
+    reason: Option<String>,
+    /// Who may lift this `forbid`.
+    approvers: Option<BTreeSet<String>>,
+    /// For a call with arguments.
+    call: Policy,
+    /// For a call whose arguments are open.
+    list: Policy,
+}
+
+impl Snapshot {
+    /// The first 16 hexadecimal digits of the SHA-256 of all texts and of the vocabulary.
+    #[must_use]
+    pub fn version(&self) -> &Arc<str> {
+        &self.version
+    }
+
+    /// What is odd and may be meant so: policies about tools that nobody has, policies that every decision must read.
+    #[must_use]
+    pub fn warnings(&self) -> &[Problem] {
+        &self.warnings
+    }
+
+    /// How many policies there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.policies.len()
+    }
+
+    /// True if everything is refused.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.policies.is_empty()
+    }
+
+    /// The vocabulary as a Cedar schema in JSON, for editors and for people who write policies.
+    #[must_use]
+    pub fn schema(&self) -> &Value {
+        &self.vocabulary.schema
+    }
+}
+
+impl fmt::Debug for Snapshot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Snapshot").field("version", &self.version).field("policies", &self.policies.len()).finish()
+    }
+}

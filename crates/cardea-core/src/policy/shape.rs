@@ -1,0 +1,251 @@
+//! Arguments of a tool as policies see them: JSON Schema in, Cedar types and values out.
+//!
+//! | JSON Schema | in `context.args` |
+//! |---|---|
+//! | `string` | `String` |
+//! | `boolean` | `Bool` |
+//! | `integer` | `Long` |
+//! | `number` named `amount` | `Long` named `amount_hundredths`: 12.5 becomes 1250 |
+//! | `array` of string, boolean, integer | `Set` |
+//! | `object` with properties, three levels deep | record |
+//!
+//! Everything else cannot be seen by policies. A value that its Cedar type cannot hold exactly (a fraction with three
+//! digits, a number beyond 64 bits) is left out, so that a policy that looks at it errs, and an error refuses.
+
+use std::collections::BTreeMap;
+
+use cedar_policy::RestrictedExpression;
+use serde_json::{Map, Value, json};
+
+/// How deep records may lie in records.
+const DEPTH: u8 = 3;
+
+/// One kind of value.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Shape {
+    Text,
+    Truth,
+    Whole,
+    /// A number in hundredths.
+    Hundredths,
+    Set(Box<Shape>),
+    Record(BTreeMap<String, Field>),
+}
+
+/// One argument.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Field {
+    /// Its name in `context.args`.
+    name: String,
+    required: bool,
+    shape: Shape,
+}
+
+impl Shape {
+    /// The record of a tool's arguments.
+    pub(super) fn of_tool(schema: &Value) -> Self {
+        Self::record(schema, schema, DEPTH).unwrap_or_else(|| Self::Record(BTreeMap::new()))
+    }
+
+    fn record(schema: &Value, root: &Value, depth: u8) -> Option<Self> {
+        let properties = schema.get("properties")?.as_object()?;
+        let required: Vec<&str> =
+            schema.get("required").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).collect();
+        let fields = properties.iter().filter_map(|(key, inner)| {
+            let (shape, nullable) = Self::of(inner, root, depth.checked_sub(1)?)?;
+            let name = if shape == Self::Hundredths { format!("{key}_hundredths") } else { key.clone() };
+            // A name that two properties would share belongs to the one that really has it.
+            let taken = name != *key && properties.contains_key(&name);
+            let required = required.contains(&key.as_str()) && !nullable;
+            (!taken).then(|| (key.clone(), Field { name, required, shape }))
+        });
+        Some(Self::Record(fields.collect()))
+    }
+
+    /// The shape, and whether `null` may stand in its place.
+    fn of(schema: &Value, root: &Value, depth: u8) -> Option<(Self, bool)> {
+        let schema = resolve(schema, root)?;
+        if let Some(either) = schema.get("anyOf").or_else(|| schema.get("oneOf")).and_then(Value::as_array) {
+            let is_null = |one: &&Value| one.get("type").and_then(Value::as_str) == Some("null");
+            let mut others = either.iter().filter(|one| !is_null(one));
+            let (only, more) = (others.next()?, others.next());
+            let nullable = either.iter().any(|one| is_null(&one));
+            return if more.is_some() { None } else { Self::of(only, root, depth.checked_sub(1)?).map(|(s, n)| (s, n || nullable)) };
+        }
+        let (kind, nullable) = match schema.get("type")? {
+            Value::String(kind) => (kind.as_str(), false),
+            Value::Array(kinds) => {
+                let mut others = kinds.iter().filter_map(Value::as_str).filter(|kind| *kind != "null");
+                let (only, more) = (others.next()?, others.next());
+                if more.is_some() {
+                    return None;
+                }
+                (only, kinds.iter().any(|kind| kind == "null"))
+            }
+            _ => return None,
+        };
+        let shape = match kind {
+            "string" => Self::Text,
+            "boolean" => Self::Truth,
+            "integer" => Self::Whole,
+            "number" => Self::Hundredths,
+            "array" => match Self::of(schema.get("items")?, root, depth)? {
+                (inner @ (Self::Text | Self::Truth | Self::Whole), false) => Self::Set(Box::new(inner)),
+                _ => return None,
+            },
+            "object" => Self::record(schema, root, depth)?,
+            _ => return None,
+        };
+        Some((shape, nullable))
+    }
+
+    /// The type in a Cedar schema.
+    pub(super) fn cedar_type(&self) -> Value {
+        match self {
+            Self::Text => json!({ "type": "String" }),
+            Self::Truth => json!({ "type": "Boolean" }),
+            Self::Whole | Self::Hundredths => json!({ "type": "Long" }),
+            Self::Set(inner) => json!({ "type": "Set", "element": inner.cedar_type() }),
+            Self::Record(fields) => {
+                let attributes: Map<String, Value> = fields
+                    .values()
+                    .map(|field| {
+                        let mut kind = field.shape.cedar_type();
+                        if let Value::Object(kind) = &mut kind {
+                            kind.insert("required".to_owned(), Value::Bool(field.required));
+                        }
+                        (field.name.clone(), kind)
+                    })
+                    .collect();
+                json!({ "type": "Record", "attributes": attributes })
+            }
+        }
+    }
+
+    /// The value of the arguments, with what no policy can see left out.
+    pub(super) fn value(&self, arguments: &Map<String, Value>) -> RestrictedExpression {
+        match self {
+            Self::Record(fields) => record_of(fields, arguments),
+            _ => record_of(&BTreeMap::new(), arguments),
+        }
+    }
+
+    fn expression(&self, value: &Value) -> Option<RestrictedExpression> {
+        match (self, value) {
+            (Self::Text, Value::String(text)) => Some(RestrictedExpression::new_string(text.clone())),
+            (Self::Truth, Value::Bool(truth)) => Some(RestrictedExpression::new_bool(*truth)),
+            (Self::Whole, Value::Number(number)) => whole(number).map(RestrictedExpression::new_long),
+            (Self::Hundredths, Value::Number(number)) => hundredths(number).map(RestrictedExpression::new_long),
+            (Self::Set(inner), Value::Array(items)) => {
+                let items: Option<Vec<_>> = items.iter().map(|item| inner.expression(item)).collect();
+                items.map(RestrictedExpression::new_set)
+            }
+            (Self::Record(fields), Value::Object(object)) => Some(record_of(fields, object)),
+            _ => None,
+        }
+    }
+}
+
+fn record_of(fields: &BTreeMap<String, Field>, object: &Map<String, Value>) -> RestrictedExpression {
+    let seen = fields
+        .iter()
+        .filter_map(|(key, field)| Some((field.name.clone(), field.shape.expression(object.get(key)?)?)));
+    // The names come from the keys of maps and are unique; an empty record makes policies err, and an error refuses.
+    RestrictedExpression::new_record(seen)
+        .unwrap_or_else(|_| RestrictedExpression::new_set(std::iter::empty::<RestrictedExpression>()))
+}
+
+/// Follows references inside the schema.
+fn resolve<'v>(schema: &'v Value, root: &'v Value) -> Option<&'v Value> {
+    let mut schema = schema;
+    for _ in 0..8 {
+        match schema.get("$ref").and_then(Value::as_str) {
+            Some(reference) => schema = root.pointer(reference.strip_prefix('#')?)?,
+            None => return Some(schema),
+        }
+    }
+    None
+}
+
+/// JSON Schema counts `3.0` among the integers.
+fn whole(number: &serde_json::Number) -> Option<i64> {
+    number.as_i64().or_else(|| {
+        let hundredths = hundredths(number)?;
+        (hundredths % 100 == 0).then_some(hundredths / 100)
+    })
+}
+
+/// The number times one hundred, if that is whole. Reads the decimal digits, since floats are not exact.
+fn hundredths(number: &serde_json::Number) -> Option<i64> {
+    let text = number.to_string();
+    let (sign, digits) = text.strip_prefix('-').map_or((1, text.as_str()), |rest| (-1, rest));
+    let (units, fraction) = digits.split_once('.').unwrap_or((digits, ""));
+    let fraction = fraction.trim_end_matches('0');
+    let all_digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    if units.is_empty() || fraction.len() > 2 || !all_digits(units) || !all_digits(fraction) {
+        return None;
+    }
+    let units: i64 = units.parse().ok()?;
+    let cents: i64 = format!("{fraction:0<2}").parse().ok()?;
+    units.checked_mul(100)?.checked_add(cents)?.checked_mul(sign)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn number(text: &str) -> serde_json::Number {
+        serde_json::from_str(text).unwrap()
+    }
+
+    #[test]
+    fn money_is_exact_or_not_seen_at_all() {
+        for (text, want) in
+            [("12.5", Some(1250)), ("0.29", Some(29)), ("100", Some(10_000)), ("-3.10", Some(-310)), ("1e2", Some(10_000)), ("0", Some(0))]
+        {
+            assert_eq!(hundredths(&number(text)), want, "{text}");
+        }
+        for text in ["0.125", "1e300", "92233720368547758.08", "18446744073709551615", "1e-7"] {
+            assert_eq!(hundredths(&number(text)), None, "{text}");
+        }
+        assert_eq!(whole(&number("3.0")), Some(3));
+        assert_eq!(whole(&number("3.5")), None);
+        assert_eq!(whole(&number("18446744073709551615")), None);
+    }
+
+    #[test]
+    fn a_schema_becomes_a_record_of_what_cedar_knows() {
+        let shape = Shape::of_tool(&json!({
+            "type": "object",
+            "required": ["id", "amount", "note", "where"],
+            "properties": {
+                "id": { "type": "string" },
+                "amount": { "type": "number" },
+                "note": { "type": ["string", "null"] },
+                "tags": { "type": "array", "items": { "type": "string" } },
+                "where": { "$ref": "#/$defs/place" },
+                "maybe": { "anyOf": [{ "type": "boolean" }, { "type": "null" }] },
+                "either": { "type": ["string", "integer"] },
+                "count": { "type": "number" }, "count_hundredths": { "type": "integer" },
+                "loop": { "$ref": "#/properties/loop" },
+            },
+            "$defs": { "place": { "type": "object", "properties": { "city": { "type": "string" } } } },
+        }));
+        let Value::Object(attributes) = shape.cedar_type()["attributes"].clone() else { panic!() };
+        let names: Vec<&str> = attributes.keys().map(String::as_str).collect();
+        assert_eq!(names, ["amount_hundredths", "count_hundredths", "id", "maybe", "note", "tags", "where"]);
+        assert_eq!(attributes["amount_hundredths"], json!({ "type": "Long", "required": true }));
+        assert_eq!(attributes["note"], json!({ "type": "String", "required": false }));
+        assert_eq!(attributes["where"]["attributes"]["city"]["type"], "String");
+    }
+
+    proptest! {
+        #[test]
+        fn hundredths_agree_with_integer_arithmetic(cents in -1_000_000_000_i64..1_000_000_000) {
+            let text = format!("{}{}.{:02}", if cents < 0 { "-" } else { "" }, cents.abs() / 100, cents.abs() % 100);
+            prop_assert_eq!(hundredths(&number(&text)), Some(cents));
+        }
+    }
+}

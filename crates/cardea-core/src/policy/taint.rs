@@ -1,0 +1,29 @@
+//! Where untrusted text came into a turn, as the set of words that policies read in `context.taint`.
+//!
+//! The words are names of surfaces (`tool_result`, `document`, `memory`, `tool_description`, `user`), and
+//! [`SUSPICIOUS`] once a detector has seen something in any of them. The set only grows: text that has been read
+//! cannot be unread.
+
+use crate::guard::Taint;
+
+/// A detector has seen an order to the model, a credential or the like in untrusted text.
+pub const SUSPICIOUS: &str = "suspicious";
+
+/// The words for what a guardrail said about one text.
+pub fn words(taint: &Taint) -> impl Iterator<Item = &'static str> {
+    std::iter::once(taint.source.name()).chain(taint.suspicious.then_some(SUSPICIOUS))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::guard::Surface;
+
+    #[test]
+    fn a_suspicious_result_gives_two_words() {
+        let mut taint = Taint { source: Surface::ToolResult, suspicious: false, rules: Vec::new() };
+        assert_eq!(words(&taint).collect::<Vec<_>>(), ["tool_result"]);
+        taint.suspicious = true;
+        assert_eq!(words(&taint).collect::<Vec<_>>(), ["tool_result", SUSPICIOUS]);
+    }
+}
