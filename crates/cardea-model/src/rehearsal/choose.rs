@@ -10,7 +10,7 @@ use cardea_core::tool::ToolSpec;
 use super::{
     said::{Nouns, Said},
     schema::tool_nouns,
-    words::{content, stem},
+    words::{content, stem, words},
 };
 
 /// A tool with how well it fits.
@@ -22,6 +22,8 @@ pub(super) struct Candidate {
     pub(super) relevance: f64,
     /// The relevance, with what the mentions say.
     pub(super) score: f64,
+    /// True if it only looks, and the message names all that it needs: `is INV-0007 paid?`.
+    pub(super) named: bool,
 }
 
 /// The least relevance of a tool that is worth calling.
@@ -44,15 +46,15 @@ const SAME: &[&[&str]] = &[
     &["update", "change", "edit", "set", "modify", "bump", "correct", "rename"],
     &["assign", "give", "hand", "reassign", "transfer"],
     &["close", "resolve", "finish", "done", "fixed", "solved", "mark"],
-    &["escalate", "tier", "urgent"],
-    &["note", "jot", "write", "remember", "record", "memo"],
-    &["refund", "reimburse", "money", "back", "repay"],
+    &["escalate", "tier", "level"],
+    &["note", "jot", "write", "remember", "record", "memo", "leave"],
+    &["refund", "reimburse", "money", "back", "repay", "compensate"],
     &["track", "where", "arrive", "location", "shipment", "package", "parcel", "delivery", "tracking"],
     &["search", "find", "belonging", "named", "look"],
     &["discount", "promo", "coupon", "voucher", "code"],
-    &["history", "past", "interaction", "talk", "spoke", "previous", "earlier"],
-    &["revenue", "sales", "income", "earn", "money", "turnover", "made", "sold"],
-    &["health", "up", "running", "down", "outage", "alive", "online"],
+    &["history", "past", "interaction", "talk", "spoke", "speak", "contacted", "previous", "earlier"],
+    &["revenue", "sales", "income", "earn", "money", "turnover", "made", "sold", "financially", "finances"],
+    &["health", "up", "running", "down", "outage", "alive", "online", "healthy"],
     &["toggle", "turn", "switch", "enable", "disable", "flag", "feature", "activate"],
     &["audit", "log", "changed", "who", "entries"],
     &["segment", "group", "cohort", "audience"],
@@ -61,8 +63,8 @@ const SAME: &[&[&str]] = &[
     &["metric", "performance", "fast", "statistic", "stats", "doing", "kpi"],
     &["payment", "card", "cards", "pay"],
     &["profile", "who", "details", "record"],
-    &["comment", "reply", "respond", "answer"],
-    &["list", "all", "any", "every", "which"],
+    &["comment", "reply", "respond", "answer", "inform"],
+    &["list", "all", "any", "every"],
     &["invoice", "bill"],
     &["order", "purchase", "bought"],
     &["customer", "client", "account", "person", "user"],
@@ -82,11 +84,7 @@ impl Texts {
         Self {
             name: tool_nouns(tool).into_iter().collect(),
             about: content(&tool.description).into_iter().collect(),
-            examples: tool
-                .examples
-                .iter()
-                .map(|text| content(text).into_iter().filter(|word| is_word(word)).collect())
-                .collect(),
+            examples: tool.examples.iter().map(|text| example_words(text)).collect(),
         }
     }
 
@@ -103,6 +101,17 @@ impl Texts {
     }
 }
 
+/// The words of an example that mean something: no ids, and no names of people, which mean nobody in particular.
+fn example_words(text: &str) -> BTreeSet<String> {
+    let names: BTreeSet<String> = words(text)
+        .into_iter()
+        .skip(1)
+        .filter(|word| word.text.chars().next().is_some_and(char::is_uppercase))
+        .map(|word| word.stem)
+        .collect();
+    content(text).into_iter().filter(|word| is_word(word) && !names.contains(word)).collect()
+}
+
 fn is_word(stem: &str) -> bool {
     !stem.chars().any(|c| c.is_ascii_digit())
 }
@@ -117,7 +126,7 @@ pub(super) fn order(
 ) -> Vec<Candidate> {
     let texts: Vec<Texts> = tools.iter().map(Texts::of).collect();
     let spoken = Spoken::of(said, &texts, nouns);
-    let asks = is_question(said);
+    let mood = Mood::of(said);
     let mut found: Vec<Candidate> = tools
         .iter()
         .zip(&texts)
@@ -128,23 +137,27 @@ pub(super) fn order(
             let meaning = cosine.and_then(|all| all.get(place)).copied();
             let relevance = match meaning {
                 // Words alone do not speak for a tool that means something else: `write me a poem` is no note.
-                Some(cosine) if cosine < 0.3 => 0.6 * (0.6 * cosine.max(0.0) + 0.3 * lexical + 0.3 * example),
+                Some(cosine) if cosine < 0.3 && lexical < 0.5 => {
+                    0.6 * (0.6 * cosine.max(0.0) + 0.3 * lexical + 0.3 * example)
+                }
                 Some(cosine) => 0.6 * cosine + 0.3 * lexical + 0.3 * example,
                 None => 0.6 * lexical + 0.5 * example,
             };
             let fit = fits.get(place).copied().unwrap_or_default();
             let mentions =
                 0.22 * fit.fit.min(1.5) - 0.07 * f64::from(u8::try_from(fit.missing.min(3)).unwrap_or(3));
-            let effect = if asks && tool.effect.changes_things() { -0.12 } else { 0.0 };
+            let effect = mood.speaks_for(tool);
             let several = if is_list(texts) && spoken.several.iter().any(|noun| texts.name.contains(noun)) {
                 0.08
             } else {
                 0.0
             };
+            let named = fit.fit >= 1.0 && fit.missing == 0 && !tool.effect.changes_things();
             Candidate {
                 place,
                 relevance,
                 score: relevance + mentions + effect + several + spoken.lead(texts),
+                named,
             }
         })
         .collect();
@@ -152,16 +165,110 @@ pub(super) fn order(
     found
 }
 
-/// A question looks for something; `can you …?` asks for something to be done.
-fn is_question(said: &Said<'_>) -> bool {
-    let first = said.words.first().map(|word| word.text.to_lowercase()).unwrap_or_default();
-    let asking = [
-        "what", "where", "when", "who", "which", "how", "is", "are", "does", "do", "did", "has", "have",
-        "why", "whats", "was", "were", "show", "list", "display", "view", "see", "tell", "get", "find",
-        "search",
-    ];
-    let polite = matches!(first.as_str(), "can" | "could" | "would" | "will");
-    asking.contains(&first.as_str()) || (!polite && said.text.trim_end().ends_with('?'))
+/// Whether a message looks for something or wants something done.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Mood {
+    /// A question with a question word: nothing shall change because of it.
+    Asks,
+    /// It wants to see something.
+    Looks,
+    /// It begins with a word of doing.
+    Orders,
+    Unclear,
+}
+
+const ASKING: &[&str] = &[
+    "what", "where", "when", "who", "which", "how", "is", "are", "does", "do", "did", "has", "have", "why",
+    "whats", "was", "were", "any",
+];
+const LOOKING: &[&str] =
+    &["show", "list", "display", "view", "see", "get", "find", "search", "look", "check", "track"];
+const ORDERING: &[&str] = &[
+    "add",
+    "leave",
+    "put",
+    "set",
+    "change",
+    "update",
+    "create",
+    "make",
+    "file",
+    "cancel",
+    "delete",
+    "remove",
+    "erase",
+    "refund",
+    "reimburse",
+    "give",
+    "assign",
+    "hand",
+    "close",
+    "escalate",
+    "push",
+    "switch",
+    "turn",
+    "enable",
+    "disable",
+    "mark",
+    "tell",
+    "reply",
+    "comment",
+    "remember",
+    "note",
+    "jot",
+    "write",
+    "issue",
+    "apply",
+    "use",
+    "send",
+    "move",
+    "bump",
+    "stop",
+    "abort",
+    "raise",
+    "log",
+    "correct",
+    "edit",
+    "inform",
+    "answer",
+    "activate",
+    "deactivate",
+    "process",
+];
+
+impl Mood {
+    fn of(said: &Said<'_>) -> Self {
+        let words: Vec<String> = said.words.iter().take(8).map(|word| word.text.to_lowercase()).collect();
+        let polite = [
+            "please", "can", "could", "would", "will", "you", "hey", "hi", "hello", "kindly", "i", "d",
+            "like", "want", "need", "to", "ok", "now", "then", "and",
+        ];
+        let mut rest = words.iter().map(String::as_str).skip_while(|word| polite.contains(word));
+        let (first, second) = (rest.next().unwrap_or_default(), rest.next().unwrap_or_default());
+        let to_us = matches!(second, "me" | "us");
+        if ASKING.contains(&first) {
+            Self::Asks
+        } else if LOOKING.contains(&first) || to_us {
+            Self::Looks
+        } else if ORDERING.contains(&first) {
+            Self::Orders
+        } else if said.text.trim_end().ends_with('?')
+            && words.first().is_none_or(|word| !polite.contains(&word.as_str()))
+        {
+            Self::Looks
+        } else {
+            Self::Unclear
+        }
+    }
+
+    fn speaks_for(self, tool: &ToolSpec) -> f64 {
+        match (self, tool.effect.changes_things()) {
+            (Self::Asks, true) => -0.3,
+            (Self::Looks, true) => -0.15,
+            (Self::Orders, false) => -0.25,
+            _ => 0.0,
+        }
+    }
 }
 
 /// Lists and searches give several rows.
@@ -186,7 +293,9 @@ impl Spoken {
             |start: usize| said.mentions.iter().any(|mention| mention.start <= start && start < mention.end);
         let free = said.words.iter().filter(|word| !mentioned(word.start));
         let stems: BTreeSet<String> = free.map(|word| word.text.to_lowercase()).collect();
-        let plain: BTreeSet<String> = content(said.text).into_iter().filter(|word| is_word(word)).collect();
+        let names: BTreeSet<String> = said.proper_names(nouns).into_iter().flat_map(content).collect();
+        let plain: BTreeSet<String> =
+            content(said.text).into_iter().filter(|word| is_word(word) && !names.contains(word)).collect();
         let count = |n: usize| f64::from(u32::try_from(n).unwrap_or(u32::MAX));
         let weight = |word: &str| {
             let holders = tools.iter().filter(|tool| tool.holds(word) > 0.0).count();

@@ -8,7 +8,7 @@ use serde_json::{Map, Number, Value};
 
 use super::{
     choice,
-    find::{Kind, Mention},
+    find::{End, Kind, Mention},
     free,
     said::{Nouns, Said},
     schema::{Id, Property, Role, Want},
@@ -35,26 +35,53 @@ pub(super) fn fill(properties: &[Property], said: &Said<'_>, nouns: &Nouns) -> F
             continue;
         }
         if let Some(value) = other(property, said, nouns, &mut used) {
+            // A state or an urgency that is named speaks for a tool that knows it.
+            filled.fit += if matches!(property.want, Want::Choice(_)) { 0.5 } else { 0.0 };
             filled.arguments.insert(property.name.clone(), value);
         }
     }
-    let words: Vec<&Property> = properties
-        .iter()
-        .filter(|property| {
-            matches!(property.want, Want::Free(_)) && !filled.arguments.contains_key(&property.name)
-        })
-        .collect();
-    for property in words {
-        let Want::Free(role) = property.want else { continue };
-        if let Some(text) = free::words_for(property, role, said, nouns, &used) {
-            filled.arguments.insert(property.name.clone(), text.into());
-        }
-    }
+    free_words(properties, said, nouns, (&used, &mut filled));
     let missing = properties
         .iter()
         .filter(|property| property.required && !filled.arguments.contains_key(&property.name));
     filled.missing = missing.cloned().collect();
     filled
+}
+
+/// Free words: first those that the message names itself, then those that sound right.
+fn free_words(
+    properties: &[Property],
+    said: &Said<'_>,
+    nouns: &Nouns,
+    (used, filled): (&[bool], &mut Filled),
+) {
+    for property in properties.iter().filter(|property| matches!(property.want, Want::Free(_))) {
+        if let (false, Some(text)) =
+            (filled.arguments.contains_key(&property.name), free::named(property, said, nouns))
+        {
+            filled.arguments.insert(property.name.clone(), text.into());
+        }
+    }
+    for property in properties {
+        let Want::Free(role) = property.want else { continue };
+        if filled.arguments.contains_key(&property.name) {
+            continue;
+        }
+        let Some(text) = free::words_for(property, role, said, nouns, used) else { continue };
+        let long = matches!(role, Role::Note | Role::Subject | Role::Reason);
+        // A name goes to one argument; a text may be the subject and the description of the same thing.
+        let taken = !long
+            && filled
+                .arguments
+                .values()
+                .any(|value| value.as_str().is_some_and(|value| value.eq_ignore_ascii_case(&text)));
+        if taken {
+            continue;
+        }
+        let names = property.required && matches!(role, Role::Search | Role::Person);
+        filled.fit += if names && said.proper_names(nouns).contains(&text.as_str()) { 0.6 } else { 0.0 };
+        filled.arguments.insert(property.name.clone(), text.into());
+    }
 }
 
 /// Gives mentions to properties, best pairs first.
@@ -125,6 +152,10 @@ fn pair(property: &Property, mention: &Mention, said: &Said<'_>, nouns: &Nouns) 
             Some((if named { 3.0 } else { 0.8 }, plain_number(*value, *whole)?))
         }
         (Want::Email, Kind::Email) | (Want::Phone, Kind::Phone) => Some((3.0, mention.text.clone().into())),
+        (Want::Date { with_time }, Kind::Bound(day, end)) => {
+            let (starts, ends) = edges(property);
+            (starts && *end == End::First || ends && *end == End::Last).then(|| (3.0, date(day, *with_time)))
+        }
         (Want::Date { with_time }, Kind::Date(day)) => {
             Some((date_score(property, mention, said), date(day, *with_time)))
         }
@@ -248,13 +279,14 @@ fn date(day: &str, with_time: bool) -> Value {
     if with_time { format!("{day}T00:00:00Z").into() } else { day.into() }
 }
 
+/// Whether a date begins or ends a time.
+fn edges(property: &Property) -> (bool, bool) {
+    let of = |any: &[&str]| property.words.iter().any(|word| any.contains(&word.as_str()));
+    (of(&["since", "from", "start", "after", "begin"]), of(&["until", "to", "end", "before", "till"]))
+}
+
 fn date_score(property: &Property, mention: &Mention, said: &Said<'_>) -> f64 {
-    let starts = property
-        .words
-        .iter()
-        .any(|word| matches!(word.as_str(), "since" | "from" | "start" | "after" | "begin"));
-    let ends =
-        property.words.iter().any(|word| matches!(word.as_str(), "until" | "to" | "end" | "before" | "till"));
+    let (starts, ends) = edges(property);
     match said.word_before(mention.start).as_deref() {
         Some("since" | "from" | "after" | "starting") if starts => 3.5,
         Some("until" | "to" | "before" | "till" | "and") if ends => 3.5,

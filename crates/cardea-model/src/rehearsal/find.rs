@@ -24,6 +24,8 @@ pub(super) enum Kind {
     Phone,
     /// A day, as `YYYY-MM-DD`.
     Date(String),
+    /// The first or the last day of a time such as `last month`.
+    Bound(String, End),
     /// An amount of money.
     Money(f64),
     /// A share of a hundred.
@@ -34,6 +36,13 @@ pub(super) enum Kind {
     Code,
     /// A plain number; `#17` is one with a mark.
     Number { value: f64, marked: bool },
+}
+
+/// Which end of a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum End {
+    First,
+    Last,
 }
 
 /// Finds mentions. Holds the compiled patterns.
@@ -64,13 +73,14 @@ impl Finder {
     pub(super) fn new() -> Result<Self, regex::Error> {
         let month = "(jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*\\.?";
         let sum = r"\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+(?:\.\d+)?";
-        let table: [(String, Maker); 14] = [
+        let table: [(String, Maker); 15] = [
             (r#""([^"]{1,400})"|“([^”]{1,400})”|«([^»]{1,400})»|(?:^|[\s(:])'([^']{2,400})'(?:$|[\s).,;:!?])"#.into(), quoted),
             (r"[A-Za-z0-9][A-Za-z0-9._%+-]*@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+".into(), |_, _| Some(Kind::Email)),
             (r"\b(\d{4})-(\d{2})-(\d{2})\b".into(), iso_date),
             (format!(r"(?i)\b(\d{{1,2}})(?:st|nd|rd|th)?\.? (?:of )?{month}(?:,? (\d{{4}}))?\b"), |found, now| named_date(found, 1, 2, now)),
             (format!(r"(?i)\b{month} (\d{{1,2}})(?:st|nd|rd|th)?(?:,? (\d{{4}}))?\b"), |found, now| named_date(found, 2, 1, now)),
             (r"(?i)\b(today|yesterday|tomorrow|(\d{1,4}) days? ago)\b".into(), relative_date),
+            (r"(?i)\b(this|last|past|previous|current) (week|month|quarter|year)\b".into(), |_, _| None),
             (format!(r"[$€£]\s?({sum})"), money),
             (format!(r"(?i)\b({sum})\s?(?:dollars?|bucks|euros?|usd|eur|gbp|pounds?|chf|[€£$])(?:\b|$|\s)"), money),
             (r"\+\d[\d ()/-]{6,}\d|\b0\d{2,4}[ /-][\d -]{4,}\d|\(\d{3}\) ?\d{3}-\d{4}|\b\d{3}-\d{3,4}-\d{4}\b|\b\d{3}-\d{4}\b".into(), |_, _| Some(Kind::Phone)),
@@ -90,6 +100,7 @@ impl Finder {
         for (pattern, make) in &self.patterns {
             for captures in pattern.captures_iter(text) {
                 let Some(whole) = captures.get(0) else { continue };
+                found.extend(bounds(&captures, now));
                 let free = found.iter().all(|other| whole.end() <= other.start || whole.start() >= other.end);
                 if let (true, Some(kind)) = (free, make(&captures, now)) {
                     found.push(Mention {
@@ -104,6 +115,55 @@ impl Finder {
         found.sort_by_key(|mention| mention.start);
         found
     }
+}
+
+/// `last month` is two days: the first on its first word, the last on its second.
+fn bounds(found: &Captures<'_>, now: Timestamp) -> Vec<Mention> {
+    let (Some(which), Some(unit)) = (found.get(1), found.get(2)) else { return Vec::new() };
+    let earlier = match which.as_str().to_lowercase().as_str() {
+        "last" | "past" | "previous" => 1,
+        "this" | "current" => 0,
+        _ => return Vec::new(),
+    };
+    let Some((first, last)) = days_of(&unit.as_str().to_lowercase(), earlier, now) else { return Vec::new() };
+    [(which, first, End::First), (unit, last, End::Last)]
+        .into_iter()
+        .map(|(at, day, end)| Mention {
+            start: at.start(),
+            end: at.end(),
+            text: at.as_str().to_owned(),
+            kind: Kind::Bound(day, end),
+        })
+        .collect()
+}
+
+/// The first and the last day of this week, month, quarter or year, or of the one before.
+fn days_of(unit: &str, earlier: i64, now: Timestamp) -> Option<(String, String)> {
+    const DAY: i64 = 86_400_000;
+    let show = |days: i64| Timestamp(days.saturating_mul(DAY)).to_string().get(..10).map(str::to_owned);
+    let today = now.0.div_euclid(DAY);
+    if unit == "week" {
+        // The first of January 1970 was a Thursday; weeks begin on Monday.
+        let monday = today - (today + 3).rem_euclid(7) - 7 * earlier;
+        return Some((show(monday)?, show(monday + 6)?));
+    }
+    let text = now.to_string();
+    let (year, month): (i64, i64) = (text.get(..4)?.parse().ok()?, text.get(5..7)?.parse().ok()?);
+    let months = match unit {
+        "month" => 1,
+        "quarter" => 3,
+        "year" => 12,
+        _ => return None,
+    };
+    let start = (year * 12 + month - 1).div_euclid(months) * months - months * earlier;
+    let end = start + months - 1;
+    let last = (28..=31).rev().find_map(|number| {
+        match day(end.div_euclid(12), end.rem_euclid(12) + 1, number)? {
+            Kind::Date(day) => Some(day),
+            _ => None,
+        }
+    })?;
+    Some((format!("{:04}-{:02}-01", start.div_euclid(12), start.rem_euclid(12) + 1), last))
 }
 
 fn group<'t>(found: &Captures<'t>, place: usize) -> &'t str {
@@ -213,6 +273,34 @@ mod tests {
             ("the last 30 days", vec![Kind::Span(30, "day")]),
             ("since 2026-02-28, not 2026-02-30", vec![date("2026-02-28"), Kind::Phone]),
             ("on March 3rd and 4 May 2025", vec![date("2026-03-03"), date("2025-05-04")]),
+            (
+                "last month",
+                vec![
+                    Kind::Bound("2026-10-01".into(), End::First),
+                    Kind::Bound("2026-10-31".into(), End::Last),
+                ],
+            ),
+            (
+                "this quarter",
+                vec![
+                    Kind::Bound("2026-10-01".into(), End::First),
+                    Kind::Bound("2026-12-31".into(), End::Last),
+                ],
+            ),
+            (
+                "last week",
+                vec![
+                    Kind::Bound("2026-11-09".into(), End::First),
+                    Kind::Bound("2026-11-15".into(), End::Last),
+                ],
+            ),
+            (
+                "past year",
+                vec![
+                    Kind::Bound("2025-01-01".into(), End::First),
+                    Kind::Bound("2025-12-31".into(), End::Last),
+                ],
+            ),
             ("yesterday or 3 days ago", vec![date("2026-11-17"), date("2026-11-15")]),
             ("jane.doe+x@corp.example wrote", vec![Kind::Email]),
             ("call +49 151 2345678", vec![Kind::Phone]),

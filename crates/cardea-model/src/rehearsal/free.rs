@@ -216,7 +216,15 @@ fn person(said: &Said<'_>, nouns: &Nouns) -> Option<String> {
     if let Some(code) = code {
         return Some(code.text.clone());
     }
-    let rest = after(said, &["to agent", "agent", "assignee", "assigned to", "to"])?;
+    let giving = said.has(&["assign", "give", "hand", "transfer", "reassign", "pass", "assignee", "agent"]);
+    let rest = after(
+        said,
+        if giving {
+            &["to agent", "agent", "assignee", "assigned to", "to"]
+        } else {
+            &["assigned to", "owned by", "by"]
+        },
+    )?;
     let word = rest.split_whitespace().next()?.trim_matches(|c: char| !c.is_alphanumeric());
     let fits =
         !is_stop(&word.to_lowercase()) && !word.chars().any(|c| c.is_ascii_digit()) && !skipped(word, nouns);

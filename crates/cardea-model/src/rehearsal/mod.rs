@@ -96,7 +96,8 @@ impl Rehearsal {
     async fn cosine(&self, spoken: &str, tools: &[ToolSpec]) -> Option<Vec<f64>> {
         let embedder = self.embedder.as_ref()?;
         let texts: Vec<Vec<String>> = tools.iter().map(choose::encoded_texts).collect();
-        let all = std::iter::once(spoken.to_owned()).chain(texts.iter().flatten().cloned()).collect();
+        // `beta_search` is one odd word to the encoder, `beta search` is two that it knows.
+        let all = std::iter::once(spoken.replace('_', " ")).chain(texts.iter().flatten().cloned()).collect();
         // Without the encoder the words decide alone.
         let found = embedder.embed(all, PATIENCE).await.ok()?;
         let (asked, mut rest) = found.split_first()?;

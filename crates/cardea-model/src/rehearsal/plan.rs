@@ -28,6 +28,16 @@ pub(super) enum Plan {
     },
 }
 
+/// A message that answers a question of ours.
+struct Completed {
+    /// The tool's place.
+    tool: usize,
+    /// The argument that was asked for, and what the message gives for it.
+    given: Option<(String, serde_json::Value)>,
+    /// The request and the answer together.
+    whole: String,
+}
+
 /// Plans with these tools.
 pub(super) struct Planner<'a> {
     tools: &'a [ToolSpec],
@@ -59,13 +69,13 @@ impl<'a> Planner<'a> {
     /// The text that is planned for: the message, or the request that it completes.
     pub(super) fn question(&self, turn: &Turn<'_>) -> String {
         match self.completes(turn) {
-            Some((_, _, whole)) => whole,
+            Some(completed) => completed.whole,
             None => turn.text.to_owned(),
         }
     }
 
     /// If the message answers our question: the tool, what the answer gives for the argument, and all that was said.
-    fn completes(&self, turn: &Turn<'_>) -> Option<(usize, Option<(String, serde_json::Value)>, String)> {
+    fn completes(&self, turn: &Turn<'_>) -> Option<Completed> {
         let (argument, tool, earlier) = turn.waits_for()?;
         let place = self.tools.iter().position(|other| other.name.as_str() == tool)?;
         let said = self.said(turn.text);
@@ -73,7 +83,7 @@ impl<'a> Planner<'a> {
         let whole = format!("{earlier}\n{}", turn.text);
         let Some(property) = self.properties.get(place)?.iter().find(|property| property.name == argument)
         else {
-            return short.then_some((place, None, whole));
+            return short.then_some(Completed { tool: place, given: None, whole });
         };
         let needed = Property { required: true, ..property.clone() };
         let found = fill(std::slice::from_ref(&needed), &said, &self.nouns).arguments.remove(argument);
@@ -84,21 +94,18 @@ impl<'a> Planner<'a> {
             (Want::Free(_), _) if words && short => Some(turn.text.trim().into()),
             (_, found) => found,
         };
-        if short || value.is_some() {
-            Some((place, value.map(|value| (argument.to_owned(), value)), whole))
-        } else {
-            None
-        }
+        let given = value.map(|value| (argument.to_owned(), value));
+        (short || given.is_some()).then_some(Completed { tool: place, given, whole })
     }
 
     pub(super) fn plan(&self, turn: &Turn<'_>, spoken: &str, cosine: Option<&[f64]>) -> Plan {
-        if turn.done().next().is_none() {
-            if let Some(words) = small_talk(turn, &self.said(turn.text), self.tools) {
-                return Plan::Say(words);
-            }
+        if turn.done().next().is_none()
+            && let Some(words) = small_talk(turn, &self.said(turn.text), self.tools)
+        {
+            return Plan::Say(words);
         }
         let said = self.said(spoken);
-        let given = self.completes(turn).and_then(|(place, given, _)| Some((place, given?)));
+        let given = self.completes(turn).and_then(|completed| Some((completed.tool, completed.given?)));
         let filled: Vec<Filled> =
             self.properties.iter().map(|properties| self.fill(properties, &said, turn)).collect();
         let chosen = match &given {
@@ -222,7 +229,7 @@ impl<'a> Planner<'a> {
                 _ => Found::Told,
             };
         }
-        let somebody = said.proper_names(&self.nouns).first().is_some()
+        let somebody = !said.proper_names(&self.nouns).is_empty()
             || said
                 .mentions
                 .iter()
@@ -264,7 +271,8 @@ fn is_person(id: &Id) -> bool {
 }
 
 fn good_enough(best: &Candidate) -> bool {
-    best.relevance >= RELEVANT && best.score >= RELEVANT
+    // An id of the right shape says enough: `show me ORD-204`.
+    (best.relevance >= RELEVANT && best.score >= RELEVANT) || (best.named && best.score >= 0.2)
 }
 
 fn choose_verb(tool: &ToolSpec) -> bool {

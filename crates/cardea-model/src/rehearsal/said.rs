@@ -79,9 +79,15 @@ impl<'a> Said<'a> {
     /// True if the number counts rows: `the last 5`, `5 orders`.
     pub(super) fn counts_rows(&self, mention: &Mention, nouns: &Nouns) -> bool {
         let cue = self.word_before(mention.start).is_some_and(|word| COUNTING.contains(&word.as_str()));
-        let plural = self.word_after(mention.end).is_some_and(|word| {
-            let near = self.text.get(mention.end..word.start).is_some_and(|gap| gap.trim().is_empty());
-            near && word.text.ends_with('s') && nouns.known(&word.stem).is_some()
+        let plural = |word: &Word<'_>| word.text.ends_with('s') && nouns.known(&word.stem).is_some();
+        let mut after = self.words.iter().skip_while(|word| word.start < mention.end);
+        let near = |word: &Word<'_>| {
+            self.text.get(mention.end..word.start).is_some_and(|gap| !gap.contains([',', '.', ';']))
+        };
+        // `5 tickets`, `10 newest tickets`
+        let plural = after.next().is_some_and(|word| {
+            let counting = COUNTING.contains(&word.text.to_lowercase().as_str());
+            near(word) && (plural(word) || (counting && after.next().is_some_and(plural)))
         });
         let plain = matches!(mention.kind, Kind::Number { marked: false, .. });
         plain

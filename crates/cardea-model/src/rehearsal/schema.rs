@@ -83,11 +83,13 @@ pub(super) enum Role {
     Other,
 }
 
-const ID_WORDS: &[&str] = &["id", "ids", "number", "no", "ref", "reference", "uuid", "identifier", "key"];
+const ID_WORDS: &[&str] = &["id", "ids", "number", "no", "ref", "reference", "uuid", "identifier"];
 
 /// The arguments of a tool, required ones first.
 pub(super) fn properties(tool: &ToolSpec) -> Vec<Property> {
-    let mut found = of_object(&tool.input_schema, &tool.input_schema, tool_nouns(tool).as_slice(), 0);
+    let nouns = tool_nouns(tool);
+    let frame = Frame { root: &tool.input_schema, nouns: &nouns, depth: 0 };
+    let mut found = of_object(frame, &tool.input_schema);
     found.sort_by_key(|property| !property.required);
     found
 }
@@ -99,7 +101,15 @@ pub(super) fn tool_nouns(tool: &ToolSpec) -> Vec<String> {
     name_words(own).iter().map(|word| stem(word)).collect()
 }
 
-fn of_object(root: &Value, schema: &Value, nouns: &[String], depth: usize) -> Vec<Property> {
+/// What stays the same while a schema is read, and how deep the reading is.
+#[derive(Clone, Copy)]
+struct Frame<'a> {
+    root: &'a Value,
+    nouns: &'a [String],
+    depth: usize,
+}
+
+fn of_object(frame: Frame<'_>, schema: &Value) -> Vec<Property> {
     let required: Vec<&str> = schema
         .get("required")
         .and_then(Value::as_array)
@@ -110,19 +120,19 @@ fn of_object(root: &Value, schema: &Value, nouns: &[String], depth: usize) -> Ve
     let Some(fields) = schema.get("properties").and_then(Value::as_object) else { return Vec::new() };
     let one = |(name, schema): (&String, &Value)| {
         let required = required.contains(&name.as_str());
-        property(root, name, schema, nouns, depth).map(|property| Property { required, ..property })
+        property(frame, name, schema).map(|property| Property { required, ..property })
     };
     fields.iter().filter_map(one).collect()
 }
 
-fn property(root: &Value, name: &str, schema: &Value, nouns: &[String], depth: usize) -> Option<Property> {
+fn property(frame: Frame<'_>, name: &str, schema: &Value) -> Option<Property> {
     let outer = schema.as_object()?;
-    let schema = resolve(root, outer);
+    let schema = resolve(frame.root, outer);
     let about =
         ["description", "title"].iter().find_map(|key| outer.get(*key).or(schema.get(*key))?.as_str());
     let about = about.unwrap_or_default().to_owned();
     let words = name_words(name);
-    let want = want(root, &words, &about, &schema, nouns, depth);
+    let want = want(frame, &words, &about, &schema);
     Some(Property { name: name.to_owned(), words, about, required: false, want })
 }
 
@@ -172,29 +182,25 @@ fn type_of(schema: &Map<String, Value>) -> &str {
     }
 }
 
-fn want(
-    root: &Value,
-    words: &[String],
-    about: &str,
-    schema: &Map<String, Value>,
-    nouns: &[String],
-    depth: usize,
-) -> Want {
+fn want(frame: Frame<'_>, words: &[String], about: &str, schema: &Map<String, Value>) -> Want {
+    let Frame { nouns, depth, .. } = frame;
+    let inner = Frame { depth: depth + 1, ..frame };
     if let Some(values) = schema.get("enum").and_then(Value::as_array) {
         return Want::Choice(values.iter().filter(|value| !value.is_null()).cloned().collect());
+    }
+    if let Some(values) = schema.get("pattern").and_then(Value::as_str).and_then(alternatives) {
+        return Want::Choice(values);
     }
     let about = about.to_lowercase();
     match type_of(schema) {
         "boolean" => Want::Truth,
         "integer" => number(words, &about, schema, nouns, true),
         "number" => number(words, &about, schema, nouns, false),
-        "object" if depth < DEEPEST => {
-            Want::Fields(of_object(root, &Value::Object(schema.clone()), nouns, depth + 1))
-        }
+        "object" if depth < DEEPEST => Want::Fields(of_object(inner, &Value::Object(schema.clone()))),
         "array" if depth < DEEPEST => {
             let item = schema.get("items").cloned().unwrap_or_default();
             let name = words.join("_");
-            let item = property(root, name.strip_suffix('s').unwrap_or(&name), &item, nouns, depth + 1);
+            let item = property(inner, name.strip_suffix('s').unwrap_or(&name), &item);
             item.map_or(Want::Free(Role::Other), |item| Want::List(Box::new(item)))
         }
         _ => text(words, &about, schema, nouns),
@@ -337,7 +343,19 @@ fn id(words: &[String], about: &str, schema: &Map<String, Value>, nouns: &[Strin
     let prefix = prefix.or_else(|| {
         about.split([' ', ',', '(', ')', '`', '"']).find_map(letters_before_digits).map(|p| p.to_uppercase())
     });
+    // A number has no letters before it, whatever its description speaks of.
+    let prefix = prefix.filter(|_| !number);
     Id { noun, pattern: pattern.and_then(|text| Regex::new(text).ok()), prefix, number }
+}
+
+/// `^(low|normal|high)$` is a choice that was written as a pattern.
+fn alternatives(pattern: &str) -> Option<Vec<Value>> {
+    let inner = pattern.strip_prefix("^(")?.strip_suffix(")$")?;
+    let words: Vec<&str> = inner.trim_start_matches("?:").split('|').collect();
+    let plain = |word: &&str| {
+        !word.is_empty() && word.chars().all(|c| c.is_alphanumeric() || matches!(c, '_' | '-' | ' '))
+    };
+    (words.len() > 1 && words.iter().all(plain)).then(|| words.into_iter().map(Value::from).collect())
 }
 
 /// `^ORD-\d+$` begins with `ORD-`.

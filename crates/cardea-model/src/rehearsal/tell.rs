@@ -209,22 +209,19 @@ fn object(fields: &Map<String, Value>, subject: &Subject, asked: &Asked, changed
         .filter(|(_, rows)| rows.iter().all(Value::is_object))
         .collect();
     let scalars = fields.values().filter(|value| !value.is_array() && !value.is_object()).count();
-    if let (false, [(name, rows)]) = (changed, lists.as_slice()) {
-        if scalars <= 4 && (scalars == 0 || fields.len() <= scalars + 1) && !(rows.is_empty() && scalars > 2)
-        {
-            let total = ["total", "count", "total_count", "matches", "found"]
-                .iter()
-                .find_map(|key| fields.get(*key)?.as_u64());
-            let total =
-                total.and_then(|total| usize::try_from(total).ok()).unwrap_or(rows.len()).max(rows.len());
-            let noun = name
-                .strip_suffix('s')
-                .filter(|_| !matches!(name.as_str(), "results" | "rows" | "items" | "data"))
-                .unwrap_or(&subject.noun);
-            return rows_in_words(rows, total, &noun.replace('_', " "), asked);
-        }
+    let [(name, rows)] = lists.as_slice() else { return facts(fields, subject, asked) };
+    // A list with a few facts beside it is a list; an order with its items is an order.
+    let is_list = scalars <= 4 && fields.len() <= scalars + 1 && !(rows.is_empty() && scalars > 2);
+    if changed || !is_list {
+        return facts(fields, subject, asked);
     }
-    facts(fields, subject, asked)
+    let told = ["total", "count", "total_count", "matches", "found"]
+        .iter()
+        .find_map(|key| fields.get(*key)?.as_u64());
+    let total = told.and_then(|total| usize::try_from(total).ok()).unwrap_or(rows.len()).max(rows.len());
+    let plain = matches!(name.as_str(), "results" | "rows" | "items" | "data");
+    let noun = name.strip_suffix('s').filter(|_| !plain).unwrap_or(&subject.noun);
+    rows_in_words(rows, total, &noun.replace('_', " "), asked)
 }
 
 fn facts(fields: &Map<String, Value>, subject: &Subject, asked: &Asked) -> String {
