@@ -53,3 +53,7 @@ pub use self::{
     testing::TestClient,
     tool::{CheckHint, Facts, Idempotency, Reuse, TOOL_META, Tool},
 };
+
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/guide/mcp-servers.md")]
+struct Guide;

