@@ -40,7 +40,7 @@ pub enum Command {
         #[command(subcommand)]
         command: ConfigCommand,
     },
-    /// Write a starting project: configuration, agent, policies with tests, connector.
+    /// Write a starting project: configuration, agent, policies with tests.
     Init {
         /// A folder that does not exist yet, or is empty.
         dir: PathBuf,
@@ -70,12 +70,6 @@ pub enum Command {
         /// What to do with them.
         #[command(subcommand)]
         command: PolicyCommand,
-    },
-    /// Connectors: HTTP services as files.
-    Connector {
-        /// What to do with them.
-        #[command(subcommand)]
-        command: ConnectorCommand,
     },
     /// Cached answers.
     Cache {
@@ -230,16 +224,6 @@ pub enum PolicyCommand {
     },
 }
 
-/// `cardea connector`.
-#[derive(Debug, Clone, Subcommand)]
-pub enum ConnectorCommand {
-    /// Check a connector, run its examples and print what a model will see of it.
-    Check {
-        /// Its file.
-        file: PathBuf,
-    },
-}
-
 /// `cardea cache`.
 #[derive(Debug, Clone, Subcommand)]
 pub enum CacheCommand {
@@ -251,7 +235,7 @@ pub enum CacheCommand {
         #[arg(long, default_value_t = 0.01)]
         wrong: f64,
     },
-    /// Forget the cached answers of the signed-in user's tenant, on a running server.
+    /// Forget the cached answers of the signed-in user, on a running server.
     Clear {
         /// Where the server listens.
         #[arg(long, env = "CARDEA_URL", default_value = "http://127.0.0.1:8080")]
@@ -276,7 +260,11 @@ pub enum GuardCommand {
         profile: String,
     },
     /// List everything that can be found, by kind.
-    List,
+    List {
+        /// Print the page with all rules instead.
+        #[arg(long)]
+        markdown: bool,
+    },
 }
 
 /// `cardea guard scan`.

@@ -4,8 +4,10 @@ use std::{future::Future, io, sync::Arc, time::Duration};
 
 use cardea_core::time::SystemClock;
 use cardea_net::{AllowList, Egress, Net, NetConfig, NetError, Request, Streaming};
-use http::{HeaderMap, HeaderName, HeaderValue, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use serde_json::Value;
+
+use super::{End, Out};
 
 /// How long a server may take until it begins to answer.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -53,6 +55,29 @@ pub(super) async fn post(
     let request = request.headers(headers).timeout(PATIENCE).idle_timeout(PATIENCE);
     let answer = net.stream(request).await.map_err(|error| told(url, &error))?;
     if answer.status.is_success() { Ok(answer) } else { Err(refused(answer).await) }
+}
+
+/// `cardea cache clear`.
+pub(super) fn clear_cache(url: &str, token: Option<&str>, out: &mut Out<'_>) -> End {
+    let address = format!("{}/api/v1/cache", url.trim_end_matches('/'));
+    let asked = wait(async {
+        let net = net_to(url).map_err(|error| told(url, &error))?;
+        let request =
+            Request::new(Method::DELETE, &address, Egress::any()).map_err(|error| told(url, &error))?;
+        let request = request.headers(signed(token)?).timeout(PATIENCE);
+        let answer = net.stream(request).await.map_err(|error| told(url, &error))?;
+        if answer.status.is_success() { Ok(()) } else { Err(refused(answer).await) }
+    });
+    match asked.unwrap_or_else(|error| Err(error.to_string())) {
+        Ok(()) => {
+            out.note("your cached answers are forgotten");
+            End::Good
+        }
+        Err(error) => {
+            out.note(error);
+            End::Unreachable
+        }
+    }
 }
 
 /// What went wrong on the way, for people.

@@ -8,7 +8,7 @@ use std::{
 
 use cardea_core::{
     form::position,
-    guard::{Action, Engine, Finding, Profile, Surface},
+    guard::{Action, Engine, Finding, Profile, Surface, report},
 };
 use serde_json::json;
 
@@ -51,6 +51,81 @@ pub(super) fn scan(scan: &GuardScan, out: &mut Out<'_>) -> End {
         out.line(format!("{} on the surface {}: {kept} findings", word(verdict.action), surface.name()));
     }
     if verdict.action == Action::Pass { End::Good } else { End::Bad }
+}
+
+/// Every kind that can be found, with the rules behind it.
+pub(super) fn list(markdown: bool, out: &mut Out<'_>) -> End {
+    let page = if markdown { report::types_page().map(Some) } else { Ok(None) };
+    let (types, page) = match (report::types(), page) {
+        (Ok(types), Ok(page)) => (types, page),
+        (Err(error), _) | (_, Err(error)) => {
+            out.note(error.public());
+            return End::Unreachable;
+        }
+    };
+    if let Some(page) = page {
+        out.piece(&page);
+    } else if out.json {
+        out.json(&json!({ "types": types }));
+    } else {
+        let head = ["family", "kind", "rules"].map(str::to_owned).to_vec();
+        let row = |facts: &report::TypeFacts| {
+            vec![facts.family.name().to_owned(), facts.kind.clone(), facts.rows.len().to_string()]
+        };
+        let rows: Vec<Vec<String>> = std::iter::once(head).chain(types.iter().map(row)).collect();
+        out.table(&rows);
+    }
+    End::Good
+}
+
+/// The figures of a profile on labelled texts, group by group, with 95 % intervals.
+pub(super) fn eval(file: &Path, profile: &str, out: &mut Out<'_>) -> End {
+    let engine = match engine(profile) {
+        Ok(engine) => engine,
+        Err(error) => {
+            out.note(error);
+            return End::Misused;
+        }
+    };
+    let text = match fs::read_to_string(file) {
+        Ok(text) => text,
+        Err(error) => {
+            out.note(format!("{}: {error}", file.display()));
+            return End::Unreachable;
+        }
+    };
+    let mut measured = report::Eval::new(&engine);
+    for (i, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
+        if let Err(error) = measured.add(line) {
+            out.note(format!("{}:{}: {}", file.display(), i + 1, error.public()));
+            return End::Misused;
+        }
+    }
+    if out.json {
+        out.json(&json!({ "rows": measured.rows(), "groups": measured.figures() }));
+        return End::Good;
+    }
+    let share = |rate: report::Rate| {
+        let (low, high) = rate.interval();
+        let percent = |share: f64| share * 100.0;
+        match rate.of {
+            0 => "-".to_owned(),
+            of => format!(
+                "{:.1} % of {of} ({:.1} to {:.1})",
+                percent(rate.share()),
+                percent(low),
+                percent(high)
+            ),
+        }
+    };
+    let head = ["group", "found", "findings that fit", "harmless but flagged"].map(str::to_owned).to_vec();
+    let row = |(group, figures): (&String, &report::Figures)| {
+        vec![group.clone(), share(figures.recall), share(figures.precision), share(figures.flagged)]
+    };
+    let rows: Vec<Vec<String>> = std::iter::once(head).chain(measured.figures().iter().map(row)).collect();
+    out.line(format!("{} rows, profile {profile}\n", measured.rows()));
+    out.table(&rows);
+    End::Good
 }
 
 fn read(file: Option<&Path>) -> io::Result<String> {

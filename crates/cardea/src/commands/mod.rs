@@ -27,8 +27,8 @@ use std::{
 use clap::CommandFactory as _;
 
 pub use cli::{
-    AuditCommand, AuditVerify, CacheCommand, Chat, Cli, Command, ConfigCommand, ConnectorCommand, Demo,
-    GuardCommand, GuardScan, KeyCommand, KeyCreate, PolicyCommand, Token,
+    AuditCommand, AuditVerify, CacheCommand, Chat, Cli, Command, ConfigCommand, Demo, GuardCommand,
+    GuardScan, KeyCommand, KeyCreate, PolicyCommand, Token,
 };
 pub use out::Out;
 
@@ -90,12 +90,13 @@ pub fn run_with(cli: &Cli, environment: &Environment, out: &mut Out<'_>) -> End 
             }
         }
         Command::Cache { command: CacheCommand::Tune { file, wrong } } => tune::tune(file, *wrong, out),
-        Command::Guard { command: GuardCommand::Scan(words) } => guard::scan(words, out),
-        Command::Completions { shell } => completions(*shell, out),
-        _ => {
-            out.note("this command is not part of this build");
-            End::Misused
+        Command::Cache { command: CacheCommand::Clear { url, token } } => {
+            client::clear_cache(url, token.as_deref(), out)
         }
+        Command::Guard { command: GuardCommand::Scan(words) } => guard::scan(words, out),
+        Command::Guard { command: GuardCommand::Eval { file, profile } } => guard::eval(file, profile, out),
+        Command::Guard { command: GuardCommand::List { markdown } } => guard::list(*markdown, out),
+        Command::Completions { shell } => completions(*shell, out),
     }
 }
 

@@ -184,6 +184,29 @@ fn guard_scan_says_where_and_what_but_never_the_value() {
 }
 
 #[test]
+fn guard_list_and_eval_tell_what_is_known_and_how_well() {
+    let dir = tempfile::tempdir().unwrap();
+    let listed = run_in(dir.path(), &["guard", "list"]);
+    assert!(
+        listed.end == End::Good && listed.out.contains("credential") && listed.out.lines().count() > 20,
+        "{}",
+        listed.out
+    );
+    assert!(run_in(dir.path(), &["guard", "list", "--markdown"]).out.starts_with("# "));
+    let file = dir.path().join("rows.jsonl");
+    let found = json!({ "text": "card 4111 1111 1111 1111", "label": "pii", "spans": [{ "start": 5, "end": 24, "type": "CARD" }] });
+    let harmless = json!({ "text": "the weather is nice", "label": "none", "kind": "hard_negative" });
+    fs::write(&file, format!("{found}\n{harmless}\n")).unwrap();
+    let words = ["guard", "eval", file.to_str().unwrap()];
+    let ran = run_in(dir.path(), &words);
+    assert!(ran.end == End::Good && ran.out.contains("2 rows, profile standard"), "{}{}", ran.out, ran.err);
+    let figures = run_in(dir.path(), &["guard", "eval", "--json", file.to_str().unwrap()]).json();
+    assert_eq!(figures["rows"], 2);
+    fs::write(&file, "{}").unwrap();
+    assert!(run_in(dir.path(), &words).err.contains("rows.jsonl:1"));
+}
+
+#[test]
 fn policy_test_runs_the_cases_and_fails_with_them() {
     let dir = tempfile::tempdir().unwrap();
     fs::create_dir(dir.path().join("tests")).unwrap();
