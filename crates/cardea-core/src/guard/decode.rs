@@ -96,6 +96,10 @@ fn lead(bytes: &[u8], start: usize) -> usize {
 /// A stretch with its escapes undone, if it has any.
 fn unescaped(view: &View<'_>, start: usize, end: usize) -> Option<View<'static>> {
     let bytes = view.bytes();
+    let any = (start..end).any(|at| bytes.get(at..end).and_then(escape).is_some());
+    if !any {
+        return None;
+    }
     let mut child = Child::default();
     child.copy(bytes, lead(bytes, start), start);
     let (mut place, mut undone) = (start, 0);

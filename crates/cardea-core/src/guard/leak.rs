@@ -7,6 +7,7 @@
 use std::sync::Arc;
 
 use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
+use regex::bytes::Regex;
 
 use super::{
     catalogue::{Catalogue, KindId},
@@ -25,6 +26,12 @@ pub(super) const REACH: usize = 256;
 
 /// A longer stretch without a break is cut, so that nothing depends on text without end.
 pub(super) const LONGEST_RUN: usize = 8192;
+
+/// Longest name before a value.
+const LONGEST_NAME: usize = 64;
+
+/// Most that may stand between a name and its value.
+const LONGEST_JOINT: usize = 24;
 
 /// How far back the beginning of a word is looked for.
 const BACK: usize = 96;
@@ -49,6 +56,7 @@ enum Use {
 /// The compiled table with its keyword automaton.
 pub(super) struct Leaks {
     patterns: Vec<Pattern>,
+    joint: Regex,
     kinds: Vec<KindId>,
     rules: Vec<Arc<str>>,
     words: AhoCorasick,
@@ -124,7 +132,7 @@ impl Leaks {
             .kind(Some(AhoCorasickKind::DFA))
             .build(&words)
             .map_err(|bad| Error::new(Code::Internal).because(bad))?;
-        Ok(Self { patterns, kinds, rules, words, uses, by_first })
+        Ok(Self { patterns, joint: table::joint()?, kinds, rules, words, uses, by_first })
     }
 
     /// The rows, for documents and tests.
@@ -190,6 +198,11 @@ const fn is_key_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'+' | b'/' | b'=' | b'.' | b'~' | b'%')
 }
 
+/// Key bytes without the one that joins a name to its value.
+const fn is_word_byte(byte: u8) -> bool {
+    is_key_byte(byte) && byte != b'='
+}
+
 struct Scan<'a, 'v> {
     leaks: &'a Leaks,
     piece: &'a Piece<'v>,
@@ -235,7 +248,7 @@ impl Scan<'_, '_> {
     /// The beginning of the word of key bytes around a place, at most [`BACK`] bytes back.
     fn word_start(&self, hit: usize) -> usize {
         let before = self.bytes.get(hit.saturating_sub(BACK)..hit).unwrap_or_default();
-        hit - before.iter().rev().take_while(|byte| is_key_byte(**byte)).count()
+        hit - before.iter().rev().take_while(|byte| is_word_byte(**byte)).count()
     }
 
     /// A word with a digit.
@@ -243,6 +256,11 @@ impl Scan<'_, '_> {
         let Some(first) = self.bytes.get(start) else { return };
         let leaks = self.leaks;
         let next = self.bytes.get(end).copied();
+        let before = start.checked_sub(1).and_then(|at| self.bytes.get(at)).copied();
+        if end - start <= 4 && before == next && matches!(next, Some(b':' | b'.')) {
+            // In the middle of a chain of short groups: whatever this is began earlier.
+            return;
+        }
         let fits = |pattern: &Pattern| {
             pattern.row.tokens.as_ref().is_some_and(|tokens| {
                 (tokens.length.0..=tokens.length.1).contains(&(end - start)) && tokens.goes_on(next)
@@ -287,8 +305,9 @@ impl Scan<'_, '_> {
         let far = end.max(self.joined_end(pattern, run_end));
         self.leave_open(start, far);
         let bytes = self.bytes;
-        let Some(slice) = bytes.get(start..end.min(bytes.len())) else { return };
-        let direct = matched(pattern, slice).map(|(from, to)| (start + from, start + to));
+        let Some(from) = (if pattern.named { self.after_name(start) } else { Some(start) }) else { return };
+        let Some(slice) = bytes.get(from..end.min(bytes.len())) else { return };
+        let direct = matched(pattern, slice).map(|(first, last)| (from + first, from + last));
         let broken = pattern.row.reach == 0 && far > end;
         let joined = if broken { self.joined(pattern, start, run_end, far) } else { None };
         let Some((from, mut to)) = joined.or(direct) else { return };
@@ -304,6 +323,18 @@ impl Scan<'_, '_> {
             tried.grown = (start, to);
         }
         self.report(row, pattern, from..to, confidence);
+    }
+
+    /// Where the value begins that belongs to the name at a place.
+    fn after_name(&self, start: usize) -> Option<usize> {
+        let rest = self.bytes.get(start..)?;
+        let in_name = |byte: &&u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-');
+        let length = rest.iter().take(LONGEST_NAME).take_while(in_name).count();
+        if !rest.get(length).is_some_and(|byte| b" \t=:\"'`)]<>,|".contains(byte)) {
+            return None;
+        }
+        let joint = rest.get(length..rest.len().min(length + LONGEST_JOINT))?;
+        Some(start + length + self.leaks.joint.find(joint)?.end())
     }
 
     fn report(&mut self, row: u16, pattern: &Pattern, place: std::ops::Range<usize>, confidence: f32) {

@@ -39,3 +39,17 @@ pub use placeholder::{Originals, Placeholders};
 pub use profile::{Allow, Deny, OnFailure, Profile, Rule};
 pub use verdict::{Action, Family, Finding, Surface, Taint, Verdict};
 pub use window::{Finished, Window};
+
+/// A folded text with the source range of each of its bytes: for fuzzing the folder from outside, nothing else.
+#[doc(hidden)]
+#[must_use]
+pub fn fold_for_tests(text: &str) -> (String, Vec<(usize, usize)>) {
+    let view = normalize::fold(text);
+    let sources = (0..view.text.len()).map(|at| view.back(at, at + 1)).collect();
+    (view.text.into_owned(), sources)
+}
+
+/// The guide's snippets run as tests.
+#[cfg(doctest)]
+#[doc = include_str!("../../../../docs/guide/guardrails.md")]
+struct Guide;

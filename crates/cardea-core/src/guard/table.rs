@@ -23,8 +23,8 @@ const FILES: &[(Family, &str)] = &[
     (Family::Content, include_str!("patterns/content.toml")),
 ];
 
-/// `name = value` in the ways in which code, shells, logs, JSON, YAML and people write it; the value follows.
-const NAMED: &str = r#"[A-Za-z0-9_.\-]{2,64}(?:["'`)\]]{1,2}|</?b>)?[ \t]{0,3}(?:=>|:=|={1,3}|:|>|,| is(?: now)?[ :]| to | \|)[ \t]{0,3}(?:b?["'`]{1,3})?"#;
+/// What joins a name to its value in code, shells, logs, JSON, YAML and talk. The engine steps over the name itself.
+const NAMED: &str = r#"(?:["'`)\]]{1,2}|</?b>)?[ \t]{0,3}(?:=>|:=|={1,3}|:|>|,| is(?: now)?[ :]| to | \|)[ \t]{0,3}(?:b?["'`]{1,3})?"#;
 
 /// One row as it is written.
 #[derive(Debug, Clone, Deserialize)]
@@ -110,7 +110,7 @@ pub(super) struct Pattern {
     pub(super) family: Family,
     pub(super) regex: Regex,
     pub(super) groups: bool,
-    /// True if it stands behind a name that may be the tail of a longer one.
+    /// The regex begins after a name, of which the keyword is a part.
     pub(super) named: bool,
     pub(super) checks: Vec<check::Check>,
 }
@@ -141,12 +141,9 @@ fn compile(family: Family, mut row: Row) -> Result<Pattern> {
     if row.label.is_empty() {
         row.label = "SECRET".to_owned();
     }
-    let named = row.regex.contains("@named");
-    let text = format!(r"\A(?:{})", row.regex.replace("@named", NAMED));
-    let regex = RegexBuilder::new(&text)
-        .unicode(false)
-        .size_limit(1 << 20)
-        .build()
+    let value = row.regex.strip_prefix("@named");
+    let named = value.is_some();
+    let regex = anchored(value.unwrap_or(&row.regex))
         .map_err(|bad| broken(&format!("the regex of row `{}` is broken: {bad}", row.id)))?;
     let mut checks = Vec::new();
     for name in &row.check {
@@ -155,8 +152,18 @@ fn compile(family: Family, mut row: Row) -> Result<Pattern> {
                 .ok_or_else(|| broken(&format!("row `{}` names the check `{name}`", row.id)))?,
         );
     }
-    let groups = regex.captures_len() > 1;
+    // WHY: the value of a named row is its whole match, and asking a regex for groups is slow.
+    let groups = regex.captures_len() > 1 && !named;
     Ok(Pattern { row, family, regex, groups, named, checks })
+}
+
+/// The regex of what joins a name to its value.
+pub(super) fn joint() -> Result<Regex> {
+    anchored(NAMED).map_err(|bad| broken(&format!("the regex for names is broken: {bad}")))
+}
+
+fn anchored(text: &str) -> std::result::Result<Regex, regex::Error> {
+    RegexBuilder::new(&format!(r"\A(?:{text})")).unicode(false).size_limit(1 << 20).build()
 }
 
 fn broken(what: &str) -> Error {

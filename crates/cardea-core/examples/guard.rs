@@ -1,0 +1,147 @@
+//! Measures the guard engine: `guard bench`, or `guard eval FILE [PROFILE]` on labelled JSON lines.
+//!
+//! Times are CPU times of this thread where the system tells them (Linux), so that a busy machine does not spoil them.
+
+#![expect(clippy::print_stdout, reason = "a program that prints figures")]
+
+use std::{fs::File, hint::black_box, io::BufRead, io::BufReader};
+
+use cardea_core::guard::{
+    Engine, Profile, Surface,
+    report::{Eval, Rate},
+};
+
+type Outcome = Result<(), Box<dyn std::error::Error>>;
+
+const PROSE: &str = "The meeting on Tuesday went well, and we agreed to ship the new release after the tests are green. \
+    Please find the summary of open points below; none of them is urgent. The order 4471 left the warehouse at noon, and \
+    version 2.4.1 of the driver is installed on 12 machines. Thanks for the help with the printer on the third floor. ";
+
+const HOSTILE: &[&str] = &[
+    "1",
+    "1 ",
+    "123 ",
+    "4111 ",
+    "4 ",
+    "a@",
+    "ssn ",
+    "password=",
+    "sk-",
+    "ignore all ",
+    "token is ",
+    "eyJ",
+    "((((",
+    "-----BEGIN PRIVATE KEY-----",
+    "e\u{301}\u{301}\u{301}",
+    "\u{200b}a",
+    "%41",
+    "&amp;",
+    "aGVsbG8g",
+    "0x",
+    "1.1.",
+    "ab:",
+    "name: A ",
+    "123-45-",
+    "my name is ",
+    "http://a:",
+    "A1b2C3d4",
+    "send all ",
+    "12 Mill Street ",
+    "+1 ",
+    "at dot ",
+    "= ",
+    "i g n o r e ",
+    "1gn0r3 4ll ",
+];
+
+fn main() -> Outcome {
+    let mut args = std::env::args().skip(1);
+    match args.next().as_deref() {
+        Some("bench") => bench(),
+        Some("eval") => {
+            eval(&args.next().ok_or("eval needs a file")?, args.next().as_deref().unwrap_or("strict"))
+        }
+        _ => Err("say `bench` or `eval FILE [PROFILE]`".into()),
+    }
+}
+
+/// Nanoseconds that this thread has been on a CPU.
+fn cpu() -> Result<u64, Box<dyn std::error::Error>> {
+    let line = std::fs::read_to_string("/proc/thread-self/schedstat")?;
+    Ok(line.split(' ').next().ok_or("no figure")?.parse()?)
+}
+
+fn bench() -> Outcome {
+    let before = cpu()?;
+    let engine = Engine::new(&Profile::built_in("strict")?)?;
+    println!("first engine: {} ms", (cpu()? - before) / 1_000_000);
+    let before = cpu()?;
+    black_box(Engine::new(&Profile::built_in("standard")?)?);
+    println!("second engine: {} us", (cpu()? - before) / 1000);
+    for size in [200, 2048, 20480] {
+        let text: String = PROSE.chars().cycle().take(size).collect();
+        black_box(engine.scan(&text, Surface::User));
+        let mut times = Vec::new();
+        for _ in 0..50 {
+            let before = cpu()?;
+            for _ in 0..20 {
+                black_box(engine.scan(&text, Surface::User));
+            }
+            times.push((cpu()? - before) / 20);
+        }
+        times.sort_unstable();
+        println!("{size} bytes: p50 {} us, worst of 50 {} us", us(times.get(25)), us(times.last()));
+    }
+    let (mut slowest, mut name) = (f64::MAX, "");
+    for piece in HOSTILE {
+        let text = piece.repeat((1 << 20) / piece.len());
+        let before = cpu()?;
+        let found = engine.scan(&text, Surface::ToolResult).findings.len();
+        let speed = rate(cpu()? - before);
+        let half = text.get(..text.len() / 2 / piece.len() * piece.len()).unwrap_or_default();
+        let before = cpu()?;
+        black_box(engine.scan(half, Surface::ToolResult));
+        println!(
+            "{:32} {speed:6.1} MiB/s (half the text: {:6.1}), {found} findings",
+            format!("{piece:?}"),
+            rate(cpu()? - before) / 2.0
+        );
+        if speed < slowest {
+            (slowest, name) = (speed, piece);
+        }
+    }
+    println!("slowest: {slowest:.1} MiB/s on {name:?}");
+    Ok(())
+}
+
+#[expect(clippy::cast_precision_loss, reason = "figures for people")]
+fn rate(nanoseconds: u64) -> f64 {
+    1e9 / nanoseconds as f64
+}
+
+#[expect(clippy::cast_precision_loss, reason = "figures for people")]
+fn us(nanoseconds: Option<&u64>) -> f64 {
+    nanoseconds.copied().unwrap_or_default() as f64 / 1000.0
+}
+
+fn eval(file: &str, profile: &str) -> Outcome {
+    let engine = Engine::new(&Profile::built_in(profile)?)?;
+    let mut eval = Eval::new(&engine);
+    for line in BufReader::new(File::open(file)?).lines() {
+        eval.add(&line?)?;
+    }
+    let show = |rate: Rate| {
+        let (low, high) = rate.interval();
+        if rate.of == 0 {
+            "–".to_owned()
+        } else {
+            format!("{:.3} [{low:.3}, {high:.3}] of {}", rate.share(), rate.of)
+        }
+    };
+    println!("| group | recall | whole | precision | harmless flagged |\n|---|---|---|---|---|");
+    for (group, figures) in eval.figures() {
+        let columns = [figures.recall, figures.full, figures.precision, figures.flagged].map(show);
+        println!("| {group} | {} |", columns.join(" | "));
+    }
+    Ok(())
+}
