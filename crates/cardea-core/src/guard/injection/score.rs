@@ -51,7 +51,8 @@ impl Model {
 
     /// How sure the margin makes us, on the surface's own scale.
     pub(super) fn confidence(&self, margin: f32, untrusted: bool) -> f32 {
-        let [five, one, tenth] = self.lines[usize::from(untrusted)];
+        let [prompts, documents] = self.lines;
+        let [five, one, tenth] = if untrusted { documents } else { prompts };
         let between = |low: f32, high: f32| (margin - low) / (high - low).max(0.01);
         if margin < five {
             (0.5 + (margin - five) * 0.1).max(0.0)
