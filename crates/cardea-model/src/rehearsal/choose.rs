@@ -264,7 +264,7 @@ impl Mood {
     fn speaks_for(self, tool: &ToolSpec) -> f64 {
         match (self, tool.effect.changes_things()) {
             (Self::Asks, true) => -0.3,
-            (Self::Looks, true) => -0.15,
+            (Self::Looks, true) => -0.2,
             (Self::Orders, false) => -0.25,
             _ => 0.0,
         }
@@ -391,11 +391,13 @@ pub(super) fn encoded_texts(tool: &ToolSpec) -> Vec<String> {
     texts
 }
 
+/// True if the tool looks for things by words.
+pub(super) fn searches(tool: &ToolSpec) -> bool {
+    let searching = |word: &String| matches!(word.as_str(), "search" | "find" | "lookup" | "query");
+    !tool.effect.changes_things() && tool_nouns(tool).iter().any(searching)
+}
+
 /// True if the tool can find the id of a thing by a name or an address.
 pub(super) fn finds(tool: &ToolSpec, noun: &str, nouns: &Nouns) -> bool {
-    let words = tool_nouns(tool);
-    let searching = words.iter().any(|word| matches!(word.as_str(), "search" | "find" | "lookup" | "query"));
-    !tool.effect.changes_things()
-        && searching
-        && words.iter().any(|word| nouns.known(word) == nouns.known(noun))
+    searches(tool) && tool_nouns(tool).iter().any(|word| nouns.known(word) == nouns.known(noun))
 }

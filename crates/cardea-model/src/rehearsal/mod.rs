@@ -17,6 +17,7 @@ mod plan;
 mod said;
 mod schema;
 mod tell;
+mod value;
 mod words;
 
 use std::{sync::Arc, time::Duration};

@@ -104,6 +104,12 @@ impl<'a> Planner<'a> {
         {
             return Plan::Say(words);
         }
+        // A result that is no search ends the matter: it is told, and no second thing is done unasked.
+        let searched =
+            |name: &str| self.tools.iter().any(|tool| tool.name.as_str() == name && choose::searches(tool));
+        if turn.done().next_back().is_some_and(|(call, _, _)| !searched(&call.name)) {
+            return Plan::Tell;
+        }
         let said = self.said(spoken);
         let given = self.completes(turn).and_then(|completed| Some((completed.tool, completed.given?)));
         let filled: Vec<Filled> =

@@ -5,6 +5,7 @@ use serde_json::{Map, Value};
 
 use super::{
     schema::tool_nouns,
+    value::{action, capital, compact, done, field, label, scalar},
     words::{content, is_stop, name_words, stem},
 };
 
@@ -21,7 +22,7 @@ pub(super) fn result(question: &str, tool: Option<&ToolSpec>, call: &ToolCall, t
         None if text.trim().is_empty() => "The tool returned nothing.".to_owned(),
         None => text.trim().to_owned(),
     };
-    if changed { format!("Done: {}. {body}", subject.action) } else { body }
+    if changed { format!("Done: {}. {body}", subject.done) } else { body }
 }
 
 /// A call that did not succeed, in words.
@@ -49,8 +50,10 @@ pub(super) fn failure(tool: Option<&ToolSpec>, call: &ToolCall, text: &str) -> S
 
 /// What a call was about.
 struct Subject {
-    /// `process refund`: the words of the tool's name.
+    /// `process the refund`
     action: String,
+    /// `the refund is processed`
+    done: String,
     /// `order 17`, if an id was given.
     thing: Option<String>,
     /// `order`: what rows are.
@@ -87,7 +90,21 @@ impl Subject {
             let name = if words.is_empty() { noun.clone() } else { words.join(" ") };
             format!("{name} {}", scalar(value))
         });
-        Self { action: words.join(" "), thing, measure: measure.join(" "), noun }
+        Self {
+            action: action(&words, VERBS),
+            done: done(&words, VERBS),
+            thing,
+            measure: measure.join(" "),
+            noun,
+        }
+    }
+}
+
+impl Subject {
+    /// True if this field only repeats the id that was asked for.
+    fn is_named_by(&self, name: &str, value: &Value) -> bool {
+        let told = self.thing.as_deref().and_then(|thing| thing.rsplit(' ').next());
+        is_id(name) && told.is_some_and(|told| scalar(value) == told)
     }
 }
 
@@ -146,7 +163,7 @@ impl Asked {
                 "name" | "subject" | "title" => 0.8,
                 "total" | "amount" | "score" | "value" | "level" => 0.7,
                 "priority" | "email" | "date" | "eta" | "plan" | "tier" => 0.5,
-                "tenant" | "hash" | "etag" | "metadata" | "version" | "by" | "request" => -0.5,
+                "tenant" | "hash" | "etag" | "metadata" | "version" | "by" | "request" | "key" => -0.5,
                 _ => 0.2,
             }
     }
@@ -212,7 +229,9 @@ fn object(fields: &Map<String, Value>, subject: &Subject, asked: &Asked, changed
     let [(name, rows)] = lists.as_slice() else { return facts(fields, subject, asked) };
     // A list with a few facts beside it is a list; an order with its items is an order.
     let is_list = scalars <= 4 && fields.len() <= scalars + 1 && !(rows.is_empty() && scalars > 2);
-    if changed || !is_list {
+    let own = subject.thing.as_ref().is_some_and(|thing| thing.starts_with(&subject.noun));
+    let is_the_thing = own && fields.iter().any(|(name, value)| subject.is_named_by(name, value));
+    if changed || is_the_thing || !is_list {
         return facts(fields, subject, asked);
     }
     let told = ["total", "count", "total_count", "matches", "found"]
@@ -235,40 +254,70 @@ fn facts(fields: &Map<String, Value>, subject: &Subject, asked: &Asked) -> Strin
             value => flat.push((name.clone(), value)),
         }
     }
-    let repeated = |name: &str, value: &Value| {
-        let told = subject.thing.as_deref().and_then(|thing| thing.rsplit(' ').next()).unwrap_or_default();
-        is_id(name) && scalar(value) == told
-    };
     let mut scored: Vec<(f64, String, &Value)> = flat
         .into_iter()
-        .filter(|(name, value)| !repeated(name, value))
+        .filter(|(name, value)| !subject.is_named_by(name, value))
         .map(|(name, value)| (asked.wants(&name, value), name, value))
         .collect();
     scored.sort_by(|a, b| b.0.total_cmp(&a.0));
     let currency = fields.get("currency").and_then(Value::as_str).unwrap_or_default();
     let direct: Vec<&(f64, String, &Value)> =
-        scored.iter().filter(|(score, _, value)| *score >= 2.0 && !value.is_array()).take(3).collect();
-    let of = subject.thing.as_ref().map(|thing| format!(" of {thing}")).unwrap_or_default();
-    let mut sentence = String::new();
-    for (place, (_, name, value)) in direct.iter().enumerate() {
-        let owner = if place == 0 { of.as_str() } else { "" };
-        let lead = if place == 0 { "The" } else { ", the" };
-        sentence.push_str(&format!("{lead} {}{owner} is {}", label(name), field(name, value, currency)));
-    }
+        scored.iter().filter(|(score, _, value)| *score >= 2.0 && !is_rows(value)).take(3).collect();
+    let sentence = told_directly(&direct, subject, currency);
     let told: Vec<&String> = direct.iter().map(|(_, name, _)| name).collect();
-    let rest =
-        scored.iter().filter(|(score, name, _)| *score > 0.0 && !told.contains(&name) && name != "currency");
+    let rest = scored.iter().filter(|(score, name, value)| {
+        *score > 0.0 && !told.contains(&name) && name != "currency" && !is_rows(value)
+    });
     let rest: Vec<String> = rest
         .take(FIELDS - told.len())
         .map(|(_, name, value)| format!("{} {}", label(name), field(name, value, currency)))
         .collect();
     let name = subject.thing.as_deref().map_or_else(|| capital(&subject.measure), capital);
-    match (sentence.is_empty(), rest.is_empty()) {
-        (true, true) => format!("{name}: no data."),
+    let lists: String = scored
+        .iter()
+        .filter(|(_, _, value)| is_rows(value))
+        .map(|(_, name, value)| listed(name, value))
+        .collect();
+    let facts = match (sentence.is_empty(), rest.is_empty()) {
+        (true, true) if lists.is_empty() => format!("{name}: no data."),
+        (true, true) => format!("{name}:"),
         (true, false) => format!("{name}: {}.", rest.join(", ")),
         (false, true) => format!("{sentence}."),
         (false, false) => format!("{sentence}. Also: {}.", rest.join(", ")),
+    };
+    facts + &lists
+}
+
+/// The fields that the question names, as a sentence.
+fn told_directly(direct: &[&(f64, String, &Value)], subject: &Subject, currency: &str) -> String {
+    let mut sentence = String::new();
+    for (_, name, value) in direct {
+        let (label, value) = (label(name), field(name, value, currency));
+        let of =
+            |word: &str| subject.thing.as_ref().map(|thing| format!(" {word} {thing}")).unwrap_or_default();
+        let part = match (sentence.is_empty(), label.ends_with("ed")) {
+            (true, false) => format!("The {label}{} is {value}", of("of")),
+            // `refunded` is no thing that something has.
+            (true, true) => format!("{}{}: {value}", capital(&label), of("for")),
+            (false, false) => format!(", the {label} is {value}"),
+            (false, true) => format!(", {label} {value}"),
+        };
+        sentence.push_str(&part);
     }
+    sentence
+}
+
+/// True for a list of things with fields, which is shown line by line.
+fn is_rows(value: &Value) -> bool {
+    value.as_array().is_some_and(|items| !items.is_empty() && items.iter().all(Value::is_object))
+}
+
+fn listed(name: &str, value: &Value) -> String {
+    let items = value.as_array().map(Vec::as_slice).unwrap_or_default();
+    let lines: String = items.iter().take(ROWS).map(|item| format!("\n- {}", compact(item))).collect();
+    let more = items.len().saturating_sub(ROWS);
+    let more = if more > 0 { format!("\n… and {more} more.") } else { String::new() };
+    format!("\n{}:{lines}{more}", capital(&label(name)))
 }
 
 fn rows_in_words(rows: &[Value], total: usize, noun: &str, asked: &Asked) -> String {
@@ -325,81 +374,4 @@ fn row_in_words(row: &Value, asked: &Asked) -> String {
         })
         .collect();
     parts.join(", ")
-}
-
-/// A field's name as people say it.
-fn label(name: &str) -> String {
-    let words = name_words(name);
-    let end = words.last().map_or("", String::as_str);
-    let cut = if matches!(end, "cents" | "minor") && words.len() > 1 { 1 } else { 0 };
-    words.get(..words.len() - cut).unwrap_or(&words).join(" ")
-}
-
-/// A field's value as people read it.
-fn field(name: &str, value: &Value, currency: &str) -> String {
-    let words = name_words(name);
-    let cents = words.iter().any(|word| matches!(word.as_str(), "cents" | "minor"));
-    let sum = words.iter().any(|word| {
-        matches!(word.as_str(), "total" | "amount" | "price" | "balance" | "revenue" | "refunded")
-    });
-    match value.as_f64() {
-        Some(amount) if cents => format!("{:.2} {currency}", amount / 100.0).trim_end().to_owned(),
-        Some(amount) if sum && amount.fract() != 0.0 => {
-            format!("{amount:.2} {currency}").trim_end().to_owned()
-        }
-        Some(_) if sum => format!("{} {currency}", scalar(value)).trim_end().to_owned(),
-        _ => compact(value),
-    }
-}
-
-fn scalar(value: &Value) -> String {
-    match value {
-        Value::String(text) => day_and_minute(text),
-        Value::Bool(true) => "yes".into(),
-        Value::Bool(false) => "no".into(),
-        Value::Number(number) => match number.as_f64() {
-            Some(float) if float.fract() != 0.0 => format!("{float:.4}").trim_end_matches('0').to_owned(),
-            _ => number.to_string(),
-        },
-        other => other.to_string(),
-    }
-}
-
-/// `2026-05-01T12:30:00.000Z` is read as `2026-05-01 12:30`.
-fn day_and_minute(text: &str) -> String {
-    let stamp = text.len() >= 19
-        && text.is_ascii()
-        && text.get(4..5) == Some("-")
-        && text.get(10..11) == Some("T")
-        && text.get(13..14) == Some(":");
-    match (stamp, text.get(..10), text.get(11..16)) {
-        (true, Some(day), Some(minute)) => format!("{day} {minute}"),
-        _ => text.to_owned(),
-    }
-}
-
-/// A nested value in a few words.
-fn compact(value: &Value) -> String {
-    match value {
-        Value::Array(items) if items.is_empty() => "none".into(),
-        Value::Array(items) => {
-            let parts: Vec<String> = items.iter().take(ROWS).map(compact).collect();
-            let more =
-                if items.len() > ROWS { format!(" and {} more", items.len() - ROWS) } else { String::new() };
-            format!("{}{more}", parts.join("; "))
-        }
-        Value::Object(fields) => {
-            let parts = fields.iter().filter(|(_, value)| !value.is_null()).take(4);
-            parts
-                .map(|(name, value)| format!("{} {}", label(name), scalar(value)))
-                .collect::<Vec<_>>()
-                .join(" ")
-        }
-        one => scalar(one),
-    }
-}
-
-fn capital(text: &str) -> String {
-    let mut letters = text.chars();
-    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
 }
