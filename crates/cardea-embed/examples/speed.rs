@@ -1,6 +1,7 @@
 //! Measures encoder and scans in CPU time of this thread, minimum and median, which other programs disturb least.
 //!
 //!     cargo run --release -p cardea-embed --example speed
+//!     cargo run --release -p cardea-embed --example speed -- scans
 
 use std::{fs, hint::black_box, io::Write};
 
@@ -37,7 +38,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let before = spent();
     let encoder = Encoder::bundled()?;
     writeln!(out, "open {:.2} ms, {}, {}", (spent() - before) as f64 / 1e6, encoder.id(), memory())?;
-    for cpu in Cpu::here() {
+    let scans = std::env::args().any(|word| word == "scans");
+    for cpu in Cpu::here().into_iter().filter(|_| !scans) {
         let encoder = encoder.clone().on(cpu);
         for tokens in [8_usize, 16, 32, 64, 128, 256] {
             let text = "order ".repeat(tokens - 2);
@@ -68,7 +70,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         }
         let query = part.vector(size / 2).ok_or("the partition is empty")?;
         let (low, middle) =
-            measure(7, 20_000_000 / size / 40, || drop(black_box(part.nearest(black_box(&query), 12))));
+            measure(7, 200_000_000 / size / 40, || drop(black_box(part.nearest(black_box(&query), 12))));
         writeln!(out, "nearest 12 of {size:6}: {low:7.1} / {middle:7.1} µs")?;
     }
     Ok(())
