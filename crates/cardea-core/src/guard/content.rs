@@ -21,6 +21,9 @@ use crate::{Code, Error, Result};
 /// Longest phrase, in bytes.
 const LONGEST_PHRASE: usize = 128;
 
+/// Most allowed texts that are looked at for one finding.
+const MOST_OVERLAPS: usize = 64;
+
 /// Longest regex, in bytes.
 const LONGEST_REGEX: usize = 200;
 
@@ -30,8 +33,10 @@ pub(super) struct Lists {
     /// For each phrase, the rule it belongs to.
     owners: Vec<usize>,
     rules: Vec<ListRule>,
-    /// Texts that are no finding, folded and in lower case, with the kinds they hold for (none: all).
-    allowed: Vec<(Vec<KindId>, String)>,
+    /// Texts in which nothing is a finding.
+    allowed: Option<AhoCorasick>,
+    /// For each of them, the kinds it holds for (none: all).
+    allowed_kinds: Vec<Vec<KindId>>,
     /// How much of a stream's end may still become a phrase or a match.
     wait: usize,
 }
@@ -68,7 +73,7 @@ impl Lists {
             let (name, surfaces) = (Arc::from(deny.name.as_str()), deny.surfaces.clone());
             rules.push(ListRule { kind, name, regex, surfaces, action: deny.action });
         }
-        let mut allowed = Vec::new();
+        let (mut allowed, mut allowed_kinds) = (Vec::new(), Vec::new());
         for allow in &profile.allow {
             let mut kinds = Vec::new();
             for name in &allow.kinds {
@@ -76,11 +81,21 @@ impl Lists {
                     catalogue.find(name).ok_or_else(|| wrong(format!("`allow` names the kind `{name}`")))?,
                 );
             }
-            let folded = allow.texts.iter().map(|text| fold(text).text.trim().to_ascii_lowercase());
-            allowed.extend(folded.map(|text| (kinds.clone(), text)));
+            for text in &allow.texts {
+                let folded = fold(text).text.trim().to_ascii_lowercase();
+                if folded.is_empty() || folded.len() > LONGEST_PHRASE {
+                    return Err(wrong(format!(
+                        "an allowed text is empty or longer than {LONGEST_PHRASE} bytes"
+                    )));
+                }
+                wait = wait.max(folded.len() + 1);
+                allowed.push(folded);
+                allowed_kinds.push(kinds.clone());
+            }
         }
+        let allowed = if allowed.is_empty() { None } else { Some(automaton(&allowed)?) };
         let phrases = if words.is_empty() { None } else { Some(automaton(&words)?) };
-        Ok(Self { phrases, owners, rules, allowed, wait })
+        Ok(Self { phrases, owners, rules, allowed, allowed_kinds, wait })
     }
 
     /// Adds what the lists deny. Gives the first place of the text that more text could still change.
@@ -129,15 +144,31 @@ impl Lists {
         if more && self.wait > 0 { view.back(open, open).0 } else { usize::MAX }
     }
 
-    /// True if this very text is allowed for the kind.
-    pub(super) fn allows(&self, kind: KindId, value: &str) -> bool {
-        if self.allowed.is_empty() {
-            return false;
+    /// Takes away what lies inside an allowed text.
+    pub(super) fn forgive(&self, view: &View<'_>, seen: &mut Vec<Seen>) {
+        let bytes = view.bytes();
+        let letter = |at: Option<usize>| at.and_then(|at| bytes.get(at)).is_some_and(|byte| is_letter(*byte));
+        let hits = self.allowed.iter().flat_map(|allowed| allowed.find_overlapping_iter(bytes));
+        let whole = hits.filter(|hit| !letter(hit.start().checked_sub(1)) && !letter(Some(hit.end())));
+        let mut places: Vec<(usize, usize, usize)> = whole
+            .map(|hit| {
+                let (from, to) = view.back(hit.start(), hit.end());
+                (from, to, hit.pattern().as_usize())
+            })
+            .collect();
+        if places.is_empty() {
+            return;
         }
-        let folded = fold(value).text.trim().to_ascii_lowercase();
-        self.allowed
-            .iter()
-            .any(|(kinds, text)| *text == folded && (kinds.is_empty() || kinds.contains(&kind)))
+        places.sort_unstable();
+        let holds = |number: usize, kind: KindId| {
+            self.allowed_kinds.get(number).is_some_and(|kinds| kinds.is_empty() || kinds.contains(&kind))
+        };
+        seen.retain(|one| {
+            let before = places.partition_point(|(from, ..)| *from <= one.span.start);
+            // WHY: allowed texts are short, so only a few can reach over the finding from before it.
+            let near = places.iter().take(before).rev().take(MOST_OVERLAPS);
+            !near.into_iter().any(|(_, to, number)| one.span.end <= *to && holds(*number, one.kind))
+        });
     }
 }
 

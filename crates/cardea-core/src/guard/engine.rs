@@ -137,8 +137,7 @@ impl Engine {
     /// What depends only on text nearby.
     pub(super) fn near<'t>(&self, text: &'t str, surface: Surface, more: bool) -> NearBy<'t> {
         let mut near = self.0.detectors.near(text, surface, more);
-        near.seen
-            .retain(|one| !self.0.lists.allows(one.kind, text.get(one.span.clone()).unwrap_or_default()));
+        self.0.lists.forgive(&near.view, &mut near.seen);
         let open = self.0.lists.near(&near.view, surface, more, &mut near.seen);
         near.open = near.open.min(open);
         near

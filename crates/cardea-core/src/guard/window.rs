@@ -204,7 +204,8 @@ mod tests {
 
     fn engine() -> Engine {
         let mask_all = "name = 'all'\n[[rule]]\nkinds = ['*']\naction = 'mask'\nthreshold = 0.0\n\
-            [[deny]]\nname = 'rival'\nphrases = ['acme rocket company']\naction = 'mask'";
+            [[deny]]\nname = 'rival'\nphrases = ['acme rocket company']\naction = 'mask'\n\
+            [[allow]]\nkinds = ['phone']\ntexts = ['+49 30 23125 317']";
         Engine::new(&Profile::parse(mask_all).unwrap()).unwrap()
     }
 
