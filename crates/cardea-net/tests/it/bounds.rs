@@ -1,0 +1,132 @@
+//! Time, size, breaker, bulkhead, and what an error says about the request (G05).
+
+use std::time::Duration;
+
+use cardea_core::{Code, Error, size::Bytes, time::Millis};
+use cardea_net::{NetConfig, NetError};
+use futures::StreamExt;
+use tokio::io::AsyncReadExt;
+
+use crate::world::{Far, config, get_any, net};
+
+#[tokio::test]
+async fn a_body_without_end_is_cut_at_its_limit() {
+    let far = Far::start().await;
+    let (net, _) = net(NetConfig { max_body: Bytes::kib(64), ..config(&[&far.target]) });
+    for path in ["/do/endless", "/do/large"] {
+        let error = net.send(get_any(&far.url(path))).await.unwrap_err();
+        assert!(matches!(error, NetError::TooLarge { .. }), "{path}: {error}");
+        assert!(error.may_have_been_sent());
+    }
+    assert!(net.send(get_any(&far.url("/do/large")).max_body(100_000)).await.is_ok());
+
+    let pieces = net.stream(get_any(&far.url("/do/endless"))).await.unwrap().into_stream();
+    let (mut seen, mut errors) = (0, 0);
+    futures::pin_mut!(pieces);
+    while let Some(piece) = pieces.next().await {
+        match piece {
+            Ok(piece) => seen += piece.len(),
+            Err(error) => {
+                assert!(matches!(error, NetError::TooLarge { .. }), "{error}");
+                errors += 1;
+            }
+        }
+    }
+    assert!(seen <= 64 * 1024 && errors == 1);
+}
+
+#[tokio::test]
+async fn a_body_that_stalls_or_breaks_off_is_an_error_that_says_the_request_arrived() {
+    let far = Far::start().await;
+    let (net, _) = net(config(&[&far.target]));
+    let short = Duration::from_millis(60);
+    let stuck = net.send(get_any(&far.url("/do/stuck")).idle_timeout(short)).await.unwrap_err();
+    assert!(stuck.is_timeout() && stuck.may_have_been_sent(), "{stuck}");
+    let stuck = net.send(get_any(&far.url("/do/stuck")).timeout(short)).await.unwrap_err();
+    assert!(stuck.is_timeout(), "the whole time counts too: {stuck}");
+    let silent = net.send(get_any(&far.url("/do/silent")).timeout(short)).await.unwrap_err();
+    assert!(silent.is_timeout() && silent.may_have_been_sent(), "{silent}");
+    assert_eq!(Error::from(silent).code(), Code::UpstreamSilent);
+    let broken = net.send(get_any(&far.url("/do/broken"))).await.unwrap_err();
+    assert!(broken.may_have_been_sent() && !broken.is_timeout(), "{broken}");
+}
+
+#[tokio::test]
+async fn an_error_tells_whether_the_request_may_have_left() {
+    let closed = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let target = closed.local_addr().unwrap().to_string();
+    drop(closed);
+    let (nobody, _) = net(config(&[&target]));
+    let error = nobody.send(get_any(&format!("http://{target}/"))).await.unwrap_err();
+    assert!(matches!(error, NetError::NotSent { .. }) && !error.may_have_been_sent(), "{error}");
+
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let target = listener.local_addr().unwrap().to_string();
+    let (hangs_up, _) = net(config(&[&target]));
+    let read_and_hang_up = async {
+        let (mut socket, _) = listener.accept().await.unwrap();
+        let read = socket.read(&mut [0; 1024]).await.unwrap();
+        assert!(read > 0);
+    };
+    let url = format!("http://{target}/");
+    let (sent, ()) = futures::join!(hangs_up.send(get_any(&url)), read_and_hang_up);
+    let error = sent.unwrap_err();
+    assert!(error.may_have_been_sent(), "{error}");
+}
+
+#[tokio::test]
+async fn a_failing_host_is_left_alone_and_taken_up_again_when_it_is_well() {
+    let far = Far::start().await;
+    let (net, clock) = net(NetConfig { breaker_failures: 3, ..config(&[&far.target]) });
+    let ask = || net.send(get_any(&far.url("/do/work")));
+    far.answers(503);
+    for _ in 0..3 {
+        assert_eq!(ask().await.unwrap().status, 503, "an answer is an answer");
+    }
+    let error = ask().await.unwrap_err();
+    assert!(matches!(error, NetError::Busy { why: "breaker", .. }) && !error.may_have_been_sent(), "{error}");
+    assert_eq!(Error::from(error).retry_hint(), Some(Millis::from_secs(5)));
+    assert_eq!(far.reached(), 3);
+    clock.advance(Millis::from_secs(5));
+    assert_eq!(ask().await.unwrap().status, 503, "one request looks whether it is back");
+    assert!(ask().await.is_err());
+    assert_eq!(far.reached(), 4);
+    far.answers(200);
+    clock.advance(Millis::from_secs(5));
+    for _ in 0..5 {
+        assert_eq!(ask().await.unwrap().status, 200);
+    }
+}
+
+#[tokio::test]
+async fn a_host_that_hangs_counts_as_failing() {
+    let far = Far::start().await;
+    let (net, _) = net(NetConfig { breaker_failures: 2, ..config(&[&far.target]) });
+    let ask = || net.send(get_any(&far.url("/do/silent")).timeout(Duration::from_millis(40)));
+    for _ in 0..2 {
+        assert!(ask().await.unwrap_err().is_timeout());
+    }
+    assert!(matches!(ask().await, Err(NetError::Busy { why: "breaker", .. })));
+}
+
+#[tokio::test]
+async fn one_slow_host_cannot_take_all_places_and_others_go_on() {
+    let (slow, other) = (Far::start().await, Far::start().await);
+    let limits =
+        NetConfig { per_host: 2, queue_timeout: Millis(30), ..config(&[&slow.target, &other.target]) };
+    let (net, _) = net(limits);
+    let first = net.stream(get_any(&slow.url("/do/stuck"))).await.unwrap();
+    let second = net.stream(get_any(&slow.url("/do/stuck"))).await.unwrap();
+    let third = net.send(get_any(&slow.url("/do/work"))).await.unwrap_err();
+    assert!(
+        matches!(third, NetError::Busy { why: "bulkhead", .. }) && !third.may_have_been_sent(),
+        "{third}"
+    );
+    assert!(net.send(get_any(&other.url("/do/work"))).await.is_ok());
+    drop(first);
+    assert!(
+        net.send(get_any(&slow.url("/do/work"))).await.is_ok(),
+        "a stream that is dropped gives its place back"
+    );
+    drop(second);
+}
