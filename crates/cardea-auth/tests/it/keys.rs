@@ -70,7 +70,7 @@ async fn a_key_works_until_it_ends_and_only_whole() {
     for wrong in [
         &wrong_secret,
         other.key.expose_secret(),
-        &key[..key.len() - 1],
+        key.strip_suffix(|_: char| true).unwrap(),
         &key.to_uppercase(),
         "ck_",
         "ck__",
@@ -87,7 +87,7 @@ async fn a_key_works_until_it_ends_and_only_whole() {
     clock.advance(Millis(1_000));
     let ended = auth.authenticate(&Credentials::key(key, None)).await.unwrap_err();
     assert_eq!(ended.code(), Code::TokenExpired);
-    assert!(!format!("{new:?}").contains(&key[20..]), "the key is not printed");
+    assert!(!format!("{new:?}").contains(key.rsplit_once('_').unwrap().1), "the key is not printed");
 }
 
 #[tokio::test]

@@ -220,7 +220,8 @@ async fn a_token_that_two_readers_could_read_differently_is_refused() {
     }
     let header_twice = header.replacen('{', r#"{"alg":"none","#, 1);
     assert_eq!(world.refusal(&key.sign_text(&header_twice, &good)).await, "malformed");
-    let deep = format!(r#"{{"x":{}1{},{}"#, "[".repeat(200), "]".repeat(200), &good[1..]);
+    let deep =
+        format!(r#"{{"x":{}1{},{}"#, "[".repeat(200), "]".repeat(200), good.strip_prefix('{').unwrap());
     assert_eq!(world.refusal(&key.sign_text(&header, &deep)).await, "malformed");
     let huge = key.token(&json!({"padding": "x".repeat(1 << 20)}));
     assert_eq!(world.refusal(&huge).await, "size");
