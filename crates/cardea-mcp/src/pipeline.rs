@@ -196,6 +196,7 @@ async fn recorded(
     match &reply {
         Ok(result) => entry.result = audit.result(result),
         Err(Stop::Failed(error)) => entry.reason = Some(error.public().chars().take(512).collect()),
+        Err(Stop::Protocol(error)) => entry.reason = Some(error.message.chars().take(512).collect()),
         Err(Stop::Input(_)) => {}
     }
     let written = audit.append(&entry).await;
@@ -235,6 +236,7 @@ fn outcome(reply: &Reply) -> &'static str {
         Ok(result) if result.is_error == Some(true) => "failed",
         Ok(_) => "done",
         Err(Stop::Input(_)) => "asked",
+        Err(Stop::Protocol(_)) => "protocol_error",
         Err(Stop::Failed(error)) => error.code().name(),
     }
 }

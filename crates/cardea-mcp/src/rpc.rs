@@ -1,4 +1,5 @@
 //! The protocol side: rmcp asks, the pipeline answers.
+#![expect(deprecated, reason = "clients before 2026-07-28 still set levels and subscribe")]
 
 use std::{borrow::Cow, sync::Arc, time::Instant};
 
@@ -12,7 +13,10 @@ use rmcp::{
         Implementation, ListPromptsRequest, ListPromptsResult, ListResourceTemplatesRequest,
         ListResourceTemplatesResult, ListResourcesRequest, ListResourcesResult, ListToolsResult,
         PaginatedRequestParams, ReadResourceRequest, ReadResourceRequestParams, ReadResourceResponse,
-        ServerCapabilities, ServerConfig, ServerResult, SubscriptionFilter, Tool as WireTool,
+        ResultType, ServerCapabilities, ServerConfig, ServerResult, SetLevelRequest, SetLevelRequestMethod,
+        SetLevelRequestParams, SubscribeRequest, SubscribeRequestMethod, SubscribeRequestParams,
+        SubscriptionFilter, Tool as WireTool, UnsubscribeRequest, UnsubscribeRequestMethod,
+        UnsubscribeRequestParams,
     },
     service::{DynService, RequestContext, SubscriptionContext},
 };
@@ -160,12 +164,20 @@ impl ServerHandler for Rpc {
         let context = self.context(request, Some(&params));
         let arguments = Arc::new(Value::Object(params.arguments.take().unwrap_or_default()));
         match pipeline::call(&self.app, context, &params.name, arguments).await {
-            Ok(result) => Ok(result.into()),
+            Ok(mut result) => {
+                // WHY: results made by hand may lack it; rmcp takes it off again for older clients.
+                result.result_type.get_or_insert(ResultType::COMPLETE);
+                Ok(result.into())
+            }
+            Err(Stop::Protocol(error)) => Err(*error),
             Err(Stop::Input(asked)) => Ok((*asked).into()),
             Err(Stop::Failed(error))
                 if error.code() == Code::NotFound && !self.app.routes.contains_key(&*params.name) =>
             {
                 Err(ErrorData::invalid_params("There is no such tool.", None))
+            }
+            Err(Stop::Failed(error)) if error.code() == Code::BadRequest => {
+                Err(ErrorData::invalid_params(error.public(), None))
             }
             Err(Stop::Failed(error)) => Ok(error_result(&error).into()),
         }
@@ -252,6 +264,42 @@ impl ServerHandler for Rpc {
             Some(Ok(ServerResult::InputRequiredResult(result))) => Ok(result.into()),
             Some(other) => Err(other.err().unwrap_or_else(odd)),
             None => Err(ErrorData::method_not_found::<rmcp::model::ReadResourceRequestMethod>()),
+        }
+    }
+
+    async fn set_level(
+        &self,
+        params: SetLevelRequestParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<(), ErrorData> {
+        let request = ClientRequest::SetLevelRequest(SetLevelRequest::new(params));
+        match self.beside(request, context).await {
+            Some(answer) => answer.map(drop),
+            None => Err(ErrorData::method_not_found::<SetLevelRequestMethod>()),
+        }
+    }
+
+    async fn subscribe(
+        &self,
+        params: SubscribeRequestParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<(), ErrorData> {
+        let request = ClientRequest::SubscribeRequest(SubscribeRequest::new(params));
+        match self.beside(request, context).await {
+            Some(answer) => answer.map(drop),
+            None => Err(ErrorData::method_not_found::<SubscribeRequestMethod>()),
+        }
+    }
+
+    async fn unsubscribe(
+        &self,
+        params: UnsubscribeRequestParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<(), ErrorData> {
+        let request = ClientRequest::UnsubscribeRequest(UnsubscribeRequest::new(params));
+        match self.beside(request, context).await {
+            Some(answer) => answer.map(drop),
+            None => Err(ErrorData::method_not_found::<UnsubscribeRequestMethod>()),
         }
     }
 

@@ -1,7 +1,10 @@
 //! Why a call ended without an answer.
 
 use cardea_core::{Code, Error};
-use rmcp::model::{CallToolResult, ContentBlock, InputRequiredResult, MetaObject};
+use rmcp::{
+    ErrorData,
+    model::{CallToolResult, ContentBlock, InputRequiredResult, MetaObject},
+};
 use serde_json::json;
 
 /// Under this key of `_meta`, an error result carries its code for programs: `{"code", "retryAfterMs"?}`.
@@ -14,6 +17,8 @@ pub enum Stop {
     Failed(Error),
     /// It cannot go on before the user has answered. Made by [`crate::Context::ask`]; pass it on with `?`.
     Input(Box<InputRequiredResult>),
+    /// An error of the protocol itself, such as a capability that the client lacks. Models do not see it.
+    Protocol(Box<ErrorData>),
 }
 
 /// What handlers return.
@@ -25,7 +30,7 @@ impl Stop {
     pub fn code(&self) -> Option<Code> {
         match self {
             Self::Failed(error) => Some(error.code()),
-            Self::Input(_) => None,
+            Self::Input(_) | Self::Protocol(_) => None,
         }
     }
 }

@@ -36,6 +36,8 @@ pub(super) fn addressed_to_us(http: &Http, request: &Request<Body>) -> Result<()
     let mut origins = request.headers().get_all(header::ORIGIN).iter();
     match (origins.next(), origins.next()) {
         (None, _) => Ok(()),
+        // A page that this server itself would serve; Host has just been checked.
+        (Some(origin), None) if origin.to_str().is_ok_and(|origin| is_own(origin, &host)) => Ok(()),
         (Some(origin), None)
             if http.origins.iter().any(|allowed| allowed.as_bytes() == origin.as_bytes()) =>
         {
@@ -43,6 +45,14 @@ pub(super) fn addressed_to_us(http: &Http, request: &Request<Body>) -> Result<()
         }
         _ => Err(refused()),
     }
+}
+
+/// Scheme, host and port are the ones under which the server was reached.
+fn is_own(origin: &str, host: &str) -> bool {
+    origin
+        .strip_prefix("http://")
+        .or_else(|| origin.strip_prefix("https://"))
+        .is_some_and(|from| from.eq_ignore_ascii_case(host))
 }
 
 /// `host` of `host:port`; brackets of IPv6 stay.

@@ -138,6 +138,8 @@ async fn answered(shared: &Shared, request: Request<Body>) -> Result<Response, (
     // WHY: rmcp keeps the request's parts for the whole call; the credential has done its work.
     parts.headers.remove(header::AUTHORIZATION);
     parts.headers.remove("x-api-key");
+    // WHY: the gate has judged the origin, and knows the server's own; rmcp would refuse that one.
+    parts.headers.remove(header::ORIGIN);
     parts.extensions.insert(identity.clone());
     let response = shared.mcp.handle(Request::from_parts(parts, Full::new(body))).await;
     shared.owners.note(&response, &identity);

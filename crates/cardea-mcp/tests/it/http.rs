@@ -144,6 +144,8 @@ async fn a_page_in_a_browser_cannot_reach_it() {
         let request = Request::get(path).header(header::HOST, "evil.example");
         assert_eq!(answer(server(), request, Body::empty()).await.0, StatusCode::FORBIDDEN, "{path}");
     }
+    let own = modern("tools/list", "", json!({})).0.header("origin", "http://127.0.0.1:8080");
+    assert_eq!(answer(server(), own, body.to_string()).await.0, StatusCode::OK, "its own page");
     let allowed = server().allowed_origins(["https://console.example"]);
     let request = modern("tools/list", "", json!({})).0.header("origin", "https://console.example");
     assert_eq!(answer(allowed, request, body.to_string()).await.0, StatusCode::OK);

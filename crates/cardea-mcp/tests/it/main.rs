@@ -3,6 +3,7 @@
 
 mod ask;
 mod audit;
+mod conformance;
 mod guards;
 mod http;
 mod layers;
