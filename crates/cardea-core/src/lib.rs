@@ -14,6 +14,7 @@ pub mod id;
 pub mod journal;
 pub mod log;
 pub mod message;
+pub mod policy;
 pub mod principal;
 pub mod secret;
 pub mod select;

@@ -56,7 +56,8 @@ impl Snapshot {
             vec![Problem { file: "(tools)".to_owned(), line: 1, column: 1, message, help: None }]
         };
         let vocabulary = Vocabulary::of(tools).map_err(whole)?;
-        let schema = Schema::from_json_value(vocabulary.schema.clone()).map_err(|error| whole(error.to_string()))?;
+        let schema =
+            Schema::from_json_value(vocabulary.schema.clone()).map_err(|error| whole(error.to_string()))?;
         let mut problems = Vec::new();
         let mut placed = parse(sources, &mut problems);
         check_names(&placed, &mut problems);
@@ -94,7 +95,11 @@ fn parse<'s>(sources: &'s [Source], problems: &mut Vec<Problem>) -> Vec<Placed<'
         };
         for template in set.templates() {
             let offset = find(source, &template.to_cedar());
-            problems.push(problem(source, offset, "templates (`?principal`, `?resource`) are not used here".to_owned()));
+            problems.push(problem(
+                source,
+                offset,
+                "templates (`?principal`, `?resource`) are not used here".to_owned(),
+            ));
         }
         let mut of_file: Vec<Placed<'s>> = set
             .policies()
@@ -124,7 +129,10 @@ fn from_cedar(source: &Source, error: &dyn Diagnostic) -> Problem {
 
 /// Cedar names the policy first, which is said already by the place.
 fn lower(message: &str) -> String {
-    let message = message.strip_prefix("for policy `").and_then(|rest| rest.split_once("`, ")).map_or(message, |(_, m)| m);
+    let message = message
+        .strip_prefix("for policy `")
+        .and_then(|rest| rest.split_once("`, "))
+        .map_or(message, |(_, m)| m);
     message.trim_end_matches('.').to_owned()
 }
 
@@ -139,14 +147,23 @@ fn check_names(placed: &[Placed<'_>], problems: &mut Vec<Problem>) {
         };
         for (key, _) in one.policy.annotations().filter(|(key, _)| !ANNOTATIONS.contains(key)) {
             let help = closest(key, ANNOTATIONS).map(|name| format!("did you mean `@{name}`?"));
-            say(format!("`@{key}` means nothing"), help.as_deref().unwrap_or("known are @id, @reason and @approval"));
+            say(
+                format!("`@{key}` means nothing"),
+                help.as_deref().unwrap_or("known are @id, @reason and @approval"),
+            );
         }
         let id = one.policy.annotation("id").unwrap_or_default();
         let good = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-_.".contains(c);
         if id.is_empty() {
-            say("this policy has no name".to_owned(), "write @id(\"a-name\") before it: decisions are logged by it");
+            say(
+                "this policy has no name".to_owned(),
+                "write @id(\"a-name\") before it: decisions are logged by it",
+            );
         } else if id.len() > 64 || !id.chars().all(good) {
-            say(format!("`{id}` is no name for a policy"), "use at most 64 small letters, digits, `-`, `_`, `.`");
+            say(
+                format!("`{id}` is no name for a policy"),
+                "use at most 64 small letters, digits, `-`, `_`, `.`",
+            );
         } else if let Some(other) = seen.insert(id, one) {
             let at = position(&other.source.text, other.offset);
             let help = format!("the other one is {}:{}; rename one of them", other.source.file, at.line);
@@ -160,7 +177,9 @@ fn check_names(placed: &[Placed<'_>], problems: &mut Vec<Problem>) {
 /// Setting a policy aside is sound: a question about a tool outside the catalogue is refused before any policy.
 fn keep(one: &mut Placed<'_>, vocabulary: &Vocabulary, warnings: &mut Vec<Problem>) -> bool {
     let known = |uid: &EntityUid| {
-        let Some(actions) = vocabulary.schema.pointer("//actions").and_then(Value::as_object) else { return false };
+        let Some(actions) = vocabulary.schema.pointer("//actions").and_then(Value::as_object) else {
+            return false;
+        };
         uid.type_name().to_string() == "Action" && actions.contains_key(uid.id().unescaped())
     };
     let named = match one.policy.action_constraint() {
@@ -195,7 +214,8 @@ fn narrowed(policy: &Policy, actions: &[EntityUid]) -> Option<Policy> {
         .iter()
         .map(|uid| serde_json::json!({ "type": uid.type_name().to_string(), "id": uid.id().unescaped() }))
         .collect();
-    json.as_object_mut()?.insert("action".to_owned(), serde_json::json!({ "op": "in", "entities": entities }));
+    json.as_object_mut()?
+        .insert("action".to_owned(), serde_json::json!({ "op": "in", "entities": entities }));
     Policy::from_json(Some(policy.id().clone()), json).ok()
 }
 
@@ -210,7 +230,9 @@ fn validate(placed: &[Placed<'_>], schema: Schema, problems: &mut Vec<Problem>, 
     let mut seen = HashSet::new();
     for error in result.validation_errors() {
         // One mistake is found once for each tool that the policy fits.
-        if let Some(one) = by_id.get(error.policy_id()).filter(|one| seen.insert((one.offset, error.to_string()))) {
+        if let Some(one) =
+            by_id.get(error.policy_id()).filter(|one| seen.insert((one.offset, error.to_string())))
+        {
             problems.push(explained(one, error));
         }
     }
@@ -234,11 +256,15 @@ fn validate(placed: &[Placed<'_>], schema: Schema, problems: &mut Vec<Problem>, 
 fn explained(one: &Placed<'_>, error: &ValidationError) -> Problem {
     let mut problem = at_policy(one, from_cedar(one.source, error));
     let help = match error {
-        ValidationError::UnsafeOptionalAttributeAccess(_) => "ask first: `context.args has x && context.args.x == …`",
+        ValidationError::UnsafeOptionalAttributeAccess(_) => {
+            "ask first: `context.args has x && context.args.x == …`"
+        }
         ValidationError::UnsafeAttributeAccess(_) => {
             "see `cardea policy schema` for what there is; arguments belong to one tool: name it in the scope"
         }
-        ValidationError::UnrecognizedActionId(_) => "tools are named server__tool; see `cardea policy schema`",
+        ValidationError::UnrecognizedActionId(_) => {
+            "tools are named server__tool; see `cardea policy schema`"
+        }
         ValidationError::UnrecognizedEntityType(_) => "known are User, Role, Tenant, Tool, Server and Model",
         ValidationError::EmptySetForbidden(_) => "write `context.taint.isEmpty()` to ask for an empty set",
         _ => return problem,
@@ -249,13 +275,18 @@ fn explained(one: &Placed<'_>, error: &ValidationError) -> Problem {
 
 /// A message without a place of its own stands where its policy begins.
 fn at_policy(one: &Placed<'_>, problem: Problem) -> Problem {
-    if (problem.line, problem.column) == (1, 1) { Problem { help: problem.help, ..one.problem(problem.message) } } else { problem }
+    if (problem.line, problem.column) == (1, 1) {
+        Problem { help: problem.help, ..one.problem(problem.message) }
+    } else {
+        problem
+    }
 }
 
 fn compiled(one: &Placed<'_>) -> Result<Compiled, Problem> {
     let policy = &one.policy;
     let id = policy.annotation("id").unwrap_or_default();
-    let reason = policy.annotation("reason").map(|text| text.trim().to_owned()).filter(|text| !text.is_empty());
+    let reason =
+        policy.annotation("reason").map(|text| text.trim().to_owned()).filter(|text| !text.is_empty());
     let approvers = match policy.annotation("approval") {
         Some(text) => Some(approvers(one, text)?),
         None => None,
@@ -278,15 +309,26 @@ fn approvers(one: &Placed<'_>, text: &str) -> Result<BTreeSet<String>, Problem> 
         Err(problem)
     };
     if one.policy.effect() != Effect::Forbid {
-        return refuse("only a `forbid` can be lifted by an approval", "put @approval before the forbid that asks for it");
+        return refuse(
+            "only a `forbid` can be lifted by an approval",
+            "put @approval before the forbid that asks for it",
+        );
     }
     let roles: Option<BTreeSet<String>> = text
         .split(',')
-        .map(|part| part.trim().strip_prefix("role:").map(str::trim).filter(|role| !role.is_empty()).map(str::to_owned))
+        .map(|part| {
+            part.trim()
+                .strip_prefix("role:")
+                .map(str::trim)
+                .filter(|role| !role.is_empty())
+                .map(str::to_owned)
+        })
         .collect();
     match roles {
         Some(roles) => Ok(roles),
-        None => refuse("`@approval` names nobody", "write @approval(\"role:supervisor\"), or several with commas"),
+        None => {
+            refuse("`@approval` names nobody", "write @approval(\"role:supervisor\"), or several with commas")
+        }
     }
 }
 
@@ -302,8 +344,11 @@ fn sorted(policies: &[Compiled]) -> (Index, HashMap<PolicyId, usize>) {
 
 fn too_many_everywhere(sources: &[Source], count: usize) -> Option<Problem> {
     let source = sources.first().filter(|_| count > EVERYWHERE)?;
-    let mut problem = problem(source, 0, format!("{count} policies name no principal, action or resource in their scope"));
-    problem.help = Some("each decision reads all of them; name a role, an action or a tool where one is meant".to_owned());
+    let mut problem =
+        problem(source, 0, format!("{count} policies name no principal, action or resource in their scope"));
+    problem.help = Some(
+        "each decision reads all of them; name a role, an action or a tool where one is meant".to_owned(),
+    );
     Some(problem)
 }
 

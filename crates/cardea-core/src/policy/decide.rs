@@ -6,7 +6,7 @@ use std::{
 };
 
 use cedar_policy::{
-    Context, Entities, Entity, EntityUid, PolicySet, Request, RestrictedExpression, Decision as CedarDecision,
+    Context, Decision as CedarDecision, Entities, Entity, EntityUid, PolicySet, Request, RestrictedExpression,
 };
 
 use super::{
@@ -77,7 +77,8 @@ impl Snapshot {
     }
 
     fn decision(&self, answer: &Answer, approvers: Option<BTreeSet<String>>) -> Decision {
-        let deciding: Vec<_> = answer.deciding.iter().filter_map(|number| self.policies.get(*number)).collect();
+        let deciding: Vec<_> =
+            answer.deciding.iter().filter_map(|number| self.policies.get(*number)).collect();
         let policies: Vec<Arc<str>> = deciding.iter().map(|policy| Arc::clone(&policy.id)).collect();
         let verdict = match approvers {
             Some(roles) => Verdict::NeedsApproval { roles },
@@ -91,7 +92,9 @@ impl Snapshot {
                 (Verdict::Deny, None) => format!("Policy `{id}` does not allow this."),
                 (Verdict::Deny, Some(reason)) => format!("Policy `{id}` does not allow this: {reason}"),
                 (Verdict::NeedsApproval { .. }, None) => format!("Policy `{id}` asks for an approval."),
-                (Verdict::NeedsApproval { .. }, Some(reason)) => format!("Policy `{id}` asks for an approval: {reason}"),
+                (Verdict::NeedsApproval { .. }, Some(reason)) => {
+                    format!("Policy `{id}` asks for an approval: {reason}")
+                }
             }
         };
         let reason = if let [first, ..] = answer.errors.as_slice() {
@@ -101,7 +104,13 @@ impl Snapshot {
         } else {
             deciding.iter().map(told).collect::<Vec<_>>().join(" ")
         };
-        Decision { verdict, policies, errors: answer.errors.clone(), reason, version: Arc::clone(&self.version) }
+        Decision {
+            verdict,
+            policies,
+            errors: answer.errors.clone(),
+            reason,
+            version: Arc::clone(&self.version),
+        }
     }
 
     fn denied(&self, reason: String) -> Decision {
@@ -111,7 +120,8 @@ impl Snapshot {
 
     fn prepare<'s>(&'s self, question: &Question<'_>) -> Result<Prepared<'s>, String> {
         let types = &self.vocabulary.types;
-        let unclear = |error: &dyn std::fmt::Display| format!("The facts of this request cannot be weighed: {error}.");
+        let unclear =
+            |error: &dyn std::fmt::Display| format!("The facts of this request cannot be weighed: {error}.");
         let mut context = facts(question);
         let (action, resource, entities, groups) = match question.subject {
             Subject::Call { tool, .. } | Subject::List { tool } => {
@@ -120,10 +130,16 @@ impl Snapshot {
                 if let Subject::Call { arguments, .. } = question.subject {
                     context.push(("args".to_owned(), known.arguments.value(arguments)));
                 }
-                let groups = vec![types.action(known.effect.name()), types.action(CALL), types.server(server_of(tool.as_str()))];
+                let groups = vec![
+                    types.action(known.effect.name()),
+                    types.action(CALL),
+                    types.server(server_of(tool.as_str())),
+                ];
                 (known.action.clone(), known.resource.clone(), known.entities.clone(), groups)
             }
-            Subject::Complete { model } => (types.action(COMPLETE), types.model(model), Entities::empty(), Vec::new()),
+            Subject::Complete { model } => {
+                (types.action(COMPLETE), types.model(model), Entities::empty(), Vec::new())
+            }
         };
         let entity = user(question.principal, types).map_err(|error| unclear(&error))?;
         let policies = self.candidates(question, &entity, (&action, &resource, &groups));
@@ -133,7 +149,12 @@ impl Snapshot {
     }
 
     /// The policies whose scope can fit.
-    fn candidates(&self, question: &Question<'_>, user: &Entity, at: (&EntityUid, &EntityUid, &[EntityUid])) -> PolicySet {
+    fn candidates(
+        &self,
+        question: &Question<'_>,
+        user: &Entity,
+        at: (&EntityUid, &EntityUid, &[EntityUid]),
+    ) -> PolicySet {
         let types = &self.vocabulary.types;
         let principal = question.principal;
         let parents: Vec<EntityUid> = principal
@@ -163,10 +184,14 @@ impl Prepared<'_> {
     fn ask(&self, approved: Option<&Approved>) -> Answer {
         let mut context = self.context.clone();
         context.extend(approved.and_then(approval));
-        let refused = |why: &str| Answer { allowed: false, deciding: Vec::new(), errors: vec![Arc::from(why)] };
+        let refused =
+            |why: &str| Answer { allowed: false, deciding: Vec::new(), errors: vec![Arc::from(why)] };
         let Ok(context) = Context::from_pairs(context) else { return refused("(facts)") };
-        let (principal, action, resource) = (self.principal.clone(), self.action.clone(), self.resource.clone());
-        let Ok(request) = Request::new(principal, action, resource, context, None) else { return refused("(facts)") };
+        let (principal, action, resource) =
+            (self.principal.clone(), self.action.clone(), self.resource.clone());
+        let Ok(request) = Request::new(principal, action, resource, context, None) else {
+            return refused("(facts)");
+        };
         let response = self.snapshot.authorizer.is_authorized(&request, &self.policies, &self.entities);
         let snapshot = self.snapshot;
         let number = |id| snapshot.by_id.get(id).copied();
@@ -179,8 +204,11 @@ impl Prepared<'_> {
                 cedar_policy::AuthorizationError::PolicyEvaluationError(error) => number(error.policy_id()),
             })
             .collect();
-        let mut errors: Vec<Arc<str>> =
-            erring.iter().filter_map(|number| snapshot.policies.get(*number)).map(|policy| Arc::clone(&policy.id)).collect();
+        let mut errors: Vec<Arc<str>> = erring
+            .iter()
+            .filter_map(|number| snapshot.policies.get(*number))
+            .map(|policy| Arc::clone(&policy.id))
+            .collect();
         errors.sort();
         // WHY: Cedar skips a policy that errs. If that was a `forbid`, going on would be a permission by mistake.
         let allowed = response.decision() == CedarDecision::Allow && errors.is_empty();
@@ -194,7 +222,10 @@ fn facts(question: &Question<'_>) -> Vec<(String, RestrictedExpression)> {
     let mut facts = Vec::with_capacity(6);
     facts.push(("agent".to_owned(), text(question.agent.as_str())));
     facts.push(("via".to_owned(), text(question.via)));
-    facts.push(("taint".to_owned(), RestrictedExpression::new_set(question.taint.iter().map(|one| text(one)))));
+    facts.push((
+        "taint".to_owned(),
+        RestrictedExpression::new_set(question.taint.iter().map(|one| text(one))),
+    ));
     let [hour, minute, weekday] = hour_minute_weekday(question.at);
     let parts = [("hour", hour), ("minute", minute), ("weekday", weekday)];
     let parts = parts.map(|(name, number)| (name.to_owned(), RestrictedExpression::new_long(number)));
@@ -217,4 +248,208 @@ fn hour_minute_weekday(at: Timestamp) -> [i64; 3] {
     let (days, of_day) = (secs.div_euclid(86_400), secs.rem_euclid(86_400));
     // 1970-01-01 was a Thursday.
     [of_day / 3_600, of_day / 60 % 60, (days + 3).rem_euclid(7) + 1]
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::{Map, Value, json};
+
+    use super::super::Source;
+    use super::*;
+    use crate::{
+        id::ToolName,
+        principal::{Principal, Proof},
+        tool::{Effect, ToolSpec},
+    };
+
+    fn tool(name: &str, effect: &str) -> ToolSpec {
+        serde_json::from_value(json!({
+            "name": name, "description": "", "effect": effect,
+            "input_schema": { "type": "object", "required": ["amount"],
+                "properties": { "amount": { "type": "number" }, "note": { "type": "string" } } },
+        }))
+        .unwrap()
+    }
+
+    fn compile(text: &str) -> Snapshot {
+        let tools = [
+            tool("a__look", "read"),
+            tool("a__change", "write"),
+            tool("b__change", "write"),
+            tool("b__drop", "destructive"),
+        ];
+        assert_eq!(tools.first().map(|tool| tool.effect), Some(Effect::Read));
+        Snapshot::compile(&[Source::new("test.cedar", text)], &tools).unwrap()
+    }
+
+    fn user(user: &str, tenant: &str, roles: &[&str]) -> Principal {
+        Principal {
+            tenant: tenant.into(),
+            user: user.into(),
+            client: None,
+            issuer: "test".to_owned(),
+            roles: roles.iter().map(|role| (*role).to_owned()).collect(),
+            scopes: BTreeSet::new(),
+            actors: Vec::new(),
+            proof: Proof::Jwt,
+            address: None,
+            metadata: std::collections::BTreeMap::new(),
+        }
+    }
+
+    fn asked<T>(principal: &Principal, subject: Subject<'_>, ask: impl FnOnce(&Question<'_>) -> T) -> T {
+        let (agent, taint) = ("support".into(), BTreeSet::new());
+        ask(&Question {
+            principal,
+            subject,
+            at: Timestamp(0),
+            agent: &agent,
+            via: "chat",
+            taint: &taint,
+            approved: None,
+        })
+    }
+
+    /// A policy for each combination of scopes, each with its own id.
+    fn every_scope(effect: &str) -> String {
+        let principals = [
+            "principal",
+            "principal is User",
+            "principal == User::\"acme/ann\"",
+            "principal in User::\"acme/ann\"",
+            "principal in Role::\"support\"",
+            "principal is User in Role::\"boss\"",
+            "principal in Tenant::\"acme\"",
+        ];
+        let actions = [
+            "action",
+            "action == Action::\"a__change\"",
+            "action in Action::\"call\"",
+            "action in Action::\"write\"",
+            "action in [Action::\"read\", Action::\"b__drop\"]",
+            "action == Action::\"complete\"",
+        ];
+        let resources = [
+            "resource",
+            "resource is Tool",
+            "resource == Tool::\"a__change\"",
+            "resource in Server::\"b\"",
+            "resource is Tool in Server::\"a\"",
+        ];
+        let mut text = String::new();
+        let mut number = 0;
+        for principal in principals {
+            for action in actions {
+                // A model is no tool: Cedar would say that such a policy can never apply, and so it is left out.
+                for resource in resources
+                    .iter()
+                    .filter(|_| !action.contains("complete"))
+                    .chain(["resource"].iter().filter(|_| action.contains("complete")))
+                {
+                    number += 1;
+                    text.push_str(&format!(
+                        "@id(\"{effect}-{number}\") {effect} ({principal}, {action}, {resource});\n"
+                    ));
+                }
+            }
+        }
+        text
+    }
+
+    #[test]
+    fn the_slice_decides_as_the_whole_set_does() {
+        let permits = compile(&every_scope("permit"));
+        let forbids = compile(&every_scope("forbid"));
+        let users = [
+            user("ann", "acme", &[]),
+            user("ann", "acme", &["support"]),
+            user("ann", "other", &["support", "boss"]),
+            user("bob", "acme", &["boss", "guest"]),
+            user("acme/ann", "acme/ann", &["Support"]),
+        ];
+        let arguments: Map<String, Value> = Map::from_iter([("amount".to_owned(), json!(1))]);
+        let tools = ["a__look", "a__change", "b__change", "b__drop"].map(ToolName::from);
+        let subjects: Vec<Subject<'_>> = tools
+            .iter()
+            .flat_map(|tool| [Subject::Call { tool, arguments: &arguments }, Subject::List { tool }])
+            .chain([Subject::Complete { model: "small" }])
+            .collect();
+        let mut smaller = 0;
+        for snapshot in [&permits, &forbids] {
+            for (principal, subject) in
+                users.iter().flat_map(|user| subjects.iter().map(move |subject| (user, *subject)))
+            {
+                asked(principal, subject, |question| {
+                    let mut prepared = snapshot.prepare(question).unwrap();
+                    let sliced = prepared.ask(None);
+                    smaller += usize::from(prepared.policies.num_of_policies() < snapshot.policies.len());
+                    prepared.policies =
+                        PolicySet::from_policies(snapshot.policies.iter().map(|one| one.call.clone()))
+                            .unwrap();
+                    let whole = prepared.ask(None);
+                    assert_eq!(
+                        (sliced.allowed, sliced.deciding, sliced.errors),
+                        (whole.allowed, whole.deciding, whole.errors),
+                        "{question:?}"
+                    );
+                });
+            }
+        }
+        assert_eq!(smaller, 2 * users.len() * subjects.len(), "a slice that is the whole set proves nothing");
+    }
+
+    fn condition() -> impl Strategy<Value = String> {
+        let atoms = prop::sample::select(vec![
+            "context.args.amount_hundredths > 500",
+            "context.args.amount_hundredths < 200",
+            "context.args has note",
+            "(context.args has note && context.args.note == \"x\")",
+            "principal.tenant == \"acme\"",
+            "principal in Role::\"support\"",
+            "resource.sendsOutside",
+            "context.time.hour < 12",
+        ]);
+        atoms.prop_map(str::to_owned).prop_recursive(3, 12, 3, |inner| {
+            prop_oneof![
+                (inner.clone(), inner.clone()).prop_map(|(a, b)| format!("({a} && {b})")),
+                (inner.clone(), inner.clone()).prop_map(|(a, b)| format!("({a} || {b})")),
+                inner.clone().prop_map(|a| format!("!({a})")),
+                (inner.clone(), inner.clone(), inner)
+                    .prop_map(|(a, b, c)| format!("(if {a} then {b} else {c})")),
+            ]
+        })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(48))]
+        #[test]
+        fn whatever_can_be_called_is_listed(
+            rules in prop::collection::vec((any::<bool>(), any::<bool>(), condition()), 1..5),
+        ) {
+            let mut text = String::new();
+            for (number, (permit, when, condition)) in rules.iter().enumerate() {
+                let effect = if *permit || number == 0 { "permit" } else { "forbid" };
+                let kind = if *when { "when" } else { "unless" };
+                let scope = "principal, action == Action::\"a__change\", resource";
+                text.push_str(&format!("@id(\"p{number}\") {effect} ({scope}) {kind} {{ {condition} }};\n"));
+            }
+            let snapshot = compile(&text);
+            let tool: ToolName = "a__change".into();
+            for principal in [user("ann", "acme", &["support"]), user("bob", "other", &[])] {
+                let listed = asked(&principal, Subject::List { tool: &tool }, |question| snapshot.decide(question));
+                prop_assert!(listed.errors.is_empty());
+                let looks_at_arguments = rules.iter().any(|(_, _, condition)| condition.contains("args"));
+                for (amount, note) in [(1.0, None), (3.0, Some("x")), (9.0, Some("y")), (9.0, None), (1.0, Some("x"))] {
+                    let mut arguments = Map::from_iter([("amount".to_owned(), json!(amount))]);
+                    arguments.extend(note.map(|note| ("note".to_owned(), json!(note))));
+                    let call = Subject::Call { tool: &tool, arguments: &arguments };
+                    let called = asked(&principal, call, |question| snapshot.decide(question));
+                    if called.verdict == Verdict::Allow || !looks_at_arguments {
+                        prop_assert_eq!(&called.verdict, &listed.verdict, "{}", text);
+                    }
+                }
+            }
+        }
+    }
 }

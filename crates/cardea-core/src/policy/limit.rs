@@ -61,7 +61,11 @@ mod tests {
         let account = Account { reserved: 0, spent: 60 };
         let one = account.reserve(40, 100).unwrap();
         assert_eq!(one.reserve(1, 100), None);
-        assert_eq!(one.reserve(0, 100), None, "nothing is left, not even for a call that costs nothing known");
+        assert_eq!(
+            one.reserve(0, 100),
+            None,
+            "nothing is left, not even for a call that costs nothing known"
+        );
         assert_eq!(one.settle(40, 10), Account { reserved: 0, spent: 70 });
         assert_eq!(Account::default().reserve(u64::MAX, 100), None);
     }
@@ -77,7 +81,10 @@ mod tests {
         assert_eq!(month(middle), "2026-11");
         assert_eq!(until_next_month(middle), Millis(16 * 86_400_000 - 1));
         // 2024-02-29 is a day.
-        assert_eq!((month(at("19782")), until_next_month(at("19782"))), ("2024-02".to_owned(), Millis(86_399_999)));
+        assert_eq!(
+            (month(at("19782")), until_next_month(at("19782"))),
+            ("2024-02".to_owned(), Millis(86_399_999))
+        );
     }
 
     proptest! {

@@ -36,9 +36,7 @@ fn wished(expression: &Value, wish: bool) -> Value {
     if !looks_at_arguments(expression) {
         return expression.clone();
     }
-    let both = |operator: &str, one: &Value, two: &Value| {
-        json!({ operator: { "left": wished(one, wish), "right": wished(two, wish) } })
-    };
+    let both = |operator: &str, one: &Value, two: &Value| json!({ operator: { "left": wished(one, wish), "right": wished(two, wish) } });
     let Some((operator, parts)) = expression.as_object().and_then(|object| object.iter().next()) else {
         return json!({ "Value": wish });
     };

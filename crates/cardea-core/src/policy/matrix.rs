@@ -187,7 +187,9 @@ impl Case {
         if got != want {
             faults.push(format!("expected {want}, got {got}: {}", decision.reason));
         }
-        if let Some(policy) = self.policy.as_ref().filter(|id| !decision.policies.iter().any(|p| **p == ***id)) {
+        if let Some(policy) =
+            self.policy.as_ref().filter(|id| !decision.policies.iter().any(|p| **p == ***id))
+        {
             faults.push(format!("policy `{policy}` did not decide; those that did: {:?}", decision.policies));
         }
         if let Some(part) = self.reason.as_ref().filter(|part| !decision.reason.contains(part.as_str())) {
@@ -225,8 +227,10 @@ impl Case {
             (None, Expect::Listed | Expect::Hidden) => Subject::List { tool: &tool },
             (None, _) => Subject::Call { tool: &tool, arguments: &arguments },
         };
-        let approved =
-            self.approved_by.as_ref().map(|roles| Approved { by: "somebody-else".to_owned(), roles: roles.clone() });
+        let approved = self
+            .approved_by
+            .as_ref()
+            .map(|roles| Approved { by: "somebody-else".to_owned(), roles: roles.clone() });
         snapshot.decide(&Question {
             principal: &principal,
             subject,

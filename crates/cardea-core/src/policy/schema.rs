@@ -149,8 +149,8 @@ impl Known {
         let resource = uid(&types.tool, name);
         let parents = HashSet::from([uid(&types.server, server)]);
         let bad = |error: &dyn std::fmt::Display| format!("the tool `{name}` cannot be described: {error}");
-        let entity =
-            Entity::new(resource.clone(), attributes.into_iter().collect(), parents).map_err(|error| bad(&error))?;
+        let entity = Entity::new(resource.clone(), attributes.into_iter().collect(), parents)
+            .map_err(|error| bad(&error))?;
         let action = types.action(name);
         let group = types.action(tool.effect.name());
         let all = [
@@ -236,7 +236,8 @@ fn entity_types() -> Value {
 /// The user as an entity: attributes, roles and tenant as parents, metadata as tags.
 pub(super) fn user(principal: &Principal, types: &Types) -> Result<Entity, Bad> {
     let text = |text: &str| RestrictedExpression::new_string(text.to_owned());
-    let texts = |all: &mut dyn Iterator<Item = &String>| RestrictedExpression::new_set(all.map(|one| text(one)));
+    let texts =
+        |all: &mut dyn Iterator<Item = &String>| RestrictedExpression::new_set(all.map(|one| text(one)));
     let mut attributes = vec![
         ("tenant".to_owned(), text(principal.tenant.as_str())),
         ("user".to_owned(), text(principal.user.as_str())),

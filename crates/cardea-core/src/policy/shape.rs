@@ -49,8 +49,13 @@ impl Shape {
 
     fn record(schema: &Value, root: &Value, depth: u8) -> Option<Self> {
         let properties = schema.get("properties")?.as_object()?;
-        let required: Vec<&str> =
-            schema.get("required").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).collect();
+        let required: Vec<&str> = schema
+            .get("required")
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_str)
+            .collect();
         let fields = properties.iter().filter_map(|(key, inner)| {
             let (shape, nullable) = Self::of(inner, root, depth.checked_sub(1)?)?;
             let name = if shape == Self::Hundredths { format!("{key}_hundredths") } else { key.clone() };
@@ -70,7 +75,11 @@ impl Shape {
             let mut others = either.iter().filter(|one| !is_null(one));
             let (only, more) = (others.next()?, others.next());
             let nullable = either.iter().any(|one| is_null(&one));
-            return if more.is_some() { None } else { Self::of(only, root, depth.checked_sub(1)?).map(|(s, n)| (s, n || nullable)) };
+            return if more.is_some() {
+                None
+            } else {
+                Self::of(only, root, depth.checked_sub(1)?).map(|(s, n)| (s, n || nullable))
+            };
         }
         let (kind, nullable) = match schema.get("type")? {
             Value::String(kind) => (kind.as_str(), false),
@@ -135,7 +144,9 @@ impl Shape {
             (Self::Text, Value::String(text)) => Some(RestrictedExpression::new_string(text.clone())),
             (Self::Truth, Value::Bool(truth)) => Some(RestrictedExpression::new_bool(*truth)),
             (Self::Whole, Value::Number(number)) => whole(number).map(RestrictedExpression::new_long),
-            (Self::Hundredths, Value::Number(number)) => hundredths(number).map(RestrictedExpression::new_long),
+            (Self::Hundredths, Value::Number(number)) => {
+                hundredths(number).map(RestrictedExpression::new_long)
+            }
             (Self::Set(inner), Value::Array(items)) => {
                 let items: Option<Vec<_>> = items.iter().map(|item| inner.expression(item)).collect();
                 items.map(RestrictedExpression::new_set)
@@ -202,9 +213,14 @@ mod tests {
 
     #[test]
     fn money_is_exact_or_not_seen_at_all() {
-        for (text, want) in
-            [("12.5", Some(1250)), ("0.29", Some(29)), ("100", Some(10_000)), ("-3.10", Some(-310)), ("1e2", Some(10_000)), ("0", Some(0))]
-        {
+        for (text, want) in [
+            ("12.5", Some(1250)),
+            ("0.29", Some(29)),
+            ("100", Some(10_000)),
+            ("-3.10", Some(-310)),
+            ("1e2", Some(10_000)),
+            ("0", Some(0)),
+        ] {
             assert_eq!(hundredths(&number(text)), want, "{text}");
         }
         for text in ["0.125", "1e300", "92233720368547758.08", "18446744073709551615", "1e-7"] {

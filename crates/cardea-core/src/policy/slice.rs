@@ -25,9 +25,9 @@ impl Index {
     pub(super) fn insert(&mut self, number: u32, policy: &Policy) {
         let principal = match policy.principal_constraint() {
             PrincipalConstraint::Any | PrincipalConstraint::Is(_) => ANY,
-            PrincipalConstraint::In(uid) | PrincipalConstraint::Eq(uid) | PrincipalConstraint::IsIn(_, uid) => {
-                self.symbol(uid)
-            }
+            PrincipalConstraint::In(uid)
+            | PrincipalConstraint::Eq(uid)
+            | PrincipalConstraint::IsIn(_, uid) => self.symbol(uid),
         };
         let resource = match policy.resource_constraint() {
             ResourceConstraint::Any | ResourceConstraint::Is(_) => ANY,
@@ -63,7 +63,9 @@ impl Index {
         };
         let (actions, resources) = (known(actions), known(resources));
         let mut found = Vec::new();
-        for principal in std::iter::once(ANY).chain(principals.filter_map(|uid| self.symbols.get(uid).copied())) {
+        for principal in
+            std::iter::once(ANY).chain(principals.filter_map(|uid| self.symbols.get(uid).copied()))
+        {
             for action in &actions {
                 for resource in &resources {
                     found.extend(self.buckets.get(&(principal, *action, *resource)).into_iter().flatten());
