@@ -1,4 +1,5 @@
-//! Measures the guard engine: `guard bench`, or `guard eval FILE [PROFILE]` on labelled JSON lines.
+//! Measures the guard engine: `guard bench`, or `guard eval FILE [PROFILE]` on labelled JSON lines, where the profile is
+//! the name of one that ships or a TOML file.
 //!
 //! Times are CPU times of this thread where the system tells them (Linux), so that a busy machine does not spoil them.
 
@@ -125,7 +126,11 @@ fn us(nanoseconds: Option<&u64>) -> f64 {
 }
 
 fn eval(file: &str, profile: &str) -> Outcome {
-    let engine = Engine::new(&Profile::built_in(profile)?)?;
+    let profile = match profile.strip_suffix(".toml") {
+        Some(_) => Profile::parse(&std::fs::read_to_string(profile)?)?,
+        None => Profile::built_in(profile)?,
+    };
+    let engine = Engine::new(&profile)?;
     let mut eval = Eval::new(&engine);
     for line in BufReader::new(File::open(file)?).lines() {
         eval.add(&line?)?;
