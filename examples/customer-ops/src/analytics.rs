@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::store::{Db, number, one, rows};
 
 /// The four tools with their guards.
-pub fn router() -> Router {
+pub(crate) fn router() -> Router {
     Router::new()
         .guard(HasRole::new(["analyst", "admin"]))
         .guard(HasScope::new(["read"]))

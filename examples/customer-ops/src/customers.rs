@@ -15,7 +15,7 @@ const CUSTOMER: &str =
     FROM customers WHERE id = ?1";
 
 /// The seven tools with their guards.
-pub fn router() -> Router {
+pub(crate) fn router() -> Router {
     let (read, write) = (HasScope::new(["read"]), HasScope::new(["write"]));
     Router::new()
         .tool(

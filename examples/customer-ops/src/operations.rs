@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::store::{Db, change, note, number, one, rows, who};
 
 /// The three tools with their guards.
-pub fn router() -> Router {
+pub(crate) fn router() -> Router {
     Router::new()
         .tool(
             Tool::new("system_health", health)

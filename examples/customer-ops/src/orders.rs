@@ -33,13 +33,13 @@ impl std::fmt::Display for OrderId {
 
 /// How the example waits between a refund and its answer, so that a crash in between can be tried out.
 #[derive(Clone, Copy)]
-pub struct RefundDelay(pub Millis);
+pub(crate) struct RefundDelay(pub(crate) Millis);
 
 const ORDER: &str = "SELECT 'ORD-' || id AS order_id, customer_id, status, item, quantity, total_cents / 100.0 AS total,
     discount_code, discount_cents / 100.0 AS discount, refunded_cents / 100.0 AS refunded, placed FROM orders";
 
 /// The eight tools with their guards.
-pub fn router() -> Router {
+pub(crate) fn router() -> Router {
     let order = ["order:{order_id}"];
     Router::new()
         .merge(billing())

@@ -85,7 +85,7 @@ impl Dice {
 }
 
 /// Makes the tables and the data, unless they are there.
-pub fn fill(tx: &Transaction<'_>) -> Result<(), Fault> {
+pub(crate) fn fill(tx: &Transaction<'_>) -> Result<(), Fault> {
     let there: i64 =
         tx.query_row("SELECT count(*) FROM sqlite_master WHERE name = 'customers'", [], |row| row.get(0))?;
     if there > 0 {

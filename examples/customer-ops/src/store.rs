@@ -18,7 +18,7 @@ pub struct Db(Arc<Mutex<Connection>>);
 
 /// What ends a transaction without a commit.
 #[derive(Debug)]
-pub enum Fault {
+pub(crate) enum Fault {
     /// The database said no.
     Sql(rusqlite::Error),
     /// The caller is told why.
@@ -71,7 +71,7 @@ impl Db {
     ///
     /// # Errors
     /// Whatever `work` says, or that the database cannot be used.
-    pub async fn run<T: Send + 'static>(
+    pub(crate) async fn run<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Transaction<'_>) -> Result<T, Fault> + Send + 'static,
     ) -> Result<T, Error> {
@@ -88,9 +88,9 @@ impl Db {
 }
 
 /// All rows, as JSON objects named by column.
-pub fn rows(tx: &Transaction<'_>, sql: &str, params: impl Params) -> Result<Vec<Value>, Fault> {
+pub(crate) fn rows(tx: &Transaction<'_>, sql: &str, params: impl Params) -> Result<Vec<Value>, Fault> {
     let mut statement = tx.prepare_cached(sql)?;
-    let names: Vec<String> = statement.column_names().into_iter().map(str::to_owned).collect();
+    let names: Vec<String> = statement.column_names().map(str::to_owned).collect();
     let found = statement.query_map(params, |row| {
         let mut object = Map::new();
         for (at, name) in names.iter().enumerate() {
@@ -109,22 +109,22 @@ pub fn rows(tx: &Transaction<'_>, sql: &str, params: impl Params) -> Result<Vec<
 }
 
 /// The one row, or "there is no such `what`".
-pub fn one(tx: &Transaction<'_>, what: &str, sql: &str, params: impl Params) -> Result<Value, Fault> {
+pub(crate) fn one(tx: &Transaction<'_>, what: &str, sql: &str, params: impl Params) -> Result<Value, Fault> {
     rows(tx, sql, params)?.pop().ok_or_else(|| missing(what).into())
 }
 
 /// The one number, or "there is no such `what`".
-pub fn number(tx: &Transaction<'_>, what: &str, sql: &str, params: impl Params) -> Result<i64, Fault> {
+pub(crate) fn number(tx: &Transaction<'_>, what: &str, sql: &str, params: impl Params) -> Result<i64, Fault> {
     tx.query_row(sql, params, |row| row.get(0)).optional()?.ok_or_else(|| missing(what).into())
 }
 
 /// Changes exactly one row, or "there is no such `what`".
-pub fn change(tx: &Transaction<'_>, what: &str, sql: &str, params: impl Params) -> Result<(), Fault> {
+pub(crate) fn change(tx: &Transaction<'_>, what: &str, sql: &str, params: impl Params) -> Result<(), Fault> {
     if tx.execute(sql, params)? == 1 { Ok(()) } else { Err(missing(what).into()) }
 }
 
 /// Notes in the example's own log who did what; `audit_log` reads it.
-pub fn note(tx: &Transaction<'_>, who: &str, action: &str, object: &str) -> Result<(), Fault> {
+pub(crate) fn note(tx: &Transaction<'_>, who: &str, action: &str, object: &str) -> Result<(), Fault> {
     tx.execute(
         "INSERT INTO events (at, who, action, object) VALUES (?1, ?2, ?3, ?4)",
         (now(), who, action, object),
@@ -133,17 +133,17 @@ pub fn note(tx: &Transaction<'_>, who: &str, action: &str, object: &str) -> Resu
 }
 
 /// Who calls, as the log names them.
-pub fn who(context: &Context) -> Result<String, Error> {
+pub(crate) fn who(context: &Context) -> Result<String, Error> {
     Ok(context.user()?.to_string())
 }
 
 /// The time, as text.
-pub fn now() -> String {
+pub(crate) fn now() -> String {
     SystemClock.now().to_string()
 }
 
 /// The call cannot be done as things stand.
-pub fn refused(why: impl Into<String>) -> Error {
+pub(crate) fn refused(why: impl Into<String>) -> Error {
     Error::new(Code::Conflict).detail(why)
 }
 

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::store::{Db, Fault, change, note, now, number, one, refused, rows, who};
 
 /// The eight tools with their guards.
-pub fn router() -> Router {
+pub(crate) fn router() -> Router {
     let read = Router::new()
         .guard(HasScope::new(["read"]))
         .tool(
