@@ -2,6 +2,7 @@
 #![cfg(test)]
 
 mod keys;
+mod provider;
 mod rotation;
 mod tokens;
 mod world;
