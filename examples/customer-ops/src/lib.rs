@@ -6,6 +6,7 @@
 
 mod analytics;
 mod customers;
+mod desk;
 mod operations;
 mod orders;
 mod seed;

@@ -23,13 +23,6 @@ pub(super) enum Source {
         /// The tool's own name there.
         name: String,
     },
-    /// An operation of a connector file.
-    Http {
-        /// The connector's name.
-        connector: String,
-        /// The operation's name.
-        operation: String,
-    },
 }
 
 /// A tool with everything that is known about it.

@@ -1,4 +1,4 @@
-//! Doing: the tools of upstream servers and connectors, chosen, called under the caller's name, and taken back.
+//! Doing: the tools of upstream servers, chosen, called under the caller's name, and taken back.
 //!
 //! Promises: nothing is called without a [`Permit`]; the user's own token goes nowhere; an answer that did not come
 //! is `Unknown`, never a guess. Refuses: tools whose schema cannot be checked, names that are taken. Called by `flow`.
@@ -19,7 +19,6 @@ use cardea_auth::Caller;
 use cardea_core::{
     Error, Result,
     agent::Agent,
-    id::TurnId,
     journal::{Repeatable, StepState},
     message::Message,
     time::SharedClock,
@@ -100,7 +99,10 @@ impl Action {
                         "not listed"
                     );
                     let kept = self.catalog();
-                    let of = |tool: &&Arc<Tool>| matches!(&tool.source, Source::Mcp { server, .. } if server == name);
+                    let of = |tool: &&Arc<Tool>| {
+                        let Source::Mcp { server, .. } = &tool.source;
+                        server == name
+                    };
                     tools.extend(kept.all().filter(of).cloned());
                     failed = failed.or(Some(error));
                 }
@@ -133,39 +135,29 @@ impl Action {
     ///
     /// A read, or a write that the provider makes harmless to repeat, is sent a second time if nobody knows what
     /// became of the first; nothing else is.
-    pub async fn execute(
-        &self,
-        permit: Permit,
-        caller: &Caller,
-        tool: &Tool,
-        turn: TurnId,
-        step: &Step,
-    ) -> Outcome {
+    pub async fn execute(&self, permit: Permit, caller: &Caller, tool: &Tool, step: &Step) -> Outcome {
         if !permit.covers(caller, tool.name(), step.digest(), self.inner.clock.now()) {
             return Outcome::Failed { reason: "The permit is for another call, or too old.".to_owned() };
         }
-        let mut outcome = self.once(caller, tool, turn, step).await;
+        let mut outcome = self.once(caller, tool, step).await;
         for _ in 1..ATTEMPTS {
             let again = matches!(outcome, Outcome::Unknown { .. }) && tool.repeatable() == Repeatable::ByKey;
             if !again {
                 break;
             }
-            outcome = self.once(caller, tool, turn, step).await;
+            outcome = self.once(caller, tool, step).await;
         }
         outcome
     }
 
-    async fn once(&self, caller: &Caller, tool: &Tool, turn: TurnId, step: &Step) -> Outcome {
+    async fn once(&self, caller: &Caller, tool: &Tool, step: &Step) -> Outcome {
         match &tool.source {
             Source::Mcp { server, name } => match self.inner.upstreams.get(server) {
-                Some(upstream) => upstream.call(caller, name, step, &format!("{turn}.{}", step.id())).await,
+                Some(upstream) => upstream.call(caller, name, step, &step.id().to_string()).await,
                 None => {
                     Outcome::Failed { reason: format!("The upstream `{server}` is not configured any more.") }
                 }
             },
-            Source::Http { connector, .. } => {
-                Outcome::Failed { reason: format!("The connector `{connector}` is not switched on.") }
-            }
         }
     }
 

@@ -9,6 +9,7 @@ use std::{
 use cardea_core::{
     agent::Agent,
     message::{Message, estimate_tokens},
+    select::{Index, Limits, Wish, tool_text},
     tool::ToolSpec,
 };
 use cardea_model::embedder::{Embedder, Embedding};
@@ -50,20 +51,24 @@ impl Selected {
 }
 
 /// The texts of one tool as vectors: what it says of itself, and what people say who want it.
-type Texts = Arc<[Embedding]>;
+type Texts = Vec<Embedding>;
 
-/// Chooses among tools by what they say of themselves.
+/// A catalogue, read once: its words, and its texts as vectors.
+struct Known {
+    index: Index,
+    places: HashMap<String, usize>,
+    texts: Vec<Texts>,
+}
+
+/// Chooses among tools by what they say of themselves. The choice itself is `cardea_core::select`.
 pub(super) struct Selector {
     embedder: Option<Arc<dyn Embedder>>,
-    known: Mutex<HashMap<String, Texts>>,
+    known: Mutex<Option<Arc<Known>>>,
 }
 
 /// What tells a tool apart from others.
 fn texts_of(spec: &ToolSpec) -> Vec<String> {
-    let name = spec.name.as_str().rsplit("__").next().unwrap_or_default().replace('_', " ");
-    let mut texts = vec![format!("{name}: {}", spec.description)];
-    texts.extend(spec.examples.iter().cloned());
-    texts
+    std::iter::once(tool_text(spec)).chain(spec.examples.iter().cloned()).collect()
 }
 
 impl Selector {
@@ -73,18 +78,22 @@ impl Selector {
 
     /// Reads the texts of a new catalogue, once for each version.
     pub(super) async fn learn(&self, catalog: &Catalog) {
-        let Some(embedder) = &self.embedder else { return };
-        let mut known = HashMap::new();
-        for tool in catalog.all() {
-            if let Ok(made) = embedder.embed(texts_of(tool.spec()), LEARNING).await {
-                known.insert(tool.name().to_string(), Texts::from(made));
-            }
+        let specs = catalog.specs();
+        let mut texts = Vec::with_capacity(specs.len());
+        for spec in &specs {
+            let made = match &self.embedder {
+                Some(embedder) => embedder.embed(texts_of(spec), LEARNING).await.unwrap_or_default(),
+                None => Vec::new(),
+            };
+            texts.push(made);
         }
-        *self.known.lock().unwrap_or_else(PoisonError::into_inner) = known;
+        let places = specs.iter().enumerate().map(|(at, spec)| (spec.name.to_string(), at)).collect();
+        let known = Known { index: Index::new(&specs), places, texts };
+        *self.known.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(known));
     }
 
     /// The nearest tools, as many as the agent offers; those that are always offered and those that the conversation
-    /// has just used are among them. Without vectors all allowed tools are offered, up to the agent's number.
+    /// has just used stay. Without vectors words alone decide.
     pub(super) async fn select(
         &self,
         agent: &Agent,
@@ -93,38 +102,29 @@ impl Selector {
         history: &[Message],
     ) -> Selected {
         let most = usize::from(agent.spec.offered_tools);
-        if allowed.len() <= most {
-            return Selected { tools: allowed };
-        }
-        let asked = match &self.embedder {
-            Some(embedder) => embedder
-                .embed(vec![text.to_owned()], PATIENCE)
-                .await
-                .ok()
-                .and_then(|made| made.into_iter().next()),
-            None => None,
-        };
-        let mut scored: Vec<(f32, Arc<Tool>)> = {
-            let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-            let near = |tool: &Arc<Tool>| {
-                let texts = known.get(tool.name().as_str());
-                let nearest = texts
-                    .into_iter()
-                    .flat_map(|texts| texts.iter())
-                    .filter_map(|made| asked.as_ref()?.cosine(made));
-                nearest.fold(f32::MIN, f32::max)
-            };
-            allowed.into_iter().map(|tool| (near(&tool), tool)).collect()
-        };
-        let kept = |tool: &Tool| {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let Some(known) = known.filter(|_| allowed.len() > most) else { return Selected { tools: allowed } };
+        let place = |tool: &Arc<Tool>| known.places.get(tool.name().as_str()).copied();
+        let by_place: HashMap<usize, Arc<Tool>> =
+            allowed.iter().filter_map(|tool| Some((place(tool)?, Arc::clone(tool)))).collect();
+        let places: Vec<usize> = allowed.iter().filter_map(place).collect();
+        let stays = |tool: &&Arc<Tool>| {
             agent.always_offers(tool.name().as_str())
-                || history.iter().rev().take(6).any(|message| used(message, tool))
+                || history.iter().rev().take(6).any(|said| used(said, tool))
         };
-        scored.sort_by(|(one, a), (two, b)| {
-            kept(b).cmp(&kept(a)).then(two.total_cmp(one)).then_with(|| a.name().cmp(b.name()))
-        });
-        scored.truncate(most);
-        Selected { tools: scored.into_iter().map(|(_, tool)| tool).collect() }
+        let keep: Vec<usize> = allowed.iter().filter(stays).filter_map(place).collect();
+        let cosines = self.cosines(&known, text).await;
+        let wish = Wish { text, cosines: cosines.as_deref(), keep: &keep };
+        let chosen = known.index.choose(&places, &wish, Limits { max: most, ..Limits::default() });
+        Selected { tools: chosen.tools.iter().filter_map(|at| by_place.get(at).cloned()).collect() }
+    }
+
+    /// How near each tool's nearest text is to the question; `None` if the encoder has no time.
+    async fn cosines(&self, known: &Known, text: &str) -> Option<Vec<f32>> {
+        let asked =
+            self.embedder.as_ref()?.embed(vec![text.to_owned()], PATIENCE).await.ok()?.into_iter().next()?;
+        let nearest = |texts: &Texts| texts.iter().filter_map(|made| asked.cosine(made)).fold(-1.0, f32::max);
+        Some(known.texts.iter().map(nearest).collect())
     }
 }
 

@@ -73,7 +73,7 @@ impl Upstream {
             Ok(Err(error)) => return Err(self.failed(error)),
             Ok(Ok(tools)) => tools,
         };
-        tools.iter().map(|tool| self.import(tool)).collect()
+        tools.iter().map(|tool| import(&self.name, &self.config, tool)).collect()
     }
 
     fn failed(&self, error: impl std::error::Error + Send + Sync + 'static) -> Error {
@@ -167,38 +167,36 @@ impl Upstream {
         }
         Outcome::Failed { reason: format!("`{name}` did not answer within {limit}.") }
     }
+}
 
-    /// Our view of an upstream's tool. What is not declared is taken at its worst.
-    fn import(&self, tool: &WireTool) -> Result<Tool> {
-        let name = tool.name.as_ref();
-        let about = self.about(tool);
-        let effect = self.config.effects.get(name).copied().or(about.effect).unwrap_or(Effect::Destructive);
-        let keyed = self.config.keyed.iter().any(|keyed| keyed == name)
-            || about.idempotency.as_deref() == Some("key");
-        let spec = ToolSpec {
-            name: ToolName::from(format!("{}__{}", self.name, tool.name).as_str()),
-            description: tool.description.as_deref().unwrap_or_default().to_owned(),
-            input_schema: Value::Object(tool.input_schema.as_ref().clone()),
-            effect,
-            idempotent: effect == Effect::Read || keyed,
-            sends_outside: about.sends_outside.unwrap_or(effect.changes_things()),
-            examples: about.examples,
-            cache: about.cache.map(CacheHint::from),
-            clears: about.clears,
-        };
-        let source = Source::Mcp { server: self.name.clone(), name: tool.name.to_string() };
-        let repeatable = if keyed { Repeatable::ByKey } else { Repeatable::No };
-        Tool::new(spec, source, repeatable)
-    }
+/// Our view of a tool of the server `server`. What is not declared is taken at its worst.
+fn import(server: &str, config: &UpstreamConfig, tool: &WireTool) -> Result<Tool> {
+    let name = tool.name.as_ref();
+    let about = about(config, tool);
+    let effect = config.effects.get(name).copied().or(about.effect).unwrap_or(Effect::Destructive);
+    let keyed = config.keyed.iter().any(|keyed| keyed == name) || about.idempotency.as_deref() == Some("key");
+    let spec = ToolSpec {
+        name: ToolName::from(format!("{server}__{name}").as_str()),
+        description: tool.description.as_deref().unwrap_or_default().to_owned(),
+        input_schema: Value::Object(tool.input_schema.as_ref().clone()),
+        effect,
+        idempotent: effect == Effect::Read || keyed,
+        sends_outside: about.sends_outside.unwrap_or(effect.changes_things()),
+        examples: about.examples,
+        cache: about.cache.map(CacheHint::from),
+        clears: about.clears,
+    };
+    let source = Source::Mcp { server: server.to_owned(), name: name.to_owned() };
+    Tool::new(spec, source, if keyed { Repeatable::ByKey } else { Repeatable::No })
+}
 
-    /// What the tool's author says of it, if the operator trusts this upstream's word.
-    fn about(&self, tool: &WireTool) -> About {
-        if !self.config.trust_annotations {
-            return About::default();
-        }
-        let said = tool.meta.as_ref().and_then(|meta| meta.get(ABOUT)).cloned();
-        said.and_then(|said| serde_json::from_value(said).ok()).unwrap_or_default()
+/// What the tool's author says of it, if the operator trusts this upstream's word.
+fn about(config: &UpstreamConfig, tool: &WireTool) -> About {
+    if !config.trust_annotations {
+        return About::default();
     }
+    let said = tool.meta.as_ref().and_then(|meta| meta.get(ABOUT)).cloned();
+    said.and_then(|said| serde_json::from_value(said).ok()).unwrap_or_default()
 }
 
 /// `_meta["dev.cardea/tool"]`.
@@ -255,4 +253,48 @@ fn outcome(result: CallToolResult, most: usize) -> Outcome {
         return Outcome::Done { result };
     }
     Outcome::Done { result: value }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shop(config: &str) -> Vec<Tool> {
+        let config: UpstreamConfig = toml::from_str(config).unwrap();
+        let shop = customer_ops::server(customer_ops::Config::default()).unwrap().build().unwrap();
+        shop.catalog().iter().map(|tool| import("ops", &config, tool).unwrap()).collect()
+    }
+
+    #[test]
+    fn a_tool_of_which_nobody_speaks_counts_as_destructive() {
+        let strangers = shop("url = 'http://127.0.0.1:1/mcp'");
+        assert_eq!(strangers.len(), 30);
+        assert!(strangers.iter().all(|tool| tool.effect() == Effect::Destructive && tool.cache().is_none()));
+        let told = shop("url = 'http://127.0.0.1:1/mcp'\neffects = { get_order = 'read' }");
+        let reads: Vec<&str> = told
+            .iter()
+            .filter(|tool| tool.effect() == Effect::Read)
+            .map(|tool| tool.name().as_str())
+            .collect();
+        assert_eq!(reads, ["ops__get_order"]);
+    }
+
+    /// The policies in `policies/` are tested against this file, so it must be what the shop really offers.
+    #[test]
+    fn the_tools_of_the_policy_tests_are_those_of_the_shop() {
+        let specs: Vec<ToolSpec> = shop("url = 'http://127.0.0.1:1/mcp'\ntrust_annotations = true")
+            .iter()
+            .map(|tool| tool.spec().clone())
+            .collect();
+        let now = serde_json::to_string_pretty(&specs).unwrap() + "\n";
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../policies/tools.json");
+        if std::env::var_os("UPDATE_REVIEWED").is_some() {
+            std::fs::write(&path, &now).unwrap();
+        }
+        let kept = std::fs::read_to_string(&path).unwrap_or_default();
+        assert!(
+            kept == now,
+            "policies/tools.json is old; run the test with UPDATE_REVIEWED=1 and look at the change"
+        );
+    }
 }

@@ -1,16 +1,13 @@
 //! `/api/v1/approvals`: what waits for a person, and the person's decision.
 
-use axum::{
-    Json,
-    extract::{Path, State},
-};
+use axum::{Json, extract::State};
 use cardea_core::{Code, Error, id::ApprovalId};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{
     Problem,
-    extract::{Inbound, Outside},
+    extract::{Inbound, Outside, Path},
 };
 use crate::{app::App, control::Choice};
 
@@ -35,7 +32,7 @@ pub(super) async fn list(State(app): State<App>, mut outside: Outside) -> Result
 
 pub(super) async fn decide(
     State(app): State<App>,
-    Path(text): Path<String>,
+    Path(text): Path,
     inbound: Inbound<Decide>,
 ) -> Result<Json<Value>, Problem> {
     let Inbound { mut outside, body } = inbound;

@@ -21,6 +21,7 @@ use super::{
     Problem,
     extract::{Inbound, Outside, REQUEST_ID},
     openai::{self, Completion, Envelope},
+    told::Answered,
 };
 use crate::{
     app::App,
@@ -29,7 +30,7 @@ use crate::{
 };
 
 /// The header that names the conversation, in requests and answers.
-pub const CONVERSATION: &str = "x-cardea-conversation";
+pub(crate) const CONVERSATION: &str = "x-cardea-conversation";
 
 /// Pieces that may wait for a slow client.
 const PIECES: usize = 64;
@@ -139,7 +140,9 @@ async fn whole_turn(
     let envelope = Envelope::new(&receipt.turn.to_string(), app.clock.now(), &body.model);
     let end = (receipt.finish.unwrap_or(Finish::Stop), receipt.usage);
     let answer = envelope.whole(&words(&receipt), &[], end, Some(more(&receipt)));
-    Ok(stamp(Json(answer).into_response(), &outside, receipt.conversation))
+    let mut response = stamp(Json(answer).into_response(), &outside, receipt.conversation);
+    response.extensions_mut().insert(Answered(Box::new(receipt)));
+    Ok(response)
 }
 
 /// One server-sent event with this object.

@@ -1,15 +1,14 @@
 //! `/api/v1/conversations`: the caller's own.
 
-use axum::{
-    Json,
-    extract::{Path, Query, State},
-    http::StatusCode,
-};
+use axum::{Json, extract::State, http::StatusCode};
 use cardea_core::{Code, Error, id::ConversationId};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Problem, extract::Outside};
+use super::{
+    Problem,
+    extract::{Outside, Path, Query},
+};
 use crate::app::App;
 
 /// Which part of a list.
@@ -47,7 +46,7 @@ pub(super) async fn list(
 
 pub(super) async fn get(
     State(app): State<App>,
-    Path(text): Path<String>,
+    Path(text): Path,
     mut outside: Outside,
 ) -> Result<Json<Value>, Problem> {
     let (credentials, id) = (outside.credentials()?, id(&outside, &text)?);
@@ -61,7 +60,7 @@ pub(super) async fn get(
 
 pub(super) async fn messages(
     State(app): State<App>,
-    Path(text): Path<String>,
+    Path(text): Path,
     Query(page): Query<Page>,
     mut outside: Outside,
 ) -> Result<Json<Value>, Problem> {
@@ -77,7 +76,7 @@ pub(super) async fn messages(
 
 pub(super) async fn delete(
     State(app): State<App>,
-    Path(text): Path<String>,
+    Path(text): Path,
     mut outside: Outside,
 ) -> Result<StatusCode, Problem> {
     let (credentials, id) = (outside.credentials()?, id(&outside, &text)?);

@@ -15,11 +15,11 @@ use super::{Problem, Shape};
 use crate::app::App;
 
 /// The header in which clients may send, and always get, the request id.
-pub const REQUEST_ID: &str = "x-request-id";
+pub(crate) const REQUEST_ID: &str = "x-request-id";
 
 /// The outside of a request: its id, its headers, and the credentials in them.
 #[derive(Debug)]
-pub struct Outside {
+pub(crate) struct Outside {
     /// The request, for logs and answers.
     pub request: RequestId,
     /// The credentials as they were shown, or why they cannot be read.
@@ -45,21 +45,21 @@ impl Outside {
     ///
     /// # Errors
     /// If there are two, or they are malformed.
-    pub fn credentials(&mut self) -> Result<Credentials, Problem> {
+    pub(crate) fn credentials(&mut self) -> Result<Credentials, Problem> {
         std::mem::replace(&mut self.credentials, Err(Error::new(Code::NotSignedIn)))
             .map_err(|error| self.problem(error))
     }
 
     /// The error in the shape of this route.
     #[must_use]
-    pub fn problem(&self, error: Error) -> Problem {
+    pub(crate) fn problem(&self, error: Error) -> Problem {
         let challenge = Challenge::for_error(&error).unwrap_or_default().header();
         Problem::new(error, self.request, self.shape).challenge(challenge)
     }
 
     /// A header as text.
     #[must_use]
-    pub fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).and_then(|value| value.to_str().ok())
     }
 
@@ -67,7 +67,7 @@ impl Outside {
     ///
     /// # Errors
     /// `bad_request` if it is empty or longer than 255 characters.
-    pub fn idempotency_key(&self) -> Result<Option<String>, Problem> {
+    pub(crate) fn idempotency_key(&self) -> Result<Option<String>, Problem> {
         match self.header("idempotency-key") {
             None => Ok(None),
             Some(key) if !key.is_empty() && key.len() <= 255 => Ok(Some(key.to_owned())),
@@ -88,9 +88,42 @@ impl FromRequestParts<App> for Outside {
     }
 }
 
+/// The query of a request. One that cannot be read is a problem like any other.
+#[derive(Debug)]
+pub(crate) struct Query<T>(pub(crate) T);
+
+impl<T: DeserializeOwned> FromRequestParts<App> for Query<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
+        match axum::extract::Query::from_request_parts(parts, app).await {
+            Ok(axum::extract::Query(query)) => Ok(Self(query)),
+            Err(error) => {
+                let error = Error::new(Code::BadRequest).detail(format!("{}.", error.body_text()));
+                Err(Outside::read(parts).problem(error))
+            }
+        }
+    }
+}
+
+/// The name or id in the path. One that is not even text is as unknown as any other.
+#[derive(Debug)]
+pub(crate) struct Path(pub(crate) String);
+
+impl FromRequestParts<App> for Path {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
+        match axum::extract::Path::from_request_parts(parts, app).await {
+            Ok(axum::extract::Path(text)) => Ok(Self(text)),
+            Err(_) => Err(Outside::read(parts).problem(Error::new(Code::NotFound))),
+        }
+    }
+}
+
 /// A request with a JSON body.
 #[derive(Debug)]
-pub struct Inbound<T> {
+pub(crate) struct Inbound<T> {
     /// Everything around the body.
     pub outside: Outside,
     /// The body.

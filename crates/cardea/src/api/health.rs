@@ -2,7 +2,7 @@
 
 use axum::{
     Json,
-    extract::{Path, Query, State},
+    extract::State,
     http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
 };
@@ -10,7 +10,10 @@ use cardea_core::{Code, Error};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Problem, extract::Outside};
+use super::{
+    Problem,
+    extract::{Outside, Path, Query},
+};
 use crate::app::App;
 
 /// The role that may read a tenant's audit log and decision log.
@@ -40,14 +43,9 @@ pub(super) async fn metrics(State(app): State<App>) -> Response {
 }
 
 /// The page of an error code, as the `type` of a problem names it.
-pub(super) async fn error_page(Path(name): Path<String>) -> Response {
-    match Code::parse(&name) {
-        Some(code) => {
-            let page = code.page();
-            ([(header::CONTENT_TYPE, "text/markdown; charset=utf-8")], page).into_response()
-        }
-        None => StatusCode::NOT_FOUND.into_response(),
-    }
+pub(super) async fn error_page(Path(name): Path, outside: Outside) -> Result<Response, Problem> {
+    let code = Code::parse(&name).ok_or_else(|| outside.problem(Error::new(Code::NotFound)))?;
+    Ok(([(header::CONTENT_TYPE, "text/markdown; charset=utf-8")], code.page()).into_response())
 }
 
 /// RFC 9728: who issues tokens for this resource.

@@ -1,17 +1,13 @@
 //! `/api/v1/keys`: API keys of the caller's tenant. Only a tenant's administrator makes or revokes them.
 
-use axum::{
-    Json,
-    extract::{Path, State},
-    http::StatusCode,
-};
+use axum::{Json, extract::State, http::StatusCode};
 use cardea_auth::Caller;
 use cardea_core::{Code, Error, Result, id::KeyId};
 use serde_json::{Value, json};
 
 use super::{
     Problem,
-    extract::{Inbound, Outside},
+    extract::{Inbound, Outside, Path},
 };
 use crate::{app::App, identity::NewKey};
 
@@ -51,7 +47,7 @@ pub(super) async fn create(
 
 pub(super) async fn revoke(
     State(app): State<App>,
-    Path(text): Path<String>,
+    Path(text): Path,
     mut outside: Outside,
 ) -> Result<StatusCode, Problem> {
     let credentials = outside.credentials()?;

@@ -15,6 +15,7 @@ mod openai;
 mod openapi;
 mod problem;
 mod serve;
+mod told;
 mod turns;
 
 use axum::{
@@ -22,11 +23,8 @@ use axum::{
     routing::{delete, get, post},
 };
 
-pub use self::{
-    extract::{Inbound, Outside},
-    problem::{Problem, Shape, problem},
-    serve::{Bound, serve},
-};
+use self::problem::{Problem, Shape};
+pub use self::serve::{Bound, serve};
 use crate::app::App;
 
 /// All routes of this installation.
@@ -63,5 +61,6 @@ pub fn router(app: App) -> Router {
         .method_not_allowed_fallback(health::wrong_method)
         .layer(axum::extract::DefaultBodyLimit::max(limit))
         .with_state(app.clone())
-        .merge(mcp::routes(app))
+        .merge(mcp::routes(app.clone()))
+        .layer(axum::middleware::from_fn_with_state(app, told::told))
 }

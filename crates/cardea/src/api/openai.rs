@@ -15,7 +15,7 @@ use serde_json::{Map, Value, json};
 
 /// The body of `POST /v1/chat/completions`.
 #[derive(Debug, Clone, Deserialize)]
-pub struct Completion {
+pub(crate) struct Completion {
     /// A provider's model, or `agent/NAME`.
     pub model: String,
     /// The transcript, oldest first.
@@ -46,7 +46,7 @@ pub struct Completion {
 
 /// `stream_options`.
 #[derive(Debug, Clone, Copy, Default, Deserialize)]
-pub struct StreamOptions {
+pub(crate) struct StreamOptions {
     /// Send a last chunk with the usage.
     #[serde(default)]
     pub include_usage: bool,
@@ -55,7 +55,7 @@ pub struct StreamOptions {
 /// `stop`: one text or several.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(untagged)]
-pub enum Stop {
+pub(crate) enum Stop {
     /// Not given.
     #[default]
     None,
@@ -67,7 +67,7 @@ pub enum Stop {
 
 /// One message as clients send it.
 #[derive(Debug, Clone, Deserialize)]
-pub struct InMessage {
+pub(crate) struct InMessage {
     role: String,
     #[serde(default)]
     content: Option<InContent>,
@@ -106,7 +106,7 @@ struct InFunction {
 
 /// A tool that the client offers.
 #[derive(Debug, Clone, Deserialize)]
-pub struct InTool {
+pub(crate) struct InTool {
     function: InDefinition,
 }
 
@@ -125,7 +125,7 @@ fn bad(detail: impl Into<String>) -> Error {
 impl Completion {
     /// The agent's name if the model is `agent/NAME`.
     #[must_use]
-    pub fn agent(&self) -> Option<&str> {
+    pub(crate) fn agent(&self) -> Option<&str> {
         self.model.strip_prefix("agent/")
     }
 
@@ -133,7 +133,7 @@ impl Completion {
     ///
     /// # Errors
     /// `bad_request` names the member that is out of range.
-    pub fn sampling(&self) -> Result<Sampling> {
+    pub(crate) fn sampling(&self) -> Result<Sampling> {
         let within = |name: &str, value: Option<f64>, most: f64| match value {
             Some(value) if !(0.0..=most).contains(&value) => {
                 Err(bad(format!("`{name}` must be between 0 and {most}.")))
@@ -157,13 +157,13 @@ impl Completion {
     ///
     /// # Errors
     /// `bad_request` names the message that cannot be used.
-    pub fn transcript(&self) -> Result<Vec<Message>> {
+    pub(crate) fn transcript(&self) -> Result<Vec<Message>> {
         self.messages.iter().enumerate().map(|(at, message)| message.read(at)).collect()
     }
 
     /// The tools that the client offers, as read-only specs: the client calls them, not Cardea.
     #[must_use]
-    pub fn client_tools(&self) -> Vec<ToolSpec> {
+    pub(crate) fn client_tools(&self) -> Vec<ToolSpec> {
         let spec = |tool: &InTool| ToolSpec {
             name: tool.function.name.as_str().into(),
             description: tool.function.description.clone(),
@@ -182,7 +182,7 @@ impl Completion {
     ///
     /// # Errors
     /// `bad_request` if the last message is not the user's, or is empty.
-    pub fn last_user_text(&self) -> Result<String> {
+    pub(crate) fn last_user_text(&self) -> Result<String> {
         let at = self.messages.len().saturating_sub(1);
         let last = self.messages.last().ok_or_else(|| bad("`messages` must not be empty."))?;
         match last.read(at)? {
@@ -257,7 +257,7 @@ impl InCall {
 
 /// `usage`.
 #[must_use]
-pub fn usage(usage: Usage) -> Value {
+pub(crate) fn usage(usage: Usage) -> Value {
     json!({
         "prompt_tokens": usage.input,
         "completion_tokens": usage.output,
@@ -268,7 +268,7 @@ pub fn usage(usage: Usage) -> Value {
 
 /// `finish_reason`.
 #[must_use]
-pub const fn finish_reason(finish: Finish) -> &'static str {
+pub(crate) const fn finish_reason(finish: Finish) -> &'static str {
     match finish {
         Finish::Stop => "stop",
         Finish::Length => "length",
@@ -294,7 +294,7 @@ fn calls(calls: &[ToolCall]) -> Value {
 
 /// What all objects of one answer have in common.
 #[derive(Debug, Clone, Serialize)]
-pub struct Envelope {
+pub(crate) struct Envelope {
     /// `chatcmpl-…`.
     pub id: String,
     /// Seconds since 1970.
@@ -306,13 +306,19 @@ pub struct Envelope {
 impl Envelope {
     /// An envelope for the answer with this id.
     #[must_use]
-    pub fn new(id: &str, now: Timestamp, model: &str) -> Self {
+    pub(crate) fn new(id: &str, now: Timestamp, model: &str) -> Self {
         Self { id: format!("chatcmpl-{id}"), created: now.secs(), model: model.to_owned() }
     }
 
     /// The whole answer, `chat.completion`. `more` is added under `cardea`.
     #[must_use]
-    pub fn whole(&self, text: &str, tools: &[ToolCall], end: (Finish, Usage), more: Option<Value>) -> Value {
+    pub(crate) fn whole(
+        &self,
+        text: &str,
+        tools: &[ToolCall],
+        end: (Finish, Usage),
+        more: Option<Value>,
+    ) -> Value {
         let mut message = json!({ "role": "assistant", "content": text, "refusal": null });
         if let (false, Some(object)) = (tools.is_empty(), message.as_object_mut()) {
             object.insert("tool_calls".into(), calls(tools));
@@ -344,31 +350,31 @@ impl Envelope {
 
     /// The first chunk: who speaks.
     #[must_use]
-    pub fn opening(&self) -> Value {
+    pub(crate) fn opening(&self) -> Value {
         self.chunk(json!({ "role": "assistant", "content": "" }), None)
     }
 
     /// A piece of text.
     #[must_use]
-    pub fn piece(&self, text: &str) -> Value {
+    pub(crate) fn piece(&self, text: &str) -> Value {
         self.chunk(json!({ "content": text }), None)
     }
 
     /// Whole tool calls.
     #[must_use]
-    pub fn tool_calls(&self, tools: &[ToolCall]) -> Value {
+    pub(crate) fn tool_calls(&self, tools: &[ToolCall]) -> Value {
         self.chunk(json!({ "tool_calls": calls(tools) }), None)
     }
 
     /// The last chunk with a choice.
     #[must_use]
-    pub fn closing(&self, finish: Finish) -> Value {
+    pub(crate) fn closing(&self, finish: Finish) -> Value {
         self.chunk(json!({}), Some(finish))
     }
 
     /// The chunk with the usage and no choice, if the client asked for it.
     #[must_use]
-    pub fn usage_chunk(&self, used: Usage) -> Value {
+    pub(crate) fn usage_chunk(&self, used: Usage) -> Value {
         json!({
             "id": self.id, "object": "chat.completion.chunk", "created": self.created, "model": self.model,
             "choices": [], "usage": usage(used),
@@ -378,7 +384,7 @@ impl Envelope {
 
 /// The error envelope of OpenAI's API.
 #[must_use]
-pub fn error(error: &Error, request: &str) -> Value {
+pub(crate) fn error(error: &Error, request: &str) -> Value {
     let kind = match error.code().status() {
         401 => "authentication_error",
         403 => "permission_error",
@@ -393,7 +399,7 @@ pub fn error(error: &Error, request: &str) -> Value {
 
 /// `GET /v1/models`.
 #[must_use]
-pub fn models(names: &[String], now: Timestamp) -> Value {
+pub(crate) fn models(names: &[String], now: Timestamp) -> Value {
     let model =
         |name: &String| json!({ "id": name, "object": "model", "created": now.secs(), "owned_by": "cardea" });
     json!({ "object": "list", "data": names.iter().map(model).collect::<Vec<_>>() })

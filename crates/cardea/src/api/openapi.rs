@@ -3,7 +3,7 @@
 use axum::{http::header, response::IntoResponse};
 
 /// OpenAPI 3.1, written by hand and held against the running routes by a test.
-pub const DOCUMENT: &str = include_str!("openapi.json");
+pub(crate) const DOCUMENT: &str = include_str!("openapi.json");
 
 pub(super) async fn document() -> impl IntoResponse {
     ([(header::CONTENT_TYPE, "application/json")], DOCUMENT)

@@ -8,9 +8,11 @@ use axum::{
 use cardea_core::{Code, Error, id::RequestId};
 use serde_json::{Value, json};
 
+use super::told::Failed;
+
 /// Which shape an error takes on a route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Shape {
+pub(crate) enum Shape {
     /// `application/problem+json`.
     Problem,
     /// `{"error": {…}}`.
@@ -19,7 +21,7 @@ pub enum Shape {
 
 /// An error on its way out of a handler, in the shape of its route.
 #[derive(Debug)]
-pub struct Problem {
+pub(crate) struct Problem {
     error: Error,
     request: RequestId,
     shape: Shape,
@@ -29,13 +31,13 @@ pub struct Problem {
 impl Problem {
     /// The error of one request.
     #[must_use]
-    pub fn new(error: Error, request: RequestId, shape: Shape) -> Self {
+    pub(crate) fn new(error: Error, request: RequestId, shape: Shape) -> Self {
         Self { error, request, shape, challenge: None }
     }
 
     /// Adds `WWW-Authenticate` to a 401 or 403 (RFC 6750 section 3).
     #[must_use]
-    pub fn challenge(mut self, value: HeaderValue) -> Self {
+    pub(crate) fn challenge(mut self, value: HeaderValue) -> Self {
         if matches!(self.error.code().status(), 401 | 403) {
             self.challenge = Some(value);
         }
@@ -52,7 +54,7 @@ impl Problem {
 
 /// The RFC 9457 object. `type` is the path of the code's page on this server.
 #[must_use]
-pub fn problem(error: &Error, request: RequestId) -> Value {
+pub(crate) fn problem(error: &Error, request: RequestId) -> Value {
     let code = error.code();
     let mut object = json!({
         "type": format!("/docs/errors/{}", code.name()),
@@ -71,12 +73,6 @@ pub fn problem(error: &Error, request: RequestId) -> Value {
 impl IntoResponse for Problem {
     fn into_response(self) -> Response<Body> {
         let code = self.error.code();
-        // The cause is logged here and only here: this is where the error is handled.
-        if code.status() >= 500 {
-            tracing::error!(error.code = code.name(), request.id = %self.request, cause = self.error.cause_line());
-        } else {
-            tracing::debug!(error.code = code.name(), request.id = %self.request, cause = self.error.cause_line());
-        }
         let media = match self.shape {
             Shape::Problem => "application/problem+json",
             Shape::OpenAi => "application/json",
@@ -95,6 +91,9 @@ impl IntoResponse for Problem {
         if let Some(challenge) = self.challenge {
             headers.insert(header::WWW_AUTHENTICATE, challenge);
         }
+        // The cause goes to the log once, with the request's event; the client gets the code and the sentence.
+        let failed = Failed { code, request: self.request, cause: self.error.cause_line() };
+        response.extensions_mut().insert(failed);
         response
     }
 }

@@ -1,12 +1,12 @@
 //! The listener: sockets, transport limits, and an orderly end.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{any::Any, net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::{
     Router,
     body::Body,
     extract::ConnectInfo,
-    http::{HeaderValue, Request, Response, StatusCode},
+    http::{HeaderValue, Request, Response, StatusCode, header},
 };
 use cardea_core::{Code, Error, Result};
 use hyper_util::{
@@ -18,7 +18,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tower::ServiceExt;
 use tower_http::catch_panic::CatchPanicLayer;
 
-use super::router;
+use super::{problem::problem, router};
 use crate::app::App;
 
 /// A bound socket, not yet serving.
@@ -51,10 +51,10 @@ impl Bound {
 pub async fn serve(app: App, bound: Bound) -> Result<()> {
     let stop = app.jobs.stopping();
     let most = app.config.server.max_connections;
-    let places = std::sync::Arc::new(tokio::sync::Semaphore::new(most));
+    let places = Arc::new(tokio::sync::Semaphore::new(most));
     let routes = router(app.clone()).layer(CatchPanicLayer::custom(panicked));
     let mut server = auto::Builder::new(TokioExecutor::new());
-    server.http1().timer(TokioTimer::new()).header_read_timeout(Duration::from_secs(10));
+    server.http1().timer(TokioTimer::new()).header_read_timeout(app.config.server.header_timeout.duration());
     server
         .http2()
         .timer(TokioTimer::new())
@@ -71,7 +71,7 @@ pub async fn serve(app: App, bound: Bound) -> Result<()> {
             tokio::task::yield_now().await;
             continue;
         };
-        let Ok(place) = std::sync::Arc::clone(&places).try_acquire_owned() else {
+        let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
             drop(socket);
             continue;
         };
@@ -110,12 +110,12 @@ fn connection(
 }
 
 /// A panic in one request is one failed request.
-fn panicked(_: Box<dyn std::any::Any + Send>) -> Response<Body> {
+fn panicked(_: Box<dyn Any + Send>) -> Response<Body> {
     tracing::error!("a request panicked");
-    let body = super::problem(&Error::new(Code::Internal), cardea_core::id::RequestId::random());
+    let body = problem(&Error::new(Code::Internal), cardea_core::id::RequestId::random());
     let mut response = Response::new(Body::from(body.to_string()));
     *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
     let media = HeaderValue::from_static("application/problem+json");
-    response.headers_mut().insert(axum::http::header::CONTENT_TYPE, media);
+    response.headers_mut().insert(header::CONTENT_TYPE, media);
     response
 }

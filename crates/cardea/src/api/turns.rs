@@ -4,7 +4,7 @@ use std::convert::Infallible;
 
 use axum::{
     Json,
-    extract::{Path, State},
+    extract::State,
     http::{HeaderValue, StatusCode},
     response::{IntoResponse, Response, Sse, sse::Event as SseEvent},
 };
@@ -20,7 +20,8 @@ use tokio::sync::{broadcast, oneshot};
 
 use super::{
     Problem,
-    extract::{Inbound, Outside},
+    extract::{Inbound, Outside, Path},
+    told::Answered,
 };
 use crate::{
     app::App,
@@ -61,7 +62,9 @@ pub(super) async fn ask(State(app): State<App>, inbound: Inbound<Ask>) -> Result
     let receipt = answer.await.map_err(|_| outside.problem(Error::new(Code::Internal)))?;
     let receipt = receipt.map_err(|error| outside.problem(error))?;
     let status = if receipt.approval.is_some() { StatusCode::ACCEPTED } else { StatusCode::OK };
-    Ok((status, Json(receipt)).into_response())
+    let mut response = (status, Json(&receipt)).into_response();
+    response.extensions_mut().insert(Answered(Box::new(receipt)));
+    Ok(response)
 }
 
 fn id(outside: &Outside, text: &str) -> Result<TurnId, Problem> {
@@ -70,7 +73,7 @@ fn id(outside: &Outside, text: &str) -> Result<TurnId, Problem> {
 
 pub(super) async fn get(
     State(app): State<App>,
-    Path(text): Path<String>,
+    Path(text): Path,
     mut outside: Outside,
 ) -> Result<Json<Value>, Problem> {
     let (credentials, id) = (outside.credentials()?, id(&outside, &text)?);
@@ -95,7 +98,7 @@ struct Follow {
 
 pub(super) async fn events(
     State(app): State<App>,
-    Path(text): Path<String>,
+    Path(text): Path,
     mut outside: Outside,
 ) -> Result<Response, Problem> {
     let (credentials, id) = (outside.credentials()?, id(&outside, &text)?);

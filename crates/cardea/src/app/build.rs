@@ -11,7 +11,7 @@ use cardea_core::{
     Code, Error, Result,
     agent::Agent,
     cost::Prices,
-    time::{Millis, SharedClock, SystemClock},
+    time::{SharedClock, SystemClock},
 };
 use cardea_embed::Encoder;
 use cardea_model::{
@@ -203,6 +203,3 @@ fn check_agents(agents: &BTreeMap<cardea_core::id::AgentName, Arc<Agent>>, model
         ))),
     }
 }
-
-/// How often the installation shows that it lives.
-pub(super) const HEARTBEAT: Millis = Millis::from_secs(3);

@@ -1,12 +1,10 @@
 //! The building: all rooms, made once, each given the neighbours it may know.
 //!
-//! [`App::build`] turns a checked configuration into an [`App`]; [`App::start`] sets the upkeep going. `flow`, `eval`,
-//! `api` and `main` hold it, no room does. A program that embeds Cardea builds one and talks to
-//! [`App::agent_chat`](App::talk) with the same checks as a client over HTTP.
+//! [`App::build`] turns a checked configuration into an [`App`]; [`App::start`] sets the upkeep going. `flow`, `api` and
+//! `main` hold it, no room does. A program that embeds Cardea builds one and talks to its agents through
+//! [`App::talk`], with the same checks as a client over HTTP.
 
 mod build;
-mod talk;
-mod upkeep;
 
 use std::{collections::BTreeMap, ops::Deref, path::PathBuf, sync::Arc};
 
@@ -22,7 +20,7 @@ use cardea_model::Models;
 use cardea_store::{Db, Jobs};
 use serde_json::{Value, json};
 
-pub use self::{build::Options, talk::Talk};
+pub use self::build::Options;
 use crate::{
     action::Action, config::Config, context::Context, control::Control, control::Estimate,
     identity::Identity, observe::Observe, turn::Turns, vault::Vault,
@@ -132,6 +130,12 @@ impl Rooms {
         };
         let read: u64 = prompt.messages.iter().map(text).sum();
         Estimate { tokens: read + u64::from(prompt.sampling.max_tokens.unwrap_or(1_024)), cost_micros: 0 }
+    }
+
+    /// Where the heads of the audit log are written down, beside the database.
+    #[must_use]
+    pub fn checkpoints(&self) -> &std::path::Path {
+        &self.checkpoints
     }
 
     /// How long a bare completion may take.

@@ -32,8 +32,8 @@ pub use env::Environment;
 pub use reference::{agent_reference, reference};
 pub use report::{ConfigError, FileProblems, Line};
 pub use rooms::{
-    AgentsConfig, AuditConfig, BudgetConfig, CacheConfig, ConnectorsConfig, CostConfig, DataConfig,
-    GuardConfig, LimitsConfig, LogConfig, LogFormat, PoliciesConfig, ServerConfig,
+    AgentsConfig, BudgetConfig, CacheConfig, CostConfig, DataConfig, GuardConfig, LimitsConfig, LogConfig,
+    LogFormat, PoliciesConfig, ServerConfig,
 };
 
 pub use crate::{
@@ -67,8 +67,6 @@ pub struct Config {
     pub agents: AgentsConfig,
     /// Where the policies are, and how long a question to a person stays open.
     pub policies: PoliciesConfig,
-    /// Where the HTTP connectors are described.
-    pub connectors: ConnectorsConfig,
     /// MCP servers whose tools are offered, by a name of your own: their tools are called `NAME__TOOL`.
     pub upstreams: BTreeMap<String, UpstreamConfig>,
     /// Outbound HTTP, and which private addresses may be reached.
@@ -79,8 +77,6 @@ pub struct Config {
     pub cache: CacheConfig,
     /// What the guardrails look for.
     pub guard: GuardConfig,
-    /// The record of what was done.
-    pub audit: AuditConfig,
     /// The log.
     pub log: LogConfig,
 }
@@ -153,8 +149,7 @@ impl Config {
 
     /// Adds what is built in, and makes relative paths absolute enough: from the folder of the file, not from wherever the process stands.
     fn settle(&mut self, folder: &Path) {
-        let paths =
-            [&mut self.data.dir, &mut self.agents.dir, &mut self.policies.dir, &mut self.connectors.dir];
+        let paths = [&mut self.data.dir, &mut self.agents.dir, &mut self.policies.dir];
         for path in paths {
             *path = folder.join(&*path);
         }

@@ -1,12 +1,11 @@
 //! The parts of the configuration, one for each room.
 
-use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
+use std::{net::SocketAddr, path::PathBuf};
 
 use cardea_core::{
-    secret::SecretString,
     size::Bytes,
     time::Millis,
-    units::{LengthText, Rate, SecretText},
+    units::{LengthText, Rate},
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -34,10 +33,6 @@ pub struct ServerConfig {
     #[serde(with = "cardea_core::time::text")]
     #[schemars(with = "LengthText")]
     pub header_timeout: Millis,
-    /// How long a request that is not a stream may take.
-    #[serde(with = "cardea_core::time::text")]
-    #[schemars(with = "LengthText")]
-    pub request_timeout: Millis,
     /// The most connections at one time.
     #[schemars(range(min = 1, max = 65536))]
     pub max_connections: usize,
@@ -57,7 +52,6 @@ impl Default for ServerConfig {
             max_body: Bytes::mib(1),
             max_depth: 64,
             header_timeout: Millis::from_secs(10),
-            request_timeout: Millis::from_secs(60),
             max_connections: 1_024,
             drain: Millis::from_secs(20),
         }
@@ -70,32 +64,20 @@ impl Default for ServerConfig {
 pub struct DataConfig {
     /// The folder of the SQLite database, unless `db.url` says otherwise, and of sealed keys. Made if it is not there.
     pub dir: PathBuf,
-    /// How long an idempotency key is remembered.
-    #[serde(with = "cardea_core::time::text")]
-    #[schemars(with = "LengthText")]
-    pub idempotency: Millis,
 }
 
 impl Default for DataConfig {
     fn default() -> Self {
-        Self { dir: PathBuf::from("data"), idempotency: Millis::from_secs(24 * 3_600) }
+        Self { dir: PathBuf::from("data") }
     }
 }
 
 /// `[cost]`: what model calls cost.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct CostConfig {
-    /// The currency of all prices and budgets.
-    pub currency: String,
     /// A file with the price of each model. Absent: model calls cost nothing, and budgets count tokens only.
     pub prices: Option<PathBuf>,
-}
-
-impl Default for CostConfig {
-    fn default() -> Self {
-        Self { currency: "USD".to_owned(), prices: None }
-    }
 }
 
 /// `[agents]`: where the agents are described.
@@ -138,25 +120,6 @@ impl Default for PoliciesConfig {
     }
 }
 
-/// `[connectors]`: HTTP services that are described by files.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct ConnectorsConfig {
-    /// The folder of their files.
-    pub dir: PathBuf,
-    /// Which of them are switched on, by name. Their secrets: `secrets`.
-    pub enabled: Vec<String>,
-    /// The secret of each connector that needs one, by the connector's name.
-    #[schemars(with = "BTreeMap<String, SecretText>")]
-    pub secrets: BTreeMap<String, SecretString>,
-}
-
-impl Default for ConnectorsConfig {
-    fn default() -> Self {
-        Self { dir: PathBuf::from("connectors"), enabled: Vec::new(), secrets: BTreeMap::new() }
-    }
-}
-
 /// `[limits]`: how much may be asked for.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -165,8 +128,6 @@ pub struct LimitsConfig {
     pub per_user: Rate,
     /// Requests of one tenant.
     pub per_tenant: Rate,
-    /// Attempts to sign in that fail, from one address.
-    pub failed_sign_ins: Rate,
     /// The most requests in work at one time; more are refused at once with `Retry-After`.
     #[schemars(range(min = 1, max = 65536))]
     pub in_flight: u32,
@@ -187,7 +148,6 @@ impl Default for LimitsConfig {
         Self {
             per_user: Rate::per_minute(120),
             per_tenant: Rate::per_minute(2_400),
-            failed_sign_ins: Rate::per_minute(30),
             in_flight: 256,
             in_flight_per_tenant: 128,
             in_flight_per_user: 16,
@@ -249,14 +209,6 @@ impl Default for GuardConfig {
     fn default() -> Self {
         Self { profile: "standard".to_owned() }
     }
-}
-
-/// `[audit]`: the record of what was done.
-#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct AuditConfig {
-    /// Whether arguments of tool calls are written into it (screened) and not only their digest.
-    pub arguments: bool,
 }
 
 /// `[log]`: what is told while running.

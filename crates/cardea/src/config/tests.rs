@@ -340,7 +340,7 @@ fn a_secret_may_stand_in_a_file_or_in_a_variable_and_is_starred_wherever_it_is_s
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("pg"), "hunter2\n").unwrap();
     let text = "[db]\npassword = { file = \"pg\" }\n[models.providers.o]\nkind = \"openai\"\napi_key = { env = \"MY_KEY\" }\n\
-                [connectors]\nsecrets = { mail = \"hunter2\" }";
+                [upstreams.mail]\nurl = \"http://127.0.0.1:9/mcp\"\ncredential = \"hunter2\"";
     let loaded = load_in(folder.path(), text, &Environment::from_iter([("MY_KEY", "hunter2")])).unwrap();
     assert_eq!(loaded.config.db.password.as_ref().unwrap().expose_secret(), "hunter2");
     assert_eq!(loaded.config.models.providers["o"].api_key.as_ref().unwrap().expose_secret(), "hunter2");

@@ -180,7 +180,8 @@ impl Stage {
     pub(super) async fn clear(mut self, remove: bool) {
         self.close_house().await;
         if let Some(stop) = self.shop.stop.take() {
-            drop(stop.send(()));
+            // The shop may have ended already.
+            let _ended = stop.send(());
         }
         if remove {
             drop(std::fs::remove_dir_all(&self.dir));
@@ -235,25 +236,18 @@ impl Shop {
         Ok(Self { url, folder, stop: Some(stop) })
     }
 
+    fn ledger(&self) -> Result<customer_ops::Db, Wrong> {
+        customer_ops::Db::open(Some(&self.folder.join("customer-ops.sqlite"))).map_err(words)
+    }
+
     /// How many refunds its ledger holds for one order.
     pub(super) async fn refunds(&self, order: i64) -> Result<i64, Wrong> {
-        let ledger = customer_ops::Db::open(Some(&self.folder.join("customer-ops.sqlite"))).map_err(words)?;
-        ledger
-            .run(move |tx| {
-                Ok(tx.query_row("SELECT count(*) FROM refunds WHERE order_id = ?1", [order], |row| {
-                    row.get(0)
-                })?)
-            })
-            .await
-            .map_err(words)
+        self.ledger()?.refunds_of(order).await.map_err(words)
     }
 
     /// A customer writes a card number into a ticket, as customers do.
     pub(super) async fn careless_comment(&self, ticket: i64, text: &'static str) -> Result<(), Wrong> {
-        let ledger = customer_ops::Db::open(Some(&self.folder.join("customer-ops.sqlite"))).map_err(words)?;
-        let sql = "INSERT INTO comments (ticket_id, author, text, is_internal, at) VALUES (?1, 'customer', ?2, 0, '2026-11-20')";
-        let done = ledger.run(move |tx| Ok(tx.execute(sql, (ticket, text))?));
-        done.await.map(drop).map_err(words)
+        self.ledger()?.customer_writes(ticket, text).await.map_err(words)
     }
 }
 

@@ -9,7 +9,9 @@ mod complete;
 mod mcp;
 mod outlet;
 mod resume;
+mod talk;
 mod tool_call;
+mod upkeep;
 mod visible;
 
 pub use self::{
@@ -18,5 +20,6 @@ pub use self::{
     mcp::{CallReply, CallRequest, call, tools},
     outlet::{Outlet, ReplyEvent},
     resume::{resume_one, watch},
+    talk::Talk,
     visible::tools_of,
 };

@@ -117,7 +117,7 @@ pub(super) async fn tool_call(
     let outcome = match cache.tool(&used) {
         Some(kept) => kept, // an own, earlier result of a read, for as long as the tool says
         None => {
-            let fresh = app.action.execute(permit, caller, &tool, turn.id(), &step).await; // broker, retries
+            let fresh = app.action.execute(permit, caller, &tool, &step).await; // broker, retries
             cache.keep_tool(&used, &fresh);
             fresh
         }

@@ -6,11 +6,8 @@ use cardea_core::{
     id::{AgentName, ConversationId, RequestId},
 };
 
-use super::App;
-use crate::{
-    flow::{self, Message, Stream},
-    turn::Receipt,
-};
+use super::{Message, Stream, chat_as};
+use crate::{app::App, turn::Receipt};
 
 /// An agent to talk to.
 #[derive(Debug, Clone)]
@@ -31,20 +28,20 @@ impl Talk {
     /// Says something and waits for the end of the turn, or for its pause.
     ///
     /// # Errors
-    /// As [`flow::chat`].
+    /// As [`chat_as`].
     pub async fn chat(
         &self,
         caller: &Caller,
         conversation: Option<ConversationId>,
         text: &str,
     ) -> Result<Receipt> {
-        flow::chat_as(&self.app, caller, self.message(conversation, text), None).await
+        chat_as(&self.app, caller, self.message(conversation, text), None).await
     }
 
     /// The same, with the events of the turn on the way.
     ///
     /// # Errors
-    /// As [`flow::chat`].
+    /// As [`chat_as`].
     pub async fn stream(
         &self,
         caller: &Caller,
@@ -52,7 +49,7 @@ impl Talk {
         text: &str,
         events: Stream,
     ) -> Result<Receipt> {
-        flow::chat_as(&self.app, caller, self.message(conversation, text), Some(events)).await
+        chat_as(&self.app, caller, self.message(conversation, text), Some(events)).await
     }
 
     fn message(&self, conversation: Option<ConversationId>, text: &str) -> Message {

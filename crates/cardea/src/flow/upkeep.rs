@@ -1,0 +1,132 @@
+//! What goes on beside requests: heartbeat, policies that change, upstreams that come back, checkpoints, open turns.
+
+use std::time::Duration;
+
+use cardea_core::{Code, Result};
+use cardea_store::jobs::Stage;
+use tokio_util::sync::CancellationToken;
+
+use super::watch;
+use crate::app::App;
+
+/// How often upstreams are asked for their tools again.
+const LISTS: Duration = Duration::from_secs(60);
+
+/// How often an upstream that could not be read is asked again.
+const LISTS_SOON: Duration = Duration::from_secs(1);
+
+/// How often the head of the audit log is written down beside the database.
+const CHECKPOINTS: Duration = Duration::from_secs(5);
+
+/// How often the installation shows that it lives; well within `turn::NODE_LEASE`.
+const HEARTBEAT: Duration = Duration::from_secs(3);
+
+/// Waits, unless told to stop; false if told to stop.
+async fn pause(stop: &CancellationToken, time: Duration) -> bool {
+    tokio::select! {
+        () = stop.cancelled() => false,
+        () = tokio::time::sleep(time) => true,
+    }
+}
+
+impl App {
+    /// Sets the upkeep going and takes up turns that an earlier process left open.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub async fn start(&self) -> Result<()> {
+        if self.db.engine() == "sqlite" {
+            self.control.forget_reservations().await?;
+        }
+        self.refresh().await;
+        self.keep("auth", |app, _| app.auth.clone().keep_fresh());
+        self.keep("last use", |app, _| app.identity.clone().keep_last_use());
+        self.keep("heartbeat", Self::heartbeat);
+        self.keep("catalogue", Self::watch_lists);
+        self.keep("policies", Self::watch_policies);
+        self.keep("checkpoints", Self::keep_checkpoints);
+        let app = self.clone();
+        let watching = self.jobs.spawn_in(Stage::Intake, "resume", |stop| watch(app, stop));
+        watching.map_err(|_| Code::Draining.into())
+    }
+
+    fn keep<F, T>(&self, name: &'static str, task: F)
+    where
+        F: FnOnce(Self, CancellationToken) -> T,
+        T: Future<Output = ()> + Send + 'static,
+    {
+        let app = self.clone();
+        // An installation that is stopping already needs no upkeep.
+        let _stopping = self.jobs.spawn_in(Stage::Upkeep, name, |stop| {
+            let ended = stop.clone();
+            let work = task(app, stop);
+            async move {
+                tokio::select! {
+                    () = work => {}
+                    () = ended.cancelled() => {}
+                }
+            }
+        });
+    }
+
+    /// Reads all upstreams and adopts the policies for what they offer. False if something could not be read.
+    pub async fn refresh(&self) -> bool {
+        let listed = self.action.refresh().await;
+        let adopted = self.control.adopt(&self.action.catalog().specs());
+        if let Err(error) = &adopted {
+            tracing::error!(error.code = error.code().name(), "the old policies stay: {}", error.public());
+        }
+        listed.is_ok() && adopted.is_ok()
+    }
+
+    async fn watch_lists(self, stop: CancellationToken) {
+        let mut good = self.action.catalog().all().next().is_some();
+        while pause(&stop, if good { LISTS } else { LISTS_SOON }).await {
+            good = self.refresh().await;
+        }
+    }
+
+    async fn watch_policies(self, stop: CancellationToken) {
+        while pause(&stop, self.config.policies.reload.duration()).await {
+            if let Err(error) = self.control.adopt(&self.action.catalog().specs()) {
+                tracing::error!(
+                    error.code = error.code().name(),
+                    "the old policies stay: {}",
+                    error.public()
+                );
+            }
+        }
+    }
+
+    async fn heartbeat(self, stop: CancellationToken) {
+        while pause(&stop, HEARTBEAT).await {
+            match self.turns.heartbeat().await {
+                Err(error) if error.code() == Code::Conflict => {
+                    tracing::error!("another process has taken the name of this node; set `db.node` apart");
+                    self.jobs.token(Stage::Intake).cancel();
+                    return;
+                }
+                Err(error) => tracing::warn!(error.code = error.code().name(), "no heartbeat"),
+                Ok(()) => {}
+            }
+        }
+    }
+
+    async fn keep_checkpoints(self, stop: CancellationToken) {
+        while pause(&stop, CHECKPOINTS).await {
+            if let Err(error) = self.observe.checkpoint(self.checkpoints()).await {
+                tracing::warn!(error.code = error.code().name(), cause = error.cause_line(), "no checkpoint");
+            }
+        }
+    }
+
+    /// Stops in order: no new work, then the work in hand, then the upkeep; last the database.
+    pub async fn stop(&self) {
+        let drained = self.jobs.drain(self.config.server.drain.duration()).await;
+        if !drained.cut.is_empty() {
+            tracing::warn!(tasks = ?drained.cut, "cut off at the deadline; open turns go on at the next start");
+        }
+        drop(self.observe.checkpoint(self.checkpoints()).await);
+        self.db.close().await;
+    }
+}

@@ -1,0 +1,35 @@
+//! What somebody at the shop's own desk can do without the server: look into the ledger, and be a customer.
+
+use cardea_mcp::Error;
+
+use crate::store::Db;
+
+impl Db {
+    /// How many refunds the ledger holds for one order.
+    ///
+    /// # Errors
+    /// If the database cannot be used.
+    pub async fn refunds_of(&self, order: i64) -> Result<i64, Error> {
+        let sql = "SELECT count(*) FROM refunds WHERE order_id = ?1";
+        self.run(move |tx| Ok(tx.query_row(sql, [order], |row| row.get(0))?)).await
+    }
+
+    /// How many comments a ticket has.
+    ///
+    /// # Errors
+    /// If the database cannot be used.
+    pub async fn comments_on(&self, ticket: i64) -> Result<i64, Error> {
+        let sql = "SELECT count(*) FROM comments WHERE ticket_id = ?1";
+        self.run(move |tx| Ok(tx.query_row(sql, [ticket], |row| row.get(0))?)).await
+    }
+
+    /// Adds what a customer wrote to a ticket, whatever it is.
+    ///
+    /// # Errors
+    /// If there is no such ticket, or the database cannot be used.
+    pub async fn customer_writes(&self, ticket: i64, text: &str) -> Result<(), Error> {
+        let text = text.to_owned();
+        let sql = "INSERT INTO comments (ticket_id, author, text, is_internal, at) VALUES (?1, 'customer', ?2, 0, '2026-11-20')";
+        self.run(move |tx| Ok(tx.execute(sql, (ticket, text))?)).await.map(drop)
+    }
+}
