@@ -83,7 +83,7 @@ impl Auth {
     pub async fn authenticate(&self, credentials: &Credentials) -> Result<Caller> {
         let caller = match &credentials.shown {
             Shown::Nothing => return Err(Error::new(Code::NotSignedIn)),
-            Shown::Token(token) => self.token(token.expose_secret()).await?,
+            Shown::Token(token) => self.token(token.expose_secret(), credentials.peer).await?,
             Shown::Key(key) => {
                 let directory = self.0.directory.as_deref().ok_or(Reason::ApiKey)?;
                 key::check(directory, key, self.0.clock.now()).await?
@@ -92,7 +92,7 @@ impl Auth {
         Ok(caller.from(credentials.peer))
     }
 
-    async fn token(&self, token: &str) -> Result<Caller, Reason> {
+    async fn token(&self, token: &str, peer: Option<IpAddr>) -> Result<Caller, Reason> {
         if token.len() > LARGEST_TOKEN {
             return Err(Reason::Size);
         }
@@ -101,7 +101,8 @@ impl Auth {
         let fresh = known.is_none();
         let caller = match known {
             Some(caller) => caller,
-            None => self.verify(token, now).await?,
+            // WHY: kept with its address, so that the next request from there shares it instead of copying it.
+            None => self.verify(token, now).await?.from(peer),
         };
         if self.0.remembered.is_revoked(&print, &caller) {
             return Err(Reason::Revoked);

@@ -107,16 +107,13 @@ impl Remote {
         reason = "must outlive a request that is cancelled; ends by its own deadline"
     )]
     fn start(&self) {
-        let remote = self.clone();
+        let running = Running(self.clone());
         tokio::spawn(async move {
-            let fetched = remote.fetch().await;
-            let mut state = remote.state();
-            state.running = false;
-            if let Some(keys) = fetched {
-                state.keys = Some((Arc::new(keys), remote.0.clock.now()));
+            let remote = &running.0;
+            if let Some(keys) = remote.fetch().await {
+                let at = remote.0.clock.now();
+                remote.state().keys = Some((Arc::new(keys), at));
             }
-            drop(state);
-            remote.0.finished.send_modify(|count| *count = count.wrapping_add(1));
         });
     }
 
@@ -147,6 +144,16 @@ impl Remote {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A fetch on its way. However it ends, by a panic too, the next one may start and those who wait go on.
+struct Running(Remote);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.state().running = false;
+        self.0.0.finished.send_modify(|count| *count = count.wrapping_add(1));
     }
 }
 

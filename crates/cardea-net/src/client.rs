@@ -1,6 +1,10 @@
 //! The client itself.
 
-use std::{error::Error as StdError, sync::Arc, time::Duration};
+use std::{
+    error::Error as StdError,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use cardea_core::time::SharedClock;
 use http::{Method, StatusCode, header};
@@ -26,9 +30,9 @@ pub struct Net(Arc<Inner>);
 
 struct Inner {
     /// For targets of the allow list.
-    listed: reqwest::Client,
+    listed: Lazy,
     /// For the rest of the world.
-    open: reqwest::Client,
+    open: Lazy,
     hosts: Hosts,
     config: NetConfig,
 }
@@ -41,9 +45,9 @@ impl Net {
     pub fn new(config: NetConfig, clock: SharedClock) -> Result<Self, NetError> {
         // WHY: another part of the process may have installed the provider before; it is the same one everywhere.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-        let allow = Arc::new(config.allow.clone());
-        let listed = build(&config, Guarded { allow: Arc::clone(&allow), trust: Trust::Listed })?;
-        let open = build(&config, Guarded { allow, trust: Trust::Open })?;
+        let (allow, roots) = (Arc::new(config.allow.clone()), roots(&config)?);
+        let listed = Lazy::new(Arc::clone(&allow), Trust::Listed, roots.clone());
+        let open = Lazy::new(allow, Trust::Open, roots);
         Ok(Self(Arc::new(Inner { listed, open, hosts: Hosts::new(&config, clock), config })))
     }
 
@@ -89,6 +93,7 @@ impl Net {
         let mut visit = self.0.hosts.enter(&host).await?;
         let client = if trust == Trust::Listed { &self.0.listed } else { &self.0.open };
         let outgoing = client
+            .get(config)?
             .request(request.method.clone(), request.url.clone())
             .headers(request.headers.clone())
             .body(request.body.clone());
@@ -126,18 +131,48 @@ fn builder() -> reqwest::ClientBuilder {
     reqwest::Client::builder()
 }
 
-fn build(config: &NetConfig, guard: Guarded) -> Result<reqwest::Client, NetError> {
+/// A client that is built when it is first used: reading the trust roots of the operating system takes tens of
+/// milliseconds, and many a process never needs both clients.
+struct Lazy {
+    built: OnceLock<reqwest::Client>,
+    guard: Arc<Guarded>,
+    roots: Vec<reqwest::Certificate>,
+}
+
+impl Lazy {
+    fn new(allow: Arc<AllowList>, trust: Trust, roots: Vec<reqwest::Certificate>) -> Self {
+        Self { built: OnceLock::new(), guard: Arc::new(Guarded { allow, trust }), roots }
+    }
+
+    fn get(&self, config: &NetConfig) -> Result<&reqwest::Client, NetError> {
+        if let Some(client) = self.built.get() {
+            return Ok(client);
+        }
+        let client = build(config, &self.guard, &self.roots)?;
+        // If two build at once, one of the two clients is kept and both use it.
+        Ok(self.built.get_or_init(|| client))
+    }
+}
+
+fn roots(config: &NetConfig) -> Result<Vec<reqwest::Certificate>, NetError> {
     let mut roots = Vec::new();
     for path in &config.extra_roots {
         let setup = |cause: &dyn std::fmt::Display| NetError::Setup(format!("`{}`: {cause}", path.display()));
         let pem = std::fs::read(path).map_err(|cause| setup(&cause))?;
         roots.extend(reqwest::Certificate::from_pem_bundle(&pem).map_err(|cause| setup(&cause))?);
     }
-    let guard = Arc::new(guard);
+    Ok(roots)
+}
+
+fn build(
+    config: &NetConfig,
+    guard: &Arc<Guarded>,
+    roots: &[reqwest::Certificate],
+) -> Result<reqwest::Client, NetError> {
     let start = || {
         builder()
             .user_agent(concat!("cardea/", env!("CARGO_PKG_VERSION")))
-            .dns_resolver(Arc::clone(&guard))
+            .dns_resolver(Arc::clone(guard))
             // WHY: a proxy from the environment would connect for us, past the guard.
             .no_proxy()
             .redirect(reqwest::redirect::Policy::none())
@@ -152,11 +187,11 @@ fn build(config: &NetConfig, guard: Guarded) -> Result<reqwest::Client, NetError
     // WHY: a bare machine may have no certificate authorities at all. It can still serve what needs no TLS; a
     // request that needs it then fails with an unknown issuer.
     start()
-        .tls_certs_merge(roots.clone())
+        .tls_certs_merge(roots.to_vec())
         .build()
         .or_else(|cause| {
             tracing::warn!(cause = %cause, "the trust roots of the operating system cannot be used");
-            start().tls_certs_only(roots).build()
+            start().tls_certs_only(roots.to_vec()).build()
         })
         .map_err(|cause| NetError::Setup(cause.to_string()))
 }
