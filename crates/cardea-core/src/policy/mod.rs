@@ -241,6 +241,9 @@ impl Snapshot {
 
 impl fmt::Debug for Snapshot {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Snapshot").field("version", &self.version).field("policies", &self.policies.len()).finish()
+        f.debug_struct("Snapshot")
+            .field("version", &self.version)
+            .field("policies", &self.policies.len())
+            .finish()
     }
 }

@@ -1,2 +1,192 @@
+//! What every policy set must keep to.
+
+use serde_json::{Map, json};
+
+use super::*;
+use crate::{
+    principal::Proof,
+    tool::{Effect, ToolSpec},
+};
+
+fn tool(name: &str, effect: Effect, sends_outside: bool) -> ToolSpec {
+    ToolSpec {
+        name: name.into(),
+        description: String::new(),
+        input_schema: json!({ "type": "object", "required": ["amount"],
+                              "properties": { "amount": { "type": "number" }, "note": { "type": "string" } } }),
+        effect,
+        idempotent: false,
+        sends_outside,
+        examples: Vec::new(),
+        cache: None,
+        clears: Vec::new(),
+    }
+}
+
+fn tools() -> Vec<ToolSpec> {
+    vec![
+        tool("ops__get", Effect::Read, false),
+        tool("ops__refund", Effect::Write, false),
+        tool("mail__send", Effect::Write, true),
+    ]
+}
+
+fn compile(text: &str) -> Result<Snapshot, Vec<Problem>> {
+    Snapshot::compile(&[Source::built_in(), Source::new("test.cedar", text)], &tools())
+}
+
+fn user(roles: &[&str]) -> Principal {
+    Principal {
+        tenant: "acme".into(),
+        user: "ann".into(),
+        client: None,
+        issuer: "test".into(),
+        roles: roles.iter().map(|role| (*role).to_owned()).collect(),
+        scopes: BTreeSet::new(),
+        actors: Vec::new(),
+        proof: Proof::Jwt,
+        address: None,
+        metadata: std::collections::BTreeMap::new(),
+    }
+}
+
+/// Asks about one call.
+fn ask(
+    snapshot: &Snapshot,
+    roles: &[&str],
+    name: &str,
+    arguments: &Map<String, Value>,
+    around: Around<'_>,
+) -> Decision {
+    let taint = around.taint.iter().map(|word| (*word).to_owned()).collect();
+    snapshot.decide(&Question {
+        principal: &user(roles),
+        subject: Subject::Call { tool: &name.into(), arguments },
+        at: Timestamp(0),
+        agent: &"support".into(),
+        via: "chat",
+        taint: &taint,
+        approved: around.approved,
+    })
+}
+
+#[derive(Default)]
+struct Around<'a> {
+    taint: &'a [&'a str],
+    approved: Option<&'a Approved>,
+}
+
+fn amount(value: Value) -> Map<String, Value> {
+    Map::from_iter([("amount".to_owned(), value)])
+}
+
+const REFUNDS: &str = r#"
+    @id("support") permit (principal in Role::"support", action in Action::"call", resource);
+    @id("large") @approval("role:supervisor") @reason("too much for one person.")
+    forbid (principal, action == Action::"ops__refund", resource)
+    when { context.args.amount_hundredths > 10000 } unless { context has approval };
+"#;
+
 #[test]
-fn builds() {}
+fn what_nobody_permits_is_refused() {
+    let snapshot = compile(REFUNDS).unwrap();
+    let stranger = ask(&snapshot, &[], "ops__get", &amount(json!(1)), Around::default());
+    assert_eq!(stranger.verdict, Verdict::Deny);
+    let unknown = ask(&snapshot, &["support"], "ops__unheard_of", &amount(json!(1)), Around::default());
+    assert_eq!(unknown.verdict, Verdict::Deny, "a tool outside the catalogue");
+}
+
+#[test]
+fn an_amount_that_cannot_be_weighed_is_refused_and_not_let_through() {
+    let snapshot = compile(REFUNDS).unwrap();
+    let verdict =
+        |value: Value| ask(&snapshot, &["support"], "ops__refund", &amount(value), Around::default()).verdict;
+    assert_eq!(verdict(json!(100)), Verdict::Allow);
+    assert!(matches!(verdict(json!(100.01)), Verdict::NeedsApproval { .. }));
+    // ATTACKS H03, D07: a text, a fraction of a cent, a number beyond all bounds, none at all.
+    for odd in [json!("100"), json!(1.001), json!(1e300), json!(null), json!([1]), json!({ "a": 1 })] {
+        assert_eq!(verdict(odd.clone()), Verdict::Deny, "{odd}");
+    }
+    let none = ask(&snapshot, &["support"], "ops__refund", &Map::new(), Around::default());
+    assert_eq!(none.verdict, Verdict::Deny);
+    assert_eq!(none.errors.iter().map(|id| &**id).collect::<Vec<_>>(), ["large"], "the error is named");
+}
+
+#[test]
+fn an_approval_counts_only_from_a_role_that_is_asked_for() {
+    let snapshot = compile(REFUNDS).unwrap();
+    let by = |role: &str| Approved { by: "sue".into(), roles: BTreeSet::from([role.to_owned()]) };
+    let decide = |approved: &Approved| {
+        let around = Around { approved: Some(approved), ..Around::default() };
+        ask(&snapshot, &["support"], "ops__refund", &amount(json!(250)), around).verdict
+    };
+    assert_eq!(decide(&by("supervisor")), Verdict::Allow);
+    assert!(matches!(decide(&by("intern")), Verdict::NeedsApproval { .. }));
+    let around = Around { approved: Some(&by("supervisor")), ..Around::default() };
+    let stranger = ask(&snapshot, &[], "ops__refund", &amount(json!(250)), around);
+    assert_eq!(stranger.verdict, Verdict::Deny, "an approval is no permit");
+}
+
+#[test]
+fn nothing_goes_outside_after_untrusted_text() {
+    let snapshot = compile(REFUNDS).unwrap();
+    let decide = |name: &str, taint: &[&str]| {
+        ask(&snapshot, &["support"], name, &amount(json!(1)), Around { taint, ..Around::default() }).verdict
+    };
+    assert_eq!(decide("mail__send", &[]), Verdict::Allow);
+    assert!(matches!(decide("mail__send", &["tool_result"]), Verdict::NeedsApproval { .. }));
+    assert_eq!(decide("ops__refund", &["tool_result"]), Verdict::Allow, "it stays in the house");
+}
+
+#[test]
+fn a_list_shows_what_some_arguments_would_allow() {
+    let snapshot = compile(REFUNDS).unwrap();
+    let listed = |roles: &[&str]| {
+        let question = Question {
+            principal: &user(roles),
+            subject: Subject::List { tool: &"ops__refund".into() },
+            at: Timestamp(0),
+            agent: &"support".into(),
+            via: "chat",
+            taint: &BTreeSet::new(),
+            approved: None,
+        };
+        snapshot.decide(&question).verdict
+    };
+    assert_eq!(listed(&["support"]), Verdict::Allow);
+    assert_eq!(listed(&["guest"]), Verdict::Deny);
+}
+
+#[test]
+fn a_broken_policy_is_named_by_file_line_and_column() {
+    for (text, line, says) in [
+        ("@id(\"a\")\npermit (principal, action == Action::\"ops__gte\", resource);", 1, "ops__gte"),
+        ("@id(\"a\")\npermit (principal, action, resource)\nwhen { context.sky };", 1, "sky"),
+        ("permit (principal, action, resource);", 1, "@id"),
+        ("@id(\"a\") permit (principal, action, resource", 1, ""),
+    ] {
+        let problems = match compile(text) {
+            Err(problems) => problems,
+            // A tool that nobody has may be one that is not reachable now: told, not refused.
+            Ok(snapshot) => snapshot.warnings().to_vec(),
+        };
+        let told = problems
+            .iter()
+            .any(|one| one.file == "test.cedar" && one.line >= line && one.to_string().contains(says));
+        assert!(told, "`{text}`: {problems:?}");
+    }
+}
+
+#[test]
+fn the_shipped_policies_keep_their_own_promises() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let read = |path: &str| std::fs::read_to_string(root.join(path)).unwrap();
+    let tools: Vec<ToolSpec> = serde_json::from_str(&read("policies/tools.json")).unwrap();
+    let sources = [Source::built_in(), Source::new("shop.cedar", read("policies/shop.cedar"))];
+    let snapshot = Snapshot::compile(&sources, &tools).unwrap();
+    assert_eq!(snapshot.warnings(), []);
+    let matrix = Matrix::parse(&read("policies/tests/shop.toml")).unwrap();
+    for report in run(&snapshot, &matrix) {
+        assert!(report.faults.is_empty(), "{report:?}");
+    }
+}

@@ -74,11 +74,11 @@ const BROKEN: &[(&str, usize, &str, &str)] = &[
     ("[limits.user_budget]\ntoken = 3", 2, "limits.user_budget.token", "did you mean `tokens`?"),
     ("[cache]\nTTL = \"3s\"", 2, "cache.TTL", "did you mean `ttl`?"),
     ("[guard]\nprofiles = \"x\"", 2, "guard.profiles", "did you mean `profile`?"),
-    ("[audit]\nargument = true", 2, "audit.argument", "did you mean `arguments`?"),
+    ("[cache]\nenable = true", 2, "cache.enable", "did you mean `enabled`?"),
     ("[log]\nlevle = \"info\"", 2, "log.levle", "did you mean `level`?"),
     ("[net]\nalow = []", 2, "net.alow", "did you mean `allow`?"),
     ("[policies]\nfolder = \"x\"", 2, "policies.folder", "known here: `dir`"),
-    ("[cost]\ncurency = \"EUR\"", 2, "cost.curency", "did you mean `currency`?"),
+    ("[cost]\nprice = \"x\"", 2, "cost.price", "did you mean `prices`?"),
     // missing keys
     ("[auth.issuers.corp]\naudience = [\"a\"]", 1, "auth.issuers.corp.issuer", "is missing"),
     ("[auth.issuers.corp]\nissuer = \"i\"", 1, "auth.issuers.corp.audience", "is missing"),
@@ -138,7 +138,7 @@ const BROKEN: &[(&str, usize, &str, &str)] = &[
     ("[db]\nnode = \"a b\"", 2, "db.node", "letters, digits"),
     ("[vault]\nroot_key = \"c2hvcnQ=\"", 2, "vault.root_key", "is not 32 bytes"),
     ("[vault]\nroot_key = \"\"", 2, "vault.root_key", "is empty"),
-    ("[cost]\ncurrency = \"euro\"", 2, "cost.currency", "three capital letters"),
+    ("[cost]\nprices = \"nowhere.toml\"", 2, "cost.prices", "no such file"),
     ("[cost]\nprices = \"nowhere.toml\"", 2, "cost.prices", "there is no such file"),
     ("[net]\nallow = [\"127.0.0.1\"]", 2, "net.allow", "is not a target"),
     // secrets
@@ -290,7 +290,7 @@ fn a_variable_sets_the_key_it_names_in_the_kind_of_that_key() {
         ("CARDEA_SERVER__ALLOWED_HOSTS", "a.example, b.example"),
         ("CARDEA_NET__ALLOW", "[\"127.0.0.1:1\"]"),
         ("CARDEA_LIMITS__USER_BUDGET__MONEY", "2.5"),
-        ("CARDEA_AUDIT__ARGUMENTS", "true"),
+        ("CARDEA_CACHE__ENABLED", "false"),
         ("CARDEA_UPSTREAMS__MY_OPS__TIMEOUT", "9s"),
         ("CARDEA_AUTH__ISSUERS__CORP__SECRET", secret),
         ("CARDEA_CONFIG", "elsewhere.toml"),
@@ -304,7 +304,7 @@ fn a_variable_sets_the_key_it_names_in_the_kind_of_that_key() {
     assert_eq!(config.server.allowed_hosts, ["a.example", "b.example"]);
     assert!(config.net.allow.names("127.0.0.1", 1));
     assert_eq!(config.limits.user_budget.money, Some(2.5));
-    assert!(config.audit.arguments);
+    assert!(!config.cache.enabled);
     assert_eq!(config.upstreams["my-ops"].timeout.0, 9_000);
     assert_eq!(config.auth.issuers["corp"].secret.as_ref().unwrap().expose_secret(), secret);
     assert!(loaded.effective.toml().contains("environment CARDEA_SERVER__BIND"));
