@@ -1,0 +1,287 @@
+//! A whole Cardea for one test: every room, the shop's tool server, users with tokens, and a clock that stands still.
+//!
+//! It is built as `cardea serve` builds it, from files in a folder of its own, and is asked over a real socket. What
+//! a story says of it is asserted here, so that a failed sentence names what came instead.
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a world that cannot be built or asked is a failed test"
+)]
+
+mod mcp;
+mod people;
+mod shop;
+mod wire;
+
+use std::{net::SocketAddr, path::Path, sync::Arc};
+
+use cardea::{
+    api::{self, Bound},
+    app::{App, Options},
+    config::{Config, Environment},
+    identity::Mint,
+};
+use cardea_core::{
+    id::TenantId,
+    secret::ExposeSecret as _,
+    time::{Clock as _, ManualClock, SystemClock},
+};
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::{net::TcpListener, task::JoinSet};
+
+use self::wire::Wire;
+pub use self::{
+    mcp::McpClient,
+    people::{Asked, User},
+    shop::Shop,
+    wire::{Event, Reply},
+};
+use crate::model::{Act, FakeModel};
+
+const SUPPORT: &str = include_str!("../../../agents/support.toml");
+const POLICIES: &str = include_str!("../../../policies/shop.cedar");
+
+/// The tenant of everybody who is not said to be of another.
+pub const TENANT: &str = "acme";
+
+/// An agent that does whatever its model says, as far as it is let.
+const SCRIPTED: &str = r#"
+about = "Obeys its model."
+model = "scripted"
+guard = "standard"
+instructions = "Do what you are told."
+tools = ["ops__*"]
+
+[limits]
+reflections = 6
+"#;
+
+/// A whole Cardea.
+#[derive(Debug)]
+pub struct World {
+    /// The building itself, for what no client can see.
+    pub app: App,
+    /// Its time. It stands still until a test moves it.
+    pub clock: Arc<ManualClock>,
+    /// Where it listens.
+    pub url: String,
+    dir: TempDir,
+    shop: Shop,
+    model: Option<FakeModel>,
+    wire: Wire,
+    _tasks: JoinSet<()>,
+}
+
+/// What is otherwise in a world than usual.
+#[derive(Debug, Default)]
+pub struct Plan {
+    variables: Vec<(String, String)>,
+    script: Option<Vec<Act>>,
+    distrusted: Option<String>,
+}
+
+impl Plan {
+    /// Sets a key of the configuration, as `CARDEA_ROOM__KEY` does.
+    #[must_use]
+    pub fn set(mut self, variable: &str, value: &str) -> Self {
+        self.variables.push((variable.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Adds the agent `scripted`, whose model plays these acts one after the other, and lets [`User::asks`] ask it.
+    #[must_use]
+    pub fn model(mut self, script: impl IntoIterator<Item = Act>) -> Self {
+        self.script = Some(script.into_iter().collect());
+        self
+    }
+
+    /// Does not take the shop's own word on what its tools do; `effects` is a TOML table of what the operator says.
+    #[must_use]
+    pub fn distrusted_shop(mut self, effects: &str) -> Self {
+        self.distrusted = Some(effects.to_owned());
+        self
+    }
+
+    /// Builds it and sets it going.
+    pub async fn start(self) -> World {
+        let dir = tempfile::tempdir().expect("a folder");
+        let clock = ManualClock::at(SystemClock.now());
+        let shop_socket = TcpListener::bind("127.0.0.1:0").await.expect("a port for the shop");
+        let shop_address = shop_socket.local_addr().expect("the shop's address");
+        let model = match self.script {
+            Some(script) => Some(FakeModel::start(script).await.expect("a port for the model")),
+            None => None,
+        };
+        let bound = Bound::new(SocketAddr::from(([127, 0, 0, 1], 0))).await.expect("a port for Cardea");
+        let address = bound.address;
+        let believed = match &self.distrusted {
+            None => "trust_annotations = true".to_owned(),
+            Some(effects) => format!("effects = {effects}"),
+        };
+        let config = config(address, shop_address, &believed, model.as_ref());
+        write(dir.path(), &config, model.is_some());
+        let loaded = Config::load(&dir.path().join("cardea.toml"), &Environment::from_iter(self.variables));
+        let loaded = loaded.unwrap_or_else(|error| panic!("{}", error.pretty(false)));
+        let options = Options { clock: Arc::<ManualClock>::clone(&clock), ..Options::default() };
+        let app = App::build(loaded, options).await.unwrap_or_else(|error| panic!("{error:?}"));
+        let mut tasks = JoinSet::new();
+        let shop = Shop::open(shop_socket, dir.path(), &app, &mut tasks);
+        app.start().await.expect("the upkeep");
+        let serving = api::serve(app.clone(), bound);
+        tasks.spawn(async move { drop(serving.await) });
+        let url = format!("http://{address}");
+        let wire = Wire::to(&url);
+        World { app, clock, url, dir, shop, model, wire, _tasks: tasks }
+    }
+}
+
+impl World {
+    /// The usual world: the agent `support` with the rehearsal model, the shop and its policies.
+    pub async fn start() -> Self {
+        Self::plan().start().await
+    }
+
+    /// A world whose model plays these acts.
+    pub async fn with_model(script: impl IntoIterator<Item = Act>) -> Self {
+        Self::plan().model(script).start().await
+    }
+
+    /// A world that is otherwise than usual.
+    #[must_use]
+    pub fn plan() -> Plan {
+        Plan::default()
+    }
+
+    /// A user named after the role, with the scopes that go with it in the shop.
+    #[must_use]
+    pub fn user(&self, role: &str) -> User {
+        let scopes: &[&str] = match role {
+            "support" | "admin" => &["read", "write", "billing:read", "billing:write"],
+            _ => &["read"],
+        };
+        self.person((TENANT, role), &[role], scopes)
+    }
+
+    /// A user of this tenant and name.
+    #[must_use]
+    pub fn person(&self, (tenant, name): (&str, &str), roles: &[&str], scopes: &[&str]) -> User {
+        let mint = Mint::new(tenant, name).roles(roles.iter().copied()).scopes(scopes.iter().copied());
+        let token = self.app.identity.mint(&mint).expect("a token");
+        self.holder(token.expose_secret())
+    }
+
+    /// Whoever holds this credential.
+    #[must_use]
+    pub fn holder(&self, token: &str) -> User {
+        let agent = if self.model.is_some() { "scripted" } else { "support" };
+        User::new(self.wire.clone(), Some(token), agent)
+    }
+
+    /// Somebody without a credential.
+    #[must_use]
+    pub fn stranger(&self) -> User {
+        User::new(self.wire.clone(), None, "support")
+    }
+
+    /// The shop behind the tools.
+    #[must_use]
+    pub fn shop(&self) -> &Shop {
+        &self.shop
+    }
+
+    /// The scripted model.
+    #[must_use]
+    pub fn model(&self) -> &FakeModel {
+        self.model.as_ref().expect("a world with a scripted model")
+    }
+
+    /// The folder that the configuration stands in.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// What the audit log of the usual tenant says.
+    pub async fn audit(&self) -> Audit {
+        let found = self.app.observe.search(&TenantId::from(TENANT), 0, None, 1_000).await;
+        Audit { entries: found.expect("the audit log").into_iter().map(|entry| entry.body).collect() }
+    }
+}
+
+/// The audit log as it stands.
+#[derive(Debug)]
+pub struct Audit {
+    /// The bodies, the oldest first.
+    pub entries: Vec<Value>,
+}
+
+impl Audit {
+    /// The names of what happened, in order.
+    #[must_use]
+    pub fn events(&self) -> Vec<&str> {
+        self.entries.iter().filter_map(|entry| entry.get("event")?.as_str()).collect()
+    }
+
+    /// Asserts that these happened in this order; others may stand between them.
+    pub fn tells<const N: usize>(&self, wanted: [&str; N]) {
+        let events = self.events();
+        let mut rest = events.iter();
+        for want in wanted {
+            assert!(rest.any(|event| *event == want), "`{want}` is not told in its place: {events:?}");
+        }
+    }
+}
+
+/// The configuration: the demo's, with the addresses of this world.
+fn config(cardea: SocketAddr, shop: SocketAddr, believed: &str, model: Option<&FakeModel>) -> String {
+    let mut allow = vec![shop.to_string()];
+    let mut models = String::new();
+    if let Some(model) = model {
+        allow.push(model.target());
+        models = format!(
+            "[models.providers.rehearsal]\nkind = \"rehearsal\"\n[models.aliases.rehearsal]\nprovider = \"rehearsal\"\nmodel = \"rehearsal\"\n\
+             [models.providers.fake]\nkind = \"openai\"\nbase_url = \"{}\"\n[models.aliases.scripted]\nprovider = \"fake\"\nmodel = \"fake-1\"\n",
+            model.base_url()
+        );
+    }
+    format!(
+        r#"
+[server]
+bind = "{cardea}"
+
+[data]
+dir = "data"
+
+[local_issuer]
+enabled = true
+lifetime = "12h"
+
+[upstreams.ops]
+url = "http://{shop}/mcp"
+audience = "http://{shop}/mcp"
+list_roles = ["admin", "support", "analyst"]
+list_scopes = ["read", "write", "billing:read", "billing:write"]
+{believed}
+
+[net]
+allow = {allow:?}
+
+{models}
+"#
+    )
+}
+
+fn write(dir: &Path, config: &str, scripted: bool) {
+    for folder in ["agents", "policies"] {
+        std::fs::create_dir_all(dir.join(folder)).expect("a folder");
+    }
+    let mut files =
+        vec![("cardea.toml", config), ("agents/support.toml", SUPPORT), ("policies/shop.cedar", POLICIES)];
+    if scripted {
+        files.push(("agents/scripted.toml", SCRIPTED));
+    }
+    for (name, text) in files {
+        std::fs::write(dir.join(name), text).expect("a file");
+    }
+}

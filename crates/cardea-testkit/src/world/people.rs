@@ -1,0 +1,158 @@
+//! Users, what they ask, and what comes of it.
+
+use http::Method;
+use serde_json::{Value, json};
+
+use super::{
+    mcp::{self, McpClient},
+    wire::{Event, Reply, Wire, headers},
+};
+
+/// Somebody at the door.
+#[derive(Debug, Clone)]
+pub struct User {
+    wire: Wire,
+    token: Option<String>,
+    agent: &'static str,
+}
+
+impl User {
+    pub(super) fn new(wire: Wire, token: Option<&str>, agent: &'static str) -> Self {
+        Self { wire, token: token.map(str::to_owned), agent }
+    }
+
+    /// The credential.
+    #[must_use]
+    pub fn token(&self) -> &str {
+        self.token.as_deref().unwrap_or_default()
+    }
+
+    /// Any request, with these headers as well.
+    pub async fn send(&self, method: &str, path: &str, more: &[(&str, &str)], body: &str) -> Reply {
+        let method: Method = method.parse().expect("a method");
+        self.wire.send(method, path, headers(self.token.as_deref(), more), body.as_bytes().to_vec()).await
+    }
+
+    /// Reads.
+    pub async fn get(&self, path: &str) -> Reply {
+        self.send("GET", path, &[], "").await
+    }
+
+    /// Writes.
+    pub async fn post(&self, path: &str, body: &Value) -> Reply {
+        self.send("POST", path, &[], &body.to_string()).await
+    }
+
+    /// Deletes.
+    pub async fn delete(&self, path: &str) -> Reply {
+        self.send("DELETE", path, &[], "").await
+    }
+
+    /// Says something to the world's agent over the OpenAI route.
+    pub async fn chats(&self, text: &str) -> Reply {
+        let model = format!("agent/{}", self.agent);
+        let body = json!({ "model": model, "messages": [{ "role": "user", "content": text }] });
+        self.post("/v1/chat/completions", &body).await
+    }
+
+    /// Says something to the world's agent, in a new conversation.
+    pub async fn asks(&self, text: &str) -> Asked {
+        self.asked(json!({ "agent": self.agent, "message": text })).await
+    }
+
+    /// Says something to the world's agent, in this conversation.
+    pub async fn goes_on(&self, conversation: &str, text: &str) -> Asked {
+        self.asked(json!({ "agent": self.agent, "message": text, "conversation": conversation })).await
+    }
+
+    async fn asked(&self, body: Value) -> Asked {
+        let reply = self.post("/api/v1/turns", &body).await;
+        Asked { user: self.clone(), reply }
+    }
+
+    /// Decides what a turn waits for.
+    pub async fn decides(&self, turn: &Asked, decision: &str) -> Reply {
+        let path = format!("/api/v1/approvals/{}", turn.approval());
+        self.post(&path, &json!({ "decision": decision, "comment": "a test" })).await
+    }
+
+    /// Approves what a turn waits for; it must be let.
+    pub async fn approves(&self, turn: &Asked) {
+        drop(self.decides(turn, "approve").await.expect(200));
+    }
+
+    /// Rejects what a turn waits for; it must be let.
+    pub async fn rejects(&self, turn: &Asked) {
+        drop(self.decides(turn, "reject").await.expect(200));
+    }
+
+    /// The events of a turn after this number, to its end.
+    pub async fn follows(&self, turn: &str, after: Option<&str>) -> Vec<Event> {
+        let more: Vec<(&str, &str)> = after.map(|id| ("last-event-id", id)).into_iter().collect();
+        let path = format!("/api/v1/turns/{turn}/events");
+        self.send("GET", &path, &more, "").await.expect(200).events()
+    }
+
+    /// Connects to `/mcp` with rmcp's own client, the older way or the newer.
+    ///
+    /// # Errors
+    /// What the client says.
+    pub async fn mcp(&self, older: bool) -> Result<McpClient, String> {
+        mcp::connect(&self.wire, self.token.as_deref(), older).await
+    }
+}
+
+/// A question that was asked, and how far it has come.
+#[derive(Debug)]
+pub struct Asked {
+    user: User,
+    /// The first answer: of the turn, or of its pause.
+    pub reply: Reply,
+}
+
+impl Asked {
+    /// The turn.
+    #[must_use]
+    pub fn turn(&self) -> &str {
+        self.reply.at("/turn")
+    }
+
+    /// Its conversation.
+    #[must_use]
+    pub fn conversation(&self) -> &str {
+        self.reply.at("/conversation")
+    }
+
+    /// The approval that it waits for.
+    #[must_use]
+    pub fn approval(&self) -> &str {
+        self.reply.at("/approval")
+    }
+
+    /// Asserts that it lies down for an approval of a call of this tool.
+    pub async fn waits_for_approval(&self, tool: &str) {
+        assert_eq!(self.reply.status, 202, "{}", self.reply.text);
+        let listed = self.user.get("/api/v1/approvals").await.expect(200);
+        let all = listed.body.get("approvals").and_then(Value::as_array).cloned().unwrap_or_default();
+        let of = |one: &Value, key: &str| one.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let found = all.iter().find(|one| of(one, "id") == self.approval());
+        let found = found.unwrap_or_else(|| panic!("`{}` is not listed: {all:?}", self.approval()));
+        assert_eq!((of(found, "tool").as_str(), of(found, "state").as_str()), (tool, "open"));
+    }
+
+    /// Follows it to its end and asserts that the answer has these words. Gives the receipt.
+    pub async fn answers(&self, words: &str) -> Value {
+        let receipt = self.ends().await;
+        let answer = receipt.get("answer").and_then(Value::as_str).unwrap_or_default();
+        assert!(answer.contains(words), "`{words}` is not in the answer: {receipt}");
+        receipt
+    }
+
+    /// Follows it to its end and gives the receipt.
+    pub async fn ends(&self) -> Value {
+        assert!(self.reply.status < 300, "{}", self.reply.text);
+        let events = self.user.follows(self.turn(), None).await;
+        let ended = events.iter().rev().find(|event| event.kind == "turn.ended");
+        ended.unwrap_or_else(|| panic!("the turn has no end: {events:?}")).json()
+    }
+}

@@ -1,0 +1,138 @@
+//! HTTP as a client of Cardea speaks it.
+
+use std::{sync::Arc, time::Duration};
+
+use cardea_core::time::SystemClock;
+use cardea_net::{AllowList, Egress, Net, NetConfig, NetError, Request, Streaming};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
+use serde_json::Value;
+
+/// How long a test waits for an answer before it calls it missing.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The way to one server.
+#[derive(Debug, Clone)]
+pub(super) struct Wire {
+    net: Net,
+    pub(super) base: String,
+}
+
+/// What came back.
+#[derive(Debug)]
+pub struct Reply {
+    /// The status.
+    pub status: u16,
+    /// The headers.
+    pub headers: HeaderMap,
+    /// The body as text.
+    pub text: String,
+    /// The body, or null if it is not JSON.
+    pub body: Value,
+}
+
+/// One server-sent event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Event {
+    /// Its number, if it has one.
+    pub id: String,
+    /// Its name, if it has one.
+    pub kind: String,
+    /// What it says.
+    pub data: String,
+}
+
+impl Event {
+    /// What it says, as JSON.
+    #[must_use]
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.data).unwrap_or_default()
+    }
+}
+
+impl Reply {
+    /// A text inside the body, by JSON pointer; empty if there is none.
+    #[must_use]
+    pub fn at(&self, pointer: &str) -> &str {
+        self.body.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
+    }
+
+    /// A header as text; empty if there is none.
+    #[must_use]
+    pub fn header(&self, name: &str) -> &str {
+        self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
+    }
+
+    /// Asserts the status and gives the reply on.
+    #[must_use]
+    #[track_caller]
+    pub fn expect(self, status: u16) -> Self {
+        assert_eq!(self.status, status, "{}", self.text);
+        self
+    }
+
+    /// The body as server-sent events; comments are left out.
+    #[must_use]
+    pub fn events(&self) -> Vec<Event> {
+        let one = |block: &str| {
+            let field = |name: &str| {
+                let lines = block.lines().filter_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+                lines.map(|value| value.strip_prefix(' ').unwrap_or(value)).collect::<Vec<_>>().join("\n")
+            };
+            let event = Event { id: field("id"), kind: field("event"), data: field("data") };
+            (!event.data.is_empty()).then_some(event)
+        };
+        self.text.split("\n\n").filter_map(one).collect()
+    }
+}
+
+impl Wire {
+    pub(super) fn to(base: &str) -> Self {
+        let mut allow = AllowList::default();
+        allow.add(base.trim_start_matches("http://")).expect("an address");
+        let config = NetConfig { allow, ..NetConfig::default() };
+        let net = Net::new(config, Arc::new(SystemClock)).expect("a client");
+        Self { net, base: base.to_owned() }
+    }
+
+    pub(super) async fn open(
+        &self,
+        method: Method,
+        path: &str,
+        headers: HeaderMap,
+        body: Vec<u8>,
+    ) -> Result<Streaming, NetError> {
+        self.net.stream(self.request(method, path, headers, body)).await
+    }
+
+    pub(super) async fn send(&self, method: Method, path: &str, headers: HeaderMap, body: Vec<u8>) -> Reply {
+        let answer = self.net.send(self.request(method, path, headers, body)).await;
+        let answer = answer.unwrap_or_else(|error| panic!("{path} did not answer: {error}"));
+        let text = String::from_utf8_lossy(&answer.body).into_owned();
+        let body = serde_json::from_str(&text).unwrap_or_default();
+        Reply { status: answer.status.as_u16(), headers: answer.headers, text, body }
+    }
+
+    fn request(&self, method: Method, path: &str, headers: HeaderMap, body: Vec<u8>) -> Request {
+        let url = format!("{}{path}", self.base);
+        let request = Request::new(method, &url, Egress::any()).expect("a request");
+        request.headers(headers).body(body).timeout(PATIENCE).idle_timeout(PATIENCE).max_body(8 << 20)
+    }
+}
+
+/// The headers of a JSON request with this credential, and more; a header may come twice.
+pub(super) fn headers(token: Option<&str>, more: &[(&str, &str)]) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    let value = |text: &str| HeaderValue::from_str(text).expect("a header value");
+    if let Some(token) = token {
+        headers.insert(header::AUTHORIZATION, value(&format!("Bearer {token}")));
+    }
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    for (name, text) in more {
+        let name: HeaderName = name.parse().expect("a header name");
+        if name == header::CONTENT_TYPE {
+            headers.remove(&name);
+        }
+        headers.append(name, value(text));
+    }
+    headers
+}
