@@ -67,21 +67,26 @@ pub async fn chat_as(
     let guard = agent.spec.guard.as_deref();
     let admitted = app.control.admit(caller, app.estimate(&agent, &message.text)).await?; // rate, budget, load
     let prompt = app.control.screen_input(guard, &message.text)?; // guard input
-    let talk = app.context.open(caller, &agent.name, message.conversation, &prompt).await?; // yours, or not found
-    let question = Question {
+    let mut question = Question {
         principal: caller,
         request: message.request,
         kind: Kind::Chat,
         agent: &agent.name,
         limits: Limits::of(&agent),
-        conversation: Some(talk.id),
+        conversation: None,
+        named: message.conversation,
         prompt: &prompt,
         taint: prompt.taint().to_vec(),
         key: message.key.as_deref(),
     };
+    if let Some(receipt) = app.turns.again(&question).await? {
+        return Ok(receipt); // same idempotency key, same answer, and no second conversation
+    }
+    let talk = app.context.open(caller, &agent.name, message.conversation, &prompt).await?; // yours, or not found
+    question.conversation = Some(talk.id);
     let turn = match app.turns.begin(question).await? {
         Begun::Fresh(turn) => turn,                  // durable from here on
-        Begun::Again(receipt) => return Ok(receipt), // same idempotency key, same answer
+        Begun::Again(receipt) => return Ok(receipt), // the same, at the same moment
     };
     let outlet = Outlet::new(app.control.window(guard)?, client); // text leaves only through the guard window
     settle(app, caller, &agent, Open { turn, admitted, outlet }).await

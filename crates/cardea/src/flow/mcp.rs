@@ -76,6 +76,7 @@ pub async fn call(app: &App, request: CallRequest) -> Result<CallReply> {
         agent: &agent.name,
         limits: Limits::of(&agent),
         conversation: None,
+        named: None,
         prompt: &request.call.name,
         taint: Vec::new(),
         key: request.key.as_deref(),

@@ -54,6 +54,7 @@ pub async fn watch(app: App, stop: CancellationToken) {
 pub async fn resume_one(app: &App, free: &Free) -> Result<()> {
     let agent = match app.agent(&free.agent) {
         Ok(agent) => agent,
+        Err(_) if free.agent == app.direct().name => app.direct(), // a call that no agent made
         Err(error) => return give_up(app, free.id, error).await,
     };
     let Some(turn) = app.turns.claim(free.id, Limits::of(&agent)).await? else { return Ok(()) };

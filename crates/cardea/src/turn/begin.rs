@@ -32,6 +32,8 @@ pub struct Question<'a> {
     pub limits: Limits,
     /// Where it is said; the conversation is known to be the caller's.
     pub conversation: Option<ConversationId>,
+    /// The same as the client named it: absent if it was made for this very question.
+    pub named: Option<ConversationId>,
     /// What is asked, screened.
     pub prompt: &'a str,
     /// Where untrusted text came in already (a warned prompt).
@@ -69,7 +71,8 @@ pub enum Begun {
 impl Question<'_> {
     /// What must be equal for two requests with the same key to be the same request.
     fn fingerprint(&self) -> String {
-        let conversation = self.conversation.map(|id| id.to_string()).unwrap_or_default();
+        // WHY: as it was named, since a repeated first question of a conversation cannot know what it was given.
+        let conversation = self.named.map(|id| id.to_string()).unwrap_or_default();
         let parts = [self.kind.name(), self.agent.as_str(), &conversation, self.prompt];
         let mut hash = aws_lc_rs::digest::Context::new(&aws_lc_rs::digest::SHA256);
         for part in parts {
@@ -81,6 +84,17 @@ impl Question<'_> {
 }
 
 impl Turns {
+    /// The answer that the same request got before, if it was made before with the same idempotency key.
+    ///
+    /// # Errors
+    /// `idempotency_key_reused`, `in_progress`, or what the store says.
+    pub async fn again(&self, question: &Question<'_>) -> Result<Option<Receipt>> {
+        match question.key {
+            Some(key) => self.known(question, key, &question.fingerprint()).await,
+            None => Ok(None),
+        }
+    }
+
     /// Opens a turn: its row, the user's message, the idempotency key and the audit entry, in one commit.
     ///
     /// # Errors

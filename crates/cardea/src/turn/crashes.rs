@@ -92,6 +92,7 @@ impl Worker<'_> {
             agent: &agent,
             limits: LIMITS,
             conversation: Some(talk),
+            named: Some(talk),
             prompt: if number.is_multiple_of(2) { "keyed" } else { "plain" },
             taint: Vec::new(),
             key: None,

@@ -140,6 +140,7 @@ impl Asks {
             agent: &self.agent,
             limits: LIMITS,
             conversation: self.conversation,
+            named: self.conversation,
             prompt: &self.prompt,
             taint: Vec::new(),
             key: self.key.as_deref(),
