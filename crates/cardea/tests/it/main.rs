@@ -5,6 +5,7 @@ mod dependencies;
 mod documents;
 mod rooms;
 mod sizes;
+mod stories;
 
 use std::{
     fs,

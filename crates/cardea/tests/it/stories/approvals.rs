@@ -1,0 +1,77 @@
+use cardea_testkit::{World, model::Act};
+use serde_json::{Value, json};
+
+fn refund(amount: u32) -> Act {
+    Act::call("ops__process_refund", json!({ "order_id": "ORD-17", "amount": amount, "reason": "goodwill" }))
+}
+
+#[tokio::test]
+async fn a_large_refund_waits_for_a_second_person() {
+    let world = World::with_model([refund(150), Act::say("It is refunded.")]).await;
+    let (support, supervisor) = (world.user("support"), world.user("supervisor"));
+    let turn = support.asks("Refund 150 for order 17, please.").await;
+    turn.waits_for_approval("ops__process_refund").await;
+    assert_eq!(world.shop().refunds(17).await, 0);
+
+    let own = support.decides(&turn, "approve").await.expect(409);
+    assert_eq!(own.at("/code"), "approval_invalid");
+    for other in [
+        world.user("analyst"),
+        world.person(("other", "sue"), &["supervisor"], &["read"]),
+        world.person(("other", "supervisor"), &["supervisor", "admin"], &["read"]),
+    ] {
+        assert_eq!(other.decides(&turn, "approve").await.expect(404).at("/code"), "not_found");
+        assert_eq!(
+            other.get("/api/v1/approvals").await.body["approvals"],
+            json!([]),
+            "it does not concern them"
+        );
+    }
+    assert_eq!(world.shop().refunds(17).await, 0);
+
+    supervisor.approves(&turn).await;
+    let receipt = turn.answers("It is refunded.").await;
+    assert_eq!(receipt["tools"][0]["tool"], "ops__process_refund");
+    assert_eq!(world.shop().refunds(17).await, 1);
+    let late = supervisor.decides(&turn, "reject").await.expect(409);
+    assert_eq!(late.at("/code"), "approval_invalid");
+    assert_eq!(world.shop().refunds(17).await, 1);
+    world.audit().await.tells([
+        "turn.asked",
+        "step.waits",
+        "approval.refused",
+        "approval.decided",
+        "step.started",
+        "step.ended",
+        "turn.ended",
+    ]);
+}
+
+#[tokio::test]
+async fn a_refund_that_was_rejected_is_not_paid_and_the_model_is_told() {
+    let world = World::with_model([refund(150), Act::say("The supervisor said no.")]).await;
+    let turn = world.user("support").asks("Refund 150 for order 17, please.").await;
+    turn.waits_for_approval("ops__process_refund").await;
+    world.user("supervisor").rejects(&turn).await;
+    turn.answers("said no").await;
+    assert_eq!(world.shop().refunds(17).await, 0);
+    let seen = world.model().seen();
+    assert!(seen[1].body.to_string().contains("did not approve"), "{}", seen[1].body);
+}
+
+#[tokio::test]
+async fn a_small_refund_is_paid_at_once_and_a_refused_one_never() {
+    let world = World::with_model([refund(20), Act::say("Done."), refund(20), Act::say("I may not.")]).await;
+    world.user("support").asks("Refund 20 for order 17, please.").await.answers("Done.").await;
+    assert_eq!(world.shop().refunds(17).await, 1);
+    let analyst = world.user("analyst");
+    let receipt = analyst.asks("Refund 20 more for order 17.").await.answers("I may not.").await;
+    assert_eq!(receipt["tools"][0]["state"], "refused", "{receipt}");
+    assert_eq!(world.shop().refunds(17).await, 1);
+    let decisions = analyst.get("/api/v1/decisions").await.expect(200);
+    let denied = decisions.body["decisions"].as_array().unwrap().iter().find(|one| one["verdict"] == "deny");
+    assert_eq!(denied.map(|one| &one["policies"]), Some(&json!(["refunds-are-for-support"])));
+    assert!(
+        decisions.body["decisions"].as_array().unwrap().iter().all(|one: &Value| one["user"] != "support")
+    );
+}

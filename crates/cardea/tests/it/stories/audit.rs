@@ -1,0 +1,53 @@
+use cardea::{
+    observe::{Checkpoints, verify},
+    vault::RootKey,
+};
+use cardea_testkit::{World, model::Act};
+use serde_json::json;
+
+#[tokio::test]
+async fn what_happened_stands_in_a_log_that_proves_itself() {
+    let world = World::with_model([
+        Act::call("ops__get_order", json!({ "order_id": "ORD-17" })),
+        Act::say("It is delivered."),
+    ])
+    .await;
+    let support = world.user("support");
+    let asked = support.asks("What is with order 17?").await;
+    asked.answers("delivered").await;
+    let audit = world.audit().await;
+    audit.tells(["turn.asked", "step.ended", "turn.ended"]);
+    let text = serde_json::to_string(&audit.entries).unwrap();
+    assert!(!text.contains("What is with order 17?") && !text.contains(support.token()), "{text}");
+
+    let auditor = world.person(("acme", "eva"), &["auditor"], &["read"]);
+    let found = auditor.get(&format!("/api/v1/audit?turn={}", asked.turn())).await.expect(200);
+    let entries = found.body["entries"].as_array().unwrap();
+    assert_eq!(entries.len(), 3, "{}", found.text);
+    assert!(entries.iter().all(|entry| entry["body"]["user"] == "support"));
+    drop(support.get("/api/v1/audit").await.expect(403));
+    let foreign = world.person(("other", "eva"), &["auditor"], &["read"]);
+    assert_eq!(foreign.get("/api/v1/audit").await.expect(200).body["entries"], json!([]));
+
+    let data = &world.app.config.data.dir;
+    let key = RootKey::load(&world.app.config.vault, data).unwrap().chain_key();
+    let seen = Checkpoints::load(&data.join("audit.checkpoints")).unwrap();
+    let proved = verify(&world.app.db, &key, &seen).await.unwrap();
+    assert!(proved.entries >= 3, "{proved:?}");
+}
+
+#[tokio::test]
+async fn operators_see_that_it_lives_and_what_it_counts() {
+    let world = World::with_model([Act::say("Hello.")]).await;
+    let nobody = world.stranger();
+    assert_eq!(nobody.get("/healthz").await.expect(200).text, "ok\n");
+    assert_eq!(nobody.get("/readyz").await.expect(200).text, "ready\n");
+    world.user("support").asks("Hello?").await.answers("Hello.").await;
+    let metrics = nobody.get("/metrics").await.expect(200);
+    assert!(
+        metrics.text.contains("cardea_") && metrics.text.trim_end().ends_with("# EOF"),
+        "{}",
+        metrics.text
+    );
+    assert!(!metrics.text.contains("Hello"), "{}", metrics.text);
+}

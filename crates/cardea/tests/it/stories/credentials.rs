@@ -1,0 +1,84 @@
+use cardea_core::time::Millis;
+use cardea_testkit::{World, model::Act};
+use serde_json::json;
+
+#[tokio::test]
+async fn a_credential_that_is_none_or_old_or_double_opens_nothing() {
+    let world = World::start().await;
+    let ann = world.user("support");
+    drop(ann.get("/api/v1/agents").await.expect(200));
+    let half = &ann.token()[..ann.token().len() / 2];
+    let forged = format!("{}x", &ann.token()[..ann.token().len() - 1]);
+    for token in ["abc", "a.b.c", half, &forged, "ck_not-a-key"] {
+        let refused = world.holder(token).get("/api/v1/agents").await.expect(401);
+        assert_eq!(refused.at("/code"), "token_invalid", "{token}");
+        assert!(refused.header("www-authenticate").starts_with("Bearer"), "{:?}", refused.headers);
+    }
+    let second = format!("Bearer {}", ann.token());
+    let double = ann.send("GET", "/api/v1/agents", &[("authorization", &second)], "").await.expect(400);
+    assert_eq!(double.at("/code"), "bad_request");
+    world.clock.advance(Millis::from_secs(13 * 3_600));
+    let late = ann.get("/api/v1/agents").await.expect(401);
+    assert_eq!(late.at("/code"), "token_expired");
+}
+
+#[tokio::test]
+async fn an_api_key_works_from_its_making_to_its_end() {
+    let world = World::start().await;
+    let admin = world.user("admin");
+    let wanted = json!({ "user": "robot", "name": "nightly run", "roles": ["support"], "scopes": ["read"], "expires": "2h" });
+    let denied = world.user("support").post("/api/v1/keys", &wanted).await.expect(403);
+    assert_eq!(denied.at("/code"), "denied");
+    let made = admin.post("/api/v1/keys", &wanted).await.expect(201);
+    let (key, id) = (made.at("/key").to_owned(), made.at("/id").to_owned());
+
+    let robot = world.holder(&key);
+    robot.asks("What is the status of order 17?").await.answers("delivered").await;
+    let by_header = world.stranger().send("GET", "/api/v1/agents", &[("x-api-key", &key)], "").await;
+    assert_eq!(by_header.status, 200, "{}", by_header.text);
+    let listed = admin.get("/api/v1/keys").await.expect(200);
+    assert_eq!((listed.at("/keys/0/id"), listed.at("/keys/0/user")), (id.as_str(), "robot"));
+    assert!(!listed.text.contains(&key), "a key is shown once");
+
+    let stranger = world.person(("other", "admin"), &["admin"], &[]);
+    drop(stranger.delete(&format!("/api/v1/keys/{id}")).await.expect(404));
+    assert_eq!(stranger.get("/api/v1/keys").await.body["keys"], json!([]));
+    drop(robot.get("/api/v1/agents").await.expect(200));
+    drop(admin.delete(&format!("/api/v1/keys/{id}")).await.expect(204));
+    assert_eq!(robot.get("/api/v1/agents").await.expect(401).at("/code"), "token_invalid");
+
+    let short = admin.post("/api/v1/keys", &wanted).await.expect(201);
+    let robot = world.holder(short.at("/key"));
+    drop(robot.get("/api/v1/agents").await.expect(200));
+    world.clock.advance(Millis::from_secs(3 * 3_600));
+    assert_eq!(robot.get("/api/v1/agents").await.expect(401).at("/code"), "token_expired");
+}
+
+#[tokio::test]
+async fn a_user_who_asks_too_often_is_told_when_to_come_back() {
+    let plan = World::plan().model([Act::say("Here you are.")]).set("CARDEA_LIMITS__PER_USER", "2/min");
+    let world = plan.start().await;
+    let (ann, bob) = (world.user("support"), world.user("analyst"));
+    for text in ["one", "two"] {
+        drop(ann.chats(text).await.expect(200));
+    }
+    let refused = ann.chats("three").await.expect(429);
+    assert_eq!(refused.at("/error/code"), "rate_limited");
+    let after: u64 = refused.header("retry-after").parse().unwrap();
+    assert!((1..=60).contains(&after), "{after}");
+    drop(bob.chats("one").await.expect(200));
+    world.clock.advance(Millis::from_secs(after));
+    drop(ann.chats("four").await.expect(200));
+    drop(ann.chats("five").await.expect(429));
+}
+
+#[tokio::test]
+async fn a_budget_that_is_used_up_stops_the_next_question_and_no_model_is_asked() {
+    let plan =
+        World::plan().model([Act::say("Here you are.")]).set("CARDEA_LIMITS__USER_BUDGET__TOKENS", "10");
+    let world = plan.start().await;
+    let refused = world.user("support").chats("one").await.expect(429);
+    assert_eq!(refused.at("/error/code"), "budget_spent");
+    assert!(!refused.header("retry-after").is_empty());
+    assert!(world.model().seen().is_empty());
+}

@@ -1,0 +1,78 @@
+use cardea_testkit::{World, model::Act};
+use serde_json::{Value, json};
+
+const ANSWER: &str = "The parcel left on Monday, and it arrives on Thursday at the latest.";
+
+fn said(events: &[Value]) -> String {
+    events.iter().filter_map(|event| event.pointer("/choices/0/delta/content")?.as_str()).collect()
+}
+
+#[tokio::test]
+async fn a_streamed_answer_is_the_whole_answer_in_pieces() {
+    let world = World::with_model([Act::say(ANSWER)]).await;
+    let ann = world.user("support");
+    let whole = ann.chats("Where is the parcel?").await.expect(200);
+    assert_eq!(whole.at("/choices/0/message/content"), ANSWER);
+    assert_eq!((whole.at("/object"), whole.at("/choices/0/finish_reason")), ("chat.completion", "stop"));
+    assert_eq!(whole.body["usage"]["total_tokens"], 16);
+    assert!(whole.header("x-cardea-conversation").starts_with("conv_"), "{:?}", whole.headers);
+
+    let body = json!({
+        "model": "agent/scripted", "stream": true, "stream_options": { "include_usage": true },
+        "messages": [{ "role": "user", "content": "And where is the other one?" }],
+    });
+    let streamed = ann.post("/v1/chat/completions", &body).await.expect(200);
+    assert!(streamed.header("content-type").starts_with("text/event-stream"));
+    let events = streamed.events();
+    assert_eq!(events.last().unwrap().data, "[DONE]");
+    let chunks: Vec<Value> =
+        events[..events.len() - 1].iter().map(cardea_testkit::world::Event::json).collect();
+    assert!(chunks.iter().all(|chunk| chunk["object"] == "chat.completion.chunk"), "{chunks:#?}");
+    assert!(chunks.iter().all(|chunk| chunk["id"] == chunks[0]["id"]), "one answer has one id");
+    assert_eq!(chunks[0]["choices"][0]["delta"]["role"], "assistant");
+    assert_eq!(said(&chunks), ANSWER);
+    let (usage, closing) = (&chunks[chunks.len() - 1], &chunks[chunks.len() - 2]);
+    assert_eq!((&usage["choices"], &usage["usage"]["total_tokens"]), (&json!([]), &json!(16)));
+    assert_eq!(closing["choices"][0]["finish_reason"], "stop");
+}
+
+#[tokio::test]
+async fn a_bare_completion_hands_the_clients_own_tool_calls_back() {
+    let world = World::with_model([Act::call("weather", json!({ "city": "Riga" }))]).await;
+    let body = json!({
+        "model": "scripted",
+        "messages": [{ "role": "user", "content": "How is the weather in Riga?" }],
+        "tools": [{ "type": "function", "function": { "name": "weather", "parameters": { "type": "object" } } }],
+    });
+    let answer = world.user("support").post("/v1/chat/completions", &body).await.expect(200);
+    assert_eq!(answer.at("/choices/0/finish_reason"), "tool_calls");
+    assert_eq!(answer.at("/choices/0/message/tool_calls/0/function/name"), "weather");
+    assert_eq!(answer.at("/choices/0/message/tool_calls/0/function/arguments"), r#"{"city":"Riga"}"#);
+
+    let outsider = world.person(("acme", "eve"), &["guest"], &[]);
+    let refused = outsider.post("/v1/chat/completions", &body).await.expect(403);
+    assert_eq!(refused.at("/error/code"), "denied");
+    assert_eq!(world.model().seen().len(), 1, "a refused completion reaches no model");
+}
+
+#[tokio::test]
+async fn the_list_of_models_has_agents_and_models() {
+    let world = World::start().await;
+    let list = world.user("support").get("/v1/models").await.expect(200);
+    let ids: Vec<&str> =
+        list.body["data"].as_array().unwrap().iter().filter_map(|one| one["id"].as_str()).collect();
+    assert_eq!((list.at("/object"), ids.as_slice()), ("list", ["agent/support", "rehearsal"].as_slice()));
+}
+
+#[tokio::test]
+async fn a_card_number_does_not_leave_in_pieces_either() {
+    let world = World::with_model([Act::say("Charge the card 4111 1111 1111 1111 as always.")]).await;
+    let body = json!({
+        "model": "agent/scripted", "stream": true, "messages": [{ "role": "user", "content": "Which card?" }],
+    });
+    let streamed = world.user("support").post("/v1/chat/completions", &body).await.expect(200);
+    let chunks: Vec<Value> = streamed.events().iter().map(cardea_testkit::world::Event::json).collect();
+    let said = said(&chunks);
+    assert!(said.starts_with("Charge the card [CARD_") && said.ends_with("as always."), "{said}");
+    assert!(!said.contains("4111"), "{said}");
+}

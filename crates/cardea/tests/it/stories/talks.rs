@@ -1,0 +1,150 @@
+use cardea_testkit::{World, model::Act};
+use serde_json::{Value, json};
+
+#[tokio::test]
+async fn a_conversation_is_kept_shown_and_deleted() {
+    let world = World::with_model([Act::say("Hello to you."), Act::say("Still here.")]).await;
+    let ann = world.user("support");
+    let first = ann.asks("Hello, is anybody there?").await;
+    first.answers("Hello to you.").await;
+    let talk = first.conversation().to_owned();
+    ann.goes_on(&talk, "And now?").await.answers("Still here.").await;
+
+    let list = ann.get("/api/v1/conversations").await.expect(200);
+    assert_eq!(list.body["conversations"].as_array().unwrap().len(), 1);
+    assert_eq!(list.at("/conversations/0/title"), "Hello, is anybody there?");
+    let one = ann.get(&format!("/api/v1/conversations/{talk}")).await.expect(200);
+    assert_eq!((one.at("/id"), one.at("/agent")), (talk.as_str(), "scripted"));
+    let path = format!("/api/v1/conversations/{talk}/messages");
+    let messages = ann.get(&path).await.expect(200);
+    let seen: Vec<Value> =
+        messages.body["messages"].as_array().unwrap().iter().map(|one| one["seq"].clone()).collect();
+    assert_eq!(seen, [1, 2, 3, 4]);
+    let later = ann.get(&format!("{path}?after=2&limit=1")).await.expect(200);
+    assert_eq!(later.body["messages"], json!([messages.body["messages"][2]]));
+    // The model was shown what was said before.
+    let seen = world.model().seen();
+    assert!(seen[1].body.to_string().contains("Hello, is anybody there?"), "{}", seen[1].body);
+
+    drop(ann.delete(&format!("/api/v1/conversations/{talk}")).await.expect(204));
+    for path in [path, format!("/api/v1/conversations/{talk}"), format!("/api/v1/turns/{}", first.turn())] {
+        let gone = ann.get(&path).await;
+        assert!(!gone.text.contains("anybody") && !gone.text.contains("Hello"), "{path}: {}", gone.text);
+    }
+    drop(ann.delete(&format!("/api/v1/conversations/{talk}")).await.expect(404));
+    assert_eq!(ann.get("/api/v1/conversations").await.body["conversations"], json!([]));
+    drop(ann.goes_on(&talk, "Hello?").await.reply.expect(404));
+}
+
+#[tokio::test]
+async fn somebody_elses_conversation_is_as_unknown_as_one_that_never_was() {
+    let world = World::with_model([Act::say("It is blue.")]).await;
+    let ann = world.user("support");
+    let hers = ann.asks("Which colour is it?").await;
+    hers.answers("blue").await;
+    let (talk, turn) = (hers.conversation(), hers.turn());
+    let (none, no_turn) = ("conv_00000000000000000000000000000001", "turn_00000000000000000000000000000001");
+    // Another user, an administrator, and a user of the same name in another tenant.
+    for other in [
+        world.user("analyst"),
+        world.user("admin"),
+        world.person(("other", "support"), &["support"], &["read", "write"]),
+    ] {
+        for path in [
+            "/conversations/{talk}",
+            "/conversations/{talk}/messages",
+            "/turns/{turn}",
+            "/turns/{turn}/events",
+        ] {
+            let fill = |talk: &str, turn: &str| {
+                format!("/api/v1{}", path.replace("{talk}", talk).replace("{turn}", turn))
+            };
+            let (found, never) = (other.get(&fill(talk, turn)).await, other.get(&fill(none, no_turn)).await);
+            assert_eq!((found.status, never.status), (404, 404), "{path}: {}", found.text);
+            assert_eq!((found.at("/code"), found.at("/detail")), (never.at("/code"), never.at("/detail")));
+            let odd = other.get(&fill("x", "x")).await;
+            assert_eq!((odd.status, odd.at("/detail")), (404, never.at("/detail")), "{path}");
+        }
+        drop(other.delete(&format!("/api/v1/conversations/{talk}")).await.expect(404));
+        drop(other.goes_on(talk, "Which colour was it?").await.reply.expect(404));
+        let body = json!({ "model": "agent/scripted", "messages": [{ "role": "user", "content": "hi" }] })
+            .to_string();
+        for id in [talk, none, "x"] {
+            let said =
+                other.send("POST", "/v1/chat/completions", &[("x-cardea-conversation", id)], &body).await;
+            assert_eq!((said.expect(404).at("/error/code"), world.model().seen().len()), ("not_found", 1));
+        }
+        assert_eq!(other.get("/api/v1/conversations").await.body["conversations"], json!([]));
+    }
+    assert_eq!(
+        ann.get(&format!("/api/v1/conversations/{talk}/messages")).await.body["messages"]
+            .as_array()
+            .unwrap()
+            .len(),
+        2
+    );
+}
+
+#[tokio::test]
+async fn the_same_idempotency_key_gives_the_same_answer_and_asks_the_model_once() {
+    let world = World::with_model([Act::say("Done."), Act::say("Done again.")]).await;
+    let (ann, bob) = (world.user("support"), world.user("analyst"));
+    let key = [("idempotency-key", "order-17-note")];
+    let body = json!({ "agent": "scripted", "message": "Write it down." }).to_string();
+    let first = ann.send("POST", "/api/v1/turns", &key, &body).await.expect(200);
+    let again = ann.send("POST", "/api/v1/turns", &key, &body).await.expect(200);
+    assert_eq!(first.body, again.body);
+    assert_eq!(world.model().seen().len(), 1);
+    let talks = ann.get("/api/v1/conversations").await.expect(200);
+    assert_eq!(talks.body["conversations"].as_array().unwrap().len(), 1, "{}", talks.text);
+    let other = json!({ "agent": "scripted", "message": "Write something else down." }).to_string();
+    let reused = ann.send("POST", "/api/v1/turns", &key, &other).await.expect(422);
+    assert_eq!(reused.at("/code"), "idempotency_key_reused");
+    let his = bob.send("POST", "/api/v1/turns", &key, &body).await.expect(200);
+    assert_ne!(his.at("/turn"), first.at("/turn"), "a key is its user's own");
+    let empty = ann.send("POST", "/api/v1/turns", &[("idempotency-key", "")], &body).await.expect(400);
+    assert_eq!(empty.at("/code"), "bad_request");
+    let streamed = json!({ "model": "agent/scripted", "stream": true, "messages": [{ "role": "user", "content": "Write it down." }] });
+    let replayed = ann.send("POST", "/v1/chat/completions", &key, &streamed.to_string()).await.expect(200);
+    assert!(
+        replayed.text.contains("Done.") && replayed.text.trim_end().ends_with("[DONE]"),
+        "{}",
+        replayed.text
+    );
+}
+
+#[tokio::test]
+async fn a_stream_of_events_goes_on_after_the_last_that_was_seen() {
+    let world = World::with_model([
+        Act::call("ops__get_order", json!({ "order_id": "ORD-17" })),
+        Act::say("It is delivered."),
+    ])
+    .await;
+    let ann = world.user("support");
+    let asked = ann.asks("What is with order 17?").await;
+    let all = ann.follows(asked.turn(), None).await;
+    let kinds: Vec<&str> = all.iter().map(|event| event.kind.as_str()).collect();
+    assert_eq!(kinds, ["turn.started", "step.ended", "turn.ended"]);
+    for (at, event) in all.iter().enumerate() {
+        let rest = ann.follows(asked.turn(), Some(&event.id)).await;
+        assert_eq!(rest, all[at + 1..], "after {}", event.id);
+    }
+    let found = ann.get(&format!("/api/v1/turns/{}", asked.turn())).await.expect(200);
+    assert_eq!((found.at("/status"), found.at("/receipt/answer")), ("answered", "It is delivered."));
+}
+
+#[tokio::test]
+async fn a_repeat_and_a_rewording_are_served_from_the_users_own_cache_only() {
+    let world = World::start().await;
+    let (ann, bob) = (world.user("support"), world.user("analyst"));
+    let cache = |reply: &Value| reply["cache"].as_str().unwrap_or_default().to_owned();
+    let first = ann.asks("What is the status of order 17?").await.answers("delivered").await;
+    let again = ann.asks("What is the status of order 17?").await.answers("delivered").await;
+    let other = ann.asks("What is the status of order 18?").await.ends().await;
+    let bobs = bob.asks("What is the status of order 17?").await.answers("delivered").await;
+    assert_eq!([&first, &again, &other, &bobs].map(cache), ["none", "exact", "none", "none"]);
+    assert_eq!(again["usage"]["input"], 0);
+    drop(ann.delete("/api/v1/cache").await.expect(200));
+    let cleared = ann.asks("What is the status of order 17?").await.answers("delivered").await;
+    assert_eq!(cache(&cleared), "none");
+}
