@@ -13,6 +13,7 @@ use tokio::sync::mpsc;
 use super::{Outlet, ReplyEvent, answer::answer};
 use crate::{
     app::App,
+    context::{Conversation, Owned},
     control::Admission,
     turn::{Begun, Ending, Kind, Limits, Question, Receipt, Turn},
 };
@@ -84,12 +85,21 @@ pub async fn chat_as(
     }
     let talk = app.context.open(caller, &agent.name, message.conversation, &prompt).await?; // yours, or not found
     question.conversation = Some(talk.id);
-    let turn = match app.turns.begin(question).await? {
-        Begun::Fresh(turn) => turn,                  // durable from here on
-        Begun::Again(receipt) => return Ok(receipt), // the same, at the same moment
+    let turn = match app.turns.begin(question).await {
+        Ok(Begun::Fresh(turn)) => turn, // durable from here on
+        Ok(Begun::Again(receipt)) => return unheard(app, talk, message.conversation).await.and(Ok(receipt)),
+        Err(error) => return unheard(app, talk, message.conversation).await.and(Err(error)),
     };
     let outlet = Outlet::new(app.control.window(guard)?, client); // text leaves only through the guard window
     settle(app, caller, &agent, Open { turn, admitted, outlet }).await
+}
+
+/// Takes a conversation back that was made for a question that is not asked: the same one was faster.
+async fn unheard(app: &App, talk: Owned<Conversation>, named: Option<ConversationId>) -> Result<()> {
+    match named {
+        Some(_) => Ok(()),
+        None => app.context.delete(talk).await,
+    }
 }
 
 /// A turn on its way, with what it holds.

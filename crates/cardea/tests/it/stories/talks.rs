@@ -114,6 +114,21 @@ async fn the_same_idempotency_key_gives_the_same_answer_and_asks_the_model_once(
 }
 
 #[tokio::test]
+async fn the_same_request_many_times_at_once_is_one_turn_in_one_conversation() {
+    let world = World::with_model([Act::say("Done.")]).await;
+    let ann = world.user("support");
+    let body = json!({ "agent": "scripted", "message": "Write it down." }).to_string();
+    let tries = (0..8).map(|_| ann.send("POST", "/api/v1/turns", &[("idempotency-key", "k")], &body));
+    let replies = futures::future::join_all(tries).await;
+    let done = replies.iter().filter(|reply| reply.status == 200).count();
+    let busy = replies.iter().filter(|reply| reply.at("/code") == "in_progress").count();
+    assert!(done >= 1 && done + busy == 8, "{replies:#?}");
+    assert_eq!(world.model().seen().len(), 1);
+    let talks = ann.get("/api/v1/conversations").await.expect(200);
+    assert_eq!(talks.body["conversations"].as_array().unwrap().len(), 1, "{}", talks.text);
+}
+
+#[tokio::test]
 async fn a_stream_of_events_goes_on_after_the_last_that_was_seen() {
     let world = World::with_model([
         Act::call("ops__get_order", json!({ "order_id": "ORD-17" })),
