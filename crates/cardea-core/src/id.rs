@@ -169,7 +169,13 @@ mod tests {
     fn an_id_reads_back_what_it_prints_and_nothing_else() {
         let id = TurnId::random();
         assert_eq!(id.to_string().parse::<TurnId>(), Ok(id));
-        for text in ["", "turn_", "turn_1", "conv_00000000000000000000000000000001", "turn_0000000000000000000000000000000G"] {
+        for text in [
+            "",
+            "turn_",
+            "turn_1",
+            "conv_00000000000000000000000000000001",
+            "turn_0000000000000000000000000000000G",
+        ] {
             assert!(text.parse::<TurnId>().is_err(), "`{text}` passed");
         }
         let shouted = id.to_string().to_uppercase().replace("TURN", "turn");

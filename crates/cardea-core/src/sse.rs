@@ -41,7 +41,14 @@ impl Decoder {
     /// A decoder that holds at most `limit` bytes of one event.
     #[must_use]
     pub fn new(limit: usize) -> Self {
-        Self { limit, line: Vec::new(), event: Event::default(), has_data: false, after_cr: false, at_start: true }
+        Self {
+            limit,
+            line: Vec::new(),
+            event: Event::default(),
+            has_data: false,
+            after_cr: false,
+            at_start: true,
+        }
     }
 
     /// Takes the next bytes and adds the events that they complete to `out`.
@@ -78,7 +85,8 @@ impl Decoder {
     }
 
     fn hold(&mut self, bytes: &[u8]) -> Result<(), BadStream> {
-        let held = self.line.len().saturating_add(self.event.data.len()).saturating_add(self.event.kind.len());
+        let held =
+            self.line.len().saturating_add(self.event.data.len()).saturating_add(self.event.kind.len());
         if held.saturating_add(bytes.len()) > self.limit {
             return Err(BadStream::TooLarge(self.limit));
         }

@@ -1,14 +1,16 @@
 //! Who may do what, written down and run: the tests of a policy set.
 //!
-//!     [[case]]
-//!     about     = "support gives small refunds"
-//!     roles     = ["support"]
-//!     scopes    = ["billing:write"]
-//!     tool      = "ops__orders_process_refund"
-//!     arguments = { order_id = "1042", amount = 20.0 }
-//!     expect    = "allow"            # or "deny", "approval", "listed", "hidden"
-//!     policy    = "refund-small"     # must be among the deciding policies
-//!     reason    = "only support"     # must be a part of the reason
+//! ```toml
+//! [[case]]
+//! about     = "support gives small refunds"
+//! roles     = ["support"]
+//! scopes    = ["billing:write"]
+//! tool      = "ops__orders_process_refund"
+//! arguments = { order_id = "1042", amount = 20.0 }
+//! expect    = "allow"            # or "deny", "approval", "listed", "hidden"
+//! policy    = "refund-small"     # must be among the deciding policies
+//! reason    = "only support"     # must be a part of the reason
+//! ```
 
 use std::collections::{BTreeMap, BTreeSet};
 
