@@ -4,7 +4,7 @@
 //! another tenant, user, agent or tool set cannot be found at all; a text that differs in a number, name, date,
 //! negation, opposite or direction is never served by meaning; a plain distance threshold is there for those who
 //! want it ([`Mode::Strict`]), and even then the slots must agree.
-//! Refuses: to cache what [`never`] names. Used by `context/cache`, by tests and by the programs in `evals`.
+//! Refuses: to cache what [`never()`] names. Used by `context/cache`, by tests and by the programs in `evals`.
 //!
 //! ```
 //! use cardea_core::cache::{Candidate, Mode, Verdict, judge};

@@ -1,4 +1,4 @@
-//! The request paths. Start reading Cardea here: [`chat`], then [`tool_call`].
+//! The request paths. Start reading Cardea here: [`chat`], then `tool_call`.
 //!
 //! Each line of these files names a room, in the order in which things happen. There is no other way from a route to
 //! an effect: the API, MCP and an embedding program all come through here.
