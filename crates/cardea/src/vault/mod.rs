@@ -80,6 +80,14 @@ impl Vault {
         Ok(id)
     }
 
+    /// Keeps a secret that must not be there yet: one that somebody else made meanwhile is a conflict, never replaced.
+    async fn seal_first(&self, tenant: &TenantId, name: &str, secret: &[u8]) -> Result<()> {
+        let bound = Bound { tenant, id: SecretId::random(), name, version: 1 };
+        let sealed = seal::seal(&self.0.root, &bound, secret)?;
+        let commit = self.write(&bound, sealed, 0);
+        Ok(self.0.db.commit(self.told(commit, tenant, "secret.sealed", name)).await?)
+    }
+
     fn write(&self, bound: &Bound<'_>, sealed: Sealed, replaced: i64) -> Commit {
         let now = self.0.clock.now();
         if replaced == 0 {
@@ -146,8 +154,8 @@ impl Vault {
             return Ok(found);
         }
         let made = make()?;
-        match self.seal(tenant, name, &made).await {
-            Ok(_) => Ok(made),
+        match self.seal_first(tenant, name, &made).await {
+            Ok(()) => Ok(made),
             Err(error) if error.code() == Code::Conflict => {
                 self.open(tenant, name).await?.ok_or_else(|| corrupt(name))
             }
