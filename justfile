@@ -22,7 +22,7 @@ bench:
 
 # N rounds of killing the server in the middle of its work
 kill N="200":
-    CARDEA_TEST_KILLS={{N}} cargo test -p cardea-testkit --release kill -- --nocapture
+    CARDEA_KILLS={{N}} cargo test -p cardea --test it kills -- --nocapture
 
 # write the pages that are made from the source
 bless:

@@ -22,6 +22,7 @@ pub mod size;
 pub mod sse;
 pub mod time;
 pub mod tool;
+pub mod trace;
 pub mod units;
 
 pub use error::{Code, Error, Result, Retry};

@@ -126,6 +126,19 @@ pub enum Finish {
     ContentFilter,
 }
 
+impl Finish {
+    /// Its name, as logs and rows have it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Stop => "stop",
+            Self::Length => "length",
+            Self::ToolCalls => "tool_calls",
+            Self::ContentFilter => "content_filter",
+        }
+    }
+}
+
 /// One piece of a model's answer, in the order in which it arrives.
 #[derive(Debug, Clone, PartialEq)]
 pub enum ModelEvent {

@@ -150,7 +150,11 @@ pub struct AliasConfig {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Timeouts {
-    /// To the first piece of the answer, connecting included (which `net.connect_timeout` limits as well).
+    /// For name resolution, connecting and the TLS handshake together. Default: `"3s"`.
+    #[serde(with = "cardea_core::time::text")]
+    #[schemars(with = "LengthText")]
+    pub connect: Millis,
+    /// To the first piece of the answer, connecting included.
     /// Default: `"30s"`.
     #[serde(with = "cardea_core::time::text")]
     #[schemars(with = "LengthText")]
@@ -167,7 +171,12 @@ pub struct Timeouts {
 
 impl Default for Timeouts {
     fn default() -> Self {
-        Self { first: Millis::from_secs(30), idle: Millis::from_secs(20), total: Millis::from_secs(120) }
+        Self {
+            connect: Millis::from_secs(3),
+            first: Millis::from_secs(30),
+            idle: Millis::from_secs(20),
+            total: Millis::from_secs(120),
+        }
     }
 }
 
@@ -215,7 +224,8 @@ impl ModelsConfig {
                 say(key("fallback"), format!("there is no `[models.aliases.{other}]`"));
             }
         }
-        let zero = [self.timeouts.first, self.timeouts.idle, self.timeouts.total];
+        let Timeouts { connect, first, idle, total } = self.timeouts;
+        let zero = [connect, first, idle, total];
         if zero.contains(&Millis(0)) {
             say("models.timeouts".into(), "a wait of no time can never succeed".into());
         }

@@ -9,6 +9,7 @@ use cardea_core::{
     secret::ExposeSecret,
     sse,
     time::Millis,
+    trace::TraceContext,
 };
 use cardea_net::{Egress, Net, NetError, Request, Streaming};
 use futures::{Stream, stream};
@@ -71,19 +72,23 @@ impl Provider {
     /// Asks, and waits for the first event of the answer. Nothing was handed out if this fails.
     pub(crate) async fn ask(
         &self,
-        prompt: &Prompt,
+        (prompt, trace): (&Prompt, Option<TraceContext>),
         model: &str,
         deadline: Instant,
     ) -> Result<Answer, Failure> {
         let wire = self.format.request(prompt, model, &self.base);
         let first_by = deadline.min(Instant::now() + self.timeouts.first.duration());
-        let request =
+        let mut request =
             Request::post_json(&format!("{}{}", self.base, wire.path), self.egress.clone(), &wire.body)
                 .map_err(|error| trouble(&error, Trouble::Rejected))?
                 .headers(self.headers.clone())
+                .connect_timeout(self.timeouts.connect.duration())
                 .timeout(first_by.saturating_duration_since(Instant::now()))
                 .idle_timeout(self.timeouts.idle.duration())
                 .max_body(self.max_answer);
+        if let Some(value) = trace.and_then(|trace| HeaderValue::from_str(&trace.to_string()).ok()) {
+            request = request.header(HeaderName::from_static("traceparent"), value);
+        }
         let streaming =
             self.net.stream(request).await.map_err(|error| trouble(&error, Trouble::Unreachable))?;
         if !streaming.status.is_success() {

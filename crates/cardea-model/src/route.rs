@@ -7,6 +7,7 @@ use cardea_core::{
     error::Code,
     message::Prompt,
     time::{Millis, SharedClock},
+    trace::TraceContext,
 };
 use cardea_net::Net;
 use futures::future::BoxFuture;
@@ -149,6 +150,14 @@ impl Models {
     /// [`Code::NotFound`] for a name that is not configured; else what the first provider that was asked failed
     /// with, and when to come back if it said so.
     pub async fn next(&self, prompt: &Prompt) -> Result<ModelStream> {
+        self.next_under(prompt, None).await
+    }
+
+    /// The same, as a part of this trace: the provider is told by a `traceparent` header.
+    ///
+    /// # Errors
+    /// As [`Models::next`].
+    pub async fn next_under(&self, prompt: &Prompt, trace: Option<TraceContext>) -> Result<ModelStream> {
         self.find(&prompt.model)?;
         let mut deadline = None;
         let mut first: Option<Failure> = None;
@@ -164,7 +173,7 @@ impl Models {
             // The time of the model that was asked for is the time for everything.
             let deadline =
                 *deadline.get_or_insert_with(|| Instant::now() + provider.timeouts.total.duration());
-            let failure = match self.patiently(provider, prompt, &alias.model, deadline).await {
+            let failure = match self.patiently(provider, (prompt, trace), &alias.model, deadline).await {
                 Ok(answer) => {
                     let served = Served {
                         name: name.to_owned(),
@@ -189,13 +198,13 @@ impl Models {
     async fn patiently(
         &self,
         provider: &Provider,
-        prompt: &Prompt,
+        asked: (&Prompt, Option<TraceContext>),
         model: &str,
         deadline: Instant,
     ) -> Result<crate::provider::Answer, Failure> {
         let mut attempt = 0;
         loop {
-            let failure = match provider.ask(prompt, model, deadline).await {
+            let failure = match provider.ask(asked, model, deadline).await {
                 Ok(answer) => return Ok(answer),
                 Err(failure) => failure,
             };

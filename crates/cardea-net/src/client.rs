@@ -1,8 +1,9 @@
 //! The client itself.
 
 use std::{
+    collections::BTreeMap,
     error::Error as StdError,
-    sync::{Arc, OnceLock},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
     time::Duration,
 };
 
@@ -93,7 +94,7 @@ impl Net {
         let mut visit = self.0.hosts.enter(&host).await?;
         let client = if trust == Trust::Listed { &self.0.listed } else { &self.0.open };
         let outgoing = client
-            .get(config)?
+            .get(config, request.connect_timeout)?
             .request(request.method.clone(), request.url.clone())
             .headers(request.headers.clone())
             .body(request.body.clone());
@@ -135,22 +136,39 @@ fn builder() -> reqwest::ClientBuilder {
 /// milliseconds, and many a process never needs both clients.
 struct Lazy {
     built: OnceLock<reqwest::Client>,
+    /// Those with another limit for connecting than the configuration's.
+    others: Mutex<BTreeMap<Duration, reqwest::Client>>,
     guard: Arc<Guarded>,
     roots: Vec<reqwest::Certificate>,
 }
 
 impl Lazy {
     fn new(allow: Arc<AllowList>, trust: Trust, roots: Vec<reqwest::Certificate>) -> Self {
-        Self { built: OnceLock::new(), guard: Arc::new(Guarded { allow, trust }), roots }
+        Self {
+            built: OnceLock::new(),
+            others: Mutex::default(),
+            guard: Arc::new(Guarded { allow, trust }),
+            roots,
+        }
     }
 
-    fn get(&self, config: &NetConfig) -> Result<&reqwest::Client, NetError> {
-        if let Some(client) = self.built.get() {
+    fn get(&self, config: &NetConfig, connect: Option<Duration>) -> Result<reqwest::Client, NetError> {
+        let usual = config.connect_timeout.duration();
+        if let Some(other) = connect.filter(|connect| *connect != usual) {
+            let mut others = self.others.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(client) = others.get(&other) {
+                return Ok(client.clone());
+            }
+            let client = build(other, &self.guard, &self.roots)?;
+            others.insert(other, client.clone());
             return Ok(client);
         }
-        let client = build(config, &self.guard, &self.roots)?;
+        if let Some(client) = self.built.get() {
+            return Ok(client.clone());
+        }
+        let client = build(usual, &self.guard, &self.roots)?;
         // If two build at once, one of the two clients is kept and both use it.
-        Ok(self.built.get_or_init(|| client))
+        Ok(self.built.get_or_init(|| client).clone())
     }
 }
 
@@ -165,7 +183,7 @@ fn roots(config: &NetConfig) -> Result<Vec<reqwest::Certificate>, NetError> {
 }
 
 fn build(
-    config: &NetConfig,
+    connect: Duration,
     guard: &Arc<Guarded>,
     roots: &[reqwest::Certificate],
 ) -> Result<reqwest::Client, NetError> {
@@ -180,7 +198,7 @@ fn build(
             .referer(false)
             .tcp_nodelay(true)
             .tcp_keepalive(Duration::from_secs(30))
-            .connect_timeout(config.connect_timeout.duration())
+            .connect_timeout(connect)
             .pool_idle_timeout(Duration::from_secs(60))
             .http2_max_header_list_size(64 * 1024)
     };

@@ -55,6 +55,7 @@ pub struct Request {
     pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
     pub(crate) timeout: Option<Duration>,
+    pub(crate) connect_timeout: Option<Duration>,
     pub(crate) idle_timeout: Option<Duration>,
     pub(crate) max_body: Option<usize>,
     pub(crate) egress: Egress,
@@ -77,6 +78,7 @@ impl Request {
             headers: HeaderMap::new(),
             body: Bytes::new(),
             timeout: None,
+            connect_timeout: None,
             idle_timeout: None,
             max_body: None,
             egress,
@@ -120,6 +122,14 @@ impl Request {
     #[must_use]
     pub fn body(mut self, body: impl Into<Bytes>) -> Self {
         self.body = body.into();
+        self
+    }
+
+    /// How long name resolution, connecting and the TLS handshake may take together. There is one pool of connections
+    /// for each length in use, so it should come from a configuration and not from a request.
+    #[must_use]
+    pub fn connect_timeout(mut self, timeout: Duration) -> Self {
+        self.connect_timeout = Some(timeout);
         self
     }
 

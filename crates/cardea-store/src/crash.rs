@@ -1,6 +1,6 @@
 //! Places at which a test may end the process, as a power cut would.
 //!
-//! A test starts the program with `CARDEA_CRASH_AT=NAME` or `NAME:3`; the process then ends without any clean-up
+//! A test starts the program with `CRASH_AT=NAME` or `NAME:3`; the process then ends without any clean-up
 //! when it comes to that place for the first, or the third, time. Without the feature `crash-points`, which only
 //! tests switch on, all of this is nothing.
 
@@ -30,7 +30,7 @@ pub fn point(name: &'static str) {
     static PASSED: AtomicU64 = AtomicU64::new(0);
 
     let wanted = AT.get_or_init(|| {
-        let text = std::env::var("CARDEA_CRASH_AT").ok()?;
+        let text = std::env::var("CRASH_AT").ok()?;
         let (name, count) = text.split_once(':').map_or((text.as_str(), "1"), |(name, count)| (name, count));
         Some((name.to_owned(), count.parse().ok()?))
     });

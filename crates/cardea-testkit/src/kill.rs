@@ -2,7 +2,7 @@
 
 use std::{
     io::{self, BufRead, BufReader, Lines},
-    process::{Child, ChildStdout, Command, Stdio},
+    process::{Child, ChildStdout, Command, ExitStatus, Stdio},
 };
 
 /// A child process whose lines are read, and whose end is violent.
@@ -28,7 +28,7 @@ impl Victim {
     /// # Errors
     /// As [`Victim::start`].
     pub fn start_to_crash(command: &mut Command, point: &str, count: u64) -> io::Result<Self> {
-        Self::start(command.env("CARDEA_CRASH_AT", format!("{point}:{count}")))
+        Self::start(command.env("CRASH_AT", format!("{point}:{count}")))
     }
 
     /// Its process id.
@@ -61,6 +61,24 @@ impl Victim {
         let rest = self.lines.by_ref().map_while(Result::ok).collect();
         self.child.wait()?;
         Ok(rest)
+    }
+
+    /// Tells it to stop, as an operator does (SIGTERM), and waits for its end.
+    ///
+    /// # Errors
+    /// If it cannot be told or waited for.
+    pub fn terminate(self) -> io::Result<(Vec<String>, bool)> {
+        Command::new("kill").arg("-TERM").arg(self.id().to_string()).status()?;
+        self.wait()
+    }
+
+    /// Waits for its own end, and tells which.
+    ///
+    /// # Errors
+    /// If it cannot be waited for.
+    pub fn ended(mut self) -> io::Result<ExitStatus> {
+        self.lines.by_ref().map_while(Result::ok).for_each(drop);
+        self.child.wait()
     }
 
     /// Waits for its own end: the remaining lines, and whether it ended well.

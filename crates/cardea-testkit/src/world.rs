@@ -8,6 +8,7 @@
     reason = "a world that cannot be built or asked is a failed test"
 )]
 
+mod house;
 mod mcp;
 mod people;
 mod shop;
@@ -26,18 +27,23 @@ use cardea_core::{
     secret::ExposeSecret as _,
     time::{Clock as _, ManualClock, SystemClock},
 };
+use cardea_store::Jobs;
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::{net::TcpListener, task::JoinSet};
 
 use self::wire::Wire;
 pub use self::{
+    house::{House, Who},
     mcp::McpClient,
     people::{Asked, User},
-    shop::Shop,
+    shop::{Paid, Shop},
     wire::{Event, Reply},
 };
-use crate::model::{Act, FakeModel};
+use crate::{
+    chaos::ChaosProxy,
+    model::{Act, FakeModel},
+};
 
 const SUPPORT: &str = include_str!("../../../agents/support.toml");
 const POLICIES: &str = include_str!("../../../policies/shop.cedar");
@@ -70,6 +76,8 @@ pub struct World {
     shop: Shop,
     model: Option<FakeModel>,
     wire: Wire,
+    chaos: Option<ChaosProxy>,
+    _jobs: Jobs,
     _tasks: JoinSet<()>,
 }
 
@@ -79,6 +87,7 @@ pub struct Plan {
     variables: Vec<(String, String)>,
     script: Option<Vec<Act>>,
     distrusted: Option<String>,
+    wired: bool,
 }
 
 impl Plan {
@@ -103,6 +112,13 @@ impl Plan {
         self
     }
 
+    /// Puts a wire between Cardea and the shop whose weather can be changed: [`World::wire`].
+    #[must_use]
+    pub fn wire_to_shop(mut self) -> Self {
+        self.wired = true;
+        self
+    }
+
     /// Builds it and sets it going.
     pub async fn start(self) -> World {
         let dir = tempfile::tempdir().expect("a folder");
@@ -119,7 +135,13 @@ impl Plan {
             None => "trust_annotations = true".to_owned(),
             Some(effects) => format!("effects = {effects}"),
         };
-        let config = config(address, shop_address, &believed, model.as_ref());
+        let jobs = Jobs::new();
+        let chaos = match self.wired {
+            true => Some(ChaosProxy::start(&jobs, shop_address).await.expect("a wire to the shop")),
+            false => None,
+        };
+        let way = chaos.as_ref().map_or(shop_address, ChaosProxy::address);
+        let config = config(address, (shop_address, way), &believed, model.as_ref());
         write(dir.path(), &config, model.is_some());
         let loaded = Config::load(&dir.path().join("cardea.toml"), &Environment::from_iter(self.variables));
         let loaded = loaded.unwrap_or_else(|error| panic!("{}", error.pretty(false)));
@@ -132,7 +154,7 @@ impl Plan {
         tasks.spawn(async move { drop(serving.await) });
         let url = format!("http://{address}");
         let wire = Wire::to(&url);
-        World { app, clock, url, dir, shop, model, wire, _tasks: tasks }
+        World { app, clock, url, dir, shop, model, wire, chaos, _jobs: jobs, _tasks: tasks }
     }
 }
 
@@ -190,6 +212,12 @@ impl World {
         &self.shop
     }
 
+    /// The wire to the shop, in a world that was planned with one.
+    #[must_use]
+    pub fn wire(&self) -> &ChaosProxy {
+        self.chaos.as_ref().expect("a world with a wire to the shop")
+    }
+
     /// The scripted model.
     #[must_use]
     pub fn model(&self) -> &FakeModel {
@@ -234,8 +262,13 @@ impl Audit {
 }
 
 /// The configuration: the demo's, with the addresses of this world.
-fn config(cardea: SocketAddr, shop: SocketAddr, believed: &str, model: Option<&FakeModel>) -> String {
-    let mut allow = vec![shop.to_string()];
+fn config(
+    cardea: SocketAddr,
+    (shop, way): (SocketAddr, SocketAddr),
+    believed: &str,
+    model: Option<&FakeModel>,
+) -> String {
+    let mut allow = vec![way.to_string()];
     let mut models = String::new();
     if let Some(model) = model {
         allow.push(model.target());
@@ -258,7 +291,7 @@ enabled = true
 lifetime = "12h"
 
 [upstreams.ops]
-url = "http://{shop}/mcp"
+url = "http://{way}/mcp"
 audience = "http://{shop}/mcp"
 list_roles = ["admin", "support", "analyst"]
 list_scopes = ["read", "write", "billing:read", "billing:write"]

@@ -17,3 +17,7 @@ pub mod identity;
 pub mod observe;
 pub mod turn;
 pub mod vault;
+
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/guide/agents.md")]
+struct Guide;

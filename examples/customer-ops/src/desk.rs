@@ -14,6 +14,32 @@ impl Db {
         self.run(move |tx| Ok(tx.query_row(sql, [order], |row| row.get(0))?)).await
     }
 
+    /// All refunds: key, order, cents and time (milliseconds since 1970) of each.
+    ///
+    /// # Errors
+    /// If the database cannot be used.
+    pub async fn paid(&self) -> Result<Vec<(String, i64, i64, i64)>, Error> {
+        let sql = "SELECT idempotency_key, order_id, amount_cents, \
+                   CAST(round((julianday(at) - 2440587.5) * 86400000.0) AS INTEGER) FROM refunds ORDER BY at";
+        self.run(move |tx| {
+            let mut statement = tx.prepare(sql)?;
+            let rows =
+                statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))?;
+            Ok(rows.collect::<Result<_, _>>()?)
+        })
+        .await
+    }
+
+    /// How many comments have this very text.
+    ///
+    /// # Errors
+    /// If the database cannot be used.
+    pub async fn comments_saying(&self, text: &str) -> Result<i64, Error> {
+        let text = text.to_owned();
+        let sql = "SELECT count(*) FROM comments WHERE text = ?1";
+        self.run(move |tx| Ok(tx.query_row(sql, [text], |row| row.get(0))?)).await
+    }
+
     /// How many comments a ticket has.
     ///
     /// # Errors

@@ -39,6 +39,16 @@ pub struct Config {
     pub refund_delay: Millis,
 }
 
+impl Config {
+    /// A shop at `url` that keeps its data in `folder` and takes nobody's tokens but those that Cardea, as `issuer`,
+    /// signs with one of these keys.
+    #[must_use]
+    pub fn behind((issuer, jwks): (&str, String), url: &str, folder: PathBuf) -> Self {
+        let issuer = IssuerConfig::new(issuer, url).jwks(jwks).tenant_claim("tenant");
+        Self { folder: Some(folder), trust: vec![issuer], resource: Some(url.to_owned()), ..Self::default() }
+    }
+}
+
 /// The server with all its tools; every one of them has a guard.
 ///
 /// # Errors

@@ -316,8 +316,8 @@ mod tests {
         let principals = [
             "principal",
             "principal is User",
-            "principal == User::\"acme/ann\"",
-            "principal in User::\"acme/ann\"",
+            "principal == User::\"acme/test/ann\"",
+            "principal in User::\"acme/test/ann\"",
             "principal in Role::\"support\"",
             "principal is User in Role::\"boss\"",
             "principal in Tenant::\"acme\"",

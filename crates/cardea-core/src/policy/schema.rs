@@ -4,7 +4,10 @@
 //! `Action::"call"` holds `"read"`, `"write"` and `"destructive"`, and each of these the tools of that effect.
 //! `Action::"complete"` is the use of a model without an agent.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, HashMap, HashSet},
+};
 
 use cedar_policy::{Entities, Entity, EntityId, EntityTypeName, EntityUid, RestrictedExpression};
 use serde_json::{Map, Value, json};
@@ -91,16 +94,19 @@ impl Types {
         uid(&self.tenant, name)
     }
 
-    /// `User::"tenant/user"`. A slash or a percent sign in the tenant is written `%2F`, `%25`, so that no two pairs
-    /// of names are one.
+    /// `User::"tenant/issuer/user"`: the same name at two issuers is two users. A slash or a percent sign in the
+    /// tenant or the issuer is written `%2F`, `%25`, so that no two users have one text.
     pub(super) fn user(&self, principal: &Principal) -> EntityUid {
-        let tenant = principal.tenant.as_str();
-        if tenant.contains(['/', '%']) {
-            let tenant = tenant.replace('%', "%25").replace('/', "%2F");
-            return uid(&self.user, &format!("{tenant}/{}", principal.user));
-        }
-        uid(&self.user, &format!("{tenant}/{}", principal.user))
+        let (tenant, issuer) = (escaped(principal.tenant.as_str()), escaped(&principal.issuer));
+        uid(&self.user, &format!("{tenant}/{issuer}/{}", principal.user))
     }
+}
+
+fn escaped(part: &str) -> Cow<'_, str> {
+    if part.contains(['/', '%']) {
+        return Cow::Owned(part.replace('%', "%25").replace('/', "%2F"));
+    }
+    Cow::Borrowed(part)
 }
 
 fn uid(kind: &EntityTypeName, id: &str) -> EntityUid {

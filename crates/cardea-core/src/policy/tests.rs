@@ -97,6 +97,35 @@ fn what_nobody_permits_is_refused() {
 }
 
 #[test]
+fn the_same_name_at_two_issuers_is_two_users() {
+    let text = r#"
+        @id("hers") permit (principal == User::"acme/https:%2F%2Fidp.example/ann", action in Action::"call", resource);
+    "#;
+    let snapshot = compile(text).unwrap();
+    let asks = |issuer: &str, name: &str| {
+        let principal = Principal { issuer: issuer.into(), user: name.into(), ..user(&[]) };
+        let (tool, arguments, agent) = ("ops__get".into(), amount(json!(1)), "support".into());
+        let subject = Subject::Call { tool: &tool, arguments: &arguments };
+        let (at, taint) = (Timestamp(0), BTreeSet::new());
+        let question = Question {
+            principal: &principal,
+            subject,
+            at,
+            agent: &agent,
+            via: "chat",
+            taint: &taint,
+            approved: None,
+        };
+        snapshot.decide(&question).verdict
+    };
+    assert_eq!(asks("https://idp.example", "ann"), Verdict::Allow);
+    assert_eq!(asks("https://other.example", "ann"), Verdict::Deny);
+    // Names that would be the same text if their slashes were not escaped.
+    assert_eq!(asks("https:", "/idp.example/ann"), Verdict::Deny);
+    assert_eq!(asks("https:%2F%2Fidp.example", "ann"), Verdict::Deny);
+}
+
+#[test]
 fn an_amount_that_cannot_be_weighed_is_refused_and_not_let_through() {
     let snapshot = compile(REFUNDS).unwrap();
     let verdict =

@@ -19,11 +19,10 @@ pub struct Migration {
 }
 
 /// The migrations of this Cardea.
-pub const MIGRATIONS: &[Migration] = &[Migration {
-    version: 1,
-    name: "0001_start",
-    sql: include_str!("../../../../migrations/0001_start.sql"),
-}];
+pub const MIGRATIONS: &[Migration] = &[
+    Migration { version: 1, name: "0001_start", sql: include_str!("../../../../migrations/0001_start.sql") },
+    Migration { version: 2, name: "0002_paid", sql: include_str!("../../../../migrations/0002_paid.sql") },
+];
 
 /// What [`Db::migrate`] found and did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

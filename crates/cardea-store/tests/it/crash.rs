@@ -74,7 +74,7 @@ async fn at_every_place_where_a_commit_can_be_cut_nothing_acknowledged_is_lost()
     let mut told = Vec::new();
     for (round, point) in POINTS.iter().filter(|point| point.starts_with("commit.")).enumerate() {
         let command = &mut child(&place, &(round * 100_000).to_string());
-        let ended = command.env("CARDEA_CRASH_AT", format!("{point}:3")).output().unwrap();
+        let ended = command.env("CRASH_AT", format!("{point}:3")).output().unwrap();
         assert!(!ended.status.success(), "the process never came to `{point}`");
         told.extend(String::from_utf8_lossy(&ended.stdout).lines().filter_map(acknowledged));
         nothing_is_lost(&place, &told).await;

@@ -1,5 +1,6 @@
 //! Users, what they ask, and what comes of it.
 
+use cardea_net::NetError;
 use http::Method;
 use serde_json::{Value, json};
 
@@ -31,6 +32,21 @@ impl User {
     pub async fn send(&self, method: &str, path: &str, more: &[(&str, &str)], body: &str) -> Reply {
         let method: Method = method.parse().expect("a method");
         self.wire.send(method, path, headers(self.token.as_deref(), more), body.as_bytes().to_vec()).await
+    }
+
+    /// The same, where the other side may die.
+    ///
+    /// # Errors
+    /// Why there is no answer.
+    pub async fn tries(
+        &self,
+        method: &str,
+        path: &str,
+        more: &[(&str, &str)],
+        body: &str,
+    ) -> Result<Reply, NetError> {
+        let method: Method = method.parse().expect("a method");
+        self.wire.try_send(method, path, headers(self.token.as_deref(), more), body.as_bytes().to_vec()).await
     }
 
     /// Reads.

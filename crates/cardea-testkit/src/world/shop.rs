@@ -3,14 +3,29 @@
 use std::path::{Path, PathBuf};
 
 use cardea::{app::App, identity::ISSUER};
-use cardea_core::time::Millis;
-use cardea_mcp::auth::IssuerConfig;
+use cardea_core::{secret::SecretString, time::Timestamp};
+use cardea_mcp::Audit;
+use serde_json::Value;
 use tokio::{net::TcpListener, task::JoinSet};
 
 /// The shop behind the tools.
 #[derive(Debug)]
 pub struct Shop {
     file: PathBuf,
+    log: PathBuf,
+}
+
+/// One refund in the shop's ledger.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Paid {
+    /// The idempotency key that it came with.
+    pub key: String,
+    /// For which order.
+    pub order: i64,
+    /// How much.
+    pub cents: i64,
+    /// When.
+    pub at: Timestamp,
 }
 
 impl Shop {
@@ -19,20 +34,38 @@ impl Shop {
         let url = format!("http://{}/mcp", socket.local_addr().expect("the shop's address"));
         let folder = dir.join("shop");
         std::fs::create_dir_all(&folder).expect("a folder for the shop");
-        let issuer = IssuerConfig::new(ISSUER, &url)
-            .jwks(app.identity.upstream_jwks().to_string())
-            .tenant_claim("tenant");
-        let config = customer_ops::Config {
-            folder: Some(folder.clone()),
-            trust: vec![issuer],
-            resource: Some(url),
-            audit: None,
-            refund_delay: Millis(0),
-        };
+        let cardea = (ISSUER, app.identity.upstream_jwks().to_string());
+        let mut config = customer_ops::Config::behind(cardea, &url, folder.clone());
+        let key = SecretString::from("what a test needs to know is no secret");
+        config.audit = Some(Audit::open(folder.join("calls.log"), &key).expect("the shop's own log"));
         let server = customer_ops::server(config).expect("the shop");
         let service = server.build().expect("the shop");
         tasks.spawn(async move { drop(service.serve(socket, std::future::pending()).await) });
-        Self { file: folder.join("customer-ops.sqlite") }
+        Self { file: folder.join("customer-ops.sqlite"), log: folder.join("calls.log") }
+    }
+
+    /// The tools that were called, in their order, as the shop's own log has them.
+    pub async fn calls(&self) -> Vec<String> {
+        let text = tokio::fs::read_to_string(&self.log).await.unwrap_or_default();
+        let tool = |line: &str| {
+            let entry: Value = serde_json::from_str(line).ok()?;
+            let entry = entry.get("entry").unwrap_or(&entry);
+            (entry.get("phase")? == "outcome").then_some(entry.get("tool")?.as_str()?.to_owned())
+        };
+        text.lines().filter_map(tool).collect()
+    }
+
+    /// Everything that it has paid back, as its ledger says.
+    pub async fn paid(&self) -> Vec<Paid> {
+        let paid = self.ledger().paid().await.expect("the shop's ledger");
+        paid.into_iter()
+            .map(|(key, order, cents, at)| Paid { key, order, cents, at: Timestamp(at) })
+            .collect()
+    }
+
+    /// How many comments have this very text.
+    pub async fn said(&self, text: &str) -> i64 {
+        self.ledger().comments_saying(text).await.expect("the shop's comments")
     }
 
     fn ledger(&self) -> customer_ops::Db {

@@ -89,7 +89,8 @@ impl Wire {
     pub(super) fn to(base: &str) -> Self {
         let mut allow = AllowList::default();
         allow.add(base.trim_start_matches("http://")).expect("an address");
-        let config = NetConfig { allow, ..NetConfig::default() };
+        // A client of a server that is killed again and again must not give up on it.
+        let config = NetConfig { allow, breaker_failures: u32::MAX, ..NetConfig::default() };
         let net = Net::new(config, Arc::new(SystemClock)).expect("a client");
         Self { net, base: base.to_owned() }
     }
@@ -105,11 +106,21 @@ impl Wire {
     }
 
     pub(super) async fn send(&self, method: Method, path: &str, headers: HeaderMap, body: Vec<u8>) -> Reply {
-        let answer = self.net.send(self.request(method, path, headers, body)).await;
-        let answer = answer.unwrap_or_else(|error| panic!("{path} did not answer: {error}"));
+        let answer = self.try_send(method, path, headers, body).await;
+        answer.unwrap_or_else(|error| panic!("{path} did not answer: {error}"))
+    }
+
+    pub(super) async fn try_send(
+        &self,
+        method: Method,
+        path: &str,
+        headers: HeaderMap,
+        body: Vec<u8>,
+    ) -> Result<Reply, NetError> {
+        let answer = self.net.send(self.request(method, path, headers, body)).await?;
         let text = String::from_utf8_lossy(&answer.body).into_owned();
         let body = serde_json::from_str(&text).unwrap_or_default();
-        Reply { status: answer.status.as_u16(), headers: answer.headers, text, body }
+        Ok(Reply { status: answer.status.as_u16(), headers: answer.headers, text, body })
     }
 
     fn request(&self, method: Method, path: &str, headers: HeaderMap, body: Vec<u8>) -> Request {

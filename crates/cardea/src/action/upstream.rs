@@ -123,6 +123,9 @@ impl Upstream {
             CallToolRequestParams::new(name.to_owned()).with_arguments(step.call().arguments.clone());
         let mut meta = RequestMetaObject::new();
         meta.insert(KEY.to_owned(), Value::String(key.to_owned()));
+        if let Some(trace) = step.trace() {
+            meta.insert("traceparent".to_owned(), Value::String(trace.to_string()));
+        }
         params.meta = Some(meta);
         let answer =
             tokio::time::timeout(self.config.timeout.duration(), client.call_tool_once(params)).await;

@@ -21,7 +21,6 @@ use super::{
     Problem,
     extract::{Inbound, Outside, REQUEST_ID},
     openai::{self, Completion, Envelope},
-    told::Answered,
 };
 use crate::{
     app::App,
@@ -68,8 +67,8 @@ fn chat_request(outside: &mut Outside, body: &Completion, agent: &str) -> Result
     };
     let text = body.last_user_text().map_err(|error| outside.problem(error))?;
     let key = outside.idempotency_key()?;
-    let message =
-        Message { agent: AgentName::from(agent), conversation, text, key, request: outside.request };
+    let (agent, trace) = (AgentName::from(agent), outside.trace.clone());
+    let message = Message { agent, conversation, text, key, trace };
     Ok(ChatRequest { credentials: outside.credentials()?, message })
 }
 
@@ -83,7 +82,7 @@ fn complete_request(outside: &mut Outside, body: &Completion) -> Result<Complete
         })
     };
     let prompt = read().map_err(|error| outside.problem(error))?;
-    Ok(CompleteRequest { credentials: outside.credentials()?, prompt, request: outside.request })
+    Ok(CompleteRequest { credentials: outside.credentials()?, prompt, trace: outside.trace.clone() })
 }
 
 fn stamp(mut response: Response, outside: &Outside, conversation: Option<ConversationId>) -> Response {
@@ -140,9 +139,7 @@ async fn whole_turn(
     let envelope = Envelope::new(&receipt.turn.to_string(), app.clock.now(), &body.model);
     let end = (receipt.finish.unwrap_or(Finish::Stop), receipt.usage);
     let answer = envelope.whole(&words(&receipt), &[], end, Some(more(&receipt)));
-    let mut response = stamp(Json(answer).into_response(), &outside, receipt.conversation);
-    response.extensions_mut().insert(Answered(Box::new(receipt)));
-    Ok(response)
+    Ok(stamp(Json(answer).into_response(), &outside, receipt.conversation))
 }
 
 /// One server-sent event with this object.

@@ -12,7 +12,7 @@ use cardea_core::{Code, Error, Result, id::RequestId};
 use serde::de::DeserializeOwned;
 
 use super::{Problem, Shape};
-use crate::app::App;
+use crate::{app::App, observe::Trace};
 
 /// The header in which clients may send, and always get, the request id.
 pub(crate) const REQUEST_ID: &str = "x-request-id";
@@ -22,6 +22,8 @@ pub(crate) const REQUEST_ID: &str = "x-request-id";
 pub(crate) struct Outside {
     /// The request, for logs and answers.
     pub request: RequestId,
+    /// Its trace.
+    pub trace: Trace,
     /// The credentials as they were shown, or why they cannot be read.
     credentials: Result<Credentials>,
     /// All headers.
@@ -33,8 +35,10 @@ impl Outside {
     fn read(parts: &Parts) -> Self {
         let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip());
         let path = parts.uri.path();
+        let trace = parts.extensions.get::<Trace>().cloned().unwrap_or_default();
         Self {
-            request: RequestId::random(),
+            request: trace.request(),
+            trace,
             credentials: Credentials::from_headers(&parts.headers, peer),
             headers: parts.headers.clone(),
             shape: if path.starts_with("/v1/") { Shape::OpenAi } else { Shape::Problem },

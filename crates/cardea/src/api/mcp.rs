@@ -34,6 +34,7 @@ use super::{Problem, Shape};
 use crate::{
     app::App,
     flow::{self, CallReply, CallRequest},
+    observe::Trace,
 };
 
 /// The member of `_meta` in which a client may send its idempotency key.
@@ -96,6 +97,12 @@ fn shown(context: &RequestContext<RoleServer>) -> Result<Arc<Credentials>, Error
     shown.map(|shown| Arc::clone(&shown.0)).ok_or_else(|| fault(&Error::new(Code::NotSignedIn)))
 }
 
+/// The trace of the HTTP request that brings the call.
+fn trace(context: &RequestContext<RoleServer>) -> Trace {
+    let parts = context.extensions.get::<Parts>();
+    parts.and_then(|parts| parts.extensions.get::<Trace>()).cloned().unwrap_or_default()
+}
+
 /// JSON-RPC's shape of an error.
 fn fault(error: &Error) -> ErrorData {
     let code = match error.code() {
@@ -137,12 +144,8 @@ impl ServerHandler for Handler {
             name: request.name.into_owned(),
             arguments: request.arguments.unwrap_or_default(),
         };
-        let request = CallRequest {
-            credentials: Credentials::clone(&credentials),
-            call,
-            key,
-            request: RequestId::random(),
-        };
+        let request =
+            CallRequest { credentials: Credentials::clone(&credentials), call, key, trace: trace(&context) };
         // WHY: its own task, so that a client that hangs up does not stop an action in the middle.
         let app = self.app.clone();
         let (done, answer) = tokio::sync::oneshot::channel();

@@ -1,18 +1,19 @@
-//! One wide event for each request, told when its answer is ready to be sent.
+//! The trace of each request, and what its event tells of the answer.
 
-use std::{net::SocketAddr, time::Instant};
+use std::net::SocketAddr;
 
 use axum::{
     body::Body,
     extract::{ConnectInfo, MatchedPath, Request, State},
-    http::{HeaderMap, Method},
+    http::{HeaderMap, Method, header},
     middleware::Next,
     response::Response,
 };
 use cardea_auth::Credentials;
-use cardea_core::{Code, id::RequestId, time::Millis};
+use cardea_core::{Code, id::RequestId, trace::TraceContext};
+use futures::StreamExt as _;
 
-use crate::{app::App, observe::RequestEvent, turn::Receipt};
+use crate::{app::App, observe::RequestEvent};
 
 /// What a handler leaves on its answer for the event. Clients do not see it.
 #[derive(Debug, Clone)]
@@ -21,10 +22,6 @@ pub(crate) struct Failed {
     pub(crate) request: RequestId,
     pub(crate) cause: Option<String>,
 }
-
-/// The turn that an answer tells of.
-#[derive(Debug, Clone)]
-pub(crate) struct Answered(pub(crate) Box<Receipt>);
 
 /// Routes that are asked all the time and tell nothing.
 const QUIET: [&str; 3] = ["/healthz", "/readyz", "/metrics"];
@@ -38,48 +35,48 @@ const fn method(method: &Method) -> &'static str {
     }
 }
 
-/// The trace id of a W3C `traceparent` header.
-fn trace(headers: &HeaderMap) -> Option<String> {
-    let parent = headers.get("traceparent")?.to_str().ok()?;
-    let id = parent.split('-').nth(1)?;
-    (id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit())).then(|| id.to_owned())
+/// The place in a trace that the client sent, if it sent one.
+fn caller(headers: &HeaderMap) -> Option<TraceContext> {
+    TraceContext::parse(headers.get("traceparent")?.to_str().ok()?)
 }
 
-/// Tells of the request once it has been answered. Who asked is looked up again in what `auth` has verified; nothing
-/// is decided here.
-pub(crate) async fn told(State(app): State<App>, request: Request, next: Next) -> Response<Body> {
+/// Opens the request's trace, and notes what came of the request. The event is told once nobody works on the request
+/// any more, which for a stream is after its last byte. Who asked is looked up again in what `auth` has verified, where
+/// the request's own path has not said it; nothing is decided here.
+pub(crate) async fn told(State(app): State<App>, mut request: Request, next: Next) -> Response<Body> {
     let route = request.extensions().get::<MatchedPath>().map_or("unmatched", MatchedPath::as_str).to_owned();
     if QUIET.contains(&route.as_str()) {
         return next.run(request).await;
     }
-    let started = Instant::now();
     let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip());
     let credentials = Credentials::from_headers(request.headers(), peer);
-    let (method, trace) = (method(request.method()), trace(request.headers()));
+    let event = RequestEvent::new(RequestId::random(), method(request.method()), route);
+    let trace = app.observe.trace(event, caller(request.headers()));
+    request.extensions_mut().insert(trace.clone());
     let response = next.run(request).await;
-    let failed = response.extensions().get::<Failed>().cloned();
-    let id = failed.as_ref().map_or_else(RequestId::random, |failed| failed.request);
-    let mut event = RequestEvent::new(id, method, route);
-    event.trace = trace;
-    event.status = response.status().as_u16();
-    event.took = Millis::from(started.elapsed());
-    if let Some(failed) = failed {
-        (event.code, event.cause) = (Some(failed.code), failed.cause);
-    }
-    if let Ok(credentials) = credentials
+    let mut known = false;
+    trace.note(|event| {
+        event.status = response.status().as_u16();
+        if let Some(failed) = response.extensions().get::<Failed>() {
+            (event.request, event.code, event.cause) =
+                (failed.request, Some(failed.code), failed.cause.clone());
+        }
+        known = event.tenant.is_some();
+    });
+    if !known
+        && let Ok(credentials) = credentials
         && !credentials.is_none()
         && let Ok(caller) = app.auth.authenticate(&credentials).await
     {
-        event.asked_by(&caller);
+        trace.note(|event| event.asked_by(&caller));
     }
-    if let Some(Answered(receipt)) = response.extensions().get::<Answered>() {
-        event.agent = Some(receipt.agent.to_string());
-        event.turn = Some(receipt.turn);
-        event.cache = Some(receipt.cache.name());
-        event.tools = receipt.tools.len() as u64;
-        event.usage = receipt.usage;
-        event.cost_micros = receipt.cost_micros;
+    let kind = response.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    if !kind.is_some_and(|kind| kind.starts_with("text/event-stream")) {
+        return response;
     }
-    app.observe.request(&event);
-    response
+    response.map(|body| {
+        Body::from_stream(body.into_data_stream().inspect(move |_| {
+            let _still_told = &trace;
+        }))
+    })
 }

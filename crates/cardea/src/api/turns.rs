@@ -21,7 +21,6 @@ use tokio::sync::{broadcast, oneshot};
 use super::{
     Problem,
     extract::{Inbound, Outside, Path},
-    told::Answered,
 };
 use crate::{
     app::App,
@@ -51,7 +50,7 @@ pub(super) async fn ask(State(app): State<App>, inbound: Inbound<Ask>) -> Result
         conversation,
         text: body.message,
         key: outside.idempotency_key()?,
-        request: outside.request,
+        trace: outside.trace.clone(),
     };
     let request = ChatRequest { credentials: outside.credentials()?, message };
     let (done, answer) = oneshot::channel();
@@ -62,9 +61,7 @@ pub(super) async fn ask(State(app): State<App>, inbound: Inbound<Ask>) -> Result
     let receipt = answer.await.map_err(|_| outside.problem(Error::new(Code::Internal)))?;
     let receipt = receipt.map_err(|error| outside.problem(error))?;
     let status = if receipt.approval.is_some() { StatusCode::ACCEPTED } else { StatusCode::OK };
-    let mut response = (status, Json(&receipt)).into_response();
-    response.extensions_mut().insert(Answered(Box::new(receipt)));
-    Ok(response)
+    Ok((status, Json(&receipt)).into_response())
 }
 
 fn id(outside: &Outside, text: &str) -> Result<TurnId, Problem> {

@@ -2,7 +2,7 @@
 //!
 //! [`App::build`] turns a checked configuration into an [`App`]; [`App::start`] sets the upkeep going. `flow`, `api` and
 //! `main` hold it, no room does. A program that embeds Cardea builds one and talks to its agents through
-//! [`App::talk`], with the same checks as a client over HTTP.
+//! [`App::agent`], with the same checks as a client over HTTP.
 
 mod build;
 
@@ -90,7 +90,7 @@ impl Rooms {
     ///
     /// # Errors
     /// `not_found`.
-    pub fn agent(&self, name: &AgentName) -> Result<Arc<Agent>> {
+    pub fn find_agent(&self, name: &AgentName) -> Result<Arc<Agent>> {
         let known = self.agents.get(name).cloned();
         known.ok_or_else(|| {
             Error::new(Code::NotFound).detail(format!("There is no agent `{}`.", short(name.as_str())))

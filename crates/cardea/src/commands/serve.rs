@@ -3,12 +3,16 @@
 use std::io;
 
 use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::{
+    Layer as _, filter::filter_fn, fmt, layer::SubscriberExt as _, util::SubscriberInitExt as _,
+};
 
 use super::{Cli, End, Out, check};
 use crate::{
     api::{self, Bound},
     app::{App, Options},
     config::{Environment, Loaded, LogConfig, LogFormat},
+    observe,
 };
 
 pub(super) fn serve(cli: &Cli, environment: &Environment, out: &mut Out<'_>) -> End {
@@ -37,12 +41,14 @@ pub(super) fn serve(cli: &Cli, environment: &Environment, out: &mut Out<'_>) -> 
 /// Sets the log going: to standard error, so that standard output stays for results.
 fn log(config: &LogConfig) {
     let filter = tracing_subscriber::EnvFilter::try_new(&config.level).unwrap_or_default();
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    let log = fmt::layer().with_writer(io::stderr);
+    let log = match config.format {
+        LogFormat::Json => log.json().flatten_event(true).boxed(),
+        LogFormat::Text => log.boxed(),
+    };
+    let log = log.with_filter(filter_fn(observe::may_tell)).with_filter(filter);
     // A program that embeds this command may have set up its own.
-    drop(match config.format {
-        LogFormat::Json => log.json().flatten_event(true).try_init(),
-        LogFormat::Text => log.try_init(),
-    });
+    drop(tracing_subscriber::registry().with(log).try_init());
 }
 
 async fn run(loaded: Loaded, out: &mut Out<'_>) -> cardea_core::Result<()> {

@@ -60,7 +60,8 @@ struct Reserved {
 
 impl Drop for Admission {
     fn drop(&mut self) {
-        if let Some(reserved) = self.reserved.take() {
+        if let Some(reserved) = self.reserved.take().filter(|reserved| reserved.amount != Estimate::default())
+        {
             let control = self.control.clone();
             self.control.inner.jobs.spawn("give back", async move {
                 control.pay(&reserved, Estimate::default()).await;
@@ -203,14 +204,25 @@ impl Control {
         Ok(Some(Reserved { tenant: tenant.to_owned(), accounts, period, amount: estimate }))
     }
 
-    /// Pays what was used out of what was reserved.
+    /// The rows by which a budget pays what was used out of what was reserved: they belong into the commit that says
+    /// what was used, so that no crash comes between the two. [`Control::paid`] must follow once they are durable.
+    pub fn bill(&self, admission: &Admission, used: Estimate) -> Commit {
+        admission.reserved.as_ref().map_or_else(Commit::new, |reserved| self.payment(reserved, used))
+    }
+
+    /// The bill is durable: nothing is left to give back.
+    pub fn paid(&self, mut admission: Admission) {
+        admission.reserved = None;
+    }
+
+    /// Pays what was used out of what was reserved, where nothing else is written.
     pub async fn settle(&self, mut admission: Admission, usage: Usage, cost_micros: u64) {
         if let Some(reserved) = admission.reserved.take() {
             self.pay(&reserved, Estimate { tokens: usage.total(), cost_micros }).await;
         }
     }
 
-    async fn pay(&self, reserved: &Reserved, used: Estimate) {
+    fn payment(&self, reserved: &Reserved, used: Estimate) -> Commit {
         let mut commit = Commit::new();
         for account in &reserved.accounts {
             for (unit, amount, used) in [
@@ -225,7 +237,11 @@ impl Control {
                 );
             }
         }
-        if let Err(error) = self.inner.db.commit(commit).await {
+        commit
+    }
+
+    async fn pay(&self, reserved: &Reserved, used: Estimate) {
+        if let Err(error) = self.inner.db.commit(self.payment(reserved, used)).await {
             // The reservation stands, so the budget errs on the safe side.
             tracing::error!(error.cause = %error, "a budget could not be settled");
         }

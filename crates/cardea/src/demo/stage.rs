@@ -7,7 +7,6 @@ use std::{
 };
 
 use cardea_core::{id::random_bits, time::Millis};
-use cardea_mcp::auth::IssuerConfig;
 use tokio::{
     io::{AsyncBufReadExt as _, BufReader},
     net::TcpListener,
@@ -218,17 +217,10 @@ impl Shop {
     /// Opens the shop's MCP server. It trusts tokens that Cardea makes for it, and nothing else.
     async fn open(socket: TcpListener, dir: &Path, app: &App) -> Result<Self, Wrong> {
         let url = format!("http://{}/mcp", socket.local_addr().map_err(words)?);
-        let issuer = IssuerConfig::new(ISSUER, &url)
-            .jwks(app.identity.upstream_jwks().to_string())
-            .tenant_claim("tenant");
         let folder = dir.join("shop");
-        let config = customer_ops::Config {
-            folder: Some(folder.clone()),
-            trust: vec![issuer],
-            resource: Some(url.clone()),
-            audit: None,
-            refund_delay: REFUND_DELAY,
-        };
+        let cardea = (ISSUER, app.identity.upstream_jwks().to_string());
+        let mut config = customer_ops::Config::behind(cardea, &url, folder.clone());
+        config.refund_delay = REFUND_DELAY;
         let service = customer_ops::server(config).map_err(words)?.build().map_err(words)?;
         let (stop, stopped) = oneshot::channel::<()>();
         let ended = async move { drop(stopped.await) };

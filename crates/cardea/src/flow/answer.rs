@@ -16,6 +16,7 @@ use super::{
     Outlet,
     chat::Thought,
     outlet::Next,
+    think::{Thinking, think},
     tool_call::{Called, tool_call},
     visible::visible,
 };
@@ -37,7 +38,8 @@ pub(super) async fn answer(
     turn: &mut Turn,
     outlet: &mut Outlet,
 ) -> Result<Thought> {
-    let history = history(app, agent, turn).await?; // what was said before
+    let trace = turn.trace().clone();
+    let history = trace.time("history", history(app, agent, turn)).await?; // what was said before
     let tools = visible(app, caller, agent, "chat"); // allowed first,
     let asked = app.context.cache().asked(
         caller,
@@ -51,8 +53,10 @@ pub(super) async fn answer(
             guard: agent.spec.guard.as_deref().unwrap_or_default(),
         },
     );
+    let looking = trace.stage("cache");
     let looked =
         if turn.steps().is_empty() { app.context.cache().look(&asked).await } else { Looked::Miss(None) };
+    drop(looking);
     let _flight = match looked {
         Looked::Hit(hit) => {
             turn.from_cache(layer(hit.layer)); // cache: exact, then semantic
@@ -61,7 +65,9 @@ pub(super) async fn answer(
         }
         Looked::Miss(flight) => flight, // equal questions at once: one of them asks the model
     };
+    let selecting = trace.stage("select");
     let offered = app.action.select(agent, tools.tools, turn.prompt(), &history).await; // then relevant
+    drop(selecting);
     if let Some(waiting) = finish_open_steps(app, caller, agent, turn).await? {
         return Ok(waiting);
     }
@@ -73,9 +79,10 @@ pub(super) async fn answer(
             tools: offered.specs(),
             sampling: agent.spec.sampling.clone(),
         };
-        let stream = app.models.next(&prompt).await?; // model
-        let model = stream.served().model.clone();
-        let Next { calls, finish, usage } = outlet.relay(stream, turn.time_left(app.clock.now())).await?;
+        let left = turn.time_left(app.clock.now());
+        let Thinking { next, model } = think(app, &trace, &prompt, outlet, left).await?; // model
+        let Next { calls, finish, usage } = next;
+        trace.note(|event| event.model = Some(model.clone()));
         turn.charge(usage, app.observe.cost(&model, usage));
         for call in &calls {
             let called = tool_call(app, caller, agent, turn, call.clone()).await?;
@@ -151,7 +158,8 @@ async fn finish_open_steps(
     agent: &Arc<Agent>,
     turn: &mut Turn,
 ) -> Result<Option<Thought>> {
-    let open: Vec<_> = turn.steps().iter().filter(|step| step.is_open()).cloned().collect();
+    let unsettled = |step: &&Step| step.is_open() || step.state() == StepState::Unknown;
+    let open: Vec<_> = turn.steps().iter().filter(unsettled).cloned().collect();
     for step in open {
         match after_crash(step.state(), step.effect(), step.repeatable()) {
             Recovery::GoOn | Recovery::Run | Recovery::Check => {
@@ -160,19 +168,19 @@ async fn finish_open_steps(
                     return Ok(Some(Thought::Waiting(waiting)));
                 }
             }
-            Recovery::Stop => {
-                if step.state() == StepState::Started {
-                    let reason =
-                        "Cardea was stopped while the service worked on it, and the service cannot be asked.";
-                    let outcome = Outcome::Unknown { reason: reason.to_owned() };
-                    app.turns.record(turn, step.clone(), outcome).await?;
-                }
-                return Err(
-                    Error::new(Code::UpstreamUnknown).detail(format!("The call was `{}`.", step.tool()))
-                );
-            }
+            Recovery::Stop => return Err(cut_off(app, turn, step).await?),
             Recovery::Take | Recovery::Compensate => {}
         }
     }
     Ok(None)
+}
+
+/// Writes down that nobody knows what became of a step, and gives the error that ends its turn.
+pub(super) async fn cut_off(app: &App, turn: &mut Turn, step: Step) -> Result<Error> {
+    let error = Error::new(Code::UpstreamUnknown).detail(format!("The call was `{}`.", step.tool()));
+    if step.state() == StepState::Started {
+        let reason = "Cardea was stopped while the service worked on it, and the service cannot be asked.";
+        app.turns.record(turn, step, Outcome::Unknown { reason: reason.to_owned() }).await?;
+    }
+    Ok(error)
 }

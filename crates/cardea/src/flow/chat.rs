@@ -6,7 +6,7 @@ use cardea_auth::{Caller, Credentials};
 use cardea_core::{
     Result,
     agent::Agent,
-    id::{AgentName, ConversationId, RequestId},
+    id::{AgentName, ConversationId},
 };
 use tokio::sync::mpsc;
 
@@ -14,7 +14,8 @@ use super::{Outlet, ReplyEvent, answer::answer};
 use crate::{
     app::App,
     context::{Conversation, Owned},
-    control::Admission,
+    control::{Admission, Estimate},
+    observe::Trace,
     turn::{Begun, Ending, Kind, Limits, Question, Receipt, Turn},
 };
 
@@ -41,8 +42,8 @@ pub struct Message {
     pub text: String,
     /// The client's idempotency key.
     pub key: Option<String>,
-    /// The request, for logs and answers.
-    pub request: RequestId,
+    /// The request's trace.
+    pub trace: Trace,
 }
 
 /// One chat turn, from credentials to receipt. Start reading Cardea here.
@@ -50,7 +51,8 @@ pub struct Message {
 /// # Errors
 /// Any [`cardea_core::Code`] of the rooms on the way. A turn that has begun ends with a receipt, not with an error.
 pub async fn chat(app: &App, request: ChatRequest, client: Option<Stream>) -> Result<Receipt> {
-    let caller = app.auth.authenticate(&request.credentials).await?; // who is it
+    let trace = &request.message.trace;
+    let caller = trace.time("auth", app.auth.authenticate(&request.credentials)).await?; // who is it
     chat_as(app, &caller, request.message, client).await
 }
 
@@ -64,13 +66,16 @@ pub async fn chat_as(
     message: Message,
     client: Option<Stream>,
 ) -> Result<Receipt> {
-    let agent = app.agent(&message.agent)?;
+    let trace = message.trace;
+    trace.note(|event| event.asked_by(caller));
+    let agent = app.find_agent(&message.agent)?;
     let guard = agent.spec.guard.as_deref();
-    let admitted = app.control.admit(caller, app.estimate(&agent, &message.text)).await?; // rate, budget, load
-    let prompt = app.control.screen_input(guard, &message.text)?; // guard input
+    let admitting = app.control.admit(caller, app.estimate(&agent, &message.text));
+    let admitted = trace.time("admit", admitting).await?; // rate, budget, load
+    let prompt = trace.timed("guard", || app.control.screen_input(guard, &message.text))?; // guard input
     let mut question = Question {
         principal: caller,
-        request: message.request,
+        request: trace.request(),
         kind: Kind::Chat,
         agent: &agent.name,
         limits: Limits::of(&agent),
@@ -81,12 +86,14 @@ pub async fn chat_as(
         key: message.key.as_deref(),
     };
     if let Some(receipt) = app.turns.again(&question).await? {
+        trace.note(|event| event.answered(&receipt));
         return Ok(receipt); // same idempotency key, same answer, and no second conversation
     }
-    let talk = app.context.open(caller, &agent.name, message.conversation, &prompt).await?; // yours, or not found
+    let opening = app.context.open(caller, &agent.name, message.conversation, &prompt);
+    let talk = trace.time("conversation", opening).await?; // yours, or not found
     question.conversation = Some(talk.id);
-    let turn = match app.turns.begin(question).await {
-        Ok(Begun::Fresh(turn)) => turn, // durable from here on
+    let turn = match trace.time("begin", app.turns.begin(question)).await {
+        Ok(Begun::Fresh(turn)) => turn.traced(trace), // durable from here on
         Ok(Begun::Again(receipt)) => return unheard(app, talk, message.conversation).await.and(Ok(receipt)),
         Err(error) => return unheard(app, talk, message.conversation).await.and(Err(error)),
     };
@@ -112,9 +119,13 @@ pub(super) struct Open {
 /// Runs an open turn to its end: answered, asleep, failed or unwound. `resume` enters here as well.
 pub(super) async fn settle(app: &App, caller: &Caller, agent: &Arc<Agent>, open: Open) -> Result<Receipt> {
     let Open { mut turn, admitted, mut outlet } = open;
+    let trace = turn.trace().clone();
+    let span = trace.stage("turn").invoke_agent(agent.name.as_str());
     outlet.begun(&turn).await;
     let thought = answer(app, caller, agent, &mut turn, &mut outlet).await;
-    let (usage, cost) = (turn.usage(), turn.cost_micros());
+    let (tokens, cost_micros) = turn.unpaid();
+    turn.note(app.control.bill(&admitted, Estimate { tokens, cost_micros })); // the budget pays what was used
+    let closing = trace.stage("close");
     let receipt = match thought {
         Ok(Thought::Answer { text, finish }) => {
             app.turns.close(turn, Ending::Answer { text, finish }).await?
@@ -126,8 +137,11 @@ pub(super) async fn settle(app: &App, caller: &Caller, agent: &Arc<Agent>, open:
         }
         Err(error) => app.turns.close(turn, Ending::Failed(error)).await?,
     };
-    app.control.settle(admitted, usage, cost).await; // the budget pays what was used
+    drop(closing);
+    app.control.paid(admitted);
     app.observe.turn(&receipt);
+    drop(span);
+    trace.note(|event| event.answered(&receipt));
     outlet.ended(&receipt).await;
     Ok(receipt)
 }

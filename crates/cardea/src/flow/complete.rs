@@ -4,13 +4,16 @@ use cardea_auth::Credentials;
 use cardea_core::{
     Result,
     cache::Finished,
-    id::RequestId,
     message::{Finish, Message, Prompt, Usage},
     tool::ToolCall,
 };
 
-use super::{Outlet, Stream, outlet::Next};
-use crate::{app::App, context::cache::Looked, turn::CacheUse};
+use super::{
+    Outlet, Stream,
+    outlet::Next,
+    think::{Thinking, think},
+};
+use crate::{app::App, context::cache::Looked, observe::Trace, turn::CacheUse};
 
 /// A completion that a client asks for.
 #[derive(Debug)]
@@ -19,8 +22,8 @@ pub struct CompleteRequest {
     pub credentials: Credentials,
     /// The model, the transcript and the client's own tools.
     pub prompt: Prompt,
-    /// The request, for logs and answers.
-    pub request: RequestId,
+    /// The request's trace.
+    pub trace: Trace,
 }
 
 /// A finished completion.
@@ -45,13 +48,15 @@ pub struct Completed {
 /// # Errors
 /// Any code of the rooms on the way.
 pub async fn complete(app: &App, request: CompleteRequest, client: Option<Stream>) -> Result<Completed> {
-    let caller = app.auth.authenticate(&request.credentials).await?; // who is it
+    let trace = request.trace;
+    let caller = trace.time("auth", app.auth.authenticate(&request.credentials)).await?; // who is it
+    trace.note(|event| event.asked_by(&caller));
     let mut prompt = request.prompt;
-    let admitted = app.control.admit(&caller, app.estimate_prompt(&prompt)).await?; // rate, budget, load
+    let admitting = app.control.admit(&caller, app.estimate_prompt(&prompt));
+    let admitted = trace.time("admit", admitting).await?; // rate, budget, load
     app.control.may_use_model(&caller, &app.direct().name, &prompt.model)?; // policy
-    for message in &mut prompt.messages {
-        screen(app, message)?; // guard input, all of it: the whole transcript is the client's word
-    }
+    // guard input, all of it: the whole transcript is the client's word
+    trace.timed("guard", || prompt.messages.iter_mut().try_for_each(|message| screen(app, message)))?;
     let mut outlet = Outlet::new(app.control.window(None)?, client); // text leaves only through the guard window
     let asked = app.context.cache().asked_bare(&caller, &prompt);
     if let Looked::Hit(hit) = app.context.cache().look(&asked).await {
@@ -59,6 +64,7 @@ pub async fn complete(app: &App, request: CompleteRequest, client: Option<Stream
         outlet.replay(&text, hit.finish).await?;
         let usage = Usage::default();
         app.control.settle(admitted, usage, 0).await;
+        trace.note(|event| (event.model, event.cache) = (Some(prompt.model.clone()), Some("exact")));
         return Ok(Completed {
             text,
             calls: Vec::new(),
@@ -68,13 +74,15 @@ pub async fn complete(app: &App, request: CompleteRequest, client: Option<Stream
             cost_micros: 0,
         });
     }
-    let stream = app.models.next(&prompt).await?; // model
-    let model = stream.served().model.clone();
-    let Next { calls, finish, usage } = outlet.relay(stream, app.completion_time()).await?;
+    let Thinking { next, model } = think(app, &trace, &prompt, &mut outlet, app.completion_time()).await?; // model
+    let Next { calls, finish, usage } = next;
     let text = outlet.finish().await?; // guard output
     let cost_micros = app.observe.cost(&model, usage);
     app.control.settle(admitted, usage, cost_micros).await; // the budget pays what was used
-    app.observe.completion(&caller, &model, usage, cost_micros);
+    trace.note(|event| {
+        (event.model, event.usage, event.cost_micros) = (Some(model), usage, cost_micros);
+        event.ending = Some(finish.name());
+    });
     if calls.is_empty() && finish == Finish::Stop {
         app.context.cache().keep(&asked, (&text, finish), Finished::default(), Vec::new()).await; // best effort
     }

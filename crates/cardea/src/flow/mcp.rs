@@ -6,19 +6,22 @@ use cardea_auth::{Caller, Credentials};
 use cardea_core::{
     Code, Error, Result,
     agent::Agent,
-    id::{ApprovalId, RequestId, TurnId},
-    message::{Finish, Usage},
+    id::{ApprovalId, TurnId},
+    journal::{Recovery, after_crash},
+    message::Finish,
     tool::{Outcome, ToolCall, ToolSpec},
 };
 
 use super::{
+    answer::cut_off,
     tool_call::{Called, tool_call},
     visible::{find, visible},
 };
 use crate::{
     app::App,
     control::{Admission, Estimate},
-    turn::{Begun, Ending, Failure, Kind, Limits, Question, Turn},
+    observe::Trace,
+    turn::{Begun, Ending, Failure, Kind, Limits, Question, Step, Turn},
 };
 
 /// A tool call from outside.
@@ -30,8 +33,8 @@ pub struct CallRequest {
     pub call: ToolCall,
     /// The client's idempotency key.
     pub key: Option<String>,
-    /// The request, for logs and answers.
-    pub request: RequestId,
+    /// The request's trace.
+    pub trace: Trace,
 }
 
 /// What came of it.
@@ -63,15 +66,17 @@ pub async fn tools(app: &App, credentials: &Credentials) -> Result<Vec<ToolSpec>
 /// # Errors
 /// Any [`Code`] of the rooms on the way.
 pub async fn call(app: &App, request: CallRequest) -> Result<CallReply> {
-    let caller = app.auth.authenticate(&request.credentials).await?; // who is it
+    let trace = request.trace;
+    let caller = trace.time("auth", app.auth.authenticate(&request.credentials)).await?; // who is it
+    trace.note(|event| event.asked_by(&caller));
     let agent = app.direct();
-    let admitted = app.control.admit(&caller, Estimate::default()).await?; // rate, load
+    let admitted = trace.time("admit", app.control.admit(&caller, Estimate::default())).await?; // rate, load
     if find(app, &caller, &agent, "mcp", &request.call.name).is_none() {
         return Err(Error::new(Code::NotFound).detail("There is no such tool for you."));
     }
     let question = Question {
         principal: &caller,
-        request: request.request,
+        request: trace.request(),
         kind: Kind::Call,
         agent: &agent.name,
         limits: Limits::of(&agent),
@@ -81,15 +86,57 @@ pub async fn call(app: &App, request: CallRequest) -> Result<CallReply> {
         taint: Vec::new(),
         key: request.key.as_deref(),
     };
-    let turn = match app.turns.begin(question).await? {
-        Begun::Fresh(turn) => turn,
+    let turn = match trace.time("begin", app.turns.begin(question)).await? {
+        Begun::Fresh(turn) => turn.traced(trace),
         Begun::Again(receipt) => return replayed(&receipt),
     };
     run(app, (&caller, admitted), &agent, turn, request.call).await
 }
 
-/// Runs the one call of a turn to its end. `resume` enters here as well.
-pub(super) async fn run(
+/// Goes on with the call of a turn that an earlier owner left open (ARCHITECTURE, section 7).
+pub(super) async fn go_on(
+    app: &App,
+    admitted: (&Caller, Admission),
+    agent: &Arc<Agent>,
+    mut turn: Turn,
+) -> Result<()> {
+    let Some(step) = turn.steps().first().cloned() else {
+        // WHY: a call's arguments are written with its step. Without one nothing was done, and nobody knows any more
+        // what was asked for.
+        let error = Error::new(Code::Draining).detail(
+            "Cardea was stopped before the call was made; nothing was done. Ask again with a new key.",
+        );
+        return app.turns.close(turn, Ending::Failed(error)).await.map(drop);
+    };
+    match after_crash(step.state(), step.effect(), step.repeatable()) {
+        Recovery::GoOn | Recovery::Run | Recovery::Check => {
+            let call = step.call().clone();
+            run(app, admitted, agent, turn, call).await.map(drop)
+        }
+        Recovery::Stop => {
+            let error = cut_off(app, &mut turn, step).await?;
+            app.turns.close(turn, Ending::Unknown(error)).await.map(drop)
+        }
+        Recovery::Take | Recovery::Compensate => ended(app, turn, &step).await.map(drop),
+    }
+}
+
+/// Closes the turn of a call that has ended.
+async fn ended(app: &App, turn: Turn, step: &Step) -> Result<CallReply> {
+    let outcome = step.outcome().cloned().ok_or_else(|| Error::new(Code::Internal))?;
+    let text = match &outcome {
+        Outcome::Done { result } => result.to_string(),
+        Outcome::Failed { reason } | Outcome::Unknown { reason } => reason.clone(),
+    };
+    let trace = turn.trace().clone();
+    let closing = app.turns.close(turn, Ending::Answer { text, finish: Finish::Stop });
+    let receipt = trace.time("close", closing).await?;
+    trace.note(|event| event.answered(&receipt));
+    Ok(CallReply::Ended(outcome))
+}
+
+/// Runs the one call of a turn to its end.
+async fn run(
     app: &App,
     (caller, admitted): (&Caller, Admission),
     agent: &Arc<Agent>,
@@ -97,20 +144,13 @@ pub(super) async fn run(
     call: ToolCall,
 ) -> Result<CallReply> {
     let called = tool_call(app, caller, agent, &mut turn, call).await;
-    app.control.settle(admitted, Usage::default(), 0).await; // a call without a model costs no tokens
+    drop(admitted); // a call without a model costs no tokens
     match called {
-        Ok(Called::Ended(step)) => {
-            let outcome = step.outcome().cloned().ok_or_else(|| Error::new(Code::Internal))?;
-            let text = match &outcome {
-                Outcome::Done { result } => result.to_string(),
-                Outcome::Failed { reason } | Outcome::Unknown { reason } => reason.clone(),
-            };
-            app.turns.close(turn, Ending::Answer { text, finish: Finish::Stop }).await?;
-            Ok(CallReply::Ended(outcome))
-        }
+        Ok(Called::Ended(step)) => ended(app, turn, &step).await,
         Ok(Called::Waiting(waiting)) => {
-            let id = turn.id();
-            app.turns.sleep(turn, waiting.start(), waiting.approval).await?;
+            let (id, trace) = (turn.id(), turn.trace().clone());
+            let receipt = app.turns.sleep(turn, waiting.start(), waiting.approval).await?;
+            trace.note(|event| event.answered(&receipt));
             Ok(CallReply::Waiting { approval: waiting.approval, turn: id })
         }
         Err(error) if error.code() == Code::UpstreamUnknown => {

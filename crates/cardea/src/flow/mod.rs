@@ -10,6 +10,7 @@ mod mcp;
 mod outlet;
 mod resume;
 mod talk;
+mod think;
 mod tool_call;
 mod upkeep;
 mod visible;

@@ -12,6 +12,7 @@ use super::{
 };
 use crate::{
     app::App,
+    observe::RequestEvent,
     turn::{Ending, Free, Kind, Limits},
 };
 
@@ -52,12 +53,15 @@ pub async fn watch(app: App, stop: CancellationToken) {
 /// # Errors
 /// What the store says. A turn that cannot go on is closed with its reason, not left open.
 pub async fn resume_one(app: &App, free: &Free) -> Result<()> {
-    let agent = match app.agent(&free.agent) {
+    let agent = match app.find_agent(&free.agent) {
         Ok(agent) => agent,
         Err(_) if free.agent == app.direct().name => app.direct(), // a call that no agent made
         Err(error) => return give_up(app, free.id, error).await,
     };
     let Some(turn) = app.turns.claim(free.id, Limits::of(&agent)).await? else { return Ok(()) };
+    let trace = app.observe.trace(RequestEvent::new(turn.request(), "none", "resume"), None);
+    trace.note(|event| event.asked_by(turn.principal()));
+    let turn = turn.traced(trace);
     let caller = match app.auth.resume(turn.principal().clone()).await {
         Ok(caller) => caller,
         Err(error) => return app.turns.close(turn, Ending::Failed(error)).await.map(drop), // revoked meanwhile
@@ -67,9 +71,7 @@ pub async fn resume_one(app: &App, free: &Free) -> Result<()> {
         Err(error) => return app.turns.close(turn, Ending::Failed(error)).await.map(drop),
     };
     if turn.kind() == Kind::Call {
-        let call =
-            turn.steps().first().map(|step| step.call().clone()).ok_or_else(|| Error::new(Code::Internal))?;
-        return mcp::run(app, (&caller, admitted), &agent, turn, call).await.map(drop);
+        return mcp::go_on(app, (&caller, admitted), &agent, turn).await;
     }
     let outlet = Outlet::new(app.control.window(agent.spec.guard.as_deref())?, None);
     settle(app, &caller, &agent, Open { turn, admitted, outlet }).await.map(drop)

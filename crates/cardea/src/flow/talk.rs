@@ -7,9 +7,9 @@ use cardea_core::{
 };
 
 use super::{Message, Stream, chat_as};
-use crate::{app::App, turn::Receipt};
+use crate::{app::App, observe::RequestEvent, turn::Receipt};
 
-/// An agent to talk to.
+/// An agent to talk to from inside a program.
 #[derive(Debug, Clone)]
 pub struct Talk {
     app: App,
@@ -17,9 +17,9 @@ pub struct Talk {
 }
 
 impl App {
-    /// The agent with this name, to talk to from inside a program.
+    /// The agent with this name, to talk to. One that does not exist says so when it is asked.
     #[must_use]
-    pub fn talk(&self, agent: &str) -> Talk {
+    pub fn agent(&self, agent: &str) -> Talk {
         Talk { app: self.clone(), agent: AgentName::from(agent) }
     }
 }
@@ -58,7 +58,7 @@ impl Talk {
             conversation,
             text: text.to_owned(),
             key: None,
-            request: RequestId::random(),
+            trace: self.app.observe.trace(RequestEvent::new(RequestId::random(), "none", "embedded"), None),
         }
     }
 }

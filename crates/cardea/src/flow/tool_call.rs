@@ -103,21 +103,25 @@ pub(super) async fn tool_call(
         return refuse(app, turn, wish.start(None), &error.public()).await; // schema, sizes, guardrail
     }
     let asking = asking(turn, agent, via, &wish);
-    let Ruling { permission, decision, rows } =
-        app.control.permit(caller, &asking, tool.spec(), &wish.call).await?; // policy, taint, approval
+    let permitting = app.control.permit(caller, &asking, tool.spec(), &wish.call);
+    let Ruling { permission, decision, rows } = turn.trace().time("permit", permitting).await?; // policy, taint, approval
     turn.note(rows);
     let permit = match permission {
         Permission::Granted(permit) => permit,
         Permission::Waiting(approval) => return Ok(Called::Waiting(Waiting { approval, wish, decision })),
         Permission::Refused(reason) => return refuse(app, turn, wish.start(Some(decision)), &reason).await,
     };
-    let step = app.turns.start(turn, wish.start(Some(decision))).await?; // journal and audit intent
+    let trace = turn.trace().clone();
+    let mut step = trace.time("intent", app.turns.start(turn, wish.start(Some(decision)))).await?; // journal and audit intent
     let cache = app.context.cache();
     let used = cache.tool_use(caller, tool.spec(), &wish.call, tool.tags(&wish.call.arguments));
     let outcome = match cache.tool(&used) {
         Some(kept) => kept, // an own, earlier result of a read, for as long as the tool says
         None => {
+            let span = trace.stage("tool").execute_tool(step.tool().as_str(), &wish.call.id);
+            step.called_from(span.context());
             let fresh = app.action.execute(permit, caller, &tool, &step).await; // broker, retries
+            drop(span);
             cache.keep_tool(&used, &fresh);
             fresh
         }
@@ -125,7 +129,8 @@ pub(super) async fn tool_call(
     tool.clears(&wish.call.arguments).iter().for_each(|tag| cache.clear_tag(&caller.tenant, tag)); // writes
     let screened = app.control.screen_result(guard, outcome); // untrusted text: screened, tainted
     screened.taint().iter().for_each(|source| turn.taint_with(source));
-    let step = app.turns.record(turn, step, screened.into_inner()).await?; // journal, audit: even if it failed
+    let recording = app.turns.record(turn, step, screened.into_inner());
+    let step = trace.time("record", recording).await?; // journal, audit: even if it failed
     app.observe.tool_call(&step);
     match step.outcome() {
         Some(Outcome::Unknown { reason }) => Err(Error::new(Code::UpstreamUnknown).detail(reason)),

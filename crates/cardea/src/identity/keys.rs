@@ -144,8 +144,15 @@ impl Identity {
     /// Makes a key in the caller's tenant. It is shown in the answer and never again.
     ///
     /// # Errors
-    /// `bad_request` for names that cannot be used; those of the store.
+    /// `denied` for a role or scope that the caller lacks; `bad_request` for names that cannot be used; those of the
+    /// store.
     pub async fn create_key(&self, caller: &Caller, new: NewKey) -> Result<CreatedKey> {
+        let mut more = new.roles.difference(&caller.roles).chain(new.scopes.difference(&caller.scopes));
+        if let Some(name) = more.next() {
+            let name: String = name.chars().take(64).collect();
+            let detail = format!("A key may do no more than whoever makes it, and you do not have `{name}`.");
+            return Err(Error::new(Code::Denied).detail(detail));
+        }
         self.make(caller, new).await
     }
 

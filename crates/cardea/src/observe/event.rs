@@ -1,5 +1,7 @@
 //! One wide log event for each request.
 
+use std::time::Duration;
+
 use cardea_core::{
     Code,
     id::{RequestId, TurnId},
@@ -49,8 +51,10 @@ pub struct RequestEvent {
     pub cost_micros: u64,
     /// From the first byte read to the last byte written.
     pub took: Millis,
-    /// How long each stage took, in their order.
-    pub stages: Vec<(&'static str, Millis)>,
+    /// How a turn ended, or that it waits.
+    pub ending: Option<&'static str>,
+    /// How long each stage took, in the order of their ends.
+    pub stages: Vec<(&'static str, Duration)>,
 }
 
 impl RequestEvent {
@@ -75,6 +79,7 @@ impl RequestEvent {
             usage: Usage::default(),
             cost_micros: 0,
             took: Millis(0),
+            ending: None,
             stages: Vec::new(),
         }
     }
@@ -86,13 +91,42 @@ impl RequestEvent {
     }
 }
 
+/// What a receipt has for an event.
+#[derive(Debug, Clone, Copy)]
+pub struct Told<'a> {
+    /// The agent that answered.
+    pub agent: &'a str,
+    /// The turn.
+    pub turn: TurnId,
+    /// How it ended.
+    pub ending: &'static str,
+    /// The cache layer that answered.
+    pub cache: &'static str,
+    /// Tool calls that were made.
+    pub tools: u64,
+    /// Tokens.
+    pub usage: Usage,
+    /// Money, in millionths.
+    pub cost_micros: u64,
+}
+
+impl RequestEvent {
+    /// Notes the end or the pause of a turn.
+    pub fn answered<'a>(&mut self, told: impl Into<Told<'a>>) {
+        let told = told.into();
+        (self.agent, self.turn) = (Some(told.agent.to_owned()), Some(told.turn));
+        (self.ending, self.cache) = (Some(told.ending), Some(told.cache));
+        (self.tools, self.usage, self.cost_micros) = (told.tools, told.usage, told.cost_micros);
+    }
+}
+
 impl Observe {
     /// Tells of a request that has been answered, and counts it.
     pub fn request(&self, event: &RequestEvent) {
         let tenant = event.tenant.as_deref().unwrap_or("none");
         self.0.meters.request((&event.route, event.status, event.class, tenant), event.took);
-        let stages =
-            event.stages.iter().map(|(stage, took)| format!("{stage}={}", took.0)).collect::<Vec<_>>();
+        let stage = |(stage, took): &(&str, Duration)| format!("{stage}={:.2}", took.as_secs_f64() * 1e3);
+        let stages = event.stages.iter().map(stage).collect::<Vec<_>>();
         // WHY: `?` writes texts with escapes, so that a cause cannot begin a line of its own in a log for people.
         tracing::event!(
             target: "cardea::request",
@@ -110,6 +144,7 @@ impl Observe {
             model.name = event.model.as_deref(),
             turn.id = event.turn.as_ref().map(tracing::field::display),
             cache.layer = event.cache,
+            turn.ending = event.ending,
             tool.calls = event.tools,
             tokens.input = event.usage.input,
             tokens.output = event.usage.output,

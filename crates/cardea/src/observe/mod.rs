@@ -13,6 +13,7 @@ mod decision;
 mod event;
 mod meter;
 mod search;
+mod span;
 mod verify;
 
 use std::sync::Arc;
@@ -29,9 +30,10 @@ pub use self::{
     audit::Entry,
     checkpoint::{Checkpoint, Checkpoints},
     decision::{Decided, Decision, Verdict},
-    event::RequestEvent,
+    event::{RequestEvent, Told},
     meter::{CacheResult, Seen},
     search::Audited,
+    span::{Span, Trace},
     verify::{Unproved, Verified, export, verify, verify_export},
 };
 use meter::Meters;
@@ -86,19 +88,6 @@ impl Observe {
         self.0.meters.tool_call(call.into());
     }
 
-    /// Tells of a bare completion.
-    pub fn completion(&self, principal: &Principal, model: &str, usage: Usage, cost_micros: u64) {
-        tracing::info!(
-            tenant.id = principal.tenant.as_str(),
-            user.class = class(principal),
-            model.name = model,
-            tokens.input = usage.input,
-            tokens.output = usage.output,
-            cost.micros = cost_micros,
-            "completion"
-        );
-    }
-
     /// Counts findings of a guardrail on one text.
     pub fn finding(&self, kind: &str, surface: &'static str, action: &'static str) {
         self.0.meters.finding(kind, surface, action);
@@ -114,6 +103,13 @@ impl Observe {
     pub fn metrics_text(&self) -> String {
         self.0.meters.text()
     }
+}
+
+/// Whether a line may be told at all: of other people's code only what is wrong, whatever level is configured. Below
+/// that, protocol libraries write down whole messages.
+#[must_use]
+pub fn may_tell(line: &tracing::Metadata<'_>) -> bool {
+    *line.level() <= tracing::Level::WARN || line.target().starts_with("cardea")
 }
 
 /// How a user came in, for logs and meters: a kind of user, never the user.

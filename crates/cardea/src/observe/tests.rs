@@ -308,14 +308,17 @@ async fn a_request_is_told_in_one_line_whatever_its_cause_and_tenant_contain() {
     event.asked_by(&ann("acme\n{\"forged\":true}"));
     (event.status, event.code) = (503, Some(cardea_core::Code::StoreUnavailable));
     event.cause = Some("lost\r\n\u{1b}[2Kconnection".into());
-    event.stages = vec![("auth", Millis(1)), ("model", Millis(40))];
+    event.stages = vec![("auth", Millis(1).duration()), ("model", Millis(40).duration())];
     tracing::subscriber::with_default(subscriber, || house.observe.request(&event));
     let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
     assert_eq!(text.lines().count(), 1, "{text}");
     let line: Value = serde_json::from_str(&text).unwrap();
     let fields = &line["fields"];
     assert_eq!((&fields["http.status"], &fields["error.code"]), (&json!(503), &json!("store_unavailable")));
-    assert_eq!((&fields["user.class"], &fields["stages_ms"]), (&json!("jwt"), &json!("auth=1 model=40")));
+    assert_eq!(
+        (&fields["user.class"], &fields["stages_ms"]),
+        (&json!("jwt"), &json!("auth=1.00 model=40.00"))
+    );
     assert_eq!(fields["request.id"], event.request.to_string());
     assert!(!text.contains("ann") && !text.contains('\u{1b}'), "{text}");
 }

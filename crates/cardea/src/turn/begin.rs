@@ -13,6 +13,7 @@ use cardea_store::{Commit, CommitError, args};
 use serde_json::json;
 
 use super::{CacheUse, Kind, Limits, Receipt, Turn, Turns};
+use crate::observe::Trace;
 
 /// How long an idempotency key is remembered: as long as Stripe promises at least.
 const KEY_LIFE: Millis = Millis::from_secs(24 * 3_600);
@@ -153,6 +154,7 @@ impl Turns {
             model_calls: 0,
             usage: Usage::default(),
             cost_micros: 0,
+            paid: (0, 0),
             taint: question.taint.iter().cloned().collect(),
             cache: CacheUse::None,
             events: 0,
@@ -160,6 +162,7 @@ impl Turns {
             deadline: now.plus(question.limits.time),
             pending: Commit::new(),
             durable: false,
+            trace: Trace::default(),
         }
     }
 

@@ -80,7 +80,8 @@ impl Turns {
         let saved = serde_json::to_string(&receipt).unwrap_or_default();
         turn.run(
             "UPDATE turns SET state = 'waiting', waiting_for = $2, receipt = $3, input_tokens = $4, cached_tokens = $5, \
-             output_tokens = $6, cost_micros = $7, reflections = $8, events = $9, taint = $10 WHERE id = $1",
+             output_tokens = $6, cost_micros = $7, reflections = $8, events = $9, taint = $10, paid_tokens = $11, \
+             paid_micros = $7 WHERE id = $1",
             args![
                 turn.id,
                 approval,
@@ -91,7 +92,8 @@ impl Turns {
                 turn.cost_micros,
                 i64::from(turn.model_calls),
                 turn.events + 1,
-                json!(turn.taint).to_string()
+                json!(turn.taint).to_string(),
+                turn.usage.total()
             ],
         );
         let detail = json!({ "approval": approval, "args_digest": step.digest });

@@ -37,7 +37,7 @@ pub use self::{
     recover::{Free, NODE_LEASE},
     step::{Start, Step},
 };
-use crate::observe::{Entry, Observe};
+use crate::observe::{Entry, Observe, Trace};
 use held::{Held, Hold};
 
 /// Which kind of request a turn serves.
@@ -88,6 +88,8 @@ pub struct Turn {
     model_calls: u32,
     usage: Usage,
     cost_micros: u64,
+    /// Tokens and money that a budget has paid already, before a pause.
+    paid: (u64, u64),
     taint: BTreeSet<String>,
     cache: CacheUse,
     events: i64,
@@ -101,6 +103,8 @@ pub struct Turn {
     commits: i64,
     /// Says that this process has the turn in hand, until it is dropped.
     held: Hold,
+    /// The request that it is worked on for.
+    trace: Trace,
 }
 
 impl Turn {
@@ -114,6 +118,19 @@ impl Turn {
     #[must_use]
     pub fn request(&self) -> RequestId {
         self.request
+    }
+
+    /// The same turn, worked on for this request.
+    #[must_use]
+    pub fn traced(mut self, trace: Trace) -> Self {
+        self.trace = trace;
+        self
+    }
+
+    /// The trace of the request that it is worked on for.
+    #[must_use]
+    pub fn trace(&self) -> &Trace {
+        &self.trace
     }
 
     /// Who asked, as facts.
@@ -168,6 +185,13 @@ impl Turn {
     #[must_use]
     pub fn cost_micros(&self) -> u64 {
         self.cost_micros
+    }
+
+    /// Tokens and money that no budget has paid yet.
+    #[must_use]
+    pub fn unpaid(&self) -> (u64, u64) {
+        let (tokens, micros) = self.paid;
+        (self.usage.total().saturating_sub(tokens), self.cost_micros.saturating_sub(micros))
     }
 
     /// When it must have ended.

@@ -14,6 +14,7 @@ use cardea_core::{
 use cardea_store::{Commit, CommitError, FromRow, Row, RowError, args};
 
 use super::{CacheUse, Hold, Kind, Limits, Step, Turn, Turns};
+use crate::observe::Trace;
 
 fn corrupt(what: &str) -> Error {
     Error::new(Code::Internal).because(format!("a turn's row has an unreadable `{what}`"))
@@ -61,7 +62,8 @@ impl Turns {
     async fn load(&self, id: TurnId, limits: Limits) -> Result<Option<Turn>> {
         let sql = "SELECT id, principal, kind, agent, conversation, prompt, fence, request, taint, reflections, \
                    (SELECT COALESCE(MAX(seq), 0) FROM events WHERE turn = turns.id), \
-                   input_tokens, cached_tokens, output_tokens, cost_micros, started_at, deadline_at, commits \
+                   input_tokens, cached_tokens, output_tokens, cost_micros, started_at, deadline_at, commits, paid_tokens, \
+                   paid_micros \
                    FROM turns WHERE id = $1 AND ended_at IS NULL";
         let rows: Vec<TurnRow> = self.inner.db.rows(sql, args![id]).await?;
         let Some(row) = rows.into_iter().next() else { return Ok(None) };
@@ -109,6 +111,7 @@ impl FromRow for TurnRow {
             events: row.get(10)?,
             usage: Usage { input: row.get(11)?, cached_input: row.get(12)?, output: row.get(13)? },
             cost_micros: row.get(14)?,
+            paid: (row.get(18)?, row.get(19)?),
             started: row.get(15)?,
             deadline: row.get(16)?,
             limits: Limits { reflections: 0, tool_calls: 0, cost_micros: 0, time: Millis(0) },
@@ -118,6 +121,7 @@ impl FromRow for TurnRow {
             durable: true,
             commits: row.get(17)?,
             held: Hold::default(),
+            trace: Trace::default(),
         };
         Ok(Self { turn, principal: row.get(1)?, taint: row.get(8)? })
     }
@@ -179,6 +183,7 @@ impl StepRow {
                 Some(json) => Some(serde_json::from_str(&json).map_err(|_| corrupt("outcome"))?),
             },
             durable: true,
+            trace: None,
         })
     }
 }

@@ -9,7 +9,7 @@ use cardea_core::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::observe::Seen;
+use crate::observe::{Seen, Told};
 
 /// Which cache the answer came from.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -114,5 +114,19 @@ pub struct Receipt {
 impl<'a> From<&'a Receipt> for Seen<'a> {
     fn from(receipt: &'a Receipt) -> Self {
         Self { name: receipt.agent.as_str(), status: receipt.status.name() }
+    }
+}
+
+impl<'a> From<&'a Receipt> for Told<'a> {
+    fn from(receipt: &'a Receipt) -> Self {
+        Self {
+            agent: receipt.agent.as_str(),
+            turn: receipt.turn,
+            ending: receipt.status.name(),
+            cache: receipt.cache.name(),
+            tools: receipt.tools.len() as u64,
+            usage: receipt.usage,
+            cost_micros: receipt.cost_micros,
+        }
     }
 }

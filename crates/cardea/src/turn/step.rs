@@ -5,6 +5,7 @@ use cardea_core::{
     id::{ApprovalId, DecisionId, StepId, ToolName},
     journal::{Repeatable, StepState},
     tool::{Effect, Outcome, ToolCall},
+    trace::TraceContext,
 };
 use cardea_store::{args, crash};
 use serde_json::json;
@@ -43,9 +44,21 @@ pub struct Step {
     pub(super) approval: Option<ApprovalId>,
     pub(super) digest: String,
     pub(super) durable: bool,
+    pub(super) trace: Option<TraceContext>,
 }
 
 impl Step {
+    /// Notes the span from which the service is called.
+    pub fn called_from(&mut self, span: TraceContext) {
+        self.trace = Some(span);
+    }
+
+    /// The span from which the service is called.
+    #[must_use]
+    pub fn trace(&self) -> Option<TraceContext> {
+        self.trace
+    }
+
     /// Its id; with the turn it is the idempotency key towards the provider.
     #[must_use]
     pub fn id(&self) -> StepId {
@@ -322,5 +335,6 @@ pub(super) fn new_step(turn: &Turn, start: &Start<'_>) -> Step {
         approval: None,
         digest: start.digest.clone(),
         durable: false,
+        trace: None,
     }
 }

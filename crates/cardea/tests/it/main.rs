@@ -3,6 +3,8 @@
 
 mod dependencies;
 mod documents;
+mod kills;
+mod proofs;
 mod rooms;
 mod sizes;
 mod stories;

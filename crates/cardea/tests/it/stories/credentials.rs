@@ -1,5 +1,5 @@
 use cardea_core::time::Millis;
-use cardea_testkit::{World, model::Act};
+use cardea_testkit::{World, model::Act, world::TENANT};
 use serde_json::json;
 
 #[tokio::test]
@@ -26,7 +26,7 @@ async fn a_credential_that_is_none_or_old_or_double_opens_nothing() {
 #[tokio::test]
 async fn an_api_key_works_from_its_making_to_its_end() {
     let world = World::start().await;
-    let admin = world.user("admin");
+    let admin = world.person((TENANT, "admin"), &["admin", "support"], &["read"]);
     let wanted = json!({ "user": "robot", "name": "nightly run", "roles": ["support"], "scopes": ["read"], "expires": "2h" });
     let denied = world.user("support").post("/api/v1/keys", &wanted).await.expect(403);
     assert_eq!(denied.at("/code"), "denied");
@@ -53,6 +53,19 @@ async fn an_api_key_works_from_its_making_to_its_end() {
     drop(robot.get("/api/v1/agents").await.expect(200));
     world.clock.advance(Millis::from_secs(3 * 3_600));
     assert_eq!(robot.get("/api/v1/agents").await.expect(401).at("/code"), "token_expired");
+}
+
+#[tokio::test]
+async fn an_administrator_cannot_make_a_key_that_may_do_more_than_they_may() {
+    let world = World::start().await;
+    let admin = world.person((TENANT, "admin"), &["admin"], &["read"]);
+    for wanted in [json!({ "roles": ["support"] }), json!({ "scopes": ["read", "billing:write"] })] {
+        let refused = admin.post("/api/v1/keys", &wanted).await.expect(403);
+        assert_eq!(refused.at("/code"), "denied");
+        assert!(refused.at("/detail").contains("you do not have"), "{}", refused.text);
+    }
+    assert_eq!(admin.get("/api/v1/keys").await.body["keys"], json!([]));
+    drop(admin.post("/api/v1/keys", &json!({ "roles": ["admin"], "scopes": ["read"] })).await.expect(201));
 }
 
 #[tokio::test]

@@ -1,0 +1,117 @@
+//! W3C Trace Context: which trace a piece of work belongs to, and which span called it.
+
+use std::fmt;
+
+use crate::id::random_bits;
+
+/// A place in a trace: what `traceparent` carries from one service to the next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TraceContext {
+    trace: u128,
+    span: u64,
+    sampled: bool,
+}
+
+/// Bits of a new span; never zero, which means "none".
+fn new_span() -> u64 {
+    let bits = random_bits();
+    // Either half is as random as the other.
+    u64::try_from(bits >> 64).unwrap_or(1).max(1)
+}
+
+impl TraceContext {
+    /// A trace of its own.
+    #[must_use]
+    pub fn fresh() -> Self {
+        Self { trace: random_bits().max(1), span: new_span(), sampled: true }
+    }
+
+    /// Reads a `traceparent` header. One that is not exactly as the standard says is none.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let mut parts = text.split('-');
+        let (version, trace, span, flags) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
+        let hex = |part: &str, letters: usize| {
+            let lower = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+            part.len() == letters && part.bytes().all(lower)
+        };
+        let whole = hex(version, 2) && hex(trace, 32) && hex(span, 16) && hex(flags, 2);
+        // A later version may have more parts; the first one has not, and `ff` is none.
+        if !whole || version == "ff" || (version == "00" && parts.next().is_some()) {
+            return None;
+        }
+        let (trace, span) = (u128::from_str_radix(trace, 16).ok()?, u64::from_str_radix(span, 16).ok()?);
+        let sampled = u8::from_str_radix(flags, 16).ok()? & 1 == 1;
+        (trace != 0 && span != 0).then_some(Self { trace, span, sampled })
+    }
+
+    /// A new span of the same trace.
+    #[must_use]
+    pub fn child(&self) -> Self {
+        Self { span: new_span(), ..*self }
+    }
+
+    /// The trace, as 32 hexadecimal digits.
+    #[must_use]
+    pub fn trace_id(&self) -> String {
+        format!("{:032x}", self.trace)
+    }
+
+    /// The span, as 16 hexadecimal digits.
+    #[must_use]
+    pub fn span_id(&self) -> String {
+        format!("{:016x}", self.span)
+    }
+}
+
+impl fmt::Display for TraceContext {
+    /// As the `traceparent` header carries it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "00-{:032x}-{:016x}-{:02x}", self.trace, self.span, u8::from(self.sampled))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const EXAMPLE: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+
+    #[test]
+    fn a_header_is_read_as_the_standard_says_and_a_child_stays_in_its_trace() {
+        let context = TraceContext::parse(EXAMPLE).unwrap();
+        assert_eq!(context.to_string(), EXAMPLE);
+        assert_eq!(context.trace_id(), "4bf92f3577b34da6a3ce929d0e0e4736");
+        let child = context.child();
+        assert_eq!(child.trace_id(), context.trace_id());
+        assert_ne!(child.span_id(), context.span_id());
+        let later = TraceContext::parse(&format!("{}-more", EXAMPLE.replacen("00", "01", 1))).unwrap();
+        assert_eq!(later, context);
+        for bad in [
+            "",
+            "00",
+            &EXAMPLE.to_uppercase(),
+            &EXAMPLE.replacen("00", "ff", 1),
+            &format!("{EXAMPLE}-more"),
+            "00-00000000000000000000000000000000-00f067aa0ba902b7-01",
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-0000000000000000-01",
+            "00-4bf92f3577b34da6a3ce929d0e0e473-00f067aa0ba902b7-01",
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-1",
+        ] {
+            assert_eq!(TraceContext::parse(bad), None, "{bad}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_is_sent_is_read_or_refused_and_what_is_written_reads_back(text in "\\PC{0,80}") {
+            if let Some(context) = TraceContext::parse(&text) {
+                prop_assert_eq!(TraceContext::parse(&context.to_string()), Some(context));
+            }
+            let fresh = TraceContext::fresh();
+            prop_assert_eq!(TraceContext::parse(&fresh.to_string()), Some(fresh));
+        }
+    }
+}

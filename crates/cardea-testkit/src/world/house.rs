@@ -1,0 +1,123 @@
+//! A Cardea that is a process of its own, to be killed: the binary over a folder, the shop beside it, and people whose
+//! tokens were made before.
+
+use std::{
+    collections::BTreeMap,
+    fs::OpenOptions,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use cardea::{
+    app::{App, Options},
+    config::{Config, Environment},
+    identity::Mint,
+    vault::RootKey,
+};
+use cardea_core::{log::ChainKey, secret::ExposeSecret as _};
+use cardea_store::{Db, DbConfig};
+use tempfile::TempDir;
+use tokio::{net::TcpListener, task::JoinSet};
+
+use super::{Shop, User, config, wire::Wire, write};
+
+/// Somebody who is known before the process starts.
+#[derive(Debug, Clone, Copy)]
+pub struct Who {
+    /// The tenant.
+    pub tenant: &'static str,
+    /// The name.
+    pub name: &'static str,
+    /// Roles.
+    pub roles: &'static [&'static str],
+    /// Scopes.
+    pub scopes: &'static [&'static str],
+}
+
+/// A folder with everything that `cardea serve` needs, and the shop that it calls.
+#[derive(Debug)]
+pub struct House {
+    program: PathBuf,
+    dir: TempDir,
+    shop: Shop,
+    wire: Wire,
+    key: ChainKey,
+    tokens: BTreeMap<&'static str, String>,
+    _tasks: JoinSet<()>,
+}
+
+impl House {
+    /// Prepares the folder for this program; `more` is added to the configuration.
+    pub async fn build(program: &Path, more: &str, people: &[Who]) -> Self {
+        let dir = tempfile::tempdir().expect("a folder");
+        let shop_socket = TcpListener::bind("127.0.0.1:0").await.expect("a port for the shop");
+        let shop_address = shop_socket.local_addr().expect("the shop's address");
+        // The port is free again at once; the process takes it each time that it starts.
+        let address = std::net::TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr());
+        let address = address.expect("a port for Cardea");
+        let text = config(address, (shop_address, shop_address), "trust_annotations = true", None) + more;
+        write(dir.path(), &text, false);
+        let loaded = Config::load(&dir.path().join("cardea.toml"), &Environment::default());
+        let loaded = loaded.unwrap_or_else(|error| panic!("{}", error.pretty(false)));
+        let root = RootKey::load(&loaded.config.vault, &loaded.config.data.dir).expect("a root key");
+        let app = App::build(loaded, Options::default()).await.unwrap_or_else(|error| panic!("{error:?}"));
+        let mut tasks = JoinSet::new();
+        let shop = Shop::open(shop_socket, dir.path(), &app, &mut tasks);
+        let token = |who: &Who| {
+            let mint = Mint::new(who.tenant, who.name);
+            let mint = mint.roles(who.roles.iter().copied()).scopes(who.scopes.iter().copied());
+            (who.name, app.identity.mint(&mint).expect("a token").expose_secret().to_owned())
+        };
+        let tokens = people.iter().map(token).collect();
+        app.db.close().await;
+        let wire = Wire::to(&format!("http://{address}"));
+        let key = root.chain_key();
+        Self { program: program.to_owned(), dir, shop, wire, key, tokens, _tasks: tasks }
+    }
+
+    /// `cardea serve` over this folder; what it logs is added to `serve.log`.
+    #[must_use]
+    pub fn command(&self) -> Command {
+        let log = OpenOptions::new().create(true).append(true).open(self.dir.path().join("serve.log"));
+        let mut command = Command::new(&self.program);
+        // What a test run is told by its environment is not for the process: unknown keys would stop it.
+        let ours = std::env::vars_os().map(|(name, _)| name);
+        ours.filter(|name| name.to_string_lossy().starts_with("CARDEA_")).for_each(|name| {
+            command.env_remove(name);
+        });
+        command.arg("--config").arg(self.dir.path().join("cardea.toml")).arg("serve");
+        command.stderr(log.expect("a log"));
+        command
+    }
+
+    /// One of the people.
+    #[must_use]
+    pub fn user(&self, name: &str) -> User {
+        User::new(self.wire.clone(), self.tokens.get(name).map(String::as_str), "support")
+    }
+
+    /// The shop behind the tools.
+    #[must_use]
+    pub fn shop(&self) -> &Shop {
+        &self.shop
+    }
+
+    /// Everything that the installation has written.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// The database, for the checker; the process must have ended.
+    pub async fn database(&self) -> Db {
+        let file = self.dir.path().join("data/cardea.db");
+        let db = Db::open(DbConfig::at(format!("sqlite:{}", file.display())), self.key.clone()).await;
+        db.expect("the database")
+    }
+
+    /// The key of the audit chains.
+    #[must_use]
+    pub fn key(&self) -> &ChainKey {
+        &self.key
+    }
+}

@@ -1,0 +1,250 @@
+//! The trace of one request: a span for each stage, and the wide event once nobody works on it any more.
+//!
+//! Names and attributes follow the OpenTelemetry conventions for generative AI where these have one: a turn is
+//! `invoke_agent`, a model call `chat`, a tool call `execute_tool`. A span is told when it ends, as a line of the log
+//! with the target `cardea::span` at level debug, and its length stands in the request's event.
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Instant,
+};
+
+use cardea_core::{Code, Error, Result, id::RequestId, message::Usage, time::Millis, trace::TraceContext};
+
+use super::{Observe, RequestEvent};
+
+/// Most stages whose length stands in one event.
+const STAGES: usize = 64;
+
+/// A request on its way. Cheap to clone; when the last clone is gone, the request's event is told.
+#[derive(Clone)]
+pub struct Trace(Arc<Open>);
+
+struct Open {
+    observe: Option<Observe>,
+    here: TraceContext,
+    caller: Option<TraceContext>,
+    started: Instant,
+    event: Mutex<RequestEvent>,
+}
+
+impl std::fmt::Debug for Trace {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Trace").field(&self.0.here).finish()
+    }
+}
+
+impl Default for Trace {
+    /// A trace of which nobody is told.
+    fn default() -> Self {
+        let event = RequestEvent::new(RequestId::random(), "none", "none");
+        Self(Arc::new(Open {
+            observe: None,
+            here: TraceContext::fresh(),
+            caller: None,
+            started: Instant::now(),
+            event: Mutex::new(event),
+        }))
+    }
+}
+
+impl Observe {
+    /// The trace of a request; `caller` is the place in a trace that the client sent, if it sent one.
+    #[must_use]
+    pub fn trace(&self, mut event: RequestEvent, caller: Option<TraceContext>) -> Trace {
+        let here = caller.map_or_else(TraceContext::fresh, |caller| caller.child());
+        event.trace = Some(here.trace_id());
+        let (observe, event) = (Some(self.clone()), Mutex::new(event));
+        Trace(Arc::new(Open { observe, here, caller, started: Instant::now(), event }))
+    }
+
+    fn span(&self, span: &Span, trace: &Open) {
+        let Facts { name, operation, provider, asked, model, tool, call, agent, usage, finish, error } =
+            &span.facts;
+        tracing::event!(
+            target: "cardea::span",
+            tracing::Level::DEBUG,
+            trace.id = trace.here.trace_id(),
+            span.id = span.here.span_id(),
+            parent.id = trace.here.span_id(),
+            span.name = name.as_deref().unwrap_or(span.stage),
+            took_us = u64::try_from(span.started.elapsed().as_micros()).unwrap_or(u64::MAX),
+            gen_ai.operation.name = *operation,
+            gen_ai.provider.name = provider.as_deref(),
+            gen_ai.request.model = asked.as_deref(),
+            gen_ai.response.model = model.as_deref(),
+            gen_ai.usage.input_tokens = usage.map(|usage| usage.input),
+            gen_ai.usage.output_tokens = usage.map(|usage| usage.output),
+            gen_ai.response.finish_reason = *finish,
+            gen_ai.tool.name = tool.as_deref(),
+            gen_ai.tool.call.id = call.as_deref(),
+            gen_ai.agent.name = agent.as_deref(),
+            "error.type" = error.map(Code::name),
+            "span"
+        );
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        let Some(observe) = &self.observe else { return };
+        let event = self.event.get_mut().unwrap_or_else(PoisonError::into_inner);
+        event.took = Millis::from(self.started.elapsed());
+        tracing::event!(
+            target: "cardea::span",
+            tracing::Level::DEBUG,
+            trace.id = self.here.trace_id(),
+            span.id = self.here.span_id(),
+            parent.id = self.caller.map(|caller| caller.span_id()),
+            span.name = format!("{} {}", event.method, event.route),
+            took_us = u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX),
+            "error.type" = event.code.map(Code::name),
+            "span"
+        );
+        observe.request(event);
+    }
+}
+
+impl Trace {
+    /// The request that it is the trace of.
+    #[must_use]
+    pub fn request(&self) -> RequestId {
+        self.0.event.lock().unwrap_or_else(PoisonError::into_inner).request
+    }
+
+    /// The request's own place in the trace.
+    #[must_use]
+    pub fn context(&self) -> TraceContext {
+        self.0.here
+    }
+
+    /// Notes something that the request's event should tell.
+    pub fn note(&self, note: impl FnOnce(&mut RequestEvent)) {
+        note(&mut self.0.event.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// Begins a stage; it ends when the span is dropped.
+    #[must_use]
+    pub fn stage(&self, stage: &'static str) -> Span {
+        let here = self.0.here.child();
+        Span { trace: self.clone(), here, stage, started: Instant::now(), facts: Facts::default() }
+    }
+
+    /// Runs one stage.
+    ///
+    /// # Errors
+    /// Those of the work.
+    pub async fn time<T>(&self, stage: &'static str, work: impl Future<Output = Result<T>>) -> Result<T> {
+        let mut span = self.stage(stage);
+        let done = work.await;
+        span.ended(&done);
+        done
+    }
+
+    /// Runs one stage that does not wait.
+    ///
+    /// # Errors
+    /// Those of the work.
+    pub fn timed<T>(&self, stage: &'static str, work: impl FnOnce() -> Result<T>) -> Result<T> {
+        let mut span = self.stage(stage);
+        let done = work();
+        span.ended(&done);
+        done
+    }
+}
+
+/// What a span tells beside its name and length. There is no place for a text or an argument.
+#[derive(Debug, Default)]
+struct Facts {
+    name: Option<String>,
+    operation: Option<&'static str>,
+    provider: Option<String>,
+    asked: Option<String>,
+    model: Option<String>,
+    tool: Option<String>,
+    call: Option<String>,
+    agent: Option<String>,
+    usage: Option<Usage>,
+    finish: Option<&'static str>,
+    error: Option<Code>,
+}
+
+/// A stage on its way.
+#[derive(Debug)]
+pub struct Span {
+    trace: Trace,
+    here: TraceContext,
+    stage: &'static str,
+    started: Instant,
+    facts: Facts,
+}
+
+impl Span {
+    /// The call of a model, under the name that the agent asks for.
+    #[must_use]
+    pub fn chat(mut self, asked: &str) -> Self {
+        self.facts.operation = Some("chat");
+        self.facts.name = Some(format!("chat {asked}"));
+        self.facts.asked = Some(asked.to_owned());
+        self
+    }
+
+    /// The call of a tool.
+    #[must_use]
+    pub fn execute_tool(mut self, tool: &str, call: &str) -> Self {
+        self.facts.operation = Some("execute_tool");
+        self.facts.name = Some(format!("execute_tool {tool}"));
+        (self.facts.tool, self.facts.call) = (Some(tool.to_owned()), Some(call.to_owned()));
+        self
+    }
+
+    /// A turn of an agent.
+    #[must_use]
+    pub fn invoke_agent(mut self, agent: &str) -> Self {
+        self.facts.operation = Some("invoke_agent");
+        self.facts.name = Some(format!("invoke_agent {agent}"));
+        self.facts.agent = Some(agent.to_owned());
+        self
+    }
+
+    /// Its place in the trace, for whoever is called.
+    #[must_use]
+    pub fn context(&self) -> TraceContext {
+        self.here
+    }
+
+    /// How long it has taken so far.
+    #[must_use]
+    pub fn so_far(&self) -> Millis {
+        Millis::from(self.started.elapsed())
+    }
+
+    /// Who served a model call.
+    pub fn served(&mut self, provider: &str, model: &str) {
+        (self.facts.provider, self.facts.model) = (Some(provider.to_owned()), Some(model.to_owned()));
+    }
+
+    /// What a model call used, and why it stopped.
+    pub fn used(&mut self, usage: Usage, finish: &'static str) {
+        (self.facts.usage, self.facts.finish) = (Some(usage), Some(finish));
+    }
+
+    /// How it ended, if not well.
+    pub fn ended<T>(&mut self, done: &Result<T>) {
+        self.facts.error = done.as_ref().err().map(Error::code);
+    }
+}
+
+impl Drop for Span {
+    fn drop(&mut self) {
+        let took = self.started.elapsed();
+        if let Some(observe) = &self.trace.0.observe {
+            observe.span(self, &self.trace.0);
+        }
+        self.trace.note(|event| {
+            if event.stages.len() < STAGES {
+                event.stages.push((self.stage, took));
+            }
+        });
+    }
+}

@@ -1,0 +1,95 @@
+//! What is said to be proved names the tests that prove it, and those tests exist.
+
+use std::{collections::BTreeSet, fs};
+
+use crate::{files, root};
+
+/// One row of a table of proofs: its id, its state and the tests that it names.
+struct Row {
+    id: String,
+    state: String,
+    tests: Vec<String>,
+}
+
+/// The rows whose first cell is an id such as `A01` or `F5`.
+fn rows(document: &str) -> Vec<Row> {
+    let text =
+        fs::read_to_string(root().join(document)).unwrap_or_else(|error| panic!("{document}: {error}"));
+    let row = |line: &str| {
+        let cells: Vec<&str> = line.trim().strip_prefix('|')?.split('|').map(str::trim).collect();
+        let (id, state, tests) = (cells.first()?, cells.get(1)?, cells.get(2)?);
+        let (letter, number) = id.split_at_checked(1)?;
+        let is_id = letter.chars().all(|c| c.is_ascii_uppercase())
+            && !number.is_empty()
+            && number.chars().all(|c| c.is_ascii_digit());
+        let tests = tests.split('`').skip(1).step_by(2).map(str::to_owned).collect();
+        is_id.then(|| Row { id: (*id).to_owned(), state: (*state).to_owned(), tests })
+    };
+    text.lines().filter_map(row).collect()
+}
+
+/// Every function of the project that a test harness runs.
+fn tests() -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    let sources =
+        ["crates", "examples", "fuzz"].into_iter().flat_map(|folder| files(&root().join(folder), ".rs"));
+    for path in sources {
+        let text = fs::read_to_string(&path).unwrap();
+        let mut is_test = false;
+        for line in text.lines().map(str::trim) {
+            if line.starts_with("#[test]") || line.starts_with("#[tokio::test") {
+                is_test = true;
+            } else if let Some((_, rest)) = line.split_once("fn ")
+                && is_test
+            {
+                found.extend(rest.split('(').next().map(str::to_owned));
+                is_test = false;
+            }
+        }
+        // Targets of the fuzzer are named by their file, properties of `proptest!` stand without an attribute of ours.
+        found.extend(path.file_stem().map(|stem| stem.to_string_lossy().into_owned()));
+    }
+    found
+}
+
+fn holds(document: &str, beside: &str) {
+    let (rows, tests) = (rows(document), tests());
+    let mut seen = BTreeSet::new();
+    for row in &rows {
+        assert!(seen.insert(row.id.clone()), "{document}: {} stands twice", row.id);
+        let states = ["proved", "in part", "not yet"];
+        assert!(states.contains(&row.state.as_str()), "{document}: {} is `{}`", row.id, row.state);
+        assert_eq!(row.tests.is_empty(), row.state == "not yet", "{document}: {} ({})", row.id, row.state);
+        for test in &row.tests {
+            assert!(
+                tests.contains(test),
+                "{document}: {} names the test `{test}`, which does not exist",
+                row.id
+            );
+        }
+    }
+    let Ok(list) = fs::read_to_string(root().join("../shared").join(beside)) else {
+        println!("SKIPPED: ../shared/{beside} is not here, so nobody checks that the table is whole");
+        return;
+    };
+    let wanted = list.lines().filter_map(|line| line.strip_prefix("| ")?.split(" |").next());
+    let is_id = |id: &&str| {
+        let mut letters = id.chars();
+        letters.next().is_some_and(|c| "ABCDEFGHIJKLRS".contains(c))
+            && id.len() > 1
+            && letters.all(|c| c.is_ascii_digit())
+    };
+    for id in wanted.filter(is_id).filter(|id| beside == "ATTACKS.md" || id.starts_with(['F', 'R', 'S'])) {
+        assert!(seen.contains(id), "{document} says nothing of {id}");
+    }
+}
+
+#[test]
+fn every_attack_has_a_row_and_every_test_it_names_exists() {
+    holds("docs/security/attacks.md", "ATTACKS.md");
+}
+
+#[test]
+fn every_fault_has_a_row_and_every_test_it_names_exists() {
+    holds("docs/RELIABILITY.md", "RELIABILITY.md");
+}
