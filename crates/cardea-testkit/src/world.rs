@@ -300,6 +300,10 @@ list_scopes = ["read", "write", "billing:read", "billing:write"]
 [net]
 allow = {allow:?}
 
+[cache]
+# Stories do not depend on how busy the machine is.
+patience = "60s"
+
 {models}
 "#
     )

@@ -4,6 +4,8 @@
 //! the true share of wrong hits exceeds only with the stated probability. Above the budget the threshold tightens
 //! at once; well below it relaxes, one small step after fifty clean checks.
 
+use serde::{Deserialize, Serialize};
+
 /// What comparing a served answer with a new one showed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Checked {
@@ -24,7 +26,7 @@ const STEP: f32 = 0.10;
 const BACK: f32 = 0.02;
 
 /// The state of one scope. Small enough to be kept for each.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Budget {
     share: f64,
     lookups: f64,
@@ -41,6 +43,12 @@ impl Budget {
     pub fn new(share: f64) -> Self {
         let share = if share.is_finite() { share.clamp(0.0001, 0.5) } else { 0.01 };
         Self { share, lookups: 0.0, hits: 0.0, checks: 0.0, errors: 0.0, clean: 0, strain: 0.0 }
+    }
+
+    /// The same history under another budget.
+    #[must_use]
+    pub fn for_share(self, share: f64) -> Self {
+        Self { share: Self::new(share).share, ..self }
     }
 
     /// Counts one lookup in the semantic layer.

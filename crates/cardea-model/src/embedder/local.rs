@@ -90,6 +90,8 @@ struct State {
     waiting: HashMap<Arc<str>, Vec<oneshot::Sender<Embedding>>>,
     memory: Lru,
     stats: Stats,
+    /// How long a text takes, as the last ones did; and how many threads share the work.
+    pace: (Duration, u32),
     open: bool,
 }
 
@@ -108,7 +110,9 @@ impl LocalEmbedder {
             batch: config.batch.max(1),
         });
         let handle = Self(Arc::new(Handle { shared: Arc::clone(&shared), id: id.clone() }));
-        for number in 0..config.threads.max(1) {
+        let threads = config.threads.max(1);
+        shared.lock().pace.1 = u32::try_from(threads).unwrap_or(u32::MAX);
+        for number in 0..threads {
             let (shared, encoder, id) = (Arc::clone(&shared), encoder.clone(), id.clone());
             thread::Builder::new()
                 .name(format!("encoder-{number}"))
@@ -127,7 +131,14 @@ impl LocalEmbedder {
 
     async fn wait(&self, texts: Vec<String>, within: Duration) -> Result<Vec<Embedding>, NotNow> {
         let until = Instant::now() + within;
-        let places = self.0.shared.lock().ask(&texts, self.0.shared.queue)?;
+        let places = {
+            let mut state = self.0.shared.lock();
+            if state.hopeless(&texts, within) {
+                state.stats.refused += 1;
+                return Err(NotNow::Busy);
+            }
+            state.ask(&texts, self.0.shared.queue)?
+        };
         self.0.shared.work.notify_one();
         let mut found = Vec::with_capacity(places.len());
         for place in places {
@@ -189,7 +200,9 @@ impl Shared {
                 if !self.lock().still_wanted(&text) {
                     continue;
                 }
+                let begun = Instant::now();
                 let found = encoder.encode(&text);
+                let took = begun.elapsed();
                 let embedding = Embedding {
                     encoder: id.clone(),
                     vector: Arc::new(found.vector),
@@ -198,6 +211,7 @@ impl Shared {
                 let mut state = self.lock();
                 state.memory.put(&text, embedding.clone());
                 state.stats.encoded += 1;
+                state.pace.0 = if state.pace.0.is_zero() { took } else { (state.pace.0 * 15 + took) / 16 };
                 for waiter in state.waiting.remove(&text).unwrap_or_default() {
                     // Gone waiters have no use for it; the memory has it.
                     let _ = waiter.send(embedding.clone());
@@ -233,12 +247,22 @@ impl State {
             waiting: HashMap::new(),
             memory,
             stats: Stats::default(),
+            pace: (Duration::ZERO, 1),
             open: true,
         }
     }
 
     fn queued(&self) -> usize {
         self.questions.len().saturating_add(self.catalogues.len())
+    }
+
+    /// True if a question could not be read in time, by all that is known: it is told at once, since waiting first
+    /// and being refused then would cost it both.
+    fn hopeless(&self, texts: &[String], within: Duration) -> bool {
+        let (each, threads) = self.pace;
+        let ahead = u32::try_from(self.questions.len()).unwrap_or(u32::MAX);
+        let fresh = texts.len() <= FEW && texts.iter().any(|text| self.memory.lacks(text));
+        fresh && each.saturating_mul(ahead) / threads > within
     }
 
     fn pop(&mut self) -> Option<Arc<str>> {

@@ -57,6 +57,28 @@ fn a_full_queue_says_not_now_and_takes_no_half() {
 }
 
 #[test]
+fn a_question_that_would_come_too_late_hears_it_before_it_waits() {
+    let mut state = State::new(Lru::new(1 << 20));
+    let question = ["what now?".to_owned()];
+    let soon = Duration::from_millis(10);
+    assert!(!state.hopeless(&question, soon), "nothing is known yet");
+    state.pace = (Duration::from_millis(1), 2);
+    for number in 0..24 {
+        let ahead = state.questions.len();
+        assert_eq!(state.hopeless(&question, soon), ahead > 20, "{ahead} half milliseconds");
+        let _asked = state.ask(&[format!("question {number}")], 64).unwrap();
+    }
+    assert!(!state.hopeless(&texts(20), soon), "a catalogue has time");
+    let known = Embedding {
+        encoder: EncoderId::new("e"),
+        vector: Arc::new(cardea_embed::Vector::from_bytes(&[1; 384]).unwrap()),
+        truncated: false,
+    };
+    state.memory.put(&question[0], known);
+    assert!(!state.hopeless(&question, soon), "what is remembered takes no time");
+}
+
+#[test]
 fn a_question_goes_before_a_catalogue() {
     let mut state = State::new(Lru::new(1 << 20));
     let _catalogue = state.ask(&texts(20), 64).unwrap();

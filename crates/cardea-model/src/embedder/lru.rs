@@ -39,6 +39,11 @@ impl Lru {
         Some(found)
     }
 
+    /// True if this text is not remembered.
+    pub(super) fn lacks(&self, text: &str) -> bool {
+        !self.by_text.contains_key(text)
+    }
+
     /// Remembers a vector.
     pub(super) fn put(&mut self, text: &str, embedding: Embedding) {
         let cost = text.len().saturating_add(OVERHEAD);

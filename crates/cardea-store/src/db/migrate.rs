@@ -22,6 +22,7 @@ pub struct Migration {
 pub const MIGRATIONS: &[Migration] = &[
     Migration { version: 1, name: "0001_start", sql: include_str!("../../../../migrations/0001_start.sql") },
     Migration { version: 2, name: "0002_paid", sql: include_str!("../../../../migrations/0002_paid.sql") },
+    Migration { version: 3, name: "0003_cache", sql: include_str!("../../../../migrations/0003_cache.sql") },
 ];
 
 /// What [`Db::migrate`] found and did.

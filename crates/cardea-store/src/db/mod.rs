@@ -14,7 +14,7 @@
 mod commit;
 mod migrate;
 mod placeholders;
-mod postgres;
+pub(crate) mod postgres;
 mod sqlite;
 mod value;
 

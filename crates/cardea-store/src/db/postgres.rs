@@ -140,14 +140,35 @@ impl Postgres {
 // -- connections -----------------------------------------------------------------------------------------------
 
 /// A place for one connection, made when it is needed and again when it was lost.
-struct Link {
+pub(crate) struct Link {
     target: Config,
     jobs: Jobs,
     session: AsyncMutex<Option<Arc<Session>>>,
 }
 
 impl Link {
-    async fn session(&self) -> Result<Arc<Session>, Fault> {
+    /// A place for a connection of its own.
+    pub(crate) fn to(mut target: Config) -> Self {
+        target.connect_timeout(CONNECT);
+        Self { target, jobs: Jobs::new(), session: AsyncMutex::new(None) }
+    }
+
+    /// Runs a script some time, on a connection of its own. Nobody hears what came of it but the log.
+    pub(crate) fn later(&self, name: &'static str, script: String) {
+        let link =
+            Self { target: self.target.clone(), jobs: self.jobs.clone(), session: AsyncMutex::new(None) };
+        self.jobs.spawn(name, async move {
+            let ran = match link.session().await {
+                Ok(session) => session.script(&script).await,
+                Err(fault) => Err(fault),
+            };
+            if let Err(fault) = ran {
+                tracing::warn!(job.name = name, error.cause = %fault, "not done");
+            }
+        });
+    }
+
+    pub(crate) async fn session(&self) -> Result<Arc<Session>, Fault> {
         let mut place = self.session.lock().await;
         if let Some(session) = place.as_ref().filter(|session| !session.client.is_closed()) {
             return Ok(session.clone());
@@ -172,17 +193,32 @@ impl Link {
         Ok(session)
     }
 
-    async fn forget(&self) {
+    pub(crate) async fn forget(&self) {
         self.session.lock().await.take();
     }
 }
 
-struct Session {
+pub(crate) struct Session {
     client: Client,
     statements: Mutex<HashMap<Box<str>, Statement>>,
 }
 
 impl Session {
+    /// The rows that a statement gives back.
+    pub(crate) async fn query(
+        &self,
+        sql: &str,
+        args: &[&(dyn ToSql + Sync)],
+    ) -> Result<Vec<tokio_postgres::Row>, Fault> {
+        let statement = self.statement(sql).await?;
+        self.client.query(&statement, args).await.map_err(|error| Fault::of(&error, "read"))
+    }
+
+    /// Runs several statements, in one transaction unless they say otherwise.
+    pub(crate) async fn script(&self, script: &str) -> Result<(), Fault> {
+        self.client.batch_execute(script).await.map_err(|error| Fault::of(&error, "script"))
+    }
+
     async fn statement(&self, sql: &str) -> Result<Statement, Fault> {
         let kept = self.statements.lock().unwrap_or_else(PoisonError::into_inner).get(sql).cloned();
         if let Some(statement) = kept {
@@ -212,9 +248,9 @@ impl Session {
 
 /// What went wrong, and whether the connection is of no use any more.
 #[derive(Debug, Clone)]
-struct Fault {
+pub(crate) struct Fault {
     error: CommitError,
-    lost: bool,
+    pub(crate) lost: bool,
     /// The server undid it for the sake of another node (deadlock): trying again is right.
     again: bool,
 }
@@ -254,6 +290,12 @@ fn is_io(source: &(dyn std::error::Error + 'static)) -> bool {
 
 fn chain(error: &tokio_postgres::Error) -> String {
     std::error::Error::source(error).map_or_else(|| error.to_string(), |source| format!("{error}: {source}"))
+}
+
+impl std::fmt::Display for Fault {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.error.fmt(f)
+    }
 }
 
 impl From<Fault> for Error {

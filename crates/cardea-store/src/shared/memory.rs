@@ -1,9 +1,9 @@
-//! Shared state of a single node: in memory, bounded by bytes and by keys.
+//! Shared state of a single node: in memory, bounded by keys.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::HashMap,
     hash::{BuildHasher, RandomState},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
 };
 
 use cardea_core::time::{Millis, SharedClock, Timestamp};
@@ -11,25 +11,21 @@ use futures::{FutureExt, future::BoxFuture, future::ready};
 use serde::Deserialize;
 use tokio::sync::watch;
 
-use super::{Bytes, Keep, Listener, Rate, Shared, Taken};
+use super::{Listener, Rate, Shared, Taken};
 
 const SHARDS: usize = 16;
-/// What an entry costs beside its key, value and tags: map nodes and the entry itself, rounded up.
-const OVERHEAD: usize = 256;
 
 /// The bounds of [`Memory`].
 #[derive(Debug, Clone, Copy, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct MemoryConfig {
-    /// Most bytes that caches may hold, keys and book-keeping included.
-    pub cache_bytes: usize,
     /// Most token buckets.
     pub buckets: usize,
 }
 
 impl Default for MemoryConfig {
     fn default() -> Self {
-        Self { cache_bytes: 64 << 20, buckets: 100_000 }
+        Self { buckets: 100_000 }
     }
 }
 
@@ -37,14 +33,13 @@ impl Default for MemoryConfig {
 pub struct Memory {
     clock: SharedClock,
     hasher: RandomState,
-    shards: [Mutex<Shard>; SHARDS],
     buckets: [Mutex<Buckets>; SHARDS],
     topics: Mutex<HashMap<String, watch::Sender<u64>>>,
 }
 
 impl std::fmt::Debug for Memory {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Memory").field("cache_bytes", &self.cache_bytes()).finish_non_exhaustive()
+        f.debug_struct("Memory").field("buckets", &self.buckets()).finish_non_exhaustive()
     }
 }
 
@@ -52,22 +47,14 @@ impl Memory {
     /// Empty shared state.
     #[must_use]
     pub fn new(config: MemoryConfig, clock: SharedClock) -> Self {
-        let shard = |_| Mutex::new(Shard { limit: config.cache_bytes / SHARDS, ..Shard::default() });
         let bucket =
             |_| Mutex::new(Buckets { limit: config.buckets.div_ceil(SHARDS).max(1), held: HashMap::new() });
         Self {
             clock,
             hasher: RandomState::new(),
-            shards: std::array::from_fn(shard),
             buckets: std::array::from_fn(bucket),
             topics: Mutex::default(),
         }
-    }
-
-    /// Bytes that caches hold now.
-    #[must_use]
-    pub fn cache_bytes(&self) -> usize {
-        self.shards.iter().map(|shard| lock(shard).bytes).sum()
     }
 
     /// Token buckets that are held now.
@@ -79,94 +66,10 @@ impl Memory {
     fn place(&self, key: &str) -> usize {
         usize::try_from(self.hasher.hash_one(key) % SHARDS as u64).unwrap_or(0)
     }
-
-    fn shard(&self, key: &str) -> Option<MutexGuard<'_, Shard>> {
-        self.shards.get(self.place(key)).map(lock)
-    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-// -- the cache -------------------------------------------------------------------------------------------------
-
-#[derive(Debug)]
-struct Entry {
-    value: Bytes,
-    tags: Vec<Arc<str>>,
-    expires: Timestamp,
-    bytes: usize,
-    used: u64,
-}
-
-#[derive(Debug, Default)]
-struct Shard {
-    entries: HashMap<Arc<str>, Entry>,
-    /// Oldest use first.
-    order: BTreeMap<u64, Arc<str>>,
-    tagged: HashMap<Arc<str>, HashSet<Arc<str>>>,
-    bytes: usize,
-    limit: usize,
-    uses: u64,
-}
-
-impl Shard {
-    fn get(&mut self, key: &str, now: Timestamp) -> Option<Bytes> {
-        let expires = self.entries.get(key)?.expires;
-        if expires <= now {
-            self.remove(key);
-            return None;
-        }
-        self.uses += 1;
-        let entry = self.entries.get_mut(key)?;
-        if let Some(name) = self.order.remove(&entry.used) {
-            self.order.insert(self.uses, name);
-        }
-        entry.used = self.uses;
-        Some(entry.value.clone())
-    }
-
-    fn put(&mut self, key: &str, value: Bytes, keep: Keep, now: Timestamp) {
-        self.remove(key);
-        let tags: usize = keep.tags.iter().map(|tag| tag.len() + OVERHEAD / 2).sum();
-        let bytes = key.len() + value.len() + tags + OVERHEAD;
-        if bytes > self.limit || keep.ttl == Millis(0) {
-            return;
-        }
-        while self.bytes + bytes > self.limit {
-            let Some(oldest) = self.order.values().next().cloned() else { break };
-            self.remove(&oldest);
-        }
-        let key: Arc<str> = key.into();
-        for tag in &keep.tags {
-            self.tagged.entry(tag.clone()).or_default().insert(key.clone());
-        }
-        self.uses += 1;
-        self.bytes += bytes;
-        self.order.insert(self.uses, key.clone());
-        let entry = Entry { value, tags: keep.tags, expires: now.plus(keep.ttl), bytes, used: self.uses };
-        self.entries.insert(key, entry);
-    }
-
-    fn remove(&mut self, key: &str) {
-        let Some(entry) = self.entries.remove(key) else { return };
-        self.bytes -= entry.bytes;
-        self.order.remove(&entry.used);
-        for tag in &entry.tags {
-            let Some(keys) = self.tagged.get_mut(tag) else { continue };
-            keys.remove(key);
-            if keys.is_empty() {
-                self.tagged.remove(tag);
-            }
-        }
-    }
-
-    fn clear_tag(&mut self, tag: &str) {
-        for key in self.tagged.remove(tag).unwrap_or_default() {
-            self.remove(&key);
-        }
-    }
 }
 
 // -- token buckets ---------------------------------------------------------------------------------------------
@@ -269,31 +172,6 @@ impl Buckets {
 // -- the trait -------------------------------------------------------------------------------------------------
 
 impl Shared for Memory {
-    fn get<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Option<Bytes>> {
-        let now = self.clock.now();
-        ready(self.shard(key).and_then(|mut shard| shard.get(key, now))).boxed()
-    }
-
-    fn put<'a>(&'a self, key: &'a str, value: Bytes, keep: Keep) -> BoxFuture<'a, ()> {
-        let now = self.clock.now();
-        if let Some(mut shard) = self.shard(key) {
-            shard.put(key, value, keep, now);
-        }
-        ready(()).boxed()
-    }
-
-    fn forget<'a>(&'a self, key: &'a str) -> BoxFuture<'a, ()> {
-        if let Some(mut shard) = self.shard(key) {
-            shard.remove(key);
-        }
-        ready(()).boxed()
-    }
-
-    fn clear_tag<'a>(&'a self, tag: &'a str) -> BoxFuture<'a, ()> {
-        self.shards.iter().for_each(|shard| lock(shard).clear_tag(tag));
-        ready(()).boxed()
-    }
-
     fn take<'a>(&'a self, bucket: &'a str, rate: Rate, tokens: u64) -> BoxFuture<'a, Taken> {
         let now = self.clock.now();
         let buckets = self.buckets.get(self.place(bucket));

@@ -1,10 +1,11 @@
 //! Room `shared`: what makes Cardea fast, and may be lost at any time.
 //!
-//! It promises bounds: a cache never holds more bytes than it was given, buckets never more keys, and waiting for a
-//! wake-up never misses one that came after the wait was asked for. It refuses to be trusted: nothing that is only
+//! It promises bounds: a [`cache`] never holds more bytes than it was given, buckets never more keys, and waiting for
+//! a wake-up never misses one that came after the wait was asked for. It refuses to be trusted: nothing that is only
 //! here decides whether an action happens twice or who owns a row; losing all of it costs speed, not truth.
 //! Callers: `control` (token buckets), `context` (caches), `turn` and `control` (wake-ups).
 
+pub mod cache;
 mod memory;
 
 use std::{fmt, sync::Arc};
@@ -17,15 +18,6 @@ pub use memory::{Memory, MemoryConfig};
 
 /// What is kept in a cache: bytes that are shared, not copied.
 pub type Bytes = Arc<[u8]>;
-
-/// How long an entry stays, and what clears it.
-#[derive(Debug, Clone, Default)]
-pub struct Keep {
-    /// The entry is gone after this.
-    pub ttl: Millis,
-    /// Clearing any of these clears the entry.
-    pub tags: Vec<Arc<str>>,
-}
 
 /// The size and the refill of a token bucket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,18 +47,6 @@ pub enum Taken {
 
 /// State that nodes share: in memory for one node, elsewhere for many. Every implementation passes one suite.
 pub trait Shared: Send + Sync + fmt::Debug {
-    /// The value, if it is there and fresh.
-    fn get<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Option<Bytes>>;
-
-    /// Keeps a value; it may be gone at once if it is too large or room is short.
-    fn put<'a>(&'a self, key: &'a str, value: Bytes, keep: Keep) -> BoxFuture<'a, ()>;
-
-    /// Forgets one key.
-    fn forget<'a>(&'a self, key: &'a str) -> BoxFuture<'a, ()>;
-
-    /// Forgets everything with this tag. A `get` that starts after this has returned does not see it.
-    fn clear_tag<'a>(&'a self, tag: &'a str) -> BoxFuture<'a, ()>;
-
     /// Takes tokens from the bucket with this key, all or none.
     fn take<'a>(&'a self, bucket: &'a str, rate: Rate, tokens: u64) -> BoxFuture<'a, Taken>;
 

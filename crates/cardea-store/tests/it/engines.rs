@@ -64,6 +64,12 @@ impl Server {
             );
             return None;
         };
+        Self::start_from(bin)
+    }
+
+    /// The same with these programs.
+    pub(crate) fn start_from(bin: PathBuf) -> Option<Self> {
+        let bin = bin.canonicalize().unwrap();
         let folder = tempfile::tempdir().unwrap();
         if root() {
             let owner = Command::new("chown").arg("postgres").arg(folder.path()).output().unwrap();
@@ -122,7 +128,11 @@ impl Server {
     /// A new empty database.
     pub(crate) async fn place(&self) -> Place {
         let name = format!("t{}", self.next.fetch_add(1, Ordering::Relaxed));
-        self.run("createdb", &["-h", "127.0.0.1", "-p", &self.port.to_string(), "-U", "postgres", &name]);
+        // By the wire: not every installation brings `createdb`.
+        let url = format!("postgres://postgres@127.0.0.1:{}/postgres", self.port);
+        let (client, connection) = tokio_postgres::connect(&url, tokio_postgres::NoTls).await.unwrap();
+        let work = async { client.batch_execute(&format!("CREATE DATABASE {name}")).await.unwrap() };
+        tokio::select! { () = work => {}, _ = connection => {} }
         let url = format!("postgres://postgres@127.0.0.1:{}/{name}", self.port);
         Place { url, _folder: None }
     }

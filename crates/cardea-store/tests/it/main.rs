@@ -1,6 +1,7 @@
 //! The store's contracts, run against both engines.
 #![cfg(test)]
 
+mod caches;
 mod contract;
 mod crash;
 mod engines;

@@ -101,27 +101,6 @@ pub(super) async fn decisions(
     Ok(Json(json!({ "decisions": decisions })))
 }
 
-/// What to clear.
-#[derive(Debug, Deserialize)]
-pub(super) struct Clear {
-    tag: Option<String>,
-}
-
-/// Clears cached answers and tool results of the caller's tenant by tag, or all of the caller's own.
-pub(super) async fn clear_cache(
-    State(app): State<App>,
-    Query(clear): Query<Clear>,
-    mut outside: Outside,
-) -> Result<Json<Value>, Problem> {
-    let credentials = outside.credentials()?;
-    let caller = app.auth.authenticate(&credentials).await.map_err(|error| outside.problem(error))?;
-    match &clear.tag {
-        Some(tag) => app.context.cache().clear_tag(&caller.tenant, tag),
-        None => app.context.cache().purge(&caller),
-    }
-    Ok(Json(json!({ "cleared": clear.tag.as_deref().unwrap_or("your own") })))
-}
-
 pub(super) async fn unknown_route(outside: Outside) -> Problem {
     outside.problem(Error::new(Code::NotFound).detail("There is no such route."))
 }

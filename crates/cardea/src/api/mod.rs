@@ -4,6 +4,7 @@
 //! decides nothing. Middleware is for transport only: size, time, request id, panics.
 
 mod approvals;
+mod cache;
 mod chat;
 mod conversations;
 mod extract;
@@ -43,7 +44,7 @@ pub fn router(app: App) -> Router {
         .route("/keys/{id}", delete(keys::revoke))
         .route("/audit", get(health::audit))
         .route("/decisions", get(health::decisions))
-        .route("/cache", delete(health::clear_cache))
+        .route("/cache", get(cache::stats).delete(cache::clear))
         .route("/openapi.json", get(openapi::document));
     let limit = app.config.server.max_body.len();
     Router::new()

@@ -24,11 +24,11 @@ use cardea_store::{
     shared::{Memory, MemoryConfig, Rate},
 };
 
-use super::{App, Rooms, direct};
+use super::{App, Rooms, caches, direct};
 use crate::{
     action::Action,
     config::{BudgetConfig, Config, Loaded},
-    context::{Context, cache},
+    context::Context,
     control::{self, Budget, Control},
     identity::Identity,
     observe::Observe,
@@ -97,12 +97,10 @@ impl App {
             },
             settings(&config),
         )?;
-        let cache = cache::Cache::new(
-            caching(&config),
-            Some(Arc::clone(&embedder)),
-            Arc::clone(&clock),
-            observe.clone(),
-        );
+        let store = caches::Store::of(&config, &clock, &vault).await?;
+        let cache = store.cache(&config, &embedder, (db.clone(), Arc::clone(&clock), observe.clone()));
+        cache.load().await?;
+        let warm = caches::warm(&config, &embedder)?;
         let context = Context::new(db.clone(), observe.clone(), Arc::clone(&clock), cache);
         let turns = Turns::new(db.clone(), observe.clone(), Arc::clone(&clock), &config.db.node).await?;
         let action = Action::new((&net, &identity, Arc::clone(&clock)), &config.upstreams, Some(embedder));
@@ -128,6 +126,7 @@ impl App {
             direct: direct(),
             checkpoints,
             public_url,
+            warm,
         })))
     }
 }
@@ -181,15 +180,6 @@ fn settings(config: &Config) -> control::Settings {
         user_budget: budget(&limits.user_budget),
         tenant_budget: budget(&limits.tenant_budget),
         guard: config.guard.profile.clone(),
-    }
-}
-
-fn caching(config: &Config) -> cache::Settings {
-    cache::Settings {
-        enabled: config.cache.enabled,
-        ttl: config.cache.ttl,
-        bytes: config.cache.memory.0,
-        per_partition: config.cache.entries_per_scope as usize,
     }
 }
 

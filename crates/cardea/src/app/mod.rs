@@ -5,6 +5,7 @@
 //! [`App::agent`], with the same checks as a client over HTTP.
 
 mod build;
+mod caches;
 
 use std::{collections::BTreeMap, ops::Deref, path::PathBuf, sync::Arc};
 
@@ -63,6 +64,8 @@ pub struct Rooms {
     direct: Arc<Agent>,
     checkpoints: PathBuf,
     public_url: String,
+    /// Answers that are known at start.
+    pub(crate) warm: Arc<[crate::context::cache::Warm]>,
 }
 
 impl Deref for App {

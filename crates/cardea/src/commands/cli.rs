@@ -235,8 +235,10 @@ pub enum CacheCommand {
         #[arg(long, default_value_t = 0.01)]
         wrong: f64,
     },
-    /// Forget the cached answers of the signed-in user, on a running server.
-    Clear {
+    /// Forget cached answers on a running server: your own, unless said otherwise.
+    Clear(CacheClear),
+    /// What the caches of a running server did for your tenant since its start.
+    Stats {
         /// Where the server listens.
         #[arg(long, env = "CARDEA_URL", default_value = "http://127.0.0.1:8080")]
         url: String,
@@ -244,6 +246,26 @@ pub enum CacheCommand {
         #[arg(long, env = "CARDEA_TOKEN", hide_env_values = true)]
         token: Option<String>,
     },
+}
+
+/// `cardea cache clear`.
+#[derive(Debug, Clone, Args)]
+pub struct CacheClear {
+    /// Where the server listens.
+    #[arg(long, env = "CARDEA_URL", default_value = "http://127.0.0.1:8080")]
+    pub url: String,
+    /// Who you are: a token or an API key.
+    #[arg(long, env = "CARDEA_TOKEN", hide_env_values = true)]
+    pub token: Option<String>,
+    /// Everything of your tenant that carries this tag.
+    #[arg(long, conflicts_with_all = ["user", "all"])]
+    pub tag: Option<String>,
+    /// Everything of this user of your tenant.
+    #[arg(long, conflicts_with = "all")]
+    pub user: Option<String>,
+    /// Everything of your tenant.
+    #[arg(long)]
+    pub all: bool,
 }
 
 /// `cardea guard`.

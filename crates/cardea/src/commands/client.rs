@@ -7,8 +7,6 @@ use cardea_net::{AllowList, Egress, Net, NetConfig, NetError, Request, Streaming
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use serde_json::Value;
 
-use super::{End, Out};
-
 /// How long a server may take until it begins to answer.
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -57,27 +55,24 @@ pub(super) async fn post(
     if answer.status.is_success() { Ok(answer) } else { Err(refused(answer).await) }
 }
 
-/// `cardea cache clear`.
-pub(super) fn clear_cache(url: &str, token: Option<&str>, out: &mut Out<'_>) -> End {
-    let address = format!("{}/api/v1/cache", url.trim_end_matches('/'));
+/// Asks without a body, and gives the JSON of an answer that is a success.
+pub(super) fn ask(method: Method, base: &str, path: &str, token: Option<&str>) -> Result<Value, String> {
+    let address = format!("{}{path}", base.trim_end_matches('/'));
     let asked = wait(async {
-        let net = net_to(url).map_err(|error| told(url, &error))?;
-        let request =
-            Request::new(Method::DELETE, &address, Egress::any()).map_err(|error| told(url, &error))?;
+        let net = net_to(base).map_err(|error| told(base, &error))?;
+        let request = Request::new(method, &address, Egress::any()).map_err(|error| told(base, &error))?;
         let request = request.headers(signed(token)?).timeout(PATIENCE);
-        let answer = net.stream(request).await.map_err(|error| told(url, &error))?;
-        if answer.status.is_success() { Ok(()) } else { Err(refused(answer).await) }
+        let mut answer = net.stream(request).await.map_err(|error| told(base, &error))?;
+        if !answer.status.is_success() {
+            return Err(refused(answer).await);
+        }
+        let mut body = Vec::new();
+        while let Some(piece) = answer.chunk().await.map_err(|error| told(base, &error))? {
+            body.extend_from_slice(&piece);
+        }
+        Ok(serde_json::from_slice(&body).unwrap_or_default())
     });
-    match asked.unwrap_or_else(|error| Err(error.to_string())) {
-        Ok(()) => {
-            out.note("your cached answers are forgotten");
-            End::Good
-        }
-        Err(error) => {
-            out.note(error);
-            End::Unreachable
-        }
-    }
+    asked.unwrap_or_else(|error| Err(error.to_string()))
 }
 
 /// What went wrong on the way, for people.

@@ -5,6 +5,7 @@
 //! the person who asked. Called by `main`.
 
 mod audit;
+mod cache;
 mod chat;
 mod check;
 mod cli;
@@ -27,8 +28,8 @@ use std::{
 use clap::CommandFactory as _;
 
 pub use cli::{
-    AuditCommand, AuditVerify, CacheCommand, Chat, Cli, Command, ConfigCommand, Demo, GuardCommand,
-    GuardScan, KeyCommand, KeyCreate, PolicyCommand, Token,
+    AuditCommand, AuditVerify, CacheClear, CacheCommand, Chat, Cli, Command, ConfigCommand, Demo,
+    GuardCommand, GuardScan, KeyCommand, KeyCreate, PolicyCommand, Token,
 };
 pub use out::Out;
 
@@ -90,8 +91,9 @@ pub fn run_with(cli: &Cli, environment: &Environment, out: &mut Out<'_>) -> End 
             }
         }
         Command::Cache { command: CacheCommand::Tune { file, wrong } } => tune::tune(file, *wrong, out),
-        Command::Cache { command: CacheCommand::Clear { url, token } } => {
-            client::clear_cache(url, token.as_deref(), out)
+        Command::Cache { command: CacheCommand::Clear(words) } => cache::clear(words, out),
+        Command::Cache { command: CacheCommand::Stats { url, token } } => {
+            cache::stats(url, token.as_deref(), out)
         }
         Command::Guard { command: GuardCommand::Scan(words) } => guard::scan(words, out),
         Command::Guard { command: GuardCommand::Eval { file, profile } } => guard::eval(file, profile, out),

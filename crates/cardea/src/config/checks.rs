@@ -1,17 +1,19 @@
 //! What no single key can show: values that do not go together, files that a key names, names that must exist.
 
-use std::{collections::BTreeMap, net::IpAddr};
+use std::{collections::BTreeMap, net::IpAddr, path::Path, sync::Arc};
 
 use cardea_auth::IssuerConfig;
 use cardea_core::{
-    agent::Agent,
+    agent::{Agent, CacheScope},
     form::{Node, Place, Problem, closest},
     guard::Profile,
     secret::{ExposeSecret, SecretString, check_signing_secret},
-    time::Millis,
+    time::{Millis, SharedClock, SystemClock},
 };
+use cardea_store::shared::cache::{PostgresCache, RedisCache};
 
-use super::{Config, FileProblems, UpstreamConfig};
+use super::{CacheBackend, Config, FileProblems, UpstreamConfig};
+use crate::context::cache::read_warm;
 
 /// Collects problems and knows where each key stands.
 struct Findings<'a> {
@@ -63,6 +65,7 @@ pub(super) fn all(config: &Config, root: &Node, agents: &BTreeMap<String, Agent>
         one_upstream(name, upstream, &mut found);
     }
     limits(config, &mut found);
+    cache(config, agents, &mut found);
     models_of(config, agents, &mut found);
     profiles_of(config, agents, &mut found);
     found.problems
@@ -219,15 +222,78 @@ fn limits(config: &Config, found: &mut Findings<'_>) {
     if limits.in_flight_per_tenant > limits.in_flight {
         found.say("limits.in_flight_per_tenant", "is more than `limits.in_flight`");
     }
-    if config.cache.enabled && config.cache.memory.is_empty() {
-        found.say_help("cache.memory", "holds nothing", "set cache.enabled = false to have no cache");
-    }
     if let Some(level) = config.log.level.split(',').map(level_of).find(|level| !LEVELS.contains(level)) {
         let message = format!("does not know the level `{level}`");
         match closest(level, LEVELS.iter().copied()) {
             Some(near) => found.say_help("log.level", message, format!("did you mean \"{near}\"?")),
             None => found.say_help("log.level", message, format!("one of: {}", LEVELS.join(", "))),
         }
+    }
+}
+
+fn cache(config: &Config, agents: &BTreeMap<String, Agent>, found: &mut Findings<'_>) {
+    let cache = &config.cache;
+    if cache.enabled && cache.memory.is_empty() {
+        found.say_help("cache.memory", "holds nothing", "set cache.enabled = false to have no cache");
+    }
+    let clock: SharedClock = Arc::new(SystemClock);
+    let password = cache.password.as_ref();
+    match (cache.backend, &cache.url) {
+        (CacheBackend::Memory, None) => {}
+        (CacheBackend::Memory, Some(_)) => {
+            let help = "set cache.backend = \"redis\" or \"postgres\", or leave it out";
+            found.say_help("cache.url", "is not used by the backend `memory`", help);
+        }
+        (CacheBackend::Redis, None) => {
+            found.say_help("cache.backend", "needs `cache.url`", "write url = \"redis://HOST:6379\"");
+        }
+        (CacheBackend::Redis, Some(url)) => {
+            if let Err(why) = RedisCache::new(url, password, (&cache.name, 1), clock) {
+                found.say("cache.url", why);
+            }
+        }
+        (CacheBackend::Postgres, None) if config.db.url.starts_with("postgres") => {}
+        (CacheBackend::Postgres, None) => {
+            let help = "write url = \"postgres://USER@HOST:5432/NAME\"";
+            found.say_help("cache.backend", "needs `cache.url`, since `db.url` is no PostgreSQL", help);
+        }
+        (CacheBackend::Postgres, Some(url)) => {
+            if let Err(why) = PostgresCache::new(url, password, (1, 1), clock) {
+                found.say("cache.url", why);
+            }
+        }
+    }
+    if cache.persist && cache.backend != CacheBackend::Memory {
+        found.say("cache.persist", "is for the backend `memory`: others survive a restart of Cardea anyway");
+    }
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    if !cache.name.chars().all(plain) {
+        found.say("cache.name", "may hold letters, digits, `-`, `_` and `.` only");
+    }
+    if let Some(path) = &cache.warm {
+        warm(path, agents, found);
+    }
+}
+
+/// Answers that could never be given to anybody are a mistake in the file.
+fn warm(path: &Path, agents: &BTreeMap<String, Agent>, found: &mut Findings<'_>) {
+    let lines = match read_warm(path, None) {
+        Ok(lines) => lines,
+        Err(error) => return found.say("cache.warm", error.to_string()),
+    };
+    for line in lines {
+        let why = match agents.get(&line.agent).map(|agent| agent.spec.cache.scope) {
+            None => "there is no such agent".to_owned(),
+            Some(CacheScope::Session) => "its answers belong to one conversation".to_owned(),
+            Some(CacheScope::Off) => "its answers are not cached".to_owned(),
+            Some(CacheScope::User) if line.user.is_none() => {
+                "its answers are each user's own: name `user` and `issuer`, or let it share them".to_owned()
+            }
+            Some(CacheScope::User | CacheScope::Shared) => continue,
+        };
+        let question: String = line.question.chars().take(60).collect();
+        let message = format!("{}: `{question}` for the agent `{}`: {why}", path.display(), line.agent);
+        return found.say("cache.warm", message);
     }
 }
 

@@ -32,8 +32,8 @@ pub use env::Environment;
 pub use reference::{agent_reference, reference};
 pub use report::{ConfigError, FileProblems, Line};
 pub use rooms::{
-    AgentsConfig, BudgetConfig, CacheConfig, CostConfig, DataConfig, GuardConfig, LimitsConfig, LogConfig,
-    LogFormat, PoliciesConfig, ServerConfig,
+    AgentsConfig, BudgetConfig, CacheBackend, CacheCheckConfig, CacheConfig, CostConfig, DataConfig,
+    GuardConfig, LimitsConfig, LogConfig, LogFormat, PoliciesConfig, ServerConfig,
 };
 
 pub use crate::{
@@ -167,6 +167,7 @@ impl Config {
         for (name, alias) in built_in.aliases {
             self.models.aliases.entry(name).or_insert(alias);
         }
+        self.cache.warm = self.cache.warm.take().map(|path| folder.join(path));
         self.cost.prices = self.cost.prices.take().map(|path| folder.join(path));
         for root in &mut self.net.extra_roots {
             *root = folder.join(&*root);

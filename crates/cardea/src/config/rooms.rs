@@ -3,9 +3,10 @@
 use std::{net::SocketAddr, path::PathBuf};
 
 use cardea_core::{
+    secret::SecretString,
     size::Bytes,
     time::Millis,
-    units::{LengthText, Rate},
+    units::{LengthText, Rate, SecretText},
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -184,6 +185,61 @@ pub struct CacheConfig {
     /// The most answers that are compared by meaning for one user.
     #[schemars(range(min = 1, max = 100_000))]
     pub entries_per_scope: u32,
+    /// How long a question waits for the encoder. After it, it is looked up as an exact repeat only.
+    #[serde(with = "cardea_core::time::text")]
+    #[schemars(with = "LengthText")]
+    pub patience: Millis,
+    /// Where answers lie. Other places than `memory` are shared by all nodes; what lies there is sealed.
+    pub backend: CacheBackend,
+    /// The server: `redis://HOST:PORT` or `rediss://…` for Redis and Valkey, `postgres://USER@HOST:PORT/NAME` for
+    /// PostgreSQL (absent: `db.url`).
+    pub url: Option<String>,
+    /// The server's password. It may not stand in `url`, which is printed.
+    #[schemars(with = "Option<SecretText>")]
+    pub password: Option<SecretString>,
+    /// What the names of all keys on a Redis or Valkey server begin with.
+    #[schemars(length(min = 1, max = 64))]
+    pub name: String,
+    /// Whether answers in memory are still there after a restart: a sealed copy is kept in the database.
+    pub persist: bool,
+    /// A file of JSON lines with answers that are known at start.
+    pub warm: Option<PathBuf>,
+    /// The share of answers that are made anew, to find out how many are wrong.
+    pub check: CacheCheckConfig,
+}
+
+/// Where cached answers lie.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum CacheBackend {
+    /// In this process.
+    #[default]
+    Memory,
+    /// On a Redis or Valkey server. No module is needed.
+    Redis,
+    /// In PostgreSQL; its extension `vector` is used where it is installed.
+    Postgres,
+}
+
+/// Checks of cached answers. They are paid by the same budgets as the questions.
+#[derive(Debug, Clone, Copy, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct CacheCheckConfig {
+    /// The share of answers to questions in other words that are made anew in the background and compared.
+    #[schemars(range(min = 0, max = 1))]
+    pub share: f64,
+    /// The most money that one agent of one tenant may spend on it in a day, in `cost.currency`.
+    #[schemars(range(min = 0, max = 1_000_000))]
+    pub money: f64,
+    /// The share of questions that may be answered wrongly. Above it, the agent's threshold rises.
+    #[schemars(range(min = 0.0001, max = 0.5))]
+    pub errors: f64,
+}
+
+impl Default for CacheCheckConfig {
+    fn default() -> Self {
+        Self { share: 0.02, money: 1.0, errors: 0.01 }
+    }
 }
 
 impl Default for CacheConfig {
@@ -193,6 +249,14 @@ impl Default for CacheConfig {
             ttl: Millis::from_secs(3_600),
             memory: Bytes::mib(64),
             entries_per_scope: 1_000,
+            patience: Millis(15),
+            backend: CacheBackend::Memory,
+            url: None,
+            password: None,
+            name: "cardea".to_owned(),
+            persist: false,
+            warm: None,
+            check: CacheCheckConfig::default(),
         }
     }
 }

@@ -197,7 +197,11 @@ impl Context {
         );
         match self.inner.db.commit(commit).await {
             Err(CommitError::Conflict(_)) => Err(Error::new(Code::NotFound)),
-            other => Ok(other?),
+            other => {
+                other?;
+                self.inner.cache.forget_talk(&owner.tenant, id).await;
+                Ok(())
+            }
         }
     }
 }

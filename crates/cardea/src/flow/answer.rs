@@ -16,14 +16,15 @@ use super::{
     Outlet,
     chat::Thought,
     outlet::Next,
+    recheck::recheck,
     think::{Thinking, think},
     tool_call::{Called, tool_call},
-    visible::visible,
+    visible::{Visible, visible},
 };
 use crate::{
     action::Catalog,
     app::App,
-    context::cache::{Around, Layer, Looked},
+    context::cache::{Answered, Around, Asked, Layer, Looked},
     turn::{CacheUse, Step, Turn},
 };
 
@@ -61,21 +62,46 @@ pub(super) async fn answer(
         Looked::Hit(hit) => {
             turn.from_cache(layer(hit.layer)); // cache: exact, then semantic
             let text = app.control.screen_output(agent.spec.guard.as_deref(), &hit.text)?; // guardrails of now
+            recheck(app, agent, turn, (asked, hit.clone(), history)); // a share of them, to find errors
             return outlet.replay(&text, hit.finish).await;
         }
         Looked::Miss(flight) => flight, // equal questions at once: one of them asks the model
     };
-    let selecting = trace.stage("select");
-    let offered = app.action.select(agent, tools.tools, turn.prompt(), &history).await; // then relevant
-    drop(selecting);
     if let Some(waiting) = finish_open_steps(app, caller, agent, turn).await? {
         return Ok(waiting);
     }
+    let thought = converse(app, (caller, agent), turn, outlet, (tools.clone(), &history)).await?;
+    if let Thought::Answer { text, finish } = &thought {
+        keep(app, &asked, turn, (text, *finish), &tools.catalog).await; // cache store
+    }
+    Ok(thought)
+}
+
+/// Keeps an answer that a turn has made, if it may be given again.
+pub(super) async fn keep(app: &App, asked: &Asked, turn: &Turn, answer: (&str, Finish), catalog: &Catalog) {
+    let (text, finish) = answer;
+    let answered = Answered { text, finish, usage: turn.usage(), micros: turn.cost_micros() };
+    let (finished, tags) = (finished(turn, text, finish), tags(turn, catalog));
+    app.context.cache().keep(asked, answered, finished, tags).await;
+}
+
+/// Asks the model, and calls what it asks for, until it answers.
+pub(super) async fn converse(
+    app: &App,
+    (caller, agent): (&Caller, &Arc<Agent>),
+    turn: &mut Turn,
+    outlet: &mut Outlet,
+    (tools, history): (Visible, &[Message]),
+) -> Result<Thought> {
+    let trace = turn.trace().clone();
+    let selecting = trace.stage("select");
+    let offered = app.action.select(agent, tools.tools, turn.prompt(), history).await; // then relevant
+    drop(selecting);
     loop {
         turn.within_limits(app.clock.now())?; // reflections, time, money
         let prompt = Prompt {
             model: agent.spec.model.clone(),
-            messages: transcript(agent, &history, turn),
+            messages: transcript(agent, history, turn),
             tools: offered.specs(),
             sampling: agent.spec.sampling.clone(),
         };
@@ -92,8 +118,6 @@ pub(super) async fn answer(
         }
         if calls.is_empty() {
             let text = outlet.finish().await?; // guard output
-            let tags = tags(turn, &tools.catalog);
-            app.context.cache().keep(&asked, (&text, finish), finished(turn, &text, finish), tags).await;
             return Ok(Thought::Answer { text, finish });
         }
     }

@@ -13,7 +13,12 @@ use super::{
     outlet::Next,
     think::{Thinking, think},
 };
-use crate::{app::App, context::cache::Looked, observe::Trace, turn::CacheUse};
+use crate::{
+    app::App,
+    context::cache::{Answered, Looked},
+    observe::Trace,
+    turn::CacheUse,
+};
 
 /// A completion that a client asks for.
 #[derive(Debug)]
@@ -84,7 +89,8 @@ pub async fn complete(app: &App, request: CompleteRequest, client: Option<Stream
         event.ending = Some(finish.name());
     });
     if calls.is_empty() && finish == Finish::Stop {
-        app.context.cache().keep(&asked, (&text, finish), Finished::default(), Vec::new()).await; // best effort
+        let answer = Answered { text: &text, finish, usage, micros: cost_micros };
+        app.context.cache().keep(&asked, answer, Finished::default(), Vec::new()).await; // best effort
     }
     Ok(Completed { text, calls, finish, usage, cache: CacheUse::None, cost_micros })
 }

@@ -8,12 +8,14 @@ mod chat;
 mod complete;
 mod mcp;
 mod outlet;
+mod recheck;
 mod resume;
 mod talk;
 mod think;
 mod tool_call;
 mod upkeep;
 mod visible;
+mod warm;
 
 pub use self::{
     chat::{ChatRequest, Message, Stream, chat, chat_as},

@@ -62,6 +62,10 @@ pub async fn resume_one(app: &App, free: &Free) -> Result<()> {
     let trace = app.observe.trace(RequestEvent::new(turn.request(), "none", "resume"), None);
     trace.note(|event| event.asked_by(turn.principal()));
     let turn = turn.traced(trace);
+    if turn.kind() == Kind::Check {
+        let error = Error::new(Code::Draining); // what it was compared with is gone
+        return app.turns.close(turn, Ending::Failed(error)).await.map(drop);
+    }
     let caller = match app.auth.resume(turn.principal().clone()).await {
         Ok(caller) => caller,
         Err(error) => return app.turns.close(turn, Ending::Failed(error)).await.map(drop), // revoked meanwhile

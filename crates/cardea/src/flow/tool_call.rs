@@ -15,6 +15,7 @@ use super::visible::find;
 use crate::{
     action::Tool,
     app::App,
+    context::cache::ToolUse,
     control::{Asking, Control, Permission, Ruling},
     turn::{Kind, Start, Step, Turn},
 };
@@ -89,8 +90,9 @@ pub(super) async fn tool_call(
     call: ToolCall,
 ) -> Result<Called> {
     turn.another_call()?; // tool calls per turn
-    let via = if turn.kind() == Kind::Chat { "chat" } else { "mcp" };
+    let via = if turn.kind() == Kind::Call { "mcp" } else { "chat" };
     let tool = find(app, caller, agent, via, &call.name); // visible to this caller, or unknown
+    let tool = tool.filter(|tool| turn.kind() != Kind::Check || !tool.effect().changes_things()); // a check only reads
     let digest = Control::digest(caller, &call);
     let wish = Wish::of(call, digest, tool.as_deref());
     let Some(tool) = tool else {
@@ -114,19 +116,21 @@ pub(super) async fn tool_call(
     let trace = turn.trace().clone();
     let mut step = trace.time("intent", app.turns.start(turn, wish.start(Some(decision)))).await?; // journal and audit intent
     let cache = app.context.cache();
-    let used = cache.tool_use(caller, tool.spec(), &wish.call, tool.tags(&wish.call.arguments));
-    let outcome = match cache.tool(&used) {
+    let tags = tool.tags(&wish.call.arguments);
+    let used = ToolUse::new((caller, agent.name.as_str()), tool.spec(), &wish.call, tags);
+    let kept = if turn.kind() == Kind::Check { None } else { cache.tool(&used).await };
+    let outcome = match kept {
         Some(kept) => kept, // an own, earlier result of a read, for as long as the tool says
         None => {
             let span = trace.stage("tool").execute_tool(step.tool().as_str(), &wish.call.id);
             step.called_from(span.context());
             let fresh = app.action.execute(permit, caller, &tool, &step).await; // broker, retries
             drop(span);
-            cache.keep_tool(&used, &fresh);
+            cache.keep_tool(&used, &fresh).await;
             fresh
         }
     };
-    tool.clears(&wish.call.arguments).iter().for_each(|tag| cache.clear_tag(&caller.tenant, tag)); // writes
+    cache.clear_tags(&caller.tenant, &tool.clears(&wish.call.arguments)).await; // writes
     let screened = app.control.screen_result(guard, outcome); // untrusted text: screened, tainted
     screened.taint().iter().for_each(|source| turn.taint_with(source));
     let recording = app.turns.record(turn, step, screened.into_inner());

@@ -18,11 +18,14 @@ const LISTS_SOON: Duration = Duration::from_secs(1);
 /// How often the head of the audit log is written down beside the database.
 const CHECKPOINTS: Duration = Duration::from_secs(5);
 
+/// How often cached answers are written to the database, where they are persisted.
+const COPIES: Duration = Duration::from_secs(2);
+
 /// How often the installation shows that it lives; well within `turn::NODE_LEASE`.
 const HEARTBEAT: Duration = Duration::from_secs(3);
 
 /// Waits, unless told to stop; false if told to stop.
-async fn pause(stop: &CancellationToken, time: Duration) -> bool {
+pub(super) async fn pause(stop: &CancellationToken, time: Duration) -> bool {
     tokio::select! {
         () = stop.cancelled() => false,
         () = tokio::time::sleep(time) => true,
@@ -45,6 +48,8 @@ impl App {
         self.keep("catalogue", Self::watch_lists);
         self.keep("policies", Self::watch_policies);
         self.keep("checkpoints", Self::keep_checkpoints);
+        self.keep("warm cache", Self::keep_warm);
+        self.keep("cache copy", Self::keep_cache);
         let app = self.clone();
         let watching = self.jobs.spawn_in(Stage::Intake, "resume", |stop| watch(app, stop));
         watching.map_err(|_| Code::Draining.into())
@@ -112,6 +117,12 @@ impl App {
         }
     }
 
+    async fn keep_cache(self, stop: CancellationToken) {
+        while pause(&stop, COPIES).await {
+            self.context.cache().persist().await;
+        }
+    }
+
     async fn keep_checkpoints(self, stop: CancellationToken) {
         while pause(&stop, CHECKPOINTS).await {
             if let Err(error) = self.observe.checkpoint(self.checkpoints()).await {
@@ -126,6 +137,7 @@ impl App {
         if !drained.cut.is_empty() {
             tracing::warn!(tasks = ?drained.cut, "cut off at the deadline; open turns go on at the next start");
         }
+        self.context.cache().persist().await;
         drop(self.observe.checkpoint(self.checkpoints()).await);
         self.db.close().await;
     }

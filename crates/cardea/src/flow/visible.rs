@@ -11,6 +11,7 @@ use crate::{
 };
 
 /// Tools of one moment for one caller.
+#[derive(Clone)]
 pub(super) struct Visible {
     /// The tools.
     pub(super) tools: Vec<Arc<Tool>>,

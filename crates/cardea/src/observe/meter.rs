@@ -56,6 +56,19 @@ pub enum CacheResult {
     Miss,
     /// Something like it was there and was not taken.
     Rejected,
+    /// It was there and did not open: changed, or not ours.
+    Forged,
+}
+
+/// What answering a cached question anew has shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CheckResult {
+    /// The same.
+    Same,
+    /// Another answer: the served one was wrong.
+    Wrong,
+    /// Nobody can say.
+    Doubt,
 }
 
 impl CacheResult {
@@ -64,6 +77,7 @@ impl CacheResult {
             Self::Hit => "hit",
             Self::Miss => "miss",
             Self::Rejected => "rejected",
+            Self::Forged => "forged",
         }
     }
 }
@@ -75,7 +89,9 @@ pub(super) struct Meters {
     request_seconds: Timers<1>,
     decisions: Counters<2>,
     findings: Counters<3>,
-    caches: Counters<2>,
+    caches: Counters<3>,
+    saved: Counters<3>,
+    checks: Counters<2>,
     tools: Counters<2>,
     turns: Counters<2>,
     tokens: Counters<2>,
@@ -111,6 +127,8 @@ impl Meters {
             decisions: Family::default(),
             findings: Family::default(),
             caches: Family::default(),
+            saved: Family::default(),
+            checks: Family::default(),
             tools: Family::default(),
             turns: Family::default(),
             tokens: Family::default(),
@@ -135,7 +153,13 @@ impl Meters {
         );
         let help = "Findings of guardrails, by kind, surface and what was done";
         registry.register("guard_findings", help, meters.findings.clone());
-        registry.register("cache_lookups", "Looks into caches, by layer and result", meters.caches.clone());
+        let help = "Looks into caches, by layer, agent and result";
+        registry.register("cache_lookups", help, meters.caches.clone());
+        let help =
+            "What cached answers saved, by layer, agent and unit: tokens, or millionths of the currency";
+        registry.register("cache_saved", help, meters.saved.clone());
+        let help = "Cached answers that were answered anew, by agent and what that showed";
+        registry.register("cache_checks", help, meters.checks.clone());
         registry.register("tool_calls", "Tool calls that ended, by tool and status", meters.tools.clone());
         registry.register(
             "turns",
@@ -178,8 +202,28 @@ impl Meters {
         self.findings.get_or_create(&labels).inc();
     }
 
-    pub(super) fn cache(&self, layer: &'static str, result: CacheResult) {
-        self.caches.get_or_create(&[("layer", layer.into()), ("result", result.name().into())]).inc();
+    pub(super) fn cache(&self, layer: &'static str, agent: &str, result: CacheResult) {
+        let agent = self.value(Label::Agent, agent);
+        let labels = [("layer", layer.into()), ("agent", agent), ("result", result.name().into())];
+        self.caches.get_or_create(&labels).inc();
+    }
+
+    pub(super) fn cache_saved(&self, layer: &'static str, agent: &str, tokens: u64, micros: u64) {
+        let agent = self.value(Label::Agent, agent);
+        for (unit, count) in [("tokens", tokens), ("micros", micros)] {
+            let labels = [("layer", layer.into()), ("agent", agent.clone()), ("unit", unit.into())];
+            self.saved.get_or_create(&labels).inc_by(count);
+        }
+    }
+
+    pub(super) fn cache_check(&self, agent: &str, result: CheckResult) {
+        let result = match result {
+            CheckResult::Same => "same",
+            CheckResult::Wrong => "wrong",
+            CheckResult::Doubt => "doubt",
+        };
+        let agent = self.value(Label::Agent, agent);
+        self.checks.get_or_create(&[("agent", agent), ("result", result.into())]).inc();
     }
 
     pub(super) fn tool_call(&self, call: Seen<'_>) {

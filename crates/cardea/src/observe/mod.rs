@@ -31,7 +31,7 @@ pub use self::{
     checkpoint::{Checkpoint, Checkpoints},
     decision::{Decided, Decision, Verdict},
     event::{RequestEvent, Told},
-    meter::{CacheResult, Seen},
+    meter::{CacheResult, CheckResult, Seen},
     search::Audited,
     span::{Span, Trace},
     verify::{Unproved, Verified, export, verify, verify_export},
@@ -93,9 +93,19 @@ impl Observe {
         self.0.meters.finding(kind, surface, action);
     }
 
-    /// Counts a look into a cache layer: `answer`, `semantic`, `tool`, …
-    pub fn cache(&self, layer: &'static str, result: CacheResult) {
-        self.0.meters.cache(layer, result);
+    /// Counts a look into a cache layer for an agent: `exact`, `semantic`, `tool`, …
+    pub fn cache(&self, layer: &'static str, agent: &str, result: CacheResult) {
+        self.0.meters.cache(layer, agent, result);
+    }
+
+    /// Counts what a cached answer saved.
+    pub fn cache_saved(&self, layer: &'static str, agent: &str, tokens: u64, micros: u64) {
+        self.0.meters.cache_saved(layer, agent, tokens, micros);
+    }
+
+    /// Counts a cached answer that was answered anew.
+    pub fn cache_check(&self, agent: &str, result: CheckResult) {
+        self.0.meters.cache_check(agent, result);
     }
 
     /// Everything that is counted, in the OpenMetrics text format.

@@ -256,7 +256,7 @@ async fn meters_have_units_and_do_not_grow_with_made_up_names() {
     for n in 0..2_000 {
         house.observe.tool_call(Seen { name: &format!("made_up_{n}"), status: "refused" });
     }
-    house.observe.cache("answer", CacheResult::Hit);
+    house.observe.cache("exact", "support", CacheResult::Hit);
     house.observe.finding("payment_card", "output", "masked");
     house.observe.model_took("m", "ok", Millis(1_500));
     house.observe.turn(Seen { name: "support", status: "answered" });
@@ -269,7 +269,7 @@ async fn meters_have_units_and_do_not_grow_with_made_up_names() {
     for line in [
         r#"cardea_requests_total{route="/v1/chat/completions",status="200",class="jwt",tenant="acme"} 1"#,
         r#"cardea_request_duration_seconds_count{route="/v1/chat/completions"} 1"#,
-        r#"cardea_cache_lookups_total{layer="answer",result="hit"} 1"#,
+        r#"cardea_cache_lookups_total{layer="exact",agent="support",result="hit"} 1"#,
         r#"cardea_guard_findings_total{kind="payment_card",surface="output",action="masked"} 1"#,
         r#"cardea_cost_micros_total{model="m"} 2000000"#,
         r#"cardea_unpriced_calls_total{model="free"} 1"#,

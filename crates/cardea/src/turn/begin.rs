@@ -248,7 +248,8 @@ impl Turns {
                 turn.kind.name(),
                 &turn.agent,
                 turn.conversation,
-                &turn.prompt,
+                // A check belongs to no conversation: what was said must not outlive the one it comes from.
+                if turn.kind == Kind::Check { "" } else { turn.prompt.as_str() },
                 TurnState::Running.name(),
                 &self.inner.node.name,
                 self.inner.node.fence,

@@ -9,7 +9,7 @@ use cardea_core::{
 use cardea_store::args;
 use serde_json::json;
 
-use super::{Failure, Receipt, Start, Turn, Turns, step::new_step};
+use super::{Failure, Kind, Receipt, Start, Turn, Turns, step::new_step};
 
 /// How a turn ends.
 #[derive(Debug)]
@@ -43,7 +43,7 @@ impl Turns {
         };
         let said = answer.clone().or_else(|| error.as_ref().map(Error::public));
         let mut receipt = self.receipt(&turn, status);
-        receipt.answer = answer;
+        receipt.answer = answer.filter(|_| turn.kind != Kind::Check);
         receipt.finish = finish;
         receipt.error = error.as_ref().map(Failure::of);
         self.write_answer(&mut turn, said.as_deref());

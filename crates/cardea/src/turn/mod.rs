@@ -48,6 +48,8 @@ pub enum Kind {
     Chat,
     /// One tool call from outside (MCP).
     Call,
+    /// A cached answer, answered anew to see whether it was right: reads only, and nobody waits for it.
+    Check,
 }
 
 impl Kind {
@@ -55,6 +57,7 @@ impl Kind {
         match self {
             Self::Chat => "chat",
             Self::Call => "call",
+            Self::Check => "check",
         }
     }
 }

@@ -100,7 +100,7 @@ impl FromRow for TurnRow {
         let turn = Turn {
             id: row.get(0)?,
             principal,
-            kind: if kind == Kind::Call.name() { Kind::Call } else { Kind::Chat },
+            kind: [Kind::Call, Kind::Check].into_iter().find(|one| one.name() == kind).unwrap_or(Kind::Chat),
             agent: row.get(3)?,
             conversation: row.get(4)?,
             prompt: row.get(5)?,

@@ -7,11 +7,14 @@
 //! Refuses: to know what a secret is for, to print one, and to start with a root key that others can read. It cannot
 //! notice that the whole row of a secret was put back to an older version of the same row; the audit log can.
 //!
+//! A [`Sealer`] protects what others keep for us, such as cached answers.
+//!
 //! Called by: `identity` (keys that sign), the start of the program (the key of the audit chain), and whoever holds a
 //! credential for an upstream.
 
 mod root;
 mod seal;
+mod sealer;
 #[cfg(test)]
 mod tests;
 
@@ -27,8 +30,11 @@ use cardea_store::{Commit, CommitError, Db, args};
 use serde_json::json;
 use zeroize::Zeroizing;
 
-pub use self::root::{Config, RootKey};
 use self::seal::{Bound, Sealed};
+pub use self::{
+    root::{Config, RootKey},
+    sealer::Sealer,
+};
 use crate::observe::{Entry, Observe};
 
 /// The largest secret.

@@ -131,7 +131,7 @@ impl Key {
 }
 
 /// HKDF-SHA-256 over a key that is random already, so only its second half is needed.
-fn derive(key: &[u8; 32], label: &[u8], context: &[u8]) -> Zeroizing<[u8; 32]> {
+pub(super) fn derive(key: &[u8; 32], label: &[u8], context: &[u8]) -> Zeroizing<[u8; 32]> {
     let mut derived = Zeroizing::new([0; 32]);
     let prk = hkdf::Prk::new_less_safe(hkdf::HKDF_SHA256, key);
     let filled =

@@ -90,7 +90,7 @@ fn cipher(key: &[u8; 32]) -> Option<LessSafeKey> {
     UnboundKey::new(&AES_256_GCM, key).ok().map(LessSafeKey::new)
 }
 
-fn encrypt(key: &[u8; 32], aad: &[u8], plain: &[u8]) -> Option<Vec<u8>> {
+pub(super) fn encrypt(key: &[u8; 32], aad: &[u8], plain: &[u8]) -> Option<Vec<u8>> {
     let mut nonce = [0_u8; NONCE_LEN];
     rand::fill(&mut nonce).ok()?;
     // WHY: room for everything at once, so that growing leaves no copy of the plain text behind.
@@ -104,7 +104,7 @@ fn encrypt(key: &[u8; 32], aad: &[u8], plain: &[u8]) -> Option<Vec<u8>> {
     Some(whole)
 }
 
-fn decrypt(key: &[u8; 32], aad: &[u8], whole: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
+pub(super) fn decrypt(key: &[u8; 32], aad: &[u8], whole: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
     let (nonce, text) = whole.split_first_chunk::<NONCE_LEN>()?;
     let mut text = Zeroizing::new(text.to_vec());
     let length = cipher(key)?

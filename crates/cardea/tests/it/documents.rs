@@ -3,6 +3,7 @@ use std::{fs, path::Path};
 use cardea::{
     commands::{Cli, End, Out, run_with},
     config::{Config, Environment},
+    context::cache::read_warm,
 };
 use cardea_core::agent::Agent;
 use clap::Parser as _;
@@ -157,6 +158,31 @@ fn every_configuration_and_agent_in_the_documents_is_a_good_one() {
         }
     }
     assert!(seen >= 2, "only {seen} configurations and agents were found");
+}
+
+/// Lines of JSON in the documents are answers that are known at start, or pairs of questions to tune with.
+#[test]
+fn every_line_of_json_in_the_documents_is_read_by_what_it_is_for() {
+    let (mut warm, mut pairs) = (0, 0);
+    for document in documents() {
+        for (_, code) in snippets(&document.text).into_iter().filter(|(language, _)| language == "jsonl") {
+            let dir = tempfile::tempdir().unwrap();
+            let file = dir.path().join("lines.jsonl");
+            fs::write(&file, &code).unwrap();
+            if code.starts_with("{\"agent\"") {
+                warm +=
+                    read_warm(&file, None).unwrap_or_else(|error| panic!("{}: {error}", document.name)).len();
+            } else {
+                let cli = Cli::try_parse_from(["cardea", "cache", "tune", file.to_str().unwrap()]).unwrap();
+                let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
+                let end = run_with(&cli, &Environment::default(), &mut Out::new(&mut stdout, &mut stderr));
+                let told = String::from_utf8_lossy(&stdout);
+                assert!(end != End::Unreachable && told.contains("1 of them with one answer"), "{told}");
+                pairs += 1;
+            }
+        }
+    }
+    assert!(warm >= 2 && pairs >= 1, "{warm} known answers, {pairs} files of pairs");
 }
 
 #[test]

@@ -1,10 +1,10 @@
 //! A question with everything that could change its answer.
 
-use std::sync::{Arc, OnceLock, atomic::Ordering};
+use std::sync::{Arc, OnceLock};
 
 use cardea_core::{
     agent::{Agent, CacheScope},
-    cache::{Circumstances, ExactKey, Mode, Owner, Partition, normalise, stands_alone},
+    cache::{Circumstances, Mode, Owner, Partition, normalise, stands_alone},
     canonical::{canonical, sha256_hex},
     id::{ConversationId, TenantId},
     message::{Message, Prompt},
@@ -12,9 +12,10 @@ use cardea_core::{
     time::Millis,
 };
 use cardea_embed::Vector;
+use cardea_store::shared::cache::{Key, Place, Tag};
 use serde_json::json;
 
-use super::{Cache, user_tag};
+use super::{Cache, check::Scope, digest, talk_tag, user_tag};
 
 /// What stands around a question to an agent.
 #[derive(Debug)]
@@ -35,22 +36,33 @@ pub struct Around<'a> {
 #[derive(Debug)]
 pub struct Asked {
     /// `None`: its answer is not to be given twice.
-    pub(super) place: Option<Place>,
+    pub(super) place: Option<At>,
     pub(super) text: String,
     pub(super) tenant: TenantId,
-    pub(super) user_tag: String,
+    pub(super) agent: String,
+    pub(super) user_tag: Tag,
+    /// Deleting the conversation clears it.
+    pub(super) talk: Option<Tag>,
     pub(super) ttl: Millis,
     /// How to decide by meaning; `None`: not at all.
     pub(super) semantic: Option<Mode>,
-    /// The count of clearings at this moment: what was cleared later makes the answer stale.
-    pub(super) asked_at: u64,
+    /// The count of clearings when it was looked for: what was cleared later makes the answer stale.
+    pub(super) asked_at: OnceLock<u64>,
     pub(super) vector: OnceLock<Option<Arc<Vector>>>,
 }
 
+/// Where an answer lies.
 #[derive(Debug)]
-pub(super) struct Place {
-    pub(super) partition: Partition,
-    pub(super) exact: ExactKey,
+pub(super) struct At {
+    pub(super) place: Place,
+    pub(super) key: Key,
+}
+
+impl Asked {
+    /// Whose errors count together.
+    pub(super) fn scope(&self) -> Scope {
+        (self.tenant.clone(), self.agent.clone())
+    }
 }
 
 /// A digest of what was said.
@@ -59,6 +71,14 @@ fn fingerprint(messages: &[Message]) -> String {
 }
 
 impl Cache {
+    /// The place of a partition: vectors of another encoder lie in another one.
+    fn at(&self, partition: Partition, text: &str) -> At {
+        let encoder =
+            self.0.embedder.as_ref().map(|embedder| embedder.encoder().as_str()).unwrap_or_default();
+        let place = Place(digest("answer place", [partition.as_bytes(), encoder.as_bytes()]));
+        At { place, key: Key(*partition.exact(text).as_bytes()) }
+    }
+
     /// A user's question to an agent.
     ///
     /// In a running conversation the answer may depend on what was said before, so the history is part of the place,
@@ -93,7 +113,7 @@ impl Cache {
                 locale: "",
                 history: &history,
             });
-            Place { partition, exact: partition.exact(text) }
+            self.at(partition, text)
         });
         let mode = agent
             .spec
@@ -104,10 +124,12 @@ impl Cache {
             place,
             text: normalise(text),
             tenant: user.tenant.clone(),
+            agent: agent.name.to_string(),
             user_tag: user_tag(user),
+            talk: around.conversation.map(|id| talk_tag(&user.tenant, id)),
             ttl: agent.spec.cache.ttl.unwrap_or(self.0.settings.ttl),
             semantic: (agent.spec.cache.semantic && alone).then_some(mode),
-            asked_at: self.0.clearings.load(Ordering::SeqCst),
+            asked_at: OnceLock::new(),
             vector: OnceLock::new(),
         }
     }
@@ -133,16 +155,18 @@ impl Cache {
                 locale: "",
                 history: &fingerprint(&before),
             });
-            Place { partition, exact: partition.exact(&last) }
+            self.at(partition, &last)
         });
         Asked {
             place,
             text: last,
             tenant: user.tenant.clone(),
+            agent: "direct".to_owned(),
             user_tag: user_tag(user),
+            talk: None,
             ttl: self.0.settings.ttl,
             semantic: None,
-            asked_at: self.0.clearings.load(Ordering::SeqCst),
+            asked_at: OnceLock::new(),
             vector: OnceLock::new(),
         }
     }

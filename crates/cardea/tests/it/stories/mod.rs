@@ -3,6 +3,7 @@
 mod approvals;
 mod audit;
 mod bad_input;
+mod caches;
 mod credentials;
 mod embedded;
 mod faults;

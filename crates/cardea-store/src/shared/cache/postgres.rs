@@ -1,0 +1,360 @@
+//! Records in PostgreSQL, in tables without a log of their own: a crash of the server empties them, all together.
+//!
+//! With the extension `vector` the server orders the records of one place by distance (a B-tree finds the place, the
+//! order within it is exact; a place of more than [`LARGE`] gets an HNSW index of its own). Without it the vectors of
+//! the place are read and compared here.
+
+use std::{
+    collections::HashSet,
+    str::FromStr,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use cardea_core::{
+    secret::{ExposeSecret, SecretString},
+    time::SharedClock,
+};
+use cardea_embed::{Partition, Vector};
+use futures::FutureExt;
+use tokio::sync::Mutex as AsyncMutex;
+use tokio_postgres::{Row, types::ToSql};
+
+use super::{Answer, Away, CacheStore, Held, Key, LONGEST, PATIENCE, Place, Record, Tag, hex, wire::Wire};
+use crate::db::postgres::{Fault, Link, Session};
+
+/// Above this many vectors a place gets an index of its own.
+const LARGE: i64 = 20_000;
+/// Such indexes at most.
+const INDEXES: usize = 32;
+/// Records are tidied up after this many were put.
+const TIDY: u64 = 64;
+
+const TABLES: &str = "
+CREATE UNLOGGED TABLE IF NOT EXISTS cardea_cache (
+    place BYTEA NOT NULL, key BYTEA NOT NULL, until BIGINT NOT NULL, asked_at BIGINT NOT NULL,
+    tags BYTEA[] NOT NULL, record BYTEA NOT NULL, code BYTEA, put BIGINT GENERATED ALWAYS AS IDENTITY,
+    PRIMARY KEY (place, key));
+CREATE INDEX IF NOT EXISTS cardea_cache_put ON cardea_cache (put);
+CREATE UNLOGGED TABLE IF NOT EXISTS cardea_cache_marks (
+    tag BYTEA NOT NULL PRIMARY KEY, at BIGINT NOT NULL, since BIGINT NOT NULL);
+CREATE SEQUENCE IF NOT EXISTS cardea_cache_clock;";
+
+const COUNT: &str =
+    "SELECT CASE WHEN is_called THEN last_value ELSE last_value - 1 END FROM cardea_cache_clock";
+const FRESH: &str = "until > $2 AND NOT EXISTS (SELECT 1 FROM cardea_cache_marks m WHERE m.tag = ANY(tags) AND m.at > asked_at)";
+const PUT: &str = "INSERT INTO cardea_cache (place, key, until, asked_at, tags, record, code) \
+    VALUES ($1, $2, $3, $4, $5, $6, $7) \
+    ON CONFLICT (place, key) DO UPDATE SET until = excluded.until, asked_at = excluded.asked_at, \
+    tags = excluded.tags, record = excluded.record, code = excluded.code, put = DEFAULT";
+const PUT_VECTOR: &str = "INSERT INTO cardea_cache (place, key, until, asked_at, tags, record, code, vec) \
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8::text::vector) \
+    ON CONFLICT (place, key) DO UPDATE SET until = excluded.until, asked_at = excluded.asked_at, \
+    tags = excluded.tags, record = excluded.record, code = excluded.code, vec = excluded.vec, \
+    put = DEFAULT";
+const MARK: &str = "WITH t AS (SELECT nextval('cardea_cache_clock') AS at)
+    INSERT INTO cardea_cache_marks (tag, at, since) SELECT tag, t.at, $2 FROM t, unnest($1::bytea[]) AS tag
+    ON CONFLICT (tag) DO UPDATE SET at = GREATEST(cardea_cache_marks.at, excluded.at), since = excluded.since";
+
+/// [`CacheStore`] in a PostgreSQL database.
+pub struct PostgresCache {
+    link: Arc<Link>,
+    wire: Wire,
+    clock: SharedClock,
+    limits: (u64, usize),
+    above: i64,
+    /// Whether the server has the extension; asked when the tables are made.
+    vectors: AsyncMutex<Option<bool>>,
+    large: Mutex<HashSet<Place>>,
+    puts: AtomicU64,
+}
+
+impl std::fmt::Debug for PostgresCache {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PostgresCache").field("limits", &self.limits).finish_non_exhaustive()
+    }
+}
+
+type Args<'a> = &'a [&'a (dyn ToSql + Sync)];
+
+impl PostgresCache {
+    /// The same, giving places an index of their own above this many vectors.
+    #[must_use]
+    pub fn index_above(mut self, vectors: u32) -> Self {
+        self.above = i64::from(vectors);
+        self
+    }
+
+    /// The same, waiting longer or shorter than [`PATIENCE`] for the server.
+    #[must_use]
+    pub fn patient(mut self, patience: Duration) -> Self {
+        self.wire = Wire::new(patience);
+        self
+    }
+
+    /// A store in this database, of this many bytes, and of this many vectors in one place. Nothing is asked yet.
+    ///
+    /// # Errors
+    /// A sentence that says what is wrong with the address.
+    pub fn new(
+        url: &str,
+        password: Option<&SecretString>,
+        limits: (u64, usize),
+        clock: SharedClock,
+    ) -> Result<Self, String> {
+        let mut target = tokio_postgres::Config::from_str(url).map_err(|error| error.to_string())?;
+        if target.get_password().is_some() {
+            return Err(
+                "contains a password: put it into `cache.password`, since the address is printed".to_owned()
+            );
+        }
+        if let Some(password) = password {
+            target.password(password.expose_secret());
+        }
+        target.application_name("cardea cache").options("-c statement_timeout=5000");
+        Ok(Self {
+            link: Arc::new(Link::to(target)),
+            wire: Wire::new(PATIENCE),
+            clock,
+            limits: (limits.0, limits.1.max(1)),
+            above: LARGE,
+            vectors: AsyncMutex::new(None),
+            large: Mutex::default(),
+            puts: AtomicU64::new(0),
+        })
+    }
+
+    /// True if the server compares vectors, false if that is done here.
+    ///
+    /// # Errors
+    /// It cannot be asked.
+    pub async fn vectors(&self) -> Result<bool, Away> {
+        self.wire.ask(async { self.session().await.map(|(_, vectors)| vectors) }).await
+    }
+
+    async fn session(&self) -> Result<(Arc<Session>, bool), Away> {
+        let session = self.link.session().await.map_err(|fault| told(&fault))?;
+        let mut vectors = self.vectors.lock().await;
+        let known = match *vectors {
+            Some(known) => known,
+            None => *vectors.insert(self.prepare(&session).await?),
+        };
+        Ok((session, known))
+    }
+
+    /// Makes the tables; true if the server compares vectors.
+    async fn prepare(&self, session: &Session) -> Result<bool, Away> {
+        // WHY: two nodes that start at once must not both make them.
+        let script = format!("SELECT pg_advisory_xact_lock(7230114); {TABLES}");
+        session.script(&script).await.map_err(|fault| told(&fault))?;
+        // Without the right or the files it is not there, and the vectors are compared here.
+        let _absent = session.script("CREATE EXTENSION IF NOT EXISTS vector").await;
+        let there = "SELECT COUNT(*) FROM pg_extension WHERE extname = 'vector'";
+        let count: i64 = session
+            .query(there, &[])
+            .await
+            .map_err(|fault| told(&fault))?
+            .first()
+            .map_or(0, |row| row.get(0));
+        if count > 0 {
+            let add = "SELECT pg_advisory_xact_lock(7230114);
+                ALTER TABLE cardea_cache ADD COLUMN IF NOT EXISTS vec vector(384)";
+            session.script(add).await.map_err(|fault| told(&fault))?;
+        }
+        Ok(count > 0)
+    }
+
+    async fn rows(&self, sql: &str, args: Args<'_>) -> Result<Vec<Row>, Away> {
+        let (session, _) = self.session().await?;
+        let found = session.query(sql, args).await;
+        match found {
+            Err(fault) if fault.lost => {
+                self.link.forget().await;
+                Err(told(&fault))
+            }
+            Err(fault) => {
+                // Perhaps the tables are gone: look again next time.
+                *self.vectors.lock().await = None;
+                Err(told(&fault))
+            }
+            Ok(rows) => Ok(rows),
+        }
+    }
+
+    async fn find(&self, place: &Place, key: &Key) -> Result<Option<Record>, Away> {
+        let sql = format!("SELECT record FROM cardea_cache WHERE place = $1 AND key = $3 AND {FRESH}");
+        let rows = self.rows(&sql, &[&place.0.as_slice(), &self.clock.now().0, &key.0.as_slice()]).await?;
+        Ok(rows.first().and_then(|row| Record::from_bytes(row.get(0))))
+    }
+
+    async fn nearest(&self, place: &Place, to: &Vector, count: usize) -> Result<Vec<(Key, Record)>, Away> {
+        let (_, vectors) = self.session().await?;
+        let now = self.clock.now().0;
+        let count = i64::try_from(count).unwrap_or(i64::MAX);
+        let rows = if vectors {
+            let large = self.large.lock().unwrap_or_else(PoisonError::into_inner).contains(place);
+            // The planner takes an index of one place only if the place stands in the text; it is a digest of ours.
+            let here = if large {
+                format!("place = '\\x{place}'::bytea AND $1::bytea IS NOT NULL")
+            } else {
+                "place = $1".to_owned()
+            };
+            let sql = format!(
+                "SELECT key, record FROM cardea_cache WHERE {here} AND vec IS NOT NULL AND {FRESH} ORDER BY vec <=> $3::text::vector LIMIT $4"
+            );
+            self.rows(&sql, &[&place.0.as_slice(), &now, &spelled(to), &count]).await?
+        } else {
+            let sql =
+                "SELECT key, code FROM cardea_cache WHERE place = $1 AND code IS NOT NULL AND until > $2";
+            let mut shelf = Partition::new();
+            for row in self.rows(sql, &[&place.0.as_slice(), &now]).await? {
+                if let (key, Some(vector)) = (row.get::<_, Vec<u8>>(0), Vector::from_bytes(row.get(1))) {
+                    shelf.insert(vector, key);
+                }
+            }
+            let near = shelf.nearest(to, usize::try_from(count).unwrap_or(usize::MAX));
+            let keys: Vec<&[u8]> = near.iter().map(|near| near.item.as_slice()).collect();
+            let sql = format!(
+                "SELECT key, record FROM cardea_cache WHERE place = $1 AND key = ANY($3) AND {FRESH}"
+            );
+            let mut rows = self.rows(&sql, &[&place.0.as_slice(), &now, &keys]).await?;
+            rows.sort_by_key(|row| keys.iter().position(|key| *key == row.get::<_, &[u8]>(0)));
+            rows
+        };
+        let record =
+            |row: &Row| Some((Key(row.get::<_, &[u8]>(0).try_into().ok()?), Record::from_bytes(row.get(1))?));
+        Ok(rows.iter().filter_map(record).collect())
+    }
+
+    async fn write(&self, place: &Place, key: &Key, record: Record) -> Result<(), Away> {
+        let Some(bytes) = record.to_bytes() else { return Ok(()) };
+        let (_, vectors) = self.session().await?;
+        let tags: Vec<&[u8]> = record.tags.iter().map(|tag| tag.0.as_slice()).collect();
+        let asked_at = i64::try_from(record.asked_at).unwrap_or(i64::MAX);
+        let code = record.vector.as_ref().map(|vector| vector.to_bytes().to_vec());
+        let until = record.until.0.min(self.clock.now().plus(LONGEST).0);
+        let (place_bytes, key_bytes) = (place.0.as_slice(), key.0.as_slice());
+        if vectors {
+            let vector = record.vector.as_ref().map(spelled);
+            let args: Args<'_> =
+                &[&place_bytes, &key_bytes, &until, &asked_at, &tags, &bytes, &code, &vector];
+            self.rows(PUT_VECTOR, args).await?;
+        } else {
+            self.rows(PUT, &[&place_bytes, &key_bytes, &until, &asked_at, &tags, &bytes, &code]).await?;
+        }
+        if self.puts.fetch_add(1, Ordering::Relaxed) % TIDY == TIDY - 1 {
+            self.tidy(place);
+            if vectors {
+                self.index(place).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Keeps the bounds: what is over goes, then the oldest of the place, then the oldest of all. Later, and only
+    /// once at a time, so that no question waits for it.
+    fn tidy(&self, place: &Place) {
+        let now = self.clock.now().0;
+        let old = now.saturating_sub(i64::try_from(LONGEST.0).unwrap_or(0));
+        let (bytes, most) = self.limits;
+        // Only numbers and a digest of ours stand in the text.
+        self.link.later(
+            "cache-tidy",
+            format!(
+                "DO $$ BEGIN IF pg_try_advisory_xact_lock(7230115) THEN
+                 DELETE FROM cardea_cache WHERE until <= {now};
+                 DELETE FROM cardea_cache_marks WHERE since < {old};
+                 DELETE FROM cardea_cache WHERE (place, key) IN (SELECT place, key FROM cardea_cache
+                   WHERE place = '\\x{place}' AND code IS NOT NULL ORDER BY put DESC OFFSET {most});
+                 DELETE FROM cardea_cache WHERE put < (SELECT MIN(put) FROM (SELECT put,
+                   SUM(octet_length(record) + 512) OVER (ORDER BY put DESC) AS held FROM cardea_cache) sums
+                   WHERE held <= {bytes});
+                 END IF; END $$"
+            ),
+        );
+    }
+
+    async fn index(&self, place: &Place) -> Result<(), Away> {
+        let sql = "SELECT COUNT(*) FROM cardea_cache WHERE place = $1 AND vec IS NOT NULL";
+        let count: i64 = self.rows(sql, &[&place.0.as_slice()]).await?.first().map_or(0, |row| row.get(0));
+        {
+            let mut large = self.large.lock().unwrap_or_else(PoisonError::into_inner);
+            if count <= self.above || large.len() >= INDEXES || !large.insert(*place) {
+                return Ok(());
+            }
+        }
+        let name = hex(place.0.get(..12).unwrap_or_default());
+        let make = format!(
+            "SET statement_timeout = 0; CREATE INDEX IF NOT EXISTS cardea_cache_hnsw_{name} ON cardea_cache USING hnsw (vec vector_cosine_ops) WHERE place = '\\x{place}'::bytea; SET statement_timeout = 5000"
+        );
+        self.link.later("cache-index", make);
+        Ok(())
+    }
+
+    async fn mark(&self, tags: &[Tag]) -> Result<(), Away> {
+        let tags: Vec<&[u8]> = tags.iter().map(|tag| tag.0.as_slice()).collect();
+        self.rows(MARK, &[&tags, &self.clock.now().0]).await.map(drop)
+    }
+}
+
+fn told(fault: &Fault) -> Away {
+    Away(fault.to_string())
+}
+
+/// A vector as the extension reads it.
+fn spelled(vector: &Vector) -> String {
+    let numbers: Vec<String> = vector.codes().iter().map(ToString::to_string).collect();
+    format!("[{}]", numbers.join(","))
+}
+
+impl CacheStore for PostgresCache {
+    fn name(&self) -> &'static str {
+        "postgres"
+    }
+
+    fn clearings(&self) -> Answer<'_, u64> {
+        let work = async {
+            let rows = self.rows(COUNT, &[]).await?;
+            Ok(rows.first().and_then(|row| u64::try_from(row.get::<_, i64>(0)).ok()).unwrap_or(0))
+        };
+        self.wire.ask(work).boxed()
+    }
+
+    fn get<'a>(&'a self, place: &'a Place, key: &'a Key) -> Answer<'a, Option<Record>> {
+        self.wire.ask(self.find(place, key)).boxed()
+    }
+
+    fn near<'a>(&'a self, place: &'a Place, to: &'a Vector, count: usize) -> Answer<'a, Vec<(Key, Record)>> {
+        self.wire.ask(self.nearest(place, to, count)).boxed()
+    }
+
+    fn put<'a>(&'a self, place: &'a Place, key: &'a Key, record: Record) -> Answer<'a, ()> {
+        self.wire.ask(self.write(place, key, record)).boxed()
+    }
+
+    fn clear<'a>(&'a self, tags: &'a [Tag]) -> Answer<'a, ()> {
+        self.wire.insist(self.mark(tags)).boxed()
+    }
+
+    fn purge<'a>(&'a self, tag: &'a Tag) -> Answer<'a, ()> {
+        async {
+            self.wire.insist(self.mark(std::slice::from_ref(tag))).await?;
+            let sql = "DELETE FROM cardea_cache WHERE $1 = ANY(tags)";
+            self.wire.insist(async { self.rows(sql, &[&tag.0.as_slice()]).await.map(drop) }).await
+        }
+        .boxed()
+    }
+
+    fn held(&self) -> Answer<'_, Option<Held>> {
+        let work = async {
+            let sql = "SELECT COUNT(*), CAST(COALESCE(SUM(octet_length(record) + 512), 0) AS BIGINT) FROM cardea_cache";
+            let rows = self.rows(sql, &[]).await?;
+            let number = |row: &Row, at: usize| u64::try_from(row.get::<_, i64>(at)).unwrap_or(0);
+            Ok(rows.first().map(|row| Held { entries: number(row, 0), bytes: number(row, 1), evicted: 0 }))
+        };
+        self.wire.ask(work).boxed()
+    }
+}

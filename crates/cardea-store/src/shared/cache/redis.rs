@@ -1,0 +1,459 @@
+//! Records in Redis or Valkey, with plain commands: no module, no script.
+//!
+//! `NAME:e:PLACE:KEY` is one record, with its time to live. `NAME:s:PLACE` is the shelf of a place: a sorted set of
+//! key ‖ vector, its score a number that only grows, so that a node which has read up to a number asks for what came
+//! after it and compares its own copy. `NAME:c` is a sorted set of the count of clearings (`clock`), the least count
+//! that still counts (`floor`), the number of the newest vector (`seq`), and the count at which each tag was cleared.
+//!
+//! WHY one set for all counts: a server that loses it (a flush, an eviction) loses all of it, and a new one starts
+//! with a floor above every older count, so that no record outlives the memory of its clearing.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use cardea_core::{
+    secret::{ExposeSecret, SecretString},
+    time::SharedClock,
+};
+use cardea_embed::{DIMS, Partition, Vector};
+use futures::FutureExt;
+use redis::{Client, FromRedisValue, IntoConnectionInfo, RedisError, aio::MultiplexedConnection, cmd};
+use tokio::sync::Mutex as AsyncMutex;
+
+use super::{Answer, Away, CacheStore, Held, Key, LONGEST, PATIENCE, Place, Record, Tag, wire::Wire};
+
+/// Members of the counts that are no tags. Tags are 16 bytes, these are not.
+const CLOCK: &[u8] = b"clock";
+const FLOOR: &[u8] = b"floor";
+const SEQ: &[u8] = b"seq";
+/// Cleared tags that are remembered; beyond it the oldest go and the floor rises over them.
+const MARKS: u64 = 200_000;
+/// Numbers that are read again, since two nodes may write theirs in another order than they drew them.
+const OVERLAP: f64 = 8.0;
+/// Vectors of one place that are read at one time.
+const ENTRY: usize = 32 + DIMS;
+/// Copies of shelves that a node keeps.
+const COPIES: usize = 4_096;
+
+/// A node's copy of a shelf.
+#[derive(Debug, Default)]
+struct Copied {
+    upto: f64,
+    vectors: Partition<Key>,
+    known: HashMap<Key, usize>,
+    /// In the order in which they came, the oldest first; those that left meanwhile are passed over.
+    order: VecDeque<Key>,
+}
+
+impl Copied {
+    fn add(&mut self, member: &[u8], limit: usize) {
+        let Some((key, vector)) = member.split_at_checked(32) else { return };
+        let (Ok(key), Some(vector)) = (key.try_into().map(Key), Vector::from_bytes(vector)) else { return };
+        self.drop_key(&key);
+        self.known.insert(key, self.vectors.insert(vector, key));
+        self.order.push_back(key);
+        while self.known.len() > limit {
+            let Some(oldest) = self.order.pop_front() else { break };
+            self.drop_key(&oldest);
+        }
+        if self.order.len() > 4 * limit.max(16) {
+            let known = &self.known;
+            self.order.retain(|key| known.contains_key(key));
+        }
+    }
+
+    fn drop_key(&mut self, key: &Key) {
+        let Some(at) = self.known.remove(key) else { return };
+        self.vectors.swap_remove(at);
+        if let Some(moved) = self.vectors.get(at) {
+            self.known.insert(*moved, at);
+        }
+    }
+}
+
+/// [`CacheStore`] on a Redis or Valkey server. Bytes are bounded by the server (`maxmemory`); every key has an end.
+pub struct RedisCache {
+    client: Client,
+    line: AsyncMutex<Option<MultiplexedConnection>>,
+    wire: Wire,
+    clock: SharedClock,
+    name: String,
+    per_place: usize,
+    copies: Mutex<HashMap<Place, Arc<Mutex<Copied>>>>,
+}
+
+impl std::fmt::Debug for RedisCache {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RedisCache").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+fn away(error: &RedisError) -> Away {
+    // Never the address: it may carry a user's name.
+    Away(format!("{:?}: {}", error.kind(), error.code().unwrap_or("no code")))
+}
+
+impl RedisCache {
+    /// The same, waiting longer or shorter than [`PATIENCE`] for the server.
+    #[must_use]
+    pub fn patient(mut self, patience: Duration) -> Self {
+        self.wire = Wire::new(patience);
+        self
+    }
+
+    /// A store below this name on the server. Nothing is asked yet.
+    ///
+    /// # Errors
+    /// A sentence that says what is wrong with the address.
+    pub fn new(
+        url: &str,
+        password: Option<&SecretString>,
+        (name, per_place): (&str, usize),
+        clock: SharedClock,
+    ) -> Result<Self, String> {
+        let said = url.into_connection_info().map_err(|error| error.to_string())?;
+        let mut settings = said.redis_settings().clone();
+        if settings.password().is_some() {
+            return Err(
+                "contains a password: put it into `cache.password`, since the address is printed".to_owned()
+            );
+        }
+        if let Some(password) = password {
+            settings = settings.set_password(password.expose_secret());
+        }
+        let client = Client::open(said.set_redis_settings(settings)).map_err(|error| error.to_string())?;
+        Ok(Self {
+            client,
+            line: AsyncMutex::new(None),
+            wire: Wire::new(PATIENCE),
+            clock,
+            name: name.to_owned(),
+            per_place: per_place.max(1),
+            copies: Mutex::default(),
+        })
+    }
+
+    async fn line(&self) -> Result<MultiplexedConnection, Away> {
+        let mut line = self.line.lock().await;
+        if let Some(line) = &*line {
+            return Ok(line.clone());
+        }
+        let fresh = self.client.get_multiplexed_async_connection().await.map_err(|error| away(&error))?;
+        Ok(line.insert(fresh).clone())
+    }
+
+    async fn run<T: FromRedisValue>(&self, pipe: &redis::Pipeline) -> Result<T, Away> {
+        let mut line = self.line().await?;
+        let answer = pipe.query_async(&mut line).await;
+        if let Err(error) = &answer
+            && (error.is_unrecoverable_error() || error.is_io_error() || error.is_connection_dropped())
+        {
+            *self.line.lock().await = None;
+        }
+        answer.map_err(|error| away(&error))
+    }
+
+    async fn one<T: FromRedisValue>(&self, command: redis::Cmd) -> Result<T, Away> {
+        let mut pipe = redis::pipe();
+        pipe.add_command(command);
+        self.run::<(T,)>(&pipe).await.map(|(answer,)| answer)
+    }
+
+    fn counts(&self) -> String {
+        format!("{}:c", self.name)
+    }
+
+    fn record(&self, place: &Place, key: &Key) -> String {
+        format!("{}:e:{place}:{key}", self.name)
+    }
+
+    fn shelf(&self, place: &Place) -> String {
+        format!("{}:s:{place}", self.name)
+    }
+
+    /// The count of clearings and the floor; made if they are not there.
+    async fn count(&self) -> Result<(u64, u64), Away> {
+        let ask = || cmd("ZMSCORE").arg(self.counts()).arg(CLOCK).arg(FLOOR).to_owned();
+        let mut found: Vec<Option<f64>> = self.one(ask()).await?;
+        if found.iter().any(Option::is_none) {
+            // INVARIANT: above every earlier count, as long as fewer than one clearing a millisecond were made.
+            let start = self.clock.now().0.max(1);
+            let mut pipe = redis::pipe();
+            pipe.atomic();
+            for member in [CLOCK, FLOOR, SEQ] {
+                pipe.cmd("ZADD").arg(self.counts()).arg("NX").arg(start).arg(member).ignore();
+            }
+            self.run::<()>(&pipe).await?;
+            found = self.one(ask()).await?;
+        }
+        match found.as_slice() {
+            [Some(clock), Some(floor)] => Ok((whole(*clock), whole(*floor))),
+            _ => Err(Away("it does not keep its counts".to_owned())),
+        }
+    }
+
+    /// Those of the records that nothing has cleared.
+    async fn fresh(&self, found: Vec<(Key, Record)>) -> Result<Vec<(Key, Record)>, Away> {
+        if found.is_empty() {
+            return Ok(found);
+        }
+        let mut ask = cmd("ZMSCORE");
+        ask.arg(self.counts()).arg(FLOOR);
+        for tag in found.iter().flat_map(|(_, record)| &record.tags) {
+            ask.arg(&tag.0);
+        }
+        let scores: Vec<Option<f64>> = self.one(ask).await?;
+        let mut scores = scores.into_iter();
+        // Without a floor the counts are gone, and nobody knows what was cleared.
+        let Some(floor) = scores.next().flatten().map(whole) else { return Ok(Vec::new()) };
+        let now = self.clock.now();
+        let fresh = |(_, record): &(Key, Record)| {
+            let cleared = scores.by_ref().take(record.tags.len()).flatten().map(whole).max().unwrap_or(0);
+            record.until > now && record.asked_at >= floor && record.asked_at >= cleared
+        };
+        Ok(found.into_iter().filter(fresh).collect())
+    }
+
+    async fn read(&self, place: &Place, keys: &[Key]) -> Result<Vec<(Key, Record)>, Away> {
+        if keys.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut ask = cmd("MGET");
+        for key in keys {
+            ask.arg(self.record(place, key));
+        }
+        let bytes: Vec<Option<Vec<u8>>> = self.one(ask).await?;
+        let record = |(key, bytes): (&Key, Option<Vec<u8>>)| Some((*key, Record::from_bytes(&bytes?)?));
+        self.fresh(keys.iter().zip(bytes).filter_map(record).collect()).await
+    }
+
+    /// The shelf and the key of a record with this name.
+    fn shelf_of(&self, name: &str) -> Option<(String, Key)> {
+        let rest = name.strip_prefix(&self.name)?.strip_prefix(":e:")?;
+        let (place, key) = rest.split_once(':')?;
+        let digits = |at: usize| u8::from_str_radix(key.get(2 * at..2 * at + 2)?, 16).ok();
+        let mut bytes = [0; 32];
+        for (at, byte) in bytes.iter_mut().enumerate() {
+            *byte = digits(at)?;
+        }
+        Some((format!("{}:s:{place}", self.name), Key(bytes)))
+    }
+
+    fn copy(&self, place: &Place) -> Arc<Mutex<Copied>> {
+        let mut copies = self.copies.lock().unwrap_or_else(PoisonError::into_inner);
+        if copies.len() >= COPIES && !copies.contains_key(place) {
+            // Any of them: a copy that is wanted again is read again.
+            copies.clear();
+        }
+        Arc::clone(copies.entry(*place).or_default())
+    }
+
+    async fn nearest(&self, place: &Place, to: &Vector, count: usize) -> Result<Vec<(Key, Record)>, Away> {
+        let copy = self.copy(place);
+        let upto = copy.lock().unwrap_or_else(PoisonError::into_inner).upto;
+        let mut ask = cmd("ZRANGEBYSCORE");
+        ask.arg(self.shelf(place)).arg(upto - OVERLAP).arg("+inf").arg("WITHSCORES");
+        let news: Vec<(Vec<u8>, f64)> = self.one(ask).await?;
+        let keys: Vec<Key> = {
+            let mut copy = copy.lock().unwrap_or_else(PoisonError::into_inner);
+            for (member, score) in news.iter().filter(|(member, _)| member.len() == ENTRY) {
+                if *score > copy.upto || !knows(&copy, member) {
+                    copy.add(member, self.per_place);
+                }
+                copy.upto = copy.upto.max(*score);
+            }
+            copy.vectors.nearest(to, count).into_iter().map(|near| *near.item).collect()
+        };
+        let found = self.read(place, &keys).await?;
+        if found.len() < keys.len() {
+            self.unshelve(
+                place,
+                &copy,
+                keys.iter().filter(|key| !found.iter().any(|(there, _)| there == *key)),
+            )
+            .await?;
+        }
+        Ok(found)
+    }
+
+    /// Takes vectors off the shelf whose records are gone or stale.
+    async fn unshelve<'a>(
+        &self,
+        place: &Place,
+        copy: &Mutex<Copied>,
+        lost: impl Iterator<Item = &'a Key>,
+    ) -> Result<(), Away> {
+        let mut rem = cmd("ZREM");
+        rem.arg(self.shelf(place));
+        let mut some = false;
+        {
+            let mut copy = copy.lock().unwrap_or_else(PoisonError::into_inner);
+            for key in lost {
+                if let Some(vector) = copy.known.get(key).and_then(|at| copy.vectors.vector(*at)) {
+                    rem.arg(member(key, &vector));
+                    some = true;
+                }
+                copy.drop_key(key);
+            }
+        }
+        if some { self.one(rem).await } else { Ok(()) }
+    }
+
+    async fn write(&self, place: &Place, key: &Key, record: Record) -> Result<(), Away> {
+        let left = record.until.since(self.clock.now()).0;
+        let Some(bytes) = record.to_bytes().filter(|_| left > 0) else { return Ok(()) };
+        let mut pipe = redis::pipe();
+        pipe.cmd("SET").arg(self.record(place, key)).arg(bytes).arg("PX").arg(left.min(LONGEST.0)).ignore();
+        let Some(vector) = record.vector else { return self.run(&pipe).await };
+        let seq: f64 = self.one(cmd("ZINCRBY").arg(self.counts()).arg(1).arg(SEQ).to_owned()).await?;
+        let shelf = self.shelf(place);
+        pipe.cmd("ZADD").arg(&shelf).arg(seq).arg(member(key, &vector)).ignore();
+        let last = -(i64::try_from(self.per_place).unwrap_or(i64::MAX - 1)) - 1;
+        pipe.cmd("ZREMRANGEBYRANK").arg(&shelf).arg(0).arg(last).ignore();
+        pipe.cmd("PEXPIRE").arg(&shelf).arg(LONGEST.0).ignore();
+        self.run(&pipe).await
+    }
+
+    async fn mark(&self, tags: &[Tag]) -> Result<(), Away> {
+        self.count().await?;
+        let counts = self.counts();
+        let at: f64 = self.one(cmd("ZINCRBY").arg(&counts).arg(1).arg(CLOCK).to_owned()).await?;
+        let mut pipe = redis::pipe();
+        let mut add = cmd("ZADD");
+        // GT: of two clearings at the same time the later one stays.
+        add.arg(&counts).arg("GT");
+        for tag in tags {
+            add.arg(at).arg(&tag.0);
+        }
+        pipe.add_command(add).ignore();
+        pipe.cmd("ZCARD").arg(&counts);
+        let (held,): (u64,) = self.run(&pipe).await?;
+        if held > MARKS + 3 {
+            // The oldest marks go; the floor rises over them, so what they had cleared stays cleared.
+            let gone: Vec<(Vec<u8>, f64)> = self
+                .one(cmd("ZRANGE").arg(&counts).arg(0).arg(held / 4).arg("WITHSCORES").to_owned())
+                .await?;
+            let tags = gone.iter().filter(|(member, _)| member.len() == size_of::<Tag>());
+            let Some(floor) = tags.clone().map(|(_, at)| *at).reduce(f64::max) else { return Ok(()) };
+            let mut pipe = redis::pipe();
+            pipe.atomic().cmd("ZADD").arg(&counts).arg("GT").arg(floor).arg(FLOOR).ignore();
+            let mut rem = cmd("ZREM");
+            rem.arg(&counts);
+            for (member, _) in tags {
+                rem.arg(member);
+            }
+            pipe.add_command(rem).ignore();
+            self.run::<()>(&pipe).await?;
+        }
+        Ok(())
+    }
+
+    async fn sweep(&self, tag: &Tag) -> Result<(), Away> {
+        let mut cursor = 0_u64;
+        loop {
+            let mut ask = cmd("SCAN");
+            ask.arg(cursor).arg("MATCH").arg(format!("{}:e:*", escaped(&self.name))).arg("COUNT").arg(500);
+            let (next, names): (u64, Vec<String>) = self.wire.insist(self.one(ask)).await?;
+            if !names.is_empty() {
+                let mut read = cmd("MGET");
+                for name in &names {
+                    read.arg(name);
+                }
+                let bytes: Vec<Option<Vec<u8>>> = self.wire.insist(self.one(read)).await?;
+                let (mut pipe, mut some) = (redis::pipe(), false);
+                for (name, bytes) in names.iter().zip(bytes) {
+                    let Some(record) = bytes.as_deref().map(Record::from_bytes) else { continue };
+                    // What cannot be read may be anybody's: it goes as well.
+                    if record.as_ref().is_none_or(|record| record.tags.contains(tag)) {
+                        pipe.cmd("UNLINK").arg(name).ignore();
+                        some = true;
+                    }
+                    // The vector tells of the question: it must not stay behind.
+                    let vector =
+                        record.filter(|record| record.tags.contains(tag)).and_then(|record| record.vector);
+                    if let (Some(vector), Some((shelf, key))) = (vector, self.shelf_of(name)) {
+                        pipe.cmd("ZREM").arg(shelf).arg(member(&key, &vector)).ignore();
+                    }
+                }
+                if some {
+                    self.wire.insist(self.run::<()>(&pipe)).await?;
+                }
+            }
+            if next == 0 {
+                return Ok(());
+            }
+            cursor = next;
+        }
+    }
+}
+
+/// What stands on a shelf.
+fn member(key: &Key, vector: &Vector) -> Vec<u8> {
+    [key.0.as_slice(), &vector.to_bytes()].concat()
+}
+
+fn knows(copy: &Copied, member: &[u8]) -> bool {
+    member.get(..32).and_then(|key| key.try_into().ok()).is_some_and(|key| copy.known.contains_key(&Key(key)))
+}
+
+/// A name as a pattern that matches only itself.
+fn escaped(name: &str) -> String {
+    name.chars().fold(String::new(), |mut all, c| {
+        if matches!(c, '*' | '?' | '[' | ']' | '\\' | '^') {
+            all.push('\\');
+        }
+        all.push(c);
+        all
+    })
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "counts are whole and below 2^53"
+)]
+fn whole(score: f64) -> u64 {
+    score.max(0.0) as u64
+}
+
+impl CacheStore for RedisCache {
+    fn name(&self) -> &'static str {
+        "redis"
+    }
+
+    fn clearings(&self) -> Answer<'_, u64> {
+        self.wire.ask(async { self.count().await.map(|(clock, _)| clock) }).boxed()
+    }
+
+    fn get<'a>(&'a self, place: &'a Place, key: &'a Key) -> Answer<'a, Option<Record>> {
+        let work = async { Ok(self.read(place, &[*key]).await?.pop().map(|(_, record)| record)) };
+        self.wire.ask(work).boxed()
+    }
+
+    fn near<'a>(&'a self, place: &'a Place, to: &'a Vector, count: usize) -> Answer<'a, Vec<(Key, Record)>> {
+        self.wire.ask(self.nearest(place, to, count)).boxed()
+    }
+
+    fn put<'a>(&'a self, place: &'a Place, key: &'a Key, record: Record) -> Answer<'a, ()> {
+        self.wire.ask(self.write(place, key, record)).boxed()
+    }
+
+    fn clear<'a>(&'a self, tags: &'a [Tag]) -> Answer<'a, ()> {
+        self.wire.insist(self.mark(tags)).boxed()
+    }
+
+    fn purge<'a>(&'a self, tag: &'a Tag) -> Answer<'a, ()> {
+        async {
+            self.wire.insist(self.mark(std::slice::from_ref(tag))).await?;
+            self.sweep(tag).await
+        }
+        .boxed()
+    }
+
+    fn held(&self) -> Answer<'_, Option<Held>> {
+        futures::future::ready(Ok(None)).boxed()
+    }
+}

@@ -1,0 +1,63 @@
+//! What is common to stores on the other side of a wire: patience, and not asking again at once.
+
+use std::{
+    future::Future,
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::time::Instant;
+
+use super::Away;
+
+/// How long a store that was away is not asked again.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// Remembers that a store is away.
+#[derive(Debug)]
+pub(super) struct Wire {
+    patience: Duration,
+    away_until: Mutex<Option<Instant>>,
+    told: AtomicBool,
+}
+
+impl Wire {
+    pub(super) fn new(patience: Duration) -> Self {
+        Self { patience, away_until: Mutex::new(None), told: AtomicBool::new(false) }
+    }
+
+    /// Asks, unless the store was just found to be away.
+    pub(super) async fn ask<T>(&self, work: impl Future<Output = Result<T, Away>>) -> Result<T, Away> {
+        let away_until = *self.away_until.lock().unwrap_or_else(PoisonError::into_inner);
+        if away_until.is_some_and(|until| Instant::now() < until) {
+            return Err(Away("it did not answer a moment ago".to_owned()));
+        }
+        self.insist(work).await
+    }
+
+    /// Asks, whatever happened before.
+    pub(super) async fn insist<T>(&self, work: impl Future<Output = Result<T, Away>>) -> Result<T, Away> {
+        let answer = tokio::time::timeout(self.patience, work).await;
+        let answer = answer.unwrap_or_else(|_| Err(Away("it did not answer in time".to_owned())));
+        let mut away_until = self.away_until.lock().unwrap_or_else(PoisonError::into_inner);
+        match &answer {
+            Ok(_) => {
+                *away_until = None;
+                if self.told.swap(false, Ordering::Relaxed) {
+                    tracing::info!("the cache's server answers again");
+                }
+            }
+            Err(away) => {
+                *away_until = Some(Instant::now() + PAUSE);
+                // Once for each time that it goes away, not for each question.
+                if !self.told.swap(true, Ordering::Relaxed) {
+                    tracing::warn!(error.cause = %away, "answers are not cached until the server is back");
+                }
+            }
+        }
+        answer
+    }
+}

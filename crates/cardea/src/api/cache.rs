@@ -1,0 +1,92 @@
+//! `/api/v1/cache`: what cached answers do for a tenant, and forgetting them.
+
+use axum::{Json, extract::State};
+use cardea_core::{Code, Error};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::{
+    Problem,
+    extract::{Outside, Query},
+};
+use crate::app::App;
+
+/// The roles that see the whole tenant's caches, and may forget what is not their own.
+const ADMIN: &str = "admin";
+const AUDITOR: &str = "auditor";
+
+/// What to clear: one of these, or nothing for the caller's own.
+#[derive(Debug, Deserialize)]
+pub(super) struct Clear {
+    tag: Option<String>,
+    user: Option<String>,
+    #[serde(default)]
+    all: bool,
+}
+
+/// The longest tag or name.
+const LONGEST: usize = 1_024;
+
+/// Clears cached answers and tool results of the caller's tenant by tag, of one user, of all, or the caller's own.
+pub(super) async fn clear(
+    State(app): State<App>,
+    Query(clear): Query<Clear>,
+    mut outside: Outside,
+) -> Result<Json<Value>, Problem> {
+    let credentials = outside.credentials()?;
+    let work = async {
+        let caller = app.auth.authenticate(&credentials).await?;
+        let cache = app.context.cache();
+        let named = clear.tag.iter().chain(&clear.user).map(String::len).max().unwrap_or(0);
+        let given =
+            usize::from(clear.tag.is_some()) + usize::from(clear.user.is_some()) + usize::from(clear.all);
+        if given > 1 || named > LONGEST {
+            return Err(
+                Error::new(Code::BadRequest).detail("Give one of `tag`, `user` and `all`, or none of them.")
+            );
+        }
+        if (clear.user.is_some() || clear.all) && !caller.has_role(ADMIN) {
+            return Err(Error::new(Code::Denied).detail("Only the role `admin` clears what is not its own."));
+        }
+        Ok(match clear {
+            Clear { tag: Some(tag), .. } => {
+                cache.clear_tags(&caller.tenant, std::slice::from_ref(&tag)).await;
+                json!({ "cleared": tag })
+            }
+            Clear { user: Some(user), .. } => {
+                let purged = cache.purge(&caller.tenant, &user).await;
+                json!({ "cleared": format!("everything of {user}"), "at_once": purged })
+            }
+            Clear { all: true, .. } => {
+                cache.clear_tenant(&caller.tenant).await;
+                json!({ "cleared": "everything" })
+            }
+            _ => {
+                let purged = cache.purge(&caller.tenant, caller.user.as_str()).await;
+                json!({ "cleared": "your own", "at_once": purged })
+            }
+        })
+    };
+    work.await.map(Json).map_err(|error: Error| outside.problem(error))
+}
+
+/// What the caches did for the caller's tenant since the start, by agent and layer.
+pub(super) async fn stats(State(app): State<App>, mut outside: Outside) -> Result<Json<Value>, Problem> {
+    let credentials = outside.credentials()?;
+    let work = async {
+        let caller = app.auth.authenticate(&credentials).await?;
+        if !caller.has_role(AUDITOR) && !caller.has_role(ADMIN) {
+            return Err(
+                Error::new(Code::Denied).detail("Only the roles `admin` and `auditor` see these figures.")
+            );
+        }
+        let cache = app.context.cache();
+        Ok(json!({
+            "backend": cache.backend(),
+            "reachable": cache.reachable().await,
+            "layers": cache.stats(&caller.tenant),
+            "scopes": cache.standing(&caller.tenant),
+        }))
+    };
+    work.await.map(Json).map_err(|error: Error| outside.problem(error))
+}

@@ -1,0 +1,108 @@
+//! The caches as the configuration wants them.
+
+use std::sync::Arc;
+
+use cardea_core::{Code, Error, Result, time::SharedClock};
+use cardea_model::embedder::Embedder;
+use cardea_store::{
+    Db,
+    shared::cache::{CacheStore, MemoryCache, PostgresCache, RedisCache},
+};
+
+use crate::{
+    config::{CacheBackend, Config},
+    context::cache::{Cache, CheckSettings, Neighbours, Persisted, Seal, Settings, Warm, read_warm},
+    observe::Observe,
+    vault::Vault,
+};
+
+/// The name of the key under which entries are sealed.
+const KEY: &str = "cache/entries";
+
+/// Where entries lie, and how they are protected there.
+pub(super) struct Store {
+    store: Arc<dyn CacheStore>,
+    seal: Seal,
+    persist: Option<Persisted>,
+}
+
+fn broken(key: &str, why: impl std::fmt::Display) -> Error {
+    Error::new(Code::Misconfigured).detail(format!("`{key}`: {why}."))
+}
+
+impl Store {
+    pub(super) async fn of(config: &Config, clock: &SharedClock, vault: &Vault) -> Result<Self> {
+        let cache = &config.cache;
+        let (bytes, per_place) = (cache.memory.0, cache.entries_per_scope as usize);
+        let clock = Arc::clone(clock);
+        let store: Arc<dyn CacheStore> = match cache.backend {
+            CacheBackend::Memory => {
+                let most = usize::try_from(bytes).unwrap_or(usize::MAX);
+                let store = Arc::new(MemoryCache::new(most, per_place, clock));
+                let persist = match cache.persist && cache.enabled {
+                    true => {
+                        let seal = Seal::Sealed(Arc::new(vault.sealer(KEY).await?));
+                        Some(Persisted { store: Arc::clone(&store), seal })
+                    }
+                    false => None,
+                };
+                return Ok(Self { store, seal: Seal::Own, persist });
+            }
+            CacheBackend::Redis => {
+                let url = cache.url.as_deref().unwrap_or_default();
+                let opened = RedisCache::new(url, cache.password.as_ref(), (&cache.name, per_place), clock);
+                Arc::new(opened.map_err(|why| broken("cache.url", why))?)
+            }
+            CacheBackend::Postgres => {
+                let (url, password) = match &cache.url {
+                    Some(url) => (url, cache.password.as_ref()),
+                    None => (&config.db.url, cache.password.as_ref().or(config.db.password.as_ref())),
+                };
+                let opened = PostgresCache::new(url, password, (bytes, per_place), clock);
+                Arc::new(opened.map_err(|why| broken("cache.url", why))?)
+            }
+        };
+        Ok(Self { store, seal: Seal::Sealed(Arc::new(vault.sealer(KEY).await?)), persist: None })
+    }
+
+    pub(super) fn cache(
+        self,
+        config: &Config,
+        embedder: &Arc<dyn Embedder>,
+        (db, clock, observe): (Db, SharedClock, Observe),
+    ) -> Cache {
+        let Self { store, seal, persist } = self;
+        let check = config.cache.check;
+        let settings = Settings {
+            enabled: config.cache.enabled,
+            ttl: config.cache.ttl,
+            patience: config.cache.patience.duration(),
+            check: CheckSettings {
+                share: check.share,
+                micros: millionths(check.money),
+                errors: check.errors,
+            },
+        };
+        let node = config.db.node.clone();
+        let with = Neighbours { store, seal, persist, db, node, clock, observe };
+        Cache::new(settings, Some(Arc::clone(embedder)), with)
+    }
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "the configuration's schema keeps money positive and far below 2^53 millionths"
+)]
+fn millionths(money: f64) -> u64 {
+    (money * 1e6).round() as u64
+}
+
+/// The answers that are known at start.
+pub(super) fn warm(config: &Config, embedder: &Arc<dyn Embedder>) -> Result<Arc<[Warm]>> {
+    let Some(path) = config.cache.warm.as_deref().filter(|_| config.cache.enabled) else {
+        return Ok(Arc::from([]));
+    };
+    let encoder = embedder.encoder().as_str();
+    read_warm(path, Some(encoder)).map(Arc::from).map_err(|error| broken("cache.warm", error))
+}

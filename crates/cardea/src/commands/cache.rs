@@ -1,0 +1,93 @@
+//! `cardea cache clear` and `cardea cache stats`: the caches of a running server.
+
+use http::Method;
+use serde_json::Value;
+
+use super::{CacheClear, End, Out, client};
+
+pub(super) fn clear(words: &CacheClear, out: &mut Out<'_>) -> End {
+    let query = match words {
+        CacheClear { tag: Some(tag), .. } => format!("?tag={}", encoded(tag)),
+        CacheClear { user: Some(user), .. } => format!("?user={}", encoded(user)),
+        CacheClear { all: true, .. } => "?all=true".to_owned(),
+        _ => String::new(),
+    };
+    let path = format!("/api/v1/cache{query}");
+    match client::ask(Method::DELETE, &words.url, &path, words.token.as_deref()) {
+        Ok(told) if out.json => out.json(&told),
+        Ok(told) => {
+            out.note(format!(
+                "forgotten: {}",
+                told.get("cleared").and_then(Value::as_str).unwrap_or_default()
+            ));
+            if told.get("at_once").and_then(Value::as_bool) == Some(false) {
+                out.note("the cache's server is away; it is taken out there as soon as it is back");
+            }
+        }
+        Err(error) => return refused(&error, out),
+    }
+    End::Good
+}
+
+pub(super) fn stats(url: &str, token: Option<&str>, out: &mut Out<'_>) -> End {
+    let told = match client::ask(Method::GET, url, "/api/v1/cache", token) {
+        Ok(told) => told,
+        Err(error) => return refused(&error, out),
+    };
+    if out.json {
+        out.json(&told);
+        return End::Good;
+    }
+    let columns = [
+        "agent",
+        "layer",
+        "hits",
+        "misses",
+        "vetoes",
+        "forged",
+        "checks",
+        "errors",
+        "saved_tokens",
+        "saved_micros",
+    ];
+    print(&told, "layers", &columns, out);
+    out.line("");
+    print(&told, "scopes", &["agent", "error_bound", "strain", "checked_micros_today"], out);
+    if told.get("reachable").and_then(Value::as_bool) == Some(false) {
+        out.note("the cache's server does not answer");
+    }
+    End::Good
+}
+
+fn print(told: &Value, list: &str, columns: &[&str], out: &mut Out<'_>) {
+    let cell = |line: &Value, column: &&str| match line.get(column) {
+        Some(Value::String(text)) => text.clone(),
+        Some(Value::Number(number)) if number.is_f64() => {
+            format!("{:.4}", number.as_f64().unwrap_or_default())
+        }
+        Some(other) => other.to_string(),
+        None => String::new(),
+    };
+    let lines = told.get(list).and_then(Value::as_array).cloned().unwrap_or_default();
+    let head = columns.iter().map(|column| column.replace('_', " ")).collect();
+    let rows: Vec<Vec<String>> = std::iter::once(head)
+        .chain(lines.iter().map(|line| columns.iter().map(|column| cell(line, column)).collect()))
+        .collect();
+    out.table(&rows);
+}
+
+fn refused(error: &str, out: &mut Out<'_>) -> End {
+    out.note(error);
+    End::Unreachable
+}
+
+/// A text as a value in an address.
+fn encoded(text: &str) -> String {
+    text.bytes().fold(String::new(), |mut all, byte| {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => all.push(char::from(byte)),
+            byte => all.push_str(&format!("%{byte:02X}")),
+        }
+        all
+    })
+}

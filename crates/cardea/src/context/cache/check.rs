@@ -1,0 +1,276 @@
+//! The error budget at work: a share of the hits by meaning is answered anew, compared, and counted.
+//!
+//! A scope is one agent of one tenant. What cannot be told counts against the budget, so that the bound stays a
+//! bound; only a proven difference takes entries out. The state of each scope is kept in the database, since a
+//! restart must not forget that a scope was wrong.
+
+use std::{
+    collections::HashMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use cardea_core::{
+    Result,
+    cache::{Budget, Checked, Mode},
+    id::{TenantId, TurnId, random_bits},
+    principal::Principal,
+    time::Millis,
+};
+use cardea_store::{
+    Commit, args,
+    shared::cache::{Key, Tag},
+};
+use serde_json::json;
+
+use super::{Agreement, Asked, Cache, Hit, Layer, agreement};
+use crate::observe::{CheckResult, Entry};
+
+/// How long a comparison waits for its vectors.
+const LEISURE: Duration = Duration::from_secs(5);
+
+/// How much is checked.
+#[derive(Debug, Clone, Copy)]
+pub struct CheckSettings {
+    /// The share of hits by meaning that are answered anew, from 0 to 1.
+    pub share: f64,
+    /// The most money that one scope may spend on it in a day, in millionths.
+    pub micros: u64,
+    /// The share of questions that may be answered wrongly.
+    pub errors: f64,
+}
+
+/// One agent of one tenant.
+pub(super) type Scope = (TenantId, String);
+
+#[derive(Debug)]
+struct State {
+    budget: Budget,
+    day: i64,
+    spent: u64,
+    running: bool,
+}
+
+/// The budgets of all scopes. One for each agent and tenant that asks; both are made by operators, not by users.
+#[derive(Debug)]
+pub(super) struct Budgets {
+    settings: CheckSettings,
+    scopes: Mutex<HashMap<Scope, State>>,
+}
+
+impl Budgets {
+    pub(super) fn new(settings: CheckSettings) -> Self {
+        Self { settings, scopes: Mutex::default() }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<Scope, State>> {
+        self.scopes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn with<T>(&self, scope: &Scope, work: impl FnOnce(&mut State) -> T) -> T {
+        let mut scopes = self.lock();
+        let fresh = || State { budget: Budget::new(self.settings.errors), day: 0, spent: 0, running: false };
+        work(scopes.entry(scope.clone()).or_insert_with(fresh))
+    }
+
+    /// The decision as strict as this scope's errors ask for.
+    pub(super) fn tightened(&self, scope: &Scope, mode: Mode) -> Mode {
+        let scopes = self.lock();
+        let Some(state) = scopes.get(scope) else { return mode };
+        match mode {
+            Mode::Strict { threshold, veto } => {
+                Mode::Strict { threshold: state.budget.threshold(threshold), veto }
+            }
+            Mode::Scored { threshold, floor } => {
+                Mode::Scored { threshold: state.budget.threshold(threshold), floor }
+            }
+        }
+    }
+
+    pub(super) fn looked_up(&self, scope: &Scope, hit: bool) {
+        self.with(scope, |state| state.budget.looked_up(hit));
+    }
+
+    fn release(&self, due: &Due, spent: u64) {
+        self.with(&due.scope, |state| {
+            state.running = false;
+            state.spent = state.spent.saturating_sub(due.reserved).saturating_add(spent);
+        });
+    }
+}
+
+/// A hit that is to be answered anew. Its money is reserved; dropping it gives that back.
+#[derive(Debug)]
+pub struct Due {
+    cache: Cache,
+    scope: Scope,
+    asked: Key,
+    served: Key,
+    group: Tag,
+    text: String,
+    reserved: u64,
+    settled: bool,
+}
+
+impl Drop for Due {
+    fn drop(&mut self) {
+        if !self.settled {
+            self.cache.0.budgets.release(self, 0);
+        }
+    }
+}
+
+impl Due {
+    /// Nothing came of it, but it has cost something.
+    pub fn abandon(mut self, spent: u64) {
+        self.settled = true;
+        self.cache.0.budgets.release(&self, spent);
+    }
+}
+
+/// How a scope stands.
+#[derive(Debug, Clone, PartialEq, serde::Serialize)]
+pub struct Standing {
+    /// The agent.
+    pub agent: String,
+    /// With 95 % certainty no larger share of questions is answered wrongly. 1 before anything was checked.
+    pub error_bound: f64,
+    /// From 0, as measured before release, to 1, exact repeats only.
+    pub strain: f32,
+    /// What checks have cost today, in millionths.
+    pub checked_micros_today: u64,
+}
+
+impl Cache {
+    /// Whether this hit is one of those that are answered anew.
+    #[must_use]
+    pub fn due(&self, asked: &Asked, hit: &Hit) -> Option<Due> {
+        let settings = self.0.budgets.settings;
+        let place = asked.place.as_ref().filter(|_| hit.layer == Layer::Semantic)?;
+        // WHY: not every n-th, which whoever asks could count.
+        let chance = (random_bits() >> 75) as f64 / (1_u64 << 53) as f64;
+        if chance >= settings.share {
+            return None;
+        }
+        let scope = asked.scope();
+        let today = self.0.clock.now().0.div_euclid(86_400_000);
+        let reserved = hit.micros;
+        let free = self.0.budgets.with(&scope, |state| {
+            if state.day != today {
+                (state.day, state.spent) = (today, 0);
+            }
+            let fits = !state.running && state.spent.saturating_add(reserved) <= settings.micros;
+            if fits {
+                (state.running, state.spent) = (true, state.spent.saturating_add(reserved));
+            }
+            fits
+        });
+        free.then(|| Due {
+            cache: self.clone(),
+            scope,
+            asked: place.key,
+            served: hit.key,
+            group: self.group(&place.place, &hit.text),
+            text: hit.text.clone(),
+            reserved,
+            settled: false,
+        })
+    }
+
+    /// Counts what the fresh answer showed. A proven error takes the entry and all with the same answer out, and
+    /// stands in the audit log.
+    pub async fn checked(
+        &self,
+        mut due: Due,
+        fresh: &str,
+        spent: u64,
+        by: (&Principal, TurnId),
+    ) -> Agreement {
+        due.settled = true;
+        self.0.budgets.release(&due, spent);
+        let agreement = agreement(&due.text, fresh, self.cosine(&due.text, fresh).await);
+        let (checked, result) = match agreement {
+            Agreement::Same => (Checked::Right, CheckResult::Same),
+            Agreement::Differs(_) => (Checked::Wrong, CheckResult::Wrong),
+            Agreement::Doubt => (Checked::Wrong, CheckResult::Doubt),
+        };
+        let budget = self.0.budgets.with(&due.scope, |state| {
+            state.budget.checked(checked);
+            state.budget.clone()
+        });
+        let (tenant, agent) = &due.scope;
+        self.0.observe.cache_check(agent, result);
+        self.0.stats.count((tenant, agent), "semantic", |tally| {
+            tally.checks += 1;
+            tally.doubts += u64::from(result == CheckResult::Doubt);
+            tally.errors += u64::from(result == CheckResult::Wrong);
+        });
+        let mut commit = Commit::new().run(
+            "INSERT INTO cache_budgets (tenant, agent, node, state, updated_at) VALUES ($1, $2, $3, $4, $5) \
+             ON CONFLICT (tenant, agent, node) DO UPDATE SET state = excluded.state, updated_at = excluded.updated_at",
+            args![tenant, agent, &self.0.node, json!(budget).to_string(), self.0.clock.now()],
+        );
+        if let Agreement::Differs(why) = agreement {
+            let detail = json!({
+                "agent": agent, "asked": due.asked.to_string(), "served": due.served.to_string(), "why": why,
+                "error_bound": budget.bound(), "strain": budget.strain(),
+            });
+            let (principal, turn) = (by.0, Some(by.1));
+            let entry = Entry {
+                principal,
+                event: "cache.wrong",
+                turn,
+                step: None,
+                tool: None,
+                request: None,
+                detail,
+            };
+            self.0.observe.audit(&mut commit, entry);
+            self.clear(tenant, &[due.group]).await;
+        }
+        if let Err(error) = self.0.db.commit(commit).await {
+            tracing::error!(error.cause = %error, "what a check of the cache showed could not be written down");
+        }
+        agreement
+    }
+
+    async fn cosine(&self, one: &str, other: &str) -> Option<f32> {
+        let embedder = self.0.embedder.as_ref()?;
+        // Nobody waits for it.
+        let made = embedder.embed(vec![one.to_owned(), other.to_owned()], LEISURE).await.ok()?;
+        made.first()?.cosine(made.get(1)?)
+    }
+
+    /// Takes up the budgets where this node left them.
+    pub(super) async fn load_budgets(&self) -> Result<()> {
+        let sql = "SELECT tenant, agent, state FROM cache_budgets WHERE node = $1 AND updated_at > $2";
+        // An old finding says nothing about today's traffic.
+        let since = self.0.clock.now().0 - Millis::from_secs(90 * 86_400).0 as i64;
+        let rows: Vec<(String, String, String)> = self.0.db.rows(sql, args![&self.0.node, since]).await?;
+        for (tenant, agent, state) in rows {
+            let Ok(budget) = serde_json::from_str::<Budget>(&state) else { continue };
+            let share = self.0.budgets.settings.errors;
+            let scope = (TenantId::new(tenant), agent);
+            self.0.budgets.with(&scope, |state| state.budget = budget.for_share(share));
+        }
+        Ok(())
+    }
+
+    /// How the scopes of a tenant stand.
+    #[must_use]
+    pub fn standing(&self, tenant: &TenantId) -> Vec<Standing> {
+        let scopes = self.0.budgets.lock();
+        let mut all: Vec<Standing> = scopes
+            .iter()
+            .filter(|((of, _), _)| of == tenant)
+            .map(|((_, agent), state)| Standing {
+                agent: agent.clone(),
+                error_bound: state.budget.bound(),
+                strain: state.budget.strain(),
+                checked_micros_today: state.spent,
+            })
+            .collect();
+        all.sort_by(|a, b| a.agent.cmp(&b.agent));
+        all
+    }
+}

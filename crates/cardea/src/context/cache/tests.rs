@@ -1,0 +1,492 @@
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::atomic::{AtomicBool, Ordering},
+};
+
+use cardea_core::{
+    agent::Agent,
+    cost::Prices,
+    log::ChainKey,
+    principal::Proof,
+    time::{ManualClock, Timestamp},
+    tool::{CacheHint, Effect, Outcome, Sharing, ToolCall, ToolSpec},
+};
+use cardea_embed::Encoder;
+use cardea_model::embedder::{LocalConfig, LocalEmbedder};
+use cardea_store::{
+    DbConfig,
+    shared::cache::{Answer, Away, MemoryCache},
+};
+use serde_json::json;
+
+use super::*;
+use crate::vault::Sealer;
+
+const CHECK: CheckSettings = CheckSettings { share: 1.0, micros: 1_000, errors: 0.01 };
+
+fn person(tenant: &str, user: &str) -> Principal {
+    Principal {
+        tenant: tenant.into(),
+        user: user.into(),
+        client: None,
+        issuer: "issuer".to_owned(),
+        roles: BTreeSet::new(),
+        scopes: BTreeSet::new(),
+        actors: Vec::new(),
+        proof: Proof::Jwt,
+        address: None,
+        metadata: BTreeMap::new(),
+    }
+}
+
+fn agent(cache: &str) -> Agent {
+    let text = format!("model = \"m\"\ninstructions = \"Help.\"\n[cache]\n{cache}\n");
+    Agent::parse("helper", &text).unwrap()
+}
+
+/// A store on the other side of a wire: it can be cut, and somebody else can write into it.
+#[derive(Debug)]
+struct Outside {
+    inside: MemoryCache,
+    cut: AtomicBool,
+    swap: Mutex<Option<(Place, Key, Record)>>,
+}
+
+impl Outside {
+    fn up(&self) -> Result<(), Away> {
+        if self.cut.load(Ordering::SeqCst) { Err(Away("cut".to_owned())) } else { Ok(()) }
+    }
+}
+
+impl CacheStore for Outside {
+    fn name(&self) -> &'static str {
+        "redis"
+    }
+    fn clearings(&self) -> Answer<'_, u64> {
+        Box::pin(async move {
+            self.up()?;
+            self.inside.clearings().await
+        })
+    }
+    fn get<'a>(&'a self, place: &'a Place, key: &'a Key) -> Answer<'a, Option<Record>> {
+        Box::pin(async move {
+            self.up()?;
+            let swapped = self.swap.lock().unwrap().clone();
+            match swapped.filter(|(at, of, _)| at == place && of == key) {
+                Some((_, _, record)) => Ok(Some(record)),
+                None => self.inside.get(place, key).await,
+            }
+        })
+    }
+    fn near<'a>(&'a self, place: &'a Place, to: &'a Vector, count: usize) -> Answer<'a, Vec<(Key, Record)>> {
+        Box::pin(async move {
+            self.up()?;
+            let swapped = self.swap.lock().unwrap().clone();
+            let mut found = self.inside.near(place, to, count).await?;
+            for (key, record) in &mut found {
+                if let Some((_, _, other)) = swapped.as_ref().filter(|(at, of, _)| at == place && of == key) {
+                    *record = other.clone();
+                }
+            }
+            Ok(found)
+        })
+    }
+    fn put<'a>(&'a self, place: &'a Place, key: &'a Key, record: Record) -> Answer<'a, ()> {
+        Box::pin(async move {
+            self.up()?;
+            self.inside.put(place, key, record).await
+        })
+    }
+    fn clear<'a>(&'a self, tags: &'a [Tag]) -> Answer<'a, ()> {
+        Box::pin(async move {
+            self.up()?;
+            self.inside.clear(tags).await
+        })
+    }
+    fn purge<'a>(&'a self, tag: &'a Tag) -> Answer<'a, ()> {
+        Box::pin(async move {
+            self.up()?;
+            self.inside.purge(tag).await
+        })
+    }
+    fn held(&self) -> Answer<'_, Option<Held>> {
+        self.inside.held()
+    }
+}
+
+struct House {
+    clock: Arc<ManualClock>,
+    db: Db,
+    outside: Arc<Outside>,
+    cache: Cache,
+}
+
+fn settings() -> Settings {
+    Settings { enabled: true, ttl: Millis::from_secs(60), patience: Duration::from_secs(60), check: CHECK }
+}
+
+fn embedder() -> Arc<dyn Embedder> {
+    Arc::new(LocalEmbedder::start(&Encoder::bundled().unwrap(), &LocalConfig::default()).unwrap())
+}
+
+async fn database(url: &str) -> Db {
+    let db = Db::open(DbConfig::at(url), ChainKey::new(&[7; 32])).await.unwrap();
+    db.migrate().await.unwrap();
+    db
+}
+
+fn neighbours(db: &Db, clock: &Arc<ManualClock>, store: Arc<dyn CacheStore>, seal: Seal) -> Neighbours {
+    let shared: SharedClock = Arc::<ManualClock>::clone(clock);
+    let observe = Observe::new(db.clone(), Arc::clone(&shared), Prices::default());
+    Neighbours { store, seal, persist: None, db: db.clone(), node: "n".into(), clock: shared, observe }
+}
+
+async fn house(with_meaning: bool) -> House {
+    let clock = ManualClock::at(Timestamp(1_800_000_000_000));
+    let db = database("sqlite::memory:").await;
+    let inside = MemoryCache::new(1 << 20, 100, Arc::<ManualClock>::clone(&clock));
+    let outside = Arc::new(Outside { inside, cut: AtomicBool::new(false), swap: Mutex::default() });
+    let store: Arc<dyn CacheStore> = Arc::<Outside>::clone(&outside);
+    let with = neighbours(&db, &clock, store, Seal::Sealed(Arc::new(Sealer::ephemeral().unwrap())));
+    let cache = Cache::new(settings(), with_meaning.then(embedder), with);
+    House { clock, db, outside, cache }
+}
+
+fn asked(cache: &Cache, user: &Principal, agent: &Agent, text: &str) -> Asked {
+    let around = Around { conversation: None, history: &[], policy: "p1", tools: "t1", guard: "standard" };
+    cache.asked(user, agent, text, &around)
+}
+
+async fn keep(cache: &Cache, asked: &Asked, text: &str, tags: &[&str]) {
+    let usage = Usage { input: 100, cached_input: 0, output: 20 };
+    let answer = Answered { text, finish: Finish::Stop, usage, micros: 50 };
+    cache.keep(asked, answer, Finished::default(), tags.iter().map(|tag| (*tag).to_owned()).collect()).await;
+}
+
+async fn said(cache: &Cache, asked: &Asked) -> Option<String> {
+    match cache.look(asked).await {
+        Looked::Hit(hit) => Some(hit.text),
+        Looked::Miss(_) => None,
+    }
+}
+
+#[tokio::test]
+async fn an_answer_is_given_again_to_its_own_user_only_and_counted() {
+    let House { cache, .. } = house(false).await;
+    let helper = agent("scope = \"user\"");
+    let (ann, bob, other) = (person("acme", "ann"), person("acme", "bob"), person("other", "ann"));
+    let first = asked(&cache, &ann, &helper, "When do you open?");
+    assert_eq!(said(&cache, &first).await, None);
+    keep(&cache, &first, "At 9.", &[]).await;
+    assert_eq!(
+        said(&cache, &asked(&cache, &ann, &helper, "when do you open")).await.as_deref(),
+        Some("At 9.")
+    );
+    for stranger in [&bob, &other] {
+        assert_eq!(said(&cache, &asked(&cache, stranger, &helper, "When do you open?")).await, None);
+    }
+    let lines = cache.stats(&"acme".into());
+    assert_eq!((lines.len(), lines[0].layer, lines[0].agent.as_str()), (1, "exact", "helper"));
+    let tally = lines[0].tally;
+    assert_eq!((tally.hits, tally.saved_tokens, tally.saved_micros), (1, 120, 50), "{tally:?}");
+    assert!(cache.stats(&"other".into()).iter().all(|line| line.tally.hits == 0));
+    // An answer that nobody had looked for before it was made is not kept: nobody knows what was cleared meanwhile.
+    let blind = asked(&cache, &ann, &helper, "Where are you?");
+    keep(&cache, &blind, "Here.", &[]).await;
+    assert_eq!(said(&cache, &asked(&cache, &ann, &helper, "Where are you?")).await, None);
+}
+
+/// Names that are made to be mistaken for others.
+fn hostile_names() -> impl FnMut() -> String {
+    let pieces =
+        ["a", "b", ":", "/", "_", "1:", "\0", "а", "a\u{301}", "á", "A", " ", "*", "?", "\u{200b}", "\r\n"];
+    let mut state = 23_u64;
+    move || {
+        let mut name = String::new();
+        for _ in 0..=(state >> 60) % 4 {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            name.push_str(pieces[(state >> 33) as usize % pieces.len()]);
+        }
+        name
+    }
+}
+
+#[tokio::test]
+async fn ten_thousand_hostile_names_never_share_a_place_or_a_tag_in_any_store() {
+    let House { cache, .. } = house(false).await;
+    let (helper, mut name) = (agent("scope = \"user\""), hostile_names());
+    let (mut places, mut users, mut tags) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+    for _ in 0..10_000 {
+        let (tenant, user, text) = (name(), name(), name());
+        let asker = person(&tenant, &user);
+        let at = asked(&cache, &asker, &helper, "q").place.unwrap();
+        let who = (tenant.clone(), user.clone());
+        assert_eq!(*places.entry(at.place).or_insert_with(|| who.clone()), who, "two users share a place");
+        assert_eq!(
+            *users.entry(user_tag(&asker)).or_insert_with(|| who.clone()),
+            who,
+            "two users share a tag"
+        );
+        let what = (tenant.clone(), text.clone());
+        let own = tag(&asker.tenant, &text);
+        assert_eq!(*tags.entry(own).or_insert_with(|| what.clone()), what, "two tags are one");
+        assert!(
+            !users.contains_key(&own) && own != tenant_tag(&asker.tenant),
+            "a word clears more than its tag"
+        );
+        // What a store sees of it is hexadecimal digits, whatever the names are.
+        assert!(format!("{}{}", at.place, at.key).bytes().all(|byte| byte.is_ascii_hexdigit()));
+    }
+    assert!(places.len() > 1_000);
+}
+
+type Change = fn(&mut Record);
+
+#[tokio::test]
+async fn what_somebody_else_wrote_into_the_store_is_a_miss() {
+    let House { cache, outside, clock, .. } = house(true).await;
+    let helper = agent("scope = \"user\"");
+    let (ann, eve) = (person("acme", "ann"), person("acme", "eve"));
+    let hers = asked(&cache, &ann, &helper, "When do you open?");
+    assert_eq!(said(&cache, &hers).await, None);
+    keep(&cache, &hers, "At 9.", &["hours"]).await;
+    let eves = asked(&cache, &eve, &helper, "When do you open?");
+    assert_eq!(said(&cache, &eves).await, None);
+    let at = hers.place.as_ref().unwrap();
+    let (place, key) = (at.place, at.key);
+    let real = outside.inside.get(&place, &key).await.unwrap().unwrap();
+    assert!(!String::from_utf8_lossy(&real.body).contains("At 9"), "the server can read it");
+    let tell = |record: Record| *outside.swap.lock().unwrap() = Some((place, key, record));
+    let forged: [(&str, Change); 6] = [
+        ("later end", |record| record.until = record.until.plus(Millis(1))),
+        ("no tags", |record| record.tags.clear()),
+        ("asked later", |record| record.asked_at += 1),
+        ("no vector", |record| record.vector = None),
+        ("another body", |record| record.body = b"{\"a\":{}}".to_vec().into()),
+        ("a plain body", |record| {
+            let plain = json!({ "a": { "q": "q", "t": "Pay eve.", "f": "stop", "n": 0, "m": 0 } });
+            record.body = plain.to_string().into_bytes().into();
+        }),
+    ];
+    for (what, change) in forged {
+        let mut record = real.clone();
+        change(&mut record);
+        tell(record);
+        assert_eq!(said(&cache, &asked(&cache, &ann, &helper, "When do you open?")).await, None, "{what}");
+    }
+    // Her own sealed answer, put at somebody else's place, and somebody else's at hers.
+    *outside.swap.lock().unwrap() = eves.place.as_ref().map(|at| (at.place, at.key, real.clone()));
+    assert_eq!(said(&cache, &eves).await, None);
+    // A vector that was changed to lie near another question does not open either.
+    let mut moved = real.clone();
+    let near = embedder().embed(vec!["May I have your money?".into()], Duration::from_secs(5)).await.unwrap();
+    moved.vector = Some(Vector::clone(&near[0].vector));
+    outside.inside.put(&place, &key, moved).await.unwrap();
+    *outside.swap.lock().unwrap() = None;
+    assert_eq!(said(&cache, &asked(&cache, &ann, &helper, "May I have your money?")).await, None);
+    tell(real.clone());
+    assert_eq!(
+        said(&cache, &asked(&cache, &ann, &helper, "When do you open?")).await.as_deref(),
+        Some("At 9.")
+    );
+    clock.advance(Millis::from_secs(60));
+    let over = said(&cache, &asked(&cache, &ann, &helper, "When do you open?")).await;
+    assert_eq!(over, None, "an old entry that the server gives back is not fresh for that");
+    let forged: u64 = cache.stats(&"acme".into()).iter().map(|line| line.tally.forged).sum();
+    assert!(forged >= 7, "{forged}");
+    // Another installation with another key reads nothing of it.
+    let stranger = Seal::Sealed(Arc::new(Sealer::ephemeral().unwrap()));
+    assert_eq!(stranger.open(&place, &key, &real), None);
+}
+
+#[tokio::test]
+async fn a_store_that_is_away_is_a_miss_and_a_clearing_is_not_lost() {
+    let House { cache, outside, .. } = house(false).await;
+    let (helper, ann) = (agent("scope = \"user\""), person("acme", "ann"));
+    let first = asked(&cache, &ann, &helper, "Where is order 17?");
+    assert_eq!(said(&cache, &first).await, None);
+    keep(&cache, &first, "On its way.", &["order:17"]).await;
+    outside.cut.store(true, Ordering::SeqCst);
+    let second = asked(&cache, &ann, &helper, "Where is order 17?");
+    assert!(matches!(cache.look(&second).await, Looked::Miss(None)), "and nobody waits for anybody");
+    keep(&cache, &second, "Delivered.", &["order:17"]).await;
+    cache.clear_tags(&"acme".into(), &["order:17".to_owned()]).await;
+    assert!(!cache.reachable().await);
+    assert!(!cache.purge(&"acme".into(), "bob").await, "owed, and said so");
+    outside.cut.store(false, Ordering::SeqCst);
+    let third = asked(&cache, &ann, &helper, "Where is order 17?");
+    assert_eq!(said(&cache, &third).await, None, "cleared while the store was away");
+    assert!(cache.owed().is_empty());
+    // So many that they are not remembered one by one: everything of the tenant goes.
+    keep(&cache, &third, "Delivered.", &["order:18"]).await;
+    outside.cut.store(true, Ordering::SeqCst);
+    for n in 0..=OWED {
+        cache.clear_tags(&"acme".into(), &[format!("n:{n}")]).await;
+    }
+    assert!(cache.owed().len() <= OWED + 1);
+    outside.cut.store(false, Ordering::SeqCst);
+    assert_eq!(said(&cache, &asked(&cache, &ann, &helper, "Where is order 17?")).await, None);
+}
+
+fn reading(sharing: Sharing) -> ToolSpec {
+    ToolSpec {
+        name: "ops__get_order".into(),
+        description: String::new(),
+        input_schema: json!({ "type": "object" }),
+        effect: Effect::Read,
+        idempotent: true,
+        sends_outside: false,
+        examples: Vec::new(),
+        cache: Some(CacheHint { ttl: Millis::from_secs(10), tags: vec!["order:{id}".into()], sharing }),
+        clears: Vec::new(),
+    }
+}
+
+#[tokio::test]
+async fn a_tools_result_is_its_callers_own_unless_the_tool_says_shared_and_writes_clear_it() {
+    let House { cache, clock, .. } = house(false).await;
+    let (ann, bob, other) = (person("acme", "ann"), person("acme", "bob"), person("other", "ann"));
+    let arguments = json!({ "id": 17 }).as_object().unwrap().clone();
+    let call = ToolCall { id: "c".into(), name: "ops__get_order".into(), arguments };
+    let done = Outcome::Done { result: json!({ "state": "sent" }) };
+    for (sharing, bobs) in [(Sharing::User, None), (Sharing::Tenant, Some(&done))] {
+        let tool = reading(sharing);
+        let used = |user| ToolUse::new((user, "helper"), &tool, &call, vec!["order:17".to_owned()]);
+        let first = used(&ann);
+        assert_eq!(cache.tool(&first).await, None);
+        cache.keep_tool(&first, &done).await;
+        assert_eq!(cache.tool(&used(&ann)).await.as_ref(), Some(&done));
+        assert_eq!(cache.tool(&used(&bob)).await.as_ref(), bobs);
+        assert_eq!(cache.tool(&used(&other)).await, None);
+        cache.clear_tags(&"other".into(), &["order:17".to_owned()]).await;
+        assert!(cache.tool(&used(&ann)).await.is_some(), "another tenant's order 17");
+        // A write while a read is on its way: the read's result is old when it arrives.
+        let slow = used(&ann);
+        assert!(cache.tool(&slow).await.is_some());
+        cache.clear_tags(&"acme".into(), &["order:17".to_owned()]).await;
+        cache.keep_tool(&slow, &done).await;
+        assert_eq!(cache.tool(&used(&ann)).await, None);
+        let again = used(&ann);
+        assert_eq!(cache.tool(&again).await, None);
+        cache.keep_tool(&again, &done).await;
+        clock.advance(Millis::from_secs(10));
+        assert_eq!(cache.tool(&used(&ann)).await, None, "its time is over");
+    }
+    let writing = ToolSpec { effect: Effect::Write, ..reading(Sharing::User) };
+    let used = ToolUse::new((&ann, "helper"), &writing, &call, Vec::new());
+    assert_eq!(cache.tool(&used).await, None);
+    cache.keep_tool(&used, &done).await;
+    assert_eq!(cache.tool(&used).await, None, "a write is never answered from a cache");
+    // A mark of clearing is remembered for a week: nothing may live longer than that.
+    let mut forever = reading(Sharing::User);
+    forever.cache = Some(CacheHint { ttl: Millis(u64::MAX / 4), tags: Vec::new(), sharing: Sharing::User });
+    let used = ToolUse::new((&ann, "helper"), &forever, &call, Vec::new());
+    assert_eq!(cache.tool(&used).await, None);
+    cache.keep_tool(&used, &done).await;
+    assert!(cache.tool(&used).await.is_some());
+    clock.advance(LONGEST);
+    assert_eq!(cache.tool(&used).await, None);
+    let failed = Outcome::Failed { reason: "no".into() };
+    let tool = reading(Sharing::User);
+    let used = ToolUse::new((&ann, "helper"), &tool, &call, Vec::new());
+    assert_eq!(cache.tool(&used).await, None);
+    cache.keep_tool(&used, &failed).await;
+    assert_eq!(cache.tool(&used).await, None, "a failure is not kept");
+}
+
+#[tokio::test]
+async fn entries_that_are_persisted_are_there_after_a_restart_and_cleared_ones_are_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let db = database(&format!("sqlite:{}", folder.path().join("c.db").display())).await;
+    let clock = ManualClock::at(Timestamp(1_800_000_000_000));
+    let sealer = || Sealer::ephemeral();
+    let key = Arc::new(sealer().unwrap());
+    let open = async |sealer: &Arc<Sealer>| {
+        let store = Arc::new(MemoryCache::new(1 << 20, 100, Arc::<ManualClock>::clone(&clock)));
+        let mut with = neighbours(&db, &clock, Arc::<MemoryCache>::clone(&store), Seal::Own);
+        with.persist = Some(Persisted { store, seal: Seal::Sealed(Arc::clone(sealer)) });
+        let cache = Cache::new(settings(), None, with);
+        cache.load().await.unwrap();
+        cache
+    };
+    let (helper, ann, bob) = (agent("scope = \"user\""), person("acme", "ann"), person("acme", "bob"));
+    let cache = open(&key).await;
+    for (user, question, tag) in
+        [(&ann, "one", "a"), (&ann, "two", "b"), (&ann, "three", "c"), (&bob, "four", "d")]
+    {
+        let asked = asked(&cache, user, &helper, question);
+        assert_eq!(said(&cache, &asked).await, None);
+        keep(&cache, &asked, "MARKER answer", &[tag]).await;
+    }
+    cache.persist().await;
+    cache.clear_tags(&"acme".into(), &["a".to_owned()]).await;
+    let rows = async || -> Vec<(Vec<u8>,)> {
+        db.rows("SELECT record FROM cache_records", cardea_store::args![]).await.unwrap()
+    };
+    assert_eq!(rows().await.len(), 4);
+    assert!(rows().await.iter().all(|(bytes,)| !String::from_utf8_lossy(bytes).contains("MARKER")));
+    drop(cache);
+
+    let cache = open(&key).await;
+    let all = async |cache: &Cache| {
+        let mut found = Vec::new();
+        for (user, question) in [(&ann, "one"), (&ann, "two"), (&ann, "three"), (&bob, "four")] {
+            found.push(said(cache, &asked(cache, user, &helper, question)).await.is_some());
+        }
+        found
+    };
+    assert_eq!(all(&cache).await, [false, true, true, true], "what was cleared stays cleared");
+    // A clearing of the second life counts for entries of the first.
+    cache.clear_tags(&"acme".into(), &["b".to_owned()]).await;
+    assert_eq!(all(&cache).await, [false, false, true, true]);
+    assert!(cache.purge(&"acme".into(), "ann").await);
+    assert_eq!(all(&cache).await, [false, false, false, true]);
+    assert_eq!(rows().await.len(), 1, "a purge takes them out of the database as well");
+    drop(cache);
+    assert_eq!(all(&open(&key).await).await, [false, false, false, true]);
+    assert_eq!(all(&open(&Arc::new(sealer().unwrap())).await).await, [false; 4], "another key opens nothing");
+    clock.advance(Millis::from_secs(60));
+    drop(open(&key).await);
+    assert!(rows().await.is_empty(), "what is over is tidied up");
+}
+
+#[tokio::test]
+async fn checks_are_bounded_in_money_and_one_at_a_time_and_their_findings_outlive_a_restart() {
+    let House { cache, db, clock, .. } = house(true).await;
+    let (helper, ann) = (agent("scope = \"user\""), person("acme", "ann"));
+    let first = asked(&cache, &ann, &helper, "How do I reset my password?");
+    assert_eq!(said(&cache, &first).await, None);
+    let usage = Usage { input: 1, cached_input: 0, output: 1 };
+    let answer = Answered { text: "Press button 5.", finish: Finish::Stop, usage, micros: 400 };
+    cache.keep(&first, answer, Finished::default(), Vec::new()).await;
+    let again = asked(&cache, &ann, &helper, "How can I reset my password?");
+    let Looked::Hit(hit) = cache.look(&again).await else { panic!("the same question in other words") };
+    assert_eq!(hit.layer, Layer::Semantic);
+    let exact = Hit { layer: Layer::Exact, ..hit.clone() };
+    assert!(cache.due(&again, &exact).is_none(), "an exact repeat has no decision that could be wrong");
+    let due = cache.due(&again, &hit).expect("all are checked");
+    assert!(cache.due(&again, &hit).is_none(), "one at a time");
+    drop(due);
+    let turn = cardea_core::id::TurnId::random();
+    let due = cache.due(&again, &hit).expect("dropping it gave the money back");
+    assert_eq!(cache.checked(due, "Press button 5", 400, (&ann, turn)).await, Agreement::Same);
+    let due = cache.due(&again, &hit).expect("800 of 1000");
+    assert_eq!(cache.checked(due, "Press button 6.", 400, (&ann, turn)).await, Agreement::Differs("numbers"));
+    assert!(cache.due(&again, &hit).is_none(), "the day's money would be passed");
+    assert_eq!(said(&cache, &asked(&cache, &ann, &helper, "How do I reset my password?")).await, None);
+    let standing = cache.standing(&"acme".into());
+    assert!(standing[0].strain > 0.0 && standing[0].checked_micros_today == 800, "{standing:?}");
+    let bodies: Vec<(Vec<u8>,)> = db.rows("SELECT body FROM audit", cardea_store::args![]).await.unwrap();
+    let wrong: Vec<String> =
+        bodies.iter().map(|(body,)| String::from_utf8_lossy(body).into_owned()).collect();
+    let ids = [&again, &first].map(|asked| asked.place.as_ref().unwrap().key.to_string());
+    assert!(wrong.len() == 1 && ids.iter().all(|id| wrong[0].contains(id)), "{wrong:?}");
+    assert!(!wrong[0].contains("button"), "texts are not told, only their ids");
+    clock.advance(Millis::from_secs(86_400));
+    assert!(cache.due(&again, &hit).is_some(), "a new day");
+
+    let store = Arc::new(MemoryCache::new(1 << 20, 100, Arc::<ManualClock>::clone(&clock)));
+    let restarted = Cache::new(settings(), None, neighbours(&db, &clock, store, Seal::Own));
+    restarted.load().await.unwrap();
+    assert_eq!(restarted.standing(&"acme".into())[0].strain, standing[0].strain);
+}

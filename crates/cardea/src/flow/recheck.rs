@@ -1,0 +1,94 @@
+//! Some cached answers are made anew, to find out how many are wrong.
+//!
+//! The same way as any answer: a turn of its own in the journal and the audit log, the same caller with the rights
+//! that it has now, rate, load and budget, policy for each call. Only tools that read are there, and nobody is shown
+//! what comes of it.
+
+use std::sync::Arc;
+
+use cardea_core::{
+    Code, Error, Result, agent::Agent, id::RequestId, journal::StepState, message::Message,
+    principal::Principal,
+};
+
+use super::{
+    Outlet,
+    answer::{converse, keep},
+    chat::Thought,
+    visible::visible,
+};
+use crate::{
+    app::App,
+    context::cache::{Asked, Due, Hit},
+    turn::{Begun, Ending, Kind, Limits, Question, Turn},
+};
+
+/// A question whose served answer is looked at again.
+struct Check {
+    due: Due,
+    asked: Asked,
+    history: Vec<Message>,
+    principal: Principal,
+    prompt: String,
+    taint: Vec<String>,
+}
+
+/// Answers the question of this turn anew in the background, if its hit is one of those that are checked.
+pub(super) fn recheck(app: &App, agent: &Arc<Agent>, turn: &Turn, served: (Asked, Hit, Vec<Message>)) {
+    let (asked, hit, history) = served;
+    let Some(due) = app.context.cache().due(&asked, &hit) else { return };
+    let (principal, prompt) = (turn.principal().clone(), turn.prompt().to_owned());
+    let taint = turn.taint().iter().cloned().collect();
+    let check = Check { due, asked, history, principal, prompt, taint };
+    let (app, agent) = (app.clone(), Arc::clone(agent));
+    // A process that is stopping starts no checks.
+    app.jobs.clone().spawn("cache check", async move {
+        if let Err(error) = run(&app, &agent, check).await {
+            tracing::debug!(error.code = error.code().name(), "a cached answer could not be checked");
+        }
+    });
+}
+
+async fn run(app: &App, agent: &Arc<Agent>, check: Check) -> Result<()> {
+    let caller = app.auth.resume(check.principal).await?; // not revoked meanwhile
+    let admitted = app.control.admit(&caller, app.estimate(agent, &check.prompt)).await?; // rate, budget, load
+    let question = Question {
+        principal: &caller,
+        request: RequestId::random(),
+        kind: Kind::Check,
+        agent: &agent.name,
+        limits: Limits::of(agent),
+        conversation: None,
+        named: None,
+        prompt: &check.prompt,
+        taint: check.taint,
+        key: None,
+    };
+    let mut outlet = Outlet::new(app.control.window(agent.spec.guard.as_deref())?, None);
+    let Begun::Fresh(mut turn) = app.turns.begin(question).await? else { return Ok(()) };
+    let mut tools = visible(app, &caller, agent, "chat");
+    tools.tools.retain(|tool| !tool.effect().changes_things());
+    let catalog = Arc::clone(&tools.catalog);
+    let thought = converse(app, (&caller, agent), &mut turn, &mut outlet, (tools, &check.history)).await;
+    let (usage, cost, id) = (turn.usage(), turn.cost_micros(), turn.id());
+    // What was refused or failed on the way says nothing about the served answer.
+    let clean = turn.steps().iter().all(|step| step.state() == StepState::Done);
+    let ending = match thought {
+        Ok(Thought::Answer { text, finish }) if clean => {
+            app.context.cache().checked(check.due, &text, cost, (&caller, id)).await;
+            keep(app, &check.asked, &turn, (&text, finish), &catalog).await;
+            Ending::Answer { text, finish }
+        }
+        other => {
+            check.due.abandon(cost);
+            match other {
+                Ok(Thought::Answer { text, finish }) => Ending::Answer { text, finish },
+                Ok(Thought::Waiting(_)) => Ending::Failed(Error::new(Code::Denied)),
+                Err(error) => Ending::Failed(error),
+            }
+        }
+    };
+    let closed = app.turns.close(turn, ending).await;
+    app.control.settle(admitted, usage, cost).await;
+    closed.map(drop)
+}

@@ -1,0 +1,83 @@
+//! Answers that are known at start are put where their questions will be looked up.
+
+use std::collections::BTreeMap;
+
+use cardea_core::{
+    Result,
+    id::AgentName,
+    principal::{Principal, Proof},
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{upkeep::pause, visible::visible};
+use crate::{
+    app::App,
+    context::cache::{Around, Warm},
+};
+
+/// How often is looked whether tools or policies have changed: answers lie at a place that depends on them.
+const LOOK: std::time::Duration = std::time::Duration::from_secs(1);
+
+impl App {
+    /// Keeps the answers of `cache.warm` where they are found with the tools and the policies of now.
+    pub(super) async fn keep_warm(self, stop: CancellationToken) {
+        if self.warm.is_empty() {
+            return;
+        }
+        let mut done = String::new();
+        loop {
+            let now = format!("{} {}", self.control.policies().version(), self.action.catalog().version());
+            if now != done && self.warm_up().await {
+                tracing::info!(answers = self.warm.len(), "the cache is warm");
+                done = now;
+            }
+            if !pause(&stop, LOOK).await {
+                return;
+            }
+        }
+    }
+
+    /// Puts all known answers in their places. False if the store is away.
+    pub async fn warm_up(&self) -> bool {
+        for warm in self.warm.iter() {
+            match self.warm_one(warm).await {
+                Ok(true) => {}
+                Ok(false) => return false,
+                Err(error) => tracing::warn!(error.code = error.code().name(), "an answer was not kept"),
+            }
+        }
+        true
+    }
+
+    async fn warm_one(&self, warm: &Warm) -> Result<bool> {
+        let agent = self.find_agent(&AgentName::from(warm.agent.as_str()))?;
+        let caller = self.auth.resume(whose(warm)).await?;
+        let tools = visible(self, &caller, &agent, "chat");
+        let policies = self.control.policies();
+        let around = Around {
+            conversation: None,
+            history: &[],
+            policy: policies.version(),
+            tools: &tools.version,
+            guard: agent.spec.guard.as_deref().unwrap_or_default(),
+        };
+        let asked = self.context.cache().asked(&caller, &agent, &warm.question, &around);
+        Ok(self.context.cache().warm(asked, warm).await)
+    }
+}
+
+/// The one who would ask.
+fn whose(warm: &Warm) -> Principal {
+    Principal {
+        tenant: warm.tenant.as_str().into(),
+        user: warm.user.as_deref().unwrap_or("cardea").into(),
+        client: None,
+        issuer: warm.issuer.clone().unwrap_or_else(|| "cardea".to_owned()),
+        roles: warm.roles.iter().cloned().collect(),
+        scopes: warm.scopes.iter().cloned().collect(),
+        actors: Vec::new(),
+        proof: Proof::Embedded,
+        address: None,
+        metadata: BTreeMap::new(),
+    }
+}

@@ -1,0 +1,152 @@
+use cardea_testkit::{World, model::Act, world::User};
+use serde_json::{Value, json};
+
+const ASKED: &str = "How do I reset my password?";
+const REWORDED: &str = "How can I reset my password?";
+
+async fn layer(user: &User, text: &str) -> (String, String) {
+    let receipt = user.asks(text).await.ends().await;
+    let word = |key: &str| receipt[key].as_str().unwrap_or_default().to_owned();
+    (word("cache"), word("answer"))
+}
+
+fn pair(layer: &str, answer: &str) -> (String, String) {
+    (layer.to_owned(), answer.to_owned())
+}
+
+/// Until no check of a cached answer is at work.
+async fn checked(world: &World) {
+    while world.app.jobs.names().contains(&"cache check") {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn a_wrong_answer_from_the_cache_is_found_out_taken_out_and_told() {
+    let script = [
+        Act::say("Press the button on page 5."),
+        Act::say("Press the button on page 7."),
+        Act::say("Press the button on page 7."),
+    ];
+    let world = World::plan().set("CARDEA_CACHE__CHECK__SHARE", "1").model(script).start().await;
+    let ann = world.user("support");
+    assert_eq!(layer(&ann, ASKED).await, pair("none", "Press the button on page 5."));
+    assert_eq!(layer(&ann, REWORDED).await, pair("semantic", "Press the button on page 5."));
+    checked(&world).await;
+    world.audit().await.tells(["turn.asked", "turn.ended", "cache.wrong", "turn.ended"]);
+    let told = world.audit().await.entries;
+    let wrong = told.iter().find(|entry| entry["event"] == "cache.wrong").unwrap();
+    assert!(wrong["detail"]["asked"].as_str().unwrap().len() == 64 && wrong["turn"].is_string(), "{wrong}");
+    let check = told.iter().find(|entry| entry["detail"]["kind"] == "check").unwrap();
+    assert_eq!(check["turn"], wrong["turn"], "the check is a turn of its own, in the log as any other");
+    // The fresh answer counts for the question it answers; the wrong one is gone for its own as well.
+    assert_eq!(layer(&ann, REWORDED).await, pair("exact", "Press the button on page 7."));
+    assert_eq!(layer(&ann, ASKED).await, pair("semantic", "Press the button on page 7."));
+    checked(&world).await;
+
+    let auditor = world.person(("acme", "odit"), &["auditor"], &[]);
+    let stats = auditor.get("/api/v1/cache").await.expect(200).body;
+    let of = |layer: &str| -> Value {
+        let layers = stats["layers"].as_array().unwrap();
+        layers.iter().find(|line| line["layer"] == layer && line["agent"] == "scripted").unwrap().clone()
+    };
+    assert_eq!(
+        (of("semantic")["errors"].as_u64(), of("exact")["hits"].as_u64()),
+        (Some(1), Some(1)),
+        "{stats}"
+    );
+    assert!(stats["scopes"][0]["strain"].as_f64().unwrap() > 0.0, "{stats}");
+    drop(ann.get("/api/v1/cache").await.expect(403));
+    let metrics = world.stranger().get("/metrics").await.text;
+    assert!(
+        metrics.contains("cardea_cache_checks_total{agent=\"scripted\",result=\"wrong\"} 1"),
+        "{metrics}"
+    );
+}
+
+#[tokio::test]
+async fn a_check_reads_only_and_what_it_may_not_do_says_nothing() {
+    let script = [
+        Act::say("Order 17 can be refunded."),
+        // The check's model wants to act. It is told that there is no such tool, and says something else.
+        Act::call("ops__process_refund", json!({ "order_id": "ORD-17", "amount": 10, "reason": "asked" })),
+        Act::say("I have refunded order 99."),
+    ];
+    let world = World::plan().set("CARDEA_CACHE__CHECK__SHARE", "1").model(script).start().await;
+    let ann = world.user("support");
+    assert_eq!(layer(&ann, ASKED).await.0, "none");
+    assert_eq!(layer(&ann, REWORDED).await.0, "semantic");
+    checked(&world).await;
+    assert_eq!(world.model().seen().len(), 3, "the check went the whole way");
+    assert_eq!(world.shop().refunds(17).await, 0);
+    let events = world.audit().await;
+    assert!(!events.events().contains(&"cache.wrong"), "{:?}", events.events());
+    assert!(events.events().contains(&"step.refused"), "{:?}", events.events());
+    assert_eq!(layer(&ann, ASKED).await, pair("exact", "Order 17 can be refunded."), "it stays");
+}
+
+#[tokio::test]
+async fn cached_answers_are_cleared_by_their_owner_and_by_the_tenants_administrator() {
+    let world = World::with_model((1..=9).map(|n| Act::say(&format!("Answer {n}.")))).await;
+    let (ann, admin) = (world.user("support"), world.user("admin"));
+    let stranger = world.person(("other", "boss"), &["admin"], &[]);
+    let ask = async |want: &str| assert_eq!(layer(&ann, "What is new?").await.0, want);
+    ask("none").await;
+    ask("exact").await;
+    drop(ann.delete("/api/v1/cache?user=support").await.expect(403));
+    drop(ann.delete("/api/v1/cache?all=true").await.expect(403));
+    drop(admin.delete("/api/v1/cache?all=true&user=support").await.expect(400));
+    drop(stranger.delete("/api/v1/cache?user=support").await.expect(200));
+    drop(stranger.delete("/api/v1/cache?all=true").await.expect(200));
+    drop(admin.delete("/api/v1/cache").await.expect(200));
+    ask("exact").await;
+    let cleared = admin.delete("/api/v1/cache?user=support").await.expect(200);
+    assert_eq!(cleared.body, json!({ "cleared": "everything of support", "at_once": true }));
+    ask("none").await;
+    drop(admin.delete("/api/v1/cache?all=true").await.expect(200));
+    ask("none").await;
+    drop(ann.delete("/api/v1/cache").await.expect(200));
+    ask("none").await;
+    ask("exact").await;
+}
+
+#[tokio::test]
+async fn a_deleted_conversation_leaves_no_answer_behind_and_a_check_none_either() {
+    let script = (1..=4).map(|n| Act::say(&format!("MARKER of page {n}.")));
+    let world = World::plan().set("CARDEA_CACHE__CHECK__SHARE", "1").model(script).start().await;
+    let ann = world.user("support");
+    let first = ann.asks(ASKED).await;
+    let second = ann.asks(REWORDED).await;
+    second.answers("MARKER of page 1").await;
+    checked(&world).await;
+    for talk in [first.conversation(), second.conversation()] {
+        drop(ann.delete(&format!("/api/v1/conversations/{talk}")).await.expect(204));
+    }
+    let sql = "SELECT prompt, receipt FROM turns";
+    let kept: Vec<(String, Option<String>)> = world.app.db.rows(sql, Vec::new()).await.unwrap();
+    assert_eq!(kept.len(), 3);
+    let left = format!("{kept:?}");
+    assert!(!left.contains("MARKER") && !left.contains("password"), "{left}");
+    assert_eq!(layer(&ann, ASKED).await.0, "none");
+}
+
+#[tokio::test]
+async fn answers_that_are_known_at_start_need_no_model() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("warm.jsonl");
+    let scopes = ["billing:read", "billing:write", "read", "write"];
+    let line = json!({
+        "agent": "scripted", "tenant": "acme", "user": "support", "issuer": "cardea-try-out", "roles": ["support"],
+        "scopes": scopes, "question": ASKED, "answer": "Press the button.", "tags": ["passwords"], "ttl": "2h",
+    });
+    std::fs::write(&file, format!("{line}\n")).unwrap();
+    let plan = World::plan().set("CARDEA_CACHE__WARM", file.to_str().unwrap());
+    let world = plan.model([Act::say("From the model."), Act::say("From the model.")]).start().await;
+    assert!(world.app.warm_up().await);
+    let (ann, other) = (world.user("support"), world.user("analyst"));
+    assert_eq!(layer(&ann, ASKED).await, pair("exact", "Press the button."));
+    assert_eq!(layer(&ann, REWORDED).await, pair("semantic", "Press the button."));
+    assert_eq!(layer(&other, ASKED).await.0, "none", "for whom it was not meant");
+    drop(ann.delete("/api/v1/cache?tag=passwords").await.expect(200));
+    assert_eq!(layer(&ann, ASKED).await, pair("none", "From the model."));
+}
