@@ -51,7 +51,7 @@ impl Store {
             CacheBackend::Redis => {
                 let url = cache.url.as_deref().unwrap_or_default();
                 let opened = RedisCache::new(url, cache.password.as_ref(), (&cache.name, per_place), clock);
-                Arc::new(opened.map_err(|why| broken("cache.url", why))?)
+                Arc::new(opened.map_err(|why| broken("cache.url", why))?.patient(cache.timeout.duration()))
             }
             CacheBackend::Postgres => {
                 let (url, password) = match &cache.url {
@@ -59,7 +59,7 @@ impl Store {
                     None => (&config.db.url, cache.password.as_ref().or(config.db.password.as_ref())),
                 };
                 let opened = PostgresCache::new(url, password, (bytes, per_place), clock);
-                Arc::new(opened.map_err(|why| broken("cache.url", why))?)
+                Arc::new(opened.map_err(|why| broken("cache.url", why))?.patient(cache.timeout.duration()))
             }
         };
         Ok(Self { store, seal: Seal::Sealed(Arc::new(vault.sealer(KEY).await?)), persist: None })

@@ -266,6 +266,9 @@ fn cache(config: &Config, agents: &BTreeMap<String, Agent>, found: &mut Findings
     if cache.persist && cache.backend != CacheBackend::Memory {
         found.say("cache.persist", "is for the backend `memory`: others survive a restart of Cardea anyway");
     }
+    if cache.timeout == Millis(0) {
+        found.say("cache.timeout", "must be more than nothing");
+    }
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
     if !cache.name.chars().all(plain) {
         found.say("cache.name", "may hold letters, digits, `-`, `_` and `.` only");

@@ -197,6 +197,10 @@ pub struct CacheConfig {
     /// The server's password. It may not stand in `url`, which is printed.
     #[schemars(with = "Option<SecretText>")]
     pub password: Option<SecretString>,
+    /// How long the server may take. After it, it counts as away for a second, and nothing is cached.
+    #[serde(with = "cardea_core::time::text")]
+    #[schemars(with = "LengthText")]
+    pub timeout: Millis,
     /// What the names of all keys on a Redis or Valkey server begin with.
     #[schemars(length(min = 1, max = 64))]
     pub name: String,
@@ -253,6 +257,7 @@ impl Default for CacheConfig {
             backend: CacheBackend::Memory,
             url: None,
             password: None,
+            timeout: Millis(500),
             name: "cardea".to_owned(),
             persist: false,
             warm: None,

@@ -86,6 +86,7 @@ const BROKEN: &[(&str, usize, &str, &str)] = &[
         "cache.persist",
         "for the backend `memory`",
     ),
+    ("[cache]\ntimeout = \"0s\"", 2, "cache.timeout", "more than nothing"),
     ("[cache]\nname = \"a b\"", 2, "cache.name", "letters, digits"),
     ("[cache]\nwarm = \"no-such.jsonl\"", 2, "cache.warm", "cannot be read"),
     ("[cache.check]\nshare = 2", 2, "cache.check.share", ""),

@@ -1,3 +1,9 @@
+use std::{
+    net::{TcpListener, TcpStream},
+    path::PathBuf,
+    process::{Child, Command, Stdio},
+};
+
 use cardea_testkit::{World, model::Act, world::User};
 use serde_json::{Value, json};
 
@@ -149,4 +155,75 @@ async fn answers_that_are_known_at_start_need_no_model() {
     assert_eq!(layer(&other, ASKED).await.0, "none", "for whom it was not meant");
     drop(ann.delete("/api/v1/cache?tag=passwords").await.expect(200));
     assert_eq!(layer(&ann, ASKED).await, pair("none", "From the model."));
+}
+
+/// A Redis server on a free port, killed when dropped.
+struct Server {
+    program: PathBuf,
+    port: u16,
+    child: Option<Child>,
+}
+
+impl Server {
+    fn start() -> Option<Self> {
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let programs = std::env::split_paths(&path).map(|folder| folder.join("redis-server"));
+        let program = programs.into_iter().find(|program| program.is_file())?;
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let mut server = Self { program, port, child: None };
+        server.up();
+        Some(server)
+    }
+
+    fn up(&mut self) {
+        let port = self.port.to_string();
+        let words = ["--port", &port, "--bind", "127.0.0.1", "--save", "", "--dir", "/tmp"];
+        self.child = Some(Command::new(&self.program).args(words).stdout(Stdio::null()).spawn().unwrap());
+        while TcpStream::connect(("127.0.0.1", self.port)).is_err() {
+            std::thread::yield_now();
+        }
+    }
+
+    fn down(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            child.kill().unwrap();
+            child.wait().unwrap();
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.down();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cache_server_that_dies_costs_a_model_call_and_nothing_else() {
+    let Some(mut server) = Server::start() else {
+        println!("SKIPPED: no redis-server on this machine; scripts/peers-stores.sh says how to get one");
+        return;
+    };
+    let script = (1..=4).map(|n| Act::say(&format!("Press button {n}.")));
+    let plan = World::plan()
+        .set("CARDEA_CACHE__BACKEND", "redis")
+        .set("CARDEA_CACHE__URL", &format!("redis://127.0.0.1:{}", server.port))
+        .set("CARDEA_CACHE__TIMEOUT", "60s")
+        .set("CARDEA_CACHE__CHECK__SHARE", "0");
+    let world = plan.model(script).start().await;
+    let (ann, other) = (world.user("support"), world.user("analyst"));
+    assert_eq!(layer(&ann, ASKED).await, pair("none", "Press button 1."));
+    assert_eq!(layer(&ann, ASKED).await, pair("exact", "Press button 1."));
+    assert_eq!(layer(&ann, REWORDED).await, pair("semantic", "Press button 1."));
+    assert_eq!(layer(&other, ASKED).await, pair("none", "Press button 2."));
+    server.down();
+    assert_eq!(layer(&ann, ASKED).await, pair("none", "Press button 3."));
+    let cleared = ann.delete("/api/v1/cache").await.expect(200);
+    assert_eq!(cleared.body["at_once"], false, "it is owed, and said so");
+    server.up();
+    while !world.app.context.cache().reachable().await {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(layer(&ann, ASKED).await, pair("none", "Press button 4."));
+    assert_eq!(layer(&ann, REWORDED).await, pair("semantic", "Press button 4."));
 }
