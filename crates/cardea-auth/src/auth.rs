@@ -17,6 +17,7 @@ use crate::{
     claims,
     config::AuthConfig,
     credentials::{Credentials, Shown},
+    dpop,
     issuer::Issuer,
     key::{self, KeyDirectory},
     reason::Reason,
@@ -38,6 +39,7 @@ struct Inner {
     issuers: HashMap<String, Issuer>,
     directory: Option<Arc<dyn KeyDirectory>>,
     remembered: Remembered,
+    proofs: dpop::Seen,
     clock: SharedClock,
     leeway: Millis,
     refresh: Millis,
@@ -69,6 +71,7 @@ impl Auth {
             issuers,
             directory: config.api_keys.then_some(directory),
             remembered: Remembered::new(config.remember),
+            proofs: dpop::Seen::default(),
             clock,
             leeway: config.leeway,
             refresh: config.refresh.max(RETRY),
@@ -83,7 +86,11 @@ impl Auth {
     pub async fn authenticate(&self, credentials: &Credentials) -> Result<Caller> {
         let caller = match &credentials.shown {
             Shown::Nothing => return Err(Error::new(Code::NotSignedIn)),
-            Shown::Token(token) => self.token(token.expose_secret(), credentials.peer).await?,
+            Shown::Token(token) | Shown::Bound(token, _) => {
+                let caller = self.token(token.expose_secret(), credentials.peer).await?;
+                self.held(&caller, credentials)?;
+                caller
+            }
             Shown::Key(key) => {
                 let directory = self.0.directory.as_deref().ok_or(Reason::ApiKey)?;
                 key::check(directory, key, self.0.clock.now()).await?
@@ -111,6 +118,20 @@ impl Auth {
             self.0.remembered.keep(print, caller.clone());
         }
         Ok(caller)
+    }
+
+    /// Whoever sends a token that is bound to a key must hold the key. Asked for each request, remembered or not.
+    fn held(&self, caller: &Caller, credentials: &Credentials) -> Result<(), Reason> {
+        match (caller.binding(), &credentials.shown, &credentials.target) {
+            (None, Shown::Bound(..), _) => Err(Reason::Proof("unbound token")),
+            (None, ..) => Ok(()),
+            (Some(_), _, None) => Err(Reason::Bound),
+            (Some(thumbprint), Shown::Bound(token, proof), Some(target)) => {
+                let asked = (target, token.expose_secret(), thumbprint);
+                dpop::check(proof, asked, self.0.clock.now(), &self.0.proofs)
+            }
+            (Some(_), _, Some(_)) => Err(Reason::Proof("missing")),
+        }
     }
 
     async fn verify(&self, token: &str, now: Timestamp) -> Result<Caller, Reason> {

@@ -23,11 +23,18 @@ pub struct Caller {
     claims: Arc<Map<String, Value>>,
     expires_at: Option<Timestamp>,
     key: Option<KeyId>,
+    bound_to: Option<Arc<str>>,
 }
 
 impl Caller {
     pub(crate) fn of(principal: Principal) -> Self {
-        Self { principal: Arc::new(principal), claims: Arc::default(), expires_at: None, key: None }
+        Self {
+            principal: Arc::new(principal),
+            claims: Arc::default(),
+            expires_at: None,
+            key: None,
+            bound_to: None,
+        }
     }
 
     pub(crate) fn with_claims(mut self, claims: Map<String, Value>, expires_at: Timestamp) -> Self {
@@ -40,6 +47,16 @@ impl Caller {
         self.key = Some(key);
         self.expires_at = expires_at;
         self
+    }
+
+    pub(crate) fn bound_to(mut self, thumbprint: Option<String>) -> Self {
+        self.bound_to = thumbprint.map(Arc::from);
+        self
+    }
+
+    /// The thumbprint of the key that must prove each use of the token.
+    pub(crate) fn binding(&self) -> Option<&str> {
+        self.bound_to.as_deref()
     }
 
     pub(crate) fn from(mut self, address: Option<IpAddr>) -> Self {

@@ -1,12 +1,17 @@
-//! How a refusal tells a client what to do next (RFC 6750, RFC 9728).
+//! How a refusal tells a client what to do next (RFC 6750, RFC 9449, RFC 9728).
+
+use std::error::Error as _;
 
 use cardea_core::{Code, Error};
 use http::HeaderValue;
 use serde::Serialize;
 
-/// A `WWW-Authenticate` header of the scheme `Bearer`.
+use crate::{dpop::ALGORITHMS, reason::Reason};
+
+/// A `WWW-Authenticate` header of the scheme `Bearer`, or `DPoP` where the proof of a key is what is missing.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Challenge {
+    algorithms: Option<&'static str>,
     resource_metadata: Option<String>,
     error: Option<&'static str>,
     description: Option<&'static str>,
@@ -29,7 +34,14 @@ impl Challenge {
             Code::ScopeMissing => Some("insufficient_scope"),
             _ => return None,
         };
-        Some(Self { error: named, description: named.map(|_| error.code().sentence()), ..Self::default() })
+        let description = named.map(|_| error.code().sentence());
+        Some(match error.source().and_then(|cause| cause.downcast_ref()) {
+            Some(Reason::Proof(what)) => {
+                let error = if *what == "missing" { "invalid_token" } else { "invalid_dpop_proof" };
+                Self { algorithms: Some(ALGORITHMS), error: Some(error), description, ..Self::default() }
+            }
+            _ => Self { error: named, description, ..Self::default() },
+        })
     }
 
     /// Where the metadata of this resource stands.
@@ -50,7 +62,9 @@ impl Challenge {
     /// The header value.
     #[must_use]
     pub fn header(&self) -> HeaderValue {
+        let scheme = if self.algorithms.is_some() { "DPoP" } else { "Bearer" };
         let fields = [
+            ("algs", self.algorithms),
             ("error", self.error),
             ("error_description", self.description),
             ("scope", self.scope.as_deref()),
@@ -61,7 +75,7 @@ impl Challenge {
             .filter_map(|(name, value)| value.map(|value| format!("{name}=\"{}\"", quotable(value))))
             .collect();
         let text =
-            if fields.is_empty() { "Bearer".to_owned() } else { format!("Bearer {}", fields.join(", ")) };
+            if fields.is_empty() { scheme.to_owned() } else { format!("{scheme} {}", fields.join(", ")) };
         HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static("Bearer"))
     }
 }
@@ -83,6 +97,9 @@ pub struct ProtectedResource {
     pub scopes_supported: Vec<String>,
     /// Where a token may stand: in the header only.
     pub bearer_methods_supported: Vec<&'static str>,
+    /// What the proofs of bound tokens may be signed with. Empty where no proofs are taken.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub dpop_signing_alg_values_supported: Vec<&'static str>,
     /// A name for people.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub resource_name: Option<String>,
@@ -97,6 +114,7 @@ impl ProtectedResource {
             authorization_servers: issuers,
             scopes_supported: Vec::new(),
             bearer_methods_supported: vec!["header"],
+            dpop_signing_alg_values_supported: Vec::new(),
             resource_name: None,
         }
     }
@@ -106,6 +124,13 @@ impl ProtectedResource {
     pub fn scopes<S: Into<String>>(mut self, scopes: impl IntoIterator<Item = S>) -> Self {
         self.scopes_supported
             .extend(scopes.into_iter().map(Into::into).filter(|scope| scope != "offline_access"));
+        self
+    }
+
+    /// Says that tokens bound to a key are taken, with their proof ([`crate::Credentials::of_request`]).
+    #[must_use]
+    pub fn proofs(mut self) -> Self {
+        self.dpop_signing_alg_values_supported = ALGORITHMS.split(' ').collect();
         self
     }
 

@@ -56,15 +56,12 @@ pub(crate) fn check_header(header: &Map<String, Value>, kind: TokenKind) -> Resu
     }
 }
 
-/// Refuses what is recognisably an ID token, or bound to a key whose proof nobody checks here.
+/// Refuses what is recognisably an ID token.
 pub(crate) fn check_kind(claims: &Map<String, Value>) -> Result<(), Reason> {
     let id_token = ["at_hash", "c_hash", "s_hash"].iter().any(|name| claims.contains_key(*name))
         || claims.get("token_use").is_some_and(|usage| usage == "id")
         || claims.get("typ").is_some_and(|kind| kind == "ID" || kind == "Refresh" || kind == "Logout");
-    if id_token {
-        return Err(Reason::Kind);
-    }
-    if claims.contains_key("cnf") { Err(Reason::Bound) } else { Ok(()) }
+    if id_token { Err(Reason::Kind) } else { Ok(()) }
 }
 
 /// Checks `exp`, `nbf` and `iat`, and returns when the token ends.

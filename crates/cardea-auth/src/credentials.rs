@@ -1,29 +1,37 @@
 //! What a request shows to prove who sends it.
 
-use std::{fmt, net::IpAddr};
+use std::{fmt, net::IpAddr, sync::Arc};
 
 use cardea_core::{Code, Error, Result};
-use http::{HeaderMap, HeaderName, header};
+use http::{HeaderMap, HeaderName, Method, header};
 use secrecy::SecretString;
+
+use crate::{dpop::Target, reason::Reason};
 
 /// The largest credential. A token of the usual kind has less than one KiB.
 const LARGEST: usize = 8 * 1024;
 
 const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
+const PROOF: HeaderName = HeaderName::from_static("dpop");
 
+#[derive(Clone)]
 pub(crate) enum Shown {
     Nothing,
     Token(SecretString),
+    /// A token with the proof that its sender holds the key it is bound to.
+    Bound(SecretString, String),
     Key(SecretString),
 }
 
 /// The one credential of a request, not checked yet.
 ///
-/// Read from the `Authorization` header (`Bearer`) or from `X-API-Key`. A token in the address, in a form or in a
-/// cookie is never looked at, so it can neither sign anybody in nor reach a log from here.
+/// Read from the `Authorization` header (`Bearer`, or `DPoP` with a proof) or from `X-API-Key`. A token in the
+/// address, in a form or in a cookie is never looked at, so it can neither sign anybody in nor reach a log from here.
+#[derive(Clone)]
 pub struct Credentials {
     pub(crate) shown: Shown,
     pub(crate) peer: Option<IpAddr>,
+    pub(crate) target: Option<Target>,
 }
 
 impl Credentials {
@@ -47,9 +55,17 @@ impl Credentials {
         }
         let (scheme, rest) = text.trim().split_once(' ').ok_or_else(|| Error::new(Code::TokenInvalid))?;
         let token = rest.trim_start_matches(' ');
-        if !scheme.eq_ignore_ascii_case("bearer") || token.is_empty() || token.contains([' ', ',', '\t']) {
+        let bound = scheme.eq_ignore_ascii_case("dpop");
+        if !(bound || scheme.eq_ignore_ascii_case("bearer"))
+            || token.is_empty()
+            || token.contains([' ', ',', '\t'])
+        {
             let hint = "Send `Authorization: Bearer TOKEN` or `X-API-Key: KEY`.";
             return Err(Error::new(Code::TokenInvalid).detail(hint));
+        }
+        if bound {
+            let shown = Shown::Bound(SecretString::from(token), proof(headers)?);
+            return Ok(Self { shown, ..Self::none(peer) });
         }
         Ok(if token.starts_with(crate::key::PREFIX) {
             Self::key(token, peer)
@@ -61,19 +77,27 @@ impl Credentials {
     /// No credential at all.
     #[must_use]
     pub const fn none(peer: Option<IpAddr>) -> Self {
-        Self { shown: Shown::Nothing, peer }
+        Self { shown: Shown::Nothing, peer, target: None }
     }
 
     /// A token that came by another way than HTTP headers.
     #[must_use]
     pub fn token(token: &str, peer: Option<IpAddr>) -> Self {
-        Self { shown: Shown::Token(SecretString::from(token)), peer }
+        Self { shown: Shown::Token(SecretString::from(token)), ..Self::none(peer) }
     }
 
     /// An API key that came by another way than HTTP headers.
     #[must_use]
     pub fn key(key: &str, peer: Option<IpAddr>) -> Self {
-        Self { shown: Shown::Key(SecretString::from(key)), peer }
+        Self { shown: Shown::Key(SecretString::from(key)), ..Self::none(peer) }
+    }
+
+    /// The request that they came with, its address as clients write it. Without it no token counts that is bound to
+    /// a key, since nobody could tell what its proof was made for. A proof counts once: authenticate once.
+    #[must_use]
+    pub fn of_request(mut self, method: &Method, url: impl Into<Arc<str>>) -> Self {
+        self.target = Some(Target::new(method, url.into()));
+        self
     }
 
     /// True if nothing was shown.
@@ -89,14 +113,13 @@ impl Credentials {
     }
 }
 
-impl Clone for Credentials {
-    fn clone(&self) -> Self {
-        let shown = match &self.shown {
-            Shown::Nothing => Shown::Nothing,
-            Shown::Token(token) => Shown::Token(token.clone()),
-            Shown::Key(key) => Shown::Key(key.clone()),
-        };
-        Self { shown, peer: self.peer }
+/// The one proof of a request.
+fn proof(headers: &HeaderMap) -> Result<String> {
+    let mut found = headers.get_all(PROOF).iter();
+    match (found.next().map(|value| value.to_str()), found.next()) {
+        (Some(Ok(proof)), None) => Ok(proof.trim().to_owned()),
+        (None, _) => Err(Reason::Proof("missing").into()),
+        _ => Err(Reason::Proof("form").into()),
     }
 }
 
@@ -104,7 +127,7 @@ impl fmt::Debug for Credentials {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.shown {
             Shown::Nothing => "Credentials(none)",
-            Shown::Token(_) => "Credentials(token ***)",
+            Shown::Token(_) | Shown::Bound(..) => "Credentials(token ***)",
             Shown::Key(_) => "Credentials(key ***)",
         })
     }

@@ -17,6 +17,7 @@ use crate::{
     caller::Caller,
     claims::{self, Parts},
     config::IssuerConfig,
+    dpop,
     keyset::KeySet,
     reason::Reason,
     remote::Remote,
@@ -106,7 +107,8 @@ impl Issuer {
         if !claims::audience_fits(&parts.claims, &self.config.audience)? {
             return Err(Reason::Audience);
         }
-        Ok(Caller::of(self.principal(&parts.claims)?).with_claims(parts.claims, expires_at))
+        let key = dpop::binding(&parts.claims)?;
+        Ok(Caller::of(self.principal(&parts.claims)?).with_claims(parts.claims, expires_at).bound_to(key))
     }
 
     fn algorithm(&self, header: &Map<String, Value>) -> Result<Algorithm, Reason> {

@@ -44,6 +44,8 @@ pub struct KeyRecord {
     pub tenant: TenantId,
     /// The user for whom the key acts.
     pub user: UserId,
+    /// The client that holds the key, as guards and logs name it. Absent: the key's id.
+    pub client: Option<ClientId>,
     /// Its roles.
     pub roles: BTreeSet<String>,
     /// Its scopes.
@@ -75,11 +77,20 @@ impl KeyRecord {
             hash: hash(text),
             tenant: tenant.into(),
             user: user.into(),
+            client: None,
             roles: BTreeSet::new(),
             scopes: BTreeSet::new(),
             expires_at: None,
             revoked_at: None,
         })
+    }
+
+    /// Names the client that holds the key. Such a key is good for calls, not for turns that go on without it
+    /// ([`crate::Auth::resume`] finds keys by their id).
+    #[must_use]
+    pub fn client(mut self, client: impl Into<ClientId>) -> Self {
+        self.client = Some(client.into());
+        self
     }
 
     /// Adds roles.
@@ -114,7 +125,7 @@ impl KeyRecord {
         let principal = Principal {
             tenant: self.tenant.clone(),
             user: self.user.clone(),
-            client: Some(ClientId::new(self.id.to_string())),
+            client: Some(self.client.clone().unwrap_or_else(|| ClientId::new(self.id.to_string()))),
             issuer: ISSUER.to_owned(),
             roles: self.roles.clone(),
             scopes: self.scopes.clone(),

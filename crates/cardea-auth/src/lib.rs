@@ -5,8 +5,8 @@
 //! request. Tokens are read strictly: one algorithm list per issuer, keys only from the configuration, no duplicate
 //! members, times that are numbers, an audience that is ours.
 //!
-//! It refuses what it does not know: two credentials at once, tokens outside the header, sender-constrained tokens
-//! (whose proof it cannot check), ID tokens, and tokens whose issuer it cannot verify right now. It never asks what
+//! It refuses what it does not know: two credentials at once, tokens outside the header, tokens that are bound to a
+//! key without the proof of it (RFC 9449) or to a certificate, ID tokens, and tokens whose issuer it cannot verify right now. It never asks what
 //! the caller wants; that is for the rooms below.
 //!
 //! Callers: every flow, first line; and tool servers on `cardea-mcp`.
@@ -17,6 +17,7 @@ mod challenge;
 mod claims;
 mod config;
 mod credentials;
+mod dpop;
 mod issuer;
 mod json;
 mod key;

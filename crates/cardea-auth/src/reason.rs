@@ -45,9 +45,12 @@ pub enum Reason {
     /// Not yet.
     #[error("not yet valid")]
     NotYet,
-    /// Bound to a key whose proof was not shown.
+    /// Bound to something of which no proof is taken here.
     #[error("sender-constrained")]
     Bound,
+    /// The proof that the sender holds the token's key is missing, or this part of it does not fit.
+    #[error("proof: {0}")]
+    Proof(&'static str),
     /// Taken back.
     #[error("revoked")]
     Revoked,

@@ -37,7 +37,8 @@ struct Inner {
 #[derive(Default)]
 struct State {
     keys: Option<(Arc<KeySet>, Timestamp)>,
-    tried_at: Option<Timestamp>,
+    /// When a token last caused a fetch.
+    asked_at: Option<Timestamp>,
     running: bool,
 }
 
@@ -92,11 +93,14 @@ impl Remote {
         if state.running {
             return true;
         }
-        let cooling = state.tried_at.is_some_and(|at| now.since(at) < COOL_DOWN);
-        if asked == Asked::ByToken && cooling {
-            return false;
+        // WHY: only what tokens cause is counted; an issuer may change its keys right after a scheduled fetch.
+        if asked == Asked::ByToken {
+            if state.asked_at.is_some_and(|at| now.since(at) < COOL_DOWN) {
+                return false;
+            }
+            state.asked_at = Some(now);
         }
-        (state.running, state.tried_at) = (true, Some(now));
+        state.running = true;
         drop(state);
         self.start();
         true

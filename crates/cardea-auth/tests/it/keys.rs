@@ -64,6 +64,12 @@ async fn a_key_works_until_it_ends_and_only_whole() {
     }
     assert_eq!(*directory.1.lock().unwrap(), [id, id]);
 
+    let named = NewKey::generate().unwrap();
+    let record = KeyRecord::of(&named.key, "acme", "robot").unwrap().client("night-shift");
+    let shifts = self::auth(AuthConfig::default(), &clock, Arc::new(StaticKeys::default().with(record)));
+    let night = shifts.authenticate(&Credentials::key(named.key.expose_secret(), None)).await.unwrap();
+    assert_eq!(night.client.as_ref().map(|client| client.as_str()), Some("night-shift"));
+
     let other = NewKey::generate().unwrap();
     let (_, other_secret) = other.key.expose_secret().rsplit_once('_').unwrap();
     let wrong_secret = format!("ck_{}_{other_secret}", new.prefix);

@@ -26,6 +26,18 @@ async fn a_thousand_calls_across_a_rotation_all_pass_with_one_fetch() {
 }
 
 #[tokio::test]
+async fn keys_that_change_right_after_a_scheduled_fetch_are_found_at_once() {
+    let (old, new) = (Key::new("k1"), Key::new("k2"));
+    let server = KeyServer::start(&[&old]).await;
+    let world = server.world();
+    world.auth.refresh().await;
+    server.shows(&[&old, &new]);
+    assert!(world.sign_in(&new.token(&json!({}))).await.is_ok());
+    assert_eq!(world.refusal(&Key::new("k3").token(&json!({}))).await, "unknown key");
+    assert_eq!(server.asked(), 2, "and then the next one waits for the cool-down");
+}
+
+#[tokio::test]
 async fn random_key_ids_cause_one_fetch_in_a_cool_down_and_good_calls_go_on() {
     let key = Key::new("k1");
     let server = KeyServer::start(&[&key]).await;
@@ -106,4 +118,27 @@ async fn a_key_set_at_an_inner_address_is_fetched_only_if_it_is_listed() {
     world.auth.refresh().await;
     assert_eq!(world.refusal(&key.token(&json!({}))).await, "no keys of the issuer");
     assert_eq!(server.asked(), 0);
+}
+
+#[tokio::test]
+async fn g05_an_empty_wrong_or_endless_key_set_leaves_the_old_keys_and_other_issuers_alone() {
+    let (key, other) = (Key::new("k1"), Key::new("k2"));
+    let (server, neighbour) = (KeyServer::start(&[&key]).await, KeyServer::start(&[&other]).await);
+    let (world, unaffected) = (server.world(), neighbour.world());
+    world.auth.refresh().await;
+    unaffected.auth.refresh().await;
+    let symmetric = r#"{"keys":[{"kty":"oct","k":"c2VjcmV0","kid":"k1"}]}"#.to_owned();
+    let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
+    let endless = format!(r#"{{"keys":[],"x":"{}"}}"#, "x".repeat(50 << 20));
+    for (n, body) in [String::new(), "<html>".to_owned(), "{}".to_owned(), symmetric, deep, endless]
+        .into_iter()
+        .enumerate()
+    {
+        server.shows_text(body);
+        world.auth.refresh().await;
+        assert_eq!(server.asked(), n + 2);
+        let fresh = key.token(&json!({"jti": n.to_string()}));
+        assert!(world.sign_in(&fresh).await.is_ok(), "after answer {n}");
+        assert!(unaffected.sign_in(&other.token(&json!({"jti": n.to_string()}))).await.is_ok());
+    }
 }

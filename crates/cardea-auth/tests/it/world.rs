@@ -149,6 +149,10 @@ impl KeyServer {
         *self.shown.body.lock().unwrap() = Some(jwks(keys));
     }
 
+    pub(crate) fn shows_text(&self, text: String) {
+        *self.shown.body.lock().unwrap() = Some(text);
+    }
+
     pub(crate) fn breaks(&self) {
         *self.shown.body.lock().unwrap() = None;
     }

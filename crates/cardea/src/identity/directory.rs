@@ -24,6 +24,7 @@ impl FromRow for Found {
             hash,
             tenant: row.get(3)?,
             user: row.get::<String>(4)?.as_str().into(),
+            client: None,
             roles: names(&row.get::<String>(5)?),
             scopes: names(&row.get::<String>(6)?),
             expires_at: row.get(7)?,

@@ -1,0 +1,261 @@
+//! Tokens that are bound to a key of their holder (RFC 9449): the proof that comes with each request.
+//!
+//! A proof is a small token, signed with the holder's key, that names one request: its method, its address, the
+//! access token and the time. It counts once, for a minute, on this node. Nodes do not tell each other of the proofs
+//! they have seen: somebody who reads a request inside its TLS connection could repeat it to another node within
+//! that minute.
+
+use std::{
+    collections::HashSet,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use aws_lc_rs::digest::{SHA256, digest};
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use cardea_core::time::{Millis, Timestamp};
+use http::{Method, Uri};
+use jsonwebtoken::{
+    Algorithm, DecodingKey, crypto,
+    jwk::{AlgorithmParameters, EllipticCurve, Jwk},
+};
+use serde_json::{Map, Value, json};
+use subtle::ConstantTimeEq as _;
+
+use crate::{claims, reason::Reason};
+
+/// What a proof may be signed with, as challenges name it.
+pub(crate) const ALGORITHMS: &str = "ES256 EdDSA ES384 PS256 RS256";
+
+/// How far the time of a proof may be from now, either way.
+const WINDOW: Millis = Millis::from_secs(60);
+
+/// Proofs that are remembered in each half of the memory. When they come faster, they are refused.
+const MOST: usize = 500_000;
+
+const LARGEST: usize = 8 * 1024;
+const LONGEST_ID: usize = 256;
+
+/// Members that only a private or a shared key has.
+const PRIVATE: [&str; 8] = ["d", "p", "q", "dp", "dq", "qi", "oth", "k"];
+
+/// The request that a credential came with.
+#[derive(Clone)]
+pub(crate) struct Target {
+    method: Method,
+    url: Arc<str>,
+}
+
+impl Target {
+    pub(crate) fn new(method: &Method, url: Arc<str>) -> Self {
+        Self { method: method.clone(), url }
+    }
+}
+
+/// The key that a token is bound to (`cnf.jkt`); `None` if it is bound to nothing.
+pub(crate) fn binding(claims: &Map<String, Value>) -> Result<Option<String>, Reason> {
+    let Some(confirmation) = claims.get("cnf") else { return Ok(None) };
+    let members = confirmation.as_object().ok_or(Reason::Claim("cnf"))?;
+    match (members.get("jkt"), members.len()) {
+        (Some(Value::String(thumbprint)), 1) => Ok(Some(thumbprint.clone())),
+        (Some(_), 1) => Err(Reason::Claim("cnf")),
+        // WHY: a certificate, or a second key beside the first: whoever bound the token meant both.
+        _ => Err(Reason::Bound),
+    }
+}
+
+/// Checks that this proof was made for this request and token by the holder of this key.
+pub(crate) fn check(
+    proof: &str,
+    (target, token, thumbprint): (&Target, &str, &str),
+    now: Timestamp,
+    seen: &Seen,
+) -> Result<(), Reason> {
+    if proof.len() > LARGEST {
+        return Err(Reason::Proof("size"));
+    }
+    let parts = claims::parts(proof).map_err(|_| Reason::Proof("form"))?;
+    let (algorithm, key, print) = header(&parts.header)?;
+    if !bool::from(print.as_bytes().ct_eq(thumbprint.as_bytes())) {
+        return Err(Reason::Proof("key"));
+    }
+    if !crypto::verify(parts.signature, parts.signed.as_bytes(), &key, algorithm).unwrap_or(false) {
+        return Err(Reason::Proof("signature"));
+    }
+    let text = |name: &str| parts.claims.get(name).and_then(Value::as_str);
+    if text("htm") != Some(target.method.as_str()) {
+        return Err(Reason::Proof("method"));
+    }
+    let named = text("htu").and_then(place);
+    if named.is_none() || named != place(&target.url) {
+        return Err(Reason::Proof("address"));
+    }
+    let expected = URL_SAFE_NO_PAD.encode(digest(&SHA256, token.as_bytes()));
+    if !text("ath").is_some_and(|named| bool::from(named.as_bytes().ct_eq(expected.as_bytes()))) {
+        return Err(Reason::Proof("token"));
+    }
+    match claims::time(&parts.claims, "iat") {
+        Ok(Some(at)) if now.since(at) <= WINDOW && at.since(now) <= WINDOW => {}
+        _ => return Err(Reason::Proof("time")),
+    }
+    match text("jti") {
+        Some(id) if !id.is_empty() && id.len() <= LONGEST_ID => seen.first(thumbprint, id, now),
+        _ => Err(Reason::Proof("id")),
+    }
+}
+
+/// The header's algorithm and key, and the thumbprint of that key.
+fn header(header: &Map<String, Value>) -> Result<(Algorithm, DecodingKey, String), Reason> {
+    let kind = header.get("typ").and_then(Value::as_str).map(str::to_ascii_lowercase);
+    let kind = kind.as_deref().map(|name| name.strip_prefix("application/").unwrap_or(name));
+    if kind != Some("dpop+jwt") || ["crit", "b64", "zip", "enc"].iter().any(|name| header.contains_key(*name))
+    {
+        return Err(Reason::Proof("header"));
+    }
+    let shown = header.get("jwk").ok_or(Reason::Proof("key"))?;
+    let members = shown.as_object().ok_or(Reason::Proof("key"))?;
+    if PRIVATE.iter().any(|name| members.contains_key(*name)) {
+        return Err(Reason::Proof("private key"));
+    }
+    let jwk: Jwk = serde_json::from_value(shown.clone()).map_err(|_| Reason::Proof("key"))?;
+    let member = |name: &str| members.get(name).and_then(Value::as_str).ok_or(Reason::Proof("key"));
+    use Algorithm::{ES256, ES384, EdDSA, PS256, RS256};
+    // The members that RFC 7638 asks for, in the order of the alphabet: so `json!` writes them, however its maps are made.
+    let (fits, canonical): (&[Algorithm], Value) = match &jwk.algorithm {
+        AlgorithmParameters::EllipticCurve(key) => {
+            let fits: &[Algorithm] = match key.curve {
+                EllipticCurve::P256 => &[ES256],
+                EllipticCurve::P384 => &[ES384],
+                _ => &[],
+            };
+            let crv = member("crv")?;
+            (fits, json!({"crv": crv, "kty": "EC", "x": member("x")?, "y": member("y")?}))
+        }
+        AlgorithmParameters::OctetKeyPair(key) if key.curve == EllipticCurve::Ed25519 => {
+            (&[EdDSA], json!({"crv": "Ed25519", "kty": "OKP", "x": member("x")?}))
+        }
+        AlgorithmParameters::RSA(_) => {
+            (&[PS256, RS256], json!({"e": member("e")?, "kty": "RSA", "n": member("n")?}))
+        }
+        _ => return Err(Reason::Proof("key")),
+    };
+    let named = header.get("alg").and_then(Value::as_str).ok_or(Reason::Proof("algorithm"))?;
+    let named = if named == "Ed25519" { "EdDSA" } else { named };
+    let algorithm: Algorithm = named.parse().map_err(|_| Reason::Proof("algorithm"))?;
+    if !fits.contains(&algorithm) {
+        return Err(Reason::Proof("algorithm"));
+    }
+    let key = DecodingKey::from_jwk(&jwk).map_err(|_| Reason::Proof("key"))?;
+    let print = URL_SAFE_NO_PAD.encode(digest(&SHA256, canonical.to_string().as_bytes()));
+    Ok((algorithm, key, print))
+}
+
+/// An address without query and fragment, and without what does not tell two places apart (RFC 3986 section 6.2).
+fn place(url: &str) -> Option<(String, String, Option<u16>, String)> {
+    let url = url.split('#').next()?;
+    let uri: Uri = url.parse().ok()?;
+    let scheme = uri.scheme_str()?.to_ascii_lowercase();
+    let usual = match scheme.as_str() {
+        "http" => Some(80),
+        "https" => Some(443),
+        _ => None,
+    };
+    let authority = uri.authority().filter(|authority| !authority.as_str().contains('@'))?;
+    let path = if uri.path().is_empty() { "/" } else { uri.path() };
+    Some((scheme, authority.host().to_ascii_lowercase(), authority.port_u16().or(usual), path.to_owned()))
+}
+
+/// The proofs that were used, for as long as they could be used again.
+#[derive(Default)]
+pub(crate) struct Seen(Mutex<Halves>);
+
+/// Two halves, of which the older one is dropped as a whole when all in it are too old to count.
+#[derive(Default)]
+struct Halves {
+    new: HashSet<[u8; 32]>,
+    old: HashSet<[u8; 32]>,
+    turned: Timestamp,
+}
+
+impl Seen {
+    /// Notes a proof, or refuses it if it was noted before.
+    fn first(&self, thumbprint: &str, id: &str, now: Timestamp) -> Result<(), Reason> {
+        let mut print = [0; 32];
+        let text = format!("{}:{thumbprint}{id}", thumbprint.len());
+        print.copy_from_slice(digest(&SHA256, text.as_bytes()).as_ref());
+        let mut halves = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // INVARIANT: a proof counts for at most two windows after it was first seen (it may have come from the
+        // future), and a half is kept for at least that long after the last proof was put into it.
+        if now.since(halves.turned) > Millis(WINDOW.0 * 2) {
+            let full = std::mem::take(&mut halves.new);
+            halves.old = full;
+            halves.turned = now;
+        }
+        if halves.old.contains(&print) || halves.new.contains(&print) {
+            return Err(Reason::Proof("used before"));
+        }
+        if halves.new.len() >= MOST {
+            return Err(Reason::Proof("too many"));
+        }
+        halves.new.insert(print);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn the_thumbprint_is_the_one_of_the_standard() {
+        // The key and thumbprint of RFC 7638 section 3.1.
+        let key = json!({
+            "kty": "RSA", "e": "AQAB", "alg": "RS256", "kid": "2011-04-29",
+            "n": "0vx7agoebGcQSuuPiLJXZptN9nndrQmbXEps2aiAFbWhM78LhWx4cbbfAAtVT86zwu1RK7aPFFxuhDR1L6tSoc_BJECPebWKRXjBZCiFV4n3oknjhMstn64tZ_2W-5JsGY4Hc5n9yBXArwl93lqt7_RN5w6Cf0h4QyQ5v-65YGjQR0_FDW2QvzqY368QQMicAtaSqzs8KJZgnYb9c7d0zgdAZHzu6qMQvRL5hajrn1n91CbOpbISD08qNLyrdkt-bFTWhAI4vMQFh6WeZu0fM4lFd2NcRwr3XPksINHaQ-G_xBniIqbw0Ls1jF44-csFCur-kEgU8awapJzKnqDKgw",
+        });
+        let header = json!({"typ": "dpop+jwt", "alg": "RS256", "jwk": key});
+        let (_, _, print) = super::header(header.as_object().unwrap()).unwrap();
+        assert_eq!(print, "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs");
+    }
+
+    #[test]
+    fn addresses_are_the_same_if_they_name_the_same_place() {
+        let same = |a, b| place(a).is_some() && place(a) == place(b);
+        assert!(same("https://Tools.example:443/mcp?x=1#y", "HTTPS://tools.example/mcp"));
+        assert!(same("http://h", "http://h:80/"));
+        assert!(!same("https://tools.example/mcp", "http://tools.example/mcp"));
+        assert!(!same("https://tools.example/mcp", "https://tools.example/mcp/"));
+        assert!(!same("https://tools.example/mcp", "https://tools.example.evil/mcp"));
+        assert!(!same("https://tools.example/mcp", "https://tools.example@evil/mcp"));
+        assert_eq!(place("/mcp"), None);
+    }
+
+    #[test]
+    fn a_proof_is_remembered_for_as_long_as_it_could_count() {
+        let seen = Seen::default();
+        let start = Timestamp(1_800_000_000_000);
+        assert!(seen.first("k", "a", start).is_ok());
+        assert_eq!(
+            seen.first("k", "a", start.plus(Millis::from_secs(121))),
+            Err(Reason::Proof("used before"))
+        );
+        assert!(seen.first("l", "a", start).is_ok(), "another holder's id is another id");
+        for step in 0..10 {
+            let at = start.plus(Millis::from_secs(1_000 + step * 30));
+            assert!(seen.first("k", &step.to_string(), at).is_ok());
+            for before in step.saturating_sub(4)..=step {
+                assert!(seen.first("k", &before.to_string(), at).is_err(), "{before} at {step}");
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_proof_makes_it_panic(proof in "[A-Za-z0-9_.-]{0,80}", url in "[a-z:/@#?.0-9\\[\\]]{0,40}") {
+            let target = Target::new(&Method::POST, url.into());
+            let checked = check(&proof, (&target, "token", "print"), Timestamp(0), &Seen::default());
+            prop_assert!(checked.is_err());
+        }
+    }
+}
