@@ -63,6 +63,19 @@ impl App {
         tools
     }
 
+    /// Which tools [`App::listed`] would list, a bit for each.
+    pub(crate) async fn rights(&self, context: &Context) -> Vec<u64> {
+        let mut rights = vec![0_u64; self.routes.len().div_ceil(64)];
+        for (at, route) in self.routes.values().enumerate() {
+            if pipeline::permitted(route, context, None).await.is_ok()
+                && let Some(word) = rights.get_mut(at / 64)
+            {
+                *word |= 1 << (at % 64);
+            }
+        }
+        rights
+    }
+
     /// Every scope that some tool can be unlocked with.
     pub(crate) fn scopes(&self) -> Vec<String> {
         let mut scopes: Vec<String> = self.routes.values().flat_map(|route| route.scopes.clone()).collect();

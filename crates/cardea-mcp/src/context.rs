@@ -25,7 +25,13 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
 use tokio_util::sync::CancellationToken;
 
-use crate::{Extras, Session, Stop, handler::FromCall, identity::Who, pipeline::Call, session::Sessions};
+use crate::{
+    Extras, Session, Stop,
+    handler::FromCall,
+    identity::Who,
+    pipeline::{Call, digest_of},
+    session::Sessions,
+};
 
 /// Under this key of a request's `_meta`, a client names the call, so that it is done only once.
 pub const IDEMPOTENCY_META: &str = "dev.cardea/idempotency-key";
@@ -58,8 +64,8 @@ pub(crate) struct Wire {
     pub(crate) responses: BTreeMap<String, Value>,
     pub(crate) state: Option<String>,
     pub(crate) codec: Arc<RequestStateCodec>,
-    /// Digest of tool and arguments: an answer counts only for the call that asked.
-    pub(crate) digest: String,
+    /// An answer counts only for the call that asked: this tool with these arguments.
+    pub(crate) arguments: Arc<Value>,
 }
 
 impl Context {
@@ -252,7 +258,7 @@ impl Context {
 
     fn binding(&self, wire: &Wire) -> String {
         let who = self.caller().map(Principal::key).unwrap_or_default();
-        format!("{}:{who}{}", who.len(), wire.digest)
+        format!("{}:{who}{}", who.len(), digest_of(self.tool(), &wire.arguments))
     }
 }
 

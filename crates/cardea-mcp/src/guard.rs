@@ -18,7 +18,8 @@ pub struct Ask<'a> {
     pub tool: &'a str,
     /// Who asks, and under what conditions.
     pub context: &'a Context,
-    /// The arguments of the call. `None` while listing: answer whether any call could pass.
+    /// The arguments of the call. `None` while listing: answer whether any call could pass. What is listed may be
+    /// asked for before the protocol side has read the request, so [`Context::rmcp`] is not there then.
     pub arguments: Option<&'a Value>,
 }
 
@@ -168,6 +169,12 @@ fn names<I: IntoIterator<Item = S>, S: Into<String>>(names: I) -> Vec<String> {
     names.into_iter().map(Into::into).collect()
 }
 
+/// A refusal; its words are only made where somebody reads them.
+fn refused(ask: Ask<'_>, code: Code, rule: impl FnOnce() -> String) -> Error {
+    let refusal = Error::new(code);
+    if ask.arguments.is_none() { refusal } else { refusal.detail(rule()) }
+}
+
 fn ready<'a>(verdict: Result<(), Error>) -> BoxFuture<'a, Result<(), Error>> {
     Box::pin(std::future::ready(verdict))
 }
@@ -205,7 +212,7 @@ macro_rules! role_guards {
                     if !self.0.is_empty() && Wanted::$wanted.met(&self.0, &principal.roles) {
                         return Ok(());
                     }
-                    Err(Error::new(Code::Denied).detail(format!("It needs: {}.", self.rule())))
+                    Err(refused(ask, Code::Denied, || format!("It needs: {}.", self.rule())))
                 }))
             }
 
@@ -242,7 +249,7 @@ macro_rules! scope_guards {
                     if !self.0.is_empty() && Wanted::$wanted.met(&self.0, &principal.scopes) {
                         return Ok(());
                     }
-                    Err(Error::new(Code::ScopeMissing).detail(format!("It needs: {}.", self.rule())))
+                    Err(refused(ask, Code::ScopeMissing, || format!("It needs: {}.", self.rule())))
                 }))
             }
 

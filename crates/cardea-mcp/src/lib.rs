@@ -37,6 +37,7 @@ pub use cardea_core::{
     tool::{Effect, Sharing},
 };
 pub use cardea_net::NetConfig;
+pub use futures::future::BoxFuture;
 pub use rmcp;
 pub use schemars;
 

@@ -7,6 +7,7 @@ use cardea_core::{Code, Error};
 use futures::FutureExt;
 use rmcp::model::CallToolResult;
 use serde_json::Value;
+use tracing::Instrument as _;
 
 use crate::{
     Context, Extras, Stop,
@@ -55,19 +56,31 @@ impl Call {
 
 /// Everything that happens to a call, in order. What is refused on the way is recorded like what was done.
 pub(crate) async fn call(app: &App, context: Context, name: &str, arguments: Arc<Value>) -> Reply {
-    let started = Instant::now();
     let route = app.routes.get(name);
+    let span = if app.layers.trace { span(&context, route) } else { tracing::Span::none() };
+    let reply = told(app, &context, (route, name), arguments).instrument(span.clone()).await;
+    span.record("outcome", outcome(&reply));
+    reply
+}
+
+async fn told(
+    app: &App,
+    context: &Context,
+    (route, name): (Option<&Arc<Route>>, &str),
+    arguments: Arc<Value>,
+) -> Reply {
+    let started = Instant::now();
     if let Some(metrics) = app.metrics() {
         metrics.started();
     }
-    let reply = admitted(app, route, &context, &arguments).await;
-    let reply = recorded(app, &context, name, &arguments, (reply, started)).await;
+    let reply = admitted(app, route, context, &arguments).await;
+    let reply = recorded(app, context, name, &arguments, (reply, started)).await;
     let (outcome, took) = (outcome(&reply), started.elapsed());
     if let Some(metrics) = app.metrics() {
         metrics.ended(route.map_or("unknown", |route| &route.name), outcome, took);
     }
     if app.layers.log {
-        log(&context, route.map_or("unknown", |route| &route.name), &reply, took.as_secs_f64() * 1e3);
+        log(context, route.map_or("unknown", |route| &route.name), &reply, took.as_secs_f64() * 1e3);
     }
     reply
 }
@@ -219,8 +232,7 @@ fn kept(app: &App, written: Result<(), Error>, on_failure: OnFailure) -> Result<
 }
 
 /// Names one call: the tool and exactly these arguments.
-pub(crate) fn digest_of(tool: &str, arguments: Option<&rmcp::model::JsonObject>) -> String {
-    let arguments = arguments.map(|map| serde_json::to_string(map).unwrap_or_default()).unwrap_or_default();
+pub(crate) fn digest_of(tool: &str, arguments: &Value) -> String {
     let digest = digest::digest(&digest::SHA256, format!("{}:{tool}{arguments}", tool.len()).as_bytes());
     crate::audit::hex(digest.as_ref())
 }
@@ -239,6 +251,19 @@ fn outcome(reply: &Reply) -> &'static str {
         Err(Stop::Protocol(_)) => "protocol_error",
         Err(Stop::Failed(error)) => error.code().name(),
     }
+}
+
+fn span(context: &Context, route: Option<&Arc<Route>>) -> tracing::Span {
+    let caller = context.caller();
+    tracing::info_span!(
+        "tool call",
+        request.id = %context.request(),
+        trace.parent = context.traceparent(),
+        tool.name = route.map_or("unknown", |route| &route.name),
+        tenant.id = caller.map(|caller| caller.tenant.as_str()),
+        user.id = caller.map(|caller| caller.user.as_str()),
+        outcome = tracing::field::Empty,
+    )
 }
 
 fn log(context: &Context, tool: &str, reply: &Reply, took_ms: f64) {

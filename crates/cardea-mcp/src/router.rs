@@ -109,6 +109,8 @@ pub(crate) struct Route {
     pub(crate) guards: Vec<SharedGuard>,
     pub(crate) layers: Vec<SharedLayer>,
     pub(crate) wire: WireTool,
+    /// Name and schema alone: what rmcp asks for with each call.
+    pub(crate) outline: WireTool,
     pub(crate) check: Check,
     /// The scopes by which the guards can be met.
     pub(crate) scopes: Vec<String>,
@@ -135,7 +137,8 @@ impl Route {
         scopes.sort();
         scopes.dedup();
         let wire = tool.wire(&name);
-        Ok(Self { name, tool, guards, layers, wire, check, scopes })
+        let outline = WireTool::new_with_raw(name.clone(), None, wire.input_schema.clone());
+        Ok(Self { name, tool, guards, layers, wire, outline, check, scopes })
     }
 
     /// The rules in words.

@@ -69,9 +69,13 @@ impl Rpc {
         carried.cloned().or_else(|| self.vouched.clone()).unwrap_or_default()
     }
 
-    fn context(&self, request: RequestContext<RoleServer>, call: Option<&CallToolRequestParams>) -> Context {
+    fn context(
+        &self,
+        request: RequestContext<RoleServer>,
+        call: Option<(&CallToolRequestParams, Arc<Value>)>,
+    ) -> Context {
         let identity = self.identity(&request);
-        let name = call.map(|call| call.name.as_ref()).unwrap_or_default();
+        let name = call.as_ref().map(|(call, _)| call.name.as_ref()).unwrap_or_default();
         let limit = self.app.routes.get(name).and_then(|route| route.tool.timeout);
         let limit = [limit, self.app.layers.timeout].into_iter().flatten().min();
         let header = |parts: &http::request::Parts| {
@@ -80,12 +84,12 @@ impl Rpc {
         let trace = request.meta.get("traceparent").and_then(Value::as_str).map(str::to_owned);
         let trace = trace.or_else(|| request.extensions.get::<http::request::Parts>().and_then(header));
         let cancel = request.ct.clone();
-        let wire = call.map(|call| context::Wire {
+        let wire = call.map(|(call, arguments)| context::Wire {
             request,
             responses: call.input_responses.clone().unwrap_or_default(),
             state: call.request_state.clone(),
             codec: self.app.codec.clone(),
-            digest: pipeline::digest_of(name, call.arguments.as_ref()),
+            arguments,
         });
         Context(Arc::new(context::Inner {
             who: identity.who,
@@ -153,7 +157,7 @@ impl ServerHandler for Rpc {
     }
 
     fn get_tool(&self, name: &str) -> Option<WireTool> {
-        self.app.routes.get(name).map(|route| route.wire.clone())
+        self.app.routes.get(name).map(|route| route.outline.clone())
     }
 
     async fn call_tool(
@@ -161,8 +165,8 @@ impl ServerHandler for Rpc {
         mut params: CallToolRequestParams,
         request: RequestContext<RoleServer>,
     ) -> Result<CallToolResponse, ErrorData> {
-        let context = self.context(request, Some(&params));
         let arguments = Arc::new(Value::Object(params.arguments.take().unwrap_or_default()));
+        let context = self.context(request, Some((&params, arguments.clone())));
         match pipeline::call(&self.app, context, &params.name, arguments).await {
             Ok(mut result) => {
                 // WHY: results made by hand may lack it; rmcp takes it off again for older clients.

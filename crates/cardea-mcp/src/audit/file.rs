@@ -6,6 +6,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError, mpsc},
     thread::JoinHandle,
+    time::{Duration, Instant},
 };
 
 use cardea_core::{
@@ -20,6 +21,8 @@ use super::verify::{self, Fault};
 const QUEUE: usize = 1024;
 /// Entries that share one flush.
 const BATCH: usize = 256;
+/// How old the checkpoint may be. Writing it costs as much as a flush, so not every batch has its own.
+const NOTED_WITHIN: Duration = Duration::from_secs(1);
 
 /// Why the audit cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -139,7 +142,6 @@ struct Writer {
     head: Head,
     key: ChainKey,
     checkpoint: PathBuf,
-    noted: u64,
 }
 
 impl Writer {
@@ -161,24 +163,42 @@ impl Writer {
         let head = verify::lines(whole_lines, key.clone(), seen)
             .map_err(|source| AuditError::Fault { path: path.clone(), source })?;
         file.seek(SeekFrom::End(0)).map_err(io)?;
-        Ok(Self { file, length, head, key, checkpoint, noted: head.sequence })
+        Ok(Self { file, length, head, key, checkpoint })
     }
 
     fn run(mut self, jobs: &mpsc::Receiver<Job>) {
         let mut batch: Vec<Job> = Vec::with_capacity(BATCH);
-        while let Ok(first) = jobs.recv() {
-            batch.push(first);
-            batch.extend(jobs.try_iter().take(BATCH - 1));
-            let outcome = self.write(batch.iter().map(|(body, _)| body.as_slice()));
-            for (_, told) in batch.drain(..) {
-                // WHY: a caller that has gone away needs no answer; its entry is written all the same.
-                let _ = told.send(outcome.as_ref().map(|_| ()).map_err(io::Error::kind));
+        let mut due: Option<Instant> = None;
+        loop {
+            let first = match due {
+                Some(at) => jobs.recv_timeout(at.saturating_duration_since(Instant::now())),
+                None => jobs.recv().map_err(|_| mpsc::RecvTimeoutError::Disconnected),
+            };
+            match first {
+                Ok(first) => batch.push(first),
+                Err(mpsc::RecvTimeoutError::Timeout) => {}
+                Err(mpsc::RecvTimeoutError::Disconnected) => break,
             }
-            if self.head.sequence >= self.noted + 256 {
+            if !batch.is_empty() {
+                self.serve(&mut batch, jobs);
+                due.get_or_insert_with(|| Instant::now() + NOTED_WITHIN);
+            }
+            if due.is_some_and(|at| at <= Instant::now()) {
                 self.note();
+                due = None;
             }
         }
         self.note();
+    }
+
+    /// Writes what waits as one batch, and tells all who wait for it.
+    fn serve(&mut self, batch: &mut Vec<Job>, jobs: &mpsc::Receiver<Job>) {
+        batch.extend(jobs.try_iter().take(BATCH - 1));
+        let outcome = self.write(batch.iter().map(|(body, _)| body.as_slice()));
+        for (_, told) in batch.drain(..) {
+            // WHY: a caller that has gone away needs no answer; its entry is written all the same.
+            let _ = told.send(outcome.as_ref().map(|_| ()).map_err(io::Error::kind));
+        }
     }
 
     fn write<'a>(&mut self, bodies: impl Iterator<Item = &'a [u8]>) -> io::Result<()> {
@@ -207,9 +227,8 @@ impl Writer {
     }
 
     fn note(&mut self) {
-        match write_checkpoint(&self.checkpoint, &self.head) {
-            Ok(()) => self.noted = self.head.sequence,
-            Err(error) => tracing::error!(%error, "audit checkpoint was not written"),
+        if let Err(error) = write_checkpoint(&self.checkpoint, &self.head) {
+            tracing::error!(%error, "audit checkpoint was not written");
         }
     }
 }

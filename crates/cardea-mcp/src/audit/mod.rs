@@ -7,6 +7,8 @@
 //! without ([`OnFailure::GoOn`]), and then the loss is counted.
 
 mod file;
+#[cfg(test)]
+mod tests;
 mod verify;
 
 use std::path::PathBuf;

@@ -79,12 +79,25 @@ pub(super) async fn identify(http: &Http, parts: &Parts) -> Result<Identity> {
         return Err(Error::new(Code::BadRequest).detail("Send the token in the Authorization header."));
     }
     let Some(auth) = &http.auth else { return Ok(identity) };
-    let credentials = Credentials::from_headers(&parts.headers, address)?;
+    let credentials =
+        Credentials::from_headers(&parts.headers, address)?.of_request(&parts.method, url(http, parts));
     if http.anonymous && credentials.is_none() {
         return Ok(identity);
     }
     identity.who = Some(Who::Proved(auth.authenticate(&credentials).await?));
     Ok(identity)
+}
+
+/// The address of this request as clients write it, for the proofs of bound tokens.
+fn url(http: &Http, parts: &Parts) -> Arc<str> {
+    match &http.resource {
+        Some(resource) => resource.url.clone(),
+        None => {
+            let host =
+                parts.headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+            format!("http://{host}{}", parts.uri.path()).into()
+        }
+    }
 }
 
 /// Adds what the author's hook knows about the caller.

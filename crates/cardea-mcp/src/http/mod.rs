@@ -4,6 +4,8 @@
 //! `/metrics` for callers on this machine. All of them check Host and Origin first.
 
 mod gate;
+mod lists;
+mod peek;
 mod serve;
 mod session;
 
@@ -18,22 +20,21 @@ use axum::{
 };
 use cardea_auth::{Auth, ProtectedResource};
 use cardea_core::{Code, Error};
-use http::{Method, Request, StatusCode, header};
+use http::{HeaderName, Method, Request, StatusCode, header};
 use http_body_util::{BodyExt, Full, Limited};
 use rmcp::transport::streamable_http_server::{
     StreamableHttpServerConfig, StreamableHttpService, session::local::LocalSessionManager,
 };
-use serde::Deserialize;
-use serde_json::Value;
+use serde_json::value::RawValue;
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::serve::serve;
-use self::session::Owners;
-use crate::{Stop, app::App, identity::Identity, pipeline, rpc::Rpc};
+use self::{lists::Lists, peek::Peek, session::Owners};
+use crate::{Context, Stop, app::App, identity::Identity, pipeline, rpc::Rpc};
 
 /// The resource that tokens must be meant for (RFC 9728).
 pub(crate) struct Resource {
-    pub(crate) url: String,
+    pub(crate) url: Arc<str>,
     pub(crate) metadata_url: String,
     pub(crate) issuers: Vec<String>,
 }
@@ -51,11 +52,11 @@ pub(crate) struct Http {
     pub(crate) stop: CancellationToken,
 }
 
-#[derive(Clone)]
 struct Shared {
     http: Arc<Http>,
     mcp: StreamableHttpService<Rpc, LocalSessionManager>,
     owners: Owners,
+    lists: Lists,
 }
 
 /// The routes of a server.
@@ -74,20 +75,21 @@ pub(crate) fn router(http: Arc<Http>) -> Router {
         Arc::new(LocalSessionManager::default()),
         config,
     );
-    let shared = Shared { http, mcp, owners: Owners::default() };
+    let shared = Arc::new(Shared { http, mcp, owners: Owners::default(), lists: Lists::default() });
     Router::new()
-        .route("/mcp", any(endpoint))
         .route("/.well-known/oauth-protected-resource", get(metadata))
         .route("/.well-known/oauth-protected-resource/mcp", get(metadata))
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))
         .route("/metrics", get(metrics))
         .layer(axum::middleware::from_fn_with_state(shared.clone(), checked))
+        // Checks for itself: every call comes this way, and the layer has its price.
+        .route("/mcp", any(endpoint))
         .with_state(shared)
 }
 
 async fn checked(
-    State(shared): State<Shared>,
+    State(shared): State<Arc<Shared>>,
     request: Request<Body>,
     next: axum::middleware::Next,
 ) -> Response {
@@ -97,53 +99,54 @@ async fn checked(
     }
 }
 
-/// What can be known of a request before rmcp reads it.
-#[derive(Deserialize, Default)]
-struct Peek {
-    #[serde(default)]
-    method: String,
-    #[serde(default)]
-    params: Option<PeekParams>,
-}
-
-#[derive(Deserialize, Default)]
-struct PeekParams {
-    #[serde(default)]
-    name: Option<String>,
-    #[serde(default)]
-    arguments: Option<Value>,
-}
-
-async fn endpoint(State(shared): State<Shared>, request: Request<Body>) -> Response {
+async fn endpoint(State(shared): State<Arc<Shared>>, request: Request<Body>) -> Response {
     match answered(&shared, request).await {
         Ok(response) => response,
         Err((error, scopes)) => gate::refusal(&shared.http, &error, &scopes),
     }
 }
 
-/// Who is it, is it small enough, does it lack a scope; then rmcp.
+/// Is it meant for us, who is it, is it small enough, does it lack a scope, is its answer there; then rmcp.
 async fn answered(shared: &Shared, request: Request<Body>) -> Result<Response, (Error, Vec<String>)> {
     let http = &shared.http;
     let plain = |error: Error| (error, Vec::new());
+    gate::addressed_to_us(http, &request).map_err(plain)?;
     let (mut parts, body) = request.into_parts();
     let identity = gate::identify(http, &parts).await.map_err(plain)?;
     let identity = gate::enriched(http, identity).await.map_err(plain)?;
     shared.owners.check(&parts, &identity).map_err(plain)?;
     let body = read(body, http.max_body).await.map_err(plain)?;
+    let mut place = None;
     if parts.method == Method::POST
-        && let Some(scopes) = lacking(http, &body, &identity).await
+        && let Some(peek) = Peek::at(&body)
     {
-        return Err(scopes);
+        if let Some(refused) = lacking(http, &peek, &identity).await {
+            return Err(refused);
+        }
+        if peek.lists() {
+            let rights = http.app.rights(&bare(http, &identity, "")).await;
+            place = Lists::place(&parts.headers, &body, &peek, &rights);
+        }
+    }
+    // WHY: with a session, an answer counts only while the session is there; rmcp knows that.
+    let place = place.filter(|_| !http.legacy_sessions);
+    if let Some(response) = place.as_ref().and_then(|place| shared.lists.get(place)) {
+        return Ok(response);
     }
     // WHY: rmcp keeps the request's parts for the whole call; the credential has done its work.
-    parts.headers.remove(header::AUTHORIZATION);
-    parts.headers.remove("x-api-key");
+    for name in [header::AUTHORIZATION, HeaderName::from_static("x-api-key"), HeaderName::from_static("dpop")]
+    {
+        parts.headers.remove(name);
+    }
     // WHY: the gate has judged the origin, and knows the server's own; rmcp would refuse that one.
     parts.headers.remove(header::ORIGIN);
     parts.extensions.insert(identity.clone());
     let response = shared.mcp.handle(Request::from_parts(parts, Full::new(body))).await;
     shared.owners.note(&response, &identity);
-    Ok(response.map(Body::new))
+    match place {
+        Some(place) => Ok(shared.lists.keep(place, response).await),
+        None => Ok(response.map(Body::new)),
+    }
 }
 
 async fn read(body: Body, max: usize) -> Result<Bytes, Error> {
@@ -157,42 +160,48 @@ async fn read(body: Body, max: usize) -> Result<Bytes, Error> {
 }
 
 /// A call that lacks a scope is refused by HTTP status, so that clients can step up; it is on record like any call.
-async fn lacking(http: &Http, body: &[u8], identity: &Identity) -> Option<(Error, Vec<String>)> {
-    let peek: Peek = serde_json::from_slice(body).ok()?;
-    if peek.method != "tools/call" {
-        return None;
-    }
-    let params = peek.params?;
-    let (name, arguments) = (params.name?, params.arguments.unwrap_or_default());
-    let route = http.app.routes.get(&name).filter(|route| !route.scopes.is_empty())?;
-    let context = Rpc { app: http.app.clone(), vouched: None }.bare_context(identity, &name);
+async fn lacking(http: &Http, peek: &Peek<'_>, identity: &Identity) -> Option<(Error, Vec<String>)> {
+    let called = peek.called()?;
+    let name = called.name.as_ref();
+    let route = http.app.routes.get(name).filter(|route| !route.scopes.is_empty())?;
+    let context = bare(http, identity, name);
     let refused = pipeline::permitted(route, &context, None).await.err()?;
     if refused.code() != Code::ScopeMissing {
         return None;
     }
-    match pipeline::call(&http.app, context, &name, Arc::new(arguments)).await {
+    let arguments = called.arguments.map_or("null", RawValue::get);
+    let arguments = serde_json::from_str(arguments).unwrap_or_default();
+    match pipeline::call(&http.app, context, name, Arc::new(arguments)).await {
         Err(Stop::Failed(error)) => Some((error, route.scopes.clone())),
         _ => None,
     }
 }
 
-async fn metadata(State(shared): State<Shared>) -> Response {
+/// What guards see of a request that rmcp has not read.
+fn bare(http: &Http, identity: &Identity, tool: &str) -> Context {
+    Rpc { app: http.app.clone(), vouched: None }.bare_context(identity, tool)
+}
+
+async fn metadata(State(shared): State<Arc<Shared>>) -> Response {
     let http = &shared.http;
     let Some(resource) = &http.resource else { return StatusCode::NOT_FOUND.into_response() };
     let mut document =
-        ProtectedResource::new(&resource.url, resource.issuers.clone()).scopes(http.app.scopes());
+        ProtectedResource::new(&*resource.url, resource.issuers.clone()).scopes(http.app.scopes());
+    if http.auth.is_some() {
+        document = document.proofs();
+    }
     document.resource_name = Some(http.app.name.clone());
     Json(document).into_response()
 }
 
-async fn ready(State(shared): State<Shared>) -> Response {
+async fn ready(State(shared): State<Arc<Shared>>) -> Response {
     if shared.http.app.draining() {
         return (StatusCode::SERVICE_UNAVAILABLE, "draining\n").into_response();
     }
     "ready\n".into_response()
 }
 
-async fn metrics(State(shared): State<Shared>, request: Request<Body>) -> Response {
+async fn metrics(State(shared): State<Arc<Shared>>, request: Request<Body>) -> Response {
     let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
     let here = peer.is_none_or(|peer| peer.0.ip().is_loopback());
     match (shared.http.app.metrics(), here) {

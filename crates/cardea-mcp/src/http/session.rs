@@ -13,7 +13,6 @@ use crate::identity::Identity;
 
 const HEADER: &str = "mcp-session-id";
 
-#[derive(Clone)]
 pub(super) struct Owners(Cache<String, String>);
 
 impl Default for Owners {

@@ -1,7 +1,7 @@
 //! Layers: what happens around every call, in an order that cannot be wrong.
 //!
 //! [`Layers`] has one slot for each kind, so the order is the same whatever order they are named in:
-//! audit, metrics and log, rate limit, guards, concurrency, argument check, cache, breaker, timeout, layers of your
+//! span, audit, metrics and log, rate limit, guards, concurrency, argument check, cache, breaker, timeout, layers of your
 //! own, handler. Refusals of every kind therefore reach audit and metrics, nobody is served from the cache without
 //! passing the guards, and the time limit covers your layers as well.
 
@@ -64,6 +64,7 @@ pub struct Layers {
     pub(crate) audit: Option<Audit>,
     pub(crate) metrics: bool,
     pub(crate) log: bool,
+    pub(crate) trace: bool,
     pub(crate) rates: Vec<Rate>,
     pub(crate) concurrency: Option<Concurrency>,
     pub(crate) cache: Option<ResponseCache>,
@@ -97,6 +98,14 @@ impl Layers {
     #[must_use]
     pub fn log(mut self) -> Self {
         self.log = true;
+        self
+    }
+
+    /// One `tracing` span around every call, with the trace that the caller's request belongs to (`traceparent`): what
+    /// handlers and layers tell stands inside it.
+    #[must_use]
+    pub fn trace(mut self) -> Self {
+        self.trace = true;
         self
     }
 

@@ -1,7 +1,13 @@
 //! Questions to the user in the middle of a call, on the wire where the client carries the state.
 
+use std::time::{Duration, Instant};
+
+use aws_lc_rs::digest::{SHA256, digest};
 use cardea_mcp::{
-    Args, Confirm, Context, Result, Server, TestClient, Tool, guard::RequireAuth, schemars::JsonSchema,
+    Args, Confirm, Context, Result, Server, TestClient, Tool,
+    guard::RequireAuth,
+    rmcp::model::{RequestStateCodec, SealOptions},
+    schemars::JsonSchema,
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -67,4 +73,27 @@ async fn an_answer_without_its_state_does_nothing() {
     params.as_object_mut().unwrap().remove("requestState");
     let (_, body) = ann.post("tools/call", Some("delete"), params).await;
     assert!(body.to_string().contains("does not belong"), "{body}");
+}
+
+#[tokio::test]
+async fn f07_an_answer_that_comes_too_late_does_nothing() {
+    let ann = TestClient::new(server().question_key([7; 32])).unwrap().as_user("ann");
+    let codec = RequestStateCodec::try_new(vec![7; 32]).unwrap();
+    let (who, asked) = ("7:default;4:test;3:ann;", r#"6:delete{"customer_id":7}"#);
+    let digest: String =
+        digest(&SHA256, asked.as_bytes()).as_ref().iter().map(|b| format!("{b:02x}")).collect();
+    let bound = format!("{}:{who}{digest}", who.len());
+    let answer = async |time: Duration| {
+        let options = SealOptions::new().associated_data(bound.as_bytes()).ttl(time);
+        let state = codec.seal_with(b"confirm", &options);
+        let sealed = Instant::now();
+        while sealed.elapsed() < Duration::from_millis(3) {
+            tokio::task::yield_now().await;
+        }
+        ann.post("tools/call", Some("delete"), call("delete", 7, Some(&state))).await.1.to_string()
+    };
+    let in_time = answer(Duration::from_secs(60)).await;
+    assert!(in_time.contains("deleted 7"), "{in_time}");
+    let late = answer(Duration::ZERO).await;
+    assert!(late.contains("does not belong to this call"), "{late}");
 }

@@ -234,6 +234,7 @@ async fn the_metadata_names_the_resource_its_issuers_and_scopes() {
             "resource": "https://tools.example/mcp", "resource_name": "shop",
             "authorization_servers": ["https://idp.example"],
             "scopes_supported": ["billing:write"], "bearer_methods_supported": ["header"],
+            "dpop_signing_alg_values_supported": ["ES256", "EdDSA", "ES384", "PS256", "RS256"],
         });
         assert_eq!(body, expected);
     }

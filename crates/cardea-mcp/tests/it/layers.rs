@@ -52,6 +52,63 @@ async fn one_busy_tool_does_not_use_up_the_others_share() {
     assert_eq!(server.as_user("bob").call("y", json!({})).await.code(), "done");
 }
 
+#[tokio::test]
+async fn all_users_of_a_client_share_what_the_client_may() {
+    let layers = Layers::new().rate(Rate::per_client(1, Millis::from_secs(3_600)));
+    let server = TestClient::new(Server::new("s", "1").layers(layers).tool(tool("x"))).unwrap();
+    let through = |user: &str, client: &str| server.clone().as_user(user).client(client);
+    assert_eq!(through("ann", "app").call("x", json!({})).await.code(), "done");
+    assert_eq!(through("bob", "app").call("x", json!({})).await.code(), "rate_limited");
+    assert_eq!(through("bob", "other").call("x", json!({})).await.code(), "done");
+    assert_eq!(server.as_user("bob").call("x", json!({})).await.code(), "done", "no client, no share in one");
+}
+
+/// Where the lines of a subscriber go.
+#[derive(Clone, Default)]
+struct Lines(Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+async fn tells() -> Result<()> {
+    tracing::info!("inside the handler");
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_a_handler_tells_stands_inside_the_span_of_its_call_and_trace() {
+    let lines = Lines::default();
+    let writer = lines.clone();
+    let subscriber = tracing_subscriber::fmt().json().with_writer(move || writer.clone()).finish();
+    let _guard = tracing::subscriber::set_default(subscriber);
+    let server = Server::new("s", "1")
+        .layers(Layers::new().trace())
+        .tool(Tool::new("tells", tells).about("Tells something.").reads());
+    let ann = TestClient::new(server).unwrap().as_user("ann");
+    let parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    let meta = json!({
+        "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+        "io.modelcontextprotocol/clientInfo": { "name": "test", "version": "0" },
+        "io.modelcontextprotocol/clientCapabilities": {},
+        "traceparent": parent,
+    });
+    ann.post("tools/call", Some("tells"), json!({ "name": "tells", "arguments": {}, "_meta": meta })).await;
+    let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+    let line = text.lines().find(|line| line.contains("inside the handler")).expect("a line");
+    let line: serde_json::Value = serde_json::from_str(line).unwrap();
+    let span = &line["span"];
+    assert_eq!((&span["name"], &span["tool.name"]), (&json!("tool call"), &json!("tells")), "{line}");
+    assert_eq!((&span["user.id"], &span["trace.parent"]), (&json!("ann"), &json!(parent)), "{line}");
+}
+
 #[derive(Clone, Default)]
 struct Gate {
     entered: Arc<Notify>,

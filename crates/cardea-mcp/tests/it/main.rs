@@ -3,9 +3,13 @@
 
 mod ask;
 mod audit;
+mod command;
 mod conformance;
+mod dpop;
 mod guards;
 mod http;
 mod layers;
+mod lists;
 mod sessions;
 mod start;
+mod streams;

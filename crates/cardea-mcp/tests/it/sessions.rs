@@ -1,8 +1,14 @@
 //! What a server remembers, and for whom.
 
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex},
+};
+
+use bytes::Bytes;
 use cardea_mcp::{
-    Args, MemorySessions, Millis, Result, Server, Session, TestClient, Tool, guard::RequireAuth,
-    schemars::JsonSchema,
+    Args, BoxFuture, Code, Error, MemorySessions, Millis, Result, Server, Session, SessionStore, TestClient,
+    Tool, guard::RequireAuth, schemars::JsonSchema,
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -52,4 +58,43 @@ async fn a_session_is_bounded_and_expires() {
     assert_eq!(ann.call("keep", json!({ "text": "x".repeat(70_000) })).await.code(), "too_large");
     ann.call("keep", json!({ "text": "hello" })).await;
     assert_eq!(ann.call("read", json!({})).await.value(), Some(json!("")), "its time is over at once");
+}
+
+/// A store of somebody else, which can break.
+#[derive(Clone, Default)]
+struct Cupboard(Arc<Mutex<Option<HashMap<String, Bytes>>>>);
+
+type Done<T> = std::result::Result<T, Error>;
+
+impl Cupboard {
+    fn open<T>(&self, work: impl FnOnce(&mut HashMap<String, Bytes>) -> T) -> Done<T> {
+        self.0.lock().unwrap().as_mut().map(work).ok_or_else(|| Error::new(Code::StoreUnavailable))
+    }
+}
+
+impl SessionStore for Cupboard {
+    fn load<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Done<Option<Bytes>>> {
+        Box::pin(async move { self.open(|kept| kept.get(key).cloned()) })
+    }
+
+    fn save<'a>(&'a self, key: &'a str, value: Bytes, _: Millis) -> BoxFuture<'a, Done<()>> {
+        Box::pin(async move { self.open(|kept| drop(kept.insert(key.to_owned(), value))) })
+    }
+
+    fn remove<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Done<()>> {
+        Box::pin(async move { self.open(|kept| drop(kept.remove(key))) })
+    }
+}
+
+#[tokio::test]
+async fn a_store_of_ones_own_keeps_sessions_and_its_failure_is_told() {
+    let cupboard = Cupboard(Arc::new(Mutex::new(Some(HashMap::new()))));
+    let keeps = || server().sessions(cupboard.clone(), Millis::from_secs(60));
+    let ann = TestClient::new(keeps()).unwrap().as_user("ann");
+    ann.call("keep", json!({ "text": "hello" })).await;
+    let later = TestClient::new(keeps()).unwrap();
+    assert_eq!(later.clone().as_user("ann").call("read", json!({})).await.value(), Some(json!("hello")));
+    assert_eq!(later.as_user("bob").call("read", json!({})).await.value(), Some(json!("")));
+    *cupboard.0.lock().unwrap() = None;
+    assert_eq!(ann.call("read", json!({})).await.code(), "store_unavailable");
 }

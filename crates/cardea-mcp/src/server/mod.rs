@@ -1,9 +1,15 @@
-//! Putting a server together, checking it, and serving it.
+//! Putting a server together.
+//!
+//! A [`Server`] is a builder; [`Server::build`] finds whatever can be wrong without a request ([`StartError`]) and
+//! gives a [`Service`], which serves HTTP, standard input and output, or routes of an application of your own.
+
+mod service;
+mod start;
 
 use std::{
     future::Future,
     io,
-    net::{SocketAddr, ToSocketAddrs},
+    net::ToSocketAddrs,
     sync::{Arc, atomic::AtomicBool},
     time::Duration,
 };
@@ -14,69 +20,21 @@ use cardea_core::{
     time::{Millis, SharedClock, SystemClock},
 };
 use cardea_net::{Net, NetConfig};
-use rmcp::{ServerHandler, ServiceExt, model::RequestStateCodec};
+use rmcp::{ServerHandler, model::RequestStateCodec};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+pub use self::{service::Service, start::StartError};
+use self::{service::interrupted, start::failed};
 use crate::{
     Extras, Router, Tool,
     app::{App, Enrich},
     guard::Guard,
-    http::{self, Http, Resource},
-    identity::{Identity, Who},
+    http::{Http, Resource},
     layer::{Layers, Metrics},
-    rpc::{Beside, Rpc},
+    rpc::Beside,
     session::{MemorySessions, SessionStore, Sessions},
 };
-
-/// Why a server does not start.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// Two tools have one name.
-    #[error("two tools are called `{0}`")]
-    Duplicate(String),
-    /// A name that clients would not accept.
-    #[error("`{0}` is no name for a tool: 1 to 128 letters, digits, `_`, `-` and `.`")]
-    Name(String),
-    /// A tool that no model could choose.
-    #[error("tool `{0}` has no description: add `.about(…)` or a doc comment on its argument type")]
-    NoDescription(String),
-    /// The schema of a tool cannot be used.
-    #[error("the argument schema of tool `{0}` does not hold: {1}")]
-    Schema(String, String),
-    /// A handler asks for a state that nobody gave.
-    #[error("tool `{tool}` needs a state of type `{state}`: add `.state(…)`")]
-    NoState {
-        /// The tool.
-        tool: String,
-        /// The type.
-        state: &'static str,
-    },
-    /// A tool without a guard, on a server that wants one on each.
-    #[error("tool `{0}` has no guard, and this server requires one on every tool")]
-    NoGuard(String),
-    /// A check that is no tool.
-    #[error("tool `{tool}` names `{check}` as its check, but there is no such tool")]
-    NoCheck {
-        /// The tool.
-        tool: String,
-        /// What it names.
-        check: String,
-    },
-    /// Open to the network without sign-in.
-    #[error(
-        "`{0}` is not a loopback address, and this server lets everybody in: add `.auth(…)`, or `.allow_anonymous()` if that is meant"
-    )]
-    Open(SocketAddr),
-    /// The network or the terminal said no.
-    #[error("cannot {what}")]
-    Io {
-        /// What was tried.
-        what: String,
-        /// What it said.
-        source: io::Error,
-    },
-}
 
 /// A server in the making.
 pub struct Server {
@@ -354,8 +312,11 @@ impl Server {
             stopping: AtomicBool::new(false),
         };
         app.check(self.guards_required)?;
-        let resource =
-            self.resource.map(|(url, issuers)| Resource { metadata_url: metadata_url(&url), url, issuers });
+        let resource = self.resource.map(|(url, issuers)| Resource {
+            metadata_url: metadata_url(&url),
+            url: url.into(),
+            issuers,
+        });
         let http = Http {
             app: Arc::new(app),
             auth,
@@ -387,117 +348,10 @@ impl Server {
     }
 }
 
-/// A server that can be served.
-#[derive(Clone)]
-pub struct Service {
-    pub(crate) http: Arc<Http>,
-    drain: Duration,
-}
-
-impl Service {
-    /// The HTTP routes, to put into an axum application of your own. They check Host, Origin and sign-in themselves.
-    pub fn routes(&self) -> axum::Router {
-        http::router(self.http.clone())
-    }
-
-    /// Serves HTTP until `stop` is ready, and then lets running calls end.
-    ///
-    /// # Errors
-    /// [`StartError::Open`] if the address is not loopback and nobody has to sign in.
-    pub async fn serve(
-        self,
-        listener: TcpListener,
-        stop: impl Future<Output = ()> + Send + 'static,
-    ) -> Result<(), StartError> {
-        let address =
-            listener.local_addr().map_err(|source| StartError::Io { what: "listen".to_owned(), source })?;
-        if !address.ip().is_loopback() && self.http.auth.is_none() && !self.http.anonymous {
-            return Err(StartError::Open(address));
-        }
-        http::serve(self.http, listener, stop, self.drain).await
-    }
-
-    /// Serves one client over standard input and output. The operator who starts the process vouches for `caller`.
-    ///
-    /// # Errors
-    /// If the client does not speak MCP.
-    pub async fn stdio(self, caller: Option<Principal>) -> Result<(), StartError> {
-        let identity =
-            Identity { who: caller.map(|caller| Who::Vouched(Arc::new(caller))), ..Identity::default() };
-        let identity = match (&self.http.app.enrich, &identity.who) {
-            (Some(enrich), Some(who)) => {
-                let extras = enrich(Arc::new((**who).clone()), self.http.app.state.clone()).await;
-                let extras = extras.map_err(|error| failed("sign in", error))?;
-                Identity { extras, ..identity }
-            }
-            _ => identity,
-        };
-        let rpc = Rpc { app: self.http.app.clone(), vouched: Some(identity) };
-        let running = rpc
-            .serve(rmcp::transport::stdio())
-            .await
-            .map_err(|error| failed("speak MCP over stdio", error))?;
-        running.waiting().await.map_err(|error| failed("speak MCP over stdio", error))?;
-        if let Some(audit) = &self.http.app.layers.audit {
-            audit.file.close();
-        }
-        Ok(())
-    }
-
-    /// Ends the audit, as at the end of the process: what waits is written, later entries are refused.
-    pub fn stop_audit(&self) {
-        if let Some(audit) = &self.http.app.layers.audit {
-            audit.file.close();
-        }
-    }
-
-    /// Every tool with the rules that guard it, for a reviewed file.
-    #[must_use]
-    pub fn rules(&self) -> Vec<(String, Vec<String>)> {
-        self.http.app.routes.values().map(|route| (route.name.clone(), route.rules())).collect()
-    }
-
-    /// Every tool as a client with all rights would see it.
-    #[must_use]
-    pub fn catalog(&self) -> Vec<rmcp::model::Tool> {
-        self.http.app.routes.values().map(|route| route.wire.clone()).collect()
-    }
-
-    /// The meters as Prometheus reads them, if metrics are on.
-    #[must_use]
-    pub fn metrics(&self) -> Option<String> {
-        self.http.app.metrics().map(Metrics::text)
-    }
-}
-
-fn failed(what: &str, error: impl std::error::Error + Send + Sync + 'static) -> StartError {
-    StartError::Io { what: what.to_owned(), source: io::Error::other(error) }
-}
-
 /// RFC 9728 section 3.1: the well-known part goes between host and path.
 fn metadata_url(resource: &str) -> String {
     let (scheme, rest) = resource.split_once("://").unwrap_or(("https", resource));
     let (host, path) =
         rest.split_once('/').map_or((rest, String::new()), |(host, path)| (host, format!("/{path}")));
     format!("{scheme}://{host}/.well-known/oauth-protected-resource{}", path.trim_end_matches('/'))
-}
-
-async fn interrupted() {
-    let interrupt = async {
-        // WHY: without a signal handler the process ends at once, which is what the operator asked for.
-        let _ = tokio::signal::ctrl_c().await;
-    };
-    #[cfg(unix)]
-    {
-        use tokio::signal::unix::{SignalKind, signal};
-        match signal(SignalKind::terminate()) {
-            Ok(mut terminate) => tokio::select! {
-                () = interrupt => {}
-                _ = terminate.recv() => {}
-            },
-            Err(_) => interrupt.await,
-        }
-    }
-    #[cfg(not(unix))]
-    interrupt.await;
 }
