@@ -1,4 +1,6 @@
-//! `cargo run -p customer-ops`: the server on a loopback port, with an audit file.
+//! `cargo run -p customer-ops`: the server on a loopback port, or over standard input and output.
+
+mod alone;
 
 use std::{net::SocketAddr, path::PathBuf};
 
@@ -7,6 +9,9 @@ use clap::Parser;
 use customer_ops::Config;
 
 /// The customer-operations MCP server of the guide.
+///
+/// Without `--secret` and `--jwks-url` it is there to be tried out: it signs tokens for itself and tells them on
+/// standard error.
 #[derive(Parser)]
 struct Options {
     /// Where to listen.
@@ -18,9 +23,9 @@ struct Options {
     /// Issuer of the tokens.
     #[arg(long, default_value = "customer-ops", env = "CUSTOMER_OPS_ISSUER")]
     issuer: String,
-    /// Audience of the tokens.
-    #[arg(long, default_value = "http://127.0.0.1:7402/mcp", env = "CUSTOMER_OPS_RESOURCE")]
-    resource: String,
+    /// Audience of the tokens. `http://LISTEN/mcp` if absent.
+    #[arg(long, env = "CUSTOMER_OPS_RESOURCE")]
+    resource: Option<String>,
     /// Secret of at least 32 bytes that signs the tokens (HS256).
     #[arg(long, env = "CUSTOMER_OPS_SECRET", hide_env_values = true)]
     secret: Option<String>,
@@ -36,17 +41,28 @@ struct Options {
     /// Milliseconds between the commit of a refund and its answer, to try out crashes.
     #[arg(long, default_value_t = 0, env = "CUSTOMER_OPS_REFUND_DELAY")]
     refund_delay: u64,
+    /// Serves one client over standard input and output, as this user of tenant `default`.
+    #[arg(long, value_name = "USER")]
+    stdio_as: Option<String>,
+    /// Roles of the user of `--stdio-as`.
+    #[arg(long, requires = "stdio_as")]
+    role: Vec<String>,
+    /// Scopes of the user of `--stdio-as`.
+    #[arg(long, requires = "stdio_as")]
+    scope: Vec<String>,
 }
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let options = Options::parse();
     tracing_subscriber::fmt().with_env_filter("info").with_writer(std::io::stderr).init();
-    let issuer = IssuerConfig::new(&options.issuer, &options.resource).tenant_claim("tenant");
-    let issuer = match (options.secret, options.jwks_url) {
-        (Some(secret), _) => issuer.secret(SecretString::from(secret)),
-        (None, Some(url)) => issuer.jwks_url(url),
-        (None, None) => return Err("say whose tokens count: --secret or --jwks-url".into()),
+    let resource = options.resource.unwrap_or_else(|| format!("http://{}/mcp", options.listen));
+    let issuer = IssuerConfig::new(&options.issuer, &resource).tenant_claim("tenant");
+    let trust = match (options.secret, options.jwks_url) {
+        (Some(secret), _) => vec![issuer.secret(SecretString::from(secret))],
+        (None, Some(url)) => vec![issuer.jwks_url(url)],
+        (None, None) if options.stdio_as.is_some() => Vec::new(),
+        (None, None) => vec![alone::issuer(issuer, options.listen)?],
     };
     let audit = match (&options.folder, options.audit_secret) {
         (Some(folder), Some(secret)) => {
@@ -60,11 +76,19 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
     let config = Config {
         folder: options.folder,
-        trust: vec![IssuerConfig { tenant: Some("default".to_owned()), ..issuer }],
-        resource: Some(options.resource),
+        trust: trust
+            .into_iter()
+            .map(|issuer| IssuerConfig { tenant: Some("default".to_owned()), ..issuer })
+            .collect(),
+        resource: Some(resource),
         audit,
         refund_delay: Millis(options.refund_delay),
     };
+    let server = customer_ops::server(config)?.net(net);
+    if let Some(user) = options.stdio_as {
+        let caller = alone::operator(&user, options.role, options.scope);
+        return Ok(server.build()?.stdio(Some(caller)).await?);
+    }
     tracing::info!(listen = %options.listen, "customer-ops serves MCP at /mcp");
-    Ok(customer_ops::server(config)?.net(net).serve(options.listen).await?)
+    Ok(server.serve(options.listen).await?)
 }

@@ -1,6 +1,8 @@
 //! Stories about the example shop.
 #![cfg(test)]
 
+mod alone;
+mod oidc;
 mod peers;
 mod rights;
 mod stories;

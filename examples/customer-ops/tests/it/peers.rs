@@ -13,7 +13,7 @@ use cardea_core::{
     time::{Clock, SystemClock},
 };
 use cardea_mcp::{
-    Millis,
+    Millis, NetConfig,
     auth::{Claims, IssuerConfig, Lifetime, Signer},
 };
 use customer_ops::Config;
@@ -21,8 +21,8 @@ use serde_json::Value;
 use tokio::{net::TcpListener, process::Command, sync::oneshot, task::JoinHandle};
 
 /// A shop on a port of this machine, and who signs its tokens.
-struct Running {
-    url: String,
+pub(crate) struct Running {
+    pub(crate) url: String,
     signer: Signer,
     stop: oneshot::Sender<()>,
     server: JoinHandle<()>,
@@ -30,14 +30,21 @@ struct Running {
 
 impl Running {
     async fn start() -> Self {
+        Self::trusting(NetConfig::default(), |url, signer| {
+            IssuerConfig::new(signer.issuer(), url).jwks(signer.jwks().to_string()).tenant_claim("tenant")
+        })
+        .await
+    }
+
+    /// A shop that takes the tokens of this issuer, told at which address it listens.
+    pub(crate) async fn trusting(net: NetConfig, issuer: impl FnOnce(&str, &Signer) -> IssuerConfig) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/mcp", listener.local_addr().unwrap());
         let signer =
             Signer::new("https://idp.example", &Signer::new_key().unwrap(), Lifetime::Short).unwrap();
-        let issuer =
-            IssuerConfig::new(signer.issuer(), &url).jwks(signer.jwks().to_string()).tenant_claim("tenant");
-        let config = Config { trust: vec![issuer], resource: Some(url.clone()), ..Config::default() };
-        let service = customer_ops::server(config).unwrap().build().unwrap();
+        let trust = vec![issuer(&url, &signer)];
+        let config = Config { trust, resource: Some(url.clone()), ..Config::default() };
+        let service = customer_ops::server(config).unwrap().net(net).build().unwrap();
         let (stop, stopped) = oneshot::channel::<()>();
         #[expect(clippy::disallowed_methods, reason = "the test waits for this task at its end")]
         let server = tokio::spawn(async move {
@@ -60,17 +67,17 @@ impl Running {
         self.signer.sign(&claims, SystemClock.now()).unwrap().expose_secret().to_owned()
     }
 
-    async fn end(self) {
+    pub(crate) async fn end(self) {
         self.stop.send(()).unwrap();
         self.server.await.unwrap();
     }
 }
 
-fn peers() -> PathBuf {
+pub(crate) fn peers() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../.peers")
 }
 
-fn here(program: &Path) -> bool {
+pub(crate) fn here(program: &Path) -> bool {
     let there = program.exists();
     if !there {
         println!("SKIPPED: {} is not here; scripts/peers.sh installs it", program.display());
@@ -78,7 +85,7 @@ fn here(program: &Path) -> bool {
     there
 }
 
-async fn output(command: &mut Command) -> (bool, String) {
+pub(crate) async fn output(command: &mut Command) -> (bool, String) {
     let done = command.stdin(Stdio::null()).kill_on_drop(true).output();
     let done = tokio::time::timeout(Millis::from_secs(120).duration(), done).await.unwrap().unwrap();
     let text = format!("{}{}", String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
@@ -147,6 +154,48 @@ async def main():
 asyncio.run(main())
 "#;
 
+/// The official SDK, on the newer wire with its `Client` and on the older one with its `ClientSession`.
+const PYTHON_SDK: &str = r#"
+import asyncio, sys
+import httpx2
+from mcp import Client, ClientSession, MCPError
+from mcp.client.streamable_http import streamable_http_client
+def http(token):
+    return httpx2.AsyncClient(headers={"Authorization": "Bearer " + token}, timeout=30)
+async def newer(url, token):
+    async with http(token) as client:
+        async with Client(streamable_http_client(url, http_client=client)) as mcp:
+            return mcp.protocol_version, await mcp.list_tools(), await mcp.call_tool("get_order", {"order_id": "17"})
+async def older(url, token):
+    async with http(token) as client:
+        async with streamable_http_client(url, http_client=client) as streams:
+            async with ClientSession(streams[0], streams[1]) as session:
+                hello = await session.initialize()
+                return hello.protocol_version, await session.list_tools(), await session.call_tool("get_order", {"order_id": "17"})
+async def main():
+    for speak in (newer, older):
+        version, tools, order = await speak(sys.argv[1], sys.argv[2])
+        print(version, sorted(tool.name for tool in tools.tools), order.structured_content["total"])
+    try:
+        await newer(sys.argv[1], "nonsense")
+        print("a wrong token got in")
+    except BaseException as why:
+        print("refused", type(why).__name__)
+asyncio.run(main())
+"#;
+
+/// The official SDK starts the program and talks to it over its standard input and output.
+const PYTHON_STDIO: &str = r#"
+import asyncio, sys
+from mcp import Client, StdioServerParameters
+async def main():
+    program = StdioServerParameters(command=sys.argv[1], args=["--stdio-as", "ann", "--scope", "read"])
+    async with Client(program) as mcp:
+        print(mcp.protocol_version, sorted(tool.name for tool in (await mcp.list_tools()).tools))
+        print((await mcp.call_tool("get_order", {"order_id": "17"})).structured_content)
+asyncio.run(main())
+"#;
+
 const LANGCHAIN: &str = r#"
 import asyncio, sys
 from langchain_mcp_adapters.client import MultiServerMCPClient
@@ -157,6 +206,38 @@ async def main():
     print(await tools["get_order"].ainvoke({"order_id": "17"}))
 asyncio.run(main())
 "#;
+
+#[tokio::test]
+async fn the_python_sdk_lists_and_calls_on_both_wires_and_needs_its_token() {
+    let python = peers().join("python/bin/python");
+    if !here(&python) {
+        return;
+    }
+    let shop = Running::start().await;
+    let mut command = Command::new(&python);
+    let (good, text) = output(command.args(["-c", PYTHON_SDK, &shop.url, &shop.token()])).await;
+    let lines: Vec<&str> = text.lines().filter(|line| line.contains("get_order")).collect();
+    assert!(good && lines.len() == 2 && text.contains("\nrefused "), "{text}");
+    for (line, wire) in lines.into_iter().zip(["2026-07-28", "2025-11-25"]) {
+        assert!(
+            line.starts_with(wire) && line.ends_with("189.0") && !line.contains("process_refund"),
+            "{text}"
+        );
+    }
+    shop.end().await;
+}
+
+#[tokio::test]
+async fn the_python_sdk_talks_to_the_program_over_stdio() {
+    let python = peers().join("python/bin/python");
+    if !here(&python) {
+        return;
+    }
+    let mut command = Command::new(&python);
+    let (good, text) = output(command.args(["-c", PYTHON_STDIO, env!("CARGO_BIN_EXE_customer-ops")])).await;
+    assert!(good && text.contains("Office chair") && text.contains("track_shipment"), "{text}");
+    assert!(!text.contains("process_refund"), "{text}");
+}
 
 #[tokio::test]
 async fn python_clients_list_and_call() {
