@@ -1,70 +1,27 @@
-"""The features of the injection classifier: the same bytes, blocks and hashes as `guard/injection/score.rs`.
+"""The features of the injection classifier: the same bytes, pieces and hashes as `guard/injection/score.rs`.
 
-A text is folded (compatibility forms without marks, invisible characters away), put in lower case, its white space
-squeezed to single spaces and its digits to `0`. Over the UTF-8 bytes of that run four- and six-byte grams, and words,
-pairs of words and pairs with one word between. Each is hashed into one of 2**17 places. Features are counted per block
-of 128 bytes; a window is two blocks.
+The engine folds the text (`guard clues`); here it is put in lower case, its white space squeezed to single spaces and its
+digits to `0`. Over the bytes of that run four- and six-byte grams, and words, pairs of words and pairs with one word
+between. Each is hashed into one of 2**BITS places.
+
+What a user writes is read as a whole and in windows of two blocks of 128 bytes. What a tool returns is read in sentences:
+an order in a record is one sentence among many. A window there is one, two or three sentences, and the first byte of a
+sentence is 1 in the place of a space.
 """
 
-import unicodedata
+import re
 
 import numpy as np
 
 BITS = 17
 BLOCK = 128
 LONGEST = 64 * 1024
+SHORTEST, LONG = 16, 200
 MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
 MASK56 = np.uint64((1 << 56) - 1)
-
-DROP = set(
-    [0xAD, 0x34F, 0x61C, 0x3164, 0xFEFF, 0xFFA0, 0x115F, 0x1160, 0x17B4, 0x17B5]
-    + list(range(0x180B, 0x1810)) + list(range(0x200B, 0x2010)) + list(range(0x202A, 0x202F))
-    + list(range(0x2060, 0x2070)) + list(range(0xFE00, 0xFE10))
-)
-PLAIN = {0x2018: "'", 0x2019: "'", 0x201A: "'", 0x201B: "'", 0x2032: "'", 0x201C: '"', 0x201D: '"', 0x201E: '"',
-         0x201F: '"', 0x2033: '"', 0x3002: ".", 0x2212: "-", 0x2028: "\n", 0x2029: "\n", 0x85: "\n"}
-PLAIN.update({code: "-" for code in range(0x2010, 0x2016)})
-ALIKE = str.maketrans(
-    "аАВсСеЕНіІјЈкКМоОрРѕЅтТхХуУ" "αΑΒεΕΗιΙκΚΜΝοΟρΡτΤυνχΧγΥΖωη",
-    "aABcCeEHiIjJkKMoOpPsStTxXyY" "aABeEHiIkKMNoOpPtTuvxXyYZwn",
-)
-
-
-def fold(text):
-    """Folds a text as the engine does; rare scripts may differ in marks."""
-    if text.isascii():
-        return text
-    out = []
-    for c in text:
-        code = ord(c)
-        if code in DROP or 0xE0000 <= code <= 0xE0FFF:
-            continue
-        if code in PLAIN:
-            out.append(PLAIN[code])
-        elif code < 0x80 or 0x4E00 <= code <= 0x9FFF or 0xAC00 <= code <= 0xD7A3:
-            out.append(c)
-        else:
-            parts = unicodedata.normalize("NFKD", c)
-            out.append("".join(PLAIN.get(ord(p), p) for p in parts if unicodedata.category(p) != "Mn" or 0x900 <= ord(p) <= 0x109F))
-    folded = "".join(out)
-    words = []
-    for word in folded.split(" "):
-        mixed = any("a" <= c.lower() <= "z" for c in word) and any(0x370 <= ord(c) < 0x530 for c in word)
-        words.append(word.translate(ALIKE) if mixed else "".join(c if c.isascii() else c.lower()[0] for c in word))
-    return " ".join(words)
-
-
-def squeeze(text):
-    """The byte stream that features are taken from."""
-    raw = np.frombuffer(fold(text).encode("utf-8", "replace")[:LONGEST], dtype=np.uint8).copy()
-    upper = (raw >= 65) & (raw <= 90)
-    raw[upper] += 32
-    raw[(raw >= 48) & (raw <= 57)] = 48
-    raw[(raw == 9) | (raw == 10) | (raw == 13) | (raw == 12) | (raw == 11)] = 32
-    raw = np.concatenate([[32], raw, [32]]).astype(np.uint8)
-    keep = np.ones(len(raw), dtype=bool)
-    keep[1:] = ~((raw[1:] == 32) & (raw[:-1] == 32))
-    return raw[keep]
+LOWER = bytes(c + 32 if 65 <= c <= 90 else 48 if 48 <= c <= 57 else 32 if c in b"\t\n\r\x0b\x0c" else c for c in range(256))
+# A sentence ends after these signs and after a written-out line break, after . ! ? ; : before white space, and before a tag.
+ENDS = re.compile(rb"(?<=[\n\r\"|>}])|(?<=\\n)|(?<=[.!?;:])(?=[ \t\n\r])|(?=<)")
 
 
 def place(values):
@@ -73,40 +30,80 @@ def place(values):
         return ((values * MULTIPLIER) >> np.uint64(64 - BITS)).astype(np.int32)
 
 
-def features(text):
-    """Places and the block of each, in any order."""
-    raw = squeeze(text)
-    n = len(raw)
-    wide = raw.astype(np.uint64)
-    at, blocks = [], []
+def squeeze(raw, first=32):
+    """Lower case, zeros for digits, single spaces, with one before and one after."""
+    text = b" ".join(part for part in raw.translate(LOWER).split(b" ") if part)
+    return bytes([first]) + text + b" "
+
+
+def grams(data):
+    """(place, offset of the last byte) of all features of squeezed bytes."""
+    raw = np.frombuffer(data, np.uint8)
+    n, wide = len(raw), raw.astype(np.uint64)
+    at, end = [], []
     for size in (4, 6):
         if n >= size:
             packed = np.zeros(n - size + 1, dtype=np.uint64)
             for offset in range(size):
                 packed |= wide[offset : n - size + 1 + offset] << np.uint64(8 * offset)
             at.append(place(packed | np.uint64(size << 56)))
-            blocks.append((np.arange(n - size + 1) + size - 1) // BLOCK)
+            end.append(np.arange(n - size + 1) + size - 1)
     letters = ((raw >= 97) & (raw <= 122)) | (raw == 48) | (raw >= 128) | (raw == 39)
     edges = np.flatnonzero(np.diff(np.concatenate([[0], letters.view(np.int8), [0]])))
-    hashes, ends = [], []
-    data = raw.tobytes()
-    for start, end in zip(edges[::2], edges[1::2]):
+    hashes = []
+    for start, stop in zip(edges[::2], edges[1::2]):
         value = 0x811C9DC5
-        for byte in data[start:end]:
+        for byte in data[start:stop]:
             value = ((value ^ byte) * 0x01000193) & 0xFFFFFFFF
         hashes.append(value)
-        ends.append((end - 1) // BLOCK)
     if hashes:
-        word = np.array(hashes, dtype=np.uint64)
-        end = np.array(ends)
+        word, last = np.array(hashes, dtype=np.uint64), edges[1::2] - 1
         at.append(place(word | np.uint64(1 << 56)))
-        blocks.append(end)
+        end.append(last)
         for gap, tag in ((1, 2), (2, 3)):
             if len(word) > gap:
                 with np.errstate(over="ignore"):
                     pair = (word[:-gap] * np.uint64(0x85EBCA6B)) ^ word[gap:]
                 at.append(place((pair & MASK56) | np.uint64(tag << 56)))
-                blocks.append(end[gap:])
+                end.append(last[gap:])
     if not at:
         return np.zeros(0, np.int32), np.zeros(0, np.int64)
-    return np.concatenate(at), np.concatenate(blocks)
+    return np.concatenate(at), np.concatenate(end)
+
+
+def prompt(text):
+    """Windows of what a user writes: the whole, then pairs of blocks."""
+    at, end = grams(squeeze(text.encode("utf-8", "replace")[:LONGEST]))
+    block = end // BLOCK
+    last = int(block.max()) if len(block) else 0
+    yield at
+    if last > 1:
+        order = np.argsort(block, kind="stable")
+        at, edges = at[order], np.searchsorted(block[order], np.arange(last + 2))
+        for number in range(last):
+            yield at[edges[number] : edges[number + 2]]
+
+
+def sentences(text):
+    """Sentences of a record, (from, to) in bytes: short ones go on with the next, long ones are cut."""
+    raw = text.encode("utf-8", "replace")[:LONGEST]
+    cuts = [match.start() for match in ENDS.finditer(raw)] + [len(raw)]
+    start = 0
+    for cut in cuts:
+        while cut - start >= SHORTEST or cut == len(raw):
+            blank = raw.find(b" ", start + LONG, cut)
+            end = cut if blank < 0 else blank
+            if end > start:
+                yield raw[start:end]
+            start = end
+            if end == cut:
+                break
+
+
+def record(text):
+    """Windows of what a tool returns: one, two and three sentences."""
+    parts = [grams(squeeze(part, 1))[0] for part in sentences(text)]
+    for number in range(len(parts)):
+        for count in (1, 2, 3):
+            if number + count <= len(parts):
+                yield np.concatenate(parts[number : number + count])

@@ -1,5 +1,5 @@
 //! Measures the guard engine: `guard bench`, or `guard eval FILE [PROFILE]` on labelled JSON lines, where the profile is
-//! the name of one that ships or a TOML file.
+//! the name of one that ships or a TOML file. `guard clues` feeds `models/injection/train.py`.
 //!
 //! Times are CPU times of this thread where the system tells them (Linux), so that a busy machine does not spoil them.
 
@@ -62,8 +62,20 @@ fn main() -> Outcome {
         Some("eval") => {
             eval(&args.next().ok_or("eval needs a file")?, args.next().as_deref().unwrap_or("strict"))
         }
-        _ => Err("say `bench` or `eval FILE [PROFILE]`".into()),
+        Some("clues") => clues(),
+        _ => Err("say `bench`, `eval FILE [PROFILE]` or `clues`".into()),
     }
+}
+
+/// Reads `[text, untrusted]` lines and says what the injection classifier reads of each.
+fn clues() -> Outcome {
+    for line in std::io::stdin().lines() {
+        let (text, untrusted): (String, bool) = serde_json::from_str(&line?)?;
+        let surface = if untrusted { Surface::ToolResult } else { Surface::User };
+        let clues = cardea_core::guard::clues_for_training(&text, surface)?;
+        println!("{}", serde_json::to_string(&clues)?);
+    }
+    Ok(())
 }
 
 /// Nanoseconds that this thread has been on a CPU.

@@ -8,7 +8,7 @@ use std::{
 use super::{
     catalogue::{Catalogue, KindId},
     decode::{children, smuggled},
-    injection::{Injection, unleet},
+    injection::Injection,
     leak::{Leaks, Piece},
     normalize::{View, fold},
     table::Pattern,
@@ -90,26 +90,49 @@ impl Detectors {
         if matches!(surface, Surface::Output | Surface::ToolArguments) {
             return;
         }
-        let mut views: Vec<&View<'_>> = vec![&near.view];
-        views.extend(near.children.iter());
-        let leet = unleet(&near.view);
-        if let Some(leet) = &leet {
+        let others = self.others(near, surface, seen);
+        let views = near.views(&others);
+        seen.extend(self.injection.judge(&views, surface, &self.fired(seen)));
+    }
+
+    /// Other readings of the text; what the rules see in them goes to `seen`.
+    fn others(&self, near: &NearBy<'_>, surface: Surface, seen: &mut Vec<Seen>) -> Vec<View<'static>> {
+        let others = self.injection.readings(&near.view);
+        for view in &others {
             let only = Some(Family::Injection);
-            let piece = Piece {
-                view: leet,
-                more: false,
-                detector: "decoded",
-                untrusted: surface.is_untrusted(),
-                only,
-            };
+            let untrusted = surface.is_untrusted();
+            let piece = Piece { view, more: false, detector: "decoded", untrusted, only };
             self.leaks.find(&piece, seen);
-            views.push(leet);
         }
+        others
+    }
+
+    /// Kinds and confidences of the structural rules among these.
+    fn fired(&self, seen: &[Seen]) -> Vec<(KindId, f32)> {
         let is_rule =
             |one: &&Seen| self.catalogue.facts(one.kind).is_some_and(|kind| kind.family == Family::Injection);
-        let fired: Vec<_> = seen.iter().filter(is_rule).map(|one| (one.kind, one.confidence)).collect();
-        seen.extend(self.injection.judge(&views, surface, &fired));
+        seen.iter().filter(is_rule).map(|one| (one.kind, one.confidence)).collect()
     }
+
+    /// What the classifier would read of a text, and the rules that fired: for its training.
+    pub(super) fn clues(&self, text: &str, surface: Surface) -> Clues {
+        let mut near = self.near(text, surface, false);
+        let mut seen = std::mem::take(&mut near.seen);
+        let others = self.others(&near, surface, &mut seen);
+        let views = near.views(&others).into_iter().map(|view| view.text.to_string()).collect();
+        let name = |kind| self.catalogue.facts(kind).map_or_else(String::new, |facts| facts.name.to_string());
+        let fired = self.fired(&seen);
+        Clues { views, rules: fired.into_iter().map(|(kind, sure)| (name(kind), sure)).collect() }
+    }
+}
+
+/// A text as the injection classifier reads it.
+#[derive(Debug, Clone, serde::Serialize)]
+pub struct Clues {
+    /// The folded text, its decoded payloads, and other readings of it.
+    pub views: Vec<String>,
+    /// Kinds of the structural rules that fired, with their confidence.
+    pub rules: Vec<(String, f32)>,
 }
 
 /// What was seen in a piece of text, and what is needed to go on.
@@ -121,7 +144,12 @@ pub(super) struct NearBy<'t> {
     pub(super) children: Vec<View<'static>>,
 }
 
-impl NearBy<'_> {
+impl<'t> NearBy<'t> {
+    /// The folded text, its decoded payloads, and other readings of it.
+    fn views<'a>(&'a self, others: &'a [View<'static>]) -> Vec<&'a View<'t>> {
+        std::iter::once(&self.view).chain(&self.children).chain(others).collect()
+    }
+
     /// The place from which on the text must be kept, for `before` folded bytes to stand before `place`.
     pub(super) fn context(&self, place: usize, before: usize) -> usize {
         let mut from = self.view.forth(place).saturating_sub(before);

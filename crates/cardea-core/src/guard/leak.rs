@@ -307,13 +307,18 @@ impl Scan<'_, '_> {
         let bytes = self.bytes;
         let Some(from) = (if pattern.named { self.after_name(start) } else { Some(start) }) else { return };
         let Some(slice) = bytes.get(from..end.min(bytes.len())) else { return };
+        #[cfg(test)]
+        work::add(slice.len());
         let direct = matched(pattern, slice).map(|(first, last)| (from + first, from + last));
         let broken = pattern.row.reach == 0 && far > end;
         let joined = if broken { self.joined(pattern, start, run_end, far) } else { None };
         let Some((from, mut to)) = joined.or(direct) else { return };
         if pattern.row.grow {
             let rest = self.bytes.get(to..).unwrap_or_default();
-            to += rest.iter().take(LONGEST_RUN).take_while(|byte| is_key_byte(**byte)).count();
+            let more = rest.iter().take(LONGEST_RUN).take_while(|byte| is_key_byte(**byte)).count();
+            #[cfg(test)]
+            work::add(more);
+            to += more;
             self.leave_open(start, to);
         }
         if !pattern.row.block.is_empty() {
@@ -357,6 +362,8 @@ impl Scan<'_, '_> {
         let bytes = self.bytes;
         let limit = (start + LONGEST_BLOCK).min(bytes.len());
         let text = bytes.get(body..limit).unwrap_or_default();
+        #[cfg(test)]
+        work::add(text.len());
         let line_end = |from: usize| {
             let rest = text.get(from..).unwrap_or_default();
             // A marker of dashes ends with dashes; any other with its line.
@@ -407,6 +414,8 @@ impl Scan<'_, '_> {
         if !random {
             return None;
         }
+        #[cfg(test)]
+        work::add(head.len() + tail.len());
         let whole = [head, tail].concat();
         let (from, to) = matched(pattern, &whole)?;
         // A match that ends on the first line is none of this.
@@ -417,13 +426,16 @@ impl Scan<'_, '_> {
 
 /// The value's place in the slice, if the row's regex matches from its beginning and all checks agree.
 fn matched(pattern: &Pattern, slice: &[u8]) -> Option<(usize, usize)> {
-    let whole = pattern.regex.find(slice)?;
     let (from, mut to) = if pattern.groups {
+        // WHY: most do not match, and this tells without memory for groups and at the earliest byte that can.
+        if !pattern.regex.is_match(slice) {
+            return None;
+        }
         let groups = pattern.regex.captures(slice)?;
         let value = groups.iter().skip(1).flatten().next()?;
         (value.start(), value.end())
     } else {
-        (0, whole.end())
+        (0, pattern.regex.find(slice)?.end())
     };
     for _ in 0..if pattern.row.shrink { 4 } else { 1 } {
         let value = slice.get(from..to).filter(|value| !value.is_empty())?;
@@ -433,4 +445,21 @@ fn matched(pattern: &Pattern, slice: &[u8]) -> Option<(usize, usize)> {
         to = from + value.iter().rposition(|byte| matches!(byte, b' ' | b'-' | b'.' | b'/'))?;
     }
     None
+}
+
+/// Bytes that regexes and walks were given: what the test of linearity counts, since times lie on a busy machine.
+#[cfg(test)]
+pub(super) mod work {
+    use std::cell::Cell;
+
+    thread_local!(static BYTES: Cell<usize> = const { Cell::new(0) });
+
+    pub(super) fn add(bytes: usize) {
+        BYTES.set(BYTES.get() + bytes);
+    }
+
+    /// What was counted since the last time.
+    pub(crate) fn take() -> usize {
+        BYTES.replace(0)
+    }
 }

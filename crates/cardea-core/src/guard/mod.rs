@@ -49,6 +49,15 @@ pub fn fold_for_tests(text: &str) -> (String, Vec<(usize, usize)>) {
     (view.text.into_owned(), sources)
 }
 
+/// What the injection classifier reads of a text: for the script that trains it, nothing else.
+///
+/// # Errors
+/// If the pattern tables do not compile.
+#[doc(hidden)]
+pub fn clues_for_training(text: &str, surface: Surface) -> crate::Result<detect::Clues> {
+    Ok(detect::Detectors::shared()?.clues(text, surface))
+}
+
 /// The guide's snippets run as tests.
 #[cfg(doctest)]
 #[doc = include_str!("../../../../docs/guide/guardrails.md")]

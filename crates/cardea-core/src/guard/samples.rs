@@ -88,7 +88,10 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::{
-        super::verdict::{Family, Surface},
+        super::{
+            leak::work,
+            verdict::{Family, Surface},
+        },
         *,
     };
     use crate::guard::detect::Detectors;
@@ -139,5 +142,49 @@ mod tests {
         assert!(kinds(Family::Credential) >= 130, "{}", kinds(Family::Credential));
         assert!(rows.iter().all(|pattern| !pattern.row.source.is_empty() && !pattern.row.about.is_empty()));
         assert!(rows.iter().all(|pattern| !pattern.row.keywords.is_empty() || pattern.row.tokens.is_some()));
+    }
+
+    /// Texts that are made to keep one row busy: what wakes it, its samples, and what almost is one, over and over.
+    fn hostile(pattern: &Pattern) -> Vec<String> {
+        let mut maker = Maker::new(&pattern.row.id);
+        let mut pieces: Vec<String> = pattern.row.keywords.iter().take(3).cloned().collect();
+        pieces.extend(pattern.row.labels.iter().take(2).map(|label| format!("{label} 1")));
+        for sample in pattern.row.yes.iter().take(1).chain(pattern.row.no.first()) {
+            let text = maker.fill(sample, pattern);
+            let half = text.chars().take(text.chars().count() / 2).collect();
+            pieces.extend([half, text.chars().skip(1).collect(), text]);
+        }
+        let joined = |piece: &String| ["", " "].map(|joint| format!("{piece}{joint}"));
+        pieces.iter().flat_map(joined).filter(|piece| !piece.is_empty()).collect()
+    }
+
+    /// Every regex is linear in what it is given (its engine promises that), so what must be shown is that twice the
+    /// text gives the rows together no more than twice the bytes, and no more than so many for each byte of text.
+    #[test]
+    fn no_row_can_be_made_to_work_more_than_linearly() {
+        const SIZE: usize = 1 << 10;
+        const MOST: usize = 2_500;
+        let detectors = Detectors::shared().unwrap();
+        let worked = |text: &str| {
+            work::take();
+            let found = detectors.near(text, Surface::Document, false).seen.len();
+            (work::take(), found)
+        };
+        let (mut texts, mut worst) = (0, (0, String::new()));
+        for pattern in detectors.patterns() {
+            for piece in hostile(pattern) {
+                let text = piece.repeat(2 * SIZE / piece.len() + 1);
+                let half = (0..=text.len() / 2).rev().find(|at| text.is_char_boundary(*at)).unwrap();
+                let ((once, _), (twice, found)) = (worked(&text[..half]), worked(&text));
+                assert!(found <= text.len(), "{}: {piece}", pattern.row.id);
+                assert!(twice <= 2 * once + 128 * SIZE, "{}: {once} and {twice} for {piece}", pattern.row.id);
+                if twice / text.len() > worst.0 {
+                    worst = (twice / text.len(), format!("{}: {piece}", pattern.row.id));
+                }
+                texts += 1;
+            }
+        }
+        assert!(texts > 3_000, "{texts}");
+        assert!(worst.0 <= MOST, "{} bytes for each byte: {}", worst.0, worst.1);
     }
 }

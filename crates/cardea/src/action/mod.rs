@@ -1,7 +1,8 @@
 //! Doing: the tools of upstream servers, chosen, called under the caller's name, and taken back.
 //!
 //! Promises: nothing is called without a [`Permit`]; the user's own token goes nowhere; an answer that did not come
-//! is `Unknown`, never a guess. Refuses: tools whose schema cannot be checked, names that are taken. Called by `flow`.
+//! is `Unknown`, never a guess. Refuses: tools whose schema cannot be checked, tools whose
+//! description gives orders, names that are taken. Called by `flow`.
 
 mod catalog;
 mod config;
@@ -34,7 +35,7 @@ pub use self::{
     select::Selected,
 };
 use crate::{
-    control::Permit,
+    control::{Control, Permit},
     identity::Identity,
     turn::{Ending, Step, Turn, Turns},
 };
@@ -65,7 +66,7 @@ impl Action {
     /// A room for these upstreams. The catalogue is empty until [`Action::refresh`].
     #[must_use]
     pub fn new(
-        (net, identity, clock): (&Net, &Identity, SharedClock),
+        (net, identity, control, clock): (&Net, &Identity, &Control, SharedClock),
         upstreams: &BTreeMap<String, UpstreamConfig>,
         embedder: Option<Arc<dyn Embedder>>,
     ) -> Self {
@@ -73,7 +74,8 @@ impl Action {
         let upstreams = upstreams
             .iter()
             .map(|(name, config)| {
-                (name.clone(), Upstream::new(name, config.clone(), net.clone(), grant.clone()))
+                let guarded = (net.clone(), control.clone());
+                (name.clone(), Upstream::new(name, config.clone(), guarded, grant.clone()))
             })
             .collect();
         let selector = Selector::new(embedder);

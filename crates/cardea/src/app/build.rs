@@ -103,7 +103,8 @@ impl App {
         let warm = caches::warm(&config, &embedder)?;
         let context = Context::new(db.clone(), observe.clone(), Arc::clone(&clock), cache);
         let turns = Turns::new(db.clone(), observe.clone(), Arc::clone(&clock), &config.db.node).await?;
-        let action = Action::new((&net, &identity, Arc::clone(&clock)), &config.upstreams, Some(embedder));
+        let neighbours = (&net, &identity, &control, Arc::clone(&clock));
+        let action = Action::new(neighbours, &config.upstreams, Some(embedder));
         control.adopt(&action.catalog().specs())?;
         let agents = agents.into_values().map(|agent| (agent.name.clone(), Arc::new(agent))).collect();
         check_agents(&agents, &models)?;

@@ -5,6 +5,7 @@ use std::{
     ops::Deref,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
 };
 
 use cardea_core::{
@@ -111,35 +112,40 @@ fn refused(kinds: &[String]) -> Error {
     Error::new(Code::GuardRefused).detail(format!("It was stopped by: {what}."))
 }
 
+/// A verdict that comes later than this is none. The engine is linear, so it means that a detector went wrong.
+const LATEST: Duration = Duration::from_secs(5);
+
+/// Letters that may become a title.
+const TITLE: usize = 400;
+
+/// What a detector says, unless it panics or takes too long.
+fn watched<T>(latest: Duration, detect: impl FnOnce() -> T) -> Option<T> {
+    let began = Instant::now();
+    let said = catch_unwind(AssertUnwindSafe(detect)).ok()?;
+    (began.elapsed() <= latest).then_some(said)
+}
+
 impl Control {
     fn scan(&self, profile: Option<&str>, text: &str, surface: Surface) -> Result<Scan> {
         let engine = self.inner.guards.engine(profile)?;
         let key = self.inner.guards.key;
-        let scanned = catch_unwind(AssertUnwindSafe(|| {
-            engine.scan_in(text, surface, &mut Masks::new(&key)).into_owned()
-        }));
-        let Ok(verdict) = scanned else {
-            tracing::error!(
-                guard.surface = surface.name(),
-                guard.profile = engine.name(),
-                "a guardrail panicked"
-            );
-            self.inner.observe.finding("failure", surface.name(), "refuse");
-            return match engine.on_failure() {
-                OnFailure::Refuse => Err(refused(&[])),
-                OnFailure::Warn => {
-                    let taint = Taint { source: surface, suspicious: true, rules: Vec::new() };
-                    Ok(Scan {
-                        action: Action::Warn,
-                        kinds: Vec::new(),
-                        text: text.to_owned(),
-                        taint: Some(taint),
-                    })
-                }
-            };
-        };
+        let scanned = watched(LATEST, || engine.scan_in(text, surface, &mut Masks::new(&key)).into_owned());
+        let Some(verdict) = scanned else { return self.failed(&engine, text, surface) };
         let kinds = tell(&self.inner.observe, surface, &verdict.findings);
         Ok(Scan { action: verdict.action, kinds, text: verdict.text.into_owned(), taint: verdict.taint })
+    }
+
+    /// A guardrail did not answer: a refusal, unless the profile has written another choice.
+    fn failed(&self, engine: &Engine, text: &str, surface: Surface) -> Result<Scan> {
+        tracing::error!(guard.surface = surface.name(), guard.profile = engine.name(), "a guardrail failed");
+        self.inner.observe.finding("failure", surface.name(), "refuse");
+        match engine.on_failure() {
+            OnFailure::Refuse => Err(refused(&[])),
+            OnFailure::Warn => {
+                let taint = Some(Taint { source: surface, suspicious: true, rules: Vec::new() });
+                Ok(Scan { action: Action::Warn, kinds: Vec::new(), text: text.to_owned(), taint })
+            }
+        }
     }
 
     fn text(&self, profile: Option<&str>, text: &str, surface: Surface) -> Result<Screened<String>> {
@@ -173,6 +179,23 @@ impl Control {
     /// As [`Control::screen_input`].
     pub fn screen_tool_text(&self, profile: Option<&str>, text: &str) -> Result<Screened<String>> {
         self.text(profile, text, Surface::ToolResult)
+    }
+
+    /// Screens the words that a conversation is named after. What it is called is shown in lists and logs.
+    ///
+    /// # Errors
+    /// As [`Control::screen_input`].
+    pub fn screen_title(&self, profile: Option<&str>, text: &str) -> Result<Screened<String>> {
+        let first: String = text.chars().take(TITLE).collect();
+        self.text(profile, &first, Surface::Title)
+    }
+
+    /// Screens what a tool says of itself, before the tool can be offered to any model.
+    ///
+    /// # Errors
+    /// As [`Control::screen_input`]: such a tool is not imported.
+    pub fn screen_description(&self, text: &str) -> Result<Screened<String>> {
+        self.text(None, text, Surface::ToolDescription)
     }
 
     /// Screens the arguments of a call on their way out. They are not masked: a masked one would break the call.
@@ -286,11 +309,11 @@ impl OutputWindow {
     /// `guard_refused`: nothing more may be shown.
     pub fn push(&mut self, piece: &str) -> Result<String> {
         let mut window = self.window.take().ok_or_else(|| refused(&[]))?;
-        let pushed = catch_unwind(AssertUnwindSafe(move || {
+        let pushed = watched(LATEST, move || {
             let shown = window.push(piece);
             (shown, window)
-        }));
-        let (shown, window) = pushed.map_err(|_| refused(&[]))?;
+        });
+        let (shown, window) = pushed.ok_or_else(|| refused(&[]))?;
         if window.refused() {
             let kinds = tell(&self.observe, Surface::Output, &window.finish().findings);
             return Err(refused(&kinds));
@@ -305,8 +328,20 @@ impl OutputWindow {
     /// `guard_refused`.
     pub fn finish(mut self) -> Result<String> {
         let window = self.window.take().ok_or_else(|| refused(&[]))?;
-        let finished = catch_unwind(AssertUnwindSafe(move || window.finish())).map_err(|_| refused(&[]))?;
+        let finished = watched(LATEST, move || window.finish()).ok_or_else(|| refused(&[]))?;
         let kinds = tell(&self.observe, Surface::Output, &finished.findings);
         if finished.action == Action::Refuse { Err(refused(&kinds)) } else { Ok(finished.text) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_detector_that_panics_or_comes_too_late_has_said_nothing() {
+        assert_eq!(watched(LATEST, || 1), Some(1));
+        assert_eq!(watched(LATEST, || -> i32 { panic!("a fault of our own") }), None);
+        assert_eq!(watched(Duration::ZERO, || (0..100_000).map(std::hint::black_box).sum::<i64>()), None);
     }
 }

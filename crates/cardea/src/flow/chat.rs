@@ -89,7 +89,8 @@ pub async fn chat_as(
         trace.note(|event| event.answered(&receipt));
         return Ok(receipt); // same idempotency key, same answer, and no second conversation
     }
-    let opening = app.context.open(caller, &agent.name, message.conversation, &prompt);
+    let title = app.control.screen_title(guard, &prompt)?; // what a new conversation is called
+    let opening = app.context.open(caller, &agent.name, message.conversation, &title);
     let talk = trace.time("conversation", opening).await?; // yours, or not found
     question.conversation = Some(talk.id);
     let turn = match trace.time("begin", app.turns.begin(question)).await {

@@ -98,16 +98,13 @@ pub(super) fn password(text: &[u8]) -> bool {
     let reference = text.first().is_some_and(|byte| matches!(byte, b'$' | b'<' | b'{' | b'%' | b'*' | b'('));
     let varied = (classes.digit > 0 && letters > 0)
         || (classes.other > 0 && letters > 0 && classes.lower > 0 && classes.upper > 0);
+    if !(6..=128).contains(&text.len()) || !varied || reference {
+        return false;
+    }
     let path = text.starts_with(b"/") || text.windows(3).any(|window| window == b"://");
     let call =
         (text.ends_with(b")") && text.contains(&b'(')) || (text.ends_with(b"]") && text.contains(&b'['));
-    (6..=128).contains(&text.len())
-        && varied
-        && !reference
-        && !path
-        && !call
-        && entropy(text) >= 2.2
-        && !stands_in(text)
+    !path && !call && entropy(text) >= 2.2 && !stands_in(text)
 }
 
 /// Something in a place where only a password can stand: any text that is not a reference or a stand-in.

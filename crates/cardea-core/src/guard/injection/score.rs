@@ -1,6 +1,8 @@
 //! The classifier: hashed grams and words, one byte of weight each.
 //!
-//! `models/injection/features.py` says the same in Python; a test compares the two on golden texts.
+//! `models/injection/features.py` says the same in Python; a test compares the two on golden texts. What a user writes is
+//! read as a whole and in windows of two blocks. What a tool returns is read in sentences, one to three at a time: an
+//! order in a record is one sentence among many, and a mean over the record would drown it.
 
 use std::ops::Range;
 
@@ -9,16 +11,30 @@ use crate::{Code, Error, Result};
 /// Bytes of squeezed text in one block; a window is two blocks.
 const BLOCK: usize = 128;
 const MULTIPLIER: u64 = 0x9E37_79B9_7F4A_7C15;
-const HEADER: usize = 40;
+const HEADER: usize = 48;
+/// A shorter sentence goes on with the next.
+const SHORTEST: usize = 16;
+/// A longer sentence is cut at the next blank.
+const LONG: usize = 200;
+/// Sentences that are read together.
+const TOGETHER: usize = 3;
+/// Stands before a sentence, where a blank stands before other words.
+const START: u8 = 1;
+
+/// Two sets of weights: for what users write, and for what tools and documents hold.
+pub(super) struct Model {
+    prompts: Linear,
+    records: Linear,
+}
 
 /// Weights, scale, bias, and the lines of calibration.
-pub(super) struct Model {
+struct Linear {
     weights: Vec<i8>,
     shift: u32,
     scale: f32,
     bias: f32,
-    /// Margins that 5 %, 1 % and 0.1 % of unseen harmless texts reach: prompts, then documents.
-    lines: [[f32; 3]; 2],
+    /// Margins that 5 %, 1 % and 0.1 % of unseen harmless texts reach.
+    lines: [f32; 3],
 }
 
 #[derive(Clone, Copy, Default)]
@@ -35,24 +51,33 @@ impl Model {
         let broken = || Error::new(Code::Internal).detail("The injection classifier's weights are damaged.");
         let (body, sum) = file.split_at_checked(file.len().saturating_sub(4)).ok_or_else(broken)?;
         let word = |at: usize| body.get(at..at + 4).and_then(|bytes| <[u8; 4]>::try_from(bytes).ok());
-        let float = |at: usize| word(at).map(f32::from_le_bytes).ok_or_else(broken);
-        let bits = word(4).map(u32::from_le_bytes).ok_or_else(broken)?;
-        let weights: Vec<i8> =
-            body.get(HEADER..).ok_or_else(broken)?.iter().map(|byte| i8::from_le_bytes([*byte])).collect();
-        if word(0) != Some(*b"CGI1")
-            || crc32(body).to_le_bytes() != *sum
-            || weights.len() != 1 << bits.min(31)
-        {
+        let bits =
+            word(4).map(u32::from_le_bytes).filter(|bits| (2..=24).contains(bits)).ok_or_else(broken)?;
+        if word(0) != Some(*b"CGI2") || crc32(body).to_le_bytes() != *sum {
             return Err(broken());
         }
-        let lines = [[float(16)?, float(20)?, float(24)?], [float(28)?, float(32)?, float(36)?]];
-        Ok(Self { weights, shift: 64 - bits, scale: float(8)?, bias: float(12)?, lines })
+        let linear = |head: usize, from: usize, bits: u32| -> Result<Linear> {
+            let float = |at: usize| word(at).map(f32::from_le_bytes).ok_or_else(broken);
+            let bytes = body.get(from..from + (1 << bits)).ok_or_else(broken)?;
+            Ok(Linear {
+                weights: bytes.iter().map(|byte| i8::from_le_bytes([*byte])).collect(),
+                shift: 64 - bits,
+                scale: float(head)?,
+                bias: float(head + 4)?,
+                lines: [float(head + 8)?, float(head + 12)?, float(head + 16)?],
+            })
+        };
+        let prompts = linear(8, HEADER, bits)?;
+        Ok(Self { records: linear(28, HEADER + (1 << bits), bits - 1)?, prompts })
+    }
+
+    const fn linear(&self, untrusted: bool) -> &Linear {
+        if untrusted { &self.records } else { &self.prompts }
     }
 
     /// How sure the margin makes us, on the surface's own scale.
     pub(super) fn confidence(&self, margin: f32, untrusted: bool) -> f32 {
-        let [prompts, documents] = self.lines;
-        let [five, one, tenth] = if untrusted { documents } else { prompts };
+        let [five, one, tenth] = self.linear(untrusted).lines;
         let between = |low: f32, high: f32| (margin - low) / (high - low).max(0.01);
         if margin < five {
             (0.5 + (margin - five) * 0.1).max(0.0)
@@ -65,15 +90,17 @@ impl Model {
         }
     }
 
-    /// The highest margin of the whole text and of its windows, and where that window lies.
-    pub(super) fn score(&self, text: &[u8]) -> (f32, Range<usize>) {
-        let mut reader = Reader::new(self);
-        reader.byte(b' ', 0);
-        for (place, byte) in text.iter().enumerate() {
-            reader.byte(squeezed(*byte), place);
-        }
-        reader.byte(b' ', text.len());
-        reader.end_word();
+    /// The highest margin of a text's windows, and where that window lies.
+    pub(super) fn score(&self, text: &[u8], untrusted: bool) -> (f32, Range<usize>) {
+        if untrusted { self.records.record(text) } else { self.prompts.prompt(text) }
+    }
+}
+
+impl Linear {
+    /// The whole text, and each pair of its blocks.
+    fn prompt(&self, text: &[u8]) -> (f32, Range<usize>) {
+        let mut reader = Reader::new(self, Some(BLOCK));
+        reader.read(text, 0, b' ');
         let blocks = reader.blocks;
         let all = blocks.iter().fold(Block::default(), |all, block| join(all, *block));
         let mut best = (self.margin(all), 0..text.len());
@@ -88,6 +115,28 @@ impl Model {
             }
         }
         best
+    }
+
+    /// Each sentence, and each two and three that follow each other.
+    fn record(&self, text: &[u8]) -> (f32, Range<usize>) {
+        let mut best = (f32::MIN, 0..text.len());
+        let mut last = [const { None }; TOGETHER];
+        for sentence in sentences(text) {
+            let mut reader = Reader::new(self, None);
+            reader.read(text.get(sentence.clone()).unwrap_or_default(), sentence.start, START);
+            let block = reader.blocks.first().copied().unwrap_or_default();
+            last.rotate_right(1);
+            last[0] = Some(Block { from: sentence.start, ..block });
+            let mut window = Block::default();
+            for block in last.iter().flatten() {
+                window = Block { from: block.from, ..join(window, *block) };
+                let margin = self.margin(window);
+                if margin > best.0 {
+                    best = (margin, window.from..sentence.end);
+                }
+            }
+        }
+        if best.0 == f32::MIN { (self.bias, 0..text.len()) } else { best }
     }
 
     fn margin(&self, block: Block) -> f32 {
@@ -109,6 +158,47 @@ fn join(a: Block, b: Block) -> Block {
     Block { sum: a.sum.saturating_add(b.sum), count: a.count.saturating_add(b.count), from: a.from }
 }
 
+/// The sentences of a record: they end at line breaks, quotes, tags and bars, and after a full stop before white space.
+fn sentences(text: &[u8]) -> impl Iterator<Item = Range<usize>> {
+    let (mut start, mut at) = (0, 0);
+    std::iter::from_fn(move || {
+        while start < text.len() {
+            // The next place where a sentence ends, from where the last search stopped.
+            while at < text.len() && (at <= start || !is_end(text, at)) {
+                at += 1;
+            }
+            if at - start < SHORTEST && at < text.len() {
+                at += 1;
+                continue;
+            }
+            let rest = text.get((start + LONG).min(at)..at).unwrap_or_default();
+            let end = match rest.iter().position(|byte| *byte == b' ') {
+                Some(blank) => start + LONG + blank,
+                None => at,
+            };
+            let sentence = start..end;
+            start = end;
+            return Some(sentence);
+        }
+        None
+    })
+}
+
+/// True if a sentence may end before the byte at this place.
+fn is_end(text: &[u8], at: usize) -> bool {
+    let before = at.checked_sub(1).and_then(|before| text.get(before));
+    let here = text.get(at);
+    if here == Some(&b'<') {
+        return true;
+    }
+    match before {
+        Some(b'n') => at >= 2 && text.get(at - 2) == Some(&b'\\'), // a line break as JSON writes it
+        Some(b'\n' | b'\r' | b'"' | b'|' | b'>' | b'}') => true,
+        Some(b'.' | b'!' | b'?' | b';' | b':') if matches!(here, Some(b' ' | b'\t' | b'\n' | b'\r')) => true,
+        _ => false,
+    }
+}
+
 /// Lower case, digits to `0`, white space to one kind.
 const fn squeezed(byte: u8) -> u8 {
     match byte {
@@ -120,8 +210,10 @@ const fn squeezed(byte: u8) -> u8 {
 }
 
 struct Reader<'m> {
-    model: &'m Model,
+    model: &'m Linear,
     blocks: Vec<Block>,
+    /// Bytes to a block; all is one block if there is none.
+    block: Option<usize>,
     /// Bytes read, after squeezing.
     length: usize,
     /// The last eight of them, the oldest lowest.
@@ -133,12 +225,21 @@ struct Reader<'m> {
 }
 
 impl<'m> Reader<'m> {
-    fn new(model: &'m Model) -> Self {
-        Self { model, blocks: Vec::new(), length: 0, last: 0, word: 0, before: [None, None] }
+    fn new(model: &'m Linear, block: Option<usize>) -> Self {
+        Self { model, blocks: Vec::new(), block, length: 0, last: 0, word: 0, before: [None, None] }
+    }
+
+    fn read(&mut self, text: &[u8], from: usize, first: u8) {
+        self.byte(first, from);
+        for (place, byte) in text.iter().enumerate() {
+            self.byte(squeezed(*byte), from + place);
+        }
+        self.byte(b' ', from + text.len());
+        self.end_word();
     }
 
     fn byte(&mut self, byte: u8, place: usize) {
-        if byte == b' ' && self.length > 0 && (self.last >> 56) == u64::from(b' ') {
+        if byte == b' ' && self.length > 0 && matches!(self.last.to_le_bytes()[7], b' ' | START) {
             return;
         }
         let letter = matches!(byte, b'a'..=b'z' | b'0' | b'\'' | 0x80..);
@@ -147,7 +248,7 @@ impl<'m> Reader<'m> {
         }
         self.last = (self.last >> 8) | (u64::from(byte) << 56);
         self.length += 1;
-        let block = (self.length - 1) / BLOCK;
+        let block = self.number();
         if block == self.blocks.len() {
             self.blocks.push(Block { from: place, ..Block::default() });
         }
@@ -165,6 +266,11 @@ impl<'m> Reader<'m> {
             count += 1;
         }
         self.add(block, sum, count);
+    }
+
+    /// The number of the block that the last byte lies in.
+    fn number(&self) -> usize {
+        self.block.map_or(0, |block| (self.length - 1) / block)
     }
 
     fn add(&mut self, block: usize, sum: i32, count: u32) {
@@ -189,7 +295,7 @@ impl<'m> Reader<'m> {
                 count += 1;
             }
         }
-        self.add((self.length - 1) / BLOCK, sum, count);
+        self.add(self.number(), sum, count);
         self.before = [Some(word), self.before[0]];
         self.word = 0;
     }

@@ -7,6 +7,7 @@ mod caches;
 mod credentials;
 mod embedded;
 mod faults;
+mod guard;
 mod mcp;
 mod openai;
 mod openapi;
