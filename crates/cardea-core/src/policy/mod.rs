@@ -10,7 +10,7 @@
 //! a policy cannot be evaluated, since Cedar would skip an erring `forbid`; an approval by somebody whom the policy
 //! that asked for it does not name.
 //!
-//! Called by `control::permit` and `control::may_list`, by `cardea policy test` and `cardea check`. What policies can
+//! Called by `control::permit` and `control::listable`, by `cardea policy test` and `cardea check`. What policies can
 //! speak of is told in `docs/guide/policies.md`.
 
 mod cedar;
@@ -212,6 +212,11 @@ impl Snapshot {
     #[must_use]
     pub fn version(&self) -> &Arc<str> {
         &self.version
+    }
+
+    /// The tools that it can decide about.
+    pub fn tools(&self) -> impl Iterator<Item = &ToolName> {
+        self.vocabulary.tools.keys()
     }
 
     /// What is odd and may be meant so: policies about tools that nobody has, policies that every decision must read.

@@ -66,6 +66,7 @@ struct Inner {
     jobs: Jobs,
     settings: Settings,
     snapshot: RwLock<Arc<Snapshot>>,
+    memo: policy::Memo,
     guards: screen::Guards,
     places: Arc<admit::Places>,
 }
@@ -101,7 +102,8 @@ impl Control {
         let guards = screen::Guards::new(&settings.guard)?;
         let places = Arc::new(admit::Places::new(settings.in_flight));
         let snapshot = RwLock::new(Arc::new(policy::empty()?));
-        let inner = Inner { db, shared, observe, clock, jobs, settings, snapshot, guards, places };
+        let memo = policy::Memo::new();
+        let inner = Inner { db, shared, observe, clock, jobs, settings, snapshot, memo, guards, places };
         Ok(Self { inner: Arc::new(inner) })
     }
 

@@ -1,17 +1,23 @@
 //! The policy set: read from its folder, checked as a whole, and changed only for one that is good.
 
 use std::{
+    collections::{BTreeSet, HashSet},
     path::Path,
     sync::{Arc, PoisonError},
+    time::Duration,
 };
 
 use cardea_auth::Caller;
 use cardea_core::{
     Code, Error, Result,
-    id::AgentName,
+    canonical::sha256_hex,
+    id::{AgentName, ToolName},
     policy::{Decision, Question, Snapshot, Source, Subject, Verdict},
+    principal::Principal,
+    time::Timestamp,
     tool::ToolSpec,
 };
+use moka::sync::Cache;
 
 use super::Control;
 
@@ -65,11 +71,16 @@ impl Control {
         Ok(())
     }
 
-    /// True if the caller could be allowed to call the tool with some arguments, perhaps after an approval.
+    /// The tools that the caller could be allowed to call with some arguments, perhaps after an approval.
     #[must_use]
-    pub fn may_list(&self, caller: &Caller, agent: &AgentName, via: &'static str, tool: &ToolSpec) -> bool {
-        let subject = Subject::List { tool: &tool.name };
-        self.ask(caller, agent, via, subject).verdict != Verdict::Deny
+    pub fn listable(&self, caller: &Caller, agent: &AgentName, via: &'static str) -> Arc<HashSet<ToolName>> {
+        let (policies, at) = (self.policies(), self.now());
+        let asks = |name: &&ToolName| {
+            let question = question(caller, agent, via, Subject::List { tool: name }, at);
+            policies.decide(&question).verdict != Verdict::Deny
+        };
+        let key = Memo::key(&policies, caller, [agent.as_str(), via], at);
+        self.inner.memo.lists.get_with(key, || Arc::new(policies.tools().filter(asks).cloned().collect()))
     }
 
     /// Refuses a model that policy does not let the caller ask without an agent.
@@ -77,22 +88,97 @@ impl Control {
     /// # Errors
     /// `denied`, with the policy's reason.
     pub fn may_use_model(&self, caller: &Caller, agent: &AgentName, model: &str) -> Result<()> {
-        let decision = self.ask(caller, agent, "openai", Subject::Complete { model });
+        let (policies, at, via) = (self.policies(), self.now(), "openai");
+        let ask = || {
+            let question = question(caller, agent, via, Subject::Complete { model }, at);
+            Arc::new(policies.decide(&question))
+        };
+        let key = Memo::key(&policies, caller, [agent.as_str(), model], at);
+        let decision = self.inner.memo.models.get_with(key, ask);
         match decision.verdict {
             Verdict::Allow => Ok(()),
-            _ => Err(Error::new(Code::Denied).detail(decision.reason)),
+            _ => Err(Error::new(Code::Denied).detail(decision.reason.as_str())),
+        }
+    }
+}
+
+fn question<'a>(
+    caller: &'a Caller,
+    agent: &'a AgentName,
+    via: &'a str,
+    subject: Subject<'a>,
+    at: Timestamp,
+) -> Question<'a> {
+    static UNTAINTED: BTreeSet<String> = BTreeSet::new();
+    Question { principal: caller, subject, at, agent, via, taint: &UNTAINTED, approved: None }
+}
+
+/// Answers to questions without arguments. Such an answer hangs on the caller, the way in and the minute, all of which
+/// are in its key, so it is never another one than a fresh answer would be.
+#[derive(Debug)]
+pub(super) struct Memo {
+    lists: Cache<String, Arc<HashSet<ToolName>>>,
+    models: Cache<String, Arc<Decision>>,
+}
+
+impl Memo {
+    pub(super) fn new() -> Self {
+        // A minute is the finest time that policies see.
+        let life = Duration::from_secs(60);
+        Self {
+            lists: Cache::builder().max_capacity(10_000).time_to_live(life).build(),
+            models: Cache::builder().max_capacity(10_000).time_to_live(life).build(),
         }
     }
 
-    fn ask(&self, caller: &Caller, agent: &AgentName, via: &'static str, subject: Subject<'_>) -> Decision {
-        self.policies().decide(&Question {
-            principal: caller,
-            subject,
-            at: self.now(),
-            agent,
-            via,
-            taint: &std::collections::BTreeSet::new(),
-            approved: None,
-        })
+    /// Everything that the answer hangs on, each part with its length.
+    fn key(policies: &Snapshot, caller: &Principal, names: [&str; 2], at: Timestamp) -> String {
+        let who = serde_json::to_string(caller).unwrap_or_default();
+        let minute = at.secs().div_euclid(60).to_string();
+        let parts = [&**policies.version(), minute.as_str(), who.as_str()];
+        let whole = parts.iter().chain(&names).fold(String::new(), |mut whole, part| {
+            whole.push_str(&part.len().to_string());
+            whole.push(':');
+            whole.push_str(part);
+            whole
+        });
+        sha256_hex(whole.as_bytes())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use cardea_core::principal::Proof;
+
+    #[test]
+    fn a_remembered_answer_is_for_the_same_caller_way_and_minute_only() {
+        let policies = empty().unwrap();
+        let ann = Principal {
+            tenant: "acme".into(),
+            user: "ann".into(),
+            client: None,
+            issuer: "test".to_owned(),
+            roles: BTreeSet::from(["support".to_owned()]),
+            scopes: BTreeSet::new(),
+            actors: Vec::new(),
+            proof: Proof::Jwt,
+            address: None,
+            metadata: std::collections::BTreeMap::new(),
+        };
+        let demoted = Principal { roles: BTreeSet::new(), ..ann.clone() };
+        let elsewhere = Principal { issuer: "other".to_owned(), ..ann.clone() };
+        let at = Timestamp(1_700_000_000_000);
+        let later = Timestamp(at.0 + 60_000);
+        let keys = [
+            Memo::key(&policies, &ann, ["support", "chat"], at),
+            Memo::key(&policies, &demoted, ["support", "chat"], at),
+            Memo::key(&policies, &elsewhere, ["support", "chat"], at),
+            Memo::key(&policies, &ann, ["support", "mcp"], at),
+            Memo::key(&policies, &ann, ["supportc", "hat"], at),
+            Memo::key(&policies, &ann, ["support", "chat"], later),
+        ];
+        assert_eq!(keys.iter().collect::<HashSet<_>>().len(), keys.len());
+        assert_eq!(keys.first(), Some(&Memo::key(&policies, &ann.clone(), ["support", "chat"], Timestamp(at.0 + 1))));
     }
 }

@@ -24,9 +24,8 @@ pub(super) struct Visible {
 /// The agent's tools of which policy could allow the caller some call.
 pub(super) fn visible(app: &App, caller: &Caller, agent: &Agent, via: &'static str) -> Visible {
     let catalog = app.action.catalog();
-    let may = |tool: &&Arc<Tool>| {
-        agent.may_use(tool.name().as_str()) && app.control.may_list(caller, &agent.name, via, tool.spec())
-    };
+    let listable = app.control.listable(caller, &agent.name, via);
+    let may = |tool: &&Arc<Tool>| agent.may_use(tool.name().as_str()) && listable.contains(tool.name());
     let tools: Vec<Arc<Tool>> = catalog.all().filter(may).cloned().collect();
     let names: Vec<&str> = tools.iter().map(|tool| tool.name().as_str()).collect();
     let version = format!("{}:{}", catalog.version(), names.join(","));
@@ -42,7 +41,8 @@ pub(super) fn find(
     name: &str,
 ) -> Option<Arc<Tool>> {
     let tool = app.action.catalog().get(name).cloned()?;
-    (agent.may_use(name) && app.control.may_list(caller, &agent.name, via, tool.spec())).then_some(tool)
+    let listable = app.control.listable(caller, &agent.name, via);
+    (agent.may_use(name) && listable.contains(tool.name())).then_some(tool)
 }
 
 /// The names of an agent's tools that the caller may call.

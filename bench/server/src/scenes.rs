@@ -1,0 +1,204 @@
+//! What is measured.
+
+use std::{future::Future, net::SocketAddr, path::Path, pin::Pin, sync::Arc, time::Duration};
+
+use serde_json::{Value, json};
+
+use crate::{
+    Result,
+    installation::{Installation, Shape},
+    load::{self, Ask, Client, Seen},
+    neighbours::{self, DRIP},
+};
+
+type Scene = for<'a> fn(&'a Path) -> Pin<Box<dyn Future<Output = Result<Vec<String>>> + Send + 'a>>;
+
+/// All of them, by name.
+pub(crate) fn all() -> [(&'static str, Scene); 7] {
+    [
+        ("idle", |binary| Box::pin(idle(binary))),
+        ("completion, auth and limits", |binary| Box::pin(completion(binary, Shape::default()))),
+        ("completion, everything on", |binary| {
+            Box::pin(completion(binary, Shape { guard: true, cache: true }))
+        }),
+        ("exact cache hit", |binary| Box::pin(exact_hit(binary))),
+        ("chat turn", |binary| Box::pin(chat(binary))),
+        ("mcp call to an upstream", |binary| Box::pin(mcp(binary))),
+        ("stream", |binary| Box::pin(stream(binary))),
+    ]
+}
+
+async fn installation(binary: &Path, shape: Shape) -> Result<Installation> {
+    let (model, tools) = (neighbours::instant_model().await?, neighbours::tool_server().await?);
+    Installation::start(binary, shape, model, tools).await
+}
+
+fn completion_body(text: &str, stream: bool) -> String {
+    json!({ "model": "instant", "stream": stream, "messages": [{ "role": "user", "content": text }] })
+        .to_string()
+}
+
+/// Start, memory and what a process costs that nobody asks.
+async fn idle(binary: &Path) -> Result<Vec<String>> {
+    let mut lines = Vec::new();
+    for _ in 0..5 {
+        let here = installation(binary, Shape { guard: true, cache: true }).await?;
+        let used = here.used()?;
+        lines.push(format!(
+            "ready after {:.0} ms, {:.0} ms CPU, {:.1} MB resident",
+            ms(here.ready),
+            ms(used.cpu),
+            mega(used.resident)
+        ));
+    }
+    Ok(lines)
+}
+
+async fn completion(binary: &Path, shape: Shape) -> Result<Vec<String>> {
+    let here = installation(binary, shape).await?;
+    let ask: Ask = Arc::new(|number| {
+        let text = format!("Where is my order {number}? It should have been here on Monday.");
+        ("/v1/chat/completions".to_owned(), completion_body(&text, false))
+    });
+    Ok(vec![measured(&here, (16, 8_000), "Tuesday", ask).await?])
+}
+
+async fn exact_hit(binary: &Path) -> Result<Vec<String>> {
+    let here = installation(binary, Shape { guard: true, cache: true }).await?;
+    let ask: Ask = Arc::new(|_| {
+        let text = "Where is my order? It should have been here on Monday.";
+        ("/v1/chat/completions".to_owned(), completion_body(text, false))
+    });
+    Ok(vec![measured(&here, (16, 20_000), "Tuesday", ask).await?])
+}
+
+/// The first turn of many conversations, then the turns of one conversation up to the thousandth.
+async fn chat(binary: &Path) -> Result<Vec<String>> {
+    let here = installation(binary, Shape { guard: true, cache: false }).await?;
+    let body = |number: usize, conversation: Option<&str>| {
+        let message = format!("Where is my order {number}? It should have been here on Monday.");
+        let mut body = json!({ "agent": "quick", "message": message });
+        if let (Some(id), Some(body)) = (conversation, body.as_object_mut()) {
+            body.insert("conversation".to_owned(), json!(id));
+        }
+        ("/api/v1/turns".to_owned(), body.to_string())
+    };
+    let first: Ask = Arc::new(move |number| body(number, None));
+    let mut lines = vec![format!(
+        "turn 1, 16 conversations at once     {}",
+        measured(&here, (16, 2_000), "Tuesday", first).await?
+    )];
+    let alone: Ask = Arc::new(move |number| body(number, None));
+    lines.push(format!(
+        "turn 1, one at a time                {}",
+        measured(&here, (1, 500), "Tuesday", alone).await?
+    ));
+    let mut client = Client::connect(here.address, &here.token).await?;
+    let (path, begun) = body(0, None);
+    let (status, answer) = client.post(&path, begun).await?;
+    let answer: Value = serde_json::from_slice(&answer)?;
+    let id =
+        answer.get("conversation").and_then(Value::as_str).ok_or(format!("{status}: {answer}"))?.to_owned();
+    for to in [500, 1_000, 1_500] {
+        let id = id.clone();
+        let on: Ask = Arc::new(move |number| body(number, Some(&id)));
+        let line = measured(&here, (1, 500), "Tuesday", on).await?;
+        lines.push(format!("turns {:>4} to {to:<4}, one at a time   {line}", to - 499));
+    }
+    Ok(lines)
+}
+
+async fn mcp(binary: &Path) -> Result<Vec<String>> {
+    let here = installation(binary, Shape { guard: true, cache: false }).await?;
+    until_tool(&here).await?;
+    let ask: Ask = Arc::new(|number| {
+        let params = json!({ "name": "desk__get_order", "arguments": { "order_id": number } });
+        let call = json!({ "jsonrpc": "2.0", "id": number, "method": "tools/call", "params": params });
+        ("/mcp".to_owned(), call.to_string())
+    });
+    let mut lines = Vec::new();
+    for connections in [16, 64] {
+        let line = measured(&here, (connections, 4_000), "has been shipped", Arc::clone(&ask)).await?;
+        lines.push(format!("{connections} connections  {line}"));
+    }
+    Ok(lines)
+}
+
+/// The tools of the upstream are read in the background.
+async fn until_tool(here: &Installation) -> Result<()> {
+    let mut client = Client::connect(here.address, &here.token).await?;
+    for _ in 0..500 {
+        let list = json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/list" }).to_string();
+        let accept = [("accept", "application/json, text/event-stream")];
+        let (_, answer) = client.post_with("/mcp", list, &accept).await?;
+        if String::from_utf8_lossy(&answer).contains("desk__get_order") {
+            return Ok(());
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    Err("the upstream's tool did not appear".into())
+}
+
+/// How much later than the model's pieces the client's pieces come.
+async fn stream(binary: &Path) -> Result<Vec<String>> {
+    let (model, tools) = (neighbours::dripping_model().await?, neighbours::tool_server().await?);
+    let here = Installation::start(binary, Shape { guard: true, cache: false }, model, tools).await?;
+    let mut lines = Vec::new();
+    for (who, address) in [("the model itself", model), ("through Cardea", here.address)] {
+        lines.push(gaps(who, address, &here.token).await?);
+    }
+    Ok(lines)
+}
+
+async fn gaps(who: &str, address: SocketAddr, token: &str) -> Result<String> {
+    let mut client = Client::connect(address, token).await?;
+    let mut waits = Vec::new();
+    for number in 0..20 {
+        let body = completion_body(&format!("Tell me more about order {number}."), true);
+        let times = client.pieces("/v1/chat/completions", body).await?;
+        waits.extend(times.windows(2).filter_map(|pair| Some(pair.get(1)?.duration_since(*pair.first()?))));
+    }
+    waits.sort_unstable();
+    let seen = Seen { waits };
+    Ok(format!(
+        "{who:<17} a piece every {:.0} ms: gaps p50 {:.1} ms, p99 {:.1} ms, longest {:.1} ms",
+        ms(DRIP),
+        ms(seen.quantile(0.5)),
+        ms(seen.quantile(0.99)),
+        ms(seen.quantile(1.0))
+    ))
+}
+
+/// Warms up, measures, and says it in a line.
+async fn measured(
+    here: &Installation,
+    (connections, count): (usize, usize),
+    word: &'static str,
+    ask: Ask,
+) -> Result<String> {
+    let to = (here.address, here.token.as_str());
+    // Other texts than the measured ones, or a cache would know them.
+    let warm = Arc::clone(&ask);
+    load::run(to, connections, count / 10, word, Arc::new(move |number| warm(number + 10_000_000))).await?;
+    let before = here.used()?.cpu;
+    let seen = load::run(to, connections, count, word, ask).await?;
+    let used = here.used()?;
+    #[expect(clippy::cast_possible_truncation, reason = "a count of requests")]
+    let each = (used.cpu - before) / count as u32;
+    Ok(format!(
+        "{:.3} ms CPU; p50 {:.1} ms, p99 {:.1} ms; {:.0} MB resident; {count} requests, {connections} connections",
+        ms(each),
+        ms(seen.quantile(0.5)),
+        ms(seen.quantile(0.99)),
+        mega(used.resident)
+    ))
+}
+
+fn ms(time: Duration) -> f64 {
+    time.as_secs_f64() * 1e3
+}
+
+#[expect(clippy::cast_precision_loss, reason = "megabytes, to one digit")]
+fn mega(bytes: u64) -> f64 {
+    bytes as f64 / 1e6
+}
