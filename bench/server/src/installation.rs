@@ -20,6 +20,8 @@ pub(crate) struct Shape {
     pub(crate) guard: bool,
     /// Answers may be given again.
     pub(crate) cache: bool,
+    /// A monthly budget is kept.
+    pub(crate) budget: bool,
 }
 
 /// A served Cardea. Dropping it ends the process.
@@ -46,7 +48,12 @@ pub(crate) struct Used {
 
 impl Installation {
     /// Starts one beside this model and this tool server.
-    pub(crate) async fn start(binary: &Path, shape: Shape, model: SocketAddr, tools: SocketAddr) -> Result<Self> {
+    pub(crate) async fn start(
+        binary: &Path,
+        shape: Shape,
+        model: SocketAddr,
+        tools: SocketAddr,
+    ) -> Result<Self> {
         let folder = tempfile::tempdir()?;
         let address = free()?;
         write(folder.path(), address, shape, model, tools)?;
@@ -128,7 +135,7 @@ fn write(
     for name in ["agents", "policies"] {
         fs::create_dir_all(folder.join(name))?;
     }
-    let Shape { guard, cache } = shape;
+    let Shape { guard, cache, budget } = shape;
     let profile = if guard { "standard" } else { "off-for-trusted-data" };
     let config = format!(
         r#"
@@ -156,13 +163,13 @@ allow = ["{model}", "{tools}"]
 per_user = "100000000/min"
 per_tenant = "100000000/min"
 in_flight_per_user = 128
-[limits.user_budget]
-tokens = 1000000000000
+{budget}
 [cache]
 enabled = {cache}
 [guard]
 profile = "{profile}"
 "#,
+        budget = if budget { "[limits.user_budget]\ntokens = 1000000000000" } else { "" },
         data = folder.join("data").display(),
     );
     fs::write(folder.join("cardea.toml"), config)?;

@@ -19,7 +19,7 @@ pub(crate) type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>
 
 #[tokio::main]
 async fn main() -> Result<()> {
-    let binary = match env::var_os("CARDEA_BINARY") {
+    let binary = match env::var_os("BENCH_BINARY") {
         Some(path) => PathBuf::from(path),
         None => env::current_exe()?.with_file_name("cardea"),
     };

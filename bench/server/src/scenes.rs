@@ -19,7 +19,7 @@ pub(crate) fn all() -> [(&'static str, Scene); 7] {
         ("idle", |binary| Box::pin(idle(binary))),
         ("completion, auth and limits", |binary| Box::pin(completion(binary, Shape::default()))),
         ("completion, everything on", |binary| {
-            Box::pin(completion(binary, Shape { guard: true, cache: true }))
+            Box::pin(completion(binary, Shape { guard: true, cache: true, budget: true }))
         }),
         ("exact cache hit", |binary| Box::pin(exact_hit(binary))),
         ("chat turn", |binary| Box::pin(chat(binary))),
@@ -42,12 +42,14 @@ fn completion_body(text: &str, stream: bool) -> String {
 async fn idle(binary: &Path) -> Result<Vec<String>> {
     let mut lines = Vec::new();
     for _ in 0..5 {
-        let here = installation(binary, Shape { guard: true, cache: true }).await?;
+        let here = installation(binary, Shape { guard: true, cache: true, budget: true }).await?;
+        let started = here.used()?;
+        tokio::time::sleep(Duration::from_secs(2)).await; // what was needed for the start only is given back
         let used = here.used()?;
         lines.push(format!(
             "ready after {:.0} ms, {:.0} ms CPU, {:.1} MB resident",
             ms(here.ready),
-            ms(used.cpu),
+            ms(started.cpu),
             mega(used.resident)
         ));
     }
@@ -64,7 +66,7 @@ async fn completion(binary: &Path, shape: Shape) -> Result<Vec<String>> {
 }
 
 async fn exact_hit(binary: &Path) -> Result<Vec<String>> {
-    let here = installation(binary, Shape { guard: true, cache: true }).await?;
+    let here = installation(binary, Shape { guard: true, cache: true, ..Shape::default() }).await?;
     let ask: Ask = Arc::new(|_| {
         let text = "Where is my order? It should have been here on Monday.";
         ("/v1/chat/completions".to_owned(), completion_body(text, false))
@@ -74,7 +76,7 @@ async fn exact_hit(binary: &Path) -> Result<Vec<String>> {
 
 /// The first turn of many conversations, then the turns of one conversation up to the thousandth.
 async fn chat(binary: &Path) -> Result<Vec<String>> {
-    let here = installation(binary, Shape { guard: true, cache: false }).await?;
+    let here = installation(binary, Shape { guard: true, ..Shape::default() }).await?;
     let body = |number: usize, conversation: Option<&str>| {
         let message = format!("Where is my order {number}? It should have been here on Monday.");
         let mut body = json!({ "agent": "quick", "message": message });
@@ -109,7 +111,7 @@ async fn chat(binary: &Path) -> Result<Vec<String>> {
 }
 
 async fn mcp(binary: &Path) -> Result<Vec<String>> {
-    let here = installation(binary, Shape { guard: true, cache: false }).await?;
+    let here = installation(binary, Shape { guard: true, ..Shape::default() }).await?;
     until_tool(&here).await?;
     let ask: Ask = Arc::new(|number| {
         let params = json!({ "name": "desk__get_order", "arguments": { "order_id": number } });
@@ -142,7 +144,7 @@ async fn until_tool(here: &Installation) -> Result<()> {
 /// How much later than the model's pieces the client's pieces come.
 async fn stream(binary: &Path) -> Result<Vec<String>> {
     let (model, tools) = (neighbours::dripping_model().await?, neighbours::tool_server().await?);
-    let here = Installation::start(binary, Shape { guard: true, cache: false }, model, tools).await?;
+    let here = Installation::start(binary, Shape { guard: true, ..Shape::default() }, model, tools).await?;
     let mut lines = Vec::new();
     for (who, address) in [("the model itself", model), ("through Cardea", here.address)] {
         lines.push(gaps(who, address, &here.token).await?);

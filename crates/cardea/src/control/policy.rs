@@ -179,6 +179,9 @@ mod tests {
             Memo::key(&policies, &ann, ["support", "chat"], later),
         ];
         assert_eq!(keys.iter().collect::<HashSet<_>>().len(), keys.len());
-        assert_eq!(keys.first(), Some(&Memo::key(&policies, &ann.clone(), ["support", "chat"], Timestamp(at.0 + 1))));
+        assert_eq!(
+            keys.first(),
+            Some(&Memo::key(&policies, &ann.clone(), ["support", "chat"], Timestamp(at.0 + 1)))
+        );
     }
 }
