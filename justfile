@@ -17,8 +17,8 @@ demo:
 
 # figures for bench/RESULTS.md
 bench:
-    cargo build --release
-    ls bench/*.sh | xargs -n1 bash
+    cargo build --release -p cardea -p cardea-bench-server
+    target/release/cardea-bench-server
 
 # N rounds of killing the server in the middle of its work
 kill N="200":
