@@ -80,7 +80,8 @@ pub struct TurnLimits {
     /// The most tool calls.
     #[schemars(range(min = 0, max = 200))]
     pub tool_calls: u32,
-    /// How long one tool call may take.
+    /// The longest that one tool call may take; a shorter `timeout` of its upstream or connector counts as well. A read
+    /// that takes longer has failed, and the model is told; a write is then unknown, and the turn ends there.
     #[serde(with = "crate::time::text")]
     #[schemars(with = "LengthText")]
     pub tool_timeout: Millis,
@@ -91,7 +92,8 @@ pub struct TurnLimits {
     /// The most that the turn's model calls may cost, in the configured currency. Absent: no limit.
     #[schemars(range(min = 0.0001))]
     pub money: Option<f64>,
-    /// The most tokens, read and written, of all model calls of the turn. Absent: no limit.
+    /// The most tokens, read and written, of all model calls of the turn. The last answer is cut where they end, and a
+    /// turn that needs more ends with `tokens_spent`. Absent: no limit.
     #[schemars(range(min = 1))]
     pub tokens: Option<u64>,
 }

@@ -80,6 +80,7 @@ codes! {
     StepsSpent        => "steps_spent",         422, Never, "The turn used all the tool calls it may make.";
     ReflectionsSpent  => "reflections_spent",   422, Never, "The turn used all the model calls it may make.";
     TimeSpent         => "time_spent",          504, Never, "The turn ran out of time.";
+    TokensSpent       => "tokens_spent",        422, Never, "The turn used all the tokens it may use.";
     MoneySpent        => "money_spent",         422, Never, "The turn reached its cost limit.";
     // neighbours
     ModelFailed       => "model_failed",        502, After, "The language model did not give a usable answer.";

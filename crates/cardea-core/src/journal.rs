@@ -119,7 +119,7 @@ impl StepState {
                 | (Self::Started, Self::Done | Self::Failed | Self::Unknown)
                 | (Self::Unknown, Self::Done | Self::Failed | Self::Compensating)
                 | (Self::Done, Self::Compensating)
-                | (Self::Compensating, Self::Compensated | Self::Unknown)
+                | (Self::Compensating, Self::Compensated | Self::Unknown | Self::Done)
         )
     }
 }

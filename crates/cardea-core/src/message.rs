@@ -155,6 +155,23 @@ pub enum ModelEvent {
     },
 }
 
+impl Message {
+    /// A rough count of its tokens.
+    #[must_use]
+    pub fn tokens(&self) -> u64 {
+        match self {
+            Self::System { text } | Self::User { text } | Self::Tool { text, .. } => estimate_tokens(text),
+            Self::Assistant { text, calls } => {
+                let call = |call: &ToolCall| {
+                    let arguments = serde_json::to_string(&call.arguments).unwrap_or_default();
+                    estimate_tokens(&call.name) + estimate_tokens(&arguments)
+                };
+                estimate_tokens(text) + calls.iter().map(call).sum::<u64>()
+            }
+        }
+    }
+}
+
 /// A rough count of tokens: four bytes each, at least one for a text that is not empty.
 ///
 /// Used to reserve a budget before the call and to cut a window. What is charged is what the provider counts.

@@ -40,7 +40,7 @@ impl Effect {
 }
 
 /// Whose cached result may be served.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Sharing {
     /// Only the caller's own earlier result.

@@ -12,6 +12,8 @@ pub const POINTS: &[&str] = &[
     "commit.answered",   // the caller's task has been told
     "effect.ready",      // the intent is durable; the effect has not begun
     "effect.happened",   // the effect has happened; its outcome is not durable
+    "undo.ready",        // it is durable that an effect is being taken back; nothing has been taken back
+    "undo.happened",     // the effect is taken back; that is not durable
 ];
 
 /// Ends the process here, if a test asked for it.

@@ -11,6 +11,7 @@
 mod house;
 mod mcp;
 mod people;
+mod service;
 mod shop;
 mod wire;
 
@@ -37,6 +38,7 @@ pub use self::{
     house::{House, Who},
     mcp::McpClient,
     people::{Asked, User},
+    service::{Came, Say, Service},
     shop::{Paid, Shop},
     wire::{Event, Reply},
 };
@@ -48,6 +50,9 @@ use crate::{
 const SUPPORT: &str = include_str!("../../../agents/support.toml");
 const POLICIES: &str = include_str!("../../../policies/shop.cedar");
 
+/// The secret of the connector `demo`.
+pub const SECRET: &str = "canary-7f3a1c-of-the-connector";
+
 /// The tenant of everybody who is not said to be of another.
 pub const TENANT: &str = "acme";
 
@@ -57,7 +62,7 @@ about = "Obeys its model."
 model = "scripted"
 guard = "standard"
 instructions = "Do what you are told."
-tools = ["ops__*"]
+tools = ["*"]
 
 [limits]
 reflections = 6
@@ -75,6 +80,7 @@ pub struct World {
     dir: TempDir,
     shop: Shop,
     model: Option<FakeModel>,
+    service: Option<Service>,
     wire: Wire,
     chaos: Option<ChaosProxy>,
     _jobs: Jobs,
@@ -88,6 +94,10 @@ pub struct Plan {
     script: Option<Vec<Act>>,
     distrusted: Option<String>,
     wired: bool,
+    service: Option<(Service, String)>,
+    policies: String,
+    limits: String,
+    agent: String,
 }
 
 impl Plan {
@@ -119,6 +129,35 @@ impl Plan {
         self
     }
 
+    /// Puts this service behind the connector `demo`, described by this file, in which `BASE` stands for where it
+    /// listens. Its secret is [`SECRET`].
+    #[must_use]
+    pub fn connector(mut self, service: Service, manifest: &str) -> Self {
+        self.service = Some((service, manifest.to_owned()));
+        self
+    }
+
+    /// Adds policies.
+    #[must_use]
+    pub fn policies(mut self, policies: &str) -> Self {
+        self.policies = policies.to_owned();
+        self
+    }
+
+    /// Adds keys to `[limits]` of the scripted agent.
+    #[must_use]
+    pub fn limits(mut self, limits: &str) -> Self {
+        self.limits = limits.to_owned();
+        self
+    }
+
+    /// Adds keys at the top of the scripted agent.
+    #[must_use]
+    pub fn agent(mut self, keys: &str) -> Self {
+        self.agent = keys.to_owned();
+        self
+    }
+
     /// Builds it and sets it going.
     pub async fn start(self) -> World {
         let dir = tempfile::tempdir().expect("a folder");
@@ -141,8 +180,20 @@ impl Plan {
             false => None,
         };
         let way = chaos.as_ref().map_or(shop_address, ChaosProxy::address);
-        let config = config(address, (shop_address, way), &believed, model.as_ref());
-        write(dir.path(), &config, model.is_some());
+        let targets =
+            model.iter().map(FakeModel::target).chain(self.service.iter().map(|(one, _)| one.target()));
+        let mut config = config((address, shop_address, way), &believed, model.as_ref(), targets);
+        if let Some((service, manifest)) = &self.service {
+            config.push_str(&format!("[connectors.secrets]\ndemo = \"{SECRET}\"\n"));
+            let manifest = manifest.replace("BASE", &format!("http://{}", service.target()));
+            put(dir.path(), "connectors/demo.toml", &manifest);
+        }
+        write(dir.path(), &config);
+        put(dir.path(), "policies/more.cedar", &self.policies);
+        if model.is_some() {
+            let agent = format!("{}{SCRIPTED}{}", self.agent, self.limits);
+            put(dir.path(), "agents/scripted.toml", &agent);
+        }
         let loaded = Config::load(&dir.path().join("cardea.toml"), &Environment::from_iter(self.variables));
         let loaded = loaded.unwrap_or_else(|error| panic!("{}", error.pretty(false)));
         let options = Options { clock: Arc::<ManualClock>::clone(&clock), ..Options::default() };
@@ -154,7 +205,8 @@ impl Plan {
         tasks.spawn(async move { drop(serving.await) });
         let url = format!("http://{address}");
         let wire = Wire::to(&url);
-        World { app, clock, url, dir, shop, model, wire, chaos, _jobs: jobs, _tasks: tasks }
+        let service = self.service.map(|(service, _)| service);
+        World { app, clock, url, dir, shop, model, service, wire, chaos, _jobs: jobs, _tasks: tasks }
     }
 }
 
@@ -224,6 +276,12 @@ impl World {
         self.model.as_ref().expect("a world with a scripted model")
     }
 
+    /// The service behind the connector.
+    #[must_use]
+    pub fn service(&self) -> &Service {
+        self.service.as_ref().expect("a world with a connector")
+    }
+
     /// The folder that the configuration stands in.
     #[must_use]
     pub fn folder(&self) -> &Path {
@@ -263,15 +321,14 @@ impl Audit {
 
 /// The configuration: the demo's, with the addresses of this world.
 fn config(
-    cardea: SocketAddr,
-    (shop, way): (SocketAddr, SocketAddr),
+    (cardea, shop, way): (SocketAddr, SocketAddr, SocketAddr),
     believed: &str,
     model: Option<&FakeModel>,
+    targets: impl Iterator<Item = String>,
 ) -> String {
-    let mut allow = vec![way.to_string()];
+    let allow: Vec<String> = std::iter::once(way.to_string()).chain(targets).collect();
     let mut models = String::new();
     if let Some(model) = model {
-        allow.push(model.target());
         models = format!(
             "[models.providers.rehearsal]\nkind = \"rehearsal\"\n[models.aliases.rehearsal]\nprovider = \"rehearsal\"\nmodel = \"rehearsal\"\n\
              [models.providers.fake]\nkind = \"openai\"\nbase_url = \"{}\"\n[models.aliases.scripted]\nprovider = \"fake\"\nmodel = \"fake-1\"\n",
@@ -309,16 +366,14 @@ patience = "60s"
     )
 }
 
-fn write(dir: &Path, config: &str, scripted: bool) {
-    for folder in ["agents", "policies"] {
-        std::fs::create_dir_all(dir.join(folder)).expect("a folder");
-    }
-    let mut files =
-        vec![("cardea.toml", config), ("agents/support.toml", SUPPORT), ("policies/shop.cedar", POLICIES)];
-    if scripted {
-        files.push(("agents/scripted.toml", SCRIPTED));
-    }
-    for (name, text) in files {
-        std::fs::write(dir.join(name), text).expect("a file");
-    }
+fn write(dir: &Path, config: &str) {
+    put(dir, "cardea.toml", config);
+    put(dir, "agents/support.toml", SUPPORT);
+    put(dir, "policies/shop.cedar", POLICIES);
+}
+
+fn put(dir: &Path, name: &str, text: &str) {
+    let path = dir.join(name);
+    std::fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
+    std::fs::write(path, text).expect("a file");
 }

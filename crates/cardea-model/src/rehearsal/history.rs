@@ -1,6 +1,6 @@
 //! The transcript as the rehearsal model reads it: what is asked now, what was done for it, and what came before.
 
-use cardea_core::{message::Message, tool::ToolCall};
+use cardea_core::{message::Message, select::FIND_TOOLS, tool::ToolCall};
 use serde_json::Value;
 
 use super::{
@@ -32,7 +32,7 @@ impl<'a> Turn<'a> {
     /// The calls made for this message, with their results, oldest first.
     pub(super) fn done(&self) -> impl DoubleEndedIterator<Item = (&'a ToolCall, &'a str, bool)> + use<'a> {
         let after = self.after;
-        calls(after).filter_map(move |call| {
+        calls(after).filter(|call| call.name != FIND_TOOLS).filter_map(move |call| {
             let found = after.iter().find_map(|message| match message {
                 Message::Tool { call_id, text, failed, .. } if *call_id == call.id => {
                     Some((text.as_str(), *failed))
@@ -41,6 +41,11 @@ impl<'a> Turn<'a> {
             });
             found.map(|(text, failed)| (call, text, failed))
         })
+    }
+
+    /// True if more tools were asked for already.
+    pub(super) fn asked_for_more(&self) -> bool {
+        calls(self.after).any(|call| call.name == FIND_TOOLS)
     }
 
     /// The last call, if it failed.

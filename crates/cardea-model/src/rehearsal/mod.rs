@@ -26,10 +26,12 @@ use cardea_core::{
     Error, Result,
     error::Code,
     message::{Finish, Message, ModelEvent, Prompt, Usage, estimate_tokens},
+    select::FIND_TOOLS,
     time::SharedClock,
     tool::{ToolCall, ToolSpec},
 };
 use futures::{future::BoxFuture, stream};
+use serde_json::Map;
 
 use self::{
     find::Finder,
@@ -72,7 +74,8 @@ impl Rehearsal {
         Ok(Self { finder, embedder, clock })
     }
 
-    async fn reply(&self, prompt: &Prompt) -> Reply {
+    /// `more` says that other tools can be asked for.
+    async fn reply(&self, prompt: &Prompt, more: bool) -> Reply {
         let Some(turn) = Turn::of(&prompt.messages) else {
             return Reply::Text(format!("Nothing was asked.\n\n{HONEST_PLAIN}"));
         };
@@ -86,7 +89,10 @@ impl Rehearsal {
         match planner.plan(&turn, &spoken, cosine.as_deref()) {
             Plan::Call(call) => Reply::Calls(vec![call]),
             Plan::Tell => Reply::Text(tell_results(&turn, &prompt.tools)),
-            Plan::Say(text) => Reply::Text(format!("{text}\n\n{HONEST_PLAIN}")),
+            Plan::Nothing(_) if more && !turn.asked_for_more() => {
+                Reply::Calls(vec![ask_for_more(&turn, &spoken)])
+            }
+            Plan::Say(text) | Plan::Nothing(text) => Reply::Text(format!("{text}\n\n{HONEST_PLAIN}")),
             Plan::Ask { question, waiting } => {
                 Reply::Text(format!("{question}\n\n(rehearsal model: no language model was used; {waiting})"))
             }
@@ -113,6 +119,17 @@ impl Rehearsal {
     }
 }
 
+/// The wish for tools that do what was asked.
+fn ask_for_more(turn: &Turn<'_>, spoken: &str) -> ToolCall {
+    let need: String = spoken.chars().take(500).collect();
+    let id = format!("call_{}", turn.call_count().saturating_add(1));
+    ToolCall {
+        id,
+        name: FIND_TOOLS.to_owned(),
+        arguments: Map::from_iter([("need".to_owned(), need.into())]),
+    }
+}
+
 fn tool_of<'a>(tools: &'a [ToolSpec], call: &ToolCall) -> Option<&'a ToolSpec> {
     tools.iter().find(|tool| tool.name.as_str() == call.name)
 }
@@ -126,7 +143,12 @@ fn tell_results(turn: &Turn<'_>, tools: &[ToolSpec]) -> String {
 impl Model for Rehearsal {
     fn next(&self, prompt: Prompt) -> BoxFuture<'_, Result<ModelStream>> {
         Box::pin(async move {
-            let reply = self.reply(&prompt).await;
+            let mut prompt = prompt;
+            // WHY: it is no tool for a user's wish, so it must not compete with those that are.
+            let find = prompt.tools.iter().position(|tool| tool.name.as_str() == FIND_TOOLS);
+            let find = find.map(|at| prompt.tools.remove(at));
+            let reply = self.reply(&prompt, find.is_some()).await;
+            prompt.tools.extend(find);
             let served = Served {
                 name: prompt.model.clone(),
                 provider: "rehearsal".into(),

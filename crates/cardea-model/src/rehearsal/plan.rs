@@ -21,6 +21,8 @@ pub(super) enum Plan {
     Tell,
     /// Say this.
     Say(String),
+    /// No tool fits; say this if there are no others.
+    Nothing(String),
     /// Ask this; the second text marks what the answer is for.
     Ask {
         question: String,
@@ -126,10 +128,14 @@ impl<'a> Planner<'a> {
             }
         };
         let Some(place) = chosen else {
-            return if turn.done().next().is_some() { Plan::Tell } else { Plan::Say(self.nothing_fits()) };
+            return if turn.done().next().is_some() {
+                Plan::Tell
+            } else {
+                Plan::Nothing(self.nothing_fits())
+            };
         };
         let (Some(tool), Some(mut filled)) = (self.tools.get(place), filled.into_iter().nth(place)) else {
-            return Plan::Say(self.nothing_fits());
+            return Plan::Nothing(self.nothing_fits());
         };
         if let Some((_, (argument, value))) = given {
             filled.missing.retain(|property| property.name != argument);

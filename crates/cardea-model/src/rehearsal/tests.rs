@@ -525,3 +525,28 @@ fn tools_of_another_trade_are_filled_by_their_schemas() {
         assert_eq!(worded(&calls, &reply), expected, "{text}");
     }
 }
+
+#[test]
+fn what_no_offered_tool_does_is_searched_for_once_and_then_said() {
+    let model = words_alone();
+    let find = cardea_core::select::find_tools();
+    let wish = "Please compose a haiku about the sea in autumn.";
+    let offered: Vec<ToolSpec> = thirty().into_iter().take(2).chain([find.clone()]).collect();
+    let (calls, _) = asked_with(&model, &[user(wish)], offered.clone());
+    assert_eq!(calls.len(), 1);
+    assert_eq!((calls[0].name.as_str(), &calls[0].arguments["need"]), (FIND_TOOLS, &json!(wish)));
+    let found = Message::Tool {
+        call_id: calls[0].id.clone(),
+        name: FIND_TOOLS.into(),
+        text: json!({ "tools": [] }).to_string(),
+        failed: false,
+    };
+    let called = Message::Assistant { text: String::new(), calls };
+    let (again, said) = asked_with(&model, &[user(wish), called, found], offered);
+    assert!(again.is_empty() && said.contains("None of the tools"), "{said}");
+    // Without the way out nothing changes, and the way out is no tool for a wish of its own.
+    let (calls, said) = asked_with(&model, &[user(wish)], thirty());
+    assert!(calls.is_empty() && said.contains("None of the tools"), "{said}");
+    let (calls, _) = asked_with(&model, &[user("find more tools")], vec![find]);
+    assert!(calls.iter().all(|call| call.name == FIND_TOOLS && call.arguments["need"] == "find more tools"));
+}

@@ -23,6 +23,7 @@ pub const MIGRATIONS: &[Migration] = &[
     Migration { version: 1, name: "0001_start", sql: include_str!("../../../../migrations/0001_start.sql") },
     Migration { version: 2, name: "0002_paid", sql: include_str!("../../../../migrations/0002_paid.sql") },
     Migration { version: 3, name: "0003_cache", sql: include_str!("../../../../migrations/0003_cache.sql") },
+    Migration { version: 4, name: "0004_undo", sql: include_str!("../../../../migrations/0004_undo.sql") },
 ];
 
 /// What [`Db::migrate`] found and did.

@@ -55,8 +55,13 @@ impl House {
         // The port is free again at once; the process takes it each time that it starts.
         let address = std::net::TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr());
         let address = address.expect("a port for Cardea");
-        let text = config(address, (shop_address, shop_address), "trust_annotations = true", None) + more;
-        write(dir.path(), &text, false);
+        let text = config(
+            (address, shop_address, shop_address),
+            "trust_annotations = true",
+            None,
+            std::iter::empty(),
+        ) + more;
+        write(dir.path(), &text);
         let loaded = Config::load(&dir.path().join("cardea.toml"), &Environment::default());
         let loaded = loaded.unwrap_or_else(|error| panic!("{}", error.pretty(false)));
         let root = RootKey::load(&loaded.config.vault, &loaded.config.data.dir).expect("a root key");

@@ -6,6 +6,8 @@ use cardea_core::{
     Code, Error, Result,
     id::ToolName,
     journal::Repeatable,
+    message::estimate_tokens,
+    saga::Undo,
     tool::{CacheHint, Effect, ToolCall, ToolSpec},
 };
 use serde_json::{Map, Value};
@@ -23,6 +25,11 @@ pub(super) enum Source {
         /// The tool's own name there.
         name: String,
     },
+    /// An operation of a connector.
+    Http {
+        /// The connector's name.
+        connector: String,
+    },
 }
 
 /// A tool with everything that is known about it.
@@ -32,6 +39,8 @@ pub struct Tool {
     schema: jsonschema::Validator,
     pub(super) source: Source,
     repeatable: Repeatable,
+    undo: Option<Undo>,
+    tokens: u64,
 }
 
 impl Tool {
@@ -44,7 +53,25 @@ impl Tool {
             Error::new(Code::Misconfigured)
                 .detail(format!("The input schema of the tool `{}` cannot be used: {error}.", spec.name))
         })?;
-        Ok(Self { spec, schema, source, repeatable })
+        let tokens = tokens(&spec);
+        Ok(Self { spec, schema, source, repeatable, undo: None, tokens })
+    }
+
+    /// What offering it costs, in tokens (an estimate).
+    #[must_use]
+    pub fn tokens(&self) -> u64 {
+        self.tokens
+    }
+
+    /// Adds what takes its effect back.
+    pub(super) fn undo_with(&mut self, undo: Undo) {
+        self.undo = Some(undo);
+    }
+
+    /// What takes its effect back, if its author says so.
+    #[must_use]
+    pub fn undo(&self) -> Option<&Undo> {
+        self.undo.as_ref()
     }
 
     /// Its name and what callers may know of it.
@@ -114,6 +141,11 @@ impl Tool {
     pub fn clears(&self, arguments: &Map<String, Value>) -> Vec<String> {
         fill(&self.spec.clears, arguments)
     }
+}
+
+/// What it costs to tell a model of a tool, in tokens (an estimate).
+pub(super) fn tokens(spec: &ToolSpec) -> u64 {
+    estimate_tokens(&spec.description) + estimate_tokens(&spec.input_schema.to_string())
 }
 
 /// Fills `order:{order_id}` from the arguments; a tag whose argument is absent is left out.

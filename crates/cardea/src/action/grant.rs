@@ -1,15 +1,38 @@
 //! Whose name a call goes out under. The only place that opens a credential for an upstream.
 
 use cardea_auth::Caller;
-use cardea_core::{Result, secret::SecretString};
+use cardea_core::{
+    Code, Error, Result,
+    connector::{Auth, Per, Placed, SecretPlace},
+    secret::SecretString,
+};
 
 use super::config::UpstreamConfig;
-use crate::identity::Identity;
+use crate::{identity::Identity, vault::Vault};
 
 /// Gives out credentials for upstreams.
 #[derive(Debug, Clone)]
 pub(super) struct Grant {
     identity: Identity,
+    vault: Vault,
+}
+
+/// A credential of a connector, opened for one call.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Opened {
+    /// As it is sent; none for a service that takes everybody.
+    pub(super) placed: Option<Placed>,
+    /// The forms in which it could come back.
+    pub(super) forms: Vec<SecretString>,
+}
+
+/// The name under which the vault keeps the secret of a connector: a tenant's, or a user's of that tenant.
+#[must_use]
+pub fn secret_name(connector: &str, user: Option<&str>) -> String {
+    match user {
+        None => format!("connector/{connector}"),
+        Some(user) => format!("connector/{connector}/user/{user}"),
+    }
 }
 
 /// The credential of one connection, made or renewed at each request.
@@ -26,8 +49,47 @@ pub(super) enum Token {
 }
 
 impl Grant {
-    pub(super) fn new(identity: Identity) -> Self {
-        Self { identity }
+    pub(super) fn new(identity: Identity, vault: Vault) -> Self {
+        Self { identity, vault }
+    }
+
+    /// The credential under which the caller's call of a connector goes out: the caller's own where the file says so,
+    /// else the tenant's, else the installation's.
+    ///
+    /// # Errors
+    /// `misconfigured` if there is none; what the vault says.
+    pub(super) async fn open(
+        &self,
+        connector: &str,
+        auth: &Auth,
+        configured: Option<&SecretString>,
+        caller: &Caller,
+    ) -> Result<Opened> {
+        let (place, secret) = match auth {
+            Auth::None => return Ok(Opened::default()),
+            Auth::Caller { audience } => {
+                (&SecretPlace::Bearer, self.identity.for_upstream(caller, audience).await?)
+            }
+            Auth::Secret { place, per: Per::User } => {
+                let own = self.sealed(caller, &secret_name(connector, Some(caller.user.as_str()))).await?;
+                (place, own.ok_or_else(|| missing(connector, "you"))?)
+            }
+            Auth::Secret { place, per: Per::Tenant } => {
+                let own = self.sealed(caller, &secret_name(connector, None)).await?;
+                (place, own.or_else(|| configured.cloned()).ok_or_else(|| missing(connector, "your tenant"))?)
+            }
+        };
+        let placed = place.put(&secret).ok_or_else(|| {
+            let detail = format!("The secret of the connector `{connector}` cannot be sent as it is.");
+            Error::new(Code::Misconfigured).detail(detail)
+        })?;
+        Ok(Opened { placed: Some(placed), forms: place.forms(&secret) })
+    }
+
+    async fn sealed(&self, caller: &Caller, name: &str) -> Result<Option<SecretString>> {
+        let Some(bytes) = self.vault.open(&caller.tenant, name).await? else { return Ok(None) };
+        let text = std::str::from_utf8(&bytes).map_err(|_| Error::new(Code::Internal))?;
+        Ok(Some(SecretString::from(text.to_owned())))
     }
 
     /// The credential under which the caller's calls go out.
@@ -56,6 +118,11 @@ impl Grant {
             (None, None) => Token::None,
         }
     }
+}
+
+fn missing(connector: &str, whose: &str) -> Error {
+    let detail = format!("There is no secret of {whose} for the connector `{connector}`.");
+    Error::new(Code::Misconfigured).detail(detail)
 }
 
 impl Token {

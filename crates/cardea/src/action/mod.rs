@@ -1,4 +1,4 @@
-//! Doing: the tools of upstream servers, chosen, called under the caller's name, and taken back.
+//! Doing: the tools of upstream servers and connectors, chosen and called under the caller's name.
 //!
 //! Promises: nothing is called without a [`Permit`]; the user's own token goes nowhere; an answer that did not come
 //! is `Unknown`, never a guess. Refuses: tools whose schema cannot be checked, tools whose
@@ -7,6 +7,8 @@
 mod catalog;
 mod config;
 mod grant;
+mod http;
+mod job;
 mod select;
 mod upstream;
 mod wire;
@@ -18,30 +20,57 @@ use std::{
 
 use cardea_auth::Caller;
 use cardea_core::{
-    Error, Result,
-    agent::Agent,
-    journal::{Repeatable, StepState},
-    message::Message,
-    time::SharedClock,
+    Result, agent::Agent, connector::Connector, journal::Repeatable, secret::SecretString, time::SharedClock,
     tool::Outcome,
 };
 use cardea_model::embedder::Embedder;
 use cardea_net::Net;
+use cardea_store::Shared;
 
-use self::{catalog::Source, grant::Grant, select::Selector, upstream::Upstream};
+use self::{catalog::Source, grant::Grant, http::Http, select::Selector, upstream::Upstream};
 pub use self::{
     catalog::{Catalog, Tool},
     config::UpstreamConfig,
+    grant::secret_name,
+    job::{Job, Within},
     select::Selected,
 };
 use crate::{
     control::{Control, Permit},
     identity::Identity,
-    turn::{Ending, Step, Turn, Turns},
+    vault::Vault,
 };
 
 /// How often a call with an idempotency key, or a read, is sent before it counts as not done.
 const ATTEMPTS: u32 = 2;
+
+/// What the room is built from.
+#[derive(Debug, Clone)]
+pub struct Neighbours {
+    /// The way out.
+    pub net: Net,
+    /// Tokens of ours.
+    pub identity: Identity,
+    /// Sealed secrets.
+    pub vault: Vault,
+    /// Token buckets.
+    pub shared: Arc<dyn Shared>,
+    /// Guardrails over what tools say of themselves.
+    pub control: Control,
+    /// The time.
+    pub clock: SharedClock,
+}
+
+/// The services whose tools are offered.
+#[derive(Debug)]
+pub struct Services<'a> {
+    /// MCP servers.
+    pub upstreams: &'a BTreeMap<String, UpstreamConfig>,
+    /// Connectors.
+    pub connectors: Vec<Connector>,
+    /// The installation's own secrets, by the connector's name.
+    pub secrets: &'a BTreeMap<String, SecretString>,
+}
 
 /// The room. Cheap to clone.
 #[derive(Clone)]
@@ -51,6 +80,9 @@ pub struct Action {
 
 struct Inner {
     upstreams: BTreeMap<String, Upstream>,
+    connectors: BTreeMap<String, Http>,
+    /// The operations of the connectors: files, so they are always there.
+    described: Vec<Arc<Tool>>,
     catalog: RwLock<Arc<Catalog>>,
     selector: Selector,
     clock: SharedClock,
@@ -63,24 +95,41 @@ impl std::fmt::Debug for Action {
 }
 
 impl Action {
-    /// A room for these upstreams. The catalogue is empty until [`Action::refresh`].
-    #[must_use]
+    /// A room for these services. Tools of upstreams are missing from the catalogue until [`Action::refresh`].
+    ///
+    /// # Errors
+    /// `misconfigured` if two tools have one name.
     pub fn new(
-        (net, identity, control, clock): (&Net, &Identity, &Control, SharedClock),
-        upstreams: &BTreeMap<String, UpstreamConfig>,
+        neighbours: Neighbours,
+        services: Services<'_>,
         embedder: Option<Arc<dyn Embedder>>,
-    ) -> Self {
-        let grant = Grant::new(identity.clone());
-        let upstreams = upstreams
+    ) -> Result<Self> {
+        let Neighbours { net, identity, vault, shared, control, clock } = neighbours;
+        let grant = Grant::new(identity, vault);
+        let upstreams = services
+            .upstreams
             .iter()
             .map(|(name, config)| {
                 let guarded = (net.clone(), control.clone());
                 (name.clone(), Upstream::new(name, config.clone(), guarded, grant.clone()))
             })
             .collect();
+        let way = http::Way { net, grant, shared };
+        let connectors: BTreeMap<String, Http> = services
+            .connectors
+            .into_iter()
+            .map(|connector| {
+                let (name, secret) = (connector.name.clone(), services.secrets.get(&connector.name).cloned());
+                (name, Http::new(connector, secret, way.clone()))
+            })
+            .collect();
+        let mut described = Vec::new();
+        for connector in connectors.values() {
+            described.extend(connector.tools()?.into_iter().map(Arc::new));
+        }
+        let catalog = RwLock::new(Arc::new(Catalog::new(described.clone())?));
         let selector = Selector::new(embedder);
-        let inner = Inner { upstreams, catalog: RwLock::default(), selector, clock };
-        Self { inner: Arc::new(inner) }
+        Ok(Self { inner: Arc::new(Inner { upstreams, connectors, described, catalog, selector, clock }) })
     }
 
     /// Reads the lists of all upstreams anew. An upstream that cannot be read keeps the tools it had.
@@ -88,7 +137,7 @@ impl Action {
     /// # Errors
     /// The first upstream that could not be read; the others are in the catalogue all the same.
     pub async fn refresh(&self) -> Result<()> {
-        let mut tools = Vec::new();
+        let mut tools = self.inner.described.clone();
         let mut failed = None;
         for (name, upstream) in &self.inner.upstreams {
             match upstream.list().await {
@@ -101,10 +150,7 @@ impl Action {
                         "not listed"
                     );
                     let kept = self.catalog();
-                    let of = |tool: &&Arc<Tool>| {
-                        let Source::Mcp { server, .. } = &tool.source;
-                        server == name
-                    };
+                    let of = |tool: &&Arc<Tool>| matches!(&tool.source, Source::Mcp { server, .. } if server == name);
                     tools.extend(kept.all().filter(of).cloned());
                     failed = failed.or(Some(error));
                 }
@@ -122,57 +168,54 @@ impl Action {
         Arc::clone(&self.inner.catalog.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// The tools to offer for this text, out of those that the caller may call anyway.
+    /// The tools to offer for this text, out of those that the caller may call anyway. Those in `recent` stay.
     pub async fn select(
         &self,
         agent: &Agent,
         allowed: Vec<Arc<Tool>>,
         text: &str,
-        history: &[Message],
+        recent: &[String],
     ) -> Selected {
-        self.inner.selector.select(agent, allowed, text, history).await
+        self.inner.selector.select(agent, allowed, text, recent).await
+    }
+
+    /// The tools that a text is about, out of those that were left out of a choice.
+    pub async fn find(&self, selected: &Selected, need: &str) -> Vec<Arc<Tool>> {
+        self.inner.selector.find(selected, need).await
     }
 
     /// Does what the permit allows, once. Whatever happens is an outcome.
     ///
-    /// A read, or a write that the provider makes harmless to repeat, is sent a second time if nobody knows what
-    /// became of the first; nothing else is.
-    pub async fn execute(&self, permit: Permit, caller: &Caller, tool: &Tool, step: &Step) -> Outcome {
-        if !permit.covers(caller, tool.name(), step.digest(), self.inner.clock.now()) {
+    /// A read, or a write that the provider makes harmless to repeat, may be sent again if nobody knows what became
+    /// of the first; nothing else is.
+    pub async fn execute(&self, permit: Permit, caller: &Caller, tool: &Tool, job: Job<'_>) -> Outcome {
+        if !permit.covers(caller, tool.name(), job.digest, self.inner.clock.now()) {
             return Outcome::Failed { reason: "The permit is for another call, or too old.".to_owned() };
         }
-        let mut outcome = self.once(caller, tool, step).await;
-        for _ in 1..ATTEMPTS {
-            let again = matches!(outcome, Outcome::Unknown { .. }) && tool.repeatable() == Repeatable::ByKey;
-            if !again {
-                break;
-            }
-            outcome = self.once(caller, tool, step).await;
-        }
-        outcome
-    }
-
-    async fn once(&self, caller: &Caller, tool: &Tool, step: &Step) -> Outcome {
         match &tool.source {
             Source::Mcp { server, name } => match self.inner.upstreams.get(server) {
-                Some(upstream) => upstream.call(caller, name, step, &step.id().to_string()).await,
+                Some(upstream) => {
+                    let mut outcome = upstream.call(caller, (tool, name), &job).await;
+                    for _ in 1..ATTEMPTS {
+                        let unknown = matches!(outcome, Outcome::Unknown { .. });
+                        if !unknown || tool.repeatable() != Repeatable::ByKey {
+                            break;
+                        }
+                        outcome = upstream.call(caller, (tool, name), &job).await;
+                    }
+                    outcome
+                }
                 None => {
                     Outcome::Failed { reason: format!("The upstream `{server}` is not configured any more.") }
                 }
             },
+            // How often is said by the connector's file.
+            Source::Http { connector } => match self.inner.connectors.get(connector) {
+                Some(http) => http.call(caller, tool.name(), &job).await,
+                None => {
+                    Outcome::Failed { reason: format!("The connector `{connector}` is not there any more.") }
+                }
+            },
         }
-    }
-
-    /// Takes back what a failed turn has done, the last effect first, and says how the turn ends.
-    ///
-    /// No tool behind MCP declares how to take its effect back, so such a turn ends as failed, and the receipt's
-    /// steps tell what was done; an effect that nobody can speak for ends it as unknown.
-    ///
-    /// # Errors
-    /// What the journal says.
-    pub async fn unwind(&self, turns: &Turns, turn: &mut Turn, error: Error) -> Result<Ending> {
-        let _ = turns;
-        let unknown = turn.steps().iter().any(|step| step.state() == StepState::Unknown);
-        Ok(if unknown { Ending::Unknown(error) } else { Ending::Failed(error) })
     }
 }

@@ -8,16 +8,18 @@ use std::{
 
 use cardea_core::{
     agent::Agent,
-    message::{Message, estimate_tokens},
-    select::{Index, Limits, Wish, tool_text},
+    select::{FIND_TOOLS, Index, Limits, Wish, find_tools, tool_text},
     tool::ToolSpec,
 };
 use cardea_model::embedder::{Embedder, Embedding};
 
-use super::catalog::{Catalog, Tool};
+use super::catalog::{Catalog, Tool, tokens};
 
 /// How long a turn waits for the vector of its question; after it, words alone decide.
 const PATIENCE: Duration = Duration::from_millis(150);
+
+/// Most tools that one search finds.
+const FOUND: usize = 5;
 
 /// How long reading a new catalogue may take.
 const LEARNING: Duration = Duration::from_secs(30);
@@ -26,27 +28,46 @@ const LEARNING: Duration = Duration::from_secs(30);
 #[derive(Debug, Clone, Default)]
 pub struct Selected {
     tools: Vec<Arc<Tool>>,
+    /// Tools that the caller may call and that were left out.
+    rest: Vec<Arc<Tool>>,
 }
 
 impl Selected {
     /// What the model is told of them.
     #[must_use]
     pub fn specs(&self) -> Vec<ToolSpec> {
-        self.tools.iter().map(|tool| tool.spec().clone()).collect()
+        let own = self.tools.iter().map(|tool| tool.spec().clone());
+        own.chain(self.has_more().then(find_tools)).collect()
+    }
+
+    /// True if a tool was left out: then the model may ask for more.
+    #[must_use]
+    pub fn has_more(&self) -> bool {
+        !self.rest.is_empty()
+    }
+
+    /// Offers these tools too, if they are among those that were left out. Says whether there were any.
+    pub fn add<'n>(&mut self, names: impl Iterator<Item = &'n str>) -> bool {
+        let before = self.tools.len();
+        for name in names {
+            if let Some(at) = self.rest.iter().position(|tool| tool.name().as_str() == name) {
+                self.tools.push(self.rest.remove(at));
+            }
+        }
+        self.tools.len() > before
     }
 
     /// Their names, in the order in which they are offered.
     pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.tools.iter().map(|tool| tool.name().as_str())
+        let more = self.has_more().then_some(FIND_TOOLS);
+        self.tools.iter().map(|tool| tool.name().as_str()).chain(more)
     }
 
     /// What offering them costs, in tokens (an estimate).
     #[must_use]
     pub fn tokens(&self) -> u64 {
-        let cost = |tool: &Arc<Tool>| {
-            estimate_tokens(&tool.spec().description) + estimate_tokens(&tool.spec().input_schema.to_string())
-        };
-        self.tools.iter().map(cost).sum()
+        let own = self.tools.iter().map(|tool| tool.tokens()).sum::<u64>();
+        if self.has_more() { own + tokens(&find_tools()) } else { own }
     }
 }
 
@@ -99,24 +120,46 @@ impl Selector {
         agent: &Agent,
         allowed: Vec<Arc<Tool>>,
         text: &str,
-        history: &[Message],
+        recent: &[String],
     ) -> Selected {
         let most = usize::from(agent.spec.offered_tools);
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let Some(known) = known.filter(|_| allowed.len() > most) else { return Selected { tools: allowed } };
+        let Some(known) = known.filter(|_| allowed.len() > most) else {
+            return Selected { tools: allowed, rest: Vec::new() };
+        };
         let place = |tool: &Arc<Tool>| known.places.get(tool.name().as_str()).copied();
         let by_place: HashMap<usize, Arc<Tool>> =
             allowed.iter().filter_map(|tool| Some((place(tool)?, Arc::clone(tool)))).collect();
         let places: Vec<usize> = allowed.iter().filter_map(place).collect();
         let stays = |tool: &&Arc<Tool>| {
-            agent.always_offers(tool.name().as_str())
-                || history.iter().rev().take(6).any(|said| used(said, tool))
+            let name = tool.name().as_str();
+            agent.always_offers(name) || recent.iter().any(|used| used == name)
         };
         let keep: Vec<usize> = allowed.iter().filter(stays).filter_map(place).collect();
         let cosines = self.cosines(&known, text).await;
         let wish = Wish { text, cosines: cosines.as_deref(), keep: &keep };
         let chosen = known.index.choose(&places, &wish, Limits { max: most, ..Limits::default() });
-        Selected { tools: chosen.tools.iter().filter_map(|at| by_place.get(at).cloned()).collect() }
+        let tools: Vec<_> = chosen.tools.iter().filter_map(|at| by_place.get(at).cloned()).collect();
+        let offered = |tool: &Arc<Tool>| tools.iter().any(|other| other.name() == tool.name());
+        let rest = allowed.into_iter().filter(|tool| !offered(tool)).collect();
+        Selected { tools, rest }
+    }
+
+    /// The tools that a text is about, out of those that were left out.
+    pub(super) async fn find(&self, selected: &Selected, need: &str) -> Vec<Arc<Tool>> {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let Some(known) = known else { return selected.rest.iter().take(FOUND).cloned().collect() };
+        let placed: Vec<(usize, &Arc<Tool>)> = selected
+            .rest
+            .iter()
+            .filter_map(|tool| Some((known.places.get(tool.name().as_str()).copied()?, tool)))
+            .collect();
+        let places: Vec<usize> = placed.iter().map(|(place, _)| *place).collect();
+        let cosines = self.cosines(&known, need).await;
+        let wish = Wish { text: need, cosines: cosines.as_deref(), keep: &[] };
+        let chosen = known.index.choose(&places, &wish, Limits { max: FOUND, ..Limits::default() });
+        let of = |at: &usize| placed.iter().find(|(place, _)| place == at).map(|(_, tool)| Arc::clone(tool));
+        chosen.tools.iter().filter_map(of).collect()
     }
 
     /// How near each tool's nearest text is to the question; `None` if the encoder has no time.
@@ -126,8 +169,4 @@ impl Selector {
         let nearest = |texts: &Texts| texts.iter().filter_map(|made| asked.cosine(made)).fold(-1.0, f32::max);
         Some(known.texts.iter().map(nearest).collect())
     }
-}
-
-fn used(message: &Message, tool: &Tool) -> bool {
-    matches!(message, Message::Tool { name, .. } if name == tool.name().as_str())
 }

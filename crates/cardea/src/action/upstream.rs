@@ -1,12 +1,17 @@
 //! Upstream MCP servers: their tools under our names, called as the user and never with the user's own token.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use cardea_auth::Caller;
 use cardea_core::{
     Code, Error, Result,
     id::ToolName,
     journal::Repeatable,
+    saga::Undo,
     tool::{CacheHint, Effect, Outcome, Sharing, ToolSpec},
 };
 use cardea_net::Net;
@@ -27,12 +32,10 @@ use super::{
     catalog::{Source, Tool},
     config::UpstreamConfig,
     grant::Grant,
+    job::{Job, Within},
     wire::{Wire, may_have_arrived},
 };
-use crate::{
-    control::{Control, Screened},
-    turn::Step,
-};
+use crate::control::{Control, Screened};
 
 /// The member of a tool's `_meta` in which its author says what Cardea should know.
 const ABOUT: &str = "dev.cardea/tool";
@@ -84,7 +87,7 @@ impl Upstream {
         };
         let screen = |text: &str| self.control.screen_description(text).map(Screened::into_inner);
         let harmless = tools.into_iter().filter_map(|tool| screened(&self.name, screen, tool));
-        harmless.map(|tool| import(&self.name, &self.config, &tool)).collect()
+        import_all(&self.name, &self.config, &harmless.collect::<Vec<_>>())
     }
 
     fn failed(&self, error: impl std::error::Error + Send + Sync + 'static) -> Error {
@@ -124,22 +127,24 @@ impl Upstream {
     }
 
     /// Calls one tool as the caller. Whatever happens is an outcome.
-    pub(super) async fn call(&self, caller: &Caller, name: &str, step: &Step, key: &str) -> Outcome {
+    pub(super) async fn call(&self, caller: &Caller, (tool, name): (&Tool, &str), job: &Job<'_>) -> Outcome {
         let client = match self.client(caller).await {
             Ok(client) => client,
             // Nothing but a handshake was sent.
             Err(error) => return Outcome::Failed { reason: error.public() },
         };
         let mut params =
-            CallToolRequestParams::new(name.to_owned()).with_arguments(step.call().arguments.clone());
+            CallToolRequestParams::new(name.to_owned()).with_arguments(job.call.arguments.clone());
         let mut meta = RequestMetaObject::new();
-        meta.insert(KEY.to_owned(), Value::String(key.to_owned()));
-        if let Some(trace) = step.trace() {
+        meta.insert(KEY.to_owned(), Value::String(job.key.to_owned()));
+        if let Some(trace) = job.trace {
             meta.insert("traceparent".to_owned(), Value::String(trace.to_string()));
         }
         params.meta = Some(meta);
-        let answer =
-            tokio::time::timeout(self.config.timeout.duration(), client.call_tool_once(params)).await;
+        let own =
+            Within { time: self.config.timeout, whose: "the longest that a call of this upstream may take" };
+        let within = own.or(job.within);
+        let answer = tokio::time::timeout(within.time.duration(), client.call_tool_once(params)).await;
         match answer {
             Ok(Ok(CallToolResponse::Complete(result))) => outcome(result, self.config.max_result.len()),
             Ok(Ok(_)) => Outcome::Failed {
@@ -150,9 +155,9 @@ impl Upstream {
                 if dead {
                     self.clients.invalidate(&caller.key()).await;
                 }
-                self.not_done(step.effect(), &error)
+                self.not_done(tool.effect(), &error)
             }
-            Err(_) => self.silent(step.effect()),
+            Err(_) => self.silent(tool.effect(), within),
         }
     }
 
@@ -171,16 +176,39 @@ impl Upstream {
         }
     }
 
-    fn silent(&self, effect: Effect) -> Outcome {
-        let (name, limit) = (&self.name, self.config.timeout);
+    fn silent(&self, effect: Effect, within: Within) -> Outcome {
+        let (name, passed) = (&self.name, within.passed());
         if effect.changes_things() {
-            let reason = format!(
-                "`{name}` did not answer within {limit}, so it is not known whether it did the work."
-            );
+            let reason = format!("`{name}` {passed}, so it is not known whether it did the work.");
             return Outcome::Unknown { reason };
         }
-        Outcome::Failed { reason: format!("`{name}` did not answer within {limit}.") }
+        Outcome::Failed { reason: format!("`{name}` {passed}.") }
     }
+}
+
+/// Our view of all tools of a server, each tied to the one that takes it back.
+fn import_all(server: &str, config: &UpstreamConfig, tools: &[WireTool]) -> Result<Vec<Tool>> {
+    let mut made = tools.iter().map(|tool| import(server, config, tool)).collect::<Result<Vec<_>>>()?;
+    let safe: HashSet<ToolName> = made
+        .iter()
+        .filter(|tool| tool.effect().changes_things() && tool.repeatable() == Repeatable::ByKey)
+        .map(|tool| tool.name().clone())
+        .collect();
+    for (tool, wire) in made.iter_mut().zip(tools) {
+        let Some(said) = about(config, wire).undo.filter(|_| tool.effect().changes_things()) else {
+            continue;
+        };
+        let target = ToolName::from(format!("{server}__{}", said.tool).as_str());
+        // WHY: after a crash an undo is called again, so only a tool that takes our key can be one.
+        match Undo::new(target.clone(), &said.with) {
+            Ok(undo) if safe.contains(&target) => tool.undo_with(undo),
+            Ok(_) => {
+                tracing::warn!(tool.name = %tool.name(), undo = %target, "not taken as an undo: it takes no key")
+            }
+            Err(why) => tracing::warn!(tool.name = %tool.name(), cause = why, "its undo cannot be used"),
+        }
+    }
+    Ok(made)
 }
 
 /// Our view of a tool of the server `server`. What is not declared is taken at its worst.
@@ -242,6 +270,15 @@ struct About {
     examples: Vec<String>,
     cache: Option<Reuse>,
     clears: Vec<String>,
+    undo: Option<TakenBack>,
+}
+
+/// `undo` in it: a tool of the same server, and its arguments from `{argument}` and `{result.…}`.
+#[derive(Debug, Deserialize)]
+struct TakenBack {
+    tool: String,
+    #[serde(default)]
+    with: BTreeMap<String, Value>,
 }
 
 #[derive(Debug, Deserialize)]

@@ -26,7 +26,7 @@ use cardea_store::{
 
 use super::{App, Rooms, caches, direct};
 use crate::{
-    action::Action,
+    action::{self, Action},
     config::{BudgetConfig, Config, Loaded},
     context::Context,
     control::{self, Budget, Control},
@@ -63,7 +63,7 @@ impl App {
     /// # Errors
     /// `misconfigured` with what to change, or what the store says.
     pub async fn build(loaded: Loaded, options: Options) -> Result<Self> {
-        let Loaded { config, agents, .. } = loaded;
+        let Loaded { config, agents, connectors, .. } = loaded;
         let Options { clock, public_url } = options;
         let data = prepare(&config.data.dir)?;
         let jobs = Jobs::new();
@@ -90,7 +90,7 @@ impl App {
         let control = Control::new(
             control::Neighbours {
                 db: db.clone(),
-                shared,
+                shared: Arc::clone(&shared),
                 observe: observe.clone(),
                 clock: Arc::clone(&clock),
                 jobs: jobs.clone(),
@@ -103,8 +103,17 @@ impl App {
         let warm = caches::warm(&config, &embedder)?;
         let context = Context::new(db.clone(), observe.clone(), Arc::clone(&clock), cache);
         let turns = Turns::new(db.clone(), observe.clone(), Arc::clone(&clock), &config.db.node).await?;
-        let neighbours = (&net, &identity, &control, Arc::clone(&clock));
-        let action = Action::new(neighbours, &config.upstreams, Some(embedder));
+        let neighbours = action::Neighbours {
+            net,
+            identity: identity.clone(),
+            vault: vault.clone(),
+            shared,
+            control: control.clone(),
+            clock: Arc::clone(&clock),
+        };
+        let (upstreams, secrets) = (&config.upstreams, &config.connectors.secrets);
+        let services = action::Services { upstreams, connectors, secrets };
+        let action = Action::new(neighbours, services, Some(embedder))?;
         control.adopt(&action.catalog().specs())?;
         let agents = agents.into_values().map(|agent| (agent.name.clone(), Arc::new(agent))).collect();
         check_agents(&agents, &models)?;

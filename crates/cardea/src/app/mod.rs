@@ -125,13 +125,7 @@ impl Rooms {
     /// What a bare completion may use up.
     #[must_use]
     pub fn estimate_prompt(&self, prompt: &Prompt) -> Estimate {
-        let text = |message: &Message| match message {
-            Message::System { text }
-            | Message::User { text }
-            | Message::Assistant { text, .. }
-            | Message::Tool { text, .. } => estimate_tokens(text),
-        };
-        let read: u64 = prompt.messages.iter().map(text).sum();
+        let read: u64 = prompt.messages.iter().map(Message::tokens).sum();
         Estimate { tokens: read + u64::from(prompt.sampling.max_tokens.unwrap_or(1_024)), cost_micros: 0 }
     }
 
@@ -177,12 +171,18 @@ fn direct() -> Arc<Agent> {
         always_tools: Vec::new(),
         offered_tools: 128,
         guard: None,
-        limits: cardea_core::agent::TurnLimits { tool_calls: 1, ..Default::default() },
+        limits: direct_limits(),
         cache: cardea_core::agent::AnswerCache::default(),
         memory: cardea_core::agent::MemoryWindow::default(),
         sampling: cardea_core::message::Sampling::default(),
     };
     Arc::new(Agent { name: AgentName::from(DIRECT), version: String::new(), spec })
+}
+
+/// One call, for as long as its upstream or connector says.
+fn direct_limits() -> cardea_core::agent::TurnLimits {
+    let limits = cardea_core::agent::TurnLimits::default();
+    cardea_core::agent::TurnLimits { tool_calls: 1, tool_timeout: limits.time, ..limits }
 }
 
 /// The beginning of a name that a client made up.

@@ -41,18 +41,20 @@ pub(super) fn check(cli: &Cli, environment: &Environment, out: &mut Out<'_>) -> 
         }
     };
     let agents: Vec<&String> = loaded.agents.keys().collect();
+    let connectors: Vec<&String> = loaded.connectors.iter().map(|connector| &connector.name).collect();
     let models: Vec<&String> = loaded.config.models.aliases.keys().collect();
     if out.json {
-        out.json(&json!({ "good": true, "file": cli.config, "agents": agents, "models": models, "policies": policies }));
+        out.json(&json!({ "good": true, "file": cli.config, "agents": agents, "connectors": connectors, "models": models, "policies": policies }));
     } else {
         let names = |names: &[&String]| match names {
             [] => "none".to_owned(),
             names => names.iter().map(|name| name.as_str()).collect::<Vec<_>>().join(", "),
         };
         out.line(format!("{} is good", cli.config.display()));
-        out.line(format!("  agents    {}", names(&agents)));
-        out.line(format!("  models    {}", names(&models)));
-        out.line(format!("  policies  {policies}"));
+        out.line(format!("  agents      {}", names(&agents)));
+        out.line(format!("  models      {}", names(&models)));
+        out.line(format!("  connectors  {}", names(&connectors)));
+        out.line(format!("  policies    {policies}"));
     }
     End::Good
 }

@@ -55,6 +55,12 @@ pub enum Command {
         #[command(subcommand)]
         command: KeyCommand,
     },
+    /// HTTP services that are described by files.
+    Connector {
+        /// What to do with them.
+        #[command(subcommand)]
+        command: ConnectorCommand,
+    },
     /// The record of what was done.
     Audit {
         /// What to do with it.
@@ -189,6 +195,32 @@ pub struct KeyCreate {
     /// How long it works, such as `90d`. Absent: until it is revoked.
     #[arg(long, value_name = "TIME")]
     pub expires: Option<cardea_core::time::Millis>,
+}
+
+/// `cardea connector`.
+#[derive(Debug, Clone, Subcommand)]
+pub enum ConnectorCommand {
+    /// Say everything that is wrong with a file, play its examples, and print what a model sees.
+    Check {
+        /// A file, or a folder of files.
+        #[arg(default_value = "connectors")]
+        path: PathBuf,
+    },
+    /// Seal the secret of one tenant, or of one user. It is read from standard input.
+    Secret(ConnectorSecret),
+}
+
+/// `cardea connector secret`.
+#[derive(Debug, Clone, Args)]
+pub struct ConnectorSecret {
+    /// The connector.
+    pub name: String,
+    /// The tenant.
+    #[arg(long, default_value = "default")]
+    pub tenant: String,
+    /// The user of that tenant, for a connector whose secrets are each user's own.
+    #[arg(long)]
+    pub user: Option<String>,
 }
 
 /// `cardea audit`.

@@ -110,6 +110,11 @@ async fn examine(loaded: &Loaded) -> Findings {
             for (name, upstream) in &config.upstreams {
                 reach(&net, &upstream.url, format!("upstream {name}"), &mut found).await;
             }
+            for connector in &loaded.connectors {
+                for base in &connector.bases {
+                    reach(&net, &base.start(), format!("connector {}", connector.name), &mut found).await;
+                }
+            }
             for (name, issuer) in &config.auth.issuers {
                 if let Some(url) = &issuer.jwks_url {
                     reach(&net, url, format!("key set of {name}"), &mut found).await;

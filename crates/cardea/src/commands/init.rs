@@ -8,6 +8,7 @@ use super::{End, Out};
 pub(super) const FILES: &[(&str, &str)] = &[
     ("cardea.toml", include_str!("start/cardea.toml")),
     ("agents/support.toml", include_str!("start/agents/support.toml")),
+    ("connectors/github.toml", include_str!("start/connectors/github.toml")),
     ("policies/base.cedar", include_str!("start/policies/base.cedar")),
     ("policies/tools.json", include_str!("start/policies/tools.json")),
     ("policies/tests/base.toml", include_str!("start/policies/tests/base.toml")),

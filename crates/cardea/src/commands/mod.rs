@@ -10,6 +10,7 @@ mod chat;
 mod check;
 mod cli;
 mod client;
+mod connector;
 mod doctor;
 mod guard;
 mod init;
@@ -28,8 +29,8 @@ use std::{
 use clap::CommandFactory as _;
 
 pub use cli::{
-    AuditCommand, AuditVerify, CacheClear, CacheCommand, Chat, Cli, Command, ConfigCommand, Demo,
-    GuardCommand, GuardScan, KeyCommand, KeyCreate, PolicyCommand, Token,
+    AuditCommand, AuditVerify, CacheClear, CacheCommand, Chat, Cli, Command, ConfigCommand, ConnectorCommand,
+    ConnectorSecret, Demo, GuardCommand, GuardScan, KeyCommand, KeyCreate, PolicyCommand, Token,
 };
 pub use out::Out;
 
@@ -78,6 +79,7 @@ pub fn run_with(cli: &Cli, environment: &Environment, out: &mut Out<'_>) -> End 
         Command::Check => check::check(cli, environment, out),
         Command::Config { command } => check::config(cli, *command, environment, out),
         Command::Init { dir } => init::init(dir, out),
+        Command::Connector { command } => connector::run(cli, command, environment, out),
         Command::Audit { command } => audit::run(cli, command, environment, out),
         Command::Token(wanted) => people::token(cli, wanted, environment, out),
         Command::Key { command } => people::key(cli, command, environment, out),

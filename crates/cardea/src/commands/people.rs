@@ -130,6 +130,19 @@ fn list(keys: &[KeyInfo], out: &mut Out<'_>) {
 
 /// The room, on the configured database.
 async fn open(config: &Config) -> Result<(Identity, Db)> {
+    let (vault, db, observe) = rooms(config).await?;
+    let identity =
+        Identity::open(db.clone(), observe, &vault, Arc::new(SystemClock), &config.local_issuer).await?;
+    Ok((identity, db))
+}
+
+/// The vault, on the configured database.
+pub(super) async fn vault(config: &Config) -> Result<(Vault, Db)> {
+    let (vault, db, _) = rooms(config).await?;
+    Ok((vault, db))
+}
+
+async fn rooms(config: &Config) -> Result<(Vault, Db, Observe)> {
     let clock: cardea_core::time::SharedClock = Arc::new(SystemClock);
     let folder = &config.data.dir;
     std::fs::create_dir_all(folder).map_err(|error| {
@@ -143,16 +156,15 @@ async fn open(config: &Config) -> Result<(Identity, Db)> {
     let db = Db::open(settings, root.chain_key()).await?;
     db.migrate().await?;
     let observe = Observe::new(db.clone(), Arc::clone(&clock), Prices::default());
-    let vault = Vault::new(db.clone(), observe.clone(), root, Arc::clone(&clock));
-    let identity = Identity::open(db.clone(), observe, &vault, clock, &config.local_issuer).await?;
-    Ok((identity, db))
+    let vault = Vault::new(db.clone(), observe.clone(), root, clock);
+    Ok((vault, db, observe))
 }
 
 fn flat<T>(waited: std::io::Result<Result<T>>) -> Result<T> {
     waited.unwrap_or_else(|error| Err(Error::new(cardea_core::Code::Internal).because(error)))
 }
 
-fn refused(error: &Error, out: &mut Out<'_>) -> End {
+pub(super) fn refused(error: &Error, out: &mut Out<'_>) -> End {
     match error.cause_line() {
         Some(cause) => out.note(format!("{} ({cause})", error.public())),
         None => out.note(error.public()),

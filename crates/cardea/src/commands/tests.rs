@@ -78,6 +78,71 @@ fn check_looks_at_the_policies_too() {
 }
 
 #[test]
+fn a_new_project_has_a_connector_that_is_true() {
+    let dir = started();
+    let file = dir.path().join("connectors/github.toml");
+    let ran = run_in(dir.path(), &["connector", "check", file.to_str().unwrap()]);
+    assert_eq!((ran.end, ran.err.as_str()), (End::Good, ""));
+    assert!(
+        ran.out.contains("github__get_repository") && ran.out.contains("may reach api.github.com"),
+        "{}",
+        ran.out
+    );
+    let folder = file.parent().unwrap().to_str().unwrap();
+    let seen = run_in(dir.path(), &["connector", "check", folder, "--json"]).json();
+    assert_eq!((&seen["good"], &seen["connectors"][0]["name"]), (&Value::from(true), &Value::from("github")));
+    assert_eq!(run_in(dir.path(), &["check", "--json"]).json()["connectors"][0], "github");
+}
+
+#[test]
+fn a_broken_connector_is_told_with_file_line_and_key() {
+    let dir = started();
+    let file = dir.path().join("connectors/github.toml");
+    let good = fs::read_to_string(&file).unwrap();
+    fs::write(&file, good.replace("https://api.github.com", "https://ann:hunter2@other.example")).unwrap();
+    let ran = run_in(dir.path(), &["connector", "check", file.to_str().unwrap()]);
+    assert_eq!(ran.end, End::Bad);
+    assert!(ran.err.contains("connector.base") && ran.err.contains("no password"), "{}", ran.err);
+    let seen = run_in(dir.path(), &["connector", "check", file.to_str().unwrap(), "--json"]).json();
+    assert_eq!(
+        (&seen["problems"][0]["line"], &seen["problems"][0]["key"]),
+        (&Value::from(8), &Value::from("connector.base"))
+    );
+    assert!(!seen.to_string().contains("hunter2"), "{seen}");
+    // The whole configuration is not good either.
+    assert_eq!(run_in(dir.path(), &["check"]).end, End::Bad);
+
+    fs::write(&file, good.replace("hosts   = [\"api.github.com\"]", "hosts = [\"other.example\"]")).unwrap();
+    let seen = run_in(dir.path(), &["connector", "check", file.to_str().unwrap(), "--json"]).json();
+    assert!(
+        seen["problems"][0]["message"].as_str().unwrap().contains("not among `connector.hosts`"),
+        "{seen}"
+    );
+    fs::write(&file, good.replace("12000 }\n", "12001 }\n")).unwrap();
+    let seen = run_in(dir.path(), &["connector", "check", file.to_str().unwrap(), "--json"]).json();
+    assert!(seen["problems"][0]["key"].as_str().unwrap().starts_with("operation[0].example[0]"), "{seen}");
+    assert_eq!(run_in(dir.path(), &["connector", "check", "nowhere.toml"]).end, End::Unreachable);
+}
+
+#[test]
+fn a_secret_without_a_connector_or_an_owner_is_refused() {
+    let dir = started();
+    fs::write(dir.path().join("cardea.toml"), "[connectors.secrets]\ngithubb = \"0123456789\"\n").unwrap();
+    let ran = run_in(dir.path(), &["check"]);
+    assert!(ran.err.contains("did you mean `github`?") && !ran.err.contains("0123456789"), "{}", ran.err);
+    fs::write(dir.path().join("cardea.toml"), "").unwrap();
+    for name in ["nothing", "github"] {
+        assert_eq!(run_in(dir.path(), &["connector", "secret", name]).end, End::Misused, "{name} takes none");
+    }
+    let plain = dir.path().join("connectors/plain.toml");
+    let text = fs::read_to_string(dir.path().join("connectors/github.toml")).unwrap();
+    let text = text.replace("\"github\"", "\"plain\"").replace("https://", "http://");
+    fs::write(plain, text).unwrap();
+    let ran = run_in(dir.path(), &["check"]);
+    assert!(ran.err.contains("without encryption") && ran.err.contains("api.github.com:80"), "{}", ran.err);
+}
+
+#[test]
 fn init_writes_over_nothing() {
     let dir = started();
     fs::write(dir.path().join("README.md"), "mine").unwrap();

@@ -1,11 +1,17 @@
 //! What no single key can show: values that do not go together, files that a key names, names that must exist.
 
-use std::{collections::BTreeMap, net::IpAddr, path::Path, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    net::IpAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use cardea_auth::IssuerConfig;
 use cardea_core::{
     agent::{Agent, CacheScope},
-    form::{Node, Place, Problem, closest},
+    connector::Connector,
+    form::{self, Node, Place, Problem, closest},
     guard::Profile,
     secret::{ExposeSecret, SecretString, check_signing_secret},
     time::{Millis, SharedClock, SystemClock},
@@ -344,13 +350,100 @@ fn models_of(config: &Config, agents: &BTreeMap<String, Agent>, found: &mut Find
     }
 }
 
+/// The files of a folder that end in `.toml`, by name.
+fn folder(dir: &Path) -> Vec<PathBuf> {
+    let Ok(folder) = std::fs::read_dir(dir) else { return Vec::new() };
+    let mut files: Vec<PathBuf> = folder.filter_map(|entry| Some(entry.ok()?.path())).collect();
+    files.retain(|path| path.extension().is_some_and(|end| end == "toml"));
+    files.sort();
+    files
+}
+
+/// The connectors of the folder, and the problems of the files that are none.
+pub(super) fn connectors(config: &Config) -> (Vec<Connector>, Vec<FileProblems>) {
+    let (mut connectors, mut broken) = (Vec::new(), Vec::new());
+    for path in folder(&config.connectors.dir) {
+        match connector(&path) {
+            Ok((text, connector)) => {
+                let problems = placed(config, &connector, &text);
+                if !problems.is_empty() {
+                    broken.push(FileProblems::new(&path.display().to_string(), &text, &[], problems));
+                }
+                connectors.push(connector);
+            }
+            Err(problems) => broken.push(problems),
+        }
+    }
+    (connectors, broken)
+}
+
+/// One connector's file, whose name must be the connector's.
+pub(crate) fn connector(path: &Path) -> Result<(String, Connector), FileProblems> {
+    let shown = path.display().to_string();
+    let text = std::fs::read_to_string(path).map_err(|error| {
+        let problem = Problem::new("", format!("cannot be read: {error}"), Place::Nowhere);
+        FileProblems::new(&shown, "", &[], vec![problem])
+    })?;
+    let problems = match Connector::parse(&text) {
+        Ok(connector) => {
+            let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+            if stem == connector.name {
+                return Ok((text, connector));
+            }
+            let message = format!("is `{}`, and the file is named {stem}.toml", connector.name);
+            vec![Problem::new("connector.name", message, place_in(&text, "connector.name"))]
+        }
+        Err(problems) => problems,
+    };
+    Err(FileProblems::new(&shown, &text, &[], problems))
+}
+
+fn place_in(text: &str, key: &str) -> Place {
+    let root = form::parse(text).ok();
+    root.and_then(|root| root.find(key).map(|node| node.place.clone())).unwrap_or(Place::Nowhere)
+}
+
+/// What is wrong with a connector in this installation.
+fn placed(config: &Config, connector: &Connector, text: &str) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    if config.upstreams.contains_key(&connector.name) {
+        let message = format!("`{}` is the name of an upstream as well", connector.name);
+        problems.push(Problem::new("connector.name", message, place_in(text, "connector.name")));
+    }
+    let plain = connector
+        .bases
+        .iter()
+        .find(|base| !base.encrypted && !config.net.allow.names(&base.host, base.port.unwrap_or(80)));
+    if let Some(base) = plain {
+        let help = format!("use https://, or add \"{}\" to net.allow in cardea.toml", base.target());
+        let place = place_in(text, "connector.base");
+        problems.push(Problem::new("connector.base", "would be asked without encryption", place).help(help));
+    }
+    problems
+}
+
+/// Secrets of connectors that are not there.
+pub(super) fn secrets(config: &Config, root: &Node) -> Vec<Problem> {
+    let mut found = Findings { root, problems: Vec::new() };
+    let names: Vec<String> = folder(&config.connectors.dir)
+        .iter()
+        .filter_map(|path| Some(path.file_stem()?.to_string_lossy().into_owned()))
+        .collect();
+    for name in config.connectors.secrets.keys().filter(|name| !names.contains(name)) {
+        let message = format!("there is no connector `{name}` in {}", config.connectors.dir.display());
+        let key = format!("connectors.secrets.{name}");
+        match closest(name, names.iter().map(String::as_str)) {
+            Some(near) => found.say_help(&key, message, format!("did you mean `{near}`?")),
+            None => found.say(&key, message),
+        }
+    }
+    found.problems
+}
+
 /// The agents of the folder, and the problems of the files that are none.
 pub(super) fn agents(config: &Config) -> (BTreeMap<String, Agent>, Vec<FileProblems>) {
     let (mut agents, mut broken) = (BTreeMap::new(), Vec::new());
-    let Ok(folder) = std::fs::read_dir(&config.agents.dir) else { return (agents, broken) };
-    let mut files: Vec<_> = folder.filter_map(|entry| Some(entry.ok()?.path())).collect();
-    files.sort();
-    for path in files.iter().filter(|path| path.extension().is_some_and(|end| end == "toml")) {
+    for path in &folder(&config.agents.dir) {
         let name = path.file_stem().unwrap_or_default().to_string_lossy();
         let shown = path.display().to_string();
         match std::fs::read_to_string(path) {

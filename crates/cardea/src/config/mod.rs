@@ -22,18 +22,20 @@ use std::{
 
 use cardea_core::{
     agent::Agent,
+    connector::Connector,
     form::{self, Node, Problem, Schema},
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+pub(crate) use checks::connector as read_connector;
 pub use effective::Effective;
 pub use env::Environment;
 pub use reference::{agent_reference, reference};
 pub use report::{ConfigError, FileProblems, Line};
 pub use rooms::{
-    AgentsConfig, BudgetConfig, CacheBackend, CacheCheckConfig, CacheConfig, CostConfig, DataConfig,
-    GuardConfig, LimitsConfig, LogConfig, LogFormat, PoliciesConfig, ServerConfig,
+    AgentsConfig, BudgetConfig, CacheBackend, CacheCheckConfig, CacheConfig, ConnectorsConfig, CostConfig,
+    DataConfig, GuardConfig, LimitsConfig, LogConfig, LogFormat, PoliciesConfig, ServerConfig,
 };
 
 pub use crate::{
@@ -69,6 +71,8 @@ pub struct Config {
     pub policies: PoliciesConfig,
     /// MCP servers whose tools are offered, by a name of your own: their tools are called `NAME__TOOL`.
     pub upstreams: BTreeMap<String, UpstreamConfig>,
+    /// Where the HTTP connectors are described.
+    pub connectors: ConnectorsConfig,
     /// Outbound HTTP, and which private addresses may be reached.
     pub net: cardea_net::NetConfig,
     /// How much one user, one tenant and everybody together may ask for.
@@ -88,6 +92,8 @@ pub struct Loaded {
     pub config: Config,
     /// The agents of `agents.dir`, by name.
     pub agents: BTreeMap<String, Agent>,
+    /// The connectors of `connectors.dir`.
+    pub connectors: Vec<Connector>,
     /// Every value and where it came from, for `cardea config show`.
     pub effective: Effective,
     /// The file; `None` where there was none and defaults count.
@@ -136,7 +142,10 @@ impl Config {
         let mut config: Self = form::read(&root).map_err(|problems| ConfigError::one(here(problems)))?;
         config.settle(folder);
         let (agents, mut files) = checks::agents(&config);
+        let (connectors, broken) = checks::connectors(&config);
+        files.extend(broken);
         problems.extend(checks::all(&config, &root, &agents));
+        problems.extend(checks::secrets(&config, &root));
         if !problems.is_empty() {
             files.insert(0, here(problems));
         }
@@ -144,12 +153,13 @@ impl Config {
             return Err(ConfigError::many(files));
         }
         let effective = Effective::new(&schema, &root, name, text);
-        Ok(Loaded { config, agents, effective, file: None })
+        Ok(Loaded { config, agents, connectors, effective, file: None })
     }
 
     /// Adds what is built in, and makes relative paths absolute enough: from the folder of the file, not from wherever the process stands.
     fn settle(&mut self, folder: &Path) {
-        let paths = [&mut self.data.dir, &mut self.agents.dir, &mut self.policies.dir];
+        let paths =
+            [&mut self.data.dir, &mut self.agents.dir, &mut self.policies.dir, &mut self.connectors.dir];
         for path in paths {
             *path = folder.join(&*path);
         }
@@ -191,7 +201,7 @@ impl Loaded {
         if !problems.is_empty() {
             return Err(ConfigError::one(FileProblems::new("(configuration)", "", &[], problems)));
         }
-        Ok(Self { config, agents, effective: Effective::default(), file: None })
+        Ok(Self { config, agents, connectors: Vec::new(), effective: Effective::default(), file: None })
     }
 }
 

@@ -157,6 +157,12 @@ impl From<FileProblems> for ConfigError {
     }
 }
 
+impl From<Vec<FileProblems>> for ConfigError {
+    fn from(files: Vec<FileProblems>) -> Self {
+        Self::many(files)
+    }
+}
+
 impl fmt::Display for Line {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.file)?;

@@ -1,6 +1,6 @@
 //! The parts of the configuration, one for each room.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
 
 use cardea_core::{
     secret::SecretString,
@@ -92,6 +92,24 @@ pub struct AgentsConfig {
 impl Default for AgentsConfig {
     fn default() -> Self {
         Self { dir: PathBuf::from("agents") }
+    }
+}
+
+/// `[connectors]`: HTTP services that are described by files.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct ConnectorsConfig {
+    /// The folder of their files; each `NAME.toml` is the connector NAME, its tools are called `NAME__OPERATION`.
+    pub dir: PathBuf,
+    /// The secret of each connector that needs one, by the connector's name, for all tenants. The secret of one
+    /// tenant or user is sealed in the vault instead: `cardea connector secret`.
+    #[schemars(with = "BTreeMap<String, SecretText>")]
+    pub secrets: BTreeMap<String, SecretString>,
+}
+
+impl Default for ConnectorsConfig {
+    fn default() -> Self {
+        Self { dir: PathBuf::from("connectors"), secrets: BTreeMap::new() }
     }
 }
 

@@ -9,12 +9,14 @@ use cardea_core::{
     cache::Finished,
     journal::{Recovery, StepState, after_crash},
     message::{Finish, Message, Prompt},
+    select::FIND_TOOLS,
     tool::Outcome,
 };
 
 use super::{
     Outlet,
     chat::Thought,
+    find::{find_tools, found},
     outlet::Next,
     recheck::recheck,
     think::{Thinking, think},
@@ -22,7 +24,7 @@ use super::{
     visible::{Visible, visible},
 };
 use crate::{
-    action::Catalog,
+    action::{Catalog, Selected},
     app::App,
     context::cache::{Answered, Around, Asked, Layer, Looked},
     turn::{CacheUse, Step, Turn},
@@ -94,33 +96,56 @@ pub(super) async fn converse(
     (tools, history): (Visible, &[Message]),
 ) -> Result<Thought> {
     let trace = turn.trace().clone();
+    let recent = recent(app, turn, history).await?; // tools of the last turns stay
     let selecting = trace.stage("select");
-    let offered = app.action.select(agent, tools.tools, turn.prompt(), history).await; // then relevant
+    let mut offered = app.action.select(agent, tools.tools, turn.prompt(), &recent).await; // then relevant
     drop(selecting);
+    let mut first = true;
     loop {
-        turn.within_limits(app.clock.now())?; // reflections, time, money
-        let prompt = Prompt {
-            model: agent.spec.model.clone(),
-            messages: transcript(agent, history, turn),
-            tools: offered.specs(),
-            sampling: agent.spec.sampling.clone(),
-        };
+        turn.whole()?; // all or nothing, since a step can be taken back
+        turn.within_limits(app.clock.now())?; // reflections, time, tokens, money
+        if offered.add(found(turn)) || first {
+            // what the model asked for, or the first choice
+            app.observe.offered(turn.id(), offered.names(), offered.tokens());
+        }
+        first = false;
+        let (prompt, cut) = prompt(agent, history, turn, &offered)?;
         let left = turn.time_left(app.clock.now());
         let Thinking { next, model } = think(app, &trace, &prompt, outlet, left).await?; // model
         let Next { calls, finish, usage } = next;
         trace.note(|event| event.model = Some(model.clone()));
         turn.charge(usage, app.observe.cost(&model, usage));
         for call in &calls {
+            if call.name == FIND_TOOLS && offered.has_more() {
+                find_tools(app, caller, turn, &offered, call).await?;
+                continue;
+            }
             let called = tool_call(app, caller, agent, turn, call.clone()).await?;
             if let Called::Waiting(waiting) = called {
                 return Ok(Thought::Waiting(waiting)); // an approval may take days
             }
         }
         if calls.is_empty() {
+            if cut && finish == Finish::Length {
+                return Err(turn.tokens_spent()); // cut by the turn's own limit
+            }
             let text = outlet.finish().await?; // guard output
             return Ok(Thought::Answer { text, finish });
         }
     }
+}
+
+/// What the model is given next, and whether its answer is cut where the turn's tokens end.
+fn prompt(agent: &Agent, history: &[Message], turn: &Turn, offered: &Selected) -> Result<(Prompt, bool)> {
+    let messages = transcript(agent, history, turn);
+    let reads = messages.iter().map(Message::tokens).sum::<u64>() + offered.tokens();
+    let mut sampling = agent.spec.sampling.clone();
+    let left = turn.tokens_left(reads)?;
+    let cut = left.is_some_and(|left| sampling.max_tokens.is_none_or(|most| left < most));
+    if cut {
+        sampling.max_tokens = left;
+    }
+    Ok((Prompt { model: agent.spec.model.clone(), messages, tools: offered.specs(), sampling }, cut))
 }
 
 const fn layer(layer: Layer) -> CacheUse {
@@ -147,6 +172,11 @@ fn finished(turn: &Turn, text: &str, finish: Finish) -> Finished {
 fn tags(turn: &Turn, catalog: &Catalog) -> Vec<String> {
     let of = |step: &Step| catalog.get(step.tool().as_str()).map(|tool| tool.tags(&step.call().arguments));
     turn.steps().iter().filter_map(of).flatten().collect()
+}
+
+/// The tools that the last turns of the conversation called.
+async fn recent(app: &App, turn: &Turn, history: &[Message]) -> Result<Vec<String>> {
+    if history.is_empty() { Ok(Vec::new()) } else { app.turns.tools_before(turn).await }
 }
 
 /// What was said in the conversation before this turn, as much as the agent's window holds.

@@ -10,13 +10,13 @@ use cardea_core::{
 };
 use tokio::sync::mpsc;
 
-use super::{Outlet, ReplyEvent, answer::answer};
+use super::{Outlet, ReplyEvent, answer::answer, unwind::unwind};
 use crate::{
     app::App,
     context::{Conversation, Owned},
     control::{Admission, Estimate},
     observe::Trace,
-    turn::{Begun, Ending, Kind, Limits, Question, Receipt, Turn},
+    turn::{Begun, Ending, Failure, Kind, Limits, Question, Receipt, Turn},
 };
 
 /// Where a turn's events go while it runs. A client that went away does not stop the turn.
@@ -123,7 +123,16 @@ pub(super) async fn settle(app: &App, caller: &Caller, agent: &Arc<Agent>, open:
     let trace = turn.trace().clone();
     let span = trace.stage("turn").invoke_agent(agent.name.as_str());
     outlet.begun(&turn).await;
-    let thought = answer(app, caller, agent, &mut turn, &mut outlet).await;
+    let thought = match turn.failure().map(Failure::error) {
+        Some(error) => Err(error), // it was being taken back when its last owner ended
+        None => answer(app, caller, agent, &mut turn, &mut outlet).await,
+    };
+    let thought = match thought {
+        Err(error) if turn.has_effects() || turn.failure().is_some() => {
+            Err(unwind(app, caller, agent, &mut turn, error).await?) // take back what can be
+        }
+        thought => thought.map_err(Ending::Failed),
+    };
     let (tokens, cost_micros) = turn.unpaid();
     turn.note(app.control.bill(&admitted, Estimate { tokens, cost_micros })); // the budget pays what was used
     let closing = trace.stage("close");
@@ -132,11 +141,7 @@ pub(super) async fn settle(app: &App, caller: &Caller, agent: &Arc<Agent>, open:
             app.turns.close(turn, Ending::Answer { text, finish }).await?
         }
         Ok(Thought::Waiting(waiting)) => app.turns.sleep(turn, waiting.start(), waiting.approval).await?,
-        Err(error) if turn.has_effects() => {
-            let ending = app.action.unwind(&app.turns, &mut turn, error).await?; // take back what can be
-            app.turns.close(turn, ending).await? // message, cost, audit: one commit
-        }
-        Err(error) => app.turns.close(turn, Ending::Failed(error)).await?,
+        Err(ending) => app.turns.close(turn, ending).await?, // message, cost, audit: one commit
     };
     drop(closing);
     app.control.paid(admitted);

@@ -6,6 +6,7 @@
 mod answer;
 mod chat;
 mod complete;
+mod find;
 mod mcp;
 mod outlet;
 mod recheck;
@@ -13,6 +14,7 @@ mod resume;
 mod talk;
 mod think;
 mod tool_call;
+mod unwind;
 mod upkeep;
 mod visible;
 mod warm;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cardea_core::{Code, Error, Result, id::TurnId};
+use cardea_core::{Code, Error, Result, Retry, id::TurnId};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -72,6 +72,10 @@ pub async fn resume_one(app: &App, free: &Free) -> Result<()> {
     };
     let admitted = match app.control.admit(&caller, app.estimate(&agent, turn.prompt())).await {
         Ok(admitted) => admitted,
+        // WHY: a turn that must take something back waits until there is room for it.
+        Err(error) if turn.next_undo().is_some() && error.code().retry() == Retry::After => {
+            return Err(error);
+        }
         Err(error) => return app.turns.close(turn, Ending::Failed(error)).await.map(drop),
     };
     if turn.kind() == Kind::Call {

@@ -8,12 +8,13 @@ use cardea_core::{
     agent::Agent,
     id::{ApprovalId, DecisionId, ToolName},
     journal::Repeatable,
+    saga::Way,
     tool::{Effect, Outcome, ToolCall},
 };
 
 use super::visible::find;
 use crate::{
-    action::Tool,
+    action::{Job, Tool, Within},
     app::App,
     context::cache::ToolUse,
     control::{Asking, Control, Permission, Ruling},
@@ -24,7 +25,7 @@ use crate::{
 #[derive(Debug)]
 pub(super) enum Called {
     /// It has ended, well or not; the step knows.
-    Ended(Step),
+    Ended(Box<Step>),
     /// A person must decide first.
     Waiting(Waiting),
 }
@@ -89,6 +90,7 @@ pub(super) async fn tool_call(
     turn: &mut Turn,
     call: ToolCall,
 ) -> Result<Called> {
+    turn.whole()?; // all or nothing, since a step can be taken back
     turn.another_call()?; // tool calls per turn
     let via = if turn.kind() == Kind::Call { "mcp" } else { "chat" };
     let tool = find(app, caller, agent, via, &call.name); // visible to this caller, or unknown
@@ -114,7 +116,7 @@ pub(super) async fn tool_call(
         Permission::Refused(reason) => return refuse(app, turn, wish.start(Some(decision)), &reason).await,
     };
     let trace = turn.trace().clone();
-    let mut step = trace.time("intent", app.turns.start(turn, wish.start(Some(decision)))).await?; // journal and audit intent
+    let step = trace.time("intent", app.turns.start(turn, wish.start(Some(decision)))).await?; // journal and audit intent
     let cache = app.context.cache();
     let tags = tool.tags(&wish.call.arguments);
     let used = ToolUse::new((caller, agent.name.as_str()), tool.spec(), &wish.call, tags);
@@ -123,23 +125,46 @@ pub(super) async fn tool_call(
         Some(kept) => kept, // an own, earlier result of a read, for as long as the tool says
         None => {
             let span = trace.stage("tool").execute_tool(step.tool().as_str(), &wish.call.id);
-            step.called_from(span.context());
-            let fresh = app.action.execute(permit, caller, &tool, &step).await; // broker, retries
+            let key = step.id().to_string();
+            let job = Job { trace: Some(span.context()), ..job(app, turn, (&wish, &step), &key) };
+            let fresh = app.action.execute(permit, caller, &tool, job).await; // broker, retries
             drop(span);
             cache.keep_tool(&used, &fresh).await;
             fresh
         }
     };
     cache.clear_tags(&caller.tenant, &tool.clears(&wish.call.arguments)).await; // writes
+    let returned = tool.undo().map(|_| outcome.clone());
     let screened = app.control.screen_result(guard, outcome); // untrusted text: screened, tainted
+    let step = step.taken_back_by(way_back(&tool, &wish.call, returned, &screened));
     screened.taint().iter().for_each(|source| turn.taint_with(source));
     let recording = app.turns.record(turn, step, screened.into_inner());
     let step = trace.time("record", recording).await?; // journal, audit: even if it failed
     app.observe.tool_call(&step);
     match step.outcome() {
         Some(Outcome::Unknown { reason }) => Err(Error::new(Code::UpstreamUnknown).detail(reason)),
-        _ => Ok(Called::Ended(step)),
+        _ => Ok(Called::Ended(Box::new(step))),
     }
+}
+
+/// The work for the executor, within the time that the turn allows.
+fn job<'a>(app: &App, turn: &Turn, (wish, step): (&'a Wish, &'a Step), key: &'a str) -> Job<'a> {
+    let (time, whose) = turn.call_time(app.clock.now());
+    let within = Within { time, whose };
+    Job { call: &wish.call, key, digest: &wish.digest, again: step.again(), within, trace: None }
+}
+
+/// What takes the call back, settled now: from what was returned, if that is also what is recorded. A value that a
+/// guardrail has masked is not written down by the back door.
+fn way_back(tool: &Tool, call: &ToolCall, returned: Option<Outcome>, recorded: &Outcome) -> Option<Way> {
+    let undo = tool.undo()?;
+    let (Some(Outcome::Done { result }), Outcome::Done { result: kept }) = (&returned, recorded) else {
+        return None;
+    };
+    let way = undo.call(&call.arguments, result);
+    let same = way == undo.call(&call.arguments, kept);
+    let closed = || Way::Closed("its result does not say what to take back".to_owned());
+    Some(way.filter(|_| same).unwrap_or_else(closed))
 }
 
 /// Around the call: its turn, and the approval that an earlier try of the very same call has waited for.
@@ -160,5 +185,5 @@ fn asking<'a>(turn: &'a Turn, agent: &'a Agent, via: &'static str, wish: &Wish) 
 async fn refuse(app: &App, turn: &mut Turn, start: Start<'_>, reason: &str) -> Result<Called> {
     let step = app.turns.refuse(turn, start, reason).await?;
     app.observe.tool_call(&step);
-    Ok(Called::Ended(step))
+    Ok(Called::Ended(Box::new(step)))
 }

@@ -20,6 +20,7 @@ use std::sync::Arc;
 
 use cardea_core::{
     cost::Prices,
+    id::TurnId,
     message::Usage,
     principal::{Principal, Proof},
     time::{Millis, SharedClock},
@@ -86,6 +87,20 @@ impl Observe {
     /// Counts a tool call that ended.
     pub fn tool_call<'a>(&self, call: impl Into<Seen<'a>>) {
         self.0.meters.tool_call(call.into());
+    }
+
+    /// Tells which tools a model was offered, and what that cost in tokens (an estimate).
+    pub fn offered<'n>(&self, turn: TurnId, names: impl Iterator<Item = &'n str>, tokens: u64) {
+        let names: Vec<&str> = names.collect();
+        tracing::event!(
+            target: "cardea::tools",
+            tracing::Level::INFO,
+            turn.id = %turn,
+            tools.count = names.len(),
+            tools.tokens = tokens,
+            tools.names = names.join(" "),
+            "offered"
+        );
     }
 
     /// Counts findings of a guardrail on one text.

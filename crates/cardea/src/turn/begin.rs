@@ -45,7 +45,8 @@ pub struct Question<'a> {
 
 impl Limits {
     /// Nothing at all: for a turn that is only taken over to be closed.
-    pub const NONE: Self = Self { reflections: 0, tool_calls: 0, cost_micros: 0, time: Millis(0) };
+    pub const NONE: Self =
+        Self { reflections: 0, tool_calls: 0, cost_micros: 0, tokens: 0, call: Millis(0), time: Millis(0) };
 
     /// The limits of an agent's file.
     #[must_use]
@@ -54,6 +55,8 @@ impl Limits {
             reflections: agent.spec.limits.reflections,
             tool_calls: agent.spec.limits.tool_calls,
             cost_micros: agent.spec.limits.micros().unwrap_or(u64::MAX),
+            tokens: agent.spec.limits.tokens.unwrap_or(u64::MAX),
+            call: agent.spec.limits.tool_timeout,
             time: agent.spec.limits.time,
         }
     }
@@ -157,6 +160,7 @@ impl Turns {
             paid: (0, 0),
             taint: question.taint.iter().cloned().collect(),
             cache: CacheUse::None,
+            failure: None,
             events: 0,
             started: now,
             deadline: now.plus(question.limits.time),

@@ -11,12 +11,14 @@ use std::{
 };
 
 use cardea_core::{
+    Code, Error,
     cost::Prices,
     id::{ConversationId, RequestId, ToolName, TurnId},
     journal::{Recovery, Repeatable, StepState, after_crash},
     log::ChainKey,
     message::Finish,
     principal::{Principal, Proof},
+    saga::{Unwound, Way},
     time::{Clock, Millis, SystemClock, Timestamp},
     tool::{Effect, Outcome, ToolCall},
 };
@@ -27,11 +29,18 @@ use cardea_testkit::{
 };
 use serde_json::{Map, json};
 
-use super::{Begun, Ending, Kind, Limits, Question, Start, Turn, Turns};
+use super::{Begun, Ending, Kind, Limits, Question, Start, Turn, Turns, Undone};
 use crate::observe::Observe;
 
 const FOLDER: &str = "CARDEA_TEST_CRASH_FOLDER";
-const LIMITS: Limits = Limits { reflections: 9, tool_calls: 9, cost_micros: 9, time: Millis::from_secs(60) };
+const LIMITS: Limits = Limits {
+    reflections: 9,
+    tool_calls: 9,
+    cost_micros: 9,
+    tokens: u64::MAX,
+    call: Millis::from_secs(3),
+    time: Millis::from_secs(60),
+};
 const ANSWER: &str = "refunded";
 
 fn key() -> ChainKey {
@@ -93,7 +102,11 @@ impl Worker<'_> {
             limits: LIMITS,
             conversation: Some(talk),
             named: Some(talk),
-            prompt: if number.is_multiple_of(2) { "keyed" } else { "plain" },
+            prompt: match number % 3 {
+                0 => "keyed",
+                1 => "plain",
+                _ => "undone",
+            },
             taint: Vec::new(),
             key: None,
         });
@@ -105,7 +118,7 @@ impl Worker<'_> {
 
     /// Goes on with a turn from wherever it stands, as ARCHITECTURE section 7 says.
     async fn settle(&self, mut turn: Turn) {
-        let repeatable = if turn.prompt() == "keyed" { Repeatable::ByKey } else { Repeatable::No };
+        let repeatable = if turn.prompt() == "plain" { Repeatable::No } else { Repeatable::ByKey };
         let found = turn.steps().first().cloned();
         let recovery = found
             .as_ref()
@@ -123,6 +136,8 @@ impl Worker<'_> {
                 };
                 let step = self.turns.start(&mut turn, start).await.unwrap();
                 self.refund(&step.id().to_string(), repeatable);
+                let way = Way::Call { tool: "void".into(), arguments: Map::new() };
+                let step = step.taken_back_by((turn.prompt() == "undone").then_some(way));
                 self.turns.record(&mut turn, step, Outcome::Done { result: json!("r1") }).await.unwrap();
                 Self::answered()
             }
@@ -132,16 +147,34 @@ impl Worker<'_> {
                     let outcome = Outcome::Unknown { reason: "stopped in the middle".into() };
                     self.turns.record(&mut turn, step, outcome).await.unwrap();
                 }
-                Ending::Unknown(cardea_core::Code::UpstreamUnknown.into())
+                Ending::Unknown(Code::UpstreamUnknown.into())
             }
-            Recovery::Take => Self::answered(),
+            Recovery::Take | Recovery::Compensate => Self::answered(),
             other => panic!("{other:?}"),
         };
+        let ending = if turn.prompt() == "undone" { self.unwind(&mut turn).await } else { ending };
         let id = turn.id();
         let receipt = self.turns.close(turn, ending).await.unwrap();
         let mut out = std::io::stdout().lock();
         writeln!(out, "ended {id} {} {}", receipt.status.name(), receipt.answer.unwrap_or_default()).unwrap();
         out.flush().unwrap();
+    }
+
+    /// Takes the refund back, as `flow` does; a provider that knows the key takes it back once.
+    async fn unwind(&self, turn: &mut Turn) -> Ending {
+        let failed = || Error::from(Code::UpstreamFailed);
+        self.turns.unwinding(turn, &failed()).await.unwrap();
+        while let Some(step) = turn.next_undo() {
+            let step = self.turns.undoing(turn, step).await.unwrap();
+            let (undone, key) = (self.folder.join("undone"), step.id().to_string());
+            if !fs::read_to_string(&undone).unwrap_or_default().contains(&key) {
+                let mut ledger = OpenOptions::new().create(true).append(true).open(undone).unwrap();
+                ledger.write_all(format!("{key}\n").as_bytes()).unwrap();
+            }
+            self.turns.undone(turn, step, Undone::Gone).await.unwrap();
+        }
+        assert_eq!(turn.unwound().0, Unwound::Whole);
+        Ending::Unwound(failed())
     }
 
     fn call() -> ToolCall {
@@ -235,6 +268,13 @@ impl Killed {
             done <= i64::try_from(self.history.effects.len()).unwrap(),
             "{story}: a refund that never was"
         );
+        let sql = "SELECT id FROM steps WHERE state = 'compensated' ORDER BY id";
+        let gone: Vec<(String,)> = db.rows(sql, args![]).await.unwrap();
+        let undone = fs::read_to_string(self.folder.path().join("undone")).unwrap_or_default();
+        let mut undone: Vec<&str> = undone.lines().collect();
+        undone.sort_unstable();
+        let gone: Vec<&str> = gone.iter().map(|(id,)| id.as_str()).collect();
+        assert_eq!(gone, undone, "{story}: what is said to be taken back is so, once");
     }
 }
 
@@ -243,7 +283,9 @@ async fn a_process_that_ends_at_any_crash_point_does_every_refund_at_most_once_a
     let mut killed = Killed::new();
     for point in POINTS {
         for count in 1..=4 {
-            let command = &mut child(killed.folder.path(), 4);
+            // Every third turn is taken back.
+            let turns = if point.starts_with("undo.") { 12 } else { 4 };
+            let command = &mut child(killed.folder.path(), turns);
             let (lines, well) = Victim::start_to_crash(command, point, count).unwrap().wait().unwrap();
             assert!(!well, "the process never came to `{point}` for the {count}th time");
             killed.heard(lines);

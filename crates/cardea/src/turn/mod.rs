@@ -15,6 +15,7 @@ mod read;
 mod receipt;
 mod recover;
 mod step;
+mod undo;
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -36,6 +37,7 @@ pub use self::{
     receipt::{CacheUse, Failure, Receipt, ToolUse},
     recover::{Free, NODE_LEASE},
     step::{Start, Step},
+    undo::Undone,
 };
 use crate::observe::{Entry, Observe, Trace};
 use held::{Held, Hold};
@@ -71,6 +73,10 @@ pub struct Limits {
     pub tool_calls: u32,
     /// Money, in millionths.
     pub cost_micros: u64,
+    /// Tokens, read and written.
+    pub tokens: u64,
+    /// One tool call.
+    pub call: Millis,
     /// From the first row to the last.
     pub time: Millis,
 }
@@ -95,6 +101,8 @@ pub struct Turn {
     paid: (u64, u64),
     taint: BTreeSet<String>,
     cache: CacheUse,
+    /// Why it is being taken back; it then only goes on with that.
+    failure: Option<Failure>,
     events: i64,
     started: Timestamp,
     deadline: Timestamp,
@@ -265,6 +273,9 @@ impl Turn {
         if now >= self.deadline {
             return Err(Error::new(Code::TimeSpent).detail(format!("The limit is {}.", self.limits.time)));
         }
+        if self.usage.total() >= self.limits.tokens {
+            return Err(self.tokens_spent());
+        }
         if self.cost_micros > self.limits.cost_micros {
             let dollars = self.limits.cost_micros as f64 / 1e6;
             return Err(
@@ -272,6 +283,45 @@ impl Turn {
             );
         }
         Ok(())
+    }
+
+    /// How many tokens its next model call may write, if it reads so many.
+    ///
+    /// # Errors
+    /// `tokens_spent` if there is no room for an answer.
+    pub fn tokens_left(&self, reads: u64) -> Result<Option<u32>, Error> {
+        if self.limits.tokens == u64::MAX {
+            return Ok(None);
+        }
+        match self.limits.tokens.saturating_sub(self.usage.total()).saturating_sub(reads) {
+            0 => Err(self.tokens_spent()),
+            left => Ok(Some(u32::try_from(left).unwrap_or(u32::MAX))),
+        }
+    }
+
+    /// The end of a turn that has used all its tokens.
+    #[must_use]
+    pub fn tokens_spent(&self) -> Error {
+        let (most, used) = (self.limits.tokens, self.usage.total());
+        let detail = format!("The limit is {most} tokens per turn, and {used} are used.");
+        Error::new(Code::TokensSpent).detail(detail)
+    }
+
+    /// How long its next tool call may take.
+    #[must_use]
+    pub fn call_time(&self, now: Timestamp) -> (Millis, &'static str) {
+        let (left, own) = (self.time_left(now), self.limits.call);
+        if left < own {
+            (left, "all that was left of the turn's time (`limits.time` of the agent)")
+        } else {
+            (own, "the longest that one tool call may take (`limits.tool_timeout` of the agent)")
+        }
+    }
+
+    /// The longest that one tool call may take, whatever is left of the turn's time.
+    #[must_use]
+    pub fn call_limit(&self) -> Millis {
+        self.limits.call
     }
 
     /// Refuses another tool call once the turn has made all it may.

@@ -4,11 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use cardea_core::{
     Code, Error, Result,
-    id::{ApprovalId, StepId, ToolName, TurnId},
+    id::{ApprovalId, DecisionId, StepId, ToolName, TurnId},
     journal::{Repeatable, StepState},
     message::Usage,
     principal::{Principal, Proof},
-    time::Millis,
     tool::{Effect, ToolCall},
 };
 use cardea_store::{Commit, CommitError, FromRow, Row, RowError, args};
@@ -63,13 +62,13 @@ impl Turns {
         let sql = "SELECT id, principal, kind, agent, conversation, prompt, fence, request, taint, reflections, \
                    (SELECT COALESCE(MAX(seq), 0) FROM events WHERE turn = turns.id), \
                    input_tokens, cached_tokens, output_tokens, cost_micros, started_at, deadline_at, commits, paid_tokens, \
-                   paid_micros \
+                   paid_micros, failure \
                    FROM turns WHERE id = $1 AND ended_at IS NULL";
         let rows: Vec<TurnRow> = self.inner.db.rows(sql, args![id]).await?;
         let Some(row) = rows.into_iter().next() else { return Ok(None) };
         let mut turn = row.read(limits)?;
-        let sql = "SELECT id, number, call_id, tool, effect, safety, state, args, args_digest, approval, outcome \
-                   FROM steps WHERE turn = $1 ORDER BY number";
+        let sql = "SELECT id, number, call_id, tool, effect, safety, state, args, args_digest, approval, outcome, \
+                   decision, undo FROM steps WHERE turn = $1 ORDER BY number";
         let steps: Vec<StepRow> = self.inner.db.rows(sql, args![id]).await?;
         turn.steps = steps.into_iter().map(StepRow::read).collect::<Result<_>>()?;
         Ok(Some(turn))
@@ -77,6 +76,7 @@ impl Turns {
 }
 
 struct TurnRow {
+    failure: Option<String>,
     turn: Turn,
     principal: String,
     taint: String,
@@ -114,16 +114,17 @@ impl FromRow for TurnRow {
             paid: (row.get(18)?, row.get(19)?),
             started: row.get(15)?,
             deadline: row.get(16)?,
-            limits: Limits { reflections: 0, tool_calls: 0, cost_micros: 0, time: Millis(0) },
+            limits: Limits::NONE,
             steps: Vec::new(),
             cache: CacheUse::None,
+            failure: None,
             pending: Commit::new(),
             durable: true,
             commits: row.get(17)?,
             held: Hold::default(),
             trace: Trace::default(),
         };
-        Ok(Self { turn, principal: row.get(1)?, taint: row.get(8)? })
+        Ok(Self { failure: row.get(20)?, turn, principal: row.get(1)?, taint: row.get(8)? })
     }
 }
 
@@ -132,6 +133,10 @@ impl TurnRow {
         Ok(Turn {
             principal: serde_json::from_str(&self.principal).map_err(|_| corrupt("principal"))?,
             taint: serde_json::from_str(&self.taint).map_err(|_| corrupt("taint"))?,
+            failure: match self.failure {
+                None => None,
+                Some(json) => Some(serde_json::from_str(&json).map_err(|_| corrupt("failure"))?),
+            },
             limits,
             ..self.turn
         })
@@ -143,6 +148,8 @@ struct StepRow {
     digest: String,
     approval: Option<ApprovalId>,
     outcome: Option<String>,
+    decision: Option<DecisionId>,
+    undo: Option<String>,
 }
 
 impl FromRow for StepRow {
@@ -152,6 +159,8 @@ impl FromRow for StepRow {
             digest: row.get(8)?,
             approval: row.get(9)?,
             outcome: row.get(10)?,
+            decision: row.get(11)?,
+            undo: row.get(12)?,
         })
     }
 }
@@ -183,7 +192,12 @@ impl StepRow {
                 Some(json) => Some(serde_json::from_str(&json).map_err(|_| corrupt("outcome"))?),
             },
             durable: true,
-            trace: None,
+            decision: self.decision,
+            again: false,
+            way: match self.undo {
+                None => None,
+                Some(json) => Some(serde_json::from_str(&json).map_err(|_| corrupt("undo"))?),
+            },
         })
     }
 }

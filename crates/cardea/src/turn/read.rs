@@ -7,7 +7,7 @@ use cardea_store::args;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::{Receipt, Turns};
+use super::{Receipt, Turn, Turns};
 
 /// One event of a turn's stream.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -34,7 +34,22 @@ pub struct Found {
     pub receipt: Option<Receipt>,
 }
 
+/// Of so many turns before this one the tools are remembered.
+const RECENT: i64 = 3;
+
 impl Turns {
+    /// The tools that the turns before this one called in its conversation.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub async fn tools_before(&self, turn: &Turn) -> Result<Vec<String>> {
+        let sql = "SELECT DISTINCT tool FROM steps WHERE state = 'done' AND turn IN (SELECT id FROM turns \
+                   WHERE conversation = $1 AND tenant = $2 AND id <> $3 ORDER BY started_at DESC LIMIT $4) ORDER BY tool";
+        let args = args![turn.conversation, &turn.principal.tenant, turn.id, RECENT];
+        let rows: Vec<(String,)> = self.inner.db.rows(sql, args).await?;
+        Ok(rows.into_iter().map(|(tool,)| tool).collect())
+    }
+
     /// The caller's turn. Somebody else's is as unknown as one that never was.
     ///
     /// # Errors

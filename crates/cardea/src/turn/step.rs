@@ -4,8 +4,8 @@ use cardea_core::{
     Result,
     id::{ApprovalId, DecisionId, StepId, ToolName},
     journal::{Repeatable, StepState},
+    saga::Way,
     tool::{Effect, Outcome, ToolCall},
-    trace::TraceContext,
 };
 use cardea_store::{args, crash};
 use serde_json::json;
@@ -44,21 +44,13 @@ pub struct Step {
     pub(super) approval: Option<ApprovalId>,
     pub(super) digest: String,
     pub(super) durable: bool,
-    pub(super) trace: Option<TraceContext>,
+    pub(super) decision: Option<DecisionId>,
+    /// An earlier owner had started it: nobody knows whether its call arrived.
+    pub(super) again: bool,
+    pub(super) way: Option<Way>,
 }
 
 impl Step {
-    /// Notes the span from which the service is called.
-    pub fn called_from(&mut self, span: TraceContext) {
-        self.trace = Some(span);
-    }
-
-    /// The span from which the service is called.
-    #[must_use]
-    pub fn trace(&self) -> Option<TraceContext> {
-        self.trace
-    }
-
     /// Its id; with the turn it is the idempotency key towards the provider.
     #[must_use]
     pub fn id(&self) -> StepId {
@@ -113,6 +105,24 @@ impl Step {
         self.approval
     }
 
+    /// Its place in the turn, from 1.
+    #[must_use]
+    pub fn number(&self) -> i64 {
+        self.number
+    }
+
+    /// True if its taking back has begun.
+    #[must_use]
+    pub fn is_undoing(&self) -> bool {
+        self.state == StepState::Compensating
+    }
+
+    /// True if an earlier owner had started it.
+    #[must_use]
+    pub fn again(&self) -> bool {
+        self.again
+    }
+
     /// True if it has not ended: it waits for a person, or nobody has said what came of it.
     #[must_use]
     pub fn is_open(&self) -> bool {
@@ -132,7 +142,10 @@ impl Step {
     pub(super) fn used(&self) -> ToolUse {
         let reason = match &self.outcome {
             Some(Outcome::Failed { reason } | Outcome::Unknown { reason }) => Some(reason.clone()),
-            _ => None,
+            _ => match &self.way {
+                Some(Way::Closed(why)) => Some(why.clone()),
+                _ => None,
+            },
         };
         ToolUse { step: self.id, tool: self.tool.to_string(), state: self.state, reason }
     }
@@ -172,6 +185,8 @@ impl Turns {
             Some(known) => known,
             None => new_step(turn, &start),
         };
+        step.again = step.state == StepState::Started && step.durable;
+        step.decision = start.decision.or(step.decision);
         step.state = StepState::Started;
         if step.effect.changes_things() {
             self.write_start(turn, &mut step, start.decision);
@@ -197,20 +212,21 @@ impl Turns {
             (!matches!(step.state, StepState::Waiting | StepState::Started | StepState::Compensating))
                 .then_some(now);
         let outcome = step.outcome.as_ref().and_then(|outcome| serde_json::to_string(outcome).ok());
+        let undo = step.way.as_ref().and_then(|way| serde_json::to_string(way).ok());
         if step.durable {
             turn.guard(
                 "step",
                 "UPDATE steps SET state = $3, outcome = $4, ended_at = $5, attempts = attempts + 1, \
-                 decision = COALESCE($6, decision) WHERE turn = $1 AND number = $2",
-                args![turn.id, step.number, step.state.name(), outcome, ended, decision],
+                 decision = COALESCE($6, decision), undo = $7 WHERE turn = $1 AND number = $2",
+                args![turn.id, step.number, step.state.name(), outcome, ended, decision, undo],
             );
             return;
         }
         step.durable = true;
         turn.run(
             "INSERT INTO steps (turn, number, id, tenant, call_id, tool, effect, safety, state, args, args_digest, \
-             approval, decision, outcome, attempts, started_at, ended_at) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)",
+             approval, decision, outcome, attempts, started_at, ended_at, undo) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)",
             args![
                 turn.id,
                 step.number,
@@ -228,7 +244,8 @@ impl Turns {
                 outcome,
                 1_i64,
                 now,
-                ended
+                ended,
+                undo
             ],
         );
     }
@@ -280,6 +297,7 @@ impl Turns {
             None => new_step(turn, &start),
         };
         step.state = StepState::Refused;
+        step.decision = start.decision.or(step.decision);
         step.outcome = Some(Outcome::Failed { reason: reason.to_owned() });
         self.write_step(turn, &mut step, start.decision);
         let detail = json!({ "reason": reason, "args_digest": step.digest, "decision": start.decision });
@@ -289,20 +307,6 @@ impl Turns {
         if turn.kind == Kind::Chat {
             self.flush(turn).await?;
         }
-        Ok(step)
-    }
-
-    /// Moves a step to another state without an outcome of its own: its compensation, or an approval it waits for.
-    ///
-    /// # Errors
-    /// As [`Turns::record`].
-    pub async fn mark(&self, turn: &mut Turn, step: Step, state: StepState) -> Result<Step> {
-        let mut step = step;
-        step.state = state;
-        self.write_step(turn, &mut step, None);
-        self.audit(turn, "step.moved", Some(&step), json!({ "state": state.name() }));
-        self.put(turn, step.clone());
-        self.flush(turn).await?;
         Ok(step)
     }
 
@@ -335,6 +339,8 @@ pub(super) fn new_step(turn: &Turn, start: &Start<'_>) -> Step {
         approval: None,
         digest: start.digest.clone(),
         durable: false,
-        trace: None,
+        decision: start.decision,
+        again: false,
+        way: None,
     }
 }

@@ -90,8 +90,14 @@ fn user(name: &str) -> Principal {
     }
 }
 
-const LIMITS: Limits =
-    Limits { reflections: 2, tool_calls: 1, cost_micros: 1_000, time: Millis::from_secs(60) };
+const LIMITS: Limits = Limits {
+    reflections: 2,
+    tool_calls: 1,
+    cost_micros: 1_000,
+    tokens: 500,
+    call: Millis::from_secs(3),
+    time: Millis::from_secs(60),
+};
 
 struct Asks {
     who: Principal,
@@ -411,6 +417,10 @@ async fn each_limit_has_its_own_ending() {
     assert_eq!(turn.within_limits(now.plus(LIMITS.time)).unwrap_err().code(), Code::TimeSpent);
     turn.charge(Usage::default(), 101);
     assert_eq!(turn.within_limits(now).unwrap_err().code(), Code::MoneySpent);
+    assert_eq!(turn.tokens_left(400).unwrap(), Some(55), "of 500, 45 are used");
+    assert_eq!(turn.tokens_left(455).unwrap_err().code(), Code::TokensSpent);
+    assert_eq!(turn.call_time(now).0, LIMITS.call);
+    assert_eq!(turn.call_time(now.plus(Millis::from_secs(58))).0, Millis::from_secs(2));
     let receipt = turns.close(turn, Ending::Failed(Code::MoneySpent.into())).await.unwrap();
     assert_eq!((receipt.usage.total(), receipt.cost_micros), (45, 1_001));
     assert_eq!(receipt.error.unwrap().error().code(), Code::MoneySpent);

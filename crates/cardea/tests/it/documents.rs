@@ -5,7 +5,7 @@ use cardea::{
     config::{Config, Environment},
     context::cache::read_warm,
 };
-use cardea_core::agent::Agent;
+use cardea_core::{agent::Agent, connector::Connector};
 use clap::Parser as _;
 
 use crate::{files, root, shown};
@@ -58,7 +58,7 @@ fn cardea_words(line: &str) -> Option<Vec<String>> {
     for letter in rest.chars().chain([' ']) {
         match letter {
             '"' | '\'' => quoted = !quoted,
-            '|' | '>' | '&' | ';' if !quoted => break,
+            '|' | '<' | '>' | '&' | ';' if !quoted => break,
             ' ' if !quoted => {
                 if !word.is_empty() {
                     words.push(std::mem::take(&mut word));
@@ -101,6 +101,7 @@ fn the_first_steps_in_the_documents_work_as_written() {
             Some("check" | "policy" | "doctor" | "config") => {
                 words.extend(["--config".to_owned(), project.join("cardea.toml").display().to_string()]);
             }
+            Some("connector") => words[3] = project.join(&words[3]).display().to_string(),
             // These need a server, and are played by the demo and by the stories of the testkit.
             _ => continue,
         }
@@ -144,10 +145,21 @@ fn every_configuration_and_agent_in_the_documents_is_a_good_one() {
         for (_, code) in snippets(&document.text).into_iter().filter(|(language, _)| language == "toml") {
             let first = code.lines().next().unwrap_or_default();
             if first.starts_with("# cardea.toml") {
-                let empty = tempfile::tempdir().unwrap();
-                let environment = Environment::from_iter([("OPENAI_API_KEY", "sk-for-the-test")]);
-                let loaded = Config::from_text("cardea.toml", &code, empty.path(), &environment);
+                let folder = tempfile::tempdir().unwrap();
+                // The connectors of the same document stand beside its configuration.
+                fs::create_dir(folder.path().join("connectors")).unwrap();
+                for (name, text) in connectors(&document.text) {
+                    fs::write(folder.path().join(name), text).unwrap();
+                }
+                let given = [("OPENAI_API_KEY", "sk-for-the-test"), ("WEATHER_KEY", "for-the-test")];
+                let loaded =
+                    Config::from_text("cardea.toml", &code, folder.path(), &Environment::from_iter(given));
                 assert!(loaded.is_ok(), "{}: {}", document.name, loaded.unwrap_err());
+                seen += 1;
+            }
+            if first.starts_with("# connectors/") {
+                let played = Connector::play(&code);
+                assert_eq!(played, Ok(Vec::new()), "{}: {first}", document.name);
                 seen += 1;
             }
             if first.starts_with("# agents/") {
@@ -185,6 +197,16 @@ fn every_line_of_json_in_the_documents_is_read_by_what_it_is_for() {
     assert!(warm >= 2 && pairs >= 1, "{warm} known answers, {pairs} files of pairs");
 }
 
+/// The connectors in a document: the file that each begins with, and its text.
+fn connectors(text: &str) -> Vec<(String, String)> {
+    let toml = snippets(text).into_iter().filter(|(language, _)| language == "toml");
+    let named = toml.filter_map(|(_, code)| {
+        let name = code.lines().next()?.strip_prefix("# ")?.to_owned();
+        name.starts_with("connectors/").then_some((name, code))
+    });
+    named.collect()
+}
+
 #[test]
 fn every_link_between_the_documents_leads_somewhere() {
     let mut broken = Vec::new();
@@ -198,6 +220,20 @@ fn every_link_between_the_documents_leads_somewhere() {
         }
     }
     assert!(broken.is_empty(), "links to nothing:\n{}", broken.join("\n"));
+}
+
+#[test]
+fn the_connectors_that_come_with_the_project_do_what_their_examples_say() {
+    let folders = ["connectors", "crates/cardea/src/commands/start/connectors"].map(|name| root().join(name));
+    let found: Vec<_> = folders.iter().flat_map(|folder| files(folder, ".toml")).collect();
+    assert!(found.len() >= 2, "{found:?}");
+    for path in found {
+        let text = fs::read_to_string(&path).unwrap();
+        assert_eq!(Connector::play(&text), Ok(Vec::new()), "{}", shown(&path));
+        let connector = Connector::parse(&text).unwrap();
+        assert!(connector.operations.iter().any(|one| one.examples() > 0), "{}", shown(&path));
+        assert_eq!(path.file_stem().unwrap().to_str().unwrap(), connector.name);
+    }
 }
 
 #[test]

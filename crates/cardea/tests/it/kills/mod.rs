@@ -128,9 +128,12 @@ async fn a_server_that_is_killed_again_and_again_breaks_no_invariant() {
     let dice = Dice::seeded(seed ^ 0x5eed);
     let mut killing = Killing { house: Arc::clone(&house), dice, up, ready: Vec::new() };
     // The first rounds go through every point; later every third round is the next one's.
-    let mut points = POINTS.iter().cycle().peekable();
+    // Nothing of the shop is taken back; the journal's own test goes through those points.
+    let reached: Vec<&'static str> =
+        POINTS.iter().copied().filter(|point| !point.starts_with("undo.")).collect();
+    let mut points = reached.iter().cycle().peekable();
     for round in 0..kills {
-        let at_a_point = round < POINTS.len() as u64 || round % 3 == 0;
+        let at_a_point = round < reached.len() as u64 || round % 3 == 0;
         match points.next_if(|_| at_a_point) {
             Some(point) => killing.at(point).await,
             None => killing.at_random().await,

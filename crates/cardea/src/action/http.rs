@@ -1,0 +1,287 @@
+//! The executor of connectors: one exchange with a service, its secret put in last, every end an outcome.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use cardea_auth::Caller;
+use cardea_core::{
+    Result,
+    connector::{Answer, Auth, Connector, Draft, Operation, Placed, scrub, scrub_body},
+    id::ToolName,
+    journal::Repeatable,
+    secret::{ExposeSecret, SecretString},
+    tool::Outcome,
+};
+use cardea_net::{Egress, Net, NetError, Request};
+use cardea_store::{
+    Shared,
+    shared::{Rate, Taken},
+};
+use http::{HeaderName, HeaderValue, Method, header};
+use serde_json::Value;
+use tokio::time::Instant;
+
+use super::{
+    catalog::{Source, Tool},
+    grant::{Grant, Opened},
+    job::{Job, Within},
+};
+
+/// The pause before a request is sent again, where the service does not name one.
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// One service.
+pub(super) struct Http {
+    name: String,
+    auth: Auth,
+    /// The installation's own secret; a tenant's sealed one goes before it.
+    secret: Option<SecretString>,
+    egress: Egress,
+    operations: HashMap<ToolName, Operation>,
+    way: Way,
+}
+
+/// What all services share.
+#[derive(Clone)]
+pub(super) struct Way {
+    pub(super) net: Net,
+    pub(super) grant: Grant,
+    pub(super) shared: Arc<dyn Shared>,
+}
+
+/// What came back over the wire.
+struct Got {
+    status: u16,
+    body: Option<Vec<u8>>,
+    retry_after: Option<Duration>,
+}
+
+/// No answer came.
+struct Silence {
+    /// Whether the request may have arrived.
+    sent: bool,
+    why: String,
+}
+
+impl Http {
+    pub(super) fn new(connector: Connector, secret: Option<SecretString>, way: Way) -> Self {
+        let egress = Egress::hosts(connector.hosts);
+        let operations = connector
+            .operations
+            .into_iter()
+            .map(|operation| (operation.spec.name.clone(), operation))
+            .collect();
+        Self { name: connector.name, auth: connector.auth, secret, egress, operations, way }
+    }
+
+    /// Its operations as tools.
+    ///
+    /// # Errors
+    /// As [`Tool::new`].
+    pub(super) fn tools(&self) -> Result<Vec<Tool>> {
+        let source = Source::Http { connector: self.name.clone() };
+        let tool = |operation: &Operation| {
+            let mut tool = Tool::new(operation.spec.clone(), source.clone(), operation.repeatable)?;
+            operation.undo.iter().for_each(|undo| tool.undo_with(undo.clone()));
+            Ok(tool)
+        };
+        self.operations.values().map(tool).collect()
+    }
+
+    /// Makes one call as the caller. Whatever happens is an outcome.
+    pub(super) async fn call(&self, caller: &Caller, tool: &ToolName, job: &Job<'_>) -> Outcome {
+        let Some(operation) = self.operations.get(tool) else {
+            return Outcome::Failed { reason: format!("`{tool}` is not described any more.") };
+        };
+        if let Some(reason) = self.too_often(caller, operation).await {
+            return Outcome::Failed { reason };
+        }
+        let opened = match self.way.grant.open(&self.name, &self.auth, self.secret.as_ref(), caller).await {
+            Ok(opened) => opened,
+            Err(error) => return Outcome::Failed { reason: error.public() },
+        };
+        let own = Within { time: operation.timeout, whose: "the longest that this operation may take" };
+        let within = own.or(job.within);
+        let call = Call {
+            http: self,
+            operation,
+            opened: &opened,
+            job,
+            deadline: Instant::now() + within.time.duration(),
+            within,
+        };
+        let mut outcome = call.make().await;
+        clean(&mut outcome, &opened.forms);
+        outcome
+    }
+
+    async fn too_often(&self, caller: &Caller, operation: &Operation) -> Option<String> {
+        let rate = operation.per_user?;
+        let count = u64::from(rate.count);
+        let bucket = format!("connector/{}/{}", operation.spec.name, caller.key());
+        let taken =
+            self.way.shared.take(&bucket, Rate { burst: count, refill: count, per: rate.per.millis() }, 1);
+        match taken.await {
+            Taken::Yes { .. } => None,
+            Taken::No { after } => {
+                let after = after.map(|after| format!(" Try again in {after}.")).unwrap_or_default();
+                Some(format!("One user may call `{}` {rate} only.{after}", operation.spec.name))
+            }
+        }
+    }
+}
+
+/// One call on its way.
+struct Call<'a> {
+    http: &'a Http,
+    operation: &'a Operation,
+    opened: &'a Opened,
+    job: &'a Job<'a>,
+    deadline: Instant,
+    within: Within,
+}
+
+impl Call<'_> {
+    async fn make(&self) -> Outcome {
+        let (operation, job) = (self.operation, self.job);
+        // WHY: whether the first try arrived is not known, and the service can be asked.
+        if job.again && operation.repeatable == Repeatable::ByCheck {
+            return self
+                .look(true)
+                .await
+                .unwrap_or_else(|| operation.silent(true, "cannot be asked about it"));
+        }
+        let draft = match operation.draft(&job.call.arguments, job.key) {
+            Ok(draft) => draft,
+            Err(why) => return Outcome::Failed { reason: format!("Nothing was sent: {why}.") },
+        };
+        let outcome = self.send(&draft).await;
+        if matches!(outcome, Outcome::Unknown { .. })
+            && operation.can_look()
+            && let Some(known @ (Outcome::Done { .. } | Outcome::Failed { .. })) = self.look(false).await
+        {
+            return known;
+        }
+        outcome
+    }
+
+    /// Sends the request as often as its file lets it, which is once where a repeat could do harm.
+    async fn send(&self, draft: &Draft) -> Outcome {
+        let operation = self.operation;
+        let mut sent_before = self.job.again;
+        for attempt in 1..=operation.attempts {
+            let last = attempt == operation.attempts;
+            let (outcome, again, pause) = match self.exchange(draft).await {
+                Ok(got) => {
+                    let answer = self.read(&got, sent_before);
+                    (answer, operation.again(got.status), got.retry_after.unwrap_or(PAUSE))
+                }
+                Err(silence) => {
+                    let arrived = silence.sent || sent_before;
+                    (operation.silent(arrived, &silence.why), true, PAUSE)
+                }
+            };
+            if last || !again || Instant::now() + pause >= self.deadline {
+                return outcome;
+            }
+            sent_before = true;
+            tokio::time::sleep(pause).await;
+        }
+        operation.silent(sent_before, &self.within.passed())
+    }
+
+    fn read(&self, got: &Got, repeated: bool) -> Outcome {
+        let clean = got.body.as_deref().map(|body| scrub_body(body, &self.opened.forms));
+        self.operation.read(&Answer { status: got.status, body: clean.as_deref() }, repeated)
+    }
+
+    /// Asks the service whether the write was done.
+    async fn look(&self, settled: bool) -> Option<Outcome> {
+        let draft = self.operation.look(&self.job.call.arguments, self.job.key).ok()??;
+        // A look has a time of its own: the call's has usually run out when it is needed.
+        let late = Call { deadline: Instant::now() + self.within.time.duration(), ..*self };
+        let got = late.exchange(&draft).await.ok()?;
+        let clean = got.body.as_deref().map(|body| scrub_body(body, &self.opened.forms));
+        Some(self.operation.looked(&Answer { status: got.status, body: clean.as_deref() }, settled))
+    }
+
+    async fn exchange(&self, draft: &Draft) -> Result<Got, Silence> {
+        let left = self.deadline.saturating_duration_since(Instant::now());
+        let request = self.request(draft)?.timeout(left).idle_timeout(left).max_body(self.operation.most());
+        let mut answer = match self.http.way.net.stream(request).await {
+            Ok(answer) => answer,
+            Err(error) => return Err(self.silence(&error)),
+        };
+        let status = answer.status.as_u16();
+        let retry_after = answer
+            .headers
+            .get(header::RETRY_AFTER)
+            .and_then(|value| value.to_str().ok()?.trim().parse().ok().map(Duration::from_secs));
+        let mut body = Vec::new();
+        loop {
+            match tokio::time::timeout_at(self.deadline, answer.chunk()).await {
+                Ok(Ok(Some(piece))) => body.extend_from_slice(&piece),
+                Ok(Ok(None)) => return Ok(Got { status, body: Some(body), retry_after }),
+                Ok(Err(NetError::TooLarge { .. })) => return Ok(Got { status, body: None, retry_after }),
+                Ok(Err(error)) => return Err(self.silence(&error)),
+                Err(_) => return Err(Silence { sent: true, why: self.within.passed() }),
+            }
+        }
+    }
+
+    /// The request with its secret. Nothing after this line is ever printed.
+    fn request(&self, draft: &Draft) -> Result<Request, Silence> {
+        let odd = |why: &str| Silence { sent: false, why: why.to_owned() };
+        let method = Method::from_bytes(draft.method.as_bytes()).map_err(|_| odd("has an unknown method"))?;
+        let mut url = draft.url.clone();
+        if let Some(Placed::Query(pair)) = &self.opened.placed {
+            url.push(if url.contains('?') { '&' } else { '?' });
+            url.push_str(pair.expose_secret());
+        }
+        let request = Request::new(method, &url, self.http.egress.clone());
+        let mut request = request.map_err(|_| odd("has an address that cannot be used"))?;
+        for (name, value) in &draft.headers {
+            let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| odd("has a bad header"))?;
+            request =
+                request.header(name, HeaderValue::from_str(value).map_err(|_| odd("has a bad header"))?);
+        }
+        if let Some((kind, body)) = &draft.body {
+            request = request.header(header::CONTENT_TYPE, HeaderValue::from_static(kind)).body(body.clone());
+        }
+        if let Some(Placed::Header(name, value)) = &self.opened.placed {
+            let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| odd("has a bad header"))?;
+            let value = HeaderValue::from_str(value.expose_secret());
+            let mut value = value.map_err(|_| odd("has a secret that cannot be sent"))?;
+            value.set_sensitive(true);
+            request = request.header(name, value);
+        }
+        Ok(request)
+    }
+
+    /// Why there is no answer, without anything of the request in it.
+    fn silence(&self, error: &NetError) -> Silence {
+        let why = match error {
+            NetError::Refused(refusal) => format!("may not be reached: {refusal}"),
+            NetError::Busy { .. } => "failed too often lately and is left alone for a moment".to_owned(),
+            _ if error.is_timeout() => self.within.passed(),
+            NetError::NotSent { .. } | NetError::Setup(_) => "could not be reached".to_owned(),
+            NetError::MaybeSent { .. } | NetError::TooLarge { .. } | NetError::Status { .. } => {
+                "broke off before its answer was whole".to_owned()
+            }
+        };
+        Silence { sent: error.may_have_been_sent(), why }
+    }
+}
+
+/// Nothing that goes on may show the secret, in whatever spelling it came back.
+fn clean(outcome: &mut Outcome, forms: &[SecretString]) {
+    match outcome {
+        Outcome::Done { result } => scrub(result, forms),
+        Outcome::Failed { reason } | Outcome::Unknown { reason } => {
+            let mut text = Value::String(std::mem::take(reason));
+            scrub(&mut text, forms);
+            if let Value::String(text) = text {
+                *reason = text;
+            }
+        }
+    }
+}

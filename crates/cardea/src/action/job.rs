@@ -1,0 +1,43 @@
+//! One piece of work for an executor.
+
+use cardea_core::{time::Millis, tool::ToolCall, trace::TraceContext};
+
+/// A call that is to be made now.
+#[derive(Debug, Clone, Copy)]
+pub struct Job<'a> {
+    /// The tool and its arguments.
+    pub call: &'a ToolCall,
+    /// The idempotency key: the same each time that this work is tried.
+    pub key: &'a str,
+    /// What the permit calls this call.
+    pub digest: &'a str,
+    /// True if an earlier try may have reached the service: it was on its way when its process ended.
+    pub again: bool,
+    /// How long it may take.
+    pub within: Within,
+    /// The span from which it is called. MCP servers are told of it; services behind connectors are strangers and are not.
+    pub trace: Option<TraceContext>,
+}
+
+/// A limit of time, and whose it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Within {
+    /// How long.
+    pub time: Millis,
+    /// Whose limit it is, in words for people.
+    pub whose: &'static str,
+}
+
+impl Within {
+    /// The shorter of two limits.
+    #[must_use]
+    pub fn or(self, other: Self) -> Self {
+        if other.time < self.time { other } else { self }
+    }
+
+    /// What is said of a service that took longer.
+    #[must_use]
+    pub fn passed(self) -> String {
+        format!("did not answer within {}, which is {}", self.time, self.whose)
+    }
+}

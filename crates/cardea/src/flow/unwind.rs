@@ -1,0 +1,109 @@
+//! A turn that failed takes back what it has done, the last effect first.
+
+use std::collections::BTreeSet;
+
+use cardea_auth::Caller;
+use cardea_core::{
+    Error, Result,
+    agent::Agent,
+    saga::{Unwound, Way},
+    time::Millis,
+    tool::Outcome,
+};
+
+use crate::{
+    action::{Job, Within},
+    app::App,
+    control::{Asking, Control, Permission, Ruling},
+    turn::{Ending, Failure, Step, Turn, Undone},
+};
+
+/// Takes back what can be, and says how the turn ends. A turn that was taken over in the middle goes on here.
+///
+/// # Errors
+/// What the journal or the store says. The turn then stays open and is taken up again.
+pub(super) async fn unwind(
+    app: &App,
+    caller: &Caller,
+    agent: &Agent,
+    turn: &mut Turn,
+    error: Error,
+) -> Result<Ending> {
+    if turn.next_undo().is_some() {
+        app.turns.unwinding(turn, &error).await?; // durable: from here on there is no way but back
+    }
+    while let Some(step) = turn.next_undo() {
+        let end = undo(app, caller, agent, (turn, step)).await?;
+        app.observe.tool_call(&end); // in the log and the meters as any other call
+    }
+    let (unwound, told) = turn.unwound();
+    let mut failure = Failure::of(&error);
+    failure.message = format!("{} {told}", failure.message);
+    let error = failure.error().because(error);
+    Ok(match unwound {
+        Unwound::Whole => Ending::Unwound(error),
+        Unwound::Partly => Ending::Failed(error),
+        Unwound::Unknown => Ending::Unknown(error),
+    })
+}
+
+/// Takes one step back. Which call does so was settled when the step was done; policy decides about it as about any.
+async fn undo(app: &App, caller: &Caller, agent: &Agent, at: (&mut Turn, Step)) -> Result<Step> {
+    let (turn, step) = at;
+    let call = step.way().and_then(|way| Way::as_call(way, format!("undo_{}", step.number())));
+    let known = call.and_then(|call| Some((app.action.catalog().get(&call.name).cloned()?, call)));
+    let Some((tool, call)) = known else {
+        return app.turns.undone(turn, step, Undone::Stays("what takes it back is gone".to_owned())).await;
+    };
+    let guard = agent.spec.guard.as_deref();
+    if let Err(error) = tool.check(&call).and_then(|()| app.control.screen_arguments(guard, &call)) {
+        return app.turns.undone(turn, step, Undone::Stays(error.public())).await;
+    }
+    // WHY: untrusted text has no say in an undo. Which tool is called is declared, and the service gets nothing but what
+    // it was given or has said itself; so nothing can leak that way, and a tainted turn can be taken back.
+    let untainted = BTreeSet::new();
+    let asking = Asking {
+        turn: turn.id(),
+        step: step.number(),
+        request: turn.request(),
+        agent: &agent.name,
+        via: "undo",
+        taint: &untainted,
+        approval: None,
+    };
+    let Ruling { permission, rows, .. } = app.control.permit(caller, &asking, tool.spec(), &call).await?; // policy
+    let permit = match permission {
+        Permission::Granted(permit) => permit,
+        // WHY: nobody is there to wait for the person; the rows of the open question are not written.
+        Permission::Waiting(_) => {
+            let why = format!("`{}` needs a person's approval", tool.name());
+            return app.turns.undone(turn, step, Undone::Stays(why)).await;
+        }
+        Permission::Refused(why) => {
+            turn.note(rows);
+            return app.turns.undone(turn, step, Undone::Stays(why)).await;
+        }
+    };
+    turn.note(rows);
+    let again = step.is_undoing();
+    let step = app.turns.undoing(turn, step).await?; // journal and audit intent
+    let (key, digest) = (format!("undo.{}", step.id()), Control::digest(caller, &call));
+    let span = turn.trace().stage("undo").execute_tool(tool.name().as_str(), &call.id);
+    let (within, trace) = (within(turn.call_limit()), Some(span.context()));
+    let job = Job { call: &call, key: &key, digest: &digest, again, within, trace };
+    let outcome = app.action.execute(permit, caller, &tool, job).await; // broker, retries
+    drop(span);
+    app.context.cache().clear_tags(&caller.tenant, &tool.clears(&call.arguments)).await; // what it makes old
+    let outcome = app.control.screen_result(guard, outcome).into_inner(); // its words go to user and log
+    let end = match outcome {
+        Outcome::Done { .. } => Undone::Gone,
+        Outcome::Failed { reason } => Undone::Stays(reason),
+        Outcome::Unknown { reason } => Undone::Unknown(reason),
+    };
+    app.turns.undone(turn, step, end).await // journal, audit: even if it failed
+}
+
+/// The time of the turn may be up, but what was begun must be ended.
+const fn within(time: Millis) -> Within {
+    Within { time, whose: "the longest that one tool call may take (`limits.tool_timeout` of the agent)" }
+}

@@ -1,0 +1,177 @@
+//! Taking back, in the journal: what a turn failed of is written down before the first step is taken back, and each
+//! step before and after. Whoever takes the turn over goes on from there.
+
+use cardea_core::{
+    Code, Error, Result,
+    journal::StepState,
+    saga::{self, Effected, Unwound, Way},
+};
+use cardea_store::{args, crash};
+use serde_json::json;
+
+use super::{Failure, Step, Turn, Turns};
+
+impl Step {
+    /// How it can be taken back, once it is done.
+    #[must_use]
+    pub fn way(&self) -> Option<&Way> {
+        self.way.as_ref()
+    }
+
+    /// The same, with how it can be taken back.
+    #[must_use]
+    pub fn taken_back_by(mut self, way: Option<Way>) -> Self {
+        self.way = way;
+        self
+    }
+
+    fn effected(&self) -> Effected {
+        // WHY: wrong arguments are told to the model, which can do better; what was decided is for good.
+        let final_word = self.state != StepState::Refused || self.decision.is_some();
+        Effected {
+            state: self.state,
+            changes: self.effect.changes_things() && final_word,
+            undoable: self.way.as_ref().is_some_and(Way::is_open),
+        }
+    }
+}
+
+impl Turn {
+    fn effects(&self) -> Vec<Effected> {
+        self.steps.iter().map(Step::effected).collect()
+    }
+
+    /// Refuses to go on once a step failed for good after one that can be taken back: all or nothing.
+    ///
+    /// # Errors
+    /// `upstream_failed`, naming the step.
+    pub fn whole(&self) -> Result<()> {
+        if !saga::broken(&self.effects()) {
+            return Ok(());
+        }
+        let failed = |step: &&Step| matches!(step.state, StepState::Failed | StepState::Refused);
+        let step = self.steps.iter().rev().find(failed);
+        let (tool, why) = step.map_or(("a step", String::new()), |step| {
+            (step.tool.as_str(), step.used().reason.unwrap_or_default())
+        });
+        let why = why.trim_end_matches('.');
+        Err(Error::new(Code::UpstreamFailed).detail(format!("`{tool}`: {why}.")))
+    }
+
+    /// Why it is being taken back, if it is.
+    #[must_use]
+    pub fn failure(&self) -> Option<&Failure> {
+        self.failure.as_ref()
+    }
+
+    /// The step that is taken back next.
+    #[must_use]
+    pub fn next_undo(&self) -> Option<Step> {
+        saga::next(&self.effects()).and_then(|at| self.steps.get(at).cloned())
+    }
+
+    /// How it ends, with its steps as they stand, and what its user must be told of them.
+    #[must_use]
+    pub fn unwound(&self) -> (Unwound, String) {
+        let named = |states: &[StepState]| {
+            let of = |step: &&Step| step.effect.changes_things() && states.contains(&step.state);
+            let name = |step: &Step| match &step.way {
+                Some(Way::Closed(why)) => format!("`{}` ({why})", step.tool),
+                _ => format!("`{}`", step.tool),
+            };
+            self.steps.iter().filter(of).map(name).collect::<Vec<_>>().join(", ")
+        };
+        let parts = [
+            ("Taken back", named(&[StepState::Compensated])),
+            ("Done, and not taken back", named(&[StepState::Done])),
+            ("Not known", named(&[StepState::Unknown, StepState::Started, StepState::Compensating])),
+        ];
+        let told: Vec<String> = parts
+            .iter()
+            .filter(|(_, names)| !names.is_empty())
+            .map(|(what, names)| format!("{what}: {names}."))
+            .collect();
+        (saga::ending(&self.effects()), told.join(" "))
+    }
+}
+
+impl Turns {
+    /// Writes down that the turn has failed and is being taken back. From here on nothing else is done for it.
+    ///
+    /// # Errors
+    /// As [`Turns::record`].
+    pub async fn unwinding(&self, turn: &mut Turn, error: &Error) -> Result<()> {
+        if turn.failure.is_some() {
+            return Ok(());
+        }
+        let failure = Failure::of(error);
+        let saved =
+            serde_json::to_string(&failure).map_err(|error| Error::new(Code::Internal).because(error))?;
+        turn.run("UPDATE turns SET failure = $2 WHERE id = $1", args![turn.id, saved]);
+        self.audit(turn, "turn.unwinding", None, json!({ "code": failure.code }));
+        self.event(turn, "turn.unwinding", &json!({ "code": failure.code, "message": failure.message }));
+        turn.failure = Some(failure);
+        self.flush(turn).await
+    }
+
+    /// Writes down that a step is about to be taken back.
+    ///
+    /// # Errors
+    /// As [`Turns::record`].
+    pub async fn undoing(&self, turn: &mut Turn, step: Step) -> Result<Step> {
+        if step.state == StepState::Compensating {
+            self.flush(turn).await?; // it was on its way when its process ended: again, under the same key
+            return Ok(step);
+        }
+        let step = self.move_to(turn, step, (StepState::Compensating, "step.undoing"), None).await?;
+        crash::point("undo.ready");
+        Ok(step)
+    }
+
+    /// Writes down what came of it: nothing is left of the step, or it stays, or nobody knows.
+    ///
+    /// # Errors
+    /// As [`Turns::record`].
+    pub async fn undone(&self, turn: &mut Turn, step: Step, end: Undone) -> Result<Step> {
+        let (to, why) = match end {
+            Undone::Gone => {
+                crash::point("undo.happened");
+                ((StepState::Compensated, "step.undone"), None)
+            }
+            Undone::Stays(why) => ((StepState::Done, "step.not_undone"), Some(why)),
+            Undone::Unknown(why) => ((StepState::Unknown, "step.undo_unknown"), Some(why)),
+        };
+        self.move_to(turn, step, to, why).await
+    }
+
+    async fn move_to(
+        &self,
+        turn: &mut Turn,
+        mut step: Step,
+        (state, event): (StepState, &'static str),
+        why: Option<String>,
+    ) -> Result<Step> {
+        step.state = state;
+        let detail = json!({ "state": state.name(), "args_digest": step.digest, "reason": why });
+        if let Some(why) = why {
+            step.way = Some(Way::Closed(why));
+        }
+        self.write_step(turn, &mut step, None);
+        self.audit(turn, event, Some(&step), detail);
+        self.event(turn, event, &json!({ "step": step.id, "tool": step.tool, "state": state }));
+        self.put(turn, step.clone());
+        self.flush(turn).await?;
+        Ok(step)
+    }
+}
+
+/// What came of taking a step back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Undone {
+    /// Its effect is gone.
+    Gone,
+    /// Its effect stays, and this is why.
+    Stays(String),
+    /// Nobody knows.
+    Unknown(String),
+}

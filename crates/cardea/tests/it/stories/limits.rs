@@ -1,0 +1,91 @@
+//! Limits of a turn: each ends it, or a call of it, in its own words.
+
+use cardea_testkit::{
+    World,
+    model::Act,
+    world::{Say, Service},
+};
+use serde_json::{Value, json};
+
+const SLOW: &str = r#"
+[connector]
+name = "demo"
+base = "BASE"
+
+[[operation]]
+name    = "look"
+about   = "Look something up."
+effect  = "read"
+request = { method = "GET", path = "/look" }
+limit   = { timeout = "1min" }
+
+[[operation]]
+name           = "order"
+about          = "Order something."
+effect         = "write"
+request        = { method = "POST", path = "/orders" }
+accept_unknown = true
+limit          = { timeout = "1min" }
+"#;
+
+const POLICIES: &str = r#"
+@id("support-may") @reason("support may.")
+permit (principal in Role::"support", action, resource in Server::"demo");
+"#;
+
+async fn slow(limits: &str, acts: impl IntoIterator<Item = Act>) -> World {
+    let plan = World::plan().model(acts).policies(POLICIES).limits(limits);
+    let world = plan.connector(Service::start().await, SLOW).start().await;
+    world.service().says("GET /look", [Say::Silent]).says("POST /orders", [Say::Silent]);
+    world
+}
+
+#[tokio::test]
+async fn a_tool_that_takes_too_long_is_given_up_in_the_agents_own_time_and_the_model_is_told() {
+    let acts = [Act::call("demo__look", json!({})), Act::say("It did not answer.")];
+    let world = slow("tool_timeout = \"150ms\"\n", acts).await;
+    let receipt = world.user("support").asks("Look it up.").await.answers("did not answer").await;
+    let reason = receipt["tools"][0]["reason"].as_str().unwrap();
+    assert!(reason.contains("150 ms") && reason.contains("limits.tool_timeout"), "{reason}");
+    assert!(world.model().seen()[1].body.to_string().contains("limits.tool_timeout"));
+
+    let acts = [Act::call("demo__order", json!({})), Act::say("never said")];
+    let world = slow("tool_timeout = \"150ms\"\n", acts).await;
+    let receipt = world.user("support").asks("Order it.").await.ends().await;
+    assert_eq!(receipt["status"], "unknown", "{receipt}");
+    let told = receipt["error"]["message"].as_str().unwrap();
+    assert!(told.contains("150 ms") && told.contains("limits.tool_timeout"), "{told}");
+}
+
+#[tokio::test]
+async fn a_tool_of_an_mcp_server_is_given_up_in_the_agents_own_time_too() {
+    let acts = [Act::call("ops__get_order", json!({ "order_id": "ORD-17" })), Act::say("It is delivered.")];
+    let world = slow("tool_timeout = \"1ms\"\n", acts).await;
+    let receipt = world.user("support").asks("What is with order 17?").await.ends().await;
+    let reason = receipt["tools"][0]["reason"].as_str().unwrap_or_default();
+    assert!(reason.is_empty() || reason.contains("limits.tool_timeout"), "{receipt}");
+}
+
+#[tokio::test]
+async fn a_turn_that_has_used_its_tokens_ends_and_says_so() {
+    let ask = |world: World| async move {
+        let receipt: Value = world.user("support").asks("Look it up, please.").await.ends().await;
+        (receipt, world)
+    };
+    // Not even room for the question: no model is asked.
+    let (receipt, world) = ask(slow("tokens = 20\n", [Act::say("never said")]).await).await;
+    assert_eq!(receipt["error"]["code"], "tokens_spent", "{receipt}");
+    assert!(receipt["error"]["message"].as_str().unwrap().contains("20 tokens per turn"), "{receipt}");
+    assert!(world.model().seen().is_empty());
+
+    // Room for one call of the model and not for a second: each is counted by the provider as 16 tokens.
+    let look = || Act::call("demo__look", json!({}));
+    let free = ask(slow("tool_timeout = \"50ms\"\n", [look(), Act::say("Nothing.")]).await).await.1;
+    let first = free.model().seen()[0].body.to_string().len() as u64;
+    let limits = format!("tokens = {}\ntool_timeout = \"50ms\"\n", first / 4 + 20);
+    let (receipt, world) = ask(slow(&limits, [look(), look(), look(), look(), look(), look()]).await).await;
+    let capped = &world.model().seen()[0].body;
+    assert!(capped["max_tokens"].as_u64().or(capped["max_completion_tokens"].as_u64()).is_some(), "{capped}");
+    assert_eq!(receipt["error"]["code"], "tokens_spent", "{receipt}");
+    assert!(world.model().seen().len() < 6);
+}

@@ -1,0 +1,255 @@
+use std::sync::Arc;
+
+use cardea::{
+    app::{App, Options},
+    config::{Config, Environment},
+};
+use cardea_core::time::ManualClock;
+use cardea_testkit::{
+    World,
+    model::Act,
+    world::{Say, Service},
+};
+use serde_json::{Value, json};
+use tokio::task::JoinSet;
+
+/// A warehouse: what was reserved can be released, what was charged can be given back, a letter stays sent.
+const WAREHOUSE: &str = r#"
+[connector]
+name = "demo"
+base = "BASE"
+
+[[operation]]
+name        = "reserve"
+about       = "Reserve an item."
+sends_outside = false
+effect      = "write"
+request     = { method = "POST", path = "/reservations", body = { item = "{item}" } }
+input       = { item = "string" }
+idempotency = { header = "Idempotency-Key" }
+undo        = { operation = "release", with = { reservation = "{result.id}" } }
+
+[[operation]]
+name        = "release"
+about       = "Release a reservation."
+effect      = "write"
+request     = { method = "DELETE", path = "/reservations/{reservation}" }
+input       = { reservation = "string" }
+idempotency = { header = "Idempotency-Key" }
+
+[[operation]]
+name           = "write_letter"
+about          = "Send a letter."
+sends_outside = false
+effect         = "write"
+request        = { method = "POST", path = "/letters", body = { to = "{to}" } }
+input          = { to = "string" }
+accept_unknown = true
+
+[[operation]]
+name        = "charge"
+about       = "Charge a card."
+sends_outside = false
+effect      = "write"
+request     = { method = "POST", path = "/charges", body = { amount = "{amount}" } }
+input       = { amount = "integer" }
+idempotency = { header = "Idempotency-Key" }
+result      = { error = "/error" }
+limit       = { timeout = "300ms" }
+
+[[operation]]
+name        = "wipe"
+about       = "Delete everything."
+effect      = "destructive"
+request     = { method = "DELETE", path = "/everything/{reservation}" }
+input       = { reservation = "string" }
+idempotency = { by = "method" }
+"#;
+
+const POLICIES: &str = r#"
+@id("support-works-there") @reason("support works with the warehouse.")
+permit (principal in Role::"support", action, resource in Server::"demo");
+"#;
+
+const NO_RELEASE: &str = r#"
+@id("support-works-there") @reason("support works with the warehouse.")
+permit (principal in Role::"support", action, resource in Server::"demo");
+@id("nobody-releases") @reason("releasing needs a clerk.")
+forbid (principal, action == Action::"demo__release", resource);
+"#;
+
+fn reserve(item: &str) -> Act {
+    Act::call("demo__reserve", json!({ "item": item }))
+}
+
+fn charge() -> Act {
+    Act::call("demo__charge", json!({ "amount": 9 }))
+}
+
+async fn warehouse(policies: &str, acts: impl IntoIterator<Item = Act>) -> World {
+    let service = Service::start().await;
+    let world = World::plan().model(acts).connector(service, WAREHOUSE).policies(policies).start().await;
+    let made = |id: &str| Say::Json(201, json!({ "id": id, "undo": "demo__wipe", "tool": "demo__wipe" }));
+    world.service().says("POST /reservations", [made("a1"), made("a2")]);
+    world.service().says("POST /letters", [Say::Json(201, json!({ "id": "l1" }))]);
+    for id in ["a1", "a2"] {
+        world.service().says(&format!("DELETE /reservations/{id}"), [Say::Json(200, json!({}))]);
+    }
+    world.service().says("POST /charges", [Say::Json(402, json!({ "error": "card declined" }))]);
+    world
+}
+
+fn states(receipt: &Value) -> Vec<&str> {
+    receipt["tools"].as_array().unwrap().iter().map(|tool| tool["state"].as_str().unwrap()).collect()
+}
+
+#[tokio::test]
+async fn a_charge_that_fails_takes_the_reservations_back_the_last_one_first() {
+    let acts = [reserve("book"), reserve("lamp"), charge(), Act::say("never said")];
+    let world = warehouse(POLICIES, acts).await;
+    let receipt = world.user("support").asks("Buy book and lamp.").await.ends().await;
+    assert_eq!(receipt["status"], "unwound", "{receipt}");
+    assert_eq!(states(&receipt), ["compensated", "compensated", "failed"]);
+    let told = receipt["error"]["message"].as_str().unwrap();
+    assert!(told.contains("card declined"), "{told}");
+    assert!(told.contains("Taken back: `demo__reserve`, `demo__reserve`."), "{told}");
+    let lines = world.service().lines();
+    let undone = [
+        "POST /reservations",
+        "POST /reservations",
+        "POST /charges",
+        "DELETE /reservations/a2",
+        "DELETE /reservations/a1",
+    ];
+    assert_eq!(lines, undone);
+    let keys: Vec<String> = (1..=2)
+        .map(|at| {
+            world.service().came(&format!("DELETE /reservations/a{at}"))[0]
+                .header("idempotency-key")
+                .to_owned()
+        })
+        .collect();
+    for (key, at) in keys.iter().zip(0..) {
+        assert_eq!(*key, format!("undo.{}", receipt["tools"][at]["step"].as_str().unwrap()));
+    }
+    assert_eq!(world.model().seen().len(), 3, "the model has no say any more");
+    let audit = world.audit().await;
+    audit.tells([
+        "turn.asked",
+        "step.ended",
+        "step.ended",
+        "step.ended",
+        "turn.unwinding",
+        "step.undoing",
+        "step.undone",
+        "step.undoing",
+        "step.undone",
+        "turn.ended",
+    ]);
+    let decisions = world.user("support").get("/api/v1/decisions").await.expect(200);
+    let undo =
+        decisions.body["decisions"].as_array().unwrap().iter().filter(|one| one["context"]["via"] == "undo");
+    assert_eq!(undo.count(), 2, "policy was asked for each: {}", decisions.text);
+}
+
+#[tokio::test]
+async fn what_cannot_be_taken_back_is_told_and_a_result_that_asks_for_an_undo_is_only_a_result() {
+    let letter = Act::call("demo__write_letter", json!({ "to": "ann" }));
+    let world = warehouse(POLICIES, [reserve("book"), letter, charge()]).await;
+    let receipt = world.user("support").asks("Buy the book and tell Ann.").await.ends().await;
+    assert_eq!(
+        (&receipt["status"], states(&receipt)),
+        (&json!("failed"), vec!["compensated", "done", "failed"])
+    );
+    let told = receipt["error"]["message"].as_str().unwrap();
+    assert!(
+        told.contains("Taken back: `demo__reserve`. Done, and not taken back: `demo__write_letter`."),
+        "{told}"
+    );
+    let lines = world.service().lines();
+    assert!(!lines.iter().any(|line| line.contains("everything")), "{lines:?}");
+}
+
+#[tokio::test]
+async fn an_undo_that_policy_refuses_or_the_service_refuses_is_told_with_its_reason() {
+    let world = warehouse(NO_RELEASE, [reserve("book"), charge()]).await;
+    let receipt = world.user("support").asks("Buy the book.").await.ends().await;
+    let told = receipt["error"]["message"].as_str().unwrap();
+    assert!(told.contains("not taken back: `demo__reserve` (Policy `nobody-releases` does not allow this: releasing needs a clerk."), "{told}");
+    assert_eq!((states(&receipt)[0], world.service().lines().len()), ("done", 2));
+    world.audit().await.tells(["turn.unwinding", "step.not_undone", "turn.ended"]);
+
+    let world = warehouse(POLICIES, [reserve("book"), charge()]).await;
+    world.service().says("DELETE /reservations/a1", [Say::Json(409, json!({ "why": "already shipped" }))]);
+    let receipt = world.user("support").asks("Buy the book.").await.ends().await;
+    assert!(receipt["error"]["message"].as_str().unwrap().contains("already shipped"), "{receipt}");
+    assert_eq!(receipt["status"], "failed");
+}
+
+#[tokio::test]
+async fn nothing_is_taken_back_while_it_is_not_known_whether_the_charge_was_made() {
+    let world = warehouse(POLICIES, [reserve("book"), charge()]).await;
+    world.service().says("POST /charges", [Say::Silent]);
+    let receipt = world.user("support").asks("Buy the book.").await.ends().await;
+    assert_eq!((&receipt["status"], states(&receipt)), (&json!("unknown"), vec!["done", "unknown"]));
+    let told = receipt["error"]["message"].as_str().unwrap();
+    assert!(told.contains("Done, and not taken back: `demo__reserve`. Not known: `demo__charge`."), "{told}");
+    assert_eq!(world.service().lines(), ["POST /reservations", "POST /charges"]);
+}
+
+#[tokio::test]
+async fn a_limit_that_ends_the_turn_takes_back_what_was_done() {
+    let acts = [reserve("book"), reserve("lamp"), reserve("cup")];
+    let plan = World::plan().model(acts).policies(POLICIES).limits("tool_calls = 1\n");
+    let world = plan.connector(Service::start().await, WAREHOUSE).start().await;
+    world.service().says("POST /reservations", [Say::Json(201, json!({ "id": "a1" }))]);
+    world.service().says("DELETE /reservations/a1", [Say::Json(200, json!({}))]);
+    let receipt = world.user("support").asks("Buy it all.").await.ends().await;
+    assert_eq!((&receipt["status"], &receipt["error"]["code"]), (&json!("unwound"), &json!("steps_spent")));
+    assert_eq!(world.service().lines(), ["POST /reservations", "DELETE /reservations/a1"]);
+}
+
+#[tokio::test]
+async fn a_turn_that_was_left_in_the_middle_of_its_undo_is_taken_up_and_undone_under_the_same_key() {
+    let world = warehouse(POLICIES, [reserve("book"), charge()]).await;
+    // The service takes the request and its answer never comes: nobody knows whether the undo arrived.
+    world.service().says("DELETE /reservations/a1", [Say::Silent, Say::Json(200, json!({}))]);
+    let ann = world.user("support");
+    let mut tasks = JoinSet::new();
+    tasks.spawn(async move { ann.asks("Buy the book.").await });
+    while world.service().came("DELETE /reservations/a1").is_empty() {
+        tokio::task::yield_now().await;
+    }
+    let steps: Vec<(String,)> =
+        world.app.db.rows("SELECT state FROM steps ORDER BY number", Vec::new()).await.unwrap();
+    assert_eq!(steps, [("compensating".to_owned(),), ("failed".to_owned(),)]);
+
+    // Another process takes the node's place, with nothing but the journal.
+    let loaded = Config::load(&world.folder().join("cardea.toml"), &Environment::default()).unwrap();
+    let clock = Arc::<ManualClock>::clone(&world.clock);
+    let second = App::build(loaded, Options { clock, ..Options::default() }).await.unwrap();
+    let mut news = second.turns.news();
+    second.start().await.unwrap();
+    loop {
+        let sql = "SELECT state, receipt FROM turns";
+        let rows: Vec<(String, Option<String>)> = second.db.rows(sql, Vec::new()).await.unwrap();
+        if rows[0].0 != "running" {
+            assert_eq!(rows[0].0, "unwound", "{rows:?}");
+            let receipt = rows[0].1.as_deref().unwrap();
+            assert!(receipt.contains("card declined") && receipt.contains("Taken back"), "{receipt}");
+            break;
+        }
+        news.recv().await.unwrap();
+    }
+    let keys: Vec<String> = world
+        .service()
+        .came("DELETE /reservations/a1")
+        .iter()
+        .map(|came| came.header("idempotency-key").to_owned())
+        .collect();
+    assert!(keys.len() == 2 && keys[0] == keys[1], "{keys:?}");
+    assert_eq!(world.service().came("POST /charges").len(), 1, "nothing else is done again");
+    assert_eq!(world.model().seen().len(), 2);
+    tasks.abort_all();
+    second.stop().await;
+}
