@@ -150,6 +150,25 @@ impl<T> Partition<T> {
         found.into_iter().filter_map(neighbour).collect()
     }
 
+    /// Cosines with up to `count` entries, evenly spaced over the partition and without the one at `besides`: they
+    /// tell how crowded the place of a vector is.
+    #[must_use]
+    pub fn sample(&self, to: &Vector, count: usize, besides: Option<usize>) -> Vec<f32> {
+        let (query, count) = (Query::new(self.cpu, to), count.min(self.codes.len()));
+        let (mut found, mut dots) = (Vec::with_capacity(count), Vec::with_capacity(1));
+        for index in (0..count).map(|at| at * self.codes.len() / count) {
+            if besides == Some(index) {
+                continue;
+            }
+            dots.clear();
+            query.dots(self.codes.get(index..=index).unwrap_or_default(), &mut dots);
+            if let (Some(dot), Some(scale)) = (dots.first(), self.scales.get(index)) {
+                found.push((*dot as f32 * scale * to.scale).clamp(-1.0, 1.0));
+            }
+        }
+        found
+    }
+
     /// At least `wanted` entries whose signs differ least from the query's.
     fn candidates(&self, query: &Query<'_>, wanted: usize) -> Vec<usize> {
         let mut differences = Vec::with_capacity(self.signs.len());
@@ -215,6 +234,11 @@ mod tests {
             assert!(best[0].cosine >= best[1].cosine);
             assert!(part.nearest(&vectors[3], 99).iter().all(|hit| *hit.item != 3));
             assert_eq!(part.vector(3).as_ref(), Some(&vectors[59]));
+            let near = |besides| part.sample(&vectors[59], 256, besides);
+            assert_eq!((near(None).len(), near(Some(3)).len()), (58, 57));
+            assert!(near(None).iter().any(|cosine| *cosine > 0.99) && near(Some(3)).iter().all(|c| *c < 0.9));
+            assert_eq!(part.sample(&vectors[0], 10, None).len(), 10);
+            assert!(Partition::<()>::on(cpu).sample(&vectors[0], 10, None).is_empty());
         }
     }
 

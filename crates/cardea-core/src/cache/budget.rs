@@ -2,9 +2,14 @@
 //!
 //! A share of the hits is answered anew in the background and compared. From these checks a bound is computed that
 //! the true share of wrong hits exceeds only with the stated probability. Above the budget the threshold tightens
-//! at once; well below it relaxes, one small step after fifty clean checks.
+//! at once; well below it relaxes, one small step after fifty clean checks, in the end a little beyond the usual.
+//!
+//! Who keeps the entries holds one [`Budget`] for each scope: `looked_up` for every look in the semantic layer,
+//! `checked` for every comparison, and `mode` gives the mode for the next look.
 
 use serde::{Deserialize, Serialize};
+
+use super::verdict::Mode;
 
 /// What comparing a served answer with a new one showed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,9 +29,13 @@ const LEAST: f64 = 30.0;
 /// How much one error and one relaxation move the setting.
 const STEP: f32 = 0.10;
 const BACK: f32 = 0.02;
+/// How far the loosest setting lies below the usual one: a share of the score, and a difference of the cosine.
+const SLACK_SCORE: f32 = 0.25;
+const SLACK_COSINE: f32 = 0.04;
 
-/// The state of one scope. Small enough to be kept for each.
+/// The state of one scope. Small enough to be kept for each, and across restarts.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Budget {
     share: f64,
     lookups: f64,
@@ -77,12 +86,14 @@ impl Budget {
         }
         let over = self.bound() > self.share;
         if checked == Checked::Wrong && (over || self.checks < LEAST) {
-            self.strain = (self.strain + STEP).min(1.0);
+            self.strain = (self.strain.max(0.0) + STEP).min(1.0);
         } else if over && self.checks >= LEAST && self.estimate() > self.share {
             self.strain = (self.strain + BACK).min(1.0);
         } else if self.clean >= PATIENCE && self.estimate() < self.share / 2.0 {
             self.clean = 0;
-            self.strain = (self.strain - BACK).max(0.0);
+            // Beyond the usual only on proof, not on hope.
+            let least = if self.bound() < self.share / 2.0 { -1.0 } else { self.strain.min(0.0) };
+            self.strain = (self.strain - BACK).max(least);
         }
     }
 
@@ -98,16 +109,27 @@ impl Budget {
         upper_bound(self.errors, self.checks, 0.05) * self.hit_share()
     }
 
-    /// From 0 (as measured before release) to 1 (only exact hits).
+    /// From -1 (as loose as it gets) by way of 0 (as measured before release) to 1 (only exact hits).
     #[must_use]
     pub const fn strain(&self) -> f32 {
         self.strain
     }
 
-    /// The threshold under this strain: between the usual one and 1, which only perfect pairs reach.
+    /// The mode under this strain. Tighter than usual under strain; looser than usual only in the scored mode, since
+    /// the threshold of the strict one is somebody's word.
     #[must_use]
-    pub fn threshold(&self, usual: f32) -> f32 {
-        if self.strain >= 1.0 { f32::INFINITY } else { usual + (1.0 - usual) * self.strain }
+    pub fn mode(&self, usual: Mode) -> Mode {
+        let tight = |from: f32| {
+            if self.strain >= 1.0 { f32::INFINITY } else { from + (1.0 - from) * self.strain.max(0.0) }
+        };
+        let slack = (-self.strain).max(0.0);
+        match usual {
+            Mode::Strict { threshold, veto } => Mode::Strict { threshold: tight(threshold), veto },
+            Mode::Scored { threshold, floor } => Mode::Scored {
+                threshold: tight(threshold) * (1.0 - SLACK_SCORE * slack),
+                floor: tight(floor) - SLACK_COSINE * slack,
+            },
+        }
     }
 
     fn hit_share(&self) -> f64 {
@@ -162,21 +184,47 @@ mod tests {
         assert!((upper_bound(3.0, 3.0, 0.05) - 1.0).abs() < 1e-12);
     }
 
+    /// The score that is asked for, when 0.8 is usual.
+    fn asked_for(budget: &Budget) -> f32 {
+        match budget.mode(Mode::Scored { threshold: 0.8, floor: 0.8 }) {
+            Mode::Scored { threshold, .. } => threshold,
+            Mode::Strict { .. } => panic!("the kind of decision stays"),
+        }
+    }
+
     #[test]
     fn errors_tighten_and_only_patience_relaxes() {
         let mut budget = Budget::new(0.01);
         (0..1000).for_each(|n| budget.looked_up(n % 2 == 0));
-        assert!((budget.threshold(0.8) - 0.8).abs() < 1e-6);
+        assert!((asked_for(&budget) - 0.8).abs() < 1e-6);
         budget.checked(Checked::Wrong);
-        let tight = budget.threshold(0.8);
+        let tight = asked_for(&budget);
         assert!(tight > 0.8);
         (0..PATIENCE - 1).for_each(|_| budget.checked(Checked::Right));
-        assert!(budget.threshold(0.8) >= tight, "not yet");
+        assert!(asked_for(&budget) >= tight, "not yet");
         (0..2000).for_each(|_| budget.checked(Checked::Right));
-        assert!(budget.threshold(0.8) < tight);
+        assert!(asked_for(&budget) < tight);
         assert!(budget.bound() < 0.01, "{}", budget.bound());
         (0..60).for_each(|_| budget.checked(Checked::Wrong));
-        assert!(budget.threshold(0.8).is_infinite(), "a scope that keeps failing is closed");
+        assert!(asked_for(&budget).is_infinite(), "a scope that keeps failing is closed");
+    }
+
+    #[test]
+    fn only_proof_relaxes_beyond_the_usual_and_never_a_strict_threshold() {
+        let mut budget = Budget::new(0.01);
+        (0..1000).for_each(|n| budget.looked_up(n % 2 == 0));
+        (0..200).for_each(|_| budget.checked(Checked::Right));
+        assert!((asked_for(&budget) - 0.8).abs() < 1e-6, "200 clean checks of half the lookups prove 0.75 %");
+        (0..20_000).for_each(|_| budget.checked(Checked::Right));
+        assert!((asked_for(&budget) - 0.6).abs() < 0.01, "{}", asked_for(&budget));
+        assert_eq!(budget.mode(Mode::STRICT), Mode::STRICT);
+        budget.checked(Checked::Wrong);
+        assert!((asked_for(&budget) - 0.6).abs() < 0.01, "one in thousands is within the budget");
+        (0..30).for_each(|_| budget.checked(Checked::Wrong));
+        assert!(asked_for(&budget) > 0.8);
+        assert_ne!(budget.mode(Mode::STRICT), Mode::STRICT);
+        let kept: Budget = serde_json::from_str(&serde_json::to_string(&budget).unwrap()).unwrap();
+        assert_eq!(kept, budget, "it survives a restart");
     }
 
     /// A deployment whose traffic gets worse half way: each strain has its share of wrong hits.
@@ -192,8 +240,9 @@ mod tests {
         let (first, later) = (0.02 * chance(), 0.06 * chance());
         let (mut wrong, lookups) = (0_u32, 60_000_u32);
         for at in 0..lookups {
+            // How much less is served, and how much of it is wrong: looser than usual serves more and worse.
             let strain = f64::from(budget.strain());
-            let hit = chance() < 0.35 * (1.0 - strain);
+            let hit = chance() < (0.35 * (1.0 - strain)).min(0.6);
             budget.looked_up(hit);
             let share = (if at < lookups / 2 { first } else { later }) * (1.0 - strain).powi(2);
             let bad = hit && chance() < share;

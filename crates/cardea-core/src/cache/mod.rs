@@ -7,14 +7,17 @@
 //! Refuses: to cache what [`never()`] names. Used by `context/cache`, by tests and by the programs in `evals`.
 //!
 //! ```
-//! use cardea_core::cache::{Candidate, Mode, Verdict, judge};
+//! use cardea_core::cache::{Candidate, Mode, Question, Verdict, crowd, judge};
 //!
-//! // The caller looked up the nearest entries of the very same partition; `cosine` comes from the encoder.
+//! // The caller looked up the nearest entries of the very same partition; cosines come from the encoder. Nothing
+//! // else is known of this partition, so its crowd is taken to be the usual one.
+//! let usual = crowd(&[]);
 //! let candidates = [
-//!     Candidate { text: "Where is order 12346?", cosine: 0.97, answer: 1 },
-//!     Candidate { text: "where is order 12345", cosine: 0.96, answer: 2 },
+//!     Candidate { text: "Where is order 12346?", cosine: 0.97, crowd: usual },
+//!     Candidate { text: "where is order 12345", cosine: 0.96, crowd: usual },
 //! ];
-//! let verdict = judge("Where is my order 12345?", &candidates, Mode::default());
+//! let asked = Question { text: "Where is my order 12345?", crowd: usual };
+//! let verdict = judge(asked, &candidates, Mode::default());
 //! assert!(matches!(verdict, Verdict::Hit { index: 1, .. }), "the other order is vetoed: {verdict:?}");
 //! ```
 
@@ -30,4 +33,7 @@ pub use budget::{Budget, Checked, upper_bound};
 pub use key::{Circumstances, ExactKey, Owner, Partition, normalise};
 pub use never::{Finished, Never, never, stands_alone};
 pub use slots::{Reading, Veto, veto};
-pub use verdict::{Candidate, FEATURES, Miss, Mode, Verdict, features, judge, same_answer, score};
+pub use verdict::{
+    Candidate, FEATURES, Miss, Mode, Question, SAMPLE, Verdict, crowd, features, judge, same_answer, score,
+    standing,
+};

@@ -15,9 +15,9 @@ pub enum Mode {
         /// Whether differing slots refuse a hit.
         veto: bool,
     },
-    /// The score, which was learned from pairs, must reach the threshold, and the slots must agree.
+    /// The score, which was learned, must reach the threshold, and the slots must agree.
     Scored {
-        /// The least score: about the share of such pairs that mean the same.
+        /// The least score, from 0 to 1.
         threshold: f32,
         /// The least cosine that is looked at.
         floor: f32,
@@ -35,6 +35,18 @@ impl Mode {
     pub const STRICT: Self = Self::Strict { threshold: 0.92, veto: true };
 }
 
+/// How many entries of a partition tell how crowded a place in it is; see [`crowd`].
+pub const SAMPLE: usize = 256;
+
+/// What is asked.
+#[derive(Debug, Clone, Copy)]
+pub struct Question<'a> {
+    /// The text.
+    pub text: &'a str,
+    /// How [`crowd`]ed its place is.
+    pub crowd: f32,
+}
+
 /// A near entry of the same partition.
 #[derive(Debug, Clone, Copy)]
 pub struct Candidate<'a> {
@@ -42,9 +54,28 @@ pub struct Candidate<'a> {
     pub text: &'a str,
     /// Its cosine with the asked text.
     pub cosine: f32,
-    /// Which answer it has: entries with equal numbers give the same answer.
-    pub answer: u64,
+    /// How [`crowd`]ed its own place is.
+    pub crowd: f32,
 }
+
+/// How near a text's neighbourhood lies: the mean of the nearest twentieth (at least five) of its cosines
+/// with up to [`SAMPLE`] entries of its partition, itself not among them.
+///
+/// Where everybody asks about the same few things, unlike questions lie near each other as well, so a cosine means
+/// less. Few entries say little: the mean begins at what is usual, so `crowd(&[])` is for whoever has no entries.
+#[must_use]
+pub fn crowd(cosines: &[f32]) -> f32 {
+    let mut near: Vec<f32> = cosines.iter().copied().filter(|cosine| cosine.is_finite()).collect();
+    near.sort_by(|a, b| b.total_cmp(a));
+    near.truncate(CROWD_LEAST.max((near.len() + 10) / 20));
+    (near.iter().sum::<f32>() + CROWD_DOUBT * CROWD_USUAL) / (near.len() as f32 + CROWD_DOUBT)
+}
+
+/// Of the sample at least so many are looked at.
+const CROWD_LEAST: usize = 5;
+/// The usual crowd, and as how many entries it counts.
+const CROWD_USUAL: f32 = 0.62;
+const CROWD_DOUBT: f32 = 3.0;
 
 /// What was decided.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -107,23 +138,35 @@ pub fn features(a: &Reading, b: &Reading, cosine: f32) -> [f32; FEATURES] {
     ]
 }
 
+/// How much nearer than their surroundings two texts lie, from 0 to 1: the cosine against the mean of both crowds.
+#[must_use]
+pub fn standing(cosine: f32, crowds: [f32; 2]) -> f32 {
+    let crowd = crowds.iter().sum::<f32>() / 2.0;
+    logistic(weights::STEEP * (cosine - weights::CROWD * crowd - weights::LEVEL))
+}
+
+fn logistic(at: f32) -> f32 {
+    1.0 / (1.0 + (-at).exp())
+}
+
 /// How sure it is, from 0 to 1, that two texts want the same answer, as far as pairs of the training set tell.
 #[must_use]
 pub fn score(features: &[f32; FEATURES]) -> f32 {
     let sum: f32 = features.iter().zip(weights::WEIGHTS).map(|(value, weight)| value * weight).sum();
-    1.0 / (1.0 + (-(sum + weights::BIAS)).exp())
+    logistic(sum + weights::BIAS)
 }
 
 /// Decides about the nearest entries of one partition, nearest first.
 ///
-/// In the scored mode each candidate is judged by itself and the best score wins. Equal scores: the nearer one.
+/// In the scored mode each candidate is judged by itself and the best score wins. Equal scores: the nearer one. Of
+/// the two halves of a score, what the words say and how the texts stand among others, the weaker one counts.
 #[must_use]
-pub fn judge(asked: &str, candidates: &[Candidate<'_>], mode: Mode) -> Verdict {
-    let question = Reading::new(asked);
+pub fn judge(asked: Question<'_>, candidates: &[Candidate<'_>], mode: Mode) -> Verdict {
+    let question = Reading::new(asked.text);
     let mut best: Option<(usize, f32)> = None;
     let mut why = Miss::Nothing;
     for (index, candidate) in candidates.iter().enumerate() {
-        match weigh(&question, candidate, mode) {
+        match weigh(&question, asked.crowd, candidate, mode) {
             Ok(score) if best.is_none_or(|(_, before)| score > before) => best = Some((index, score)),
             Ok(_) => {}
             // The reason of the nearest candidate is the one that is told.
@@ -134,7 +177,7 @@ pub fn judge(asked: &str, candidates: &[Candidate<'_>], mode: Mode) -> Verdict {
     best.map_or(Verdict::Miss(why), |(index, score)| Verdict::Hit { index, score })
 }
 
-fn weigh(question: &Reading, candidate: &Candidate<'_>, mode: Mode) -> Result<f32, Miss> {
+fn weigh(question: &Reading, crowd: f32, candidate: &Candidate<'_>, mode: Mode) -> Result<f32, Miss> {
     let (floor, checked) = match mode {
         Mode::Strict { threshold, veto } => (threshold, veto),
         Mode::Scored { floor, .. } => (floor, true),
@@ -143,13 +186,25 @@ fn weigh(question: &Reading, candidate: &Candidate<'_>, mode: Mode) -> Result<f3
     if !candidate.cosine.ge(&floor) {
         return Err(Miss::TooFar(candidate.cosine));
     }
+    let standing = match mode {
+        Mode::Strict { .. } => candidate.cosine,
+        Mode::Scored { .. } => standing(candidate.cosine, [crowd, candidate.crowd]),
+    };
+    let least = match mode {
+        Mode::Strict { threshold, .. } | Mode::Scored { threshold, .. } => threshold,
+    };
+    if !standing.ge(&least) {
+        return Err(Miss::TooFar(standing));
+    }
     let entry = Reading::new(candidate.text);
     if checked && let Some(veto) = veto(question, &entry) {
         return Err(Miss::Vetoed(veto));
     }
-    let Mode::Scored { threshold, .. } = mode else { return Ok(candidate.cosine) };
-    let score = score(&features(question, &entry, candidate.cosine));
-    if score >= threshold { Ok(score) } else { Err(Miss::TooFar(score)) }
+    let score = match mode {
+        Mode::Strict { .. } => standing,
+        Mode::Scored { .. } => standing.min(score(&features(question, &entry, candidate.cosine))),
+    };
+    if score >= least { Ok(score) } else { Err(Miss::TooFar(score)) }
 }
 
 /// True if two answers say the same, so that their entries may form one group: equal text, or equal numbers,
@@ -163,28 +218,54 @@ pub fn same_answer(a: &str, b: &str, cosine: f32) -> bool {
 mod tests {
     use super::*;
 
+    fn asked<'a>(text: &'a str, near: &[(&'a str, f32)], mode: Mode) -> Verdict {
+        let near: Vec<Candidate<'_>> = near
+            .iter()
+            .map(|(text, cosine)| Candidate { text, cosine: *cosine, crowd: crowd(&[]) })
+            .collect();
+        judge(Question { text, crowd: crowd(&[]) }, &near, mode)
+    }
+
     #[test]
     fn a_near_text_about_another_thing_is_never_served() {
         for mode in [Mode::default(), Mode::STRICT] {
-            let near = [Candidate { text: "Where is order 12346?", cosine: 0.99, answer: 1 }];
-            assert_eq!(
-                judge("Where is order 12345?", &near, mode),
-                Verdict::Miss(Miss::Vetoed(Veto::Number))
-            );
-            assert_eq!(judge("Where is order 12345?", &[], mode), Verdict::Miss(Miss::Nothing));
-            let broken = [Candidate { text: "Where is order 12345?", cosine: f32::NAN, answer: 1 }];
-            assert!(matches!(judge("Where is order 12345?", &broken, mode), Verdict::Miss(Miss::TooFar(_))));
+            let verdict = asked("Where is order 12345?", &[("Where is order 12346?", 0.99)], mode);
+            assert_eq!(verdict, Verdict::Miss(Miss::Vetoed(Veto::Number)));
+            assert_eq!(asked("Where is order 12345?", &[], mode), Verdict::Miss(Miss::Nothing));
+            let broken = asked("Where is order 12345?", &[("Where is order 12345?", f32::NAN)], mode);
+            assert!(matches!(broken, Verdict::Miss(Miss::TooFar(_))));
         }
     }
 
     #[test]
+    fn a_cosine_means_less_where_the_place_is_crowded() {
+        let texts = ["how can I top up my card", "how do I top up my card"];
+        let judged = |near: f32| {
+            let crowd = crowd(&[near; SAMPLE]);
+            let entry = [Candidate { text: texts[1], cosine: 0.88, crowd }];
+            judge(Question { text: texts[0], crowd }, &entry, Mode::default())
+        };
+        assert!(matches!(judged(0.6), Verdict::Hit { .. }), "{:?}", judged(0.6));
+        assert!(matches!(judged(0.8), Verdict::Miss(Miss::TooFar(_))));
+    }
+
+    #[test]
     fn the_next_candidate_may_answer_when_the_nearest_is_vetoed() {
-        let near = [
-            Candidate { text: "how do I disable roaming", cosine: 0.97, answer: 1 },
-            Candidate { text: "how can I enable roaming", cosine: 0.96, answer: 2 },
-        ];
-        let verdict = judge("how do I enable roaming", &near, Mode::default());
+        let near = [("how do I disable roaming", 0.97), ("how can I enable roaming", 0.96)];
+        let verdict = asked("how do I enable roaming", &near, Mode::default());
         assert!(matches!(verdict, Verdict::Hit { index: 1, .. }), "{verdict:?}");
+    }
+
+    #[test]
+    fn a_crowd_is_the_mean_of_the_nearest_and_begins_at_the_usual() {
+        let usual = crowd(&[]);
+        assert!((crowd(&[f32::NAN]) - usual).abs() < 1e-6);
+        assert!(crowd(&[0.9]) > usual && crowd(&[0.9]) < crowd(&[0.9; 5]), "few entries say little");
+        let (mut wide, mut far) = (vec![0.1; 195], vec![0.1; 195]);
+        wide.extend([0.8; 5]);
+        far.extend([0.8; 15]);
+        assert!(crowd(&wide) < crowd(&far), "of 200 the nearest ten count");
+        assert!((crowd(&[0.3; 250]) - (13.0 * 0.3 + 3.0 * usual) / 16.0).abs() < 1e-6);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, fs, path::Path};
 
-use cardea_core::cache::{Candidate, Mode, Verdict, judge, upper_bound};
+use cardea_core::cache::{Candidate, Mode, Question, Verdict, crowd, judge, upper_bound};
 use cardea_embed::{Encoder, Vector};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -91,8 +91,9 @@ fn measure(pairs: &[Pair], cosines: &[f32], threshold: Option<f32>) -> Point {
     let mode = threshold.map_or_else(Mode::default, |threshold| Mode::Strict { threshold, veto: true });
     let (mut hits, mut wrong) = (0_u32, 0_u32);
     for (pair, cosine) in pairs.iter().zip(cosines) {
-        let kept = [Candidate { text: &pair.b, cosine: *cosine, answer: 1 }];
-        if matches!(judge(&pair.a, &kept, mode), Verdict::Hit { .. }) {
+        let asked = Question { text: &pair.a, crowd: crowd(&[]) };
+        let kept = [Candidate { text: &pair.b, cosine: *cosine, crowd: crowd(&[]) }];
+        if matches!(judge(asked, &kept, mode), Verdict::Hit { .. }) {
             hits += u32::from(pair.same);
             wrong += u32::from(!pair.same);
         }
