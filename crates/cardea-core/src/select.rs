@@ -34,7 +34,13 @@ pub const FIND_TOOLS: &str = "find_tools";
 const REPEAT: f32 = 1.2;
 const LENGTH: f32 = 0.6;
 /// Share of the encoder in the score; the rest is BM25.
-const MEANING: f32 = 0.7;
+const MEANING: f32 = 0.65;
+/// What a piece of a word counts by where it stands.
+const IN_NAME: f32 = 2.0;
+const IN_TEXT: f32 = 1.0;
+const IN_ARGUMENT: f32 = 0.5;
+/// Letters in a piece of a word.
+const PIECES: [usize; 2] = [3, 5];
 
 /// How much is offered.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -72,7 +78,7 @@ pub struct Chosen {
     pub left_out: bool,
 }
 
-/// The words of a catalogue, counted once for each version of it.
+/// The words of a catalogue in pieces, counted once for each version of it.
 #[derive(Debug, Clone)]
 pub struct Index {
     words: Vec<BTreeMap<String, f32>>,
@@ -100,22 +106,21 @@ fn spaced(name: &str) -> String {
 }
 
 impl Index {
-    /// Counts the words of name (twice), description, arguments and example utterances.
+    /// Counts the pieces of name, description, arguments and example utterances.
     #[must_use]
     pub fn new(tools: &[ToolSpec]) -> Self {
-        let texts = tools.iter().map(|tool| {
-            let mut text = format!("{} {}", tool_text(tool), tool.name);
-            let arguments = tool.input_schema.get("properties").and_then(|all| all.as_object());
-            for name in arguments.into_iter().flat_map(|all| all.keys()).chain(&tool.examples) {
-                text.push(' ');
-                text.push_str(name);
-            }
-            terms(&text)
-        });
-        let words: Vec<BTreeMap<String, f32>> = texts
-            .map(|terms| {
+        let words: Vec<BTreeMap<String, f32>> = tools
+            .iter()
+            .map(|tool| {
                 let mut counts = BTreeMap::new();
-                terms.into_iter().for_each(|term| *counts.entry(term).or_insert(0.0) += 1.0);
+                let mut count = |text: &str, weight: f32| {
+                    pieces(text).into_iter().for_each(|piece| *counts.entry(piece).or_insert(0.0) += weight);
+                };
+                count(tool.name.as_str(), IN_NAME);
+                count(&tool.description, IN_TEXT);
+                tool.examples.iter().for_each(|example| count(example, IN_TEXT));
+                let arguments = tool.input_schema.get("properties").and_then(|all| all.as_object());
+                arguments.into_iter().flat_map(|all| all.keys()).for_each(|name| count(name, IN_ARGUMENT));
                 counts
             })
             .collect();
@@ -167,16 +172,19 @@ impl Index {
         let count = allowed.len().max(1) as f32;
         let lengths = allowed.iter().filter_map(|tool| self.lengths.get(*tool));
         let usual = (lengths.sum::<f32>() / count).max(1.0);
-        let asked: BTreeSet<String> = terms(text).into_iter().collect();
+        let asked: BTreeSet<String> = pieces(text).into_iter().collect();
         let mut scores = vec![0.0; allowed.len()];
-        for term in &asked {
-            let has = |tool: &usize| self.words.get(*tool).and_then(|words| words.get(term)).copied();
-            let holders = allowed.iter().filter(|tool| has(tool).is_some()).count() as f32;
-            let rare = ((count - holders + 0.5) / (holders + 0.5)).ln_1p();
-            for (score, tool) in scores.iter_mut().zip(allowed) {
-                if let (Some(times), Some(length)) = (has(tool), self.lengths.get(*tool)) {
-                    let held = REPEAT * (1.0 - LENGTH + LENGTH * length / usual);
-                    *score += rare * times * (REPEAT + 1.0) / (times + held);
+        for piece in &asked {
+            let has = |tool: &usize| self.words.get(*tool).and_then(|words| words.get(piece)).copied();
+            let holders: Vec<(usize, f32)> =
+                allowed.iter().enumerate().filter_map(|(at, tool)| Some((at, has(tool)?))).collect();
+            let held = holders.len() as f32;
+            let rare = ((count - held + 0.5) / (held + 0.5)).ln_1p();
+            for (at, times) in holders {
+                let length = allowed.get(at).and_then(|tool| self.lengths.get(*tool)).copied();
+                if let (Some(score), Some(length)) = (scores.get_mut(at), length) {
+                    let damped = REPEAT * (1.0 - LENGTH + LENGTH * length / usual);
+                    *score += rare * times * (REPEAT + 1.0) / (times + damped);
                 }
             }
         }
@@ -184,18 +192,21 @@ impl Index {
     }
 }
 
-/// Lower-case words of a text without plural endings.
-fn terms(text: &str) -> Vec<String> {
+/// The words of a text in pieces of three and of five letters, ends marked: `order` and `orders` share most of theirs,
+/// and so do `schedule` and `rescheduling`.
+fn pieces(text: &str) -> Vec<String> {
     let words = spaced(text).to_lowercase();
-    let words = words.split(' ').filter(|word| word.len() > 1 && !COMMON.contains(word));
-    let stem = |word: &str| match word {
-        word if word.ends_with("ies") && word.len() > 4 => format!("{}y", word.trim_end_matches("ies")),
-        word if word.ends_with('s') && !word.ends_with("ss") && word.len() > 3 => {
-            word.trim_end_matches('s').to_owned()
+    let mut pieces = Vec::new();
+    for word in words.split(' ').filter(|word| !word.is_empty() && !COMMON.contains(word)) {
+        let letters: Vec<char> =
+            std::iter::once('^').chain(word.chars()).chain(std::iter::once('$')).collect();
+        for size in PIECES {
+            pieces.extend(
+                letters.windows(size.min(letters.len())).map(|piece| piece.iter().collect::<String>()),
+            );
         }
-        word => word.to_owned(),
-    };
-    words.map(stem).collect()
+    }
+    pieces
 }
 
 /// Words that say nothing about a tool.

@@ -11,7 +11,7 @@
 //!
 //! // The caller looked up the nearest entries of the very same partition; cosines come from the encoder. Nothing
 //! // else is known of this partition, so its crowd is taken to be the usual one.
-//! let usual = crowd(&[]);
+//! let usual = crowd(&[], 0);
 //! let candidates = [
 //!     Candidate { text: "Where is order 12346?", cosine: 0.97, crowd: usual },
 //!     Candidate { text: "where is order 12345", cosine: 0.96, crowd: usual },

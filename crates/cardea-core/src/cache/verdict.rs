@@ -58,17 +58,21 @@ pub struct Candidate<'a> {
     pub crowd: f32,
 }
 
-/// How near a text's neighbourhood lies: the mean of the nearest twentieth (at least five) of its cosines
-/// with up to [`SAMPLE`] entries of its partition, itself not among them.
+/// How near a text's neighbourhood lies: the mean of the nearest twentieth (at least five) of its cosines with up to
+/// [`SAMPLE`] entries of its partition, itself not among them; a little more in a partition of many `entries`.
 ///
 /// Where everybody asks about the same few things, unlike questions lie near each other as well, so a cosine means
-/// less. Few entries say little: the mean begins at what is usual, so `crowd(&[])` is for whoever has no entries.
+/// less; and the more entries there are, the more of them are near by chance. Few entries say little: the mean begins
+/// at what is usual, so `crowd(&[], 0)` is for whoever knows no entries.
 #[must_use]
-pub fn crowd(cosines: &[f32]) -> f32 {
+pub fn crowd(cosines: &[f32], entries: usize) -> f32 {
     let mut near: Vec<f32> = cosines.iter().copied().filter(|cosine| cosine.is_finite()).collect();
     near.sort_by(|a, b| b.total_cmp(a));
     near.truncate(CROWD_LEAST.max((near.len() + 10) / 20));
-    (near.iter().sum::<f32>() + CROWD_DOUBT * CROWD_USUAL) / (near.len() as f32 + CROWD_DOUBT)
+    let mean = (near.iter().sum::<f32>() + CROWD_DOUBT * CROWD_USUAL) / (near.len() as f32 + CROWD_DOUBT);
+    let entries = entries as f32;
+    let told = (entries / CROWD_FEW).min(1.0);
+    mean + told * CROWD_GROWTH * (entries.max(CROWD_FEW) / CROWD_MANY).ln()
 }
 
 /// Of the sample at least so many are looked at.
@@ -76,6 +80,10 @@ const CROWD_LEAST: usize = 5;
 /// The usual crowd, and as how many entries it counts.
 const CROWD_USUAL: f32 = 0.62;
 const CROWD_DOUBT: f32 = 3.0;
+/// What each e-fold of entries adds; the count at which it adds nothing; below the least count it fades.
+const CROWD_GROWTH: f32 = 0.025;
+const CROWD_MANY: f32 = 500.0;
+const CROWD_FEW: f32 = 150.0;
 
 /// What was decided.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -138,11 +146,13 @@ pub fn features(a: &Reading, b: &Reading, cosine: f32) -> [f32; FEATURES] {
     ]
 }
 
-/// How much nearer than their surroundings two texts lie, from 0 to 1: the cosine against the mean of both crowds.
+/// How much nearer than their surroundings two texts lie, from 0 to 1: the cosine against the mean of both crowds. The
+/// cosine of longer texts (mean count of words) is more to be trusted.
 #[must_use]
-pub fn standing(cosine: f32, crowds: [f32; 2]) -> f32 {
+pub fn standing(cosine: f32, crowds: [f32; 2], words: f32) -> f32 {
     let crowd = crowds.iter().sum::<f32>() / 2.0;
-    logistic(weights::STEEP * (cosine - weights::CROWD * crowd - weights::LEVEL))
+    let lead = cosine - weights::CROWD * crowd + weights::LENGTH * words.max(1.0).ln();
+    logistic(weights::STEEP * (lead - weights::LEVEL))
 }
 
 fn logistic(at: f32) -> f32 {
@@ -186,25 +196,15 @@ fn weigh(question: &Reading, crowd: f32, candidate: &Candidate<'_>, mode: Mode) 
     if !candidate.cosine.ge(&floor) {
         return Err(Miss::TooFar(candidate.cosine));
     }
-    let standing = match mode {
-        Mode::Strict { .. } => candidate.cosine,
-        Mode::Scored { .. } => standing(candidate.cosine, [crowd, candidate.crowd]),
-    };
-    let least = match mode {
-        Mode::Strict { threshold, .. } | Mode::Scored { threshold, .. } => threshold,
-    };
-    if !standing.ge(&least) {
-        return Err(Miss::TooFar(standing));
-    }
     let entry = Reading::new(candidate.text);
     if checked && let Some(veto) = veto(question, &entry) {
         return Err(Miss::Vetoed(veto));
     }
-    let score = match mode {
-        Mode::Strict { .. } => standing,
-        Mode::Scored { .. } => standing.min(score(&features(question, &entry, candidate.cosine))),
-    };
-    if score >= least { Ok(score) } else { Err(Miss::TooFar(score)) }
+    let Mode::Scored { threshold, .. } = mode else { return Ok(candidate.cosine) };
+    let words = (question.words().count() + entry.words().count()) as f32 / 2.0;
+    let standing = standing(candidate.cosine, [crowd, candidate.crowd], words);
+    let score = standing.min(score(&features(question, &entry, candidate.cosine)));
+    if score >= threshold { Ok(score) } else { Err(Miss::TooFar(score)) }
 }
 
 /// True if two answers say the same, so that their entries may form one group: equal text, or equal numbers,
@@ -221,9 +221,9 @@ mod tests {
     fn asked<'a>(text: &'a str, near: &[(&'a str, f32)], mode: Mode) -> Verdict {
         let near: Vec<Candidate<'_>> = near
             .iter()
-            .map(|(text, cosine)| Candidate { text, cosine: *cosine, crowd: crowd(&[]) })
+            .map(|(text, cosine)| Candidate { text, cosine: *cosine, crowd: crowd(&[], 0) })
             .collect();
-        judge(Question { text, crowd: crowd(&[]) }, &near, mode)
+        judge(Question { text, crowd: crowd(&[], 0) }, &near, mode)
     }
 
     #[test]
@@ -241,7 +241,7 @@ mod tests {
     fn a_cosine_means_less_where_the_place_is_crowded() {
         let texts = ["how can I top up my card", "how do I top up my card"];
         let judged = |near: f32| {
-            let crowd = crowd(&[near; SAMPLE]);
+            let crowd = crowd(&[near; SAMPLE], 500);
             let entry = [Candidate { text: texts[1], cosine: 0.88, crowd }];
             judge(Question { text: texts[0], crowd }, &entry, Mode::default())
         };
@@ -258,14 +258,15 @@ mod tests {
 
     #[test]
     fn a_crowd_is_the_mean_of_the_nearest_and_begins_at_the_usual() {
-        let usual = crowd(&[]);
-        assert!((crowd(&[f32::NAN]) - usual).abs() < 1e-6);
-        assert!(crowd(&[0.9]) > usual && crowd(&[0.9]) < crowd(&[0.9; 5]), "few entries say little");
-        let (mut wide, mut far) = (vec![0.1; 195], vec![0.1; 195]);
-        wide.extend([0.8; 5]);
-        far.extend([0.8; 15]);
-        assert!(crowd(&wide) < crowd(&far), "of 200 the nearest ten count");
-        assert!((crowd(&[0.3; 250]) - (13.0 * 0.3 + 3.0 * usual) / 16.0).abs() < 1e-6);
+        let usual = crowd(&[], 0);
+        assert!((crowd(&[f32::NAN], 0) - usual).abs() < 1e-6);
+        assert!(crowd(&[0.9], 1) > usual && crowd(&[0.9], 1) < crowd(&[0.9; 5], 5), "few entries say little");
+        let (mut few, mut many) = (vec![0.1; 195], vec![0.1; 185]);
+        few.extend([0.8; 5]);
+        many.extend([0.8; 15]);
+        assert!(crowd(&few, 200) < crowd(&many, 200), "of 200 the nearest ten count");
+        assert!((crowd(&[0.3; 250], 500) - (13.0 * 0.3 + 3.0 * usual) / 16.0).abs() < 1e-6);
+        assert!(crowd(&[0.3; 250], 5000) > crowd(&[0.3; 250], 500), "more entries, more chance neighbours");
     }
 
     #[test]

@@ -9,12 +9,13 @@ pub(super) const WEIGHTS: [f32; FEATURES] = [
 ];
 /// What the score begins with.
 pub(super) const BIAS: f32 = -7.42183;
-/// How steeply the score rises with the distance from the surroundings, how much the crowd counts, and the level at
-/// which it is one half.
-pub(super) const STEEP: f32 = 14.2;
+/// How steeply the score rises with the lead over the surroundings, how much the crowd and the count of words say, and
+/// the lead at which it is one half.
+pub(super) const STEEP: f32 = 14.0;
 pub(super) const CROWD: f32 = 0.8;
-pub(super) const LEVEL: f32 = 0.31;
+pub(super) const LENGTH: f32 = 0.06;
+pub(super) const LEVEL: f32 = 0.458;
 /// The score that is asked for unless somebody says otherwise.
-pub(super) const THRESHOLD: f32 = 0.68;
+pub(super) const THRESHOLD: f32 = 0.55;
 /// The least cosine that is looked at.
 pub(super) const FLOOR: f32 = 0.78;

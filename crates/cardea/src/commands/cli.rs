@@ -259,9 +259,10 @@ pub enum PolicyCommand {
 /// `cardea cache`.
 #[derive(Debug, Clone, Subcommand)]
 pub enum CacheCommand {
-    /// Find the threshold for questions in other words that fits your own pairs of questions.
+    /// Find the threshold for questions in other words that fits your own questions.
     Tune {
-        /// JSON lines `{"a": "…", "b": "…", "same": true}`.
+        /// JSON lines: pairs `{"a": "…", "b": "…", "same": true}`, or questions in the order in which they came,
+        /// `{"text": "…", "class": "what is answered", "source": "whose cache"}`, which are replayed.
         file: PathBuf,
         /// The share of wrong hits that is acceptable.
         #[arg(long, default_value_t = 0.01)]

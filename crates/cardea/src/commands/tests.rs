@@ -456,6 +456,31 @@ fn cache_tune_finds_a_setting_that_keeps_two_questions_apart() {
 }
 
 #[test]
+fn cache_tune_replays_questions_in_their_order_and_keeps_sources_apart() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("log.jsonl");
+    let said = [
+        ("shop", "open", "What are your opening hours?"),
+        ("bank", "open", "what are your opening hours"),
+        ("shop", "open", "what are your opening hours?"),
+        ("shop", "17", "Where is order 17?"),
+        ("shop", "18", "Where is order 18?"),
+    ];
+    let line = |(source, class, text): (&str, &str, &str)| {
+        format!("{}\n", json!({ "source": source, "class": class, "text": text }))
+    };
+    fs::write(&file, said.map(line).concat()).unwrap();
+    let words = ["cache", "tune", file.to_str().unwrap(), "--wrong", "0.9"];
+    let ran = run_in(dir.path(), &words);
+    assert_eq!(ran.end, End::Good, "{}{}", ran.out, ran.err);
+    assert!(ran.out.contains("shop: 4 questions") && ran.out.contains("bank: 1 questions"), "{}", ran.out);
+    let json = run_in(dir.path(), &[&words[..], &["--json"]].concat()).json();
+    assert_eq!(json["recommended"]["hits"], 1, "the bank's question is asked of the bank alone");
+    assert_eq!(json["recommended"]["wrong"], 0, "an order was taken for another");
+    assert_eq!(json["questions"], 5);
+}
+
+#[test]
 fn a_token_is_made_only_where_the_issuer_for_trying_out_is_on() {
     let dir = started();
     let ran = run_in(dir.path(), &["token", "ann", "--role", "support"]);

@@ -1,4 +1,9 @@
 //! `cardea cache tune`: which setting of the semantic cache fits your own questions.
+//!
+//! A file of pairs shows which pairs would share an answer. A file of questions in the order in which they came is
+//! replayed against an empty cache.
+
+mod replay;
 
 use std::{collections::HashMap, fs, path::Path};
 
@@ -35,28 +40,37 @@ struct Point {
     wrong_at_most: f64,
 }
 
+/// What the file holds; told by its first line.
+enum Log {
+    Pairs(Vec<Pair>),
+    Questions(Vec<replay::Asked>),
+}
+
 pub(super) fn tune(file: &Path, wrong: f64, out: &mut Out<'_>) -> End {
     if !(wrong > 0.0 && wrong < 1.0) {
         out.note("--wrong is a share, such as 0.01");
         return End::Misused;
     }
-    let pairs = match read(file) {
-        Ok(pairs) => pairs,
+    let log = match read(file) {
+        Ok(log) => log,
         Err(error) => {
             out.note(format!("{}: {error}", file.display()));
             return End::Unreachable;
         }
     };
-    let cosines = match cosines(&pairs) {
-        Ok(cosines) => cosines,
+    let encoder = match Encoder::bundled() {
+        Ok(encoder) => encoder,
         Err(error) => {
-            out.note(error);
+            out.note(error.to_string());
             return End::Unreachable;
         }
     };
-    let modes =
-        std::iter::once(None).chain((80_u8..=99).map(|hundredths| Some(f32::from(hundredths) / 100.0)));
-    let points: Vec<Point> = modes.map(|threshold| measure(&pairs, &cosines, threshold)).collect();
+    let pairs = match log {
+        Log::Pairs(pairs) => pairs,
+        Log::Questions(asked) => return replay::tune(&asked, &encoder, wrong, out),
+    };
+    let cosines = cosines(&pairs, &encoder);
+    let points: Vec<Point> = thresholds().map(|threshold| measure(&pairs, &cosines, threshold)).collect();
     let best = points
         .iter()
         .filter(|point| point.hits > 0 && point.wrong_at_most <= wrong)
@@ -70,29 +84,44 @@ pub(super) fn tune(file: &Path, wrong: f64, out: &mut Out<'_>) -> End {
     if best.is_some() { End::Good } else { End::Bad }
 }
 
-fn read(file: &Path) -> Result<Vec<Pair>, String> {
-    let text = fs::read_to_string(file).map_err(|error| error.to_string())?;
-    let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
-    let pair = |(i, line): (usize, &str)| {
-        serde_json::from_str(line).map_err(|error| format!("line {} is no pair: {error}", i + 1))
-    };
-    let pairs: Vec<Pair> = lines.map(pair).collect::<Result<_, _>>()?;
-    if pairs.is_empty() { Err("holds no pairs".to_owned()) } else { Ok(pairs) }
+/// The learned decision, and plain cosines.
+fn thresholds() -> impl Iterator<Item = Option<f32>> {
+    std::iter::once(None).chain((80_u8..=99).map(|hundredths| Some(f32::from(hundredths) / 100.0)))
 }
 
-fn cosines(pairs: &[Pair]) -> Result<Vec<f32>, String> {
-    let encoder = Encoder::bundled().map_err(|error| error.to_string())?;
+fn mode(threshold: Option<f32>) -> Mode {
+    threshold.map_or_else(Mode::default, |threshold| Mode::Strict { threshold, veto: true })
+}
+
+fn read(file: &Path) -> Result<Log, String> {
+    let text = fs::read_to_string(file).map_err(|error| error.to_string())?;
+    let lines = || text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
+    let Some((_, first)) = lines().next() else { return Err("holds no pairs and no questions".to_owned()) };
+    if serde_json::from_str::<replay::Asked>(first).is_ok() {
+        let asked = |(i, line): (usize, &str)| {
+            serde_json::from_str(line).map_err(|error| format!("line {} is no question: {error}", i + 1))
+        };
+        return lines().map(asked).collect::<Result<_, _>>().map(Log::Questions);
+    }
+    let pair = |(i, line): (usize, &str)| {
+        serde_json::from_str(line)
+            .map_err(|error| format!("line {} is no pair (`a`, `b`, `same`): {error}", i + 1))
+    };
+    lines().map(pair).collect::<Result<_, _>>().map(Log::Pairs)
+}
+
+fn cosines(pairs: &[Pair], encoder: &Encoder) -> Vec<f32> {
     let mut known: HashMap<&str, Vector> = HashMap::new();
     let mut of = |text| known.entry(text).or_insert_with(|| encoder.encode(text).vector).clone();
-    Ok(pairs.iter().map(|pair| of(&pair.a).cosine(&of(&pair.b))).collect())
+    pairs.iter().map(|pair| of(&pair.a).cosine(&of(&pair.b))).collect()
 }
 
 fn measure(pairs: &[Pair], cosines: &[f32], threshold: Option<f32>) -> Point {
-    let mode = threshold.map_or_else(Mode::default, |threshold| Mode::Strict { threshold, veto: true });
+    let mode = mode(threshold);
     let (mut hits, mut wrong) = (0_u32, 0_u32);
     for (pair, cosine) in pairs.iter().zip(cosines) {
-        let asked = Question { text: &pair.a, crowd: crowd(&[]) };
-        let kept = [Candidate { text: &pair.b, cosine: *cosine, crowd: crowd(&[]) }];
+        let asked = Question { text: &pair.a, crowd: crowd(&[], 0) };
+        let kept = [Candidate { text: &pair.b, cosine: *cosine, crowd: crowd(&[], 0) }];
         if matches!(judge(asked, &kept, mode), Verdict::Hit { .. }) {
             hits += u32::from(pair.same);
             wrong += u32::from(!pair.same);
@@ -106,14 +135,11 @@ fn measure(pairs: &[Pair], cosines: &[f32], threshold: Option<f32>) -> Point {
 
 fn print(points: &[Point], best: Option<&Point>, (pairs, same): (usize, usize), out: &mut Out<'_>) {
     out.line(format!("{pairs} pairs, {same} of them with one answer\n"));
-    let name =
-        |point: &Point| point.threshold.map_or_else(|| "(learned)".to_owned(), |at| format!("{at:.2}"));
-    let percent = |share: f64| format!("{:.1} %", share * 100.0);
     let head =
         ["threshold", "right hits", "wrong hits", "wrong share", "at most"].map(str::to_owned).to_vec();
     let row = |point: &Point| {
         vec![
-            name(point),
+            name(point.threshold),
             point.hits.to_string(),
             point.wrong.to_string(),
             percent(point.wrong_share),
@@ -122,15 +148,25 @@ fn print(points: &[Point], best: Option<&Point>, (pairs, same): (usize, usize), 
     };
     let rows: Vec<Vec<String>> = std::iter::once(head).chain(points.iter().map(row)).collect();
     out.table(&rows);
-    let advice = match best {
-        None => "no setting is good enough for these pairs: in the agent's file, [cache] semantic = false"
-            .to_owned(),
-        Some(Point { threshold: None, .. }) => {
+    out.line(format!("\n{}", advice(best.map(|point| point.threshold))));
+}
+
+fn name(threshold: Option<f32>) -> String {
+    threshold.map_or_else(|| "(learned)".to_owned(), |at| format!("{at:.2}"))
+}
+
+fn percent(share: f64) -> String {
+    format!("{:.1} %", share * 100.0)
+}
+
+fn advice(best: Option<Option<f32>>) -> String {
+    match best {
+        None => {
+            "no setting is good enough for this: in the agent's file, [cache] semantic = false".to_owned()
+        }
+        Some(None) => {
             "leave [cache] threshold out of the agent's file: the learned decision is best".to_owned()
         }
-        Some(Point { threshold: Some(at), .. }) => {
-            format!("in the agent's file: [cache] threshold = {at:.2}")
-        }
-    };
-    out.line(format!("\n{advice}"));
+        Some(Some(at)) => format!("in the agent's file: [cache] threshold = {at:.2}"),
+    }
 }

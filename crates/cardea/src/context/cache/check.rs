@@ -76,15 +76,7 @@ impl Budgets {
     /// The decision as strict as this scope's errors ask for.
     pub(super) fn tightened(&self, scope: &Scope, mode: Mode) -> Mode {
         let scopes = self.lock();
-        let Some(state) = scopes.get(scope) else { return mode };
-        match mode {
-            Mode::Strict { threshold, veto } => {
-                Mode::Strict { threshold: state.budget.threshold(threshold), veto }
-            }
-            Mode::Scored { threshold, floor } => {
-                Mode::Scored { threshold: state.budget.threshold(threshold), floor }
-            }
-        }
+        scopes.get(scope).map_or(mode, |state| state.budget.mode(mode))
     }
 
     pub(super) fn looked_up(&self, scope: &Scope, hit: bool) {

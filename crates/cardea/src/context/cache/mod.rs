@@ -14,6 +14,7 @@ mod flight;
 mod kept;
 mod persist;
 mod stats;
+mod surroundings;
 mod tools;
 mod warm;
 
@@ -26,7 +27,7 @@ use std::{
 use aws_lc_rs::digest::{Context as Hash, SHA256};
 use cardea_core::{
     Result,
-    cache::{Candidate, Finished, Verdict, judge, never},
+    cache::{Candidate, Finished, Question, Verdict, judge, never},
     id::{ConversationId, TenantId},
     message::{Finish, Usage},
     principal::Principal,
@@ -50,7 +51,9 @@ pub use self::{
     tools::ToolUse,
     warm::{Warm, WarmError, read_warm},
 };
-use self::{check::Budgets, flight::Flights, kept::Kept, persist::Persist, stats::Stats};
+use self::{
+    check::Budgets, flight::Flights, kept::Kept, persist::Persist, stats::Stats, surroundings::Surroundings,
+};
 use crate::observe::{CacheResult, Observe};
 
 /// Neighbours that a decision by meaning looks at.
@@ -157,6 +160,7 @@ struct Inner {
     /// Clearings that the store has not heard of, with how often each was asked for.
     owed: Mutex<BTreeMap<Tag, u64>>,
     budgets: Budgets,
+    surroundings: Surroundings,
     stats: Stats,
     flights: Flights,
     embedder: Option<Arc<dyn Embedder>>,
@@ -227,6 +231,7 @@ impl Cache {
             persist,
             owed: Mutex::default(),
             budgets: Budgets::new(settings.check),
+            surroundings: Surroundings::new(),
             stats: Stats::default(),
             flights: Flights::default(),
             embedder,
@@ -341,12 +346,18 @@ impl Cache {
                 return None;
             }
             // The vector is under the seal, so the distance is ours and not the store's word.
-            Some((key, record.vector?.cosine(&vector), kept))
+            let own = record.vector?;
+            let near = Near {
+                cosine: own.cosine(&vector),
+                crowd: self.0.surroundings.of(&at.place, &own, Some(&key)),
+            };
+            Some((key, near, kept))
         };
-        let mut near: Vec<(Key, f32, Kept)> = found.into_iter().filter_map(answer).collect();
+        let mut near: Vec<(Key, Near, Kept)> = found.into_iter().filter_map(answer).collect();
         let candidates: Vec<Candidate<'_>> = near.iter().filter_map(candidate).collect();
         let mode = self.0.budgets.tightened(&asked.scope(), mode);
-        let chosen = match judge(&asked.text, &candidates, mode) {
+        let crowd = self.0.surroundings.of(&at.place, &vector, None);
+        let chosen = match judge(Question { text: &asked.text, crowd }, &candidates, mode) {
             Verdict::Hit { index, .. } => Some(index),
             Verdict::Miss(_) => None,
         };
@@ -415,6 +426,9 @@ impl Cache {
         }
         if let Some(persist) = &self.0.persist {
             persist.note(tenant, (place, key), &record, kept);
+        }
+        if let Some(vector) = &record.vector {
+            self.0.surroundings.met(place, key, vector);
         }
         if let Some(closed) = self.0.seal.close(place, key, record, kept) {
             // Best effort: without the store it is not kept.
@@ -503,10 +517,16 @@ impl Cache {
     }
 }
 
-fn candidate((_, cosine, kept): &(Key, f32, Kept)) -> Option<Candidate<'_>> {
+/// How near a kept question is, and how crowded its place.
+struct Near {
+    cosine: f32,
+    crowd: f32,
+}
+
+fn candidate((_, near, kept): &(Key, Near, Kept)) -> Option<Candidate<'_>> {
     match kept {
-        Kept::Answer { question, text, .. } => {
-            Some(Candidate { text: question, cosine: *cosine, answer: answer_id(text) })
+        Kept::Answer { question, .. } => {
+            Some(Candidate { text: question, cosine: near.cosine, crowd: near.crowd })
         }
         Kept::Result(_) => None,
     }
@@ -515,14 +535,6 @@ fn candidate((_, cosine, kept): &(Key, f32, Kept)) -> Option<Candidate<'_>> {
 /// The one vector that was asked for. Of a text that was cut the rest had no say, so it is not compared.
 fn one(made: Vec<Embedding>) -> Option<Arc<Vector>> {
     made.into_iter().next().filter(|made| !made.truncated).map(|made| made.vector)
-}
-
-/// The same text, the same number.
-fn answer_id(text: &str) -> u64 {
-    use std::hash::{DefaultHasher, Hash, Hasher};
-    let mut hasher = DefaultHasher::new();
-    text.hash(&mut hasher);
-    hasher.finish()
 }
 
 #[cfg(test)]
