@@ -172,7 +172,7 @@ fn every_configuration_and_agent_in_the_documents_is_a_good_one() {
     assert!(seen >= 2, "only {seen} configurations and agents were found");
 }
 
-/// Lines of JSON in the documents are answers that are known at start, or pairs of questions to tune with.
+/// Lines of JSON in the documents are answers that are known at start, or questions to tune with.
 #[test]
 fn every_line_of_json_in_the_documents_is_read_by_what_it_is_for() {
     let (mut warm, mut pairs) = (0, 0);
@@ -189,7 +189,8 @@ fn every_line_of_json_in_the_documents_is_read_by_what_it_is_for() {
                 let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
                 let end = run_with(&cli, &Environment::default(), &mut Out::new(&mut stdout, &mut stderr));
                 let told = String::from_utf8_lossy(&stdout);
-                assert!(end != End::Unreachable && told.contains("1 of them with one answer"), "{told}");
+                let read = told.contains("1 of them with one answer") || told.contains("all: 2 questions");
+                assert!(end != End::Unreachable && read, "{told}");
                 pairs += 1;
             }
         }
