@@ -52,6 +52,10 @@ pub struct AgentSpec {
     /// The guard profile. Absent: the one that the configuration names.
     #[serde(default)]
     pub guard: Option<String>,
+    /// The labels of placeholders, such as `EMAIL`, whose values the owner of a conversation may be shown again. The
+    /// model never sees them.
+    #[serde(default)]
+    pub restore: Vec<String>,
     /// How far one turn may go.
     #[serde(default)]
     pub limits: TurnLimits,

@@ -17,6 +17,8 @@ pub(super) struct Page {
     #[serde(default)]
     after: i64,
     limit: Option<u32>,
+    #[serde(default)]
+    originals: bool,
 }
 
 impl Page {
@@ -68,7 +70,11 @@ pub(super) async fn messages(
     let work = async {
         let caller = app.auth.authenticate(&credentials).await?;
         let talk = app.context.conversation(&caller, id).await?;
-        app.context.messages(&talk, page.after, page.most()).await
+        let said = app.context.messages(&talk, page.after, page.most()).await?;
+        match app.find_agent(&talk.agent) {
+            Ok(agent) if page.originals => app.context.with_originals(&talk, said, &agent.spec.restore).await,
+            _ => Ok(said),
+        }
     };
     let messages = work.await.map_err(|error| outside.problem(error))?;
     Ok(Json(json!({ "messages": messages })))

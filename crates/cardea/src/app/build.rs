@@ -101,7 +101,7 @@ impl App {
         let cache = store.cache(&config, &embedder, (db.clone(), Arc::clone(&clock), observe.clone()));
         cache.load().await?;
         let warm = caches::warm(&config, &embedder)?;
-        let context = Context::new(db.clone(), observe.clone(), Arc::clone(&clock), cache);
+        let context = Context::new(db.clone(), observe.clone(), Arc::clone(&clock), cache, vault.clone());
         let turns = Turns::new(db.clone(), observe.clone(), Arc::clone(&clock), &config.db.node).await?;
         let neighbours = action::Neighbours {
             net,

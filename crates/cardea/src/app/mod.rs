@@ -171,6 +171,7 @@ fn direct() -> Arc<Agent> {
         always_tools: Vec::new(),
         offered_tools: 128,
         guard: None,
+        restore: Vec::new(),
         limits: direct_limits(),
         cache: cardea_core::agent::AnswerCache::default(),
         memory: cardea_core::agent::MemoryWindow::default(),

@@ -191,6 +191,7 @@ impl Context {
                 args![id],
             )
             .run("UPDATE turns SET prompt = '', receipt = NULL WHERE conversation = $1 AND ended_at IS NOT NULL", args![id]);
+        commit = commit.and(self.forget_names(&owner.tenant, id));
         self.inner.observe.audit(
             &mut commit,
             super::entry(&owner, "conversation.deleted", serde_json::json!({ "conversation": id })),

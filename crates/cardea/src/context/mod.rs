@@ -6,6 +6,7 @@
 
 pub mod cache;
 mod conversation;
+mod originals;
 
 use std::{ops::Deref, sync::Arc};
 
@@ -14,7 +15,10 @@ use cardea_core::{principal::Principal, time::SharedClock};
 use cardea_store::Db;
 
 pub use self::conversation::{Conversation, Said};
-use crate::observe::{Entry, Observe};
+use crate::{
+    observe::{Entry, Observe},
+    vault::Vault,
+};
 
 /// Proof that a row belongs to the caller's tenant and is the caller's own. Only this room makes it.
 #[derive(Debug)]
@@ -54,6 +58,7 @@ struct Inner {
     observe: Observe,
     clock: SharedClock,
     cache: cache::Cache,
+    vault: Vault,
 }
 
 impl std::fmt::Debug for Context {
@@ -63,10 +68,10 @@ impl std::fmt::Debug for Context {
 }
 
 impl Context {
-    /// A room over this database and this cache.
+    /// A room over this database and this cache; what stands behind placeholders is sealed by this vault.
     #[must_use]
-    pub fn new(db: Db, observe: Observe, clock: SharedClock, cache: cache::Cache) -> Self {
-        Self { inner: Arc::new(Inner { db, observe, clock, cache }) }
+    pub fn new(db: Db, observe: Observe, clock: SharedClock, cache: cache::Cache, vault: Vault) -> Self {
+        Self { inner: Arc::new(Inner { db, observe, clock, cache, vault }) }
     }
 
     /// Answers and tool results given before.

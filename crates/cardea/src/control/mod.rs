@@ -6,6 +6,7 @@
 
 mod admit;
 mod approval;
+mod names;
 mod permit;
 mod policy;
 mod screen;
@@ -25,6 +26,7 @@ use cardea_store::{Db, Jobs, Shared, shared::Rate};
 pub use self::{
     admit::{Admission, Budget, Estimate},
     approval::{Approval, Choice},
+    names::Names,
     permit::{Asking, Permission, Permit, Ruling},
     policy::load,
     screen::{OutputWindow, Screened},

@@ -10,13 +10,13 @@ use std::{
 
 use cardea_core::{
     Code, Error, Result,
-    guard::{Action, Engine, Finding, Masks, OnFailure, Profile, Surface, Taint, Window},
+    guard::{Action, Engine, Finding, OnFailure, Profile, Surface, Taint, Window},
     policy::taint::{SUSPICIOUS, words},
     tool::{Outcome, ToolCall},
 };
 use serde_json::{Map, Value, json};
 
-use super::Control;
+use super::{Control, Names};
 use crate::observe::Observe;
 
 /// Proof that the guardrails of this agent ran on exactly this value.
@@ -53,16 +53,11 @@ impl<T> Deref for Screened<T> {
 pub(super) struct Guards {
     default: String,
     engines: Mutex<HashMap<String, Engine>>,
-    key: [u8; 32],
 }
 
 impl Guards {
     pub(super) fn new(default: &str) -> Result<Self> {
-        let mut key = [0; 32];
-        for half in key.chunks_mut(16) {
-            half.copy_from_slice(&cardea_core::id::random_bits().to_be_bytes());
-        }
-        let guards = Self { default: default.to_owned(), engines: Mutex::default(), key };
+        let guards = Self { default: default.to_owned(), engines: Mutex::default() };
         guards.engine(None)?;
         Ok(guards)
     }
@@ -126,10 +121,10 @@ fn watched<T>(latest: Duration, detect: impl FnOnce() -> T) -> Option<T> {
 }
 
 impl Control {
-    fn scan(&self, profile: Option<&str>, text: &str, surface: Surface) -> Result<Scan> {
+    fn scan(&self, profile: Option<&str>, names: &Names, text: &str, surface: Surface) -> Result<Scan> {
         let engine = self.inner.guards.engine(profile)?;
-        let key = self.inner.guards.key;
-        let scanned = watched(LATEST, || engine.scan_in(text, surface, &mut Masks::new(&key)).into_owned());
+        let scanned =
+            watched(LATEST, || names.scan(|masks| engine.scan_in(text, surface, masks).into_owned()));
         let Some(verdict) = scanned else { return self.failed(&engine, text, surface) };
         let kinds = tell(&self.inner.observe, surface, &verdict.findings);
         Ok(Scan { action: verdict.action, kinds, text: verdict.text.into_owned(), taint: verdict.taint })
@@ -148,8 +143,14 @@ impl Control {
         }
     }
 
-    fn text(&self, profile: Option<&str>, text: &str, surface: Surface) -> Result<Screened<String>> {
-        let scan = self.scan(profile, text, surface)?;
+    fn text(
+        &self,
+        profile: Option<&str>,
+        names: &Names,
+        text: &str,
+        surface: Surface,
+    ) -> Result<Screened<String>> {
+        let scan = self.scan(profile, names, text, surface)?;
         if scan.action == Action::Refuse {
             return Err(refused(&scan.kinds));
         }
@@ -161,24 +162,34 @@ impl Control {
     ///
     /// # Errors
     /// `guard_refused`, naming the types that were found and never the values.
-    pub fn screen_input(&self, profile: Option<&str>, text: &str) -> Result<Screened<String>> {
-        self.text(profile, text, Surface::User)
+    pub fn screen_input(&self, profile: Option<&str>, names: &Names, text: &str) -> Result<Screened<String>> {
+        self.text(profile, names, text, Surface::User)
     }
 
     /// Screens a whole answer: one from a cache, or one that a client brings along.
     ///
     /// # Errors
     /// As [`Control::screen_input`].
-    pub fn screen_output(&self, profile: Option<&str>, text: &str) -> Result<Screened<String>> {
-        self.text(profile, text, Surface::Output)
+    pub fn screen_output(
+        &self,
+        profile: Option<&str>,
+        names: &Names,
+        text: &str,
+    ) -> Result<Screened<String>> {
+        self.text(profile, names, text, Surface::Output)
     }
 
     /// Screens a tool's text that a client brings along.
     ///
     /// # Errors
     /// As [`Control::screen_input`].
-    pub fn screen_tool_text(&self, profile: Option<&str>, text: &str) -> Result<Screened<String>> {
-        self.text(profile, text, Surface::ToolResult)
+    pub fn screen_tool_text(
+        &self,
+        profile: Option<&str>,
+        names: &Names,
+        text: &str,
+    ) -> Result<Screened<String>> {
+        self.text(profile, names, text, Surface::ToolResult)
     }
 
     /// Screens the words that a conversation is named after. What it is called is shown in lists and logs.
@@ -187,7 +198,7 @@ impl Control {
     /// As [`Control::screen_input`].
     pub fn screen_title(&self, profile: Option<&str>, text: &str) -> Result<Screened<String>> {
         let first: String = text.chars().take(TITLE).collect();
-        self.text(profile, &first, Surface::Title)
+        self.text(profile, &Names::default(), &first, Surface::Title)
     }
 
     /// Screens what a tool says of itself, before the tool can be offered to any model.
@@ -195,7 +206,7 @@ impl Control {
     /// # Errors
     /// As [`Control::screen_input`]: such a tool is not imported.
     pub fn screen_description(&self, text: &str) -> Result<Screened<String>> {
-        self.text(None, text, Surface::ToolDescription)
+        self.text(None, &Names::default(), text, Surface::ToolDescription)
     }
 
     /// Screens the arguments of a call on their way out. They are not masked: a masked one would break the call.
@@ -204,28 +215,27 @@ impl Control {
     /// As [`Control::screen_input`].
     pub fn screen_arguments(&self, profile: Option<&str>, call: &ToolCall) -> Result<()> {
         let text = Value::Object(call.arguments.clone()).to_string();
-        let scan = self.scan(profile, &text, Surface::ToolArguments)?;
+        let scan = self.scan(profile, &Names::default(), &text, Surface::ToolArguments)?;
         if scan.action == Action::Refuse { Err(refused(&scan.kinds)) } else { Ok(()) }
     }
 
     /// Screens what a tool returned. Its work is done, so a refusal withholds the text and not the outcome.
     #[must_use]
-    pub fn screen_result(&self, profile: Option<&str>, outcome: Outcome) -> Screened<Outcome> {
+    pub fn screen_result(&self, profile: Option<&str>, names: &Names, outcome: Outcome) -> Screened<Outcome> {
+        let guard = (profile, names);
         let mut taint = vec![Surface::ToolResult.name().to_owned()];
         let value = match outcome {
-            Outcome::Done { result } => Outcome::Done { result: self.value(profile, result, &mut taint) },
-            Outcome::Failed { reason } => Outcome::Failed { reason: self.line(profile, &reason, &mut taint) },
-            Outcome::Unknown { reason } => {
-                Outcome::Unknown { reason: self.line(profile, &reason, &mut taint) }
-            }
+            Outcome::Done { result } => Outcome::Done { result: self.value(guard, result, &mut taint) },
+            Outcome::Failed { reason } => Outcome::Failed { reason: self.line(guard, &reason, &mut taint) },
+            Outcome::Unknown { reason } => Outcome::Unknown { reason: self.line(guard, &reason, &mut taint) },
         };
         taint.sort();
         taint.dedup();
         Screened { value, taint }
     }
 
-    fn line(&self, profile: Option<&str>, text: &str, taint: &mut Vec<String>) -> String {
-        match self.scan(profile, text, Surface::ToolResult) {
+    fn line(&self, guard: (Option<&str>, &Names), text: &str, taint: &mut Vec<String>) -> String {
+        match self.scan(guard.0, guard.1, text, Surface::ToolResult) {
             Ok(scan) if scan.action != Action::Refuse => {
                 taint.extend(scan.taint.iter().flat_map(words).map(str::to_owned));
                 scan.text
@@ -239,9 +249,9 @@ impl Control {
 
     /// Screens a JSON value: as a whole, since a key says what its value is, and part by part where the whole has
     /// something to hide.
-    fn value(&self, profile: Option<&str>, value: Value, taint: &mut Vec<String>) -> Value {
+    fn value(&self, guard: (Option<&str>, &Names), value: Value, taint: &mut Vec<String>) -> Value {
         let text = value.to_string();
-        match self.scan(profile, &text, Surface::ToolResult) {
+        match self.scan(guard.0, guard.1, &text, Surface::ToolResult) {
             Ok(scan) if scan.action == Action::Refuse => {
                 taint.push(SUSPICIOUS.to_owned());
                 json!({ "withheld": format!("a guardrail held this back: {}", scan.kinds.join(", ")) })
@@ -252,7 +262,7 @@ impl Control {
                     return value;
                 }
                 // A placeholder in the place of a bare number is no JSON any more; then each part is screened alone.
-                serde_json::from_str(&scan.text).unwrap_or_else(|_| self.parts(profile, value, taint))
+                serde_json::from_str(&scan.text).unwrap_or_else(|_| self.parts(guard, value, taint))
             }
             Err(_) => {
                 taint.push(SUSPICIOUS.to_owned());
@@ -261,18 +271,18 @@ impl Control {
         }
     }
 
-    fn parts(&self, profile: Option<&str>, value: Value, taint: &mut Vec<String>) -> Value {
+    fn parts(&self, guard: (Option<&str>, &Names), value: Value, taint: &mut Vec<String>) -> Value {
         match value {
-            Value::String(text) => Value::String(self.line(profile, &text, taint)),
+            Value::String(text) => Value::String(self.line(guard, &text, taint)),
             Value::Number(number) => {
                 let text = number.to_string();
-                let screened = self.line(profile, &text, taint);
+                let screened = self.line(guard, &text, taint);
                 if screened == text { Value::Number(number) } else { Value::String(screened) }
             }
-            Value::Array(items) => items.into_iter().map(|item| self.parts(profile, item, taint)).collect(),
+            Value::Array(items) => items.into_iter().map(|item| self.parts(guard, item, taint)).collect(),
             Value::Object(members) => {
                 let screened =
-                    members.into_iter().map(|(key, member)| (key, self.parts(profile, member, taint)));
+                    members.into_iter().map(|(key, member)| (key, self.parts(guard, member, taint)));
                 Value::Object(screened.collect::<Map<_, _>>())
             }
             other => other,
@@ -283,16 +293,25 @@ impl Control {
     ///
     /// # Errors
     /// `misconfigured` if the profile does not exist.
-    pub fn window(&self, profile: Option<&str>) -> Result<OutputWindow> {
+    pub fn window(&self, profile: Option<&str>, names: &Names) -> Result<OutputWindow> {
         let engine = self.inner.guards.engine(profile)?;
-        let window = engine.window(Surface::Output, Masks::new(&self.inner.guards.key));
-        Ok(OutputWindow { window: Some(window), observe: self.inner.observe.clone() })
+        let (names, observe) = (names.clone(), self.inner.observe.clone());
+        Ok(OutputWindow { engine, names, window: Some(Place::Closed), observe })
     }
+}
+
+/// Where a window stands: it opens with the first text, so that it knows what was found before.
+enum Place {
+    Closed,
+    /// With how many values the conversation had then.
+    Open(Window, usize),
 }
 
 /// The guard window of one answer. Text leaves it only screened.
 pub struct OutputWindow {
-    window: Option<Window>,
+    engine: Engine,
+    names: Names,
+    window: Option<Place>,
     observe: Observe,
 }
 
@@ -308,7 +327,13 @@ impl OutputWindow {
     /// # Errors
     /// `guard_refused`: nothing more may be shown.
     pub fn push(&mut self, piece: &str) -> Result<String> {
-        let mut window = self.window.take().ok_or_else(|| refused(&[]))?;
+        let (mut window, known) = match self.window.take().ok_or_else(|| refused(&[]))? {
+            Place::Open(window, known) => (window, known),
+            Place::Closed => {
+                let (masks, known) = self.names.copy();
+                (self.engine.window(Surface::Output, masks), known)
+            }
+        };
         let pushed = watched(LATEST, move || {
             let shown = window.push(piece);
             (shown, window)
@@ -318,7 +343,7 @@ impl OutputWindow {
             let kinds = tell(&self.observe, Surface::Output, &window.finish().findings);
             return Err(refused(&kinds));
         }
-        self.window = Some(window);
+        self.window = Some(Place::Open(window, known));
         Ok(shown)
     }
 
@@ -327,10 +352,17 @@ impl OutputWindow {
     /// # Errors
     /// `guard_refused`.
     pub fn finish(mut self) -> Result<String> {
-        let window = self.window.take().ok_or_else(|| refused(&[]))?;
+        let (window, known) = match self.window.take().ok_or_else(|| refused(&[]))? {
+            Place::Open(window, known) => (window, known),
+            Place::Closed => return Ok(String::new()),
+        };
         let finished = watched(LATEST, move || window.finish()).ok_or_else(|| refused(&[]))?;
         let kinds = tell(&self.observe, Surface::Output, &finished.findings);
-        if finished.action == Action::Refuse { Err(refused(&kinds)) } else { Ok(finished.text) }
+        if finished.action == Action::Refuse {
+            return Err(refused(&kinds));
+        }
+        self.names.take_up(known, finished.masks);
+        Ok(finished.text)
     }
 }
 

@@ -57,13 +57,16 @@ pub(super) async fn answer(
         },
     );
     let looking = trace.stage("cache");
-    let looked =
-        if turn.steps().is_empty() { app.context.cache().look(&asked).await } else { Looked::Miss(None) };
+    let looked = if turn.steps().is_empty() && !turn.names().any() {
+        app.context.cache().look(&asked).await
+    } else {
+        Looked::Miss(None)
+    };
     drop(looking);
     let _flight = match looked {
         Looked::Hit(hit) => {
             turn.from_cache(layer(hit.layer)); // cache: exact, then semantic
-            let text = app.control.screen_output(agent.spec.guard.as_deref(), &hit.text)?; // guardrails of now
+            let text = app.control.screen_output(agent.spec.guard.as_deref(), turn.names(), &hit.text)?; // guardrails of now
             recheck(app, agent, turn, (asked, hit.clone(), history)); // a share of them, to find errors
             return outlet.replay(&text, hit.finish).await;
         }
@@ -81,6 +84,10 @@ pub(super) async fn answer(
 
 /// Keeps an answer that a turn has made, if it may be given again.
 pub(super) async fn keep(app: &App, asked: &Asked, turn: &Turn, answer: (&str, Finish), catalog: &Catalog) {
+    // WHY: an answer about `[CARD_1]` means another card in another conversation.
+    if turn.names().any() {
+        return;
+    }
     let (text, finish) = answer;
     let answered = Answered { text, finish, usage: turn.usage(), micros: turn.cost_micros() };
     let (finished, tags) = (finished(turn, text, finish), tags(turn, catalog));

@@ -72,7 +72,8 @@ pub async fn chat_as(
     let guard = agent.spec.guard.as_deref();
     let admitting = app.control.admit(caller, app.estimate(&agent, &message.text));
     let admitted = trace.time("admit", admitting).await?; // rate, budget, load
-    let prompt = trace.timed("guard", || app.control.screen_input(guard, &message.text))?; // guard input
+    let names = app.context.names(caller, message.conversation).await?; // what `[CARD_1]` means here
+    let prompt = trace.timed("guard", || app.control.screen_input(guard, &names, &message.text))?; // guard input
     let mut question = Question {
         principal: caller,
         request: trace.request(),
@@ -93,12 +94,13 @@ pub async fn chat_as(
     let opening = app.context.open(caller, &agent.name, message.conversation, &title);
     let talk = trace.time("conversation", opening).await?; // yours, or not found
     question.conversation = Some(talk.id);
-    let turn = match trace.time("begin", app.turns.begin(question)).await {
-        Ok(Begun::Fresh(turn)) => turn.traced(trace), // durable from here on
+    let rows = app.context.keep_names(&caller.tenant, Some(talk.id), &names)?;
+    let turn = match trace.time("begin", app.turns.begin_with(question, rows)).await {
+        Ok(Begun::Fresh(turn)) => turn.traced(trace).named(names), // durable from here on
         Ok(Begun::Again(receipt)) => return unheard(app, talk, message.conversation).await.and(Ok(receipt)),
         Err(error) => return unheard(app, talk, message.conversation).await.and(Err(error)),
     };
-    let outlet = Outlet::new(app.control.window(guard)?, client); // text leaves only through the guard window
+    let outlet = Outlet::new(app.control.window(guard, turn.names())?, client); // text leaves only through the guard window
     settle(app, caller, &agent, Open { turn, admitted, outlet }).await
 }
 
@@ -136,6 +138,8 @@ pub(super) async fn settle(app: &App, caller: &Caller, agent: &Arc<Agent>, open:
     let (tokens, cost_micros) = turn.unpaid();
     turn.note(app.control.bill(&admitted, Estimate { tokens, cost_micros })); // the budget pays what was used
     let closing = trace.stage("close");
+    let names = app.context.keep_names(&turn.principal().tenant, turn.conversation(), turn.names())?;
+    turn.note(names);
     let receipt = match thought {
         Ok(Thought::Answer { text, finish }) => {
             app.turns.close(turn, Ending::Answer { text, finish }).await?

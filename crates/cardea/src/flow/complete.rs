@@ -16,6 +16,7 @@ use super::{
 use crate::{
     app::App,
     context::cache::{Answered, Looked},
+    control::Names,
     observe::Trace,
     turn::CacheUse,
 };
@@ -61,11 +62,13 @@ pub async fn complete(app: &App, request: CompleteRequest, client: Option<Stream
     let admitted = trace.time("admit", admitting).await?; // rate, budget, load
     app.control.may_use_model(&caller, &app.direct().name, &prompt.model)?; // policy
     // guard input, all of it: the whole transcript is the client's word
-    trace.timed("guard", || prompt.messages.iter_mut().try_for_each(|message| screen(app, message)))?;
-    let mut outlet = Outlet::new(app.control.window(None)?, client); // text leaves only through the guard window
+    let names = Names::default();
+    trace
+        .timed("guard", || prompt.messages.iter_mut().try_for_each(|message| screen(app, &names, message)))?;
+    let mut outlet = Outlet::new(app.control.window(None, &names)?, client); // text leaves only through the guard window
     let asked = app.context.cache().asked_bare(&caller, &prompt);
     if let Looked::Hit(hit) = app.context.cache().look(&asked).await {
-        let text = app.control.screen_output(None, &hit.text)?.into_inner(); // guardrails of now
+        let text = app.control.screen_output(None, &names, &hit.text)?.into_inner(); // guardrails of now
         outlet.replay(&text, hit.finish).await?;
         let usage = Usage::default();
         app.control.settle(admitted, usage, 0).await;
@@ -96,18 +99,18 @@ pub async fn complete(app: &App, request: CompleteRequest, client: Option<Stream
 }
 
 /// Screens one message in place.
-fn screen(app: &App, message: &mut Message) -> Result<()> {
+fn screen(app: &App, names: &Names, message: &mut Message) -> Result<()> {
     match message {
         Message::System { text } | Message::User { text } => {
-            let screened = app.control.screen_input(None, text)?.into_inner();
+            let screened = app.control.screen_input(None, names, text)?.into_inner();
             *text = screened;
         }
         Message::Assistant { text, .. } => {
-            let screened = app.control.screen_output(None, text)?.into_inner();
+            let screened = app.control.screen_output(None, names, text)?.into_inner();
             *text = screened;
         }
         Message::Tool { text, .. } => {
-            let screened = app.control.screen_tool_text(None, text)?.into_inner();
+            let screened = app.control.screen_tool_text(None, names, text)?.into_inner();
             *text = screened;
         }
     }

@@ -64,8 +64,8 @@ async fn run(app: &App, agent: &Arc<Agent>, check: Check) -> Result<()> {
         taint: check.taint,
         key: None,
     };
-    let mut outlet = Outlet::new(app.control.window(agent.spec.guard.as_deref())?, None);
     let Begun::Fresh(mut turn) = app.turns.begin(question).await? else { return Ok(()) };
+    let mut outlet = Outlet::new(app.control.window(agent.spec.guard.as_deref(), turn.names())?, None);
     let mut tools = visible(app, &caller, agent, "chat");
     tools.tools.retain(|tool| !tool.effect().changes_things());
     let catalog = Arc::clone(&tools.catalog);

@@ -61,7 +61,8 @@ pub async fn resume_one(app: &App, free: &Free) -> Result<()> {
     let Some(turn) = app.turns.claim(free.id, Limits::of(&agent)).await? else { return Ok(()) };
     let trace = app.observe.trace(RequestEvent::new(turn.request(), "none", "resume"), None);
     trace.note(|event| event.asked_by(turn.principal()));
-    let turn = turn.traced(trace);
+    let names = app.context.names(turn.principal(), turn.conversation()).await?;
+    let turn = turn.traced(trace).named(names);
     if turn.kind() == Kind::Check {
         let error = Error::new(Code::Draining); // what it was compared with is gone
         return app.turns.close(turn, Ending::Failed(error)).await.map(drop);
@@ -81,7 +82,7 @@ pub async fn resume_one(app: &App, free: &Free) -> Result<()> {
     if turn.kind() == Kind::Call {
         return mcp::go_on(app, (&caller, admitted), &agent, turn).await;
     }
-    let outlet = Outlet::new(app.control.window(agent.spec.guard.as_deref())?, None);
+    let outlet = Outlet::new(app.control.window(agent.spec.guard.as_deref(), turn.names())?, None);
     settle(app, &caller, &agent, Open { turn, admitted, outlet }).await.map(drop)
 }
 

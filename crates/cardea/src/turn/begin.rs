@@ -13,7 +13,7 @@ use cardea_store::{Commit, CommitError, args};
 use serde_json::json;
 
 use super::{CacheUse, Kind, Limits, Receipt, Turn, Turns};
-use crate::observe::Trace;
+use crate::{control::Names, observe::Trace};
 
 /// How long an idempotency key is remembered: as long as Stripe promises at least.
 const KEY_LIFE: Millis = Millis::from_secs(24 * 3_600);
@@ -104,6 +104,14 @@ impl Turns {
     /// # Errors
     /// `idempotency_key_reused`, `in_progress`, `conversation_busy`, or what the store says.
     pub async fn begin(&self, question: Question<'_>) -> Result<Begun> {
+        self.begin_with(question, Commit::new()).await
+    }
+
+    /// The same, with rows of another room that must become durable together with the question.
+    ///
+    /// # Errors
+    /// As [`Turns::begin`].
+    pub async fn begin_with(&self, question: Question<'_>, rows: Commit) -> Result<Begun> {
         let fingerprint = question.fingerprint();
         if let Some(key) = question.key
             && let Some(known) = self.known(&question, key, &fingerprint).await?
@@ -111,6 +119,7 @@ impl Turns {
             return Ok(Begun::Again(known));
         }
         let mut turn = self.fresh(&question);
+        turn.note(rows);
         self.write_key(&mut turn, &question, &fingerprint);
         self.write_message(&mut turn);
         self.write_turn(&mut turn)?;
@@ -167,6 +176,7 @@ impl Turns {
             pending: Commit::new(),
             durable: false,
             trace: Trace::default(),
+            names: Names::default(),
         }
     }
 

@@ -39,7 +39,10 @@ pub use self::{
     step::{Start, Step},
     undo::Undone,
 };
-use crate::observe::{Entry, Observe, Trace};
+use crate::{
+    control::Names,
+    observe::{Entry, Observe, Trace},
+};
 use held::{Held, Hold};
 
 /// Which kind of request a turn serves.
@@ -116,6 +119,8 @@ pub struct Turn {
     held: Hold,
     /// The request that it is worked on for.
     trace: Trace,
+    /// The placeholders of its conversation.
+    names: Names,
 }
 
 impl Turn {
@@ -136,6 +141,19 @@ impl Turn {
     pub fn traced(mut self, trace: Trace) -> Self {
         self.trace = trace;
         self
+    }
+
+    /// The same turn, with the placeholders of its conversation.
+    #[must_use]
+    pub fn named(mut self, names: Names) -> Self {
+        self.names = names;
+        self
+    }
+
+    /// The placeholders of its conversation.
+    #[must_use]
+    pub fn names(&self) -> &Names {
+        &self.names
     }
 
     /// The trace of the request that it is worked on for.

@@ -13,7 +13,7 @@ use cardea_core::{
 use cardea_store::{Commit, CommitError, FromRow, Row, RowError, args};
 
 use super::{CacheUse, Hold, Kind, Limits, Step, Turn, Turns};
-use crate::observe::Trace;
+use crate::{control::Names, observe::Trace};
 
 fn corrupt(what: &str) -> Error {
     Error::new(Code::Internal).because(format!("a turn's row has an unreadable `{what}`"))
@@ -123,6 +123,7 @@ impl FromRow for TurnRow {
             commits: row.get(17)?,
             held: Hold::default(),
             trace: Trace::default(),
+            names: Names::default(),
         };
         Ok(Self { failure: row.get(20)?, turn, principal: row.get(1)?, taint: row.get(8)? })
     }

@@ -57,6 +57,13 @@ impl std::fmt::Debug for Vault {
     }
 }
 
+/// Which version of a secret was opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Kept {
+    id: SecretId,
+    version: i64,
+}
+
 /// id, version, key_id, wrapped_key, sealed
 type Row = (String, i64, String, Vec<u8>, Vec<u8>);
 
@@ -126,12 +133,25 @@ impl Vault {
     /// `internal` if it does not open: it was changed, or sealed under a root key that is not here. The audit log
     /// tells of it.
     pub async fn open(&self, tenant: &TenantId, name: &str) -> Result<Option<Zeroizing<Vec<u8>>>> {
+        Ok(self.open_kept(tenant, name).await?.map(|(_, opened)| opened))
+    }
+
+    /// The same, with what [`Self::keeping`] must know to replace it.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub async fn open_kept(
+        &self,
+        tenant: &TenantId,
+        name: &str,
+    ) -> Result<Option<(Kept, Zeroizing<Vec<u8>>)>> {
         let Some((id, version, key_id, wrapped_key, sealed)) = self.row(tenant, name).await? else {
             return Ok(None);
         };
         let opened = id.parse().ok().and_then(|id| {
             let sealed = Sealed { key_id, wrapped_key, sealed };
-            seal::open(&self.0.root, &Bound { tenant, id, name, version }, &sealed)
+            let opened = seal::open(&self.0.root, &Bound { tenant, id, name, version }, &sealed)?;
+            Some((Kept { id, version }, opened))
         });
         if opened.is_none() {
             // WHY: a row that does not open was tampered with, or the root key is a wrong one. Both need a person,
@@ -144,6 +164,34 @@ impl Vault {
             });
         }
         Ok(opened)
+    }
+
+    /// The rows that keep a secret in the place of the one that was opened, for a commit that says why: the audit log
+    /// is told by that commit, not by this.
+    ///
+    /// # Errors
+    /// `too_large` above 64 KiB.
+    pub fn keeping(
+        &self,
+        (tenant, name): (&TenantId, &str),
+        replaced: Option<Kept>,
+        secret: &[u8],
+    ) -> Result<(Commit, Kept)> {
+        if secret.len() > LARGEST {
+            return Err(Error::new(Code::TooLarge).detail("A secret may have 64 KiB at most."));
+        }
+        let (id, before) = replaced.map_or_else(|| (SecretId::random(), 0), |kept| (kept.id, kept.version));
+        let bound = Bound { tenant, id, name, version: before.saturating_add(1) };
+        let sealed = seal::seal(&self.0.root, &bound, secret)?;
+        let version = bound.version;
+        Ok((self.write(&bound, sealed, before), Kept { id, version }))
+    }
+
+    /// The rows that destroy a secret, if there is one, for a commit that says why.
+    #[must_use]
+    pub fn forgetting(&self, tenant: &TenantId, name: &str) -> Commit {
+        let sql = "DELETE FROM secrets WHERE tenant = $1 AND name = $2";
+        Commit::new().run(sql, args![tenant, name])
     }
 
     /// Opens a secret, or makes and keeps it first. If two nodes do so at once, both get the same.

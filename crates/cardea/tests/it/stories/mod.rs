@@ -14,6 +14,7 @@ mod mcp;
 mod openai;
 mod openapi;
 mod orders;
+mod placeholders;
 mod policies;
 mod rights;
 mod selection;

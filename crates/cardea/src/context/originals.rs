@@ -1,0 +1,87 @@
+//! What stands behind the placeholders of a conversation: sealed with it, given back to its owner only.
+
+use cardea_core::{
+    Code, Result,
+    id::{ConversationId, TenantId},
+    message::Message,
+    principal::Principal,
+};
+use cardea_store::Commit;
+
+use super::{Context, Conversation, Owned, Said};
+use crate::control::Names;
+
+fn name(conversation: ConversationId) -> String {
+    format!("placeholders/{conversation}")
+}
+
+impl Context {
+    /// The placeholders of a conversation of this user; those of a new one if it has none, or is somebody else's.
+    ///
+    /// # Errors
+    /// What the vault says.
+    pub async fn names(&self, who: &Principal, conversation: Option<ConversationId>) -> Result<Names> {
+        let Some(id) = conversation else { return Ok(Names::default()) };
+        let sql = "SELECT id FROM conversations WHERE id = $1 AND owner = $2 AND deleted_at IS NULL";
+        let own: Option<(ConversationId,)> =
+            self.inner.db.row(sql, cardea_store::args![id, who.key()]).await?;
+        if own.is_none() {
+            return Ok(Names::default());
+        }
+        match self.inner.vault.open_kept(&who.tenant, &name(id)).await? {
+            Some((kept, bytes)) => Names::open(&bytes, kept),
+            None => Ok(Names::default()),
+        }
+    }
+
+    /// The rows that keep what was found since, for the commit that writes the text with its placeholders.
+    ///
+    /// # Errors
+    /// What the vault says.
+    pub fn keep_names(
+        &self,
+        tenant: &TenantId,
+        conversation: Option<ConversationId>,
+        names: &Names,
+    ) -> Result<Commit> {
+        let (Some(id), Some((bytes, before))) = (conversation, names.unsaved()) else {
+            return Ok(Commit::new());
+        };
+        match self.inner.vault.keeping((tenant, &name(id)), before, &bytes) {
+            Ok((rows, kept)) => {
+                names.saved(kept);
+                Ok(rows)
+            }
+            // So many values that they fill a secret: the later ones keep their placeholders only until a restart.
+            Err(error) if error.code() == Code::TooLarge => {
+                tracing::warn!("a conversation has more placeholders than can be kept");
+                Ok(Commit::new())
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The rows that destroy them, for the commit that deletes the conversation.
+    pub(super) fn forget_names(&self, tenant: &TenantId, conversation: ConversationId) -> Commit {
+        self.inner.vault.forgetting(tenant, &name(conversation))
+    }
+
+    /// The same messages with the values behind placeholders of these labels, for the owner of the conversation.
+    ///
+    /// # Errors
+    /// What the vault says.
+    pub async fn with_originals(
+        &self,
+        talk: &Owned<Conversation>,
+        mut said: Vec<Said>,
+        labels: &[String],
+    ) -> Result<Vec<Said>> {
+        let names = self.names(talk.owner(), Some(talk.id)).await?;
+        for one in &mut said {
+            if let Message::User { text } | Message::Assistant { text, .. } = &mut one.message {
+                *text = names.restore(text, labels);
+            }
+        }
+        Ok(said)
+    }
+}
