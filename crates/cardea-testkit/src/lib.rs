@@ -5,6 +5,7 @@ pub mod chaos;
 pub mod history;
 pub mod kill;
 pub mod model;
+pub mod postgres;
 pub mod world;
 
 pub use world::World;

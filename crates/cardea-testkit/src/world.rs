@@ -56,6 +56,21 @@ pub const SECRET: &str = "canary-7f3a1c-of-the-connector";
 /// The tenant of everybody who is not said to be of another.
 pub const TENANT: &str = "acme";
 
+/// The environment variable that names a folder of empty databases: each file holds the address of one, and belongs to
+/// the world that removes it. Without it, a world has a SQLite file of its own.
+pub const DATABASES: &str = "CARDEA_TEST_DATABASES";
+
+/// The address of a database for one world, if the test run brings any.
+fn database() -> Option<String> {
+    let folder = std::env::var_os(DATABASES)?;
+    let entries = std::fs::read_dir(folder).expect("a folder of databases").flatten();
+    let mut free = entries.filter_map(|entry| {
+        let address = std::fs::read_to_string(entry.path()).ok()?;
+        std::fs::remove_file(entry.path()).is_ok().then_some(address)
+    });
+    Some(free.next().expect("a database for each world"))
+}
+
 /// An agent that does whatever its model says, as far as it is let.
 const SCRIPTED: &str = r#"
 about = "Obeys its model."
@@ -159,7 +174,10 @@ impl Plan {
     }
 
     /// Builds it and sets it going.
-    pub async fn start(self) -> World {
+    pub async fn start(mut self) -> World {
+        if let Some(address) = database() {
+            self = self.set("CARDEA_DB__URL", &address);
+        }
         let dir = tempfile::tempdir().expect("a folder");
         let clock = ManualClock::at(SystemClock.now());
         let shop_socket = TcpListener::bind("127.0.0.1:0").await.expect("a port for the shop");

@@ -138,10 +138,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn bytes_that_are_not_placeholders_are_refused_and_those_that_are_come_back() {
-        let kept = None;
+    fn what_was_added_is_there_to_be_kept_and_comes_back_for_its_label_only() {
         let names = Names::default();
-        let _ = kept.unwrap_or(0);
         assert!(names.unsaved().is_none() && !names.any());
         let placeholder = names.scan(|masks| {
             let name = masks.names.name("CARD", "4111");

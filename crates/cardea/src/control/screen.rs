@@ -304,7 +304,7 @@ impl Control {
 enum Place {
     Closed,
     /// With how many values the conversation had then.
-    Open(Window, usize),
+    Open(Box<Window>, usize),
 }
 
 /// The guard window of one answer. Text leaves it only screened.
@@ -331,7 +331,7 @@ impl OutputWindow {
             Place::Open(window, known) => (window, known),
             Place::Closed => {
                 let (masks, known) = self.names.copy();
-                (self.engine.window(Surface::Output, masks), known)
+                (Box::new(self.engine.window(Surface::Output, masks)), known)
             }
         };
         let pushed = watched(LATEST, move || {

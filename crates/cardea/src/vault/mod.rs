@@ -188,7 +188,6 @@ impl Vault {
     }
 
     /// The rows that destroy a secret, if there is one, for a commit that says why.
-    #[must_use]
     pub fn forgetting(&self, tenant: &TenantId, name: &str) -> Commit {
         let sql = "DELETE FROM secrets WHERE tenant = $1 AND name = $2";
         Commit::new().run(sql, args![tenant, name])

@@ -3,6 +3,7 @@
 
 mod dependencies;
 mod documents;
+mod engines;
 mod kills;
 mod proofs;
 mod rooms;

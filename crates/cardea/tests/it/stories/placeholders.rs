@@ -37,7 +37,8 @@ async fn a_placeholder_means_the_same_in_every_turn_and_after_a_restart() {
     world.app.stop().await;
 
     // The same folder, another process as far as anybody can tell.
-    let loaded = Config::load(&world.folder().join("cardea.toml"), &Environment::default()).unwrap();
+    let url = ("CARDEA_DB__URL".to_owned(), world.app.config.db.url.clone());
+    let loaded = Config::load(&world.folder().join("cardea.toml"), &Environment::from_iter([url])).unwrap();
     let options =
         Options { clock: Arc::<cardea_core::time::ManualClock>::clone(&world.clock), ..Options::default() };
     let again = App::build(loaded, options).await.unwrap();
