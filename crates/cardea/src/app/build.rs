@@ -31,7 +31,7 @@ use crate::{
     context::Context,
     control::{self, Budget, Control},
     identity::Identity,
-    observe::Observe,
+    observe::{CheckpointKey, Observe},
     turn::Turns,
     vault::{RootKey, Vault},
 };
@@ -74,6 +74,7 @@ impl App {
         let net = Net::new(config.net.clone(), Arc::clone(&clock))
             .map_err(|error| broken(format!("The `[net]` part cannot be used: {error}.")))?;
         let observe = Observe::new(db.clone(), Arc::clone(&clock), prices(&config)?);
+        observe.sign_checkpoints(CheckpointKey::from_seed(&root.checkpoint_seed())?);
         let vault = Vault::new(db.clone(), observe.clone(), root, Arc::clone(&clock));
         let public_url = public_url.unwrap_or_else(|| url_of(&config));
         let identity =

@@ -9,7 +9,7 @@ use serde_json::json;
 use super::{AuditCommand, AuditVerify, Cli, End, Out, check, client};
 use crate::{
     config::{Config, Environment},
-    observe::{self, Checkpoints, Unproved, Verified},
+    observe::{self, CheckpointKey, Checkpoints, Unproved, Verified},
     vault::RootKey,
 };
 
@@ -31,7 +31,10 @@ pub(super) fn run(cli: &Cli, command: &AuditCommand, environment: &Environment, 
         return End::Unreachable;
     }
     match RootKey::load(&config.vault, &config.data.dir) {
-        Ok(root) => audit(command, &config, root.chain_key(), out),
+        Ok(root) => match CheckpointKey::from_seed(&root.checkpoint_seed()) {
+            Ok(signer) => audit(command, &config, (root.chain_key(), Some(signer.public())), out),
+            Err(error) => unproved(&Unproved::from(error), out),
+        },
         Err(error) => {
             out.note(error.public());
             End::Unreachable
@@ -39,18 +42,25 @@ pub(super) fn run(cli: &Cli, command: &AuditCommand, environment: &Environment, 
     }
 }
 
-/// Runs an audit command with the key of the chain.
-pub(super) fn audit(command: &AuditCommand, config: &Config, key: ChainKey, out: &mut Out<'_>) -> End {
+/// The key of the chain, and the public half of the one that signs checkpoints, if they must be signed.
+type Keys = (ChainKey, Option<String>);
+
+/// Runs an audit command with the keys of the log.
+pub(super) fn audit(command: &AuditCommand, config: &Config, (key, signer): Keys, out: &mut Out<'_>) -> End {
     match command {
-        AuditCommand::Verify(what) => verify(what, config, key, out),
+        AuditCommand::Verify(what) => verify(what, config, (key, signer), out),
         AuditCommand::Export => export(config, key, out),
     }
 }
 
-fn verify(what: &AuditVerify, config: &Config, key: ChainKey, out: &mut Out<'_>) -> End {
+fn verify(what: &AuditVerify, config: &Config, (key, signer): Keys, out: &mut Out<'_>) -> End {
     let beside = config.data.dir.join(CHECKPOINTS);
     let checkpoints = what.checkpoints.as_deref().unwrap_or(&beside);
-    let seen = match Checkpoints::load(checkpoints) {
+    let seen = match &signer {
+        Some(signer) => Checkpoints::load_signed(checkpoints, signer),
+        None => Checkpoints::load(checkpoints),
+    };
+    let seen = match seen {
         Ok(seen) => seen,
         Err(error) => return unproved(&Unproved::from(error), out),
     };
@@ -65,7 +75,12 @@ fn verify(what: &AuditVerify, config: &Config, key: ChainKey, out: &mut Out<'_>)
         },
     };
     match proved {
-        Ok(verified) => proof(&verified, out),
+        Ok(verified) => {
+            if let Some(signer) = signer.filter(|_| !out.json) {
+                out.line(format!("checkpoints are signed by {signer}"));
+            }
+            proof(&verified, out)
+        }
         Err(error) => unproved(&error, out),
     }
 }

@@ -391,7 +391,7 @@ async fn audit_verify_names_the_first_entry_that_does_not_hold() {
 fn prove_and_break(config: &crate::config::Config, key: &cardea_core::log::ChainKey) {
     let run = |command: &AuditCommand| {
         let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
-        let end = audit::audit(command, config, key.clone(), &mut Out::new(&mut stdout, &mut stderr));
+        let end = audit::audit(command, config, (key.clone(), None), &mut Out::new(&mut stdout, &mut stderr));
         Ran { end, out: String::from_utf8(stdout).unwrap(), err: String::from_utf8(stderr).unwrap() }
     };
     let verify = |file: Option<&Path>, database: Option<&Path>| {

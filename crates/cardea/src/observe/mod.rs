@@ -16,7 +16,7 @@ mod search;
 mod span;
 mod verify;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use cardea_core::{
     cost::Prices,
@@ -29,7 +29,7 @@ use cardea_store::Db;
 
 pub use self::{
     audit::Entry,
-    checkpoint::{Checkpoint, Checkpoints},
+    checkpoint::{Checkpoint, CheckpointKey, Checkpoints},
     decision::{Decided, Decision, Verdict},
     event::{RequestEvent, Told},
     meter::{CacheResult, CheckResult, Seen},
@@ -48,6 +48,7 @@ struct Inner {
     clock: SharedClock,
     prices: Prices,
     meters: Meters,
+    checkpoint_key: OnceLock<CheckpointKey>,
 }
 
 impl std::fmt::Debug for Observe {
@@ -60,7 +61,7 @@ impl Observe {
     /// A room over this database, with these prices.
     #[must_use]
     pub fn new(db: Db, clock: SharedClock, prices: Prices) -> Self {
-        Self(Arc::new(Inner { db, clock, prices, meters: Meters::new() }))
+        Self(Arc::new(Inner { db, clock, prices, meters: Meters::new(), checkpoint_key: OnceLock::new() }))
     }
 
     /// Counts the tokens of one model call and gives its cost in millionths of the currency.

@@ -283,6 +283,38 @@ async fn meters_have_units_and_do_not_grow_with_made_up_names() {
     assert_eq!(text.lines().filter(|line| line.starts_with("cardea_tool_calls_total")).count(), 257);
 }
 
+#[tokio::test]
+async fn a_checkpoint_that_another_key_signed_or_that_was_changed_counts_for_nothing() {
+    let house = House::new().await;
+    let signer = |seed: u8| CheckpointKey::from_seed(&[seed; 32]).unwrap();
+    house.observe.sign_checkpoints(signer(1));
+    house.tell("acme", None, json!({})).await;
+    let path = house.folder.path().join("kept/signed.jsonl");
+    house.observe.checkpoint(&path).await.unwrap();
+    let text = std::fs::read_to_string(&path).unwrap();
+    assert_eq!(Checkpoints::load_signed(&path, &signer(1).public()).unwrap().nodes().count(), 1);
+    assert!(Checkpoints::load_signed(&path, &signer(2).public()).is_err(), "another installation's");
+    let point: Checkpoint = serde_json::from_str(text.trim()).unwrap();
+    let forgeries = [
+        Checkpoint { sequence: point.sequence + 1, ..point.clone() },
+        Checkpoint { node: "other".into(), ..point.clone() },
+        Checkpoint { link: point.link.chars().rev().collect(), ..point.clone() },
+        Checkpoint { at: Timestamp(point.at.0 + 1), ..point.clone() },
+        Checkpoint { signature: String::new(), ..point.clone() },
+        Checkpoint { signature: "zz".into(), ..point.clone() },
+    ];
+    for forged in forgeries {
+        let line = serde_json::to_string(&forged).unwrap();
+        std::fs::write(&path, format!("{text}{line}\n")).unwrap();
+        let refused = Checkpoints::load_signed(&path, &signer(1).public()).unwrap_err();
+        assert!(refused.public().contains("Line 2"), "{line}: {refused}");
+        assert!(
+            house.observe.checkpoint(&path).await.is_err(),
+            "nothing is added to a file that was changed"
+        );
+    }
+}
+
 /// A place to which log lines go.
 #[derive(Debug, Clone, Default)]
 struct Lines(Arc<std::sync::Mutex<Vec<u8>>>);

@@ -110,6 +110,13 @@ impl RootKey {
         ChainKey::new(&derive(&oldest.bytes, b"cardea audit chain 1", b""))
     }
 
+    /// The seed of the key that signs checkpoints of the audit log. It hangs on the oldest root key as well.
+    #[must_use]
+    pub fn checkpoint_seed(&self) -> Zeroizing<[u8; 32]> {
+        let oldest = self.older.first().unwrap_or(&self.newest);
+        derive(&oldest.bytes, b"cardea audit checkpoints 1", b"")
+    }
+
     /// The key that wraps the data key of one row; `None` if the root key with this id is not here.
     pub(super) fn wrapping(&self, id: &str, row: &[u8]) -> Option<Zeroizing<[u8; 32]>> {
         let key = self.older.iter().chain([&self.newest]).find(|key| key.id == id)?;

@@ -12,7 +12,13 @@ const LEFT_OUT: [&str; 4] = ["openapi", "rights", "whatever_a_model_does", "bad_
 
 #[test]
 fn the_stories_are_true_on_postgres_as_well() {
-    let Some(server) = Server::start() else { return };
+    let server = match Server::start() {
+        Ok(server) => server,
+        Err(why) => {
+            println!("SKIPPED: {why}; the stories are told on SQLite only");
+            return;
+        }
+    };
     let places: Vec<String> = (0..WORLDS).map_while(|_| server.fresh().ok()).collect();
     let folder = tempfile::tempdir().unwrap();
     for (at, place) in places.iter().enumerate() {
