@@ -175,9 +175,17 @@ async fn nothing_that_is_told_holds_a_body_or_a_secret() {
     let told = lines.text() + &world.stranger().get("/metrics").await.expect(200).text;
     assert!(told.contains("cardea::span") && told.contains("cardea::request"));
     let signature = ann.token().rsplit('.').next().unwrap();
-    for canary in
-        ["harpsichord", "4111 1111", "zither", "xylophone", "marimba", "glockenspiel", "bassoon", &key, signature]
-    {
+    for canary in [
+        "harpsichord",
+        "4111 1111",
+        "zither",
+        "xylophone",
+        "marimba",
+        "glockenspiel",
+        "bassoon",
+        &key,
+        signature,
+    ] {
         let line = told.lines().find(|line| line.contains(canary));
         assert_eq!(line, None, "`{canary}` was told");
     }
