@@ -94,7 +94,7 @@ async fn undo(app: &App, caller: &Caller, agent: &Agent, at: (&mut Turn, Step)) 
     let outcome = app.action.execute(permit, caller, &tool, job).await; // broker, retries
     drop(span);
     app.context.cache().clear_tags(&caller.tenant, &tool.clears(&call.arguments)).await; // what it makes old
-    let outcome = app.control.screen_result(guard, outcome).into_inner(); // its words go to user and log
+    let outcome = app.control.screen_result(guard, turn.names(), outcome).into_inner(); // its words go to user and log
     let end = match outcome {
         Outcome::Done { .. } => Undone::Gone,
         Outcome::Failed { reason } => Undone::Stays(reason),
