@@ -113,6 +113,8 @@ pub struct Plan {
     policies: String,
     limits: String,
     agent: String,
+    configuration: String,
+    targets: Vec<String>,
 }
 
 impl Plan {
@@ -149,6 +151,20 @@ impl Plan {
     #[must_use]
     pub fn connector(mut self, service: Service, manifest: &str) -> Self {
         self.service = Some((service, manifest.to_owned()));
+        self
+    }
+
+    /// Adds tables to the configuration.
+    #[must_use]
+    pub fn configure(mut self, tables: &str) -> Self {
+        self.configuration.push_str(tables);
+        self
+    }
+
+    /// Lets Cardea reach this inner address.
+    #[must_use]
+    pub fn allow(mut self, target: &str) -> Self {
+        self.targets.push(target.to_owned());
         self
     }
 
@@ -200,12 +216,14 @@ impl Plan {
         let way = chaos.as_ref().map_or(shop_address, ChaosProxy::address);
         let targets =
             model.iter().map(FakeModel::target).chain(self.service.iter().map(|(one, _)| one.target()));
+        let targets = targets.chain(std::mem::take(&mut self.targets));
         let mut config = config((address, shop_address, way), &believed, model.as_ref(), targets);
         if let Some((service, manifest)) = &self.service {
             config.push_str(&format!("[connectors.secrets]\ndemo = \"{SECRET}\"\n"));
             let manifest = manifest.replace("BASE", &format!("http://{}", service.target()));
             put(dir.path(), "connectors/demo.toml", &manifest);
         }
+        config.push_str(&self.configuration);
         write(dir.path(), &config);
         put(dir.path(), "policies/more.cedar", &self.policies);
         if model.is_some() {

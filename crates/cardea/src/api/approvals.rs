@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::{
     Problem,
-    extract::{Inbound, Outside, Path},
+    extract::{Inbound, Known, Path},
 };
 use crate::{app::App, control::Choice};
 
@@ -20,13 +20,8 @@ pub(super) struct Decide {
     comment: String,
 }
 
-pub(super) async fn list(State(app): State<App>, mut outside: Outside) -> Result<Json<Value>, Problem> {
-    let credentials = outside.credentials()?;
-    let work = async {
-        let caller = app.auth.authenticate(&credentials).await?;
-        app.control.approvals(&caller).await
-    };
-    let approvals = work.await.map_err(|error| outside.problem(error))?;
+pub(super) async fn list(State(app): State<App>, known: Known) -> Result<Json<Value>, Problem> {
+    let approvals = app.control.approvals(&known.caller).await.map_err(|error| known.problem(error))?;
     Ok(Json(json!({ "approvals": approvals })))
 }
 
@@ -35,13 +30,9 @@ pub(super) async fn decide(
     Path(text): Path,
     inbound: Inbound<Decide>,
 ) -> Result<Json<Value>, Problem> {
-    let Inbound { mut outside, body } = inbound;
-    let credentials = outside.credentials()?;
+    let Inbound { caller, outside, body } = inbound;
     let id: ApprovalId = text.parse().map_err(|_| outside.problem(Error::new(Code::NotFound)))?;
-    let work = async {
-        let caller = app.auth.authenticate(&credentials).await?;
-        app.control.decide(&caller, id, body.decision, &body.comment).await
-    };
-    let approval = work.await.map_err(|error| outside.problem(error))?;
+    let decided = app.control.decide(&caller, id, body.decision, &body.comment).await;
+    let approval = decided.map_err(|error| outside.problem(error))?;
     Ok(Json(json!(approval)))
 }

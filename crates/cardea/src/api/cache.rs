@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::{
     Problem,
-    extract::{Outside, Query},
+    extract::{Known, Query},
 };
 use crate::app::App;
 
@@ -30,12 +30,11 @@ const LONGEST: usize = 1_024;
 /// Clears cached answers and tool results of the caller's tenant by tag, of one user, of all, or the caller's own.
 pub(super) async fn clear(
     State(app): State<App>,
+    known: Known,
     Query(clear): Query<Clear>,
-    mut outside: Outside,
 ) -> Result<Json<Value>, Problem> {
-    let credentials = outside.credentials()?;
     let work = async {
-        let caller = app.auth.authenticate(&credentials).await?;
+        let caller = &known.caller;
         let cache = app.context.cache();
         let named = clear.tag.iter().chain(&clear.user).map(String::len).max().unwrap_or(0);
         let given =
@@ -67,14 +66,13 @@ pub(super) async fn clear(
             }
         })
     };
-    work.await.map(Json).map_err(|error: Error| outside.problem(error))
+    work.await.map(Json).map_err(|error: Error| known.problem(error))
 }
 
 /// What the caches did for the caller's tenant since the start, by agent and layer.
-pub(super) async fn stats(State(app): State<App>, mut outside: Outside) -> Result<Json<Value>, Problem> {
-    let credentials = outside.credentials()?;
+pub(super) async fn stats(State(app): State<App>, known: Known) -> Result<Json<Value>, Problem> {
     let work = async {
-        let caller = app.auth.authenticate(&credentials).await?;
+        let caller = &known.caller;
         if !caller.has_role(AUDITOR) && !caller.has_role(ADMIN) {
             return Err(
                 Error::new(Code::Denied).detail("Only the roles `admin` and `auditor` see these figures.")
@@ -88,5 +86,5 @@ pub(super) async fn stats(State(app): State<App>, mut outside: Outside) -> Resul
             "scopes": cache.standing(&caller.tenant),
         }))
     };
-    work.await.map(Json).map_err(|error: Error| outside.problem(error))
+    work.await.map(Json).map_err(|error: Error| known.problem(error))
 }

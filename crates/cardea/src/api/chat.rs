@@ -8,6 +8,7 @@ use axum::{
     http::HeaderValue,
     response::{IntoResponse, Response, Sse, sse::Event},
 };
+use cardea_auth::Caller;
 use cardea_core::{
     Code, Error,
     id::{AgentName, ConversationId},
@@ -24,7 +25,7 @@ use super::{
 };
 use crate::{
     app::App,
-    flow::{self, ChatRequest, CompleteRequest, Completed, Message, ReplyEvent},
+    flow::{self, CompleteRequest, Completed, Message, ReplyEvent},
     turn::Receipt,
 };
 
@@ -38,10 +39,10 @@ pub(super) async fn completions(
     State(app): State<App>,
     inbound: Inbound<Completion>,
 ) -> Result<Response, Problem> {
-    let Inbound { mut outside, body } = inbound;
+    let Inbound { caller, outside, body } = inbound;
     match body.agent() {
         Some(agent) => {
-            let request = chat_request(&mut outside, &body, agent)?;
+            let request = (caller, message(&outside, &body, agent)?);
             if body.stream {
                 stream_turn(app, outside, &body, request).await
             } else {
@@ -49,7 +50,7 @@ pub(super) async fn completions(
             }
         }
         None => {
-            let request = complete_request(&mut outside, &body)?;
+            let request = complete_request(caller, &outside, &body)?;
             if body.stream {
                 stream_completion(app, outside, &body, request).await
             } else {
@@ -59,7 +60,7 @@ pub(super) async fn completions(
     }
 }
 
-fn chat_request(outside: &mut Outside, body: &Completion, agent: &str) -> Result<ChatRequest, Problem> {
+fn message(outside: &Outside, body: &Completion, agent: &str) -> Result<Message, Problem> {
     let conversation: Option<ConversationId> = match outside.header(CONVERSATION) {
         None => None,
         // WHY: an id that is none is answered like one that is somebody else's.
@@ -68,11 +69,14 @@ fn chat_request(outside: &mut Outside, body: &Completion, agent: &str) -> Result
     let text = body.last_user_text().map_err(|error| outside.problem(error))?;
     let key = outside.idempotency_key()?;
     let (agent, trace) = (AgentName::from(agent), outside.trace.clone());
-    let message = Message { agent, conversation, text, key, trace };
-    Ok(ChatRequest { credentials: outside.credentials()?, message })
+    Ok(Message { agent, conversation, text, key, trace })
 }
 
-fn complete_request(outside: &mut Outside, body: &Completion) -> Result<CompleteRequest, Problem> {
+fn complete_request(
+    caller: Caller,
+    outside: &Outside,
+    body: &Completion,
+) -> Result<CompleteRequest, Problem> {
     let read = || -> cardea_core::Result<Prompt> {
         Ok(Prompt {
             model: body.model.clone(),
@@ -82,7 +86,7 @@ fn complete_request(outside: &mut Outside, body: &Completion) -> Result<Complete
         })
     };
     let prompt = read().map_err(|error| outside.problem(error))?;
-    Ok(CompleteRequest { credentials: outside.credentials()?, prompt, trace: outside.trace.clone() })
+    Ok(CompleteRequest { caller, prompt, trace: outside.trace.clone() })
 }
 
 fn stamp(mut response: Response, outside: &Outside, conversation: Option<ConversationId>) -> Response {
@@ -122,13 +126,13 @@ async fn whole_turn(
     app: App,
     outside: Outside,
     body: &Completion,
-    request: ChatRequest,
+    (caller, message): (Caller, Message),
 ) -> Result<Response, Problem> {
     // WHY: its own task, so that a client that hangs up does not stop an action in the middle.
     let (done, answer) = oneshot::channel();
     let worker = app.clone();
     app.jobs.spawn("chat", async move {
-        drop(done.send(flow::chat(&worker, request, None).await));
+        drop(done.send(flow::chat(&worker, &caller, message, None).await));
     });
     let receipt = answer.await.map_err(|_| outside.problem(Error::new(Code::Internal)))?;
     let receipt = receipt.map_err(|error| outside.problem(error))?;
@@ -166,13 +170,13 @@ async fn stream_turn(
     app: App,
     outside: Outside,
     body: &Completion,
-    request: ChatRequest,
+    (caller, message): (Caller, Message),
 ) -> Result<Response, Problem> {
     let (client, mut events) = mpsc::channel(PIECES);
     let (done_with, failed) = oneshot::channel();
     let worker = app.clone();
     app.jobs.spawn("chat", async move {
-        drop(done_with.send(flow::chat(&worker, request, Some(client)).await));
+        drop(done_with.send(flow::chat(&worker, &caller, message, Some(client)).await));
     });
     // Nothing is answered before the turn is durable, so that a refusal still has its own status.
     let Some(ReplyEvent::Begun { turn, conversation }) = events.recv().await else {

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::{
     Problem,
-    extract::{Outside, Path, Query},
+    extract::{Known, Outside, Path, Query},
 };
 use crate::app::App;
 
@@ -34,63 +34,50 @@ pub(super) fn id(outside: &Outside, text: &str) -> Result<ConversationId, Proble
 
 pub(super) async fn list(
     State(app): State<App>,
+    known: Known,
     Query(page): Query<Page>,
-    mut outside: Outside,
 ) -> Result<Json<Value>, Problem> {
-    let credentials = outside.credentials()?;
-    let work = async {
-        let caller = app.auth.authenticate(&credentials).await?;
-        app.context.conversations(&caller, page.most()).await
-    };
-    let list = work.await.map_err(|error| outside.problem(error))?;
+    let list = app.context.conversations(&known.caller, page.most()).await;
+    let list = list.map_err(|error| known.problem(error))?;
     Ok(Json(json!({ "conversations": list })))
 }
 
 pub(super) async fn get(
     State(app): State<App>,
+    known: Known,
     Path(text): Path,
-    mut outside: Outside,
 ) -> Result<Json<Value>, Problem> {
-    let (credentials, id) = (outside.credentials()?, id(&outside, &text)?);
-    let work = async {
-        let caller = app.auth.authenticate(&credentials).await?;
-        let talk = app.context.conversation(&caller, id).await?;
-        Ok::<_, Error>(json!(*talk))
-    };
-    work.await.map(Json).map_err(|error| outside.problem(error))
+    let id = id(&known, &text)?;
+    let talk = app.context.conversation(&known.caller, id).await.map_err(|error| known.problem(error))?;
+    Ok(Json(json!(*talk)))
 }
 
 pub(super) async fn messages(
     State(app): State<App>,
+    known: Known,
     Path(text): Path,
     Query(page): Query<Page>,
-    mut outside: Outside,
 ) -> Result<Json<Value>, Problem> {
-    let (credentials, id) = (outside.credentials()?, id(&outside, &text)?);
+    let id = id(&known, &text)?;
     let work = async {
-        let caller = app.auth.authenticate(&credentials).await?;
-        let talk = app.context.conversation(&caller, id).await?;
+        let talk = app.context.conversation(&known.caller, id).await?;
         let said = app.context.messages(&talk, page.after, page.most()).await?;
         match app.find_agent(&talk.agent) {
             Ok(agent) if page.originals => app.context.with_originals(&talk, said, &agent.spec.restore).await,
             _ => Ok(said),
         }
     };
-    let messages = work.await.map_err(|error| outside.problem(error))?;
+    let messages = work.await.map_err(|error| known.problem(error))?;
     Ok(Json(json!({ "messages": messages })))
 }
 
 pub(super) async fn delete(
     State(app): State<App>,
+    known: Known,
     Path(text): Path,
-    mut outside: Outside,
 ) -> Result<StatusCode, Problem> {
-    let (credentials, id) = (outside.credentials()?, id(&outside, &text)?);
-    let work = async {
-        let caller = app.auth.authenticate(&credentials).await?;
-        let talk = app.context.conversation(&caller, id).await?;
-        app.context.delete(talk).await
-    };
-    work.await.map_err(|error| outside.problem(error))?;
+    let id = id(&known, &text)?;
+    let work = async { app.context.delete(app.context.conversation(&known.caller, id).await?).await };
+    work.await.map_err(|error| known.problem(error))?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -1,31 +1,31 @@
-//! What every handler needs of a request: who shows what, which request it is, and a body that is JSON.
+//! What every handler needs of a request: who asks, which request it is, and a body that is JSON.
+//!
+//! Here is the door: [`Known`] and [`Inbound`] ask `flow::enter` before anything else of the request is read.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, ops::Deref};
 
 use axum::{
     body::{Body, Bytes},
-    extract::{ConnectInfo, FromRequest, FromRequestParts, Request},
+    extract::{ConnectInfo, FromRequest, FromRequestParts, NestedPath, Request},
     http::{HeaderMap, header, request::Parts},
 };
-use cardea_auth::{Challenge, Credentials};
+use cardea_auth::{Caller, Challenge, Credentials};
 use cardea_core::{Code, Error, Result, id::RequestId};
 use serde::de::DeserializeOwned;
 
 use super::{Problem, Shape};
-use crate::{app::App, observe::Trace};
+use crate::{app::App, flow, observe::Trace};
 
 /// The header in which clients may send, and always get, the request id.
 pub(crate) const REQUEST_ID: &str = "x-request-id";
 
-/// The outside of a request: its id, its headers, and the credentials in them.
+/// The outside of a request: its id, its trace and its headers.
 #[derive(Debug)]
 pub(crate) struct Outside {
     /// The request, for logs and answers.
     pub request: RequestId,
     /// Its trace.
     pub trace: Trace,
-    /// The credentials as they were shown, or why they cannot be read.
-    credentials: Result<Credentials>,
     /// All headers.
     pub headers: HeaderMap,
     shape: Shape,
@@ -33,25 +33,14 @@ pub(crate) struct Outside {
 
 impl Outside {
     fn read(parts: &Parts) -> Self {
-        let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip());
         let path = parts.uri.path();
         let trace = parts.extensions.get::<Trace>().cloned().unwrap_or_default();
         Self {
             request: trace.request(),
             trace,
-            credentials: Credentials::from_headers(&parts.headers, peer),
             headers: parts.headers.clone(),
             shape: if path.starts_with("/v1/") { Shape::OpenAi } else { Shape::Problem },
         }
-    }
-
-    /// The credentials.
-    ///
-    /// # Errors
-    /// If there are two, or they are malformed.
-    pub(crate) fn credentials(&mut self) -> Result<Credentials, Problem> {
-        std::mem::replace(&mut self.credentials, Err(Error::new(Code::NotSignedIn)))
-            .map_err(|error| self.problem(error))
     }
 
     /// The error in the shape of this route.
@@ -92,6 +81,61 @@ impl FromRequestParts<App> for Outside {
     }
 }
 
+/// The credentials of a request, with the address that proofs of bound tokens must name.
+///
+/// # Errors
+/// If there are two, one stands in the address, or they are malformed.
+pub(crate) fn credentials(app: &App, parts: &Parts) -> Result<Credentials> {
+    if parts.uri.query().is_some_and(|query| query.contains("access_token=")) {
+        // WHY: addresses end up in logs; a token there is spent (RFC 6750 section 2.3, RFC 9700 section 4.3.2).
+        return Err(Error::new(Code::BadRequest).detail("Send the token in the Authorization header."));
+    }
+    let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip());
+    // WHY: a nested route sees its path without the part that led there.
+    let before = parts.extensions.get::<NestedPath>().map_or("", NestedPath::as_str);
+    let url = format!("{}{before}{}", app.public_url(), parts.uri.path());
+    Ok(Credentials::from_headers(&parts.headers, peer)?.of_request(&parts.method, url))
+}
+
+/// A request whose sender is known.
+#[derive(Debug)]
+pub(crate) struct Known {
+    /// Who asks.
+    pub caller: Caller,
+    /// Everything around it.
+    pub outside: Outside,
+}
+
+impl Known {
+    async fn read(parts: &Parts, app: &App) -> Result<Self, Problem> {
+        let outside = Outside::read(parts);
+        let entered = match credentials(app, parts) {
+            Ok(credentials) => flow::enter(app, &credentials, &outside.trace).await,
+            Err(error) => Err(error),
+        };
+        match entered {
+            Ok(caller) => Ok(Self { caller, outside }),
+            Err(error) => Err(outside.problem(error)),
+        }
+    }
+}
+
+impl Deref for Known {
+    type Target = Outside;
+
+    fn deref(&self) -> &Outside {
+        &self.outside
+    }
+}
+
+impl FromRequestParts<App> for Known {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
+        Self::read(parts, app).await
+    }
+}
+
 /// The query of a request. One that cannot be read is a problem like any other.
 #[derive(Debug)]
 pub(crate) struct Query<T>(pub(crate) T);
@@ -125,9 +169,11 @@ impl FromRequestParts<App> for Path {
     }
 }
 
-/// A request with a JSON body.
+/// A request of somebody known with a JSON body. Nobody else's body is read.
 #[derive(Debug)]
 pub(crate) struct Inbound<T> {
+    /// Who asks.
+    pub caller: Caller,
     /// Everything around the body.
     pub outside: Outside,
     /// The body.
@@ -139,7 +185,7 @@ impl<T: DeserializeOwned> FromRequest<App> for Inbound<T> {
 
     async fn from_request(request: Request<Body>, app: &App) -> Result<Self, Problem> {
         let (parts, body) = request.into_parts();
-        let outside = Outside::read(&parts);
+        let Known { caller, outside } = Known::read(&parts, app).await?;
         let media = outside.header(header::CONTENT_TYPE.as_str()).unwrap_or_default();
         if !media.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("application/json") {
             return Err(outside.problem(Error::new(Code::UnsupportedMedia)));
@@ -154,7 +200,7 @@ impl<T: DeserializeOwned> FromRequest<App> for Inbound<T> {
             }
         };
         match parse(&bytes, usize::from(app.config.server.max_depth)) {
-            Ok(body) => Ok(Self { outside, body }),
+            Ok(body) => Ok(Self { caller, outside, body }),
             Err(error) => Err(outside.problem(error)),
         }
     }

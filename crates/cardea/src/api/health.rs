@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::{
     Problem,
-    extract::{Outside, Path, Query},
+    extract::{Known, Outside, Path, Query},
 };
 use crate::app::App;
 
@@ -69,35 +69,29 @@ pub(super) struct Search {
 
 pub(super) async fn audit(
     State(app): State<App>,
+    known: Known,
     Query(search): Query<Search>,
-    mut outside: Outside,
 ) -> Result<Json<Value>, Problem> {
-    let credentials = outside.credentials()?;
-    let work = async {
-        let caller = app.auth.authenticate(&credentials).await?;
-        if !caller.has_role(AUDITOR) {
-            return Err(Error::new(Code::Denied).detail("Only the role `auditor` reads the audit log."));
-        }
-        let most = search.limit.unwrap_or(100).clamp(1, 1_000);
-        app.observe.search(&caller.tenant, search.after, search.turn.as_deref(), most).await
-    };
-    let entries = work.await.map_err(|error| outside.problem(error))?;
+    if !known.caller.has_role(AUDITOR) {
+        let error = Error::new(Code::Denied).detail("Only the role `auditor` reads the audit log.");
+        return Err(known.problem(error));
+    }
+    let most = search.limit.unwrap_or(100).clamp(1, 1_000);
+    let found = app.observe.search(&known.caller.tenant, search.after, search.turn.as_deref(), most).await;
+    let entries = found.map_err(|error| known.problem(error))?;
     Ok(Json(json!({ "entries": entries })))
 }
 
 pub(super) async fn decisions(
     State(app): State<App>,
+    known: Known,
     Query(search): Query<Search>,
-    mut outside: Outside,
 ) -> Result<Json<Value>, Problem> {
-    let credentials = outside.credentials()?;
-    let work = async {
-        let caller = app.auth.authenticate(&credentials).await?;
-        let most = search.limit.unwrap_or(100).clamp(1, 1_000);
-        let owner = (!caller.has_role(AUDITOR)).then(|| caller.principal());
-        app.observe.decisions(&caller.tenant, owner, search.after, most).await
-    };
-    let decisions = work.await.map_err(|error| outside.problem(error))?;
+    let caller = &known.caller;
+    let most = search.limit.unwrap_or(100).clamp(1, 1_000);
+    let owner = (!caller.has_role(AUDITOR)).then(|| caller.principal());
+    let found = app.observe.decisions(&caller.tenant, owner, search.after, most).await;
+    let decisions = found.map_err(|error| known.problem(error))?;
     Ok(Json(json!({ "decisions": decisions })))
 }
 

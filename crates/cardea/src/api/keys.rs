@@ -7,27 +7,26 @@ use serde_json::{Value, json};
 
 use super::{
     Problem,
-    extract::{Inbound, Outside, Path},
+    extract::{Inbound, Known, Path},
 };
 use crate::{app::App, identity::NewKey};
 
 /// The role that may manage keys of its tenant.
 const ADMIN: &str = "admin";
 
-fn admin(caller: Caller) -> Result<Caller> {
+fn admin(caller: &Caller) -> Result<()> {
     if caller.has_role(ADMIN) {
-        return Ok(caller);
+        return Ok(());
     }
     Err(Error::new(Code::Denied).detail("Only the role `admin` manages API keys."))
 }
 
-pub(super) async fn list(State(app): State<App>, mut outside: Outside) -> Result<Json<Value>, Problem> {
-    let credentials = outside.credentials()?;
+pub(super) async fn list(State(app): State<App>, known: Known) -> Result<Json<Value>, Problem> {
     let work = async {
-        let caller = admin(app.auth.authenticate(&credentials).await?)?;
-        app.identity.keys(&caller).await
+        admin(&known.caller)?;
+        app.identity.keys(&known.caller).await
     };
-    let keys = work.await.map_err(|error| outside.problem(error))?;
+    let keys = work.await.map_err(|error| known.problem(error))?;
     Ok(Json(json!({ "keys": keys })))
 }
 
@@ -35,10 +34,9 @@ pub(super) async fn create(
     State(app): State<App>,
     inbound: Inbound<NewKey>,
 ) -> Result<(StatusCode, Json<Value>), Problem> {
-    let Inbound { mut outside, body } = inbound;
-    let credentials = outside.credentials()?;
+    let Inbound { caller, outside, body } = inbound;
     let work = async {
-        let caller = admin(app.auth.authenticate(&credentials).await?)?;
+        admin(&caller)?;
         app.identity.create_key(&caller, body).await
     };
     let created = work.await.map_err(|error| outside.problem(error))?;
@@ -47,15 +45,14 @@ pub(super) async fn create(
 
 pub(super) async fn revoke(
     State(app): State<App>,
+    known: Known,
     Path(text): Path,
-    mut outside: Outside,
 ) -> Result<StatusCode, Problem> {
-    let credentials = outside.credentials()?;
-    let id: KeyId = text.parse().map_err(|_| outside.problem(Error::new(Code::NotFound)))?;
+    let id: KeyId = text.parse().map_err(|_| known.problem(Error::new(Code::NotFound)))?;
     let work = async {
-        let caller = admin(app.auth.authenticate(&credentials).await?)?;
-        app.identity.revoke_key(&caller, id).await
+        admin(&known.caller)?;
+        app.identity.revoke_key(&known.caller, id).await
     };
-    work.await.map_err(|error| outside.problem(error))?;
+    work.await.map_err(|error| known.problem(error))?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -1,19 +1,18 @@
 //! `/mcp`: the tools of all upstreams as one MCP server, on both wires (2026-07-28 and 2025-11-25), through rmcp.
 
-use std::{borrow::Cow, net::SocketAddr, sync::Arc};
+use std::{borrow::Cow, sync::Arc};
 
 use axum::{
     Router,
     body::Body,
-    extract::{ConnectInfo, Request, State},
+    extract::{Request, State},
     http::request::Parts,
     middleware::{self, Next},
     response::{IntoResponse, Response},
 };
-use cardea_auth::Credentials;
+use cardea_auth::Caller;
 use cardea_core::{
     Code, Error,
-    id::RequestId,
     tool::{Effect, Outcome, ToolCall, ToolSpec},
 };
 use rmcp::{
@@ -30,7 +29,7 @@ use rmcp::{
 };
 use serde_json::{Value, json};
 
-use super::{Problem, Shape};
+use super::{Problem, Shape, extract::credentials};
 use crate::{
     app::App,
     flow::{self, CallReply, CallRequest},
@@ -61,40 +60,38 @@ pub(super) fn routes(app: App) -> Router {
 
 /// A client without a good credential gets the challenge that tells it where to sign in (RFC 9728 section 5.1).
 ///
-/// This is the answer of HTTP, before JSON-RPC begins; the decision itself is made again in `flow`.
-async fn signed_in(State(app): State<App>, mut request: Request, next: Next) -> Response {
-    let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip());
-    let checked = match Credentials::from_headers(request.headers(), peer) {
-        Ok(credentials) => app.auth.authenticate(&credentials).await.map(|_| credentials),
+/// This is the answer of HTTP, before JSON-RPC begins. Who asks is handed to the handlers in the request's extensions:
+/// rmcp has no other way.
+async fn signed_in(State(app): State<App>, request: Request, next: Next) -> Response {
+    let (mut parts, body) = request.into_parts();
+    let trace = parts.extensions.get::<Trace>().cloned().unwrap_or_default();
+    let entered = match credentials(&app, &parts) {
+        Ok(credentials) => flow::enter(&app, &credentials, &trace).await,
         Err(error) => Err(error),
     };
-    match checked {
-        Ok(credentials) => {
-            request.extensions_mut().insert(Shown(Arc::new(credentials)));
-            next.run(request).await
+    match entered {
+        Ok(caller) => {
+            parts.extensions.insert(caller);
+            next.run(Request::from_parts(parts, body)).await
         }
-        Err(error) => refused(&app, error),
+        Err(error) => refused(&app, error, &trace),
     }
 }
 
-fn refused(app: &App, error: Error) -> Response<Body> {
+fn refused(app: &App, error: Error, trace: &Trace) -> Response<Body> {
     let challenge = app.challenge(&error).header();
-    Problem::new(error, RequestId::random(), Shape::Problem).challenge(challenge).into_response()
+    Problem::new(error, trace.request(), Shape::Problem).challenge(challenge).into_response()
 }
-
-/// The credentials of this request.
-#[derive(Clone)]
-struct Shown(Arc<Credentials>);
 
 #[derive(Clone)]
 struct Handler {
     app: App,
 }
 
-fn shown(context: &RequestContext<RoleServer>) -> Result<Arc<Credentials>, ErrorData> {
-    let parts = context.extensions.get::<Parts>();
-    let shown = parts.and_then(|parts| parts.extensions.get::<Shown>());
-    shown.map(|shown| Arc::clone(&shown.0)).ok_or_else(|| fault(&Error::new(Code::NotSignedIn)))
+/// Who was let in at the door.
+fn caller(context: &RequestContext<RoleServer>) -> Result<Caller, ErrorData> {
+    let caller = context.extensions.get::<Parts>().and_then(|parts| parts.extensions.get::<Caller>());
+    caller.cloned().ok_or_else(|| fault(&Error::new(Code::NotSignedIn)))
 }
 
 /// The trace of the HTTP request that brings the call.
@@ -123,8 +120,7 @@ impl ServerHandler for Handler {
         _: Option<PaginatedRequestParams>,
         context: RequestContext<RoleServer>,
     ) -> Result<ListToolsResult, ErrorData> {
-        let credentials = shown(&context)?;
-        let specs = flow::tools(&self.app, &credentials).await.map_err(|error| fault(&error))?;
+        let specs = flow::tools(&self.app, &caller(&context)?);
         let mut result = ListToolsResult::with_all_items(specs.iter().map(tool).collect());
         // The list depends on who asks.
         result.cache_scope = Some(CacheScope::Private);
@@ -136,7 +132,7 @@ impl ServerHandler for Handler {
         request: CallToolRequestParams,
         context: RequestContext<RoleServer>,
     ) -> Result<CallToolResponse, ErrorData> {
-        let credentials = shown(&context)?;
+        let caller = caller(&context)?;
         let key =
             request.meta.as_ref().and_then(|meta| meta.get(KEY)).and_then(Value::as_str).map(str::to_owned);
         let call = ToolCall {
@@ -144,8 +140,7 @@ impl ServerHandler for Handler {
             name: request.name.into_owned(),
             arguments: request.arguments.unwrap_or_default(),
         };
-        let request =
-            CallRequest { credentials: Credentials::clone(&credentials), call, key, trace: trace(&context) };
+        let request = CallRequest { caller, call, key, trace: trace(&context) };
         // WHY: its own task, so that a client that hangs up does not stop an action in the middle.
         let app = self.app.clone();
         let (done, answer) = tokio::sync::oneshot::channel();

@@ -1,15 +1,12 @@
 //! The trace of each request, and what its event tells of the answer.
 
-use std::net::SocketAddr;
-
 use axum::{
     body::Body,
-    extract::{ConnectInfo, MatchedPath, Request, State},
+    extract::{MatchedPath, Request, State},
     http::{HeaderMap, Method, header},
     middleware::Next,
     response::Response,
 };
-use cardea_auth::Credentials;
 use cardea_core::{Code, id::RequestId, trace::TraceContext};
 use futures::StreamExt as _;
 
@@ -41,35 +38,23 @@ fn caller(headers: &HeaderMap) -> Option<TraceContext> {
 }
 
 /// Opens the request's trace, and notes what came of the request. The event is told once nobody works on the request
-/// any more, which for a stream is after its last byte. Who asked is looked up again in what `auth` has verified, where
-/// the request's own path has not said it; nothing is decided here.
+/// any more, which for a stream is after its last byte. Nothing is decided here.
 pub(crate) async fn told(State(app): State<App>, mut request: Request, next: Next) -> Response<Body> {
     let route = request.extensions().get::<MatchedPath>().map_or("unmatched", MatchedPath::as_str).to_owned();
     if QUIET.contains(&route.as_str()) {
         return next.run(request).await;
     }
-    let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip());
-    let credentials = Credentials::from_headers(request.headers(), peer);
     let event = RequestEvent::new(RequestId::random(), method(request.method()), route);
     let trace = app.observe.trace(event, caller(request.headers()));
     request.extensions_mut().insert(trace.clone());
     let response = next.run(request).await;
-    let mut known = false;
     trace.note(|event| {
         event.status = response.status().as_u16();
         if let Some(failed) = response.extensions().get::<Failed>() {
             (event.request, event.code, event.cause) =
                 (failed.request, Some(failed.code), failed.cause.clone());
         }
-        known = event.tenant.is_some();
     });
-    if !known
-        && let Ok(credentials) = credentials
-        && !credentials.is_none()
-        && let Ok(caller) = app.auth.authenticate(&credentials).await
-    {
-        trace.note(|event| event.asked_by(&caller));
-    }
     let kind = response.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
     if !kind.is_some_and(|kind| kind.starts_with("text/event-stream")) {
         return response;

@@ -20,11 +20,11 @@ use tokio::sync::{broadcast, oneshot};
 
 use super::{
     Problem,
-    extract::{Inbound, Outside, Path},
+    extract::{Inbound, Known, Outside, Path},
 };
 use crate::{
     app::App,
-    flow::{self, ChatRequest, Message},
+    flow::{self, Message},
 };
 
 /// The body of `POST /api/v1/turns`.
@@ -37,7 +37,7 @@ pub(super) struct Ask {
 }
 
 pub(super) async fn ask(State(app): State<App>, inbound: Inbound<Ask>) -> Result<Response, Problem> {
-    let Inbound { mut outside, body } = inbound;
+    let Inbound { caller, outside, body } = inbound;
     let conversation: Option<ConversationId> = match &body.conversation {
         None => None,
         Some(id) => Some(id.parse().map_err(|_| outside.problem(Error::new(Code::NotFound)))?),
@@ -52,11 +52,10 @@ pub(super) async fn ask(State(app): State<App>, inbound: Inbound<Ask>) -> Result
         key: outside.idempotency_key()?,
         trace: outside.trace.clone(),
     };
-    let request = ChatRequest { credentials: outside.credentials()?, message };
     let (done, answer) = oneshot::channel();
     let worker = app.clone();
     app.jobs.spawn("chat", async move {
-        drop(done.send(flow::chat(&worker, request, None).await));
+        drop(done.send(flow::chat(&worker, &caller, message, None).await));
     });
     let receipt = answer.await.map_err(|_| outside.problem(Error::new(Code::Internal)))?;
     let receipt = receipt.map_err(|error| outside.problem(error))?;
@@ -70,15 +69,11 @@ fn id(outside: &Outside, text: &str) -> Result<TurnId, Problem> {
 
 pub(super) async fn get(
     State(app): State<App>,
+    known: Known,
     Path(text): Path,
-    mut outside: Outside,
 ) -> Result<Json<Value>, Problem> {
-    let (credentials, id) = (outside.credentials()?, id(&outside, &text)?);
-    let work = async {
-        let caller = app.auth.authenticate(&credentials).await?;
-        app.turns.find(&caller, id).await
-    };
-    let found = work.await.map_err(|error| outside.problem(error))?;
+    let id = id(&known, &text)?;
+    let found = app.turns.find(&known.caller, id).await.map_err(|error| known.problem(error))?;
     Ok(Json(json!(found)))
 }
 
@@ -95,20 +90,15 @@ struct Follow {
 
 pub(super) async fn events(
     State(app): State<App>,
+    known: Known,
     Path(text): Path,
-    mut outside: Outside,
 ) -> Result<Response, Problem> {
-    let (credentials, id) = (outside.credentials()?, id(&outside, &text)?);
-    let seen = outside.header("last-event-id").and_then(|last| last.parse().ok()).unwrap_or(0);
+    let id = id(&known, &text)?;
+    let seen = known.header("last-event-id").and_then(|last| last.parse().ok()).unwrap_or(0);
     // WHY: subscribed before the first read, so that nothing falls between the two.
     let news = app.turns.news();
-    let work = async {
-        let caller = app.auth.authenticate(&credentials).await?;
-        app.turns.find(&caller, id).await?;
-        Ok::<_, Error>(caller)
-    };
-    let caller = work.await.map_err(|error| outside.problem(error))?;
-    let follow = Follow { app, caller, id, seen, news, waiting: Vec::new(), ended: false };
+    app.turns.find(&known.caller, id).await.map_err(|error| known.problem(error))?;
+    let follow = Follow { app, caller: known.caller, id, seen, news, waiting: Vec::new(), ended: false };
     let mut response =
         Sse::new(stream_of(follow)).keep_alive(axum::response::sse::KeepAlive::default()).into_response();
     response.headers_mut().insert("x-accel-buffering", HeaderValue::from_static("no"));

@@ -150,7 +150,7 @@ impl Rooms {
     /// The RFC 9728 document of the MCP endpoint.
     #[must_use]
     pub fn protected_resource(&self) -> Value {
-        json!(ProtectedResource::new(format!("{}/mcp", self.public_url), self.auth.issuers()))
+        json!(ProtectedResource::new(format!("{}/mcp", self.public_url), self.auth.issuers()).proofs())
     }
 
     /// What a client without a good credential is told to do (RFC 6750, RFC 9728).

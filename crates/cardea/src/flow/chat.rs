@@ -1,8 +1,8 @@
-//! One chat turn, from credentials to receipt.
+//! One chat turn, from a message to its receipt.
 
 use std::sync::Arc;
 
-use cardea_auth::{Caller, Credentials};
+use cardea_auth::Caller;
 use cardea_core::{
     Result,
     agent::Agent,
@@ -22,15 +22,6 @@ use crate::{
 /// Where a turn's events go while it runs. A client that went away does not stop the turn.
 pub type Stream = mpsc::Sender<ReplyEvent>;
 
-/// A message to an agent.
-#[derive(Debug)]
-pub struct ChatRequest {
-    /// What the caller shows to prove who it is.
-    pub credentials: Credentials,
-    /// The message itself.
-    pub message: Message,
-}
-
 /// What is said, to whom, and where.
 #[derive(Debug)]
 pub struct Message {
@@ -46,28 +37,13 @@ pub struct Message {
     pub trace: Trace,
 }
 
-/// One chat turn, from credentials to receipt. Start reading Cardea here.
+/// One chat turn, for a caller who came in by [`super::enter`] or for whom an embedding program vouches. Start reading
+/// Cardea here.
 ///
 /// # Errors
 /// Any [`cardea_core::Code`] of the rooms on the way. A turn that has begun ends with a receipt, not with an error.
-pub async fn chat(app: &App, request: ChatRequest, client: Option<Stream>) -> Result<Receipt> {
-    let trace = &request.message.trace;
-    let caller = trace.time("auth", app.auth.authenticate(&request.credentials)).await?; // who is it
-    chat_as(app, &caller, request.message, client).await
-}
-
-/// The same for a caller who is known already.
-///
-/// # Errors
-/// As [`chat`].
-pub async fn chat_as(
-    app: &App,
-    caller: &Caller,
-    message: Message,
-    client: Option<Stream>,
-) -> Result<Receipt> {
+pub async fn chat(app: &App, caller: &Caller, message: Message, client: Option<Stream>) -> Result<Receipt> {
     let trace = message.trace;
-    trace.note(|event| event.asked_by(caller));
     let agent = app.find_agent(&message.agent)?;
     let guard = agent.spec.guard.as_deref();
     let admitting = app.control.admit(caller, app.estimate(&agent, &message.text));

@@ -1,6 +1,6 @@
 //! A bare completion: somebody else's transcript, with our identity, guardrails, cache and budget around it.
 
-use cardea_auth::Credentials;
+use cardea_auth::Caller;
 use cardea_core::{
     Result,
     cache::Finished,
@@ -24,8 +24,8 @@ use crate::{
 /// A completion that a client asks for.
 #[derive(Debug)]
 pub struct CompleteRequest {
-    /// What the caller shows to prove who it is.
-    pub credentials: Credentials,
+    /// Who asks.
+    pub caller: Caller,
     /// The model, the transcript and the client's own tools.
     pub prompt: Prompt,
     /// The request's trace.
@@ -49,15 +49,12 @@ pub struct Completed {
     pub cost_micros: u64,
 }
 
-/// A bare completion, from credentials to text.
+/// A bare completion, from a transcript to text.
 ///
 /// # Errors
 /// Any code of the rooms on the way.
 pub async fn complete(app: &App, request: CompleteRequest, client: Option<Stream>) -> Result<Completed> {
-    let trace = request.trace;
-    let caller = trace.time("auth", app.auth.authenticate(&request.credentials)).await?; // who is it
-    trace.note(|event| event.asked_by(&caller));
-    let mut prompt = request.prompt;
+    let CompleteRequest { caller, mut prompt, trace } = request;
     let admitting = app.control.admit(&caller, app.estimate_prompt(&prompt));
     let admitted = trace.time("admit", admitting).await?; // rate, budget, load
     app.control.may_use_model(&caller, &app.direct().name, &prompt.model)?; // policy

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use cardea_auth::{Caller, Credentials};
+use cardea_auth::Caller;
 use cardea_core::{
     Code, Error, Result,
     agent::Agent,
@@ -27,8 +27,8 @@ use crate::{
 /// A tool call from outside.
 #[derive(Debug)]
 pub struct CallRequest {
-    /// What the caller shows to prove who it is.
-    pub credentials: Credentials,
+    /// Who calls.
+    pub caller: Caller,
     /// The call.
     pub call: ToolCall,
     /// The client's idempotency key.
@@ -52,26 +52,21 @@ pub enum CallReply {
 }
 
 /// The tools that this caller may call.
-///
-/// # Errors
-/// If the credentials are not good.
-pub async fn tools(app: &App, credentials: &Credentials) -> Result<Vec<ToolSpec>> {
-    let caller = app.auth.authenticate(credentials).await?; // who is it
-    let visible = visible(app, &caller, &app.direct(), "mcp"); // may they
-    Ok(visible.tools.iter().map(|tool| tool.spec().clone()).collect())
+#[must_use]
+pub fn tools(app: &App, caller: &Caller) -> Vec<ToolSpec> {
+    let visible = visible(app, caller, &app.direct(), "mcp"); // may they
+    visible.tools.iter().map(|tool| tool.spec().clone()).collect()
 }
 
-/// One tool call from outside, from credentials to outcome.
+/// One tool call from outside, from arguments to outcome.
 ///
 /// # Errors
 /// Any [`Code`] of the rooms on the way.
 pub async fn call(app: &App, request: CallRequest) -> Result<CallReply> {
-    let trace = request.trace;
-    let caller = trace.time("auth", app.auth.authenticate(&request.credentials)).await?; // who is it
-    trace.note(|event| event.asked_by(&caller));
+    let CallRequest { caller, call, key, trace } = request;
     let agent = app.direct();
     let admitted = trace.time("admit", app.control.admit(&caller, Estimate::default())).await?; // rate, load
-    if find(app, &caller, &agent, "mcp", &request.call.name).is_none() {
+    if find(app, &caller, &agent, "mcp", &call.name).is_none() {
         return Err(Error::new(Code::NotFound).detail("There is no such tool for you."));
     }
     let question = Question {
@@ -82,15 +77,15 @@ pub async fn call(app: &App, request: CallRequest) -> Result<CallReply> {
         limits: Limits::of(&agent),
         conversation: None,
         named: None,
-        prompt: &request.call.name,
+        prompt: &call.name,
         taint: Vec::new(),
-        key: request.key.as_deref(),
+        key: key.as_deref(),
     };
     let turn = match trace.time("begin", app.turns.begin(question)).await? {
         Begun::Fresh(turn) => turn.traced(trace),
         Begun::Again(receipt) => return replayed(&receipt),
     };
-    run(app, (&caller, admitted), &agent, turn, request.call).await
+    run(app, (&caller, admitted), &agent, turn, call).await
 }
 
 /// Goes on with the call of a turn that an earlier owner left open (ARCHITECTURE, section 7).

@@ -1,4 +1,4 @@
-//! The request paths. Start reading Cardea here: [`chat`], then `tool_call`.
+//! The request paths. Start reading Cardea here: [`enter`], [`chat`], then `tool_call`.
 //!
 //! Each line of these files names a room, in the order in which things happen. There is no other way from a route to
 //! an effect: the API, MCP and an embedding program all come through here.
@@ -6,6 +6,7 @@
 mod answer;
 mod chat;
 mod complete;
+mod enter;
 mod find;
 mod mcp;
 mod outlet;
@@ -20,8 +21,9 @@ mod visible;
 mod warm;
 
 pub use self::{
-    chat::{ChatRequest, Message, Stream, chat, chat_as},
+    chat::{Message, Stream, chat},
     complete::{CompleteRequest, Completed, complete},
+    enter::enter,
     mcp::{CallReply, CallRequest, call, tools},
     outlet::{Outlet, ReplyEvent},
     resume::{resume_one, watch},

@@ -6,7 +6,7 @@ use cardea_core::{
     id::{AgentName, ConversationId, RequestId},
 };
 
-use super::{Message, Stream, chat_as};
+use super::{Message, Stream, chat};
 use crate::{app::App, observe::RequestEvent, turn::Receipt};
 
 /// An agent to talk to from inside a program.
@@ -28,20 +28,20 @@ impl Talk {
     /// Says something and waits for the end of the turn, or for its pause.
     ///
     /// # Errors
-    /// As [`chat_as`].
+    /// As [`chat`].
     pub async fn chat(
         &self,
         caller: &Caller,
         conversation: Option<ConversationId>,
         text: &str,
     ) -> Result<Receipt> {
-        chat_as(&self.app, caller, self.message(conversation, text), None).await
+        chat(&self.app, caller, self.message(caller, conversation, text), None).await
     }
 
     /// The same, with the events of the turn on the way.
     ///
     /// # Errors
-    /// As [`chat_as`].
+    /// As [`chat`].
     pub async fn stream(
         &self,
         caller: &Caller,
@@ -49,16 +49,18 @@ impl Talk {
         text: &str,
         events: Stream,
     ) -> Result<Receipt> {
-        chat_as(&self.app, caller, self.message(conversation, text), Some(events)).await
+        chat(&self.app, caller, self.message(caller, conversation, text), Some(events)).await
     }
 
-    fn message(&self, conversation: Option<ConversationId>, text: &str) -> Message {
+    fn message(&self, caller: &Caller, conversation: Option<ConversationId>, text: &str) -> Message {
+        let mut event = RequestEvent::new(RequestId::random(), "none", "embedded");
+        event.asked_by(caller);
         Message {
             agent: self.agent.clone(),
             conversation,
             text: text.to_owned(),
             key: None,
-            trace: self.app.observe.trace(RequestEvent::new(RequestId::random(), "none", "embedded"), None),
+            trace: self.app.observe.trace(event, None),
         }
     }
 }

@@ -3,6 +3,7 @@
 mod approvals;
 mod audit;
 mod bad_input;
+mod bound;
 mod caches;
 mod connectors;
 mod credentials;

@@ -163,7 +163,7 @@ async fn nothing_that_is_told_holds_a_body_or_a_secret() {
     let key =
         admin.post("/api/v1/keys", &json!({ "scopes": ["read"] })).await.expect(201).at("/key").to_owned();
     drop(world.holder(&key).get("/api/v1/agents").await.expect(200));
-    drop(world.stranger().get(&format!("/api/v1/agents?access_token={}", ann.token())).await.expect(401));
+    drop(world.stranger().get(&format!("/api/v1/agents?access_token={}", ann.token())).await.expect(400));
     drop(world.holder("Basic-looking-secret-marimba").get("/api/v1/agents").await.expect(401));
     drop(
         ann.send("POST", "/api/v1/turns", &[], "{\"agent\": \"scripted\", \"message\": \"glockenspiel")
