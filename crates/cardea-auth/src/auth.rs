@@ -19,10 +19,11 @@ use crate::{
     credentials::{Credentials, Shown},
     dpop,
     issuer::Issuer,
-    key::{self, KeyDirectory},
+    key::{self, KeyDirectory, KeyRecord},
     reason::Reason,
     remembered::{Remembered, fingerprint},
     remote::{Asked, Remote},
+    revoked::{Revocation, Revoked},
 };
 
 const MOST_LEEWAY: Millis = Millis::from_secs(60);
@@ -40,9 +41,25 @@ struct Inner {
     directory: Option<Arc<dyn KeyDirectory>>,
     remembered: Remembered,
     proofs: dpop::Seen,
+    revoked: Revoked,
     clock: SharedClock,
     leeway: Millis,
     refresh: Millis,
+}
+
+/// What a token says of itself, verified. It proves nothing about who sent it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TokenFacts {
+    /// The organisation.
+    pub tenant: TenantId,
+    /// The issuer.
+    pub issuer: String,
+    /// The user.
+    pub user: UserId,
+    /// Its [`Caller::token_id`].
+    pub id: String,
+    /// When it ends.
+    pub expires_at: Option<Timestamp>,
 }
 
 impl Auth {
@@ -72,6 +89,7 @@ impl Auth {
             directory: config.api_keys.then_some(directory),
             remembered: Remembered::new(config.remember),
             proofs: dpop::Seen::default(),
+            revoked: Revoked::default(),
             clock,
             leeway: config.leeway,
             refresh: config.refresh.max(RETRY),
@@ -82,10 +100,12 @@ impl Auth {
     ///
     /// # Errors
     /// `not_signed_in` without one, `token_expired` for one that is over, `token_invalid` for any other; the
-    /// [`Reason`] is in the cause, for the log. An error of the key directory is passed on.
+    /// [`Reason`] is in the cause, for the log. An error of the key directory is passed on. `store_unavailable` if this
+    /// node is told of revocations and has not been for half a minute.
     pub async fn authenticate(&self, credentials: &Credentials) -> Result<Caller> {
         let caller = match &credentials.shown {
             Shown::Nothing => return Err(Error::new(Code::NotSignedIn)),
+            Shown::Token(_) | Shown::Bound(..) if self.0.revoked.is_stale() => return Err(unsure()),
             Shown::Token(token) | Shown::Bound(token, _) => {
                 let caller = self.token(token.expose_secret(), credentials.peer).await?;
                 self.held(&caller, credentials)?;
@@ -111,7 +131,7 @@ impl Auth {
             // WHY: kept with its address, so that the next request from there shares it instead of copying it.
             None => self.verify(token, now).await?.from(peer),
         };
-        if self.0.remembered.is_revoked(&print, &caller) {
+        if self.0.revoked.holds(&caller) {
             return Err(Reason::Revoked);
         }
         if fresh {
@@ -139,6 +159,46 @@ impl Auth {
         let issuer = parts.claims.get("iss").and_then(|value| value.as_str()).ok_or(Reason::Claim("iss"))?;
         let issuer = self.0.issuers.get(issuer).ok_or(Reason::Issuer)?;
         issuer.verify(parts, now, self.0.leeway).await
+    }
+
+    /// What a token says of itself, if it is good now; for somebody who wants it revoked.
+    ///
+    /// # Errors
+    /// As [`Self::authenticate`].
+    pub async fn read(&self, token: &SecretString) -> Result<TokenFacts> {
+        let caller = self.token(token.expose_secret(), None).await?;
+        Ok(TokenFacts {
+            tenant: caller.tenant.clone(),
+            issuer: caller.issuer.clone(),
+            user: caller.user.clone(),
+            id: caller.token_id().unwrap_or_default().to_owned(),
+            expires_at: caller.expires_at(),
+        })
+    }
+
+    /// The [`Caller::token_id`] of a token and when it ends, if it is a token at all; nothing of it is checked.
+    #[must_use]
+    pub fn name_of(token: &SecretString) -> Option<(String, Option<Timestamp>)> {
+        let parts = claims::parts(token.expose_secret()).ok()?;
+        Some((claims::token_id(&parts), claims::time(&parts.claims, "exp").ok().flatten()))
+    }
+
+    /// Checks again, right before something is done, that the credential was not revoked since.
+    ///
+    /// # Errors
+    /// `token_invalid` if it was, `token_expired` for an API key that is over; errors of the key directory.
+    pub async fn still(&self, caller: &Caller) -> Result<()> {
+        match (caller.proof, caller.key_id()) {
+            (Proof::Jwt, _) if self.0.revoked.is_stale() => Err(unsure()),
+            (Proof::Jwt, _) if self.0.revoked.holds(caller) => Err(Reason::Revoked.into()),
+            (Proof::ApiKey, Some(id)) => Ok(self.record(id).await?.check(self.0.clock.now())?),
+            _ => Ok(()),
+        }
+    }
+
+    async fn record(&self, id: KeyId) -> Result<Arc<KeyRecord>> {
+        let directory = self.0.directory.as_deref().ok_or(Reason::ApiKey)?;
+        Ok(directory.find_by_id(id).await?.ok_or(Reason::ApiKey)?)
     }
 
     /// The caller for a user that the embedding program vouches for.
@@ -175,26 +235,23 @@ impl Auth {
         })
     }
 
-    /// The caller of a turn that goes on after a pause. A token is not shown again, so what can still be checked is:
-    /// that its issuer is still trusted and its user was not revoked; that an API key is still good, with the rights
-    /// that it has now.
+    /// The caller of a turn that began at `since` and goes on after a pause. A token is not shown again, so what can
+    /// still be checked is: that its issuer is still trusted and its user was not revoked since; that an API key is
+    /// still good, with the rights that it has now.
     ///
     /// # Errors
     /// `token_invalid` or `token_expired`; errors of the key directory.
-    pub async fn resume(&self, principal: Principal) -> Result<Caller> {
+    pub async fn resume(&self, principal: Principal, since: Timestamp) -> Result<Caller> {
         match principal.proof {
             Proof::Jwt if !self.0.issuers.contains_key(&principal.issuer) => Err(Reason::Issuer.into()),
             Proof::Jwt => {
-                let user = principal.user.as_str();
-                if self.0.remembered.user_revoked_since(&principal.issuer, user, Timestamp(0)) {
-                    return Err(Reason::Revoked.into());
-                }
-                Ok(Caller::of(principal))
+                // WHY: the token was good when the turn began, so it was issued by then.
+                let caller = Caller::of(principal).issued(Some(since));
+                self.still(&caller).await.map(|()| caller)
             }
             Proof::ApiKey => {
-                let directory = self.0.directory.as_deref().ok_or(Reason::ApiKey)?;
                 let id = principal.client.as_ref().and_then(|client| client.as_str().parse::<KeyId>().ok());
-                let record = directory.find_by_id(id.ok_or(Reason::ApiKey)?).await?.ok_or(Reason::ApiKey)?;
+                let record = self.record(id.ok_or(Reason::ApiKey)?).await?;
                 record.check(self.0.clock.now())?;
                 let caller = record.caller();
                 if !caller.same_user(&principal) {
@@ -206,20 +263,15 @@ impl Auth {
         }
     }
 
-    /// Refuses this token from now on, on this node.
-    pub fn revoke_token(&self, token: &SecretString) {
-        let now = self.0.clock.now();
-        let print = fingerprint(token.expose_secret());
-        // WHY: an unverified `exp` may say anything, but a token is never accepted longer than its own `exp`.
-        let until = claims::parts(token.expose_secret()).and_then(|parts| claims::time(&parts.claims, "exp"));
-        let Ok(Some(until)) = until else { return };
-        let until = Timestamp(until.0.saturating_add(i64::try_from(MOST_LEEWAY.0).unwrap_or(i64::MAX)));
-        self.0.remembered.revoke_token(print, until, now);
+    /// Refuses this from now on, on this node.
+    pub fn revoke(&self, revocation: &Revocation) {
+        self.0.revoked.add(revocation, self.0.clock.now());
     }
 
-    /// Refuses, from now on and on this node, all tokens of this user that were issued until now.
-    pub fn revoke_user(&self, issuer: &str, user: &UserId) {
-        self.0.remembered.revoke_user(issuer, user.as_str(), self.0.clock.now());
+    /// Notes that this node knows everything that was revoked anywhere until now. From the first time on, tokens are
+    /// refused if that was too long ago.
+    pub fn revocations_known(&self) {
+        self.0.revoked.heard();
     }
 
     /// Forgets whatever is remembered about an API key that was just revoked.
@@ -260,6 +312,13 @@ impl Auth {
     fn remotes(&self) -> impl Iterator<Item = &Remote> {
         self.0.issuers.values().filter_map(Issuer::remote)
     }
+}
+
+/// Nobody can say what was revoked, so nobody can say what a token is worth.
+fn unsure() -> Error {
+    Error::new(Code::StoreUnavailable)
+        .retry_after(Millis::from_secs(1))
+        .because("what was revoked elsewhere has not been read for too long")
 }
 
 impl std::fmt::Debug for Auth {

@@ -21,7 +21,9 @@ use serde_json::{Map, Value};
 pub struct Caller {
     principal: Arc<Principal>,
     claims: Arc<Map<String, Value>>,
+    issued_at: Option<Timestamp>,
     expires_at: Option<Timestamp>,
+    token: Option<Arc<str>>,
     key: Option<KeyId>,
     bound_to: Option<Arc<str>>,
 }
@@ -31,7 +33,9 @@ impl Caller {
         Self {
             principal: Arc::new(principal),
             claims: Arc::default(),
+            issued_at: None,
             expires_at: None,
+            token: None,
             key: None,
             bound_to: None,
         }
@@ -40,6 +44,16 @@ impl Caller {
     pub(crate) fn with_claims(mut self, claims: Map<String, Value>, expires_at: Timestamp) -> Self {
         self.claims = Arc::new(claims);
         self.expires_at = Some(expires_at);
+        self
+    }
+
+    pub(crate) fn issued(mut self, at: Option<Timestamp>) -> Self {
+        self.issued_at = at;
+        self
+    }
+
+    pub(crate) fn with_token(mut self, id: String) -> Self {
+        self.token = Some(id.into());
         self
     }
 
@@ -76,6 +90,18 @@ impl Caller {
     #[must_use]
     pub fn claims(&self) -> &Map<String, Value> {
         &self.claims
+    }
+
+    /// When the token was issued, as far as it tells; of a caller whose turn goes on, not later than this.
+    #[must_use]
+    pub const fn issued_at(&self) -> Option<Timestamp> {
+        self.issued_at
+    }
+
+    /// The name of the token, if it was one: its `jti`, or a digest of what was signed.
+    #[must_use]
+    pub fn token_id(&self) -> Option<&str> {
+        self.token.as_deref()
     }
 
     /// When the credential ends, if it does.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use aws_lc_rs::digest::{SHA256, digest};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use cardea_core::time::{Millis, Timestamp};
 use serde_json::{Map, Value};
@@ -37,6 +38,15 @@ pub(crate) fn parts(token: &str) -> Result<Parts<'_>, Reason> {
         json::object(&bytes).ok_or(Reason::Malformed)
     };
     Ok(Parts { signed, signature, header: read(header)?, claims: read(payload)? })
+}
+
+/// The name of a token: its `jti` if it has a usable one, else a digest of what was signed. The signature is left out,
+/// since some algorithms have several for the same text.
+pub(crate) fn token_id(parts: &Parts<'_>) -> String {
+    match parts.claims.get("jti").map(|jti| name(jti, "jti")) {
+        Some(Ok(jti)) => jti,
+        _ => format!("sha256:{}", crate::key::hex(digest(&SHA256, parts.signed.as_bytes()).as_ref())),
+    }
 }
 
 /// Checks the header apart from its algorithm and key id.

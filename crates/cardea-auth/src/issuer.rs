@@ -108,7 +108,9 @@ impl Issuer {
             return Err(Reason::Audience);
         }
         let key = dpop::binding(&parts.claims)?;
-        Ok(Caller::of(self.principal(&parts.claims)?).with_claims(parts.claims, expires_at).bound_to(key))
+        let (id, issued_at) = (claims::token_id(&parts), claims::time(&parts.claims, "iat")?);
+        let caller = Caller::of(self.principal(&parts.claims)?).with_claims(parts.claims, expires_at);
+        Ok(caller.with_token(id).issued(issued_at).bound_to(key))
     }
 
     fn algorithm(&self, header: &Map<String, Value>) -> Result<Algorithm, Reason> {

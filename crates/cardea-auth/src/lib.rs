@@ -25,9 +25,10 @@ mod keyset;
 mod reason;
 mod remembered;
 mod remote;
+mod revoked;
 mod signer;
 
-pub use auth::Auth;
+pub use auth::{Auth, TokenFacts};
 pub use caller::{Caller, VerifiedClaims};
 pub use challenge::{Challenge, ProtectedResource};
 pub use config::{AuthConfig, IssuerConfig, TokenKind};
@@ -35,4 +36,5 @@ pub use credentials::Credentials;
 pub use jsonwebtoken::Algorithm;
 pub use key::{KeyDirectory, KeyRecord, NewKey, NoKeys, StaticKeys};
 pub use reason::Reason;
+pub use revoked::Revocation;
 pub use signer::{Claims, Lifetime, Signer};

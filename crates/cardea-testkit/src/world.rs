@@ -10,6 +10,7 @@
 
 mod house;
 mod mcp;
+mod node;
 mod people;
 mod service;
 mod shop;
@@ -37,6 +38,7 @@ use self::wire::Wire;
 pub use self::{
     house::{House, Who},
     mcp::McpClient,
+    node::Node,
     people::{Asked, User},
     service::{Came, Say, Service},
     shop::{Paid, Shop},
@@ -98,6 +100,7 @@ pub struct World {
     service: Option<Service>,
     wire: Wire,
     chaos: Option<ChaosProxy>,
+    variables: Vec<(String, String)>,
     _jobs: Jobs,
     _tasks: JoinSet<()>,
 }
@@ -230,7 +233,8 @@ impl Plan {
             let agent = format!("{}{SCRIPTED}{}", self.agent, self.limits);
             put(dir.path(), "agents/scripted.toml", &agent);
         }
-        let loaded = Config::load(&dir.path().join("cardea.toml"), &Environment::from_iter(self.variables));
+        let loaded =
+            Config::load(&dir.path().join("cardea.toml"), &Environment::from_iter(self.variables.clone()));
         let loaded = loaded.unwrap_or_else(|error| panic!("{}", error.pretty(false)));
         let options = Options { clock: Arc::<ManualClock>::clone(&clock), ..Options::default() };
         let app = App::build(loaded, options).await.unwrap_or_else(|error| panic!("{error:?}"));
@@ -242,7 +246,21 @@ impl Plan {
         let url = format!("http://{address}");
         let wire = Wire::to(&url);
         let service = self.service.map(|(service, _)| service);
-        World { app, clock, url, dir, shop, model, service, wire, chaos, _jobs: jobs, _tasks: tasks }
+        let variables = self.variables;
+        World {
+            app,
+            clock,
+            url,
+            dir,
+            shop,
+            model,
+            service,
+            wire,
+            chaos,
+            variables,
+            _jobs: jobs,
+            _tasks: tasks,
+        }
     }
 }
 

@@ -106,13 +106,13 @@ async fn a_sleeping_turn_goes_on_with_the_rights_its_key_has_now() {
 
     let fewer = KeyRecord { roles: Default::default(), ..record.clone() };
     let after = auth(AuthConfig::default(), &clock, Arc::new(StaticKeys::default().with(fewer)));
-    assert!(!after.resume(robot.principal().clone()).await.unwrap().has_role("support"));
+    assert!(!after.resume(robot.principal().clone(), Timestamp(0)).await.unwrap().has_role("support"));
 
     let revoked = KeyRecord { revoked_at: Some(NOW), ..record };
     let after = auth(AuthConfig::default(), &clock, Arc::new(StaticKeys::default().with(revoked)));
-    assert!(after.resume(robot.principal().clone()).await.is_err());
+    assert!(after.resume(robot.principal().clone(), Timestamp(0)).await.is_err());
     let after = auth(AuthConfig::default(), &clock, Arc::new(StaticKeys::default()));
-    assert!(after.resume(robot.principal().clone()).await.is_err());
+    assert!(after.resume(robot.principal().clone(), Timestamp(0)).await.is_err());
 }
 
 #[tokio::test]

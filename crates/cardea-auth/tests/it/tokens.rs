@@ -5,8 +5,8 @@ use aws_lc_rs::{
     rsa::{KeyPair as RsaKeyPair, KeySize},
     signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair},
 };
-use base64::Engine as _;
-use cardea_auth::{Algorithm, Credentials};
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use cardea_auth::{Algorithm, Credentials, Revocation};
 use cardea_core::{Code, secret::SecretString, time::Millis};
 use http::{HeaderMap, HeaderValue};
 use jsonwebtoken::{EncodingKey, Header};
@@ -175,21 +175,73 @@ async fn a_remembered_token_ends_when_it_ends_and_when_it_is_revoked() {
     world.clock.set(cardea_core::time::Timestamp(NOW * 1_000));
 
     world.sign_in(&token).await.unwrap();
-    world.auth.revoke_token(&SecretString::from(token.as_str()));
+    let id = world.sign_in(&token).await.unwrap().token_id().unwrap().to_owned();
+    let tenant = world.sign_in(&token).await.unwrap().tenant.clone();
+    let elsewhere = Revocation::Token { tenant: "other".into(), id: id.clone(), until: None };
+    world.auth.revoke(&elsewhere);
+    assert!(world.sign_in(&token).await.is_ok(), "another tenant's revocation is not ours");
+    world.auth.revoke(&Revocation::Token { tenant: tenant.clone(), id, until: None });
     assert_eq!(world.refusal(&token).await, "revoked");
     let other = key.token(&json!({"iat": NOW - 5}));
     let ann = world.sign_in(&other).await.unwrap();
-    world.auth.revoke_user(ISSUER, &ann.user);
+    let now = cardea_core::time::Timestamp(NOW * 1_000);
+    let revoked = |issuer: &str| Revocation::User {
+        tenant: tenant.clone(),
+        issuer: Some(issuer.to_owned()),
+        user: ann.user.clone(),
+        at: now,
+    };
+    world.auth.revoke(&revoked("https://another.example"));
+    assert!(world.sign_in(&other).await.is_ok(), "the same name at another issuer is somebody else");
+    world.auth.revoke(&revoked(ISSUER));
     assert_eq!(world.refusal(&other).await, "revoked");
+    assert!(world.auth.still(&ann).await.is_err(), "a turn on its way is told before it does something");
     assert!(
-        world.auth.resume(ann.principal().clone()).await.is_err(),
+        world.auth.resume(ann.principal().clone(), now).await.is_err(),
         "her sleeping turns do not go on either"
     );
+    let later = now.plus(Millis(1));
+    assert!(world.auth.resume(ann.principal().clone(), later).await.is_ok(), "one that began later does");
     assert!(world.sign_in(&key.token(&json!({"sub": "bob"}))).await.is_ok());
     assert!(
         world.sign_in(&key.token(&json!({"iat": NOW + 1}))).await.is_ok(),
         "a token from after it is new"
     );
+}
+
+/// `order - number` of the curve P-256, both in 32 bytes: the other `s` of the same ECDSA signature.
+fn negated(s: &[u8]) -> Vec<u8> {
+    const ORDER: [u8; 32] = [
+        0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xbc, 0xe6, 0xfa,
+        0xad, 0xa7, 0x17, 0x9e, 0x84, 0xf3, 0xb9, 0xca, 0xc2, 0xfc, 0x63, 0x25, 0x51,
+    ];
+    let (mut result, mut borrow) = (vec![0; 32], 0_i16);
+    for at in (0..32).rev() {
+        let digit = i16::from(ORDER[at]) - i16::from(s[at]) - borrow;
+        borrow = i16::from(digit < 0);
+        result[at] = u8::try_from(digit + 256 * borrow).unwrap();
+    }
+    result
+}
+
+#[tokio::test]
+async fn a_revoked_token_does_not_come_back_with_another_signature_of_the_same_text() {
+    let pair = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).unwrap();
+    let der = AsDer::<aws_lc_rs::encoding::PublicKeyX509Der<'_>>::as_der(pair.public_key()).unwrap();
+    let world = World::new(issuer().pem(public_pem(der.as_ref())), &[]);
+    let key = EncodingKey::from_ec_der(pair.to_pkcs8v1().unwrap().as_ref());
+    let token = jsonwebtoken::encode(&Header::new(Algorithm::ES256), &claims(&json!({})), &key).unwrap();
+    let (signed, signature) = token.rsplit_once('.').unwrap();
+    let bytes = URL_SAFE_NO_PAD.decode(signature).unwrap();
+    let (r, s) = bytes.split_at(32);
+    let twin = format!("{signed}.{}", URL_SAFE_NO_PAD.encode([r, &negated(s)].concat()));
+    assert_ne!(token, twin);
+    let ann = world.sign_in(&token).await.unwrap();
+    assert!(world.sign_in(&twin).await.is_ok(), "the algorithm has two signatures for one text");
+    let id = ann.token_id().unwrap().to_owned();
+    world.auth.revoke(&Revocation::Token { tenant: ann.tenant.clone(), id, until: None });
+    assert_eq!(world.refusal(&token).await, "revoked");
+    assert_eq!(world.refusal(&twin).await, "revoked");
 }
 
 #[tokio::test]

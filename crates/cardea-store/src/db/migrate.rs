@@ -24,6 +24,11 @@ pub const MIGRATIONS: &[Migration] = &[
     Migration { version: 2, name: "0002_paid", sql: include_str!("../../../../migrations/0002_paid.sql") },
     Migration { version: 3, name: "0003_cache", sql: include_str!("../../../../migrations/0003_cache.sql") },
     Migration { version: 4, name: "0004_undo", sql: include_str!("../../../../migrations/0004_undo.sql") },
+    Migration {
+        version: 5,
+        name: "0005_revocations",
+        sql: include_str!("../../../../migrations/0005_revocations.sql"),
+    },
 ];
 
 /// What [`Db::migrate`] found and did.

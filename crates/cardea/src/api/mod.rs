@@ -15,6 +15,7 @@ mod models;
 mod openai;
 mod openapi;
 mod problem;
+mod revocations;
 mod serve;
 mod told;
 mod turns;
@@ -42,6 +43,7 @@ pub fn router(app: App) -> Router {
         .route("/approvals/{id}", post(approvals::decide))
         .route("/keys", get(keys::list).post(keys::create))
         .route("/keys/{id}", delete(keys::revoke))
+        .route("/revocations", get(revocations::list).post(revocations::revoke))
         .route("/audit", get(health::audit))
         .route("/decisions", get(health::decisions))
         .route("/cache", get(cache::stats).delete(cache::clear))

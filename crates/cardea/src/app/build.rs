@@ -85,6 +85,7 @@ impl App {
             accepted = accepted.issuer("cardea-try-out", try_out);
         }
         let auth = Auth::new(accepted, net.clone(), Arc::clone(&clock), Arc::new(identity.clone()))?;
+        identity.learn_revocations(&auth).await?;
         let embedder = embedder()?;
         let models =
             Models::new(config.models.clone(), net.clone(), Some(Arc::clone(&embedder)), Arc::clone(&clock))?;

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use cardea_core::guard::Surface;
-use clap::{Args, Parser, Subcommand, builder::PossibleValuesParser};
+use clap::{ArgGroup, Args, Parser, Subcommand, builder::PossibleValuesParser};
 
 use crate::config::FILE;
 
@@ -140,9 +140,14 @@ pub struct Chat {
 
 /// `cardea token`.
 #[derive(Debug, Clone, Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub struct Token {
+    /// Or take tokens back.
+    #[command(subcommand)]
+    pub command: Option<TokenCommand>,
     /// The user.
-    pub user: String,
+    #[arg(required = true)]
+    pub user: Option<String>,
     /// The user's tenant.
     #[arg(long, default_value = "default")]
     pub tenant: String,
@@ -152,6 +157,34 @@ pub struct Token {
     /// A scope; may be given several times.
     #[arg(long = "scope", value_name = "SCOPE")]
     pub scopes: Vec<String>,
+}
+
+/// What else can be done with tokens.
+#[derive(Debug, Clone, Subcommand)]
+pub enum TokenCommand {
+    /// Take back a token, or all tokens of a user until now. Running servers refuse them within two seconds.
+    Revoke(TokenRevoke),
+}
+
+/// `cardea token revoke`.
+#[derive(Debug, Clone, Args)]
+#[command(group(ArgGroup::new("what").required(true).args(["id", "stdin", "user"])))]
+pub struct TokenRevoke {
+    /// The token with this id (`jti`).
+    #[arg(long, value_name = "ID")]
+    pub id: Option<String>,
+    /// The token that stands on standard input.
+    #[arg(long)]
+    pub stdin: bool,
+    /// All tokens that this user was issued until now, by whichever issuer.
+    #[arg(long, value_name = "USER")]
+    pub user: Option<String>,
+    /// Also the API keys that stand for the user.
+    #[arg(long, requires = "user")]
+    pub keys: bool,
+    /// The tenant.
+    #[arg(long, default_value = "default")]
+    pub tenant: String,
 }
 
 /// `cardea key`.

@@ -31,6 +31,7 @@ use clap::CommandFactory as _;
 pub use cli::{
     AuditCommand, AuditVerify, CacheClear, CacheCommand, Chat, Cli, Command, ConfigCommand, ConnectorCommand,
     ConnectorSecret, Demo, GuardCommand, GuardScan, KeyCommand, KeyCreate, PolicyCommand, Token,
+    TokenCommand, TokenRevoke,
 };
 pub use out::Out;
 

@@ -1,24 +1,28 @@
 //! `cardea token` and `cardea key`: credentials, made by whoever may read the data folder.
 
-use std::sync::Arc;
+use std::{io::Read as _, sync::Arc};
 
+use cardea_auth::Auth;
 use cardea_core::{
     Error, Result,
     cost::Prices,
     id::{KeyId, TenantId, UserId},
-    secret::ExposeSecret as _,
+    secret::{ExposeSecret as _, SecretString},
     time::{SystemClock, Timestamp},
 };
 use cardea_store::Db;
 use serde_json::json;
 
-use super::{Cli, End, KeyCommand, KeyCreate, Out, Token, check, client};
+use super::{Cli, End, KeyCommand, KeyCreate, Out, Token, TokenCommand, TokenRevoke, check, client};
 use crate::{
     config::{Config, Environment},
-    identity::{Identity, KeyInfo, Mint, NewKey},
+    identity::{Identity, KeyInfo, Mint, NewKey, Revoke},
     observe::Observe,
     vault::{RootKey, Vault},
 };
+
+/// More than any token has.
+const LARGEST_TOKEN: u64 = 16 * 1024;
 
 /// The longest name that a node may have.
 const LONGEST_NODE: usize = 60;
@@ -28,7 +32,10 @@ pub(super) fn token(cli: &Cli, wanted: &Token, environment: &Environment, out: &
         Ok(loaded) => loaded.config,
         Err(end) => return end,
     };
-    let mint = Mint::new(wanted.tenant.as_str(), wanted.user.as_str())
+    if let Some(TokenCommand::Revoke(wanted)) = &wanted.command {
+        return revoke(&config, wanted, out);
+    }
+    let mint = Mint::new(wanted.tenant.as_str(), wanted.user.as_deref().unwrap_or_default())
         .roles(wanted.roles.iter().cloned())
         .scopes(wanted.scopes.iter().cloned());
     let made = client::wait(async {
@@ -47,6 +54,47 @@ pub(super) fn token(cli: &Cli, wanted: &Token, environment: &Environment, out: &
         Err(error) => return refused(&error, out),
     }
     End::Good
+}
+
+fn revoke(config: &Config, wanted: &TokenRevoke, out: &mut Out<'_>) -> End {
+    let what = match what(wanted) {
+        Ok(what) => what,
+        Err(error) => return refused(&error, out),
+    };
+    let tenant = TenantId::from(wanted.tenant.as_str());
+    let done = client::wait(async {
+        let (identity, db) = open(config).await?;
+        let done = identity.operator_revoke_tokens(&tenant, what).await;
+        db.close().await;
+        done
+    });
+    match flat(done) {
+        Ok(()) => {
+            out.note("revoked; running servers refuse it within two seconds");
+            End::Good
+        }
+        Err(error) => refused(&error, out),
+    }
+}
+
+/// What is to be taken back, as the command line says it.
+fn what(wanted: &TokenRevoke) -> Result<Revoke> {
+    match (&wanted.id, &wanted.user) {
+        (Some(id), _) => Ok(Revoke::Token { id: id.clone(), until: None }),
+        (None, Some(user)) => {
+            Ok(Revoke::User { user: UserId::from(user.as_str()), issuer: None, keys: wanted.keys })
+        }
+        (None, None) => {
+            let bad = |detail: &str| Error::new(cardea_core::Code::BadRequest).detail(detail);
+            let mut text = String::new();
+            let read = std::io::stdin().take(LARGEST_TOKEN).read_to_string(&mut text);
+            read.map_err(|error| bad("Standard input cannot be read.").because(error))?;
+            let token = SecretString::from(text.trim());
+            let (id, until) =
+                Auth::name_of(&token).ok_or_else(|| bad("That on standard input is no token."))?;
+            Ok(Revoke::Token { id, until })
+        }
+    }
 }
 
 pub(super) fn key(cli: &Cli, command: &KeyCommand, environment: &Environment, out: &mut Out<'_>) -> End {

@@ -493,6 +493,24 @@ fn a_token_is_made_only_where_the_issuer_for_trying_out_is_on() {
 }
 
 #[test]
+fn a_token_is_taken_back_by_its_id_or_its_user_and_the_log_says_so() {
+    let dir = started();
+    for args in
+        [&["token", "revoke", "--id", "abc"] as &[&str], &["token", "revoke", "--user", "ann", "--keys"]]
+    {
+        let ran = run_in(dir.path(), args);
+        assert!(ran.end == End::Good && ran.err.contains("within two seconds"), "{}", ran.err);
+    }
+    for wrong in
+        [&["token", "revoke"] as &[&str], &["token", "revoke", "--id", "a", "--user", "b"], &["token"]]
+    {
+        assert!(Cli::try_parse_from(["cardea"].iter().chain(wrong)).is_err(), "{wrong:?}");
+    }
+    let told = run_in(dir.path(), &["audit", "export"]);
+    assert_eq!(told.out.matches("token.revoked").count(), 2, "{}{}", told.out, told.err);
+}
+
+#[test]
 fn a_key_is_shown_once_and_listed_without_itself_until_it_is_revoked() {
     let dir = started();
     let made = run_in(

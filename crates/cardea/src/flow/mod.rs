@@ -12,6 +12,7 @@ mod mcp;
 mod outlet;
 mod recheck;
 mod resume;
+mod revoke;
 mod talk;
 mod think;
 mod tool_call;
@@ -27,6 +28,7 @@ pub use self::{
     mcp::{CallReply, CallRequest, call, tools},
     outlet::{Outlet, ReplyEvent},
     resume::{resume_one, watch},
+    revoke::{RevokeRequest, revoke},
     talk::Talk,
     visible::tools_of,
 };

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use cardea_core::{
     Code, Error, Result, agent::Agent, id::RequestId, journal::StepState, message::Message,
-    principal::Principal,
+    principal::Principal, time::Timestamp,
 };
 
 use super::{
@@ -31,6 +31,7 @@ struct Check {
     principal: Principal,
     prompt: String,
     taint: Vec<String>,
+    since: Timestamp,
 }
 
 /// Answers the question of this turn anew in the background, if its hit is one of those that are checked.
@@ -39,7 +40,7 @@ pub(super) fn recheck(app: &App, agent: &Arc<Agent>, turn: &Turn, served: (Asked
     let Some(due) = app.context.cache().due(&asked, &hit) else { return };
     let (principal, prompt) = (turn.principal().clone(), turn.prompt().to_owned());
     let taint = turn.taint().iter().cloned().collect();
-    let check = Check { due, asked, history, principal, prompt, taint };
+    let check = Check { due, asked, history, principal, prompt, taint, since: turn.started_at() };
     let (app, agent) = (app.clone(), Arc::clone(agent));
     // A process that is stopping starts no checks.
     app.jobs.clone().spawn("cache check", async move {
@@ -50,7 +51,7 @@ pub(super) fn recheck(app: &App, agent: &Arc<Agent>, turn: &Turn, served: (Asked
 }
 
 async fn run(app: &App, agent: &Arc<Agent>, check: Check) -> Result<()> {
-    let caller = app.auth.resume(check.principal).await?; // not revoked meanwhile
+    let caller = app.auth.resume(check.principal, check.since).await?; // not revoked meanwhile
     let admitted = app.control.admit(&caller, app.estimate(agent, &check.prompt)).await?; // rate, budget, load
     let question = Question {
         principal: &caller,

@@ -67,7 +67,7 @@ pub async fn resume_one(app: &App, free: &Free) -> Result<()> {
         let error = Error::new(Code::Draining); // what it was compared with is gone
         return app.turns.close(turn, Ending::Failed(error)).await.map(drop);
     }
-    let caller = match app.auth.resume(turn.principal().clone()).await {
+    let caller = match app.auth.resume(turn.principal().clone(), turn.started_at()).await {
         Ok(caller) => caller,
         Err(error) => return app.turns.close(turn, Ending::Failed(error)).await.map(drop), // revoked meanwhile
     };

@@ -115,6 +115,9 @@ pub(super) async fn tool_call(
         Permission::Waiting(approval) => return Ok(Called::Waiting(Waiting { approval, wish, decision })),
         Permission::Refused(reason) => return refuse(app, turn, wish.start(Some(decision)), &reason).await,
     };
+    if wish.effect.changes_things() {
+        app.auth.still(caller).await?; // not revoked since the turn began
+    }
     let trace = turn.trace().clone();
     let step = trace.time("intent", app.turns.start(turn, wish.start(Some(decision)))).await?; // journal and audit intent
     let cache = app.context.cache();

@@ -21,6 +21,9 @@ const CHECKPOINTS: Duration = Duration::from_secs(5);
 /// How often cached answers are written to the database, where they are persisted.
 const COPIES: Duration = Duration::from_secs(2);
 
+/// How often this node asks what was revoked on others. It refuses tokens once it could not ask for half a minute.
+const REVOCATIONS: Duration = Duration::from_secs(1);
+
 /// How often the installation shows that it lives; well within `turn::NODE_LEASE`.
 const HEARTBEAT: Duration = Duration::from_secs(3);
 
@@ -43,6 +46,7 @@ impl App {
         }
         self.refresh().await;
         self.keep("auth", |app, _| app.auth.clone().keep_fresh());
+        self.keep("revocations", Self::watch_revocations);
         self.keep("last use", |app, _| app.identity.clone().keep_last_use());
         self.keep("heartbeat", Self::heartbeat);
         self.keep("catalogue", Self::watch_lists);
@@ -99,6 +103,14 @@ impl App {
                     "the old policies stay: {}",
                     error.public()
                 );
+            }
+        }
+    }
+
+    async fn watch_revocations(self, stop: CancellationToken) {
+        while pause(&stop, REVOCATIONS).await {
+            if let Err(error) = self.identity.learn_revocations(&self.auth).await {
+                tracing::warn!(error.code = error.code().name(), "what was revoked elsewhere is not known");
             }
         }
     }

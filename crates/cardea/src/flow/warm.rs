@@ -51,7 +51,7 @@ impl App {
 
     async fn warm_one(&self, warm: &Warm) -> Result<bool> {
         let agent = self.find_agent(&AgentName::from(warm.agent.as_str()))?;
-        let caller = self.auth.resume(whose(warm)).await?;
+        let caller = self.auth.resume(whose(warm), self.clock.now()).await?;
         let tools = visible(self, &caller, &agent, "chat");
         let policies = self.control.policies();
         let around = Around {

@@ -58,7 +58,7 @@ impl KeyDirectory for Identity {
     }
 
     fn forget(&self, id: KeyId) {
-        self.forget_record(id);
+        self.forget_records(|record| record.id == id);
     }
 
     fn used(&self, id: KeyId, at: Timestamp) {
@@ -72,9 +72,9 @@ impl Identity {
         Ok(found.map(|Found(record)| Arc::new(record)))
     }
 
-    pub(super) fn forget_record(&self, id: KeyId) {
+    pub(super) fn forget_records(&self, which: impl Fn(&KeyRecord) -> bool) {
         let remembered: Vec<Arc<String>> =
-            self.0.records.iter().filter(|(_, record)| record.id == id).map(|(prefix, _)| prefix).collect();
+            self.0.records.iter().filter(|(_, record)| which(record)).map(|(prefix, _)| prefix).collect();
         for prefix in remembered {
             self.0.records.invalidate(prefix.as_str());
         }

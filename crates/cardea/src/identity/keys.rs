@@ -247,7 +247,7 @@ impl Identity {
         );
         let answer = self.0.db.commit(self.told(commit, maker, "key.revoked", json!({ "key": id }))).await;
         // WHY: also after an error, since the commit may have come through.
-        self.forget_record(id);
+        self.forget_records(|record| record.id == id);
         match answer {
             Ok(()) => Ok(()),
             Err(CommitError::Conflict(_)) => Err(Error::new(Code::NotFound)),
@@ -255,7 +255,13 @@ impl Identity {
         }
     }
 
-    fn told(&self, mut commit: Commit, who: &Principal, event: &'static str, detail: Value) -> Commit {
+    pub(super) fn told(
+        &self,
+        mut commit: Commit,
+        who: &Principal,
+        event: &'static str,
+        detail: Value,
+    ) -> Commit {
         let entry =
             Entry { principal: who, event, turn: None, step: None, tool: None, request: None, detail };
         self.0.observe.audit(&mut commit, entry);
@@ -264,7 +270,7 @@ impl Identity {
 }
 
 /// Whoever may run commands on this machine.
-fn operator(tenant: &TenantId) -> Principal {
+pub(super) fn operator(tenant: &TenantId) -> Principal {
     Principal {
         tenant: tenant.clone(),
         user: "operator".into(),

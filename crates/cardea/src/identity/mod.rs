@@ -1,8 +1,9 @@
-//! Room `identity`: tokens and keys that this installation itself gives out.
+//! Room `identity`: tokens and keys that this installation itself gives out, and tokens that it takes back.
 //!
 //! Promises: the keys that sign are sealed in the vault; an API key is shown once and only its hash is kept; a token
 //! for an upstream names the user and says that Cardea acts, is meant for that upstream alone, and lives five minutes
-//! at most and never longer than the credential it stands for. The user's own token goes nowhere.
+//! at most and never longer than the credential it stands for. The user's own token goes nowhere. What was taken back
+//! is written down in the same commit as its audit entry, and survives a restart.
 //!
 //! Refuses: to mint tokens for signing in here unless the issuer for trying out is switched on. Its tokens carry an
 //! issuer name and a key of their own, so no upstream that trusts Cardea takes one for a token of Cardea.
@@ -13,12 +14,13 @@
 mod directory;
 mod issue;
 mod keys;
+mod revoke;
 #[cfg(test)]
 mod tests;
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, atomic::AtomicI64},
     time::Duration,
 };
 
@@ -39,6 +41,7 @@ use serde_json::{Value, json};
 pub use self::{
     issue::Mint,
     keys::{CreatedKey, KeyInfo, NewKey},
+    revoke::{Revoke, Revoked},
 };
 use crate::{observe::Observe, vault::Vault};
 
@@ -90,6 +93,8 @@ struct Inner {
     issued: Cache<String, (SecretString, Timestamp)>,
     records: Cache<String, Arc<KeyRecord>>,
     used: Mutex<HashMap<KeyId, Timestamp>>,
+    /// The number of the last revocation that `auth` was told.
+    learnt: AtomicI64,
 }
 
 impl std::fmt::Debug for Identity {
@@ -128,6 +133,7 @@ impl Identity {
             issued: Cache::builder().max_capacity(20_000).time_to_live(issue::LONGEST.duration()).build(),
             records: Cache::builder().max_capacity(20_000).time_to_live(REMEMBER).build(),
             used: Mutex::default(),
+            learnt: AtomicI64::new(0),
         })))
     }
 

@@ -105,7 +105,7 @@ async fn a_key_is_shown_once_works_for_its_user_and_stops_when_revoked() {
         Code::TokenInvalid,
         "at once on this node"
     );
-    assert!(house.auth.resume(robot.principal().clone()).await.is_err());
+    assert!(house.auth.resume(robot.principal().clone(), Timestamp(0)).await.is_err());
 }
 
 #[tokio::test]

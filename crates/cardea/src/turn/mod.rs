@@ -174,6 +174,12 @@ impl Turn {
         self.kind
     }
 
+    /// When it was asked.
+    #[must_use]
+    pub fn started_at(&self) -> Timestamp {
+        self.started
+    }
+
     /// The agent that answers.
     #[must_use]
     pub fn agent(&self) -> &AgentName {

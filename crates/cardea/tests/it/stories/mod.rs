@@ -17,6 +17,7 @@ mod openapi;
 mod orders;
 mod placeholders;
 mod policies;
+mod revocations;
 mod rights;
 mod selection;
 mod talks;

@@ -161,6 +161,15 @@ async fn what_is_answered_is_what_the_description_says() {
     }
     fits(&made, "post", "/api/v1/keys");
     fits(&admin.delete(&format!("/api/v1/keys/{}", made.at("/id"))).await, "delete", "/api/v1/keys/{id}");
+    let route = "/api/v1/revocations";
+    for body in
+        [json!({ "user": "analyst" }), json!({ "token_id": "x" }), json!({ "token_id": "x", "user": "y" })]
+    {
+        fits(&admin.post(route, &body).await, "post", route);
+        fits(&support.post(route, &body).await, "post", route);
+    }
+    fits(&admin.get(route).await.expect(200), "get", route);
+    fits(&support.get(route).await, "get", route);
     fits(&support.delete("/api/v1/cache").await, "delete", "/api/v1/cache");
     fits(&support.delete(&talk).await, "delete", "/api/v1/conversations/{id}");
     let again = support.asks("And now?").await;

@@ -1,0 +1,54 @@
+//! `/api/v1/revocations`: tokens that are no longer accepted.
+
+use axum::{Json, extract::State, http::StatusCode};
+use cardea_auth::Revocation;
+use cardea_core::{Code, Error, id::UserId, secret::SecretString};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::{
+    Problem,
+    extract::{Inbound, Known},
+};
+use crate::{
+    app::App,
+    flow::{self, RevokeRequest},
+};
+
+/// The role that sees what was taken back in its tenant.
+const ADMIN: &str = "admin";
+
+/// The body of `POST /api/v1/revocations`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Wanted {
+    token: Option<SecretString>,
+    token_id: Option<String>,
+    user: Option<String>,
+    #[serde(default)]
+    keys: bool,
+}
+
+pub(super) async fn revoke(
+    State(app): State<App>,
+    inbound: Inbound<Wanted>,
+) -> Result<(StatusCode, Json<Value>), Problem> {
+    let Inbound { caller, outside, body: Wanted { token, token_id, user, keys } } = inbound;
+    let user = user.as_deref().map(UserId::from);
+    let request = RevokeRequest { token, token_id, user, keys };
+    let revoked = flow::revoke(&app, &caller, request).await.map_err(|error| outside.problem(error))?;
+    let told = match revoked {
+        Revocation::Token { id, until, .. } => json!({ "token_id": id, "until": until }),
+        Revocation::User { issuer, user, at, .. } => json!({ "user": user, "issuer": issuer, "at": at }),
+    };
+    Ok((StatusCode::CREATED, Json(told)))
+}
+
+pub(super) async fn list(State(app): State<App>, known: Known) -> Result<Json<Value>, Problem> {
+    if !known.caller.has_role(ADMIN) {
+        let error = Error::new(Code::Denied).detail("Only the role `admin` sees what was taken back.");
+        return Err(known.problem(error));
+    }
+    let found = app.identity.revocations(&known.caller.tenant).await;
+    Ok(Json(json!({ "revocations": found.map_err(|error| known.problem(error))? })))
+}

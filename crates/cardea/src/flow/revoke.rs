@@ -1,0 +1,80 @@
+//! Tokens are taken back: one's own by anybody, those of a tenant by its administrators.
+
+use cardea_auth::{Caller, Revocation};
+use cardea_core::{Code, Error, Result, id::UserId, principal::Proof, secret::SecretString};
+
+use crate::{app::App, identity::Revoke};
+
+/// The role that may take back what is not its own.
+const ADMIN: &str = "admin";
+
+/// The longest id of a token.
+const LONGEST: usize = 256;
+
+/// What a caller wants taken back: one of these, or nothing for all tokens of their own until now.
+#[derive(Debug, Default)]
+pub struct RevokeRequest {
+    /// This token.
+    pub token: Option<SecretString>,
+    /// The token with this id (`jti`).
+    pub token_id: Option<String>,
+    /// All tokens that this user was issued until now, by whichever issuer.
+    pub user: Option<UserId>,
+    /// With `user`: also the API keys that stand for this user.
+    pub keys: bool,
+}
+
+/// Takes tokens back: at once here, within two seconds on other nodes.
+///
+/// # Errors
+/// `denied` for what is not the caller's own, unless the caller is an administrator; `bad_request` for a token that is
+/// none of this tenant's, or over; those of the store.
+pub async fn revoke(app: &App, caller: &Caller, request: RevokeRequest) -> Result<Revocation> {
+    let what = wanted(app, caller, request).await?; // may they
+    let revocation = app.identity.revoke_tokens(caller, what).await?; // durable, with its audit entry
+    app.auth.revoke(&revocation); // at once on this node
+    Ok(revocation)
+}
+
+async fn wanted(app: &App, caller: &Caller, request: RevokeRequest) -> Result<Revoke> {
+    let bad = |detail: &str| Error::new(Code::BadRequest).detail(detail);
+    let admin = || match caller.has_role(ADMIN) {
+        true => Ok(()),
+        false => {
+            Err(Error::new(Code::Denied).detail("Only the role `admin` takes back what is not its own."))
+        }
+    };
+    match request {
+        RevokeRequest { token: Some(token), token_id: None, user: None, keys: false } => {
+            let none = "That is no token of this tenant, or it is over already.";
+            let facts = app.auth.read(&token).await.map_err(|error| bad(none).because(error))?;
+            if facts.tenant != caller.tenant {
+                return Err(bad(none));
+            }
+            if facts.user != caller.user || facts.issuer != caller.issuer {
+                admin()?;
+            }
+            Ok(Revoke::Token { id: facts.id, until: facts.expires_at })
+        }
+        RevokeRequest { token: None, token_id: Some(id), user: None, keys: false } => {
+            admin()?;
+            if id.is_empty() || id.len() > LONGEST || id.chars().any(char::is_control) {
+                return Err(bad("`token_id` has 1 to 256 characters."));
+            }
+            Ok(Revoke::Token { id, until: None })
+        }
+        RevokeRequest { token: None, token_id: None, user: Some(user), keys } => {
+            admin()?;
+            Ok(Revoke::User { user, issuer: None, keys })
+        }
+        RevokeRequest { token: None, token_id: None, user: None, keys: false } => {
+            if caller.proof != Proof::Jwt {
+                return Err(bad("An API key is revoked under `/api/v1/keys`."));
+            }
+            Ok(Revoke::User { user: caller.user.clone(), issuer: Some(caller.issuer.clone()), keys: false })
+        }
+        _ => {
+            Err(bad("Give one of `token`, `token_id` and `user`, or none of them; `keys` goes with `user`."))
+        }
+    }
+}

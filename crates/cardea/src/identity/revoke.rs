@@ -1,0 +1,162 @@
+//! Tokens that are taken back: written down once, learnt by every node.
+
+use std::sync::atomic::Ordering;
+
+use cardea_auth::{Auth, Revocation};
+use cardea_core::{
+    Result,
+    id::{TenantId, UserId},
+    principal::Principal,
+    time::Timestamp,
+};
+use cardea_store::{Commit, args};
+use serde::Serialize;
+use serde_json::json;
+
+use super::{Identity, keys::operator};
+
+/// How many rows are read at once.
+const ROWS: usize = 1_000;
+
+/// What to take back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Revoke {
+    /// One token.
+    Token {
+        /// Its id: `jti`, or the digest that stands for it.
+        id: String,
+        /// When it ends by itself, if that is known.
+        until: Option<Timestamp>,
+    },
+    /// Everything that a user was issued until now.
+    User {
+        /// The user.
+        user: UserId,
+        /// The issuer that vouches for the user; absent: whichever.
+        issuer: Option<String>,
+        /// Also the API keys that stand for this user.
+        keys: bool,
+    },
+}
+
+/// What was taken back, as lists show it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Revoked {
+    /// Its number.
+    pub seq: i64,
+    /// The token, if it was one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub token_id: Option<String>,
+    /// The user, if it was everything of theirs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+    /// The issuer of the user, if only that one was meant.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub issuer: Option<String>,
+    /// When.
+    pub at: Timestamp,
+    /// By whom.
+    pub by: String,
+}
+
+/// seq, tenant, token, user_id, issuer, at, ends_at
+type Row = (i64, TenantId, Option<String>, Option<String>, Option<String>, Timestamp, Option<Timestamp>);
+
+fn read((_, tenant, token, user, issuer, at, until): Row) -> Option<Revocation> {
+    match (token, user) {
+        (Some(id), _) => Some(Revocation::Token { tenant, id, until }),
+        (None, Some(user)) => Some(Revocation::User { tenant, issuer, user: user.as_str().into(), at }),
+        (None, None) => None,
+    }
+}
+
+impl Identity {
+    /// Takes something back in the tenant of whoever does so, and gives what `auth` must know of it. Who may is decided
+    /// by the caller of this function.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn revoke_tokens(&self, by: &Principal, what: Revoke) -> Result<Revocation> {
+        let now = self.0.clock.now();
+        let (token, user, issuer, until, keys) = match &what {
+            Revoke::Token { id, until } => (Some(id.clone()), None, None, *until, false),
+            Revoke::User { user, issuer, keys } => {
+                (None, Some(user.to_string()), issuer.clone(), None, *keys)
+            }
+        };
+        // WHY: the row is locked until the end of the commit, so a higher number never shows before a lower one.
+        let mut commit = Commit::new()
+            .guard(
+                "revocations",
+                "UPDATE versions SET version = version + 1, updated_at = $1 WHERE name = 'revocations'",
+                args![now],
+            )
+            .run(
+                "INSERT INTO revocations (seq, tenant, token, user_id, issuer, at, ends_at, made_by) \
+                 SELECT version, CAST($1 AS TEXT), CAST($2 AS TEXT), CAST($3 AS TEXT), CAST($4 AS TEXT), \
+                 CAST($5 AS BIGINT), CAST($6 AS BIGINT), CAST($7 AS TEXT) FROM versions WHERE name = 'revocations'",
+                args![&by.tenant, token.clone(), user.clone(), issuer.clone(), now, until, &by.user],
+            )
+            .run("DELETE FROM revocations WHERE ends_at < $1", args![now]);
+        if keys {
+            commit = commit.run(
+                "UPDATE api_keys SET revoked_at = $1 WHERE tenant = $2 AND user_id = $3 AND revoked_at IS NULL",
+                args![now, &by.tenant, user.clone()],
+            );
+        }
+        let detail = json!({ "token": token, "user": user, "issuer": issuer, "keys": keys });
+        let written = self.0.db.commit(self.told(commit, by, "token.revoked", detail)).await;
+        // WHY: also after an error, since the commit may have come through.
+        if let (true, Some(user)) = (keys, &user) {
+            self.forget_records(|record| record.tenant == by.tenant && record.user.as_str() == user);
+        }
+        written?;
+        let tenant = by.tenant.clone();
+        Ok(match what {
+            Revoke::Token { id, until } => Revocation::Token { tenant, id, until },
+            Revoke::User { user, issuer, .. } => Revocation::User { tenant, issuer, user, at: now },
+        })
+    }
+
+    /// As [`Self::revoke_tokens`], for whoever sits at the machine: servers learn of it within two seconds.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn operator_revoke_tokens(&self, tenant: &TenantId, what: Revoke) -> Result<()> {
+        self.revoke_tokens(&operator(tenant), what).await.map(drop)
+    }
+
+    /// What was taken back in a tenant, the newest first.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn revocations(&self, tenant: &TenantId) -> Result<Vec<Revoked>> {
+        let sql = "SELECT seq, token, user_id, issuer, at, made_by FROM revocations WHERE tenant = $1 \
+                   ORDER BY seq DESC LIMIT 1000";
+        type Shown = (i64, Option<String>, Option<String>, Option<String>, Timestamp, String);
+        let rows: Vec<Shown> = self.0.db.rows(sql, args![tenant]).await?;
+        let shown =
+            |(seq, token_id, user, issuer, at, by): Shown| Revoked { seq, token_id, user, issuer, at, by };
+        Ok(rows.into_iter().map(shown).collect())
+    }
+
+    /// Tells `auth` everything that was taken back, here or on another node, since it was last told.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn learn_revocations(&self, auth: &Auth) -> Result<()> {
+        let sql = "SELECT seq, tenant, token, user_id, issuer, at, ends_at FROM revocations WHERE seq > $1 \
+                   ORDER BY seq LIMIT 1000";
+        loop {
+            let known = self.0.learnt.load(Ordering::Acquire);
+            let rows: Vec<Row> = self.0.db.rows(sql, args![known]).await?;
+            let (count, last) = (rows.len(), rows.last().map_or(known, |row| row.0));
+            rows.into_iter().filter_map(read).for_each(|revocation| auth.revoke(&revocation));
+            self.0.learnt.fetch_max(last, Ordering::AcqRel);
+            if count < ROWS {
+                auth.revocations_known();
+                return Ok(());
+            }
+        }
+    }
+}

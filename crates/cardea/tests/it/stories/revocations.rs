@@ -1,0 +1,125 @@
+//! Credentials that are taken back: at once here, soon elsewhere, and for good.
+
+use std::time::{Duration, Instant};
+
+use cardea_core::time::Millis;
+use cardea_testkit::{
+    World,
+    world::{TENANT, User},
+};
+use serde_json::json;
+
+const AGENTS: &str = "/api/v1/agents";
+const REVOKE: &str = "/api/v1/revocations";
+
+fn admin(world: &World) -> User {
+    world.person((TENANT, "ada"), &["admin"], &["read"])
+}
+
+/// Asks again and again until this user is refused, for longer than it may take.
+async fn refused_soon(user: &User) {
+    let began = Instant::now();
+    while user.get(AGENTS).await.status != 401 {
+        assert!(began.elapsed() < Duration::from_secs(20), "nobody told this node");
+    }
+}
+
+#[tokio::test]
+async fn a_token_that_was_taken_back_is_refused_at_once_here_soon_elsewhere_and_after_a_restart() {
+    let world = World::start().await;
+    let other = world.node("second").await;
+    let ann = world.user("support");
+    let second = world.person((TENANT, "support"), &["support"], &["read"]);
+    for user in [&ann, &other.holder(ann.token()), &second] {
+        drop(user.get(AGENTS).await.expect(200));
+    }
+    let told = ann.post(REVOKE, &json!({ "token": ann.token() })).await.expect(201);
+    assert!(!told.at("/token_id").is_empty(), "{}", told.text);
+    for (method, path) in [("GET", AGENTS), ("GET", "/v1/models"), ("POST", "/mcp"), ("POST", REVOKE)] {
+        let refused = ann.send(method, path, &[], "{}").await.expect(401);
+        assert!(refused.header("www-authenticate").contains("invalid_token"), "{method} {path}");
+    }
+    refused_soon(&other.holder(ann.token())).await;
+    drop(second.get(AGENTS).await.expect(200)); // another token of the same user
+    let later = world.node("third").await;
+    drop(later.holder(ann.token()).get(AGENTS).await.expect(401));
+    drop(later.holder(second.token()).get(AGENTS).await.expect(200));
+    world.audit().await.tells(["token.revoked"]);
+}
+
+#[tokio::test]
+async fn everything_of_a_user_ends_and_who_signs_in_again_is_let_in() {
+    let world = World::start().await;
+    let admin = admin(&world);
+    let bob = world.person((TENANT, "bob"), &["analyst"], &["read"]);
+    let same_name_elsewhere = world.person(("other", "bob"), &["analyst"], &["read"]);
+    let wanted = json!({ "user": "bob", "scopes": ["read"] });
+    let key = world.holder(admin.post("/api/v1/keys", &wanted).await.expect(201).at("/key"));
+    let other = world.node("second").await;
+    for user in [&bob, &key, &other.holder(key.token())] {
+        drop(user.get(AGENTS).await.expect(200));
+    }
+    drop(admin.post(REVOKE, &json!({ "user": "bob" })).await.expect(201));
+    drop(bob.get(AGENTS).await.expect(401));
+    drop(key.get(AGENTS).await.expect(200)); // a key is no token, and nobody asked for it
+    drop(admin.post(REVOKE, &json!({ "user": "bob", "keys": true })).await.expect(201));
+    drop(key.get(AGENTS).await.expect(401));
+    refused_soon(&other.holder(key.token())).await;
+    refused_soon(&other.holder(bob.token())).await;
+    drop(same_name_elsewhere.get(AGENTS).await.expect(200));
+    world.clock.advance(Millis::from_secs(1));
+    let again = world.person((TENANT, "bob"), &["analyst"], &["read"]);
+    drop(again.get(AGENTS).await.expect(200));
+    drop(bob.get(AGENTS).await.expect(401));
+    let listed = admin.get(REVOKE).await.expect(200);
+    assert_eq!((listed.at("/revocations/0/user"), listed.at("/revocations/0/by")), ("bob", "ada"));
+    drop(again.post(REVOKE, &json!({})).await.expect(201)); // signed out everywhere, by himself
+    drop(again.get(AGENTS).await.expect(401));
+}
+
+#[tokio::test]
+async fn nobody_takes_back_what_is_somebody_elses() {
+    let world = World::start().await;
+    let (ann, bob, admin) = (world.user("support"), world.user("analyst"), admin(&world));
+    let stranger = world.person(("other", "ada"), &["admin"], &[]);
+    for (who, body, status) in [
+        (&ann, json!({ "token": bob.token() }), 403),
+        (&ann, json!({ "user": "analyst" }), 403),
+        (&ann, json!({ "user": "support" }), 403), // of every issuer: not only her own
+        (&ann, json!({ "token_id": "x" }), 403),
+        (&stranger, json!({ "token": bob.token() }), 400),
+        (&stranger, json!({ "user": "analyst" }), 201), // of the stranger's own tenant
+        (&stranger, json!({ "token_id": "x" }), 201),
+        (&admin, json!({ "token": "a.b.c" }), 400),
+        (&admin, json!({ "token_id": "" }), 400),
+        (&admin, json!({ "token": bob.token(), "user": "analyst" }), 400),
+        (&admin, json!({ "keys": true }), 400),
+        (&admin, json!({ "usr": "analyst" }), 400),
+    ] {
+        let answer = who.post(REVOKE, &body).await;
+        assert_eq!(answer.status, status, "{body}: {}", answer.text);
+        assert!(!answer.text.contains(bob.token()), "{}", answer.text);
+    }
+    drop(world.stranger().post(REVOKE, &json!({ "user": "analyst" })).await.expect(401));
+    drop(ann.get(REVOKE).await.expect(403));
+    assert_eq!(admin.get(REVOKE).await.expect(200).body["revocations"], json!([]));
+    for user in [&ann, &bob] {
+        drop(user.get(AGENTS).await.expect(200));
+    }
+}
+
+#[tokio::test]
+async fn a_turn_that_waits_does_not_go_on_for_somebody_who_was_taken_out_meanwhile() {
+    let world = World::start().await;
+    let (ann, admin) = (world.user("support"), admin(&world));
+    let asked = ann.asks("Refund 150 for order 17, please.").await;
+    asked.waits_for_approval("ops__process_refund").await;
+    drop(admin.post(REVOKE, &json!({ "user": "support" })).await.expect(201));
+    world.user("supervisor").approves(&asked).await;
+    world.clock.advance(Millis::from_secs(1));
+    let again = world.user("support");
+    let ended = again.follows(asked.turn(), None).await;
+    let ended = ended.iter().find(|event| event.kind == "turn.ended").unwrap().json();
+    assert_eq!((&ended["status"], &ended["error"]["code"]), (&json!("failed"), &json!("token_invalid")));
+    assert_eq!(world.shop().refunds(17).await, 0);
+}
