@@ -11,6 +11,7 @@
 //! Called by: every room that keeps something. Traps for SQL that is to run on both: `SUM` of whole numbers needs
 //! `CAST(… AS BIGINT)`; a placeholder that is only compared with `NULL` needs `CAST($1 AS TEXT)`.
 
+pub(crate) mod address;
 mod commit;
 mod migrate;
 mod placeholders;
@@ -18,7 +19,7 @@ pub(crate) mod postgres;
 mod sqlite;
 mod value;
 
-use std::{path::PathBuf, str::FromStr, sync::Arc};
+use std::{path::PathBuf, sync::Arc};
 
 use cardea_core::{
     Code, Error, Result, log::ChainKey, secret::SecretString, time::Millis, units::SecretText,
@@ -35,6 +36,7 @@ pub use crate::args;
 use crate::crash;
 pub use migrate::{MIGRATIONS, Migrated, Migration};
 
+use address::Address;
 use commit::Sql;
 use postgres::Postgres;
 use sqlite::{Place, Sqlite};
@@ -43,7 +45,9 @@ use sqlite::{Place, Sqlite};
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct DbConfig {
-    /// `sqlite:PATH`, `sqlite::memory:` or `postgres://user@host:port/name`.
+    /// `sqlite:PATH`, `sqlite::memory:` or `postgres://user@host:port/name`. The way to PostgreSQL on another machine is
+    /// encrypted and its certificate verified; `?sslmode=disable`, `require` or `verify-full` says otherwise, and
+    /// `sslrootcert=FILE` names the certificates to trust instead of the system's.
     pub url: String,
     /// The password for PostgreSQL. It may not stand in `url`, which is printed.
     #[schemars(with = "Option<SecretText>")]
@@ -105,20 +109,20 @@ impl DbConfig {
         if !self.url.starts_with("postgres://") && !self.url.starts_with("postgresql://") {
             return Err("`url` must start with `sqlite:` or `postgres://`".into());
         }
-        let config =
-            tokio_postgres::Config::from_str(&self.url).map_err(|error| format!("`url`: {error}"))?;
-        if config.get_password().is_some() {
+        let address = Address::parse(&self.url).map_err(|error| format!("`url`: {error}"))?;
+        if address.config.get_password().is_some() {
             return Err(
                 "`url` contains a password: put it into `password`, since the address is printed".into()
             );
         }
-        Ok(Target::Postgres(Box::new(config)))
+        address.check().map_err(|error| format!("`url`: {error}"))?;
+        Ok(Target::Postgres(Box::new(address)))
     }
 }
 
 enum Target {
     Sqlite(Place),
-    Postgres(Box<tokio_postgres::Config>),
+    Postgres(Box<Address>),
 }
 
 enum Engine {

@@ -15,20 +15,21 @@ use std::{
 };
 
 use cardea_core::{
-    Error, Result,
+    Code, Error, Result,
     log::{ChainKey, Head},
     secret::ExposeSecret,
 };
 use futures::future::join_all;
 use tokio::sync::{Mutex as AsyncMutex, mpsc, oneshot};
 use tokio_postgres::{
-    Client, Config, NoTls, Statement,
+    Client, Config, Statement,
     error::SqlState,
     types::{IsNull, ToSql, Type, private::BytesMut, to_sql_checked},
 };
 
 use super::{
     Cell, Columns, CommitError, DbConfig, FromRow, Row, RowError, Value,
+    address::{Address, Tls},
     commit::{Commit, Entry, Kind, Step},
     placeholders, row_error,
 };
@@ -59,7 +60,11 @@ pub(crate) struct Postgres {
 }
 
 impl Postgres {
-    pub(crate) async fn open(mut target: Config, config: &DbConfig, key: ChainKey) -> Result<Self> {
+    pub(crate) async fn open(address: Address, config: &DbConfig, key: ChainKey) -> Result<Self> {
+        let tls = address
+            .tls()
+            .map_err(|why| Error::new(Code::Misconfigured).detail(format!("`db.url`: {why}.")))?;
+        let mut target = address.config;
         if let Some(password) = &config.password {
             target.password(password.expose_secret());
         }
@@ -68,7 +73,12 @@ impl Postgres {
         let options = target.get_options().map_or_else(|| limits.to_owned(), |own| format!("{own} {limits}"));
         target.options(options).connect_timeout(CONNECT).application_name("cardea");
         let jobs = Jobs::new();
-        let link = || Link { target: target.clone(), jobs: jobs.clone(), session: AsyncMutex::new(None) };
+        let link = || Link {
+            target: target.clone(),
+            tls: tls.clone(),
+            jobs: jobs.clone(),
+            session: AsyncMutex::new(None),
+        };
         let links: Vec<Link> = (0..config.readers).map(|_| link()).collect();
         let (queue, receive) = mpsc::channel(config.queue);
         let writer = Writer { link: link(), node: config.node.clone(), key };
@@ -116,8 +126,7 @@ impl Postgres {
 
     pub(crate) async fn script(&self, script: String) -> Result<()> {
         let link = self.links.first().ok_or_else(|| CommitError::Unavailable("no connection".into()))?;
-        let client =
-            Link { target: link.target.clone(), jobs: link.jobs.clone(), session: AsyncMutex::new(None) };
+        let client = link.another();
         let session = client.session().await.map_err(|fault| Error::from(fault.error))?;
         // Several statements sent as one text are one transaction (PostgreSQL manual, 55.2.2.1).
         let ran = session.client.batch_execute(&script).await;
@@ -142,21 +151,32 @@ impl Postgres {
 /// A place for one connection, made when it is needed and again when it was lost.
 pub(crate) struct Link {
     target: Config,
+    tls: Tls,
     jobs: Jobs,
     session: AsyncMutex<Option<Arc<Session>>>,
 }
 
 impl Link {
     /// A place for a connection of its own.
-    pub(crate) fn to(mut target: Config) -> Self {
+    ///
+    /// # Errors
+    /// Which certificates cannot be used.
+    pub(crate) fn to(address: Address) -> Result<Self, String> {
+        let tls = address.tls()?;
+        let mut target = address.config;
         target.connect_timeout(CONNECT);
-        Self { target, jobs: Jobs::new(), session: AsyncMutex::new(None) }
+        Ok(Self { target, tls, jobs: Jobs::new(), session: AsyncMutex::new(None) })
+    }
+
+    /// A place for another connection to the same server.
+    fn another(&self) -> Self {
+        let (target, tls, jobs) = (self.target.clone(), self.tls.clone(), self.jobs.clone());
+        Self { target, tls, jobs, session: AsyncMutex::new(None) }
     }
 
     /// Runs a script some time, on a connection of its own. Nobody hears what came of it but the log.
     pub(crate) fn later(&self, name: &'static str, script: String) {
-        let link =
-            Self { target: self.target.clone(), jobs: self.jobs.clone(), session: AsyncMutex::new(None) };
+        let link = self.another();
         self.jobs.spawn(name, async move {
             let ran = match link.session().await {
                 Ok(session) => session.script(&script).await,
@@ -174,9 +194,12 @@ impl Link {
             return Ok(session.clone());
         }
         *place = None;
-        let connected = tokio::time::timeout(CONNECT * 2, self.target.connect(NoTls)).await;
+        let connected = tokio::time::timeout(CONNECT * 2, self.target.connect(self.tls.clone())).await;
         let (client, connection) = match connected {
-            Ok(connected) => connected.map_err(|error| Fault::of(&error, "connect"))?,
+            Ok(connected) => connected.map_err(|error| match error.as_db_error() {
+                Some(_) => Fault::of(&error, "connect"),
+                None => Fault::lost(&chain(&error)), // the wire, or the handshake
+            })?,
             Err(_) => return Err(Fault::lost("connecting took too long")),
         };
         let run = self.jobs.spawn_in(Stage::Upkeep, "db-connection", |stop| async move {

@@ -100,6 +100,25 @@ impl Server {
         self.run("pg_ctl", &["-D", &self.data(), "-w", "-s", "-m", "immediate", "stop"]);
     }
 
+    /// From now on speaks only encrypted, with this certificate and key.
+    pub(crate) fn only_encrypted(&self, certificate: &Path, key: &Path) {
+        let data = PathBuf::from(self.data());
+        let own = |from: &Path, name: &str| {
+            let to = data.join(name);
+            std::fs::write(&to, std::fs::read(from).unwrap()).unwrap();
+            if root() {
+                assert!(Command::new("chown").arg("postgres").arg(&to).output().unwrap().status.success());
+            }
+            assert!(Command::new("chmod").arg("600").arg(&to).output().unwrap().status.success());
+        };
+        own(certificate, "server.crt");
+        own(key, "server.key");
+        std::fs::write(data.join("pg_hba.conf"), "hostssl all all all trust\n").unwrap();
+        std::fs::write(data.join("postgresql.auto.conf"), "ssl = on\n").unwrap();
+        self.down();
+        self.up();
+    }
+
     pub(crate) const fn port(&self) -> u16 {
         self.port
     }

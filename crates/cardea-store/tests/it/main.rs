@@ -6,4 +6,5 @@ mod contract;
 mod crash;
 mod engines;
 mod postgres;
+mod protected;
 mod tables;

@@ -6,7 +6,6 @@
 
 use std::{
     collections::HashSet,
-    str::FromStr,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -24,7 +23,10 @@ use tokio::sync::Mutex as AsyncMutex;
 use tokio_postgres::{Row, types::ToSql};
 
 use super::{Answer, Away, CacheStore, Held, Key, LONGEST, PATIENCE, Place, Record, Tag, hex, wire::Wire};
-use crate::db::postgres::{Fault, Link, Session};
+use crate::db::{
+    address::Address,
+    postgres::{Fault, Link, Session},
+};
 
 /// Above this many vectors a place gets an index of its own.
 const LARGE: i64 = 20_000;
@@ -105,18 +107,18 @@ impl PostgresCache {
         limits: (u64, usize),
         clock: SharedClock,
     ) -> Result<Self, String> {
-        let mut target = tokio_postgres::Config::from_str(url).map_err(|error| error.to_string())?;
-        if target.get_password().is_some() {
+        let mut address = Address::parse(url)?;
+        if address.config.get_password().is_some() {
             return Err(
                 "contains a password: put it into `cache.password`, since the address is printed".to_owned()
             );
         }
         if let Some(password) = password {
-            target.password(password.expose_secret());
+            address.config.password(password.expose_secret());
         }
-        target.application_name("cardea cache").options("-c statement_timeout=5000");
+        address.config.application_name("cardea cache").options("-c statement_timeout=5000");
         Ok(Self {
-            link: Arc::new(Link::to(target)),
+            link: Arc::new(Link::to(address)?),
             wire: Wire::new(PATIENCE),
             clock,
             limits: (limits.0, limits.1.max(1)),
