@@ -4,6 +4,8 @@ The engine folds the text (`guard clues`); here it is put in lower case, its whi
 digits to `0`. Over the bytes of that run four- and six-byte grams, and words, pairs of words and pairs with one word
 between. Each is hashed into one of 2**BITS places.
 
+Beside these stand the features of `concepts.py`. Both are given for each window: (letters and words, concepts).
+
 What a user writes is read as a whole and in windows of two blocks of 128 bytes. What a tool returns is read in sentences:
 an order in a record is one sentence among many. A window there is one, two or three sentences, and the first byte of a
 sentence is 1 in the place of a space.
@@ -12,6 +14,8 @@ sentence is 1 in the place of a space.
 import re
 
 import numpy as np
+
+from concepts import kind_of
 
 BITS = 17
 BLOCK = 128
@@ -71,17 +75,20 @@ def grams(data):
     return np.concatenate(at), np.concatenate(end)
 
 
-def prompt(text):
+def prompt(text, lexicon):
     """Windows of what a user writes: the whole, then pairs of blocks."""
-    at, end = grams(squeeze(text.encode("utf-8", "replace")[:LONGEST]))
-    block = end // BLOCK
-    last = int(block.max()) if len(block) else 0
-    yield at
+    data = squeeze(text.encode("utf-8", "replace")[:LONGEST])
+    both = [grams(data), lexicon.features(data)]
+    last = max(int(end.max()) // BLOCK if len(end) else 0 for _, end in both)
+    yield [at for at, _ in both]
     if last > 1:
-        order = np.argsort(block, kind="stable")
-        at, edges = at[order], np.searchsorted(block[order], np.arange(last + 2))
+        parts = []
+        for at, end in both:
+            block = end // BLOCK
+            order = np.argsort(block, kind="stable")
+            parts.append((at[order], np.searchsorted(block[order], np.arange(last + 2))))
         for number in range(last):
-            yield at[edges[number] : edges[number + 2]]
+            yield [at[edges[number] : edges[number + 2]] for at, edges in parts]
 
 
 def sentences(text):
@@ -100,10 +107,17 @@ def sentences(text):
                 break
 
 
-def record(text):
+def record(text, lexicon):
     """Windows of what a tool returns: one, two and three sentences."""
-    parts = [grams(squeeze(part, 1))[0] for part in sentences(text)]
-    for number in range(len(parts)):
-        for count in (1, 2, 3):
-            if number + count <= len(parts):
-                yield np.concatenate(parts[number : number + count])
+    kind = kind_of(text.encode("utf-8", "replace"))
+    parts = []
+    for part in sentences(text):
+        data = squeeze(part, 1)
+        parts.append((grams(data)[0] >> 1, lexicon.features(data, kind)[0]))
+    for number, count in spans(len(parts)):
+        yield [np.concatenate(one) for one in zip(*parts[number : number + count])]
+
+
+def spans(sentences):
+    """(first sentence, how many) of each window of a record, in their order."""
+    return [(number, count) for number in range(sentences) for count in (1, 2, 3) if number + count <= sentences]

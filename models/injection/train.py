@@ -1,12 +1,13 @@
 """Trains the injection classifier and says what it is worth on sources that it has not seen.
 
     cargo build --release -p cardea-core --example guard
+    cargo build --release -p cardea-embed --example encode
     cargo vendor /tmp/books
-    python3 train.py DATA --engine target/release/examples/guard --books /tmp/books
+    python3 train.py DATA --engine target/release/examples/guard --encoder target/release/examples/encode --books /tmp/books
 
-DATA is the folder with `injection_prompts.jsonl` and `injection_documents.jsonl`. Needs numpy and scipy. The engine folds
+DATA is the folder with `injection_prompts.jsonl` and `injection_documents.jsonl`. Needs numpy, scipy and numba. The engine folds
 and decodes the texts and says which structural rules fire (`guard clues`), so that the classifier learns what the rules
-leave open. Writes `weights.bin`, `golden.jsonl` (texts with their scores, for the engine's test) and `figures.json`.
+leave open. Writes `weights.bin`, `second.bin`, `golden.jsonl` (texts with their scores, for the engine's test) and `figures.json`.
 
 Rows under CC-BY-SA-4.0 are never trained on. Evaluation leaves groups of sources out: their texts are scored by a model
 that saw none of them, and the line is the one that 1 % of the harmless texts, held out likewise, reach (ours are not
@@ -16,19 +17,25 @@ counted for it). Templates of our own and manuals are held out by sevenths.
 import argparse
 import concurrent.futures
 import json
-import math
 import pathlib
 import struct
 import subprocess
 import zlib
 
 import numpy as np
-from scipy.optimize import minimize
-from scipy.sparse import csr_matrix
+from numba import njit
+from scipy.sparse import csr_matrix, hstack
 
 import own
-from features import BITS, prompt, record
+import second
+from concepts import BITS as CONCEPT_BITS
+from concepts import Lexicon
+from features import BITS, BLOCK, prompt, record, sentences, spans, squeeze
+from second import told, weigh
 
+CONCEPTS = pathlib.Path(__file__).parent / "concepts.txt"
+# What the second look adds, as a share of what its head says: chosen by leaving sources out.
+SHARE = {"prompt": 0.5, "document": 0.2}
 SIZE = {"prompt": 1 << BITS, "document": 1 << (BITS - 1)}
 # What a structural rule adds to the margin for each point of its confidence: `RULE_WEIGHT` in the engine.
 RULE_WEIGHT = 2.0
@@ -94,23 +101,28 @@ def clues(engine, texts, untrusted):
 
 
 class Windows:
-    """All windows of all texts as one sparse matrix."""
+    """All windows of all texts as one sparse matrix: first letters and words, then concepts."""
 
-    def __init__(self, engine, texts, surface):
-        index, sizes, owner, self.first, boost = [], [], [], [], []
+    def __init__(self, engine, texts, surface, lexicon):
+        index, sizes, owner, self.first, boost, self.views = ([], []), ([], []), [], [], [], []
         for number, (views, rules) in enumerate(clues(engine, texts, surface == "document")):
-            self.first.append(len(sizes))
+            self.first.append(len(owner))
             boost.append(rules * RULE_WEIGHT)
+            self.views.append(views)
             for view in views:
-                for window in prompt(view) if surface == "prompt" else record(view):
-                    index.append(window if surface == "prompt" else window >> 1)
-                    sizes.append(len(window))
+                for window in (prompt if surface == "prompt" else record)(view, lexicon):
+                    for part, features in enumerate(window):
+                        index[part].append(features)
+                        sizes[part].append(len(features))
                     owner.append(number)
         self.first, self.owner, self.boost = np.array(self.first), np.array(owner), np.array(boost, np.float32)
-        sizes = np.array(sizes)
-        self.ends = np.append(self.first[1:], len(sizes))
-        value = np.repeat((1 / np.sqrt(np.maximum(sizes, 1))).astype(np.float32), sizes)
-        self.matrix = csr_matrix((value, np.concatenate(index), np.concatenate([[0], np.cumsum(sizes)])), shape=(len(sizes), SIZE[surface]))
+        self.ends, self.surface = np.append(self.first[1:], len(owner)), surface
+        blocks = []
+        for features, size, width in zip(index, sizes, (SIZE[surface], 1 << CONCEPT_BITS)):
+            size = np.array(size)
+            value = np.repeat((1 / np.sqrt(np.maximum(size, 1))).astype(np.float32), size)
+            blocks.append(csr_matrix((value, np.concatenate(features), np.concatenate([[0], np.cumsum(size)])), shape=(len(size), width)))
+        self.matrix = hstack(blocks, format="csr")
 
     def margins(self, model):
         return self.matrix @ model[:-1].astype(np.float32) + np.float32(model[-1])
@@ -120,46 +132,75 @@ class Windows:
         order = np.lexsort((margins, self.owner))
         return order[np.append(np.flatnonzero(np.diff(self.owner[order])), len(order) - 1)]
 
-    def scores(self, model):
-        """Each text's strongest window, with what the rules add."""
-        margins = self.margins(model)
-        return margins[self.best(margins)] + self.boost
+    def shown(self, text, window):
+        """What the encoder is shown of a text whose strongest window this is: `Strongest::shown` in the engine."""
+        left = window - self.first[text]
+        for view in self.views[text]:
+            if self.surface == "prompt":
+                count = sum(1 for _ in blocks_of(view))
+                if left < count:
+                    return extract(view)
+            else:
+                parts = list(sentences(view))
+                windows = spans(len(parts))
+                if left < len(windows):
+                    number, count = windows[left]
+                    return extract(b"".join(parts[number : number + count]).decode("utf-8", "replace"))
+                count = len(windows)
+            left -= count
+        raise IndexError(window)
 
 
-def fit(windows, chosen, label, weight, start=None, rounds=50, prior=1 / 100_000):
-    """Logistic regression with the rules' part given."""
-    matrix = windows.matrix[chosen]
-    turned = matrix.T.tocsr()
-    owner = windows.owner[chosen]
-    wanted, offset, share = label[owner], windows.boost[owner].astype(np.float64), weight[owner] / weight[owner].sum()
-
-    def loss(model):
-        margin = matrix @ model[:-1].astype(np.float32) + model[-1] + offset
-        value = share @ (np.logaddexp(0, margin) - wanted * margin) + prior / 2 * (model[:-1] @ model[:-1])
-        slope = share * (1 / (1 + np.exp(-np.clip(margin, -30, 30))) - wanted)
-        return float(value), np.append(turned @ slope.astype(np.float32) + prior * model[:-1], slope.sum())
-
-    start = np.zeros(matrix.shape[1] + 1) if start is None else start
-    return minimize(loss, start, jac=True, method="L-BFGS-B", options={"maxiter": rounds}).x
+def blocks_of(view):
+    """As many values as a prompt has windows."""
+    length = len(squeeze(view.encode("utf-8", "replace")[: 64 * 1024]))
+    yield 0
+    last = (length - 1) // BLOCK
+    yield from range(last if last > 1 else 0)
 
 
-def family(source):
-    return source.split("/")[0] if source.startswith(("own/", "manuals/")) else source
+def extract(text, letters=600):
+    return text if len(text) <= letters else f"{text[: letters // 2]} {text[-letters // 2 :]}"
 
 
-def weigh(rows, use):
-    """Each source counts by its size to the power 0.6; both labels count the same."""
-    weight = np.zeros(len(rows))
-    name = np.array([family(source) for source in rows.source])
-    for source in set(name[use]):
-        for which in (0, 1):
-            members = np.flatnonzero(use & (name == source) & (rows.label == which))
-            if len(members):
-                weight[members] = len(members) ** 0.6 / len(members) * (2.0 if source == "own" else 1.0)
-    for which in (0, 1):
-        mask = use & (rows.label == which)
-        weight[mask] /= weight[mask].sum()
-    return weight
+@njit(cache=True, fastmath=True)
+def descend(indptr, indices, data, wanted, share, offset, weights, bias, order, epochs, rate, prior):
+    """Logistic regression by stochastic descent, each weight with a step size of its own."""
+    steps = np.full(len(weights), 1e-3, np.float32)
+    steepness = 1.0
+    for _ in range(epochs):
+        for row in order:
+            margin = bias[0] + offset[row]
+            for at in range(indptr[row], indptr[row + 1]):
+                margin += data[at] * weights[indices[at]]
+            slope = (1 / (1 + np.exp(-min(max(margin, -30.0), 30.0))) - wanted[row]) * share[row]
+            if abs(slope) < 1e-4:
+                continue
+            for at in range(indptr[row], indptr[row + 1]):
+                column = indices[at]
+                step = slope * data[at] + prior * weights[column]
+                steps[column] += step * step
+                weights[column] -= rate * step / np.sqrt(steps[column])
+            steepness += slope * slope
+            bias[0] -= rate * 0.2 * slope / np.sqrt(steepness)
+        np.random.shuffle(order)
+
+
+@njit
+def seed(number):
+    np.random.seed(number)
+
+
+def fit(windows, chosen, label, weight, start=None, epochs=5):
+    """The rules' part of the margin is given."""
+    matrix, owner = windows.matrix[chosen], windows.owner[chosen]
+    share = weight[owner] / weight[owner].mean()
+    weights = np.zeros(matrix.shape[1], np.float32) if start is None else start[:-1].astype(np.float32)
+    bias = np.array([0.0 if start is None else start[-1]])
+    seed(1)
+    order = np.random.default_rng(1).permutation(len(chosen))
+    descend(matrix.indptr, matrix.indices, matrix.data, label[owner].astype(np.float32), share.astype(np.float32), windows.boost[owner], weights, bias, order, epochs, 0.15, 2e-5)
+    return np.append(weights, bias[0])
 
 
 def train(rows, windows, use, surface):
@@ -167,17 +208,17 @@ def train(rows, windows, use, surface):
     weight, label = weigh(rows, use), rows.label.astype(np.float64)
     if surface == "prompt":
         chosen = windows.first[use]
-        model = fit(windows, chosen, label, weight, rounds=40)
+        model = fit(windows, chosen, label, weight)
         best = windows.best(windows.margins(model))
-        return fit(windows, np.concatenate([chosen, best[use]]), label, weight, model)
+        return fit(windows, np.concatenate([chosen, best[use]]), label, weight, model, epochs=3)
     # What the orders look like is known for our own records; of others every window is a guess at first.
     harmless = np.flatnonzero((use & (rows.label == 0))[windows.owner])
     count = windows.ends - windows.first
     weight[rows.label == 0] /= np.maximum(count[rows.label == 0], 1)
-    model = fit(windows, np.concatenate([harmless, windows.sure[(use & (rows.label == 1))[windows.owner[windows.sure]]]]), label, weight, rounds=30)
+    model = fit(windows, np.concatenate([harmless, windows.sure[(use & (rows.label == 1))[windows.owner[windows.sure]]]]), label, weight, epochs=4)
     for _ in range(2):
         best = windows.best(windows.margins(model))
-        model = fit(windows, np.concatenate([harmless, best[use]]), label, weight, model, rounds=30)
+        model = fit(windows, np.concatenate([harmless, best[use]]), label, weight, model, epochs=3)
     return model
 
 
@@ -192,77 +233,65 @@ def sure_windows(windows, rows):
     return np.concatenate(sure)
 
 
-def quantise(model):
-    weights = model[:-1]
-    scale = float(np.quantile(np.abs(weights[weights != 0]), 0.9995)) / 127
-    whole = np.clip(np.round(weights / scale), -127, 127).astype(np.int8)
-    return whole, scale, np.append(whole * scale, model[-1])
-
-
-def interval(hits, count):
-    z, share = 1.96, hits / count
-    middle = (share + z * z / (2 * count)) / (1 + z * z / count)
-    half = z * math.sqrt(share * (1 - share) / count + z * z / (4 * count * count)) / (1 + z * z / count)
-    return [round(max(middle - half, 0.0), 3), round(min(middle + half, 1.0), 3)]
-
-
-def told(rows, held):
-    """The figures of held-out scores: the line, each source's recall and the harmless texts over the line."""
-    names = np.array([family(source) for source in rows.source])
-    benign = (rows.label == 0) & (names != "own")
-    line = float(np.quantile(held[benign], 0.99))
-    figures = {"line": round(line, 3), "recall": {}, "harmless": {}}
-    for name in sorted(set(names)):
-        for which, part in ((1, "recall"), (0, "harmless")):
-            mask = (names == name) & (rows.label == which)
-            if mask.any():
-                hits = int((held[mask] > line).sum())
-                figures[part][name] = {"texts": int(mask.sum()), "share": round(hits / mask.sum(), 4), "interval": interval(hits, int(mask.sum()))}
-    figures["macro_recall"] = round(float(np.mean([one["share"] for name, one in figures["recall"].items() if name != "own"])), 3)
-    return figures, [round(float(np.quantile(held[benign], share)), 3) for share in (0.95, 0.99, 0.999)]
+def quantise(model, surface):
+    """Both blocks as bytes with their scales, and the model that these are."""
+    bytes_of, scales = [], []
+    for weights in (model[: SIZE[surface]], model[SIZE[surface] : -1]):
+        scale = float(np.quantile(np.abs(weights[weights != 0]), 0.9995)) / 127
+        bytes_of.append(np.clip(np.round(weights / scale), -127, 127).astype(np.int8))
+        scales.append(scale)
+    rounded = np.concatenate([whole * scale for whole, scale in zip(bytes_of, scales)])
+    return bytes_of, scales, np.append(rounded, model[-1])
 
 
 def surface_of(options, surface):
-    """Evaluates and trains one surface: its part of the file's head and body, its figures, and golden texts."""
+    """Evaluates and trains one surface: its parts of the two files, its figures, and golden texts."""
     rows = load(options.data, options.books)[surface]
-    windows = Windows(options.engine, rows.text, surface)
+    folded, _ = next(clues(options.engine, [CONCEPTS.read_text(encoding="utf-8")], False))
+    windows = Windows(options.engine, rows.text, surface, Lexicon(folded[0]))
     if surface == "document":
         windows.sure = sure_windows(windows, rows)
     print(surface, len(rows), "texts", windows.matrix.shape[0], "windows", flush=True)
-    held = np.full(len(rows), np.nan)
+    held, best = np.full(len(rows), np.nan, np.float32), np.zeros(len(rows), int)
     names = sorted(set(rows.fold))
     groups = [names[at :: options.groups] for at in range(options.groups)]
     for group in groups:
         out = np.isin(rows.fold, group)
-        model = train(rows, windows, ~out & rows.trained, surface)
-        held[out] = windows.scores(quantise(model)[2])[out]
+        margins = windows.margins(quantise(train(rows, windows, ~out & rows.trained, surface), surface)[2])
+        strongest = windows.best(margins)
+        held[out], best[out] = (margins[strongest] + windows.boost)[out], strongest[out]
         print(", ".join(group), int(out.sum()), flush=True)
     figures, lines = told(rows, held)
     figures["groups"] = [[str(name) for name in group] for group in groups]
-    print(json.dumps(figures), flush=True)
-    whole, scale, model = quantise(train(rows, windows, rows.trained, surface))
-    scores = windows.scores(model) - windows.boost
+    print(surface, json.dumps(figures), flush=True)
+    head, figures["second_look"] = second.look(options, rows, held, lambda text: windows.shown(text, best[text]), groups, SHARE[surface])
+    print(surface, json.dumps(figures["second_look"]), flush=True)
+    whole, scales, model = quantise(train(rows, windows, rows.trained, surface), surface)
+    margins = windows.margins(model)
+    margins = margins[windows.best(margins)]
     mine = np.flatnonzero([source.startswith("own/") and len(text) < 400 for source, text in zip(rows.source, rows.text)])
     chosen = np.random.default_rng(3).permutation(mine)[:40]
-    golden = [{"text": rows.text[n], "untrusted": surface == "document", "margin": round(float(scores[n]), 4)} for n in chosen]
-    return struct.pack("<5f", scale, model[-1], *lines), whole.tobytes(), figures, golden
+    golden = [{"text": rows.text[n], "untrusted": surface == "document", "margin": round(float(margins[n]), 4)} for n in chosen]
+    return struct.pack("<6f", *scales, model[-1], *lines), b"".join(part.tobytes() for part in whole), head, figures, golden
 
 
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("data", type=pathlib.Path)
     parser.add_argument("--engine", required=True)
+    parser.add_argument("--encoder", required=True, help="the example `encode` of cardea-embed")
     parser.add_argument("--books", type=pathlib.Path, required=True)
     parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path(__file__).parent)
     parser.add_argument("--groups", type=int, default=6, help="sources are left out in so many groups")
     options = parser.parse_args()
     with concurrent.futures.ProcessPoolExecutor(2) as pool:
-        heads, bodies, figures, golden = zip(*pool.map(surface_of, [options] * 2, SIZE))
-    body = struct.pack("<4sI", b"CGI2", BITS) + b"".join(heads) + b"".join(bodies)
-    (options.out / "weights.bin").write_bytes(body + struct.pack("<I", zlib.crc32(body)))
+        heads, bodies, seconds, figures, golden = zip(*pool.map(surface_of, [options] * 2, SIZE))
+    for name, body in (("weights.bin", struct.pack("<4sI", b"CGI3", BITS) + b"".join(heads) + b"".join(bodies)), ("second.bin", b"CGS1" + b"".join(seconds))):
+        (options.out / name).write_bytes(body + struct.pack("<I", zlib.crc32(body)))
     lines = "".join(json.dumps(one, ensure_ascii=False) + "\n" for part in golden for one in part)
     (options.out / "golden.jsonl").write_text(lines, encoding="utf-8")
     (options.out / "figures.json").write_text(json.dumps(dict(zip(SIZE, figures)), indent=1) + "\n")
 
 
-main()
+if __name__ == "__main__":
+    main()

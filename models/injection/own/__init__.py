@@ -9,9 +9,10 @@ import codecs
 import random
 import re
 
-from . import documents, english, languages
+from . import documents, english, languages, wider
 
 SLOT = re.compile(r"\{([a-z]+)\}")
+LOOKS = str.maketrans({"a": "а", "e": "е", "o": "ο", "i": "1", "s": "$", "t": "7", "c": "с", "p": "р", "l": "ι"})
 LEET = str.maketrans({"a": "4", "e": "3", "i": "1", "o": "0", "s": "5", "t": "7"})
 
 
@@ -47,6 +48,13 @@ def encoded(rnd, text):
     return SLOT.sub(lambda m: made.get(m.group(1), m.group(0)), text)
 
 
+def disguised(rnd, text, family):
+    """A command line now and then with letters that only look like themselves."""
+    if family != "shell" or rnd.random() > 0.3:
+        return text
+    return "".join(letter.translate(LOOKS) if rnd.random() < 0.3 else letter for letter in text)
+
+
 def prompts(rnd, each):
     for label, families in ((1, english.ATTACKS), (0, english.HARMLESS)):
         for family, templates in families.items():
@@ -55,6 +63,15 @@ def prompts(rnd, each):
                 for _ in range(each if "{" in template else 1):
                     text = encoded(rnd, template) if family == "encoded" else fill(rnd, template, english.SLOTS)
                     yield text if family in ("encoded", "fake") else tidy(rnd, text), label, unit, "prompt", None
+    slots = dict(english.SLOTS, **wider.SLOTS)
+    for label, families in ((1, wider.ATTACKS), (0, wider.HARMLESS)):
+        for family, templates in families.items():
+            for template in templates:
+                for _ in range(each if "{" in template else 1):
+                    yield disguised(rnd, tidy(rnd, fill(rnd, template, slots)), family), label, f"wider {family}: {template[:40]}", "prompt", None
+    for label, asked in ((1, wider.ASKED), (0, wider.FINE)):
+        for language, texts in asked.items():
+            yield from ((text, label, f"asked {language}", "prompt", None) for text in texts)
     for language in languages.WORDS:
         for text, tactic in languages.attacks(rnd, language, each * 8):
             yield text, 1, f"{language}: {tactic}", "prompt", None
@@ -69,6 +86,13 @@ def carrier(rnd, order):
     return text.replace("\2", order)
 
 
+def around(rnd, middle, code):
+    """An answer from a forum with something in the middle, at the end or in front."""
+    parts = [rnd.choice(wider.ANSWERS), f"```\n{rnd.choice(code)}\n```"] + rnd.sample(wider.ANSWERS, rnd.randrange(2))
+    parts.insert(rnd.randrange(len(parts) + 1), middle)
+    return rnd.choice(["\n", "\n\n"]).join(parts)
+
+
 def records(rnd, each, requests):
     for tactic, templates in documents.TACTICS.items():
         for template in templates:
@@ -79,6 +103,16 @@ def records(rnd, each, requests):
                 order = fill(rnd, template.replace("{task}", task.replace("{", "{{")).replace("{Task}", task[:1].upper() + task[1:]), documents.SLOTS).strip()
                 text = order if rnd.random() < 0.15 else carrier(rnd, order)
                 yield text, 1, f"{tactic}: {template[:40]}", "document", order
+    for template in wider.SNIPPETS:
+        for _ in range(each * 2):
+            order = template.replace("{code}", rnd.choice(wider.EVIL))
+            yield around(rnd, order, wider.GOOD), 1, f"snippet: {template[:40]}", "document", order
+    for stray in wider.STRAY:
+        for _ in range(each // 2):
+            yield carrier(rnd, stray), 1, f"stray: {stray[:40]}", "document", stray
+    for answer in wider.ANSWERS:
+        for _ in range(each):
+            yield around(rnd, answer, wider.GOOD), 0, f"answer: {answer[:40]}", "document", None
     for number, note in enumerate(documents.NOTES):
         for _ in range(each):
             filled = fill(rnd, note, documents.SLOTS)

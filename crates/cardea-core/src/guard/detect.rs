@@ -8,7 +8,7 @@ use std::{
 use super::{
     catalogue::{Catalogue, KindId},
     decode::{children, smuggled},
-    injection::Injection,
+    injection::{Injection, SecondReader},
     leak::{Leaks, Piece},
     normalize::{View, fold},
     table::Pattern,
@@ -29,6 +29,20 @@ pub(super) struct Seen {
     pub(super) rank: u8,
     /// What a list of the profile itself says to do; otherwise the profile's rules decide.
     pub(super) forced: Option<Action>,
+}
+
+/// How a text is read: whether more of it may follow, and who says that it takes too long.
+#[derive(Clone, Copy)]
+pub(super) struct Pace<'l> {
+    pub(super) more: bool,
+    pub(super) late: &'l dyn Fn() -> bool,
+}
+
+impl Pace<'_> {
+    /// All the text is here, or more may follow; nobody waits.
+    pub(super) const fn patient(more: bool) -> Self {
+        Self { more, late: &|| false }
+    }
 }
 
 /// Compiled tables. Immutable, so that any number of profiles can share them.
@@ -68,31 +82,44 @@ impl Detectors {
         Ok(Self { catalogue, leaks, injection })
     }
 
-    /// Findings that depend only on text near them: the same in a stream as in the whole. With `more`, text may follow.
-    pub(super) fn near<'t>(&self, text: &'t str, surface: Surface, more: bool) -> NearBy<'t> {
+    /// Findings that depend only on text near them: the same in a stream as in the whole.
+    pub(super) fn near<'t>(&self, text: &'t str, surface: Surface, pace: Pace<'_>) -> NearBy<'t> {
         let view = fold(text);
         let untrusted = surface.is_untrusted();
         let mut seen = Vec::new();
-        let piece = Piece { view: &view, more, detector: "pattern", untrusted, only: None };
+        let piece = Piece { view: &view, pace, detector: "pattern", untrusted, only: None };
         let open = self.leaks.find(&piece, &mut seen);
+        let mut late = open.is_none();
         let mut children = children(&view);
         children.extend(smuggled(text));
+        let pace = Pace { more: false, ..pace };
         for child in &children {
-            let piece = Piece { view: child, more: false, detector: "decoded", untrusted, only: None };
-            self.leaks.find(&piece, &mut seen);
+            let piece = Piece { view: child, pace, detector: "decoded", untrusted, only: None };
+            late = late || self.leaks.find(&piece, &mut seen).is_none();
         }
-        let open = if open < view.text.len() { view.back(open, open).0 } else { text.len() };
-        NearBy { seen, open, view, children }
+        let open = match open {
+            Some(open) if open < view.text.len() => view.back(open, open).0,
+            _ => text.len(),
+        };
+        NearBy { seen, open, late, view, children }
     }
 
-    /// Findings that depend on the whole text: orders to the model.
-    pub(super) fn whole(&self, near: &NearBy<'_>, surface: Surface, seen: &mut Vec<Seen>) {
+    /// Findings that depend on the whole text: orders to the model. False if a second look was wanted in vain.
+    pub(super) fn whole(
+        &self,
+        near: &NearBy<'_>,
+        surface: Surface,
+        reader: Option<&dyn SecondReader>,
+        seen: &mut Vec<Seen>,
+    ) -> bool {
         if matches!(surface, Surface::Output | Surface::ToolArguments) {
-            return;
+            return true;
         }
         let others = self.others(near, surface, seen);
         let views = near.views(&others);
-        seen.extend(self.injection.judge(&views, surface, &self.fired(seen)));
+        let judged = self.injection.judge(&views, surface, &self.fired(seen), reader);
+        seen.extend(judged.seen);
+        !judged.unanswered
     }
 
     /// Other readings of the text; what the rules see in them goes to `seen`.
@@ -101,8 +128,8 @@ impl Detectors {
         for view in &others {
             let only = Some(Family::Injection);
             let untrusted = surface.is_untrusted();
-            let piece = Piece { view, more: false, detector: "decoded", untrusted, only };
-            self.leaks.find(&piece, seen);
+            let piece = Piece { view, pace: Pace::patient(false), detector: "decoded", untrusted, only };
+            let _ = self.leaks.find(&piece, seen);
         }
         others
     }
@@ -116,7 +143,7 @@ impl Detectors {
 
     /// What the classifier would read of a text, and the rules that fired: for its training.
     pub(super) fn clues(&self, text: &str, surface: Surface) -> Clues {
-        let mut near = self.near(text, surface, false);
+        let mut near = self.near(text, surface, Pace::patient(false));
         let mut seen = std::mem::take(&mut near.seen);
         let others = self.others(&near, surface, &mut seen);
         let views = near.views(&others).into_iter().map(|view| view.text.to_string()).collect();
@@ -140,6 +167,8 @@ pub(super) struct NearBy<'t> {
     pub(super) seen: Vec<Seen>,
     /// The first place that more text could still change.
     pub(super) open: usize,
+    /// True if it was told that it is late, and gave up.
+    pub(super) late: bool,
     pub(super) view: View<'t>,
     pub(super) children: Vec<View<'static>>,
 }

@@ -5,12 +5,13 @@ use std::{borrow::Cow, sync::Arc};
 use super::{
     catalogue::{KindFacts, KindId},
     content::Lists,
-    detect::{Detectors, NearBy},
+    detect::{Detectors, NearBy, Pace, Seen},
+    injection::{DIMS, SecondReader},
     placeholder::{Originals, Placeholders},
-    profile::{OnFailure, Profile, Rule},
+    profile::{OnFailure, OnSilence, Profile, Rule, SecondLook},
     runs::sections,
     sieve::{Sieve, splice},
-    verdict::{Action, Finding, Surface, Taint, Verdict},
+    verdict::{Action, Family, Finding, Surface, Taint, Verdict},
     window::Window,
 };
 use crate::{Code, Error, Result};
@@ -26,7 +27,7 @@ pub(super) struct Choice {
 
 /// A compiled profile. Cheap to clone and to share; nothing in it changes.
 #[derive(Clone)]
-pub struct Engine(Arc<Inner>);
+pub struct Engine(Arc<Inner>, Option<Arc<dyn SecondReader>>);
 
 struct Inner {
     name: String,
@@ -35,6 +36,19 @@ struct Inner {
     /// One row per kind, one column per surface.
     choices: Vec<[Choice; Surface::ALL.len()]>,
     lists: Lists,
+    second_look: Option<SecondLook>,
+}
+
+/// The rule of a finding that says only that a second look got no answer.
+const UNANSWERED: &str = "second_look_unanswered";
+
+/// No encoder at all.
+struct Silent;
+
+impl SecondReader for Silent {
+    fn read(&self, _: &str) -> Option<[f32; DIMS]> {
+        None
+    }
 }
 
 /// What masking needs from the caller: names that last for a conversation, and the way back.
@@ -73,7 +87,20 @@ impl Engine {
         }
         let lists = Lists::compile(profile, &detectors.catalogue)?;
         let (name, on_failure) = (profile.name.clone(), profile.on_failure);
-        Ok(Self(Arc::new(Inner { name, on_failure, detectors, choices, lists })))
+        let second_look = profile.second_look.clone();
+        Ok(Self(Arc::new(Inner { name, on_failure, detectors, choices, lists, second_look }), None))
+    }
+
+    /// True if the profile wants second looks: then [`Engine::with_reader`] is worth a caller's while.
+    #[must_use]
+    pub fn looks_twice(&self) -> bool {
+        self.0.second_look.is_some()
+    }
+
+    /// The same engine with an encoder for second looks. Without one, each of them counts as not answered.
+    #[must_use]
+    pub fn with_reader(self, reader: Arc<dyn SecondReader>) -> Self {
+        Self(self.0, Some(reader))
     }
 
     /// The profile's name.
@@ -97,16 +124,51 @@ impl Engine {
     /// Screens a text of a conversation: the same value gets the same placeholder as before.
     #[must_use]
     pub fn scan_in<'t>(&self, text: &'t str, surface: Surface, masks: &mut Masks) -> Verdict<'t> {
-        let mut seen = Vec::new();
+        let (seen, in_vain) = self.look(text, surface, &|| false).unwrap_or_default();
+        self.verdict(text, surface, (seen, in_vain), masks)
+    }
+
+    /// As [`Engine::scan_in`], but gives up as soon as it is told that it is late: it asks every few kilobytes.
+    #[must_use]
+    pub fn scan_until<'t>(
+        &self,
+        text: &'t str,
+        surface: Surface,
+        masks: &mut Masks,
+        late: &dyn Fn() -> bool,
+    ) -> Option<Verdict<'t>> {
+        let found = self.look(text, surface, late)?;
+        (!late()).then(|| self.verdict(text, surface, found, masks))
+    }
+
+    /// What all detectors see, and whether a second look was wanted in vain.
+    fn look(&self, text: &str, surface: Surface, late: &dyn Fn() -> bool) -> Option<(Vec<Seen>, bool)> {
+        let (mut seen, mut in_vain) = (Vec::new(), false);
+        let second = self.0.second_look.as_ref().filter(|second| second.surfaces.contains(&surface));
+        let silent: &dyn SecondReader = &Silent;
+        let reader = second.map(|_| self.1.as_deref().unwrap_or(silent));
         for (base, section) in sections(text) {
-            let mut near = self.near(section, surface, false);
+            let mut near = self.near(section, surface, Pace { more: false, late });
+            if near.late {
+                return None;
+            }
             let mut found = std::mem::take(&mut near.seen);
-            self.0.detectors.whole(&near, surface, &mut found);
+            in_vain |= !self.0.detectors.whole(&near, surface, reader, &mut found);
             seen.extend(found.into_iter().map(|mut one| {
                 one.span = one.span.start + base..one.span.end + base;
                 one
             }));
         }
+        Some((seen, in_vain))
+    }
+
+    fn verdict<'t>(
+        &self,
+        text: &'t str,
+        surface: Surface,
+        (mut seen, in_vain): (Vec<Seen>, bool),
+        masks: &mut Masks,
+    ) -> Verdict<'t> {
         let mut sieve = Sieve::new(surface);
         sieve.order(self, &mut seen);
         let (mut findings, mut cuts) = (Vec::new(), Vec::new());
@@ -116,6 +178,7 @@ impl Engine {
                 cuts.extend(cut);
             }
         }
+        findings.extend(self.unanswered(text).filter(|_| in_vain));
         let masked = if cuts.is_empty() {
             Cow::Borrowed(text)
         } else {
@@ -128,6 +191,24 @@ impl Engine {
         Verdict { action, findings, text: masked, taint }
     }
 
+    /// What it means that a second look got no answer.
+    fn unanswered(&self, text: &str) -> Option<Finding> {
+        let action = match self.0.second_look.as_ref()?.on_silence {
+            OnSilence::FirstVerdict => return None,
+            OnSilence::Warn => Action::Warn,
+            OnSilence::Refuse => Action::Refuse,
+        };
+        Some(Finding {
+            kind: "injection".into(),
+            family: Family::Injection,
+            span: 0..text.len(),
+            confidence: 0.5,
+            detector: "classifier",
+            rule: UNANSWERED.into(),
+            action,
+        })
+    }
+
     /// Starts screening a stream.
     #[must_use]
     pub fn window(&self, surface: Surface, masks: Masks) -> Window {
@@ -135,10 +216,10 @@ impl Engine {
     }
 
     /// What depends only on text nearby.
-    pub(super) fn near<'t>(&self, text: &'t str, surface: Surface, more: bool) -> NearBy<'t> {
-        let mut near = self.0.detectors.near(text, surface, more);
+    pub(super) fn near<'t>(&self, text: &'t str, surface: Surface, pace: Pace<'_>) -> NearBy<'t> {
+        let mut near = self.0.detectors.near(text, surface, pace);
         self.0.lists.forgive(&near.view, &mut near.seen);
-        let open = self.0.lists.near(&near.view, surface, more, &mut near.seen);
+        let open = self.0.lists.near(&near.view, surface, pace.more, &mut near.seen);
         near.open = near.open.min(open);
         near
     }
@@ -192,4 +273,73 @@ fn apply(rule: &Rule, detectors: &Detectors, choices: &mut [[Choice; Surface::AL
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    /// Answers, or keeps silent, and counts how often it was asked.
+    struct Counting(AtomicUsize, Option<f32>);
+
+    impl SecondReader for Counting {
+        fn read(&self, _: &str) -> Option<[f32; DIMS]> {
+            self.0.fetch_add(1, Ordering::Relaxed);
+            self.1.map(|value| [value; DIMS])
+        }
+    }
+
+    /// Harmless texts made of the words of attacks: some leave the classifier unsure, others do not.
+    const TEXTS: &str = include_str!("../../../../evals/guard-triggers.txt");
+
+    fn asked(profile: &Profile, answer: Option<f32>) -> (usize, usize) {
+        let reader = Arc::new(Counting(AtomicUsize::new(0), answer));
+        let engine = Engine::new(profile).unwrap().with_reader(reader.clone());
+        let refused = |text: &&str| {
+            engine.scan(text, Surface::User).findings.iter().any(|finding| &*finding.rule == UNANSWERED)
+        };
+        let silent = TEXTS.lines().filter(|line| !line.starts_with('#')).filter(refused).count();
+        (reader.0.load(Ordering::Relaxed), silent)
+    }
+
+    #[test]
+    fn only_what_leaves_the_classifier_unsure_gets_a_second_look() {
+        let mut profile = Profile::built_in("strict").unwrap();
+        let (looks, silent) = asked(&profile, Some(0.05));
+        assert!(looks > 0 && looks < 100, "{looks}");
+        assert_eq!(silent, 0);
+        profile.second_look = None;
+        assert_eq!(asked(&profile, Some(0.05)), (0, 0));
+    }
+
+    #[test]
+    fn a_second_look_without_an_answer_means_what_the_profile_has_written() {
+        let mut profile = Profile::built_in("strict").unwrap();
+        let (looks, silent) = asked(&profile, None);
+        assert_eq!(looks, silent, "a refusal each time");
+        let engine = Engine::new(&profile).unwrap();
+        let doubtful = TEXTS.lines().find(|text| engine.scan(text, Surface::User).is_refusal());
+        assert!(doubtful.is_some(), "without any encoder the same");
+        if let Some(second) = &mut profile.second_look {
+            second.on_silence = OnSilence::FirstVerdict;
+        }
+        assert_eq!(asked(&profile, None).1, 0);
+    }
+
+    #[test]
+    fn a_scan_gives_up_while_it_runs_when_it_is_told_that_it_is_late() {
+        let engine = Engine::new(&Profile::built_in("standard").unwrap()).unwrap();
+        let text = "password 12 ".repeat(100_000);
+        let times = Cell::new(0);
+        let late = || {
+            times.set(times.get() + 1);
+            times.get() > 2
+        };
+        assert!(engine.scan_until(&text, Surface::User, &mut Masks::new(&[0; 32]), &late).is_none());
+        assert_eq!(times.get(), 3, "and does not go on");
+        assert!(engine.scan_until("hello", Surface::User, &mut Masks::new(&[0; 32]), &|| false).is_some());
+    }
 }

@@ -11,7 +11,7 @@ use regex::bytes::Regex;
 
 use super::{
     catalogue::{Catalogue, KindId},
-    detect::Seen,
+    detect::{Pace, Seen},
     normalize::View,
     table::{self, Pattern},
     verdict::Family,
@@ -26,6 +26,9 @@ pub(super) const REACH: usize = 256;
 
 /// A longer stretch without a break is cut, so that nothing depends on text without end.
 pub(super) const LONGEST_RUN: usize = 8192;
+
+/// Bytes after which it asks whether it is late.
+const ASK_EVERY: usize = 16 * 1024;
 
 /// Longest name before a value.
 const LONGEST_NAME: usize = 64;
@@ -68,8 +71,8 @@ pub(super) struct Leaks {
 /// One piece of text under examination.
 pub(super) struct Piece<'v> {
     pub(super) view: &'v View<'v>,
-    /// More text may follow: what it could change is left open.
-    pub(super) more: bool,
+    /// Whether more text may follow (what it could change is left open), and who says that it is late.
+    pub(super) pace: Pace<'v>,
     pub(super) detector: &'static str,
     /// The text may come from somebody who is not trusted: all rows speak.
     pub(super) untrusted: bool,
@@ -140,14 +143,19 @@ impl Leaks {
         &self.patterns
     }
 
-    /// Examines a piece. Gives the first place (in the view) at which more text could still change something.
-    pub(super) fn find(&self, piece: &Piece<'_>, seen: &mut Vec<Seen>) -> usize {
+    /// Examines a piece. Gives the first place (in the view) at which more text could still change something, or
+    /// nothing if it was told that it is late.
+    pub(super) fn find(&self, piece: &Piece<'_>, seen: &mut Vec<Seen>) -> Option<usize> {
         let bytes = piece.view.bytes();
         let tried = vec![Tried::default(); self.patterns.len()];
         let mut scan = Scan { leaks: self, piece, bytes, seen, open: bytes.len(), run_end: 0, tried };
         let mut labels: Vec<Label> = Vec::new();
+        let mut asked = 0;
         for hit in self.words.find_overlapping_iter(bytes) {
             let (start, end) = (hit.start(), hit.end());
+            if is_late(piece.pace, end, &mut asked) {
+                return None;
+            }
             for meaning in self.uses.get(hit.pattern().as_usize()).map_or(&[][..], Vec::as_slice) {
                 match *meaning {
                     Use::Wake(row) => scan.woken(row, start, &labels),
@@ -159,7 +167,11 @@ impl Leaks {
         }
         // Labels come in the order of their ends, and words in the order of their starts: two walks side by side.
         let (mut place, mut from, mut to) = (0, 0, 0);
+        asked = 0;
         while let Some((start, end)) = next_word(bytes, &mut place) {
+            if is_late(piece.pace, end, &mut asked) {
+                return None;
+            }
             while labels.get(from).is_some_and(|label| label.end + LABEL_GAP < start) {
                 from += 1;
             }
@@ -168,8 +180,17 @@ impl Leaks {
             }
             scan.word(start, end, labels.get(from..to).unwrap_or_default());
         }
-        scan.open
+        Some(scan.open)
     }
+}
+
+/// Asks, every few kilobytes, whether it is late.
+fn is_late(pace: Pace<'_>, place: usize, asked: &mut usize) -> bool {
+    let due = place >= *asked + ASK_EVERY;
+    if due {
+        *asked = place;
+    }
+    due && (pace.late)()
 }
 
 /// The next stretch of ASCII letters and digits that has a digit, or could begin a hardware address.
@@ -306,6 +327,9 @@ impl Scan<'_, '_> {
         self.leave_open(start, far);
         let bytes = self.bytes;
         let Some(from) = (if pattern.named { self.after_name(start) } else { Some(start) }) else { return };
+        if pattern.named && self.is_name_again(pattern, from) {
+            return;
+        }
         let Some(slice) = bytes.get(from..end.min(bytes.len())) else { return };
         #[cfg(test)]
         work::add(slice.len());
@@ -342,6 +366,16 @@ impl Scan<'_, '_> {
         Some(start + length + self.leaks.joint.find(joint)?.end())
     }
 
+    /// True if what stands in the value's place is the name once more, with a value of its own.
+    fn is_name_again(&self, pattern: &Pattern, from: usize) -> bool {
+        let rest = self.bytes.get(from..).unwrap_or_default();
+        pattern.row.keywords.iter().any(|name| {
+            let head = rest.get(..name.len());
+            head.is_some_and(|head| head.eq_ignore_ascii_case(name.as_bytes()))
+                && rest.get(name.len()) == Some(&b'=')
+        })
+    }
+
     fn report(&mut self, row: u16, pattern: &Pattern, place: std::ops::Range<usize>, confidence: f32) {
         let row = usize::from(row);
         let (Some(kind), Some(rule)) = (self.leaks.kinds.get(row), self.leaks.rules.get(row)) else { return };
@@ -352,7 +386,7 @@ impl Scan<'_, '_> {
 
     /// Notes that what begins at `start` depends on the text up to `far`, if that is not all here.
     fn leave_open(&mut self, start: usize, far: usize) {
-        if self.piece.more && far >= self.bytes.len() {
+        if self.piece.pace.more && far >= self.bytes.len() {
             self.open = self.open.min(start);
         }
     }

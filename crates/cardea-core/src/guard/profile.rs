@@ -20,6 +20,9 @@ pub struct Profile {
     /// What a detector that fails (panic, time-out, missing model) means.
     #[serde(default)]
     pub on_failure: OnFailure,
+    /// Where the sentence encoder reads what the classifier is unsure of; nowhere if left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub second_look: Option<SecondLook>,
     /// Actions, broad ones first; the last rule that fits a finding decides.
     #[serde(default, rename = "rule")]
     pub rules: Vec<Rule>,
@@ -40,6 +43,33 @@ pub enum OnFailure {
     Refuse,
     /// The text goes through, tainted. A written choice for data that is trusted anyway.
     Warn,
+}
+
+/// A second look, by the sentence encoder, at texts of which the classifier is unsure. It takes some milliseconds.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SecondLook {
+    /// Surfaces that get one.
+    pub surfaces: Vec<Surface>,
+    /// What it means that the encoder is missing or does not answer in time.
+    #[serde(default)]
+    pub on_silence: OnSilence,
+    /// Why, for the reviewer.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub reason: String,
+}
+
+/// What happens to a text that should have had a second look and did not get it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnSilence {
+    /// It does not go on. The default.
+    #[default]
+    Refuse,
+    /// It goes on, marked.
+    Warn,
+    /// What the classifier alone said counts.
+    FirstVerdict,
 }
 
 /// One line of a profile.

@@ -94,11 +94,16 @@ mod tests {
         },
         *,
     };
-    use crate::guard::detect::Detectors;
+    use crate::guard::detect::{Detectors, Pace};
 
     fn rules_in(text: &str) -> BTreeSet<String> {
         let detectors = Detectors::shared().unwrap();
-        detectors.near(text, Surface::Document, false).seen.iter().map(|one| one.rule.to_string()).collect()
+        detectors
+            .near(text, Surface::Document, Pace::patient(false))
+            .seen
+            .iter()
+            .map(|one| one.rule.to_string())
+            .collect()
     }
 
     #[test]
@@ -167,7 +172,7 @@ mod tests {
         let detectors = Detectors::shared().unwrap();
         let worked = |text: &str| {
             work::take();
-            let found = detectors.near(text, Surface::Document, false).seen.len();
+            let found = detectors.near(text, Surface::Document, Pace::patient(false)).seen.len();
             (work::take(), found)
         };
         let (mut texts, mut worst) = (0, (0, String::new()));

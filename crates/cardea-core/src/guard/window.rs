@@ -5,6 +5,7 @@
 //! only on text nearby, so every way of cutting a text into chunks gives the same findings and the same masks.
 
 use super::{
+    detect::Pace,
     engine::{Engine, Masks, taint},
     leak::BEFORE,
     runs::Runs,
@@ -126,7 +127,7 @@ impl Window {
         let end = self.base + self.held.len();
         let engine = self.engine.clone();
         let held = std::mem::take(&mut self.held);
-        let mut near = engine.near(&held, self.surface, runs.is_some());
+        let mut near = engine.near(&held, self.surface, Pace::patient(runs.is_some()));
         let open = match runs {
             None => end,
             Some(runs) => {

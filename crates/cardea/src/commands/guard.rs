@@ -13,6 +13,7 @@ use cardea_core::{
 use serde_json::json;
 
 use super::{End, GuardScan, Out};
+use crate::control::with_encoder;
 
 /// The engine of a built-in profile, or of a profile's file.
 fn engine(profile: &str) -> Result<Engine, String> {
@@ -22,7 +23,7 @@ fn engine(profile: &str) -> Result<Engine, String> {
     } else {
         Profile::built_in(profile)
     };
-    known.and_then(|profile| Engine::new(&profile)).map_err(|error| error.to_string())
+    known.and_then(|profile| Engine::new(&profile)).map(with_encoder).map_err(|error| error.to_string())
 }
 
 pub(super) fn scan(scan: &GuardScan, out: &mut Out<'_>) -> End {

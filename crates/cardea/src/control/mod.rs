@@ -9,6 +9,7 @@ mod approval;
 mod names;
 mod permit;
 mod policy;
+mod reader;
 mod screen;
 
 use std::{
@@ -29,6 +30,7 @@ pub use self::{
     names::Names,
     permit::{Asking, Permission, Permit, Ruling},
     policy::load,
+    reader::with_encoder,
     screen::{OutputWindow, Screened},
 };
 use crate::observe::Observe;

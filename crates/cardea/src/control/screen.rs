@@ -10,13 +10,13 @@ use std::{
 
 use cardea_core::{
     Code, Error, Result,
-    guard::{Action, Engine, Finding, OnFailure, Profile, Surface, Taint, Window},
+    guard::{Action, Engine, Finding, Masks, OnFailure, Profile, Surface, Taint, Verdict, Window},
     policy::taint::{SUSPICIOUS, words},
     tool::{Outcome, ToolCall},
 };
 use serde_json::{Map, Value, json};
 
-use super::{Control, Names};
+use super::{Control, Names, reader::with_encoder};
 use crate::observe::Observe;
 
 /// Proof that the guardrails of this agent ran on exactly this value.
@@ -68,7 +68,7 @@ impl Guards {
         if let Some(engine) = engines.get(name) {
             return Ok(engine.clone());
         }
-        let engine = Engine::new(&Profile::built_in(name)?)?;
+        let engine = with_encoder(Engine::new(&Profile::built_in(name)?)?);
         engines.insert(name.to_owned(), engine.clone());
         Ok(engine)
     }
@@ -107,7 +107,8 @@ fn refused(kinds: &[String]) -> Error {
     Error::new(Code::GuardRefused).detail(format!("It was stopped by: {what}."))
 }
 
-/// A verdict that comes later than this is none. The engine is linear, so it means that a detector went wrong.
+/// A verdict that comes later than this is none; the engine asks while it scans and gives up. It is linear, so being late
+/// means that a detector went wrong.
 const LATEST: Duration = Duration::from_secs(5);
 
 /// Letters that may become a title.
@@ -123,9 +124,13 @@ fn watched<T>(latest: Duration, detect: impl FnOnce() -> T) -> Option<T> {
 impl Control {
     fn scan(&self, profile: Option<&str>, names: &Names, text: &str, surface: Surface) -> Result<Scan> {
         let engine = self.inner.guards.engine(profile)?;
-        let scanned =
-            watched(LATEST, || names.scan(|masks| engine.scan_in(text, surface, masks).into_owned()));
-        let Some(verdict) = scanned else { return self.failed(&engine, text, surface) };
+        let began = Instant::now();
+        let late = || began.elapsed() > LATEST;
+        let scan =
+            |masks: &mut Masks| engine.scan_until(text, surface, masks, &late).map(Verdict::into_owned);
+        let Some(Some(verdict)) = watched(LATEST, || names.scan(scan)) else {
+            return self.failed(&engine, text, surface);
+        };
         let kinds = tell(&self.inner.observe, surface, &verdict.findings);
         Ok(Scan { action: verdict.action, kinds, text: verdict.text.into_owned(), taint: verdict.taint })
     }

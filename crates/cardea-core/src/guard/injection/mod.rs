@@ -2,14 +2,23 @@
 //!
 //! Structural rules are rows of the pattern table (`patterns/injection.toml`) and speak for themselves. The classifier
 //! looks at the whole text and at its windows; rules that fired speak for it too. Its confidence is calibrated on
-//! harmless texts that no training had seen: 0.5 is reached by about 5 % of them, 0.7 by 1 %, 0.9 by 0.1 %.
+//! harmless texts that no training had seen: 0.5 is reached by about 5 % of them, 0.7 by 1 %, 0.9 by 0.1 %. Where it is
+//! unsure, and the caller has brought a sentence encoder along, that has a say as well.
 
+mod concept;
+mod pieces;
 mod reading;
 mod score;
+mod second;
 
 use std::{collections::BTreeSet, ops::Range};
 
-use self::{reading::Readings, score::Model};
+pub use self::second::{DIMS, SecondReader};
+use self::{
+    reading::Readings,
+    score::{Model, confidence},
+    second::{Second, extract},
+};
 use super::{
     catalogue::{Catalogue, KindId},
     detect::Seen,
@@ -21,15 +30,47 @@ use crate::Result;
 /// The weights that `models/injection/train.py` made.
 const WEIGHTS: &[u8] = include_bytes!("../../../../../models/injection/weights.bin");
 
+/// The head of the second look, from the same script.
+const SECOND: &[u8] = include_bytes!("../../../../../models/injection/second.bin");
+
+/// Words by what they mean, for the classifier.
+const CONCEPTS: &str = include_str!("../../../../../models/injection/concepts.txt");
+
 /// A decoded payload shorter than this is not judged by the classifier.
 const SHORTEST_CHILD: usize = 16;
 
 /// What a rule that fired adds to the classifier's margin, for each point of its confidence.
 const RULE_WEIGHT: f32 = 2.0;
 
+/// What came of judging a text.
+#[derive(Default)]
+pub(super) struct Judgement {
+    pub(super) seen: Option<Seen>,
+    /// A second look was wanted and there was no answer.
+    pub(super) unanswered: bool,
+}
+
+/// The window that decides.
+struct Strongest<'v> {
+    margin: f32,
+    view: &'v View<'v>,
+    window: Range<usize>,
+    /// Its place in the original.
+    span: Range<usize>,
+}
+
+impl<'v> Strongest<'v> {
+    /// What the encoder is shown: all of what a user wrote, and of a record the sentences that decide.
+    fn shown(&self, surface: Surface) -> &'v str {
+        let all = self.view.text.as_ref();
+        if surface.is_untrusted() { all.get(self.window.clone()).unwrap_or(all) } else { all }
+    }
+}
+
 /// The classifier with its kind.
 pub(super) struct Injection {
     model: Model,
+    second: Second,
     readings: Readings,
     kind: KindId,
 }
@@ -37,7 +78,8 @@ pub(super) struct Injection {
 impl Injection {
     pub(super) fn build(catalogue: &mut Catalogue) -> Result<Self> {
         Ok(Self {
-            model: Model::parse(WEIGHTS)?,
+            model: Model::parse(WEIGHTS, CONCEPTS)?,
+            second: Second::parse(SECOND)?,
             readings: Readings::build()?,
             kind: catalogue.add("injection", Family::Injection, "REMOVED"),
         })
@@ -45,7 +87,9 @@ impl Injection {
 
     /// Other ways to read a text, in which rules look for orders as well.
     pub(super) fn readings(&self, view: &View<'_>) -> Vec<View<'static>> {
-        self.readings.of(view)
+        let mut found = self.readings.of(view);
+        found.extend(pieces::of(view));
+        found
     }
 
     /// Judges a whole text with its decoded payloads, in the light of the rules that fired in it.
@@ -54,38 +98,44 @@ impl Injection {
         views: &[&View<'_>],
         surface: Surface,
         fired: &[(KindId, f32)],
-    ) -> Option<Seen> {
-        if matches!(surface, Surface::Output | Surface::ToolArguments) {
-            return None;
+        reader: Option<&dyn SecondReader>,
+    ) -> Judgement {
+        let Some(strongest) = self.strongest(views, surface) else { return Judgement::default() };
+        let mut kinds = BTreeSet::new();
+        let most = |kind: KindId| {
+            let alike = fired.iter().filter(|(other, _)| *other == kind);
+            alike.map(|(_, confidence)| *confidence).fold(0.0, f32::max)
+        };
+        let first = fired.iter().filter(|(kind, _)| kinds.insert(*kind));
+        let boost: f32 = first.map(|(kind, _)| most(*kind) * RULE_WEIGHT).sum();
+        let margin = strongest.margin + boost;
+        let mut said = (confidence(margin, self.model.lines(surface.is_untrusted())), "classifier");
+        let wanted = reader.filter(|_| self.second.wants(margin, surface));
+        let answer = wanted.map(|reader| reader.read(&extract(strongest.shown(surface))));
+        if let Some(Some(vector)) = &answer {
+            let margin = margin + self.second.adds(vector, surface);
+            said = (confidence(margin, self.second.lines(surface)), "second_look");
         }
-        let mut best: Option<(f32, Range<usize>)> = None;
+        let ((confidence, rule), kind, span) = (said, self.kind, strongest.span);
+        let seen =
+            Seen { kind, span, confidence, detector: "classifier", rule: rule.into(), rank: 1, forced: None };
+        Judgement { seen: Some(seen), unanswered: answer.is_some_and(|answer| answer.is_none()) }
+    }
+
+    /// The window of all views that looks most like an order.
+    fn strongest<'v>(&self, views: &[&'v View<'v>], surface: Surface) -> Option<Strongest<'v>> {
+        let mut best: Option<Strongest<'v>> = None;
         for (number, view) in views.iter().enumerate() {
             if number > 0 && view.text.len() < SHORTEST_CHILD {
                 continue;
             }
             let (margin, window) = self.model.score(view.bytes(), surface.is_untrusted());
-            if best.as_ref().is_none_or(|(top, _)| margin > *top) {
+            if best.as_ref().is_none_or(|best| margin > best.margin) {
                 let (from, to) = view.back(window.start, window.end);
-                best = Some((margin, from..to));
+                best = Some(Strongest { margin, view, window, span: from..to });
             }
         }
-        let (margin, span) = best?;
-        let mut kinds = BTreeSet::new();
-        let strongest = |kind: KindId| {
-            fired
-                .iter()
-                .filter(|(other, _)| *other == kind)
-                .map(|(_, confidence)| *confidence)
-                .fold(0.0, f32::max)
-        };
-        let boost: f32 = fired
-            .iter()
-            .filter(|(kind, _)| kinds.insert(*kind))
-            .map(|(kind, _)| strongest(*kind) * RULE_WEIGHT)
-            .sum();
-        let confidence = self.model.confidence(margin + boost, surface.is_untrusted());
-        let rule = "classifier".into();
-        Some(Seen { kind: self.kind, span, confidence, detector: "classifier", rule, rank: 1, forced: None })
+        best
     }
 
     /// The margin of a text without rules, for evaluation.

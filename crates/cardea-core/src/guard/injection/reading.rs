@@ -81,16 +81,16 @@ fn from_the_end(view: &View<'_>) -> Option<View<'static>> {
 /// The text with leetspeak written out, if it has some: signs that stand for letters, inside words of letters.
 fn unleet(view: &View<'_>) -> Option<View<'static>> {
     let bytes = view.bytes();
-    let mut text = bytes.to_vec();
-    let (mut words, mut start) = (0, 0);
+    let (mut text, mut words, mut start) = (Vec::new(), 0, 0);
     while start < bytes.len() {
         let rest = bytes.get(start..).unwrap_or_default();
         let length = rest.iter().take_while(|byte| !byte.is_ascii_whitespace()).count();
-        if let (Some(word), Some(target)) = (rest.get(..length), text.get_mut(start..start + length))
-            && is_leet(word)
-        {
+        if rest.get(..length).is_some_and(is_leet) {
+            if words == 0 {
+                text = bytes.to_vec();
+            }
             words += 1;
-            for byte in target {
+            for byte in text.iter_mut().skip(start).take(length) {
                 *byte = letter_of(*byte).unwrap_or(*byte);
             }
         }
@@ -119,17 +119,15 @@ const fn letter_of(byte: u8) -> Option<u8> {
 
 /// A sign that stands for a letter between or before letters, in a word that is mostly letters.
 fn is_leet(word: &[u8]) -> bool {
+    if !(3..=24).contains(&word.len()) || !word.iter().any(|byte| letter_of(*byte).is_some()) {
+        return false;
+    }
     let letters = word.iter().filter(|byte| byte.is_ascii_alphabetic()).count();
     let signs = word.iter().filter(|byte| letter_of(**byte).is_some()).count();
     let joined = word
         .windows(2)
         .any(|pair| matches!(pair, [a, b] if letter_of(*a).is_some() && b.is_ascii_alphabetic()));
-    (3..=24).contains(&word.len())
-        && signs > 0
-        && letters >= signs
-        && letters >= 2
-        && joined
-        && letters + signs + 2 >= word.len()
+    letters >= signs && letters >= 2 && joined && letters + signs + 2 >= word.len()
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! The classifier: hashed grams and words, one byte of weight each.
+//! The classifier: hashed grams and words, and concepts with their order, one byte of weight each.
 //!
 //! `models/injection/features.py` says the same in Python; a test compares the two on golden texts. What a user writes is
 //! read as a whole and in windows of two blocks. What a tool returns is read in sentences, one to three at a time: an
@@ -6,12 +6,15 @@
 
 use std::ops::Range;
 
+use super::concept::{Follower, Lexicon, START, hash};
 use crate::{Code, Error, Result};
 
 /// Bytes of squeezed text in one block; a window is two blocks.
 const BLOCK: usize = 128;
 const MULTIPLIER: u64 = 0x9E37_79B9_7F4A_7C15;
-const HEADER: usize = 48;
+const HEADER: usize = 56;
+/// Concepts and their order have tables of 2 to this power.
+const CONCEPT_BITS: u32 = 14;
 /// A shorter sentence goes on with the next.
 const SHORTEST: usize = 16;
 /// A longer sentence is cut at the next blank.
@@ -19,89 +22,142 @@ const LONG: usize = 200;
 /// Sentences that are read together.
 const TOGETHER: usize = 3;
 /// Stands before a sentence, where a blank stands before other words.
-const START: u8 = 1;
+const FIRST: u8 = 1;
 
 /// Two sets of weights: for what users write, and for what tools and documents hold.
 pub(super) struct Model {
+    lexicon: Lexicon,
     prompts: Linear,
     records: Linear,
 }
 
-/// Weights, scale, bias, and the lines of calibration.
+/// Weights, scales, bias, and the lines of calibration.
 struct Linear {
-    weights: Vec<i8>,
-    shift: u32,
-    scale: f32,
+    weights: Weights,
+    concepts: Weights,
     bias: f32,
     /// Margins that 5 %, 1 % and 0.1 % of unseen harmless texts reach.
     lines: [f32; 3],
 }
 
+/// Hashed weights of one byte.
+struct Weights {
+    bytes: Vec<i8>,
+    shift: u32,
+    scale: f32,
+}
+
+impl Weights {
+    fn of(&self, value: u64) -> i32 {
+        let place = usize::try_from(value.wrapping_mul(MULTIPLIER) >> self.shift).unwrap_or_default();
+        self.bytes.get(place).copied().map_or(0, i32::from)
+    }
+}
+
+/// Weights that were added up, and how many.
 #[derive(Clone, Copy, Default)]
-struct Block {
+struct Sum {
     sum: i32,
     count: u32,
+}
+
+impl Sum {
+    fn add(&mut self, weight: i32) {
+        self.sum = self.sum.saturating_add(weight);
+        self.count = self.count.saturating_add(1);
+    }
+
+    const fn join(self, other: Self) -> Self {
+        Self { sum: self.sum.saturating_add(other.sum), count: self.count.saturating_add(other.count) }
+    }
+
+    /// Their sum over the square root of their number.
+    fn margin(self, scale: f32) -> f32 {
+        #[expect(
+            clippy::cast_precision_loss,
+            reason = "sums of bytes over a text; the eighth digit does not matter"
+        )]
+        let (sum, count) = (self.sum as f32, self.count.max(1) as f32);
+        sum * scale / count.sqrt()
+    }
+}
+
+#[derive(Clone, Copy, Default)]
+struct Block {
+    letters: Sum,
+    concepts: Sum,
     /// Where its text begins.
     from: usize,
 }
 
 impl Model {
-    /// Reads the file that the training script writes.
-    pub(super) fn parse(file: &[u8]) -> Result<Self> {
+    /// Reads the file that the training script writes, and the list of concepts.
+    pub(super) fn parse(file: &[u8], concepts: &str) -> Result<Self> {
         let broken = || Error::new(Code::Internal).detail("The injection classifier's weights are damaged.");
         let (body, sum) = file.split_at_checked(file.len().saturating_sub(4)).ok_or_else(broken)?;
         let word = |at: usize| body.get(at..at + 4).and_then(|bytes| <[u8; 4]>::try_from(bytes).ok());
         let bits =
             word(4).map(u32::from_le_bytes).filter(|bits| (2..=24).contains(bits)).ok_or_else(broken)?;
-        if word(0) != Some(*b"CGI2") || crc32(body).to_le_bytes() != *sum {
+        if word(0) != Some(*b"CGI3") || crc32(body).to_le_bytes() != *sum {
             return Err(broken());
         }
-        let linear = |head: usize, from: usize, bits: u32| -> Result<Linear> {
-            let float = |at: usize| word(at).map(f32::from_le_bytes).ok_or_else(broken);
+        let float = |at: usize| word(at).map(f32::from_le_bytes).ok_or_else(broken);
+        let weights = |from: usize, bits: u32, scale: usize| -> Result<Weights> {
             let bytes = body.get(from..from + (1 << bits)).ok_or_else(broken)?;
+            let bytes = bytes.iter().map(|byte| i8::from_le_bytes([*byte])).collect();
+            Ok(Weights { bytes, shift: 64 - bits, scale: float(scale)? })
+        };
+        let linear = |head: usize, from: usize, bits: u32| -> Result<Linear> {
             Ok(Linear {
-                weights: bytes.iter().map(|byte| i8::from_le_bytes([*byte])).collect(),
-                shift: 64 - bits,
-                scale: float(head)?,
-                bias: float(head + 4)?,
-                lines: [float(head + 8)?, float(head + 12)?, float(head + 16)?],
+                weights: weights(from, bits, head)?,
+                concepts: weights(from + (1 << bits), CONCEPT_BITS, head + 4)?,
+                bias: float(head + 8)?,
+                lines: [float(head + 12)?, float(head + 16)?, float(head + 20)?],
             })
         };
         let prompts = linear(8, HEADER, bits)?;
-        Ok(Self { records: linear(28, HEADER + (1 << bits), bits - 1)?, prompts })
+        let records = linear(32, HEADER + (1 << bits) + (1 << CONCEPT_BITS), bits - 1)?;
+        Ok(Self { lexicon: Lexicon::parse(concepts), prompts, records })
     }
 
     const fn linear(&self, untrusted: bool) -> &Linear {
         if untrusted { &self.records } else { &self.prompts }
     }
 
-    /// How sure the margin makes us, on the surface's own scale.
-    pub(super) fn confidence(&self, margin: f32, untrusted: bool) -> f32 {
-        let [five, one, tenth] = self.linear(untrusted).lines;
-        let between = |low: f32, high: f32| (margin - low) / (high - low).max(0.01);
-        if margin < five {
-            (0.5 + (margin - five) * 0.1).max(0.0)
-        } else if margin < one {
-            0.5 + 0.2 * between(five, one)
-        } else if margin < tenth {
-            0.7 + 0.2 * between(one, tenth)
-        } else {
-            (0.9 + (margin - tenth) * 0.02).min(0.99)
-        }
+    /// Margins that 5 %, 1 % and 0.1 % of unseen harmless texts reach.
+    pub(super) const fn lines(&self, untrusted: bool) -> [f32; 3] {
+        self.linear(untrusted).lines
     }
 
     /// The highest margin of a text's windows, and where that window lies.
     pub(super) fn score(&self, text: &[u8], untrusted: bool) -> (f32, Range<usize>) {
-        if untrusted { self.records.record(text) } else { self.prompts.prompt(text) }
+        if untrusted {
+            self.records.record(text, &self.lexicon)
+        } else {
+            self.prompts.prompt(text, &self.lexicon)
+        }
+    }
+}
+
+/// How sure a margin makes us, between the lines of calibration.
+pub(super) fn confidence(margin: f32, [five, one, tenth]: [f32; 3]) -> f32 {
+    let between = |low: f32, high: f32| (margin - low) / (high - low).max(0.01);
+    if margin < five {
+        (0.5 + (margin - five) * 0.1).max(0.0)
+    } else if margin < one {
+        0.5 + 0.2 * between(five, one)
+    } else if margin < tenth {
+        0.7 + 0.2 * between(one, tenth)
+    } else {
+        (0.9 + (margin - tenth) * 0.02).min(0.99)
     }
 }
 
 impl Linear {
     /// The whole text, and each pair of its blocks.
-    fn prompt(&self, text: &[u8]) -> (f32, Range<usize>) {
-        let mut reader = Reader::new(self, Some(BLOCK));
-        reader.read(text, 0, b' ');
-        let blocks = reader.blocks;
+    fn prompt(&self, text: &[u8], lexicon: &Lexicon) -> (f32, Range<usize>) {
+        let reader = Reader::new(self, Follower::new(lexicon, START), Some(BLOCK));
+        let blocks = reader.read(text, 0, b' ');
         let all = blocks.iter().fold(Block::default(), |all, block| join(all, *block));
         let mut best = (self.margin(all), 0..text.len());
         if blocks.len() > 2 {
@@ -118,13 +174,14 @@ impl Linear {
     }
 
     /// Each sentence, and each two and three that follow each other.
-    fn record(&self, text: &[u8]) -> (f32, Range<usize>) {
+    fn record(&self, text: &[u8], lexicon: &Lexicon) -> (f32, Range<usize>) {
         let mut best = (f32::MIN, 0..text.len());
         let mut last = [const { None }; TOGETHER];
+        let kind = kind_of(text);
         for sentence in sentences(text) {
-            let mut reader = Reader::new(self, None);
-            reader.read(text.get(sentence.clone()).unwrap_or_default(), sentence.start, START);
-            let block = reader.blocks.first().copied().unwrap_or_default();
+            let reader = Reader::new(self, Follower::new(lexicon, kind), None);
+            let blocks = reader.read(text.get(sentence.clone()).unwrap_or_default(), sentence.start, FIRST);
+            let block = blocks.first().copied().unwrap_or_default();
             last.rotate_right(1);
             last[0] = Some(Block { from: sentence.start, ..block });
             let mut window = Block::default();
@@ -140,22 +197,12 @@ impl Linear {
     }
 
     fn margin(&self, block: Block) -> f32 {
-        #[expect(
-            clippy::cast_precision_loss,
-            reason = "sums of bytes over a text; the eighth digit does not matter"
-        )]
-        let (sum, count) = (block.sum as f32, block.count.max(1) as f32);
-        sum * self.scale / count.sqrt() + self.bias
-    }
-
-    fn weight(&self, value: u64) -> i32 {
-        let place = usize::try_from(value.wrapping_mul(MULTIPLIER) >> self.shift).unwrap_or_default();
-        self.weights.get(place).copied().map_or(0, i32::from)
+        block.letters.margin(self.weights.scale) + block.concepts.margin(self.concepts.scale) + self.bias
     }
 }
 
 fn join(a: Block, b: Block) -> Block {
-    Block { sum: a.sum.saturating_add(b.sum), count: a.count.saturating_add(b.count), from: a.from }
+    Block { letters: a.letters.join(b.letters), concepts: a.concepts.join(b.concepts), from: a.from }
 }
 
 /// The sentences of a record: they end at line breaks, quotes, tags and bars, and after a full stop before white space.
@@ -182,6 +229,40 @@ fn sentences(text: &[u8]) -> impl Iterator<Item = Range<usize>> {
         }
         None
     })
+}
+
+/// Bytes of a record that tell of what kind it is.
+const HEAD: usize = 4096;
+
+/// What a sentence begins in: prose, or JSON, a table, markup, code or fields, where an order is a stranger.
+fn kind_of(text: &[u8]) -> u8 {
+    let head = text.get(..HEAD).unwrap_or(text);
+    let (mut bars, mut ends, mut signs, mut fields, mut ticks) = (0, 0, 0, 0, 0);
+    let mut before = [0; 2];
+    for byte in head {
+        match byte {
+            b'|' => bars += 1,
+            b';' | b'{' | b'}' | b'(' | b')' | b'=' => signs += 1,
+            b'/' if before[1] == b'<' => ends += 1,
+            b' ' if before[1] == b':' => fields += 1,
+            b'`' if before == *b"``" => ticks += 1,
+            _ => {}
+        }
+        before = [before[1], *byte];
+    }
+    if matches!(head.trim_ascii_start().first(), Some(b'{' | b'[')) {
+        START + 201
+    } else if bars * 60 >= head.len().max(1) {
+        START + 202
+    } else if ends >= 2 {
+        START + 203
+    } else if ticks > 0 || signs * 25 >= head.len().max(1) {
+        START + 204
+    } else if fields * 50 >= head.len().max(1) {
+        START + 205
+    } else {
+        START
+    }
 }
 
 /// True if a sentence may end before the byte at this place.
@@ -211,9 +292,14 @@ const fn squeezed(byte: u8) -> u8 {
 
 struct Reader<'m> {
     model: &'m Linear,
+    /// Blocks that are full.
     blocks: Vec<Block>,
-    /// Bytes to a block; all is one block if there is none.
-    block: Option<usize>,
+    /// The one being filled.
+    block: Block,
+    /// Bytes to a block.
+    size: usize,
+    /// Bytes that the current block still takes.
+    left: usize,
     /// Bytes read, after squeezing.
     length: usize,
     /// The last eight of them, the oldest lowest.
@@ -222,61 +308,70 @@ struct Reader<'m> {
     word: u32,
     /// The two words before.
     before: [Option<u32>; 2],
+    concepts: Follower<'m>,
 }
 
 impl<'m> Reader<'m> {
-    fn new(model: &'m Linear, block: Option<usize>) -> Self {
-        Self { model, blocks: Vec::new(), block, length: 0, last: 0, word: 0, before: [None, None] }
+    /// Reads into blocks of so many bytes; into one if no size is given.
+    fn new(model: &'m Linear, concepts: Follower<'m>, size: Option<usize>) -> Self {
+        let size = size.unwrap_or(usize::MAX);
+        let (blocks, block) = (Vec::new(), Block::default());
+        Self {
+            model,
+            blocks,
+            block,
+            size,
+            left: size,
+            length: 0,
+            last: 0,
+            word: 0,
+            before: [None, None],
+            concepts,
+        }
     }
 
-    fn read(&mut self, text: &[u8], from: usize, first: u8) {
+    /// Reads a text and gives its blocks.
+    fn read(mut self, text: &[u8], from: usize, first: u8) -> Vec<Block> {
+        self.block.from = from;
+        self.block.concepts.add(self.model.concepts.of(self.concepts.first()));
         self.byte(first, from);
         for (place, byte) in text.iter().enumerate() {
             self.byte(squeezed(*byte), from + place);
         }
         self.byte(b' ', from + text.len());
         self.end_word();
+        self.blocks.push(self.block);
+        self.blocks
     }
 
     fn byte(&mut self, byte: u8, place: usize) {
-        if byte == b' ' && self.length > 0 && matches!(self.last.to_le_bytes()[7], b' ' | START) {
+        if byte == b' ' && self.length > 0 && matches!((self.last >> 56) as u8, b' ' | FIRST) {
             return;
         }
         let letter = matches!(byte, b'a'..=b'z' | b'0' | b'\'' | 0x80..);
         if !letter {
             self.end_word();
         }
+        if self.left == 0 {
+            self.blocks.push(std::mem::replace(&mut self.block, Block { from: place, ..Block::default() }));
+            self.left = self.size;
+        }
+        self.left -= 1;
         self.last = (self.last >> 8) | (u64::from(byte) << 56);
         self.length += 1;
-        let block = self.number();
-        if block == self.blocks.len() {
-            self.blocks.push(Block { from: place, ..Block::default() });
-        }
         if letter {
-            let hash = if self.word == 0 { 0x811C_9DC5 } else { self.word };
-            self.word = (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193);
+            self.word = hash(self.word, byte);
+            self.concepts.letter(byte, self.word, self.last);
         }
-        let (mut sum, mut count) = (0, 0);
+        let model = self.model;
         if self.length >= 4 {
-            sum += self.model.weight((self.last >> 32) | (4 << 56));
-            count += 1;
+            self.block.letters.add(model.weights.of((self.last >> 32) | (4 << 56)));
         }
         if self.length >= 6 {
-            sum += self.model.weight((self.last >> 16) | (6 << 56));
-            count += 1;
+            self.block.letters.add(model.weights.of((self.last >> 16) | (6 << 56)));
         }
-        self.add(block, sum, count);
-    }
-
-    /// The number of the block that the last byte lies in.
-    fn number(&self) -> usize {
-        self.block.map_or(0, |block| (self.length - 1) / block)
-    }
-
-    fn add(&mut self, block: usize, sum: i32, count: u32) {
-        if let Some(block) = self.blocks.get_mut(block) {
-            block.sum = block.sum.saturating_add(sum);
-            block.count = block.count.saturating_add(count);
+        if matches!(byte, b'.' | b'!' | b'?' | b':') {
+            self.concepts.stop();
         }
     }
 
@@ -285,24 +380,22 @@ impl<'m> Reader<'m> {
             return;
         }
         const LOW: u64 = (1 << 56) - 1;
-        let word = self.word;
+        let (word, model, block) = (std::mem::take(&mut self.word), self.model, &mut self.block);
+        let before = self.before;
+        self.before = [Some(word), before[0]];
         let pair = |first: u32| (u64::from(first).wrapping_mul(0x85EB_CA6B) ^ u64::from(word)) & LOW;
-        let mut sum = self.model.weight(u64::from(word) | (1 << 56));
-        let mut count = 1;
-        for (before, tag) in self.before.iter().zip([2_u64, 3]) {
+        block.letters.add(model.weights.of(u64::from(word) | (1 << 56)));
+        for (before, tag) in before.iter().zip([2_u64, 3]) {
             if let Some(before) = before {
-                sum += self.model.weight(pair(*before) | (tag << 56));
-                count += 1;
+                block.letters.add(model.weights.of(pair(*before) | (tag << 56)));
             }
         }
-        self.add(self.number(), sum, count);
-        self.before = [Some(word), self.before[0]];
-        self.word = 0;
+        self.concepts.end(word, |feature| block.concepts.add(model.concepts.of(feature)));
     }
 }
 
 /// The check sum of zip files, over the weights.
-fn crc32(bytes: &[u8]) -> u32 {
+pub(super) fn crc32(bytes: &[u8]) -> u32 {
     let mut table = [0_u32; 256];
     for (number, entry) in (0_u32..).zip(table.iter_mut()) {
         *entry = (0..8)

@@ -1,0 +1,276 @@
+//! Words by what they mean for an attack: "ignore", "vergiss" and "забудь" are all the concept `drop`.
+//!
+//! `models/injection/concepts.txt` lists concepts and the words (or beginnings of words, with a `-` behind) that stand for
+//! them in some twenty languages. The classifier weighs concepts, and which follows which, beside letters and words: so
+//! what it has learnt of an order in one wording and one language holds for others. `models/injection/concepts.py` says
+//! the same in Python.
+
+use std::collections::HashMap;
+
+use super::super::normalize::fold;
+
+/// Bytes of the longest beginning of a word.
+const LONGEST: usize = 32;
+
+/// Concepts further back than so many words say nothing about this one.
+const NEAR: u32 = 7;
+
+/// Concepts before the current one that are looked at.
+const BEFORE: usize = 3;
+
+/// Signs of scripts without spaces that one word may be made of, at most; more are not looked at.
+const MOST_SIGNS: usize = 256;
+
+/// The concept of a place in prose where a sentence begins.
+pub(super) const START: u8 = 0;
+
+/// First value of the word hash.
+const SEED: u32 = 0x811C_9DC5;
+
+/// One step of the word hash.
+pub(super) const fn hash(before: u32, byte: u8) -> u32 {
+    let before = if before == 0 { SEED } else { before };
+    (before ^ byte as u32).wrapping_mul(0x0100_0193)
+}
+
+/// Words with their concepts.
+pub(super) struct Lexicon {
+    whole: Table,
+    heads: Table,
+    /// Lengths of the beginnings of words, the longest first.
+    lengths: Vec<usize>,
+    /// Two signs of a script without spaces, six bytes.
+    signs: HashMap<u64, u8>,
+}
+
+impl Lexicon {
+    /// Reads the list, folded as texts are. Lines are a concept's name and its words; `#` begins a comment.
+    pub(super) fn parse(list: &str) -> Self {
+        let folded = fold(list);
+        let text = folded.text.as_ref();
+        let mut names: Vec<&str> = vec!["start"];
+        let (mut whole, mut heads, mut signs) = (HashMap::new(), HashMap::new(), HashMap::new());
+        let mut lengths = Vec::new();
+        for line in text.lines().filter(|line| !line.starts_with('#')) {
+            let mut words = line.split_whitespace();
+            let Some(name) = words.next() else { continue };
+            let concept = names.iter().position(|known| *known == name).unwrap_or_else(|| {
+                names.push(name);
+                names.len() - 1
+            });
+            let concept = u8::try_from(concept).unwrap_or_default();
+            for word in words {
+                let (body, is_head) = word.strip_suffix('-').map_or((word, false), |body| (body, true));
+                let bytes = body.as_bytes();
+                if let Some(pair) = sign_pair(bytes).filter(|_| !is_head) {
+                    signs.entry(pair).or_insert(concept);
+                } else if is_head {
+                    heads.entry(hash_of(bytes)).or_insert(concept);
+                    lengths.push(bytes.len());
+                } else {
+                    whole.entry(hash_of(bytes)).or_insert(concept);
+                }
+            }
+        }
+        lengths.retain(|length| *length <= LONGEST);
+        lengths.sort_unstable_by(|a, b| b.cmp(a));
+        lengths.dedup();
+        Self { whole: Table::of(&whole), heads: Table::of(&heads), lengths, signs }
+    }
+}
+
+fn hash_of(bytes: &[u8]) -> u32 {
+    bytes.iter().fold(0, |value, byte| hash(value, if byte.is_ascii_digit() { b'0' } else { *byte }))
+}
+
+/// The first six bytes, if the word is made of signs of three bytes.
+fn sign_pair(bytes: &[u8]) -> Option<u64> {
+    let first = bytes.get(..6)?;
+    bytes.iter().any(|byte| *byte >= 0xe3).then(|| pack(first))
+}
+
+fn pack(bytes: &[u8]) -> u64 {
+    bytes.iter().rev().fold(0, |value, byte| (value << 8) | u64::from(*byte))
+}
+
+/// Hashes to concepts, open addressing; nearly all words are not in it, and the first look says so.
+struct Table {
+    slots: Vec<(u32, u8)>,
+    shift: u32,
+}
+
+impl Table {
+    fn of(entries: &HashMap<u32, u8>) -> Self {
+        let bits = (entries.len().max(2) * 4).next_power_of_two().trailing_zeros();
+        let mut table = Self { slots: vec![(0, 0); 1 << bits], shift: 32 - bits };
+        for (hash, concept) in entries {
+            let mut at = table.place(*hash);
+            while let Some(slot) = table.slots.get_mut(at) {
+                if slot.0 == 0 {
+                    *slot = (*hash, *concept);
+                    break;
+                }
+                at = (at + 1) & ((1 << bits) - 1);
+            }
+        }
+        table
+    }
+
+    fn place(&self, hash: u32) -> usize {
+        (hash.wrapping_mul(0x9E37_79B9) >> self.shift) as usize
+    }
+
+    fn get(&self, hash: u32) -> Option<u8> {
+        let mut at = self.place(hash);
+        loop {
+            let (known, concept) = self.slots.get(at)?;
+            if *known == hash {
+                return Some(*concept);
+            }
+            if *known == 0 {
+                return None;
+            }
+            at = (at + 1) & (self.slots.len() - 1);
+        }
+    }
+}
+
+/// Follows the concepts of a text and gives the features that each one makes.
+pub(super) struct Follower<'l> {
+    lexicon: &'l Lexicon,
+    /// Hashes of the beginnings of the word being read.
+    heads: [u32; LONGEST + 1],
+    length: usize,
+    /// Concepts of signs inside the word.
+    signs: Vec<u8>,
+    /// The last concepts with the numbers of their words, the newest last.
+    last: [Option<(u8, u32)>; BEFORE],
+    words: u32,
+    /// The concept of a place where a sentence begins here.
+    start: u8,
+}
+
+impl<'l> Follower<'l> {
+    /// For a text in which sentences begin with this concept.
+    pub(super) fn new(lexicon: &'l Lexicon, start: u8) -> Self {
+        let last = [None, None, Some((start, 0))];
+        Self { lexicon, heads: [0; LONGEST + 1], length: 0, signs: Vec::new(), last, words: 0, start }
+    }
+
+    /// The feature of the beginning.
+    pub(super) const fn first(&self) -> u64 {
+        self.start as u64 + 1
+    }
+
+    /// A byte of a word, with the word's hash up to it and the eight bytes up to it.
+    pub(super) fn letter(&mut self, byte: u8, hash: u32, last: u64) {
+        self.length += 1;
+        if let Some(head) = self.heads.get_mut(self.length) {
+            *head = hash;
+        }
+        // The first of the last six bytes begins a sign of three.
+        if byte >= 0x80 && self.length >= 6 && self.signs.len() < MOST_SIGNS && ((last >> 16) & 0xff) >= 0xe3
+        {
+            self.signs.extend(self.lexicon.signs.get(&(last >> 16)));
+        }
+    }
+
+    /// The end of a sentence.
+    pub(super) fn stop(&mut self) {
+        if self.last[2].is_some_and(|(concept, _)| concept != self.start) {
+            self.push(self.start);
+        }
+    }
+
+    /// The end of a word: tells each feature that it makes.
+    pub(super) fn end(&mut self, hash: u32, mut tell: impl FnMut(u64)) {
+        self.words += 1;
+        let length = std::mem::take(&mut self.length);
+        let lexicon = self.lexicon;
+        let head = |size: &usize| {
+            (*size <= length)
+                .then(|| lexicon.heads.get(self.heads.get(*size).copied().unwrap_or_default()))?
+        };
+        let whole = lexicon.whole.get(hash).or_else(|| lexicon.lengths.iter().find_map(head));
+        if let Some(concept) = whole {
+            self.take(concept, &mut tell);
+            self.signs.clear();
+        } else if !self.signs.is_empty() {
+            for concept in std::mem::take(&mut self.signs) {
+                self.take(concept, &mut tell);
+            }
+        }
+    }
+
+    fn take(&mut self, concept: u8, tell: &mut impl FnMut(u64)) {
+        for slot in &mut self.last {
+            *slot = slot.filter(|(_, word)| self.words - word <= NEAR);
+        }
+        let here = u64::from(concept) + 1;
+        let before =
+            |at: usize| self.last.get(at).copied().flatten().map(|(concept, _)| u64::from(concept) + 1);
+        tell(here);
+        for at in (0..BEFORE).rev() {
+            if let Some(other) = before(at) {
+                tell((if at + 1 == BEFORE { 1 } else { 2 }) << 32 | other << 8 | here);
+            }
+        }
+        if let (Some(other), Some(between)) = (before(1), before(2)) {
+            tell(3 << 32 | other << 16 | between << 8 | here);
+        }
+        self.push(concept);
+    }
+
+    fn push(&mut self, concept: u8) {
+        self.last.rotate_left(1);
+        self.last[2] = Some((concept, self.words));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The concepts of a text in a small lexicon, by the features that single ones make.
+    fn read(text: &str) -> Vec<u64> {
+        let lexicon = Lexicon::parse("# words\ndrop ignor- vergiss 忽略\nrule rules 规则\n");
+        let mut follower = Follower::new(&lexicon, START);
+        let mut found = Vec::new();
+        for word in text.split(' ') {
+            let mut value = 0;
+            let mut last = 0_u64;
+            for byte in word.bytes() {
+                value = hash(value, byte);
+                last = (last >> 8) | (u64::from(byte) << 56);
+                follower.letter(byte, value, last);
+            }
+            follower.end(value, |feature| found.push(feature));
+        }
+        found.into_iter().filter(|feature| *feature < 256).collect()
+    }
+
+    #[test]
+    fn a_concept_is_known_by_whole_words_by_beginnings_and_by_signs() {
+        assert_eq!(read("vergiss ignoring rules"), [2, 2, 3]);
+        assert_eq!(read("vergissmeinnicht rule ignore"), [2]);
+        assert_eq!(read("请忽略这些规则"), [2, 3]);
+        assert!(read("a walk in the park").is_empty());
+    }
+
+    #[test]
+    fn concepts_tell_of_those_shortly_before_them() {
+        let lexicon = Lexicon::parse("drop ignore\nrule rules\n");
+        let mut follower = Follower::new(&lexicon, START);
+        let mut pairs = 0;
+        for word in ["ignore", "rules"] {
+            let value = word.bytes().fold(0, hash);
+            follower.end(value, |feature| pairs += usize::from(feature >> 32 == 1));
+        }
+        assert_eq!(pairs, 2, "the start before the first, the first before the second");
+        for _ in 0..8 {
+            follower.end(1, |_| unreachable!());
+        }
+        let value = "rules".bytes().fold(0, hash);
+        follower.end(value, |feature| assert_eq!(feature, 3, "nothing near"));
+    }
+}
