@@ -11,7 +11,7 @@ use cedar_policy::{
 
 use super::{
     Approved, Decision, Question, Snapshot, Subject, Verdict,
-    schema::{CALL, COMPLETE, Known, server_of, user},
+    schema::{CALL, COMPLETE, Known, RESTORE, server_of, user},
 };
 use crate::time::Timestamp;
 
@@ -139,6 +139,12 @@ impl Snapshot {
             }
             Subject::Complete { model } => {
                 (types.action(COMPLETE), types.model(model), Entities::empty(), Vec::new())
+            }
+            Subject::Restore { label } => {
+                let label = RestrictedExpression::new_string(label.to_owned());
+                context.push(("label".to_owned(), label));
+                let agent = types.agent(question.agent.as_str());
+                (types.action(RESTORE), agent, Entities::empty(), Vec::new())
             }
         };
         let entity = user(question.principal, types).map_err(|error| unclear(&error))?;

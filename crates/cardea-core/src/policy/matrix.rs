@@ -60,12 +60,15 @@ pub struct Case {
     /// Further verified facts about the user.
     #[serde(default)]
     pub metadata: BTreeMap<String, String>,
-    /// The tool that is called. This or `model`.
+    /// The tool that is called. This, `model` or `restore`.
     #[serde(default)]
     pub tool: Option<String>,
     /// The model that is asked without an agent.
     #[serde(default)]
     pub model: Option<String>,
+    /// The kind of value (such as `CARD`) that is read behind the placeholders of the user's own conversation with `agent`.
+    #[serde(default)]
+    pub restore: Option<String>,
     /// The arguments of the call.
     #[serde(default)]
     pub arguments: BTreeMap<String, Value>,
@@ -160,10 +163,11 @@ impl Matrix {
         let matrix: Self = form::read(&root)?;
         let mut problems = Vec::new();
         for (i, case) in matrix.cases.iter().enumerate() {
-            if case.tool.is_some() == case.model.is_some() {
+            let given = [&case.tool, &case.model, &case.restore].into_iter().flatten().count();
+            if given != 1 {
                 let key = format!("case[{i}]");
                 let place = root.find(&key).map_or(form::Place::Nowhere, |node| node.place.clone());
-                problems.push(Problem::new(key, "needs either `tool` or `model`", place));
+                problems.push(Problem::new(key, "needs one of `tool`, `model` and `restore`", place));
             }
         }
         if problems.is_empty() { Ok(matrix) } else { Err(problems) }
@@ -204,7 +208,8 @@ impl Case {
         if !self.about.is_empty() {
             return self.about.clone();
         }
-        let subject = self.tool.as_deref().or(self.model.as_deref()).unwrap_or_default();
+        let subject = self.tool.as_ref().or(self.model.as_ref()).or(self.restore.as_ref());
+        let subject = subject.map(String::as_str).unwrap_or_default();
         format!("{} with roles {:?}: {subject}", self.user, self.roles)
     }
 
@@ -224,10 +229,11 @@ impl Case {
         let arguments: Map<String, Value> = self.arguments.clone().into_iter().collect();
         let tool = ToolName::new(self.tool.as_deref().unwrap_or_default());
         let agent = AgentName::new(self.agent.as_str());
-        let subject = match (&self.model, self.expect) {
-            (Some(model), _) => Subject::Complete { model },
-            (None, Expect::Listed | Expect::Hidden) => Subject::List { tool: &tool },
-            (None, _) => Subject::Call { tool: &tool, arguments: &arguments },
+        let subject = match (&self.model, &self.restore, self.expect) {
+            (Some(model), ..) => Subject::Complete { model },
+            (None, Some(label), _) => Subject::Restore { label },
+            (None, None, Expect::Listed | Expect::Hidden) => Subject::List { tool: &tool },
+            (None, None, _) => Subject::Call { tool: &tool, arguments: &arguments },
         };
         let approved = self
             .approved_by

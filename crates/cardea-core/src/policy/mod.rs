@@ -112,6 +112,11 @@ pub enum Subject<'a> {
         /// The model's name or alias.
         model: &'a str,
     },
+    /// Reading the values of this kind behind the placeholders of one's own conversation with the agent.
+    Restore {
+        /// The kind, such as `CARD`.
+        label: &'a str,
+    },
 }
 
 /// A person's approval, as policies see it.

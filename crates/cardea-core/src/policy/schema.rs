@@ -2,7 +2,8 @@
 //!
 //! Each tool is an action, so that `context.args` has the types of its own arguments. Actions stand in groups:
 //! `Action::"call"` holds `"read"`, `"write"` and `"destructive"`, and each of these the tools of that effect.
-//! `Action::"complete"` is the use of a model without an agent.
+//! `Action::"complete"` is the use of a model without an agent, `Action::"restore"` is reading what stands behind the
+//! placeholders of one's own conversation with an agent.
 
 use std::{
     borrow::Cow,
@@ -23,8 +24,10 @@ use crate::{
 pub(super) const CALL: &str = "call";
 /// Asking a model without an agent.
 pub(super) const COMPLETE: &str = "complete";
+/// Reading what stands behind placeholders.
+pub(super) const RESTORE: &str = "restore";
 /// Names that no tool may have.
-const RESERVED: [&str; 5] = [CALL, COMPLETE, "read", "write", "destructive"];
+const RESERVED: [&str; 6] = [CALL, COMPLETE, RESTORE, "read", "write", "destructive"];
 
 /// What a policy may speak of.
 #[derive(Debug)]
@@ -54,6 +57,7 @@ pub(super) struct Types {
     tool: EntityTypeName,
     server: EntityTypeName,
     model: EntityTypeName,
+    agent: EntityTypeName,
     action: EntityTypeName,
 }
 
@@ -70,6 +74,7 @@ impl Types {
             tool: name("Tool")?,
             server: name("Server")?,
             model: name("Model")?,
+            agent: name("Agent")?,
             action: name("Action")?,
         })
     }
@@ -80,6 +85,10 @@ impl Types {
 
     pub(super) fn model(&self, name: &str) -> EntityUid {
         uid(&self.model, name)
+    }
+
+    pub(super) fn agent(&self, name: &str) -> EntityUid {
+        uid(&self.agent, name)
     }
 
     pub(super) fn role(&self, name: &str) -> EntityUid {
@@ -180,22 +189,26 @@ fn groups() -> BTreeMap<String, Value> {
             COMPLETE.to_owned(),
             json!({ "appliesTo": { "principalTypes": ["User"], "resourceTypes": ["Model"], "context": context(None) } }),
         ),
+        (
+            RESTORE.to_owned(),
+            json!({ "appliesTo": { "principalTypes": ["User"], "resourceTypes": ["Agent"],
+                "context": context(Some(("label", json!({ "type": "String" })))) } }),
+        ),
     ])
 }
 
 fn action(effect: Effect, arguments: &Shape) -> Value {
     json!({
         "memberOf": [{ "id": effect.name() }],
-        "appliesTo": { "principalTypes": ["User"], "resourceTypes": ["Tool"], "context": context(Some(arguments)) },
+        "appliesTo": { "principalTypes": ["User"], "resourceTypes": ["Tool"], "context": context(Some(("args", arguments.cedar_type()))) },
     })
 }
 
-fn context(arguments: Option<&Shape>) -> Value {
+/// The context, with what only this kind of question has.
+fn context(more: Option<(&str, Value)>) -> Value {
     let texts = json!({ "type": "Set", "element": { "type": "String" } });
     let mut attributes = Map::new();
-    if let Some(arguments) = arguments {
-        attributes.insert("args".to_owned(), arguments.cedar_type());
-    }
+    attributes.extend(more.map(|(name, kind)| (name.to_owned(), kind)));
     attributes.insert("agent".to_owned(), json!({ "type": "String" }));
     attributes.insert("via".to_owned(), json!({ "type": "String" }));
     attributes.insert("taint".to_owned(), texts.clone());
@@ -229,6 +242,7 @@ fn entity_types() -> Value {
         "Tenant": {},
         "Server": {},
         "Model": {},
+        "Agent": {},
         "Tool": {
             "memberOfTypes": ["Server"],
             "shape": { "type": "Record", "attributes": {

@@ -29,6 +29,11 @@ pub const MIGRATIONS: &[Migration] = &[
         name: "0005_revocations",
         sql: include_str!("../../../../migrations/0005_revocations.sql"),
     },
+    Migration {
+        version: 6,
+        name: "0006_people",
+        sql: include_str!("../../../../migrations/0006_people.sql"),
+    },
 ];
 
 /// What [`Db::migrate`] found and did.

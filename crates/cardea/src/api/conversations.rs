@@ -9,7 +9,10 @@ use super::{
     Problem,
     extract::{Known, Outside, Path, Query},
 };
-use crate::app::App;
+use crate::{
+    app::App,
+    flow::{self, Part},
+};
 
 /// Which part of a list.
 #[derive(Debug, Deserialize)]
@@ -59,15 +62,9 @@ pub(super) async fn messages(
     Query(page): Query<Page>,
 ) -> Result<Json<Value>, Problem> {
     let id = id(&known, &text)?;
-    let work = async {
-        let talk = app.context.conversation(&known.caller, id).await?;
-        let said = app.context.messages(&talk, page.after, page.most()).await?;
-        match app.find_agent(&talk.agent) {
-            Ok(agent) if page.originals => app.context.with_originals(&talk, said, &agent.spec.restore).await,
-            _ => Ok(said),
-        }
-    };
-    let messages = work.await.map_err(|error| known.problem(error))?;
+    let part = Part { after: page.after, most: page.most(), originals: page.originals };
+    let said = flow::messages(&app, &known.caller, (id, part), &known.trace).await;
+    let messages = said.map_err(|error| known.problem(error))?;
     Ok(Json(json!({ "messages": messages })))
 }
 

@@ -6,6 +6,7 @@
 
 pub mod cache;
 mod conversation;
+mod erase;
 mod originals;
 
 use std::{ops::Deref, sync::Arc};

@@ -7,6 +7,7 @@ use cardea_core::{
     principal::Principal,
 };
 use cardea_store::Commit;
+use serde_json::json;
 
 use super::{Context, Conversation, Owned, Said};
 use crate::control::Names;
@@ -40,14 +41,14 @@ impl Context {
     /// What the vault says.
     pub fn keep_names(
         &self,
-        tenant: &TenantId,
+        who: &Principal,
         conversation: Option<ConversationId>,
         names: &Names,
     ) -> Result<Commit> {
         let (Some(id), Some((bytes, before))) = (conversation, names.unsaved()) else {
             return Ok(Commit::new());
         };
-        match self.inner.vault.keeping((tenant, &name(id)), before, &bytes) {
+        match self.inner.vault.keeping((&who.tenant, &who.user, &name(id)), before, &bytes) {
             Ok((rows, kept)) => {
                 names.saved(kept);
                 Ok(rows)
@@ -66,16 +67,20 @@ impl Context {
         self.inner.vault.forgetting(tenant, &name(conversation))
     }
 
-    /// The same messages with the values behind placeholders of these labels, for the owner of the conversation.
+    /// The same messages with the values behind placeholders of these labels, for the owner of the conversation. `rows`
+    /// say why they may be read; they and the entry in the audit log are there before anything is given.
     ///
     /// # Errors
-    /// What the vault says.
+    /// What the vault and the store say.
     pub async fn with_originals(
         &self,
         talk: &Owned<Conversation>,
         mut said: Vec<Said>,
-        labels: &[String],
+        (labels, mut rows): (&[String], Commit),
     ) -> Result<Vec<Said>> {
+        let detail = json!({ "conversation": talk.id, "labels": labels });
+        self.inner.observe.audit(&mut rows, super::entry(talk.owner(), "originals.restored", detail));
+        self.inner.db.commit(rows).await?;
         let names = self.names(talk.owner(), Some(talk.id)).await?;
         for one in &mut said {
             if let Message::User { text } | Message::Assistant { text, .. } = &mut one.message {

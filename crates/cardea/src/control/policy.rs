@@ -10,16 +10,20 @@ use std::{
 use cardea_auth::Caller;
 use cardea_core::{
     Code, Error, Result,
+    agent::Agent,
     canonical::sha256_hex,
-    id::{AgentName, ToolName},
+    id::{AgentName, DecisionId, RequestId, ToolName},
     policy::{Decision, Question, Snapshot, Source, Subject, Verdict},
     principal::Principal,
     time::Timestamp,
     tool::ToolSpec,
 };
+use cardea_store::Commit;
 use moka::sync::Cache;
+use serde_json::json;
 
 use super::Control;
+use crate::observe;
 
 /// A set that allows nothing.
 pub(super) fn empty() -> Result<Snapshot> {
@@ -99,6 +103,65 @@ impl Control {
             Verdict::Allow => Ok(()),
             _ => Err(Error::new(Code::Denied).detail(decision.reason.as_str())),
         }
+    }
+}
+
+impl Control {
+    /// The kinds of values that policy lets the caller read behind the placeholders of their own conversation with this
+    /// agent, of those that the agent's file names; with the rows that say so in the decision log.
+    ///
+    /// # Errors
+    /// `denied`, with the reason of the first, if it is none of them.
+    pub fn may_restore(
+        &self,
+        caller: &Caller,
+        agent: &Agent,
+        request: RequestId,
+    ) -> (Result<Vec<String>>, Commit) {
+        let (policies, at, mut rows) = (self.policies(), self.now(), Commit::new());
+        let (mut allowed, mut refused) = (Vec::new(), None);
+        for label in &agent.spec.restore {
+            let question = question(caller, &agent.name, "api", Subject::Restore { label }, at);
+            let decision = policies.decide(&question);
+            self.log_restore(&mut rows, (caller, agent, request), (label, &decision));
+            match decision.verdict {
+                Verdict::Allow => allowed.push(label.clone()),
+                _ => drop(refused.get_or_insert(decision.reason)),
+            }
+        }
+        match refused {
+            Some(reason) if allowed.is_empty() => (Err(Error::new(Code::Denied).detail(reason)), rows),
+            _ => (Ok(allowed), rows),
+        }
+    }
+
+    fn log_restore(
+        &self,
+        rows: &mut Commit,
+        (caller, agent, request): (&Caller, &Agent, RequestId),
+        (label, decision): (&str, &Decision),
+    ) {
+        let policies: Vec<String> = decision.policies.iter().map(ToString::to_string).collect();
+        self.inner.observe.decision(
+            rows,
+            &observe::Decision {
+                id: DecisionId::random(),
+                principal: caller,
+                action: "restore",
+                resource: agent.name.as_str(),
+                verdict: if decision.verdict == Verdict::Allow {
+                    observe::Verdict::Allow
+                } else {
+                    observe::Verdict::Deny
+                },
+                reason: &decision.reason,
+                policies: &policies,
+                policy_version: &decision.version,
+                turn: None,
+                request: Some(request),
+                context: json!({ "label": label, "roles": caller.roles, "errors": decision.errors }),
+            },
+        );
     }
 }
 

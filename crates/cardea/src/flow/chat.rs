@@ -70,7 +70,7 @@ pub async fn chat(app: &App, caller: &Caller, message: Message, client: Option<S
     let opening = app.context.open(caller, &agent.name, message.conversation, &title);
     let talk = trace.time("conversation", opening).await?; // yours, or not found
     question.conversation = Some(talk.id);
-    let rows = app.context.keep_names(&caller.tenant, Some(talk.id), &names)?;
+    let rows = app.context.keep_names(caller, Some(talk.id), &names)?;
     let turn = match trace.time("begin", app.turns.begin_with(question, rows)).await {
         Ok(Begun::Fresh(turn)) => turn.traced(trace).named(names), // durable from here on
         Ok(Begun::Again(receipt)) => return unheard(app, talk, message.conversation).await.and(Ok(receipt)),
@@ -114,7 +114,7 @@ pub(super) async fn settle(app: &App, caller: &Caller, agent: &Arc<Agent>, open:
     let (tokens, cost_micros) = turn.unpaid();
     turn.note(app.control.bill(&admitted, Estimate { tokens, cost_micros })); // the budget pays what was used
     let closing = trace.stage("close");
-    let names = app.context.keep_names(&turn.principal().tenant, turn.conversation(), turn.names())?;
+    let names = app.context.keep_names(turn.principal(), turn.conversation(), turn.names())?;
     turn.note(names);
     let receipt = match thought {
         Ok(Thought::Answer { text, finish }) => {

@@ -7,8 +7,10 @@ mod answer;
 mod chat;
 mod complete;
 mod enter;
+mod erase;
 mod find;
 mod mcp;
+mod original;
 mod outlet;
 mod recheck;
 mod resume;
@@ -25,7 +27,9 @@ pub use self::{
     chat::{Message, Stream, chat},
     complete::{CompleteRequest, Completed, complete},
     enter::enter,
+    erase::erase,
     mcp::{CallReply, CallRequest, call, tools},
+    original::{Part, messages},
     outlet::{Outlet, ReplyEvent},
     resume::{resume_one, watch},
     revoke::{RevokeRequest, revoke},

@@ -141,7 +141,7 @@ pub(super) async fn tool_call(
     let screened = app.control.screen_result(guard, turn.names(), outcome); // untrusted text: screened, tainted
     let step = step.taken_back_by(way_back(&tool, &wish.call, returned, &screened));
     screened.taint().iter().for_each(|source| turn.taint_with(source));
-    let names = app.context.keep_names(&caller.tenant, turn.conversation(), turn.names())?;
+    let names = app.context.keep_names(caller, turn.conversation(), turn.names())?;
     turn.note(names);
     let recording = app.turns.record(turn, step, screened.into_inner());
     let step = trace.time("record", recording).await?; // journal, audit: even if it failed

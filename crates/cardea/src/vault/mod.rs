@@ -4,6 +4,9 @@
 //! name and version are part of the seal, so a row that was swapped, moved or renamed in the database does not open:
 //! it is refused and the audit log says so. What was opened is wiped from memory when it is dropped.
 //!
+//! A secret of a person is sealed under that person's key as well. The key lies outside the database, so once it is
+//! destroyed ([`Vault::destroy_person`]) no backup of the database opens what was sealed under it.
+//!
 //! Refuses: to know what a secret is for, to print one, and to start with a root key that others can read. It cannot
 //! notice that the whole row of a secret was put back to an older version of the same row; the audit log can.
 //!
@@ -12,6 +15,7 @@
 //! Called by: `identity` (keys that sign), the start of the program (the key of the audit chain), and whoever holds a
 //! credential for an upstream.
 
+mod people;
 mod root;
 mod seal;
 mod sealer;
@@ -22,7 +26,7 @@ use std::sync::Arc;
 
 use cardea_core::{
     Code, Error, Result,
-    id::{SecretId, TenantId},
+    id::{SecretId, TenantId, UserId},
     principal::{Principal, Proof},
     time::SharedClock,
 };
@@ -30,7 +34,10 @@ use cardea_store::{Commit, CommitError, Db, args};
 use serde_json::json;
 use zeroize::Zeroizing;
 
-use self::seal::{Bound, Sealed};
+use self::{
+    people::Person,
+    seal::{Bound, Sealed},
+};
 pub use self::{
     root::{Config, RootKey},
     sealer::Sealer,
@@ -64,8 +71,11 @@ pub struct Kept {
     version: i64,
 }
 
-/// id, version, key_id, wrapped_key, sealed
-type Row = (String, i64, String, Vec<u8>, Vec<u8>);
+/// id, version, key_id, wrapped_key, sealed, person
+type Row = (String, i64, String, Vec<u8>, Vec<u8>, Option<String>);
+
+/// id, tenant, name, version, key_id, wrapped_key, person
+type Wrapped = (String, String, String, i64, String, Vec<u8>, Option<String>);
 
 impl Vault {
     /// The room over this database.
@@ -79,6 +89,29 @@ impl Vault {
     /// # Errors
     /// `too_large` above 64 KiB, `conflict` if somebody else changed it at the same moment, errors of the store.
     pub async fn seal(&self, tenant: &TenantId, name: &str, secret: &[u8]) -> Result<SecretId> {
+        self.seal_of((tenant, None), name, secret).await
+    }
+
+    /// The same for a secret of a person, which ends with that person's key.
+    ///
+    /// # Errors
+    /// As [`Self::seal`].
+    pub async fn seal_for(
+        &self,
+        (tenant, user): (&TenantId, &UserId),
+        name: &str,
+        secret: &[u8],
+    ) -> Result<SecretId> {
+        let person = self.0.root.people().find_or_make(tenant, user)?;
+        self.seal_of((tenant, Some(&person)), name, secret).await
+    }
+
+    async fn seal_of(
+        &self,
+        (tenant, person): (&TenantId, Option<&Person>),
+        name: &str,
+        secret: &[u8],
+    ) -> Result<SecretId> {
         if secret.len() > LARGEST {
             return Err(Error::new(Code::TooLarge).detail("A secret may have 64 KiB at most."));
         }
@@ -86,7 +119,7 @@ impl Vault {
             Some((id, version, ..)) => (id.parse().map_err(|bad| corrupt(name).because(bad))?, version),
             None => (SecretId::random(), 0),
         };
-        let bound = Bound { tenant, id, name, version: version.saturating_add(1) };
+        let bound = Bound { tenant, id, name, version: version.saturating_add(1), person };
         let sealed = seal::seal(&self.0.root, &bound, secret)?;
         let commit = self.write(&bound, sealed, version);
         self.0.db.commit(self.told(commit, tenant, "secret.sealed", name)).await?;
@@ -95,7 +128,7 @@ impl Vault {
 
     /// Keeps a secret that must not be there yet: one that somebody else made meanwhile is a conflict, never replaced.
     async fn seal_first(&self, tenant: &TenantId, name: &str, secret: &[u8]) -> Result<()> {
-        let bound = Bound { tenant, id: SecretId::random(), name, version: 1 };
+        let bound = Bound { tenant, id: SecretId::random(), name, version: 1, person: None };
         let sealed = seal::seal(&self.0.root, &bound, secret)?;
         let commit = self.write(&bound, sealed, 0);
         Ok(self.0.db.commit(self.told(commit, tenant, "secret.sealed", name)).await?)
@@ -103,6 +136,7 @@ impl Vault {
 
     fn write(&self, bound: &Bound<'_>, sealed: Sealed, replaced: i64) -> Commit {
         let now = self.0.clock.now();
+        let person = bound.person.map(|person| person.id.as_str());
         if replaced == 0 {
             return Commit::new().insert(
                 "secrets",
@@ -114,6 +148,7 @@ impl Vault {
                     ("key_id", sealed.key_id.into()),
                     ("wrapped_key", sealed.wrapped_key.into()),
                     ("sealed", sealed.sealed.into()),
+                    ("person", person.into()),
                     ("created_at", now.into()),
                     ("updated_at", now.into()),
                 ],
@@ -121,9 +156,18 @@ impl Vault {
         }
         Commit::new().guard(
             "secret",
-            "UPDATE secrets SET version = $1, key_id = $2, wrapped_key = $3, sealed = $4, updated_at = $5
-             WHERE id = $6 AND version = $7",
-            args![bound.version, sealed.key_id, sealed.wrapped_key, sealed.sealed, now, bound.id, replaced],
+            "UPDATE secrets SET version = $1, key_id = $2, wrapped_key = $3, sealed = $4, updated_at = $5,
+             person = $8 WHERE id = $6 AND version = $7",
+            args![
+                bound.version,
+                sealed.key_id,
+                sealed.wrapped_key,
+                sealed.sealed,
+                now,
+                bound.id,
+                replaced,
+                person
+            ],
         )
     }
 
@@ -145,17 +189,19 @@ impl Vault {
         tenant: &TenantId,
         name: &str,
     ) -> Result<Option<(Kept, Zeroizing<Vec<u8>>)>> {
-        let Some((id, version, key_id, wrapped_key, sealed)) = self.row(tenant, name).await? else {
+        let Some((id, version, key_id, wrapped_key, sealed, whose)) = self.row(tenant, name).await? else {
             return Ok(None);
         };
-        let opened = id.parse().ok().and_then(|id| {
+        let person = whose.as_deref().map(|id| self.0.root.people().find(id)).transpose()?.flatten();
+        let opened = id.parse().ok().filter(|_| whose.is_some() == person.is_some()).and_then(|id| {
             let sealed = Sealed { key_id, wrapped_key, sealed };
-            let opened = seal::open(&self.0.root, &Bound { tenant, id, name, version }, &sealed)?;
+            let bound = Bound { tenant, id, name, version, person: person.as_ref() };
+            let opened = seal::open(&self.0.root, &bound, &sealed)?;
             Some((Kept { id, version }, opened))
         });
         if opened.is_none() {
-            // WHY: a row that does not open was tampered with, or the root key is a wrong one. Both need a person,
-            // and neither may be hidden because the log cannot be written.
+            // WHY: a row that does not open was tampered with, or the root key is a wrong one, or it came back from a
+            // backup after its person was erased. All need a person, and none may be hidden because the log cannot be written.
             let told = self.0.db.commit(self.told(Commit::new(), tenant, "secret.refused", name)).await;
             let error = corrupt(name);
             return Err(match told {
@@ -166,14 +212,14 @@ impl Vault {
         Ok(opened)
     }
 
-    /// The rows that keep a secret in the place of the one that was opened, for a commit that says why: the audit log
+    /// The rows that keep a secret of a person in the place of the one that was opened, for a commit that says why: the audit log
     /// is told by that commit, not by this.
     ///
     /// # Errors
-    /// `too_large` above 64 KiB.
+    /// `too_large` above 64 KiB; `internal` if the person's key cannot be read or made.
     pub fn keeping(
         &self,
-        (tenant, name): (&TenantId, &str),
+        (tenant, user, name): (&TenantId, &UserId, &str),
         replaced: Option<Kept>,
         secret: &[u8],
     ) -> Result<(Commit, Kept)> {
@@ -181,7 +227,8 @@ impl Vault {
             return Err(Error::new(Code::TooLarge).detail("A secret may have 64 KiB at most."));
         }
         let (id, before) = replaced.map_or_else(|| (SecretId::random(), 0), |kept| (kept.id, kept.version));
-        let bound = Bound { tenant, id, name, version: before.saturating_add(1) };
+        let person = self.0.root.people().find_or_make(tenant, user)?;
+        let bound = Bound { tenant, id, name, version: before.saturating_add(1), person: Some(&person) };
         let sealed = seal::seal(&self.0.root, &bound, secret)?;
         let version = bound.version;
         Ok((self.write(&bound, sealed, before), Kept { id, version }))
@@ -216,8 +263,18 @@ impl Vault {
         }
     }
 
-    /// Destroys a secret: with its data key gone, no copy of the sealed bytes can be opened from this row again.
-    /// Tells whether there was one.
+    /// Destroys the key of a person: from now on nothing opens that was sealed for this person, here or in a backup of
+    /// the database. Gives the rows that say so and take the sealed secrets away as well. Doing it again is harmless.
+    ///
+    /// # Errors
+    /// `internal` if the key cannot be destroyed.
+    pub fn destroy_person(&self, tenant: &TenantId, user: &UserId) -> Result<Commit> {
+        self.0.root.people().destroy(tenant, user)?;
+        let sql = "DELETE FROM secrets WHERE tenant = $1 AND person = $2";
+        Ok(Commit::new().run(sql, args![tenant, people::id_of(tenant, user)]))
+    }
+
+    /// Destroys a secret, though not in backups of the database; [`Self::destroy_person`] does that for a person's. Tells whether there was one.
     ///
     /// # Errors
     /// Those of the store.
@@ -243,11 +300,11 @@ impl Vault {
         let newest = self.0.root.id().to_owned();
         let mut done = 0_usize;
         loop {
-            let rows: Vec<(String, String, String, i64, String, Vec<u8>)> = self
+            let rows: Vec<Wrapped> = self
                 .0
                 .db
                 .rows(
-                    "SELECT id, tenant, name, version, key_id, wrapped_key FROM secrets WHERE key_id <> $1
+                    "SELECT id, tenant, name, version, key_id, wrapped_key, person FROM secrets WHERE key_id <> $1
                      ORDER BY id LIMIT 100",
                     args![newest.as_str()],
                 )
@@ -255,10 +312,18 @@ impl Vault {
             if rows.is_empty() {
                 return Ok(done);
             }
-            for (id, tenant, name, version, key_id, wrapped_key) in rows {
+            for (id, tenant, name, version, key_id, wrapped_key, whose) in rows {
+                let person = whose.as_deref().map(|id| self.0.root.people().find(id)).transpose()?.flatten();
+                if whose.is_some() && person.is_none() {
+                    // It came back from a backup after its person was erased.
+                    let sql = "DELETE FROM secrets WHERE id = $1 AND person = $2";
+                    self.0.db.commit(Commit::new().run(sql, args![id, whose])).await?;
+                    continue;
+                }
                 let (tenant, parsed) = (TenantId::new(tenant), id.parse().ok());
                 let wrapped = parsed.and_then(|parsed| {
-                    let bound = Bound { tenant: &tenant, id: parsed, name: &name, version };
+                    let person = person.as_ref();
+                    let bound = Bound { tenant: &tenant, id: parsed, name: &name, version, person };
                     seal::rewrap(&self.0.root, &bound, &key_id, &wrapped_key)
                 });
                 let wrapped = wrapped.ok_or_else(|| corrupt(&name))?;
@@ -274,8 +339,7 @@ impl Vault {
     }
 
     async fn row(&self, tenant: &TenantId, name: &str) -> Result<Option<Row>> {
-        let sql =
-            "SELECT id, version, key_id, wrapped_key, sealed FROM secrets WHERE tenant = $1 AND name = $2";
+        let sql = "SELECT id, version, key_id, wrapped_key, sealed, person FROM secrets WHERE tenant = $1 AND name = $2";
         self.0.db.row(sql, args![tenant, name]).await
     }
 

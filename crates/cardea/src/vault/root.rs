@@ -14,6 +14,8 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
+use super::people::People;
+
 /// The file in the data folder, if the configuration names no key.
 const FILE: &str = "root.key";
 
@@ -39,6 +41,7 @@ struct Key {
 pub struct RootKey {
     older: Vec<Key>,
     newest: Key,
+    people: People,
 }
 
 impl std::fmt::Debug for RootKey {
@@ -69,14 +72,14 @@ impl RootKey {
             }
             None => from_file(&data_dir.join(FILE))?,
         };
-        Self::parse(&texts)
+        Self::parse(&texts, data_dir)
     }
 
-    fn parse(texts: &str) -> Result<Self> {
+    fn parse(texts: &str, data_dir: &Path) -> Result<Self> {
         let lines = texts.lines().map(str::trim).filter(|line| !line.is_empty());
         let mut keys = lines.map(Key::parse).collect::<Result<Vec<_>>>()?;
         let newest = keys.pop().ok_or_else(|| wrong("the root key is empty"))?;
-        Ok(Self { older: keys, newest })
+        Ok(Self { older: keys, newest, people: People::in_folder(data_dir) })
     }
 
     /// Adds a new root key to the file in the data folder; the older ones stay in it. Afterwards, start anew and
@@ -87,14 +90,14 @@ impl RootKey {
     pub fn rotate_file(data_dir: &Path) -> Result<Self> {
         let path = data_dir.join(FILE);
         let mut texts = read(&path)?.ok_or_else(|| wrong("there is no root key in the data folder"))?;
-        Self::parse(&texts)?;
+        Self::parse(&texts, data_dir)?;
         texts.push_str(&fresh()?);
         let next = data_dir.join(format!("{FILE}.new"));
         let _leftover = fs::remove_file(&next);
         let replaced = write_new(&next, &texts).and_then(|()| fs::rename(&next, &path));
         replaced
             .map_err(|cause| wrong(&format!("`{}` cannot be replaced", path.display())).because(cause))?;
-        Self::parse(&texts)
+        Self::parse(&texts, data_dir)
     }
 
     /// The public name of the newest key.
@@ -115,6 +118,11 @@ impl RootKey {
     pub fn checkpoint_seed(&self) -> Zeroizing<[u8; 32]> {
         let oldest = self.older.first().unwrap_or(&self.newest);
         derive(&oldest.bytes, b"cardea audit checkpoints 1", b"")
+    }
+
+    /// The keys of people, beside it.
+    pub(super) fn people(&self) -> &People {
+        &self.people
     }
 
     /// The key that wraps the data key of one row; `None` if the root key with this id is not here.

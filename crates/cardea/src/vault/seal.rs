@@ -14,7 +14,7 @@ use cardea_core::{
 };
 use zeroize::Zeroizing;
 
-use super::root::RootKey;
+use super::{people::Person, root::RootKey};
 
 const FORMAT: u8 = 1;
 
@@ -24,6 +24,8 @@ pub(super) struct Bound<'a> {
     pub(super) id: SecretId,
     pub(super) name: &'a str,
     pub(super) version: i64,
+    /// Whose it is: without this person's key it does not open.
+    pub(super) person: Option<&'a Person>,
 }
 
 impl Bound<'_> {
@@ -31,7 +33,8 @@ impl Bound<'_> {
     fn bytes(&self, part: &str) -> Vec<u8> {
         let (id, version) = (self.id.to_string(), self.version.to_string());
         let mut bytes = vec![FORMAT];
-        for text in [part, self.tenant.as_str(), &id, self.name, &version] {
+        let person = self.person.map(|person| person.id.as_str());
+        for text in [part, self.tenant.as_str(), &id, self.name, &version].into_iter().chain(person) {
             bytes.extend_from_slice(&u64::try_from(text.len()).unwrap_or(u64::MAX).to_be_bytes());
             bytes.extend_from_slice(text.as_bytes());
         }
@@ -53,7 +56,7 @@ pub(super) fn seal(root: &RootKey, bound: &Bound<'_>, secret: &[u8]) -> Result<S
     rand::fill(data_key.as_mut()).map_err(|_| broken())?;
     let mut sealed = vec![FORMAT];
     sealed.extend(encrypt(&data_key, &bound.bytes("data"), secret).ok_or_else(broken)?);
-    let wrapping = root.wrapping(root.id(), &bound.bytes("key")).ok_or_else(broken)?;
+    let wrapping = wrapping(root, bound, root.id()).ok_or_else(broken)?;
     let wrapped_key = encrypt(&wrapping, &bound.bytes("key"), data_key.as_ref()).ok_or_else(broken)?;
     Ok(Sealed { key_id: root.id().to_owned(), wrapped_key, sealed })
 }
@@ -71,12 +74,21 @@ pub(super) fn open(root: &RootKey, bound: &Bound<'_>, row: &Sealed) -> Option<Ze
 /// The wrapped data key under the newest root key instead of an older one.
 pub(super) fn rewrap(root: &RootKey, bound: &Bound<'_>, key_id: &str, wrapped: &[u8]) -> Option<Vec<u8>> {
     let data_key = unwrap(root, bound, key_id, wrapped)?;
-    let wrapping = root.wrapping(root.id(), &bound.bytes("key"))?;
+    let wrapping = wrapping(root, bound, root.id())?;
     encrypt(&wrapping, &bound.bytes("key"), data_key.as_ref())
 }
 
+/// The key that wraps the data key of a row: of the root key, and of the person's if the row is somebody's.
+fn wrapping(root: &RootKey, bound: &Bound<'_>, key_id: &str) -> Option<Zeroizing<[u8; 32]>> {
+    let row = root.wrapping(key_id, &bound.bytes("key"))?;
+    Some(match bound.person {
+        Some(person) => person.wrapping(&row),
+        None => row,
+    })
+}
+
 fn unwrap(root: &RootKey, bound: &Bound<'_>, key_id: &str, wrapped: &[u8]) -> Option<Zeroizing<[u8; 32]>> {
-    let wrapping = root.wrapping(key_id, &bound.bytes("key"))?;
+    let wrapping = wrapping(root, bound, key_id)?;
     let opened = decrypt(&wrapping, &bound.bytes("key"), wrapped)?;
     let mut key = Zeroizing::new([0; 32]);
     if opened.len() != key.len() {

@@ -169,7 +169,8 @@ proptest! {
     #[test]
     fn no_single_changed_bit_of_a_sealed_row_opens(secret in proptest::collection::vec(any::<u8>(), 0..80), at: usize, bit in 0_u8..8) {
         let (root, tenant) = (root(&[A]), TenantId::from("acme"));
-        let bound = Bound { tenant: &tenant, id: SecretId::from_bits(7), name: "n", version: 1 };
+        let bound =
+            Bound { tenant: &tenant, id: SecretId::from_bits(7), name: "n", version: 1, person: None };
         let mut row = seal::seal(&root, &bound, &secret).unwrap();
         let opened = seal::open(&root, &bound, &row).unwrap();
         prop_assert_eq!(opened.as_slice(), secret.as_slice());
@@ -183,4 +184,80 @@ proptest! {
         }
         prop_assert!(seal::open(&root, &bound, &row).is_none());
     }
+}
+
+#[tokio::test]
+async fn i07_nothing_of_an_erased_person_opens_from_yesterdays_backup() {
+    type Backup = (String, String, String, i64, String, Vec<u8>, Vec<u8>, Option<String>);
+    let all =
+        "SELECT id, tenant, name, version, key_id, wrapped_key, sealed, person FROM secrets ORDER BY id";
+    let (db, folder) = (database().await, tempfile::tempdir().unwrap());
+    let config = || Config { root_key: Some(A.into()), old_root_keys: Vec::new() };
+    let vault = vault(&db, RootKey::load(&config(), folder.path()).unwrap());
+    let (acme, other) = (TenantId::from("acme"), TenantId::from("other"));
+    let (ann, bob) = (UserId::from("ann"), UserId::from("bob"));
+    vault.seal_for((&acme, &ann), "connector/mail/user/ann", b"MARKER-ann").await.unwrap();
+    vault.seal_for((&acme, &bob), "connector/mail/user/bob", b"MARKER-bob").await.unwrap();
+    vault.seal_for((&other, &ann), "connector/mail/user/ann", b"MARKER-other").await.unwrap();
+    vault.seal(&acme, "connector/mail", b"MARKER-acme").await.unwrap();
+    let (rows, _) = vault.keeping((&acme, &ann, "placeholders/1"), None, b"MARKER-names").unwrap();
+    db.commit(rows).await.unwrap();
+    let yesterday: Vec<Backup> = db.rows(all, args![]).await.unwrap();
+
+    db.commit(vault.destroy_person(&acme, &ann).unwrap()).await.unwrap();
+    db.commit(vault.destroy_person(&acme, &ann).unwrap()).await.unwrap(); // twice is as good as once
+    assert_eq!(vault.open(&acme, "connector/mail/user/ann").await.unwrap(), None);
+
+    change(&db, "DELETE FROM secrets", args![]).await;
+    for (id, tenant, name, version, key_id, wrapped, sealed, person) in yesterday {
+        change(
+            &db,
+            "INSERT INTO secrets (id, tenant, name, version, key_id, wrapped_key, sealed, person, created_at, updated_at)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 0, 0)",
+            args![id, tenant, name, version, key_id, wrapped, sealed, person],
+        )
+        .await;
+    }
+    // Whatever is tried with the root key and the whole of the old database, also after she came back.
+    for _ in 0..2 {
+        assert!(vault.open(&acme, "connector/mail/user/ann").await.is_err());
+        assert!(vault.open(&acme, "placeholders/1").await.is_err());
+        vault.seal_for((&acme, &ann), "connector/new/user/ann", b"MARKER-new").await.unwrap();
+    }
+    change(&db, "UPDATE secrets SET person = NULL WHERE name = 'placeholders/1'", args![]).await;
+    assert!(vault.open(&acme, "placeholders/1").await.is_err(), "nor as if it were nobody's");
+    for (tenant, name, secret) in [
+        (&acme, "connector/mail/user/bob", "MARKER-bob"),
+        (&other, "connector/mail/user/ann", "MARKER-other"),
+        (&acme, "connector/mail", "MARKER-acme"),
+        (&acme, "connector/new/user/ann", "MARKER-new"),
+    ] {
+        assert_eq!(vault.open(tenant, name).await.unwrap().unwrap().as_slice(), secret.as_bytes());
+    }
+    assert!(audited(&db, "secret.refused").await >= 5);
+    let mode = |path: &std::path::Path| {
+        std::os::unix::fs::MetadataExt::mode(&std::fs::metadata(path).unwrap()) & 0o777
+    };
+    let people = folder.path().join("people");
+    let files: Vec<_> = std::fs::read_dir(&people).unwrap().map(|entry| entry.unwrap().path()).collect();
+    assert_eq!((mode(&people), files.len()), (0o700, 3));
+    assert!(files.iter().all(|file| mode(file) == 0o600));
+}
+
+#[tokio::test]
+async fn a_rotation_keeps_what_is_sealed_for_people_and_drops_what_nobody_can_open() {
+    let (db, folder) = (database().await, tempfile::tempdir().unwrap());
+    let root = |older: &[&str], newest: &str| {
+        let old_root_keys = older.iter().map(|key| (*key).into()).collect();
+        RootKey::load(&Config { root_key: Some(newest.into()), old_root_keys }, folder.path()).unwrap()
+    };
+    let before = vault(&db, root(&[], A));
+    let (acme, ann, bob) = (TenantId::from("acme"), UserId::from("ann"), UserId::from("bob"));
+    before.seal_for((&acme, &ann), "of ann", b"MARKER-ann").await.unwrap();
+    before.seal_for((&acme, &bob), "of bob", b"MARKER-bob").await.unwrap();
+    drop(before.destroy_person(&acme, &bob).unwrap()); // the row stays, as if it came back from a backup
+    assert_eq!(vault(&db, root(&[A], B)).rotate().await.unwrap(), 1);
+    let after = vault(&db, root(&[], B));
+    assert_eq!(after.open(&acme, "of ann").await.unwrap().unwrap().as_slice(), b"MARKER-ann");
+    assert_eq!(after.open(&acme, "of bob").await.unwrap(), None);
 }

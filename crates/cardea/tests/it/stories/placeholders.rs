@@ -8,7 +8,8 @@ use cardea::{
     config::{Config, Environment},
 };
 use cardea_auth::VerifiedClaims;
-use cardea_testkit::{World, history::leaks, model::Act};
+use cardea_store::Commit;
+use cardea_testkit::{World, history::leaks, model::Act, world::TENANT};
 
 const FIRST: &str = "4111 1111 1111 1111";
 const SECOND: &str = "5500 0055 5555 5559";
@@ -53,9 +54,9 @@ async fn a_placeholder_means_the_same_in_every_turn_and_after_a_restart() {
     let shown = |said: &[cardea::context::Said]| serde_json::to_string(said).unwrap();
     assert!(!shown(&masked).contains("4111") && shown(&masked).contains("[CARD_2]"), "{}", shown(&masked));
     let restore = again.find_agent(&"scripted".into()).unwrap().spec.restore.clone();
-    let open = again.context.with_originals(&owned, masked.clone(), &restore).await.unwrap();
+    let open = again.context.with_originals(&owned, masked.clone(), (&restore, Commit::new())).await.unwrap();
     assert!(shown(&open).contains(&format!("I charged {FIRST} and not {SECOND}.")), "{}", shown(&open));
-    let closed = again.context.with_originals(&owned, masked.clone(), &[]).await.unwrap();
+    let closed = again.context.with_originals(&owned, masked.clone(), (&[], Commit::new())).await.unwrap();
     assert_eq!(shown(&closed), shown(&masked), "nothing comes back that the agent's file does not name");
 
     // Another user's numbers begin anew, and know nothing of these.
@@ -71,4 +72,37 @@ async fn a_placeholder_means_the_same_in_every_turn_and_after_a_restart() {
         again.db.rows("SELECT name FROM secrets WHERE name LIKE 'placeholders/%'", Vec::new()).await.unwrap();
     assert_eq!(left.len(), 1, "only eve's are left: {left:?}");
     again.stop().await;
+}
+
+#[tokio::test]
+async fn originals_come_back_to_their_owner_only_and_only_where_policy_says_so() {
+    let plan = || World::plan().model([Act::say("Thank you.")]).agent("restore = [\"CARD\", \"IBAN\"]\n");
+    // The policies of the shop let staff read everything but card numbers again.
+    let never = "@id(\"never\")\n@reason(\"nothing comes back.\")\n\
+        forbid (principal, action == Action::\"restore\", resource == Agent::\"scripted\");\n";
+    let text = format!("My card is {FIRST} and my account is DE89 3704 0044 0532 0130 00.");
+    for (policies, role, status) in [("", "support", 200), ("", "analyst", 403), (never, "support", 403)] {
+        let world = plan().policies(policies).start().await;
+        let (ann, eve) = (world.person((TENANT, "ann"), &[role], &["read"]), world.user("support"));
+        let asked = ann.asks(&text).await;
+        let path = format!("/api/v1/conversations/{}/messages", asked.conversation());
+        let masked = ann.get(&path).await.expect(200);
+        assert!(!masked.text.contains("4111") && !masked.text.contains("DE89"), "{}", masked.text);
+        let open = ann.get(&format!("{path}?originals=true")).await.expect(status);
+        assert!(!open.text.contains("4111"), "{}", open.text);
+        assert_eq!(open.text.contains("DE89 3704 0044 0532 0130 00"), status == 200, "{}", open.text);
+        if status == 403 {
+            assert_eq!(open.at("/code"), "denied");
+        }
+        drop(eve.get(&format!("{path}?originals=true")).await.expect(404));
+        let told = world.audit().await;
+        assert_eq!(told.events().contains(&"originals.restored"), status == 200, "{:?}", told.events());
+        assert!(!format!("{told:?}").contains("DE89"), "the log does not say what was read");
+        let decided = ann.get("/api/v1/decisions").await.expect(200);
+        let decided = decided.body["decisions"].as_array().unwrap().clone();
+        let asked = decided.iter().filter(|one| one["action"] == "restore");
+        let mut verdicts: Vec<_> = asked.map(|one| one["verdict"].as_str().unwrap()).collect();
+        verdicts.sort_unstable();
+        assert_eq!(verdicts, if status == 200 { ["allow", "deny"] } else { ["deny", "deny"] });
+    }
 }

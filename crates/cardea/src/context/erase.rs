@@ -1,0 +1,66 @@
+//! Everything that a person has said and asked, taken away.
+
+use cardea_auth::Caller;
+use cardea_core::{Result, id::UserId};
+use cardea_store::{Commit, args};
+use serde_json::json;
+
+use super::Context;
+
+impl Context {
+    /// Erases a user of the caller's tenant: destroys the user's key in the vault, so that nothing sealed for the user
+    /// opens any more, in backups neither; and deletes conversations, questions, answers and what tools gave for them.
+    /// Decisions and the audit log keep that something was done, not what was said. Doing it again is harmless.
+    ///
+    /// # Errors
+    /// What the vault and the store say. The audit log tells of the attempt before anything is destroyed.
+    pub async fn erase(&self, by: &Caller, user: &UserId) -> Result<()> {
+        let detail = || json!({ "user": user });
+        let mut intent = Commit::new();
+        self.inner.observe.audit(&mut intent, super::entry(by, "person.erasing", detail()));
+        self.inner.db.commit(intent).await?;
+        let tenant = &by.tenant;
+        let whose = || args![tenant, user];
+        let mut commit = self
+            .inner
+            .vault
+            .destroy_person(tenant, user)?
+            .run(
+                "DELETE FROM secrets WHERE tenant = $1 AND name IN \
+                 (SELECT 'placeholders/' || id FROM conversations WHERE tenant = $1 AND user_id = $2)",
+                whose(),
+            )
+            .run(
+                "DELETE FROM messages WHERE conversation IN \
+                 (SELECT id FROM conversations WHERE tenant = $1 AND user_id = $2)",
+                whose(),
+            )
+            .run(
+                "UPDATE conversations SET title = '', deleted_at = COALESCE(deleted_at, $3) \
+                 WHERE tenant = $1 AND user_id = $2",
+                args![tenant, user, self.inner.clock.now()],
+            )
+            .run(
+                "DELETE FROM events WHERE turn IN (SELECT id FROM turns WHERE tenant = $1 AND user_id = $2)",
+                whose(),
+            )
+            .run(
+                "UPDATE steps SET args = '{}', outcome = NULL, undo = NULL WHERE turn IN \
+                 (SELECT id FROM turns WHERE tenant = $1 AND user_id = $2 AND ended_at IS NOT NULL)",
+                whose(),
+            )
+            .run(
+                "DELETE FROM idempotency WHERE owner IN (SELECT owner FROM turns WHERE tenant = $1 AND user_id = $2)",
+                whose(),
+            )
+            .run(
+                "UPDATE turns SET prompt = '', receipt = NULL WHERE tenant = $1 AND user_id = $2 AND ended_at IS NOT NULL",
+                whose(),
+            )
+            .run("UPDATE approvals SET args = '{}', comment = NULL WHERE tenant = $1 AND user_id = $2", whose());
+        self.inner.observe.audit(&mut commit, super::entry(by, "person.erased", detail()));
+        self.inner.db.commit(commit).await?;
+        self.inner.cache.purge(tenant, user.as_str()).await;
+        Ok(())
+    }
+}

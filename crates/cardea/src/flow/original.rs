@@ -1,0 +1,47 @@
+//! What was said in a conversation, with what stands behind its placeholders if policy lets its owner read that.
+
+use cardea_auth::Caller;
+use cardea_core::{Result, id::ConversationId};
+
+use crate::{app::App, context::Said, observe::Trace};
+
+/// Which part of a conversation, and how.
+#[derive(Debug, Clone, Copy)]
+pub struct Part {
+    /// Only what has a greater number.
+    pub after: i64,
+    /// At most this many messages.
+    pub most: u32,
+    /// With the values behind placeholders, as far as policy and the agent's file allow.
+    pub originals: bool,
+}
+
+/// Messages of one of the caller's own conversations.
+///
+/// # Errors
+/// `not_found` for a conversation of somebody else, `denied` if policy lets the caller read no original of it; what the
+/// store and the vault say.
+pub async fn messages(
+    app: &App,
+    caller: &Caller,
+    (id, part): (ConversationId, Part),
+    trace: &Trace,
+) -> Result<Vec<Said>> {
+    let talk = app.context.conversation(caller, id).await?; // yours, or not found
+    let said = app.context.messages(&talk, part.after, part.most).await?;
+    if !part.originals {
+        return Ok(said);
+    }
+    let Ok(agent) = app.find_agent(&talk.agent) else { return Ok(said) };
+    if agent.spec.restore.is_empty() {
+        return Ok(said); // the agent's file names nothing that may come back
+    }
+    let (allowed, rows) = app.control.may_restore(caller, &agent, trace.request()); // policy
+    match allowed {
+        Ok(labels) => app.context.with_originals(&talk, said, (&labels, rows)).await,
+        Err(refused) => {
+            app.db.commit(rows).await?; // a refusal is in the log as well
+            Err(refused)
+        }
+    }
+}

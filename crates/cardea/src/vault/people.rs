@@ -1,0 +1,142 @@
+//! The keys of people: what their secrets are sealed under beside the root key.
+//!
+//! They lie in files of their own, outside the database, so a backup of the database is worth nothing for somebody whose
+//! key was destroyed. Nodes that share a database must share this folder; a backup of it must not be kept for longer
+//! than somebody who was erased may still be brought back.
+
+use std::{
+    fs,
+    io::{ErrorKind, Write as _},
+    path::{Path, PathBuf},
+};
+
+use aws_lc_rs::rand;
+use cardea_core::{
+    Code, Error, Result,
+    canonical::sha256_hex,
+    id::{TenantId, UserId, random_bits},
+};
+use zeroize::Zeroizing;
+
+use super::root::derive;
+
+/// The folder in the data folder.
+pub(super) const FOLDER: &str = "people";
+
+const LENGTH: usize = 32;
+
+/// One person's key.
+pub(super) struct Person {
+    /// Its public name, a digest of tenant and user.
+    pub(super) id: String,
+    bytes: Zeroizing<[u8; LENGTH]>,
+}
+
+impl Person {
+    /// The key that wraps for this person, made of the one that wraps for the row.
+    pub(super) fn wrapping(&self, row: &[u8; LENGTH]) -> Zeroizing<[u8; LENGTH]> {
+        derive(&self.bytes, b"cardea person wrap 1", row)
+    }
+}
+
+/// The name of a person's key. Each part with its length, so that no two people share one.
+pub(super) fn id_of(tenant: &TenantId, user: &UserId) -> String {
+    let (tenant, user) = (tenant.as_str(), user.as_str());
+    sha256_hex(format!("{}:{tenant};{}:{user}", tenant.len(), user.len()).as_bytes())
+}
+
+/// The folder of keys.
+#[derive(Debug, Clone)]
+pub(super) struct People(PathBuf);
+
+impl People {
+    pub(super) fn in_folder(data: &Path) -> Self {
+        Self(data.join(FOLDER))
+    }
+
+    fn file(&self, id: &str) -> Result<PathBuf> {
+        // WHY: ids also come from rows; one that is no digest must not lead anywhere.
+        let digest = id.len() == 64 && id.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+        if digest { Ok(self.0.join(id)) } else { Err(broken("is named by something that is no digest")) }
+    }
+
+    /// The key with this name, if its person was not erased.
+    pub(super) fn find(&self, id: &str) -> Result<Option<Person>> {
+        let read = match fs::read(self.file(id)?) {
+            Ok(read) => Zeroizing::new(read),
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(broken("cannot be read").because(error)),
+        };
+        let mut bytes = Zeroizing::new([0; LENGTH]);
+        if read.len() != LENGTH {
+            return Err(broken("is not 32 bytes"));
+        }
+        bytes.copy_from_slice(&read);
+        Ok(Some(Person { id: id.to_owned(), bytes }))
+    }
+
+    /// The key of this person; made if there is none.
+    pub(super) fn find_or_make(&self, tenant: &TenantId, user: &UserId) -> Result<Person> {
+        let id = id_of(tenant, user);
+        if let Some(found) = self.find(&id)? {
+            return Ok(found);
+        }
+        let mut bytes = Zeroizing::new([0; LENGTH]);
+        rand::fill(bytes.as_mut()).map_err(|_| Error::new(Code::Internal).because("no random numbers"))?;
+        match self.write(&id, bytes.as_ref()) {
+            Ok(()) => Ok(Person { id, bytes }),
+            // Another request made it at the same moment: its key is the one.
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+                self.find(&id)?.ok_or_else(|| broken("vanished"))
+            }
+            Err(error) => Err(broken("cannot be made").because(error)),
+        }
+    }
+
+    /// Whole and on disk, or not at all: what is sealed under a key that is lost in a crash is lost.
+    fn write(&self, id: &str, bytes: &[u8]) -> std::io::Result<()> {
+        let mut folder = fs::DirBuilder::new();
+        folder.recursive(true);
+        #[cfg(unix)]
+        std::os::unix::fs::DirBuilderExt::mode(&mut folder, 0o700);
+        folder.create(&self.0)?;
+        let draft = self.0.join(format!(".{:032x}", random_bits()));
+        let mut options = fs::OpenOptions::new();
+        options.write(true).create_new(true);
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        let written = options.open(&draft).and_then(|mut file| {
+            file.write_all(bytes)?;
+            file.sync_all()?;
+            fs::hard_link(&draft, self.0.join(id))
+        });
+        let _gone = fs::remove_file(&draft);
+        written.and_then(|()| self.sync())
+    }
+
+    /// Destroys the key of this person. True if there was one.
+    pub(super) fn destroy(&self, tenant: &TenantId, user: &UserId) -> Result<bool> {
+        let path = self.file(&id_of(tenant, user))?;
+        let destroyed = fs::OpenOptions::new().write(true).open(&path).and_then(|mut file| {
+            // WHY: a removed name may leave its bytes on the disk.
+            file.write_all(&[0; LENGTH])?;
+            file.sync_all()?;
+            fs::remove_file(&path)?;
+            self.sync()
+        });
+        match destroyed {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(broken("cannot be destroyed").because(error)),
+        }
+    }
+
+    /// Makes the names in the folder durable.
+    fn sync(&self) -> std::io::Result<()> {
+        fs::File::open(&self.0)?.sync_all()
+    }
+}
+
+fn broken(what: &str) -> Error {
+    Error::new(Code::Internal).because(format!("a key in the folder `{FOLDER}` {what}"))
+}

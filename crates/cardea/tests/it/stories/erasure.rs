@@ -1,0 +1,80 @@
+//! A person is erased, and stays erased when yesterday's database comes back (I07).
+
+use cardea_store::{Commit, args};
+use cardea_testkit::{World, model::Act, world::TENANT};
+use serde_json::json;
+
+const CARD: &str = "4111 1111 1111 1111";
+
+#[tokio::test]
+async fn who_is_erased_is_gone_and_a_backup_brings_no_secret_of_theirs_back() {
+    let mail =
+        "@id(\"own\")\n@reason(\"own.\")\npermit (principal, action == Action::\"restore\", resource);\n";
+    let script = ["I charged [CARD_1].", "Yours too: [CARD_1]."].map(Act::say);
+    let world = World::plan().model(script).agent("restore = [\"CARD\"]\n").policies(mail).start().await;
+    let admin = world.person((TENANT, "ada"), &["admin"], &["read"]);
+    let (ann, bob) = (
+        world.person((TENANT, "ann"), &["analyst"], &["read"]),
+        world.person((TENANT, "bob"), &["analyst"], &["read"]),
+    );
+    let first = ann.asks(&format!("Charge {CARD}.")).await;
+    let second = bob.asks(&format!("Charge {CARD}.")).await;
+    let path = |talk: &str| format!("/api/v1/conversations/{talk}/messages?originals=true");
+    assert!(ann.get(&path(first.conversation())).await.expect(200).text.contains(CARD));
+
+    type Secret = (String, String, String, i64, String, Vec<u8>, Vec<u8>, Option<String>);
+    let sql = "SELECT id, tenant, name, version, key_id, wrapped_key, sealed, person FROM secrets WHERE name LIKE 'placeholders/%'";
+    let backup: Vec<Secret> = world.app.db.rows(sql, args![]).await.unwrap();
+    assert_eq!(backup.len(), 2);
+
+    drop(ann.delete("/api/v1/people/bob").await.expect(403));
+    drop(admin.delete("/api/v1/people/ada").await.expect(400));
+    drop(admin.delete("/api/v1/people/ann").await.expect(204));
+    drop(admin.delete("/api/v1/people/ann").await.expect(204));
+    drop(ann.get("/api/v1/agents").await.expect(401));
+    world.audit().await.tells(["person.erasing", "person.erased"]);
+    assert!(bob.get(&path(second.conversation())).await.expect(200).text.contains(CARD));
+    let left: Vec<(String,)> = world
+        .app
+        .db
+        .rows(
+            "SELECT body FROM messages WHERE conversation = $1
+             UNION ALL SELECT prompt FROM turns WHERE conversation = $1 AND prompt <> ''
+             UNION ALL SELECT body FROM events WHERE turn = $2",
+            args![first.conversation(), first.turn()],
+        )
+        .await
+        .unwrap();
+    assert_eq!(left, []);
+
+    // Yesterday's rows come back, and so does she, under the same name.
+    let mut restored = Commit::new()
+        .run("DELETE FROM secrets WHERE name LIKE 'placeholders/%'", args![])
+        .run("UPDATE conversations SET deleted_at = NULL WHERE id = $1", args![first.conversation()])
+        .run(
+            "INSERT INTO messages (conversation, seq, id, tenant, turn, role, body, at) VALUES ($1, 1, $2, $3, $4, 'assistant', $5, 0)",
+            args![
+                first.conversation(),
+                "msg_00000000000000000000000000000001",
+                TENANT,
+                first.turn(),
+                json!({ "role": "assistant", "text": "I charged [CARD_1].", "calls": [] }).to_string()
+            ],
+        );
+    for (id, tenant, name, version, key_id, wrapped, sealed, person) in backup {
+        restored = restored.run(
+            "INSERT INTO secrets (id, tenant, name, version, key_id, wrapped_key, sealed, person, created_at, updated_at)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 0, 0)",
+            args![id, tenant, name, version, key_id, wrapped, sealed, person],
+        );
+    }
+    world.app.db.commit(restored).await.unwrap();
+    world.clock.advance(cardea_core::time::Millis::from_secs(1));
+    let again = world.person((TENANT, "ann"), &["analyst"], &["read"]);
+    let refused = again.get(&path(first.conversation())).await.expect(500);
+    assert!(!refused.text.contains("4111"), "{}", refused.text);
+    let masked = path(first.conversation()).replace("?originals=true", "");
+    assert!(again.get(&masked).await.expect(200).text.contains("[CARD_1]"));
+    assert!(bob.get(&path(second.conversation())).await.expect(200).text.contains(CARD));
+    world.audit().await.tells(["person.erased", "secret.refused"]);
+}
