@@ -29,7 +29,7 @@ use rmcp::{
 };
 use serde_json::{Value, json};
 
-use super::{Problem, Shape, extract::credentials};
+use super::{Problem, Shape, extract::credentials, host::addressed_to_us};
 use crate::{
     app::App,
     flow::{self, CallReply, CallRequest},
@@ -42,13 +42,13 @@ const KEY: &str = "dev.cardea/idempotency-key";
 /// The route and the check in front of it.
 pub(super) fn routes(app: App) -> Router {
     let config = StreamableHttpServerConfig::default()
-        .with_allowed_hosts(app.config.server.allowed_hosts.clone())
         .with_allowed_origins(app.config.server.allowed_origins.clone())
         .with_max_request_body_bytes(app.config.server.max_body.len())
         .with_cancellation_token(app.jobs.stopping())
         .with_legacy_session_mode(false)
         .with_json_response(true)
-        .enforce_origin_validation();
+        .enforce_origin_validation()
+        .disable_allowed_hosts(); // `addressed_to_us` knows which hosts are ours
     let handler = Handler { app: app.clone() };
     let service = StreamableHttpService::new(
         move || Ok(handler.clone()),
@@ -58,13 +58,16 @@ pub(super) fn routes(app: App) -> Router {
     Router::new().nest_service("/mcp", service).layer(middleware::from_fn_with_state(app, signed_in))
 }
 
-/// A client without a good credential gets the challenge that tells it where to sign in (RFC 9728 section 5.1).
+/// A client that was led here under another name is refused; one without a good credential gets the challenge that tells it where to sign in (RFC 9728 section 5.1).
 ///
 /// This is the answer of HTTP, before JSON-RPC begins. Who asks is handed to the handlers in the request's extensions:
 /// rmcp has no other way.
 async fn signed_in(State(app): State<App>, request: Request, next: Next) -> Response {
     let (mut parts, body) = request.into_parts();
     let trace = parts.extensions.get::<Trace>().cloned().unwrap_or_default();
+    if let Err(error) = addressed_to_us(&app, &parts) {
+        return Problem::new(error, trace.request(), Shape::Problem).into_response();
+    }
     let entered = match credentials(&app, &parts) {
         Ok(credentials) => flow::enter(&app, &credentials, &trace).await,
         Err(error) => Err(error),

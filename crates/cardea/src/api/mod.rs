@@ -9,11 +9,13 @@ mod chat;
 mod conversations;
 mod extract;
 mod health;
+mod host;
 mod keys;
 mod mcp;
 mod models;
 mod openai;
 mod openapi;
+mod people;
 mod problem;
 mod revocations;
 mod serve;
@@ -43,6 +45,7 @@ pub fn router(app: App) -> Router {
         .route("/approvals/{id}", post(approvals::decide))
         .route("/keys", get(keys::list).post(keys::create))
         .route("/keys/{id}", delete(keys::revoke))
+        .route("/people/{id}", delete(people::erase))
         .route("/revocations", get(revocations::list).post(revocations::revoke))
         .route("/audit", get(health::audit))
         .route("/decisions", get(health::decisions))

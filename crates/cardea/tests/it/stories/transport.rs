@@ -1,0 +1,107 @@
+//! What `/mcp` refuses before any tool is looked at (F01, F03, F05, F12, F14).
+
+use cardea_testkit::{
+    World,
+    world::{Reply, User},
+};
+use serde_json::{Value, json};
+
+const NEW: &str = "2026-07-28";
+
+/// A request of the newer wire, with some of its headers otherwise.
+async fn asks(user: &User, (method, name): (&str, &str), mut params: Value, more: &[(&str, &str)]) -> Reply {
+    params["_meta"] = json!({
+        "io.modelcontextprotocol/protocolVersion": NEW,
+        "io.modelcontextprotocol/clientInfo": { "name": "test", "version": "0" },
+        "io.modelcontextprotocol/clientCapabilities": {},
+    });
+    let body = json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params });
+    sends(user, (method, name), &body.to_string(), more).await
+}
+
+async fn sends(user: &User, (method, name): (&str, &str), body: &str, more: &[(&str, &str)]) -> Reply {
+    let mut headers = vec![("accept", "application/json, text/event-stream"), ("mcp-method", method)];
+    if !name.is_empty() {
+        headers.push(("mcp-name", name));
+    }
+    if !more.iter().any(|(name, _)| *name == "mcp-protocol-version") {
+        headers.push(("mcp-protocol-version", NEW));
+    }
+    headers.extend(more);
+    user.send("POST", "/mcp", &headers, body).await
+}
+
+#[tokio::test]
+async fn f01_a_page_in_a_browser_reaches_the_gateway_under_no_other_name() {
+    let world = World::start().await;
+    let ann = world.user("support");
+    let own = world.url.trim_start_matches("http://");
+    for (name, value) in [
+        ("host", "evil.example"),
+        ("host", "127.0.0.1.evil.example"),
+        ("host", "localhost.evil.example:8080"),
+        ("origin", "http://evil.example"),
+        ("origin", "null"),
+        ("origin", "http://127.0.0.1.evil.example"),
+    ] {
+        let refused = asks(&ann, ("tools/list", ""), json!({}), &[(name, value)]).await;
+        assert_eq!(refused.status, 403, "{name}: {value} gave {}", refused.text);
+    }
+    drop(asks(&ann, ("tools/list", ""), json!({}), &[("host", own)]).await.expect(200));
+}
+
+#[tokio::test]
+async fn f03_f05_headers_that_contradict_the_body_and_words_that_nobody_knows_are_refused() {
+    let world = World::start().await;
+    let ann = world.user("support");
+    let refund = json!({ "name": "ops__process_refund", "arguments": { "order_id": "ORD-17", "amount": 5 } });
+    let told = |reply: Reply| (reply.status, reply.body["error"]["code"].as_i64().unwrap_or_default());
+    for named in ["ops__get_order", "ops__process_refunds", "OPS__PROCESS_REFUND", ""] {
+        let answered = told(asks(&ann, ("tools/call", named), refund.clone(), &[]).await);
+        assert_eq!(answered, (400, -32020), "{named}");
+    }
+    assert_eq!(
+        told(asks(&ann, ("tools/list", "ops__get_order"), refund.clone(), &[("mcp-method", "x")]).await).0,
+        400
+    );
+    let older = [("mcp-protocol-version", "2025-11-25")];
+    assert_eq!(told(asks(&ann, ("tools/call", "ops__process_refund"), refund, &older).await), (400, -32020));
+    let unknown = json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/list", "params": { "_meta": {
+        "io.modelcontextprotocol/protocolVersion": "1999-01-01",
+        "io.modelcontextprotocol/clientInfo": { "name": "test", "version": "0" },
+        "io.modelcontextprotocol/clientCapabilities": {} } } });
+    let version = [("mcp-protocol-version", "1999-01-01")];
+    let answered = told(sends(&ann, ("tools/list", ""), &unknown.to_string(), &version).await);
+    assert_eq!(answered, (400, -32022));
+    assert_eq!(told(asks(&ann, ("no/such", ""), json!({}), &[]).await), (404, -32601));
+    assert_eq!(world.shop().refunds(17).await, 0);
+}
+
+#[tokio::test]
+async fn f12_batches_huge_and_deep_bodies_are_refused() {
+    let world = World::start().await;
+    let ann = world.user("support");
+    let one = json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/list", "params": {} });
+    let batch = json!([one, one]).to_string();
+    let (open, close) = ("[".repeat(1_000), "]".repeat(1_000));
+    let deep = format!(r#"{{"jsonrpc":"2.0","id":1,"method":"tools/list","params":{open}{close}}}"#);
+    let large =
+        json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/list", "params": { "x": "y".repeat(10 << 20) } });
+    for (body, expected) in [(batch, 400..=422), (deep, 400..=422), (large.to_string(), 413..=413)] {
+        let more = [("mcp-protocol-version", "2025-11-25")];
+        let refused = sends(&ann, ("tools/list", ""), &body, &more).await;
+        assert!(expected.contains(&refused.status), "{}: {}", refused.status, refused.text);
+    }
+    drop(asks(&ann, ("tools/list", ""), json!({}), &[]).await.expect(200));
+}
+
+#[tokio::test]
+async fn f14_nobody_is_told_of_tools_that_change() {
+    let world = World::start().await;
+    let ann = world.user("support");
+    let wanted = json!({ "notifications": { "toolsListChanged": true } });
+    let refused = asks(&ann, ("subscriptions/listen", ""), wanted, &[]).await.expect(404);
+    assert_eq!(refused.body["error"]["code"], -32601, "{}", refused.text);
+    let found = asks(&ann, ("server/discover", ""), json!({}), &[]).await.expect(200);
+    assert!(found.body["result"]["capabilities"]["tools"].get("listChanged").is_none(), "{}", found.text);
+}
