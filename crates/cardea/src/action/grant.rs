@@ -26,12 +26,16 @@ pub(super) struct Opened {
     pub(super) forms: Vec<SecretString>,
 }
 
-/// The name under which the vault keeps the secret of a connector: a tenant's, or a user's of that tenant.
+/// The name under which the vault keeps the secret of a connector: a tenant's, or a user's of that tenant, who is an
+/// issuer and a name: the same name at two issuers is two users.
 #[must_use]
-pub fn secret_name(connector: &str, user: Option<&str>) -> String {
+pub fn secret_name(connector: &str, user: Option<(&str, &str)>) -> String {
     match user {
         None => format!("connector/{connector}"),
-        Some(user) => format!("connector/{connector}/user/{user}"),
+        Some((issuer, user)) => {
+            let issuer = issuer.replace('%', "%25").replace('/', "%2F");
+            format!("connector/{connector}/user/{issuer}/{user}")
+        }
     }
 }
 
@@ -71,7 +75,8 @@ impl Grant {
                 (&SecretPlace::Bearer, self.identity.for_upstream(caller, audience).await?)
             }
             Auth::Secret { place, per: Per::User } => {
-                let own = self.sealed(caller, &secret_name(connector, Some(caller.user.as_str()))).await?;
+                let who = (caller.issuer.as_str(), caller.user.as_str());
+                let own = self.sealed(caller, &secret_name(connector, Some(who))).await?;
                 (place, own.ok_or_else(|| missing(connector, "you"))?)
             }
             Auth::Secret { place, per: Per::Tenant } => {

@@ -254,6 +254,9 @@ pub struct ConnectorSecret {
     /// The user of that tenant, for a connector whose secrets are each user's own.
     #[arg(long)]
     pub user: Option<String>,
+    /// The issuer (`iss`) that vouches for the user. May be left out where only one is configured.
+    #[arg(long, requires = "user")]
+    pub issuer: Option<String>,
 }
 
 /// `cardea audit`.

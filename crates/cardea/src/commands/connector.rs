@@ -6,9 +6,9 @@ use std::{
 };
 
 use cardea_core::{
-    Result,
+    Code, Error, Result,
     connector::{Auth, Connector, Operation, Per},
-    id::TenantId,
+    id::{TenantId, UserId},
     journal::Repeatable,
 };
 use serde_json::{Value, json};
@@ -17,6 +17,7 @@ use super::{Cli, ConnectorCommand, ConnectorSecret, End, Out, check, client, peo
 use crate::{
     action::secret_name,
     config::{Config, ConfigError, Environment, FileProblems, read_connector},
+    identity::TRY_OUT_ISSUER,
 };
 
 /// The largest secret that is read from standard input.
@@ -174,10 +175,34 @@ fn secret(config: &Config, connectors: &[Connector], words: &ConnectorSecret, ou
     }
 }
 
+/// The issuer of all users, if there is only one.
+fn only_issuer(config: &Config) -> Result<String> {
+    let configured = config.auth.issuers.values().map(|issuer| issuer.issuer.clone());
+    let try_out = config.local_issuer.enabled.then(|| TRY_OUT_ISSUER.to_owned());
+    let mut all = configured.chain(try_out);
+    match (all.next(), all.next()) {
+        (Some(only), None) => Ok(only),
+        _ => {
+            let detail =
+                "Say with `--issuer` who vouches for the user (`iss`): not exactly one issuer is configured.";
+            Err(Error::new(Code::BadRequest).detail(detail))
+        }
+    }
+}
+
 async fn seal(config: &Config, words: &ConnectorSecret, secret: &[u8]) -> Result<()> {
     let (vault, db) = people::vault(config).await?;
-    let name = secret_name(&words.name, words.user.as_deref());
-    let sealed = vault.seal(&TenantId::from(words.tenant.as_str()), &name, secret).await.map(drop);
+    let issuer = match (&words.user, &words.issuer) {
+        (Some(_), None) => only_issuer(config)?,
+        (_, given) => given.clone().unwrap_or_default(),
+    };
+    let name = secret_name(&words.name, words.user.as_deref().map(|user| (issuer.as_str(), user)));
+    let tenant = TenantId::from(words.tenant.as_str());
+    let sealed = match &words.user {
+        Some(user) => vault.seal_for((&tenant, &UserId::from(user.as_str())), &name, secret).await,
+        None => vault.seal(&tenant, &name, secret).await,
+    };
+    let sealed = sealed.map(drop);
     db.close().await;
     sealed
 }

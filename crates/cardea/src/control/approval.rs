@@ -8,6 +8,7 @@ use cardea_core::{
     canonical::{Bounds, bounded, canonical},
     id::{ApprovalId, TurnId},
     policy::Approved,
+    principal::Proof,
     time::Timestamp,
     tool::{ToolCall, ToolSpec},
 };
@@ -224,7 +225,8 @@ impl Control {
             commit = commit.guard(
                 "approval",
                 "UPDATE approvals SET state = $3, decided_by = $4, decided_at = $5, comment = $6 \
-                 WHERE id = $1 AND tenant = $2 AND state = 'open' AND expires_at >= $5 AND owner <> $7",
+                 WHERE id = $1 AND tenant = $2 AND state = 'open' AND expires_at >= $5 AND owner <> $7 \
+                 AND user_id <> $8",
                 args![
                     id,
                     &caller.tenant,
@@ -232,7 +234,8 @@ impl Control {
                     serde_json::to_string(&decider).unwrap_or_default(),
                     self.now(),
                     comment,
-                    caller.key()
+                    caller.key(),
+                    &caller.user
                 ],
             );
         }
@@ -262,12 +265,17 @@ impl Control {
 
     fn may_decide(&self, caller: &Caller, approval: &Approval) -> Result<()> {
         let invalid = |why: &str| Err(Error::new(Code::ApprovalInvalid).detail(why));
-        if approval.owner == caller.key() {
+        // WHY: the same name may come by another issuer or an API key and be the same person all the same.
+        if approval.owner == caller.key() || approval.user == caller.user.as_str() {
             return invalid("Nobody approves their own request.");
         }
         if approval.roles.is_disjoint(&caller.roles) {
             // WHY: somebody whom it does not concern learns nothing of it.
             return Err(Error::new(Code::NotFound));
+        }
+        if caller.proof == Proof::ApiKey {
+            // WHY: whoever asked may have made the key, under any name.
+            return invalid("An API key is no person: somebody must sign in to decide.");
         }
         if approval.state != "open" || self.now() > approval.expires_at {
             return Err(too_late());

@@ -69,6 +69,7 @@ pub async fn resume_one(app: &App, free: &Free) -> Result<()> {
     }
     let caller = match app.auth.resume(turn.principal().clone(), turn.started_at()).await {
         Ok(caller) => caller,
+        Err(error) if error.code().retry() == Retry::After => return Err(error), // nobody can say now
         Err(error) => return app.turns.close(turn, Ending::Failed(error)).await.map(drop), // revoked meanwhile
     };
     let admitted = match app.control.admit(&caller, app.estimate(&agent, turn.prompt())).await {

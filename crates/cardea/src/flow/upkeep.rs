@@ -109,8 +109,14 @@ impl App {
 
     async fn watch_revocations(self, stop: CancellationToken) {
         while pause(&stop, REVOCATIONS).await {
-            if let Err(error) = self.identity.learn_revocations(&self.auth).await {
-                tracing::warn!(error.code = error.code().name(), "what was revoked elsewhere is not known");
+            match self.identity.learn_revocations(&self.auth).await {
+                Ok(()) => self.auth.revocations_known(),
+                Err(error) => {
+                    tracing::warn!(
+                        error.code = error.code().name(),
+                        "what was revoked elsewhere is not known"
+                    );
+                }
             }
         }
     }

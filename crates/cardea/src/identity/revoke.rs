@@ -98,6 +98,14 @@ impl Identity {
                 args![&by.tenant, token.clone(), user.clone(), issuer.clone(), now, until, &by.user],
             )
             .run("DELETE FROM revocations WHERE ends_at < $1", args![now]);
+        if let Some(user) = &user {
+            // What is taken back now holds what was taken back before.
+            commit = commit.run(
+                "DELETE FROM revocations WHERE tenant = $1 AND user_id = $2 AND COALESCE(issuer, '') = $3 \
+                 AND at <= $4 AND seq < (SELECT version FROM versions WHERE name = 'revocations')",
+                args![&by.tenant, user.as_str(), issuer.clone().unwrap_or_default(), now],
+            );
+        }
         if keys {
             commit = commit.run(
                 "UPDATE api_keys SET revoked_at = $1 WHERE tenant = $2 AND user_id = $3 AND revoked_at IS NULL",
@@ -154,7 +162,6 @@ impl Identity {
             rows.into_iter().filter_map(read).for_each(|revocation| auth.revoke(&revocation));
             self.0.learnt.fetch_max(last, Ordering::AcqRel);
             if count < ROWS {
-                auth.revocations_known();
                 return Ok(());
             }
         }

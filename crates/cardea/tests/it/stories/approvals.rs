@@ -1,4 +1,7 @@
-use cardea_testkit::{World, model::Act};
+use cardea::control::Choice;
+use cardea_auth::VerifiedClaims;
+use cardea_core::Code;
+use cardea_testkit::{World, model::Act, world::TENANT};
 use serde_json::{Value, json};
 
 fn refund(amount: u32) -> Act {
@@ -74,4 +77,35 @@ async fn a_small_refund_is_paid_at_once_and_a_refused_one_never() {
     assert!(
         decisions.body["decisions"].as_array().unwrap().iter().all(|one: &Value| one["user"] != "support")
     );
+}
+
+#[tokio::test]
+async fn nobody_is_a_second_person_by_showing_another_credential() {
+    let world = World::start().await;
+    let sue = world.person(
+        (TENANT, "sue"),
+        &["support", "supervisor", "admin"],
+        &["read", "write", "billing:write"],
+    );
+    let asked = sue.asks("Refund 150 for order 17, please.").await;
+    asked.waits_for_approval("ops__process_refund").await;
+    for user in ["sue", "somebody-else"] {
+        let wanted = json!({ "user": user, "roles": ["supervisor"] });
+        let key = world.holder(sue.post("/api/v1/keys", &wanted).await.expect(201).at("/key"));
+        let refused = key.decides(&asked, "approve").await;
+        assert_eq!(
+            (refused.status, refused.at("/code")),
+            (409, "approval_invalid"),
+            "{user}: {}",
+            refused.text
+        );
+    }
+    let elsewhere = world.app.auth.embedded(VerifiedClaims::new(TENANT, "sue").role("supervisor"));
+    let id = asked.approval().parse().unwrap();
+    let refused = world.app.control.decide(&elsewhere, id, Choice::Approve, "").await.unwrap_err();
+    assert_eq!(refused.code(), Code::ApprovalInvalid, "the same name at another issuer");
+    assert_eq!(world.shop().refunds(17).await, 0);
+    world.user("supervisor").approves(&asked).await;
+    asked.answers("refund is processed").await;
+    assert_eq!(world.shop().refunds(17).await, 1);
 }

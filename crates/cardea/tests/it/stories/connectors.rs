@@ -1,3 +1,4 @@
+use cardea::identity::TRY_OUT_ISSUER;
 use cardea_core::id::TenantId;
 use cardea_testkit::{
     World,
@@ -217,15 +218,15 @@ async fn a_tool_without_permission_is_not_called_and_one_user_cannot_call_too_of
 async fn each_users_own_secret_is_sent_for_that_user_only() {
     let manifest = BILLING.replace(r#"kind = "bearer""#, r#"kind = "bearer", per = "user""#);
     let get = || Act::call("demo__get", json!({ "order": "17" }));
-    let acts = [get(), Act::say("a"), get(), Act::say("b"), get(), Act::say("c")];
+    let acts = [get(), Act::say("a"), get(), Act::say("b"), get(), Act::say("c"), get(), Act::say("d")];
     let plan = World::plan().model(acts).policies(POLICIES);
     let world = plan.connector(Service::start().await, &manifest).start().await;
     world.service().says("GET /v1/orders/17", [Say::Json(200, json!({ "id": "17" }))]);
     let person = |tenant: &str, name: &str| world.person((tenant, name), &["support"], &["read"]);
     let tenant = TenantId::from(TENANT);
     for (name, secret) in [("ann", "secret-of-ann"), ("bob", "secret-of-bob")] {
-        let place = cardea::action::secret_name("demo", Some(name));
-        world.app.vault.seal(&tenant, &place, secret.as_bytes()).await.unwrap();
+        let place = cardea::action::secret_name("demo", Some((TRY_OUT_ISSUER, name)));
+        world.app.vault.seal_for((&tenant, &name.into()), &place, secret.as_bytes()).await.unwrap();
     }
     drop(person(TENANT, "ann").asks("Show order 17.").await.answers("a").await);
     drop(person(TENANT, "bob").asks("Show order 17.").await.answers("b").await);
@@ -236,8 +237,14 @@ async fn each_users_own_secret_is_sent_for_that_user_only() {
         .map(|came| came.header("authorization").to_owned())
         .collect();
     assert_eq!(sent, ["Bearer secret-of-ann", "Bearer secret-of-bob"]);
+    // Whoever has the same name by another issuer, here by a key that an administrator made, is somebody else.
+    let admin = world.person((TENANT, "ada"), &["admin", "support"], &["read"]);
+    let wanted = json!({ "user": "ann", "roles": ["support"], "scopes": ["read"] });
+    let key = admin.post("/api/v1/keys", &wanted).await.expect(201);
+    let receipt = world.holder(key.at("/key")).asks("Show order 17.").await.answers("c").await;
+    assert!(receipt["tools"][0]["reason"].as_str().unwrap().contains("no secret of you"), "{receipt}");
     // A user of the same name elsewhere, and nobody's fallback is the installation's secret.
-    let receipt = person("other", "ann").asks("Show order 17.").await.answers("c").await;
+    let receipt = person("other", "ann").asks("Show order 17.").await.answers("d").await;
     let reason = receipt["tools"][0]["reason"].as_str().unwrap();
     assert!(reason.contains("no secret of you"), "{reason}");
     assert_eq!(world.service().lines().len(), 2);
