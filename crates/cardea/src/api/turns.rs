@@ -124,6 +124,10 @@ fn stream_of(follow: Follow) -> impl Stream<Item = Result<SseEvent, Infallible>>
 
 impl Follow {
     async fn read(&mut self) {
+        if self.app.auth.still(&self.caller).await.is_err() {
+            self.ended = true; // taken out meanwhile: nothing more is told
+            return;
+        }
         let Ok((events, state)) = self.app.turns.events(&self.caller, self.id, self.seen).await else {
             self.ended = true;
             return;

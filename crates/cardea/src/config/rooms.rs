@@ -18,8 +18,8 @@ pub struct ServerConfig {
     /// The address and port to listen on. Only this machine can reach `127.0.0.1`.
     #[schemars(with = "String")]
     pub bind: SocketAddr,
-    /// The address under which clients reach Cardea, such as `https://agents.example`; for links and for the
-    /// `resource` of its metadata. Absent: made from `bind`.
+    /// The address under which clients reach Cardea, such as `https://agents.example`; for links, for the `resource` of
+    /// its metadata, and for what proofs of bound tokens must name (RFC 9449). Absent: made from `bind`.
     pub public_url: Option<String>,
     /// Further `Host` names that are accepted, beside the one of `public_url` and those of this machine.
     pub allowed_hosts: Vec<String>,

@@ -8,6 +8,10 @@ use cardea_testkit::{
     world::{TENANT, User},
 };
 use serde_json::json;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+};
 
 const AGENTS: &str = "/api/v1/agents";
 const REVOKE: &str = "/api/v1/revocations";
@@ -122,4 +126,35 @@ async fn a_turn_that_waits_does_not_go_on_for_somebody_who_was_taken_out_meanwhi
     let ended = ended.iter().find(|event| event.kind == "turn.ended").unwrap().json();
     assert_eq!((&ended["status"], &ended["error"]["code"]), (&json!("failed"), &json!("token_invalid")));
     assert_eq!(world.shop().refunds(17).await, 0);
+}
+
+#[tokio::test]
+async fn a_stream_that_is_open_tells_nothing_more_once_its_reader_was_taken_out() {
+    let world = World::start().await;
+    let (ann, admin) = (world.user("support"), admin(&world));
+    let asked = ann.asks("Refund 150 for order 17, please.").await;
+    asked.waits_for_approval("ops__process_refund").await;
+    let address = world.url.trim_start_matches("http://");
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let head = format!(
+        "GET /api/v1/turns/{}/events HTTP/1.1\r\nhost: {address}\r\nauthorization: Bearer {}\r\nconnection: close\r\n\r\n",
+        asked.turn(),
+        ann.token()
+    );
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let (mut heard, mut piece) = (String::new(), vec![0; 65_536]);
+    while !heard.contains("turn.waiting") {
+        let length = stream.read(&mut piece).await.unwrap();
+        assert_ne!(length, 0, "{heard}");
+        heard.push_str(&String::from_utf8_lossy(&piece[..length]));
+    }
+    drop(admin.post(REVOKE, &json!({ "user": "support" })).await.expect(201));
+    world.user("supervisor").rejects(&asked).await;
+    let mut rest = Vec::new();
+    stream.read_to_end(&mut rest).await.unwrap();
+    let rest = String::from_utf8_lossy(&rest);
+    assert!(!rest.contains("event:"), "{rest}");
+    world.clock.advance(Millis::from_secs(1));
+    let ended = world.user("support").follows(asked.turn(), None).await;
+    assert!(ended.iter().any(|event| event.kind == "turn.ended"), "somebody who signs in again hears it");
 }
