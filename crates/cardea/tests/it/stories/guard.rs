@@ -20,10 +20,10 @@ async fn a_card_number_in_a_question_reaches_neither_the_model_nor_the_title() {
     let ann = world.user("support");
     ann.asks(&format!("Is {CARD} my card?")).await.answers("No.").await;
     let asked = world.model().seen()[0].body.to_string();
-    assert!(asked.contains("[CARD_") && !asked.contains("4111"), "{asked}");
+    assert!(asked.contains("[CARD_") && !asked.contains("4111 1"), "{asked}");
     let list = ann.get("/api/v1/conversations").await.expect(200);
     assert!(list.at("/conversations/0/title").starts_with("Is [CARD_"), "{}", list.text);
-    assert!(!list.text.contains("4111"), "{}", list.text);
+    assert!(!list.text.contains("4111 1"), "{}", list.text);
 }
 
 #[tokio::test]
@@ -33,8 +33,8 @@ async fn a_card_number_in_a_tools_answer_is_hidden_from_the_model_and_the_receip
     world.shop().customer_writes(5, &format!("Please charge {CARD} again.")).await;
     let receipt = world.user("support").asks("What does ticket 5 say?").await.answers("Seen.").await;
     let told = world.model().seen()[1].body.to_string();
-    assert!(told.contains("Please charge [CARD_") && !told.contains("4111"), "{told}");
-    assert!(!receipt.to_string().contains("4111"), "{receipt}");
+    assert!(told.contains("Please charge [CARD_") && !told.contains("4111 1"), "{told}");
+    assert!(!receipt.to_string().contains("4111 1"), "{receipt}");
 }
 
 #[tokio::test]
@@ -59,11 +59,11 @@ async fn a_card_number_that_a_model_says_is_shown_kept_and_served_again_as_a_pla
     let ann = world.user("support");
     let first = ann.asks("Which card is kept for order 17?").await;
     let said = first.answers("It is [CARD_").await.to_string();
-    assert!(!said.contains("4111"), "{said}");
+    assert!(!said.contains("4111 1"), "{said}");
     let kept = ann.get(&format!("/api/v1/conversations/{}/messages", first.conversation())).await.expect(200);
-    assert!(kept.text.contains("[CARD_") && !kept.text.contains("4111"), "{}", kept.text);
+    assert!(kept.text.contains("[CARD_") && !kept.text.contains("4111 1"), "{}", kept.text);
     let again = ann.asks("Which card is kept for order 17?").await.answers("It is [CARD_").await;
-    assert!(!again.to_string().contains("4111"), "{again}");
+    assert!(!again.to_string().contains("4111 1"), "{again}");
 }
 
 #[tokio::test]
