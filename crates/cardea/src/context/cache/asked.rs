@@ -15,7 +15,11 @@ use cardea_embed::Vector;
 use cardea_store::shared::cache::{Key, Place, Tag};
 use serde_json::json;
 
-use super::{Cache, check::Scope, digest, talk_tag, user_tag};
+use super::{
+    Cache,
+    check::Scope,
+    tags::{digest, talk_tag, user_tag},
+};
 
 /// What stands around a question to an agent.
 #[derive(Debug)]

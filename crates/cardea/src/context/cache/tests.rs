@@ -5,21 +5,26 @@ use std::{
 
 use cardea_core::{
     agent::Agent,
+    cache::Finished,
     cost::Prices,
     log::ChainKey,
-    principal::Proof,
+    principal::{Principal, Proof},
     time::{ManualClock, Timestamp},
     tool::{CacheHint, Effect, Outcome, Sharing, ToolCall, ToolSpec},
 };
-use cardea_embed::Encoder;
+use cardea_embed::{Encoder, Vector};
 use cardea_model::embedder::{LocalConfig, LocalEmbedder};
 use cardea_store::{
     DbConfig,
-    shared::cache::{Answer, Away, MemoryCache},
+    shared::cache::{Answer, Away, LONGEST, MemoryCache, Place, Record},
 };
 use serde_json::json;
 
-use super::*;
+use super::{
+    clear::OWED,
+    tags::{tag, tenant_tag, user_tag},
+    *,
+};
 use crate::vault::Sealer;
 
 const CHECK: CheckSettings = CheckSettings { share: 1.0, micros: 1_000, errors: 0.01 };

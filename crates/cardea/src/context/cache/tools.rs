@@ -10,7 +10,11 @@ use cardea_core::{
 use cardea_store::shared::cache::{Key, LONGEST, Place, Record};
 use serde_json::{Value, json};
 
-use super::{Cache, digest, kept::Kept, tag, user_tag};
+use super::{
+    Cache,
+    kept::Kept,
+    tags::{digest, tag, user_tag},
+};
 use crate::observe::CacheResult;
 
 /// One call of a tool whose results may be reused.

@@ -1,0 +1,140 @@
+//! Looking: the same question, then the same in other words.
+
+use std::sync::Arc;
+
+use cardea_core::{
+    cache::{Candidate, Question, Verdict, judge},
+    id::TenantId,
+};
+use cardea_embed::Vector;
+use cardea_model::embedder::Embedding;
+use cardea_store::shared::cache::{Key, Place, Record};
+
+use super::{Asked, Cache, Hit, Layer, kept::Kept};
+use crate::observe::CacheResult;
+
+/// Neighbours that a decision by meaning looks at.
+const NEIGHBOURS: usize = 12;
+
+impl Cache {
+    pub(super) fn tell(&self, (tenant, agent): (&TenantId, &str), layer: &'static str, result: CacheResult) {
+        self.0.observe.cache(layer, agent, result);
+        self.0.stats.count((tenant, agent), layer, |tally| match result {
+            CacheResult::Hit => tally.hits += 1,
+            CacheResult::Miss => tally.misses += 1,
+            CacheResult::Rejected => tally.vetoes += 1,
+            CacheResult::Forged => tally.forged += 1,
+        });
+    }
+
+    /// What a record holds, if we made it for this place and key and it is not over.
+    pub(super) fn open(
+        &self,
+        who: (&TenantId, &str),
+        (place, key): (&Place, &Key),
+        record: &Record,
+    ) -> Option<Kept> {
+        let opened = self.0.seal.open(place, key, record);
+        if opened.is_none() {
+            self.tell(who, "store", CacheResult::Forged);
+            tracing::warn!(
+                agent.name = who.1,
+                "a cached entry does not open: it was changed, or is not ours"
+            );
+        }
+        opened.filter(|_| record.until > self.0.clock.now())
+    }
+
+    fn hit(&self, asked: &Asked, key: Key, kept: Kept, layer: Layer) -> Option<Hit> {
+        let Kept::Answer { text, finish, tokens, micros, .. } = kept else { return None };
+        let who = (&asked.tenant, asked.agent.as_str());
+        self.0.observe.cache_saved(layer.name(), who.1, tokens, micros);
+        self.0.stats.count(who, layer.name(), |tally| {
+            tally.saved_tokens += tokens;
+            tally.saved_micros += micros;
+        });
+        Some(Hit { text, finish, layer, key, micros })
+    }
+
+    pub(super) async fn exact(&self, asked: &Asked) -> Option<Hit> {
+        let at = asked.place.as_ref()?;
+        let who = (&asked.tenant, asked.agent.as_str());
+        let found = self.0.store.get(&at.place, &at.key).await.ok()?;
+        let kept = found.and_then(|record| self.open(who, (&at.place, &at.key), &record));
+        self.tell(who, "exact", if kept.is_some() { CacheResult::Hit } else { CacheResult::Miss });
+        self.hit(asked, at.key, kept?, Layer::Exact)
+    }
+
+    pub(super) async fn semantic(&self, asked: &Asked) -> Option<Hit> {
+        let at = asked.place.as_ref()?;
+        let mode = asked.semantic?;
+        let vector = self.vector(asked).await?;
+        let found = self.0.store.near(&at.place, &vector, NEIGHBOURS).await.ok()?;
+        let who = (&asked.tenant, asked.agent.as_str());
+        let answer = |(key, record): (Key, Record)| {
+            let kept = self.open(who, (&at.place, &key), &record)?;
+            if !matches!(kept, Kept::Answer { .. }) {
+                return None;
+            }
+            // The vector is under the seal, so the distance is ours and not the store's word.
+            let own = record.vector?;
+            let near = Near {
+                cosine: own.cosine(&vector),
+                crowd: self.0.surroundings.of(&at.place, &own, Some(&key)),
+            };
+            Some((key, near, kept))
+        };
+        let mut near: Vec<(Key, Near, Kept)> = found.into_iter().filter_map(answer).collect();
+        let candidates: Vec<Candidate<'_>> = near.iter().filter_map(candidate).collect();
+        let mode = self.0.budgets.tightened(&asked.scope(), mode);
+        let crowd = self.0.surroundings.of(&at.place, &vector, None);
+        let chosen = match judge(Question { text: &asked.text, crowd }, &candidates, mode) {
+            Verdict::Hit { index, .. } => Some(index),
+            Verdict::Miss(_) => None,
+        };
+        let result = match (chosen, candidates.is_empty()) {
+            (Some(_), _) => CacheResult::Hit,
+            (None, true) => CacheResult::Miss,
+            (None, false) => CacheResult::Rejected,
+        };
+        self.tell(who, "semantic", result);
+        self.0.budgets.looked_up(&asked.scope(), chosen.is_some());
+        let chosen = chosen.filter(|index| *index < near.len())?;
+        let (key, _, kept) = near.swap_remove(chosen);
+        self.hit(asked, key, kept, Layer::Semantic)
+    }
+
+    /// The question's vector, made once. `None`: no embedder, too long, or too busy; then only exact repeats count.
+    pub(super) async fn vector(&self, asked: &Asked) -> Option<Arc<Vector>> {
+        if let Some(known) = asked.vector.get() {
+            return known.clone();
+        }
+        let made = match &self.0.embedder {
+            Some(embedder) => {
+                embedder.embed(vec![asked.text.clone()], self.0.settings.patience).await.ok().and_then(one)
+            }
+            None => None,
+        };
+        asked.vector.get_or_init(|| made).clone()
+    }
+}
+
+/// How near a kept question is, and how crowded its place.
+struct Near {
+    cosine: f32,
+    crowd: f32,
+}
+
+fn candidate((_, near, kept): &(Key, Near, Kept)) -> Option<Candidate<'_>> {
+    match kept {
+        Kept::Answer { question, .. } => {
+            Some(Candidate { text: question, cosine: near.cosine, crowd: near.crowd })
+        }
+        Kept::Result(_) => None,
+    }
+}
+
+/// The one vector that was asked for. Of a text that was cut the rest had no say, so it is not compared.
+fn one(made: Vec<Embedding>) -> Option<Arc<Vector>> {
+    made.into_iter().next().filter(|made| !made.truncated).map(|made| made.vector)
+}
