@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Writes own training pairs for the cache's score: the same wish in other words, or one detail changed.
 
-    python3 models/cache-verdict/pairs.py > pairs.jsonl
+    python3 models/cache-verdict/pairs.py > pairs.jsonl             # for training
+    python3 models/cache-verdict/pairs.py held fresh > held.jsonl   # for measuring alone: held.txt and fresh.txt
 
 Each family says one wish in several ways, with slots. Two ways with equal slots are a pair that means the same; a
 changed slot, or the family's opposite, is a pair that does not. `family` keeps pairs of one family in one fold.
@@ -10,6 +11,8 @@ changed slot, or the family's opposite, is a pair that does not. `family` keeps 
 import itertools
 import json
 import random
+import sys
+from pathlib import Path
 
 SLOTS = {
     "n": ["12", "40", "7", "215", "1001", "88", "3"],
@@ -84,7 +87,22 @@ def fill(text, values):
     return text
 
 
+def listed(name):
+    """The pairs of a list of wishes: each way against each other way, and against each other wish."""
+    lines = Path(__file__).with_name(f"{name}.txt").read_text().splitlines()
+    for number, line in enumerate(line for line in lines if not line.startswith("#")):
+        ways, others = (part.split("|") for part in line.split("!"))
+        pairs = [(a, b, True) for a, b in itertools.combinations(ways, 2)]
+        for a, b, same in pairs + [(a, b, False) for a, b in itertools.product(ways, others)]:
+            yield {"a": a, "b": b, "same": same, "source": f"cardea-{name}", "kind": "list", "family": f"{name}-{number}"}
+
+
 def main():
+    if len(sys.argv) > 1:
+        for name in sys.argv[1:]:
+            for row in listed(name):
+                print(json.dumps(row, ensure_ascii=False))
+        return
     dice = random.Random(20261121)
     rows = set()
     for number, line in enumerate(FAMILIES):

@@ -25,6 +25,7 @@ mod budget;
 mod key;
 mod lexicon;
 mod never;
+mod reading;
 mod slots;
 mod verdict;
 mod weights;
@@ -32,7 +33,8 @@ mod weights;
 pub use budget::{Budget, Checked, upper_bound};
 pub use key::{Circumstances, ExactKey, Owner, Partition, normalise};
 pub use never::{Finished, Never, never, stands_alone};
-pub use slots::{Reading, Veto, veto};
+pub use reading::Reading;
+pub use slots::{Veto, veto};
 pub use verdict::{
     Candidate, FEATURES, Miss, Mode, Question, SAMPLE, Verdict, crowd, features, judge, same_answer, score,
     standing,

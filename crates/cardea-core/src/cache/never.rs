@@ -1,6 +1,6 @@
 //! What must never be kept, and which questions can be looked up by meaning.
 
-use super::slots::Reading;
+use super::reading::Reading;
 
 /// What is known of a finished turn.
 #[derive(Debug, Clone, Copy, Default)]

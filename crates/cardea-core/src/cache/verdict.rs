@@ -1,7 +1,8 @@
 //! The decision: which of the nearest entries, if any, may answer.
 
 use super::{
-    slots::{Reading, Veto, opposed, reordered, turned, veto},
+    reading::Reading,
+    slots::{Veto, opposed, reordered, turned, veto},
     weights,
 };
 
