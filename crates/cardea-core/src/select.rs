@@ -16,7 +16,7 @@
 //! let tools = [tool("refund", "Give money back for one order."), tool("weather", "Forecast for a city.")];
 //! let index = Index::new(&tools);                      // once for each catalogue version
 //! let cosines = [0.61, 0.12];                          // from the encoder: question against `tool_text`, by tool
-//! let wish = Wish { text: "I want my money back", cosines: Some(&cosines), keep: &[] };
+//! let wish = Wish { text: "I want my money back", cosines: Some(&cosines), glances: None, keep: &[] };
 //! let chosen = index.choose(&[0, 1], &wish, Limits { max: 1, ..Limits::default() });
 //! assert_eq!(chosen.tools, [0]);
 //! assert!(chosen.left_out);                            // so `find_tools` is offered too
@@ -33,8 +33,12 @@ pub const FIND_TOOLS: &str = "find_tools";
 /// BM25: how fast a repeated word stops to count, and how much long texts are held back.
 const REPEAT: f32 = 1.2;
 const LENGTH: f32 = 0.6;
-/// Share of the encoder in the score; the rest is BM25.
-const MEANING: f32 = 0.65;
+/// Shares of encoder, table of words and BM25 in the score; those of what is missing are left out.
+const MEANING: f32 = 0.5;
+const GLANCE: f32 = 0.25;
+const WORDS: f32 = 0.25;
+/// Without the encoder the table says more than the words do.
+const GLANCE_ALONE: f32 = 0.375;
 /// What a piece of a word counts by where it stands.
 const IN_NAME: f32 = 2.0;
 const IN_TEXT: f32 = 1.0;
@@ -63,8 +67,10 @@ pub struct Wish<'a> {
     /// What the user wrote.
     pub text: &'a str,
     /// Cosine of the text with each tool's [`tool_text`], by the tool's place in the index; a tool with example
-    /// utterances takes its best. `None` if the encoder has no time: then words alone decide.
+    /// utterances takes its best. `None` if the encoder has no time: then the others decide.
     pub cosines: Option<&'a [f32]>,
+    /// The same from a table of words (`cardea_embed::Table`), which always has time.
+    pub glances: Option<&'a [f32]>,
     /// Tools that must stay, in this order: always-on ones and those of the last turns.
     pub keep: &'a [usize],
 }
@@ -128,16 +134,25 @@ impl Index {
         Self { words, lengths }
     }
 
-    /// Scores the allowed tools: z-scored sum of encoder and BM25, by the order of `allowed`.
+    /// Scores the allowed tools: z-scored sum of encoder, table and BM25, by the order of `allowed`.
     ///
     /// Word frequencies are counted over the allowed tools only.
     #[must_use]
     pub fn scores(&self, allowed: &[usize], wish: &Wish<'_>) -> Vec<f32> {
+        let glance = if wish.cosines.is_some() { GLANCE } else { GLANCE_ALONE };
+        let voices = [(wish.cosines, MEANING), (wish.glances, glance)];
         let words = standard(&self.bm25(allowed, wish.text));
-        let Some(cosines) = wish.cosines else { return words };
-        let near: Vec<f32> = allowed.iter().map(|tool| cosines.get(*tool).copied().unwrap_or(-1.0)).collect();
-        let near = standard(&near);
-        near.iter().zip(words).map(|(near, word)| MEANING * near + (1.0 - MEANING) * word).collect()
+        let mut scores: Vec<f32> = words.iter().map(|word| WORDS * word).collect();
+        let mut whole = WORDS;
+        for (cosines, share) in voices {
+            let Some(cosines) = cosines else { continue };
+            let near = allowed.iter().map(|tool| cosines.get(*tool).copied().unwrap_or(-1.0));
+            let near = standard(&near.collect::<Vec<f32>>());
+            scores.iter_mut().zip(near).for_each(|(score, near)| *score += share * near);
+            whole += share;
+        }
+        scores.iter_mut().for_each(|score| *score /= whole);
+        scores
     }
 
     /// Chooses among the allowed tools. Places that the index does not have are ignored.
@@ -268,7 +283,7 @@ mod tests {
     }
 
     fn wish(text: &str) -> Wish<'_> {
-        Wish { text, cosines: None, keep: &[] }
+        Wish { text, cosines: None, glances: None, keep: &[] }
     }
 
     #[test]
@@ -306,6 +321,8 @@ mod tests {
         let cosines = [0.1, 0.2, 0.1, 0.7];
         let asked = Wish { cosines: Some(&cosines), ..wish("do I need an umbrella") };
         assert_eq!(shop().choose(&[0, 1, 2, 3], &asked, Limits { max: 1, drop: 9.0 }).tools, [3]);
+        let hurried = Wish { glances: Some(&cosines), ..wish("do I need an umbrella") };
+        assert_eq!(shop().choose(&[0, 1, 2, 3], &hurried, Limits { max: 1, drop: 9.0 }).tools, [3]);
         let examples = shop().choose(&[0, 1, 2, 3], &wish("refund"), Limits { max: 1, drop: 9.0 });
         assert_eq!(examples.tools, [0]);
     }
@@ -319,7 +336,7 @@ mod tests {
             cosines in proptest::collection::vec(proptest::num::f32::ANY, 0..5),
             max in 0_usize..4,
         ) {
-            let asked = Wish { text: &text, cosines: Some(&cosines), keep: &keep };
+            let asked = Wish { text: &text, cosines: Some(&cosines), glances: Some(&cosines), keep: &keep };
             let chosen = shop().choose(&allowed, &asked, Limits { max, drop: 2.0 });
             let unique: BTreeSet<_> = chosen.tools.iter().collect();
             proptest::prop_assert_eq!(unique.len(), chosen.tools.len());

@@ -8,7 +8,7 @@ use cardea_core::{
     select::{Index, Limits, Wish, find_tools, tool_text},
     tool::ToolSpec,
 };
-use cardea_embed::{Encoder, Vector};
+use cardea_embed::{Encoder, Table, Vector};
 use serde_json::{Value, json};
 
 fn text<'a>(row: &'a Value, name: &str) -> &'a str {
@@ -31,7 +31,6 @@ fn tool(row: &Value) -> ToolSpec {
 }
 
 /// Recall of one way of choosing.
-#[derive(Default)]
 struct Score {
     found: [usize; 3],
     relevant: usize,
@@ -41,6 +40,10 @@ struct Score {
 }
 
 impl Score {
+    const fn new() -> Self {
+        Self { found: [0; 3], relevant: 0, complete: 0, queries: 0, offered: 0 }
+    }
+
     fn count(&mut self, ranked: &[usize], relevant: &[usize]) {
         for (found, reach) in self.found.iter_mut().zip([1, 5, 8]) {
             *found += relevant.iter().filter(|tool| ranked.iter().take(reach).any(|at| at == *tool)).count();
@@ -65,6 +68,7 @@ impl Score {
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let folder = std::env::args().nth(1).ok_or("name the folder of the tool files")?;
     let encoder = Encoder::bundled()?;
+    let table = Table::bundled(&encoder)?.ok_or("the table is of another vocabulary")?;
     let mut out = std::io::stdout().lock();
     writeln!(out, "| set | way | recall@1 | @5 | @8 | all in 8 | offered |\n|---|---|---|---|---|---|---|")?;
     for set in ["seed30", "metatool", "bfcl"] {
@@ -72,22 +76,28 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let rows: Vec<Value> = serde_json::from_str(&catalog)?;
         let tools: Vec<ToolSpec> = rows.iter().map(tool).collect();
         let vectors: Vec<Vector> = tools.iter().map(|tool| encoder.encode(&tool_text(tool)).vector).collect();
+        let quick: Vec<Vector> = tools.iter().map(|tool| table.vector(&encoder, &tool_text(tool))).collect();
         let places: HashMap<&str, usize> =
             tools.iter().enumerate().map(|(at, tool)| (tool.name.as_str(), at)).collect();
         let (index, allowed) = (Index::new(&tools), (0..tools.len()).collect::<Vec<_>>());
-        let (mut words, mut meaning, mut both, mut cut) =
-            (Score::default(), Score::default(), Score::default(), Score::default());
+        let [mut words, mut meaning, mut all, mut cut, mut hurried] = [const { Score::new() }; 5];
         for line in fs::read_to_string(Path::new(&folder).join(format!("{set}.jsonl")))?.lines() {
             let row: Value = serde_json::from_str(line)?;
             let asked = encoder.encode(text(&row, "query")).vector;
             let cosines: Vec<f32> = vectors.iter().map(|vector| vector.cosine(&asked)).collect();
             let relevant: Vec<usize> =
                 list(&row, "relevant").filter_map(|name| places.get(name).copied()).collect();
-            let wish = |cosines| Wish { text: text(&row, "query"), cosines, keep: &[] };
+            let glance = table.vector(&encoder, text(&row, "query"));
+            let glances: Vec<f32> = quick.iter().map(|vector| vector.cosine(&glance)).collect();
             let wide = Limits { max: 8, drop: f32::INFINITY };
-            words.count(&index.choose(&allowed, &wish(None), wide).tools, &relevant);
-            both.count(&index.choose(&allowed, &wish(Some(&cosines)), wide).tools, &relevant);
-            cut.count(&index.choose(&allowed, &wish(Some(&cosines)), Limits::default()).tools, &relevant);
+            let choose = |score: &mut Score, cosines, glances, limits| {
+                let wish = Wish { text: text(&row, "query"), cosines, glances, keep: &[] };
+                score.count(&index.choose(&allowed, &wish, limits).tools, &relevant);
+            };
+            choose(&mut words, None, None, wide);
+            choose(&mut hurried, None, Some(&glances), wide);
+            choose(&mut all, Some(&cosines), Some(&glances), wide);
+            choose(&mut cut, Some(&cosines), Some(&glances), Limits::default());
             let mut near = allowed.clone();
             near.sort_by(|a, b| {
                 cosines.get(*b).partial_cmp(&cosines.get(*a)).unwrap_or(std::cmp::Ordering::Equal)
@@ -95,9 +105,13 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             near.truncate(8);
             meaning.count(&near, &relevant);
         }
-        for (way, score) in
-            [("words", &words), ("encoder", &meaning), ("both", &both), ("both, with cut-off", &cut)]
-        {
+        for (way, score) in [
+            ("words", &words),
+            ("encoder", &meaning),
+            ("words and table: no time for the encoder", &hurried),
+            ("all three", &all),
+            ("all three, with cut-off", &cut),
+        ] {
             writeln!(out, "| {set} {} | {way} | {} |", tools.len(), score.line())?;
         }
     }

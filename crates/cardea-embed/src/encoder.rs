@@ -72,7 +72,7 @@ impl Encoder {
         Self::open(Data::read(path.as_ref())?)
     }
 
-    fn open(data: Data) -> Result<Self, BadWeights> {
+    pub(crate) fn open(data: Data) -> Result<Self, BadWeights> {
         let weights = Weights::open(data)?;
         let limit = weights.positions;
         let inner = Inner { weights, scratch: Mutex::default() };
@@ -116,6 +116,11 @@ impl Encoder {
     #[must_use]
     pub fn tokens(&self, text: &str) -> Vec<u16> {
         wordpiece::tokens(&self.inner.weights, text, self.limit).numbers
+    }
+
+    /// Tells by which vocabulary it cuts.
+    pub(crate) fn vocabulary(&self) -> u32 {
+        self.inner.weights.print()
     }
 
     fn forward(&self, text: &str) -> ([f32; DIMS], bool, usize) {

@@ -29,6 +29,9 @@ mod forward;
 mod kernel;
 mod math;
 mod partition;
+#[cfg(test)]
+mod small;
+mod table;
 mod vector;
 mod weights;
 mod wordpiece;
@@ -36,5 +39,6 @@ mod wordpiece;
 pub use cpu::{Cpu, Level};
 pub use encoder::{Encoder, Encoding};
 pub use partition::{Neighbour, Partition};
+pub use table::Table;
 pub use vector::{DIMS, Vector};
 pub use weights::BadWeights;

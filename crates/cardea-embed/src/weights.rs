@@ -195,13 +195,15 @@ impl Weights {
         }
     }
 
+    /// Tells one vocabulary from another.
+    pub(crate) fn print(&self) -> u32 {
+        fnv1a(self.part(&self.blob))
+    }
+
     /// The number of a word piece. A damaged table gives `None` or a wrong number below the vocabulary's size.
     pub(crate) fn word(&self, text: &[u8]) -> Option<u16> {
         let slots = self.part(&self.slots).as_chunks::<2>().0;
-        let hash = text
-            .iter()
-            .fold(0x811C_9DC5_u32, |state, byte| (state ^ u32::from(*byte)).wrapping_mul(0x0100_0193));
-        let first = hash as usize % SLOTS;
+        let first = fnv1a(text) as usize % SLOTS;
         for slot in (first..SLOTS).chain(0..first) {
             let number = u16::from_le_bytes(*slots.get(slot)?).checked_sub(1)?;
             if self.spelling(usize::from(number))? == text {
@@ -238,6 +240,10 @@ impl Weights {
             _ => Class::Plain,
         }
     }
+}
+
+fn fnv1a(bytes: &[u8]) -> u32 {
+    bytes.iter().fold(0x811C_9DC5, |state, byte| (state ^ u32::from(*byte)).wrapping_mul(0x0100_0193))
 }
 
 fn f32_at(bytes: &[u8], index: usize) -> f32 {

@@ -13,7 +13,7 @@ use std::{
 };
 
 use cardea_core::size::Bytes;
-use cardea_embed::Encoder;
+use cardea_embed::{Encoder, Table};
 use futures::{FutureExt, future::BoxFuture};
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -72,6 +72,9 @@ pub struct LocalEmbedder(Arc<Handle>);
 struct Handle {
     shared: Arc<Shared>,
     id: EncoderId,
+    /// What cuts texts, and the table of words with its id, if there is one for this vocabulary.
+    encoder: Encoder,
+    table: Option<(Table, EncoderId)>,
 }
 
 struct Shared {
@@ -109,7 +112,13 @@ impl LocalEmbedder {
             queue: config.queue.max(1),
             batch: config.batch.max(1),
         });
-        let handle = Self(Arc::new(Handle { shared: Arc::clone(&shared), id: id.clone() }));
+        let table = Table::bundled(encoder).ok().flatten();
+        let table = table.map(|table| {
+            let id = EncoderId::new(table.id());
+            (table, id)
+        });
+        let handle = Handle { shared: Arc::clone(&shared), id: id.clone(), encoder: encoder.clone(), table };
+        let handle = Self(Arc::new(handle));
         let threads = config.threads.max(1);
         shared.lock().pace.1 = u32::try_from(threads).unwrap_or(u32::MAX);
         for number in 0..threads {
@@ -161,6 +170,12 @@ impl LocalEmbedder {
 impl Embedder for LocalEmbedder {
     fn encoder(&self) -> &EncoderId {
         &self.0.id
+    }
+
+    fn glance(&self, text: &str) -> Option<Embedding> {
+        let (table, id) = self.0.table.as_ref()?;
+        let vector = Arc::new(table.vector(&self.0.encoder, text));
+        Some(Embedding { encoder: id.clone(), vector, truncated: false })
     }
 
     fn embed(&self, texts: Vec<String>, within: Duration) -> BoxFuture<'_, Result<Vec<Embedding>, NotNow>> {

@@ -81,6 +81,13 @@ pub trait Embedder: Send + Sync {
     /// Whose vectors these are.
     fn encoder(&self) -> &EncoderId;
 
+    /// A vector at once and without the queue, of a table of words: less to be trusted, and of another id, so that the
+    /// two never meet. `None` if there is no such table.
+    fn glance(&self, text: &str) -> Option<Embedding> {
+        let _ = text;
+        None
+    }
+
     /// The vectors of these texts, if they can be had within this time.
     fn embed(&self, texts: Vec<String>, within: Duration) -> BoxFuture<'_, Result<Vec<Embedding>, NotNow>>;
 }

@@ -15,7 +15,7 @@ use cardea_model::embedder::{Embedder, Embedding};
 
 use super::catalog::{Catalog, Tool, tokens};
 
-/// How long a turn waits for the vector of its question; after it, words alone decide.
+/// How long a turn waits for the vector of its question; after it, words and the table of words decide.
 const PATIENCE: Duration = Duration::from_millis(150);
 
 /// Most tools that one search finds.
@@ -79,6 +79,8 @@ struct Known {
     index: Index,
     places: HashMap<String, usize>,
     texts: Vec<Texts>,
+    /// The same texts as the table of words places them.
+    glances: Vec<Texts>,
 }
 
 /// Chooses among tools by what they say of themselves. The choice itself is `cardea_core::select`.
@@ -109,12 +111,15 @@ impl Selector {
             texts.push(made);
         }
         let places = specs.iter().enumerate().map(|(at, spec)| (spec.name.to_string(), at)).collect();
-        let known = Known { index: Index::new(&specs), places, texts };
+        let glance = |text: String| self.embedder.as_ref()?.glance(&text);
+        let glances = specs.iter().map(|spec| texts_of(spec).into_iter().filter_map(glance).collect());
+        let glances = glances.collect();
+        let known = Known { index: Index::new(&specs), places, texts, glances };
         *self.known.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(known));
     }
 
     /// The nearest tools, as many as the agent offers; those that are always offered and those that the conversation
-    /// has just used stay. Without vectors words alone decide.
+    /// has just used stay. While the encoder has no time, words and the table of words decide.
     pub(super) async fn select(
         &self,
         agent: &Agent,
@@ -136,8 +141,8 @@ impl Selector {
             agent.always_offers(name) || recent.iter().any(|used| used == name)
         };
         let keep: Vec<usize> = allowed.iter().filter(stays).filter_map(place).collect();
-        let cosines = self.cosines(&known, text).await;
-        let wish = Wish { text, cosines: cosines.as_deref(), keep: &keep };
+        let (cosines, glances) = (self.cosines(&known, text).await, self.glances(&known, text));
+        let wish = Wish { text, cosines: cosines.as_deref(), glances: glances.as_deref(), keep: &keep };
         let chosen = known.index.choose(&places, &wish, Limits { max: most, ..Limits::default() });
         let tools: Vec<_> = chosen.tools.iter().filter_map(|at| by_place.get(at).cloned()).collect();
         let offered = |tool: &Arc<Tool>| tools.iter().any(|other| other.name() == tool.name());
@@ -155,8 +160,8 @@ impl Selector {
             .filter_map(|tool| Some((known.places.get(tool.name().as_str()).copied()?, tool)))
             .collect();
         let places: Vec<usize> = placed.iter().map(|(place, _)| *place).collect();
-        let cosines = self.cosines(&known, need).await;
-        let wish = Wish { text: need, cosines: cosines.as_deref(), keep: &[] };
+        let (cosines, glances) = (self.cosines(&known, need).await, self.glances(&known, need));
+        let wish = Wish { text: need, cosines: cosines.as_deref(), glances: glances.as_deref(), keep: &[] };
         let chosen = known.index.choose(&places, &wish, Limits { max: FOUND, ..Limits::default() });
         let of = |at: &usize| placed.iter().find(|(place, _)| place == at).map(|(_, tool)| Arc::clone(tool));
         chosen.tools.iter().filter_map(of).collect()
@@ -166,7 +171,16 @@ impl Selector {
     async fn cosines(&self, known: &Known, text: &str) -> Option<Vec<f32>> {
         let asked =
             self.embedder.as_ref()?.embed(vec![text.to_owned()], PATIENCE).await.ok()?.into_iter().next()?;
-        let nearest = |texts: &Texts| texts.iter().filter_map(|made| asked.cosine(made)).fold(-1.0, f32::max);
-        Some(known.texts.iter().map(nearest).collect())
+        Some(nearest(&known.texts, &asked))
     }
+
+    /// The same by the table of words.
+    fn glances(&self, known: &Known, text: &str) -> Option<Vec<f32>> {
+        Some(nearest(&known.glances, &self.embedder.as_ref()?.glance(text)?))
+    }
+}
+
+fn nearest(tools: &[Texts], asked: &Embedding) -> Vec<f32> {
+    let best = |texts: &Texts| texts.iter().filter_map(|made| asked.cosine(made)).fold(-1.0, f32::max);
+    tools.iter().map(best).collect()
 }
