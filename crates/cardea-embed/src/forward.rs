@@ -9,7 +9,7 @@ use crate::{
     kernel::{COLUMNS, Kernel, ROWS, Scalar, Tile},
     math,
     vector::DIMS,
-    weights::{HEAD, HEADS, HIDDEN, INNER, LONGEST, Layer, Matrix, Norm, Weights},
+    weights::{HEAD, HEADS, HIDDEN, INNER, Layer, Matrix, Norm, Weights},
 };
 
 #[cfg(target_arch = "aarch64")]
@@ -51,6 +51,8 @@ struct Head {
     keys: Vec<[f32; KEYS]>,
     values: Vec<[f32; HEAD]>,
     scores: Vec<f32>,
+    /// Shares of each key, of four queries side by side.
+    shares: Vec<f32>,
 }
 
 /// The mean of all token states, scaled to length one.
@@ -182,7 +184,11 @@ fn part<K: Kernel, const M: usize>(rows: &Rows, block: &[u8], span: Span<'_>, ou
     let scale = matrix.scale.get(columns.clone()).unwrap_or_default();
     let bias = matrix.bias.get(columns.clone()).unwrap_or_default();
     let totals = matrix.sums.get(columns.clone()).unwrap_or_default();
-    let lines = out.chunks_exact_mut(matrix.outputs).zip(rows.scale.iter().zip(&rows.zero)).skip(from);
+    // WHY: cut here, not skipped: an iterator would walk over all rows before, in every tile.
+    let out = out.get_mut(from * matrix.outputs..).unwrap_or_default();
+    let steps = rows.scale.get(from..).unwrap_or_default();
+    let zeros = rows.zero.get(from..).unwrap_or_default();
+    let lines = out.chunks_exact_mut(matrix.outputs).zip(steps.iter().zip(zeros));
     for ((line, (step, zero)), sums) in lines.zip(&sums) {
         let line = line.get_mut(columns.clone()).unwrap_or_default();
         let zero = zero - K::OFFSET;
@@ -201,6 +207,7 @@ fn attention<K: Kernel>(triple: &[f32], head: &mut Head, out: &mut [f32]) {
     head.keys.resize(groups * HEAD, [0.0; KEYS]);
     head.values.resize(count, [0.0; HEAD]);
     head.scores.resize(QUERIES * groups * KEYS, 0.0);
+    head.shares.resize(QUERIES * count, 0.0);
     for at in 0..HEADS {
         let column = at * HEAD;
         let rows = triple.chunks_exact(TRIPLE).zip(head.values.iter_mut()).enumerate();
@@ -254,7 +261,7 @@ fn look<K: Kernel, const M: usize>(queries: &[f32], out: &mut [f32], column: usi
         }
     }
     // Shares are written on their side, for the second product.
-    let mut shares = [[0.0_f32; M]; LONGEST];
+    let shares = head.shares.as_chunks_mut::<M>().0;
     for (at, scores) in head.scores.chunks_exact_mut(width).take(M).enumerate() {
         scores.iter_mut().skip(count).for_each(|score| *score = NOTHING);
         math::softmax(scores);

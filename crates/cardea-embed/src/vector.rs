@@ -1,6 +1,8 @@
 //! Vectors: 384 bytes each, compared by their angle.
 
-use crate::{cpu::Cpu, cpu::Level};
+use crate::cpu::Cpu;
+#[cfg(target_arch = "x86_64")]
+use crate::cpu::Level;
 
 /// Numbers in a vector.
 pub const DIMS: usize = 384;

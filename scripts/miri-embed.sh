@@ -1,0 +1,31 @@
+#!/usr/bin/env bash
+# Interprets the tests of cardea-embed with Miri (nightly, component miri): the scalar path, on this machine's kind of
+# processor and on a big-endian one. A manifest of its own leaves out the other crates, which the tests do not need.
+#
+#     scripts/miri-embed.sh [TARGET…]          # default: the host, then s390x-unknown-linux-gnu
+set -euo pipefail
+root=$(cd "$(dirname "$0")/.." && pwd)
+here=$(mktemp -d)
+trap 'rm -rf "$here"' EXIT
+cat > "$here/Cargo.toml" <<TOML
+[workspace]
+[package]
+name = "embed-miri"
+version = "0.0.0"
+edition = "2024"
+[lib]
+path = "$root/crates/cardea-embed/src/lib.rs"
+[features]
+bundled = []
+[dependencies]
+thiserror = "2"
+unicode-normalization = "0.1"
+[dev-dependencies]
+proptest = { version = "1", default-features = false, features = ["std"] }
+TOML
+export PROPTEST_CASES=${PROPTEST_CASES:-4} MIRIFLAGS="-Zmiri-disable-isolation ${MIRIFLAGS:-}"
+if [ $# -eq 0 ]; then set -- "$(rustc -vV | sed -n 's/^host: //p')" s390x-unknown-linux-gnu; fi
+for target in "$@"; do
+    echo "== $target"
+    CARGO_TARGET_DIR=${MIRI_TARGET_DIR:-$here/target} cargo +nightly miri test --manifest-path "$here/Cargo.toml" --target "$target" --lib
+done
