@@ -20,9 +20,9 @@ bench:
     cargo build --release -p cardea -p cardea-bench-server
     target/release/cardea-bench-server
 
-# N rounds of killing the server in the middle of its work
-kill N="200":
-    CARDEA_KILLS={{N}} cargo test -p cardea --test it kills -- --nocapture
+# N rounds of killing the server in the middle of its work, on `sqlite`, `postgres` or `both`
+kill N="200" ENGINE="both":
+    CARDEA_KILLS={{N}} CARDEA_KILLS_ON={{ENGINE}} cargo test -p cardea --test it kills -- --nocapture
 
 # write the pages that are made from the source
 bless:

@@ -129,6 +129,9 @@ impl fmt::Display for Code {
     }
 }
 
+/// When to try again, where nobody knows better.
+const SOON: Millis = Millis::from_secs(1);
+
 /// An error on its way to a client: a [`Code`], what it means here, and a cause that stays inside.
 ///
 /// `detail` is shown to the client and must not carry a secret or tell of things that the caller may not see. The
@@ -179,7 +182,8 @@ impl Error {
     /// When to try again, if somebody knows.
     #[must_use]
     pub fn retry_hint(&self) -> Option<Millis> {
-        self.0.retry_after
+        // Whoever is told to come again is told when.
+        self.0.retry_after.or((self.0.code.retry() == Retry::After).then_some(SOON))
     }
 
     /// What the client may read: the code's sentence and the detail.
@@ -247,6 +251,15 @@ mod tests {
             Retry::After => "after a wait",
             Retry::IfIdempotent => "if idempotent",
         }
+    }
+
+    #[test]
+    fn whoever_is_told_to_come_again_is_told_when() {
+        for code in Code::ALL {
+            assert_eq!(Error::new(*code).retry_hint().is_some(), code.retry() == Retry::After, "{code}");
+        }
+        let later = Error::new(Code::RateLimited).retry_after(Millis::from_secs(9));
+        assert_eq!(later.retry_hint(), Some(Millis::from_secs(9)));
     }
 
     #[test]

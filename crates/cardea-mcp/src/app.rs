@@ -9,12 +9,12 @@ use std::{
     },
 };
 
-use cardea_core::{principal::Principal, time::SharedClock};
+use cardea_core::{principal::Principal, saga::Undo, time::SharedClock};
 use futures::future::BoxFuture;
 use rmcp::model::{RequestStateCodec, Tool as WireTool};
 
 use crate::{
-    Context, Extras, StartError,
+    Context, Extras, Idempotency, StartError, Tool, UndoHint,
     layer::{Layers, Metrics, SharedLayer},
     pipeline,
     router::Route,
@@ -99,7 +99,40 @@ impl App {
             {
                 return Err(StartError::NoCheck { tool: route.name.clone(), check: check.tool.clone() });
             }
+            if let Some(undo) = &route.tool.facts.undo
+                && let Err(why) = self.takes_back(undo, route)
+            {
+                return Err(StartError::Undo { tool: route.name.clone(), undo: undo.tool.clone(), why });
+            }
         }
         Ok(())
+    }
+
+    /// A tool that takes another one back exists, changes things once per key, and gets arguments that are there.
+    fn takes_back(&self, undo: &UndoHint, of: &Route) -> Result<(), String> {
+        let known = self.routes.get(&undo.tool).ok_or("there is no such tool")?;
+        if !of.tool.facts.effect.changes_things() {
+            return Err("a read leaves nothing to take back".to_owned());
+        }
+        let facts = &known.tool.facts;
+        if !facts.effect.changes_things() || facts.idempotency != Idempotency::Key {
+            return Err("it must be a write with `.once_per_key()`, since after a crash it is called again"
+                .to_owned());
+        }
+        let has =
+            |tool: &Tool, name: &str| tool.input.get("properties").and_then(|all| all.get(name)).is_some();
+        if let Some(name) = undo.with.keys().find(|name| !has(&known.tool, name)) {
+            return Err(format!("it takes no argument `{name}`"));
+        }
+        let needed = known.tool.input.get("required").and_then(|all| all.as_array()).into_iter().flatten();
+        let mut needed = needed.filter_map(|name| name.as_str());
+        if let Some(name) = needed.find(|name| !undo.with.contains_key(*name)) {
+            return Err(format!("it is not given `{name}`, which it needs"));
+        }
+        let way = Undo::new(undo.tool.as_str().into(), &undo.with)?;
+        match way.slots().iter().find(|slot| !Undo::is_result(slot) && !has(&of.tool, slot)) {
+            Some(slot) => Err(format!("`{{{slot}}}` is no argument of `{}`", of.name)),
+            None => Ok(()),
+        }
     }
 }

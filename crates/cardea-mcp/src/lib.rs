@@ -52,7 +52,7 @@ pub use self::{
     session::{MAX_VALUE, MemorySessions, Session, SessionStore},
     stop::{ERROR_META, Result, Stop},
     testing::TestClient,
-    tool::{CheckHint, Facts, Idempotency, Reuse, TOOL_META, Tool},
+    tool::{CheckHint, Facts, Idempotency, Reuse, TOOL_META, Tool, UndoHint},
 };
 
 #[cfg(doctest)]

@@ -1,6 +1,6 @@
 //! A tool: a handler with a name, a description, its effect on the world and its guards.
 
-use std::{any::TypeId, sync::Arc};
+use std::{any::TypeId, collections::BTreeMap, sync::Arc};
 
 use cardea_core::{
     time::Millis,
@@ -44,6 +44,9 @@ pub struct Facts {
     /// How to find out whether a call without an answer did its work.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub check: Option<CheckHint>,
+    /// What takes a call back, should the work that it is a part of fail later.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub undo: Option<UndoHint>,
 }
 
 /// Whether two calls with one key ([`crate::Context::idempotency_key`]) do the work once.
@@ -79,6 +82,28 @@ pub struct CheckHint {
     pub arguments: Value,
     /// JSON Pointer into its result: the write was done if something stands there.
     pub done: String,
+}
+
+/// A tool that takes an earlier call back. It is called with an idempotency key, and again with the same one after a
+/// crash: so it must be a write that is done [once per key](Tool::once_per_key).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct UndoHint {
+    /// The tool of this server.
+    pub tool: String,
+    /// Its arguments: in a text, `{name}` stands for an argument of the call that is taken back, `{result.name}` for
+    /// something that it returned.
+    pub with: BTreeMap<String, Value>,
+}
+
+impl UndoHint {
+    /// This tool, with these arguments.
+    pub fn new<K: Into<String>, V: Into<Value>>(
+        tool: impl Into<String>,
+        with: impl IntoIterator<Item = (K, V)>,
+    ) -> Self {
+        let with = with.into_iter().map(|(key, value)| (key.into(), value.into())).collect();
+        Self { tool: tool.into(), with }
+    }
 }
 
 type Run = dyn Fn(Call) -> BoxFuture<'static, Result<CallToolResult, Stop>> + Send + Sync;
@@ -173,6 +198,13 @@ impl Tool {
     #[must_use]
     pub fn check(mut self, check: CheckHint) -> Self {
         self.facts.check = Some(check);
+        self
+    }
+
+    /// The tool that takes a call back, should the work that it is a part of fail later.
+    #[must_use]
+    pub fn undo(mut self, undo: UndoHint) -> Self {
+        self.facts.undo = Some(undo);
         self
     }
 

@@ -1,8 +1,8 @@
-//! Places at which a test may end the process, as a power cut would.
+//! Places at which a test may end the process, as a power cut would, or let it meet an error.
 //!
 //! A test starts the program with `CRASH_AT=NAME` or `NAME:3`; the process then ends without any clean-up
-//! when it comes to that place for the first, or the third, time. Without the feature `crash-points`, which only
-//! tests switch on, all of this is nothing.
+//! when it comes to that place for the first, or the third, time. With `FAIL_AT=NAME:7` every seventh pass is an error.
+//! Without the feature `crash-points`, which only tests switch on, all of this is nothing.
 
 /// Every place there is, in the order of one request's commit. A test crashes at each.
 pub const POINTS: &[&str] = &[
@@ -40,4 +40,30 @@ pub fn point(name: &'static str) {
     if place == name && PASSED.fetch_add(1, Ordering::SeqCst) + 1 == *count {
         std::process::abort();
     }
+}
+
+/// True if a test wants an error here. Only places of a commit ask.
+#[cfg(not(feature = "crash-points"))]
+#[inline(always)]
+pub(crate) const fn fails(_name: &'static str) -> bool {
+    false
+}
+
+/// True if a test wants an error here. Only places of a commit ask.
+#[cfg(feature = "crash-points")]
+pub(crate) fn fails(name: &'static str) -> bool {
+    use std::sync::{
+        OnceLock,
+        atomic::{AtomicU64, Ordering},
+    };
+    static AT: OnceLock<Option<(String, u64)>> = OnceLock::new();
+    static PASSED: AtomicU64 = AtomicU64::new(0);
+
+    let wanted = AT.get_or_init(|| {
+        let text = std::env::var("FAIL_AT").ok()?;
+        let (name, every) = text.split_once(':')?;
+        Some((name.to_owned(), every.parse().ok()?))
+    });
+    let Some((place, every)) = wanted else { return false };
+    place == name && (PASSED.fetch_add(1, Ordering::SeqCst) + 1).is_multiple_of(*every)
 }

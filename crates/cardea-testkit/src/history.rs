@@ -45,6 +45,8 @@ pub struct History {
     pub acknowledged: Vec<Acknowledged>,
     /// By upstreams. A call that was recognised by its key and did nothing more is not in it.
     pub effects: Vec<Effect>,
+    /// By upstreams, to take a step back: the step is named by the key of the undo.
+    pub undone: Vec<Effect>,
 }
 
 /// One entry of the audit log, as far as the checker cares.
@@ -63,7 +65,8 @@ impl History {
         let mut broken = Vec::new();
         self.acknowledged_is_there(db, &mut broken).await?;
         let told = log(db, key, &mut broken).await?;
-        self.effects_are_single_and_announced(&told, &mut broken);
+        single_and_announced(&self.effects, ("step.started", ""), &told, &mut broken);
+        single_and_announced(&self.undone, ("step.undoing", "undo."), &told, &mut broken);
         intents_have_ends(db, &told, &mut broken).await?;
         nobody_is_forgotten(db, now, &mut broken).await?;
         Ok(broken)
@@ -102,30 +105,34 @@ impl History {
         }
         Ok(())
     }
+}
 
-    /// I2 and I3: at most one effect for each step, and each announced in the audit log before it happened.
-    fn effects_are_single_and_announced(&self, told: &[Told], broken: &mut Vec<String>) {
-        let mut announced: BTreeMap<&str, i64> = BTreeMap::new();
-        for entry in told.iter().filter(|entry| entry.event == "step.started") {
-            if let Some(step) = &entry.step {
-                let first = announced.entry(step).or_insert(entry.at);
-                *first = (*first).min(entry.at);
-            }
+/// I2 and I3: at most one effect for each step, and each announced in the audit log, by this event, before it happened.
+/// An upstream knows the step by its key, which begins so.
+fn single_and_announced(
+    effects: &[Effect],
+    (event, begins): (&str, &str),
+    told: &[Told],
+    broken: &mut Vec<String>,
+) {
+    let mut announced: BTreeMap<String, i64> = BTreeMap::new();
+    for entry in told.iter().filter(|entry| entry.event == event) {
+        if let Some(step) = &entry.step {
+            let first = announced.entry(format!("{begins}{step}")).or_insert(entry.at);
+            *first = (*first).min(entry.at);
         }
-        let mut done = BTreeSet::new();
-        for effect in &self.effects {
-            if !done.insert(&effect.step) && !effect.step.is_empty() {
-                broken.push(format!("I2: {} happened more than once", effect.step));
+    }
+    let mut done = BTreeSet::new();
+    for effect in effects {
+        if !done.insert(&effect.step) && !effect.step.is_empty() {
+            broken.push(format!("I2: {} happened more than once", effect.step));
+        }
+        match announced.get(&effect.step) {
+            None => broken.push(format!("I3: {:?} happened without an intent in the audit log", effect.step)),
+            Some(at) if *at > effect.at.0 => {
+                broken.push(format!("I3: {} happened before its intent was written", effect.step));
             }
-            match announced.get(effect.step.as_str()) {
-                None => {
-                    broken.push(format!("I3: {:?} happened without an intent in the audit log", effect.step))
-                }
-                Some(at) if *at > effect.at.0 => {
-                    broken.push(format!("I3: {} happened before its intent was written", effect.step));
-                }
-                Some(_) => {}
-            }
+            Some(_) => {}
         }
     }
 }

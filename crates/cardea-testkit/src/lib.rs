@@ -4,6 +4,7 @@
 pub mod chaos;
 pub mod history;
 pub mod kill;
+pub mod machine;
 pub mod model;
 pub mod postgres;
 pub mod world;

@@ -141,6 +141,7 @@ pub struct Seen {
 struct Script {
     acts: VecDeque<Act>,
     last: Option<Act>,
+    rule: Option<fn(&Value) -> Act>,
     seen: Vec<Seen>,
 }
 
@@ -158,9 +159,21 @@ impl FakeModel {
     /// # Errors
     /// If no port can be had.
     pub async fn start(acts: impl IntoIterator<Item = Act>) -> io::Result<Self> {
+        Self::serve(Script { acts: acts.into_iter().collect(), ..Script::default() }).await
+    }
+
+    /// Starts with a rule that knows from the body of a request what to do with it.
+    ///
+    /// # Errors
+    /// As [`FakeModel::start`].
+    pub async fn ruled(rule: fn(&Value) -> Act) -> io::Result<Self> {
+        Self::serve(Script { rule: Some(rule), ..Script::default() }).await
+    }
+
+    async fn serve(script: Script) -> io::Result<Self> {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
         let address = listener.local_addr()?;
-        let script = Arc::new(Mutex::new(Script { acts: acts.into_iter().collect(), ..Script::default() }));
+        let script = Arc::new(Mutex::new(script));
         let app = Router::new().fallback(any(answer)).with_state(Arc::clone(&script));
         let mut server = JoinSet::new();
         server.spawn(async move {
@@ -213,8 +226,10 @@ async fn answer(
     };
     let act = {
         let mut script = script.lock().unwrap_or_else(PoisonError::into_inner);
-        script.seen.push(Seen { path, headers, body: serde_json::from_slice(&body).unwrap_or_default() });
-        let next = script.acts.pop_front().or_else(|| script.last.clone());
+        let body = serde_json::from_slice(&body).unwrap_or_default();
+        let ruled = script.rule.map(|rule| rule(&body));
+        script.seen.push(Seen { path, headers, body });
+        let next = ruled.or_else(|| script.acts.pop_front()).or_else(|| script.last.clone());
         script.last.clone_from(&next);
         next
     };

@@ -1,7 +1,11 @@
 //! A PostgreSQL server of one's own, in a folder of its own, stopped when dropped.
+//!
+//! This file stands alone on purpose: `cardea-store` includes it in its own tests, since the testkit as a whole
+//! depends on it.
 
 use std::{
-    net::TcpListener,
+    io::{Read as _, Write as _},
+    net::{TcpListener, TcpStream},
     path::{Path, PathBuf},
     process::{Command, Output},
     sync::atomic::{AtomicU32, Ordering},
@@ -24,7 +28,15 @@ impl Server {
     /// # Errors
     /// Why there is none on this machine; a test says so loudly and passes.
     pub fn start() -> Result<Self, String> {
-        let bin = binaries().ok_or("no PostgreSQL (initdb, pg_ctl) on this machine")?;
+        Self::start_from(binaries().ok_or("no PostgreSQL (initdb, pg_ctl) on this machine")?)
+    }
+
+    /// Starts a server with the programs of this folder.
+    ///
+    /// # Errors
+    /// As [`Server::start`].
+    pub fn start_from(bin: PathBuf) -> Result<Self, String> {
+        let bin = bin.canonicalize().map_err(|error| error.to_string())?;
         let words = |error: std::io::Error| error.to_string();
         let folder = tempfile::tempdir().map_err(words)?;
         if root() {
@@ -65,6 +77,27 @@ impl Server {
         self.run("pg_ctl", &["-D", &self.data(), "-w", "-s", "-m", "immediate", "stop"])
     }
 
+    /// From now on speaks only encrypted, with this certificate and key.
+    ///
+    /// # Errors
+    /// What the files or the server say.
+    pub fn only_encrypted(&self, certificate: &Path, key: &Path) -> Result<(), String> {
+        let words = |error: std::io::Error| error.to_string();
+        let data = PathBuf::from(self.data());
+        for (from, name) in [(certificate, "server.crt"), (key, "server.key")] {
+            let to = data.join(name);
+            std::fs::write(&to, std::fs::read(from).map_err(words)?).map_err(words)?;
+            if root() {
+                Command::new("chown").arg("postgres").arg(&to).output().map_err(words)?;
+            }
+            Command::new("chmod").arg("600").arg(&to).output().map_err(words)?;
+        }
+        std::fs::write(data.join("pg_hba.conf"), "hostssl all all all trust\n").map_err(words)?;
+        std::fs::write(data.join("postgresql.auto.conf"), "ssl = on\n").map_err(words)?;
+        self.down()?;
+        self.up()
+    }
+
     /// Where it listens, on this machine.
     #[must_use]
     pub const fn port(&self) -> u16 {
@@ -96,11 +129,49 @@ impl Server {
     /// The address of a new, empty database.
     ///
     /// # Errors
-    /// What `createdb` says.
+    /// What the server says.
     pub fn fresh(&self) -> Result<String, String> {
         let name = format!("t{}", self.next.fetch_add(1, Ordering::Relaxed));
-        self.run("createdb", &["-h", "127.0.0.1", "-p", &self.port.to_string(), "-U", "postgres", &name])?;
+        self.say(&format!("CREATE DATABASE {name}"))?;
         Ok(format!("postgres://postgres@127.0.0.1:{}/{name}", self.port))
+    }
+
+    /// Runs one statement as an administrator.
+    ///
+    /// # Errors
+    /// What the server says.
+    pub fn say(&self, sql: &str) -> Result<(), String> {
+        // By the wire: not every installation brings `createdb` or `psql`.
+        let words = |error: std::io::Error| error.to_string();
+        let mut wire = TcpStream::connect(("127.0.0.1", self.port)).map_err(words)?;
+        let hello = b"\0\x03\0\0user\0postgres\0database\0postgres\0\0";
+        wire.write_all(&framed(&[], hello)).map_err(words)?;
+        answered(&mut wire)?;
+        wire.write_all(&framed(b"Q", format!("{sql}\0").as_bytes())).map_err(words)?;
+        answered(&mut wire)
+    }
+}
+
+/// A message of PostgreSQL's protocol: its kind, its length with the four bytes of the length itself, its body.
+fn framed(kind: &[u8], body: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(body.len() + 4).unwrap_or(u32::MAX).to_be_bytes();
+    [kind, &length, body].concat()
+}
+
+/// Reads up to "ready for the next", and whether there was an error before.
+fn answered(wire: &mut TcpStream) -> Result<(), String> {
+    let mut told = Ok(());
+    loop {
+        let mut head = [0; 5];
+        wire.read_exact(&mut head).map_err(|error| error.to_string())?;
+        let [kind, length @ ..] = head;
+        let mut body = vec![0; usize::try_from(u32::from_be_bytes(length).saturating_sub(4)).unwrap_or(0)];
+        wire.read_exact(&mut body).map_err(|error| error.to_string())?;
+        match kind {
+            b'Z' => return told,
+            b'E' => told = Err(String::from_utf8_lossy(&body).replace('\0', " ")),
+            _ => {}
+        }
     }
 }
 

@@ -9,6 +9,7 @@
 )]
 
 mod house;
+mod keeper;
 mod mcp;
 mod node;
 mod people;
@@ -36,7 +37,8 @@ use tokio::{net::TcpListener, task::JoinSet};
 
 use self::wire::Wire;
 pub use self::{
-    house::{House, Who},
+    house::{House, Inside, Seat, Who},
+    keeper::{Deed, Keeper, Shape},
     mcp::McpClient,
     node::Node,
     people::{Asked, User},
@@ -45,7 +47,7 @@ pub use self::{
     wire::{Event, Reply},
 };
 use crate::{
-    chaos::ChaosProxy,
+    chaos::{ChaosProxy, Weather},
     model::{Act, FakeModel},
 };
 
@@ -106,13 +108,16 @@ pub struct World {
 }
 
 /// What is otherwise in a world than usual.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Plan {
     variables: Vec<(String, String)>,
     script: Option<Vec<Act>>,
     distrusted: Option<String>,
     wired: bool,
-    service: Option<(Service, String)>,
+    away: bool,
+    service: Option<Service>,
+    manifest: Option<(String, String)>,
+    tools: Option<cardea_mcp::Server>,
     policies: String,
     limits: String,
     agent: String,
@@ -149,11 +154,32 @@ impl Plan {
         self
     }
 
+    /// The same, and the wire is down when Cardea starts.
+    #[must_use]
+    pub fn shop_is_away(mut self) -> Self {
+        self.away = true;
+        self.wire_to_shop()
+    }
+
     /// Puts this service behind the connector `demo`, described by this file, in which `BASE` stands for where it
     /// listens. Its secret is [`SECRET`].
     #[must_use]
-    pub fn connector(mut self, service: Service, manifest: &str) -> Self {
-        self.service = Some((service, manifest.to_owned()));
+    pub fn connector(self, service: Service, manifest: &str) -> Self {
+        let target = service.target();
+        Self { service: Some(service), ..self }.connector_to(target, manifest)
+    }
+
+    /// The same for a service of the test's own, which listens at `target`.
+    #[must_use]
+    pub fn connector_to(mut self, target: String, manifest: &str) -> Self {
+        self.manifest = Some((target, manifest.to_owned()));
+        self
+    }
+
+    /// Adds an MCP server of the test's own: the upstream `own`. It trusts tokens that Cardea makes for it.
+    #[must_use]
+    pub fn tools(mut self, server: cardea_mcp::Server) -> Self {
+        self.tools = Some(server);
         self
     }
 
@@ -192,6 +218,18 @@ impl Plan {
         self
     }
 
+    /// The wire to the shop, if there is one, in its first weather.
+    async fn chaos(&self, jobs: &Jobs, shop: SocketAddr) -> Option<ChaosProxy> {
+        if !self.wired {
+            return None;
+        }
+        let wire = ChaosProxy::start(jobs, shop).await.expect("a wire to the shop");
+        if self.away {
+            wire.set(Weather::Refuse);
+        }
+        Some(wire)
+    }
+
     /// Builds it and sets it going.
     pub async fn start(mut self) -> World {
         if let Some(address) = database() {
@@ -201,10 +239,12 @@ impl Plan {
         let clock = ManualClock::at(SystemClock.now());
         let shop_socket = TcpListener::bind("127.0.0.1:0").await.expect("a port for the shop");
         let shop_address = shop_socket.local_addr().expect("the shop's address");
-        let model = match self.script {
+        let model = match self.script.take() {
             Some(script) => Some(FakeModel::start(script).await.expect("a port for the model")),
             None => None,
         };
+        let own_socket = TcpListener::bind("127.0.0.1:0").await.expect("a port for the test's own tools");
+        let own_address = own_socket.local_addr().expect("their address");
         let bound = Bound::new(SocketAddr::from(([127, 0, 0, 1], 0))).await.expect("a port for Cardea");
         let address = bound.address;
         let believed = match &self.distrusted {
@@ -212,21 +252,25 @@ impl Plan {
             Some(effects) => format!("effects = {effects}"),
         };
         let jobs = Jobs::new();
-        let chaos = match self.wired {
-            true => Some(ChaosProxy::start(&jobs, shop_address).await.expect("a wire to the shop")),
-            false => None,
-        };
+        let chaos = self.chaos(&jobs, shop_address).await;
         let way = chaos.as_ref().map_or(shop_address, ChaosProxy::address);
-        let targets =
-            model.iter().map(FakeModel::target).chain(self.service.iter().map(|(one, _)| one.target()));
-        let targets = targets.chain(std::mem::take(&mut self.targets));
+        let connected = self.manifest.iter().map(|(target, _)| target.clone());
+        let connected = connected.chain(self.tools.iter().map(|_| own_address.to_string()));
+        let connected = connected.chain(std::mem::take(&mut self.targets));
+        let targets = model.iter().map(FakeModel::target).chain(connected);
         let mut config = config((address, shop_address, way), &believed, model.as_ref(), targets);
-        if let Some((service, manifest)) = &self.service {
+        if let Some((target, manifest)) = &self.manifest {
             config.push_str(&format!("[connectors.secrets]\ndemo = \"{SECRET}\"\n"));
-            let manifest = manifest.replace("BASE", &format!("http://{}", service.target()));
+            let manifest = manifest.replace("BASE", &format!("http://{target}"));
             put(dir.path(), "connectors/demo.toml", &manifest);
         }
         config.push_str(&self.configuration);
+        if self.tools.is_some() {
+            let url = format!("http://{own_address}/mcp");
+            config.push_str(&format!(
+                "[upstreams.own]\nurl = \"{url}\"\naudience = \"{url}\"\ntrust_annotations = true\n"
+            ));
+        }
         write(dir.path(), &config);
         put(dir.path(), "policies/more.cedar", &self.policies);
         if model.is_some() {
@@ -240,12 +284,15 @@ impl Plan {
         let app = App::build(loaded, options).await.unwrap_or_else(|error| panic!("{error:?}"));
         let mut tasks = JoinSet::new();
         let shop = Shop::open(shop_socket, dir.path(), &app, &mut tasks);
+        if let Some(server) = self.tools {
+            shop::serve(server, own_socket, &app, &mut tasks);
+        }
         app.start().await.expect("the upkeep");
         let serving = api::serve(app.clone(), bound);
         tasks.spawn(async move { drop(serving.await) });
         let url = format!("http://{address}");
         let wire = Wire::to(&url);
-        let service = self.service.map(|(service, _)| service);
+        let service = self.service;
         let variables = self.variables;
         World {
             app,
@@ -404,7 +451,7 @@ lifetime = "12h"
 [upstreams.ops]
 url = "http://{way}/mcp"
 audience = "http://{shop}/mcp"
-list_roles = ["admin", "support", "analyst"]
+list_roles = ["admin", "support", "analyst", "ops"]
 list_scopes = ["read", "write", "billing:read", "billing:write"]
 {believed}
 

@@ -36,6 +36,16 @@ pub enum StartError {
         /// What it names.
         check: String,
     },
+    /// What is to take a call back cannot.
+    #[error("tool `{tool}` cannot be taken back by `{undo}`: {why}")]
+    Undo {
+        /// The tool.
+        tool: String,
+        /// What it names.
+        undo: String,
+        /// What is wrong with it.
+        why: String,
+    },
     /// Open to the network without sign-in.
     #[error(
         "`{0}` is not a loopback address, and this server lets everybody in: add `.auth(…)`, or `.allow_anonymous()` if that is meant"

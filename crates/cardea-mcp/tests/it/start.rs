@@ -1,7 +1,7 @@
 //! What is wrong with a server is found before its first request.
 
 use cardea_mcp::{
-    Args, CheckHint, Result, Router, Server, StartError, State, Tool, guard::RequireAuth,
+    Args, CheckHint, Result, Router, Server, StartError, State, Tool, UndoHint, guard::RequireAuth,
     schemars::JsonSchema,
 };
 use serde::Deserialize;
@@ -49,6 +49,28 @@ fn every_mistake_has_a_name() {
     );
     let check = CheckHint { tool: "find".to_owned(), arguments: json!({}), done: "/id".to_owned() };
     assert!(start(server().tool(tool("x").check(check))).contains("`find`"));
+    let by_number = || Tool::new("release", by_id).writes().once_per_key();
+    let undone = |tool: Tool, with: &[(&str, &str)], by: Tool| {
+        let undo = UndoHint::new("release", with.iter().map(|(key, value)| (*key, *value)));
+        start(server().tool(tool.undo(undo)).tool(by))
+    };
+    let reserve = || tool("reserve").writes();
+    let right = [("customer_id", "{result.id}")];
+    assert_eq!(undone(reserve(), &right, by_number()), "");
+    for (wrong, why) in [
+        (undone(reserve(), &right, tool("other")), "there is no such tool"),
+        (undone(tool("reserve").reads(), &right, by_number()), "nothing to take back"),
+        (undone(reserve(), &right, Tool::new("release", by_id).writes()), "once_per_key"),
+        (undone(reserve(), &[("customer", "{result.id}")], by_number()), "takes no argument `customer`"),
+        (undone(reserve(), &[], by_number()), "not given `customer_id`"),
+        (
+            undone(reserve(), &[("customer_id", "{order}")], by_number()),
+            "`{order}` is no argument of `reserve`",
+        ),
+        (undone(reserve(), &[("customer_id", "{step}")], by_number()), "a key of its own"),
+    ] {
+        assert!(wrong.contains("`reserve`") && wrong.contains(why), "{why}: {wrong}");
+    }
     assert_eq!(start(server().state(Database).tool(Tool::new("r", reads).about("Reads."))), "");
 }
 

@@ -34,6 +34,7 @@ pub const MIGRATIONS: &[Migration] = &[
         name: "0006_people",
         sql: include_str!("../../../../migrations/0006_people.sql"),
     },
+    Migration { version: 7, name: "0007_holds", sql: include_str!("../../../../migrations/0007_holds.sql") },
 ];
 
 /// What [`Db::migrate`] found and did.

@@ -224,11 +224,17 @@ impl Db {
             return Ok(());
         }
         crash::point("commit.asked");
+        if crash::fails("commit.asked") {
+            return Err(CommitError::Unavailable("a test".into()));
+        }
         let answer = match &*self.0 {
             Engine::Sqlite(db) => db.commit(commit).await,
             Engine::Postgres(db) => db.commit(commit).await,
         };
         crash::point("commit.answered");
+        if answer.is_ok() && crash::fails("commit.answered") {
+            return Err(CommitError::Unknown("a test".into()));
+        }
         answer
     }
 

@@ -382,11 +382,14 @@ impl Writer {
             return plain(&session, "ROLLBACK").await;
         }
         crash::point("commit.filled");
+        if crash::fails("commit.filled") {
+            return Err(Fault::lost("a test"));
+        }
         let unknown = |why: String| Fault { error: CommitError::Unknown(why), lost: true, again: false };
         match tokio::time::timeout(WORK, session.client.batch_execute("COMMIT")).await {
             Ok(Ok(())) => {
                 crash::point("commit.unanswered");
-                Ok(())
+                if crash::fails("commit.unanswered") { Err(unknown("a test".into())) } else { Ok(()) }
             }
             Ok(Err(error)) => match Fault::of(&error, "commit") {
                 // The server's own refusal is an answer; silence is not.

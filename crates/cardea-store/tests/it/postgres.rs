@@ -9,7 +9,7 @@ use tokio::{
     net::{TcpListener, TcpStream},
 };
 
-use crate::engines::{KEY, Server, count};
+use crate::engines::{KEY, Server, count, place};
 
 pub(crate) async fn own_contracts(server: &Server) {
     a_server_that_comes_back_is_used_again(server).await;
@@ -21,22 +21,22 @@ fn thing(id: &'static str) -> Commit {
 }
 
 async fn a_server_that_comes_back_is_used_again(server: &Server) {
-    let place = server.place().await;
+    let place = place(server);
     let db = place.open().await;
     db.commit(thing("before")).await.unwrap();
-    server.down();
+    server.down().unwrap();
     let start = Instant::now();
     assert!(matches!(db.commit(thing("lost")).await, Err(CommitError::Unavailable(_))));
     assert!(db.rows::<(String,)>("SELECT id FROM things", args![]).await.is_err());
     assert!(start.elapsed().as_secs() < 2, "a refusal must be quick: {:?}", start.elapsed());
-    server.up();
+    server.up().unwrap();
     db.commit(thing("after")).await.unwrap();
     assert_eq!(count(&db).await, 2);
 }
 
 /// A wire that is cut after `COMMIT` has reached the server and before its answer comes back.
 async fn a_lost_acknowledgement_is_unknown_and_can_be_read_again(server: &Server) {
-    let place = server.place().await;
+    let place = place(server);
     let direct = place.open().await;
     let wire = Arc::new(TcpListener::bind("127.0.0.1:0").await.unwrap());
     let url = place.url.replace(&server.port().to_string(), &wire.local_addr().unwrap().port().to_string());

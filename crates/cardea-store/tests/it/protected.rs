@@ -5,7 +5,7 @@ use std::{fs, path::Path, process::Command};
 use cardea_core::log::ChainKey;
 use cardea_store::{Db, DbConfig, db::args};
 
-use crate::engines::{KEY, Server};
+use crate::engines::{KEY, server};
 
 fn openssl(folder: &Path, args: &str) -> bool {
     let out = Command::new("openssl").args(args.split(' ')).current_dir(folder).output();
@@ -41,7 +41,7 @@ async fn opens(url: &str) -> Result<(), String> {
 
 #[tokio::test]
 async fn the_way_to_postgres_is_encrypted_and_the_server_must_be_the_one_that_was_named() {
-    let Some(server) = Server::start() else { return };
+    let Some(server) = server() else { return };
     let made = tempfile::tempdir().unwrap();
     let folder = made.path();
     if !certificates(folder) {
@@ -55,7 +55,7 @@ async fn the_way_to_postgres_is_encrypted_and_the_server_must_be_the_one_that_wa
     let refused = opens(&without).await.unwrap_err();
     assert!(refused.contains("does not support TLS"), "no silent way back to plain: {refused}");
 
-    server.only_encrypted(&folder.join("server.pem"), &folder.join("server.key"));
+    server.only_encrypted(&folder.join("server.pem"), &folder.join("server.key")).unwrap();
     let (ca, other) = (folder.join("ca.pem"), folder.join("other.pem"));
     let url = |host: &str, more: &str| {
         format!("postgres://postgres@{host}:{port}/postgres?hostaddr=127.0.0.1{more}")

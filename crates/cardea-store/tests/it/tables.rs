@@ -5,7 +5,7 @@ use std::{fmt::Write, path::Path};
 use cardea_core::log::ChainKey;
 use cardea_store::{Db, DbConfig, db::args};
 
-use crate::engines::{KEY, Server};
+use crate::engines::{KEY, place, server};
 
 const LIST: &str = "../../docs/security/tables-without-tenant.txt";
 
@@ -34,8 +34,8 @@ async fn every_table_has_a_tenant_or_is_on_the_reviewed_list() {
 
 #[tokio::test]
 async fn the_migrations_run_on_postgres_too() {
-    let Some(server) = Server::start() else { return };
-    let place = server.place().await;
+    let Some(server) = server() else { return };
+    let place = place(&server);
     let open = || async { Db::open(DbConfig::at(&place.url), ChainKey::new(&KEY)).await.unwrap() };
     let (one, two) = (open().await, open().await);
     let (first, second) = futures::join!(one.migrate(), two.migrate());

@@ -50,7 +50,7 @@ impl Sound {
         db.commit(commit).await.unwrap();
         let told = Acknowledged { turn, status: "answered".into(), answer: Some("refunded".into()) };
         let effects = vec![Effect { step: step.to_string(), at: Timestamp(4) }];
-        Self { db, turn, step, history: History { acknowledged: vec![told], effects } }
+        Self { db, turn, step, history: History { acknowledged: vec![told], effects, undone: Vec::new() } }
     }
 
     async fn broken(&self) -> String {
@@ -102,6 +102,17 @@ async fn a_second_effect_and_one_without_or_before_its_intent_are_found() {
     let mut sound = Sound::new().await;
     sound.history.effects[0].at = Timestamp(2);
     assert!(sound.broken().await.contains("I3"));
+
+    let mut sound = Sound::new().await;
+    let undone = Effect { step: format!("undo.{}", sound.step), at: Timestamp(8) };
+    sound.history.undone.push(undone.clone());
+    assert!(sound.broken().await.contains("I3"), "nobody said that it would be taken back");
+    let body = json!({ "event": "step.undoing", "step": sound.step }).to_string();
+    let commit = Commit::new().audit(&"t".into(), Timestamp(7), body.into_bytes());
+    sound.db.commit(commit).await.unwrap();
+    assert_eq!(sound.broken().await, "");
+    sound.history.undone.push(undone);
+    assert!(sound.broken().await.contains("I2"));
 }
 
 #[tokio::test]

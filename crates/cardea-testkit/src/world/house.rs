@@ -1,9 +1,10 @@
 //! A Cardea that is a process of its own, to be killed: the binary over a folder, the shop beside it, and people whose
-//! tokens were made before.
+//! tokens were made before. Several nodes may run over one PostgreSQL database.
 
 use std::{
     collections::BTreeMap,
     fs::OpenOptions,
+    net::SocketAddr,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -19,7 +20,7 @@ use cardea_store::{Db, DbConfig};
 use tempfile::TempDir;
 use tokio::{net::TcpListener, task::JoinSet};
 
-use super::{Shop, User, config, wire::Wire, write};
+use super::{Shop, User, config, put, wire::Wire, write};
 
 /// Somebody who is known before the process starts.
 #[derive(Debug, Clone, Copy)]
@@ -34,34 +35,71 @@ pub struct Who {
     pub scopes: &'static [&'static str],
 }
 
+/// What stands in the folder beside the usual.
+#[derive(Debug, Default)]
+pub struct Inside {
+    /// Added to the configuration.
+    pub config: String,
+    /// Files by their names.
+    pub files: Vec<(&'static str, String)>,
+    /// `host:port` that may be reached, beside the shop.
+    pub allow: Vec<String>,
+    /// The address of the database; a SQLite file if absent.
+    pub database: Option<String>,
+}
+
+/// One process over the folder: its name and where it listens.
+#[derive(Debug, Clone)]
+pub struct Seat {
+    name: &'static str,
+    address: SocketAddr,
+    wire: Wire,
+}
+
+impl Seat {
+    /// A node on a port of its own. The port is free again at once; the process takes it each time that it starts.
+    #[must_use]
+    pub fn named(name: &'static str) -> Self {
+        let address = std::net::TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr());
+        let address = address.expect("a port for Cardea");
+        Self { name, address, wire: Wire::to(&format!("http://{address}")) }
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+}
+
 /// A folder with everything that `cardea serve` needs, and the shop that it calls.
 #[derive(Debug)]
 pub struct House {
     program: PathBuf,
     dir: TempDir,
     shop: Shop,
-    wire: Wire,
+    main: Seat,
+    database: Option<String>,
     key: ChainKey,
     tokens: BTreeMap<&'static str, String>,
     _tasks: JoinSet<()>,
 }
 
 impl House {
-    /// Prepares the folder for this program; `more` is added to the configuration.
-    pub async fn build(program: &Path, more: &str, people: &[Who]) -> Self {
+    /// Prepares the folder for this program.
+    pub async fn build(program: &Path, inside: Inside, people: &[Who]) -> Self {
         let dir = tempfile::tempdir().expect("a folder");
         let shop_socket = TcpListener::bind("127.0.0.1:0").await.expect("a port for the shop");
         let shop_address = shop_socket.local_addr().expect("the shop's address");
-        // The port is free again at once; the process takes it each time that it starts.
-        let address = std::net::TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr());
-        let address = address.expect("a port for Cardea");
-        let text = config(
-            (address, shop_address, shop_address),
-            "trust_annotations = true",
-            None,
-            std::iter::empty(),
-        ) + more;
+        let main = Seat::named("main");
+        let Inside { config: more, files, allow, database } = inside;
+        let addresses = (main.address, shop_address, shop_address);
+        let mut text = config(addresses, "trust_annotations = true", None, allow.into_iter()) + &more;
+        if let Some(url) = &database {
+            text.push_str(&format!("\n[db]\nurl = \"{url}\"\n"));
+        }
         write(dir.path(), &text);
+        files.iter().for_each(|(name, text)| put(dir.path(), name, text));
         let loaded = Config::load(&dir.path().join("cardea.toml"), &Environment::default());
         let loaded = loaded.unwrap_or_else(|error| panic!("{}", error.pretty(false)));
         let root = RootKey::load(&loaded.config.vault, &loaded.config.data.dir).expect("a root key");
@@ -75,15 +113,14 @@ impl House {
         };
         let tokens = people.iter().map(token).collect();
         app.db.close().await;
-        let wire = Wire::to(&format!("http://{address}"));
         let key = root.chain_key();
-        Self { program: program.to_owned(), dir, shop, wire, key, tokens, _tasks: tasks }
+        Self { program: program.to_owned(), dir, shop, main, database, key, tokens, _tasks: tasks }
     }
 
     /// `cardea serve` over this folder; what it logs is added to `serve.log`.
     #[must_use]
     pub fn command(&self) -> Command {
-        let log = OpenOptions::new().create(true).append(true).open(self.dir.path().join("serve.log"));
+        let log = OpenOptions::new().create(true).append(true).open(self.log_file());
         let mut command = Command::new(&self.program);
         // What a test run is told by its environment is not for the process: unknown keys would stop it.
         let ours = std::env::vars_os().map(|(name, _)| name);
@@ -95,10 +132,36 @@ impl House {
         command
     }
 
+    /// The same as another node.
+    #[must_use]
+    pub fn command_of(&self, node: &Seat) -> Command {
+        let mut command = self.command();
+        command.env("CARDEA_DB__NODE", node.name).env("CARDEA_SERVER__BIND", node.address.to_string());
+        command
+    }
+
+    /// What the process said.
+    #[must_use]
+    pub fn log_file(&self) -> PathBuf {
+        self.dir.path().join("serve.log")
+    }
+
     /// One of the people.
     #[must_use]
     pub fn user(&self, name: &str) -> User {
-        User::new(self.wire.clone(), self.tokens.get(name).map(String::as_str), "support")
+        self.user_of(&self.main, name)
+    }
+
+    /// One of the people, at the door of this node.
+    #[must_use]
+    pub fn user_of(&self, node: &Seat, name: &str) -> User {
+        User::new(node.wire.clone(), self.tokens.get(name).map(String::as_str), "support")
+    }
+
+    /// The node that the folder's configuration describes.
+    #[must_use]
+    pub fn node(&self) -> &Seat {
+        &self.main
     }
 
     /// The shop behind the tools.
@@ -115,9 +178,9 @@ impl House {
 
     /// The database, for the checker; the process must have ended.
     pub async fn database(&self) -> Db {
-        let file = self.dir.path().join("data/cardea.db");
-        let db = Db::open(DbConfig::at(format!("sqlite:{}", file.display())), self.key.clone()).await;
-        db.expect("the database")
+        let file = || format!("sqlite:{}", self.dir.path().join("data/cardea.db").display());
+        let url = self.database.clone().unwrap_or_else(file);
+        Db::open(DbConfig::at(url), self.key.clone()).await.expect("the database")
     }
 
     /// The key of the audit chains.

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use cardea::{app::App, identity::ISSUER};
 use cardea_core::{secret::SecretString, time::Timestamp};
-use cardea_mcp::Audit;
+use cardea_mcp::{Audit, auth::IssuerConfig};
 use serde_json::Value;
 use tokio::{net::TcpListener, task::JoinSet};
 
@@ -86,4 +86,13 @@ impl Shop {
     pub async fn customer_writes(&self, ticket: i64, text: &str) {
         self.ledger().customer_writes(ticket, text).await.expect("the customer's comment");
     }
+}
+
+/// Serves tools that trust what Cardea signs for them.
+pub(super) fn serve(server: cardea_mcp::Server, socket: TcpListener, app: &App, tasks: &mut JoinSet<()>) {
+    let url = format!("http://{}/mcp", socket.local_addr().expect("an address"));
+    let issuer = IssuerConfig::new(ISSUER, &url).jwks(app.identity.upstream_jwks().to_string());
+    let server = server.trust(issuer.tenant_claim("tenant")).resource(url, [ISSUER]);
+    let service = server.build().expect("the test's own tools");
+    tasks.spawn(async move { drop(service.serve(socket, std::future::pending()).await) });
 }

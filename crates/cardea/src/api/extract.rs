@@ -190,9 +190,15 @@ impl<T: DeserializeOwned> FromRequest<App> for Inbound<T> {
         if !media.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("application/json") {
             return Err(outside.problem(Error::new(Code::UnsupportedMedia)));
         }
-        let bytes = match Bytes::from_request(Request::from_parts(parts, body), app).await {
-            Ok(bytes) => bytes,
-            Err(error) => {
+        let patience = app.config.server.header_timeout;
+        let reading = Bytes::from_request(Request::from_parts(parts, body), app);
+        let bytes = match tokio::time::timeout(patience.duration(), reading).await {
+            Err(_) => {
+                let detail = format!("The body did not come within {patience}.");
+                return Err(outside.problem(Error::new(Code::BadRequest).detail(detail)));
+            }
+            Ok(Ok(bytes)) => bytes,
+            Ok(Err(error)) => {
                 let most = app.config.server.max_body;
                 let code = if error.status().as_u16() == 413 { Code::TooLarge } else { Code::BadRequest };
                 return Err(outside

@@ -17,6 +17,7 @@ mod openai;
 mod openapi;
 mod people;
 mod problem;
+mod prompt;
 mod revocations;
 mod serve;
 mod told;

@@ -18,8 +18,11 @@ use tokio::net::{TcpListener, TcpStream};
 use tower::ServiceExt;
 use tower_http::catch_panic::CatchPanicLayer;
 
-use super::{problem::problem, router};
+use super::{problem::problem, prompt::Prompt, router};
 use crate::app::App;
+
+/// The pause after a connection that could not be taken.
+const NO_SOCKET: Duration = Duration::from_millis(50);
 
 /// A bound socket, not yet serving.
 #[derive(Debug)]
@@ -67,8 +70,8 @@ pub async fn serve(app: App, bound: Bound) -> Result<()> {
             () = stop.cancelled() => break,
         };
         let Ok((socket, peer)) = accepted else {
-            // Out of descriptors, most likely: let some be given back.
-            tokio::task::yield_now().await;
+            // Out of descriptors, most likely: let some be given back, and do not spin until then.
+            tokio::time::sleep(NO_SOCKET).await;
             continue;
         };
         let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
@@ -79,7 +82,8 @@ pub async fn serve(app: App, bound: Bound) -> Result<()> {
         if socket.set_nodelay(true).is_err() {
             continue;
         }
-        let connection = graceful.watch(connection(&server, socket, peer, routes.clone()));
+        let patience = app.config.server.header_timeout.duration();
+        let connection = graceful.watch(connection(&server, socket, peer, (routes.clone(), patience)));
         app.jobs.spawn("connection", async move {
             // A connection that broke is the client's business; its work goes on in its own task.
             drop(connection.await);
@@ -96,7 +100,7 @@ fn connection(
     server: &auto::Builder<TokioExecutor>,
     socket: TcpStream,
     peer: SocketAddr,
-    routes: Router,
+    (routes, patience): (Router, Duration),
 ) -> impl hyper_util::server::graceful::GracefulConnection<Error = Box<dyn std::error::Error + Send + Sync>>
 + Send
 + 'static {
@@ -105,7 +109,10 @@ fn connection(
         request.map(Body::new)
     });
     server
-        .serve_connection_with_upgrades(TokioIo::new(socket), TowerToHyperService::new(service))
+        .serve_connection_with_upgrades(
+            TokioIo::new(Prompt::new(socket, patience)),
+            TowerToHyperService::new(service),
+        )
         .into_owned()
 }
 

@@ -184,6 +184,7 @@ fn budget(budget: &BudgetConfig) -> Budget {
 fn settings(config: &Config) -> control::Settings {
     let limits = &config.limits;
     control::Settings {
+        node: config.db.node.clone(),
         policies: config.policies.dir.clone(),
         approval: config.policies.approval,
         per_user: rate(limits.per_user),

@@ -14,6 +14,7 @@ mod connector;
 mod doctor;
 mod guard;
 mod init;
+mod log;
 mod migrate;
 mod out;
 mod people;

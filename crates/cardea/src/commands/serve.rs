@@ -1,26 +1,35 @@
 //! `cardea serve`: the server, until it is told to stop.
 
-use std::io;
+use std::time::Duration;
 
+use cardea_core::{Code, Error, Result};
 use tokio::signal::unix::{SignalKind, signal};
-use tracing_subscriber::{
-    Layer as _, filter::filter_fn, fmt, layer::SubscriberExt as _, util::SubscriberInitExt as _,
-};
 
-use super::{Cli, End, Out, check};
+use super::{Cli, End, Out, check, log::Log};
 use crate::{
     api::{self, Bound},
     app::{App, Options},
-    config::{Environment, Loaded, LogConfig, LogFormat},
-    observe,
+    config::{Environment, Loaded},
 };
+
+/// How long threads may take to end with the process.
+const LAST: Duration = Duration::from_secs(2);
+
+/// How often to look whether the database can still be written.
+const LOOK: Duration = Duration::from_millis(250);
 
 pub(super) fn serve(cli: &Cli, environment: &Environment, out: &mut Out<'_>) -> End {
     let loaded = match check::load(cli, environment, out) {
         Ok(loaded) => loaded,
         Err(end) => return end,
     };
-    log(&loaded.config.log);
+    let log = match Log::start(&loaded.config.log) {
+        Ok(log) => log,
+        Err(error) => {
+            out.note(format!("cannot start the log: {error}"));
+            return End::Unreachable;
+        }
+    };
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -28,30 +37,20 @@ pub(super) fn serve(cli: &Cli, environment: &Environment, out: &mut Out<'_>) -> 
             return End::Unreachable;
         }
     };
-    match runtime.block_on(run(loaded, out)) {
+    let ended = runtime.block_on(run(loaded, out, &log));
+    // What still hangs on a disk or a neighbour must not keep the process.
+    runtime.shutdown_timeout(LAST);
+    match ended {
         Ok(()) => End::Good,
         Err(error) => {
-            out.note(error.public());
-            out.note(error.cause_line().unwrap_or_default());
+            log.say(&error.public());
+            log.say(&error.cause_line().unwrap_or_default());
             End::Unreachable
         }
     }
 }
 
-/// Sets the log going: to standard error, so that standard output stays for results.
-fn log(config: &LogConfig) {
-    let filter = tracing_subscriber::EnvFilter::try_new(&config.level).unwrap_or_default();
-    let log = fmt::layer().with_writer(io::stderr);
-    let log = match config.format {
-        LogFormat::Json => log.json().flatten_event(true).boxed(),
-        LogFormat::Text => log.boxed(),
-    };
-    let log = log.with_filter(filter_fn(observe::may_tell)).with_filter(filter);
-    // A program that embeds this command may have set up its own.
-    drop(tracing_subscriber::registry().with(log).try_init());
-}
-
-async fn run(loaded: Loaded, out: &mut Out<'_>) -> cardea_core::Result<()> {
+async fn run(loaded: Loaded, out: &mut Out<'_>, log: &Log) -> Result<()> {
     let bound = Bound::new(loaded.config.server.bind).await?;
     let address = bound.address;
     let app = App::build(loaded, Options::default()).await?;
@@ -61,11 +60,24 @@ async fn run(loaded: Loaded, out: &mut Out<'_>) -> cardea_core::Result<()> {
     tokio::pin!(server);
     tokio::select! {
         ended = &mut server => return ended,
+        error = broken(&app) => return Err(error), // nothing can be written down any more, open work least of all
         () = told_to_stop() => {}
     }
-    out.note("stopping: no new work, open work ends");
+    log.say("stopping: no new work, open work ends");
     let (served, ()) = tokio::join!(server, app.stop());
     served
+}
+
+/// Ends when nothing can be written any more before the process starts anew.
+async fn broken(app: &App) -> Error {
+    loop {
+        tokio::time::sleep(LOOK).await;
+        if let Some(why) = app.db.broken() {
+            let detail = "The disk failed while it was written to: this process ends, so that the next one finds out \
+                          what is on it.";
+            return Error::new(Code::StoreUnavailable).detail(detail).because(why);
+        }
+    }
 }
 
 /// Ends when the operator or the system asks for it.

@@ -30,7 +30,7 @@ pub struct ServerConfig {
     /// The deepest nesting of a JSON body.
     #[schemars(range(min = 8, max = 128))]
     pub max_depth: u16,
-    /// How long a client may take to send its headers.
+    /// How long a client may take to send its headers, and then its body.
     #[serde(with = "cardea_core::time::text")]
     #[schemars(with = "LengthText")]
     pub header_timeout: Millis,

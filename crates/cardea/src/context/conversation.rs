@@ -190,7 +190,21 @@ impl Context {
                 "DELETE FROM events WHERE turn IN (SELECT id FROM turns WHERE conversation = $1)",
                 args![id],
             )
-            .run("UPDATE turns SET prompt = '', receipt = NULL WHERE conversation = $1 AND ended_at IS NOT NULL", args![id]);
+            .run(
+                "UPDATE steps SET args = '{}', outcome = NULL, undo = NULL WHERE turn IN \
+                 (SELECT id FROM turns WHERE conversation = $1 AND ended_at IS NOT NULL)",
+                args![id],
+            )
+            .run(
+                "UPDATE approvals SET state = CASE WHEN state = 'open' THEN 'expired' ELSE state END, args = '{}', \
+                 reason = '' WHERE turn IN (SELECT id FROM turns WHERE conversation = $1)",
+                args![id],
+            )
+            // A turn that still runs does the same to itself when it ends.
+            .run(
+                "UPDATE turns SET prompt = '', receipt = NULL WHERE conversation = $1 AND ended_at IS NOT NULL",
+                args![id],
+            );
         commit = commit.and(self.forget_names(&owner.tenant, id));
         self.inner.observe.audit(
             &mut commit,

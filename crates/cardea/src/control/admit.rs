@@ -1,4 +1,4 @@
-//! Rate, load and budget: what a request must pass before anything is done for it.
+//! Rate and load (and, in `budget.rs`, money and tokens): what a request must pass before anything is done for it.
 
 use std::{
     collections::HashMap,
@@ -6,15 +6,10 @@ use std::{
 };
 
 use cardea_auth::Caller;
-use cardea_core::{
-    Code, Error, Result,
-    message::Usage,
-    policy::limit::{month, until_next_month},
-    time::Millis,
-};
-use cardea_store::{Commit, CommitError, args, shared::Taken};
+use cardea_core::{Code, Error, Result, time::Millis};
+use cardea_store::shared::Taken;
 
-use super::Control;
+use super::{Control, budget::Reserved};
 
 /// What a request may use up at most, as far as anybody can say before.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -25,37 +20,13 @@ pub struct Estimate {
     pub cost_micros: u64,
 }
 
-/// A limit for one calendar month. Nothing set: no limit.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Budget {
-    /// Tokens, read and written.
-    pub tokens: Option<u64>,
-    /// Money, in millionths.
-    pub cost_micros: Option<u64>,
-}
-
-impl Budget {
-    const fn is_set(&self) -> bool {
-        self.tokens.is_some() || self.cost_micros.is_some()
-    }
-}
-
 /// Proof that rate and load passed and that a budget is reserved. What was reserved is given back when it is dropped.
 #[must_use = "dropping it gives the place and the reservation back"]
 #[derive(Debug)]
 pub struct Admission {
     control: Control,
     _place: Place,
-    reserved: Option<Reserved>,
-}
-
-#[derive(Debug, Clone)]
-struct Reserved {
-    tenant: String,
-    /// The user's key and the tenant's (empty), where they have a budget.
-    accounts: Vec<String>,
-    period: String,
-    amount: Estimate,
+    pub(super) reserved: Option<Reserved>,
 }
 
 impl Drop for Admission {
@@ -159,101 +130,6 @@ impl Control {
             }
         }
         Ok(())
-    }
-
-    async fn reserve(&self, tenant: &str, user: &str, estimate: Estimate) -> Result<Option<Reserved>> {
-        let settings = &self.inner.settings;
-        let limited: Vec<(String, Budget)> =
-            [(user.to_owned(), settings.user_budget), (String::new(), settings.tenant_budget)]
-                .into_iter()
-                .filter(|(_, budget)| budget.is_set())
-                .collect();
-        if limited.is_empty() {
-            return Ok(None);
-        }
-        let (now, period) = (self.now(), month(self.now()));
-        let mut commit = Commit::new();
-        for (account, budget) in &limited {
-            for (unit, amount, limit) in [
-                ("tokens", estimate.tokens, budget.tokens),
-                ("micros", estimate.cost_micros, budget.cost_micros),
-            ] {
-                commit = commit.run(
-                    "INSERT INTO budgets (tenant, user_id, period, unit, updated_at) VALUES ($1, $2, $3, $4, $5) \
-                     ON CONFLICT DO NOTHING",
-                    args![tenant, account, &period, unit, now],
-                );
-                // INVARIANT: what is reserved and spent never passes the limit; the guard and the write are one.
-                commit = commit.guard(
-                    "budget",
-                    "UPDATE budgets SET reserved = reserved + $5, updated_at = $6 \
-                     WHERE tenant = $1 AND user_id = $2 AND period = $3 AND unit = $4 \
-                     AND spent + reserved < $7 AND spent + reserved + $5 <= $7",
-                    args![tenant, account, &period, unit, amount, now, limit.unwrap_or(i64::MAX as u64)],
-                );
-            }
-        }
-        match self.inner.db.commit(commit).await {
-            Ok(()) => {}
-            Err(CommitError::Conflict(_)) => {
-                return Err(Error::new(Code::BudgetSpent).retry_after(until_next_month(now)));
-            }
-            Err(error) => return Err(error.into()),
-        }
-        let accounts = limited.into_iter().map(|(account, _)| account).collect();
-        Ok(Some(Reserved { tenant: tenant.to_owned(), accounts, period, amount: estimate }))
-    }
-
-    /// The rows by which a budget pays what was used out of what was reserved: they belong into the commit that says
-    /// what was used, so that no crash comes between the two. [`Control::paid`] must follow once they are durable.
-    pub fn bill(&self, admission: &Admission, used: Estimate) -> Commit {
-        admission.reserved.as_ref().map_or_else(Commit::new, |reserved| self.payment(reserved, used))
-    }
-
-    /// The bill is durable: nothing is left to give back.
-    pub fn paid(&self, mut admission: Admission) {
-        admission.reserved = None;
-    }
-
-    /// Pays what was used out of what was reserved, where nothing else is written.
-    pub async fn settle(&self, mut admission: Admission, usage: Usage, cost_micros: u64) {
-        if let Some(reserved) = admission.reserved.take() {
-            self.pay(&reserved, Estimate { tokens: usage.total(), cost_micros }).await;
-        }
-    }
-
-    fn payment(&self, reserved: &Reserved, used: Estimate) -> Commit {
-        let mut commit = Commit::new();
-        for account in &reserved.accounts {
-            for (unit, amount, used) in [
-                ("tokens", reserved.amount.tokens, used.tokens),
-                ("micros", reserved.amount.cost_micros, used.cost_micros),
-            ] {
-                commit = commit.run(
-                    "UPDATE budgets SET reserved = CASE WHEN reserved > $5 THEN reserved - $5 ELSE 0 END, \
-                     spent = spent + $6, updated_at = $7 \
-                     WHERE tenant = $1 AND user_id = $2 AND period = $3 AND unit = $4",
-                    args![&reserved.tenant, account, &reserved.period, unit, amount, used, self.now()],
-                );
-            }
-        }
-        commit
-    }
-
-    async fn pay(&self, reserved: &Reserved, used: Estimate) {
-        if let Err(error) = self.inner.db.commit(self.payment(reserved, used)).await {
-            // The reservation stands, so the budget errs on the safe side.
-            tracing::error!(error.cause = %error, "a budget could not be settled");
-        }
-    }
-
-    /// Frees reservations of requests that an earlier process of the only node did not live to settle.
-    ///
-    /// # Errors
-    /// What the store says.
-    pub async fn forget_reservations(&self) -> Result<()> {
-        let commit = Commit::new().run("UPDATE budgets SET reserved = 0 WHERE reserved > 0", args![]);
-        Ok(self.inner.db.commit(commit).await?)
     }
 }
 

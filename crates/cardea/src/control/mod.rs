@@ -6,6 +6,7 @@
 
 mod admit;
 mod approval;
+mod budget;
 mod names;
 mod permit;
 mod policy;
@@ -25,8 +26,9 @@ use cardea_core::{
 use cardea_store::{Db, Jobs, Shared, shared::Rate};
 
 pub use self::{
-    admit::{Admission, Budget, Estimate},
+    admit::{Admission, Estimate},
     approval::{Approval, Choice},
+    budget::Budget,
     names::Names,
     permit::{Asking, Permission, Permit, Ruling},
     policy::load,
@@ -38,6 +40,8 @@ use crate::observe::Observe;
 /// What the room is told at start.
 #[derive(Debug, Clone)]
 pub struct Settings {
+    /// This node's name in the installation.
+    pub node: String,
     /// The folder of the `.cedar` files.
     pub policies: PathBuf,
     /// How long a call may wait for a person.
@@ -73,6 +77,7 @@ struct Inner {
     memo: policy::Memo,
     guards: screen::Guards,
     places: Arc<admit::Places>,
+    holding: Arc<budget::Holding>,
 }
 
 impl std::fmt::Debug for Control {
@@ -107,7 +112,19 @@ impl Control {
         let places = Arc::new(admit::Places::new(settings.in_flight));
         let snapshot = RwLock::new(Arc::new(policy::empty()?));
         let memo = policy::Memo::new();
-        let inner = Inner { db, shared, observe, clock, jobs, settings, snapshot, memo, guards, places };
+        let inner = Inner {
+            db,
+            shared,
+            observe,
+            clock,
+            jobs,
+            settings,
+            snapshot,
+            memo,
+            guards,
+            places,
+            holding: Arc::default(),
+        };
         Ok(Self { inner: Arc::new(inner) })
     }
 

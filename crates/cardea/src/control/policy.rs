@@ -41,16 +41,23 @@ fn broken(problems: &[cardea_core::policy::Problem]) -> Error {
 /// `misconfigured` if a file cannot be read.
 pub fn load(folder: &Path) -> Result<Vec<Source>> {
     let mut sources = vec![Source::built_in()];
-    let Ok(entries) = std::fs::read_dir(folder) else { return Ok(sources) };
-    let mut files: Vec<_> = entries
-        .filter_map(|entry| entry.ok().map(|entry| entry.path()))
-        .filter(|path| path.extension().is_some_and(|extension| extension == "cedar"))
-        .collect();
+    let unread = |path: &Path, error: std::io::Error| {
+        Error::new(Code::Misconfigured).detail(format!("`{}` cannot be read: {error}.", path.display()))
+    };
+    let entries = match std::fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(sources),
+        // WHY: a folder that cannot be read for a moment is not one without policies: a `forbid` would be gone.
+        Err(error) => return Err(unread(folder, error)),
+    };
+    let mut files = Vec::new();
+    for entry in entries {
+        files.push(entry.map_err(|error| unread(folder, error))?.path());
+    }
+    files.retain(|path| path.extension().is_some_and(|extension| extension == "cedar"));
     files.sort();
     for path in files {
-        let text = std::fs::read_to_string(&path).map_err(|error| {
-            Error::new(Code::Misconfigured).detail(format!("`{}` cannot be read: {error}.", path.display()))
-        })?;
+        let text = std::fs::read_to_string(&path).map_err(|error| unread(&path, error))?;
         sources.push(Source::new(path.display().to_string(), text));
     }
     Ok(sources)

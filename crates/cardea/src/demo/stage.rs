@@ -109,6 +109,15 @@ impl Stage {
         }
     }
 
+    /// How many tools there are, and how many of them the agent may use for this person.
+    pub(super) async fn tools(&self, person: &Person) -> Result<(usize, usize), Wrong> {
+        let all = self.house.as_ref().map_or(0, |house| house.app.action.catalog().all().count());
+        let agent = self.door.get(person, "/api/v1/agents").await?;
+        let hers =
+            agent.body.pointer("/agents/0/tools").and_then(serde_json::Value::as_array).map_or(0, Vec::len);
+        Ok((all, hers))
+    }
+
     /// Stops Cardea in this process, as an operator would: open work ends first.
     pub(super) async fn close_house(&mut self) {
         if let Some(House { app, server }) = self.house.take() {

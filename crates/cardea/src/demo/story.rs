@@ -124,8 +124,19 @@ impl Play<'_, '_> {
 
     async fn questions(&mut self) -> Result<String, Wrong> {
         let (ann, bob) = (self.stage.ann.clone(), self.stage.bob.clone());
-        self.scene("Ann asks in plain words; the agent picks one of 30 tools and answers from its data");
+        self.scene(
+            "Ann asks in plain words; of the shop's 30 tools the agent picks one and answers from its data",
+        );
+        let (all, hers) = self.stage.tools(&ann).await?;
+        self.fact("tools", &format!("{all} in the shop, {hers} of them for ann"));
+        must((all, hers) == (30, 29), || {
+            format!("the shop has {all} tools and ann may call {hers}: deleting a customer is not for her")
+        })?;
         let first = self.ask(&ann, None, "What is the status of order 17?").await?;
+        let picked = self.decisions(&ann, first.turn()).await?;
+        let picked: Vec<&str> =
+            picked.iter().filter_map(|one| one.get("resource").and_then(Value::as_str)).collect();
+        must(picked == ["ops__get_order"], || format!("the agent picked {picked:?}"))?;
         must(first.answer().contains("delivered"), || {
             format!("the answer does not tell that order 17 is delivered: {}", first.answer())
         })?;

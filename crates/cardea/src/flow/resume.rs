@@ -2,18 +2,19 @@
 
 use std::time::Duration;
 
-use cardea_core::{Code, Error, Result, Retry, id::TurnId};
+use cardea_core::{Code, Error, Result, Retry, id::TurnId, journal::StepState};
 use tokio_util::sync::CancellationToken;
 
 use super::{
     Outlet,
+    answer::cut_off,
     chat::{Open, settle},
     mcp,
 };
 use crate::{
     app::App,
     observe::RequestEvent,
-    turn::{Ending, Free, Kind, Limits},
+    turn::{Ending, Free, Kind, Limits, Step, Turn},
 };
 
 /// Most turns that are taken up in one round.
@@ -70,15 +71,15 @@ pub async fn resume_one(app: &App, free: &Free) -> Result<()> {
     let caller = match app.auth.resume(turn.principal().clone(), turn.started_at()).await {
         Ok(caller) => caller,
         Err(error) if error.code().retry() == Retry::After => return Err(error), // nobody can say now
-        Err(error) => return app.turns.close(turn, Ending::Failed(error)).await.map(drop), // revoked meanwhile
+        Err(error) => return end_as_it_stands(app, turn, error).await,           // revoked meanwhile
     };
     let admitted = match app.control.admit(&caller, app.estimate(&agent, turn.prompt())).await {
         Ok(admitted) => admitted,
-        // WHY: a turn that must take something back waits until there is room for it.
-        Err(error) if turn.next_undo().is_some() && error.code().retry() == Retry::After => {
+        // WHY: that there is no room for it now says nothing about what it has done; it is taken up again in a moment.
+        Err(error) if error.code().retry() == Retry::After && error.code() != Code::BudgetSpent => {
             return Err(error);
         }
-        Err(error) => return app.turns.close(turn, Ending::Failed(error)).await.map(drop),
+        Err(error) => return end_as_it_stands(app, turn, error).await,
     };
     if turn.kind() == Kind::Call {
         return mcp::go_on(app, (&caller, admitted), &agent, turn).await;
@@ -93,5 +94,18 @@ async fn give_up(app: &App, id: TurnId, error: Error) -> Result<()> {
     let error = Error::new(Code::Misconfigured)
         .detail("The agent of this turn is no longer configured.")
         .because(error);
-    app.turns.close(turn, Ending::Failed(error)).await.map(drop)
+    end_as_it_stands(app, turn, error).await
+}
+
+/// Ends a turn that may not go on. What became of a write that was begun nobody knows, and so it is told.
+async fn end_as_it_stands(app: &App, mut turn: Turn, error: Error) -> Result<()> {
+    let begun = |step: &&Step| {
+        step.effect().changes_things() && matches!(step.state(), StepState::Started | StepState::Compensating)
+    };
+    let begun: Vec<Step> = turn.steps().iter().filter(begun).cloned().collect();
+    let ending = if begun.is_empty() { Ending::Failed(error) } else { Ending::Unknown(error) };
+    for step in begun {
+        cut_off(app, &mut turn, step).await?;
+    }
+    app.turns.close(turn, ending).await.map(drop)
 }

@@ -41,15 +41,13 @@ impl App {
     /// # Errors
     /// What the store says.
     pub async fn start(&self) -> Result<()> {
-        if self.db.engine() == "sqlite" {
-            self.control.forget_reservations().await?;
-        }
-        self.refresh().await;
+        self.control.forget_reservations().await?;
+        let listed = self.refresh().await;
         self.keep("auth", |app, _| app.auth.clone().keep_fresh());
         self.keep("revocations", Self::watch_revocations);
         self.keep("last use", |app, _| app.identity.clone().keep_last_use());
         self.keep("heartbeat", Self::heartbeat);
-        self.keep("catalogue", Self::watch_lists);
+        self.keep("catalogue", move |app, stop| app.watch_lists(stop, listed));
         self.keep("policies", Self::watch_policies);
         self.keep("checkpoints", Self::keep_checkpoints);
         self.keep("warm cache", Self::keep_warm);
@@ -88,8 +86,7 @@ impl App {
         listed.is_ok() && adopted.is_ok()
     }
 
-    async fn watch_lists(self, stop: CancellationToken) {
-        let mut good = self.action.catalog().all().next().is_some();
+    async fn watch_lists(self, stop: CancellationToken, mut good: bool) {
         while pause(&stop, if good { LISTS } else { LISTS_SOON }).await {
             good = self.refresh().await;
         }
@@ -132,6 +129,12 @@ impl App {
                 Err(error) => tracing::warn!(error.code = error.code().name(), "no heartbeat"),
                 Ok(()) => {}
             }
+            if let Err(error) = self.control.forget_dead_nodes().await {
+                tracing::warn!(
+                    error.code = error.code().name(),
+                    "what dead nodes held is not given back yet"
+                );
+            }
         }
     }
 
@@ -156,6 +159,7 @@ impl App {
             tracing::warn!(tasks = ?drained.cut, "cut off at the deadline; open turns go on at the next start");
         }
         self.context.cache().persist().await;
+        drop(self.control.forget_lost_reservations().await);
         drop(self.observe.checkpoint(self.checkpoints()).await);
         self.db.close().await;
     }

@@ -152,6 +152,7 @@ impl Turns {
         let id = TurnId::random();
         Turn {
             id,
+            stranded: None,
             held: self.inner.held.hold(id).unwrap_or_default(),
             commits: 0,
             request: question.request,

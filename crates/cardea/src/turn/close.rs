@@ -54,6 +54,7 @@ impl Turns {
         self.audit(&mut turn, "turn.ended", None, detail);
         let ended = serde_json::to_value(&receipt).unwrap_or_default();
         self.event(&mut turn, "turn.ended", &ended);
+        forget_if_deleted(&mut turn);
         self.flush(&mut turn).await?;
         Ok(receipt)
     }
@@ -177,5 +178,29 @@ impl Turns {
             ],
         );
         Ok(())
+    }
+}
+
+/// What was said in a conversation that was deleted while its turn ran goes with the turn's end, as it went with the
+/// deletion for all turns that had ended before.
+fn forget_if_deleted(turn: &mut Turn) {
+    let Some(conversation) = turn.conversation else { return };
+    let deleted = args![turn.id, conversation];
+    turn.run(
+        "DELETE FROM events WHERE turn = $1 AND EXISTS \
+         (SELECT 1 FROM conversations WHERE id = $2 AND deleted_at IS NOT NULL)",
+        deleted.clone(),
+    );
+    turn.run(
+        "UPDATE turns SET prompt = '', receipt = NULL WHERE id = $1 AND EXISTS \
+         (SELECT 1 FROM conversations WHERE id = $2 AND deleted_at IS NOT NULL)",
+        deleted.clone(),
+    );
+    if !turn.steps.is_empty() {
+        turn.run(
+            "UPDATE steps SET args = '{}', outcome = NULL, undo = NULL WHERE turn = $1 AND EXISTS \
+             (SELECT 1 FROM conversations WHERE id = $2 AND deleted_at IS NOT NULL)",
+            deleted,
+        );
     }
 }

@@ -26,6 +26,7 @@ use cardea_store::{Commit, Db, DbConfig, args, crash::POINTS};
 use cardea_testkit::{
     history::{Acknowledged, Effect as Happened, History},
     kill::{Dice, Victim},
+    machine::Machine,
 };
 use serde_json::{Map, json};
 
@@ -310,4 +311,59 @@ async fn a_process_that_is_killed_at_random_moments_does_every_refund_at_most_on
         killed.heard(lines);
     }
     killed.check(&format!("seed {seed}")).await;
+}
+
+/// All files of a folder, as they are.
+fn copied(from: &Path) -> tempfile::TempDir {
+    let to = tempfile::tempdir().unwrap();
+    for entry in fs::read_dir(from).unwrap().flatten() {
+        fs::copy(entry.path(), to.path().join(entry.file_name())).unwrap();
+    }
+    to
+}
+
+#[tokio::test]
+async fn whenever_the_power_goes_what_was_acknowledged_is_on_the_disk_and_the_chain_is_whole() {
+    let machine = match Machine::new() {
+        Ok(machine) => machine,
+        Err(why) => {
+            println!("SKIPPED: {why}");
+            return;
+        }
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let (earlier, well) = Victim::start(&mut child(folder.path(), 3)).unwrap().wait().unwrap();
+    assert!(well);
+    let before = copied(folder.path());
+    let (_, well) = Victim::start(machine.traced(&mut child(folder.path(), 45))).unwrap().wait().unwrap();
+    assert!(well);
+    let trace = machine.trace().unwrap();
+    assert!(trace.syncs() > 100, "{} syncs in {} moments", trace.syncs(), trace.moments());
+    let cuts = std::env::var("CARDEA_CUTS").ok().and_then(|count| count.parse().ok()).unwrap_or(120_u64);
+    let mut kept = 0;
+    for seed in 1..=cuts {
+        let (mut dice, after) = (Dice::seeded(seed), tempfile::tempdir().unwrap());
+        let moment = dice.below(trace.moments());
+        let said = trace.cut(moment, &mut dice, (before.path(), after.path())).unwrap();
+        let told = earlier.iter().map(String::as_str).chain(said.lines());
+        let history = History { acknowledged: told.filter_map(acknowledged).collect(), ..History::default() };
+        let db = open(after.path()).await;
+        let mut broken = history.check(&db, &key(), SystemClock.now()).await.unwrap();
+        // Nobody has taken up yet what was going on when the power went.
+        broken.retain(|one| !one.starts_with("I8"));
+        assert_eq!(
+            broken,
+            Vec::<String>::new(),
+            "seed {seed}, the power went at {moment} of {}",
+            trace.moments()
+        );
+        kept += history.acknowledged.len();
+        db.close().await;
+    }
+    println!(
+        "{cuts} power cuts among {} moments with {} syncs: {kept} ends of turns, all there",
+        trace.moments(),
+        trace.syncs()
+    );
+    assert!(kept > usize::try_from(cuts).unwrap() * 4);
 }

@@ -115,6 +115,8 @@ pub struct Turn {
     durable: bool,
     /// Commits of this turn so far: tells whether one whose acknowledgement was lost has arrived.
     commits: i64,
+    /// Why a commit of it was not written. Whoever takes it up next finds it as it was before, and nothing else is written.
+    stranded: Option<CommitError>,
     /// Says that this process has the turn in hand, until it is dropped.
     held: Hold,
     /// The request that it is worked on for.
@@ -424,6 +426,10 @@ impl Turns {
     }
 
     async fn commit_pending(&self, turn: &mut Turn) -> Result<(), CommitError> {
+        // WHY: an outcome that could not be recorded is told to nobody, and what depends on it is not written either.
+        if let Some(error) = &turn.stranded {
+            return Err(error.clone());
+        }
         let mut commit = std::mem::take(&mut turn.pending);
         if turn.durable {
             // INVARIANT: only the owner with this fence gets past here, and each of its commits counts one up.
@@ -448,13 +454,23 @@ impl Turns {
             turn.commits += 1;
         }
         match self.inner.db.commit(commit).await {
-            Err(CommitError::Unknown(why)) if !self.arrived(turn).await => Err(CommitError::Unknown(why)),
+            Err(CommitError::Unknown(why)) if !self.arrived(turn).await => {
+                turn.stranded = Some(CommitError::Unknown(why.clone()));
+                Err(CommitError::Unknown(why))
+            }
             Ok(()) | Err(CommitError::Unknown(_)) => {
                 turn.durable = true;
                 self.tell(turn.id);
                 Ok(())
             }
-            Err(error) => Err(error),
+            Err(CommitError::Conflict("key")) => {
+                turn.commits -= 1; // nothing was written, and the turn is still ours to be ended
+                Err(CommitError::Conflict("key"))
+            }
+            Err(error) => {
+                turn.stranded = Some(error.clone());
+                Err(error)
+            }
         }
     }
 
@@ -505,6 +521,9 @@ fn lost(error: CommitError) -> Error {
     match error {
         CommitError::Conflict("turn" | "step" | "lease") => {
             Error::new(Code::Conflict).detail("Another node has taken over this turn.")
+        }
+        CommitError::Conflict("key") => {
+            Error::new(Code::TokenInvalid).detail("The API key was withdrawn before this was begun.")
         }
         other => other.into(),
     }

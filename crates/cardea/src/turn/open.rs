@@ -121,6 +121,7 @@ impl FromRow for TurnRow {
             pending: Commit::new(),
             durable: true,
             commits: row.get(17)?,
+            stranded: None,
             held: Hold::default(),
             trace: Trace::default(),
             names: Names::default(),

@@ -2,8 +2,9 @@
 
 use cardea_core::{
     Result,
-    id::{ApprovalId, DecisionId, StepId, ToolName},
+    id::{ApprovalId, DecisionId, KeyId, StepId, ToolName},
     journal::{Repeatable, StepState},
+    principal::Proof,
     saga::Way,
     tool::{Effect, Outcome, ToolCall},
 };
@@ -190,6 +191,7 @@ impl Turns {
         step.state = StepState::Started;
         if step.effect.changes_things() {
             self.write_start(turn, &mut step, start.decision);
+            guard_key(turn);
             self.flush(turn).await?;
             crash::point("effect.ready");
         }
@@ -323,6 +325,15 @@ impl Turns {
         let at = turn.steps.partition_point(|known| known.number < step.number);
         turn.steps.insert(at, step);
     }
+}
+
+/// Voids the commit if the API key that the turn came with was withdrawn: what is durable after that starts nothing.
+fn guard_key(turn: &mut Turn) {
+    let client = turn.principal.client.as_ref().filter(|_| turn.principal.proof == Proof::ApiKey);
+    // A key of somebody else's directory is known by another name, and guarded there.
+    let Some(key) = client.and_then(|client| client.as_str().parse::<KeyId>().ok()) else { return };
+    let sql = "SELECT id FROM api_keys WHERE id = $1 AND revoked_at IS NULL";
+    turn.guard("key", sql, args![key]);
 }
 
 pub(super) fn new_step(turn: &Turn, start: &Start<'_>) -> Step {

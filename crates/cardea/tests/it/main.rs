@@ -1,10 +1,13 @@
 //! Tests of the project as a whole: its layout, its documents, its dependencies.
 #![cfg(test)]
 
+mod crowd;
 mod dependencies;
 mod documents;
 mod engines;
 mod kills;
+mod machine;
+mod nodes;
 mod proofs;
 mod rooms;
 mod sizes;

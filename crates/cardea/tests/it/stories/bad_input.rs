@@ -1,3 +1,9 @@
+use std::{
+    io::{Read as _, Write as _},
+    net::TcpStream,
+    time::{Duration, Instant},
+};
+
 use cardea_testkit::{
     World,
     world::{Reply, User},
@@ -108,4 +114,84 @@ async fn a_message_with_orders_to_the_model_is_refused_before_anything_is_kept()
     let refused = ann.asks(attack).await;
     problem(refused.reply, 422, "guard_refused");
     assert_eq!(ann.get("/api/v1/conversations").await.body["conversations"], json!([]));
+}
+
+/// Sends these bytes, then one more of the second kind every now and then, until the server hangs up; gives what it
+/// said and how long it took.
+fn lingers(address: &str, first: &[u8], then: &[u8]) -> (String, Duration) {
+    let mut socket = TcpStream::connect(address).unwrap();
+    socket.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
+    let (start, mut said) = (Instant::now(), Vec::new());
+    drop(socket.write_all(first));
+    loop {
+        assert!(start.elapsed() < Duration::from_secs(20), "the server waits for ever for {first:?}");
+        let mut piece = [0; 1_024];
+        match socket.read(&mut piece) {
+            Ok(0) => break,
+            Ok(count) => said.extend_from_slice(&piece[..count]),
+            Err(error)
+                if matches!(error.kind(), std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut) => {}
+            Err(_) => break,
+        }
+        if socket.write_all(then).is_err() {
+            break;
+        }
+    }
+    (String::from_utf8_lossy(&said).into_owned(), start.elapsed())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_client_that_is_slow_on_purpose_is_hung_up_on_and_holds_up_nobody() {
+    let world = World::plan().set("CARDEA_SERVER__HEADER_TIMEOUT", "1s").start().await;
+    let ann = world.user("support");
+    let address = world.url.trim_start_matches("http://").to_owned();
+    let token = ann.token();
+    let head = "POST /api/v1/turns HTTP/1.1\r\nhost: here\r\ncontent-type: application/json\r\n";
+    let body = format!("{head}authorization: Bearer {token}\r\ncontent-length: 100000\r\n\r\n{{");
+    let stranger = format!("{head}content-length: 100000\r\n\r\n{{");
+    let attacks: [(&'static str, Vec<u8>, &'static [u8]); 6] = [
+        ("nothing", Vec::new(), b""),
+        ("half a preface", b"PRI * HT".to_vec(), b""),
+        ("half a word", b"GE".to_vec(), b""),
+        ("headers", b"GET /healthz HTTP/1.1\r\nhost: here\r\n".to_vec(), b"x"),
+        ("body", body.into_bytes(), b" "),
+        ("body of a stranger", stranger.into_bytes(), b" "),
+    ];
+    let mut slow = Vec::new();
+    for (name, first, then) in attacks {
+        for _ in 0..4 {
+            let (address, first, name) = (address.clone(), first.clone(), name);
+            slow.push((name, tokio::task::spawn_blocking(move || lingers(&address, &first, then))));
+        }
+    }
+    drop(ann.get("/healthz").await.expect(200));
+    for (name, one) in slow {
+        let (said, took) = one.await.unwrap();
+        assert!(took < Duration::from_secs(10), "{name}: {took:?}");
+        assert!(!said.starts_with("HTTP/1.1 200"), "{name}: {said}");
+        if name == "body of a stranger" {
+            assert!(said.starts_with("HTTP/1.1 401"), "{said}");
+        }
+    }
+    drop(ann.get("/healthz").await.expect(200));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn headers_without_end_are_refused_in_bounded_room() {
+    let world = World::start().await;
+    let address = world.url.trim_start_matches("http://").to_owned();
+    let start = "GET /healthz HTTP/1.1\r\nhost: here\r\n";
+    let one = format!("{start}x-long: {}\r\n\r\n", "x".repeat(4 << 20));
+    let many = format!("{start}{}\r\n", "x: y\r\n".repeat(200_000));
+    for attack in [one, many] {
+        let address = address.clone();
+        let said =
+            tokio::task::spawn_blocking(move || lingers(&address, attack.as_bytes(), b"").0).await.unwrap();
+        assert!(
+            said.is_empty() || said.starts_with("HTTP/1.1 431"),
+            "{}",
+            said.lines().next().unwrap_or_default()
+        );
+    }
+    drop(world.user("support").get("/healthz").await.expect(200));
 }

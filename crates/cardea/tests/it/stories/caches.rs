@@ -157,6 +157,37 @@ async fn answers_that_are_known_at_start_need_no_model() {
     assert_eq!(layer(&ann, ASKED).await, pair("none", "From the model."));
 }
 
+#[tokio::test]
+async fn an_answer_that_is_given_again_is_screened_by_the_guardrails_of_now() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("warm.jsonl");
+    // Nobody has screened what stands in the file.
+    let line = json!({
+        "agent": "scripted", "tenant": "acme", "user": "support", "issuer": "cardea-try-out", "roles": ["support"],
+        "scopes": ["billing:read", "billing:write", "read", "write"], "question": ASKED,
+        "answer": "Pay with the card 4111 1111 1111 1111.", "ttl": "2h",
+    });
+    std::fs::write(&file, format!("{line}\n")).unwrap();
+    let plan = World::plan().set("CARDEA_CACHE__WARM", file.to_str().unwrap());
+    let world = plan.model([Act::say("From the model.")]).start().await;
+    assert!(world.app.warm_up().await);
+    let ann = world.user("support");
+    for (question, served) in [(ASKED, "exact"), (REWORDED, "semantic")] {
+        let (layer, answer) = layer(&ann, question).await;
+        assert_eq!(layer, served);
+        assert!(answer.contains("Pay with the card [CARD_") && !answer.contains("4111"), "{answer}");
+    }
+    let streamed = json!({ "model": "agent/scripted", "stream": true, "messages": [{ "role": "user", "content": ASKED }] });
+    let streamed = ann.post("/v1/chat/completions", &streamed).await.expect(200);
+    assert!(streamed.text.contains("CARD_") && !streamed.text.contains("4111"), "{}", streamed.text);
+    let talks = ann.get("/api/v1/conversations").await.expect(200);
+    for talk in talks.body["conversations"].as_array().unwrap() {
+        let path = format!("/api/v1/conversations/{}/messages", talk["id"].as_str().unwrap());
+        let said = ann.get(&path).await.expect(200);
+        assert!(!said.text.contains("4111"), "{}", said.text);
+    }
+}
+
 /// A Redis server on a free port, killed when dropped.
 struct Server {
     program: PathBuf,

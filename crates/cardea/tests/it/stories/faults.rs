@@ -1,14 +1,14 @@
 //! Neighbours that fail, clocks that jump, and an end in the middle of work. Each row of docs/RELIABILITY.md that is
 //! proved names a test of this kind.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use cardea::{
     observe::{Checkpoints, verify},
     vault::RootKey,
 };
 use cardea_core::time::{Clock as _, Millis};
-use cardea_testkit::{World, chaos::Weather, model::Act};
+use cardea_testkit::{World, chaos::Weather, model::Act, world::Service};
 use serde_json::json;
 
 /// The code that a turn ended with.
@@ -38,9 +38,9 @@ async fn whatever_a_model_does_the_turn_ends_with_its_own_word_and_nothing_unscr
         let story = format!("{act:?}").chars().take(60).collect::<String>();
         let plan = World::plan()
             .model([act])
-            .set("CARDEA_MODELS__TIMEOUTS__FIRST", "300ms")
-            .set("CARDEA_MODELS__TIMEOUTS__IDLE", "300ms")
-            .set("CARDEA_MODELS__TIMEOUTS__TOTAL", "2s");
+            .set("CARDEA_MODELS__TIMEOUTS__FIRST", "1s")
+            .set("CARDEA_MODELS__TIMEOUTS__IDLE", "1s")
+            .set("CARDEA_MODELS__TIMEOUTS__TOTAL", "20s");
         let world = plan.start().await;
         let receipt = world.user("support").asks("Hello?").await.ends().await;
         assert_eq!(
@@ -113,6 +113,22 @@ async fn an_upstream_that_is_away_fails_the_call_and_is_used_again_when_it_is_ba
     world.clock.advance(Millis::from_secs(10)); // the breaker's pause
     let back = ann.asks("And now, where is order 17?").await.answers("delivered").await;
     assert_eq!(back["tools"][0]["state"], "done", "{back}");
+}
+
+#[tokio::test]
+async fn an_upstream_that_was_away_at_the_start_is_there_a_moment_after_it_came_even_beside_a_connector() {
+    let manifest = "[connector]\nname = \"demo\"\nbase = \"BASE\"\n[[operation]]\nname = \"look\"\nabout = \"Look.\"\n\
+                    effect = \"read\"\nrequest = { method = \"GET\", path = \"/look\" }\n";
+    let plan = World::plan().shop_is_away().connector(Service::start().await, manifest);
+    let world = plan.start().await;
+    let start = Instant::now();
+    world.wire().set(Weather::Fair);
+    world.clock.advance(Millis::from_secs(10)); // the breaker's pause
+    while world.app.action.catalog().get("ops__get_order").is_none() {
+        assert!(start.elapsed() < Duration::from_secs(20), "it is asked again in a minute, not in a second");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    world.user("support").asks("What is the status of order 17?").await.answers("delivered").await;
 }
 
 #[tokio::test]

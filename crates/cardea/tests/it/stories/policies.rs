@@ -63,3 +63,17 @@ async fn a_bad_policy_set_changes_nothing_and_a_good_one_is_taken_without_a_rest
     ann.asks("Is it open again? Refund order 17.").await.ends().await;
     assert_eq!(newest(&world, &ann).await, ("allow".to_owned(), first), "the same set has the same version");
 }
+
+#[test]
+fn a_folder_that_cannot_be_read_is_no_folder_without_policies() {
+    let dir = tempfile::tempdir().unwrap();
+    let built_in = cardea::control::load(&dir.path().join("missing")).unwrap();
+    assert_eq!(built_in.len(), 1);
+    let file = dir.path().join("policies");
+    fs::write(&file, "not a folder").unwrap();
+    let error = cardea::control::load(&file).unwrap_err();
+    assert!(error.public().contains("cannot be read"), "{}", error.public());
+    let folder = dir.path().join("folder");
+    fs::create_dir_all(folder.join("broken.cedar")).unwrap();
+    assert!(cardea::control::load(&folder).is_err(), "an entry that cannot be read may be a `forbid`");
+}

@@ -85,10 +85,8 @@ async fn called(
 
 #[tokio::test]
 async fn every_role_may_do_with_every_tool_what_was_reviewed_and_no_refusal_reaches_the_shop() {
-    let plan = World::plan()
-        .set("CARDEA_LIMITS__PER_USER", "6000/min")
-        .set("CARDEA_LIMITS__PER_TENANT", "6000/min")
-        .set("CARDEA_UPSTREAMS__OPS__LIST_ROLES", r#"["admin", "support", "analyst", "ops"]"#);
+    let plan =
+        World::plan().set("CARDEA_LIMITS__PER_USER", "6000/min").set("CARDEA_LIMITS__PER_TENANT", "6000/min");
     let world = plan.start().await;
     let catalog = world.app.action.catalog();
     let tools: Vec<(String, Value)> =

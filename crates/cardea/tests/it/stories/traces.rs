@@ -190,3 +190,28 @@ async fn nothing_that_is_told_holds_a_body_or_a_secret() {
         assert_eq!(line, None, "`{canary}` was told");
     }
 }
+
+#[tokio::test]
+async fn the_log_tells_which_tools_were_offered_and_what_that_cost_and_again_when_more_are() {
+    let lines = listen();
+    let acts =
+        [Act::call("find_tools", json!({ "need": "give money back for an order" })), Act::say("Found.")];
+    let world = World::plan().model(acts).agent("offered_tools = 2\n").start().await;
+    let turn = world.user("support").asks("Which tickets are open?").await;
+    turn.answers("Found.").await;
+    let told: Vec<Value> =
+        lines.of("cardea::tools").into_iter().filter(|line| line["turn.id"] == turn.turn()).collect();
+    assert_eq!(told.len(), 2, "once for the choice, once for what was found: {told:?}");
+    for (line, seen) in told.iter().zip(world.model().seen()) {
+        let offered = seen.body["tools"].as_array().unwrap();
+        let names: Vec<&str> = offered.iter().filter_map(|tool| tool["function"]["name"].as_str()).collect();
+        assert_eq!(line["tools.names"], names.join(" "), "what is told is what the model was given");
+        assert_eq!(line["tools.count"], names.len());
+        // An estimate, held against the rule of thumb: four letters are a token.
+        let (told, letters) =
+            (line["tools.tokens"].as_u64().unwrap(), Value::from(offered.clone()).to_string().len());
+        let around = letters as u64 / 4;
+        assert!((around / 2..around * 2).contains(&told), "{told} tokens for {letters} letters");
+    }
+    assert!(told[0]["tools.tokens"].as_u64() < told[1]["tools.tokens"].as_u64());
+}

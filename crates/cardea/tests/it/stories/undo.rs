@@ -1,15 +1,19 @@
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use cardea::{
     app::{App, Options},
     config::{Config, Environment},
 };
 use cardea_core::time::ManualClock;
+use cardea_mcp::{
+    Args, Context, Error, Result, Server, State, Tool, UndoHint, guard::RequireAuth, schemars::JsonSchema,
+};
 use cardea_testkit::{
     World,
     model::Act,
     world::{Say, Service},
 };
+use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
@@ -252,4 +256,97 @@ async fn a_turn_that_was_left_in_the_middle_of_its_undo_is_taken_up_and_undone_u
     assert_eq!(world.model().seen().len(), 2);
     tasks.abort_all();
     second.stop().await;
+}
+
+/// What a tool server of the test has in its books: reservations, and each call with its key.
+#[derive(Clone, Default)]
+struct Books(Arc<Mutex<(Vec<String>, Vec<String>)>>);
+
+#[derive(Deserialize, JsonSchema)]
+struct Item {
+    /// Name of the item.
+    item: String,
+}
+
+#[derive(Deserialize, JsonSchema)]
+struct Reservation {
+    /// Its number.
+    reservation: String,
+}
+
+async fn reserve_item(
+    State(books): State<Books>,
+    Args(wanted): Args<Item>,
+    context: Context,
+) -> Result<Value> {
+    let mut books = books.0.lock().unwrap();
+    let id = format!("r-{}", wanted.item);
+    books.0.push(id.clone());
+    books.1.push(format!("reserve {}", context.idempotency_key().unwrap_or_default()));
+    Ok(json!({ "id": id }))
+}
+
+async fn release_item(
+    State(books): State<Books>,
+    Args(made): Args<Reservation>,
+    context: Context,
+) -> Result<Value> {
+    let mut books = books.0.lock().unwrap();
+    books.0.retain(|id| *id != made.reservation);
+    books.1.push(format!("release {} {}", made.reservation, context.idempotency_key().unwrap_or_default()));
+    Ok(json!({}))
+}
+
+async fn charge_card() -> Result<Value> {
+    Err(Error::new(cardea_core::Code::Conflict).detail("card declined").into())
+}
+
+#[tokio::test]
+async fn a_tool_of_an_mcp_server_that_names_its_undo_is_taken_back_by_it() {
+    let books = Books::default();
+    let undo = UndoHint::new("release", [("reservation", "{result.id}")]);
+    let server = Server::new("own", "1.0.0")
+        .state(books.clone())
+        .tool(
+            Tool::new("reserve", reserve_item)
+                .about("Reserves an item of the warehouse for a customer.")
+                .writes()
+                .once_per_key()
+                .undo(undo)
+                .guard(RequireAuth),
+        )
+        .tool(
+            Tool::new("release", release_item)
+                .about("Releases a reservation.")
+                .writes()
+                .once_per_key()
+                .guard(RequireAuth),
+        )
+        .tool(
+            Tool::new("charge", charge_card)
+                .about("Charges the card of a customer.")
+                .writes()
+                .once_per_key()
+                .guard(RequireAuth),
+        );
+    let acts = [
+        Act::call("own__reserve", json!({ "item": "lamp" })),
+        Act::call("own__charge", json!({})),
+        Act::say("never said"),
+    ];
+    let policies = r#"
+@id("support-works-there") @reason("support works there.")
+permit (principal in Role::"support", action, resource in Server::"own");
+"#;
+    let world = World::plan().model(acts).policies(policies).tools(server).start().await;
+    let receipt = world.user("support").asks("Buy the lamp.").await.ends().await;
+    assert_eq!(
+        (&receipt["status"], states(&receipt)),
+        (&json!("unwound"), vec!["compensated", "failed"]),
+        "{receipt}"
+    );
+    let (left, calls) = books.0.lock().unwrap().clone();
+    let step = receipt["tools"][0]["step"].as_str().unwrap();
+    assert_eq!(calls, [format!("reserve {step}"), format!("release r-lamp undo.{step}")]);
+    assert_eq!(left, Vec::<String>::new());
 }

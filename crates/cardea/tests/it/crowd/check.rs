@@ -1,4 +1,4 @@
-//! The checks after the last kill, by the numbers of the invariants.
+//! The checks after the last fault, by the numbers of the invariants.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -13,10 +13,10 @@ use cardea_testkit::{
 };
 use serde_json::Value;
 
-use super::{PEOPLE, client::Saw};
+use super::{Crowd, PEOPLE, client::Saw};
 
 /// Waits until no turn is open: what the kills have left is taken up by itself (I8). Fails after half a minute.
-pub(super) async fn settled(house: &House, saw: &Saw) {
+pub(crate) async fn settled(house: &House, saw: &Saw) {
     let open = |status: &str| matches!(status, "running" | "waiting");
     let owner = house.user("ann");
     let until = tokio::time::Instant::now() + Duration::from_secs(30);
@@ -31,7 +31,7 @@ pub(super) async fn settled(house: &House, saw: &Saw) {
 }
 
 /// I6: nobody but the owner finds a conversation, not even an administrator of the same tenant.
-pub(super) async fn strangers(house: &House, saw: &Saw) -> Vec<String> {
+pub(crate) async fn strangers(house: &House, saw: &Saw) -> Vec<String> {
     let mut broken = Vec::new();
     for (at, (name, talk)) in saw.talks.iter().enumerate().step_by(saw.talks.len() / 50 + 1) {
         let other = ["ann", "cat", "dan", "sue", "eve"].into_iter().cycle().skip(at).find(|who| who != name);
@@ -49,11 +49,17 @@ pub(super) async fn strangers(house: &House, saw: &Saw) -> Vec<String> {
 }
 
 /// I1 to I5, I7 and I8, over everything that was written. The process must have ended.
-pub(super) async fn histories(house: &House, saw: &Saw) -> Vec<String> {
+pub(crate) async fn histories(crowd: &Crowd, saw: &Saw) -> Vec<String> {
+    let house = &crowd.house;
     let db = house.database().await;
     let paid = house.shop().paid().await;
-    let effects = paid.iter().map(|paid| Effect { step: paid.key.clone(), at: paid.at }).collect();
-    let history = History { acknowledged: saw.acknowledged.clone(), effects };
+    let mut effects: Vec<Effect> =
+        paid.iter().map(|paid| Effect { step: paid.key.clone(), at: paid.at }).collect();
+    let deeds = crowd.warehouse.deeds();
+    let (undone, done) = deeds.iter().partition::<Vec<_>, _>(|deed| deed.line.starts_with("DELETE"));
+    effects.extend(done.iter().map(|deed| Effect { step: deed.key.clone(), at: deed.at }));
+    let undone = undone.iter().map(|deed| Effect { step: deed.key.clone(), at: deed.at }).collect();
+    let history = History { acknowledged: saw.acknowledged.clone(), effects, undone };
     let mut broken = history.check(&db, house.key(), SystemClock.now()).await.expect("the checker");
     broken.extend(saw.wrong.iter().map(|wrong| format!("a wrong answer: {wrong}")));
     let keys: BTreeSet<&str> = paid.iter().map(|paid| paid.key.as_str()).collect();
@@ -72,6 +78,10 @@ pub(super) async fn histories(house: &House, saw: &Saw) -> Vec<String> {
         if !state.as_ref().is_some_and(|(state,)| state == "approved" || state == "spent") {
             broken.push(format!("I1: {approval} was given and is {state:?}"));
         }
+    }
+    let kept = crowd.warehouse.state();
+    if !kept.is_empty() {
+        broken.push(format!("F4: each purchase failed, and {} reservations stay", kept.len()));
     }
     nothing_is_open(&db, &mut broken).await;
     counters_agree(&db, &mut broken).await;
@@ -96,14 +106,14 @@ async fn nothing_is_open(db: &Db, broken: &mut Vec<String>) {
 
 /// I5: each budget has paid what its turns used, and holds nothing back.
 async fn counters_agree(db: &Db, broken: &mut Vec<String>) {
-    let sql = "SELECT tenant, owner, SUM(input_tokens + output_tokens) FROM turns GROUP BY tenant, owner";
+    let sql = "SELECT tenant, owner, CAST(SUM(input_tokens + output_tokens) AS BIGINT) FROM turns GROUP BY tenant, owner";
     let used: Vec<(String, String, i64)> = db.rows(sql, args![]).await.expect("the turns");
     let mut counts: BTreeMap<(String, String), i64> = BTreeMap::new();
     for (tenant, owner, tokens) in used {
         *counts.entry((tenant.clone(), String::new())).or_default() += tokens;
         *counts.entry((tenant, owner)).or_default() += tokens;
     }
-    let sql = "SELECT tenant, user_id, SUM(spent), SUM(reserved) FROM budgets WHERE unit = 'tokens' GROUP BY tenant, user_id";
+    let sql = "SELECT tenant, user_id, CAST(SUM(spent) AS BIGINT), CAST(SUM(reserved) AS BIGINT) FROM budgets WHERE unit = 'tokens' GROUP BY tenant, user_id";
     let kept: Vec<(String, String, i64, i64)> = db.rows(sql, args![]).await.expect("the budgets");
     for (tenant, owner, spent, reserved) in kept {
         let used = counts.remove(&(tenant.clone(), owner.clone())).unwrap_or_default();
@@ -117,7 +127,7 @@ async fn counters_agree(db: &Db, broken: &mut Vec<String>) {
 }
 
 /// What the run has seen, for the record.
-pub(super) async fn told(saw: &Saw, ready: &[Duration], house: &House) -> String {
+pub(crate) async fn told(saw: &Saw, ready: &[Duration], crowd: &Crowd) -> String {
     let mut ready: Vec<u128> = ready.iter().map(Duration::as_millis).collect();
     ready.sort_unstable();
     let at = |part: usize| ready.get((ready.len() * part / 100).min(ready.len().saturating_sub(1))).copied();
@@ -128,11 +138,14 @@ pub(super) async fn told(saw: &Saw, ready: &[Duration], house: &House) -> String
         ("ready_ms_max", Value::from(at(100).unwrap_or_default() as u64)),
         ("requests_answered", Value::from(saw.answered)),
         ("requests_lost", Value::from(saw.lost)),
+        ("requests_later", Value::from(saw.later)),
         ("turns_acknowledged", Value::from(saw.acknowledged.len())),
         ("turns_answered", Value::from(waits)),
         ("turns_unknown", Value::from(saw.unknown)),
+        ("turns_unwound", Value::from(saw.unwound)),
+        ("undone_in_ledger", Value::from(crowd.warehouse.deeds().len() / 2)),
         ("refunds_told", Value::from(saw.done.len())),
-        ("refunds_in_ledger", Value::from(house.shop().paid().await.len())),
+        ("refunds_in_ledger", Value::from(crowd.house.shop().paid().await.len())),
         ("approvals", Value::from(saw.approved.len())),
         ("comments", Value::from(saw.comments.len())),
     ];

@@ -21,31 +21,39 @@ use tokio::sync::watch;
 /// How long to wait for news of a server that did not answer, before asking again.
 const SOON: Duration = Duration::from_millis(100);
 
+/// Refusals that say: not now. A request with a key may be sent again.
+const LATER: [&str; 6] =
+    ["in_progress", "conflict", "draining", "overloaded", "store_unavailable", "store_full"];
+
 /// What was seen from outside.
 #[derive(Debug, Default)]
-pub(super) struct Saw {
+pub(crate) struct Saw {
     /// Ends of turns.
-    pub(super) acknowledged: Vec<Acknowledged>,
+    pub(crate) acknowledged: Vec<Acknowledged>,
     /// Steps of refunds that were said to be done.
-    pub(super) done: Vec<String>,
+    pub(crate) done: Vec<String>,
     /// Approvals that were said to be given.
-    pub(super) approved: Vec<String>,
+    pub(crate) approved: Vec<String>,
     /// Comments that were asked for once each, and whether they were said to be written.
-    pub(super) comments: Vec<(String, bool)>,
+    pub(crate) comments: Vec<(String, bool)>,
     /// Conversations, with the name of their owner.
-    pub(super) talks: Vec<(&'static str, String)>,
+    pub(crate) talks: Vec<(&'static str, String)>,
     /// Requests that were answered.
-    pub(super) answered: u64,
+    pub(crate) answered: u64,
     /// Requests whose answer never came.
-    pub(super) lost: u64,
+    pub(crate) lost: u64,
+    /// Requests that were told to come again later.
+    pub(crate) later: u64,
+    /// Turns that were taken back.
+    pub(crate) unwound: u64,
     /// Turns that ended with "nobody knows".
-    pub(super) unknown: u64,
+    pub(crate) unknown: u64,
     /// Answers that nobody should get.
-    pub(super) wrong: Vec<String>,
+    pub(crate) wrong: Vec<String>,
 }
 
 impl Saw {
-    pub(super) fn and(mut self, other: Self) -> Self {
+    pub(crate) fn and(mut self, other: Self) -> Self {
         self.acknowledged.extend(other.acknowledged);
         self.done.extend(other.done);
         self.approved.extend(other.approved);
@@ -54,15 +62,31 @@ impl Saw {
         self.wrong.extend(other.wrong);
         self.answered += other.answered;
         self.lost += other.lost;
+        self.later += other.later;
+        self.unwound += other.unwound;
         self.unknown += other.unknown;
         self
     }
 }
 
-pub(super) struct Client {
+/// One way in: whoever asks and whoever approves, at the same node.
+#[derive(Debug, Clone)]
+pub(crate) struct Door {
+    pub(crate) user: User,
+    pub(crate) supervisor: User,
+}
+
+/// Who of the two.
+#[derive(Debug, Clone, Copy)]
+enum As {
+    User,
+    Supervisor,
+}
+
+pub(crate) struct Client {
     name: &'static str,
-    user: User,
-    supervisor: User,
+    doors: Vec<Door>,
+    at: usize,
     dice: Dice,
     up: watch::Receiver<u64>,
     asked: u64,
@@ -70,32 +94,34 @@ pub(super) struct Client {
 }
 
 impl Client {
-    pub(super) fn new(
-        name: &'static str,
-        (user, supervisor): (User, User),
-        dice: Dice,
-        up: watch::Receiver<u64>,
-    ) -> Self {
-        Self { name, user, supervisor, dice, up, asked: 0, saw: Saw::default() }
+    pub(crate) fn new(name: &'static str, doors: Vec<Door>, dice: Dice, up: watch::Receiver<u64>) -> Self {
+        Self { name, doors, at: 0, dice, up, asked: 0, saw: Saw::default() }
     }
 
-    pub(super) async fn go_on(mut self, stop: Arc<AtomicBool>) -> Saw {
+    /// Whoever it is, at the door that is tried now.
+    fn who(&self, who: As) -> User {
+        let door = self.doors.get(self.at % self.doors.len()).expect("a door");
+        match who {
+            As::User => door.user.clone(),
+            As::Supervisor => door.supervisor.clone(),
+        }
+    }
+
+    pub(crate) async fn go_on(mut self, stop: Arc<AtomicBool>) -> Saw {
         drop(self.up.wait_for(|starts| *starts > 0).await);
         while !stop.load(Ordering::SeqCst) {
             self.asked += 1;
             let order = 1 + self.dice.below(200);
-            match self.dice.below(10) {
-                0 | 1 => self.ask(&format!("What is the status of order {order}?")).await,
+            match self.dice.below(12) {
+                0 | 1 => self.ask("support", &format!("What is the status of order {order}?")).await,
                 2..=6 => {
                     let cents = 1 + self.dice.below(300);
-                    self.ask(&format!(
-                        "Please refund {}.{:02} euros for order {order}",
-                        cents / 100,
-                        cents % 100
-                    ))
-                    .await;
+                    let (euros, cents) = (cents / 100, cents % 100);
+                    let text = format!("Please refund {euros}.{cents:02} euros for order {order}");
+                    self.ask("support", &text).await;
                 }
-                7 => self.ask(&format!("Please refund 101 euros for order {order}")).await,
+                7 => self.ask("support", &format!("Please refund 101 euros for order {order}")).await,
+                8 | 9 => self.ask("buyer", &format!("Buy lamp number {order}.")).await,
                 _ => self.comment().await,
             }
         }
@@ -107,13 +133,20 @@ impl Client {
         drop(tokio::time::timeout(SOON, self.up.changed()).await);
     }
 
-    /// Sends it until it is answered.
-    async fn insist(&mut self, who: &User, method: &str, path: &str, (key, body): (&str, &str)) -> Reply {
+    /// Sends it until it is answered; at the next door if this one does not help.
+    async fn insist(&mut self, who: As, method: &str, path: &str, (key, body): (&str, &str)) -> Reply {
         let headers: &[(&str, &str)] = if key.is_empty() { &[] } else { &[("idempotency-key", key)] };
         loop {
-            match who.tries(method, path, headers, body).await {
-                Ok(reply) if matches!(reply.at("/code"), "in_progress" | "draining" | "overloaded") => {
-                    tokio::time::sleep(SOON).await; // as its `Retry-After` asks for, only sooner
+            let answer = self.who(who).tries(method, path, headers, body).await;
+            if answer.as_ref().map_or(true, |reply| reply.status >= 500) {
+                self.at += 1;
+            }
+            match answer {
+                // As its `Retry-After` asks for, only sooner.
+                Ok(reply) if LATER.contains(&reply.at("/code")) => {
+                    assert!(!reply.header("retry-after").is_empty(), "nobody said when: {}", reply.text);
+                    self.saw.later += 1;
+                    tokio::time::sleep(SOON).await;
                 }
                 Ok(reply) => {
                     self.saw.answered += 1;
@@ -127,10 +160,10 @@ impl Client {
         }
     }
 
-    async fn ask(&mut self, text: &str) {
-        let (user, key) = (self.user.clone(), format!("{}-{}", self.name, self.asked));
-        let body = json!({ "agent": "support", "message": text }).to_string();
-        let reply = self.insist(&user, "POST", "/api/v1/turns", (&key, &body)).await;
+    async fn ask(&mut self, agent: &str, text: &str) {
+        let key = format!("{}-{}", self.name, self.asked);
+        let body = json!({ "agent": agent, "message": text }).to_string();
+        let reply = self.insist(As::User, "POST", "/api/v1/turns", (&key, &body)).await;
         match reply.status {
             200 => self.heard(&reply.body),
             202 => self.approve(&reply).await,
@@ -150,6 +183,7 @@ impl Client {
             return;
         };
         self.saw.unknown += u64::from(text("status") == "unknown");
+        self.saw.unwound += u64::from(text("status") == "unwound");
         let answer = Some(text("answer")).filter(|answer| !answer.is_empty());
         self.saw.acknowledged.push(Acknowledged { turn, status: text("status"), answer });
         for tool in receipt.get("tools").and_then(Value::as_array).into_iter().flatten() {
@@ -162,11 +196,10 @@ impl Client {
 
     /// A second person approves, and the turn goes on by itself.
     async fn approve(&mut self, waiting: &Reply) {
-        let (supervisor, user) = (self.supervisor.clone(), self.user.clone());
         let approval = waiting.at("/approval").to_owned();
         let body = json!({ "decision": "approve", "comment": "kill test" }).to_string();
         let path = format!("/api/v1/approvals/{approval}");
-        let decided = self.insist(&supervisor, "POST", &path, ("", &body)).await;
+        let decided = self.insist(As::Supervisor, "POST", &path, ("", &body)).await;
         match decided.status {
             200 => self.saw.approved.push(approval),
             409 => {} // the first try was decided, and its answer lost
@@ -174,7 +207,7 @@ impl Client {
         }
         let path = format!("/api/v1/turns/{}", waiting.at("/turn"));
         loop {
-            let found = self.insist(&user, "GET", &path, ("", "")).await;
+            let found = self.insist(As::User, "GET", &path, ("", "")).await;
             if found.status != 200 {
                 self.saw.wrong.push(format!("a turn got {}: {}", found.status, found.text));
                 return;
@@ -192,7 +225,7 @@ impl Client {
         let text = format!("{} was here, {}.", self.name, self.asked);
         let arguments = json!({ "ticket_id": 1 + self.dice.below(20), "body": text });
         let arguments = arguments.as_object().cloned().unwrap_or_default();
-        let written = match self.user.mcp(false).await {
+        let written = match self.who(As::User).mcp(false).await {
             Err(_) => None,
             Ok(client) => {
                 let mut params =
@@ -213,6 +246,7 @@ impl Client {
             Some(_) => self.saw.answered += 1,
             None => {
                 self.saw.lost += 1;
+                self.at += 1;
                 self.patience().await;
             }
         }
