@@ -141,6 +141,7 @@ pub struct Error(Box<Inner>);
 struct Inner {
     code: Code,
     detail: Option<String>,
+    member: Option<String>,
     retry_after: Option<Millis>,
     cause: Option<Box<dyn StdError + Send + Sync>>,
 }
@@ -149,13 +150,20 @@ impl Error {
     /// An error with the code's own sentence.
     #[must_use]
     pub fn new(code: Code) -> Self {
-        Self(Box::new(Inner { code, detail: None, retry_after: None, cause: None }))
+        Self(Box::new(Inner { code, detail: None, member: None, retry_after: None, cause: None }))
     }
 
     /// Adds what it means in this case: a whole sentence, shown to the client after the code's own.
     #[must_use]
     pub fn detail(mut self, detail: impl Into<String>) -> Self {
         self.0.detail = Some(detail.into());
+        self
+    }
+
+    /// Adds the member of the request that it is about, as a path such as `messages[2].role`.
+    #[must_use]
+    pub fn member(mut self, path: impl Into<String>) -> Self {
+        self.0.member = Some(path.into());
         self
     }
 
@@ -177,6 +185,12 @@ impl Error {
     #[must_use]
     pub fn code(&self) -> Code {
         self.0.code
+    }
+
+    /// The member of the request that it is about.
+    #[must_use]
+    pub fn about(&self) -> Option<&str> {
+        self.0.member.as_deref()
     }
 
     /// When to try again, if somebody knows.

@@ -5,8 +5,12 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
-use crate::tool::{ToolCall, ToolSpec};
+use crate::{
+    id::ToolName,
+    tool::{ToolCall, ToolSpec},
+};
 
 /// One entry of the transcript that goes to a model.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -95,6 +99,81 @@ pub struct Sampling {
     /// For providers that can repeat themselves.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seed: Option<i64>,
+    /// −2 to 2: how much less likely a word gets with each time it was written. Not for Anthropic.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = -2, max = 2))]
+    pub frequency_penalty: Option<f64>,
+    /// −2 to 2: how much less likely a word gets once it was written. Not for Anthropic.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = -2, max = 2))]
+    pub presence_penalty: Option<f64>,
+    /// How long a reasoning model may think. For OpenAI's format; others decide for themselves.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reasoning_effort: Option<ReasoningEffort>,
+}
+
+/// How long a reasoning model may think, in OpenAI's words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ReasoningEffort {
+    /// Not at all.
+    None,
+    /// Hardly.
+    Minimal,
+    /// Little.
+    Low,
+    /// The usual.
+    Medium,
+    /// Long.
+    High,
+    /// As long as it likes.
+    Xhigh,
+}
+
+/// Whether the model may, must or must not ask for tools.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ToolChoice {
+    /// As it likes.
+    #[default]
+    Auto,
+    /// It must not.
+    None,
+    /// It must ask for at least one.
+    Required,
+    /// It must ask for this one.
+    Named(ToolName),
+}
+
+/// What the text of an answer must be.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AnswerFormat {
+    /// Anything.
+    #[default]
+    Text,
+    /// One JSON object.
+    JsonObject,
+    /// JSON that this JSON Schema describes.
+    JsonSchema {
+        /// Letters, digits, `_` and `-`.
+        name: String,
+        /// The JSON Schema.
+        schema: Value,
+        /// Whether the provider must hold it to the letter.
+        strict: Option<bool>,
+    },
+}
+
+/// What a client demands of this one answer.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Demands {
+    /// May, must or must not tools be asked for.
+    pub tool_choice: ToolChoice,
+    /// Several calls in one answer; absent means the provider's default.
+    pub parallel_tool_calls: Option<bool>,
+    /// What the text must be.
+    pub format: AnswerFormat,
 }
 
 /// Everything that a model is given for one call.
@@ -110,6 +189,18 @@ pub struct Prompt {
     /// How to write.
     #[serde(default)]
     pub sampling: Sampling,
+    /// What the answer must be; an agent demands nothing.
+    #[serde(default)]
+    pub demands: Demands,
+}
+
+impl Prompt {
+    /// A rough count of its tokens: the transcript, and what the tools say of themselves.
+    #[must_use]
+    pub fn tokens(&self) -> u64 {
+        let tools = self.tools.iter().map(|tool| estimate_tokens(&tool.description));
+        self.messages.iter().map(Message::tokens).chain(tools).sum()
+    }
 }
 
 /// Why a model stopped.
@@ -150,7 +241,7 @@ pub enum ModelEvent {
     End {
         /// Why it stopped.
         finish: Finish,
-        /// What it used; zero where the provider does not say.
+        /// What it used: what the provider counted, or an estimate where it does not say.
         usage: Usage,
     },
 }

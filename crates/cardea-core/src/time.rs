@@ -98,10 +98,12 @@ impl From<Duration> for Millis {
 
 impl fmt::Display for Millis {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.0 < 1_000 {
-            write!(f, "{} ms", self.0)
-        } else {
-            write!(f, "{:.1} s", self.0 as f64 / 1_000.0)
+        const UNITS: [(u64, &str); 4] = [(86_400_000, "d"), (3_600_000, "h"), (60_000, "min"), (1_000, "s")];
+        let whole = UNITS.into_iter().find(|(unit, _)| self.0 >= *unit && self.0.is_multiple_of(*unit));
+        match whole {
+            Some((unit, name)) => write!(f, "{} {name}", self.0 / unit),
+            None if self.0 < 1_000 => write!(f, "{} ms", self.0),
+            None => write!(f, "{:.1} s", self.0 as f64 / 1_000.0),
         }
     }
 }

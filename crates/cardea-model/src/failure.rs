@@ -29,6 +29,8 @@ pub(crate) enum Trouble {
     Rejected,
     /// It does not accept the key.
     Key,
+    /// It has no means for what the client demands.
+    Unable,
     /// It does not know the model or the path.
     Unknown,
     /// Its own filter refused.
@@ -71,6 +73,12 @@ impl Trouble {
             Self::Rejected => {
                 ("rejected", GiveUp, Code::ModelFailed, "The provider did not accept the request.")
             }
+            Self::Unable => (
+                "unable",
+                Elsewhere,
+                Code::BadRequest,
+                "This model cannot be held to that `response_format`.",
+            ),
             Self::Key => {
                 ("key", Elsewhere, Code::Misconfigured, "The provider did not accept the configured key.")
             }

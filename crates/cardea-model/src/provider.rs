@@ -5,7 +5,7 @@ use std::{collections::VecDeque, time::Duration};
 use bytes::Bytes;
 use cardea_core::{
     Result,
-    message::{ModelEvent, Prompt},
+    message::{AnswerFormat, ModelEvent, Prompt},
     secret::ExposeSecret,
     sse,
     time::Millis,
@@ -76,6 +76,9 @@ impl Provider {
         model: &str,
         deadline: Instant,
     ) -> Result<Answer, Failure> {
+        if self.format == Format::Anthropic && prompt.demands.format == AnswerFormat::JsonObject {
+            return Err(Failure::new(Trouble::Unable, "this format knows JSON only with a schema"));
+        }
         let wire = self.format.request(prompt, model, &self.base);
         let first_by = deadline.min(Instant::now() + self.timeouts.first.duration());
         let mut request =

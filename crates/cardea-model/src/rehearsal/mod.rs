@@ -25,7 +25,7 @@ use std::{sync::Arc, time::Duration};
 use cardea_core::{
     Error, Result,
     error::Code,
-    message::{Finish, Message, ModelEvent, Prompt, Usage, estimate_tokens},
+    message::{AnswerFormat, Finish, Message, ModelEvent, Prompt, ToolChoice, Usage, estimate_tokens},
     select::FIND_TOOLS,
     time::SharedClock,
     tool::{ToolCall, ToolSpec},
@@ -41,6 +41,7 @@ use self::{
 use crate::{
     Model, ModelStream, Served,
     embedder::{Embedder, Embedding},
+    failure::{Failure, Trouble},
 };
 
 /// Ends every answer that was made from data.
@@ -144,6 +145,14 @@ impl Model for Rehearsal {
     fn next(&self, prompt: Prompt) -> BoxFuture<'_, Result<ModelStream>> {
         Box::pin(async move {
             let mut prompt = prompt;
+            if prompt.demands.format != AnswerFormat::Text {
+                return Err(Failure::new(Trouble::Unable, "the rehearsal model writes plain text").into());
+            }
+            match &prompt.demands.tool_choice {
+                ToolChoice::Auto | ToolChoice::Required => {}
+                ToolChoice::None => prompt.tools.clear(),
+                ToolChoice::Named(name) => prompt.tools.retain(|tool| tool.name == *name),
+            }
             // WHY: it is no tool for a user's wish, so it must not compete with those that are.
             let find = prompt.tools.iter().position(|tool| tool.name.as_str() == FIND_TOOLS);
             let find = find.map(|at| prompt.tools.remove(at));

@@ -64,6 +64,7 @@ fn asked_with(model: &Rehearsal, messages: &[Message], tools: Vec<ToolSpec>) -> 
         messages: messages.to_vec(),
         tools,
         sampling: Default::default(),
+        demands: Default::default(),
     };
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let events: Vec<ModelEvent> = runtime

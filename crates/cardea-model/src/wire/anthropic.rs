@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 
 use cardea_core::{
-    message::{Finish, Prompt},
+    message::{AnswerFormat, Demands, Finish, Prompt, ToolChoice},
     sse::Event,
 };
 use serde_json::{Map, Value, json};
@@ -52,7 +52,28 @@ pub(super) fn request(prompt: &Prompt, model: &str, names: &ToolNames) -> WireRe
     if !sampling.stop.is_empty() {
         body.insert("stop_sequences".into(), sampling.stop.clone().into());
     }
+    if let Some(choice) = tool_choice(&prompt.demands, names) {
+        body.insert("tool_choice".into(), choice);
+    }
+    if let AnswerFormat::JsonSchema { schema, .. } = &prompt.demands.format {
+        let format = json!({ "type": "json_schema", "schema": schema });
+        body.insert("output_config".into(), json!({ "format": format }));
+    }
     WireRequest { path: "/messages".into(), body: body.into() }
+}
+
+fn tool_choice(demands: &Demands, names: &ToolNames) -> Option<Value> {
+    let mut choice = match &demands.tool_choice {
+        ToolChoice::Auto if demands.parallel_tool_calls.is_none() => return None,
+        ToolChoice::Auto => json!({ "type": "auto" }),
+        ToolChoice::None => return Some(json!({ "type": "none" })),
+        ToolChoice::Required => json!({ "type": "any" }),
+        ToolChoice::Named(tool) => json!({ "type": "tool", "name": names.wire(tool.as_str()) }),
+    };
+    if let (Some(parallel), Some(choice)) = (demands.parallel_tool_calls, choice.as_object_mut()) {
+        choice.insert("disable_parallel_tool_use".into(), (!parallel).into());
+    }
+    Some(choice)
 }
 
 /// The format refuses a schema without a type.

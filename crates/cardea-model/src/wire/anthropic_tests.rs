@@ -121,3 +121,29 @@ fn cut_broken_and_refused_answers_are_told_apart() {
     assert_eq!(Format::Anthropic.refusal(400, body).trouble, Trouble::TooLong);
     assert_eq!(Format::Anthropic.refusal(529, b"").trouble, Trouble::Busy);
 }
+
+#[test]
+fn what_the_client_demands_is_said_in_this_formats_words() {
+    let mut prompt = prompt();
+    prompt.demands = Demands {
+        tool_choice: ToolChoice::Named("ops.get order".into()),
+        parallel_tool_calls: Some(false),
+        format: AnswerFormat::JsonSchema {
+            name: "order".into(),
+            schema: json!({ "type": "object" }),
+            strict: Some(true),
+        },
+    };
+    let sent = Format::Anthropic.request(&prompt, "claude-x", "").body;
+    let named = json!({ "type": "tool", "name": "t_ops_get_order", "disable_parallel_tool_use": true });
+    assert_eq!(sent["tool_choice"], named);
+    assert_eq!(
+        sent["output_config"],
+        json!({ "format": { "type": "json_schema", "schema": { "type": "object" } } })
+    );
+    prompt.demands = Demands { tool_choice: ToolChoice::Required, ..Demands::default() };
+    assert_eq!(
+        Format::Anthropic.request(&prompt, "claude-x", "").body["tool_choice"],
+        json!({ "type": "any" })
+    );
+}

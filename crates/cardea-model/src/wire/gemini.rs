@@ -4,7 +4,7 @@
 //! marked as thought are not part of the answer. The schema goes out as JSON Schema, not in the older dialect.
 
 use cardea_core::{
-    message::{Finish, Prompt, Usage},
+    message::{AnswerFormat, Finish, Prompt, ToolChoice, Usage},
     sse::Event,
     time::Millis,
 };
@@ -33,13 +33,25 @@ pub(super) fn request(prompt: &Prompt, model: &str, names: &ToolNames) -> WireRe
         });
         body.insert("tools".into(), json!([{ "functionDeclarations": tools.collect::<Vec<_>>() }]));
     }
+    if let Some(calling) = calling(&prompt.demands.tool_choice, names) {
+        body.insert("toolConfig".into(), json!({ "functionCallingConfig": calling }));
+    }
     let sampling = &prompt.sampling;
-    let options: [(&str, Option<Value>); 5] = [
+    let (mime, schema) = match &prompt.demands.format {
+        AnswerFormat::Text => (None, None),
+        AnswerFormat::JsonObject => (Some("application/json"), None),
+        AnswerFormat::JsonSchema { schema, .. } => (Some("application/json"), Some(schema.clone())),
+    };
+    let options: [(&str, Option<Value>); 9] = [
         ("temperature", sampling.temperature.map(Value::from)),
         ("topP", sampling.top_p.map(Value::from)),
         ("maxOutputTokens", sampling.max_tokens.map(Value::from)),
         ("stopSequences", (!sampling.stop.is_empty()).then(|| sampling.stop.clone().into())),
         ("seed", sampling.seed.map(Value::from)),
+        ("frequencyPenalty", sampling.frequency_penalty.map(Value::from)),
+        ("presencePenalty", sampling.presence_penalty.map(Value::from)),
+        ("responseMimeType", mime.map(Value::from)),
+        ("responseJsonSchema", schema),
     ];
     let chosen: Map<String, Value> =
         options.into_iter().filter_map(|(key, value)| value.map(|value| (key.to_owned(), value))).collect();
@@ -47,6 +59,17 @@ pub(super) fn request(prompt: &Prompt, model: &str, names: &ToolNames) -> WireRe
         body.insert("generationConfig".into(), chosen.into());
     }
     WireRequest { path: format!("/models/{model}:streamGenerateContent?alt=sse"), body: body.into() }
+}
+
+fn calling(choice: &ToolChoice, names: &ToolNames) -> Option<Value> {
+    match choice {
+        ToolChoice::Auto => None,
+        ToolChoice::None => Some(json!({ "mode": "NONE" })),
+        ToolChoice::Required => Some(json!({ "mode": "ANY" })),
+        ToolChoice::Named(tool) => {
+            Some(json!({ "mode": "ANY", "allowedFunctionNames": [names.wire(tool.as_str())] }))
+        }
+    }
 }
 
 fn contents<'a>(prompt: &'a Prompt, names: &ToolNames) -> (Vec<&'a str>, Vec<Value>) {
@@ -133,7 +156,11 @@ fn stopped(assembly: &mut Assembly, reason: &str) -> Result<(), Failure> {
         "MALFORMED_FUNCTION_CALL" | "UNEXPECTED_TOOL_CALL" | "OTHER" | "FINISH_REASON_UNSPECIFIED" => {
             return Err(Failure::garbage(format!("the model stopped with {reason}")));
         }
-        // SAFETY, RECITATION, BLOCKLIST, PROHIBITED_CONTENT, SPII, LANGUAGE and what may come.
+        "SAFETY" | "RECITATION" | "BLOCKLIST" | "PROHIBITED_CONTENT" | "SPII" | "LANGUAGE" => {
+            Some(Finish::ContentFilter)
+        }
+        // Servers that copy the format have words of their own for an answer that asks for tools.
+        _ if assembly.call_count() > 0 => Some(Finish::ToolCalls),
         _ => Some(Finish::ContentFilter),
     };
     Ok(())

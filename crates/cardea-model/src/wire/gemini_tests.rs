@@ -1,4 +1,4 @@
-use cardea_core::message::ModelEvent;
+use cardea_core::message::{Demands, ModelEvent};
 
 use super::*;
 use crate::wire::{
@@ -92,4 +92,37 @@ fn a_quota_error_says_when_to_come_back() {
     let body = json!([{ "error": { "code": 429, "message": "quota", "details": [{}, info] } }]).to_string();
     let failure = Format::Gemini.refusal(429, body.as_bytes());
     assert_eq!((failure.trouble, failure.retry_after), (Trouble::Busy, Some(Millis(37_500))));
+}
+
+#[test]
+fn what_the_client_demands_is_said_in_this_formats_words() {
+    let mut prompt = prompt();
+    prompt.demands = Demands {
+        tool_choice: ToolChoice::Named("ops.get order".into()),
+        parallel_tool_calls: Some(false),
+        format: AnswerFormat::JsonSchema {
+            name: "order".into(),
+            schema: json!({ "type": "object" }),
+            strict: Some(true),
+        },
+    };
+    let sent = Format::Gemini.request(&prompt, "gemini-x", "").body;
+    let calling = json!({ "mode": "ANY", "allowedFunctionNames": ["t_ops_get_order"] });
+    assert_eq!(sent["toolConfig"], json!({ "functionCallingConfig": calling }));
+    let config = &sent["generationConfig"];
+    assert_eq!(config["responseMimeType"], "application/json");
+    assert_eq!(config["responseJsonSchema"], json!({ "type": "object" }));
+    prompt.demands = Demands { tool_choice: ToolChoice::None, ..Demands::default() };
+    let sent = Format::Gemini.request(&prompt, "gemini-x", "").body;
+    assert_eq!(sent["toolConfig"], json!({ "functionCallingConfig": { "mode": "NONE" } }));
+}
+
+#[test]
+fn calls_are_read_whatever_word_the_server_has_for_their_end() {
+    let call = json!([{ "functionCall": { "name": name(), "args": {} } }]);
+    let events = read(Format::Gemini, &stream(&[said(call.clone(), Some("FUNCTION_CALL"))])).unwrap();
+    assert!(matches!(&events[0], ModelEvent::Call(call) if call.name == "ops.get order"), "{events:?}");
+    assert!(matches!(events[1], ModelEvent::End { finish: Finish::ToolCalls, .. }), "{events:?}");
+    let filtered = read(Format::Gemini, &stream(&[said(call, Some("SAFETY"))])).unwrap();
+    assert!(matches!(filtered[..], [ModelEvent::End { finish: Finish::ContentFilter, .. }]), "{filtered:?}");
 }

@@ -191,7 +191,10 @@ pub(crate) struct Assembly {
     calls: Vec<Partial>,
     pub(crate) finish: Option<Finish>,
     pub(crate) usage: Usage,
-    spoke: bool,
+    /// About as many tokens were sent.
+    sent: u64,
+    /// Bytes of the answer, calls included.
+    written: usize,
     ended: bool,
     out: VecDeque<ModelEvent>,
 }
@@ -208,7 +211,8 @@ impl Assembly {
             calls: Vec::new(),
             finish: None,
             usage: Usage::default(),
-            spoke: false,
+            sent: prompt.tokens(),
+            written: 0,
             ended: false,
             out: VecDeque::new(),
         }
@@ -217,7 +221,7 @@ impl Assembly {
     /// More text.
     pub(crate) fn text(&mut self, text: &str) {
         if !text.is_empty() {
-            self.spoke = true;
+            self.written = self.written.saturating_add(text.len());
             self.out.push_back(ModelEvent::Text(text.to_owned()));
         }
     }
@@ -242,6 +246,7 @@ impl Assembly {
                 name.clone_into(&mut call.name);
             }
             call.arguments.push_str(arguments);
+            self.written = self.written.saturating_add(arguments.len());
         }
         Ok(())
     }
@@ -262,7 +267,7 @@ impl Assembly {
 
     /// The explicit end of a stream that may leave out why it stopped.
     pub(crate) fn done(&mut self) -> Result<(), Failure> {
-        if self.finish.is_none() && (self.spoke || !self.calls.is_empty()) {
+        if self.finish.is_none() && (self.written > 0 || !self.calls.is_empty()) {
             self.finish = Some(Finish::Stop);
         }
         self.finish()
@@ -285,8 +290,16 @@ impl Assembly {
             }
         }
         self.ended = true;
-        self.out.push_back(ModelEvent::End { finish, usage: self.usage });
+        self.out.push_back(ModelEvent::End { finish, usage: self.used() });
         Ok(())
+    }
+
+    /// What the provider counted. A server that counts nothing would make every budget endless: then it is estimated.
+    fn used(&self) -> Usage {
+        if self.usage.total() > 0 {
+            return self.usage;
+        }
+        Usage { input: self.sent, cached_input: 0, output: (self.written as u64).div_ceil(4) }
     }
 
     fn whole_call(&self, place: usize, call: Partial) -> Result<ToolCall, Failure> {

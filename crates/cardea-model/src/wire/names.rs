@@ -99,6 +99,7 @@ mod tests {
             messages: Vec::new(),
             tools: names.iter().map(tool).collect(),
             sampling: Default::default(),
+            demands: Default::default(),
         }
     }
 

@@ -5,7 +5,7 @@
 //! for; a stream that ends after `finish_reason` without `[DONE]`, or at `[DONE]` without `finish_reason`.
 
 use cardea_core::{
-    message::{Finish, Prompt, Usage},
+    message::{AnswerFormat, Finish, Prompt, ToolChoice, Usage},
     sse::Event,
     tool::ToolCall,
 };
@@ -37,12 +37,19 @@ pub(super) fn request(prompt: &Prompt, model: &str, base: &str, names: &ToolName
     let sampling = &prompt.sampling;
     // WHY: OpenAI's newer models refuse the old name of this limit, other servers know only that one.
     let limit = if base.contains("api.openai.com") { "max_completion_tokens" } else { "max_tokens" };
-    let options: [(&str, Option<Value>); 5] = [
+    let demands = &prompt.demands;
+    let options: [(&str, Option<Value>); 11] = [
         ("temperature", sampling.temperature.map(Value::from)),
         ("top_p", sampling.top_p.map(Value::from)),
         (limit, sampling.max_tokens.map(Value::from)),
         ("stop", (!sampling.stop.is_empty()).then(|| sampling.stop.clone().into())),
         ("seed", sampling.seed.map(Value::from)),
+        ("frequency_penalty", sampling.frequency_penalty.map(Value::from)),
+        ("presence_penalty", sampling.presence_penalty.map(Value::from)),
+        ("reasoning_effort", sampling.reasoning_effort.map(|effort| json!(effort))),
+        ("tool_choice", tool_choice(&demands.tool_choice, names)),
+        ("parallel_tool_calls", demands.parallel_tool_calls.map(Value::from)),
+        ("response_format", response_format(&demands.format)),
     ];
     for (key, value) in options {
         if let Some(value) = value {
@@ -50,6 +57,31 @@ pub(super) fn request(prompt: &Prompt, model: &str, base: &str, names: &ToolName
         }
     }
     WireRequest { path: "/chat/completions".into(), body: body.into() }
+}
+
+fn tool_choice(choice: &ToolChoice, names: &ToolNames) -> Option<Value> {
+    match choice {
+        ToolChoice::Auto => None,
+        ToolChoice::None => Some("none".into()),
+        ToolChoice::Required => Some("required".into()),
+        ToolChoice::Named(tool) => {
+            Some(json!({ "type": "function", "function": { "name": names.wire(tool.as_str()) } }))
+        }
+    }
+}
+
+fn response_format(format: &AnswerFormat) -> Option<Value> {
+    match format {
+        AnswerFormat::Text => None,
+        AnswerFormat::JsonObject => Some(json!({ "type": "json_object" })),
+        AnswerFormat::JsonSchema { name, schema, strict } => {
+            let mut described = json!({ "name": name, "schema": schema });
+            if let (Some(strict), Some(described)) = (strict, described.as_object_mut()) {
+                described.insert("strict".into(), (*strict).into());
+            }
+            Some(json!({ "type": "json_schema", "json_schema": described }))
+        }
+    }
 }
 
 fn messages(prompt: &Prompt, names: &ToolNames) -> Vec<Value> {

@@ -1,10 +1,13 @@
-use cardea_core::message::ModelEvent;
+use cardea_core::message::{Demands, ModelEvent};
 
 use super::*;
 use crate::wire::{
     Format,
     samples::{call, prompt, read, stream},
 };
+
+/// What the transcript of the samples is estimated at, where a stream counts nothing.
+const SENT: u64 = 55;
 
 fn end(finish: Finish, input: u64, output: u64) -> ModelEvent {
     ModelEvent::End { finish, usage: Usage { input, cached_input: 0, output } }
@@ -89,7 +92,7 @@ fn tool_calls_are_put_together_from_interleaved_pieces() {
     let expected = vec![
         ModelEvent::Call(call("a", "ops.get order", json!({ "order_id": 17 }))),
         ModelEvent::Call(call("b", "other", json!({}))),
-        end(Finish::ToolCalls, 0, 0),
+        end(Finish::ToolCalls, SENT, 4),
     ];
     assert_eq!(read(Format::OpenAi, &answer).unwrap(), expected);
 }
@@ -105,7 +108,7 @@ fn what_real_servers_do_otherwise_is_understood() {
         // The transcript holds three calls already, so the next numbers are four and five.
         ModelEvent::Call(call("call_4", "x", json!({ "a": 1 }))),
         ModelEvent::Call(call("call_5", "x", json!({ "a": 2 }))),
-        end(Finish::ToolCalls, 0, 0),
+        end(Finish::ToolCalls, SENT, 4),
     ];
     assert_eq!(
         read(Format::OpenAi, &stream(&[whole(no_index)])).unwrap(),
@@ -114,11 +117,11 @@ fn what_real_servers_do_otherwise_is_understood() {
     );
 
     let old = chunk(json!({ "function_call": { "name": "x", "arguments": "{}" } }), json!("function_call"));
-    let expected = vec![ModelEvent::Call(call("call_4", "x", json!({}))), end(Finish::ToolCalls, 0, 0)];
+    let expected = vec![ModelEvent::Call(call("call_4", "x", json!({}))), end(Finish::ToolCalls, SENT, 1)];
     assert_eq!(read(Format::OpenAi, &stream(&[old])).unwrap(), expected, "the older form");
 
     let silent_end = stream(&[chunk(json!({ "content": "hi" }), Value::Null)]) + "data: [DONE]";
-    let expected = vec![said("hi"), end(Finish::Stop, 0, 0)];
+    let expected = vec![said("hi"), end(Finish::Stop, SENT, 1)];
     assert_eq!(read(Format::OpenAi, &silent_end).unwrap(), expected, "[DONE] without finish_reason");
 
     let mut decoder = Format::OpenAi.decoder(&prompt());
@@ -153,7 +156,7 @@ fn an_answer_that_did_not_end_well_is_not_taken_for_one() {
     );
 
     let cut_by_limit = stream(&[chunk(json!({ "content": "so", "tool_calls": half }), json!("length"))]);
-    let expected = vec![said("so"), end(Finish::Length, 0, 0)];
+    let expected = vec![said("so"), end(Finish::Length, SENT, 2)];
     assert_eq!(read(Format::OpenAi, &cut_by_limit).unwrap(), expected, "half a call is no call");
 }
 
@@ -176,4 +179,34 @@ fn a_refusal_is_told_apart_by_what_can_be_done_about_it() {
     assert_eq!(refusal(503, json!("down")).trouble, Trouble::Busy);
     assert_eq!(refusal(500, json!([])).trouble, Trouble::Broken);
     assert_eq!(refusal(302, json!({})).trouble, Trouble::Rejected);
+}
+
+#[test]
+fn what_the_client_demands_is_said_in_this_formats_words() {
+    let mut prompt = prompt();
+    prompt.demands = Demands {
+        tool_choice: ToolChoice::Named("ops.get order".into()),
+        parallel_tool_calls: Some(false),
+        format: AnswerFormat::JsonSchema {
+            name: "order".into(),
+            schema: json!({ "type": "object" }),
+            strict: Some(true),
+        },
+    };
+    let sent = Format::OpenAi.request(&prompt, "gpt-x", "").body;
+    let named = json!({ "type": "function", "function": { "name": "t_ops_get_order" } });
+    assert_eq!((&sent["tool_choice"], &sent["parallel_tool_calls"]), (&named, &json!(false)));
+    let schema = json!({ "name": "order", "schema": { "type": "object" }, "strict": true });
+    assert_eq!(sent["response_format"], json!({ "type": "json_schema", "json_schema": schema }));
+    prompt.demands = Demands { tool_choice: ToolChoice::Required, ..Demands::default() };
+    assert_eq!(Format::OpenAi.request(&prompt, "gpt-x", "").body["tool_choice"], "required");
+}
+
+#[test]
+fn a_server_that_counts_nothing_is_not_free() {
+    let answer = stream(&[chunk(json!({ "content": "Hello there, Ann" }), json!("stop"))]);
+    let events = read(Format::OpenAi, &answer).unwrap();
+    let ModelEvent::End { usage, .. } = events[1] else { panic!("{events:?}") };
+    assert_eq!(usage.output, 4, "four bytes count as a token");
+    assert!(usage.input > 20, "the transcript counts: {usage:?}");
 }

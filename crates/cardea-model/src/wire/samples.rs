@@ -59,7 +59,9 @@ pub(super) fn prompt() -> Prompt {
             max_tokens: Some(100),
             stop: vec!["END".into()],
             seed: Some(7),
+            ..Sampling::default()
         },
+        demands: Default::default(),
     }
 }
 

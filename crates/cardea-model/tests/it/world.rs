@@ -49,7 +49,13 @@ pub(crate) async fn provider(name: &str, wire: Wire, acts: Vec<Act>, more: &str)
 
 pub(crate) fn prompt(model: &str) -> Prompt {
     let messages = vec![Message::User { text: "hello".into() }];
-    Prompt { model: model.into(), messages, tools: Vec::new(), sampling: Default::default() }
+    Prompt {
+        model: model.into(),
+        messages,
+        tools: Vec::new(),
+        sampling: Default::default(),
+        demands: Default::default(),
+    }
 }
 
 /// How an answer went.

@@ -20,7 +20,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::{
     Problem,
-    extract::{Inbound, Outside, REQUEST_ID},
+    extract::{Inbound, Outside},
     openai::{self, Completion, Envelope},
 };
 use crate::{
@@ -66,6 +66,7 @@ fn message(outside: &Outside, body: &Completion, agent: &str) -> Result<Message,
         // WHY: an id that is none is answered like one that is somebody else's.
         Some(id) => Some(id.parse().map_err(|_| outside.problem(Error::new(Code::NotFound)))?),
     };
+    body.fits_an_agent().map_err(|error| outside.problem(error))?;
     let text = body.last_user_text().map_err(|error| outside.problem(error))?;
     let key = outside.idempotency_key()?;
     let (agent, trace) = (AgentName::from(agent), outside.trace.clone());
@@ -83,21 +84,18 @@ fn complete_request(
             messages: body.transcript()?,
             tools: body.client_tools(),
             sampling: body.sampling()?,
+            demands: body.demands()?,
         })
     };
     let prompt = read().map_err(|error| outside.problem(error))?;
     Ok(CompleteRequest { caller, prompt, trace: outside.trace.clone() })
 }
 
-fn stamp(mut response: Response, outside: &Outside, conversation: Option<ConversationId>) -> Response {
-    let mut put = |name: &'static str, value: String| {
-        if let Ok(value) = HeaderValue::from_str(&value) {
-            response.headers_mut().insert(name, value);
-        }
-    };
-    put(REQUEST_ID, outside.request.to_string());
-    if let Some(conversation) = conversation {
-        put(CONVERSATION, conversation.to_string());
+/// Names the conversation beside the answer.
+fn stamp(mut response: Response, conversation: Option<ConversationId>) -> Response {
+    let name = conversation.and_then(|conversation| HeaderValue::from_str(&conversation.to_string()).ok());
+    if let Some(name) = name {
+        response.headers_mut().insert(CONVERSATION, name);
     }
     response
 }
@@ -138,12 +136,12 @@ async fn whole_turn(
     let receipt = receipt.map_err(|error| outside.problem(error))?;
     if let Some(failure) = &receipt.error {
         let problem = outside.problem(failure.error()).into_response();
-        return Ok(stamp(problem, &outside, receipt.conversation));
+        return Ok(stamp(problem, receipt.conversation));
     }
     let envelope = Envelope::new(&receipt.turn.to_string(), app.clock.now(), &body.model);
     let end = (receipt.finish.unwrap_or(Finish::Stop), receipt.usage);
     let answer = envelope.whole(&words(&receipt), &[], end, Some(more(&receipt)));
-    Ok(stamp(Json(answer).into_response(), &outside, receipt.conversation))
+    Ok(stamp(Json(answer).into_response(), receipt.conversation))
 }
 
 /// One server-sent event with this object.
@@ -157,13 +155,12 @@ fn done() -> Result<Event, Infallible> {
 
 fn sse(
     events: impl Stream<Item = Result<Event, Infallible>> + Send + 'static,
-    outside: &Outside,
     conversation: Option<ConversationId>,
 ) -> Response {
     let keep_alive = axum::response::sse::KeepAlive::default();
     let mut response = Sse::new(events).keep_alive(keep_alive).into_response();
     response.headers_mut().insert("x-accel-buffering", HeaderValue::from_static("no"));
-    stamp(response, outside, conversation)
+    stamp(response, conversation)
 }
 
 async fn stream_turn(
@@ -194,7 +191,7 @@ async fn stream_turn(
     let rest =
         stream::unfold(events, |mut events| async move { events.recv().await.map(|event| (event, events)) })
             .flat_map(move |event| stream::iter(chunks(&envelope, event, usage, &request_id)));
-    Ok(sse(opening.chain(rest), &outside, conversation))
+    Ok(sse(opening.chain(rest), conversation))
 }
 
 /// The chunks of one event.
@@ -237,7 +234,7 @@ fn replay(app: &App, outside: &Outside, body: &Completion, receipt: &Receipt) ->
     }
     let ended = ReplyEvent::Ended(Box::new(receipt.clone()));
     events.extend(chunks(&envelope, ended, body.stream_options.include_usage, &outside.request.to_string()));
-    sse(stream::iter(events), outside, receipt.conversation)
+    sse(stream::iter(events), receipt.conversation)
 }
 
 async fn whole_completion(
@@ -251,7 +248,7 @@ async fn whole_completion(
     let more = json!({ "cache": completed.cache, "cost_micros": completed.cost_micros });
     let answer =
         envelope.whole(&completed.text, &completed.calls, (completed.finish, completed.usage), Some(more));
-    Ok(stamp(Json(answer).into_response(), &outside, None))
+    Ok(Json(answer).into_response())
 }
 
 async fn stream_completion(
@@ -276,7 +273,7 @@ async fn stream_completion(
         };
         let mut out = vec![data(&envelope.opening())];
         out.extend(completion_end(&envelope, &Ok(completed), body.stream_options.include_usage, ""));
-        return Ok(sse(stream::iter(out), &outside, None));
+        return Ok(sse(stream::iter(out), None));
     }
     let (usage, request_id) = (body.stream_options.include_usage, outside.request.to_string());
     let opening = stream::once(std::future::ready(data(&envelope.opening())));
@@ -296,7 +293,7 @@ async fn stream_completion(
         let ended = ended.await.unwrap_or_else(|_| Err(Error::new(Code::Internal)));
         stream::iter(completion_end(&closing_envelope, &ended, usage, &request_id))
     });
-    Ok(sse(opening.chain(pieces).chain(closing.flatten()), &outside, None))
+    Ok(sse(opening.chain(pieces).chain(closing.flatten()), None))
 }
 
 fn completion_end(

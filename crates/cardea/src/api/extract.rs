@@ -16,9 +16,6 @@ use serde::de::DeserializeOwned;
 use super::{Problem, Shape};
 use crate::{app::App, flow, observe::Trace};
 
-/// The header in which clients may send, and always get, the request id.
-pub(crate) const REQUEST_ID: &str = "x-request-id";
-
 /// The outside of a request: its id, its trace and its headers.
 #[derive(Debug)]
 pub(crate) struct Outside {

@@ -57,6 +57,7 @@ pub fn router(app: App) -> Router {
         .nest("/api/v1", own)
         .route("/v1/chat/completions", post(chat::completions))
         .route("/v1/models", get(models::list))
+        .route("/v1/models/{*model}", get(models::one))
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))
         .route("/metrics", get(health::metrics))

@@ -1,15 +1,36 @@
 //! `/v1/models` and `/api/v1/agents`: who can be asked.
 
-use axum::{Json, extract::State};
+use axum::{
+    Json,
+    extract::{Path, State},
+};
+use cardea_auth::Caller;
+use cardea_core::{Code, Error};
 use serde_json::{Value, json};
 
-use super::{extract::Known, openai};
+use super::{Problem, extract::Known, openai};
 use crate::{app::App, flow};
 
-pub(super) async fn list(State(app): State<App>, _: Known) -> Json<Value> {
-    let mut names: Vec<String> = app.agents().map(|agent| format!("agent/{}", agent.name)).collect();
-    names.extend(app.models.names().map(str::to_owned));
-    Json(openai::models(&names, app.clock.now()))
+/// The names that this caller may put into `model`: all agents, and the models that policy opens to them.
+fn names(app: &App, caller: &Caller) -> Vec<String> {
+    let open = |model: &&str| app.control.may_use_model(caller, &app.direct().name, model).is_ok();
+    let agents = app.agents().map(|agent| format!("agent/{}", agent.name));
+    agents.chain(app.models.names().filter(open).map(str::to_owned)).collect()
+}
+
+pub(super) async fn list(State(app): State<App>, known: Known) -> Json<Value> {
+    Json(openai::models(&names(&app, &known.caller), app.clock.now()))
+}
+
+pub(super) async fn one(
+    State(app): State<App>,
+    Path(wanted): Path<String>,
+    known: Known,
+) -> Result<Json<Value>, Problem> {
+    if names(&app, &known.caller).contains(&wanted) {
+        return Ok(Json(openai::model(&wanted, app.clock.now())));
+    }
+    Err(known.problem(Error::new(Code::NotFound).detail("No such model is open to you.")))
 }
 
 pub(super) async fn agents(State(app): State<App>, known: Known) -> Json<Value> {

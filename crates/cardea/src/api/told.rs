@@ -3,7 +3,7 @@
 use axum::{
     body::Body,
     extract::{MatchedPath, Request, State},
-    http::{HeaderMap, Method, header},
+    http::{HeaderMap, HeaderValue, Method, header},
     middleware::Next,
     response::Response,
 };
@@ -19,6 +19,9 @@ pub(crate) struct Failed {
     pub(crate) request: RequestId,
     pub(crate) cause: Option<String>,
 }
+
+/// Names the request on every answer, as the log and the errors name it.
+const REQUEST_ID: &str = "x-request-id";
 
 /// Routes that are asked all the time and tell nothing.
 const QUIET: [&str; 3] = ["/healthz", "/readyz", "/metrics"];
@@ -47,7 +50,11 @@ pub(crate) async fn told(State(app): State<App>, mut request: Request, next: Nex
     let event = RequestEvent::new(RequestId::random(), method(request.method()), route);
     let trace = app.observe.trace(event, caller(request.headers()));
     request.extensions_mut().insert(trace.clone());
-    let response = next.run(request).await;
+    let mut response = next.run(request).await;
+    let id = response.extensions().get::<Failed>().map_or(trace.request(), |failed| failed.request);
+    if let Ok(id) = HeaderValue::from_str(&id.to_string()) {
+        response.headers_mut().insert(REQUEST_ID, id);
+    }
     trace.note(|event| {
         event.status = response.status().as_u16();
         if let Some(failed) = response.extensions().get::<Failed>() {

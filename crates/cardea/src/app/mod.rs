@@ -14,7 +14,7 @@ use cardea_core::{
     Code, Error, Result,
     agent::{Agent, AgentSpec},
     id::AgentName,
-    message::{Message, Prompt, estimate_tokens},
+    message::{Prompt, estimate_tokens},
     time::{Millis, SharedClock},
 };
 use cardea_model::Models;
@@ -125,8 +125,10 @@ impl Rooms {
     /// What a bare completion may use up.
     #[must_use]
     pub fn estimate_prompt(&self, prompt: &Prompt) -> Estimate {
-        let read: u64 = prompt.messages.iter().map(Message::tokens).sum();
-        Estimate { tokens: read + u64::from(prompt.sampling.max_tokens.unwrap_or(1_024)), cost_micros: 0 }
+        Estimate {
+            tokens: prompt.tokens() + u64::from(prompt.sampling.max_tokens.unwrap_or(1_024)),
+            cost_micros: 0,
+        }
     }
 
     /// Where the heads of the audit log are written down, beside the database.

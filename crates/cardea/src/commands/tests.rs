@@ -62,7 +62,7 @@ fn a_new_project_passes_its_own_check() {
 fn a_new_project_passes_its_own_policy_tests() {
     let ran = run_in(started().path(), &["policy", "test"]);
     assert_eq!(ran.end, End::Good, "{}{}", ran.out, ran.err);
-    assert!(ran.out.contains("6 cases, 0 not as expected"), "{}", ran.out);
+    assert!(ran.out.contains("8 cases, 0 not as expected"), "{}", ran.out);
 }
 
 #[test]

@@ -8,7 +8,7 @@ use cardea_core::{
     agent::Agent,
     cache::Finished,
     journal::{Recovery, StepState, after_crash},
-    message::{Finish, Message, Prompt},
+    message::{Demands, Finish, Message, Prompt},
     select::FIND_TOOLS,
     tool::Outcome,
 };
@@ -152,7 +152,8 @@ fn prompt(agent: &Agent, history: &[Message], turn: &Turn, offered: &Selected) -
     if cut {
         sampling.max_tokens = left;
     }
-    Ok((Prompt { model: agent.spec.model.clone(), messages, tools: offered.specs(), sampling }, cut))
+    let (model, tools) = (agent.spec.model.clone(), offered.specs());
+    Ok((Prompt { model, messages, tools, sampling, demands: Demands::default() }, cut))
 }
 
 const fn layer(layer: Layer) -> CacheUse {

@@ -127,7 +127,7 @@ impl Observe {
         self.0.meters.request((&event.route, event.status, event.class, tenant), event.took);
         let stage = |(stage, took): &(&str, Duration)| format!("{stage}={:.2}", took.as_secs_f64() * 1e3);
         let stages = event.stages.iter().map(stage).collect::<Vec<_>>();
-        // WHY: `?` writes texts with escapes, so that a cause cannot begin a line of its own in a log for people.
+        // WHY: with escapes, so that a cause cannot begin a line of its own in a log for people.
         tracing::event!(
             target: "cardea::request",
             tracing::Level::INFO,
@@ -137,8 +137,8 @@ impl Observe {
             http.route = event.route,
             http.status = event.status,
             error.code = event.code.map(Code::name),
-            error.cause = event.cause.as_ref().map(tracing::field::debug),
-            tenant.id = event.tenant.as_ref().map(tracing::field::debug),
+            error.cause = event.cause.as_deref().map(|cause| tracing::field::display(cause.escape_debug())),
+            tenant.id = event.tenant.as_deref().map(|tenant| tracing::field::display(tenant.escape_debug())),
             user.class = event.class,
             agent.name = event.agent.as_deref(),
             model.name = event.model.as_deref(),

@@ -8,6 +8,7 @@ mod engines;
 mod kills;
 mod machine;
 mod nodes;
+mod peers;
 mod proofs;
 mod rooms;
 mod sizes;

@@ -146,7 +146,7 @@ impl Cache {
             .split_last()
             .map_or((String::new(), Vec::new()), |(last, before)| (canonical(&json!(last)), before.to_vec()));
         let tools = [sha256_hex(canonical(&json!(prompt.tools)).as_bytes())];
-        let sampling = canonical(&json!(prompt.sampling));
+        let sampling = canonical(&json!([prompt.sampling, prompt.demands]));
         let place = self.0.settings.enabled.then(|| {
             let partition = Partition::of(&Circumstances {
                 owner: Owner::User(user),

@@ -24,6 +24,8 @@ fn routed() -> Routes {
         let alone = ["/healthz", "/readyz", "/metrics"].contains(&path);
         let path = if own && !alone { format!("/api/v1{path}") } else { path.to_owned() };
         let methods = METHODS.into_iter().filter(|method| handlers.contains(&format!("{method}(")));
+        // The last segment may hold slashes, which the description has no sign for.
+        let path = path.replace("{*", "{");
         routes.insert(path, methods.map(str::to_owned).collect());
     }
     routes

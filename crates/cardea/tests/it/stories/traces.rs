@@ -133,7 +133,7 @@ async fn a_request_is_one_trace_with_a_span_for_each_stage_from_the_client_to_th
         (&json!("answered"), &json!("scripted"), &json!(2), &json!("fake-1")),
         "{event}"
     );
-    assert!(event["tokens.output"].as_u64().unwrap() > 0 && event["tenant.id"] == "\"acme\"", "{event}");
+    assert!(event["tokens.output"].as_u64().unwrap() > 0 && event["tenant.id"] == "acme", "{event}");
     for stage in ["auth=", "model=", "tool=", "close="] {
         assert!(event["stages_ms"].as_str().unwrap().contains(stage), "{event}");
     }

@@ -1,0 +1,541 @@
+//! What clients ask for: the body of `POST /v1/chat/completions`.
+//!
+//! A member that only tunes (`user`, `metadata`, `store`, …) is accepted and ignored, as clients expect. A member
+//! that would change what the answer is, and is not kept to, is refused by name.
+
+use cardea_core::{
+    Code, Error, Result,
+    id::ToolName,
+    message::{AnswerFormat, Demands, Message, ReasoningEffort, Sampling, ToolChoice},
+    tool::{Effect, ToolCall, ToolSpec},
+};
+use serde::{Deserialize, de::IgnoredAny};
+use serde_json::{Map, Value, json};
+
+/// The body of `POST /v1/chat/completions`.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct Completion {
+    /// A provider's model, or `agent/NAME`.
+    pub model: String,
+    /// The transcript, oldest first.
+    pub messages: Vec<InMessage>,
+    /// Send the answer in pieces.
+    #[serde(default)]
+    pub stream: bool,
+    /// Of which only `include_usage` is known.
+    #[serde(default)]
+    pub stream_options: StreamOptions,
+    /// Tools of the client (bare completions only: an agent brings its own).
+    #[serde(default)]
+    pub tools: Vec<InTool>,
+    /// 0 to 2.
+    pub temperature: Option<f64>,
+    /// 0 to 1.
+    pub top_p: Option<f64>,
+    /// Most tokens to write (older name).
+    pub max_tokens: Option<u32>,
+    /// Most tokens to write.
+    pub max_completion_tokens: Option<u32>,
+    /// One text or several.
+    #[serde(default)]
+    pub stop: Stop,
+    /// For providers that can repeat themselves.
+    pub seed: Option<i64>,
+    /// −2 to 2.
+    pub frequency_penalty: Option<f64>,
+    /// −2 to 2.
+    pub presence_penalty: Option<f64>,
+    /// For reasoning models.
+    pub reasoning_effort: Option<ReasoningEffort>,
+    /// `auto`, `none`, `required`, or one function.
+    #[serde(default)]
+    pub tool_choice: InChoice,
+    /// Several calls in one answer.
+    pub parallel_tool_calls: Option<bool>,
+    /// What the text of the answer must be.
+    #[serde(default)]
+    pub response_format: InFormat,
+    /// What else came. Most of it may be ignored; some would change what the answer means.
+    #[serde(flatten)]
+    pub more: Map<String, Value>,
+}
+
+/// `tool_choice`.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(untagged)]
+pub(crate) enum InChoice {
+    /// Not given.
+    #[default]
+    Absent,
+    /// One of the words.
+    Word(String),
+    /// This function.
+    Function {
+        /// Which.
+        function: InNamed,
+    },
+    /// Something else.
+    Other(IgnoredAny),
+}
+
+/// A name.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct InNamed {
+    name: String,
+}
+
+/// `response_format`.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub(crate) enum InFormat {
+    /// Anything.
+    #[default]
+    Text,
+    /// A JSON object.
+    JsonObject,
+    /// JSON of this schema.
+    JsonSchema {
+        /// Which.
+        json_schema: InSchema,
+    },
+}
+
+/// `response_format.json_schema`.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct InSchema {
+    name: String,
+    #[serde(default)]
+    schema: Option<Value>,
+    strict: Option<bool>,
+}
+
+/// Members that would change what an answer means, the value at which they mean nothing, and why they are not taken.
+const NOT_TAKEN: [(&str, &str, &str); 9] = [
+    ("n", "1", "one answer is given; ask again for another"),
+    ("logprobs", "false", "the guardrails screen text, not tokens"),
+    ("top_logprobs", "0", "the guardrails screen text, not tokens"),
+    ("logit_bias", "{}", "tokens have other numbers at each provider"),
+    ("modalities", "[\"text\"]", "only text is taken and given"),
+    ("audio", "null", "only text is taken and given"),
+    ("web_search_options", "null", "a search is a tool, and tools are called under policy"),
+    ("functions", "[]", "use `tools`"),
+    ("function_call", "\"none\"", "use `tool_choice`"),
+];
+
+/// `stream_options`.
+#[derive(Debug, Clone, Copy, Default, Deserialize)]
+pub(crate) struct StreamOptions {
+    /// Send a last chunk with the usage.
+    #[serde(default)]
+    pub include_usage: bool,
+}
+
+/// `stop`: one text or several.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(untagged)]
+pub(crate) enum Stop {
+    /// Not given.
+    #[default]
+    None,
+    /// One text.
+    One(String),
+    /// Several texts.
+    Many(Vec<String>),
+}
+
+/// One message as clients send it.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct InMessage {
+    role: String,
+    #[serde(default)]
+    content: Option<InContent>,
+    #[serde(default)]
+    tool_calls: Vec<InCall>,
+    tool_call_id: Option<String>,
+    name: Option<String>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(untagged)]
+enum InContent {
+    Text(String),
+    Parts(Vec<InPart>),
+}
+
+#[derive(Debug, Clone, Deserialize)]
+struct InPart {
+    #[serde(rename = "type")]
+    kind: String,
+    text: Option<String>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+struct InCall {
+    id: String,
+    function: InFunction,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+struct InFunction {
+    name: String,
+    #[serde(default)]
+    arguments: String,
+}
+
+/// A tool that the client offers.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct InTool {
+    function: InDefinition,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+struct InDefinition {
+    name: String,
+    #[serde(default)]
+    description: String,
+    parameters: Option<Value>,
+}
+
+fn bad(member: impl Into<String>, detail: impl Into<String>) -> Error {
+    Error::new(Code::BadRequest).member(member).detail(detail)
+}
+
+fn place(at: usize, member: &str) -> String {
+    format!("messages[{at}].{member}")
+}
+
+impl Completion {
+    /// The agent's name if the model is `agent/NAME`.
+    #[must_use]
+    pub(crate) fn agent(&self) -> Option<&str> {
+        self.model.strip_prefix("agent/")
+    }
+
+    /// How the model should write.
+    ///
+    /// # Errors
+    /// `bad_request` names the member that is out of range.
+    pub(crate) fn sampling(&self) -> Result<Sampling> {
+        let within = |name: &str, value: Option<f64>, (least, most): (f64, f64)| match value {
+            Some(value) if !(least..=most).contains(&value) => {
+                Err(bad(name, format!("`{name}` must be between {least} and {most}.")))
+            }
+            value => Ok(value),
+        };
+        Ok(Sampling {
+            temperature: within("temperature", self.temperature, (0.0, 2.0))?,
+            top_p: within("top_p", self.top_p, (0.0, 1.0))?,
+            frequency_penalty: within("frequency_penalty", self.frequency_penalty, (-2.0, 2.0))?,
+            presence_penalty: within("presence_penalty", self.presence_penalty, (-2.0, 2.0))?,
+            reasoning_effort: self.reasoning_effort,
+            max_tokens: self.max_completion_tokens.or(self.max_tokens),
+            stop: match &self.stop {
+                Stop::None => Vec::new(),
+                Stop::One(text) => vec![text.clone()],
+                Stop::Many(texts) => texts.clone(),
+            },
+            seed: self.seed,
+        })
+    }
+
+    /// What the client demands of the answer.
+    ///
+    /// # Errors
+    /// `bad_request` names the member that cannot be kept to. None is passed over that would change what an answer is.
+    pub(crate) fn demands(&self) -> Result<Demands> {
+        self.taken()?;
+        let format = match &self.response_format {
+            InFormat::Text => AnswerFormat::Text,
+            InFormat::JsonObject => AnswerFormat::JsonObject,
+            InFormat::JsonSchema { json_schema: InSchema { name, schema, strict } } => {
+                AnswerFormat::JsonSchema {
+                    name: name.clone(),
+                    schema: schema.clone().ok_or_else(|| {
+                        bad(
+                            "response_format.json_schema.schema",
+                            "`response_format.json_schema` has no `schema`.",
+                        )
+                    })?,
+                    strict: *strict,
+                }
+            }
+        };
+        Ok(Demands { tool_choice: self.choice()?, parallel_tool_calls: self.parallel_tool_calls, format })
+    }
+
+    fn choice(&self) -> Result<ToolChoice> {
+        let choice = match &self.tool_choice {
+            InChoice::Absent => ToolChoice::Auto,
+            InChoice::Function { function } => ToolChoice::Named(function.name.as_str().into()),
+            InChoice::Word(word) if word == "auto" => ToolChoice::Auto,
+            InChoice::Word(word) if word == "none" => ToolChoice::None,
+            InChoice::Word(word) if word == "required" => ToolChoice::Required,
+            InChoice::Word(_) | InChoice::Other(_) => {
+                let most = "`tool_choice` must be `auto`, `none`, `required` or one of the given functions.";
+                return Err(bad("tool_choice", most));
+            }
+        };
+        let offered = |name: &ToolName| self.tools.iter().any(|tool| tool.function.name == name.as_str());
+        match &choice {
+            ToolChoice::Named(name) if !offered(name) => {
+                Err(bad("tool_choice", format!("`tool_choice` names `{name}`, which is not in `tools`.")))
+            }
+            ToolChoice::Required if self.tools.is_empty() => {
+                Err(bad("tool_choice", "`tool_choice` is `required`, but `tools` is empty."))
+            }
+            _ => Ok(choice),
+        }
+    }
+
+    /// Refuses members that are not kept to.
+    fn taken(&self) -> Result<()> {
+        for (member, harmless, why) in NOT_TAKEN {
+            let harmless = serde_json::from_str::<Value>(harmless).unwrap_or_default();
+            if self.more.get(member).is_some_and(|value| !value.is_null() && *value != harmless) {
+                return Err(bad(member, format!("`{member}` is not taken: {why}.")));
+            }
+        }
+        Ok(())
+    }
+
+    /// Refuses what only a bare completion can have: an agent brings its own tools and its own way to answer.
+    ///
+    /// # Errors
+    /// `bad_request` names the member.
+    pub(crate) fn fits_an_agent(&self) -> Result<()> {
+        self.taken()?;
+        let member = match self {
+            Self { tools, .. } if !tools.is_empty() => "tools",
+            Self { tool_choice: InChoice::Word(word), .. } if word == "required" => "tool_choice",
+            Self { tool_choice: InChoice::Function { .. }, .. } => "tool_choice",
+            Self { response_format: InFormat::JsonObject | InFormat::JsonSchema { .. }, .. } => {
+                "response_format"
+            }
+            _ => return Ok(()),
+        };
+        let own = "an agent brings its own tools and words; ask a model without an agent for that";
+        Err(bad(member, format!("`{member}` is not taken: {own}.")))
+    }
+
+    /// The transcript in Cardea's own types.
+    ///
+    /// # Errors
+    /// `bad_request` names the message that cannot be used.
+    pub(crate) fn transcript(&self) -> Result<Vec<Message>> {
+        if self.messages.is_empty() {
+            return Err(bad("messages", "`messages` must not be empty."));
+        }
+        self.messages.iter().enumerate().map(|(at, message)| message.read(at)).collect()
+    }
+
+    /// The tools that the client offers, as read-only specs: the client calls them, not Cardea.
+    #[must_use]
+    pub(crate) fn client_tools(&self) -> Vec<ToolSpec> {
+        let spec = |tool: &InTool| ToolSpec {
+            name: tool.function.name.as_str().into(),
+            description: tool.function.description.clone(),
+            input_schema: tool.function.parameters.clone().unwrap_or_else(|| json!({"type": "object"})),
+            effect: Effect::Destructive,
+            idempotent: false,
+            sends_outside: false,
+            examples: Vec::new(),
+            cache: None,
+            clears: Vec::new(),
+        };
+        self.tools.iter().map(spec).collect()
+    }
+
+    /// What the user says in this request: the text of the last message, which must be the user's.
+    ///
+    /// # Errors
+    /// `bad_request` if the last message is not the user's, or is empty.
+    pub(crate) fn last_user_text(&self) -> Result<String> {
+        let at = self.messages.len().saturating_sub(1);
+        let last = self.messages.last().ok_or_else(|| bad("messages", "`messages` must not be empty."))?;
+        match last.read(at)? {
+            Message::User { text } if !text.trim().is_empty() => Ok(text),
+            Message::User { .. } => {
+                Err(bad(place(at, "content"), format!("`messages[{at}].content` is empty.")))
+            }
+            _ => Err(bad(
+                place(at, "role"),
+                "The last message must have the role `user`: an agent keeps the history itself.",
+            )),
+        }
+    }
+}
+
+impl InMessage {
+    fn text(&self, at: usize) -> Result<String> {
+        match &self.content {
+            None => Ok(String::new()),
+            Some(InContent::Text(text)) => Ok(text.clone()),
+            Some(InContent::Parts(parts)) => {
+                let mut whole = String::new();
+                for part in parts {
+                    match (part.kind.as_str(), &part.text) {
+                        ("text", Some(text)) => whole.push_str(text),
+                        (kind, _) => {
+                            return Err(bad(
+                                place(at, "content"),
+                                format!(
+                                    "`messages[{at}].content` has a part of type `{kind}`; only `text` is taken."
+                                ),
+                            ));
+                        }
+                    }
+                }
+                Ok(whole)
+            }
+        }
+    }
+
+    fn read(&self, at: usize) -> Result<Message> {
+        let text = self.text(at)?;
+        match self.role.as_str() {
+            "system" | "developer" => Ok(Message::System { text }),
+            "user" => Ok(Message::User { text }),
+            "assistant" => {
+                let calls = self.tool_calls.iter().map(|call| call.read(at)).collect::<Result<_>>()?;
+                Ok(Message::Assistant { text, calls })
+            }
+            "tool" => Ok(Message::Tool {
+                call_id: self.tool_call_id.clone().ok_or_else(|| {
+                    bad(
+                        place(at, "tool_call_id"),
+                        format!("`messages[{at}]` has the role `tool` but no `tool_call_id`."),
+                    )
+                })?,
+                name: self.name.clone().unwrap_or_default(),
+                text,
+                failed: false,
+            }),
+            role => Err(bad(
+                place(at, "role"),
+                format!(
+                    "`messages[{at}].role` is `{}`; it must be system, developer, user, assistant or tool.",
+                    role.chars().take(32).collect::<String>()
+                ),
+            )),
+        }
+    }
+}
+
+impl InCall {
+    fn read(&self, at: usize) -> Result<ToolCall> {
+        let arguments: Map<String, Value> = if self.function.arguments.trim().is_empty() {
+            Map::new()
+        } else {
+            serde_json::from_str(&self.function.arguments).map_err(|error| {
+                bad(
+                    place(at, "tool_calls"),
+                    format!(
+                        "The arguments of a tool call in `messages[{at}]` are not a JSON object: {error}."
+                    ),
+                )
+            })?
+        };
+        Ok(ToolCall { id: self.id.clone(), name: self.function.name.clone(), arguments })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(body: Value) -> Completion {
+        serde_json::from_value(body).unwrap()
+    }
+
+    #[test]
+    fn a_clients_transcript_keeps_its_roles_apart() {
+        let body = parse(json!({
+            "model": "m", "unknown_member": 1,
+            "messages": [
+                { "role": "system", "content": "be brief" },
+                { "role": "user", "content": [{ "type": "text", "text": "hi" }] },
+                { "role": "assistant", "content": null,
+                  "tool_calls": [{ "id": "c1", "type": "function", "function": { "name": "f", "arguments": "{\"a\":1}" } }] },
+                { "role": "tool", "tool_call_id": "c1", "content": "one" },
+            ],
+        }));
+        let transcript = body.transcript().unwrap();
+        assert!(matches!(&transcript[0], Message::System { text } if text == "be brief"));
+        assert!(matches!(&transcript[1], Message::User { text } if text == "hi"));
+        assert!(matches!(&transcript[2], Message::Assistant { calls, .. } if calls[0].arguments["a"] == 1));
+        assert!(matches!(&transcript[3], Message::Tool { call_id, .. } if call_id == "c1"));
+    }
+
+    #[test]
+    fn a_message_that_cannot_be_used_is_named() {
+        for (message, says) in [
+            (json!({ "role": "wizard", "content": "x" }), "`messages[0].role` is `wizard`"),
+            (json!({ "role": "user", "content": [{ "type": "image_url" }] }), "type `image_url`"),
+            (json!({ "role": "tool", "content": "x" }), "no `tool_call_id`"),
+        ] {
+            let body = parse(json!({ "model": "m", "messages": [message] }));
+            let error = body.transcript().unwrap_err();
+            assert!(error.public().contains(says), "{error}");
+        }
+        let hot = parse(json!({ "model": "m", "messages": [], "temperature": 3 }));
+        let error = hot.sampling().unwrap_err();
+        assert!(error.public().contains("`temperature` must be between 0 and 2"), "{error}");
+        assert_eq!(error.about(), Some("temperature"));
+    }
+
+    fn asks(member: &str, value: Value) -> Completion {
+        let mut body = json!({
+            "model": "m", "messages": [{ "role": "user", "content": "hi" }],
+            "tools": [{ "type": "function", "function": { "name": "weather" } }],
+        });
+        body[member] = value;
+        parse(body)
+    }
+
+    #[test]
+    fn what_would_change_the_answer_is_kept_to_or_refused_by_name() {
+        let schema =
+            json!({ "type": "json_schema", "json_schema": { "name": "x", "schema": { "type": "object" } } });
+        let kept = asks("response_format", schema).demands().unwrap();
+        assert!(
+            matches!(kept.format, AnswerFormat::JsonSchema { schema, .. } if schema == json!({ "type": "object" }))
+        );
+        let function = json!({ "type": "function", "function": { "name": "weather" } });
+        assert_eq!(
+            asks("tool_choice", function).demands().unwrap().tool_choice,
+            ToolChoice::Named("weather".into())
+        );
+        assert_eq!(asks("tool_choice", json!("none")).demands().unwrap().tool_choice, ToolChoice::None);
+
+        for (member, value) in [
+            ("n", json!(2)),
+            ("logprobs", json!(true)),
+            ("logit_bias", json!({ "50256": -100 })),
+            ("modalities", json!(["text", "audio"])),
+            ("functions", json!([{ "name": "f" }])),
+            ("tool_choice", json!("perhaps")),
+            ("tool_choice", json!({ "type": "function", "function": { "name": "other" } })),
+            ("response_format", json!({ "type": "json_schema", "json_schema": { "name": "x" } })),
+        ] {
+            let error = asks(member, value.clone()).demands().unwrap_err();
+            assert!(
+                error.about().is_some_and(|about| about.starts_with(member)),
+                "{member} = {value}: {error}"
+            );
+        }
+        for (member, value) in [
+            ("n", json!(1)),
+            ("logprobs", json!(false)),
+            ("modalities", json!(["text"])),
+            ("user", json!("u")),
+        ] {
+            assert!(asks(member, value.clone()).demands().is_ok(), "{member} = {value}");
+        }
+    }
+
+    #[test]
+    fn an_agent_brings_its_own_tools() {
+        let error = asks("user", json!("u")).fits_an_agent().unwrap_err();
+        assert_eq!(error.about(), Some("tools"));
+    }
+}
