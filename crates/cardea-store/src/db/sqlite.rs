@@ -30,6 +30,11 @@ use crate::crash;
 
 /// Most commits that share one transaction.
 const GROUP: usize = 256;
+/// Pages that the write-ahead log may hold before they are written to the database: the more, the more of them were
+/// changed several times and are written once.
+const CHECKPOINT: i64 = 4_000;
+/// Kilobytes of pages that the writer remembers.
+const CACHE: i64 = 8_192;
 /// Most reads that wait for a reader.
 const READS: usize = 4_096;
 /// How long a commit waits for a place in the queue.
@@ -79,6 +84,9 @@ impl Sqlite {
         conn.pragma_update(None, "journal_mode", "WAL")?;
         conn.pragma_update(None, "synchronous", "FULL")?;
         conn.pragma_update(None, "journal_size_limit", 64 << 20)?;
+        conn.pragma_update(None, "wal_autocheckpoint", CHECKPOINT)?;
+        conn.pragma_update(None, "cache_size", -CACHE)?;
+        conn.pragma_update(None, "temp_store", "MEMORY")?;
         let writer =
             Writer { session: Session::new(conn), node: config.node.clone(), key, broken: broken.clone() };
         start("cardea-db-write", move || writer.run(receive))?;
@@ -347,32 +355,49 @@ impl Writer {
         results: &mut [Result<(), CommitError>],
     ) -> Result<(), CommitError> {
         let mut chain = None;
-        let alone = group.len() == 1;
+        if let ([only], [result]) = (group, &mut *results) {
+            *result = self.statements(&only.commit, &mut chain);
+            // If SQLite itself has undone the transaction (disk full, I/O error), there is nothing to go on with.
+            return match result {
+                Ok(()) => self.keep_head(chain),
+                Err(error) if self.session.conn.is_autocommit() => Err(error.clone()),
+                Err(_) => Ok(()),
+            };
+        }
+        // WHY: for each savepoint SQLite copies every page before it is changed. Nearly all groups need none, so they
+        // are tried without; one in which a guard fails is begun anew, with the savepoints that keep it from the others.
+        let together = group.iter().all(|waiting| self.statements(&waiting.commit, &mut chain).is_ok());
+        if !together {
+            self.rollback();
+            self.session.plain("BEGIN IMMEDIATE").map_err(|error| fault(&error, "begin"))?;
+            chain = None;
+            self.apart(group, results, &mut chain)?;
+        }
+        self.keep_head(chain)
+    }
+
+    /// Runs each commit of a group under a savepoint of its own.
+    fn apart(
+        &mut self,
+        group: &[Waiting],
+        results: &mut [Result<(), CommitError>],
+        chain: &mut Option<Head>,
+    ) -> Result<(), CommitError> {
         for (waiting, result) in group.iter().zip(results) {
-            let before = chain;
-            if !alone {
-                self.session.plain("SAVEPOINT one").map_err(|error| fault(&error, "savepoint"))?;
-            }
-            *result = self.statements(&waiting.commit, &mut chain);
+            let before = *chain;
+            self.session.plain("SAVEPOINT one").map_err(|error| fault(&error, "savepoint"))?;
+            *result = self.statements(&waiting.commit, chain);
             if result.is_err() {
-                chain = before;
+                *chain = before;
                 if self.session.conn.is_autocommit() {
                     // SQLite has undone the whole transaction (disk full, I/O error): so nobody was written.
                     return result.clone();
                 }
-                if alone {
-                    return Ok(());
-                }
                 self.session.plain("ROLLBACK TO one").map_err(|error| fault(&error, "savepoint"))?;
             }
-            if !alone {
-                self.session.plain("RELEASE one").map_err(|error| fault(&error, "savepoint"))?;
-            }
+            self.session.plain("RELEASE one").map_err(|error| fault(&error, "savepoint"))?;
         }
-        match chain {
-            Some(head) => self.keep_head(&head),
-            None => Ok(()),
-        }
+        Ok(())
     }
 
     fn statements(&mut self, commit: &Commit, chain: &mut Option<Head>) -> Result<(), CommitError> {
@@ -418,7 +443,8 @@ impl Writer {
         }
     }
 
-    fn keep_head(&mut self, head: &Head) -> Result<(), CommitError> {
+    fn keep_head(&mut self, head: Option<Head>) -> Result<(), CommitError> {
+        let Some(head) = head else { return Ok(()) };
         let sql = "INSERT INTO audit_heads (node, seq, link) VALUES (?1, ?2, ?3) \
                    ON CONFLICT (node) DO UPDATE SET seq = excluded.seq, link = excluded.link";
         let sequence = i64::try_from(head.sequence).unwrap_or(i64::MAX);
