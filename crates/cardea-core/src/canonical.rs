@@ -4,6 +4,8 @@
 //! direction is written as an escape. A text or tree that is too large is cut; the cut says how long it was and
 //! carries the SHA-256 of the whole, so that the full value can still be proved.
 
+use std::fmt;
+
 use aws_lc_rs::digest;
 use serde_json::{Map, Value, json};
 
@@ -47,6 +49,74 @@ pub fn bounded(value: Value, bounds: Bounds) -> Value {
     let value = shorten(value, bounds, 0);
     let spelled = canonical(&value);
     if spelled.len() <= bounds.whole { value } else { cut(&spelled) }
+}
+
+/// The one spelling of the value within the bounds.
+#[must_use]
+pub fn spelled(value: Value, bounds: Bounds) -> String {
+    let spelled = canonical(&shorten(value, bounds, 0));
+    if spelled.len() <= bounds.whole { spelled } else { canonical(&cut(&spelled)) }
+}
+
+/// The one spelling of an object, written without a tree in between. Keys come in their order.
+#[derive(Debug, Default)]
+pub struct Spelling {
+    out: String,
+    last: &'static str,
+}
+
+impl Spelling {
+    /// An object that is about this long.
+    #[must_use]
+    pub fn about(length: usize) -> Self {
+        Self { out: String::with_capacity(length), last: "" }
+    }
+
+    fn key(&mut self, key: &'static str) {
+        debug_assert!(self.last < key, "`{key}` comes after `{}`", self.last);
+        self.out.push(if self.last.is_empty() { '{' } else { ',' });
+        write_text(key, &mut self.out);
+        self.out.push(':');
+        self.last = key;
+    }
+
+    /// Adds a text within the bounds.
+    pub fn text(&mut self, key: &'static str, text: &str, bounds: Bounds) {
+        self.key(key);
+        // An escape is six bytes for one.
+        if text.len() <= bounds.text && text.len().saturating_mul(6) + 2 <= bounds.whole {
+            write_text(text, &mut self.out);
+        } else {
+            self.out.push_str(&spelled(json!(text), bounds));
+        }
+    }
+
+    /// Adds a text of our own, such as an id, if there is one.
+    pub fn own(&mut self, key: &'static str, text: Option<impl fmt::Display>) {
+        if let Some(text) = text {
+            self.key(key);
+            write_text(&text.to_string(), &mut self.out);
+        }
+    }
+
+    /// Adds a number.
+    pub fn number(&mut self, key: &'static str, number: i64) {
+        self.key(key);
+        self.out.push_str(&number.to_string());
+    }
+
+    /// Adds a value within the bounds.
+    pub fn value(&mut self, key: &'static str, value: Value, bounds: Bounds) {
+        self.key(key);
+        self.out.push_str(&spelled(value, bounds));
+    }
+
+    /// The spelling.
+    #[must_use]
+    pub fn end(mut self) -> String {
+        self.out.push_str(if self.last.is_empty() { "{}" } else { "}" });
+        self.out
+    }
 }
 
 fn shorten(value: Value, bounds: Bounds, depth: usize) -> Value {
@@ -110,6 +180,12 @@ fn write(value: &Value, out: &mut String) {
 
 fn write_text(text: &str, out: &mut String) {
     out.push('"');
+    let plain = |byte: u8| matches!(byte, b' '..=b'~') && byte != b'"' && byte != b'\\';
+    if text.bytes().all(plain) {
+        out.push_str(text);
+        out.push('"');
+        return;
+    }
     for char in text.chars() {
         match char {
             '"' => out.push_str("\\\""),
@@ -189,6 +265,22 @@ mod tests {
         assert_eq!(short["note"]["bytes"], whole.len());
         assert!(canonical(&short).len() < 2_000);
         assert_eq!(sha256_hex(b""), "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
+    }
+
+    proptest! {
+        #[test]
+        fn an_object_that_is_written_at_once_is_spelled_like_its_tree(text in any::<String>(), long in "\\PC{0,700}", value in any_json(), number in any::<i64>()) {
+            let mut spelling = Spelling::about(64);
+            spelling.text("a", &text, SMALL);
+            spelling.text("b", &long, SMALL);
+            spelling.own("c", Some("turn_1"));
+            spelling.own("d", None::<&str>);
+            spelling.number("n", number);
+            spelling.value("v", value.clone(), SMALL);
+            let bounded = |value| bounded(value, SMALL);
+            let tree = json!({ "v": bounded(value), "a": bounded(json!(text)), "b": bounded(json!(long)), "c": "turn_1", "n": number });
+            prop_assert_eq!(spelling.end(), canonical(&tree));
+        }
     }
 
     #[test]

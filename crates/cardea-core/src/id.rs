@@ -1,8 +1,10 @@
 //! Identifiers: names that come from outside, and random ids that Cardea makes.
 
-use std::{fmt, str::FromStr};
+use std::{cell::RefCell, fmt, str::FromStr};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::time::Timestamp;
 
 /// A text that is not an id of the wanted kind.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -60,45 +62,86 @@ names! {
     ToolName;
 }
 
+/// Random bytes of the operating system, fetched for some ids at once: asking for each costs more than all else of it.
+struct Pool {
+    bytes: [u8; 512],
+    left: usize,
+}
+
+impl Pool {
+    fn take(&mut self) -> [u8; 16] {
+        if self.left < 16 {
+            if getrandom::fill(&mut self.bytes).is_err() {
+                // WHY: ids guard rows; an id that is not random is worse than no process.
+                std::process::abort();
+            }
+            self.left = self.bytes.len();
+        }
+        self.left -= 16;
+        let mut taken = [0; 16];
+        if let Some(fresh) = self.bytes.get_mut(self.left..self.left + 16) {
+            // INVARIANT: what was handed out is gone from here; nobody gets it twice, and no key stays behind.
+            taken.swap_with_slice(fresh);
+        }
+        taken
+    }
+}
+
+thread_local! {
+    static POOL: RefCell<Pool> = const { RefCell::new(Pool { bytes: [0; 512], left: 0 }) };
+}
+
 /// 128 random bits from the operating system: cannot be guessed or counted.
 ///
 /// # Panics
 /// Never in practice: the operating system's generator failing is not survivable, and the process ends.
 #[must_use]
 pub fn random_bits() -> u128 {
-    let mut bytes = [0_u8; 16];
-    if getrandom::fill(&mut bytes).is_err() {
-        // WHY: ids guard rows; an id that is not random is worse than no process.
-        std::process::abort();
-    }
-    u128::from_be_bytes(bytes)
+    u128::from_be_bytes(POOL.with_borrow_mut(Pool::take))
 }
+
+/// The time of an id that has none.
+const UNTIMED: u64 = u64::MAX;
 
 macro_rules! ids {
     ($($(#[$doc:meta])* $name:ident => $prefix:literal;)*) => {$(
         $(#[$doc])*
         #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub struct $name(u128);
+        pub struct $name {
+            time: u64,
+            bits: u128,
+        }
 
         impl $name {
-            const FORM: &'static str = concat!($prefix, "_<32 hexadecimal digits>");
+            const FORM: &'static str = concat!($prefix, "_<32 hexadecimal digits, or 44>");
 
             /// A new id that nobody can guess.
             #[must_use]
             pub fn random() -> Self {
-                Self(random_bits())
+                Self::from_bits(random_bits())
+            }
+
+            /// The same, with the moment in front of it: rows of one time lie side by side, which makes them several
+            /// times cheaper to write than rows in a thousand places.
+            #[must_use]
+            pub fn timed(now: Timestamp) -> Self {
+                Self { time: now.0.cast_unsigned() & 0xffff_ffff_ffff, bits: random_bits() }
             }
 
             /// The id with these bits, for ids that are derived from something else.
             #[must_use]
             pub const fn from_bits(bits: u128) -> Self {
-                Self(bits)
+                Self { time: UNTIMED, bits }
             }
         }
 
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                write!(f, concat!($prefix, "_{:032x}"), self.0)
+                f.write_str(concat!($prefix, "_"))?;
+                if self.time != UNTIMED {
+                    write!(f, "{:012x}", self.time)?;
+                }
+                write!(f, "{:032x}", self.bits)
             }
         }
 
@@ -114,12 +157,15 @@ macro_rules! ids {
             fn from_str(text: &str) -> Result<Self, BadId> {
                 let bad = || BadId { text: text.chars().take(64).collect(), form: Self::FORM };
                 let digits = text.strip_prefix(concat!($prefix, "_")).ok_or_else(bad)?;
-                let canonical = digits.len() == 32
+                let canonical = matches!(digits.len(), 32 | 44)
                     && digits.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+                let (time, bits) = digits.split_at_checked(digits.len().wrapping_sub(32)).ok_or_else(bad)?;
                 if !canonical {
                     return Err(bad());
                 }
-                u128::from_str_radix(digits, 16).map(Self).map_err(|_| bad())
+                let time = if time.is_empty() { Ok(UNTIMED) } else { u64::from_str_radix(time, 16) };
+                let (time, bits) = (time.map_err(|_| bad())?, u128::from_str_radix(bits, 16).map_err(|_| bad())?);
+                Ok(Self { time, bits })
             }
         }
 
@@ -169,16 +215,36 @@ mod tests {
     fn an_id_reads_back_what_it_prints_and_nothing_else() {
         let id = TurnId::random();
         assert_eq!(id.to_string().parse::<TurnId>(), Ok(id));
+        let timed = TurnId::timed(Timestamp(1_800_000_000_000));
+        assert_eq!(timed.to_string().parse::<TurnId>(), Ok(timed));
         for text in [
             "",
             "turn_",
             "turn_1",
             "conv_00000000000000000000000000000001",
             "turn_0000000000000000000000000000000G",
+            "turn_0000000000000000000000000000000000001",
+            "turn_ä000000000000000000000000000000",
         ] {
             assert!(text.parse::<TurnId>().is_err(), "`{text}` passed");
         }
         let shouted = id.to_string().to_uppercase().replace("TURN", "turn");
         assert!(shouted == id.to_string() || shouted.parse::<TurnId>().is_err(), "one id has one spelling");
+    }
+
+    #[test]
+    fn ids_of_later_moments_stand_behind_and_can_be_guessed_as_little() {
+        let at = |second: i64| TurnId::timed(Timestamp(1_800_000_000_000 + second * 1_000));
+        let ids: Vec<String> = (0..50).map(|second| at(second).to_string()).collect();
+        assert!(ids.is_sorted(), "as texts, which is how rows are sorted");
+        let random: std::collections::HashSet<&str> = ids.iter().filter_map(|id| id.get(17..)).collect();
+        assert_eq!(random.len(), ids.len(), "beside the moment there are 128 bits of their own");
+        assert!(random.iter().all(|bits| bits.len() == 32));
+    }
+
+    #[test]
+    fn no_bits_are_handed_out_twice() {
+        let made: std::collections::HashSet<u128> = (0..10_000).map(|_| random_bits()).collect();
+        assert_eq!(made.len(), 10_000);
     }
 }

@@ -73,6 +73,16 @@ impl Principal {
         self.tenant == other.tenant && self.issuer == other.issuer && self.user == other.user
     }
 
+    /// True if the two are the same to a policy: the same user with the same rights and facts. Policies do not see
+    /// addresses.
+    #[must_use]
+    pub fn is_alike(&self, other: &Self) -> bool {
+        let Self { tenant, user, client, issuer, roles, scopes, actors, proof, address: _, metadata } = self;
+        (tenant, user, client, issuer) == (&other.tenant, &other.user, &other.client, &other.issuer)
+            && (roles, scopes, actors) == (&other.roles, &other.scopes, &other.actors)
+            && (proof, metadata) == (&other.proof, &other.metadata)
+    }
+
     /// An unambiguous text for (tenant, issuer, user), for keys and digests.
     ///
     /// Each part is written with its length, so that no choice of names can make two users one.

@@ -98,6 +98,11 @@ impl Lists {
         Ok(Self { phrases, owners, rules, allowed, allowed_kinds, wait })
     }
 
+    /// True if a list denies anything on this surface.
+    pub(super) fn speak_of(&self, surface: Surface) -> bool {
+        self.rules.iter().any(|rule| rule.surfaces.is_empty() || rule.surfaces.contains(&surface))
+    }
+
     /// Adds what the lists deny. Gives the first place of the text that more text could still change.
     pub(super) fn near(&self, view: &View<'_>, surface: Surface, more: bool, seen: &mut Vec<Seen>) -> usize {
         let bytes = view.bytes();

@@ -37,6 +37,8 @@ struct Inner {
     choices: Vec<[Choice; Surface::ALL.len()]>,
     lists: Lists,
     second_look: Option<SecondLook>,
+    /// For each surface, whether anything in the profile speaks of it.
+    listens: [bool; Surface::ALL.len()],
 }
 
 /// The rule of a finding that says only that a second look got no answer.
@@ -88,7 +90,14 @@ impl Engine {
         let lists = Lists::compile(profile, &detectors.catalogue)?;
         let (name, on_failure) = (profile.name.clone(), profile.on_failure);
         let second_look = profile.second_look.clone();
-        Ok(Self(Arc::new(Inner { name, on_failure, detectors, choices, lists, second_look }), None))
+        let listens = Surface::ALL.map(|surface| {
+            let spoken =
+                |row: &[Choice; Surface::ALL.len()]| row.get(surface.index()).is_some_and(|c| c.spoken);
+            let twice = second_look.as_ref().is_some_and(|second| second.surfaces.contains(&surface));
+            twice || choices.iter().any(spoken) || lists.speak_of(surface)
+        });
+        let inner = Inner { name, on_failure, detectors, choices, lists, second_look, listens };
+        Ok(Self(Arc::new(inner), None))
     }
 
     /// True if the profile wants second looks: then [`Engine::with_reader`] is worth a caller's while.
@@ -107,6 +116,11 @@ impl Engine {
     #[must_use]
     pub fn name(&self) -> &str {
         &self.0.name
+    }
+
+    /// False if the profile says nothing about this surface: whatever is seen there, nothing comes of it.
+    pub(super) fn listens(&self, surface: Surface) -> bool {
+        self.0.listens.get(surface.index()).copied().unwrap_or(true)
     }
 
     /// What the caller must do if screening panics or takes too long.
@@ -144,6 +158,9 @@ impl Engine {
     /// What all detectors see, and whether a second look was wanted in vain.
     fn look(&self, text: &str, surface: Surface, late: &dyn Fn() -> bool) -> Option<(Vec<Seen>, bool)> {
         let (mut seen, mut in_vain) = (Vec::new(), false);
+        if !self.listens(surface) {
+            return Some((seen, in_vain));
+        }
         let second = self.0.second_look.as_ref().filter(|second| second.surfaces.contains(&surface));
         let silent: &dyn SecondReader = &Silent;
         let reader = second.map(|_| self.1.as_deref().unwrap_or(silent));

@@ -75,6 +75,9 @@ impl Window {
     /// Takes the next piece and gives what may be shown now; often nothing.
     #[must_use]
     pub fn push(&mut self, chunk: &str) -> String {
+        if !self.engine.listens(self.surface) {
+            return chunk.to_owned();
+        }
         let mut out = String::new();
         let mut from = 0;
         let before = self.base + self.held.len();
@@ -345,5 +348,20 @@ mod tests {
         let end = window.finish();
         assert_eq!((out + &end.text).as_str(), "Your card is ");
         assert_eq!(end.action, Action::Refuse);
+    }
+
+    #[test]
+    fn a_profile_that_says_nothing_of_a_surface_lets_its_text_through_and_still_marks_where_it_came_from() {
+        let text = "name = 'r'\n[[rule]]\nkinds = ['card']\nsurfaces = ['output']\naction = 'mask'\n\
+            [[deny]]\nname = 'rival'\nphrases = ['acme rocket']\nsurfaces = ['title']\naction = 'refuse'";
+        let engine = Engine::new(&Profile::parse(text).unwrap()).unwrap();
+        let card = "Your acme rocket card is 4111 1111 1111 1111.";
+        let on = |surface| engine.scan(card, surface);
+        assert_eq!((on(Surface::User).text, on(Surface::User).taint), (card.into(), None));
+        assert!(on(Surface::ToolResult).taint.is_some_and(|taint| !taint.suspicious));
+        assert_eq!(on(Surface::Output).text, "Your acme rocket card is [CARD_1].");
+        assert_eq!(on(Surface::Title).action, Action::Refuse, "a list speaks as well");
+        let mut window = engine.window(Surface::User, masks());
+        assert_eq!(window.push(card) + &window.finish().text, card);
     }
 }

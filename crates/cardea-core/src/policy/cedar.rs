@@ -14,7 +14,9 @@ use cedar_policy::{
 use miette::Diagnostic;
 use serde_json::Value;
 
-use super::{Compiled, Problem, Snapshot, Source, listing, schema::Vocabulary, slice::Index};
+use super::{
+    Compiled, Problem, Snapshot, Source, listing, ready::ReadyOnes, schema::Vocabulary, slice::Index,
+};
 use crate::{
     form::{closest, position},
     tool::ToolSpec,
@@ -78,7 +80,8 @@ impl Snapshot {
         warnings.extend(too_many_everywhere(sources, index.everywhere()));
         let version = version(sources, &vocabulary.schema);
         let authorizer = Authorizer::new();
-        Ok(Self { version, vocabulary, policies, by_id, index, authorizer, warnings })
+        let ready = ReadyOnes::default();
+        Ok(Self { version, vocabulary, policies, by_id, index, authorizer, ready, warnings })
     }
 }
 

@@ -11,17 +11,14 @@ use cedar_policy::{
 
 use super::{
     Approved, Decision, Question, Snapshot, Subject, Verdict,
+    ready::Ready,
     schema::{CALL, COMPLETE, Known, RESTORE, server_of, user},
 };
-use crate::time::Timestamp;
+use crate::{id::ToolName, time::Timestamp};
 
 /// A question with everything Cedar needs, but for the approval.
 struct Prepared<'s> {
-    principal: EntityUid,
-    action: EntityUid,
-    resource: EntityUid,
-    entities: Entities,
-    policies: PolicySet,
+    ready: Arc<Ready>,
     context: Vec<(String, RestrictedExpression)>,
     snapshot: &'s Snapshot,
 }
@@ -119,17 +116,28 @@ impl Snapshot {
     }
 
     fn prepare<'s>(&'s self, question: &Question<'_>) -> Result<Prepared<'s>, String> {
+        let ready = self.ready.of(question, || self.make_ready(question))?;
+        let mut context = facts(question);
+        if let Subject::Call { tool, arguments } = question.subject {
+            context.push(("args".to_owned(), self.known(tool)?.arguments.value(arguments)));
+        }
+        if let Subject::Restore { label } = question.subject {
+            context.push(("label".to_owned(), RestrictedExpression::new_string(label.to_owned())));
+        }
+        Ok(Prepared { ready, context, snapshot: self })
+    }
+
+    fn known(&self, tool: &ToolName) -> Result<&Known, String> {
+        self.vocabulary.tools.get(tool).ok_or_else(|| "No policy knows this tool.".to_owned())
+    }
+
+    fn make_ready(&self, question: &Question<'_>) -> Result<Ready, String> {
         let types = &self.vocabulary.types;
         let unclear =
             |error: &dyn std::fmt::Display| format!("The facts of this request cannot be weighed: {error}.");
-        let mut context = facts(question);
         let (action, resource, entities, groups) = match question.subject {
             Subject::Call { tool, .. } | Subject::List { tool } => {
-                let known: &Known =
-                    self.vocabulary.tools.get(tool).ok_or_else(|| "No policy knows this tool.".to_owned())?;
-                if let Subject::Call { arguments, .. } = question.subject {
-                    context.push(("args".to_owned(), known.arguments.value(arguments)));
-                }
+                let known = self.known(tool)?;
                 let groups = vec![
                     types.action(known.effect.name()),
                     types.action(CALL),
@@ -140,18 +148,16 @@ impl Snapshot {
             Subject::Complete { model } => {
                 (types.action(COMPLETE), types.model(model), Entities::empty(), Vec::new())
             }
-            Subject::Restore { label } => {
-                let label = RestrictedExpression::new_string(label.to_owned());
-                context.push(("label".to_owned(), label));
+            Subject::Restore { .. } => {
                 let agent = types.agent(question.agent.as_str());
                 (types.action(RESTORE), agent, Entities::empty(), Vec::new())
             }
         };
         let entity = user(question.principal, types).map_err(|error| unclear(&error))?;
         let policies = self.candidates(question, &entity, (&action, &resource, &groups));
-        let principal = entity.uid();
+        let user = entity.uid();
         let entities = entities.add_entities([entity], None).map_err(|error| unclear(&error))?;
-        Ok(Prepared { principal, action, resource, entities, policies, context, snapshot: self })
+        Ok(Ready { user, action, resource, entities, policies })
     }
 
     /// The policies whose scope can fit.
@@ -193,12 +199,11 @@ impl Prepared<'_> {
         let refused =
             |why: &str| Answer { allowed: false, deciding: Vec::new(), errors: vec![Arc::from(why)] };
         let Ok(context) = Context::from_pairs(context) else { return refused("(facts)") };
-        let (principal, action, resource) =
-            (self.principal.clone(), self.action.clone(), self.resource.clone());
-        let Ok(request) = Request::new(principal, action, resource, context, None) else {
+        let Ready { user, action, resource, entities, policies } = &*self.ready;
+        let Ok(request) = Request::new(user.clone(), action.clone(), resource.clone(), context, None) else {
             return refused("(facts)");
         };
-        let response = self.snapshot.authorizer.is_authorized(&request, &self.policies, &self.entities);
+        let response = self.snapshot.authorizer.is_authorized(&request, policies, entities);
         let snapshot = self.snapshot;
         let number = |id| snapshot.by_id.get(id).copied();
         let mut deciding: Vec<usize> = response.diagnostics().reason().filter_map(number).collect();
@@ -389,8 +394,9 @@ mod tests {
                 asked(principal, subject, |question| {
                     let mut prepared = snapshot.prepare(question).unwrap();
                     let sliced = prepared.ask(None);
-                    smaller += usize::from(prepared.policies.num_of_policies() < snapshot.policies.len());
-                    prepared.policies =
+                    smaller +=
+                        usize::from(prepared.ready.policies.num_of_policies() < snapshot.policies.len());
+                    Arc::make_mut(&mut prepared.ready).policies =
                         PolicySet::from_policies(snapshot.policies.iter().map(|one| one.call.clone()))
                             .unwrap();
                     let whole = prepared.ask(None);

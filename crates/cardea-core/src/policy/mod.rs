@@ -18,6 +18,7 @@ mod decide;
 pub mod limit;
 mod listing;
 mod matrix;
+mod ready;
 mod schema;
 mod shape;
 mod slice;
@@ -36,7 +37,7 @@ use serde_json::{Map, Value};
 
 pub use matrix::{Matrix, Report, run};
 
-use self::{schema::Vocabulary, slice::Index};
+use self::{ready::ReadyOnes, schema::Vocabulary, slice::Index};
 use crate::{
     id::{AgentName, ToolName},
     principal::Principal,
@@ -196,6 +197,7 @@ pub struct Snapshot {
     by_id: HashMap<cedar_policy::PolicyId, usize>,
     index: Index,
     authorizer: Authorizer,
+    ready: ReadyOnes,
     warnings: Vec<Problem>,
 }
 

@@ -219,3 +219,14 @@ fn the_shipped_policies_keep_their_own_promises() {
         assert!(report.faults.is_empty(), "{report:?}");
     }
 }
+
+#[test]
+fn a_right_that_a_user_has_lost_is_lost_at_the_next_question() {
+    let snapshot = compile(REFUNDS).unwrap();
+    let decide =
+        |roles: &[&str]| ask(&snapshot, roles, "ops__refund", &amount(json!(1)), Around::default()).verdict;
+    for _ in 0..2 {
+        assert_eq!(decide(&["support"]), Verdict::Allow);
+        assert_eq!(decide(&[]), Verdict::Deny, "the same user, without the role");
+    }
+}
