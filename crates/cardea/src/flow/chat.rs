@@ -142,5 +142,5 @@ pub(super) enum Thought {
         finish: cardea_core::message::Finish,
     },
     /// A person must decide first; it may take days.
-    Waiting(super::tool_call::Waiting),
+    Waiting(Box<super::tool_call::Waiting>),
 }

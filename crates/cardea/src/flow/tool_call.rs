@@ -27,7 +27,7 @@ pub(super) enum Called {
     /// It has ended, well or not; the step knows.
     Ended(Box<Step>),
     /// A person must decide first.
-    Waiting(Waiting),
+    Waiting(Box<Waiting>),
 }
 
 /// A call that waits for a person.
@@ -112,7 +112,9 @@ pub(super) async fn tool_call(
     turn.note(rows);
     let permit = match permission {
         Permission::Granted(permit) => permit,
-        Permission::Waiting(approval) => return Ok(Called::Waiting(Waiting { approval, wish, decision })),
+        Permission::Waiting(approval) => {
+            return Ok(Called::Waiting(Box::new(Waiting { approval, wish, decision })));
+        }
         Permission::Refused(reason) => return refuse(app, turn, wish.start(Some(decision)), &reason).await,
     };
     if wish.effect.changes_things() {
