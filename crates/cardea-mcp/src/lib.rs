@@ -32,7 +32,7 @@ pub use cardea_auth as auth;
 pub use cardea_core::{
     Code, Error,
     principal::Principal,
-    secret::SecretString,
+    secret::{ExposeSecret, SecretString},
     time::Millis,
     tool::{Effect, Sharing},
 };

@@ -6,7 +6,8 @@ use cardea_core::{Code, Error, Result, principal::Principal, time::Millis};
 use governor::{DefaultKeyedRateLimiter, Quota, clock::Clock as _};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::Context;
+use super::{Layer, Next};
+use crate::{BoxFuture, Call, Context, Reply};
 
 /// Over this many keys the buckets that are full again are dropped.
 const KEYS: usize = 10_000;
@@ -85,6 +86,17 @@ impl Rate {
             key.push_str(context.tool());
         }
         key
+    }
+}
+
+/// For the tools of one router: it stands behind guards and the check of arguments, so that only calls that would run
+/// are counted. The server's own limit ([`super::Layers::rate`]) stands before them and counts every call.
+impl Layer for Rate {
+    fn call(self: Arc<Self>, call: Call, next: Next) -> BoxFuture<'static, Reply> {
+        Box::pin(async move {
+            self.take(call.context())?;
+            next.run(call).await
+        })
     }
 }
 
