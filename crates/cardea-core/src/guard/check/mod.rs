@@ -91,9 +91,39 @@ pub(super) fn named(name: &str) -> Option<Check> {
     CHECKS.iter().find(|(known, _)| *known == name).map(|(_, check)| *check)
 }
 
+/// Most digits that a number has here.
+const MOST_DIGITS: usize = 40;
+
+/// Digits of a text. They stay on the stack: a hostile text asks for them at every word.
+#[derive(Clone, Copy)]
+pub(super) struct Digits {
+    held: [u32; MOST_DIGITS],
+    count: usize,
+}
+
+impl std::ops::Deref for Digits {
+    type Target = [u32];
+
+    fn deref(&self) -> &[u32] {
+        self.held.get(..self.count).unwrap_or_default()
+    }
+}
+
+impl std::ops::DerefMut for Digits {
+    fn deref_mut(&mut self) -> &mut [u32] {
+        self.held.get_mut(..self.count).unwrap_or_default()
+    }
+}
+
 /// The digits of a text, at most 40; whatever stands between them is passed over.
-pub(super) fn digits(text: &[u8]) -> Vec<u32> {
-    text.iter().filter(|byte| byte.is_ascii_digit()).take(40).map(|byte| u32::from(byte - b'0')).collect()
+pub(super) fn digits(text: &[u8]) -> Digits {
+    let mut made = Digits { held: [0; MOST_DIGITS], count: 0 };
+    let found = text.iter().filter(|byte| byte.is_ascii_digit());
+    for (slot, byte) in made.held.iter_mut().zip(found) {
+        *slot = u32::from(byte - b'0');
+        made.count += 1;
+    }
+    made
 }
 
 /// Σ digit × weight.

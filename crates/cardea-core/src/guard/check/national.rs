@@ -2,9 +2,9 @@
 //!
 //! The rules are public arithmetic of each state's number; a row in the table names the authority.
 
-use super::{at, digits, month_day, number, sums::luhn_digits, trivial, weighted};
+use super::{Digits, at, digits, month_day, number, sums::luhn_digits, trivial, weighted};
 
-fn exactly(text: &[u8], length: usize) -> Option<Vec<u32>> {
+fn exactly(text: &[u8], length: usize) -> Option<Digits> {
     let digits = digits(text);
     (digits.len() == length && !trivial(&digits)).then_some(digits)
 }
@@ -53,7 +53,7 @@ pub(super) fn tfn(text: &[u8]) -> bool {
         .is_some_and(|d| weighted(&d, &[1, 4, 3, 7, 5, 8, 6, 9, 10]).is_multiple_of(11))
 }
 
-fn exactly_untrivial_or(text: &[u8], length: usize) -> Option<Vec<u32>> {
+fn exactly_untrivial_or(text: &[u8], length: usize) -> Option<Digits> {
     let digits = digits(text);
     (digits.len() == length && digits.iter().any(|digit| *digit != at(&digits, 0))).then_some(digits)
 }

@@ -42,13 +42,13 @@ pub(super) fn card(text: &[u8]) -> bool {
 
 /// Groups of a written card number: 4-4-4-4, 4-6-5, 4-6-4, or none; a single odd group is somebody else's number.
 fn even_groups(text: &[u8]) -> bool {
-    let groups: Vec<usize> =
-        text.split(|byte| !byte.is_ascii_digit()).map(<[u8]>::len).filter(|length| *length > 0).collect();
-    let all_but_last = groups.split_last().map_or(&[][..], |(_, rest)| rest);
-    match groups.as_slice() {
-        [_] | [4, 6, 4..=5] => true,
-        _ => all_but_last.iter().all(|length| *length == 4) || groups.iter().all(|length| *length == 1),
-    }
+    let groups = || text.split(|byte| !byte.is_ascii_digit()).map(<[u8]>::len).filter(|length| *length > 0);
+    let (count, group) = (groups().count(), |at: usize| groups().nth(at).unwrap_or_default());
+    let short = count == 3 && group(0) == 4 && group(1) == 6 && matches!(group(2), 4..=5);
+    count == 1
+        || short
+        || groups().take(count.saturating_sub(1)).all(|length| length == 4)
+        || groups().all(|length| length == 1)
 }
 
 /// Country and length of account numbers (ISO 13616 registry).
