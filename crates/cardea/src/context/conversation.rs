@@ -54,53 +54,50 @@ fn read((id, agent, title, created_at, updated_at): Row) -> Conversation {
 }
 
 impl Context {
-    /// The caller's conversation with this agent: a new one, or the one with this id.
+    /// The caller's conversation with this id, if one is named. It must be held with this agent.
     ///
     /// Somebody else's conversation is as unknown as one that never was.
     ///
     /// # Errors
-    /// `not_found`, or what the store says.
-    pub async fn open(
+    /// `not_found`, `bad_request` if it is held with another agent, or what the store says.
+    pub async fn find(
         &self,
         caller: &Caller,
         agent: &AgentName,
-        conversation: Option<ConversationId>,
-        first_words: &str,
-    ) -> Result<Owned<Conversation>> {
-        match conversation {
-            Some(id) => {
-                let talk = self.conversation(caller, id).await?;
-                if talk.agent == *agent {
-                    return Ok(talk);
-                }
-                Err(Error::new(Code::BadRequest)
-                    .detail(format!("The conversation is held with the agent `{}`.", talk.agent)))
-            }
-            None => self.create(caller, agent, first_words).await,
+        named: Option<ConversationId>,
+    ) -> Result<Option<Owned<Conversation>>> {
+        let Some(id) = named else { return Ok(None) };
+        let talk = self.conversation(caller, id).await?;
+        if talk.agent == *agent {
+            return Ok(Some(talk));
         }
+        let detail = format!("The conversation is held with the agent `{}`.", talk.agent);
+        Err(Error::new(Code::BadRequest).detail(detail))
     }
 
-    async fn create(
+    /// A new conversation. Its row belongs into the commit of the first question, so that there is no conversation in
+    /// which nothing was asked.
+    pub fn create(
         &self,
+        rows: &mut Commit,
         caller: &Caller,
         agent: &AgentName,
         first_words: &str,
-    ) -> Result<Owned<Conversation>> {
+    ) -> Owned<Conversation> {
         let now = self.inner.clock.now();
         let talk = Conversation {
-            id: ConversationId::random(),
+            id: ConversationId::timed(now),
             agent: agent.clone(),
             title: first_words.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(TITLE).collect(),
             created_at: now,
             updated_at: now,
         };
-        let commit = Commit::new().run(
+        *rows = std::mem::take(rows).run(
             "INSERT INTO conversations (id, tenant, owner, user_id, agent, title, created_at, updated_at) \
              VALUES ($1, $2, $3, $4, $5, $6, $7, $7)",
             args![talk.id, &caller.tenant, caller.key(), &caller.user, &talk.agent, &talk.title, now],
         );
-        self.inner.db.commit(commit).await?;
-        Ok(Owned::new(talk, caller))
+        Owned::new(talk, caller)
     }
 
     /// The caller's conversation with this id.

@@ -17,19 +17,24 @@ fn name(conversation: ConversationId) -> String {
 }
 
 impl Context {
-    /// The placeholders of a conversation of this user; those of a new one if it has none, or is somebody else's.
+    /// The placeholders of a conversation; those of a new one if it has none yet.
     ///
     /// # Errors
     /// What the vault says.
-    pub async fn names(&self, who: &Principal, conversation: Option<ConversationId>) -> Result<Names> {
-        let Some(id) = conversation else { return Ok(Names::default()) };
-        let sql = "SELECT id FROM conversations WHERE id = $1 AND owner = $2 AND deleted_at IS NULL";
-        let own: Option<(ConversationId,)> =
-            self.inner.db.row(sql, cardea_store::args![id, who.key()]).await?;
-        if own.is_none() {
-            return Ok(Names::default());
+    pub async fn names(&self, talk: Option<&Owned<Conversation>>) -> Result<Names> {
+        match talk {
+            Some(talk) => self.names_of(talk.owner(), Some(talk.id)).await,
+            None => Ok(Names::default()),
         }
-        match self.inner.vault.open_kept(&who.tenant, &name(id)).await? {
+    }
+
+    /// The same for a turn that goes on: its row says whose it is and where it belongs.
+    ///
+    /// # Errors
+    /// What the vault says.
+    pub async fn names_of(&self, owner: &Principal, conversation: Option<ConversationId>) -> Result<Names> {
+        let Some(id) = conversation else { return Ok(Names::default()) };
+        match self.inner.vault.open_kept(&owner.tenant, &name(id)).await? {
             Some((kept, bytes)) => Names::open(&bytes, kept),
             None => Ok(Names::default()),
         }
@@ -81,7 +86,7 @@ impl Context {
         let detail = json!({ "conversation": talk.id, "labels": labels });
         self.inner.observe.audit(&mut rows, super::entry(talk.owner(), "originals.restored", detail));
         self.inner.db.commit(rows).await?;
-        let names = self.names(talk.owner(), Some(talk.id)).await?;
+        let names = self.names(Some(talk)).await?;
         for one in &mut said {
             if let Message::User { text } | Message::Assistant { text, .. } = &mut one.message {
                 *text = names.restore(text, labels);

@@ -11,7 +11,6 @@ use cardea_auth::Caller;
 use cardea_core::{
     Code, Error, Result,
     agent::Agent,
-    canonical::sha256_hex,
     id::{AgentName, DecisionId, RequestId, ToolName},
     policy::{Decision, Question, Snapshot, Source, Subject, Verdict},
     principal::Principal,
@@ -91,7 +90,7 @@ impl Control {
             policies.decide(&question).verdict != Verdict::Deny
         };
         let key = Memo::key(&policies, caller, [agent.as_str(), via], at);
-        self.inner.memo.lists.get_with(key, || Arc::new(policies.tools().filter(asks).cloned().collect()))
+        remembered(&self.inner.memo.lists, key, caller, || policies.tools().filter(asks).cloned().collect())
     }
 
     /// Refuses a model that policy does not let the caller ask without an agent.
@@ -102,10 +101,10 @@ impl Control {
         let (policies, at, via) = (self.policies(), self.now(), "openai");
         let ask = || {
             let question = question(caller, agent, via, Subject::Complete { model }, at);
-            Arc::new(policies.decide(&question))
+            policies.decide(&question)
         };
         let key = Memo::key(&policies, caller, [agent.as_str(), model], at);
-        let decision = self.inner.memo.models.get_with(key, ask);
+        let decision = remembered(&self.inner.memo.models, key, caller, ask);
         match decision.verdict {
             Verdict::Allow => Ok(()),
             _ => Err(Error::new(Code::Denied).detail(decision.reason.as_str())),
@@ -183,12 +182,32 @@ fn question<'a>(
     Question { principal: caller, subject, at, agent, via, taint: &UNTAINTED, approved: None }
 }
 
-/// Answers to questions without arguments. Such an answer hangs on the caller, the way in and the minute, all of which
-/// are in its key, so it is never another one than a fresh answer would be.
+/// Answers, each with the caller whose it is.
+type Answers<T> = Cache<String, (Caller, Arc<T>)>;
+
+/// Answers to questions without arguments. Such an answer hangs on the caller with all its rights, the way in and the
+/// minute; these are in its key or beside it, so it is never another one than a fresh answer would be.
 #[derive(Debug)]
 pub(super) struct Memo {
-    lists: Cache<String, Arc<HashSet<ToolName>>>,
-    models: Cache<String, Arc<Decision>>,
+    lists: Answers<HashSet<ToolName>>,
+    models: Answers<Decision>,
+}
+
+/// The answer that this very caller got before, or a fresh one.
+fn remembered<T: Send + Sync + 'static>(
+    answers: &Answers<T>,
+    key: String,
+    caller: &Caller,
+    ask: impl FnOnce() -> T,
+) -> Arc<T> {
+    if let Some((who, answer)) = answers.get(&key)
+        && who.is_alike(caller)
+    {
+        return answer;
+    }
+    let answer = Arc::new(ask());
+    answers.insert(key, (caller.clone(), Arc::clone(&answer)));
+    answer
 }
 
 impl Memo {
@@ -201,18 +220,16 @@ impl Memo {
         }
     }
 
-    /// Everything that the answer hangs on, each part with its length.
+    /// Everything that the answer hangs on beside the caller's rights, each part with its length.
     fn key(policies: &Snapshot, caller: &Principal, names: [&str; 2], at: Timestamp) -> String {
-        let who = serde_json::to_string(caller).unwrap_or_default();
         let minute = at.secs().div_euclid(60).to_string();
-        let parts = [&**policies.version(), minute.as_str(), who.as_str()];
-        let whole = parts.iter().chain(&names).fold(String::new(), |mut whole, part| {
+        let mut whole = caller.key();
+        for part in [&**policies.version(), minute.as_str()].into_iter().chain(names) {
             whole.push_str(&part.len().to_string());
             whole.push(':');
             whole.push_str(part);
-            whole
-        });
-        sha256_hex(whole.as_bytes())
+        }
+        whole
     }
 }
 
@@ -237,12 +254,12 @@ mod tests {
             metadata: std::collections::BTreeMap::new(),
         };
         let demoted = Principal { roles: BTreeSet::new(), ..ann.clone() };
+        assert!(!ann.is_alike(&demoted) && ann.is_alike(&ann.clone()), "rights are compared");
         let elsewhere = Principal { issuer: "other".to_owned(), ..ann.clone() };
         let at = Timestamp(1_700_000_000_000);
         let later = Timestamp(at.0 + 60_000);
         let keys = [
             Memo::key(&policies, &ann, ["support", "chat"], at),
-            Memo::key(&policies, &demoted, ["support", "chat"], at),
             Memo::key(&policies, &elsewhere, ["support", "chat"], at),
             Memo::key(&policies, &ann, ["support", "mcp"], at),
             Memo::key(&policies, &ann, ["supportc", "hat"], at),

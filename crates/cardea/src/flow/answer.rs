@@ -103,7 +103,7 @@ pub(super) async fn converse(
     (tools, history): (Visible, &[Message]),
 ) -> Result<Thought> {
     let trace = turn.trace().clone();
-    let recent = recent(app, turn, history).await?; // tools of the last turns stay
+    let recent = recent(app, agent, turn, tools.tools.len()).await?; // tools of the last turns stay
     let selecting = trace.stage("select");
     let mut offered = app.action.select(agent, tools.tools, turn.prompt(), &recent).await; // then relevant
     drop(selecting);
@@ -182,14 +182,15 @@ fn tags(turn: &Turn, catalog: &Catalog) -> Vec<String> {
     turn.steps().iter().filter_map(of).flatten().collect()
 }
 
-/// The tools that the last turns of the conversation called.
-async fn recent(app: &App, turn: &Turn, history: &[Message]) -> Result<Vec<String>> {
-    if history.is_empty() { Ok(Vec::new()) } else { app.turns.tools_before(turn).await }
+/// The tools that the last turns of the conversation called, where not all of them can be offered.
+async fn recent(app: &App, agent: &Agent, turn: &Turn, allowed: usize) -> Result<Vec<String>> {
+    let crowded = allowed > usize::from(agent.spec.offered_tools);
+    if crowded && !turn.is_first() { app.turns.tools_before(turn).await } else { Ok(Vec::new()) }
 }
 
 /// What was said in the conversation before this turn, as much as the agent's window holds.
 async fn history(app: &App, agent: &Agent, turn: &Turn) -> Result<Vec<Message>> {
-    match turn.conversation() {
+    match turn.conversation().filter(|_| !turn.is_first()) {
         Some(id) => app.context.history(turn.principal(), id, turn.id(), &agent.spec.memory).await,
         None => Ok(Vec::new()),
     }

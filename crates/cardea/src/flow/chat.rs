@@ -8,12 +8,12 @@ use cardea_core::{
     agent::Agent,
     id::{AgentName, ConversationId},
 };
+use cardea_store::Commit;
 use tokio::sync::mpsc;
 
 use super::{Outlet, ReplyEvent, answer::answer, unwind::unwind};
 use crate::{
     app::App,
-    context::{Conversation, Owned},
     control::{Admission, Estimate},
     observe::Trace,
     turn::{Begun, Ending, Failure, Kind, Limits, Question, Receipt, Turn},
@@ -48,7 +48,9 @@ pub async fn chat(app: &App, caller: &Caller, message: Message, client: Option<S
     let guard = agent.spec.guard.as_deref();
     let admitting = app.control.admit(caller, app.estimate(&agent, &message.text));
     let admitted = trace.time("admit", admitting).await?; // rate, budget, load
-    let names = app.context.names(caller, message.conversation).await?; // what `[CARD_1]` means here
+    let finding = app.context.find(caller, &agent.name, message.conversation);
+    let talk = trace.time("conversation", finding).await?; // yours, or not found
+    let names = app.context.names(talk.as_ref()).await?; // what `[CARD_1]` means here
     let prompt = trace.timed("guard", || app.control.screen_input(guard, &names, &message.text))?; // guard input
     let mut question = Question {
         principal: caller,
@@ -66,26 +68,22 @@ pub async fn chat(app: &App, caller: &Caller, message: Message, client: Option<S
         trace.note(|event| event.answered(&receipt));
         return Ok(receipt); // same idempotency key, same answer, and no second conversation
     }
-    let title = app.control.screen_title(guard, &prompt)?; // what a new conversation is called
-    let opening = app.context.open(caller, &agent.name, message.conversation, &title);
-    let talk = trace.time("conversation", opening).await?; // yours, or not found
+    let mut rows = Commit::new();
+    let talk = match talk {
+        Some(talk) => talk,
+        None => {
+            let title = app.control.screen_title(guard, &prompt)?; // what a new conversation is called
+            app.context.create(&mut rows, caller, &agent.name, &title)
+        }
+    };
     question.conversation = Some(talk.id);
-    let rows = app.context.keep_names(caller, Some(talk.id), &names)?;
-    let turn = match trace.time("begin", app.turns.begin_with(question, rows)).await {
-        Ok(Begun::Fresh(turn)) => turn.traced(trace).named(names), // durable from here on
-        Ok(Begun::Again(receipt)) => return unheard(app, talk, message.conversation).await.and(Ok(receipt)),
-        Err(error) => return unheard(app, talk, message.conversation).await.and(Err(error)),
+    let rows = rows.and(app.context.keep_names(caller, Some(talk.id), &names)?);
+    let turn = match trace.time("begin", app.turns.begin_with(question, rows)).await? {
+        Begun::Fresh(turn) => turn.traced(trace).named(names), // durable from here on
+        Begun::Again(receipt) => return Ok(receipt),
     };
     let outlet = Outlet::new(app.control.window(guard, turn.names())?, client); // text leaves only through the guard window
     settle(app, caller, &agent, Open { turn, admitted, outlet }).await
-}
-
-/// Takes a conversation back that was made for a question that is not asked: the same one was faster.
-async fn unheard(app: &App, talk: Owned<Conversation>, named: Option<ConversationId>) -> Result<()> {
-    match named {
-        Some(_) => Ok(()),
-        None => app.context.delete(talk).await,
-    }
 }
 
 /// A turn on its way, with what it holds.

@@ -62,7 +62,7 @@ pub async fn resume_one(app: &App, free: &Free) -> Result<()> {
     let Some(turn) = app.turns.claim(free.id, Limits::of(&agent)).await? else { return Ok(()) };
     let trace = app.observe.trace(RequestEvent::new(turn.request(), "none", "resume"), None);
     trace.note(|event| event.asked_by(turn.principal()));
-    let names = app.context.names(turn.principal(), turn.conversation()).await?;
+    let names = app.context.names_of(turn.principal(), turn.conversation()).await?;
     let turn = turn.traced(trace).named(names);
     if turn.kind() == Kind::Check {
         let error = Error::new(Code::Draining); // what it was compared with is gone

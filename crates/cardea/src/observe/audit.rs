@@ -1,13 +1,13 @@
 //! Audit entries: one spelling, bounded, in the commit of what they describe.
 
 use cardea_core::{
-    canonical::{Bounds, bounded, canonical},
+    canonical::{Bounds, Spelling},
     id::{RequestId, StepId, TurnId},
     principal::Principal,
     time::Timestamp,
 };
 use cardea_store::Commit;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::Observe;
 
@@ -49,29 +49,30 @@ impl Observe {
 /// The bytes that the chain protects.
 pub(super) fn spell(entry: Entry<'_>, at: Timestamp) -> String {
     let who = entry.principal;
-    let mut body = Map::new();
-    let mut put = |key: &str, value: Value| body.insert(key.to_owned(), value);
-    put("v", json!(1));
-    put("at", json!(at.to_string()));
-    put("ms", json!(at.0));
-    put("event", json!(entry.event));
-    // INVARIANT: not cut, since verification compares it with the column beside the body.
-    put("tenant", json!(who.tenant));
-    put("user", bounded(json!(who.user), NAME));
-    put("issuer", bounded(json!(who.issuer), NAME));
-    put("proof", json!(who.proof));
-    for (key, value) in [
-        ("client", who.client.as_ref().map(|client| bounded(json!(client), NAME))),
-        ("actors", (!who.actors.is_empty()).then(|| bounded(json!(who.actors), NAME))),
-        ("turn", entry.turn.map(|id| json!(id))),
-        ("step", entry.step.map(|id| json!(id))),
-        ("request", entry.request.map(|id| json!(id))),
-        ("tool", entry.tool.map(|tool| bounded(json!(tool), NAME))),
-        ("detail", (!entry.detail.is_null()).then(|| bounded(entry.detail, BOUNDS))),
-    ] {
-        if let Some(value) = value {
-            put(key, value);
-        }
+    let mut body = Spelling::about(640);
+    if !who.actors.is_empty() {
+        body.value("actors", json!(who.actors), NAME);
     }
-    canonical(&Value::Object(body))
+    body.own("at", Some(at));
+    if let Some(client) = &who.client {
+        body.text("client", client.as_str(), NAME);
+    }
+    if !entry.detail.is_null() {
+        body.value("detail", entry.detail, BOUNDS);
+    }
+    body.own("event", Some(entry.event));
+    body.text("issuer", &who.issuer, NAME);
+    body.number("ms", at.0);
+    body.value("proof", json!(who.proof), NAME);
+    body.own("request", entry.request);
+    body.own("step", entry.step);
+    // INVARIANT: not cut, since verification compares it with the column beside the body.
+    body.own("tenant", Some(&who.tenant));
+    if let Some(tool) = entry.tool {
+        body.text("tool", tool, NAME);
+    }
+    body.own("turn", entry.turn);
+    body.text("user", who.user.as_str(), NAME);
+    body.number("v", 1);
+    body.end()
 }

@@ -4,7 +4,6 @@ use cardea_core::{
     Code, Error, Result,
     agent::Agent,
     id::{AgentName, ConversationId, MessageId, RequestId, TurnId},
-    journal::TurnState,
     message::{Message, Usage, estimate_tokens},
     principal::Principal,
     time::Millis,
@@ -122,17 +121,15 @@ impl Turns {
         turn.note(rows);
         self.write_key(&mut turn, &question, &fingerprint);
         self.write_message(&mut turn);
-        self.write_turn(&mut turn)?;
         let detail = json!({ "kind": turn.kind.name(), "agent": turn.agent, "conversation": turn.conversation,
                              "prompt_bytes": turn.prompt.len() });
         self.audit(&mut turn, "turn.asked", None, detail);
-        let started = json!({ "turn": turn.id, "conversation": turn.conversation, "agent": turn.agent });
-        self.event(&mut turn, "turn.started", &started);
         // WHY: a bare call that only reads is one commit in all; its rows wait for the first write or the end.
         if turn.kind == Kind::Call && question.key.is_none() {
             return Ok(Begun::Fresh(turn));
         }
-        match self.commit_pending(&mut turn).await {
+        let row = self.row(&turn)?;
+        match self.commit(&mut turn, row).await {
             Ok(()) => Ok(Begun::Fresh(turn)),
             Err(CommitError::Conflict("idempotency key")) => {
                 let key = question.key.unwrap_or_default();
@@ -149,7 +146,7 @@ impl Turns {
 
     fn fresh(&self, question: &Question<'_>) -> Turn {
         let now = self.now();
-        let id = TurnId::random();
+        let id = TurnId::timed(now);
         Turn {
             id,
             stranded: None,
@@ -160,6 +157,7 @@ impl Turns {
             kind: question.kind,
             agent: question.agent.clone(),
             conversation: question.conversation,
+            first: question.named.is_none(),
             prompt: question.prompt.to_owned(),
             limits: question.limits,
             fence: 1,
@@ -171,7 +169,7 @@ impl Turns {
             taint: question.taint.iter().cloned().collect(),
             cache: CacheUse::None,
             failure: None,
-            events: 0,
+            events: 1, // its beginning, which its row tells
             started: now,
             deadline: now.plus(question.limits.time),
             pending: Commit::new(),
@@ -245,37 +243,5 @@ impl Turns {
                 now
             ],
         );
-    }
-
-    fn write_turn(&self, turn: &mut Turn) -> Result<()> {
-        let principal = serde_json::to_string(&turn.principal)
-            .map_err(|error| Error::new(Code::Internal).because(error))?;
-        turn.run(
-            "INSERT INTO turns (id, tenant, owner, user_id, principal, kind, agent, conversation, prompt, state, node, \
-             node_fence, fence, request, taint, started_at, updated_at, deadline_at) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)",
-            args![
-                turn.id,
-                &turn.principal.tenant,
-                turn.principal.key(),
-                &turn.principal.user,
-                principal,
-                turn.kind.name(),
-                &turn.agent,
-                turn.conversation,
-                // A check belongs to no conversation: what was said must not outlive the one it comes from.
-                if turn.kind == Kind::Check { "" } else { turn.prompt.as_str() },
-                TurnState::Running.name(),
-                &self.inner.node.name,
-                self.inner.node.fence,
-                turn.fence,
-                turn.request,
-                json!(turn.taint).to_string(),
-                turn.started.0,
-                turn.started.0,
-                turn.deadline.0
-            ],
-        );
-        Ok(())
     }
 }

@@ -9,7 +9,7 @@ use cardea_core::{
 use cardea_store::args;
 use serde_json::json;
 
-use super::{Failure, Kind, Receipt, Start, Turn, Turns, step::new_step};
+use super::{Failure, Kind, Receipt, Start, Turn, Turns, lost, step::new_step};
 
 /// How a turn ends.
 #[derive(Debug)]
@@ -47,15 +47,14 @@ impl Turns {
         receipt.finish = finish;
         receipt.error = error.as_ref().map(Failure::of);
         self.write_answer(&mut turn, said.as_deref());
-        self.write_end(&mut turn, &receipt)?;
         let detail = json!({ "status": status.name(), "code": receipt.error.as_ref().map(|error| &error.code),
                              "cache": turn.cache.name(), "steps": turn.steps.len(), "tokens": turn.usage.total(),
                              "cost_micros": turn.cost_micros });
         self.audit(&mut turn, "turn.ended", None, detail);
-        let ended = serde_json::to_value(&receipt).unwrap_or_default();
-        self.event(&mut turn, "turn.ended", &ended);
+        turn.events += 1; // its end, which its row tells
         forget_if_deleted(&mut turn);
-        self.flush(&mut turn).await?;
+        let row = self.last_row(&turn, &receipt)?;
+        self.commit(&mut turn, row).await.map_err(lost)?;
         Ok(receipt)
     }
 
@@ -150,34 +149,6 @@ impl Turns {
                 now
             ],
         );
-    }
-
-    fn write_end(&self, turn: &mut Turn, receipt: &Receipt) -> Result<()> {
-        let now = self.now().0;
-        let saved = serde_json::to_string(receipt)
-            .map_err(|error| Error::new(cardea_core::Code::Internal).because(error))?;
-        let (state, code) = (receipt.status.name(), receipt.error.as_ref().map(|error| error.code.clone()));
-        turn.run(
-            "UPDATE turns SET state = $2, receipt = $3, code = $4, input_tokens = $5, cached_tokens = $6, \
-             output_tokens = $7, cost_micros = $8, steps = $9, reflections = $10, events = $11, taint = $12, \
-             waiting_for = NULL, updated_at = $13, ended_at = $13 WHERE id = $1",
-            args![
-                turn.id,
-                state,
-                saved,
-                code,
-                turn.usage.input,
-                turn.usage.cached_input,
-                turn.usage.output,
-                turn.cost_micros,
-                turn.steps.len() as i64,
-                i64::from(turn.model_calls),
-                turn.events + 1,
-                json!(turn.taint).to_string(),
-                now
-            ],
-        );
-        Ok(())
     }
 }
 

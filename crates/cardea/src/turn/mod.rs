@@ -14,6 +14,7 @@ mod open;
 mod read;
 mod receipt;
 mod recover;
+mod row;
 mod step;
 mod undo;
 
@@ -93,6 +94,8 @@ pub struct Turn {
     kind: Kind,
     agent: AgentName,
     conversation: Option<ConversationId>,
+    /// True if its conversation was made with it: nothing was said there before.
+    first: bool,
     prompt: String,
     limits: Limits,
     fence: i64,
@@ -192,6 +195,12 @@ impl Turn {
     #[must_use]
     pub fn conversation(&self) -> Option<ConversationId> {
         self.conversation
+    }
+
+    /// True if nothing was said in its conversation before.
+    #[must_use]
+    pub fn is_first(&self) -> bool {
+        self.first
     }
 
     /// What was asked, screened.
@@ -422,37 +431,18 @@ impl Turns {
 
     /// Commits what waits, guarded by the turn's fence.
     async fn flush(&self, turn: &mut Turn) -> Result<(), Error> {
-        self.commit_pending(turn).await.map_err(lost)
+        let row = self.row(turn)?;
+        self.commit(turn, row).await.map_err(lost)
     }
 
-    async fn commit_pending(&self, turn: &mut Turn) -> Result<(), CommitError> {
+    /// Commits the turn's own row, and what waits after it.
+    async fn commit(&self, turn: &mut Turn, row: Commit) -> Result<(), CommitError> {
         // WHY: an outcome that could not be recorded is told to nobody, and what depends on it is not written either.
         if let Some(error) = &turn.stranded {
             return Err(error.clone());
         }
-        let mut commit = std::mem::take(&mut turn.pending);
-        if turn.durable {
-            // INVARIANT: only the owner with this fence gets past here, and each of its commits counts one up.
-            let guard = Commit::new().guard(
-                "turn",
-                "UPDATE turns SET updated_at = $3, commits = $4 + 1, reflections = $5, input_tokens = $6, \
-                 cached_tokens = $7, output_tokens = $8, cost_micros = $9 \
-                 WHERE id = $1 AND fence = $2 AND commits = $4 AND state IN ('running', 'waiting')",
-                args![
-                    turn.id,
-                    turn.fence,
-                    self.now().0,
-                    turn.commits,
-                    turn.model_calls,
-                    turn.usage.input,
-                    turn.usage.cached_input,
-                    turn.usage.output,
-                    turn.cost_micros
-                ],
-            );
-            commit = guard.and(commit);
-            turn.commits += 1;
-        }
+        let commit = row.and(std::mem::take(&mut turn.pending));
+        turn.commits += i64::from(turn.durable);
         match self.inner.db.commit(commit).await {
             Err(CommitError::Unknown(why)) if !self.arrived(turn).await => {
                 turn.stranded = Some(CommitError::Unknown(why.clone()));

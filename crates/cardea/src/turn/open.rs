@@ -60,7 +60,7 @@ impl Turns {
 
     async fn load(&self, id: TurnId, limits: Limits) -> Result<Option<Turn>> {
         let sql = "SELECT id, principal, kind, agent, conversation, prompt, fence, request, taint, reflections, \
-                   (SELECT COALESCE(MAX(seq), 0) FROM events WHERE turn = turns.id), \
+                   (SELECT COALESCE(MAX(seq), 1) FROM events WHERE turn = turns.id), \
                    input_tokens, cached_tokens, output_tokens, cost_micros, started_at, deadline_at, commits, paid_tokens, \
                    paid_micros, failure \
                    FROM turns WHERE id = $1 AND ended_at IS NULL";
@@ -103,6 +103,7 @@ impl FromRow for TurnRow {
             kind: [Kind::Call, Kind::Check].into_iter().find(|one| one.name() == kind).unwrap_or(Kind::Chat),
             agent: row.get(3)?,
             conversation: row.get(4)?,
+            first: false,
             prompt: row.get(5)?,
             fence: row.get(6)?,
             request: row.get(7)?,

@@ -1,13 +1,17 @@
 //! What the owner of a turn may read of it.
 
 use cardea_core::{
-    Code, Error, Result, id::TurnId, journal::TurnState, principal::Principal, time::Timestamp,
+    Code, Error, Result,
+    id::{ConversationId, TurnId},
+    journal::TurnState,
+    principal::Principal,
+    time::Timestamp,
 };
-use cardea_store::args;
+use cardea_store::{FromRow, Row, RowError, args};
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use super::{Receipt, Turn, Turns};
+use super::{Kind, Receipt, Turn, Turns};
 
 /// One event of a turn's stream.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -87,6 +91,52 @@ impl Turns {
             body: serde_json::from_str(&body).unwrap_or(Value::Null),
             at: Timestamp(at),
         };
-        Ok((rows.into_iter().map(event).collect(), found.status))
+        let mut events: Vec<Event> = rows.into_iter().map(event).collect();
+        if let Some(ends) = self.ends(&found).await? {
+            ends.put(&mut events, &found, after);
+        }
+        Ok((events, found.status))
+    }
+
+    /// The two events that the turn's own row tells. A turn whose conversation was deleted tells nothing any more, and
+    /// nobody follows a bare call.
+    async fn ends(&self, found: &Found) -> Result<Option<Ends>> {
+        if found.status.is_final() && found.receipt.is_none() {
+            return Ok(None);
+        }
+        let sql =
+            "SELECT conversation, agent, started_at, events, ended_at FROM turns WHERE id = $1 AND kind = $2";
+        self.inner.db.row(sql, args![found.turn, Kind::Chat.name()]).await
+    }
+}
+
+/// The beginning and the end of a stream.
+struct Ends {
+    conversation: Option<ConversationId>,
+    agent: String,
+    started: Timestamp,
+    events: i64,
+    ended: Option<Timestamp>,
+}
+
+impl FromRow for Ends {
+    fn from_row(row: &Row<'_>) -> Result<Self, RowError> {
+        let (conversation, agent, started, events, ended) = FromRow::from_row(row)?;
+        Ok(Self { conversation, agent, started, events, ended })
+    }
+}
+
+impl Ends {
+    /// Puts them into their places among the events after number `after`, where an older Cardea has not written them.
+    fn put(self, events: &mut Vec<Event>, found: &Found, after: i64) {
+        if after < 1 && events.first().is_none_or(|first| first.seq > 1) {
+            let body = json!({ "turn": found.turn, "conversation": self.conversation, "agent": self.agent });
+            events.insert(0, Event { seq: 1, kind: "turn.started".to_owned(), body, at: self.started });
+        }
+        let last = events.last().map_or(after, |last| last.seq);
+        if let (true, Some(at)) = (found.status.is_final() && last + 1 == self.events, self.ended) {
+            let body = serde_json::to_value(&found.receipt).unwrap_or_default();
+            events.push(Event { seq: self.events, kind: "turn.ended".to_owned(), body, at });
+        }
     }
 }

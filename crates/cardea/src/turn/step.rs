@@ -242,7 +242,7 @@ impl Turns {
                 serde_json::Value::Object(step.call.arguments.clone()).to_string(),
                 &step.digest,
                 step.approval,
-                decision,
+                decision.or(step.decision),
                 outcome,
                 1_i64,
                 now,
@@ -269,7 +269,6 @@ impl Turns {
         };
         step.outcome = Some(outcome);
         self.write_step(turn, &mut step, None);
-        self.write_taint(turn);
         let mut detail =
             json!({ "outcome": step.state.name(), "effect": step.effect.name(), "args_digest": step.digest });
         if let (Some(Outcome::Failed { reason } | Outcome::Unknown { reason }), Some(object)) =
@@ -310,13 +309,6 @@ impl Turns {
             self.flush(turn).await?;
         }
         Ok(step)
-    }
-
-    fn write_taint(&self, turn: &mut Turn) {
-        if turn.taint.is_empty() {
-            return;
-        }
-        turn.run("UPDATE turns SET taint = $2 WHERE id = $1", args![turn.id, json!(turn.taint).to_string()]);
     }
 
     /// Puts the step in its place by number.
