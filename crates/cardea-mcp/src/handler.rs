@@ -3,7 +3,7 @@
 //! A handler is an `async fn` whose parameters say what they need: [`Args`] for the arguments of the call,
 //! [`State`] for what the server was given, [`crate::Context`] for who calls and under what conditions,
 //! [`Extra`] for what `on_authenticate` found out, [`crate::Session`] for what this client left earlier. It returns
-//! `Result<T>` with any `T: Serialize`. What the parameters need is known before the server starts, so a forgotten
+//! `Result<T>` with any `T: Serialize`, or `Result<Json<T>>` to publish the schema of what it returns as well. What the parameters need is known before the server starts, so a forgotten
 //! state is an error at start and not in the first call.
 
 use std::{
@@ -72,6 +72,7 @@ impl std::fmt::Debug for Extras {
 #[derive(Debug, Default)]
 pub struct Needs {
     pub(crate) input: Option<JsonObject>,
+    pub(crate) output: Option<JsonObject>,
     pub(crate) states: Vec<(TypeId, &'static str)>,
 }
 
@@ -127,8 +128,14 @@ impl<T: Send + Sync + 'static> FromCall for Extra<T> {
     }
 }
 
-/// What a handler may answer with: anything that serialises, or a [`Raw`] result.
+/// What a handler may answer with: anything that serialises, [`Json`] of a type with a schema, or a [`Raw`] result.
 pub trait IntoAnswer {
+    /// The schema that every answer fits, published with the tool. `None`: nothing is promised.
+    #[must_use]
+    fn schema() -> Option<JsonObject> {
+        None
+    }
+
     /// The result as it goes on the wire.
     ///
     /// # Errors
@@ -146,13 +153,28 @@ impl IntoAnswer for Raw {
     }
 }
 
+/// A result whose schema (`outputSchema`) clients see before they call. `T` must be written as a JSON object.
+#[derive(Debug, Clone)]
+pub struct Json<T>(pub T);
+
+impl<T: Serialize + JsonSchema> IntoAnswer for Json<T> {
+    fn schema() -> Option<JsonObject> {
+        Some(schema::of_result::<T>())
+    }
+
+    fn into_answer(self) -> Result<CallToolResult, Stop> {
+        self.0.into_answer()
+    }
+}
+
 impl<T: Serialize> IntoAnswer for T {
     fn into_answer(self) -> Result<CallToolResult, Stop> {
         let value = serde_json::to_value(self)
             .map_err(|why| Error::new(Code::Internal).because(format!("result is not JSON: {why}")))?;
         let text = match &value {
             Value::String(text) => text.clone(),
-            Value::Null => String::new(),
+            // WHY: `()` says nothing, but `None` says that there is none.
+            Value::Null if size_of::<T>() == 0 => String::new(),
             other => other.to_string(),
         };
         let mut result = CallToolResult::success(vec![ContentBlock::text(text)]);
@@ -195,7 +217,7 @@ macro_rules! handlers {
             fn needs() -> Needs {
                 let needs = Needs::default();
                 $(let needs = needs.of::<$part>();)*
-                needs
+                Needs { output: T::schema(), ..needs }
             }
 
             fn run(&self, call: Call) -> BoxFuture<'static, Result<CallToolResult, Stop>> {

@@ -44,7 +44,7 @@ pub use schemars;
 pub use self::{
     audit::Audit,
     context::{Confirm, Context, IDEMPOTENCY_META},
-    handler::{Args, Extra, Extras, FromCall, Handler, IntoAnswer, Needs, Raw, State},
+    handler::{Args, Extra, Extras, FromCall, Handler, IntoAnswer, Json, Needs, Raw, State},
     layer::Layers,
     pipeline::{Call, Reply},
     router::Router,

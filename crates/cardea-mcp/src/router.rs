@@ -132,6 +132,12 @@ impl Route {
             return Err(StartError::NoDescription(name));
         }
         let check = Check::compile(&tool.input).map_err(|why| StartError::Schema(name.clone(), why))?;
+        if let Some(output) = &tool.output {
+            let object = output.get("type").is_some_and(|kind| kind == "object");
+            if !object {
+                return Err(StartError::Output(name));
+            }
+        }
         let guards: Vec<_> = guards.iter().cloned().chain(tool.guards.drain(..)).collect();
         let mut scopes: Vec<String> = guards.iter().flat_map(|guard| guard.scopes()).collect();
         scopes.sort();

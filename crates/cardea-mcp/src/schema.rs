@@ -1,4 +1,4 @@
-//! The JSON Schema of a tool's arguments, and the check against it.
+//! The JSON Schemas of a tool's arguments and result, and the check of the arguments.
 
 use cardea_core::{Code, Error, Result};
 use jsonschema::Validator;
@@ -6,9 +6,17 @@ use rmcp::model::JsonObject;
 use schemars::{JsonSchema, generate::SchemaSettings};
 use serde_json::{Value, json};
 
-/// The schema of `T`, written flat so that models need not follow references.
+/// The schema of `T` as it is read, written flat so that models need not follow references.
 pub(crate) fn of<T: JsonSchema>() -> JsonObject {
-    let mut settings = SchemaSettings::draft2020_12();
+    written::<T>(SchemaSettings::draft2020_12())
+}
+
+/// The schema of `T` as it is sent: a field with a default value is always there.
+pub(crate) fn of_result<T: JsonSchema>() -> JsonObject {
+    written::<T>(SchemaSettings::draft2020_12().for_serialize())
+}
+
+fn written<T: JsonSchema>(mut settings: SchemaSettings) -> JsonObject {
     settings.inline_subschemas = true;
     settings.meta_schema = None;
     let schema = settings.into_generator().into_root_schema_for::<T>();

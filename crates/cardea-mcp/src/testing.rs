@@ -1,5 +1,6 @@
-//! An in-process client that goes the whole way: gate, protocol, guards, layers, handler. Only the network and the
-//! check of a signature are left out: the test says who the caller is.
+//! An in-process client that goes the whole way: gate, protocol, guards, layers, handler. Only the network is left out.
+//! The test says who the caller is ([`TestClient::as_user`]), or sends a token or key that the server must check
+//! ([`TestClient::with_token`], [`TestClient::with_key`]).
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -7,8 +8,9 @@ use axum::{Router, body::Body};
 use cardea_core::{
     id::{ClientId, RequestId, TenantId, UserId},
     principal::{Principal, Proof},
+    time::Millis,
 };
-use http::{Request, StatusCode, header};
+use http::{HeaderName, HeaderValue, Request, StatusCode, header};
 use http_body_util::BodyExt;
 use rmcp::model::CallToolResult;
 use serde_json::{Value, json};
@@ -24,7 +26,16 @@ use crate::{
 pub struct TestClient {
     service: Service,
     routes: Router,
-    caller: Option<Principal>,
+    caller: Caller,
+}
+
+#[derive(Clone)]
+enum Caller {
+    Nobody,
+    /// The test vouches for them.
+    Vouched(Box<Principal>),
+    /// The server finds out: header and value.
+    Shows(HeaderName, String),
 }
 
 /// What a call came to.
@@ -38,6 +49,8 @@ pub enum Called {
         code: String,
         /// What models and people read.
         text: String,
+        /// When it makes sense to call again, if the error says so.
+        retry_after: Option<Millis>,
     },
     /// The request did not get to a tool: HTTP status and body.
     Refused {
@@ -55,13 +68,13 @@ impl TestClient {
     /// What would keep the server from starting.
     pub fn new(server: Server) -> Result<Self, StartError> {
         let service = server.build()?;
-        Ok(Self { routes: service.routes(), service, caller: None })
+        Ok(Self { routes: service.routes(), service, caller: Caller::Nobody })
     }
 
     /// The same server, as this user of tenant `default`, without roles and scopes.
     #[must_use]
-    pub fn as_user(mut self, user: &str) -> Self {
-        self.caller = Some(Principal {
+    pub fn as_user(self, user: &str) -> Self {
+        self.as_principal(Principal {
             tenant: TenantId::from("default"),
             user: UserId::from(user),
             client: None,
@@ -72,22 +85,36 @@ impl TestClient {
             proof: Proof::Embedded,
             address: None,
             metadata: Default::default(),
-        });
-        self
+        })
     }
 
     /// The same server, as exactly this caller.
     #[must_use]
     pub fn as_principal(mut self, caller: Principal) -> Self {
-        self.caller = Some(caller);
+        self.caller = Caller::Vouched(Box::new(caller));
         self
     }
 
+    /// The same server, as whoever this token says (`Authorization: Bearer`). The server checks it.
+    #[must_use]
+    pub fn with_token(mut self, token: &str) -> Self {
+        self.caller = Caller::Shows(header::AUTHORIZATION, format!("Bearer {token}"));
+        self
+    }
+
+    /// The same server, as whoever this API key belongs to (`X-API-Key`). The server checks it.
+    #[must_use]
+    pub fn with_key(mut self, key: &str) -> Self {
+        self.caller = Caller::Shows(HeaderName::from_static("x-api-key"), key.to_owned());
+        self
+    }
+
+    /// Beside a token or key nothing can be said: what the credential says stands.
     fn change(mut self, change: impl FnOnce(&mut Principal)) -> Self {
-        if self.caller.is_none() {
+        if matches!(self.caller, Caller::Nobody) {
             self = self.as_user("somebody");
         }
-        if let Some(caller) = &mut self.caller {
+        if let Caller::Vouched(caller) = &mut self.caller {
             change(caller);
         }
         self
@@ -173,11 +200,19 @@ impl TestClient {
 
     /// Sends any HTTP request as the caller.
     pub async fn send(&self, mut request: Request<Body>) -> (StatusCode, Value) {
-        if let Some(caller) = &self.caller {
-            let who = Who::Vouched(Arc::new(caller.clone()));
-            let identity =
-                Identity { who: Some(who), request: Some(RequestId::random()), ..Default::default() };
-            request.extensions_mut().insert(identity);
+        match &self.caller {
+            Caller::Nobody => {}
+            Caller::Vouched(caller) => {
+                let who = Some(Who::Vouched(Arc::new((**caller).clone())));
+                let identity = Identity { who, request: Some(RequestId::random()), ..Default::default() };
+                request.extensions_mut().insert(identity);
+            }
+            Caller::Shows(name, value) => {
+                let Ok(value) = HeaderValue::from_str(value) else {
+                    return (StatusCode::BAD_REQUEST, Value::String("not a header's value".to_owned()));
+                };
+                request.headers_mut().insert(name, value);
+            }
         }
         let Ok(response) = self.routes.clone().oneshot(request).await;
         let status = response.status();
@@ -191,13 +226,12 @@ impl TestClient {
 }
 
 fn failed(result: &CallToolResult) -> Called {
-    let code = result
-        .meta
-        .as_ref()
-        .and_then(|meta| meta.0.get(ERROR_META)?.get("code")?.as_str().map(str::to_owned));
+    let facts = result.meta.as_ref().and_then(|meta| meta.0.get(ERROR_META));
+    let code = facts.and_then(|facts| facts.get("code")?.as_str()).unwrap_or("tool_error").to_owned();
     let text =
         result.content.iter().filter_map(|block| block.as_text().map(|text| text.text.clone())).collect();
-    Called::Failed { code: code.unwrap_or_else(|| "tool_error".to_owned()), text }
+    let retry_after = facts.and_then(|facts| facts.get("retryAfterMs")?.as_u64()).map(Millis);
+    Called::Failed { code, text, retry_after }
 }
 
 impl Called {

@@ -137,7 +137,7 @@ impl Tool {
             title: None,
             about,
             input: schema::seal(input),
-            output: None,
+            output: needs.output,
             facts: Facts::default(),
             idempotent: false,
             guards: Vec::new(),
@@ -261,17 +261,18 @@ impl Tool {
         self
     }
 
-    /// Publishes the schema of the result. `T` must be what the handler returns.
-    #[must_use]
-    pub fn output<T: schemars::JsonSchema>(mut self) -> Self {
-        self.output = Some(schema::of::<T>());
-        self
-    }
-
     /// Replaces the argument schema by one written by hand, for handlers that take a `serde_json::Value`.
     #[must_use]
     pub fn input(mut self, schema: JsonObject) -> Self {
         self.input = schema;
+        self
+    }
+
+    /// Publishes a schema of the result written by hand, for handlers that return a `serde_json::Value` or
+    /// [`crate::Raw`]. Every result must fit it: clients check. [`crate::Json`] does this from the type.
+    #[must_use]
+    pub fn output(mut self, schema: JsonObject) -> Self {
+        self.output = Some(schema);
         self
     }
 

@@ -1,11 +1,11 @@
 //! Analytics: four reports, computed from the data.
 
 use cardea_mcp::{
-    Args, Millis, Result, Router, State, Tool,
+    Args, Json, Millis, Result, Router, State, Tool,
     guard::{HasRole, HasScope},
 };
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::store::{Db, number, one, rows};
@@ -57,11 +57,29 @@ async fn lifetime_value(State(db): State<Db>, Args(by): Args<ById>) -> Result<Va
     Ok(db.run(move |tx| one(tx, "customer", sql, [by.customer_id])).await?)
 }
 
-async fn churn(State(db): State<Db>, Args(by): Args<ById>) -> Result<Value> {
+/// What a customer's silence, complaints and refunds say.
+#[derive(Serialize, JsonSchema)]
+struct Churn {
+    customer_id: i64,
+    /// 0 to 100; from 35 on the risk is medium, from 65 on high.
+    score: i64,
+    /// `low`, `medium` or `high`.
+    risk: &'static str,
+    because: Reasons,
+}
+
+#[derive(Serialize, JsonSchema)]
+struct Reasons {
+    /// Days between the customer's last order and the newest of all; 365 for one who never ordered.
+    days_without_order: i64,
+    open_tickets: i64,
+    refunded_orders: i64,
+}
+
+async fn churn(State(db): State<Db>, Args(by): Args<ById>) -> Result<Json<Churn>> {
     let done = db.run(move |tx| {
         let id = [by.customer_id];
         one(tx, "customer", "SELECT id FROM customers WHERE id = ?1", id)?;
-        // Days between this customer's last order and the newest order of all; a year for one who never ordered.
         let quiet = "SELECT CAST(coalesce(julianday((SELECT max(placed) FROM orders)) - julianday(max(placed)), 365) AS INTEGER)
             FROM orders WHERE customer_id = ?1";
         let quiet = number(tx, "order", quiet, id)?;
@@ -74,10 +92,10 @@ async fn churn(State(db): State<Db>, Args(by): Args<ById>) -> Result<Value> {
             35..65 => "medium",
             _ => "high",
         };
-        let reasons = json!({ "days_without_order": quiet, "open_tickets": open, "refunded_orders": refunds });
-        Ok(json!({ "customer_id": by.customer_id, "score": score, "risk": risk, "because": reasons }))
+        let because = Reasons { days_without_order: quiet, open_tickets: open, refunded_orders: refunds };
+        Ok(Churn { customer_id: by.customer_id, score, risk, because })
     });
-    Ok(done.await?)
+    Ok(Json(done.await?))
 }
 
 #[derive(Deserialize, JsonSchema)]

@@ -17,6 +17,11 @@ pub enum StartError {
     /// The schema of a tool cannot be used.
     #[error("the argument schema of tool `{0}` does not hold: {1}")]
     Schema(String, String),
+    /// The result of a tool with a published schema is no JSON object.
+    #[error(
+        "the result schema of tool `{0}` is not that of an object: put the result into a field of a struct"
+    )]
+    Output(String),
     /// A handler asks for a state that nobody gave.
     #[error("tool `{tool}` needs a state of type `{state}`: add `.state(…)`")]
     NoState {

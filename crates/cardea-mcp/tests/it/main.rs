@@ -10,6 +10,7 @@ mod guards;
 mod http;
 mod layers;
 mod lists;
+mod results;
 mod sessions;
 mod start;
 mod streams;

@@ -54,11 +54,15 @@ impl Running {
     }
 
     fn token(&self) -> String {
+        self.token_with(&[])
+    }
+
+    fn token_with(&self, roles: &[&str]) -> String {
         let claims = Claims {
             subject: UserId::from("ann"),
             audience: self.url.clone(),
             tenant: TenantId::from("default"),
-            roles: BTreeSet::new(),
+            roles: roles.iter().map(|role| (*role).to_owned()).collect(),
             scopes: BTreeSet::from(["read".to_owned()]),
             client: Some("peer".to_owned()),
             actors: Vec::new(),
@@ -196,6 +200,19 @@ async def main():
 asyncio.run(main())
 "#;
 
+/// The official SDK checks a result against the schema that was listed; FastMCP makes a type from it.
+const TYPED: &str = r#"
+import asyncio, sys
+from fastmcp import Client
+async def main():
+    async with Client(sys.argv[1], auth=sys.argv[2]) as client:
+        tools = {tool.name: tool for tool in await client.list_tools()}
+        print("promised", sorted(tools["churn_risk_score"].output_schema["required"]))
+        risk = (await client.call_tool("churn_risk_score", {"customer_id": 42})).data
+        print("typed", risk.score, risk.risk, risk.because.open_tickets)
+asyncio.run(main())
+"#;
+
 const LANGCHAIN: &str = r#"
 import asyncio, sys
 from langchain_mcp_adapters.client import MultiServerMCPClient
@@ -224,6 +241,24 @@ async fn the_python_sdk_lists_and_calls_on_both_wires_and_needs_its_token() {
             "{text}"
         );
     }
+    shop.end().await;
+}
+
+#[tokio::test]
+async fn a_typed_result_arrives_as_a_type_in_python() {
+    let python = peers().join("python/bin/python");
+    if !here(&python) {
+        return;
+    }
+    let shop = Running::start().await;
+    let mut command = Command::new(&python);
+    let (good, text) = output(command.args(["-c", TYPED, &shop.url, &shop.token_with(&["analyst"])])).await;
+    assert!(good && text.contains("promised ['because', 'customer_id', 'risk', 'score']"), "{text}");
+    let typed = text.lines().find_map(|line| line.strip_prefix("typed ")).unwrap_or_default();
+    let fields: Vec<&str> = typed.split(' ').collect();
+    let [score, risk, tickets] = fields.as_slice() else { panic!("{text}") };
+    assert!(score.parse::<u8>().unwrap() <= 100 && tickets.parse::<u32>().is_ok(), "{text}");
+    assert!(["low", "medium", "high"].contains(risk), "{text}");
     shop.end().await;
 }
 
