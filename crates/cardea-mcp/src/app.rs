@@ -14,12 +14,14 @@ use futures::future::BoxFuture;
 use rmcp::model::{RequestStateCodec, Tool as WireTool};
 
 use crate::{
-    Context, Extras, Idempotency, StartError, Tool, UndoHint,
+    Context, StartError,
+    beside::Beside,
+    extras::Extras,
+    facts::{Idempotency, UndoHint},
     layer::{Layers, Metrics, SharedLayer},
-    pipeline,
     router::Route,
-    rpc::Beside,
     session::Sessions,
+    tool::Tool,
 };
 
 /// Finds out more about a caller, once per request, after the credential was verified.
@@ -56,7 +58,7 @@ impl App {
     pub(crate) async fn listed(&self, context: &Context) -> Vec<WireTool> {
         let mut tools = Vec::with_capacity(self.routes.len());
         for route in self.routes.values() {
-            if pipeline::permitted(route, context, None).await.is_ok() {
+            if route.permits(context, None).await.is_ok() {
                 tools.push(route.wire.clone());
             }
         }
@@ -67,7 +69,7 @@ impl App {
     pub(crate) async fn rights(&self, context: &Context) -> Vec<u64> {
         let mut rights = vec![0_u64; self.routes.len().div_ceil(64)];
         for (at, route) in self.routes.values().enumerate() {
-            if pipeline::permitted(route, context, None).await.is_ok()
+            if route.permits(context, None).await.is_ok()
                 && let Some(word) = rights.get_mut(at / 64)
             {
                 *word |= 1 << (at % 64);
@@ -94,12 +96,12 @@ impl App {
             if guards && route.guards.is_empty() {
                 return Err(StartError::NoGuard(route.name.clone()));
             }
-            if let Some(check) = &route.tool.facts.check
+            if let Some(check) = &route.facts.check
                 && !self.routes.contains_key(&check.tool)
             {
                 return Err(StartError::NoCheck { tool: route.name.clone(), check: check.tool.clone() });
             }
-            if let Some(undo) = &route.tool.facts.undo
+            if let Some(undo) = &route.facts.undo
                 && let Err(why) = self.takes_back(undo, route)
             {
                 return Err(StartError::Undo { tool: route.name.clone(), undo: undo.tool.clone(), why });
@@ -111,10 +113,10 @@ impl App {
     /// A tool that takes another one back exists, changes things once per key, and gets arguments that are there.
     fn takes_back(&self, undo: &UndoHint, of: &Route) -> Result<(), String> {
         let known = self.routes.get(&undo.tool).ok_or("there is no such tool")?;
-        if !of.tool.facts.effect.changes_things() {
+        if !of.facts.effect.changes_things() {
             return Err("a read leaves nothing to take back".to_owned());
         }
-        let facts = &known.tool.facts;
+        let facts = &known.facts;
         if !facts.effect.changes_things() || facts.idempotency != Idempotency::Key {
             return Err("it must be a write with `.once_per_key()`, since after a crash it is called again"
                 .to_owned());

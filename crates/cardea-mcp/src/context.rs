@@ -7,6 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use aws_lc_rs::digest;
 use cardea_core::{
     Code, Error,
     id::{ClientId, RequestId, TenantId, UserId},
@@ -25,13 +26,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
 use tokio_util::sync::CancellationToken;
 
-use crate::{
-    Extras, Session, Stop,
-    handler::FromCall,
-    identity::Who,
-    pipeline::{Call, digest_of},
-    session::Sessions,
-};
+use crate::{Session, Stop, extras::Extras, identity::Who, session::Sessions};
 
 /// Under this key of a request's `_meta`, a client names the call, so that it is done only once.
 pub const IDEMPOTENCY_META: &str = "dev.cardea/idempotency-key";
@@ -262,6 +257,12 @@ impl Context {
     }
 }
 
+/// Names one call: the tool and exactly these arguments.
+fn digest_of(tool: &str, arguments: &Value) -> String {
+    let digest = digest::digest(&digest::SHA256, format!("{}:{tool}{arguments}", tool.len()).as_bytes());
+    crate::audit::hex(digest.as_ref())
+}
+
 fn form<T: JsonSchema>() -> Result<ElicitationSchema, Error> {
     let schema = crate::schema::of::<T>();
     serde_json::from_value(Value::Object(schema)).map_err(|why| {
@@ -275,18 +276,6 @@ impl std::fmt::Debug for Context {
             .field("request", &self.0.request)
             .field("tool", &self.0.tool)
             .finish_non_exhaustive()
-    }
-}
-
-impl FromCall for Context {
-    fn from_call(call: &Call) -> Result<Self, Stop> {
-        Ok(call.context().clone())
-    }
-}
-
-impl FromCall for Session {
-    fn from_call(call: &Call) -> Result<Self, Stop> {
-        Ok(call.context().session()?)
     }
 }
 

@@ -7,8 +7,7 @@
 //! state is an error at start and not in the first call.
 
 use std::{
-    any::{Any, TypeId, type_name},
-    collections::HashMap,
+    any::{TypeId, type_name},
     future::Future,
     sync::Arc,
 };
@@ -20,7 +19,7 @@ use schemars::JsonSchema;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
-use crate::{Call, Stop, schema};
+use crate::{Context, Session, Stop, call::Call, schema};
 
 /// The arguments of the call, checked against the schema of `T` before the handler runs.
 #[derive(Debug, Clone)]
@@ -33,40 +32,6 @@ pub struct State<T>(pub T);
 /// What the `on_authenticate` hook found out about this caller.
 #[derive(Debug, Clone)]
 pub struct Extra<T>(pub Arc<T>);
-
-/// Values by their type. A type has one value.
-#[derive(Clone, Default)]
-pub struct Extras(HashMap<TypeId, Arc<dyn Any + Send + Sync>>);
-
-impl Extras {
-    /// Puts a value in, replacing an earlier one of the same type.
-    pub fn insert<T: Send + Sync + 'static>(&mut self, value: T) {
-        self.0.insert(TypeId::of::<T>(), Arc::new(value));
-    }
-
-    /// The same, as a chain.
-    #[must_use]
-    pub fn with<T: Send + Sync + 'static>(mut self, value: T) -> Self {
-        self.insert(value);
-        self
-    }
-
-    /// The value of this type.
-    #[must_use]
-    pub fn get<T: Send + Sync + 'static>(&self) -> Option<Arc<T>> {
-        self.0.get(&TypeId::of::<T>()).cloned().and_then(|value| value.downcast().ok())
-    }
-
-    pub(crate) fn has(&self, id: TypeId) -> bool {
-        self.0.contains_key(&id)
-    }
-}
-
-impl std::fmt::Debug for Extras {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Extras({})", self.0.len())
-    }
-}
 
 /// What a handler's parameters ask for, known before any call.
 #[derive(Debug, Default)]
@@ -125,6 +90,18 @@ impl<T: Send + Sync + 'static> FromCall for Extra<T> {
         let missing =
             || Error::new(Code::Misconfigured).because(format!("no extra of type {}", type_name::<T>()));
         Ok(Self(call.context().extra::<T>().ok_or_else(missing)?))
+    }
+}
+
+impl FromCall for Context {
+    fn from_call(call: &Call) -> Result<Self, Stop> {
+        Ok(call.context().clone())
+    }
+}
+
+impl FromCall for Session {
+    fn from_call(call: &Call) -> Result<Self, Stop> {
+        Ok(call.context().session()?)
     }
 }
 

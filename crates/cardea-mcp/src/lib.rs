@@ -12,7 +12,11 @@
 
 mod app;
 pub mod audit;
+mod beside;
+mod call;
 mod context;
+mod extras;
+mod facts;
 pub mod guard;
 mod handler;
 mod http;
@@ -43,16 +47,18 @@ pub use schemars;
 
 pub use self::{
     audit::Audit,
+    call::{Call, Reply},
     context::{Confirm, Context, IDEMPOTENCY_META},
-    handler::{Args, Extra, Extras, FromCall, Handler, IntoAnswer, Json, Needs, Raw, State},
+    extras::Extras,
+    facts::{CheckHint, Facts, Idempotency, Reuse, TOOL_META, UndoHint},
+    handler::{Args, Extra, FromCall, Handler, IntoAnswer, Json, Needs, Raw, State},
     layer::Layers,
-    pipeline::{Call, Reply},
     router::Router,
     server::{Server, Service, StartError},
     session::{MAX_VALUE, MemorySessions, Session, SessionStore},
     stop::{ERROR_META, Result, Stop},
     testing::TestClient,
-    tool::{CheckHint, Facts, Idempotency, Reuse, TOOL_META, Tool, UndoHint},
+    tool::Tool,
 };
 
 #[cfg(doctest)]

@@ -5,54 +5,17 @@ use std::{panic::AssertUnwindSafe, sync::Arc, time::Instant};
 use aws_lc_rs::digest;
 use cardea_core::{Code, Error};
 use futures::FutureExt;
-use rmcp::model::CallToolResult;
 use serde_json::Value;
 use tracing::Instrument as _;
 
 use crate::{
-    Context, Extras, Stop,
+    Context, Stop,
     app::App,
     audit::{Entry, OnFailure},
-    guard::Ask,
+    call::{Call, Reply},
     layer::{Look, Next},
     router::Route,
 };
-
-/// How a call ended.
-pub type Reply = Result<CallToolResult, Stop>;
-
-/// One call on its way to the handler.
-#[derive(Clone)]
-pub struct Call {
-    pub(crate) route: Arc<Route>,
-    pub(crate) arguments: Arc<Value>,
-    pub(crate) context: Context,
-    pub(crate) state: Arc<Extras>,
-}
-
-impl Call {
-    /// The tool's full name.
-    #[must_use]
-    pub fn tool(&self) -> &str {
-        &self.route.name
-    }
-
-    /// The arguments, already checked.
-    #[must_use]
-    pub fn arguments(&self) -> &Value {
-        &self.arguments
-    }
-
-    /// Who calls, and under what conditions.
-    #[must_use]
-    pub fn context(&self) -> &Context {
-        &self.context
-    }
-
-    pub(crate) fn state(&self) -> &Extras {
-        &self.state
-    }
-}
 
 /// Everything that happens to a call, in order. What is refused on the way is recorded like what was done.
 pub(crate) async fn call(app: &App, context: Context, name: &str, arguments: Arc<Value>) -> Reply {
@@ -97,42 +60,30 @@ async fn admitted(app: &App, route: Option<&Arc<Route>>, context: &Context, argu
     let Some(route) = route else {
         return Err(Error::new(Code::NotFound).detail("There is no such tool.").into());
     };
-    permitted(route, context, Some(arguments)).await?;
+    route.permits(context, Some(arguments)).await?;
     let _seat = match &layers.concurrency {
         Some(concurrency) => Some(concurrency.seat().await?),
         None => None,
     };
     route.check.arguments(arguments)?;
     let call = Call {
-        route: route.clone(),
+        facts: route.facts.clone(),
         arguments: arguments.clone(),
         context: context.clone(),
         state: app.state.clone(),
     };
-    through_cache(app, call).await
+    through_cache(app, route, call).await
 }
 
-/// Asks every guard. Listing and calling both come through here.
-pub(crate) async fn permitted(
-    route: &Route,
-    context: &Context,
-    arguments: Option<&Value>,
-) -> Result<(), Error> {
-    for guard in &route.guards {
-        guard.check(Ask { tool: &route.name, context, arguments }).await?;
-    }
-    Ok(())
-}
-
-async fn through_cache(app: &App, call: Call) -> Reply {
-    let Some(cache) = &app.layers.cache else { return worked(app, call).await };
+async fn through_cache(app: &App, route: &Route, call: Call) -> Reply {
+    let Some(cache) = &app.layers.cache else { return worked(app, route, call).await };
     let place = match cache.look(&call) {
         Look::Kept(result) => return Ok(*result),
         Look::Keep(place) => Some(place),
         Look::Pass => None,
     };
     cache.clear(&call);
-    let reply = worked(app, call.clone()).await;
+    let reply = worked(app, route, call.clone()).await;
     cache.clear(&call);
     if let (Some(place), Ok(result)) = (place, &reply)
         && result.is_error != Some(true)
@@ -143,14 +94,13 @@ async fn through_cache(app: &App, call: Call) -> Reply {
 }
 
 /// The work itself: intent, breaker, time limit, layers of the author's own, handler.
-async fn worked(app: &App, call: Call) -> Reply {
-    let route = call.route.clone();
+async fn worked(app: &App, route: &Route, call: Call) -> Reply {
     intended(app, &call).await?;
     let pass = match &app.layers.breaker {
         Some(breaker) => Some(breaker.enter(&route.name)?),
         None => None,
     };
-    let reply = timed(app, &route, call).await;
+    let reply = timed(app, route, call).await;
     if let Some(pass) = pass {
         pass.ended(reply.as_ref().err().and_then(Stop::code));
     }
@@ -158,9 +108,9 @@ async fn worked(app: &App, call: Call) -> Reply {
 }
 
 async fn timed(app: &App, route: &Route, call: Call) -> Reply {
-    let changes = route.tool.facts.effect.changes_things();
+    let changes = call.facts.effect.changes_things();
     let (left, cancel) = (call.context().time_left(), call.context().cancelled().clone());
-    let next = Next { server: app.own.clone(), at: 0 };
+    let next = Next::new([app.own.clone(), route.layers.clone()], route.tool.run.clone());
     let work = AssertUnwindSafe(async move { next.run(call).await }).catch_unwind();
     let over = async {
         match left {
@@ -180,10 +130,10 @@ async fn timed(app: &App, route: &Route, call: Call) -> Reply {
 
 /// A call that changes things is on record before it runs.
 async fn intended(app: &App, call: &Call) -> Result<(), Error> {
-    let (Some(audit), true) = (&app.layers.audit, call.route.tool.facts.effect.changes_things()) else {
+    let (Some(audit), true) = (&app.layers.audit, call.facts.effect.changes_things()) else {
         return Ok(());
     };
-    let mut entry = Entry::new("intent", call.context(), app.clock.now(), &call.route.name);
+    let mut entry = Entry::new("intent", call.context(), app.clock.now(), call.tool());
     entry.arguments_sha256 = fingerprint(&call.arguments);
     entry.arguments = audit.arguments(&call.arguments);
     kept(app, audit.append(&entry).await, audit.on_failure)
@@ -231,14 +181,8 @@ fn kept(app: &App, written: Result<(), Error>, on_failure: OnFailure) -> Result<
     }
 }
 
-/// Names one call: the tool and exactly these arguments.
-pub(crate) fn digest_of(tool: &str, arguments: &Value) -> String {
-    let digest = digest::digest(&digest::SHA256, format!("{}:{tool}{arguments}", tool.len()).as_bytes());
-    crate::audit::hex(digest.as_ref())
-}
-
 /// SHA-256 of the whole arguments, in hexadecimal.
-pub(crate) fn fingerprint(arguments: &Value) -> String {
+fn fingerprint(arguments: &Value) -> String {
     let digest = digest::digest(&digest::SHA256, arguments.to_string().as_bytes());
     crate::audit::hex(digest.as_ref())
 }

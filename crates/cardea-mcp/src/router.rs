@@ -2,11 +2,14 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use cardea_core::Error;
 use rmcp::model::Tool as WireTool;
+use serde_json::Value;
 
 use crate::{
-    StartError,
-    guard::{Guard, SharedGuard},
+    Context, StartError,
+    facts::Facts,
+    guard::{Ask, Guard, SharedGuard},
     layer::{Layer, SharedLayer},
     schema::Check,
     tool::Tool,
@@ -106,8 +109,10 @@ impl Router {
 pub(crate) struct Route {
     pub(crate) name: String,
     pub(crate) tool: Tool,
+    /// The tool's, to be shared with its calls.
+    pub(crate) facts: Arc<Facts>,
     pub(crate) guards: Vec<SharedGuard>,
-    pub(crate) layers: Vec<SharedLayer>,
+    pub(crate) layers: Arc<[SharedLayer]>,
     pub(crate) wire: WireTool,
     /// Name and schema alone: what rmcp asks for with each call.
     pub(crate) outline: WireTool,
@@ -143,8 +148,17 @@ impl Route {
         scopes.sort();
         scopes.dedup();
         let wire = tool.wire(&name);
+        let facts = Arc::new(std::mem::take(&mut tool.facts));
         let outline = WireTool::new_with_raw(name.clone(), None, wire.input_schema.clone());
-        Ok(Self { name, tool, guards, layers, wire, outline, check, scopes })
+        Ok(Self { name, tool, facts, guards, layers: layers.into(), wire, outline, check, scopes })
+    }
+
+    /// Asks every guard. Listing and calling both come through here; while listing there are no arguments.
+    pub(crate) async fn permits(&self, context: &Context, arguments: Option<&Value>) -> Result<(), Error> {
+        for guard in &self.guards {
+            guard.check(Ask { tool: &self.name, context, arguments }).await?;
+        }
+        Ok(())
     }
 
     /// The rules in words.

@@ -4,7 +4,6 @@
 use std::{borrow::Cow, sync::Arc, time::Instant};
 
 use cardea_core::{Code, id::RequestId, time::Millis};
-use futures::future::BoxFuture;
 use rmcp::{
     ErrorData, RoleServer, ServerHandler,
     model::{
@@ -13,46 +12,19 @@ use rmcp::{
         Implementation, ListPromptsRequest, ListPromptsResult, ListResourceTemplatesRequest,
         ListResourceTemplatesResult, ListResourcesRequest, ListResourcesResult, ListToolsResult,
         PaginatedRequestParams, ReadResourceRequest, ReadResourceRequestParams, ReadResourceResponse,
-        ResultType, ServerCapabilities, ServerConfig, ServerResult, SetLevelRequest, SetLevelRequestMethod,
+        ResultType, ServerConfig, ServerResult, SetLevelRequest, SetLevelRequestMethod,
         SetLevelRequestParams, SubscribeRequest, SubscribeRequestMethod, SubscribeRequestParams,
         SubscriptionFilter, Tool as WireTool, UnsubscribeRequest, UnsubscribeRequestMethod,
         UnsubscribeRequestParams,
     },
-    service::{DynService, RequestContext, SubscriptionContext},
+    service::{RequestContext, SubscriptionContext},
 };
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
-use crate::{Context, Stop, app::App, context, identity::Identity, pipeline, stop::error_result};
-
-type Filter = dyn Fn(&SubscriptionFilter) -> Option<SubscriptionFilter> + Send + Sync;
-type Listen = dyn Fn(SubscriptionContext) -> BoxFuture<'static, Result<(), ErrorData>> + Send + Sync;
-
-/// An rmcp handler for what stands beside the tools: prompts, resources, completions, subscriptions.
-pub(crate) struct Beside {
-    service: Arc<dyn DynService<RoleServer>>,
-    filter: Arc<Filter>,
-    listen: Arc<Listen>,
-}
-
-impl Beside {
-    pub(crate) fn new<H: ServerHandler>(handler: H) -> Self {
-        let handler = Arc::new(handler);
-        let (filter, listen) = (handler.clone(), handler.clone());
-        Self {
-            service: handler,
-            filter: Arc::new(move |wanted| filter.accepted_subscription_filter(wanted)),
-            listen: Arc::new(move |subscription| {
-                let handler = listen.clone();
-                Box::pin(async move { handler.listen(subscription).await })
-            }),
-        }
-    }
-
-    pub(crate) fn capabilities(&self) -> ServerCapabilities {
-        self.service.get_info().capabilities
-    }
-}
+use crate::{
+    Context, Stop, app::App, beside::Beside, context, identity::Identity, pipeline, stop::error_result,
+};
 
 /// One connection's view of the server.
 #[derive(Clone)]
@@ -128,7 +100,7 @@ impl Rpc {
         context: RequestContext<RoleServer>,
     ) -> Option<Result<ServerResult, ErrorData>> {
         let beside = self.app.beside.as_ref()?;
-        Some(beside.service.handle_request(request, context).await)
+        Some(beside.handle(request, context).await)
     }
 }
 
@@ -308,12 +280,12 @@ impl ServerHandler for Rpc {
     }
 
     fn accepted_subscription_filter(&self, wanted: &SubscriptionFilter) -> Option<SubscriptionFilter> {
-        self.app.beside.as_ref().and_then(|beside| (beside.filter)(wanted))
+        self.app.beside.as_ref().and_then(|beside| beside.accepts(wanted))
     }
 
     async fn listen(&self, subscription: SubscriptionContext) -> Result<(), ErrorData> {
         match &self.app.beside {
-            Some(beside) => (beside.listen)(subscription).await,
+            Some(beside) => beside.listen(subscription).await,
             None => Ok(()),
         }
     }

@@ -165,7 +165,7 @@ async fn lacking(http: &Http, peek: &Peek<'_>, identity: &Identity) -> Option<(E
     let name = called.name.as_ref();
     let route = http.app.routes.get(name).filter(|route| !route.scopes.is_empty())?;
     let context = bare(http, identity, name);
-    let refused = pipeline::permitted(route, &context, None).await.err()?;
+    let refused = route.permits(&context, None).await.err()?;
     if refused.code() != Code::ScopeMissing {
         return None;
     }

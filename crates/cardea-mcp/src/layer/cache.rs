@@ -16,7 +16,7 @@ use moka::sync::Cache;
 use rmcp::model::CallToolResult;
 use serde_json::Value;
 
-use crate::pipeline::Call;
+use crate::call::Call;
 
 const COUNTERS: usize = 4096;
 
@@ -66,14 +66,14 @@ impl ResponseCache {
 
     /// The kept result, or the place for a new one. Neither if the call is not to be cached.
     pub(crate) fn look(&self, call: &Call) -> Look {
-        let facts = &call.route.tool.facts;
+        let facts = call.facts();
         let (Some(hint), false) = (&facts.cache, facts.effect.changes_things()) else { return Look::Pass };
         let caller = call.context().caller();
         let owner = match hint.sharing {
             Sharing::User => caller.map(Principal::key).unwrap_or_default(),
             Sharing::Tenant => tenant(call).to_owned(),
         };
-        let key = format!("{}|{}:{owner}|{}", call.route.name, owner.len(), call.arguments());
+        let key = format!("{}|{}:{owner}|{}", call.tool(), owner.len(), call.arguments());
         if let Some(entry) = self.entries.get(&key) {
             let fresh = entry.until > Instant::now();
             if fresh && entry.marks.iter().all(|(at, mark)| self.mark(*at) == *mark) {
@@ -95,7 +95,7 @@ impl ResponseCache {
 
     /// Clears what a write says it changes. Called before and after the write, so that a read in between is not kept.
     pub(crate) fn clear(&self, call: &Call) {
-        for tag in &call.route.tool.facts.clears {
+        for tag in &call.facts().clears {
             let at = place(tenant(call), &fill(tag, call.arguments()));
             if let Some(counter) = self.counters.get(at) {
                 counter.fetch_add(1, Ordering::SeqCst);

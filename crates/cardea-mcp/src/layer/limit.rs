@@ -7,7 +7,10 @@ use governor::{DefaultKeyedRateLimiter, Quota, clock::Clock as _};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::{Layer, Next};
-use crate::{BoxFuture, Call, Context, Reply};
+use crate::{
+    BoxFuture, Context,
+    call::{Call, Reply},
+};
 
 /// Over this many keys the buckets that are full again are dropped.
 const KEYS: usize = 10_000;

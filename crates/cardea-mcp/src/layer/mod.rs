@@ -22,7 +22,10 @@ pub use self::{
     limit::{Concurrency, Rate},
     metrics::Metrics,
 };
-use crate::{Reply, audit::Audit, pipeline::Call};
+use crate::{
+    audit::Audit,
+    call::{Call, Reply, Work},
+};
 
 /// A layer of your own. Call `next.run(call)` to go on; whatever it returns is the reply.
 pub trait Layer: Send + Sync + 'static {
@@ -36,24 +39,23 @@ pub type SharedLayer = Arc<dyn Layer>;
 /// The rest of the way to the handler.
 #[must_use]
 pub struct Next {
-    pub(crate) server: Arc<[SharedLayer]>,
-    pub(crate) at: usize,
+    /// The server's layers, then those of the tool's routers.
+    layers: [Arc<[SharedLayer]>; 2],
+    at: usize,
+    work: Arc<Work>,
 }
 
 impl Next {
+    pub(crate) fn new(layers: [Arc<[SharedLayer]>; 2], work: Arc<Work>) -> Self {
+        Self { layers, at: 0, work }
+    }
+
     /// Goes on to the next layer, and at last to the handler.
     pub fn run(self, call: Call) -> BoxFuture<'static, Reply> {
-        let inner = self.at.checked_sub(self.server.len());
-        let layer = match inner {
-            None => self.server.get(self.at),
-            Some(at) => call.route.layers.get(at),
-        };
+        let layer = self.layers.iter().flat_map(|layers| layers.iter()).nth(self.at);
         match layer.cloned() {
             Some(layer) => layer.call(call, Self { at: self.at + 1, ..self }),
-            None => {
-                let route = call.route.clone();
-                (route.tool.run)(call)
-            }
+            None => (self.work)(call),
         }
     }
 }

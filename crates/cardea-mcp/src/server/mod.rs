@@ -29,10 +29,10 @@ use self::{service::interrupted, start::failed};
 use crate::{
     Extras, Router, Tool,
     app::{App, Enrich},
+    beside::Beside,
     guard::Guard,
     http::{Http, Resource},
     layer::{Layers, Metrics},
-    rpc::Beside,
     session::{MemorySessions, SessionStore, Sessions},
 };
 
