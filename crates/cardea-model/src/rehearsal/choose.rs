@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use cardea_core::tool::ToolSpec;
+use cardea_core::tool::{Effect, ToolSpec};
 
 use super::{
     said::{Nouns, Said},
@@ -152,7 +152,7 @@ pub(super) fn order(
             } else {
                 0.0
             };
-            let named = fit.fit >= 1.0 && fit.missing == 0 && !tool.effect.changes_things();
+            let named = fit.fit >= 1.0 && fit.missing == 0 && looks(tool);
             Candidate {
                 place,
                 relevance,
@@ -262,14 +262,26 @@ impl Mood {
     }
 
     fn speaks_for(self, tool: &ToolSpec) -> f64 {
-        match (self, tool.effect.changes_things()) {
-            (Self::Asks, true) => -0.3,
-            (Self::Looks, true) => -0.2,
-            (Self::Orders, false) => -0.25,
+        match (self, looks(tool)) {
+            (Self::Asks, false) => -0.3,
+            (Self::Looks, false) => -0.2,
+            (Self::Orders, true) => -0.25,
             _ => 0.0,
         }
     }
 }
+
+/// True if the tool only looks: as is declared, or, where nobody has declared anything and the worst counts, by the
+/// first word of its name. No right hangs on it, only which tool is meant.
+fn looks(tool: &ToolSpec) -> bool {
+    let looking = |verb: &String| LOOKING.iter().chain(READING).any(|word| stem(word) == *verb);
+    !tool.effect.changes_things()
+        || (tool.effect == Effect::Destructive && tool_nouns(tool).first().is_some_and(looking))
+}
+
+/// First words of tools that only look, beside [`LOOKING`].
+const READING: &[&str] =
+    &["read", "fetch", "lookup", "query", "retrieve", "describe", "count", "forecast", "calculate"];
 
 /// Lists and searches give several rows.
 fn is_list(texts: &Texts) -> bool {

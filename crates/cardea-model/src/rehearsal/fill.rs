@@ -78,7 +78,7 @@ fn free_words(
         if taken {
             continue;
         }
-        let names = property.required && matches!(role, Role::Search | Role::Person);
+        let names = property.required && matches!(role, Role::Search | Role::Person | Role::Place);
         filled.fit += if names && said.proper_names(nouns).contains(&text.as_str()) { 0.6 } else { 0.0 };
         filled.arguments.insert(property.name.clone(), text.into());
     }
@@ -180,7 +180,15 @@ fn pair(property: &Property, mention: &Mention, said: &Said<'_>, nouns: &Nouns) 
         }
         (Want::Free(Role::Person), Kind::Email) => Some((2.0, mention.text.clone().into())),
         (
-            Want::Free(Role::Note | Role::Subject | Role::Reason | Role::Search | Role::Flag | Role::Other),
+            Want::Free(
+                Role::Note
+                | Role::Subject
+                | Role::Reason
+                | Role::Search
+                | Role::Flag
+                | Role::Place
+                | Role::Other,
+            ),
             Kind::Quoted(text),
         ) => Some((2.5, text.clone().into())),
         (Want::Free(Role::Period), Kind::Span(count, unit)) => Some((2.5, format!("{count} {unit}s").into())),

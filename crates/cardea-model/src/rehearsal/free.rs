@@ -37,6 +37,9 @@ pub(super) fn words_for(
         Role::Search if !property.required => name_of(said, nouns),
         Role::Search => search(said, nouns),
         Role::Person => person(said, nouns),
+        // Any name could be one; an optional place must be called so.
+        Role::Place if property.required => place(said, nouns),
+        Role::Place => None,
         Role::Flag => flag(said),
         Role::Period => period(said),
         Role::Other => None,
@@ -234,6 +237,50 @@ fn person(said: &Said<'_>, nouns: &Nouns) -> Option<String> {
     );
     (fits && !state).then(|| word.to_owned())
 }
+
+/// `in Riga`, `for Paris, France`, `in new york`: a name after a word that places something, or else any name.
+fn place(said: &Said<'_>, nouns: &Nouns) -> Option<String> {
+    let names = said.proper_names(nouns);
+    let placed = |name: &&&str| {
+        let before = said.text.find(**name).and_then(|at| said.word_before(at));
+        before.is_some_and(|word| PLACING.contains(&word.as_str()))
+    };
+    if let Some(name) = names.iter().find(placed).or(names.first()) {
+        let (_, rest) = said.text.split_once(*name)?;
+        let wider =
+            rest.strip_prefix(", ").and_then(|rest| names.iter().find(|other| rest.starts_with(**other)));
+        return Some(wider.map_or_else(|| (*name).to_owned(), |wider| format!("{name}, {wider}")));
+    }
+    let rest = after(said, &["in", "near", "around", "at", "for"])?;
+    let words = rest.split(|c: char| !c.is_alphanumeric() && !matches!(c, ' ' | '-' | '\'')).next()?;
+    let kept: Vec<&str> = words
+        .split_whitespace()
+        .take_while(|word| !is_stop(&word.to_lowercase()) && !TIMES.contains(&word.to_lowercase().as_str()))
+        .take(3)
+        .collect();
+    (!kept.is_empty()).then(|| kept.join(" "))
+}
+
+/// Words before the name of a place.
+const PLACING: &[&str] = &["in", "at", "for", "near", "around", "from", "to", "of"];
+
+/// Words after it that say when.
+const TIMES: &[&str] = &[
+    "today",
+    "tonight",
+    "tomorrow",
+    "yesterday",
+    "now",
+    "currently",
+    "next",
+    "morning",
+    "evening",
+    "week",
+    "weekend",
+    "month",
+    "year",
+    "right",
+];
 
 /// The name of a switch: the words between the verb and `for`, `feature`, `flag`, joined as such names are.
 fn flag(said: &Said<'_>) -> Option<String> {

@@ -312,11 +312,7 @@ fn abilities(tools: &[ToolSpec]) -> String {
 fn ask(tool: &ToolSpec, property: &Property, open: usize) -> Plan {
     let name = property.words.join(" ");
     let about = property.about.trim().trim_end_matches('.');
-    let about = if about.is_empty() {
-        String::new()
-    } else {
-        format!(" ({})", about.split(['.', '\n']).next().unwrap_or_default())
-    };
+    let about = if about.is_empty() { String::new() } else { format!(" ({})", first_sentence(about)) };
     let question = match &property.want {
         Want::Choice(values) => {
             let values: Vec<String> = values
@@ -337,6 +333,17 @@ fn ask(tool: &ToolSpec, property: &Property, open: usize) -> Plan {
         question: format!("{question}{more}"),
         waiting: format!("{WAITING}{}` of `{}`", property.name, tool.name),
     }
+}
+
+/// Up to the first full stop that ends a sentence: the one of `e.g.` does not.
+fn first_sentence(text: &str) -> &str {
+    let line = text.lines().next().unwrap_or_default();
+    let ends = |(place, _): &(usize, &str)| {
+        let head = line.get(..*place).unwrap_or_default();
+        !["e.g", "i.e", "etc"].iter().any(|short| head.ends_with(short))
+    };
+    let end = line.match_indices(". ").find(ends).map_or(line.len(), |(place, _)| place);
+    line.get(..end).unwrap_or(line)
 }
 
 /// Greetings, thanks and second thoughts, which no tool answers.

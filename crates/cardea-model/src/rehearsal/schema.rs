@@ -76,6 +76,8 @@ pub(super) enum Role {
     /// Words to search for, or a name.
     Search,
     Person,
+    /// A city, a country, an address.
+    Place,
     /// The name of a switch.
     Flag,
     /// A time in words, such as `last quarter`.
@@ -276,6 +278,10 @@ fn text(words: &[String], about: &str, schema: &Map<String, Value>, nouns: &[Str
         && !nouns.iter().any(|noun| words.first() == Some(noun))
     {
         return Want::Free(Role::Person);
+    }
+    let place = ["city", "location", "place", "town", "country", "region", "destination", "origin"];
+    if has(words, &place) && !id_like {
+        return Want::Free(Role::Place);
     }
     if has(words, &["flag", "feature", "toggle", "switch"]) {
         return Want::Free(Role::Flag);

@@ -551,3 +551,51 @@ fn what_no_offered_tool_does_is_searched_for_once_and_then_said() {
     let (calls, _) = asked_with(&model, &[user("find more tools")], vec![find]);
     assert!(calls.iter().all(|call| call.name == FIND_TOOLS && call.arguments["need"] == "find more tools"));
 }
+
+/// Tools as clients bring them along, of which nobody knows what they do.
+fn weather(name: &str, about: &str, argument: &str, said: &str) -> Vec<ToolSpec> {
+    let schema = json!({ "type": "object", "required": [argument], "properties": {
+        argument: { "type": "string", "description": said }, "unit": { "enum": ["celsius", "fahrenheit"] } } });
+    let tool = json!({ "name": name, "description": about, "input_schema": schema, "effect": "destructive",
+        "idempotent": false, "sends_outside": true, "examples": [], "cache": null, "clears": [] });
+    vec![serde_json::from_value(tool).unwrap()]
+}
+
+#[test]
+fn a_tool_that_a_client_brings_is_called_with_the_place_that_was_named() {
+    let tools = [
+        weather("get_weather", "Get the current weather for a city", "city", "The city name"),
+        weather(
+            "get_weather",
+            "Get current temperature for a given location.",
+            "location",
+            "City, e.g. Lima",
+        ),
+        weather("get_current_weather", "Get the current weather in a given location", "location", ""),
+        weather("get_weather", "", "city", ""),
+    ];
+    let said = [
+        ("What is the weather in Riga?", "Riga"),
+        ("What is the weather like in New York City?", "New York City"),
+        ("How is the weather in Paris, France?", "Paris, France"),
+        ("weather Riga", "Riga"),
+    ];
+    for model in [with_encoder(), words_alone()] {
+        for tools in &tools {
+            for (text, place) in said {
+                let (calls, told) = asked_with(&model, &[user(text)], tools.clone());
+                let call = calls.first().unwrap_or_else(|| panic!("{text}: {told}"));
+                let given: Vec<&Value> = call.arguments.values().collect();
+                assert_eq!(given, [place], "{text}");
+            }
+            // Without a capital letter the words alone cannot tell a place from any other word.
+            if model.embedder.is_some() {
+                let (calls, told) = asked_with(&model, &[user("what's the weather in riga?")], tools.clone());
+                let call = calls.first().unwrap_or_else(|| panic!("{told}"));
+                assert_eq!(call.arguments.values().collect::<Vec<_>>(), ["riga"]);
+            }
+            let (calls, told) = asked_with(&model, &[user("What is the weather?")], tools.clone());
+            assert!(calls.is_empty() && told.contains("waiting for"), "nobody named a place: {told}");
+        }
+    }
+}
