@@ -5,6 +5,7 @@
 //! once for each idempotency key of a user; `get_order` with `refund_key` tells whether one was done.
 
 mod analytics;
+mod behind;
 mod customers;
 mod desk;
 mod operations;
@@ -22,7 +23,7 @@ use cardea_mcp::{
     layer::{Concurrency, Rate, ResponseCache},
 };
 
-pub use self::store::Db;
+pub use self::{behind::Behind, store::Db};
 
 /// How the server is set up.
 #[derive(Default)]

@@ -11,7 +11,7 @@ use tokio::{net::TcpListener, task::JoinSet};
 /// The shop behind the tools.
 #[derive(Debug)]
 pub struct Shop {
-    file: PathBuf,
+    at: customer_ops::Behind,
     log: PathBuf,
 }
 
@@ -31,17 +31,17 @@ pub struct Paid {
 impl Shop {
     /// Opens it. It trusts tokens that Cardea makes for it, and nothing else.
     pub(super) fn open(socket: TcpListener, dir: &Path, app: &App, tasks: &mut JoinSet<()>) -> Self {
-        let url = format!("http://{}/mcp", socket.local_addr().expect("the shop's address"));
-        let folder = dir.join("shop");
-        std::fs::create_dir_all(&folder).expect("a folder for the shop");
         let cardea = (ISSUER, app.identity.upstream_jwks().to_string());
-        let mut config = customer_ops::Config::behind(cardea, &url, folder.clone());
+        let address = socket.local_addr().expect("the shop's address");
+        let behind = customer_ops::Behind::cardea(address, dir, cardea);
+        let (at, mut config) = behind.expect("a folder for the shop");
+        let log = at.folder.join("calls.log");
         let key = SecretString::from("what a test needs to know is no secret");
-        config.audit = Some(Audit::open(folder.join("calls.log"), &key).expect("the shop's own log"));
+        config.audit = Some(Audit::open(log.clone(), &key).expect("the shop's own log"));
         let server = customer_ops::server(config).expect("the shop");
         let service = server.build().expect("the shop");
         tasks.spawn(async move { drop(service.serve(socket, std::future::pending()).await) });
-        Self { file: folder.join("customer-ops.sqlite"), log: folder.join("calls.log") }
+        Self { at, log }
     }
 
     /// The tools that were called, in their order, as the shop's own log has them.
@@ -69,7 +69,7 @@ impl Shop {
     }
 
     fn ledger(&self) -> customer_ops::Db {
-        customer_ops::Db::open(Some(&self.file)).expect("the shop's ledger")
+        self.at.ledger().expect("the shop's ledger")
     }
 
     /// How many refunds its ledger holds for one order.

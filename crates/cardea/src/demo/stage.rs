@@ -48,8 +48,7 @@ pub(super) struct Stage {
 
 /// The customer-operations server.
 pub(super) struct Shop {
-    pub(super) url: String,
-    pub(super) folder: PathBuf,
+    pub(super) at: customer_ops::Behind,
     stop: Option<oneshot::Sender<()>>,
 }
 
@@ -102,7 +101,7 @@ impl Stage {
         out.line("Cardea, the secure front door of AI agents. Everything here runs on this machine; no model is asked.");
         out.line("");
         out.line(format!("  Cardea         {}", self.url));
-        out.line(format!("  the shop       {} (30 tools, MCP)", self.shop.url));
+        out.line(format!("  the shop       {} (30 tools, MCP)", self.shop.at.url));
         out.line(format!("  the folder     {}", self.dir.display()));
         for person in [&self.ann, &self.bob, &self.sue] {
             out.line(format!("  {:<13}  {}", person.name, person.roles.join(", ")));
@@ -199,7 +198,7 @@ impl Stage {
 
 /// Writes the folder of the installation, as `cardea init` would for a user.
 fn write(dir: &Path, cardea: &str, shop: &str) -> Result<(), Wrong> {
-    for folder in ["agents", "policies", "shop"] {
+    for folder in ["agents", "policies"] {
         std::fs::create_dir_all(dir.join(folder)).map_err(words)?;
     }
     let config = CONFIG.replace("127.0.0.1:8080", cardea).replace("127.0.0.1:7402", shop);
@@ -225,30 +224,25 @@ fn person(
 impl Shop {
     /// Opens the shop's MCP server. It trusts tokens that Cardea makes for it, and nothing else.
     async fn open(socket: TcpListener, dir: &Path, app: &App) -> Result<Self, Wrong> {
-        let url = format!("http://{}/mcp", socket.local_addr().map_err(words)?);
-        let folder = dir.join("shop");
         let cardea = (ISSUER, app.identity.upstream_jwks().to_string());
-        let mut config = customer_ops::Config::behind(cardea, &url, folder.clone());
+        let address = socket.local_addr().map_err(words)?;
+        let (at, mut config) = customer_ops::Behind::cardea(address, dir, cardea).map_err(words)?;
         config.refund_delay = REFUND_DELAY;
         let service = customer_ops::server(config).map_err(words)?.build().map_err(words)?;
         let (stop, stopped) = oneshot::channel::<()>();
         let ended = async move { drop(stopped.await) };
         spawn(async move { service.serve(socket, ended).await });
-        Ok(Self { url, folder, stop: Some(stop) })
-    }
-
-    fn ledger(&self) -> Result<customer_ops::Db, Wrong> {
-        customer_ops::Db::open(Some(&self.folder.join("customer-ops.sqlite"))).map_err(words)
+        Ok(Self { at, stop: Some(stop) })
     }
 
     /// How many refunds its ledger holds for one order.
     pub(super) async fn refunds(&self, order: i64) -> Result<i64, Wrong> {
-        self.ledger()?.refunds_of(order).await.map_err(words)
+        self.at.ledger().map_err(words)?.refunds_of(order).await.map_err(words)
     }
 
     /// A customer writes a card number into a ticket, as customers do.
     pub(super) async fn careless_comment(&self, ticket: i64, text: &'static str) -> Result<(), Wrong> {
-        self.ledger()?.customer_writes(ticket, text).await.map_err(words)
+        self.at.ledger().map_err(words)?.customer_writes(ticket, text).await.map_err(words)
     }
 }
 
