@@ -43,6 +43,8 @@ pub(super) async fn answer(
 ) -> Result<Thought> {
     let trace = turn.trace().clone();
     let history = trace.time("history", history(app, agent, turn)).await?; // what was said before
+    // WHY: what was read in an earlier turn stands in the history, and is no more to be trusted now.
+    app.turns.taint_before(turn).await?.into_iter().for_each(|source| turn.taint_with(source));
     let tools = visible(app, caller, agent, "chat"); // allowed first,
     let asked = app.context.cache().asked(
         caller,
@@ -66,6 +68,7 @@ pub(super) async fn answer(
     let _flight = match looked {
         Looked::Hit(hit) => {
             turn.from_cache(layer(hit.layer)); // cache: exact, then semantic
+            turn.taint_with("cache"); // nobody says any more what it was made of
             let text = app.control.screen_output(agent.spec.guard.as_deref(), turn.names(), &hit.text)?; // guardrails of now
             recheck(app, agent, turn, (asked, hit.clone(), history)); // a share of them, to find errors
             return outlet.replay(&text, hit.finish).await;

@@ -54,6 +54,22 @@ impl Turns {
         Ok(rows.into_iter().map(|(tool,)| tool).collect())
     }
 
+    /// Where untrusted text came into the conversation before this turn. Each turn takes it over from the one before,
+    /// so the last one knows.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub async fn taint_before(&self, turn: &Turn) -> Result<Vec<String>> {
+        let Some(conversation) = turn.conversation().filter(|_| !turn.is_first()) else {
+            return Ok(Vec::new());
+        };
+        let sql = "SELECT taint FROM turns WHERE conversation = $1 AND id <> $2 AND kind = 'chat' \
+                   ORDER BY started_at DESC, id DESC LIMIT 1";
+        let last: Option<(String,)> = self.inner.db.row(sql, args![conversation, turn.id()]).await?;
+        let Some((taint,)) = last else { return Ok(Vec::new()) };
+        serde_json::from_str(&taint).map_err(|error| Error::new(Code::Internal).because(error))
+    }
+
     /// The caller's turn. Somebody else's is as unknown as one that never was.
     ///
     /// # Errors
