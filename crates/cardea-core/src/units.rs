@@ -105,6 +105,10 @@ pub struct LengthText;
 #[derive(Debug)]
 pub struct SecretText;
 
+/// Stands in a schema for an address with its port.
+#[derive(Debug)]
+pub struct SocketText;
+
 macro_rules! described {
     ($($name:ident => $format:literal;)*) => {$(
         impl JsonSchema for $name {
@@ -128,6 +132,7 @@ described! {
     Bytes => "size";
     Rate => "rate";
     SecretText => "secret";
+    SocketText => "socket";
 }
 
 #[cfg(test)]

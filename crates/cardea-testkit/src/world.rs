@@ -15,6 +15,7 @@ mod node;
 mod people;
 mod service;
 mod shop;
+mod turncoat;
 mod wire;
 
 use std::{net::SocketAddr, path::Path, sync::Arc};
@@ -44,6 +45,7 @@ pub use self::{
     people::{Asked, User},
     service::{Came, Say, Service},
     shop::{Paid, Shop},
+    turncoat::Turncoat,
     wire::{Event, Reply},
 };
 use crate::{

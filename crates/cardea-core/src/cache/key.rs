@@ -216,7 +216,7 @@ mod tests {
 
     #[test]
     fn nothing_that_could_change_the_answer_is_left_out() {
-        let ann = person("t", "ann");
+        let (ann, bob, far) = (person("t", "ann"), person("t", "bob"), person("u", "ann"));
         let base = plain(Owner::User(&ann));
         let tools = ["a".to_owned(), "b".to_owned()];
         let glued = ["ab".to_owned()];
@@ -224,6 +224,10 @@ mod tests {
         boss.roles.insert("boss".to_owned());
         let others = [
             base,
+            plain(Owner::User(&bob)),
+            plain(Owner::User(&far)),
+            plain(Owner::Session(&bob, "c1")),
+            plain(Owner::Shared(&far)),
             plain(Owner::Session(&ann, "c1")),
             plain(Owner::Session(&ann, "c2")),
             plain(Owner::Shared(&ann)),

@@ -1,5 +1,7 @@
 //! A tree against a schema: every unknown key, wrong kind, bad value and missing key, in the order of the file.
 
+use std::net::SocketAddr;
+
 use super::{Expects, Kind, Node, Place, Problem, Schema, Shape, closest, tree::join};
 use crate::{size::Bytes, time::Millis, units::Rate};
 
@@ -107,6 +109,11 @@ fn text_of(format: Option<&str>, text: &str, node: &Node, path: &str) -> Option<
         Some("duration") => text.parse::<Millis>().err()?.to_string(),
         Some("size") => text.parse::<Bytes>().err()?.to_string(),
         Some("rate") => text.parse::<Rate>().err()?.to_string(),
+        Some("socket") if text.parse::<SocketAddr>().is_err() => {
+            format!(
+                "`{text}` is not an address and a port: write one such as \"127.0.0.1:8080\"; a name will not do"
+            )
+        }
         Some("secret") if text.is_empty() => "is empty".to_owned(),
         _ => return None,
     };

@@ -240,7 +240,8 @@ fn validate(placed: &[Placed<'_>], schema: Schema, problems: &mut Vec<Problem>, 
         }
     }
     for warning in result.validation_warnings() {
-        if let Some(one) = by_id.get(warning.policy_id()) {
+        // An installation without tools that send something outside gives the built-in policy nothing to do.
+        if let Some(one) = by_id.get(warning.policy_id()).filter(|one| one.source.text != super::BUILT_IN) {
             let fits_nothing = matches!(
                 warning,
                 ValidationWarning::ImpossiblePolicy(_) | ValidationWarning::InvalidActionApplication(_)

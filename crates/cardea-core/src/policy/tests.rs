@@ -157,6 +157,32 @@ fn an_approval_counts_only_from_a_role_that_is_asked_for() {
 }
 
 #[test]
+fn two_forbids_are_lifted_only_by_somebody_whom_both_name() {
+    let more = r#"
+        @id("odd") @approval("role:auditor, role:board") forbid (principal, action == Action::"ops__refund", resource)
+        when { context.args.amount_hundredths > 20000 } unless { context has approval };
+    "#;
+    let decide = |approvers: &str, roles: &[&str]| {
+        let text = REFUNDS.replace("role:supervisor", approvers) + more;
+        let roles = roles.iter().map(|role| (*role).to_owned()).collect();
+        let approved = Approved { by: "sue".into(), roles };
+        let around = Around { approved: Some(&approved), ..Around::default() };
+        ask(&compile(&text).unwrap(), &["support"], "ops__refund", &amount(json!(250)), around).verdict
+    };
+    let both = "role:supervisor, role:board";
+    assert_eq!(decide(both, &["board"]), Verdict::Allow);
+    for one in ["supervisor", "auditor"] {
+        let verdict = decide(both, &[one]);
+        assert_eq!(verdict, Verdict::NeedsApproval { roles: BTreeSet::from(["board".to_owned()]) }, "{one}");
+    }
+    assert_eq!(
+        decide("role:supervisor", &["supervisor", "auditor"]),
+        Verdict::Deny,
+        "nobody is named by both"
+    );
+}
+
+#[test]
 fn nothing_goes_outside_after_untrusted_text() {
     let snapshot = compile(REFUNDS).unwrap();
     let decide = |name: &str, taint: &[&str]| {

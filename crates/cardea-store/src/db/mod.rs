@@ -13,6 +13,7 @@
 
 pub(crate) mod address;
 mod commit;
+mod copy;
 mod migrate;
 mod placeholders;
 pub(crate) mod postgres;
@@ -29,6 +30,7 @@ use serde::Deserialize;
 use tokio::sync::oneshot;
 
 pub use commit::{Commit, CommitError};
+pub use copy::copy;
 pub(crate) use value::Columns;
 pub use value::{Cell, FromCell, FromRow, Row, RowError, Value};
 
@@ -147,6 +149,16 @@ impl Db {
     /// `Misconfigured` for a bad configuration, `StoreUnavailable` if it cannot be opened.
     pub async fn open(config: DbConfig, key: ChainKey) -> Result<Self> {
         config.check().map_err(|why| Error::new(Code::Misconfigured).detail(format!("db: {why}.")))?;
+        // It holds no password: `check` refuses one.
+        let url = config.url.clone();
+        let opened = Self::open_checked(config, key).await;
+        opened.map_err(|error| match error.code() {
+            Code::StoreUnavailable => error.detail(format!("It is `{url}`: start it, or correct `db.url`.")),
+            _ => error,
+        })
+    }
+
+    async fn open_checked(config: DbConfig, key: ChainKey) -> Result<Self> {
         let engine = match config.target() {
             Err(why) => return Err(Error::new(Code::Misconfigured).detail(why)),
             Ok(Target::Sqlite(place)) => {

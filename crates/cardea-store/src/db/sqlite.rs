@@ -146,7 +146,7 @@ fn flags() -> OpenFlags {
 }
 
 /// SQLite gives its side files the mode of the main file, so that one decides.
-fn create_private(path: &Path) {
+pub(super) fn create_private(path: &Path) {
     let mut options = OpenOptions::new();
     options.write(true).create_new(true);
     #[cfg(unix)]

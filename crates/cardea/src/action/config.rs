@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use cardea_core::{
+    pin::Pinning,
     secret::SecretString,
     size::Bytes,
     time::Millis,
@@ -46,6 +47,10 @@ pub struct UpstreamConfig {
     /// Tools that honour the idempotency key in `_meta`, so that a repeated call does the work once.
     #[serde(default)]
     pub keyed: Vec<String>,
+    /// Which of its tools wait until a person has accepted what they say of themselves (`cardea tool changes`):
+    /// `changed`, those that speak otherwise than when they were first seen; `all`, new ones as well; `off`, none.
+    #[serde(default)]
+    pub pin: Pinning,
     /// Whether the server's own annotations are believed where `effects` and `keyed` say nothing.
     #[serde(default)]
     pub trust_annotations: bool,

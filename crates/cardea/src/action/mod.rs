@@ -1,31 +1,36 @@
 //! Doing: the tools of upstream servers and connectors, chosen and called under the caller's name.
 //!
 //! Promises: nothing is called without a [`Permit`]; the user's own token goes nowhere; an answer that did not come
-//! is `Unknown`, never a guess. Refuses: tools whose schema cannot be checked, tools whose
-//! description gives orders, names that are taken. Called by `flow`.
+//! is `Unknown`, never a guess; what a tool of an upstream says of itself counts until a person accepts something else.
+//! Refuses: tools whose schema cannot be checked, tools whose description gives orders or has changed, names that are
+//! taken. Called by `flow`.
 
 mod catalog;
 mod config;
 mod grant;
 mod http;
 mod job;
+mod pins;
 mod select;
 mod upstream;
 mod wire;
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, PoisonError, RwLock},
+    sync::{
+        Arc, Mutex, PoisonError, RwLock,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use cardea_auth::Caller;
 use cardea_core::{
-    Result, agent::Agent, connector::Connector, journal::Repeatable, secret::SecretString, time::SharedClock,
-    tool::Outcome,
+    Code, Error, Result, agent::Agent, connector::Connector, journal::Repeatable, secret::SecretString,
+    time::SharedClock, tool::Outcome,
 };
 use cardea_model::embedder::Embedder;
 use cardea_net::Net;
-use cardea_store::Shared;
+use cardea_store::{Db, Shared};
 
 use self::{catalog::Source, grant::Grant, http::Http, select::Selector, upstream::Upstream};
 pub use self::{
@@ -33,11 +38,13 @@ pub use self::{
     config::UpstreamConfig,
     grant::secret_name,
     job::{Job, Within},
+    pins::{Held, Pins},
     select::Selected,
 };
 use crate::{
     control::{Control, Permit},
     identity::Identity,
+    observe::Observe,
     vault::Vault,
 };
 
@@ -47,6 +54,10 @@ const ATTEMPTS: u32 = 2;
 /// What the room is built from.
 #[derive(Debug, Clone)]
 pub struct Neighbours {
+    /// Where definitions of tools are kept.
+    pub db: Db,
+    /// The audit log.
+    pub observe: Observe,
     /// The way out.
     pub net: Net,
     /// Tokens of ours.
@@ -86,6 +97,11 @@ struct Inner {
     catalog: RwLock<Arc<Catalog>>,
     selector: Selector,
     clock: SharedClock,
+    pins: Pins,
+    /// Set by a server that says that its tools have changed.
+    changed: Arc<AtomicBool>,
+    /// Upstreams that could not be read the last time, so that each is told once.
+    failing: Mutex<BTreeMap<String, Code>>,
 }
 
 impl std::fmt::Debug for Action {
@@ -104,14 +120,17 @@ impl Action {
         services: Services<'_>,
         embedder: Option<Arc<dyn Embedder>>,
     ) -> Result<Self> {
-        let Neighbours { net, identity, vault, shared, control, clock } = neighbours;
+        let Neighbours { db, observe, net, identity, vault, shared, control, clock } = neighbours;
+        let pins = Pins::new(db, observe, Arc::clone(&clock));
+        let changed = Arc::new(AtomicBool::new(false));
         let grant = Grant::new(identity, vault);
         let upstreams = services
             .upstreams
             .iter()
             .map(|(name, config)| {
-                let guarded = (net.clone(), control.clone());
-                (name.clone(), Upstream::new(name, config.clone(), guarded, grant.clone()))
+                let guarded = (net.clone(), control.clone(), pins.clone());
+                let upstream = Upstream::new(name, config.clone(), guarded, grant.clone());
+                (name.clone(), upstream.tells(Arc::clone(&changed)))
             })
             .collect();
         let way = http::Way { net, grant, shared };
@@ -129,7 +148,10 @@ impl Action {
         }
         let catalog = RwLock::new(Arc::new(Catalog::new(described.clone())?));
         let selector = Selector::new(embedder);
-        Ok(Self { inner: Arc::new(Inner { upstreams, connectors, described, catalog, selector, clock }) })
+        let failing = Mutex::default();
+        let inner =
+            Inner { upstreams, connectors, described, catalog, selector, clock, pins, changed, failing };
+        Ok(Self { inner: Arc::new(inner) })
     }
 
     /// Reads the lists of all upstreams anew. An upstream that cannot be read keeps the tools it had.
@@ -141,14 +163,12 @@ impl Action {
         let mut failed = None;
         for (name, upstream) in &self.inner.upstreams {
             match upstream.list().await {
-                Ok(listed) => tools.extend(listed.into_iter().map(Arc::new)),
+                Ok(listed) => {
+                    self.reached(name);
+                    tools.extend(listed.into_iter().map(Arc::new));
+                }
                 Err(error) => {
-                    tracing::warn!(
-                        upstream = name,
-                        error.code = error.code().name(),
-                        cause = error.cause_line(),
-                        "not listed"
-                    );
+                    self.not_reached(name, &error);
                     let kept = self.catalog();
                     let of = |tool: &&Arc<Tool>| matches!(&tool.source, Source::Mcp { server, .. } if server == name);
                     tools.extend(kept.all().filter(of).cloned());
@@ -160,6 +180,46 @@ impl Action {
         self.inner.selector.learn(&catalog).await;
         *self.inner.catalog.write().unwrap_or_else(PoisonError::into_inner) = catalog;
         failed.map_or(Ok(()), Err)
+    }
+
+    fn reached(&self, upstream: &str) {
+        let mut failing = self.inner.failing.lock().unwrap_or_else(PoisonError::into_inner);
+        if failing.remove(upstream).is_some() {
+            tracing::info!(upstream, "listed again");
+        }
+    }
+
+    /// Told once for each trouble, not at each try.
+    fn not_reached(&self, upstream: &str, error: &Error) {
+        let mut failing = self.inner.failing.lock().unwrap_or_else(PoisonError::into_inner);
+        if failing.insert(upstream.to_owned(), error.code()) != Some(error.code()) {
+            tracing::warn!(
+                upstream,
+                error.code = error.code().name(),
+                cause = error.cause_line(),
+                "not listed; it is asked again until it answers"
+            );
+        }
+    }
+
+    /// What tools say of themselves, and what of it waits for a person.
+    #[must_use]
+    pub fn pins(&self) -> &Pins {
+        &self.inner.pins
+    }
+
+    /// How many changes have been accepted, so that somebody can see that there was one more.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn accepted(&self) -> Result<i64> {
+        self.inner.pins.version().await
+    }
+
+    /// True if a server has said since the last question that its tools have changed.
+    #[must_use]
+    pub fn was_told_of_changes(&self) -> bool {
+        self.inner.changed.swap(false, Ordering::Relaxed)
     }
 
     /// The tools of now.

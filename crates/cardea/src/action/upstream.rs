@@ -2,7 +2,10 @@
 
 use std::{
     collections::{BTreeMap, HashSet},
-    sync::Arc,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -17,12 +20,12 @@ use cardea_core::{
 use cardea_net::Net;
 use moka::future::Cache;
 use rmcp::{
-    RoleClient,
+    ClientHandler, RoleClient,
     model::{
         CallToolRequestParams, CallToolResponse, CallToolResult, ClientConfig, ContentBlock, ProtocolVersion,
         RequestMetaObject, Tool as WireTool,
     },
-    service::{ClientLifecycleMode, ClientServiceExt, RunningService, ServiceError},
+    service::{ClientLifecycleMode, ClientServiceExt, NotificationContext, RunningService, ServiceError},
     transport::streamable_http_client::{StreamableHttpClientTransport, StreamableHttpClientTransportConfig},
 };
 use serde::Deserialize;
@@ -33,12 +36,13 @@ use super::{
     config::UpstreamConfig,
     grant::Grant,
     job::{Job, Within},
+    pins::Pins,
     wire::{Wire, may_have_arrived},
 };
 use crate::control::{Control, Screened};
 
 /// The member of a tool's `_meta` in which its author says what Cardea should know.
-const ABOUT: &str = "dev.cardea/tool";
+pub(super) const ABOUT: &str = "dev.cardea/tool";
 
 /// The member of a call's `_meta` that carries the idempotency key.
 const KEY: &str = "dev.cardea/idempotency-key";
@@ -52,7 +56,25 @@ const CLIENTS: u64 = 10_000;
 /// Most bytes of one answer on the wire; a list of tools may be long.
 const MOST_BODY: usize = 4 << 20;
 
-type Client = Arc<RunningService<RoleClient, ClientConfig>>;
+type Client = Arc<RunningService<RoleClient, Ear>>;
+
+/// Our side of a connection: who we are, and an ear for a server that says that its tools have changed.
+#[derive(Debug, Clone)]
+struct Ear {
+    identity: ClientConfig,
+    changed: Arc<AtomicBool>,
+}
+
+impl ClientHandler for Ear {
+    fn get_info(&self) -> ClientConfig {
+        self.identity.clone()
+    }
+
+    async fn on_tool_list_changed(&self, _: NotificationContext<RoleClient>) {
+        // However often it says so: somebody looks once in a while.
+        self.changed.store(true, Ordering::Relaxed);
+    }
+}
 
 /// One upstream server.
 pub(super) struct Upstream {
@@ -61,6 +83,10 @@ pub(super) struct Upstream {
     net: Net,
     grant: Grant,
     control: Control,
+    pins: Pins,
+    changed: Arc<AtomicBool>,
+    /// The connection that read the list last: a server of the older wire tells it of changes.
+    lister: Mutex<Option<Client>>,
     /// One client for each user: what an upstream remembers of a session must not cross users.
     clients: Cache<String, Client>,
 }
@@ -69,11 +95,17 @@ impl Upstream {
     pub(super) fn new(
         name: &str,
         config: UpstreamConfig,
-        (net, control): (Net, Control),
+        (net, control, pins): (Net, Control, Pins),
         grant: Grant,
     ) -> Self {
         let clients = Cache::builder().max_capacity(CLIENTS).time_to_idle(IDLE).build();
-        Self { name: name.to_owned(), config, net, grant, control, clients }
+        let (changed, lister) = (Arc::default(), Mutex::default());
+        Self { name: name.to_owned(), config, net, grant, control, pins, changed, lister, clients }
+    }
+
+    /// Sets this whenever the server says that its tools have changed.
+    pub(super) fn tells(self, changed: Arc<AtomicBool>) -> Self {
+        Self { changed, ..self }
     }
 
     /// Reads the list of tools, as the installation itself.
@@ -85,9 +117,11 @@ impl Upstream {
             Ok(Err(error)) => return Err(self.failed(error)),
             Ok(Ok(tools)) => tools,
         };
+        *self.lister.lock().unwrap_or_else(PoisonError::into_inner) = Some(client);
+        let tools = self.pins.admit(&self.name, self.config.pin, tools).await?; // as a person has accepted them
         let screen = |text: &str| self.control.screen_description(text).map(Screened::into_inner);
         let harmless = tools.into_iter().filter_map(|tool| screened(&self.name, screen, tool));
-        import_all(&self.name, &self.config, &harmless.collect::<Vec<_>>())
+        Ok(import_all(&self.name, &self.config, &harmless.collect::<Vec<_>>()))
     }
 
     fn failed(&self, error: impl std::error::Error + Send + Sync + 'static) -> Error {
@@ -110,6 +144,7 @@ impl Upstream {
         let mut identity = ClientConfig::default();
         identity.client_info.name = "cardea".into();
         identity.client_info.version = env!("CARGO_PKG_VERSION").into();
+        let ear = Ear { identity, changed: Arc::clone(&self.changed) };
         // Newest first; a server of the older wire is initialised the older way.
         let lifecycle = ClientLifecycleMode::Auto {
             preferred_versions: vec![ProtocolVersion::LATEST],
@@ -117,7 +152,7 @@ impl Upstream {
         };
         let served = tokio::time::timeout(
             self.config.timeout.duration(),
-            identity.serve_with_lifecycle(transport, lifecycle),
+            ear.serve_with_lifecycle(transport, lifecycle),
         );
         match served.await {
             Err(_) => Err(Error::new(Code::UpstreamSilent).detail(format!("It was `{}`.", self.name))),
@@ -186,18 +221,23 @@ impl Upstream {
     }
 }
 
-/// Our view of all tools of a server, each tied to the one that takes it back.
-fn import_all(server: &str, config: &UpstreamConfig, tools: &[WireTool]) -> Result<Vec<Tool>> {
-    let mut made = tools.iter().map(|tool| import(server, config, tool)).collect::<Result<Vec<_>>>()?;
+/// Our view of all tools of a server, each tied to the one that takes it back. One that cannot be used is left out.
+fn import_all(server: &str, config: &UpstreamConfig, tools: &[WireTool]) -> Vec<Tool> {
+    let usable = |wire: &WireTool| match import(server, config, wire) {
+        Ok(tool) => Some((tool, about(config, wire).undo)),
+        Err(error) => {
+            tracing::warn!(upstream = server, tool.name = %wire.name, "not imported: {}", error.public());
+            None
+        }
+    };
+    let mut made: Vec<(Tool, Option<TakenBack>)> = tools.iter().filter_map(usable).collect();
     let safe: HashSet<ToolName> = made
         .iter()
-        .filter(|tool| tool.effect().changes_things() && tool.repeatable() == Repeatable::ByKey)
-        .map(|tool| tool.name().clone())
+        .filter(|(tool, _)| tool.effect().changes_things() && tool.repeatable() == Repeatable::ByKey)
+        .map(|(tool, _)| tool.name().clone())
         .collect();
-    for (tool, wire) in made.iter_mut().zip(tools) {
-        let Some(said) = about(config, wire).undo.filter(|_| tool.effect().changes_things()) else {
-            continue;
-        };
+    for (tool, said) in &mut made {
+        let Some(said) = said.take().filter(|_| tool.effect().changes_things()) else { continue };
         let target = ToolName::from(format!("{server}__{}", said.tool).as_str());
         // WHY: after a crash an undo is called again, so only a tool that takes our key can be one.
         match Undo::new(target.clone(), &said.with) {
@@ -208,10 +248,9 @@ fn import_all(server: &str, config: &UpstreamConfig, tools: &[WireTool]) -> Resu
             Err(why) => tracing::warn!(tool.name = %tool.name(), cause = why, "its undo cannot be used"),
         }
     }
-    Ok(made)
+    made.into_iter().map(|(tool, _)| tool).collect()
 }
 
-/// Our view of a tool of the server `server`. What is not declared is taken at its worst.
 /// The tool with its own words screened, or nothing where they give orders: a model would read them at every turn.
 fn screened(server: &str, screen: impl Fn(&str) -> Result<String>, mut tool: WireTool) -> Option<WireTool> {
     let schema = Value::Object(tool.input_schema.as_ref().clone()).to_string();
@@ -231,6 +270,7 @@ fn screened(server: &str, screen: impl Fn(&str) -> Result<String>, mut tool: Wir
     }
 }
 
+/// Our view of a tool of the server `server`. What is not declared is taken at its worst.
 fn import(server: &str, config: &UpstreamConfig, tool: &WireTool) -> Result<Tool> {
     let name = tool.name.as_ref();
     let about = about(config, tool);

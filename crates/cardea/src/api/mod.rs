@@ -21,6 +21,7 @@ mod prompt;
 mod revocations;
 mod serve;
 mod told;
+mod tools;
 mod turns;
 
 use axum::{
@@ -48,6 +49,7 @@ pub fn router(app: App) -> Router {
         .route("/keys/{id}", delete(keys::revoke))
         .route("/people/{id}", delete(people::erase))
         .route("/revocations", get(revocations::list).post(revocations::revoke))
+        .route("/tools/changes", get(tools::changes))
         .route("/audit", get(health::audit))
         .route("/decisions", get(health::decisions))
         .route("/cache", get(cache::stats).delete(cache::clear))

@@ -31,7 +31,7 @@ use crate::{
     context::Context,
     control::{self, Budget, Control},
     identity::Identity,
-    observe::{CheckpointKey, Observe},
+    observe::{self, CheckpointKey, Observe},
     turn::Turns,
     vault::{RootKey, Vault},
 };
@@ -65,11 +65,8 @@ impl App {
     pub async fn build(loaded: Loaded, options: Options) -> Result<Self> {
         let Loaded { config, agents, connectors, .. } = loaded;
         let Options { clock, public_url } = options;
-        let data = prepare(&config.data.dir)?;
         let jobs = Jobs::new();
-        let root = RootKey::load(&config.vault, &data)?;
-        let db = Db::open(config.db.clone(), root.chain_key()).await?;
-        db.migrate().await?;
+        let (data, root, db) = truth(&config).await?;
         let shared: Arc<dyn Shared> = Arc::new(Memory::new(MemoryConfig::default(), Arc::clone(&clock)));
         let net = Net::new(config.net.clone(), Arc::clone(&clock))
             .map_err(|error| broken(format!("The `[net]` part cannot be used: {error}.")))?;
@@ -106,6 +103,8 @@ impl App {
         let context = Context::new(db.clone(), observe.clone(), Arc::clone(&clock), cache, vault.clone());
         let turns = Turns::new(db.clone(), observe.clone(), Arc::clone(&clock), &config.db.node).await?;
         let neighbours = action::Neighbours {
+            db: db.clone(),
+            observe: observe.clone(),
             net,
             identity: identity.clone(),
             vault: vault.clone(),
@@ -143,8 +142,34 @@ impl App {
     }
 }
 
-fn prepare(folder: &Path) -> Result<PathBuf> {
-    std::fs::create_dir_all(folder)
+/// The data folder, the root key in it, and the database, which must have been written with that key.
+async fn truth(config: &Config) -> Result<(PathBuf, RootKey, Db)> {
+    let data = data_folder(&config.data.dir)?;
+    let root = RootKey::load(&config.vault, &data)?;
+    let db = Db::open(config.db.clone(), root.chain_key()).await?;
+    db.migrate().await?;
+    observe::same_key(&db, &root.chain_key()).await?;
+    Ok((data, root, db))
+}
+
+/// Makes a folder for whoever runs this process, and nobody else, if it is not there.
+///
+/// # Errors
+/// Those of the file system.
+pub fn private_folder(folder: &Path) -> std::io::Result<()> {
+    let mut make = std::fs::DirBuilder::new();
+    make.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut make, 0o700);
+    make.create(folder)
+}
+
+/// The data folder, made if it is not there: for whoever runs this process, and nobody else.
+///
+/// # Errors
+/// `misconfigured` if it cannot be made.
+pub fn data_folder(folder: &Path) -> Result<PathBuf> {
+    private_folder(folder)
         .map_err(|error| broken(format!("`data.dir` (`{}`) cannot be made: {error}.", folder.display())))?;
     Ok(folder.to_owned())
 }

@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// The checkpoints that a server leaves beside its database, unless others are named.
-const CHECKPOINTS: &str = "audit.checkpoints";
+pub(super) const CHECKPOINTS: &str = "audit.checkpoints";
 
 /// Finds the key of the chain and runs the command.
 pub(super) fn run(cli: &Cli, command: &AuditCommand, environment: &Environment, out: &mut Out<'_>) -> End {

@@ -7,8 +7,8 @@ use super::{CacheClear, End, Out, client};
 
 pub(super) fn clear(words: &CacheClear, out: &mut Out<'_>) -> End {
     let query = match words {
-        CacheClear { tag: Some(tag), .. } => format!("?tag={}", encoded(tag)),
-        CacheClear { user: Some(user), .. } => format!("?user={}", encoded(user)),
+        CacheClear { tag: Some(tag), .. } => format!("?tag={}", client::encoded(tag)),
+        CacheClear { user: Some(user), .. } => format!("?user={}", client::encoded(user)),
         CacheClear { all: true, .. } => "?all=true".to_owned(),
         _ => String::new(),
     };
@@ -24,7 +24,7 @@ pub(super) fn clear(words: &CacheClear, out: &mut Out<'_>) -> End {
                 out.note("the cache's server is away; it is taken out there as soon as it is back");
             }
         }
-        Err(error) => return refused(&error, out),
+        Err(error) => return error.tell(out),
     }
     End::Good
 }
@@ -32,7 +32,7 @@ pub(super) fn clear(words: &CacheClear, out: &mut Out<'_>) -> End {
 pub(super) fn stats(url: &str, token: Option<&str>, out: &mut Out<'_>) -> End {
     let told = match client::ask(Method::GET, url, "/api/v1/cache", token) {
         Ok(told) => told,
-        Err(error) => return refused(&error, out),
+        Err(error) => return error.tell(out),
     };
     if out.json {
         out.json(&told);
@@ -74,20 +74,4 @@ fn print(told: &Value, list: &str, columns: &[&str], out: &mut Out<'_>) {
         .chain(lines.iter().map(|line| columns.iter().map(|column| cell(line, column)).collect()))
         .collect();
     out.table(&rows);
-}
-
-fn refused(error: &str, out: &mut Out<'_>) -> End {
-    out.note(error);
-    End::Unreachable
-}
-
-/// A text as a value in an address.
-fn encoded(text: &str) -> String {
-    text.bytes().fold(String::new(), |mut all, byte| {
-        match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => all.push(char::from(byte)),
-            byte => all.push_str(&format!("%{byte:02X}")),
-        }
-        all
-    })
 }

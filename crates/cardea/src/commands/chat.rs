@@ -7,7 +7,10 @@ use cardea_net::Net;
 use http::{HeaderName, HeaderValue};
 use serde_json::{Value, json};
 
-use super::{Chat, End, Out, client};
+use super::{
+    Chat, End, Out,
+    client::{self, Refusal},
+};
 
 /// The header that names the conversation, in requests and answers.
 const CONVERSATION: HeaderName = HeaderName::from_static("x-cardea-conversation");
@@ -49,8 +52,7 @@ pub(super) async fn talk(chat: &Chat, lines: impl BufRead, prompts: bool, out: &
     let net = match client::net_to(&chat.url) {
         Ok(net) => net,
         Err(error) => {
-            out.note(client::told(&chat.url, &error));
-            return End::Unreachable;
+            return client::told(&chat.url, &error).tell(out);
         }
     };
     let mut talk = Talk { net, chat, conversation: chat.conversation.clone() };
@@ -93,17 +95,15 @@ impl Talk<'_> {
                 }
                 End::Good
             }
-            Err(error) => {
-                out.note(error);
-                End::Unreachable
-            }
+            Err(error) => error.tell(out),
         }
     }
 
-    async fn answer(&mut self, question: &str, out: &mut Out<'_>) -> Result<Said, String> {
+    async fn answer(&mut self, question: &str, out: &mut Out<'_>) -> Result<Said, Refusal> {
         let mut headers = client::signed(self.chat.token.as_deref())?;
         if let Some(id) = self.conversation.as_deref() {
-            headers.insert(CONVERSATION, HeaderValue::from_str(id).map_err(|_| "the conversation is no id")?);
+            let none = |_| Refusal::Misused("`--conversation` is no id of a conversation".to_owned());
+            headers.insert(CONVERSATION, HeaderValue::from_str(id).map_err(none)?);
         }
         let body = json!({
             "model": format!("agent/{}", self.chat.agent),
@@ -117,11 +117,11 @@ impl Talk<'_> {
         }
         let (mut decoder, mut events, mut said) = (Decoder::new(LARGEST_EVENT), Vec::new(), Said::default());
         while let Some(piece) =
-            answer.chunk().await.map_err(|error| format!("the answer broke off: {error}"))?
+            answer.chunk().await.map_err(|error| Refusal::Away(format!("the answer broke off: {error}")))?
         {
             decoder
                 .push(&piece, &mut events)
-                .map_err(|error| format!("the answer is not a stream of events: {error}"))?;
+                .map_err(|error| Refusal::Away(format!("the answer is not a stream of events: {error}")))?;
             events.drain(..).for_each(|event| said.take(&event, out));
         }
         Ok(said)

@@ -9,7 +9,7 @@ use crate::config::{Config, ConfigError, Environment, Loaded, reference};
 pub(super) fn load(cli: &Cli, environment: &Environment, out: &mut Out<'_>) -> Result<Loaded, End> {
     Config::load(&cli.config, environment).map_err(|error| {
         refuse(&error, out);
-        End::Bad
+        if error.is_unread() { End::Unreachable } else { End::Bad }
     })
 }
 

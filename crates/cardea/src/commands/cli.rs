@@ -12,7 +12,7 @@ good; 2 the command line was not understood; 3 a server, a database or a file co
 
 /// Cardea, the secure front door of AI agents.
 #[derive(Debug, Parser)]
-#[command(name = "cardea", version, about, after_help = EXIT_CODES, max_term_width = 100)]
+#[command(name = "cardea", version, after_help = EXIT_CODES, max_term_width = 100)]
 pub struct Cli {
     /// The configuration file.
     #[arg(long, short, global = true, env = "CARDEA_CONFIG", default_value = FILE, value_name = "FILE")]
@@ -66,6 +66,29 @@ pub enum Command {
         /// What to do with it.
         #[command(subcommand)]
         command: AuditCommand,
+    },
+    /// What upstream servers say of their tools.
+    Tool {
+        /// What to do with it.
+        #[command(subcommand)]
+        command: ToolCommand,
+    },
+    /// People, of whom can only be said that they are to be forgotten.
+    Person {
+        /// What to do with them.
+        #[command(subcommand)]
+        command: PersonCommand,
+    },
+    /// Copy the database to a new folder while a server runs, with the checkpoints that prove it.
+    Backup {
+        /// A folder that does not exist yet, or has no copy in it.
+        dir: PathBuf,
+    },
+    /// The root key, under which all secrets are sealed.
+    Vault {
+        /// What to do with it.
+        #[command(subcommand)]
+        command: VaultCommand,
     },
     /// Bring the database to this version's tables.
     Migrate,
@@ -228,6 +251,63 @@ pub struct KeyCreate {
     /// How long it works, such as `90d`. Absent: until it is revoked.
     #[arg(long, value_name = "TIME")]
     pub expires: Option<cardea_core::time::Millis>,
+}
+
+/// `cardea vault`.
+#[derive(Debug, Clone, Copy, Subcommand)]
+pub enum VaultCommand {
+    /// Add a new root key to the data folder. It counts from the next start of each server on.
+    AddKey,
+    /// Wrap all secrets under the newest root key, once all servers have started with it. Servers go on meanwhile.
+    Rewrap,
+}
+
+/// `cardea tool`.
+#[derive(Debug, Clone, Subcommand)]
+pub enum ToolCommand {
+    /// Show the tools that are held back since they say something else of themselves than what was accepted, and the
+    /// difference.
+    Changes,
+    /// Accept what a tool says of itself now. Running servers offer it within two seconds.
+    Accept(ToolAccept),
+}
+
+/// `cardea tool accept`.
+#[derive(Debug, Clone, Args)]
+#[command(group(ArgGroup::new("which").required(true).args(["tool", "upstream"])))]
+pub struct ToolAccept {
+    /// The tool, as `tool changes` names it.
+    #[arg(requires = "digest")]
+    pub tool: Option<String>,
+    /// What it says, by the digest that `tool changes` shows, or its first characters.
+    pub digest: Option<String>,
+    /// Instead: everything of this server that waits now.
+    #[arg(long, value_name = "NAME")]
+    pub upstream: Option<String>,
+}
+
+/// `cardea person`.
+#[derive(Debug, Clone, Subcommand)]
+pub enum PersonCommand {
+    /// Erase a user of your tenant on a running server: what they said, what was sealed for them, and what lies in
+    /// backups of the database. It cannot be undone.
+    Erase(PersonErase),
+}
+
+/// `cardea person erase`.
+#[derive(Debug, Clone, Args)]
+pub struct PersonErase {
+    /// The user, as tokens name them (`sub`).
+    pub user: String,
+    /// Do not ask first.
+    #[arg(long, short)]
+    pub yes: bool,
+    /// Where the server listens.
+    #[arg(long, env = "CARDEA_URL", default_value = "http://127.0.0.1:8080")]
+    pub url: String,
+    /// Who you are: a token or an API key with the role `admin`.
+    #[arg(long, env = "CARDEA_TOKEN", hide_env_values = true)]
+    pub token: Option<String>,
 }
 
 /// `cardea connector`.

@@ -7,8 +7,41 @@ use cardea_net::{AllowList, Egress, Net, NetConfig, NetError, Request, Streaming
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use serde_json::Value;
 
+use super::{End, Out};
+
 /// How long a server may take until it begins to answer.
 const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Why a running server did not do what was asked.
+#[derive(Debug)]
+pub(super) enum Refusal {
+    /// It answered, and the answer is no.
+    Refused(String),
+    /// Nobody answered, or nothing that could be understood.
+    Away(String),
+    /// It cannot be asked so.
+    Misused(String),
+}
+
+impl Refusal {
+    /// Says it, and how the command ends.
+    pub(super) fn tell(&self, out: &mut Out<'_>) -> End {
+        match self {
+            Self::Refused(words) => {
+                out.note(words);
+                End::Bad
+            }
+            Self::Away(words) => {
+                out.note(words);
+                End::Unreachable
+            }
+            Self::Misused(words) => {
+                out.note(words);
+                End::Misused
+            }
+        }
+    }
+}
 
 /// Runs the work of a command that waits for something.
 pub(super) fn wait<T>(work: impl Future<Output = T>) -> io::Result<T> {
@@ -33,11 +66,14 @@ pub(super) fn host_and_port(url: &str) -> Option<String> {
     Some(format!("{}:{port}", uri.host()?))
 }
 
-/// The headers that say who asks.
-pub(super) fn signed(token: Option<&str>) -> Result<HeaderMap, String> {
-    let Some(token) = token else { return Ok(HeaderMap::new()) };
+/// The headers that say who asks. An empty token is none: that is what a variable is that was not filled.
+pub(super) fn signed(token: Option<&str>) -> Result<HeaderMap, Refusal> {
+    let Some(token) = token.map(str::trim).filter(|token| !token.is_empty()) else {
+        return Ok(HeaderMap::new());
+    };
+    let odd = "the token holds characters that no token has; is it a whole line of output?";
     let mut value =
-        HeaderValue::from_str(&format!("Bearer {token}")).map_err(|_| "the token holds odd characters")?;
+        HeaderValue::from_str(&format!("Bearer {token}")).map_err(|_| Refusal::Misused(odd.to_owned()))?;
     value.set_sensitive(true);
     Ok(HeaderMap::from_iter([(header::AUTHORIZATION, value)]))
 }
@@ -48,15 +84,15 @@ pub(super) async fn post(
     url: &str,
     headers: HeaderMap,
     body: &Value,
-) -> Result<Streaming, String> {
+) -> Result<Streaming, Refusal> {
     let request = Request::post_json(url, Egress::any(), body).map_err(|error| told(url, &error))?;
     let request = request.headers(headers).timeout(PATIENCE).idle_timeout(PATIENCE);
     let answer = net.stream(request).await.map_err(|error| told(url, &error))?;
-    if answer.status.is_success() { Ok(answer) } else { Err(refused(answer).await) }
+    if answer.status.is_success() { Ok(answer) } else { Err(Refusal::Refused(refused(answer).await)) }
 }
 
 /// Asks without a body, and gives the JSON of an answer that is a success.
-pub(super) fn ask(method: Method, base: &str, path: &str, token: Option<&str>) -> Result<Value, String> {
+pub(super) fn ask(method: Method, base: &str, path: &str, token: Option<&str>) -> Result<Value, Refusal> {
     let address = format!("{}{path}", base.trim_end_matches('/'));
     let asked = wait(async {
         let net = net_to(base).map_err(|error| told(base, &error))?;
@@ -64,7 +100,7 @@ pub(super) fn ask(method: Method, base: &str, path: &str, token: Option<&str>) -
         let request = request.headers(signed(token)?).timeout(PATIENCE);
         let mut answer = net.stream(request).await.map_err(|error| told(base, &error))?;
         if !answer.status.is_success() {
-            return Err(refused(answer).await);
+            return Err(Refusal::Refused(refused(answer).await));
         }
         let mut body = Vec::new();
         while let Some(piece) = answer.chunk().await.map_err(|error| told(base, &error))? {
@@ -72,15 +108,29 @@ pub(super) fn ask(method: Method, base: &str, path: &str, token: Option<&str>) -
         }
         Ok(serde_json::from_slice(&body).unwrap_or_default())
     });
-    asked.unwrap_or_else(|error| Err(error.to_string()))
+    asked.unwrap_or_else(|error| Err(Refusal::Away(format!("cannot start: {error}"))))
 }
 
 /// What went wrong on the way, for people.
-pub(super) fn told(url: &str, error: &NetError) -> String {
+pub(super) fn told(url: &str, error: &NetError) -> Refusal {
     match error {
-        NetError::NotSent { .. } => format!("nobody answers at {url}; is the server running?"),
-        error => format!("{url}: {error}"),
+        NetError::NotSent { .. } => Refusal::Away(format!("nobody answers at {url}; is the server running?")),
+        NetError::Refused(_) if !url.starts_with("http://") && !url.starts_with("https://") => {
+            Refusal::Misused(format!("`{url}` is no address of a server; write it as http://HOST:PORT"))
+        }
+        error => Refusal::Away(format!("{url}: {error}")),
     }
+}
+
+/// A text as a part of an address.
+pub(super) fn encoded(text: &str) -> String {
+    text.bytes().fold(String::new(), |mut all, byte| {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => all.push(char::from(byte)),
+            byte => all.push_str(&format!("%{byte:02X}")),
+        }
+        all
+    })
 }
 
 /// The words of an error answer, in either of Cardea's shapes, with code and request id.
@@ -101,11 +151,19 @@ async fn refused(mut answer: Streaming) -> String {
     let words = error.get("message").or_else(|| error.get("detail")).and_then(text);
     let code = error.get("code").and_then(text);
     let mut told = words.unwrap_or_else(|| format!("the server answered with {status}"));
-    if let Some(code) = code {
+    if let Some(code) = &code {
         told.push_str(&format!(" [{code}]"));
     }
-    match request {
-        Some(request) => format!("{told} ({request})"),
-        None => told,
+    if let Some(request) = request {
+        told.push_str(&format!(" ({request})"));
     }
+    // What to do, where the command line is the place to do it.
+    match code.as_deref() {
+        Some("not_signed_in") => {
+            told.push_str("\ngive a token or an API key in CARDEA_TOKEN, or with --token")
+        }
+        Some("token_expired") => told.push_str("\nget a new token, and put it into CARDEA_TOKEN"),
+        _ => {}
+    }
+    told
 }

@@ -151,7 +151,18 @@ fn secret(config: &Config, connectors: &[Connector], words: &ConnectorSecret, ou
     };
     let per_user = matches!(connector.auth, Auth::Secret { per: Per::User, .. });
     if !matches!(connector.auth, Auth::Secret { .. }) || per_user != words.user.is_some() {
-        out.note(format!("the secret of `{}` is: {}", words.name, whose(&connector.auth)));
+        let name = &words.name;
+        out.note(match &connector.auth {
+            Auth::None | Auth::Caller { .. } => {
+                format!("`{name}` takes no secret that could be sealed: {}", whose(&connector.auth))
+            }
+            Auth::Secret { per: Per::User, .. } => {
+                format!("secrets of `{name}` are each user's own: say --user")
+            }
+            Auth::Secret { per: Per::Tenant, .. } => {
+                format!("the secret of `{name}` is the tenant's: leave out --user")
+            }
+        });
         return End::Misused;
     }
     let mut text = String::new();

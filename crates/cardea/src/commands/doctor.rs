@@ -191,6 +191,7 @@ async fn database(config: &Config, found: &mut Findings) {
     match applied.map(|rows| rows.len()) {
         Ok(count) if count == known => {
             found.add("database", State::Good, format!("{} at version {known}", db.engine()));
+            held(&db, found).await;
         }
         Ok(count) if count > known => found
             .add("database", State::Bad, "was written by a newer Cardea")
@@ -200,6 +201,15 @@ async fn database(config: &Config, found: &mut Findings) {
             .advise("cardea migrate"),
     }
     db.close().await;
+}
+
+/// Tools that are not offered since what they say of themselves has changed.
+async fn held(db: &Db, found: &mut Findings) {
+    let sql = "SELECT COUNT(*) FROM tool_pins WHERE held IS NOT NULL";
+    if let Ok(Some((count @ 1..,))) = db.row::<(i64,)>(sql, Vec::new()).await {
+        let says = format!("{count} held back: they say something else of themselves than what was accepted");
+        found.add("tools", State::Note, says).advise("cardea tool changes");
+    }
 }
 
 fn people(config: &Config, found: &mut Findings) {
@@ -274,7 +284,8 @@ async fn reach(net: &Net, url: &str, what: String, found: &mut Findings) {
             found.add(what, State::Bad, error.to_string()).advise(advice);
         }
         Err(error) => {
-            found.add(what, State::Bad, error.to_string()).advise("start it, or correct its address")
+            let advice = "see whether it runs and the network lets you reach it, or correct its address";
+            found.add(what, State::Bad, error.to_string()).advise(advice);
         }
     }
 }

@@ -37,7 +37,8 @@ pub(super) fn scan(scan: &GuardScan, out: &mut Out<'_>) -> End {
     let text = match read(scan.file.as_deref()) {
         Ok(text) => text,
         Err(error) => {
-            out.note(format!("cannot be read: {error}"));
+            let name = scan.file.as_deref().map_or_else(|| "standard input".into(), Path::to_string_lossy);
+            out.note(format!("{name} cannot be read: {error}"));
             return End::Unreachable;
         }
     };

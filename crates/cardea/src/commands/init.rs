@@ -37,6 +37,12 @@ pub(super) fn init(dir: &Path, out: &mut Out<'_>) -> End {
 }
 
 fn write(dir: &Path) -> io::Result<()> {
+    if dir.exists() && !dir.is_dir() {
+        return Err(io::Error::new(
+            io::ErrorKind::AlreadyExists,
+            "it is a file; name a folder that is new or empty",
+        ));
+    }
     fs::create_dir_all(dir)?;
     if fs::read_dir(dir)?.next().is_some() {
         let message = "it is not empty, and nothing there is overwritten";

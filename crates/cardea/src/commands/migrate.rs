@@ -8,7 +8,10 @@ use cardea_store::{
 use serde_json::json;
 
 use super::{Cli, End, Out, check, client};
-use crate::config::{Config, Environment};
+use crate::{
+    app::data_folder,
+    config::{Config, Environment},
+};
 
 pub(super) fn migrate(cli: &Cli, environment: &Environment, out: &mut Out<'_>) -> End {
     let loaded = match check::load(cli, environment, out) {
@@ -45,8 +48,8 @@ async fn work(config: &Config) -> Result<Migrated, String> {
         None => format!("{}: {error}", config.db.url),
     };
     if config.db.url.starts_with("sqlite:") {
-        let made = std::fs::create_dir_all(&config.data.dir);
-        made.map_err(|error| format!("{}: {error}", config.data.dir.display()))?;
+        let made = data_folder(&config.data.dir);
+        made.map_err(|error| error.public())?;
     }
     // WHY: a migration writes no audit entry, so the key of the chain is not needed.
     let db = Db::open(config.db.clone(), ChainKey::new(&[0; 32])).await.map_err(words)?;

@@ -5,6 +5,7 @@
 //! the person who asked. Called by `main`.
 
 mod audit;
+mod backup;
 mod cache;
 mod chat;
 mod check;
@@ -18,11 +19,15 @@ mod log;
 mod migrate;
 mod out;
 mod people;
+mod person;
 mod policy;
 mod serve;
+mod tool;
 mod tune;
+mod vault;
 
 use std::{
+    io::IsTerminal as _,
     path::{Path, PathBuf},
     process::ExitCode,
 };
@@ -31,8 +36,8 @@ use clap::CommandFactory as _;
 
 pub use cli::{
     AuditCommand, AuditVerify, CacheClear, CacheCommand, Chat, Cli, Command, ConfigCommand, ConnectorCommand,
-    ConnectorSecret, Demo, GuardCommand, GuardScan, KeyCommand, KeyCreate, PolicyCommand, Token,
-    TokenCommand, TokenRevoke,
+    ConnectorSecret, Demo, GuardCommand, GuardScan, KeyCommand, KeyCreate, PersonCommand, PersonErase,
+    PolicyCommand, Token, TokenCommand, TokenRevoke, ToolAccept, ToolCommand, VaultCommand,
 };
 pub use out::Out;
 
@@ -85,6 +90,12 @@ pub fn run_with(cli: &Cli, environment: &Environment, out: &mut Out<'_>) -> End 
         Command::Audit { command } => audit::run(cli, command, environment, out),
         Command::Token(wanted) => people::token(cli, wanted, environment, out),
         Command::Key { command } => people::key(cli, command, environment, out),
+        Command::Tool { command } => tool::run(cli, command, environment, out),
+        Command::Person { command: PersonCommand::Erase(words) } => {
+            person::erase(words, std::io::stdin().lock(), std::io::stdin().is_terminal(), out)
+        }
+        Command::Vault { command } => vault::run(cli, command, environment, out),
+        Command::Backup { dir } => backup::backup(cli, dir, environment, out),
         Command::Migrate => migrate::migrate(cli, environment, out),
         Command::Chat(words) => chat::chat(words, out),
         Command::Doctor => doctor::doctor(cli, environment, out),

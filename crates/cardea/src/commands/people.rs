@@ -4,7 +4,7 @@ use std::{io::Read as _, sync::Arc};
 
 use cardea_auth::Auth;
 use cardea_core::{
-    Error, Result,
+    Code, Error, Result,
     cost::Prices,
     id::{KeyId, TenantId, UserId},
     secret::{ExposeSecret as _, SecretString},
@@ -15,9 +15,10 @@ use serde_json::json;
 
 use super::{Cli, End, KeyCommand, KeyCreate, Out, Token, TokenCommand, TokenRevoke, check, client};
 use crate::{
+    app::data_folder,
     config::{Config, Environment},
     identity::{Identity, KeyInfo, Mint, NewKey, Revoke},
-    observe::Observe,
+    observe::{Observe, same_key},
     vault::{RootKey, Vault},
 };
 
@@ -85,7 +86,7 @@ fn what(wanted: &TokenRevoke) -> Result<Revoke> {
             Ok(Revoke::User { user: UserId::from(user.as_str()), issuer: None, keys: wanted.keys })
         }
         (None, None) => {
-            let bad = |detail: &str| Error::new(cardea_core::Code::BadRequest).detail(detail);
+            let bad = |detail: &str| Error::new(Code::BadRequest).detail(detail);
             let mut text = String::new();
             let read = std::io::stdin().take(LARGEST_TOKEN).read_to_string(&mut text);
             read.map_err(|error| bad("Standard input cannot be read.").because(error))?;
@@ -132,8 +133,7 @@ async fn keys(identity: &Identity, command: &KeyCommand, out: &mut Out<'_>) -> R
             if out.json { out.json(&json!({ "keys": keys })) } else { list(&keys, out) }
         }
         KeyCommand::Revoke { id, tenant } => {
-            let known: KeyId =
-                id.parse().map_err(|error| Error::new(cardea_core::Code::BadRequest).because(error))?;
+            let known: KeyId = id.parse().map_err(|error| Error::new(Code::BadRequest).because(error))?;
             identity.operator_revoke(&TenantId::from(tenant.as_str()), known).await?;
             out.note(format!("{id} is revoked; running servers stop taking it within seconds"));
         }
@@ -190,26 +190,24 @@ pub(super) async fn vault(config: &Config) -> Result<(Vault, Db)> {
     Ok((vault, db))
 }
 
-async fn rooms(config: &Config) -> Result<(Vault, Db, Observe)> {
+pub(super) async fn rooms(config: &Config) -> Result<(Vault, Db, Observe)> {
     let clock: cardea_core::time::SharedClock = Arc::new(SystemClock);
     let folder = &config.data.dir;
-    std::fs::create_dir_all(folder).map_err(|error| {
-        let detail = format!("`{}` cannot be made: {error}.", folder.display());
-        Error::new(cardea_core::Code::Misconfigured).detail(detail)
-    })?;
+    data_folder(folder)?;
     let root = RootKey::load(&config.vault, folder)?;
     // WHY: a server may run on this database at the same time, and each writer needs an audit chain of its own.
     let mut settings = config.db.clone();
     settings.node = format!("{}.cli", settings.node.chars().take(LONGEST_NODE).collect::<String>());
     let db = Db::open(settings, root.chain_key()).await?;
     db.migrate().await?;
+    same_key(&db, &root.chain_key()).await?;
     let observe = Observe::new(db.clone(), Arc::clone(&clock), Prices::default());
     let vault = Vault::new(db.clone(), observe.clone(), root, clock);
     Ok((vault, db, observe))
 }
 
-fn flat<T>(waited: std::io::Result<Result<T>>) -> Result<T> {
-    waited.unwrap_or_else(|error| Err(Error::new(cardea_core::Code::Internal).because(error)))
+pub(super) fn flat<T>(waited: std::io::Result<Result<T>>) -> Result<T> {
+    waited.unwrap_or_else(|error| Err(Error::new(Code::Internal).because(error)))
 }
 
 pub(super) fn refused(error: &Error, out: &mut Out<'_>) -> End {
@@ -217,9 +215,10 @@ pub(super) fn refused(error: &Error, out: &mut Out<'_>) -> End {
         Some(cause) => out.note(format!("{} ({cause})", error.public())),
         None => out.note(error.public()),
     }
-    if error.code().status() >= 500 && error.code() != cardea_core::Code::Misconfigured {
-        End::Unreachable
-    } else {
-        End::Bad
+    match error.code() {
+        Code::Misconfigured => End::Bad,
+        Code::BadRequest => End::Misused,
+        code if code.status() >= 500 => End::Unreachable,
+        _ => End::Bad,
     }
 }

@@ -165,7 +165,7 @@ fn a_broken_configuration_is_told_to_people_and_to_machines() {
     );
     let problems = run_in(dir.path(), &["check", "--json"]).json();
     assert_eq!((&problems["good"], &problems["problems"][0]["line"]), (&Value::from(false), &Value::from(2)));
-    assert_eq!(run_in(&dir.path().join("elsewhere"), &["check"]).end, End::Bad);
+    assert_eq!(run_in(&dir.path().join("elsewhere"), &["check"]).end, End::Unreachable);
 }
 
 #[test]
@@ -218,13 +218,13 @@ fn doctor_names_what_cannot_be_reached_and_what_to_do() {
     // A port that was free a moment ago, and on which nobody listens.
     let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let text = format!(
-        "[upstreams.a]\nurl = \"http://{closed}/mcp\"\n[upstreams.b]\nurl = \"http://10.9.8.7/mcp\"\n[net]\nallow = [\"{closed}\"]"
+        "[upstreams.a]\nurl = \"http://{closed}/mcp\"\n[upstreams.b]\nurl = \"https://10.9.8.7/mcp\"\n[net]\nallow = [\"{closed}\"]"
     );
     fs::write(dir.path().join("cardea.toml"), text).unwrap();
     let ran = run_in(dir.path(), &["doctor"]);
     assert_eq!(ran.end, End::Bad);
     for piece in
-        ["BAD   upstream a", "no connection", "BAD   upstream b", "[net] allow = [\"10.9.8.7:80\"]", "to do"]
+        ["BAD   upstream a", "no connection", "BAD   upstream b", "[net] allow = [\"10.9.8.7:443\"]", "to do"]
     {
         assert!(ran.out.contains(piece), "no `{piece}` in:\n{}", ran.out);
     }
@@ -350,8 +350,9 @@ async fn a_chat_streams_answers_and_goes_on_with_its_conversation() {
     let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
     let refused = Chat { message: vec!["hi".to_owned()], ..ask(None) };
     let end = chat::talk(&refused, "".as_bytes(), false, &mut Out::new(&mut stdout, &mut stderr)).await;
-    assert_eq!(end, End::Unreachable);
-    assert!(String::from_utf8(stderr).unwrap().contains("Sign in first. [not_signed_in]"));
+    assert_eq!(end, End::Bad, "somebody answered, and said no");
+    let told = String::from_utf8(stderr).unwrap();
+    assert!(told.contains("Sign in first. [not_signed_in]") && told.contains("CARDEA_TOKEN"), "{told}");
 }
 
 #[tokio::test]
@@ -539,4 +540,93 @@ fn a_key_is_shown_once_and_listed_without_itself_until_it_is_revoked() {
         }),
         "the key itself was kept"
     );
+}
+
+#[test]
+fn a_change_of_a_tool_is_shown_with_all_its_signs_and_accepted_by_what_it_says() {
+    let dir = started();
+    let quiet = run_in(dir.path(), &["tool", "changes"]);
+    assert!(quiet.end == End::Good && quiet.err.contains("nothing waits"), "{}{}", quiet.out, quiet.err);
+    let loaded =
+        crate::config::Config::load(&dir.path().join("cardea.toml"), &Environment::default()).unwrap();
+    let digest = "3f9ac0de".repeat(8);
+    let put = cardea_store::Commit::new().insert(
+        "tool_pins",
+        [
+            ("tool", "ops__pay".into()),
+            ("upstream", "ops".into()),
+            ("accepted", "0".into()),
+            ("definition", json!({ "description": "Pays." }).to_string().into()),
+            ("held", digest.as_str().into()),
+            ("held_as", json!({ "description": "Pays.\u{202e}\u{1b}[2J" }).to_string().into()),
+            ("held_at", 1_i64.into()),
+        ],
+    );
+    client::wait(async {
+        let (_, db, _) = people::rooms(&loaded.config).await.unwrap();
+        db.commit(put).await.unwrap();
+        db.close().await;
+    })
+    .unwrap();
+    let shown = run_in(dir.path(), &["tool", "changes"]);
+    assert!(shown.end == End::Bad && !shown.out.contains(['\u{202e}', '\u{1b}']), "{}", shown.out);
+    for part in [
+        "ops__pay has changed",
+        "/description",
+        "- \"Pays.\"",
+        "\\u{202e}",
+        "tool accept ops__pay 3f9ac0de3f9a",
+    ] {
+        assert!(shown.out.contains(part), "`{part}` is not in {}", shown.out);
+    }
+    assert_eq!(run_in(dir.path(), &["tool", "changes", "--json"]).json()["changes"][0]["digest"], digest);
+    assert_eq!(run_in(dir.path(), &["tool", "accept", "ops__pay", "3f9ac0dd"]).end, End::Bad);
+    assert_eq!(run_in(dir.path(), &["tool", "accept", "ops__nay", "3f9ac0de"]).end, End::Bad);
+    let taken = run_in(dir.path(), &["tool", "accept", "ops__pay", "3f9ac0de"]);
+    assert!(taken.end == End::Good && taken.err.contains("within two seconds"), "{}", taken.err);
+    assert_eq!(run_in(dir.path(), &["tool", "changes"]).end, End::Good);
+    let proved = run_in(dir.path(), &["audit", "export"]);
+    assert!(proved.out.contains("tool.accepted"), "{}", proved.out);
+}
+
+#[test]
+fn somebody_is_erased_only_after_the_name_was_written_twice() {
+    let words =
+        |yes| PersonErase { user: "bob".to_owned(), yes, url: "http://127.0.0.1:9".to_owned(), token: None };
+    let erase = |yes, typed: &str, asks| {
+        let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
+        let mut out = Out::new(&mut stdout, &mut stderr);
+        let end = person::erase(&words(yes), typed.as_bytes(), asks, &mut out);
+        (end, String::from_utf8(stderr).unwrap())
+    };
+    let (end, told) = erase(false, "", false);
+    assert!(end == End::Misused && told.contains("--yes"), "{told}");
+    let (end, told) = erase(false, "bobby\n", true);
+    assert!(end == End::Bad && told.contains("nothing was done"), "{told}");
+    for (yes, typed) in [(true, ""), (false, "bob\n")] {
+        let (end, told) = erase(yes, typed, true);
+        assert!(end == End::Unreachable && told.contains("nobody answers at http://127.0.0.1:9"), "{told}");
+    }
+}
+
+#[test]
+fn a_slip_on_the_command_line_says_what_to_do() {
+    let dir = started();
+    let file = dir.path().join("a-file");
+    fs::write(&file, "x").unwrap();
+    let cases: &[(&[&str], End, &str)] = &[
+        (&["init", file.to_str().unwrap()], End::Unreachable, "it is a file"),
+        (&["guard", "scan", "nowhere.txt"], End::Unreachable, "nowhere.txt cannot be read"),
+        (&["chat", "--url", "127.0.0.1:9", "hi"], End::Misused, "write it as http://HOST:PORT"),
+        (&["key", "revoke", "x"], End::Misused, "is not an id"),
+        (&["connector", "secret", "github"], End::Misused, "takes no secret"),
+    ];
+    for (words, end, told) in cases {
+        let ran = run_in(dir.path(), words);
+        assert!(ran.end == *end && ran.err.contains(told), "{words:?}: {:?} {}", ran.end, ran.err);
+    }
+    let ran = run_in(&dir.path().join("elsewhere"), &["check"]);
+    assert!(ran.end == End::Unreachable && ran.err.contains("cardea init"), "{}", ran.err);
+    let ran = run_in(file.parent().unwrap(), &["check"]);
+    assert_eq!(ran.end, End::Good, "{}", ran.err);
 }

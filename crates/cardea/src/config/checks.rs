@@ -60,6 +60,7 @@ pub(super) fn all(config: &Config, root: &Node, agents: &BTreeMap<String, Agent>
     let mut found = Findings { root, problems: Vec::new() };
     server(config, &mut found);
     data(config, &mut found);
+    folders(config, &mut found);
     for (name, issuer) in &config.auth.issuers {
         one_issuer(&format!("auth.issuers.{name}"), issuer, &mut found);
     }
@@ -68,12 +69,11 @@ pub(super) fn all(config: &Config, root: &Node, agents: &BTreeMap<String, Agent>
         found.say(&problem.key, problem.problem);
     }
     for (name, upstream) in &config.upstreams {
-        one_upstream(name, upstream, &mut found);
+        one_upstream(config, (name, upstream), &mut found);
     }
     limits(config, &mut found);
     cache(config, agents, &mut found);
-    models_of(config, agents, &mut found);
-    profiles_of(config, agents, &mut found);
+    profile(config, &mut found);
     found.problems
 }
 
@@ -116,6 +116,28 @@ fn server(config: &Config, found: &mut Findings<'_>) {
     }
     if server.max_body.is_empty() {
         found.say("server.max_body", "must be more than nothing");
+    }
+}
+
+/// A folder that somebody names must be there: a slip in `policies.dir` would be an installation without policies.
+fn folders(config: &Config, found: &mut Findings<'_>) {
+    let named = [
+        ("agents", &config.agents.dir),
+        ("policies", &config.policies.dir),
+        ("connectors", &config.connectors.dir),
+    ];
+    for (usual, dir) in named {
+        let key = format!("{usual}.dir");
+        let other = found.root.find(&key).is_some_and(|node| {
+            !matches!(&node.kind, form::Kind::Text(text) if text == usual) && node.place != Place::Nowhere
+        });
+        if other && !dir.is_dir() {
+            found.say_help(
+                &key,
+                format!("there is no folder {}", dir.display()),
+                "make it, or correct its name",
+            );
+        }
     }
 }
 
@@ -196,7 +218,15 @@ fn twice(config: &Config, found: &mut Findings<'_>) {
     }
 }
 
-fn one_upstream(name: &str, upstream: &UpstreamConfig, found: &mut Findings<'_>) {
+/// `host:port` of an address without encryption that may not be reached.
+fn plain_target(url: &str, config: &Config) -> Option<String> {
+    let uri: http::Uri = url.strip_prefix("http://").and_then(|_| url.parse().ok())?;
+    let (host, port) = (uri.host()?, uri.port_u16().unwrap_or(80));
+    let in_range = host.trim_matches(['[', ']']).parse().is_ok_and(|ip: IpAddr| config.net.allow.holds(ip));
+    (!in_range && !config.net.allow.names(host, port)).then(|| format!("{host}:{port}"))
+}
+
+fn one_upstream(config: &Config, (name, upstream): (&str, &UpstreamConfig), found: &mut Findings<'_>) {
     let path = format!("upstreams.{name}");
     let known = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '_';
     if name.is_empty() || name.len() > 32 || !name.chars().all(known) || name.contains("__") {
@@ -204,6 +234,10 @@ fn one_upstream(name: &str, upstream: &UpstreamConfig, found: &mut Findings<'_>)
         found.say_help(&path, format!("`{name}` is no name for an upstream"), help);
     }
     web_address(&format!("{path}.url"), &upstream.url, found);
+    if let Some(target) = plain_target(&upstream.url, config) {
+        let help = format!("use https://, or add \"{target}\" to net.allow");
+        found.say_help(&format!("{path}.url"), "would be asked without encryption, which is refused", help);
+    }
     if upstream.audience.is_some() && upstream.credential.is_some() {
         found.say(&path, "must not have both `audience` and `credential`");
     }
@@ -312,42 +346,41 @@ fn level_of(directive: &str) -> &str {
     directive.rsplit_once('=').map_or(directive, |(_, level)| level).trim()
 }
 
-/// Profiles that nobody has would otherwise be found out by the first user.
-fn profiles_of(config: &Config, agents: &BTreeMap<String, Agent>, found: &mut Findings<'_>) {
-    let known: Vec<&str> = Profile::names().collect();
-    let help = |name: &str| match closest(name, known.iter().copied()) {
-        Some(near) => format!("did you mean \"{near}\"?"),
-        None => format!("one of: {}", known.join(", ")),
-    };
-    let name = config.guard.profile.as_str();
-    if !known.contains(&name) {
-        found.say_help("guard.profile", format!("there is no guard profile `{name}`"), help(name));
-    }
-    for agent in agents.values() {
-        if let Some(name) = agent.spec.guard.as_deref().filter(|name| !known.contains(name)) {
-            let message = format!(
-                "the agent `{}` asks for the guard profile `{name}`, which does not exist",
-                agent.name
-            );
-            found.say_help("guard.profile", message, help(name));
-        }
+/// A profile that nobody has would otherwise be found out by the first user.
+fn profile(config: &Config, found: &mut Findings<'_>) {
+    if let Some((message, help)) = unknown_profile(&config.guard.profile) {
+        found.say_help("guard.profile", message, help);
     }
 }
 
-fn models_of(config: &Config, agents: &BTreeMap<String, Agent>, found: &mut Findings<'_>) {
-    for agent in agents.values() {
-        let model = agent.spec.model.as_str();
-        if !config.models.aliases.contains_key(model) {
-            let names = || config.models.aliases.keys().map(String::as_str);
-            let help = match closest(model, names()) {
-                Some(near) => format!("did you mean `{near}`?"),
-                None => format!("known: {}", names().collect::<Vec<_>>().join(", ")),
-            };
-            let message =
-                format!("the agent `{}` asks for the model `{model}`, which is not configured", agent.name);
-            found.say_help("models.aliases", message, help);
-        }
+fn unknown_profile(name: &str) -> Option<(String, String)> {
+    let known: Vec<&str> = Profile::names().collect();
+    let help = || match closest(name, known.iter().copied()) {
+        Some(near) => format!("did you mean \"{near}\"?"),
+        None => format!("one of: {}", known.join(", ")),
+    };
+    (!known.contains(&name)).then(|| (format!("there is no guard profile `{name}`"), help()))
+}
+
+/// What an agent names and this installation does not have: the key in the agent's file, what is wrong, what to do.
+pub(super) fn unknown_to(config: &Config, agent: &Agent) -> Vec<(&'static str, String, String)> {
+    let mut unknown = Vec::new();
+    let model = agent.spec.model.as_str();
+    if !config.models.aliases.contains_key(model) {
+        let names = || config.models.aliases.keys().map(String::as_str);
+        let help = match closest(model, names()) {
+            Some(near) => format!("did you mean \"{near}\"?"),
+            None => format!(
+                "known: {}; add [models.aliases.{model}] for another",
+                names().collect::<Vec<_>>().join(", ")
+            ),
+        };
+        unknown.push(("model", format!("there is no model `{model}` in `models.aliases`"), help));
     }
+    if let Some((message, help)) = agent.spec.guard.as_deref().and_then(unknown_profile) {
+        unknown.push(("guard", message, help));
+    }
+    unknown
 }
 
 /// The files of a folder that end in `.toml`, by name.
@@ -448,7 +481,18 @@ pub(super) fn agents(config: &Config) -> (BTreeMap<String, Agent>, Vec<FileProbl
         let shown = path.display().to_string();
         match std::fs::read_to_string(path) {
             Ok(text) => match Agent::parse(&name, &text) {
-                Ok(agent) => drop(agents.insert(name.into_owned(), agent)),
+                Ok(agent) => {
+                    let unknown = unknown_to(config, &agent).into_iter();
+                    let problems: Vec<Problem> = unknown
+                        .map(|(key, message, help)| {
+                            Problem::new(key, message, place_in(&text, key)).help(help)
+                        })
+                        .collect();
+                    if !problems.is_empty() {
+                        broken.push(FileProblems::new(&shown, &text, &[], problems));
+                    }
+                    drop(agents.insert(name.into_owned(), agent));
+                }
                 Err(problems) => broken.push(FileProblems::new(&shown, &text, &[], problems)),
             },
             Err(error) => {

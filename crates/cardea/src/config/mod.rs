@@ -197,7 +197,13 @@ impl Loaded {
     pub fn new(mut config: Config, agents: impl IntoIterator<Item = Agent>) -> Result<Self, ConfigError> {
         config.settle(Path::new(""));
         let agents = agents.into_iter().map(|agent| (agent.name.to_string(), agent)).collect();
-        let problems = checks::all(&config, &Node::empty(), &agents);
+        let mut problems = checks::all(&config, &Node::empty(), &agents);
+        for (name, agent) in &agents {
+            let unknown = checks::unknown_to(&config, agent).into_iter();
+            problems.extend(unknown.map(|(key, message, help)| {
+                Problem::new(format!("agents.{name}.{key}"), message, form::Place::Nowhere).help(help)
+            }));
+        }
         if !problems.is_empty() {
             return Err(ConfigError::one(FileProblems::new("(configuration)", "", &[], problems)));
         }

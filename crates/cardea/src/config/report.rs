@@ -12,6 +12,8 @@ use serde::Serialize;
 #[derive(Debug, Clone)]
 pub struct ConfigError {
     files: Vec<FileProblems>,
+    /// The configuration itself could not be read.
+    unread: bool,
 }
 
 /// What is wrong with one file.
@@ -103,17 +105,33 @@ impl FileProblems {
 
 impl ConfigError {
     pub(super) fn one(file: FileProblems) -> Self {
-        Self { files: vec![file] }
+        Self { files: vec![file], unread: false }
     }
 
     pub(super) fn many(files: Vec<FileProblems>) -> Self {
-        Self { files }
+        Self { files, unread: false }
     }
 
     pub(super) fn unreadable(path: &Path, error: &io::Error) -> Self {
         let problem = Problem::new("", format!("cannot be read: {error}"), Place::Nowhere);
-        let help = "`cardea init DIR` writes a configuration to start from";
-        Self::one(FileProblems::new(&path.display().to_string(), "", &[], vec![problem.help(help)]))
+        let problem = match error.kind() {
+            io::ErrorKind::NotFound => {
+                problem.help("`cardea init DIR` writes one to start from; --config FILE names another")
+            }
+            io::ErrorKind::IsADirectory => problem.help("name the file, not its folder"),
+            io::ErrorKind::InvalidData => problem.help("it must be a text file in UTF-8"),
+            _ => problem,
+        };
+        Self {
+            files: vec![FileProblems::new(&path.display().to_string(), "", &[], vec![problem])],
+            unread: true,
+        }
+    }
+
+    /// True if there is no file to find fault with: the configuration itself could not be read.
+    #[must_use]
+    pub fn is_unread(&self) -> bool {
+        self.unread
     }
 
     /// Every problem as a line, in the order of the files.

@@ -6,7 +6,7 @@ use cardea_core::{
     secret::SecretString,
     size::Bytes,
     time::Millis,
-    units::{LengthText, Rate, SecretText},
+    units::{LengthText, Rate, SecretText, SocketText},
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 #[serde(deny_unknown_fields, default)]
 pub struct ServerConfig {
     /// The address and port to listen on. Only this machine can reach `127.0.0.1`.
-    #[schemars(with = "String")]
+    #[schemars(with = "SocketText")]
     pub bind: SocketAddr,
     /// The address under which clients reach Cardea, such as `https://agents.example`; for links, for the `resource` of
     /// its metadata, and for what proofs of bound tokens must name (RFC 9449). Absent: made from `bind`.

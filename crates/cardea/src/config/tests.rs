@@ -65,7 +65,7 @@ const BROKEN: &[(&str, usize, &str, &str)] = &[
         "did you mean `model`?",
     ),
     (
-        "[upstreams.ops]\nurl = \"http://h/mcp\"\ntimeuot = \"3s\"",
+        "[upstreams.ops]\nurl = \"https://h/mcp\"\ntimeuot = \"3s\"",
         3,
         "upstreams.ops.timeuot",
         "did you mean `timeout`?",
@@ -124,7 +124,7 @@ const BROKEN: &[(&str, usize, &str, &str)] = &[
     ("[vault]\nroot_key = { path = \"x\" }", 2, "vault.root_key", "{ file = \"path\" }"),
     ("[vault]\nroot_key = { file = \"x\", env = \"Y\" }", 2, "vault.root_key", "is not a secret"),
     // values
-    ("[server]\nbind = \"localhost\"", 2, "server.bind", "invalid socket address"),
+    ("[server]\nbind = \"localhost\"", 2, "server.bind", "not an address and a port"),
     ("[server]\ndrain = \"20 seconds\"", 2, "server.drain", "is not a length of time"),
     ("[server]\nmax_body = \"1MB\"", 2, "server.max_body", "is not a size"),
     ("[server]\nmax_body = \"0B\"", 2, "server.max_body", "more than nothing"),
@@ -144,7 +144,7 @@ const BROKEN: &[(&str, usize, &str, &str)] = &[
     ("[log]\nlevel = \"inof\"", 2, "log.level", "did you mean \"info\"?"),
     ("[models.providers.a]\nkind = \"opnai\"", 2, "models.providers.a.kind", "did you mean \"openai\"?"),
     (
-        "[upstreams.ops]\nurl = \"http://h/mcp\"\neffects = { get = \"reed\" }",
+        "[upstreams.ops]\nurl = \"https://h/mcp\"\neffects = { get = \"reed\" }",
         3,
         "upstreams.ops.effects.get",
         "did you mean \"read\"?",
@@ -209,11 +209,13 @@ const BROKEN: &[(&str, usize, &str, &str)] = &[
         "local_issuer.enabled",
         "for trying out",
     ),
-    ("[upstreams.Ops]\nurl = \"http://h/mcp\"", 1, "upstreams.Ops", "no name for an upstream"),
-    ("[upstreams.a__b]\nurl = \"http://h/mcp\"", 1, "upstreams.a__b", "no name for an upstream"),
+    ("[upstreams.ops]\nurl = \"http://h/mcp\"", 2, "upstreams.ops.url", "add \"h:80\" to net.allow"),
+    ("[policies]\ndir = \"polices\"", 2, "policies.dir", "there is no folder"),
+    ("[upstreams.Ops]\nurl = \"https://h/mcp\"", 1, "upstreams.Ops", "no name for an upstream"),
+    ("[upstreams.a__b]\nurl = \"https://h/mcp\"", 1, "upstreams.a__b", "no name for an upstream"),
     ("[upstreams.ops]\nurl = \"ftp://h/mcp\"", 2, "upstreams.ops.url", "is no web address"),
     (
-        "[upstreams.ops]\nurl = \"http://h\"\naudience = \"a\"\ncredential = \"c\"",
+        "[upstreams.ops]\nurl = \"https://h\"\naudience = \"a\"\ncredential = \"c\"",
         1,
         "upstreams.ops",
         "not have both",
@@ -300,7 +302,7 @@ fn an_empty_file_is_a_whole_configuration_for_this_machine_only() {
 
 #[test]
 fn a_variable_sets_the_key_it_names_in_the_kind_of_that_key() {
-    let file = "[upstreams.my-ops]\nurl = \"http://h/mcp\"\n[auth.issuers.corp]\nissuer = \"i\"\naudience = [\"a\"]\n";
+    let file = "[upstreams.my-ops]\nurl = \"https://h/mcp\"\n[auth.issuers.corp]\nissuer = \"i\"\naudience = [\"a\"]\n";
     let secret = "0123456789abcdef0123456789abcdef";
     let environment = Environment::from_iter([
         ("CARDEA_SERVER__BIND", "127.0.0.1:9"),
@@ -330,7 +332,7 @@ fn a_variable_sets_the_key_it_names_in_the_kind_of_that_key() {
 
 #[test]
 fn a_variable_that_names_no_key_or_holds_no_value_of_its_kind_is_refused() {
-    let file = "[upstreams.ops]\nurl = \"http://h/mcp\"\n";
+    let file = "[upstreams.ops]\nurl = \"https://h/mcp\"\n";
     let cases = [
         ("CARDEA_SERVER__BNID", "x", "did you mean CARDEA_SERVER__BIND?"),
         ("CARDEA_SERVR__BIND", "x", "did you mean CARDEA_SERVER__BIND?"),
@@ -358,7 +360,7 @@ fn a_secret_may_stand_in_a_file_or_in_a_variable_and_is_starred_wherever_it_is_s
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("pg"), "hunter2\n").unwrap();
     let text = "[db]\npassword = { file = \"pg\" }\n[models.providers.o]\nkind = \"openai\"\napi_key = { env = \"MY_KEY\" }\n\
-                [upstreams.mail]\nurl = \"http://127.0.0.1:9/mcp\"\ncredential = \"hunter2\"";
+                [upstreams.mail]\nurl = \"https://127.0.0.1:9/mcp\"\ncredential = \"hunter2\"";
     let loaded = load_in(folder.path(), text, &Environment::from_iter([("MY_KEY", "hunter2")])).unwrap();
     assert_eq!(loaded.config.db.password.as_ref().unwrap().expose_secret(), "hunter2");
     assert_eq!(loaded.config.models.providers["o"].api_key.as_ref().unwrap().expose_secret(), "hunter2");
@@ -371,7 +373,7 @@ fn a_secret_may_stand_in_a_file_or_in_a_variable_and_is_starred_wherever_it_is_s
 
 #[test]
 fn what_config_show_prints_is_a_configuration_that_means_the_same() {
-    let text = "[server]\nbind = \"127.0.0.1:81\"\n[upstreams.\"ops\"]\nurl = \"http://h/mcp\"\neffects = { get = \"read\" }\n\
+    let text = "[server]\nbind = \"127.0.0.1:81\"\n[upstreams.\"ops\"]\nurl = \"https://h/mcp\"\neffects = { get = \"read\" }\n\
                 [limits.user_budget]\ntokens = 5\n";
     let first = load(text, &nothing_set()).unwrap();
     let again = load(&first.effective.toml(), &nothing_set())
@@ -388,6 +390,7 @@ fn what_config_show_prints_is_a_configuration_that_means_the_same() {
 #[test]
 fn relative_paths_start_at_the_folder_of_the_file() {
     let folder = tempfile::tempdir().unwrap();
+    fs::create_dir(folder.path().join("my-agents")).unwrap();
     fs::write(folder.path().join(FILE), "[agents]\ndir = \"my-agents\"").unwrap();
     let loaded = Config::load(&folder.path().join(FILE), &nothing_set()).unwrap();
     assert_eq!(loaded.config.agents.dir, folder.path().join("my-agents"));
@@ -413,11 +416,12 @@ fn agents_are_read_with_the_configuration_and_their_slips_are_told_with_their_ow
     let told: Vec<String> = told.iter().map(ToString::to_string).collect();
     assert_eq!(told.len(), 2, "{told:#?}");
     assert!(
-        told[0].contains("asks for the model `rehersal`") && told[0].contains("did you mean `rehearsal`?"),
+        told[0].contains("bad.toml:4:1: limits.tool_call: unknown key") && told[0].contains("`tool_calls`"),
         "{told:#?}"
     );
     assert!(
-        told[1].contains("bad.toml:4:1: limits.tool_call: unknown key") && told[1].contains("`tool_calls`"),
+        told[1].contains("lost.toml:1:9: model: there is no model `rehersal`")
+            && told[1].contains("did you mean \"rehearsal\"?"),
         "{told:#?}"
     );
 }

@@ -15,7 +15,7 @@ mod screen;
 
 use std::{
     path::PathBuf,
-    sync::{Arc, PoisonError, RwLock},
+    sync::{Arc, Mutex, PoisonError, RwLock},
 };
 
 use cardea_core::{
@@ -74,6 +74,8 @@ struct Inner {
     jobs: Jobs,
     settings: Settings,
     snapshot: RwLock<Arc<Snapshot>>,
+    /// The version of the policies whose warnings have been told.
+    warned: Mutex<Arc<str>>,
     memo: policy::Memo,
     guards: screen::Guards,
     places: Arc<admit::Places>,
@@ -120,6 +122,7 @@ impl Control {
             jobs,
             settings,
             snapshot,
+            warned: Mutex::new(Arc::from("")),
             memo,
             guards,
             places,

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use cardea_auth::Caller;
 use cardea_core::{
-    Code, Error, Result,
+    Result,
     canonical::{canonical, sha256_hex},
     id::{AgentName, ApprovalId, DecisionId, RequestId, ToolName, TurnId},
     policy::{Approved, Decision, Question, Subject, Verdict},
@@ -186,15 +186,47 @@ impl Control {
             },
         );
     }
+}
 
-    /// Refuses to run a call whose permit does not cover it. A bug, or two calls that changed places.
-    ///
-    /// # Errors
-    /// `internal`.
-    pub fn spend(&self, permit: &Permit, caller: &Caller, tool: &ToolName, digest: &str) -> Result<()> {
-        if permit.covers(caller, tool, digest, self.now()) {
-            return Ok(());
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use cardea_core::principal::Proof;
+
+    use super::*;
+
+    fn person(tenant: &str, user: &str) -> Principal {
+        Principal {
+            tenant: tenant.into(),
+            user: user.into(),
+            client: None,
+            issuer: "test".to_owned(),
+            roles: BTreeSet::new(),
+            scopes: BTreeSet::new(),
+            actors: Vec::new(),
+            proof: Proof::Jwt,
+            address: None,
+            metadata: Default::default(),
         }
-        Err(Error::new(Code::Internal).because("the permit is for another call, or too old"))
+    }
+
+    #[test]
+    fn a_permit_covers_one_call_of_one_caller_until_its_time_and_nothing_else() {
+        let ann = person("acme", "ann");
+        let (tool, other) = (ToolName::from("ops__refund"), ToolName::from("ops__get"));
+        let permit = Permit {
+            caller: ann.key(),
+            tool: tool.clone(),
+            digest: "d".to_owned(),
+            decision: DecisionId::random(),
+            until: Timestamp(1_000),
+        };
+        assert!(permit.covers(&ann, &tool, "d", Timestamp(1_000)));
+        assert!(!permit.covers(&ann, &tool, "d", Timestamp(1_001)), "too late");
+        assert!(!permit.covers(&ann, &tool, "e", Timestamp(1)), "other arguments");
+        assert!(!permit.covers(&ann, &other, "d", Timestamp(1)), "another tool");
+        assert!(!permit.covers(&person("acme", "bob"), &tool, "d", Timestamp(1)), "somebody else");
+        assert!(!permit.covers(&person("rival", "ann"), &tool, "d", Timestamp(1)), "another tenant");
     }
 }

@@ -73,12 +73,23 @@ impl Control {
         let mut now = self.inner.snapshot.write().unwrap_or_else(PoisonError::into_inner);
         if now.version() != snapshot.version() {
             tracing::info!(policy.version = %snapshot.version(), policy.count = snapshot.len(), "policies adopted");
-            for warning in snapshot.warnings() {
-                tracing::warn!(policy.warning = %warning);
-            }
             *now = Arc::new(snapshot);
         }
         Ok(())
+    }
+
+    /// Says what is odd about the policies of now, once for each set. Not before upstreams were asked for their tools:
+    /// until then no policy fits any of them.
+    pub fn tell_warnings(&self) {
+        let now = self.policies();
+        let mut told = self.inner.warned.lock().unwrap_or_else(PoisonError::into_inner);
+        if **told != **now.version() {
+            *told = Arc::clone(now.version());
+            let lines: BTreeSet<String> = now.warnings().iter().map(ToString::to_string).collect();
+            for line in lines {
+                tracing::warn!(policy.warning = line);
+            }
+        }
     }
 
     /// The tools that the caller could be allowed to call with some arguments, perhaps after an approval.

@@ -9,10 +9,10 @@ use tokio_util::sync::CancellationToken;
 use super::watch;
 use crate::app::App;
 
-/// How often upstreams are asked for their tools again.
-const LISTS: Duration = Duration::from_secs(60);
+/// After how many looks upstreams are asked for their tools again: a minute.
+const LISTS: u32 = 60;
 
-/// How often an upstream that could not be read is asked again.
+/// How often is looked whether upstreams must be asked again. One that could not be read is asked each time.
 const LISTS_SOON: Duration = Duration::from_secs(1);
 
 /// How often the head of the audit log is written down beside the database.
@@ -83,24 +83,38 @@ impl App {
         if let Err(error) = &adopted {
             tracing::error!(error.code = error.code().name(), "the old policies stay: {}", error.public());
         }
+        self.control.tell_warnings();
         listed.is_ok() && adopted.is_ok()
     }
 
+    /// Asks upstreams again after a while, or as soon as one of them says that its tools have changed, or as a person
+    /// has accepted a change.
     async fn watch_lists(self, stop: CancellationToken, mut good: bool) {
-        while pause(&stop, if good { LISTS } else { LISTS_SOON }).await {
-            good = self.refresh().await;
+        let (mut rounds, mut accepted) = (0, self.action.accepted().await.ok());
+        while pause(&stop, LISTS_SOON).await {
+            rounds += 1;
+            let now = self.action.accepted().await.ok().or(accepted);
+            let due = !good || rounds >= LISTS || now != accepted;
+            if self.action.was_told_of_changes() || due {
+                good = self.refresh().await;
+                (rounds, accepted) = (0, now);
+            }
         }
     }
 
     async fn watch_policies(self, stop: CancellationToken) {
+        let mut told = String::new();
         while pause(&stop, self.config.policies.reload.duration()).await {
-            if let Err(error) = self.control.adopt(&self.action.catalog().specs()) {
-                tracing::error!(
-                    error.code = error.code().name(),
-                    "the old policies stay: {}",
-                    error.public()
-                );
+            let trouble = match self.control.adopt(&self.action.catalog().specs()) {
+                Ok(()) => String::new(),
+                Err(error) => error.public(),
+            };
+            // Once for each trouble, and not at each look.
+            if trouble != told && !trouble.is_empty() {
+                tracing::error!(error.code = Code::Misconfigured.name(), "the old policies stay: {trouble}");
             }
+            self.control.tell_warnings();
+            told = trouble;
         }
     }
 

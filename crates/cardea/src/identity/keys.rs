@@ -270,7 +270,8 @@ impl Identity {
 }
 
 /// Whoever may run commands on this machine.
-pub(super) fn operator(tenant: &TenantId) -> Principal {
+#[must_use]
+pub fn operator(tenant: &TenantId) -> Principal {
     Principal {
         tenant: tenant.clone(),
         user: "operator".into(),

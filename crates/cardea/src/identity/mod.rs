@@ -40,7 +40,7 @@ use serde_json::{Value, json};
 
 pub use self::{
     issue::Mint,
-    keys::{CreatedKey, KeyInfo, NewKey},
+    keys::{CreatedKey, KeyInfo, NewKey, operator},
     revoke::{Revoke, Revoked},
 };
 use crate::{observe::Observe, vault::Vault};

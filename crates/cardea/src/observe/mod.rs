@@ -35,7 +35,7 @@ pub use self::{
     meter::{CacheResult, CheckResult, Seen},
     search::Audited,
     span::{Span, Trace},
-    verify::{Unproved, Verified, export, verify, verify_export},
+    verify::{Unproved, Verified, export, same_key, verify, verify_export},
 };
 use meter::Meters;
 

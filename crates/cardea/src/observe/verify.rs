@@ -66,6 +66,33 @@ impl From<Error> for Unproved {
     }
 }
 
+/// Refuses to go on with a log that another key has begun: one entry written under the wrong key would break it for good.
+///
+/// # Errors
+/// `misconfigured` if neither the first nor the last entry of a chain was written with this key; those of the store.
+pub async fn same_key(db: &Db, key: &ChainKey) -> cardea_core::Result<()> {
+    let heads: Vec<(String, u64)> = db.rows("SELECT node, seq FROM audit_heads", args![]).await?;
+    let sql = "SELECT seq, body, link FROM audit WHERE node = $1 AND seq IN (1, $2 - 1, $2) ORDER BY seq";
+    for (node, last) in heads {
+        let entries: Vec<(u64, Vec<u8>, [u8; 32])> = db.rows(sql, args![&node, last]).await?;
+        let mut before = Head::default();
+        let mut looked = Vec::new();
+        for (sequence, body, link) in entries {
+            if before.sequence + 1 == sequence {
+                looked.push(before.append(key, &body).link == link);
+            }
+            before = Head { sequence, link };
+        }
+        // One entry that does not hold was tampered with; `audit verify` names it.
+        if !looked.is_empty() && looked.iter().all(|good| !good) {
+            let detail = "The root key is not the one that this database was written with: bring back `root.key` in the \
+                          data folder, or `vault.root_key`. Nothing was changed.";
+            return Err(Error::new(cardea_core::Code::Misconfigured).detail(detail));
+        }
+    }
+    Ok(())
+}
+
 /// One entry of an export: a line of JSON. The body is a text, so that its bytes stay as the chain knows them.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

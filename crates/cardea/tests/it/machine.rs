@@ -26,7 +26,7 @@ fn machine() -> Option<Machine> {
     Machine::new().inspect_err(|why| println!("SKIPPED: {why}")).ok()
 }
 
-async fn up(mut command: Command) -> Victim {
+pub(crate) async fn up(mut command: Command) -> Victim {
     let started = tokio::task::spawn_blocking(move || {
         let mut victim = Victim::start(&mut command).expect("the process starts");
         let listens = victim.until("cardea listens").is_some();
@@ -38,7 +38,7 @@ async fn up(mut command: Command) -> Victim {
 }
 
 /// A server on this machine, with people in front of it.
-async fn working(seed: u64, command: impl FnOnce(&House) -> Command) -> (Crowd, Victim) {
+pub(crate) async fn working(seed: u64, command: impl FnOnce(&House) -> Command) -> (Crowd, Victim) {
     let mut crowd = Crowd::gather(None).await;
     let house = Arc::clone(&crowd.house);
     crowd.begin(seed, &[house.node()]);
@@ -48,7 +48,7 @@ async fn working(seed: u64, command: impl FnOnce(&House) -> Command) -> (Crowd, 
 }
 
 /// Waits until so many more refunds stand in the shop's ledger: work is being done.
-async fn work_is_done(crowd: &Crowd, more: usize) {
+pub(crate) async fn work_is_done(crowd: &Crowd, more: usize) {
     let before = crowd.house.shop().paid().await.len();
     let start = Instant::now();
     while crowd.house.shop().paid().await.len() < before + more {
@@ -61,7 +61,7 @@ async fn work_is_done(crowd: &Crowd, more: usize) {
 }
 
 /// An orderly end, and no invariant broken.
-async fn nothing_is_broken(mut crowd: Crowd, server: Victim) {
+pub(crate) async fn nothing_is_broken(mut crowd: Crowd, server: Victim) {
     let saw = crowd.rest().await;
     check::settled(&crowd.house, &saw).await;
     let (_, well) =

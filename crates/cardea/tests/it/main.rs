@@ -1,6 +1,7 @@
 //! Tests of the project as a whole: its layout, its documents, its dependencies.
 #![cfg(test)]
 
+mod backups;
 mod crowd;
 mod dependencies;
 mod documents;

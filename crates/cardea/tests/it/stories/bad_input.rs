@@ -6,6 +6,7 @@ use std::{
 
 use cardea_testkit::{
     World,
+    model::Act,
     world::{Reply, User},
 };
 use serde_json::json;
@@ -194,4 +195,93 @@ async fn headers_without_end_are_refused_in_bounded_room() {
         );
     }
     drop(world.user("support").get("/healthz").await.expect(200));
+}
+
+/// One frame of HTTP/2.
+fn frame(kind: u8, flags: u8, stream: u32, body: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(body.len()).unwrap().to_be_bytes();
+    let mut frame = vec![length[1], length[2], length[3], kind, flags];
+    frame.extend_from_slice(&stream.to_be_bytes());
+    frame.extend_from_slice(body);
+    frame
+}
+
+/// Opens streams and takes each back at once (CVE-2023-44487); how many frames were taken, and what came back.
+fn rapid_reset(address: &str) -> (u32, Vec<u8>) {
+    let mut socket = TcpStream::connect(address).unwrap();
+    socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    socket.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").unwrap();
+    socket.write_all(&frame(4, 0, 0, &[])).unwrap();
+    // GET http://a/ by the static table of HPACK, with a literal authority.
+    let head = [0x82, 0x86, 0x84, 0x41, 0x01, b'a'];
+    let mut taken = 0;
+    for stream in (1..100_000).step_by(2) {
+        let both = [frame(1, 0x5, stream, &head), frame(3, 0, stream, &8_u32.to_be_bytes())].concat();
+        if socket.write_all(&both).is_err() {
+            break;
+        }
+        taken += 1;
+    }
+    let mut said = Vec::new();
+    let mut piece = [0; 4_096];
+    while let Ok(count @ 1..) = socket.read(&mut piece) {
+        said.extend_from_slice(&piece[..count]);
+    }
+    (taken, said)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn streams_that_are_opened_and_taken_back_without_end_end_their_connection_and_hold_up_nobody() {
+    let world = World::start().await;
+    let ann = world.user("support");
+    let address = world.url.trim_start_matches("http://").to_owned();
+    let attacks: Vec<_> = (0..3)
+        .map(|_| {
+            let address = address.clone();
+            tokio::task::spawn_blocking(move || rapid_reset(&address))
+        })
+        .collect();
+    let start = Instant::now();
+    drop(ann.get("/healthz").await.expect(200));
+    assert!(start.elapsed() < Duration::from_secs(2), "somebody else waited {:?}", start.elapsed());
+    for attack in attacks {
+        let (taken, said) = attack.await.unwrap();
+        assert!(taken < 49_999, "all streams were taken");
+        // A frame of kind 7 (go away) with the code 11: calm down.
+        let told = said.windows(17).any(|at| at[3] == 7 && at[13..17] == 11_u32.to_be_bytes());
+        assert!(told || said.is_empty() || taken < 5_000, "{taken} streams, {} bytes", said.len());
+    }
+    drop(ann.get("/healthz").await.expect(200));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn f12_a_client_that_never_reads_its_stream_does_not_keep_its_seat() {
+    use tokio::io::AsyncWriteExt as _;
+    let acts = [Act::HugeAnswer(7 << 20), Act::say("Here I am.")];
+    let world = World::plan().model(acts).set("CARDEA_LIMITS__IN_FLIGHT_PER_USER", "1").start().await;
+    let ann = world.user("support");
+    let body = json!({ "model": "agent/scripted", "stream": true,
+        "messages": [{ "role": "user", "content": "Tell me everything." }] })
+    .to_string();
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4 << 10).unwrap();
+    let mut deaf = socket.connect(world.url.trim_start_matches("http://").parse().unwrap()).await.unwrap();
+    let head = format!(
+        "POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n\
+         authorization: Bearer {}\r\ncontent-length: {}\r\n\r\n{body}",
+        ann.token(),
+        body.len()
+    );
+    deaf.write_all(head.as_bytes()).await.unwrap();
+    let came_free = async {
+        loop {
+            let next = ann.asks("And now?").await;
+            if next.reply.status == 200 && next.reply.at("/answer").contains("Here I am") {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), came_free).await.expect("the seat did not come free");
+    drop(deaf);
 }

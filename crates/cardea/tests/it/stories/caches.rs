@@ -2,9 +2,16 @@ use std::{
     net::{TcpListener, TcpStream},
     path::PathBuf,
     process::{Child, Command, Stdio},
+    time::{Duration, Instant},
 };
 
-use cardea_testkit::{World, model::Act, world::User};
+use cardea_store::Jobs;
+use cardea_testkit::{
+    World,
+    chaos::{ChaosProxy, Weather},
+    model::Act,
+    world::User,
+};
 use serde_json::{Value, json};
 
 const ASKED: &str = "How do I reset my password?";
@@ -257,4 +264,40 @@ async fn a_cache_server_that_dies_costs_a_model_call_and_nothing_else() {
     }
     assert_eq!(layer(&ann, ASKED).await, pair("none", "Press button 4."));
     assert_eq!(layer(&ann, REWORDED).await, pair("semantic", "Press button 4."));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cache_server_that_is_slow_or_says_nothing_costs_its_time_and_fails_nobody() {
+    let Some(server) = Server::start() else {
+        println!("SKIPPED: no redis-server on this machine; scripts/peers-stores.sh says how to get one");
+        return;
+    };
+    let jobs = Jobs::new();
+    let wire = ChaosProxy::start(&jobs, ([127, 0, 0, 1], server.port).into()).await.unwrap();
+    let script = (1..=20).map(|n| Act::say(&format!("Press button {n}.")));
+    let plan = World::plan()
+        .set("CARDEA_CACHE__BACKEND", "redis")
+        .set("CARDEA_CACHE__URL", &format!("redis://{}", wire.address()))
+        .set("CARDEA_CACHE__TIMEOUT", "200ms")
+        .set("CARDEA_CACHE__CHECK__SHARE", "0");
+    let world = plan.model(script).start().await;
+    let ann = world.user("support");
+    assert_eq!(layer(&ann, ASKED).await, pair("none", "Press button 1."));
+    for weather in [Weather::Slow(Duration::from_secs(2)), Weather::BlackHole] {
+        wire.set(weather.clone());
+        for _ in 0..2 {
+            let start = Instant::now();
+            let (from, answer) = layer(&ann, ASKED).await;
+            assert!(from == "none" && answer.starts_with("Press button"), "{weather:?}: {from} {answer}");
+            // A look, a try to keep the answer, and a loaded machine; not the two seconds of each command.
+            assert!(start.elapsed() < Duration::from_secs(4), "{weather:?}: {:?}", start.elapsed());
+        }
+    }
+    wire.set(Weather::Fair);
+    let back = async {
+        while layer(&ann, ASKED).await.0 != "exact" {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), back).await.expect("the cache does not come back");
 }

@@ -156,6 +156,8 @@ async fn what_is_answered_is_what_the_description_says() {
         (&support, "/api/v1/keys", "/api/v1/keys"),
         (&supervisor, "/api/v1/audit", "/api/v1/audit"),
         (&supervisor, "/api/v1/decisions", "/api/v1/decisions"),
+        (&admin, "/api/v1/tools/changes", "/api/v1/tools/changes"),
+        (&support, "/api/v1/tools/changes", "/api/v1/tools/changes"),
         (&support, "/v1/models", "/v1/models"),
         (&world.stranger(), "/v1/models", "/v1/models"),
     ] {

@@ -86,3 +86,24 @@ async fn b03_what_a_server_sees_is_neither_the_callers_token_nor_anything_made_o
         assert!(!seen.contains(marker), "{marker} in {seen}");
     }
 }
+
+#[tokio::test]
+async fn k01_a_foreign_server_whose_tools_change_after_they_were_seen_is_found_out() {
+    let Some((world, _server)) = world("rugpull").await else { return };
+    let ann = world.user("support");
+    assert_eq!(listed(&ann).await, ["peer__get_order", "peer__process_refund", "peer__whoami"]);
+    // It changes two of its three tools after its second list.
+    while world.app.action.pins().held().await.unwrap().is_empty() {
+        assert!(world.app.refresh().await);
+    }
+    assert_eq!(listed(&ann).await, ["peer__whoami"]);
+    let held = world.app.action.pins().held().await.unwrap();
+    let names: Vec<&str> = held.iter().map(|held| held.tool.as_str()).collect();
+    assert_eq!(names, ["peer__get_order", "peer__process_refund"]);
+    assert!(held[1].differences.iter().any(|one| one.at == "/inputSchema/properties/note"), "{held:?}");
+    let hidden =
+        calls(&ann, "peer__process_refund", json!({ "order_id": "17", "amount": 1 })).await.unwrap_err();
+    let never =
+        calls(&ann, "peer__no_such_tool", json!({ "order_id": "17", "amount": 1 })).await.unwrap_err();
+    assert_eq!(hidden.replace("process_refund", "no_such_tool"), never);
+}

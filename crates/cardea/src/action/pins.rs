@@ -1,0 +1,324 @@
+//! What the tools of upstream servers say of themselves, kept: the accepted definition, and one that waits.
+
+use std::collections::{BTreeMap, HashSet};
+
+use cardea_core::{
+    Code, Error, Result,
+    pin::{Definition, Difference, Pinning, Standing, differences, standing},
+    principal::{Principal, Proof},
+    time::{SharedClock, Timestamp},
+};
+use cardea_store::{Commit, CommitError, Db, args};
+use rmcp::model::Tool as WireTool;
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::upstream::ABOUT;
+use crate::observe::{Entry, Observe};
+
+/// The most tools of one server that are read.
+const MOST_TOOLS: usize = 2_000;
+
+/// The most tools of one server that are remembered, those that are gone among them.
+const MOST_KEPT: usize = 10_000;
+
+/// How often another node may have been first before we give up.
+const TRIES: usize = 3;
+
+/// Shortest beginning of a digest that names a definition.
+const SHORTEST: usize = 8;
+
+/// The definitions that count. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Pins {
+    db: Db,
+    observe: Observe,
+    clock: SharedClock,
+}
+
+/// A tool that waits for a person.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Held {
+    /// Its name, as it would be offered.
+    pub tool: String,
+    /// The server that it belongs to.
+    pub upstream: String,
+    /// What the definition that waits is known by.
+    pub digest: String,
+    /// Since when.
+    pub since: Timestamp,
+    /// Whether an earlier definition was accepted. If not, the tool is new.
+    pub known: bool,
+    /// In what it differs from the accepted one; all of it, for a new tool.
+    pub differences: Vec<Difference>,
+}
+
+/// What is known of one tool.
+struct Known {
+    accepted: Option<String>,
+    held: Option<String>,
+}
+
+impl Pins {
+    /// Pins in this database.
+    #[must_use]
+    pub fn new(db: Db, observe: Observe, clock: SharedClock) -> Self {
+        Self { db, observe, clock }
+    }
+
+    /// Of the tools that a server lists now, those that may be offered. The others are held.
+    ///
+    /// # Errors
+    /// Those of the store: what cannot be compared is not offered.
+    pub(super) async fn admit(
+        &self,
+        server: &str,
+        pinning: Pinning,
+        tools: Vec<WireTool>,
+    ) -> Result<Vec<WireTool>> {
+        let tools = once(server, tools);
+        if pinning == Pinning::Off {
+            return Ok(tools);
+        }
+        for _ in 0..TRIES {
+            let known = self.known(server).await?;
+            let (admitted, commit) = self.judged((server, pinning), &tools, &known);
+            match self.db.commit(commit).await {
+                Ok(()) => {
+                    let mut kept = tools;
+                    kept.retain(|tool| admitted.contains(tool.name.as_ref()));
+                    return Ok(kept);
+                }
+                // Another node was first, and it is its definition that counts.
+                Err(CommitError::Conflict(_)) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(Error::new(Code::Conflict).detail(format!("The tools of `{server}` change all the time.")))
+    }
+
+    /// The names that may be offered, and what is to be written down.
+    fn judged(
+        &self,
+        (server, pinning): (&str, Pinning),
+        tools: &[WireTool],
+        known: &BTreeMap<String, Known>,
+    ) -> (HashSet<String>, Commit) {
+        let now = self.clock.now();
+        let (mut admitted, mut commit) = (HashSet::new(), Commit::new());
+        let (mut first, mut count) = (BTreeMap::new(), known.len());
+        for tool in tools {
+            let name = format!("{server}__{}", tool.name);
+            let definition = Definition::of(&said(tool));
+            let before = known.get(&name);
+            let accepted = before.map(|known| known.accepted.as_deref());
+            if before.is_none() {
+                count += 1;
+                if count > MOST_KEPT {
+                    tracing::warn!(
+                        upstream = server,
+                        tool.name = name,
+                        "not imported: too many tools have been seen"
+                    );
+                    continue;
+                }
+            }
+            match standing(pinning, accepted, &definition) {
+                Standing::Accepted => {
+                    admitted.insert(tool.name.to_string());
+                    if before.is_some_and(|known| known.held.is_some()) {
+                        commit = self.returned(commit, &name);
+                    }
+                }
+                Standing::First => {
+                    admitted.insert(tool.name.to_string());
+                    first.insert(name.clone(), definition.digest().to_owned());
+                    commit = commit.insert(
+                        "tool_pins",
+                        [
+                            ("tool", name.into()),
+                            ("upstream", server.into()),
+                            ("accepted", definition.digest().into()),
+                            ("definition", definition.spelled().into()),
+                            ("accepted_at", now.into()),
+                        ],
+                    );
+                }
+                Standing::Held => commit = self.hold(commit, (server, &name), &definition, before),
+            }
+        }
+        if !first.is_empty() {
+            self.tell(
+                &mut commit,
+                (&ourselves(), "tools.pinned", None),
+                json!({ "upstream": server, "tools": first }),
+            );
+        }
+        (admitted, commit)
+    }
+
+    /// Holds a definition back, unless it is held already.
+    fn hold(
+        &self,
+        commit: Commit,
+        (server, name): (&str, &str),
+        definition: &Definition,
+        before: Option<&Known>,
+    ) -> Commit {
+        let (now, digest) = (self.clock.now(), definition.digest());
+        if before.is_some_and(|known| known.held.as_deref() == Some(digest)) {
+            return commit;
+        }
+        let mut commit = match before {
+            None => commit.insert(
+                "tool_pins",
+                [
+                    ("tool", name.into()),
+                    ("upstream", server.into()),
+                    ("held", digest.into()),
+                    ("held_as", definition.spelled().into()),
+                    ("held_at", now.into()),
+                ],
+            ),
+            Some(_) => commit.run(
+                "UPDATE tool_pins SET held = $2, held_as = $3, held_at = $4 WHERE tool = $1",
+                args![name, digest, definition.spelled(), now],
+            ),
+        };
+        let was = before.and_then(|known| known.accepted.as_deref());
+        tracing::warn!(
+            upstream = server,
+            tool.name = name,
+            "not offered: it speaks otherwise of itself than what was accepted; see `cardea tool changes`"
+        );
+        self.tell(&mut commit, (&ourselves(), "tool.held", Some(name)), json!({ "was": was, "now": digest }));
+        commit
+    }
+
+    /// The server says again what was accepted.
+    fn returned(&self, commit: Commit, name: &str) -> Commit {
+        let mut commit = commit.run(
+            "UPDATE tool_pins SET held = NULL, held_as = NULL, held_at = NULL WHERE tool = $1",
+            args![name],
+        );
+        self.tell(&mut commit, (&ourselves(), "tool.returned", Some(name)), Value::Null);
+        commit
+    }
+
+    /// Everything that waits for a person, by name.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn held(&self) -> Result<Vec<Held>> {
+        type Found = (String, String, Option<String>, String, String, Timestamp);
+        let sql = "SELECT tool, upstream, definition, held, held_as, held_at FROM tool_pins \
+                   WHERE held IS NOT NULL ORDER BY tool LIMIT 1000";
+        let rows: Vec<Found> = self.db.rows(sql, args![]).await?;
+        let read = |text: &str| serde_json::from_str::<Value>(text).unwrap_or_default();
+        let shown = |(tool, upstream, before, digest, now, since): Found| {
+            let known = before.is_some();
+            let differences = differences(&before.as_deref().map(read).unwrap_or_default(), &read(&now));
+            Held { tool, upstream, digest, since, known, differences }
+        };
+        Ok(rows.into_iter().map(shown).collect())
+    }
+
+    /// Takes the definition that waits, if it is still the one with this digest (or this beginning of it). Servers
+    /// offer the tool within seconds.
+    ///
+    /// # Errors
+    /// `not_found` if nothing of this name waits; `conflict` if it is another definition by now; those of the store.
+    pub async fn accept(&self, by: &Principal, tool: &str, digest: &str) -> Result<()> {
+        let waits = self.held().await?.into_iter().find(|held| held.tool == tool);
+        let Some(waits) = waits else {
+            return Err(
+                Error::new(Code::NotFound).detail(format!("No change of `{tool}` waits for anybody."))
+            );
+        };
+        if digest.len() < SHORTEST || !waits.digest.starts_with(digest) {
+            let detail =
+                format!("What waits of `{tool}` is `{}`, not `{digest}`: look at it again.", waits.digest);
+            return Err(Error::new(Code::Conflict).detail(detail));
+        }
+        let now = self.clock.now();
+        let mut commit = Commit::new()
+            .guard(
+                "pin",
+                "UPDATE tool_pins SET accepted = held, definition = held_as, accepted_by = $3, accepted_at = $4, \
+                 held = NULL, held_as = NULL, held_at = NULL WHERE tool = $1 AND held = $2",
+                args![tool, &waits.digest, &by.user, now],
+            )
+            .run("UPDATE versions SET version = version + 1, updated_at = $1 WHERE name = 'tools'", args![now]);
+        let detail = json!({ "now": waits.digest, "places": waits.differences.len() });
+        self.tell(&mut commit, (by, "tool.accepted", Some(tool)), detail);
+        Ok(self.db.commit(commit).await?)
+    }
+
+    /// Grows with each acceptance, whoever has accepted.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub(super) async fn version(&self) -> Result<i64> {
+        let row: Option<(i64,)> =
+            self.db.row("SELECT version FROM versions WHERE name = 'tools'", args![]).await?;
+        Ok(row.map_or(0, |(version,)| version))
+    }
+
+    async fn known(&self, server: &str) -> Result<BTreeMap<String, Known>> {
+        let sql = "SELECT tool, accepted, held FROM tool_pins WHERE upstream = $1";
+        let rows: Vec<(String, Option<String>, Option<String>)> = self.db.rows(sql, args![server]).await?;
+        Ok(rows.into_iter().map(|(tool, accepted, held)| (tool, Known { accepted, held })).collect())
+    }
+
+    fn tell(
+        &self,
+        commit: &mut Commit,
+        (who, event, tool): (&Principal, &'static str, Option<&str>),
+        detail: Value,
+    ) {
+        let entry = Entry { principal: who, event, turn: None, step: None, tool, request: None, detail };
+        self.observe.audit(commit, entry);
+    }
+}
+
+/// Each name once: a server that lists one twice would choose at each call which of them is meant.
+fn once(server: &str, mut tools: Vec<WireTool>) -> Vec<WireTool> {
+    let mut seen = HashSet::new();
+    tools.retain(|tool| {
+        let new = seen.len() < MOST_TOOLS && seen.insert(tool.name.to_string());
+        if !new {
+            tracing::warn!(upstream = server, tool.name = %tool.name, "not imported: listed twice, or one too many");
+        }
+        new
+    });
+    tools
+}
+
+/// Everything of a tool that a model, a person or Cardea goes by.
+fn said(tool: &WireTool) -> Value {
+    json!({
+        "name": tool.name,
+        "title": tool.title,
+        "description": tool.description,
+        "inputSchema": tool.input_schema,
+        "outputSchema": tool.output_schema,
+        "annotations": tool.annotations,
+        ABOUT: tool.meta.as_ref().and_then(|meta| meta.get(ABOUT)),
+    })
+}
+
+/// The installation itself.
+fn ourselves() -> Principal {
+    Principal {
+        tenant: "cardea".into(),
+        user: "cardea".into(),
+        client: None,
+        issuer: "cardea".to_owned(),
+        roles: Default::default(),
+        scopes: Default::default(),
+        actors: Vec::new(),
+        proof: Proof::Embedded,
+        address: None,
+        metadata: Default::default(),
+    }
+}

@@ -1,0 +1,51 @@
+//! `cardea backup`: a copy of the database, taken while a server runs.
+
+use std::{fs, path::Path};
+
+use cardea_core::{Code, Error, Result};
+use cardea_store::db::copy;
+use serde_json::json;
+
+use super::{Cli, End, Out, audit::CHECKPOINTS, check, client, people};
+use crate::{
+    app::private_folder,
+    config::{Config, Environment},
+};
+
+/// The database in the folder of a copy.
+const DATABASE: &str = "cardea.db";
+
+pub(super) fn backup(cli: &Cli, dir: &Path, environment: &Environment, out: &mut Out<'_>) -> End {
+    let config = match check::load(cli, environment, out) {
+        Ok(loaded) => loaded.config,
+        Err(end) => return end,
+    };
+    match people::flat(client::wait(work(&config, dir))) {
+        Ok(bytes) if out.json => out.json(&json!({ "dir": dir, "bytes": bytes })),
+        Ok(bytes) => {
+            out.line(format!("wrote {} ({bytes} bytes)", dir.join(DATABASE).display()));
+            out.note(format!(
+                "not in it, and needed with it: {0}/root.key (or vault.root_key), and {0}/people; keep them apart from it",
+                config.data.dir.display()
+            ));
+        }
+        Err(error) => return people::refused(&error, out),
+    }
+    End::Good
+}
+
+async fn work(config: &Config, dir: &Path) -> Result<u64> {
+    private_folder(dir).map_err(|error| {
+        let detail = format!("`{}` cannot be made: {error}.", dir.display());
+        Error::new(Code::BadRequest).detail(detail)
+    })?;
+    // WHY: the checkpoints first. Each is of an entry that is in the database by then, so the copy holds all that they
+    // have seen; the other way round a good copy would look as if its end had been cut off.
+    let seen = fs::read(config.data.dir.join(CHECKPOINTS)).unwrap_or_default();
+    let bytes = copy(&config.db, &dir.join(DATABASE)).await?;
+    fs::write(dir.join(CHECKPOINTS), seen).map_err(|error| {
+        let detail = format!("`{}` cannot be written: {error}.", dir.join(CHECKPOINTS).display());
+        Error::new(Code::StoreUnavailable).detail(detail)
+    })?;
+    Ok(bytes)
+}

@@ -1,0 +1,35 @@
+//! `cardea person erase`: somebody is forgotten, on a running server.
+
+use std::io::BufRead;
+
+use http::Method;
+use serde_json::json;
+
+use super::{End, Out, PersonErase, client};
+
+/// Asks the person at the keyboard first, who writes the name once more; without a terminal only `--yes` will do.
+pub(super) fn erase(words: &PersonErase, mut lines: impl BufRead, asks: bool, out: &mut Out<'_>) -> End {
+    let user = words.user.as_str();
+    if !words.yes {
+        if !asks {
+            out.note("this cannot be undone and there is nobody to ask: say --yes");
+            return End::Misused;
+        }
+        out.note(format!(
+            "Everything that `{user}` said and all that is sealed for them will be gone, in backups too."
+        ));
+        out.note("Write the name once more to go on:");
+        let mut line = String::new();
+        if lines.read_line(&mut line).is_err() || line.trim() != user {
+            out.note("nothing was done");
+            return End::Bad;
+        }
+    }
+    let path = format!("/api/v1/people/{}", client::encoded(user));
+    match client::ask(Method::DELETE, &words.url, &path, words.token.as_deref()) {
+        Ok(_) if out.json => out.json(&json!({ "erased": user })),
+        Ok(_) => out.note(format!("{user} is erased; tokens and keys of theirs are refused from now on")),
+        Err(error) => return error.tell(out),
+    }
+    End::Good
+}

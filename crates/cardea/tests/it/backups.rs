@@ -1,0 +1,167 @@
+//! Copies of the database that are taken while people work, and an installation that is set up anew from one.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Output},
+};
+
+use cardea_store::{Db, DbConfig, db::args};
+use cardea_testkit::world::House;
+
+use crate::machine::{nothing_is_broken, up, work_is_done, working};
+
+/// The program with these words over this folder.
+fn cardea(folder: &Path, words: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_cardea"));
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("CARDEA_")) {
+        command.env_remove(name);
+    }
+    command.arg("--config").arg(folder.join("cardea.toml")).args(words);
+    command
+}
+
+async fn run(folder: &Path, words: &[&str]) -> Output {
+    let mut command = cardea(folder, words);
+    tokio::task::spawn_blocking(move || command.output()).await.unwrap().unwrap()
+}
+
+fn told(output: &Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+/// Turns whose end was told.
+async fn acknowledged(house: &House) -> Vec<String> {
+    let ann = house.user("ann");
+    let mut turns = Vec::new();
+    for order in [3, 5, 17] {
+        let asked = ann.asks(&format!("What is the status of order {order}?")).await;
+        assert_eq!(asked.reply.status, 200, "{}", asked.reply.text);
+        turns.push(asked.turn().to_owned());
+    }
+    turns
+}
+
+/// The chain holds up to the checkpoints of its copy, and what was told before is there.
+async fn is_whole(house: &House, copy: &Path, turns: &[String]) {
+    let (database, points) = (copy.join("cardea.db"), copy.join("audit.checkpoints"));
+    let words = [
+        "audit",
+        "verify",
+        "--database",
+        database.to_str().unwrap(),
+        "--checkpoints",
+        points.to_str().unwrap(),
+    ];
+    let proved = run(house.folder(), &words).await;
+    assert!(proved.status.success(), "{}", told(&proved));
+    let db =
+        Db::open(DbConfig::at(format!("sqlite:{}", database.display())), house.key().clone()).await.unwrap();
+    for turn in turns {
+        let row: Option<(String, i64)> =
+            db.row("SELECT state, receipt IS NOT NULL FROM turns WHERE id = $1", args![turn]).await.unwrap();
+        assert_eq!(row, Some(("answered".to_owned(), 1)), "{turn} was told before the copy was begun");
+    }
+    let torn: Vec<(String,)> = db
+        .rows(
+            "SELECT s.id FROM steps s WHERE s.effect <> 'read' AND NOT EXISTS (SELECT 1 FROM audit a \
+             WHERE CAST(a.body AS TEXT) LIKE '%' || s.id || '%')",
+            args![],
+        )
+        .await
+        .unwrap();
+    assert_eq!(torn, [], "steps of which the audit log says nothing");
+    db.close().await;
+}
+
+/// The folder of another machine: what stands in version control, the copy, and the keys that were kept apart.
+fn elsewhere(house: &House, copy: &Path) -> tempfile::TempDir {
+    let new = tempfile::tempdir().unwrap();
+    let (from, to) = (house.folder(), new.path());
+    for folder in ["agents", "policies", "connectors", "data/people"] {
+        for file in fs::read_dir(from.join(folder)).into_iter().flatten().flatten() {
+            fs::create_dir_all(to.join(folder)).unwrap();
+            fs::copy(file.path(), to.join(folder).join(file.file_name())).unwrap();
+        }
+    }
+    fs::create_dir_all(to.join("data")).unwrap();
+    let pairs: [(PathBuf, &str); 4] = [
+        (from.join("cardea.toml"), "cardea.toml"),
+        (from.join("data/root.key"), "data/root.key"),
+        (copy.join("cardea.db"), "data/cardea.db"),
+        (copy.join("audit.checkpoints"), "data/audit.checkpoints"),
+    ];
+    for (file, name) in pairs {
+        fs::copy(file, to.join(name)).unwrap();
+    }
+    new
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_copy_that_is_taken_while_people_work_is_whole_and_serves_elsewhere() {
+    let (crowd, server) = working(24, House::command).await;
+    let house = std::sync::Arc::clone(&crowd.house);
+    let turns = acknowledged(&house).await;
+    let copies = tempfile::tempdir().unwrap();
+    let mut taken = Vec::new();
+    for number in 0..3 {
+        work_is_done(&crowd, 3).await;
+        let copy = copies.path().join(number.to_string());
+        let made = run(house.folder(), &["backup", copy.to_str().unwrap()]).await;
+        assert!(made.status.success(), "{}", told(&made));
+        taken.push(copy);
+    }
+    let again = run(house.folder(), &["backup", taken[0].to_str().unwrap()]).await;
+    assert!(!again.status.success() && told(&again).contains("nothing is overwritten"), "{}", told(&again));
+    work_is_done(&crowd, 3).await;
+    nothing_is_broken(crowd, server).await;
+    for copy in &taken {
+        is_whole(&house, copy, &turns).await;
+    }
+
+    let new = elsewhere(&house, &taken[2]);
+    let server = up(cardea(new.path(), &["serve"])).await;
+    let ann = house.user("ann");
+    for turn in &turns {
+        let found = ann.get(&format!("/api/v1/turns/{turn}")).await.expect(200);
+        assert_eq!(found.at("/status"), "answered", "{}", found.text);
+    }
+    drop(ann.asks("What is the status of order 9?").await.answers("order").await);
+    let (_, well) = tokio::task::spawn_blocking(move || server.terminate()).await.unwrap().unwrap();
+    assert!(well, "it did not stop in order");
+    let proved = run(new.path(), &["audit", "verify"]).await;
+    assert!(proved.status.success(), "{}", told(&proved));
+
+    // The keys belong to it: with another root key nothing is served, and it says why.
+    let key = new.path().join("data/root.key");
+    fs::remove_file(&key).unwrap();
+    let refused = run(new.path(), &["serve"]).await;
+    assert!(!refused.status.success(), "{}", told(&refused));
+    assert!(told(&refused).contains("root key"), "{}", told(&refused));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_root_key_that_is_changed_while_people_work_fails_nobody_and_leaves_nothing_under_the_old_one() {
+    let (crowd, server) = working(26, House::command).await;
+    let house = std::sync::Arc::clone(&crowd.house);
+    work_is_done(&crowd, 3).await;
+    let added = run(house.folder(), &["vault", "add-key"]).await;
+    assert!(added.status.success(), "{}", told(&added));
+    work_is_done(&crowd, 3).await; // the running server knows nothing of it yet
+    let (_, well) = tokio::task::spawn_blocking(move || server.terminate()).await.unwrap().unwrap();
+    assert!(well, "it did not stop in order");
+    let server = up(house.command()).await;
+    crowd.up.send_modify(|starts| *starts += 1);
+    work_is_done(&crowd, 3).await;
+    let wrapped = run(house.folder(), &["vault", "rewrap"]).await;
+    assert!(wrapped.status.success(), "{}", told(&wrapped));
+    work_is_done(&crowd, 3).await;
+    let again = run(house.folder(), &["vault", "rewrap"]).await;
+    assert!(told(&again).starts_with("0 secrets"), "{}", told(&again));
+    nothing_is_broken(crowd, server).await;
+    let db = house.database().await;
+    let keys: Vec<(String,)> = db.rows("SELECT DISTINCT key_id FROM secrets", args![]).await.unwrap();
+    let newest = told(&added).split_whitespace().nth(3).unwrap().to_owned();
+    assert_eq!(keys, [(newest,)]);
+    db.close().await;
+}
