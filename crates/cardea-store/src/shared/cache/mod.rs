@@ -6,6 +6,7 @@
 //! It refuses to understand records: their bodies are bytes, sealed by the caller where others could reach them.
 //! All implementations pass one suite. Called by `context`.
 
+mod address;
 mod codec;
 mod memory;
 mod postgres;

@@ -14,16 +14,15 @@ use std::{
     time::Duration,
 };
 
-use cardea_core::{
-    secret::{ExposeSecret, SecretString},
-    time::SharedClock,
-};
+use cardea_core::{secret::SecretString, time::SharedClock};
 use cardea_embed::{DIMS, Partition, Vector};
 use futures::FutureExt;
-use redis::{Client, FromRedisValue, IntoConnectionInfo, RedisError, aio::MultiplexedConnection, cmd};
+use redis::{Client, FromRedisValue, RedisError, aio::MultiplexedConnection, cmd};
 use tokio::sync::Mutex as AsyncMutex;
 
-use super::{Answer, Away, CacheStore, Held, Key, LONGEST, PATIENCE, Place, Record, Tag, wire::Wire};
+use super::{
+    Answer, Away, CacheStore, Held, Key, LONGEST, PATIENCE, Place, Record, Tag, address, wire::Wire,
+};
 
 /// Members of the counts that are no tags. Tags are 16 bytes, these are not.
 const CLOCK: &[u8] = b"clock";
@@ -114,17 +113,7 @@ impl RedisCache {
         (name, per_place): (&str, usize),
         clock: SharedClock,
     ) -> Result<Self, String> {
-        let said = url.into_connection_info().map_err(|error| error.to_string())?;
-        let mut settings = said.redis_settings().clone();
-        if settings.password().is_some() {
-            return Err(
-                "contains a password: put it into `cache.password`, since the address is printed".to_owned()
-            );
-        }
-        if let Some(password) = password {
-            settings = settings.set_password(password.expose_secret());
-        }
-        let client = Client::open(said.set_redis_settings(settings)).map_err(|error| error.to_string())?;
+        let client = address::client(url, password)?;
         Ok(Self {
             client,
             line: AsyncMutex::new(None),
