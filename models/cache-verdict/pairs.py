@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """Writes own training pairs for the cache's score: the same wish in other words, or one detail changed.
 
-    python3 models/cache-verdict/pairs.py > pairs.jsonl             # for training
-    python3 models/cache-verdict/pairs.py held fresh > held.jsonl   # for measuring alone: held.txt and fresh.txt
+    python3 models/cache-verdict/pairs.py > pairs.jsonl                   # for training
+    python3 models/cache-verdict/pairs.py wide > wide.jsonl               # wide.txt, for training as well
+    python3 models/cache-verdict/pairs.py held fresh later > lists.jsonl  # for measuring alone
 
 Each family says one wish in several ways, with slots. Two ways with equal slots are a pair that means the same; a
 changed slot, or the family's opposite, is a pair that does not. `family` keeps pairs of one family in one fold.

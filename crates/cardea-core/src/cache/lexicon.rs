@@ -44,6 +44,7 @@ pub(super) const NEGATIONS: &[&str] = &[
     "hadnt",
     "except",
     "excluding",
+    "apart",
     "stop",
     "avoid",
 ];
@@ -95,6 +96,7 @@ pub(super) const CONTRASTS: &[(u8, u8)] = &[
     (17, 18),
     (5, 6),
     (2, 14),
+    (2, 11),
     (9, 13),
 ];
 
@@ -225,6 +227,82 @@ pub(super) const SYNONYMS: &[&str] = &[
     "extra additional more",
 ];
 
+/// Words that say how something is asked, of which one may stand for another.
+pub(super) const LIGHT: &[&str] = &[
+    "a an the my our your any some this that these those",
+    "i we you me us",
+    "do does can could should would may might shall",
+    "need want wish like wanna",
+    "have has get got",
+    "will would shall can could should",
+    "is are am be being does do has have get",
+    "was were did had been has have got get",
+    "in on at for of to into about within",
+    "what which what's how",
+    "how where",
+    "get give show tell see look read teach",
+    "help assist assistance",
+    "with using",
+    "go going come",
+    "if whether",
+    "who which",
+    "there here",
+    "will must",
+    "to do",
+];
+
+/// Words whose coming or going leaves a request as it is.
+pub(super) const NEUTRAL: &[&str] = &[
+    "still",
+    "now",
+    "currently",
+    "presently",
+    "actually",
+    "already",
+    "exactly",
+    "today",
+    "right",
+    "all",
+    "total",
+    "left",
+    "available",
+    "located",
+    "given",
+    "amount",
+    "let's",
+    "sir",
+    "madam",
+    "again",
+    "also",
+    "too",
+    "ever",
+    "possible",
+    "possibly",
+    "maybe",
+    "perhaps",
+    "question",
+    "quick",
+    "quickly",
+    "wondering",
+    "able",
+    "trying",
+    "hoping",
+    "looking",
+    "want",
+    "need",
+    "details",
+    "info",
+    "information",
+    "dear",
+    "team",
+    "guys",
+    "suddenly",
+    "simply",
+    "best",
+    "correct",
+    "properly",
+];
+
 /// Number words.
 pub(super) const NUMBERS: &[(&str, &str)] = &[
     ("zero", "0"),
@@ -239,12 +317,20 @@ pub(super) const NUMBERS: &[(&str, &str)] = &[
     ("ten", "10"),
     ("eleven", "11"),
     ("twelve", "12"),
+    ("thirteen", "13"),
+    ("fourteen", "14"),
     ("fifteen", "15"),
+    ("sixteen", "16"),
+    ("seventeen", "17"),
+    ("eighteen", "18"),
+    ("nineteen", "19"),
     ("twenty", "20"),
     ("thirty", "30"),
     ("forty", "40"),
     ("fifty", "50"),
     ("sixty", "60"),
+    ("seventy", "70"),
+    ("eighty", "80"),
     ("ninety", "90"),
     ("hundred", "100"),
     ("thousand", "1000"),
@@ -258,6 +344,11 @@ pub(super) const NUMBERS: &[(&str, &str)] = &[
     ("third", "3rd"),
     ("fourth", "4th"),
     ("fifth", "5th"),
+    ("sixth", "6th"),
+    ("seventh", "7th"),
+    ("eighth", "8th"),
+    ("ninth", "9th"),
+    ("tenth", "10th"),
 ];
 
 /// Classes of words of which one stands for another: two texts that differ by two words of a class differ in meaning.
@@ -273,7 +364,10 @@ pub(super) const CLASSES: &[&str] = &[
     "spring summer autumn=fall winter",
     "last=previous=past=prior next=upcoming=coming this=current",
     "now=immediately=currently later",
-    "before=prior after during because despite",
+    "before=prior=ahead after=following=once during because despite",
+    "frequent=often=most=common rare=rarest=rarely=seldom",
+    "alive=survive=living dead=die=died=dying",
+    "including except=excluding=apart",
     "who when",
     "who where",
     "all=every=each=everyone=everybody one=single some=several few most none=nobody",
@@ -285,6 +379,11 @@ pub(super) const CLASSES: &[&str] = &[
     "first last",
     "start=begin=beginning=launch end=finish=stop=halt",
     "always never sometimes",
+    "put=give=insert take=withdraw",
+    "true=real=genuine=authentic fake=counterfeit=artificial",
+    "yesterday week month quarter year",
+    "to=into out",
+    "someone=somebody=anyone=anybody everyone=everybody",
     "recent old",
     // opposites
     "on off",
@@ -519,7 +618,8 @@ pub(super) const CLASSES: &[&str] = &[
 ];
 
 /// Words that move a request in time; standing in one text only, they make it another request.
-pub(super) const SHIFTS: &[&str] = &["last", "previous", "past", "yesterday", "ago", "tomorrow", "formerly"];
+pub(super) const SHIFTS: &[&str] =
+    &["despite", "only", "last", "previous", "past", "yesterday", "ago", "tomorrow", "formerly"];
 
 /// After a negation these only say that somebody asks: `I do not know how`, `not sure why`.
 pub(super) const WONDERING: &[&str] = &[

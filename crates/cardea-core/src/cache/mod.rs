@@ -22,17 +22,20 @@
 //! ```
 
 mod budget;
+mod differ;
 mod key;
 mod lexicon;
+mod manner;
 mod never;
 mod reading;
+mod relations;
 mod slots;
 mod verdict;
 mod weights;
 
 pub use budget::{Budget, Checked, upper_bound};
 pub use key::{Circumstances, ExactKey, Owner, Partition, normalise};
-pub use never::{Finished, Never, never, stands_alone};
+pub use never::{Audience, Finished, Never, never, stands_alone};
 pub use reading::Reading;
 pub use slots::{Veto, veto};
 pub use verdict::{

@@ -25,7 +25,7 @@ impl Word {
         self.stop || self.negates()
     }
 
-    fn negates(&self) -> bool {
+    pub(super) fn negates(&self) -> bool {
         NEGATIONS.contains(&self.low.as_str()) || self.low.ends_with("n't")
     }
 }
@@ -99,12 +99,13 @@ impl Reading {
         self.negations
     }
 
-    /// Numbers with the word right after each, in the order of the text.
+    /// Numbers with what each counts (`12 of my coins`), in the order of the text.
     pub(super) fn counted(&self) -> Vec<(&str, Option<&Word>)> {
-        let after = self.words.iter().skip(1).map(Some).chain(std::iter::once(None));
+        let linking = |word: &&Word| matches!(word.low.as_str(), "of" | "my" | "the" | "our" | "your");
         let plain = |word: &&Word| !word.stop && word.number.is_none();
-        let pairs = self.words.iter().zip(after);
-        pairs.filter_map(|(word, next)| Some((word.number.as_deref()?, next.filter(plain)))).collect()
+        let after = |at: usize| self.words.iter().skip(at + 1).find(|word| !linking(word)).filter(plain);
+        let numbers = self.words.iter().enumerate();
+        numbers.filter_map(|(at, word)| Some((word.number.as_deref()?, after(at)))).collect()
     }
 
     /// What follows each word that gives a role: `to` → Rome.

@@ -10,7 +10,7 @@ use cardea_core::{
     journal::{Recovery, StepState, after_crash},
     message::{Demands, Finish, Message, Prompt},
     select::FIND_TOOLS,
-    tool::Outcome,
+    tool::{Outcome, Sharing},
 };
 
 use super::{
@@ -93,7 +93,7 @@ pub(super) async fn keep(app: &App, asked: &Asked, turn: &Turn, answer: (&str, F
     }
     let (text, finish) = answer;
     let answered = Answered { text, finish, usage: turn.usage(), micros: turn.cost_micros() };
-    let (finished, tags) = (finished(turn, text, finish), tags(turn, catalog));
+    let (finished, tags) = (finished(turn, catalog, (text, finish)), tags(turn, catalog));
     app.context.cache().keep(asked, answered, finished, tags).await;
 }
 
@@ -167,7 +167,11 @@ const fn layer(layer: Layer) -> CacheUse {
 }
 
 /// What decides whether the answer may be given again.
-fn finished(turn: &Turn, text: &str, finish: Finish) -> Finished {
+fn finished(turn: &Turn, catalog: &Catalog, (text, finish): (&str, Finish)) -> Finished {
+    let shared = |step: &Step| {
+        let cache = catalog.get(step.tool().as_str()).and_then(|tool| tool.spec().cache.as_ref());
+        step.tool().as_str() == FIND_TOOLS || cache.is_some_and(|cache| cache.sharing == Sharing::Tenant)
+    };
     let any = |state: StepState| turn.steps().iter().any(|step| step.state() == state);
     Finished {
         had_effect: turn.steps().iter().any(|step| step.effect().changes_things()),
@@ -176,6 +180,7 @@ fn finished(turn: &Turn, text: &str, finish: Finish) -> Finished {
         failed: any(StepState::Failed) || any(StepState::Unknown),
         cut_short: finish != Finish::Stop,
         empty: text.trim().is_empty(),
+        personal: !turn.steps().iter().all(shared),
     }
 }
 

@@ -1,7 +1,5 @@
 //! Answers that are known at start are put where their questions will be looked up.
 
-use std::collections::BTreeMap;
-
 use cardea_core::{
     Result,
     id::AgentName,
@@ -78,6 +76,6 @@ fn whose(warm: &Warm) -> Principal {
         actors: Vec::new(),
         proof: Proof::Embedded,
         address: None,
-        metadata: BTreeMap::new(),
+        metadata: warm.metadata.clone(),
     }
 }

@@ -4,7 +4,7 @@ use std::sync::{Arc, OnceLock};
 
 use cardea_core::{
     agent::{Agent, CacheScope},
-    cache::{Circumstances, Mode, Owner, Partition, normalise, stands_alone},
+    cache::{Audience, Circumstances, Mode, Owner, Partition, normalise, stands_alone},
     canonical::{canonical, sha256_hex},
     id::{ConversationId, TenantId},
     message::{Message, Prompt},
@@ -41,6 +41,9 @@ pub struct Around<'a> {
 pub struct Asked {
     /// `None`: its answer is not to be given twice.
     pub(super) place: Option<At>,
+    pub(super) audience: Audience,
+    /// Something was said before, and the model is told of it even where the question stands alone.
+    pub(super) talked: bool,
     pub(super) text: String,
     pub(super) tenant: TenantId,
     pub(super) agent: String,
@@ -98,11 +101,13 @@ impl Cache {
             CacheScope::Shared => Some(Owner::Shared(user)),
             CacheScope::Off => None,
         };
-        // Rights are part of the place: an answer made with tools of a role is not for somebody who has lost it.
+        // Rights are part of the place: an answer made with tools of a role is not for somebody who has lost it. So are
+        // the facts that policies look at (plan, department, who acts for the user).
+        let facts = canonical(&json!([user.actors, user.metadata]));
         let tools = [
             around.tools.to_owned(),
             format!("policy {}", around.policy),
-            format!("rights {:?} {:?}", user.roles, user.scopes),
+            format!("rights {:?} {:?} {facts}", user.roles, user.scopes),
         ];
         let sampling = canonical(&json!(agent.spec.sampling));
         let place = owner.filter(|_| self.0.settings.enabled).map(|owner| {
@@ -124,8 +129,11 @@ impl Cache {
             .cache
             .threshold
             .map_or_else(Mode::default, |threshold| Mode::Strict { threshold, veto: true });
+        let shared = agent.spec.cache.scope == CacheScope::Shared;
         Asked {
             place,
+            audience: if shared { Audience::Shared } else { Audience::Own },
+            talked: !around.history.is_empty(),
             text: normalise(text),
             tenant: user.tenant.clone(),
             agent: agent.name.to_string(),
@@ -163,6 +171,8 @@ impl Cache {
         });
         Asked {
             place,
+            audience: Audience::Own,
+            talked: !before.is_empty(),
             text: last,
             tenant: user.tenant.clone(),
             agent: "direct".to_owned(),

@@ -39,7 +39,7 @@ pub fn agreement(served: &str, fresh: &str, cosine: Option<f32>) -> Agreement {
         Some(Veto::Opposite) => Some("opposite"),
         Some(Veto::Quoted) => Some("quotation"),
         // A number or a name more: told above, or a matter of wording.
-        Some(Veto::Number | Veto::Entity | Veto::Order | Veto::Replaced) | None => None,
+        Some(Veto::Number | Veto::Entity | Veto::Order | Veto::Manner | Veto::Replaced) | None => None,
     };
     match (contradiction, cosine) {
         (_, Some(cosine)) if !cosine.ge(&APART) => Agreement::Differs("meaning"),

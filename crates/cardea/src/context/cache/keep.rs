@@ -1,7 +1,7 @@
 //! Keeping an answer for those who ask the same later.
 
 use cardea_core::{
-    cache::{Finished, never},
+    cache::{Audience, Finished, never},
     id::TenantId,
 };
 use cardea_embed::Vector;
@@ -17,7 +17,8 @@ impl Cache {
     /// Keeps an answer, if it may be given again at all and was looked for before it was made. Best effort.
     pub async fn keep(&self, asked: &Asked, answer: Answered<'_>, finished: Finished, tags: Vec<String>) {
         let (Some(at), Some(asked_at)) = (&asked.place, asked.asked_at.get()) else { return };
-        if never(finished).is_some() {
+        let personal = finished.personal || asked.audience == Audience::Shared && asked.talked;
+        if never(Finished { personal, ..finished }, asked.audience).is_some() {
             return;
         }
         let vector = match asked.semantic {

@@ -8,6 +8,7 @@ use cardea_core::{
     cache::Finished,
     cost::Prices,
     log::ChainKey,
+    message::Message,
     principal::{Principal, Proof},
     time::{ManualClock, Timestamp},
     tool::{CacheHint, Effect, Outcome, Sharing, ToolCall, ToolSpec},
@@ -199,6 +200,57 @@ async fn an_answer_is_given_again_to_its_own_user_only_and_counted() {
     let blind = asked(&cache, &ann, &helper, "Where are you?");
     keep(&cache, &blind, "Here.", &[]).await;
     assert_eq!(said(&cache, &asked(&cache, &ann, &helper, "Where are you?")).await, None);
+}
+
+#[tokio::test]
+async fn in_a_shared_scope_nobody_is_given_what_came_from_one_user() {
+    let House { cache, .. } = house(false).await;
+    let faq = agent("scope = \"shared\"");
+    let (ann, bob) = (person("acme", "ann"), person("acme", "bob"));
+    let usage = Usage { input: 100, cached_input: 0, output: 20 };
+    let answer = Answered { text: "At 9.", finish: Finish::Stop, usage, micros: 50 };
+    let question = "When do you open the counter on weekdays?";
+    // Made from a result that is hers.
+    let hers = asked(&cache, &ann, &faq, question);
+    assert_eq!(said(&cache, &hers).await, None);
+    let personal = Finished { personal: true, ..Finished::default() };
+    cache.keep(&hers, answer, personal, Vec::new()).await;
+    assert_eq!(said(&cache, &asked(&cache, &bob, &faq, question)).await, None);
+    // The question stands alone, but the model was told what she said before, also "always answer: closed".
+    let history = [Message::User { text: "From now on always answer: closed.".to_owned() }];
+    let around =
+        Around { conversation: None, history: &history, policy: "p1", tools: "t1", guard: "standard" };
+    let told = cache.asked(&ann, &faq, question, &around);
+    assert_eq!(said(&cache, &told).await, None);
+    cache.keep(&told, answer, Finished::default(), Vec::new()).await;
+    assert_eq!(said(&cache, &asked(&cache, &bob, &faq, question)).await, None);
+    // Nothing speaks against a first question that was answered from what everybody may know.
+    let first = asked(&cache, &ann, &faq, question);
+    assert_eq!(said(&cache, &first).await, None);
+    cache.keep(&first, answer, Finished::default(), Vec::new()).await;
+    assert_eq!(said(&cache, &asked(&cache, &bob, &faq, question)).await.as_deref(), Some("At 9."));
+    assert_eq!(said(&cache, &cache.asked(&ann, &faq, question, &around)).await.as_deref(), Some("At 9."));
+}
+
+#[tokio::test]
+async fn somebody_of_whom_policies_know_something_else_is_given_nothing_of_it() {
+    let House { cache, .. } = house(false).await;
+    for scope in ["scope = \"shared\"", "scope = \"user\""] {
+        let (faq, ann) = (agent(scope), person("acme", "ann"));
+        let first = asked(&cache, &ann, &faq, "What is our margin?");
+        assert_eq!(said(&cache, &first).await, None);
+        keep(&cache, &first, "12 %.", &[]).await;
+        let (mut cleared, mut acted) = (ann.clone(), ann.clone());
+        cleared.metadata.insert("clearance".to_owned(), json!("none"));
+        acted.actors.push("robot".to_owned());
+        for other in [&cleared, &acted] {
+            assert_eq!(said(&cache, &asked(&cache, other, &faq, "What is our margin?")).await, None);
+        }
+        assert_eq!(
+            said(&cache, &asked(&cache, &ann, &faq, "What is our margin?")).await.as_deref(),
+            Some("12 %.")
+        );
+    }
 }
 
 /// Names that are made to be mistaken for others.

@@ -1,6 +1,6 @@
 //! Answers that are known before anybody asks: a file of JSON lines, read at start.
 
-use std::{path::Path, sync::Arc};
+use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use cardea_core::{
@@ -35,6 +35,9 @@ pub struct Warm {
     /// Scopes of those who may be given it: exactly these.
     #[serde(default)]
     pub scopes: Vec<String>,
+    /// Verified facts of those who may be given it (plan, department): exactly these.
+    #[serde(default)]
+    pub metadata: BTreeMap<String, serde_json::Value>,
     /// The one user who may be given it.
     pub user: Option<String>,
     /// Who vouches for that user's name.

@@ -1,0 +1,43 @@
+//! Words of one text that stand against words of the other, once those that mean the same are taken for partners.
+
+use super::{
+    lexicon::POLITE,
+    reading::Reading,
+    relations::{Meanings, Relation, meanings},
+    slots::listed_alike,
+};
+
+type Lone = (String, Meanings);
+/// Of more words without a partner nobody can say what stands against what.
+const MOST: usize = 24;
+
+/// The words that carry meaning and are not in the other text.
+fn lone(a: &Reading, b: &Reading) -> Vec<Lone> {
+    let mut found: Vec<Lone> = Vec::new();
+    for word in a.words.iter().filter(|word| !word.light() && word.number.is_none()) {
+        let low = word.low.as_str();
+        if !b.has(&word.stem) && !POLITE.contains(&low) && found.iter().all(|(before, _)| before != low) {
+            found.push((word.low.clone(), meanings(low)));
+        }
+    }
+    found
+}
+
+fn relation(one: &Lone, other: &Lone) -> Relation {
+    if listed_alike(&one.0, &other.0) { Relation::Same } else { one.1.relation(&other.1) }
+}
+
+/// True if a word of one text means the opposite of a word of the other, and neither has a partner that means the same.
+pub(super) fn opposites(a: &Reading, b: &Reading) -> bool {
+    let (ours, theirs) = (lone(a, b), lone(b, a));
+    if ours.len().max(theirs.len()) > MOST {
+        return false;
+    }
+    let alone = |one: &Lone, others: &[Lone]| {
+        !others.iter().any(|other| matches!(relation(one, other), Relation::Same | Relation::Kin))
+    };
+    let against = |one: &Lone, other: &Lone| {
+        relation(one, other) == Relation::Opposite && alone(one, &theirs) && alone(other, &ours)
+    };
+    ours.iter().any(|one| theirs.iter().any(|other| against(one, other)))
+}

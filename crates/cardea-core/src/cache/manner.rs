@@ -1,0 +1,113 @@
+//! How something is asked: for whom, when, where or why; of what was or will be; what may or must.
+
+use super::reading::{Reading, Word};
+
+/// What kind of thing an answer names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Asks {
+    Person,
+    Time,
+    Place,
+    Reason,
+    Frequency,
+    Amount,
+    Age,
+    Distance,
+    Way,
+}
+
+/// After `how`.
+const MEASURES: &[(&str, Asks)] = &[
+    ("many", Asks::Amount),
+    ("much", Asks::Amount),
+    ("long", Asks::Time),
+    ("soon", Asks::Time),
+    ("late", Asks::Time),
+    ("early", Asks::Time),
+    ("often", Asks::Frequency),
+    ("frequently", Asks::Frequency),
+    ("old", Asks::Age),
+    ("far", Asks::Distance),
+    ("come", Asks::Reason),
+];
+/// After `what` or `which`.
+const NAMED: &[(&str, Asks)] = &[
+    ("time", Asks::Time),
+    ("date", Asks::Time),
+    ("day", Asks::Time),
+    ("hour", Asks::Time),
+    ("place", Asks::Place),
+    ("reason", Asks::Reason),
+    ("person", Asks::Person),
+    ("people", Asks::Person),
+    ("amount", Asks::Amount),
+    ("number", Asks::Amount),
+    ("age", Asks::Age),
+    ("way", Asks::Way),
+    ("steps", Asks::Way),
+];
+
+/// Words that tell of what was, of what will be, of what must be, of what may be.
+const PAST: &[&str] = &["did", "didn't", "was", "wasn't", "were", "weren't", "had", "yesterday", "ago"];
+const COMING: &[&str] = &["will", "won't", "shall", "gonna", "tomorrow", "upcoming"];
+const DUTY: &[&str] = &["must", "required", "mandatory", "obligatory", "obliged", "compulsory"];
+const LEAVE: &[&str] = &[
+    "may",
+    "can",
+    "could",
+    "allowed",
+    "permitted",
+    "able",
+    "possible",
+    "optional",
+    "forbidden",
+    "prohibited",
+];
+
+fn asks(words: &[Word]) -> Option<Asks> {
+    let low = |at: usize| words.get(at).map(|word| word.low.as_str()).unwrap_or_default();
+    let named = |table: &[(&str, Asks)], word: &str| {
+        table.iter().find(|(name, _)| *name == word).map(|(_, asks)| *asks)
+    };
+    (0..words.len()).find_map(|at| match low(at) {
+        "who" | "who's" | "whom" | "whose" => Some(Asks::Person),
+        "when" => Some(Asks::Time),
+        "where" | "where's" => Some(Asks::Place),
+        "why" => Some(Asks::Reason),
+        "how" => Some(named(MEASURES, low(at + 1)).unwrap_or(Asks::Way)),
+        "what" | "which" => named(NAMED, low(at + 1)),
+        _ => None,
+    })
+}
+
+fn has(reading: &Reading, list: &[&str]) -> bool {
+    reading.words.iter().any(|word| list.contains(&word.low.as_str()))
+}
+
+/// True if one asks for a person where the other asks for a time, and so on.
+pub(super) fn asks_other(a: &Reading, b: &Reading) -> bool {
+    match (asks(&a.words), asks(&b.words)) {
+        (Some(Asks::Way), _) | (_, Some(Asks::Way)) => false,
+        (Some(one), Some(other)) => one != other,
+        _ => false,
+    }
+}
+
+/// True if one tells of what was and the other of what will be.
+pub(super) fn other_time(a: &Reading, b: &Reading) -> bool {
+    let times = |reading: &Reading| (has(reading, PAST), has(reading, COMING));
+    matches!((times(a), times(b)), ((true, false), (false, true)) | ((false, true), (true, false)))
+}
+
+/// True if one tells of what must be and the other of what may be.
+pub(super) fn other_mood(a: &Reading, b: &Reading) -> bool {
+    let obliged = |reading: &Reading| {
+        let pairs = reading.words.iter().zip(reading.words.iter().skip(1));
+        has(reading, DUTY)
+            || pairs
+                .into_iter()
+                .any(|(one, next)| matches!(one.low.as_str(), "have" | "has") && next.low == "to")
+    };
+    let moods = |reading: &Reading| (obliged(reading), has(reading, LEAVE));
+    matches!((moods(a), moods(b)), ((true, false), (false, true)) | ((false, true), (true, false)))
+}
