@@ -2,6 +2,7 @@
 //!
 //!     cargo run --release -p cardea-embed --example speed
 //!     cargo run --release -p cardea-embed --example speed -- scans
+//!     cargo run --release -p cardea-embed --example speed -- encoder    # the best level only, no scans
 
 use std::{fs, hint::black_box, io::Write};
 
@@ -39,7 +40,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let encoder = Encoder::bundled()?;
     writeln!(out, "open {:.2} ms, {}, {}", (spent() - before) as f64 / 1e6, encoder.id(), memory())?;
     let scans = std::env::args().any(|word| word == "scans");
-    for cpu in Cpu::here().into_iter().filter(|_| !scans) {
+    let encoder_only = std::env::args().any(|word| word == "encoder");
+    for cpu in Cpu::here().into_iter().filter(|cpu| !scans && (!encoder_only || *cpu == Cpu::best())) {
         let encoder = encoder.clone().on(cpu);
         for tokens in [8_usize, 16, 32, 64, 128, 256] {
             let text = "order ".repeat(tokens - 2);
@@ -57,6 +59,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         }
     }
     writeln!(out, "after encoding: {}", memory())?;
+    if encoder_only {
+        return Ok(());
+    }
     let mut state = 1_u64;
     let mut next = move || {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);

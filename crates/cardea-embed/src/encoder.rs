@@ -72,6 +72,14 @@ impl Encoder {
         Self::open(Data::read(path.as_ref())?)
     }
 
+    /// The encoder with weights that are in memory already.
+    ///
+    /// # Errors
+    /// [`BadWeights`] if the parts of the file do not fit together.
+    pub fn from_bytes(bytes: Vec<u8>) -> Result<Self, BadWeights> {
+        Self::open(Data::Heap(bytes, 0))
+    }
+
     pub(crate) fn open(data: Data) -> Result<Self, BadWeights> {
         let weights = Weights::open(data)?;
         let limit = weights.positions;

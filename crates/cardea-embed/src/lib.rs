@@ -31,6 +31,8 @@ mod math;
 mod partition;
 #[cfg(test)]
 mod small;
+#[cfg(test)]
+mod small_file;
 mod table;
 mod vector;
 mod weights;
