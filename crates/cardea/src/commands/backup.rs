@@ -20,6 +20,10 @@ pub(super) fn backup(cli: &Cli, dir: &Path, environment: &Environment, out: &mut
         Ok(loaded) => loaded.config,
         Err(end) => return end,
     };
+    if let Err(error) = private_folder(dir) {
+        out.note(format!("{} cannot be made: {error}", dir.display()));
+        return End::Unreachable;
+    }
     match people::flat(client::wait(work(&config, dir))) {
         Ok(bytes) if out.json => out.json(&json!({ "dir": dir, "bytes": bytes })),
         Ok(bytes) => {
@@ -35,10 +39,6 @@ pub(super) fn backup(cli: &Cli, dir: &Path, environment: &Environment, out: &mut
 }
 
 async fn work(config: &Config, dir: &Path) -> Result<u64> {
-    private_folder(dir).map_err(|error| {
-        let detail = format!("`{}` cannot be made: {error}.", dir.display());
-        Error::new(Code::BadRequest).detail(detail)
-    })?;
     // WHY: the checkpoints first. Each is of an entry that is in the database by then, so the copy holds all that they
     // have seen; the other way round a good copy would look as if its end had been cut off.
     let seen = fs::read(config.data.dir.join(CHECKPOINTS)).unwrap_or_default();

@@ -210,10 +210,18 @@ pub(super) fn flat<T>(waited: std::io::Result<Result<T>>) -> Result<T> {
     waited.unwrap_or_else(|error| Err(Error::new(Code::Internal).because(error)))
 }
 
+/// The words of an error for whoever sits at the keyboard: what these two codes say to clients says nothing here.
+pub(super) fn words(error: &Error) -> String {
+    let (code, whole) = (error.code(), error.public());
+    let own = matches!(code, Code::BadRequest | Code::Misconfigured);
+    let bare = whole.strip_prefix(code.sentence()).map(str::trim).filter(|bare| own && !bare.is_empty());
+    bare.map_or_else(|| whole.clone(), str::to_owned)
+}
+
 pub(super) fn refused(error: &Error, out: &mut Out<'_>) -> End {
     match error.cause_line() {
-        Some(cause) => out.note(format!("{} ({cause})", error.public())),
-        None => out.note(error.public()),
+        Some(cause) => out.note(format!("{} ({cause})", words(error))),
+        None => out.note(words(error)),
     }
     match error.code() {
         Code::Misconfigured => End::Bad,

@@ -5,7 +5,7 @@ use std::time::Duration;
 use cardea_core::{Code, Error, Result};
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::{Cli, End, Out, check, log::Log};
+use super::{Cli, End, Out, check, log::Log, people};
 use crate::{
     api::{self, Bound},
     app::{App, Options},
@@ -43,7 +43,7 @@ pub(super) fn serve(cli: &Cli, environment: &Environment, out: &mut Out<'_>) -> 
     match ended {
         Ok(()) => End::Good,
         Err(error) => {
-            log.say(&error.public());
+            log.say(&people::words(&error));
             log.say(&error.cause_line().unwrap_or_default());
             End::Unreachable
         }

@@ -72,7 +72,17 @@ impl RootKey {
             }
             None => from_file(&data_dir.join(FILE))?,
         };
-        Self::parse(&texts, data_dir)
+        let parsed = Self::parse(&texts, data_dir);
+        match config.root_key {
+            Some(_) => parsed,
+            None => parsed.map_err(|error| {
+                let file = data_dir.join(FILE);
+                error.detail(format!(
+                    "`{}` must hold root keys, each on a line: 32 bytes in base64.",
+                    file.display()
+                ))
+            }),
+        }
     }
 
     fn parse(texts: &str, data_dir: &Path) -> Result<Self> {
