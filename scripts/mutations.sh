@@ -38,7 +38,7 @@ while IFS=$'\t' read -r id file line from to _; do
 done < <(rows)
 
 cd "$tree"
-cargo test -q --workspace --lib --test it --no-run
+built=$(cargo test -q --workspace --lib --test it --no-run 2>&1) || { echo "$built" >&2; exit 2; } # with warnings of parentheses
 run() { cargo test -q --workspace --no-fail-fast --lib --test it -- "$1" 2>&1 || true; }
 bad=0
 while IFS=$'\t' read -r id file _ from to test what; do

@@ -192,4 +192,21 @@ mod tests {
             .collect();
         assert_eq!(verify(&forged, Some(seen)), Err(Broken::Rewritten(10)));
     }
+
+    #[test]
+    fn an_early_entry_that_the_key_holder_writes_anew_changes_every_later_link() {
+        let log = written(10);
+        let seen = verify(&log, None).unwrap();
+        let mut head = Head::default();
+        let forged: Vec<Entry> = log
+            .iter()
+            .map(|(sequence, body, _)| {
+                let body = if *sequence == 2 { b"another past".to_vec() } else { body.clone() };
+                head = head.append(&key(), &body);
+                (head.sequence, body, head.link)
+            })
+            .collect();
+        assert!(forged.iter().zip(&log).skip(1).all(|(forged, honest)| forged.2 != honest.2));
+        assert_eq!(verify(&forged, Some(seen)), Err(Broken::Rewritten(10)));
+    }
 }

@@ -195,6 +195,8 @@ async fn a_remembered_token_ends_when_it_ends_and_when_it_is_revoked() {
     assert!(world.sign_in(&other).await.is_ok(), "the same name at another issuer is somebody else");
     world.auth.revoke(&revoked(ISSUER));
     assert_eq!(world.refusal(&other).await, "revoked");
+    let same = key.token(&json!({"iat": NOW}));
+    assert_eq!(world.refusal(&same).await, "revoked", "issued at that very moment");
     assert!(world.auth.still(&ann).await.is_err(), "a turn on its way is told before it does something");
     assert!(
         world.auth.resume(ann.principal().clone(), now).await.is_err(),

@@ -1,36 +1,6 @@
-//! Budgets: the arithmetic of reserving before a call and settling after it.
-//!
-//! A reservation is what a call may cost at most, as far as anybody can say before; the settlement is what it did
-//! cost. What is reserved counts as used, so that calls at the same time cannot together spend what only one may.
+//! Budgets: the months in which they count. What is reserved and spent is counted by `control::budget`, in the database.
 
 use crate::time::{Millis, Timestamp};
-
-/// One budget in one period, in tokens or in millionths of money.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Account {
-    /// What calls in work may still use up.
-    pub reserved: u64,
-    /// What is used up.
-    pub spent: u64,
-}
-
-impl Account {
-    /// The account with a further reservation, or `None` if it does not fit under the limit.
-    ///
-    /// A reservation of nothing fits as long as anything is left.
-    #[must_use]
-    pub fn reserve(self, amount: u64, limit: u64) -> Option<Self> {
-        let used = self.spent.saturating_add(self.reserved);
-        let fits = used < limit && used.checked_add(amount)? <= limit;
-        fits.then(|| Self { reserved: self.reserved.saturating_add(amount), ..self })
-    }
-
-    /// The account once a call that had `reserved` has used `used`. It may be more than was reserved: then it is owed.
-    #[must_use]
-    pub fn settle(self, reserved: u64, used: u64) -> Self {
-        Self { reserved: self.reserved.saturating_sub(reserved), spent: self.spent.saturating_add(used) }
-    }
-}
 
 /// The calendar month of a point in time, in UTC: `2026-11`.
 #[must_use]
@@ -52,23 +22,7 @@ pub fn until_next_month(at: Timestamp) -> Millis {
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-
     use super::*;
-
-    #[test]
-    fn two_calls_at_once_cannot_spend_what_one_may() {
-        let account = Account { reserved: 0, spent: 60 };
-        let one = account.reserve(40, 100).unwrap();
-        assert_eq!(one.reserve(1, 100), None);
-        assert_eq!(
-            one.reserve(0, 100),
-            None,
-            "nothing is left, not even for a call that costs nothing known"
-        );
-        assert_eq!(one.settle(40, 10), Account { reserved: 0, spent: 70 });
-        assert_eq!(Account::default().reserve(u64::MAX, 100), None);
-    }
 
     #[test]
     fn the_next_month_begins_at_its_first_midnight() {
@@ -85,24 +39,5 @@ mod tests {
             (month(at("19782")), until_next_month(at("19782"))),
             ("2024-02".to_owned(), Millis(86_399_999))
         );
-    }
-
-    proptest! {
-        #[test]
-        fn never_more_is_reserved_and_spent_than_the_limit(amounts in prop::collection::vec((0_u64..50, any::<bool>()), 0..40)) {
-            let mut account = Account::default();
-            let mut open = Vec::new();
-            for (amount, settle) in amounts {
-                if let Some(next) = account.reserve(amount, 100) {
-                    account = next;
-                    open.push(amount);
-                }
-                if settle && let Some(amount) = open.pop() {
-                    account = account.settle(amount, amount / 2);
-                }
-                prop_assert!(account.reserved + account.spent <= 100);
-                prop_assert_eq!(account.reserved, open.iter().sum::<u64>());
-            }
-        }
     }
 }

@@ -25,6 +25,7 @@ about          = "Order something."
 effect         = "write"
 request        = { method = "POST", path = "/orders" }
 accept_unknown = true
+sends_outside  = false
 limit          = { timeout = "1min" }
 "#;
 
@@ -33,7 +34,7 @@ const POLICIES: &str = r#"
 permit (principal in Role::"support", action, resource in Server::"demo");
 "#;
 
-async fn slow(limits: &str, acts: impl IntoIterator<Item = Act>) -> World {
+pub(super) async fn slow(limits: &str, acts: impl IntoIterator<Item = Act>) -> World {
     let plan = World::plan().model(acts).policies(POLICIES).limits(limits);
     let world = plan.connector(Service::start().await, SLOW).start().await;
     world.service().says("GET /look", [Say::Silent]).says("POST /orders", [Say::Silent]);
@@ -88,4 +89,31 @@ async fn a_turn_that_has_used_its_tokens_ends_and_says_so() {
     assert!(capped["max_tokens"].as_u64().or(capped["max_completion_tokens"].as_u64()).is_some(), "{capped}");
     assert_eq!(receipt["error"]["code"], "tokens_spent", "{receipt}");
     assert!(world.model().seen().len() < 6);
+}
+
+#[tokio::test]
+async fn of_two_questions_at_once_a_budget_lets_in_what_it_holds() {
+    let acts =
+        [Act::call("demo__look", json!({})), Act::say("Nothing is there."), Act::say("Still nothing.")];
+    let plan = World::plan().model(acts).policies(POLICIES);
+    let plan = plan.limits("tokens = 10000\ntool_timeout = \"1s\"\n");
+    let plan = plan.set("CARDEA_LIMITS__USER_BUDGET__TOKENS", "15000");
+    let world = plan.connector(Service::start().await, SLOW).start().await;
+    world.service().says("GET /look", [Say::Silent]);
+    let ann = world.user("support");
+    let second = async {
+        while world.service().lines().is_empty() {
+            tokio::task::yield_now().await;
+        }
+        ann.asks("And this?").await
+    };
+    let (first, second) = tokio::join!(ann.asks("Look it up, please."), second);
+    assert_eq!(
+        (second.reply.status, second.reply.at("/code")),
+        (429, "budget_spent"),
+        "{}",
+        second.reply.text
+    );
+    first.answers("Nothing is there").await;
+    ann.asks("And now?").await.answers("Still nothing").await;
 }

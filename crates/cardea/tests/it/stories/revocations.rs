@@ -5,13 +5,16 @@ use std::time::{Duration, Instant};
 use cardea_core::time::Millis;
 use cardea_testkit::{
     World,
-    world::{TENANT, User},
+    model::Act,
+    world::{Say, TENANT, User},
 };
 use serde_json::json;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
 };
+
+use super::limits::slow;
 
 const AGENTS: &str = "/api/v1/agents";
 const REVOKE: &str = "/api/v1/revocations";
@@ -126,6 +129,24 @@ async fn a_turn_that_waits_does_not_go_on_for_somebody_who_was_taken_out_meanwhi
     let ended = ended.iter().find(|event| event.kind == "turn.ended").unwrap().json();
     assert_eq!((&ended["status"], &ended["error"]["code"]), (&json!("failed"), &json!("token_invalid")));
     assert_eq!(world.shop().refunds(17).await, 0);
+}
+
+#[tokio::test]
+async fn somebody_who_is_taken_out_in_the_middle_of_a_turn_writes_nothing_more() {
+    let acts =
+        [Act::call("demo__look", json!({})), Act::call("demo__order", json!({})), Act::say("It is ordered.")];
+    let world = slow("tool_timeout = \"2s\"\n", acts).await;
+    world.service().says("POST /orders", [Say::Json(201, json!({}))]);
+    let (ann, admin) = (world.user("support"), admin(&world));
+    let out = async {
+        while world.service().lines().is_empty() {
+            tokio::task::yield_now().await;
+        }
+        drop(admin.post(REVOKE, &json!({ "user": "support" })).await.expect(201));
+    };
+    let (asked, ()) = tokio::join!(ann.asks("Look it up, and order it."), out);
+    assert_eq!(world.service().lines(), ["GET /look"], "{}", asked.reply.text);
+    assert!(asked.reply.text.contains("token_invalid"), "{}", asked.reply.text);
 }
 
 #[tokio::test]
