@@ -133,7 +133,8 @@ impl Rows {
             let (low, high) = (low.min(0.0), high.max(0.0));
             let step = if high - low > 1e-12 { (high - low) / 255.0 } else { 1.0 };
             let inverse = 1.0 / step;
-            (*scale, *zero) = (step, math::nearest(-low * inverse));
+            // Cut for the sake of damaged weights only, whose values need not be numbers.
+            (*scale, *zero) = (step, math::nearest(-low * inverse).clamp(0, 255));
             let zero = *zero;
             for (code, value) in codes.iter_mut().zip(row) {
                 *code = (math::nearest(value * inverse) + zero).clamp(0, 255) as u8;

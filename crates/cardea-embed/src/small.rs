@@ -34,6 +34,14 @@ fn a_small_model_gives_the_same_vector_at_every_level_and_every_address() {
     assert!(encoder.encode("pay pay pay pay pay pay pay").truncated);
 }
 
+#[test]
+fn sums_that_no_codes_can_make_are_refused() {
+    let mut file = model();
+    // Where the sums of the first matrix begin: found by a fuzzer, whose build stops at an overflow.
+    file[507_840..507_844].copy_from_slice(&i32::MAX.to_le_bytes());
+    assert!(matches!(open(&file, 0), Err(BadWeights::Misshapen)));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(if cfg!(miri) { 2 } else { 256 }))]
     #[test]

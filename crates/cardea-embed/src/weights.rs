@@ -298,7 +298,11 @@ impl<'a> Parts<'a> {
         let codes = self.array(inputs * outputs)?;
         let (scale, bias) = (self.floats(outputs)?, self.floats(outputs)?);
         self.at = self.at.next_multiple_of(ALIGN);
-        let sums = self.numbers(outputs)?.into_iter().map(u32::cast_signed).collect();
+        let sums: Vec<i32> = self.numbers(outputs)?.into_iter().map(u32::cast_signed).collect();
+        // INVARIANT: no sum is larger than its codes can make it, so that products with it stay whole numbers of 32 bits.
+        if sums.iter().any(|sum| sum.unsigned_abs() as usize > 128 * inputs) {
+            return Err(BadWeights::Misshapen);
+        }
         Ok(Matrix { codes, inputs, outputs, scale, bias, sums })
     }
 
