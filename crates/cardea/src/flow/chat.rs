@@ -9,18 +9,14 @@ use cardea_core::{
     id::{AgentName, ConversationId},
 };
 use cardea_store::Commit;
-use tokio::sync::mpsc;
 
-use super::{Outlet, ReplyEvent, answer::answer, unwind::unwind};
+use super::{Outlet, Stream, answer::answer, converse::Thought, unwind::unwind};
 use crate::{
     app::App,
     control::{Admission, Estimate},
     observe::Trace,
     turn::{Begun, Ending, Failure, Kind, Limits, Question, Receipt, Turn},
 };
-
-/// Where a turn's events go while it runs. A client that went away does not stop the turn.
-pub type Stream = mpsc::Sender<ReplyEvent>;
 
 /// What is said, to whom, and where.
 #[derive(Debug)]
@@ -128,17 +124,4 @@ pub(super) async fn settle(app: &App, caller: &Caller, agent: &Arc<Agent>, open:
     trace.note(|event| event.answered(&receipt));
     outlet.ended(&receipt).await;
     Ok(receipt)
-}
-
-/// What came of thinking.
-pub(super) enum Thought {
-    /// An answer, screened.
-    Answer {
-        /// The text.
-        text: String,
-        /// Why the model stopped.
-        finish: cardea_core::message::Finish,
-    },
-    /// A person must decide first; it may take days.
-    Waiting(Box<super::tool_call::Waiting>),
 }

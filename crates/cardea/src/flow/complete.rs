@@ -66,7 +66,7 @@ pub async fn complete(app: &App, request: CompleteRequest, client: Option<Stream
     let asked = app.context.cache().asked_bare(&caller, &prompt);
     if let Looked::Hit(hit) = app.context.cache().look(&asked).await {
         let text = app.control.screen_output(None, &names, &hit.text)?.into_inner(); // guardrails of now
-        outlet.replay(&text, hit.finish).await?;
+        outlet.replay(&text).await;
         let usage = Usage::default();
         app.control.settle(admitted, usage, 0).await;
         trace.note(|event| (event.model, event.cache) = (Some(prompt.model.clone()), Some("exact")));

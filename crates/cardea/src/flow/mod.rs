@@ -6,9 +6,11 @@
 mod answer;
 mod chat;
 mod complete;
+mod converse;
 mod enter;
 mod erase;
 mod find;
+mod keep;
 mod mcp;
 mod original;
 mod outlet;
@@ -24,13 +26,13 @@ mod visible;
 mod warm;
 
 pub use self::{
-    chat::{Message, Stream, chat},
+    chat::{Message, chat},
     complete::{CompleteRequest, Completed, complete},
     enter::enter,
     erase::erase,
     mcp::{CallReply, CallRequest, call, tools},
     original::{Part, messages},
-    outlet::{Outlet, ReplyEvent},
+    outlet::{Outlet, ReplyEvent, Stream},
     resume::{resume_one, watch},
     revoke::{RevokeRequest, revoke},
     talk::Talk,

@@ -11,12 +11,15 @@ use cardea_core::{
 };
 use cardea_model::ModelStream;
 use futures::StreamExt;
+use tokio::sync::mpsc;
 
-use super::{Stream, chat::Thought};
 use crate::{
     control::OutputWindow,
     turn::{Receipt, Turn},
 };
+
+/// Where a turn's events go while it runs. A client that went away does not stop the turn.
+pub type Stream = mpsc::Sender<ReplyEvent>;
 
 /// What a client sees of a turn while it runs.
 #[derive(Debug, Clone)]
@@ -106,9 +109,8 @@ impl Outlet {
     }
 
     /// Gives out an answer that is already screened by the guardrails of now.
-    pub(super) async fn replay(&mut self, text: &str, finish: Finish) -> Result<Thought> {
+    pub(super) async fn replay(&mut self, text: &str) {
         self.say(text.to_owned()).await;
-        Ok(Thought::Answer { text: text.to_owned(), finish })
     }
 
     /// Ends the window and gives everything that was said.

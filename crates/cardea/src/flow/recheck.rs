@@ -13,8 +13,8 @@ use cardea_core::{
 
 use super::{
     Outlet,
-    answer::{converse, keep},
-    chat::Thought,
+    converse::{Thought, converse},
+    keep::keep,
     visible::visible,
 };
 use crate::{

@@ -1,0 +1,46 @@
+//! The answer of a turn, kept for whoever asks the same again.
+
+use cardea_core::{cache::Finished, journal::StepState, message::Finish, select::FIND_TOOLS, tool::Sharing};
+
+use crate::{
+    action::Catalog,
+    app::App,
+    context::cache::{Answered, Asked},
+    turn::{Step, Turn},
+};
+
+/// Keeps an answer that a turn has made, if it may be given again.
+pub(super) async fn keep(app: &App, asked: &Asked, turn: &Turn, answer: (&str, Finish), catalog: &Catalog) {
+    // WHY: an answer about `[CARD_1]` means another card in another conversation.
+    if turn.names().any() {
+        return;
+    }
+    let (text, finish) = answer;
+    let answered = Answered { text, finish, usage: turn.usage(), micros: turn.cost_micros() };
+    let (finished, tags) = (finished(turn, catalog, (text, finish)), tags(turn, catalog));
+    app.context.cache().keep(asked, answered, finished, tags).await;
+}
+
+/// What decides whether the answer may be given again.
+fn finished(turn: &Turn, catalog: &Catalog, (text, finish): (&str, Finish)) -> Finished {
+    let shared = |step: &Step| {
+        let cache = catalog.get(step.tool().as_str()).and_then(|tool| tool.spec().cache.as_ref());
+        step.tool().as_str() == FIND_TOOLS || cache.is_some_and(|cache| cache.sharing == Sharing::Tenant)
+    };
+    let any = |state: StepState| turn.steps().iter().any(|step| step.state() == state);
+    Finished {
+        had_effect: turn.steps().iter().any(|step| step.effect().changes_things()),
+        approval: turn.steps().iter().any(|step| step.approval().is_some()),
+        refused: any(StepState::Refused),
+        failed: any(StepState::Failed) || any(StepState::Unknown),
+        cut_short: finish != Finish::Stop,
+        empty: text.trim().is_empty(),
+        personal: !turn.steps().iter().all(shared),
+    }
+}
+
+/// What the answer depends on: the tags of all results in it.
+fn tags(turn: &Turn, catalog: &Catalog) -> Vec<String> {
+    let of = |step: &Step| catalog.get(step.tool().as_str()).map(|tool| tool.tags(&step.call().arguments));
+    turn.steps().iter().filter_map(of).flatten().collect()
+}
