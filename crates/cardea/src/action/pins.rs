@@ -13,8 +13,10 @@ use rmcp::model::Tool as WireTool;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::upstream::ABOUT;
 use crate::observe::{Entry, Observe};
+
+/// The member of a tool's `_meta` in which its author says what Cardea should know.
+pub(super) const ABOUT: &str = "dev.cardea/tool";
 
 /// The most tools of one server that are read.
 const MOST_TOOLS: usize = 2_000;

@@ -36,13 +36,10 @@ use super::{
     config::UpstreamConfig,
     grant::Grant,
     job::{Job, Within},
-    pins::Pins,
+    pins::{ABOUT, Pins},
     wire::{Wire, may_have_arrived},
 };
 use crate::control::{Control, Screened};
-
-/// The member of a tool's `_meta` in which its author says what Cardea should know.
-pub(super) const ABOUT: &str = "dev.cardea/tool";
 
 /// The member of a call's `_meta` that carries the idempotency key.
 const KEY: &str = "dev.cardea/idempotency-key";

@@ -16,7 +16,7 @@ use cardea_store::{Commit, CommitError, FromRow, Row, RowError, args, shared::Li
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{Control, permit::Asking};
+use super::{Control, asking::Asking};
 use crate::observe::Entry;
 
 /// The topic of wake-ups.

@@ -6,6 +6,7 @@
 
 mod admit;
 mod approval;
+mod asking;
 mod budget;
 mod names;
 mod permit;
@@ -28,9 +29,10 @@ use cardea_store::{Db, Jobs, Shared, shared::Rate};
 pub use self::{
     admit::{Admission, Estimate},
     approval::{Approval, Choice},
+    asking::Asking,
     budget::Budget,
     names::Names,
-    permit::{Asking, Permission, Permit, Ruling},
+    permit::{Permission, Permit, Ruling},
     policy::load,
     reader::with_encoder,
     screen::{OutputWindow, Screened},

@@ -1,12 +1,10 @@
 //! The permit: policy allowed this caller this one call, and nothing else.
 
-use std::collections::BTreeSet;
-
 use cardea_auth::Caller;
 use cardea_core::{
     Result,
     canonical::{canonical, sha256_hex},
-    id::{AgentName, ApprovalId, DecisionId, RequestId, ToolName, TurnId},
+    id::{ApprovalId, DecisionId, ToolName},
     policy::{Approved, Decision, Question, Subject, Verdict},
     principal::Principal,
     time::{Millis, Timestamp},
@@ -18,6 +16,7 @@ use serde_json::{Value, json};
 use super::{
     Control,
     approval::{Standing, Wanted},
+    asking::Asking,
 };
 use crate::observe;
 
@@ -47,25 +46,6 @@ impl Permit {
     pub fn covers(&self, caller: &Principal, tool: &ToolName, digest: &str, now: Timestamp) -> bool {
         self.caller == caller.key() && self.tool == *tool && self.digest == digest && now <= self.until
     }
-}
-
-/// Around a call: which turn, on whose behalf, with what in it.
-#[derive(Debug)]
-pub struct Asking<'a> {
-    /// The turn.
-    pub turn: TurnId,
-    /// The step of the turn that the call is, from 1.
-    pub step: i64,
-    /// The request.
-    pub request: RequestId,
-    /// The agent that asks.
-    pub agent: &'a AgentName,
-    /// The way in: `chat`, `mcp`.
-    pub via: &'static str,
-    /// Where untrusted text came into the turn.
-    pub taint: &'a BTreeSet<String>,
-    /// The approval that the step waited for.
-    pub approval: Option<ApprovalId>,
 }
 
 /// What came of asking.
