@@ -44,7 +44,7 @@ pub(super) async fn clear(
                 Error::new(Code::BadRequest).detail("Give one of `tag`, `user` and `all`, or none of them.")
             );
         }
-        if (clear.user.is_some() || clear.all) && !caller.has_role(ADMIN) {
+        if given > 0 && !caller.has_role(ADMIN) {
             return Err(Error::new(Code::Denied).detail("Only the role `admin` clears what is not its own."));
         }
         Ok(match clear {

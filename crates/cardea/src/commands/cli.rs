@@ -406,7 +406,7 @@ pub struct CacheClear {
     /// Who you are: a token or an API key.
     #[arg(long, env = "CARDEA_TOKEN", hide_env_values = true)]
     pub token: Option<String>,
-    /// Everything of your tenant that carries this tag.
+    /// Everything of your tenant that carries this tag. For the role `admin`, as are the next two.
     #[arg(long, conflicts_with_all = ["user", "all"])]
     pub tag: Option<String>,
     /// Everything of this user of your tenant.
