@@ -79,6 +79,7 @@ impl Detectors {
         let leaks = Leaks::build(&mut catalogue)?;
         let injection = Injection::build(&mut catalogue)?;
         catalogue.add("deny", Family::Content, "DENIED");
+        catalogue.add("topic", Family::Content, "REMOVED");
         Ok(Self { catalogue, leaks, injection })
     }
 
@@ -116,6 +117,7 @@ impl Detectors {
             return true;
         }
         let others = self.others(near, surface, seen);
+        seen.extend(self.injection.tail(&near.view, surface));
         let views = near.views(&others);
         let judged = self.injection.judge(&views, surface, &self.fired(seen), reader);
         seen.extend(judged.seen);
@@ -146,6 +148,7 @@ impl Detectors {
         let mut near = self.near(text, surface, Pace::patient(false));
         let mut seen = std::mem::take(&mut near.seen);
         let others = self.others(&near, surface, &mut seen);
+        seen.extend(self.injection.tail(&near.view, surface));
         let views = near.views(&others).into_iter().map(|view| view.text.to_string()).collect();
         let name = |kind| self.catalogue.facts(kind).map_or_else(String::new, |facts| facts.name.to_string());
         let fired = self.fired(&seen);

@@ -11,6 +11,7 @@ use super::{
     profile::{OnFailure, OnSilence, Profile, Rule, SecondLook},
     runs::sections,
     sieve::{Sieve, splice},
+    topic::Topics,
     verdict::{Action, Family, Finding, Surface, Taint, Verdict},
     window::Window,
 };
@@ -36,6 +37,7 @@ struct Inner {
     /// One row per kind, one column per surface.
     choices: Vec<[Choice; Surface::ALL.len()]>,
     lists: Lists,
+    topics: Topics,
     second_look: Option<SecondLook>,
     /// For each surface, whether anything in the profile speaks of it.
     listens: [bool; Surface::ALL.len()],
@@ -88,25 +90,26 @@ impl Engine {
             apply(rule, &detectors, &mut choices)?;
         }
         let lists = Lists::compile(profile, &detectors.catalogue)?;
+        let topics = Topics::compile(profile, &detectors.catalogue)?;
         let (name, on_failure) = (profile.name.clone(), profile.on_failure);
         let second_look = profile.second_look.clone();
         let listens = Surface::ALL.map(|surface| {
             let spoken =
                 |row: &[Choice; Surface::ALL.len()]| row.get(surface.index()).is_some_and(|c| c.spoken);
             let twice = second_look.as_ref().is_some_and(|second| second.surfaces.contains(&surface));
-            twice || choices.iter().any(spoken) || lists.speak_of(surface)
+            twice || choices.iter().any(spoken) || lists.speak_of(surface) || topics.speak_of(surface)
         });
-        let inner = Inner { name, on_failure, detectors, choices, lists, second_look, listens };
+        let inner = Inner { name, on_failure, detectors, choices, lists, topics, second_look, listens };
         Ok(Self(Arc::new(inner), None))
     }
 
-    /// True if the profile wants second looks: then [`Engine::with_reader`] is worth a caller's while.
+    /// True if the profile wants second looks or topics: then [`Engine::with_reader`] is worth a caller's while.
     #[must_use]
-    pub fn looks_twice(&self) -> bool {
-        self.0.second_look.is_some()
+    pub fn wants_encoder(&self) -> bool {
+        self.0.second_look.is_some() || !self.0.topics.are_none()
     }
 
-    /// The same engine with an encoder for second looks. Without one, each of them counts as not answered.
+    /// The same engine with an encoder for second looks and topics. Without one, each of them counts as not answered.
     #[must_use]
     pub fn with_reader(self, reader: Arc<dyn SecondReader>) -> Self {
         Self(self.0, Some(reader))
@@ -163,7 +166,8 @@ impl Engine {
         }
         let second = self.0.second_look.as_ref().filter(|second| second.surfaces.contains(&surface));
         let silent: &dyn SecondReader = &Silent;
-        let reader = second.map(|_| self.1.as_deref().unwrap_or(silent));
+        let encoder = self.1.as_deref().unwrap_or(silent);
+        let reader = second.map(|_| encoder);
         for (base, section) in sections(text) {
             let mut near = self.near(section, surface, Pace { more: false, late });
             if near.late {
@@ -171,6 +175,7 @@ impl Engine {
             }
             let mut found = std::mem::take(&mut near.seen);
             in_vain |= !self.0.detectors.whole(&near, surface, reader, &mut found);
+            self.0.topics.read((&near.view, section.len()), surface, encoder, &mut found);
             seen.extend(found.into_iter().map(|mut one| {
                 one.span = one.span.start + base..one.span.end + base;
                 one

@@ -10,7 +10,7 @@
 //! The room has no clock, starts no thread and has no encoder. A caller that wants to be safe from its own faults runs
 //! it inside `catch_unwind`, tells it when it is late ([`Engine::scan_until`]), and treats a panic or a miss as
 //! [`Engine::on_failure`] says: a refusal, unless the profile wrote another choice. A caller that has an encoder lends
-//! it ([`Engine::with_reader`]) for what the classifier is unsure of.
+//! it ([`Engine::with_reader`]) for what the classifier is unsure of, and for topics.
 //!
 //! Called by `control::screen` at every crossing: user text, tool arguments and results, documents, memory, model
 //! output, cache hits, titles, tool descriptions.
@@ -32,13 +32,14 @@ mod runs;
 mod samples;
 mod sieve;
 mod table;
+mod topic;
 mod verdict;
 mod window;
 
 pub use engine::{Engine, Masks};
 pub use injection::{DIMS, SecondReader};
 pub use placeholder::{Originals, Placeholders};
-pub use profile::{Allow, Deny, OnFailure, OnSilence, Profile, Rule, SecondLook};
+pub use profile::{Allow, Deny, OnFailure, OnSilence, Profile, Rule, SecondLook, Topic};
 pub use verdict::{Action, Family, Finding, Surface, Taint, Verdict};
 pub use window::{Finished, Window};
 

@@ -4,7 +4,7 @@
 //! key is not stored with it: short values such as card numbers could be guessed from digests with the key at hand.
 //! [`Originals`] is the way back. It holds values, lives in memory, and leaves memory only as bytes for a vault.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use aws_lc_rs::hmac;
 use serde::{Deserialize, Serialize};
@@ -26,13 +26,19 @@ struct Numbers(BTreeMap<String, Vec<String>>);
 pub struct Placeholders {
     key: hmac::Key,
     numbers: Numbers,
+    /// The same the other way round: a text can hold thousands of values.
+    places: HashMap<String, HashMap<String, usize>>,
 }
 
 impl Placeholders {
     /// No number given yet. The key must be secret and the same for the whole conversation.
     #[must_use]
     pub fn new(key: &[u8; 32]) -> Self {
-        Self { key: hmac::Key::new(hmac::HMAC_SHA256, key), numbers: Numbers::default() }
+        Self {
+            key: hmac::Key::new(hmac::HMAC_SHA256, key),
+            numbers: Numbers::default(),
+            places: HashMap::new(),
+        }
     }
 
     /// Takes up what [`Placeholders::store`] wrote.
@@ -40,7 +46,14 @@ impl Placeholders {
     /// # Errors
     /// The text is not what `store` writes.
     pub fn load(key: &[u8; 32], stored: &str) -> Result<Self, serde_json::Error> {
-        Ok(Self { numbers: serde_json::from_str(stored)?, ..Self::new(key) })
+        let numbers: Numbers = serde_json::from_str(stored)?;
+        let mut places: HashMap<String, HashMap<String, usize>> = HashMap::new();
+        for (label, digests) in &numbers.0 {
+            // The first of two alike counts.
+            let place = |(at, digest): (usize, &String)| (digest.clone(), at);
+            places.insert(label.clone(), digests.iter().enumerate().rev().map(place).collect());
+        }
+        Ok(Self { numbers, places, ..Self::new(key) })
     }
 
     /// Digests and numbers as JSON. No value can be read from it without the key.
@@ -53,13 +66,14 @@ impl Placeholders {
     #[must_use]
     pub fn name(&mut self, label: &str, value: &str) -> String {
         let digest = self.digest(label, value);
-        let known = self.numbers.0.entry(label.to_owned()).or_default();
-        if let Some(at) = known.iter().position(|seen| *seen == digest) {
+        if let Some(at) = self.places.get(label).and_then(|places| places.get(&digest)) {
             return format!("[{label}_{}]", at.saturating_add(1));
         }
+        let known = self.numbers.0.entry(label.to_owned()).or_default();
         if known.len() >= MOST_PER_LABEL {
             return format!("[{label}]");
         }
+        self.places.entry(label.to_owned()).or_default().insert(digest.clone(), known.len());
         known.push(digest);
         format!("[{label}_{}]", known.len())
     }

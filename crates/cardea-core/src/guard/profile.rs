@@ -29,6 +29,9 @@ pub struct Profile {
     /// Phrases and patterns that this agent does not want.
     #[serde(default)]
     pub deny: Vec<Deny>,
+    /// Topics, told by example sentences, that this agent does not talk about, or that alone it talks about.
+    #[serde(default, rename = "topic", skip_serializing_if = "Vec::is_empty")]
+    pub topics: Vec<Topic>,
     /// Texts that are never a finding here, such as the company's own address.
     #[serde(default)]
     pub allow: Vec<Allow>,
@@ -110,6 +113,33 @@ pub struct Deny {
     pub action: Action,
 }
 
+/// A topic told by example sentences. The sentence encoder compares them with a text: some milliseconds for each text.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Topic {
+    /// The rule id in findings; the kind is `topic`.
+    pub name: String,
+    /// Sentences about the topic, as people would write them; five to twenty serve best.
+    pub examples: Vec<String>,
+    /// Sentences near the topic that are not about it: what is nearer to these is not found.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unlike: Vec<String>,
+    /// How near a text must be to one of the examples: a cosine between 0 and 1.
+    #[serde(default = "near")]
+    pub near: f32,
+    /// True for a topic that is allowed: what is about no such topic is found, as `off_topic`.
+    #[serde(default)]
+    pub only: bool,
+    /// Surfaces; `user` if left out. Not `output`, which leaves in pieces.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub surfaces: Vec<Surface>,
+    /// What happens: `refuse`, `warn` or `pass`.
+    pub action: Action,
+    /// What it means that the encoder is missing or does not answer in time.
+    #[serde(default)]
+    pub on_silence: OnSilence,
+}
+
 /// Something that is no finding.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -126,6 +156,10 @@ pub struct Allow {
 
 const fn half() -> f32 {
     0.5
+}
+
+const fn near() -> f32 {
+    0.4
 }
 
 /// The profiles that ship, with their text.

@@ -317,7 +317,9 @@ pub fn types_page() -> Result<String> {
 fn without_rows(kind: &str) -> &'static str {
     match kind {
         "injection" => "Text that reads as orders to the model, by the classifier",
+        "adversarial_suffix" => "A tail behind a request that no person wrote, by its statistics",
         "deny" => "What the profile's own lists deny",
+        "topic" => "A topic of the profile's own, or none of those that it allows",
         _ => "",
     }
 }

@@ -1,5 +1,7 @@
 //! From what detectors saw to findings and masks, left to right: the same walk for a whole text and for a stream.
 
+use std::collections::HashMap;
+
 use super::{
     detect::Seen,
     engine::{Engine, Masks},
@@ -86,11 +88,14 @@ impl Sieve {
 /// Writes `text` (which begins at `base` of the whole) into `out`, with masks in their places.
 pub(super) fn splice(text: &str, base: usize, masks: &[Mask], names: &mut Masks, out: &mut String) {
     let mut at = 0;
+    // WHY: a text can be the same value over and over, and to name one costs a keyed digest.
+    let mut named: HashMap<(&str, &str), String> = HashMap::new();
     for mask in masks {
         let (start, end) = (mask.start.saturating_sub(base), mask.end.saturating_sub(base));
         let value = mask.value.start.saturating_sub(base)..mask.value.end.saturating_sub(base);
         out.push_str(text.get(at..start).unwrap_or_default());
-        out.push_str(&names.put(&mask.label, text.get(value).unwrap_or_default()));
+        let value = text.get(value).unwrap_or_default();
+        out.push_str(named.entry((&mask.label, value)).or_insert_with(|| names.put(&mask.label, value)));
         at = end;
     }
     out.push_str(text.get(at..).unwrap_or_default());

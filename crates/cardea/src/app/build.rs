@@ -11,6 +11,7 @@ use cardea_core::{
     Code, Error, Result,
     agent::Agent,
     cost::Prices,
+    guard::Profile,
     time::{SharedClock, SystemClock},
 };
 use cardea_embed::Encoder;
@@ -63,7 +64,7 @@ impl App {
     /// # Errors
     /// `misconfigured` with what to change, or what the store says.
     pub async fn build(loaded: Loaded, options: Options) -> Result<Self> {
-        let Loaded { config, agents, connectors, .. } = loaded;
+        let Loaded { config, agents, connectors, guards, .. } = loaded;
         let Options { clock, public_url } = options;
         let jobs = Jobs::new();
         let (data, root, db) = truth(&config).await?;
@@ -94,7 +95,7 @@ impl App {
                 clock: Arc::clone(&clock),
                 jobs: jobs.clone(),
             },
-            settings(&config),
+            settings(&config, guards),
         )?;
         let store = caches::Store::of(&config, &clock, &vault).await?;
         let cache = store.cache(&config, &embedder, (db.clone(), Arc::clone(&clock), observe.clone()));
@@ -206,7 +207,7 @@ fn budget(budget: &BudgetConfig) -> Budget {
     Budget { tokens: budget.tokens, cost_micros: budget.money.map(|money| (money * 1e6).round() as u64) }
 }
 
-fn settings(config: &Config) -> control::Settings {
+fn settings(config: &Config, guards: Vec<Profile>) -> control::Settings {
     let limits = &config.limits;
     control::Settings {
         node: config.db.node.clone(),
@@ -218,6 +219,7 @@ fn settings(config: &Config) -> control::Settings {
         user_budget: budget(&limits.user_budget),
         tenant_budget: budget(&limits.tenant_budget),
         guard: config.guard.profile.clone(),
+        guards,
     }
 }
 

@@ -18,7 +18,7 @@ use cardea_core::{
 };
 use cardea_store::shared::cache::{PostgresCache, RedisCache};
 
-use super::{CacheBackend, Config, FileProblems, UpstreamConfig};
+use super::{CacheBackend, Config, FileProblems, UpstreamConfig, guards};
 use crate::context::cache::read_warm;
 
 /// Collects problems and knows where each key stands.
@@ -348,13 +348,15 @@ fn level_of(directive: &str) -> &str {
 
 /// A profile that nobody has would otherwise be found out by the first user.
 fn profile(config: &Config, found: &mut Findings<'_>) {
-    if let Some((message, help)) = unknown_profile(&config.guard.profile) {
+    if let Some((message, help)) = unknown_profile(config, &config.guard.profile) {
         found.say_help("guard.profile", message, help);
     }
 }
 
-fn unknown_profile(name: &str) -> Option<(String, String)> {
-    let known: Vec<&str> = Profile::names().collect();
+fn unknown_profile(config: &Config, name: &str) -> Option<(String, String)> {
+    let (own, _) = guards::read(config);
+    let mut known: Vec<&str> = Profile::names().collect();
+    known.extend(own.iter().map(|profile| profile.name.as_str()));
     let help = || match closest(name, known.iter().copied()) {
         Some(near) => format!("did you mean \"{near}\"?"),
         None => format!("one of: {}", known.join(", ")),
@@ -377,14 +379,15 @@ pub(super) fn unknown_to(config: &Config, agent: &Agent) -> Vec<(&'static str, S
         };
         unknown.push(("model", format!("there is no model `{model}` in `models.aliases`"), help));
     }
-    if let Some((message, help)) = agent.spec.guard.as_deref().and_then(unknown_profile) {
+    if let Some((message, help)) = agent.spec.guard.as_deref().and_then(|name| unknown_profile(config, name))
+    {
         unknown.push(("guard", message, help));
     }
     unknown
 }
 
 /// The files of a folder that end in `.toml`, by name.
-fn folder(dir: &Path) -> Vec<PathBuf> {
+pub(super) fn folder(dir: &Path) -> Vec<PathBuf> {
     let Ok(folder) = std::fs::read_dir(dir) else { return Vec::new() };
     let mut files: Vec<PathBuf> = folder.filter_map(|entry| Some(entry.ok()?.path())).collect();
     files.retain(|path| path.extension().is_some_and(|end| end == "toml"));

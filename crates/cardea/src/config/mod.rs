@@ -10,6 +10,7 @@
 mod checks;
 mod effective;
 mod env;
+mod guards;
 mod reference;
 mod report;
 mod rooms;
@@ -24,6 +25,7 @@ use cardea_core::{
     agent::Agent,
     connector::Connector,
     form::{self, Node, Problem, Schema},
+    guard::Profile,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -94,6 +96,8 @@ pub struct Loaded {
     pub agents: BTreeMap<String, Agent>,
     /// The connectors of `connectors.dir`.
     pub connectors: Vec<Connector>,
+    /// The guard profiles of `guard.dir`.
+    pub guards: Vec<Profile>,
     /// Every value and where it came from, for `cardea config show`.
     pub effective: Effective,
     /// The file; `None` where there was none and defaults count.
@@ -144,6 +148,8 @@ impl Config {
         let (agents, mut files) = checks::agents(&config);
         let (connectors, broken) = checks::connectors(&config);
         files.extend(broken);
+        let (guards, broken) = guards::read(&config);
+        files.extend(broken);
         problems.extend(checks::all(&config, &root, &agents));
         problems.extend(checks::secrets(&config, &root));
         if !problems.is_empty() {
@@ -153,13 +159,18 @@ impl Config {
             return Err(ConfigError::many(files));
         }
         let effective = Effective::new(&schema, &root, name, text);
-        Ok(Loaded { config, agents, connectors, effective, file: None })
+        Ok(Loaded { config, agents, connectors, guards, effective, file: None })
     }
 
     /// Adds what is built in, and makes relative paths absolute enough: from the folder of the file, not from wherever the process stands.
     fn settle(&mut self, folder: &Path) {
-        let paths =
-            [&mut self.data.dir, &mut self.agents.dir, &mut self.policies.dir, &mut self.connectors.dir];
+        let paths = [
+            &mut self.data.dir,
+            &mut self.agents.dir,
+            &mut self.policies.dir,
+            &mut self.connectors.dir,
+            &mut self.guard.dir,
+        ];
         for path in paths {
             *path = folder.join(&*path);
         }
@@ -207,7 +218,12 @@ impl Loaded {
         if !problems.is_empty() {
             return Err(ConfigError::one(FileProblems::new("(configuration)", "", &[], problems)));
         }
-        Ok(Self { config, agents, connectors: Vec::new(), effective: Effective::default(), file: None })
+        let (guards, broken) = guards::read(&config);
+        if !broken.is_empty() {
+            return Err(ConfigError::many(broken));
+        }
+        let effective = Effective::default();
+        Ok(Self { config, agents, connectors: Vec::new(), guards, effective, file: None })
     }
 }
 

@@ -288,13 +288,15 @@ impl Default for CacheConfig {
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct GuardConfig {
-    /// The profile of whoever names none.
+    /// The profile of whoever names none: one that ships, or one of the folder.
     pub profile: String,
+    /// The folder of profiles of your own; each `NAME.toml` is the profile NAME.
+    pub dir: PathBuf,
 }
 
 impl Default for GuardConfig {
     fn default() -> Self {
-        Self { profile: "standard".to_owned() }
+        Self { profile: "standard".to_owned(), dir: PathBuf::from("guards") }
     }
 }
 

@@ -464,3 +464,34 @@ proptest::proptest! {
         let _ = lines(&text, &nothing_set());
     }
 }
+
+#[test]
+fn guard_profiles_of_the_folder_can_be_named_by_agents_and_their_slips_are_told_with_their_own_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let (agents, guards) = (folder.path().join("agents"), folder.path().join("guards"));
+    fs::create_dir(&agents).unwrap();
+    fs::create_dir(&guards).unwrap();
+    let agent = "model = \"rehearsal\"\ninstructions = \"Help.\"\nguard = \"desk\"";
+    fs::write(agents.join("helper.toml"), agent).unwrap();
+    let missing = load_in(folder.path(), "", &nothing_set()).unwrap_err();
+    assert!(missing.to_string().contains("guard profile `desk`"), "{missing}");
+    let profile = "name = \"desk\"\n[[topic]]\nname = \"pills\"\nexamples = [\"Which pill helps?\"]\naction = \"refuse\"";
+    fs::write(guards.join("desk.toml"), profile).unwrap();
+    let loaded = load_in(folder.path(), "[guard]\nprofile = \"desk\"", &nothing_set()).unwrap();
+    assert_eq!(loaded.guards[0].topics[0].name, "pills");
+    for (file, text, says) in [
+        ("other.toml", profile, "agents know the file as \"other\""),
+        ("strict.toml", "name = \"strict\"", "a profile that ships"),
+        ("broken.toml", "name = \"broken\"\ncolour = 1", "not well formed"),
+        ("masked.toml", &profile.replace("desk", "masked").replace("refuse", "mask"), "cannot be masked"),
+    ] {
+        fs::write(guards.join(file), text).unwrap();
+        let error = load_in(folder.path(), "", &nothing_set()).unwrap_err();
+        let told = error.lines();
+        assert!(
+            told.iter().any(|line| line.file.ends_with(file) && line.to_string().contains(says)),
+            "{error}"
+        );
+        fs::remove_file(guards.join(file)).unwrap();
+    }
+}

@@ -21,6 +21,7 @@ use std::{
 
 use cardea_core::{
     Result,
+    guard::Profile,
     policy::Snapshot,
     time::{Millis, SharedClock, Timestamp},
 };
@@ -60,6 +61,8 @@ pub struct Settings {
     pub tenant_budget: Budget,
     /// The guard profile of whoever names none.
     pub guard: String,
+    /// Guard profiles beside those that ship.
+    pub guards: Vec<Profile>,
 }
 
 /// The room. Cheap to clone.
@@ -112,7 +115,7 @@ impl Control {
     /// `misconfigured` if the guard profile does not exist.
     pub fn new(neighbours: Neighbours, settings: Settings) -> Result<Self> {
         let Neighbours { db, shared, observe, clock, jobs } = neighbours;
-        let guards = screen::Guards::new(&settings.guard)?;
+        let guards = screen::Guards::new(&settings.guard, settings.guards.clone())?;
         let places = Arc::new(admit::Places::new(settings.in_flight));
         let snapshot = RwLock::new(Arc::new(policy::empty()?));
         let memo = policy::Memo::new();

@@ -52,12 +52,14 @@ impl<T> Deref for Screened<T> {
 #[derive(Debug)]
 pub(super) struct Guards {
     default: String,
+    /// Profiles beside those that ship.
+    own: Vec<Profile>,
     engines: Mutex<HashMap<String, Engine>>,
 }
 
 impl Guards {
-    pub(super) fn new(default: &str) -> Result<Self> {
-        let guards = Self { default: default.to_owned(), engines: Mutex::default() };
+    pub(super) fn new(default: &str, own: Vec<Profile>) -> Result<Self> {
+        let guards = Self { default: default.to_owned(), own, engines: Mutex::default() };
         guards.engine(None)?;
         Ok(guards)
     }
@@ -68,7 +70,11 @@ impl Guards {
         if let Some(engine) = engines.get(name) {
             return Ok(engine.clone());
         }
-        let engine = with_encoder(Engine::new(&Profile::built_in(name)?)?);
+        let profile = match self.own.iter().find(|profile| profile.name == name) {
+            Some(own) => own.clone(),
+            None => Profile::built_in(name)?,
+        };
+        let engine = with_encoder(Engine::new(&profile)?);
         engines.insert(name.to_owned(), engine.clone());
         Ok(engine)
     }

@@ -10,6 +10,7 @@ mod pieces;
 mod reading;
 mod score;
 mod second;
+mod suffix;
 
 use std::{collections::BTreeSet, ops::Range};
 
@@ -42,6 +43,9 @@ const SHORTEST_CHILD: usize = 16;
 /// What a rule that fired adds to the classifier's margin, for each point of its confidence.
 const RULE_WEIGHT: f32 = 2.0;
 
+/// What a tail that nobody wrote is worth. One of 12,747 harmless prompts has one.
+const SUFFIX: f32 = 0.72;
+
 /// What came of judging a text.
 #[derive(Default)]
 pub(super) struct Judgement {
@@ -73,6 +77,7 @@ pub(super) struct Injection {
     second: Second,
     readings: Readings,
     kind: KindId,
+    tail: KindId,
 }
 
 impl Injection {
@@ -82,6 +87,7 @@ impl Injection {
             second: Second::parse(SECOND)?,
             readings: Readings::build()?,
             kind: catalogue.add("injection", Family::Injection, "REMOVED"),
+            tail: catalogue.add("adversarial_suffix", Family::Injection, "REMOVED"),
         })
     }
 
@@ -90,6 +96,14 @@ impl Injection {
         let mut found = self.readings.of(view);
         found.extend(pieces::of(view));
         found
+    }
+
+    /// What stands behind a user's request and was written by nobody.
+    pub(super) fn tail(&self, view: &View<'_>, surface: Surface) -> Option<Seen> {
+        let at = suffix::of(view).filter(|_| !surface.is_untrusted())?;
+        let (from, to) = view.back(at, view.text.len());
+        let (kind, confidence, rule) = (self.tail, SUFFIX, "suffix_statistics".into());
+        Some(Seen { kind, span: from..to, confidence, detector: "statistics", rule, rank: 1, forced: None })
     }
 
     /// Judges a whole text with its decoded payloads, in the light of the rules that fired in it.

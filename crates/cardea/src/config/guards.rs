@@ -1,0 +1,41 @@
+//! Guard profiles of an installation's own: the files of `guard.dir`.
+
+use cardea_core::{
+    form::{Place, Problem},
+    guard::{Engine, Profile},
+};
+
+use super::{Config, checks::folder, report::FileProblems};
+
+/// The profiles of the folder, and the problems of the files that are none.
+pub(super) fn read(config: &Config) -> (Vec<Profile>, Vec<FileProblems>) {
+    let (mut profiles, mut broken) = (Vec::new(), Vec::new());
+    for path in &folder(&config.guard.dir) {
+        let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+        let made = match std::fs::read_to_string(path) {
+            Ok(text) => one(&stem, &text).map_err(|why| (text, why)),
+            Err(error) => Err((String::new(), format!("cannot be read: {error}"))),
+        };
+        match made {
+            Ok(profile) => profiles.push(profile),
+            Err((text, why)) => {
+                let problem = Problem::new("", why, Place::Nowhere);
+                broken.push(FileProblems::new(&path.display().to_string(), &text, &[], vec![problem]));
+            }
+        }
+    }
+    (profiles, broken)
+}
+
+/// A profile that can be used under the name of its file.
+fn one(stem: &str, text: &str) -> Result<Profile, String> {
+    let profile = Profile::parse(text).map_err(|error| error.to_string())?;
+    if profile.name != stem {
+        return Err(format!("`name` is \"{}\", but agents know the file as \"{stem}\"", profile.name));
+    }
+    if Profile::names().any(|name| name == stem) {
+        return Err(format!("\"{stem}\" is the name of a profile that ships; choose another one"));
+    }
+    Engine::new(&profile).map_err(|error| error.to_string())?;
+    Ok(profile)
+}
