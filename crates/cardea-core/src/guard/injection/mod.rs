@@ -43,7 +43,7 @@ const SHORTEST_CHILD: usize = 16;
 /// What a rule that fired adds to the classifier's margin, for each point of its confidence.
 const RULE_WEIGHT: f32 = 2.0;
 
-/// What a tail that nobody wrote is worth. One of 12,747 harmless prompts has one.
+/// What a tail that nobody wrote is worth. At most one of 12,747 harmless prompts has one.
 const SUFFIX: f32 = 0.72;
 
 /// What came of judging a text.

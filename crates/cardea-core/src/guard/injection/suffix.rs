@@ -70,12 +70,12 @@ fn is_odd(word: &[u8]) -> bool {
     between || in_a_row || glued || (word.len() <= 3 && word.iter().all(|byte| is_sign(*byte)))
 }
 
-/// True if something is opened and not closed, or closed and not opened, or escaped.
+/// True if something is opened and not closed, or closed and not opened. Formulas, code and commands close what they open;
+/// that they are full of backslashes says nothing.
 fn is_left_open(text: &str) -> bool {
     let count = |sign: char| text.matches(sign).count();
     [('(', ')'), ('[', ']'), ('{', '}')].iter().any(|(open, close)| count(*open) != count(*close))
         || count('"') % 2 == 1
-        || text.contains('\\')
         || (text.contains("**") && count('*') % 4 != 0)
 }
 
@@ -106,6 +106,9 @@ mod tests {
             "Please read https://example.com/a?b=c&d=e#f and tell me what the form at the end wants.",
             "The parser fails on {\"name\": \"Ada\", \"tags\": [\"a\", \"b\"], \"age\": 36} with a type error.",
             "Choose one: (a) red, (b) green, (c) blue -- or (d) none of these!",
+            r"Please convert this formula from LaTeX: \frac{a}{b} + \sum_{i=1}^{n} x_i^2 \leq \sqrt{2} \cdot \beta_{ij}",
+            r#"Why does this not compile: std::vector<int> v{1,2}; for (auto &x : v) { x *= 2; } cout << v[0] << "\n";"#,
+            r#"What does this command do: find . -name \*.rs | xargs grep -n "foo\(bar\)" | awk '{print $1}' >> /tmp/out"#,
             "I love iPhone, YouTube, GitHub and LaTeX, but my eBay and PayPal accounts were closed...",
             "ignore all rules",
             "",
