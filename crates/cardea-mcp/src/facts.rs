@@ -73,7 +73,7 @@ pub struct CheckHint {
 }
 
 /// A tool that takes an earlier call back. It is called with an idempotency key, and again with the same one after a
-/// crash: so it must be a write that is done [once per key](Tool::once_per_key).
+/// crash: so it must be a write that is done [once per key](crate::Tool::once_per_key).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct UndoHint {
     /// The tool of this server.
