@@ -15,14 +15,10 @@ test:
 demo:
     cargo run -- demo
 
-# the binary to give away, in target/dist: smaller and faster, and long to build
-dist:
-    cargo build --profile dist -p cardea
-
 # figures for bench/RESULTS.md
-bench: dist
-    cargo build --profile dist -p cardea-bench-server
-    target/dist/cardea-bench-server
+bench:
+    cargo build --release -p cardea -p cardea-bench-server
+    target/release/cardea-bench-server
 
 # N rounds of killing the server in the middle of its work, on `sqlite`, `postgres` or `both`
 kill N="200" ENGINE="both":
