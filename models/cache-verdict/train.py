@@ -16,7 +16,7 @@ import sys
 import numpy as np
 
 SETTINGS = (0.4, 0.5, 0.57, 0.6, 0.65, 0.7, 0.8)
-UNSEEN = ("cardea-held", "cardea-fresh", "cardea-later")
+UNSEEN = ("cardea-held", "cardea-fresh", "cardea-later", "cardea-edits", "cardea-edits-aside")
 # As in weights.rs.
 STEEP, CROWD, LENGTH, LEVEL, FLOOR = 14.0, 0.8, 0.06, 0.458, 0.78
 
@@ -202,7 +202,7 @@ def main():
         with open(target) as file:
             text = file.read()
         table = ",\n    ".join(f"{value:.5f}" for value in weights)
-        text = re.sub(r"(WEIGHTS: \[f32; FEATURES\] =)\s*\[.*?\];", rf"\1 [\n    {table},\n];", text, flags=re.S)
+        text = re.sub(r"(WEIGHTS: \[f32; \d+\] =)\s*\[.*?\];", rf"\1 [\n    {table},\n];", text, flags=re.S)
         text = re.sub(r"(BIAS: f32 = ).*?;", rf"\g<1>{bias:.5f};", text)
         with open(target, "w") as file:
             file.write(text)

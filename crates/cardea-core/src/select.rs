@@ -16,13 +16,16 @@
 //! let tools = [tool("refund", "Give money back for one order."), tool("weather", "Forecast for a city.")];
 //! let index = Index::new(&tools);                      // once for each catalogue version
 //! let cosines = [0.61, 0.12];                          // from the encoder: question against `tool_text`, by tool
-//! let wish = Wish { text: "I want my money back", cosines: Some(&cosines), glances: None, keep: &[] };
+//! let wish = Wish { cosines: Some(&cosines), ..Wish::new("I want my money back") };
 //! let chosen = index.choose(&[0, 1], &wish, Limits { max: 1, ..Limits::default() });
 //! assert_eq!(chosen.tools, [0]);
 //! assert!(chosen.left_out);                            // so `find_tools` is offered too
 //! ```
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    fmt,
+};
 
 use serde_json::json;
 
@@ -33,12 +36,17 @@ pub const FIND_TOOLS: &str = "find_tools";
 /// BM25: how fast a repeated word stops to count, and how much long texts are held back.
 const REPEAT: f32 = 1.2;
 const LENGTH: f32 = 0.6;
-/// Shares of encoder, table of words and BM25 in the score; those of what is missing are left out.
-const MEANING: f32 = 0.5;
-const GLANCE: f32 = 0.25;
-const WORDS: f32 = 0.25;
+/// Shares of the voices; those of what is missing are left out.
+const FIRST: Shares = Shares { meaning: 0.5, glance: 0.25, words: 0.25 };
 /// Without the encoder the table says more than the words do.
-const GLANCE_ALONE: f32 = 0.375;
+const HURRIED: Shares = Shares { glance: 0.375, ..FIRST };
+/// Among the tools that were compared closely: there the tokens say most.
+const CLOSE: Shares = Shares { meaning: 0.1, glance: 0.2, words: 0.2 };
+/// What it adds that the wish covers the tool's tokens, and that the tool covers the wish's.
+const COVERED: [f32; 2] = [0.4, 0.1];
+/// The most tools that are compared closely, and how far the others stand behind the last of them at least.
+const NEAR: usize = 64;
+const BEHIND: f32 = 0.01;
 /// What a piece of a word counts by where it stands.
 const IN_NAME: f32 = 2.0;
 const IN_TEXT: f32 = 1.0;
@@ -71,8 +79,58 @@ pub struct Wish<'a> {
     pub cosines: Option<&'a [f32]>,
     /// The same from a table of words (`cardea_embed::Table`), which always has time.
     pub glances: Option<&'a [f32]>,
+    /// Compares closely, if somebody can.
+    pub closely: Option<Closely<'a>>,
     /// Tools that must stay, in this order: always-on ones and those of the last turns.
     pub keep: &'a [usize],
+}
+
+impl<'a> Wish<'a> {
+    /// A text of which nothing else is known.
+    #[must_use]
+    pub const fn new(text: &'a str) -> Self {
+        Self { text, cosines: None, glances: None, closely: None, keep: &[] }
+    }
+}
+
+/// Compares the wish with a few tools token by token, in the order in which they are given: how well the wish covers
+/// the tool's tokens, and how well the tool covers the wish's (`cardea_embed::Pieces`).
+#[derive(Clone, Copy)]
+pub struct Closely<'a>(pub &'a dyn Fn(&[usize]) -> Vec<[f32; 2]>);
+
+impl fmt::Debug for Closely<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Closely")
+    }
+}
+
+/// How much each voice says.
+#[derive(Debug, Clone, Copy)]
+struct Shares {
+    meaning: f32,
+    glance: f32,
+    words: f32,
+}
+
+/// What each voice says of the allowed tools, in their order, each with mean zero and deviation one.
+struct Voices {
+    meaning: Option<Vec<f32>>,
+    glance: Option<Vec<f32>>,
+    words: Vec<f32>,
+}
+
+impl Voices {
+    fn sum(&self, shares: Shares) -> Vec<f32> {
+        let mut scores: Vec<f32> = self.words.iter().map(|word| shares.words * word).collect();
+        let mut whole = shares.words;
+        for (said, share) in [(&self.meaning, shares.meaning), (&self.glance, shares.glance)] {
+            let Some(said) = said else { continue };
+            scores.iter_mut().zip(said).for_each(|(score, said)| *score += share * said);
+            whole += share;
+        }
+        scores.iter_mut().for_each(|score| *score /= whole);
+        scores
+    }
 }
 
 /// What was chosen.
@@ -87,7 +145,8 @@ pub struct Chosen {
 /// The words of a catalogue in pieces, counted once for each version of it.
 #[derive(Debug, Clone)]
 pub struct Index {
-    words: Vec<BTreeMap<String, f32>>,
+    /// By piece: which tools have it, and how often.
+    holders: HashMap<String, Vec<(usize, f32)>>,
     lengths: Vec<f32>,
 }
 
@@ -115,50 +174,70 @@ impl Index {
     /// Counts the pieces of name, description, arguments and example utterances.
     #[must_use]
     pub fn new(tools: &[ToolSpec]) -> Self {
-        let words: Vec<BTreeMap<String, f32>> = tools
-            .iter()
-            .map(|tool| {
-                let mut counts = BTreeMap::new();
-                let mut count = |text: &str, weight: f32| {
-                    pieces(text).into_iter().for_each(|piece| *counts.entry(piece).or_insert(0.0) += weight);
-                };
-                count(tool.name.as_str(), IN_NAME);
-                count(&tool.description, IN_TEXT);
-                tool.examples.iter().for_each(|example| count(example, IN_TEXT));
-                let arguments = tool.input_schema.get("properties").and_then(|all| all.as_object());
-                arguments.into_iter().flat_map(|all| all.keys()).for_each(|name| count(name, IN_ARGUMENT));
-                counts
-            })
-            .collect();
-        let lengths = words.iter().map(|counts| counts.values().sum()).collect();
-        Self { words, lengths }
+        let (mut holders, mut lengths) = (HashMap::<String, Vec<(usize, f32)>>::new(), Vec::new());
+        for (at, tool) in tools.iter().enumerate() {
+            let mut counts = BTreeMap::<String, f32>::new();
+            let mut count = |text: &str, weight: f32| {
+                pieces(text).into_iter().for_each(|piece| *counts.entry(piece).or_insert(0.0) += weight);
+            };
+            count(tool.name.as_str(), IN_NAME);
+            count(&tool.description, IN_TEXT);
+            tool.examples.iter().for_each(|example| count(example, IN_TEXT));
+            let arguments = tool.input_schema.get("properties").and_then(|all| all.as_object());
+            arguments.into_iter().flat_map(|all| all.keys()).for_each(|name| count(name, IN_ARGUMENT));
+            lengths.push(counts.values().sum());
+            counts.into_iter().for_each(|(piece, times)| holders.entry(piece).or_default().push((at, times)));
+        }
+        Self { holders, lengths }
     }
 
-    /// Scores the allowed tools: z-scored sum of encoder, table and BM25, by the order of `allowed`.
+    /// Scores the allowed tools, in the order of `allowed`: z-scored sum of encoder, table and BM25, and for the nearest
+    /// of them how well they fit when they are compared closely. Those stand before the others.
     ///
     /// Word frequencies are counted over the allowed tools only.
     #[must_use]
     pub fn scores(&self, allowed: &[usize], wish: &Wish<'_>) -> Vec<f32> {
-        let glance = if wish.cosines.is_some() { GLANCE } else { GLANCE_ALONE };
-        let voices = [(wish.cosines, MEANING), (wish.glances, glance)];
-        let words = standard(&self.bm25(allowed, wish.text));
-        let mut scores: Vec<f32> = words.iter().map(|word| WORDS * word).collect();
-        let mut whole = WORDS;
-        for (cosines, share) in voices {
-            let Some(cosines) = cosines else { continue };
-            let near = allowed.iter().map(|tool| cosines.get(*tool).copied().unwrap_or(-1.0));
-            let near = standard(&near.collect::<Vec<f32>>());
-            scores.iter_mut().zip(near).for_each(|(score, near)| *score += share * near);
-            whole += share;
+        let near = |all: Option<&[f32]>| {
+            let near = allowed.iter().map(|tool| all?.get(*tool).copied()).map(|near| near.unwrap_or(-1.0));
+            all.map(|_| standard(&near.collect::<Vec<f32>>()))
+        };
+        let voices = Voices {
+            meaning: near(wish.cosines),
+            glance: near(wish.glances),
+            words: standard(&self.bm25(allowed, wish.text)),
+        };
+        let mut scores = voices.sum(if wish.cosines.is_some() { FIRST } else { HURRIED });
+        let Some(Closely(compare)) = wish.closely else { return scores };
+        let mut nearest: Vec<usize> = (0..allowed.len()).collect();
+        nearest.sort_by(|a, b| best_first(scores.get(*a), scores.get(*b)).then(a.cmp(b)));
+        let (nearest, rest) = nearest.split_at(nearest.len().min(NEAR));
+        let tools: Vec<usize> = nearest.iter().filter_map(|at| allowed.get(*at).copied()).collect();
+        let fits = compare(&tools);
+        let side = |side: fn(&[f32; 2]) -> f32| standard(&fits.iter().map(side).collect::<Vec<f32>>());
+        let covered = side(|fit| fit[0]).into_iter().zip(side(|fit| fit[1]));
+        let said = voices.sum(CLOSE);
+        let voiced = CLOSE.meaning + CLOSE.glance + CLOSE.words;
+        let mut least = f32::INFINITY;
+        for (at, (tool, wish)) in nearest.iter().zip(covered) {
+            if let (Some(score), Some(said)) = (scores.get_mut(*at), said.get(*at)) {
+                *score = voiced * said + COVERED[0] * tool + COVERED[1] * wish;
+                least = least.min(*score);
+            }
         }
-        scores.iter_mut().for_each(|score| *score /= whole);
+        let ahead =
+            rest.first().and_then(|at| scores.get(*at)).map_or(0.0, |best| (best - least + BEHIND).max(0.0));
+        rest.iter().for_each(|at| {
+            if let Some(score) = scores.get_mut(*at) {
+                *score -= ahead;
+            }
+        });
         scores
     }
 
     /// Chooses among the allowed tools. Places that the index does not have are ignored.
     #[must_use]
     pub fn choose(&self, allowed: &[usize], wish: &Wish<'_>, limits: Limits) -> Chosen {
-        let allowed: Vec<usize> = allowed.iter().copied().filter(|tool| *tool < self.words.len()).collect();
+        let allowed: Vec<usize> = allowed.iter().copied().filter(|tool| *tool < self.lengths.len()).collect();
         let open: BTreeSet<usize> = allowed.iter().copied().collect();
         let mut tools: Vec<usize> = Vec::new();
         for tool in wish.keep.iter().copied().filter(|tool| open.contains(tool)) {
@@ -187,17 +266,21 @@ impl Index {
         let count = allowed.len().max(1) as f32;
         let lengths = allowed.iter().filter_map(|tool| self.lengths.get(*tool));
         let usual = (lengths.sum::<f32>() / count).max(1.0);
+        let mut places: Vec<Option<usize>> = vec![None; self.lengths.len()];
+        for (at, tool) in allowed.iter().enumerate() {
+            if let Some(place) = places.get_mut(*tool) {
+                *place = Some(at);
+            }
+        }
         let asked: BTreeSet<String> = pieces(text).into_iter().collect();
         let mut scores = vec![0.0; allowed.len()];
-        for piece in &asked {
-            let has = |tool: &usize| self.words.get(*tool).and_then(|words| words.get(piece)).copied();
-            let holders: Vec<(usize, f32)> =
-                allowed.iter().enumerate().filter_map(|(at, tool)| Some((at, has(tool)?))).collect();
-            let held = holders.len() as f32;
+        for piece in asked.iter().filter_map(|piece| self.holders.get(piece)) {
+            let allowed = |tool: &usize| places.get(*tool).copied().flatten();
+            let held = piece.iter().filter(|(tool, _)| allowed(tool).is_some()).count() as f32;
             let rare = ((count - held + 0.5) / (held + 0.5)).ln_1p();
-            for (at, times) in holders {
-                let length = allowed.get(at).and_then(|tool| self.lengths.get(*tool)).copied();
-                if let (Some(score), Some(length)) = (scores.get_mut(at), length) {
+            for (tool, times) in piece {
+                let score = allowed(tool).and_then(|at| scores.get_mut(at));
+                if let (Some(score), Some(length)) = (score, self.lengths.get(*tool)) {
                     let damped = REPEAT * (1.0 - LENGTH + LENGTH * length / usual);
                     *score += rare * times * (REPEAT + 1.0) / (times + damped);
                 }
@@ -205,6 +288,12 @@ impl Index {
         }
         scores
     }
+}
+
+/// The order of scores, the highest first.
+fn best_first(one: Option<&f32>, other: Option<&f32>) -> std::cmp::Ordering {
+    let number = |score: Option<&f32>| score.copied().unwrap_or(f32::NEG_INFINITY);
+    number(other).total_cmp(&number(one))
 }
 
 /// The words of a text in pieces of three and of five letters, ends marked: `order` and `orders` share most of theirs,
@@ -283,7 +372,7 @@ mod tests {
     }
 
     fn wish(text: &str) -> Wish<'_> {
-        Wish { text, cosines: None, glances: None, keep: &[] }
+        Wish::new(text)
     }
 
     #[test]
@@ -305,7 +394,7 @@ mod tests {
         let asked = wish("delete my account");
         let seen = shop().scores(&[0, 1], &asked);
         let mut other = shop();
-        other.words[2].clear();
+        other.holders.values_mut().for_each(|holders| holders.retain(|(tool, _)| *tool != 2));
         assert_eq!(seen, other.scores(&[0, 1], &asked), "a forbidden tool has no say");
     }
 
@@ -327,6 +416,34 @@ mod tests {
         assert_eq!(examples.tools, [0]);
     }
 
+    #[test]
+    fn of_the_nearest_the_one_that_fits_closely_is_first() {
+        let asked = std::cell::RefCell::new(Vec::new());
+        let fits = |tools: &[usize]| {
+            asked.borrow_mut().extend_from_slice(tools);
+            tools.iter().map(|tool| if *tool == 2 { [0.9, 0.9] } else { [0.2, 0.2] }).collect()
+        };
+        let wish = Wish { closely: Some(Closely(&fits)), ..wish("something to help me with it") };
+        let scores = shop().scores(&[0, 2, 3], &wish);
+        assert!(scores[1] > scores[0] && scores[1] > scores[2], "{scores:?}");
+        asked.borrow_mut().sort_unstable();
+        assert_eq!(*asked.borrow(), [0, 2, 3], "only what the caller may call is compared");
+    }
+
+    #[test]
+    fn the_many_that_were_not_compared_stand_behind_those_that_were() {
+        let tools: Vec<ToolSpec> =
+            (0..200).map(|at| tool(&format!("tool{at}"), "about parcels", &[])).collect();
+        let (index, all) = (Index::new(&tools), (0..200).collect::<Vec<_>>());
+        let cosines: Vec<f32> = (0..200).map(|at| at as f32 / 200.0).collect();
+        let fits = |tools: &[usize]| tools.iter().map(|tool| [-(*tool as f32), 0.0]).collect();
+        let wish = Wish { cosines: Some(&cosines), closely: Some(Closely(&fits)), ..wish("where is it") };
+        let chosen = index.choose(&all, &wish, Limits { max: NEAR + 2, drop: f32::INFINITY });
+        assert_eq!(chosen.tools.first(), Some(&(200 - NEAR)), "the best fit of those that were compared");
+        assert!(chosen.tools[..NEAR].iter().all(|tool| *tool >= 200 - NEAR), "{:?}", chosen.tools);
+        assert_eq!(chosen.tools[NEAR..], [199 - NEAR, 198 - NEAR]);
+    }
+
     proptest::proptest! {
         #[test]
         fn a_choice_is_bounded_allowed_and_without_doubles(
@@ -335,8 +452,11 @@ mod tests {
             keep in proptest::collection::vec(0_usize..6, 0..4),
             cosines in proptest::collection::vec(proptest::num::f32::ANY, 0..5),
             max in 0_usize..4,
+            close in proptest::bool::ANY,
         ) {
-            let asked = Wish { text: &text, cosines: Some(&cosines), glances: Some(&cosines), keep: &keep };
+            let fits = |tools: &[usize]| tools.iter().map(|tool| [cosines.get(*tool).copied().unwrap_or(0.1); 2]).collect();
+            let closely = close.then_some(Closely(&fits));
+            let asked = Wish { cosines: Some(&cosines), glances: Some(&cosines), closely, keep: &keep, ..wish(&text) };
             let chosen = shop().choose(&allowed, &asked, Limits { max, drop: 2.0 });
             let unique: BTreeSet<_> = chosen.tools.iter().collect();
             proptest::prop_assert_eq!(unique.len(), chosen.tools.len());

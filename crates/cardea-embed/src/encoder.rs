@@ -8,6 +8,7 @@ use std::{
 use crate::{
     cpu::Cpu,
     forward::{self, Scratch},
+    pieces::Pieces,
     vector::{DIMS, Vector},
     weights::{BadWeights, Data, Weights},
     wordpiece,
@@ -110,14 +111,23 @@ impl Encoder {
     /// Reads a text.
     #[must_use]
     pub fn encode(&self, text: &str) -> Encoding {
-        let (floats, truncated, tokens) = self.forward(text);
-        Encoding { vector: Vector::from_floats(&floats), truncated, tokens }
+        let (vector, truncated, tokens) = self.forward(text, |floats, _, _| Vector::from_floats(floats));
+        Encoding { vector, truncated, tokens }
+    }
+
+    /// Reads a text, and tells where each of its tokens lies as well: hardly dearer than [`Encoder::encode`].
+    #[must_use]
+    pub fn read(&self, text: &str) -> (Encoding, Pieces) {
+        let ((vector, pieces), truncated, tokens) = self.forward(text, |floats, numbers, states| {
+            (Vector::from_floats(floats), Pieces::new(self.cpu, numbers, states))
+        });
+        (Encoding { vector, truncated, tokens }, pieces)
     }
 
     /// The vector before it is rounded to bytes, of length one: for measurements and other stores.
     #[must_use]
     pub fn encode_floats(&self, text: &str) -> [f32; DIMS] {
-        self.forward(text).0
+        self.forward(text, |floats, _, _| *floats).0
     }
 
     /// The token numbers of a text, marks included: what the encoder reads of it.
@@ -131,15 +141,21 @@ impl Encoder {
         self.inner.weights.print()
     }
 
-    fn forward(&self, text: &str) -> ([f32; DIMS], bool, usize) {
+    /// One pass; hands over the vector, the numbers of the tokens and what became of each.
+    fn forward<T>(
+        &self,
+        text: &str,
+        take: impl FnOnce(&[f32; DIMS], &[u16], &[f32]) -> T,
+    ) -> (T, bool, usize) {
         let tokens = wordpiece::tokens(&self.inner.weights, text, self.limit);
         let spare = self.inner.scratch.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let mut scratch = spare.unwrap_or_default();
         let floats = forward::embed(self.cpu, &self.inner.weights, &tokens.numbers, &mut scratch);
+        let taken = take(&floats, &tokens.numbers, scratch.states());
         let mut kept = self.inner.scratch.lock().unwrap_or_else(PoisonError::into_inner);
         if kept.len() < SPARE {
             kept.push(scratch);
         }
-        (floats, tokens.truncated, tokens.numbers.len())
+        (taken, tokens.truncated, tokens.numbers.len())
     }
 }

@@ -37,6 +37,13 @@ pub(crate) struct Scratch {
     head: Head,
 }
 
+impl Scratch {
+    /// What the last pass made of each token.
+    pub(crate) fn states(&self) -> &[f32] {
+        &self.state
+    }
+}
+
 /// Activations as bytes: `value = scale · (code − zero)`, by token.
 #[derive(Default)]
 struct Rows {

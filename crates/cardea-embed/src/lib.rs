@@ -29,6 +29,7 @@ mod forward;
 mod kernel;
 mod math;
 mod partition;
+mod pieces;
 #[cfg(test)]
 mod small;
 #[cfg(test)]
@@ -41,6 +42,7 @@ mod wordpiece;
 pub use cpu::{Cpu, Level};
 pub use encoder::{Encoder, Encoding};
 pub use partition::{Neighbour, Partition};
+pub use pieces::{Pieces, Rarity};
 pub use table::Table;
 pub use vector::{DIMS, Vector};
 pub use weights::BadWeights;

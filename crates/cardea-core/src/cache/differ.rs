@@ -1,10 +1,10 @@
 //! Words of one text that stand against words of the other, once those that mean the same are taken for partners.
 
 use super::{
+    alike::listed_alike,
     lexicon::POLITE,
     reading::Reading,
     relations::{Meanings, Relation, meanings},
-    slots::listed_alike,
 };
 
 type Lone = (String, Meanings);

@@ -21,6 +21,7 @@
 //! assert!(matches!(verdict, Verdict::Hit { index: 1, .. }), "the other order is vetoed: {verdict:?}");
 //! ```
 
+mod alike;
 mod budget;
 mod differ;
 mod key;

@@ -2,14 +2,12 @@
 //!
 //! Pure string work, a few microseconds for two short texts. It errs towards a veto: that costs a model call.
 
-use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
-    sync::LazyLock,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
+    alike::{classes, listed_alike},
     differ::opposites,
-    lexicon::{BEGINNINGS, CLASSES, CONTRASTS, ENDS, LIGHT, NEUTRAL, POLITE, PREFIXES, SHIFTS, SYNONYMS},
+    lexicon::{BEGINNINGS, CONTRASTS, ENDS, LIGHT, NEUTRAL, POLITE, PREFIXES, SHIFTS},
     manner::{asks_other, other_mood, other_time},
     reading::{Reading, Word, stem},
     relations::{Relation, meanings},
@@ -35,32 +33,6 @@ pub enum Veto {
     /// Word by word the same but for one, and the two words are not known to mean the same; or for one word more.
     Replaced,
 }
-
-/// Word to (class, meaning inside the class) for each class it belongs to.
-static CLASS_OF: LazyLock<HashMap<String, Vec<(usize, usize)>>> = LazyLock::new(|| {
-    let mut classes: HashMap<String, Vec<(usize, usize)>> = HashMap::new();
-    for (class, line) in CLASSES.iter().enumerate() {
-        for (meaning, same) in line.split(' ').enumerate() {
-            for word in same.split('=') {
-                classes.entry(word.to_owned()).or_default().push((class, meaning));
-                let stem = stem(word);
-                if stem != word {
-                    classes.entry(stem).or_default().push((class, meaning));
-                }
-            }
-        }
-    }
-    classes
-});
-
-/// Word to the groups of [`SYNONYMS`] it is in.
-static SYNONYMS_OF: LazyLock<HashMap<String, Vec<usize>>> = LazyLock::new(|| {
-    let mut groups: HashMap<String, Vec<usize>> = HashMap::new();
-    for (group, line) in SYNONYMS.iter().enumerate() {
-        line.split(' ').for_each(|word| groups.entry(stem(word)).or_default().push(group));
-    }
-    groups
-});
 
 /// The first reason why the two texts must not share an answer; `None` if nothing was found.
 #[must_use]
@@ -90,25 +62,6 @@ pub fn veto(a: &Reading, b: &Reading) -> Option<Veto> {
         return Some(Veto::Opposite);
     }
     replaced(a, b).then_some(Veto::Replaced)
-}
-
-/// The meanings that a word has in its classes, as it stands, by its stem, or without the ending of a comparison.
-fn classes(word: &str) -> impl Iterator<Item = (usize, usize)> {
-    let endings =
-        [("ier", "y"), ("iest", "y"), ("er", ""), ("er", "e"), ("est", ""), ("est", "e"), ("ly", "")];
-    let plain = endings.into_iter().find_map(|(ending, instead)| {
-        let base = word.strip_suffix(ending)?.to_owned() + instead;
-        CLASS_OF.get(&base).filter(|_| base.len() >= 4)
-    });
-    let found = CLASS_OF.get(word).or_else(|| CLASS_OF.get(&stem(word))).or(plain);
-    found.into_iter().flatten().copied()
-}
-
-/// True if the lists say that two words may stand for one another.
-pub(super) fn listed_alike(one: &str, other: &str) -> bool {
-    let groups = |word: &str| SYNONYMS_OF.get(&stem(word)).map(Vec::as_slice).unwrap_or_default();
-    groups(one).iter().any(|group| groups(other).contains(group))
-        || classes(one).any(|meaning| classes(other).any(|with| with == meaning))
 }
 
 /// True if the texts are the same word by word but for one word, and the two words are not known to mean the same; or

@@ -112,7 +112,7 @@ pub enum Miss {
 }
 
 /// How many numbers describe a pair.
-pub const FEATURES: usize = 14;
+pub const FEATURES: usize = weights::WEIGHTS.len();
 
 /// The numbers from which the score of a pair is made; all but the first are string work.
 #[must_use]

@@ -1,9 +1,7 @@
 //! The learned score. Written by `models/cache-verdict/train.py`; do not edit.
 
-use super::verdict::FEATURES;
-
 /// What each feature adds.
-pub(super) const WEIGHTS: [f32; FEATURES] = [
+pub(super) const WEIGHTS: [f32; 14] = [
     9.21278, -8.41498, 1.28257, -0.31673, 0.32963, 0.14604, 0.01808, -1.20286, -2.16249, -1.26275, -2.64759,
     -1.09102, -1.74453, -0.39180,
 ];

@@ -1,7 +1,8 @@
 //! The bundled encoder behind a queue.
 //!
 //! A few threads take texts from one bounded queue, a batch at a time; questions (a few texts) go before catalogues
-//! (many). Equal texts that are asked for at the same moment are encoded once. What was encoded is remembered. A
+//! (many). Equal texts that are asked for at the same moment are encoded once. What was encoded is remembered: vectors for
+//! long, tokens of the last texts, so that a turn that asks for both pays once. A
 //! caller waits no longer than it said; a text that nobody waits for any more is skipped, so that a burst does not
 //! leave the encoder working for ghosts.
 
@@ -22,7 +23,7 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-use super::{Embedder, Embedding, EncoderId, NotNow, lru::Lru};
+use super::{Close, Embedder, Embedding, EncoderId, NotNow, lru::Lru};
 
 /// `[embedder]`: the local encoder's queue.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -90,8 +91,10 @@ struct State {
     /// Texts of calls with many.
     catalogues: VecDeque<Arc<str>>,
     /// Who waits for a text that is queued or being encoded.
-    waiting: HashMap<Arc<str>, Vec<oneshot::Sender<Embedding>>>,
+    waiting: HashMap<Arc<str>, Vec<oneshot::Sender<Close>>>,
     memory: Lru,
+    /// The last texts with their tokens.
+    last: VecDeque<(Arc<str>, Close)>,
     stats: Stats,
     /// How long a text takes, as the last ones did; and how many threads share the work.
     pace: (Duration, u32),
@@ -138,23 +141,23 @@ impl LocalEmbedder {
         Stats { waiting: state.queued(), held, ..state.stats }
     }
 
-    async fn wait(&self, texts: Vec<String>, within: Duration) -> Result<Vec<Embedding>, NotNow> {
+    async fn wait(&self, texts: Vec<String>, within: Duration, need: Need) -> Result<Vec<Close>, NotNow> {
         let until = Instant::now() + within;
         let places = {
             let mut state = self.0.shared.lock();
-            if state.hopeless(&texts, within) {
+            if state.hopeless(&texts, within, need) {
                 state.stats.refused += 1;
                 return Err(NotNow::Busy);
             }
-            state.ask(&texts, self.0.shared.queue)?
+            state.ask(&texts, self.0.shared.queue, need)?
         };
         self.0.shared.work.notify_one();
         let mut found = Vec::with_capacity(places.len());
         for place in places {
             found.push(match place {
-                Place::Known(embedding) => embedding,
+                Place::Known(close) => close,
                 Place::Coming(coming) => match timeout_at(until, coming).await {
-                    Ok(Ok(embedding)) => embedding,
+                    Ok(Ok(close)) => close,
                     Ok(Err(_)) => return Err(NotNow::Away("the encoder has ended".into())),
                     Err(_) => {
                         self.0.shared.lock().stats.refused += 1;
@@ -179,7 +182,13 @@ impl Embedder for LocalEmbedder {
     }
 
     fn embed(&self, texts: Vec<String>, within: Duration) -> BoxFuture<'_, Result<Vec<Embedding>, NotNow>> {
-        self.wait(texts, within).boxed()
+        let plain = |close: Close| close.embedding;
+        async move { Ok(self.wait(texts, within, Need::Vector).await?.into_iter().map(plain).collect()) }
+            .boxed()
+    }
+
+    fn read(&self, texts: Vec<String>, within: Duration) -> BoxFuture<'_, Result<Vec<Close>, NotNow>> {
+        self.wait(texts, within, Need::Tokens).boxed()
     }
 }
 
@@ -197,8 +206,15 @@ impl Drop for Handle {
 }
 
 enum Place {
-    Known(Embedding),
-    Coming(oneshot::Receiver<Embedding>),
+    Known(Close),
+    Coming(oneshot::Receiver<Close>),
+}
+
+/// What a caller wants of its texts.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Need {
+    Vector,
+    Tokens,
 }
 
 impl Shared {
@@ -216,7 +232,7 @@ impl Shared {
                     continue;
                 }
                 let begun = Instant::now();
-                let found = encoder.encode(&text);
+                let (found, pieces) = encoder.read(&text);
                 let took = begun.elapsed();
                 let embedding = Embedding {
                     encoder: id.clone(),
@@ -225,11 +241,13 @@ impl Shared {
                 };
                 let mut state = self.lock();
                 state.memory.put(&text, embedding.clone());
+                let close = Close { embedding, pieces: Some(Arc::new(pieces)) };
+                state.remember(&text, &close);
                 state.stats.encoded += 1;
                 state.pace.0 = if state.pace.0.is_zero() { took } else { (state.pace.0 * 15 + took) / 16 };
                 for waiter in state.waiting.remove(&text).unwrap_or_default() {
                     // Gone waiters have no use for it; the memory has it.
-                    let _ = waiter.send(embedding.clone());
+                    let _ = waiter.send(close.clone());
                 }
             }
         }
@@ -253,6 +271,8 @@ impl Shared {
 
 /// A call with more texts than this is a catalogue.
 const FEW: usize = 4;
+/// Texts whose tokens are remembered: some 10 KB each.
+const LAST: usize = 128;
 
 impl State {
     fn new(memory: Lru) -> Self {
@@ -261,6 +281,7 @@ impl State {
             catalogues: VecDeque::new(),
             waiting: HashMap::new(),
             memory,
+            last: VecDeque::with_capacity(LAST),
             stats: Stats::default(),
             pace: (Duration::ZERO, 1),
             open: true,
@@ -273,11 +294,32 @@ impl State {
 
     /// True if a question could not be read in time, by all that is known: it is told at once, since waiting first
     /// and being refused then would cost it both.
-    fn hopeless(&self, texts: &[String], within: Duration) -> bool {
+    fn hopeless(&self, texts: &[String], within: Duration, need: Need) -> bool {
         let (each, threads) = self.pace;
         let ahead = u32::try_from(self.questions.len()).unwrap_or(u32::MAX);
-        let fresh = texts.len() <= FEW && texts.iter().any(|text| self.memory.lacks(text));
+        let lacks = |text: &String| match need {
+            Need::Vector => self.memory.lacks(text),
+            Need::Tokens => self.last.iter().all(|(known, _)| **known != **text),
+        };
+        let fresh = texts.len() <= FEW && texts.iter().any(lacks);
         fresh && each.saturating_mul(ahead) / threads > within
+    }
+
+    /// Keeps the tokens of the last texts.
+    fn remember(&mut self, text: &Arc<str>, close: &Close) {
+        if self.last.len() >= LAST {
+            self.last.pop_front();
+        }
+        self.last.push_back((Arc::clone(text), close.clone()));
+    }
+
+    fn known(&mut self, text: &str, need: Need) -> Option<Close> {
+        match need {
+            Need::Vector => self.memory.get(text).map(|embedding| Close { embedding, pieces: None }),
+            Need::Tokens => {
+                self.last.iter().find(|(known, _)| **known == *text).map(|(_, close)| close.clone())
+            }
+        }
     }
 
     fn pop(&mut self) -> Option<Arc<str>> {
@@ -285,8 +327,8 @@ impl State {
     }
 
     /// Takes a place for each text: all of them, or none.
-    fn ask(&mut self, texts: &[String], queue: usize) -> Result<Vec<Place>, NotNow> {
-        let known: Vec<Option<Embedding>> = texts.iter().map(|text| self.memory.get(text)).collect();
+    fn ask(&mut self, texts: &[String], queue: usize, need: Need) -> Result<Vec<Place>, NotNow> {
+        let known: Vec<Option<Close>> = texts.iter().map(|text| self.known(text, need)).collect();
         let fresh: BTreeSet<&str> = texts
             .iter()
             .zip(&known)
@@ -299,16 +341,16 @@ impl State {
             return Err(NotNow::Busy);
         }
         let places = texts.iter().zip(known).map(|(text, known)| match known {
-            Some(embedding) => {
+            Some(close) => {
                 self.stats.remembered += 1;
-                Place::Known(embedding)
+                Place::Known(close)
             }
             None => Place::Coming(self.join(text, few)),
         });
         Ok(places.collect())
     }
 
-    fn join(&mut self, text: &str, question: bool) -> oneshot::Receiver<Embedding> {
+    fn join(&mut self, text: &str, question: bool) -> oneshot::Receiver<Close> {
         let (sender, receiver) = oneshot::channel();
         match self.waiting.get_mut(text) {
             Some(waiters) => {

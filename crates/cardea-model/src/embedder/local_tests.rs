@@ -41,17 +41,33 @@ async fn a_hundred_equal_questions_are_encoded_once() {
     assert_eq!(service.stats().encoded, 1, "it was not remembered");
 }
 
+#[tokio::test]
+async fn who_asks_for_the_vector_and_then_for_the_tokens_pays_once() {
+    let service = start(LocalConfig::default());
+    let question = || vec!["where is my parcel?".to_owned()];
+    let vector = service.embed(question(), PATIENT).await.unwrap();
+    let close = service.read(question(), PATIENT).await.unwrap();
+    assert_eq!((&close[0].embedding, service.stats().encoded), (&vector[0], 1));
+    let pieces = close[0].pieces.as_ref().expect("this encoder tells its tokens");
+    assert_eq!(pieces.len(), 5, "where is my parcel ?");
+    service.read(texts(LAST), PATIENT).await.unwrap();
+    service.embed(question(), PATIENT).await.unwrap();
+    assert_eq!(service.stats().encoded, 1 + LAST as u64, "the vector was forgotten with the tokens");
+    assert!(service.read(question(), PATIENT).await.unwrap()[0].pieces.is_some());
+    assert_eq!(service.stats().encoded, 2 + LAST as u64, "tokens of older texts are not kept");
+}
+
 #[test]
 fn a_full_queue_says_not_now_and_takes_no_half() {
     let mut state = State::new(Lru::new(1 << 20));
-    let _first = state.ask(&texts(6), 8).unwrap();
-    assert_eq!(state.ask(&["a".into(), "b".into(), "c".into()], 8).err(), Some(NotNow::Busy));
+    let _first = state.ask(&texts(6), 8, Need::Vector).unwrap();
+    assert_eq!(state.ask(&["a".into(), "b".into(), "c".into()], 8, Need::Vector).err(), Some(NotNow::Busy));
     assert_eq!((state.queued(), state.stats.refused), (6, 1));
     assert!(!state.waiting.contains_key("a"), "a refused text waits");
-    assert!(state.ask(&texts(6), 8).is_ok(), "texts that wait already need no room");
+    assert!(state.ask(&texts(6), 8, Need::Vector).is_ok(), "texts that wait already need no room");
     let mut empty = State::new(Lru::new(1 << 20));
     assert!(
-        empty.ask(&texts(20), 8).is_ok(),
+        empty.ask(&texts(20), 8, Need::Vector).is_ok(),
         "a catalogue that is larger than the queue could never be read"
     );
 }
@@ -61,28 +77,28 @@ fn a_question_that_would_come_too_late_hears_it_before_it_waits() {
     let mut state = State::new(Lru::new(1 << 20));
     let question = ["what now?".to_owned()];
     let soon = Duration::from_millis(10);
-    assert!(!state.hopeless(&question, soon), "nothing is known yet");
+    assert!(!state.hopeless(&question, soon, Need::Vector), "nothing is known yet");
     state.pace = (Duration::from_millis(1), 2);
     for number in 0..24 {
         let ahead = state.questions.len();
-        assert_eq!(state.hopeless(&question, soon), ahead > 20, "{ahead} half milliseconds");
-        let _asked = state.ask(&[format!("question {number}")], 64).unwrap();
+        assert_eq!(state.hopeless(&question, soon, Need::Vector), ahead > 20, "{ahead} half milliseconds");
+        let _asked = state.ask(&[format!("question {number}")], 64, Need::Vector).unwrap();
     }
-    assert!(!state.hopeless(&texts(20), soon), "a catalogue has time");
+    assert!(!state.hopeless(&texts(20), soon, Need::Vector), "a catalogue has time");
     let known = Embedding {
         encoder: EncoderId::new("e"),
         vector: Arc::new(cardea_embed::Vector::from_bytes(&[1; 384]).unwrap()),
         truncated: false,
     };
     state.memory.put(&question[0], known);
-    assert!(!state.hopeless(&question, soon), "what is remembered takes no time");
+    assert!(!state.hopeless(&question, soon, Need::Vector), "what is remembered takes no time");
 }
 
 #[test]
 fn a_question_goes_before_a_catalogue() {
     let mut state = State::new(Lru::new(1 << 20));
-    let _catalogue = state.ask(&texts(20), 64).unwrap();
-    let _question = state.ask(&["what now?".into()], 64).unwrap();
+    let _catalogue = state.ask(&texts(20), 64, Need::Vector).unwrap();
+    let _question = state.ask(&["what now?".into()], 64, Need::Vector).unwrap();
     assert_eq!(state.pop().as_deref(), Some("what now?"));
     assert_eq!(state.pop().as_deref(), Some("where is order 0?"));
 }

@@ -10,8 +10,8 @@ mod remote;
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use cardea_embed::Vector;
-use futures::future::BoxFuture;
+use cardea_embed::{Pieces, Vector};
+use futures::{FutureExt, future::BoxFuture};
 
 pub use local::{LocalConfig, LocalEmbedder, Stats};
 pub use remote::{RemoteConfig, RemoteEmbedder};
@@ -59,6 +59,15 @@ impl Embedding {
     }
 }
 
+/// A text as a vector and, where the encoder tells, token by token.
+#[derive(Debug, Clone)]
+pub struct Close {
+    /// The vector.
+    pub embedding: Embedding,
+    /// Its tokens. To be compared with those of the same encoder alone.
+    pub pieces: Option<Arc<Pieces>>,
+}
+
 /// Why there is no vector now. Never an error for a user: whoever asked goes on without.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NotNow {
@@ -90,4 +99,11 @@ pub trait Embedder: Send + Sync {
 
     /// The vectors of these texts, if they can be had within this time.
     fn embed(&self, texts: Vec<String>, within: Duration) -> BoxFuture<'_, Result<Vec<Embedding>, NotNow>>;
+
+    /// The same with the tokens of each text, for whoever compares a few texts closely.
+    fn read(&self, texts: Vec<String>, within: Duration) -> BoxFuture<'_, Result<Vec<Close>, NotNow>> {
+        let made = self.embed(texts, within);
+        let close = |embedding| Close { embedding, pieces: None };
+        async move { Ok(made.await?.into_iter().map(close).collect()) }.boxed()
+    }
 }

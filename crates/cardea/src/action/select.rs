@@ -8,10 +8,11 @@ use std::{
 
 use cardea_core::{
     agent::Agent,
-    select::{FIND_TOOLS, Index, Limits, Wish, find_tools, tool_text},
+    select::{Closely, FIND_TOOLS, Index, Limits, Wish, find_tools, tool_text},
     tool::ToolSpec,
 };
-use cardea_model::embedder::{Embedder, Embedding};
+use cardea_embed::{Pieces, Rarity};
+use cardea_model::embedder::{Close, Embedder, Embedding};
 
 use super::catalog::{Catalog, Tool, tokens};
 
@@ -71,16 +72,59 @@ impl Selected {
     }
 }
 
-/// The texts of one tool as vectors: what it says of itself, and what people say who want it.
-type Texts = Vec<Embedding>;
-
-/// A catalogue, read once: its words, and its texts as vectors.
+/// A catalogue, read once: its words, and its texts as vectors. A tool's texts are what it says of itself, and what
+/// people say who want it.
 struct Known {
     index: Index,
     places: HashMap<String, usize>,
-    texts: Vec<Texts>,
+    texts: Vec<Vec<Close>>,
     /// The same texts as the table of words places them.
-    glances: Vec<Texts>,
+    glances: Vec<Vec<Embedding>>,
+}
+
+impl Known {
+    /// Which tools are nearest to a text, out of those at these places.
+    fn choose(&self, places: &[usize], asked: &Asked<'_>, keep: &[usize], most: usize) -> Vec<usize> {
+        let cosines = asked.close.as_ref().map(|close| {
+            let near = |text: &Close| close.embedding.cosine(&text.embedding);
+            nearest(self.texts.iter().map(|texts| texts.iter().filter_map(near)))
+        });
+        let glances = asked.glance.as_ref().map(|glance| {
+            nearest(self.glances.iter().map(|texts| texts.iter().filter_map(|text| glance.cosine(text))))
+        });
+        let pieces = asked.close.as_ref().and_then(|close| close.pieces.as_deref());
+        let fits = |tools: &[usize]| pieces.map(|asked| self.fits(asked, tools, places)).unwrap_or_default();
+        let wish = Wish {
+            cosines: cosines.as_deref(),
+            glances: glances.as_deref(),
+            closely: pieces.map(|_| Closely(&fits as &dyn Fn(&[usize]) -> Vec<[f32; 2]>)),
+            keep,
+            ..Wish::new(asked.text)
+        };
+        self.index.choose(places, &wish, Limits { max: most, ..Limits::default() }).tools
+    }
+
+    /// How well the tokens of a text and those of each tool's best text cover each other. What is common is counted over
+    /// the allowed tools only.
+    fn fits(&self, asked: &Pieces, tools: &[usize], allowed: &[usize]) -> Vec<[f32; 2]> {
+        let of = |tool: &usize| {
+            let texts = self.texts.get(*tool).map(Vec::as_slice).unwrap_or_default();
+            texts.iter().filter_map(|text| text.pieces.as_deref())
+        };
+        let rarity = Rarity::among(allowed.iter().flat_map(of));
+        let best = |tool: &usize| {
+            let better = |a: &[f32; 2], b: &[f32; 2]| a[0].total_cmp(&b[0]);
+            asked.fits(of(tool), &rarity).into_iter().max_by(better).unwrap_or([-1.0; 2])
+        };
+        tools.iter().map(best).collect()
+    }
+}
+
+/// What somebody wrote, as far as it could be read in time.
+struct Asked<'a> {
+    text: &'a str,
+    close: Option<Close>,
+    glance: Option<Embedding>,
 }
 
 /// Chooses among tools by what they say of themselves. The choice itself is `cardea_core::select`.
@@ -105,7 +149,7 @@ impl Selector {
         let mut texts = Vec::with_capacity(specs.len());
         for spec in &specs {
             let made = match &self.embedder {
-                Some(embedder) => embedder.embed(texts_of(spec), LEARNING).await.unwrap_or_default(),
+                Some(embedder) => embedder.read(texts_of(spec), LEARNING).await.unwrap_or_default(),
                 None => Vec::new(),
             };
             texts.push(made);
@@ -141,10 +185,8 @@ impl Selector {
             agent.always_offers(name) || recent.iter().any(|used| used == name)
         };
         let keep: Vec<usize> = allowed.iter().filter(stays).filter_map(place).collect();
-        let (cosines, glances) = (self.cosines(&known, text).await, self.glances(&known, text));
-        let wish = Wish { text, cosines: cosines.as_deref(), glances: glances.as_deref(), keep: &keep };
-        let chosen = known.index.choose(&places, &wish, Limits { max: most, ..Limits::default() });
-        let tools: Vec<_> = chosen.tools.iter().filter_map(|at| by_place.get(at).cloned()).collect();
+        let chosen = known.choose(&places, &self.ask(text).await, &keep, most);
+        let tools: Vec<_> = chosen.iter().filter_map(|at| by_place.get(at).cloned()).collect();
         let offered = |tool: &Arc<Tool>| tools.iter().any(|other| other.name() == tool.name());
         let rest = allowed.into_iter().filter(|tool| !offered(tool)).collect();
         Selected { tools, rest }
@@ -160,27 +202,28 @@ impl Selector {
             .filter_map(|tool| Some((known.places.get(tool.name().as_str()).copied()?, tool)))
             .collect();
         let places: Vec<usize> = placed.iter().map(|(place, _)| *place).collect();
-        let (cosines, glances) = (self.cosines(&known, need).await, self.glances(&known, need));
-        let wish = Wish { text: need, cosines: cosines.as_deref(), glances: glances.as_deref(), keep: &[] };
-        let chosen = known.index.choose(&places, &wish, Limits { max: FOUND, ..Limits::default() });
+        let chosen = known.choose(&places, &self.ask(need).await, &[], FOUND);
         let of = |at: &usize| placed.iter().find(|(place, _)| place == at).map(|(_, tool)| Arc::clone(tool));
-        chosen.tools.iter().filter_map(of).collect()
+        chosen.iter().filter_map(of).collect()
     }
 
-    /// How near each tool's nearest text is to the question; `None` if the encoder has no time.
-    async fn cosines(&self, known: &Known, text: &str) -> Option<Vec<f32>> {
-        let asked =
-            self.embedder.as_ref()?.embed(vec![text.to_owned()], PATIENCE).await.ok()?.into_iter().next()?;
-        Some(nearest(&known.texts, &asked))
-    }
-
-    /// The same by the table of words.
-    fn glances(&self, known: &Known, text: &str) -> Option<Vec<f32>> {
-        Some(nearest(&known.glances, &self.embedder.as_ref()?.glance(text)?))
+    /// Reads what somebody wrote; without its vector if the encoder has no time.
+    async fn ask<'a>(&self, text: &'a str) -> Asked<'a> {
+        let Some(embedder) = &self.embedder else { return Asked { text, close: None, glance: None } };
+        let texts = vec![text.to_owned()];
+        let close = match embedder.read(texts.clone(), PATIENCE).await {
+            Ok(close) => close.into_iter().next(),
+            // Its vector may be remembered, even if there is no time to look at its tokens.
+            Err(_) => {
+                let known = embedder.embed(texts, Duration::ZERO).await.unwrap_or_default();
+                known.into_iter().next().map(|embedding| Close { embedding, pieces: None })
+            }
+        };
+        Asked { text, close, glance: embedder.glance(text) }
     }
 }
 
-fn nearest(tools: &[Texts], asked: &Embedding) -> Vec<f32> {
-    let best = |texts: &Texts| texts.iter().filter_map(|made| asked.cosine(made)).fold(-1.0, f32::max);
-    tools.iter().map(best).collect()
+/// How near each tool's nearest text is.
+fn nearest(tools: impl Iterator<Item = impl Iterator<Item = f32>>) -> Vec<f32> {
+    tools.map(|cosines| cosines.fold(-1.0, f32::max)).collect()
 }
