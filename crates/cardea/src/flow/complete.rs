@@ -64,21 +64,24 @@ pub async fn complete(app: &App, request: CompleteRequest, client: Option<Stream
         .timed("guard", || prompt.messages.iter_mut().try_for_each(|message| screen(app, &names, message)))?;
     let mut outlet = Outlet::new(app.control.window(None, &names)?, client); // text leaves only through the guard window
     let asked = app.context.cache().asked_bare(&caller, &prompt);
-    if let Looked::Hit(hit) = app.context.cache().look(&asked).await {
-        let text = app.control.screen_output(None, &names, &hit.text)?.into_inner(); // guardrails of now
-        outlet.replay(&text).await;
-        let usage = Usage::default();
-        app.control.settle(admitted, usage, 0).await;
-        trace.note(|event| (event.model, event.cache) = (Some(prompt.model.clone()), Some("exact")));
-        return Ok(Completed {
-            text,
-            calls: Vec::new(),
-            finish: hit.finish,
-            usage,
-            cache: CacheUse::Exact,
-            cost_micros: 0,
-        });
-    }
+    let _flight = match app.context.cache().look(&asked).await {
+        Looked::Hit(hit) => {
+            let text = app.control.screen_output(None, &names, &hit.text)?.into_inner(); // guardrails of now
+            outlet.replay(&text).await;
+            let usage = Usage::default();
+            app.control.settle(admitted, usage, 0).await;
+            trace.note(|event| (event.model, event.cache) = (Some(prompt.model.clone()), Some("exact")));
+            return Ok(Completed {
+                text,
+                calls: Vec::new(),
+                finish: hit.finish,
+                usage,
+                cache: CacheUse::Exact,
+                cost_micros: 0,
+            });
+        }
+        Looked::Miss(flight) => flight, // equal questions at once: one of them asks the model
+    };
     let Thinking { next, model } = think(app, &trace, &prompt, &mut outlet, app.completion_time()).await?; // model
     let Next { calls, finish, usage } = next;
     let text = outlet.finish().await?; // guard output

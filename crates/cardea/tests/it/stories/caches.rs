@@ -125,6 +125,24 @@ async fn cached_answers_are_cleared_by_their_owner_and_by_the_tenants_administra
 }
 
 #[tokio::test]
+async fn equal_questions_at_once_ask_the_model_once_with_an_agent_and_without() {
+    let slow = Act::Drip("The door opens at nine.".into(), Duration::from_millis(2));
+    let world = World::plan().model([slow]).start().await;
+    let ann = world.user("support");
+    for (asked, model) in ["agent/scripted", "scripted"].into_iter().enumerate() {
+        let body = json!({ "model": model, "messages": [{ "role": "user", "content": "When does the door open?" }] });
+        let crowd = (0..8).map(|_| ann.post("/v1/chat/completions", &body));
+        let layers = futures::future::join_all(crowd).await.into_iter().map(|reply| {
+            let reply = reply.expect(200);
+            assert_eq!(reply.at("/choices/0/message/content"), "The door opens at nine.");
+            reply.at("/cardea/cache").to_owned()
+        });
+        let fresh = layers.filter(|layer| layer == "none").count();
+        assert_eq!((fresh, world.model().seen().len()), (1, asked + 1), "{model}");
+    }
+}
+
+#[tokio::test]
 async fn a_deleted_conversation_leaves_no_answer_behind_and_a_check_none_either() {
     let script = (1..=4).map(|n| Act::say(&format!("MARKER of page {n}.")));
     let world = World::plan().set("CARDEA_CACHE__CHECK__SHARE", "1").model(script).start().await;
