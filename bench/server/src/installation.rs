@@ -37,6 +37,9 @@ pub(crate) struct Installation {
     _folder: TempDir,
 }
 
+/// A process that is measured, where it listens, and a token for it.
+pub(crate) type Process<'a> = (u32, (SocketAddr, &'a str));
+
 /// What a process has used.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Used {
@@ -97,20 +100,28 @@ impl Installation {
         }
     }
 
+    /// Whom to measure and to ask.
+    pub(crate) fn process(&self) -> Process<'_> {
+        (self.child.id(), (self.address, &self.token))
+    }
+
     /// What its process has used so far.
     pub(crate) fn used(&self) -> Result<Used> {
-        let id = self.child.id();
-        let stat = fs::read_to_string(format!("/proc/{id}/stat"))?;
-        let fields = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
-        // proc(5): utime and stime are the fields 14 and 15; the name in brackets ends field 2.
-        let ticks: u64 =
-            fields.split_whitespace().skip(11).take(2).map(|field| field.parse().unwrap_or(0)).sum();
-        let status = fs::read_to_string(format!("/proc/{id}/status"))?;
-        let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-        let resident = resident.and_then(|text| text.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok());
-        // A hundred ticks a second on every Linux of today (`getconf CLK_TCK`).
-        Ok(Used { cpu: Duration::from_millis(ticks * 10), resident: resident.unwrap_or(0) * 1_024 })
+        used(self.child.id())
     }
+}
+
+/// What this process has used so far.
+pub(crate) fn used(id: u32) -> Result<Used> {
+    let stat = fs::read_to_string(format!("/proc/{id}/stat"))?;
+    let fields = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
+    // proc(5): utime and stime are the fields 14 and 15; the name in brackets ends field 2.
+    let ticks: u64 = fields.split_whitespace().skip(11).take(2).map(|field| field.parse().unwrap_or(0)).sum();
+    let status = fs::read_to_string(format!("/proc/{id}/status"))?;
+    let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let resident = resident.and_then(|text| text.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok());
+    // A hundred ticks a second on every Linux of today (`getconf CLK_TCK`).
+    Ok(Used { cpu: Duration::from_millis(ticks * 10), resident: resident.unwrap_or(0) * 1_024 })
 }
 
 impl Drop for Installation {

@@ -8,12 +8,17 @@
 #![expect(clippy::print_stdout, reason = "the figures are what it is for")]
 #![expect(clippy::disallowed_methods, reason = "a bench has no jobs to drain: its tasks end with it")]
 
+mod bare;
 mod installation;
 mod load;
 mod neighbours;
 mod scenes;
 
 use std::{env, error::Error, path::PathBuf};
+
+/// Cardea's allocator, for the baseline.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// What this program's parts may fail with.
 pub(crate) type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
@@ -24,7 +29,11 @@ async fn main() -> Result<()> {
         Some(path) => PathBuf::from(path),
         None => env::current_exe()?.with_file_name("cardea"),
     };
-    let only = env::args().nth(1);
+    let mut words = env::args().skip(1);
+    let only = words.next();
+    if only.as_deref() == Some(bare::WORD) {
+        return bare::serve(words.next().ok_or("where is the model?")?).await;
+    }
     for (name, scene) in scenes::all() {
         if only.as_deref().is_none_or(|only| name.contains(only)) {
             for line in scene(&binary).await? {

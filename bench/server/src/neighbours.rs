@@ -60,7 +60,8 @@ pub(crate) async fn dripping_model() -> Result<SocketAddr> {
     serve(Router::new().route("/v1/chat/completions", post(answer))).await
 }
 
-async fn serve(routes: Router) -> Result<SocketAddr> {
+/// Serves these routes on a free port.
+pub(crate) async fn serve(routes: Router) -> Result<SocketAddr> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let address = listener.local_addr()?;
     tokio::spawn(async move {

@@ -6,7 +6,8 @@ use serde_json::{Value, json};
 
 use crate::{
     Result,
-    installation::{Installation, Shape},
+    bare::Bare,
+    installation::{Installation, Process, Shape, used},
     load::{self, Ask, Client, Seen},
     neighbours::{self, DRIP},
 };
@@ -14,9 +15,10 @@ use crate::{
 type Scene = for<'a> fn(&'a Path) -> Pin<Box<dyn Future<Output = Result<Vec<String>>> + Send + 'a>>;
 
 /// All of them, by name.
-pub(crate) fn all() -> [(&'static str, Scene); 7] {
+pub(crate) fn all() -> [(&'static str, Scene); 8] {
     [
         ("idle", |binary| Box::pin(idle(binary))),
+        ("baseline: axum and reqwest alone", |_| Box::pin(bare())),
         ("completion, auth and limits", |binary| Box::pin(completion(binary, Shape::default()))),
         ("completion, everything on", |binary| {
             Box::pin(completion(binary, Shape { guard: true, cache: true, budget: true }))
@@ -58,11 +60,21 @@ async fn idle(binary: &Path) -> Result<Vec<String>> {
 
 async fn completion(binary: &Path, shape: Shape) -> Result<Vec<String>> {
     let here = installation(binary, shape).await?;
-    let ask: Ask = Arc::new(|number| {
+    Ok(vec![measured(here.process(), (16, 8_000), "Tuesday", question()).await?])
+}
+
+/// A question that no cache knows.
+fn question() -> Ask {
+    Arc::new(|number| {
         let text = format!("Where is my order {number}? It should have been here on Monday.");
         ("/v1/chat/completions".to_owned(), completion_body(&text, false))
-    });
-    Ok(vec![measured(&here, (16, 8_000), "Tuesday", ask).await?])
+    })
+}
+
+/// The words of [`completion`] through [`Bare`].
+async fn bare() -> Result<Vec<String>> {
+    let here = Bare::start(neighbours::instant_model().await?).await?;
+    Ok(vec![measured(here.process(), (16, 8_000), "Tuesday", question()).await?])
 }
 
 async fn exact_hit(binary: &Path) -> Result<Vec<String>> {
@@ -71,7 +83,7 @@ async fn exact_hit(binary: &Path) -> Result<Vec<String>> {
         let text = "Where is my order? It should have been here on Monday.";
         ("/v1/chat/completions".to_owned(), completion_body(text, false))
     });
-    Ok(vec![measured(&here, (16, 20_000), "Tuesday", ask).await?])
+    Ok(vec![measured(here.process(), (16, 20_000), "Tuesday", ask).await?])
 }
 
 /// The first turn of many conversations, then the turns of one conversation up to the thousandth.
@@ -88,12 +100,12 @@ async fn chat(binary: &Path) -> Result<Vec<String>> {
     let first: Ask = Arc::new(move |number| body(number, None));
     let mut lines = vec![format!(
         "turn 1, 16 conversations at once     {}",
-        measured(&here, (16, 2_000), "Tuesday", first).await?
+        measured(here.process(), (16, 2_000), "Tuesday", first).await?
     )];
     let alone: Ask = Arc::new(move |number| body(number, None));
     lines.push(format!(
         "turn 1, one at a time                {}",
-        measured(&here, (1, 500), "Tuesday", alone).await?
+        measured(here.process(), (1, 500), "Tuesday", alone).await?
     ));
     let mut client = Client::connect(here.address, &here.token).await?;
     let (path, begun) = body(0, None);
@@ -104,7 +116,7 @@ async fn chat(binary: &Path) -> Result<Vec<String>> {
     for to in [500, 1_000, 1_500] {
         let id = id.clone();
         let on: Ask = Arc::new(move |number| body(number, Some(&id)));
-        let line = measured(&here, (1, 500), "Tuesday", on).await?;
+        let line = measured(here.process(), (1, 500), "Tuesday", on).await?;
         lines.push(format!("turns {:>4} to {to:<4}, one at a time   {line}", to - 499));
     }
     Ok(lines)
@@ -120,7 +132,8 @@ async fn mcp(binary: &Path) -> Result<Vec<String>> {
     });
     let mut lines = Vec::new();
     for connections in [16, 64] {
-        let line = measured(&here, (connections, 4_000), "has been shipped", Arc::clone(&ask)).await?;
+        let line =
+            measured(here.process(), (connections, 4_000), "has been shipped", Arc::clone(&ask)).await?;
         lines.push(format!("{connections} connections  {line}"));
     }
     Ok(lines)
@@ -173,18 +186,17 @@ async fn gaps(who: &str, address: SocketAddr, token: &str) -> Result<String> {
 
 /// Warms up, measures, and says it in a line.
 async fn measured(
-    here: &Installation,
+    (id, to): Process<'_>,
     (connections, count): (usize, usize),
     word: &'static str,
     ask: Ask,
 ) -> Result<String> {
-    let to = (here.address, here.token.as_str());
     // Other texts than the measured ones, or a cache would know them.
     let warm = Arc::clone(&ask);
     load::run(to, connections, count / 10, word, Arc::new(move |number| warm(number + 10_000_000))).await?;
-    let before = here.used()?.cpu;
+    let before = used(id)?.cpu;
     let seen = load::run(to, connections, count, word, ask).await?;
-    let used = here.used()?;
+    let used = used(id)?;
     #[expect(clippy::cast_possible_truncation, reason = "a count of requests")]
     let each = (used.cpu - before) / count as u32;
     Ok(format!(

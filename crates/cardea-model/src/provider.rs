@@ -1,6 +1,10 @@
 //! One provider over the network: a request out, the events of its answer in, every wait with an end.
 
-use std::{collections::VecDeque, time::Duration};
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use cardea_core::{
@@ -11,9 +15,9 @@ use cardea_core::{
     time::Millis,
     trace::TraceContext,
 };
-use cardea_net::{Egress, Net, NetError, Request, Streaming};
+use cardea_net::{Egress, Net, NetError, Request, Streaming, Target};
 use futures::{Stream, stream};
-use http::{HeaderMap, HeaderName, HeaderValue, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use tokio::time::{Instant, timeout_at};
 
 use crate::{
@@ -29,6 +33,8 @@ const REFUSAL: usize = 64 * 1024;
 pub(crate) struct Provider {
     format: Format,
     base: String,
+    /// By what follows the base: as many as there are models.
+    targets: Mutex<HashMap<String, Target>>,
     headers: HeaderMap,
     egress: Egress,
     net: Net,
@@ -60,6 +66,7 @@ impl Provider {
         Some(Self {
             format,
             base,
+            targets: Mutex::default(),
             headers,
             egress: Egress::hosts([host]),
             net,
@@ -81,14 +88,16 @@ impl Provider {
         }
         let wire = self.format.request(prompt, model, &self.base);
         let first_by = deadline.min(Instant::now() + self.timeouts.first.duration());
-        let mut request =
-            Request::post_json(&format!("{}{}", self.base, wire.path), self.egress.clone(), &wire.body)
-                .map_err(|error| trouble(&error, Trouble::Rejected))?
-                .headers(self.headers.clone())
-                .connect_timeout(self.timeouts.connect.duration())
-                .timeout(first_by.saturating_duration_since(Instant::now()))
-                .idle_timeout(self.timeouts.idle.duration())
-                .max_body(self.max_answer);
+        let written = self
+            .target(wire.path)
+            .and_then(|target| Request::to(Method::POST, target, self.egress.clone()).json(&wire.body));
+        let mut request = written
+            .map_err(|error| trouble(&error, Trouble::Rejected))?
+            .headers(self.headers.clone())
+            .connect_timeout(self.timeouts.connect.duration())
+            .timeout(first_by.saturating_duration_since(Instant::now()))
+            .idle_timeout(self.timeouts.idle.duration())
+            .max_body(self.max_answer);
         if let Some(value) = trace.and_then(|trace| HeaderValue::from_str(&trace.to_string()).ok()) {
             request = request.header(HeaderName::from_static("traceparent"), value);
         }
@@ -121,6 +130,16 @@ impl Provider {
             answer.ready.push_front(event);
         }
         Ok(answer)
+    }
+
+    fn target(&self, path: String) -> Result<Target, NetError> {
+        let mut targets = self.targets.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(target) = targets.get(&path) {
+            return Ok(target.clone());
+        }
+        let target = Target::parse(&format!("{}{path}", self.base))?;
+        targets.insert(path, target.clone());
+        Ok(target)
     }
 
     async fn refusal(&self, mut streaming: Streaming, by: Instant) -> Failure {

@@ -26,4 +26,4 @@ pub use body::{Response, Streaming};
 pub use client::Net;
 pub use config::NetConfig;
 pub use error::{NetError, Refusal};
-pub use request::{Egress, Redirects, Request};
+pub use request::{Egress, Redirects, Request, Target};

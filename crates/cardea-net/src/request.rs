@@ -37,6 +37,24 @@ impl Egress {
     }
 }
 
+/// An address that has been read and checked, for requests that go to the same place again and again.
+#[derive(Debug, Clone)]
+pub struct Target(pub(crate) reqwest::Url);
+
+impl Target {
+    /// Reads an address.
+    ///
+    /// # Errors
+    /// [`Refusal::Url`] if it cannot be read, has no host, or carries a user or password.
+    pub fn parse(url: &str) -> Result<Self, NetError> {
+        let url = reqwest::Url::parse(url).map_err(|_| Refusal::Url)?;
+        if !url.has_host() || !url.username().is_empty() || url.password().is_some() {
+            return Err(Refusal::Url.into());
+        }
+        Ok(Self(url))
+    }
+}
+
 /// What to do when an answer points elsewhere.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Redirects {
@@ -66,15 +84,17 @@ impl Request {
     /// A request to this URL that may reach only these hosts.
     ///
     /// # Errors
-    /// [`Refusal::Url`] if the URL cannot be read, has no host, or carries a user or password.
+    /// Those of [`Target::parse`].
     pub fn new(method: Method, url: &str, egress: Egress) -> Result<Self, NetError> {
-        let url = reqwest::Url::parse(url).map_err(|_| Refusal::Url)?;
-        if !url.has_host() || !url.username().is_empty() || url.password().is_some() {
-            return Err(Refusal::Url.into());
-        }
-        Ok(Self {
+        Ok(Self::to(method, Target::parse(url)?, egress))
+    }
+
+    /// A request to this target that may reach only these hosts.
+    #[must_use]
+    pub fn to(method: Method, target: Target, egress: Egress) -> Self {
+        Self {
             method,
-            url,
+            url: target.0,
             headers: HeaderMap::new(),
             body: Bytes::new(),
             timeout: None,
@@ -83,7 +103,7 @@ impl Request {
             max_body: None,
             egress,
             redirects: Redirects::Refuse,
-        })
+        }
     }
 
     /// A GET request.
@@ -97,11 +117,19 @@ impl Request {
     /// A POST request with a JSON body.
     ///
     /// # Errors
-    /// Those of [`Request::new`], and [`NetError::Setup`] if the body cannot be written as JSON.
+    /// Those of [`Request::new`] and [`Request::json`].
     pub fn post_json(url: &str, egress: Egress, body: &impl Serialize) -> Result<Self, NetError> {
+        Self::new(Method::POST, url, egress)?.json(body)
+    }
+
+    /// Sets a JSON body, and the header that says so.
+    ///
+    /// # Errors
+    /// [`NetError::Setup`] if the body cannot be written as JSON.
+    pub fn json(self, body: &impl Serialize) -> Result<Self, NetError> {
         let body = serde_json::to_vec(body).map_err(|cause| NetError::Setup(cause.to_string()))?;
         let json = HeaderValue::from_static("application/json");
-        Ok(Self::new(Method::POST, url, egress)?.header(header::CONTENT_TYPE, json).body(body))
+        Ok(self.header(header::CONTENT_TYPE, json).body(body))
     }
 
     /// Adds a header; replaces one of the same name.

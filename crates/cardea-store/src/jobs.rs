@@ -82,6 +82,8 @@ impl Jobs {
     /// Starts a task of the stage [`Stage::Work`], which ends by itself. `false` if this node is stopping: then the
     /// task was dropped, and whoever waits for it sees its channel close.
     pub fn spawn(&self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) -> bool {
+        // WHY: boxed at once. The future of a request is large, and each layer below would copy it.
+        let task = Box::pin(task);
         let started = self.spawn_in(Stage::Work, name, |_stop| task);
         if let Err(refused) = &started {
             tracing::debug!(job.name = name, "{refused}");

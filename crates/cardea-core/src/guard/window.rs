@@ -36,6 +36,8 @@ pub struct Window {
     shown: usize,
     /// How long `held` must be before it is looked at again.
     patience: usize,
+    /// How much must come in before anything is looked at: nothing, where somebody reads along.
+    least: usize,
     refused: bool,
 }
 
@@ -68,8 +70,16 @@ impl Window {
             decided: 0,
             shown: 0,
             patience: 0,
+            least: 0,
             refused: false,
         }
+    }
+
+    /// The same, for an answer that nobody reads before its end: it is examined in larger pieces, which says the same
+    /// of it with less work.
+    #[must_use]
+    pub fn unhurried(self) -> Self {
+        Self { patience: PATIENCE, least: PATIENCE, ..self }
     }
 
     /// Takes the next piece and gives what may be shown now; often nothing.
@@ -92,7 +102,8 @@ impl Window {
         if self.held.len() >= self.patience {
             self.examine(Some(self.runs), &mut out);
             let open = self.base + self.held.len() - self.decided;
-            self.patience = if open > PATIENCE { self.held.len() + open / 4 } else { 0 };
+            let grown = if open > PATIENCE { open / 4 } else { self.least };
+            self.patience = if grown == 0 { 0 } else { self.held.len() + grown };
         }
         out
     }
@@ -122,7 +133,7 @@ impl Window {
     /// Decides all that is held and forgets it: what follows is examined on its own.
     fn settle(&mut self, out: &mut String) {
         self.examine(None, out);
-        self.patience = 0;
+        self.patience = self.least;
     }
 
     /// Examines what is held, shows what is decided, and forgets what is no longer needed. With `runs`, more may come.
@@ -218,7 +229,10 @@ mod tests {
     }
 
     fn streamed(engine: &Engine, text: &str, cuts: &[usize]) -> (String, Vec<Finding>) {
-        let mut window = engine.window(Surface::Output, masks());
+        through(engine.window(Surface::Output, masks()), text, cuts)
+    }
+
+    fn through(mut window: Window, text: &str, cuts: &[usize]) -> (String, Vec<Finding>) {
         let mut out = String::new();
         let mut from = 0;
         for cut in cuts.iter().copied().filter(|cut| text.is_char_boundary(*cut)).chain([text.len()]) {
@@ -276,6 +290,21 @@ mod tests {
             0..12,
         )
         .prop_map(|pieces| pieces.concat())
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(40))]
+        #[test]
+        fn an_answer_that_nobody_reads_along_is_the_screened_whole_as_well(
+            texts in prop::collection::vec(text(), 30..50),
+            mut cuts in prop::collection::vec(0..9_000_usize, 0..40),
+        ) {
+            cuts.sort_unstable();
+            let (engine, text) = (engine(), texts.concat());
+            let cuts: Vec<usize> = cuts.into_iter().filter(|cut| *cut < text.len()).collect();
+            let window = engine.window(Surface::Output, masks()).unhurried();
+            prop_assert_eq!(through(window, &text, &cuts), whole(&engine, &text));
+        }
     }
 
     proptest! {

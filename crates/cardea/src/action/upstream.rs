@@ -17,7 +17,7 @@ use cardea_core::{
     saga::Undo,
     tool::{CacheHint, Effect, Outcome, Sharing, ToolSpec},
 };
-use cardea_net::Net;
+use cardea_net::{Net, Target};
 use moka::future::Cache;
 use rmcp::{
     ClientHandler, RoleClient,
@@ -134,7 +134,8 @@ impl Upstream {
     }
 
     async fn connect(&self, token: super::grant::Token) -> Result<Client> {
-        let wire = Wire::new(self.net.clone(), token, (self.config.timeout, MOST_BODY));
+        let target = Target::parse(&self.config.url).map_err(|error| self.failed(error))?;
+        let wire = Wire::new((self.net.clone(), target), token, (self.config.timeout, MOST_BODY));
         let mut config = StreamableHttpClientTransportConfig::with_uri(self.config.url.as_str());
         config.max_sse_event_size = self.config.max_result.len().saturating_mul(2);
         let transport = StreamableHttpClientTransport::with_client(wire, config);

@@ -3,7 +3,7 @@
 use std::{borrow::Cow, collections::HashMap, sync::Arc};
 
 use cardea_core::{secret::ExposeSecret, time::Millis};
-use cardea_net::{Egress, Net, NetError, Request, Streaming};
+use cardea_net::{Egress, Net, NetError, Request, Streaming, Target};
 use futures::{StreamExt, stream::BoxStream};
 use http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use rmcp::{
@@ -55,6 +55,8 @@ pub(super) fn may_have_arrived(error: &ServiceError) -> bool {
 #[derive(Clone)]
 pub(super) struct Wire {
     net: Net,
+    /// The one place to which everything goes.
+    target: Target,
     token: Token,
     egress: Egress,
     timeout: Millis,
@@ -65,20 +67,23 @@ type Failure = StreamableHttpError<WireError>;
 
 impl Wire {
     /// A connection whose answers may have this many bytes, and take this long.
-    pub(super) fn new(net: Net, token: Token, (timeout, max_body): (Millis, usize)) -> Self {
+    pub(super) fn new(
+        (net, target): (Net, Target),
+        token: Token,
+        (timeout, max_body): (Millis, usize),
+    ) -> Self {
         // WHY: the operator wrote the address into the configuration; redirects are not followed.
-        Self { net, token, egress: Egress::any(), timeout, max_body }
+        Self { net, target, token, egress: Egress::any(), timeout, max_body }
     }
 
     async fn send(
         &self,
-        (method, uri): (Method, &str),
+        method: Method,
         body: Vec<u8>,
         session: Option<&str>,
         headers: HashMap<HeaderName, HeaderValue>,
     ) -> Result<Streaming, Failure> {
-        let request =
-            Request::new(method, uri, self.egress.clone()).map_err(|error| Failure::Client(error.into()))?;
+        let request = Request::to(method, self.target.clone(), self.egress.clone());
         let token = self.token.get().await.map_err(|error| Failure::Client(WireError::Credential(error)))?;
         let mut request = request
             .header(header::ACCEPT, HeaderValue::from_static(ACCEPT))
@@ -138,7 +143,7 @@ impl StreamableHttpClient for Wire {
 
     async fn post_message(
         &self,
-        uri: Arc<str>,
+        _: Arc<str>,
         message: ClientJsonRpcMessage,
         session: Option<Arc<str>>,
         _: Option<String>,
@@ -146,7 +151,7 @@ impl StreamableHttpClient for Wire {
     ) -> Result<StreamableHttpPostResponse, Failure> {
         let is_request = matches!(message, ClientJsonRpcMessage::Request(_));
         let body = serde_json::to_vec(&message).map_err(Failure::Deserialize)?;
-        let answer = self.send((Method::POST, &uri), body, session.as_deref(), headers).await?;
+        let answer = self.send(Method::POST, body, session.as_deref(), headers).await?;
         let status = answer.status;
         let new_session =
             answer.headers.get(SESSION).and_then(|value| value.to_str().ok()).map(str::to_owned);
@@ -176,12 +181,12 @@ impl StreamableHttpClient for Wire {
 
     async fn delete_session(
         &self,
-        uri: Arc<str>,
+        _: Arc<str>,
         session: Arc<str>,
         _: Option<String>,
         headers: HashMap<HeaderName, HeaderValue>,
     ) -> Result<(), Failure> {
-        let answer = self.send((Method::DELETE, &uri), Vec::new(), Some(&session), headers).await?;
+        let answer = self.send(Method::DELETE, Vec::new(), Some(&session), headers).await?;
         match answer.status {
             status if status.is_success() || status == StatusCode::METHOD_NOT_ALLOWED => Ok(()),
             status => {
@@ -192,7 +197,7 @@ impl StreamableHttpClient for Wire {
 
     async fn get_stream(
         &self,
-        uri: Arc<str>,
+        _: Arc<str>,
         session: Option<Arc<str>>,
         last_event: Option<String>,
         _: Option<String>,
@@ -201,7 +206,7 @@ impl StreamableHttpClient for Wire {
         if let Some(last) = last_event.and_then(|last| HeaderValue::from_str(&last).ok()) {
             headers.insert(HeaderName::from_static(LAST_EVENT), last);
         }
-        let answer = self.send((Method::GET, &uri), Vec::new(), session.as_deref(), headers).await?;
+        let answer = self.send(Method::GET, Vec::new(), session.as_deref(), headers).await?;
         match answer.status {
             StatusCode::METHOD_NOT_ALLOWED => Err(Failure::ServerDoesNotSupportSse),
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Err(challenge(&answer)),

@@ -5,11 +5,7 @@
 
 use std::{
     io::{self, Write},
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-        mpsc::{Receiver, Sender, SyncSender, TrySendError, channel, sync_channel},
-    },
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     thread,
     time::Duration,
 };
@@ -24,43 +20,51 @@ use crate::{
     observe,
 };
 
-/// Lines that may wait to be written.
-const WAITING: usize = 8_192;
+/// Bytes that may wait to be written.
+const WAITING: usize = 4 << 20;
+
+/// How long lines are gathered before they are written together, and how many bytes are enough: to wake a thread for
+/// each line costs a request more than all the words in it.
+const GATHER: (Duration, usize) = (Duration::from_millis(5), 64 << 10);
 
 /// How long an orderly end waits for the reader.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// Keeps the log going until it is dropped.
 #[derive(Debug)]
-pub(super) struct Log {
-    queue: SyncSender<Item>,
+pub(super) struct Log(Lines);
+
+/// The way to the thread that writes.
+#[derive(Debug, Clone, Default)]
+struct Lines(Arc<Shared>);
+
+#[derive(Debug, Default)]
+struct Shared {
+    queue: Mutex<Queue>,
+    /// There is something to write.
+    filled: Condvar,
+    /// All is written.
+    emptied: Condvar,
 }
 
-#[derive(Debug)]
-enum Item {
-    Line(Vec<u8>),
-    /// Everything before this must be written; then somebody is told.
-    Flush(Sender<()>),
-}
-
-/// The way into the queue.
-#[derive(Debug, Clone)]
-struct Lines {
-    queue: SyncSender<Item>,
-    lost: Arc<AtomicU64>,
+#[derive(Debug, Default)]
+struct Queue {
+    bytes: Vec<u8>,
+    lost: u64,
+    /// The thread holds bytes that it has not written yet.
+    writing: bool,
+    /// These are the last words: nothing is gathered any more.
+    ending: bool,
 }
 
 impl Log {
     /// Sets the log going.
     pub(super) fn start(config: &LogConfig) -> io::Result<Self> {
-        let (queue, items) = sync_channel(WAITING);
-        let lines = Lines { queue: queue.clone(), lost: Arc::default() };
-        let lost = Arc::clone(&lines.lost);
-        thread::Builder::new()
-            .name("cardea-log".to_owned())
-            .spawn(move || write(&items, &lost, io::stderr()))?;
+        let lines = Lines::default();
+        let queue = lines.clone();
+        thread::Builder::new().name("cardea-log".to_owned()).spawn(move || queue.write_all(io::stderr()))?;
         let filter = tracing_subscriber::EnvFilter::try_new(&config.level).unwrap_or_default();
-        let log = fmt::layer().with_writer(lines);
+        let log = fmt::layer().with_writer(lines.clone());
         let log = match config.format {
             LogFormat::Json => log.json().flatten_event(true).boxed(),
             LogFormat::Text => log.boxed(),
@@ -68,7 +72,7 @@ impl Log {
         let log = log.with_filter(filter_fn(observe::may_tell)).with_filter(filter);
         // A program that embeds this command may have set up its own.
         drop(tracing_subscriber::registry().with(log).try_init());
-        Ok(Self { queue })
+        Ok(Self(lines))
     }
 }
 
@@ -76,39 +80,66 @@ impl Log {
     /// Says something to whoever looks at the terminal, between the lines of the log and as patiently as them.
     pub(super) fn say(&self, text: &str) {
         if !text.is_empty() {
-            let _left_out = self.queue.try_send(Item::Line(format!("{text}\n").into_bytes()));
+            self.0.push(format!("{text}\n").as_bytes());
         }
     }
 }
 
 impl Drop for Log {
     fn drop(&mut self) {
-        let (written, is_written) = channel();
-        if self.queue.try_send(Item::Flush(written)).is_ok() {
-            // Whoever reads too slowly has had its chance.
-            let _late = is_written.recv_timeout(LAST_WORDS);
-        }
+        let shared = &*self.0.0;
+        let mut queue = self.0.queue();
+        queue.ending = true;
+        shared.filled.notify_one();
+        let not_yet = |queue: &mut Queue| queue.writing || !queue.bytes.is_empty();
+        // Whoever reads too slowly has had its chance.
+        let _late = shared.emptied.wait_timeout_while(queue, LAST_WORDS, not_yet);
     }
 }
 
-fn write(items: &Receiver<Item>, lost: &AtomicU64, mut to: impl Write) {
-    while let Ok(item) = items.recv() {
-        match item {
-            Item::Line(line) => {
-                // Nobody can be told that the log cannot be written.
-                drop(to.write_all(&line));
-                let lines = lost.swap(0, Ordering::Relaxed);
-                if lines > 0 {
-                    tracing::warn!(
-                        log.lost = lines,
-                        "lines of the log were left out: its reader is too slow"
-                    );
-                }
+impl Lines {
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        self.0.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn push(&self, line: &[u8]) {
+        let mut queue = self.queue();
+        if queue.bytes.len().saturating_add(line.len()) > WAITING {
+            queue.lost += 1;
+            return;
+        }
+        let before = queue.bytes.len();
+        queue.bytes.extend_from_slice(line);
+        let enough = before < GATHER.1 && queue.bytes.len() >= GATHER.1;
+        drop(queue);
+        if before == 0 || enough {
+            self.0.filled.notify_one();
+        }
+    }
+
+    /// Writes what comes, for as long as the process lives.
+    fn write_all(&self, mut to: impl Write) {
+        let mut bytes = Vec::new();
+        loop {
+            let empty = |queue: &mut Queue| queue.bytes.is_empty();
+            let few = |queue: &mut Queue| queue.bytes.len() < GATHER.1 && !queue.ending;
+            let filled = &self.0.filled;
+            let queue = filled.wait_while(self.queue(), empty).unwrap_or_else(PoisonError::into_inner);
+            let (mut queue, _) =
+                filled.wait_timeout_while(queue, GATHER.0, few).unwrap_or_else(PoisonError::into_inner);
+            std::mem::swap(&mut queue.bytes, &mut bytes);
+            queue.writing = true;
+            let lost = std::mem::take(&mut queue.lost);
+            drop(queue);
+            // Nobody can be told that the log cannot be written.
+            drop(to.write_all(&bytes).and_then(|()| to.flush()));
+            bytes.clear();
+            bytes.shrink_to(GATHER.1);
+            if lost > 0 {
+                tracing::warn!(log.lost = lost, "lines of the log were left out: its reader is too slow");
             }
-            Item::Flush(written) => {
-                drop(to.flush());
-                let _nobody_waits = written.send(());
-            }
+            self.queue().writing = false;
+            self.0.emptied.notify_all();
         }
     }
 }
@@ -124,12 +155,7 @@ impl MakeWriter<'_> for Lines {
 impl Write for Lines {
     /// Takes a whole line: the subscriber writes each event at once.
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        match self.queue.try_send(Item::Line(line.to_vec())) {
-            Ok(()) | Err(TrySendError::Disconnected(_)) => {}
-            Err(TrySendError::Full(_)) => {
-                self.lost.fetch_add(1, Ordering::Relaxed);
-            }
-        }
+        self.push(line);
         Ok(line.len())
     }
 

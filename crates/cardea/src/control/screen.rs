@@ -307,7 +307,7 @@ impl Control {
     pub fn window(&self, profile: Option<&str>, names: &Names) -> Result<OutputWindow> {
         let engine = self.inner.guards.engine(profile)?;
         let (names, observe) = (names.clone(), self.inner.observe.clone());
-        Ok(OutputWindow { engine, names, window: Some(Place::Closed), observe })
+        Ok(OutputWindow { engine, names, window: Some(Place::Closed), unhurried: false, observe })
     }
 }
 
@@ -323,6 +323,7 @@ pub struct OutputWindow {
     engine: Engine,
     names: Names,
     window: Option<Place>,
+    unhurried: bool,
     observe: Observe,
 }
 
@@ -333,6 +334,12 @@ impl std::fmt::Debug for OutputWindow {
 }
 
 impl OutputWindow {
+    /// The same, for an answer that nobody reads before its end.
+    #[must_use]
+    pub fn unhurried(self) -> Self {
+        Self { unhurried: true, ..self }
+    }
+
     /// Takes the next piece and gives what may be shown now; often nothing.
     ///
     /// # Errors
@@ -342,7 +349,8 @@ impl OutputWindow {
             Place::Open(window, known) => (window, known),
             Place::Closed => {
                 let (masks, known) = self.names.copy();
-                (Box::new(self.engine.window(Surface::Output, masks)), known)
+                let window = self.engine.window(Surface::Output, masks);
+                (Box::new(if self.unhurried { window.unhurried() } else { window }), known)
             }
         };
         let pushed = watched(LATEST, move || {

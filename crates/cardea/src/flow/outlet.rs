@@ -57,6 +57,7 @@ impl Outlet {
     /// An outlet for one turn.
     #[must_use]
     pub fn new(window: OutputWindow, client: Option<Stream>) -> Self {
+        let window = if client.is_none() { window.unhurried() } else { window };
         Self { window: Some(window), client, said: String::new() }
     }
 

@@ -1,6 +1,6 @@
 //! One wide log event for each request.
 
-use std::time::Duration;
+use std::{fmt::Write as _, time::Duration};
 
 use cardea_core::{
     Code,
@@ -125,8 +125,12 @@ impl Observe {
     pub fn request(&self, event: &RequestEvent) {
         let tenant = event.tenant.as_deref().unwrap_or("none");
         self.0.meters.request((&event.route, event.status, event.class, tenant), event.took);
-        let stage = |(stage, took): &(&str, Duration)| format!("{stage}={:.2}", took.as_secs_f64() * 1e3);
-        let stages = event.stages.iter().map(stage).collect::<Vec<_>>();
+        let mut stages = String::with_capacity(16 * event.stages.len());
+        for (stage, took) in &event.stages {
+            let gap = if stages.is_empty() { "" } else { " " };
+            // A string takes whatever is written.
+            let _ = write!(stages, "{gap}{stage}={:.2}", took.as_secs_f64() * 1e3);
+        }
         // WHY: with escapes, so that a cause cannot begin a line of its own in a log for people.
         tracing::event!(
             target: "cardea::request",
@@ -150,7 +154,7 @@ impl Observe {
             tokens.output = event.usage.output,
             cost.micros = event.cost_micros,
             took_ms = event.took.0,
-            stages_ms = stages.join(" "),
+            stages_ms = stages,
             "request"
         );
     }

@@ -290,8 +290,8 @@ impl Completion {
     /// Refuses members that are not kept to.
     fn taken(&self) -> Result<()> {
         for (member, harmless, why) in NOT_TAKEN {
-            let harmless = serde_json::from_str::<Value>(harmless).unwrap_or_default();
-            if self.more.get(member).is_some_and(|value| !value.is_null() && *value != harmless) {
+            let Some(value) = self.more.get(member).filter(|value| !value.is_null()) else { continue };
+            if *value != serde_json::from_str::<Value>(harmless).unwrap_or_default() {
                 return Err(bad(member, format!("`{member}` is not taken: {why}.")));
             }
         }

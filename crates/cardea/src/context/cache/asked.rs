@@ -149,31 +149,31 @@ impl Cache {
     /// A bare completion: exact repeats only, for the same user.
     #[must_use]
     pub fn asked_bare(&self, user: &Principal, prompt: &Prompt) -> Asked {
-        let (last, before) = prompt
-            .messages
-            .split_last()
-            .map_or((String::new(), Vec::new()), |(last, before)| (canonical(&json!(last)), before.to_vec()));
-        let tools = [sha256_hex(canonical(&json!(prompt.tools)).as_bytes())];
-        let sampling = canonical(&json!([prompt.sampling, prompt.demands]));
+        let (last, before) =
+            prompt.messages.split_last().map_or((None, [].as_slice()), |(last, before)| (Some(last), before));
+        let mut text = String::new();
         let place = self.0.settings.enabled.then(|| {
+            text = last.map(|last| canonical(&json!(last))).unwrap_or_default();
+            let offered = (!prompt.tools.is_empty()).then(|| canonical(&json!(prompt.tools)));
+            let tools = [sha256_hex(offered.unwrap_or_default().as_bytes())];
             let partition = Partition::of(&Circumstances {
                 owner: Owner::User(user),
                 agent: ("", "bare"),
                 model: &prompt.model,
-                sampling: &sampling,
+                sampling: &canonical(&json!([prompt.sampling, prompt.demands])),
                 instructions: "",
                 tools: &tools,
                 guard: "",
                 locale: "",
-                history: &fingerprint(&before),
+                history: &fingerprint(before),
             });
-            self.at(partition, &last)
+            self.at(partition, &text)
         });
         Asked {
             place,
             audience: Audience::Own,
             talked: !before.is_empty(),
-            text: last,
+            text,
             tenant: user.tenant.clone(),
             agent: "direct".to_owned(),
             user_tag: user_tag(user),
