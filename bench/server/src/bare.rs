@@ -1,8 +1,9 @@
-//! The baseline: the same HTTP stack with nothing of Cardea in it.
+//! The baselines: the same stack with nothing of Cardea in it.
 //!
 //! A process of its own that takes a completion with axum, reads its JSON, asks the model with reqwest, reads the pieces
-//! of the answer and gives them in one: no identity, no policy, no limits, no log. What it costs is what two HTTP
-//! exchanges and their JSON cost on the machine of the moment, so that the other rows can be read as ratios to it.
+//! of the answer and gives them in one; and hands tool calls on from the official MCP server to the official client
+//! ([`relay`]). No identity, no policy, no limits, no log. What it costs is what two HTTP exchanges and their formats cost
+//! on the machine of the moment, so that the other rows can be read as ratios to it.
 
 use std::{
     env,
@@ -14,7 +15,7 @@ use axum::{Json, Router, extract::State, http::StatusCode, routing::post};
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, BufReader};
 
-use crate::{Result, installation::Process, neighbours};
+use crate::{Result, installation::Process, neighbours, relay};
 
 /// The word on the command line that makes this program the baseline.
 pub(crate) const WORD: &str = "serve-bare";
@@ -27,10 +28,10 @@ pub(crate) struct Bare {
 }
 
 impl Bare {
-    /// Starts it before this model.
-    pub(crate) async fn start(model: SocketAddr) -> Result<Self> {
+    /// Starts it before this model and this tool server.
+    pub(crate) async fn start(model: SocketAddr, tools: SocketAddr) -> Result<Self> {
         let mut child = Command::new(env::current_exe()?)
-            .args([WORD, &format!("http://{model}/v1/chat/completions")])
+            .args([WORD, &format!("http://{model}/v1/chat/completions"), &format!("http://{tools}/mcp")])
             .stdout(Stdio::piped())
             .spawn()?;
         let out = child.stdout.take().ok_or("the baseline has no output")?;
@@ -59,12 +60,15 @@ struct Way {
 }
 
 /// Serves until it is killed; prints where.
-pub(crate) async fn serve(model: String) -> Result<()> {
+pub(crate) async fn serve(model: String, tools: &str) -> Result<()> {
     // Whoever came first installed the same one.
     drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
     let client = reqwest::Client::builder().no_proxy().tcp_nodelay(true).build()?;
-    let routes =
-        Router::new().route("/v1/chat/completions", post(complete)).with_state(Way { client, model });
+    let relay = relay::routes(client.clone(), tools).await?;
+    let routes = Router::new()
+        .route("/v1/chat/completions", post(complete))
+        .with_state(Way { client, model })
+        .merge(relay);
     println!("{}", neighbours::serve(routes).await?);
     std::future::pending().await
 }

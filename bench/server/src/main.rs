@@ -12,6 +12,7 @@ mod bare;
 mod installation;
 mod load;
 mod neighbours;
+mod relay;
 mod scenes;
 
 use std::{env, error::Error, path::PathBuf};
@@ -32,7 +33,8 @@ async fn main() -> Result<()> {
     let mut words = env::args().skip(1);
     let only = words.next();
     if only.as_deref() == Some(bare::WORD) {
-        return bare::serve(words.next().ok_or("where is the model?")?).await;
+        let mut place = || words.next().ok_or("where are the model and the tools?");
+        return bare::serve(place()?, &place()?).await;
     }
     for (name, scene) in scenes::all() {
         if only.as_deref().is_none_or(|only| name.contains(only)) {

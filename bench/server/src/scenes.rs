@@ -15,16 +15,17 @@ use crate::{
 type Scene = for<'a> fn(&'a Path) -> Pin<Box<dyn Future<Output = Result<Vec<String>>> + Send + 'a>>;
 
 /// All of them, by name.
-pub(crate) fn all() -> [(&'static str, Scene); 8] {
+pub(crate) fn all() -> [(&'static str, Scene); 9] {
     [
         ("idle", |binary| Box::pin(idle(binary))),
-        ("baseline: axum and reqwest alone", |_| Box::pin(bare())),
+        ("baseline: axum and reqwest alone", |_| Box::pin(bare_completion())),
         ("completion, auth and limits", |binary| Box::pin(completion(binary, Shape::default()))),
         ("completion, everything on", |binary| {
             Box::pin(completion(binary, Shape { guard: true, cache: true, budget: true }))
         }),
         ("exact cache hit", |binary| Box::pin(exact_hit(binary))),
         ("chat turn", |binary| Box::pin(chat(binary))),
+        ("baseline: the MCP SDK alone", |_| Box::pin(bare_call())),
         ("mcp call to an upstream", |binary| Box::pin(mcp(binary))),
         ("stream", |binary| Box::pin(stream(binary))),
     ]
@@ -33,6 +34,10 @@ pub(crate) fn all() -> [(&'static str, Scene); 8] {
 async fn installation(binary: &Path, shape: Shape) -> Result<Installation> {
     let (model, tools) = (neighbours::instant_model().await?, neighbours::tool_server().await?);
     Installation::start(binary, shape, model, tools).await
+}
+
+async fn bare() -> Result<Bare> {
+    Bare::start(neighbours::instant_model().await?, neighbours::tool_server().await?).await
 }
 
 fn completion_body(text: &str, stream: bool) -> String {
@@ -72,8 +77,8 @@ fn question() -> Ask {
 }
 
 /// The words of [`completion`] through [`Bare`].
-async fn bare() -> Result<Vec<String>> {
-    let here = Bare::start(neighbours::instant_model().await?).await?;
+async fn bare_completion() -> Result<Vec<String>> {
+    let here = bare().await?;
     Ok(vec![measured(here.process(), (16, 8_000), "Tuesday", question()).await?])
 }
 
@@ -125,15 +130,24 @@ async fn chat(binary: &Path) -> Result<Vec<String>> {
 async fn mcp(binary: &Path) -> Result<Vec<String>> {
     let here = installation(binary, Shape { guard: true, ..Shape::default() }).await?;
     until_tool(&here).await?;
-    let ask: Ask = Arc::new(|number| {
-        let params = json!({ "name": "desk__get_order", "arguments": { "order_id": number } });
+    calls(here.process(), "desk__get_order").await
+}
+
+/// The calls of [`mcp`] through the official SDK and nothing else.
+async fn bare_call() -> Result<Vec<String>> {
+    let here = bare().await?;
+    calls(here.process(), "get_order").await
+}
+
+async fn calls(process: Process<'_>, tool: &'static str) -> Result<Vec<String>> {
+    let ask: Ask = Arc::new(move |number| {
+        let params = json!({ "name": tool, "arguments": { "order_id": number } });
         let call = json!({ "jsonrpc": "2.0", "id": number, "method": "tools/call", "params": params });
         ("/mcp".to_owned(), call.to_string())
     });
     let mut lines = Vec::new();
     for connections in [16, 64] {
-        let line =
-            measured(here.process(), (connections, 4_000), "has been shipped", Arc::clone(&ask)).await?;
+        let line = measured(process, (connections, 4_000), "has been shipped", Arc::clone(&ask)).await?;
         lines.push(format!("{connections} connections  {line}"));
     }
     Ok(lines)
