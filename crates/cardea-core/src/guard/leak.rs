@@ -6,17 +6,17 @@
 
 use std::sync::Arc;
 
-use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
 use regex::bytes::Regex;
 
 use super::{
     catalogue::{Catalogue, KindId},
     detect::{Pace, Seen},
     normalize::View,
-    table::{self, Pattern},
-    verdict::Family,
+    table::{self, Matcher, Pattern},
+    verdict::{Action, Family},
+    words::{Use, Waking, Words},
 };
-use crate::{Code, Error, Result};
+use crate::Result;
 
 /// How far back a label may stand, and how much context a piece of a stream keeps.
 pub(super) const BEFORE: usize = 192;
@@ -48,24 +48,17 @@ const UNLESS_GAP: usize = 14;
 /// The longest block, such as a private key, that is taken as one.
 const LONGEST_BLOCK: usize = 16 * 1024;
 
-/// A keyword's meaning for one row.
-#[derive(Debug, Clone, Copy)]
-enum Use {
-    Wake(u16),
-    Label(u16),
-    Unless(u16),
-}
-
 /// The compiled table with its keyword automaton.
 pub(super) struct Leaks {
     patterns: Vec<Pattern>,
     joint: Regex,
     kinds: Vec<KindId>,
     rules: Vec<Arc<str>>,
-    words: AhoCorasick,
-    uses: Vec<Vec<Use>>,
+    words: Words,
     /// Rows that a word wakes by its first byte, without a label.
-    by_first: Vec<Vec<u16>>,
+    by_first: Vec<Vec<Waking>>,
+    /// Families with rows that words wake.
+    by_word: Vec<Family>,
 }
 
 /// One piece of text under examination.
@@ -98,44 +91,27 @@ impl Label {
 impl Leaks {
     pub(super) fn build(catalogue: &mut Catalogue) -> Result<Self> {
         let patterns = table::load()?;
-        let mut words: Vec<String> = Vec::new();
-        let mut uses: Vec<Vec<Use>> = Vec::new();
-        let mut known = std::collections::HashMap::new();
-        let mut put = |word: &str, meaning: Use| {
-            let word = word.to_ascii_lowercase();
-            let at = *known.entry(word.clone()).or_insert_with(|| {
-                words.push(word);
-                uses.push(Vec::new());
-                uses.len() - 1
-            });
-            if let Some(list) = uses.get_mut(at) {
-                list.push(meaning);
-            }
-        };
-        let mut by_first = vec![Vec::new(); 256];
-        let (mut kinds, mut rules) = (Vec::new(), Vec::new());
+        let mut by_first: Vec<Vec<Waking>> = std::iter::repeat_with(Vec::new).take(256).collect();
+        let (mut kinds, mut rules, mut by_word) = (Vec::new(), Vec::new(), Vec::new());
         for (number, pattern) in patterns.iter().enumerate() {
             let number = u16::try_from(number).unwrap_or(u16::MAX);
             let row = &pattern.row;
             kinds.push(catalogue.add(&row.kind, pattern.family, &row.label));
             rules.push(Arc::from(row.id.as_str()));
-            row.keywords.iter().for_each(|word| put(word, Use::Wake(number)));
-            row.labels.iter().for_each(|word| put(word, Use::Label(number)));
-            row.unless.iter().for_each(|word| put(word, Use::Unless(number)));
-            let Some(tokens) = row.tokens.as_ref().filter(|_| row.alone > 0.0) else { continue };
+            let Some(tokens) = &row.tokens else { continue };
+            by_word.push(pattern.family);
+            if row.alone == 0.0 {
+                continue;
+            }
             for (byte, list) in (0_u8..=255).zip(by_first.iter_mut()) {
                 if tokens.begins(byte) {
-                    list.push(number);
+                    list.push(Waking::new(number, tokens));
                 }
             }
         }
-        let words = AhoCorasick::builder()
-            .ascii_case_insensitive(true)
-            .match_kind(MatchKind::Standard)
-            .kind(Some(AhoCorasickKind::DFA))
-            .build(&words)
-            .map_err(|bad| Error::new(Code::Internal).because(bad))?;
-        Ok(Self { patterns, joint: table::joint()?, kinds, rules, words, uses, by_first })
+        by_word.dedup();
+        let words = Words::build(patterns.iter().map(|pattern| &pattern.row))?;
+        Ok(Self { patterns, joint: table::joint()?, kinds, rules, words, by_first, by_word })
     }
 
     /// The rows, for documents and tests.
@@ -151,12 +127,11 @@ impl Leaks {
         let mut scan = Scan { leaks: self, piece, bytes, seen, open: bytes.len(), run_end: 0, tried };
         let mut labels: Vec<Label> = Vec::new();
         let mut asked = 0;
-        for hit in self.words.find_overlapping_iter(bytes) {
-            let (start, end) = (hit.start(), hit.end());
+        for (std::ops::Range { start, end }, uses) in self.words.of(bytes) {
             if is_late(piece.pace, end, &mut asked) {
                 return None;
             }
-            for meaning in self.uses.get(hit.pattern().as_usize()).map_or(&[][..], Vec::as_slice) {
+            for meaning in uses {
                 match *meaning {
                     Use::Wake(row) => scan.woken(row, start, &labels),
                     _ if !is_word(bytes, start, end) => {}
@@ -164,6 +139,9 @@ impl Leaks {
                     Use::Unless(row) => labels.push(Label { end, row, speaks_for: false }),
                 }
             }
+        }
+        if piece.only.is_some_and(|only| !self.by_word.contains(&only)) {
+            return Some(scan.open);
         }
         // Labels come in the order of their ends, and words in the order of their starts: two walks side by side.
         let (mut place, mut from, mut to) = (0, 0, 0);
@@ -287,14 +265,15 @@ impl Scan<'_, '_> {
                 (tokens.length.0..=tokens.length.1).contains(&(end - start)) && tokens.goes_on(next)
             })
         };
-        for row in leaks.by_first.get(usize::from(*first)).map_or(&[][..], Vec::as_slice) {
-            let Some(pattern) = leaks.patterns.get(usize::from(*row)) else { continue };
-            if !fits(pattern) || near.iter().any(|label| label.is_near(*row, start, false)) {
+        for waking in leaks.by_first.get(usize::from(*first)).map_or(&[][..], Vec::as_slice) {
+            let row = waking.row;
+            if !waking.fits(end - start, next) || near.iter().any(|label| label.is_near(row, start, false)) {
                 continue;
             }
-            let labelled = near.iter().any(|label| label.is_near(*row, start, true));
+            let Some(pattern) = leaks.patterns.get(usize::from(row)) else { continue };
+            let labelled = near.iter().any(|label| label.is_near(row, start, true));
             let confidence = if labelled { pattern.row.labelled } else { pattern.row.alone };
-            self.attempt(*row, pattern, start, confidence);
+            self.attempt(row, pattern, start, confidence);
         }
         for label in near.iter().filter(|label| label.is_near(label.row, start, true)) {
             let Some(pattern) = leaks.patterns.get(usize::from(label.row)) else { continue };
@@ -325,6 +304,10 @@ impl Scan<'_, '_> {
         };
         let far = end.max(self.joined_end(pattern, run_end));
         self.leave_open(start, far);
+        let Some(matcher) = pattern.matcher() else {
+            // A row that cannot look is a refusal, not a pass.
+            return self.report(row, pattern, start..end.min(self.bytes.len()), (1.0, Some(Action::Refuse)));
+        };
         let bytes = self.bytes;
         let Some(from) = (if pattern.named { self.after_name(start) } else { Some(start) }) else { return };
         if pattern.named && self.is_name_again(pattern, from) {
@@ -333,9 +316,9 @@ impl Scan<'_, '_> {
         let Some(slice) = bytes.get(from..end.min(bytes.len())) else { return };
         #[cfg(test)]
         work::add(slice.len());
-        let direct = matched(pattern, slice).map(|(first, last)| (from + first, from + last));
+        let direct = matched(pattern, matcher, slice).map(|(first, last)| (from + first, from + last));
         let broken = pattern.row.reach == 0 && far > end;
-        let joined = if broken { self.joined(pattern, start, run_end, far) } else { None };
+        let joined = if broken { self.joined((pattern, matcher), start, run_end, far) } else { None };
         let Some((from, mut to)) = joined.or(direct) else { return };
         if pattern.row.grow {
             let rest = self.bytes.get(to..).unwrap_or_default();
@@ -351,7 +334,7 @@ impl Scan<'_, '_> {
         if let Some(tried) = self.tried.get_mut(usize::from(row)).filter(|_| to > end.min(run_end)) {
             tried.grown = (start, to);
         }
-        self.report(row, pattern, from..to, confidence);
+        self.report(row, pattern, from..to, (confidence, None));
     }
 
     /// Where the value begins that belongs to the name at a place.
@@ -376,12 +359,18 @@ impl Scan<'_, '_> {
         })
     }
 
-    fn report(&mut self, row: u16, pattern: &Pattern, place: std::ops::Range<usize>, confidence: f32) {
+    fn report(
+        &mut self,
+        row: u16,
+        pattern: &Pattern,
+        place: std::ops::Range<usize>,
+        (confidence, forced): (f32, Option<Action>),
+    ) {
         let row = usize::from(row);
         let (Some(kind), Some(rule)) = (self.leaks.kinds.get(row), self.leaks.rules.get(row)) else { return };
         let (from, to) = self.piece.view.back(place.start, place.end);
         let (kind, rule, detector, rank) = (*kind, rule.clone(), self.piece.detector, pattern.row.rank);
-        self.seen.push(Seen { kind, span: from..to, confidence, detector, rule, rank, forced: None });
+        self.seen.push(Seen { kind, span: from..to, confidence, detector, rule, rank, forced });
     }
 
     /// Notes that what begins at `start` depends on the text up to `far`, if that is not all here.
@@ -438,7 +427,13 @@ impl Scan<'_, '_> {
     }
 
     /// Tries the row on the stretch put together with the one on the next line.
-    fn joined(&self, pattern: &Pattern, start: usize, run_end: usize, far: usize) -> Option<(usize, usize)> {
+    fn joined(
+        &self,
+        (pattern, matcher): (&Pattern, &Matcher),
+        start: usize,
+        run_end: usize,
+        far: usize,
+    ) -> Option<(usize, usize)> {
         let head = self.bytes.get(start..run_end)?;
         let tail = self.bytes.get(run_end..far)?.trim_ascii_start();
         let random = tail.len() >= 6
@@ -451,7 +446,7 @@ impl Scan<'_, '_> {
         #[cfg(test)]
         work::add(head.len() + tail.len());
         let whole = [head, tail].concat();
-        let (from, to) = matched(pattern, &whole)?;
+        let (from, to) = matched(pattern, matcher, &whole)?;
         // A match that ends on the first line is none of this.
         let over = to.checked_sub(head.len()).filter(|over| *over > 0)?;
         Some((start + from, far - tail.len() + over))
@@ -459,17 +454,17 @@ impl Scan<'_, '_> {
 }
 
 /// The value's place in the slice, if the row's regex matches from its beginning and all checks agree.
-fn matched(pattern: &Pattern, slice: &[u8]) -> Option<(usize, usize)> {
-    let (from, mut to) = if pattern.groups {
+fn matched(pattern: &Pattern, matcher: &Matcher, slice: &[u8]) -> Option<(usize, usize)> {
+    let (from, mut to) = if matcher.groups {
         // WHY: most do not match, and this tells without memory for groups and at the earliest byte that can.
-        if !pattern.regex.is_match(slice) {
+        if !matcher.regex.is_match(slice) {
             return None;
         }
-        let groups = pattern.regex.captures(slice)?;
+        let groups = matcher.regex.captures(slice)?;
         let value = groups.iter().skip(1).flatten().next()?;
         (value.start(), value.end())
     } else {
-        (0, pattern.regex.find(slice)?.end())
+        (0, matcher.regex.find(slice)?.end())
     };
     for _ in 0..if pattern.row.shrink { 4 } else { 1 } {
         let value = slice.get(from..to).filter(|value| !value.is_empty())?;
@@ -495,5 +490,23 @@ pub(super) mod work {
     /// What was counted since the last time.
     pub(crate) fn take() -> usize {
         BYTES.replace(0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::normalize::fold, *};
+
+    #[test]
+    fn a_row_that_cannot_look_refuses_what_wakes_it() {
+        let mut leaks = Leaks::build(&mut Catalogue::default()).unwrap();
+        for pattern in &mut leaks.patterns {
+            pattern.row.regex = "(".to_owned();
+        }
+        let (view, pace) = (fold("my password: hunter2"), Pace::patient(false));
+        let piece = Piece { view: &view, pace, detector: "pattern", untrusted: true, only: None };
+        let mut seen = Vec::new();
+        assert!(leaks.find(&piece, &mut seen).is_some());
+        assert!(seen.iter().any(|one| one.forced == Some(Action::Refuse)), "{seen:?}");
     }
 }

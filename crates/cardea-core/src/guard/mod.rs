@@ -35,6 +35,7 @@ mod table;
 mod topic;
 mod verdict;
 mod window;
+mod words;
 
 pub use engine::{Engine, Masks};
 pub use injection::{DIMS, SecondReader};

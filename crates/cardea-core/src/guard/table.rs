@@ -3,7 +3,10 @@
 //! A row is woken in one of two ways. `keywords` wake it where one of them stands: its regex must match from the
 //! keyword's first byte (or, with `back`, from the beginning of the word around it). `tokens` wake it at every word
 //! with a digit whose first byte, length and next byte fit. `labels` are words that may stand shortly before; a row
-//! with `alone = 0` speaks only then. A regex sees a bounded piece of text, in ASCII mode, and runs in linear time.
+//! with `alone = 0` speaks only then. A regex sees a bounded piece of text, in ASCII mode, and runs in linear time. It is
+//! compiled when a text first wakes its row: most rows never wake, and all of them compiled take twenty megabytes.
+
+use std::sync::OnceLock;
 
 use regex::bytes::{Regex, RegexBuilder};
 use serde::Deserialize;
@@ -22,6 +25,9 @@ const FILES: &[(Family, &str)] = &[
     (Family::Injection, include_str!("patterns/injection.toml")),
     (Family::Content, include_str!("patterns/content.toml")),
 ];
+
+/// How the regex of a row begins that stands behind a name.
+const NAME: &str = "@named";
 
 /// What joins a name to its value in code, shells, logs, JSON, YAML and talk. The engine steps over the name itself.
 const NAMED: &str = r#"(?:["'`)\]]{1,2}|</?b>)?[ \t]{0,3}(?:=>|:=|={1,3}|:|>|,| is(?: now)?[ :]| to | \|)[ \t]{0,3}(?:b?["'`]{1,3})?"#;
@@ -106,15 +112,35 @@ const fn middle() -> u8 {
     5
 }
 
-/// A compiled row.
+/// A row's regex, and whether its value is one of its groups.
+pub(super) struct Matcher {
+    pub(super) regex: Regex,
+    pub(super) groups: bool,
+}
+
+/// A checked row.
 pub(super) struct Pattern {
     pub(super) row: Row,
     pub(super) family: Family,
-    pub(super) regex: Regex,
-    pub(super) groups: bool,
+    /// Nothing inside, once it was asked for, if the regex is broken.
+    matcher: OnceLock<Option<Matcher>>,
     /// The regex begins after a name, of which the keyword is a part.
     pub(super) named: bool,
     pub(super) checks: Vec<check::Check>,
+}
+
+impl Pattern {
+    /// The row's regex, compiled at the first call. Nothing if it is broken: a test tries all rows.
+    pub(super) fn matcher(&self) -> Option<&Matcher> {
+        let compile = || {
+            let value = self.row.regex.strip_prefix(NAME).unwrap_or(&self.row.regex);
+            let regex = anchored(value).ok()?;
+            // WHY: the value of a named row is its whole match, and asking a regex for groups is slow.
+            let groups = regex.captures_len() > 1 && !self.named;
+            Some(Matcher { regex, groups })
+        };
+        self.matcher.get_or_init(compile).as_ref()
+    }
 }
 
 #[derive(Deserialize)]
@@ -123,7 +149,7 @@ struct File {
     row: Vec<Row>,
 }
 
-/// Reads and compiles the table.
+/// Reads and checks the table.
 pub(super) fn load() -> Result<Vec<Pattern>> {
     let mut patterns = Vec::with_capacity(256);
     for (family, text) in FILES {
@@ -143,10 +169,7 @@ fn compile(family: Family, mut row: Row) -> Result<Pattern> {
     if row.label.is_empty() {
         row.label = "SECRET".to_owned();
     }
-    let value = row.regex.strip_prefix("@named");
-    let named = value.is_some();
-    let regex = anchored(value.unwrap_or(&row.regex))
-        .map_err(|bad| broken(&format!("the regex of row `{}` is broken: {bad}", row.id)))?;
+    let named = row.regex.starts_with(NAME);
     let mut checks = Vec::new();
     for name in &row.check {
         checks.push(
@@ -154,9 +177,7 @@ fn compile(family: Family, mut row: Row) -> Result<Pattern> {
                 .ok_or_else(|| broken(&format!("row `{}` names the check `{name}`", row.id)))?,
         );
     }
-    // WHY: the value of a named row is its whole match, and asking a regex for groups is slow.
-    let groups = regex.captures_len() > 1 && !named;
-    Ok(Pattern { row, family, regex, groups, named, checks })
+    Ok(Pattern { row, family, matcher: OnceLock::new(), named, checks })
 }
 
 /// The regex of what joins a name to its value.
@@ -203,5 +224,17 @@ fn in_set(set: &str, byte: u8) -> bool {
             }
             [] => return false,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_regex_of_every_row_compiles() {
+        let broken: Vec<_> = load().unwrap().into_iter().filter(|one| one.matcher().is_none()).collect();
+        assert!(broken.is_empty(), "{:?}", broken.iter().map(|one| &one.row.id).collect::<Vec<_>>());
+        joint().unwrap();
     }
 }
