@@ -1,4 +1,4 @@
-"""The second look: a small head over the vectors of the sentence encoder, and the figures of held-out scores."""
+"""The second look: a small head over the states of the sentence encoder, and the figures of held-out scores."""
 
 import json
 import math
@@ -7,18 +7,24 @@ import subprocess
 
 import numpy as np
 
-DIMS, HIDDEN, EPOCHS, RATE, PRIOR, DROP, BATCH = 384, 64, 12, 2e-3, 1e-4, 0.2, 256
-# Texts of one source and label that are encoded; of our own more, since they are all sources' tactics.
-MOST, MOST_OWN = 1200, 4000
+# The vector, and the means of the token states after these layers.
+DIMS, LAYERS = 384, (2, 4)
+WIDE = DIMS * (2 + LAYERS[1] - LAYERS[0])
+HIDDEN, EPOCHS, RATE, PRIOR, DROP, BATCH = 64, 5, 2e-3, 1e-4, 0.5, 256
 # Between these shares of harmless held-out texts the classifier is unsure.
-UNSURE = (0.90, 0.9995)
+UNSURE = {"prompt": (0.90, 0.9995), "document": (0.75, 0.9995)}
+# What the look adds, as a share of what its head says.
+SHARE = {"prompt": 0.75, "document": 0.35}
+# What the harmless records of every day count beside others, for the first look: chosen by leaving sources out. The head reads
+# them at full weight, with which its false alarms among them are fewer.
+WORK = 0.2
 
 
 def family(source):
     return source.split("/")[0] if source.startswith(("own/", "manuals/")) else source
 
 
-def weigh(rows, use):
+def weigh(rows, use, work=WORK):
     """Each source counts by its size to the power 0.6; both labels count the same."""
     weight = np.zeros(len(rows))
     name = np.array([family(source) for source in rows.source])
@@ -30,6 +36,8 @@ def weigh(rows, use):
     for which in (0, 1):
         mask = use & (rows.label == which)
         weight[mask] /= weight[mask].sum()
+    # WHY: people's mails are full of bare imperatives; at full weight a bare order in a record is no longer known.
+    weight[[source.endswith("/work") for source in rows.source]] *= work
     return weight
 
 
@@ -48,7 +56,7 @@ def told(rows, held):
     figures = {"line": round(line, 3), "recall": {}, "harmless": {}}
     for name in sorted(set(names)):
         for which, part in ((1, "recall"), (0, "harmless")):
-            mask = (names == name) & (rows.label == which)
+            mask = (names == name) & (rows.label == which) & ~np.isnan(held)
             if mask.any():
                 hits = int((held[mask] > line).sum())
                 figures[part][name] = {"texts": int(mask.sum()), "share": round(hits / mask.sum(), 4), "interval": interval(hits, int(mask.sum()))}
@@ -56,88 +64,68 @@ def told(rows, held):
     return figures, [round(float(np.quantile(held[benign], share)), 3) for share in (0.95, 0.99, 0.999)]
 
 
-def sample(rows):
-    """Numbers of the texts that are encoded."""
-    name, kept = np.array([family(source) for source in rows.source]), []
-    for source in sorted(set(name)):
-        for label in (0, 1):
-            members = np.flatnonzero((name == source) & (rows.label == label))
-            kept.append(np.random.default_rng(1).permutation(members)[: MOST_OWN if source == "own" else MOST])
-    return np.sort(np.concatenate(kept))
-
-
-class Part:
-    """Some of the rows."""
-
-    def __init__(self, rows, chosen):
-        self.label, self.source = rows.label[chosen], [rows.source[number] for number in chosen]
-        self.trained, self.fold = rows.trained[chosen], rows.fold[chosen]
-
-    def __len__(self):
-        return len(self.label)
-
-
 def encode(encoder, texts):
-    lines = "".join(json.dumps(text) + "\n" for text in texts)
-    answer = subprocess.run([encoder], input=lines.encode(), stdout=subprocess.PIPE, check=True)
-    vectors = [json.loads(line)["vector"] for line in answer.stdout.decode().split("\n")[:-1]]
-    return np.array(vectors, np.float32) * np.float32(math.sqrt(DIMS))
+    """What the encoder sees of each text. Equal texts are read once."""
+    each = {text: number for number, text in enumerate(dict.fromkeys(texts))}
+    lines = "".join(json.dumps(text) + "\n" for text in each)
+    answer = subprocess.run([encoder, "layers", *map(str, LAYERS)], input=lines.encode(), stdout=subprocess.PIPE, check=True)
+    seen = np.frombuffer(answer.stdout, "<f4").reshape(len(each), WIDE)
+    return seen[[each[text] for text in texts]]
 
 
-def fit(vectors, label, weight):
-    """Two layers, by Adam. Gives (first weights, first biases, second weights, second bias)."""
-    rnd = np.random.default_rng(0)
-    made = [rnd.normal(0, 1 / math.sqrt(DIMS), (DIMS, HIDDEN)).astype(np.float32), np.zeros(HIDDEN, np.float32), rnd.normal(0, 0.1, HIDDEN).astype(np.float32), np.zeros(1, np.float32)]
+def fit(seen, label, weight):
+    """Two layers, by Adam. Gives what is usual and its scale, first weights and biases, second weights and bias."""
+    usual, scale = seen.mean(0), 1 / (seen.std(0) + 1e-3)
+    given, rnd = (seen - usual) * scale, np.random.default_rng(0)
+    made = [rnd.normal(0, 1 / math.sqrt(WIDE), (WIDE, HIDDEN)).astype(np.float32), np.zeros(HIDDEN, np.float32), rnd.normal(0, 0.1, HIDDEN).astype(np.float32), np.zeros(1, np.float32)]
     first, second, step = [np.zeros_like(one) for one in made], [np.zeros_like(one) for one in made], 0
     weight = np.minimum(weight / weight.mean(), 8)
-    for _ in range(EPOCHS):
-        order = rnd.permutation(len(label))
+    for epoch in range(EPOCHS):
+        order, rate = rnd.permutation(len(label)), RATE * (1 - 0.8 * epoch / EPOCHS)
         for at in range(0, len(order), BATCH):
             rows = order[at : at + BATCH]
-            given = vectors[rows] * (rnd.random((len(rows), DIMS)) > DROP) / (1 - DROP)
-            inner = np.maximum(given @ made[0] + made[1], 0)
+            part = given[rows] * (rnd.random((len(rows), WIDE), dtype=np.float32) > DROP) / np.float32(1 - DROP)
+            inner = np.maximum(part @ made[0] + made[1], 0)
             margin = inner @ made[2] + made[3][0]
             slope = ((1 / (1 + np.exp(-np.clip(margin, -30, 30))) - label[rows]) * weight[rows] / len(rows)).astype(np.float32)
             back = np.outer(slope, made[2]) * (inner > 0)
-            slopes = [given.T @ back + PRIOR * made[0], back.sum(0), inner.T @ slope + PRIOR * made[2], np.array([slope.sum()])]
+            slopes = [part.T @ back + PRIOR * made[0], back.sum(0), inner.T @ slope + PRIOR * made[2], np.array([slope.sum()])]
             step += 1
             for one, wanted, mean, square in zip(made, slopes, first, second):
                 mean += 0.1 * (wanted - mean)
                 square += 0.001 * (wanted * wanted - square)
-                one -= (RATE * (mean / (1 - 0.9**step)) / (np.sqrt(square / (1 - 0.999**step)) + 1e-8)).astype(np.float32)
-    return made
+                one -= (rate * (mean / (1 - 0.9**step)) / (np.sqrt(square / (1 - 0.999**step)) + 1e-8)).astype(np.float32)
+    return usual, scale, *made
 
 
 def rounded(made, share):
-    """The head with its first weights as bytes: (bytes, scales, the rest)."""
-    weights, biases, outer, bias = made
+    """The head with its first weights as bytes: (usual, its scale, bytes, scales, the rest)."""
+    usual, scale, weights, biases, outer, bias = made
     scales = np.abs(weights).max(0) / 127
-    return np.round(weights / scales).astype(np.int8), scales, biases, outer * share, float(bias[0]) * share
+    return usual, scale, np.round(weights / scales).astype(np.int8), scales, biases, outer * share, float(bias[0]) * share
 
 
-def says(head, vectors):
-    whole, scales, biases, outer, bias = head
-    return np.maximum(vectors @ (whole * scales) + biases, 0) @ outer + bias
+def says(head, seen):
+    usual, scale, whole, scales, biases, outer, bias = head
+    return np.maximum((seen - usual) * scale @ (whole * scales).astype(np.float32) + biases, 0) @ outer + bias
 
 
-def look(options, rows, held, shown, groups, share):
+def look(options, rows, held, shown, groups, surface):
     """Trains the head and says what it is worth: its part of the file, and its figures."""
-    chosen = sample(rows)
-    part, before = Part(rows, chosen), held[chosen]
-    vectors = encode(options.encoder, [shown(number) for number in chosen])
-    label, after = part.label.astype(np.float32), np.full(len(chosen), np.nan)
+    share, label, after = SHARE[surface], rows.label.astype(np.float32), np.full(len(rows), np.nan)
+    seen = encode(options.encoder, [shown(number) for number in range(len(rows))])
     for group in groups:
-        out = np.isin(part.fold, group)
-        use = ~out & part.trained
-        after[out] = says(rounded(fit(vectors[use], label[use], weigh(part, use)[use]), share), vectors[out])
-    benign = (part.label == 0) & np.array([family(source) != "own" for source in part.source])
-    low, high = (float(np.quantile(before[benign], place)) for place in UNSURE)
-    final = np.where(before <= low, before, np.where(before >= high, before + 99, before + after))
-    first, _ = told(part, before)
-    figures, lines = told(part, final)
-    figures |= {"first_look_on_the_same_texts": first["macro_recall"], "asked_of_harmless": round(float(((before > low) & (before < high))[benign].mean()), 3)}
-    whole, scales, biases, outer, bias = rounded(fit(vectors[part.trained], label[part.trained], weigh(part, part.trained)[part.trained]), share)
-    body = struct.pack("<I6f", HIDDEN, bias, low, high, *lines)
+        out = np.isin(rows.fold, group)
+        use = ~out & rows.trained
+        after[out] = says(rounded(fit(seen[use], label[use], weigh(rows, use, 1.0)[use]), share), seen[out])
+    benign = (rows.label == 0) & np.array([family(source) != "own" for source in rows.source])
+    low, high = (float(np.quantile(held[benign], place)) for place in UNSURE[surface])
+    final = np.where(held <= low, held, np.where(held >= high, held + 99, held + after))
+    figures, lines = told(rows, final)
+    figures["asked_of_harmless"] = round(float(((held > low) & (held < high))[benign].mean()), 3)
+    use = rows.trained
+    usual, scale, whole, scales, biases, outer, bias = rounded(fit(seen[use], label[use], weigh(rows, use, 1.0)[use]), share)
+    body = struct.pack("<I6f", HIDDEN, bias, low, high, *lines) + np.stack([usual, scale], 1).astype("<f4").tobytes()
     for unit in range(HIDDEN):
-        body += struct.pack("<3f", scales[unit] * math.sqrt(DIMS), biases[unit], outer[unit]) + whole[:, unit].tobytes()
+        body += struct.pack("<3f", scales[unit], biases[unit], outer[unit]) + whole[:, unit].tobytes()
     return body, figures

@@ -1,5 +1,7 @@
 //! The encoder: tokenizer and forward pass behind one cheap handle.
 
+mod layers;
+
 use std::{
     path::Path,
     sync::{Arc, Mutex, PoisonError},
@@ -147,10 +149,20 @@ impl Encoder {
         text: &str,
         take: impl FnOnce(&[f32; DIMS], &[u16], &[f32]) -> T,
     ) -> (T, bool, usize) {
+        self.watched(text, &mut |_, _| {}, take)
+    }
+
+    /// As [`Encoder::forward`], while somebody looks on from layer to layer.
+    fn watched<T>(
+        &self,
+        text: &str,
+        watch: &mut forward::Watch<'_>,
+        take: impl FnOnce(&[f32; DIMS], &[u16], &[f32]) -> T,
+    ) -> (T, bool, usize) {
         let tokens = wordpiece::tokens(&self.inner.weights, text, self.limit);
         let spare = self.inner.scratch.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let mut scratch = spare.unwrap_or_default();
-        let floats = forward::embed(self.cpu, &self.inner.weights, &tokens.numbers, &mut scratch);
+        let floats = forward::embed(self.cpu, &self.inner.weights, &tokens.numbers, &mut scratch, watch);
         let taken = take(&floats, &tokens.numbers, scratch.states());
         let mut kept = self.inner.scratch.lock().unwrap_or_else(PoisonError::into_inner);
         if kept.len() < SPARE {

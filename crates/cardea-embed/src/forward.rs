@@ -62,43 +62,72 @@ struct Head {
     shares: Vec<f32>,
 }
 
+/// Is told the number of each layer, from one, and the states of all tokens after it, one row for each.
+pub(crate) type Watch<'w> = dyn FnMut(usize, &[f32]) + 'w;
+
 /// The mean of all token states, scaled to length one.
-pub(crate) fn embed(cpu: Cpu, weights: &Weights, tokens: &[u16], scratch: &mut Scratch) -> [f32; DIMS] {
+pub(crate) fn embed(
+    cpu: Cpu,
+    weights: &Weights,
+    tokens: &[u16],
+    scratch: &mut Scratch,
+    watch: &mut Watch<'_>,
+) -> [f32; DIMS] {
     match cpu.level() {
         #[cfg(target_arch = "x86_64")]
         // SAFETY: a `Cpu` is only made after its level was detected on this processor.
-        Level::Avx512 => unsafe { embed_avx512(weights, tokens, scratch) },
+        Level::Avx512 => unsafe { embed_avx512(weights, tokens, scratch, watch) },
         #[cfg(target_arch = "x86_64")]
         // SAFETY: as above.
-        Level::Avx2 => unsafe { embed_avx2(weights, tokens, scratch) },
+        Level::Avx2 => unsafe { embed_avx2(weights, tokens, scratch, watch) },
         #[cfg(target_arch = "aarch64")]
         // SAFETY: as above.
-        Level::Neon => unsafe { embed_neon(weights, tokens, scratch) },
-        _ => run::<Scalar>(weights, tokens, scratch),
+        Level::Neon => unsafe { embed_neon(weights, tokens, scratch, watch) },
+        _ => run::<Scalar>(weights, tokens, scratch, watch),
     }
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,popcnt")]
-fn embed_avx512(weights: &Weights, tokens: &[u16], scratch: &mut Scratch) -> [f32; DIMS] {
-    run::<Avx512>(weights, tokens, scratch)
+fn embed_avx512(
+    weights: &Weights,
+    tokens: &[u16],
+    scratch: &mut Scratch,
+    watch: &mut Watch<'_>,
+) -> [f32; DIMS] {
+    run::<Avx512>(weights, tokens, scratch, watch)
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,popcnt")]
-fn embed_avx2(weights: &Weights, tokens: &[u16], scratch: &mut Scratch) -> [f32; DIMS] {
-    run::<Avx2>(weights, tokens, scratch)
+fn embed_avx2(
+    weights: &Weights,
+    tokens: &[u16],
+    scratch: &mut Scratch,
+    watch: &mut Watch<'_>,
+) -> [f32; DIMS] {
+    run::<Avx2>(weights, tokens, scratch, watch)
 }
 
 #[cfg(target_arch = "aarch64")]
 #[target_feature(enable = "neon")]
-fn embed_neon(weights: &Weights, tokens: &[u16], scratch: &mut Scratch) -> [f32; DIMS] {
-    run::<Neon>(weights, tokens, scratch)
+fn embed_neon(
+    weights: &Weights,
+    tokens: &[u16],
+    scratch: &mut Scratch,
+    watch: &mut Watch<'_>,
+) -> [f32; DIMS] {
+    run::<Neon>(weights, tokens, scratch, watch)
 }
 
 /// Only called through [`embed`]: `K` is then a level of this processor.
 #[inline(always)]
-fn run<K: Kernel>(weights: &Weights, tokens: &[u16], scratch: &mut Scratch) -> [f32; DIMS] {
+fn run<K: Kernel>(
+    weights: &Weights,
+    tokens: &[u16],
+    scratch: &mut Scratch,
+    watch: &mut Watch<'_>,
+) -> [f32; DIMS] {
     let count = tokens.len().min(weights.positions);
     let Scratch { state, triple, mixed, inner, rows, head } = scratch;
     state.resize(count * HIDDEN, 0.0);
@@ -109,7 +138,7 @@ fn run<K: Kernel>(weights: &Weights, tokens: &[u16], scratch: &mut Scratch) -> [
         weights.embed(*token, position, row);
         math::normalise(row, &weights.first_norm.gain, &weights.first_norm.shift);
     }
-    for layer in &weights.layers {
+    for (number, layer) in weights.layers.iter().enumerate() {
         let Layer { attend, join, join_norm, widen, narrow, narrow_norm } = layer;
         dense::<K>(rows.take(state, HIDDEN), attend, weights.codes(attend), triple);
         attention::<K>(triple, head, mixed);
@@ -121,6 +150,7 @@ fn run<K: Kernel>(weights: &Weights, tokens: &[u16], scratch: &mut Scratch) -> [
         }
         dense::<K>(rows.take(inner, INNER), narrow, weights.codes(narrow), mixed);
         add(state, mixed, narrow_norm);
+        watch(number + 1, state);
     }
     pool(state)
 }

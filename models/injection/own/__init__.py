@@ -9,22 +9,23 @@ import codecs
 import random
 import re
 
-from . import documents, english, languages, wider
+from . import documents, english, fresh, languages, quoted, wider, work
 
-SLOT = re.compile(r"\{([a-z]+)\}")
+SLOT = re.compile(r"\{([A-Za-z]+[0-9]?)\}")
 LOOKS = str.maketrans({"a": "а", "e": "е", "o": "ο", "i": "1", "s": "$", "t": "7", "c": "с", "p": "р", "l": "ι"})
 LEET = str.maketrans({"a": "4", "e": "3", "i": "1", "o": "0", "s": "5", "t": "7"})
 
 
 def fill(rnd, text, slots, depth=0):
-    """Fills the slots of a template; fillings may have slots themselves."""
+    """Fills the slots of a template; fillings may have slots themselves. `{Verb}` is `{verb}` with a capital."""
 
     def one(match):
         name = match.group(1)
-        if name not in slots:
+        if name not in slots and name.lower() not in slots:
             return match.group(0)
-        picked = rnd.choice(slots[name])
-        return fill(rnd, picked, slots, depth + 1) if depth < 4 else picked
+        picked = rnd.choice(slots.get(name) or slots[name.lower()])
+        picked = fill(rnd, picked, slots, depth + 1) if depth < 8 else picked
+        return picked if name in slots else picked[:1].upper() + picked[1:]
 
     return " ".join(SLOT.sub(one, text.replace("{{", "\0").replace("}}", "\1")).split(" ")).replace("\0", "{").replace("\1", "}")
 
@@ -64,11 +65,12 @@ def prompts(rnd, each):
                     text = encoded(rnd, template) if family == "encoded" else fill(rnd, template, english.SLOTS)
                     yield text if family in ("encoded", "fake") else tidy(rnd, text), label, unit, "prompt", None
     slots = dict(english.SLOTS, **wider.SLOTS)
-    for label, families in ((1, wider.ATTACKS), (0, wider.HARMLESS)):
+    newer = dict(slots, **fresh.SLOTS)
+    for label, families, name, slots in ((1, wider.ATTACKS, "wider", slots), (0, wider.HARMLESS, "wider", slots), (1, fresh.PROMPTS, "fresh", newer), (0, fresh.HARMLESS, "fresh", newer)):
         for family, templates in families.items():
             for template in templates:
                 for _ in range(each if "{" in template else 1):
-                    yield disguised(rnd, tidy(rnd, fill(rnd, template, slots)), family), label, f"wider {family}: {template[:40]}", "prompt", None
+                    yield disguised(rnd, tidy(rnd, fill(rnd, template, slots)), family), label, f"{name} {family}: {template[:40]}", "prompt", None
     for label, asked in ((1, wider.ASKED), (0, wider.FINE)):
         for language, texts in asked.items():
             yield from ((text, label, f"asked {language}", "prompt", None) for text in texts)
@@ -119,11 +121,29 @@ def records(rnd, each, requests):
             yield (filled if rnd.random() < 0.15 else carrier(rnd, filled if rnd.random() < 0.7 else "")), 0, f"note {number}", "document", None
 
 
+def working(rnd, each):
+    """Harmless records of every day, and those that quote orders or are made by machines."""
+    for room, slots in ((work, work.SLOTS), (quoted, quoted.SLOTS)):
+        for family, templates in room.RECORDS.items():
+            for number, template in enumerate(templates):
+                for _ in range(each):
+                    yield fill(rnd, template, slots), 0, f"work {family} {number}", "document", None
+    for number, template in enumerate(quoted.LINES["line"]):
+        for _ in range(each):
+            yield fill(rnd, template, quoted.SLOTS), 0, f"work line {number}", "document", None
+    for language, texts in work.ABROAD.items():
+        for text in texts:
+            for _ in range(each // 8):
+                filled = fill(rnd, text, work.SLOTS)
+                yield (filled if rnd.random() < 0.4 else f"{filled} {fill(rnd, rnd.choice(texts), work.SLOTS)}"), 0, f"work {language}", "document", None
+
+
 def rows(requests=(), seed=7, each=16):
     """All texts, each once. `requests` are harmless things that users ask for; inside a record they are orders."""
     rnd = random.Random(seed)
     seen = set()
-    for source in (prompts(rnd, each), records(rnd, each * 2, requests)):
+    more = random.Random(seed + 1)
+    for source in (prompts(rnd, each), records(rnd, each * 2, requests), working(more, each * 2)):
         for row in source:
             if row[0] not in seen:
                 seen.add(row[0])

@@ -6,7 +6,7 @@ use super::{
     catalogue::{KindFacts, KindId},
     content::Lists,
     detect::{Detectors, NearBy, Pace, Seen},
-    injection::{DIMS, SecondReader},
+    injection::{DIMS, Look, SecondReader},
     placeholder::{Originals, Placeholders},
     profile::{OnFailure, OnSilence, Profile, Rule, SecondLook},
     runs::sections,
@@ -51,6 +51,10 @@ struct Silent;
 
 impl SecondReader for Silent {
     fn read(&self, _: &str) -> Option<[f32; DIMS]> {
+        None
+    }
+
+    fn look(&self, _: &str) -> Option<Look> {
         None
     }
 }
@@ -302,15 +306,19 @@ mod tests {
     use std::cell::Cell;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
-    use super::*;
+    use super::{super::injection::LAYERS, *};
 
     /// Answers, or keeps silent, and counts how often it was asked.
     struct Counting(AtomicUsize, Option<f32>);
 
     impl SecondReader for Counting {
         fn read(&self, _: &str) -> Option<[f32; DIMS]> {
-            self.0.fetch_add(1, Ordering::Relaxed);
             self.1.map(|value| [value; DIMS])
+        }
+
+        fn look(&self, text: &str) -> Option<Look> {
+            self.0.fetch_add(1, Ordering::Relaxed);
+            self.read(text).map(|vector| Look { vector, layers: vec![vector; LAYERS.count()] })
         }
     }
 

@@ -38,7 +38,7 @@ mod window;
 mod words;
 
 pub use engine::{Engine, Masks};
-pub use injection::{DIMS, SecondReader};
+pub use injection::{DIMS, LAYERS, Look, SecondReader};
 pub use placeholder::{Originals, Placeholders};
 pub use profile::{Allow, Deny, OnFailure, OnSilence, Profile, Rule, SecondLook, Topic};
 pub use verdict::{Action, Family, Finding, Surface, Taint, Verdict};

@@ -226,6 +226,10 @@ mod tests {
             let length = vector.iter().map(|value| value * value).sum::<f32>().sqrt();
             (!self.silent.load(Ordering::Relaxed)).then(|| vector.map(|value| value / length))
         }
+
+        fn look(&self, _: &str) -> Option<super::super::injection::Look> {
+            None
+        }
     }
 
     const MEDICINE: &str = "[[topic]]\nname = 'medicine'\nexamples = ['which pill helps']\n\

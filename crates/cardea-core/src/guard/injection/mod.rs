@@ -14,7 +14,7 @@ mod suffix;
 
 use std::{collections::BTreeSet, ops::Range};
 
-pub use self::second::{DIMS, SecondReader};
+pub use self::second::{DIMS, LAYERS, Look, SecondReader};
 use self::{
     reading::Readings,
     score::{Model, confidence},
@@ -125,10 +125,10 @@ impl Injection {
         let margin = strongest.margin + boost;
         let mut said = (confidence(margin, self.model.lines(surface.is_untrusted())), "classifier");
         let wanted = reader.filter(|_| self.second.wants(margin, surface));
-        let answer = wanted.map(|reader| reader.read(&extract(strongest.shown(surface))));
-        if let Some(Some(vector)) = &answer {
-            let margin = margin + self.second.adds(vector, surface);
-            said = (confidence(margin, self.second.lines(surface)), "second_look");
+        let look = |reader: &dyn SecondReader| reader.look(&extract(strongest.shown(surface)));
+        let answer = wanted.map(|reader| look(reader).and_then(|look| self.second.adds(&look, surface)));
+        if let Some(Some(more)) = answer {
+            said = (confidence(margin + more, self.second.lines(surface)), "second_look");
         }
         let ((confidence, rule), kind, span) = (said, self.kind, strongest.span);
         let seen =
@@ -178,6 +178,26 @@ mod tests {
         for one in golden {
             let margin = detectors.injection().margin(&fold(&one.text), one.untrusted);
             assert!((margin - one.margin).abs() < 0.02, "{margin} {} {}", one.margin, one.text);
+        }
+    }
+
+    #[test]
+    fn a_short_description_of_a_tool_is_no_order_to_the_model() {
+        use super::super::{Engine, Profile, Surface};
+
+        for name in ["strict", "standard"] {
+            let profile = Profile { second_look: None, ..Profile::built_in(name).unwrap() };
+            let engine = Engine::new(&profile).unwrap();
+            for text in [
+                "Reserve.",
+                "What to reserve.",
+                "Cancel a pending order.",
+                "List all open tickets.",
+                "Whom to notify.",
+            ] {
+                let verdict = engine.scan(text, Surface::ToolDescription);
+                assert!(verdict.findings.is_empty(), "{name}: {text} {:?}", verdict.findings);
+            }
         }
     }
 }

@@ -1,8 +1,8 @@
 //! The second look: what the classifier is unsure of, read by a sentence encoder.
 //!
 //! The encoder is not here: the caller brings one along ([`SecondReader`]), since it takes milliseconds and megabytes. What
-//! is here is the small head that says what a vector means: `models/injection/second.bin`, two layers, made by the same
-//! script as the classifier's weights. It is added to the classifier's margin, never put in its place.
+//! is here is the small head that says what the encoder's states mean: `models/injection/second.bin`, two layers, made by
+//! the same script as the classifier's weights. It is added to the classifier's margin, never put in its place.
 
 use super::super::verdict::Surface;
 use super::score::crc32;
@@ -14,12 +14,31 @@ pub const DIMS: usize = 384;
 /// Letters that are read: of a longer text one half from its beginning and one half from its end.
 const LETTERS: usize = 600;
 
-const MAGIC: &[u8; 4] = b"CGS1";
+/// The encoder's layers (counted from one) whose states a second look goes by.
+pub const LAYERS: std::ops::RangeInclusive<usize> = 2..=4;
+
+/// Numbers that a second look goes by: a vector, and a mean for each of [`LAYERS`].
+const WIDE: usize = 4 * DIMS;
+
+const MAGIC: &[u8; 4] = b"CGS2";
 
 /// Turns a text into a vector, as the encoder of `cardea-embed` does.
 pub trait SecondReader: Send + Sync {
     /// Where the text lies, in a vector of length one; `None` if no answer can be had in time.
     fn read(&self, text: &str) -> Option<[f32; DIMS]>;
+
+    /// The same vector, and the means of the states of all tokens after the encoder's [`LAYERS`]: what the text is about,
+    /// and how it speaks. An answer with another number of means counts as none.
+    fn look(&self, text: &str) -> Option<Look>;
+}
+
+/// What an encoder sees at a second look.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Look {
+    /// The vector of the text.
+    pub vector: [f32; DIMS],
+    /// A mean for each of [`LAYERS`], in their order.
+    pub layers: Vec<[f32; DIMS]>,
 }
 
 /// The heads of prompts and of records.
@@ -30,6 +49,8 @@ pub(super) struct Second {
 
 /// One hidden layer, and the margins between which it is asked.
 struct Head {
+    /// What is usual for each number, and what it is multiplied by after that is taken away.
+    usual: Vec<(f32, f32)>,
     hidden: Vec<Unit>,
     bias: f32,
     /// Below the first the text is harmless, above the second it is not; in between is the look.
@@ -73,12 +94,16 @@ impl Cursor<'_> {
         let (count, rest) = self.0.split_first_chunk::<4>()?;
         self.0 = rest;
         let (bias, unsure, lines) = (self.float()?, self.floats()?, self.floats()?);
+        let mut usual = Vec::new();
+        for _ in 0..WIDE {
+            usual.push(self.floats::<2>()?.into());
+        }
         let mut hidden = Vec::new();
         for _ in 0..u32::from_le_bytes(*count).min(1024) {
             let [scale, bias, out] = self.floats()?;
-            hidden.push(Unit { weights: self.bytes(DIMS)?, scale, bias, out });
+            hidden.push(Unit { weights: self.bytes(WIDE)?, scale, bias, out });
         }
-        Some(Head { hidden, bias, unsure, lines })
+        Some(Head { usual, hidden, bias, unsure, lines })
     }
 }
 
@@ -104,15 +129,21 @@ impl Second {
         low < margin && margin < high
     }
 
-    /// What the vector adds to the margin.
-    pub(super) fn adds(&self, vector: &[f32; DIMS], surface: Surface) -> f32 {
+    /// What a look adds to the margin.
+    pub(super) fn adds(&self, look: &Look, surface: Surface) -> Option<f32> {
         let head = self.head(surface);
+        let seen = look.vector.iter().chain(look.layers.as_flattened());
+        if seen.clone().count() != WIDE {
+            return None;
+        }
+        let seen: Vec<f32> =
+            seen.zip(&head.usual).map(|(value, (usual, scale))| (value - usual) * scale).collect();
         let unit = |unit: &Unit| {
             let sum: f32 =
-                unit.weights.iter().zip(vector).map(|(weight, value)| f32::from(*weight) * value).sum();
+                unit.weights.iter().zip(&seen).map(|(weight, value)| f32::from(*weight) * value).sum();
             (sum * unit.scale + unit.bias).max(0.0) * unit.out
         };
-        head.bias + head.hidden.iter().map(unit).sum::<f32>()
+        Some(head.bias + head.hidden.iter().map(unit).sum::<f32>())
     }
 
     /// The lines of the margin after the look.
