@@ -27,5 +27,5 @@ export PROPTEST_CASES=${PROPTEST_CASES:-4} MIRIFLAGS="-Zmiri-disable-isolation $
 if [ $# -eq 0 ]; then set -- "$(rustc -vV | sed -n 's/^host: //p')" s390x-unknown-linux-gnu; fi
 for target in "$@"; do
     echo "== $target"
-    CARGO_TARGET_DIR=${MIRI_TARGET_DIR:-$here/target} cargo +nightly miri test --manifest-path "$here/Cargo.toml" --target "$target" --lib
+    CARGO_TARGET_DIR=${MIRI_TARGET_DIR:-$here/target} cargo +nightly miri test --manifest-path "$here/Cargo.toml" --target "$target" --lib -- ${MIRI_TESTS:-}
 done

@@ -6,6 +6,7 @@
 
 use std::{fs, hint::black_box, io::Write};
 
+use cardea_core::cache::{Candidate, Mode, Question, crowd, judge};
 use cardea_embed::{Cpu, DIMS, Encoder, Partition, Vector};
 
 /// Nanoseconds that this thread has run, as Linux counts them.
@@ -78,5 +79,25 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             measure(7, 200_000_000 / size / 40, || drop(black_box(part.nearest(black_box(&query), 12))));
         writeln!(out, "nearest 12 of {size:6}: {low:7.1} / {middle:7.1} µs")?;
     }
+    let (low, middle) = verdict();
+    writeln!(out, "verdict, each of 12 near candidates: {low:7.1} / {middle:7.1} µs")?;
     Ok(())
+}
+
+/// What the cache's decision costs for each candidate that is near enough, the reading of its text included.
+fn verdict() -> (f64, f64) {
+    let crowd = crowd(&[], 0);
+    let texts = [
+        "when does the trial of my premium plan end",
+        "end of the trial period of the premium plan",
+        "what is the last day of my free premium trial",
+        "does my premium plan's trial end this week",
+    ];
+    let near: Vec<Candidate<'_>> =
+        texts.iter().cycle().take(12).map(|text| Candidate { text, cosine: 0.9, crowd }).collect();
+    let asked = Question { text: "tell me when the trial for the premium plan is over", crowd };
+    let (low, middle) = measure(7, 2_000, || {
+        black_box(judge(black_box(asked), black_box(&near), Mode::default()));
+    });
+    (low / 12.0, middle / 12.0)
 }

@@ -140,15 +140,12 @@ fn run<K: Kernel>(
     }
     for (number, layer) in weights.layers.iter().enumerate() {
         let Layer { attend, join, join_norm, widen, narrow, narrow_norm } = layer;
-        dense::<K>(rows.take(state, HIDDEN), attend, weights.codes(attend), triple);
+        dense::<K, false>(rows.take(state, HIDDEN), attend, weights.codes(attend), triple);
         attention::<K>(triple, head, mixed);
-        dense::<K>(rows.take(mixed, HIDDEN), join, weights.codes(join), triple);
+        dense::<K, false>(rows.take(mixed, HIDDEN), join, weights.codes(join), triple);
         add(state, triple, join_norm);
-        dense::<K>(rows.take(state, HIDDEN), widen, weights.codes(widen), inner);
-        for value in inner.iter_mut() {
-            *value = math::gelu(*value);
-        }
-        dense::<K>(rows.take(inner, INNER), narrow, weights.codes(narrow), mixed);
+        dense::<K, true>(rows.take(state, HIDDEN), widen, weights.codes(widen), inner);
+        dense::<K, false>(rows.take(inner, INNER), narrow, weights.codes(narrow), mixed);
         add(state, mixed, narrow_norm);
         watch(number + 1, state);
     }
@@ -181,10 +178,13 @@ impl Rows {
     }
 }
 
-/// `out = rows · matrix + bias`, in tiles; tokens are split evenly so that no tile is a leftover of one row.
+/// `out = rows · matrix + bias`, `BENT` by GELU if that follows, while the tile is at hand; in tiles, tokens split evenly so
+/// that no tile is a leftover of one row.
 #[inline(always)]
-fn dense<K: Kernel>(rows: &Rows, matrix: &Matrix, codes: &[u8], out: &mut [f32]) {
+fn dense<K: Kernel, const BENT: bool>(rows: &Rows, matrix: &Matrix, codes: &[u8], out: &mut [f32]) {
     let depth = matrix.inputs;
+    // One for all tiles: the kernel writes every sum.
+    let mut sums: Tile<ROWS> = [[0; COLUMNS]; ROWS];
     let count = rows.scale.len();
     let tiles = count.div_ceil(ROWS);
     for (at, block) in codes.chunks_exact(COLUMNS * depth).enumerate() {
@@ -193,12 +193,12 @@ fn dense<K: Kernel>(rows: &Rows, matrix: &Matrix, codes: &[u8], out: &mut [f32])
             let (from, to) = (count * tile / tiles, count * (tile + 1) / tiles);
             let span = Span { matrix, columns: columns.clone(), from };
             match to - from {
-                1 => part::<K, 1>(rows, block, span, out),
-                2 => part::<K, 2>(rows, block, span, out),
-                3 => part::<K, 3>(rows, block, span, out),
-                4 => part::<K, 4>(rows, block, span, out),
-                5 => part::<K, 5>(rows, block, span, out),
-                _ => part::<K, 6>(rows, block, span, out),
+                1 => part::<K, BENT, 1>(rows, block, span, sums.first_chunk_mut(), out),
+                2 => part::<K, BENT, 2>(rows, block, span, sums.first_chunk_mut(), out),
+                3 => part::<K, BENT, 3>(rows, block, span, sums.first_chunk_mut(), out),
+                4 => part::<K, BENT, 4>(rows, block, span, sums.first_chunk_mut(), out),
+                5 => part::<K, BENT, 5>(rows, block, span, sums.first_chunk_mut(), out),
+                _ => part::<K, BENT, ROWS>(rows, block, span, sums.first_chunk_mut(), out),
             }
         }
     }
@@ -212,13 +212,19 @@ struct Span<'a> {
 }
 
 #[inline(always)]
-fn part<K: Kernel, const M: usize>(rows: &Rows, block: &[u8], span: Span<'_>, out: &mut [f32]) {
+fn part<K: Kernel, const BENT: bool, const M: usize>(
+    rows: &Rows,
+    block: &[u8],
+    span: Span<'_>,
+    sums: Option<&mut Tile<M>>,
+    out: &mut [f32],
+) {
     let Span { matrix, columns, from } = span;
+    let Some(sums) = sums else { return };
     let depth = matrix.inputs;
-    let mut sums: Tile<M> = [[0; COLUMNS]; M];
     let codes = rows.codes.get(from * depth..(from + M) * depth).unwrap_or_default();
     // SAFETY: `embed` calls `run::<K>` only with the kernel of a level that was detected.
-    unsafe { K::tile::<M>(codes, block, depth, &mut sums) };
+    unsafe { K::tile::<M>(codes, block, depth, sums) };
     let scale = matrix.scale.get(columns.clone()).unwrap_or_default();
     let bias = matrix.bias.get(columns.clone()).unwrap_or_default();
     let totals = matrix.sums.get(columns.clone()).unwrap_or_default();
@@ -227,12 +233,13 @@ fn part<K: Kernel, const M: usize>(rows: &Rows, block: &[u8], span: Span<'_>, ou
     let steps = rows.scale.get(from..).unwrap_or_default();
     let zeros = rows.zero.get(from..).unwrap_or_default();
     let lines = out.chunks_exact_mut(matrix.outputs).zip(steps.iter().zip(zeros));
-    for ((line, (step, zero)), sums) in lines.zip(&sums) {
+    for ((line, (step, zero)), sums) in lines.zip(sums.iter()) {
         let line = line.get_mut(columns.clone()).unwrap_or_default();
         let zero = zero - K::OFFSET;
         let facts = scale.iter().zip(bias).zip(totals);
         for ((out, sum), ((scale, bias), total)) in line.iter_mut().zip(sums).zip(facts) {
-            *out = (sum - zero * total) as f32 * (step * scale) + bias;
+            let value = (sum - zero * total) as f32 * (step * scale) + bias;
+            *out = if BENT { math::gelu(value) } else { value };
         }
     }
 }
@@ -298,22 +305,25 @@ fn look<K: Kernel, const M: usize>(queries: &[f32], out: &mut [f32], column: usi
             }
         }
     }
-    // Shares are written on their side, for the second product.
-    let shares = head.shares.as_chunks_mut::<M>().0;
-    for (at, scores) in head.scores.chunks_exact_mut(width).take(M).enumerate() {
+    // Weights are written on their side, for the second product; what makes shares of them comes after it.
+    let mut scales = [0.0_f32; M];
+    for (scores, scale) in head.scores.chunks_exact_mut(width).zip(&mut scales) {
         scores.iter_mut().skip(count).for_each(|score| *score = NOTHING);
-        math::softmax(scores);
-        for (to, share) in shares.iter_mut().zip(scores.iter()) {
-            if let Some(to) = to.get_mut(at) {
-                *to = *share;
-            }
+        *scale = math::exponents(scores);
+    }
+    let shares = head.shares.as_chunks_mut::<M>().0;
+    let mut rows = head.scores.chunks_exact(width);
+    let rows: [&[f32]; M] = std::array::from_fn(|_| rows.next().unwrap_or_default());
+    if rows.iter().all(|row| row.len() >= count) {
+        for (at, to) in shares.iter_mut().take(count).enumerate() {
+            *to = rows.map(|row| row.get(at).copied().unwrap_or_default());
         }
     }
     // SAFETY: as above.
     unsafe { K::mix(shares.get(..count).unwrap_or_default(), &head.values, &mut sums) };
-    for (mixed, row) in sums.iter().zip(out.chunks_exact_mut(HIDDEN)) {
+    for ((mixed, scale), row) in sums.iter().zip(scales).zip(out.chunks_exact_mut(HIDDEN)) {
         if let Some(place) = row.get_mut(column..column + HEAD) {
-            place.copy_from_slice(mixed);
+            place.copy_from_slice(&mixed.map(|value| value * scale));
         }
     }
 }

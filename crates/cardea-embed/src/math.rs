@@ -103,17 +103,15 @@ pub(crate) fn normalise(row: &mut [f32], gain: &[f32], shift: &[f32]) {
     }
 }
 
-/// Turns scores into shares that add up to one. Lanes past the real scores must hold a very small number.
+/// Turns scores into weights, and tells what makes shares of them that add up to one. Lanes past the real scores must
+/// hold a very small number.
 #[inline(always)]
-pub(crate) fn softmax(scores: &mut [f32]) {
+pub(crate) fn exponents(scores: &mut [f32]) -> f32 {
     let (_, top) = range(scores);
     for score in scores.iter_mut() {
         *score = exp(*score - top);
     }
-    let scale = 1.0 / sum(scores);
-    for score in scores.iter_mut() {
-        *score *= scale;
-    }
+    1.0 / sum(scores)
 }
 
 #[cfg(test)]
@@ -156,8 +154,8 @@ mod tests {
     fn shares_add_up_to_one_and_ignore_padding() {
         let mut scores = [-1e30_f32; 32];
         scores[..3].copy_from_slice(&[1.0, 2.0, 3.0]);
-        softmax(&mut scores);
-        assert!((scores[..3].iter().sum::<f32>() - 1.0).abs() < 1e-6);
+        let scale = exponents(&mut scores);
+        assert!((scores[..3].iter().sum::<f32>() * scale - 1.0).abs() < 1e-6);
         assert!(scores[3..].iter().all(|share| *share < 1e-30));
     }
 }

@@ -64,6 +64,10 @@ const LEAVE: &[&str] = &[
     "prohibited",
 ];
 
+/// Words for what is so without doubt, and for what only may be so.
+const SURE: &[&str] = &["certain", "certainly", "sure", "surely", "definitely", "guaranteed"];
+const DOUBTFUL: &[&str] = &["possible", "possibly", "perhaps", "maybe", "might", "likely", "probably"];
+
 fn asks(words: &[Word]) -> Option<Asks> {
     let low = |at: usize| words.get(at).map(|word| word.low.as_str()).unwrap_or_default();
     let named = |table: &[(&str, Asks)], word: &str| {
@@ -99,7 +103,7 @@ pub(super) fn other_time(a: &Reading, b: &Reading) -> bool {
     matches!((times(a), times(b)), ((true, false), (false, true)) | ((false, true), (true, false)))
 }
 
-/// True if one tells of what must be and the other of what may be.
+/// True if one tells of what must be and the other of what may be; or of what is sure and what is doubtful.
 pub(super) fn other_mood(a: &Reading, b: &Reading) -> bool {
     let obliged = |reading: &Reading| {
         let pairs = reading.words.iter().zip(reading.words.iter().skip(1));
@@ -109,5 +113,10 @@ pub(super) fn other_mood(a: &Reading, b: &Reading) -> bool {
                 .any(|(one, next)| matches!(one.low.as_str(), "have" | "has") && next.low == "to")
     };
     let moods = |reading: &Reading| (obliged(reading), has(reading, LEAVE));
-    matches!((moods(a), moods(b)), ((true, false), (false, true)) | ((false, true), (true, false)))
+    let plain = |reading: &Reading| !reading.words.iter().any(Word::negates);
+    let doubts = |reading: &Reading| (has(reading, SURE) && plain(reading), has(reading, DOUBTFUL));
+    let apart = |one: (bool, bool), other: (bool, bool)| {
+        matches!((one, other), ((true, false), (false, true)) | ((false, true), (true, false)))
+    };
+    apart(moods(a), moods(b)) || apart(doubts(a), doubts(b))
 }

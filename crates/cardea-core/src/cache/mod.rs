@@ -24,6 +24,7 @@
 mod alike;
 mod budget;
 mod differ;
+mod grammar;
 mod key;
 mod lexicon;
 mod manner;

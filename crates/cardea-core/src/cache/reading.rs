@@ -17,6 +17,8 @@ pub(super) struct Word {
     /// A number or code in one spelling.
     pub(super) number: Option<String>,
     pub(super) stop: bool,
+    /// Whose: `Ann's`.
+    pub(super) owns: bool,
 }
 
 impl Word {
@@ -190,14 +192,15 @@ fn quotations(text: &str) -> (String, BTreeSet<String>) {
 
 fn word(core: &str, fresh: bool) -> Word {
     let low = core.to_lowercase().replace('’', "'");
-    let low = low.strip_suffix("'s").unwrap_or(&low).to_owned();
+    let (low, owns) = low.strip_suffix("'s").map_or((low.as_str(), false), |owner| (owner, true));
+    let low = low.to_owned();
     let upper = core.chars().filter(|c| c.is_uppercase()).count();
     let first = core.chars().next().is_some_and(char::is_uppercase);
     let inner = upper > usize::from(first);
     let stop = STOP.contains(&low.as_str());
     let name = !stop && low.len() > 1 && (first || inner) && !fresh;
     let number = number(&low);
-    Word { stem: stem(&low), number, name, stop, low }
+    Word { stem: stem(&low), number, name, stop, owns: owns && !stop, low }
 }
 
 /// One spelling for a number, amount, code, address or number word.
