@@ -10,10 +10,10 @@ use regex::bytes::{Regex, RegexBuilder};
 
 use super::{
     catalogue::{Catalogue, KindId},
-    detect::Seen,
     leak::REACH,
     normalize::{View, fold},
     profile::{Deny, Profile},
+    seen::Seen,
     verdict::{Action, Surface},
 };
 use crate::{Code, Error, Result};

@@ -5,11 +5,12 @@ use std::{borrow::Cow, sync::Arc};
 use super::{
     catalogue::{KindFacts, KindId},
     content::Lists,
-    detect::{Detectors, NearBy, Pace, Seen},
+    detect::{Detectors, NearBy},
     injection::{DIMS, Look, SecondReader},
     placeholder::{Originals, Placeholders},
     profile::{OnFailure, OnSilence, Profile, Rule, SecondLook},
     runs::sections,
+    seen::{Pace, Seen},
     sieve::{Sieve, splice},
     topic::Topics,
     verdict::{Action, Family, Finding, Surface, Taint, Verdict},

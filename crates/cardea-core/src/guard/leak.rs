@@ -10,8 +10,8 @@ use regex::bytes::Regex;
 
 use super::{
     catalogue::{Catalogue, KindId},
-    detect::{Pace, Seen},
     normalize::View,
+    seen::{Pace, Seen},
     table::{self, Matcher, Pattern},
     verdict::{Action, Family},
     words::{Use, Waking, Words},

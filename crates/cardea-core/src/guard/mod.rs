@@ -30,6 +30,7 @@ pub mod report;
 mod runs;
 #[cfg(test)]
 mod samples;
+mod seen;
 mod sieve;
 mod table;
 mod topic;

@@ -94,7 +94,7 @@ mod tests {
         },
         *,
     };
-    use crate::guard::detect::{Detectors, Pace};
+    use crate::guard::{detect::Detectors, seen::Pace};
 
     fn rules_in(text: &str) -> BTreeSet<String> {
         let detectors = Detectors::shared().unwrap();

@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 
 use super::{
-    detect::Seen,
     engine::{Engine, Masks},
+    seen::Seen,
     verdict::{Action, Family, Finding, Surface},
 };
 

@@ -8,10 +8,10 @@ use std::sync::{Arc, OnceLock};
 
 use super::{
     catalogue::{Catalogue, KindId},
-    detect::Seen,
     injection::{DIMS, SecondReader},
     normalize::View,
     profile::{OnSilence, Profile, Topic},
+    seen::Seen,
     verdict::{Action, Surface},
 };
 use crate::{Code, Error, Result};

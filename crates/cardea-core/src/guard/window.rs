@@ -5,10 +5,10 @@
 //! only on text nearby, so every way of cutting a text into chunks gives the same findings and the same masks.
 
 use super::{
-    detect::Pace,
     engine::{Engine, Masks, taint},
     leak::BEFORE,
     runs::Runs,
+    seen::Pace,
     sieve::{Mask, Sieve},
     verdict::{Action, Finding, Surface, Taint},
 };

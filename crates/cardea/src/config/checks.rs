@@ -1,11 +1,6 @@
 //! What no single key can show: values that do not go together, files that a key names, names that must exist.
 
-use std::{
-    collections::BTreeMap,
-    net::IpAddr,
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{collections::BTreeMap, net::IpAddr, path::Path, sync::Arc};
 
 use cardea_auth::IssuerConfig;
 use cardea_core::{
@@ -18,7 +13,7 @@ use cardea_core::{
 };
 use cardea_store::shared::cache::{PostgresCache, RedisCache};
 
-use super::{CacheBackend, Config, FileProblems, UpstreamConfig, guards};
+use super::{CacheBackend, Config, FileProblems, UpstreamConfig, folder::folder, guards};
 use crate::context::cache::read_warm;
 
 /// Collects problems and knows where each key stands.
@@ -384,15 +379,6 @@ pub(super) fn unknown_to(config: &Config, agent: &Agent) -> Vec<(&'static str, S
         unknown.push(("guard", message, help));
     }
     unknown
-}
-
-/// The files of a folder that end in `.toml`, by name.
-pub(super) fn folder(dir: &Path) -> Vec<PathBuf> {
-    let Ok(folder) = std::fs::read_dir(dir) else { return Vec::new() };
-    let mut files: Vec<PathBuf> = folder.filter_map(|entry| Some(entry.ok()?.path())).collect();
-    files.retain(|path| path.extension().is_some_and(|end| end == "toml"));
-    files.sort();
-    files
 }
 
 /// The connectors of the folder, and the problems of the files that are none.

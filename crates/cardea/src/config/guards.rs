@@ -5,7 +5,7 @@ use cardea_core::{
     guard::{Engine, Profile},
 };
 
-use super::{Config, checks::folder, report::FileProblems};
+use super::{Config, folder::folder, report::FileProblems};
 
 /// The profiles of the folder, and the problems of the files that are none.
 pub(super) fn read(config: &Config) -> (Vec<Profile>, Vec<FileProblems>) {

@@ -10,6 +10,7 @@
 mod checks;
 mod effective;
 mod env;
+mod folder;
 mod guards;
 mod reference;
 mod report;

@@ -22,8 +22,8 @@ use self::{
 };
 use super::{
     catalogue::{Catalogue, KindId},
-    detect::Seen,
     normalize::View,
+    seen::Seen,
     verdict::{Family, Surface},
 };
 use crate::Result;
