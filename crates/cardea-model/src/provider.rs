@@ -226,10 +226,6 @@ impl Answer {
             if let Some(failure) = self.failed.take() {
                 return Err(failure);
             }
-            if self.decoder.ended() {
-                // Nothing that follows the end matters: the connection is given up at once.
-                self.streaming = None;
-            }
             let Some(streaming) = &mut self.streaming else { return Ok(None) };
             let piece = match timeout_at(self.next_by, streaming.chunk()).await {
                 Ok(piece) => piece.map_err(|error| trouble(&error, Trouble::Cut))?,
@@ -245,6 +241,10 @@ impl Answer {
             self.failed = read.err();
             if piece.is_none() || self.failed.is_some() {
                 self.streaming = None;
+            } else if self.decoder.ended()
+                && let Some(streaming) = self.streaming.take()
+            {
+                streaming.leave(); // nothing that follows the end matters
             }
         }
     }

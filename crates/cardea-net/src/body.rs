@@ -1,14 +1,23 @@
 //! Answers, whole or in pieces, never more than was allowed.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use cardea_core::size;
-use futures::Stream;
+use futures::{FutureExt as _, Stream};
 use http::{HeaderMap, StatusCode};
+use http_body_util::BodyExt as _;
+use hyper::{
+    body::{Body as _, Incoming},
+    rt::Executor as _,
+};
+use hyper_util::rt::TokioExecutor;
 use serde::de::DeserializeOwned;
 
 use crate::{error::NetError, hosts::Visit};
+
+/// How long the end of an exchange is waited for, once the answer in it has ended.
+const LAST_BYTES: Duration = Duration::from_secs(1);
 
 /// A whole answer.
 #[derive(Debug, Clone)]
@@ -19,7 +28,7 @@ pub struct Response {
     pub headers: HeaderMap,
     /// The body.
     pub body: Bytes,
-    pub(crate) host: String,
+    pub(crate) host: Arc<str>,
 }
 
 impl Response {
@@ -31,7 +40,7 @@ impl Response {
         if self.status.is_success() {
             return Ok(self);
         }
-        Err(NetError::Status { host: self.host, status: self.status.as_u16() })
+        Err(NetError::Status { host: self.host.to_string(), status: self.status.as_u16() })
     }
 
     /// The body as JSON.
@@ -49,8 +58,8 @@ pub struct Streaming {
     pub status: StatusCode,
     /// The headers.
     pub headers: HeaderMap,
-    pub(crate) inner: reqwest::Response,
-    pub(crate) host: String,
+    pub(crate) body: Incoming,
+    pub(crate) host: Arc<str>,
     pub(crate) idle: Duration,
     pub(crate) limit: usize,
     pub(crate) seen: usize,
@@ -64,14 +73,11 @@ impl Streaming {
     /// [`NetError::MaybeSent`] if the far side is silent for too long or breaks off, [`NetError::TooLarge`] if the
     /// sum of all pieces exceeds the limit.
     pub async fn chunk(&mut self) -> Result<Option<Bytes>, NetError> {
-        let host = || self.host.clone();
-        let piece = match tokio::time::timeout(self.idle, self.inner.chunk()).await {
+        let lost = |timeout, cause| NetError::MaybeSent { host: self.host.to_string(), timeout, cause };
+        let piece = match tokio::time::timeout(self.idle, next(&mut self.body)).await {
             Ok(Ok(piece)) => piece,
-            Ok(Err(cause)) => {
-                let timeout = cause.is_timeout();
-                return Err(NetError::MaybeSent { host: host(), timeout, cause: Some(cause) });
-            }
-            Err(_) => return Err(NetError::MaybeSent { host: host(), timeout: true, cause: None }),
+            Ok(Err(cause)) => return Err(lost(cause.is_timeout(), Some(cause.into()))),
+            Err(_) => return Err(lost(true, None)),
         };
         let Some(piece) = piece else { return Ok(None) };
         self.seen = self.seen.saturating_add(piece.len());
@@ -90,8 +96,26 @@ impl Streaming {
         })
     }
 
+    /// Nothing more of the answer is wanted, since its own end has been read. What closes the exchange may still be on
+    /// its way: it is waited for aside, so that the connection can be used again. An answer that goes on all the
+    /// same costs the connection.
+    pub fn leave(mut self) {
+        let ended = async move {
+            while let Ok(Some(piece)) = next(&mut self.body).await {
+                self.seen = self.seen.saturating_add(piece.len());
+                if self.seen > self.limit {
+                    break;
+                }
+            }
+        };
+        let mut ended = Box::pin(tokio::time::timeout(LAST_BYTES, ended));
+        if (&mut ended).now_or_never().is_none() {
+            TokioExecutor::new().execute(ended);
+        }
+    }
+
     pub(crate) async fn whole(mut self) -> Result<Response, NetError> {
-        let announced = self.inner.content_length().and_then(|length| usize::try_from(length).ok());
+        let announced = self.body.size_hint().exact().and_then(|length| usize::try_from(length).ok());
         if announced.is_some_and(|length| length > self.limit) {
             return Err(self.too_large());
         }
@@ -104,8 +128,18 @@ impl Streaming {
 
     fn too_large(&self) -> NetError {
         let limit = size::Bytes(u64::try_from(self.limit).unwrap_or(u64::MAX));
-        NetError::TooLarge { host: self.host.clone(), limit }
+        NetError::TooLarge { host: self.host.to_string(), limit }
     }
+}
+
+/// The next piece of a body; trailers are passed over.
+async fn next(body: &mut Incoming) -> Result<Option<Bytes>, hyper::Error> {
+    while let Some(frame) = body.frame().await {
+        if let Ok(piece) = frame?.into_data() {
+            return Ok(Some(piece));
+        }
+    }
+    Ok(None)
 }
 
 impl std::fmt::Debug for Streaming {

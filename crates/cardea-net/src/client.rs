@@ -7,9 +7,14 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use cardea_core::time::SharedClock;
-use http::{Method, StatusCode, header};
-use reqwest::Url;
+use http::{HeaderValue, Method, StatusCode, header};
+use http_body_util::Full;
+use hyper_util::{
+    client::legacy,
+    rt::{TokioExecutor, TokioTimer},
+};
 use tokio::time::Instant;
 
 use crate::{
@@ -17,13 +22,17 @@ use crate::{
     body::{Response, Streaming},
     breaker::Health,
     config::NetConfig,
+    connect::{Connector, Roots, TooSlow},
     error::{NetError, Refusal},
     hosts::{Hosts, Visit},
-    request::{Redirects, Request},
+    request::{Redirects, Request, Target},
     resolve::{Guarded, Trust},
 };
 
 const HOPS: usize = 3;
+
+/// Who asks, unless a request says otherwise.
+const AGENT: &str = concat!("cardea/", env!("CARGO_PKG_VERSION"));
 
 /// The only outbound HTTP client. Cheap to clone.
 #[derive(Clone)]
@@ -46,9 +55,10 @@ impl Net {
     pub fn new(config: NetConfig, clock: SharedClock) -> Result<Self, NetError> {
         // WHY: another part of the process may have installed the provider before; it is the same one everywhere.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-        let (allow, roots) = (Arc::new(config.allow.clone()), roots(&config)?);
-        let listed = Lazy::new(Arc::clone(&allow), Trust::Listed, roots.clone());
-        let open = Lazy::new(allow, Trust::Open, roots);
+        let (allow, roots) = (Arc::new(config.allow.clone()), Arc::new(Roots::read(&config.extra_roots)?));
+        let guard = |trust| Guarded { allow: Arc::clone(&allow), trust };
+        let listed = Lazy::new(guard(Trust::Listed), Arc::clone(&roots));
+        let open = Lazy::new(guard(Trust::Open), roots);
         Ok(Self(Arc::new(Inner { listed, open, hosts: Hosts::new(&config, clock), config })))
     }
 
@@ -62,12 +72,12 @@ impl Net {
         for _ in 0..=HOPS {
             let streaming = self.open(&request, deadline).await?;
             match next_hop(&request, &streaming)? {
-                Some(url) => request.url = url,
+                Some(target) => request.target = target,
                 None => {
-                    let host = streaming.host.clone();
+                    let host = Arc::clone(&streaming.host);
                     return match tokio::time::timeout_at(deadline, streaming.whole()).await {
                         Ok(answer) => answer,
-                        Err(_) => Err(NetError::MaybeSent { host, timeout: true, cause: None }),
+                        Err(_) => Err(silent(&host)),
                     };
                 }
             }
@@ -90,35 +100,49 @@ impl Net {
     async fn open(&self, request: &Request, deadline: Instant) -> Result<Streaming, NetError> {
         let config = &self.0.config;
         let trust = check(&config.allow, request)?;
-        let host = host_of(&request.url);
-        let mut visit = self.0.hosts.enter(&host).await?;
+        let host = &request.target.host;
+        let mut visit = self.0.hosts.enter(host).await?;
         let client = if trust == Trust::Listed { &self.0.listed } else { &self.0.open };
-        let outgoing = client
-            .get(config, request.connect_timeout)?
-            .request(request.method.clone(), request.url.clone())
-            .headers(request.headers.clone())
-            .body(request.body.clone());
-        let inner = match tokio::time::timeout_at(deadline, outgoing.send()).await {
-            Ok(Ok(inner)) => inner,
+        let asking = client.get(config, request.connect_timeout)?.request(outgoing(request));
+        let answer = match tokio::time::timeout_at(deadline, asking).await {
+            Ok(Ok(answer)) => answer,
             Ok(Err(cause)) => return Err(failed(host, cause, &mut visit)),
             Err(_) => {
                 visit.tell(Health::Bad);
-                return Err(NetError::MaybeSent { host, timeout: true, cause: None });
+                return Err(silent(host));
             }
         };
-        let silent = matches!(inner.status().as_u16(), 502..=504);
-        visit.tell(if silent { Health::Bad } else { Health::Good });
+        let (head, body) = answer.into_parts();
+        let away = matches!(head.status.as_u16(), 502..=504);
+        visit.tell(if away { Health::Bad } else { Health::Good });
         Ok(Streaming {
-            status: inner.status(),
-            headers: inner.headers().clone(),
+            status: head.status,
+            headers: head.headers,
             idle: request.idle_timeout.unwrap_or(config.idle_timeout.duration()),
             limit: request.max_body.unwrap_or(config.max_body.len()),
             seen: 0,
-            inner,
-            host,
+            body,
+            host: Arc::clone(host),
             _visit: visit,
         })
     }
+}
+
+/// The request as it leaves.
+fn outgoing(request: &Request) -> http::Request<Full<Bytes>> {
+    let mut outgoing = http::Request::new(Full::new(request.body.clone()));
+    *outgoing.method_mut() = request.method.clone();
+    *outgoing.uri_mut() = request.target.uri.clone();
+    *outgoing.headers_mut() = request.headers.clone();
+    for (name, value) in [(header::USER_AGENT, AGENT), (header::ACCEPT, "*/*")] {
+        outgoing.headers_mut().entry(name).or_insert(HeaderValue::from_static(value));
+    }
+    outgoing
+}
+
+/// The time was up with a request on its way.
+fn silent(host: &str) -> NetError {
+    NetError::MaybeSent { host: host.to_owned(), timeout: true, cause: None }
 }
 
 impl std::fmt::Debug for Net {
@@ -127,100 +151,58 @@ impl std::fmt::Debug for Net {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "this is the client that the rule points to")]
-fn builder() -> reqwest::ClientBuilder {
-    reqwest::Client::builder()
-}
+/// hyper's client with its pool of connections.
+type Client = legacy::Client<Connector, Full<Bytes>>;
 
 /// A client that is built when it is first used: reading the trust roots of the operating system takes tens of
 /// milliseconds, and many a process never needs both clients.
 struct Lazy {
-    built: OnceLock<reqwest::Client>,
+    built: OnceLock<Client>,
     /// Those with another limit for connecting than the configuration's.
-    others: Mutex<BTreeMap<Duration, reqwest::Client>>,
-    guard: Arc<Guarded>,
-    roots: Vec<reqwest::Certificate>,
+    others: Mutex<BTreeMap<Duration, Client>>,
+    guard: Guarded,
+    roots: Arc<Roots>,
 }
 
 impl Lazy {
-    fn new(allow: Arc<AllowList>, trust: Trust, roots: Vec<reqwest::Certificate>) -> Self {
-        Self {
-            built: OnceLock::new(),
-            others: Mutex::default(),
-            guard: Arc::new(Guarded { allow, trust }),
-            roots,
-        }
+    fn new(guard: Guarded, roots: Arc<Roots>) -> Self {
+        Self { built: OnceLock::new(), others: Mutex::default(), guard, roots }
     }
 
-    fn get(&self, config: &NetConfig, connect: Option<Duration>) -> Result<reqwest::Client, NetError> {
+    fn get(&self, config: &NetConfig, connect: Option<Duration>) -> Result<Client, NetError> {
         let usual = config.connect_timeout.duration();
         if let Some(other) = connect.filter(|connect| *connect != usual) {
             let mut others = self.others.lock().unwrap_or_else(PoisonError::into_inner);
             if let Some(client) = others.get(&other) {
                 return Ok(client.clone());
             }
-            let client = build(other, &self.guard, &self.roots)?;
+            let client = self.build(other)?;
             others.insert(other, client.clone());
             return Ok(client);
         }
         if let Some(client) = self.built.get() {
             return Ok(client.clone());
         }
-        let client = build(usual, &self.guard, &self.roots)?;
+        let client = self.build(usual)?;
         // If two build at once, one of the two clients is kept and both use it.
         Ok(self.built.get_or_init(|| client).clone())
     }
-}
 
-fn roots(config: &NetConfig) -> Result<Vec<reqwest::Certificate>, NetError> {
-    let mut roots = Vec::new();
-    for path in &config.extra_roots {
-        let setup = |cause: &dyn std::fmt::Display| NetError::Setup(format!("`{}`: {cause}", path.display()));
-        let pem = std::fs::read(path).map_err(|cause| setup(&cause))?;
-        roots.extend(reqwest::Certificate::from_pem_bundle(&pem).map_err(|cause| setup(&cause))?);
-    }
-    Ok(roots)
-}
-
-fn build(
-    connect: Duration,
-    guard: &Arc<Guarded>,
-    roots: &[reqwest::Certificate],
-) -> Result<reqwest::Client, NetError> {
-    let start = || {
-        builder()
-            .user_agent(concat!("cardea/", env!("CARGO_PKG_VERSION")))
-            .dns_resolver(Arc::clone(guard))
-            // WHY: a proxy from the environment would connect for us, past the guard.
-            .no_proxy()
-            .redirect(reqwest::redirect::Policy::none())
-            .retry(reqwest::retry::never())
-            .referer(false)
-            .tcp_nodelay(true)
-            .tcp_keepalive(Duration::from_secs(30))
-            .connect_timeout(connect)
+    #[expect(clippy::disallowed_methods, reason = "this is the client that the rule points to")]
+    fn build(&self, connect: Duration) -> Result<Client, NetError> {
+        let connector = Connector::new(self.guard.clone(), self.roots.tls()?, connect);
+        Ok(legacy::Client::builder(TokioExecutor::new())
+            .timer(TokioTimer::new())
+            .pool_timer(TokioTimer::new())
             .pool_idle_timeout(Duration::from_secs(60))
             .http2_max_header_list_size(64 * 1024)
-    };
-    // WHY: a bare machine may have no certificate authorities at all. It can still serve what needs no TLS; a
-    // request that needs it then fails with an unknown issuer.
-    start()
-        .tls_certs_merge(roots.to_vec())
-        .build()
-        .or_else(|cause| {
-            tracing::warn!(cause = %cause, "the trust roots of the operating system cannot be used");
-            start().tls_certs_only(roots.to_vec()).build()
-        })
-        .map_err(|cause| NetError::Setup(cause.to_string()))
-}
-
-fn host_of(url: &Url) -> String {
-    format!("{}:{}", url.host_str().unwrap_or_default(), url.port_or_known_default().unwrap_or_default())
+            .build(connector))
+    }
 }
 
 /// Checks everything that is known before name resolution.
 fn check(allow: &AllowList, request: &Request) -> Result<Trust, Refusal> {
-    let url = &request.url;
+    let url = &request.target.url;
     let (Some(host), Some(port)) = (url.host_str(), url.port_or_known_default()) else {
         return Err(Refusal::Url);
     };
@@ -244,7 +226,7 @@ fn check(allow: &AllowList, request: &Request) -> Result<Trust, Refusal> {
 }
 
 /// Where to go on, if the answer is a redirect that the request wants followed.
-fn next_hop(request: &Request, answer: &Streaming) -> Result<Option<Url>, Refusal> {
+fn next_hop(request: &Request, answer: &Streaming) -> Result<Option<Target>, Refusal> {
     let moved = matches!(
         answer.status,
         StatusCode::MOVED_PERMANENTLY
@@ -258,30 +240,34 @@ fn next_hop(request: &Request, answer: &Streaming) -> Result<Option<Url>, Refusa
         return Ok(None);
     }
     let location = answer.headers.get(header::LOCATION).and_then(|value| value.to_str().ok());
-    let target = location.and_then(|text| request.url.join(text).ok()).ok_or(Refusal::Redirect)?;
-    let plain = target.username().is_empty() && target.password().is_none();
-    if target.origin() == request.url.origin() && plain { Ok(Some(target)) } else { Err(Refusal::Redirect) }
+    let from = &request.target.url;
+    let to = location.and_then(|text| from.join(text).ok()).ok_or(Refusal::Redirect)?;
+    if to.origin() != from.origin() {
+        return Err(Refusal::Redirect);
+    }
+    Target::of(to).map(Some).map_err(|_| Refusal::Redirect)
 }
 
-fn failed(host: String, cause: reqwest::Error, visit: &mut Visit) -> NetError {
-    if let Some(refusal) = refusal_in(&cause) {
-        return refusal.into();
+fn failed(host: &str, cause: legacy::Error, visit: &mut Visit) -> NetError {
+    if let Some(refusal) = inside::<Refusal>(&cause) {
+        return refusal.clone().into();
     }
     visit.tell(Health::Bad);
-    let timeout = cause.is_timeout();
+    let (host, timeout) = (host.to_owned(), inside::<TooSlow>(&cause).is_some());
     // INVARIANT: only what is certain to have failed before the first byte counts as not sent.
-    if cause.is_connect() || cause.is_builder() {
-        NetError::NotSent { host, timeout, cause: Some(cause.without_url()) }
+    if cause.is_connect() {
+        NetError::NotSent { host, timeout, cause: Some(cause.into()) }
     } else {
-        NetError::MaybeSent { host, timeout, cause: Some(cause.without_url()) }
+        NetError::MaybeSent { host, timeout, cause: Some(cause.into()) }
     }
 }
 
-fn refusal_in(error: &(dyn StdError + 'static)) -> Option<Refusal> {
+/// The error of this kind among the causes.
+fn inside<'e, E: StdError + 'static>(error: &'e (dyn StdError + 'static)) -> Option<&'e E> {
     let mut next = Some(error);
     while let Some(error) = next {
-        if let Some(refusal) = error.downcast_ref::<Refusal>() {
-            return Some(refusal.clone());
+        if let Some(found) = error.downcast_ref() {
+            return Some(found);
         }
         next = error.source();
     }

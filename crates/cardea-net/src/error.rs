@@ -2,6 +2,9 @@
 
 use cardea_core::{Code, Error, size::Bytes, time::Millis};
 
+/// What the layers below said.
+pub(crate) type Cause = Box<dyn std::error::Error + Send + Sync>;
+
 /// Why a request was not even tried.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
@@ -62,7 +65,7 @@ pub enum NetError {
         timeout: bool,
         /// The cause.
         #[source]
-        cause: Option<reqwest::Error>,
+        cause: Option<Cause>,
     },
     /// The request may have arrived, but there is no whole answer.
     #[error("no whole answer from `{host}`")]
@@ -73,7 +76,7 @@ pub enum NetError {
         timeout: bool,
         /// The cause.
         #[source]
-        cause: Option<reqwest::Error>,
+        cause: Option<Cause>,
     },
     /// The answer is larger than allowed. The request arrived.
     #[error("the answer of `{host}` is larger than {limit}")]

@@ -16,6 +16,7 @@ mod body;
 mod breaker;
 mod client;
 mod config;
+mod connect;
 mod error;
 mod hosts;
 mod request;

@@ -3,8 +3,9 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, header};
 use serde::Serialize;
+use url::{Position, Url};
 
 use crate::{address::bare, error::NetError, error::Refusal};
 
@@ -39,7 +40,13 @@ impl Egress {
 
 /// An address that has been read and checked, for requests that go to the same place again and again.
 #[derive(Debug, Clone)]
-pub struct Target(pub(crate) reqwest::Url);
+pub struct Target {
+    pub(crate) url: Url,
+    /// The same, as it is sent.
+    pub(crate) uri: Uri,
+    /// Host and port, by which it is known.
+    pub(crate) host: Arc<str>,
+}
 
 impl Target {
     /// Reads an address.
@@ -47,11 +54,19 @@ impl Target {
     /// # Errors
     /// [`Refusal::Url`] if it cannot be read, has no host, or carries a user or password.
     pub fn parse(url: &str) -> Result<Self, NetError> {
-        let url = reqwest::Url::parse(url).map_err(|_| Refusal::Url)?;
-        if !url.has_host() || !url.username().is_empty() || url.password().is_some() {
-            return Err(Refusal::Url.into());
+        Ok(Self::of(Url::parse(url).map_err(|_| Refusal::Url)?)?)
+    }
+
+    pub(crate) fn of(url: Url) -> Result<Self, Refusal> {
+        let (Some(name), Some(port)) = (url.host_str(), url.port_or_known_default()) else {
+            return Err(Refusal::Url);
+        };
+        if !url.username().is_empty() || url.password().is_some() {
+            return Err(Refusal::Url);
         }
-        Ok(Self(url))
+        let host = format!("{name}:{port}").into();
+        let uri = url[..Position::AfterQuery].parse().map_err(|_| Refusal::Url)?;
+        Ok(Self { url, uri, host })
     }
 }
 
@@ -69,7 +84,7 @@ pub enum Redirects {
 #[derive(Debug, Clone)]
 pub struct Request {
     pub(crate) method: Method,
-    pub(crate) url: reqwest::Url,
+    pub(crate) target: Target,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
     pub(crate) timeout: Option<Duration>,
@@ -94,7 +109,7 @@ impl Request {
     pub fn to(method: Method, target: Target, egress: Egress) -> Self {
         Self {
             method,
-            url: target.0,
+            target,
             headers: HeaderMap::new(),
             body: Bytes::new(),
             timeout: None,

@@ -1,12 +1,19 @@
 //! Name resolution that hands out only addresses that may be reached.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{
+    net::SocketAddr,
+    sync::Arc,
+    task::{Context, Poll},
+    vec,
+};
 
-use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use futures::future::BoxFuture;
+use hyper_util::client::legacy::connect::dns::Name;
+use tower::Service;
 
 use crate::{
     address::{AllowList, special},
-    error::Refusal,
+    error::{Cause, Refusal},
 };
 
 /// Whether the names of the allow list may resolve to inner addresses.
@@ -18,18 +25,28 @@ pub(crate) enum Trust {
     Open,
 }
 
+/// Resolves names, and gives out what may be reached.
+#[derive(Clone)]
 pub(crate) struct Guarded {
     pub(crate) allow: Arc<AllowList>,
     pub(crate) trust: Trust,
 }
 
-impl Resolve for Guarded {
-    fn resolve(&self, name: Name) -> Resolving {
+impl Service<Name> for Guarded {
+    type Response = vec::IntoIter<SocketAddr>;
+    type Error = Cause;
+    type Future = BoxFuture<'static, Result<Self::Response, Self::Error>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, name: Name) -> Self::Future {
         let (allow, trust) = (Arc::clone(&self.allow), self.trust);
         Box::pin(async move {
             let found: Vec<SocketAddr> = tokio::net::lookup_host((name.as_str(), 0)).await?.collect();
             check(&allow, trust, name.as_str(), &found)?;
-            Ok(Box::new(found.into_iter()) as Addrs)
+            Ok(found.into_iter())
         })
     }
 }

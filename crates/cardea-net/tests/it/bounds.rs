@@ -5,7 +5,10 @@ use std::time::Duration;
 use cardea_core::{Code, Error, size::Bytes, time::Millis};
 use cardea_net::{NetConfig, NetError};
 use futures::StreamExt;
-use tokio::io::AsyncReadExt;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
 
 use crate::world::{Far, config, get_any, net};
 
@@ -129,4 +132,57 @@ async fn one_slow_host_cannot_take_all_places_and_others_go_on() {
         "a stream that is dropped gives its place back"
     );
     drop(second);
+}
+
+/// Reads one request of a connection, and answers it.
+async fn serve(socket: &mut TcpStream, answer: &str) -> std::io::Result<()> {
+    let mut read = Vec::new();
+    while !read.ends_with(b"\r\n\r\n") {
+        let mut piece = [0; 1024];
+        match socket.read(&mut piece).await? {
+            0 => return Err(std::io::ErrorKind::UnexpectedEof.into()),
+            count => read.extend_from_slice(&piece[..count]),
+        }
+    }
+    socket.write_all(answer.as_bytes()).await
+}
+
+#[tokio::test]
+async fn a_connection_whose_answer_ends_a_moment_after_its_last_word_is_used_again() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let target = listener.local_addr().unwrap().to_string();
+    let (net, _) = net(config(&[&target]));
+    let url = format!("http://{target}/");
+    let (left, was_left) = tokio::sync::oneshot::channel();
+    let server = async {
+        let (mut first, _) = listener.accept().await.unwrap();
+        serve(&mut first, "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n4\r\nlast\r\n")
+            .await
+            .unwrap();
+        was_left.await.unwrap();
+        first.write_all(b"0\r\n\r\n").await.unwrap();
+        let whole = "HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+        loop {
+            // Others may come before the first is known to be free.
+            tokio::select! {
+                again = serve(&mut first, whole) => break again.expect("the first connection is still open"),
+                other = listener.accept() => serve(&mut other.unwrap().0, whole).await.unwrap(),
+            }
+        }
+    };
+    let client = async {
+        let mut answer = net.stream(get_any(&url)).await.unwrap();
+        assert_eq!(answer.chunk().await.unwrap().unwrap(), "last");
+        answer.leave();
+        left.send(()).unwrap();
+        loop {
+            net.send(get_any(&url)).await.unwrap();
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::select! {
+        () = server => {}
+        () = client => {}
+        () = tokio::time::sleep(Duration::from_secs(10)) => panic!("the connection was never used again"),
+    }
 }
