@@ -4,12 +4,11 @@
 //! Refuses: unknown keys, an agent without instructions, limits of nothing. Called by the configuration, which
 //! reads the folder, and by every room that asks what an agent may do.
 
-use std::fmt::Write as _;
-
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    canonical::hex,
     form::{self, Node, Place, Problem},
     id::AgentName,
     message::Sampling,
@@ -283,10 +282,7 @@ fn name_problem(name: &str) -> Option<Problem> {
 
 fn version(text: &str) -> String {
     let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, text.as_bytes());
-    digest.as_ref().iter().take(8).fold(String::new(), |mut hex, byte| {
-        let _ = write!(hex, "{byte:02x}");
-        hex
-    })
+    hex(digest.as_ref().get(..8).unwrap_or_default())
 }
 
 /// True if `name` fits `pattern`, in which `*` stands for any run of characters. Time grows with the product of the

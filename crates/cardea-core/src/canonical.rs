@@ -4,7 +4,7 @@
 //! direction is written as an escape. A text or tree that is too large is cut; the cut says how long it was and
 //! carries the SHA-256 of the whole, so that the full value can still be proved.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 
 use aws_lc_rs::digest;
 use serde_json::{Map, Value, json};
@@ -31,11 +31,10 @@ pub fn canonical(value: &Value) -> String {
     out
 }
 
-/// The hexadecimal SHA-256 of some bytes.
+/// Bytes in hexadecimal, two small digits for each.
 #[must_use]
-pub fn sha256_hex(bytes: &[u8]) -> String {
-    let digest = digest::digest(&digest::SHA256, bytes);
-    digest.as_ref().iter().fold(String::with_capacity(64), |mut hex, byte| {
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut hex, byte| {
         for nibble in [byte >> 4, byte & 15] {
             hex.push(char::from_digit(u32::from(nibble), 16).unwrap_or('0'));
         }
@@ -43,12 +42,10 @@ pub fn sha256_hex(bytes: &[u8]) -> String {
     })
 }
 
-/// The value within the bounds: unchanged if it fits.
+/// The hexadecimal SHA-256 of some bytes.
 #[must_use]
-pub fn bounded(value: Value, bounds: Bounds) -> Value {
-    let value = shorten(value, bounds, 0);
-    let spelled = canonical(&value);
-    if spelled.len() <= bounds.whole { value } else { cut(&spelled) }
+pub fn sha256_hex(bytes: &[u8]) -> String {
+    hex(digest::digest(&digest::SHA256, bytes).as_ref())
 }
 
 /// The one spelling of the value within the bounds.
@@ -91,18 +88,32 @@ impl Spelling {
         }
     }
 
-    /// Adds a text of our own, such as an id, if there is one.
+    /// Adds a text of our own, such as an id, if there is one. It is not bounded.
     pub fn own(&mut self, key: &'static str, text: Option<impl fmt::Display>) {
-        if let Some(text) = text {
-            self.key(key);
-            write_text(&text.to_string(), &mut self.out);
+        let Some(text) = text else { return };
+        self.key(key);
+        let start = self.out.len();
+        // A string takes whatever is written.
+        let _ = write!(self.out, "\"{text}\"");
+        let inside = start + 1..self.out.len() - 1;
+        let written = self.out.get(inside).filter(|inside| !is_plain(inside)).map(str::to_owned);
+        if let Some(written) = written {
+            self.out.truncate(start);
+            write_text(&written, &mut self.out);
         }
     }
 
     /// Adds a number.
     pub fn number(&mut self, key: &'static str, number: i64) {
         self.key(key);
-        self.out.push_str(&number.to_string());
+        // A string takes whatever is written.
+        let _ = write!(self.out, "{number}");
+    }
+
+    /// Adds an object. It is not bounded.
+    pub fn object(&mut self, key: &'static str, object: &Map<String, Value>) {
+        self.key(key);
+        write_object(object, &mut self.out);
     }
 
     /// Adds a value within the bounds.
@@ -149,7 +160,8 @@ fn write(value: &Value, out: &mut String) {
     match value {
         Value::Null => out.push_str("null"),
         Value::Bool(flag) => out.push_str(if *flag { "true" } else { "false" }),
-        Value::Number(number) => out.push_str(&number.to_string()),
+        // A string takes whatever is written.
+        Value::Number(number) => drop(write!(out, "{number}")),
         Value::String(text) => write_text(text, out),
         Value::Array(items) => {
             out.push('[');
@@ -161,27 +173,34 @@ fn write(value: &Value, out: &mut String) {
             }
             out.push(']');
         }
-        Value::Object(map) => {
-            let mut entries: Vec<_> = map.iter().collect();
-            entries.sort_unstable_by(|one, two| one.0.cmp(two.0));
-            out.push('{');
-            for (place, (key, item)) in entries.into_iter().enumerate() {
-                if place > 0 {
-                    out.push(',');
-                }
-                write_text(key, out);
-                out.push(':');
-                write(item, out);
-            }
-            out.push('}');
-        }
+        Value::Object(map) => write_object(map, out),
     }
+}
+
+fn write_object(map: &Map<String, Value>, out: &mut String) {
+    let mut entries: Vec<_> = map.iter().collect();
+    entries.sort_unstable_by(|one, two| one.0.cmp(two.0));
+    out.push('{');
+    for (place, (key, item)) in entries.into_iter().enumerate() {
+        if place > 0 {
+            out.push(',');
+        }
+        write_text(key, out);
+        out.push(':');
+        write(item, out);
+    }
+    out.push('}');
+}
+
+/// True if nothing of the text needs an escape. Looks at every byte, so that many are looked at at once.
+fn is_plain(text: &str) -> bool {
+    text.bytes()
+        .fold(true, |plain, byte| plain & (matches!(byte, b' '..=b'~') & (byte != b'"') & (byte != b'\\')))
 }
 
 fn write_text(text: &str, out: &mut String) {
     out.push('"');
-    let plain = |byte: u8| matches!(byte, b' '..=b'~') && byte != b'"' && byte != b'\\';
-    if text.bytes().all(plain) {
+    if is_plain(text) {
         out.push_str(text);
         out.push('"');
         return;
@@ -193,7 +212,8 @@ fn write_text(text: &str, out: &mut String) {
             char if must_be_escaped(char) => {
                 let mut units = [0; 2];
                 for unit in char.encode_utf16(&mut units) {
-                    out.push_str(&format!("\\u{unit:04x}"));
+                    // A string takes whatever is written.
+                    let _ = write!(out, "\\u{unit:04x}");
                 }
             }
             char => out.push(char),
@@ -247,7 +267,7 @@ mod tests {
         #[test]
         fn a_bounded_value_fits_and_a_small_one_is_unchanged(value in any_json()) {
             let spelled = canonical(&value);
-            let short = canonical(&bounded(value.clone(), SMALL));
+            let short = super::spelled(value.clone(), SMALL);
             // A cut part may itself consist of escapes, six bytes for one.
             prop_assert!(short.len() <= SMALL.whole.max(SHOWN * 6 + 200), "{}", short.len());
             if spelled.len() <= SMALL.text {
@@ -260,25 +280,29 @@ mod tests {
     #[test]
     fn a_cut_text_can_still_be_proved() {
         let whole = "\u{1b}[2J\n{\"event\":\"forged\"}".repeat(50_000);
-        let short = bounded(json!({ "note": whole }), SMALL);
+        let spelled = spelled(json!({ "note": whole }), SMALL);
+        let short: Value = serde_json::from_str(&spelled).unwrap();
         assert_eq!(short["note"]["sha256"], sha256_hex(whole.as_bytes()));
         assert_eq!(short["note"]["bytes"], whole.len());
-        assert!(canonical(&short).len() < 2_000);
+        assert!(spelled.len() < 2_000);
         assert_eq!(sha256_hex(b""), "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
     }
 
     proptest! {
         #[test]
-        fn an_object_that_is_written_at_once_is_spelled_like_its_tree(text in any::<String>(), long in "\\PC{0,700}", value in any_json(), number in any::<i64>()) {
+        fn an_object_that_is_written_at_once_is_spelled_like_its_tree(text in any::<String>(), long in "\\PC{0,700}", own in any::<String>(), value in any_json(), number in any::<i64>()) {
+            let object = value.as_object().cloned().unwrap_or_default();
             let mut spelling = Spelling::about(64);
             spelling.text("a", &text, SMALL);
             spelling.text("b", &long, SMALL);
             spelling.own("c", Some("turn_1"));
             spelling.own("d", None::<&str>);
             spelling.number("n", number);
+            spelling.object("o", &object);
+            spelling.own("own", Some(&own));
             spelling.value("v", value.clone(), SMALL);
-            let bounded = |value| bounded(value, SMALL);
-            let tree = json!({ "v": bounded(value), "a": bounded(json!(text)), "b": bounded(json!(long)), "c": "turn_1", "n": number });
+            let bounded = |value| serde_json::from_str::<Value>(&spelled(value, SMALL)).unwrap();
+            let tree = json!({ "v": bounded(value), "a": bounded(json!(text)), "b": bounded(json!(long)), "c": "turn_1", "n": number, "o": &object, "own": &own });
             prop_assert_eq!(spelling.end(), canonical(&tree));
         }
     }

@@ -3,7 +3,11 @@
 //! A [`Principal`] is a description and proves nothing. The proof is `cardea_auth::Caller`, which only
 //! authentication can make and which carries one of these.
 
-use std::{collections::BTreeMap, collections::BTreeSet, net::IpAddr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write as _,
+    net::IpAddr,
+};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -88,10 +92,10 @@ impl Principal {
     /// Each part is written with its length, so that no choice of names can make two users one.
     #[must_use]
     pub fn key(&self) -> String {
-        let parts = [self.tenant.as_str(), self.issuer.as_str(), self.user.as_str()];
-        parts.iter().fold(String::new(), |mut key, part| {
-            key.push_str(&format!("{}:{part};", part.len()));
-            key
-        })
+        let (tenant, issuer, user) = (self.tenant.as_str(), self.issuer.as_str(), self.user.as_str());
+        let mut key = String::with_capacity(tenant.len() + issuer.len() + user.len() + 16);
+        // A string takes whatever is written.
+        let _ = write!(key, "{}:{tenant};{}:{issuer};{}:{user};", tenant.len(), issuer.len(), user.len());
+        key
     }
 }

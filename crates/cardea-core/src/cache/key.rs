@@ -1,7 +1,9 @@
 //! Keys: which answers may meet at all, and which texts count as the same.
 
+use std::borrow::Cow;
+
 use aws_lc_rs::digest::{Context, SHA256};
-use unicode_normalization::UnicodeNormalization;
+use unicode_normalization::{IsNormalized, UnicodeNormalization, is_nfc_quick};
 
 use crate::principal::Principal;
 
@@ -151,13 +153,19 @@ impl Parts {
 /// everything in a text with line breaks or backticks, where only the ends are trimmed.
 #[must_use]
 pub fn normalise(text: &str) -> String {
-    let text: String = text.nfc().collect();
+    let text = composed(text);
     let text = text.trim();
     if text.contains(['\n', '\r', '`']) {
         return text.to_owned();
     }
-    let mut words =
-        text.split_whitespace().map(fold_case).collect::<Vec<_>>().join(" ").nfc().collect::<String>();
+    let mut words = String::with_capacity(text.len());
+    for word in text.split_whitespace() {
+        if !words.is_empty() {
+            words.push(' ');
+        }
+        fold_case(word, &mut words);
+    }
+    let mut words = composed(&words).into_owned();
     while let Some(last) = words.chars().next_back() {
         let before = words.chars().rev().nth(1);
         let mark = matches!(last, '.' | '?' | '!' | '…' | ',' | ';' | ':' | '。' | '？' | '！' | ' ');
@@ -170,12 +178,26 @@ pub fn normalise(text: &str) -> String {
     words
 }
 
+/// The text in NFC, which it mostly is.
+fn composed(text: &str) -> Cow<'_, str> {
+    match is_nfc_quick(text.chars()) {
+        IsNormalized::Yes => Cow::Borrowed(text),
+        IsNormalized::No | IsNormalized::Maybe => Cow::Owned(text.nfc().collect()),
+    }
+}
+
 /// Lower case for a word that is written like any other word; others stay as they are.
-fn fold_case(word: &str) -> String {
+fn fold_case(word: &str, to: &mut String) {
     let core = word.trim_matches(|c: char| !c.is_alphanumeric());
     let mut letters = core.chars();
     let first_only = letters.next().is_some() && letters.all(|c| c.is_lowercase() || c == '\'' || c == '’');
-    if first_only { word.to_lowercase() } else { word.to_owned() }
+    if !first_only {
+        to.push_str(word);
+    } else if word.is_ascii() {
+        to.extend(word.bytes().map(|byte| char::from(byte.to_ascii_lowercase())));
+    } else {
+        to.push_str(&word.to_lowercase());
+    }
 }
 
 #[cfg(test)]

@@ -4,7 +4,10 @@
 //! key is not stored with it: short values such as card numbers could be guessed from digests with the key at hand.
 //! [`Originals`] is the way back. It holds values, lives in memory, and leaves memory only as bytes for a vault.
 
-use std::collections::{BTreeMap, HashMap};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::OnceLock,
+};
 
 use aws_lc_rs::hmac;
 use serde::{Deserialize, Serialize};
@@ -24,7 +27,9 @@ struct Numbers(BTreeMap<String, Vec<String>>);
 /// Gives each masked value of a conversation its number. Can be stored: it holds no value.
 #[derive(Clone)]
 pub struct Placeholders {
-    key: hmac::Key,
+    secret: Zeroizing<[u8; 32]>,
+    /// Made of the secret with the first value: most texts have none.
+    key: OnceLock<hmac::Key>,
     numbers: Numbers,
     /// The same the other way round: a text can hold thousands of values.
     places: HashMap<String, HashMap<String, usize>>,
@@ -35,7 +40,8 @@ impl Placeholders {
     #[must_use]
     pub fn new(key: &[u8; 32]) -> Self {
         Self {
-            key: hmac::Key::new(hmac::HMAC_SHA256, key),
+            secret: Zeroizing::new(*key),
+            key: OnceLock::new(),
             numbers: Numbers::default(),
             places: HashMap::new(),
         }
@@ -79,7 +85,8 @@ impl Placeholders {
     }
 
     fn digest(&self, label: &str, value: &str) -> String {
-        let mut context = hmac::Context::with_key(&self.key);
+        let key = self.key.get_or_init(|| hmac::Key::new(hmac::HMAC_SHA256, &*self.secret));
+        let mut context = hmac::Context::with_key(key);
         context.update(label.as_bytes());
         context.update(&[0]);
         context.update(value.as_bytes());

@@ -2,7 +2,6 @@
 
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
-    fmt::Write as _,
     str::FromStr,
     sync::Arc,
 };
@@ -18,6 +17,7 @@ use super::{
     Compiled, Problem, Snapshot, Source, listing, ready::ReadyOnes, schema::Vocabulary, slice::Index,
 };
 use crate::{
+    canonical::hex,
     form::{closest, position},
     tool::ToolSpec,
 };
@@ -366,9 +366,5 @@ fn version(sources: &[Source], schema: &Value) -> Arc<str> {
         hash.update(text.as_bytes());
     }
     let digest = hash.finish();
-    let hex = digest.as_ref().iter().take(8).fold(String::new(), |mut hex, byte| {
-        let _ = write!(hex, "{byte:02x}");
-        hex
-    });
-    Arc::from(hex)
+    Arc::from(hex(digest.as_ref().get(..8).unwrap_or_default()))
 }

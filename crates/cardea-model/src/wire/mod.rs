@@ -5,6 +5,7 @@
 
 pub(crate) mod anthropic;
 pub(crate) mod gemini;
+mod lenient;
 mod names;
 pub(crate) mod openai;
 #[cfg(test)]

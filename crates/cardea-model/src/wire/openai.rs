@@ -4,15 +4,20 @@
 //! without index or id; arguments as an object; the older `function_call`; a whole document where a stream was asked
 //! for; a stream that ends after `finish_reason` without `[DONE]`, or at `[DONE]` without `finish_reason`.
 
+use std::borrow::Cow;
+
 use cardea_core::{
     message::{AnswerFormat, Finish, Prompt, ToolChoice, Usage},
     sse::Event,
     tool::ToolCall,
 };
+use serde::{Deserialize, de::IgnoredAny};
 use serde_json::{Map, Value, json};
 
 use super::{
-    Assembly, ToolNames, WireRequest, count, text,
+    Assembly, ToolNames, WireRequest,
+    lenient::{Arguments, Lenient, List, Object, there},
+    text,
     transcript::{Part, ToolResult, tidy},
 };
 use crate::failure::{Failure, Trouble};
@@ -114,6 +119,82 @@ fn written_result(result: &ToolResult<'_>) -> Value {
     json!({ "role": "tool", "tool_call_id": result.call.id, "content": content })
 }
 
+/// A chunk of a stream, or a whole document.
+#[derive(Debug, Default, Deserialize)]
+struct Chunk<'a> {
+    #[serde(default)]
+    error: Option<Value>,
+    #[serde(default, deserialize_with = "there")]
+    usage: Option<Lenient<Object<Counted>>>,
+    #[serde(default, deserialize_with = "there")]
+    object: Option<IgnoredAny>,
+    #[serde(default, borrow)]
+    choices: Lenient<List<Object<Choice<'a>>>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+struct Counted {
+    #[serde(default)]
+    prompt_tokens: Lenient<Option<u64>>,
+    #[serde(default)]
+    completion_tokens: Lenient<Option<u64>>,
+    #[serde(default)]
+    prompt_tokens_details: Lenient<Object<Details>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+struct Details {
+    #[serde(default)]
+    cached_tokens: Lenient<Option<u64>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+struct Choice<'a> {
+    #[serde(default)]
+    index: Lenient<Option<u64>>,
+    #[serde(default, borrow)]
+    delta: Lenient<Object<Delta<'a>>>,
+    #[serde(default, borrow)]
+    message: Lenient<Object<Delta<'a>>>,
+    #[serde(default, borrow)]
+    finish_reason: Lenient<Cow<'a, str>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+struct Delta<'a> {
+    #[serde(default, borrow)]
+    content: Lenient<Cow<'a, str>>,
+    #[serde(default, borrow)]
+    refusal: Lenient<Cow<'a, str>>,
+    #[serde(default, borrow)]
+    tool_calls: Lenient<List<Object<CallPiece<'a>>>>,
+    #[serde(default, borrow)]
+    function_call: Lenient<Object<Function<'a>>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+struct CallPiece<'a> {
+    #[serde(default)]
+    index: Lenient<Option<u64>>,
+    #[serde(default, borrow)]
+    id: Lenient<Cow<'a, str>>,
+    #[serde(default, borrow, deserialize_with = "there")]
+    function: Option<Lenient<Object<Function<'a>>>>,
+    // Of servers that leave out the function around them.
+    #[serde(default, borrow)]
+    name: Lenient<Cow<'a, str>>,
+    #[serde(default, borrow)]
+    arguments: Lenient<Arguments<'a>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+struct Function<'a> {
+    #[serde(default, borrow)]
+    name: Lenient<Cow<'a, str>>,
+    #[serde(default, borrow)]
+    arguments: Lenient<Arguments<'a>>,
+}
+
 pub(super) fn event(assembly: &mut Assembly, event: &Event) -> Result<(), Failure> {
     let data = event.data.trim();
     if data == "[DONE]" {
@@ -122,44 +203,49 @@ pub(super) fn event(assembly: &mut Assembly, event: &Event) -> Result<(), Failur
     if data.is_empty() {
         return Ok(());
     }
-    let chunk: Value = serde_json::from_str(data).map_err(|_| Failure::garbage("an event is not JSON"))?;
-    take(assembly, &chunk, "delta")
+    let chunk = serde_json::from_str(data).map_err(|_| Failure::garbage("an event is not JSON"))?;
+    take(assembly, chunk)
 }
 
 pub(super) fn whole(assembly: &mut Assembly, body: &[u8]) -> Result<(), Failure> {
-    let document: Value =
-        serde_json::from_slice(body).map_err(|_| Failure::garbage("the document is not JSON"))?;
-    take(assembly, &document, "message")?;
+    let document = serde_json::from_slice(body).map_err(|_| Failure::garbage("the document is not JSON"))?;
+    take(assembly, document)?;
     assembly.done()
 }
 
-fn take(assembly: &mut Assembly, chunk: &Value, key: &str) -> Result<(), Failure> {
-    if let Some(error) = chunk.get("error").filter(|error| !error.is_null()) {
-        return Err(reported(error));
+fn take(assembly: &mut Assembly, chunk: Chunk<'_>) -> Result<(), Failure> {
+    if let Some(error) = chunk.error {
+        return Err(reported(&error));
     }
-    if let Some(usage) = chunk.get("usage").filter(|usage| usage.is_object()) {
-        assembly.usage = read_usage(usage);
+    let known = chunk.usage.is_some() || chunk.object.is_some();
+    if let Some(Lenient(Object(Some(counted)))) = chunk.usage {
+        assembly.usage = counted.into();
     }
-    let choices = chunk.get("choices").and_then(Value::as_array);
-    let Some(choices) = choices else {
-        let known = chunk.get("usage").is_some() || chunk.get("object").is_some();
+    let Lenient(List(Some(choices))) = chunk.choices else {
         return if known { Ok(()) } else { Err(Failure::garbage("an event holds no choices")) };
     };
     // One answer was asked for; a server that sends more is read as if it had sent the first.
-    let Some(choice) = choices.iter().find(|choice| count(choice, "index") == 0) else { return Ok(()) };
-    let delta = choice.get(key).or(choice.get("delta")).or(choice.get("message")).unwrap_or(&Value::Null);
-    assembly.text(text(delta, "content"));
-    assembly.text(text(delta, "refusal"));
-    for piece in delta.get("tool_calls").and_then(Value::as_array).into_iter().flatten() {
-        let function = piece.get("function").unwrap_or(piece);
-        let (id, name) = (text(piece, "id"), text(function, "name"));
-        let key = piece.get("index").and_then(Value::as_u64).unwrap_or_else(|| assembly.key_for(id, name));
-        assembly.call(key, id, name, &arguments(function))?;
+    let mut choices = choices.into_iter().map(|choice| choice.0.unwrap_or_default());
+    let Some(choice) = choices.find(|choice| choice.index.0.unwrap_or_default() == 0) else {
+        return Ok(());
+    };
+    let delta = choice.delta.0.0.or(choice.message.0.0).unwrap_or_default();
+    assembly.text(&delta.content.0);
+    assembly.text(&delta.refusal.0);
+    for piece in delta.tool_calls.0.0.into_iter().flatten() {
+        let CallPiece { index, id, function, name, arguments } = piece.0.unwrap_or_default();
+        let function = match function {
+            Some(function) => function.0.0.unwrap_or_default(),
+            None => Function { name, arguments },
+        };
+        let (id, name) = (id.0, function.name.0);
+        let key = index.0.unwrap_or_else(|| assembly.key_for(&id, &name));
+        assembly.call(key, &id, &name, &function.arguments.0.0)?;
     }
-    if let Some(function) = delta.get("function_call").filter(|function| function.is_object()) {
-        assembly.call(0, "", text(function, "name"), &arguments(function))?;
+    if let Some(function) = delta.function_call.0.0 {
+        assembly.call(0, "", &function.name.0, &function.arguments.0.0)?;
     }
-    match text(choice, "finish_reason") {
+    match &*choice.finish_reason.0 {
         "" => {}
         "length" => assembly.finish = Some(Finish::Length),
         "content_filter" => assembly.finish = Some(Finish::ContentFilter),
@@ -171,21 +257,14 @@ fn take(assembly: &mut Assembly, chunk: &Value, key: &str) -> Result<(), Failure
     Ok(())
 }
 
-/// Arguments are JSON in a string; a few servers send the object itself.
-fn arguments(function: &Value) -> String {
-    match function.get("arguments") {
-        Some(Value::String(text)) => text.clone(),
-        Some(object @ Value::Object(_)) => object.to_string(),
-        _ => String::new(),
-    }
-}
-
-fn read_usage(usage: &Value) -> Usage {
-    let details = usage.get("prompt_tokens_details").unwrap_or(&Value::Null);
-    Usage {
-        input: count(usage, "prompt_tokens"),
-        cached_input: count(details, "cached_tokens"),
-        output: count(usage, "completion_tokens"),
+impl From<Counted> for Usage {
+    fn from(counted: Counted) -> Self {
+        let details = counted.prompt_tokens_details.0.0.unwrap_or_default();
+        Self {
+            input: counted.prompt_tokens.0.unwrap_or_default(),
+            cached_input: details.cached_tokens.0.unwrap_or_default(),
+            output: counted.completion_tokens.0.unwrap_or_default(),
+        }
     }
 }
 

@@ -210,3 +210,21 @@ fn a_server_that_counts_nothing_is_not_free() {
     assert_eq!(usage.output, 4, "four bytes count as a token");
     assert!(usage.input > 20, "the transcript counts: {usage:?}");
 }
+
+#[test]
+fn a_field_of_another_type_than_documented_counts_as_absent() {
+    let odd = json!({ "usage": null, "object": 7, "choices": [{
+        "index": "0", "logprobs": [], "finish_reason": null,
+        "delta": { "content": "a \"quoted\" \u{2713} word", "refusal": [1], "tool_calls": "none", "function_call": null },
+    }] });
+    let numbers = json!({ "choices": [], "usage": {
+        "prompt_tokens": 9.5, "completion_tokens": -2, "prompt_tokens_details": [], "total_tokens": "11",
+    } });
+    let stop = json!({ "choices": [{ "delta": null, "finish_reason": "stop" }] });
+    let nothing = json!({ "choices": [null] });
+    let read = read(Format::OpenAi, &stream(&[odd, nothing, numbers, stop])).unwrap();
+    let counted = 19_u64.div_ceil(4); // nobody counted: four bytes a token
+    assert_eq!(read, vec![said("a \"quoted\" \u{2713} word"), end(Finish::Stop, SENT, counted)]);
+    assert_eq!(trouble("data: 7\n\n"), Trouble::Garbage);
+    assert_eq!(trouble("data: {\"id\": \"c1\"}\n\n"), Trouble::Garbage, "no choices, no usage, no object");
+}

@@ -2,8 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use aws_lc_rs::digest;
-use cardea_core::{Code, Error, Result};
+use cardea_core::{Code, Error, Result, canonical::sha256_hex};
 
 use super::Db;
 
@@ -96,8 +95,7 @@ async fn applied(db: &Db, migrations: &[Migration]) -> Result<BTreeMap<i64, Stri
 }
 
 fn fingerprint(migration: &Migration) -> String {
-    let digest = digest::digest(&digest::SHA256, migration.sql.as_bytes());
-    digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+    sha256_hex(migration.sql.as_bytes())
 }
 
 fn script(db: &Db, migration: &Migration) -> String {

@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use cardea_core::{
     Code, Error, Result,
+    canonical::hex,
     id::ToolName,
     journal::Repeatable,
     message::estimate_tokens,
@@ -197,7 +198,7 @@ impl Catalog {
             hash.update(serde_json::to_string(tool.spec()).unwrap_or_default().as_bytes());
             hash.update(b"\n");
         }
-        catalog.version = hash.finish().as_ref().iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+        catalog.version = hex(hash.finish().as_ref().get(..8).unwrap_or_default());
         Ok(catalog)
     }
 

@@ -3,9 +3,8 @@
 use std::convert::Infallible;
 
 use axum::{
-    Json,
     extract::State,
-    http::HeaderValue,
+    http::{HeaderValue, header},
     response::{IntoResponse, Response, Sse, sse::Event},
 };
 use cardea_auth::Caller;
@@ -15,6 +14,7 @@ use cardea_core::{
     message::{Finish, Prompt, Usage},
 };
 use futures::{Stream, StreamExt, stream};
+use serde::Serialize;
 use serde_json::{Value, json};
 use tokio::sync::{mpsc, oneshot};
 
@@ -26,7 +26,7 @@ use super::{
 use crate::{
     app::App,
     flow::{self, CompleteRequest, Completed, Message, ReplyEvent},
-    turn::Receipt,
+    turn::{CacheUse, Receipt},
 };
 
 /// The header that names the conversation, in requests and answers.
@@ -109,6 +109,18 @@ fn more(receipt: &Receipt) -> Value {
     })
 }
 
+/// What Cardea adds to a bare completion.
+#[derive(Debug, Serialize)]
+struct More {
+    cache: CacheUse,
+    cost_micros: u64,
+}
+
+/// An answer that is JSON already.
+fn json_text(text: String) -> Response {
+    ([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], text).into_response()
+}
+
 /// What the user reads of a turn that did not end with an answer.
 fn words(receipt: &Receipt) -> String {
     match (&receipt.answer, &receipt.approval) {
@@ -140,13 +152,13 @@ async fn whole_turn(
     }
     let envelope = Envelope::new(&receipt.turn.to_string(), app.clock.now(), &body.model);
     let end = (receipt.finish.unwrap_or(Finish::Stop), receipt.usage);
-    let answer = envelope.whole(&words(&receipt), &[], end, Some(more(&receipt)));
-    Ok(stamp(Json(answer).into_response(), receipt.conversation))
+    let answer = envelope.whole(&words(&receipt), &[], end, more(&receipt));
+    Ok(stamp(json_text(answer), receipt.conversation))
 }
 
 /// One server-sent event with this object.
-fn data(object: &Value) -> Result<Event, Infallible> {
-    Ok(Event::default().data(object.to_string()))
+fn data(object: String) -> Result<Event, Infallible> {
+    Ok(Event::default().data(object))
 }
 
 fn done() -> Result<Event, Infallible> {
@@ -187,7 +199,7 @@ async fn stream_turn(
     let envelope = Envelope::new(&turn.to_string(), app.clock.now(), &body.model);
     let usage = body.stream_options.include_usage;
     let request_id = outside.request.to_string();
-    let opening = stream::once(std::future::ready(data(&envelope.opening())));
+    let opening = stream::once(std::future::ready(data(envelope.opening())));
     let rest =
         stream::unfold(events, |mut events| async move { events.recv().await.map(|event| (event, events)) })
             .flat_map(move |event| stream::iter(chunks(&envelope, event, usage, &request_id)));
@@ -203,21 +215,18 @@ fn chunks(
 ) -> Vec<Result<Event, Infallible>> {
     match event {
         ReplyEvent::Begun { .. } => Vec::new(),
-        ReplyEvent::Text(text) => vec![data(&envelope.piece(&text))],
+        ReplyEvent::Text(text) => vec![data(envelope.piece(&text))],
         ReplyEvent::Ended(receipt) => {
             let mut out = Vec::new();
             if let Some(failure) = &receipt.error {
-                out.push(data(&openai::error(&failure.error(), request)));
+                out.push(data(openai::error(&failure.error(), request).to_string()));
             } else if receipt.answer.is_none() {
-                out.push(data(&envelope.piece(&words(&receipt))));
+                out.push(data(envelope.piece(&words(&receipt))));
             }
-            let mut closing = envelope.closing(receipt.finish.unwrap_or(Finish::Stop));
-            if let Some(object) = closing.as_object_mut() {
-                object.insert("cardea".into(), more(&receipt));
-            }
-            out.push(data(&closing));
+            let finish = receipt.finish.unwrap_or(Finish::Stop);
+            out.push(data(envelope.closing(finish, Some(more(&receipt)))));
             if usage {
-                out.push(data(&envelope.usage_chunk(receipt.usage)));
+                out.push(data(envelope.usage_chunk(receipt.usage)));
             }
             out.push(done());
             out
@@ -228,9 +237,9 @@ fn chunks(
 /// The stream of a turn that has ended before: the same idempotency key again.
 fn replay(app: &App, outside: &Outside, body: &Completion, receipt: &Receipt) -> Response {
     let envelope = Envelope::new(&receipt.turn.to_string(), app.clock.now(), &body.model);
-    let mut events = vec![data(&envelope.opening())];
+    let mut events = vec![data(envelope.opening())];
     if let Some(answer) = &receipt.answer {
-        events.push(data(&envelope.piece(answer)));
+        events.push(data(envelope.piece(answer)));
     }
     let ended = ReplyEvent::Ended(Box::new(receipt.clone()));
     events.extend(chunks(&envelope, ended, body.stream_options.include_usage, &outside.request.to_string()));
@@ -245,10 +254,9 @@ async fn whole_completion(
 ) -> Result<Response, Problem> {
     let completed = flow::complete(&app, request, None).await.map_err(|error| outside.problem(error))?;
     let envelope = Envelope::new(&outside.request.to_string(), app.clock.now(), &body.model);
-    let more = json!({ "cache": completed.cache, "cost_micros": completed.cost_micros });
-    let answer =
-        envelope.whole(&completed.text, &completed.calls, (completed.finish, completed.usage), Some(more));
-    Ok(Json(answer).into_response())
+    let more = More { cache: completed.cache, cost_micros: completed.cost_micros };
+    let end = (completed.finish, completed.usage);
+    Ok(json_text(envelope.whole(&completed.text, &completed.calls, end, more)))
 }
 
 async fn stream_completion(
@@ -271,12 +279,12 @@ async fn stream_completion(
             Ok(result) => result.map_err(|error| outside.problem(error))?,
             Err(_) => return Err(outside.problem(Error::new(Code::Internal))),
         };
-        let mut out = vec![data(&envelope.opening())];
+        let mut out = vec![data(envelope.opening())];
         out.extend(completion_end(&envelope, &Ok(completed), body.stream_options.include_usage, ""));
         return Ok(sse(stream::iter(out), None));
     }
     let (usage, request_id) = (body.stream_options.include_usage, outside.request.to_string());
-    let opening = stream::once(std::future::ready(data(&envelope.opening())));
+    let opening = stream::once(std::future::ready(data(envelope.opening())));
     let closing_envelope = envelope.clone();
     let pieces = stream::iter(first)
         .chain(stream::unfold(events, |mut events| async move {
@@ -284,7 +292,7 @@ async fn stream_completion(
         }))
         .filter_map(move |event| {
             let piece = match event {
-                ReplyEvent::Text(text) => Some(data(&envelope.piece(&text))),
+                ReplyEvent::Text(text) => Some(data(envelope.piece(&text))),
                 ReplyEvent::Begun { .. } | ReplyEvent::Ended(_) => None,
             };
             std::future::ready(piece)
@@ -306,18 +314,18 @@ fn completion_end(
     let (finish, used) = match ended {
         Ok(completed) => {
             if !completed.calls.is_empty() {
-                out.push(data(&envelope.tool_calls(&completed.calls)));
+                out.push(data(envelope.tool_calls(&completed.calls)));
             }
             (completed.finish, completed.usage)
         }
         Err(error) => {
-            out.push(data(&openai::error(error, request)));
+            out.push(data(openai::error(error, request).to_string()));
             (Finish::ContentFilter, Usage::default())
         }
     };
-    out.push(data(&envelope.closing(finish)));
+    out.push(data(envelope.closing(finish, None::<()>)));
     if usage {
-        out.push(data(&envelope.usage_chunk(used)));
+        out.push(data(envelope.usage_chunk(used)));
     }
     out.push(done());
     out

@@ -15,6 +15,7 @@ use tracing_subscriber::{
     util::SubscriberInitExt as _,
 };
 
+use super::line::JsonLines;
 use crate::{
     config::{LogConfig, LogFormat},
     observe,
@@ -64,10 +65,10 @@ impl Log {
         let queue = lines.clone();
         thread::Builder::new().name("cardea-log".to_owned()).spawn(move || queue.write_all(io::stderr()))?;
         let filter = tracing_subscriber::EnvFilter::try_new(&config.level).unwrap_or_default();
-        let log = fmt::layer().with_writer(lines.clone());
+        let (json, text) = (lines.clone(), lines.clone());
         let log = match config.format {
-            LogFormat::Json => log.json().flatten_event(true).boxed(),
-            LogFormat::Text => log.boxed(),
+            LogFormat::Json => JsonLines::new(move |line: &[u8]| json.push(line)).boxed(),
+            LogFormat::Text => fmt::layer().with_writer(text).boxed(),
         };
         let log = log.with_filter(filter_fn(observe::may_tell)).with_filter(filter);
         // A program that embeds this command may have set up its own.

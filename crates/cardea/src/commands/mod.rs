@@ -15,6 +15,7 @@ mod connector;
 mod doctor;
 mod guard;
 mod init;
+mod line;
 mod log;
 mod migrate;
 mod out;

@@ -31,8 +31,7 @@ pub struct Admission {
 
 impl Drop for Admission {
     fn drop(&mut self) {
-        if let Some(reserved) = self.reserved.take().filter(|reserved| reserved.amount != Estimate::default())
-        {
+        if let Some(reserved) = self.reserved.take().filter(|reserved| !reserved.is_nothing()) {
             let control = self.control.clone();
             self.control.inner.jobs.spawn("give back", async move {
                 control.pay(&reserved, Estimate::default()).await;

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use cardea_auth::Caller;
 use cardea_core::{
     Code, Error, Result,
-    canonical::{Bounds, bounded, canonical},
+    canonical::{Bounds, spelled},
     id::{ApprovalId, TurnId},
     policy::Approved,
     principal::Proof,
@@ -164,7 +164,7 @@ impl Control {
     pub(super) fn want(&self, rows: &mut Commit, wanted: &Wanted<'_>) -> ApprovalId {
         let id = ApprovalId::random();
         let now = self.now();
-        let shown = canonical(&bounded(Value::Object(wanted.call.arguments.clone()), SHOWN));
+        let shown = spelled(Value::Object(wanted.call.arguments.clone()), SHOWN);
         *rows = std::mem::take(rows).run(
             "INSERT INTO approvals (id, tenant, turn, step, owner, user_id, tool, args, args_digest, digest, reason, roles, \
              state, created_at, expires_at) \

@@ -16,7 +16,14 @@ use cardea_core::{
 };
 use cardea_store::{Commit, CommitError, args};
 
-use super::{Admission, Control, Estimate};
+use super::{
+    Admission, Control, Estimate,
+    till::{Change, Place, pay},
+};
+
+/// The units that a budget counts, as its rows name them.
+const TOKENS: &str = "tokens";
+const MICROS: &str = "micros";
 
 /// A limit for one calendar month. Nothing set: no limit.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -36,9 +43,6 @@ impl Budget {
 /// Node, tenant, account, period, unit and amount.
 type Held = (String, String, String, String, String, i64);
 
-/// Tenant, account, period and unit.
-type Place = (String, String, String, &'static str);
-
 /// What this process holds for requests in work, or is about to. Never less than what the database says of them.
 #[derive(Debug, Default)]
 pub(super) struct Holding(Mutex<HashMap<Place, u64>>);
@@ -46,22 +50,15 @@ pub(super) struct Holding(Mutex<HashMap<Place, u64>>);
 impl Holding {
     fn change(&self, reserved: &Reserved, change: impl Fn(u64, u64) -> u64) {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        for account in &reserved.accounts {
-            for (unit, amount) in
-                [("tokens", reserved.amount.tokens), ("micros", reserved.amount.cost_micros)]
-            {
-                let place = (reserved.tenant.clone(), account.clone(), reserved.period.clone(), unit);
-                let held = all.entry(place).or_default();
-                *held = change(*held, amount);
-            }
+        for (place, amount) in &reserved.held {
+            let held = all.entry(place.clone()).or_default();
+            *held = change(*held, *amount);
         }
         all.retain(|_, held| *held > 0);
     }
 
-    fn of(&self, tenant: &str, account: &str, period: &str, unit: &str) -> u64 {
-        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let unit = if unit == "tokens" { "tokens" } else { "micros" };
-        all.get(&(tenant.to_owned(), account.to_owned(), period.to_owned(), unit)).copied().unwrap_or(0)
+    fn of(&self, place: &Place) -> u64 {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(place).copied().unwrap_or(0)
     }
 }
 
@@ -69,11 +66,22 @@ impl Holding {
 #[derive(Debug)]
 pub(super) struct Reserved {
     holding: Arc<Holding>,
-    tenant: String,
-    /// The user's key and the tenant's (empty), where they have a budget.
-    accounts: Vec<String>,
-    period: String,
-    pub(super) amount: Estimate,
+    /// How much of each row, of those that have a budget.
+    held: Vec<(Place, u64)>,
+    amount: Estimate,
+}
+
+impl Reserved {
+    /// True if there is nothing to give back.
+    pub(super) fn is_nothing(&self) -> bool {
+        self.amount == Estimate::default()
+    }
+
+    /// What is to be done to pay this out of it.
+    fn payment(&self, used: Estimate) -> impl Iterator<Item = (&Place, u64, u64)> {
+        let used = move |unit| if unit == TOKENS { used.tokens } else { used.cost_micros };
+        self.held.iter().map(move |(place, held)| (place, *held, used(place.unit)))
+    }
 }
 
 impl Drop for Reserved {
@@ -98,59 +106,36 @@ impl Control {
         if limited.is_empty() {
             return Ok(None);
         }
-        let (now, period) = (self.now(), month(self.now()));
-        let accounts = limited.iter().map(|(account, _)| account.clone()).collect();
-        let holding = Arc::clone(&self.inner.holding);
-        let reserved = Reserved {
-            holding,
-            tenant: tenant.to_owned(),
-            accounts,
-            period: period.clone(),
-            amount: estimate,
-        };
+        let period = month(self.now());
+        let (mut held, mut changes) = (Vec::new(), Vec::new());
+        for (account, budget) in limited {
+            for (unit, amount, limit) in
+                [(TOKENS, estimate.tokens, budget.tokens), (MICROS, estimate.cost_micros, budget.cost_micros)]
+            {
+                let (tenant, account, period) = (tenant.to_owned(), account.clone(), period.clone());
+                let place = Place { tenant, account, period, unit };
+                held.push((place.clone(), amount));
+                changes.push((place, Change::Reserve { amount, limit }));
+            }
+        }
+        let reserved = Reserved { holding: Arc::clone(&self.inner.holding), held, amount: estimate };
         // INVARIANT: counted here before it is written, so that nothing of it can seem to be lost.
         self.inner.holding.change(&reserved, u64::saturating_add);
-        let mut commit = Commit::new();
-        for (account, budget) in &limited {
-            for (unit, amount, limit) in [
-                ("tokens", estimate.tokens, budget.tokens),
-                ("micros", estimate.cost_micros, budget.cost_micros),
-            ] {
-                commit = commit.run(
-                    "INSERT INTO budgets (tenant, user_id, period, unit, updated_at) VALUES ($1, $2, $3, $4, $5) \
-                     ON CONFLICT DO NOTHING",
-                    args![tenant, account, &period, unit, now],
-                );
-                // INVARIANT: what is reserved and spent never passes the limit; the guard and the write are one.
-                commit = commit.guard(
-                    "budget",
-                    "UPDATE budgets SET reserved = reserved + $5, updated_at = $6 \
-                     WHERE tenant = $1 AND user_id = $2 AND period = $3 AND unit = $4 \
-                     AND spent + reserved < $7 AND spent + reserved + $5 <= $7",
-                    args![tenant, account, &period, unit, amount, now, limit.unwrap_or(i64::MAX as u64)],
-                );
-                commit = commit.run(
-                    "INSERT INTO budget_holds (node, tenant, user_id, period, unit, amount) \
-                     VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (node, tenant, user_id, period, unit) \
-                     DO UPDATE SET amount = budget_holds.amount + excluded.amount",
-                    args![&settings.node, tenant, account, &period, unit, amount],
-                );
-            }
-        }
-        match self.inner.db.commit(commit).await {
-            Ok(()) => {}
+        match self.change(changes).await {
+            Ok(()) => Ok(Some(reserved)),
             Err(CommitError::Conflict(_)) => {
-                return Err(Error::new(Code::BudgetSpent).retry_after(until_next_month(now)));
+                Err(Error::new(Code::BudgetSpent).retry_after(until_next_month(self.now())))
             }
-            Err(error) => return Err(error.into()),
+            Err(error) => Err(error.into()),
         }
-        Ok(Some(reserved))
     }
 
     /// The rows by which a budget pays what was used out of what was reserved: they belong into the commit that says
     /// what was used, so that no crash comes between the two. [`Control::paid`] must follow once they are durable.
     pub fn bill(&self, admission: &Admission, used: Estimate) -> Commit {
-        admission.reserved.as_ref().map_or_else(Commit::new, |reserved| self.payment(reserved, used))
+        let here = (self.inner.settings.node.as_str(), self.now());
+        let payment = admission.reserved.iter().flat_map(|reserved| reserved.payment(used));
+        payment.fold(Commit::new(), |commit, (place, held, used)| pay(commit, place, (held, used), here))
     }
 
     /// The bill is durable: nothing is left to give back.
@@ -165,35 +150,11 @@ impl Control {
         }
     }
 
-    fn payment(&self, reserved: &Reserved, used: Estimate) -> Commit {
-        let node = &self.inner.settings.node;
-        let mut commit = Commit::new();
-        for account in &reserved.accounts {
-            for (unit, amount, used) in [
-                ("tokens", reserved.amount.tokens, used.tokens),
-                ("micros", reserved.amount.cost_micros, used.cost_micros),
-            ] {
-                // WHY: what a node held that was taken for dead is given back already; it is given back once.
-                commit = commit.run(
-                    "UPDATE budgets SET spent = spent + $6, updated_at = $7, reserved = reserved - CASE \
-                     WHEN NOT EXISTS (SELECT 1 FROM budget_holds h WHERE h.node = $8 AND h.tenant = $1 \
-                       AND h.user_id = $2 AND h.period = $3 AND h.unit = $4 AND h.amount >= $5) THEN 0 \
-                     WHEN reserved > $5 THEN $5 ELSE reserved END \
-                     WHERE tenant = $1 AND user_id = $2 AND period = $3 AND unit = $4",
-                    args![&reserved.tenant, account, &reserved.period, unit, amount, used, self.now(), node],
-                );
-                commit = commit.run(
-                    "UPDATE budget_holds SET amount = amount - $6 WHERE node = $1 AND tenant = $2 \
-                     AND user_id = $3 AND period = $4 AND unit = $5 AND amount >= $6",
-                    args![node, &reserved.tenant, account, &reserved.period, unit, amount],
-                );
-            }
-        }
-        commit
-    }
-
     pub(super) async fn pay(&self, reserved: &Reserved, used: Estimate) {
-        if let Err(error) = self.inner.db.commit(self.payment(reserved, used)).await {
+        let payment = reserved.payment(used);
+        let changes =
+            payment.map(|(place, held, used)| (place.clone(), Change::Pay { held, used })).collect();
+        if let Err(error) = self.change(changes).await {
             // The reservation stands for a moment, so the budget errs on the safe side.
             tracing::error!(error.cause = %error, "a budget could not be settled");
         }
@@ -214,8 +175,10 @@ impl Control {
     pub async fn forget_lost_reservations(&self) -> Result<()> {
         let mut lost = Vec::new();
         for (node, tenant, user, period, unit, amount) in self.own_holds().await? {
-            let live = self.inner.holding.of(&tenant, &user, &period, &unit);
-            let live = i64::try_from(live).unwrap_or(i64::MAX);
+            let (tenant_of, account, month) = (tenant.clone(), user.clone(), period.clone());
+            let unit_of = if unit == TOKENS { TOKENS } else { MICROS };
+            let place = Place { tenant: tenant_of, account, period: month, unit: unit_of };
+            let live = i64::try_from(self.inner.holding.of(&place)).unwrap_or(i64::MAX);
             if amount > live {
                 lost.push((node, tenant, user, period, unit, (amount, live)));
             }

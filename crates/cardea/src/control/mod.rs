@@ -13,6 +13,7 @@ mod permit;
 mod policy;
 mod reader;
 mod screen;
+mod till;
 
 use std::{
     path::PathBuf,
@@ -85,6 +86,7 @@ struct Inner {
     guards: screen::Guards,
     places: Arc<admit::Places>,
     holding: Arc<budget::Holding>,
+    till: till::Till,
 }
 
 impl std::fmt::Debug for Control {
@@ -132,6 +134,7 @@ impl Control {
             guards,
             places,
             holding: Arc::default(),
+            till: till::Till::default(),
         };
         Ok(Self { inner: Arc::new(inner) })
     }

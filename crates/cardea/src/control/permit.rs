@@ -3,7 +3,7 @@
 use cardea_auth::Caller;
 use cardea_core::{
     Result,
-    canonical::{canonical, sha256_hex},
+    canonical::{Spelling, sha256_hex},
     id::{ApprovalId, DecisionId, ToolName},
     policy::{Approved, Decision, Question, Subject, Verdict},
     principal::Principal,
@@ -11,7 +11,7 @@ use cardea_core::{
     tool::{ToolCall, ToolSpec},
 };
 use cardea_store::Commit;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::{
     Control,
@@ -74,9 +74,11 @@ impl Control {
     /// What permits, approvals and steps mean by "the same call": who, which tool, which arguments.
     #[must_use]
     pub fn digest(caller: &Principal, call: &ToolCall) -> String {
-        let body =
-            json!({ "who": caller.key(), "tool": call.name, "args": Value::Object(call.arguments.clone()) });
-        sha256_hex(canonical(&body).as_bytes())
+        let mut body = Spelling::about(256);
+        body.object("args", &call.arguments);
+        body.own("tool", Some(&call.name));
+        body.own("who", Some(caller.key()));
+        sha256_hex(body.end().as_bytes())
     }
 
     /// Asks policy, and the person if policy wants one.
@@ -151,7 +153,7 @@ impl Control {
         });
         self.inner.observe.decision(
             rows,
-            &observe::Decision {
+            observe::Decision {
                 id,
                 principal: caller,
                 action: "call",

@@ -161,7 +161,7 @@ impl Control {
         let policies: Vec<String> = decision.policies.iter().map(ToString::to_string).collect();
         self.inner.observe.decision(
             rows,
-            &observe::Decision {
+            observe::Decision {
                 id: DecisionId::random(),
                 principal: caller,
                 action: "restore",

@@ -12,7 +12,7 @@ use std::{
 };
 
 use aws_lc_rs::signature::{ED25519, Ed25519KeyPair, KeyPair as _, UnparsedPublicKey};
-use cardea_core::{Code, Error, Result, log::Head, time::Timestamp};
+use cardea_core::{Code, Error, Result, canonical::hex, log::Head, time::Timestamp};
 use cardea_store::args;
 use serde::{Deserialize, Serialize};
 
@@ -203,10 +203,6 @@ fn append(path: &Path, lines: &[u8]) -> io::Result<()> {
 
 fn unreadable(path: &Path, error: &io::Error) -> Error {
     Error::new(Code::Misconfigured).detail(format!("`{}`: {error}.", path.display()))
-}
-
-pub(super) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// The bytes of a hexadecimal text.

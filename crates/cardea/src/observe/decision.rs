@@ -2,7 +2,7 @@
 
 use cardea_core::{
     Code, Error, Result,
-    canonical::{Bounds, bounded, canonical},
+    canonical::{Bounds, spelled},
     id::{DecisionId, RequestId, TenantId, TurnId},
     principal::Principal,
     time::Timestamp,
@@ -123,12 +123,11 @@ impl FromRow for Decided {
 
 impl Observe {
     /// Adds the decision to the commit and counts it.
-    pub fn decision(&self, commit: &mut Commit, decision: &Decision<'_>) {
+    pub fn decision(&self, commit: &mut Commit, decision: Decision<'_>) {
         let who = decision.principal;
         self.0.meters.decision(decision.verdict.name(), who.tenant.as_str());
-        let short = |text: &str| match bounded(json!(text), REASON) {
-            Value::String(text) => text,
-            cut => canonical(&cut),
+        let short = |text: &str| {
+            if text.len() <= REASON.text { text.to_owned() } else { spelled(json!(text), REASON) }
         };
         *commit = std::mem::take(commit).run(
             "INSERT INTO decisions (tenant, at, id, owner, user_id, action, resource, verdict, reason, policies, \
@@ -144,11 +143,11 @@ impl Observe {
                 short(decision.resource),
                 decision.verdict.name(),
                 short(decision.reason),
-                canonical(&bounded(json!(decision.policies), REASON)),
+                spelled(json!(decision.policies), REASON),
                 decision.policy_version,
                 decision.turn,
                 decision.request,
-                canonical(&bounded(decision.context.clone(), CONTEXT)),
+                spelled(decision.context, CONTEXT),
             ],
         );
     }

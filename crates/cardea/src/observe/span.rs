@@ -10,6 +10,7 @@ use std::{
 };
 
 use cardea_core::{Code, Error, Result, id::RequestId, message::Usage, time::Millis, trace::TraceContext};
+use futures::FutureExt as _;
 
 use super::{Observe, RequestEvent};
 
@@ -134,11 +135,14 @@ impl Trace {
     ///
     /// # Errors
     /// Those of the work.
-    pub async fn time<T>(&self, stage: &'static str, work: impl Future<Output = Result<T>>) -> Result<T> {
+    pub fn time<T>(
+        &self,
+        stage: &'static str,
+        work: impl Future<Output = Result<T>>,
+    ) -> impl Future<Output = Result<T>> {
         let mut span = self.stage(stage);
-        let done = work.await;
-        span.ended(&done);
-        done
+        // WHY: not an `async fn`, which would hold the work twice, and the work of a request is large.
+        work.inspect(move |done| span.ended(done))
     }
 
     /// Runs one stage that does not wait.

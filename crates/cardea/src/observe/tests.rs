@@ -232,7 +232,7 @@ async fn a_decision_is_written_with_its_reason_and_read_by_its_user_or_an_audito
         request: None,
         context: json!({ "blob": "x".repeat(100_000) }),
     };
-    house.observe.decision(&mut commit, &decision);
+    house.observe.decision(&mut commit, decision);
     house.db.commit(commit).await.unwrap();
     let read = |owner| house.observe.decisions(&who.tenant, owner, 0, 10);
     let rows = read(None).await.unwrap();

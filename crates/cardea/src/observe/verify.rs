@@ -7,6 +7,7 @@ use std::{
 
 use cardea_core::{
     Error,
+    canonical::hex,
     id::TenantId,
     log::{Broken, ChainKey, Head, Verifier},
     time::Timestamp,
@@ -15,7 +16,7 @@ use cardea_store::{Db, args};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::checkpoint::{Checkpoints, hex, unhex};
+use super::checkpoint::{Checkpoints, unhex};
 
 const PAGE: u32 = 2_000;
 

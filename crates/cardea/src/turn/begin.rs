@@ -3,6 +3,7 @@
 use cardea_core::{
     Code, Error, Result,
     agent::Agent,
+    canonical::hex,
     id::{AgentName, ConversationId, MessageId, RequestId, TurnId},
     message::{Message, Usage, estimate_tokens},
     principal::Principal,
@@ -82,7 +83,7 @@ impl Question<'_> {
             hash.update(&(part.len() as u64).to_be_bytes());
             hash.update(part.as_bytes());
         }
-        hash.finish().as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+        hex(hash.finish().as_ref())
     }
 }
 

@@ -6,6 +6,7 @@ use aws_lc_rs::{hkdf, rand};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use cardea_core::{
     Code, Error, Result,
+    canonical::hex,
     log::ChainKey,
     secret::{ExposeSecret, SecretString},
     units::SecretText,
@@ -151,7 +152,7 @@ impl Key {
         }
         bytes.copy_from_slice(&decoded);
         let id = derive(&bytes, b"cardea root key id 1", b"");
-        Ok(Self { id: id.iter().take(8).map(|byte| format!("{byte:02x}")).collect(), bytes })
+        Ok(Self { id: hex(id.get(..8).unwrap_or_default()), bytes })
     }
 }
 

@@ -15,7 +15,10 @@ mod wire;
 
 use std::{fmt, time::Duration};
 
-use cardea_core::time::{Millis, Timestamp};
+use cardea_core::{
+    canonical::hex,
+    time::{Millis, Timestamp},
+};
 use cardea_embed::Vector;
 use futures::future::BoxFuture;
 
@@ -46,10 +49,6 @@ pub struct Key(pub [u8; 32]);
 /// The digest of a tag.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Tag(pub [u8; 16]);
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
 
 macro_rules! shown_as_hex {
     ($($name:ident),*) => {$(

@@ -14,6 +14,7 @@ use std::{
 };
 
 use cardea_core::{
+    canonical::hex,
     secret::{ExposeSecret, SecretString},
     time::SharedClock,
 };
@@ -22,7 +23,7 @@ use futures::FutureExt;
 use tokio::sync::Mutex as AsyncMutex;
 use tokio_postgres::{Row, types::ToSql};
 
-use super::{Answer, Away, CacheStore, Held, Key, LONGEST, PATIENCE, Place, Record, Tag, hex, wire::Wire};
+use super::{Answer, Away, CacheStore, Held, Key, LONGEST, PATIENCE, Place, Record, Tag, wire::Wire};
 use crate::db::{
     address::Address,
     postgres::{Fault, Link, Session},

@@ -6,22 +6,36 @@ use cardea_core::{
     tool::ToolCall,
 };
 use serde::Serialize;
-use serde_json::{Value, json};
 
 /// `usage`.
-#[must_use]
-pub(crate) fn usage(usage: Usage) -> Value {
-    json!({
-        "prompt_tokens": usage.input,
-        "completion_tokens": usage.output,
-        "total_tokens": usage.total(),
-        "prompt_tokens_details": { "cached_tokens": usage.cached_input },
-    })
+#[derive(Debug, Serialize)]
+struct Used {
+    prompt_tokens: u64,
+    completion_tokens: u64,
+    total_tokens: u64,
+    prompt_tokens_details: Details,
+}
+
+/// `prompt_tokens_details`.
+#[derive(Debug, Serialize)]
+struct Details {
+    cached_tokens: u64,
+}
+
+impl From<Usage> for Used {
+    fn from(usage: Usage) -> Self {
+        Self {
+            prompt_tokens: usage.input,
+            completion_tokens: usage.output,
+            total_tokens: usage.total(),
+            prompt_tokens_details: Details { cached_tokens: usage.cached_input },
+        }
+    }
 }
 
 /// `finish_reason`.
 #[must_use]
-pub(crate) const fn finish_reason(finish: Finish) -> &'static str {
+const fn finish_reason(finish: Finish) -> &'static str {
     match finish {
         Finish::Stop => "stop",
         Finish::Length => "length",
@@ -30,30 +44,118 @@ pub(crate) const fn finish_reason(finish: Finish) -> &'static str {
     }
 }
 
-fn calls(calls: &[ToolCall]) -> Value {
-    let call = |(index, call): (usize, &ToolCall)| {
-        json!({
-            "index": index,
-            "id": call.id,
-            "type": "function",
-            "function": {
-                "name": call.name,
-                "arguments": Value::Object(call.arguments.clone()).to_string(),
+/// One of `tool_calls`.
+#[derive(Debug, Serialize)]
+struct Called<'a> {
+    index: usize,
+    id: &'a str,
+    r#type: &'static str,
+    function: Function<'a>,
+}
+
+/// `function`: the arguments are JSON in a string.
+#[derive(Debug, Serialize)]
+struct Function<'a> {
+    name: &'a str,
+    arguments: String,
+}
+
+fn called(calls: &[ToolCall]) -> Vec<Called<'_>> {
+    calls
+        .iter()
+        .enumerate()
+        .map(|(index, call)| Called {
+            index,
+            id: &call.id,
+            r#type: "function",
+            function: Function {
+                name: &call.name,
+                // A map of values can always be written.
+                arguments: serde_json::to_string(&call.arguments).unwrap_or_default(),
             },
         })
-    };
-    calls.iter().enumerate().map(call).collect()
+        .collect()
+}
+
+/// `message`, of a whole answer.
+#[derive(Debug, Serialize)]
+struct Message<'a> {
+    role: &'static str,
+    content: Option<&'a str>,
+    refusal: Option<&'static str>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    tool_calls: Vec<Called<'a>>,
+}
+
+/// The one of `choices`, of a whole answer.
+#[derive(Debug, Serialize)]
+struct Choice<'a> {
+    index: u32,
+    message: Message<'a>,
+    logprobs: Option<&'static str>,
+    finish_reason: &'static str,
+}
+
+/// `chat.completion`, with what Cardea adds.
+#[derive(Debug, Serialize)]
+struct Whole<'a, M> {
+    id: &'a str,
+    object: &'static str,
+    created: i64,
+    model: &'a str,
+    choices: [Choice<'a>; 1],
+    usage: Used,
+    cardea: M,
+}
+
+/// `delta`: what a chunk adds to the message.
+#[derive(Debug, Default, Serialize)]
+struct Delta<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    role: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    content: Option<&'a str>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    tool_calls: Vec<Called<'a>>,
+}
+
+/// The one of `choices`, of a chunk.
+#[derive(Debug, Serialize)]
+struct Piece<'a> {
+    index: u32,
+    delta: Delta<'a>,
+    logprobs: Option<&'static str>,
+    finish_reason: Option<&'static str>,
+}
+
+/// `chat.completion.chunk`. The last one with a choice carries what Cardea adds, the one after it the usage.
+#[derive(Debug, Serialize)]
+struct Chunk<'a, M> {
+    id: &'a str,
+    object: &'static str,
+    created: i64,
+    model: &'a str,
+    choices: &'a [Piece<'a>],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    usage: Option<Used>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cardea: Option<M>,
 }
 
 /// What all objects of one answer have in common.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone)]
 pub(crate) struct Envelope {
     /// `chatcmpl-…`.
-    pub id: String,
+    id: String,
     /// Seconds since 1970.
-    pub created: i64,
+    created: i64,
     /// The model as the client named it.
-    pub model: String,
+    model: String,
+}
+
+/// Objects of these types can always be written: they hold texts, numbers and lists of them.
+fn written(object: &impl Serialize) -> String {
+    serde_json::to_string(object).unwrap_or_default()
 }
 
 impl Envelope {
@@ -63,74 +165,78 @@ impl Envelope {
         Self { id: format!("chatcmpl-{id}"), created: now.secs(), model: model.to_owned() }
     }
 
-    /// The whole answer, `chat.completion`. `more` is added under `cardea`.
+    /// The whole answer, `chat.completion`, as JSON. `more` stands under `cardea`.
     #[must_use]
     pub(crate) fn whole(
         &self,
         text: &str,
         tools: &[ToolCall],
-        end: (Finish, Usage),
-        more: Option<Value>,
-    ) -> Value {
-        let mut message = json!({ "role": "assistant", "content": text, "refusal": null });
-        if let (false, Some(object)) = (tools.is_empty(), message.as_object_mut()) {
-            object.insert("tool_calls".into(), calls(tools));
-            if text.is_empty() {
-                object.insert("content".into(), Value::Null);
-            }
-        }
-        let mut answer = json!({
-            "id": self.id, "object": "chat.completion", "created": self.created, "model": self.model,
-            "choices": [{
-                "index": 0, "message": message, "logprobs": null, "finish_reason": finish_reason(end.0),
-            }],
-            "usage": usage(end.1),
-        });
-        if let (Some(more), Some(object)) = (more, answer.as_object_mut()) {
-            object.insert("cardea".into(), more);
-        }
-        answer
+        (finish, usage): (Finish, Usage),
+        more: impl Serialize,
+    ) -> String {
+        let only_calls = text.is_empty() && !tools.is_empty();
+        let message = Message {
+            role: "assistant",
+            content: (!only_calls).then_some(text),
+            refusal: None,
+            tool_calls: called(tools),
+        };
+        let choice = Choice { index: 0, message, logprobs: None, finish_reason: finish_reason(finish) };
+        written(&Whole {
+            id: &self.id,
+            object: "chat.completion",
+            created: self.created,
+            model: &self.model,
+            choices: [choice],
+            usage: usage.into(),
+            cardea: more,
+        })
     }
 
-    fn chunk(&self, delta: Value, finish: Option<Finish>) -> Value {
-        json!({
-            "id": self.id, "object": "chat.completion.chunk", "created": self.created, "model": self.model,
-            "choices": [{
-                "index": 0, "delta": delta, "logprobs": null, "finish_reason": finish.map(finish_reason),
-            }],
+    fn chunk(&self, choices: &[Piece<'_>], usage: Option<Usage>, cardea: Option<impl Serialize>) -> String {
+        written(&Chunk {
+            id: &self.id,
+            object: "chat.completion.chunk",
+            created: self.created,
+            model: &self.model,
+            choices,
+            usage: usage.map(Used::from),
+            cardea,
         })
+    }
+
+    fn delta(&self, delta: Delta<'_>) -> String {
+        self.chunk(&[Piece { index: 0, delta, logprobs: None, finish_reason: None }], None, None::<()>)
     }
 
     /// The first chunk: who speaks.
     #[must_use]
-    pub(crate) fn opening(&self) -> Value {
-        self.chunk(json!({ "role": "assistant", "content": "" }), None)
+    pub(crate) fn opening(&self) -> String {
+        self.delta(Delta { role: Some("assistant"), content: Some(""), ..Delta::default() })
     }
 
     /// A piece of text.
     #[must_use]
-    pub(crate) fn piece(&self, text: &str) -> Value {
-        self.chunk(json!({ "content": text }), None)
+    pub(crate) fn piece(&self, text: &str) -> String {
+        self.delta(Delta { content: Some(text), ..Delta::default() })
     }
 
     /// Whole tool calls.
     #[must_use]
-    pub(crate) fn tool_calls(&self, tools: &[ToolCall]) -> Value {
-        self.chunk(json!({ "tool_calls": calls(tools) }), None)
+    pub(crate) fn tool_calls(&self, tools: &[ToolCall]) -> String {
+        self.delta(Delta { tool_calls: called(tools), ..Delta::default() })
     }
 
-    /// The last chunk with a choice.
+    /// The last chunk with a choice; `more` stands under `cardea`.
     #[must_use]
-    pub(crate) fn closing(&self, finish: Finish) -> Value {
-        self.chunk(json!({}), Some(finish))
+    pub(crate) fn closing(&self, finish: Finish, more: Option<impl Serialize>) -> String {
+        let finish_reason = Some(finish_reason(finish));
+        self.chunk(&[Piece { index: 0, delta: Delta::default(), logprobs: None, finish_reason }], None, more)
     }
 
     /// The chunk with the usage and no choice, if the client asked for it.
     #[must_use]
-    pub(crate) fn usage_chunk(&self, used: Usage) -> Value {
-        json!({
-            "id": self.id, "object": "chat.completion.chunk", "created": self.created, "model": self.model,
-            "choices": [], "usage": usage(used),
-        })
+    pub(crate) fn usage_chunk(&self, used: Usage) -> String {
+        self.chunk(&[], Some(used), None::<()>)
     }
 }

@@ -47,7 +47,6 @@ pub struct Asked {
     pub(super) text: String,
     pub(super) tenant: TenantId,
     pub(super) agent: String,
-    pub(super) user_tag: Tag,
     /// Deleting the conversation clears it.
     pub(super) talk: Option<Tag>,
     pub(super) ttl: Millis,
@@ -58,11 +57,12 @@ pub struct Asked {
     pub(super) vector: OnceLock<Option<Arc<Vector>>>,
 }
 
-/// Where an answer lies.
+/// Where an answer lies, and by what it is cleared with all others of its user.
 #[derive(Debug)]
 pub(super) struct At {
     pub(super) place: Place,
     pub(super) key: Key,
+    pub(super) user_tag: Tag,
 }
 
 impl Asked {
@@ -79,11 +79,11 @@ fn fingerprint(messages: &[Message]) -> String {
 
 impl Cache {
     /// The place of a partition: vectors of another encoder lie in another one.
-    fn at(&self, partition: Partition, text: &str) -> At {
+    fn at(&self, user: &Principal, partition: Partition, text: &str) -> At {
         let encoder =
             self.0.embedder.as_ref().map(|embedder| embedder.encoder().as_str()).unwrap_or_default();
         let place = Place(digest("answer place", [partition.as_bytes(), encoder.as_bytes()]));
-        At { place, key: Key(*partition.exact(text).as_bytes()) }
+        At { place, key: Key(*partition.exact(text).as_bytes()), user_tag: user_tag(user) }
     }
 
     /// A user's question to an agent.
@@ -122,7 +122,7 @@ impl Cache {
                 locale: "",
                 history: &history,
             });
-            self.at(partition, text)
+            self.at(user, partition, text)
         });
         let mode = agent
             .spec
@@ -137,7 +137,6 @@ impl Cache {
             text: normalise(text),
             tenant: user.tenant.clone(),
             agent: agent.name.to_string(),
-            user_tag: user_tag(user),
             talk: around.conversation.map(|id| talk_tag(&user.tenant, id)),
             ttl: agent.spec.cache.ttl.unwrap_or(self.0.settings.ttl),
             semantic: (agent.spec.cache.semantic && alone).then_some(mode),
@@ -167,7 +166,7 @@ impl Cache {
                 locale: "",
                 history: &fingerprint(before),
             });
-            self.at(partition, &text)
+            self.at(user, partition, &text)
         });
         Asked {
             place,
@@ -176,7 +175,6 @@ impl Cache {
             text,
             tenant: user.tenant.clone(),
             agent: "direct".to_owned(),
-            user_tag: user_tag(user),
             talk: None,
             ttl: self.0.settings.ttl,
             semantic: None,

@@ -31,7 +31,7 @@ impl Cache {
             asked_at: *asked_at,
             until: self.0.clock.now().plus(asked.ttl.min(LONGEST)),
             tags: own
-                .chain(self.common_tags(&asked.tenant, asked.user_tag))
+                .chain(self.common_tags(&asked.tenant, at.user_tag))
                 .chain(group)
                 .chain(asked.talk)
                 .collect(),

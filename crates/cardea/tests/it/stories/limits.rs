@@ -1,5 +1,7 @@
 //! Limits of a turn: each ends it, or a call of it, in its own words.
 
+use std::time::Duration;
+
 use cardea_testkit::{
     World,
     model::Act,
@@ -116,4 +118,29 @@ async fn of_two_questions_at_once_a_budget_lets_in_what_it_holds() {
     );
     first.answers("Nothing is there").await;
     ann.asks("And now?").await.answers("Still nothing").await;
+}
+
+#[tokio::test]
+async fn of_many_questions_at_once_a_budget_lets_in_as_many_as_it_holds_and_each_is_paid() {
+    let slow = || Act::Drip("It opens at nine.".into(), Duration::from_millis(3));
+    let plan = World::plan().model([slow(), slow(), slow(), Act::say("It opens at ten.")]);
+    let world = plan.set("CARDEA_LIMITS__USER_BUDGET__TOKENS", "3300").start().await;
+    let ann = world.user("support");
+    let ask = |number: usize| {
+        let text = format!("When does door {number} open?");
+        let messages = json!([{ "role": "user", "content": text }]);
+        json!({ "model": "scripted", "max_tokens": 1_000, "messages": messages })
+    };
+    let bodies: Vec<Value> = (0..8).map(ask).collect();
+    let crowd = bodies.iter().map(|body| ann.post("/v1/chat/completions", body));
+    let replies = futures::future::join_all(crowd).await;
+    let mut statuses: Vec<u16> = replies.iter().map(|reply| reply.status).collect();
+    statuses.sort_unstable();
+    assert_eq!(
+        statuses,
+        [200, 200, 200, 429, 429, 429, 429, 429],
+        "each holds a thousand tokens while it runs"
+    );
+    let more = ann.post("/v1/chat/completions", &ask(8)).await.expect(200);
+    assert_eq!(more.at("/choices/0/message/content"), "It opens at ten.", "what was held is given back");
 }
