@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use cardea_core::{Code, Error, size::Bytes, time::Millis};
 use cardea_net::{NetConfig, NetError};
-use futures::StreamExt;
+use futures::{StreamExt, stream::FuturesUnordered};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -162,11 +162,18 @@ async fn a_connection_whose_answer_ends_a_moment_after_its_last_word_is_used_aga
         was_left.await.unwrap();
         first.write_all(b"0\r\n\r\n").await.unwrap();
         let whole = "HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+        let again = serve(&mut first, whole);
+        futures::pin_mut!(again);
+        // Others may come before the first is known to be free, and some of them ask for nothing.
+        let mut others = FuturesUnordered::new();
         loop {
-            // Others may come before the first is known to be free.
             tokio::select! {
-                again = serve(&mut first, whole) => break again.expect("the first connection is still open"),
-                other = listener.accept() => serve(&mut other.unwrap().0, whole).await.unwrap(),
+                again = &mut again => break again.expect("the first connection is still open"),
+                other = listener.accept() => {
+                    let mut other = other.unwrap().0;
+                    others.push(async move { serve(&mut other, whole).await });
+                }
+                Some(_) = others.next() => {}
             }
         }
     };
