@@ -4,8 +4,10 @@
 //! activations per token, both found at run time), everything else in `f32`. All sums have a fixed order, so the
 //! result does not depend on the level.
 
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+use crate::cpu::Level;
 use crate::{
-    cpu::{Cpu, Level},
+    cpu::Cpu,
     kernel::{COLUMNS, Kernel, ROWS, Scalar, Tile},
     math,
     vector::DIMS,

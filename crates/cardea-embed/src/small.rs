@@ -34,7 +34,7 @@ fn a_small_model_gives_the_same_vector_at_every_level_and_every_address() {
     assert!(encoder.encode("pay pay pay pay pay pay pay").truncated);
 }
 
-/// Three tokens only, so that an interpreter of another kind of processor can run it (`scripts/miri-embed.sh`).
+/// The bytes are pinned: other kinds of processors must give them too (`scripts/foreign-embed.sh`).
 #[test]
 fn a_small_model_gives_these_very_bytes_on_every_machine() {
     let encoder = open(&model(), 1).unwrap();
