@@ -194,7 +194,9 @@ impl Link {
             return Ok(session.clone());
         }
         *place = None;
-        let connected = tokio::time::timeout(CONNECT * 2, self.target.connect(self.tls.clone())).await;
+        // WHY: boxed, since a handshake is large and every read would carry the place for it along.
+        let connecting = Box::pin(self.target.connect(self.tls.clone()));
+        let connected = tokio::time::timeout(CONNECT * 2, connecting).await;
         let (client, connection) = match connected {
             Ok(connected) => connected.map_err(|error| match error.as_db_error() {
                 Some(_) => Fault::of(&error, "connect"),

@@ -127,8 +127,13 @@ impl Upstream {
 
     /// A client that speaks as this caller, connected at the first call.
     async fn client(&self, caller: &Caller) -> Result<Client> {
-        let connect = async { self.connect(self.grant.caller(&self.config, caller)).await };
-        self.clients.try_get_with(caller.key(), connect).await.map_err(|error| {
+        let key = caller.key();
+        if let Some(client) = self.clients.get(&key).await {
+            return Ok(client);
+        }
+        // WHY: boxed, since a handshake is large and every call would carry the place for it along.
+        let connect = Box::pin(async { self.connect(self.grant.caller(&self.config, caller)).await });
+        self.clients.try_get_with(key, connect).await.map_err(|error| {
             Error::new(error.code()).detail(format!("It was `{}`.", self.name)).because(error.to_string())
         })
     }
