@@ -58,7 +58,7 @@ impl Credentials {
         let bound = scheme.eq_ignore_ascii_case("dpop");
         if !(bound || scheme.eq_ignore_ascii_case("bearer"))
             || token.is_empty()
-            || token.bytes().any(|byte| matches!(byte, b' ' | b',' | b'\t'))
+            || b" ,\t".iter().any(|mark| token.as_bytes().contains(mark))
         {
             let hint = "Send `Authorization: Bearer TOKEN` or `X-API-Key: KEY`.";
             return Err(Error::new(Code::TokenInvalid).detail(hint));

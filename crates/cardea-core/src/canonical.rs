@@ -31,15 +31,35 @@ pub fn canonical(value: &Value) -> String {
     out
 }
 
+/// The digit of a number below 16.
+const fn digit(nibble: u8) -> u8 {
+    if nibble < 10 { b'0' + nibble } else { b'a' - 10 + nibble }
+}
+
 /// Bytes in hexadecimal, two small digits for each.
 #[must_use]
 pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut hex, byte| {
-        for nibble in [byte >> 4, byte & 15] {
-            hex.push(char::from_digit(u32::from(nibble), 16).unwrap_or('0'));
+    let digits = bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect();
+    // Digits are text.
+    String::from_utf8(digits).unwrap_or_default()
+}
+
+/// The last `N` hexadecimal digits of a number, made without memory of their own.
+pub(crate) struct Digits<const N: usize>([u8; N]);
+
+impl<const N: usize> Digits<N> {
+    pub(crate) fn of(mut number: u128) -> Self {
+        let mut digits = [b'0'; N];
+        for place in digits.iter_mut().rev() {
+            *place = digit((number & 15) as u8);
+            number >>= 4;
         }
-        hex
-    })
+        Self(digits)
+    }
+
+    pub(crate) fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.0).unwrap_or_default()
+    }
 }
 
 /// The hexadecimal SHA-256 of some bytes.
@@ -305,6 +325,15 @@ mod tests {
             let tree = json!({ "v": bounded(value), "a": bounded(json!(text)), "b": bounded(json!(long)), "c": "turn_1", "n": number, "o": &object, "own": &own });
             prop_assert_eq!(spelling.end(), canonical(&tree));
         }
+    }
+
+    #[test]
+    fn digits_are_those_that_everybody_writes() {
+        for number in [0, 0x1f, u128::from(u64::MAX), u128::MAX, 0x0123_4567_89ab_cdef << 60] {
+            assert_eq!(Digits::<32>::of(number).as_str(), format!("{number:032x}"));
+            assert_eq!(hex(&number.to_be_bytes()), format!("{number:032x}"));
+        }
+        assert_eq!(Digits::<4>::of(0xabcde).as_str(), "bcde", "the last ones");
     }
 
     #[test]

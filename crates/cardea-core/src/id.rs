@@ -4,7 +4,7 @@ use std::{cell::RefCell, fmt, str::FromStr};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::time::Timestamp;
+use crate::{canonical::Digits, time::Timestamp};
 
 /// A text that is not an id of the wanted kind.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -139,9 +139,9 @@ macro_rules! ids {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str(concat!($prefix, "_"))?;
                 if self.time != UNTIMED {
-                    write!(f, "{:012x}", self.time)?;
+                    f.write_str(Digits::<12>::of(u128::from(self.time)).as_str())?;
                 }
-                write!(f, "{:032x}", self.bits)
+                f.write_str(Digits::<32>::of(self.bits).as_str())
             }
         }
 

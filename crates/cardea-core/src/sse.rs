@@ -61,7 +61,7 @@ impl Decoder {
                 self.after_cr = false;
                 bytes = bytes.strip_prefix(b"\n").unwrap_or(bytes);
             }
-            let Some(end) = bytes.iter().position(|byte| matches!(byte, b'\n' | b'\r')) else {
+            let Some(end) = memchr::memchr2(b'\n', b'\r', bytes) else {
                 return self.hold(bytes);
             };
             let (head, tail) = bytes.split_at(end);

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::id::random_bits;
+use crate::{canonical::Digits, id::random_bits};
 
 /// A place in a trace: what `traceparent` carries from one service to the next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,20 +54,25 @@ impl TraceContext {
     /// The trace, as 32 hexadecimal digits.
     #[must_use]
     pub fn trace_id(&self) -> String {
-        format!("{:032x}", self.trace)
+        Digits::<32>::of(self.trace).as_str().to_owned()
     }
 
     /// The span, as 16 hexadecimal digits.
     #[must_use]
     pub fn span_id(&self) -> String {
-        format!("{:016x}", self.span)
+        Digits::<16>::of(u128::from(self.span)).as_str().to_owned()
     }
 }
 
 impl fmt::Display for TraceContext {
     /// As the `traceparent` header carries it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "00-{:032x}-{:016x}-{:02x}", self.trace, self.span, u8::from(self.sampled))
+        let (trace, span) = (Digits::<32>::of(self.trace), Digits::<16>::of(u128::from(self.span)));
+        let sampled = if self.sampled { "01" } else { "00" };
+        for part in ["00-", trace.as_str(), "-", span.as_str(), "-", sampled] {
+            f.write_str(part)?;
+        }
+        Ok(())
     }
 }
 

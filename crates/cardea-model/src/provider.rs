@@ -88,11 +88,9 @@ impl Provider {
         }
         let wire = self.format.request(prompt, model, &self.base);
         let first_by = deadline.min(Instant::now() + self.timeouts.first.duration());
-        let written = self
-            .target(wire.path)
-            .and_then(|target| Request::to(Method::POST, target, self.egress.clone()).json(&wire.body));
-        let mut request = written
-            .map_err(|error| trouble(&error, Trouble::Rejected))?
+        let target = self.target(wire.path).map_err(|error| trouble(&error, Trouble::Rejected))?;
+        let mut request = Request::to(Method::POST, target, self.egress.clone())
+            .json_text(wire.body)
             .headers(self.headers.clone())
             .connect_timeout(self.timeouts.connect.duration())
             .timeout(first_by.saturating_duration_since(Instant::now()))

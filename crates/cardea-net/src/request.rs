@@ -142,9 +142,13 @@ impl Request {
     /// # Errors
     /// [`NetError::Setup`] if the body cannot be written as JSON.
     pub fn json(self, body: &impl Serialize) -> Result<Self, NetError> {
-        let body = serde_json::to_vec(body).map_err(|cause| NetError::Setup(cause.to_string()))?;
-        let json = HeaderValue::from_static("application/json");
-        Ok(self.header(header::CONTENT_TYPE, json).body(body))
+        Ok(self.json_text(serde_json::to_vec(body).map_err(|cause| NetError::Setup(cause.to_string()))?))
+    }
+
+    /// Sets a body that is JSON already, and the header that says so.
+    #[must_use]
+    pub fn json_text(self, body: impl Into<Bytes>) -> Self {
+        self.header(header::CONTENT_TYPE, HeaderValue::from_static("application/json")).body(body)
     }
 
     /// Adds a header; replaces one of the same name.

@@ -59,7 +59,7 @@ pub(super) fn request(prompt: &Prompt, model: &str, names: &ToolNames) -> WireRe
         let format = json!({ "type": "json_schema", "schema": schema });
         body.insert("output_config".into(), json!({ "format": format }));
     }
-    WireRequest { path: "/messages".into(), body: body.into() }
+    WireRequest::new("/messages".to_owned(), &body)
 }
 
 fn tool_choice(demands: &Demands, names: &ToolNames) -> Option<Value> {

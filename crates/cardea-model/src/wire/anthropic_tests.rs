@@ -58,7 +58,7 @@ fn the_request_takes_turns_and_keeps_results_with_their_calls() {
         }],
         "temperature": 1.0, "top_p": 0.5, "stop_sequences": ["END"],
     });
-    assert_eq!(sent.body, expected);
+    assert_eq!(sent.json(), expected);
 }
 
 #[test]
@@ -69,7 +69,7 @@ fn a_window_that_begins_with_the_model_gets_a_beginning() {
         Message::User { text: "one".into() },
         Message::User { text: "two".into() },
     ];
-    let sent = Format::Anthropic.request(&prompt, "claude-x", "").body;
+    let sent = Format::Anthropic.request(&prompt, "claude-x", "").json();
     let roles: Vec<&str> =
         sent["messages"].as_array().unwrap().iter().map(|m| m["role"].as_str().unwrap()).collect();
     assert_eq!(roles, ["user", "assistant", "user"]);
@@ -134,7 +134,7 @@ fn what_the_client_demands_is_said_in_this_formats_words() {
             strict: Some(true),
         },
     };
-    let sent = Format::Anthropic.request(&prompt, "claude-x", "").body;
+    let sent = Format::Anthropic.request(&prompt, "claude-x", "").json();
     let named = json!({ "type": "tool", "name": "t_ops_get_order", "disable_parallel_tool_use": true });
     assert_eq!(sent["tool_choice"], named);
     assert_eq!(
@@ -143,7 +143,7 @@ fn what_the_client_demands_is_said_in_this_formats_words() {
     );
     prompt.demands = Demands { tool_choice: ToolChoice::Required, ..Demands::default() };
     assert_eq!(
-        Format::Anthropic.request(&prompt, "claude-x", "").body["tool_choice"],
+        Format::Anthropic.request(&prompt, "claude-x", "").json()["tool_choice"],
         json!({ "type": "any" })
     );
 }

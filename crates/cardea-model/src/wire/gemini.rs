@@ -58,7 +58,7 @@ pub(super) fn request(prompt: &Prompt, model: &str, names: &ToolNames) -> WireRe
     if !chosen.is_empty() {
         body.insert("generationConfig".into(), chosen.into());
     }
-    WireRequest { path: format!("/models/{model}:streamGenerateContent?alt=sse"), body: body.into() }
+    WireRequest::new(format!("/models/{model}:streamGenerateContent?alt=sse"), &body)
 }
 
 fn calling(choice: &ToolChoice, names: &ToolNames) -> Option<Value> {

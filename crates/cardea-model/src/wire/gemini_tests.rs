@@ -43,7 +43,7 @@ fn the_request_names_functions_and_their_answers() {
         }] }],
         "generationConfig": { "temperature": 1.5, "topP": 0.5, "maxOutputTokens": 100, "stopSequences": ["END"], "seed": 7 },
     });
-    assert_eq!(sent.body, expected);
+    assert_eq!(sent.json(), expected);
 }
 
 #[test]
@@ -106,14 +106,14 @@ fn what_the_client_demands_is_said_in_this_formats_words() {
             strict: Some(true),
         },
     };
-    let sent = Format::Gemini.request(&prompt, "gemini-x", "").body;
+    let sent = Format::Gemini.request(&prompt, "gemini-x", "").json();
     let calling = json!({ "mode": "ANY", "allowedFunctionNames": ["t_ops_get_order"] });
     assert_eq!(sent["toolConfig"], json!({ "functionCallingConfig": calling }));
     let config = &sent["generationConfig"];
     assert_eq!(config["responseMimeType"], "application/json");
     assert_eq!(config["responseJsonSchema"], json!({ "type": "object" }));
     prompt.demands = Demands { tool_choice: ToolChoice::None, ..Demands::default() };
-    let sent = Format::Gemini.request(&prompt, "gemini-x", "").body;
+    let sent = Format::Gemini.request(&prompt, "gemini-x", "").json();
     assert_eq!(sent["toolConfig"], json!({ "functionCallingConfig": { "mode": "NONE" } }));
 }
 

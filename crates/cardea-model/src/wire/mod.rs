@@ -20,6 +20,7 @@ use cardea_core::{
     time::Millis,
     tool::ToolCall,
 };
+use serde::Serialize;
 use serde_json::{Map, Value};
 
 pub(crate) use names::ToolNames;
@@ -37,7 +38,20 @@ const MOST_CALLS: usize = 128;
 pub(crate) struct WireRequest {
     /// What follows the base address.
     pub(crate) path: String,
-    pub(crate) body: Value,
+    /// JSON.
+    pub(crate) body: Vec<u8>,
+}
+
+impl WireRequest {
+    fn new(path: String, body: &impl Serialize) -> Self {
+        // Texts, numbers and values can always be written.
+        Self { path, body: serde_json::to_vec(body).unwrap_or_default() }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap()
+    }
 }
 
 /// A wire format: the closed set of those that need the network.

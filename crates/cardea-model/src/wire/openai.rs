@@ -7,12 +7,12 @@
 use std::borrow::Cow;
 
 use cardea_core::{
-    message::{AnswerFormat, Finish, Prompt, ToolChoice, Usage},
+    message::{AnswerFormat, Finish, Prompt, ReasoningEffort, ToolChoice, Usage},
     sse::Event,
     tool::ToolCall,
 };
-use serde::{Deserialize, de::IgnoredAny};
-use serde_json::{Map, Value, json};
+use serde::{Deserialize, Serialize, de::IgnoredAny};
+use serde_json::{Value, json};
 
 use super::{
     Assembly, ToolNames, WireRequest,
@@ -22,46 +22,116 @@ use super::{
 };
 use crate::failure::{Failure, Trouble};
 
+/// The request.
+#[derive(Debug, Serialize)]
+struct Asked<'a> {
+    model: &'a str,
+    messages: Vec<Said<'a>>,
+    stream: bool,
+    stream_options: StreamOptions,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    tools: Vec<Offered<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    temperature: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    top_p: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_tokens: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_completion_tokens: Option<u32>,
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    stop: &'a [String],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    seed: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    frequency_penalty: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    presence_penalty: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reasoning_effort: Option<ReasoningEffort>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tool_choice: Option<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    parallel_tool_calls: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    response_format: Option<Value>,
+}
+
+#[derive(Debug, Serialize)]
+struct StreamOptions {
+    include_usage: bool,
+}
+
+/// One of `messages`.
+#[derive(Debug, Serialize)]
+struct Said<'a> {
+    role: &'static str,
+    content: Option<Cow<'a, str>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    tool_calls: Vec<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tool_call_id: Option<&'a str>,
+}
+
+impl<'a> Said<'a> {
+    fn new(role: &'static str, content: impl Into<Cow<'a, str>>) -> Self {
+        Self { role, content: Some(content.into()), tool_calls: Vec::new(), tool_call_id: None }
+    }
+}
+
+/// One of `tools`.
+#[derive(Debug, Serialize)]
+struct Offered<'a> {
+    r#type: &'static str,
+    function: Described<'a>,
+}
+
+#[derive(Debug, Serialize)]
+struct Described<'a> {
+    name: &'a str,
+    description: &'a str,
+    parameters: &'a Value,
+}
+
 pub(super) fn request(prompt: &Prompt, model: &str, base: &str, names: &ToolNames) -> WireRequest {
-    let mut body = Map::new();
-    body.insert("model".into(), model.into());
-    body.insert("messages".into(), messages(prompt, names).into());
-    body.insert("stream".into(), true.into());
-    body.insert("stream_options".into(), json!({ "include_usage": true }));
-    if !prompt.tools.is_empty() {
-        let tools = prompt.tools.iter().map(|tool| {
-            let function = json!({
-                "name": names.wire(tool.name.as_str()),
-                "description": tool.description,
-                "parameters": tool.input_schema,
-            });
-            json!({ "type": "function", "function": function })
-        });
-        body.insert("tools".into(), tools.collect());
-    }
-    let sampling = &prompt.sampling;
+    let (sampling, demands) = (&prompt.sampling, &prompt.demands);
     // WHY: OpenAI's newer models refuse the old name of this limit, other servers know only that one.
-    let limit = if base.contains("api.openai.com") { "max_completion_tokens" } else { "max_tokens" };
-    let demands = &prompt.demands;
-    let options: [(&str, Option<Value>); 11] = [
-        ("temperature", sampling.temperature.map(Value::from)),
-        ("top_p", sampling.top_p.map(Value::from)),
-        (limit, sampling.max_tokens.map(Value::from)),
-        ("stop", (!sampling.stop.is_empty()).then(|| sampling.stop.clone().into())),
-        ("seed", sampling.seed.map(Value::from)),
-        ("frequency_penalty", sampling.frequency_penalty.map(Value::from)),
-        ("presence_penalty", sampling.presence_penalty.map(Value::from)),
-        ("reasoning_effort", sampling.reasoning_effort.map(|effort| json!(effort))),
-        ("tool_choice", tool_choice(&demands.tool_choice, names)),
-        ("parallel_tool_calls", demands.parallel_tool_calls.map(Value::from)),
-        ("response_format", response_format(&demands.format)),
-    ];
-    for (key, value) in options {
-        if let Some(value) = value {
-            body.insert(key.into(), value);
-        }
-    }
-    WireRequest { path: "/chat/completions".into(), body: body.into() }
+    let (max_tokens, max_completion_tokens) = if base.contains("api.openai.com") {
+        (None, sampling.max_tokens)
+    } else {
+        (sampling.max_tokens, None)
+    };
+    let body = Asked {
+        model,
+        messages: messages(prompt, names),
+        stream: true,
+        stream_options: StreamOptions { include_usage: true },
+        tools: prompt
+            .tools
+            .iter()
+            .map(|tool| Offered {
+                r#type: "function",
+                function: Described {
+                    name: names.wire(tool.name.as_str()),
+                    description: &tool.description,
+                    parameters: &tool.input_schema,
+                },
+            })
+            .collect(),
+        temperature: sampling.temperature,
+        top_p: sampling.top_p,
+        max_tokens,
+        max_completion_tokens,
+        stop: &sampling.stop,
+        seed: sampling.seed,
+        frequency_penalty: sampling.frequency_penalty,
+        presence_penalty: sampling.presence_penalty,
+        reasoning_effort: sampling.reasoning_effort,
+        tool_choice: tool_choice(&demands.tool_choice, names),
+        parallel_tool_calls: demands.parallel_tool_calls,
+        response_format: response_format(&demands.format),
+    };
+    WireRequest::new("/chat/completions".to_owned(), &body)
 }
 
 fn tool_choice(choice: &ToolChoice, names: &ToolNames) -> Option<Value> {
@@ -89,19 +159,18 @@ fn response_format(format: &AnswerFormat) -> Option<Value> {
     }
 }
 
-fn messages(prompt: &Prompt, names: &ToolNames) -> Vec<Value> {
+fn messages<'a>(prompt: &'a Prompt, names: &ToolNames) -> Vec<Said<'a>> {
     let mut out = Vec::new();
     for part in tidy(&prompt.messages) {
         match part {
-            Part::System(text) => out.push(json!({ "role": "system", "content": text })),
-            Part::User(text) => out.push(json!({ "role": "user", "content": text })),
-            Part::Assistant(text, []) => out.push(json!({ "role": "assistant", "content": text })),
+            Part::System(text) => out.push(Said::new("system", text)),
+            Part::User(text) => out.push(Said::new("user", text)),
             Part::Assistant(text, calls) => {
-                let content = if text.is_empty() { Value::Null } else { text.into() };
-                let calls: Vec<Value> = calls.iter().map(|call| written_call(call, names)).collect();
-                out.push(json!({ "role": "assistant", "content": content, "tool_calls": calls }));
+                let content = (calls.is_empty() || !text.is_empty()).then_some(text.into());
+                let tool_calls = calls.iter().map(|call| written_call(call, names)).collect();
+                out.push(Said { content, tool_calls, ..Said::new("assistant", "") });
             }
-            Part::Results(results) => out.extend(results.iter().map(written_result)),
+            Part::Results(results) => out.extend(results.into_iter().map(written_result)),
         }
     }
     out
@@ -112,11 +181,11 @@ fn written_call(call: &ToolCall, names: &ToolNames) -> Value {
     json!({ "id": call.id, "type": "function", "function": { "name": names.wire(&call.name), "arguments": arguments } })
 }
 
-fn written_result(result: &ToolResult<'_>) -> Value {
+fn written_result(result: ToolResult<'_>) -> Said<'_> {
+    let ToolResult { call, text, failed } = result;
     // The format has no place for "it failed", so the text says it.
-    let content =
-        if result.failed { json!({ "error": result.text }).to_string() } else { result.text.to_owned() };
-    json!({ "role": "tool", "tool_call_id": result.call.id, "content": content })
+    let content = if failed { Cow::Owned(json!({ "error": text }).to_string()) } else { Cow::Borrowed(text) };
+    Said { tool_call_id: Some(&call.id), ..Said::new("tool", content) }
 }
 
 /// A chunk of a stream, or a whole document.

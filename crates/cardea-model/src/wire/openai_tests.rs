@@ -53,12 +53,9 @@ fn the_request_is_what_every_server_of_this_format_takes() {
         } }],
         "temperature": 1.5, "top_p": 0.5, "max_tokens": 100, "stop": ["END"], "seed": 7,
     });
-    assert_eq!(sent.body, expected);
-    let vendor = Format::OpenAi.request(&prompt(), "gpt-x", "https://api.openai.com/v1");
-    assert_eq!(
-        (&vendor.body["max_completion_tokens"], &vendor.body["max_tokens"]),
-        (&json!(100), &Value::Null)
-    );
+    assert_eq!(sent.json(), expected);
+    let vendor = Format::OpenAi.request(&prompt(), "gpt-x", "https://api.openai.com/v1").json();
+    assert_eq!((&vendor["max_completion_tokens"], &vendor["max_tokens"]), (&json!(100), &Value::Null));
 }
 
 #[test]
@@ -193,13 +190,13 @@ fn what_the_client_demands_is_said_in_this_formats_words() {
             strict: Some(true),
         },
     };
-    let sent = Format::OpenAi.request(&prompt, "gpt-x", "").body;
+    let sent = Format::OpenAi.request(&prompt, "gpt-x", "").json();
     let named = json!({ "type": "function", "function": { "name": "t_ops_get_order" } });
     assert_eq!((&sent["tool_choice"], &sent["parallel_tool_calls"]), (&named, &json!(false)));
     let schema = json!({ "name": "order", "schema": { "type": "object" }, "strict": true });
     assert_eq!(sent["response_format"], json!({ "type": "json_schema", "json_schema": schema }));
     prompt.demands = Demands { tool_choice: ToolChoice::Required, ..Demands::default() };
-    assert_eq!(Format::OpenAi.request(&prompt, "gpt-x", "").body["tool_choice"], "required");
+    assert_eq!(Format::OpenAi.request(&prompt, "gpt-x", "").json()["tool_choice"], "required");
 }
 
 #[test]
