@@ -175,9 +175,12 @@ impl Control {
     pub async fn forget_lost_reservations(&self) -> Result<()> {
         let mut lost = Vec::new();
         for (node, tenant, user, period, unit, amount) in self.own_holds().await? {
-            let (tenant_of, account, month) = (tenant.clone(), user.clone(), period.clone());
-            let unit_of = if unit == TOKENS { TOKENS } else { MICROS };
-            let place = Place { tenant: tenant_of, account, period: month, unit: unit_of };
+            let place = Place {
+                tenant: tenant.clone(),
+                account: user.clone(),
+                period: period.clone(),
+                unit: if unit == TOKENS { TOKENS } else { MICROS },
+            };
             let live = i64::try_from(self.inner.holding.of(&place)).unwrap_or(i64::MAX);
             if amount > live {
                 lost.push((node, tenant, user, period, unit, (amount, live)));

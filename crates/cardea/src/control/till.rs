@@ -97,12 +97,12 @@ impl Till {
     }
 }
 
-/// Leaves the till open for others, even if the work is dropped half way.
+/// Work that is dropped half way leaves the till open for others, and nobody waiting in it.
 struct Open<'a>(&'a Till);
 
 impl Drop for Open<'_> {
     fn drop(&mut self) {
-        self.0.waiting().busy = false;
+        *self.0.waiting() = Waiting::default();
     }
 }
 
@@ -249,4 +249,47 @@ pub(super) fn pay(
              AND user_id = $3 AND period = $4 AND unit = $5 AND amount >= $6",
             args![node, tenant, account, period, *unit, held],
         )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn place(account: &str, unit: &'static str) -> Place {
+        Place { tenant: "acme".to_owned(), account: account.to_owned(), period: "2026-11".to_owned(), unit }
+    }
+
+    fn order(changes: Vec<(Place, Change)>) -> (Order, oneshot::Receiver<Result<(), CommitError>>) {
+        let (done, answer) = oneshot::channel();
+        (Order { changes, done }, answer)
+    }
+
+    #[test]
+    fn changes_of_one_row_are_added_up_and_those_of_others_are_not() {
+        let reserve = Change::Reserve { amount: 100, limit: Some(1_000) };
+        let pay = Change::Pay { held: 100, used: 7 };
+        let (ann, all) = (place("ann", "tokens"), place("", "tokens"));
+        let orders = [
+            order(vec![(ann.clone(), reserve), (all.clone(), reserve)]).0,
+            order(vec![(ann.clone(), pay), (all.clone(), pay)]).0,
+            order(vec![(all.clone(), reserve), (place("", "micros"), reserve)]).0,
+        ];
+        let sums = sums(orders.iter());
+        assert_eq!((sums[&ann].pay, sums[&ann].reserve), (Some((100, 7)), Some((100, Some(1_000)))));
+        assert_eq!((sums[&all].pay, sums[&all].reserve), (Some((100, 7)), Some((200, Some(1_000)))));
+        assert_eq!(sums.len(), 3);
+    }
+
+    #[test]
+    fn one_leads_at_a_time_and_work_that_breaks_off_leaves_nobody_waiting() {
+        let till = Till::default();
+        let (first, mut answer) = order(Vec::new());
+        assert!(till.add(first), "the first sees to it");
+        assert!(!till.add(order(Vec::new()).0), "the second goes along");
+        drop(Open(&till));
+        assert!(matches!(answer.try_recv(), Err(oneshot::error::TryRecvError::Closed)));
+        assert!(till.add(order(Vec::new()).0), "somebody sees to it again");
+        assert_eq!((till.next().len(), till.next().len()), (1, 0));
+        assert!(till.add(order(Vec::new()).0), "it was left free");
+    }
 }
