@@ -15,6 +15,7 @@
 //! Called by: `identity` (keys that sign), the start of the program (the key of the audit chain), and whoever holds a
 //! credential for an upstream.
 
+mod derive;
 mod people;
 mod root;
 mod seal;

@@ -18,7 +18,7 @@ use cardea_core::{
 };
 use zeroize::Zeroizing;
 
-use super::root::derive;
+use super::derive::derive;
 
 /// The folder in the data folder.
 pub(super) const FOLDER: &str = "people";

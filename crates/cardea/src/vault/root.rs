@@ -2,7 +2,7 @@
 
 use std::{fs, io::Write, path::Path};
 
-use aws_lc_rs::{hkdf, rand};
+use aws_lc_rs::rand;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use cardea_core::{
     Code, Error, Result,
@@ -15,7 +15,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
-use super::people::People;
+use super::{derive::derive, people::People};
 
 /// The file in the data folder, if the configuration names no key.
 const FILE: &str = "root.key";
@@ -154,19 +154,6 @@ impl Key {
         let id = derive(&bytes, b"cardea root key id 1", b"");
         Ok(Self { id: hex(id.get(..8).unwrap_or_default()), bytes })
     }
-}
-
-/// HKDF-SHA-256 over a key that is random already, so only its second half is needed.
-pub(super) fn derive(key: &[u8; 32], label: &[u8], context: &[u8]) -> Zeroizing<[u8; 32]> {
-    let mut derived = Zeroizing::new([0; 32]);
-    let prk = hkdf::Prk::new_less_safe(hkdf::HKDF_SHA256, key);
-    let filled =
-        prk.expand(&[label, b"\0", context], hkdf::HKDF_SHA256).and_then(|okm| okm.fill(derived.as_mut()));
-    if filled.is_err() {
-        // WHY: 32 bytes can always be derived; going on with zeros would seal with a key that everybody knows.
-        std::process::abort();
-    }
-    derived
 }
 
 fn from_file(path: &Path) -> Result<Zeroizing<String>> {

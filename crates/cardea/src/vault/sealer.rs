@@ -5,7 +5,7 @@ use zeroize::Zeroizing;
 
 use super::{
     Vault,
-    root::derive,
+    derive::derive,
     seal::{decrypt, encrypt},
 };
 
