@@ -1,4 +1,4 @@
-//! Measures the guard engine: `guard bench`, or `guard eval FILE [PROFILE]` on labelled JSON lines, where the profile is
+//! Measures the guard engine: `guard bench`, `guard bench PIECE` on one hostile text made of a piece, or `guard eval FILE [PROFILE]` on labelled JSON lines, where the profile is
 //! the name of one that ships or a TOML file. `guard clues` feeds `models/injection/train.py`. There is no encoder here, so
 //! profiles go without second looks; `cardea guard eval` measures with them.
 //!
@@ -59,7 +59,10 @@ const HOSTILE: &[&str] = &[
 fn main() -> Outcome {
     let mut args = std::env::args().skip(1);
     match args.next().as_deref() {
-        Some("bench") => bench(),
+        Some("bench") => match args.next() {
+            Some(piece) => hostile(&strict()?, &piece).map(drop),
+            None => bench(),
+        },
         Some("eval") => {
             eval(&args.next().ok_or("eval needs a file")?, args.next().as_deref().unwrap_or("strict"))
         }
@@ -85,9 +88,30 @@ fn cpu() -> Result<u64, Box<dyn std::error::Error>> {
     Ok(line.split(' ').next().ok_or("no figure")?.parse()?)
 }
 
+fn strict() -> Result<Engine, Box<dyn std::error::Error>> {
+    Ok(Engine::new(&Profile { second_look: None, ..Profile::built_in("strict")? })?)
+}
+
+/// Scans a mebibyte made of a piece, and half as much. Gives and tells the speed in MiB/s.
+fn hostile(engine: &Engine, piece: &str) -> Result<f64, Box<dyn std::error::Error>> {
+    let text = piece.repeat((1 << 20) / piece.len());
+    let before = cpu()?;
+    let found = engine.scan(&text, Surface::ToolResult).findings.len();
+    let speed = rate(cpu()? - before);
+    let half = text.get(..text.len() / 2 / piece.len() * piece.len()).unwrap_or_default();
+    let before = cpu()?;
+    black_box(engine.scan(half, Surface::ToolResult));
+    println!(
+        "{:32} {speed:6.1} MiB/s (half the text: {:6.1}), {found} findings",
+        format!("{piece:?}"),
+        rate(cpu()? - before) / 2.0
+    );
+    Ok(speed)
+}
+
 fn bench() -> Outcome {
     let before = cpu()?;
-    let engine = Engine::new(&Profile { second_look: None, ..Profile::built_in("strict")? })?;
+    let engine = strict()?;
     println!("first engine: {} ms", (cpu()? - before) / 1_000_000);
     let before = cpu()?;
     black_box(Engine::new(&Profile::built_in("standard")?)?);
@@ -110,18 +134,7 @@ fn bench() -> Outcome {
     }
     let (mut slowest, mut name) = (f64::MAX, "");
     for piece in HOSTILE {
-        let text = piece.repeat((1 << 20) / piece.len());
-        let before = cpu()?;
-        let found = engine.scan(&text, Surface::ToolResult).findings.len();
-        let speed = rate(cpu()? - before);
-        let half = text.get(..text.len() / 2 / piece.len() * piece.len()).unwrap_or_default();
-        let before = cpu()?;
-        black_box(engine.scan(half, Surface::ToolResult));
-        println!(
-            "{:32} {speed:6.1} MiB/s (half the text: {:6.1}), {found} findings",
-            format!("{piece:?}"),
-            rate(cpu()? - before) / 2.0
-        );
+        let speed = hostile(&engine, piece)?;
         if speed < slowest {
             (slowest, name) = (speed, piece);
         }

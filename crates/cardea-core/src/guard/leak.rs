@@ -14,7 +14,7 @@ use super::{
     seen::{Pace, Seen},
     table::{self, Matcher, Pattern},
     verdict::{Action, Family},
-    words::{Use, Waking, Words},
+    words::{Use, Waking, Word, Words},
 };
 use crate::Result;
 
@@ -55,8 +55,10 @@ pub(super) struct Leaks {
     kinds: Vec<KindId>,
     rules: Vec<Arc<str>>,
     words: Words,
+    /// What each row says of the words that wake it.
+    waking: Vec<Option<Waking>>,
     /// Rows that a word wakes by its first byte, without a label.
-    by_first: Vec<Vec<Waking>>,
+    by_first: Vec<Vec<u16>>,
     /// Families with rows that words wake.
     by_word: Vec<Family>,
 }
@@ -91,27 +93,25 @@ impl Label {
 impl Leaks {
     pub(super) fn build(catalogue: &mut Catalogue) -> Result<Self> {
         let patterns = table::load()?;
-        let mut by_first: Vec<Vec<Waking>> = std::iter::repeat_with(Vec::new).take(256).collect();
-        let (mut kinds, mut rules, mut by_word) = (Vec::new(), Vec::new(), Vec::new());
+        let mut by_first: Vec<Vec<u16>> = std::iter::repeat_with(Vec::new).take(256).collect();
+        let (mut kinds, mut rules, mut waking, mut by_word) =
+            (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         for (number, pattern) in patterns.iter().enumerate() {
             let number = u16::try_from(number).unwrap_or(u16::MAX);
             let row = &pattern.row;
             kinds.push(catalogue.add(&row.kind, pattern.family, &row.label));
             rules.push(Arc::from(row.id.as_str()));
-            let Some(tokens) = &row.tokens else { continue };
+            waking.push(row.tokens.as_ref().map(Waking::new));
+            let Some(Some(tokens)) = waking.last() else { continue };
             by_word.push(pattern.family);
-            if row.alone == 0.0 {
-                continue;
-            }
+            let alone = row.alone > 0.0;
             for (byte, list) in (0_u8..=255).zip(by_first.iter_mut()) {
-                if tokens.begins(byte) {
-                    list.push(Waking::new(number, tokens));
-                }
+                list.extend((alone && tokens.begins(byte)).then_some(number));
             }
         }
         by_word.dedup();
         let words = Words::build(patterns.iter().map(|pattern| &pattern.row))?;
-        Ok(Self { patterns, joint: table::joint()?, kinds, rules, words, by_first, by_word })
+        Ok(Self { patterns, joint: table::joint()?, kinds, rules, words, waking, by_first, by_word })
     }
 
     /// The rows, for documents and tests.
@@ -146,17 +146,17 @@ impl Leaks {
         // Labels come in the order of their ends, and words in the order of their starts: two walks side by side.
         let (mut place, mut from, mut to) = (0, 0, 0);
         asked = 0;
-        while let Some((start, end)) = next_word(bytes, &mut place) {
-            if is_late(piece.pace, end, &mut asked) {
+        while let Some(word) = Word::next(bytes, &mut place) {
+            if is_late(piece.pace, word.end(), &mut asked) {
                 return None;
             }
-            while labels.get(from).is_some_and(|label| label.end + LABEL_GAP < start) {
+            while labels.get(from).is_some_and(|label| label.end + LABEL_GAP < word.start) {
                 from += 1;
             }
-            while labels.get(to).is_some_and(|label| label.end <= start) {
+            while labels.get(to).is_some_and(|label| label.end <= word.start) {
                 to += 1;
             }
-            scan.word(start, end, labels.get(from..to).unwrap_or_default());
+            scan.word(&word, labels.get(from..to).unwrap_or_default());
         }
         Some(scan.open)
     }
@@ -169,21 +169,6 @@ fn is_late(pace: Pace<'_>, place: usize, asked: &mut usize) -> bool {
         *asked = place;
     }
     due && (pace.late)()
-}
-
-/// The next stretch of ASCII letters and digits that has a digit, or could begin a hardware address.
-fn next_word(bytes: &[u8], place: &mut usize) -> Option<(usize, usize)> {
-    loop {
-        let rest = bytes.get(*place..)?;
-        let start = *place + rest.iter().position(u8::is_ascii_alphanumeric)?;
-        let word = bytes.get(start..)?;
-        let end = start + word.iter().position(|byte| !byte.is_ascii_alphanumeric()).unwrap_or(word.len());
-        *place = end;
-        let pair = end - start == 2 && matches!(bytes.get(end), Some(b':' | b'-'));
-        if pair || bytes.get(start..end)?.iter().any(u8::is_ascii_digit) {
-            return Some((start, end));
-        }
-    }
 }
 
 /// True if no letter touches the range.
@@ -251,36 +236,32 @@ impl Scan<'_, '_> {
     }
 
     /// A word with a digit.
-    fn word(&mut self, start: usize, end: usize, near: &[Label]) {
-        let Some(first) = self.bytes.get(start) else { return };
+    fn word(&mut self, word: &Word, near: &[Label]) {
         let leaks = self.leaks;
-        let next = self.bytes.get(end).copied();
-        let before = start.checked_sub(1).and_then(|at| self.bytes.get(at)).copied();
-        if end - start <= 4 && before == next && matches!(next, Some(b':' | b'.')) {
+        let before = word.start.checked_sub(1).and_then(|at| self.bytes.get(at)).copied();
+        if word.length <= 4 && before == word.next && matches!(word.next, Some(b':' | b'.')) {
             // In the middle of a chain of short groups: whatever this is began earlier.
             return;
         }
-        let fits = |pattern: &Pattern| {
-            pattern.row.tokens.as_ref().is_some_and(|tokens| {
-                (tokens.length.0..=tokens.length.1).contains(&(end - start)) && tokens.goes_on(next)
-            })
+        let fits = |row: u16| {
+            let waking = leaks.waking.get(usize::from(row)).and_then(Option::as_ref);
+            waking.is_some_and(|waking| waking.fits(word) && waking.begins(word.first))
         };
-        for waking in leaks.by_first.get(usize::from(*first)).map_or(&[][..], Vec::as_slice) {
-            let row = waking.row;
-            if !waking.fits(end - start, next) || near.iter().any(|label| label.is_near(row, start, false)) {
+        let is_near =
+            |row: u16, speaks_for: bool| near.iter().any(|label| label.is_near(row, word.start, speaks_for));
+        for row in leaks.by_first.get(usize::from(word.first)).map_or(&[][..], Vec::as_slice) {
+            if !fits(*row) || is_near(*row, false) {
                 continue;
             }
-            let Some(pattern) = leaks.patterns.get(usize::from(row)) else { continue };
-            let labelled = near.iter().any(|label| label.is_near(row, start, true));
+            let Some(pattern) = leaks.patterns.get(usize::from(*row)) else { continue };
+            let labelled = is_near(*row, true);
             let confidence = if labelled { pattern.row.labelled } else { pattern.row.alone };
-            self.attempt(row, pattern, start, confidence);
+            self.attempt(*row, pattern, word.start, confidence);
         }
-        for label in near.iter().filter(|label| label.is_near(label.row, start, true)) {
+        for label in near.iter().filter(|label| label.is_near(label.row, word.start, true)) {
             let Some(pattern) = leaks.patterns.get(usize::from(label.row)) else { continue };
-            let begins = pattern.row.tokens.as_ref().is_some_and(|tokens| tokens.begins(*first));
-            let other = near.iter().any(|other| other.is_near(label.row, start, false));
-            if pattern.row.alone == 0.0 && begins && fits(pattern) && !other {
-                self.attempt(label.row, pattern, start, pattern.row.labelled);
+            if pattern.row.alone == 0.0 && fits(label.row) && !is_near(label.row, false) {
+                self.attempt(label.row, pattern, word.start, pattern.row.labelled);
             }
         }
     }

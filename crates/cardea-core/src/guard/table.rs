@@ -102,6 +102,12 @@ pub(super) struct Tokens {
     /// What may come after that stretch; anything if left out. `$` stands for the end of the text.
     #[serde(default)]
     pub(super) next: String,
+    /// What may come after that byte, if anything does; anything if left out.
+    #[serde(default)]
+    pub(super) then: String,
+    /// The stretch is made of digits only.
+    #[serde(default)]
+    pub(super) number: bool,
 }
 
 const fn sure() -> f32 {
@@ -202,6 +208,11 @@ impl Tokens {
     /// True if this byte (or the end) may follow the first stretch.
     pub(super) fn goes_on(&self, byte: Option<u8>) -> bool {
         self.next.is_empty() || byte.map_or_else(|| self.next.contains('$'), |byte| in_set(&self.next, byte))
+    }
+
+    /// True if this byte may follow that one.
+    pub(super) fn goes_further(&self, byte: u8) -> bool {
+        self.then.is_empty() || in_set(&self.then, byte)
     }
 }
 

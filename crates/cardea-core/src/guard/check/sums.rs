@@ -9,21 +9,29 @@ pub(super) fn luhn(text: &[u8]) -> bool {
 }
 
 pub(super) fn luhn_digits(digits: &[u32]) -> bool {
-    let sum: u32 = (digits.iter().rev().enumerate())
-        .map(|(place, digit)| match (place % 2, *digit) {
-            (0, digit) => digit,
-            (_, digit) if digit > 4 => digit * 2 - 9,
-            (_, digit) => digit * 2,
-        })
-        .sum();
-    sum.is_multiple_of(10)
+    luhn_sum(digits.iter().rev().copied()).is_multiple_of(10)
 }
+
+/// The Luhn sum of digits that are told from the last to the first.
+fn luhn_sum(backwards: impl Iterator<Item = u32>) -> u32 {
+    let doubled = |digit: u32| if digit > 4 { digit * 2 - 9 } else { digit * 2 };
+    backwards.enumerate().map(|(place, digit)| if place % 2 == 0 { digit } else { doubled(digit) }).sum()
+}
+
+/// Digits of the shortest and the longest card number.
+const CARD_LENGTHS: std::ops::RangeInclusive<usize> = 13..=19;
 
 /// A payment card: Luhn, a known issuer range, and a length that this issuer uses.
 pub(super) fn card(text: &[u8]) -> bool {
+    // WHY: a hostile text asks at every word; most of what it shows is too short, and nine of ten others end at the sum.
+    let given = || text.iter().filter(|byte| byte.is_ascii_digit());
+    let length = given().count();
+    let sum = || luhn_sum(given().rev().map(|byte| u32::from(byte - b'0')));
+    if !CARD_LENGTHS.contains(&length) || !sum().is_multiple_of(10) {
+        return false;
+    }
     let digits = digits(text);
     let lead = |n: usize| number(digits.get(..n).unwrap_or_default());
-    let length = digits.len();
     let issued = match (lead(1), lead(2), lead(3), lead(4)) {
         (4, ..) => matches!(length, 13 | 16 | 19),
         (_, 51..=55, ..) | (.., 2221..=2720) => length == 16,
@@ -37,7 +45,7 @@ pub(super) fn card(text: &[u8]) -> bool {
         (_, 60, ..) => length == 16,
         _ => false,
     };
-    issued && luhn_digits(&digits) && even_groups(text) && !trivial(&digits)
+    issued && even_groups(text) && !trivial(&digits)
 }
 
 /// Groups of a written card number: 4-4-4-4, 4-6-5, 4-6-4, or none; a single odd group is somebody else's number.

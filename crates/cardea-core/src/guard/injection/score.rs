@@ -48,27 +48,27 @@ struct Weights {
 }
 
 impl Weights {
-    fn of(&self, value: u64) -> i32 {
+    fn of(&self, value: u64) -> i8 {
         let place = usize::try_from(value.wrapping_mul(MULTIPLIER) >> self.shift).unwrap_or_default();
-        self.bytes.get(place).copied().map_or(0, i32::from)
+        self.bytes.get(place).copied().unwrap_or_default()
     }
 }
 
 /// Weights that were added up, and how many.
 #[derive(Clone, Copy, Default)]
 struct Sum {
-    sum: i32,
-    count: u32,
+    sum: i64,
+    count: u64,
 }
 
 impl Sum {
-    fn add(&mut self, weight: i32) {
-        self.sum = self.sum.saturating_add(weight);
-        self.count = self.count.saturating_add(1);
+    fn add(&mut self, weight: i8) {
+        self.sum += i64::from(weight);
+        self.count += 1;
     }
 
     const fn join(self, other: Self) -> Self {
-        Self { sum: self.sum.saturating_add(other.sum), count: self.count.saturating_add(other.count) }
+        Self { sum: self.sum + other.sum, count: self.count + other.count }
     }
 
     /// Their sum over the square root of their number.
@@ -334,16 +334,17 @@ impl<'m> Reader<'m> {
     fn read(mut self, text: &[u8], from: usize, first: u8) -> Vec<Block> {
         self.block.from = from;
         self.block.concepts.add(self.model.concepts.of(self.concepts.first()));
-        self.byte(first, from);
-        for (place, byte) in text.iter().enumerate() {
-            self.byte(squeezed(*byte), from + place);
+        let squeezed = text.iter().map(|byte| squeezed(*byte));
+        let bytes = std::iter::once(first).chain(squeezed).chain(std::iter::once(b' '));
+        for (place, byte) in (from..).zip(bytes) {
+            self.byte(byte, place);
         }
-        self.byte(b' ', from + text.len());
         self.end_word();
         self.blocks.push(self.block);
         self.blocks
     }
 
+    #[inline]
     fn byte(&mut self, byte: u8, place: usize) {
         if byte == b' ' && self.length > 0 && matches!((self.last >> 56) as u8, b' ' | FIRST) {
             return;
