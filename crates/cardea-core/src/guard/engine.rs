@@ -3,29 +3,20 @@
 use std::{borrow::Cow, sync::Arc};
 
 use super::{
-    catalogue::{KindFacts, KindId},
+    catalogue::Catalogue,
+    choice::Choices,
     content::Lists,
     detect::{Detectors, NearBy},
     injection::{DIMS, Look, SecondReader},
-    placeholder::{Originals, Placeholders},
-    profile::{OnFailure, OnSilence, Profile, Rule, SecondLook},
+    placeholder::Masks,
+    profile::{OnFailure, OnSilence, Profile, SecondLook},
     runs::sections,
     seen::{Pace, Seen},
     sieve::{Sieve, splice},
     topic::Topics,
     verdict::{Action, Family, Finding, Surface, Taint, Verdict},
-    window::Window,
 };
-use crate::{Code, Error, Result};
-
-/// What a profile says about one kind on one surface.
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
-pub(super) struct Choice {
-    pub(super) action: Action,
-    pub(super) threshold: f32,
-    /// False where no rule speaks of it: then it is not even reported.
-    pub(super) spoken: bool,
-}
+use crate::Result;
 
 /// A compiled profile. Cheap to clone and to share; nothing in it changes.
 #[derive(Clone)]
@@ -35,8 +26,7 @@ struct Inner {
     name: String,
     on_failure: OnFailure,
     detectors: Arc<Detectors>,
-    /// One row per kind, one column per surface.
-    choices: Vec<[Choice; Surface::ALL.len()]>,
+    choices: Choices,
     lists: Lists,
     topics: Topics,
     second_look: Option<SecondLook>,
@@ -60,29 +50,6 @@ impl SecondReader for Silent {
     }
 }
 
-/// What masking needs from the caller: names that last for a conversation, and the way back.
-#[derive(Debug, Clone)]
-pub struct Masks {
-    /// Numbers of placeholders. May be stored with the conversation.
-    pub names: Placeholders,
-    /// Values behind placeholders. Only in memory, or sealed.
-    pub originals: Originals,
-}
-
-impl Masks {
-    /// For a new conversation.
-    #[must_use]
-    pub fn new(key: &[u8; 32]) -> Self {
-        Self { names: Placeholders::new(key), originals: Originals::new() }
-    }
-
-    pub(super) fn put(&mut self, label: &str, value: &str) -> String {
-        let name = self.names.name(label, value);
-        self.originals.keep(&name, value);
-        name
-    }
-}
-
 impl Engine {
     /// Compiles a profile. The pattern tables are compiled once per process and shared by all profiles.
     ///
@@ -90,19 +57,14 @@ impl Engine {
     /// [`Code::Misconfigured`] names the rule that speaks of an unknown kind, or the list that does not compile.
     pub fn new(profile: &Profile) -> Result<Self> {
         let detectors = Detectors::shared()?;
-        let mut choices = vec![[Choice::default(); Surface::ALL.len()]; detectors.catalogue.all().len()];
-        for rule in &profile.rules {
-            apply(rule, &detectors, &mut choices)?;
-        }
+        let choices = Choices::compile(profile, &detectors.catalogue)?;
         let lists = Lists::compile(profile, &detectors.catalogue)?;
         let topics = Topics::compile(profile, &detectors.catalogue)?;
         let (name, on_failure) = (profile.name.clone(), profile.on_failure);
         let second_look = profile.second_look.clone();
         let listens = Surface::ALL.map(|surface| {
-            let spoken =
-                |row: &[Choice; Surface::ALL.len()]| row.get(surface.index()).is_some_and(|c| c.spoken);
             let twice = second_look.as_ref().is_some_and(|second| second.surfaces.contains(&surface));
-            twice || choices.iter().any(spoken) || lists.speak_of(surface) || topics.speak_of(surface)
+            twice || choices.speak_of(surface) || lists.speak_of(surface) || topics.speak_of(surface)
         });
         let inner = Inner { name, on_failure, detectors, choices, lists, topics, second_look, listens };
         Ok(Self(Arc::new(inner), None))
@@ -197,10 +159,10 @@ impl Engine {
         masks: &mut Masks,
     ) -> Verdict<'t> {
         let mut sieve = Sieve::new(surface);
-        sieve.order(self, &mut seen);
+        sieve.order(self.rules().0, &mut seen);
         let (mut findings, mut cuts) = (Vec::new(), Vec::new());
         for one in &seen {
-            if let Some((finding, cut)) = sieve.take(self, one) {
+            if let Some((finding, cut)) = sieve.take(self.rules(), one) {
                 findings.push(finding);
                 cuts.extend(cut);
             }
@@ -214,7 +176,7 @@ impl Engine {
             Cow::Owned(out)
         };
         let action = findings.iter().map(|finding| finding.action).max().unwrap_or_default();
-        let taint = taint(surface, &findings);
+        let taint = Taint::of(surface, &findings);
         Verdict { action, findings, text: masked, taint }
     }
 
@@ -236,12 +198,6 @@ impl Engine {
         })
     }
 
-    /// Starts screening a stream.
-    #[must_use]
-    pub fn window(&self, surface: Surface, masks: Masks) -> Window {
-        Window::new(self.clone(), surface, masks)
-    }
-
     /// What depends only on text nearby.
     pub(super) fn near<'t>(&self, text: &'t str, surface: Surface, pace: Pace<'_>) -> NearBy<'t> {
         let mut near = self.0.detectors.near(text, surface, pace);
@@ -251,13 +207,9 @@ impl Engine {
         near
     }
 
-    pub(super) fn choice(&self, kind: KindId, surface: Surface) -> Choice {
-        let row = self.0.choices.get(kind.index());
-        row.and_then(|row| row.get(surface.index())).copied().unwrap_or_default()
-    }
-
-    pub(super) fn facts(&self, kind: KindId) -> Option<&KindFacts> {
-        self.0.detectors.catalogue.facts(kind)
+    /// What the profile says of each kind, and all kinds: what a [`Sieve`] goes by.
+    pub(super) fn rules(&self) -> (&Choices, &Catalogue) {
+        (&self.0.choices, &self.0.detectors.catalogue)
     }
 }
 
@@ -265,41 +217,6 @@ impl std::fmt::Debug for Engine {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_tuple("Engine").field(&self.0.name).finish()
     }
-}
-
-/// The taint of a text with these findings.
-pub(super) fn taint(surface: Surface, findings: &[Finding]) -> Option<Taint> {
-    let alarming = findings.iter().filter(|finding| finding.action >= Action::Warn);
-    let mut rules: Vec<_> = alarming.map(|finding| finding.rule.clone()).collect();
-    rules.sort();
-    rules.dedup();
-    let suspicious = !rules.is_empty();
-    (suspicious || surface.is_untrusted()).then_some(Taint { source: surface, suspicious, rules })
-}
-
-fn apply(rule: &Rule, detectors: &Detectors, choices: &mut [[Choice; Surface::ALL.len()]]) -> Result<()> {
-    let kinds = detectors.catalogue.all();
-    let wrong = |what: String| Err(Error::new(Code::Misconfigured).detail(what));
-    if !(0.0..=1.0).contains(&rule.threshold) {
-        return wrong(format!("A guard rule has the threshold {}; it lies between 0 and 1.", rule.threshold));
-    }
-    let surfaces = if rule.surfaces.is_empty() { Surface::ALL.as_slice() } else { rule.surfaces.as_slice() };
-    for name in &rule.kinds {
-        let fits = |kind: &KindFacts| name == "*" || *kind.name == **name || kind.family.name() == name;
-        let mut any = false;
-        for (row, _) in choices.iter_mut().zip(kinds).filter(|(_, kind)| fits(kind)) {
-            any = true;
-            for surface in surfaces {
-                if let Some(cell) = row.get_mut(surface.index()) {
-                    *cell = Choice { action: rule.action, threshold: rule.threshold, spoken: true };
-                }
-            }
-        }
-        if !any {
-            return wrong(format!("A guard rule names the kind `{name}`, which does not exist."));
-        }
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -17,6 +17,7 @@
 
 mod catalogue;
 mod check;
+mod choice;
 mod content;
 mod decode;
 mod detect;
@@ -38,9 +39,9 @@ mod verdict;
 mod window;
 mod words;
 
-pub use engine::{Engine, Masks};
+pub use engine::Engine;
 pub use injection::{DIMS, LAYERS, Look, SecondReader};
-pub use placeholder::{Originals, Placeholders};
+pub use placeholder::{Masks, Originals, Placeholders};
 pub use profile::{Allow, Deny, OnFailure, OnSilence, Profile, Rule, SecondLook, Topic};
 pub use verdict::{Action, Family, Finding, Surface, Taint, Verdict};
 pub use window::{Finished, Window};

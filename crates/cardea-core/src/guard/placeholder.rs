@@ -193,6 +193,29 @@ impl std::fmt::Debug for Originals {
     }
 }
 
+/// What masking needs from the caller: names that last for a conversation, and the way back.
+#[derive(Debug, Clone)]
+pub struct Masks {
+    /// Numbers of placeholders. May be stored with the conversation.
+    pub names: Placeholders,
+    /// Values behind placeholders. Only in memory, or sealed.
+    pub originals: Originals,
+}
+
+impl Masks {
+    /// For a new conversation.
+    #[must_use]
+    pub fn new(key: &[u8; 32]) -> Self {
+        Self { names: Placeholders::new(key), originals: Originals::new() }
+    }
+
+    pub(super) fn put(&mut self, label: &str, value: &str) -> String {
+        let name = self.names.name(label, value);
+        self.originals.keep(&name, value);
+        name
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

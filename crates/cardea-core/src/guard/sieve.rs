@@ -3,7 +3,9 @@
 use std::collections::HashMap;
 
 use super::{
-    engine::{Engine, Masks},
+    catalogue::Catalogue,
+    choice::Choices,
+    placeholder::Masks,
     seen::Seen,
     verdict::{Action, Family, Finding, Surface},
 };
@@ -32,8 +34,8 @@ impl Sieve {
     }
 
     /// Sorts what was seen into the order in which [`Sieve::take`] wants it.
-    pub(super) fn order(&self, engine: &Engine, seen: &mut [Seen]) {
-        let action = |one: &Seen| one.forced.unwrap_or(engine.choice(one.kind, self.surface).action);
+    pub(super) fn order(&self, choices: &Choices, seen: &mut [Seen]) {
+        let action = |one: &Seen| one.forced.unwrap_or(choices.of(one.kind, self.surface).action);
         seen.sort_by(|a, b| {
             (a.span.start.cmp(&b.span.start))
                 .then_with(|| action(b).cmp(&action(a)))
@@ -44,15 +46,19 @@ impl Sieve {
     }
 
     /// Takes the next one. Says what is reported and what is masked because of it.
-    pub(super) fn take(&mut self, engine: &Engine, seen: &Seen) -> Option<(Finding, Option<Mask>)> {
-        let choice = engine.choice(seen.kind, self.surface);
+    pub(super) fn take(
+        &mut self,
+        (choices, kinds): (&Choices, &Catalogue),
+        seen: &Seen,
+    ) -> Option<(Finding, Option<Mask>)> {
+        let choice = choices.of(seen.kind, self.surface);
         let action = match seen.forced {
             Some(action) => action,
             None if choice.spoken && seen.confidence >= choice.threshold => choice.action,
             None => return None,
         };
         self.open.retain(|(kept, _)| kept.span.end > seen.span.start);
-        let facts = engine.facts(seen.kind)?;
+        let facts = kinds.facts(seen.kind)?;
         // A key inside an e-mail address is part of it; a key inside an attack is still a key.
         let leaks = |family| matches!(family, Family::Personal | Family::Credential);
         let alike = |family| family == facts.family || (leaks(family) && leaks(facts.family));

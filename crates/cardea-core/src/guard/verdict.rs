@@ -173,3 +173,15 @@ impl Verdict<'_> {
         }
     }
 }
+
+impl Taint {
+    /// The taint of a text with these findings.
+    pub(super) fn of(surface: Surface, findings: &[Finding]) -> Option<Self> {
+        let alarming = findings.iter().filter(|finding| finding.action >= Action::Warn);
+        let mut rules: Vec<_> = alarming.map(|finding| finding.rule.clone()).collect();
+        rules.sort();
+        rules.dedup();
+        let suspicious = !rules.is_empty();
+        (suspicious || surface.is_untrusted()).then_some(Self { source: surface, suspicious, rules })
+    }
+}

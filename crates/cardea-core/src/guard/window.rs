@@ -5,8 +5,9 @@
 //! only on text nearby, so every way of cutting a text into chunks gives the same findings and the same masks.
 
 use super::{
-    engine::{Engine, Masks, taint},
+    engine::Engine,
     leak::BEFORE,
+    placeholder::Masks,
     runs::Runs,
     seen::Pace,
     sieve::{Mask, Sieve},
@@ -54,6 +55,14 @@ pub struct Finished {
     pub taint: Option<Taint>,
     /// Names and originals, to be kept for the conversation.
     pub masks: Masks,
+}
+
+impl Engine {
+    /// Starts screening a stream.
+    #[must_use]
+    pub fn window(&self, surface: Surface, masks: Masks) -> Window {
+        Window::new(self.clone(), surface, masks)
+    }
 }
 
 impl Window {
@@ -126,7 +135,7 @@ impl Window {
         let mut text = String::new();
         self.examine(None, &mut text);
         let action = self.findings.iter().map(|finding| finding.action).max().unwrap_or_default();
-        let taint = taint(self.surface, &self.findings);
+        let taint = Taint::of(self.surface, &self.findings);
         Finished { text, action, findings: self.findings, taint, masks: self.masks }
     }
 
@@ -154,9 +163,9 @@ impl Window {
             one.span = one.span.start + self.base..one.span.end + self.base;
         }
         seen.retain(|one| one.span.start >= self.decided && one.span.start < open);
-        self.sieve.order(&engine, &mut seen);
+        self.sieve.order(engine.rules().0, &mut seen);
         for one in &seen {
-            let Some((finding, mask)) = self.sieve.take(&engine, one) else { continue };
+            let Some((finding, mask)) = self.sieve.take(engine.rules(), one) else { continue };
             if finding.action == Action::Refuse && !self.refused {
                 self.show(&held, finding.span.start, out);
                 self.refused = true;
