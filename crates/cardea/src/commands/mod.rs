@@ -9,7 +9,7 @@ mod backup;
 mod cache;
 mod chat;
 mod check;
-mod cli;
+pub mod cli;
 mod client;
 mod connector;
 mod doctor;
@@ -18,7 +18,7 @@ mod init;
 mod line;
 mod log;
 mod migrate;
-mod out;
+pub mod out;
 mod people;
 mod person;
 mod policy;
@@ -40,33 +40,9 @@ pub use cli::{
     ConnectorSecret, Demo, GuardCommand, GuardScan, KeyCommand, KeyCreate, PersonCommand, PersonErase,
     PolicyCommand, Token, TokenCommand, TokenRevoke, ToolAccept, ToolCommand, VaultCommand,
 };
-pub use out::Out;
+pub use out::{End, Out};
 
 use crate::config::Environment;
-
-/// How a command ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum End {
-    /// Done, and everything that was checked is good.
-    Good,
-    /// Something that was checked is not good.
-    Bad,
-    /// The command line asks for something that makes no sense.
-    Misused,
-    /// A server, a database or a file could not be reached.
-    Unreachable,
-}
-
-impl From<End> for ExitCode {
-    fn from(end: End) -> Self {
-        Self::from(match end {
-            End::Good => 0,
-            End::Bad => 1,
-            End::Misused => 2,
-            End::Unreachable => 3,
-        })
-    }
-}
 
 /// Runs the command of this process.
 #[must_use]

@@ -1,8 +1,35 @@
-//! Where commands write: to a terminal, a file, a pipe, or a test.
+//! Where commands write (to a terminal, a file, a pipe, or a test), and how they end.
 
-use std::io::{self, IsTerminal as _, Write};
+use std::{
+    io::{self, IsTerminal as _, Write},
+    process::ExitCode,
+};
 
 use serde_json::Value;
+
+/// How a command ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// Done, and everything that was checked is good.
+    Good,
+    /// Something that was checked is not good.
+    Bad,
+    /// The command line asks for something that makes no sense.
+    Misused,
+    /// A server, a database or a file could not be reached.
+    Unreachable,
+}
+
+impl From<End> for ExitCode {
+    fn from(end: End) -> Self {
+        Self::from(match end {
+            End::Good => 0,
+            End::Bad => 1,
+            End::Misused => 2,
+            End::Unreachable => 3,
+        })
+    }
+}
 
 /// Standard output and standard error of one command.
 pub struct Out<'w> {

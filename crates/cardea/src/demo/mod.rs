@@ -10,7 +10,10 @@ mod story;
 
 use std::io::IsTerminal as _;
 
-use crate::commands::{Demo, End, Out};
+use crate::commands::{
+    cli::Demo,
+    out::{End, Out},
+};
 use stage::Stage;
 
 /// What went otherwise than it should, in words.

@@ -22,7 +22,7 @@ use super::{
 use crate::{
     api::{self, Bound},
     app::{App, Options},
-    commands::Out,
+    commands::out::Out,
     config::{Config, Environment},
     identity::{ISSUER, Mint},
 };

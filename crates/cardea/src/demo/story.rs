@@ -12,7 +12,7 @@ use super::{
     stage::Stage,
 };
 use crate::{
-    commands::Out,
+    commands::out::Out,
     config::{Config, Environment},
     observe::{self, Checkpoints, Unproved},
     vault::RootKey,
