@@ -188,18 +188,41 @@ fn keys(config: &IssuerConfig, net: &Net, clock: &SharedClock) -> Result<Keys, S
         check_signing_secret(secret).map_err(|weak| format!("has a `secret` that {weak}"))?;
         return Ok(Keys::Fixed(Arc::new(KeySet::secret(secret.expose_secret()))));
     }
-    let read = |path: &std::path::Path| {
+    key_set(config)
+        .map(|keys| Keys::Fixed(Arc::new(keys)))
+        .map_err(|(key, message)| format!("has a `{key}` that {message}"))
+}
+
+impl IssuerConfig {
+    /// Checks, without asking anybody, that tokens could be verified: the keys that are given, and the algorithms.
+    ///
+    /// # Errors
+    /// The key of this part that is wrong, and what is wrong with it.
+    pub fn check(&self) -> Result<(), (&'static str, String)> {
+        algorithms(self).map_err(|message| ("algorithms", message.to_owned()))?;
+        if self.secret.is_none() && self.jwks_url.is_none() {
+            key_set(self)?;
+        }
+        Ok(())
+    }
+}
+
+/// The public keys in the configuration or in a file that it names.
+fn key_set(config: &IssuerConfig) -> Result<KeySet, (&'static str, String)> {
+    const PEM: &str = "holds no public key in PEM: RSA, EC on P-256 or P-384, or Ed25519";
+    const JWKS: &str = "holds no key set with a usable public key: {\"keys\": [...]} with RSA, EC or Ed25519 keys for signing";
+    let read = |key: &'static str, path: &std::path::Path| {
         std::fs::read_to_string(path)
-            .map_err(|cause| format!("names `{}`, which cannot be read: {cause}", path.display()))
+            .map_err(|cause| (key, format!("`{}` cannot be read: {cause}", path.display())))
     };
-    let found = match (&config.pem, &config.pem_file, &config.jwks, &config.jwks_file) {
-        (Some(pem), ..) => KeySet::pem(pem),
-        (_, Some(path), ..) => KeySet::pem(&read(path)?),
-        (_, _, Some(jwks), _) => KeySet::jwks(jwks.as_bytes()),
-        (_, _, _, Some(path)) => KeySet::jwks(read(path)?.as_bytes()),
-        _ => None,
+    let (key, found, wanted) = match (&config.pem, &config.pem_file, &config.jwks, &config.jwks_file) {
+        (Some(pem), ..) => ("pem", KeySet::pem(pem), PEM),
+        (_, Some(path), ..) => ("pem_file", KeySet::pem(&read("pem_file", path)?), PEM),
+        (_, _, Some(jwks), _) => ("jwks", KeySet::jwks(jwks.as_bytes()), JWKS),
+        (_, _, _, Some(path)) => ("jwks_file", KeySet::jwks(read("jwks_file", path)?.as_bytes()), JWKS),
+        _ => ("jwks_url", None, "is missing"),
     };
-    found.map(|keys| Keys::Fixed(Arc::new(keys))).ok_or_else(|| "has no usable public key".to_owned())
+    found.ok_or_else(|| (key, wanted.to_owned()))
 }
 
 fn algorithms(config: &IssuerConfig) -> Result<Vec<Algorithm>, &'static str> {

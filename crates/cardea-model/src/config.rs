@@ -114,9 +114,10 @@ pub struct ProviderConfig {
     /// How long to wait for this provider. Default: `models.timeouts`.
     #[serde(default)]
     pub timeouts: Option<Timeouts>,
-    /// Headers to add to every request, for example a project or organisation.
+    /// Headers to add to every request, for example a project or organisation. Kept as secrets, since some are keys.
     #[serde(default)]
-    pub headers: BTreeMap<String, String>,
+    #[schemars(with = "BTreeMap<String, SecretText>")]
+    pub headers: BTreeMap<String, SecretString>,
 }
 
 impl ProviderConfig {
@@ -204,9 +205,10 @@ impl ModelsConfig {
             if let Some(problem) = key_problem(provider) {
                 say(key("api_key"), problem);
             }
+            use cardea_core::secret::ExposeSecret;
             for (header, value) in &provider.headers {
-                let known =
-                    header.parse::<http::HeaderName>().is_ok() && value.parse::<http::HeaderValue>().is_ok();
+                let known = header.parse::<http::HeaderName>().is_ok()
+                    && value.expose_secret().parse::<http::HeaderValue>().is_ok();
                 if !known {
                     say(key("headers"), format!("`{header}` is not a header that can be sent"));
                 }
@@ -264,13 +266,16 @@ fn base_url_problem(provider: &ProviderConfig) -> Option<String> {
             .is_some()
             .then(|| "the rehearsal model has no address: remove the key".into());
     }
-    let bad = |why: &str| Some(format!("`{}` {why}", provider.base()));
+    // WHY: what a person has pasted into an address may be a password or a key, so none of it is repeated.
+    let bad = |why: &str| Some(why.to_owned());
     let Ok(uri) = provider.base().parse::<http::Uri>() else { return bad("is not an address") };
     match (uri.scheme_str(), uri.authority()) {
         (Some("http" | "https"), Some(host)) if host.as_str().contains('@') => {
-            bad("must not carry a password")
+            bad("must not carry a password: put it into `api_key`")
         }
-        (Some("http" | "https"), Some(_)) if uri.query().is_some() => bad("must not carry a query"),
+        (Some("http" | "https"), Some(_)) if uri.query().is_some() => {
+            bad("must not carry a query: what the provider wants there may go into `headers`")
+        }
         (Some("http" | "https"), Some(_)) => None,
         _ => bad("must begin with https:// or http:// and a host"),
     }

@@ -55,7 +55,9 @@ impl Provider {
         let host = base.parse::<http::Uri>().ok()?.host()?.to_owned();
         let mut headers = HeaderMap::new();
         for (name, value) in &provider.headers {
-            headers.insert(name.parse::<HeaderName>().ok()?, value.parse::<HeaderValue>().ok()?);
+            let mut value = value.expose_secret().parse::<HeaderValue>().ok()?;
+            value.set_sensitive(true);
+            headers.insert(name.parse::<HeaderName>().ok()?, value);
         }
         let key = provider.api_key.as_ref().map(ExposeSecret::expose_secret);
         for (name, value) in format.headers(key) {

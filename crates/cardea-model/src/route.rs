@@ -212,7 +212,7 @@ impl Models {
             let worth = failure.trouble.then() == Then::Again
                 && attempt < self.0.config.retries
                 && pause <= self.0.config.patience
-                && Instant::now() + pause.duration() < deadline;
+                && Instant::now().checked_add(pause.duration()).is_some_and(|then| then < deadline);
             if !worth {
                 return Err(failure);
             }

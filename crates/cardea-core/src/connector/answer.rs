@@ -44,6 +44,11 @@ impl Operation {
             }
             // The first try is still at work.
             409 if repeated && keyed && self.changes() => self.unknown(answer.status),
+            // A service that knows the key says again what it said first. These are said by who stands before it, and the
+            // first try may have been done.
+            status @ (401 | 403 | 407 | 425 | 429 | 501 | 505) if repeated && self.changes() => {
+                self.unknown(status)
+            }
             501 | 505 => self.failed(answer),
             300..=399 | 408 | 500..=599 if self.changes() => self.unknown(answer.status),
             300..=399 => Outcome::Failed {

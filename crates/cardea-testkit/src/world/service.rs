@@ -22,6 +22,8 @@ use tokio::{net::TcpListener, task::JoinSet};
 pub enum Say {
     /// Answers with this.
     Json(u16, Value),
+    /// Answers 429 with this `Retry-After`.
+    Later(&'static str),
     /// Takes the request and never answers.
     Silent,
     /// Answers 200 with a text of so many bytes.
@@ -134,6 +136,9 @@ async fn answer(
         Some(Say::Json(status, body)) => {
             let status = StatusCode::from_u16(status).expect("a status");
             (status, [(header::CONTENT_TYPE, "application/json")], body.to_string()).into_response()
+        }
+        Some(Say::Later(after)) => {
+            (StatusCode::TOO_MANY_REQUESTS, [(header::RETRY_AFTER, after)]).into_response()
         }
         Some(Say::Silent) => std::future::pending().await,
         Some(Say::Long(bytes)) => "x".repeat(bytes).into_response(),

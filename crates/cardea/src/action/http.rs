@@ -145,8 +145,9 @@ impl Call<'_> {
         let (operation, job) = (self.operation, self.job);
         // WHY: whether the first try arrived is not known, and the service can be asked.
         if job.again && operation.repeatable == Repeatable::ByCheck {
+            // The service may still be at work on it: that it is not there yet does not say that it never will be.
             return self
-                .look(true)
+                .look(false)
                 .await
                 .unwrap_or_else(|| operation.silent(true, "cannot be asked about it"));
         }
@@ -180,10 +181,13 @@ impl Call<'_> {
                     (operation.silent(arrived, &silence.why), true, PAUSE)
                 }
             };
-            if last || !again || Instant::now() + pause >= self.deadline {
+            // A service may ask for any pause, also for one that no clock can show.
+            let in_time = Instant::now().checked_add(pause).is_some_and(|then| then < self.deadline);
+            if last || !again || !in_time {
                 return outcome;
             }
-            sent_before = true;
+            // INVARIANT: once nobody knows whether a try was done, no later refusal makes that known.
+            sent_before |= matches!(outcome, Outcome::Unknown { .. });
             tokio::time::sleep(pause).await;
         }
         operation.silent(sent_before, &self.within.passed())

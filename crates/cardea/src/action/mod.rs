@@ -261,7 +261,7 @@ impl Action {
                         if !unknown || tool.repeatable() != Repeatable::ByKey {
                             break;
                         }
-                        outcome = upstream.call(caller, (tool, name), &job).await;
+                        outcome = upstream.call(caller, (tool, name), &Job { again: true, ..job }).await;
                     }
                     outcome
                 }

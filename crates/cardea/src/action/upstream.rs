@@ -14,7 +14,9 @@ use cardea_core::{
     Code, Error, Result,
     id::ToolName,
     journal::Repeatable,
+    principal::Principal,
     saga::Undo,
+    time::Timestamp,
     tool::{CacheHint, Effect, Outcome, Sharing, ToolSpec},
 };
 use cardea_net::{Net, Target};
@@ -52,6 +54,15 @@ const CLIENTS: u64 = 10_000;
 
 /// Most bytes of one answer on the wire; a list of tools may be long.
 const MOST_BODY: usize = 4 << 20;
+
+/// Most letters of what a server says of a failure.
+const SAID: usize = 2_000;
+
+/// What a connection is for: one user with the rights and the proof of now. A token that is made for it says no more
+/// than the caller may today, and one that has run out takes its connection along.
+fn session_key(who: &Principal, until: Option<Timestamp>) -> String {
+    format!("{}\u{1f}{:?}\u{1f}{:?}\u{1f}{until:?}", who.key(), who.roles, who.scopes)
+}
 
 type Client = Arc<RunningService<RoleClient, Ear>>;
 
@@ -127,7 +138,7 @@ impl Upstream {
 
     /// A client that speaks as this caller, connected at the first call.
     async fn client(&self, caller: &Caller) -> Result<Client> {
-        let key = caller.key();
+        let key = session_key(caller, caller.expires_at());
         if let Some(client) = self.clients.get(&key).await {
             return Ok(client);
         }
@@ -168,8 +179,8 @@ impl Upstream {
     pub(super) async fn call(&self, caller: &Caller, (tool, name): (&Tool, &str), job: &Job<'_>) -> Outcome {
         let client = match self.client(caller).await {
             Ok(client) => client,
-            // Nothing but a handshake was sent.
-            Err(error) => return Outcome::Failed { reason: error.public() },
+            // Nothing but a handshake was sent, this time.
+            Err(error) => return self.failed_now((tool.effect(), job.again), error.public()),
         };
         let mut params =
             CallToolRequestParams::new(name.to_owned()).with_arguments(job.call.arguments.clone());
@@ -191,26 +202,37 @@ impl Upstream {
             Ok(Err(error)) => {
                 let dead = !matches!(error, ServiceError::McpError(_));
                 if dead {
-                    self.clients.invalidate(&caller.key()).await;
+                    self.clients.invalidate(&session_key(caller, caller.expires_at())).await;
                 }
-                self.not_done(tool.effect(), &error)
+                self.not_done((tool.effect(), job.again), &error)
             }
             Err(_) => self.silent(tool.effect(), within),
         }
     }
 
-    fn not_done(&self, effect: Effect, error: &ServiceError) -> Outcome {
+    /// What was not done by this try. Where an earlier try of the same write may have arrived, that says nothing.
+    fn failed_now(&self, (effect, again): (Effect, bool), reason: String) -> Outcome {
+        if again && effect.changes_things() {
+            let reason =
+                format!("{reason} An earlier try may have been done, so it is not known whether it was.");
+            return Outcome::Unknown { reason };
+        }
+        Outcome::Failed { reason }
+    }
+
+    fn not_done(&self, (effect, again): (Effect, bool), error: &ServiceError) -> Outcome {
         let name = &self.name;
         match error {
             ServiceError::McpError(told) => {
-                Outcome::Failed { reason: format!("`{name}` refused: {}", told.message) }
+                let said: String = told.message.chars().take(SAID).collect();
+                self.failed_now((effect, again), format!("`{name}` refused: {said}"))
             }
             other if effect.changes_things() && may_have_arrived(other) => Outcome::Unknown {
                 reason: format!(
                     "`{name}` did not answer properly, so it is not known whether it did the work."
                 ),
             },
-            _ => Outcome::Failed { reason: format!("`{name}` could not be reached.") },
+            _ => self.failed_now((effect, again), format!("`{name}` could not be reached.")),
         }
     }
 
@@ -343,9 +365,11 @@ fn text_of(result: &CallToolResult) -> String {
     let texts: Vec<&str> = result
         .content
         .iter()
-        .filter_map(|block| match block {
-            ContentBlock::Text(text) => Some(text.text.as_str()),
-            _ => None,
+        .map(|block| match block {
+            ContentBlock::Text(text) => text.text.as_str(),
+            ContentBlock::Image(_) => "[a picture, which Cardea does not pass on]",
+            ContentBlock::Audio(_) => "[a sound, which Cardea does not pass on]",
+            _ => "[a resource, which Cardea does not pass on]",
         })
         .collect();
     texts.join("\n")
@@ -354,11 +378,15 @@ fn text_of(result: &CallToolResult) -> String {
 fn outcome(result: CallToolResult, most: usize) -> Outcome {
     let text = text_of(&result);
     if result.is_error == Some(true) {
-        return Outcome::Failed { reason: text.chars().take(2_000).collect() };
+        return Outcome::Failed { reason: text.chars().take(SAID).collect() };
     }
     let value = match result.structured_content {
         Some(value) => value,
-        None => serde_json::from_str(&text).unwrap_or(Value::String(text)),
+        // WHY: `1.10` is a version as likely as a number; only what is plainly JSON is read as JSON.
+        None if text.trim_start().starts_with(['{', '[']) => {
+            serde_json::from_str(&text).unwrap_or(Value::String(text))
+        }
+        None => Value::String(text),
     };
     if value.to_string().len() > most {
         // The work is done; only the answer is too long to be used.
@@ -409,6 +437,43 @@ mod tests {
             serde_json::json!({ "type": "object", "properties": { "a": { "description": orders } } });
         poisoned.input_schema = Arc::new(schema.as_object().unwrap().clone());
         assert!(screened("ops", screen, poisoned).is_none());
+    }
+
+    #[test]
+    fn a_text_stays_the_text_that_it_was_unless_it_is_plainly_json() {
+        let told =
+            |text: &str| match outcome(CallToolResult::success(vec![ContentBlock::text(text)]), 1 << 16) {
+                Outcome::Done { result } => result,
+                other => panic!("{other:?}"),
+            };
+        for text in ["1.10", "1e3", "12345678901234567890123", "\"q\"", "true", "{ not json"] {
+            assert_eq!(told(text), serde_json::json!(text));
+        }
+        assert_eq!(told(" {\"version\": 1.5}"), serde_json::json!({ "version": 1.5 }));
+    }
+
+    #[test]
+    fn a_connection_is_for_one_user_with_the_rights_of_now() {
+        let who = |roles: &[&str]| Principal {
+            tenant: "acme".into(),
+            user: "ann".into(),
+            client: None,
+            issuer: "https://issuer.example".into(),
+            roles: roles.iter().map(|role| (*role).to_owned()).collect(),
+            scopes: std::collections::BTreeSet::new(),
+            actors: Vec::new(),
+            proof: cardea_core::principal::Proof::Jwt,
+            address: None,
+            metadata: BTreeMap::new(),
+        };
+        let of = |roles: &[&str], until: i64| session_key(&who(roles), Some(Timestamp(until)));
+        assert_ne!(
+            of(&["admin", "support"], 1),
+            of(&["support"], 1),
+            "it takes no rights along that are gone"
+        );
+        assert_ne!(of(&["support"], 1), of(&["support"], 2), "nor a token that has run out");
+        assert_eq!(of(&["support"], 1), of(&["support"], 1));
     }
 
     #[test]

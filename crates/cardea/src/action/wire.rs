@@ -19,6 +19,8 @@ use super::grant::Token;
 
 const SESSION: &str = "mcp-session-id";
 const LAST_EVENT: &str = "last-event-id";
+/// The shortest wait before a stream is asked for again, in milliseconds, whatever its server says.
+const SOONEST: u64 = 1_000;
 const ACCEPT: &str = "application/json, text/event-stream";
 
 /// Why a message did not go through.
@@ -111,8 +113,12 @@ impl Wire {
 
 /// The events of an answer.
 fn events(answer: Streaming) -> BoxStream<'static, Result<Sse, SseError>> {
-    SseStream::from_bytes_stream(answer.into_stream().map(|piece| piece.map_err(std::io::Error::other)))
-        .boxed()
+    let pieces = answer.into_stream().map(|piece| piece.map_err(std::io::Error::other));
+    let calm = |mut event: Sse| {
+        event.retry = event.retry.map(|wait| wait.max(SOONEST));
+        event
+    };
+    SseStream::from_bytes_stream(pieces).map(move |event| event.map(calm)).boxed()
 }
 
 async fn whole(mut answer: Streaming) -> Result<Vec<u8>, Failure> {

@@ -62,6 +62,7 @@ pub(super) async fn completions(
 
 fn message(outside: &Outside, body: &Completion, agent: &str) -> Result<Message, Problem> {
     let conversation: Option<ConversationId> = match outside.header(CONVERSATION) {
+        None if outside.has(CONVERSATION) => return Err(outside.problem(Error::new(Code::NotFound))),
         None => None,
         // WHY: an id that is none is answered like one that is somebody else's.
         Some(id) => Some(id.parse().map_err(|_| outside.problem(Error::new(Code::NotFound)))?),
@@ -223,7 +224,8 @@ fn chunks(
             } else if receipt.answer.is_none() {
                 out.push(data(envelope.piece(&words(&receipt))));
             }
-            let finish = receipt.finish.unwrap_or(Finish::Stop);
+            let cut = if receipt.error.is_some() { Finish::ContentFilter } else { Finish::Stop };
+            let finish = receipt.finish.unwrap_or(cut);
             out.push(data(envelope.closing(finish, Some(more(&receipt)))));
             if usage {
                 out.push(data(envelope.usage_chunk(receipt.usage)));
@@ -252,7 +254,14 @@ async fn whole_completion(
     body: &Completion,
     request: CompleteRequest,
 ) -> Result<Response, Problem> {
-    let completed = flow::complete(&app, request, None).await.map_err(|error| outside.problem(error))?;
+    // WHY: its own task, so that a client that hangs up still pays for what the model was asked.
+    let (done, answer) = oneshot::channel();
+    let worker = app.clone();
+    app.jobs.spawn("complete", async move {
+        drop(done.send(flow::complete(&worker, request, None).await));
+    });
+    let completed = answer.await.unwrap_or_else(|_| Err(Error::new(Code::Internal)));
+    let completed = completed.map_err(|error| outside.problem(error))?;
     let envelope = Envelope::new(&outside.request.to_string(), app.clock.now(), &body.model);
     let more = More { cache: completed.cache, cost_micros: completed.cost_micros };
     let end = (completed.finish, completed.usage);

@@ -53,18 +53,25 @@ impl Outside {
         self.headers.get(name).and_then(|value| value.to_str().ok())
     }
 
+    /// True if the header is there, also where it is no text.
+    #[must_use]
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.headers.contains_key(name)
+    }
+
     /// The client's idempotency key.
     ///
     /// # Errors
     /// `bad_request` if it is empty or longer than 255 characters.
     pub(crate) fn idempotency_key(&self) -> Result<Option<String>, Problem> {
-        match self.header("idempotency-key") {
-            None => Ok(None),
-            Some(key) if !key.is_empty() && key.len() <= 255 => Ok(Some(key.to_owned())),
-            Some(_) => {
-                let error =
-                    Error::new(Code::BadRequest).detail("`Idempotency-Key` must have 1 to 255 characters.");
-                Err(self.problem(error))
+        // WHY: a key that is not understood must not count as none: the client believes that a repeat is safe.
+        let mut keys = self.headers.get_all("idempotency-key").iter();
+        let (Some(key), second) = (keys.next(), keys.next()) else { return Ok(None) };
+        match key.to_str() {
+            Ok(key) if second.is_none() && !key.is_empty() && key.len() <= 255 => Ok(Some(key.to_owned())),
+            _ => {
+                let detail = "`Idempotency-Key` must be given once, with 1 to 255 characters of ASCII.";
+                Err(self.problem(Error::new(Code::BadRequest).detail(detail)))
             }
         }
     }

@@ -136,8 +136,8 @@ impl ServerHandler for Handler {
         context: RequestContext<RoleServer>,
     ) -> Result<CallToolResponse, ErrorData> {
         let caller = caller(&context)?;
-        let key =
-            request.meta.as_ref().and_then(|meta| meta.get(KEY)).and_then(Value::as_str).map(str::to_owned);
+        // The SDK has taken `_meta` out of the request by now.
+        let key = context.meta.get(KEY).and_then(Value::as_str).map(str::to_owned);
         let call = ToolCall {
             id: format!("mcp-{:032x}", cardea_core::id::random_bits()),
             name: request.name.into_owned(),

@@ -146,10 +146,17 @@ impl App {
 /// The data folder, the root key in it, and the database, which must have been written with that key.
 async fn truth(config: &Config) -> Result<(PathBuf, RootKey, Db)> {
     let data = data_folder(&config.data.dir)?;
+    let known = RootKey::is_there(&config.vault, &data);
     let root = RootKey::load(&config.vault, &data)?;
     let db = Db::open(config.db.clone(), root.chain_key()).await?;
     db.migrate().await?;
-    observe::same_key(&db, &root.chain_key()).await?;
+    if let Err(error) = observe::same_key(&db, &root.chain_key()).await {
+        if !known {
+            // WHY: a key that was made a moment ago has sealed nothing, and would look as if the right one were there.
+            RootKey::take_away(&data)?;
+        }
+        return Err(error);
+    }
     Ok((data, root, db))
 }
 
@@ -177,9 +184,7 @@ pub fn data_folder(folder: &Path) -> Result<PathBuf> {
 
 fn prices(config: &Config) -> Result<Prices> {
     let Some(path) = &config.cost.prices else { return Ok(Prices::default()) };
-    let text = std::fs::read_to_string(path)
-        .map_err(|error| broken(format!("`cost.prices` (`{}`) cannot be read: {error}.", path.display())))?;
-    Prices::parse(&text).map_err(|error| broken(format!("{}: {error}.", path.display())))
+    crate::config::prices(path).map_err(|why| broken(format!("`cost.prices`: {why}.")))
 }
 
 /// Where clients reach the installation, if nobody says otherwise.

@@ -23,9 +23,10 @@ pub(super) fn run(cli: &Cli, command: &AuditCommand, environment: &Environment, 
         Err(end) => return end,
     };
     // WHY: loading a root key makes one where there is none, and a new key proves nothing.
-    if config.vault.root_key.is_none() && !config.data.dir.join("root.key").is_file() {
+    if !RootKey::is_there(&config.vault, &config.data.dir) {
         out.note(format!(
-            "there is no root key in {}: nothing was recorded with this configuration",
+            "there is no root key in {}, without which no audit log can be proved: bring back the `root.key` that the \
+             log was written with, or set `vault.root_key`",
             config.data.dir.display()
         ));
         return End::Unreachable;
@@ -56,6 +57,13 @@ pub(super) fn audit(command: &AuditCommand, config: &Config, (key, signer): Keys
 fn verify(what: &AuditVerify, config: &Config, (key, signer): Keys, out: &mut Out<'_>) -> End {
     let beside = config.data.dir.join(CHECKPOINTS);
     let checkpoints = what.checkpoints.as_deref().unwrap_or(&beside);
+    if !checkpoints.is_file() {
+        let missing = format!("{}: no such file", checkpoints.display());
+        if what.checkpoints.is_some() {
+            return unproved(&Unproved::Unreadable(missing), out);
+        }
+        out.note(format!("{missing}: without checkpoints, an end that was cut off does not show"));
+    }
     let seen = match &signer {
         Some(signer) => Checkpoints::load_signed(checkpoints, signer),
         None => Checkpoints::load(checkpoints),

@@ -30,7 +30,7 @@ struct Talk<'a> {
 /// What the server said beside its text.
 #[derive(Default)]
 struct Said {
-    text: bool,
+    words: String,
     error: Option<String>,
     more: Value,
 }
@@ -62,20 +62,34 @@ pub(super) async fn talk(chat: &Chat, lines: impl BufRead, prompts: bool, out: &
     if prompts {
         out.note(format!("agent {} at {}; {HELP}", chat.agent, chat.url));
     }
-    let mut lines = lines.lines();
+    let (mut lines, mut end) = (lines.split(b'\n'), End::Good);
     loop {
         if prompts {
             out.piece("> ");
         }
-        let Some(Ok(line)) = lines.next() else { return End::Good };
+        // A person has seen what was refused; a script sees it by the exit code.
+        let Some(line) = lines.next() else { return if prompts { End::Good } else { end } };
+        let line = match line.map(String::from_utf8) {
+            Ok(Ok(line)) => line,
+            Ok(Err(_)) => {
+                out.note("a line is not UTF-8 and was left out");
+                end = End::Bad;
+                continue;
+            }
+            Err(error) => {
+                out.note(format!("the questions cannot be read: {error}"));
+                return End::Unreachable;
+            }
+        };
         match line.trim() {
             "" => {}
-            "/quit" | "/exit" => return End::Good,
+            "/quit" | "/exit" => return if prompts { End::Good } else { end },
             "/new" => talk.conversation = None,
             other if other.starts_with('/') => out.note(HELP),
             question => {
                 // One refused question does not end a conversation.
-                talk.ask(question, out).await;
+                let asked = talk.ask(question, out).await;
+                end = if asked == End::Good { end } else { asked };
             }
         }
     }
@@ -84,6 +98,10 @@ pub(super) async fn talk(chat: &Chat, lines: impl BufRead, prompts: bool, out: &
 impl Talk<'_> {
     async fn ask(&mut self, question: &str, out: &mut Out<'_>) -> End {
         match self.answer(question, out).await {
+            Ok(said) if out.json => {
+                out.json(&json!({ "text": said.words, "error": said.error, "cardea": said.more }));
+                if said.error.is_some() { End::Bad } else { End::Good }
+            }
             Ok(said) => {
                 out.line("");
                 if let Some(error) = said.error {
@@ -135,8 +153,10 @@ impl Said {
             self.error = Some(error.to_owned());
         }
         if let Some(text) = chunk.pointer("/choices/0/delta/content").and_then(Value::as_str) {
-            self.text = true;
-            out.piece(text);
+            self.words.push_str(text);
+            if !out.json {
+                out.piece(text);
+            }
         }
         if let Some(more) = chunk.get("cardea") {
             self.more = more.clone();

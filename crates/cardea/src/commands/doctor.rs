@@ -10,7 +10,11 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::{Cli, End, Out, check, client};
-use crate::config::{Config, Environment, Loaded};
+use crate::{
+    config::{Config, Environment, Loaded},
+    observe::same_key,
+    vault::RootKey,
+};
 
 const PATIENCE: Duration = Duration::from_secs(3);
 
@@ -101,7 +105,8 @@ async fn examine(loaded: &Loaded) -> Findings {
     found.add("configuration", State::Good, file.display().to_string());
     address(config, &mut found);
     data_folder(config, &mut found);
-    database(config, &mut found).await;
+    let key = root_key(config, &mut found);
+    database(config, key, &mut found).await;
     people(config, &mut found);
     files(loaded, &mut found);
     match Net::new(config.net.clone(), std::sync::Arc::new(cardea_core::time::SystemClock)) {
@@ -169,7 +174,33 @@ fn data_folder(config: &Config, found: &mut Findings) {
     }
 }
 
-async fn database(config: &Config, found: &mut Findings) {
+/// The key of the audit log, if there is a root key. None is made by looking.
+fn root_key(config: &Config, found: &mut Findings) -> Option<ChainKey> {
+    let dir = &config.data.dir;
+    if !RootKey::is_there(&config.vault, dir) {
+        let says = format!("none in {}", dir.display());
+        if config.db.url.strip_prefix("sqlite:").is_some_and(|path| Path::new(path).is_file()) {
+            found
+                .add("root key", State::Bad, format!("{says}, but the database is there"))
+                .advise("bring back the `root.key` that this database was written with");
+        } else {
+            found.add("root key", State::Note, format!("{says}; it will be made at the first start"));
+        }
+        return None;
+    }
+    match RootKey::load(&config.vault, dir) {
+        Ok(root) => {
+            found.add("root key", State::Good, root.id());
+            Some(root.chain_key())
+        }
+        Err(error) => {
+            found.add("root key", State::Bad, error.public()).advise("correct it, or bring back a copy");
+            None
+        }
+    }
+}
+
+async fn database(config: &Config, key: Option<ChainKey>, found: &mut Findings) {
     let url = &config.db.url;
     if let Some(path) = url.strip_prefix("sqlite:").filter(|path| !Path::new(path).exists()) {
         found.add("database", State::Note, format!("{path} will be made at the first start"));
@@ -191,6 +222,11 @@ async fn database(config: &Config, found: &mut Findings) {
     match applied.map(|rows| rows.len()) {
         Ok(count) if count == known => {
             found.add("database", State::Good, format!("{} at version {known}", db.engine()));
+            if let Some(key) = &key
+                && let Err(error) = same_key(&db, key).await
+            {
+                found.add("root key", State::Bad, error.public()).advise("cardea audit verify says more");
+            }
             held(&db, found).await;
         }
         Ok(count) if count > known => found

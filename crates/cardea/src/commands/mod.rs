@@ -57,6 +57,11 @@ pub fn run(cli: &Cli) -> ExitCode {
 
 /// Runs a command with this environment and these outputs.
 pub fn run_with(cli: &Cli, environment: &Environment, out: &mut Out<'_>) -> End {
+    let end = one(cli, environment, out);
+    out.end(end)
+}
+
+fn one(cli: &Cli, environment: &Environment, out: &mut Out<'_>) -> End {
     match &cli.command {
         Command::Serve => serve::serve(cli, environment, out),
         Command::Demo(words) => crate::demo::demo(words, out),

@@ -39,6 +39,8 @@ pub struct Out<'w> {
     pub colours: bool,
     /// Whether a machine reads.
     pub json: bool,
+    /// Why a result could not be written, other than that its reader has gone.
+    lost: Option<io::Error>,
 }
 
 impl std::fmt::Debug for Out<'_> {
@@ -50,17 +52,40 @@ impl std::fmt::Debug for Out<'_> {
 impl<'w> Out<'w> {
     /// Writes to these.
     pub fn new(out: &'w mut (dyn Write + Send), err: &'w mut (dyn Write + Send)) -> Self {
-        Self { out, err, colours: false, json: false }
+        Self { out, err, colours: false, json: false, lost: None }
     }
 
     /// Writes one line of result. A reader that went away is no error of ours.
     pub fn line(&mut self, text: impl AsRef<str>) {
-        drop(writeln!(self.out, "{}", text.as_ref()));
+        let written = writeln!(self.out, "{}", text.as_ref());
+        self.note_loss(written);
     }
 
     /// Writes a piece of a line and shows it at once.
     pub fn piece(&mut self, text: &str) {
-        drop(self.out.write_all(text.as_bytes()).and_then(|()| self.out.flush()));
+        let written = self.out.write_all(text.as_bytes()).and_then(|()| self.out.flush());
+        self.note_loss(written);
+    }
+
+    fn note_loss(&mut self, written: io::Result<()>) {
+        if let Err(error) = written
+            && error.kind() != io::ErrorKind::BrokenPipe
+        {
+            self.lost.get_or_insert(error);
+        }
+    }
+
+    /// How the command has ended, if all of its result was written.
+    pub(super) fn end(&mut self, end: End) -> End {
+        let flushed = self.out.flush();
+        self.note_loss(flushed);
+        match self.lost.take() {
+            Some(error) => {
+                self.note(format!("the result could not be written: {error}"));
+                if end == End::Good { End::Unreachable } else { end }
+            }
+            None => end,
+        }
     }
 
     /// Writes a remark beside the result.

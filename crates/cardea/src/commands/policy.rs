@@ -1,6 +1,9 @@
 //! `cardea policy test`: the cases beside a policy set.
 
-use std::{fs, io, path::Path};
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
 
 use cardea_core::{
     policy::{self, Matrix, Problem, Snapshot, Source},
@@ -100,7 +103,7 @@ fn read(dir: &Path) -> io::Result<Folder> {
         Ok(bytes) => serde_json::from_slice(&bytes)
             .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, format!("tools.json: {error}")))?,
         Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
-        Err(error) => return Err(error),
+        Err(error) => return Err(named("tools.json", &error)),
     };
     let tests = dir.join("tests");
     let matrices = if tests.is_dir() { texts(&tests, "toml")? } else { Vec::new() };
@@ -111,5 +114,14 @@ fn texts(dir: &Path, end: &str) -> io::Result<Vec<(String, String)>> {
     let mut paths: Vec<_> = fs::read_dir(dir)?.filter_map(|entry| Some(entry.ok()?.path())).collect();
     paths.retain(|path| path.extension().is_some_and(|found| found == end));
     paths.sort();
-    paths.iter().map(|path| Ok((path.display().to_string(), fs::read_to_string(path)?))).collect()
+    let text = |path: &PathBuf| {
+        let name = path.display().to_string();
+        fs::read_to_string(path).map_err(|error| named(&name, &error)).map(|text| (name, text))
+    };
+    paths.iter().map(text).collect()
+}
+
+/// The same error, with the file that it is about.
+fn named(file: &str, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{file}: {error}"))
 }

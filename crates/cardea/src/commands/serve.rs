@@ -1,6 +1,9 @@
 //! `cardea serve`: the server, until it is told to stop.
 
-use std::time::Duration;
+use std::{
+    fs::{File, TryLockError},
+    time::Duration,
+};
 
 use cardea_core::{Code, Error, Result};
 use tokio::signal::unix::{SignalKind, signal};
@@ -8,9 +11,12 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::{Cli, End, Out, check, log::Log, people};
 use crate::{
     api::{self, Bound},
-    app::{App, Options},
-    config::{Environment, Loaded},
+    app::{App, Options, private_folder},
+    config::{Config, Environment, Loaded},
 };
+
+/// The file in the data folder that says, by being locked, that a server works there.
+const LOCK: &str = "serve.lock";
 
 /// How long threads may take to end with the process.
 const LAST: Duration = Duration::from_secs(2);
@@ -51,6 +57,7 @@ pub(super) fn serve(cli: &Cli, environment: &Environment, out: &mut Out<'_>) -> 
 }
 
 async fn run(loaded: Loaded, out: &mut Out<'_>, log: &Log) -> Result<()> {
+    let _alone = alone(&loaded.config)?;
     let bound = Bound::new(loaded.config.server.bind).await?;
     let address = bound.address;
     let app = App::build(loaded, Options::default()).await?;
@@ -59,13 +66,39 @@ async fn run(loaded: Loaded, out: &mut Out<'_>, log: &Log) -> Result<()> {
     let server = api::serve(app.clone(), bound);
     tokio::pin!(server);
     tokio::select! {
-        ended = &mut server => return ended,
+        ended = &mut server => return ended.and(Err(ousted())), // nobody has told it to
         error = broken(&app) => return Err(error), // nothing can be written down any more, open work least of all
         () = told_to_stop() => {}
     }
     log.say("stopping: no new work, open work ends");
     let (served, ()) = tokio::join!(server, app.stop());
     served
+}
+
+/// Why a server ends that nobody has told to.
+fn ousted() -> Error {
+    Error::new(Code::Conflict).detail("Another process has taken the name of this node; set `db.node` apart.")
+}
+
+/// Holds the data folder of a database that has one process only, for as long as this one serves.
+fn alone(config: &Config) -> Result<Option<File>> {
+    if !config.db.url.starts_with("sqlite:") || config.db.url == "sqlite::memory:" {
+        return Ok(None);
+    }
+    let path = config.data.dir.join(LOCK);
+    let unusable = |error: &std::io::Error| {
+        Error::new(Code::Misconfigured).detail(format!("`{}` cannot be used: {error}.", path.display()))
+    };
+    private_folder(&config.data.dir).map_err(|error| unusable(&error))?;
+    let file = File::options().create(true).append(true).open(&path).map_err(|error| unusable(&error))?;
+    match file.try_lock() {
+        Ok(()) => Ok(Some(file)),
+        Err(TryLockError::WouldBlock) => Err(Error::new(Code::Conflict).detail(format!(
+            "Another server already works in `{}`: stop it first, or give this one a `data.dir` and a `db.url` of its own.",
+            config.data.dir.display()
+        ))),
+        Err(TryLockError::Error(error)) => Err(unusable(&error)),
+    }
 }
 
 /// Ends when nothing can be written any more before the process starts anew.

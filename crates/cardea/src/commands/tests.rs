@@ -153,6 +153,61 @@ fn init_writes_over_nothing() {
 }
 
 #[test]
+fn the_demo_writes_over_nothing_either() {
+    let dir = started();
+    let before = fs::read_to_string(dir.path().join("cardea.toml")).unwrap();
+    let ran = run_in(dir.path(), &["demo", "--no-stay", "--dir", dir.path().to_str().unwrap()]);
+    assert_eq!(ran.end, End::Bad);
+    assert!(ran.err.contains("not empty") || ran.out.contains("not empty"), "{}{}", ran.out, ran.err);
+    assert_eq!(fs::read_to_string(dir.path().join("cardea.toml")).unwrap(), before);
+}
+
+#[test]
+fn a_result_that_cannot_be_written_is_no_success() {
+    /// A disk without room.
+    struct Full;
+    impl std::io::Write for Full {
+        fn write(&mut self, _: &[u8]) -> std::io::Result<usize> {
+            Err(std::io::ErrorKind::StorageFull.into())
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+    let cli = Cli::try_parse_from(["cardea", "completions", "bash"]).unwrap();
+    let (mut full, mut stderr) = (Full, Vec::new());
+    let end = run_with(&cli, &Environment::default(), &mut Out::new(&mut full, &mut stderr));
+    assert_eq!(end, End::Unreachable);
+    assert!(String::from_utf8(stderr).unwrap().contains("could not be written"));
+}
+
+#[cfg(unix)]
+#[test]
+fn a_folder_that_cannot_be_read_is_not_an_empty_one() {
+    let dir = started();
+    fs::remove_dir_all(dir.path().join("agents")).unwrap();
+    fs::write(dir.path().join("agents"), "a file in its place").unwrap();
+    let ran = run_in(dir.path(), &["check"]);
+    assert_eq!(ran.end, End::Bad, "{}", ran.out);
+    assert!(ran.err.contains("agents") && ran.err.contains("cannot be read"), "{}", ran.err);
+}
+
+#[test]
+fn check_reads_the_files_that_the_configuration_names() {
+    let dir = started();
+    let file = dir.path().join("cardea.toml");
+    let text = fs::read_to_string(&file).unwrap();
+    fs::write(dir.path().join("prices.toml"), "not a price list").unwrap();
+    fs::write(&file, text.clone() + "\n[cost]\nprices = \"prices.toml\"\n").unwrap();
+    let ran = run_in(dir.path(), &["check"]);
+    assert!(ran.end == End::Bad && ran.err.contains("cost.prices"), "{}{}", ran.out, ran.err);
+    fs::write(&file, text).unwrap();
+    fs::write(dir.path().join("policies/odd.cedar"), [0xff, 0xfe]).unwrap();
+    let ran = run_in(dir.path(), &["check"]);
+    assert!(ran.end == End::Bad && ran.err.contains("odd.cedar"), "{}{}", ran.out, ran.err);
+}
+
+#[test]
 fn a_broken_configuration_is_told_to_people_and_to_machines() {
     let dir = started();
     fs::write(dir.path().join("cardea.toml"), "[server]\nbnid = \"x\"\n").unwrap();
@@ -365,6 +420,13 @@ async fn a_chat_with_nobody_says_so() {
     let end = chat::talk(&chat, "".as_bytes(), false, &mut Out::new(&mut stdout, &mut stderr)).await;
     assert_eq!(end, End::Unreachable);
     assert!(String::from_utf8(stderr).unwrap().contains("is the server running?"));
+
+    let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
+    let script = Chat { message: Vec::new(), ..chat };
+    let end =
+        chat::talk(&script, &b"hello\n\xff\n"[..], false, &mut Out::new(&mut stdout, &mut stderr)).await;
+    assert_ne!(end, End::Good, "a script that asks line by line hears of it as well");
+    assert!(String::from_utf8(stderr).unwrap().contains("not UTF-8"));
 }
 
 #[tokio::test]
@@ -413,6 +475,20 @@ fn prove_and_break(config: &crate::config::Config, key: &cardea_core::log::Chain
     assert_eq!(verify(Some(&file), None).end, End::Good);
     fs::write(&file, lines.replacen("\\\"ms\\\":2", "\\\"ms\\\":9", 1)).unwrap();
     let broken = verify(Some(&file), None);
+    assert!(broken.end == End::Bad && broken.err.contains("entry 2"), "{}", broken.err);
+
+    let points = Some(config.data.dir.join("nowhere.points"));
+    let unseen = AuditVerify { file: Some(file.clone()), database: None, checkpoints: points };
+    let unseen = run(&AuditCommand::Verify(unseen));
+    assert!(unseen.end == End::Unreachable && unseen.err.contains("nowhere.points"), "{}", unseen.err);
+    let changed = client::wait(async {
+        let db = cardea_store::Db::open(config.db.clone(), key.clone()).await.unwrap();
+        let text = "UPDATE audit SET body = 'a text' WHERE seq = 2";
+        db.commit(cardea_store::Commit::new().run(text, cardea_store::args![])).await.unwrap();
+        db.close().await;
+    });
+    changed.unwrap();
+    let broken = verify(None, None);
     assert!(broken.end == End::Bad && broken.err.contains("entry 2"), "{}", broken.err);
 
     let nowhere = config.data.dir.join("nowhere.db");

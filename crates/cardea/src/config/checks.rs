@@ -6,11 +6,13 @@ use cardea_auth::IssuerConfig;
 use cardea_core::{
     agent::{Agent, CacheScope},
     connector::Connector,
+    cost::Prices,
     form::{self, Node, Place, Problem, closest},
     guard::Profile,
     secret::{ExposeSecret, SecretString, check_signing_secret},
     time::{Millis, SharedClock, SystemClock},
 };
+use cardea_net::Net;
 use cardea_store::shared::cache::{PostgresCache, RedisCache};
 
 use super::{CacheBackend, Config, FileProblems, UpstreamConfig, folder::folder, guards};
@@ -148,9 +150,46 @@ fn data(config: &Config, found: &mut Findings<'_>) {
     {
         found.say_help("vault.root_key", "is not 32 bytes in base64", "make one: openssl rand -base64 32");
     }
-    if config.cost.prices.as_deref().is_some_and(|path| !path.is_file()) {
-        found.say("cost.prices", "there is no such file");
+    if config.vault.root_key.is_none() && !config.vault.old_root_keys.is_empty() {
+        let help = "the newest key is `vault.root_key`; these are those before it";
+        found.say_help("vault.old_root_keys", "are set, but not `vault.root_key`", help);
     }
+    for (place, _) in config.vault.old_root_keys.iter().enumerate().filter(|(_, key)| !is_root_key(key)) {
+        found.say(&format!("vault.old_root_keys[{place}]"), "is not 32 bytes in base64");
+    }
+    if config.data.dir.exists() && !config.data.dir.is_dir() {
+        found.say("data.dir", "is there and is no folder");
+    }
+    let file = config.db.url.strip_prefix("sqlite:").filter(|path| !path.starts_with(':')).map(Path::new);
+    let above = file.and_then(Path::parent).filter(|above| *above != config.data.dir && !above.is_dir());
+    if let Some(above) = above.filter(|above| !above.as_os_str().is_empty()) {
+        found.say_help(
+            "db.url",
+            format!("there is no folder {}", above.display()),
+            "make it, or correct its name",
+        );
+    }
+    if let Some(Err(message)) = config.cost.prices.as_deref().map(prices) {
+        found.say("cost.prices", message);
+    }
+    if !config.net.extra_roots.is_empty()
+        && let Err(error) = Net::new(config.net.clone(), Arc::new(SystemClock))
+    {
+        found.say("net.extra_roots", error.to_string());
+    }
+}
+
+/// The prices in a file.
+///
+/// # Errors
+/// Why there are none.
+pub(crate) fn prices(path: &Path) -> Result<Prices, String> {
+    if !path.is_file() {
+        return Err("there is no such file".to_owned());
+    }
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| format!("`{}` cannot be read: {error}", path.display()))?;
+    Prices::parse(&text).map_err(|error| format!("{}: {error}", path.display()))
 }
 
 fn is_root_key(key: &SecretString) -> bool {
@@ -197,6 +236,13 @@ fn one_issuer(path: &str, issuer: &IssuerConfig, found: &mut Findings<'_>) {
             found.say_help(&key("jwks_url"), "would be fetched without encryption", "use https://");
         }
     }
+    // What is missing or doubled was said above.
+    if ways.iter().filter(|given| **given).count() == 1
+        && let Err((name, message)) = issuer.check()
+        && !found.problems.iter().any(|problem| problem.key == key(name))
+    {
+        found.say(&key(name), message);
+    }
     if issuer.tenant.as_deref() == Some("") {
         found.say(&key("tenant"), "is empty");
     }
@@ -224,7 +270,12 @@ fn plain_target(url: &str, config: &Config) -> Option<String> {
 fn one_upstream(config: &Config, (name, upstream): (&str, &UpstreamConfig), found: &mut Findings<'_>) {
     let path = format!("upstreams.{name}");
     let known = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '_';
-    if name.is_empty() || name.len() > 32 || !name.chars().all(known) || name.contains("__") {
+    if name.is_empty()
+        || name.len() > 32
+        || !name.chars().all(known)
+        || name.contains("__")
+        || name.ends_with('_')
+    {
         let help = "small letters, digits, `-` and single `_`, at most 32: tools are called NAME__TOOL";
         found.say_help(&path, format!("`{name}` is no name for an upstream"), help);
     }
@@ -384,7 +435,11 @@ pub(super) fn unknown_to(config: &Config, agent: &Agent) -> Vec<(&'static str, S
 /// The connectors of the folder, and the problems of the files that are none.
 pub(super) fn connectors(config: &Config) -> (Vec<Connector>, Vec<FileProblems>) {
     let (mut connectors, mut broken) = (Vec::new(), Vec::new());
-    for path in folder(&config.connectors.dir) {
+    let files = folder(&config.connectors.dir).unwrap_or_else(|unread| {
+        broken.push(unread);
+        Vec::new()
+    });
+    for path in files {
         match connector(&path) {
             Ok((text, connector)) => {
                 let problems = placed(config, &connector, &text);
@@ -448,6 +503,7 @@ fn placed(config: &Config, connector: &Connector, text: &str) -> Vec<Problem> {
 pub(super) fn secrets(config: &Config, root: &Node) -> Vec<Problem> {
     let mut found = Findings { root, problems: Vec::new() };
     let names: Vec<String> = folder(&config.connectors.dir)
+        .unwrap_or_default()
         .iter()
         .filter_map(|path| Some(path.file_stem()?.to_string_lossy().into_owned()))
         .collect();
@@ -465,7 +521,11 @@ pub(super) fn secrets(config: &Config, root: &Node) -> Vec<Problem> {
 /// The agents of the folder, and the problems of the files that are none.
 pub(super) fn agents(config: &Config) -> (BTreeMap<String, Agent>, Vec<FileProblems>) {
     let (mut agents, mut broken) = (BTreeMap::new(), Vec::new());
-    for path in &folder(&config.agents.dir) {
+    let files = folder(&config.agents.dir).unwrap_or_else(|unread| {
+        broken.push(unread);
+        Vec::new()
+    });
+    for path in &files {
         let name = path.file_stem().unwrap_or_default().to_string_lossy();
         let shown = path.display().to_string();
         match std::fs::read_to_string(path) {

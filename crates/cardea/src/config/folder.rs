@@ -1,12 +1,33 @@
 //! Folders of files that an installation is made of.
 
-use std::path::{Path, PathBuf};
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
 
-/// The files of a folder that end in `.toml`, by name.
-pub(super) fn folder(dir: &Path) -> Vec<PathBuf> {
-    let Ok(folder) = std::fs::read_dir(dir) else { return Vec::new() };
-    let mut files: Vec<PathBuf> = folder.filter_map(|entry| Some(entry.ok()?.path())).collect();
+use cardea_core::form::{Place, Problem};
+
+use super::FileProblems;
+
+/// The files of a folder that end in `.toml`, by name. A folder that is not there has none; one that cannot be read may
+/// have some.
+pub(super) fn folder(dir: &Path) -> Result<Vec<PathBuf>, FileProblems> {
+    match list(dir) {
+        Ok(files) => Ok(files),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) => {
+            let problem = Problem::new("", format!("cannot be read: {error}"), Place::Nowhere);
+            Err(FileProblems::new(&dir.display().to_string(), "", &[], vec![problem]))
+        }
+    }
+}
+
+fn list(dir: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(dir)? {
+        files.push(entry?.path());
+    }
     files.retain(|path| path.extension().is_some_and(|end| end == "toml"));
     files.sort();
-    files
+    Ok(files)
 }

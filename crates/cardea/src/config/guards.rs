@@ -10,7 +10,11 @@ use super::{Config, folder::folder, report::FileProblems};
 /// The profiles of the folder, and the problems of the files that are none.
 pub(super) fn read(config: &Config) -> (Vec<Profile>, Vec<FileProblems>) {
     let (mut profiles, mut broken) = (Vec::new(), Vec::new());
-    for path in &folder(&config.guard.dir) {
+    let files = folder(&config.guard.dir).unwrap_or_else(|unread| {
+        broken.push(unread);
+        Vec::new()
+    });
+    for path in &files {
         let stem = path.file_stem().unwrap_or_default().to_string_lossy();
         let made = match std::fs::read_to_string(path) {
             Ok(text) => one(&stem, &text).map_err(|why| (text, why)),

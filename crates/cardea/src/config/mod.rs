@@ -31,7 +31,7 @@ use cardea_core::{
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-pub(crate) use checks::connector as read_connector;
+pub(crate) use checks::{connector as read_connector, prices};
 pub use effective::Effective;
 pub use env::Environment;
 pub use reference::{agent_reference, reference};

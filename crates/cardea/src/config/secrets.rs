@@ -30,8 +30,8 @@ fn hide(shape: Option<Shape<'_>>, node: &Node, found: &mut Vec<Range<usize>>) {
             let each = if let Expects::List(each) = shape.expects() { Some(each) } else { None };
             items.iter().for_each(|item| hide(each, item, found));
         }
-        // An address may carry a password where none belongs.
-        Kind::Text(text) if text.contains('@') => {
+        // An address may carry a password where none belongs, in front of the host or behind it.
+        Kind::Text(text) if text.contains('@') || (text.contains("://") && text.contains('?')) => {
             if let Place::File(span) = &node.place {
                 found.push(span.clone());
             }

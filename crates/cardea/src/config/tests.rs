@@ -158,6 +158,28 @@ const BROKEN: &[(&str, usize, &str, &str)] = &[
     ("[vault]\nroot_key = \"\"", 2, "vault.root_key", "is empty"),
     ("[cost]\nprices = \"nowhere.toml\"", 2, "cost.prices", "no such file"),
     ("[cost]\nprices = \"nowhere.toml\"", 2, "cost.prices", "there is no such file"),
+    ("[vault]\nold_root_keys = [\"notakey\"]", 2, "vault.old_root_keys", "not `vault.root_key`"),
+    ("[db]\nurl = \"sqlite:nowhere/sub/x.db\"", 2, "db.url", "there is no folder"),
+    ("[db]\nurl = \"postgres://h/d?password=hunter2\"", 2, "db.url", "contains a password"),
+    ("[net]\nextra_roots = [\"nope.pem\"]", 2, "net.extra_roots", "nope.pem"),
+    (
+        "[auth.issuers.corp]\nissuer = \"https://i\"\naudience = [\"a\"]\njwks = \"{}\"",
+        4,
+        "auth.issuers.corp.jwks",
+        "no key set",
+    ),
+    (
+        "[auth.issuers.corp]\nissuer = \"https://i\"\naudience = [\"a\"]\npem = \"abc\"\nalgorithms = [\"HS256\"]",
+        5,
+        "auth.issuers.corp.algorithms",
+        "mixes",
+    ),
+    (
+        "[models.providers.p]\nkind = \"openai\"\nbase_url = \"https://me:hunter2@h/v1\"",
+        3,
+        "models.providers.p.base_url",
+        "must not carry a password",
+    ),
     ("[net]\nallow = [\"127.0.0.1\"]", 2, "net.allow", "is not a target"),
     // secrets
     ("[vault]\nroot_key = \"${ROOT_KEY}\"", 2, "vault.root_key", "set CARDEA_VAULT__ROOT_KEY"),

@@ -57,7 +57,12 @@ impl Context {
                 "UPDATE turns SET prompt = '', receipt = NULL WHERE tenant = $1 AND user_id = $2 AND ended_at IS NOT NULL",
                 whose(),
             )
-            .run("UPDATE approvals SET args = '{}', comment = NULL WHERE tenant = $1 AND user_id = $2", whose());
+            // What waits for a person waits no more: the turn ends, and wipes itself as one of a deleted conversation does.
+            .run(
+                "UPDATE approvals SET state = CASE WHEN state = 'open' THEN 'expired' ELSE state END, args = '{}', \
+                 reason = '', comment = NULL WHERE tenant = $1 AND user_id = $2",
+                whose(),
+            );
         self.inner.observe.audit(&mut commit, super::entry(by, "person.erased", detail()));
         self.inner.db.commit(commit).await?;
         self.inner.cache.purge(tenant, user.as_str()).await;

@@ -193,10 +193,20 @@ impl Control {
     /// # Errors
     /// What the store says.
     pub async fn approvals(&self, caller: &Caller) -> Result<Vec<Approval>> {
-        let sql = "SELECT id, turn, user_id, tool, args, reason, roles, state, created_at, expires_at, decided_by, \
-                   comment, owner, digest FROM approvals WHERE tenant = $1 ORDER BY created_at DESC LIMIT 500";
-        let all: Vec<Approval> = self.inner.db.rows(sql, args![&caller.tenant]).await?;
+        const OWN: &str = "SELECT id, turn, user_id, tool, args, reason, roles, state, created_at, expires_at, \
+            decided_by, comment, owner, digest FROM approvals WHERE tenant = $1 AND owner = $2 \
+            ORDER BY created_at DESC LIMIT 500";
+        // Open ones first, and of each person some, so that nobody's wishes hide behind those of others.
+        const OTHERS: &str = "SELECT id, turn, user_id, tool, args, reason, roles, state, created_at, expires_at, \
+            decided_by, comment, owner, digest FROM (SELECT approvals.*, \
+            CASE WHEN state = 'open' THEN 0 ELSE 1 END AS closed, \
+            ROW_NUMBER() OVER (PARTITION BY owner, state ORDER BY created_at DESC) AS place \
+            FROM approvals WHERE tenant = $1 AND owner <> $2) AS ranked \
+            ORDER BY closed, place, created_at DESC LIMIT 1000";
         let key = caller.key();
+        let mut all: Vec<Approval> = self.inner.db.rows(OWN, args![&caller.tenant, &key]).await?;
+        all.extend(self.inner.db.rows::<Approval>(OTHERS, args![&caller.tenant, &key]).await?);
+        all.sort_by_key(|approval| std::cmp::Reverse(approval.created_at));
         let concerns =
             |approval: &Approval| approval.owner == key || !approval.roles.is_disjoint(&caller.roles);
         Ok(all.into_iter().filter(concerns).collect())

@@ -71,6 +71,12 @@ impl Control {
         let sources = load(&self.inner.settings.policies)?;
         let snapshot = Snapshot::compile(&sources, tools).map_err(|problems| broken(&problems))?;
         let mut now = self.inner.snapshot.write().unwrap_or_else(PoisonError::into_inner);
+        let folder = &self.inner.settings.policies;
+        if now.len() > snapshot.len() && !folder.exists() {
+            // WHY: a folder that is being moved or mounted anew is no wish to live without its rules.
+            let detail = format!("The policy folder `{}` is gone.", folder.display());
+            return Err(Error::new(Code::Misconfigured).detail(detail));
+        }
         if now.version() != snapshot.version() {
             tracing::info!(policy.version = %snapshot.version(), policy.count = snapshot.len(), "policies adopted");
             *now = Arc::new(snapshot);

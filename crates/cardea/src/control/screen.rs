@@ -273,7 +273,8 @@ impl Control {
                     return value;
                 }
                 // A placeholder in the place of a bare number is no JSON any more; then each part is screened alone.
-                serde_json::from_str(&scan.text).unwrap_or_else(|_| self.parts(guard, value, taint))
+                serde_json::from_str(&scan.text)
+                    .unwrap_or_else(|_| parts(value, &mut |text| self.line(guard, text, taint)))
             }
             Err(_) => {
                 taint.push(SUSPICIOUS.to_owned());
@@ -282,22 +283,29 @@ impl Control {
         }
     }
 
-    fn parts(&self, guard: (Option<&str>, &Names), value: Value, taint: &mut Vec<String>) -> Value {
-        match value {
-            Value::String(text) => Value::String(self.line(guard, &text, taint)),
-            Value::Number(number) => {
-                let text = number.to_string();
-                let screened = self.line(guard, &text, taint);
-                if screened == text { Value::Number(number) } else { Value::String(screened) }
-            }
-            Value::Array(items) => items.into_iter().map(|item| self.parts(guard, item, taint)).collect(),
-            Value::Object(members) => {
-                let screened =
-                    members.into_iter().map(|(key, member)| (key, self.parts(guard, member, taint)));
-                Value::Object(screened.collect::<Map<_, _>>())
-            }
-            other => other,
+    /// Screens JSON that a client or a model has written: arguments of calls, descriptions and schemas of tools.
+    ///
+    /// # Errors
+    /// As [`Control::screen_input`].
+    pub fn screen_json(
+        &self,
+        (profile, names): (Option<&str>, &Names),
+        value: Value,
+        surface: Surface,
+    ) -> Result<Value> {
+        let text = value.to_string();
+        let scan = self.scan(profile, names, &text, surface)?;
+        if scan.action == Action::Refuse {
+            return Err(refused(&scan.kinds));
         }
+        if scan.text == text {
+            return Ok(value);
+        }
+        let withheld = || "(withheld by a guardrail)".to_owned();
+        let alone = |part: &str| {
+            self.scan(profile, names, part, surface).map_or_else(|_| withheld(), |scan| scan.text)
+        };
+        Ok(serde_json::from_str(&scan.text).unwrap_or_else(|_| parts(value, &mut |part| alone(part))))
     }
 
     /// A window through which an answer is streamed.
@@ -308,6 +316,24 @@ impl Control {
         let engine = self.inner.guards.engine(profile)?;
         let (names, observe) = (names.clone(), self.inner.observe.clone());
         Ok(OutputWindow { engine, names, window: Some(Place::Closed), unhurried: false, observe })
+    }
+}
+
+/// The value with each of its texts and numbers screened alone. A number that has something to hide becomes a text.
+fn parts(value: Value, screen: &mut dyn FnMut(&str) -> String) -> Value {
+    match value {
+        Value::String(text) => Value::String(screen(&text)),
+        Value::Number(number) => {
+            let text = number.to_string();
+            let screened = screen(&text);
+            if screened == text { Value::Number(number) } else { Value::String(screened) }
+        }
+        Value::Array(items) => items.into_iter().map(|item| parts(item, screen)).collect(),
+        Value::Object(members) => {
+            let screened = members.into_iter().map(|(key, member)| (key, parts(member, screen)));
+            Value::Object(screened.collect::<Map<_, _>>())
+        }
+        other => other,
     }
 }
 

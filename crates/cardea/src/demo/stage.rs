@@ -76,6 +76,12 @@ impl Stage {
             Some(dir) => dir.to_owned(),
             None => std::env::temp_dir().join(format!("cardea-demo-{:032x}", random_bits())),
         };
+        if std::fs::read_dir(&dir).is_ok_and(|mut inside| inside.next().is_some()) {
+            return Err(format!(
+                "{} is not empty; nothing there is overwritten: name another folder",
+                dir.display()
+            ));
+        }
         let shop_socket = TcpListener::bind("127.0.0.1:0").await.map_err(words)?;
         let shop_address = shop_socket.local_addr().map_err(words)?;
         let bound = Bound::new(SocketAddr::from(([127, 0, 0, 1], 0))).await.map_err(|error| told(&error))?;

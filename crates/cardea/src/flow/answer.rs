@@ -4,11 +4,10 @@ use std::sync::Arc;
 
 use cardea_auth::Caller;
 use cardea_core::{
-    Code, Error, Result,
+    Result,
     agent::Agent,
     journal::{Recovery, StepState, after_crash},
     message::Message,
-    tool::Outcome,
 };
 
 use super::{
@@ -16,7 +15,7 @@ use super::{
     converse::{Thought, converse},
     keep::keep,
     recheck::recheck,
-    tool_call::{Called, tool_call},
+    tool_call::{Called, cut_off, tool_call},
     visible::visible,
 };
 use crate::{
@@ -118,14 +117,4 @@ async fn finish_open_steps(
         }
     }
     Ok(None)
-}
-
-/// Writes down that nobody knows what became of a step, and gives the error that ends its turn.
-pub(super) async fn cut_off(app: &App, turn: &mut Turn, step: Step) -> Result<Error> {
-    let error = Error::new(Code::UpstreamUnknown).detail(format!("The call was `{}`.", step.tool()));
-    if step.state() == StepState::Started {
-        let reason = "Cardea was stopped while the service worked on it, and the service cannot be asked.";
-        app.turns.record(turn, step, Outcome::Unknown { reason: reason.to_owned() }).await?;
-    }
-    Ok(error)
 }

@@ -48,6 +48,7 @@ pub async fn chat(app: &App, caller: &Caller, message: Message, client: Option<S
     let talk = trace.time("conversation", finding).await?; // yours, or not found
     let names = app.context.names(talk.as_ref()).await?; // what `[CARD_1]` means here
     let prompt = trace.timed("guard", || app.control.screen_input(guard, &names, &message.text))?; // guard input
+    let asked = message.key.as_ref().map(|_| app.vault.digest(&message.text)).unwrap_or_default();
     let mut question = Question {
         principal: caller,
         request: trace.request(),
@@ -57,6 +58,7 @@ pub async fn chat(app: &App, caller: &Caller, message: Message, client: Option<S
         conversation: None,
         named: message.conversation,
         prompt: &prompt,
+        asked: &asked,
         taint: prompt.taint().to_vec(),
         key: message.key.as_deref(),
     };

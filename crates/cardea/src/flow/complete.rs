@@ -4,9 +4,11 @@ use cardea_auth::Caller;
 use cardea_core::{
     Result,
     cache::Finished,
-    message::{Finish, Message, Prompt, Usage},
+    guard::Surface,
+    message::{AnswerFormat, Finish, Message, Prompt, Usage},
     tool::ToolCall,
 };
+use serde_json::Value;
 
 use super::{
     Outlet, Stream,
@@ -60,8 +62,10 @@ pub async fn complete(app: &App, request: CompleteRequest, client: Option<Stream
     app.control.may_use_model(&caller, &app.direct().name, &prompt.model)?; // policy
     // guard input, all of it: the whole transcript is the client's word
     let names = Names::default();
-    trace
-        .timed("guard", || prompt.messages.iter_mut().try_for_each(|message| screen(app, &names, message)))?;
+    trace.timed("guard", || {
+        prompt.messages.iter_mut().try_for_each(|message| screen(app, &names, message))?;
+        screen_words(app, &names, &mut prompt)
+    })?;
     let mut outlet = Outlet::new(app.control.window(None, &names)?, client); // text leaves only through the guard window
     let asked = app.context.cache().asked_bare(&caller, &prompt);
     let _flight = match app.context.cache().look(&asked).await {
@@ -83,10 +87,11 @@ pub async fn complete(app: &App, request: CompleteRequest, client: Option<Stream
         Looked::Miss(flight) => flight, // equal questions at once: one of them asks the model
     };
     let Thinking { next, model } = think(app, &trace, &prompt, &mut outlet, app.completion_time()).await?; // model
-    let Next { calls, finish, usage } = next;
-    let text = outlet.finish().await?; // guard output
+    let Next { mut calls, finish, usage } = next;
     let cost_micros = app.observe.cost(&model, usage);
-    app.control.settle(admitted, usage, cost_micros).await; // the budget pays what was used
+    app.control.settle(admitted, usage, cost_micros).await; // the budget pays what was used, whatever comes of it
+    let text = outlet.finish().await?; // guard output
+    calls.iter_mut().try_for_each(|call| screen_call(app, &names, call, Surface::Output))?; // and what it asks for
     trace.note(|event| {
         (event.model, event.usage, event.cost_micros) = (Some(model), usage, cost_micros);
         event.ending = Some(finish.name());
@@ -98,6 +103,33 @@ pub async fn complete(app: &App, request: CompleteRequest, client: Option<Stream
     Ok(Completed { text, calls, finish, usage, cache: CacheUse::None, cost_micros })
 }
 
+/// Screens what the client says of its tools and of the answer's form: a model reads that like everything else.
+fn screen_words(app: &App, names: &Names, prompt: &mut Prompt) -> Result<()> {
+    let json = |value: &mut Value| {
+        app.control
+            .screen_json((None, names), value.take(), Surface::ToolDescription)
+            .map(|screened| *value = screened)
+    };
+    for tool in &mut prompt.tools {
+        tool.description = app.control.screen_description(&tool.description)?.into_inner();
+        json(&mut tool.input_schema)?;
+    }
+    match &mut prompt.demands.format {
+        AnswerFormat::JsonSchema { schema, .. } => json(schema),
+        AnswerFormat::Text | AnswerFormat::JsonObject => Ok(()),
+    }
+}
+
+/// Screens the arguments of a call that a transcript holds or a model asks for.
+fn screen_call(app: &App, names: &Names, call: &mut ToolCall, surface: Surface) -> Result<()> {
+    let arguments = Value::Object(std::mem::take(&mut call.arguments));
+    match app.control.screen_json((None, names), arguments, surface)? {
+        Value::Object(screened) => call.arguments = screened,
+        other => drop(call.arguments.insert("withheld".to_owned(), other)),
+    }
+    Ok(())
+}
+
 /// Screens one message in place.
 fn screen(app: &App, names: &Names, message: &mut Message) -> Result<()> {
     match message {
@@ -105,9 +137,10 @@ fn screen(app: &App, names: &Names, message: &mut Message) -> Result<()> {
             let screened = app.control.screen_input(None, names, text)?.into_inner();
             *text = screened;
         }
-        Message::Assistant { text, .. } => {
+        Message::Assistant { text, calls } => {
             let screened = app.control.screen_output(None, names, text)?.into_inner();
             *text = screened;
+            calls.iter_mut().try_for_each(|call| screen_call(app, names, call, Surface::ToolResult))?;
         }
         Message::Tool { text, .. } => {
             let screened = app.control.screen_tool_text(None, names, text)?.into_inner();

@@ -12,9 +12,10 @@ use cardea_core::{
     tool::{Outcome, ToolCall, ToolSpec},
 };
 
+use serde_json::json;
+
 use super::{
-    answer::cut_off,
-    tool_call::{Called, tool_call},
+    tool_call::{Called, cut_off, tool_call},
     visible::{find, visible},
 };
 use crate::{
@@ -69,6 +70,8 @@ pub async fn call(app: &App, request: CallRequest) -> Result<CallReply> {
     if find(app, &caller, &agent, "mcp", &call.name).is_none() {
         return Err(Error::new(Code::NotFound).detail("There is no such tool for you."));
     }
+    let asked =
+        key.as_ref().map(|_| app.vault.digest(&json!(call.arguments).to_string())).unwrap_or_default();
     let question = Question {
         principal: &caller,
         request: trace.request(),
@@ -78,6 +81,7 @@ pub async fn call(app: &App, request: CallRequest) -> Result<CallReply> {
         conversation: None,
         named: None,
         prompt: &call.name,
+        asked: &asked,
         taint: Vec::new(),
         key: key.as_deref(),
     };

@@ -62,6 +62,7 @@ async fn run(app: &App, agent: &Arc<Agent>, check: Check) -> Result<()> {
         conversation: None,
         named: None,
         prompt: &check.prompt,
+        asked: "",
         taint: check.taint,
         key: None,
     };

@@ -7,9 +7,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Outlet,
-    answer::cut_off,
     chat::{Open, settle},
     mcp,
+    tool_call::cut_off,
 };
 use crate::{
     app::App,

@@ -7,7 +7,7 @@ use cardea_core::{
     Code, Error, Result,
     agent::Agent,
     id::{ApprovalId, DecisionId, ToolName},
-    journal::Repeatable,
+    journal::{Repeatable, StepState},
     saga::Way,
     tool::{Effect, Outcome, ToolCall},
 };
@@ -92,6 +92,7 @@ pub(super) async fn tool_call(
 ) -> Result<Called> {
     turn.whole()?; // all or nothing, since a step can be taken back
     turn.another_call()?; // tool calls per turn
+    turn.has_time(app.clock.now())?; // nothing is begun that has no time to be answered
     let via = if turn.kind() == Kind::Call { "mcp" } else { "chat" };
     let tool = find(app, caller, agent, via, &call.name); // visible to this caller, or unknown
     let tool = tool.filter(|tool| turn.kind() != Kind::Check || !tool.effect().changes_things()); // a check only reads
@@ -189,8 +190,28 @@ fn asking<'a>(turn: &'a Turn, agent: &'a Agent, via: &'static str, wish: &Wish) 
 }
 
 /// Recorded, and told to the model.
+///
+/// # Errors
+/// `upstream_unknown` for a call that an earlier owner of this turn has sent already: that it may not be made now does
+/// not say that it was not done.
 async fn refuse(app: &App, turn: &mut Turn, start: Start<'_>, reason: &str) -> Result<Called> {
+    let sent = |step: &&Step| {
+        step.state() == StepState::Started && step.effect().changes_things() && step.digest() == start.digest
+    };
+    if let Some(step) = turn.steps().iter().find(sent).cloned() {
+        return Err(cut_off(app, turn, step).await?);
+    }
     let step = app.turns.refuse(turn, start, reason).await?;
     app.observe.tool_call(&step);
     Ok(Called::Ended(Box::new(step)))
+}
+
+/// Writes down that nobody knows what became of a step, and gives the error that ends its turn.
+pub(super) async fn cut_off(app: &App, turn: &mut Turn, step: Step) -> Result<Error> {
+    let error = Error::new(Code::UpstreamUnknown).detail(format!("The call was `{}`.", step.tool()));
+    if step.state() == StepState::Started {
+        let reason = "Cardea was stopped while the service worked on it, and the service cannot be asked.";
+        app.turns.record(turn, step, Outcome::Unknown { reason: reason.to_owned() }).await?;
+    }
+    Ok(error)
 }

@@ -12,7 +12,7 @@ use cardea_core::{
     log::{Broken, ChainKey, Head, Verifier},
     time::Timestamp,
 };
-use cardea_store::{Db, args};
+use cardea_store::{Db, FromCell, args, db::Cell};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -21,7 +21,23 @@ use super::checkpoint::{Checkpoints, unhex};
 const PAGE: u32 = 2_000;
 
 /// Number, tenant, time, body and link of an entry.
-type Row = (u64, TenantId, Timestamp, Vec<u8>, [u8; 32]);
+type Row = (u64, TenantId, Timestamp, Raw, Raw);
+
+/// The bytes of a column, whatever somebody has made of it: that it was changed is for the chain to say.
+struct Raw(Vec<u8>);
+
+impl FromCell for Raw {
+    const WANTED: &'static str = "bytes";
+
+    fn from_cell(cell: Cell<'_>) -> Option<Self> {
+        match cell {
+            Cell::Blob(bytes) => Some(Self(bytes.to_vec())),
+            Cell::Text(text) => Some(Self(text.as_bytes().to_vec())),
+            Cell::Null => Some(Self(Vec::new())),
+            Cell::Int(_) | Cell::Real(_) => Some(Self(b"a number".to_vec())),
+        }
+    }
+}
 
 /// A log that holds.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -179,7 +195,12 @@ pub async fn verify(db: &Db, key: &ChainKey, seen: &Checkpoints) -> Result<Verif
             let args = args![node, walk.last.sequence, PAGE];
             let rows: Vec<Row> = db.rows(sql, args).await?;
             let last_page = rows.len() < usize::try_from(PAGE).unwrap_or(0);
-            for (sequence, tenant, at, body, link) in &rows {
+            for (sequence, tenant, at, Raw(body), Raw(link)) in &rows {
+                let link = link.as_slice().try_into().map_err(|_| Unproved::Column {
+                    node: node.to_owned(),
+                    sequence: *sequence,
+                    column: "link",
+                })?;
                 walk.push((*sequence, tenant, *at, body), link)?;
             }
             if last_page {

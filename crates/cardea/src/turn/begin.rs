@@ -7,7 +7,7 @@ use cardea_core::{
     id::{AgentName, ConversationId, MessageId, RequestId, TurnId},
     message::{Message, Usage, estimate_tokens},
     principal::Principal,
-    time::Millis,
+    time::{Millis, Timestamp},
 };
 use cardea_store::{Commit, CommitError, args};
 use serde_json::json;
@@ -37,6 +37,9 @@ pub struct Question<'a> {
     pub named: Option<ConversationId>,
     /// What is asked, screened.
     pub prompt: &'a str,
+    /// A keyed digest of what is asked as the client sent it: two requests with one idempotency key are told apart by it,
+    /// also where a guardrail has masked the difference. Empty where there is no key.
+    pub asked: &'a str,
     /// Where untrusted text came in already (a warned prompt).
     pub taint: Vec<String>,
     /// The client's idempotency key.
@@ -77,7 +80,7 @@ impl Question<'_> {
     fn fingerprint(&self) -> String {
         // WHY: as it was named, since a repeated first question of a conversation cannot know what it was given.
         let conversation = self.named.map(|id| id.to_string()).unwrap_or_default();
-        let parts = [self.kind.name(), self.agent.as_str(), &conversation, self.prompt];
+        let parts = [self.kind.name(), self.agent.as_str(), &conversation, self.prompt, self.asked];
         let mut hash = aws_lc_rs::digest::Context::new(&aws_lc_rs::digest::SHA256);
         for part in parts {
             hash.update(&(part.len() as u64).to_be_bytes());
@@ -182,15 +185,18 @@ impl Turns {
 
     /// The receipt of an earlier request with the same key.
     async fn known(&self, question: &Question<'_>, key: &str, fingerprint: &str) -> Result<Option<Receipt>> {
-        let sql = "SELECT i.fingerprint, t.receipt FROM idempotency i LEFT JOIN turns t ON t.id = i.turn \
+        let sql = "SELECT i.fingerprint, t.receipt, t.ended_at FROM idempotency i LEFT JOIN turns t ON t.id = i.turn \
                    WHERE i.owner = $1 AND i.route = $2 AND i.key = $3 AND i.expires_at > $4";
         let args = args![question.principal.key(), question.kind.name(), key, self.now().0];
-        let found: Vec<(String, Option<String>)> = self.inner.db.rows(sql, args).await?;
+        let found: Vec<(String, Option<String>, Option<Timestamp>)> = self.inner.db.rows(sql, args).await?;
         match found.into_iter().next() {
             None => Ok(None),
-            Some((before, _)) if before != fingerprint => Err(Error::new(Code::KeyReused)),
-            Some((_, None)) => Err(Error::new(Code::InProgress)),
-            Some((_, Some(receipt))) => serde_json::from_str(&receipt)
+            Some((before, ..)) if before != fingerprint => Err(Error::new(Code::KeyReused)),
+            Some((_, None, Some(_))) => {
+                Err(Error::new(Code::NotFound).detail("What this request has made was deleted."))
+            }
+            Some((_, None, None)) => Err(Error::new(Code::InProgress)),
+            Some((_, Some(receipt), _)) => serde_json::from_str(&receipt)
                 .map(Some)
                 .map_err(|error| Error::new(Code::Internal).because(error)),
         }

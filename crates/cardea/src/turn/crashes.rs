@@ -108,6 +108,7 @@ impl Worker<'_> {
                 1 => "plain",
                 _ => "undone",
             },
+            asked: "",
             taint: Vec::new(),
             key: None,
         });

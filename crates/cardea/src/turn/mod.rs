@@ -305,9 +305,7 @@ impl Turn {
                 Error::new(Code::ReflectionsSpent).detail(format!("The limit is {most} model calls."))
             );
         }
-        if now >= self.deadline {
-            return Err(Error::new(Code::TimeSpent).detail(format!("The limit is {}.", self.limits.time)));
-        }
+        self.has_time(now)?;
         if self.usage.total() >= self.limits.tokens {
             return Err(self.tokens_spent());
         }
@@ -316,6 +314,17 @@ impl Turn {
             return Err(
                 Error::new(Code::MoneySpent).detail(format!("The limit is {dollars:.4} USD per turn."))
             );
+        }
+        Ok(())
+    }
+
+    /// Refuses to begin anything once its time is over.
+    ///
+    /// # Errors
+    /// `time_spent`.
+    pub fn has_time(&self, now: Timestamp) -> Result<(), Error> {
+        if now >= self.deadline {
+            return Err(Error::new(Code::TimeSpent).detail(format!("The limit is {}.", self.limits.time)));
         }
         Ok(())
     }

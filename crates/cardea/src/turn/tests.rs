@@ -148,6 +148,7 @@ impl Asks {
             conversation: self.conversation,
             named: self.conversation,
             prompt: &self.prompt,
+            asked: "",
             taint: Vec::new(),
             key: self.key.as_deref(),
         };

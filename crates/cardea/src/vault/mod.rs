@@ -85,6 +85,12 @@ impl Vault {
         Self(Arc::new(Inner { db, observe, root, clock }))
     }
 
+    /// A digest of a text that nobody without the root key can make or guess at, hexadecimal.
+    #[must_use]
+    pub fn digest(&self, text: &str) -> String {
+        self.0.root.digest(text)
+    }
+
     /// Keeps a secret of a tenant under a name; replaces the one that is there.
     ///
     /// # Errors

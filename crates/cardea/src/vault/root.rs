@@ -86,6 +86,22 @@ impl RootKey {
         }
     }
 
+    /// True if there is a root key, so that [`RootKey::load`] makes none.
+    #[must_use]
+    pub fn is_there(config: &Config, data_dir: &Path) -> bool {
+        config.root_key.is_some() || data_dir.join(FILE).exists()
+    }
+
+    /// Takes away the file that [`RootKey::load`] has just made and that nothing was sealed with.
+    ///
+    /// # Errors
+    /// `misconfigured` if it cannot be removed.
+    pub fn take_away(data_dir: &Path) -> Result<()> {
+        let path = data_dir.join(FILE);
+        fs::remove_file(&path)
+            .map_err(|cause| wrong(&format!("`{}` cannot be removed", path.display())).because(cause))
+    }
+
     fn parse(texts: &str, data_dir: &Path) -> Result<Self> {
         let lines = texts.lines().map(str::trim).filter(|line| !line.is_empty());
         let mut keys = lines.map(Key::parse).collect::<Result<Vec<_>>>()?;
@@ -100,14 +116,17 @@ impl RootKey {
     /// `misconfigured` if there is no such file, or it cannot be replaced.
     pub fn rotate_file(data_dir: &Path) -> Result<Self> {
         let path = data_dir.join(FILE);
+        let replaceable = |cause| wrong(&format!("`{}` cannot be replaced", path.display())).because(cause);
+        // One at a time: what is read here must still be there when it is replaced.
+        let lock = data_dir.join(format!("{FILE}.lock"));
+        let lock = fs::File::options().create(true).append(true).open(lock).map_err(replaceable)?;
+        lock.lock().map_err(replaceable)?;
         let mut texts = read(&path)?.ok_or_else(|| wrong("there is no root key in the data folder"))?;
         Self::parse(&texts, data_dir)?;
         texts.push_str(&fresh()?);
         let next = data_dir.join(format!("{FILE}.new"));
         let _leftover = fs::remove_file(&next);
-        let replaced = write_new(&next, &texts).and_then(|()| fs::rename(&next, &path));
-        replaced
-            .map_err(|cause| wrong(&format!("`{}` cannot be replaced", path.display())).because(cause))?;
+        write_new(&next, &texts).and_then(|()| fs::rename(&next, &path)).map_err(replaceable)?;
         Self::parse(&texts, data_dir)
     }
 
@@ -129,6 +148,12 @@ impl RootKey {
     pub fn checkpoint_seed(&self) -> Zeroizing<[u8; 32]> {
         let oldest = self.older.first().unwrap_or(&self.newest);
         derive(&oldest.bytes, b"cardea audit checkpoints 1", b"")
+    }
+
+    /// A digest that only this installation can make, hexadecimal: by it two texts are told apart that nobody keeps.
+    pub(super) fn digest(&self, text: &str) -> String {
+        let oldest = self.older.first().unwrap_or(&self.newest);
+        hex(derive(&oldest.bytes, b"cardea digest 1", text.as_bytes()).as_ref())
     }
 
     /// The keys of people, beside it.

@@ -157,6 +157,14 @@ fn the_root_key_in_the_data_folder_is_made_once_and_for_its_owner_only() {
     let head = |root: &RootKey| cardea_core::log::Head::default().append(&root.chain_key(), b"entry").link;
     assert_eq!(head(&first), head(&again), "the audit chain goes on with its key");
 
+    std::thread::scope(|threads| {
+        for _ in 0..4 {
+            threads.spawn(|| RootKey::rotate_file(&data).unwrap());
+        }
+    });
+    let kept = std::fs::read_to_string(&path).unwrap();
+    assert_eq!(kept.lines().count(), 6, "keys that are added at once are all kept");
+
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
     let error = RootKey::load(&Config::default(), &data).unwrap_err();
     assert_eq!(error.code(), Code::Misconfigured);

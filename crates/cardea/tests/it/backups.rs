@@ -138,6 +138,20 @@ async fn a_copy_that_is_taken_while_people_work_is_whole_and_serves_elsewhere() 
     let refused = run(new.path(), &["serve"]).await;
     assert!(!refused.status.success(), "{}", told(&refused));
     assert!(told(&refused).contains("root key"), "{}", told(&refused));
+    assert!(!key.exists(), "and no other key is left in the place of the right one");
+    let looked = run(new.path(), &["doctor"]).await;
+    assert!(told(&looked).contains("root key") && told(&looked).contains("bring back"), "{}", told(&looked));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_second_server_on_one_data_folder_is_refused_and_the_first_goes_on() {
+    let (crowd, server) = working(4, House::command).await;
+    let house = std::sync::Arc::clone(&crowd.house);
+    let second = run(house.folder(), &["serve"]).await;
+    assert!(!second.status.success(), "{}", told(&second));
+    assert!(told(&second).contains("Another server already works in"), "{}", told(&second));
+    work_is_done(&crowd, 3).await;
+    nothing_is_broken(crowd, server).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -20,13 +20,13 @@ pub(crate) struct Completion {
     /// The transcript, oldest first.
     pub messages: Vec<InMessage>,
     /// Send the answer in pieces.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub stream: bool,
     /// Of which only `include_usage` is known.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub stream_options: StreamOptions,
     /// Tools of the client (bare completions only: an agent brings its own).
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub tools: Vec<InTool>,
     /// 0 to 2.
     pub temperature: Option<f64>,
@@ -53,7 +53,7 @@ pub(crate) struct Completion {
     /// Several calls in one answer.
     pub parallel_tool_calls: Option<bool>,
     /// What the text of the answer must be.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub response_format: InFormat,
     /// What else came. Most of it may be ignored; some would change what the answer means.
     #[serde(flatten)]
@@ -126,7 +126,7 @@ const NOT_TAKEN: [(&str, &str, &str); 9] = [
 #[derive(Debug, Clone, Copy, Default, Deserialize)]
 pub(crate) struct StreamOptions {
     /// Send a last chunk with the usage.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub include_usage: bool,
 }
 
@@ -149,7 +149,7 @@ pub(crate) struct InMessage {
     role: String,
     #[serde(default)]
     content: Option<InContent>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     tool_calls: Vec<InCall>,
     tool_call_id: Option<String>,
     name: Option<String>,
@@ -191,7 +191,7 @@ pub(crate) struct InTool {
 #[derive(Debug, Clone, Deserialize)]
 struct InDefinition {
     name: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     description: String,
     parameters: Option<Value>,
 }
@@ -437,6 +437,15 @@ impl InCall {
         };
         Ok(ToolCall { id: self.id.clone(), name: self.function.name.clone(), arguments })
     }
+}
+
+/// A member that may be `null`, which says the same as leaving it out.
+fn or_default<'de, D, T>(from: D) -> std::result::Result<T, D::Error>
+where
+    D: serde::Deserializer<'de>,
+    T: Deserialize<'de> + Default,
+{
+    Option::deserialize(from).map(Option::unwrap_or_default)
 }
 
 #[cfg(test)]

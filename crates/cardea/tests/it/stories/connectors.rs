@@ -121,6 +121,37 @@ async fn a_service_that_is_busy_gets_the_same_key_again_and_a_read_is_simply_rep
 }
 
 #[tokio::test]
+async fn a_write_that_may_have_been_done_stays_unknown_whatever_the_repeat_is_told() {
+    for refusal in [401, 403, 429] {
+        let world = billing([refund(), Act::say("It failed.")]).await;
+        let broke = Say::Json(503, json!({}));
+        world.service().says("POST /v1/orders/17/refunds", [broke, Say::Json(refusal, json!({}))]);
+        let receipt = world.user("support").asks("Refund order 17.").await.ends().await;
+        assert_eq!(receipt["status"], "unknown", "{refusal}: {receipt}");
+        assert_eq!(world.model().seen().len(), 1, "no model makes something of it");
+    }
+    // A service that knows the key says the same again; and what was refused each time was not done.
+    let world = billing([refund(), Act::say("It failed.")]).await;
+    let (broke, declined) = (Say::Json(503, json!({})), Say::Json(402, json!({})));
+    world.service().says("POST /v1/orders/17/refunds", [broke, declined]);
+    let receipt = world.user("support").asks("Refund order 17.").await.answers("It failed.").await;
+    assert_eq!(receipt["tools"][0]["state"], "failed", "{receipt}");
+    let world = billing([refund(), Act::say("It failed.")]).await;
+    world.service().says("POST /v1/orders/17/refunds", [Say::Json(429, json!({}))]);
+    let receipt = world.user("support").asks("Refund order 17.").await.answers("It failed.").await;
+    assert_eq!(receipt["tools"][0]["state"], "failed", "{receipt}");
+}
+
+#[tokio::test]
+async fn a_service_that_asks_for_a_pause_without_end_is_asked_once() {
+    let world = billing([refund(), Act::say("It is busy.")]).await;
+    world.service().says("POST /v1/orders/17/refunds", [Say::Later("18446744073709551615")]);
+    let receipt = world.user("support").asks("Refund order 17.").await.answers("It is busy.").await;
+    assert_eq!(receipt["tools"][0]["state"], "failed", "{receipt}");
+    assert_eq!(world.service().came("POST /v1/orders/17/refunds").len(), 1);
+}
+
+#[tokio::test]
 async fn a_service_that_hangs_leaves_a_write_unknown_and_it_is_sent_once() {
     let remind = Act::call("demo__remind", json!({ "to": "ann" }));
     let world = billing([remind, Act::say("Sent.")]).await;

@@ -78,3 +78,33 @@ async fn who_is_erased_is_gone_and_a_backup_brings_no_secret_of_theirs_back() {
     assert!(bob.get(&path(second.conversation())).await.expect(200).text.contains(CARD));
     world.audit().await.tells(["person.erased", "secret.refused"]);
 }
+
+#[tokio::test]
+async fn what_waits_for_a_second_person_ends_with_whoever_asked_for_it() {
+    let arguments = json!({ "order_id": "ORD-17", "amount": 150, "reason": "for my friend Secretname" });
+    let script = [Act::call("ops__process_refund", arguments), Act::say("It is refunded.")];
+    let world = World::with_model(script).await;
+    let admin = world.person((TENANT, "ada"), &["admin"], &["read"]);
+    let scopes = ["read", "write", "billing:read", "billing:write"];
+    let lou = world.person((TENANT, "lou"), &["support"], &scopes);
+    let turn = lou.asks("Refund 150 for order 17 to my friend Secretname, please.").await;
+    turn.waits_for_approval("ops__process_refund").await;
+    drop(admin.delete("/api/v1/people/lou").await.expect(204));
+    let late = world.user("supervisor").decides(&turn, "approve").await.expect(409);
+    assert_eq!(late.at("/code"), "approval_invalid", "nobody approves what nobody can read any more");
+    let wiped = async {
+        loop {
+            let sql = "SELECT prompt FROM turns WHERE id = $1 AND ended_at IS NOT NULL
+                       UNION ALL SELECT args FROM steps WHERE turn = $1";
+            let left: Vec<(String,)> = world.app.db.rows(sql, args![turn.turn()]).await.unwrap();
+            if left.len() == 2 && left.iter().all(|(text,)| !text.contains("Secretname")) {
+                break;
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(60), wiped)
+        .await
+        .expect("the turn ends and wipes itself");
+    assert_eq!(world.shop().refunds(17).await, 0);
+}

@@ -144,3 +144,34 @@ async fn of_many_questions_at_once_a_budget_lets_in_as_many_as_it_holds_and_each
     let more = ann.post("/v1/chat/completions", &ask(8)).await.expect(200);
     assert_eq!(more.at("/choices/0/message/content"), "It opens at ten.", "what was held is given back");
 }
+
+#[tokio::test]
+async fn who_hangs_up_pays_for_what_the_model_was_asked() {
+    let slow = Act::Drip("It opens at nine.".into(), Duration::from_millis(3));
+    let plan = World::plan().model([slow]).set("CARDEA_LIMITS__USER_BUDGET__TOKENS", "30000");
+    let world = plan.start().await;
+    let ann = world.user("support");
+    let messages = json!([{ "role": "user", "content": "When does the door open?" }]);
+    let body = json!({ "model": "scripted", "messages": messages });
+    let asked = async {
+        while world.model().seen().is_empty() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::select! {
+        _ = ann.post("/v1/chat/completions", &body) => panic!("it was answered before it could hang up"),
+        () = asked => {} // and here the request is dropped
+    }
+    let paid = async {
+        loop {
+            let sql = "SELECT CAST(SUM(spent) AS BIGINT), CAST(SUM(reserved) AS BIGINT) FROM budgets";
+            let row: Option<(Option<i64>, Option<i64>)> =
+                world.app.db.row(sql, cardea_store::args![]).await.unwrap();
+            if row.is_some_and(|(spent, reserved)| spent > Some(0) && reserved == Some(0)) {
+                break;
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), paid).await.expect("the budget pays");
+}

@@ -5,7 +5,7 @@ use cardea_testkit::{
     world::{McpClient, User},
 };
 use rmcp::{
-    model::{CallToolRequestParams, CallToolResponse, CallToolResult},
+    model::{CallToolRequestParams, CallToolResponse, CallToolResult, RequestMetaObject},
     service::ServiceError,
 };
 use serde_json::{Value, json};
@@ -56,6 +56,30 @@ async fn each_caller_sees_and_calls_their_own_tools_on_both_wires() {
         assert!(wrong.is_err() || wrong.unwrap().is_error == Some(true));
     }
     assert_eq!(world.shop().refunds(17).await, 0);
+}
+
+#[tokio::test]
+async fn a_call_that_is_repeated_under_one_key_is_made_once_on_both_wires() {
+    let world = World::start().await;
+    for (older, paid) in [(true, 1), (false, 2)] {
+        let ann = world.user("support").mcp(older).await.unwrap();
+        let refund = |amount: u32| {
+            let arguments =
+                json!({ "order_id": "ORD-17", "amount": amount, "idempotency_key": older.to_string() });
+            let mut params = CallToolRequestParams::new("ops__process_refund")
+                .with_arguments(arguments.as_object().unwrap().clone());
+            let mut meta = RequestMetaObject::new();
+            meta.insert("dev.cardea/idempotency-key".to_owned(), json!(format!("refund-{older}")));
+            params.meta = Some(meta);
+            ann.call_tool_once(params)
+        };
+        let first = refund(5).await.unwrap();
+        let again = refund(5).await.unwrap();
+        assert_eq!(format!("{first:?}"), format!("{again:?}"), "the saved answer");
+        assert_eq!(world.shop().refunds(17).await, paid);
+        let ServiceError::McpError(other) = refund(6).await.unwrap_err() else { panic!("refused") };
+        assert_eq!(other.data.unwrap()["code"], "idempotency_key_reused");
+    }
 }
 
 #[tokio::test]

@@ -87,7 +87,7 @@ async fn somebody_elses_conversation_is_as_unknown_as_one_that_never_was() {
 
 #[tokio::test]
 async fn the_same_idempotency_key_gives_the_same_answer_and_asks_the_model_once() {
-    let world = World::with_model([Act::say("Done."), Act::say("Done again.")]).await;
+    let world = World::with_model([Act::say("Done."), Act::say("Paid."), Act::say("Done again.")]).await;
     let (ann, bob) = (world.user("support"), world.user("analyst"));
     let key = [("idempotency-key", "order-17-note")];
     let body = json!({ "agent": "scripted", "message": "Write it down." }).to_string();
@@ -100,6 +100,17 @@ async fn the_same_idempotency_key_gives_the_same_answer_and_asks_the_model_once(
     let other = json!({ "agent": "scripted", "message": "Write something else down." }).to_string();
     let reused = ann.send("POST", "/api/v1/turns", &key, &other).await.expect(422);
     assert_eq!(reused.at("/code"), "idempotency_key_reused");
+    let paid =
+        |card: &str| json!({ "agent": "scripted", "message": format!("Pay from {card}.") }).to_string();
+    let key_of_card = [("idempotency-key", "pay")];
+    let pay = ann.send("POST", "/api/v1/turns", &key_of_card, &paid("4111111111111111")).await.expect(200);
+    let masked = ann.send("POST", "/api/v1/turns", &key_of_card, &paid("5500005555555559")).await.expect(422);
+    assert_eq!(masked.at("/code"), "idempotency_key_reused", "a mask hides no difference");
+    drop(ann.delete(&format!("/api/v1/conversations/{}", pay.at("/conversation"))).await.expect(204));
+    let gone = ann.send("POST", "/api/v1/turns", &key_of_card, &paid("4111111111111111")).await.expect(404);
+    assert!(gone.at("/detail").contains("was deleted"), "{}", gone.text);
+    let umlaut = ann.send("POST", "/api/v1/turns", &[("idempotency-key", "bestellung-ü")], &body).await;
+    assert_eq!(umlaut.expect(400).at("/code"), "bad_request", "a key that is not understood is not none");
     let his = bob.send("POST", "/api/v1/turns", &key, &body).await.expect(200);
     assert_ne!(his.at("/turn"), first.at("/turn"), "a key is its user's own");
     let empty = ann.send("POST", "/api/v1/turns", &[("idempotency-key", "")], &body).await.expect(400);
