@@ -134,9 +134,13 @@ impl Leaks {
             for meaning in uses {
                 match *meaning {
                     Use::Wake(row) => scan.woken(row, start, &labels),
-                    _ if !is_word(bytes, start, end) => {}
-                    Use::Label(row) => labels.push(Label { end, row, speaks_for: true }),
-                    Use::Unless(row) => labels.push(Label { end, row, speaks_for: false }),
+                    Use::Label(row) if is_word(bytes, start, end) => {
+                        labels.push(Label { end, row, speaks_for: true });
+                    }
+                    Use::Unless(row) if is_word(bytes, start, end) || is_hump(bytes, end) => {
+                        labels.push(Label { end, row, speaks_for: false });
+                    }
+                    Use::Label(_) | Use::Unless(_) => {}
                 }
             }
         }
@@ -171,10 +175,18 @@ fn is_late(pace: Pace<'_>, place: usize, asked: &mut usize) -> bool {
     due && (pace.late)()
 }
 
-/// True if no letter touches the range.
+/// True if no letter touches the range, or only the one that ends the word before it, as in `clientIp`.
 fn is_word(bytes: &[u8], start: usize, end: usize) -> bool {
     let letter = |at: Option<usize>| at.and_then(|at| bytes.get(at)).is_some_and(u8::is_ascii_alphabetic);
-    !letter(start.checked_sub(1)) && !letter(Some(end))
+    (!letter(start.checked_sub(1)) || is_hump(bytes, start)) && !letter(Some(end))
+}
+
+/// True if a large letter begins a part of a name here: two small ones before it, so that `iPhone` is one word.
+fn is_hump(bytes: &[u8], at: usize) -> bool {
+    let before = at.checked_sub(2).and_then(|from| bytes.get(from..at)).unwrap_or_default();
+    bytes.get(at).is_some_and(u8::is_ascii_uppercase)
+        && before.len() == 2
+        && before.iter().all(u8::is_ascii_lowercase)
 }
 
 /// True for bytes of which keys and addresses are made.
@@ -216,9 +228,12 @@ impl Scan<'_, '_> {
     fn woken(&mut self, row: u16, hit: usize, labels: &[Label]) {
         let Some(pattern) = self.leaks.patterns.get(usize::from(row)) else { return };
         let start = if pattern.row.back { self.word_start(hit) } else { hit };
+        // A sign that parts an address ends what stands before it.
+        let parts = matches!(self.bytes.get(start), Some(b'&' | b'?' | b'/'));
         let touched =
             start.checked_sub(1).and_then(|at| self.bytes.get(at)).is_some_and(u8::is_ascii_alphanumeric);
-        if touched && !pattern.named {
+        let hump = pattern.family == Family::Personal && is_hump(self.bytes, start);
+        if touched && !parts && !hump && !pattern.named {
             return;
         }
         let lately = labels.iter().rev().take_while(|label| label.end + UNLESS_GAP >= start);
@@ -232,7 +247,12 @@ impl Scan<'_, '_> {
     /// The beginning of the word of key bytes around a place, at most [`BACK`] bytes back.
     fn word_start(&self, hit: usize) -> usize {
         let before = self.bytes.get(hit.saturating_sub(BACK)..hit).unwrap_or_default();
-        hit - before.iter().rev().take_while(|byte| is_word_byte(**byte)).count()
+        let length = |text: &[u8]| text.iter().rev().take_while(|byte| is_word_byte(**byte)).count();
+        let own = length(before);
+        // The apostrophe inside a name, as in `o'brien@…`: letters stand before it, not the space before a quote.
+        let rest = before.get(..before.len() - own).and_then(|rest| rest.strip_suffix(b"'"));
+        let more = rest.filter(|_| self.bytes.get(hit) == Some(&b'@')).map_or(0, length);
+        if more > 0 { hit - own - 1 - more } else { hit - own }
     }
 
     /// A word with a digit.
@@ -254,6 +274,9 @@ impl Scan<'_, '_> {
                 continue;
             }
             let Some(pattern) = leaks.patterns.get(usize::from(*row)) else { continue };
+            if pattern.row.lone && self.is_part(word.start) {
+                continue;
+            }
             let labelled = is_near(*row, true);
             let confidence = if labelled { pattern.row.labelled } else { pattern.row.alone };
             self.attempt(*row, pattern, word.start, confidence);
@@ -264,6 +287,13 @@ impl Scan<'_, '_> {
                 self.attempt(label.row, pattern, word.start, pattern.row.labelled);
             }
         }
+    }
+
+    /// True if what stands before makes this the tail of a decimal or of an id.
+    fn is_part(&self, start: usize) -> bool {
+        let before = |back: usize| start.checked_sub(back).and_then(|at| self.bytes.get(at));
+        let decimal = before(1) == Some(&b'.') && before(2).is_some_and(u8::is_ascii_digit);
+        decimal || before(1) == Some(&b'_')
     }
 
     /// Runs one row's regex from one place.
@@ -477,6 +507,37 @@ pub(super) mod work {
 #[cfg(test)]
 mod tests {
     use super::{super::normalize::fold, *};
+
+    fn found(text: &str) -> Vec<String> {
+        let leaks = Leaks::build(&mut Catalogue::default()).unwrap();
+        let (view, pace) = (fold(text), Pace::patient(false));
+        let piece = Piece { view: &view, pace, detector: "pattern", untrusted: true, only: None };
+        let mut seen = Vec::new();
+        leaks.find(&piece, &mut seen).unwrap();
+        seen.iter().map(|one| one.rule.to_string()).collect()
+    }
+
+    #[test]
+    fn labels_of_many_words_are_known_however_a_field_spells_them() {
+        for (text, rule) in [
+            (r#"{"account_number": "73920185"}"#, "bank_account"),
+            (r#"{"accountNumber":"73920185"}"#, "bank_account"),
+            ("account-number=73920185", "bank_account"),
+            (r#""dateOfBirth" : "1946-05-19""#, "birth_date"),
+            ("passportNumber: 553920817", "passport"),
+            ("holder.passport_number = 553920817", "passport"),
+            ("social_security_number=536829401", "us_ssn"),
+            ("sort_code,20-45-77", "bank_sort_code"),
+            (r#"{"phoneNumber": "020 7946 0018"}"#, "phone_labelled"),
+            (r#"{"clientIp": "10.0.0.7"}"#, "ip_address"),
+            (r#"{"customerName":"Thandeka Mkhwanazi"}"#, "person_labelled"),
+        ] {
+            assert!(found(text).iter().any(|one| one == rule), "{rule} {text}");
+        }
+        for text in ["an iPhone 0207 946 0018", "className: \"Garden Hose\"", "neLe 12.03.1980"] {
+            assert!(found(text).is_empty(), "{text} {:?}", found(text));
+        }
+    }
 
     #[test]
     fn a_row_that_cannot_look_refuses_what_wakes_it() {

@@ -101,6 +101,9 @@ impl Folder {
             self.put(' ', place, c.len_utf8());
         } else if let Some(plain) = simple(c) {
             self.put(plain, place, c.len_utf8());
+        } else if let Some([first, second]) = pair(c) {
+            self.put(first, place, c.len_utf8());
+            self.put(second, place, c.len_utf8());
         } else {
             decompose_compatible(c, |part| {
                 if !is_dropped(part) {
@@ -169,6 +172,15 @@ const fn is_indic(c: char) -> bool {
     matches!(c, '\u{900}'..='\u{109f}' | '\u{1780}'..='\u{17ff}' | '\u{a8e0}'..='\u{abff}')
 }
 
+/// Letters that people without them on their keyboard write as two.
+const fn pair(c: char) -> Option<[char; 2]> {
+    Some(match c {
+        'æ' => ['a', 'e'],
+        'Æ' => ['A', 'E'],
+        _ => return None,
+    })
+}
+
 /// Characters with one plain form, and those that need none.
 fn simple(c: char) -> Option<char> {
     Some(match c {
@@ -185,6 +197,14 @@ fn simple(c: char) -> Option<char> {
         '\u{966}'..='\u{96f}' => digit(c, 0x966),
         '\u{9e6}'..='\u{9ef}' => digit(c, 0x9e6),
         '\u{e50}'..='\u{e59}' => digit(c, 0xe50),
+        // Letters with a stroke or without their dot, which have no plainer form in Unicode but in people's eyes.
+        'ł' => 'l',
+        'Ł' => 'L',
+        'ø' => 'o',
+        'Ø' => 'O',
+        'đ' => 'd',
+        'Đ' => 'D',
+        'ı' => 'i',
         // Letters of large scripts that have no plainer form.
         '\u{370}'..='\u{373}'
         | '\u{391}'..='\u{3a9}'
@@ -273,6 +293,10 @@ mod tests {
             ("Zoë\u{301} Müller—x", "Zoe Muller-x"),
             ("\u{202e}drowssap", "drowssap"),
             ("١٢٣", "123"),
+            (
+                "Łukasz Sørensen, hasło; ışık, Đorđe, Ærø, Straße",
+                "Lukasz Sorensen, haslo; isik, Dorde, AEro, Straße",
+            ),
             ("नमस्ते", "नमस्ते"),
         ] {
             assert_eq!(fold(given).text, folded, "{given}");

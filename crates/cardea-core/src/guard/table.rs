@@ -77,6 +77,9 @@ pub(super) struct Row {
     /// If the checks refuse the match, they are asked again without its last group, up to three times.
     #[serde(default)]
     pub(super) shrink: bool,
+    /// It is no part of a decimal (`0.12`) or of an id (`run_12`).
+    #[serde(default)]
+    pub(super) lone: bool,
     /// The finding runs on to the end of the line with this marker: a block, such as a private key.
     #[serde(default)]
     pub(super) block: String,

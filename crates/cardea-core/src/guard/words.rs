@@ -7,7 +7,10 @@ use std::{collections::HashMap, iter::Peekable};
 
 use aho_corasick::{AhoCorasick, AhoCorasickKind, FindOverlappingIter, Match, MatchKind};
 
-use super::table::{Row, Tokens};
+use super::{
+    normalize::fold,
+    table::{Row, Tokens},
+};
 use crate::{Code, Error, Result};
 
 /// A word's meaning for one row.
@@ -63,6 +66,18 @@ impl Automaton {
     }
 }
 
+/// Shortest word that two or more may make when they are written as one: `nele` is a name, not the French for "born on".
+const SHORTEST_JOINED: usize = 5;
+
+/// Words of more than one part as the names of fields spell them: `date_of_birth`, `date-of-birth`, `dateOfBirth`.
+fn joined(words: &[String]) -> Vec<String> {
+    let parts = words.iter().filter(|word| word.is_ascii() && word.contains(' '));
+    let mut spelt: Vec<String> =
+        parts.flat_map(|word| ["_", "-", ""].map(|joint| word.replace(' ', joint))).collect();
+    spelt.retain(|word| word.len() >= SHORTEST_JOINED && !words.contains(word));
+    spelt
+}
+
 /// All words of the table.
 pub(super) struct Words {
     ascii: Automaton,
@@ -75,13 +90,17 @@ impl Words {
         for (number, row) in (0_u16..).zip(rows) {
             let mut put = |words: &[String], meaning: Use| {
                 for word in words {
+                    // Texts are folded before words are looked for, so words are too.
+                    let word = fold(word).text.to_ascii_lowercase();
                     let list = if word.is_ascii() { &mut ascii } else { &mut others };
-                    list.put(word.to_ascii_lowercase(), meaning);
+                    list.put(word, meaning);
                 }
             };
             put(&row.keywords, Use::Wake(number));
             put(&row.labels, Use::Label(number));
+            put(&joined(&row.labels), Use::Label(number));
             put(&row.unless, Use::Unless(number));
+            put(&joined(&row.unless), Use::Unless(number));
         }
         let (ascii, others) =
             (ascii.compile(AhoCorasickKind::DFA)?, others.compile(AhoCorasickKind::ContiguousNFA)?);

@@ -35,7 +35,7 @@ pub(super) fn base58check(text: &[u8]) -> bool {
 /// The check of BIP 173 and BIP 350.
 pub(super) fn bech32(text: &[u8]) -> bool {
     const STEPS: [u32; 5] = [0x3b6a_57b2, 0x2650_8e6d, 0x1ea1_19fa, 0x3d42_33dd, 0x2a14_62b3];
-    let lower: Vec<u8> = text.iter().take(100).map(u8::to_ascii_lowercase).collect();
+    let lower: Vec<u8> = text.iter().take(128).map(u8::to_ascii_lowercase).collect();
     let Some(split) = lower.iter().rposition(|byte| *byte == b'1') else { return false };
     let Some((name, rest)) = lower.split_at_checked(split) else { return false };
     let step = |state: u32, value: u32| {

@@ -7,6 +7,7 @@ mod coin;
 mod national;
 mod secret;
 mod sums;
+mod words;
 
 use std::ops::ControlFlow;
 
@@ -30,6 +31,10 @@ const CHECKS: &[(&str, Check)] = &[
     ("ean", sums::ean),
     ("thai", sums::thai),
     ("phone", sums::phone),
+    ("phone_whole", sums::phone_whole),
+    ("person", words::person),
+    ("mailbox", words::mailbox),
+    ("swift", words::swift),
     ("distinct", sums::distinct),
     ("licence", sums::licence),
     ("nino", national::nino),
@@ -82,6 +87,7 @@ const CHECKS: &[(&str, Check)] = &[
     ("bech32", coin::bech32),
     ("random", secret::random),
     ("password", secret::password),
+    ("quoted_password", secret::quoted_password),
     ("mixed", secret::mixed),
     ("jwt", secret::jwt),
 ];

@@ -107,6 +107,18 @@ pub(super) fn password(text: &[u8]) -> bool {
     !path && !call && entropy(text) >= 2.2 && !stands_in(text)
 }
 
+/// A password between quotes: a few words, of which one by itself looks like a password.
+pub(super) fn quoted_password(text: &[u8]) -> bool {
+    const MOST_SPACES: usize = 3;
+    let spaces = text.iter().filter(|byte| **byte == b' ').count();
+    let words = || text.split(|byte| *byte == b' ').filter(|word| !word.is_empty());
+    let mixed = |word: &[u8]| {
+        let classes = classes(word);
+        classes.digit > 0 && classes.lower + classes.upper >= 3
+    };
+    if spaces == 0 { password(text) } else { spaces <= MOST_SPACES && password(text) && words().any(mixed) }
+}
+
 /// Something in a place where only a password can stand: any text that is not a reference or a stand-in.
 pub(super) fn set_password(text: &[u8]) -> bool {
     let reference = text.first().is_some_and(|byte| matches!(byte, b'$' | b'<' | b'{' | b'%' | b'*' | b'['));
@@ -138,6 +150,9 @@ mod tests {
         assert!(password(b"hunter2"));
         assert!(password(b"Tr0ub4dor&3"));
         assert!(password(b"correct-Horse"));
+        assert!(quoted_password(b"Sunny9Day Otter"));
+        assert!(!quoted_password(b"Please enter your Password"));
+        assert!(!quoted_password(b"At least 8 characters"));
         for no in [
             "${DB_PASSWORD}",
             "<password>",

@@ -164,6 +164,8 @@ pub(super) fn date(text: &[u8]) -> bool {
     let year = |y: u32| (1900..=2035).contains(&y) || y < 100;
     match parts.as_slice() {
         [y, m, d] if *y > 99 => year(*y) && (month_day(*m, *d) || month_day(*d, *m)),
+        // Years of an emperor's reign and short years come first in East Asia.
+        [y, m, d] if *y > 31 && month_day(*m, *d) => true,
         [a, b, y] => year(*y) && (month_day(*a, *b) || month_day(*b, *a)),
         // A month in letters leaves day and year.
         [d, y] => (1..=31).contains(d) && year(*y),
@@ -184,9 +186,12 @@ pub(super) fn ipv4(text: &[u8]) -> bool {
 /// A written address of eight groups, or fewer with one gap.
 pub(super) fn ipv6(text: &[u8]) -> bool {
     let Ok(text) = std::str::from_utf8(text) else { return false };
+    // Eight pairs are the beginning of a fingerprint.
+    let pairs = text.split(':').all(|group| group.len() == 2);
     match text.parse::<std::net::Ipv6Addr>() {
         Ok(address) => {
-            !address.is_loopback()
+            !pairs
+                && !address.is_loopback()
                 && !address.is_unspecified()
                 && text.bytes().filter(|b| *b == b':').count() > 2
         }
@@ -233,6 +238,11 @@ pub(super) fn phone(text: &[u8]) -> bool {
     let digits = digits(text);
     let first = digits.first().copied().unwrap_or_default();
     (7..=15).contains(&digits.len()) && digits.iter().any(|digit| *digit != first)
+}
+
+/// A phone number with its area's code: nine digits or more.
+pub(super) fn phone_whole(text: &[u8]) -> bool {
+    (9..=13).contains(&digits(text).len()) && phone(text)
 }
 
 /// Some number under which somebody is registered: four signs or more, a digit among them, not all the same.
