@@ -4,7 +4,7 @@ use std::sync::{Arc, OnceLock};
 
 use super::{
     catalogue::{Catalogue, KindId},
-    decode::{children, smuggled},
+    decode::{children, rejoined, smuggled},
     injection::{Injection, SecondReader},
     leak::{Leaks, Piece},
     normalize::{View, fold},
@@ -85,7 +85,8 @@ impl Detectors {
         if matches!(surface, Surface::Output | Surface::ToolArguments) {
             return true;
         }
-        let others = self.others(near, surface, seen);
+        let mut others = self.others(near, surface, seen);
+        others.extend(self.lines(near, surface, seen));
         seen.extend(self.injection.tail(&near.view, surface));
         let views = near.views(&others);
         let judged = self.injection.judge(&views, surface, &self.fired(seen), reader);
@@ -103,6 +104,18 @@ impl Detectors {
             let _ = self.leaks.find(&piece, seen);
         }
         others
+    }
+
+    /// Lines put together again; what all rows see in them goes to `seen`.
+    fn lines(&self, near: &NearBy<'_>, surface: Surface, seen: &mut Vec<Seen>) -> Vec<View<'static>> {
+        let lines = rejoined(&near.view);
+        for view in &lines {
+            let untrusted = surface.is_untrusted();
+            let pace = Pace::patient(false);
+            let piece = Piece { view, pace, detector: "decoded", untrusted, only: None };
+            let _ = self.leaks.find(&piece, seen);
+        }
+        lines
     }
 
     /// Kinds and confidences of the structural rules among these.
