@@ -85,8 +85,7 @@ impl Detectors {
         if matches!(surface, Surface::Output | Surface::ToolArguments) {
             return true;
         }
-        let mut others = self.others(near, surface, seen);
-        others.extend(self.lines(near, surface, seen));
+        let others = self.others(near, surface, seen);
         seen.extend(self.injection.tail(&near.view, surface));
         let views = near.views(&others);
         let judged = self.injection.judge(&views, surface, &self.fired(seen), reader);
@@ -94,28 +93,20 @@ impl Detectors {
         !judged.unanswered
     }
 
-    /// Other readings of the text; what the rules see in them goes to `seen`.
+    /// Other readings of the text; what the rules see in them goes to `seen`: of a text that is turned or moved only
+    /// orders, of one that was put together from pieces and lines everything.
     fn others(&self, near: &NearBy<'_>, surface: Surface, seen: &mut Vec<Seen>) -> Vec<View<'static>> {
-        let others = self.injection.readings(&near.view);
-        for view in &others {
-            let only = Some(Family::Injection);
+        let mut others = self.injection.readings(&near.view);
+        let turned = others.len();
+        others.extend(Injection::pieces(&near.view));
+        others.extend(rejoined(&near.view));
+        for (number, view) in others.iter().enumerate() {
+            let only = (number < turned).then_some(Family::Injection);
             let untrusted = surface.is_untrusted();
             let piece = Piece { view, pace: Pace::patient(false), detector: "decoded", untrusted, only };
             let _ = self.leaks.find(&piece, seen);
         }
         others
-    }
-
-    /// Lines put together again; what all rows see in them goes to `seen`.
-    fn lines(&self, near: &NearBy<'_>, surface: Surface, seen: &mut Vec<Seen>) -> Vec<View<'static>> {
-        let lines = rejoined(&near.view);
-        for view in &lines {
-            let untrusted = surface.is_untrusted();
-            let pace = Pace::patient(false);
-            let piece = Piece { view, pace, detector: "decoded", untrusted, only: None };
-            let _ = self.leaks.find(&piece, seen);
-        }
-        lines
     }
 
     /// Kinds and confidences of the structural rules among these.

@@ -254,6 +254,22 @@ mod tests {
     }
 
     #[test]
+    fn a_key_in_broken_lines_or_in_pieces_of_code_is_masked_from_end_to_end() {
+        let engine = Engine::new(&Profile::built_in("strict").unwrap()).unwrap();
+        for (text, screened) in [
+            ("use AKIAIOSFO=\nDNN7ABCDEFG end", "use [SECRET_1] end"),
+            ("write to dana.quil=\r\nl@northmoor.example now", "write to [EMAIL_1] now"),
+            ("use \"AKIAIOSF\" + \"ODNN7ABCDEFG\" end", "use \"[SECRET_1]\" end"),
+            (
+                "mail aGVyZSBpcyBteSB2YWx1ZSBkYW5hLn\nF1aWxsQG5vcnRobW9vci5leGFtcGxl end",
+                "mail aGVyZSBpcyBteSB2YWx1ZS[EMAIL_1] end",
+            ),
+        ] {
+            assert_eq!(engine.scan(text, Surface::User).text, screened);
+        }
+    }
+
+    #[test]
     fn only_what_leaves_the_classifier_unsure_gets_a_second_look() {
         let mut profile = Profile::built_in("strict").unwrap();
         let (looks, silent) = asked(&profile, Some(0.05));

@@ -105,10 +105,10 @@ impl Folder {
             self.put(first, place, c.len_utf8());
             self.put(second, place, c.len_utf8());
         } else {
-            decompose_compatible(c, |part| {
-                if !is_dropped(part) {
-                    self.put(simple(part).unwrap_or(part), place, c.len_utf8());
-                }
+            decompose_compatible(c, |part| match pair(part) {
+                Some(both) => both.into_iter().for_each(|part| self.put(part, place, c.len_utf8())),
+                None if is_dropped(part) => {}
+                None => self.put(simple(part).unwrap_or(part), place, c.len_utf8()),
             });
         }
         self.dropped = 0;
@@ -293,6 +293,7 @@ mod tests {
             ("Zoë\u{301} Müller—x", "Zoe Muller-x"),
             ("\u{202e}drowssap", "drowssap"),
             ("١٢٣", "123"),
+            ("𐞃", "ae"),
             (
                 "Łukasz Sørensen, hasło; ışık, Đorđe, Ærø, Straße",
                 "Lukasz Sorensen, haslo; isik, Dorde, AEro, Straße",

@@ -121,6 +121,29 @@ enum Label {
     Word(String),
 }
 
+/// Labels of unwanted content; what a row is called in its data set is its `kind`.
+const UNWANTED: &[&str] =
+    &["unwanted", "toxic", "toxicity", "offensive", "hate", "insult", "threat", "profanity", "self_harm"];
+
+impl Row {
+    /// What is wrong with a row that is JSON of the right shape.
+    fn fault(&self) -> Option<String> {
+        let length = self.text.chars().count();
+        let bad = |span: &&Wanted| span.start >= span.end || span.end > length;
+        if let Some(span) = self.spans.iter().find(bad) {
+            let (start, end) = (span.start, span.end);
+            return Some(format!("the span {start} to {end} is not inside its {length} characters"));
+        }
+        match &self.label {
+            Label::Attack(0 | 1) => None,
+            Label::Attack(other) => Some(format!("`{other}` is no label")),
+            Label::Word(word) if matches!(word.as_str(), "pii" | "secret" | "none") => None,
+            Label::Word(word) if UNWANTED.contains(&word.as_str()) => None,
+            Label::Word(word) => Some(format!("`{word}` is no label")),
+        }
+    }
+}
+
 /// A wanted span, in Unicode code points.
 #[derive(Debug, Deserialize)]
 struct Wanted {
@@ -142,16 +165,22 @@ impl<'e> Eval<'e> {
         self.rows
     }
 
-    /// Measures one row: JSON with `text`, `label` (1 or 0, or `pii`, `secret`, `none`, or a word for unwanted
-    /// content), `source`, `kind`, and for `pii` and `secret` the `spans` in code points.
+    /// Measures one row: JSON with `text`, `label` (1 or 0, or `pii`, `secret`, `none`, or one of the words for unwanted
+    /// content), `source`, `kind`, and for `pii` and `secret` the `spans` in code points. What the profile lets pass
+    /// counts as not found.
     ///
     /// # Errors
-    /// [`Code::BadRequest`] if the line is not such a row.
+    /// [`Code::BadRequest`] if the line is not such a row, with the row's number among those given.
     pub fn add(&mut self, line: &str) -> Result<()> {
-        let row: Row = serde_json::from_str(line).map_err(|bad| {
-            Error::new(Code::BadRequest).detail(format!("This is not a labelled row: {bad}."))
-        })?;
-        self.rows += 1;
+        let number = self.rows + 1;
+        let refuse = |bad: String| {
+            Error::new(Code::BadRequest).detail(format!("Row {number} is not a labelled row: {bad}."))
+        };
+        let row: Row = serde_json::from_str(line).map_err(|bad| refuse(bad.to_string()))?;
+        if let Some(fault) = row.fault() {
+            return Err(refuse(fault));
+        }
+        self.rows = number;
         match &row.label {
             Label::Attack(attack) => self.orders(&row, *attack != 0),
             Label::Word(word) if matches!(word.as_str(), "pii" | "secret") => self.spans(&row, word),
@@ -200,7 +229,9 @@ impl<'e> Eval<'e> {
 
     fn found(&self, row: &Row) -> Vec<Finding> {
         let mut findings = self.engine.scan(&row.text, Surface::User).findings;
-        findings.retain(|finding| matches!(finding.family, Family::Personal | Family::Credential));
+        findings.retain(|finding| {
+            matches!(finding.family, Family::Personal | Family::Credential) && finding.action > Action::Pass
+        });
         findings
     }
 
@@ -357,6 +388,32 @@ mod tests {
         assert_eq!(figures["all/prompts"].recall, Rate { hits: 1, of: 1 });
         let (low, high) = Rate { hits: 90, of: 100 }.interval();
         assert!((low - 0.826).abs() < 0.001 && (high - 0.945).abs() < 0.001, "{low} {high}");
+    }
+
+    #[test]
+    fn a_row_that_cannot_be_measured_is_named_and_not_counted() {
+        let engine = engine();
+        let mut eval = Eval::new(&engine);
+        eval.add(r#"{"text": "nothing", "label": "none", "kind": "hard_negative"}"#).unwrap();
+        for (row, told) in [
+            (r#"{"text": "abc", "label": "pii", "spans": [{"start": 2, "end": 2, "type": "X"}]}"#, "2 to 2"),
+            (r#"{"text": "éé", "label": "pii", "spans": [{"start": 0, "end": 3, "type": "X"}]}"#, "0 to 3"),
+            (r#"{"text": "abc", "label": "pi"}"#, "`pi`"),
+            (r#"{"text": "abc", "label": 2}"#, "`2`"),
+        ] {
+            let error = eval.add(row).unwrap_err().public().to_string();
+            assert!(error.contains("Row 2 ") && error.contains(told), "{error}");
+        }
+        assert_eq!(eval.rows(), 1);
+    }
+
+    #[test]
+    fn what_a_profile_lets_pass_was_not_found() {
+        let text = "name = 'lenient'\n[[rule]]\nkinds = ['email']\naction = 'pass'\n[[rule]]\nkinds = ['card']\naction = 'mask'";
+        let engine = Engine::new(&Profile::parse(text).unwrap()).unwrap();
+        let mut eval = Eval::new(&engine);
+        eval.add(r#"{"text": "a@example.com", "label": "pii", "spans": [{"start": 0, "end": 13, "type": "EMAIL"}]}"#).unwrap();
+        assert_eq!(eval.figures()["type/EMAIL"].recall, Rate { hits: 0, of: 1 });
     }
 
     #[test]

@@ -93,9 +93,12 @@ impl Injection {
 
     /// Other ways to read a text, in which rules look for orders as well.
     pub(super) fn readings(&self, view: &View<'_>) -> Vec<View<'static>> {
-        let mut found = self.readings.of(view);
-        found.extend(pieces::of(view));
-        found
+        self.readings.of(view)
+    }
+
+    /// Payloads of a text that stand in pieces.
+    pub(super) fn pieces(view: &View<'_>) -> Vec<View<'static>> {
+        pieces::of(view)
     }
 
     /// What stands behind a user's request and was written by nobody.
