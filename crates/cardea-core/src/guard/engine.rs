@@ -254,10 +254,11 @@ mod tests {
     }
 
     #[test]
-    fn a_key_in_broken_lines_or_in_pieces_of_code_is_masked_from_end_to_end() {
+    fn a_key_in_broken_lines_marks_or_pieces_of_code_is_masked_from_end_to_end() {
         let engine = Engine::new(&Profile::built_in("strict").unwrap()).unwrap();
         for (text, screened) in [
             ("use AKIAIOSFO=\nDNN7ABCDEFG end", "use [SECRET_1] end"),
+            ("use AKIAIO**SFODNN7ABCDEFG** end", "use [SECRET_1]** end"),
             ("write to dana.quil=\r\nl@northmoor.example now", "write to [EMAIL_1] now"),
             ("use \"AKIAIOSF\" + \"ODNN7ABCDEFG\" end", "use \"[SECRET_1]\" end"),
             (

@@ -179,7 +179,8 @@ pub(super) fn ipv4(text: &[u8]) -> bool {
     let numbers: Vec<u64> = parts.iter().map(|part| number(&digits(part))).collect();
     let plain = parts.iter().all(|part| part.len() == 1 || !part.starts_with(b"0"));
     let [first, ..] = numbers.as_slice() else { return false };
-    let dull = matches!(first, 0 | 127) || numbers.iter().all(|number| *number == 255);
+    // What begins with 255 is a mask or everybody.
+    let dull = matches!(first, 0 | 127 | 255);
     parts.len() == 4 && plain && !dull && numbers.iter().all(|number| *number < 256)
 }
 

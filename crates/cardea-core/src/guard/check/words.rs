@@ -122,6 +122,6 @@ mod tests {
         assert!(person(b"Hannah O'Brien") && !person(b"Support Desk") && !person(b""));
         assert!(mailbox(b"gita@example.com") && !mailbox(b"git@github.com"));
         assert!(swift(b"COBADEFFXXX") && !swift(b"PAYMENTS") && !swift(b"COBA"));
-        assert!(COUNTRIES.len() % 2 == 0 && COUNTRIES.as_bytes().chunks_exact(2).is_sorted());
+        assert!(COUNTRIES.len().is_multiple_of(2) && COUNTRIES.as_bytes().chunks_exact(2).is_sorted());
     }
 }
