@@ -329,7 +329,8 @@ fn unmarked(view: &View<'_>) -> Option<View<'static>> {
     let solid = |at: Option<usize>| at.and_then(|at| bytes.get(at)).is_some_and(u8::is_ascii_alphanumeric);
     let inside =
         |at: usize| mark(at).is_some_and(|length| solid(at.checked_sub(1)) && solid(Some(at + length)));
-    if !(0..bytes.len()).any(inside) {
+    let signs = bytes.iter().enumerate().filter(|(_, byte)| matches!(byte, b'*' | b'<'));
+    if !signs.into_iter().any(|(at, _)| inside(at)) {
         return None;
     }
     let (mut child, mut at) = (Child::default(), 0);
@@ -361,6 +362,10 @@ fn soft_breaks(view: &View<'_>, found: &mut Vec<View<'static>>) {
         Some([b'=', rest @ ..]) => line_end(rest).map(|length| length + 1),
         _ => None,
     };
+    let ends = bytes.iter().enumerate().filter(|(_, byte)| **byte == b'\n').map(|(at, _)| at);
+    if !ends.into_iter().any(|at| [1, 2].iter().any(|back| at.checked_sub(*back).and_then(soft).is_some())) {
+        return;
+    }
     let (mut line, mut child) = (0, Child::default());
     let (mut place, mut broken) = (0, false);
     while place < bytes.len() {
@@ -399,11 +404,15 @@ fn wrapped(view: &View<'_>, found: &mut Vec<View<'static>>) {
         let rest = bytes.get(from..).unwrap_or_default();
         rest.iter().take(LONGEST_JOINED).take_while(|byte| is_packed(**byte)).count()
     };
-    let mut place = 0;
-    while place < bytes.len() {
-        let (first, mut end) = (length(place), place + length(place));
+    let mut from = 0;
+    while let Some(next) = bytes.get(from..).and_then(|rest| rest.iter().position(|byte| *byte == b'\n')) {
+        let line = bytes.get(from..from + next).unwrap_or_default();
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        let first = line.iter().rev().take_while(|byte| is_packed(**byte)).count();
+        let mut end = from + line.len();
+        let place = end - first;
+        from += next + 1;
         if first < SHORTEST_LINE {
-            place = end.max(place + 1);
             continue;
         }
         let mut homes: Vec<usize> = (place..end).collect();
@@ -421,7 +430,7 @@ fn wrapped(view: &View<'_>, found: &mut Vec<View<'static>>) {
             let decoded = base64(&body, &home, bytes.get(end) == Some(&b'='));
             found.extend(decoded.and_then(|child| child.done(view)));
         }
-        place = end;
+        from = from.max(end);
     }
 }
 
