@@ -2,8 +2,8 @@
 //!
 //! A row is woken in one of two ways. `keywords` wake it where one of them stands: its regex must match from the
 //! keyword's first byte (or, with `back`, from the beginning of the word around it). `tokens` wake it at every word
-//! with a digit whose first byte, length and next byte fit. `labels` are words that may stand shortly before; a row
-//! with `alone = 0` speaks only then. A regex sees a bounded piece of text, in ASCII mode, and runs in linear time. It is
+//! with a digit whose first byte, length and next byte fit. `labels` are words that may stand shortly before, also as names
+//! of fields spell them (`date_of_birth`, `dateOfBirth`); a row with `alone = 0` speaks only then. A regex sees a bounded piece of text, in ASCII mode, and runs in linear time. It is
 //! compiled when a text first wakes its row: most rows never wake, and all of them compiled take twenty megabytes.
 
 use std::sync::OnceLock;
