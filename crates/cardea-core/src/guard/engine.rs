@@ -54,7 +54,7 @@ impl Engine {
     /// Compiles a profile. The pattern tables are compiled once per process and shared by all profiles.
     ///
     /// # Errors
-    /// [`Code::Misconfigured`] names the rule that speaks of an unknown kind, or the list that does not compile.
+    /// `misconfigured` names the rule that speaks of an unknown kind, or the list that does not compile.
     pub fn new(profile: &Profile) -> Result<Self> {
         let detectors = Detectors::shared()?;
         let choices = Choices::compile(profile, &detectors.catalogue)?;
