@@ -1,6 +1,9 @@
 //! Why a credential was refused: for the log, never for the client.
 
-use cardea_core::{Code, Error};
+use cardea_core::{Code, Error, time::Millis};
+
+/// When to come again where an issuer's keys are not known.
+const KEYS: Millis = Millis::from_secs(5);
 
 /// The check that failed. The client only learns that the credential is not valid, or has expired.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -61,7 +64,14 @@ pub enum Reason {
 
 impl From<Reason> for Error {
     fn from(reason: Reason) -> Self {
-        let code = if reason == Reason::Expired { Code::TokenExpired } else { Code::TokenInvalid };
-        Self::new(code).because(reason)
+        match reason {
+            Reason::Expired => Self::new(Code::TokenExpired).because(reason),
+            // WHY: that nobody can say whether a token is good is no reason for its owner to throw it away.
+            Reason::NoKeys => Self::new(Code::StoreUnavailable)
+                .detail("The keys of the issuer have not been fetched yet.")
+                .retry_after(KEYS)
+                .because(reason),
+            _ => Self::new(Code::TokenInvalid).because(reason),
+        }
     }
 }

@@ -143,6 +143,8 @@ struct Inner {
     detail: Option<String>,
     member: Option<String>,
     retry_after: Option<Millis>,
+    /// No time will help, whatever the code says.
+    hopeless: bool,
     cause: Option<Box<dyn StdError + Send + Sync>>,
 }
 
@@ -150,7 +152,14 @@ impl Error {
     /// An error with the code's own sentence.
     #[must_use]
     pub fn new(code: Code) -> Self {
-        Self(Box::new(Inner { code, detail: None, member: None, retry_after: None, cause: None }))
+        Self(Box::new(Inner {
+            code,
+            detail: None,
+            member: None,
+            retry_after: None,
+            hopeless: false,
+            cause: None,
+        }))
     }
 
     /// Adds what it means in this case: a whole sentence, shown to the client after the code's own.
@@ -171,6 +180,13 @@ impl Error {
     #[must_use]
     pub fn retry_after(mut self, after: Millis) -> Self {
         self.0.retry_after = Some(after);
+        self
+    }
+
+    /// Says that the same request will not pass later either, where others with this code do.
+    #[must_use]
+    pub fn hopeless(mut self) -> Self {
+        self.0.hopeless = true;
         self
     }
 
@@ -197,7 +213,8 @@ impl Error {
     #[must_use]
     pub fn retry_hint(&self) -> Option<Millis> {
         // Whoever is told to come again is told when.
-        self.0.retry_after.or((self.0.code.retry() == Retry::After).then_some(SOON))
+        let soon = self.0.code.retry() == Retry::After && !self.0.hopeless;
+        self.0.retry_after.or(soon.then_some(SOON))
     }
 
     /// What the client may read: the code's sentence and the detail.

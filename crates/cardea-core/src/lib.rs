@@ -15,6 +15,7 @@ pub mod id;
 pub mod journal;
 pub mod log;
 pub mod message;
+pub mod page;
 pub mod pin;
 pub mod policy;
 pub mod principal;

@@ -268,5 +268,11 @@ impl Message {
 /// Used to reserve a budget before the call and to cut a window. What is charged is what the provider counts.
 #[must_use]
 pub fn estimate_tokens(text: &str) -> u64 {
-    (text.len() as u64).div_ceil(4)
+    tokens_of(text.len())
+}
+
+/// The same of a text of so many bytes.
+#[must_use]
+pub const fn tokens_of(bytes: usize) -> u64 {
+    (bytes as u64).div_ceil(4)
 }

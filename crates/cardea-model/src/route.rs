@@ -111,6 +111,12 @@ impl Models {
         self.0.config.aliases.contains_key(name)
     }
 
+    /// The models behind a name as their providers call them, in the order in which they are asked.
+    pub fn behind<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+        let chain = self.0.config.chain(name).into_iter();
+        chain.filter_map(|name| self.0.config.aliases.get(name)).map(|alias| alias.model.as_str())
+    }
+
     /// What is configured.
     #[must_use]
     pub fn describe(&self) -> Vec<Description> {

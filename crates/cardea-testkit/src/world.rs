@@ -28,6 +28,7 @@ use cardea::{
 };
 use cardea_core::{
     id::TenantId,
+    page::{Limit, Place},
     secret::ExposeSecret as _,
     time::{Clock as _, ManualClock, SystemClock},
 };
@@ -393,8 +394,8 @@ impl World {
 
     /// What the audit log of the usual tenant says.
     pub async fn audit(&self) -> Audit {
-        let found = self.app.observe.search(&TenantId::from(TENANT), 0, None, 1_000).await;
-        Audit { entries: found.expect("the audit log").into_iter().map(|entry| entry.body).collect() }
+        let found = self.app.observe.search(&TenantId::from(TENANT), &Place::START, None, Limit::MOST).await;
+        Audit { entries: found.expect("the audit log").entries.into_iter().map(|entry| entry.body).collect() }
     }
 }
 

@@ -40,12 +40,39 @@ pub(super) fn fill(properties: &[Property], said: &Said<'_>, nouns: &Nouns) -> F
             filled.arguments.insert(property.name.clone(), value);
         }
     }
+    joined(properties, said, &mut filled);
     free_words(properties, said, nouns, (&used, &mut filled));
     let missing = properties
         .iter()
         .filter(|property| property.required && !filled.arguments.contains_key(&property.name));
     filled.missing = missing.cloned().collect();
     filled
+}
+
+/// Words that are joined by slashes (`rust-lang/cargo`) go to as many required arguments, in the order of the schema.
+fn joined(properties: &[Property], said: &Said<'_>, filled: &mut Filled) {
+    let free = |property: &&Property| {
+        property.required
+            && matches!(property.want, Want::Free(_))
+            && !filled.arguments.contains_key(&property.name)
+    };
+    let wanted: Vec<&Property> = properties.iter().filter(free).collect();
+    if wanted.len() < 2 {
+        return;
+    }
+    let is_part = |part: &str| {
+        part.bytes().any(|b| b.is_ascii_alphabetic())
+            && part.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
+    };
+    let words = said.text.split_whitespace().map(|word| word.trim_matches(|c: char| !c.is_alphanumeric()));
+    let parts = words.map(|word| word.split('/').collect::<Vec<&str>>());
+    let fitting = parts.into_iter().find(|parts| {
+        parts.len() == wanted.len() && parts.iter().all(|part| is_part(part)) && *parts != ["and", "or"]
+    });
+    for (property, part) in wanted.iter().zip(fitting.into_iter().flatten()) {
+        filled.fit += 0.6;
+        filled.arguments.insert(property.name.clone(), part.into());
+    }
 }
 
 /// Free words: first those that the message names itself, then those that sound right.

@@ -599,3 +599,43 @@ fn a_tool_that_a_client_brings_is_called_with_the_place_that_was_named() {
         }
     }
 }
+
+#[test]
+fn words_that_are_joined_by_a_slash_go_to_as_many_arguments() {
+    let tool = |name: &str, about: &str, example: &str| {
+        let text = json!({ "type": "string" });
+        json!({ "name": name, "description": about, "input_schema": { "type": "object",
+            "properties": { "owner": text, "repo": text }, "required": ["owner", "repo"] }, "effect": "read",
+            "idempotent": false, "sends_outside": true, "examples": [example], "cache": null, "clears": [] })
+    };
+    let tools: Vec<ToolSpec> = [
+        tool(
+            "github__get_repository",
+            "Look up a public repository on GitHub: what it is, its stars, its licence.",
+            "what is the repository rust-lang/cargo",
+        ),
+        tool(
+            "github__list_issues",
+            "List the issues of a public repository on GitHub that were changed last.",
+            "which issues are open in rust-lang/cargo",
+        ),
+    ]
+    .map(|tool| serde_json::from_value(tool).unwrap())
+    .into();
+    for (text, name, owner, repo) in [
+        ("What is the repository rust-lang/cargo?", "github__get_repository", "rust-lang", "cargo"),
+        ("How many stars does tokio-rs/tokio have on GitHub?", "github__get_repository", "tokio-rs", "tokio"),
+        ("Which issues are open in serde-rs/serde.json?", "github__list_issues", "serde-rs", "serde.json"),
+    ] {
+        for model in [with_encoder(), words_alone()] {
+            let (calls, told) = asked_with(&model, &[user(text)], tools.clone());
+            let call = calls.first().unwrap_or_else(|| panic!("{text}: {told}"));
+            assert_eq!(call.name, name, "{text}");
+            assert_eq!(
+                Value::Object(call.arguments.clone()),
+                json!({ "owner": owner, "repo": repo }),
+                "{text}"
+            );
+        }
+    }
+}

@@ -112,9 +112,11 @@ async fn answer(State(mind): State<Arc<Mind>>, Json(asked): Json<Value>) -> Resp
             json!({ "content": [{ "type": "text", "text": "done" }] })
         }
         "ping" => json!({}),
-        other => {
-            let error = json!({ "code": -32601, "message": format!("no method {other}") });
-            return Json(json!({ "jsonrpc": "2.0", "id": id, "error": error })).into_response();
+        // As the Python SDK of the older wire answers what comes without a session.
+        _ => {
+            let error = json!({ "code": -32600, "message": "Bad Request: Missing session ID" });
+            let told = Json(json!({ "jsonrpc": "2.0", "id": "server-error", "error": error }));
+            return (StatusCode::BAD_REQUEST, told).into_response();
         }
     };
     let reply = Json(json!({ "jsonrpc": "2.0", "id": id, "result": result }));

@@ -25,8 +25,8 @@ use std::{
 
 use cardea_auth::Caller;
 use cardea_core::{
-    Code, Error, Result, agent::Agent, connector::Connector, journal::Repeatable, secret::SecretString,
-    time::SharedClock, tool::Outcome,
+    Code, Error, Result, agent::Agent, connector::Connector, id::ToolName, journal::Repeatable,
+    secret::SecretString, time::SharedClock, tool::Outcome,
 };
 use cardea_model::embedder::Embedder;
 use cardea_net::Net;
@@ -200,6 +200,15 @@ impl Action {
                 "not listed; it is asked again until it answers"
             );
         }
+    }
+
+    /// True of a tool that nobody knows, of a server that could not be asked the last time.
+    #[must_use]
+    pub fn is_awaited(&self, tool: &ToolName) -> bool {
+        let failing = self.inner.failing.lock().unwrap_or_else(PoisonError::into_inner);
+        let server = tool.as_str().split_once("__").map(|(server, _)| server);
+        self.catalog().get(tool.as_str()).is_none()
+            && server.is_some_and(|server| failing.contains_key(server))
     }
 
     /// What tools say of themselves, and what of it waits for a person.

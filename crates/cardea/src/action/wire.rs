@@ -7,7 +7,7 @@ use cardea_net::{Egress, Net, NetError, Request, Streaming, Target};
 use futures::{StreamExt, stream::BoxStream};
 use http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use rmcp::{
-    model::{ClientJsonRpcMessage, ServerJsonRpcMessage},
+    model::{ClientJsonRpcMessage, ClientRequest, ErrorData, RequestId, ServerJsonRpcMessage},
     service::ServiceError,
     transport::streamable_http_client::{
         AuthRequiredError, SseError, StreamableHttpClient, StreamableHttpError, StreamableHttpPostResponse,
@@ -144,6 +144,22 @@ fn challenge(answer: &Streaming) -> Failure {
     StreamableHttpError::AuthRequired(AuthRequiredError::new(header.to_owned()))
 }
 
+/// The id of the first question of the newer wire, which servers of the older one do not know.
+fn discovers(message: &ClientJsonRpcMessage) -> Option<RequestId> {
+    let ClientJsonRpcMessage::Request(request) = message else { return None };
+    matches!(request.request, ClientRequest::DiscoverRequest(_)).then(|| request.id.clone())
+}
+
+/// The refusal of that question, under its own id. Servers of the older wire answer with an id of theirs, or with no
+/// JSON at all, since to them it is a request without a session; the SDK then goes on the older way.
+fn not_known(id: RequestId, status: StatusCode, body: &[u8]) -> ServerJsonRpcMessage {
+    let error = match serde_json::from_slice(body) {
+        Ok(ServerJsonRpcMessage::Error(answer)) => answer.error,
+        _ => ErrorData::invalid_request(format!("HTTP status {}", status.as_u16()), None),
+    };
+    ServerJsonRpcMessage::error(error, Some(id))
+}
+
 impl StreamableHttpClient for Wire {
     type Error = WireError;
 
@@ -156,6 +172,7 @@ impl StreamableHttpClient for Wire {
         headers: HashMap<HeaderName, HeaderValue>,
     ) -> Result<StreamableHttpPostResponse, Failure> {
         let is_request = matches!(message, ClientJsonRpcMessage::Request(_));
+        let discovers = discovers(&message).filter(|_| session.is_none());
         let body = serde_json::to_vec(&message).map_err(Failure::Deserialize)?;
         let answer = self.send(Method::POST, body, session.as_deref(), headers).await?;
         let status = answer.status;
@@ -175,6 +192,9 @@ impl StreamableHttpClient for Wire {
         }
         let json = is(&answer, "application/json");
         let bytes = whole(answer).await?;
+        if let Some(id) = discovers.filter(|_| status.is_client_error()) {
+            return Ok(StreamableHttpPostResponse::Json(not_known(id, status, &bytes), None));
+        }
         if !json {
             return Err(Failure::UnexpectedServerResponse(Cow::Owned(format!(
                 "HTTP status {}",

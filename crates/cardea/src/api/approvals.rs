@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::{
     Problem,
-    extract::{Inbound, Known, Path},
+    extract::{Inbound, Known, Outside, Path},
 };
 use crate::{app::App, control::Choice};
 
@@ -25,13 +25,28 @@ pub(super) async fn list(State(app): State<App>, known: Known) -> Result<Json<Va
     Ok(Json(json!({ "approvals": approvals })))
 }
 
+/// What is no id is answered like an id of somebody else's.
+fn id(outside: &Outside, text: &str) -> Result<ApprovalId, Problem> {
+    text.parse().map_err(|_| outside.problem(Error::new(Code::NotFound)))
+}
+
+pub(super) async fn get(
+    State(app): State<App>,
+    known: Known,
+    Path(text): Path,
+) -> Result<Json<Value>, Problem> {
+    let id = id(&known, &text)?;
+    let approval = app.control.approval(&known.caller, id).await.map_err(|error| known.problem(error))?;
+    Ok(Json(json!(approval)))
+}
+
 pub(super) async fn decide(
     State(app): State<App>,
     Path(text): Path,
     inbound: Inbound<Decide>,
 ) -> Result<Json<Value>, Problem> {
     let Inbound { caller, outside, body } = inbound;
-    let id: ApprovalId = text.parse().map_err(|_| outside.problem(Error::new(Code::NotFound)))?;
+    let id = id(&outside, &text)?;
     let decided = app.control.decide(&caller, id, body.decision, &body.comment).await;
     let approval = decided.map_err(|error| outside.problem(error))?;
     Ok(Json(json!(approval)))

@@ -1,6 +1,6 @@
 //! `POST /v1/chat/completions`: an agent's turn, or a bare completion, in OpenAI's shapes.
 
-use std::convert::Infallible;
+use std::io;
 
 use axum::{
     extract::State,
@@ -11,7 +11,7 @@ use cardea_auth::Caller;
 use cardea_core::{
     Code, Error,
     id::{AgentName, ConversationId},
-    message::{Finish, Prompt, Usage},
+    message::{Finish, Prompt},
 };
 use futures::{Stream, StreamExt, stream};
 use serde::Serialize;
@@ -157,19 +157,24 @@ async fn whole_turn(
     Ok(stamp(json_text(answer), receipt.conversation))
 }
 
+/// One event of a stream. An error breaks the body off, so that no client takes it for the whole.
+type Piece = Result<Event, io::Error>;
+
+/// The end of a stream whose reader has not taken all of it (see `flow::Outlet`).
+fn broken_off() -> Piece {
+    Err(io::Error::other("the client was too slow to read"))
+}
+
 /// One server-sent event with this object.
-fn data(object: String) -> Result<Event, Infallible> {
+fn data(object: String) -> Piece {
     Ok(Event::default().data(object))
 }
 
-fn done() -> Result<Event, Infallible> {
+fn done() -> Piece {
     Ok(Event::default().data("[DONE]"))
 }
 
-fn sse(
-    events: impl Stream<Item = Result<Event, Infallible>> + Send + 'static,
-    conversation: Option<ConversationId>,
-) -> Response {
+fn sse(events: impl Stream<Item = Piece> + Send + 'static, conversation: Option<ConversationId>) -> Response {
     let keep_alive = axum::response::sse::KeepAlive::default();
     let mut response = Sse::new(events).keep_alive(keep_alive).into_response();
     response.headers_mut().insert("x-accel-buffering", HeaderValue::from_static("no"));
@@ -201,31 +206,33 @@ async fn stream_turn(
     let usage = body.stream_options.include_usage;
     let request_id = outside.request.to_string();
     let opening = stream::once(std::future::ready(data(envelope.opening())));
-    let rest =
-        stream::unfold(events, |mut events| async move { events.recv().await.map(|event| (event, events)) })
-            .flat_map(move |event| stream::iter(chunks(&envelope, event, usage, &request_id)));
-    Ok(sse(opening.chain(rest), conversation))
+    let rest = stream::unfold(Some(events), move |events| {
+        let (envelope, request_id) = (envelope.clone(), request_id.clone());
+        async move {
+            let mut events = events?;
+            let Some(event) = events.recv().await else { return Some((vec![broken_off()], None)) };
+            let ended = matches!(event, ReplyEvent::Ended(_));
+            Some((chunks(&envelope, event, usage, &request_id), (!ended).then_some(events)))
+        }
+    });
+    Ok(sse(opening.chain(rest.flat_map(stream::iter)), conversation))
 }
 
 /// The chunks of one event.
-fn chunks(
-    envelope: &Envelope,
-    event: ReplyEvent,
-    usage: bool,
-    request: &str,
-) -> Vec<Result<Event, Infallible>> {
+fn chunks(envelope: &Envelope, event: ReplyEvent, usage: bool, request: &str) -> Vec<Piece> {
     match event {
         ReplyEvent::Begun { .. } => Vec::new(),
         ReplyEvent::Text(text) => vec![data(envelope.piece(&text))],
         ReplyEvent::Ended(receipt) => {
-            let mut out = Vec::new();
             if let Some(failure) = &receipt.error {
-                out.push(data(openai::error(&failure.error(), request).to_string()));
-            } else if receipt.answer.is_none() {
+                // No reason to finish follows: there is none that is true.
+                return vec![data(openai::error(&failure.error(), request).to_string()), done()];
+            }
+            let mut out = Vec::new();
+            if receipt.answer.is_none() {
                 out.push(data(envelope.piece(&words(&receipt))));
             }
-            let cut = if receipt.error.is_some() { Finish::ContentFilter } else { Finish::Stop };
-            let finish = receipt.finish.unwrap_or(cut);
+            let finish = receipt.finish.unwrap_or(Finish::Stop);
             out.push(data(envelope.closing(finish, Some(more(&receipt)))));
             if usage {
                 out.push(data(envelope.usage_chunk(receipt.usage)));
@@ -318,19 +325,18 @@ fn completion_end(
     ended: &cardea_core::Result<Completed>,
     usage: bool,
     request: &str,
-) -> Vec<Result<Event, Infallible>> {
+) -> Vec<Piece> {
     let mut out = Vec::new();
     let (finish, used) = match ended {
+        Ok(completed) if completed.cut => return vec![broken_off()],
         Ok(completed) => {
             if !completed.calls.is_empty() {
                 out.push(data(envelope.tool_calls(&completed.calls)));
             }
             (completed.finish, completed.usage)
         }
-        Err(error) => {
-            out.push(data(openai::error(error, request).to_string()));
-            (Finish::ContentFilter, Usage::default())
-        }
+        // No reason to finish follows: there is none that is true.
+        Err(error) => return vec![data(openai::error(error, request).to_string()), done()],
     };
     out.push(data(envelope.closing(finish, None::<()>)));
     if usage {

@@ -1,7 +1,11 @@
 //! `/api/v1/conversations`: the caller's own.
 
 use axum::{Json, extract::State, http::StatusCode};
-use cardea_core::{Code, Error, id::ConversationId};
+use cardea_core::{
+    Code, Error,
+    id::ConversationId,
+    page::{Limit, Place},
+};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -14,20 +18,25 @@ use crate::{
     flow::{self, Part},
 };
 
-/// Which part of a list.
+/// Which conversations.
 #[derive(Debug, Deserialize)]
-pub(super) struct Page {
+#[serde(deny_unknown_fields)]
+pub(super) struct Talks {
+    after: Option<Place>,
     #[serde(default)]
-    after: i64,
-    limit: Option<u32>,
-    #[serde(default)]
-    originals: bool,
+    limit: Limit,
 }
 
-impl Page {
-    fn most(&self) -> u32 {
-        self.limit.unwrap_or(100).clamp(1, 1_000)
-    }
+/// Which messages of one.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Messages {
+    #[serde(default)]
+    after: i64,
+    #[serde(default)]
+    limit: Limit,
+    #[serde(default)]
+    originals: bool,
 }
 
 /// An id in a path. What is no id is answered like an id of somebody else's.
@@ -38,11 +47,12 @@ pub(super) fn id(outside: &Outside, text: &str) -> Result<ConversationId, Proble
 pub(super) async fn list(
     State(app): State<App>,
     known: Known,
-    Query(page): Query<Page>,
+    Query(asked): Query<Talks>,
 ) -> Result<Json<Value>, Problem> {
-    let list = app.context.conversations(&known.caller, page.most()).await;
-    let list = list.map_err(|error| known.problem(error))?;
-    Ok(Json(json!({ "conversations": list })))
+    let after = asked.after.unwrap_or(Place::END);
+    let page = app.context.conversations(&known.caller, &after, asked.limit).await;
+    let page = page.map_err(|error| known.problem(error))?;
+    Ok(Json(json!({ "conversations": page.entries, "next": page.next })))
 }
 
 pub(super) async fn get(
@@ -59,10 +69,10 @@ pub(super) async fn messages(
     State(app): State<App>,
     known: Known,
     Path(text): Path,
-    Query(page): Query<Page>,
+    Query(asked): Query<Messages>,
 ) -> Result<Json<Value>, Problem> {
     let id = id(&known, &text)?;
-    let part = Part { after: page.after, most: page.most(), originals: page.originals };
+    let part = Part { after: asked.after, most: asked.limit.get(), originals: asked.originals };
     let said = flow::messages(&app, &known.caller, (id, part), &known.trace).await;
     let messages = said.map_err(|error| known.problem(error))?;
     Ok(Json(json!({ "messages": messages })))

@@ -194,6 +194,10 @@ impl<T: DeserializeOwned> FromRequest<App> for Inbound<T> {
         if !media.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("application/json") {
             return Err(outside.problem(Error::new(Code::UnsupportedMedia)));
         }
+        if outside.has(header::CONTENT_ENCODING.as_str()) {
+            let detail = "Send it as it is, without `Content-Encoding`.";
+            return Err(outside.problem(Error::new(Code::UnsupportedMedia).detail(detail)));
+        }
         let patience = app.config.server.header_timeout;
         let reading = Bytes::from_request(Request::from_parts(parts, body), app);
         let bytes = match tokio::time::timeout(patience.duration(), reading).await {

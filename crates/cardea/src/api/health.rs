@@ -6,7 +6,10 @@ use axum::{
     http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use cardea_core::{Code, Error};
+use cardea_core::{
+    Code, Error,
+    page::{Limit, Place},
+};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -58,41 +61,51 @@ pub(super) async fn jwks(State(app): State<App>) -> Json<Value> {
     Json(app.identity.jwks())
 }
 
-/// A window of time.
+/// Which entries of the audit log.
 #[derive(Debug, Deserialize)]
-pub(super) struct Search {
+#[serde(deny_unknown_fields)]
+pub(super) struct Entries {
+    after: Option<Place>,
     #[serde(default)]
-    after: i64,
-    limit: Option<u32>,
+    limit: Limit,
     turn: Option<String>,
+}
+
+/// Which decisions.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Decisions {
+    after: Option<Place>,
+    #[serde(default)]
+    limit: Limit,
 }
 
 pub(super) async fn audit(
     State(app): State<App>,
     known: Known,
-    Query(search): Query<Search>,
+    Query(asked): Query<Entries>,
 ) -> Result<Json<Value>, Problem> {
     if !known.caller.has_role(AUDITOR) {
         let error = Error::new(Code::Denied).detail("Only the role `auditor` reads the audit log.");
         return Err(known.problem(error));
     }
-    let most = search.limit.unwrap_or(100).clamp(1, 1_000);
-    let found = app.observe.search(&known.caller.tenant, search.after, search.turn.as_deref(), most).await;
-    let entries = found.map_err(|error| known.problem(error))?;
-    Ok(Json(json!({ "entries": entries })))
+    let after = asked.after.unwrap_or(Place::START);
+    let found = app.observe.search(&known.caller.tenant, &after, asked.turn.as_deref(), asked.limit).await;
+    let page = found.map_err(|error| known.problem(error))?;
+    Ok(Json(json!({ "entries": page.entries, "next": page.next })))
 }
 
 pub(super) async fn decisions(
     State(app): State<App>,
     known: Known,
-    Query(search): Query<Search>,
+    Query(asked): Query<Decisions>,
 ) -> Result<Json<Value>, Problem> {
     let caller = &known.caller;
-    let most = search.limit.unwrap_or(100).clamp(1, 1_000);
+    let after = asked.after.unwrap_or(Place::START);
     let owner = (!caller.has_role(AUDITOR)).then(|| caller.principal());
-    let found = app.observe.decisions(&caller.tenant, owner, search.after, most).await;
-    let decisions = found.map_err(|error| known.problem(error))?;
-    Ok(Json(json!({ "decisions": decisions })))
+    let found = app.observe.decisions(&caller.tenant, owner, &after, asked.limit).await;
+    let page = found.map_err(|error| known.problem(error))?;
+    Ok(Json(json!({ "decisions": page.entries, "next": page.next })))
 }
 
 pub(super) async fn unknown_route(outside: Outside) -> Problem {

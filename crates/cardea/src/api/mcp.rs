@@ -13,8 +13,10 @@ use axum::{
 use cardea_auth::Caller;
 use cardea_core::{
     Code, Error,
+    time::Millis,
     tool::{Effect, Outcome, ToolCall, ToolSpec},
 };
+use cardea_store::jobs::Stage;
 use rmcp::{
     ErrorData, RoleServer, ServerHandler,
     model::{
@@ -42,13 +44,12 @@ const KEY: &str = "dev.cardea/idempotency-key";
 /// The route and the check in front of it.
 pub(super) fn routes(app: App) -> Router {
     let config = StreamableHttpServerConfig::default()
-        .with_allowed_origins(app.config.server.allowed_origins.clone())
         .with_max_request_body_bytes(app.config.server.max_body.len())
-        .with_cancellation_token(app.jobs.stopping())
+        .with_cancellation_token(app.jobs.token(Stage::Upkeep)) // calls in work are answered first
         .with_legacy_session_mode(false)
         .with_json_response(true)
-        .enforce_origin_validation()
-        .disable_allowed_hosts(); // `addressed_to_us` knows which hosts are ours
+        .disable_allowed_origins() // `origin::pages` and `addressed_to_us` know which pages and hosts are ours
+        .disable_allowed_hosts();
     let handler = Handler { app: app.clone() };
     let service = StreamableHttpService::new(
         move || Ok(handler.clone()),
@@ -103,13 +104,19 @@ fn trace(context: &RequestContext<RoleServer>) -> Trace {
     parts.and_then(|parts| parts.extensions.get::<Trace>()).cloned().unwrap_or_default()
 }
 
+/// What is neither the client's mistake nor ours, in the range that JSON-RPC 2.0 (section 5.1) leaves to servers.
+const REFUSED: ErrorCode = ErrorCode(-32_000);
+
 /// JSON-RPC's shape of an error.
 fn fault(error: &Error) -> ErrorData {
     let code = match error.code() {
         Code::NotFound | Code::InvalidArguments | Code::BadRequest => ErrorCode::INVALID_PARAMS,
-        _ => ErrorCode::INTERNAL_ERROR,
+        Code::Internal | Code::Misconfigured => ErrorCode::INTERNAL_ERROR,
+        _ => REFUSED,
     };
-    ErrorData::new(code, error.public(), Some(json!({ "code": error.code().name() })))
+    let after = error.retry_hint().map(Millis::secs_up);
+    let data = json!({ "code": error.code().name(), "retry_after_s": after });
+    ErrorData::new(code, error.public(), Some(data))
 }
 
 impl ServerHandler for Handler {

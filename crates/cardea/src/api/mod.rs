@@ -15,6 +15,7 @@ mod mcp;
 mod models;
 mod openai;
 mod openapi;
+mod origin;
 mod people;
 mod problem;
 mod prompt;
@@ -44,7 +45,7 @@ pub fn router(app: App) -> Router {
         .route("/turns/{id}", get(turns::get))
         .route("/turns/{id}/events", get(turns::events))
         .route("/approvals", get(approvals::list))
-        .route("/approvals/{id}", post(approvals::decide))
+        .route("/approvals/{id}", get(approvals::get).post(approvals::decide))
         .route("/keys", get(keys::list).post(keys::create))
         .route("/keys/{id}", delete(keys::revoke))
         .route("/people/{id}", delete(people::erase))
@@ -72,5 +73,7 @@ pub fn router(app: App) -> Router {
         .layer(axum::extract::DefaultBodyLimit::max(limit))
         .with_state(app.clone())
         .merge(mcp::routes(app.clone()))
+        .layer(origin::told_to_browsers(&app))
+        .layer(axum::middleware::from_fn_with_state(app.clone(), origin::pages))
         .layer(axum::middleware::from_fn_with_state(app, told::told))
 }

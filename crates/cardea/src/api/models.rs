@@ -1,14 +1,15 @@
 //! `/v1/models` and `/api/v1/agents`: who can be asked.
 
-use axum::{
-    Json,
-    extract::{Path, State},
-};
+use axum::{Json, extract::State};
 use cardea_auth::Caller;
 use cardea_core::{Code, Error};
 use serde_json::{Value, json};
 
-use super::{Problem, extract::Known, openai};
+use super::{
+    Problem,
+    extract::{Known, Path},
+    openai,
+};
 use crate::{app::App, flow};
 
 /// The names that this caller may put into `model`: all agents, and the models that policy opens to them.
@@ -24,8 +25,8 @@ pub(super) async fn list(State(app): State<App>, known: Known) -> Json<Value> {
 
 pub(super) async fn one(
     State(app): State<App>,
-    Path(wanted): Path<String>,
     known: Known,
+    Path(wanted): Path,
 ) -> Result<Json<Value>, Problem> {
     if names(&app, &known.caller).contains(&wanted) {
         return Ok(Json(openai::model(&wanted, app.clock.now())));

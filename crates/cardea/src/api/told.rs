@@ -21,7 +21,7 @@ pub(crate) struct Failed {
 }
 
 /// Names the request on every answer, as the log and the errors name it.
-const REQUEST_ID: &str = "x-request-id";
+pub(super) const REQUEST_ID: &str = "x-request-id";
 
 /// Routes that are asked all the time and tell nothing.
 const QUIET: [&str; 3] = ["/healthz", "/readyz", "/metrics"];

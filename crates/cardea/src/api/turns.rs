@@ -124,8 +124,9 @@ fn stream_of(follow: Follow) -> impl Stream<Item = Result<SseEvent, Infallible>>
 
 impl Follow {
     async fn read(&mut self) {
-        if self.app.auth.still(&self.caller).await.is_err() {
-            self.ended = true; // taken out meanwhile: nothing more is told
+        let over = self.caller.expires_at().is_some_and(|end| self.app.clock.now() > end);
+        if over || self.app.auth.still(&self.caller).await.is_err() {
+            self.ended = true; // over or taken out meanwhile: nothing more is told
             return;
         }
         let Ok((events, state)) = self.app.turns.events(&self.caller, self.id, self.seen).await else {

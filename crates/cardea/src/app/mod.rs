@@ -14,7 +14,7 @@ use cardea_core::{
     Code, Error, Result,
     agent::{Agent, AgentSpec},
     id::AgentName,
-    message::{Prompt, estimate_tokens},
+    message::{Prompt, Usage, estimate_tokens},
     time::{Millis, SharedClock},
 };
 use cardea_model::Models;
@@ -26,6 +26,21 @@ use crate::{
     action::Action, config::Config, context::Context, control::Control, control::Estimate,
     identity::Identity, observe::Observe, turn::Turns, vault::Vault,
 };
+
+/// What a model writes at most where nobody says, in tokens.
+const WRITES: u64 = 1_024;
+
+/// What the tools of an agent and their results take of a prompt, roughly, in tokens.
+const TOOLS: u64 = 1_500;
+
+/// Whether something was said before a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum History {
+    /// It is the first.
+    None,
+    /// It is not, or nobody knows.
+    Some,
+}
 
 /// All rooms of one installation. Cheap to clone.
 #[derive(Clone)]
@@ -111,24 +126,34 @@ impl Rooms {
         Arc::clone(&self.direct)
     }
 
-    /// What a message to an agent may use up: all its model calls, each with the whole window.
+    /// What a message to an agent may use up: all its model calls, each with its instructions, some tools and, where
+    /// something was said before, the whole window; the money by the dearest model that may answer.
     #[must_use]
-    pub fn estimate(&self, agent: &Agent, text: &str) -> Estimate {
-        let calls = u64::from(agent.spec.limits.reflections) + 1;
-        let each = u64::from(agent.spec.memory.tokens)
-            + estimate_tokens(text)
-            + u64::from(agent.spec.sampling.max_tokens.unwrap_or(1_024));
-        let tokens = agent.spec.limits.tokens.unwrap_or(u64::MAX).min(calls.saturating_mul(each));
-        Estimate { tokens, cost_micros: agent.spec.limits.micros().unwrap_or(0) }
+    pub fn estimate(&self, agent: &Agent, text: &str, history: History) -> Estimate {
+        let limits = &agent.spec.limits;
+        let calls = u64::from(limits.reflections) + 1;
+        let window = if history == History::Some { u64::from(agent.spec.memory.tokens) } else { 0 };
+        let reads = estimate_tokens(&agent.spec.instructions) + estimate_tokens(text) + TOOLS + window;
+        let writes = agent.spec.sampling.max_tokens.map_or(WRITES, u64::from);
+        let usage = Usage {
+            input: calls.saturating_mul(reads),
+            output: calls.saturating_mul(writes),
+            ..Usage::default()
+        };
+        let cost = self.observe.dearest(self.models.behind(&agent.spec.model), usage);
+        Estimate {
+            tokens: limits.tokens.unwrap_or(u64::MAX).min(usage.total()),
+            cost_micros: limits.micros().unwrap_or(u64::MAX).min(cost),
+        }
     }
 
     /// What a bare completion may use up.
     #[must_use]
     pub fn estimate_prompt(&self, prompt: &Prompt) -> Estimate {
-        Estimate {
-            tokens: prompt.tokens() + u64::from(prompt.sampling.max_tokens.unwrap_or(1_024)),
-            cost_micros: 0,
-        }
+        let writes = prompt.sampling.max_tokens.map_or(WRITES, u64::from);
+        let usage = Usage { input: prompt.tokens(), output: writes, ..Usage::default() };
+        let cost_micros = self.observe.dearest(self.models.behind(&prompt.model), usage);
+        Estimate { tokens: usage.total(), cost_micros }
     }
 
     /// Where the heads of the audit log are written down, beside the database.

@@ -21,9 +21,9 @@ pub struct ServerConfig {
     /// The address under which clients reach Cardea, such as `https://agents.example`; for links, for the `resource` of
     /// its metadata, and for what proofs of bound tokens must name (RFC 9449). Absent: made from `bind`.
     pub public_url: Option<String>,
-    /// Further `Host` names that are accepted, beside the one of `public_url` and those of this machine.
+    /// Further `Host` names that are accepted at `/mcp`, beside the one of `public_url` and those of this machine.
     pub allowed_hosts: Vec<String>,
-    /// Web pages (origins such as `https://app.example`) whose scripts may call the API. Empty: none.
+    /// Web pages (origins such as `https://app.example`) whose scripts may call Cardea, on every route (CORS). Empty: none.
     pub allowed_origins: Vec<String>,
     /// The largest request body.
     pub max_body: Bytes,

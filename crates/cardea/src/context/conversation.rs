@@ -6,6 +6,7 @@ use cardea_core::{
     agent::MemoryWindow,
     id::{AgentName, ConversationId, MessageId, TurnId},
     message::Message,
+    page::{Limit, Page, Place},
     principal::Principal,
     time::Timestamp,
 };
@@ -116,11 +117,20 @@ impl Context {
     ///
     /// # Errors
     /// What the store says.
-    pub async fn conversations(&self, caller: &Caller, most: u32) -> Result<Vec<Conversation>> {
+    pub async fn conversations(
+        &self,
+        caller: &Caller,
+        after: &Place,
+        limit: Limit,
+    ) -> Result<Page<Conversation>> {
         let sql = "SELECT id, agent, title, created_at, updated_at FROM conversations \
-                   WHERE owner = $1 AND tenant = $2 AND deleted_at IS NULL ORDER BY updated_at DESC LIMIT $3";
-        let rows: Vec<Row> = self.inner.db.rows(sql, args![caller.key(), &caller.tenant, most]).await?;
-        Ok(rows.into_iter().map(read).collect())
+                   WHERE owner = $1 AND tenant = $2 AND deleted_at IS NULL \
+                   AND (updated_at < $3 OR (updated_at = $3 AND id < $4)) \
+                   ORDER BY updated_at DESC, id DESC LIMIT $5";
+        let args = args![caller.key(), &caller.tenant, after.at, &after.id, limit.get() + 1];
+        let rows: Vec<Row> = self.inner.db.rows(sql, args).await?;
+        let place = |talk: &Conversation| Place { at: talk.updated_at, id: talk.id.to_string() };
+        Ok(Page::of(rows.into_iter().map(read).collect(), limit, place))
     }
 
     /// What was said, from number `after` on.

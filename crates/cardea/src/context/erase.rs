@@ -49,6 +49,12 @@ impl Context {
                  (SELECT id FROM turns WHERE tenant = $1 AND user_id = $2 AND ended_at IS NOT NULL)",
                 whose(),
             )
+            // A bare call that waits for a person was not made. Without its step it ends as that, and nobody knows of what.
+            .run(
+                "DELETE FROM steps WHERE turn IN \
+                 (SELECT id FROM turns WHERE tenant = $1 AND user_id = $2 AND kind = 'call' AND state = 'waiting')",
+                whose(),
+            )
             .run(
                 "DELETE FROM idempotency WHERE owner IN (SELECT owner FROM turns WHERE tenant = $1 AND user_id = $2)",
                 whose(),

@@ -6,7 +6,7 @@ use std::{
 };
 
 use cardea_auth::Caller;
-use cardea_core::{Code, Error, Result, time::Millis};
+use cardea_core::{Code, Error, Result, principal::Principal, time::Millis};
 use cardea_store::shared::Taken;
 
 use super::{Control, budget::Reserved};
@@ -111,10 +111,26 @@ impl Control {
         }
         let (tenant, user) = (caller.tenant.to_string(), caller.key());
         self.take_rate(&tenant, &user).await?;
-        let place = self.inner.places.take(&tenant, &user);
-        let place = place.ok_or_else(|| Error::new(Code::Overloaded).retry_after(Millis::from_secs(1)))?;
+        let place = self.place(&tenant, &user)?;
         let reserved = self.reserve(&tenant, &user, estimate).await?;
         Ok(Admission { control: self.clone(), _place: place, reserved })
+    }
+
+    /// Lets a turn go on that was let in before. It has passed rate and budget once, and what it has begun must be
+    /// ended: of the budget it holds nothing, but pays what it uses, even past the limit.
+    ///
+    /// # Errors
+    /// `overloaded`, or what the store says.
+    pub async fn admit_again(&self, who: &Principal) -> Result<Admission> {
+        let (tenant, user) = (who.tenant.to_string(), who.key());
+        let place = self.place(&tenant, &user)?;
+        let reserved = self.account(&tenant, &user).await?;
+        Ok(Admission { control: self.clone(), _place: place, reserved })
+    }
+
+    fn place(&self, tenant: &str, user: &str) -> Result<Place> {
+        let place = self.inner.places.take(tenant, user);
+        place.ok_or_else(|| Error::new(Code::Overloaded).retry_after(Millis::from_secs(1)))
     }
 
     async fn take_rate(&self, tenant: &str, user: &str) -> Result<()> {

@@ -22,8 +22,10 @@ use crate::observe::Entry;
 /// The topic of wake-ups.
 const TOPIC: &str = "approvals";
 
-/// How much of the arguments the person who decides is shown.
-const SHOWN: Bounds = Bounds { text: 1_024, whole: 8_192, depth: 8 };
+/// How much of the arguments is kept for the person who decides, who should read all that will be sent.
+const KEPT: Bounds = Bounds { text: 131_072, whole: 262_144, depth: 64 };
+/// How much of them a list shows.
+const LISTED: Bounds = Bounds { text: 1_024, whole: 8_192, depth: 8 };
 
 /// What a person says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,7 +48,7 @@ pub struct Approval {
     pub user: String,
     /// For which tool.
     pub tool: String,
-    /// With which arguments, screened.
+    /// With which arguments.
     pub arguments: Value,
     /// Why policy wants a person.
     pub reason: String,
@@ -77,6 +79,17 @@ pub struct Approval {
 struct Decider {
     by: String,
     roles: BTreeSet<String>,
+}
+
+impl Approval {
+    fn concerns(&self, caller: &Caller) -> bool {
+        self.owner == caller.key() || !self.roles.is_disjoint(&caller.roles)
+    }
+
+    fn listed(self) -> Self {
+        let arguments = serde_json::from_str(&spelled(self.arguments, LISTED)).unwrap_or(Value::Null);
+        Self { arguments, ..self }
+    }
 }
 
 impl FromRow for Approval {
@@ -164,7 +177,7 @@ impl Control {
     pub(super) fn want(&self, rows: &mut Commit, wanted: &Wanted<'_>) -> ApprovalId {
         let id = ApprovalId::random();
         let now = self.now();
-        let shown = spelled(Value::Object(wanted.call.arguments.clone()), SHOWN);
+        let kept = spelled(Value::Object(wanted.call.arguments.clone()), KEPT);
         *rows = std::mem::take(rows).run(
             "INSERT INTO approvals (id, tenant, turn, step, owner, user_id, tool, args, args_digest, digest, reason, roles, \
              state, created_at, expires_at) \
@@ -177,7 +190,7 @@ impl Control {
                 wanted.caller.key(),
                 &wanted.caller.user,
                 &wanted.tool.name,
-                shown,
+                kept,
                 wanted.digest,
                 wanted.reason,
                 json!(wanted.roles).to_string(),
@@ -188,7 +201,16 @@ impl Control {
         id
     }
 
-    /// Approvals that the caller asked for or may decide, the newest first.
+    /// An approval that the caller asked for or may decide, with the whole of its arguments.
+    ///
+    /// # Errors
+    /// `not_found`, or what the store says.
+    pub async fn approval(&self, caller: &Caller, id: ApprovalId) -> Result<Approval> {
+        let found = self.load_approval(caller, id).await?.filter(|approval| approval.concerns(caller));
+        found.ok_or_else(|| Error::new(Code::NotFound))
+    }
+
+    /// Approvals that the caller asked for or may decide, the newest first; long arguments are cut.
     ///
     /// # Errors
     /// What the store says.
@@ -207,9 +229,7 @@ impl Control {
         let mut all: Vec<Approval> = self.inner.db.rows(OWN, args![&caller.tenant, &key]).await?;
         all.extend(self.inner.db.rows::<Approval>(OTHERS, args![&caller.tenant, &key]).await?);
         all.sort_by_key(|approval| std::cmp::Reverse(approval.created_at));
-        let concerns =
-            |approval: &Approval| approval.owner == key || !approval.roles.is_disjoint(&caller.roles);
-        Ok(all.into_iter().filter(concerns).collect())
+        Ok(all.into_iter().filter(|one| one.concerns(caller)).map(Approval::listed).collect())
     }
 
     /// Decides an approval. The turn that waits for it goes on by itself.

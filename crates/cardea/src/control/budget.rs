@@ -13,6 +13,7 @@ use cardea_core::{
     Code, Error, Result,
     message::Usage,
     policy::limit::{month, until_next_month},
+    time::Millis,
 };
 use cardea_store::{Commit, CommitError, args};
 
@@ -24,6 +25,9 @@ use super::{
 /// The units that a budget counts, as its rows name them.
 const TOKENS: &str = "tokens";
 const MICROS: &str = "micros";
+
+/// When to come again where requests in work hold what is left.
+const HELD: Millis = Millis::from_secs(1);
 
 /// A limit for one calendar month. Nothing set: no limit.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -97,37 +101,91 @@ impl Control {
         user: &str,
         estimate: Estimate,
     ) -> Result<Option<Reserved>> {
-        let settings = &self.inner.settings;
-        let limited: Vec<(String, Budget)> =
-            [(user.to_owned(), settings.user_budget), (String::new(), settings.tenant_budget)]
-                .into_iter()
-                .filter(|(_, budget)| budget.is_set())
-                .collect();
-        if limited.is_empty() {
+        let rows = self.budgeted(tenant, user);
+        if rows.is_empty() {
             return Ok(None);
         }
-        let period = month(self.now());
-        let (mut held, mut changes) = (Vec::new(), Vec::new());
-        for (account, budget) in limited {
-            for (unit, amount, limit) in
-                [(TOKENS, estimate.tokens, budget.tokens), (MICROS, estimate.cost_micros, budget.cost_micros)]
-            {
-                let (tenant, account, period) = (tenant.to_owned(), account.clone(), period.clone());
-                let place = Place { tenant, account, period, unit };
-                held.push((place.clone(), amount));
-                changes.push((place, Change::Reserve { amount, limit }));
-            }
-        }
+        let amount =
+            |place: &Place| if place.unit == TOKENS { estimate.tokens } else { estimate.cost_micros };
+        let held = rows.iter().map(|(place, _)| (place.clone(), amount(place))).collect();
+        let changes = rows
+            .iter()
+            .map(|(place, limit)| (place.clone(), Change::Reserve { amount: amount(place), limit: *limit }));
+        let changes = changes.collect();
         let reserved = Reserved { holding: Arc::clone(&self.inner.holding), held, amount: estimate };
         // INVARIANT: counted here before it is written, so that nothing of it can seem to be lost.
         self.inner.holding.change(&reserved, u64::saturating_add);
         match self.change(changes).await {
             Ok(()) => Ok(Some(reserved)),
-            Err(CommitError::Conflict(_)) => {
-                Err(Error::new(Code::BudgetSpent).retry_after(until_next_month(self.now())))
-            }
+            Err(CommitError::Conflict(_)) => Err(self.no_room(&rows, amount).await?),
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// The rows of which a request of this user is paid, and their limits. None if there is no budget.
+    fn budgeted(&self, tenant: &str, user: &str) -> Vec<(Place, Option<u64>)> {
+        let settings = &self.inner.settings;
+        let period = month(self.now());
+        [(user, settings.user_budget), ("", settings.tenant_budget)]
+            .into_iter()
+            .filter(|(_, budget)| budget.is_set())
+            .flat_map(|(account, budget)| {
+                let place = |unit| Place {
+                    tenant: tenant.to_owned(),
+                    account: account.to_owned(),
+                    period: period.clone(),
+                    unit,
+                };
+                [(place(TOKENS), budget.tokens), (place(MICROS), budget.cost_micros)]
+            })
+            .collect()
+    }
+
+    /// Holds nothing, and pays all the same: for a turn that was let in before.
+    pub(super) async fn account(&self, tenant: &str, user: &str) -> Result<Option<Reserved>> {
+        let rows = self.budgeted(tenant, user);
+        if rows.is_empty() {
+            return Ok(None);
+        }
+        let nothing = Change::Reserve { amount: 0, limit: None };
+        self.change(rows.iter().map(|(place, _)| (place.clone(), nothing)).collect()).await?;
+        let held = rows.into_iter().map(|(place, _)| (place, 0)).collect();
+        let holding = Arc::clone(&self.inner.holding);
+        Ok(Some(Reserved { holding, held, amount: Estimate::default() }))
+    }
+
+    /// Why there is no room for a request, and when there will be.
+    async fn no_room(&self, rows: &[(Place, Option<u64>)], amount: impl Fn(&Place) -> u64) -> Result<Error> {
+        let error = Error::new(Code::BudgetSpent);
+        for (place, limit) in rows {
+            let Some(limit) = *limit else { continue };
+            let (amount, spent) = (amount(place), self.spent(place).await?);
+            let left = limit.saturating_sub(spent);
+            if amount > left || left == 0 {
+                let whose = if place.account.is_empty() { "tenant" } else { "user" };
+                let unit = if place.unit == TOKENS { TOKENS } else { "millionths of a US dollar" };
+                let detail = format!(
+                    "The {whose} has {left} of {limit} {unit} left for this month, and this may use up to {amount}."
+                );
+                let error = error.detail(detail);
+                // What is larger than the whole budget will not fit next month either.
+                return Ok(if amount > limit {
+                    error
+                } else {
+                    error.retry_after(until_next_month(self.now()))
+                });
+            }
+        }
+        let detail = "What is left of it is held by requests in work, which give back what they do not use.";
+        Ok(error.detail(detail).retry_after(HELD))
+    }
+
+    async fn spent(&self, place: &Place) -> Result<u64> {
+        let sql =
+            "SELECT spent FROM budgets WHERE tenant = $1 AND user_id = $2 AND period = $3 AND unit = $4";
+        let args = args![&place.tenant, &place.account, &place.period, place.unit];
+        let rows: Vec<(u64,)> = self.inner.db.rows(sql, args).await?;
+        Ok(rows.first().map_or(0, |row| row.0))
     }
 
     /// The rows by which a budget pays what was used out of what was reserved: they belong into the commit that says

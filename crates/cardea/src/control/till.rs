@@ -123,8 +123,9 @@ fn sums<'a>(orders: impl Iterator<Item = &'a Order>) -> BTreeMap<&'a Place, Sum>
                 sum.pay = Some((before.saturating_add(held), spent.saturating_add(used)));
             }
             Change::Reserve { amount, limit } => {
-                let (before, _) = sum.reserve.unwrap_or_default();
-                sum.reserve = Some((before.saturating_add(amount), limit));
+                let (before, known) = sum.reserve.unwrap_or_default();
+                // One that has no limit goes along with those that have one, and is tried alone if they do not fit.
+                sum.reserve = Some((before.saturating_add(amount), limit.or(known)));
             }
         }
     }

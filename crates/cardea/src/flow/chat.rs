@@ -12,7 +12,7 @@ use cardea_store::Commit;
 
 use super::{Outlet, Stream, answer::answer, converse::Thought, unwind::unwind};
 use crate::{
-    app::App,
+    app::{App, History},
     control::{Admission, Estimate},
     observe::Trace,
     turn::{Begun, Ending, Failure, Kind, Limits, Question, Receipt, Turn},
@@ -33,16 +33,23 @@ pub struct Message {
     pub trace: Trace,
 }
 
+impl Message {
+    /// Whether something was said before, as far as anybody knows who has not looked.
+    fn history(&self) -> History {
+        if self.conversation.is_some() { History::Some } else { History::None }
+    }
+}
+
 /// One chat turn, for a caller who came in by [`super::enter`] or for whom an embedding program vouches. Start reading
 /// Cardea here.
 ///
 /// # Errors
 /// Any [`cardea_core::Code`] of the rooms on the way. A turn that has begun ends with a receipt, not with an error.
 pub async fn chat(app: &App, caller: &Caller, message: Message, client: Option<Stream>) -> Result<Receipt> {
-    let trace = message.trace;
+    let trace = message.trace.clone();
     let agent = app.find_agent(&message.agent)?;
     let guard = agent.spec.guard.as_deref();
-    let admitting = app.control.admit(caller, app.estimate(&agent, &message.text));
+    let admitting = app.control.admit(caller, app.estimate(&agent, &message.text, message.history()));
     let admitted = trace.time("admit", admitting).await?; // rate, budget, load
     let finding = app.context.find(caller, &agent.name, message.conversation);
     let talk = trace.time("conversation", finding).await?; // yours, or not found
@@ -121,7 +128,6 @@ pub(super) async fn settle(app: &App, caller: &Caller, agent: &Arc<Agent>, open:
     };
     drop(closing);
     app.control.paid(admitted);
-    app.observe.turn(&receipt);
     drop(span);
     trace.note(|event| event.answered(&receipt));
     outlet.ended(&receipt).await;

@@ -49,6 +49,8 @@ pub struct Completed {
     pub cache: CacheUse,
     /// Money, in millionths.
     pub cost_micros: u64,
+    /// A client that reads as it comes has not taken all of it.
+    pub cut: bool,
 }
 
 /// A bare completion, from a transcript to text.
@@ -82,25 +84,25 @@ pub async fn complete(app: &App, request: CompleteRequest, client: Option<Stream
                 usage,
                 cache: CacheUse::Exact,
                 cost_micros: 0,
+                cut: outlet.is_cut(),
             });
         }
         Looked::Miss(flight) => flight, // equal questions at once: one of them asks the model
     };
-    let Thinking { next, model } = think(app, &trace, &prompt, &mut outlet, app.completion_time()).await?; // model
-    let Next { mut calls, finish, usage } = next;
+    let thinking = think(app, &trace, &prompt, &mut outlet, app.completion_time()).await; // model
+    let Thinking { next, model, usage } = thinking;
     let cost_micros = app.observe.cost(&model, usage);
     app.control.settle(admitted, usage, cost_micros).await; // the budget pays what was used, whatever comes of it
+    trace.note(|event| (event.model, event.usage, event.cost_micros) = (Some(model), usage, cost_micros));
+    let Next { mut calls, finish } = next?;
     let text = outlet.finish().await?; // guard output
     calls.iter_mut().try_for_each(|call| screen_call(app, &names, call, Surface::Output))?; // and what it asks for
-    trace.note(|event| {
-        (event.model, event.usage, event.cost_micros) = (Some(model), usage, cost_micros);
-        event.ending = Some(finish.name());
-    });
+    trace.note(|event| event.ending = Some(finish.name()));
     if calls.is_empty() && finish == Finish::Stop {
         let answer = Answered { text: &text, finish, usage, micros: cost_micros };
         app.context.cache().keep(&asked, answer, Finished::default(), Vec::new()).await; // best effort
     }
-    Ok(Completed { text, calls, finish, usage, cache: CacheUse::None, cost_micros })
+    Ok(Completed { text, calls, finish, usage, cache: CacheUse::None, cost_micros, cut: outlet.is_cut() })
 }
 
 /// Screens what the client says of its tools and of the answer's form: a model reads that like everything else.

@@ -58,10 +58,10 @@ pub(super) async fn converse(
         first = false;
         let (prompt, cut) = prompt(agent, history, turn, &offered)?;
         let left = turn.time_left(app.clock.now());
-        let Thinking { next, model } = think(app, &trace, &prompt, outlet, left).await?; // model
-        let Next { calls, finish, usage } = next;
+        let Thinking { next, model, usage } = think(app, &trace, &prompt, outlet, left).await; // model
         trace.note(|event| event.model = Some(model.clone()));
-        turn.charge(usage, app.observe.cost(&model, usage));
+        turn.charge(usage, app.observe.cost(&model, usage)); // also for an answer that broke off
+        let Next { calls, finish } = next?;
         for call in &calls {
             if call.name == FIND_TOOLS && offered.has_more() {
                 find_tools(app, caller, turn, &offered, call).await?;

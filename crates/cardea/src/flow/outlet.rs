@@ -5,8 +5,7 @@ use std::time::Duration;
 use cardea_core::{
     Code, Error, Result,
     id::{ConversationId, TurnId},
-    message::{Finish, ModelEvent, Usage},
-    time::Millis,
+    message::{Finish, ModelEvent, Usage, tokens_of},
     tool::ToolCall,
 };
 use cardea_model::ModelStream;
@@ -42,7 +41,6 @@ pub enum ReplyEvent {
 pub(super) struct Next {
     pub(super) calls: Vec<ToolCall>,
     pub(super) finish: Finish,
-    pub(super) usage: Usage,
 }
 
 /// Where a turn's text goes.
@@ -50,6 +48,8 @@ pub(super) struct Next {
 pub struct Outlet {
     window: Option<OutputWindow>,
     client: Option<Stream>,
+    /// A client that was there has not taken all of it.
+    cut: bool,
     said: String,
 }
 
@@ -58,7 +58,7 @@ impl Outlet {
     #[must_use]
     pub fn new(window: OutputWindow, client: Option<Stream>) -> Self {
         let window = if client.is_none() { window.unhurried() } else { window };
-        Self { window: Some(window), client, said: String::new() }
+        Self { window: Some(window), client, cut: false, said: String::new() }
     }
 
     async fn send(&mut self, event: ReplyEvent) {
@@ -66,8 +66,13 @@ impl Outlet {
         // WHY: a client that has gone, or reads nothing for a while, must not hold up an action in the middle.
         let sent = tokio::time::timeout(Duration::from_secs(5), client.send(event)).await;
         if !matches!(sent, Ok(Ok(()))) {
-            self.client = None;
+            (self.client, self.cut) = (None, true);
         }
+    }
+
+    /// True if a client did not take all that was sent to it.
+    pub(super) fn is_cut(&self) -> bool {
+        self.cut
     }
 
     pub(super) async fn begun(&mut self, turn: &Turn) {
@@ -85,28 +90,30 @@ impl Outlet {
         }
     }
 
-    /// Copies a model's answer to the client through the guard window and collects what else it wants.
+    /// Copies a model's answer to the client through the guard window and collects what else it wants. `used` is what
+    /// has been used so far, whatever comes of it: counted by us until the provider says it.
     ///
     /// # Errors
-    /// `guard_refused`, `time_spent`, `model_failed` for a stream that was cut, or what the model says.
-    pub(super) async fn relay(&mut self, mut events: ModelStream, left: Millis) -> Result<Next> {
-        let deadline = tokio::time::Instant::now() + left.duration();
-        let mut calls = Vec::new();
-        loop {
-            let event = tokio::time::timeout_at(deadline, events.next())
-                .await
-                .map_err(|_| Error::new(Code::TimeSpent))?
-                .ok_or_else(|| Error::new(Code::ModelFailed).detail("Its answer was cut off."))?;
+    /// `guard_refused`, `model_failed` for a stream that was cut, or what the model says.
+    pub(super) async fn relay(&mut self, mut events: ModelStream, used: &mut Usage) -> Result<Next> {
+        let (mut calls, mut written) = (Vec::new(), 0);
+        while let Some(event) = events.next().await {
             match event? {
                 ModelEvent::Text(text) => {
+                    written += text.len();
+                    used.output = tokens_of(written);
                     let window = self.window.as_mut().ok_or_else(|| Error::new(Code::Internal))?;
                     let shown = window.push(&text)?;
                     self.say(shown).await;
                 }
                 ModelEvent::Call(call) => calls.push(call),
-                ModelEvent::End { finish, usage } => return Ok(Next { calls, finish, usage }),
+                ModelEvent::End { finish, usage } => {
+                    *used = usage;
+                    return Ok(Next { calls, finish });
+                }
             }
         }
+        Err(Error::new(Code::ModelFailed).detail("Its answer was cut off."))
     }
 
     /// Gives out an answer that is already screened by the guardrails of now.

@@ -18,7 +18,7 @@ use super::{
     visible::visible,
 };
 use crate::{
-    app::App,
+    app::{App, History},
     context::cache::{Asked, Due, Hit},
     turn::{Begun, Ending, Kind, Limits, Question, Turn},
 };
@@ -52,7 +52,7 @@ pub(super) fn recheck(app: &App, agent: &Arc<Agent>, turn: &Turn, served: (Asked
 
 async fn run(app: &App, agent: &Arc<Agent>, check: Check) -> Result<()> {
     let caller = app.auth.resume(check.principal, check.since).await?; // not revoked meanwhile
-    let admitted = app.control.admit(&caller, app.estimate(agent, &check.prompt)).await?; // rate, budget, load
+    let admitted = app.control.admit(&caller, app.estimate(agent, &check.prompt, History::Some)).await?; // rate, budget, load
     let question = Question {
         principal: &caller,
         request: RequestId::random(),

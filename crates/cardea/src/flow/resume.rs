@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cardea_core::{Code, Error, Result, Retry, id::TurnId, journal::StepState};
+use cardea_core::{Code, Error, Result, Retry, id::TurnId, journal::StepState, time::Millis};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -13,12 +13,16 @@ use super::{
 };
 use crate::{
     app::App,
+    control::{Admission, Estimate},
     observe::RequestEvent,
     turn::{Ending, Free, Kind, Limits, Step, Turn},
 };
 
 /// Most turns that are taken up in one round.
 const ROUND: u32 = 64;
+
+/// How long after its beginning a turn waits for the server of its call to come back.
+const PATIENCE: Millis = Millis::from_secs(3 * 24 * 3_600);
 
 /// How often to look for free turns where nobody says that there are some.
 const ROUND_PAUSE: Duration = Duration::from_secs(1);
@@ -29,6 +33,10 @@ pub async fn watch(app: App, stop: CancellationToken) {
     loop {
         let found = app.turns.free(ROUND).await.unwrap_or_default();
         let none = found.is_empty();
+        if !none {
+            // WHY: what a dead node held of a budget must not stand in the way of others until the next heartbeat.
+            drop(app.control.forget_dead_nodes().await);
+        }
         for free in found {
             let app = app.clone();
             app.jobs.clone().spawn("resume", async move {
@@ -64,22 +72,18 @@ pub async fn resume_one(app: &App, free: &Free) -> Result<()> {
     trace.note(|event| event.asked_by(turn.principal()));
     let names = app.context.names_of(turn.principal(), turn.conversation()).await?;
     let turn = turn.traced(trace).named(names);
+    if awaits_a_server(app, &turn) {
+        return Err(Error::new(Code::UpstreamSilent)); // taken up again in a moment
+    }
+    let admitted = app.control.admit_again(turn.principal()).await?; // taken up again in a moment if there is no room
     if turn.kind() == Kind::Check {
         let error = Error::new(Code::Draining); // what it was compared with is gone
-        return app.turns.close(turn, Ending::Failed(error)).await.map(drop);
+        return end_as_it_stands(app, turn, admitted, error).await;
     }
     let caller = match app.auth.resume(turn.principal().clone(), turn.started_at()).await {
         Ok(caller) => caller,
         Err(error) if error.code().retry() == Retry::After => return Err(error), // nobody can say now
-        Err(error) => return end_as_it_stands(app, turn, error).await,           // revoked meanwhile
-    };
-    let admitted = match app.control.admit(&caller, app.estimate(&agent, turn.prompt())).await {
-        Ok(admitted) => admitted,
-        // WHY: that there is no room for it now says nothing about what it has done; it is taken up again in a moment.
-        Err(error) if error.code().retry() == Retry::After && error.code() != Code::BudgetSpent => {
-            return Err(error);
-        }
-        Err(error) => return end_as_it_stands(app, turn, error).await,
+        Err(error) => return end_as_it_stands(app, turn, admitted, error).await, // revoked meanwhile
     };
     if turn.kind() == Kind::Call {
         return mcp::go_on(app, (&caller, admitted), &agent, turn).await;
@@ -88,17 +92,25 @@ pub async fn resume_one(app: &App, free: &Free) -> Result<()> {
     settle(app, &caller, &agent, Open { turn, admitted, outlet }).await.map(drop)
 }
 
+/// True of a call that was begun or approved, and whose server has not been there since this node started.
+fn awaits_a_server(app: &App, turn: &Turn) -> bool {
+    let patient = app.clock.now() < turn.started_at().plus(PATIENCE);
+    let open = |step: &Step| step.is_open() && app.action.is_awaited(step.tool());
+    patient && turn.steps().iter().any(open)
+}
+
 /// Ends a turn whose agent is gone.
 async fn give_up(app: &App, id: TurnId, error: Error) -> Result<()> {
     let Some(turn) = app.turns.claim(id, Limits::NONE).await? else { return Ok(()) };
     let error = Error::new(Code::Misconfigured)
         .detail("The agent of this turn is no longer configured.")
         .because(error);
-    end_as_it_stands(app, turn, error).await
+    let admitted = app.control.admit_again(turn.principal()).await?;
+    end_as_it_stands(app, turn, admitted, error).await
 }
 
 /// Ends a turn that may not go on. What became of a write that was begun nobody knows, and so it is told.
-async fn end_as_it_stands(app: &App, mut turn: Turn, error: Error) -> Result<()> {
+async fn end_as_it_stands(app: &App, mut turn: Turn, admitted: Admission, error: Error) -> Result<()> {
     let begun = |step: &&Step| {
         step.effect().changes_things() && matches!(step.state(), StepState::Started | StepState::Compensating)
     };
@@ -107,5 +119,9 @@ async fn end_as_it_stands(app: &App, mut turn: Turn, error: Error) -> Result<()>
     for step in begun {
         cut_off(app, &mut turn, step).await?;
     }
-    app.turns.close(turn, ending).await.map(drop)
+    let (tokens, cost_micros) = turn.unpaid();
+    turn.note(app.control.bill(&admitted, Estimate { tokens, cost_micros }));
+    app.turns.close(turn, ending).await?;
+    app.control.paid(admitted);
+    Ok(())
 }

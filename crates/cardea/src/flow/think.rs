@@ -1,42 +1,53 @@
 //! One model call: asked, relayed through the guard window, measured.
 
-use cardea_core::{Result, message::Prompt, time::Millis};
+use cardea_core::{
+    Code, Error, Result,
+    message::{Prompt, Usage},
+    time::Millis,
+};
 
 use super::{Outlet, outlet::Next};
 use crate::{app::App, observe::Trace};
 
-/// What one model call gave, and who gave it.
+/// What one model call gave, who gave it, and what it used.
 pub(super) struct Thinking {
-    pub(super) next: Next,
+    /// The errors of the model and of the guard window, and `time_spent`.
+    pub(super) next: Result<Next>,
     /// The model as its provider calls it: prices go by this.
     pub(super) model: String,
+    /// Also of a call that failed half way: a provider wants to be paid for what it has read and written.
+    pub(super) usage: Usage,
 }
 
 /// Asks the model and copies its answer to the client; `left` is the time it may take.
-///
-/// # Errors
-/// Those of the model and of the guard window.
 pub(super) async fn think(
     app: &App,
     trace: &Trace,
     prompt: &Prompt,
     outlet: &mut Outlet,
     left: Millis,
-) -> Result<Thinking> {
+) -> Thinking {
     let mut span = trace.stage("model").chat(&prompt.model);
-    let mut model = prompt.model.clone();
+    let first = app.models.behind(&prompt.model).next();
+    let (mut model, mut usage) = (first.unwrap_or(&prompt.model).to_owned(), Usage::default());
+    let asked = Usage { input: prompt.tokens(), ..Usage::default() };
     let thought = async {
         let stream = app.models.next_under(prompt, Some(span.context())).await?;
         let served = stream.served().clone();
         span.served(&served.provider, &served.model);
-        model = served.model;
-        outlet.relay(stream, left).await
+        (model, usage) = (served.model, asked);
+        outlet.relay(stream, &mut usage).await
     };
-    let thought = thought.await;
-    let outcome = thought.as_ref().map_or_else(|error| error.code().name(), |_| "ok");
+    let thought = tokio::time::timeout(left.duration(), thought).await;
+    let next = thought.unwrap_or_else(|_| Err(Error::new(Code::TimeSpent)));
+    if matches!(&next, Err(error) if matches!(error.code(), Code::TimeSpent | Code::ModelSilent)) {
+        usage.input = usage.input.max(asked.input); // it has read the prompt, and may still be at it
+    }
+    let outcome = next.as_ref().map_or_else(|error| error.code().name(), |_| "ok");
     app.observe.model_took(&model, outcome, span.so_far());
-    span.ended(&thought);
-    let next = thought?;
-    span.used(next.usage, next.finish.name());
-    Ok(Thinking { next, model })
+    span.ended(&next);
+    if let Ok(next) = &next {
+        span.used(usage, next.finish.name());
+    }
+    Thinking { next, model, usage }
 }

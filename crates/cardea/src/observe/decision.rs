@@ -4,6 +4,7 @@ use cardea_core::{
     Code, Error, Result,
     canonical::{Bounds, spelled},
     id::{DecisionId, RequestId, TenantId, TurnId},
+    page::{Limit, Page, Place},
     principal::Principal,
     time::Timestamp,
 };
@@ -152,8 +153,7 @@ impl Observe {
         );
     }
 
-    /// Decisions of one tenant after a point in time (milliseconds since 1970), the oldest first; with `owner`, only
-    /// those of that user.
+    /// Decisions of one tenant, the oldest first; with `owner`, only those of that user.
     ///
     /// # Errors
     /// What the store says.
@@ -161,15 +161,17 @@ impl Observe {
         &self,
         tenant: &TenantId,
         owner: Option<&Principal>,
-        after: i64,
-        most: u32,
-    ) -> Result<Vec<Decided>> {
+        after: &Place,
+        limit: Limit,
+    ) -> Result<Page<Decided>> {
         let sql = "SELECT id, at, user_id, action, resource, verdict, reason, policies, policy_version, turn, request, \
-                   context FROM decisions WHERE tenant = $1 AND at > $2 AND (CAST($3 AS TEXT) IS NULL OR owner = $3) \
-                   ORDER BY at, id LIMIT $4";
+                   context FROM decisions WHERE tenant = $1 AND (at > $2 OR (at = $2 AND id > $3)) \
+                   AND (CAST($4 AS TEXT) IS NULL OR owner = $4) ORDER BY at, id LIMIT $5";
         if owner.is_some_and(|owner| owner.tenant != *tenant) {
             return Err(Error::new(Code::NotFound));
         }
-        self.0.db.rows(sql, args![tenant, after, owner.map(Principal::key), most]).await
+        let args = args![tenant, after.at, &after.id, owner.map(Principal::key), limit.get() + 1];
+        let rows = self.0.db.rows(sql, args).await?;
+        Ok(Page::of(rows, limit, |one: &Decided| Place { at: one.at, id: one.id.to_string() }))
     }
 }

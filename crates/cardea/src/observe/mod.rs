@@ -75,6 +75,12 @@ impl Observe {
         cost
     }
 
+    /// What this would cost in millionths, by the dearest of these models.
+    #[must_use]
+    pub fn dearest<'a>(&self, models: impl Iterator<Item = &'a str>, usage: Usage) -> u64 {
+        models.filter_map(|model| self.0.prices.of(model)).map(|price| price.cost(usage)).max().unwrap_or(0)
+    }
+
     /// Counts how long a model took and how it ended: `ok` or a code's name.
     pub fn model_took(&self, model: &str, outcome: &'static str, took: Millis) {
         self.0.meters.model_took(model, outcome, took);

@@ -1,6 +1,11 @@
 //! Looking into the audit log of one tenant.
 
-use cardea_core::{Code, Error, Result, id::TenantId, time::Timestamp};
+use cardea_core::{
+    Code, Error, Result,
+    id::TenantId,
+    page::{Limit, Page, Place},
+    time::Timestamp,
+};
 use cardea_store::args;
 use serde::Serialize;
 use serde_json::Value;
@@ -20,48 +25,60 @@ pub struct Audited {
     pub body: Value,
 }
 
-/// Rows that are looked at for one search, so that a search for what is not there has an end.
+impl Audited {
+    fn place(&self) -> Place {
+        place(self.at, &self.node, self.sequence)
+    }
+}
+
+fn place(at: Timestamp, node: &str, sequence: u64) -> Place {
+    Place { at, id: format!("{node}.{sequence}") }
+}
+
+type Row = (String, u64, Timestamp, Vec<u8>);
+
+/// Rows that are looked at for one page, so that a search for what is not there has an end.
 const LOOKED_AT: u32 = 20_000;
-const PAGE: u32 = 1_000;
+const ROWS: Limit = Limit::MOST;
 
 impl Observe {
-    /// Entries of one tenant from `after` (milliseconds since 1970) on, the oldest first. With `turn`, only those of
-    /// that turn.
+    /// Entries of one tenant, the oldest first. With `turn`, only those of that turn; a page may then have fewer entries
+    /// than its limit, or none, and another behind it all the same.
     ///
     /// # Errors
     /// What the store says.
     pub async fn search(
         &self,
         tenant: &TenantId,
-        after: i64,
+        after: &Place,
         turn: Option<&str>,
-        most: u32,
-    ) -> Result<Vec<Audited>> {
-        let sql = "SELECT node, seq, at, body FROM audit WHERE tenant = $1 AND \
+        limit: Limit,
+    ) -> Result<Page<Audited>> {
+        let sql = "SELECT node, seq, at, body FROM audit WHERE tenant = $1 AND seq > 0 AND \
                    (at > $2 OR (at = $2 AND (node > $3 OR (node = $3 AND seq > $4)))) ORDER BY at, node, seq LIMIT $5";
-        let mut found = Vec::new();
-        let (mut at, mut node, mut sequence, mut looked) = (after, String::new(), 0_u64, 0);
-        while looked < LOOKED_AT {
-            let args = args![tenant, at, &node, sequence, PAGE];
-            let rows: Vec<(String, u64, Timestamp, Vec<u8>)> = self.0.db.rows(sql, args).await?;
-            let full = rows.len() == usize::try_from(PAGE).unwrap_or(usize::MAX);
+        let (node, sequence) = after.id.rsplit_once('.').unwrap_or((&after.id, ""));
+        let (mut at, mut node, mut sequence) = (after.at, node.to_owned(), sequence.parse().unwrap_or(0_u64));
+        let (mut found, mut looked) = (Vec::new(), 0);
+        while looked < LOOKED_AT && found.len() <= limit.rows() {
+            let args = args![tenant, at, &node, sequence, ROWS.get()];
+            let rows: Vec<Row> = self.0.db.rows(sql, args).await?;
+            let full = rows.len() == ROWS.rows();
             for row in rows {
-                (at, node, sequence) = (row.2.0, row.0.clone(), row.1);
+                (at, node, sequence) = (row.2, row.0.clone(), row.1);
                 let body: Value = serde_json::from_slice(&row.3)
                     .map_err(|error| Error::new(Code::Internal).because(error))?;
-                if turn.is_some_and(|turn| body.get("turn").and_then(Value::as_str) != Some(turn)) {
-                    continue;
-                }
-                found.push(Audited { node: row.0, sequence: row.1, at: row.2, body });
-                if found.len() >= usize::try_from(most).unwrap_or(usize::MAX) {
-                    return Ok(found);
+                if turn.is_none_or(|turn| body.get("turn").and_then(Value::as_str) == Some(turn)) {
+                    found.push(Audited { node: row.0, sequence: row.1, at: row.2, body });
                 }
             }
             if !full {
-                break;
+                return Ok(Page::of(found, limit, Audited::place));
             }
-            looked += PAGE;
+            looked += ROWS.get();
         }
-        Ok(found)
+        if found.len() > limit.rows() {
+            return Ok(Page::of(found, limit, Audited::place));
+        }
+        Ok(Page { entries: found, next: Some(place(at, &node, sequence)) })
     }
 }

@@ -3,6 +3,7 @@ use std::{collections::BTreeSet, io::Cursor};
 use cardea_core::{
     id::{DecisionId, TenantId, TurnId},
     log::{Broken, ChainKey},
+    page::{Limit, Page, Place},
     time::{ManualClock, Timestamp},
 };
 use cardea_store::{Commit, DbConfig, args};
@@ -196,6 +197,47 @@ async fn a_cut_end_and_a_chain_written_anew_show_against_the_checkpoints() {
 }
 
 #[tokio::test]
+async fn an_entry_before_the_first_and_a_chain_under_a_second_name_are_found() {
+    let none = Checkpoints::default();
+    for sql in [
+        "INSERT INTO audit SELECT node, 0, tenant, at, body, link FROM audit WHERE seq = 3",
+        "INSERT INTO audit SELECT node, -7, tenant, at, body, link FROM audit WHERE seq = 3",
+    ] {
+        let house = House::new().await;
+        for n in 0..5 {
+            house.tell("acme", None, json!({ "n": n })).await;
+        }
+        house.spoil(sql).await;
+        let told = first_bad(&house.verified(&none).await);
+        assert!(told.contains("before the first") && told.contains("main"), "{told}");
+        // Nobody is shown it, and it does not keep the others from being shown.
+        let acme = TenantId::from("acme");
+        let shown = house.observe.search(&acme, &Place::START, None, Limit::MOST).await.unwrap();
+        assert_eq!(shown.entries.len(), 5);
+        let mut out = Vec::new();
+        assert_eq!(export(&house.db, &mut out).await.unwrap(), 5);
+    }
+    let house = House::new().await;
+    for n in 0..5 {
+        house.tell("acme", None, json!({ "n": n })).await;
+    }
+    house
+        .spoil("INSERT INTO audit SELECT 'other', seq, tenant, at, body, link FROM audit WHERE seq <= 3")
+        .await;
+    house
+        .spoil(
+            "INSERT INTO audit_heads SELECT 'other', seq, link FROM audit WHERE node = 'other' AND seq = 3",
+        )
+        .await;
+    let told = first_bad(&house.verified(&none).await);
+    assert!(told.contains("`other`") && told.contains("copied"), "{told}");
+    let mut out = Vec::new();
+    export(&house.db, &mut out).await.unwrap();
+    let told = first_bad(&verify_export(out.as_slice(), &key(), &none));
+    assert!(told.contains("copied"), "{told}");
+}
+
+#[tokio::test]
 async fn an_auditor_sees_one_tenant_and_can_follow_one_turn() {
     let house = House::new().await;
     let turn = TurnId::random();
@@ -205,14 +247,28 @@ async fn an_auditor_sees_one_tenant_and_can_follow_one_turn() {
             .await;
     }
     let acme = TenantId::from("acme");
-    let all = house.observe.search(&acme, 0, None, 100).await.unwrap();
+    let of = |limit: u32| Limit::try_from(limit).unwrap();
+    let all = house.observe.search(&acme, &Place::START, None, of(100)).await.unwrap().entries;
     assert_eq!(all.len(), 15);
     assert!(all.iter().all(|entry| entry.body["tenant"] == "acme"));
-    let later = house.observe.search(&acme, all[9].at.0, None, 100).await.unwrap();
-    assert_eq!(later, all[9..], "from a point in time on, it too");
-    let of_turn = house.observe.search(&acme, 0, Some(&turn.to_string()), 3).await.unwrap();
-    assert_eq!(of_turn.iter().map(|entry| entry.body["detail"]["n"].clone()).collect::<Vec<_>>(), [0, 6, 12]);
-    assert!(house.observe.search(&"nobody".into(), 0, None, 100).await.unwrap().is_empty());
+    let from = Place { at: all[9].at, id: String::new() };
+    let later = house.observe.search(&acme, &from, None, of(100)).await.unwrap();
+    assert_eq!(later.entries, all[9..], "from a point in time on, it too");
+    let (mut page, mut paged) = (Some(Place::START), Vec::new());
+    while let Some(after) = page {
+        let found = house.observe.search(&acme, &after, None, of(4)).await.unwrap();
+        assert!(found.entries.len() <= 4);
+        paged.extend(found.entries);
+        page = found.next;
+    }
+    assert_eq!(paged, all, "in pages, each entry once");
+    let of_turn = house.observe.search(&acme, &Place::START, Some(&turn.to_string()), of(3)).await.unwrap();
+    assert_eq!(
+        of_turn.entries.iter().map(|entry| entry.body["detail"]["n"].clone()).collect::<Vec<_>>(),
+        [0, 6, 12]
+    );
+    let nobodys = house.observe.search(&"nobody".into(), &Place::START, None, of(100)).await.unwrap();
+    assert_eq!(nobodys, Page { entries: Vec::new(), next: None });
 }
 
 #[tokio::test]
@@ -234,14 +290,15 @@ async fn a_decision_is_written_with_its_reason_and_read_by_its_user_or_an_audito
     };
     house.observe.decision(&mut commit, decision);
     house.db.commit(commit).await.unwrap();
-    let read = |owner| house.observe.decisions(&who.tenant, owner, 0, 10);
-    let rows = read(None).await.unwrap();
+    let start = Place::START;
+    let read = |owner| house.observe.decisions(&who.tenant, owner, &start, Limit::default());
+    let rows = read(None).await.unwrap().entries;
     assert_eq!((rows[0].verdict.as_str(), rows[0].reason.as_str()), ("deny", "analysts may not refund"));
     assert_eq!(rows[0].policies, json!(["refund-support-only"]));
     assert!(rows[0].context.to_string().len() < 1_000);
-    assert_eq!(read(Some(&who)).await.unwrap(), rows);
+    assert_eq!(read(Some(&who)).await.unwrap().entries, rows);
     let bob = Principal { user: "bob".into(), ..ann("acme") };
-    assert!(read(Some(&bob)).await.unwrap().is_empty());
+    assert!(read(Some(&bob)).await.unwrap().entries.is_empty());
     assert!(
         house.observe.metrics_text().contains(r#"cardea_decisions_total{verdict="deny",tenant="acme"} 1"#)
     );

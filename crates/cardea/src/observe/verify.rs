@@ -46,6 +46,8 @@ pub struct Verified {
     pub entries: u64,
     /// Where each chain stands.
     pub chains: BTreeMap<String, Head>,
+    /// Whose chain begins with this link.
+    firsts: BTreeMap<[u8; 32], String>,
 }
 
 /// Why a log is not proved. Each names the first entry that does not hold.
@@ -58,6 +60,22 @@ pub enum Unproved {
         node: String,
         /// Where and how.
         broken: Broken,
+    },
+    /// Numbers begin at 1.
+    #[error("audit log of node `{node}`: there is an entry {sequence} before the first: it was put in")]
+    BeforeFirst {
+        /// Whose chain.
+        node: String,
+        /// Its number.
+        sequence: i64,
+    },
+    /// No two chains have an entry in common.
+    #[error("audit log of node `{node}`: it begins as that of `{other}` does: it was copied")]
+    Copied {
+        /// Whose chain.
+        node: String,
+        /// Whose else.
+        other: String,
     },
     /// A column beside an entry tells something else than the entry.
     #[error("audit log of node `{node}`: the `{column}` beside entry {sequence} is not what the entry says")]
@@ -131,12 +149,13 @@ struct Walk<'a> {
     verifier: Verifier,
     seen: &'a Checkpoints,
     last: Head,
+    first: Option<[u8; 32]>,
 }
 
 impl<'a> Walk<'a> {
     fn new(node: &str, key: &ChainKey, seen: &'a Checkpoints) -> Self {
         let verifier = Verifier::new(key.clone(), seen.newest(node));
-        Self { node: node.to_owned(), verifier, seen, last: Head::default() }
+        Self { node: node.to_owned(), verifier, seen, last: Head::default(), first: None }
     }
 
     fn broken(&self, broken: Broken) -> Unproved {
@@ -157,6 +176,7 @@ impl<'a> Walk<'a> {
         if body.get("ms").and_then(Value::as_i64) != Some(at.0) {
             return Err(column("at"));
         }
+        self.first.get_or_insert(*link);
         self.last = Head { sequence, link: *link };
         Ok(())
     }
@@ -165,6 +185,11 @@ impl<'a> Walk<'a> {
         let node = self.node;
         let head =
             self.verifier.finish().map_err(|broken| Unproved::Broken { node: node.clone(), broken })?;
+        if let Some(first) = self.first
+            && let Some(other) = verified.firsts.insert(first, node.clone())
+        {
+            return Err(Unproved::Copied { node, other });
+        }
         verified.entries += head.sequence;
         verified.chains.insert(node, head);
         Ok(head)
@@ -187,6 +212,11 @@ pub async fn verify(db: &Db, key: &ChainKey, seen: &Checkpoints) -> Result<Verif
     nodes.sort_unstable();
     nodes.dedup();
 
+    let early: Vec<(String, i64)> =
+        db.rows("SELECT node, seq FROM audit WHERE seq < 1 ORDER BY node, seq LIMIT 1", args![]).await?;
+    if let Some((node, sequence)) = early.into_iter().next() {
+        return Err(Unproved::BeforeFirst { node, sequence });
+    }
     let mut verified = Verified::default();
     for node in nodes {
         let mut walk = Walk::new(node, key, seen);
@@ -224,8 +254,8 @@ pub async fn verify(db: &Db, key: &ChainKey, seen: &Checkpoints) -> Result<Verif
 /// [`Unproved::Unreadable`] if the database cannot be read or the file not be written. Nothing is checked here.
 pub async fn export(db: &Db, out: &mut (impl Write + Send)) -> Result<u64, Unproved> {
     let unwritable = |error: std::io::Error| Unproved::Unreadable(error.to_string());
-    let sql = "SELECT node, seq, tenant, at, body, link FROM audit WHERE node > $1 OR (node = $1 AND seq > $2) \
-               ORDER BY node, seq LIMIT $3";
+    let sql = "SELECT node, seq, tenant, at, body, link FROM audit WHERE seq > 0 \
+               AND (node > $1 OR (node = $1 AND seq > $2)) ORDER BY node, seq LIMIT $3";
     let (mut node, mut sequence, mut written) = (String::new(), 0, 0);
     loop {
         let rows: Vec<Exported> = db.rows(sql, args![&node, sequence, PAGE]).await?;

@@ -1,10 +1,11 @@
 //! The first commit of a turn: what was asked is durable before anything is done for it.
 
 use cardea_core::{
-    Code, Error, Result,
+    Code, Error, Result, Retry,
     agent::Agent,
     canonical::hex,
-    id::{AgentName, ConversationId, MessageId, RequestId, TurnId},
+    id::{AgentName, ApprovalId, ConversationId, MessageId, RequestId, TurnId},
+    journal::TurnState,
     message::{Message, Usage, estimate_tokens},
     principal::Principal,
     time::{Millis, Timestamp},
@@ -90,6 +91,15 @@ impl Question<'_> {
     }
 }
 
+/// True of a turn that did nothing, and failed in a way that may be over: the same key asks again, as `Retry-After` and
+/// the client libraries' own retries want it.
+fn worth_another_try(receipt: &Receipt) -> bool {
+    let code = receipt.error.as_ref().and_then(|failure| Code::parse(&failure.code));
+    receipt.status == TurnState::Failed
+        && receipt.tools.is_empty()
+        && code.is_some_and(|code| code.retry() == Retry::After)
+}
+
 impl Turns {
     /// The answer that the same request got before, if it was made before with the same idempotency key.
     ///
@@ -143,7 +153,7 @@ impl Turns {
                     .map(Begun::Again)
                     .ok_or_else(|| Code::InProgress.into())
             }
-            Err(CommitError::Conflict("conversation")) => Err(Error::new(Code::ConversationBusy)),
+            Err(CommitError::Conflict("conversation")) => Err(self.busy(turn.conversation).await?),
             Err(error) => Err(error.into()),
         }
     }
@@ -196,10 +206,37 @@ impl Turns {
                 Err(Error::new(Code::NotFound).detail("What this request has made was deleted."))
             }
             Some((_, None, None)) => Err(Error::new(Code::InProgress)),
-            Some((_, Some(receipt), _)) => serde_json::from_str(&receipt)
-                .map(Some)
-                .map_err(|error| Error::new(Code::Internal).because(error)),
+            Some((_, Some(receipt), _)) => {
+                let receipt: Receipt = serde_json::from_str(&receipt)
+                    .map_err(|error| Error::new(Code::Internal).because(error))?;
+                if !worth_another_try(&receipt) {
+                    return Ok(Some(receipt));
+                }
+                self.forget_key(question, key, &receipt).await?;
+                Ok(None)
+            }
         }
+    }
+
+    /// Gives the key free, unless somebody has used it again meanwhile.
+    async fn forget_key(&self, question: &Question<'_>, key: &str, receipt: &Receipt) -> Result<()> {
+        let sql = "DELETE FROM idempotency WHERE owner = $1 AND route = $2 AND key = $3 AND turn = $4";
+        let args = args![question.principal.key(), question.kind.name(), key, receipt.turn];
+        Ok(self.inner.db.commit(Commit::new().run(sql, args)).await?)
+    }
+
+    /// Which turn holds the conversation, and what that one waits for.
+    async fn busy(&self, conversation: Option<ConversationId>) -> Result<Error> {
+        let sql = "SELECT t.id, t.waiting_for FROM conversations c JOIN turns t ON t.id = c.open_turn WHERE c.id = $1";
+        let open: Option<(TurnId, Option<ApprovalId>)> = self.inner.db.row(sql, args![conversation]).await?;
+        let error = Error::new(Code::ConversationBusy);
+        Ok(match open {
+            Some((turn, Some(approval))) => {
+                error.detail(format!("The turn `{turn}` waits for the approval `{approval}`."))
+            }
+            Some((turn, None)) => error.detail(format!("It is the turn `{turn}`.")),
+            None => error,
+        })
     }
 
     fn write_key(&self, turn: &mut Turn, question: &Question<'_>, fingerprint: &str) {

@@ -55,6 +55,7 @@ impl Turns {
         forget_if_deleted(&mut turn);
         let row = self.last_row(&turn, &receipt)?;
         self.commit(&mut turn, row).await.map_err(lost)?;
+        self.count(&turn, &receipt);
         Ok(receipt)
     }
 
@@ -104,7 +105,15 @@ impl Turns {
             &json!({ "approval": approval, "step": step.id, "tool": step.tool }),
         );
         self.flush(&mut turn).await?;
+        self.count(&turn, &receipt);
         Ok(receipt)
+    }
+
+    /// Bare calls are counted as calls, and checks of the cache by the cache.
+    fn count(&self, turn: &Turn, receipt: &Receipt) {
+        if turn.kind == Kind::Chat {
+            self.inner.observe.turn(receipt);
+        }
     }
 
     pub(super) fn receipt(&self, turn: &Turn, status: TurnState) -> Receipt {

@@ -150,7 +150,9 @@ impl Ends {
             events.insert(0, Event { seq: 1, kind: "turn.started".to_owned(), body, at: self.started });
         }
         let last = events.last().map_or(after, |last| last.seq);
-        if let (true, Some(at)) = (found.status.is_final() && last + 1 == self.events, self.ended) {
+        if let (true, Some(at)) =
+            (found.status.is_final() && last.saturating_add(1) == self.events, self.ended)
+        {
             let body = serde_json::to_value(&found.receipt).unwrap_or_default();
             events.push(Event { seq: self.events, kind: "turn.ended".to_owned(), body, at });
         }

@@ -4,6 +4,7 @@ use cardea_core::{
     journal::{Repeatable, StepState, TurnState},
     log::ChainKey,
     message::Finish,
+    page::{Limit, Place},
     principal::{Principal, Proof},
     time::{Clock, ManualClock},
     tool::{Effect, Outcome, ToolCall},
@@ -70,7 +71,11 @@ impl House {
     /// The events of the audit log about one turn.
     async fn told(&self, turn: TurnId) -> Vec<String> {
         let observe = Observe::new(self.db.clone(), self.clock.clone(), Prices::default());
-        let entries = observe.search(&"acme".into(), 0, Some(&turn.to_string()), 100).await.unwrap();
+        let entries = observe
+            .search(&"acme".into(), &Place::START, Some(&turn.to_string()), Limit::MOST)
+            .await
+            .unwrap()
+            .entries;
         entries.into_iter().map(|entry| entry.body["event"].as_str().unwrap().to_owned()).collect()
     }
 }

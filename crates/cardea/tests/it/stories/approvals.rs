@@ -51,6 +51,22 @@ async fn a_large_refund_waits_for_a_second_person() {
 }
 
 #[tokio::test]
+async fn who_decides_reads_all_that_will_be_sent() {
+    let reason = format!("{}and to another account", "goodwill ".repeat(18));
+    let refund = json!({ "order_id": "ORD-17", "amount": 150, "reason": reason });
+    let world = World::with_model([Act::call("ops__process_refund", refund.clone())]).await;
+    let turn = world.user("support").asks("Refund 150 for order 17, please.").await;
+    let path = format!("/api/v1/approvals/{}", turn.approval());
+    for who in ["support", "supervisor"] {
+        let whole = world.user(who).get(&path).await.expect(200);
+        assert_eq!(whole.body["arguments"], refund, "{who}");
+    }
+    for other in [world.user("analyst"), world.person(("other", "supervisor"), &["supervisor"], &["read"])] {
+        drop(other.get(&path).await.expect(404));
+    }
+}
+
+#[tokio::test]
 async fn a_refund_that_was_rejected_is_not_paid_and_the_model_is_told() {
     let world = World::with_model([refund(150), Act::say("The supervisor said no.")]).await;
     let turn = world.user("support").asks("Refund 150 for order 17, please.").await;

@@ -80,6 +80,38 @@ async fn who_is_erased_is_gone_and_a_backup_brings_no_secret_of_theirs_back() {
 }
 
 #[tokio::test]
+async fn a_bare_call_that_waits_is_forgotten_at_once_and_never_made() {
+    let world = World::start().await;
+    let admin = world.person((TENANT, "ada"), &["admin"], &["read"]);
+    let lou =
+        world.person((TENANT, "lou"), &["support"], &["read", "write", "billing:read", "billing:write"]);
+    let client = lou.mcp(false).await.unwrap();
+    let mut params = rmcp::model::CallToolRequestParams::new("ops__process_refund");
+    params.arguments =
+        json!({ "order_id": "ORD-17", "amount": 150, "reason": "for Secretname" }).as_object().cloned();
+    let waits = client.call_tool(params).await.unwrap().structured_content.unwrap();
+    drop(admin.delete("/api/v1/people/lou").await.expect(204));
+    let left: Vec<(String,)> = world.app.db.rows("SELECT args FROM steps", args![]).await.unwrap();
+    assert!(left.iter().all(|(text,)| !text.contains("Secretname")), "{left:?}");
+    let approve = json!({ "decision": "approve" });
+    let path = format!("/api/v1/approvals/{}", waits["approval"].as_str().unwrap());
+    drop(world.user("supervisor").post(&path, &approve).await.expect(409));
+    let ended = async {
+        loop {
+            let sql = "SELECT state FROM turns WHERE ended_at IS NOT NULL";
+            let rows: Vec<(String,)> = world.app.db.rows(sql, args![]).await.unwrap();
+            if let Some((state,)) = rows.first() {
+                return state.clone();
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    let ended = tokio::time::timeout(std::time::Duration::from_secs(60), ended).await.expect("it ends");
+    assert_eq!(ended, "failed");
+    assert_eq!(world.shop().refunds(17).await, 0);
+}
+
+#[tokio::test]
 async fn what_waits_for_a_second_person_ends_with_whoever_asked_for_it() {
     let arguments = json!({ "order_id": "ORD-17", "amount": 150, "reason": "for my friend Secretname" });
     let script = [Act::call("ops__process_refund", arguments), Act::say("It is refunded.")];

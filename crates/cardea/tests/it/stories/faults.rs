@@ -1,15 +1,30 @@
 //! Neighbours that fail, clocks that jump, and an end in the middle of work. Each row of docs/RELIABILITY.md that is
 //! proved names a test of this kind.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use cardea::{
+    app::{App, Options},
+    config::{Config, Environment},
+    control::Choice,
     observe::{Checkpoints, verify},
     vault::RootKey,
 };
-use cardea_core::time::{Clock as _, Millis};
-use cardea_testkit::{World, chaos::Weather, model::Act, world::Service};
-use serde_json::json;
+use cardea_auth::VerifiedClaims;
+use cardea_core::time::{Clock as _, ManualClock, Millis};
+use cardea_mcp::{Server, State, Tool, guard::RequireAuth};
+use cardea_testkit::{
+    World,
+    chaos::Weather,
+    model::Act,
+    world::{Service, TENANT},
+};
+use rmcp::model::CallToolRequestParams;
+use serde_json::{Value, json};
+use tokio::sync::Notify;
 
 /// The code that a turn ended with.
 async fn ends_with(world: &World, question: &str) -> (String, String) {
@@ -158,6 +173,77 @@ async fn a_clock_that_jumps_lets_no_old_token_in_and_breaks_no_order() {
     verify(&world.app.db, &key, &Checkpoints::default()).await.unwrap();
 }
 
+/// Told when somebody waits behind it, and when to let them through.
+#[derive(Debug, Clone, Default)]
+struct Door(Arc<(Notify, Notify)>);
+
+async fn pass(State(door): State<Door>) -> cardea_mcp::Result<Value> {
+    door.0.0.notify_one();
+    door.0.1.notified().await;
+    Ok(json!({ "paid": true }))
+}
+
+const OWN: &str = r#"
+@id("support-works-there") @reason("support works there.")
+permit (principal in Role::"support", action, resource in Server::"own");
+"#;
+
+#[tokio::test]
+async fn an_orderly_end_answers_the_mcp_calls_in_hand() {
+    let door = Door::default();
+    let slow = Tool::new("slow", pass).about("Takes its time.").guard(RequireAuth);
+    let server = Server::new("own", "1.0.0").state(door.clone()).tool(slow);
+    let (done, wait) = (&door.0.1, &door.0.0);
+    let world = World::plan().tools(server).policies(OWN).start().await;
+    let client = world.user("support").mcp(false).await.unwrap();
+    let stop = async {
+        wait.notified().await;
+        let stopped = world.app.stop();
+        let served = async {
+            while !world.app.jobs.draining() {
+                tokio::task::yield_now().await;
+            }
+            done.notify_one();
+        };
+        tokio::join!(stopped, served)
+    };
+    let (answer, _) = tokio::join!(client.call_tool(CallToolRequestParams::new("own__slow")), stop);
+    assert_eq!(answer.unwrap().structured_content, Some(json!({ "paid": true })));
+}
+
+#[tokio::test]
+async fn what_was_approved_while_its_service_was_away_is_done_when_it_is_back() {
+    let world = World::plan().wire_to_shop().start().await;
+    let turn = world.user("support").asks("Refund 150 for order 17, please.").await;
+    turn.waits_for_approval("ops__process_refund").await;
+    world.app.stop().await;
+    world.wire().set(Weather::Refuse);
+    let url = ("CARDEA_DB__URL".to_owned(), world.app.config.db.url.clone());
+    let loaded = Config::load(&world.folder().join("cardea.toml"), &Environment::from_iter([url])).unwrap();
+    let options = Options { clock: Arc::<ManualClock>::clone(&world.clock), ..Options::default() };
+    let again = App::build(loaded, options).await.unwrap();
+    again.start().await.unwrap();
+    let sue = again.auth.embedded(VerifiedClaims::new(TENANT, "sue").role("supervisor"));
+    let id = turn.approval().parse().unwrap();
+    again.control.decide(&sue, id, Choice::Approve, "").await.unwrap();
+    let (mut state, sql) = (String::new(), "SELECT state, waiting_for FROM turns");
+    let paid = async {
+        while state != "answered" {
+            let rows: Vec<(String, Option<String>)> = again.db.rows(sql, Vec::new()).await.unwrap();
+            assert!(["waiting", "running", "answered"].contains(&rows[0].0.as_str()), "{rows:?}");
+            if rows[0].0 == "running" {
+                world.wire().set(Weather::Fair); // taken up, and nobody was there
+            }
+            world.clock.advance(Millis(1));
+            state.clone_from(&rows[0].0);
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), paid).await.expect("it goes on");
+    assert_eq!(world.shop().refunds(17).await, 1);
+    again.stop().await;
+}
+
 #[tokio::test]
 async fn an_orderly_end_takes_no_new_work_and_records_the_work_in_hand() {
     let slow = Act::Drip("Slowly but surely.".into(), Duration::from_millis(1));
@@ -172,8 +258,7 @@ async fn an_orderly_end_takes_no_new_work_and_records_the_work_in_hand() {
             while !world.app.jobs.draining() {
                 tokio::task::yield_now().await;
             }
-            let eve =
-                world.app.auth.embedded(cardea_auth::VerifiedClaims::new("acme", "eve").role("support"));
+            let eve = world.app.auth.embedded(VerifiedClaims::new("acme", "eve").role("support"));
             let refused = world.app.agent("support").chat(&eve, None, "One more?").await.unwrap_err();
             assert_eq!(refused.code(), cardea_core::Code::Draining);
         };

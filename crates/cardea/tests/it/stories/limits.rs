@@ -175,3 +175,125 @@ async fn who_hangs_up_pays_for_what_the_model_was_asked() {
     };
     tokio::time::timeout(Duration::from_secs(30), paid).await.expect("the budget pays");
 }
+
+/// What budgets have paid and hold, once nothing is held any more.
+async fn paid(world: &World) -> i64 {
+    let settled = async {
+        loop {
+            let sql = "SELECT CAST(SUM(spent) AS BIGINT), CAST(SUM(reserved) AS BIGINT) FROM budgets WHERE unit = 'tokens'";
+            let row: Option<(Option<i64>, Option<i64>)> =
+                world.app.db.row(sql, cardea_store::args![]).await.unwrap();
+            if let Some((Some(spent), Some(0))) = row {
+                return spent;
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), settled).await.expect("the budget settles")
+}
+
+#[tokio::test]
+async fn an_answer_that_breaks_off_is_paid_as_far_as_it_came() {
+    let long = "A long story. ".repeat(100);
+    for act in [Act::LostAfter(long.clone()), Act::EndsEarly(long.clone()), Act::Reports(long.clone())] {
+        let plan = World::plan().model([act.clone(), act.clone()]);
+        let world = plan.set("CARDEA_LIMITS__USER_BUDGET__TOKENS", "100000").start().await;
+        let ann = world.user("support");
+        let messages = json!([{ "role": "user", "content": "Tell me a story." }]);
+        drop(
+            ann.post("/v1/chat/completions", &json!({ "model": "scripted", "messages": messages }))
+                .await
+                .expect(502),
+        );
+        let once = paid(&world).await;
+        assert!(once >= 350, "{act:?} paid {once}");
+        let receipt = ann.asks("Tell me a story, please.").await.ends().await;
+        assert_eq!(receipt["error"]["code"], "model_failed", "{receipt}");
+        assert!(receipt["usage"]["output"].as_i64() >= Some(350), "{receipt}");
+        assert!(paid(&world).await >= once + 350, "{act:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_turn_that_runs_out_of_time_is_paid_as_far_as_it_came() {
+    let slow = Act::SilentAfter("A long story. ".repeat(100));
+    let plan = World::plan().model([slow]).limits("time = \"300ms\"\ntool_timeout = \"100ms\"\n");
+    let world = plan.set("CARDEA_LIMITS__USER_BUDGET__TOKENS", "100000").start().await;
+    let receipt = world.user("support").asks("Tell me a story.").await.ends().await;
+    assert_eq!(receipt["error"]["code"], "time_spent", "{receipt}");
+    assert!(paid(&world).await >= 350, "{receipt}");
+}
+
+#[tokio::test]
+async fn money_is_held_before_a_model_is_called() {
+    let slow = || Act::Drip("It opens at nine.".into(), Duration::from_millis(3));
+    let folder = tempfile::tempdir().unwrap();
+    let prices = folder.path().join("prices.toml");
+    // A thousand tokens written cost ten cents, and half a dollar is there.
+    std::fs::write(&prices, "[[price]]\nmodel = \"fake-1\"\ninput = 0\noutput = 100\n").unwrap();
+    let plan = World::plan().model((0..8).map(|_| slow()));
+    let plan = plan.set("CARDEA_LIMITS__USER_BUDGET__MONEY", "0.5");
+    let world = plan.set("CARDEA_COST__PRICES", prices.to_str().unwrap()).start().await;
+    let ann = world.user("support");
+    let bodies: Vec<Value> = (0..8)
+        .map(|number| {
+            let messages = json!([{ "role": "user", "content": format!("When does door {number} open?") }]);
+            json!({ "model": "scripted", "max_tokens": 1_000, "messages": messages })
+        })
+        .collect();
+    let crowd = bodies.iter().map(|body| ann.post("/v1/chat/completions", body));
+    let replies = futures::future::join_all(crowd).await;
+    let let_in = replies.iter().filter(|reply| reply.status == 200).count();
+    assert_eq!(let_in, 5, "each holds ten cents while it runs");
+    let refused = replies.iter().find(|reply| reply.status == 429).unwrap();
+    assert!(refused.text.contains("held by requests in work"), "{}", refused.text);
+    assert_eq!(refused.header("retry-after"), "1");
+}
+
+#[tokio::test]
+async fn a_question_that_no_budget_can_hold_is_told_so_and_not_to_come_back() {
+    let world = World::plan().set("CARDEA_LIMITS__USER_BUDGET__TOKENS", "1000").start().await;
+    let refused = world.user("support").asks("Hello?").await.reply.expect(429);
+    assert_eq!(refused.at("/code"), "budget_spent");
+    assert!(refused.at("/detail").contains("1000 of 1000 tokens left"), "{}", refused.text);
+    assert_eq!(refused.header("retry-after"), "", "it will not fit next month either");
+}
+
+#[tokio::test]
+async fn what_was_begun_goes_on_though_others_hold_the_budget() {
+    let refund = Act::call(
+        "ops__process_refund",
+        json!({ "order_id": "ORD-17", "amount": 150, "reason": "goodwill" }),
+    );
+    let slow = Act::Drip("Slowly but surely. ".repeat(20), Duration::from_millis(5));
+    let plan = World::plan().model([refund, slow, Act::say("It is refunded.")]);
+    let world = plan.set("CARDEA_LIMITS__USER_BUDGET__TOKENS", "30000").start().await;
+    let (ann, supervisor) = (world.user("support"), world.user("supervisor"));
+    let turn = ann.asks("Refund 150 for order 17, please.").await;
+    turn.waits_for_approval("ops__process_refund").await;
+    let approved = async {
+        while world.model().seen().len() < 2 {
+            tokio::task::yield_now().await;
+        }
+        drop(ann.asks("Is there room for one more?").await.reply.expect(429));
+        supervisor.approves(&turn).await;
+    };
+    let (slow, ()) = tokio::join!(ann.asks("And what else is new?"), approved);
+    slow.answers("Slowly").await;
+    turn.answers("It is refunded.").await;
+    assert_eq!(world.shop().refunds(17).await, 1);
+
+    // A bare call holds nothing, before it waits and after.
+    let world = World::plan().set("CARDEA_LIMITS__USER_BUDGET__TOKENS", "1000").start().await;
+    let ann = world.user("support");
+    let client = ann.mcp(false).await.unwrap();
+    let mut params = rmcp::model::CallToolRequestParams::new("ops__process_refund");
+    params.arguments = json!({ "order_id": "ORD-17", "amount": 150 }).as_object().cloned();
+    let waits = client.call_tool(params).await.unwrap().structured_content.unwrap();
+    let path = format!("/api/v1/approvals/{}", waits["approval"].as_str().unwrap());
+    drop(world.user("supervisor").post(&path, &json!({ "decision": "approve" })).await.expect(200));
+    let turn = waits["turn"].as_str().unwrap();
+    assert_eq!(ann.follows(turn, None).await, []);
+    assert_eq!(ann.get(&format!("/api/v1/turns/{turn}")).await.at("/status"), "answered");
+    assert_eq!(world.shop().refunds(17).await, 1);
+}

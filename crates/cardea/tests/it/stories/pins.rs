@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use cardea::identity::operator;
+use cardea_core::page::{Limit, Place};
 use cardea_testkit::{
     World,
     world::{Turncoat, User},
@@ -48,7 +49,8 @@ async fn calls(user: &User, tool: &'static str) -> Result<(), String> {
 }
 
 async fn told(world: &World, event: &str) -> Vec<Value> {
-    let found = world.app.observe.search(&"cardea".into(), 0, None, 1_000).await.unwrap();
+    let found =
+        world.app.observe.search(&"cardea".into(), &Place::START, None, Limit::MOST).await.unwrap().entries;
     found.into_iter().map(|entry| entry.body).filter(|body| body["event"] == event).collect()
 }
 

@@ -132,6 +132,26 @@ async fn a_turn_that_waits_does_not_go_on_for_somebody_who_was_taken_out_meanwhi
 }
 
 #[tokio::test]
+async fn a_stream_of_events_tells_nothing_more_once_its_readers_token_is_over() {
+    let world = World::start().await;
+    let ann = world.user("support");
+    let asked = ann.asks("Refund 150 for order 17, please.").await;
+    asked.waits_for_approval("ops__process_refund").await;
+    let supervisor = world.user("supervisor");
+    let end = async {
+        for _ in 0..5 {
+            drop(supervisor.get("/api/v1/approvals").await.expect(200)); // the stream is open by then
+        }
+        world.clock.advance(Millis::from_secs(3 * 3_600));
+        drop(ann.get("/api/v1/agents").await.expect(401));
+        world.user("supervisor").approves(&asked).await;
+    };
+    let (told, ()) = tokio::join!(ann.follows(asked.turn(), None), end);
+    let kinds: Vec<&str> = told.iter().map(|event| event.kind.as_str()).collect();
+    assert_eq!(kinds.last(), Some(&"turn.waiting"), "{kinds:?}");
+}
+
+#[tokio::test]
 async fn somebody_who_is_taken_out_in_the_middle_of_a_turn_writes_nothing_more() {
     let acts =
         [Act::call("demo__look", json!({})), Act::call("demo__order", json!({})), Act::say("It is ordered.")];

@@ -37,6 +37,52 @@ async fn a_conversation_is_kept_shown_and_deleted() {
 }
 
 #[tokio::test]
+async fn a_long_list_comes_in_pages_and_each_entry_once() {
+    let world = World::with_model([]).await;
+    let (ann, auditor) = (world.user("support"), world.user("auditor"));
+    let mut asked = Vec::new();
+    for n in 0..5 {
+        asked.push(ann.asks(&format!("Is anybody there, number {n}?")).await.conversation().to_owned());
+        world.clock.advance(cardea_core::time::Millis(n % 2)); // some in the same moment
+    }
+    asked.reverse();
+    for (reader, path, list) in [
+        (&ann, "/api/v1/conversations", "conversations"),
+        (&ann, "/api/v1/decisions", "decisions"),
+        (&auditor, "/api/v1/audit", "entries"),
+    ] {
+        let all = reader.get(&format!("{path}?limit=1000")).await.expect(200);
+        assert_eq!(all.body["next"], Value::Null, "{path}");
+        let all = all.body[list].as_array().unwrap().clone();
+        assert!(all.len() >= 5, "{path}");
+        let (mut paged, mut after) = (Vec::new(), String::new());
+        while paged.len() < all.len() {
+            let page = reader.get(&format!("{path}?limit=2{after}")).await.expect(200);
+            let entries = page.body[list].as_array().unwrap();
+            assert!(entries.len() <= 2, "{path}");
+            paged.extend(entries.iter().cloned());
+            if paged.len() < all.len() {
+                after = format!("&after={}", page.at("/next"));
+            } else {
+                assert_eq!(page.body["next"], Value::Null, "{path}");
+            }
+        }
+        assert_eq!(paged, all, "{path}");
+        if list == "conversations" {
+            let mut ids: Vec<&str> = paged.iter().map(|talk| talk["id"].as_str().unwrap()).collect();
+            assert_eq!(ids[0], asked[0], "the newest first");
+            ids.sort_unstable();
+            asked.sort_unstable();
+            assert_eq!(ids, asked);
+        }
+        for wrong in ["limit=0", "limit=1001", "limit=-1", "after=yesterday", "afer=1"] {
+            let told = reader.get(&format!("{path}?{wrong}")).await.expect(400);
+            assert!(told.at("/detail").contains(wrong.split('=').next().unwrap()), "{path} {}", told.text);
+        }
+    }
+}
+
+#[tokio::test]
 async fn somebody_elses_conversation_is_as_unknown_as_one_that_never_was() {
     let world = World::with_model([Act::say("It is blue.")]).await;
     let ann = world.user("support");
@@ -122,6 +168,35 @@ async fn the_same_idempotency_key_gives_the_same_answer_and_asks_the_model_once(
         "{}",
         replayed.text
     );
+}
+
+#[tokio::test]
+async fn a_failure_that_did_nothing_is_not_kept_under_its_key() {
+    let world = World::with_model([
+        Act::EndsEarly("Hel".into()),
+        Act::EndsEarly("Hello".into()),
+        Act::say("Hello to you."),
+    ])
+    .await;
+    let ann = world.user("support");
+    let key = [("idempotency-key", "hello-1")];
+    let body = json!({ "agent": "scripted", "message": "Hello, is anybody there?" }).to_string();
+    for status in ["failed", "failed", "answered", "answered"] {
+        let reply = ann.send("POST", "/api/v1/turns", &key, &body).await.expect(200);
+        assert_eq!(reply.at("/status"), status, "{}", reply.text);
+    }
+    assert_eq!(world.model().seen().len(), 3, "what was answered is kept");
+}
+
+#[tokio::test]
+async fn a_conversation_that_is_busy_says_with_what() {
+    let world = World::start().await;
+    let ann = world.user("support");
+    let waits = ann.asks("Refund 150 for order 17, please.").await;
+    waits.waits_for_approval("ops__process_refund").await;
+    let busy = ann.goes_on(waits.conversation(), "Are you there?").await.reply.expect(409);
+    let told = busy.at("/detail");
+    assert!(told.contains(waits.turn()) && told.contains(waits.approval()), "{told}");
 }
 
 #[tokio::test]

@@ -51,6 +51,43 @@ async fn f01_a_page_in_a_browser_reaches_the_gateway_under_no_other_name() {
 }
 
 #[tokio::test]
+async fn pages_of_an_allowed_origin_may_call_every_route_and_other_pages_none() {
+    let page = "https://console.example";
+    let world = World::plan()
+        .set("CARDEA_SERVER__ALLOWED_ORIGINS", r#"["https://console.example:443"]"#)
+        .start()
+        .await;
+    let (ann, nobody) = (world.user("support"), world.stranger());
+    for (method, path) in [
+        ("GET", "/api/v1/conversations"),
+        ("POST", "/v1/chat/completions"),
+        ("DELETE", "/api/v1/cache"),
+        ("POST", "/mcp"),
+    ] {
+        let asked = [
+            ("origin", page),
+            ("access-control-request-method", method),
+            ("access-control-request-headers", "authorization,content-type,idempotency-key"),
+        ];
+        // A browser asks first, and without the credential.
+        let told = nobody.send("OPTIONS", path, &asked, "").await.expect(200);
+        assert_eq!(told.header("access-control-allow-origin"), page, "{path}");
+        assert!(told.header("access-control-allow-methods").contains(method), "{path}");
+        assert!(told.header("access-control-allow-headers").contains("idempotency-key"), "{path}");
+        for other in ["https://evil.example", "https://console.example.evil.example", "null"] {
+            let refused = nobody.send("OPTIONS", path, &[("origin", other)], "").await.expect(403);
+            assert_eq!(refused.header("access-control-allow-origin"), "", "{path}");
+            drop(ann.send(method, path, &[("origin", other)], "{}").await.expect(403));
+        }
+    }
+    let answered = ann.send("GET", "/api/v1/conversations", &[("origin", page)], "").await.expect(200);
+    assert_eq!(answered.header("access-control-allow-origin"), page);
+    assert!(answered.header("access-control-expose-headers").contains("x-request-id"));
+    let refused = nobody.send("GET", "/api/v1/conversations", &[("origin", page)], "").await.expect(401);
+    assert_eq!(refused.header("access-control-allow-origin"), page, "a page must be able to read why");
+}
+
+#[tokio::test]
 async fn f03_f05_headers_that_contradict_the_body_and_words_that_nobody_knows_are_refused() {
     let world = World::start().await;
     let ann = world.user("support");
