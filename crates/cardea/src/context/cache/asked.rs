@@ -44,6 +44,8 @@ pub struct Asked {
     pub(super) audience: Audience,
     /// Something was said before, and the model is told of it even where the question stands alone.
     pub(super) talked: bool,
+    /// It is looked for as it was first asked; what the model says to a repetition is another answer.
+    pub(super) repeated: bool,
     pub(super) text: String,
     pub(super) tenant: TenantId,
     pub(super) agent: String,
@@ -72,28 +74,52 @@ impl Asked {
     }
 }
 
-/// A digest of what was said.
+/// What was said before a question was asked for the first time. One that is only repeated means what it meant then,
+/// if it can be understood without what was said between: "another one" wants another one.
+fn first_asked<'a>(text: &str, mut history: &'a [Message]) -> &'a [Message] {
+    if !stands_alone(text, history.is_empty()) {
+        return history;
+    }
+    let same = normalise(text);
+    while let Some(at) = history.iter().rposition(|message| matches!(message, Message::User { .. })) {
+        match history.get(at) {
+            Some(Message::User { text }) if normalise(text) == same => {
+                history = history.get(..at).unwrap_or_default();
+            }
+            _ => break,
+        }
+    }
+    history
+}
+
+/// A digest of what was said; nothing for nothing.
 fn fingerprint(messages: &[Message]) -> String {
+    if messages.is_empty() {
+        return String::new();
+    }
     sha256_hex(canonical(&json!(messages)).as_bytes())
 }
 
 impl Cache {
-    /// The place of a partition: vectors of another encoder lie in another one.
-    fn at(&self, user: &Principal, partition: Partition, text: &str) -> At {
+    /// The place of a partition: vectors of another encoder lie in another one. `exact` is the partition in which a
+    /// repeat must be asked.
+    fn at(&self, user: &Principal, (partition, exact): (Partition, Partition), text: &str) -> At {
         let encoder =
             self.0.embedder.as_ref().map(|embedder| embedder.encoder().as_str()).unwrap_or_default();
         let place = Place(digest("answer place", [partition.as_bytes(), encoder.as_bytes()]));
-        At { place, key: Key(*partition.exact(text).as_bytes()), user_tag: user_tag(user) }
+        At { place, key: Key(*exact.exact(text).as_bytes()), user_tag: user_tag(user) }
     }
 
     /// A user's question to an agent.
     ///
-    /// In a running conversation the answer may depend on what was said before, so the history is part of the place,
-    /// unless the question can be understood without it (`stands_alone`).
+    /// In a running conversation the answer may depend on what was said before, so the history is part of the key, and
+    /// of the place unless the question can be understood without it (`stands_alone`): such a question may be given an
+    /// answer by meaning, one that was made where nothing had been said before.
     #[must_use]
     pub fn asked(&self, user: &Principal, agent: &Agent, text: &str, around: &Around<'_>) -> Asked {
         let alone = stands_alone(text, around.history.is_empty());
-        let history = if alone { String::new() } else { fingerprint(around.history) };
+        let first = first_asked(text, around.history);
+        let history = fingerprint(first);
         let conversation = around.conversation.map(|id| id.to_string()).unwrap_or_default();
         let owner = match agent.spec.cache.scope {
             CacheScope::User => Some(Owner::User(user)),
@@ -111,7 +137,7 @@ impl Cache {
         ];
         let sampling = canonical(&json!(agent.spec.sampling));
         let place = owner.filter(|_| self.0.settings.enabled).map(|owner| {
-            let partition = Partition::of(&Circumstances {
+            let circumstances = Circumstances {
                 owner,
                 agent: (agent.name.as_str(), &agent.version),
                 model: &agent.spec.model,
@@ -121,8 +147,13 @@ impl Cache {
                 guard: around.guard,
                 locale: "",
                 history: &history,
-            });
-            self.at(user, partition, text)
+            };
+            let exact = Partition::of(&circumstances);
+            let place = match alone && !history.is_empty() {
+                true => Partition::of(&Circumstances { history: "", ..circumstances }),
+                false => exact,
+            };
+            self.at(user, (place, exact), text)
         });
         let mode = agent
             .spec
@@ -134,6 +165,7 @@ impl Cache {
             place,
             audience: if shared { Audience::Shared } else { Audience::Own },
             talked: !around.history.is_empty(),
+            repeated: first.len() < around.history.len(),
             text: normalise(text),
             tenant: user.tenant.clone(),
             agent: agent.name.to_string(),
@@ -166,12 +198,13 @@ impl Cache {
                 locale: "",
                 history: &fingerprint(before),
             });
-            self.at(user, partition, &text)
+            self.at(user, (partition, partition), &text)
         });
         Asked {
             place,
             audience: Audience::Own,
             talked: !before.is_empty(),
+            repeated: false,
             text,
             tenant: user.tenant.clone(),
             agent: "direct".to_owned(),

@@ -17,11 +17,15 @@ impl Cache {
     /// Keeps an answer, if it may be given again at all and was looked for before it was made. Best effort.
     pub async fn keep(&self, asked: &Asked, answer: Answered<'_>, finished: Finished, tags: Vec<String>) {
         let (Some(at), Some(asked_at)) = (&asked.place, asked.asked_at.get()) else { return };
+        if asked.repeated {
+            return;
+        }
         let personal = finished.personal || asked.audience == Audience::Shared && asked.talked;
         if never(Finished { personal, ..finished }, asked.audience).is_some() {
             return;
         }
-        let vector = match asked.semantic {
+        // WHY: what was said before had a say in the answer, so it is found by nobody who was told something else.
+        let vector = match asked.semantic.filter(|_| !asked.talked) {
             Some(_) => self.vector(asked).await.map(|vector| Vector::clone(&vector)),
             None => None,
         };

@@ -229,7 +229,44 @@ async fn in_a_shared_scope_nobody_is_given_what_came_from_one_user() {
     assert_eq!(said(&cache, &first).await, None);
     cache.keep(&first, answer, Finished::default(), Vec::new()).await;
     assert_eq!(said(&cache, &asked(&cache, &bob, &faq, question)).await.as_deref(), Some("At 9."));
-    assert_eq!(said(&cache, &cache.asked(&ann, &faq, question, &around)).await.as_deref(), Some("At 9."));
+    // An exact repeat is one that is asked after the same words.
+    assert_eq!(said(&cache, &cache.asked(&ann, &faq, question, &around)).await, None);
+}
+
+#[tokio::test]
+async fn an_answer_of_one_conversation_is_not_that_of_another() {
+    let House { cache, .. } = house(true).await;
+    let (helper, ann) = (agent("scope = \"user\""), person("acme", "ann"));
+    let user = |text: &str| Message::User { text: text.to_owned() };
+    let told = |text: &str| Message::Assistant { text: text.to_owned(), calls: Vec::new() };
+    let after = |history: &[Message], text: &str| {
+        let around = Around { conversation: None, history, policy: "p1", tools: "t1", guard: "standard" };
+        cache.asked(&ann, &helper, text, &around)
+    };
+    let question = "How do I reset the password of my account?";
+    let (one, two) = ([user("I am on a phone."), told("Noted.")], [user("I am on a laptop."), told("Noted.")]);
+    let first = after(&one, question);
+    assert_eq!(said(&cache, &first).await, None);
+    keep(&cache, &first, "Shake the phone.", &[]).await;
+    assert_eq!(said(&cache, &after(&one, question)).await.as_deref(), Some("Shake the phone."));
+    assert_eq!(said(&cache, &after(&two, question)).await, None, "neither exactly nor by meaning");
+    assert_eq!(said(&cache, &after(&[], question)).await, None);
+    // Said once more at once, it is the same question; an answer to the repetition is another.
+    let again = [one.as_slice(), &[user(question), told("Shake the phone.")]].concat();
+    let repeated = after(&again, "how do I reset the password of my account");
+    assert_eq!(said(&cache, &repeated).await.as_deref(), Some("Shake the phone."));
+    keep(&cache, &repeated, "As I said.", &[]).await;
+    assert_eq!(said(&cache, &after(&one, question)).await.as_deref(), Some("Shake the phone."));
+    let more = [user("Tell me a joke."), told("A."), user("another one"), told("B.")];
+    let another = after(&more[..2], "another one");
+    assert_eq!(said(&cache, &another).await, None);
+    keep(&cache, &another, "B.", &[]).await;
+    assert_eq!(said(&cache, &after(&more, "another one")).await, None, "it wants another one");
+    // What nothing was said before is good for everybody who can be understood alone.
+    let plain = after(&[], question);
+    assert_eq!(said(&cache, &plain).await, None);
+    keep(&cache, &plain, "Press the button.", &[]).await;
+    assert_eq!(said(&cache, &after(&two, question)).await.as_deref(), Some("Press the button."));
 }
 
 #[tokio::test]

@@ -78,6 +78,21 @@ async fn a_wrong_answer_from_the_cache_is_found_out_taken_out_and_told() {
 }
 
 #[tokio::test]
+async fn a_question_of_one_conversation_is_not_answered_from_another() {
+    let script = ["Noted.", "Main Street 1.", "Noted as well.", "Harbour Road 2."].map(Act::say);
+    let world = World::plan().set("CARDEA_CACHE__CHECK__SHARE", "0").model(script).start().await;
+    let ann = world.user("support");
+    let question = "What delivery address is on the order?";
+    for (order, street) in [("ORD-1 of Anna", "Main Street 1."), ("ORD-2 of Bert", "Harbour Road 2.")] {
+        let talk = ann.asks(&format!("Let us look at order {order} now")).await;
+        for layer in ["none", "exact"] {
+            let receipt = ann.goes_on(talk.conversation(), question).await.answers(street).await;
+            assert_eq!(receipt["cache"], layer, "{receipt}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_check_reads_only_and_what_it_may_not_do_says_nothing() {
     let script = [
         Act::say("Order 17 can be refunded."),
