@@ -97,7 +97,7 @@ pub async fn complete(app: &App, request: CompleteRequest, client: Option<Stream
         event.ending = Some(finish.name());
     });
     if calls.is_empty() && finish == Finish::Stop {
-        let answer = Answered { text: &text, finish, usage, micros: cost_micros };
+        let answer = Answered { text: &text, finish, usage, micros: cost_micros, good_for: None };
         app.context.cache().keep(&asked, answer, Finished::default(), Vec::new()).await; // best effort
     }
     Ok(Completed { text, calls, finish, usage, cache: CacheUse::None, cost_micros })

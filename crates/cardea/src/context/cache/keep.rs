@@ -29,11 +29,12 @@ impl Cache {
             Some(_) => self.vector(asked).await.map(|vector| Vector::clone(&vector)),
             None => None,
         };
+        let good_for = answer.good_for.map_or(asked.ttl, |most| most.min(asked.ttl));
         let own = tags.iter().map(|text| tag(&asked.tenant, text));
         let group = std::iter::once(self.group(&at.place, answer.text));
         let record = Record {
             asked_at: *asked_at,
-            until: self.0.clock.now().plus(asked.ttl.min(LONGEST)),
+            until: self.0.clock.now().plus(good_for.min(LONGEST)),
             tags: own
                 .chain(self.common_tags(&asked.tenant, at.user_tag))
                 .chain(group)

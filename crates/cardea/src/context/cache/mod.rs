@@ -138,6 +138,8 @@ pub struct Answered<'a> {
     pub usage: Usage,
     /// What that cost, in millionths.
     pub micros: u64,
+    /// How long it stays good at most, if what it was made of says so.
+    pub good_for: Option<Millis>,
 }
 
 /// The room's cache. Cheap to clone.

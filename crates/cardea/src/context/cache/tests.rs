@@ -165,7 +165,7 @@ fn asked(cache: &Cache, user: &Principal, agent: &Agent, text: &str) -> Asked {
 
 async fn keep(cache: &Cache, asked: &Asked, text: &str, tags: &[&str]) {
     let usage = Usage { input: 100, cached_input: 0, output: 20 };
-    let answer = Answered { text, finish: Finish::Stop, usage, micros: 50 };
+    let answer = Answered { text, finish: Finish::Stop, usage, micros: 50, good_for: None };
     cache.keep(asked, answer, Finished::default(), tags.iter().map(|tag| (*tag).to_owned()).collect()).await;
 }
 
@@ -208,7 +208,7 @@ async fn in_a_shared_scope_nobody_is_given_what_came_from_one_user() {
     let faq = agent("scope = \"shared\"");
     let (ann, bob) = (person("acme", "ann"), person("acme", "bob"));
     let usage = Usage { input: 100, cached_input: 0, output: 20 };
-    let answer = Answered { text: "At 9.", finish: Finish::Stop, usage, micros: 50 };
+    let answer = Answered { text: "At 9.", finish: Finish::Stop, usage, micros: 50, good_for: None };
     let question = "When do you open the counter on weekdays?";
     // Made from a result that is hers.
     let hers = asked(&cache, &ann, &faq, question);
@@ -551,7 +551,8 @@ async fn checks_are_bounded_in_money_and_one_at_a_time_and_their_findings_outliv
     let first = asked(&cache, &ann, &helper, "How do I reset my password?");
     assert_eq!(said(&cache, &first).await, None);
     let usage = Usage { input: 1, cached_input: 0, output: 1 };
-    let answer = Answered { text: "Press button 5.", finish: Finish::Stop, usage, micros: 400 };
+    let (text, finish) = ("Press button 5.", Finish::Stop);
+    let answer = Answered { text, finish, usage, micros: 400, good_for: None };
     cache.keep(&first, answer, Finished::default(), Vec::new()).await;
     let again = asked(&cache, &ann, &helper, "How can I reset my password?");
     let Looked::Hit(hit) = cache.look(&again).await else { panic!("the same question in other words") };

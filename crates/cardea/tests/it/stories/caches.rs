@@ -5,6 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use cardea_core::time::Millis;
 use cardea_store::Jobs;
 use cardea_testkit::{
     World,
@@ -90,6 +91,37 @@ async fn a_question_of_one_conversation_is_not_answered_from_another() {
             assert_eq!(receipt["cache"], layer, "{receipt}");
         }
     }
+}
+
+#[tokio::test]
+async fn an_answer_is_as_fresh_as_what_it_tells_of() {
+    let look = |tool: &str, arguments: Value| [Act::call(tool, arguments), Act::say("Nothing was paid back.")];
+    let order = || look("ops__get_order", json!({ "order_id": "ORD-17" }));
+    let list = || look("ops__list_orders", json!({ "customer_id": 17 }));
+    let track = || look("ops__track_shipment", json!({ "order_id": "17" }));
+    let refund = json!({ "order_id": "ORD-17", "amount": 10, "reason": "asked" });
+    let paid = [Act::call("ops__process_refund", refund), Act::say("Done.")];
+    let first = [order(), list(), track()].concat();
+    let script = [first.clone(), paid.to_vec(), first.clone(), first].concat();
+    let world = World::plan().set("CARDEA_CACHE__CHECK__SHARE", "0").model(script).start().await;
+    let scopes = ["billing:read", "billing:write", "read", "write"];
+    let (ann, bea) = (world.user("support"), world.person(("acme", "bea"), &["support"], &scopes));
+    let questions = ["What was paid back for order 17?", "List what customer 17 ordered.", "Where is order 17?"];
+    let all = async |want: &str| {
+        for question in questions {
+            assert_eq!(layer(&ann, question).await, pair(want, "Nothing was paid back."), "{question}");
+        }
+    };
+    all("none").await;
+    all("exact").await;
+    assert_eq!(layer(&bea, "Pay 10 euros back for order 17, please.").await, pair("none", "Done."));
+    all("none").await; // a colleague has changed what they tell of
+    all("exact").await;
+    world.clock.advance(Millis::from_secs(31));
+    assert_eq!(layer(&ann, questions[0]).await.0, "exact", "its tool does not say how long it is good");
+    assert_eq!(layer(&ann, questions[1]).await.0, "none", "30 s, says its tool");
+    world.clock.advance(Millis::from_secs(300));
+    assert_eq!(layer(&ann, questions[0]).await.0, "none");
 }
 
 #[tokio::test]
