@@ -177,7 +177,7 @@ impl Cache {
         }
     }
 
-    /// A bare completion: exact repeats only, for the same user.
+    /// A bare completion: exact repeats only, to the letter, for the same user.
     #[must_use]
     pub fn asked_bare(&self, user: &Principal, prompt: &Prompt) -> Asked {
         let (last, before) =
@@ -198,7 +198,8 @@ impl Cache {
                 locale: "",
                 history: &fingerprint(before),
             });
-            self.at(user, (partition, partition), &text)
+            // WHY: a digest, since any white space or case may be what is asked about: indented code, a name.
+            self.at(user, (partition, partition), &sha256_hex(text.as_bytes()))
         });
         Asked {
             place,

@@ -125,6 +125,22 @@ async fn an_answer_is_as_fresh_as_what_it_tells_of() {
 }
 
 #[tokio::test]
+async fn a_bare_completion_is_given_again_to_the_letter_only() {
+    let world = World::with_model((1..=9).map(|n| Act::say(&format!("Answer {n}.")))).await;
+    let ann = world.user("support");
+    let ask = async |text: &str| {
+        let body = json!({ "model": "scripted", "messages": [{ "role": "user", "content": text }] });
+        ann.post("/v1/chat/completions", &body).await.expect(200).at("/cardea/cache").to_owned()
+    };
+    for text in ["Explain `if x: y`", "explain `if x: y`", "Explain `if x:  y`", " Explain `if x: y`"] {
+        assert_eq!((ask(text).await, ask(text).await), ("none".to_owned(), "exact".to_owned()), "{text}");
+    }
+    for text in ["Say hi", "say hi", "Say  hi", "Say hi!"] {
+        assert_eq!((ask(text).await, ask(text).await), ("none".to_owned(), "exact".to_owned()), "{text}");
+    }
+}
+
+#[tokio::test]
 async fn a_check_reads_only_and_what_it_may_not_do_says_nothing() {
     let script = [
         Act::say("Order 17 can be refunded."),
