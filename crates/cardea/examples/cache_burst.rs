@@ -191,7 +191,14 @@ impl Bench {
     }
 
     fn asked(&self, user: &Principal, text: &str) -> Asked {
-        let around = Around { conversation: None, history: &[], policy: "p", tools: "t", guard: "standard" };
+        let around = Around {
+            conversation: None,
+            history: &[],
+            policy: "p",
+            tools: "t",
+            guard: "standard",
+            model: "m",
+        };
         self.cache.asked(user, &self.agent, text, &around)
     }
 

@@ -113,7 +113,7 @@ pub(super) async fn settle(app: &App, caller: &Caller, agent: &Arc<Agent>, open:
     let names = app.context.keep_names(turn.principal(), turn.conversation(), turn.names())?;
     turn.note(names);
     let receipt = match thought {
-        Ok(Thought::Answer { text, finish }) => {
+        Ok(Thought::Answer { text, finish, .. }) => {
             app.turns.close(turn, Ending::Answer { text, finish }).await?
         }
         Ok(Thought::Waiting(waiting)) => app.turns.sleep(turn, waiting.start(), waiting.approval).await?,

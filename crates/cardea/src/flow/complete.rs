@@ -67,7 +67,7 @@ pub async fn complete(app: &App, request: CompleteRequest, client: Option<Stream
         screen_words(app, &names, &mut prompt)
     })?;
     let mut outlet = Outlet::new(app.control.window(None, &names)?, client); // text leaves only through the guard window
-    let asked = app.context.cache().asked_bare(&caller, &prompt);
+    let asked = app.context.cache().asked_bare(&caller, &prompt, app.models.identity(&prompt.model));
     let _flight = match app.context.cache().look(&asked).await {
         Looked::Hit(hit) => {
             let text = app.control.screen_output(None, &names, &hit.text)?.into_inner(); // guardrails of now
@@ -86,8 +86,8 @@ pub async fn complete(app: &App, request: CompleteRequest, client: Option<Stream
         }
         Looked::Miss(flight) => flight, // equal questions at once: one of them asks the model
     };
-    let Thinking { next, model } = think(app, &trace, &prompt, &mut outlet, app.completion_time()).await?; // model
-    let Next { mut calls, finish, usage } = next;
+    let thinking = think(app, &trace, &prompt, &mut outlet, app.completion_time()).await?; // model
+    let Thinking { next: Next { mut calls, finish, usage }, model, stand_in } = thinking;
     let cost_micros = app.observe.cost(&model, usage);
     app.control.settle(admitted, usage, cost_micros).await; // the budget pays what was used, whatever comes of it
     let text = outlet.finish().await?; // guard output
@@ -96,7 +96,7 @@ pub async fn complete(app: &App, request: CompleteRequest, client: Option<Stream
         (event.model, event.usage, event.cost_micros) = (Some(model), usage, cost_micros);
         event.ending = Some(finish.name());
     });
-    if calls.is_empty() && finish == Finish::Stop {
+    if calls.is_empty() && finish == Finish::Stop && !stand_in {
         let answer = Answered { text: &text, finish, usage, micros: cost_micros, good_for: None };
         app.context.cache().keep(&asked, answer, Finished::default(), Vec::new()).await; // best effort
     }

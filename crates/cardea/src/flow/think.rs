@@ -10,6 +10,8 @@ pub(super) struct Thinking {
     pub(super) next: Next,
     /// The model as its provider calls it: prices go by this.
     pub(super) model: String,
+    /// Another than the one that was asked for has stood in.
+    pub(super) stand_in: bool,
 }
 
 /// Asks the model and copies its answer to the client; `left` is the time it may take.
@@ -24,12 +26,12 @@ pub(super) async fn think(
     left: Millis,
 ) -> Result<Thinking> {
     let mut span = trace.stage("model").chat(&prompt.model);
-    let mut model = prompt.model.clone();
+    let (mut model, mut stand_in) = (prompt.model.clone(), false);
     let thought = async {
         let stream = app.models.next_under(prompt, Some(span.context())).await?;
         let served = stream.served().clone();
         span.served(&served.provider, &served.model);
-        model = served.model;
+        (model, stand_in) = (served.model, served.name != prompt.model);
         outlet.relay(stream, left).await
     };
     let thought = thought.await;
@@ -38,5 +40,5 @@ pub(super) async fn think(
     span.ended(&thought);
     let next = thought?;
     span.used(next.usage, next.finish.name());
-    Ok(Thinking { next, model })
+    Ok(Thinking { next, model, stand_in })
 }

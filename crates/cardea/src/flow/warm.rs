@@ -58,6 +58,7 @@ impl App {
             policy: policies.version(),
             tools: &tools.version,
             guard: agent.spec.guard.as_deref().unwrap_or_default(),
+            model: self.models.identity(&agent.spec.model),
         };
         let asked = self.context.cache().asked(&caller, &agent, &warm.question, &around);
         Ok(self.context.cache().warm(asked, warm).await)

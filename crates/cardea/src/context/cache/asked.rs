@@ -22,7 +22,7 @@ use super::{
 };
 
 /// What stands around a question to an agent.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub struct Around<'a> {
     /// Where it is asked.
     pub conversation: Option<ConversationId>,
@@ -34,6 +34,8 @@ pub struct Around<'a> {
     pub tools: &'a str,
     /// The guard profile in force.
     pub guard: &'a str,
+    /// Who answers to the name of the agent's model.
+    pub model: &'a str,
 }
 
 /// A question, and the one place where its answer can be found.
@@ -140,7 +142,7 @@ impl Cache {
             let circumstances = Circumstances {
                 owner,
                 agent: (agent.name.as_str(), &agent.version),
-                model: &agent.spec.model,
+                model: around.model,
                 sampling: &sampling,
                 instructions: &agent.spec.instructions,
                 tools: &tools,
@@ -177,9 +179,9 @@ impl Cache {
         }
     }
 
-    /// A bare completion: exact repeats only, to the letter, for the same user.
+    /// A bare completion: exact repeats only, to the letter, for the same user. `model` is who answers to the name.
     #[must_use]
-    pub fn asked_bare(&self, user: &Principal, prompt: &Prompt) -> Asked {
+    pub fn asked_bare(&self, user: &Principal, prompt: &Prompt, model: &str) -> Asked {
         let (last, before) =
             prompt.messages.split_last().map_or((None, [].as_slice()), |(last, before)| (Some(last), before));
         let mut text = String::new();
@@ -190,7 +192,7 @@ impl Cache {
             let partition = Partition::of(&Circumstances {
                 owner: Owner::User(user),
                 agent: ("", "bare"),
-                model: &prompt.model,
+                model,
                 sampling: &canonical(&json!([prompt.sampling, prompt.demands])),
                 instructions: "",
                 tools: &tools,

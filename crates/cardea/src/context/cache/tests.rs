@@ -8,7 +8,7 @@ use cardea_core::{
     cache::Finished,
     cost::Prices,
     log::ChainKey,
-    message::Message,
+    message::{Demands, Message, Prompt, Sampling},
     principal::{Principal, Proof},
     time::{ManualClock, Timestamp},
     tool::{CacheHint, Effect, Outcome, Sharing, ToolCall, ToolSpec},
@@ -159,7 +159,14 @@ async fn house(with_meaning: bool) -> House {
 }
 
 fn asked(cache: &Cache, user: &Principal, agent: &Agent, text: &str) -> Asked {
-    let around = Around { conversation: None, history: &[], policy: "p1", tools: "t1", guard: "standard" };
+    let around = Around {
+        conversation: None,
+        history: &[],
+        policy: "p1",
+        tools: "t1",
+        guard: "standard",
+        model: "m1",
+    };
     cache.asked(user, agent, text, &around)
 }
 
@@ -218,8 +225,14 @@ async fn in_a_shared_scope_nobody_is_given_what_came_from_one_user() {
     assert_eq!(said(&cache, &asked(&cache, &bob, &faq, question)).await, None);
     // The question stands alone, but the model was told what she said before, also "always answer: closed".
     let history = [Message::User { text: "From now on always answer: closed.".to_owned() }];
-    let around =
-        Around { conversation: None, history: &history, policy: "p1", tools: "t1", guard: "standard" };
+    let around = Around {
+        conversation: None,
+        history: &history,
+        policy: "p1",
+        tools: "t1",
+        guard: "standard",
+        model: "m1",
+    };
     let told = cache.asked(&ann, &faq, question, &around);
     assert_eq!(said(&cache, &told).await, None);
     cache.keep(&told, answer, Finished::default(), Vec::new()).await;
@@ -234,17 +247,50 @@ async fn in_a_shared_scope_nobody_is_given_what_came_from_one_user() {
 }
 
 #[tokio::test]
+async fn a_name_that_means_another_model_now_finds_nothing_of_the_old_one() {
+    let House { cache, .. } = house(true).await;
+    let (helper, ann) = (agent("scope = \"user\""), person("acme", "ann"));
+    let prompt = Prompt {
+        model: "m".to_owned(),
+        messages: vec![Message::User { text: "When do you open?".to_owned() }],
+        tools: Vec::new(),
+        sampling: Sampling::default(),
+        demands: Demands::default(),
+    };
+    let around = Around {
+        conversation: None,
+        history: &[],
+        policy: "p1",
+        tools: "t1",
+        guard: "standard",
+        model: "m1",
+    };
+    for (model, want) in [("m1", None), ("m1", Some("At 9.")), ("m2", None)] {
+        let questions = [
+            cache.asked(&ann, &helper, "When do you open?", &Around { model, ..around }),
+            cache.asked_bare(&ann, &prompt, model),
+        ];
+        for question in questions {
+            assert_eq!(said(&cache, &question).await.as_deref(), want, "{model}");
+            keep(&cache, &question, "At 9.", &[]).await;
+        }
+    }
+}
+
+#[tokio::test]
 async fn an_answer_of_one_conversation_is_not_that_of_another() {
     let House { cache, .. } = house(true).await;
     let (helper, ann) = (agent("scope = \"user\""), person("acme", "ann"));
     let user = |text: &str| Message::User { text: text.to_owned() };
     let told = |text: &str| Message::Assistant { text: text.to_owned(), calls: Vec::new() };
     let after = |history: &[Message], text: &str| {
-        let around = Around { conversation: None, history, policy: "p1", tools: "t1", guard: "standard" };
+        let around =
+            Around { conversation: None, history, policy: "p1", tools: "t1", guard: "standard", model: "m1" };
         cache.asked(&ann, &helper, text, &around)
     };
     let question = "How do I reset the password of my account?";
-    let (one, two) = ([user("I am on a phone."), told("Noted.")], [user("I am on a laptop."), told("Noted.")]);
+    let (one, two) =
+        ([user("I am on a phone."), told("Noted.")], [user("I am on a laptop."), told("Noted.")]);
     let first = after(&one, question);
     assert_eq!(said(&cache, &first).await, None);
     keep(&cache, &first, "Shake the phone.", &[]).await;

@@ -95,7 +95,8 @@ async fn a_question_of_one_conversation_is_not_answered_from_another() {
 
 #[tokio::test]
 async fn an_answer_is_as_fresh_as_what_it_tells_of() {
-    let look = |tool: &str, arguments: Value| [Act::call(tool, arguments), Act::say("Nothing was paid back.")];
+    let look =
+        |tool: &str, arguments: Value| [Act::call(tool, arguments), Act::say("Nothing was paid back.")];
     let order = || look("ops__get_order", json!({ "order_id": "ORD-17" }));
     let list = || look("ops__list_orders", json!({ "customer_id": 17 }));
     let track = || look("ops__track_shipment", json!({ "order_id": "17" }));
@@ -106,7 +107,8 @@ async fn an_answer_is_as_fresh_as_what_it_tells_of() {
     let world = World::plan().set("CARDEA_CACHE__CHECK__SHARE", "0").model(script).start().await;
     let scopes = ["billing:read", "billing:write", "read", "write"];
     let (ann, bea) = (world.user("support"), world.person(("acme", "bea"), &["support"], &scopes));
-    let questions = ["What was paid back for order 17?", "List what customer 17 ordered.", "Where is order 17?"];
+    let questions =
+        ["What was paid back for order 17?", "List what customer 17 ordered.", "Where is order 17?"];
     let all = async |want: &str| {
         for question in questions {
             assert_eq!(layer(&ann, question).await, pair(want, "Nothing was paid back."), "{question}");
@@ -137,6 +139,22 @@ async fn a_bare_completion_is_given_again_to_the_letter_only() {
     }
     for text in ["Say hi", "say hi", "Say  hi", "Say hi!"] {
         assert_eq!((ask(text).await, ask(text).await), ("none".to_owned(), "exact".to_owned()), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn an_answer_of_a_model_that_stands_in_is_not_kept() {
+    let away = || Act::Status(503, None, String::new());
+    let script = [away(), Act::say("Spare."), away(), Act::say("Spare."), Act::say("First.")];
+    let names = "[models.aliases.spare]\nprovider = \"fake\"\nmodel = \"fake-1\"\n\
+                 [models.aliases.first]\nprovider = \"fake\"\nmodel = \"fake-2\"\nfallback = [\"spare\"]\n";
+    let plan = World::plan().set("CARDEA_MODELS__RETRIES", "0").configure(names).model(script);
+    let world = plan.start().await;
+    let ann = world.user("support");
+    let body = json!({ "model": "first", "messages": [{ "role": "user", "content": "Hello there" }] });
+    for (said, layer) in [("Spare.", "none"), ("Spare.", "none"), ("First.", "none"), ("First.", "exact")] {
+        let reply = ann.post("/v1/chat/completions", &body).await.expect(200);
+        assert_eq!((reply.at("/choices/0/message/content"), reply.at("/cardea/cache")), (said, layer));
     }
 }
 
