@@ -20,7 +20,7 @@ use std::{
 
 use cardea::{
     context::cache::{
-        Answered, Around, Asked, Cache, CheckSettings, Layer, Looked, Neighbours, Seal, Settings,
+        Answered, Around, Asked, Cache, CheckSettings, Layer, Looked, Neighbours, Reuse, Seal, Settings,
     },
     observe::Observe,
 };
@@ -198,6 +198,7 @@ impl Bench {
             tools: "t",
             guard: "standard",
             model: "m",
+            reuse: Reuse::Allowed,
         };
         self.cache.asked(user, &self.agent, text, &around)
     }

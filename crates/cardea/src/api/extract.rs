@@ -14,7 +14,7 @@ use cardea_core::{Code, Error, Result, id::RequestId};
 use serde::de::DeserializeOwned;
 
 use super::{Problem, Shape};
-use crate::{app::App, flow, observe::Trace};
+use crate::{app::App, context::cache::Reuse, flow, observe::Trace};
 
 /// The outside of a request: its id, its trace and its headers.
 #[derive(Debug)]
@@ -57,6 +57,20 @@ impl Outside {
     #[must_use]
     pub(crate) fn has(&self, name: &str) -> bool {
         self.headers.contains_key(name)
+    }
+
+    /// What `Cache-Control` says of answers that were given before.
+    #[must_use]
+    pub(crate) fn reuse(&self) -> Reuse {
+        let values =
+            self.headers.get_all(header::CACHE_CONTROL).iter().filter_map(|value| value.to_str().ok());
+        let words: Vec<&str> = values.flat_map(|value| value.split(',')).map(str::trim).collect();
+        let says = |word: &str| words.iter().any(|said| said.eq_ignore_ascii_case(word));
+        match (says("no-store"), says("no-cache")) {
+            (true, _) => Reuse::Never,
+            (_, true) => Reuse::Fresh,
+            _ => Reuse::Allowed,
+        }
     }
 
     /// The client's idempotency key.

@@ -50,6 +50,7 @@ pub(super) async fn ask(State(app): State<App>, inbound: Inbound<Ask>) -> Result
         conversation,
         text: body.message,
         key: outside.idempotency_key()?,
+        reuse: outside.reuse(),
         trace: outside.trace.clone(),
     };
     let (done, answer) = oneshot::channel();

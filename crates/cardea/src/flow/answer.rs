@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     app::App,
-    context::cache::{Around, Layer, Looked},
+    context::cache::{Around, Layer, Looked, Reuse},
     turn::{CacheUse, Step, Turn},
 };
 
@@ -30,10 +30,10 @@ use crate::{
 /// The code of the limit, room or neighbour that ended it. The caller closes the turn with it.
 pub(super) async fn answer(
     app: &App,
-    caller: &Caller,
-    agent: &Arc<Agent>,
+    (caller, agent): (&Caller, &Arc<Agent>),
     turn: &mut Turn,
     outlet: &mut Outlet,
+    reuse: Reuse,
 ) -> Result<Thought> {
     let trace = turn.trace().clone();
     let history = trace.time("history", history(app, agent, turn)).await?; // what was said before
@@ -51,6 +51,7 @@ pub(super) async fn answer(
             tools: &tools.version,
             guard: agent.spec.guard.as_deref().unwrap_or_default(),
             model: app.models.identity(&agent.spec.model),
+            reuse,
         },
     );
     let looking = trace.stage("cache");

@@ -13,6 +13,7 @@ use cardea_store::Commit;
 use super::{Outlet, Stream, answer::answer, converse::Thought, unwind::unwind};
 use crate::{
     app::App,
+    context::cache::Reuse,
     control::{Admission, Estimate},
     observe::Trace,
     turn::{Begun, Ending, Failure, Kind, Limits, Question, Receipt, Turn},
@@ -29,6 +30,8 @@ pub struct Message {
     pub text: String,
     /// The client's idempotency key.
     pub key: Option<String>,
+    /// What of answers that were given before.
+    pub reuse: Reuse,
     /// The request's trace.
     pub trace: Trace,
 }
@@ -81,7 +84,7 @@ pub async fn chat(app: &App, caller: &Caller, message: Message, client: Option<S
         Begun::Again(receipt) => return Ok(receipt),
     };
     let outlet = Outlet::new(app.control.window(guard, turn.names())?, client); // text leaves only through the guard window
-    settle(app, caller, &agent, Open { turn, admitted, outlet }).await
+    settle(app, caller, &agent, Open { turn, admitted, outlet, reuse: message.reuse }).await
 }
 
 /// A turn on its way, with what it holds.
@@ -89,17 +92,18 @@ pub(super) struct Open {
     pub(super) turn: Turn,
     pub(super) admitted: Admission,
     pub(super) outlet: Outlet,
+    pub(super) reuse: Reuse,
 }
 
 /// Runs an open turn to its end: answered, asleep, failed or unwound. `resume` enters here as well.
 pub(super) async fn settle(app: &App, caller: &Caller, agent: &Arc<Agent>, open: Open) -> Result<Receipt> {
-    let Open { mut turn, admitted, mut outlet } = open;
+    let Open { mut turn, admitted, mut outlet, reuse } = open;
     let trace = turn.trace().clone();
     let span = trace.stage("turn").invoke_agent(agent.name.as_str());
     outlet.begun(&turn).await;
     let thought = match turn.failure().map(Failure::error) {
         Some(error) => Err(error), // it was being taken back when its last owner ended
-        None => answer(app, caller, agent, &mut turn, &mut outlet).await,
+        None => answer(app, (caller, agent), &mut turn, &mut outlet, reuse).await,
     };
     let thought = match thought {
         Err(error) if turn.has_effects() || turn.failure().is_some() => {

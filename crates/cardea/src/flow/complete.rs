@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     app::App,
-    context::cache::{Answered, Looked},
+    context::cache::{Answered, Looked, Reuse},
     control::Names,
     observe::Trace,
     turn::CacheUse,
@@ -30,6 +30,8 @@ pub struct CompleteRequest {
     pub caller: Caller,
     /// The model, the transcript and the client's own tools.
     pub prompt: Prompt,
+    /// What of answers that were given before.
+    pub reuse: Reuse,
     /// The request's trace.
     pub trace: Trace,
 }
@@ -56,7 +58,7 @@ pub struct Completed {
 /// # Errors
 /// Any code of the rooms on the way.
 pub async fn complete(app: &App, request: CompleteRequest, client: Option<Stream>) -> Result<Completed> {
-    let CompleteRequest { caller, mut prompt, trace } = request;
+    let CompleteRequest { caller, mut prompt, reuse, trace } = request;
     let admitting = app.control.admit(&caller, app.estimate_prompt(&prompt));
     let admitted = trace.time("admit", admitting).await?; // rate, budget, load
     app.control.may_use_model(&caller, &app.direct().name, &prompt.model)?; // policy
@@ -67,7 +69,8 @@ pub async fn complete(app: &App, request: CompleteRequest, client: Option<Stream
         screen_words(app, &names, &mut prompt)
     })?;
     let mut outlet = Outlet::new(app.control.window(None, &names)?, client); // text leaves only through the guard window
-    let asked = app.context.cache().asked_bare(&caller, &prompt, app.models.identity(&prompt.model));
+    let model = app.models.identity(&prompt.model);
+    let asked = app.context.cache().asked_bare(&caller, &prompt, model, reuse);
     let _flight = match app.context.cache().look(&asked).await {
         Looked::Hit(hit) => {
             let text = app.control.screen_output(None, &names, &hit.text)?.into_inner(); // guardrails of now

@@ -13,6 +13,7 @@ use super::{
 };
 use crate::{
     app::App,
+    context::cache::Reuse,
     observe::RequestEvent,
     turn::{Ending, Free, Kind, Limits, Step, Turn},
 };
@@ -85,7 +86,8 @@ pub async fn resume_one(app: &App, free: &Free) -> Result<()> {
         return mcp::go_on(app, (&caller, admitted), &agent, turn).await;
     }
     let outlet = Outlet::new(app.control.window(agent.spec.guard.as_deref(), turn.names())?, None);
-    settle(app, &caller, &agent, Open { turn, admitted, outlet }).await.map(drop)
+    let reuse = Reuse::Allowed; // what its client said of that has gone with its client
+    settle(app, &caller, &agent, Open { turn, admitted, outlet, reuse }).await.map(drop)
 }
 
 /// Ends a turn whose agent is gone.

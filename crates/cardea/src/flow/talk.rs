@@ -7,7 +7,7 @@ use cardea_core::{
 };
 
 use super::{Message, Stream, chat};
-use crate::{app::App, observe::RequestEvent, turn::Receipt};
+use crate::{app::App, context::cache::Reuse, observe::RequestEvent, turn::Receipt};
 
 /// An agent to talk to from inside a program.
 #[derive(Debug, Clone)]
@@ -60,6 +60,7 @@ impl Talk {
             conversation,
             text: text.to_owned(),
             key: None,
+            reuse: Reuse::Allowed,
             trace: self.app.observe.trace(event, None),
         }
     }

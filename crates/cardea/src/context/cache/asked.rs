@@ -21,6 +21,18 @@ use super::{
     tags::{digest, talk_tag, user_tag},
 };
 
+/// What a client says of answers that were given before.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Reuse {
+    /// Any that is good will do.
+    #[default]
+    Allowed,
+    /// None will do; the one that is made may be given again (`Cache-Control: no-cache`).
+    Fresh,
+    /// None will do, and the one that is made is not kept (`Cache-Control: no-store`).
+    Never,
+}
+
 /// What stands around a question to an agent.
 #[derive(Debug, Clone, Copy)]
 pub struct Around<'a> {
@@ -36,6 +48,8 @@ pub struct Around<'a> {
     pub guard: &'a str,
     /// Who answers to the name of the agent's model.
     pub model: &'a str,
+    /// What the client says of answers that were given before.
+    pub reuse: Reuse,
 }
 
 /// A question, and the one place where its answer can be found.
@@ -48,6 +62,8 @@ pub struct Asked {
     pub(super) talked: bool,
     /// It is looked for as it was first asked; what the model says to a repetition is another answer.
     pub(super) repeated: bool,
+    /// It is not looked for; only its answer may be kept.
+    pub(super) fresh: bool,
     pub(super) text: String,
     pub(super) tenant: TenantId,
     pub(super) agent: String,
@@ -138,7 +154,8 @@ impl Cache {
             format!("rights {:?} {:?} {facts}", user.roles, user.scopes),
         ];
         let sampling = canonical(&json!(agent.spec.sampling));
-        let place = owner.filter(|_| self.0.settings.enabled).map(|owner| {
+        let kept = self.0.settings.enabled && around.reuse != Reuse::Never;
+        let place = owner.filter(|_| kept).map(|owner| {
             let circumstances = Circumstances {
                 owner,
                 agent: (agent.name.as_str(), &agent.version),
@@ -168,6 +185,7 @@ impl Cache {
             audience: if shared { Audience::Shared } else { Audience::Own },
             talked: !around.history.is_empty(),
             repeated: first.len() < around.history.len(),
+            fresh: around.reuse == Reuse::Fresh,
             text: normalise(text),
             tenant: user.tenant.clone(),
             agent: agent.name.to_string(),
@@ -179,13 +197,16 @@ impl Cache {
         }
     }
 
-    /// A bare completion: exact repeats only, to the letter, for the same user. `model` is who answers to the name.
+    /// A bare completion: exact repeats only, to the letter, for the same user. `model` is who answers to the name. Who
+    /// wants answers that differ (a temperature and no seed) and asks again wants another.
     #[must_use]
-    pub fn asked_bare(&self, user: &Principal, prompt: &Prompt, model: &str) -> Asked {
+    pub fn asked_bare(&self, user: &Principal, prompt: &Prompt, model: &str, reuse: Reuse) -> Asked {
         let (last, before) =
             prompt.messages.split_last().map_or((None, [].as_slice()), |(last, before)| (Some(last), before));
+        let sampling = &prompt.sampling;
+        let varied = sampling.seed.is_none() && sampling.temperature.is_some_and(|warmth| warmth > 0.0);
         let mut text = String::new();
-        let place = self.0.settings.enabled.then(|| {
+        let place = (self.0.settings.enabled && !varied && reuse != Reuse::Never).then(|| {
             text = last.map(|last| canonical(&json!(last))).unwrap_or_default();
             let offered = (!prompt.tools.is_empty()).then(|| canonical(&json!(prompt.tools)));
             let tools = [sha256_hex(offered.unwrap_or_default().as_bytes())];
@@ -208,6 +229,7 @@ impl Cache {
             audience: Audience::Own,
             talked: !before.is_empty(),
             repeated: false,
+            fresh: reuse == Reuse::Fresh,
             text,
             tenant: user.tenant.clone(),
             agent: "direct".to_owned(),

@@ -41,7 +41,7 @@ use cardea_store::{
 };
 
 pub use self::{
-    asked::{Around, Asked},
+    asked::{Around, Asked, Reuse},
     check::{CheckSettings, Due, Standing},
     compare::{Agreement, agreement},
     flight::Flight,
@@ -210,6 +210,9 @@ impl Cache {
         // WHY: counted before anything is done for the answer, so that what is cleared meanwhile makes it stale.
         let Some(count) = self.ready().await else { return Looked::Miss(None) };
         asked.asked_at.get_or_init(|| count);
+        if asked.fresh {
+            return Looked::Miss(None);
+        }
         if let Some(hit) = self.exact(asked).await {
             return Looked::Hit(hit);
         }

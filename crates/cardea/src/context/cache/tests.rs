@@ -166,6 +166,7 @@ fn asked(cache: &Cache, user: &Principal, agent: &Agent, text: &str) -> Asked {
         tools: "t1",
         guard: "standard",
         model: "m1",
+        reuse: Reuse::Allowed,
     };
     cache.asked(user, agent, text, &around)
 }
@@ -232,6 +233,7 @@ async fn in_a_shared_scope_nobody_is_given_what_came_from_one_user() {
         tools: "t1",
         guard: "standard",
         model: "m1",
+        reuse: Reuse::Allowed,
     };
     let told = cache.asked(&ann, &faq, question, &around);
     assert_eq!(said(&cache, &told).await, None);
@@ -264,11 +266,12 @@ async fn a_name_that_means_another_model_now_finds_nothing_of_the_old_one() {
         tools: "t1",
         guard: "standard",
         model: "m1",
+        reuse: Reuse::Allowed,
     };
     for (model, want) in [("m1", None), ("m1", Some("At 9.")), ("m2", None)] {
         let questions = [
             cache.asked(&ann, &helper, "When do you open?", &Around { model, ..around }),
-            cache.asked_bare(&ann, &prompt, model),
+            cache.asked_bare(&ann, &prompt, model, Reuse::Allowed),
         ];
         for question in questions {
             assert_eq!(said(&cache, &question).await.as_deref(), want, "{model}");
@@ -284,8 +287,15 @@ async fn an_answer_of_one_conversation_is_not_that_of_another() {
     let user = |text: &str| Message::User { text: text.to_owned() };
     let told = |text: &str| Message::Assistant { text: text.to_owned(), calls: Vec::new() };
     let after = |history: &[Message], text: &str| {
-        let around =
-            Around { conversation: None, history, policy: "p1", tools: "t1", guard: "standard", model: "m1" };
+        let around = Around {
+            conversation: None,
+            history,
+            policy: "p1",
+            tools: "t1",
+            guard: "standard",
+            model: "m1",
+            reuse: Reuse::Allowed,
+        };
         cache.asked(&ann, &helper, text, &around)
     };
     let question = "How do I reset the password of my account?";

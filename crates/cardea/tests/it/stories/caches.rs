@@ -159,6 +159,38 @@ async fn an_answer_of_a_model_that_stands_in_is_not_kept() {
 }
 
 #[tokio::test]
+async fn who_wants_another_answer_gets_another() {
+    let world = World::with_model((1..=30).map(|n| Act::say(&format!("Answer {n}.")))).await;
+    let ann = world.user("support");
+    let ask = async |model: &str, more: &[(&str, &str)], sampling: Value| {
+        let mut body = json!({ "model": model, "messages": [{ "role": "user", "content": "What is new?" }] });
+        body.as_object_mut().unwrap().extend(sampling.as_object().unwrap().clone());
+        let reply = ann.send("POST", "/v1/chat/completions", more, &body.to_string()).await.expect(200);
+        pair(reply.at("/cardea/cache"), reply.at("/choices/0/message/content"))
+    };
+    for model in ["scripted", "agent/scripted"] {
+        let plain = async |more: &[(&str, &str)]| ask(model, more, json!({})).await;
+        let (first, exact) = (plain(&[]).await, plain(&[]).await);
+        assert_eq!((first.0.as_str(), &exact), ("none", &pair("exact", &first.1)));
+        let unkept = plain(&[("cache-control", "max-age=0, No-Store")]).await;
+        assert_ne!(unkept.1, first.1);
+        assert_eq!(plain(&[]).await, exact, "it was not kept");
+        let fresh = plain(&[("cache-control", "no-cache")]).await;
+        assert!(fresh.0 == "none" && fresh.1 != first.1, "{fresh:?}");
+        assert_eq!(plain(&[]).await, pair("exact", &fresh.1), "the newer one");
+    }
+    let own = async |sampling: Value| ask("scripted", &[], sampling).await.0;
+    for (sampling, want) in [
+        (json!({ "temperature": 0.7 }), "none"),
+        (json!({ "temperature": 0 }), "exact"),
+        (json!({ "temperature": 0.7, "seed": 3 }), "exact"),
+    ] {
+        assert_eq!(own(sampling.clone()).await, "none");
+        assert_eq!(own(sampling.clone()).await, want, "{sampling}");
+    }
+}
+
+#[tokio::test]
 async fn a_check_reads_only_and_what_it_may_not_do_says_nothing() {
     let script = [
         Act::say("Order 17 can be refunded."),
