@@ -62,6 +62,8 @@ pub struct Asked {
     pub(super) talked: bool,
     /// It is looked for as it was first asked; what the model says to a repetition is another answer.
     pub(super) repeated: bool,
+    /// Its answer is likely one that is kept, so that it is worth waiting for another who asks the same.
+    pub(super) waits: bool,
     /// It is not looked for; only its answer may be kept.
     pub(super) fresh: bool,
     pub(super) text: String,
@@ -185,6 +187,7 @@ impl Cache {
             audience: if shared { Audience::Shared } else { Audience::Own },
             talked: !around.history.is_empty(),
             repeated: first.len() < around.history.len(),
+            waits: first.len() == around.history.len(),
             fresh: around.reuse == Reuse::Fresh,
             text: normalise(text),
             tenant: user.tenant.clone(),
@@ -229,6 +232,7 @@ impl Cache {
             audience: Audience::Own,
             talked: !before.is_empty(),
             repeated: false,
+            waits: prompt.tools.is_empty(),
             fresh: reuse == Reuse::Fresh,
             text,
             tenant: user.tenant.clone(),

@@ -51,6 +51,7 @@ impl Cache {
             micros: answer.micros,
         };
         self.put(&asked.tenant, (&at.place, &at.key), record, &kept).await;
+        self.0.flights.kept(&at.key.to_string());
     }
 
     pub(super) async fn put(

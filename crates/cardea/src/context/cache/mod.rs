@@ -51,7 +51,13 @@ pub use self::{
     tools::ToolUse,
     warm::{Warm, WarmError, read_warm},
 };
-use self::{check::Budgets, flight::Flights, persist::Persist, stats::Stats, surroundings::Surroundings};
+use self::{
+    check::Budgets,
+    flight::{Flights, Lead},
+    persist::Persist,
+    stats::Stats,
+    surroundings::Surroundings,
+};
 use crate::observe::Observe;
 
 /// What the room is told at start.
@@ -185,7 +191,7 @@ impl Cache {
             budgets: Budgets::new(settings.check),
             surroundings: Surroundings::new(),
             stats: Stats::default(),
-            flights: Flights::default(),
+            flights: Flights::new(),
             embedder,
             db,
             node,
@@ -219,13 +225,14 @@ impl Cache {
         if let Some(hit) = self.semantic(asked).await {
             return Looked::Hit(hit);
         }
-        let flight = self.0.flights.lead(&place.key.to_string()).await;
-        if flight.is_none()
-            && let Some(hit) = self.exact(asked).await
-        {
-            return Looked::Hit(hit);
+        if !asked.waits {
+            return Looked::Miss(None);
         }
-        Looked::Miss(flight)
+        match self.0.flights.lead(&place.key.to_string()).await {
+            Lead::First(flight) => Looked::Miss(Some(flight)),
+            Lead::Kept => self.exact(asked).await.map_or(Looked::Miss(None), Looked::Hit),
+            Lead::Alone => Looked::Miss(None),
+        }
     }
 
     /// What was done for a tenant since the start, by agent and layer.

@@ -191,6 +191,24 @@ async fn who_wants_another_answer_gets_another() {
 }
 
 #[tokio::test]
+async fn nobody_waits_for_an_answer_that_cannot_be_given_again() {
+    let slow = Act::Drip("The door opens at nine.".into(), Duration::from_millis(2));
+    let world = World::plan().model([slow]).start().await;
+    let ann = world.user("support");
+    let tools = json!([{ "type": "function", "function": { "name": "doors" } }]);
+    for (asked, varied) in [json!({ "tools": tools }), json!({ "temperature": 1 })].into_iter().enumerate() {
+        let mut body =
+            json!({ "model": "scripted", "messages": [{ "role": "user", "content": "When does it open?" }] });
+        body.as_object_mut().unwrap().extend(varied.as_object().unwrap().clone());
+        let crowd = (0..4).map(|_| ann.post("/v1/chat/completions", &body));
+        for reply in futures::future::join_all(crowd).await {
+            assert_eq!(reply.expect(200).at("/cardea/cache"), "none");
+        }
+        assert_eq!(world.model().seen().len(), 4 * (asked + 1), "{varied}");
+    }
+}
+
+#[tokio::test]
 async fn a_check_reads_only_and_what_it_may_not_do_says_nothing() {
     let script = [
         Act::say("Order 17 can be refunded."),
