@@ -3,6 +3,8 @@
 //! System, user, assistant and tool text are variants, not strings with a role beside them: a text that a tool
 //! returned cannot become an instruction by a slip of code.
 
+use std::collections::BTreeSet;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -172,6 +174,8 @@ pub struct Demands {
     pub tool_choice: ToolChoice,
     /// Several calls in one answer; absent means the provider's default.
     pub parallel_tool_calls: Option<bool>,
+    /// Those of the tools whose arguments must fit their schema to the letter. For OpenAI's format; others do not know it.
+    pub strict: BTreeSet<ToolName>,
     /// What the text must be.
     pub format: AnswerFormat,
 }
