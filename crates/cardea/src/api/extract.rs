@@ -235,7 +235,19 @@ fn parse<T: DeserializeOwned>(bytes: &[u8], most: usize) -> Result<T> {
     if depth(bytes) > most {
         return Err(Error::new(Code::BadRequest).detail(format!("The JSON is nested more than {most} deep.")));
     }
-    serde_json::from_slice(bytes).map_err(|error| Error::new(Code::BadRequest).detail(format!("{error}.")))
+    let mut json = serde_json::Deserializer::from_slice(bytes);
+    let body = serde_path_to_error::deserialize(&mut json).map_err(|error| wrong(&error))?;
+    json.end().map_err(|error| Error::new(Code::BadRequest).detail(format!("{error}.")))?;
+    Ok(body)
+}
+
+/// Names the member that is wrong, if it is one and not the whole.
+fn wrong(error: &serde_path_to_error::Error<serde_json::Error>) -> Error {
+    let (path, why) = (error.path().to_string(), error.inner());
+    match path.as_str() {
+        "." | "" => Error::new(Code::BadRequest).detail(format!("{why}.")),
+        _ => Error::new(Code::BadRequest).detail(format!("`{path}`: {why}.")).member(path),
+    }
 }
 
 /// The deepest nesting of brackets outside strings.
@@ -265,6 +277,24 @@ mod tests {
     fn depth_counts_brackets_and_not_the_ones_in_strings() {
         assert_eq!(depth(br#"{"a":[{"b":"[[[\"[["}]}"#), 3);
         assert_eq!(depth("[".repeat(100_000).as_bytes()), 100_000);
+    }
+
+    #[test]
+    fn a_wrong_type_is_named_by_its_place() {
+        #[derive(Debug, serde::Deserialize)]
+        struct Body {
+            #[expect(dead_code, reason = "only its type counts")]
+            messages: Vec<u8>,
+        }
+        for (body, member) in [
+            (r#"{"messages":[1,"x"]}"#, Some("messages[1]")),
+            (r#"{"messages":7}"#, Some("messages")),
+            (r"{}", None),
+            (r#"{"messages":[]} x"#, None),
+        ] {
+            let error = parse::<Body>(body.as_bytes(), 64).unwrap_err();
+            assert_eq!((error.code(), error.about()), (Code::BadRequest, member), "{body}: {error}");
+        }
     }
 
     #[test]
