@@ -7,6 +7,7 @@ use cardea_core::{
     Result,
     agent::Agent,
     id::{AgentName, ConversationId},
+    message::Sampling,
 };
 use cardea_store::Commit;
 
@@ -30,6 +31,8 @@ pub struct Message {
     pub text: String,
     /// The client's idempotency key.
     pub key: Option<String>,
+    /// How it should be answered, over what the agent's file says.
+    pub sampling: Sampling,
     /// What of answers that were given before.
     pub reuse: Reuse,
     /// The request's trace.
@@ -43,7 +46,7 @@ pub struct Message {
 /// Any [`cardea_core::Code`] of the rooms on the way. A turn that has begun ends with a receipt, not with an error.
 pub async fn chat(app: &App, caller: &Caller, message: Message, client: Option<Stream>) -> Result<Receipt> {
     let trace = message.trace;
-    let agent = app.find_agent(&message.agent)?;
+    let agent = tuned(app.find_agent(&message.agent)?, message.sampling);
     let guard = agent.spec.guard.as_deref();
     let admitting = app.control.admit(caller, app.estimate(&agent, &message.text));
     let admitted = trace.time("admit", admitting).await?; // rate, budget, load
@@ -85,6 +88,16 @@ pub async fn chat(app: &App, caller: &Caller, message: Message, client: Option<S
     };
     let outlet = Outlet::new(app.control.window(guard, turn.names())?, client); // text leaves only through the guard window
     settle(app, caller, &agent, Open { turn, admitted, outlet, reuse: message.reuse }).await
+}
+
+/// The agent as this client wants it to write. WHY: in the agent, so that the cache and a check know of it like the model;
+/// a turn that goes on later, after a crash or an approval, is written as its file says.
+fn tuned(mut agent: Arc<Agent>, wanted: Sampling) -> Arc<Agent> {
+    if wanted != Sampling::default() {
+        let sampling = wanted.over(&agent.spec.sampling);
+        Arc::make_mut(&mut agent).spec.sampling = sampling;
+    }
+    agent
 }
 
 /// A turn on its way, with what it holds.

@@ -4,6 +4,7 @@ use cardea_auth::Caller;
 use cardea_core::{
     Result,
     id::{AgentName, ConversationId, RequestId},
+    message::Sampling,
 };
 
 use super::{Message, Stream, chat};
@@ -60,6 +61,7 @@ impl Talk {
             conversation,
             text: text.to_owned(),
             key: None,
+            sampling: Sampling::default(),
             reuse: Reuse::Allowed,
             trace: self.app.observe.trace(event, None),
         }
