@@ -3,6 +3,8 @@
 //! System, user, assistant and tool text are variants, not strings with a role beside them: a text that a tool
 //! returned cannot become an instruction by a slip of code.
 
+use std::collections::BTreeSet;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -112,6 +114,25 @@ pub struct Sampling {
     pub reasoning_effort: Option<ReasoningEffort>,
 }
 
+impl Sampling {
+    /// What a client asks for over what an agent's file says: the client's where it says something, and of the two limits
+    /// on tokens the smaller.
+    #[must_use]
+    pub fn over(self, own: &Self) -> Self {
+        let most = self.max_tokens.into_iter().chain(own.max_tokens).min();
+        Self {
+            temperature: self.temperature.or(own.temperature),
+            top_p: self.top_p.or(own.top_p),
+            max_tokens: most,
+            stop: if self.stop.is_empty() { own.stop.clone() } else { self.stop },
+            seed: self.seed.or(own.seed),
+            frequency_penalty: self.frequency_penalty.or(own.frequency_penalty),
+            presence_penalty: self.presence_penalty.or(own.presence_penalty),
+            reasoning_effort: self.reasoning_effort.or(own.reasoning_effort),
+        }
+    }
+}
+
 /// How long a reasoning model may think, in OpenAI's words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -172,6 +193,8 @@ pub struct Demands {
     pub tool_choice: ToolChoice,
     /// Several calls in one answer; absent means the provider's default.
     pub parallel_tool_calls: Option<bool>,
+    /// Those of the tools whose arguments must fit their schema to the letter. For OpenAI's format; others do not know it.
+    pub strict: BTreeSet<ToolName>,
     /// What the text must be.
     pub format: AnswerFormat,
 }

@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use cardea_core::{
     Error, Result,
+    canonical::canonical,
     error::Code,
     message::Prompt,
     time::{Millis, SharedClock},
@@ -11,6 +12,7 @@ use cardea_core::{
 };
 use cardea_net::Net;
 use futures::future::BoxFuture;
+use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
 use crate::{
@@ -29,6 +31,28 @@ pub struct Models(Arc<Inner>);
 struct Inner {
     config: ModelsConfig,
     providers: BTreeMap<String, Backend>,
+    /// For each name, who answers to it.
+    identities: BTreeMap<String, String>,
+}
+
+impl Inner {
+    fn new(config: ModelsConfig, providers: BTreeMap<String, Backend>) -> Self {
+        let one = |name: &str| {
+            let alias = config.aliases.get(name);
+            let provider = alias.and_then(|alias| config.providers.get(&alias.provider));
+            json!([
+                name,
+                alias.map(|alias| (&alias.provider, &alias.model)),
+                provider.map(|provider| (provider.kind.name(), provider.base())),
+            ])
+        };
+        let all = |name: &String| {
+            let chain: Vec<Value> = config.chain(name).into_iter().map(one).collect();
+            (name.clone(), canonical(&Value::Array(chain)))
+        };
+        let identities = config.aliases.keys().map(all).collect();
+        Self { config, providers, identities }
+    }
 }
 
 #[derive(Clone)]
@@ -85,7 +109,7 @@ impl Models {
             };
             providers.insert(name.clone(), backend);
         }
-        Ok(Self(Arc::new(Inner { config, providers })))
+        Ok(Self(Arc::new(Inner::new(config, providers))))
     }
 
     /// The same models and one more, given by the program: for tests, and for programs with a model of their own.
@@ -97,7 +121,7 @@ impl Models {
         config.aliases.insert(name.to_owned(), alias);
         config.providers.remove(name);
         providers.insert(name.to_owned(), Backend::Own(model));
-        Self(Arc::new(Inner { config, providers }))
+        Self(Arc::new(Inner::new(config, providers)))
     }
 
     /// The names that a prompt may ask for, in order.
@@ -115,6 +139,13 @@ impl Models {
     pub fn behind<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
         let chain = self.0.config.chain(name).into_iter();
         chain.filter_map(|name| self.0.config.aliases.get(name)).map(|alias| alias.model.as_str())
+    }
+
+    /// Who answers to this name, and who stands in: another text as soon as the name means another provider, address or
+    /// model. Empty for a name that is not configured.
+    #[must_use]
+    pub fn identity(&self, name: &str) -> &str {
+        self.0.identities.get(name).map(String::as_str).unwrap_or_default()
     }
 
     /// What is configured.
@@ -172,7 +203,7 @@ impl Models {
             let provider = match backend {
                 Backend::Own(model) => {
                     let prompt = Prompt { model: name.to_owned(), ..prompt.clone() };
-                    return model.next(prompt).await;
+                    return model.next(prompt).await.map(|answer| answer.named(name));
                 }
                 Backend::Wire(provider) => provider,
             };

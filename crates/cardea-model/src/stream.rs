@@ -32,6 +32,12 @@ impl ModelStream {
         Self { served, events: events.boxed() }
     }
 
+    /// The same, served under this name of the configuration.
+    pub(crate) fn named(mut self, name: &str) -> Self {
+        name.clone_into(&mut self.served.name);
+        self
+    }
+
     /// Who answers.
     #[must_use]
     pub const fn served(&self) -> &Served {

@@ -20,7 +20,7 @@ use std::{
 
 use cardea::{
     context::cache::{
-        Answered, Around, Asked, Cache, CheckSettings, Layer, Looked, Neighbours, Seal, Settings,
+        Answered, Around, Asked, Cache, CheckSettings, Layer, Looked, Neighbours, Reuse, Seal, Settings,
     },
     observe::Observe,
 };
@@ -191,14 +191,22 @@ impl Bench {
     }
 
     fn asked(&self, user: &Principal, text: &str) -> Asked {
-        let around = Around { conversation: None, history: &[], policy: "p", tools: "t", guard: "standard" };
+        let around = Around {
+            conversation: None,
+            history: &[],
+            policy: "p",
+            tools: "t",
+            guard: "standard",
+            model: "m",
+            reuse: Reuse::Allowed,
+        };
         self.cache.asked(user, &self.agent, text, &around)
     }
 
     async fn keep(&self, asked: &Asked) {
         let usage = Usage { input: 500, cached_input: 0, output: 100 };
         let text = "word ".repeat(ANSWER / 5);
-        let answer = Answered { text: &text, finish: Finish::Stop, usage, micros: 1_000 };
+        let answer = Answered { text: &text, finish: Finish::Stop, usage, micros: 1_000, good_for: None };
         self.cache.keep(asked, answer, Finished::default(), Vec::new()).await;
     }
 

@@ -8,7 +8,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::store::{Db, number, one, rows};
+use crate::{
+    orders::ORDERS,
+    store::{Db, number, one, rows},
+};
 
 /// The four tools with their guards.
 pub(crate) fn router() -> Router {
@@ -32,7 +35,7 @@ pub(crate) fn router() -> Router {
                 .about("Generate revenue summary report.")
                 .examples(["How much did we sell each month?", "Revenue from January to March, please"])
                 .reads()
-                .cached_for_tenant(Millis::from_secs(60), [] as [&str; 0]),
+                .cached_for_tenant(Millis::from_secs(60), [ORDERS]),
         )
         .tool(
             Tool::new("support_metrics", support)

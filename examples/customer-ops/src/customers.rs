@@ -8,7 +8,10 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::store::{Db, change, note, now, one, rows, who};
+use crate::{
+    orders::ORDERS,
+    store::{Db, change, note, now, one, rows, who},
+};
 
 const CUSTOMER: &str =
     "SELECT id AS customer_id, name, email, phone, city, plan, balance_cents / 100.0 AS balance, since
@@ -23,7 +26,7 @@ pub(crate) fn router() -> Router {
                 .about("Retrieve customer profile.")
                 .examples(["Show me customer 42", "Who is customer 17 and which plan are they on?"])
                 .reads()
-                .cached_for_tenant(Millis::from_secs(60), ["customer:{customer_id}"])
+                .cached_for_tenant(Millis::from_secs(60), ["customer:{customer_id}", ORDERS])
                 .guard(read.clone()),
         )
         .tool(

@@ -38,9 +38,15 @@ pub(crate) struct RefundDelay(pub(crate) Millis);
 const ORDER: &str = "SELECT 'ORD-' || id AS order_id, customer_id, status, item, quantity, total_cents / 100.0 AS total,
     discount_code, discount_cents / 100.0 AS discount, refunded_cents / 100.0 AS refunded, placed FROM orders";
 
+/// What tells of an order carries these, and what changes one clears them. WHY: an order may be called `17` or `ORD-17`,
+/// and a list or an invoice does not name it at all, so the order's own tag is not enough.
+const TAGS: [&str; 2] = ["order:{order_id}", ORDERS];
+
+/// The tag of everything that tells of orders, or of what they change.
+pub(crate) const ORDERS: &str = "orders";
+
 /// The eight tools with their guards.
 pub(crate) fn router() -> Router {
-    let order = ["order:{order_id}"];
     Router::new()
         .merge(billing())
         .tool(
@@ -59,6 +65,7 @@ pub(crate) fn router() -> Router {
                 .about("List orders for a customer, optionally filtered by status.")
                 .examples(["Which orders does customer 42 have?", "Show the pending orders of customer 7"])
                 .reads()
+                .cached(Millis::from_secs(30), [ORDERS, "customer:{customer_id}"])
                 .guard(HasScope::new(["read"])),
         )
         .tool(
@@ -66,7 +73,7 @@ pub(crate) fn router() -> Router {
                 .about("Get real-time shipment tracking for an order.")
                 .examples(["Where is order 17?", "When will the parcel of order 99 arrive?"])
                 .reads()
-                .cached_for_tenant(Millis::from_secs(30), order)
+                .cached_for_tenant(Millis::from_secs(30), TAGS)
                 .guard(HasScope::new(["read"])),
         )
         .tool(
@@ -75,7 +82,7 @@ pub(crate) fn router() -> Router {
                 .examples(["Use WELCOME10 on order 17", "Give order 5 the loyalty code LOYAL15"])
                 .writes()
                 .idempotent()
-                .clears(order)
+                .clears(TAGS)
                 .guard(HasScope::new(["write"])),
         )
         .tool(
@@ -84,7 +91,7 @@ pub(crate) fn router() -> Router {
                 .examples(["Stop order 17 before it ships", "The customer no longer wants order 5"])
                 .writes()
                 .idempotent()
-                .clears(order)
+                .clears(TAGS)
                 .guard(HasScope::new(["write"])),
         )
 }
@@ -101,6 +108,7 @@ fn billing() -> Router {
                 .about("Retrieve invoice details.")
                 .examples(["Show the invoice of order 17", "Has invoice 10017 been paid?"])
                 .reads()
+                .cached(Millis::from_secs(30), [ORDERS])
                 .guard(HasScope::new(["billing:read"])),
         )
         .tool(
@@ -121,7 +129,7 @@ fn billing() -> Router {
                 .writes()
                 .once_per_key()
                 .check(check)
-                .clears(["order:{order_id}"])
+                .clears(TAGS)
                 .guard(HasScope::new(["billing:write"])),
         )
 }

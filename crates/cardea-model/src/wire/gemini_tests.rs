@@ -100,6 +100,7 @@ fn what_the_client_demands_is_said_in_this_formats_words() {
     prompt.demands = Demands {
         tool_choice: ToolChoice::Named("ops.get order".into()),
         parallel_tool_calls: Some(false),
+        strict: ["ops.get order".into()].into(),
         format: AnswerFormat::JsonSchema {
             name: "order".into(),
             schema: json!({ "type": "object" }),

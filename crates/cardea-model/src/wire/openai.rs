@@ -91,6 +91,8 @@ struct Described<'a> {
     name: &'a str,
     description: &'a str,
     parameters: &'a Value,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    strict: Option<bool>,
 }
 
 pub(super) fn request(prompt: &Prompt, model: &str, base: &str, names: &ToolNames) -> WireRequest {
@@ -115,6 +117,7 @@ pub(super) fn request(prompt: &Prompt, model: &str, base: &str, names: &ToolName
                     name: names.wire(tool.name.as_str()),
                     description: &tool.description,
                     parameters: &tool.input_schema,
+                    strict: demands.strict.contains(&tool.name).then_some(true),
                 },
             })
             .collect(),

@@ -184,6 +184,7 @@ fn what_the_client_demands_is_said_in_this_formats_words() {
     prompt.demands = Demands {
         tool_choice: ToolChoice::Named("ops.get order".into()),
         parallel_tool_calls: Some(false),
+        strict: ["ops.get order".into()].into(),
         format: AnswerFormat::JsonSchema {
             name: "order".into(),
             schema: json!({ "type": "object" }),
@@ -193,6 +194,10 @@ fn what_the_client_demands_is_said_in_this_formats_words() {
     let sent = Format::OpenAi.request(&prompt, "gpt-x", "").json();
     let named = json!({ "type": "function", "function": { "name": "t_ops_get_order" } });
     assert_eq!((&sent["tool_choice"], &sent["parallel_tool_calls"]), (&named, &json!(false)));
+    let strict = sent["tools"].as_array().unwrap().iter().map(|tool| &tool["function"]);
+    let strict: Vec<_> =
+        strict.filter(|function| function["strict"] == true).map(|one| &one["name"]).collect();
+    assert_eq!(strict, ["t_ops_get_order"]);
     let schema = json!({ "name": "order", "schema": { "type": "object" }, "strict": true });
     assert_eq!(sent["response_format"], json!({ "type": "json_schema", "json_schema": schema }));
     prompt.demands = Demands { tool_choice: ToolChoice::Required, ..Demands::default() };

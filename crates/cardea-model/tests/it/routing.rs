@@ -33,6 +33,27 @@ async fn an_unknown_name_is_not_found_and_a_known_one_says_who_serves_it() {
 }
 
 #[tokio::test]
+async fn a_name_that_means_another_model_has_another_identity() {
+    let alias =
+        |model: &str, more: &str| format!("[aliases.a]\nprovider = \"p\"\nmodel = \"{model}\"\n{more}");
+    let config = |base: &str, alias: &str| {
+        let spare = "[aliases.spare]\nprovider = \"p\"\nmodel = \"small\"\n";
+        let provider =
+            format!("[providers.p]\nkind = \"openai\"\nbase_url = \"http://{base}/v1\"\napi_key = \"k\"\n");
+        models(&format!("{provider}{spare}{alias}"), &net()).identity("a").to_owned()
+    };
+    let first = config("127.0.0.1:1", &alias("big", ""));
+    assert_eq!(first, config("127.0.0.1:1", &alias("big", "")));
+    for (base, alias) in [
+        ("127.0.0.1:2", alias("big", "")),
+        ("127.0.0.1:1", alias("bigger", "")),
+        ("127.0.0.1:1", alias("big", "fallback = [\"spare\"]\n")),
+    ] {
+        assert_ne!(first, config(base, &alias), "{base} {alias}");
+    }
+}
+
+#[tokio::test]
 async fn a_long_hint_reaches_the_client() {
     let (_server, config) = provider("main", Wire::OpenAi, vec![Act::busy(Some("37"))], "").await;
     let heard = hear(&models(&format!("{CONFIG}{config}"), &net()), prompt("main")).await;

@@ -131,16 +131,25 @@ impl Tool {
         )))
     }
 
-    /// The tags of this call, its templates filled from the arguments.
+    /// The tags of this call, its templates filled from the arguments. Of a tool that does not say how long its results
+    /// stay good they hang on its whole server.
     #[must_use]
     pub fn tags(&self, arguments: &Map<String, Value>) -> Vec<String> {
-        self.cache().map(|hint| fill(&hint.tags, arguments)).unwrap_or_default()
+        self.cache().map_or_else(|| vec![self.server()], |hint| fill(&hint.tags, arguments))
     }
 
-    /// The tags that a successful call of this tool clears.
+    /// The tags that a call of this tool clears. One that changes things clears what hangs on its server.
     #[must_use]
     pub fn clears(&self, arguments: &Map<String, Value>) -> Vec<String> {
-        fill(&self.spec.clears, arguments)
+        let server = self.effect().changes_things().then(|| self.server());
+        fill(&self.spec.clears, arguments).into_iter().chain(server).collect()
+    }
+
+    /// The tag of everything that hangs on this tool's server.
+    fn server(&self) -> String {
+        match &self.source {
+            Source::Mcp { server: name, .. } | Source::Http { connector: name } => format!("server:{name}"),
+        }
     }
 }
 
@@ -228,6 +237,7 @@ impl Catalog {
 
 #[cfg(test)]
 mod tests {
+    use cardea_core::{time::Millis, tool::Sharing};
     use serde_json::json;
 
     use super::*;
@@ -267,7 +277,18 @@ mod tests {
     #[test]
     fn a_tag_is_filled_from_the_arguments_or_left_out() {
         let call = call(json!({ "order_id": "17" }));
-        assert_eq!(refund().clears(&call.arguments), ["order:17", "refunds"]);
+        assert_eq!(refund().clears(&call.arguments), ["order:17", "refunds", "server:ops"]);
+    }
+
+    #[test]
+    fn what_says_nothing_of_its_results_hangs_on_its_server() {
+        let mut read = refund();
+        (read.spec.effect, read.spec.clears) = (Effect::Read, Vec::new());
+        assert_eq!(read.tags(&Map::new()), ["server:ops"]);
+        assert!(read.clears(&Map::new()).is_empty(), "a read makes nothing old");
+        let hint = CacheHint { ttl: Millis(1), tags: vec!["orders".into()], sharing: Sharing::User };
+        read.spec.cache = Some(hint);
+        assert_eq!(read.tags(&Map::new()), ["orders"]);
     }
 
     #[test]

@@ -69,9 +69,10 @@ fn message(outside: &Outside, body: &Completion, agent: &str) -> Result<Message,
     };
     body.fits_an_agent().map_err(|error| outside.problem(error))?;
     let text = body.last_user_text().map_err(|error| outside.problem(error))?;
+    let sampling = body.sampling().map_err(|error| outside.problem(error))?;
     let key = outside.idempotency_key()?;
     let (agent, trace) = (AgentName::from(agent), outside.trace.clone());
-    Ok(Message { agent, conversation, text, key, trace })
+    Ok(Message { agent, conversation, text, key, sampling, reuse: outside.reuse(), trace })
 }
 
 fn complete_request(
@@ -89,7 +90,7 @@ fn complete_request(
         })
     };
     let prompt = read().map_err(|error| outside.problem(error))?;
-    Ok(CompleteRequest { caller, prompt, trace: outside.trace.clone() })
+    Ok(CompleteRequest { caller, prompt, reuse: outside.reuse(), trace: outside.trace.clone() })
 }
 
 /// Names the conversation beside the answer.

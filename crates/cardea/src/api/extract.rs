@@ -14,7 +14,7 @@ use cardea_core::{Code, Error, Result, id::RequestId};
 use serde::de::DeserializeOwned;
 
 use super::{Problem, Shape};
-use crate::{app::App, flow, observe::Trace};
+use crate::{app::App, context::cache::Reuse, flow, observe::Trace};
 
 /// The outside of a request: its id, its trace and its headers.
 #[derive(Debug)]
@@ -57,6 +57,20 @@ impl Outside {
     #[must_use]
     pub(crate) fn has(&self, name: &str) -> bool {
         self.headers.contains_key(name)
+    }
+
+    /// What `Cache-Control` says of answers that were given before.
+    #[must_use]
+    pub(crate) fn reuse(&self) -> Reuse {
+        let values =
+            self.headers.get_all(header::CACHE_CONTROL).iter().filter_map(|value| value.to_str().ok());
+        let words: Vec<&str> = values.flat_map(|value| value.split(',')).map(str::trim).collect();
+        let says = |word: &str| words.iter().any(|said| said.eq_ignore_ascii_case(word));
+        match (says("no-store"), says("no-cache")) {
+            (true, _) => Reuse::Never,
+            (_, true) => Reuse::Fresh,
+            _ => Reuse::Allowed,
+        }
     }
 
     /// The client's idempotency key.
@@ -225,7 +239,21 @@ fn parse<T: DeserializeOwned>(bytes: &[u8], most: usize) -> Result<T> {
     if depth(bytes) > most {
         return Err(Error::new(Code::BadRequest).detail(format!("The JSON is nested more than {most} deep.")));
     }
-    serde_json::from_slice(bytes).map_err(|error| Error::new(Code::BadRequest).detail(format!("{error}.")))
+    serde_json::from_slice(bytes).map_err(|error| {
+        // Read again, more slowly, to say where.
+        let json = &mut serde_json::Deserializer::from_slice(bytes);
+        let place = serde_path_to_error::deserialize::<_, T>(json).err();
+        place.map_or_else(|| Error::new(Code::BadRequest).detail(format!("{error}.")), |error| wrong(&error))
+    })
+}
+
+/// Names the member that is wrong, if it is one and not the whole.
+fn wrong(error: &serde_path_to_error::Error<serde_json::Error>) -> Error {
+    let (path, why) = (error.path().to_string(), error.inner());
+    match path.as_str() {
+        "." | "" => Error::new(Code::BadRequest).detail(format!("{why}.")),
+        _ => Error::new(Code::BadRequest).detail(format!("`{path}`: {why}.")).member(path),
+    }
 }
 
 /// The deepest nesting of brackets outside strings.
@@ -255,6 +283,24 @@ mod tests {
     fn depth_counts_brackets_and_not_the_ones_in_strings() {
         assert_eq!(depth(br#"{"a":[{"b":"[[[\"[["}]}"#), 3);
         assert_eq!(depth("[".repeat(100_000).as_bytes()), 100_000);
+    }
+
+    #[test]
+    fn a_wrong_type_is_named_by_its_place() {
+        #[derive(Debug, serde::Deserialize)]
+        struct Body {
+            #[expect(dead_code, reason = "only its type counts")]
+            messages: Vec<u8>,
+        }
+        for (body, member) in [
+            (r#"{"messages":[1,"x"]}"#, Some("messages[1]")),
+            (r#"{"messages":7}"#, Some("messages")),
+            (r"{}", None),
+            (r#"{"messages":[]} x"#, None),
+        ] {
+            let error = parse::<Body>(body.as_bytes(), 64).unwrap_err();
+            assert_eq!((error.code(), error.about()), (Code::BadRequest, member), "{body}: {error}");
+        }
     }
 
     #[test]

@@ -12,6 +12,7 @@ use cardea_auth::Caller;
 use cardea_core::{
     Code, Error,
     id::{AgentName, ConversationId, TurnId},
+    message::Sampling,
 };
 use futures::{Stream, stream};
 use serde::Deserialize;
@@ -50,6 +51,8 @@ pub(super) async fn ask(State(app): State<App>, inbound: Inbound<Ask>) -> Result
         conversation,
         text: body.message,
         key: outside.idempotency_key()?,
+        sampling: Sampling::default(),
+        reuse: outside.reuse(),
         trace: outside.trace.clone(),
     };
     let (done, answer) = oneshot::channel();

@@ -170,7 +170,7 @@ impl Control {
                 let error = error.detail(detail);
                 // What is larger than the whole budget will not fit next month either.
                 return Ok(if amount > limit {
-                    error
+                    error.hopeless()
                 } else {
                     error.retry_after(until_next_month(self.now()))
                 });

@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     app::App,
-    context::cache::{Around, Layer, Looked},
+    context::cache::{Around, Layer, Looked, Reuse},
     turn::{CacheUse, Step, Turn},
 };
 
@@ -30,10 +30,10 @@ use crate::{
 /// The code of the limit, room or neighbour that ended it. The caller closes the turn with it.
 pub(super) async fn answer(
     app: &App,
-    caller: &Caller,
-    agent: &Arc<Agent>,
+    (caller, agent): (&Caller, &Arc<Agent>),
     turn: &mut Turn,
     outlet: &mut Outlet,
+    reuse: Reuse,
 ) -> Result<Thought> {
     let trace = turn.trace().clone();
     let history = trace.time("history", history(app, agent, turn)).await?; // what was said before
@@ -50,6 +50,8 @@ pub(super) async fn answer(
             policy: app.control.policies().version(),
             tools: &tools.version,
             guard: agent.spec.guard.as_deref().unwrap_or_default(),
+            model: app.models.identity(&agent.spec.model),
+            reuse,
         },
     );
     let looking = trace.stage("cache");
@@ -66,7 +68,8 @@ pub(super) async fn answer(
             let text = app.control.screen_output(agent.spec.guard.as_deref(), turn.names(), &hit.text)?; // guardrails of now
             recheck(app, agent, turn, (asked, hit.clone(), history)); // a share of them, to find errors
             outlet.replay(&text).await;
-            return Ok(Thought::Answer { text: text.into_inner(), finish: hit.finish });
+            let (text, finish) = (text.into_inner(), hit.finish);
+            return Ok(Thought::Answer { text, finish, stand_in: false });
         }
         Looked::Miss(flight) => flight, // equal questions at once: one of them asks the model
     };
@@ -74,7 +77,7 @@ pub(super) async fn answer(
         return Ok(waiting);
     }
     let thought = converse(app, (caller, agent), turn, outlet, (tools.clone(), &history)).await?;
-    if let Thought::Answer { text, finish } = &thought {
+    if let Thought::Answer { text, finish, stand_in: false } = &thought {
         keep(app, &asked, turn, (text, *finish), &tools.catalog).await; // cache store
     }
     Ok(thought)

@@ -7,12 +7,14 @@ use cardea_core::{
     Result,
     agent::Agent,
     id::{AgentName, ConversationId},
+    message::Sampling,
 };
 use cardea_store::Commit;
 
 use super::{Outlet, Stream, answer::answer, converse::Thought, unwind::unwind};
 use crate::{
     app::{App, History},
+    context::cache::Reuse,
     control::{Admission, Estimate},
     observe::Trace,
     turn::{Begun, Ending, Failure, Kind, Limits, Question, Receipt, Turn},
@@ -29,6 +31,10 @@ pub struct Message {
     pub text: String,
     /// The client's idempotency key.
     pub key: Option<String>,
+    /// How it should be answered, over what the agent's file says.
+    pub sampling: Sampling,
+    /// What of answers that were given before.
+    pub reuse: Reuse,
     /// The request's trace.
     pub trace: Trace,
 }
@@ -46,10 +52,11 @@ impl Message {
 /// # Errors
 /// Any [`cardea_core::Code`] of the rooms on the way. A turn that has begun ends with a receipt, not with an error.
 pub async fn chat(app: &App, caller: &Caller, message: Message, client: Option<Stream>) -> Result<Receipt> {
-    let trace = message.trace.clone();
-    let agent = app.find_agent(&message.agent)?;
+    let history = message.history();
+    let trace = message.trace;
+    let agent = tuned(app.find_agent(&message.agent)?, message.sampling);
     let guard = agent.spec.guard.as_deref();
-    let admitting = app.control.admit(caller, app.estimate(&agent, &message.text, message.history()));
+    let admitting = app.control.admit(caller, app.estimate(&agent, &message.text, history));
     let admitted = trace.time("admit", admitting).await?; // rate, budget, load
     let finding = app.context.find(caller, &agent.name, message.conversation);
     let talk = trace.time("conversation", finding).await?; // yours, or not found
@@ -88,7 +95,17 @@ pub async fn chat(app: &App, caller: &Caller, message: Message, client: Option<S
         Begun::Again(receipt) => return Ok(receipt),
     };
     let outlet = Outlet::new(app.control.window(guard, turn.names())?, client); // text leaves only through the guard window
-    settle(app, caller, &agent, Open { turn, admitted, outlet }).await
+    settle(app, caller, &agent, Open { turn, admitted, outlet, reuse: message.reuse }).await
+}
+
+/// The agent as this client wants it to write. WHY: in the agent, so that the cache and a check know of it like the model;
+/// a turn that goes on later, after a crash or an approval, is written as its file says.
+fn tuned(mut agent: Arc<Agent>, wanted: Sampling) -> Arc<Agent> {
+    if wanted != Sampling::default() {
+        let sampling = wanted.over(&agent.spec.sampling);
+        Arc::make_mut(&mut agent).spec.sampling = sampling;
+    }
+    agent
 }
 
 /// A turn on its way, with what it holds.
@@ -96,17 +113,18 @@ pub(super) struct Open {
     pub(super) turn: Turn,
     pub(super) admitted: Admission,
     pub(super) outlet: Outlet,
+    pub(super) reuse: Reuse,
 }
 
 /// Runs an open turn to its end: answered, asleep, failed or unwound. `resume` enters here as well.
 pub(super) async fn settle(app: &App, caller: &Caller, agent: &Arc<Agent>, open: Open) -> Result<Receipt> {
-    let Open { mut turn, admitted, mut outlet } = open;
+    let Open { mut turn, admitted, mut outlet, reuse } = open;
     let trace = turn.trace().clone();
     let span = trace.stage("turn").invoke_agent(agent.name.as_str());
     outlet.begun(&turn).await;
     let thought = match turn.failure().map(Failure::error) {
         Some(error) => Err(error), // it was being taken back when its last owner ended
-        None => answer(app, caller, agent, &mut turn, &mut outlet).await,
+        None => answer(app, (caller, agent), &mut turn, &mut outlet, reuse).await,
     };
     let thought = match thought {
         Err(error) if turn.has_effects() || turn.failure().is_some() => {
@@ -120,7 +138,7 @@ pub(super) async fn settle(app: &App, caller: &Caller, agent: &Arc<Agent>, open:
     let names = app.context.keep_names(turn.principal(), turn.conversation(), turn.names())?;
     turn.note(names);
     let receipt = match thought {
-        Ok(Thought::Answer { text, finish }) => {
+        Ok(Thought::Answer { text, finish, .. }) => {
             app.turns.close(turn, Ending::Answer { text, finish }).await?
         }
         Ok(Thought::Waiting(waiting)) => app.turns.sleep(turn, waiting.start(), waiting.approval).await?,

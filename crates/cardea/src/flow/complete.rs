@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     app::App,
-    context::cache::{Answered, Looked},
+    context::cache::{Answered, Looked, Reuse},
     control::Names,
     observe::Trace,
     turn::CacheUse,
@@ -30,6 +30,8 @@ pub struct CompleteRequest {
     pub caller: Caller,
     /// The model, the transcript and the client's own tools.
     pub prompt: Prompt,
+    /// What of answers that were given before.
+    pub reuse: Reuse,
     /// The request's trace.
     pub trace: Trace,
 }
@@ -58,7 +60,7 @@ pub struct Completed {
 /// # Errors
 /// Any code of the rooms on the way.
 pub async fn complete(app: &App, request: CompleteRequest, client: Option<Stream>) -> Result<Completed> {
-    let CompleteRequest { caller, mut prompt, trace } = request;
+    let CompleteRequest { caller, mut prompt, reuse, trace } = request;
     let admitting = app.control.admit(&caller, app.estimate_prompt(&prompt));
     let admitted = trace.time("admit", admitting).await?; // rate, budget, load
     app.control.may_use_model(&caller, &app.direct().name, &prompt.model)?; // policy
@@ -69,7 +71,8 @@ pub async fn complete(app: &App, request: CompleteRequest, client: Option<Stream
         screen_words(app, &names, &mut prompt)
     })?;
     let mut outlet = Outlet::new(app.control.window(None, &names)?, client); // text leaves only through the guard window
-    let asked = app.context.cache().asked_bare(&caller, &prompt);
+    let model = app.models.identity(&prompt.model);
+    let asked = app.context.cache().asked_bare(&caller, &prompt, model, reuse);
     let _flight = match app.context.cache().look(&asked).await {
         Looked::Hit(hit) => {
             let text = app.control.screen_output(None, &names, &hit.text)?.into_inner(); // guardrails of now
@@ -90,7 +93,7 @@ pub async fn complete(app: &App, request: CompleteRequest, client: Option<Stream
         Looked::Miss(flight) => flight, // equal questions at once: one of them asks the model
     };
     let thinking = think(app, &trace, &prompt, &mut outlet, app.completion_time()).await; // model
-    let Thinking { next, model, usage } = thinking;
+    let Thinking { next, model, stand_in, usage } = thinking;
     let cost_micros = app.observe.cost(&model, usage);
     app.control.settle(admitted, usage, cost_micros).await; // the budget pays what was used, whatever comes of it
     trace.note(|event| (event.model, event.usage, event.cost_micros) = (Some(model), usage, cost_micros));
@@ -98,8 +101,8 @@ pub async fn complete(app: &App, request: CompleteRequest, client: Option<Stream
     let text = outlet.finish().await?; // guard output
     calls.iter_mut().try_for_each(|call| screen_call(app, &names, call, Surface::Output))?; // and what it asks for
     trace.note(|event| event.ending = Some(finish.name()));
-    if calls.is_empty() && finish == Finish::Stop {
-        let answer = Answered { text: &text, finish, usage, micros: cost_micros };
+    if calls.is_empty() && finish == Finish::Stop && !stand_in {
+        let answer = Answered { text: &text, finish, usage, micros: cost_micros, good_for: None };
         app.context.cache().keep(&asked, answer, Finished::default(), Vec::new()).await; // best effort
     }
     Ok(Completed { text, calls, finish, usage, cache: CacheUse::None, cost_micros, cut: outlet.is_cut() })

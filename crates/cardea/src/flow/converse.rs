@@ -29,6 +29,8 @@ pub(super) enum Thought {
         text: String,
         /// Why the model stopped.
         finish: Finish,
+        /// A model that only stands in had a say in it.
+        stand_in: bool,
     },
     /// A person must decide first; it may take days.
     Waiting(Box<Waiting>),
@@ -47,7 +49,7 @@ pub(super) async fn converse(
     let selecting = trace.stage("select");
     let mut offered = app.action.select(agent, tools.tools, turn.prompt(), &recent).await; // then relevant
     drop(selecting);
-    let mut first = true;
+    let (mut first, mut stand_in) = (true, false);
     loop {
         turn.whole()?; // all or nothing, since a step can be taken back
         turn.within_limits(app.clock.now())?; // reflections, time, tokens, money
@@ -58,7 +60,9 @@ pub(super) async fn converse(
         first = false;
         let (prompt, cut) = prompt(agent, history, turn, &offered)?;
         let left = turn.time_left(app.clock.now());
-        let Thinking { next, model, usage } = think(app, &trace, &prompt, outlet, left).await; // model
+        let thinking = think(app, &trace, &prompt, outlet, left).await; // model
+        let Thinking { next, model, usage, .. } = thinking;
+        stand_in |= thinking.stand_in;
         trace.note(|event| event.model = Some(model.clone()));
         turn.charge(usage, app.observe.cost(&model, usage)); // also for an answer that broke off
         let Next { calls, finish } = next?;
@@ -77,7 +81,7 @@ pub(super) async fn converse(
                 return Err(turn.tokens_spent()); // cut by the turn's own limit
             }
             let text = outlet.finish().await?; // guard output
-            return Ok(Thought::Answer { text, finish });
+            return Ok(Thought::Answer { text, finish, stand_in });
         }
     }
 }

@@ -1,6 +1,8 @@
 //! The answer of a turn, kept for whoever asks the same again.
 
-use cardea_core::{cache::Finished, journal::StepState, message::Finish, select::FIND_TOOLS, tool::Sharing};
+use cardea_core::{
+    cache::Finished, journal::StepState, message::Finish, select::FIND_TOOLS, time::Millis, tool::Sharing,
+};
 
 use crate::{
     action::Catalog,
@@ -9,6 +11,9 @@ use crate::{
     turn::{Step, Turn},
 };
 
+/// How long an answer stays good at most if a tool was used that does not say how long its results do.
+const UNSAID: Millis = Millis::from_secs(300);
+
 /// Keeps an answer that a turn has made, if it may be given again.
 pub(super) async fn keep(app: &App, asked: &Asked, turn: &Turn, answer: (&str, Finish), catalog: &Catalog) {
     // WHY: an answer about `[CARD_1]` means another card in another conversation.
@@ -16,7 +21,8 @@ pub(super) async fn keep(app: &App, asked: &Asked, turn: &Turn, answer: (&str, F
         return;
     }
     let (text, finish) = answer;
-    let answered = Answered { text, finish, usage: turn.usage(), micros: turn.cost_micros() };
+    let (usage, micros, good_for) = (turn.usage(), turn.cost_micros(), good_for(turn, catalog));
+    let answered = Answered { text, finish, usage, micros, good_for };
     let (finished, tags) = (finished(turn, catalog, (text, finish)), tags(turn, catalog));
     app.context.cache().keep(asked, answered, finished, tags).await;
 }
@@ -24,7 +30,7 @@ pub(super) async fn keep(app: &App, asked: &Asked, turn: &Turn, answer: (&str, F
 /// What decides whether the answer may be given again.
 fn finished(turn: &Turn, catalog: &Catalog, (text, finish): (&str, Finish)) -> Finished {
     let shared = |step: &Step| {
-        let cache = catalog.get(step.tool().as_str()).and_then(|tool| tool.spec().cache.as_ref());
+        let cache = catalog.get(step.tool().as_str()).and_then(|tool| tool.cache());
         step.tool().as_str() == FIND_TOOLS || cache.is_some_and(|cache| cache.sharing == Sharing::Tenant)
     };
     let any = |state: StepState| turn.steps().iter().any(|step| step.state() == state);
@@ -43,4 +49,13 @@ fn finished(turn: &Turn, catalog: &Catalog, (text, finish): (&str, Finish)) -> F
 fn tags(turn: &Turn, catalog: &Catalog) -> Vec<String> {
     let of = |step: &Step| catalog.get(step.tool().as_str()).map(|tool| tool.tags(&step.call().arguments));
     turn.steps().iter().filter_map(of).flatten().collect()
+}
+
+/// How long the answer stays good at most: as long as the result in it that ages first.
+fn good_for(turn: &Turn, catalog: &Catalog) -> Option<Millis> {
+    let of = |step: &Step| {
+        let hint = catalog.get(step.tool().as_str()).and_then(|tool| tool.cache());
+        hint.map_or(UNSAID, |hint| hint.ttl)
+    };
+    turn.steps().iter().filter(|step| step.tool().as_str() != FIND_TOOLS).map(of).min()
 }

@@ -73,10 +73,10 @@ async fn run(app: &App, agent: &Arc<Agent>, check: Check) -> Result<()> {
     let catalog = Arc::clone(&tools.catalog);
     let thought = converse(app, (&caller, agent), &mut turn, &mut outlet, (tools, &check.history)).await;
     let (usage, cost, id) = (turn.usage(), turn.cost_micros(), turn.id());
-    // What was refused or failed on the way says nothing about the served answer.
+    // What was refused or failed on the way, or who stands in, says nothing about the served answer.
     let clean = turn.steps().iter().all(|step| step.state() == StepState::Done);
     let ending = match thought {
-        Ok(Thought::Answer { text, finish }) if clean => {
+        Ok(Thought::Answer { text, finish, stand_in: false }) if clean => {
             app.context.cache().checked(check.due, &text, cost, (&caller, id)).await;
             keep(app, &check.asked, &turn, (&text, finish), &catalog).await;
             Ending::Answer { text, finish }
@@ -84,7 +84,7 @@ async fn run(app: &App, agent: &Arc<Agent>, check: Check) -> Result<()> {
         other => {
             check.due.abandon(cost);
             match other {
-                Ok(Thought::Answer { text, finish }) => Ending::Answer { text, finish },
+                Ok(Thought::Answer { text, finish, .. }) => Ending::Answer { text, finish },
                 Ok(Thought::Waiting(_)) => Ending::Failed(Error::new(Code::Denied)),
                 Err(error) => Ending::Failed(error),
             }

@@ -13,6 +13,7 @@ use super::{
 };
 use crate::{
     app::App,
+    context::cache::Reuse,
     control::{Admission, Estimate},
     observe::RequestEvent,
     turn::{Ending, Free, Kind, Limits, Step, Turn},
@@ -89,7 +90,8 @@ pub async fn resume_one(app: &App, free: &Free) -> Result<()> {
         return mcp::go_on(app, (&caller, admitted), &agent, turn).await;
     }
     let outlet = Outlet::new(app.control.window(agent.spec.guard.as_deref(), turn.names())?, None);
-    settle(app, &caller, &agent, Open { turn, admitted, outlet }).await.map(drop)
+    let reuse = Reuse::Allowed; // what its client said of that has gone with its client
+    settle(app, &caller, &agent, Open { turn, admitted, outlet, reuse }).await.map(drop)
 }
 
 /// True of a call that was begun or approved, and whose server has not been there since this node started.

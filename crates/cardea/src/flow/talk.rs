@@ -4,10 +4,11 @@ use cardea_auth::Caller;
 use cardea_core::{
     Result,
     id::{AgentName, ConversationId, RequestId},
+    message::Sampling,
 };
 
 use super::{Message, Stream, chat};
-use crate::{app::App, observe::RequestEvent, turn::Receipt};
+use crate::{app::App, context::cache::Reuse, observe::RequestEvent, turn::Receipt};
 
 /// An agent to talk to from inside a program.
 #[derive(Debug, Clone)]
@@ -60,6 +61,8 @@ impl Talk {
             conversation,
             text: text.to_owned(),
             key: None,
+            sampling: Sampling::default(),
+            reuse: Reuse::Allowed,
             trace: self.app.observe.trace(event, None),
         }
     }

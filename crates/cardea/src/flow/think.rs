@@ -15,6 +15,8 @@ pub(super) struct Thinking {
     pub(super) next: Result<Next>,
     /// The model as its provider calls it: prices go by this.
     pub(super) model: String,
+    /// Another than the one that was asked for has stood in.
+    pub(super) stand_in: bool,
     /// Also of a call that failed half way: a provider wants to be paid for what it has read and written.
     pub(super) usage: Usage,
 }
@@ -29,13 +31,14 @@ pub(super) async fn think(
 ) -> Thinking {
     let mut span = trace.stage("model").chat(&prompt.model);
     let first = app.models.behind(&prompt.model).next();
-    let (mut model, mut usage) = (first.unwrap_or(&prompt.model).to_owned(), Usage::default());
+    let (mut model, mut stand_in) = (first.unwrap_or(&prompt.model).to_owned(), false);
+    let mut usage = Usage::default();
     let asked = Usage { input: prompt.tokens(), ..Usage::default() };
     let thought = async {
         let stream = app.models.next_under(prompt, Some(span.context())).await?;
         let served = stream.served().clone();
         span.served(&served.provider, &served.model);
-        (model, usage) = (served.model, asked);
+        (model, stand_in, usage) = (served.model, served.name != prompt.model, asked);
         outlet.relay(stream, &mut usage).await
     };
     let thought = tokio::time::timeout(left.duration(), thought).await;
@@ -49,5 +52,5 @@ pub(super) async fn think(
     if let Ok(next) = &next {
         span.used(usage, next.finish.name());
     }
-    Thinking { next, model, usage }
+    Thinking { next, model, stand_in, usage }
 }

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::{upkeep::pause, visible::visible};
 use crate::{
     app::App,
-    context::cache::{Around, Warm},
+    context::cache::{Around, Reuse, Warm},
 };
 
 /// How often is looked whether tools or policies have changed: answers lie at a place that depends on them.
@@ -58,6 +58,8 @@ impl App {
             policy: policies.version(),
             tools: &tools.version,
             guard: agent.spec.guard.as_deref().unwrap_or_default(),
+            model: self.models.identity(&agent.spec.model),
+            reuse: Reuse::Allowed,
         };
         let asked = self.context.cache().asked(&caller, &agent, &warm.question, &around);
         Ok(self.context.cache().warm(asked, warm).await)

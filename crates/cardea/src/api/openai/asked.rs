@@ -4,13 +4,15 @@
 //! that would change what the answer is, and is not kept to, is refused by name.
 
 use cardea_core::{
-    Code, Error, Result,
+    Result,
     id::ToolName,
     message::{AnswerFormat, Demands, Message, ReasoningEffort, Sampling, ToolChoice},
-    tool::{Effect, ToolCall, ToolSpec},
+    tool::{Effect, ToolSpec},
 };
 use serde::{Deserialize, de::IgnoredAny};
 use serde_json::{Map, Value, json};
+
+use super::messages::{InMessage, bad, transcript};
 
 /// The body of `POST /v1/chat/completions`.
 #[derive(Debug, Clone, Deserialize)]
@@ -62,7 +64,7 @@ pub(crate) struct Completion {
 
 /// `tool_choice`.
 #[derive(Debug, Clone, Default, Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "expected a word or a function")]
 pub(crate) enum InChoice {
     /// Not given.
     #[default]
@@ -132,7 +134,7 @@ pub(crate) struct StreamOptions {
 
 /// `stop`: one text or several.
 #[derive(Debug, Clone, Default, Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "expected a text or a list of texts")]
 pub(crate) enum Stop {
     /// Not given.
     #[default]
@@ -141,45 +143,6 @@ pub(crate) enum Stop {
     One(String),
     /// Several texts.
     Many(Vec<String>),
-}
-
-/// One message as clients send it.
-#[derive(Debug, Clone, Deserialize)]
-pub(crate) struct InMessage {
-    role: String,
-    #[serde(default)]
-    content: Option<InContent>,
-    #[serde(default, deserialize_with = "or_default")]
-    tool_calls: Vec<InCall>,
-    tool_call_id: Option<String>,
-    name: Option<String>,
-}
-
-#[derive(Debug, Clone, Deserialize)]
-#[serde(untagged)]
-enum InContent {
-    Text(String),
-    Parts(Vec<InPart>),
-}
-
-#[derive(Debug, Clone, Deserialize)]
-struct InPart {
-    #[serde(rename = "type")]
-    kind: String,
-    text: Option<String>,
-}
-
-#[derive(Debug, Clone, Deserialize)]
-struct InCall {
-    id: String,
-    function: InFunction,
-}
-
-#[derive(Debug, Clone, Deserialize)]
-struct InFunction {
-    name: String,
-    #[serde(default)]
-    arguments: String,
 }
 
 /// A tool that the client offers.
@@ -194,14 +157,8 @@ struct InDefinition {
     #[serde(default, deserialize_with = "or_default")]
     description: String,
     parameters: Option<Value>,
-}
-
-fn bad(member: impl Into<String>, detail: impl Into<String>) -> Error {
-    Error::new(Code::BadRequest).member(member).detail(detail)
-}
-
-fn place(at: usize, member: &str) -> String {
-    format!("messages[{at}].{member}")
+    #[serde(default, deserialize_with = "or_default")]
+    strict: bool,
 }
 
 impl Completion {
@@ -222,6 +179,13 @@ impl Completion {
             }
             value => Ok(value),
         };
+        for (name, most) in
+            [("max_tokens", self.max_tokens), ("max_completion_tokens", self.max_completion_tokens)]
+        {
+            if most == Some(0) {
+                return Err(bad(name, format!("`{name}` must be at least 1.")));
+            }
+        }
         Ok(Sampling {
             temperature: within("temperature", self.temperature, (0.0, 2.0))?,
             top_p: within("top_p", self.top_p, (0.0, 1.0))?,
@@ -260,7 +224,13 @@ impl Completion {
                 }
             }
         };
-        Ok(Demands { tool_choice: self.choice()?, parallel_tool_calls: self.parallel_tool_calls, format })
+        let strict = self.tools.iter().map(|tool| &tool.function).filter(|function| function.strict);
+        Ok(Demands {
+            tool_choice: self.choice()?,
+            parallel_tool_calls: self.parallel_tool_calls,
+            strict: strict.map(|function| function.name.as_str().into()).collect(),
+            format,
+        })
     }
 
     fn choice(&self) -> Result<ToolChoice> {
@@ -306,8 +276,8 @@ impl Completion {
         self.taken()?;
         let member = match self {
             Self { tools, .. } if !tools.is_empty() => "tools",
-            Self { tool_choice: InChoice::Word(word), .. } if word == "required" => "tool_choice",
-            Self { tool_choice: InChoice::Function { .. }, .. } => "tool_choice",
+            Self { tool_choice: InChoice::Word(word), .. } if word != "auto" => "tool_choice",
+            Self { tool_choice: InChoice::Function { .. } | InChoice::Other(_), .. } => "tool_choice",
             Self { response_format: InFormat::JsonObject | InFormat::JsonSchema { .. }, .. } => {
                 "response_format"
             }
@@ -325,7 +295,7 @@ impl Completion {
         if self.messages.is_empty() {
             return Err(bad("messages", "`messages` must not be empty."));
         }
-        self.messages.iter().enumerate().map(|(at, message)| message.read(at)).collect()
+        transcript(&self.messages)
     }
 
     /// The tools that the client offers, as read-only specs: the client calls them, not Cardea.
@@ -352,95 +322,12 @@ impl Completion {
     pub(crate) fn last_user_text(&self) -> Result<String> {
         let at = self.messages.len().saturating_sub(1);
         let last = self.messages.last().ok_or_else(|| bad("messages", "`messages` must not be empty."))?;
-        match last.read(at)? {
-            Message::User { text } if !text.trim().is_empty() => Ok(text),
-            Message::User { .. } => {
-                Err(bad(place(at, "content"), format!("`messages[{at}].content` is empty.")))
-            }
-            _ => Err(bad(
-                place(at, "role"),
-                "The last message must have the role `user`: an agent keeps the history itself.",
-            )),
-        }
-    }
-}
-
-impl InMessage {
-    fn text(&self, at: usize) -> Result<String> {
-        match &self.content {
-            None => Ok(String::new()),
-            Some(InContent::Text(text)) => Ok(text.clone()),
-            Some(InContent::Parts(parts)) => {
-                let mut whole = String::new();
-                for part in parts {
-                    match (part.kind.as_str(), &part.text) {
-                        ("text", Some(text)) => whole.push_str(text),
-                        (kind, _) => {
-                            return Err(bad(
-                                place(at, "content"),
-                                format!(
-                                    "`messages[{at}].content` has a part of type `{kind}`; only `text` is taken."
-                                ),
-                            ));
-                        }
-                    }
-                }
-                Ok(whole)
-            }
-        }
-    }
-
-    fn read(&self, at: usize) -> Result<Message> {
-        let text = self.text(at)?;
-        match self.role.as_str() {
-            "system" | "developer" => Ok(Message::System { text }),
-            "user" => Ok(Message::User { text }),
-            "assistant" => {
-                let calls = self.tool_calls.iter().map(|call| call.read(at)).collect::<Result<_>>()?;
-                Ok(Message::Assistant { text, calls })
-            }
-            "tool" => Ok(Message::Tool {
-                call_id: self.tool_call_id.clone().ok_or_else(|| {
-                    bad(
-                        place(at, "tool_call_id"),
-                        format!("`messages[{at}]` has the role `tool` but no `tool_call_id`."),
-                    )
-                })?,
-                name: self.name.clone().unwrap_or_default(),
-                text,
-                failed: false,
-            }),
-            role => Err(bad(
-                place(at, "role"),
-                format!(
-                    "`messages[{at}].role` is `{}`; it must be system, developer, user, assistant or tool.",
-                    role.chars().take(32).collect::<String>()
-                ),
-            )),
-        }
-    }
-}
-
-impl InCall {
-    fn read(&self, at: usize) -> Result<ToolCall> {
-        let arguments: Map<String, Value> = if self.function.arguments.trim().is_empty() {
-            Map::new()
-        } else {
-            serde_json::from_str(&self.function.arguments).map_err(|error| {
-                bad(
-                    place(at, "tool_calls"),
-                    format!(
-                        "The arguments of a tool call in `messages[{at}]` are not a JSON object: {error}."
-                    ),
-                )
-            })?
-        };
-        Ok(ToolCall { id: self.id.clone(), name: self.function.name.clone(), arguments })
+        last.users_text(at)
     }
 }
 
 /// A member that may be `null`, which says the same as leaving it out.
-fn or_default<'de, D, T>(from: D) -> std::result::Result<T, D::Error>
+pub(super) fn or_default<'de, D, T>(from: D) -> std::result::Result<T, D::Error>
 where
     D: serde::Deserializer<'de>,
     T: Deserialize<'de> + Default,
@@ -457,39 +344,13 @@ mod tests {
     }
 
     #[test]
-    fn a_clients_transcript_keeps_its_roles_apart() {
-        let body = parse(json!({
-            "model": "m", "unknown_member": 1,
-            "messages": [
-                { "role": "system", "content": "be brief" },
-                { "role": "user", "content": [{ "type": "text", "text": "hi" }] },
-                { "role": "assistant", "content": null,
-                  "tool_calls": [{ "id": "c1", "type": "function", "function": { "name": "f", "arguments": "{\"a\":1}" } }] },
-                { "role": "tool", "tool_call_id": "c1", "content": "one" },
-            ],
-        }));
-        let transcript = body.transcript().unwrap();
-        assert!(matches!(&transcript[0], Message::System { text } if text == "be brief"));
-        assert!(matches!(&transcript[1], Message::User { text } if text == "hi"));
-        assert!(matches!(&transcript[2], Message::Assistant { calls, .. } if calls[0].arguments["a"] == 1));
-        assert!(matches!(&transcript[3], Message::Tool { call_id, .. } if call_id == "c1"));
-    }
-
-    #[test]
-    fn a_message_that_cannot_be_used_is_named() {
-        for (message, says) in [
-            (json!({ "role": "wizard", "content": "x" }), "`messages[0].role` is `wizard`"),
-            (json!({ "role": "user", "content": [{ "type": "image_url" }] }), "type `image_url`"),
-            (json!({ "role": "tool", "content": "x" }), "no `tool_call_id`"),
-        ] {
-            let body = parse(json!({ "model": "m", "messages": [message] }));
-            let error = body.transcript().unwrap_err();
-            assert!(error.public().contains(says), "{error}");
-        }
+    fn a_number_out_of_range_is_named() {
         let hot = parse(json!({ "model": "m", "messages": [], "temperature": 3 }));
         let error = hot.sampling().unwrap_err();
         assert!(error.public().contains("`temperature` must be between 0 and 2"), "{error}");
         assert_eq!(error.about(), Some("temperature"));
+        let none = parse(json!({ "model": "m", "messages": [], "max_completion_tokens": 0 }));
+        assert_eq!(none.sampling().unwrap_err().about(), Some("max_completion_tokens"));
     }
 
     fn asks(member: &str, value: Value) -> Completion {
@@ -546,5 +407,10 @@ mod tests {
     fn an_agent_brings_its_own_tools() {
         let error = asks("user", json!("u")).fits_an_agent().unwrap_err();
         assert_eq!(error.about(), Some("tools"));
+        let hi = json!([{ "role": "user", "content": "hi" }]);
+        for (choice, fits) in [("auto", true), ("none", false), ("required", false)] {
+            let body = parse(json!({ "model": "agent/a", "messages": hi, "tool_choice": choice }));
+            assert_eq!(body.fits_an_agent().is_ok(), fits, "{choice}");
+        }
     }
 }

@@ -4,6 +4,7 @@
 //! `{"error": {message, type, code, param}}` envelope.
 
 mod asked;
+mod messages;
 mod told;
 
 use cardea_core::{Error, time::Timestamp};

@@ -21,8 +21,20 @@ use super::{
     tags::{digest, talk_tag, user_tag},
 };
 
+/// What a client says of answers that were given before.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Reuse {
+    /// Any that is good will do.
+    #[default]
+    Allowed,
+    /// None will do; the one that is made may be given again (`Cache-Control: no-cache`).
+    Fresh,
+    /// None will do, and the one that is made is not kept (`Cache-Control: no-store`).
+    Never,
+}
+
 /// What stands around a question to an agent.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub struct Around<'a> {
     /// Where it is asked.
     pub conversation: Option<ConversationId>,
@@ -34,6 +46,10 @@ pub struct Around<'a> {
     pub tools: &'a str,
     /// The guard profile in force.
     pub guard: &'a str,
+    /// Who answers to the name of the agent's model.
+    pub model: &'a str,
+    /// What the client says of answers that were given before.
+    pub reuse: Reuse,
 }
 
 /// A question, and the one place where its answer can be found.
@@ -44,6 +60,12 @@ pub struct Asked {
     pub(super) audience: Audience,
     /// Something was said before, and the model is told of it even where the question stands alone.
     pub(super) talked: bool,
+    /// It is looked for as it was first asked; what the model says to a repetition is another answer.
+    pub(super) repeated: bool,
+    /// Its answer is likely one that is kept, so that it is worth waiting for another who asks the same.
+    pub(super) waits: bool,
+    /// It is not looked for; only its answer may be kept.
+    pub(super) fresh: bool,
     pub(super) text: String,
     pub(super) tenant: TenantId,
     pub(super) agent: String,
@@ -72,28 +94,52 @@ impl Asked {
     }
 }
 
-/// A digest of what was said.
+/// What was said before a question was asked for the first time. One that is only repeated means what it meant then,
+/// if it can be understood without what was said between: "another one" wants another one.
+fn first_asked<'a>(text: &str, mut history: &'a [Message]) -> &'a [Message] {
+    if !stands_alone(text, history.is_empty()) {
+        return history;
+    }
+    let same = normalise(text);
+    while let Some(at) = history.iter().rposition(|message| matches!(message, Message::User { .. })) {
+        match history.get(at) {
+            Some(Message::User { text }) if normalise(text) == same => {
+                history = history.get(..at).unwrap_or_default();
+            }
+            _ => break,
+        }
+    }
+    history
+}
+
+/// A digest of what was said; nothing for nothing.
 fn fingerprint(messages: &[Message]) -> String {
+    if messages.is_empty() {
+        return String::new();
+    }
     sha256_hex(canonical(&json!(messages)).as_bytes())
 }
 
 impl Cache {
-    /// The place of a partition: vectors of another encoder lie in another one.
-    fn at(&self, user: &Principal, partition: Partition, text: &str) -> At {
+    /// The place of a partition: vectors of another encoder lie in another one. `exact` is the partition in which a
+    /// repeat must be asked.
+    fn at(&self, user: &Principal, (partition, exact): (Partition, Partition), text: &str) -> At {
         let encoder =
             self.0.embedder.as_ref().map(|embedder| embedder.encoder().as_str()).unwrap_or_default();
         let place = Place(digest("answer place", [partition.as_bytes(), encoder.as_bytes()]));
-        At { place, key: Key(*partition.exact(text).as_bytes()), user_tag: user_tag(user) }
+        At { place, key: Key(*exact.exact(text).as_bytes()), user_tag: user_tag(user) }
     }
 
     /// A user's question to an agent.
     ///
-    /// In a running conversation the answer may depend on what was said before, so the history is part of the place,
-    /// unless the question can be understood without it (`stands_alone`).
+    /// In a running conversation the answer may depend on what was said before, so the history is part of the key, and
+    /// of the place unless the question can be understood without it (`stands_alone`): such a question may be given an
+    /// answer by meaning, one that was made where nothing had been said before.
     #[must_use]
     pub fn asked(&self, user: &Principal, agent: &Agent, text: &str, around: &Around<'_>) -> Asked {
         let alone = stands_alone(text, around.history.is_empty());
-        let history = if alone { String::new() } else { fingerprint(around.history) };
+        let first = first_asked(text, around.history);
+        let history = fingerprint(first);
         let conversation = around.conversation.map(|id| id.to_string()).unwrap_or_default();
         let owner = match agent.spec.cache.scope {
             CacheScope::User => Some(Owner::User(user)),
@@ -110,19 +156,25 @@ impl Cache {
             format!("rights {:?} {:?} {facts}", user.roles, user.scopes),
         ];
         let sampling = canonical(&json!(agent.spec.sampling));
-        let place = owner.filter(|_| self.0.settings.enabled).map(|owner| {
-            let partition = Partition::of(&Circumstances {
+        let kept = self.0.settings.enabled && around.reuse != Reuse::Never;
+        let place = owner.filter(|_| kept).map(|owner| {
+            let circumstances = Circumstances {
                 owner,
                 agent: (agent.name.as_str(), &agent.version),
-                model: &agent.spec.model,
+                model: around.model,
                 sampling: &sampling,
                 instructions: &agent.spec.instructions,
                 tools: &tools,
                 guard: around.guard,
                 locale: "",
                 history: &history,
-            });
-            self.at(user, partition, text)
+            };
+            let exact = Partition::of(&circumstances);
+            let place = match alone && !history.is_empty() {
+                true => Partition::of(&Circumstances { history: "", ..circumstances }),
+                false => exact,
+            };
+            self.at(user, (place, exact), text)
         });
         let mode = agent
             .spec
@@ -134,6 +186,9 @@ impl Cache {
             place,
             audience: if shared { Audience::Shared } else { Audience::Own },
             talked: !around.history.is_empty(),
+            repeated: first.len() < around.history.len(),
+            waits: first.len() == around.history.len(),
+            fresh: around.reuse == Reuse::Fresh,
             text: normalise(text),
             tenant: user.tenant.clone(),
             agent: agent.name.to_string(),
@@ -145,20 +200,23 @@ impl Cache {
         }
     }
 
-    /// A bare completion: exact repeats only, for the same user.
+    /// A bare completion: exact repeats only, to the letter, for the same user. `model` is who answers to the name. Who
+    /// wants answers that differ (a temperature and no seed) and asks again wants another.
     #[must_use]
-    pub fn asked_bare(&self, user: &Principal, prompt: &Prompt) -> Asked {
+    pub fn asked_bare(&self, user: &Principal, prompt: &Prompt, model: &str, reuse: Reuse) -> Asked {
         let (last, before) =
             prompt.messages.split_last().map_or((None, [].as_slice()), |(last, before)| (Some(last), before));
+        let sampling = &prompt.sampling;
+        let varied = sampling.seed.is_none() && sampling.temperature.is_some_and(|warmth| warmth > 0.0);
         let mut text = String::new();
-        let place = self.0.settings.enabled.then(|| {
+        let place = (self.0.settings.enabled && !varied && reuse != Reuse::Never).then(|| {
             text = last.map(|last| canonical(&json!(last))).unwrap_or_default();
             let offered = (!prompt.tools.is_empty()).then(|| canonical(&json!(prompt.tools)));
             let tools = [sha256_hex(offered.unwrap_or_default().as_bytes())];
             let partition = Partition::of(&Circumstances {
                 owner: Owner::User(user),
                 agent: ("", "bare"),
-                model: &prompt.model,
+                model,
                 sampling: &canonical(&json!([prompt.sampling, prompt.demands])),
                 instructions: "",
                 tools: &tools,
@@ -166,12 +224,16 @@ impl Cache {
                 locale: "",
                 history: &fingerprint(before),
             });
-            self.at(user, partition, &text)
+            // WHY: a digest, since any white space or case may be what is asked about: indented code, a name.
+            self.at(user, (partition, partition), &sha256_hex(text.as_bytes()))
         });
         Asked {
             place,
             audience: Audience::Own,
             talked: !before.is_empty(),
+            repeated: false,
+            waits: prompt.tools.is_empty(),
+            fresh: reuse == Reuse::Fresh,
             text,
             tenant: user.tenant.clone(),
             agent: "direct".to_owned(),

@@ -2,52 +2,96 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
+use moka::sync::Cache;
 use tokio::sync::watch;
 
 /// How long a question waits for an equal one that came before it.
 const WAIT: Duration = Duration::from_secs(10);
-
-type Waiters = Arc<Mutex<HashMap<String, watch::Receiver<()>>>>;
+/// How long it is remembered that the answer to a question was not kept: who asks it then waits for nobody.
+const ALONE: Duration = Duration::from_secs(60);
+/// Questions of which that is remembered.
+const ALONE_MOST: u64 = 10_000;
 
 /// Questions that somebody is answering now.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Flights(Waiters);
+#[derive(Debug, Clone)]
+pub(super) struct Flights(Arc<Air>);
 
-/// The right to answer a question alone. Dropping it lets the others look again.
+#[derive(Debug)]
+struct Air {
+    /// For each question whether its answer is kept already.
+    ahead: Mutex<HashMap<String, watch::Sender<bool>>>,
+    alone: Cache<String, ()>,
+}
+
+/// Whether to answer, and for whom.
+#[derive(Debug)]
+pub(super) enum Lead {
+    /// Nobody is ahead: answer, and others wait for it.
+    First(Flight),
+    /// Somebody has answered, and the answer is kept: look again.
+    Kept,
+    /// What others answer helps nobody: answer, and nobody waits for it.
+    Alone,
+}
+
+/// The right to answer a question alone. Dropping it lets the others go.
 #[derive(Debug)]
 pub struct Flight {
     flights: Flights,
     key: String,
-    _landed: watch::Sender<()>,
 }
 
 impl Flights {
-    /// The right to answer, or `None` once the one who had it is done.
-    pub(super) async fn lead(&self, key: &str) -> Option<Flight> {
-        let mut ahead = {
-            let mut flights = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            match flights.get(key) {
-                Some(ahead) => ahead.clone(),
+    pub(super) fn new() -> Self {
+        let alone = Cache::builder().max_capacity(ALONE_MOST).time_to_live(ALONE).build();
+        Self(Arc::new(Air { ahead: Mutex::default(), alone }))
+    }
+
+    fn ahead(&self) -> MutexGuard<'_, HashMap<String, watch::Sender<bool>>> {
+        self.0.ahead.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits for whoever answers this question already, if that can help.
+    pub(super) async fn lead(&self, key: &str) -> Lead {
+        if self.0.alone.contains_key(key) {
+            return Lead::Alone;
+        }
+        let mut landed = {
+            let mut ahead = self.ahead();
+            match ahead.get(key) {
+                Some(first) => first.subscribe(),
                 None => {
-                    let (landed, waiters) = watch::channel(());
-                    flights.insert(key.to_owned(), waiters);
-                    return Some(Flight { flights: self.clone(), key: key.to_owned(), _landed: landed });
+                    ahead.insert(key.to_owned(), watch::Sender::new(false));
+                    return Lead::First(Flight { flights: self.clone(), key: key.to_owned() });
                 }
             }
         };
-        // Ends with an error as soon as the sender is dropped: that is the landing.
-        drop(tokio::time::timeout(WAIT, ahead.changed()).await);
-        None
+        // Ends with an error if it lands and nothing was kept.
+        match tokio::time::timeout(WAIT, landed.wait_for(|kept| *kept)).await {
+            Ok(Ok(_)) => Lead::Kept,
+            _ => Lead::Alone,
+        }
+    }
+
+    /// The answer to this question is kept now.
+    pub(super) fn kept(&self, key: &str) {
+        if let Some(first) = self.ahead().get(key) {
+            first.send_replace(true);
+        }
+        self.0.alone.invalidate(key);
     }
 }
 
 impl Drop for Flight {
     fn drop(&mut self) {
-        self.flights.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.key);
+        let kept = self.flights.ahead().remove(&self.key).is_some_and(|landed| *landed.borrow());
+        if !kept {
+            self.flights.0.alone.insert(self.key.clone(), ());
+        }
     }
 }
 
@@ -56,15 +100,30 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn the_second_waits_until_the_first_has_landed() {
-        let flights = Flights::default();
-        let first = flights.lead("q").await.expect("nobody is ahead");
-        assert!(flights.lead("other").await.is_some(), "another question does not wait");
+    async fn the_second_waits_until_the_answer_of_the_first_is_kept() {
+        let flights = Flights::new();
+        let Lead::First(first) = flights.lead("q").await else { panic!("nobody is ahead") };
+        assert!(matches!(flights.lead("other").await, Lead::First(_)), "another question does not wait");
         let second = flights.lead("q");
         tokio::pin!(second);
         assert!(futures::poll!(&mut second).is_pending());
+        flights.kept("q");
+        assert!(matches!(second.await, Lead::Kept));
         drop(first);
-        assert!(second.await.is_none());
-        assert!(flights.lead("q").await.is_some(), "the next one leads again");
+        assert!(matches!(flights.lead("q").await, Lead::First(_)), "the next one leads again");
+    }
+
+    #[tokio::test]
+    async fn nobody_waits_for_an_answer_that_is_not_kept_and_the_next_do_not_either() {
+        let flights = Flights::new();
+        let Lead::First(first) = flights.lead("q").await else { panic!("nobody is ahead") };
+        let (second, third) = (flights.lead("q"), flights.lead("q"));
+        tokio::pin!(second, third);
+        assert!(futures::poll!(&mut second).is_pending() && futures::poll!(&mut third).is_pending());
+        drop(first);
+        assert!(matches!((second.await, third.await), (Lead::Alone, Lead::Alone)), "all go at once");
+        assert!(matches!(flights.lead("q").await, Lead::Alone), "it is remembered");
+        flights.kept("q");
+        assert!(matches!(flights.lead("q").await, Lead::First(_)), "until an answer is kept");
     }
 }

@@ -17,19 +17,24 @@ impl Cache {
     /// Keeps an answer, if it may be given again at all and was looked for before it was made. Best effort.
     pub async fn keep(&self, asked: &Asked, answer: Answered<'_>, finished: Finished, tags: Vec<String>) {
         let (Some(at), Some(asked_at)) = (&asked.place, asked.asked_at.get()) else { return };
+        if asked.repeated {
+            return;
+        }
         let personal = finished.personal || asked.audience == Audience::Shared && asked.talked;
         if never(Finished { personal, ..finished }, asked.audience).is_some() {
             return;
         }
-        let vector = match asked.semantic {
+        // WHY: what was said before had a say in the answer, so it is found by nobody who was told something else.
+        let vector = match asked.semantic.filter(|_| !asked.talked) {
             Some(_) => self.vector(asked).await.map(|vector| Vector::clone(&vector)),
             None => None,
         };
+        let good_for = answer.good_for.map_or(asked.ttl, |most| most.min(asked.ttl));
         let own = tags.iter().map(|text| tag(&asked.tenant, text));
         let group = std::iter::once(self.group(&at.place, answer.text));
         let record = Record {
             asked_at: *asked_at,
-            until: self.0.clock.now().plus(asked.ttl.min(LONGEST)),
+            until: self.0.clock.now().plus(good_for.min(LONGEST)),
             tags: own
                 .chain(self.common_tags(&asked.tenant, at.user_tag))
                 .chain(group)
@@ -46,6 +51,7 @@ impl Cache {
             micros: answer.micros,
         };
         self.put(&asked.tenant, (&at.place, &at.key), record, &kept).await;
+        self.0.flights.kept(&at.key.to_string());
     }
 
     pub(super) async fn put(

@@ -41,7 +41,7 @@ use cardea_store::{
 };
 
 pub use self::{
-    asked::{Around, Asked},
+    asked::{Around, Asked, Reuse},
     check::{CheckSettings, Due, Standing},
     compare::{Agreement, agreement},
     flight::Flight,
@@ -51,7 +51,13 @@ pub use self::{
     tools::ToolUse,
     warm::{Warm, WarmError, read_warm},
 };
-use self::{check::Budgets, flight::Flights, persist::Persist, stats::Stats, surroundings::Surroundings};
+use self::{
+    check::Budgets,
+    flight::{Flights, Lead},
+    persist::Persist,
+    stats::Stats,
+    surroundings::Surroundings,
+};
 use crate::observe::Observe;
 
 /// What the room is told at start.
@@ -138,6 +144,8 @@ pub struct Answered<'a> {
     pub usage: Usage,
     /// What that cost, in millionths.
     pub micros: u64,
+    /// How long it stays good at most, if what it was made of says so.
+    pub good_for: Option<Millis>,
 }
 
 /// The room's cache. Cheap to clone.
@@ -183,7 +191,7 @@ impl Cache {
             budgets: Budgets::new(settings.check),
             surroundings: Surroundings::new(),
             stats: Stats::default(),
-            flights: Flights::default(),
+            flights: Flights::new(),
             embedder,
             db,
             node,
@@ -208,19 +216,23 @@ impl Cache {
         // WHY: counted before anything is done for the answer, so that what is cleared meanwhile makes it stale.
         let Some(count) = self.ready().await else { return Looked::Miss(None) };
         asked.asked_at.get_or_init(|| count);
+        if asked.fresh {
+            return Looked::Miss(None);
+        }
         if let Some(hit) = self.exact(asked).await {
             return Looked::Hit(hit);
         }
         if let Some(hit) = self.semantic(asked).await {
             return Looked::Hit(hit);
         }
-        let flight = self.0.flights.lead(&place.key.to_string()).await;
-        if flight.is_none()
-            && let Some(hit) = self.exact(asked).await
-        {
-            return Looked::Hit(hit);
+        if !asked.waits {
+            return Looked::Miss(None);
         }
-        Looked::Miss(flight)
+        match self.0.flights.lead(&place.key.to_string()).await {
+            Lead::First(flight) => Looked::Miss(Some(flight)),
+            Lead::Kept => self.exact(asked).await.map_or(Looked::Miss(None), Looked::Hit),
+            Lead::Alone => Looked::Miss(None),
+        }
     }
 
     /// What was done for a tenant since the start, by agent and layer.

@@ -131,8 +131,8 @@ impl Cache {
         if let (Some(vector), true) = (&warm.vector, here.is_some() && here == warm.encoder.as_deref()) {
             asked.vector.get_or_init(|| Some(Arc::new(vector.clone())));
         }
-        let answer =
-            Answered { text: &warm.answer, finish: Finish::Stop, usage: Usage::default(), micros: 0 };
+        let (text, finish, usage) = (warm.answer.as_str(), Finish::Stop, Usage::default());
+        let answer = Answered { text, finish, usage, micros: 0, good_for: None };
         self.keep(&asked, answer, Finished::default(), warm.tags.clone()).await;
         true
     }

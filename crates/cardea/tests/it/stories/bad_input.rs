@@ -104,6 +104,19 @@ async fn a_wrong_type_or_an_unknown_name_says_which() {
     ] {
         openai(ann.post("/v1/chat/completions", &body).await, status, code);
     }
+    let mut body = chat("agent/support", json!([{ "role": "user", "content": "hi" }]));
+    for (member, value, param) in [
+        ("temperature", json!("warm"), "temperature"),
+        ("stop", json!(7), "stop"),
+        ("tools", json!([{ "function": { "name": 7 } }]), "tools[0].function.name"),
+        ("messages", json!([{ "role": "user", "content": 7 }]), "messages[0].content"),
+    ] {
+        let before = body[member].take();
+        body[member] = value;
+        let refused = openai(ann.post("/v1/chat/completions", &body).await, 400, "bad_request");
+        assert_eq!(refused.at("/error/param"), param, "{}", refused.text);
+        body[member] = before;
+    }
     assert_eq!(ann.get("/api/v1/conversations").await.body["conversations"], json!([]), "nothing was begun");
 }
 

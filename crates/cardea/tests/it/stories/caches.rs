@@ -5,6 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use cardea_core::time::Millis;
 use cardea_store::Jobs;
 use cardea_testkit::{
     World,
@@ -75,6 +76,136 @@ async fn a_wrong_answer_from_the_cache_is_found_out_taken_out_and_told() {
         metrics.contains("cardea_cache_checks_total{agent=\"scripted\",result=\"wrong\"} 1"),
         "{metrics}"
     );
+}
+
+#[tokio::test]
+async fn a_question_of_one_conversation_is_not_answered_from_another() {
+    let script = ["Noted.", "Main Street 1.", "Noted as well.", "Harbour Road 2."].map(Act::say);
+    let world = World::plan().set("CARDEA_CACHE__CHECK__SHARE", "0").model(script).start().await;
+    let ann = world.user("support");
+    let question = "What delivery address is on the order?";
+    for (order, street) in [("ORD-1 of Anna", "Main Street 1."), ("ORD-2 of Bert", "Harbour Road 2.")] {
+        let talk = ann.asks(&format!("Let us look at order {order} now")).await;
+        for layer in ["none", "exact"] {
+            let receipt = ann.goes_on(talk.conversation(), question).await.answers(street).await;
+            assert_eq!(receipt["cache"], layer, "{receipt}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_answer_is_as_fresh_as_what_it_tells_of() {
+    let look =
+        |tool: &str, arguments: Value| [Act::call(tool, arguments), Act::say("Nothing was paid back.")];
+    let order = || look("ops__get_order", json!({ "order_id": "ORD-17" }));
+    let list = || look("ops__list_orders", json!({ "customer_id": 17 }));
+    let track = || look("ops__track_shipment", json!({ "order_id": "17" }));
+    let refund = json!({ "order_id": "ORD-17", "amount": 10, "reason": "asked" });
+    let paid = [Act::call("ops__process_refund", refund), Act::say("Done.")];
+    let first = [order(), list(), track()].concat();
+    let script = [first.clone(), paid.to_vec(), first.clone(), first].concat();
+    let world = World::plan().set("CARDEA_CACHE__CHECK__SHARE", "0").model(script).start().await;
+    let scopes = ["billing:read", "billing:write", "read", "write"];
+    let (ann, bea) = (world.user("support"), world.person(("acme", "bea"), &["support"], &scopes));
+    let questions =
+        ["What was paid back for order 17?", "List what customer 17 ordered.", "Where is order 17?"];
+    let all = async |want: &str| {
+        for question in questions {
+            assert_eq!(layer(&ann, question).await, pair(want, "Nothing was paid back."), "{question}");
+        }
+    };
+    all("none").await;
+    all("exact").await;
+    assert_eq!(layer(&bea, "Pay 10 euros back for order 17, please.").await, pair("none", "Done."));
+    all("none").await; // a colleague has changed what they tell of
+    all("exact").await;
+    world.clock.advance(Millis::from_secs(31));
+    assert_eq!(layer(&ann, questions[0]).await.0, "exact", "its tool does not say how long it is good");
+    assert_eq!(layer(&ann, questions[1]).await.0, "none", "30 s, says its tool");
+    world.clock.advance(Millis::from_secs(300));
+    assert_eq!(layer(&ann, questions[0]).await.0, "none");
+}
+
+#[tokio::test]
+async fn a_bare_completion_is_given_again_to_the_letter_only() {
+    let world = World::with_model((1..=9).map(|n| Act::say(&format!("Answer {n}.")))).await;
+    let ann = world.user("support");
+    let ask = async |text: &str| {
+        let body = json!({ "model": "scripted", "messages": [{ "role": "user", "content": text }] });
+        ann.post("/v1/chat/completions", &body).await.expect(200).at("/cardea/cache").to_owned()
+    };
+    for text in ["Explain `if x: y`", "explain `if x: y`", "Explain `if x:  y`", " Explain `if x: y`"] {
+        assert_eq!((ask(text).await, ask(text).await), ("none".to_owned(), "exact".to_owned()), "{text}");
+    }
+    for text in ["Say hi", "say hi", "Say  hi", "Say hi!"] {
+        assert_eq!((ask(text).await, ask(text).await), ("none".to_owned(), "exact".to_owned()), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn an_answer_of_a_model_that_stands_in_is_not_kept() {
+    let away = || Act::Status(503, None, String::new());
+    let script = [away(), Act::say("Spare."), away(), Act::say("Spare."), Act::say("First.")];
+    let names = "[models.aliases.spare]\nprovider = \"fake\"\nmodel = \"fake-1\"\n\
+                 [models.aliases.first]\nprovider = \"fake\"\nmodel = \"fake-2\"\nfallback = [\"spare\"]\n";
+    let plan = World::plan().set("CARDEA_MODELS__RETRIES", "0").configure(names).model(script);
+    let world = plan.start().await;
+    let ann = world.user("support");
+    let body = json!({ "model": "first", "messages": [{ "role": "user", "content": "Hello there" }] });
+    for (said, layer) in [("Spare.", "none"), ("Spare.", "none"), ("First.", "none"), ("First.", "exact")] {
+        let reply = ann.post("/v1/chat/completions", &body).await.expect(200);
+        assert_eq!((reply.at("/choices/0/message/content"), reply.at("/cardea/cache")), (said, layer));
+    }
+}
+
+#[tokio::test]
+async fn who_wants_another_answer_gets_another() {
+    let world = World::with_model((1..=30).map(|n| Act::say(&format!("Answer {n}.")))).await;
+    let ann = world.user("support");
+    let ask = async |model: &str, more: &[(&str, &str)], sampling: Value| {
+        let mut body = json!({ "model": model, "messages": [{ "role": "user", "content": "What is new?" }] });
+        body.as_object_mut().unwrap().extend(sampling.as_object().unwrap().clone());
+        let reply = ann.send("POST", "/v1/chat/completions", more, &body.to_string()).await.expect(200);
+        pair(reply.at("/cardea/cache"), reply.at("/choices/0/message/content"))
+    };
+    for model in ["scripted", "agent/scripted"] {
+        let plain = async |more: &[(&str, &str)]| ask(model, more, json!({})).await;
+        let (first, exact) = (plain(&[]).await, plain(&[]).await);
+        assert_eq!((first.0.as_str(), &exact), ("none", &pair("exact", &first.1)));
+        let unkept = plain(&[("cache-control", "max-age=0, No-Store")]).await;
+        assert_ne!(unkept.1, first.1);
+        assert_eq!(plain(&[]).await, exact, "it was not kept");
+        let fresh = plain(&[("cache-control", "no-cache")]).await;
+        assert!(fresh.0 == "none" && fresh.1 != first.1, "{fresh:?}");
+        assert_eq!(plain(&[]).await, pair("exact", &fresh.1), "the newer one");
+    }
+    let own = async |sampling: Value| ask("scripted", &[], sampling).await.0;
+    for (sampling, want) in [
+        (json!({ "temperature": 0.7 }), "none"),
+        (json!({ "temperature": 0 }), "exact"),
+        (json!({ "temperature": 0.7, "seed": 3 }), "exact"),
+    ] {
+        assert_eq!(own(sampling.clone()).await, "none");
+        assert_eq!(own(sampling.clone()).await, want, "{sampling}");
+    }
+}
+
+#[tokio::test]
+async fn nobody_waits_for_an_answer_that_cannot_be_given_again() {
+    let slow = Act::Drip("The door opens at nine.".into(), Duration::from_millis(2));
+    let world = World::plan().model([slow]).start().await;
+    let ann = world.user("support");
+    let tools = json!([{ "type": "function", "function": { "name": "doors" } }]);
+    for (asked, varied) in [json!({ "tools": tools }), json!({ "temperature": 1 })].into_iter().enumerate() {
+        let mut body =
+            json!({ "model": "scripted", "messages": [{ "role": "user", "content": "When does it open?" }] });
+        body.as_object_mut().unwrap().extend(varied.as_object().unwrap().clone());
+        let crowd = (0..4).map(|_| ann.post("/v1/chat/completions", &body));
+        for reply in futures::future::join_all(crowd).await {
+            assert_eq!(reply.expect(200).at("/cardea/cache"), "none");
+        }
+        assert_eq!(world.model().seen().len(), 4 * (asked + 1), "{varied}");
+    }
 }
 
 #[tokio::test]

@@ -56,6 +56,70 @@ async fn a_bare_completion_hands_the_clients_own_tool_calls_back() {
 }
 
 #[tokio::test]
+async fn a_client_says_how_an_agent_should_write_and_it_is_kept_to() {
+    let world = World::plan()
+        .limits("\n[sampling]\nmax_tokens = 50\ntemperature = 0.2\n")
+        .model([Act::say("Hi.")])
+        .start()
+        .await;
+    let ann = world.user("support");
+    let mut body =
+        json!({ "model": "agent/scripted", "messages": [{ "role": "user", "content": "Hello there" }] });
+    let ask = async |body: &Value| {
+        ann.post("/v1/chat/completions", body).await.expect(200).at("/cardea/cache").to_owned()
+    };
+    assert_eq!(ask(&body).await, "none");
+    body.as_object_mut().unwrap().extend(
+        json!({ "temperature": 0.9, "max_tokens": 70, "stop": "END", "seed": 3 })
+            .as_object()
+            .unwrap()
+            .clone(),
+    );
+    assert_eq!((ask(&body).await, ask(&body).await), ("none".to_owned(), "exact".to_owned()));
+    body["max_tokens"] = json!(20);
+    assert_eq!(ask(&body).await, "none");
+    let sent: Vec<Value> = world.model().seen().into_iter().map(|seen| seen.body).collect();
+    let of = |key: &str| sent.iter().map(|body| body[key].clone()).collect::<Vec<_>>();
+    assert_eq!(of("temperature"), [json!(0.2), json!(0.9), json!(0.9)]);
+    assert_eq!(of("max_tokens"), [json!(50), json!(50), json!(20)]);
+    assert_eq!(
+        (of("seed"), of("stop")),
+        (vec![json!(null), json!(3), json!(3)], vec![json!(null), json!(["END"]), json!(["END"])])
+    );
+    body["temperature"] = json!(9);
+    assert_eq!(ann.post("/v1/chat/completions", &body).await.expect(400).at("/error/param"), "temperature");
+}
+
+#[tokio::test]
+async fn a_transcript_that_would_be_another_to_the_model_is_refused() {
+    let world = World::with_model([Act::say("Hi.")]).await;
+    let ann = world.user("support");
+    let call = json!({ "id": "c1", "type": "function", "function": { "name": "f", "arguments": "{}" } });
+    let (user, asks) =
+        (json!({ "role": "user", "content": "hi" }), json!({ "role": "assistant", "tool_calls": [call] }));
+    let result = |id: &str| json!({ "role": "tool", "tool_call_id": id, "content": "x" });
+    for (messages, param) in [
+        (json!([user, asks]), "messages[1].tool_calls"),
+        (json!([user, asks, result("c2")]), "messages[2].tool_call_id"),
+        (json!([user, result("c1")]), "messages[1].tool_call_id"),
+        (
+            json!([user, { "role": "assistant", "function_call": { "name": "f", "arguments": "{}" } }]),
+            "messages[1].function_call",
+        ),
+        (json!([{ "role": "user", "content": "" }]), "messages[0].content"),
+    ] {
+        let refused =
+            ann.post("/v1/chat/completions", &json!({ "model": "scripted", "messages": messages })).await;
+        assert_eq!(refused.expect(400).at("/error/param"), param, "{messages}");
+    }
+    assert!(world.model().seen().is_empty());
+    let tools = json!([{ "type": "function", "function": { "name": "f", "strict": true } }]);
+    let body = json!({ "model": "scripted", "messages": [user, asks, result("c1")], "tools": tools });
+    drop(ann.post("/v1/chat/completions", &body).await.expect(200));
+    assert_eq!(world.model().seen()[0].body["tools"][0]["function"]["strict"], true);
+}
+
+#[tokio::test]
 async fn arguments_and_words_of_tools_are_screened_like_all_other_text_both_ways() {
     const CARD: &str = "4111111111111111";
     let world = World::with_model([Act::call("pay", json!({ "card": CARD }))]).await;

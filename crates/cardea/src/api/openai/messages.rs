@@ -1,0 +1,257 @@
+//! The transcript as clients send it, read into Cardea's own messages.
+//!
+//! Nothing of it is passed over in silence: a result without its call, a call without its result or a message without
+//! words would reach the model as another conversation than the client has in mind, so it is refused by its place.
+
+use cardea_core::{Code, Error, Result, message::Message, tool::ToolCall};
+use serde::{Deserialize, de::IgnoredAny};
+use serde_json::{Map, Value};
+
+use super::asked::or_default;
+
+/// One message as clients send it.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct InMessage {
+    role: String,
+    #[serde(default)]
+    content: Option<InContent>,
+    #[serde(default, deserialize_with = "or_default")]
+    tool_calls: Vec<InCall>,
+    tool_call_id: Option<String>,
+    name: Option<String>,
+    function_call: Option<IgnoredAny>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(untagged, expecting = "expected a text or a list of parts")]
+enum InContent {
+    Text(String),
+    Parts(Vec<InPart>),
+}
+
+#[derive(Debug, Clone, Deserialize)]
+struct InPart {
+    #[serde(rename = "type")]
+    kind: String,
+    text: Option<String>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+struct InCall {
+    id: String,
+    function: InFunction,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+struct InFunction {
+    name: String,
+    #[serde(default)]
+    arguments: String,
+}
+
+/// A request that is wrong at this member.
+pub(super) fn bad(member: impl Into<String>, detail: impl Into<String>) -> Error {
+    Error::new(Code::BadRequest).member(member).detail(detail)
+}
+
+/// A message that is wrong at this member.
+fn wrong(at: usize, member: &str, says: impl std::fmt::Display) -> Error {
+    let place = format!("messages[{at}].{member}");
+    let detail = format!("`{place}` {says}.");
+    bad(place, detail)
+}
+
+/// The messages of a transcript, and that each call has its result and each result its call.
+///
+/// # Errors
+/// `bad_request` names the message that cannot be used.
+pub(super) fn transcript(messages: &[InMessage]) -> Result<Vec<Message>> {
+    let read: Vec<Message> =
+        messages.iter().enumerate().map(|(at, message)| message.read(at)).collect::<Result<_>>()?;
+    answered(&read)?;
+    for (at, message) in read.iter().enumerate() {
+        if matches!(message, Message::User { text } if text.trim().is_empty()) {
+            return Err(wrong(at, "content", "is empty"));
+        }
+    }
+    Ok(read)
+}
+
+/// As all providers want it: right after an assistant's calls come their results, one for each.
+fn answered(messages: &[Message]) -> Result<()> {
+    let mut open: Vec<&str> = Vec::new();
+    let mut asked = 0;
+    let unanswered = |at: usize, open: &[&str]| match open.first() {
+        Some(id) => Err(wrong(at, "tool_calls", format!("has the call `{}` without a result", short(id)))),
+        None => Ok(()),
+    };
+    for (at, message) in messages.iter().enumerate() {
+        if let Message::Tool { call_id, .. } = message {
+            let Some(found) = open.iter().position(|id| id == call_id) else {
+                let says = format!("is `{}`, which no call just before it has", short(call_id));
+                return Err(wrong(at, "tool_call_id", says));
+            };
+            open.remove(found);
+            continue;
+        }
+        unanswered(asked, &open)?;
+        if let Message::Assistant { calls, .. } = message {
+            asked = at;
+            for call in calls {
+                if open.contains(&call.id.as_str()) {
+                    return Err(wrong(at, "tool_calls", format!("has the id `{}` twice", short(&call.id))));
+                }
+                open.push(&call.id);
+            }
+        }
+    }
+    unanswered(asked, &open)
+}
+
+/// The beginning of a client's word, for messages.
+fn short(word: &str) -> String {
+    word.chars().take(64).collect()
+}
+
+impl InMessage {
+    fn text(&self, at: usize) -> Result<String> {
+        match &self.content {
+            None => Ok(String::new()),
+            Some(InContent::Text(text)) => Ok(text.clone()),
+            Some(InContent::Parts(parts)) => {
+                let one = |(number, part): (usize, &InPart)| match (part.kind.as_str(), &part.text) {
+                    ("text", Some(text)) => Ok(text.as_str()),
+                    ("text", None) => Err(wrong(at, &format!("content[{number}].text"), "is missing")),
+                    (kind, _) => {
+                        let says = format!("has a part of type `{}`; only `text` is taken", short(kind));
+                        Err(wrong(at, "content", says))
+                    }
+                };
+                parts.iter().enumerate().map(one).collect()
+            }
+        }
+    }
+
+    /// The message in Cardea's own type.
+    ///
+    /// # Errors
+    /// `bad_request` names the member that cannot be used.
+    pub(super) fn read(&self, at: usize) -> Result<Message> {
+        let text = self.text(at)?;
+        if self.function_call.is_some() {
+            return Err(wrong(at, "function_call", "is not taken: use `tool_calls`"));
+        }
+        match self.role.as_str() {
+            "system" | "developer" => Ok(Message::System { text }),
+            "user" => Ok(Message::User { text }),
+            "assistant" => {
+                let calls = self.tool_calls.iter().map(|call| call.read(at)).collect::<Result<_>>()?;
+                Ok(Message::Assistant { text, calls })
+            }
+            "tool" => {
+                let missing = || wrong(at, "tool_call_id", "is missing, and the role is `tool`");
+                let call_id = self.tool_call_id.clone().ok_or_else(missing)?;
+                Ok(Message::Tool {
+                    call_id,
+                    name: self.name.clone().unwrap_or_default(),
+                    text,
+                    failed: false,
+                })
+            }
+            role => {
+                let says =
+                    format!("is `{}`; it must be system, developer, user, assistant or tool", short(role));
+                Err(wrong(at, "role", says))
+            }
+        }
+    }
+
+    /// What the user says with it.
+    ///
+    /// # Errors
+    /// `bad_request` if it is not the user's, or is empty.
+    pub(super) fn users_text(&self, at: usize) -> Result<String> {
+        match self.read(at)? {
+            Message::User { text } if !text.trim().is_empty() => Ok(text),
+            Message::User { .. } => Err(wrong(at, "content", "is empty")),
+            _ => Err(wrong(
+                at,
+                "role",
+                "must be `user`, since it is the last: an agent keeps the history itself",
+            )),
+        }
+    }
+}
+
+impl InCall {
+    fn read(&self, at: usize) -> Result<ToolCall> {
+        let arguments: Map<String, Value> = if self.function.arguments.trim().is_empty() {
+            Map::new()
+        } else {
+            serde_json::from_str(&self.function.arguments).map_err(|error| {
+                wrong(at, "tool_calls", format!("has arguments that are not a JSON object: {error}"))
+            })?
+        };
+        Ok(ToolCall { id: self.id.clone(), name: self.function.name.clone(), arguments })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn read(messages: Value) -> Result<Vec<Message>> {
+        transcript(&serde_json::from_value::<Vec<InMessage>>(messages).unwrap())
+    }
+
+    fn call(id: &str) -> Value {
+        json!({ "id": id, "type": "function", "function": { "name": "f", "arguments": "{\"a\":1}" } })
+    }
+
+    #[test]
+    fn a_clients_transcript_keeps_its_roles_apart() {
+        let transcript = read(json!([
+            { "role": "system", "content": "be brief" },
+            { "role": "user", "content": [{ "type": "text", "text": "hi" }] },
+            { "role": "assistant", "content": null, "function_call": null, "tool_calls": [call("c1"), call("c2")] },
+            { "role": "tool", "tool_call_id": "c2", "content": "two" },
+            { "role": "tool", "tool_call_id": "c1", "content": "one" },
+            { "role": "assistant", "content": "" },
+        ]))
+        .unwrap();
+        assert!(matches!(&transcript[0], Message::System { text } if text == "be brief"));
+        assert!(matches!(&transcript[1], Message::User { text } if text == "hi"));
+        assert!(matches!(&transcript[2], Message::Assistant { calls, .. } if calls[0].arguments["a"] == 1));
+        assert!(matches!(&transcript[3], Message::Tool { call_id, .. } if call_id == "c2"));
+    }
+
+    #[test]
+    fn a_message_that_cannot_be_used_is_named() {
+        let user = json!({ "role": "user", "content": "hi" });
+        let calls = json!({ "role": "assistant", "tool_calls": [call("c1"), call("c2")] });
+        let result = |id: &str| json!({ "role": "tool", "tool_call_id": id, "content": "x" });
+        for (messages, member) in [
+            (json!([{ "role": "wizard", "content": "x" }]), "messages[0].role"),
+            (json!([user, { "role": "user", "content": " " }]), "messages[1].content"),
+            (json!([{ "role": "user", "content": [{ "type": "image_url" }] }]), "messages[0].content"),
+            (json!([{ "role": "user", "content": [{ "type": "text" }] }]), "messages[0].content[0].text"),
+            (json!([{ "role": "tool", "content": "x" }]), "messages[0].tool_call_id"),
+            (json!([user, result("c1")]), "messages[1].tool_call_id"),
+            (json!([user, calls, result("c1"), result("c3")]), "messages[3].tool_call_id"),
+            (json!([user, calls, result("c1"), result("c1")]), "messages[3].tool_call_id"),
+            (json!([user, calls, result("c1")]), "messages[1].tool_calls"),
+            (json!([user, calls, result("c1"), user, result("c2")]), "messages[1].tool_calls"),
+            (
+                json!([{ "role": "assistant", "tool_calls": [call("c1"), call("c1")] }]),
+                "messages[0].tool_calls",
+            ),
+            (json!([{ "role": "assistant", "function_call": { "name": "f" } }]), "messages[0].function_call"),
+        ] {
+            let error = read(messages.clone()).unwrap_err();
+            assert_eq!(error.about(), Some(member), "{messages}: {error}");
+            assert!(error.public().contains(&format!("`{member}`")), "{error}");
+        }
+    }
+}
