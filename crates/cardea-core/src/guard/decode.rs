@@ -9,7 +9,12 @@ use base64::{
     engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
 };
 
-use super::normalize::{View, fold};
+use memchr::{memchr, memchr_iter, memchr2_iter};
+
+use super::{
+    normalize::{View, fold},
+    stretch::{ESCAPE, Stretch},
+};
 
 /// Text before a payload that its child starts with, so that labels are seen.
 const LEAD: usize = 48;
@@ -29,27 +34,23 @@ const LONGEST_JOINED: usize = 64 * 1024;
 pub(super) fn children(view: &View<'_>) -> Vec<View<'static>> {
     let bytes = view.bytes();
     let mut found = Vec::new();
-    let mut place = 0;
-    while let Some((start, end)) = next_run(bytes, place) {
+    let (mut place, mut in_a_row, mut apart) = (0, 0, false);
+    while let Some(stretch) = Stretch::next(bytes, place) {
+        let Stretch { start, end, .. } = stretch;
         place = end;
-        let run = bytes.get(start..end).unwrap_or_default();
-        if run.iter().any(|byte| matches!(byte, b'%' | b'&' | b'=' | b'\\')) {
+        if stretch.has(ESCAPE) {
             found.extend(unescaped(view, start, end));
         }
-        if run.len() >= SHORTEST_BASE64 {
+        if stretch.len() >= SHORTEST_BASE64 {
             packed(view, start, end, &mut found);
         }
+        in_a_row = if stretch.len() == 1 { in_a_row + 1 } else { 0 };
+        apart |= in_a_row >= FEWEST_SINGLES;
     }
-    singles(view, &mut found);
+    if apart {
+        singles(view, &mut found);
+    }
     found
-}
-
-/// The next stretch without white space.
-fn next_run(bytes: &[u8], from: usize) -> Option<(usize, usize)> {
-    let rest = bytes.get(from..)?;
-    let start = from + rest.iter().position(|byte| !byte.is_ascii_whitespace())?;
-    let run = bytes.get(start..)?;
-    Some((start, start + run.iter().position(u8::is_ascii_whitespace).unwrap_or(run.len())))
 }
 
 /// A child under construction: bytes with their places in the parent.
@@ -288,8 +289,13 @@ fn hex_pairs(view: &View<'_>, found: &mut Vec<View<'static>>) {
         let ends = rest.first().is_none_or(|byte| !byte.is_ascii_alphanumeric());
         u8::try_from(high * 16 + low).ok().filter(|byte| ends && printable(&[*byte]))
     };
+    // WHY: twelve of them are longer than this, and in prose no three words stand in their places.
+    let in_step = |chunk: &[u8], at: usize| [0, 3, 6].iter().all(|more| chunk.get(at + more) == Some(&b' '));
+    if !bytes.chunks(24).any(|chunk| (0..3).any(|at| in_step(chunk, at))) {
+        return;
+    }
     let mut place = 0;
-    while let Some((start, end)) = next_run(bytes, place) {
+    while let Some(Stretch { start, end, .. }) = Stretch::next(bytes, place) {
         let (mut child, mut at) = (Child::default(), start);
         while let Some(byte) = pair(at) {
             child.put(byte, at, at + 2);
@@ -329,8 +335,7 @@ fn unmarked(view: &View<'_>) -> Option<View<'static>> {
     let solid = |at: Option<usize>| at.and_then(|at| bytes.get(at)).is_some_and(u8::is_ascii_alphanumeric);
     let inside =
         |at: usize| mark(at).is_some_and(|length| solid(at.checked_sub(1)) && solid(Some(at + length)));
-    let signs = bytes.iter().enumerate().filter(|(_, byte)| matches!(byte, b'*' | b'<'));
-    if !signs.into_iter().any(|(at, _)| inside(at)) {
+    if !memchr2_iter(b'*', b'<', bytes).any(inside) {
         return None;
     }
     let (mut child, mut at) = (Child::default(), 0);
@@ -362,8 +367,9 @@ fn soft_breaks(view: &View<'_>, found: &mut Vec<View<'static>>) {
         Some([b'=', rest @ ..]) => line_end(rest).map(|length| length + 1),
         _ => None,
     };
-    let ends = bytes.iter().enumerate().filter(|(_, byte)| **byte == b'\n').map(|(at, _)| at);
-    if !ends.into_iter().any(|at| [1, 2].iter().any(|back| at.checked_sub(*back).and_then(soft).is_some())) {
+    if !memchr_iter(b'\n', bytes)
+        .any(|at| [1, 2].iter().any(|back| at.checked_sub(*back).and_then(soft).is_some()))
+    {
         return;
     }
     let (mut line, mut child) = (0, Child::default());
@@ -405,7 +411,7 @@ fn wrapped(view: &View<'_>, found: &mut Vec<View<'static>>) {
         rest.iter().take(LONGEST_JOINED).take_while(|byte| is_packed(**byte)).count()
     };
     let mut from = 0;
-    while let Some(next) = bytes.get(from..).and_then(|rest| rest.iter().position(|byte| *byte == b'\n')) {
+    while let Some(next) = bytes.get(from..).and_then(|rest| memchr(b'\n', rest)) {
         let line = bytes.get(from..from + next).unwrap_or_default();
         let line = line.strip_suffix(b"\r").unwrap_or(line);
         let first = line.iter().rev().take_while(|byte| is_packed(**byte)).count();
@@ -442,7 +448,7 @@ fn singles(view: &View<'_>, found: &mut Vec<View<'static>>) {
             && bytes.get(at + 1).is_none_or(u8::is_ascii_whitespace)
     };
     let mut place = 0;
-    while let Some((start, end)) = next_run(bytes, place) {
+    while let Some(Stretch { start, end, .. }) = Stretch::next(bytes, place) {
         place = end;
         if end - start != 1 {
             continue;

@@ -5,8 +5,8 @@ use std::sync::{Arc, OnceLock};
 use super::{
     catalogue::{Catalogue, KindId},
     decode::{children, rejoined, smuggled},
-    injection::{Injection, SecondReader},
-    leak::{Leaks, Piece},
+    injection::{Injection, SecondReader, Turn},
+    leak::{Leaks, Piece, Read},
     normalize::{View, fold},
     seen::{Pace, Seen},
     table::Pattern,
@@ -58,8 +58,8 @@ impl Detectors {
         let untrusted = surface.is_untrusted();
         let mut seen = Vec::new();
         let piece = Piece { view: &view, pace, detector: "pattern", untrusted, only: None };
-        let open = self.leaks.find(&piece, &mut seen);
-        let mut late = open.is_none();
+        let read = self.leaks.find(&piece, &mut seen);
+        let mut late = read.is_none();
         let mut children = children(&view);
         children.extend(smuggled(text));
         let pace = Pace { more: false, ..pace };
@@ -67,11 +67,9 @@ impl Detectors {
             let piece = Piece { view: child, pace, detector: "decoded", untrusted, only: None };
             late = late || self.leaks.find(&piece, &mut seen).is_none();
         }
-        let open = match open {
-            Some(open) if open < view.text.len() => view.back(open, open).0,
-            _ => text.len(),
-        };
-        NearBy { seen, open, late, view, children }
+        let Read { open, turns } = read.unwrap_or(Read { open: usize::MAX, turns: Vec::new() });
+        let open = if open < view.text.len() { view.back(open, open).0 } else { text.len() };
+        NearBy { seen, open, turns, late, view, children }
     }
 
     /// Findings that depend on the whole text: orders to the model. False if a second look was wanted in vain.
@@ -96,7 +94,7 @@ impl Detectors {
     /// Other readings of the text; what the rules see in them goes to `seen`: of a text that is turned or moved only
     /// orders, of one that was put together from pieces and lines everything.
     fn others(&self, near: &NearBy<'_>, surface: Surface, seen: &mut Vec<Seen>) -> Vec<View<'static>> {
-        let mut others = self.injection.readings(&near.view);
+        let mut others = Injection::readings(&near.view, &near.turns);
         let turned = others.len();
         others.extend(Injection::pieces(&near.view));
         others.extend(rejoined(&near.view));
@@ -143,6 +141,8 @@ pub(super) struct NearBy<'t> {
     pub(super) seen: Vec<Seen>,
     /// The first place that more text could still change.
     pub(super) open: usize,
+    /// How it may have been turned.
+    turns: Vec<Turn>,
     /// True if it was told that it is late, and gave up.
     pub(super) late: bool,
     pub(super) view: View<'t>,

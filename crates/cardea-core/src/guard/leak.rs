@@ -10,6 +10,7 @@ use regex::bytes::Regex;
 
 use super::{
     catalogue::{Catalogue, KindId},
+    injection::Turn,
     normalize::View,
     seen::{Pace, Seen},
     table::{self, Matcher, Pattern},
@@ -45,6 +46,9 @@ const LABEL_GAP: usize = 48;
 /// How far before a value a word may end that makes it something else.
 const UNLESS_GAP: usize = 14;
 
+/// Words longer than this are alike to the lists of rows by length.
+const LONGEST_TOLD: usize = 32;
+
 /// The longest block, such as a private key, that is taken as one.
 const LONGEST_BLOCK: usize = 16 * 1024;
 
@@ -57,8 +61,8 @@ pub(super) struct Leaks {
     words: Words,
     /// What each row says of the words that wake it.
     waking: Vec<Option<Waking>>,
-    /// Rows that a word wakes by its first byte, without a label.
-    by_first: Vec<Vec<u16>>,
+    /// Rows that a word of each length may wake without a label; the last ones are for all longer words.
+    by_length: Vec<Vec<u16>>,
     /// Families with rows that words wake.
     by_word: Vec<Family>,
 }
@@ -73,6 +77,14 @@ pub(super) struct Piece<'v> {
     pub(super) untrusted: bool,
     /// Only rows of this family speak.
     pub(super) only: Option<Family>,
+}
+
+/// What is known of a piece after its examination.
+pub(super) struct Read {
+    /// The first place (in the view) at which more text could still change something.
+    pub(super) open: usize,
+    /// How the text may have been turned.
+    pub(super) turns: Vec<Turn>,
 }
 
 /// A label or its opposite, by where it ends.
@@ -93,7 +105,7 @@ impl Label {
 impl Leaks {
     pub(super) fn build(catalogue: &mut Catalogue) -> Result<Self> {
         let patterns = table::load()?;
-        let mut by_first: Vec<Vec<u16>> = std::iter::repeat_with(Vec::new).take(256).collect();
+        let mut by_length = vec![Vec::new(); LONGEST_TOLD + 1];
         let (mut kinds, mut rules, mut waking, mut by_word) =
             (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         for (number, pattern) in patterns.iter().enumerate() {
@@ -102,16 +114,15 @@ impl Leaks {
             kinds.push(catalogue.add(&row.kind, pattern.family, &row.label));
             rules.push(Arc::from(row.id.as_str()));
             waking.push(row.tokens.as_ref().map(Waking::new));
-            let Some(Some(tokens)) = waking.last() else { continue };
+            let Some(tokens) = &row.tokens else { continue };
             by_word.push(pattern.family);
-            let alone = row.alone > 0.0;
-            for (byte, list) in (0_u8..=255).zip(by_first.iter_mut()) {
-                list.extend((alone && tokens.begins(byte)).then_some(number));
-            }
+            let (shortest, longest) = (tokens.length.0.min(LONGEST_TOLD), tokens.length.1.min(LONGEST_TOLD));
+            let lists = by_length.get_mut(shortest..=longest).filter(|_| row.alone > 0.0);
+            lists.unwrap_or_default().iter_mut().for_each(|list: &mut Vec<_>| list.push(number));
         }
         by_word.dedup();
         let words = Words::build(patterns.iter().map(|pattern| &pattern.row))?;
-        Ok(Self { patterns, joint: table::joint()?, kinds, rules, words, waking, by_first, by_word })
+        Ok(Self { patterns, joint: table::joint()?, kinds, rules, words, waking, by_length, by_word })
     }
 
     /// The rows, for documents and tests.
@@ -119,33 +130,31 @@ impl Leaks {
         &self.patterns
     }
 
-    /// Examines a piece. Gives the first place (in the view) at which more text could still change something, or
-    /// nothing if it was told that it is late.
-    pub(super) fn find(&self, piece: &Piece<'_>, seen: &mut Vec<Seen>) -> Option<usize> {
+    /// Examines a piece. Gives nothing if it was told that it is late.
+    pub(super) fn find(&self, piece: &Piece<'_>, seen: &mut Vec<Seen>) -> Option<Read> {
         let bytes = piece.view.bytes();
         let tried = vec![Tried::default(); self.patterns.len()];
         let mut scan = Scan { leaks: self, piece, bytes, seen, open: bytes.len(), run_end: 0, tried };
-        let mut labels: Vec<Label> = Vec::new();
-        let mut asked = 0;
+        let (mut labels, mut turns, mut asked) = (Vec::<Label>::new(), Vec::new(), 0);
         for (std::ops::Range { start, end }, uses) in self.words.of(bytes) {
             if is_late(piece.pace, end, &mut asked) {
                 return None;
             }
+            let whole = is_word(bytes, start, end);
             for meaning in uses {
                 match *meaning {
                     Use::Wake(row) => scan.woken(row, start, &labels),
-                    Use::Label(row) if is_word(bytes, start, end) => {
-                        labels.push(Label { end, row, speaks_for: true });
-                    }
-                    Use::Unless(row) if is_word(bytes, start, end) || is_hump(bytes, end) => {
+                    Use::Label(row) if whole => labels.push(Label { end, row, speaks_for: true }),
+                    Use::Unless(row) if whole || is_hump(bytes, end) => {
                         labels.push(Label { end, row, speaks_for: false });
                     }
-                    Use::Label(_) | Use::Unless(_) => {}
+                    Use::Tells(turn) if !turns.contains(&turn) => turns.push(turn),
+                    Use::Label(_) | Use::Unless(_) | Use::Tells(_) => {}
                 }
             }
         }
         if piece.only.is_some_and(|only| !self.by_word.contains(&only)) {
-            return Some(scan.open);
+            return Some(Read { open: scan.open, turns });
         }
         // Labels come in the order of their ends, and words in the order of their starts: two walks side by side.
         let (mut place, mut from, mut to) = (0, 0, 0);
@@ -162,7 +171,7 @@ impl Leaks {
             }
             scan.word(&word, labels.get(from..to).unwrap_or_default());
         }
-        Some(scan.open)
+        Some(Read { open: scan.open, turns })
     }
 }
 
@@ -269,7 +278,7 @@ impl Scan<'_, '_> {
         };
         let is_near =
             |row: u16, speaks_for: bool| near.iter().any(|label| label.is_near(row, word.start, speaks_for));
-        for row in leaks.by_first.get(usize::from(word.first)).map_or(&[][..], Vec::as_slice) {
+        for row in leaks.by_length.get(word.length.min(LONGEST_TOLD)).map_or(&[][..], Vec::as_slice) {
             if !fits(*row) || is_near(*row, false) {
                 continue;
             }

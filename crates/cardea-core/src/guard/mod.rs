@@ -15,6 +15,7 @@
 //! Called by `control::screen` at every crossing: user text, tool arguments and results, documents, memory, model
 //! output, cache hits, titles, tool descriptions.
 
+mod automaton;
 mod catalogue;
 mod check;
 mod choice;
@@ -33,6 +34,7 @@ mod runs;
 mod samples;
 mod seen;
 mod sieve;
+mod stretch;
 mod table;
 mod topic;
 mod verdict;

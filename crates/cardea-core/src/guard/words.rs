@@ -1,13 +1,15 @@
 //! The words of the table: in one pass over a text, where each stands and what it means to which row.
 //!
-//! Words of ASCII letters make a table of states, which is the fastest and the largest way; the others, which would
-//! double its width, make a smaller automaton that runs only over texts with other letters.
+//! Words of ASCII make a table of states, which is the fastest way; the others, which would double its width, make a
+//! smaller automaton that runs only over texts with other letters.
 
 use std::{collections::HashMap, iter::Peekable};
 
 use aho_corasick::{AhoCorasick, AhoCorasickKind, FindOverlappingIter, Match, MatchKind};
 
 use super::{
+    automaton::{Automaton, Found},
+    injection::{TELLING, Turn},
     normalize::fold,
     table::{Row, Tokens},
 };
@@ -22,6 +24,8 @@ pub(super) enum Use {
     Label(u16),
     /// What follows shortly is something else.
     Unless(u16),
+    /// The letters of the text were put elsewhere.
+    Tells(Turn),
 }
 
 /// Words with their meanings, by the number that the automaton gives them.
@@ -43,27 +47,6 @@ impl Meanings {
             list.push(meaning);
         }
     }
-
-    fn compile(self, kind: AhoCorasickKind) -> Result<Automaton> {
-        let words = AhoCorasick::builder()
-            .ascii_case_insensitive(true)
-            .match_kind(MatchKind::Standard)
-            .kind(Some(kind))
-            .build(&self.words)
-            .map_err(|bad| Error::new(Code::Internal).because(bad))?;
-        Ok(Automaton { words, uses: self.uses })
-    }
-}
-
-struct Automaton {
-    words: AhoCorasick,
-    uses: Vec<Vec<Use>>,
-}
-
-impl Automaton {
-    fn uses(&self, hit: &Match) -> &[Use] {
-        self.uses.get(hit.pattern().as_usize()).map_or(&[], Vec::as_slice)
-    }
 }
 
 /// Shortest word that two or more may make when they are written as one: `nele` is a name, not the French for "born on".
@@ -81,7 +64,9 @@ fn joined(words: &[String]) -> Vec<String> {
 /// All words of the table.
 pub(super) struct Words {
     ascii: Automaton,
-    others: Automaton,
+    ascii_uses: Vec<Vec<Use>>,
+    others: AhoCorasick,
+    others_uses: Vec<Vec<Use>>,
 }
 
 impl Words {
@@ -102,25 +87,35 @@ impl Words {
             put(&row.unless, Use::Unless(number));
             put(&joined(&row.unless), Use::Unless(number));
         }
-        let (ascii, others) =
-            (ascii.compile(AhoCorasickKind::DFA)?, others.compile(AhoCorasickKind::ContiguousNFA)?);
-        Ok(Self { ascii, others })
+        for (turn, words) in TELLING {
+            words.iter().for_each(|word| ascii.put((*word).to_owned(), Use::Tells(turn)));
+        }
+        let smaller = AhoCorasick::builder()
+            .ascii_case_insensitive(true)
+            .match_kind(MatchKind::Standard)
+            .kind(Some(AhoCorasickKind::ContiguousNFA))
+            .build(&others.words)
+            .map_err(|bad| Error::new(Code::Internal).because(bad))?;
+        Ok(Self {
+            ascii: Automaton::build(&ascii.words)?,
+            ascii_uses: ascii.uses,
+            others: smaller,
+            others_uses: others.uses,
+        })
     }
 
     /// All words in a text with their meanings, in the order of their ends.
     pub(super) fn of<'w, 't>(&'w self, text: &'t [u8]) -> Hits<'w, 't> {
-        let others = (!text.is_ascii()).then(|| self.others.words.find_overlapping_iter(text).peekable());
-        Hits { words: self, ascii: self.ascii.words.find_overlapping_iter(text).peekable(), others }
+        let others = (!text.is_ascii()).then(|| self.others.find_overlapping_iter(text).peekable());
+        Hits { words: self, ascii: self.ascii.find(text).peekable(), others }
     }
 }
-
-type Stream<'w, 't> = Peekable<FindOverlappingIter<'w, 't>>;
 
 /// Walks over the words of a text.
 pub(super) struct Hits<'w, 't> {
     words: &'w Words,
-    ascii: Stream<'w, 't>,
-    others: Option<Stream<'w, 't>>,
+    ascii: Peekable<Found<'w, 't>>,
+    others: Option<Peekable<FindOverlappingIter<'w, 't>>>,
 }
 
 impl<'w> Iterator for Hits<'w, '_> {
@@ -128,14 +123,15 @@ impl<'w> Iterator for Hits<'w, '_> {
 
     fn next(&mut self) -> Option<Self::Item> {
         let words = self.words;
+        let uses = |of: &'w [Vec<Use>], number: usize| of.get(number).map_or(&[][..], Vec::as_slice);
         if let Some(others) = &mut self.others {
-            let end = self.ascii.peek().map_or(usize::MAX, Match::end);
-            if let Some(hit) = others.next_if(|hit| hit.end() < end) {
-                return Some((hit.range(), words.others.uses(&hit)));
+            let end = self.ascii.peek().map_or(usize::MAX, |(_, range)| range.end);
+            if let Some(hit) = others.next_if(|hit: &Match| hit.end() < end) {
+                return Some((hit.range(), uses(&words.others_uses, hit.pattern().as_usize())));
             }
         }
-        let hit = self.ascii.next()?;
-        Some((hit.range(), words.ascii.uses(&hit)))
+        let (number, range) = self.ascii.next()?;
+        Some((range, uses(&words.ascii_uses, number)))
     }
 }
 
@@ -152,44 +148,38 @@ pub(super) struct Word {
     then: Option<u8>,
 }
 
-/// What a stretch is made of, by byte.
-const LETTER: u8 = 1;
-const DIGIT: u8 = 2;
-
-const fn made_of(byte: u8) -> u8 {
-    match byte {
-        b'0'..=b'9' => DIGIT,
-        b'a'..=b'z' | b'A'..=b'Z' => LETTER,
-        _ => 0,
-    }
+/// True for what a stretch is made of.
+const fn is_part(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric()
 }
 
 impl Word {
-    /// The next stretch of ASCII letters and digits that has a digit, or could begin a hardware address.
+    /// The next stretch of ASCII letters and digits that has a digit, or could begin a hardware address. `place` is where
+    /// the last one ended.
     pub(super) fn next(bytes: &[u8], place: &mut usize) -> Option<Self> {
-        loop {
-            let rest = bytes.get(*place..)?;
-            let start = *place + rest.iter().position(|byte| made_of(*byte) != 0)?;
-            let word = bytes.get(start..)?;
-            let mut made = 0;
-            let ends = |byte: &u8| {
-                made |= made_of(*byte);
-                made_of(*byte) == 0
-            };
-            let length = word.iter().position(ends).unwrap_or(word.len());
-            *place = start + length;
-            let (next, then) = (word.get(length).copied(), word.get(length + 1).copied());
-            if made & DIGIT != 0 || (length == 2 && matches!(next, Some(b':' | b'-'))) {
-                return Some(Self {
-                    start,
-                    length,
-                    first: *word.first()?,
-                    number: made == DIGIT,
-                    next,
-                    then,
-                });
+        let from = *place;
+        let mut at = from;
+        let start = loop {
+            // WHY: most words have no digit, and this looks at each of their bytes only once.
+            at += bytes.get(at..)?.iter().position(|byte| matches!(byte, b'0'..=b'9' | b':' | b'-'))?;
+            let before = bytes.get(from..at).unwrap_or_default();
+            let letters = before.iter().rev().take_while(|byte| is_part(**byte)).count();
+            if bytes.get(at).is_some_and(u8::is_ascii_digit) || letters == 2 {
+                break at - letters;
             }
-        }
+            at += 1;
+        };
+        let word = bytes.get(start..)?;
+        let length = word.iter().position(|byte| !is_part(*byte)).unwrap_or(word.len());
+        *place = start + length;
+        Some(Self {
+            start,
+            length,
+            first: *word.first()?,
+            number: word.get(..length)?.iter().all(u8::is_ascii_digit),
+            next: word.get(length).copied(),
+            then: word.get(length + 1).copied(),
+        })
     }
 
     pub(super) const fn end(&self) -> usize {

@@ -9,8 +9,12 @@ use std::collections::HashMap;
 
 use super::super::normalize::fold;
 
-/// Bytes of the longest beginning of a word.
+/// Bytes of the longest beginning of a word, and of the shortest.
 const LONGEST: usize = 32;
+const SHORTEST: usize = 3;
+
+/// Places for the hashes of the first bytes.
+const BEGINS: usize = 4096;
 
 /// Concepts further back than so many words say nothing about this one.
 const NEAR: u32 = 7;
@@ -39,6 +43,8 @@ pub(super) struct Lexicon {
     heads: Table,
     /// Lengths of the beginnings of words, the longest first.
     lengths: Vec<usize>,
+    /// True for the hash of their first [`SHORTEST`] bytes: most words begin otherwise.
+    begins: Vec<bool>,
     /// Two signs of a script without spaces, six bytes.
     signs: HashMap<u64, u8>,
 }
@@ -50,7 +56,7 @@ impl Lexicon {
         let text = folded.text.as_ref();
         let mut names: Vec<&str> = vec!["start"];
         let (mut whole, mut heads, mut signs) = (HashMap::new(), HashMap::new(), HashMap::new());
-        let mut lengths = Vec::new();
+        let (mut lengths, mut begins) = (Vec::new(), vec![false; BEGINS]);
         for line in text.lines().filter(|line| !line.starts_with('#')) {
             let mut words = line.split_whitespace();
             let Some(name) = words.next() else { continue };
@@ -67,16 +73,32 @@ impl Lexicon {
                 } else if is_head {
                     heads.entry(hash_of(bytes)).or_insert(concept);
                     lengths.push(bytes.len());
+                    let first = bytes.get(..SHORTEST).map(hash_of);
+                    if let Some(known) = first.and_then(|first| begins.get_mut(begin(first))) {
+                        *known = true;
+                    }
                 } else {
                     whole.entry(hash_of(bytes)).or_insert(concept);
                 }
             }
         }
-        lengths.retain(|length| *length <= LONGEST);
+        lengths.retain(|length| (SHORTEST..=LONGEST).contains(length));
         lengths.sort_unstable_by(|a, b| b.cmp(a));
         lengths.dedup();
-        Self { whole: Table::of(&whole), heads: Table::of(&heads), lengths, signs }
+        Self { whole: Table::of(&whole), heads: Table::of(&heads), lengths, begins, signs }
     }
+
+    /// The concept of a word that begins like one, by the hashes of its beginnings.
+    fn by_head(&self, hashes: &[u32]) -> Option<u8> {
+        let first = hashes.get(SHORTEST)?;
+        self.begins.get(begin(*first)).filter(|known| **known)?;
+        self.lengths.iter().find_map(|length| self.heads.get(*hashes.get(*length)?))
+    }
+}
+
+/// The place of a hash among the beginnings.
+const fn begin(hash: u32) -> usize {
+    (hash.wrapping_mul(0x9E37_79B9) >> (u32::BITS - BEGINS.ilog2())) as usize
 }
 
 fn hash_of(bytes: &[u8]) -> u32 {
@@ -187,11 +209,8 @@ impl<'l> Follower<'l> {
         self.words += 1;
         let length = std::mem::take(&mut self.length);
         let lexicon = self.lexicon;
-        let head = |size: &usize| {
-            (*size <= length)
-                .then(|| lexicon.heads.get(self.heads.get(*size).copied().unwrap_or_default()))?
-        };
-        let whole = lexicon.whole.get(hash).or_else(|| lexicon.lengths.iter().find_map(head));
+        let heads = self.heads.get(..=length.min(LONGEST)).unwrap_or_default();
+        let whole = lexicon.whole.get(hash).or_else(|| lexicon.by_head(heads));
         if let Some(concept) = whole {
             self.take(concept, &mut tell);
             self.signs.clear();

@@ -14,9 +14,9 @@ mod suffix;
 
 use std::{collections::BTreeSet, ops::Range};
 
+pub(super) use self::reading::{TELLING, Turn};
 pub use self::second::{DIMS, LAYERS, Look, SecondReader};
 use self::{
-    reading::Readings,
     score::{Model, confidence},
     second::{Second, extract},
 };
@@ -75,7 +75,6 @@ impl<'v> Strongest<'v> {
 pub(super) struct Injection {
     model: Model,
     second: Second,
-    readings: Readings,
     kind: KindId,
     tail: KindId,
 }
@@ -85,15 +84,14 @@ impl Injection {
         Ok(Self {
             model: Model::parse(WEIGHTS, CONCEPTS)?,
             second: Second::parse(SECOND)?,
-            readings: Readings::build()?,
             kind: catalogue.add("injection", Family::Injection, "REMOVED"),
             tail: catalogue.add("adversarial_suffix", Family::Injection, "REMOVED"),
         })
     }
 
-    /// Other ways to read a text, in which rules look for orders as well.
-    pub(super) fn readings(&self, view: &View<'_>) -> Vec<View<'static>> {
-        self.readings.of(view)
+    /// Other ways to read a text in which such words were seen; rules look for orders there as well.
+    pub(super) fn readings(view: &View<'_>, turns: &[Turn]) -> Vec<View<'static>> {
+        reading::of(view, turns)
     }
 
     /// Payloads of a text that stand in pieces.

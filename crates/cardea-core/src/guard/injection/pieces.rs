@@ -7,6 +7,8 @@ use base64::{
     engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
 };
 
+use memchr::{memchr, memchr2_iter};
+
 use super::super::normalize::View;
 
 /// Shortest line of a payload; the last one may be shorter.
@@ -36,7 +38,8 @@ fn lines(view: &View<'_>) -> Vec<View<'static>> {
     let bytes = view.bytes();
     let (mut found, mut body, mut places, mut count) = (Vec::new(), Vec::new(), Vec::new(), 0);
     let mut start = 0;
-    for line in bytes.split_inclusive(|byte| *byte == b'\n') {
+    while let Some(rest) = bytes.get(start..).filter(|rest| !rest.is_empty()) {
+        let line = rest.get(..memchr(b'\n', rest).map_or(rest.len(), |at| at + 1)).unwrap_or_default();
         let (from, whole) = (start, line.trim_ascii());
         start += line.len();
         let lead = line.len() - line.trim_ascii_start().len();
@@ -79,9 +82,8 @@ fn decoded(view: &View<'_>, body: &[u8], places: &[usize]) -> Option<View<'stati
 /// The text without what joins its quoted strings: `"ign" + "ore"` is read as `"ignore"`.
 fn quoted(view: &View<'_>) -> Option<View<'static>> {
     let bytes = view.bytes();
-    let is_joint = |at: usize| bytes.get(at..).and_then(joint).is_some();
-    let first =
-        bytes.iter().enumerate().position(|(at, byte)| matches!(byte, b'"' | b'\'') && is_joint(at))?;
+    let is_joint = |at: &usize| bytes.get(*at..).and_then(joint).is_some();
+    let first = memchr2_iter(b'"', b'\'', bytes).find(is_joint)?;
     let mut text = bytes.get(..first)?.to_vec();
     let mut source: Vec<_> = (0..first).map(|at| home(view, at)).collect();
     let mut at = first;

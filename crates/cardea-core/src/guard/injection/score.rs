@@ -280,15 +280,42 @@ fn is_end(text: &[u8], at: usize) -> bool {
     }
 }
 
-/// Lower case, digits to `0`, white space to one kind.
-const fn squeezed(byte: u8) -> u8 {
-    match byte {
-        b'A'..=b'Z' => byte + 32,
-        b'1'..=b'9' => b'0',
-        b'\t' | b'\n' | b'\r' | 0x0b | 0x0c => b' ',
-        byte => byte,
+/// A byte as it is read.
+#[derive(Clone, Copy)]
+struct Sign {
+    /// Lower case, digits to `0`, white space to one kind.
+    byte: u8,
+    /// It is part of a word.
+    letter: bool,
+    /// A sentence ends here.
+    stop: bool,
+}
+
+impl Sign {
+    const fn of(byte: u8) -> Self {
+        let byte = match byte {
+            b'A'..=b'Z' => byte + 32,
+            b'1'..=b'9' => b'0',
+            b'\t' | b'\n' | b'\r' | 0x0b | 0x0c => b' ',
+            byte => byte,
+        };
+        let letter = matches!(byte, b'a'..=b'z' | b'0' | b'\'' | 0x80..);
+        Self { byte, letter, stop: matches!(byte, b'.' | b'!' | b'?' | b':') }
     }
 }
+
+/// All bytes as they are read: this is asked for each byte of every text.
+const SIGNS: [Sign; 256] = {
+    let (mut signs, mut byte) = ([Sign::of(0); 256], 0);
+    while byte < 256 {
+        #[expect(clippy::indexing_slicing, reason = "computed by the compiler, which would stop")]
+        {
+            signs[byte] = Sign::of(byte as u8);
+        }
+        byte += 1;
+    }
+    signs
+};
 
 struct Reader<'m> {
     model: &'m Linear,
@@ -334,11 +361,13 @@ impl<'m> Reader<'m> {
     fn read(mut self, text: &[u8], from: usize, first: u8) -> Vec<Block> {
         self.block.from = from;
         self.block.concepts.add(self.model.concepts.of(self.concepts.first()));
-        let squeezed = text.iter().map(|byte| squeezed(*byte));
-        let bytes = std::iter::once(first).chain(squeezed).chain(std::iter::once(b' '));
-        for (place, byte) in (from..).zip(bytes) {
+        let bytes = std::iter::once(first).chain(text.iter().copied()).chain(std::iter::once(b' '));
+        // WHY: told from inside, the three parts are three plain loops.
+        let mut place = from;
+        bytes.for_each(|byte| {
             self.byte(byte, place);
-        }
+            place += 1;
+        });
         self.end_word();
         self.blocks.push(self.block);
         self.blocks
@@ -346,12 +375,15 @@ impl<'m> Reader<'m> {
 
     #[inline]
     fn byte(&mut self, byte: u8, place: usize) {
+        let Some(Sign { byte, letter, stop }) = SIGNS.get(usize::from(byte)).copied() else { return };
         if byte == b' ' && self.length > 0 && matches!((self.last >> 56) as u8, b' ' | FIRST) {
             return;
         }
-        let letter = matches!(byte, b'a'..=b'z' | b'0' | b'\'' | 0x80..);
         if !letter {
             self.end_word();
+        }
+        if stop {
+            self.concepts.stop();
         }
         if self.left == 0 {
             self.blocks.push(std::mem::replace(&mut self.block, Block { from: place, ..Block::default() }));
@@ -370,9 +402,6 @@ impl<'m> Reader<'m> {
         }
         if self.length >= 6 {
             self.block.letters.add(model.weights.of((self.last >> 16) | (6 << 56)));
-        }
-        if matches!(byte, b'.' | b'!' | b'?' | b':') {
-            self.concepts.stop();
         }
     }
 
