@@ -17,6 +17,7 @@ use crate::{Code, Error, Result};
 /// The files of the table.
 const FILES: &[(Family, &str)] = &[
     (Family::Personal, include_str!("patterns/personal.toml")),
+    (Family::Personal, include_str!("patterns/address.toml")),
     (Family::Personal, include_str!("patterns/national.toml")),
     (Family::Credential, include_str!("patterns/named.toml")),
     (Family::Credential, include_str!("patterns/cloud.toml")),

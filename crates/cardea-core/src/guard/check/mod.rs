@@ -18,6 +18,7 @@ pub(super) type Check = fn(&[u8]) -> bool;
 const CHECKS: &[(&str, Check)] = &[
     ("luhn", sums::luhn),
     ("card", sums::card),
+    ("card_in_lines", sums::card_in_lines),
     ("imei", sums::luhn),
     ("iban", sums::iban),
     ("aba", sums::aba),

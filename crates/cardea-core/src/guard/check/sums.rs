@@ -24,6 +24,9 @@ const CARD_LENGTHS: std::ops::RangeInclusive<usize> = 13..=19;
 /// A payment card: Luhn, a known issuer range, and a length that this issuer uses.
 pub(super) fn card(text: &[u8]) -> bool {
     // WHY: a hostile text asks at every word; most of what it shows is too short, and nine of ten others end at the sum.
+    if text.len() < *CARD_LENGTHS.start() {
+        return false;
+    }
     let given = || text.iter().filter(|byte| byte.is_ascii_digit());
     let length = given().count();
     let sum = || luhn_sum(given().rev().map(|byte| u32::from(byte - b'0')));
@@ -49,6 +52,15 @@ pub(super) fn card(text: &[u8]) -> bool {
 }
 
 /// Groups of a written card number: 4-4-4-4, 4-6-5, 4-6-4, or none; a single odd group is somebody else's number.
+/// A payment card over the end of a line: whole groups of digits on both, or one group that was broken.
+pub(super) fn card_in_lines(text: &[u8]) -> bool {
+    let joined = |between: &[u8]| {
+        let lines: Vec<&[u8]> = text.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii).collect();
+        card(&lines.join(between))
+    };
+    joined(b"") || joined(b" ")
+}
+
 fn even_groups(text: &[u8]) -> bool {
     let groups = || text.split(|byte| !byte.is_ascii_digit()).map(<[u8]>::len).filter(|length| *length > 0);
     let (count, group) = (groups().count(), |at: usize| groups().nth(at).unwrap_or_default());
