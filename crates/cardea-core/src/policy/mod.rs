@@ -39,6 +39,7 @@ pub use matrix::{Matrix, Report, run};
 
 use self::{ready::ReadyOnes, schema::Vocabulary, slice::Index};
 use crate::{
+    form::closest,
     id::{AgentName, ToolName},
     principal::Principal,
     time::Timestamp,
@@ -198,6 +199,8 @@ pub struct Snapshot {
     index: Index,
     authorizer: Authorizer,
     ready: ReadyOnes,
+    built_in: usize,
+    set_aside: Vec<Arc<str>>,
     warnings: Vec<Problem>,
 }
 
@@ -232,7 +235,34 @@ impl Snapshot {
         &self.warnings
     }
 
-    /// How many policies there are.
+    /// Ids of the policies that count for nothing, since nobody has the tools that they name.
+    #[must_use]
+    pub fn set_aside(&self) -> &[Arc<str>] {
+        &self.set_aside
+    }
+
+    /// What is wrong with the name of a tool that nobody has, and what may have been meant.
+    #[must_use]
+    pub fn unknown_tool(&self, name: &str) -> Option<String> {
+        if self.tools().any(|tool| tool.as_str() == name) {
+            return None;
+        }
+        let help = match closest(name, self.tools().map(ToolName::as_str)) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => "write the tools of MCP servers into `tools.json` beside the policies; those of connectors are \
+                     taken from their files"
+                .to_owned(),
+        };
+        Some(format!("no tool is named `{name}`; {help}"))
+    }
+
+    /// How many of the policies that count are built in.
+    #[must_use]
+    pub fn built_in(&self) -> usize {
+        self.built_in
+    }
+
+    /// How many policies count.
     #[must_use]
     pub fn len(&self) -> usize {
         self.policies.len()

@@ -39,7 +39,7 @@ pub(super) fn run(
 }
 
 /// The files that are meant: one, or all of a folder.
-fn files(path: &Path) -> std::io::Result<Vec<PathBuf>> {
+pub(super) fn files(path: &Path) -> std::io::Result<Vec<PathBuf>> {
     if !path.is_dir() {
         return std::fs::metadata(path).map(|_| vec![path.to_owned()]);
     }

@@ -27,11 +27,7 @@ mod tool;
 mod tune;
 mod vault;
 
-use std::{
-    io::IsTerminal as _,
-    path::{Path, PathBuf},
-    process::ExitCode,
-};
+use std::{io::IsTerminal as _, process::ExitCode};
 
 use clap::CommandFactory as _;
 
@@ -82,10 +78,7 @@ fn one(cli: &Cli, environment: &Environment, out: &mut Out<'_>) -> End {
         Command::Chat(words) => chat::chat(words, out),
         Command::Doctor => doctor::doctor(cli, environment, out),
         Command::Policy { command: PolicyCommand::Test { dir } } => {
-            match policy_folder(cli, dir.as_deref(), environment, out) {
-                Ok(dir) => policy::test(&dir, out),
-                Err(end) => end,
-            }
+            policy::run(cli, dir.as_deref(), environment, out)
         }
         Command::Cache { command: CacheCommand::Tune { file, wrong } } => tune::tune(file, *wrong, out),
         Command::Cache { command: CacheCommand::Clear(words) } => cache::clear(words, out),
@@ -96,19 +89,6 @@ fn one(cli: &Cli, environment: &Environment, out: &mut Out<'_>) -> End {
         Command::Guard { command: GuardCommand::Eval { file, profile } } => guard::eval(file, profile, out),
         Command::Guard { command: GuardCommand::List { markdown } } => guard::list(*markdown, out),
         Command::Completions { shell } => completions(*shell, out),
-    }
-}
-
-/// The folder that was named, or the configured one.
-fn policy_folder(
-    cli: &Cli,
-    named: Option<&Path>,
-    environment: &Environment,
-    out: &mut Out<'_>,
-) -> Result<PathBuf, End> {
-    match named {
-        Some(dir) => Ok(dir.to_owned()),
-        None => check::load(cli, environment, out).map(|loaded| loaded.config.policies.dir),
     }
 }
 

@@ -9,6 +9,8 @@ use serde_json::{Value, json};
 
 use super::*;
 
+mod policies;
+
 /// What a command wrote and how it ended.
 struct Ran {
     end: End,

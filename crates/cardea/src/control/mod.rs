@@ -35,7 +35,7 @@ pub use self::{
     budget::Budget,
     names::Names,
     permit::{Permission, Permit, Ruling},
-    policy::load,
+    policy::{load, text},
     reader::with_encoder,
     screen::{OutputWindow, Screened},
 };
