@@ -75,7 +75,7 @@ impl Snapshot {
             }
             kept
         });
-        let built_in = placed.iter().filter(|one| one.source.text == super::BUILT_IN).count();
+        let built_in = placed.iter().filter(|one| one.source.built_in).count();
         validate(&placed, schema, &mut problems, &mut warnings);
         let mut policies = Vec::with_capacity(placed.len());
         for one in placed {
@@ -264,7 +264,7 @@ fn validate(placed: &[Placed<'_>], schema: Schema, problems: &mut Vec<Problem>, 
     }
     for warning in result.validation_warnings() {
         // An installation without tools that send something outside gives the built-in policy nothing to do.
-        if let Some(one) = by_id.get(warning.policy_id()).filter(|one| one.source.text != super::BUILT_IN) {
+        if let Some(one) = by_id.get(warning.policy_id()).filter(|one| !one.source.built_in) {
             let fits_nothing = matches!(
                 warning,
                 ValidationWarning::ImpossiblePolicy(_) | ValidationWarning::InvalidActionApplication(_)

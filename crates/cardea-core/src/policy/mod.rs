@@ -45,9 +45,12 @@ use crate::{
     time::Timestamp,
 };
 
-/// The policy that holds in every installation unless it is switched off: no write that sends data outside after
-/// untrusted text has come in, without an approval.
-pub const BUILT_IN: &str = include_str!("built-in.cedar");
+/// The policy that holds in every installation: no write that sends data outside after untrusted text has come in,
+/// without an approval.
+const BUILT_IN: &str = include_str!("built-in.cedar");
+
+/// The role whose people may lift [`BUILT_IN`], unless the configuration names another.
+pub const APPROVER: &str = "supervisor";
 
 /// A text with policies.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,19 +59,22 @@ pub struct Source {
     pub file: String,
     /// What it says.
     pub text: String,
+    /// True for [`BUILT_IN`].
+    built_in: bool,
 }
 
 impl Source {
     /// A text and where it comes from.
     #[must_use]
     pub fn new(file: impl Into<String>, text: impl Into<String>) -> Self {
-        Self { file: file.into(), text: text.into() }
+        Self { file: file.into(), text: text.into(), built_in: false }
     }
 
-    /// [`BUILT_IN`].
+    /// [`BUILT_IN`], with the role whose people may lift it.
     #[must_use]
-    pub fn built_in() -> Self {
-        Self::new("built-in.cedar", BUILT_IN)
+    pub fn built_in(approver: &str) -> Self {
+        let text = BUILT_IN.replace(APPROVER, approver);
+        Self { built_in: true, ..Self::new("built-in.cedar", text) }
     }
 }
 

@@ -29,7 +29,7 @@ pub(super) fn check(cli: &Cli, environment: &Environment, out: &mut Out<'_>) -> 
         Ok(loaded) => loaded,
         Err(end) => return end,
     };
-    let policies = match policy::summary(&loaded.config.policies.dir, &loaded.connectors) {
+    let policies = match policy::summary(&loaded) {
         Ok(policies) => policies,
         Err(problems) if out.json => {
             out.json(&json!({ "good": false, "problems": problems }));

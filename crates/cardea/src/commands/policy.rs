@@ -9,16 +9,30 @@ use std::{
 use cardea_core::{
     connector::Connector,
     id::ToolName,
-    policy::{self, Matrix, Problem, Snapshot, Source},
+    policy::{self, APPROVER, Matrix, Problem, Report, Snapshot, Source},
     tool::ToolSpec,
 };
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{Cli, End, Out, check, connector, people};
 use crate::{
-    config::{ConfigError, Environment, FileProblems, read_connector},
+    config::{ConfigError, Environment, FileProblems, Loaded, read_connector},
     control,
 };
+
+/// Where a policy set is, and what it stands among.
+struct Place<'a> {
+    dir: &'a Path,
+    connectors: &'a [Connector],
+    approver: &'a str,
+}
+
+impl<'a> Place<'a> {
+    fn of(loaded: &'a Loaded) -> Self {
+        let policies = &loaded.config.policies;
+        Self { dir: &policies.dir, connectors: &loaded.connectors, approver: &policies.approver_role }
+    }
+}
 
 /// What a policy folder holds.
 struct Folder {
@@ -31,11 +45,11 @@ struct Folder {
 pub(super) fn run(cli: &Cli, named: Option<&Path>, environment: &Environment, out: &mut Out<'_>) -> End {
     match named {
         None => match check::load(cli, environment, out) {
-            Ok(loaded) => test(&loaded.config.policies.dir, &loaded.connectors, out),
+            Ok(loaded) => test(&Place::of(&loaded), out),
             Err(end) => end,
         },
         Some(dir) => match beside(dir) {
-            Ok(connectors) => test(dir, &connectors, out),
+            Ok(connectors) => test(&Place { dir, connectors: &connectors, approver: APPROVER }, out),
             Err(error) => {
                 out.note(error.pretty(out.colours).trim_end());
                 End::Bad
@@ -58,8 +72,8 @@ fn beside(dir: &Path) -> Result<Vec<Connector>, ConfigError> {
     if broken.is_empty() { Ok(good) } else { Err(broken.into()) }
 }
 
-fn test(dir: &Path, connectors: &[Connector], out: &mut Out<'_>) -> End {
-    let folder = match read(dir, connectors) {
+fn test(place: &Place<'_>, out: &mut Out<'_>) -> End {
+    let folder = match read(place) {
         Ok(folder) => folder,
         Err(error) => {
             out.note(error);
@@ -72,44 +86,57 @@ fn test(dir: &Path, connectors: &[Connector], out: &mut Out<'_>) -> End {
     };
     let set = Set::of(&snapshot);
     set.warnings.iter().for_each(|warning| out.note(format!("note: {warning}")));
-    let (mut run, mut failed, mut results) = (0, 0, Vec::new());
+    let mut ran = Ran::default();
     for (name, text) in &folder.matrices {
-        let matrix = match Matrix::parse(text) {
-            Ok(matrix) => matrix,
+        match Matrix::parse(text) {
+            Ok(matrix) => ran.cases(name, policy::run(&snapshot, &matrix), out),
             Err(problems) => {
                 let shown = FileProblems::new(name, text, &[], problems);
                 out.note(ConfigError::from(shown).pretty(out.colours));
                 return End::Bad;
             }
-        };
-        for report in policy::run(&snapshot, &matrix) {
-            run += 1;
-            failed += usize::from(!report.faults.is_empty());
+        }
+    }
+    let Ran { count, failed, told } = ran;
+    if out.json {
+        let version = snapshot.version();
+        out.json(&json!({
+            "good": failed == 0, "version": **version, "policies": set.own, "set_aside": set.aside,
+            "warnings": set.warnings, "cases": told,
+        }));
+    } else {
+        out.line(format!("\npolicies: {}\n{count} cases, {failed} not as expected", set.says));
+    }
+    if failed > 0 { End::Bad } else { End::Good }
+}
+
+/// The cases that were run.
+#[derive(Default)]
+struct Ran {
+    count: usize,
+    failed: usize,
+    /// Each of them, for a machine.
+    told: Vec<Value>,
+}
+
+impl Ran {
+    fn cases(&mut self, file: &str, reports: Vec<Report>, out: &mut Out<'_>) {
+        for report in reports {
+            self.count += 1;
+            self.failed += usize::from(!report.faults.is_empty());
             if out.json {
-                results.push(json!({
-                    "file": name, "case": report.number, "about": report.about,
+                self.told.push(json!({
+                    "file": file, "case": report.number, "about": report.about,
                     "verdict": report.decision.verdict.name(), "faults": report.faults,
                 }));
                 continue;
             }
             let word = if report.faults.is_empty() { "good" } else { "BAD " };
             out.line(format!("{word}  {:8}  {}", report.decision.verdict.name(), report.about));
-            report
-                .faults
-                .iter()
-                .for_each(|fault| out.line(format!("      {name} case {}: {fault}", report.number)));
+            let faults = report.faults.iter();
+            faults.for_each(|fault| out.line(format!("      {file} case {}: {fault}", report.number)));
         }
     }
-    if out.json {
-        let version = snapshot.version();
-        out.json(&json!({
-            "good": failed == 0, "version": **version, "policies": set.own, "set_aside": set.aside,
-            "warnings": set.warnings, "cases": results,
-        }));
-    } else {
-        out.line(format!("\n{}\n{run} cases, {failed} not as expected", set.says));
-    }
-    if failed > 0 { End::Bad } else { End::Good }
 }
 
 /// What is told of a set that is good.
@@ -144,10 +171,14 @@ impl Set {
 }
 
 /// The set of a folder, or everything that is wrong with it. A folder that is not there is an empty set.
-pub(super) fn summary(dir: &Path, connectors: &[Connector]) -> Result<Set, Vec<String>> {
-    let folder = match dir.is_dir() {
-        true => read(dir, connectors).map_err(|error| vec![error])?,
-        false => Folder { sources: vec![Source::built_in()], tools: Vec::new(), matrices: Vec::new() },
+pub(super) fn summary(loaded: &Loaded) -> Result<Set, Vec<String>> {
+    let place = Place::of(loaded);
+    let folder = match place.dir.is_dir() {
+        true => read(&place).map_err(|error| vec![error])?,
+        false => {
+            let sources = vec![Source::built_in(place.approver)];
+            Folder { sources, tools: Vec::new(), matrices: Vec::new() }
+        }
     };
     let snapshot = Snapshot::compile(&folder.sources, &folder.tools);
     let snapshot =
@@ -166,9 +197,10 @@ fn refuse(problems: &[Problem], out: &mut Out<'_>) -> End {
 }
 
 /// The `.cedar` files, the tools that they can speak of, and the cases in `tests/`.
-fn read(dir: &Path, connectors: &[Connector]) -> Result<Folder, String> {
+fn read(place: &Place<'_>) -> Result<Folder, String> {
+    let Place { dir, connectors, approver } = *place;
     fs::read_dir(dir).map_err(|error| named(dir, &error))?;
-    let sources = control::load(dir).map_err(|error| people::words(&error))?;
+    let sources = control::load(dir, approver).map_err(|error| people::words(&error))?;
     let tests = dir.join("tests");
     let matrices = if tests.is_dir() { texts(&tests)? } else { Vec::new() };
     Ok(Folder { sources, tools: catalogue(dir, connectors)?, matrices })

@@ -123,6 +123,9 @@ pub struct PoliciesConfig {
     #[serde(with = "cardea_core::time::text")]
     #[schemars(with = "LengthText")]
     pub reload: Millis,
+    /// The role whose people may approve what the built-in policy holds back: a call that sends data outside after
+    /// untrusted text came into its conversation.
+    pub approver_role: String,
     /// How long a call may wait for a person to approve it.
     #[serde(with = "cardea_core::time::text")]
     #[schemars(with = "LengthText")]
@@ -134,6 +137,7 @@ impl Default for PoliciesConfig {
         Self {
             dir: PathBuf::from("policies"),
             reload: Millis::from_secs(2),
+            approver_role: cardea_core::policy::APPROVER.to_owned(),
             approval: Millis::from_secs(2 * 24 * 3_600),
         }
     }

@@ -48,6 +48,8 @@ pub struct Settings {
     pub node: String,
     /// The folder of the `.cedar` files.
     pub policies: PathBuf,
+    /// The role whose people may lift the built-in policy.
+    pub approver: String,
     /// How long a call may wait for a person.
     pub approval: Millis,
     /// Requests of one user.

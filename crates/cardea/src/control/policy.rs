@@ -14,7 +14,7 @@ use cardea_core::{
     Code, Error, Result,
     agent::Agent,
     id::{AgentName, DecisionId, RequestId, ToolName},
-    policy::{Decision, Question, Snapshot, Source, Subject, Verdict},
+    policy::{APPROVER, Decision, Question, Snapshot, Source, Subject, Verdict},
     principal::Principal,
     size::Bytes,
     time::Timestamp,
@@ -32,7 +32,7 @@ const LARGEST: Bytes = Bytes::mib(1);
 
 /// A set that allows nothing.
 pub(super) fn empty() -> Result<Snapshot> {
-    Snapshot::compile(&[Source::built_in()], &[]).map_err(|problems| broken(&problems))
+    Snapshot::compile(&[Source::built_in(APPROVER)], &[]).map_err(|problems| broken(&problems))
 }
 
 fn broken(problems: &[cardea_core::policy::Problem]) -> Error {
@@ -40,12 +40,13 @@ fn broken(problems: &[cardea_core::policy::Problem]) -> Error {
     Error::new(Code::Misconfigured).detail(format!("The policies cannot be used:\n{}", lines.join("\n")))
 }
 
-/// The texts of a policy folder, sorted by name, and the built-in ones. A folder that is not there is an empty one.
+/// The texts of a policy folder, sorted by name, and the built-in one, which the role `approver` may lift. A folder that is
+/// not there is an empty one.
 ///
 /// # Errors
 /// `misconfigured` if a file cannot be read.
-pub fn load(folder: &Path) -> Result<Vec<Source>> {
-    let mut sources = vec![Source::built_in()];
+pub fn load(folder: &Path, approver: &str) -> Result<Vec<Source>> {
+    let mut sources = vec![Source::built_in(approver)];
     let unread = |path: &Path, error: io::Error| {
         Error::new(Code::Misconfigured).detail(format!("`{}` cannot be read: {error}.", path.display()))
     };
@@ -92,7 +93,7 @@ impl Control {
     /// # Errors
     /// `misconfigured`, with every problem's file, line and column.
     pub fn adopt(&self, tools: &[ToolSpec]) -> Result<()> {
-        let sources = load(&self.inner.settings.policies)?;
+        let sources = load(&self.inner.settings.policies, &self.inner.settings.approver)?;
         let snapshot = Snapshot::compile(&sources, tools).map_err(|problems| broken(&problems))?;
         let mut now = self.inner.snapshot.write().unwrap_or_else(PoisonError::into_inner);
         let folder = &self.inner.settings.policies;
