@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use super::*;
 
 mod policies;
+mod slips;
 
 /// What a command wrote and how it ended.
 struct Ran {

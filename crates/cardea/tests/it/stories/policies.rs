@@ -25,7 +25,7 @@ async fn newest(world: &World, user: &User) -> (String, String) {
 #[tokio::test]
 async fn a_bad_policy_set_changes_nothing_and_a_good_one_is_taken_without_a_restart() {
     let script = (0..4).flat_map(|_| [refund(), Act::say("That is all.")]);
-    let plan = World::plan().model(script).set("CARDEA_POLICIES__RELOAD", "50ms");
+    let plan = World::plan().model(script).set("CARDEA_POLICIES__RELOAD", "100ms");
     let world = plan.start().await;
     let ann = world.user("support");
     let file = world.folder().join("policies/shop.cedar");
