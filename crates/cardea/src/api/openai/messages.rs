@@ -120,7 +120,7 @@ impl InMessage {
             Some(InContent::Text(text)) => Ok(text.clone()),
             Some(InContent::Parts(parts)) => {
                 let one = |(number, part): (usize, &InPart)| match (part.kind.as_str(), &part.text) {
-                    ("text", Some(text)) => Ok(text.as_str()),
+                    ("text", Some(text)) => Ok(text.clone()),
                     ("text", None) => Err(wrong(at, &format!("content[{number}].text"), "is missing")),
                     (kind, _) => {
                         let says = format!("has a part of type `{}`; only `text` is taken", short(kind));
