@@ -3,7 +3,7 @@
 
     python3 models/cache-verdict/pairs.py > pairs.jsonl                   # for training
     python3 models/cache-verdict/pairs.py wide > wide.jsonl               # wide.txt, for training as well
-    python3 models/cache-verdict/pairs.py held fresh later edits edits-aside > lists.jsonl  # for measuring alone
+    python3 models/cache-verdict/pairs.py held fresh later edits edits-aside roles roles-aside fronted > lists.jsonl  # for measuring alone
 
 Each family says one wish in several ways, with slots. Two ways with equal slots are a pair that means the same; a
 changed slot, or the family's opposite, is a pair that does not. `family` keeps pairs of one family in one fold.
@@ -92,7 +92,7 @@ def listed(name):
     """The pairs of a list of wishes: each way against each other way, and against each other wish."""
     lines = Path(__file__).with_name(f"{name}.txt").read_text().splitlines()
     for number, line in enumerate(line for line in lines if not line.startswith("#")):
-        ways, others = (part.split("|") for part in line.split("!"))
+        ways, others = (part.split("|") if part else [] for part in line.partition("!")[::2])
         pairs = [(a, b, True) for a, b in itertools.combinations(ways, 2)]
         for a, b, same in pairs + [(a, b, False) for a, b in itertools.product(ways, others)]:
             yield {"a": a, "b": b, "same": same, "source": f"cardea-{name}", "kind": "list", "family": f"{name}-{number}"}

@@ -16,7 +16,8 @@ import sys
 import numpy as np
 
 SETTINGS = (0.4, 0.5, 0.57, 0.6, 0.65, 0.7, 0.8)
-UNSEEN = ("cardea-held", "cardea-fresh", "cardea-later", "cardea-edits", "cardea-edits-aside")
+UNSEEN = ("cardea-held", "cardea-fresh", "cardea-later", "cardea-edits", "cardea-edits-aside", "cardea-roles",
+          "cardea-roles-aside", "cardea-fronted")
 # As in weights.rs.
 STEEP, CROWD, LENGTH, LEVEL, FLOOR = 14.0, 0.8, 0.06, 0.458, 0.78
 
@@ -111,7 +112,7 @@ def report(name, rows, decide):
     served, negatives = int((hit & ~same).sum()), int((~same).sum())
     recall = (hit & same).sum() / same.sum()
     precision = (hit & same).sum() / max(hit.sum(), 1)
-    print(f"| {name} | {precision:.3f} | {recall:.3f} | {served}/{negatives} = {served / negatives:.1%} "
+    print(f"| {name} | {precision:.3f} | {recall:.3f} | {served}/{negatives} = {served / max(negatives, 1):.1%} "
           f"| {bound(served, negatives):.1%} |")
 
 

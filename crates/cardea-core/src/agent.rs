@@ -115,7 +115,7 @@ impl Default for TurnLimits {
 }
 
 impl TurnLimits {
-    /// The money limit in millionths of the currency.
+    /// The money limit in millionths of a US dollar.
     #[must_use]
     #[expect(
         clippy::cast_possible_truncation,
@@ -135,7 +135,7 @@ pub struct AnswerCache {
     pub scope: CacheScope,
     /// Whether a question in other words may get the answer of one that meant the same.
     pub semantic: bool,
-    /// How near two questions must be, from 0 to 1, to count as the same. Absent: the measured default.
+    /// How near two questions must be, from 0.5 to 1, to count as the same. Absent: the measured default.
     #[schemars(range(min = 0.5, max = 1))]
     pub threshold: Option<f32>,
     /// How long an answer stays good. Absent: `cache.ttl` of the configuration.

@@ -4,7 +4,7 @@ use serde::Deserialize;
 
 use crate::message::Usage;
 
-/// One row of `prices.toml`, in the currency of the configuration for a million tokens.
+/// One row of `prices.toml`, in US dollars for a million tokens.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Row {
@@ -23,7 +23,7 @@ struct File {
     price: Vec<Row>,
 }
 
-/// The price of one model, in millionths of the currency for a million tokens.
+/// The price of one model, in millionths of a US dollar for a million tokens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Price {
     input: u64,
@@ -94,7 +94,7 @@ impl Prices {
 }
 
 impl Price {
-    /// What this usage costs, in millionths of the currency, rounded up: a sum of parts is never too small.
+    /// What this usage costs, in millionths of a US dollar, rounded up: a sum of parts is never too small.
     #[must_use]
     pub fn cost(self, usage: Usage) -> u64 {
         let fresh = usage.input.saturating_sub(usage.cached_input);

@@ -68,6 +68,22 @@ const LEAVE: &[&str] = &[
 const SURE: &[&str] = &["certain", "certainly", "sure", "surely", "definitely", "guaranteed"];
 const DOUBTFUL: &[&str] = &["possible", "possibly", "perhaps", "maybe", "might", "likely", "probably"];
 
+/// True if a text tells of what was.
+pub(super) fn tells_past(reading: &Reading) -> bool {
+    has(reading, PAST)
+}
+
+/// True for a word that says that something may be or must be.
+pub(super) fn tells_mood(word: &str) -> bool {
+    DUTY.contains(&word) || LEAVE.contains(&word)
+}
+
+/// True for a word that tells a time without a preposition.
+pub(super) fn plain_time(word: &str) -> bool {
+    matches!(word, "today" | "tomorrow" | "yesterday" | "tonight" | "now")
+        || NAMED.iter().any(|(name, asks)| *asks == Asks::Time && *name == word)
+}
+
 fn asks(words: &[Word]) -> Option<Asks> {
     let low = |at: usize| words.get(at).map(|word| word.low.as_str()).unwrap_or_default();
     let named = |table: &[(&str, Asks)], word: &str| {

@@ -22,6 +22,7 @@
 //! ```
 
 mod alike;
+mod alone;
 mod budget;
 mod differ;
 mod grammar;
@@ -29,15 +30,18 @@ mod key;
 mod lexicon;
 mod manner;
 mod never;
+mod order;
 mod reading;
 mod relations;
 mod slots;
+mod tongue;
 mod verdict;
 mod weights;
 
+pub use alone::stands_alone;
 pub use budget::{Budget, Checked, upper_bound};
 pub use key::{Circumstances, ExactKey, Owner, Partition, normalise};
-pub use never::{Audience, Finished, Never, never, stands_alone};
+pub use never::{Audience, Finished, Never, never};
 pub use reading::Reading;
 pub use slots::{Veto, veto};
 pub use verdict::{

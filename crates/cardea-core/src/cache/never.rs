@@ -1,6 +1,4 @@
-//! What must never be kept, and which questions can be looked up by meaning.
-
-use super::reading::Reading;
+//! What must never be kept.
 
 /// What is known of a finished turn.
 #[derive(Debug, Clone, Copy, Default)]
@@ -61,38 +59,6 @@ pub const fn never(turn: Finished, audience: Audience) -> Option<Never> {
     }
 }
 
-/// Words that point at something said before.
-const POINTERS: &[&str] = &[
-    "it", "its", "that", "this", "these", "those", "they", "them", "their", "he", "him", "his", "she", "her",
-    "hers", "there", "then", "so", "same", "again", "also", "too", "else", "instead", "other", "another",
-    "more", "former", "latter", "above", "previous", "earlier", "ones", "one", "both", "either", "neither",
-    "continue", "yes", "no", "ok", "okay", "sure",
-];
-/// Beginnings that go on from what was said.
-const OPENINGS: &[&str] =
-    &["and", "but", "or", "because", "what about", "how about", "why not", "how so", "what if"];
-
-/// True if a question can be understood without what was said before, so that it may be looked up by meaning.
-///
-/// The first question of a conversation always can. A later one must have three words that carry meaning, no word
-/// that points back and no beginning that goes on from before. When unsure the answer is no: that costs a model
-/// call, the other mistake gives a wrong answer.
-#[must_use]
-pub fn stands_alone(text: &str, first: bool) -> bool {
-    if first {
-        return true;
-    }
-    let low = text.trim().to_lowercase();
-    let goes_on = |opening: &str| {
-        low.strip_prefix(opening).is_some_and(|rest| !rest.starts_with(char::is_alphanumeric))
-    };
-    if OPENINGS.iter().any(|opening| goes_on(opening)) {
-        return false;
-    }
-    let reading = Reading::new(text);
-    reading.content().count() >= 3 && !reading.words().any(|word| POINTERS.contains(&word))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -114,22 +80,5 @@ mod tests {
         assert_eq!(with(|turn| turn.failed = true), Some(Never::Failed));
         assert_eq!(with(|turn| turn.cut_short = true), Some(Never::CutShort));
         assert_eq!(with(|turn| turn.empty = true), Some(Never::CutShort));
-    }
-
-    #[test]
-    fn a_follow_up_that_points_back_does_not_stand_alone() {
-        for text in [
-            "What about Berlin?",
-            "and in euros?",
-            "Why is it late?",
-            "cancel that order please",
-            "yes",
-            "shipping?",
-        ] {
-            assert!(!stands_alone(text, false), "{text}");
-            assert!(stands_alone(text, true), "{text}");
-        }
-        assert!(stands_alone("How do I reset the password of my account?", false));
-        assert!(stands_alone("Android app crashes at start", false), "`and` is only part of a word");
     }
 }

@@ -107,6 +107,19 @@ impl Table {
         meanings.iter().copied().chain(meanings.iter().filter_map(near)).collect()
     }
 
+    /// True if the meaning is a kind of one of these, however far.
+    fn under(&self, mut meaning: u32, roots: &[u32]) -> bool {
+        // The longest way up has fewer steps; a damaged table must not turn in a circle.
+        for _ in 0..64 {
+            let parent = self.parent(meaning);
+            if roots.contains(&meaning) || parent == meaning {
+                return roots.contains(&meaning);
+            }
+            meaning = parent;
+        }
+        false
+    }
+
     fn against(&self, one: u32, other: u32) -> bool {
         let pair = |pair: &[u8; 6]| {
             let [a, b, c, d, e, f] = *pair;
@@ -162,6 +175,20 @@ pub(super) fn meanings(word: &str) -> Meanings {
         }
     }
     found
+}
+
+/// What acts of its own: people, organisations, agents.
+static ACTORS: LazyLock<Vec<u32>> = LazyLock::new(|| {
+    let first = |word: &str| meanings(word).0.first().copied();
+    let agents = TABLE.as_ref().zip(first("agent")).map(|(table, agent)| table.parent(agent));
+    [first("person"), first("organization"), agents].into_iter().flatten().collect()
+});
+
+/// True if the most usual meaning of a word is somebody who can act.
+pub(super) fn acts(word: &str) -> bool {
+    let known = meanings(word);
+    let usual = known.0.iter().take(1);
+    TABLE.as_ref().is_some_and(|table| usual.into_iter().any(|meaning| table.under(*meaning, &ACTORS)))
 }
 
 impl Meanings {

@@ -10,6 +10,7 @@ use super::{
     grammar::{other_bound, other_count, other_owner},
     lexicon::{BEGINNINGS, CONTRASTS, ENDS, LIGHT, NEUTRAL, POLITE, PREFIXES, SHIFTS},
     manner::{asks_other, other_mood, other_time},
+    order::reversed,
     reading::{Reading, Word, stem},
     relations::{Meanings, Relation, meanings},
 };
@@ -53,7 +54,10 @@ pub fn veto(a: &Reading, b: &Reading) -> Option<Veto> {
     if opposed(a, b) {
         return Some(Veto::Opposite);
     }
-    if other_owner(a, b) || turned(a, b) || recounted(a, b) || acts_elsewhere(a, b) || acts_elsewhere(b, a) {
+    if other_owner(a, b) || turned(a, b) || recounted(a, b) || reversed(a, b) {
+        return Some(Veto::Order);
+    }
+    if acts_elsewhere(a, b) || acts_elsewhere(b, a) {
         return Some(Veto::Order);
     }
     if asks_other(a, b) || other_time(a, b) || other_mood(a, b) {

@@ -235,7 +235,7 @@ fn operation(service: &Service, spec: OperationSpec, path: &str, found: &mut Fou
         repeatable,
         timeout: spec.limit.timeout,
         per_user: spec.limit.per_user,
-        attempts: spec.retry.as_ref().map_or(1, |retry| retry.attempts),
+        attempts: spec.retry.as_ref().map_or(usual(spec.effect, keyed), |retry| retry.attempts),
         service: service.name.clone(),
         retry_on: spec.retry.map(|retry| retry.on).unwrap_or_default(),
         request: request?,
@@ -246,6 +246,11 @@ fn operation(service: &Service, spec: OperationSpec, path: &str, found: &mut Fou
         examples: spec.examples,
     };
     Some((operation, input, spec.undo))
+}
+
+/// How often a request is sent that gets no answer, where the file does not say: once more if that is harmless.
+const fn usual(effect: Effect, keyed: bool) -> u32 {
+    if keyed || !effect.changes_things() { 2 } else { 1 }
 }
 
 /// `at`: the key of the request, and the arguments that its slots may name.

@@ -31,18 +31,17 @@ impl Automaton {
         let mut tree = Tree { bits, next: vec![0; 1 << bits], ends: vec![Vec::new()] };
         for (number, word) in words.iter().enumerate() {
             let kinds = word.bytes().filter_map(|byte| kinds.get(usize::from(byte))).copied();
-            tree.put(kinds, (number, word.len()));
+            tree.put(kinds, (number, word.len()))?;
         }
         let order = tree.close();
         let (plain, last): (Vec<_>, Vec<_>) = order.into_iter().partition(|state| tree.is_plain(*state));
         let mut places = vec![0; tree.ends.len()];
-        for (place, state) in plain.iter().chain(&last).enumerate() {
-            let place = u16::try_from(place).map_err(|bad| Error::new(Code::Internal).because(bad))?;
+        for (place, state) in (0_u16..).zip(plain.iter().chain(&last)) {
             if let Some(slot) = places.get_mut(*state) {
                 *slot = place;
             }
         }
-        let place = |state: &usize| places.get(*state).copied().unwrap_or_default();
+        let place = |state: &u16| places.get(usize::from(*state)).copied().unwrap_or_default();
         let next = plain.iter().chain(&last).flat_map(|state| tree.row(*state)).map(place).collect();
         let ends = last.iter().filter_map(|state| tree.ends.get(*state)).cloned().collect();
         let first = u16::try_from(plain.len()).unwrap_or(u16::MAX);
@@ -109,31 +108,32 @@ fn kinds(words: &[String]) -> ([u8; 256], u32) {
 /// Words that share their beginnings; state 0 is the root, and stands for "none" until the tree is closed.
 struct Tree {
     bits: u32,
-    next: Vec<usize>,
+    next: Vec<u16>,
     ends: Vec<Vec<End>>,
 }
 
 impl Tree {
-    fn put(&mut self, kinds: impl Iterator<Item = u8>, word: End) {
+    fn put(&mut self, kinds: impl Iterator<Item = u8>, word: End) -> Result<()> {
         let mut state = 0;
         for kind in kinds {
             let fresh = self.ends.len();
-            let Some(slot) = self.next.get_mut(state << self.bits | usize::from(kind)) else { return };
+            let Some(slot) = self.next.get_mut(state << self.bits | usize::from(kind)) else { break };
             if *slot == 0 {
-                *slot = fresh;
+                *slot = u16::try_from(fresh).map_err(|bad| Error::new(Code::Internal).because(bad))?;
                 self.ends.push(Vec::new());
                 self.next.resize((fresh + 1) << self.bits, 0);
                 state = fresh;
             } else {
-                state = *slot;
+                state = usize::from(*slot);
             }
         }
         if let Some(ends) = self.ends.get_mut(state) {
             ends.push(word);
         }
+        Ok(())
     }
 
-    fn row(&self, state: usize) -> &[usize] {
+    fn row(&self, state: usize) -> &[u16] {
         self.next.get(state << self.bits..(state + 1) << self.bits).unwrap_or_default()
     }
 
@@ -161,9 +161,9 @@ impl Tree {
                     *slot = other;
                     continue;
                 }
-                order.push(*slot);
-                if let Some(back) = fallback.get_mut(*slot) {
-                    *back = other;
+                order.push(usize::from(*slot));
+                if let Some(back) = fallback.get_mut(usize::from(*slot)) {
+                    *back = usize::from(other);
                 }
             }
         }

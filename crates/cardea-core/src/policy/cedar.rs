@@ -35,6 +35,10 @@ struct Placed<'s> {
 }
 
 impl Placed<'_> {
+    fn name(&self) -> &str {
+        self.policy.annotation("id").unwrap_or_default()
+    }
+
     fn problem(&self, message: impl Into<String>) -> Problem {
         problem(self.source, self.offset, message.into())
     }
@@ -63,8 +67,15 @@ impl Snapshot {
         let mut problems = Vec::new();
         let mut placed = parse(sources, &mut problems);
         check_names(&placed, &mut problems);
-        let mut warnings = Vec::new();
-        placed.retain_mut(|one| keep(one, &vocabulary, &mut warnings));
+        let (mut warnings, mut set_aside) = (Vec::new(), Vec::new());
+        placed.retain_mut(|one| {
+            let kept = keep(one, &vocabulary, &mut warnings);
+            if !kept {
+                set_aside.push(Arc::from(one.name()));
+            }
+            kept
+        });
+        let built_in = placed.iter().filter(|one| one.source.built_in).count();
         validate(&placed, schema, &mut problems, &mut warnings);
         let mut policies = Vec::with_capacity(placed.len());
         for one in placed {
@@ -81,7 +92,18 @@ impl Snapshot {
         let version = version(sources, &vocabulary.schema);
         let authorizer = Authorizer::new();
         let ready = ReadyOnes::default();
-        Ok(Self { version, vocabulary, policies, by_id, index, authorizer, ready, warnings })
+        Ok(Self {
+            version,
+            vocabulary,
+            policies,
+            by_id,
+            index,
+            authorizer,
+            ready,
+            built_in,
+            set_aside,
+            warnings,
+        })
     }
 }
 
@@ -155,7 +177,7 @@ fn check_names(placed: &[Placed<'_>], problems: &mut Vec<Problem>) {
                 help.as_deref().unwrap_or("known are @id, @reason and @approval"),
             );
         }
-        let id = one.policy.annotation("id").unwrap_or_default();
+        let id = one.name();
         let good = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-_.".contains(c);
         if id.is_empty() {
             say(
@@ -192,9 +214,10 @@ fn keep(one: &mut Placed<'_>, vocabulary: &Vocabulary, warnings: &mut Vec<Proble
     };
     let (known, unknown): (Vec<_>, Vec<_>) = named.into_iter().partition(known);
     for uid in &unknown {
-        let mut problem = one.problem(format!("no tool is named `{}`", uid.id().unescaped()));
+        let named = uid.id().unescaped();
+        let mut problem = one.problem(format!("`{}`: no tool is named `{named}`", one.name()));
         let names = vocabulary.tools.keys().map(crate::id::ToolName::as_str);
-        problem.help = Some(match closest(uid.id().unescaped(), names) {
+        problem.help = Some(match closest(named, names) {
             Some(name) => format!("did you mean `{name}`? Without its tool the policy is set aside"),
             None => "its server may be away; until the tool is there the policy is set aside".to_owned(),
         });
@@ -241,7 +264,7 @@ fn validate(placed: &[Placed<'_>], schema: Schema, problems: &mut Vec<Problem>, 
     }
     for warning in result.validation_warnings() {
         // An installation without tools that send something outside gives the built-in policy nothing to do.
-        if let Some(one) = by_id.get(warning.policy_id()).filter(|one| one.source.text != super::BUILT_IN) {
+        if let Some(one) = by_id.get(warning.policy_id()).filter(|one| !one.source.built_in) {
             let fits_nothing = matches!(
                 warning,
                 ValidationWarning::ImpossiblePolicy(_) | ValidationWarning::InvalidActionApplication(_)
@@ -287,8 +310,7 @@ fn at_policy(one: &Placed<'_>, problem: Problem) -> Problem {
 }
 
 fn compiled(one: &Placed<'_>) -> Result<Compiled, Problem> {
-    let policy = &one.policy;
-    let id = policy.annotation("id").unwrap_or_default();
+    let (policy, id) = (&one.policy, one.name());
     let reason =
         policy.annotation("reason").map(|text| text.trim().to_owned()).filter(|text| !text.is_empty());
     let approvers = match policy.annotation("approval") {

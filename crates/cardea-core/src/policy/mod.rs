@@ -39,14 +39,18 @@ pub use matrix::{Matrix, Report, run};
 
 use self::{ready::ReadyOnes, schema::Vocabulary, slice::Index};
 use crate::{
+    form::closest,
     id::{AgentName, ToolName},
     principal::Principal,
     time::Timestamp,
 };
 
-/// The policy that holds in every installation unless it is switched off: no write that sends data outside after
-/// untrusted text has come in, without an approval.
-pub const BUILT_IN: &str = include_str!("built-in.cedar");
+/// The policy that holds in every installation: no write that sends data outside after untrusted text has come in,
+/// without an approval.
+const BUILT_IN: &str = include_str!("built-in.cedar");
+
+/// The role whose people may lift [`BUILT_IN`], unless the configuration names another.
+pub const APPROVER: &str = "supervisor";
 
 /// A text with policies.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,19 +59,22 @@ pub struct Source {
     pub file: String,
     /// What it says.
     pub text: String,
+    /// True for [`BUILT_IN`].
+    built_in: bool,
 }
 
 impl Source {
     /// A text and where it comes from.
     #[must_use]
     pub fn new(file: impl Into<String>, text: impl Into<String>) -> Self {
-        Self { file: file.into(), text: text.into() }
+        Self { file: file.into(), text: text.into(), built_in: false }
     }
 
-    /// [`BUILT_IN`].
+    /// [`BUILT_IN`], with the role whose people may lift it.
     #[must_use]
-    pub fn built_in() -> Self {
-        Self::new("built-in.cedar", BUILT_IN)
+    pub fn built_in(approver: &str) -> Self {
+        let text = BUILT_IN.replace(APPROVER, approver);
+        Self { built_in: true, ..Self::new("built-in.cedar", text) }
     }
 }
 
@@ -198,6 +205,8 @@ pub struct Snapshot {
     index: Index,
     authorizer: Authorizer,
     ready: ReadyOnes,
+    built_in: usize,
+    set_aside: Vec<Arc<str>>,
     warnings: Vec<Problem>,
 }
 
@@ -232,7 +241,34 @@ impl Snapshot {
         &self.warnings
     }
 
-    /// How many policies there are.
+    /// Ids of the policies that count for nothing, since nobody has the tools that they name.
+    #[must_use]
+    pub fn set_aside(&self) -> &[Arc<str>] {
+        &self.set_aside
+    }
+
+    /// What is wrong with the name of a tool that nobody has, and what may have been meant.
+    #[must_use]
+    pub fn unknown_tool(&self, name: &str) -> Option<String> {
+        if self.tools().any(|tool| tool.as_str() == name) {
+            return None;
+        }
+        let help = match closest(name, self.tools().map(ToolName::as_str)) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => "write the tools of MCP servers into `tools.json` beside the policies; those of connectors are \
+                     taken from their files"
+                .to_owned(),
+        };
+        Some(format!("no tool is named `{name}`; {help}"))
+    }
+
+    /// How many of the policies that count are built in.
+    #[must_use]
+    pub fn built_in(&self) -> usize {
+        self.built_in
+    }
+
+    /// How many policies count.
     #[must_use]
     pub fn len(&self) -> usize {
         self.policies.len()

@@ -32,7 +32,7 @@ fn tools() -> Vec<ToolSpec> {
 }
 
 fn compile(text: &str) -> Result<Snapshot, Vec<Problem>> {
-    Snapshot::compile(&[Source::built_in(), Source::new("test.cedar", text)], &tools())
+    Snapshot::compile(&[Source::built_in(APPROVER), Source::new("test.cedar", text)], &tools())
 }
 
 fn user(roles: &[&str]) -> Principal {
@@ -237,7 +237,7 @@ fn the_shipped_policies_keep_their_own_promises() {
     let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let read = |path: &str| std::fs::read_to_string(root.join(path)).unwrap();
     let tools: Vec<ToolSpec> = serde_json::from_str(&read("policies/tools.json")).unwrap();
-    let sources = [Source::built_in(), Source::new("shop.cedar", read("policies/shop.cedar"))];
+    let sources = [Source::built_in(APPROVER), Source::new("shop.cedar", read("policies/shop.cedar"))];
     let snapshot = Snapshot::compile(&sources, &tools).unwrap();
     assert_eq!(snapshot.warnings(), []);
     let matrix = Matrix::parse(&read("policies/tests/shop.toml")).unwrap();

@@ -20,7 +20,10 @@ pub(crate) mod postgres;
 mod sqlite;
 mod value;
 
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use cardea_core::{
     Code, Error, Result, log::ChainKey, secret::SecretString, time::Millis, units::SecretText,
@@ -169,6 +172,17 @@ impl Db {
             Ok(Target::Postgres(target)) => Engine::Postgres(Postgres::open(*target, &config, key).await?),
         };
         Ok(Self(Arc::new(engine)))
+    }
+
+    /// Opens a copy of an SQLite database to be looked at. Nothing can be written, and no byte of it changes.
+    ///
+    /// # Errors
+    /// `StoreUnavailable` if it cannot be opened.
+    pub async fn look(copy: &Path) -> Result<Self> {
+        let path = copy.to_owned();
+        let opened = tokio::task::spawn_blocking(move || Sqlite::look(&path)).await;
+        let opened = opened.map_err(|error| Error::new(Code::Internal).because(error))?;
+        Ok(Self(Arc::new(Engine::Sqlite(opened.map_err(|error| sqlite_error(error, "open"))?))))
     }
 
     /// The engine's name: `sqlite` or `postgres`.

@@ -8,7 +8,7 @@ use std::{
 
 use axum::{
     Router,
-    body::Bytes,
+    body::{Body, Bytes},
     extract::State,
     http::{HeaderMap, Method, StatusCode, Uri, header},
     response::{IntoResponse as _, Response},
@@ -26,6 +26,8 @@ pub enum Say {
     Later(&'static str),
     /// Takes the request and never answers.
     Silent,
+    /// Takes the request and closes the connection in the middle of the answer.
+    BreaksOff,
     /// Answers 200 with a text of so many bytes.
     Long(usize),
     /// Answers 200 with everything that it was sent, headers too.
@@ -141,6 +143,10 @@ async fn answer(
             (StatusCode::TOO_MANY_REQUESTS, [(header::RETRY_AFTER, after)]).into_response()
         }
         Some(Say::Silent) => std::future::pending().await,
+        Some(Say::BreaksOff) => {
+            let pieces = [Ok(Bytes::from_static(b"{")), Err(std::io::Error::other("closed"))];
+            Body::from_stream(futures::stream::iter(pieces)).into_response()
+        }
         Some(Say::Long(bytes)) => "x".repeat(bytes).into_response(),
         Some(Say::Echo) => {
             let headers: Value = came

@@ -59,6 +59,8 @@ struct Got {
 struct Silence {
     /// Whether the request may have arrived.
     sent: bool,
+    /// Whether sending it once more could end better.
+    again: bool,
     why: String,
 }
 
@@ -178,7 +180,7 @@ impl Call<'_> {
                 }
                 Err(silence) => {
                     let arrived = silence.sent || sent_before;
-                    (operation.silent(arrived, &silence.why), true, PAUSE)
+                    (operation.silent(arrived, &silence.why), silence.again, PAUSE)
                 }
             };
             // A service may ask for any pause, also for one that no clock can show.
@@ -227,14 +229,14 @@ impl Call<'_> {
                 Ok(Ok(None)) => return Ok(Got { status, body: Some(body), retry_after }),
                 Ok(Err(NetError::TooLarge { .. })) => return Ok(Got { status, body: None, retry_after }),
                 Ok(Err(error)) => return Err(self.silence(&error)),
-                Err(_) => return Err(Silence { sent: true, why: self.within.passed() }),
+                Err(_) => return Err(Silence { sent: true, again: false, why: self.within.passed() }),
             }
         }
     }
 
     /// The request with its secret. Nothing after this line is ever printed.
     fn request(&self, draft: &Draft) -> Result<Request, Silence> {
-        let odd = |why: &str| Silence { sent: false, why: why.to_owned() };
+        let odd = |why: &str| Silence { sent: false, again: false, why: why.to_owned() };
         let method = Method::from_bytes(draft.method.as_bytes()).map_err(|_| odd("has an unknown method"))?;
         let mut url = draft.url.clone();
         if let Some(Placed::Query(pair)) = &self.opened.placed {
@@ -272,7 +274,8 @@ impl Call<'_> {
                 "broke off before its answer was whole".to_owned()
             }
         };
-        Silence { sent: error.may_have_been_sent(), why }
+        let again = matches!(error, NetError::NotSent { .. } | NetError::MaybeSent { .. });
+        Silence { sent: error.may_have_been_sent(), again, why }
     }
 }
 

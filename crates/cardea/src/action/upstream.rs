@@ -121,8 +121,8 @@ impl Upstream {
         let client = self.connect(self.grant.installation(&self.config)).await?;
         let listed = tokio::time::timeout(self.config.timeout.duration(), client.list_all_tools()).await;
         let tools = match listed {
-            Err(_) => return Err(Error::new(Code::UpstreamSilent).detail(format!("It was `{}`.", self.name))),
-            Ok(Err(error)) => return Err(self.failed(error)),
+            Err(_) => return Err(self.error(Code::UpstreamSilent)),
+            Ok(Err(error)) => return Err(self.error(Code::UpstreamFailed).because(error)),
             Ok(Ok(tools)) => tools,
         };
         *self.lister.lock().unwrap_or_else(PoisonError::into_inner) = Some(client);
@@ -132,8 +132,8 @@ impl Upstream {
         Ok(import_all(&self.name, &self.config, &harmless.collect::<Vec<_>>()))
     }
 
-    fn failed(&self, error: impl std::error::Error + Send + Sync + 'static) -> Error {
-        Error::new(Code::UpstreamFailed).detail(format!("It was `{}`.", self.name)).because(error)
+    fn error(&self, code: Code) -> Error {
+        Error::new(code).detail(format!("It was `{}`.", self.name))
     }
 
     /// A client that speaks as this caller, connected at the first call.
@@ -144,14 +144,17 @@ impl Upstream {
         }
         // WHY: boxed, since a handshake is large and every call would carry the place for it along.
         let connect = Box::pin(async { self.connect(self.grant.caller(&self.config, caller)).await });
-        self.clients.try_get_with(key, connect).await.map_err(|error| {
-            Error::new(error.code()).detail(format!("It was `{}`.", self.name)).because(error.to_string())
-        })
+        self.clients
+            .try_get_with(key, connect)
+            .await
+            .map_err(|error| self.error(error.code()).because(error.to_string()))
     }
 
     async fn connect(&self, token: super::grant::Token) -> Result<Client> {
-        let target = Target::parse(&self.config.url).map_err(|error| self.failed(error))?;
+        let target = Target::parse(&self.config.url)
+            .map_err(|error| self.error(Code::UpstreamFailed).because(error))?;
         let wire = Wire::new((self.net.clone(), target), token, (self.config.timeout, MOST_BODY));
+        let unanswered = wire.unanswered();
         let mut config = StreamableHttpClientTransportConfig::with_uri(self.config.url.as_str());
         config.max_sse_event_size = self.config.max_result.len().saturating_mul(2);
         let transport = StreamableHttpClientTransport::with_client(wire, config);
@@ -169,8 +172,11 @@ impl Upstream {
             ear.serve_with_lifecycle(transport, lifecycle),
         );
         match served.await {
-            Err(_) => Err(Error::new(Code::UpstreamSilent).detail(format!("It was `{}`.", self.name))),
-            Ok(Err(error)) => Err(self.failed(error)),
+            Err(_) => Err(self.error(Code::UpstreamSilent)),
+            Ok(Err(error)) if unanswered.load(Ordering::Relaxed) => {
+                Err(self.error(Code::UpstreamSilent).because(error))
+            }
+            Ok(Err(error)) => Err(self.error(Code::UpstreamFailed).because(error)),
             Ok(Ok(client)) => Ok(Arc::new(client)),
         }
     }

@@ -1,6 +1,13 @@
 //! rmcp's client over our own outbound HTTP: address guard, limits and deadlines hold for upstreams as well.
 
-use std::{borrow::Cow, collections::HashMap, sync::Arc};
+use std::{
+    borrow::Cow,
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use cardea_core::{secret::ExposeSecret, time::Millis};
 use cardea_net::{Egress, Net, NetError, Request, Streaming, Target};
@@ -43,6 +50,11 @@ impl WireError {
     }
 }
 
+/// Nobody answered: no connection, one that broke off, time that ran out, or a host that is left alone for a while.
+const fn is_silence(error: &NetError) -> bool {
+    matches!(error, NetError::NotSent { .. } | NetError::MaybeSent { .. } | NetError::Busy { .. })
+}
+
 /// True if the message may have reached the upstream before the error.
 pub(super) fn may_have_arrived(error: &ServiceError) -> bool {
     let ServiceError::TransportSend(sent) = error else { return true };
@@ -63,6 +75,8 @@ pub(super) struct Wire {
     egress: Egress,
     timeout: Millis,
     max_body: usize,
+    /// WHY: rmcp tells of a failed handshake in words only, and whether anybody answered is another code.
+    unanswered: Arc<AtomicBool>,
 }
 
 type Failure = StreamableHttpError<WireError>;
@@ -75,7 +89,12 @@ impl Wire {
         (timeout, max_body): (Millis, usize),
     ) -> Self {
         // WHY: the operator wrote the address into the configuration; redirects are not followed.
-        Self { net, target, token, egress: Egress::any(), timeout, max_body }
+        Self { net, target, token, egress: Egress::any(), timeout, max_body, unanswered: Arc::default() }
+    }
+
+    /// True while the newest message of this connection got no answer.
+    pub(super) fn unanswered(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.unanswered)
     }
 
     async fn send(
@@ -107,7 +126,9 @@ impl Wire {
         for (name, value) in headers {
             request = request.header(name, value);
         }
-        self.net.stream(request).await.map_err(|error| Failure::Client(error.into()))
+        let answer = self.net.stream(request).await;
+        self.unanswered.store(answer.as_ref().is_err_and(is_silence), Ordering::Relaxed);
+        answer.map_err(|error| Failure::Client(error.into()))
     }
 }
 

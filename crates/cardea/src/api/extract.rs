@@ -133,7 +133,10 @@ impl Known {
         };
         match entered {
             Ok(caller) => Ok(Self { caller, outside }),
-            Err(error) => Err(outside.problem(error)),
+            Err(error) => {
+                let challenge = app.challenge(&error).header(); // where to sign in
+                Err(outside.problem(error).challenge(challenge))
+            }
         }
     }
 }

@@ -217,6 +217,7 @@ fn settings(config: &Config, guards: Vec<Profile>) -> control::Settings {
     control::Settings {
         node: config.db.node.clone(),
         policies: config.policies.dir.clone(),
+        approver: config.policies.approver_role.clone(),
         approval: config.policies.approval,
         per_user: rate(limits.per_user),
         per_tenant: rate(limits.per_tenant),

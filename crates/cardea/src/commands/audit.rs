@@ -3,7 +3,7 @@
 use std::{fs::File, io::BufReader, path::Path};
 
 use cardea_core::log::ChainKey;
-use cardea_store::{Db, DbConfig};
+use cardea_store::Db;
 use serde_json::json;
 
 use super::{AuditCommand, AuditVerify, Cli, End, Out, check, client};
@@ -55,7 +55,9 @@ pub(super) fn audit(command: &AuditCommand, config: &Config, (key, signer): Keys
 }
 
 fn verify(what: &AuditVerify, config: &Config, (key, signer): Keys, out: &mut Out<'_>) -> End {
-    let beside = config.data.dir.join(CHECKPOINTS);
+    // Those of a copy prove the copy: newer ones would have seen more than it holds.
+    let copied = what.database.as_deref().and_then(Path::parent);
+    let beside = copied.unwrap_or(&config.data.dir).join(CHECKPOINTS);
     let checkpoints = what.checkpoints.as_deref().unwrap_or(&beside);
     if !checkpoints.is_file() {
         let missing = format!("{}: no such file", checkpoints.display());
@@ -131,18 +133,17 @@ async fn in_database(
     proved
 }
 
-/// The configured database, or a copy of one. A copy that is not there must not be made by looking at it.
+/// The configured database, or a copy of one, of which nothing is changed. One that is not there must not be made by
+/// looking at it.
 async fn open(copy: Option<&Path>, config: &Config, key: ChainKey) -> Result<Db, Unproved> {
-    let settings = match copy {
-        Some(path) => {
-            DbConfig { node: config.db.node.clone(), ..DbConfig::at(format!("sqlite:{}", path.display())) }
-        }
-        None => config.db.clone(),
-    };
-    if let Some(path) = settings.url.strip_prefix("sqlite:").filter(|path| !Path::new(path).is_file()) {
-        return Err(Unproved::Unreadable(format!("{path} is not there")));
+    let file = copy.or_else(|| config.db.url.strip_prefix("sqlite:").map(Path::new));
+    if let Some(path) = file.filter(|path| !path.is_file()) {
+        return Err(Unproved::Unreadable(format!("{} is not there", path.display())));
     }
-    Ok(Db::open(settings, key).await?)
+    Ok(match copy {
+        Some(path) => Db::look(path).await?,
+        None => Db::open(config.db.clone(), key).await?,
+    })
 }
 
 fn export(config: &Config, key: ChainKey, out: &mut Out<'_>) -> End {
@@ -157,6 +158,7 @@ fn export(config: &Config, key: ChainKey, out: &mut Out<'_>) -> End {
             out.note(format!("{count} entries"));
             End::Good
         }
+        Ok(Err(_)) if out.reader_is_gone() => End::Good,
         Ok(Err(error)) => unproved(&error, out),
         Err(error) => unproved(&Unproved::Unreadable(error.to_string()), out),
     }

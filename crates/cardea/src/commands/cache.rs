@@ -3,9 +3,12 @@
 use http::Method;
 use serde_json::Value;
 
-use super::{CacheClear, End, Out, client};
+use super::{
+    CacheClear, End, Out,
+    client::{self, Asked},
+};
 
-pub(super) fn clear(words: &CacheClear, out: &mut Out<'_>) -> End {
+pub(super) fn clear(words: &CacheClear, server: &Asked, out: &mut Out<'_>) -> End {
     let query = match words {
         CacheClear { tag: Some(tag), .. } => format!("?tag={}", client::encoded(tag)),
         CacheClear { user: Some(user), .. } => format!("?user={}", client::encoded(user)),
@@ -13,7 +16,7 @@ pub(super) fn clear(words: &CacheClear, out: &mut Out<'_>) -> End {
         _ => String::new(),
     };
     let path = format!("/api/v1/cache{query}");
-    match client::ask(Method::DELETE, &words.url, &path, words.token.as_deref()) {
+    match client::ask(Method::DELETE, server, &path, None) {
         Ok(told) if out.json => out.json(&told),
         Ok(told) => {
             out.note(format!(
@@ -29,8 +32,8 @@ pub(super) fn clear(words: &CacheClear, out: &mut Out<'_>) -> End {
     End::Good
 }
 
-pub(super) fn stats(url: &str, token: Option<&str>, out: &mut Out<'_>) -> End {
-    let told = match client::ask(Method::GET, url, "/api/v1/cache", token) {
+pub(super) fn stats(server: &Asked, out: &mut Out<'_>) -> End {
+    let told = match client::ask(Method::GET, server, "/api/v1/cache", None) {
         Ok(told) => told,
         Err(error) => return error.tell(out),
     };

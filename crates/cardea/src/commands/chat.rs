@@ -8,9 +8,10 @@ use http::{HeaderName, HeaderValue};
 use serde_json::{Value, json};
 
 use super::{
-    Chat, End, Out,
-    client::{self, Refusal},
+    Chat, Cli, End, Out,
+    client::{self, Asked, Refusal},
 };
+use crate::config::Environment;
 
 /// The header that names the conversation, in requests and answers.
 const CONVERSATION: HeaderName = HeaderName::from_static("x-cardea-conversation");
@@ -23,6 +24,7 @@ const HELP: &str =
 /// A conversation as it goes on.
 struct Talk<'a> {
     net: Net,
+    server: &'a Asked,
     chat: &'a Chat,
     conversation: Option<String>,
 }
@@ -35,10 +37,14 @@ struct Said {
     more: Value,
 }
 
-pub(super) fn chat(chat: &Chat, out: &mut Out<'_>) -> End {
+pub(super) fn chat(cli: &Cli, chat: &Chat, environment: &Environment, out: &mut Out<'_>) -> End {
+    let server = match Asked::of(cli, &chat.server, environment) {
+        Ok(server) => server,
+        Err(error) => return error.tell(out),
+    };
     let lines = io::stdin().lock();
     let prompts = io::stdin().is_terminal();
-    match client::wait(talk(chat, lines, prompts, out)) {
+    match client::wait(talk((chat, &server), lines, prompts, out)) {
         Ok(end) => end,
         Err(error) => {
             out.note(format!("cannot start: {error}"));
@@ -48,19 +54,24 @@ pub(super) fn chat(chat: &Chat, out: &mut Out<'_>) -> End {
 }
 
 /// The whole conversation: the words of the command line, or else one question a line.
-pub(super) async fn talk(chat: &Chat, lines: impl BufRead, prompts: bool, out: &mut Out<'_>) -> End {
-    let net = match client::net_to(&chat.url) {
+pub(super) async fn talk(
+    (chat, server): (&Chat, &Asked),
+    lines: impl BufRead,
+    prompts: bool,
+    out: &mut Out<'_>,
+) -> End {
+    let net = match client::net_to(&server.base) {
         Ok(net) => net,
         Err(error) => {
-            return client::told(&chat.url, &error).tell(out);
+            return client::told(&server.base, &error).tell(out);
         }
     };
-    let mut talk = Talk { net, chat, conversation: chat.conversation.clone() };
+    let mut talk = Talk { net, server, chat, conversation: chat.conversation.clone() };
     if !chat.message.is_empty() {
         return talk.ask(&chat.message.join(" "), out).await;
     }
     if prompts {
-        out.note(format!("agent {} at {}; {HELP}", chat.agent, chat.url));
+        out.note(format!("agent {} at {}; {HELP}", chat.agent, server.base));
     }
     let (mut lines, mut end) = (lines.split(b'\n'), End::Good);
     loop {
@@ -118,7 +129,7 @@ impl Talk<'_> {
     }
 
     async fn answer(&mut self, question: &str, out: &mut Out<'_>) -> Result<Said, Refusal> {
-        let mut headers = client::signed(self.chat.token.as_deref())?;
+        let mut headers = client::signed(self.server.token.as_deref())?;
         if let Some(id) = self.conversation.as_deref() {
             let none = |_| Refusal::Misused("`--conversation` is no id of a conversation".to_owned());
             headers.insert(CONVERSATION, HeaderValue::from_str(id).map_err(none)?);
@@ -128,8 +139,8 @@ impl Talk<'_> {
             "messages": [{ "role": "user", "content": question }],
             "stream": true,
         });
-        let url = format!("{}/v1/chat/completions", self.chat.url.trim_end_matches('/'));
-        let mut answer = client::post(&self.net, &url, headers, &body).await?;
+        let to = (self.server.base.as_str(), "/v1/chat/completions");
+        let mut answer = client::post(&self.net, to, headers, &body).await?;
         if let Some(id) = answer.headers.get(CONVERSATION).and_then(|id| id.to_str().ok()) {
             self.conversation = Some(id.to_owned());
         }

@@ -29,7 +29,7 @@ pub(super) fn check(cli: &Cli, environment: &Environment, out: &mut Out<'_>) -> 
         Ok(loaded) => loaded,
         Err(end) => return end,
     };
-    let policies = match policy::summary(&loaded.config.policies.dir) {
+    let policies = match policy::summary(&loaded) {
         Ok(policies) => policies,
         Err(problems) if out.json => {
             out.json(&json!({ "good": false, "problems": problems }));
@@ -44,17 +44,18 @@ pub(super) fn check(cli: &Cli, environment: &Environment, out: &mut Out<'_>) -> 
     let connectors: Vec<&String> = loaded.connectors.iter().map(|connector| &connector.name).collect();
     let models: Vec<&String> = loaded.config.models.aliases.keys().collect();
     if out.json {
-        out.json(&json!({ "good": true, "file": cli.config, "agents": agents, "connectors": connectors, "models": models, "policies": policies }));
+        out.json(&json!({ "good": true, "file": cli.config, "agents": agents, "connectors": connectors, "models": models, "policies": policies.says, "set_aside": policies.aside, "warnings": policies.warnings }));
     } else {
         let names = |names: &[&String]| match names {
             [] => "none".to_owned(),
             names => names.iter().map(|name| name.as_str()).collect::<Vec<_>>().join(", "),
         };
+        policies.warnings.iter().for_each(|warning| out.note(format!("note: {warning}")));
         out.line(format!("{} is good", cli.config.display()));
         out.line(format!("  agents      {}", names(&agents)));
         out.line(format!("  models      {}", names(&models)));
         out.line(format!("  connectors  {}", names(&connectors)));
-        out.line(format!("  policies    {policies}"));
+        out.line(format!("  policies    {}", policies.says));
     }
     End::Good
 }

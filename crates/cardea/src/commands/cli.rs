@@ -61,6 +61,8 @@ pub enum Command {
         #[command(subcommand)]
         command: ConnectorCommand,
     },
+    /// Calls that wait for a person's approval on a running server.
+    Approvals(Approvals),
     /// The record of what was done.
     Audit {
         /// What to do with it.
@@ -142,17 +144,25 @@ pub enum ConfigCommand {
     Reference,
 }
 
+/// A running server, for the commands that ask one.
+#[derive(Debug, Clone, Default, Args)]
+pub struct Server {
+    /// Where the server listens. Default: what the configuration says, else http://127.0.0.1:8080.
+    #[arg(long, env = "CARDEA_URL")]
+    pub url: Option<String>,
+    /// Who you are: a token or an API key. Better given in the environment than on the command line.
+    #[arg(long, env = "CARDEA_TOKEN", hide_env_values = true)]
+    pub token: Option<String>,
+}
+
 /// `cardea chat`.
 #[derive(Debug, Clone, Args)]
 pub struct Chat {
     /// What to say. Without it, a conversation: one line, one answer.
     pub message: Vec<String>,
-    /// Where the server listens.
-    #[arg(long, env = "CARDEA_URL", default_value = "http://127.0.0.1:8080")]
-    pub url: String,
-    /// Who you are: a token or an API key. Better given in the environment than on the command line.
-    #[arg(long, env = "CARDEA_TOKEN", hide_env_values = true)]
-    pub token: Option<String>,
+    /// Where, and who asks.
+    #[command(flatten)]
+    pub server: Server,
     /// The agent.
     #[arg(long, short, default_value = "support")]
     pub agent: String,
@@ -221,7 +231,7 @@ pub enum KeyCommand {
         #[arg(long, default_value = "default")]
         tenant: String,
     },
-    /// Revoke a key. It stops working at once.
+    /// Revoke a key. Running servers stop taking it within five seconds.
     Revoke {
         /// Its id, as `key list` prints it.
         id: String,
@@ -302,12 +312,9 @@ pub struct PersonErase {
     /// Do not ask first.
     #[arg(long, short)]
     pub yes: bool,
-    /// Where the server listens.
-    #[arg(long, env = "CARDEA_URL", default_value = "http://127.0.0.1:8080")]
-    pub url: String,
-    /// Who you are: a token or an API key with the role `admin`.
-    #[arg(long, env = "CARDEA_TOKEN", hide_env_values = true)]
-    pub token: Option<String>,
+    /// Where, and who asks: somebody with the role `admin`.
+    #[command(flatten)]
+    pub server: Server,
 }
 
 /// `cardea connector`.
@@ -337,6 +344,40 @@ pub struct ConnectorSecret {
     /// The issuer (`iss`) that vouches for the user. May be left out where only one is configured.
     #[arg(long, requires = "user")]
     pub issuer: Option<String>,
+}
+
+/// `cardea approvals`.
+#[derive(Debug, Clone, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub struct Approvals {
+    /// Or decide. Without it, list what waits: for you, and of yours for others.
+    #[command(subcommand)]
+    pub command: Option<ApprovalsCommand>,
+    /// Where, and who asks: somebody with one of the roles that the policy names, and not the asker.
+    #[command(flatten)]
+    pub server: Server,
+}
+
+/// What a person can say.
+#[derive(Debug, Clone, Subcommand)]
+pub enum ApprovalsCommand {
+    /// Let the call be made.
+    Approve(Decide),
+    /// Do not let the call be made.
+    Reject(Decide),
+}
+
+/// A decision.
+#[derive(Debug, Clone, Args)]
+pub struct Decide {
+    /// The approval, as `cardea approvals` names it.
+    pub id: String,
+    /// Why, for the log and for whoever asked.
+    #[arg(long, default_value = "")]
+    pub comment: String,
+    /// Where, and who decides.
+    #[command(flatten)]
+    pub server: Server,
 }
 
 /// `cardea audit`.
@@ -387,25 +428,15 @@ pub enum CacheCommand {
     /// Forget cached answers on a running server: your own, unless said otherwise.
     Clear(CacheClear),
     /// What the caches of a running server did for your tenant since its start.
-    Stats {
-        /// Where the server listens.
-        #[arg(long, env = "CARDEA_URL", default_value = "http://127.0.0.1:8080")]
-        url: String,
-        /// Who you are: a token or an API key.
-        #[arg(long, env = "CARDEA_TOKEN", hide_env_values = true)]
-        token: Option<String>,
-    },
+    Stats(Server),
 }
 
 /// `cardea cache clear`.
 #[derive(Debug, Clone, Args)]
 pub struct CacheClear {
-    /// Where the server listens.
-    #[arg(long, env = "CARDEA_URL", default_value = "http://127.0.0.1:8080")]
-    pub url: String,
-    /// Who you are: a token or an API key.
-    #[arg(long, env = "CARDEA_TOKEN", hide_env_values = true)]
-    pub token: Option<String>,
+    /// Where, and who asks.
+    #[command(flatten)]
+    pub server: Server,
     /// Everything of your tenant that carries this tag. For the role `admin`, as are the next two.
     #[arg(long, conflicts_with_all = ["user", "all"])]
     pub tag: Option<String>,

@@ -7,7 +7,11 @@ use cardea_net::{AllowList, Egress, Net, NetConfig, NetError, Request, Streaming
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use serde_json::Value;
 
-use super::{End, Out};
+use super::{Cli, End, Out, Server};
+use crate::config::{Environment, address};
+
+/// Where a server listens if nobody says otherwise.
+const USUAL: &str = "http://127.0.0.1:8080";
 
 /// How long a server may take until it begins to answer.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -81,23 +85,56 @@ pub(super) fn signed(token: Option<&str>) -> Result<HeaderMap, Refusal> {
 /// Posts JSON and returns when the head of the answer is there; an answer that is no success becomes its words.
 pub(super) async fn post(
     net: &Net,
-    url: &str,
+    (base, path): (&str, &str),
     headers: HeaderMap,
     body: &Value,
 ) -> Result<Streaming, Refusal> {
-    let request = Request::post_json(url, Egress::any(), body).map_err(|error| told(url, &error))?;
+    let url = format!("{}{path}", base.trim_end_matches('/'));
+    let request = Request::post_json(&url, Egress::any(), body).map_err(|error| told(base, &error))?;
     let request = request.headers(headers).timeout(PATIENCE).idle_timeout(PATIENCE);
-    let answer = net.stream(request).await.map_err(|error| told(url, &error))?;
+    let answer = net.stream(request).await.map_err(|error| told(base, &error))?;
     if answer.status.is_success() { Ok(answer) } else { Err(Refusal::Refused(refused(answer).await)) }
 }
 
-/// Asks without a body, and gives the JSON of an answer that is a success.
-pub(super) fn ask(method: Method, base: &str, path: &str, token: Option<&str>) -> Result<Value, Refusal> {
+/// A running server, and who asks it.
+#[derive(Debug, Clone)]
+pub(super) struct Asked {
+    pub(super) base: String,
+    pub(super) token: Option<String>,
+}
+
+impl Asked {
+    /// The server that is named, or else the one of the configuration, or else the usual one on this machine.
+    ///
+    /// Only its address is read of the configuration: whoever talks to a server need not have its secrets.
+    pub(super) fn of(cli: &Cli, server: &Server, environment: &Environment) -> Result<Self, Refusal> {
+        let base = match server.url.clone().filter(|url| !url.is_empty()) {
+            Some(url) => url,
+            None => address(&cli.config, environment)
+                .map_err(|error| Refusal::Away(error.pretty(false).trim_end().to_owned()))?
+                .unwrap_or_else(|| USUAL.to_owned()),
+        };
+        Ok(Self { base, token: server.token.clone() })
+    }
+}
+
+/// Asks, with or without a body, and gives the JSON of an answer that is a success.
+pub(super) fn ask(
+    method: Method,
+    server: &Asked,
+    path: &str,
+    body: Option<&Value>,
+) -> Result<Value, Refusal> {
+    let base = server.base.as_str();
     let address = format!("{}{path}", base.trim_end_matches('/'));
     let asked = wait(async {
         let net = net_to(base).map_err(|error| told(base, &error))?;
-        let request = Request::new(method, &address, Egress::any()).map_err(|error| told(base, &error))?;
-        let request = request.headers(signed(token)?).timeout(PATIENCE);
+        let mut request =
+            Request::new(method, &address, Egress::any()).map_err(|error| told(base, &error))?;
+        if let Some(body) = body {
+            request = request.json(body).map_err(|error| told(base, &error))?;
+        }
+        let request = request.headers(signed(server.token.as_deref())?).timeout(PATIENCE);
         let mut answer = net.stream(request).await.map_err(|error| told(base, &error))?;
         if !answer.status.is_success() {
             return Err(Refusal::Refused(refused(answer).await));
@@ -114,7 +151,9 @@ pub(super) fn ask(method: Method, base: &str, path: &str, token: Option<&str>) -
 /// What went wrong on the way, for people.
 pub(super) fn told(url: &str, error: &NetError) -> Refusal {
     match error {
-        NetError::NotSent { .. } => Refusal::Away(format!("nobody answers at {url}; is the server running?")),
+        NetError::NotSent { .. } => Refusal::Away(format!(
+            "nobody answers at {url}; is the server running? Another address is given with --url or in CARDEA_URL"
+        )),
         NetError::Refused(_) if !url.starts_with("http://") && !url.starts_with("https://") => {
             Refusal::Misused(format!("`{url}` is no address of a server; write it as http://HOST:PORT"))
         }

@@ -8,6 +8,7 @@ use std::{
 use cardea_core::{
     Code, Error, Result,
     connector::{Auth, Connector, Operation, Per},
+    form::closest,
     id::{TenantId, UserId},
     journal::Repeatable,
 };
@@ -22,6 +23,9 @@ use crate::{
 
 /// The largest secret that is read from standard input.
 const LARGEST: u64 = 64 * 1024;
+
+/// Issuers that need no configuration: those of API keys, and of the program that Cardea is embedded in.
+const BUILT_IN: [&str; 2] = ["cardea:keys", "cardea:embedded"];
 
 pub(super) fn run(
     cli: &Cli,
@@ -39,7 +43,7 @@ pub(super) fn run(
 }
 
 /// The files that are meant: one, or all of a folder.
-fn files(path: &Path) -> std::io::Result<Vec<PathBuf>> {
+pub(super) fn files(path: &Path) -> std::io::Result<Vec<PathBuf>> {
     if !path.is_dir() {
         return std::fs::metadata(path).map(|_| vec![path.to_owned()]);
     }
@@ -143,39 +147,49 @@ const fn whose(auth: &Auth) -> &'static str {
     }
 }
 
+/// Why this connector has no place for a secret that is given so.
+fn misplaced(auth: &Auth, words: &ConnectorSecret) -> Option<String> {
+    let name = &words.name;
+    match (auth, &words.user) {
+        (Auth::Secret { per: Per::User, .. }, Some(_)) | (Auth::Secret { per: Per::Tenant, .. }, None) => {
+            None
+        }
+        (Auth::Secret { per: Per::User, .. }, None) => {
+            Some(format!("secrets of `{name}` are each user's own: say --user"))
+        }
+        (Auth::Secret { per: Per::Tenant, .. }, Some(_)) => {
+            Some(format!("the secret of `{name}` is the tenant's: leave out --user"))
+        }
+        (Auth::None | Auth::Caller { .. }, _) => {
+            Some(format!("`{name}` takes no secret that could be sealed: {}", whose(auth)))
+        }
+    }
+}
+
 /// Seals what stands on standard input; nothing of it is printed.
 fn secret(config: &Config, connectors: &[Connector], words: &ConnectorSecret, out: &mut Out<'_>) -> End {
     let Some(connector) = connectors.iter().find(|connector| connector.name == words.name) else {
         out.note(format!("there is no connector `{}` in {}", words.name, config.connectors.dir.display()));
         return End::Misused;
     };
-    let per_user = matches!(connector.auth, Auth::Secret { per: Per::User, .. });
-    if !matches!(connector.auth, Auth::Secret { .. }) || per_user != words.user.is_some() {
-        let name = &words.name;
-        out.note(match &connector.auth {
-            Auth::None | Auth::Caller { .. } => {
-                format!("`{name}` takes no secret that could be sealed: {}", whose(&connector.auth))
-            }
-            Auth::Secret { per: Per::User, .. } => {
-                format!("secrets of `{name}` are each user's own: say --user")
-            }
-            Auth::Secret { per: Per::Tenant, .. } => {
-                format!("the secret of `{name}` is the tenant's: leave out --user")
-            }
-        });
+    if let Some(why) = misplaced(&connector.auth, words) {
+        out.note(why);
         return End::Misused;
     }
-    let mut text = String::new();
-    let read = std::io::stdin().take(LARGEST).read_to_string(&mut text);
-    let text = zeroize::Zeroizing::new(text);
-    let clean = text.trim_end_matches(['\r', '\n']);
-    if read.is_err() || clean.is_empty() {
-        out.note("nothing was read; give the secret on standard input");
-        return End::Misused;
-    }
-    match client::wait(seal(config, words, clean.as_bytes())) {
+    let issuer = match issuer_of(config, words) {
+        Ok(issuer) => issuer,
+        Err(error) => return people::refused(&error, out),
+    };
+    let secret = match read_secret(std::io::stdin().lock()) {
+        Ok(secret) => secret,
+        Err(why) => {
+            out.note(why);
+            return End::Misused;
+        }
+    };
+    match client::wait(seal(config, words, issuer.as_deref(), secret.as_bytes())) {
         Ok(Ok(())) => {
-            out.line(format!("sealed the secret of `{}` for {}", words.name, words.tenant));
+            out.line(sealed(words, issuer.as_deref()));
             End::Good
         }
         Ok(Err(error)) => people::refused(&error, out),
@@ -186,32 +200,72 @@ fn secret(config: &Config, connectors: &[Connector], words: &ConnectorSecret, ou
     }
 }
 
-/// The issuer of all users, if there is only one.
-fn only_issuer(config: &Config) -> Result<String> {
-    let configured = config.auth.issuers.values().map(|issuer| issuer.issuer.clone());
-    let try_out = config.local_issuer.enabled.then(|| TRY_OUT_ISSUER.to_owned());
-    let mut all = configured.chain(try_out);
-    match (all.next(), all.next()) {
-        (Some(only), None) => Ok(only),
-        _ => {
-            let detail =
-                "Say with `--issuer` who vouches for the user (`iss`): not exactly one issuer is configured.";
-            Err(Error::new(Code::BadRequest).detail(detail))
+/// Whose secret was sealed, in full: a slip in a name shows here or nowhere.
+fn sealed(words: &ConnectorSecret, issuer: Option<&str>) -> String {
+    let (name, tenant) = (&words.name, &words.tenant);
+    match (&words.user, issuer) {
+        (Some(user), Some(issuer)) => {
+            format!("sealed the secret of `{name}` for the user `{user}` of `{issuer}`, tenant `{tenant}`")
+        }
+        _ => format!("sealed the secret of `{name}` for the tenant `{tenant}`"),
+    }
+}
+
+/// One line of text. A header of HTTP can hold nothing else, and it would be found out at the first call.
+pub(super) fn read_secret(from: impl std::io::Read) -> Result<zeroize::Zeroizing<String>, &'static str> {
+    let mut text = zeroize::Zeroizing::new(String::new());
+    let read = from.take(LARGEST).read_to_string(&mut text);
+    let clean = text.trim_end_matches(['\r', '\n']);
+    if read.is_err() || clean.is_empty() {
+        return Err("nothing was read; give the secret on standard input");
+    }
+    if clean.chars().any(char::is_control) {
+        return Err("the secret has line breaks or control characters; give it as one line of text");
+    }
+    Ok(zeroize::Zeroizing::new(clean.to_owned()))
+}
+
+/// Who may vouch for users here.
+fn issuers(config: &Config) -> Vec<String> {
+    let mut all: Vec<String> = config.auth.issuers.values().map(|issuer| issuer.issuer.clone()).collect();
+    all.extend(config.local_issuer.enabled.then(|| TRY_OUT_ISSUER.to_owned()));
+    all
+}
+
+/// The issuer of the user: the one that was named, if anybody of that issuer can come, or the only one.
+fn issuer_of(config: &Config, words: &ConnectorSecret) -> Result<Option<String>> {
+    if words.user.is_none() {
+        return Ok(None);
+    }
+    let (known, bad) = (issuers(config), |detail: String| Err(Error::new(Code::BadRequest).detail(detail)));
+    match (&words.issuer, known.as_slice()) {
+        (None, [only]) => Ok(Some(only.clone())),
+        (None, _) => bad("Say with `--issuer` who vouches for the user (`iss`): not exactly one issuer is \
+                          configured."
+            .to_owned()),
+        (Some(issuer), _) if known.contains(issuer) || BUILT_IN.contains(&issuer.as_str()) => {
+            Ok(Some(issuer.clone()))
+        }
+        (Some(issuer), _) => {
+            let near = closest(issuer, known.iter().map(String::as_str).chain(BUILT_IN));
+            let help = match near {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => format!("known: {}", [known.join(", "), BUILT_IN.join(", ")].join(", ")),
+            };
+            bad(format!("No user comes from the issuer `{issuer}`; {help}"))
         }
     }
 }
 
-async fn seal(config: &Config, words: &ConnectorSecret, secret: &[u8]) -> Result<()> {
+async fn seal(config: &Config, words: &ConnectorSecret, issuer: Option<&str>, secret: &[u8]) -> Result<()> {
     let (vault, db) = people::vault(config).await?;
-    let issuer = match (&words.user, &words.issuer) {
-        (Some(_), None) => only_issuer(config)?,
-        (_, given) => given.clone().unwrap_or_default(),
-    };
-    let name = secret_name(&words.name, words.user.as_deref().map(|user| (issuer.as_str(), user)));
     let tenant = TenantId::from(words.tenant.as_str());
-    let sealed = match &words.user {
-        Some(user) => vault.seal_for((&tenant, &UserId::from(user.as_str())), &name, secret).await,
-        None => vault.seal(&tenant, &name, secret).await,
+    let sealed = match (&words.user, issuer) {
+        (Some(user), Some(issuer)) => {
+            let name = secret_name(&words.name, Some((issuer, user)));
+            vault.seal_for((&tenant, &UserId::from(user.as_str())), &name, secret).await
+        }
+        _ => vault.seal(&tenant, &secret_name(&words.name, None), secret).await,
     };
     let sealed = sealed.map(drop);
     db.close().await;

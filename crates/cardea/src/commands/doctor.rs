@@ -1,6 +1,6 @@
 //! `cardea doctor`: what is configured, reachable and missing, and what to do about it.
 
-use std::{fs, net::TcpListener, path::Path, time::Duration};
+use std::{fs, io::Write as _, net::TcpListener, path::Path, time::Duration};
 
 use cardea_core::{log::ChainKey, secret::ExposeSecret};
 use cardea_model::ProviderKind;
@@ -17,6 +17,9 @@ use crate::{
 };
 
 const PATIENCE: Duration = Duration::from_secs(3);
+
+/// How many bytes are written to see whether the data folder takes any.
+const PROBE: usize = 8 * 1024;
 
 /// How something is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -113,7 +116,7 @@ async fn examine(loaded: &Loaded) -> Findings {
         Ok(net) => {
             models(config, &net, &mut found).await;
             for (name, upstream) in &config.upstreams {
-                reach(&net, &upstream.url, format!("upstream {name}"), &mut found).await;
+                upstreams_answer(&net, (name, &upstream.url), &mut found).await;
             }
             for connector in &loaded.connectors {
                 for base in &connector.bases {
@@ -155,7 +158,9 @@ fn data_folder(config: &Config, found: &mut Findings) {
         return;
     }
     let probe = dir.join(".cardea-doctor");
-    match fs::write(&probe, b"").and_then(|()| fs::remove_file(&probe)) {
+    let written = try_to_write(&probe);
+    let removed = fs::remove_file(&probe);
+    match written.and(removed) {
         Ok(()) => {
             found.add("data folder", State::Good, format!("{} can be written", dir.display()));
         }
@@ -172,6 +177,13 @@ fn data_folder(config: &Config, found: &mut Findings) {
             found.add("data folder", State::Note, "others on this machine may look into it").advise(advice);
         }
     }
+}
+
+/// WHY: an empty file can be made on a disk that is full, and written to one that fails later.
+fn try_to_write(probe: &Path) -> std::io::Result<()> {
+    let mut file = fs::File::create(probe)?;
+    file.write_all(&[b'.'; PROBE])?;
+    file.sync_all()
 }
 
 /// The key of the audit log, if there is a root key. None is made by looking.
@@ -304,15 +316,38 @@ async fn models(config: &Config, net: &Net, found: &mut Findings) {
     }
 }
 
+/// The status of whatever answers there.
+async fn status(net: &Net, url: &str) -> Result<u16, NetError> {
+    let request = Request::get(url, Egress::any())?;
+    Ok(net.stream(request.timeout(PATIENCE)).await?.status.as_u16())
+}
+
+/// An MCP server that turns us away may turn calls away as well: no credential was sent, so nobody knows here.
+async fn upstreams_answer(net: &Net, (name, url): (&str, &str), found: &mut Findings) {
+    let (what, asked) = (format!("upstream {name}"), status(net, url).await);
+    match asked {
+        Ok(status @ (401 | 403)) => {
+            let advice = format!(
+                "see that it takes what Cardea sends: `audience` or `credential` of [upstreams.{name}]; the log of a \
+                 running server says whether its tools were listed"
+            );
+            let says =
+                format!("answers with status {status}: it wants a credential, and none was sent to try");
+            found.add(what, State::Note, says).advise(advice);
+        }
+        asked => tell(asked, url, what, found),
+    }
+}
+
 /// Any answer at all means that it can be reached.
 async fn reach(net: &Net, url: &str, what: String, found: &mut Findings) {
-    let asked = match Request::get(url, Egress::any()) {
-        Ok(request) => net.stream(request.timeout(PATIENCE)).await,
-        Err(error) => Err(error),
-    };
+    tell(status(net, url).await, url, what, found);
+}
+
+fn tell(asked: Result<u16, NetError>, url: &str, what: String, found: &mut Findings) {
     match asked {
-        Ok(answer) => {
-            found.add(what, State::Good, format!("answers with status {}", answer.status.as_u16()));
+        Ok(status) => {
+            found.add(what, State::Good, format!("answers with status {status}"));
         }
         Err(error @ NetError::Refused(_)) => {
             let target = client::host_and_port(url).unwrap_or_default();

@@ -4,6 +4,7 @@
 //! the exit code says whether what was checked is good. No command prints a secret that it did not just make for
 //! the person who asked. Called by `main`.
 
+mod approvals;
 mod audit;
 mod backup;
 mod cache;
@@ -27,18 +28,15 @@ mod tool;
 mod tune;
 mod vault;
 
-use std::{
-    io::IsTerminal as _,
-    path::{Path, PathBuf},
-    process::ExitCode,
-};
+use std::{io::IsTerminal as _, process::ExitCode};
 
 use clap::CommandFactory as _;
 
 pub use cli::{
-    AuditCommand, AuditVerify, CacheClear, CacheCommand, Chat, Cli, Command, ConfigCommand, ConnectorCommand,
-    ConnectorSecret, Demo, GuardCommand, GuardScan, KeyCommand, KeyCreate, PersonCommand, PersonErase,
-    PolicyCommand, Token, TokenCommand, TokenRevoke, ToolAccept, ToolCommand, VaultCommand,
+    Approvals, ApprovalsCommand, AuditCommand, AuditVerify, CacheClear, CacheCommand, Chat, Cli, Command,
+    ConfigCommand, ConnectorCommand, ConnectorSecret, Decide, Demo, GuardCommand, GuardScan, KeyCommand,
+    KeyCreate, PersonCommand, PersonErase, PolicyCommand, Server, Token, TokenCommand, TokenRevoke,
+    ToolAccept, ToolCommand, VaultCommand,
 };
 pub use out::{End, Out};
 
@@ -74,23 +72,26 @@ fn one(cli: &Cli, environment: &Environment, out: &mut Out<'_>) -> End {
         Command::Key { command } => people::key(cli, command, environment, out),
         Command::Tool { command } => tool::run(cli, command, environment, out),
         Command::Person { command: PersonCommand::Erase(words) } => {
-            person::erase(words, std::io::stdin().lock(), std::io::stdin().is_terminal(), out)
+            asked(cli, &words.server, environment, out, |server, out| {
+                let (lines, asks) = (std::io::stdin().lock(), std::io::stdin().is_terminal());
+                person::erase((words, server), lines, asks, out)
+            })
         }
         Command::Vault { command } => vault::run(cli, command, environment, out),
         Command::Backup { dir } => backup::backup(cli, dir, environment, out),
         Command::Migrate => migrate::migrate(cli, environment, out),
-        Command::Chat(words) => chat::chat(words, out),
+        Command::Chat(words) => chat::chat(cli, words, environment, out),
+        Command::Approvals(words) => approvals::run(cli, words, environment, out),
         Command::Doctor => doctor::doctor(cli, environment, out),
         Command::Policy { command: PolicyCommand::Test { dir } } => {
-            match policy_folder(cli, dir.as_deref(), environment, out) {
-                Ok(dir) => policy::test(&dir, out),
-                Err(end) => end,
-            }
+            policy::run(cli, dir.as_deref(), environment, out)
         }
         Command::Cache { command: CacheCommand::Tune { file, wrong } } => tune::tune(file, *wrong, out),
-        Command::Cache { command: CacheCommand::Clear(words) } => cache::clear(words, out),
-        Command::Cache { command: CacheCommand::Stats { url, token } } => {
-            cache::stats(url, token.as_deref(), out)
+        Command::Cache { command: CacheCommand::Clear(words) } => {
+            asked(cli, &words.server, environment, out, |server, out| cache::clear(words, server, out))
+        }
+        Command::Cache { command: CacheCommand::Stats(server) } => {
+            asked(cli, server, environment, out, cache::stats)
         }
         Command::Guard { command: GuardCommand::Scan(words) } => guard::scan(words, out),
         Command::Guard { command: GuardCommand::Eval { file, profile } } => guard::eval(file, profile, out),
@@ -99,16 +100,17 @@ fn one(cli: &Cli, environment: &Environment, out: &mut Out<'_>) -> End {
     }
 }
 
-/// The folder that was named, or the configured one.
-fn policy_folder(
+/// Does something with a running server, once it is known where it is.
+fn asked<'w>(
     cli: &Cli,
-    named: Option<&Path>,
+    server: &Server,
     environment: &Environment,
-    out: &mut Out<'_>,
-) -> Result<PathBuf, End> {
-    match named {
-        Some(dir) => Ok(dir.to_owned()),
-        None => check::load(cli, environment, out).map(|loaded| loaded.config.policies.dir),
+    out: &mut Out<'w>,
+    work: impl FnOnce(&client::Asked, &mut Out<'w>) -> End,
+) -> End {
+    match client::Asked::of(cli, server, environment) {
+        Ok(server) => work(&server, out),
+        Err(refusal) => refusal.tell(out),
     }
 }
 

@@ -41,6 +41,8 @@ pub struct Out<'w> {
     pub json: bool,
     /// Why a result could not be written, other than that its reader has gone.
     lost: Option<io::Error>,
+    /// Whether the reader of the result has gone: it has seen enough.
+    gone: bool,
 }
 
 impl std::fmt::Debug for Out<'_> {
@@ -52,7 +54,7 @@ impl std::fmt::Debug for Out<'_> {
 impl<'w> Out<'w> {
     /// Writes to these.
     pub fn new(out: &'w mut (dyn Write + Send), err: &'w mut (dyn Write + Send)) -> Self {
-        Self { out, err, colours: false, json: false, lost: None }
+        Self { out, err, colours: false, json: false, lost: None, gone: false }
     }
 
     /// Writes one line of result. A reader that went away is no error of ours.
@@ -73,6 +75,12 @@ impl<'w> Out<'w> {
         {
             self.lost.get_or_insert(error);
         }
+    }
+
+    /// True if whoever read the result has gone, as `head` does.
+    #[must_use]
+    pub(super) const fn reader_is_gone(&self) -> bool {
+        self.gone
     }
 
     /// How the command has ended, if all of its result was written.
@@ -115,11 +123,15 @@ impl<'w> Out<'w> {
 /// The result as a stream of bytes, for what is too long to be held.
 impl Write for Out<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.out.write(bytes)
+        let written = self.out.write(bytes);
+        self.gone |= written.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::BrokenPipe);
+        written
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.out.flush()
+        let written = self.out.flush();
+        self.gone |= written.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::BrokenPipe);
+        written
     }
 }
 

@@ -17,7 +17,7 @@ use super::{Cli, End, KeyCommand, KeyCreate, Out, Token, TokenCommand, TokenRevo
 use crate::{
     app::data_folder,
     config::{Config, Environment},
-    identity::{Identity, KeyInfo, Mint, NewKey, Revoke},
+    identity::{Identity, KeyInfo, Mint, NewKey, Revoke, try_out_is_off},
     observe::{Observe, same_key},
     vault::{RootKey, Vault},
 };
@@ -35,6 +35,10 @@ pub(super) fn token(cli: &Cli, wanted: &Token, environment: &Environment, out: &
     };
     if let Some(TokenCommand::Revoke(wanted)) = &wanted.command {
         return revoke(&config, wanted, out);
+    }
+    if !config.local_issuer.enabled {
+        // WHY: before the rooms are opened, which makes a data folder with a key where there is none.
+        return refused(&try_out_is_off(), out);
     }
     let mint = Mint::new(wanted.tenant.as_str(), wanted.user.as_deref().unwrap_or_default())
         .roles(wanted.roles.iter().cloned())

@@ -5,10 +5,18 @@ use std::io::BufRead;
 use http::Method;
 use serde_json::json;
 
-use super::{End, Out, PersonErase, client};
+use super::{
+    End, Out, PersonErase,
+    client::{self, Asked},
+};
 
 /// Asks the person at the keyboard first, who writes the name once more; without a terminal only `--yes` will do.
-pub(super) fn erase(words: &PersonErase, mut lines: impl BufRead, asks: bool, out: &mut Out<'_>) -> End {
+pub(super) fn erase(
+    (words, server): (&PersonErase, &Asked),
+    mut lines: impl BufRead,
+    asks: bool,
+    out: &mut Out<'_>,
+) -> End {
     let user = words.user.as_str();
     if !words.yes {
         if !asks {
@@ -26,7 +34,7 @@ pub(super) fn erase(words: &PersonErase, mut lines: impl BufRead, asks: bool, ou
         }
     }
     let path = format!("/api/v1/people/{}", client::encoded(user));
-    match client::ask(Method::DELETE, &words.url, &path, words.token.as_deref()) {
+    match client::ask(Method::DELETE, server, &path, None) {
         Ok(_) if out.json => out.json(&json!({ "erased": user })),
         Ok(_) => out.note(format!("{user} is erased; tokens and keys of theirs are refused from now on")),
         Err(error) => return error.tell(out),

@@ -1,17 +1,38 @@
 //! `cardea policy test`: the cases beside a policy set.
 
 use std::{
+    collections::HashMap,
     fs, io,
     path::{Path, PathBuf},
 };
 
 use cardea_core::{
-    policy::{self, Matrix, Problem, Snapshot, Source},
+    connector::Connector,
+    id::ToolName,
+    policy::{self, APPROVER, Matrix, Problem, Report, Snapshot, Source},
     tool::ToolSpec,
 };
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::{End, Out};
+use super::{Cli, End, Out, check, connector, people};
+use crate::{
+    config::{ConfigError, Environment, FileProblems, Loaded, read_connector},
+    control,
+};
+
+/// Where a policy set is, and what it stands among.
+struct Place<'a> {
+    dir: &'a Path,
+    connectors: &'a [Connector],
+    approver: &'a str,
+}
+
+impl<'a> Place<'a> {
+    fn of(loaded: &'a Loaded) -> Self {
+        let policies = &loaded.config.policies;
+        Self { dir: &policies.dir, connectors: &loaded.connectors, approver: &policies.approver_role }
+    }
+}
 
 /// What a policy folder holds.
 struct Folder {
@@ -20,11 +41,42 @@ struct Folder {
     matrices: Vec<(String, String)>,
 }
 
-pub(super) fn test(dir: &Path, out: &mut Out<'_>) -> End {
-    let folder = match read(dir) {
+/// Tests the folder that was named, or the configured one.
+pub(super) fn run(cli: &Cli, named: Option<&Path>, environment: &Environment, out: &mut Out<'_>) -> End {
+    match named {
+        None => match check::load(cli, environment, out) {
+            Ok(loaded) => test(&Place::of(&loaded), out),
+            Err(end) => end,
+        },
+        Some(dir) => match beside(dir) {
+            Ok(connectors) => test(&Place { dir, connectors: &connectors, approver: APPROVER }, out),
+            Err(error) => {
+                out.note(error.pretty(out.colours).trim_end());
+                End::Bad
+            }
+        },
+    }
+}
+
+/// The connectors of the folder `connectors` beside a policy folder, as `cardea init` lays them out.
+fn beside(dir: &Path) -> Result<Vec<Connector>, ConfigError> {
+    let around = fs::canonicalize(dir).ok().and_then(|dir| Some(dir.parent()?.join("connectors")));
+    let files = around.filter(|dir| dir.is_dir()).map(|dir| connector::files(&dir).unwrap_or_default());
+    let (mut good, mut broken) = (Vec::new(), Vec::new());
+    for file in files.unwrap_or_default() {
+        match read_connector(&file) {
+            Ok((_, connector)) => good.push(connector),
+            Err(problems) => broken.push(problems),
+        }
+    }
+    if broken.is_empty() { Ok(good) } else { Err(broken.into()) }
+}
+
+fn test(place: &Place<'_>, out: &mut Out<'_>) -> End {
+    let folder = match read(place) {
         Ok(folder) => folder,
         Err(error) => {
-            out.note(format!("{}: {error}", dir.display()));
+            out.note(error);
             return End::Unreachable;
         }
     };
@@ -32,57 +84,106 @@ pub(super) fn test(dir: &Path, out: &mut Out<'_>) -> End {
         Ok(snapshot) => snapshot,
         Err(problems) => return refuse(&problems, out),
     };
-    for warning in snapshot.warnings() {
-        out.note(format!("note: {warning}"));
-    }
-    let (mut run, mut failed, mut results) = (0, 0, Vec::new());
+    let set = Set::of(&snapshot);
+    set.warnings.iter().for_each(|warning| out.note(format!("note: {warning}")));
+    let mut ran = Ran::default();
     for (name, text) in &folder.matrices {
-        let matrix = match Matrix::parse(text) {
-            Ok(matrix) => matrix,
+        match Matrix::parse(text) {
+            Ok(matrix) => ran.cases(name, policy::run(&snapshot, &matrix), out),
             Err(problems) => {
-                let shown = crate::config::FileProblems::new(name, text, &[], problems);
-                out.note(crate::config::ConfigError::from(shown).pretty(out.colours));
+                let shown = FileProblems::new(name, text, &[], problems);
+                out.note(ConfigError::from(shown).pretty(out.colours));
                 return End::Bad;
             }
-        };
-        for report in policy::run(&snapshot, &matrix) {
-            run += 1;
-            failed += usize::from(!report.faults.is_empty());
+        }
+    }
+    let Ran { count, failed, told } = ran;
+    if out.json {
+        let version = snapshot.version();
+        out.json(&json!({
+            "good": failed == 0, "version": **version, "policies": set.own, "set_aside": set.aside,
+            "warnings": set.warnings, "cases": told,
+        }));
+    } else {
+        out.line(format!("\npolicies: {}\n{count} cases, {failed} not as expected", set.says));
+    }
+    if failed > 0 { End::Bad } else { End::Good }
+}
+
+/// The cases that were run.
+#[derive(Default)]
+struct Ran {
+    count: usize,
+    failed: usize,
+    /// Each of them, for a machine.
+    told: Vec<Value>,
+}
+
+impl Ran {
+    fn cases(&mut self, file: &str, reports: Vec<Report>, out: &mut Out<'_>) {
+        for report in reports {
+            self.count += 1;
+            self.failed += usize::from(!report.faults.is_empty());
             if out.json {
-                results.push(json!({
-                    "file": name, "case": report.number, "about": report.about,
+                self.told.push(json!({
+                    "file": file, "case": report.number, "about": report.about,
                     "verdict": report.decision.verdict.name(), "faults": report.faults,
                 }));
                 continue;
             }
             let word = if report.faults.is_empty() { "good" } else { "BAD " };
             out.line(format!("{word}  {:8}  {}", report.decision.verdict.name(), report.about));
-            report
-                .faults
-                .iter()
-                .for_each(|fault| out.line(format!("      {name} case {}: {fault}", report.number)));
+            let faults = report.faults.iter();
+            faults.for_each(|fault| out.line(format!("      {file} case {}: {fault}", report.number)));
         }
     }
-    let version = snapshot.version();
-    if out.json {
-        out.json(&json!({ "good": failed == 0, "version": **version, "policies": snapshot.len(), "cases": results }));
-    } else {
-        let policies = snapshot.len();
-        out.line(format!("\n{policies} policies (version {version}), {run} cases, {failed} not as expected"));
-    }
-    if failed > 0 { End::Bad } else { End::Good }
 }
 
-/// The set of a folder in one line, or everything that is wrong with it. A folder that is not there is an empty set.
-pub(super) fn summary(dir: &Path) -> Result<String, Vec<String>> {
-    if !dir.is_dir() {
-        return Ok("none".to_owned());
+/// What is told of a set that is good.
+pub(super) struct Set {
+    /// It in one line.
+    pub(super) says: String,
+    /// How many policies of the folder count.
+    own: usize,
+    /// Those that do not, since nobody has their tools.
+    pub(super) aside: Vec<String>,
+    /// What is odd about it.
+    pub(super) warnings: Vec<String>,
+}
+
+impl Set {
+    fn of(snapshot: &Snapshot) -> Self {
+        let built_in = snapshot.built_in();
+        let own = snapshot.len() - built_in;
+        let aside: Vec<String> = snapshot.set_aside().iter().map(ToString::to_string).collect();
+        let mut says = own.to_string();
+        if !aside.is_empty() {
+            let all = own + aside.len();
+            says.push_str(&format!(
+                " of {all} (set aside, since nobody has their tools: {})",
+                aside.join(", ")
+            ));
+        }
+        says.push_str(&format!(", and {built_in} built in; version {}", snapshot.version()));
+        let warnings = snapshot.warnings().iter().map(ToString::to_string).collect();
+        Self { says, own, aside, warnings }
     }
-    let folder = read(dir).map_err(|error| vec![format!("{}: {error}", dir.display())])?;
+}
+
+/// The set of a folder, or everything that is wrong with it. A folder that is not there is an empty set.
+pub(super) fn summary(loaded: &Loaded) -> Result<Set, Vec<String>> {
+    let place = Place::of(loaded);
+    let folder = match place.dir.is_dir() {
+        true => read(&place).map_err(|error| vec![error])?,
+        false => {
+            let sources = vec![Source::built_in(place.approver)];
+            Folder { sources, tools: Vec::new(), matrices: Vec::new() }
+        }
+    };
     let snapshot = Snapshot::compile(&folder.sources, &folder.tools);
     let snapshot =
         snapshot.map_err(|problems| problems.iter().map(ToString::to_string).collect::<Vec<_>>())?;
-    Ok(format!("{}, version {}", snapshot.len(), snapshot.version()))
+    Ok(Set::of(&snapshot))
 }
 
 fn refuse(problems: &[Problem], out: &mut Out<'_>) -> End {
@@ -95,33 +196,48 @@ fn refuse(problems: &[Problem], out: &mut Out<'_>) -> End {
     End::Bad
 }
 
-/// The `.cedar` files, the tools they speak of (`tools.json`), and the cases in `tests/`.
-fn read(dir: &Path) -> io::Result<Folder> {
-    let mut sources = vec![Source::built_in()];
-    sources.extend(texts(dir, "cedar")?.into_iter().map(|(name, text)| Source::new(name, text)));
-    let tools = match fs::read(dir.join("tools.json")) {
-        Ok(bytes) => serde_json::from_slice(&bytes)
-            .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, format!("tools.json: {error}")))?,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
-        Err(error) => return Err(named("tools.json", &error)),
-    };
+/// The `.cedar` files, the tools that they can speak of, and the cases in `tests/`.
+fn read(place: &Place<'_>) -> Result<Folder, String> {
+    let Place { dir, connectors, approver } = *place;
+    fs::read_dir(dir).map_err(|error| named(dir, &error))?;
+    let sources = control::load(dir, approver).map_err(|error| people::words(&error))?;
     let tests = dir.join("tests");
-    let matrices = if tests.is_dir() { texts(&tests, "toml")? } else { Vec::new() };
-    Ok(Folder { sources, tools, matrices })
+    let matrices = if tests.is_dir() { texts(&tests)? } else { Vec::new() };
+    Ok(Folder { sources, tools: catalogue(dir, connectors)?, matrices })
 }
 
-fn texts(dir: &Path, end: &str) -> io::Result<Vec<(String, String)>> {
-    let mut paths: Vec<_> = fs::read_dir(dir)?.filter_map(|entry| Some(entry.ok()?.path())).collect();
-    paths.retain(|path| path.extension().is_some_and(|found| found == end));
+/// The tools of the connectors, as `serve` has them, and those of MCP servers as `tools.json` tells of them.
+fn catalogue(dir: &Path, connectors: &[Connector]) -> Result<Vec<ToolSpec>, String> {
+    let path = dir.join("tools.json");
+    let mut tools: Vec<ToolSpec> = match control::text(&path) {
+        Ok(text) => serde_json::from_str(&text).map_err(|error| format!("{}: {error}", path.display()))?,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+        Err(error) => return Err(named(&path, &error)),
+    };
+    let described: HashMap<&ToolName, &ToolSpec> = connectors
+        .iter()
+        .flat_map(|connector| &connector.operations)
+        .map(|operation| (&operation.spec.name, &operation.spec))
+        .collect();
+    // A connector's own file is the better witness.
+    tools.retain(|tool| !described.contains_key(&tool.name));
+    tools.extend(described.into_values().cloned());
+    Ok(tools)
+}
+
+fn texts(dir: &Path) -> Result<Vec<(String, String)>, String> {
+    let entries = fs::read_dir(dir).map_err(|error| named(dir, &error))?;
+    let mut paths: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
+    paths.retain(|path| path.extension().is_some_and(|found| found == "toml"));
     paths.sort();
-    let text = |path: &PathBuf| {
-        let name = path.display().to_string();
-        fs::read_to_string(path).map_err(|error| named(&name, &error)).map(|text| (name, text))
+    let text = |path: &PathBuf| match control::text(path) {
+        Ok(text) => Ok((path.display().to_string(), text)),
+        Err(error) => Err(named(path, &error)),
     };
     paths.iter().map(text).collect()
 }
 
-/// The same error, with the file that it is about.
-fn named(file: &str, error: &io::Error) -> io::Error {
-    io::Error::new(error.kind(), format!("{file}: {error}"))
+/// An error with the file that it is about.
+fn named(file: &Path, error: &io::Error) -> String {
+    format!("{}: {error}", file.display())
 }

@@ -9,6 +9,9 @@ use serde_json::{Value, json};
 
 use super::*;
 
+mod policies;
+mod slips;
+
 /// What a command wrote and how it ended.
 struct Ran {
     end: End,
@@ -387,24 +390,27 @@ async fn fake_server(seen: Arc<Mutex<Vec<String>>>) -> String {
 async fn a_chat_streams_answers_and_goes_on_with_its_conversation() {
     let seen = Arc::default();
     let url = fake_server(Arc::clone(&seen)).await;
-    let ask = |token: Option<&str>| Chat {
+    let server = |token: &str| client::Asked { base: url.clone(), token: Some(token.to_owned()) };
+    let chat = Chat {
         message: Vec::new(),
-        url: url.clone(),
-        token: token.map(str::to_owned),
+        server: Server::default(),
         agent: "support".to_owned(),
         conversation: None,
     };
     let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
     let lines = "where is 1042?\nand now?\n/new\nonce more\n/quit\nnever asked\n".as_bytes();
-    let end = chat::talk(&ask(Some("good")), lines, false, &mut Out::new(&mut stdout, &mut stderr)).await;
+    let end =
+        chat::talk((&chat, &server("good")), lines, false, &mut Out::new(&mut stdout, &mut stderr)).await;
     assert_eq!(end, End::Good);
     assert_eq!(String::from_utf8(stdout).unwrap(), "It is shipped.\n".repeat(3));
     assert!(String::from_utf8(stderr).unwrap().contains("[tools ops__orders_get | 7 ms]"));
     assert_eq!(*seen.lock().unwrap(), ["none", "conv_1", "none"]);
 
     let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
-    let refused = Chat { message: vec!["hi".to_owned()], ..ask(None) };
-    let end = chat::talk(&refused, "".as_bytes(), false, &mut Out::new(&mut stdout, &mut stderr)).await;
+    let refused = Chat { message: vec!["hi".to_owned()], ..chat };
+    let end =
+        chat::talk((&refused, &server("")), "".as_bytes(), false, &mut Out::new(&mut stdout, &mut stderr))
+            .await;
     assert_eq!(end, End::Bad, "somebody answered, and said no");
     let told = String::from_utf8(stderr).unwrap();
     assert!(told.contains("Sign in first. [not_signed_in]") && told.contains("CARDEA_TOKEN"), "{told}");
@@ -413,18 +419,25 @@ async fn a_chat_streams_answers_and_goes_on_with_its_conversation() {
 #[tokio::test]
 async fn a_chat_with_nobody_says_so() {
     let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let url = format!("http://{closed}");
-    let chat =
-        Chat { message: vec!["hi".to_owned()], url, token: None, agent: "a".to_owned(), conversation: None };
+    let server = client::Asked { base: format!("http://{closed}"), token: None };
+    let chat = Chat {
+        message: vec!["hi".to_owned()],
+        server: Server::default(),
+        agent: "a".to_owned(),
+        conversation: None,
+    };
     let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
-    let end = chat::talk(&chat, "".as_bytes(), false, &mut Out::new(&mut stdout, &mut stderr)).await;
+    let end =
+        chat::talk((&chat, &server), "".as_bytes(), false, &mut Out::new(&mut stdout, &mut stderr)).await;
     assert_eq!(end, End::Unreachable);
-    assert!(String::from_utf8(stderr).unwrap().contains("is the server running?"));
+    let told = String::from_utf8(stderr).unwrap();
+    assert!(told.contains("is the server running?") && told.contains("--url"), "{told}");
 
     let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
     let script = Chat { message: Vec::new(), ..chat };
     let end =
-        chat::talk(&script, &b"hello\n\xff\n"[..], false, &mut Out::new(&mut stdout, &mut stderr)).await;
+        chat::talk((&script, &server), &b"hello\n\xff\n"[..], false, &mut Out::new(&mut stdout, &mut stderr))
+            .await;
     assert_ne!(end, End::Good, "a script that asks line by line hears of it as well");
     assert!(String::from_utf8(stderr).unwrap().contains("not UTF-8"));
 }
@@ -667,12 +680,12 @@ fn a_change_of_a_tool_is_shown_with_all_its_signs_and_accepted_by_what_it_says()
 
 #[test]
 fn somebody_is_erased_only_after_the_name_was_written_twice() {
-    let words =
-        |yes| PersonErase { user: "bob".to_owned(), yes, url: "http://127.0.0.1:9".to_owned(), token: None };
+    let words = |yes| PersonErase { user: "bob".to_owned(), yes, server: Server::default() };
+    let server = client::Asked { base: "http://127.0.0.1:9".to_owned(), token: None };
     let erase = |yes, typed: &str, asks| {
         let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
         let mut out = Out::new(&mut stdout, &mut stderr);
-        let end = person::erase(&words(yes), typed.as_bytes(), asks, &mut out);
+        let end = person::erase((&words(yes), &server), typed.as_bytes(), asks, &mut out);
         (end, String::from_utf8(stderr).unwrap())
     };
     let (end, told) = erase(false, "", false);

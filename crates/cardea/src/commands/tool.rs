@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use cardea_core::{
-    Result,
+    Code, Error, Result,
+    form::closest,
     id::TenantId,
     pin::{Difference, visible},
     time::SystemClock,
@@ -32,7 +33,7 @@ pub(super) fn run(cli: &Cli, command: &ToolCommand, environment: &Environment, o
         let (pins, db) = open(&config).await?;
         let done = match command {
             ToolCommand::Changes => pins.held().await.map(|held| changes(&held, out)),
-            ToolCommand::Accept(words) => accept(&pins, words, out).await,
+            ToolCommand::Accept(words) => accept(&config, &pins, words, out).await,
         };
         db.close().await;
         done
@@ -90,15 +91,28 @@ fn shown(value: &Value) -> String {
     short
 }
 
-async fn accept(pins: &Pins, words: &ToolAccept, out: &mut Out<'_>) -> Result<End> {
+/// Everything of a server that waits, with its digest.
+async fn of_upstream(config: &Config, pins: &Pins, name: &str) -> Result<Vec<(String, String)>> {
+    let held = pins.held().await?.into_iter().filter(|held| held.upstream == name);
+    let wanted: Vec<(String, String)> = held.map(|held| (held.tool, held.digest)).collect();
+    // What was held back before its server was taken out of the configuration may still be accepted.
+    if wanted.is_empty() && !config.upstreams.contains_key(name) {
+        let names = || config.upstreams.keys().map(String::as_str);
+        let help = match closest(name, names()) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => format!("known: {}", names().collect::<Vec<_>>().join(", ")),
+        };
+        let detail = format!("There is no upstream `{name}` in the configuration; {help}");
+        return Err(Error::new(Code::BadRequest).detail(detail));
+    }
+    Ok(wanted)
+}
+
+async fn accept(config: &Config, pins: &Pins, words: &ToolAccept, out: &mut Out<'_>) -> Result<End> {
     let by = operator(&TenantId::from("cardea"));
     let wanted: Vec<(String, String)> = match (&words.tool, &words.digest, &words.upstream) {
         (Some(tool), Some(digest), _) => vec![(tool.clone(), digest.clone())],
-        (_, _, upstream) => {
-            let held = pins.held().await?;
-            let of = held.into_iter().filter(|held| Some(&held.upstream) == upstream.as_ref());
-            of.map(|held| (held.tool, held.digest)).collect()
-        }
+        (_, _, upstream) => of_upstream(config, pins, upstream.as_deref().unwrap_or_default()).await?,
     };
     if wanted.is_empty() {
         out.note("nothing of that server waits");

@@ -51,11 +51,15 @@ pub(super) fn tune(file: &Path, wrong: f64, out: &mut Out<'_>) -> End {
         out.note("--wrong is a share, such as 0.01");
         return End::Misused;
     }
-    let log = match read(file) {
+    let log = match fs::read_to_string(file) {
+        Ok(text) => read(&text).map_err(|error| (error, End::Misused)),
+        Err(error) => Err((error.to_string(), End::Unreachable)),
+    };
+    let log = match log {
         Ok(log) => log,
-        Err(error) => {
+        Err((error, end)) => {
             out.note(format!("{}: {error}", file.display()));
-            return End::Unreachable;
+            return end;
         }
     };
     let encoder = match Encoder::bundled() {
@@ -93,8 +97,7 @@ fn mode(threshold: Option<f32>) -> Mode {
     threshold.map_or_else(Mode::default, |threshold| Mode::Strict { threshold, veto: true })
 }
 
-fn read(file: &Path) -> Result<Log, String> {
-    let text = fs::read_to_string(file).map_err(|error| error.to_string())?;
+fn read(text: &str) -> Result<Log, String> {
     let lines = || text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
     let Some((_, first)) = lines().next() else { return Err("holds no pairs and no questions".to_owned()) };
     if serde_json::from_str::<replay::Asked>(first).is_ok() {

@@ -1,6 +1,11 @@
 //! What no single key can show: values that do not go together, files that a key names, names that must exist.
 
-use std::{collections::BTreeMap, net::IpAddr, path::Path, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+    path::Path,
+    sync::Arc,
+};
 
 use cardea_auth::IssuerConfig;
 use cardea_core::{
@@ -8,7 +13,7 @@ use cardea_core::{
     connector::Connector,
     cost::Prices,
     form::{self, Node, Place, Problem, closest},
-    guard::Profile,
+    guard::{Profile, report::types},
     secret::{ExposeSecret, SecretString, check_signing_secret},
     time::{Millis, SharedClock, SystemClock},
 };
@@ -52,6 +57,9 @@ impl Findings<'_> {
     }
 }
 
+/// The policy folder is not looked at more often than this.
+const SOONEST_RELOAD: Millis = Millis(100);
+
 /// Everything that is wrong with a configuration whose every key is good by itself.
 pub(super) fn all(config: &Config, root: &Node, agents: &BTreeMap<String, Agent>) -> Vec<Problem> {
     let mut found = Findings { root, problems: Vec::new() };
@@ -68,10 +76,23 @@ pub(super) fn all(config: &Config, root: &Node, agents: &BTreeMap<String, Agent>
     for (name, upstream) in &config.upstreams {
         one_upstream(config, (name, upstream), &mut found);
     }
+    policies(config, &mut found);
     limits(config, &mut found);
     cache(config, agents, &mut found);
     profile(config, &mut found);
     found.problems
+}
+
+fn policies(config: &Config, found: &mut Findings<'_>) {
+    if config.policies.reload < SOONEST_RELOAD {
+        let message = format!("must be at least {SOONEST_RELOAD}: the whole folder is read each time");
+        found.say("policies.reload", message);
+    }
+    let role = config.policies.approver_role.as_str();
+    let odd = |c: char| c.is_control() || "\"\\,".contains(c);
+    if role.is_empty() || role.trim() != role || role.contains(odd) {
+        found.say("policies.approver_role", "is no name of one role");
+    }
 }
 
 fn server(config: &Config, found: &mut Findings<'_>) {
@@ -119,12 +140,13 @@ fn server(config: &Config, found: &mut Findings<'_>) {
 /// A folder that somebody names must be there: a slip in `policies.dir` would be an installation without policies.
 fn folders(config: &Config, found: &mut Findings<'_>) {
     let named = [
-        ("agents", &config.agents.dir),
-        ("policies", &config.policies.dir),
-        ("connectors", &config.connectors.dir),
+        ("agents", "agents", &config.agents.dir),
+        ("policies", "policies", &config.policies.dir),
+        ("connectors", "connectors", &config.connectors.dir),
+        ("guard", "guards", &config.guard.dir),
     ];
-    for (usual, dir) in named {
-        let key = format!("{usual}.dir");
+    for (room, usual, dir) in named {
+        let key = format!("{room}.dir");
         let other = found.root.find(&key).is_some_and(|node| {
             !matches!(&node.kind, form::Kind::Text(text) if text == usual) && node.place != Place::Nowhere
         });
@@ -400,9 +422,9 @@ fn profile(config: &Config, found: &mut Findings<'_>) {
 }
 
 fn unknown_profile(config: &Config, name: &str) -> Option<(String, String)> {
-    let (own, _) = guards::read(config);
+    let own = guards::names(config);
     let mut known: Vec<&str> = Profile::names().collect();
-    known.extend(own.iter().map(|profile| profile.name.as_str()));
+    known.extend(own.iter().map(String::as_str));
     let help = || match closest(name, known.iter().copied()) {
         Some(near) => format!("did you mean \"{near}\"?"),
         None => format!("one of: {}", known.join(", ")),
@@ -429,7 +451,22 @@ pub(super) fn unknown_to(config: &Config, agent: &Agent) -> Vec<(&'static str, S
     {
         unknown.push(("guard", message, help));
     }
+    unknown.extend(agent.spec.restore.iter().filter_map(|label| unknown_label(label)));
     unknown
+}
+
+/// A kind of value that no placeholder stands for would otherwise be restored to nobody, without a word.
+fn unknown_label(label: &str) -> Option<(&'static str, String, String)> {
+    let types = types().ok()?;
+    let known: BTreeSet<&str> = types.iter().map(|known| known.label.as_str()).collect();
+    if known.contains(label) {
+        return None;
+    }
+    let help = match closest(label, known.iter().copied()) {
+        Some(near) => format!("did you mean \"{near}\"?"),
+        None => "`cardea guard list` names them all".to_owned(),
+    };
+    Some(("restore", format!("no placeholder stands for `{label}`"), help))
 }
 
 /// The connectors of the folder, and the problems of the files that are none.

@@ -31,6 +31,12 @@ pub(super) fn read(config: &Config) -> (Vec<Profile>, Vec<FileProblems>) {
     (profiles, broken)
 }
 
+/// The names of the folder's files, also of those that are no profiles: these are told by themselves.
+pub(super) fn names(config: &Config) -> Vec<String> {
+    let files = folder(&config.guard.dir).unwrap_or_default();
+    files.iter().filter_map(|path| Some(path.file_stem()?.to_string_lossy().into_owned())).collect()
+}
+
 /// A profile that can be used under the name of its file.
 fn one(stem: &str, text: &str) -> Result<Profile, String> {
     let profile = Profile::parse(text).map_err(|error| error.to_string())?;

@@ -19,6 +19,7 @@ mod secrets;
 
 use std::{
     collections::BTreeMap,
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
     path::{Path, PathBuf},
 };
 
@@ -199,6 +200,40 @@ impl Config {
             issuer.jwks_file = issuer.jwks_file.take().map(|path| folder.join(path));
         }
     }
+}
+
+/// Where clients find the server of a configuration, whatever else is in it: what it says of secrets is for the server
+/// alone. `None` if it says nothing, or if there is no file of the usual name.
+///
+/// # Errors
+/// The file cannot be read, or is no TOML.
+pub(crate) fn address(path: &Path, environment: &Environment) -> Result<Option<String>, ConfigError> {
+    let text = match std::fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound && path == Path::new(FILE) => {
+            String::new()
+        }
+        Err(error) => return Err(ConfigError::unreadable(path, &error)),
+    };
+    let broken =
+        |problems| ConfigError::one(FileProblems::broken(&path.display().to_string(), &text, problems));
+    let mut root = form::parse(&text).map_err(broken)?;
+    // What is wrong in other keys is the server's business.
+    drop(env::apply(environment, &Schema::of::<Config>(), &mut root));
+    let said = |key: &str| match &root.find(key)?.kind {
+        form::Kind::Text(text) => Some(text.clone()),
+        _ => None,
+    };
+    if let Some(url) = said("server.public_url") {
+        return Ok(Some(url));
+    }
+    let bind: Option<SocketAddr> = said("server.bind").and_then(|bind| bind.parse().ok());
+    Ok(bind.map(|mut bind| {
+        if bind.ip().is_unspecified() {
+            bind.set_ip(if bind.is_ipv4() { Ipv4Addr::LOCALHOST.into() } else { Ipv6Addr::LOCALHOST.into() });
+        }
+        format!("http://{bind}")
+    }))
 }
 
 impl Loaded {

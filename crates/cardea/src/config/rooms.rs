@@ -123,6 +123,9 @@ pub struct PoliciesConfig {
     #[serde(with = "cardea_core::time::text")]
     #[schemars(with = "LengthText")]
     pub reload: Millis,
+    /// The role whose people may approve what the built-in policy holds back: a call that sends data outside after
+    /// untrusted text came into its conversation.
+    pub approver_role: String,
     /// How long a call may wait for a person to approve it.
     #[serde(with = "cardea_core::time::text")]
     #[schemars(with = "LengthText")]
@@ -134,6 +137,7 @@ impl Default for PoliciesConfig {
         Self {
             dir: PathBuf::from("policies"),
             reload: Millis::from_secs(2),
+            approver_role: cardea_core::policy::APPROVER.to_owned(),
             approval: Millis::from_secs(2 * 24 * 3_600),
         }
     }
@@ -183,7 +187,7 @@ pub struct BudgetConfig {
     /// Tokens, read and written. Absent: no limit.
     #[schemars(range(min = 1))]
     pub tokens: Option<u64>,
-    /// Money, in `cost.currency`. Absent: no limit.
+    /// Money, in US dollars, as in the file of `cost.prices`. Absent: no limit.
     #[schemars(range(min = 0.01))]
     pub money: Option<f64>,
 }
@@ -250,7 +254,7 @@ pub struct CacheCheckConfig {
     /// The share of answers to questions in other words that are made anew in the background and compared.
     #[schemars(range(min = 0, max = 1))]
     pub share: f64,
-    /// The most money that one agent of one tenant may spend on it in a day, in `cost.currency`.
+    /// The most money that one agent of one tenant may spend on it in a day, in US dollars.
     #[schemars(range(min = 0, max = 1_000_000))]
     pub money: f64,
     /// The share of questions that may be answered wrongly. Above it, the agent's threshold rises.

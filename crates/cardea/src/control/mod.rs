@@ -35,7 +35,7 @@ pub use self::{
     budget::Budget,
     names::Names,
     permit::{Permission, Permit, Ruling},
-    policy::load,
+    policy::{load, text},
     reader::with_encoder,
     screen::{OutputWindow, Screened},
 };
@@ -48,6 +48,8 @@ pub struct Settings {
     pub node: String,
     /// The folder of the `.cedar` files.
     pub policies: PathBuf,
+    /// The role whose people may lift the built-in policy.
+    pub approver: String,
     /// How long a call may wait for a person.
     pub approval: Millis,
     /// Requests of one user.

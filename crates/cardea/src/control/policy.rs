@@ -2,6 +2,8 @@
 
 use std::{
     collections::{BTreeSet, HashSet},
+    fs::File,
+    io::{self, Read as _},
     path::Path,
     sync::{Arc, PoisonError},
     time::Duration,
@@ -12,8 +14,9 @@ use cardea_core::{
     Code, Error, Result,
     agent::Agent,
     id::{AgentName, DecisionId, RequestId, ToolName},
-    policy::{Decision, Question, Snapshot, Source, Subject, Verdict},
+    policy::{APPROVER, Decision, Question, Snapshot, Source, Subject, Verdict},
     principal::Principal,
+    size::Bytes,
     time::Timestamp,
     tool::ToolSpec,
 };
@@ -24,9 +27,12 @@ use serde_json::json;
 use super::Control;
 use crate::observe;
 
+/// The largest file of a policy folder.
+const LARGEST: Bytes = Bytes::mib(1);
+
 /// A set that allows nothing.
 pub(super) fn empty() -> Result<Snapshot> {
-    Snapshot::compile(&[Source::built_in()], &[]).map_err(|problems| broken(&problems))
+    Snapshot::compile(&[Source::built_in(APPROVER)], &[]).map_err(|problems| broken(&problems))
 }
 
 fn broken(problems: &[cardea_core::policy::Problem]) -> Error {
@@ -34,18 +40,19 @@ fn broken(problems: &[cardea_core::policy::Problem]) -> Error {
     Error::new(Code::Misconfigured).detail(format!("The policies cannot be used:\n{}", lines.join("\n")))
 }
 
-/// The texts of a policy folder, sorted by name, and the built-in ones. A folder that is not there is an empty one.
+/// The texts of a policy folder, sorted by name, and the built-in one, which the role `approver` may lift. A folder that is
+/// not there is an empty one.
 ///
 /// # Errors
 /// `misconfigured` if a file cannot be read.
-pub fn load(folder: &Path) -> Result<Vec<Source>> {
-    let mut sources = vec![Source::built_in()];
-    let unread = |path: &Path, error: std::io::Error| {
+pub fn load(folder: &Path, approver: &str) -> Result<Vec<Source>> {
+    let mut sources = vec![Source::built_in(approver)];
+    let unread = |path: &Path, error: io::Error| {
         Error::new(Code::Misconfigured).detail(format!("`{}` cannot be read: {error}.", path.display()))
     };
     let entries = match std::fs::read_dir(folder) {
         Ok(entries) => entries,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(sources),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(sources),
         // WHY: a folder that cannot be read for a moment is not one without policies: a `forbid` would be gone.
         Err(error) => return Err(unread(folder, error)),
     };
@@ -56,10 +63,28 @@ pub fn load(folder: &Path) -> Result<Vec<Source>> {
     files.retain(|path| path.extension().is_some_and(|extension| extension == "cedar"));
     files.sort();
     for path in files {
-        let text = std::fs::read_to_string(&path).map_err(|error| unread(&path, error))?;
+        let text = text(&path).map_err(|error| unread(&path, error))?;
         sources.push(Source::new(path.display().to_string(), text));
     }
     Ok(sources)
+}
+
+/// The text of a file in a policy folder, if it is one and no larger than such files may be.
+///
+/// # Errors
+/// Those of reading; `InvalidData` for what is no file, and for what is too large.
+pub fn text(path: &Path) -> io::Result<String> {
+    let refuse = |why: String| Err(io::Error::new(io::ErrorKind::InvalidData, why));
+    if !path.metadata()?.is_file() {
+        return refuse("it is no file".to_owned());
+    }
+    let mut text = String::new();
+    // WHY: by what is read, not by what it is said to have: it may grow while it is read.
+    File::open(path)?.take(LARGEST.len() as u64 + 1).read_to_string(&mut text)?;
+    if text.len() > LARGEST.len() {
+        return refuse(format!("it is larger than {LARGEST}"));
+    }
+    Ok(text)
 }
 
 impl Control {
@@ -68,7 +93,7 @@ impl Control {
     /// # Errors
     /// `misconfigured`, with every problem's file, line and column.
     pub fn adopt(&self, tools: &[ToolSpec]) -> Result<()> {
-        let sources = load(&self.inner.settings.policies)?;
+        let sources = load(&self.inner.settings.policies, &self.inner.settings.approver)?;
         let snapshot = Snapshot::compile(&sources, tools).map_err(|problems| broken(&problems))?;
         let mut now = self.inner.snapshot.write().unwrap_or_else(PoisonError::into_inner);
         let folder = &self.inner.settings.policies;

@@ -60,6 +60,13 @@ impl Mint {
     }
 }
 
+/// Why no token for trying out can be made.
+#[must_use]
+pub fn try_out_is_off() -> Error {
+    let detail = "Set `local_issuer.enabled = true` to try things out with tokens of Cardea itself.";
+    Error::new(Code::Misconfigured).detail(detail)
+}
+
 impl Identity {
     /// A token with which this user can sign in here. For trying out only.
     ///
@@ -67,8 +74,7 @@ impl Identity {
     /// `misconfigured` unless `local_issuer.enabled` is set, `bad_request` if a name cannot be one.
     pub fn mint(&self, mint: &Mint) -> Result<SecretString> {
         let Some((signer, lifetime)) = &self.0.try_out else {
-            let detail = "Set `local_issuer.enabled = true` to try things out with tokens of Cardea itself.";
-            return Err(Error::new(Code::Misconfigured).detail(detail));
+            return Err(try_out_is_off());
         };
         super::keys::check_names([mint.user.as_str(), mint.tenant.as_str()], [&mint.roles, &mint.scopes])?;
         let claims = Claims {

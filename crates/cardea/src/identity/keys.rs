@@ -20,6 +20,7 @@ use crate::observe::Entry;
 
 const LONGEST_NAME: usize = 256;
 const MOST_NAMES: usize = 64;
+const LONGEST_LIFE: Millis = Millis::from_secs(100 * 366 * 24 * 3_600);
 
 /// What a new key should be.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -132,6 +133,22 @@ pub(super) fn check_names<const N: usize>(single: [&str; N], sets: [&BTreeSet<St
     Err(Error::new(Code::BadRequest).detail(detail))
 }
 
+/// Refuses a life that ends at once, and one that is a slip of the unit.
+fn check_life(life: Option<Millis>) -> Result<()> {
+    let refuse = |detail: String| Err(Error::new(Code::BadRequest).detail(detail));
+    match life {
+        Some(Millis(0)) => refuse(
+            "A key that works for no time is of no use; leave `expires` out for one that \
+                                   works until it is revoked."
+                .to_owned(),
+        ),
+        Some(life) if life > LONGEST_LIFE => {
+            refuse(format!("{life} is longer than a hundred years; leave `expires` out instead."))
+        }
+        _ => Ok(()),
+    }
+}
+
 impl Identity {
     /// The keys of the caller's tenant, the newest first.
     ///
@@ -195,7 +212,8 @@ impl Identity {
 
     async fn make(&self, maker: &Principal, new: NewKey) -> Result<CreatedKey> {
         let user = new.user.unwrap_or_else(|| maker.user.clone());
-        check_names([user.as_str()], [&new.roles, &new.scopes])?;
+        check_names([user.as_str(), maker.tenant.as_str()], [&new.roles, &new.scopes])?;
+        check_life(new.expires)?;
         if new.name.len() > LONGEST_NAME || new.name.chars().any(char::is_control) {
             return Err(
                 Error::new(Code::BadRequest).detail("The name of a key is one line of at most 256 bytes.")

@@ -39,7 +39,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 pub use self::{
-    issue::Mint,
+    issue::{Mint, try_out_is_off},
     keys::{CreatedKey, KeyInfo, NewKey, operator},
     revoke::{Revoke, Revoked},
 };

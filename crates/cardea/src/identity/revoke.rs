@@ -1,6 +1,6 @@
 //! Tokens that are taken back: written down once, learnt by every node.
 
-use std::sync::atomic::Ordering;
+use std::{collections::BTreeSet, sync::atomic::Ordering};
 
 use cardea_auth::{Auth, Revocation};
 use cardea_core::{
@@ -13,7 +13,10 @@ use cardea_store::{Commit, args};
 use serde::Serialize;
 use serde_json::json;
 
-use super::{Identity, keys::operator};
+use super::{
+    Identity,
+    keys::{check_names, operator},
+};
 
 /// How many rows are read at once.
 const ROWS: usize = 1_000;
@@ -129,8 +132,13 @@ impl Identity {
     /// As [`Self::revoke_tokens`], for whoever sits at the machine: servers learn of it within two seconds.
     ///
     /// # Errors
-    /// Those of the store.
+    /// `bad_request` for names that nobody can have; those of the store.
     pub async fn operator_revoke_tokens(&self, tenant: &TenantId, what: Revoke) -> Result<()> {
+        let user = match &what {
+            Revoke::User { user, .. } => user.as_str(),
+            Revoke::Token { id, .. } => id.as_str(),
+        };
+        check_names([tenant.as_str(), user], [&BTreeSet::new(), &BTreeSet::new()])?;
         self.revoke_tokens(&operator(tenant), what).await.map(drop)
     }
 

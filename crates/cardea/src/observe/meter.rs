@@ -156,7 +156,7 @@ impl Meters {
         let help = "Looks into caches, by layer, agent and result";
         registry.register("cache_lookups", help, meters.caches.clone());
         let help =
-            "What cached answers saved, by layer, agent and unit: tokens, or millionths of the currency";
+            "What cached answers saved, by layer, agent and unit: tokens, or millionths of a US dollar";
         registry.register("cache_saved", help, meters.saved.clone());
         let help = "Cached answers that were answered anew, by agent and what that showed";
         registry.register("cache_checks", help, meters.checks.clone());
@@ -167,7 +167,7 @@ impl Meters {
             meters.turns.clone(),
         );
         registry.register("tokens", "Tokens of model calls, by model and direction", meters.tokens.clone());
-        let help = "Cost of model calls in millionths of the configured currency, by model";
+        let help = "Cost of model calls in millionths of a US dollar, by model";
         registry.register("cost_micros", help, meters.cost.clone());
         let help = "Model calls of models that have no price, by model";
         registry.register("unpriced_calls", help, meters.unpriced.clone());

@@ -64,7 +64,7 @@ impl Observe {
         Self(Arc::new(Inner { db, clock, prices, meters: Meters::new(), checkpoint_key: OnceLock::new() }))
     }
 
-    /// Counts the tokens of one model call and gives its cost in millionths of the currency.
+    /// Counts the tokens of one model call and gives its cost in millionths of a US dollar.
     ///
     /// A model without a price costs nothing and is counted as such, so that a hole in `prices.toml` is seen.
     #[must_use]

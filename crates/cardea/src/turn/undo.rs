@@ -44,18 +44,22 @@ impl Turn {
     /// Refuses to go on once a step failed for good after one that can be taken back: all or nothing.
     ///
     /// # Errors
-    /// `upstream_failed`, naming the step.
+    /// `denied` if policy or a person refused the step, else `upstream_failed`; both name it.
     pub fn whole(&self) -> Result<()> {
         if !saga::broken(&self.effects()) {
             return Ok(());
         }
-        let failed = |step: &&Step| matches!(step.state, StepState::Failed | StepState::Refused);
+        let failed = |step: &&Step| {
+            matches!(step.state, StepState::Failed | StepState::Refused) && step.effected().changes
+        };
         let step = self.steps.iter().rev().find(failed);
         let (tool, why) = step.map_or(("a step", String::new()), |step| {
             (step.tool.as_str(), step.used().reason.unwrap_or_default())
         });
         let why = why.trim_end_matches('.');
-        Err(Error::new(Code::UpstreamFailed).detail(format!("`{tool}`: {why}.")))
+        let refused = step.is_some_and(|step| step.state == StepState::Refused);
+        let code = if refused { Code::Denied } else { Code::UpstreamFailed };
+        Err(Error::new(code).detail(format!("`{tool}`: {why}.")))
     }
 
     /// Why it is being taken back, if it is.

@@ -5,7 +5,7 @@ use cardea::{
     config::{Config, Environment},
     context::cache::read_warm,
 };
-use cardea_core::{agent::Agent, connector::Connector};
+use cardea_core::{agent::Agent, connector::Connector, cost::Prices, tool::ToolSpec};
 use clap::Parser as _;
 
 use crate::{files, root, shown};
@@ -140,7 +140,7 @@ fn every_recipe_in_the_documents_stands_in_the_justfile() {
 /// Configurations and agents in the documents begin with a comment that names the file they stand for.
 #[test]
 fn every_configuration_and_agent_in_the_documents_is_a_good_one() {
-    let mut seen = 0;
+    let (mut seen, mut priced) = (0, 0);
     for document in documents() {
         for (_, code) in snippets(&document.text).into_iter().filter(|(language, _)| language == "toml") {
             let first = code.lines().next().unwrap_or_default();
@@ -162,6 +162,12 @@ fn every_configuration_and_agent_in_the_documents_is_a_good_one() {
                 assert_eq!(played, Ok(Vec::new()), "{}: {first}", document.name);
                 seen += 1;
             }
+            if first.starts_with("# prices.toml") {
+                let prices =
+                    Prices::parse(&code).unwrap_or_else(|error| panic!("{}: {error}", document.name));
+                assert!(prices.of("gpt-5.1").is_some() && prices.of("claude-haiku-4-5-20251001").is_some());
+                priced += 1;
+            }
             if first.starts_with("# agents/") {
                 let agent = Agent::parse("snippet", &code);
                 assert!(agent.is_ok(), "{}: {:?}", document.name, agent.unwrap_err());
@@ -170,6 +176,23 @@ fn every_configuration_and_agent_in_the_documents_is_a_good_one() {
         }
     }
     assert!(seen >= 2, "only {seen} configurations and agents were found");
+    assert!(priced >= 1, "no document shows a file of prices");
+}
+
+/// The guide shows how a `tools.json` looks; `policy test` must be able to read it.
+#[test]
+fn every_list_of_tools_in_the_documents_can_be_read() {
+    let mut seen = 0;
+    for document in documents() {
+        for (_, code) in snippets(&document.text).into_iter().filter(|(language, _)| language == "json") {
+            if code.starts_with("[\n  {\n    \"name\"") {
+                let tools: Result<Vec<ToolSpec>, _> = serde_json::from_str(&code);
+                assert!(tools.as_ref().is_ok_and(|tools| !tools.is_empty()), "{}: {tools:?}", document.name);
+                seen += 1;
+            }
+        }
+    }
+    assert!(seen >= 1, "no document shows a list of tools");
 }
 
 /// Lines of JSON in the documents are answers that are known at start, or questions to tune with.

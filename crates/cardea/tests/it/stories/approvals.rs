@@ -1,7 +1,11 @@
 use cardea::control::Choice;
 use cardea_auth::VerifiedClaims;
 use cardea_core::Code;
-use cardea_testkit::{World, model::Act, world::TENANT};
+use cardea_testkit::{
+    World,
+    model::Act,
+    world::{Say, Service, TENANT},
+};
 use serde_json::{Value, json};
 
 fn refund(amount: u32) -> Act {
@@ -124,4 +128,30 @@ async fn nobody_is_a_second_person_by_showing_another_credential() {
     world.user("supervisor").approves(&asked).await;
     asked.answers("refund is processed").await;
     assert_eq!(world.shop().refunds(17).await, 1);
+}
+
+#[tokio::test]
+async fn what_the_built_in_policy_holds_back_is_approved_by_the_role_that_the_installation_names() {
+    let manifest = "[connector]\nname = \"demo\"\nbase = \"BASE\"\n\
+        [[operation]]\nname = \"look\"\nabout = \"Look.\"\neffect = \"read\"\n\
+        request = { method = \"GET\", path = \"/look\" }\n\
+        [[operation]]\nname = \"tell\"\nabout = \"Tell it.\"\neffect = \"write\"\naccept_unknown = true\n\
+        request = { method = \"POST\", path = \"/tell\" }\n";
+    let policies = "@id(\"all\") permit (principal in Role::\"support\", action, resource);";
+    let acts =
+        [Act::call("demo__look", json!({})), Act::call("demo__tell", json!({})), Act::say("It is told.")];
+    let plan = World::plan().model(acts).connector(Service::start().await, manifest).policies(policies);
+    let world = plan.set("CARDEA_POLICIES__APPROVER_ROLE", "team-leads").start().await;
+    let good = || Say::Json(200, json!({ "ok": true }));
+    world.service().says("GET /look", [good()]).says("POST /tell", [good()]);
+    let turn = world.user("support").asks("Look and tell.").await;
+    turn.waits_for_approval("demo__tell").await;
+    let (leads, supervisor) = (world.user("team-leads"), world.user("supervisor"));
+    let seen = supervisor.get("/api/v1/approvals").await.expect(200);
+    assert_eq!(seen.body["approvals"], json!([]), "{}", seen.text);
+    let open = leads.get("/api/v1/approvals").await.expect(200);
+    assert_eq!(open.body["approvals"][0]["roles"], json!(["team-leads"]), "{}", open.text);
+    leads.approves(&turn).await;
+    drop(turn.answers("It is told.").await);
+    assert_eq!(world.service().came("POST /tell").len(), 1);
 }

@@ -97,7 +97,7 @@ async fn a_question_of_one_conversation_is_not_answered_from_another() {
 async fn an_answer_is_as_fresh_as_what_it_tells_of() {
     let look =
         |tool: &str, arguments: Value| [Act::call(tool, arguments), Act::say("Nothing was paid back.")];
-    let order = || look("ops__get_order", json!({ "order_id": "ORD-17" }));
+    let order = || look("ops__get_order", json!({ "order_id": "ORD-18" }));
     let list = || look("ops__list_orders", json!({ "customer_id": 17 }));
     let track = || look("ops__track_shipment", json!({ "order_id": "17" }));
     let refund = json!({ "order_id": "ORD-17", "amount": 10, "reason": "asked" });
@@ -108,7 +108,7 @@ async fn an_answer_is_as_fresh_as_what_it_tells_of() {
     let scopes = ["billing:read", "billing:write", "read", "write"];
     let (ann, bea) = (world.user("support"), world.person(("acme", "bea"), &["support"], &scopes));
     let questions =
-        ["What was paid back for order 17?", "List what customer 17 ordered.", "Where is order 17?"];
+        ["What was paid back for order 18?", "List what customer 17 ordered.", "Where is order 17?"];
     let all = async |want: &str| {
         for question in questions {
             assert_eq!(layer(&ann, question).await, pair(want, "Nothing was paid back."), "{question}");

@@ -121,6 +121,63 @@ async fn a_service_that_is_busy_gets_the_same_key_again_and_a_read_is_simply_rep
 }
 
 #[tokio::test]
+async fn what_may_be_repeated_is_sent_once_more_after_a_silence_without_a_word_in_its_file() {
+    const KEPT: &str = r#"
+[connector]
+name = "demo"
+base = "BASE"
+[[operation]]
+name        = "keyed"
+about       = "Keep a note."
+effect      = "write"
+request     = { method = "POST", path = "/notes" }
+idempotency = { header = "Idempotency-Key" }
+[[operation]]
+name        = "drop"
+about       = "Drop a note."
+effect      = "write"
+request     = { method = "DELETE", path = "/notes/1" }
+idempotency = { by = "method" }
+[[operation]]
+name    = "look"
+about   = "Look at the notes."
+effect  = "read"
+request = { method = "GET", path = "/notes" }
+[[operation]]
+name    = "look_once"
+about   = "Look at the notes once."
+effect  = "read"
+request = { method = "GET", path = "/once" }
+retry   = { attempts = 1 }
+[[operation]]
+name           = "plain"
+about          = "Keep a note, perhaps twice."
+effect         = "write"
+request        = { method = "POST", path = "/plain" }
+accept_unknown = true
+"#;
+    let good = || Say::Json(200, json!({ "ok": true }));
+    for (tool, line, state, times) in [
+        ("demo__keyed", "POST /notes", "done", 2),
+        ("demo__drop", "DELETE /notes/1", "done", 2),
+        ("demo__look", "GET /notes", "done", 2),
+        ("demo__look_once", "GET /once", "failed", 1),
+        ("demo__plain", "POST /plain", "unknown", 1),
+    ] {
+        let acts = [Act::call(tool, json!({})), Act::say("Well.")];
+        let plan = World::plan().model(acts).connector(Service::start().await, KEPT).policies(POLICIES);
+        let world = plan.start().await;
+        world.service().says(line, [Say::BreaksOff, good()]);
+        let receipt = world.user("support").asks("Do it.").await.ends().await;
+        assert_eq!(receipt["tools"][0]["state"], state, "{tool}: {receipt}");
+        let came = world.service().came(line);
+        assert_eq!(came.len(), times, "{tool}");
+        let keys: Vec<&str> = came.iter().map(|one| one.header("idempotency-key")).collect();
+        assert!(keys.windows(2).all(|pair| pair[0] == pair[1]), "{keys:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_write_that_may_have_been_done_stays_unknown_whatever_the_repeat_is_told() {
     for refusal in [401, 403, 429] {
         let world = billing([refund(), Act::say("It failed.")]).await;

@@ -14,6 +14,8 @@ async fn a_credential_that_is_none_or_old_or_double_opens_nothing() {
         let refused = world.holder(token).get("/api/v1/agents").await.expect(401);
         assert_eq!(refused.at("/code"), "token_invalid", "{token}");
         assert!(refused.header("www-authenticate").starts_with("Bearer"), "{:?}", refused.headers);
+        let metadata = "/.well-known/oauth-protected-resource/mcp";
+        assert!(refused.header("www-authenticate").contains(metadata), "{:?}", refused.headers);
     }
     let second = format!("Bearer {}", ann.token());
     let double = ann.send("GET", "/api/v1/agents", &[("authorization", &second)], "").await.expect(400);
@@ -93,6 +95,6 @@ async fn a_budget_that_is_used_up_stops_the_next_question_and_no_model_is_asked(
     let world = plan.start().await;
     let refused = world.user("support").chats("one").await.expect(429);
     assert_eq!(refused.at("/error/code"), "budget_spent");
-    assert!(!refused.header("retry-after").is_empty());
+    assert_eq!(refused.header("retry-after"), "", "a budget of ten tokens will never do");
     assert!(world.model().seen().is_empty());
 }

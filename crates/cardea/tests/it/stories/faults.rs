@@ -124,6 +124,8 @@ async fn an_upstream_that_is_away_fails_the_call_and_is_used_again_when_it_is_ba
     world.wire().set(Weather::Refuse);
     let away = ann.asks("Where is order 17?").await.answers("could not").await;
     assert_eq!(away["tools"][0]["state"], "failed", "{away}");
+    let told = world.model().seen().last().unwrap().body.to_string();
+    assert!(told.contains("did not answer") && !told.contains("answered with an error"), "{told}");
     world.wire().set(Weather::Fair);
     world.clock.advance(Millis::from_secs(10)); // the breaker's pause
     let back = ann.asks("And now, where is order 17?").await.answers("delivered").await;

@@ -25,7 +25,7 @@ async fn newest(world: &World, user: &User) -> (String, String) {
 #[tokio::test]
 async fn a_bad_policy_set_changes_nothing_and_a_good_one_is_taken_without_a_restart() {
     let script = (0..4).flat_map(|_| [refund(), Act::say("That is all.")]);
-    let plan = World::plan().model(script).set("CARDEA_POLICIES__RELOAD", "50ms");
+    let plan = World::plan().model(script).set("CARDEA_POLICIES__RELOAD", "100ms");
     let world = plan.start().await;
     let ann = world.user("support");
     let file = world.folder().join("policies/shop.cedar");
@@ -67,13 +67,16 @@ async fn a_bad_policy_set_changes_nothing_and_a_good_one_is_taken_without_a_rest
 #[test]
 fn a_folder_that_cannot_be_read_is_no_folder_without_policies() {
     let dir = tempfile::tempdir().unwrap();
-    let built_in = cardea::control::load(&dir.path().join("missing")).unwrap();
+    let built_in = cardea::control::load(&dir.path().join("missing"), "supervisor").unwrap();
     assert_eq!(built_in.len(), 1);
     let file = dir.path().join("policies");
     fs::write(&file, "not a folder").unwrap();
-    let error = cardea::control::load(&file).unwrap_err();
+    let error = cardea::control::load(&file, "supervisor").unwrap_err();
     assert!(error.public().contains("cannot be read"), "{}", error.public());
     let folder = dir.path().join("folder");
     fs::create_dir_all(folder.join("broken.cedar")).unwrap();
-    assert!(cardea::control::load(&folder).is_err(), "an entry that cannot be read may be a `forbid`");
+    assert!(
+        cardea::control::load(&folder, "supervisor").is_err(),
+        "an entry that cannot be read may be a `forbid`"
+    );
 }

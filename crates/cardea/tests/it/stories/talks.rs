@@ -38,11 +38,11 @@ async fn a_conversation_is_kept_shown_and_deleted() {
 
 #[tokio::test]
 async fn a_long_list_comes_in_pages_and_each_entry_once() {
-    let world = World::with_model([]).await;
+    let world = World::start().await;
     let (ann, auditor) = (world.user("support"), world.user("auditor"));
     let mut asked = Vec::new();
     for n in 0..5 {
-        asked.push(ann.asks(&format!("Is anybody there, number {n}?")).await.conversation().to_owned());
+        asked.push(ann.asks(&format!("Where is order {n}?")).await.conversation().to_owned());
         world.clock.advance(cardea_core::time::Millis(n % 2)); // some in the same moment
     }
     asked.reverse();

@@ -190,6 +190,24 @@ async fn an_undo_that_policy_refuses_or_the_service_refuses_is_told_with_its_rea
     assert_eq!(receipt["status"], "failed");
 }
 
+const NO_CHARGE: &str = r#"
+@id("support-works-there") @reason("support works with the warehouse.")
+permit (principal in Role::"support", action, resource in Server::"demo");
+@id("nobody-charges") @reason("charging needs a clerk.")
+forbid (principal, action == Action::"demo__charge", resource) when { context.args.amount > 5 };
+"#;
+
+#[tokio::test]
+async fn a_step_that_is_refused_is_told_as_denied_and_not_as_an_error_of_the_service() {
+    let world = warehouse(NO_CHARGE, [reserve("book"), charge()]).await;
+    let receipt = world.user("support").asks("Buy the book.").await.ends().await;
+    assert_eq!((&receipt["status"], states(&receipt)), (&json!("unwound"), vec!["compensated", "refused"]));
+    assert_eq!(receipt["error"]["code"], "denied", "{receipt}");
+    let told = receipt["error"]["message"].as_str().unwrap();
+    assert!(told.contains("`demo__charge`") && told.contains("charging needs a clerk"), "{told}");
+    assert!(!told.contains("service answered"), "{told}");
+}
+
 #[tokio::test]
 async fn nothing_is_taken_back_while_it_is_not_known_whether_the_charge_was_made() {
     let world = warehouse(POLICIES, [reserve("book"), charge()]).await;
