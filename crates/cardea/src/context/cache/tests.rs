@@ -298,7 +298,7 @@ async fn an_answer_of_one_conversation_is_not_that_of_another() {
         };
         cache.asked(&ann, &helper, text, &around)
     };
-    let question = "How do I reset the password of my account?";
+    let question = "How do I reset a forgotten password?";
     let (one, two) =
         ([user("I am on a phone."), told("Noted.")], [user("I am on a laptop."), told("Noted.")]);
     let first = after(&one, question);
@@ -309,7 +309,7 @@ async fn an_answer_of_one_conversation_is_not_that_of_another() {
     assert_eq!(said(&cache, &after(&[], question)).await, None);
     // Said once more at once, it is the same question; an answer to the repetition is another.
     let again = [one.as_slice(), &[user(question), told("Shake the phone.")]].concat();
-    let repeated = after(&again, "how do I reset the password of my account");
+    let repeated = after(&again, "how do I reset a forgotten password");
     assert_eq!(said(&cache, &repeated).await.as_deref(), Some("Shake the phone."));
     keep(&cache, &repeated, "As I said.", &[]).await;
     assert_eq!(said(&cache, &after(&one, question)).await.as_deref(), Some("Shake the phone."));
