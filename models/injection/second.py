@@ -15,6 +15,9 @@ HIDDEN, EPOCHS, RATE, PRIOR, DROP, BATCH = 64, 5, 2e-3, 1e-4, 0.5, 256
 UNSURE = {"prompt": (0.90, 0.9995), "document": (0.75, 0.9995)}
 # What the look adds, as a share of what its head says.
 SHARE = {"prompt": 0.75, "document": 0.35}
+# A source of harmless texts counts by its size to this power for the lines that the engine is given. Three quarters of the
+# prompts are of two sources, and what people ask on any day is in the small ones; of the records most are manuals.
+LINED = {"prompt": 0.6, "document": 1.0}
 # What the harmless records of every day count beside others, for the first look: chosen by leaving sources out. The head reads
 # them at full weight, with which its false alarms among them are fewer.
 WORK = 0.2
@@ -48,8 +51,15 @@ def interval(hits, count):
     return [round(max(middle - half, 0.0), 3), round(min(middle + half, 1.0), 3)]
 
 
-def told(rows, held):
-    """The figures of held-out scores: the line, each source's recall and the harmless texts over the line."""
+def quantile(values, weight, share):
+    order = np.argsort(values)
+    total = np.cumsum(weight[order])
+    return float(values[order][np.searchsorted(total, share * total[-1])])
+
+
+def told(rows, held, surface):
+    """The figures of held-out scores: the line that 1 % of harmless texts reach, each source's recall and the harmless texts
+    over the line; and the lines for the engine, with what is over the second of these."""
     names = np.array([family(source) for source in rows.source])
     benign = (rows.label == 0) & (names != "own")
     line = float(np.quantile(held[benign], 0.99))
@@ -60,8 +70,12 @@ def told(rows, held):
             if mask.any():
                 hits = int((held[mask] > line).sum())
                 figures[part][name] = {"texts": int(mask.sum()), "share": round(hits / mask.sum(), 4), "interval": interval(hits, int(mask.sum()))}
-    figures["macro_recall"] = round(float(np.mean([one["share"] for name, one in figures["recall"].items() if name != "own"])), 3)
-    return figures, [round(float(np.quantile(held[benign], share)), 3) for share in (0.95, 0.99, 0.999)]
+    mean = lambda line, which: round(float(np.mean([(held[(names == name) & (rows.label == which)] > line).mean() for name in set(names[rows.label == which]) - {"own"}])), 3)
+    figures["macro_recall"] = mean(line, 1)
+    size = np.array([(benign & (names == name)).sum() for name in names[benign]])
+    lines = [round(quantile(held[benign], size ** (LINED[surface] - 1), share), 3) for share in (0.95, 0.99, 0.999)]
+    figures["engine"] = {"line": lines[1], "macro_recall": mean(lines[1], 1), "harmless": round(float((held[benign] > lines[1]).mean()), 4), "macro_harmless": mean(lines[1], 0), "macro_harmless_at_line": mean(line, 0)}
+    return figures, lines
 
 
 def encode(encoder, texts):
@@ -121,7 +135,7 @@ def look(options, rows, held, shown, groups, surface):
     benign = (rows.label == 0) & np.array([family(source) != "own" for source in rows.source])
     low, high = (float(np.quantile(held[benign], place)) for place in UNSURE[surface])
     final = np.where(held <= low, held, np.where(held >= high, held + 99, held + after))
-    figures, lines = told(rows, final)
+    figures, lines = told(rows, final, surface)
     figures["asked_of_harmless"] = round(float(((held > low) & (held < high))[benign].mean()), 3)
     use = rows.trained
     usual, scale, whole, scales, biases, outer, bias = rounded(fit(seen[use], label[use], weigh(rows, use, 1.0)[use]), share)

@@ -38,6 +38,8 @@ CONCEPTS = pathlib.Path(__file__).parent / "concepts.txt"
 PRIOR = {"prompt": 1e-4, "document": 5e-4}
 # The mean of so many models, each with this part of our own texts: one alone hangs on its seed and on which texts it saw.
 MODELS, PART = 3, {"prompt": 0.8, "document": 0.6}
+# An attack that scores less than this share of harmless texts, with its source left out among so many parts, is not learnt from.
+DOUBTED, PARTS = 0.95, 4
 SIZE = {"prompt": 1 << BITS, "document": 1 << (BITS - 1)}
 # What a structural rule adds to the margin for each point of its confidence: `RULE_WEIGHT` in the engine.
 RULE_WEIGHT = 2.0
@@ -213,6 +215,24 @@ def train(rows, windows, use, surface, first=1):
     return np.mean(models, axis=0)
 
 
+def believed(rows, windows, use, surface):
+    """What to train on: all of `use` but the prompts that others call attacks and models without their source do not.
+
+    WHY: about half of some sources' attacks are ordinary requests; a model that learns them refuses those of every day.
+    """
+    if surface == "document":
+        return use
+    others = np.array([not source.startswith("own/") for source in rows.source])
+    names = sorted(set(rows.fold[use & others]))
+    margin = np.full(len(rows), np.nan, np.float32)
+    for at in range(PARTS):
+        out = use & np.isin(rows.fold, names[at::PARTS])
+        margins = windows.margins(one_model(rows, windows, use & ~out, surface, at + 1))
+        margin[out] = (margins[windows.best(margins)] + windows.boost)[out]
+    line = np.quantile(margin[use & others & (rows.label == 0)], DOUBTED)
+    return use & ~((rows.label == 1) & (margin < line))
+
+
 def one_model(rows, windows, use, surface, number):
     """First on whole texts (records: on all windows of harmless ones), then on each attack's strongest window."""
     weight, label = weigh(rows, use), rows.label.astype(np.float64)
@@ -270,19 +290,20 @@ def surface_of(options, surface):
         groups = whole + [[name] for name in names if not name.startswith("own/") and not (whole and name in whole[0])]
     for group in groups:
         out = np.isin(rows.fold, group)
-        margins = windows.margins(quantise(train(rows, windows, ~out & rows.trained, surface), surface)[2])
+        use = believed(rows, windows, ~out & rows.trained, surface)
+        margins = windows.margins(quantise(train(rows, windows, use, surface), surface)[2])
         strongest = windows.best(margins)
         held[out] = (margins[strongest] + windows.boost)[out]
         best = np.where(out | np.isnan(held), strongest, best)
         print(", ".join(group), int(out.sum()), flush=True)
-    figures, lines = told(rows, held)
+    figures, lines = told(rows, held, surface)
     figures["groups"] = [[str(name) for name in group] for group in groups]
     print(surface, json.dumps(figures), flush=True)
     head, figures["second_look"] = second.look(options, rows, held, lambda text: windows.shown(text, best[text]), groups, surface)
     print(surface, json.dumps(figures["second_look"]), flush=True)
     if options.alone:
         return figures
-    whole, scales, model = quantise(train(rows, windows, rows.trained, surface), surface)
+    whole, scales, model = quantise(train(rows, windows, believed(rows, windows, rows.trained, surface), surface), surface)
     margins = windows.margins(model)
     margins = margins[windows.best(margins)]
     mine = np.flatnonzero([source.startswith("own/") and len(text) < 400 for source, text in zip(rows.source, rows.text)])

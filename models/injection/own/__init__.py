@@ -9,7 +9,7 @@ import codecs
 import random
 import re
 
-from . import documents, english, fresh, languages, quoted, wider, work
+from . import documents, english, everyday, fresh, languages, quoted, said, wider, work
 
 SLOT = re.compile(r"\{([A-Za-z]+[0-9]?)\}")
 LOOKS = str.maketrans({"a": "а", "e": "е", "o": "ο", "i": "1", "s": "$", "t": "7", "c": "с", "p": "р", "l": "ι"})
@@ -138,12 +138,36 @@ def working(rnd, each):
                 yield (filled if rnd.random() < 0.4 else f"{filled} {fill(rnd, rnd.choice(texts), work.SLOTS)}"), 0, f"work {language}", "document", None
 
 
+def everyday_prompts(rnd, each):
+    """What users send on any day, and orders in the same surroundings."""
+    slots = dict(english.SLOTS, **everyday.SLOTS)
+    for label, families in ((0, everyday.HARMLESS), (1, everyday.ATTACKS)):
+        for family, templates in families.items():
+            times = everyday.TIMES.get(family, 1) if label == 0 or family in everyday.KEPT else 1
+            for template in templates:
+                for _ in range(each * times):
+                    text = fill(rnd, template, slots)
+                    yield text.strip() if family in everyday.KEPT else tidy(rnd, text), label, f"everyday {family}: {template[:40]}", "prompt", None
+    for line in said.LINES:
+        plain = line.lower().rstrip(".!?")
+        yield from ((text, 0, f"everyday said: {line[:40]}", "prompt", None) for text in (line, plain, f"{rnd.choice(everyday.SLOTS['yes1'])}, {plain}"))
+    for line in said.CODE:
+        for around in rnd.sample(said.AROUND, 3):
+            yield around.replace("{line}", line), 0, f"everyday line: {line[:40]}", "prompt", None
+    for language, texts in everyday.ABROAD.items():
+        pairs = [" ".join(rnd.sample(texts, 2)) for _ in range(each)]
+        yield from ((text, 0, f"everyday {language}", "prompt", None) for text in texts + pairs)
+        if language in languages.WORDS:
+            for text, tactic in languages.attacks(rnd, language, each):
+                yield f"{rnd.choice(texts)} {text}", 1, f"{language}: {tactic}", "prompt", None
+
+
 def rows(requests=(), seed=7, each=16):
     """All texts, each once. `requests` are harmless things that users ask for; inside a record they are orders."""
     rnd = random.Random(seed)
     seen = set()
-    more = random.Random(seed + 1)
-    for source in (prompts(rnd, each), records(rnd, each * 2, requests), working(more, each * 2)):
+    more, last = random.Random(seed + 1), random.Random(seed + 2)
+    for source in (prompts(rnd, each), records(rnd, each * 2, requests), working(more, each * 2), everyday_prompts(last, each)):
         for row in source:
             if row[0] not in seen:
                 seen.add(row[0])

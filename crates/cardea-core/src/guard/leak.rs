@@ -134,7 +134,7 @@ impl Leaks {
     pub(super) fn find(&self, piece: &Piece<'_>, seen: &mut Vec<Seen>) -> Option<Read> {
         let bytes = piece.view.bytes();
         let tried = vec![Tried::default(); self.patterns.len()];
-        let mut scan = Scan { leaks: self, piece, bytes, seen, open: bytes.len(), run_end: 0, tried };
+        let mut scan = Scan { leaks: self, piece, bytes, seen, open: bytes.len(), run: (0, 0), tried };
         let (mut labels, mut turns, mut asked) = (Vec::<Label>::new(), Vec::new(), 0);
         for (std::ops::Range { start, end }, uses) in self.words.of(bytes) {
             if is_late(piece.pace, end, &mut asked) {
@@ -214,8 +214,8 @@ struct Scan<'a, 'v> {
     bytes: &'a [u8],
     seen: &'a mut Vec<Seen>,
     open: usize,
-    /// The end of the last stretch that was looked for.
-    run_end: usize,
+    /// From where the last stretch was looked for, and its end.
+    run: (usize, usize),
     tried: Vec<Tried>,
 }
 
@@ -425,13 +425,18 @@ impl Scan<'_, '_> {
         body + text.get(..length).unwrap_or_default().trim_ascii_end().len()
     }
 
-    /// The end of the stretch without white space around a place.
+    /// The end of the stretch without white space around a place. Words that wake a row come in one walk and words with
+    /// digits in another, so the place may lie before the last one.
     fn run_end(&mut self, start: usize) -> usize {
-        if start >= self.run_end {
-            let rest = self.bytes.get(start..).unwrap_or_default();
-            self.run_end = start + rest.iter().position(u8::is_ascii_whitespace).unwrap_or(rest.len());
+        let (first, last) = self.run;
+        if !(first..last).contains(&start) {
+            let (stop, end) =
+                if start < first { (first, last) } else { (self.bytes.len(), self.bytes.len()) };
+            let rest = self.bytes.get(start..stop).unwrap_or_default();
+            let end = rest.iter().position(u8::is_ascii_whitespace).map_or(end, |length| start + length);
+            self.run = (start, end);
         }
-        self.run_end
+        self.run.1
     }
 
     /// Where the next line's first stretch ends, if a key could have been broken over the line's end.

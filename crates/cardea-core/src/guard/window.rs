@@ -339,6 +339,18 @@ mod tests {
     }
 
     #[test]
+    fn a_keyword_far_behind_a_number_has_no_say_in_where_that_number_ends() {
+        let engine = engine();
+        let apart = "G B 8 2 W E S T 1 2 3 4 5 6 9 8 7 6 5 4 3 2 ";
+        let text = format!(
+            "4111 1111 1111 1111 phone: +49 30 23125 317, or (555) 010-4477 4111 1111 1111 1111 {apart}{apart}my password is Tr0ub4dor&3. "
+        );
+        for cut in (0..text.len()).filter(|cut| text.is_char_boundary(*cut)) {
+            assert_eq!(streamed(&engine, &text, &[cut]), whole(&engine, &text), "{cut}");
+        }
+    }
+
+    #[test]
     fn plain_prose_leaves_soon_and_never_more_than_256_bytes_wait() {
         let engine = engine();
         let mut window = engine.window(Surface::Output, masks());
