@@ -67,10 +67,7 @@ impl From<Reason> for Error {
         match reason {
             Reason::Expired => Self::new(Code::TokenExpired).because(reason),
             // WHY: that nobody can say whether a token is good is no reason for its owner to throw it away.
-            Reason::NoKeys => Self::new(Code::StoreUnavailable)
-                .detail("The keys of the issuer have not been fetched yet.")
-                .retry_after(KEYS)
-                .because(reason),
+            Reason::NoKeys => Self::new(Code::IssuerAway).retry_after(KEYS).because(reason),
             _ => Self::new(Code::TokenInvalid).because(reason),
         }
     }

@@ -56,6 +56,7 @@ codes! {
     NotSignedIn       => "not_signed_in",       401, Never, "Sign in first.";
     TokenInvalid      => "token_invalid",       401, Never, "The credential is not valid here.";
     TokenExpired      => "token_expired",       401, Never, "The credential has expired.";
+    IssuerAway        => "issuer_unavailable",  503, After, "The keys of the token's issuer are not here yet.";
     ScopeMissing      => "scope_missing",       403, Never, "The credential lacks a scope that this needs.";
     // may they
     Denied            => "denied",              403, Never, "Policy does not allow this.";

@@ -242,7 +242,9 @@ async fn what_was_approved_while_its_service_was_away_is_done_when_it_is_back() 
         }
     };
     tokio::time::timeout(Duration::from_secs(60), paid).await.expect("it goes on");
-    assert_eq!(world.shop().refunds(17).await, 1);
+    let told: Vec<(Option<String>, String)> =
+        again.db.rows("SELECT outcome, state FROM steps", Vec::new()).await.unwrap();
+    assert_eq!(world.shop().refunds(17).await, 1, "{told:?}");
     again.stop().await;
 }
 

@@ -142,7 +142,7 @@ async fn a_stream_of_events_tells_nothing_more_once_its_readers_token_is_over() 
         for _ in 0..5 {
             drop(supervisor.get("/api/v1/approvals").await.expect(200)); // the stream is open by then
         }
-        world.clock.advance(Millis::from_secs(3 * 3_600));
+        world.clock.advance(Millis::from_secs(13 * 3_600));
         drop(ann.get("/api/v1/agents").await.expect(401));
         world.user("supervisor").approves(&asked).await;
     };
