@@ -160,11 +160,11 @@ impl Action {
     /// The first upstream that could not be read; the others are in the catalogue all the same.
     pub async fn refresh(&self) -> Result<()> {
         let mut tools = self.inner.described.clone();
-        let mut failed = None;
+        let (mut failed, mut reached) = (None, Vec::new());
         for (name, upstream) in &self.inner.upstreams {
             match upstream.list().await {
                 Ok(listed) => {
-                    self.reached(name);
+                    reached.push(name);
                     tools.extend(listed.into_iter().map(Arc::new));
                 }
                 Err(error) => {
@@ -179,6 +179,8 @@ impl Action {
         let catalog = Arc::new(Catalog::new(tools)?);
         self.inner.selector.learn(&catalog).await;
         *self.inner.catalog.write().unwrap_or_else(PoisonError::into_inner) = catalog;
+        // Only now: until its tools are known a server counts as away (`is_awaited`).
+        reached.into_iter().for_each(|name| self.reached(name));
         failed.map_or(Ok(()), Err)
     }
 

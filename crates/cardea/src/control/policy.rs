@@ -135,6 +135,12 @@ impl Control {
         remembered(&self.inner.memo.lists, key, caller, || policies.tools().filter(asks).cloned().collect())
     }
 
+    /// True if the policies of now were made for a catalogue with this tool.
+    #[must_use]
+    pub fn knows(&self, tool: &ToolName) -> bool {
+        self.policies().tools().any(|known| known == tool)
+    }
+
     /// Refuses a model that policy does not let the caller ask without an agent.
     ///
     /// # Errors

@@ -2,7 +2,12 @@
 
 use std::time::Duration;
 
-use cardea_core::{Code, Error, Result, Retry, id::TurnId, journal::StepState, time::Millis};
+use cardea_core::{
+    Code, Error, Result, Retry,
+    id::{ToolName, TurnId},
+    journal::StepState,
+    time::Millis,
+};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -94,11 +99,16 @@ pub async fn resume_one(app: &App, free: &Free) -> Result<()> {
     settle(app, &caller, &agent, Open { turn, admitted, outlet, reuse }).await.map(drop)
 }
 
-/// True of a call that was begun or approved, and whose server has not been there since this node started.
+/// True of a call that was begun or approved, and whose server has not been there since this node started, or not long
+/// enough for the policies to know its tools.
 fn awaits_a_server(app: &App, turn: &Turn) -> bool {
     let patient = app.clock.now() < turn.started_at().plus(PATIENCE);
-    let open = |step: &Step| step.is_open() && app.action.is_awaited(step.tool());
-    patient && turn.steps().iter().any(open)
+    let listed = |tool: &ToolName| app.action.catalog().get(tool.as_str()).is_some();
+    let awaited = |step: &Step| {
+        let tool = step.tool();
+        step.is_open() && (app.action.is_awaited(tool) || listed(tool) && !app.control.knows(tool))
+    };
+    patient && turn.steps().iter().any(awaited)
 }
 
 /// Ends a turn whose agent is gone.
