@@ -49,7 +49,7 @@ use crate::{
 /// without an approval.
 const BUILT_IN: &str = include_str!("built-in.cedar");
 
-/// The role whose people may lift [`BUILT_IN`], unless the configuration names another.
+/// The role whose people may lift the built-in policy, unless the configuration names another.
 pub const APPROVER: &str = "supervisor";
 
 /// A text with policies.
@@ -70,7 +70,7 @@ impl Source {
         Self { file: file.into(), text: text.into(), built_in: false }
     }
 
-    /// [`BUILT_IN`], with the role whose people may lift it.
+    /// The built-in policy, with the role whose people may lift it.
     #[must_use]
     pub fn built_in(approver: &str) -> Self {
         let text = BUILT_IN.replace(APPROVER, approver);
