@@ -138,6 +138,13 @@ async fn the_verifier_names_the_first_entry_that_was_touched() {
     drop(ann);
     let good = fs::read_to_string(&path).unwrap();
     let checkpoint = path.with_extension("checkpoint");
+    // The writer's own thread writes it, after its last entry.
+    let written = async {
+        while !fs::read_to_string(&checkpoint).is_ok_and(|text| text.starts_with("40 ")) {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(30), written).await.expect("a checkpoint of the end");
     let lines: Vec<&str> = good.lines().collect();
     assert_eq!(lines.len(), 40);
     let check = |lines: &[&str]| {
