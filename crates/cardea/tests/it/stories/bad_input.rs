@@ -219,28 +219,26 @@ fn frame(kind: u8, flags: u8, stream: u32, body: &[u8]) -> Vec<u8> {
     frame
 }
 
-/// Opens streams and takes each back at once (CVE-2023-44487); how many frames were taken, and what came back.
-fn rapid_reset(address: &str) -> (u32, Vec<u8>) {
+/// Opens streams and takes each back at once (CVE-2023-44487), until the server has ended the connection or a minute
+/// is over; whether it was ended, and what came back.
+fn rapid_reset(address: &str) -> (bool, Vec<u8>) {
     let mut socket = TcpStream::connect(address).unwrap();
     socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
     socket.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").unwrap();
     socket.write_all(&frame(4, 0, 0, &[])).unwrap();
     // GET http://a/ by the static table of HPACK, with a literal authority.
     let head = [0x82, 0x86, 0x84, 0x41, 0x01, b'a'];
-    let mut taken = 0;
-    for stream in (1..100_000).step_by(2) {
+    let last = Instant::now() + Duration::from_secs(60);
+    let ended = (1..1 << 31).step_by(2).take_while(|_| Instant::now() < last).any(|stream| {
         let both = [frame(1, 0x5, stream, &head), frame(3, 0, stream, &8_u32.to_be_bytes())].concat();
-        if socket.write_all(&both).is_err() {
-            break;
-        }
-        taken += 1;
-    }
+        socket.write_all(&both).is_err()
+    });
     let mut said = Vec::new();
     let mut piece = [0; 4_096];
     while let Ok(count @ 1..) = socket.read(&mut piece) {
         said.extend_from_slice(&piece[..count]);
     }
-    (taken, said)
+    (ended, said)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -258,11 +256,11 @@ async fn streams_that_are_opened_and_taken_back_without_end_end_their_connection
     drop(ann.get("/healthz").await.expect(200));
     assert!(start.elapsed() < Duration::from_secs(2), "somebody else waited {:?}", start.elapsed());
     for attack in attacks {
-        let (taken, said) = attack.await.unwrap();
-        assert!(taken < 49_999, "all streams were taken");
+        let (ended, said) = attack.await.unwrap();
+        assert!(ended, "streams were taken for a minute");
         // A frame of kind 7 (go away) with the code 11: calm down.
         let told = said.windows(17).any(|at| at[3] == 7 && at[13..17] == 11_u32.to_be_bytes());
-        assert!(told || said.is_empty() || taken < 5_000, "{taken} streams, {} bytes", said.len());
+        assert!(told || said.is_empty(), "{} bytes and no word of why", said.len());
     }
     drop(ann.get("/healthz").await.expect(200));
 }
