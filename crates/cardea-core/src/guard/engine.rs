@@ -2,6 +2,8 @@
 
 use std::{borrow::Cow, sync::Arc};
 
+use serde_json::Value;
+
 use super::{
     catalogue::Catalogue,
     choice::Choices,
@@ -12,9 +14,10 @@ use super::{
     profile::{OnFailure, OnSilence, Profile, SecondLook},
     runs::sections,
     seen::{Pace, Seen},
-    sieve::{Sieve, splice},
+    sieve::{Mask, Sieve, splice},
     topic::Topics,
-    verdict::{Action, Family, Finding, Surface, Taint, Verdict},
+    value::Reading,
+    verdict::{Action, Family, Finding, Surface, Taint, ValueVerdict, Verdict},
 };
 use crate::Result;
 
@@ -125,6 +128,28 @@ impl Engine {
         (!late()).then(|| self.verdict(text, surface, found, masks))
     }
 
+    /// Screens JSON as [`Engine::scan_until`] screens a text: a key says what its value is, and each key, text and number
+    /// that has something to hide gets its placeholder where it stands.
+    #[must_use]
+    pub fn scan_value_until(
+        &self,
+        value: &Value,
+        surface: Surface,
+        masks: &mut Masks,
+        late: &dyn Fn() -> bool,
+    ) -> Option<ValueVerdict> {
+        let reading = Reading::of(value);
+        let found = self.look(&reading.text, surface, late)?;
+        if late() {
+            return None;
+        }
+        let (findings, cuts) = self.judged(&reading.text, surface, found);
+        let masked = (!cuts.is_empty()).then(|| reading.masked(value.clone(), &cuts, masks));
+        let action = findings.iter().map(|finding| finding.action).max().unwrap_or_default();
+        let taint = Taint::of(surface, &findings);
+        Some(ValueVerdict { action, findings, masked, taint })
+    }
+
     /// What all detectors see, and whether a second look was wanted in vain.
     fn look(&self, text: &str, surface: Surface, late: &dyn Fn() -> bool) -> Option<(Vec<Seen>, bool)> {
         let (mut seen, mut in_vain) = (Vec::new(), false);
@@ -155,19 +180,10 @@ impl Engine {
         &self,
         text: &'t str,
         surface: Surface,
-        (mut seen, in_vain): (Vec<Seen>, bool),
+        found: (Vec<Seen>, bool),
         masks: &mut Masks,
     ) -> Verdict<'t> {
-        let mut sieve = Sieve::new(surface);
-        sieve.order(self.rules().0, &mut seen);
-        let (mut findings, mut cuts) = (Vec::new(), Vec::new());
-        for one in &seen {
-            if let Some((finding, cut)) = sieve.take(self.rules(), one) {
-                findings.push(finding);
-                cuts.extend(cut);
-            }
-        }
-        findings.extend(self.unanswered(text).filter(|_| in_vain));
+        let (findings, cuts) = self.judged(text, surface, found);
         let masked = if cuts.is_empty() {
             Cow::Borrowed(text)
         } else {
@@ -178,6 +194,26 @@ impl Engine {
         let action = findings.iter().map(|finding| finding.action).max().unwrap_or_default();
         let taint = Taint::of(surface, &findings);
         Verdict { action, findings, text: masked, taint }
+    }
+
+    /// What the profile makes of what was seen: findings, and what is to be masked, in order.
+    fn judged(
+        &self,
+        text: &str,
+        surface: Surface,
+        (mut seen, in_vain): (Vec<Seen>, bool),
+    ) -> (Vec<Finding>, Vec<Mask>) {
+        let mut sieve = Sieve::new(surface);
+        sieve.order(self.rules().0, &mut seen);
+        let (mut findings, mut cuts) = (Vec::new(), Vec::new());
+        for one in &seen {
+            if let Some((finding, cut)) = sieve.take(self.rules(), one) {
+                findings.push(finding);
+                cuts.extend(cut);
+            }
+        }
+        findings.extend(self.unanswered(text).filter(|_| in_vain));
+        (findings, cuts)
     }
 
     /// What it means that a second look got no answer.

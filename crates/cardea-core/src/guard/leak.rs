@@ -15,7 +15,7 @@ use super::{
     seen::{Pace, Seen},
     table::{self, Matcher, Pattern},
     verdict::{Action, Family},
-    words::{Use, Waking, Word, Words},
+    words::{Use, Waking, Word, Words, is_escape},
 };
 use crate::Result;
 
@@ -187,7 +187,13 @@ fn is_late(pace: Pace<'_>, place: usize, asked: &mut usize) -> bool {
 /// True if no letter touches the range, or only the one that ends the word before it, as in `clientIp`.
 fn is_word(bytes: &[u8], start: usize, end: usize) -> bool {
     let letter = |at: Option<usize>| at.and_then(|at| bytes.get(at)).is_some_and(u8::is_ascii_alphabetic);
-    (!letter(start.checked_sub(1)) || is_hump(bytes, start)) && !letter(Some(end))
+    (!letter(start.checked_sub(1)) || is_hump(bytes, start) || is_after_escape(bytes, start))
+        && !letter(Some(end))
+}
+
+/// True if what stands before is the letter of `\n` or its like.
+fn is_after_escape(bytes: &[u8], at: usize) -> bool {
+    at.checked_sub(1).is_some_and(|before| is_escape(bytes, before))
 }
 
 /// True if a large letter begins a part of a name here: two small ones before it, so that `iPhone` is one word.
@@ -242,7 +248,7 @@ impl Scan<'_, '_> {
         let touched =
             start.checked_sub(1).and_then(|at| self.bytes.get(at)).is_some_and(u8::is_ascii_alphanumeric);
         let hump = pattern.family == Family::Personal && is_hump(self.bytes, start);
-        if touched && !parts && !hump && !pattern.named {
+        if touched && !parts && !hump && !pattern.named && !is_after_escape(self.bytes, start) {
             return;
         }
         let lately = labels.iter().rev().take_while(|label| label.end + UNLESS_GAP >= start);
@@ -258,6 +264,7 @@ impl Scan<'_, '_> {
         let before = self.bytes.get(hit.saturating_sub(BACK)..hit).unwrap_or_default();
         let length = |text: &[u8]| text.iter().rev().take_while(|byte| is_word_byte(**byte)).count();
         let own = length(before);
+        let own = own - usize::from(own > 0 && is_escape(self.bytes, hit - own));
         // The apostrophe inside a name, as in `o'brien@…`: letters stand before it, not the space before a quote.
         let rest = before.get(..before.len() - own).and_then(|rest| rest.strip_suffix(b"'"));
         let more = rest.filter(|_| self.bytes.get(hit) == Some(&b'@')).map_or(0, length);

@@ -37,6 +37,7 @@ mod sieve;
 mod stretch;
 mod table;
 mod topic;
+mod value;
 mod verdict;
 mod window;
 mod words;
@@ -45,7 +46,7 @@ pub use engine::Engine;
 pub use injection::{DIMS, LAYERS, Look, SecondReader};
 pub use placeholder::{Masks, Originals, Placeholders};
 pub use profile::{Allow, Deny, OnFailure, OnSilence, Profile, Rule, SecondLook, Topic};
-pub use verdict::{Action, Family, Finding, Surface, Taint, Verdict};
+pub use verdict::{Action, Family, Finding, Surface, Taint, ValueVerdict, Verdict};
 pub use window::{Finished, Window};
 
 /// A folded text with the source range of each of its bytes: for fuzzing the folder from outside, nothing else.

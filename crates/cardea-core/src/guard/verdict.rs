@@ -155,6 +155,19 @@ pub struct Verdict<'t> {
     pub taint: Option<Taint>,
 }
 
+/// The engine's answer about JSON.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ValueVerdict {
+    /// The most severe action of all findings.
+    pub action: Action,
+    /// What was seen with at least the profile's confidence. Places count in the value as detectors read it.
+    pub findings: Vec<Finding>,
+    /// The value with placeholders in it, if anything is masked. Not for use after a refusal.
+    pub masked: Option<serde_json::Value>,
+    /// As in [`Verdict::taint`].
+    pub taint: Option<Taint>,
+}
+
 impl Verdict<'_> {
     /// True if the text must not go on.
     #[must_use]

@@ -19,12 +19,14 @@ const PATIENCE: usize = 2048;
 
 /// A stream under screening. What leaves it, put together, is what [`Engine::scan_in`] gives for the whole text.
 ///
+/// Placeholders are numbered by the names that each call lends it, so that nothing else of the conversation gets the same
+/// number meanwhile.
+///
 /// After a refusal nothing more leaves: what came before the refused place has been said already. Detectors that need
 /// the whole text (orders to the model) do not run on streams; they run on what goes into a model, not out of it.
 pub struct Window {
     engine: Engine,
     surface: Surface,
-    masks: Masks,
     sieve: Sieve,
     findings: Vec<Finding>,
     runs: Runs,
@@ -53,24 +55,21 @@ pub struct Finished {
     pub findings: Vec<Finding>,
     /// As for a whole text.
     pub taint: Option<Taint>,
-    /// Names and originals, to be kept for the conversation.
-    pub masks: Masks,
 }
 
 impl Engine {
     /// Starts screening a stream.
     #[must_use]
-    pub fn window(&self, surface: Surface, masks: Masks) -> Window {
-        Window::new(self.clone(), surface, masks)
+    pub fn window(&self, surface: Surface) -> Window {
+        Window::new(self.clone(), surface)
     }
 }
 
 impl Window {
-    pub(super) fn new(engine: Engine, surface: Surface, masks: Masks) -> Self {
+    pub(super) fn new(engine: Engine, surface: Surface) -> Self {
         Self {
             engine,
             surface,
-            masks,
             sieve: Sieve::new(surface),
             findings: Vec::new(),
             runs: Runs::default(),
@@ -93,7 +92,7 @@ impl Window {
 
     /// Takes the next piece and gives what may be shown now; often nothing.
     #[must_use]
-    pub fn push(&mut self, chunk: &str) -> String {
+    pub fn push(&mut self, chunk: &str, masks: &mut Masks) -> String {
         if !self.engine.listens(self.surface) {
             return chunk.to_owned();
         }
@@ -104,12 +103,12 @@ impl Window {
             if self.runs.take(c, before + place) {
                 self.held.push_str(chunk.get(from..place).unwrap_or_default());
                 from = place;
-                self.settle(&mut out);
+                self.settle(masks, &mut out);
             }
         }
         self.held.push_str(chunk.get(from..).unwrap_or_default());
         if self.held.len() >= self.patience {
-            self.examine(Some(self.runs), &mut out);
+            self.examine(Some(self.runs), masks, &mut out);
             let open = self.base + self.held.len() - self.decided;
             let grown = if open > PATIENCE { open / 4 } else { self.least };
             self.patience = if grown == 0 { 0 } else { self.held.len() + grown };
@@ -131,22 +130,22 @@ impl Window {
 
     /// Ends the stream.
     #[must_use]
-    pub fn finish(mut self) -> Finished {
+    pub fn finish(mut self, masks: &mut Masks) -> Finished {
         let mut text = String::new();
-        self.examine(None, &mut text);
+        self.examine(None, masks, &mut text);
         let action = self.findings.iter().map(|finding| finding.action).max().unwrap_or_default();
         let taint = Taint::of(self.surface, &self.findings);
-        Finished { text, action, findings: self.findings, taint, masks: self.masks }
+        Finished { text, action, findings: self.findings, taint }
     }
 
     /// Decides all that is held and forgets it: what follows is examined on its own.
-    fn settle(&mut self, out: &mut String) {
-        self.examine(None, out);
+    fn settle(&mut self, masks: &mut Masks, out: &mut String) {
+        self.examine(None, masks, out);
         self.patience = self.least;
     }
 
     /// Examines what is held, shows what is decided, and forgets what is no longer needed. With `runs`, more may come.
-    fn examine(&mut self, runs: Option<Runs>, out: &mut String) {
+    fn examine(&mut self, runs: Option<Runs>, masks: &mut Masks, out: &mut String) {
         let end = self.base + self.held.len();
         let engine = self.engine.clone();
         let held = std::mem::take(&mut self.held);
@@ -172,7 +171,7 @@ impl Window {
             }
             self.findings.push(finding);
             if let Some(mask) = mask {
-                self.replace(&held, &mask, out);
+                self.replace(&held, &mask, masks, out);
             }
         }
         self.show(&held, open, out);
@@ -193,10 +192,10 @@ impl Window {
         }
     }
 
-    fn replace(&mut self, held: &str, mask: &Mask, out: &mut String) {
+    fn replace(&mut self, held: &str, mask: &Mask, masks: &mut Masks, out: &mut String) {
         self.show(held, mask.start, out);
         let value = mask.value.start.saturating_sub(self.base)..mask.value.end.saturating_sub(self.base);
-        let name = self.masks.put(&mask.label, held.get(value).unwrap_or_default());
+        let name = masks.put(&mask.label, held.get(value).unwrap_or_default());
         if !self.refused {
             out.push_str(&name);
         }
@@ -238,19 +237,19 @@ mod tests {
     }
 
     fn streamed(engine: &Engine, text: &str, cuts: &[usize]) -> (String, Vec<Finding>) {
-        through(engine.window(Surface::Output, masks()), text, cuts)
+        through(engine.window(Surface::Output), text, cuts)
     }
 
     fn through(mut window: Window, text: &str, cuts: &[usize]) -> (String, Vec<Finding>) {
-        let mut out = String::new();
+        let (mut out, mut names) = (String::new(), masks());
         let mut from = 0;
         for cut in cuts.iter().copied().filter(|cut| text.is_char_boundary(*cut)).chain([text.len()]) {
             if cut > from {
-                out += &window.push(text.get(from..cut).unwrap());
+                out += &window.push(text.get(from..cut).unwrap(), &mut names);
                 from = cut;
             }
         }
-        let end = window.finish();
+        let end = window.finish(&mut names);
         (out + &end.text, end.findings)
     }
 
@@ -267,6 +266,7 @@ mod tests {
         "4111 1111 1111 1111 ",
         "card 4111-1111-1111-1111, thanks\n",
         "AKIAIOSFODNN7ABCDEFG ",
+        "keys:\\nAKIAIOSFODNN7ABCDEFG\\t4111 1111 1111 1111\\r\\nnovak@mail.example.com ",
         "my password is Tr0ub4dor&3. ",
         "novak at mail dot example dot com ",
         "write to a.b+c@mail.example.org; ",
@@ -311,7 +311,7 @@ mod tests {
             cuts.sort_unstable();
             let (engine, text) = (engine(), texts.concat());
             let cuts: Vec<usize> = cuts.into_iter().filter(|cut| *cut < text.len()).collect();
-            let window = engine.window(Surface::Output, masks()).unhurried();
+            let window = engine.window(Surface::Output).unhurried();
             prop_assert_eq!(through(window, &text, &cuts), whole(&engine, &text));
         }
     }
@@ -353,11 +353,11 @@ mod tests {
     #[test]
     fn plain_prose_leaves_soon_and_never_more_than_256_bytes_wait() {
         let engine = engine();
-        let mut window = engine.window(Surface::Output, masks());
+        let mut window = engine.window(Surface::Output);
         let prose = "It was agreed that the name of the customer, the address and card 12 of order 4471 at noon stay. ";
         let (mut shown, mut worst, mut first) = (0, 0, None);
         for (number, byte) in prose.repeat(40).chars().enumerate() {
-            let text = window.push(byte.encode_utf8(&mut [0; 4]));
+            let text = window.push(byte.encode_utf8(&mut [0; 4]), &mut masks());
             shown += text.len();
             worst = worst.max(window.held_back());
             if shown > 0 && first.is_none() {
@@ -391,11 +391,13 @@ mod tests {
     fn after_a_refusal_nothing_more_leaves() {
         let text = "name = 'r'\n[[rule]]\nkinds = ['card']\naction = 'refuse'";
         let engine = Engine::new(&Profile::parse(text).unwrap()).unwrap();
-        let mut window = engine.window(Surface::Output, masks());
-        let mut out = window.push("Your card is 4111 1111 1111 1111 and the code follows here for you now. ");
-        out += &window.push(&"More and more text that nobody should get to see. ".repeat(6));
+        let mut window = engine.window(Surface::Output);
+        let mut names = masks();
+        let mut out =
+            window.push("Your card is 4111 1111 1111 1111 and the code follows here for you now. ", &mut names);
+        out += &window.push(&"More and more text that nobody should get to see. ".repeat(6), &mut names);
         assert!(window.refused());
-        let end = window.finish();
+        let end = window.finish(&mut names);
         assert_eq!((out + &end.text).as_str(), "Your card is ");
         assert_eq!(end.action, Action::Refuse);
     }
@@ -411,7 +413,7 @@ mod tests {
         assert!(on(Surface::ToolResult).taint.is_some_and(|taint| !taint.suspicious));
         assert_eq!(on(Surface::Output).text, "Your acme rocket card is [CARD_1].");
         assert_eq!(on(Surface::Title).action, Action::Refuse, "a list speaks as well");
-        let mut window = engine.window(Surface::User, masks());
-        assert_eq!(window.push(card) + &window.finish().text, card);
+        let mut window = engine.window(Surface::User);
+        assert_eq!(window.push(card, &mut masks()) + &window.finish(&mut masks()).text, card);
     }
 }

@@ -148,6 +148,13 @@ pub(super) struct Word {
     then: Option<u8>,
 }
 
+/// True if this byte is the letter of `\n`, `\r` or `\t`, as a source text of code or JSON writes the end of a line or a tab:
+/// it belongs to no word.
+pub(super) fn is_escape(bytes: &[u8], at: usize) -> bool {
+    let slash = at.checked_sub(1).and_then(|before| bytes.get(before));
+    slash == Some(&b'\\') && matches!(bytes.get(at), Some(b'n' | b'r' | b't'))
+}
+
 /// True for what a stretch is made of.
 const fn is_part(byte: u8) -> bool {
     byte.is_ascii_alphanumeric()
@@ -164,6 +171,7 @@ impl Word {
             at += bytes.get(at..)?.iter().position(|byte| matches!(byte, b'0'..=b'9' | b':' | b'-'))?;
             let before = bytes.get(from..at).unwrap_or_default();
             let letters = before.iter().rev().take_while(|byte| is_part(**byte)).count();
+            let letters = letters - usize::from(letters > 0 && is_escape(bytes, at - letters));
             if bytes.get(at).is_some_and(u8::is_ascii_digit) || letters == 2 {
                 break at - letters;
             }

@@ -147,7 +147,7 @@ impl Upstream {
         self.clients
             .try_get_with(key, connect)
             .await
-            .map_err(|error| self.error(error.code()).because(error.to_string()))
+            .map_err(|error| self.error(error.code()).because(error.cause_line().unwrap_or_default().to_owned()))
     }
 
     async fn connect(&self, token: super::grant::Token) -> Result<Client> {

@@ -79,24 +79,6 @@ impl Names {
         self.with(|state| scan(&mut state.masks))
     }
 
-    /// A copy for a stream, and how many values there are now.
-    pub(super) fn copy(&self) -> (Masks, usize) {
-        self.with(|state| (state.masks.clone(), state.masks.originals.len()))
-    }
-
-    /// Takes up what a stream has added to its copy.
-    ///
-    /// If something else was found meanwhile, the stream's additions are dropped: they may stand under numbers that
-    /// now mean something else, and a placeholder that leads back to nothing is better than one that leads back to
-    /// the wrong thing.
-    pub(super) fn take_up(&self, copied: usize, masks: Masks) {
-        self.with(|state| {
-            if state.masks.originals.len() == copied {
-                state.masks = masks;
-            }
-        });
-    }
-
     /// True if there is any placeholder. An answer that speaks of one means something in this conversation only.
     #[must_use]
     pub fn any(&self) -> bool {

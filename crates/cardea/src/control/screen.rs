@@ -10,11 +10,11 @@ use std::{
 
 use cardea_core::{
     Code, Error, Result,
-    guard::{Action, Engine, Finding, Masks, OnFailure, Profile, Surface, Taint, Verdict, Window},
+    guard::{Action, Engine, Finding, OnFailure, Profile, Surface, Taint, Verdict, Window},
     policy::taint::{SUSPICIOUS, words},
     tool::{Outcome, ToolCall},
 };
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::{Control, Names, reader::with_encoder};
 use crate::observe::Observe;
@@ -80,11 +80,11 @@ impl Guards {
     }
 }
 
-/// What one scan said, with the text that may go on.
-struct Scan {
+/// What one scan said, with the text or the value that may go on.
+struct Scan<T> {
     action: Action,
     kinds: Vec<String>,
-    text: String,
+    passed: T,
     taint: Option<Taint>,
 }
 
@@ -127,29 +127,54 @@ fn watched<T>(latest: Duration, detect: impl FnOnce() -> T) -> Option<T> {
     (began.elapsed() <= latest).then_some(said)
 }
 
+/// What a scan says that can be told that it is late, unless it fails.
+fn late_or<T>(scan: impl FnOnce(&dyn Fn() -> bool) -> Option<T>) -> Option<T> {
+    let began = Instant::now();
+    watched(LATEST, || scan(&|| began.elapsed() > LATEST)).flatten()
+}
+
 impl Control {
-    fn scan(&self, profile: Option<&str>, names: &Names, text: &str, surface: Surface) -> Result<Scan> {
+    fn scan(
+        &self,
+        profile: Option<&str>,
+        names: &Names,
+        text: &str,
+        surface: Surface,
+    ) -> Result<Scan<String>> {
         let engine = self.inner.guards.engine(profile)?;
-        let began = Instant::now();
-        let late = || began.elapsed() > LATEST;
-        let scan =
-            |masks: &mut Masks| engine.scan_until(text, surface, masks, &late).map(Verdict::into_owned);
-        let Some(Some(verdict)) = watched(LATEST, || names.scan(scan)) else {
-            return self.failed(&engine, text, surface);
-        };
+        let verdict = late_or(|late| {
+            names.scan(|masks| engine.scan_until(text, surface, masks, late).map(Verdict::into_owned))
+        });
+        let Some(verdict) = verdict else { return self.failed(&engine, text.to_owned(), surface) };
         let kinds = tell(&self.inner.observe, surface, &verdict.findings);
-        Ok(Scan { action: verdict.action, kinds, text: verdict.text.into_owned(), taint: verdict.taint })
+        let passed = verdict.text.into_owned();
+        Ok(Scan { action: verdict.action, kinds, passed, taint: verdict.taint })
+    }
+
+    fn scan_value(
+        &self,
+        (profile, names): (Option<&str>, &Names),
+        value: Value,
+        surface: Surface,
+    ) -> Result<Scan<Value>> {
+        let engine = self.inner.guards.engine(profile)?;
+        let verdict =
+            late_or(|late| names.scan(|masks| engine.scan_value_until(&value, surface, masks, late)));
+        let Some(verdict) = verdict else { return self.failed(&engine, value, surface) };
+        let kinds = tell(&self.inner.observe, surface, &verdict.findings);
+        let passed = verdict.masked.unwrap_or(value);
+        Ok(Scan { action: verdict.action, kinds, passed, taint: verdict.taint })
     }
 
     /// A guardrail did not answer: a refusal, unless the profile has written another choice.
-    fn failed(&self, engine: &Engine, text: &str, surface: Surface) -> Result<Scan> {
+    fn failed<T>(&self, engine: &Engine, passed: T, surface: Surface) -> Result<Scan<T>> {
         tracing::error!(guard.surface = surface.name(), guard.profile = engine.name(), "a guardrail failed");
         self.inner.observe.finding("failure", surface.name(), "refuse");
         match engine.on_failure() {
             OnFailure::Refuse => Err(refused(&[])),
             OnFailure::Warn => {
                 let taint = Some(Taint { source: surface, suspicious: true, rules: Vec::new() });
-                Ok(Scan { action: Action::Warn, kinds: Vec::new(), text: text.to_owned(), taint })
+                Ok(Scan { action: Action::Warn, kinds: Vec::new(), passed, taint })
             }
         }
     }
@@ -166,7 +191,7 @@ impl Control {
             return Err(refused(&scan.kinds));
         }
         let taint = scan.taint.iter().flat_map(words).map(str::to_owned).collect();
-        Ok(Screened { value: scan.text, taint })
+        Ok(Screened { value: scan.passed, taint })
     }
 
     /// Screens what a user wrote.
@@ -225,8 +250,8 @@ impl Control {
     /// # Errors
     /// As [`Control::screen_input`].
     pub fn screen_arguments(&self, profile: Option<&str>, call: &ToolCall) -> Result<()> {
-        let text = Value::Object(call.arguments.clone()).to_string();
-        let scan = self.scan(profile, &Names::default(), &text, Surface::ToolArguments)?;
+        let value = Value::Object(call.arguments.clone());
+        let scan = self.scan_value((profile, &Names::default()), value, Surface::ToolArguments)?;
         if scan.action == Action::Refuse { Err(refused(&scan.kinds)) } else { Ok(()) }
     }
 
@@ -249,7 +274,7 @@ impl Control {
         match self.scan(guard.0, guard.1, text, Surface::ToolResult) {
             Ok(scan) if scan.action != Action::Refuse => {
                 taint.extend(scan.taint.iter().flat_map(words).map(str::to_owned));
-                scan.text
+                scan.passed
             }
             _ => {
                 taint.push(SUSPICIOUS.to_owned());
@@ -258,23 +283,16 @@ impl Control {
         }
     }
 
-    /// Screens a JSON value: as a whole, since a key says what its value is, and part by part where the whole has
-    /// something to hide.
+    /// Screens a JSON value. A refusal withholds all of it.
     fn value(&self, guard: (Option<&str>, &Names), value: Value, taint: &mut Vec<String>) -> Value {
-        let text = value.to_string();
-        match self.scan(guard.0, guard.1, &text, Surface::ToolResult) {
+        match self.scan_value(guard, value, Surface::ToolResult) {
             Ok(scan) if scan.action == Action::Refuse => {
                 taint.push(SUSPICIOUS.to_owned());
                 json!({ "withheld": format!("a guardrail held this back: {}", scan.kinds.join(", ")) })
             }
             Ok(scan) => {
                 taint.extend(scan.taint.iter().flat_map(words).map(str::to_owned));
-                if scan.text == text {
-                    return value;
-                }
-                // A placeholder in the place of a bare number is no JSON any more; then each part is screened alone.
-                serde_json::from_str(&scan.text)
-                    .unwrap_or_else(|_| parts(value, &mut |text| self.line(guard, text, taint)))
+                scan.passed
             }
             Err(_) => {
                 taint.push(SUSPICIOUS.to_owned());
@@ -289,23 +307,12 @@ impl Control {
     /// As [`Control::screen_input`].
     pub fn screen_json(
         &self,
-        (profile, names): (Option<&str>, &Names),
+        guard: (Option<&str>, &Names),
         value: Value,
         surface: Surface,
     ) -> Result<Value> {
-        let text = value.to_string();
-        let scan = self.scan(profile, names, &text, surface)?;
-        if scan.action == Action::Refuse {
-            return Err(refused(&scan.kinds));
-        }
-        if scan.text == text {
-            return Ok(value);
-        }
-        let withheld = || "(withheld by a guardrail)".to_owned();
-        let alone = |part: &str| {
-            self.scan(profile, names, part, surface).map_or_else(|_| withheld(), |scan| scan.text)
-        };
-        Ok(serde_json::from_str(&scan.text).unwrap_or_else(|_| parts(value, &mut |part| alone(part))))
+        let scan = self.scan_value(guard, value, surface)?;
+        if scan.action == Action::Refuse { Err(refused(&scan.kinds)) } else { Ok(scan.passed) }
     }
 
     /// A window through which an answer is streamed.
@@ -314,42 +321,16 @@ impl Control {
     /// `misconfigured` if the profile does not exist.
     pub fn window(&self, profile: Option<&str>, names: &Names) -> Result<OutputWindow> {
         let engine = self.inner.guards.engine(profile)?;
-        let (names, observe) = (names.clone(), self.inner.observe.clone());
-        Ok(OutputWindow { engine, names, window: Some(Place::Closed), unhurried: false, observe })
+        let window = Some(Box::new(engine.window(Surface::Output)));
+        Ok(OutputWindow { window, names: names.clone(), observe: self.inner.observe.clone() })
     }
-}
-
-/// The value with each of its texts and numbers screened alone. A number that has something to hide becomes a text.
-fn parts(value: Value, screen: &mut dyn FnMut(&str) -> String) -> Value {
-    match value {
-        Value::String(text) => Value::String(screen(&text)),
-        Value::Number(number) => {
-            let text = number.to_string();
-            let screened = screen(&text);
-            if screened == text { Value::Number(number) } else { Value::String(screened) }
-        }
-        Value::Array(items) => items.into_iter().map(|item| parts(item, screen)).collect(),
-        Value::Object(members) => {
-            let screened = members.into_iter().map(|(key, member)| (key, parts(member, screen)));
-            Value::Object(screened.collect::<Map<_, _>>())
-        }
-        other => other,
-    }
-}
-
-/// Where a window stands: it opens with the first text, so that it knows what was found before.
-enum Place {
-    Closed,
-    /// With how many values the conversation had then.
-    Open(Box<Window>, usize),
 }
 
 /// The guard window of one answer. Text leaves it only screened.
 pub struct OutputWindow {
-    engine: Engine,
+    /// Gone after a refusal.
+    window: Option<Box<Window>>,
     names: Names,
-    window: Option<Place>,
-    unhurried: bool,
     observe: Observe,
 }
 
@@ -363,7 +344,7 @@ impl OutputWindow {
     /// The same, for an answer that nobody reads before its end.
     #[must_use]
     pub fn unhurried(self) -> Self {
-        Self { unhurried: true, ..self }
+        Self { window: self.window.map(|window| Box::new(window.unhurried())), ..self }
     }
 
     /// Takes the next piece and gives what may be shown now; often nothing.
@@ -371,24 +352,18 @@ impl OutputWindow {
     /// # Errors
     /// `guard_refused`: nothing more may be shown.
     pub fn push(&mut self, piece: &str) -> Result<String> {
-        let (mut window, known) = match self.window.take().ok_or_else(|| refused(&[]))? {
-            Place::Open(window, known) => (window, known),
-            Place::Closed => {
-                let (masks, known) = self.names.copy();
-                let window = self.engine.window(Surface::Output, masks);
-                (Box::new(if self.unhurried { window.unhurried() } else { window }), known)
-            }
-        };
+        let mut window = self.window.take().ok_or_else(|| refused(&[]))?;
+        let names = &self.names;
         let pushed = watched(LATEST, move || {
-            let shown = window.push(piece);
+            let shown = names.scan(|masks| window.push(piece, masks));
             (shown, window)
         });
         let (shown, window) = pushed.ok_or_else(|| refused(&[]))?;
         if window.refused() {
-            let kinds = tell(&self.observe, Surface::Output, &window.finish().findings);
-            return Err(refused(&kinds));
+            let findings = names.scan(|masks| window.finish(masks)).findings;
+            return Err(refused(&tell(&self.observe, Surface::Output, &findings)));
         }
-        self.window = Some(Place::Open(window, known));
+        self.window = Some(window);
         Ok(shown)
     }
 
@@ -397,16 +372,14 @@ impl OutputWindow {
     /// # Errors
     /// `guard_refused`.
     pub fn finish(mut self) -> Result<String> {
-        let (window, known) = match self.window.take().ok_or_else(|| refused(&[]))? {
-            Place::Open(window, known) => (window, known),
-            Place::Closed => return Ok(String::new()),
-        };
-        let finished = watched(LATEST, move || window.finish()).ok_or_else(|| refused(&[]))?;
+        let window = self.window.take().ok_or_else(|| refused(&[]))?;
+        let names = &self.names;
+        let finished = watched(LATEST, move || names.scan(|masks| window.finish(masks)));
+        let finished = finished.ok_or_else(|| refused(&[]))?;
         let kinds = tell(&self.observe, Surface::Output, &finished.findings);
         if finished.action == Action::Refuse {
             return Err(refused(&kinds));
         }
-        self.names.take_up(known, finished.masks);
         Ok(finished.text)
     }
 }
