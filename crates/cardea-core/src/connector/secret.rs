@@ -83,57 +83,199 @@ impl SecretPlace {
         }
     }
 
-    /// The forms in which the secret could come back.
+    /// The forms in which the secret could come back: itself, and what is made of its bytes. Each is found in any
+    /// [spelling](scrub_body) of its characters.
     #[must_use]
-    pub fn forms(&self, secret: &SecretString) -> Vec<SecretString> {
+    pub fn forms(secret: &SecretString) -> Vec<SecretString> {
         let text = secret.expose_secret();
         let mut forms = vec![text.to_owned()];
-        match self {
-            Self::Basic { user } => {
-                forms.push(base64::engine::general_purpose::STANDARD.encode(format!("{user}:{text}")));
+        if text.len() >= LONG {
+            let hex = crate::canonical::hex(text.as_bytes());
+            forms.extend([text.chars().rev().collect(), hex.to_uppercase(), hex]);
+            for before in 0..3 {
+                let (usual, for_addresses) = in_base64(text, before);
+                forms.extend((usual != for_addresses).then_some(for_addresses));
+                forms.push(usual);
             }
-            Self::Query { .. } => forms.push(address::escaped(text)),
-            Self::Bearer | Self::Header { .. } => {}
         }
-        forms.retain(|form| form.len() >= 4);
+        forms.retain(|form| form.len() >= SHORTEST);
         forms.into_iter().map(SecretString::from).collect()
     }
 }
 
-/// A body without these secrets: before it is read, so that no cut can leave half of one.
+/// The shortest text that is looked for: a shorter one stands in every second answer.
+const SHORTEST: usize = 4;
+
+/// The shortest secret that is looked for in other forms as well.
+const LONG: usize = 8;
+
+/// What base64 makes of a text behind so many other bytes, as far as only the text decides it, in both alphabets.
+fn in_base64(text: &str, before: usize) -> (String, String) {
+    let mut bytes = vec![0; before];
+    bytes.extend_from_slice(text.as_bytes());
+    let (first, last) = ((before * 8).div_ceil(6), bytes.len() * 8 / 6);
+    let own = |encoded: String| encoded.get(first..last).unwrap_or_default().to_owned();
+    let usual = own(base64::engine::general_purpose::STANDARD_NO_PAD.encode(&bytes));
+    (usual, own(base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(&bytes)))
+}
+
+/// A body without these secrets, however their characters are spelled: as they are, or as addresses (`%2B`, `+` for a
+/// space), HTML (`&#43;`, `&amp;`), JSON and code (`\u002b`, `\"`), or mail (`=2B`) write them, mixed or twice. Before it
+/// is read, so that no cut can leave half of one.
 #[must_use]
 pub fn scrub_body<'b>(body: &'b [u8], secrets: &[SecretString]) -> Cow<'b, [u8]> {
     let mut body = Cow::Borrowed(body);
     for secret in secrets {
-        let escaped = Value::from(secret.expose_secret()).to_string();
-        for form in [secret.expose_secret(), escaped.trim_matches('"')] {
-            while let Some(at) = body.windows(form.len()).position(|window| window == form.as_bytes()) {
-                body.to_mut().splice(at..at + form.len(), *b"***");
-            }
+        if let Some(clean) = without(&body, secret.expose_secret()) {
+            body = Cow::Owned(clean);
         }
     }
     body
+}
+
+/// The text with stars in each place where the secret stands; nothing if it stands nowhere.
+fn without(text: &[u8], secret: &str) -> Option<Vec<u8>> {
+    let first = secret.chars().next()?;
+    let mut lead = [0; 4];
+    let lead = first.encode_utf8(&mut lead).as_bytes().first().copied()?;
+    let begins = |byte: u8| byte == lead || matches!(byte, b'%' | b'=' | b'&' | b'\\' | b'+');
+    let (mut clean, mut from, mut at) = (Vec::new(), 0, 0);
+    while let Some(next) = text.get(at..).and_then(|rest| rest.iter().position(|byte| begins(*byte))) {
+        at += next;
+        let Some(length) = text.get(at..).and_then(|rest| spelled(rest, secret)) else {
+            at += 1;
+            continue;
+        };
+        clean.extend_from_slice(text.get(from..at).unwrap_or_default());
+        clean.extend_from_slice(b"***");
+        at += length;
+        from = at;
+    }
+    (from > 0).then(|| {
+        clean.extend_from_slice(text.get(from..).unwrap_or_default());
+        clean
+    })
+}
+
+/// How many bytes at the beginning of the text spell the secret, if they do.
+fn spelled(text: &[u8], secret: &str) -> Option<usize> {
+    // All places at which the next character may begin: a backslash can be one, or the first of two that mean one.
+    let (mut places, mut next) = (vec![0], Vec::new());
+    for c in secret.chars() {
+        for at in places.drain(..) {
+            let rest = text.get(at..).unwrap_or_default();
+            spellings(rest, c, |length| next.push(at + length));
+        }
+        next.sort_unstable();
+        next.dedup();
+        if next.is_empty() {
+            return None;
+        }
+        std::mem::swap(&mut places, &mut next);
+    }
+    places.last().copied().filter(|length| *length > 0)
+}
+
+/// Tells the length of each way in which the text begins with this character.
+fn spellings(text: &[u8], c: char, mut tell: impl FnMut(usize)) {
+    let mut room = [0; 4];
+    let bytes = c.encode_utf8(&mut room).as_bytes();
+    if text.starts_with(bytes) {
+        tell(bytes.len());
+    }
+    let mut each = |before: &[u8]| {
+        let mut rest = text;
+        for byte in bytes {
+            let Some(code) = rest.strip_prefix(before) else { return };
+            let Some(value) = code.get(..2).and_then(|code| number(code, 16)) else { return };
+            if value != u32::from(*byte) {
+                return;
+            }
+            rest = code.get(2..).unwrap_or_default();
+        }
+        tell(text.len() - rest.len());
+    };
+    match text.first() {
+        Some(b'%') => {
+            each(b"%");
+            each(b"%25"); // twice
+        }
+        Some(b'=') => each(b"="),
+        Some(b'+') if c == ' ' => tell(1),
+        Some(b'&') => {
+            let end = text.iter().take(12).position(|byte| *byte == b';');
+            let name = end.and_then(|end| text.get(1..end)).unwrap_or_default();
+            if entity(name) == Some(c) {
+                tell(name.len() + 2);
+            }
+        }
+        Some(b'\\') => {
+            let slashes = text.iter().take_while(|byte| **byte == b'\\').count();
+            let code = text.get(slashes..).unwrap_or_default();
+            let unit =
+                code.strip_prefix(b"u").and_then(|code| code.get(..4)).and_then(|code| number(code, 16));
+            if unit == Some(u32::from(c)) {
+                tell(slashes + 5);
+            }
+            if matches!(c, '"' | '/' | '\'') && code.starts_with(bytes) {
+                tell(slashes + 1);
+            }
+            if c == '\\' {
+                (2..=slashes.min(4)).for_each(tell);
+            }
+        }
+        _ => {}
+    }
+}
+
+fn number(digits: &[u8], radix: u32) -> Option<u32> {
+    u32::from_str_radix(std::str::from_utf8(digits).ok()?, radix).ok()
+}
+
+/// The character of `&NAME;`, of those that stand in secrets.
+fn entity(name: &[u8]) -> Option<char> {
+    if let Some(code) = name.strip_prefix(b"#") {
+        let hex = code.strip_prefix(b"x").or(code.strip_prefix(b"X"));
+        return hex.map_or_else(|| number(code, 10), |hex| number(hex, 16)).and_then(char::from_u32);
+    }
+    let named: [(&[u8], char); 9] = [
+        (b"amp", '&'),
+        (b"lt", '<'),
+        (b"gt", '>'),
+        (b"quot", '"'),
+        (b"apos", '\''),
+        (b"plus", '+'),
+        (b"sol", '/'),
+        (b"equals", '='),
+        (b"nbsp", ' '),
+    ];
+    named.iter().find(|(known, _)| *known == name).map(|(_, c)| *c)
+}
+
+/// The text without these secrets.
+fn scrubbed(text: &str, secrets: &[SecretString]) -> Option<String> {
+    match scrub_body(text.as_bytes(), secrets) {
+        Cow::Borrowed(_) => None,
+        // Stars stand in the places of whole characters.
+        Cow::Owned(clean) => Some(String::from_utf8_lossy(&clean).into_owned()),
+    }
 }
 
 /// Puts stars in the place of these secrets, wherever a service sent them back in another spelling.
 pub fn scrub(value: &mut Value, secrets: &[SecretString]) {
     match value {
         Value::String(text) => {
-            for secret in secrets {
-                if text.contains(secret.expose_secret()) {
-                    *text = text.replace(secret.expose_secret(), "***");
-                }
+            if let Some(clean) = scrubbed(text, secrets) {
+                *text = clean;
             }
         }
         Value::Array(items) => items.iter_mut().for_each(|item| scrub(item, secrets)),
         Value::Object(members) => {
-            let shown = |key: &String| secrets.iter().any(|secret| key.contains(secret.expose_secret()));
-            members.retain(|key, _| !shown(key));
+            members.retain(|key, _| scrubbed(key, secrets).is_none());
             members.values_mut().for_each(|member| scrub(member, secrets));
         }
         Value::Number(number) => {
-            let text = number.to_string();
-            if secrets.iter().any(|secret| text.contains(secret.expose_secret())) {
+            if scrubbed(&number.to_string(), secrets).is_some() {
                 *value = Value::String("***".to_owned());
             }
         }

@@ -366,7 +366,7 @@ fn a_secret_is_put_in_last_and_taken_out_of_what_comes_back() {
     let place = SecretPlace::Basic { user: "ann".into() };
     let Some(Placed::Header(name, value)) = place.put(&secret) else { panic!() };
     assert_eq!(name, "authorization");
-    let forms = place.forms(&secret);
+    let forms = SecretPlace::forms(&secret);
     let pair = value.expose_secret().trim_start_matches("Basic ").to_owned();
     let body = json!({ "echo": "s3cr\"et&+", "auth": pair, "s3cr\"et&+": 1 }).to_string();
     let clean = scrub_body(body.as_bytes(), &forms);
@@ -381,6 +381,52 @@ fn a_secret_is_put_in_last_and_taken_out_of_what_comes_back() {
     let torn = SecretString::from("a\r\nX: y".to_owned());
     assert!(SecretPlace::Bearer.put(&torn).is_none(), "a secret with a line end made a header");
     assert!(!format!("{:?}", query.put(&secret)).contains("s3cr"));
+}
+
+#[test]
+fn a_secret_is_found_in_every_spelling_that_a_service_may_echo_it_in() {
+    use ::base64::{Engine as _, engine::general_purpose as base64};
+    let text = "s3cr+t/C\u{e4}n\"ry &7=a b";
+    let forms = SecretPlace::forms(&SecretString::from(text.to_owned()));
+    let address: String = text.bytes().map(|byte| format!("%{byte:02x}")).collect();
+    let html: String = text.chars().map(|c| format!("&#{};", u32::from(c))).collect();
+    let json = json!(text).to_string();
+    let code: String = text.chars().map(|c| format!("\\u{:04X}", u32::from(c))).collect();
+    let mail: String = text.bytes().map(|byte| format!("={byte:02X}")).collect();
+    let hex: String = text.bytes().map(|byte| format!("{byte:02x}")).collect();
+    let spellings = [
+        text.to_owned(),
+        "s3cr%2Bt%2fC%C3%A4n%22ry+%267%3Da%20b".to_owned(),
+        "s3cr%252Bt%252FC%25C3%25A4n%2522ry%2520%25267%253Da%2520b".to_owned(),
+        "s3cr+t/C\u{e4}n&quot;ry &amp;7=a&nbsp;b".to_owned(),
+        "s3cr&plus;t&#x2f;C&#228;n&#34;ry &amp;7&equals;a b".to_owned(),
+        "s3cr+t=2FC=C3=A4n\"ry &7=3Da b".to_owned(),
+        json.trim_matches('"').to_owned(),
+        json!(json).to_string(),
+        address.to_uppercase().replace('%', "%"),
+        address,
+        html,
+        code,
+        mail,
+        hex.to_uppercase(),
+        hex,
+        text.chars().rev().collect(),
+        base64::STANDARD.encode(text),
+        base64::STANDARD.encode(format!("a:{text}")),
+        base64::URL_SAFE_NO_PAD.encode(format!("Bearer {text}.")),
+    ];
+    for spelled in spellings {
+        let body = format!("before {spelled} after");
+        let clean = scrub_body(body.as_bytes(), &forms);
+        let clean = String::from_utf8_lossy(&clean);
+        assert!(clean.contains("***") && clean.len() < 32, "{spelled}: {clean}");
+    }
+    for harmless in ["s3cr+t/C", "%73%33", "a = b && c \\\\ d &#43; %", "s3cr+t/C\u{e4}n\"ry &7=a c"] {
+        assert!(
+            matches!(scrub_body(harmless.as_bytes(), &forms), std::borrow::Cow::Borrowed(_)),
+            "{harmless}"
+        );
+    }
 }
 
 proptest! {

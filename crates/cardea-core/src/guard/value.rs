@@ -191,7 +191,10 @@ mod tests {
 
     #[test]
     fn a_quote_in_a_password_does_not_end_it() {
-        assert_eq!(screened(json!({ "password": "hun\"ter2-Zebra!9" })), json!({ "password": "[PASSWORD_1]" }));
+        assert_eq!(
+            screened(json!({ "password": "hun\"ter2-Zebra!9" })),
+            json!({ "password": "[PASSWORD_1]" })
+        );
         let inner = json!({ "password": "hunter2-Zebra!9" }).to_string();
         assert_eq!(screened(json!({ "body": inner })), json!({ "body": "{\"password\":\"[PASSWORD_1]\"}" }));
     }

@@ -393,8 +393,8 @@ mod tests {
         let engine = Engine::new(&Profile::parse(text).unwrap()).unwrap();
         let mut window = engine.window(Surface::Output);
         let mut names = masks();
-        let mut out =
-            window.push("Your card is 4111 1111 1111 1111 and the code follows here for you now. ", &mut names);
+        let mut out = window
+            .push("Your card is 4111 1111 1111 1111 and the code follows here for you now. ", &mut names);
         out += &window.push(&"More and more text that nobody should get to see. ".repeat(6), &mut names);
         assert!(window.refused());
         let end = window.finish(&mut names);

@@ -88,7 +88,7 @@ impl Grant {
             let detail = format!("The secret of the connector `{connector}` cannot be sent as it is.");
             Error::new(Code::Misconfigured).detail(detail)
         })?;
-        Ok(Opened { placed: Some(placed), forms: place.forms(&secret) })
+        Ok(Opened { placed: Some(placed), forms: SecretPlace::forms(&secret) })
     }
 
     async fn sealed(&self, caller: &Caller, name: &str) -> Result<Option<SecretString>> {

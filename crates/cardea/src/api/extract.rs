@@ -29,7 +29,9 @@ pub(crate) struct Outside {
 }
 
 impl Outside {
-    fn read(parts: &Parts) -> Self {
+    /// The outside of the request with these parts.
+    #[must_use]
+    pub(crate) fn read(parts: &Parts) -> Self {
         let path = parts.uri.path();
         let trace = parts.extensions.get::<Trace>().cloned().unwrap_or_default();
         Self {
@@ -78,15 +80,33 @@ impl Outside {
     /// # Errors
     /// `bad_request` if it is empty or longer than 255 characters.
     pub(crate) fn idempotency_key(&self) -> Result<Option<String>, Problem> {
-        // WHY: a key that is not understood must not count as none: the client believes that a repeat is safe.
-        let mut keys = self.headers.get_all("idempotency-key").iter();
-        let (Some(key), second) = (keys.next(), keys.next()) else { return Ok(None) };
-        match key.to_str() {
-            Ok(key) if second.is_none() && !key.is_empty() && key.len() <= 255 => Ok(Some(key.to_owned())),
-            _ => {
-                let detail = "`Idempotency-Key` must be given once, with 1 to 255 characters of ASCII.";
-                Err(self.problem(Error::new(Code::BadRequest).detail(detail)))
-            }
+        idempotency_key(&self.headers).map_err(|error| self.problem(error))
+    }
+}
+
+/// The idempotency key of a request with these headers.
+///
+/// # Errors
+/// `bad_request` if it is not given once, with 1 to 255 characters of ASCII.
+pub(crate) fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>> {
+    let mut keys = headers.get_all("idempotency-key").iter();
+    let (Some(key), second) = (keys.next(), keys.next()) else { return Ok(None) };
+    let only = key.to_str().ok().filter(|_| second.is_none());
+    sound_key(only, "`Idempotency-Key`").map(Some)
+}
+
+/// A key as a client sent it.
+///
+/// WHY: one that is not understood must not count as none: the client believes that a repeat is safe.
+///
+/// # Errors
+/// `bad_request` unless it is a text of 1 to 255 characters of ASCII.
+pub(crate) fn sound_key(key: Option<&str>, name: &str) -> Result<String> {
+    match key {
+        Some(key) if (1..=255).contains(&key.len()) && key.is_ascii() => Ok(key.to_owned()),
+        _ => {
+            let detail = format!("{name} must be given once, with 1 to 255 characters of ASCII.");
+            Err(Error::new(Code::BadRequest).detail(detail))
         }
     }
 }
@@ -207,29 +227,7 @@ impl<T: DeserializeOwned> FromRequest<App> for Inbound<T> {
     async fn from_request(request: Request<Body>, app: &App) -> Result<Self, Problem> {
         let (parts, body) = request.into_parts();
         let Known { caller, outside } = Known::read(&parts, app).await?;
-        let media = outside.header(header::CONTENT_TYPE.as_str()).unwrap_or_default();
-        if !media.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("application/json") {
-            return Err(outside.problem(Error::new(Code::UnsupportedMedia)));
-        }
-        if outside.has(header::CONTENT_ENCODING.as_str()) {
-            let detail = "Send it as it is, without `Content-Encoding`.";
-            return Err(outside.problem(Error::new(Code::UnsupportedMedia).detail(detail)));
-        }
-        let patience = app.config.server.header_timeout;
-        let reading = Bytes::from_request(Request::from_parts(parts, body), app);
-        let bytes = match tokio::time::timeout(patience.duration(), reading).await {
-            Err(_) => {
-                let detail = format!("The body did not come within {patience}.");
-                return Err(outside.problem(Error::new(Code::BadRequest).detail(detail)));
-            }
-            Ok(Ok(bytes)) => bytes,
-            Ok(Err(error)) => {
-                let most = app.config.server.max_body;
-                let code = if error.status().as_u16() == 413 { Code::TooLarge } else { Code::BadRequest };
-                return Err(outside
-                    .problem(Error::new(code).detail(format!("A body may have {most}.")).because(error)));
-            }
-        };
+        let bytes = read(Request::from_parts(parts, body), app, &outside).await?;
         match parse(&bytes, usize::from(app.config.server.max_depth)) {
             Ok(body) => Ok(Self { caller, outside, body }),
             Err(error) => Err(outside.problem(error)),
@@ -237,11 +235,49 @@ impl<T: DeserializeOwned> FromRequest<App> for Inbound<T> {
     }
 }
 
-/// Parses a body, bounded in depth before anything is built from it.
-fn parse<T: DeserializeOwned>(bytes: &[u8], most: usize) -> Result<T> {
+/// Reads a body that says that it is JSON, bounded in size and time.
+///
+/// # Errors
+/// `unsupported_media`, `too_large`, `bad_request` if it does not come in time or not whole.
+pub(crate) async fn read(request: Request<Body>, app: &App, outside: &Outside) -> Result<Bytes, Problem> {
+    let media = outside.header(header::CONTENT_TYPE.as_str()).unwrap_or_default();
+    if !media.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("application/json") {
+        return Err(outside.problem(Error::new(Code::UnsupportedMedia)));
+    }
+    if outside.has(header::CONTENT_ENCODING.as_str()) {
+        let detail = "Send it as it is, without `Content-Encoding`.";
+        return Err(outside.problem(Error::new(Code::UnsupportedMedia).detail(detail)));
+    }
+    let patience = app.config.server.header_timeout;
+    let reading = Bytes::from_request(request, app);
+    match tokio::time::timeout(patience.duration(), reading).await {
+        Err(_) => {
+            let detail = format!("The body did not come within {patience}.");
+            Err(outside.problem(Error::new(Code::BadRequest).detail(detail)))
+        }
+        Ok(Ok(bytes)) => Ok(bytes),
+        Ok(Err(error)) => {
+            let most = app.config.server.max_body;
+            let code = if error.status().as_u16() == 413 { Code::TooLarge } else { Code::BadRequest };
+            Err(outside.problem(Error::new(code).detail(format!("A body may have {most}.")).because(error)))
+        }
+    }
+}
+
+/// Refuses JSON that is nested deeper than this, before anything is built from it.
+///
+/// # Errors
+/// `bad_request`.
+pub(crate) fn check_depth(bytes: &[u8], most: usize) -> Result<()> {
     if depth(bytes) > most {
         return Err(Error::new(Code::BadRequest).detail(format!("The JSON is nested more than {most} deep.")));
     }
+    Ok(())
+}
+
+/// Parses a body, bounded in depth before anything is built from it.
+fn parse<T: DeserializeOwned>(bytes: &[u8], most: usize) -> Result<T> {
+    check_depth(bytes, most)?;
     serde_json::from_slice(bytes).map_err(|error| {
         // Read again, more slowly, to say where.
         let json = &mut serde_json::Deserializer::from_slice(bytes);

@@ -3,10 +3,10 @@
 use std::{borrow::Cow, sync::Arc};
 
 use axum::{
-    Router,
+    Json, Router,
     body::Body,
-    extract::{Request, State},
-    http::request::Parts,
+    extract::{DefaultBodyLimit, Request, State},
+    http::{Method, StatusCode, request::Parts},
     middleware::{self, Next},
     response::{IntoResponse, Response},
 };
@@ -31,7 +31,11 @@ use rmcp::{
 };
 use serde_json::{Value, json};
 
-use super::{Problem, Shape, extract::credentials, host::addressed_to_us};
+use super::{
+    Problem, Shape,
+    extract::{self, Outside, credentials},
+    host::addressed_to_us,
+};
 use crate::{
     app::App,
     flow::{self, CallReply, CallRequest},
@@ -56,7 +60,9 @@ pub(super) fn routes(app: App) -> Router {
         Arc::new(LocalSessionManager::default()),
         config,
     );
-    Router::new().nest_service("/mcp", service).layer(middleware::from_fn_with_state(app, signed_in))
+    let limit = DefaultBodyLimit::max(app.config.server.max_body.len());
+    let door = middleware::from_fn_with_state(app, signed_in);
+    Router::new().nest_service("/mcp", service).layer(door).layer(limit)
 }
 
 /// A client that was led here under another name is refused; one without a good credential gets the challenge that tells it where to sign in (RFC 9728 section 5.1).
@@ -76,10 +82,44 @@ async fn signed_in(State(app): State<App>, request: Request, next: Next) -> Resp
     match entered {
         Ok(caller) => {
             parts.extensions.insert(caller);
-            next.run(Request::from_parts(parts, body)).await
+            if parts.method != Method::POST {
+                return next.run(Request::from_parts(parts, body)).await;
+            }
+            match told(&app, (parts, body), next).await {
+                Ok(answer) => answer,
+                Err(problem) => problem.into_response(),
+            }
         }
         Err(error) => refused(&app, error, &trace),
     }
+}
+
+/// Passes a message on. What is none is answered in the shape of JSON-RPC 2.0 (section 5.1), with 400 as the transport has
+/// it (2025-11-25, "Sending Messages to the Server").
+async fn told(app: &App, (parts, body): (Parts, Body), next: Next) -> Result<Response, Problem> {
+    let outside = Outside::read(&parts);
+    let body = extract::read(Request::from_parts(parts.clone(), body), app, &outside).await?;
+    if let Err(error) = extract::check_depth(&body, usize::from(app.config.server.max_depth)) {
+        return Ok(no_message(ErrorCode::INVALID_REQUEST, &error.public()));
+    }
+    let answer = next.run(Request::from_parts(parts, Body::from(body.clone()))).await;
+    // The SDK's answer to whatever it cannot read.
+    if answer.status() != StatusCode::UNSUPPORTED_MEDIA_TYPE {
+        return Ok(answer);
+    }
+    Ok(match serde_json::from_slice::<Value>(&body) {
+        Err(error) => no_message(ErrorCode::PARSE_ERROR, &format!("The body is no JSON: {error}.")),
+        Ok(Value::Array(_)) => {
+            no_message(ErrorCode::INVALID_REQUEST, "Send one message at a time, and no batch.")
+        }
+        Ok(_) => no_message(ErrorCode::INVALID_REQUEST, "The body is no JSON-RPC message of MCP."),
+    })
+}
+
+/// The answer to something that has no id.
+fn no_message(code: ErrorCode, message: &str) -> Response {
+    let error = json!({ "jsonrpc": "2.0", "id": null, "error": { "code": code.0, "message": message } });
+    (StatusCode::BAD_REQUEST, Json(error)).into_response()
 }
 
 fn refused(app: &App, error: Error, trace: &Trace) -> Response<Body> {
@@ -102,6 +142,15 @@ fn caller(context: &RequestContext<RoleServer>) -> Result<Caller, ErrorData> {
 fn trace(context: &RequestContext<RoleServer>) -> Trace {
     let parts = context.extensions.get::<Parts>();
     parts.and_then(|parts| parts.extensions.get::<Trace>()).cloned().unwrap_or_default()
+}
+
+/// The client's idempotency key: in `_meta`, or in the header.
+fn idempotency_key(context: &RequestContext<RoleServer>) -> Result<Option<String>, Error> {
+    // The SDK has taken `_meta` out of the request by now.
+    if let Some(key) = context.meta.get(KEY) {
+        return extract::sound_key(key.as_str(), &format!("`{KEY}` in `_meta`")).map(Some);
+    }
+    context.extensions.get::<Parts>().map_or(Ok(None), |parts| extract::idempotency_key(&parts.headers))
 }
 
 /// What is neither the client's mistake nor ours, in the range that JSON-RPC 2.0 (section 5.1) leaves to servers.
@@ -143,8 +192,7 @@ impl ServerHandler for Handler {
         context: RequestContext<RoleServer>,
     ) -> Result<CallToolResponse, ErrorData> {
         let caller = caller(&context)?;
-        // The SDK has taken `_meta` out of the request by now.
-        let key = context.meta.get(KEY).and_then(Value::as_str).map(str::to_owned);
+        let key = idempotency_key(&context).map_err(|error| fault(&error))?;
         let call = ToolCall {
             id: format!("mcp-{:032x}", cardea_core::id::random_bits()),
             name: request.name.into_owned(),

@@ -1,10 +1,16 @@
 //! The guardrails at each crossing: what a user writes, what a tool is given and gives back, what a model says, what a
 //! conversation is called, and what comes out of a cache.
 
+use cardea::control::Names;
+use cardea_core::tool::Outcome;
 use cardea_testkit::{World, model::Act};
 use serde_json::json;
 
 const CARD: &str = "4111 1111 1111 1111";
+
+fn access_key() -> String {
+    ["AKIA", "Q3EGRIVZ7ABCDEFG"].concat()
+}
 
 fn key() -> String {
     format!(
@@ -35,6 +41,53 @@ async fn a_card_number_in_a_tools_answer_is_hidden_from_the_model_and_the_receip
     let told = world.model().seen()[1].body.to_string();
     assert!(told.contains("Please charge [CARD_") && !told.contains("4111 1"), "{told}");
     assert!(!receipt.to_string().contains("4111 1"), "{receipt}");
+}
+
+#[tokio::test]
+async fn what_begins_a_line_of_a_tools_answer_is_hidden_as_well() {
+    let script = [Act::call("ops__get_ticket", json!({ "ticket_id": 5 })), Act::say("Seen.")];
+    let world = World::with_model(script).await;
+    let text = format!("My cards:\n{CARD}\n\t5500 0055 5555 5559\nand my key:\n{}", access_key());
+    world.shop().customer_writes(5, &text).await;
+    let receipt = world.user("support").asks("What does ticket 5 say?").await.answers("Seen.").await;
+    let told = world.model().seen()[1].body.to_string();
+    assert!(told.contains("[CARD_1]") && told.contains("[CARD_2]") && told.contains("[SECRET_1]"), "{told}");
+    for text in [told, receipt.to_string()] {
+        assert!(
+            !text.contains("4111 1") && !text.contains("5500 0") && !text.contains(&access_key()),
+            "{text}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_key_that_begins_a_line_of_the_arguments_does_not_leave_the_house() {
+    for before in ["", "\n", "\t", "\r\n"] {
+        let body = json!({ "ticket_id": 6, "body": format!("Here it is:{before}{}", access_key()) });
+        let world =
+            World::with_model([Act::call("ops__add_ticket_comment", body), Act::say("I may not.")]).await;
+        let receipt =
+            world.user("support").asks("Write the key into ticket 6.").await.answers("I may not.").await;
+        assert_eq!(receipt["tools"][0]["state"], "refused", "{before:?}: {receipt}");
+    }
+}
+
+#[tokio::test]
+async fn what_a_model_says_and_what_a_tool_gives_at_the_same_time_never_share_a_placeholder() {
+    let world = World::start().await;
+    let (control, names) = (&world.app.control, Names::default());
+    let mut window = control.window(None, &names).unwrap();
+    let mut said = window.push("I see the card ").unwrap();
+    let told = Outcome::Done { result: json!({ "card": "5500 0055 5555 5559" }) };
+    let told = control.screen_result(None, &names, told).into_inner();
+    said += &window.push(CARD).unwrap();
+    said += &window.push(" here, and it is a good one. ").unwrap();
+    said += &window.finish().unwrap();
+    let Outcome::Done { result } = told else { panic!("{told:?}") };
+    assert_eq!((result["card"].as_str(), said.contains("[CARD_2]")), (Some("[CARD_1]"), true), "{said}");
+    let labels = ["CARD".to_owned()];
+    assert_eq!(names.restore("[CARD_1]", &labels), "5500 0055 5555 5559");
+    assert_eq!(names.restore("[CARD_2]", &labels), CARD);
 }
 
 #[tokio::test]

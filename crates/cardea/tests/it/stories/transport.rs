@@ -122,14 +122,50 @@ async fn f12_batches_huge_and_deep_bodies_are_refused() {
     let batch = json!([one, one]).to_string();
     let (open, close) = ("[".repeat(1_000), "]".repeat(1_000));
     let deep = format!(r#"{{"jsonrpc":"2.0","id":1,"method":"tools/list","params":{open}{close}}}"#);
+    let nobody = json!({ "jsonrpc": "2.0", "id": null, "method": "tools/list" }).to_string();
+    let more = [("mcp-protocol-version", "2025-11-25")];
+    for (body, code) in [
+        (batch.as_str(), -32600),
+        (&deep, -32600),
+        (&nobody, -32600),
+        ("{\"jsonrpc\":", -32700),
+        ("", -32700),
+    ] {
+        let refused = sends(&ann, ("tools/list", ""), body, &more).await.expect(400);
+        let told = (&refused.body["jsonrpc"], &refused.body["id"], &refused.body["error"]["code"]);
+        assert_eq!(told, (&json!("2.0"), &Value::Null, &json!(code)), "{body:.40}: {}", refused.text);
+    }
     let large =
         json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/list", "params": { "x": "y".repeat(10 << 20) } });
-    for (body, expected) in [(batch, 400..=422), (deep, 400..=422), (large.to_string(), 413..=413)] {
-        let more = [("mcp-protocol-version", "2025-11-25")];
-        let refused = sends(&ann, ("tools/list", ""), &body, &more).await;
-        assert!(expected.contains(&refused.status), "{}: {}", refused.status, refused.text);
-    }
+    drop(sends(&ann, ("tools/list", ""), &large.to_string(), &more).await.expect(413));
     drop(asks(&ann, ("tools/list", ""), json!({}), &[]).await.expect(200));
+}
+
+#[tokio::test]
+async fn a_key_that_is_not_understood_does_not_count_as_none_and_the_header_counts_as_well() {
+    let world = World::start().await;
+    let ann = world.user("support");
+    let refund = |more| json!({ "name": "ops__process_refund", "arguments": { "order_id": "ORD-17", "amount": 5 }, "_": more });
+    let call = ("tools/call", "ops__process_refund");
+    let (twice, long) = ([("idempotency-key", "a"), ("idempotency-key", "b")], "x".repeat(256));
+    for headers in [&twice[..], &[("idempotency-key", "")], &[("idempotency-key", &long)]] {
+        let refused = asks(&ann, call, refund(0), headers).await;
+        assert_eq!(refused.body["error"]["code"], -32602, "{}", refused.text);
+    }
+    for key in [json!(7), json!(""), json!(null), json!(["a"])] {
+        let body = json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {
+            "name": "ops__process_refund", "arguments": { "order_id": "ORD-17", "amount": 5 },
+            "_meta": { "dev.cardea/idempotency-key": key } } });
+        let older = [("mcp-protocol-version", "2025-11-25")];
+        let refused = sends(&ann, call, &body.to_string(), &older).await;
+        assert_eq!(refused.body["error"]["code"], -32602, "{key}: {}", refused.text);
+    }
+    assert_eq!(world.shop().refunds(17).await, 0);
+    for _ in 0..2 {
+        let paid = asks(&ann, call, refund(0), &[("idempotency-key", "once")]).await.expect(200);
+        assert!(paid.body["result"]["isError"] != true, "{}", paid.text);
+    }
+    assert_eq!(world.shop().refunds(17).await, 1);
 }
 
 #[tokio::test]
