@@ -15,6 +15,7 @@ mod demo;
 pub mod flow;
 pub mod identity;
 pub mod observe;
+pub mod once;
 pub mod turn;
 pub mod vault;
 

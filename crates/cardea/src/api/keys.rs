@@ -35,9 +35,10 @@ pub(super) async fn create(
     inbound: Inbound<NewKey>,
 ) -> Result<(StatusCode, Json<Value>), Problem> {
     let Inbound { caller, outside, body } = inbound;
+    let key = outside.idempotency_key()?;
     let work = async {
         admin(&caller)?;
-        app.identity.create_key(&caller, body).await
+        app.identity.create_key(&caller, body, key.as_deref()).await
     };
     let created = work.await.map_err(|error| outside.problem(error))?;
     Ok((StatusCode::CREATED, Json(json!(created))))

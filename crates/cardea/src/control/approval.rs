@@ -22,9 +22,7 @@ use crate::observe::Entry;
 /// The topic of wake-ups.
 const TOPIC: &str = "approvals";
 
-/// How much of the arguments is kept for the person who decides, who should read all that will be sent.
-const KEPT: Bounds = Bounds { text: 131_072, whole: 262_144, depth: 64 };
-/// How much of them a list shows.
+/// How much of the arguments a list shows. The person who decides can read all that will be sent.
 const LISTED: Bounds = Bounds { text: 1_024, whole: 8_192, depth: 8 };
 
 /// What a person says.
@@ -177,7 +175,7 @@ impl Control {
     pub(super) fn want(&self, rows: &mut Commit, wanted: &Wanted<'_>) -> ApprovalId {
         let id = ApprovalId::random();
         let now = self.now();
-        let kept = spelled(Value::Object(wanted.call.arguments.clone()), KEPT);
+        let kept = Value::Object(wanted.call.arguments.clone()).to_string();
         *rows = std::mem::take(rows).run(
             "INSERT INTO approvals (id, tenant, turn, step, owner, user_id, tool, args, args_digest, digest, reason, roles, \
              state, created_at, expires_at) \

@@ -7,7 +7,7 @@ use cardea_store::jobs::Stage;
 use tokio_util::sync::CancellationToken;
 
 use super::watch;
-use crate::app::App;
+use crate::{app::App, once};
 
 /// After how many looks upstreams are asked for their tools again: a minute.
 const LISTS: u32 = 60;
@@ -23,6 +23,9 @@ const COPIES: Duration = Duration::from_secs(2);
 
 /// How often this node asks what was revoked on others. It refuses tokens once it could not ask for half a minute.
 const REVOCATIONS: Duration = Duration::from_secs(1);
+
+/// How often idempotency keys whose time is over are forgotten.
+const OLD_KEYS: Duration = Duration::from_secs(600);
 
 /// How often the installation shows that it lives; well within `turn::NODE_LEASE`.
 const HEARTBEAT: Duration = Duration::from_secs(3);
@@ -50,6 +53,7 @@ impl App {
         self.keep("catalogue", move |app, stop| app.watch_lists(stop, listed));
         self.keep("policies", Self::watch_policies);
         self.keep("checkpoints", Self::keep_checkpoints);
+        self.keep("old keys", Self::forget_old_keys);
         self.keep("warm cache", Self::keep_warm);
         self.keep("cache copy", Self::keep_cache);
         let app = self.clone();
@@ -162,6 +166,17 @@ impl App {
         while pause(&stop, CHECKPOINTS).await {
             if let Err(error) = self.observe.checkpoint(self.checkpoints()).await {
                 tracing::warn!(error.code = error.code().name(), cause = error.cause_line(), "no checkpoint");
+            }
+        }
+    }
+
+    async fn forget_old_keys(self, stop: CancellationToken) {
+        loop {
+            if let Err(error) = self.db.commit(once::forget_old(self.clock.now())).await {
+                tracing::warn!(error.cause = %error, "old idempotency keys were not forgotten");
+            }
+            if !pause(&stop, OLD_KEYS).await {
+                return;
             }
         }
     }

@@ -3,6 +3,7 @@
 
 use std::{collections::BTreeSet, fmt};
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use cardea_auth::{Caller, NewKey as Secret};
 use cardea_core::{
     Code, Error, Result,
@@ -14,9 +15,16 @@ use cardea_core::{
 use cardea_store::{Commit, CommitError, FromRow, Row, RowError, args};
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::{Value, json};
+use zeroize::Zeroizing;
 
 use super::Identity;
-use crate::observe::Entry;
+use crate::{
+    observe::Entry,
+    once::{Made, Once, fingerprint},
+};
+
+/// What kind of request the making of a key is, among those with idempotency keys.
+const ROUTE: &str = "api_key";
 
 const LONGEST_NAME: usize = 256;
 const MOST_NAMES: usize = 64;
@@ -41,6 +49,19 @@ pub struct NewKey {
     /// How long it works, such as `"90d"`; absent: until it is revoked.
     #[serde(default, deserialize_with = "length")]
     pub expires: Option<Millis>,
+}
+
+impl NewKey {
+    fn fingerprint(&self) -> String {
+        let user = self.user.as_ref().map(UserId::as_str);
+        let expires = self.expires.map(|life| life.0);
+        fingerprint([json!([user, self.name, self.roles, self.scopes, expires]).to_string().as_str()])
+    }
+}
+
+/// The place for which the answer to a request is sealed.
+fn place(once: &Once<'_>) -> Vec<u8> {
+    json!([once.owner, once.route, once.key]).to_string().into_bytes()
 }
 
 fn length<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Millis>, D::Error> {
@@ -158,19 +179,63 @@ impl Identity {
         self.operator_keys(&caller.tenant).await
     }
 
-    /// Makes a key in the caller's tenant. It is shown in the answer and never again.
+    /// Makes a key in the caller's tenant. It is shown in the answer and never again, but to a repeat of this request under
+    /// the same idempotency key.
     ///
     /// # Errors
-    /// `denied` for a role or scope that the caller lacks; `bad_request` for names that cannot be used; those of the
-    /// store.
-    pub async fn create_key(&self, caller: &Caller, new: NewKey) -> Result<CreatedKey> {
+    /// `denied` for a role or scope that the caller lacks; `bad_request` for names that cannot be used;
+    /// `idempotency_key_reused`; those of the store.
+    pub async fn create_key(
+        &self,
+        caller: &Caller,
+        new: NewKey,
+        idempotency_key: Option<&str>,
+    ) -> Result<CreatedKey> {
         let mut more = new.roles.difference(&caller.roles).chain(new.scopes.difference(&caller.scopes));
         if let Some(name) = more.next() {
             let name: String = name.chars().take(64).collect();
             let detail = format!("A key may do no more than whoever makes it, and you do not have `{name}`.");
             return Err(Error::new(Code::Denied).detail(detail));
         }
-        self.make(caller, new).await
+        let Some(key) = idempotency_key else { return self.make(caller, new, None).await };
+        let (owner, fingerprint) = (caller.key(), new.fingerprint());
+        let once =
+            Once { owner: &owner, tenant: &caller.tenant, route: ROUTE, key, fingerprint: &fingerprint };
+        if let Some(made) = self.made_before(&once).await? {
+            return Ok(made);
+        }
+        match self.make(caller, new, Some(&once)).await {
+            // Somebody else was faster with the same key: theirs is the answer.
+            Err(error) if error.code() == Code::Conflict => self.made_before(&once).await?.ok_or(error),
+            made => made,
+        }
+    }
+
+    /// The API key that was made under this idempotency key, as it was then answered.
+    async fn made_before(&self, once: &Once<'_>) -> Result<Option<CreatedKey>> {
+        let Some(made) = once.made(&self.0.db, self.0.clock.now()).await? else { return Ok(None) };
+        let lost = || {
+            Error::new(Code::Internal)
+                .because("an answer that was kept under an idempotency key does not open")
+        };
+        let sealed = made.answer.as_deref().and_then(|text| STANDARD.decode(text).ok()).ok_or_else(lost)?;
+        let plain =
+            self.0.answers.open(&place(once), once.fingerprint.as_bytes(), &sealed).ok_or_else(lost)?;
+        let (id, secret): (KeyId, String) =
+            serde_json::from_slice(&plain).map_err(|error| lost().because(error))?;
+        let sql = "SELECT id, prefix, user_id, name, roles, scopes, created_by, created_at, expires_at, last_used_at, \
+                   revoked_at FROM api_keys WHERE id = $1";
+        let info: KeyInfo = self.0.db.row(sql, args![id]).await?.ok_or_else(lost)?;
+        Ok(Some(CreatedKey { key: secret.into(), info }))
+    }
+
+    /// The answer as it is kept under an idempotency key: sealed, since it shows the key.
+    fn kept(&self, once: &Once<'_>, created: &CreatedKey) -> Result<Commit> {
+        let nothing = || Error::new(Code::Internal).because("no random numbers");
+        let plain = Zeroizing::new(json!([created.info.id, created.key.expose_secret()]).to_string());
+        let sealed = self.0.answers.seal(&place(once), once.fingerprint.as_bytes(), plain.as_bytes());
+        let answer = STANDARD.encode(sealed.ok_or_else(nothing)?);
+        Ok(once.claim(Made { turn: None, answer: Some(answer) }, self.0.clock.now()))
     }
 
     /// Revokes a key of the caller's tenant. Revoking it again is harmless.
@@ -199,7 +264,7 @@ impl Identity {
         if new.user.is_none() {
             return Err(Error::new(Code::BadRequest).detail("Say for which user the key is."));
         }
-        self.make(&operator(tenant), new).await
+        self.make(&operator(tenant), new, None).await
     }
 
     /// As [`Self::revoke_key`], for whoever sits at the machine.
@@ -210,7 +275,7 @@ impl Identity {
         self.revoke(&operator(tenant), id).await
     }
 
-    async fn make(&self, maker: &Principal, new: NewKey) -> Result<CreatedKey> {
+    async fn make(&self, maker: &Principal, new: NewKey, once: Option<&Once<'_>>) -> Result<CreatedKey> {
         let user = new.user.unwrap_or_else(|| maker.user.clone());
         check_names([user.as_str(), maker.tenant.as_str()], [&new.roles, &new.scopes])?;
         check_life(new.expires)?;
@@ -253,8 +318,10 @@ impl Identity {
         let detail = json!({
             "key": id, "user": info.user, "roles": info.roles, "scopes": info.scopes, "expires_at": info.expires_at,
         });
-        self.0.db.commit(self.told(commit, maker, "key.created", detail)).await?;
-        Ok(CreatedKey { key: secret.key, info })
+        let created = CreatedKey { key: secret.key, info };
+        let once = once.map(|once| self.kept(once, &created)).transpose()?.unwrap_or_default();
+        self.0.db.commit(self.told(commit.and(once), maker, "key.created", detail)).await?;
+        Ok(created)
     }
 
     async fn revoke(&self, maker: &Principal, id: KeyId) -> Result<()> {

@@ -43,7 +43,10 @@ pub use self::{
     keys::{CreatedKey, KeyInfo, NewKey, operator},
     revoke::{Revoke, Revoked},
 };
-use crate::{observe::Observe, vault::Vault};
+use crate::{
+    observe::Observe,
+    vault::{Sealer, Vault},
+};
 
 /// The `iss` of tokens that upstreams get.
 pub const ISSUER: &str = "cardea";
@@ -86,6 +89,8 @@ struct Inner {
     db: Db,
     observe: Observe,
     clock: SharedClock,
+    /// Seals answers that show a key, for whoever asks the same again.
+    answers: Sealer,
     /// Signs for upstreams.
     signer: Signer,
     /// Signs for trying out.
@@ -128,6 +133,7 @@ impl Identity {
             db,
             observe,
             clock,
+            answers: vault.sealer("identity/answers").await?,
             signer,
             try_out,
             issued: Cache::builder().max_capacity(20_000).time_to_live(issue::LONGEST.duration()).build(),

@@ -77,7 +77,7 @@ async fn a_key_is_shown_once_works_for_its_user_and_stops_when_revoked() {
         expires: Some(Millis::from_secs(3_600)),
         ..NewKey::default()
     };
-    let made = house.identity.create_key(&ann, new).await.unwrap();
+    let made = house.identity.create_key(&ann, new, None).await.unwrap();
     let robot = house.with_key(&made.key).await.unwrap();
     assert_eq!((robot.tenant.as_str(), robot.user.as_str(), robot.proof), ("acme", "robot", Proof::ApiKey));
     assert!(robot.has_role("support") && !robot.has_role("admin"));

@@ -3,7 +3,6 @@
 use cardea_core::{
     Code, Error, Result, Retry,
     agent::Agent,
-    canonical::hex,
     id::{AgentName, ApprovalId, ConversationId, MessageId, RequestId, TurnId},
     journal::TurnState,
     message::{Message, Usage, estimate_tokens},
@@ -14,10 +13,11 @@ use cardea_store::{Commit, CommitError, args};
 use serde_json::json;
 
 use super::{CacheUse, Kind, Limits, Receipt, Turn, Turns};
-use crate::{control::Names, observe::Trace};
-
-/// How long an idempotency key is remembered: as long as Stripe promises at least.
-const KEY_LIFE: Millis = Millis::from_secs(24 * 3_600);
+use crate::{
+    control::Names,
+    observe::Trace,
+    once::{Made, Once, TAKEN, fingerprint},
+};
 
 /// What a client asks for.
 #[derive(Debug)]
@@ -81,13 +81,12 @@ impl Question<'_> {
     fn fingerprint(&self) -> String {
         // WHY: as it was named, since a repeated first question of a conversation cannot know what it was given.
         let conversation = self.named.map(|id| id.to_string()).unwrap_or_default();
-        let parts = [self.kind.name(), self.agent.as_str(), &conversation, self.prompt, self.asked];
-        let mut hash = aws_lc_rs::digest::Context::new(&aws_lc_rs::digest::SHA256);
-        for part in parts {
-            hash.update(&(part.len() as u64).to_be_bytes());
-            hash.update(part.as_bytes());
-        }
-        hex(hash.finish().as_ref())
+        fingerprint([self.kind.name(), self.agent.as_str(), &conversation, self.prompt, self.asked])
+    }
+
+    /// The question under its key.
+    fn once<'o>(&'o self, owner: &'o str, key: &'o str, fingerprint: &'o str) -> Once<'o> {
+        Once { owner, tenant: &self.principal.tenant, route: self.kind.name(), key, fingerprint }
     }
 }
 
@@ -133,7 +132,11 @@ impl Turns {
         }
         let mut turn = self.fresh(&question);
         turn.note(rows);
-        self.write_key(&mut turn, &question, &fingerprint);
+        if let Some(key) = question.key {
+            let made = Made { turn: Some(turn.id), answer: None };
+            let owner = turn.principal.key();
+            turn.note(question.once(&owner, key, &fingerprint).claim(made, self.now()));
+        }
         self.write_message(&mut turn);
         let detail = json!({ "kind": turn.kind.name(), "agent": turn.agent, "conversation": turn.conversation,
                              "prompt_bytes": turn.prompt.len() });
@@ -145,7 +148,7 @@ impl Turns {
         let row = self.row(&turn)?;
         match self.commit(&mut turn, row).await {
             Ok(()) => Ok(Begun::Fresh(turn)),
-            Err(CommitError::Conflict("idempotency key")) => {
+            Err(CommitError::Conflict(TAKEN)) => {
                 let key = question.key.unwrap_or_default();
                 // Somebody else was faster with the same key: theirs is the turn.
                 self.known(&question, key, &fingerprint)
@@ -195,34 +198,27 @@ impl Turns {
 
     /// The receipt of an earlier request with the same key.
     async fn known(&self, question: &Question<'_>, key: &str, fingerprint: &str) -> Result<Option<Receipt>> {
-        let sql = "SELECT i.fingerprint, t.receipt, t.ended_at FROM idempotency i LEFT JOIN turns t ON t.id = i.turn \
-                   WHERE i.owner = $1 AND i.route = $2 AND i.key = $3 AND i.expires_at > $4";
-        let args = args![question.principal.key(), question.kind.name(), key, self.now().0];
-        let found: Vec<(String, Option<String>, Option<Timestamp>)> = self.inner.db.rows(sql, args).await?;
-        match found.into_iter().next() {
-            None => Ok(None),
-            Some((before, ..)) if before != fingerprint => Err(Error::new(Code::KeyReused)),
-            Some((_, None, Some(_))) => {
+        let owner = question.principal.key();
+        let once = question.once(&owner, key, fingerprint);
+        let Some(made) = once.made(&self.inner.db, self.now()).await? else { return Ok(None) };
+        let sql = "SELECT receipt, ended_at FROM turns WHERE id = $1";
+        let found: Option<(Option<String>, Option<Timestamp>)> =
+            self.inner.db.row(sql, args![made.turn]).await?;
+        match found {
+            Some((None, Some(_))) => {
                 Err(Error::new(Code::NotFound).detail("What this request has made was deleted."))
             }
-            Some((_, None, None)) => Err(Error::new(Code::InProgress)),
-            Some((_, Some(receipt), _)) => {
+            None | Some((None, None)) => Err(Error::new(Code::InProgress)),
+            Some((Some(receipt), _)) => {
                 let receipt: Receipt = serde_json::from_str(&receipt)
                     .map_err(|error| Error::new(Code::Internal).because(error))?;
                 if !worth_another_try(&receipt) {
                     return Ok(Some(receipt));
                 }
-                self.forget_key(question, key, &receipt).await?;
+                self.inner.db.commit(once.free(receipt.turn)).await?;
                 Ok(None)
             }
         }
-    }
-
-    /// Gives the key free, unless somebody has used it again meanwhile.
-    async fn forget_key(&self, question: &Question<'_>, key: &str, receipt: &Receipt) -> Result<()> {
-        let sql = "DELETE FROM idempotency WHERE owner = $1 AND route = $2 AND key = $3 AND turn = $4";
-        let args = args![question.principal.key(), question.kind.name(), key, receipt.turn];
-        Ok(self.inner.db.commit(Commit::new().run(sql, args)).await?)
     }
 
     /// Which turn holds the conversation, and what that one waits for.
@@ -237,31 +233,6 @@ impl Turns {
             Some((turn, None)) => error.detail(format!("It is the turn `{turn}`.")),
             None => error,
         })
-    }
-
-    fn write_key(&self, turn: &mut Turn, question: &Question<'_>, fingerprint: &str) {
-        let Some(key) = question.key else { return };
-        let now = self.now();
-        let (owner, route) = (turn.principal.key(), turn.kind.name());
-        turn.run(
-            "DELETE FROM idempotency WHERE owner = $1 AND route = $2 AND key = $3 AND expires_at <= $4",
-            args![owner.clone(), route, key, now.0],
-        );
-        turn.guard(
-            "idempotency key",
-            "INSERT INTO idempotency (owner, route, key, tenant, fingerprint, turn, created_at, expires_at) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT DO NOTHING",
-            args![
-                owner,
-                route,
-                key,
-                &turn.principal.tenant,
-                fingerprint,
-                turn.id,
-                now.0,
-                now.plus(KEY_LIFE).0
-            ],
-        );
     }
 
     fn write_message(&self, turn: &mut Turn) {

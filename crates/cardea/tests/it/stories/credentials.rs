@@ -1,6 +1,10 @@
 use cardea_core::time::Millis;
-use cardea_testkit::{World, model::Act, world::TENANT};
-use serde_json::json;
+use cardea_testkit::{
+    World,
+    model::Act,
+    world::{TENANT, User},
+};
+use serde_json::{Value, json};
 
 #[tokio::test]
 async fn a_credential_that_is_none_or_old_or_double_opens_nothing() {
@@ -55,6 +59,38 @@ async fn an_api_key_works_from_its_making_to_its_end() {
     drop(robot.get("/api/v1/agents").await.expect(200));
     world.clock.advance(Millis::from_secs(3 * 3_600));
     assert_eq!(robot.get("/api/v1/agents").await.expect(401).at("/code"), "token_expired");
+}
+
+#[tokio::test]
+async fn the_same_request_for_an_api_key_makes_one_and_shows_it_again_to_its_maker_only() {
+    let world = World::start().await;
+    let admin = world.person((TENANT, "admin"), &["admin", "support"], &[]);
+    let colleague = world.person((TENANT, "chief"), &["admin", "support"], &[]);
+    let wanted = json!({ "user": "robot", "roles": ["support"] });
+    let once = [("idempotency-key", "nightly")];
+    let ask = |who: &User, wanted: &Value| {
+        let (who, wanted) = (who.clone(), wanted.to_string());
+        async move { who.send("POST", "/api/v1/keys", &once, &wanted).await }
+    };
+    let both = tokio::join!(ask(&admin, &wanted), ask(&admin, &wanted));
+    let (first, second) = (both.0.expect(201), both.1.expect(201));
+    assert_eq!((first.at("/key"), first.at("/id")), (second.at("/key"), second.at("/id")));
+    drop(world.holder(second.at("/key")).get("/api/v1/agents").await.expect(200));
+    let theirs = ask(&colleague, &wanted).await.expect(201);
+    assert_ne!(theirs.at("/id"), first.at("/id"), "keys of two people have nothing to do with each other");
+    let other = ask(&admin, &json!({ "user": "robot", "roles": ["support"], "name": "b" })).await.expect(422);
+    assert_eq!(other.at("/code"), "idempotency_key_reused");
+    let secret = first.at("/key").rsplit_once('_').unwrap().1.to_owned();
+    let sql = "SELECT receipt FROM idempotency WHERE receipt IS NOT NULL";
+    let kept: Vec<(String,)> = world.app.db.rows(sql, Vec::new()).await.unwrap();
+    assert!(kept.len() == 2 && kept.iter().all(|(text,)| !text.contains(&secret)), "{kept:?}");
+    world.clock.advance(Millis::from_secs(25 * 3_600));
+    let admin = world.person((TENANT, "admin"), &["admin", "support"], &[]);
+    assert_ne!(
+        ask(&admin, &wanted).await.expect(201).at("/id"),
+        first.at("/id"),
+        "it is forgotten after a day"
+    );
 }
 
 #[tokio::test]
