@@ -1,7 +1,12 @@
 //! The answer of a turn, kept for whoever asks the same again.
 
 use cardea_core::{
-    cache::Finished, journal::StepState, message::Finish, select::FIND_TOOLS, time::Millis, tool::Sharing,
+    cache::Finished,
+    journal::StepState,
+    message::Finish,
+    select::FIND_TOOLS,
+    time::{Millis, Timestamp},
+    tool::Sharing,
 };
 
 use crate::{
@@ -21,7 +26,8 @@ pub(super) async fn keep(app: &App, asked: &Asked, turn: &Turn, answer: (&str, F
         return;
     }
     let (text, finish) = answer;
-    let (usage, micros, good_for) = (turn.usage(), turn.cost_micros(), good_for(turn, catalog));
+    let (usage, micros, good_for) =
+        (turn.usage(), turn.cost_micros(), good_for(turn, catalog, app.clock.now()));
     let answered = Answered { text, finish, usage, micros, good_for };
     let (finished, tags) = (finished(turn, catalog, (text, finish)), tags(turn, catalog));
     app.context.cache().keep(asked, answered, finished, tags).await;
@@ -52,10 +58,12 @@ fn tags(turn: &Turn, catalog: &Catalog) -> Vec<String> {
 }
 
 /// How long the answer stays good at most: as long as the result in it that ages first.
-fn good_for(turn: &Turn, catalog: &Catalog) -> Option<Millis> {
+fn good_for(turn: &Turn, catalog: &Catalog, now: Timestamp) -> Option<Millis> {
     let of = |step: &Step| {
         let hint = catalog.get(step.tool().as_str()).and_then(|tool| tool.cache());
         hint.map_or(UNSAID, |hint| hint.ttl)
     };
-    turn.steps().iter().filter(|step| step.tool().as_str() != FIND_TOOLS).map(of).min()
+    let left = turn.fresh_until().map(|until| until.since(now));
+    let used = turn.steps().iter().filter(|step| step.tool().as_str() != FIND_TOOLS);
+    used.map(of).chain(left).min()
 }

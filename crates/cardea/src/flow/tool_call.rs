@@ -128,7 +128,10 @@ pub(super) async fn tool_call(
     let used = ToolUse::new((caller, agent.name.as_str()), tool.spec(), &wish.call, tags);
     let kept = if turn.kind() == Kind::Check { None } else { cache.tool(&used).await };
     let outcome = match kept {
-        Some(kept) => kept, // an own, earlier result of a read, for as long as the tool says
+        Some((kept, until)) => {
+            turn.as_fresh_as(until);
+            kept // an own, earlier result of a read, for as long as the tool says
+        }
         None => {
             let span = trace.stage("tool").execute_tool(step.tool().as_str(), &wish.call.id);
             let key = step.id().to_string();

@@ -193,6 +193,7 @@ impl Turns {
             durable: false,
             trace: Trace::default(),
             names: Names::default(),
+            fresh_until: None,
         }
     }
 

@@ -126,6 +126,8 @@ pub struct Turn {
     trace: Trace,
     /// The placeholders of its conversation.
     names: Names,
+    /// Until when everything that was taken from a cache is good.
+    fresh_until: Option<Timestamp>,
 }
 
 impl Turn {
@@ -257,6 +259,17 @@ impl Turn {
     /// Notes that untrusted text has come in; durable with the next step or the end.
     pub fn taint_with(&mut self, source: impl Into<String>) {
         self.taint.insert(source.into());
+    }
+
+    /// Notes until when a result is good that was taken from a cache.
+    pub fn as_fresh_as(&mut self, until: Timestamp) {
+        self.fresh_until = Some(self.fresh_until.map_or(until, |known| known.min(until)));
+    }
+
+    /// Until when everything that was taken from a cache is good.
+    #[must_use]
+    pub const fn fresh_until(&self) -> Option<Timestamp> {
+        self.fresh_until
     }
 
     /// Adds rows of another room that must become durable together with the turn's next commit.

@@ -126,6 +126,7 @@ impl FromRow for TurnRow {
             held: Hold::default(),
             trace: Trace::default(),
             names: Names::default(),
+            fresh_until: None,
         };
         Ok(Self { failure: row.get(20)?, turn, principal: row.get(1)?, taint: row.get(8)? })
     }

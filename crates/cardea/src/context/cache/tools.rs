@@ -5,6 +5,7 @@ use std::sync::OnceLock;
 use cardea_core::{
     canonical::canonical,
     principal::Principal,
+    time::Timestamp,
     tool::{Effect, Outcome, Sharing, ToolCall, ToolSpec},
 };
 use cardea_store::shared::cache::{Key, LONGEST, Place, Record};
@@ -60,22 +61,22 @@ impl<'a> ToolUse<'a> {
 }
 
 impl Cache {
-    /// The result of an earlier call, if it is still good.
-    pub async fn tool(&self, used: &ToolUse<'_>) -> Option<Outcome> {
+    /// The result of an earlier call, if it is still good, and until when it is.
+    pub async fn tool(&self, used: &ToolUse<'_>) -> Option<(Outcome, Timestamp)> {
         let (place, key) = used.at().filter(|_| self.0.settings.enabled)?;
         let asked_at = self.ready().await?;
         let found = self.0.store.get(&place, &key).await.ok()?;
         let (user, agent) = used.user;
         let value =
             found.and_then(|record| match self.open((&user.tenant, agent), (&place, &key), &record)? {
-                Kept::Result(value) => Some(value),
+                Kept::Result(value) => Some((value, record.until)),
                 Kept::Answer { .. } => None,
             });
         // Two looks for one call: the first counts.
         used.asked_at.get_or_init(|| asked_at);
         let result = if value.is_some() { CacheResult::Hit } else { CacheResult::Miss };
         self.tell((&user.tenant, agent), "tool", result);
-        value.map(|result| Outcome::Done { result })
+        value.map(|(result, until)| (Outcome::Done { result }, until))
     }
 
     /// Keeps a result, if the tool's author says that it may be reused and it was looked for before the call.

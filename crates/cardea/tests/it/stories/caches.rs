@@ -91,10 +91,13 @@ async fn a_question_of_one_conversation_is_not_answered_from_another() {
     }
 }
 
+/// A model that looks something up and then says what it has found.
+fn look(tool: &str, arguments: Value) -> [Act; 2] {
+    [Act::call(tool, arguments), Act::say("Nothing was paid back.")]
+}
+
 #[tokio::test]
 async fn an_answer_is_as_fresh_as_what_it_tells_of() {
-    let look =
-        |tool: &str, arguments: Value| [Act::call(tool, arguments), Act::say("Nothing was paid back.")];
     let order = || look("ops__get_order", json!({ "order_id": "ORD-18" }));
     let list = || look("ops__list_orders", json!({ "customer_id": 17 }));
     let track = || look("ops__track_shipment", json!({ "order_id": "17" }));
@@ -122,6 +125,21 @@ async fn an_answer_is_as_fresh_as_what_it_tells_of() {
     assert_eq!(layer(&ann, questions[1]).await.0, "none", "30 s, says its tool");
     world.clock.advance(Millis::from_secs(300));
     assert_eq!(layer(&ann, questions[0]).await.0, "none");
+}
+
+#[tokio::test]
+async fn an_answer_from_an_old_result_is_good_for_no_longer_than_the_result() {
+    let list = || look("ops__list_orders", json!({ "customer_id": 17 }));
+    let script = [list(), list(), list()].concat();
+    let world = World::plan().set("CARDEA_CACHE__CHECK__SHARE", "0").model(script).start().await;
+    let ann = world.user("support");
+    assert_eq!(layer(&ann, "List what customer 17 ordered.").await.0, "none");
+    world.clock.advance(Millis::from_secs(29)); // of the 30 that its tool gives the result
+    let how_many = "How many orders does customer 17 have in all?";
+    assert_eq!(layer(&ann, how_many).await.0, "none");
+    assert_eq!(layer(&ann, how_many).await.0, "exact");
+    world.clock.advance(Millis::from_secs(2));
+    assert_eq!(layer(&ann, how_many).await.0, "none", "what it tells of is 31 s old");
 }
 
 #[tokio::test]
