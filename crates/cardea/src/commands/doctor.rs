@@ -12,6 +12,7 @@ use serde_json::json;
 use super::{Cli, End, Out, check, client};
 use crate::{
     config::{Config, Environment, Loaded},
+    control,
     observe::same_key,
     vault::RootKey,
 };
@@ -297,8 +298,7 @@ fn files(loaded: &Loaded, found: &mut Findings) {
 }
 
 fn count(dir: &Path, end: &str) -> usize {
-    let entries = fs::read_dir(dir).into_iter().flatten().flatten();
-    entries.filter(|entry| entry.path().extension().is_some_and(|found| found == end)).count()
+    control::files(dir, end).map_or(0, |files| files.len())
 }
 
 async fn models(config: &Config, net: &Net, found: &mut Findings) {
