@@ -9,6 +9,7 @@
 
 mod audit;
 mod checkpoint;
+mod checkpoints;
 mod decision;
 mod event;
 mod meter;
@@ -16,7 +17,7 @@ mod search;
 mod span;
 mod verify;
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use cardea_core::{
     cost::Prices,
@@ -37,6 +38,7 @@ pub use self::{
     span::{Span, Trace},
     verify::{Unproved, Verified, export, same_key, verify, verify_export},
 };
+use checkpoints::Written;
 use meter::Meters;
 
 /// The room. Cheap to clone; all clones are one.
@@ -49,6 +51,7 @@ struct Inner {
     prices: Prices,
     meters: Meters,
     checkpoint_key: OnceLock<CheckpointKey>,
+    written: Mutex<Written>,
 }
 
 impl std::fmt::Debug for Observe {
@@ -61,7 +64,8 @@ impl Observe {
     /// A room over this database, with these prices.
     #[must_use]
     pub fn new(db: Db, clock: SharedClock, prices: Prices) -> Self {
-        Self(Arc::new(Inner { db, clock, prices, meters: Meters::new(), checkpoint_key: OnceLock::new() }))
+        let (checkpoint_key, written) = (OnceLock::new(), Mutex::default());
+        Self(Arc::new(Inner { db, clock, prices, meters: Meters::new(), checkpoint_key, written }))
     }
 
     /// Counts the tokens of one model call and gives its cost in millionths of a US dollar.
