@@ -40,6 +40,8 @@ const READS: usize = 4_096;
 /// How long a commit waits for a place in the queue.
 const ENTER: Duration = Duration::from_secs(5);
 const BUSY: Duration = Duration::from_secs(5);
+/// How long the writer waits for readers before it folds the log in: nothing is written meanwhile.
+const FOLD: Duration = Duration::from_millis(250);
 
 /// Work for a thread that owns a connection.
 pub(crate) type Task = Box<dyn FnOnce(&mut Session) + Send>;
@@ -87,6 +89,8 @@ impl Sqlite {
         conn.pragma_update(None, "wal_autocheckpoint", CHECKPOINT)?;
         conn.pragma_update(None, "cache_size", -CACHE)?;
         conn.pragma_update(None, "temp_store", "MEMORY")?;
+        // WHY: otherwise what was deleted stays readable in the file until its place is used again.
+        conn.pragma_update(None, "secure_delete", true)?;
         let writer =
             Writer { session: Session::new(conn), node: config.node.clone(), key, broken: broken.clone() };
         start("cardea-db-write", move || writer.run(receive))?;
@@ -247,6 +251,18 @@ impl Session {
             each(row)?;
         }
         Ok(())
+    }
+
+    /// Writes the whole write-ahead log into the database and empties it. False if somebody reads from it.
+    pub(crate) fn fold(&self) -> rusqlite::Result<bool> {
+        self.conn.busy_timeout(FOLD)?;
+        let busy = self.conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, i64>(0));
+        self.conn.busy_timeout(BUSY)?;
+        match busy {
+            Ok(busy) => Ok(busy == 0),
+            Err(error) if code(&error) == Some(ErrorCode::DatabaseBusy) => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     fn plain(&mut self, sql: &'static str) -> rusqlite::Result<()> {
