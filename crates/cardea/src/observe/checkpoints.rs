@@ -12,11 +12,11 @@ use std::{
 };
 
 use cardea_core::{Code, Error, Result, canonical::hex};
-use cardea_store::args;
+use cardea_store::{Db, args};
 
 use super::{
     Observe,
-    checkpoint::{Checkpoint, CheckpointKey, is_signed, no_checkpoint, unreadable, unsigned},
+    checkpoint::{Checkpoint, CheckpointKey, Checkpoints, is_signed, no_checkpoint, unreadable, unsigned},
 };
 
 /// A chain and where it stands.
@@ -99,6 +99,22 @@ impl Observe {
         *kept = known;
         Ok(())
     }
+}
+
+/// A chain that is shorter in the database than a checkpoint has seen it: its node, its last entry, and the one that was
+/// seen. The database is an older copy, or was cut.
+///
+/// # Errors
+/// What the store says.
+pub async fn is_behind(db: &Db, seen: &Checkpoints) -> Result<Option<(String, u64, u64)>> {
+    let heads: Vec<(String, u64)> = db.rows("SELECT node, seq FROM audit_heads", args![]).await?;
+    let heads: BTreeMap<String, u64> = heads.into_iter().collect();
+    let ends = |node: &str| heads.get(node).copied().unwrap_or(0);
+    let behind = seen.nodes().find_map(|node| {
+        let newest = seen.newest(node)?.sequence;
+        (newest > ends(node)).then(|| (node.to_owned(), ends(node), newest))
+    });
+    Ok(behind)
 }
 
 fn open(path: &Path) -> io::Result<File> {

@@ -310,6 +310,7 @@ async fn meters_have_units_and_do_not_grow_with_made_up_names() {
     let usage = Usage { input: 1_000_000, cached_input: 0, output: 500_000 };
     assert_eq!(house.observe.cost("m", usage), 2_000_000);
     assert_eq!(house.observe.cost("free", usage), 0);
+    assert_eq!(house.observe.cost("of_nothing", Usage::default()), 0);
     for n in 0..2_000 {
         house.observe.tool_call(Seen { name: &format!("made_up_{n}"), status: "refused" });
     }
@@ -319,13 +320,14 @@ async fn meters_have_units_and_do_not_grow_with_made_up_names() {
     house.observe.turn(Seen { name: "support", status: "answered" });
     let mut event = RequestEvent::new(cardea_core::id::RequestId::random(), "POST", "/v1/chat/completions");
     event.asked_by(&ann("acme"));
-    (event.status, event.took) = (200, Millis(12));
+    (event.status, event.took) = (200, std::time::Duration::from_micros(12_345));
     house.observe.request(&event);
 
     let text = house.observe.metrics_text();
     for line in [
         r#"cardea_requests_total{route="/v1/chat/completions",status="200",class="jwt",tenant="acme"} 1"#,
         r#"cardea_request_duration_seconds_count{route="/v1/chat/completions"} 1"#,
+        r#"cardea_request_duration_seconds_sum{route="/v1/chat/completions"} 0.012345"#,
         r#"cardea_cache_lookups_total{layer="exact",agent="support",result="hit"} 1"#,
         r#"cardea_guard_findings_total{kind="payment_card",surface="output",action="masked"} 1"#,
         r#"cardea_cost_micros_total{model="m"} 2000000"#,
@@ -336,7 +338,7 @@ async fn meters_have_units_and_do_not_grow_with_made_up_names() {
     ] {
         assert!(text.contains(line), "`{line}` is missing in\n{text}");
     }
-    assert!(text.ends_with("# EOF\n"));
+    assert!(text.ends_with("# EOF\n") && !text.contains("of_nothing"));
     assert_eq!(text.lines().filter(|line| line.starts_with("cardea_tool_calls_total")).count(), 257);
 }
 
