@@ -40,7 +40,7 @@ pub use value::{Cell, FromCell, FromRow, Row, RowError, Value};
 
 pub use crate::args;
 use crate::crash;
-pub use migrate::{MIGRATIONS, Migrated, Migration};
+pub use migrate::{MIGRATIONS, Migrated, Migration, is_newer};
 
 use address::Address;
 use commit::Sql;
@@ -275,6 +275,14 @@ impl Db {
     /// `Misconfigured` if a newer Cardea has written this database or an applied migration was changed since.
     pub async fn migrate(&self) -> Result<Migrated> {
         migrate::migrate(self, MIGRATIONS).await
+    }
+
+    /// How many migrations [`Self::migrate`] would apply. Changes nothing.
+    ///
+    /// # Errors
+    /// As [`Self::migrate`]; any other where there are no tables yet.
+    pub async fn unmigrated(&self) -> Result<usize> {
+        migrate::missing(self, MIGRATIONS).await
     }
 
     /// As [`Self::migrate`], with another list: for tests, and for programs that embed Cardea and add tables.
