@@ -23,7 +23,6 @@ mod value;
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
-    time::Duration,
 };
 
 use cardea_core::{
@@ -46,10 +45,6 @@ use address::Address;
 use commit::Sql;
 use postgres::Postgres;
 use sqlite::{Place, Sqlite};
-
-/// How often the write-ahead log is tried to be folded in, and the time between: other work goes on then.
-const FOLDS: u32 = 10;
-const FOLD_AGAIN: Duration = Duration::from_millis(250);
 
 /// Where the truth is kept.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -300,19 +295,13 @@ impl Db {
     /// `StoreUnavailable` if somebody reads for seconds from what is to be folded in. It is done at a later time then.
     pub async fn wipe_deleted(&self) -> Result<()> {
         let Engine::Sqlite(db) = &*self.0 else { return Ok(()) };
-        for _ in 0..FOLDS {
-            let (answer, answered) = oneshot::channel();
-            let task = move |session: &mut sqlite::Session| drop(answer.send(session.fold()));
-            if !db.write(Box::new(task)).await {
-                return Err(Error::new(Code::StoreUnavailable));
+        match db.fold().await {
+            Ok(true) => Ok(()),
+            Ok(false) => {
+                Err(Error::new(Code::StoreUnavailable).because("a reader keeps the write-ahead log"))
             }
-            let folded = answered.await.map_err(|error| Error::new(Code::Internal).because(error))?;
-            if folded.map_err(|error| sqlite_error(error, "wal_checkpoint"))? {
-                return Ok(());
-            }
-            tokio::time::sleep(FOLD_AGAIN).await;
+            Err(error) => Err(sqlite_error(error, "wal_checkpoint")),
         }
-        Err(Error::new(Code::StoreUnavailable).because("a reader keeps the write-ahead log"))
     }
 
     /// Why this process can write nothing any more, if so. It should end, and start anew.
