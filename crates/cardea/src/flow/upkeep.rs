@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cardea_core::{Code, Result};
+use cardea_core::{Code, Error, Result};
 use cardea_store::jobs::Stage;
 use tokio_util::sync::CancellationToken;
 
@@ -33,6 +33,14 @@ pub(super) async fn pause(stop: &CancellationToken, time: Duration) -> bool {
         () = stop.cancelled() => false,
         () = tokio::time::sleep(time) => true,
     }
+}
+
+/// Why something was not done, for the log: what a code says to clients says nothing here.
+fn reason(error: &Error) -> String {
+    let whole = error.public();
+    let own = whole.strip_prefix(error.code().sentence()).map(str::trim).filter(|own| !own.is_empty());
+    let own = own.unwrap_or(&whole);
+    error.cause_line().map_or_else(|| own.to_owned(), |cause| format!("{own} ({cause})"))
 }
 
 impl App {
@@ -163,10 +171,7 @@ impl App {
         loop {
             let trouble = match self.observe.checkpoint(self.checkpoints()).await {
                 Ok(()) => String::new(),
-                Err(error) => match error.cause_line() {
-                    Some(cause) => format!("{} ({cause})", error.public()),
-                    None => error.public(),
-                },
+                Err(error) => reason(&error),
             };
             // Once for each trouble: a database that was set back stays so for days.
             if trouble != told && !trouble.is_empty() {

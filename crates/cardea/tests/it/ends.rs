@@ -1,4 +1,4 @@
-//! A server that is told to stop: while it runs, and while it still starts.
+//! A server that is told to stop, while it runs and while it still starts; and one that starts over an older copy.
 
 use std::{
     fs,
@@ -22,6 +22,19 @@ fn serve(folder: &Path, config: &str) -> Command {
         command.env_remove(name);
     }
     command.current_dir(folder).arg("serve").stderr(Stdio::null());
+    command
+}
+
+/// The program with these words in this folder, with everything that it says on one output.
+fn says(folder: &Path, words: &[&str]) -> Command {
+    let mut command = Command::new("sh");
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("CARDEA_")) {
+        command.env_remove(name);
+    }
+    command
+        .current_dir(folder)
+        .args(["-c", "exec \"$0\" \"$@\" 2>&1", env!("CARGO_BIN_EXE_cardea")])
+        .args(words);
     command
 }
 
@@ -65,4 +78,31 @@ fn a_terminal_that_hangs_up_ends_the_server_in_order() {
     assert!(server.until("cardea listens").is_some());
     signal("-HUP", server.id());
     assert!(server.ended().unwrap().success());
+}
+
+#[test]
+fn a_server_over_an_older_copy_of_its_database_says_so_at_its_start() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("cardea.toml"), "[server]\nbind = \"127.0.0.1:0\"\n").unwrap();
+    let (database, copy) = (folder.path().join("data/cardea.db"), folder.path().join("copy.db"));
+    let key = || assert!(says(folder.path(), &["key", "create", "robot"]).status().unwrap().success());
+    key();
+    fs::copy(&database, &copy).unwrap();
+    key();
+    let mut server = Victim::start(&mut says(folder.path(), &["serve"])).unwrap();
+    assert!(server.until("cardea listens").is_some());
+    assert!(server.terminate().unwrap().1);
+    for side in ["cardea.db-wal", "cardea.db-shm"] {
+        drop(fs::remove_file(folder.path().join("data").join(side)));
+    }
+    fs::rename(&copy, &database).unwrap();
+
+    let mut server = Victim::start(&mut says(folder.path(), &["serve"])).unwrap();
+    let told = server.until("no checkpoint of the audit log can be written").expect("it says so");
+    assert!(told.contains("ends at entry 2") && told.contains("has seen entry 3"), "{told}");
+    assert!(!told.contains("Somebody else"), "{told}");
+    assert!(server.terminate().unwrap().1);
+    let doctor = says(folder.path(), &["doctor"]).output().unwrap();
+    let doctor = String::from_utf8(doctor.stdout).unwrap();
+    assert!(doctor.contains("BAD") && doctor.contains("has seen entry 3"), "{doctor}");
 }
