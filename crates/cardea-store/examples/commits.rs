@@ -14,7 +14,7 @@ use cardea_store::{
 use futures::{StreamExt, stream};
 
 const TABLE: Migration =
-    Migration { version: 2, name: "bench", sql: "CREATE TABLE bench (id TEXT PRIMARY KEY, body TEXT);" };
+    Migration { version: 1_000, name: "bench", sql: "CREATE TABLE bench (id TEXT PRIMARY KEY, body TEXT);" };
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {

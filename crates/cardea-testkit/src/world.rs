@@ -275,7 +275,9 @@ impl Plan {
             ));
         }
         write(dir.path(), &config);
-        put(dir.path(), "policies/more.cedar", &self.policies);
+        if !self.policies.is_empty() {
+            put(dir.path(), "policies/more.cedar", &self.policies);
+        }
         if model.is_some() {
             let agent = format!("{}{SCRIPTED}{}", self.agent, self.limits);
             put(dir.path(), "agents/scripted.toml", &agent);

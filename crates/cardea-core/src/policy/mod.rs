@@ -247,6 +247,11 @@ impl Snapshot {
         &self.set_aside
     }
 
+    /// Ids of all its policies, also of those that count for nothing.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.policies.iter().map(|policy| &*policy.id).chain(self.set_aside.iter().map(|id| &**id))
+    }
+
     /// What is wrong with the name of a tool that nobody has, and what may have been meant.
     #[must_use]
     pub fn unknown_tool(&self, name: &str) -> Option<String> {

@@ -68,19 +68,40 @@ pub(crate) async fn migrate(db: &Db, migrations: &[Migration]) -> Result<Migrate
     Ok(Migrated { from, to })
 }
 
+const NEWER: &str = "The database was written by a newer Cardea";
+
+/// True if the error is that of a database which a newer Cardea has written.
+#[must_use]
+pub fn is_newer(error: &Error) -> bool {
+    error.public().contains(NEWER)
+}
+
 /// What the database says was applied, after checking that it agrees with what we know.
 async fn applied(db: &Db, migrations: &[Migration]) -> Result<BTreeMap<i64, String>> {
     if let Err(error) = db.script(TABLE.to_owned()).await {
         // WHY: PostgreSQL can fail `IF NOT EXISTS` when two nodes run it at once; then the table is there.
         tracing::debug!(error = error.cause_line(), "making the table of migrations");
     }
+    recorded(db, migrations).await
+}
+
+/// How many migrations are not applied yet. Looks, and changes nothing.
+///
+/// # Errors
+/// `misconfigured` as [`migrate`] says it; what the store says, also where there are no tables at all.
+pub(crate) async fn missing(db: &Db, migrations: &[Migration]) -> Result<usize> {
+    let known = recorded(db, migrations).await?;
+    Ok(migrations.iter().filter(|migration| !known.contains_key(&migration.version)).count())
+}
+
+async fn recorded(db: &Db, migrations: &[Migration]) -> Result<BTreeMap<i64, String>> {
     let sql = "SELECT version, name, hash FROM migrations ORDER BY version";
     let rows: Vec<(i64, String, String)> = db.rows(sql, Vec::new()).await?;
     let newest = migrations.last().map_or(0, |last| last.version);
     for (version, name, hash) in &rows {
         let Some(migration) = migrations.iter().find(|migration| migration.version == *version) else {
             return Err(Error::new(Code::Misconfigured).detail(format!(
-                "The database was written by a newer Cardea: it has migration {version} (`{name}`), this one knows \
+                "{NEWER}: it has migration {version} (`{name}`), this one knows \
                  migrations up to {newest}. Run the newer Cardea, or restore a backup made before the upgrade."
             )));
         };

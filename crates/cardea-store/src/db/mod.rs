@@ -39,7 +39,7 @@ pub use value::{Cell, FromCell, FromRow, Row, RowError, Value};
 
 pub use crate::args;
 use crate::crash;
-pub use migrate::{MIGRATIONS, Migrated, Migration};
+pub use migrate::{MIGRATIONS, Migrated, Migration, is_newer};
 
 use address::Address;
 use commit::Sql;
@@ -272,12 +272,36 @@ impl Db {
         migrate::migrate(self, MIGRATIONS).await
     }
 
+    /// How many migrations [`Self::migrate`] would apply. Changes nothing.
+    ///
+    /// # Errors
+    /// As [`Self::migrate`]; any other where there are no tables yet.
+    pub async fn unmigrated(&self) -> Result<usize> {
+        migrate::missing(self, MIGRATIONS).await
+    }
+
     /// As [`Self::migrate`], with another list: for tests, and for programs that embed Cardea and add tables.
     ///
     /// # Errors
     /// As [`Self::migrate`].
     pub async fn migrate_with(&self, migrations: &[Migration]) -> Result<Migrated> {
         migrate::migrate(self, migrations).await
+    }
+
+    /// Takes what was deleted out of the files. In an SQLite database it is written over where it stood, but the
+    /// write-ahead log still has it until it is folded in; PostgreSQL has ways of its own (`VACUUM`, archives).
+    ///
+    /// # Errors
+    /// `StoreUnavailable` if somebody reads for seconds from what is to be folded in. It is done at a later time then.
+    pub async fn wipe_deleted(&self) -> Result<()> {
+        let Engine::Sqlite(db) = &*self.0 else { return Ok(()) };
+        match db.fold().await {
+            Ok(true) => Ok(()),
+            Ok(false) => {
+                Err(Error::new(Code::StoreUnavailable).because("a reader keeps the write-ahead log"))
+            }
+            Err(error) => Err(sqlite_error(error, "wal_checkpoint")),
+        }
     }
 
     /// Why this process can write nothing any more, if so. It should end, and start anew.

@@ -9,7 +9,10 @@ use std::{
     fs::OpenOptions,
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
-    sync::{Arc, Condvar, Mutex, OnceLock, PoisonError},
+    sync::{
+        Arc, Condvar, Mutex, OnceLock, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     thread,
     time::Duration,
 };
@@ -40,6 +43,11 @@ const READS: usize = 4_096;
 /// How long a commit waits for a place in the queue.
 const ENTER: Duration = Duration::from_secs(5);
 const BUSY: Duration = Duration::from_secs(5);
+/// How long the writer waits for readers before it folds the log in: nothing is written meanwhile.
+const FOLD: Duration = Duration::from_millis(50);
+/// How often that is tried, and the time between: other work goes on then.
+const FOLDS: u32 = 12;
+const FOLD_AGAIN: Duration = Duration::from_millis(250);
 
 /// Work for a thread that owns a connection.
 pub(crate) type Task = Box<dyn FnOnce(&mut Session) + Send>;
@@ -66,6 +74,9 @@ pub(crate) struct Sqlite {
     queue: mpsc::Sender<Job>,
     readers: Option<Readers>,
     broken: Arc<OnceLock<String>>,
+    /// How often somebody wanted the log folded in, and how many of these have been served.
+    folds_wanted: AtomicU64,
+    folds_served: tokio::sync::Mutex<u64>,
 }
 
 impl Sqlite {
@@ -87,6 +98,8 @@ impl Sqlite {
         conn.pragma_update(None, "wal_autocheckpoint", CHECKPOINT)?;
         conn.pragma_update(None, "cache_size", -CACHE)?;
         conn.pragma_update(None, "temp_store", "MEMORY")?;
+        // WHY: otherwise what was deleted stays readable in the file until its place is used again.
+        conn.pragma_update(None, "secure_delete", true)?;
         let writer =
             Writer { session: Session::new(conn), node: config.node.clone(), key, broken: broken.clone() };
         start("cardea-db-write", move || writer.run(receive))?;
@@ -94,7 +107,8 @@ impl Sqlite {
             Place::Memory => None,
             Place::File(path) => Some(Readers::start(path, flags(), config.readers)?),
         };
-        Ok(Self { queue: send, readers, broken })
+        let (folds_wanted, folds_served) = Default::default();
+        Ok(Self { queue: send, readers, broken, folds_wanted, folds_served })
     }
 
     /// Opens a copy that is read and never written: no byte of it changes, and nothing is put beside it. What is
@@ -134,6 +148,30 @@ impl Sqlite {
     /// Runs a task on the writer, between two groups.
     pub(crate) async fn write(&self, task: Task) -> bool {
         self.queue.send(Job::Task(task)).await.is_ok()
+    }
+
+    /// Folds the write-ahead log in, with all that was written before this call. Those who want it at the same time share
+    /// one. False if somebody went on reading from it.
+    pub(crate) async fn fold(&self) -> Result<bool, rusqlite::Error> {
+        let mine = self.folds_wanted.fetch_add(1, Ordering::AcqRel) + 1;
+        let mut served = self.folds_served.lock().await;
+        if *served >= mine {
+            return Ok(true);
+        }
+        let wanted = self.folds_wanted.load(Ordering::Acquire);
+        for _ in 0..FOLDS {
+            let (answer, answered) = oneshot::channel();
+            let task = move |session: &mut Session| drop(answer.send(session.fold()));
+            if !self.write(Box::new(task)).await {
+                return Ok(false);
+            }
+            if answered.await.unwrap_or(Ok(false))? {
+                *served = wanted;
+                return Ok(true);
+            }
+            tokio::time::sleep(FOLD_AGAIN).await;
+        }
+        Ok(false)
     }
 
     /// Why nothing is written any more, if so.
@@ -247,6 +285,18 @@ impl Session {
             each(row)?;
         }
         Ok(())
+    }
+
+    /// Writes the whole write-ahead log into the database and empties it. False if somebody reads from it.
+    pub(crate) fn fold(&self) -> rusqlite::Result<bool> {
+        self.conn.busy_timeout(FOLD)?;
+        let busy = self.conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, i64>(0));
+        self.conn.busy_timeout(BUSY)?;
+        match busy {
+            Ok(busy) => Ok(busy == 0),
+            Err(error) if code(&error) == Some(ErrorCode::DatabaseBusy) => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     fn plain(&mut self, sql: &'static str) -> rusqlite::Result<()> {

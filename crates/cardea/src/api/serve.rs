@@ -14,7 +14,10 @@ use hyper_util::{
     server::{conn::auto, graceful::GracefulShutdown},
     service::TowerToHyperService,
 };
-use tokio::net::{TcpListener, TcpStream};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    time::Instant,
+};
 use tower::ServiceExt;
 use tower_http::catch_panic::CatchPanicLayer;
 
@@ -23,6 +26,9 @@ use crate::app::App;
 
 /// The pause after a connection that could not be taken.
 const NO_SOCKET: Duration = Duration::from_millis(50);
+
+/// The shortest time between two lines about connections that could not be taken.
+const TELL_REFUSED: Duration = Duration::from_secs(10);
 
 /// A bound socket, not yet serving.
 #[derive(Debug)]
@@ -64,18 +70,24 @@ pub async fn serve(app: App, bound: Bound) -> Result<()> {
         .max_concurrent_streams(100)
         .keep_alive_interval(Duration::from_secs(30));
     let graceful = GracefulShutdown::new();
+    let mut refusals = Refusals::default();
     loop {
         let accepted = tokio::select! {
             accepted = bound.listener.accept() => accepted,
             () = stop.cancelled() => break,
         };
-        let Ok((socket, peer)) = accepted else {
-            // Out of descriptors, most likely: let some be given back, and do not spin until then.
-            tokio::time::sleep(NO_SOCKET).await;
-            continue;
+        let (socket, peer) = match accepted {
+            Ok(taken) => taken,
+            Err(error) => {
+                refusals.tell(&app, "error", &error.to_string());
+                // Out of descriptors, most likely: let some be given back, and do not spin until then.
+                tokio::time::sleep(NO_SOCKET).await;
+                continue;
+            }
         };
         let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
             drop(socket);
+            refusals.tell(&app, "limit", "as many as `server.max_connections` are open");
             continue;
         };
         // WHY: without it Nagle's algorithm and delayed acknowledgements hold back the pieces of a stream by 40 ms.
@@ -94,6 +106,25 @@ pub async fn serve(app: App, bound: Bound) -> Result<()> {
     let limit = app.config.server.drain.duration();
     drop(tokio::time::timeout(limit, graceful.shutdown()).await);
     Ok(())
+}
+
+/// Connections that could not be taken: each is counted, and the log tells of them now and then.
+#[derive(Default)]
+struct Refusals {
+    told: Option<Instant>,
+    since: u64,
+}
+
+impl Refusals {
+    fn tell(&mut self, app: &App, reason: &'static str, why: &str) {
+        app.observe.connection_refused(reason);
+        self.since += 1;
+        if self.told.is_some_and(|told| told.elapsed() < TELL_REFUSED) {
+            return;
+        }
+        tracing::warn!(connections.refused = self.since, reason, "connections are refused: {why}");
+        *self = Self { told: Some(Instant::now()), since: 0 };
+    }
 }
 
 fn connection(

@@ -12,6 +12,7 @@ use cardea_core::{
     agent::Agent,
     cost::Prices,
     guard::Profile,
+    log::ChainKey,
     time::{SharedClock, SystemClock},
 };
 use cardea_embed::Encoder;
@@ -21,7 +22,7 @@ use cardea_model::{
 };
 use cardea_net::Net;
 use cardea_store::{
-    Db, Jobs, Shared,
+    Db, DbConfig, Jobs, Shared, args,
     shared::{Memory, MemoryConfig, Rate},
 };
 
@@ -67,7 +68,7 @@ impl App {
         let Loaded { config, agents, connectors, guards, .. } = loaded;
         let Options { clock, public_url } = options;
         let jobs = Jobs::new();
-        let (data, root, db) = truth(&config).await?;
+        let (data, root, db) = truth(&config, config.db.clone()).await?;
         let shared: Arc<dyn Shared> = Arc::new(Memory::new(MemoryConfig::default(), Arc::clone(&clock)));
         let net = Net::new(config.net.clone(), Arc::clone(&clock))
             .map_err(|error| broken(format!("The `[net]` part cannot be used: {error}.")))?;
@@ -143,21 +144,49 @@ impl App {
     }
 }
 
-/// The data folder, the root key in it, and the database, which must have been written with that key.
-async fn truth(config: &Config) -> Result<(PathBuf, RootKey, Db)> {
+/// The data folder, the root key in it, and the database, which must have been written with that key. `db` says how it
+/// is opened.
+///
+/// # Errors
+/// `misconfigured` if the key is another one, or missing although something was written under one: no key is made then.
+/// What the vault and the store say.
+pub async fn truth(config: &Config, db: DbConfig) -> Result<(PathBuf, RootKey, Db)> {
     let data = data_folder(&config.data.dir)?;
-    let known = RootKey::is_there(&config.vault, &data);
-    let root = RootKey::load(&config.vault, &data)?;
-    let db = Db::open(config.db.clone(), root.chain_key()).await?;
-    db.migrate().await?;
-    if let Err(error) = observe::same_key(&db, &root.chain_key()).await {
-        if !known {
-            // WHY: a key that was made a moment ago has sealed nothing, and would look as if the right one were there.
-            RootKey::take_away(&data)?;
-        }
-        return Err(error);
+    if !RootKey::is_there(&config.vault, &data) && was_written(&db).await? {
+        return Err(broken(format!(
+            "There is no root key in `{}`, but this database was written with one: bring back `root.key`, or \
+             `vault.root_key`. Nothing was changed.",
+            data.display()
+        )));
     }
+    let root = RootKey::load(&config.vault, &data)?;
+    let db = Db::open(db, root.chain_key()).await?;
+    db.migrate().await?;
+    observe::same_key(&db, &root.chain_key()).await?;
     Ok((data, root, db))
+}
+
+/// True if a database that is there holds something that hangs on a root key.
+///
+/// # Errors
+/// What the store says when it is opened.
+pub async fn was_written(config: &DbConfig) -> Result<bool> {
+    if config.url.strip_prefix("sqlite:").is_some_and(|path| !Path::new(path).is_file()) {
+        return Ok(false);
+    }
+    // Nothing is written under this key.
+    let db = Db::open(config.clone(), ChainKey::new(&[0; 32])).await?;
+    let written = hangs_on_a_key(&db).await;
+    db.close().await;
+    Ok(written)
+}
+
+/// True if the database holds entries of the audit log, or secrets.
+pub async fn hangs_on_a_key(db: &Db) -> bool {
+    let entries: Result<Vec<(String,)>> = db.rows("SELECT node FROM audit_heads LIMIT 1", args![]).await;
+    let sealed: Result<Vec<(String,)>> = db.rows("SELECT id FROM secrets LIMIT 1", args![]).await;
+    // Tables that are not there yet hold nothing.
+    [entries, sealed].into_iter().any(|rows| rows.is_ok_and(|rows| !rows.is_empty()))
 }
 
 /// Makes a folder for whoever runs this process, and nobody else, if it is not there.

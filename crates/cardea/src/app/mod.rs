@@ -21,7 +21,7 @@ use cardea_model::Models;
 use cardea_store::{Db, Jobs};
 use serde_json::{Value, json};
 
-pub use self::build::{Options, data_folder, private_folder};
+pub use self::build::{Options, data_folder, hangs_on_a_key, private_folder, truth, was_written};
 use crate::{
     action::Action, config::Config, context::Context, control::Control, control::Estimate,
     identity::Identity, observe::Observe, turn::Turns, vault::Vault,

@@ -74,6 +74,12 @@ fn verify(what: &AuditVerify, config: &Config, (key, signer): Keys, out: &mut Ou
         Ok(seen) => seen,
         Err(error) => return unproved(&Unproved::from(error), out),
     };
+    if let Some(line) = seen.torn() {
+        out.note(format!(
+            "line {line} of {} is half a line, which counts for nothing: a write was broken off",
+            checkpoints.display()
+        ));
+    }
     let proved = match &what.file {
         Some(path) => match File::open(path) {
             Ok(file) => observe::verify_export(BufReader::new(file), &key, &seen),

@@ -32,15 +32,15 @@ impl Refusal {
     pub(super) fn tell(&self, out: &mut Out<'_>) -> End {
         match self {
             Self::Refused(words) => {
-                out.note(words);
+                out.error("refused", words);
                 End::Bad
             }
             Self::Away(words) => {
-                out.note(words);
+                out.error("unreachable", words);
                 End::Unreachable
             }
             Self::Misused(words) => {
-                out.note(words);
+                out.error("misused", words);
                 End::Misused
             }
         }

@@ -18,6 +18,7 @@ use super::{Cli, ConnectorCommand, ConnectorSecret, End, Out, check, client, peo
 use crate::{
     action::secret_name,
     config::{Config, ConfigError, Environment, FileProblems, read_connector},
+    control,
     identity::TRY_OUT_ISSUER,
 };
 
@@ -47,12 +48,7 @@ pub(super) fn files(path: &Path) -> std::io::Result<Vec<PathBuf>> {
     if !path.is_dir() {
         return std::fs::metadata(path).map(|_| vec![path.to_owned()]);
     }
-    let mut files: Vec<PathBuf> = std::fs::read_dir(path)?
-        .map(|entry| entry.map(|entry| entry.path()))
-        .collect::<std::io::Result<_>>()?;
-    files.retain(|path| path.extension().is_some_and(|end| end == "toml"));
-    files.sort();
-    Ok(files)
+    control::files(path, "toml")
 }
 
 fn look(path: &Path, out: &mut Out<'_>) -> End {

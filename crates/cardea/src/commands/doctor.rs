@@ -1,18 +1,26 @@
 //! `cardea doctor`: what is configured, reachable and missing, and what to do about it.
 
-use std::{fs, io::Write as _, net::TcpListener, path::Path, time::Duration};
+use std::{
+    fs,
+    io::{ErrorKind, Write as _},
+    net::TcpListener,
+    path::Path,
+    time::Duration,
+};
 
-use cardea_core::{log::ChainKey, secret::ExposeSecret};
+use cardea_core::{Code, log::ChainKey, secret::ExposeSecret};
 use cardea_model::ProviderKind;
 use cardea_net::{Egress, Net, NetError, Request};
-use cardea_store::Db;
+use cardea_store::{Db, db::is_newer};
 use serde::Serialize;
 use serde_json::json;
 
-use super::{Cli, End, Out, check, client};
+use super::{Cli, End, Out, audit::CHECKPOINTS, check, client, people::words};
 use crate::{
+    app::was_written,
     config::{Config, Environment, Loaded},
-    observe::same_key,
+    control,
+    observe::{Checkpoints, is_behind, same_key},
     vault::RootKey,
 };
 
@@ -108,7 +116,7 @@ async fn examine(loaded: &Loaded) -> Findings {
     found.add("configuration", State::Good, file.display().to_string());
     address(config, &mut found);
     data_folder(config, &mut found);
-    let key = root_key(config, &mut found);
+    let key = root_key(config, &mut found).await;
     database(config, key, &mut found).await;
     people(config, &mut found);
     files(loaded, &mut found);
@@ -166,7 +174,13 @@ fn data_folder(config: &Config, found: &mut Findings) {
         }
         Err(error) => found
             .add("data folder", State::Bad, format!("{} cannot be written: {error}", dir.display()))
-            .advise("give the user who runs Cardea the right to write there"),
+            .advise(match error.kind() {
+                ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
+                    "make room on its disk: nothing can be written until then"
+                }
+                ErrorKind::ReadOnlyFilesystem => "mount its disk so that it can be written",
+                _ => "give the user who runs Cardea the right to write there",
+            }),
     }
     #[cfg(unix)]
     {
@@ -187,16 +201,21 @@ fn try_to_write(probe: &Path) -> std::io::Result<()> {
 }
 
 /// The key of the audit log, if there is a root key. None is made by looking.
-fn root_key(config: &Config, found: &mut Findings) -> Option<ChainKey> {
+async fn root_key(config: &Config, found: &mut Findings) -> Option<ChainKey> {
     let dir = &config.data.dir;
     if !RootKey::is_there(&config.vault, dir) {
         let says = format!("none in {}", dir.display());
-        if config.db.url.strip_prefix("sqlite:").is_some_and(|path| Path::new(path).is_file()) {
-            found
-                .add("root key", State::Bad, format!("{says}, but the database is there"))
-                .advise("bring back the `root.key` that this database was written with");
-        } else {
-            found.add("root key", State::Note, format!("{says}; it will be made at the first start"));
+        match was_written(&config.db).await {
+            Ok(true) => found
+                .add("root key", State::Bad, format!("{says}, but the database was written with one"))
+                .advise("bring back the `root.key` that this database was written with"),
+            Ok(false) => {
+                found.add("root key", State::Good, format!("{says}; it will be made at the first start"));
+            }
+            Err(_) => {
+                let says = format!("{says}; whether the database was written with one is not known");
+                found.add("root key", State::Note, says);
+            }
         }
         return None;
     }
@@ -230,25 +249,50 @@ async fn database(config: &Config, key: Option<ChainKey>, found: &mut Findings) 
         }
     };
     let known = cardea_store::db::MIGRATIONS.len();
-    let applied: Result<Vec<(i64,)>, _> = db.rows("SELECT version FROM migrations", Vec::new()).await;
-    match applied.map(|rows| rows.len()) {
-        Ok(count) if count == known => {
+    match db.unmigrated().await {
+        Ok(0) => {
             found.add("database", State::Good, format!("{} at version {known}", db.engine()));
             if let Some(key) = &key
                 && let Err(error) = same_key(&db, key).await
             {
                 found.add("root key", State::Bad, error.public()).advise("cardea audit verify says more");
             }
+            set_back(config, &db, found).await;
             held(&db, found).await;
         }
-        Ok(count) if count > known => found
+        Err(error) if is_newer(&error) => found
             .add("database", State::Bad, "was written by a newer Cardea")
             .advise("run that version, or a newer one"),
+        Err(error) if error.code() == Code::Misconfigured => found
+            .add("database", State::Bad, words(&error))
+            .advise("run the build that made it, or bring back a copy"),
         _ => found
             .add("database", State::Note, "its tables are not those of this version")
             .advise("cardea migrate"),
     }
     db.close().await;
+}
+
+/// A database that is older than the checkpoints beside it.
+async fn set_back(config: &Config, db: &Db, found: &mut Findings) {
+    let path = config.data.dir.join(CHECKPOINTS);
+    let seen = match Checkpoints::load(&path) {
+        Ok(seen) => seen,
+        Err(error) => {
+            found.add("audit log", State::Bad, words(&error)).advise("cardea audit verify says more");
+            return;
+        }
+    };
+    if let Ok(Some((node, ends, seen))) = is_behind(db, &seen).await {
+        let says = format!(
+            "of {node} ends at entry {ends}, and {} has seen entry {seen}: the database is an older copy, or was cut",
+            path.display()
+        );
+        found.add("audit log", State::Bad, says).advise(
+            "if it is a copy that was brought back, take the checkpoints of that copy, keep the newer ones elsewhere, and \
+             do again what was revoked and erased since (docs/guide/operations.md)",
+        );
+    }
 }
 
 /// Tools that are not offered since what they say of themselves has changed.
@@ -297,8 +341,7 @@ fn files(loaded: &Loaded, found: &mut Findings) {
 }
 
 fn count(dir: &Path, end: &str) -> usize {
-    let entries = fs::read_dir(dir).into_iter().flatten().flatten();
-    entries.filter(|entry| entry.path().extension().is_some_and(|found| found == end)).count()
+    control::files(dir, end).map_or(0, |files| files.len())
 }
 
 async fn models(config: &Config, net: &Net, found: &mut Findings) {

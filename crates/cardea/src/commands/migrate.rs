@@ -21,7 +21,7 @@ pub(super) fn migrate(cli: &Cli, environment: &Environment, out: &mut Out<'_>) -
     let moved = match client::wait(work(&loaded.config)) {
         Ok(Ok(moved)) => moved,
         Ok(Err(error)) => {
-            out.note(error);
+            out.error("store_unavailable", &error);
             return End::Unreachable;
         }
         Err(error) => {

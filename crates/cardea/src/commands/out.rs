@@ -5,7 +5,7 @@ use std::{
     process::ExitCode,
 };
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// How a command ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -104,6 +104,14 @@ impl<'w> Out<'w> {
     /// Writes a value for a machine.
     pub fn json(&mut self, value: &Value) {
         self.line(serde_json::to_string_pretty(value).unwrap_or_default());
+    }
+
+    /// Says why nothing was done: to people, and to a machine in the place of the result.
+    pub(super) fn error(&mut self, code: &str, says: &str) {
+        if self.json {
+            self.json(&json!({ "error": { "code": code, "message": says } }));
+        }
+        self.note(says);
     }
 
     /// Writes rows as columns of even width. The first row is the head.

@@ -10,16 +10,16 @@ use cardea_core::{
     secret::{ExposeSecret as _, SecretString},
     time::{SystemClock, Timestamp},
 };
-use cardea_store::Db;
+use cardea_store::{Db, db::is_newer};
 use serde_json::json;
 
 use super::{Cli, End, KeyCommand, KeyCreate, Out, Token, TokenCommand, TokenRevoke, check, client};
 use crate::{
-    app::data_folder,
+    app::truth,
     config::{Config, Environment},
     identity::{Identity, KeyInfo, Mint, NewKey, Revoke, try_out_is_off},
-    observe::{Observe, same_key},
-    vault::{RootKey, Vault},
+    observe::Observe,
+    vault::Vault,
 };
 
 /// More than any token has.
@@ -75,6 +75,9 @@ fn revoke(config: &Config, wanted: &TokenRevoke, out: &mut Out<'_>) -> End {
     });
     match flat(done) {
         Ok(()) => {
+            if out.json {
+                out.json(&json!({ "revoked": true, "tenant": wanted.tenant, "id": wanted.id, "user": wanted.user }));
+            }
             out.note("revoked; running servers refuse it within two seconds");
             End::Good
         }
@@ -139,6 +142,9 @@ async fn keys(identity: &Identity, command: &KeyCommand, out: &mut Out<'_>) -> R
         KeyCommand::Revoke { id, tenant } => {
             let known: KeyId = id.parse().map_err(|error| Error::new(Code::BadRequest).because(error))?;
             identity.operator_revoke(&TenantId::from(tenant.as_str()), known).await?;
+            if out.json {
+                out.json(&json!({ "revoked": true, "tenant": tenant, "id": id }));
+            }
             out.note(format!("{id} is revoked; running servers stop taking it within seconds"));
         }
     }
@@ -196,15 +202,10 @@ pub(super) async fn vault(config: &Config) -> Result<(Vault, Db)> {
 
 pub(super) async fn rooms(config: &Config) -> Result<(Vault, Db, Observe)> {
     let clock: cardea_core::time::SharedClock = Arc::new(SystemClock);
-    let folder = &config.data.dir;
-    data_folder(folder)?;
-    let root = RootKey::load(&config.vault, folder)?;
     // WHY: a server may run on this database at the same time, and each writer needs an audit chain of its own.
     let mut settings = config.db.clone();
     settings.node = format!("{}.cli", settings.node.chars().take(LONGEST_NODE).collect::<String>());
-    let db = Db::open(settings, root.chain_key()).await?;
-    db.migrate().await?;
-    same_key(&db, &root.chain_key()).await?;
+    let (_, root, db) = truth(config, settings).await?;
     let observe = Observe::new(db.clone(), Arc::clone(&clock), Prices::default());
     let vault = Vault::new(db.clone(), observe.clone(), root, clock);
     Ok((vault, db, observe))
@@ -214,20 +215,23 @@ pub(super) fn flat<T>(waited: std::io::Result<Result<T>>) -> Result<T> {
     waited.unwrap_or_else(|error| Err(Error::new(Code::Internal).because(error)))
 }
 
-/// The words of an error for whoever sits at the keyboard: what these two codes say to clients says nothing here.
+/// The words of an error for whoever sits at the keyboard: what these codes say to clients says nothing here.
 pub(super) fn words(error: &Error) -> String {
     let (code, whole) = (error.code(), error.public());
-    let own = matches!(code, Code::BadRequest | Code::Misconfigured);
+    let own = matches!(code, Code::BadRequest | Code::Misconfigured | Code::Conflict);
     let bare = whole.strip_prefix(code.sentence()).map(str::trim).filter(|bare| own && !bare.is_empty());
     bare.map_or_else(|| whole.clone(), str::to_owned)
 }
 
+/// Says why a command was not done, to a machine in the place of its result, and how the command ends.
 pub(super) fn refused(error: &Error, out: &mut Out<'_>) -> End {
-    match error.cause_line() {
-        Some(cause) => out.note(format!("{} ({cause})", words(error))),
-        None => out.note(words(error)),
-    }
+    let says = match error.cause_line() {
+        Some(cause) => format!("{} ({cause})", words(error)),
+        None => words(error),
+    };
+    out.error(error.code().name(), &says);
     match error.code() {
+        Code::Misconfigured if is_newer(error) => End::Unreachable,
         Code::Misconfigured => End::Bad,
         Code::BadRequest => End::Misused,
         code if code.status() >= 500 => End::Unreachable,

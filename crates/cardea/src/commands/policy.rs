@@ -226,10 +226,7 @@ fn catalogue(dir: &Path, connectors: &[Connector]) -> Result<Vec<ToolSpec>, Stri
 }
 
 fn texts(dir: &Path) -> Result<Vec<(String, String)>, String> {
-    let entries = fs::read_dir(dir).map_err(|error| named(dir, &error))?;
-    let mut paths: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
-    paths.retain(|path| path.extension().is_some_and(|found| found == "toml"));
-    paths.sort();
+    let paths = control::files(dir, "toml").map_err(|error| named(dir, &error))?;
     let text = |path: &PathBuf| match control::text(path) {
         Ok(text) => Ok((path.display().to_string(), text)),
         Err(error) => Err(named(path, &error)),

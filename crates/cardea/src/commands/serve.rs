@@ -6,7 +6,7 @@ use std::{
 };
 
 use cardea_core::{Code, Error, Result};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::{Cli, End, Out, check, log::Log, people};
 use crate::{
@@ -25,6 +25,22 @@ const LAST: Duration = Duration::from_secs(2);
 const LOOK: Duration = Duration::from_millis(250);
 
 pub(super) fn serve(cli: &Cli, environment: &Environment, out: &mut Out<'_>) -> End {
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            out.note(format!("cannot start: {error}"));
+            return End::Unreachable;
+        }
+    };
+    // WHY: first of all. Without a handler a signal ends the process in the middle of its start, and as the first process
+    // of a container it would not even be heard.
+    let asked = match runtime.block_on(async { Asked::listen() }) {
+        Ok(asked) => asked,
+        Err(error) => {
+            out.note(format!("cannot start: {error}"));
+            return End::Unreachable;
+        }
+    };
     let loaded = match check::load(cli, environment, out) {
         Ok(loaded) => loaded,
         Err(end) => return end,
@@ -36,14 +52,7 @@ pub(super) fn serve(cli: &Cli, environment: &Environment, out: &mut Out<'_>) -> 
             return End::Unreachable;
         }
     };
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            out.note(format!("cannot start: {error}"));
-            return End::Unreachable;
-        }
-    };
-    let ended = runtime.block_on(run(loaded, out, &log));
+    let ended = runtime.block_on(run(loaded, asked, out, &log));
     // What still hangs on a disk or a neighbour must not keep the process.
     runtime.shutdown_timeout(LAST);
     match ended {
@@ -56,19 +65,32 @@ pub(super) fn serve(cli: &Cli, environment: &Environment, out: &mut Out<'_>) -> 
     }
 }
 
-async fn run(loaded: Loaded, out: &mut Out<'_>, log: &Log) -> Result<()> {
+async fn run(loaded: Loaded, mut asked: Asked, out: &mut Out<'_>, log: &Log) -> Result<()> {
     let _alone = alone(&loaded.config)?;
     let bound = Bound::new(loaded.config.server.bind).await?;
     let address = bound.address;
-    let app = App::build(loaded, Options::default()).await?;
-    app.start().await?;
+    let app = tokio::select! {
+        built = App::build(loaded, Options::default()) => built?,
+        () = asked.stop() => {
+            log.say("stopped before the start was done");
+            return Ok(());
+        }
+    };
+    tokio::select! {
+        started = app.start() => started?,
+        () = asked.stop() => {
+            log.say("stopping before the start is done: open work ends");
+            app.stop().await;
+            return Ok(());
+        }
+    }
     out.line(format!("cardea listens on http://{address}"));
     let server = api::serve(app.clone(), bound);
     tokio::pin!(server);
     tokio::select! {
         ended = &mut server => return ended.and(Err(ousted())), // nobody has told it to
         error = broken(&app) => return Err(error), // nothing can be written down any more, open work least of all
-        () = told_to_stop() => {}
+        () = asked.stop() => {}
     }
     log.say("stopping: no new work, open work ends");
     let (served, ()) = tokio::join!(server, app.stop());
@@ -113,11 +135,25 @@ async fn broken(app: &App) -> Error {
     }
 }
 
-/// Ends when the operator or the system asks for it.
-async fn told_to_stop() {
-    let Ok(mut terminate) = signal(SignalKind::terminate()) else { return std::future::pending().await };
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = tokio::signal::ctrl_c() => {}
+/// What the operator or the system may ask for: an end.
+struct Asked([Signal; 3]);
+
+impl Asked {
+    /// Listens from now on.
+    fn listen() -> std::io::Result<Self> {
+        // A terminal that is closed hangs up; nothing is read anew for it.
+        let kinds = [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup()];
+        let [terminate, interrupt, hangup] = kinds.map(signal);
+        Ok(Self([terminate?, interrupt?, hangup?]))
+    }
+
+    /// Ends when somebody asks for an end, or has asked since the last time.
+    async fn stop(&mut self) {
+        let [terminate, interrupt, hangup] = &mut self.0;
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+            _ = hangup.recv() => {}
+        }
     }
 }

@@ -14,6 +14,20 @@ const OTHERS: &[&str] = &["CARDEA_CONFIG", "CARDEA_URL", "CARDEA_TOKEN"];
 /// Variables that tests of Cardea itself read begin so.
 const FOR_TESTS: &str = "CARDEA_TEST_";
 
+/// True for what Kubernetes puts into the environment of each pod where a service is named `cardea`: its address, as links
+/// between containers once told it.
+fn is_of_a_service(name: &str) -> bool {
+    let Some(rest) = name.strip_prefix("CARDEA_") else { return false };
+    if matches!(rest, "SERVICE_HOST" | "SERVICE_PORT" | "PORT") || rest.starts_with("SERVICE_PORT_") {
+        return true;
+    }
+    let Some(mut parts) = rest.strip_prefix("PORT_").map(|rest| rest.split('_')) else { return false };
+    let number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    parts.next().is_some_and(number)
+        && matches!(parts.next(), Some("TCP" | "UDP" | "SCTP"))
+        && matches!((parts.next(), parts.next()), (None | Some("ADDR" | "PORT" | "PROTO"), None))
+}
+
 impl Environment {
     /// The environment of this process.
     #[must_use]
@@ -43,7 +57,8 @@ pub(super) fn variable_for(key: &str) -> String {
 /// Puts the values of the environment into the tree.
 pub(super) fn apply(environment: &Environment, schema: &Schema, root: &mut Node) -> Vec<Problem> {
     let ours = environment.0.iter().filter(|(name, _)| {
-        name.starts_with("CARDEA_") && !name.starts_with(FOR_TESTS) && !OTHERS.contains(&name.as_str())
+        let other = name.starts_with(FOR_TESTS) || OTHERS.contains(&name.as_str()) || is_of_a_service(name);
+        name.starts_with("CARDEA_") && !other
     });
     ours.filter_map(|(name, value)| set(name, value, schema, root).err()).collect()
 }

@@ -8,11 +8,12 @@ use std::{
 use cardea_core::form::{Place, Problem};
 
 use super::FileProblems;
+use crate::control;
 
 /// The files of a folder that end in `.toml`, by name. A folder that is not there has none; one that cannot be read may
 /// have some.
 pub(super) fn folder(dir: &Path) -> Result<Vec<PathBuf>, FileProblems> {
-    match list(dir) {
+    match control::files(dir, "toml") {
         Ok(files) => Ok(files),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
         Err(error) => {
@@ -20,14 +21,4 @@ pub(super) fn folder(dir: &Path) -> Result<Vec<PathBuf>, FileProblems> {
             Err(FileProblems::new(&dir.display().to_string(), "", &[], vec![problem]))
         }
     }
-}
-
-fn list(dir: &Path) -> io::Result<Vec<PathBuf>> {
-    let mut files = Vec::new();
-    for entry in std::fs::read_dir(dir)? {
-        files.push(entry?.path());
-    }
-    files.retain(|path| path.extension().is_some_and(|end| end == "toml"));
-    files.sort();
-    Ok(files)
 }

@@ -119,7 +119,8 @@ impl Default for ConnectorsConfig {
 pub struct PoliciesConfig {
     /// The folder of the `.cedar` files and their tests. Without a policy nothing that has an effect is allowed.
     pub dir: PathBuf,
-    /// How often the folder is looked at for changes. A changed set that is not valid is not taken.
+    /// How often the folder is looked at for changes. A changed set is taken when two looks in a row have found it the
+    /// same; one that is not valid, or in which a file is empty, is not.
     #[serde(with = "cardea_core::time::text")]
     #[schemars(with = "LengthText")]
     pub reload: Millis,

@@ -517,3 +517,26 @@ fn guard_profiles_of_the_folder_can_be_named_by_agents_and_their_slips_are_told_
         fs::remove_file(guards.join(file)).unwrap();
     }
 }
+
+#[test]
+fn what_kubernetes_says_of_a_service_of_this_name_is_no_configuration() {
+    let told = [
+        "CARDEA_SERVICE_HOST",
+        "CARDEA_SERVICE_PORT",
+        "CARDEA_SERVICE_PORT_HTTP",
+        "CARDEA_PORT",
+        "CARDEA_PORT_8080_TCP",
+        "CARDEA_PORT_8080_TCP_ADDR",
+        "CARDEA_PORT_8080_TCP_PORT",
+        "CARDEA_PORT_8080_TCP_PROTO",
+        "CARDEA_PORT_53_UDP",
+    ];
+    let all = told.map(|name| (name, "tcp://10.96.0.17:8080"));
+    assert_eq!(lines("", &Environment::from_iter(all)), []);
+    for slip in
+        ["CARDEA_PORTS", "CARDEA_PORT_X_TCP", "CARDEA_PORT_80_FTP", "CARDEA_PORT_80_TCP_X", "CARDEA_SERVICE"]
+    {
+        let told = lines("", &Environment::from_iter([(slip, "1")]));
+        assert_eq!(told.len(), 1, "{slip} may be a slip: {told:?}");
+    }
+}

@@ -222,6 +222,7 @@ impl Context {
             other => {
                 other?;
                 self.inner.cache.forget_talk(&owner.tenant, id).await;
+                self.wipe().await;
                 Ok(())
             }
         }

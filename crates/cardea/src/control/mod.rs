@@ -8,6 +8,7 @@ mod admit;
 mod approval;
 mod asking;
 mod budget;
+mod folder;
 mod names;
 mod permit;
 mod policy;
@@ -23,7 +24,7 @@ use std::{
 use cardea_core::{
     Result,
     guard::Profile,
-    policy::Snapshot,
+    policy::{Snapshot, Source},
     time::{Millis, SharedClock, Timestamp},
 };
 use cardea_store::{Db, Jobs, Shared, shared::Rate};
@@ -33,9 +34,9 @@ pub use self::{
     approval::{Approval, Choice},
     asking::Asking,
     budget::Budget,
+    folder::{Watch, files, load, text},
     names::Names,
     permit::{Permission, Permit, Ruling},
-    policy::{load, text},
     reader::with_encoder,
     screen::{OutputWindow, Screened},
 };
@@ -82,6 +83,8 @@ struct Inner {
     jobs: Jobs,
     settings: Settings,
     snapshot: RwLock<Arc<Snapshot>>,
+    /// The texts that it was made from.
+    sources: Mutex<Vec<Source>>,
     /// The version of the policies whose warnings have been told.
     warned: Mutex<Arc<str>>,
     memo: policy::Memo,
@@ -131,6 +134,7 @@ impl Control {
             jobs,
             settings,
             snapshot,
+            sources: Mutex::default(),
             warned: Mutex::new(Arc::from("")),
             memo,
             guards,

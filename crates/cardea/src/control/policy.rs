@@ -1,10 +1,7 @@
-//! The policy set: read from its folder, checked as a whole, and changed only for one that is good.
+//! What is asked of the policy set beside calls: tools that can be listed, models, values behind placeholders.
 
 use std::{
     collections::{BTreeSet, HashSet},
-    fs::File,
-    io::{self, Read as _},
-    path::Path,
     sync::{Arc, PoisonError},
     time::Duration,
 };
@@ -16,99 +13,21 @@ use cardea_core::{
     id::{AgentName, DecisionId, RequestId, ToolName},
     policy::{APPROVER, Decision, Question, Snapshot, Source, Subject, Verdict},
     principal::Principal,
-    size::Bytes,
     time::Timestamp,
-    tool::ToolSpec,
 };
 use cardea_store::Commit;
 use moka::sync::Cache;
 use serde_json::json;
 
-use super::Control;
+use super::{Control, folder::broken};
 use crate::observe;
-
-/// The largest file of a policy folder.
-const LARGEST: Bytes = Bytes::mib(1);
 
 /// A set that allows nothing.
 pub(super) fn empty() -> Result<Snapshot> {
     Snapshot::compile(&[Source::built_in(APPROVER)], &[]).map_err(|problems| broken(&problems))
 }
 
-fn broken(problems: &[cardea_core::policy::Problem]) -> Error {
-    let lines: Vec<String> = problems.iter().take(10).map(ToString::to_string).collect();
-    Error::new(Code::Misconfigured).detail(format!("The policies cannot be used:\n{}", lines.join("\n")))
-}
-
-/// The texts of a policy folder, sorted by name, and the built-in one, which the role `approver` may lift. A folder that is
-/// not there is an empty one.
-///
-/// # Errors
-/// `misconfigured` if a file cannot be read.
-pub fn load(folder: &Path, approver: &str) -> Result<Vec<Source>> {
-    let mut sources = vec![Source::built_in(approver)];
-    let unread = |path: &Path, error: io::Error| {
-        Error::new(Code::Misconfigured).detail(format!("`{}` cannot be read: {error}.", path.display()))
-    };
-    let entries = match std::fs::read_dir(folder) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(sources),
-        // WHY: a folder that cannot be read for a moment is not one without policies: a `forbid` would be gone.
-        Err(error) => return Err(unread(folder, error)),
-    };
-    let mut files = Vec::new();
-    for entry in entries {
-        files.push(entry.map_err(|error| unread(folder, error))?.path());
-    }
-    files.retain(|path| path.extension().is_some_and(|extension| extension == "cedar"));
-    files.sort();
-    for path in files {
-        let text = text(&path).map_err(|error| unread(&path, error))?;
-        sources.push(Source::new(path.display().to_string(), text));
-    }
-    Ok(sources)
-}
-
-/// The text of a file in a policy folder, if it is one and no larger than such files may be.
-///
-/// # Errors
-/// Those of reading; `InvalidData` for what is no file, and for what is too large.
-pub fn text(path: &Path) -> io::Result<String> {
-    let refuse = |why: String| Err(io::Error::new(io::ErrorKind::InvalidData, why));
-    if !path.metadata()?.is_file() {
-        return refuse("it is no file".to_owned());
-    }
-    let mut text = String::new();
-    // WHY: by what is read, not by what it is said to have: it may grow while it is read.
-    File::open(path)?.take(LARGEST.len() as u64 + 1).read_to_string(&mut text)?;
-    if text.len() > LARGEST.len() {
-        return refuse(format!("it is larger than {LARGEST}"));
-    }
-    Ok(text)
-}
-
 impl Control {
-    /// Reads the policy folder and takes the set if it fits this catalogue. The old one stays otherwise.
-    ///
-    /// # Errors
-    /// `misconfigured`, with every problem's file, line and column.
-    pub fn adopt(&self, tools: &[ToolSpec]) -> Result<()> {
-        let sources = load(&self.inner.settings.policies, &self.inner.settings.approver)?;
-        let snapshot = Snapshot::compile(&sources, tools).map_err(|problems| broken(&problems))?;
-        let mut now = self.inner.snapshot.write().unwrap_or_else(PoisonError::into_inner);
-        let folder = &self.inner.settings.policies;
-        if now.len() > snapshot.len() && !folder.exists() {
-            // WHY: a folder that is being moved or mounted anew is no wish to live without its rules.
-            let detail = format!("The policy folder `{}` is gone.", folder.display());
-            return Err(Error::new(Code::Misconfigured).detail(detail));
-        }
-        if now.version() != snapshot.version() {
-            tracing::info!(policy.version = %snapshot.version(), policy.count = snapshot.len(), "policies adopted");
-            *now = Arc::new(snapshot);
-        }
-        Ok(())
-    }
-
     /// Says what is odd about the policies of now, once for each set. Not before upstreams were asked for their tools:
     /// until then no policy fits any of them.
     pub fn tell_warnings(&self) {

@@ -7,7 +7,10 @@ use cardea_core::{
 };
 
 use super::{Outlet, outlet::Next};
-use crate::{app::App, observe::Trace};
+use crate::{
+    app::App,
+    observe::{OTHER, Trace},
+};
 
 /// What one model call gave, who gave it, and what it used.
 pub(super) struct Thinking {
@@ -29,9 +32,11 @@ pub(super) async fn think(
     outlet: &mut Outlet,
     left: Millis,
 ) -> Thinking {
-    let mut span = trace.stage("model").chat(&prompt.model);
+    // WHY: what a client makes up is told by no meter and no line of the log.
+    let asked_for = if app.models.knows(&prompt.model) { prompt.model.as_str() } else { OTHER };
+    let mut span = trace.stage("model").chat(asked_for);
     let first = app.models.behind(&prompt.model).next();
-    let (mut model, mut stand_in) = (first.unwrap_or(&prompt.model).to_owned(), false);
+    let (mut model, mut stand_in) = (first.unwrap_or(asked_for).to_owned(), false);
     let mut usage = Usage::default();
     let asked = Usage { input: prompt.tokens(), ..Usage::default() };
     let thought = async {

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use cardea_core::{Code, Result};
+use cardea_core::{Code, Error, Result};
 use cardea_store::jobs::Stage;
 use tokio_util::sync::CancellationToken;
 
 use super::watch;
-use crate::{app::App, once};
+use crate::{app::App, control::Watch, once};
 
 /// After how many looks upstreams are asked for their tools again: a minute.
 const LISTS: u32 = 60;
@@ -36,6 +36,14 @@ pub(super) async fn pause(stop: &CancellationToken, time: Duration) -> bool {
         () = stop.cancelled() => false,
         () = tokio::time::sleep(time) => true,
     }
+}
+
+/// Why something was not done, for the log: what a code says to clients says nothing here.
+fn reason(error: &Error) -> String {
+    let whole = error.public();
+    let own = whole.strip_prefix(error.code().sentence()).map(str::trim).filter(|own| !own.is_empty());
+    let own = own.unwrap_or(&whole);
+    error.cause_line().map_or_else(|| own.to_owned(), |cause| format!("{own} ({cause})"))
 }
 
 impl App {
@@ -80,10 +88,10 @@ impl App {
         });
     }
 
-    /// Reads all upstreams and adopts the policies for what they offer. False if something could not be read.
+    /// Reads all upstreams and fits the policies to what they offer. False if something could not be read or does not fit.
     pub async fn refresh(&self) -> bool {
         let listed = self.action.refresh().await;
-        let adopted = self.control.adopt(&self.action.catalog().specs());
+        let adopted = self.control.fit(&self.action.catalog().specs());
         if let Err(error) = &adopted {
             tracing::error!(error.code = error.code().name(), "the old policies stay: {}", error.public());
         }
@@ -107,9 +115,9 @@ impl App {
     }
 
     async fn watch_policies(self, stop: CancellationToken) {
-        let mut told = String::new();
+        let (mut told, mut watch) = (String::new(), Watch::default());
         while pause(&stop, self.config.policies.reload.duration()).await {
-            let trouble = match self.control.adopt(&self.action.catalog().specs()) {
+            let trouble = match self.control.follow(&mut watch, &self.action.catalog().specs()) {
                 Ok(()) => String::new(),
                 Err(error) => error.public(),
             };
@@ -163,9 +171,19 @@ impl App {
     }
 
     async fn keep_checkpoints(self, stop: CancellationToken) {
-        while pause(&stop, CHECKPOINTS).await {
-            if let Err(error) = self.observe.checkpoint(self.checkpoints()).await {
-                tracing::warn!(error.code = error.code().name(), cause = error.cause_line(), "no checkpoint");
+        let mut told = String::new();
+        loop {
+            let trouble = match self.observe.checkpoint(self.checkpoints()).await {
+                Ok(()) => String::new(),
+                Err(error) => reason(&error),
+            };
+            // Once for each trouble: a database that was set back stays so for days.
+            if trouble != told && !trouble.is_empty() {
+                tracing::warn!("no checkpoint of the audit log can be written: {trouble}");
+            }
+            told = trouble;
+            if !pause(&stop, CHECKPOINTS).await {
+                return;
             }
         }
     }

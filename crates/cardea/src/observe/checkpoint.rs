@@ -6,17 +6,14 @@
 
 use std::{
     collections::BTreeMap,
-    fs::{self, File, OpenOptions},
-    io::{self, BufRead, BufReader, Write},
+    fs::File,
+    io::{self, BufRead, BufReader},
     path::Path,
 };
 
 use aws_lc_rs::signature::{ED25519, Ed25519KeyPair, KeyPair as _, UnparsedPublicKey};
 use cardea_core::{Code, Error, Result, canonical::hex, log::Head, time::Timestamp};
-use cardea_store::args;
 use serde::{Deserialize, Serialize};
-
-use super::Observe;
 
 /// Where one chain stood at one time: a line of the file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,6 +33,13 @@ pub struct Checkpoint {
 }
 
 impl Checkpoint {
+    /// The checkpoint in a line of the file, with its link.
+    pub(super) fn parse(line: &[u8]) -> Option<(Self, [u8; 32])> {
+        let point: Self = serde_json::from_slice(line).ok()?;
+        let link = unhex(&point.link)?;
+        Some((point, link))
+    }
+
     fn signed_bytes(&self) -> Vec<u8> {
         // INVARIANT: no node name has a line break, so no two checkpoints have the same bytes.
         format!("cardea checkpoint 1\n{}\n{}\n{}\n{}", self.node, self.sequence, self.link, self.at.0)
@@ -68,20 +72,23 @@ impl CheckpointKey {
         hex(self.0.public_key().as_ref())
     }
 
-    fn sign(&self, point: &Checkpoint) -> String {
+    pub(super) fn sign(&self, point: &Checkpoint) -> String {
         hex(self.0.sign(&point.signed_bytes()).as_ref())
     }
 }
 
 /// True if the key with this public half has signed it.
-fn is_signed(point: &Checkpoint, public: &str) -> bool {
+pub(super) fn is_signed(point: &Checkpoint, public: &str) -> bool {
     let (Some(key), Some(signature)) = (bytes(public), bytes(&point.signature)) else { return false };
     UnparsedPublicKey::new(&ED25519, key).verify(&point.signed_bytes(), &signature).is_ok()
 }
 
 /// All checkpoints of a file, by node and number.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Checkpoints(BTreeMap<String, BTreeMap<u64, [u8; 32]>>);
+pub struct Checkpoints {
+    seen: BTreeMap<String, BTreeMap<u64, [u8; 32]>>,
+    torn: Option<usize>,
+}
 
 impl Checkpoints {
     /// Reads the file. No file is no checkpoints.
@@ -106,102 +113,78 @@ impl Checkpoints {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self::default()),
             Err(error) => return Err(unreadable(path, &error)),
         };
-        let mut all = Self::default();
-        for (place, line) in BufReader::new(file).lines().enumerate() {
-            let line = line.map_err(|error| unreadable(path, &error))?;
-            let point: Option<Checkpoint> = serde_json::from_str(&line).ok();
-            let point = point.and_then(|point| Some((unhex(&point.link)?, point)));
-            let Some((link, point)) = point else {
-                let name = path.display();
-                let detail = format!("Line {} of `{name}` is not a checkpoint.", place + 1);
-                return Err(Error::new(Code::Misconfigured).detail(detail));
-            };
-            if public.is_some_and(|public| !is_signed(&point, public)) {
-                let name = path.display();
-                let detail = format!("Line {} of `{name}` is not signed by this installation.", place + 1);
-                return Err(Error::new(Code::Misconfigured).detail(detail));
+        let (mut all, mut reader, mut line) = (Self::default(), BufReader::new(file), Vec::new());
+        let (mut ours, mut foreign) = (0, None);
+        for place in 1.. {
+            line.clear();
+            if reader.read_until(b'\n', &mut line).map_err(|error| unreadable(path, &error))? == 0 {
+                break;
             }
-            all.0.entry(point.node).or_default().insert(point.sequence, link);
+            let Some((point, link)) = Checkpoint::parse(&line) else {
+                if !line.ends_with(b"\n") {
+                    // WHY: whoever cuts the end of the file hides as much as half a line does; nothing before it is less
+                    // true for that.
+                    all.torn = Some(place);
+                    break;
+                }
+                return Err(no_checkpoint(path, place));
+            };
+            if public.is_none_or(|public| is_signed(&point, public)) {
+                ours += 1;
+            } else {
+                foreign.get_or_insert(place);
+            }
+            all.seen.entry(point.node).or_default().insert(point.sequence, link);
         }
-        Ok(all)
+        match foreign {
+            None => Ok(all),
+            Some(place) if ours > 0 => Err(unsigned(path, place)),
+            Some(_) => Err(Error::new(Code::Misconfigured).detail(format!(
+                "No line of `{}` is signed with the root key that is here: it is another one than that of this log. Bring \
+                 back the `root.key` that the log was written with, or `vault.root_key`.",
+                path.display()
+            ))),
+        }
+    }
+
+    /// The number of the last line, if it is half a one: a write that was broken off.
+    #[must_use]
+    pub fn torn(&self) -> Option<usize> {
+        self.torn
     }
 
     /// The link that the entry with this number had, if somebody looked.
     #[must_use]
     pub fn seen(&self, node: &str, sequence: u64) -> Option<[u8; 32]> {
-        self.0.get(node)?.get(&sequence).copied()
+        self.seen.get(node)?.get(&sequence).copied()
     }
 
     /// The newest checkpoint of a chain.
     #[must_use]
     pub fn newest(&self, node: &str) -> Option<Head> {
-        let (sequence, link) = self.0.get(node)?.last_key_value()?;
+        let (sequence, link) = self.seen.get(node)?.last_key_value()?;
         Some(Head { sequence: *sequence, link: *link })
     }
 
     /// The chains that somebody has seen.
     pub fn nodes(&self) -> impl Iterator<Item = &str> {
-        self.0.keys().map(String::as_str)
+        self.seen.keys().map(String::as_str)
     }
 }
 
-impl Observe {
-    /// Signs checkpoints with this key from now on. The first key stays.
-    pub fn sign_checkpoints(&self, key: CheckpointKey) {
-        // A second key would be a second installation over the same room.
-        drop(self.0.checkpoint_key.set(key));
-    }
-
-    /// Adds a line for each chain that has moved on since the last one, and waits until it is on the disk.
-    ///
-    /// # Errors
-    /// `conflict` if a chain is shorter than it was: the database was set back or cut.
-    pub async fn checkpoint(&self, path: &Path) -> Result<()> {
-        let heads: Vec<(String, u64, [u8; 32])> =
-            self.0.db.rows("SELECT node, seq, link FROM audit_heads ORDER BY node", args![]).await?;
-        let key = self.0.checkpoint_key.get();
-        let known = Checkpoints::read(path, key.map(CheckpointKey::public).as_deref())?;
-        let mut lines = Vec::new();
-        for (node, sequence, link) in heads {
-            match known.newest(&node) {
-                Some(last) if last.sequence > sequence => {
-                    return Err(Error::new(Code::Conflict).detail(format!(
-                        "The audit log of `{node}` ends at entry {sequence}, but entry {} was seen before.",
-                        last.sequence
-                    )));
-                }
-                Some(last) if last.sequence == sequence => {}
-                _ => {
-                    let (link, at, signature) = (hex(&link), self.0.clock.now(), String::new());
-                    let mut point = Checkpoint { node, sequence, link, at, signature };
-                    point.signature = key.map(|key| key.sign(&point)).unwrap_or_default();
-                    let line = serde_json::to_vec(&point)
-                        .map_err(|error| Error::new(Code::Internal).because(error))?;
-                    lines.extend(line);
-                    lines.push(b'\n');
-                }
-            }
-        }
-        if lines.is_empty() {
-            return Ok(());
-        }
-        let owned = path.to_owned();
-        let written = tokio::task::spawn_blocking(move || append(&owned, &lines)).await;
-        let written = written.map_err(|error| Error::new(Code::Internal).because(error))?;
-        written.map_err(|error| unreadable(path, &error))
-    }
+/// The refusal of a line that is none of ours.
+pub(super) fn no_checkpoint(path: &Path, place: usize) -> Error {
+    let detail = format!("Line {place} of `{}` is not a checkpoint.", path.display());
+    Error::new(Code::Misconfigured).detail(detail)
 }
 
-fn append(path: &Path, lines: &[u8]) -> io::Result<()> {
-    if let Some(folder) = path.parent() {
-        fs::create_dir_all(folder)?;
-    }
-    let mut file = OpenOptions::new().create(true).append(true).open(path)?;
-    file.write_all(lines)?;
-    file.sync_data()
+/// The refusal of a line that the key has not signed.
+pub(super) fn unsigned(path: &Path, place: usize) -> Error {
+    let detail = format!("Line {place} of `{}` is not signed by this installation.", path.display());
+    Error::new(Code::Misconfigured).detail(detail)
 }
 
-fn unreadable(path: &Path, error: &io::Error) -> Error {
+pub(super) fn unreadable(path: &Path, error: &io::Error) -> Error {
     Error::new(Code::Misconfigured).detail(format!("`{}`: {error}.", path.display()))
 }
 

@@ -7,7 +7,6 @@ use cardea_core::{
     id::{RequestId, TurnId},
     message::Usage,
     principal::Principal,
-    time::Millis,
 };
 
 use super::{Observe, class};
@@ -50,7 +49,7 @@ pub struct RequestEvent {
     /// Money, in millionths.
     pub cost_micros: u64,
     /// From the first byte read to the last byte written.
-    pub took: Millis,
+    pub took: Duration,
     /// How a turn ended, or that it waits.
     pub ending: Option<&'static str>,
     /// How long each stage took, in the order of their ends.
@@ -78,7 +77,7 @@ impl RequestEvent {
             tools: 0,
             usage: Usage::default(),
             cost_micros: 0,
-            took: Millis(0),
+            took: Duration::ZERO,
             ending: None,
             stages: Vec::new(),
         }
@@ -153,7 +152,7 @@ impl Observe {
             tokens.input = event.usage.input,
             tokens.output = event.usage.output,
             cost.micros = event.cost_micros,
-            took_ms = event.took.0,
+            took_ms = u64::try_from(event.took.as_millis()).unwrap_or(u64::MAX),
             stages_ms = stages,
             "request"
         );

@@ -3,6 +3,7 @@
 use std::{
     collections::HashSet,
     sync::{Arc, PoisonError, RwLock},
+    time::Duration,
 };
 
 use cardea_core::{message::Usage, time::Millis};
@@ -26,7 +27,7 @@ impl Values {
         }
         let mut values = self.0.write().unwrap_or_else(PoisonError::into_inner);
         if values.len() >= VALUES || value.len() > 200 {
-            return "other".into();
+            return super::OTHER.into();
         }
         let value: Arc<str> = value.into();
         values.insert(value.clone());
@@ -98,6 +99,7 @@ pub(super) struct Meters {
     cost: Counters<1>,
     unpriced: Counters<1>,
     model_seconds: Timers<2>,
+    refused: Counters<1>,
 }
 
 /// Which label a value belongs to.
@@ -135,6 +137,7 @@ impl Meters {
             cost: Family::default(),
             unpriced: Family::default(),
             model_seconds: Family::new_with_constructor(timer),
+            refused: Family::default(),
         };
         let version = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
         let registry = &mut meters.registry;
@@ -173,14 +176,20 @@ impl Meters {
         registry.register("unpriced_calls", help, meters.unpriced.clone());
         let help = "Time of one model call, by model and outcome";
         registry.register_with_unit("model_duration", help, Unit::Seconds, meters.model_seconds.clone());
+        let help = "Connections that were not taken, by reason: limit (server.max_connections) or error";
+        registry.register("connections_refused", help, meters.refused.clone());
         meters
     }
 
-    fn value(&self, label: Label, value: &str) -> Arc<str> {
-        self.values.get(label as usize).map_or_else(|| "other".into(), |values| values.of(value))
+    pub(super) fn connection_refused(&self, reason: &'static str) {
+        self.refused.get_or_create(&[("reason", reason.into())]).inc();
     }
 
-    pub(super) fn request(&self, labels: (&str, u16, &'static str, &str), took: Millis) {
+    fn value(&self, label: Label, value: &str) -> Arc<str> {
+        self.values.get(label as usize).map_or_else(|| super::OTHER.into(), |values| values.of(value))
+    }
+
+    pub(super) fn request(&self, labels: (&str, u16, &'static str, &str), took: Duration) {
         let (route, status, class, tenant) = labels;
         let route = self.value(Label::Route, route);
         let status: Arc<str> = status.to_string().into();
@@ -188,7 +197,7 @@ impl Meters {
         let labels =
             [("route", route.clone()), ("status", status), ("class", class.into()), ("tenant", tenant)];
         self.requests.get_or_create(&labels).inc();
-        self.request_seconds.get_or_create(&[("route", route)]).observe(took.duration().as_secs_f64());
+        self.request_seconds.get_or_create(&[("route", route)]).observe(took.as_secs_f64());
     }
 
     pub(super) fn decision(&self, verdict: &'static str, tenant: &str) {

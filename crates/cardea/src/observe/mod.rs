@@ -9,6 +9,7 @@
 
 mod audit;
 mod checkpoint;
+mod checkpoints;
 mod decision;
 mod event;
 mod meter;
@@ -16,7 +17,7 @@ mod search;
 mod span;
 mod verify;
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use cardea_core::{
     cost::Prices,
@@ -30,6 +31,7 @@ use cardea_store::Db;
 pub use self::{
     audit::Entry,
     checkpoint::{Checkpoint, CheckpointKey, Checkpoints},
+    checkpoints::is_behind,
     decision::{Decided, Decision, Verdict},
     event::{RequestEvent, Told},
     meter::{CacheResult, CheckResult, Seen},
@@ -37,7 +39,11 @@ pub use self::{
     span::{Span, Trace},
     verify::{Unproved, Verified, export, same_key, verify, verify_export},
 };
+use checkpoints::Written;
 use meter::Meters;
+
+/// What is told in the place of a name that somebody outside has made up.
+pub const OTHER: &str = "other";
 
 /// The room. Cheap to clone; all clones are one.
 #[derive(Clone)]
@@ -49,6 +55,7 @@ struct Inner {
     prices: Prices,
     meters: Meters,
     checkpoint_key: OnceLock<CheckpointKey>,
+    written: Mutex<Written>,
 }
 
 impl std::fmt::Debug for Observe {
@@ -61,7 +68,8 @@ impl Observe {
     /// A room over this database, with these prices.
     #[must_use]
     pub fn new(db: Db, clock: SharedClock, prices: Prices) -> Self {
-        Self(Arc::new(Inner { db, clock, prices, meters: Meters::new(), checkpoint_key: OnceLock::new() }))
+        let (checkpoint_key, written) = (OnceLock::new(), Mutex::default());
+        Self(Arc::new(Inner { db, clock, prices, meters: Meters::new(), checkpoint_key, written }))
     }
 
     /// Counts the tokens of one model call and gives its cost in millionths of a US dollar.
@@ -69,6 +77,9 @@ impl Observe {
     /// A model without a price costs nothing and is counted as such, so that a hole in `prices.toml` is seen.
     #[must_use]
     pub fn cost(&self, model: &str, usage: Usage) -> u64 {
+        if usage == Usage::default() {
+            return 0;
+        }
         let price = self.0.prices.of(model);
         let cost = price.map_or(0, |price| price.cost(usage));
         self.0.meters.model_call(model, usage, price.map(|_| cost));
@@ -130,6 +141,11 @@ impl Observe {
         self.0.meters.cache_check(agent, result);
     }
 
+    /// Counts a connection that was not taken: `limit` (too many are open) or `error` (the system gave none).
+    pub fn connection_refused(&self, reason: &'static str) {
+        self.0.meters.connection_refused(reason);
+    }
+
     /// Everything that is counted, in the OpenMetrics text format.
     #[must_use]
     pub fn metrics_text(&self) -> String {
@@ -137,11 +153,15 @@ impl Observe {
     }
 }
 
+/// Connections of MCP clients. It tells each try that fails, with what the other side has sent; ours tells it once.
+const CHATTY: &str = "rmcp::transport";
+
 /// Whether a line may be told at all: of other people's code only what is wrong, whatever level is configured. Below
 /// that, protocol libraries write down whole messages.
 #[must_use]
 pub fn may_tell(line: &tracing::Metadata<'_>) -> bool {
-    *line.level() <= tracing::Level::WARN || line.target().starts_with("cardea")
+    let ours = line.target().starts_with("cardea");
+    ours || (*line.level() <= tracing::Level::WARN && !line.target().starts_with(CHATTY))
 }
 
 /// How a user came in, for logs and meters: a kind of user, never the user.

@@ -90,7 +90,7 @@ impl Drop for Open {
     fn drop(&mut self) {
         let Some(observe) = &self.observe else { return };
         let event = self.event.get_mut().unwrap_or_else(PoisonError::into_inner);
-        event.took = Millis::from(self.started.elapsed());
+        event.took = self.started.elapsed();
         tracing::event!(
             target: "cardea::span",
             tracing::Level::DEBUG,

@@ -310,6 +310,7 @@ async fn meters_have_units_and_do_not_grow_with_made_up_names() {
     let usage = Usage { input: 1_000_000, cached_input: 0, output: 500_000 };
     assert_eq!(house.observe.cost("m", usage), 2_000_000);
     assert_eq!(house.observe.cost("free", usage), 0);
+    assert_eq!(house.observe.cost("of_nothing", Usage::default()), 0);
     for n in 0..2_000 {
         house.observe.tool_call(Seen { name: &format!("made_up_{n}"), status: "refused" });
     }
@@ -319,13 +320,14 @@ async fn meters_have_units_and_do_not_grow_with_made_up_names() {
     house.observe.turn(Seen { name: "support", status: "answered" });
     let mut event = RequestEvent::new(cardea_core::id::RequestId::random(), "POST", "/v1/chat/completions");
     event.asked_by(&ann("acme"));
-    (event.status, event.took) = (200, Millis(12));
+    (event.status, event.took) = (200, std::time::Duration::from_micros(12_345));
     house.observe.request(&event);
 
     let text = house.observe.metrics_text();
     for line in [
         r#"cardea_requests_total{route="/v1/chat/completions",status="200",class="jwt",tenant="acme"} 1"#,
         r#"cardea_request_duration_seconds_count{route="/v1/chat/completions"} 1"#,
+        r#"cardea_request_duration_seconds_sum{route="/v1/chat/completions"} 0.012345"#,
         r#"cardea_cache_lookups_total{layer="exact",agent="support",result="hit"} 1"#,
         r#"cardea_guard_findings_total{kind="payment_card",surface="output",action="masked"} 1"#,
         r#"cardea_cost_micros_total{model="m"} 2000000"#,
@@ -336,7 +338,7 @@ async fn meters_have_units_and_do_not_grow_with_made_up_names() {
     ] {
         assert!(text.contains(line), "`{line}` is missing in\n{text}");
     }
-    assert!(text.ends_with("# EOF\n"));
+    assert!(text.ends_with("# EOF\n") && !text.contains("of_nothing"));
     assert_eq!(text.lines().filter(|line| line.starts_with("cardea_tool_calls_total")).count(), 257);
 }
 
@@ -374,7 +376,7 @@ async fn a_checkpoint_that_another_key_signed_or_that_was_changed_counts_for_not
 
 /// A place to which log lines go.
 #[derive(Debug, Clone, Default)]
-struct Lines(Arc<std::sync::Mutex<Vec<u8>>>);
+struct Lines(Arc<Mutex<Vec<u8>>>);
 
 impl std::io::Write for Lines {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
@@ -410,4 +412,63 @@ async fn a_request_is_told_in_one_line_whatever_its_cause_and_tenant_contain() {
     );
     assert_eq!(fields["request.id"], event.request.to_string());
     assert!(!text.contains("ann") && !text.contains('\u{1b}'), "{text}");
+}
+
+#[tokio::test]
+async fn half_a_line_at_the_end_of_the_checkpoints_spoils_nothing_before_or_after_it() {
+    let house = House::new().await;
+    let signer = || CheckpointKey::from_seed(&[1; 32]).unwrap();
+    house.observe.sign_checkpoints(signer());
+    let path = house.folder.path().join("points");
+    house.tell("acme", None, json!({})).await;
+    house.observe.checkpoint(&path).await.unwrap();
+    let whole = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, format!("{whole}{{\"node\":\"main\",\"sequ")).unwrap();
+
+    let seen = Checkpoints::load_signed(&path, &signer().public()).unwrap();
+    assert_eq!((seen.torn(), seen.newest("main").unwrap().sequence), (Some(2), 1));
+    assert!(house.verified(&seen).await.is_ok());
+
+    // The next process finds it, and goes on after the last whole line.
+    let next = Observe::new(house.db.clone(), house.clock.clone(), Prices::default());
+    next.sign_checkpoints(signer());
+    house.tell("acme", None, json!({})).await;
+    next.checkpoint(&path).await.unwrap();
+    let text = std::fs::read_to_string(&path).unwrap();
+    assert!(text.starts_with(&whole) && text.lines().count() == 2, "{text}");
+    let seen = Checkpoints::load_signed(&path, &signer().public()).unwrap();
+    assert_eq!((seen.torn(), seen.newest("main").unwrap().sequence), (None, 2));
+}
+
+#[tokio::test]
+async fn checkpoints_of_another_node_are_read_and_not_written_again() {
+    let house = House::new().await;
+    let path = house.folder.path().join("points");
+    let lines = || std::fs::read_to_string(&path).unwrap().lines().count();
+    let other = Observe::new(house.db.clone(), house.clock.clone(), Prices::default());
+    for n in 1..=3 {
+        house.tell("acme", None, json!({})).await;
+        house.observe.checkpoint(&path).await.unwrap();
+        other.checkpoint(&path).await.unwrap();
+        assert_eq!(lines(), n, "both look at the same chain");
+    }
+    std::fs::remove_file(&path).unwrap();
+    house.observe.checkpoint(&path).await.unwrap();
+    assert_eq!(lines(), 1, "a file that was carried away is begun anew");
+}
+
+#[tokio::test]
+async fn another_root_key_is_said_to_be_another_one() {
+    let house = House::new().await;
+    let signer = |seed: u8| CheckpointKey::from_seed(&[seed; 32]).unwrap();
+    house.observe.sign_checkpoints(signer(1));
+    let path = house.folder.path().join("points");
+    for _ in 0..2 {
+        house.tell("acme", None, json!({})).await;
+        house.observe.checkpoint(&path).await.unwrap();
+    }
+    let refused = Checkpoints::load_signed(&path, &signer(2).public()).unwrap_err().public();
+    assert!(refused.contains("it is another one than that of this log"), "{refused}");
+    let unlike = verify(&house.db, &ChainKey::new(&[9; 32]), &Checkpoints::default()).await;
+    assert!(matches!(unlike, Err(Unproved::OtherKey)), "{unlike:?}");
 }

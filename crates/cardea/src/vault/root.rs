@@ -92,16 +92,6 @@ impl RootKey {
         config.root_key.is_some() || data_dir.join(FILE).exists()
     }
 
-    /// Takes away the file that [`RootKey::load`] has just made and that nothing was sealed with.
-    ///
-    /// # Errors
-    /// `misconfigured` if it cannot be removed.
-    pub fn take_away(data_dir: &Path) -> Result<()> {
-        let path = data_dir.join(FILE);
-        fs::remove_file(&path)
-            .map_err(|cause| wrong(&format!("`{}` cannot be removed", path.display())).because(cause))
-    }
-
     fn parse(texts: &str, data_dir: &Path) -> Result<Self> {
         let lines = texts.lines().map(str::trim).filter(|line| !line.is_empty());
         let mut keys = lines.map(Key::parse).collect::<Result<Vec<_>>>()?;

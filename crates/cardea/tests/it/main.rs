@@ -5,6 +5,7 @@ mod backups;
 mod crowd;
 mod dependencies;
 mod documents;
+mod ends;
 mod engines;
 mod kills;
 mod machine;

@@ -81,3 +81,45 @@ async fn nobody_else_on_the_machine_can_read_the_files() {
         assert_eq!(mode & 0o077, 0, "{:?} has mode {mode:o}", entry.file_name());
     }
 }
+
+/// What stands in the files: the database and its log.
+fn bytes_of(path: &Path) -> Vec<u8> {
+    let log = std::fs::read(format!("{}-wal", path.display())).unwrap();
+    [std::fs::read(path).unwrap(), log].concat()
+}
+
+#[tokio::test]
+async fn what_was_deleted_is_in_no_file_once_the_log_is_folded_in() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("x.db");
+    let db = Sqlite::open(&Place::File(path.clone()), &DbConfig::default(), ChainKey::new(&[1; 32])).unwrap();
+    on_writer(&db, "CREATE TABLE things (id TEXT PRIMARY KEY, b TEXT) WITHOUT ROWID;").await;
+    // Some rows fit into a page, and some spill over.
+    let word = |n: usize| format!("zebrafish{}", "x".repeat(n * 97));
+    for n in 0..60 {
+        let row = [("id", n.to_string().into()), ("b", word(n).into())];
+        db.commit(Commit::new().insert("things", row)).await.unwrap();
+    }
+    assert!(db.fold().await.unwrap());
+    let holds = |bytes: Vec<u8>| bytes.windows(9).any(|window| window == b"zebrafish");
+    assert!(holds(bytes_of(&path)));
+    let keep = |sql| db.commit(Commit::new().run(sql, crate::args![]));
+    keep("UPDATE things SET b = '' WHERE CAST(id AS INTEGER) < 30").await.unwrap();
+    keep("DELETE FROM things WHERE b <> ''").await.unwrap();
+    let folded = join_all((0..5).map(|_| db.fold())).await;
+    assert!(folded.into_iter().all(Result::unwrap), "one for all");
+    assert!(!holds(bytes_of(&path)));
+    assert_eq!(std::fs::metadata(format!("{}-wal", path.display())).unwrap().len(), 0);
+
+    // Whoever reads an older state holds it up, and no longer than that.
+    let reader = Connection::open(&path).unwrap();
+    keep("UPDATE things SET b = 'a' WHERE id = '1'").await.unwrap();
+    reader.execute_batch("BEGIN; SELECT COUNT(*) FROM things;").unwrap();
+    let _rows: i64 = reader.query_row("SELECT COUNT(*) FROM things", [], |row| row.get(0)).unwrap();
+    keep("UPDATE things SET b = 'b' WHERE id = '1'").await.unwrap();
+    let (folded, ()) = tokio::join!(db.fold(), async {
+        keep("UPDATE things SET b = 'c' WHERE id = '1'").await.unwrap();
+        reader.execute_batch("COMMIT").unwrap();
+    });
+    assert!(folded.unwrap());
+}

@@ -1,5 +1,6 @@
 //! A person is erased, and stays erased when yesterday's database comes back (I07).
 
+use cardea_auth::VerifiedClaims;
 use cardea_store::{Commit, args};
 use cardea_testkit::{World, model::Act, world::TENANT};
 use serde_json::json;
@@ -139,4 +140,74 @@ async fn what_waits_for_a_second_person_ends_with_whoever_asked_for_it() {
         .await
         .expect("the turn ends and wipes itself");
     assert_eq!(world.shop().refunds(17).await, 0);
+}
+
+/// Every byte of the database's files, where it is one of files.
+fn files_of(world: &World) -> Option<Vec<u8>> {
+    let path = world.app.config.db.url.strip_prefix("sqlite:")?;
+    let read = |end: &str| std::fs::read(format!("{path}{end}")).unwrap_or_default();
+    Some([read(""), read("-wal")].concat())
+}
+
+fn holds(bytes: &[u8], text: &str) -> bool {
+    bytes.windows(text.len()).any(|window| window == text.as_bytes())
+}
+
+#[tokio::test]
+async fn what_was_deleted_is_in_no_file_of_the_database_any_more() {
+    let world = World::start().await;
+    let admin = world.person((TENANT, "ada"), &["admin"], &["read"]);
+    let (ann, bob) = (
+        world.person((TENANT, "ann"), &["support"], &["read"]),
+        world.person((TENANT, "bob"), &["support"], &["read"]),
+    );
+    let first = ann.asks("What is the status of order 17? My word is Zebrafish.").await;
+    for order in 20..40 {
+        bob.asks(&format!("What is the status of order {order}? My word is Okapimark.")).await;
+    }
+    let Some(before) = files_of(&world) else { return };
+    assert!(holds(&before, "Zebrafish") && holds(&before, "Okapimark"));
+    let path = format!("/api/v1/conversations/{}", first.conversation());
+    drop(ann.delete(&path).await.expect(204));
+    let after = files_of(&world).unwrap();
+    assert!(!holds(&after, "Zebrafish") && holds(&after, "Okapimark"), "deleted");
+    drop(admin.delete("/api/v1/people/bob").await.expect(204));
+    assert!(!holds(&files_of(&world).unwrap(), "Okapimark"), "erased");
+}
+
+#[tokio::test]
+async fn what_an_issuer_told_of_a_person_is_erased_with_them() {
+    let script = [
+        Act::say("Hello."),
+        Act::call("ops__process_refund", json!({ "order_id": "ORD-17", "amount": 150 })),
+    ];
+    let world = World::with_model(script).await;
+    let admin = world.person((TENANT, "ada"), &["admin"], &["read"]);
+    let mut claims = VerifiedClaims::new(TENANT, "zoe")
+        .role("support")
+        .scope("read")
+        .scope("write")
+        .scope("billing:read")
+        .scope("billing:write");
+    claims.metadata.insert("email".to_owned(), json!("zoe.zebra@example.org"));
+    claims.metadata.insert("full_name".to_owned(), json!("Zoe Zebramark"));
+    let zoe = world.app.auth.embedded(claims);
+    let agent = world.app.agent("scripted");
+    let ended = agent.chat(&zoe, None, "Hello there.").await.unwrap();
+    let waits = agent.chat(&zoe, None, "Refund 150 for order 17.").await.unwrap();
+    assert!(waits.approval.is_some(), "{waits:?}");
+    let told = || async {
+        let sql = "SELECT principal FROM turns WHERE user_id = 'zoe'";
+        world.app.db.rows::<(String,)>(sql, args![]).await.unwrap()
+    };
+    assert!(told().await.iter().all(|(principal,)| principal.contains("zebra@example.org")));
+    drop(admin.delete("/api/v1/people/zoe").await.expect(204));
+    let left = told().await;
+    assert_eq!(left.len(), 2);
+    for (principal,) in left {
+        assert!(!principal.to_lowercase().contains("zebra"), "{principal}");
+        let read: cardea_core::principal::Principal = serde_json::from_str(&principal).unwrap();
+        assert_eq!((read.user.as_str(), read.key()), ("zoe", zoe.key()), "who it was stays");
+    }
+    assert!(ended.answer.is_some());
 }

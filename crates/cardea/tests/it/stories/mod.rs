@@ -16,6 +16,7 @@ mod manifests;
 mod mcp;
 mod openai;
 mod openapi;
+mod operators;
 mod orders;
 mod pins;
 mod placeholders;

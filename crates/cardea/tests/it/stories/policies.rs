@@ -2,7 +2,8 @@
 
 use std::fs;
 
-use cardea_core::time::Millis;
+use cardea::control::Watch;
+use cardea_core::{Result, time::Millis};
 use cardea_testkit::{World, model::Act, world::User};
 use serde_json::{Value, json};
 
@@ -22,6 +23,10 @@ async fn newest(world: &World, user: &User) -> (String, String) {
     (text("verdict"), text("policy_version"))
 }
 
+fn look(world: &World, watch: &mut Watch) -> Result<()> {
+    world.app.control.follow(watch, &world.app.action.catalog().specs())
+}
+
 #[tokio::test]
 async fn a_bad_policy_set_changes_nothing_and_a_good_one_is_taken_without_a_restart() {
     let script = (0..4).flat_map(|_| [refund(), Act::say("That is all.")]);
@@ -39,7 +44,9 @@ async fn a_bad_policy_set_changes_nothing_and_a_good_one_is_taken_without_a_rest
     let unknown = good.replace("amount_hundredths", "amuont");
     for bad in ["permit (principal", &twice, &unknown] {
         fs::write(&file, bad).unwrap();
-        assert!(!world.app.refresh().await, "this set was taken: {bad}");
+        let mut watch = Watch::default();
+        assert!(look(&world, &mut watch).is_ok(), "it may be half of a good one");
+        assert!(look(&world, &mut watch).is_err(), "this set was taken: {bad}");
         assert_eq!(world.app.control.policies().version().as_ref(), first);
     }
     ann.asks("Refund order 17 again.").await.ends().await;
@@ -59,7 +66,9 @@ async fn a_bad_policy_set_changes_nothing_and_a_good_one_is_taken_without_a_rest
     assert_eq!(second.as_str(), world.app.control.policies().version().as_ref());
 
     fs::write(&file, good).unwrap();
-    assert!(world.app.refresh().await);
+    while **world.app.control.policies().version() != *first {
+        tokio::task::yield_now().await;
+    }
     ann.asks("Is it open again? Refund order 17.").await.ends().await;
     assert_eq!(newest(&world, &ann).await, ("allow".to_owned(), first), "the same set has the same version");
 }
@@ -79,4 +88,59 @@ fn a_folder_that_cannot_be_read_is_no_folder_without_policies() {
         cardea::control::load(&folder, "supervisor").is_err(),
         "an entry that cannot be read may be a `forbid`"
     );
+}
+
+#[tokio::test]
+async fn a_policy_file_is_not_taken_while_it_is_being_written() {
+    let world = World::plan().set("CARDEA_POLICIES__RELOAD", "1h").start().await;
+    let version = || world.app.control.policies().version().to_string();
+    let file = world.folder().join("policies/shop.cedar");
+    let (good, first) = (fs::read_to_string(&file).unwrap(), version());
+    let (mut watch, written) = (Watch::default(), fs::metadata(&file).unwrap().modified().unwrap());
+
+    // Half of it, which happens to be good Cedar: each look finds more of it, or the same written again.
+    for (seconds, half) in [(1, "// a"), (2, "// a comment"), (3, "// a comment"), (4, "// another")] {
+        fs::write(&file, half).unwrap();
+        let time = written + std::time::Duration::from_secs(seconds);
+        fs::File::options().append(true).open(&file).unwrap().set_modified(time).unwrap();
+        look(&world, &mut watch).unwrap();
+        assert_eq!(version(), first, "taken while it was written: {half}");
+    }
+    // Emptied, as copying programs begin.
+    fs::write(&file, "\n").unwrap();
+    for _ in 0..3 {
+        let refused = look(&world, &mut watch).unwrap_err().public();
+        assert!(refused.contains("shop.cedar` cannot be read: it is empty"), "{refused}");
+    }
+    assert_eq!(version(), first);
+
+    // Whole again, with one more, and left alone.
+    let more = "\n@id(\"never\")\n@reason(\"never.\")\nforbid (principal, action, resource);\n";
+    fs::write(&file, format!("{good}{more}")).unwrap();
+    look(&world, &mut watch).unwrap();
+    assert_eq!(version(), first, "at the first look nobody knows that it is whole");
+    look(&world, &mut watch).unwrap();
+    assert_ne!(version(), first);
+    assert!(world.app.control.policies().names().any(|name| name == "never"));
+
+    // What upstreams offer changes nothing about that.
+    fs::write(&file, "// half").unwrap();
+    let strict = version();
+    assert!(world.app.refresh().await);
+    assert_eq!(version(), strict, "an upstream that is read again is no second look");
+}
+
+#[test]
+fn what_editors_leave_in_a_folder_is_no_policy_and_an_empty_file_is_none_either() {
+    let dir = tempfile::tempdir().unwrap();
+    let put = |name: &str, text: &str| fs::write(dir.path().join(name), text).unwrap();
+    for name in [".a.cedar", ".#a.cedar", "._a.cedar", "~a.cedar", "a.cedar~", "#a.cedar#", ".a.cedar.swp"] {
+        put(name, "garbage(");
+    }
+    put("a.cedar", "permit (principal, action, resource);");
+    let found = cardea::control::load(dir.path(), "supervisor").unwrap();
+    assert_eq!(found.len(), 2, "the built-in one and `a.cedar`: {found:?}");
+    put("b.cedar", " \n");
+    let refused = cardea::control::load(dir.path(), "supervisor").unwrap_err().public();
+    assert!(refused.contains("b.cedar") && refused.contains("it is empty"), "{refused}");
 }

@@ -215,3 +215,35 @@ async fn the_log_tells_which_tools_were_offered_and_what_that_cost_and_again_whe
     }
     assert!(told[0]["tools.tokens"].as_u64() < told[1]["tools.tokens"].as_u64());
 }
+
+#[tokio::test]
+async fn a_model_that_a_client_makes_up_is_told_by_no_meter_and_no_line() {
+    const MADE_UP: &str = "made-up-zebra@example.org";
+    let lines = listen();
+    let world = World::start().await;
+    let body = json!({ "model": MADE_UP, "messages": [{ "role": "user", "content": "Hello." }] });
+    let asked = world.user("support").post("/v1/chat/completions", &body).await.expect(404);
+    let request = asked.body["error"]["request_id"].as_str().unwrap().to_owned();
+    while !lines.of("cardea::request").iter().any(|event| event["request.id"] == request.as_str()) {
+        tokio::task::yield_now().await;
+    }
+    assert!(!lines.text().contains(MADE_UP), "the log tells what a client has made up");
+    let meters = world.app.observe.metrics_text();
+    assert!(!meters.contains("zebra"), "{meters}");
+    assert!(
+        meters.contains(r#"cardea_model_duration_seconds_count{model="other",outcome="not_found"} 1"#),
+        "{meters}"
+    );
+    assert!(!meters.contains("cardea_unpriced_calls_total{"), "nothing was used: {meters}");
+}
+
+#[test]
+fn a_server_that_is_away_is_told_of_in_our_own_words_only() {
+    let lines = listen();
+    tracing::error!(target: "rmcp::transport::worker", "worker quit with its-challenge-3141");
+    tracing::warn!(target: "rmcp::service", "of-the-library-3141");
+    tracing::warn!(target: "cardea::tools", "of-ours-3141");
+    let text = lines.text();
+    assert!(!text.contains("its-challenge-3141"), "{text}");
+    assert!(text.contains("of-the-library-3141") && text.contains("of-ours-3141"));
+}

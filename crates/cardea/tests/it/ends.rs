@@ -1,0 +1,108 @@
+//! A server that is told to stop, while it runs and while it still starts; and one that starts over an older copy.
+
+use std::{
+    fs,
+    net::TcpListener,
+    path::Path,
+    process::{Child, Command, Stdio},
+    sync::mpsc,
+    thread,
+    time::Duration,
+};
+
+use cardea_testkit::kill::Victim;
+
+/// Shorter than the server waits for a silent neighbour at its start, longer than a loaded machine needs.
+const SOON: Duration = Duration::from_secs(20);
+
+fn serve(folder: &Path, config: &str) -> Command {
+    fs::write(folder.join("cardea.toml"), config).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_cardea"));
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("CARDEA_")) {
+        command.env_remove(name);
+    }
+    command.current_dir(folder).arg("serve").stderr(Stdio::null());
+    command
+}
+
+/// The program with these words in this folder, with everything that it says on one output.
+fn says(folder: &Path, words: &[&str]) -> Command {
+    let mut command = Command::new("sh");
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("CARDEA_")) {
+        command.env_remove(name);
+    }
+    command
+        .current_dir(folder)
+        .args(["-c", "exec \"$0\" \"$@\" 2>&1", env!("CARGO_BIN_EXE_cardea")])
+        .args(words);
+    command
+}
+
+fn signal(name: &str, id: u32) {
+    assert!(Command::new("kill").args([name, &id.to_string()]).status().unwrap().success());
+}
+
+/// Its exit code, once it has ended.
+fn ended(mut child: Child) -> Option<i32> {
+    let (id, (tell, told)) = (child.id(), mpsc::channel());
+    let waits = thread::spawn(move || drop(tell.send(child.wait())));
+    let Ok(status) = told.recv_timeout(SOON) else {
+        signal("-KILL", id);
+        panic!("it goes on");
+    };
+    waits.join().unwrap();
+    status.unwrap().code()
+}
+
+#[test]
+fn a_server_that_is_told_to_stop_while_it_starts_ends_in_order() {
+    for name in ["-TERM", "-INT", "-HUP"] {
+        let folder = tempfile::tempdir().unwrap();
+        // A tool server that takes connections and never says a word keeps the start waiting.
+        let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = silent.local_addr().unwrap();
+        let config = format!(
+            "[server]\nbind = \"127.0.0.1:0\"\n[upstreams.slow]\nurl = \"http://{address}/mcp\"\n[net]\nallow = [\"{address}\"]\n"
+        );
+        let child = serve(folder.path(), &config).stdout(Stdio::null()).spawn().unwrap();
+        let _kept = silent.accept().unwrap();
+        signal(name, child.id());
+        assert_eq!(ended(child), Some(0), "{name}");
+    }
+}
+
+#[test]
+fn a_terminal_that_hangs_up_ends_the_server_in_order() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut server = Victim::start(&mut serve(folder.path(), "[server]\nbind = \"127.0.0.1:0\"\n")).unwrap();
+    assert!(server.until("cardea listens").is_some());
+    signal("-HUP", server.id());
+    assert!(server.ended().unwrap().success());
+}
+
+#[test]
+fn a_server_over_an_older_copy_of_its_database_says_so_at_its_start() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("cardea.toml"), "[server]\nbind = \"127.0.0.1:0\"\n").unwrap();
+    let (database, copy) = (folder.path().join("data/cardea.db"), folder.path().join("copy.db"));
+    let key = || assert!(says(folder.path(), &["key", "create", "robot"]).status().unwrap().success());
+    key();
+    fs::copy(&database, &copy).unwrap();
+    key();
+    let mut server = Victim::start(&mut says(folder.path(), &["serve"])).unwrap();
+    assert!(server.until("cardea listens").is_some());
+    assert!(server.terminate().unwrap().1);
+    for side in ["cardea.db-wal", "cardea.db-shm"] {
+        drop(fs::remove_file(folder.path().join("data").join(side)));
+    }
+    fs::rename(&copy, &database).unwrap();
+
+    let mut server = Victim::start(&mut says(folder.path(), &["serve"])).unwrap();
+    let told = server.until("no checkpoint of the audit log can be written").expect("it says so");
+    assert!(told.contains("ends at entry 2") && told.contains("has seen entry 3"), "{told}");
+    assert!(!told.contains("Somebody else"), "{told}");
+    assert!(server.terminate().unwrap().1);
+    let doctor = says(folder.path(), &["doctor"]).output().unwrap();
+    let doctor = String::from_utf8(doctor.stdout).unwrap();
+    assert!(doctor.contains("BAD") && doctor.contains("has seen entry 3"), "{doctor}");
+}
