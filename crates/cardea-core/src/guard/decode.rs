@@ -55,13 +55,13 @@ pub(super) fn children(view: &View<'_>) -> Vec<View<'static>> {
 
 /// A child under construction: bytes with their places in the parent.
 #[derive(Default)]
-struct Child {
-    text: Vec<u8>,
+pub(super) struct Child {
+    pub(super) text: Vec<u8>,
     places: Vec<(usize, usize)>,
 }
 
 impl Child {
-    fn copy(&mut self, bytes: &[u8], from: usize, to: usize) {
+    pub(super) fn copy(&mut self, bytes: &[u8], from: usize, to: usize) {
         for place in from..to {
             self.put(bytes.get(place).copied().unwrap_or(b' '), place, place + 1);
         }
@@ -72,8 +72,14 @@ impl Child {
         self.places.push((from, to));
     }
 
+    /// The first bytes of it.
+    pub(super) fn until(&self, length: usize) -> Self {
+        let text = self.text.get(..length).unwrap_or_default().to_vec();
+        Self { text, places: self.places.get(..length).unwrap_or_default().to_vec() }
+    }
+
     /// The child as a view of the original text.
-    fn done(self, parent: &View<'_>) -> Option<View<'static>> {
+    pub(super) fn done(self, parent: &View<'_>) -> Option<View<'static>> {
         let text = String::from_utf8(self.text).ok()?;
         let home = |(from, to): (usize, usize)| {
             let (from, to) = parent.back(from, to);
@@ -93,7 +99,7 @@ impl Child {
 }
 
 /// Where a child's lead begins: on a character's first byte.
-fn lead(bytes: &[u8], start: usize) -> usize {
+pub(super) fn lead(bytes: &[u8], start: usize) -> usize {
     let from = start.saturating_sub(LEAD);
     let skip =
         bytes.get(from..start).unwrap_or_default().iter().take_while(|byte| (**byte & 0xc0) == 0x80).count();
@@ -203,6 +209,10 @@ fn packed(view: &View<'_>, start: usize, end: usize, found: &mut Vec<View<'stati
     let mut place = start;
     while place < end {
         let rest = bytes.get(place..end).unwrap_or_default();
+        if matches!(rest, [b'0', b'x' | b'X', next, ..] if next.is_ascii_hexdigit()) {
+            place += 2;
+            continue;
+        }
         let length = rest.iter().take_while(|byte| is_packed(**byte)).count();
         let body = rest.get(..length).unwrap_or_default();
         let decoded = if length < SHORTEST_BASE64 {

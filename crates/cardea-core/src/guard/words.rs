@@ -92,7 +92,8 @@ impl Words {
             put(&joined(&row.unless), Use::Unless(number));
         }
         for (turn, words) in TELLING {
-            words.iter().for_each(|word| ascii.put((*word).to_owned(), Use::Tells(turn)));
+            let folded = |word: &&str| fold(word).text.to_ascii_lowercase();
+            words.iter().map(folded).for_each(|word| ascii.put(word, Use::Tells(turn)));
         }
         let smaller = AhoCorasick::builder()
             .ascii_case_insensitive(true)

@@ -10,10 +10,7 @@ const STAND_INS: &[&[u8]] = &[
     b"your-",
     b"yourtoken",
     b"redacted",
-    b"insert",
-    b"dummy",
     b"sample",
-    b"todo",
     b"xxxx",
     b"****",
     b"....",
@@ -27,16 +24,14 @@ const STAND_INS: &[&[u8]] = &[
     b"getenv",
     b"secrets.",
     b"vault:",
-    b"null",
-    b"undefined",
-    b"none",
-    b"false",
-    b"true",
-    b"string",
     b"[secret",
     b"[api",
     b"[password",
 ];
+
+/// The same for words that are short enough to stand in a machine's text by chance: these count between signs only.
+const SHORT_STAND_INS: &[&[u8]] =
+    &[b"null", b"undefined", b"none", b"false", b"true", b"todo", b"string", b"dummy", b"insert"];
 
 /// How names of places begin where a secret is kept, and keys that everybody may know.
 const ELSEWHERE: &[&[u8]] = &[
@@ -107,7 +102,10 @@ const ELSEWHERE: &[&[u8]] = &[
 fn stands_in(text: &[u8]) -> bool {
     let lower = text.to_ascii_lowercase();
     let has = |word: &&[u8]| lower.windows(word.len()).any(|window| window == *word);
-    STAND_INS.iter().any(has) || ELSEWHERE.iter().any(|begin| lower.starts_with(begin))
+    let apart = |word: &&[u8]| lower.split(|byte| !byte.is_ascii_alphabetic()).any(|piece| piece == *word);
+    STAND_INS.iter().any(has)
+        || SHORT_STAND_INS.iter().any(apart)
+        || ELSEWHERE.iter().any(|begin| lower.starts_with(begin))
 }
 
 /// No stand-in: for forms that say everything else.
@@ -194,7 +192,7 @@ pub(super) fn signs(text: &[u8]) -> bool {
 /// Names of methods and measures that stand where a sentence tells about a password.
 const METHODS: &[&[u8]] = &[
     b"sha", b"md5", b"base64", b"bcrypt", b"argon", b"pbkdf", b"utf", b"aes", b"char(", b"varchar", b"oauth",
-    b"rfc", b"iso", b"min.", b"max.", b"http", b"www.", b"v1", b"v2", b"v3", b"s3:", b"oidc", b"saml",
+    b"rfc", b"iso", b"min.", b"max.", b"http", b"www.", b"v1.", b"v2.", b"v3.", b"s3:", b"oidc", b"saml",
     b"x509", b"ed25519", b"rsa", b"tls1", b"string",
 ];
 
