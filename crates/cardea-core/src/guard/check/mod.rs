@@ -98,6 +98,7 @@ const CHECKS: &[(&str, Check)] = &[
     ("signs", secret::signs),
     ("wallet_key", coin::wallet_key),
     ("told_password", secret::told_password),
+    ("strong_password", secret::strong_password),
     ("told_set_password", secret::told_set_password),
     ("seed_phrase", secret::seed_phrase),
 ];

@@ -10,6 +10,15 @@ const STAND_INS: &[&[u8]] = &[
     b"your-",
     b"yourtoken",
     b"redacted",
+    b"fake",
+    b"0123456789",
+    b"1234567890",
+    b"deadbeef",
+    b"unit-test",
+    b"unit_test",
+    b"mysecret",
+    b"my-secret",
+    b"my_secret",
     b"sample",
     b"xxxx",
     b"****",
@@ -84,6 +93,7 @@ const ELSEWHERE: &[&[u8]] = &[
     b"options.",
     b"params.",
     b"credentials.",
+    b"aws4-hmac",
     b"ssh-rsa",
     b"ssh-ed25519",
     b"http://",
@@ -128,8 +138,11 @@ pub(super) fn made(text: &[u8]) -> bool {
     if kinds.digit == 0 || letters == 0 || stands_in(text) || is_uuid(body) || is_account(body) {
         return false;
     }
+    if is_object(text) {
+        return false;
+    }
     if body.iter().all(u8::is_ascii_hexdigit) {
-        return body.len() >= 24 && entropy(body) >= 2.6;
+        return body.len() >= 26 && entropy(body) >= 2.6;
     }
     let (mut runs, mut signs) = (0, 0);
     for piece in
@@ -141,6 +154,89 @@ pub(super) fn made(text: &[u8]) -> bool {
     let two = kinds.lower == 0 || kinds.upper == 0;
     let enough = if two { runs * 5 >= signs } else { runs * 3 >= signs };
     signs >= FEWEST_MADE && signs * 2 >= body.len() && enough && entropy(body) >= 3.0
+}
+
+/// The id of an object of a service, which tells its kind by its first letters and opens nothing.
+fn is_object(text: &[u8]) -> bool {
+    const KINDS: &[&[u8]] = &[
+        b"we_",
+        b"cus_",
+        b"evt_",
+        b"pi_",
+        b"price_",
+        b"prod_",
+        b"sub_",
+        b"in_",
+        b"ch_",
+        b"req_",
+        b"acct_",
+        b"txn_",
+        b"seti_",
+        b"pm_",
+        b"cs_",
+        b"il_",
+        b"si_",
+        b"re_1",
+        b"py_",
+        b"po_",
+        b"tr_",
+        b"ba_",
+        b"card_",
+        b"src_",
+        b"plan_",
+        b"file-",
+        b"asst_",
+        b"thread_",
+        b"run_",
+        b"call_",
+        b"msg_",
+        b"resp_",
+        b"rs_",
+        b"fc_",
+        b"chatcmpl-",
+        b"cmpl-",
+        b"org-",
+        b"proj_",
+        b"toolu_",
+        b"step_",
+        b"batch_",
+        b"ftjob-",
+        b"ft:",
+        b"vs_",
+        b"dpl_",
+        b"prj_",
+        b"team_",
+        b"user_",
+        b"usr_",
+        b"conn_",
+        b"log_",
+        b"obj_",
+        b"doc_",
+        b"img_",
+        b"job_",
+        b"task_",
+        b"evt-",
+        b"wf_",
+        b"trace-",
+        b"span-",
+        b"session_",
+        b"conv_",
+        b"item_",
+        b"order_",
+        b"inv_",
+        b"ord_",
+        b"pay_",
+        b"cust_",
+        b"i-0",
+        b"vpc-",
+        b"subnet-",
+        b"sg-",
+        b"ami-",
+        b"vol-",
+        b"eni-",
+        b"snap-",
+    ];
+    KINDS.iter().any(|kind| text.starts_with(kind)) && !text.windows(8).any(|part| part == b"_secret_")
 }
 
 /// The id of an account of Twilio, which is no secret.
@@ -191,9 +287,9 @@ pub(super) fn signs(text: &[u8]) -> bool {
 
 /// Names of methods and measures that stand where a sentence tells about a password.
 const METHODS: &[&[u8]] = &[
-    b"sha", b"md5", b"base64", b"bcrypt", b"argon", b"pbkdf", b"utf", b"aes", b"char(", b"varchar", b"oauth",
-    b"rfc", b"iso", b"min.", b"max.", b"http", b"www.", b"v1.", b"v2.", b"v3.", b"s3:", b"oidc", b"saml",
-    b"x509", b"ed25519", b"rsa", b"tls1", b"string",
+    b"sha", b"md5", b"base64", b"nist", b"pci", b"soc2", b"gdpr", b"fips", b"bcrypt", b"argon", b"pbkdf",
+    b"utf", b"aes", b"char(", b"varchar", b"oauth", b"rfc", b"iso", b"min.", b"max.", b"http", b"www.",
+    b"v1.", b"v2.", b"v3.", b"s3:", b"oidc", b"saml", b"x509", b"ed25519", b"rsa", b"tls1", b"string",
 ];
 
 /// A password in a sentence: no date, measure, address or name of a method.
@@ -229,6 +325,17 @@ pub(super) fn told_set_password(text: &[u8]) -> bool {
         && !file
         && !measure
         && !METHODS.iter().any(|begin| lower.starts_with(begin))
+}
+
+/// A password by its letters alone: small and large ones with digits, or with signs that words do not have.
+pub(super) fn strong_password(text: &[u8]) -> bool {
+    let body = trimmed(text);
+    let kinds = classes(body);
+    let sign =
+        body.iter().any(|byte| matches!(byte, b'!' | b'#' | b'$' | b'%' | b'^' | b'&' | b'*' | b'?' | b'@'));
+    let all = kinds.lower > 0 && kinds.upper > 0 && kinds.digit > 0;
+    let name = body.iter().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit());
+    told_password(text) && !name && kinds.digit > 0 && (sign || (all && runs_of(body) >= 4)) && !is_uuid(body)
 }
 
 /// A text without the signs that end a sentence.
@@ -315,7 +422,19 @@ pub(super) fn password(text: &[u8]) -> bool {
     let whole = trimmed(text);
     let call =
         (whole.ends_with(b")") && text.contains(&b'(')) || (whole.ends_with(b"]") && text.contains(&b'['));
-    !path && !call && entropy(text) >= 2.2 && !stands_in(text)
+    !path && !call && !is_path_of_names(whole) && entropy(text) >= 2.2 && !stands_in(text)
+}
+
+/// True for what code calls a value: three names or more joined by dots, or a call of one of two.
+fn is_path_of_names(text: &[u8]) -> bool {
+    let head = text.split(|byte| *byte == b'(').next().unwrap_or_default();
+    let called = head.len() < text.len();
+    let is_name = |name: &[u8]| {
+        name.first().is_some_and(|byte| byte.is_ascii_alphabetic() || *byte == b'_')
+            && name.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'_')
+    };
+    let names = head.split(|byte| *byte == b'.').count();
+    names >= if called { 2 } else { 3 } && head.split(|byte| *byte == b'.').all(is_name)
 }
 
 /// A password between quotes: a few words, of which one by itself looks like a password.
