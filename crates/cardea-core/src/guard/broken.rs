@@ -24,6 +24,22 @@ pub(super) fn of(view: &View<'_>) -> Vec<View<'static>> {
     literals(view, &mut found);
     lines(view, &mut found);
     groups(view, &mut found);
+    codes(view, &mut found);
+    found
+}
+
+/// Stretches written from the right to the left, in a text that says so. What is found in one lies somewhere in it.
+pub(super) fn backwards(view: &View<'_>) -> Vec<View<'static>> {
+    let (bytes, mut found, mut place) = (view.bytes(), Vec::new(), 0);
+    while let Some(Stretch { start, end, .. }) = Stretch::next(bytes, place) {
+        place = end;
+        let value = bytes.get(start..end).unwrap_or_default();
+        if (FEWEST_LETTERS..=LONGEST).contains(&value.len()) && value.is_ascii() {
+            let mut child = Child::default();
+            value.iter().rev().for_each(|byte| child.put(*byte, start, end));
+            found.extend(child.done(view));
+        }
+    }
     found
 }
 
@@ -42,7 +58,7 @@ fn joint(text: &[u8], listed: bool) -> Option<usize> {
         match byte {
             byte if *byte == quote => break,
             b' ' | b'\t' | b'\n' | b'\r' | b'\\' => {}
-            b'+' | b'.' | b'&' | b'|' | b'~' if signs < 2 => signs += 1,
+            b'+' | b'.' | b'&' | b'|' | b'~' | b'_' if signs < 2 => signs += 1,
             b',' if listed && signs == 0 => signs += 1,
             // Prefixes of literals, as in `b"…" b"…"`.
             b'b' | b'f' | b'r' | b'u' | b'@' if text.get(at + 1) == Some(&quote) => {}
@@ -257,6 +273,73 @@ fn put_together(view: &View<'_>, chain: &[Stretch], found: &mut Vec<View<'static
     }
 }
 
+/// Fewest codes of letters in a row.
+const FEWEST_CODES: usize = 12;
+
+/// Letters written as numbers: `0x41, 0x4b`, `41:4b`, `65, 75`.
+fn codes(view: &View<'_>, found: &mut Vec<View<'static>>) {
+    let bytes = view.bytes();
+    let solid = |at: Option<usize>| at.and_then(|at| bytes.get(at)).is_some_and(u8::is_ascii_alphanumeric);
+    let mut at = 0;
+    while let Some(skip) = bytes.get(at..).and_then(|rest| rest.iter().position(u8::is_ascii_hexdigit)) {
+        let start = at + skip;
+        at = start + 1;
+        if solid(start.checked_sub(1)) {
+            continue;
+        }
+        for way in [Code::Marked, Code::Hex, Code::Decimal] {
+            let (mut child, mut place) = (Child::default(), start);
+            while let Some((byte, length)) = bytes.get(place..).and_then(|rest| way.letter(rest)) {
+                child.put(byte, place, place + length);
+                let end = place + length;
+                let rest = bytes.get(end..).unwrap_or_default();
+                let gap = rest
+                    .iter()
+                    .take(4)
+                    .take_while(|byte| matches!(byte, b' ' | b',' | b':' | b'-' | b'\n' | b';'))
+                    .count();
+                place = end + gap;
+                if gap == 0 {
+                    break;
+                }
+            }
+            if child.text.len() >= FEWEST_CODES {
+                at = place.max(at);
+                found.extend(child.done(view));
+                break;
+            }
+        }
+    }
+}
+
+/// How a letter is written as a number.
+#[derive(Clone, Copy)]
+enum Code {
+    Marked,
+    Hex,
+    Decimal,
+}
+
+impl Code {
+    /// The printable letter at the beginning of the text, and how long its number is.
+    fn letter(self, text: &[u8]) -> Option<(u8, usize)> {
+        let (head, radix) = match self {
+            Self::Marked => (2, 16),
+            Self::Hex => (0, 16),
+            Self::Decimal => (0, 10),
+        };
+        if matches!(self, Self::Marked) && !matches!(text, [b'0' | b'\\', b'x' | b'X', ..]) {
+            return None;
+        }
+        let digits = text.get(head..)?.iter().take(4).map_while(|byte| char::from(*byte).to_digit(radix));
+        let (value, count) = digits.fold((0, 0), |(value, count), digit| (value * radix + digit, count + 1));
+        let ends = text.get(head + count).is_none_or(|byte| !byte.is_ascii_alphanumeric());
+        let byte = u8::try_from(value).ok().filter(|byte| (b' '..=b'~').contains(byte))?;
+        let fits = if radix == 16 { count == 2 } else { (2..=3).contains(&count) };
+        (ends && fits).then_some((byte, head + count))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::{super::normalize::fold, *};
@@ -283,6 +366,22 @@ mod tests {
         assert_eq!(read("key=ab12\\\ncd34 ok"), ["key=ab12cd34"]);
         assert_eq!(read("key ab12\r\ncd34\r\nef"), ["key ab12cd34", "key ab12cd34ef"]);
         assert!(read("the first line\nand the second one.\nThird").is_empty());
+    }
+
+    #[test]
+    fn letters_written_as_numbers_or_from_the_right_are_read_as_letters() {
+        assert_eq!(read("x 61:62:63:64:65:66:67:68:69:6a:6b:6c y"), ["abcdefghijkl"]);
+        assert_eq!(
+            read("[0x61, 0x62, 0x63, 0x64, 0x65, 0x66, 0x67, 0x68, 0x69, 0x6a, 0x6b, 0x6c]"),
+            ["abcdefghijkl"]
+        );
+        assert_eq!(read("97,98,99,100,101,102,103,104,105,106,107,108"), ["abcdefghijkl"]);
+        assert!(read("12:30, 12:45 and 13:15 on 2024-05-01; 10, 20, 30").is_empty());
+        let turned: Vec<String> = backwards(&fold("it is ponmlkjihgfedcba"))
+            .into_iter()
+            .map(|child| child.text.into_owned())
+            .collect();
+        assert_eq!(turned, ["abcdefghijklmnop"]);
     }
 
     #[test]

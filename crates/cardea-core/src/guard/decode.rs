@@ -67,7 +67,7 @@ impl Child {
         }
     }
 
-    fn put(&mut self, byte: u8, from: usize, to: usize) {
+    pub(super) fn put(&mut self, byte: u8, from: usize, to: usize) {
         self.text.push(byte);
         self.places.push((from, to));
     }
@@ -143,7 +143,16 @@ fn escape(text: &[u8]) -> Option<(u8, usize)> {
         [b'%', ..] => (hex(1, 2)?, 3),
         [b'=', b'2'..=b'7', ..] => (hex(1, 2)?, 3),
         [b'\\', b'x', ..] => (hex(2, 2)?, 4),
-        [b'\\', b'u', b'{', ..] => return None,
+        [b'\\', b'u', b'{', ..] => {
+            let length = text.iter().take(12).position(|byte| *byte == b'}')?;
+            let body = std::str::from_utf8(text.get(3..length)?).ok()?;
+            (u32::from_str_radix(body, 16).ok()?, length + 1)
+        }
+        [b'\\', b'U', ..] => (hex(2, 8)?, 10),
+        // Three digits with the base of eight.
+        [b'\\', high @ b'0'..=b'1', middle @ b'0'..=b'7', low @ b'0'..=b'7', ..] => {
+            (u32::from(high - b'0') * 64 + u32::from(middle - b'0') * 8 + u32::from(low - b'0'), 4)
+        }
         [b'\\', b'u', ..] => (hex(2, 4)?, 6),
         [b'&', b'#', ..] => {
             let length = text.iter().take(10).position(|byte| *byte == b';')?;
@@ -319,7 +328,11 @@ fn hex_pairs(view: &View<'_>, found: &mut Vec<View<'static>>) {
 }
 
 /// Marks that change how a word looks and not what it says.
-const MARKS: [&[u8]; 13] = [
+const MARKS: [&[u8]; 17] = [
+    b"<wbr>",
+    b"<wbr/>",
+    b"<!---->",
+    b"<!-- -->",
     b"**",
     b"<b>",
     b"</b>",

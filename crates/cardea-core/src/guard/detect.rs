@@ -101,6 +101,9 @@ impl Detectors {
         others.extend(Injection::pieces(&near.view));
         others.extend(rejoined(&near.view));
         others.extend(broken::of(&near.view));
+        if near.turns.contains(&Turn::Backwards) {
+            others.extend(broken::backwards(&near.view));
+        }
         for (number, view) in others.iter().enumerate() {
             let only = (number < turned).then_some(Family::Injection);
             let untrusted = surface.is_untrusted();

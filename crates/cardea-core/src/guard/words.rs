@@ -93,7 +93,10 @@ impl Words {
         }
         for (turn, words) in TELLING {
             let folded = |word: &&str| fold(word).text.to_ascii_lowercase();
-            words.iter().map(folded).for_each(|word| ascii.put(word, Use::Tells(turn)));
+            for word in words.iter().map(folded) {
+                let list = if word.is_ascii() { &mut ascii } else { &mut others };
+                list.put(word, Use::Tells(turn));
+            }
         }
         let smaller = AhoCorasick::builder()
             .ascii_case_insensitive(true)

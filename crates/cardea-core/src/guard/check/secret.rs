@@ -335,7 +335,8 @@ pub(super) fn strong_password(text: &[u8]) -> bool {
         body.iter().any(|byte| matches!(byte, b'!' | b'#' | b'$' | b'%' | b'^' | b'&' | b'*' | b'?' | b'@'));
     let all = kinds.lower > 0 && kinds.upper > 0 && kinds.digit > 0;
     let name = body.iter().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit());
-    told_password(text) && !name && kinds.digit > 0 && (sign || (all && runs_of(body) >= 4)) && !is_uuid(body)
+    let signed = sign && (kinds.digit > 0 || (kinds.upper > 0 && kinds.lower > 0 && runs_of(body) >= 3));
+    told_password(text) && !name && (signed || (all && runs_of(body) >= 4)) && !is_uuid(body)
 }
 
 /// A text without the signs that end a sentence.

@@ -17,10 +17,12 @@ pub(in super::super) enum Turn {
     Reversed,
     /// By thirteen places, and the text says so.
     Told,
+    /// From right to left, and the text says so.
+    Backwards,
 }
 
 /// What tells of each: ignore, disregard, instruction, system, prompt, password, reveal, forget, secret.
-pub(in super::super) const TELLING: [(Turn, &[&str]); 3] = [
+pub(in super::super) const TELLING: [(Turn, &[&str]); 4] = [
     (
         Turn::Moved,
         &["vtaber", "qvfertneq", "vafgehpgvba", "flfgrz", "cebzcg", "cnffjbeq", "erirny", "sbetrg", "frperg"],
@@ -50,6 +52,33 @@ pub(in super::super) const TELLING: [(Turn, &[&str]); 3] = [
             "ncv_xrl",
             "ncvxrl",
             "ornere",
+        ],
+    ),
+    (
+        Turn::Backwards,
+        &[
+            "reversed",
+            "reverse(",
+            "[::-1]",
+            "backwards",
+            "back to front",
+            "| rev",
+            "strrev",
+            "rückwärts",
+            "umgekehrt",
+            "à l'envers",
+            "al revés",
+            "al contrario",
+            "ao contrário",
+            "achterstevoren",
+            "wspak",
+            "pozpátku",
+            "наоборот",
+            "задом наперед",
+            "逆順",
+            "倒过来",
+            "倒序",
+            "거꾸로",
         ],
     ),
 ];
