@@ -51,7 +51,7 @@ const fn is_key(byte: u8) -> bool {
 
 /// The length of what joins two literals of code at the beginning of the text: the quote that ends the first, white
 /// space with at most one sign in it, and the quote that begins the second. `listed` says that a comma is such a sign.
-fn joint(text: &[u8], listed: bool) -> Option<usize> {
+fn joint(text: &[u8], listed: impl Fn() -> bool) -> Option<usize> {
     let quote = *text.first().filter(|byte| matches!(byte, b'"' | b'\'' | b'`'))?;
     let (mut at, mut signs) = (1, 0);
     while let Some(byte) = text.get(at).filter(|_| at < LONGEST_JOINT) {
@@ -59,7 +59,7 @@ fn joint(text: &[u8], listed: bool) -> Option<usize> {
             byte if *byte == quote => break,
             b' ' | b'\t' | b'\n' | b'\r' | b'\\' => {}
             b'+' | b'.' | b'&' | b'|' | b'~' | b'_' if signs < 2 => signs += 1,
-            b',' if listed && signs == 0 => signs += 1,
+            b',' if signs == 0 && listed() => signs += 1,
             // Prefixes of literals, as in `b"…" b"…"`.
             b'b' | b'f' | b'r' | b'u' | b'@' if text.get(at + 1) == Some(&quote) => {}
             _ => return None,
@@ -75,12 +75,14 @@ const JOINS: [&[u8]; 6] = [b"join", b"implode", b"concat", b"JOIN", b"CONCAT", b
 
 fn literals(view: &View<'_>, found: &mut Vec<View<'static>>) {
     let bytes = view.bytes();
-    let listed = JOINS.iter().any(|name| memchr::memmem::find(bytes, name).is_some());
+    // Asked only where a list stands.
+    let listed =
+        std::cell::LazyCell::new(|| JOINS.iter().any(|name| memchr::memmem::find(bytes, name).is_some()));
     let mut end = 0;
     for at in memchr::memchr3_iter(b'"', b'\'', b'`', bytes) {
         let is_inside =
             |at: usize| at.checked_sub(1).and_then(|at| bytes.get(at)).is_some_and(|byte| is_key(*byte));
-        let first = bytes.get(at..).and_then(|rest| joint(rest, listed));
+        let first = bytes.get(at..).and_then(|rest| joint(rest, || *listed));
         let Some(length) = first.filter(|_| at >= end && is_inside(at)) else { continue };
         let piece = bytes.get(end..at).unwrap_or_default();
         let start = at - piece.iter().rev().take(LONGEST).take_while(|byte| is_key(**byte)).count();
@@ -91,7 +93,7 @@ fn literals(view: &View<'_>, found: &mut Vec<View<'static>>) {
             let length = rest.iter().take(LONGEST).take_while(|byte| is_key(**byte)).count();
             child.copy(bytes, end, end + length);
             end += length;
-            match bytes.get(end..).and_then(|rest| joint(rest, listed)) {
+            match bytes.get(end..).and_then(|rest| joint(rest, || *listed)) {
                 Some(length) => end += length,
                 None => break,
             }
@@ -279,12 +281,18 @@ const FEWEST_CODES: usize = 12;
 /// Letters written as numbers: `0x41, 0x4b`, `41:4b`, `65, 75`.
 fn codes(view: &View<'_>, found: &mut Vec<View<'static>>) {
     let bytes = view.bytes();
-    let solid = |at: Option<usize>| at.and_then(|at| bytes.get(at)).is_some_and(u8::is_ascii_alphanumeric);
-    let mut at = 0;
-    while let Some(skip) = bytes.get(at..).and_then(|rest| rest.iter().position(u8::is_ascii_hexdigit)) {
-        let start = at + skip;
-        at = start + 1;
-        if solid(start.checked_sub(1)) {
+    let mut done = 0;
+    // WHY: most texts have few signs with a number before them, and looking for the signs is quick.
+    for sign in memchr::memchr3_iter(b',', b':', b';', bytes).chain(memchr_iter(b'-', bytes)) {
+        let before = bytes.get(done..sign).unwrap_or_default();
+        let length = before
+            .iter()
+            .rev()
+            .take(6)
+            .take_while(|byte| byte.is_ascii_alphanumeric() || **byte == b'\\')
+            .count();
+        let start = sign - length;
+        if !(2..=4).contains(&length) || sign < done {
             continue;
         }
         for way in [Code::Marked, Code::Hex, Code::Decimal] {
@@ -304,7 +312,7 @@ fn codes(view: &View<'_>, found: &mut Vec<View<'static>>) {
                 }
             }
             if child.text.len() >= FEWEST_CODES {
-                at = place.max(at);
+                done = place;
                 found.extend(child.done(view));
                 break;
             }

@@ -11,6 +11,8 @@ const STAND_INS: &[&[u8]] = &[
     b"yourtoken",
     b"redacted",
     b"fake",
+    b"test-api",
+    b"test_key",
     b"0123456789",
     b"1234567890",
     b"deadbeef",
@@ -303,6 +305,7 @@ pub(super) fn told_set_password(text: &[u8]) -> bool {
     let kinds = classes(body);
     let letters = kinds.lower + kinds.upper;
     let lower = body.to_ascii_lowercase();
+    let signed = body.iter().any(|byte| b"!#$%^&*?@".contains(byte));
     let address = body.contains(&b'@') && body.contains(&b'.') && !body.contains(&b'!');
     let file = body.iter().rposition(|byte| *byte == b'.').is_some_and(|at| {
         let (head, tail) = (body.get(..at).unwrap_or_default(), body.get(at + 1..).unwrap_or_default());
@@ -319,7 +322,7 @@ pub(super) fn told_set_password(text: &[u8]) -> bool {
         });
     (6..=64).contains(&body.len())
         && password(body)
-        && (kinds.digit > 0 || kinds.other > 0)
+        && (kinds.digit > 0 || (kinds.other > 0 && (signed || runs_of(body) >= 3)))
         && letters >= 3
         && !address
         && !file
