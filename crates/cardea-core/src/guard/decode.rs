@@ -55,25 +55,31 @@ pub(super) fn children(view: &View<'_>) -> Vec<View<'static>> {
 
 /// A child under construction: bytes with their places in the parent.
 #[derive(Default)]
-struct Child {
-    text: Vec<u8>,
+pub(super) struct Child {
+    pub(super) text: Vec<u8>,
     places: Vec<(usize, usize)>,
 }
 
 impl Child {
-    fn copy(&mut self, bytes: &[u8], from: usize, to: usize) {
+    pub(super) fn copy(&mut self, bytes: &[u8], from: usize, to: usize) {
         for place in from..to {
             self.put(bytes.get(place).copied().unwrap_or(b' '), place, place + 1);
         }
     }
 
-    fn put(&mut self, byte: u8, from: usize, to: usize) {
+    pub(super) fn put(&mut self, byte: u8, from: usize, to: usize) {
         self.text.push(byte);
         self.places.push((from, to));
     }
 
+    /// The first bytes of it.
+    pub(super) fn until(&self, length: usize) -> Self {
+        let text = self.text.get(..length).unwrap_or_default().to_vec();
+        Self { text, places: self.places.get(..length).unwrap_or_default().to_vec() }
+    }
+
     /// The child as a view of the original text.
-    fn done(self, parent: &View<'_>) -> Option<View<'static>> {
+    pub(super) fn done(self, parent: &View<'_>) -> Option<View<'static>> {
         let text = String::from_utf8(self.text).ok()?;
         let home = |(from, to): (usize, usize)| {
             let (from, to) = parent.back(from, to);
@@ -93,7 +99,7 @@ impl Child {
 }
 
 /// Where a child's lead begins: on a character's first byte.
-fn lead(bytes: &[u8], start: usize) -> usize {
+pub(super) fn lead(bytes: &[u8], start: usize) -> usize {
     let from = start.saturating_sub(LEAD);
     let skip =
         bytes.get(from..start).unwrap_or_default().iter().take_while(|byte| (**byte & 0xc0) == 0x80).count();
@@ -137,7 +143,16 @@ fn escape(text: &[u8]) -> Option<(u8, usize)> {
         [b'%', ..] => (hex(1, 2)?, 3),
         [b'=', b'2'..=b'7', ..] => (hex(1, 2)?, 3),
         [b'\\', b'x', ..] => (hex(2, 2)?, 4),
-        [b'\\', b'u', b'{', ..] => return None,
+        [b'\\', b'u', b'{', ..] => {
+            let length = text.iter().take(12).position(|byte| *byte == b'}')?;
+            let body = std::str::from_utf8(text.get(3..length)?).ok()?;
+            (u32::from_str_radix(body, 16).ok()?, length + 1)
+        }
+        [b'\\', b'U', ..] => (hex(2, 8)?, 10),
+        // Three digits with the base of eight.
+        [b'\\', high @ b'0'..=b'1', middle @ b'0'..=b'7', low @ b'0'..=b'7', ..] => {
+            (u32::from(high - b'0') * 64 + u32::from(middle - b'0') * 8 + u32::from(low - b'0'), 4)
+        }
         [b'\\', b'u', ..] => (hex(2, 4)?, 6),
         [b'&', b'#', ..] => {
             let length = text.iter().take(10).position(|byte| *byte == b';')?;
@@ -203,6 +218,10 @@ fn packed(view: &View<'_>, start: usize, end: usize, found: &mut Vec<View<'stati
     let mut place = start;
     while place < end {
         let rest = bytes.get(place..end).unwrap_or_default();
+        if matches!(rest, [b'0', b'x' | b'X', next, ..] if next.is_ascii_hexdigit()) {
+            place += 2;
+            continue;
+        }
         let length = rest.iter().take_while(|byte| is_packed(**byte)).count();
         let body = rest.get(..length).unwrap_or_default();
         let decoded = if length < SHORTEST_BASE64 {
@@ -309,7 +328,11 @@ fn hex_pairs(view: &View<'_>, found: &mut Vec<View<'static>>) {
 }
 
 /// Marks that change how a word looks and not what it says.
-const MARKS: [&[u8]; 13] = [
+const MARKS: [&[u8]; 17] = [
+    b"<wbr>",
+    b"<wbr/>",
+    b"<!---->",
+    b"<!-- -->",
     b"**",
     b"<b>",
     b"</b>",

@@ -3,6 +3,7 @@
 use std::sync::{Arc, OnceLock};
 
 use super::{
+    broken,
     catalogue::{Catalogue, KindId},
     decode::{children, rejoined, smuggled},
     injection::{Injection, SecondReader, Turn},
@@ -96,8 +97,13 @@ impl Detectors {
     fn others(&self, near: &NearBy<'_>, surface: Surface, seen: &mut Vec<Seen>) -> Vec<View<'static>> {
         let mut others = Injection::readings(&near.view, &near.turns);
         let turned = others.len();
+        others.extend(Injection::told(&near.view, &near.turns));
         others.extend(Injection::pieces(&near.view));
         others.extend(rejoined(&near.view));
+        others.extend(broken::of(&near.view));
+        if near.turns.contains(&Turn::Backwards) {
+            others.extend(broken::backwards(&near.view));
+        }
         for (number, view) in others.iter().enumerate() {
             let only = (number < turned).then_some(Family::Injection);
             let untrusted = surface.is_untrusted();

@@ -41,7 +41,13 @@ const LONGEST_JOINT: usize = 24;
 const BACK: usize = 96;
 
 /// How far before a value its label may end.
-const LABEL_GAP: usize = 48;
+pub(super) const LABEL_GAP: usize = 48;
+
+/// The farthest that a row may ask for instead.
+pub(super) const MOST_GAP: usize = 112;
+
+/// How far before a part of a value its label may end.
+const FARTHEST: usize = MOST_GAP + BACK;
 
 /// How far before a value a word may end that makes it something else.
 const UNLESS_GAP: usize = 14;
@@ -87,18 +93,26 @@ pub(super) struct Read {
     pub(super) turns: Vec<Turn>,
 }
 
+/// What a word before a value says of it to a row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Says {
+    For,
+    Beside,
+    Against,
+}
+
 /// A label or its opposite, by where it ends.
 #[derive(Debug, Clone, Copy)]
 struct Label {
     end: usize,
     row: u16,
-    speaks_for: bool,
+    says: Says,
+    gap: usize,
 }
 
 impl Label {
-    fn is_near(self, row: u16, start: usize, speaks_for: bool) -> bool {
-        let gap = if speaks_for { LABEL_GAP } else { UNLESS_GAP };
-        self.row == row && self.speaks_for == speaks_for && self.end <= start && self.end + gap >= start
+    fn is_near(self, row: u16, start: usize, says: Says) -> bool {
+        self.row == row && self.says == says && self.end <= start && self.end + self.gap >= start
     }
 }
 
@@ -130,6 +144,16 @@ impl Leaks {
         &self.patterns
     }
 
+    /// How far before a value such a word of a row may end.
+    fn gap(&self, row: u16, says: Says) -> usize {
+        match says {
+            Says::Against => UNLESS_GAP,
+            Says::For | Says::Beside => {
+                self.patterns.get(usize::from(row)).map_or(LABEL_GAP, |pattern| pattern.row.gap)
+            }
+        }
+    }
+
     /// Examines a piece. Gives nothing if it was told that it is late.
     pub(super) fn find(&self, piece: &Piece<'_>, seen: &mut Vec<Seen>) -> Option<Read> {
         let bytes = piece.view.bytes();
@@ -142,15 +166,23 @@ impl Leaks {
             }
             let whole = is_word(bytes, start, end);
             for meaning in uses {
-                match *meaning {
-                    Use::Wake(row) => scan.woken(row, start, &labels),
-                    Use::Label(row) if whole => labels.push(Label { end, row, speaks_for: true }),
-                    Use::Unless(row) if whole || is_hump(bytes, end) => {
-                        labels.push(Label { end, row, speaks_for: false });
+                let (row, says) = match *meaning {
+                    Use::Wake(row) => {
+                        scan.woken(row, start, &labels);
+                        continue;
                     }
-                    Use::Tells(turn) if !turns.contains(&turn) => turns.push(turn),
-                    Use::Label(_) | Use::Unless(_) | Use::Tells(_) => {}
-                }
+                    Use::Tells(turn) => {
+                        if !turns.contains(&turn) {
+                            turns.push(turn);
+                        }
+                        continue;
+                    }
+                    Use::Label(row) if whole => (row, Says::For),
+                    Use::Beside(row) if whole => (row, Says::Beside),
+                    Use::Unless(row) if whole || is_hump(bytes, end) => (row, Says::Against),
+                    Use::Label(_) | Use::Beside(_) | Use::Unless(_) => continue,
+                };
+                labels.push(Label { end, row, says, gap: self.gap(row, says) });
             }
         }
         if piece.only.is_some_and(|only| !self.by_word.contains(&only)) {
@@ -163,7 +195,7 @@ impl Leaks {
             if is_late(piece.pace, word.end(), &mut asked) {
                 return None;
             }
-            while labels.get(from).is_some_and(|label| label.end + LABEL_GAP < word.start) {
+            while labels.get(from).is_some_and(|label| label.end + FARTHEST < word.start) {
                 from += 1;
             }
             while labels.get(to).is_some_and(|label| label.end <= word.start) {
@@ -204,6 +236,33 @@ fn is_hump(bytes: &[u8], at: usize) -> bool {
         && before.iter().all(u8::is_ascii_lowercase)
 }
 
+/// True for names of what is told about a secret, not of the secret: `private_key_id`, `passwordHash`.
+fn tells_about(name: &[u8]) -> bool {
+    const ABOUT: [&[u8]; 10] =
+        [b"id", b"hash", b"name", b"length", b"field", b"hint", b"count", b"type", b"policy", b"header"];
+    // With these the last word belongs to the name of a secret.
+    const KEPT: [&[u8]; 4] = [b"session_id", b"sessionid", b"session-id", b"secret_id"];
+    let ends = |word: &[u8]| {
+        name.len().checked_sub(word.len()).and_then(|at| name.split_at_checked(at)).is_some_and(
+            |(head, tail)| {
+                let apart = head.last().is_some_and(|byte| matches!(byte, b'_' | b'-' | b'.'));
+                let hump = tail.first().is_some_and(u8::is_ascii_uppercase)
+                    && head.last().is_some_and(u8::is_ascii_lowercase);
+                tail.eq_ignore_ascii_case(word) && (apart || hump)
+            },
+        )
+    };
+    let kept = |word: &&[u8]| {
+        name.len() >= word.len()
+            && name.iter().rev().zip(word.iter().rev()).all(|(a, b)| a.eq_ignore_ascii_case(b))
+    };
+    // What keeps secrets, or points at one.
+    const KEEPERS: [&[u8]; 6] =
+        [b"secretsmanager", b"secretmanager", b"secretref", b"secretkeyref", b"secretname", b"tokenizer"];
+    let keeper = |word: &&[u8]| name.get(..word.len()).is_some_and(|head| head.eq_ignore_ascii_case(word));
+    KEEPERS.iter().any(keeper) || (ABOUT.iter().any(|word| ends(word)) && !KEPT.iter().any(kept))
+}
+
 /// True for bytes of which keys and addresses are made.
 const fn is_key_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'+' | b'/' | b'=' | b'.' | b'~' | b'%')
@@ -229,12 +288,14 @@ struct Scan<'a, 'v> {
 #[derive(Debug, Clone, Copy)]
 struct Tried {
     last: usize,
+    /// For which value its labels were last looked at.
+    asked: usize,
     grown: (usize, usize),
 }
 
 impl Default for Tried {
     fn default() -> Self {
-        Self { last: usize::MAX, grown: (0, 0) }
+        Self { last: usize::MAX, asked: usize::MAX, grown: (0, 0) }
     }
 }
 
@@ -244,7 +305,7 @@ impl Scan<'_, '_> {
         let Some(pattern) = self.leaks.patterns.get(usize::from(row)) else { return };
         let start = if pattern.row.back { self.word_start(hit) } else { hit };
         // A sign that parts an address ends what stands before it.
-        let parts = matches!(self.bytes.get(start), Some(b'&' | b'?' | b'/'));
+        let parts = matches!(self.bytes.get(start), Some(b'&' | b'?' | b'/' | b'-'));
         let touched =
             start.checked_sub(1).and_then(|at| self.bytes.get(at)).is_some_and(u8::is_ascii_alphanumeric);
         let hump = pattern.family == Family::Personal && is_hump(self.bytes, start);
@@ -252,7 +313,8 @@ impl Scan<'_, '_> {
             return;
         }
         let lately = labels.iter().rev().take_while(|label| label.end + UNLESS_GAP >= start);
-        if !pattern.row.unless.is_empty() && lately.into_iter().any(|label| label.is_near(row, start, false))
+        if !pattern.row.unless.is_empty()
+            && lately.into_iter().any(|label| label.is_near(row, start, Says::Against))
         {
             return;
         }
@@ -283,25 +345,43 @@ impl Scan<'_, '_> {
             let waking = leaks.waking.get(usize::from(row)).and_then(Option::as_ref);
             waking.is_some_and(|waking| waking.fits(word) && waking.begins(word.first))
         };
-        let is_near =
-            |row: u16, speaks_for: bool| near.iter().any(|label| label.is_near(row, word.start, speaks_for));
+        let is_near = |row: u16, says: Says| near.iter().any(|label| label.is_near(row, word.start, says));
         for row in leaks.by_length.get(word.length.min(LONGEST_TOLD)).map_or(&[][..], Vec::as_slice) {
-            if !fits(*row) || is_near(*row, false) {
+            if !fits(*row) || is_near(*row, Says::Against) {
                 continue;
             }
             let Some(pattern) = leaks.patterns.get(usize::from(*row)) else { continue };
             if pattern.row.lone && self.is_part(word.start) {
                 continue;
             }
-            let labelled = is_near(*row, true);
+            let labelled = is_near(*row, Says::For);
             let confidence = if labelled { pattern.row.labelled } else { pattern.row.alone };
             self.attempt(*row, pattern, word.start, confidence);
         }
-        for label in near.iter().filter(|label| label.is_near(label.row, word.start, true)) {
+        for label in near.iter().filter(|label| label.says == Says::For) {
             let Some(pattern) = leaks.patterns.get(usize::from(label.row)) else { continue };
-            if pattern.row.alone == 0.0 && fits(label.row) && !is_near(label.row, false) {
-                self.attempt(label.row, pattern, word.start, pattern.row.labelled);
+            if pattern.row.alone == 0.0 && fits(label.row) {
+                self.labelled(label.row, pattern, word, near);
             }
+        }
+    }
+
+    /// A word that wakes a row which speaks only beside a label. It is asked once, however many labels are near.
+    fn labelled(&mut self, row: u16, pattern: &Pattern, word: &Word, near: &[Label]) {
+        let start = if pattern.row.back { self.word_start(word.start) } else { word.start };
+        let Some(tried) = self.tried.get_mut(usize::from(row)) else { return };
+        if std::mem::replace(&mut tried.asked, start) == start {
+            return;
+        }
+        let bytes = self.bytes;
+        let on_line = |label: &Label| {
+            !pattern.row.same_line
+                || !bytes.get(label.end..start).is_some_and(|between| between.contains(&b'\n'))
+        };
+        let says = |says: Says| near.iter().any(|label| label.is_near(row, start, says) && on_line(label));
+        let besides = pattern.row.besides.is_empty() || says(Says::Beside);
+        if says(Says::For) && besides && !says(Says::Against) {
+            self.attempt(row, pattern, start, pattern.row.labelled);
         }
     }
 
@@ -369,7 +449,9 @@ impl Scan<'_, '_> {
         let rest = self.bytes.get(start..)?;
         let in_name = |byte: &&u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-');
         let length = rest.iter().take(LONGEST_NAME).take_while(in_name).count();
-        if !rest.get(length).is_some_and(|byte| b" \t=:\"'`)]<>,|".contains(byte)) {
+        if !rest.get(length).is_some_and(|byte| b" \t=:\"'`)]<>,|".contains(byte))
+            || rest.get(..length).is_some_and(tells_about)
+        {
             return None;
         }
         let joint = rest.get(length..rest.len().min(length + LONGEST_JOINT))?;

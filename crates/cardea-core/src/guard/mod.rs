@@ -16,6 +16,7 @@
 //! output, cache hits, titles, tool descriptions.
 
 mod automaton;
+mod broken;
 mod catalogue;
 mod check;
 mod choice;

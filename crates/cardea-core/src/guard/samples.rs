@@ -49,6 +49,7 @@ impl Maker {
                     out += &self.text("123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz", count)
                 }
                 "b64" => out += &self.text(&format!("{UPPER}{LOWER}{DIGITS}+/"), count),
+                "base32" => out += &self.text("ABCDEFGHIJKLMNOPQRSTUVWXYZ234567", count),
                 "bech" => out += &self.text("QPZRY9X8GF2TVDW0S3JN54KHCE6MUA7L", count),
                 "upper" => out += &self.text(&format!("{UPPER}{DIGITS}"), count),
                 "low" => out += &self.text(&format!("{LOWER}{DIGITS}"), count),
@@ -56,6 +57,7 @@ impl Maker {
                 "digit" => out += &self.text(DIGITS, count),
                 "word" => out += body,
                 "nl" => out.push('\n'),
+                "wif" => out += &self.wallet_key(),
                 "sum" => out += &self.sum(body, pattern),
                 // Not one of ours: it belongs to the sample.
                 _ => out += &format!("{{{name}}}"),
@@ -63,6 +65,27 @@ impl Maker {
             rest = after;
         }
         out + rest
+    }
+
+    /// A private key in base 58 with the sum of its own bytes behind it.
+    fn wallet_key(&mut self) -> String {
+        use aws_lc_rs::digest::{SHA256, digest};
+        let mut bytes = vec![0x80];
+        bytes.extend((0..32).map(|_| u8::try_from(self.below(256)).unwrap()));
+        bytes.push(1);
+        let sum = digest(&SHA256, digest(&SHA256, &bytes).as_ref());
+        bytes.extend_from_slice(&sum.as_ref()[..4]);
+        let (mut digits, alphabet) =
+            (Vec::new(), b"123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz");
+        while bytes.iter().any(|byte| *byte > 0) {
+            let mut rest = 0_u32;
+            for byte in &mut bytes {
+                let value = rest * 256 + u32::from(*byte);
+                (*byte, rest) = (u8::try_from(value / 58).unwrap(), value % 58);
+            }
+            digits.push(char::from(alphabet[usize::try_from(rest).unwrap()]));
+        }
+        digits.iter().rev().collect()
     }
 
     fn sum(&mut self, shape: &str, pattern: &Pattern) -> String {

@@ -2,7 +2,7 @@
 //!
 //! A row is woken in one of two ways. `keywords` wake it where one of them stands: its regex must match from the
 //! keyword's first byte (or, with `back`, from the beginning of the word around it). `tokens` wake it at every word
-//! with a digit whose first byte, length and next byte fit. `labels` are words that may stand shortly before, also as names
+//! with a digit whose first byte, length and next byte fit (with `back`, the word is only a part of the value). `labels` are words that may stand shortly before, also as names
 //! of fields spell them (`date_of_birth`, `dateOfBirth`); a row with `alone = 0` speaks only then. A regex sees a bounded piece of text, in ASCII mode, and runs in linear time. It is
 //! compiled when a text first wakes its row: most rows never wake, and all of them compiled take twenty megabytes.
 
@@ -11,7 +11,11 @@ use std::sync::OnceLock;
 use regex::bytes::{Regex, RegexBuilder};
 use serde::Deserialize;
 
-use super::{check, verdict::Family};
+use super::{
+    check,
+    leak::{LABEL_GAP, MOST_GAP},
+    verdict::Family,
+};
 use crate::{Code, Error, Result};
 
 /// The files of the table.
@@ -23,6 +27,10 @@ const FILES: &[(Family, &str)] = &[
     (Family::Credential, include_str!("patterns/cloud.toml")),
     (Family::Credential, include_str!("patterns/code.toml")),
     (Family::Credential, include_str!("patterns/services.toml")),
+    (Family::Credential, include_str!("patterns/forms_ai.toml")),
+    (Family::Credential, include_str!("patterns/forms_code.toml")),
+    (Family::Credential, include_str!("patterns/forms_work.toml")),
+    (Family::Credential, include_str!("patterns/told.toml")),
     (Family::Injection, include_str!("patterns/injection.toml")),
     (Family::Content, include_str!("patterns/content.toml")),
 ];
@@ -50,6 +58,15 @@ pub(super) struct Row {
     pub(super) keywords: Vec<String>,
     #[serde(default)]
     pub(super) labels: Vec<String>,
+    /// A row with labels speaks only if one of these stands as near as a label as well; nothing if left out.
+    #[serde(default)]
+    pub(super) besides: Vec<String>,
+    /// How far before the value a label may end.
+    #[serde(default = "near")]
+    pub(super) gap: usize,
+    /// A label on another line is none.
+    #[serde(default)]
+    pub(super) same_line: bool,
     /// Words shortly before that make it something else.
     #[serde(default)]
     pub(super) unless: Vec<String>,
@@ -118,6 +135,10 @@ const fn sure() -> f32 {
     0.95
 }
 
+const fn near() -> usize {
+    LABEL_GAP
+}
+
 const fn middle() -> u8 {
     5
 }
@@ -179,6 +200,7 @@ fn compile(family: Family, mut row: Row) -> Result<Pattern> {
     if row.label.is_empty() {
         row.label = "SECRET".to_owned();
     }
+    row.gap = row.gap.min(MOST_GAP);
     let named = row.regex.starts_with(NAME);
     let mut checks = Vec::new();
     for name in &row.check {

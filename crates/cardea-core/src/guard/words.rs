@@ -22,6 +22,8 @@ pub(super) enum Use {
     Wake(u16),
     /// What follows shortly is what the row looks for.
     Label(u16),
+    /// What a label of the row needs beside it.
+    Beside(u16),
     /// What follows shortly is something else.
     Unless(u16),
     /// The letters of the text were put elsewhere.
@@ -84,11 +86,17 @@ impl Words {
             put(&row.keywords, Use::Wake(number));
             put(&row.labels, Use::Label(number));
             put(&joined(&row.labels), Use::Label(number));
+            put(&row.besides, Use::Beside(number));
+            put(&joined(&row.besides), Use::Beside(number));
             put(&row.unless, Use::Unless(number));
             put(&joined(&row.unless), Use::Unless(number));
         }
         for (turn, words) in TELLING {
-            words.iter().for_each(|word| ascii.put((*word).to_owned(), Use::Tells(turn)));
+            let folded = |word: &&str| fold(word).text.to_ascii_lowercase();
+            for word in words.iter().map(folded) {
+                let list = if word.is_ascii() { &mut ascii } else { &mut others };
+                list.put(word, Use::Tells(turn));
+            }
         }
         let smaller = AhoCorasick::builder()
             .ascii_case_insensitive(true)

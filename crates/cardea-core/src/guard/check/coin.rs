@@ -32,6 +32,12 @@ pub(super) fn base58check(text: &[u8]) -> bool {
     digest(&SHA256, digest(&SHA256, body).as_ref()).as_ref().starts_with(sum)
 }
 
+/// A private key of a wallet: one key, or one from which others are made.
+pub(super) fn wallet_key(text: &[u8]) -> bool {
+    // WHY: the longer form is over what the sum is made for here, and its mark is enough.
+    if text.len() > 64 { text.get(1..4) == Some(b"prv") } else { base58check(text) }
+}
+
 /// The check of BIP 173 and BIP 350.
 pub(super) fn bech32(text: &[u8]) -> bool {
     const STEPS: [u32; 5] = [0x3b6a_57b2, 0x2650_8e6d, 0x1ea1_19fa, 0x3d42_33dd, 0x2a14_62b3];

@@ -91,6 +91,16 @@ const CHECKS: &[(&str, Check)] = &[
     ("quoted_password", secret::quoted_password),
     ("mixed", secret::mixed),
     ("jwt", secret::jwt),
+    ("real", secret::real),
+    ("made", secret::made),
+    ("made_or_id", secret::made_or_id),
+    ("issued", secret::issued),
+    ("signs", secret::signs),
+    ("wallet_key", coin::wallet_key),
+    ("told_password", secret::told_password),
+    ("strong_password", secret::strong_password),
+    ("told_set_password", secret::told_set_password),
+    ("seed_phrase", secret::seed_phrase),
 ];
 
 /// The check with this name.

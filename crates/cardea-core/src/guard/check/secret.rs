@@ -10,10 +10,18 @@ const STAND_INS: &[&[u8]] = &[
     b"your-",
     b"yourtoken",
     b"redacted",
-    b"insert",
-    b"dummy",
+    b"fake",
+    b"test-api",
+    b"test_key",
+    b"0123456789",
+    b"1234567890",
+    b"deadbeef",
+    b"unit-test",
+    b"unit_test",
+    b"mysecret",
+    b"my-secret",
+    b"my_secret",
     b"sample",
-    b"todo",
     b"xxxx",
     b"****",
     b"....",
@@ -27,21 +35,334 @@ const STAND_INS: &[&[u8]] = &[
     b"getenv",
     b"secrets.",
     b"vault:",
-    b"null",
-    b"undefined",
-    b"none",
-    b"false",
-    b"true",
-    b"string",
     b"[secret",
     b"[api",
     b"[password",
 ];
 
+/// The same for words that are short enough to stand in a machine's text by chance: these count between signs only.
+const SHORT_STAND_INS: &[&[u8]] =
+    &[b"null", b"undefined", b"none", b"false", b"true", b"todo", b"string", b"dummy", b"insert"];
+
+/// How names of places begin where a secret is kept, and keys that everybody may know.
+const ELSEWHERE: &[&[u8]] = &[
+    b"arn:",
+    b"op://",
+    b"vault:",
+    b"vault://",
+    b"projects/",
+    b"@microsoft.keyvault",
+    b"ssm:",
+    b"ssm://",
+    b"sm://",
+    b"gcpsm:",
+    b"awssm:",
+    b"azkv:",
+    b"env:",
+    b"env://",
+    b"env.",
+    b"file:",
+    b"file://",
+    b"ref+",
+    b"doppler://",
+    b"akeyless:",
+    b"bws://",
+    b"secret://",
+    b"secrets/",
+    b"sops:",
+    b"keyring:",
+    b"keychain:",
+    b"secretsmanager",
+    b"infisical://",
+    b"kv/",
+    b"/run/secrets",
+    b"pk_live_",
+    b"pk_test_",
+    b"pk.eyj",
+    b"data.",
+    b"var.",
+    b"local.",
+    b"module.",
+    b"config.",
+    b"settings.",
+    b"self.",
+    b"this.",
+    b"process.",
+    b"os.",
+    b"request.",
+    b"req.",
+    b"args.",
+    b"options.",
+    b"params.",
+    b"credentials.",
+    b"aws4-hmac",
+    b"ssh-rsa",
+    b"ssh-ed25519",
+    b"http://",
+    b"https://",
+    b"sha256-",
+    b"sha384-",
+    b"sha512-",
+    b"sha256:",
+    b"sha1:",
+    b"md5:",
+    b"ref://",
+    b"kms:",
+    b"keyvault",
+];
+
 fn stands_in(text: &[u8]) -> bool {
     let lower = text.to_ascii_lowercase();
     let has = |word: &&[u8]| lower.windows(word.len()).any(|window| window == *word);
+    let apart = |word: &&[u8]| lower.split(|byte| !byte.is_ascii_alphabetic()).any(|piece| piece == *word);
     STAND_INS.iter().any(has)
+        || SHORT_STAND_INS.iter().any(apart)
+        || ELSEWHERE.iter().any(|begin| lower.starts_with(begin))
+}
+
+/// No stand-in: for forms that say everything else.
+pub(super) fn real(text: &[u8]) -> bool {
+    !text.is_empty() && !stands_in(text)
+}
+
+/// Shortest piece between signs that is looked at for its letters.
+const SHORTEST_PIECE: usize = 8;
+
+/// Fewest letters and digits that a machine's text has in such pieces.
+const FEWEST_MADE: usize = 14;
+
+/// A machine's text by how its letters and digits alternate: words of a language, in whatever case and joined by
+/// whatever sign, keep to one kind for longer.
+pub(super) fn made(text: &[u8]) -> bool {
+    let body = text.strip_prefix(b"0x").unwrap_or(text);
+    let kinds = classes(body);
+    let letters = kinds.lower + kinds.upper;
+    if kinds.digit == 0 || letters == 0 || stands_in(text) || is_uuid(body) || is_account(body) {
+        return false;
+    }
+    if is_object(text) {
+        return false;
+    }
+    if body.iter().all(u8::is_ascii_hexdigit) {
+        return body.len() >= 26 && entropy(body) >= 2.6;
+    }
+    let (mut runs, mut signs) = (0, 0);
+    for piece in
+        body.split(|byte| !byte.is_ascii_alphanumeric()).filter(|piece| piece.len() >= SHORTEST_PIECE)
+    {
+        runs += runs_of(piece);
+        signs += piece.len();
+    }
+    let two = kinds.lower == 0 || kinds.upper == 0;
+    let enough = if two { runs * 5 >= signs } else { runs * 3 >= signs };
+    signs >= FEWEST_MADE && signs * 2 >= body.len() && enough && entropy(body) >= 3.0
+}
+
+/// The id of an object of a service, which tells its kind by its first letters and opens nothing.
+fn is_object(text: &[u8]) -> bool {
+    const KINDS: &[&[u8]] = &[
+        b"we_",
+        b"cus_",
+        b"evt_",
+        b"pi_",
+        b"price_",
+        b"prod_",
+        b"sub_",
+        b"in_",
+        b"ch_",
+        b"req_",
+        b"acct_",
+        b"txn_",
+        b"seti_",
+        b"pm_",
+        b"cs_",
+        b"il_",
+        b"si_",
+        b"re_1",
+        b"py_",
+        b"po_",
+        b"tr_",
+        b"ba_",
+        b"card_",
+        b"src_",
+        b"plan_",
+        b"file-",
+        b"asst_",
+        b"thread_",
+        b"run_",
+        b"call_",
+        b"msg_",
+        b"resp_",
+        b"rs_",
+        b"fc_",
+        b"chatcmpl-",
+        b"cmpl-",
+        b"org-",
+        b"proj_",
+        b"toolu_",
+        b"step_",
+        b"batch_",
+        b"ftjob-",
+        b"ft:",
+        b"vs_",
+        b"dpl_",
+        b"prj_",
+        b"team_",
+        b"user_",
+        b"usr_",
+        b"conn_",
+        b"log_",
+        b"obj_",
+        b"doc_",
+        b"img_",
+        b"job_",
+        b"task_",
+        b"evt-",
+        b"wf_",
+        b"trace-",
+        b"span-",
+        b"session_",
+        b"conv_",
+        b"item_",
+        b"order_",
+        b"inv_",
+        b"ord_",
+        b"pay_",
+        b"cust_",
+        b"i-0",
+        b"vpc-",
+        b"subnet-",
+        b"sg-",
+        b"ami-",
+        b"vol-",
+        b"eni-",
+        b"snap-",
+    ];
+    KINDS.iter().any(|kind| text.starts_with(kind)) && !text.windows(8).any(|part| part == b"_secret_")
+}
+
+/// The id of an account of Twilio, which is no secret.
+fn is_account(text: &[u8]) -> bool {
+    text.strip_prefix(b"AC").is_some_and(|rest| rest.len() == 32 && rest.iter().all(u8::is_ascii_hexdigit))
+}
+
+/// How many stretches of one kind there are, a word with its large first letter counted as one.
+fn runs_of(piece: &[u8]) -> usize {
+    let kind = |byte: u8| (byte.is_ascii_digit(), byte.is_ascii_uppercase());
+    let (mut runs, mut length, mut last) = (0, 0_usize, None);
+    for byte in piece {
+        let now = kind(*byte);
+        let hump = last == Some((false, true)) && now == (false, false) && length == 1;
+        if last == Some(now) {
+            length += 1;
+        } else if hump {
+            // The large letter belongs to the word that it begins.
+        } else {
+            runs += 1;
+            length = 1;
+        }
+        last = Some(now);
+    }
+    runs
+}
+
+/// What a service issues: a machine's text, or an identifier that serves as one beside a sure name.
+pub(super) fn issued(text: &[u8]) -> bool {
+    let plain = || text.iter().filter(|byte| **byte == b'0').count() * 2 < text.len();
+    made(text) || random(text) || (is_uuid(text) && plain() && !stands_in(text))
+}
+
+/// A machine's text or an identifier.
+pub(super) fn made_or_id(text: &[u8]) -> bool {
+    made(text) || (is_uuid(text) && issued(text))
+}
+
+/// A generator's text with signs of all kinds, which words of a language do not have.
+pub(super) fn signs(text: &[u8]) -> bool {
+    let kinds = classes(text);
+    let strange = text
+        .iter()
+        .filter(|byte| !byte.is_ascii_alphanumeric() && !matches!(byte, b'-' | b'_' | b'.' | b'/' | b':'))
+        .count();
+    kinds.digit > 0 && kinds.lower > 0 && strange >= 3 && entropy(text) >= 3.8 && !stands_in(text)
+}
+
+/// Names of methods and measures that stand where a sentence tells about a password.
+const METHODS: &[&[u8]] = &[
+    b"sha", b"md5", b"base64", b"nist", b"pci", b"soc2", b"gdpr", b"fips", b"bcrypt", b"argon", b"pbkdf",
+    b"utf", b"aes", b"char(", b"varchar", b"oauth", b"rfc", b"iso", b"min.", b"max.", b"http", b"www.",
+    b"v1.", b"v2.", b"v3.", b"s3:", b"oidc", b"saml", b"x509", b"ed25519", b"rsa", b"tls1", b"string",
+];
+
+/// A password in a sentence: no date, measure, address or name of a method.
+pub(super) fn told_password(text: &[u8]) -> bool {
+    trimmed(text).len() >= 8 && told_set_password(text)
+}
+
+/// The same in a place that a sign or a word says is one: shorter ones as well.
+pub(super) fn told_set_password(text: &[u8]) -> bool {
+    let body = trimmed(text);
+    let kinds = classes(body);
+    let letters = kinds.lower + kinds.upper;
+    let lower = body.to_ascii_lowercase();
+    let signed = body.iter().any(|byte| b"!#$%^&*?@".contains(byte));
+    let address = body.contains(&b'@') && body.contains(&b'.') && !body.contains(&b'!');
+    let file = body.iter().rposition(|byte| *byte == b'.').is_some_and(|at| {
+        let (head, tail) = (body.get(..at).unwrap_or_default(), body.get(at + 1..).unwrap_or_default());
+        (2..=5).contains(&tail.len())
+            && tail.iter().all(u8::is_ascii_lowercase)
+            && head.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.'))
+    });
+    // `8-stellig`, `12-character`: a number before a word is a measure.
+    let digits = body.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    let measure = digits > 0
+        && body.get(digits).is_some_and(|byte| matches!(byte, b'-' | b'.' | b'/' | b':'))
+        && body.get(digits + 1..).unwrap_or_default().iter().all(|byte| {
+            byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'.' | b'/' | b':')
+        });
+    (6..=64).contains(&body.len())
+        && password(body)
+        && (kinds.digit > 0 || (kinds.other > 0 && (signed || runs_of(body) >= 3)))
+        && letters >= 3
+        && !address
+        && !file
+        && !measure
+        && !METHODS.iter().any(|begin| lower.starts_with(begin))
+}
+
+/// A password by its letters alone: small and large ones with digits, or with signs that words do not have.
+pub(super) fn strong_password(text: &[u8]) -> bool {
+    let body = trimmed(text);
+    let kinds = classes(body);
+    let sign =
+        body.iter().any(|byte| matches!(byte, b'!' | b'#' | b'$' | b'%' | b'^' | b'&' | b'*' | b'?' | b'@'));
+    let all = kinds.lower > 0 && kinds.upper > 0 && kinds.digit > 0;
+    let name = body.iter().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit());
+    let signed = sign && (kinds.digit > 0 || (kinds.upper > 0 && kinds.lower > 0 && runs_of(body) >= 3));
+    told_password(text) && !name && (signed || (all && runs_of(body) >= 4)) && !is_uuid(body)
+}
+
+/// A text without the signs that end a sentence.
+fn trimmed(text: &[u8]) -> &[u8] {
+    let length =
+        text.iter().rposition(|byte| !matches!(byte, b'.' | b',' | b';' | b':')).map_or(0, |at| at + 1);
+    text.get(..length).unwrap_or_default()
+}
+
+/// Words of a wallet's phrase: twelve to twenty-four different ones, without those of which sentences are made.
+pub(super) fn seed_phrase(text: &[u8]) -> bool {
+    const FILLERS: [&[u8]; 16] = [
+        b"the", b"and", b"with", b"for", b"from", b"are", b"was", b"not", b"your", b"has", b"must",
+        b"should", b"which", b"were", b"been", b"into",
+    ];
+    let words: Vec<&[u8]> =
+        text.split(|byte| !byte.is_ascii_lowercase()).filter(|word| !word.is_empty()).take(25).collect();
+    let mut known: Vec<&[u8]> = words.clone();
+    known.sort_unstable();
+    known.dedup();
+    matches!(words.len(), 12 | 15 | 18 | 21 | 24)
+        && known.len() + 2 >= words.len()
+        && words.iter().all(|word| (3..=8).contains(&word.len()) && !FILLERS.contains(word))
 }
 
 /// Shannon entropy in bits per byte, over at most 256 bytes.
@@ -102,9 +423,22 @@ pub(super) fn password(text: &[u8]) -> bool {
         return false;
     }
     let path = text.starts_with(b"/") || text.windows(3).any(|window| window == b"://");
+    let whole = trimmed(text);
     let call =
-        (text.ends_with(b")") && text.contains(&b'(')) || (text.ends_with(b"]") && text.contains(&b'['));
-    !path && !call && entropy(text) >= 2.2 && !stands_in(text)
+        (whole.ends_with(b")") && text.contains(&b'(')) || (whole.ends_with(b"]") && text.contains(&b'['));
+    !path && !call && !is_path_of_names(whole) && entropy(text) >= 2.2 && !stands_in(text)
+}
+
+/// True for what code calls a value: three names or more joined by dots, or a call of one of two.
+fn is_path_of_names(text: &[u8]) -> bool {
+    let head = text.split(|byte| *byte == b'(').next().unwrap_or_default();
+    let called = head.len() < text.len();
+    let is_name = |name: &[u8]| {
+        name.first().is_some_and(|byte| byte.is_ascii_alphabetic() || *byte == b'_')
+            && name.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'_')
+    };
+    let names = head.split(|byte| *byte == b'.').count();
+    names >= if called { 2 } else { 3 } && head.split(|byte| *byte == b'.').all(is_name)
 }
 
 /// A password between quotes: a few words, of which one by itself looks like a password.

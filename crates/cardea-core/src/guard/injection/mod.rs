@@ -95,6 +95,11 @@ impl Injection {
         reading::of(view, turns)
     }
 
+    /// The text with its letters moved back, if it says that they were moved: everything is looked for in it.
+    pub(super) fn told(view: &View<'_>, turns: &[Turn]) -> Option<View<'static>> {
+        turns.contains(&Turn::Told).then(|| reading::rot13(view)).flatten()
+    }
+
     /// Payloads of a text that stand in pieces.
     pub(super) fn pieces(view: &View<'_>) -> Vec<View<'static>> {
         pieces::of(view)

@@ -15,23 +15,77 @@ pub(in super::super) enum Turn {
     Moved,
     /// From right to left.
     Reversed,
+    /// By thirteen places, and the text says so.
+    Told,
+    /// From right to left, and the text says so.
+    Backwards,
 }
 
 /// What tells of each: ignore, disregard, instruction, system, prompt, password, reveal, forget, secret.
-pub(in super::super) const TELLING: [(Turn, [&str; 9]); 2] = [
+pub(in super::super) const TELLING: [(Turn, &[&str]); 4] = [
     (
         Turn::Moved,
-        ["vtaber", "qvfertneq", "vafgehpgvba", "flfgrz", "cebzcg", "cnffjbeq", "erirny", "sbetrg", "frperg"],
+        &["vtaber", "qvfertneq", "vafgehpgvba", "flfgrz", "cebzcg", "cnffjbeq", "erirny", "sbetrg", "frperg"],
     ),
     (
         Turn::Reversed,
-        ["erongi", "dragersid", "noitcurtsni", "metsys", "tpmorp", "drowssap", "laever", "tegrof", "terces"],
+        &["erongi", "dragersid", "noitcurtsni", "metsys", "tpmorp", "drowssap", "laever", "tegrof", "terces"],
+    ),
+    (
+        Turn::Told,
+        // The last ones are what token, key, api and Bearer become.
+        &[
+            "rot13",
+            "rot-13",
+            "rot 13",
+            "rot_13",
+            "n-za-m",
+            "caesar",
+            "cäsar",
+            "thirteen places",
+            "13 places",
+            "thirteen letters",
+            "13 letters",
+            "13 stellen",
+            "13 positions",
+            "gbxra",
+            "ncv_xrl",
+            "ncvxrl",
+            "ornere",
+        ],
+    ),
+    (
+        Turn::Backwards,
+        &[
+            "reversed",
+            "reverse(",
+            "[::-1]",
+            "backwards",
+            "back to front",
+            "| rev",
+            "strrev",
+            "rückwärts",
+            "umgekehrt",
+            "à l'envers",
+            "al revés",
+            "al contrario",
+            "ao contrário",
+            "achterstevoren",
+            "wspak",
+            "pozpátku",
+            "наоборот",
+            "задом наперед",
+            "逆順",
+            "倒过来",
+            "倒序",
+            "거꾸로",
+        ],
     ),
 ];
 
 /// All other readings of a text in which these words were seen, at most one of each kind.
 pub(super) fn of(view: &View<'_>, turns: &[Turn]) -> Vec<View<'static>> {
-    let moved = turns.contains(&Turn::Moved).then(|| rot13(view)).flatten();
+    let moved = (turns.contains(&Turn::Moved) && !turns.contains(&Turn::Told)).then(|| rot13(view)).flatten();
     let reversed = turns.contains(&Turn::Reversed).then(|| from_the_end(view)).flatten();
     unleet(view).into_iter().chain(moved).chain(reversed).collect()
 }
@@ -42,7 +96,8 @@ fn home(view: &View<'_>, at: usize) -> (u32, u32) {
     (u32::try_from(from).unwrap_or(u32::MAX), u32::try_from(to).unwrap_or(u32::MAX))
 }
 
-fn rot13(view: &View<'_>) -> Option<View<'static>> {
+/// The text with its letters moved back by thirteen places.
+pub(super) fn rot13(view: &View<'_>) -> Option<View<'static>> {
     let turn = |byte: u8, first: u8| (byte - first + 13) % 26 + first;
     let moved = view.bytes().iter().map(|byte| match byte {
         b'a'..=b'z' => turn(*byte, b'a'),

@@ -1,0 +1,410 @@
+//! Values that somebody or something broke: literals that code joins, a value over the ends of lines, and groups of
+//! letters set apart. Put together they are examined as texts of their own, with the words before them.
+//!
+//! Pieces may stand far apart, so only whole texts are read for them, not streams. Each byte goes into at most one child
+//! of each kind, and a child is at most [`LONGEST`] bytes.
+
+use memchr::memchr_iter;
+
+use super::{
+    decode::{Child, lead},
+    normalize::View,
+    stretch::Stretch,
+};
+
+/// What is put together is no longer than about this.
+const LONGEST: usize = 8 * 1024;
+
+/// Most that may stand between two literals.
+const LONGEST_JOINT: usize = 64;
+
+/// All values of a text that stand in pieces.
+pub(super) fn of(view: &View<'_>) -> Vec<View<'static>> {
+    let mut found = Vec::new();
+    literals(view, &mut found);
+    lines(view, &mut found);
+    groups(view, &mut found);
+    codes(view, &mut found);
+    found
+}
+
+/// Stretches written from the right to the left, in a text that says so. What is found in one lies somewhere in it.
+pub(super) fn backwards(view: &View<'_>) -> Vec<View<'static>> {
+    let (bytes, mut found, mut place) = (view.bytes(), Vec::new(), 0);
+    while let Some(Stretch { start, end, .. }) = Stretch::next(bytes, place) {
+        place = end;
+        let value = bytes.get(start..end).unwrap_or_default();
+        if (FEWEST_LETTERS..=LONGEST).contains(&value.len()) && value.is_ascii() {
+            let mut child = Child::default();
+            value.iter().rev().for_each(|byte| child.put(*byte, start, end));
+            found.extend(child.done(view));
+        }
+    }
+    found
+}
+
+/// True for bytes of which keys are made.
+const fn is_key(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric()
+        || matches!(byte, b'_' | b'-' | b'+' | b'/' | b'=' | b'.' | b'~' | b'%' | b':')
+}
+
+/// The length of what joins two literals of code at the beginning of the text: the quote that ends the first, white
+/// space with at most one sign in it, and the quote that begins the second. `listed` says that a comma is such a sign.
+fn joint(text: &[u8], listed: impl Fn() -> bool) -> Option<usize> {
+    let quote = *text.first().filter(|byte| matches!(byte, b'"' | b'\'' | b'`'))?;
+    let (mut at, mut signs) = (1, 0);
+    while let Some(byte) = text.get(at).filter(|_| at < LONGEST_JOINT) {
+        match byte {
+            byte if *byte == quote => break,
+            b' ' | b'\t' | b'\n' | b'\r' | b'\\' => {}
+            b'+' | b'.' | b'&' | b'|' | b'~' | b'_' if signs < 2 => signs += 1,
+            b',' if signs == 0 && listed() => signs += 1,
+            // Prefixes of literals, as in `b"…" b"…"`.
+            b'b' | b'f' | b'r' | b'u' | b'@' if text.get(at + 1) == Some(&quote) => {}
+            _ => return None,
+        }
+        at += 1;
+    }
+    // Two quotes side by side are an empty literal, or one quote inside a literal of SQL.
+    (text.get(at) == Some(&quote) && at > 1).then_some(at + 1)
+}
+
+/// Names of what puts the items of a list together.
+const JOINS: [&[u8]; 6] = [b"join", b"implode", b"concat", b"JOIN", b"CONCAT", b"reduce"];
+
+fn literals(view: &View<'_>, found: &mut Vec<View<'static>>) {
+    let bytes = view.bytes();
+    // Asked only where a list stands.
+    let listed =
+        std::cell::LazyCell::new(|| JOINS.iter().any(|name| memchr::memmem::find(bytes, name).is_some()));
+    let mut end = 0;
+    for at in memchr::memchr3_iter(b'"', b'\'', b'`', bytes) {
+        let is_inside =
+            |at: usize| at.checked_sub(1).and_then(|at| bytes.get(at)).is_some_and(|byte| is_key(*byte));
+        let first = bytes.get(at..).and_then(|rest| joint(rest, || *listed));
+        let Some(length) = first.filter(|_| at >= end && is_inside(at)) else { continue };
+        let piece = bytes.get(end..at).unwrap_or_default();
+        let start = at - piece.iter().rev().take(LONGEST).take_while(|byte| is_key(**byte)).count();
+        let mut child = Child::default();
+        child.copy(bytes, lead(bytes, start), at);
+        end = at + length;
+        while let Some(rest) = bytes.get(end..).filter(|_| child.text.len() < LONGEST) {
+            let length = rest.iter().take(LONGEST).take_while(|byte| is_key(**byte)).count();
+            child.copy(bytes, end, end + length);
+            end += length;
+            match bytes.get(end..).and_then(|rest| joint(rest, || *listed)) {
+                Some(length) => end += length,
+                None => break,
+            }
+        }
+        found.extend(child.done(view));
+    }
+}
+
+/// A longer run of lines is a block of data: a certificate, a picture.
+const LONGEST_VALUE: usize = 2048;
+
+/// Shortest last stretch of a line that may go on in the next one.
+const SHORTEST_HEAD: usize = 4;
+
+/// The length of a line's end at the beginning of the text, with the sign that says that it goes on, and the marks and
+/// white space with which the next line begins.
+fn line_end(text: &[u8]) -> Option<usize> {
+    let sign = usize::from(matches!(text, [b'\\' | b'^' | b'`', b'\n' | b'\r', ..]));
+    let ends = text.get(sign..)?.iter().take(2).take_while(|byte| matches!(byte, b'\n' | b'\r')).count();
+    let marks = text
+        .get(sign + ends..)?
+        .iter()
+        .take(16)
+        .take_while(|byte| matches!(byte, b' ' | b'\t' | b'>' | b'|' | b'#' | b'*'));
+    (ends > 0).then(|| sign + ends + marks.count())
+}
+
+/// Values that go on at the beginning of the next line, whatever marks it.
+fn lines(view: &View<'_>, found: &mut Vec<View<'static>>) {
+    let bytes = view.bytes();
+    let mut done = 0;
+    for at in memchr_iter(b'\n', bytes) {
+        let before = |back: usize| at.checked_sub(back).and_then(|at| bytes.get(at));
+        let mut end = if before(1) == Some(&b'\r') { at - 1 } else { at };
+        if end
+            .checked_sub(1)
+            .and_then(|at| bytes.get(at))
+            .is_some_and(|byte| matches!(byte, b'\\' | b'^' | b'`'))
+        {
+            end -= 1;
+        }
+        if end <= done {
+            continue;
+        }
+        let head = bytes.get(done..end).unwrap_or_default();
+        let length = head.iter().rev().take(LONGEST).take_while(|byte| is_key(**byte)).count();
+        let start = end - length;
+        let is_broken = |from: usize, end: usize| {
+            let gap = bytes.get(end..).and_then(line_end)?;
+            let rest = bytes.get(end + gap..)?;
+            let length = rest.iter().take(LONGEST).take_while(|byte| is_key(**byte)).count();
+            let (head, tail) = (bytes.get(from..end)?, rest.get(..length)?);
+            (looks_cut(head) && looks_cut(tail) && (is_mixed(head) || is_mixed(tail)))
+                .then_some((end + gap, end + gap + length))
+        };
+        if length < SHORTEST_HEAD {
+            continue;
+        }
+        let (mut child, mut piece, mut shorter) = (Child::default(), start, 0);
+        while let Some((from, to)) = is_broken(piece, end).filter(|_| child.text.len() < LONGEST) {
+            if child.text.is_empty() {
+                child.copy(bytes, lead(bytes, start), end);
+            }
+            shorter = child.text.len();
+            child.copy(bytes, from, to);
+            (piece, end) = (from, to);
+        }
+        if !child.text.is_empty() {
+            done = end;
+            let whole = Some(child).filter(|child| child.text.len() <= LONGEST_VALUE);
+            // WHY: what follows the last piece may be a word of the next sentence.
+            let word = bytes.get(piece..end).is_some_and(|last| !is_mixed(last));
+            let less = whole.as_ref().filter(|_| word).map(|child| child.until(shorter));
+            found.extend(less.into_iter().chain(whole).filter_map(|child| child.done(view)));
+        }
+    }
+}
+
+/// True if a stretch can be a piece of a value: no end of a sentence or of a name.
+fn looks_cut(piece: &[u8]) -> bool {
+    !piece.is_empty() && ![&b"."[..], b":", b"--"].iter().any(|end| piece.ends_with(end))
+}
+
+/// True if digits and letters, or small and large letters, stand side by side as they do not in words.
+fn is_mixed(piece: &[u8]) -> bool {
+    let rises = |pair: &[u8]| matches!(pair, [a, b] if a.is_ascii_lowercase() && b.is_ascii_uppercase());
+    let digits = piece.iter().any(u8::is_ascii_digit) && piece.iter().any(u8::is_ascii_alphabetic);
+    digits || piece.windows(2).any(rises)
+}
+
+/// Longest group.
+const LONGEST_GROUP: usize = 10;
+
+/// Fewest groups of a value.
+const FEWEST_GROUPS: usize = 4;
+
+/// Fewest letters that groups make together.
+const FEWEST_LETTERS: usize = 16;
+
+/// Groups of as many letters each, set apart by the same signs: `ghp_ a1B2 c3D4`.
+fn groups(view: &View<'_>, found: &mut Vec<View<'static>>) {
+    let bytes = view.bytes();
+    let mut place = 0;
+    let (mut chain, mut joint) = (Vec::<Stretch>::new(), 0..0);
+    loop {
+        let Some(stretch) = Stretch::next(bytes, place) else {
+            put_together(view, &chain, found);
+            return;
+        };
+        place = stretch.end;
+        let singles = chain.first().is_some_and(|first| first.len() == 1);
+        if stretch.len() == 1 && !singles && is_sign(bytes, stretch) {
+            // A sign between two groups belongs to what sets them apart.
+            continue;
+        }
+        if bytes.get(stretch.end - 1) == Some(&b':') {
+            // A label.
+            put_together(view, &chain, found);
+            chain.clear();
+            continue;
+        }
+        let gap = chain.last().map(|last| last.end..stretch.start);
+        let size = chain.first().map_or(0, |first| first.len());
+        let alike = gap.clone().is_some_and(|gap| {
+            gap.len() <= 4 && (chain.len() == 1 || bytes.get(gap) == bytes.get(joint.clone()))
+        });
+        let goes_on = alike && stretch.len() <= size;
+        if goes_on {
+            joint = gap.clone().unwrap_or_default();
+            chain.push(stretch);
+            if stretch.len() == size {
+                continue;
+            }
+        }
+        put_together(view, &chain, found);
+        // What ended this chain, or the group before it, may begin another.
+        let last = chain.last().copied().filter(|last| !goes_on && last.len() == stretch.len());
+        chain.clear();
+        if let (Some(last), Some(gap)) = (last, gap.filter(|gap| gap.len() <= 4)) {
+            chain.push(last);
+            joint = gap;
+        }
+        if stretch.len() <= LONGEST_GROUP {
+            chain.push(stretch);
+        }
+    }
+}
+
+fn is_sign(bytes: &[u8], stretch: Stretch) -> bool {
+    bytes.get(stretch.start).is_some_and(|byte| matches!(byte, b'-' | b'.' | b',' | b'|' | b'/' | b'*'))
+}
+
+/// True for what no word has: a digit, or a large letter behind its beginning.
+fn is_strange(group: &[u8]) -> bool {
+    let digit = group.iter().any(|byte| byte.is_ascii_digit() || *byte == b'_');
+    digit || group.iter().any(u8::is_ascii_lowercase) && group.iter().skip(1).any(u8::is_ascii_uppercase)
+}
+
+/// The groups as one value, and once more without the words at its ends that happen to be as long.
+fn put_together(view: &View<'_>, chain: &[Stretch], found: &mut Vec<View<'static>>) {
+    let bytes = view.bytes();
+    let piece = |group: &Stretch| bytes.get(group.start..group.end).unwrap_or_default();
+    let is_word = |group: &&Stretch| group.len() > 1 && piece(group).iter().all(u8::is_ascii_lowercase);
+    let letters: usize = chain.iter().map(|group| group.len()).sum();
+    let plain = chain.iter().all(|group| piece(group).iter().all(|byte| is_key(*byte)));
+    let strange = chain.iter().any(|group| is_strange(piece(group)));
+    if chain.len() < FEWEST_GROUPS || letters < FEWEST_LETTERS || !strange || !plain || letters > LONGEST {
+        return;
+    }
+    let first = chain.iter().take_while(is_word).count();
+    let last = chain.len() - chain.iter().rev().take_while(is_word).count();
+    let inner = chain.get(first..last).filter(|inner| inner.len() < chain.len());
+    for groups in [Some(chain), inner].into_iter().flatten() {
+        let Some(start) = groups.first().map(|first| first.start) else { continue };
+        let mut child = Child::default();
+        child.copy(bytes, lead(bytes, start), start);
+        groups.iter().for_each(|group| child.copy(bytes, group.start, group.end));
+        found.extend(child.done(view));
+    }
+}
+
+/// Fewest codes of letters in a row.
+const FEWEST_CODES: usize = 12;
+
+/// Letters written as numbers: `0x41, 0x4b`, `41:4b`, `65, 75`.
+fn codes(view: &View<'_>, found: &mut Vec<View<'static>>) {
+    let bytes = view.bytes();
+    let mut done = 0;
+    // WHY: most texts have few signs with a number before them, and looking for the signs is quick.
+    for sign in memchr::memchr3_iter(b',', b':', b';', bytes).chain(memchr_iter(b'-', bytes)) {
+        let before = bytes.get(done..sign).unwrap_or_default();
+        let length = before
+            .iter()
+            .rev()
+            .take(6)
+            .take_while(|byte| byte.is_ascii_alphanumeric() || **byte == b'\\')
+            .count();
+        let start = sign - length;
+        if !(2..=4).contains(&length) || sign < done {
+            continue;
+        }
+        for way in [Code::Marked, Code::Hex, Code::Decimal] {
+            let (mut child, mut place) = (Child::default(), start);
+            while let Some((byte, length)) = bytes.get(place..).and_then(|rest| way.letter(rest)) {
+                child.put(byte, place, place + length);
+                let end = place + length;
+                let rest = bytes.get(end..).unwrap_or_default();
+                let gap = rest
+                    .iter()
+                    .take(4)
+                    .take_while(|byte| matches!(byte, b' ' | b',' | b':' | b'-' | b'\n' | b';'))
+                    .count();
+                place = end + gap;
+                if gap == 0 {
+                    break;
+                }
+            }
+            if child.text.len() >= FEWEST_CODES {
+                done = place;
+                found.extend(child.done(view));
+                break;
+            }
+        }
+    }
+}
+
+/// How a letter is written as a number.
+#[derive(Clone, Copy)]
+enum Code {
+    Marked,
+    Hex,
+    Decimal,
+}
+
+impl Code {
+    /// The printable letter at the beginning of the text, and how long its number is.
+    fn letter(self, text: &[u8]) -> Option<(u8, usize)> {
+        let (head, radix) = match self {
+            Self::Marked => (2, 16),
+            Self::Hex => (0, 16),
+            Self::Decimal => (0, 10),
+        };
+        if matches!(self, Self::Marked) && !matches!(text, [b'0' | b'\\', b'x' | b'X', ..]) {
+            return None;
+        }
+        let digits = text.get(head..)?.iter().take(4).map_while(|byte| char::from(*byte).to_digit(radix));
+        let (value, count) = digits.fold((0, 0), |(value, count), digit| (value * radix + digit, count + 1));
+        let ends = text.get(head + count).is_none_or(|byte| !byte.is_ascii_alphanumeric());
+        let byte = u8::try_from(value).ok().filter(|byte| (b' '..=b'~').contains(byte))?;
+        let fits = if radix == 16 { count == 2 } else { (2..=3).contains(&count) };
+        (ends && fits).then_some((byte, head + count))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::normalize::fold, *};
+
+    fn read(text: &str) -> Vec<String> {
+        of(&fold(text)).into_iter().map(|child| child.text.into_owned()).collect()
+    }
+
+    #[test]
+    fn literals_that_code_joins_are_read_as_one() {
+        assert_eq!(read("k = ('ab1'\n   'cd2'\n   'ef3')"), ["k = ('ab1cd2ef3"]);
+        assert_eq!(read("k = \"ab1\"\n    + \"cd2\";"), ["k = \"ab1cd2"]);
+        assert_eq!(read("k = [\"ab1\", \"cd2\"].join(\"\")"), ["k = [\"ab1cd2"]);
+        assert!(read("k = [\"ab1\", \"cd2\"]").is_empty(), "a list is not put together by itself");
+        assert!(read("k = ''; l = 'it''s'; m = \"\"").is_empty());
+    }
+
+    #[test]
+    fn values_go_on_in_the_next_line_whatever_marks_it() {
+        assert_eq!(
+            read("> key: ab12\n> cd34\n> ef56\n> and more"),
+            ["> key: ab12cd34ef56", "> key: ab12cd34ef56and"]
+        );
+        assert_eq!(read("key=ab12\\\ncd34 ok"), ["key=ab12cd34"]);
+        assert_eq!(read("key ab12\r\ncd34\r\nef"), ["key ab12cd34", "key ab12cd34ef"]);
+        assert!(read("the first line\nand the second one.\nThird").is_empty());
+    }
+
+    #[test]
+    fn letters_written_as_numbers_or_from_the_right_are_read_as_letters() {
+        assert_eq!(read("x 61:62:63:64:65:66:67:68:69:6a:6b:6c y"), ["abcdefghijkl"]);
+        assert_eq!(
+            read("[0x61, 0x62, 0x63, 0x64, 0x65, 0x66, 0x67, 0x68, 0x69, 0x6a, 0x6b, 0x6c]"),
+            ["abcdefghijkl"]
+        );
+        assert_eq!(read("97,98,99,100,101,102,103,104,105,106,107,108"), ["abcdefghijkl"]);
+        assert!(read("12:30, 12:45 and 13:15 on 2024-05-01; 10, 20, 30").is_empty());
+        let turned: Vec<String> = backwards(&fold("it is ponmlkjihgfedcba"))
+            .into_iter()
+            .map(|child| child.text.into_owned())
+            .collect();
+        assert_eq!(turned, ["abcdefghijklmnop"]);
+    }
+
+    #[test]
+    fn groups_of_letters_are_put_together_and_words_are_not() {
+        assert_eq!(read("key: ab12 cd34 ef56 gh78 i9"), ["key: ab12cd34ef56gh78i9"]);
+        assert_eq!(read("key: ab12 - cd34 - ef56 - gh78 - i9"), ["key: ab12cd34ef56gh78i9"]);
+        assert_eq!(read("k = a  1  b  2  c  3  d  4  e  5  f  6  g  7  h  8"), ["k = a1b2c3d4e5f6g7h8"]);
+        assert_eq!(
+            read("my key is ab12 cd34 ef56 gh78 that"),
+            ["my key is ab12cd34ef56gh78that", "my key is ab12cd34ef56gh78"]
+        );
+        assert!(read("that this with from when then than them over some").is_empty());
+        let view = fold("é: ab12 cd34 ef56 gh78");
+        let child = of(&view).pop().unwrap();
+        let at = child.text.find("gh78").unwrap();
+        assert_eq!(child.back(at, at + 4), (19, 23));
+    }
+}
