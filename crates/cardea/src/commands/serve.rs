@@ -136,24 +136,42 @@ async fn broken(app: &App) -> Error {
 }
 
 /// What the operator or the system may ask for: an end.
-struct Asked([Signal; 3]);
+struct Asked {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Option<Signal>,
+}
 
 impl Asked {
     /// Listens from now on.
     fn listen() -> std::io::Result<Self> {
-        // A terminal that is closed hangs up; nothing is read anew for it.
-        let kinds = [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup()];
-        let [terminate, interrupt, hangup] = kinds.map(signal);
-        Ok(Self([terminate?, interrupt?, hangup?]))
+        // A terminal that is closed hangs up, and nothing is read anew for it. Whoever starts a server with `nohup` wants
+        // it to outlive the terminal.
+        let hangup = if hangups_are_ignored() { None } else { Some(signal(SignalKind::hangup())?) };
+        let (terminate, interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        Ok(Self { terminate, interrupt, hangup })
     }
 
     /// Ends when somebody asks for an end, or has asked since the last time.
     async fn stop(&mut self) {
-        let [terminate, interrupt, hangup] = &mut self.0;
+        let hangup = async {
+            match &mut self.hangup {
+                Some(hangup) => drop(hangup.recv().await),
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-            _ = hangup.recv() => {}
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+            () = hangup => {}
         }
     }
+}
+
+/// True if whoever has started this process has it ignore SIGHUP, as the kernel tells.
+fn hangups_are_ignored() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let ignored = ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0);
+    ignored & 1 == 1 // SIGHUP is the first
 }

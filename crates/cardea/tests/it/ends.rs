@@ -81,6 +81,22 @@ fn a_terminal_that_hangs_up_ends_the_server_in_order() {
 }
 
 #[test]
+fn a_server_under_nohup_outlives_the_terminal() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("cardea.toml"), "[server]\nbind = \"127.0.0.1:0\"\n").unwrap();
+    let mut command = Command::new("sh");
+    let server = "trap '' HUP; exec \"$0\" serve 2>&1";
+    command.current_dir(folder.path()).args(["-c", server, env!("CARGO_BIN_EXE_cardea")]);
+    let mut server = Victim::start(&mut command).unwrap();
+    let listens = server.until("cardea listens").unwrap();
+    signal("-HUP", server.id());
+    let address = listens.rsplit("http://").next().unwrap();
+    std::net::TcpStream::connect(address).expect("it goes on");
+    let (lines, well) = server.terminate().unwrap();
+    assert!(well && lines.iter().any(|line| line.contains("stopping")), "{lines:?}");
+}
+
+#[test]
 fn a_server_over_an_older_copy_of_its_database_says_so_at_its_start() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("cardea.toml"), "[server]\nbind = \"127.0.0.1:0\"\n").unwrap();
