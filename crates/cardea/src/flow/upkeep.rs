@@ -53,12 +53,13 @@ impl App {
     /// What the store says.
     pub async fn start(&self) -> Result<()> {
         self.control.forget_reservations().await?;
-        let listed = self.refresh().await;
+        let mut told = String::new();
+        let listed = self.refresh_and_tell(&mut told).await;
         self.keep("auth", |app, _| app.auth.clone().keep_fresh());
         self.keep("revocations", Self::watch_revocations);
         self.keep("last use", |app, _| app.identity.clone().keep_last_use());
         self.keep("heartbeat", Self::heartbeat);
-        self.keep("catalogue", move |app, stop| app.watch_lists(stop, listed));
+        self.keep("catalogue", move |app, stop| app.watch_lists(stop, listed, told));
         self.keep("policies", Self::watch_policies);
         self.keep("checkpoints", Self::keep_checkpoints);
         self.keep("old keys", Self::forget_old_keys);
@@ -90,25 +91,54 @@ impl App {
 
     /// Reads all upstreams and fits the policies to what they offer. False if something could not be read or does not fit.
     pub async fn refresh(&self) -> bool {
+        self.refresh_and_tell(&mut String::new()).await
+    }
+
+    /// The same; tells of a trouble once, and not at each look.
+    async fn refresh_and_tell(&self, told: &mut String) -> bool {
         let listed = self.action.refresh().await;
-        let adopted = self.control.fit(&self.action.catalog().specs());
-        if let Err(error) = &adopted {
-            tracing::error!(error.code = error.code().name(), "the old policies stay: {}", error.public());
-        }
+        let fitted = self.fit();
         self.control.tell_warnings();
-        listed.is_ok() && adopted.is_ok()
+        let trouble = match &fitted {
+            Ok(None) => String::new(),
+            Ok(Some((server, error))) => {
+                format!("nobody may call the tools of `{server}`, which the policies do not fit: {}", error.public())
+            }
+            Err(error) => format!("the old policies stay: {}", error.public()),
+        };
+        if trouble != *told && !trouble.is_empty() {
+            tracing::error!(error.code = Code::Misconfigured.name(), "{trouble}");
+        }
+        *told = trouble;
+        listed.is_ok() && fitted.is_ok()
+    }
+
+    /// Fits the policies to all tools, or to those of all servers but one: a policy that cannot be read with the tools of one
+    /// server must not take everybody else's away. Tools that no policy knows are neither listed nor called.
+    fn fit(&self) -> Result<Option<(String, Error)>> {
+        let specs = self.action.catalog().specs();
+        let Err(error) = self.control.fit(&specs) else { return Ok(None) };
+        let server = |spec: &ToolSpec| spec.name.as_str().split("__").next().unwrap_or_default().to_owned();
+        let servers: BTreeSet<String> = specs.iter().map(server).collect();
+        for out in servers {
+            let rest: Vec<ToolSpec> = specs.iter().filter(|spec| server(spec) != out).cloned().collect();
+            if self.control.fit(&rest).is_ok() {
+                return Ok(Some((out, error)));
+            }
+        }
+        Err(error)
     }
 
     /// Asks upstreams again after a while, or as soon as one of them says that its tools have changed, or as a person
     /// has accepted a change.
-    async fn watch_lists(self, stop: CancellationToken, mut good: bool) {
+    async fn watch_lists(self, stop: CancellationToken, mut good: bool, mut told: String) {
         let (mut rounds, mut accepted) = (0, self.action.accepted().await.ok());
         while pause(&stop, LISTS_SOON).await {
             rounds += 1;
             let now = self.action.accepted().await.ok().or(accepted);
             let due = !good || rounds >= LISTS || now != accepted;
             if self.action.was_told_of_changes() || due {
-                good = self.refresh().await;
+                good = self.refresh_and_tell(&mut told).await;
                 (rounds, accepted) = (0, now);
             }
         }

@@ -109,6 +109,12 @@ const ELSEWHERE: &[&[u8]] = &[
     b"ref://",
     b"kms:",
     b"keyvault",
+    // Public keys as OpenSSH writes them: the name of their kind in base64, behind its length.
+    b"aaaab3nzac1",
+    b"aaaac3nzac1lzdi1nte5",
+    b"aaaae2vjzhnh",
+    b"aaaagnnrlxnzac1",
+    b"aaaainnrlwvjzhnh",
 ];
 
 fn stands_in(text: &[u8]) -> bool {
