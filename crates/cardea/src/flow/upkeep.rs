@@ -89,7 +89,7 @@ impl App {
         let listed = self.action.refresh().await;
         let adopted = self.control.fit(&self.action.catalog().specs());
         if let Err(error) = &adopted {
-            tracing::error!(error.code = error.code().name(), "the old policies stay: {}", error.public());
+            tracing::error!(error.code = error.code().name(), "the old policies stay: {}", reason(error));
         }
         self.control.tell_warnings();
         listed.is_ok() && adopted.is_ok()
@@ -115,7 +115,7 @@ impl App {
         while pause(&stop, self.config.policies.reload.duration()).await {
             let trouble = match self.control.follow(&mut watch, &self.action.catalog().specs()) {
                 Ok(()) => String::new(),
-                Err(error) => error.public(),
+                Err(error) => reason(&error),
             };
             // Once for each trouble, and not at each look.
             if trouble != told && !trouble.is_empty() {
