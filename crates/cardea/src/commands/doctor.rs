@@ -244,7 +244,13 @@ async fn database(config: &Config, key: Option<ChainKey>, found: &mut Findings) 
         Err(error) => {
             let cause = error.cause_line().unwrap_or_default();
             let says = format!("{url}: {error} {cause}");
-            found.add("database", State::Bad, says.trim()).advise("start it, or correct [db]");
+            let advice = match url.starts_with("sqlite:") {
+                true => {
+                    "let the user who runs Cardea read and write the file and its folder, or correct [db]"
+                }
+                false => "start it, or correct [db]",
+            };
+            found.add("database", State::Bad, says.trim()).advise(advice);
             return;
         }
     };

@@ -102,9 +102,9 @@ impl App {
         let trouble = match &fitted {
             Ok(None) => String::new(),
             Ok(Some((server, error))) => {
-                format!("nobody may call the tools of `{server}`, which the policies do not fit: {}", error.public())
+                format!("nobody may call the tools of `{server}`, which the policies do not fit: {}", reason(error))
             }
-            Err(error) => format!("the old policies stay: {}", error.public()),
+            Err(error) => format!("the old policies stay: {}", reason(error)),
         };
         if trouble != *told && !trouble.is_empty() {
             tracing::error!(error.code = Code::Misconfigured.name(), "{trouble}");
@@ -149,7 +149,7 @@ impl App {
         while pause(&stop, self.config.policies.reload.duration()).await {
             let trouble = match self.control.follow(&mut watch, &self.action.catalog().specs()) {
                 Ok(()) => String::new(),
-                Err(error) => error.public(),
+                Err(error) => reason(&error),
             };
             // Once for each trouble, and not at each look.
             if trouble != told && !trouble.is_empty() {

@@ -147,6 +147,21 @@ async fn k01_every_part_of_a_definition_counts_and_the_old_one_may_come_back() {
 }
 
 #[tokio::test]
+async fn a_server_whose_tools_no_policy_fits_loses_its_own_tools_and_nobody_elses() {
+    let server = Turncoat::start(honest()).await;
+    let amount = "@id(\"odd-small\")\n@reason(\"small amounts.\")\npermit (principal, action == Action::\"odd__ask\", \
+        resource)\nwhen { context.args.amount_hundredths < 1000 };\n";
+    let upstream = format!("[upstreams.odd]\nurl = \"http://{}/mcp\"\n", server.target());
+    // Its `amount` may be left out, so a policy must ask whether it is there.
+    let plan = World::plan().configure(&upstream).allow(&server.target()).policies(amount);
+    let world = plan.start().await;
+    let ann = world.user("support");
+    assert!(names(&ann).await.is_empty());
+    let answer = ann.asks("What is the status of order 17?").await.ends().await;
+    assert!(answer.to_string().contains("delivered"), "{answer}");
+}
+
+#[tokio::test]
 async fn new_tools_wait_where_all_must_be_accepted_and_none_do_where_none_must() {
     let server = Turncoat::start(honest()).await;
     let strict = world(&server, "pin = \"all\"").await;
