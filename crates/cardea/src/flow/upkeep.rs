@@ -1,8 +1,8 @@
 //! What goes on beside requests: heartbeat, policies that change, upstreams that come back, checkpoints, open turns.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
-use cardea_core::{Code, Error, Result};
+use cardea_core::{Code, Error, Result, tool::ToolSpec};
 use cardea_store::jobs::Stage;
 use tokio_util::sync::CancellationToken;
 
@@ -102,7 +102,10 @@ impl App {
         let trouble = match &fitted {
             Ok(None) => String::new(),
             Ok(Some((server, error))) => {
-                format!("nobody may call the tools of `{server}`, which the policies do not fit: {}", reason(error))
+                format!(
+                    "nobody may call the tools of `{server}`, which the policies do not fit: {}",
+                    reason(error)
+                )
             }
             Err(error) => format!("the old policies stay: {}", reason(error)),
         };
