@@ -16,9 +16,11 @@
 //! output, cache hits, titles, tool descriptions.
 
 mod automaton;
+mod before;
 mod catalogue;
 mod check;
 mod choice;
+mod columns;
 mod content;
 mod decode;
 mod detect;
