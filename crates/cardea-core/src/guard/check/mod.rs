@@ -40,6 +40,7 @@ const CHECKS: &[(&str, Check)] = &[
     ("mailbox", words::mailbox),
     ("cnpj_letters", national::cnpj_letters),
     ("plate", sums::plate),
+    ("no_document", sums::no_document),
     ("phone_local", sums::phone_local),
     ("account", sums::account),
     ("phone_pairs", sums::phone_pairs),

@@ -198,9 +198,7 @@ pub(super) fn ipv4(text: &[u8]) -> bool {
     let plain = parts.iter().all(|part| part.len() == 1 || !part.starts_with(b"0"));
     let [first, ..] = numbers.as_slice() else { return false };
     // What begins with 255 is a mask or everybody.
-    // RFC 5737 keeps three nets for documents.
-    let documents = matches!(numbers.as_slice(), [192, 0, 2, _] | [198, 51, 100, _] | [203, 0, 113, _]);
-    let dull = documents || matches!(first, 0 | 127 | 255);
+    let dull = matches!(first, 0 | 127 | 255);
     parts.len() == 4 && plain && !dull && numbers.iter().all(|number| *number < 256)
 }
 
@@ -211,16 +209,19 @@ pub(super) fn ipv6(text: &[u8]) -> bool {
     let pairs = text.split(':').all(|group| group.len() == 2);
     match text.parse::<std::net::Ipv6Addr>() {
         Ok(address) => {
-            // RFC 3849 keeps a net for documents.
-            let documents = matches!(address.segments(), [0x2001, 0x0db8, ..]);
             !pairs
-                && !documents
                 && !address.is_loopback()
                 && !address.is_unspecified()
                 && text.bytes().filter(|b| *b == b':').count() > 2
         }
         Err(_) => false,
     }
+}
+
+/// Not in the nets that RFC 5737 and RFC 3849 keep for documents.
+pub(super) fn no_document(text: &[u8]) -> bool {
+    let nets = ["192.0.2.", "198.51.100.", "203.0.113.", "2001:db8:", "2001:DB8:", "2001:0db8:"];
+    !text.is_empty() && !nets.iter().any(|net| text.starts_with(net.as_bytes()))
 }
 
 /// Latitude and longitude.
