@@ -333,11 +333,10 @@ fn separated(text: &str, made: &mut Made<'_, '_>) {
                 continue;
             }
             split(line, place, sign, &mut cells);
-            if (2..=MOST_COLUMNS).contains(&cells.len()) {
-                if let Some(labels) = labels(text, &cells) {
-                    header = Some((sign, cells.len(), labels));
-                    break;
-                }
+            let fits = (2..=MOST_COLUMNS).contains(&cells.len());
+            if let Some(labels) = labels(text, &cells).filter(|_| fits) {
+                header = Some((sign, cells.len(), labels));
+                break;
             }
         }
     }
