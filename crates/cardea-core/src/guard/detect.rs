@@ -5,6 +5,7 @@ use std::sync::{Arc, OnceLock};
 use super::{
     broken,
     catalogue::{Catalogue, KindId},
+    columns::columns,
     decode::{children, rejoined, smuggled},
     injection::{Injection, SecondReader, Turn},
     leak::{Leaks, Piece, Read},
@@ -86,6 +87,13 @@ impl Detectors {
         }
         let others = self.others(near, surface, seen);
         seen.extend(self.injection.tail(&near.view, surface));
+        if let Some(table) = columns(&near.view) {
+            let pace = Pace::patient(false);
+            let untrusted = surface.is_untrusted();
+            let only = Some(Family::Personal);
+            let piece = Piece { view: &table, pace, detector: "decoded", untrusted, only };
+            let _ = self.leaks.find(&piece, seen);
+        }
         let views = near.views(&others);
         let judged = self.injection.judge(&views, surface, &self.fired(seen), reader);
         seen.extend(judged.seen);

@@ -4,16 +4,17 @@
 //! up to the reach of its row after it. So a piece of text with enough around it gives the same findings as the whole,
 //! each woken regex reads at most [`REACH`] bytes, and the work is bounded by the number of keywords in the text.
 
-use std::sync::Arc;
+use std::{ops::Range, sync::Arc};
 
 use regex::bytes::Regex;
 
 use super::{
+    before,
     catalogue::{Catalogue, KindId},
     injection::Turn,
     normalize::View,
     seen::{Pace, Seen},
-    table::{self, Matcher, Pattern},
+    table::{self, From, Matcher, Pattern},
     verdict::{Action, Family},
     words::{Use, Waking, Word, Words, is_escape},
 };
@@ -160,7 +161,7 @@ impl Leaks {
         let tried = vec![Tried::default(); self.patterns.len()];
         let mut scan = Scan { leaks: self, piece, bytes, seen, open: bytes.len(), run: (0, 0), tried };
         let (mut labels, mut turns, mut asked) = (Vec::<Label>::new(), Vec::new(), 0);
-        for (std::ops::Range { start, end }, uses) in self.words.of(bytes) {
+        for (Range { start, end }, uses) in self.words.of(bytes) {
             if is_late(piece.pace, end, &mut asked) {
                 return None;
             }
@@ -168,7 +169,7 @@ impl Leaks {
             for meaning in uses {
                 let (row, says) = match *meaning {
                     Use::Wake(row) => {
-                        scan.woken(row, start, &labels);
+                        scan.woken(row, start..end, &labels);
                         continue;
                     }
                     Use::Tells(turn) => {
@@ -300,10 +301,19 @@ impl Default for Tried {
 }
 
 impl Scan<'_, '_> {
-    /// A keyword of the row begins at `hit`.
-    fn woken(&mut self, row: u16, hit: usize, labels: &[Label]) {
+    /// A keyword of the row stands here.
+    fn woken(&mut self, row: u16, hit: Range<usize>, labels: &[Label]) {
         let Some(pattern) = self.leaks.patterns.get(usize::from(row)) else { return };
-        let start = if pattern.row.back { self.word_start(hit) } else { hit };
+        let start = match pattern.from {
+            From::Name => {
+                return self.attempt(row, pattern, before::name(self.bytes, hit.start), pattern.row.alone);
+            }
+            From::Words => {
+                return self.attempt(row, pattern, before::words(self.bytes, hit.start), pattern.row.alone);
+            }
+            _ if !pattern.row.back => hit.start,
+            _ => self.word_start(hit.start),
+        };
         // A sign that parts an address ends what stands before it.
         let parts = matches!(self.bytes.get(start), Some(b'&' | b'?' | b'/' | b'-'));
         let touched =
@@ -317,6 +327,10 @@ impl Scan<'_, '_> {
             && lately.into_iter().any(|label| label.is_near(row, start, Says::Against))
         {
             return;
+        }
+        if pattern.from == From::After {
+            self.leave_open(start, hit.end);
+            return self.attempt(row, pattern, hit.end, pattern.row.alone);
         }
         self.attempt(row, pattern, start, pattern.row.alone);
     }
@@ -356,7 +370,13 @@ impl Scan<'_, '_> {
             }
             let labelled = is_near(*row, Says::For);
             let confidence = if labelled { pattern.row.labelled } else { pattern.row.alone };
-            self.attempt(*row, pattern, word.start, confidence);
+            let start = if pattern.from == From::Line {
+                before::line(self.bytes, word.start)
+            } else {
+                Some(word.start)
+            };
+            let Some(start) = start else { continue };
+            self.attempt(*row, pattern, start, confidence);
         }
         for label in near.iter().filter(|label| label.says == Says::For) {
             let Some(pattern) = leaks.patterns.get(usize::from(label.row)) else { continue };
@@ -472,7 +492,7 @@ impl Scan<'_, '_> {
         &mut self,
         row: u16,
         pattern: &Pattern,
-        place: std::ops::Range<usize>,
+        place: Range<usize>,
         (confidence, forced): (f32, Option<Action>),
     ) {
         let row = usize::from(row);
@@ -633,7 +653,7 @@ mod tests {
             ("sort_code,20-45-77", "bank_sort_code"),
             (r#"{"phoneNumber": "020 7946 0018"}"#, "phone_labelled"),
             (r#"{"clientIp": "10.0.0.7"}"#, "ip_address"),
-            (r#"{"customerName":"Thandeka Mkhwanazi"}"#, "person_labelled"),
+            (r#"{"customerName":"Thandeka Mkhwanazi"}"#, "person_field"),
         ] {
             assert!(found(text).iter().any(|one| one == rule), "{rule} {text}");
         }

@@ -16,10 +16,12 @@
 //! output, cache hits, titles, tool descriptions.
 
 mod automaton;
+mod before;
 mod broken;
 mod catalogue;
 mod check;
 mod choice;
+mod columns;
 mod content;
 mod decode;
 mod detect;

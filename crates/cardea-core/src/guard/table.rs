@@ -1,8 +1,9 @@
 //! The reviewed table of patterns: rows of text, checked and compiled once.
 //!
 //! A row is woken in one of two ways. `keywords` wake it where one of them stands: its regex must match from the
-//! keyword's first byte (or, with `back`, from the beginning of the word around it). `tokens` wake it at every word
-//! with a digit whose first byte, length and next byte fit (with `back`, the word is only a part of the value). `labels` are words that may stand shortly before, also as names
+//! keyword's first byte (or, with `back`, from the beginning of the word around it; with `@after`, from the keyword's end;
+//! with `@before`, from the beginning of the name before it). `tokens` wake it at every word with a digit whose first
+//! byte, length and next byte fit (with `back`, the word is only a part of the value). `labels` are words that may stand shortly before, also as names
 //! of fields spell them (`date_of_birth`, `dateOfBirth`); a row with `alone = 0` speaks only then. A regex sees a bounded piece of text, in ASCII mode, and runs in linear time. It is
 //! compiled when a text first wakes its row: most rows never wake, and all of them compiled take twenty megabytes.
 
@@ -21,6 +22,7 @@ use crate::{Code, Error, Result};
 /// The files of the table.
 const FILES: &[(Family, &str)] = &[
     (Family::Personal, include_str!("patterns/personal.toml")),
+    (Family::Personal, include_str!("patterns/person.toml")),
     (Family::Personal, include_str!("patterns/address.toml")),
     (Family::Personal, include_str!("patterns/national.toml")),
     (Family::Credential, include_str!("patterns/named.toml")),
@@ -40,6 +42,61 @@ const NAME: &str = "@named";
 
 /// What joins a name to its value in code, shells, logs, JSON, YAML and talk. The engine steps over the name itself.
 const NAMED: &str = r#"(?:["'`)\]]{1,2}|</?b>)?[ \t]{0,3}(?:=>|:=|={1,3}|:|>|,| is(?: now)?[ :]| to | \|)[ \t]{0,3}(?:b?["'`]{1,3})?"#;
+
+/// How the regex of a row begins that reads on where the keyword ends.
+const AFTER: &str = "@after";
+
+/// How the regex of a row begins that reads from the beginning of the name before the keyword.
+const NAME_BEFORE: &str = "@before";
+
+/// How the regex of a row begins that reads from the beginning of the line or sentence before what wakes it, if a comma
+/// stands right before that: an address before its postal code.
+const LINE_BEFORE: &str = "@line";
+
+/// How the regex of a row begins that reads from some words before the keyword: an address that is spelled out.
+const WORDS_BEFORE: &str = "@words";
+
+/// What rows say for short. The longer ones come first, because they are made of the shorter ones.
+const SHORT: &[(&str, &str)] = &[
+    // Between the name of a field and its value, in forms, JSON, YAML, code, tables and talk.
+    (
+        "@field",
+        r#"["'`*_)\]>]{0,3}(?: ?\([^()\n]{1,24}\))?[ \t]{0,6}(?:=>|:=|={1,2}|:{1,2}|>|\|)[ \t|*_"'`>]{0,8}(?:\r?\n[ \t]{0,8})?["'`]?"#,
+    ),
+    // A whole name: two to six words, of which the first and the last begin with a large letter.
+    ("@full", "@word(?: {1,2}(?:@word|[A-Z]\\.?|@small)){0,4} {1,2}@word"),
+    // The family name first, as in lists.
+    ("@turned", "@word(?: @word)?, @word(?: (?:@word|[A-Z]\\.))?"),
+    // A postal code with its town, as the continent of Europe and Latin America write it.
+    (
+        "@town",
+        "(?:[A-Z]{1,3}-)?(?:\\d{5}(?:-\\d{3,4})?|\\d{4}-\\d{3}|\\d{2}-\\d{3}|\\d{3} \\d{2}|\\d{4} ?[A-Z]{2}|\\d{4}),? {1,2}@word(?:[ \\-](?:@word|@small|[A-Z]{1,2}|\\d{1,2})\\b){0,3}(?:,? ?(?:-|/) ?[A-Z][A-Za-z]{1,20}| \\([A-Z]{2}\\)|, [A-Z][A-Za-z]{1,4}\\.)?",
+    ),
+    // Floor, door, flat, quarter.
+    (
+        "@unit",
+        "(?:(?i:lgh|apto?|ap|apart|bl|bloco|bloque|sc|et|esc|piso|int|interno|scala|depto|dpto|of|lok|top|tur|m|dv|k|d|daire|kat|wohnung|whg|wg|app|bus|bte|boite|box|etage|og|stock|stiege|tr|tur|vaning|flat|unit|suite|ste|no|nr|as|rappu|byt|kv|emelet|em|ajto|bat|batiment|hus|porta|puerta|fraction|casa|lote|manzana|mz|lt|conj|cj|sala|andar|portal|st|haus|hs|hinterhaus|vorderhaus)[.:]? ?[0-9A-Z]{1,5}(?:/[0-9A-Z]{1,4})?|\\d{1,3}(?:\\.|[oa])*,? ?(?i:o|a|tv|th|mf|sal|og|stock|etage|em|emelet|kerros|patro|poschodie|poschodi|andar|piso|verdieping|hoog|floor|kat|dto|esq|dcha|izq|izda|fte|ajto)\\b\\.?(?: ?(?i:[a-d]|dto|esq|dcha|izq|izda|fte|frente|tv|th|mf|links|rechts|li|re|\\d{1,3}|derecha|izquierda)\\b\\.?)?|\\d{1,2}(?:\\.|[oa])+ ?(?:[A-Z]|[Dd]to|[Ee]sq|[Dd]cha|[Ii]zq|[Ii]zda|[Ff]te|tv|th|mf)\\b\\.?|(?:Col|Colonia|Fracc|Barrio|Urb|Bairro|Del|Alc|Res)\\.? @word(?: (?:@word|@small)){0,4}|\\d{1,2}/\\d{1,4}|[A-Z] ?\\d{1,3}|\\d{1,2}\\.?)",
+    ),
+    // The dot of an address, spelled out.
+    (
+        "@dot",
+        r"(?: ?[\[({<] ?(?i:dot|punkt|punto|ponto|point|punt|kropka|tecka|bodka|pont|piste|prikk|tocka|d0t|\.|(?u:точка)) ?[\])}>] ?| (?i:dot|punkt|punto|ponto|point|punt|kropka|tecka|bodka|pont|piste|prikk|tocka|(?u:точка)) )",
+    ),
+    // Words of other scripts, which have no large letters here.
+    ("@foreign", "(?:@letter+(?:[ .\\-]{1,2}@letter+){0,4})"),
+    ("@far", "(?:[,;.)\\n\"'|<\\]}/\\t]|\\z| -| \\d|(?u:\\u3001))"),
+    ("@word", "(?:[A-Z]'|[a-z]')?@large@small_letter+(?:['\\-]@small_letter+){0,3}"),
+    ("@large", "(?:[A-Z]|\\xc3\\x9e|\\xc6\\x8f)"),
+    ("@small_letter", "(?:[A-Za-z]|\\xc3[\\x9e\\x9f\\xb0\\xbe]|\\xc5[\\x8a\\x8b\\x92\\x93]|\\xc9\\x99)"),
+    (
+        "@small",
+        "(?:van|von|vom|zu|zum|zur|der|den|de|da|do|di|del|della|dello|dos|das|du|des|la|le|las|los|bin|binti|bint|ben|ibn|al|el|af|av|ter|ten|te|op|het|y|e|i|und|abu)",
+    ),
+    (
+        "@letter",
+        "(?u:[\\u0370-\\u03ff\\u0430-\\u045f\\u0490-\\u0493\\u04d9\\u0561-\\u0587\\u05d0-\\u05ea\\u0620-\\u06d3\\u0900-\\u0e4e\\u10d0-\\u10ff\\u3005\\u3040-\\u30ff\\u4e00-\\u9fff\\uac00-\\ud7a3])",
+    ),
+];
 
 /// One row as it is written.
 #[derive(Debug, Clone, Deserialize)]
@@ -112,6 +169,13 @@ pub(super) struct Row {
     pub(super) no: Vec<String>,
 }
 
+impl Row {
+    /// True if its regex begins where its keyword ends: then the keyword is a label, spelled as those are.
+    pub(super) fn reads_after(&self) -> bool {
+        self.regex.starts_with(AFTER)
+    }
+}
+
 /// Which words wake a row.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -149,6 +213,16 @@ pub(super) struct Matcher {
     pub(super) groups: bool,
 }
 
+/// Where a keyword's row begins to read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum From {
+    Keyword,
+    After,
+    Name,
+    Words,
+    Line,
+}
+
 /// A checked row.
 pub(super) struct Pattern {
     pub(super) row: Row,
@@ -157,15 +231,22 @@ pub(super) struct Pattern {
     matcher: OnceLock<Option<Matcher>>,
     /// The regex begins after a name, of which the keyword is a part.
     pub(super) named: bool,
+    pub(super) from: From,
     pub(super) checks: Vec<check::Check>,
 }
 
 impl Pattern {
+    /// The row's regex without how it begins, and with what it says for short written out.
+    pub(super) fn written_out(&self) -> String {
+        let value = self.row.regex.as_str();
+        let begins = [NAME, AFTER, NAME_BEFORE, WORDS_BEFORE, LINE_BEFORE];
+        in_full(begins.iter().find_map(|how| value.strip_prefix(how)).unwrap_or(value))
+    }
+
     /// The row's regex, compiled at the first call. Nothing if it is broken: a test tries all rows.
     pub(super) fn matcher(&self) -> Option<&Matcher> {
         let compile = || {
-            let value = self.row.regex.strip_prefix(NAME).unwrap_or(&self.row.regex);
-            let regex = anchored(value).ok()?;
+            let regex = anchored(&self.written_out()).ok()?;
             // WHY: the value of a named row is its whole match, and asking a regex for groups is slow.
             let groups = regex.captures_len() > 1 && !self.named;
             Some(Matcher { regex, groups })
@@ -202,6 +283,13 @@ fn compile(family: Family, mut row: Row) -> Result<Pattern> {
     }
     row.gap = row.gap.min(MOST_GAP);
     let named = row.regex.starts_with(NAME);
+    let from = match &row.regex {
+        regex if regex.starts_with(AFTER) => From::After,
+        regex if regex.starts_with(NAME_BEFORE) => From::Name,
+        regex if regex.starts_with(WORDS_BEFORE) => From::Words,
+        regex if regex.starts_with(LINE_BEFORE) => From::Line,
+        _ => From::Keyword,
+    };
     let mut checks = Vec::new();
     for name in &row.check {
         checks.push(
@@ -209,12 +297,17 @@ fn compile(family: Family, mut row: Row) -> Result<Pattern> {
                 .ok_or_else(|| broken(&format!("row `{}` names the check `{name}`", row.id)))?,
         );
     }
-    Ok(Pattern { row, family, matcher: OnceLock::new(), named, checks })
+    Ok(Pattern { row, family, matcher: OnceLock::new(), named, from, checks })
 }
 
 /// The regex of what joins a name to its value.
 pub(super) fn joint() -> Result<Regex> {
     anchored(NAMED).map_err(|bad| broken(&format!("the regex for names is broken: {bad}")))
+}
+
+/// A regex with what it says for short written out.
+fn in_full(regex: &str) -> String {
+    SHORT.iter().fold(regex.to_owned(), |text, (short, long)| text.replace(short, long))
 }
 
 fn anchored(text: &str) -> std::result::Result<Regex, regex::Error> {

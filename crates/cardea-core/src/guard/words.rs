@@ -84,6 +84,9 @@ impl Words {
                 }
             };
             put(&row.keywords, Use::Wake(number));
+            if row.reads_after() {
+                put(&joined(&row.keywords), Use::Wake(number));
+            }
             put(&row.labels, Use::Label(number));
             put(&joined(&row.labels), Use::Label(number));
             put(&row.besides, Use::Beside(number));
@@ -266,7 +269,10 @@ mod tests {
         test_runner::TestRunner,
     };
 
-    use super::{super::table, *};
+    use super::{
+        super::table::{self, From},
+        *,
+    };
 
     /// Texts are made from each row's own regex.
     #[test]
@@ -274,13 +280,15 @@ mod tests {
         let (mut runner, mut tried) = (TestRunner::deterministic(), 0);
         for pattern in table::load().unwrap() {
             let Some(tokens) =
-                pattern.row.tokens.as_ref().filter(|tokens| tokens.number || !tokens.then.is_empty())
+                pattern.row.tokens.as_ref().filter(|tokens| {
+                    pattern.from == From::Keyword && (tokens.number || !tokens.then.is_empty())
+                })
             else {
                 continue;
             };
             let anyhow = Tokens { length: (0, usize::MAX), next: String::new(), ..tokens.clone() };
             let (waking, matcher) = (Waking::new(&anyhow), pattern.matcher().unwrap());
-            let texts = bytes_regex(&format!("(?-u){}", pattern.row.regex.replace(r"\b", ""))).unwrap();
+            let texts = bytes_regex(&format!("(?-u){}", pattern.written_out().replace(r"\b", ""))).unwrap();
             for _ in 0..200 {
                 let text = texts.new_tree(&mut runner).unwrap().current();
                 let Some(word) = Word::next(&text, &mut 0).filter(|word| word.start == 0) else { continue };

@@ -115,10 +115,10 @@ fn a_server_over_an_older_copy_of_its_database_says_so_at_its_start() {
 
     let mut server = Victim::start(&mut says(folder.path(), &["serve"])).unwrap();
     let told = server.until("no checkpoint of the audit log can be written").expect("it says so");
-    assert!(told.contains("ends at entry 2") && told.contains("has seen entry 3"), "{told}");
+    assert!(told.contains("ends at entry 3") && told.contains("has seen entry 4"), "{told}");
     assert!(!told.contains("Somebody else"), "{told}");
     assert!(server.terminate().unwrap().1);
     let doctor = says(folder.path(), &["doctor"]).output().unwrap();
     let doctor = String::from_utf8(doctor.stdout).unwrap();
-    assert!(doctor.contains("BAD") && doctor.contains("has seen entry 3"), "{doctor}");
+    assert!(doctor.contains("BAD") && doctor.contains("has seen entry 4"), "{doctor}");
 }

@@ -91,6 +91,20 @@ pub(super) fn cnpj(text: &[u8]) -> bool {
     })
 }
 
+/// The firm's number of Brazil since 2026: letters count as their place behind the digit zero.
+pub(super) fn cnpj_letters(text: &[u8]) -> bool {
+    let signs: Vec<u32> = text
+        .iter()
+        .filter(|byte| byte.is_ascii_alphanumeric())
+        .take(20)
+        .map(|byte| u32::from(byte.to_ascii_uppercase() - b'0'))
+        .collect();
+    let check = |sum: u32| if sum % 11 < 2 { 0 } else { 11 - sum % 11 };
+    let one = check(weighted(&signs, &[5, 4, 3, 2, 9, 8, 7, 6, 5, 4, 3, 2]));
+    let two = check(weighted(&signs, &[6, 5, 4, 3, 2, 9, 8, 7, 6, 5, 4, 3, 2]));
+    signs.len() == 14 && !trivial(&signs) && one == at(&signs, 12) && two == at(&signs, 13)
+}
+
 /// ISO 7064 mod 11, 10: Germany's tax number and Croatia's OIB.
 fn mod_11_10(d: &[u32]) -> bool {
     let body = d.len().saturating_sub(1);

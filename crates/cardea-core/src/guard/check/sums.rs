@@ -173,8 +173,14 @@ pub(super) fn date(text: &[u8]) -> bool {
         .filter(|part| !part.is_empty())
         .map(|part| u32::try_from(number(&digits(part))).unwrap_or(u32::MAX))
         .collect();
-    let year = |y: u32| (1900..=2035).contains(&y) || y < 100;
+    let year = |y: u32| (1900..=2035).contains(&y) || (2440..=2580).contains(&y) || y < 100;
     match parts.as_slice() {
+        // All in one: the year first or last.
+        [one] if *one > 9_999_999 => {
+            let (y, m, d) = (one / 10_000, one / 100 % 100, one % 100);
+            let (late, day, month) = (one % 10_000, one / 1_000_000, one / 10_000 % 100);
+            (y > 99 && year(y) && month_day(m, d)) || (late > 99 && year(late) && month_day(month, day))
+        }
         [y, m, d] if *y > 99 => year(*y) && (month_day(*m, *d) || month_day(*d, *m)),
         // Years of an emperor's reign and short years come first in East Asia.
         [y, m, d] if *y > 31 && month_day(*m, *d) => true,
@@ -210,6 +216,12 @@ pub(super) fn ipv6(text: &[u8]) -> bool {
         }
         Err(_) => false,
     }
+}
+
+/// Not in the nets that RFC 5737 and RFC 3849 keep for documents.
+pub(super) fn no_document(text: &[u8]) -> bool {
+    let nets = ["192.0.2.", "198.51.100.", "203.0.113.", "2001:db8:", "2001:DB8:", "2001:0db8:"];
+    !text.is_empty() && !nets.iter().any(|net| text.starts_with(net.as_bytes()))
 }
 
 /// Latitude and longitude.
@@ -256,6 +268,32 @@ pub(super) fn phone(text: &[u8]) -> bool {
 /// A phone number with its area's code: nine digits or more.
 pub(super) fn phone_whole(text: &[u8]) -> bool {
     (9..=13).contains(&digits(text).len()) && phone(text)
+}
+
+/// Nine or ten digits in pairs that do not count up, as pages and sizes do.
+pub(super) fn phone_pairs(text: &[u8]) -> bool {
+    let pairs: Vec<u64> =
+        text.split(|byte| !byte.is_ascii_digit()).map(|pair| number(&digits(pair))).collect();
+    pairs.windows(2).any(|two| matches!(two, [a, b] if b < a)) && phone_whole(text)
+}
+
+/// A phone number as its own country writes it: eight digits or more, and no date.
+pub(super) fn phone_local(text: &[u8]) -> bool {
+    (8..=13).contains(&digits(text).len()) && phone(text) && !date(text)
+}
+
+/// An account: four digits or more, not all the same, and no year.
+pub(super) fn account(text: &[u8]) -> bool {
+    let digits = digits(text);
+    let year = digits.len() == 4 && matches!(number(&digits), 1900..=2100);
+    digits.len() >= 4 && !year && !trivial(&digits)
+}
+
+/// Letters and digits of a vehicle's plate: some of each, five to nine signs.
+pub(super) fn plate(text: &[u8]) -> bool {
+    let count = |is: fn(&u8) -> bool| text.iter().filter(|byte| is(byte)).count();
+    let (letters, digits) = (count(u8::is_ascii_uppercase), count(u8::is_ascii_digit));
+    letters > 0 && digits > 0 && (4..=9).contains(&(letters + digits))
 }
 
 /// Some number under which somebody is registered: four signs or more, a digit among them, not all the same.

@@ -1,0 +1,461 @@
+//! Tables: what stands above a column says what its cells are, however far below they stand.
+//!
+//! Rows of CSV and its kin, Markdown tables, and the lists of columns in SQL. Each cell under a telling name is read
+//! again as `name: cell`, so that every row of the pattern table that knows the name as a label looks at the cell.
+
+use std::ops::Range;
+
+use super::normalize::View;
+
+/// The longest name of a column.
+const LONGEST_HEADER: usize = 40;
+
+/// Most columns of a table that are looked at.
+const MOST_COLUMNS: usize = 64;
+
+/// What is read again is no longer than about this.
+const LONGEST_TABLE: usize = 64 * 1024;
+
+/// Names of columns that hold names of people, but of things as well: they count beside a column that only people have.
+const NAMES: &[&str] = &[
+    "name", "nome", "nom", "nombre", "naam", "navn", "namn", "nimi", "nev", "nume", "jmeno", "meno", "imie",
+    "ime", "имя", "имe", "contact", "user", "customer", "client", "cliente", "kunde", "nama", "isim", "ad",
+];
+
+/// Parts of names of columns that only people have, with the label under which their cells are read; nothing: their own.
+const TELLING: &[(&str, &str)] = &[
+    ("first_name", "surname"),
+    ("firstname", "surname"),
+    ("first name", "surname"),
+    ("given", "surname"),
+    ("last_name", "surname"),
+    ("lastname", "surname"),
+    ("last name", "surname"),
+    ("surname", "surname"),
+    ("full_name", "surname"),
+    ("fullname", "surname"),
+    ("full name", "surname"),
+    ("middle name", "surname"),
+    ("family name", "surname"),
+    ("customer_name", "surname"),
+    ("customer name", "surname"),
+    ("patient_name", "surname"),
+    ("employee", ""),
+    ("holder", "surname"),
+    ("vorname", "surname"),
+    ("nachname", "surname"),
+    ("prenom", "surname"),
+    ("apellido", "surname"),
+    ("cognome", "surname"),
+    ("sobrenome", "surname"),
+    ("voornaam", "surname"),
+    ("achternaam", "surname"),
+    ("fornamn", "surname"),
+    ("efternamn", "surname"),
+    ("fornavn", "surname"),
+    ("efternavn", "surname"),
+    ("etternavn", "surname"),
+    ("etunimi", "surname"),
+    ("sukunimi", "surname"),
+    ("nazwisk", "surname"),
+    ("prijmen", "surname"),
+    ("priezvisko", "surname"),
+    ("prezime", "surname"),
+    ("soyad", "surname"),
+    ("patient", ""),
+    ("passenger", ""),
+    ("фио", "surname"),
+    ("фамили", "surname"),
+    ("氏名", "surname"),
+    ("姓名", "surname"),
+    ("名前", "surname"),
+    ("성명", "surname"),
+    ("이름", "surname"),
+    ("birth", "date of birth"),
+    ("dob", "date of birth"),
+    ("geburt", "date of birth"),
+    ("geboren", "date of birth"),
+    ("naissance", "date of birth"),
+    ("nacimiento", "date of birth"),
+    ("nascita", "date of birth"),
+    ("nascimento", "date of birth"),
+    ("geboorte", "date of birth"),
+    ("fodsel", "date of birth"),
+    ("fodelse", "date of birth"),
+    ("urodz", "date of birth"),
+    ("naroz", "date of birth"),
+    ("dogum", "date of birth"),
+    ("nacim", "date of birth"),
+    ("рожден", "date of birth"),
+    ("生年月日", "date of birth"),
+    ("出生", "date of birth"),
+    ("생년월일", "date of birth"),
+    ("phone", "phone"),
+    ("tel", "phone"),
+    ("mobil", "phone"),
+    ("handy", "phone"),
+    ("celular", "phone"),
+    ("movil", "phone"),
+    ("cell", "phone"),
+    ("fax", "phone"),
+    ("puhelin", "phone"),
+    ("whatsapp", "phone"),
+    ("gsm", "phone"),
+    ("телефон", "phone"),
+    ("電話", "phone"),
+    ("电话", "phone"),
+    ("手机", "phone"),
+    ("전화", "phone"),
+    ("address", "address"),
+    ("adres", "address"),
+    ("anschrift", "address"),
+    ("direccion", "address"),
+    ("indirizzo", "address"),
+    ("endereco", "address"),
+    ("morada", "address"),
+    ("domicilio", "address"),
+    ("street", "address"),
+    ("strasse", "address"),
+    ("straße", "address"),
+    ("mail", ""),
+    ("correo", ""),
+    ("ssn", "ssn"),
+    ("social_sec", "ssn"),
+    ("social sec", "ssn"),
+    ("account", "account number"),
+    ("acct", "account number"),
+    ("konto", "account number"),
+    ("cuenta", "account number"),
+    ("conta", "account number"),
+    ("compte", "account number"),
+    ("rekening", "account number"),
+    ("passport", "passport"),
+    ("reisepass", "passport"),
+    ("pasaporte", "passport"),
+    ("passeport", "passport"),
+    ("passaporto", "passport"),
+    ("passaporte", "passport"),
+    ("paspoort", "passport"),
+    ("licen", ""),
+    ("plate", "license plate"),
+    ("kennzeichen", "license plate"),
+    ("iban", ""),
+    ("card", ""),
+    ("karte", ""),
+    ("nino", ""),
+    ("nhs", ""),
+    ("mrn", ""),
+    ("cpf", ""),
+    ("cnpj", ""),
+    ("rut", ""),
+    ("curp", ""),
+    ("rfc", ""),
+    ("dni", ""),
+    ("nie", ""),
+    ("nif", ""),
+    ("cuit", ""),
+    ("cuil", ""),
+    ("bsn", ""),
+    ("pesel", ""),
+    ("nip", ""),
+    ("cnp", ""),
+    ("egn", ""),
+    ("oib", ""),
+    ("emso", ""),
+    ("jmbg", ""),
+    ("cpr", ""),
+    ("fodselsn", "fodselsnummer"),
+    ("personn", "personnummer"),
+    ("hetu", ""),
+    ("henkilotunnus", ""),
+    ("isikukood", ""),
+    ("asmens", "asmens kodas"),
+    ("personas", "personas kods"),
+    ("rodne", "rodne cislo"),
+    ("nrn", ""),
+    ("rijksregister", ""),
+    ("niss", ""),
+    ("insz", ""),
+    ("ahv", ""),
+    ("svnr", ""),
+    ("steuer", "steuer-id"),
+    ("nir", ""),
+    ("codice_fiscale", "codice fiscale"),
+    ("codice fiscale", ""),
+    ("aadhaar", ""),
+    ("pan", "pan"),
+    ("sin", "sin"),
+    ("tfn", ""),
+    ("nric", ""),
+    ("tckn", ""),
+    ("kimlik", ""),
+    ("tc_", "tc kimlik"),
+    ("inn", "inn"),
+    ("инн", ""),
+    ("снилс", ""),
+    ("afm", ""),
+    ("αφμ", ""),
+    ("amka", ""),
+    ("αμκα", ""),
+    ("taj", ""),
+    ("ado", "adoazonosito"),
+    ("ppsn", ""),
+    ("pps", ""),
+    ("itin", ""),
+    ("utr", ""),
+    ("tax", "tax id"),
+    ("national", "national id"),
+    ("identity", "identity number"),
+    ("citizen", "citizen id"),
+    ("身份证", ""),
+    ("주민", "주민번호"),
+    ("insurance", "insurance number"),
+    ("member", "member id"),
+    ("policy", "policy number"),
+    ("vin", "vin"),
+    ("imei", ""),
+    ("gender", ""),
+    ("salary", ""),
+    ("nin", "nin"),
+    ("cnic", ""),
+    ("clabe", ""),
+    ("bsb", ""),
+    ("sort_code", ""),
+    ("routing", ""),
+];
+
+/// The cells of all tables of a text under their labels. It may run over any distance, so only whole texts are read for it.
+pub(super) fn columns(view: &View<'_>) -> Option<View<'static>> {
+    let text = view.text.as_ref();
+    let mut made = Made { view, text: String::new(), source: Vec::new() };
+    separated(text, &mut made);
+    inserted(text, &mut made);
+    (!made.text.is_empty()).then(|| View::made(made.text, made.source))
+}
+
+/// Cells under their labels.
+struct Made<'a, 'v> {
+    view: &'a View<'v>,
+    text: String,
+    source: Vec<(u32, u32)>,
+}
+
+impl Made<'_, '_> {
+    fn is_full(&self) -> bool {
+        self.text.len() >= LONGEST_TABLE
+    }
+
+    fn put(&mut self, label: &str, cell: Range<usize>) {
+        let value = self.view.text.get(cell.clone()).unwrap_or_default();
+        let place = |from, to| {
+            let (from, to) = self.view.back(from, to);
+            (u32::try_from(from).unwrap_or(u32::MAX), u32::try_from(to).unwrap_or(u32::MAX))
+        };
+        let head = place(cell.start, cell.start + 1);
+        let lead = label.len() + 2;
+        self.source.extend(std::iter::repeat_n((head.0, head.0), lead));
+        self.source.extend(cell.map(|at| place(at, at + 1)));
+        let last = self.source.last().copied().unwrap_or_default();
+        self.source.extend([(last.1, last.1); 2]);
+        self.text.extend([label, ": ", value, "\n\n"]);
+    }
+
+    fn row(&mut self, labels: &[String], cells: &[Range<usize>]) {
+        for (label, cell) in labels.iter().zip(cells) {
+            if !label.is_empty() && !cell.is_empty() && cell.len() < 200 {
+                self.put(label, cell.clone());
+            }
+        }
+    }
+}
+
+/// Labels for the cells below these names; nothing if they are no names of columns, or none tells.
+fn labels(text: &str, header: &[Range<usize>]) -> Option<Vec<String>> {
+    let (mut people, mut labels) = (false, Vec::new());
+    for cell in header {
+        let name = text.get(cell.clone())?.to_lowercase();
+        let plain = |c: char| {
+            c.is_alphanumeric() || matches!(c, ' ' | '_' | '-' | '.' | '\'' | '(' | ')' | '#' | '/')
+        };
+        let begins =
+            name.is_empty() || name.starts_with(|c: char| c.is_alphabetic() || matches!(c, '#' | '_'));
+        if name.len() > LONGEST_HEADER || !begins || !name.chars().all(plain) || name.split(' ').count() > 5 {
+            return None;
+        }
+        // WHY: short parts stand inside other words, as `sin` in `business`: they must be a word of the name.
+        let words = || name.split(|c: char| !c.is_alphanumeric());
+        let known = TELLING.iter().find(|(part, _)| {
+            if part.len() > 3 || !part.is_ascii() {
+                name.contains(part)
+            } else {
+                words().any(|word| word == *part)
+            }
+        });
+        let is_name = NAMES.contains(&name.as_str()) || words().any(|word| word == "name");
+        people |= known.is_some();
+        labels.push(match known {
+            Some((_, "")) => name,
+            Some((_, label)) => (*label).to_owned(),
+            None if is_name => "surname".to_owned(),
+            None => String::new(),
+        });
+    }
+    people.then_some(labels)
+}
+
+/// Tables whose cells are set apart by a sign: a header, and rows with as many cells.
+fn separated(text: &str, made: &mut Made<'_, '_>) {
+    let mut header: Option<(char, usize, Vec<String>)> = None;
+    let (mut start, mut cells) = (0, Vec::new());
+    for line in text.split_inclusive('\n') {
+        let place = start;
+        start += line.len();
+        if made.is_full() {
+            return;
+        }
+        let line = line.trim_end_matches(['\n', '\r']);
+        if let Some((sign, count, labels)) = &header {
+            let bare = line.trim();
+            if bare.contains("--")
+                && bare.bytes().all(|byte| matches!(byte, b'|' | b'-' | b':' | b' ' | b'+'))
+            {
+                continue;
+            }
+            split(line, place, *sign, &mut cells);
+            if cells.len() == *count {
+                made.row(labels, &cells);
+                continue;
+            }
+            header = None;
+        }
+        for sign in [',', ';', '\t', '|'] {
+            if line.len() > 2000 || !line.contains(sign) {
+                continue;
+            }
+            split(line, place, sign, &mut cells);
+            let fits = (2..=MOST_COLUMNS).contains(&cells.len());
+            if let Some(labels) = labels(text, &cells).filter(|_| fits) {
+                header = Some((sign, cells.len(), labels));
+                break;
+            }
+        }
+    }
+}
+
+/// Cells of a line, without the quotes and spaces around them.
+fn split(line: &str, base: usize, sign: char, cells: &mut Vec<Range<usize>>) {
+    cells.clear();
+    let (line, base) = if sign == '|' {
+        let bare = line.trim().trim_start_matches('|');
+        (bare.trim_end_matches('|'), base + line.len() - line.trim_start().trim_start_matches('|').len())
+    } else {
+        (line, base)
+    };
+    let (mut from, mut quote) = (0, None);
+    for (at, c) in line.char_indices() {
+        match (quote, c) {
+            (None, '"' | '\'') if line.get(from..at).is_some_and(|before| before.trim().is_empty()) => {
+                quote = Some(c)
+            }
+            (Some(open), c) if c == open => quote = None,
+            (None, c) if c == sign => {
+                cells.push(bare(line, from, at, base));
+                from = at + c.len_utf8();
+            }
+            _ => {}
+        }
+        if cells.len() > MOST_COLUMNS {
+            return;
+        }
+    }
+    cells.push(bare(line, from, line.len(), base));
+}
+
+fn bare(line: &str, from: usize, to: usize, base: usize) -> Range<usize> {
+    let cell = line.get(from..to).unwrap_or_default();
+    let dull = |c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '`' | '*' | '[' | ']');
+    let start = from + cell.len() - cell.trim_start_matches(dull).len();
+    let end = from + cell.trim_end_matches(dull).len();
+    base + start..base + end.max(start)
+}
+
+/// `INSERT INTO t (names) VALUES (cells), (cells)`.
+fn inserted(text: &str, made: &mut Made<'_, '_>) {
+    let (small, mut from) = (text.to_ascii_lowercase(), 0);
+    let mut cells = Vec::new();
+    while let Some(at) = small.get(from..).and_then(|rest| rest.find("insert ")) {
+        from += at + 7;
+        let Some(names) = brackets(text, from, 200) else { continue };
+        split(text.get(names.clone()).unwrap_or_default(), names.start, ',', &mut cells);
+        let Some(labels) = labels(text, &cells) else { continue };
+        let count = cells.len();
+        from = names.end + 1;
+        while let Some(values) = brackets(text, from, 24) {
+            split(text.get(values.clone()).unwrap_or_default(), values.start, ',', &mut cells);
+            if cells.len() != count || made.is_full() {
+                break;
+            }
+            made.row(&labels, &cells);
+            from = values.end + 1;
+        }
+    }
+}
+
+/// What stands in the next round brackets, which open within so many bytes; quotes may hold brackets of their own.
+fn brackets(text: &str, from: usize, within: usize) -> Option<Range<usize>> {
+    let rest = text.as_bytes().get(from..)?;
+    let open = rest.iter().take(within).position(|byte| *byte == b'(')? + 1;
+    let mut quoted = false;
+    let length = rest.get(open..)?.iter().take(4096).position(|byte| {
+        quoted ^= *byte == b'\'';
+        *byte == b')' && !quoted
+    })?;
+    Some(from + open..from + open + length)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::normalize::fold, *};
+
+    fn read(text: &str) -> String {
+        columns(&fold(text)).map_or_else(String::new, |view| view.text.replace("\n\n", "; "))
+    }
+
+    #[test]
+    fn cells_are_read_under_the_names_of_their_columns() {
+        assert_eq!(
+            read("id;nome;cpf\n1;Iara Moura;12\n2;Rui Alves;34\n"),
+            "surname: Iara Moura; cpf: 12; surname: Rui Alves; cpf: 34; "
+        );
+        assert_eq!(
+            read("| Name | Phone |\n|------|-------|\n| Bo Li | 12 |\n"),
+            "surname: Bo Li; phone: 12; "
+        );
+        assert_eq!(read("\"Last Name\",\"E-mail\"\n\"Roy, A\",\"x@y\""), "surname: Roy, A; e-mail: x@y; ");
+        assert_eq!(
+            read("insert into t (id, nome, cpf) values (8, 'Rui (Jr) Alves', '12'), (9, 'Bo', '34');"),
+            "surname: Rui (Jr) Alves; cpf: 12; surname: Bo; cpf: 34; "
+        );
+    }
+
+    #[test]
+    fn tables_of_things_are_left_alone() {
+        for text in [
+            "sku,name,price\nA1,Blue Hose,3\n",
+            "a, b and c\nd, e and f\n",
+            "",
+            "insert coin (now) values (1)",
+        ] {
+            assert!(columns(&fold(text)).is_none(), "{text}");
+        }
+    }
+
+    #[test]
+    fn places_lead_back_to_the_cells() {
+        let text = "né,phone\n1,é0161\n";
+        let view = columns(&fold(text)).unwrap();
+        let at = view.text.find("e0161").unwrap();
+        let (from, to) = view.back(at, at + 5);
+        assert_eq!(text.get(from..to), Some("é0161"));
+    }
+}
