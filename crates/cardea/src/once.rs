@@ -73,7 +73,6 @@ impl Once<'_> {
     }
 
     /// Claims the key for what this commit does. If somebody else has it, the commit fails with a conflict called [`TAKEN`].
-    #[must_use]
     pub fn claim(&self, made: Made, now: Timestamp) -> Commit {
         Commit::new()
             .run(
@@ -99,7 +98,6 @@ impl Once<'_> {
     }
 
     /// Gives the key free again, unless it was claimed anew since that turn.
-    #[must_use]
     pub fn free(&self, turn: TurnId) -> Commit {
         let sql = "DELETE FROM idempotency WHERE owner = $1 AND route = $2 AND key = $3 AND turn = $4";
         Commit::new().run(sql, args![self.owner, self.route, self.key, turn])
@@ -107,7 +105,6 @@ impl Once<'_> {
 }
 
 /// Forgets the keys whose time is over.
-#[must_use]
 pub fn forget_old(now: Timestamp) -> Commit {
     Commit::new().run("DELETE FROM idempotency WHERE expires_at <= $1", args![now])
 }

@@ -403,7 +403,7 @@ fn a_secret_is_found_in_every_spelling_that_a_service_may_echo_it_in() {
         "s3cr+t=2FC=C3=A4n\"ry &7=3Da b".to_owned(),
         json.trim_matches('"').to_owned(),
         json!(json).to_string(),
-        address.to_uppercase().replace('%', "%"),
+        address.to_uppercase(),
         address,
         html,
         code,

@@ -6,7 +6,7 @@ use cardea_core::log::ChainKey;
 use cardea_store::Db;
 use serde_json::json;
 
-use super::{AuditCommand, AuditVerify, Cli, End, Out, check, client};
+use super::{AuditCommand, AuditVerify, Cli, End, Out, client, ground};
 use crate::{
     config::{Config, Environment},
     observe::{self, CheckpointKey, Checkpoints, Unproved, Verified},
@@ -18,7 +18,7 @@ pub(super) const CHECKPOINTS: &str = "audit.checkpoints";
 
 /// Finds the key of the chain and runs the command.
 pub(super) fn run(cli: &Cli, command: &AuditCommand, environment: &Environment, out: &mut Out<'_>) -> End {
-    let config = match check::load(cli, environment, out) {
+    let config = match ground::load(cli, environment, out) {
         Ok(loaded) => loaded.config,
         Err(end) => return end,
     };

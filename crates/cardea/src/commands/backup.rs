@@ -6,7 +6,7 @@ use cardea_core::{Code, Error, Result};
 use cardea_store::db::copy;
 use serde_json::json;
 
-use super::{Cli, End, Out, audit::CHECKPOINTS, check, client, people};
+use super::{Cli, End, Out, audit::CHECKPOINTS, client, ground};
 use crate::{
     app::private_folder,
     config::{Config, Environment},
@@ -16,7 +16,7 @@ use crate::{
 const DATABASE: &str = "cardea.db";
 
 pub(super) fn backup(cli: &Cli, dir: &Path, environment: &Environment, out: &mut Out<'_>) -> End {
-    let config = match check::load(cli, environment, out) {
+    let config = match ground::load(cli, environment, out) {
         Ok(loaded) => loaded.config,
         Err(end) => return end,
     };
@@ -24,7 +24,7 @@ pub(super) fn backup(cli: &Cli, dir: &Path, environment: &Environment, out: &mut
         out.note(format!("{} cannot be made: {error}", dir.display()));
         return End::Unreachable;
     }
-    match people::flat(client::wait(work(&config, dir))) {
+    match ground::flat(client::wait(work(&config, dir))) {
         Ok(bytes) if out.json => out.json(&json!({ "dir": dir, "bytes": bytes })),
         Ok(bytes) => {
             out.line(format!("wrote {} ({bytes} bytes)", dir.join(DATABASE).display()));
@@ -33,7 +33,7 @@ pub(super) fn backup(cli: &Cli, dir: &Path, environment: &Environment, out: &mut
                 config.data.dir.display()
             ));
         }
-        Err(error) => return people::refused(&error, out),
+        Err(error) => return ground::refused(&error, out),
     }
     End::Good
 }

@@ -2,30 +2,11 @@
 
 use serde_json::json;
 
-use super::{Cli, ConfigCommand, End, Out, policy};
-use crate::config::{Config, ConfigError, Environment, Loaded, reference};
-
-/// Loads the configuration, or says what is wrong with it.
-pub(super) fn load(cli: &Cli, environment: &Environment, out: &mut Out<'_>) -> Result<Loaded, End> {
-    Config::load(&cli.config, environment).map_err(|error| {
-        refuse(&error, out);
-        if error.is_unread() { End::Unreachable } else { End::Bad }
-    })
-}
-
-fn refuse(error: &ConfigError, out: &mut Out<'_>) {
-    if out.json {
-        out.json(&json!({ "good": false, "problems": error.lines() }));
-        return;
-    }
-    let count = error.lines().len();
-    let pretty = error.pretty(out.colours);
-    out.note(pretty.trim_end());
-    out.note(format!("\n{count} {} to put right", if count == 1 { "thing" } else { "things" }));
-}
+use super::{Cli, ConfigCommand, End, Out, ground, policy};
+use crate::config::{Environment, reference};
 
 pub(super) fn check(cli: &Cli, environment: &Environment, out: &mut Out<'_>) -> End {
-    let loaded = match load(cli, environment, out) {
+    let loaded = match ground::load(cli, environment, out) {
         Ok(loaded) => loaded,
         Err(end) => return end,
     };
@@ -65,7 +46,7 @@ pub(super) fn config(cli: &Cli, command: ConfigCommand, environment: &Environmen
         out.piece(&reference());
         return End::Good;
     }
-    match load(cli, environment, out) {
+    match ground::load(cli, environment, out) {
         Ok(loaded) if out.json => out.json(&loaded.effective.json()),
         Ok(loaded) => out.piece(&loaded.effective.toml()),
         Err(end) => return end,

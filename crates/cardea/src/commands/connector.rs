@@ -14,7 +14,7 @@ use cardea_core::{
 };
 use serde_json::{Value, json};
 
-use super::{Cli, ConnectorCommand, ConnectorSecret, End, Out, check, client, people};
+use super::{Cli, ConnectorCommand, ConnectorSecret, End, Out, client, ground};
 use crate::{
     action::secret_name,
     config::{Config, ConfigError, Environment, FileProblems, read_connector},
@@ -36,7 +36,7 @@ pub(super) fn run(
 ) -> End {
     match command {
         ConnectorCommand::Check { path } => look(path, out),
-        ConnectorCommand::Secret(words) => match check::load(cli, environment, out) {
+        ConnectorCommand::Secret(words) => match ground::load(cli, environment, out) {
             Ok(loaded) => secret(&loaded.config, &loaded.connectors, words, out),
             Err(end) => end,
         },
@@ -174,7 +174,7 @@ fn secret(config: &Config, connectors: &[Connector], words: &ConnectorSecret, ou
     }
     let issuer = match issuer_of(config, words) {
         Ok(issuer) => issuer,
-        Err(error) => return people::refused(&error, out),
+        Err(error) => return ground::refused(&error, out),
     };
     let secret = match read_secret(std::io::stdin().lock()) {
         Ok(secret) => secret,
@@ -188,7 +188,7 @@ fn secret(config: &Config, connectors: &[Connector], words: &ConnectorSecret, ou
             out.line(sealed(words, issuer.as_deref()));
             End::Good
         }
-        Ok(Err(error)) => people::refused(&error, out),
+        Ok(Err(error)) => ground::refused(&error, out),
         Err(error) => {
             out.note(format!("cannot start: {error}"));
             End::Unreachable
@@ -254,7 +254,7 @@ fn issuer_of(config: &Config, words: &ConnectorSecret) -> Result<Option<String>>
 }
 
 async fn seal(config: &Config, words: &ConnectorSecret, issuer: Option<&str>, secret: &[u8]) -> Result<()> {
-    let (vault, db) = people::vault(config).await?;
+    let (vault, db) = ground::vault(config).await?;
     let tenant = TenantId::from(words.tenant.as_str());
     let sealed = match (&words.user, issuer) {
         (Some(user), Some(issuer)) => {

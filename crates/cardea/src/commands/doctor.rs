@@ -15,7 +15,7 @@ use cardea_store::{Db, db::is_newer};
 use serde::Serialize;
 use serde_json::json;
 
-use super::{Cli, End, Out, audit::CHECKPOINTS, check, client, people::words};
+use super::{Cli, End, Out, audit::CHECKPOINTS, client, ground};
 use crate::{
     app::was_written,
     config::{Config, Environment, Loaded},
@@ -69,7 +69,7 @@ impl Finding {
 }
 
 pub(super) fn doctor(cli: &Cli, environment: &Environment, out: &mut Out<'_>) -> End {
-    let loaded = match check::load(cli, environment, out) {
+    let loaded = match ground::load(cli, environment, out) {
         Ok(loaded) => loaded,
         Err(end) => return end,
     };
@@ -270,7 +270,7 @@ async fn database(config: &Config, key: Option<ChainKey>, found: &mut Findings) 
             .add("database", State::Bad, "was written by a newer Cardea")
             .advise("run that version, or a newer one"),
         Err(error) if error.code() == Code::Misconfigured => found
-            .add("database", State::Bad, words(&error))
+            .add("database", State::Bad, ground::words(&error))
             .advise("run the build that made it, or bring back a copy"),
         _ => found
             .add("database", State::Note, "its tables are not those of this version")
@@ -285,7 +285,7 @@ async fn set_back(config: &Config, db: &Db, found: &mut Findings) {
     let seen = match Checkpoints::load(&path) {
         Ok(seen) => seen,
         Err(error) => {
-            found.add("audit log", State::Bad, words(&error)).advise("cardea audit verify says more");
+            found.add("audit log", State::Bad, ground::words(&error)).advise("cardea audit verify says more");
             return;
         }
     };

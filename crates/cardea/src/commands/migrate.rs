@@ -7,14 +7,14 @@ use cardea_store::{
 };
 use serde_json::json;
 
-use super::{Cli, End, Out, check, client};
+use super::{Cli, End, Out, client, ground};
 use crate::{
     app::data_folder,
     config::{Config, Environment},
 };
 
 pub(super) fn migrate(cli: &Cli, environment: &Environment, out: &mut Out<'_>) -> End {
-    let loaded = match check::load(cli, environment, out) {
+    let loaded = match ground::load(cli, environment, out) {
         Ok(loaded) => loaded,
         Err(end) => return end,
     };

@@ -14,6 +14,7 @@ pub mod cli;
 mod client;
 mod connector;
 mod doctor;
+mod ground;
 mod guard;
 mod init;
 mod line;

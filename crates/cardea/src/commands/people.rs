@@ -5,31 +5,24 @@ use std::{io::Read as _, sync::Arc};
 use cardea_auth::Auth;
 use cardea_core::{
     Code, Error, Result,
-    cost::Prices,
     id::{KeyId, TenantId, UserId},
     secret::{ExposeSecret as _, SecretString},
     time::{SystemClock, Timestamp},
 };
-use cardea_store::{Db, db::is_newer};
+use cardea_store::Db;
 use serde_json::json;
 
-use super::{Cli, End, KeyCommand, KeyCreate, Out, Token, TokenCommand, TokenRevoke, check, client};
+use super::{Cli, End, KeyCommand, KeyCreate, Out, Token, TokenCommand, TokenRevoke, client, ground};
 use crate::{
-    app::truth,
     config::{Config, Environment},
     identity::{Identity, KeyInfo, Mint, NewKey, Revoke, try_out_is_off},
-    observe::Observe,
-    vault::Vault,
 };
 
 /// More than any token has.
 const LARGEST_TOKEN: u64 = 16 * 1024;
 
-/// The longest name that a node may have.
-const LONGEST_NODE: usize = 60;
-
 pub(super) fn token(cli: &Cli, wanted: &Token, environment: &Environment, out: &mut Out<'_>) -> End {
-    let config = match check::load(cli, environment, out) {
+    let config = match ground::load(cli, environment, out) {
         Ok(loaded) => loaded.config,
         Err(end) => return end,
     };
@@ -38,7 +31,7 @@ pub(super) fn token(cli: &Cli, wanted: &Token, environment: &Environment, out: &
     }
     if !config.local_issuer.enabled {
         // WHY: before the rooms are opened, which makes a data folder with a key where there is none.
-        return refused(&try_out_is_off(), out);
+        return ground::refused(&try_out_is_off(), out);
     }
     let mint = Mint::new(wanted.tenant.as_str(), wanted.user.as_deref().unwrap_or_default())
         .roles(wanted.roles.iter().cloned())
@@ -49,14 +42,14 @@ pub(super) fn token(cli: &Cli, wanted: &Token, environment: &Environment, out: &
         db.close().await;
         token
     });
-    match flat(made) {
+    match ground::flat(made) {
         Ok(token) if out.json => out.json(&json!({ "token": token.expose_secret() })),
         Ok(token) => {
             let lifetime = config.local_issuer.lifetime;
             out.line(token.expose_secret());
             out.note(format!("for trying out; works for {lifetime}"));
         }
-        Err(error) => return refused(&error, out),
+        Err(error) => return ground::refused(&error, out),
     }
     End::Good
 }
@@ -64,7 +57,7 @@ pub(super) fn token(cli: &Cli, wanted: &Token, environment: &Environment, out: &
 fn revoke(config: &Config, wanted: &TokenRevoke, out: &mut Out<'_>) -> End {
     let what = match what(wanted) {
         Ok(what) => what,
-        Err(error) => return refused(&error, out),
+        Err(error) => return ground::refused(&error, out),
     };
     let tenant = TenantId::from(wanted.tenant.as_str());
     let done = client::wait(async {
@@ -73,7 +66,7 @@ fn revoke(config: &Config, wanted: &TokenRevoke, out: &mut Out<'_>) -> End {
         db.close().await;
         done
     });
-    match flat(done) {
+    match ground::flat(done) {
         Ok(()) => {
             if out.json {
                 out.json(&json!({ "revoked": true, "tenant": wanted.tenant, "id": wanted.id, "user": wanted.user }));
@@ -81,7 +74,7 @@ fn revoke(config: &Config, wanted: &TokenRevoke, out: &mut Out<'_>) -> End {
             out.note("revoked; running servers refuse it within two seconds");
             End::Good
         }
-        Err(error) => refused(&error, out),
+        Err(error) => ground::refused(&error, out),
     }
 }
 
@@ -106,7 +99,7 @@ fn what(wanted: &TokenRevoke) -> Result<Revoke> {
 }
 
 pub(super) fn key(cli: &Cli, command: &KeyCommand, environment: &Environment, out: &mut Out<'_>) -> End {
-    let config = match check::load(cli, environment, out) {
+    let config = match ground::load(cli, environment, out) {
         Ok(loaded) => loaded.config,
         Err(end) => return end,
     };
@@ -116,9 +109,9 @@ pub(super) fn key(cli: &Cli, command: &KeyCommand, environment: &Environment, ou
         db.close().await;
         done
     });
-    match flat(done) {
+    match ground::flat(done) {
         Ok(()) => End::Good,
-        Err(error) => refused(&error, out),
+        Err(error) => ground::refused(&error, out),
     }
 }
 
@@ -188,53 +181,8 @@ fn list(keys: &[KeyInfo], out: &mut Out<'_>) {
 
 /// The room, on the configured database.
 async fn open(config: &Config) -> Result<(Identity, Db)> {
-    let (vault, db, observe) = rooms(config).await?;
+    let (vault, db, observe) = ground::rooms(config).await?;
     let identity =
         Identity::open(db.clone(), observe, &vault, Arc::new(SystemClock), &config.local_issuer).await?;
     Ok((identity, db))
-}
-
-/// The vault, on the configured database.
-pub(super) async fn vault(config: &Config) -> Result<(Vault, Db)> {
-    let (vault, db, _) = rooms(config).await?;
-    Ok((vault, db))
-}
-
-pub(super) async fn rooms(config: &Config) -> Result<(Vault, Db, Observe)> {
-    let clock: cardea_core::time::SharedClock = Arc::new(SystemClock);
-    // WHY: a server may run on this database at the same time, and each writer needs an audit chain of its own.
-    let mut settings = config.db.clone();
-    settings.node = format!("{}.cli", settings.node.chars().take(LONGEST_NODE).collect::<String>());
-    let (_, root, db) = truth(config, settings).await?;
-    let observe = Observe::new(db.clone(), Arc::clone(&clock), Prices::default());
-    let vault = Vault::new(db.clone(), observe.clone(), root, clock);
-    Ok((vault, db, observe))
-}
-
-pub(super) fn flat<T>(waited: std::io::Result<Result<T>>) -> Result<T> {
-    waited.unwrap_or_else(|error| Err(Error::new(Code::Internal).because(error)))
-}
-
-/// The words of an error for whoever sits at the keyboard: what these codes say to clients says nothing here.
-pub(super) fn words(error: &Error) -> String {
-    let (code, whole) = (error.code(), error.public());
-    let own = matches!(code, Code::BadRequest | Code::Misconfigured | Code::Conflict);
-    let bare = whole.strip_prefix(code.sentence()).map(str::trim).filter(|bare| own && !bare.is_empty());
-    bare.map_or_else(|| whole.clone(), str::to_owned)
-}
-
-/// Says why a command was not done, to a machine in the place of its result, and how the command ends.
-pub(super) fn refused(error: &Error, out: &mut Out<'_>) -> End {
-    let says = match error.cause_line() {
-        Some(cause) => format!("{} ({cause})", words(error)),
-        None => words(error),
-    };
-    out.error(error.code().name(), &says);
-    match error.code() {
-        Code::Misconfigured if is_newer(error) => End::Unreachable,
-        Code::Misconfigured => End::Bad,
-        Code::BadRequest => End::Misused,
-        code if code.status() >= 500 => End::Unreachable,
-        _ => End::Bad,
-    }
 }

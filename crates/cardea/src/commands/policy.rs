@@ -14,7 +14,7 @@ use cardea_core::{
 };
 use serde_json::{Value, json};
 
-use super::{Cli, End, Out, check, connector, people};
+use super::{Cli, End, Out, connector, ground};
 use crate::{
     config::{ConfigError, Environment, FileProblems, Loaded, read_connector},
     control,
@@ -44,7 +44,7 @@ struct Folder {
 /// Tests the folder that was named, or the configured one.
 pub(super) fn run(cli: &Cli, named: Option<&Path>, environment: &Environment, out: &mut Out<'_>) -> End {
     match named {
-        None => match check::load(cli, environment, out) {
+        None => match ground::load(cli, environment, out) {
             Ok(loaded) => test(&Place::of(&loaded), out),
             Err(end) => end,
         },
@@ -200,7 +200,7 @@ fn refuse(problems: &[Problem], out: &mut Out<'_>) -> End {
 fn read(place: &Place<'_>) -> Result<Folder, String> {
     let Place { dir, connectors, approver } = *place;
     fs::read_dir(dir).map_err(|error| named(dir, &error))?;
-    let sources = control::load(dir, approver).map_err(|error| people::words(&error))?;
+    let sources = control::load(dir, approver).map_err(|error| ground::words(&error))?;
     let tests = dir.join("tests");
     let matrices = if tests.is_dir() { texts(&tests)? } else { Vec::new() };
     Ok(Folder { sources, tools: catalogue(dir, connectors)?, matrices })

@@ -8,7 +8,7 @@ use std::{
 use cardea_core::{Code, Error, Result};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::{Cli, End, Out, check, log::Log, people};
+use super::{Cli, End, Out, ground, log::Log};
 use crate::{
     api::{self, Bound},
     app::{App, Options, private_folder},
@@ -41,7 +41,7 @@ pub(super) fn serve(cli: &Cli, environment: &Environment, out: &mut Out<'_>) -> 
             return End::Unreachable;
         }
     };
-    let loaded = match check::load(cli, environment, out) {
+    let loaded = match ground::load(cli, environment, out) {
         Ok(loaded) => loaded,
         Err(end) => return end,
     };
@@ -58,7 +58,7 @@ pub(super) fn serve(cli: &Cli, environment: &Environment, out: &mut Out<'_>) -> 
     match ended {
         Ok(()) => End::Good,
         Err(error) => {
-            log.say(&people::words(&error));
+            log.say(&ground::words(&error));
             log.say(&error.cause_line().unwrap_or_default());
             End::Unreachable
         }

@@ -653,7 +653,7 @@ fn a_change_of_a_tool_is_shown_with_all_its_signs_and_accepted_by_what_it_says()
         ],
     );
     client::wait(async {
-        let (_, db, _) = people::rooms(&loaded.config).await.unwrap();
+        let (_, db, _) = ground::rooms(&loaded.config).await.unwrap();
         db.commit(put).await.unwrap();
         db.close().await;
     })

@@ -11,7 +11,7 @@ use cardea_core::{
 };
 use serde_json::{Value, json};
 
-use super::{Cli, End, Out, ToolAccept, ToolCommand, check, client, people};
+use super::{Cli, End, Out, ToolAccept, ToolCommand, client, ground};
 use crate::{
     action::{Held, Pins},
     config::{Config, Environment},
@@ -25,7 +25,7 @@ const SHOWN: usize = 12;
 const LONGEST: usize = 600;
 
 pub(super) fn run(cli: &Cli, command: &ToolCommand, environment: &Environment, out: &mut Out<'_>) -> End {
-    let config = match check::load(cli, environment, out) {
+    let config = match ground::load(cli, environment, out) {
         Ok(loaded) => loaded.config,
         Err(end) => return end,
     };
@@ -38,14 +38,14 @@ pub(super) fn run(cli: &Cli, command: &ToolCommand, environment: &Environment, o
         db.close().await;
         done
     });
-    match people::flat(done) {
+    match ground::flat(done) {
         Ok(end) => end,
-        Err(error) => people::refused(&error, out),
+        Err(error) => ground::refused(&error, out),
     }
 }
 
 async fn open(config: &Config) -> Result<(Pins, cardea_store::Db)> {
-    let (_, db, observe) = people::rooms(config).await?;
+    let (_, db, observe) = ground::rooms(config).await?;
     Ok((Pins::new(db.clone(), observe, Arc::new(SystemClock)), db))
 }
 

@@ -3,14 +3,14 @@
 use cardea_core::{Code, Error, Result};
 use serde_json::json;
 
-use super::{Cli, End, Out, VaultCommand, check, client, people};
+use super::{Cli, End, Out, VaultCommand, client, ground};
 use crate::{
     config::{Config, Environment},
     vault::RootKey,
 };
 
 pub(super) fn run(cli: &Cli, command: &VaultCommand, environment: &Environment, out: &mut Out<'_>) -> End {
-    let config = match check::load(cli, environment, out) {
+    let config = match ground::load(cli, environment, out) {
         Ok(loaded) => loaded.config,
         Err(end) => return end,
     };
@@ -20,7 +20,7 @@ pub(super) fn run(cli: &Cli, command: &VaultCommand, environment: &Environment, 
     };
     match done {
         Ok(()) => End::Good,
-        Err(error) => people::refused(&error, out),
+        Err(error) => ground::refused(&error, out),
     }
 }
 
@@ -43,8 +43,8 @@ fn add_key(config: &Config, out: &mut Out<'_>) -> Result<()> {
 
 /// Wraps everything that stands under older keys under the newest. May be stopped and run again.
 fn rewrap(config: &Config, out: &mut Out<'_>) -> Result<()> {
-    let count = people::flat(client::wait(async {
-        let (vault, db) = people::vault(config).await?;
+    let count = ground::flat(client::wait(async {
+        let (vault, db) = ground::vault(config).await?;
         let done = vault.rotate().await;
         db.close().await;
         done

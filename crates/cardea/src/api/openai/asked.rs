@@ -12,7 +12,7 @@ use cardea_core::{
 use serde::{Deserialize, de::IgnoredAny};
 use serde_json::{Map, Value, json};
 
-use super::messages::{InMessage, bad, transcript};
+use super::messages::{InMessage, bad, or_default, transcript};
 
 /// The body of `POST /v1/chat/completions`.
 #[derive(Debug, Clone, Deserialize)]
@@ -324,15 +324,6 @@ impl Completion {
         let last = self.messages.last().ok_or_else(|| bad("messages", "`messages` must not be empty."))?;
         last.users_text(at)
     }
-}
-
-/// A member that may be `null`, which says the same as leaving it out.
-pub(super) fn or_default<'de, D, T>(from: D) -> std::result::Result<T, D::Error>
-where
-    D: serde::Deserializer<'de>,
-    T: Deserialize<'de> + Default,
-{
-    Option::deserialize(from).map(Option::unwrap_or_default)
 }
 
 #[cfg(test)]

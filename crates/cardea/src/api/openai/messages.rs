@@ -7,8 +7,6 @@ use cardea_core::{Code, Error, Result, message::Message, tool::ToolCall};
 use serde::{Deserialize, de::IgnoredAny};
 use serde_json::{Map, Value};
 
-use super::asked::or_default;
-
 /// One message as clients send it.
 #[derive(Debug, Clone, Deserialize)]
 pub(crate) struct InMessage {
@@ -194,6 +192,15 @@ impl InCall {
         };
         Ok(ToolCall { id: self.id.clone(), name: self.function.name.clone(), arguments })
     }
+}
+
+/// A member that may be `null`, which says the same as leaving it out.
+pub(super) fn or_default<'de, D, T>(from: D) -> std::result::Result<T, D::Error>
+where
+    D: serde::Deserializer<'de>,
+    T: Deserialize<'de> + Default,
+{
+    Option::deserialize(from).map(Option::unwrap_or_default)
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::{fs, path::Path};
 use cardea_core::{Code, Error};
 use serde_json::Value;
 
-use super::{End, Environment, client, people, run_in, started};
+use super::{End, Environment, client, ground, run_in, started};
 use crate::config::Config;
 
 /// Runs a statement in the database of a project.
@@ -123,5 +123,5 @@ fn what_was_revoked_is_told_to_machines_too_and_a_second_server_in_its_own_words
     let away = run_in(dir.path(), &["chat", "--url", "http://127.0.0.1:9", "hi", "--json"]).json();
     assert_eq!(away["error"]["code"], "unreachable");
     let second = Error::new(Code::Conflict).detail("Another server already works in `data`.");
-    assert_eq!(people::words(&second), "Another server already works in `data`.");
+    assert_eq!(ground::words(&second), "Another server already works in `data`.");
 }
