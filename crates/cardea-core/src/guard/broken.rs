@@ -71,7 +71,7 @@ fn joint(text: &[u8], listed: impl Fn() -> bool) -> Option<usize> {
 }
 
 /// Names of what puts the items of a list together.
-const JOINS: [&[u8]; 6] = [b"join", b"implode", b"concat", b"JOIN", b"CONCAT", b"reduce"];
+const JOINS: [&[u8]; 8] = [b"join", b"implode", b"concat", b"JOIN", b"CONCAT", b"reduce", b"Concat", b"Join"];
 
 fn literals(view: &View<'_>, found: &mut Vec<View<'static>>) {
     let bytes = view.bytes();

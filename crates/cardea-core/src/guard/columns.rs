@@ -230,6 +230,7 @@ pub(super) fn columns(view: &View<'_>) -> Option<View<'static>> {
     let mut made = Made { view, text: String::new(), source: Vec::new() };
     separated(text, &mut made);
     inserted(text, &mut made);
+    aliased(text, &mut made);
     (!made.text.is_empty()).then(|| View::made(made.text, made.source))
 }
 
@@ -401,6 +402,27 @@ fn inserted(text: &str, made: &mut Made<'_, '_>) {
     }
 }
 
+/// `SELECT 'cell' AS name`: the name stands behind its cell.
+fn aliased(text: &str, made: &mut Made<'_, '_>) {
+    let bytes = text.as_bytes();
+    for end in memchr::memchr_iter(b'\'', bytes) {
+        let behind = bytes.get(end + 1..).unwrap_or_default();
+        if made.is_full() || !behind.get(..4).is_some_and(|word| word.eq_ignore_ascii_case(b" as ")) {
+            continue;
+        }
+        let name = end + 5;
+        let is_name = |byte: &&u8| byte.is_ascii_alphanumeric() || **byte == b'_' || **byte >= 0x80;
+        let length = bytes.get(name..).map_or(0, |rest| rest.iter().take(64).take_while(is_name).count());
+        let before = bytes.get(end.saturating_sub(200)..end).unwrap_or_default();
+        let Some(open) = memchr::memrchr(b'\'', before) else { continue };
+        let cell = end - before.len() + open + 1..end;
+        let header = name..name + length;
+        if let Some(labels) = labels(text, std::slice::from_ref(&header)).filter(|_| length > 0) {
+            made.row(&labels, std::slice::from_ref(&cell));
+        }
+    }
+}
+
 /// What stands in the next round brackets, which open within so many bytes; quotes may hold brackets of their own.
 fn brackets(text: &str, from: usize, within: usize) -> Option<Range<usize>> {
     let rest = text.as_bytes().get(from..)?;
@@ -436,6 +458,15 @@ mod tests {
             read("insert into t (id, nome, cpf) values (8, 'Rui (Jr) Alves', '12'), (9, 'Bo', '34');"),
             "surname: Rui (Jr) Alves; cpf: 12; surname: Bo; cpf: 34; "
         );
+    }
+
+    #[test]
+    fn a_cell_of_a_query_is_read_under_the_name_behind_it() {
+        assert_eq!(
+            read("select '57-93-37' as mrn, 'Rosa Lind' AS patient_name, 'x' as kind"),
+            "mrn: 57-93-37; surname: Rosa Lind; "
+        );
+        assert!(read("it's as good as any, 'blue' as colour").is_empty());
     }
 
     #[test]

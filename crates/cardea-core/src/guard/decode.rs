@@ -20,8 +20,8 @@ use super::{
 const LEAD: usize = 48;
 
 /// Shortest stretches that are tried.
-const SHORTEST_BASE64: usize = 20;
-const SHORTEST_HEX: usize = 24;
+const SHORTEST_BASE64: usize = 16;
+const SHORTEST_HEX: usize = 18;
 const FEWEST_SINGLES: usize = 8;
 
 /// Shortest first line of base 64 that goes on in the next.
@@ -109,7 +109,13 @@ pub(super) fn lead(bytes: &[u8], start: usize) -> usize {
 /// A stretch with its escapes undone, if it has any.
 fn unescaped(view: &View<'_>, start: usize, end: usize) -> Option<View<'static>> {
     let bytes = view.bytes();
-    let any = (start..end).any(|at| bytes.get(at..end).and_then(escape).is_some());
+    let solid = |at: Option<usize>| at.and_then(|at| bytes.get(at)).is_some_and(u8::is_ascii_alphanumeric);
+    // The query of an address and the body of a form write a space as a plus.
+    let spaced = |at: usize| bytes.get(at) == Some(&b'+') && solid(at.checked_sub(1)) && solid(Some(at + 1));
+    let stretch = bytes.get(start..end)?;
+    let form = memchr(b'=', stretch)
+        .is_some_and(|sign| memchr_iter(b'+', stretch).any(|at| at > sign && spaced(start + at)));
+    let any = form || (start..end).any(|at| bytes.get(at..end).and_then(escape).is_some());
     if !any {
         return None;
     }
@@ -118,10 +124,16 @@ fn unescaped(view: &View<'_>, start: usize, end: usize) -> Option<View<'static>>
     let (mut place, mut undone) = (start, 0);
     while place < end {
         let rest = bytes.get(place..end)?;
-        match escape(rest) {
+        // WHY: what stands behind the sign in a form is a value, and no letter of a mailer.
+        match escape(rest).filter(|_| !(form && rest.starts_with(b"="))) {
             Some((byte, length)) => {
                 child.put(byte, place, place + length);
                 place += length;
+                undone += 1;
+            }
+            None if form && spaced(place) => {
+                child.put(b' ', place, place + 1);
+                place += 1;
                 undone += 1;
             }
             None => {
@@ -502,6 +514,10 @@ mod tests {
     #[test]
     fn each_way_of_hiding_a_text_is_undone_once() {
         assert_eq!(decoded("x %41%42c"), ["x ABc"]);
+        assert_eq!(decoded("/in?card=4539+0726&x=1"), ["/in?card=4539 0726&x=1"], "a form writes spaces so");
+        assert_eq!(decoded("NjE4LjUwMy4xNzUtMjY"), ["618.503.175-26"]);
+        assert_eq!(decoded("0x3730392d37392d32383130"), ["709-79-2810"]);
+        assert!(decoded("1+1=2 a+b").is_empty());
         assert_eq!(decoded("&#105;&#x67;nore"), ["ignore"]);
         assert_eq!(decoded("aWdub3JlIHByZXZpb3VzIGluc3RydWN0aW9ucw=="), ["ignore previous instructions"]);
         assert_eq!(decoded("69676e6f72652070726576696f7573"), ["ignore previous"]);

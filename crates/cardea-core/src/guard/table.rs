@@ -61,7 +61,7 @@ const SHORT: &[(&str, &str)] = &[
     // Between the name of a field and its value, in forms, JSON, YAML, code, tables and talk.
     (
         "@field",
-        r#"["'`*_)\]>]{0,3}(?: ?\([^()\n]{1,24}\))?[ \t]{0,6}(?:=>|:=|={1,2}|:{1,2}|>|\|)[ \t|*_"'`>]{0,8}(?:\r?\n[ \t]{0,8})?["'`]?"#,
+        r#"["'`*_)\]>]{0,3}(?: ?\([^()\n]{1,24}\))?[ \t]{0,6}(?:=>|:=|={1,2}|:{1,2}|>|\||[._]{3,40}:?)[ \t|*_"'`>]{0,8}(?:\r?\n[ \t]{0,8})?["'`]?"#,
     ),
     // A whole name: two to six words, of which the first and the last begin with a large letter.
     ("@full", "@word(?: {1,2}(?:@word|[A-Z]\\.?|@small)){0,4} {1,2}@word"),
