@@ -14,7 +14,7 @@ use super::{
     injection::Turn,
     normalize::View,
     seen::{Pace, Seen},
-    table::{self, From, Matcher, Pattern},
+    table::{self, From, LABEL_GAP, MOST_GAP, Matcher, Pattern},
     verdict::{Action, Family},
     words::{Use, Waking, Word, Words, is_escape},
 };
@@ -40,12 +40,6 @@ const LONGEST_JOINT: usize = 24;
 
 /// How far back the beginning of a word is looked for.
 const BACK: usize = 96;
-
-/// How far before a value its label may end.
-pub(super) const LABEL_GAP: usize = 48;
-
-/// The farthest that a row may ask for instead.
-pub(super) const MOST_GAP: usize = 112;
 
 /// How far before a part of a value its label may end.
 const FARTHEST: usize = MOST_GAP + BACK;

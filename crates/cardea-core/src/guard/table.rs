@@ -12,12 +12,14 @@ use std::sync::OnceLock;
 use regex::bytes::{Regex, RegexBuilder};
 use serde::Deserialize;
 
-use super::{
-    check,
-    leak::{LABEL_GAP, MOST_GAP},
-    verdict::Family,
-};
+use super::{check, verdict::Family};
 use crate::{Code, Error, Result};
+
+/// How far before a value its label may end.
+pub(super) const LABEL_GAP: usize = 48;
+
+/// The farthest that a row may ask for instead.
+pub(super) const MOST_GAP: usize = 112;
 
 /// The files of the table.
 const FILES: &[(Family, &str)] = &[
