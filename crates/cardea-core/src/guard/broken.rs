@@ -254,13 +254,17 @@ fn is_strange(group: &[u8]) -> bool {
 
 /// The groups as one value, and once more without the words at its ends that happen to be as long.
 fn put_together(view: &View<'_>, chain: &[Stretch], found: &mut Vec<View<'static>>) {
+    // WHY: words of a sentence are such groups all the time, and most by twos and threes.
+    if chain.len() < FEWEST_GROUPS {
+        return;
+    }
+    let letters: usize = chain.iter().map(|group| group.len()).sum();
     let bytes = view.bytes();
     let piece = |group: &Stretch| bytes.get(group.start..group.end).unwrap_or_default();
     let is_word = |group: &&Stretch| group.len() > 1 && piece(group).iter().all(u8::is_ascii_lowercase);
-    let letters: usize = chain.iter().map(|group| group.len()).sum();
-    let plain = chain.iter().all(|group| piece(group).iter().all(|byte| is_key(*byte)));
-    let strange = chain.iter().any(|group| is_strange(piece(group)));
-    if chain.len() < FEWEST_GROUPS || letters < FEWEST_LETTERS || !strange || !plain || letters > LONGEST {
+    let strange = || chain.iter().any(|group| is_strange(piece(group)));
+    let plain = || chain.iter().all(|group| piece(group).iter().all(|byte| is_key(*byte)));
+    if !(FEWEST_LETTERS..=LONGEST).contains(&letters) || !strange() || !plain() {
         return;
     }
     let first = chain.iter().take_while(is_word).count();

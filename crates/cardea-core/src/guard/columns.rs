@@ -330,7 +330,7 @@ fn separated(text: &str, made: &mut Made<'_, '_>) {
             header = None;
         }
         for sign in [',', ';', '\t', '|'] {
-            if line.len() > 2000 || !line.contains(sign) {
+            if line.len() > 2000 || !may_be_header(line, sign) {
                 continue;
             }
             split(line, place, sign, &mut cells);
@@ -341,6 +341,13 @@ fn separated(text: &str, made: &mut Made<'_, '_>) {
             }
         }
     }
+}
+
+/// False for most lines of prose, at the cost of looking for their first and last sign. Markdown fills its cells with spaces.
+fn may_be_header(line: &str, sign: char) -> bool {
+    let short = |cell: usize| sign == '|' || cell <= LONGEST_HEADER + 8;
+    let (first, last) = (line.find(sign), line.rfind(sign));
+    first.is_some_and(short) && last.is_some_and(|last| short(line.len() - last))
 }
 
 /// Cells of a line, without the quotes and spaces around them.

@@ -152,7 +152,7 @@ impl Leaks {
     /// Examines a piece. Gives nothing if it was told that it is late.
     pub(super) fn find(&self, piece: &Piece<'_>, seen: &mut Vec<Seen>) -> Option<Read> {
         let bytes = piece.view.bytes();
-        let tried = vec![Tried::default(); self.patterns.len()];
+        let tried = vec![[0; 4]; self.patterns.len()];
         let mut scan = Scan { leaks: self, piece, bytes, seen, open: bytes.len(), run: (0, 0), tried };
         let (mut labels, mut turns, mut asked) = (Vec::<Label>::new(), Vec::new(), 0);
         for (Range { start, end }, uses) in self.words.of(bytes) {
@@ -279,19 +279,15 @@ struct Scan<'a, 'v> {
     tried: Vec<Tried>,
 }
 
-/// Where a row last looked from, and what its last grown finding covers: it need not look there again.
-#[derive(Debug, Clone, Copy)]
-struct Tried {
-    last: usize,
-    /// For which value its labels were last looked at.
-    asked: usize,
-    grown: (usize, usize),
-}
+/// What a row need not look at again: the place that it last looked from, and the value for which its labels were last
+/// looked at, each plus one; then the beginning and the end of what its last grown finding covers.
+///
+/// WHY: numbers alone, since the system hands out zeroes for nothing, and there are hundreds of rows for the shortest text.
+type Tried = [u32; 4];
 
-impl Default for Tried {
-    fn default() -> Self {
-        Self { last: usize::MAX, asked: usize::MAX, grown: (0, 0) }
-    }
+/// A place in a text as [`Tried`] has it.
+fn tried_at(place: usize) -> u32 {
+    u32::try_from(place).unwrap_or(u32::MAX - 1) + 1
 }
 
 impl Scan<'_, '_> {
@@ -383,8 +379,8 @@ impl Scan<'_, '_> {
     /// A word that wakes a row which speaks only beside a label. It is asked once, however many labels are near.
     fn labelled(&mut self, row: u16, pattern: &Pattern, word: &Word, near: &[Label]) {
         let start = if pattern.row.back { self.word_start(word.start) } else { word.start };
-        let Some(tried) = self.tried.get_mut(usize::from(row)) else { return };
-        if std::mem::replace(&mut tried.asked, start) == start {
+        let Some([_, asked, ..]) = self.tried.get_mut(usize::from(row)) else { return };
+        if std::mem::replace(asked, tried_at(start)) == tried_at(start) {
             return;
         }
         let bytes = self.bytes;
@@ -413,11 +409,11 @@ impl Scan<'_, '_> {
         {
             return;
         }
-        let Some(tried) = self.tried.get_mut(usize::from(row)) else { return };
-        if tried.last == start || (tried.grown.0 <= start && start < tried.grown.1) {
+        let Some([last, _, from, to]) = self.tried.get_mut(usize::from(row)) else { return };
+        if *last == tried_at(start) || (*from..*to).contains(&tried_at(start)) {
             return;
         }
-        tried.last = start;
+        *last = tried_at(start);
         let run_end = self.run_end(start);
         let end = match pattern.row.reach {
             0 => run_end.min(start + REACH),
@@ -452,8 +448,10 @@ impl Scan<'_, '_> {
         if !pattern.row.block.is_empty() {
             to = self.block_end(pattern.row.block.as_bytes(), start, to);
         }
-        if let Some(tried) = self.tried.get_mut(usize::from(row)).filter(|_| to > end.min(run_end)) {
-            tried.grown = (start, to);
+        if let Some([_, _, grown @ ..]) =
+            self.tried.get_mut(usize::from(row)).filter(|_| to > end.min(run_end))
+        {
+            *grown = [tried_at(start), tried_at(to)];
         }
         self.report(row, pattern, from..to, (confidence, None));
     }
