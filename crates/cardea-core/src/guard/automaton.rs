@@ -12,7 +12,7 @@ use std::{collections::HashMap, ops::Range};
 use crate::{Code, Error, Result};
 
 /// A word that ends in a state: its number and its length.
-type End = (usize, usize);
+type End = (u32, u32);
 
 /// Marks a state in which words end.
 const ENDS: u32 = 1 << 31;
@@ -50,10 +50,12 @@ pub(super) struct Automaton {
     shorts: Vec<u32>,
     /// Where a state goes on to a state of more than three bytes.
     rows: Vec<Entry>,
-    /// For each state in which words end, its place in `ends`.
+    /// For each state in which words end, its number among those.
     lists: Vec<u32>,
+    /// Where the words of each of those begin in `ends`, and where they all end.
+    bounds: Vec<u32>,
     /// The words that end in a state, the longest first.
-    ends: Vec<Vec<End>>,
+    ends: Vec<End>,
 }
 
 impl Automaton {
@@ -62,23 +64,21 @@ impl Automaton {
         let (kinds, bits) = kinds(words);
         let spelt =
             |word: &String| word.bytes().filter_map(|byte| kinds.get(usize::from(byte)).copied()).collect();
-        let mut spelt: Vec<(Vec<u8>, usize)> = words.iter().map(spelt).zip(0..).collect();
+        let mut spelt: Vec<(Vec<u8>, u32)> = words.iter().map(spelt).zip(0..).collect();
         spelt.sort_unstable();
         let mut tree = Tree::default();
         for (kinds, number) in spelt {
-            tree.put(&kinds, number);
+            tree.put(&kinds, (number, count(kinds.len())?));
         }
         tree.close();
         let (mut places, rows) = laid(&tree, 1 << bits);
-        let (mut lists, mut ends) = (vec![0; rows.len()], Vec::new());
-        for (node, place) in tree.nodes.iter_mut().zip(&mut places) {
-            if node.ends.is_empty() {
-                continue;
-            }
+        let (mut lists, mut bounds, mut ends) = (vec![0; rows.len()], vec![0], Vec::new());
+        for (node, place) in tree.nodes.iter().zip(&mut places).filter(|(node, _)| !node.ends.is_empty()) {
             if let Some(list) = lists.get_mut(*place as usize) {
-                *list = count(ends.len())?;
+                *list = count(bounds.len() - 1)?;
             }
-            ends.push(std::mem::take(&mut node.ends));
+            ends.extend_from_slice(&node.ends);
+            bounds.push(count(ends.len())?);
             *place |= ENDS;
         }
         let place = |node: usize| places.get(node).copied().unwrap_or_default();
@@ -89,7 +89,7 @@ impl Automaton {
         let rows = rows.collect();
         let (steps, shorts) = tree.steps(1 << bits)?;
         let shorts = shorts.into_iter().map(place).collect();
-        Ok(Self { kinds, bits, steps, shorts, rows, lists, ends })
+        Ok(Self { kinds, bits, steps, shorts, rows, lists, bounds, ends })
     }
 
     /// All words in a text, also those inside others, in the order of their ends.
@@ -111,8 +111,9 @@ impl Automaton {
     }
 
     fn ends(&self, state: u32) -> &[End] {
-        let list = self.lists.get((state & !ENDS) as usize).copied().unwrap_or_default();
-        self.ends.get(list as usize).map(Vec::as_slice).unwrap_or_default()
+        let list = self.lists.get((state & !ENDS) as usize).copied().unwrap_or_default() as usize;
+        let (Some(from), Some(to)) = (self.bounds.get(list), self.bounds.get(list + 1)) else { return &[] };
+        self.ends.get(*from as usize..*to as usize).unwrap_or_default()
     }
 }
 
@@ -132,7 +133,7 @@ impl Iterator for Found<'_, '_> {
     fn next(&mut self) -> Option<Self::Item> {
         loop {
             if let Some((number, length)) = self.ends.next() {
-                return Some((*number, self.at - length..self.at));
+                return Some((*number as usize, self.at - *length as usize..self.at));
             }
             let (words, mut now) = (self.words, (self.state, self.last));
             let rest = self.text.get(self.at..)?;
@@ -192,7 +193,7 @@ impl Default for Tree {
 
 impl Tree {
     /// Takes a word by the kinds of its bytes; words come in order.
-    fn put(&mut self, kinds: &[u8], number: usize) {
+    fn put(&mut self, kinds: &[u8], word: End) {
         let mut at = 0;
         for (depth, kind) in (1..).zip(kinds) {
             let fresh = self.nodes.len();
@@ -207,7 +208,7 @@ impl Tree {
             }
         }
         if let Some(node) = self.nodes.get_mut(at) {
-            node.ends.push((number, kinds.len()));
+            node.ends.push(word);
         }
     }
 

@@ -30,9 +30,8 @@ pub(super) fn of(view: &View<'_>) -> Vec<View<'static>> {
 
 /// Stretches written from the right to the left, in a text that says so. What is found in one lies somewhere in it.
 pub(super) fn backwards(view: &View<'_>) -> Vec<View<'static>> {
-    let (bytes, mut found, mut place) = (view.bytes(), Vec::new(), 0);
-    while let Some(Stretch { start, end, .. }) = Stretch::next(bytes, place) {
-        place = end;
+    let (bytes, mut found) = (view.bytes(), Vec::new());
+    for Stretch { start, end, .. } in view.stretches().iter().copied() {
         let value = bytes.get(start..end).unwrap_or_default();
         if (FEWEST_LETTERS..=LONGEST).contains(&value.len()) && value.is_ascii() {
             let mut child = Child::default();
@@ -196,14 +195,8 @@ const FEWEST_LETTERS: usize = 16;
 /// Groups of as many letters each, set apart by the same signs: `ghp_ a1B2 c3D4`.
 fn groups(view: &View<'_>, found: &mut Vec<View<'static>>) {
     let bytes = view.bytes();
-    let mut place = 0;
     let (mut chain, mut joint) = (Vec::<Stretch>::new(), 0..0);
-    loop {
-        let Some(stretch) = Stretch::next(bytes, place) else {
-            put_together(view, &chain, found);
-            return;
-        };
-        place = stretch.end;
+    for stretch in view.stretches().iter().copied() {
         let singles = chain.first().is_some_and(|first| first.len() == 1);
         if stretch.len() == 1 && !singles && is_sign(bytes, stretch) {
             // A sign between two groups belongs to what sets them apart.
@@ -240,6 +233,7 @@ fn groups(view: &View<'_>, found: &mut Vec<View<'static>>) {
             chain.push(stretch);
         }
     }
+    put_together(view, &chain, found);
 }
 
 fn is_sign(bytes: &[u8], stretch: Stretch) -> bool {

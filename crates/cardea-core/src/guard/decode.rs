@@ -32,12 +32,10 @@ const LONGEST_JOINED: usize = 64 * 1024;
 
 /// All decoded payloads of a text.
 pub(super) fn children(view: &View<'_>) -> Vec<View<'static>> {
-    let bytes = view.bytes();
     let mut found = Vec::new();
-    let (mut place, mut in_a_row, mut apart) = (0, 0, false);
-    while let Some(stretch) = Stretch::next(bytes, place) {
-        let Stretch { start, end, .. } = stretch;
-        place = end;
+    let (mut in_a_row, mut apart) = (0, false);
+    for stretch in view.stretches() {
+        let Stretch { start, end, .. } = *stretch;
         if stretch.has(ESCAPE) {
             found.extend(unescaped(view, start, end));
         }
@@ -326,7 +324,10 @@ fn hex_pairs(view: &View<'_>, found: &mut Vec<View<'static>>) {
         return;
     }
     let mut place = 0;
-    while let Some(Stretch { start, end, .. }) = Stretch::next(bytes, place) {
+    for Stretch { start, end, .. } in view.stretches().iter().copied() {
+        if start < place {
+            continue;
+        }
         let (mut child, mut at) = (Child::default(), start);
         while let Some(byte) = pair(at) {
             child.put(byte, at, at + 2);
@@ -483,9 +484,8 @@ fn singles(view: &View<'_>, found: &mut Vec<View<'static>>) {
             && bytes.get(at + 1).is_none_or(u8::is_ascii_whitespace)
     };
     let mut place = 0;
-    while let Some(Stretch { start, end, .. }) = Stretch::next(bytes, place) {
-        place = end;
-        if end - start != 1 {
+    for Stretch { start, end, .. } in view.stretches().iter().copied() {
+        if end - start != 1 || start < place {
             continue;
         }
         let mut last = start;

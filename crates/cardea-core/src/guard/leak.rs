@@ -14,7 +14,7 @@ use super::{
     injection::Turn,
     normalize::View,
     seen::{Pace, Seen},
-    table::{self, From, LABEL_GAP, MOST_GAP, Matcher, Pattern},
+    table::{self, From, MOST_GAP, Matcher, Pattern},
     verdict::{Action, Family},
     words::{Use, Waking, Word, Words, is_escape},
 };
@@ -42,7 +42,7 @@ const LONGEST_JOINT: usize = 24;
 const BACK: usize = 96;
 
 /// How far before a part of a value its label may end.
-const FARTHEST: usize = MOST_GAP + BACK;
+const FARTHEST: usize = MOST_GAP as usize + BACK;
 
 /// How far before a value a word may end that makes it something else.
 const UNLESS_GAP: usize = 14;
@@ -139,16 +139,6 @@ impl Leaks {
         &self.patterns
     }
 
-    /// How far before a value such a word of a row may end.
-    fn gap(&self, row: u16, says: Says) -> usize {
-        match says {
-            Says::Against => UNLESS_GAP,
-            Says::For | Says::Beside => {
-                self.patterns.get(usize::from(row)).map_or(LABEL_GAP, |pattern| pattern.row.gap)
-            }
-        }
-    }
-
     /// Examines a piece. Gives nothing if it was told that it is late.
     pub(super) fn find(&self, piece: &Piece<'_>, seen: &mut Vec<Seen>) -> Option<Read> {
         let bytes = piece.view.bytes();
@@ -161,7 +151,7 @@ impl Leaks {
             }
             let whole = is_word(bytes, start, end);
             for meaning in uses {
-                let (row, says) = match *meaning {
+                let (row, says, gap) = match *meaning {
                     Use::Wake(row) => {
                         scan.woken(row, start..end, &labels);
                         continue;
@@ -172,12 +162,12 @@ impl Leaks {
                         }
                         continue;
                     }
-                    Use::Label(row) if whole => (row, Says::For),
-                    Use::Beside(row) if whole => (row, Says::Beside),
-                    Use::Unless(row) if whole || is_hump(bytes, end) => (row, Says::Against),
-                    Use::Label(_) | Use::Beside(_) | Use::Unless(_) => continue,
+                    Use::Label(row, gap) if whole => (row, Says::For, usize::from(gap)),
+                    Use::Beside(row, gap) if whole => (row, Says::Beside, usize::from(gap)),
+                    Use::Unless(row) if whole || is_hump(bytes, end) => (row, Says::Against, UNLESS_GAP),
+                    Use::Label(..) | Use::Beside(..) | Use::Unless(_) => continue,
                 };
-                labels.push(Label { end, row, says, gap: self.gap(row, says) });
+                labels.push(Label { end, row, says, gap });
             }
         }
         if piece.only.is_some_and(|only| !self.by_word.contains(&only)) {

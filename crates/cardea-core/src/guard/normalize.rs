@@ -5,9 +5,11 @@
 //! become Latin, in words that mix scripts, and letters of other scripts become small. Folding needs no look at the rest of the text, which keeps it linear,
 //! makes it the same in a stream as in the whole, and makes a second folding change nothing.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, cell::OnceCell};
 
 use unicode_normalization::char::{decompose_compatible, is_combining_mark};
+
+use super::stretch::Stretch;
 
 /// Most invisible characters dropped in a row; one more becomes a space, so that near in the folded text means near
 /// in the original.
@@ -22,17 +24,23 @@ pub(super) struct View<'t> {
     pub(super) text: Cow<'t, str>,
     /// For each byte of `text`, where its source begins and ends; `None` where the text is its own source.
     source: Option<Vec<(u32, u32)>>,
+    stretches: OnceCell<Vec<Stretch>>,
 }
 
 impl<'t> View<'t> {
     /// A text as it is.
     pub(super) fn plain(text: &'t str) -> Self {
-        Self { text: Cow::Borrowed(text), source: None }
+        Self { text: Cow::Borrowed(text), source: None, stretches: OnceCell::new() }
     }
 
     /// A text made of pieces of another, with the source range of each byte.
     pub(super) fn made(text: String, source: Vec<(u32, u32)>) -> Self {
-        Self { text: Cow::Owned(text), source: Some(source) }
+        Self { text: Cow::Owned(text), source: Some(source), stretches: OnceCell::new() }
+    }
+
+    /// What white space sets apart, found at the first call.
+    pub(super) fn stretches(&self) -> &[Stretch] {
+        self.stretches.get_or_init(|| Stretch::all(self.bytes()))
     }
 
     pub(super) fn bytes(&self) -> &[u8] {

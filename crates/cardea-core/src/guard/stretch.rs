@@ -39,8 +39,18 @@ pub(super) struct Stretch {
 }
 
 impl Stretch {
+    /// All of a text.
+    pub(super) fn all(bytes: &[u8]) -> Vec<Self> {
+        let (mut found, mut place) = (Vec::new(), 0);
+        while let Some(stretch) = Self::next(bytes, place) {
+            place = stretch.end;
+            found.push(stretch);
+        }
+        found
+    }
+
     /// The next one at or after a place.
-    pub(super) fn next(bytes: &[u8], from: usize) -> Option<Self> {
+    fn next(bytes: &[u8], from: usize) -> Option<Self> {
         let start = from + bytes.get(from..)?.iter().position(|byte| made_of(*byte) != SPACE)?;
         let (rest, mut made) = (bytes.get(start..)?, 0);
         let ends = |byte: &u8| {

@@ -16,10 +16,10 @@ use super::{check, verdict::Family};
 use crate::{Code, Error, Result};
 
 /// How far before a value its label may end.
-pub(super) const LABEL_GAP: usize = 48;
+pub(super) const LABEL_GAP: u8 = 48;
 
 /// The farthest that a row may ask for instead.
-pub(super) const MOST_GAP: usize = 112;
+pub(super) const MOST_GAP: u8 = 112;
 
 /// The files of the table.
 const FILES: &[(Family, &str)] = &[
@@ -122,7 +122,7 @@ pub(super) struct Row {
     pub(super) besides: Vec<String>,
     /// How far before the value a label may end.
     #[serde(default = "near")]
-    pub(super) gap: usize,
+    pub(super) gap: u8,
     /// A label on another line is none.
     #[serde(default)]
     pub(super) same_line: bool,
@@ -201,7 +201,7 @@ const fn sure() -> f32 {
     0.95
 }
 
-const fn near() -> usize {
+const fn near() -> u8 {
     LABEL_GAP
 }
 

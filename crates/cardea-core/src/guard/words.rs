@@ -20,10 +20,10 @@ use crate::{Code, Error, Result};
 pub(super) enum Use {
     /// The row's regex is tried here.
     Wake(u16),
-    /// What follows shortly is what the row looks for.
-    Label(u16),
-    /// What a label of the row needs beside it.
-    Beside(u16),
+    /// What follows shortly, within so many bytes, is what the row looks for.
+    Label(u16, u8),
+    /// What a label of the row needs beside it, as near.
+    Beside(u16, u8),
     /// What follows shortly is something else.
     Unless(u16),
     /// The letters of the text were put elsewhere.
@@ -87,10 +87,10 @@ impl Words {
             if row.reads_after() {
                 put(&joined(&row.keywords), Use::Wake(number));
             }
-            put(&row.labels, Use::Label(number));
-            put(&joined(&row.labels), Use::Label(number));
-            put(&row.besides, Use::Beside(number));
-            put(&joined(&row.besides), Use::Beside(number));
+            put(&row.labels, Use::Label(number, row.gap));
+            put(&joined(&row.labels), Use::Label(number, row.gap));
+            put(&row.besides, Use::Beside(number, row.gap));
+            put(&joined(&row.besides), Use::Beside(number, row.gap));
             put(&row.unless, Use::Unless(number));
             put(&joined(&row.unless), Use::Unless(number));
         }

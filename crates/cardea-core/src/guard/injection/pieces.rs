@@ -53,13 +53,17 @@ fn lines(view: &View<'_>) -> Vec<View<'static>> {
             count += 1;
         }
         if !goes_on || inner < SHORTEST_LINE {
-            found.extend(decoded(view, &body, &places).filter(|_| count > 1));
+            if count > 1 {
+                found.extend(decoded(view, &body, &places));
+            }
             body.clear();
             places.clear();
             count = 0;
         }
     }
-    found.extend(decoded(view, &body, &places).filter(|_| count > 1));
+    if count > 1 {
+        found.extend(decoded(view, &body, &places));
+    }
     found
 }
 

@@ -122,10 +122,9 @@ fn from_the_end(view: &View<'_>) -> Option<View<'static>> {
 /// The text with leetspeak written out, if it has some: signs that stand for letters, inside words of letters.
 fn unleet(view: &View<'_>) -> Option<View<'static>> {
     let bytes = view.bytes();
-    let (mut text, mut words, mut place) = (Vec::new(), 0, 0);
-    while let Some(stretch) = Stretch::next(bytes, place) {
-        let Stretch { start, end, .. } = stretch;
-        place = end;
+    let (mut text, mut words) = (Vec::new(), 0);
+    for stretch in view.stretches() {
+        let Stretch { start, end, .. } = *stretch;
         if !stretch.has(LEET) || !bytes.get(start..end).is_some_and(is_leet) {
             continue;
         }

@@ -57,6 +57,11 @@ const fn is_sign(byte: u8) -> bool {
 
 /// A word with signs where prose has none: between letters, one after the other, or alone.
 fn is_odd(word: &[u8]) -> bool {
+    // WHY: nearly all words are small letters to their end, or to a dot or comma, and one look for each byte tells.
+    let inner = word.strip_suffix(b".").or(word.strip_suffix(b",")).unwrap_or(word);
+    if matches!(inner, [_, rest @ ..] if !rest.is_empty() && rest.iter().all(u8::is_ascii_lowercase)) {
+        return false;
+    }
     let between = word.windows(3).any(
         |part| matches!(part, [a, b, c] if a.is_ascii_lowercase() && is_sign(*b) && c.is_ascii_alphabetic()),
     );
