@@ -4,8 +4,8 @@
 //! nearly always told by the last three bytes alone, and these have a table of their own. What is left, a few places to go
 //! on to for each state, is laid one row into the gaps of another (Tarjan and Yao, Communications of the ACM 22(11), 1979).
 //!
-//! INVARIANT: a state is the place where its row begins in `rows`, and no two rows begin at the same place. An entry is a
-//! row's own if it names that place.
+//! INVARIANT: a state is the place where its row begins in `rows`, and no two rows begin at the same place. The entry of a
+//! kind of byte stands as many places behind, so an entry is a row's own if it is of the kind that was looked for.
 
 use std::{collections::HashMap, ops::Range};
 
@@ -15,19 +15,16 @@ use crate::{Code, Error, Result};
 type End = (u32, u32);
 
 /// Marks a state in which words end.
-const ENDS: u32 = 1 << 31;
+const ENDS: u32 = 1 << 23;
+
+/// A state with its mark, inside an entry; above it stands the entry's kind of byte.
+const STATE: u32 = (1 << 24) - 1;
+
+/// An entry of no row: there are not so many kinds.
+const NONE: u32 = u32::MAX;
 
 /// States of at most so many bytes are found by the last bytes of the text.
 const SHORT: usize = 3;
-
-/// A place in a row.
-#[derive(Clone, Copy, Default)]
-struct Entry {
-    /// The state that the entry belongs to, without its mark; 0 for none.
-    of: u32,
-    /// The next state.
-    next: u32,
-}
 
 /// Where the last two bytes and a new one lead to.
 #[derive(Clone, Copy, Default)]
@@ -49,7 +46,7 @@ pub(super) struct Automaton {
     /// The states of at most three bytes.
     shorts: Vec<u32>,
     /// Where a state goes on to a state of more than three bytes.
-    rows: Vec<Entry>,
+    rows: Vec<u32>,
     /// For each state in which words end, its number among those.
     lists: Vec<u32>,
     /// Where the words of each of those begin in `ends`, and where they all end.
@@ -71,7 +68,7 @@ impl Automaton {
             tree.put(&kinds, (number, count(kinds.len())?));
         }
         tree.close();
-        let (mut places, rows) = laid(&tree, 1 << bits);
+        let (mut places, rows) = laid(&tree, 1 << bits)?;
         let (mut lists, mut bounds, mut ends) = (vec![0; rows.len()], vec![0], Vec::new());
         for (node, place) in tree.nodes.iter().zip(&mut places).filter(|(node, _)| !node.ends.is_empty()) {
             if let Some(list) = lists.get_mut(*place as usize) {
@@ -82,9 +79,9 @@ impl Automaton {
             *place |= ENDS;
         }
         let place = |node: usize| places.get(node).copied().unwrap_or_default();
-        let rows = rows.into_iter().map(|(of, next)| match next {
-            0 => Entry::default(),
-            next => Entry { of: place(of) & !ENDS, next: place(next) },
+        let rows = rows.into_iter().map(|(kind, next)| match next {
+            0 => NONE,
+            next => u32::from(kind) << 24 | place(next),
         });
         let rows = rows.collect();
         let (steps, shorts) = tree.steps(1 << bits)?;
@@ -104,10 +101,10 @@ impl Automaton {
         let step = self.steps.get(usize::from(last) << self.bits | usize::from(kind)).copied();
         let Step { last, short } = step.unwrap_or_default();
         let short = self.shorts.get(usize::from(short)).copied().unwrap_or_default();
-        let state = state & !ENDS;
-        let entry = self.rows.get(state as usize + usize::from(kind)).copied().unwrap_or_default();
+        let place = (state & !ENDS) as usize + usize::from(kind);
+        let entry = self.rows.get(place).copied().unwrap_or(NONE);
         // WHY: in prose every second byte goes far, so a branch would be guessed wrong as often.
-        (std::hint::select_unpredictable(entry.of == state, entry.next, short), last)
+        (std::hint::select_unpredictable(entry >> 24 == u32::from(kind), entry & STATE, short), last)
     }
 
     fn ends(&self, state: u32) -> &[End] {
@@ -287,9 +284,9 @@ impl Tree {
     }
 }
 
-/// Lays rows into the gaps of others, the longest first: where each node's row begins, and at each place the node that it
-/// belongs to and the node that it leads to.
-fn laid(tree: &Tree, width: usize) -> (Vec<u32>, Vec<(usize, usize)>) {
+/// Lays rows into the gaps of others, the longest first: where each node's row begins, and at each place the kind that it
+/// is for and the node that it leads to.
+fn laid(tree: &Tree, width: usize) -> Result<(Vec<u32>, Vec<(u8, usize)>)> {
     let mut order: Vec<(&[(u8, usize)], usize)> =
         tree.nodes.iter().enumerate().map(|(number, node)| (node.far.as_slice(), number)).collect();
     order.sort_by_key(|(row, _)| std::cmp::Reverse(row.len()));
@@ -316,14 +313,17 @@ fn laid(tree: &Tree, width: usize) -> (Vec<u32>, Vec<(usize, usize)>) {
         for (kind, next) in row {
             full.put(place + usize::from(*kind));
             if let Some(slot) = rows.get_mut(place + usize::from(*kind)) {
-                *slot = (node, *next);
+                *slot = (*kind, *next);
             }
         }
-        if let (Some(slot), Ok(place)) = (places.get_mut(node), u32::try_from(place)) {
-            *slot = place;
+        if let Some(slot) = places.get_mut(node) {
+            *slot = count(place)?;
         }
     }
-    (places, rows)
+    if rows.len() > ENDS as usize {
+        return Err(Error::new(Code::Internal).detail("the table has too many words"));
+    }
+    Ok((places, rows))
 }
 
 /// A set of numbers.
