@@ -284,9 +284,12 @@ impl Tree {
     }
 }
 
+/// What stands at each place: the kind that an entry is for, and the node that it leads to.
+type Places = Vec<(u8, usize)>;
+
 /// Lays rows into the gaps of others, the longest first: where each node's row begins, and at each place the kind that it
 /// is for and the node that it leads to.
-fn laid(tree: &Tree, width: usize) -> Result<(Vec<u32>, Vec<(u8, usize)>)> {
+fn laid(tree: &Tree, width: usize) -> Result<(Vec<u32>, Places)> {
     let mut order: Vec<(&[(u8, usize)], usize)> =
         tree.nodes.iter().enumerate().map(|(number, node)| (node.far.as_slice(), number)).collect();
     order.sort_by_key(|(row, _)| std::cmp::Reverse(row.len()));

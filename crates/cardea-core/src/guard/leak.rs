@@ -571,6 +571,9 @@ impl Scan<'_, '_> {
 
 /// The value's place in the slice, if the row's regex matches from its beginning and all checks agree.
 fn matched(pattern: &Pattern, matcher: &Matcher, slice: &[u8]) -> Option<(usize, usize)> {
+    if !matcher.begins.fit(slice) {
+        return None;
+    }
     let (from, mut to) = if matcher.groups {
         // WHY: most do not match, and this tells without memory for groups and at the earliest byte that can.
         if !matcher.regex.is_match(slice) {

@@ -17,6 +17,7 @@
 
 mod automaton;
 mod before;
+mod begins;
 mod broken;
 mod catalogue;
 mod check;

@@ -12,7 +12,7 @@ use std::sync::OnceLock;
 use regex::bytes::{Regex, RegexBuilder};
 use serde::Deserialize;
 
-use super::{check, verdict::Family};
+use super::{begins::Begins, check, verdict::Family};
 use crate::{Code, Error, Result};
 
 /// How far before a value its label may end.
@@ -212,6 +212,8 @@ const fn middle() -> u8 {
 /// A row's regex, and whether its value is one of its groups.
 pub(super) struct Matcher {
     pub(super) regex: Regex,
+    /// With what a match can begin.
+    pub(super) begins: Begins,
     pub(super) groups: bool,
 }
 
@@ -248,10 +250,11 @@ impl Pattern {
     /// The row's regex, compiled at the first call. Nothing if it is broken: a test tries all rows.
     pub(super) fn matcher(&self) -> Option<&Matcher> {
         let compile = || {
-            let regex = anchored(&self.written_out()).ok()?;
+            let written = self.written_out();
+            let regex = anchored(&written).ok()?;
             // WHY: the value of a named row is its whole match, and asking a regex for groups is slow.
             let groups = regex.captures_len() > 1 && !self.named;
-            Some(Matcher { regex, groups })
+            Some(Matcher { regex, begins: Begins::of(&written), groups })
         };
         self.matcher.get_or_init(compile).as_ref()
     }
