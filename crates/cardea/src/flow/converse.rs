@@ -65,7 +65,7 @@ pub(super) async fn converse(
         stand_in |= thinking.stand_in;
         trace.note(|event| event.model = Some(model.clone()));
         turn.charge(usage, app.observe.cost(&model, usage)); // also for an answer that broke off
-        let Next { calls, finish } = next?;
+        let Next { calls, finish, .. } = next?;
         for call in &calls {
             if call.name == FIND_TOOLS && offered.has_more() {
                 find_tools(app, caller, turn, &offered, call).await?;

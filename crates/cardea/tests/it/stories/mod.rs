@@ -11,6 +11,7 @@ mod embedded;
 mod erasure;
 mod faults;
 mod guard;
+mod letters;
 mod limits;
 mod manifests;
 mod mcp;
