@@ -52,6 +52,7 @@ pub(super) async fn converse(
     let (mut first, mut stand_in) = (true, false);
     loop {
         turn.whole()?; // all or nothing, since a step can be taken back
+        app.turns.still_wanted(turn).await?; // not stopped by who asked
         turn.within_limits(app.clock.now())?; // reflections, time, tokens, money
         if offered.add(found(turn)) || first {
             // what the model asked for, or the first choice

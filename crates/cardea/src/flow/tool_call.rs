@@ -91,6 +91,7 @@ pub(super) async fn tool_call(
     mut call: ToolCall,
 ) -> Result<Called> {
     turn.whole()?; // all or nothing, since a step can be taken back
+    app.turns.still_wanted(turn).await?; // not stopped by who asked
     turn.another_call()?; // tool calls per turn
     turn.has_time(app.clock.now())?; // nothing is begun that has no time to be answered
     let via = if turn.kind() == Kind::Call { "mcp" } else { "chat" };

@@ -5,6 +5,7 @@ mod audit;
 mod bad_input;
 mod bound;
 mod caches;
+mod cancels;
 mod connectors;
 mod credentials;
 mod embedded;
