@@ -29,5 +29,6 @@ pub mod time;
 pub mod tool;
 pub mod trace;
 pub mod units;
+pub mod written;
 
 pub use error::{Code, Error, Result, Retry};

@@ -3,7 +3,7 @@
 //! System, user, assistant and tool text are variants, not strings with a role beside them: a text that a tool
 //! returned cannot become an instruction by a slip of code.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -112,6 +112,9 @@ pub struct Sampling {
     /// How long a reasoning model may think. For OpenAI's format; others decide for themselves.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reasoning_effort: Option<ReasoningEffort>,
+    /// How many words a model makes. For OpenAI's format; others decide for themselves.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verbosity: Option<Verbosity>,
 }
 
 impl Sampling {
@@ -129,6 +132,7 @@ impl Sampling {
             frequency_penalty: self.frequency_penalty.or(own.frequency_penalty),
             presence_penalty: self.presence_penalty.or(own.presence_penalty),
             reasoning_effort: self.reasoning_effort.or(own.reasoning_effort),
+            verbosity: self.verbosity.or(own.verbosity),
         }
     }
 }
@@ -149,6 +153,18 @@ pub enum ReasoningEffort {
     High,
     /// As long as it likes.
     Xhigh,
+}
+
+/// How many words a model makes, in OpenAI's words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Verbosity {
+    /// Few.
+    Low,
+    /// The usual.
+    Medium,
+    /// Many.
+    High,
 }
 
 /// Whether the model may, must or must not ask for tools.
@@ -197,6 +213,9 @@ pub struct Demands {
     pub strict: BTreeSet<ToolName>,
     /// What the text must be.
     pub format: AnswerFormat,
+    /// The names of those who speak, by the place of their message. For OpenAI's format; others do not know them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub names: BTreeMap<usize, String>,
 }
 
 /// Everything that a model is given for one call.
@@ -258,6 +277,8 @@ impl Finish {
 pub enum ModelEvent {
     /// More text.
     Text(String),
+    /// More of the words with which the model says that it will not answer.
+    Refusal(String),
     /// A complete tool call (providers stream them in pieces; `cardea-model` puts them together).
     Call(ToolCall),
     /// The end. Always the last event of a good answer; a stream that ends without it was cut.

@@ -100,7 +100,7 @@ impl Way {
     pub fn as_call(&self, id: String) -> Option<ToolCall> {
         match self {
             Self::Call { tool, arguments } => {
-                Some(ToolCall { id, name: tool.to_string(), arguments: arguments.clone() })
+                Some(ToolCall { id, name: tool.to_string(), arguments: arguments.clone(), written: None })
             }
             Self::Closed(_) => None,
         }

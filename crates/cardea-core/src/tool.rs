@@ -1,10 +1,16 @@
 //! Tools: what a model may ask for, and what came of it.
 
+use std::borrow::Cow;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::{id::ToolName, time::Millis};
+use crate::{
+    id::ToolName,
+    time::Millis,
+    written::{self, Lost},
+};
 
 /// What a tool does to the world. An undeclared effect counts as the worst.
 #[derive(
@@ -101,6 +107,54 @@ pub struct ToolCall {
     pub name: String,
     /// The arguments, as a JSON object.
     pub arguments: Map<String, Value>,
+    /// The arguments as they were written, where [`Self::arguments`] would be written otherwise: with other numbers, in
+    /// other places, or as what is no object at all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub written: Option<String>,
+}
+
+/// The member under which arguments stand that are no object.
+const NO_OBJECT: &str = "arguments";
+
+impl ToolCall {
+    /// A call of this tool with arguments that somebody has written.
+    ///
+    /// # Errors
+    /// If they are no JSON object.
+    pub fn read(id: String, name: String, text: &str) -> serde_json::Result<Self> {
+        let arguments: Map<String, Value> = match text.trim() {
+            "" => Map::new(),
+            text => serde_json::from_str(text)?,
+        };
+        let same = text.trim().is_empty() || serde_json::to_string(&arguments)? == text;
+        Ok(Self { id, name, arguments, written: (!same).then(|| text.to_owned()) })
+    }
+
+    /// The same, also if the arguments are no JSON object: then they are one text.
+    #[must_use]
+    pub fn read_any(id: String, name: String, text: &str) -> Self {
+        Self::read(id.clone(), name.clone(), text).unwrap_or_else(|_| {
+            let arguments = Map::from_iter([(NO_OBJECT.to_owned(), Value::from(text))]);
+            Self { id, name, arguments, written: Some(text.to_owned()) }
+        })
+    }
+
+    /// The arguments as they were written.
+    #[must_use]
+    pub fn text(&self) -> Cow<'_, str> {
+        match &self.written {
+            Some(written) => Cow::Borrowed(written),
+            // A map of values can always be written.
+            None => Cow::Owned(serde_json::to_string(&self.arguments).unwrap_or_default()),
+        }
+    }
+
+    /// Settles what the arguments are, for who acts on them: [`Self::arguments`] and nothing else, with numbers that are
+    /// integers written as such. What that does not say of what was written is told.
+    pub fn settle(&mut self) -> Option<Lost> {
+        self.arguments.values_mut().for_each(written::whole_numbers);
+        written::read(&self.written.take()?)?.lost
+    }
 }
 
 /// How a call ended, as far as anybody can know.

@@ -128,6 +128,7 @@ fn ask_for_more(turn: &Turn<'_>, spoken: &str) -> ToolCall {
         id,
         name: FIND_TOOLS.to_owned(),
         arguments: Map::from_iter([("need".to_owned(), need.into())]),
+        written: None,
     }
 }
 

@@ -219,6 +219,7 @@ impl<'a> Planner<'a> {
             id: self.call_id(turn),
             name: tool.name.as_str().to_owned(),
             arguments: filled.arguments,
+            written: None,
         })
     }
 
@@ -257,6 +258,7 @@ impl<'a> Planner<'a> {
             id: self.call_id(turn),
             name: tool.name.as_str().to_owned(),
             arguments: filled.arguments,
+            written: None,
         })
     }
 

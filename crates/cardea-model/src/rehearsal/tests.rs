@@ -73,7 +73,7 @@ fn asked_with(model: &Rehearsal, messages: &[Message], tools: Vec<ToolSpec>) -> 
     for event in events {
         assert_eq!(ends, 0, "something came after the end");
         match event {
-            ModelEvent::Text(piece) => text.push_str(&piece),
+            ModelEvent::Text(piece) | ModelEvent::Refusal(piece) => text.push_str(&piece),
             ModelEvent::Call(call) => calls.push(call),
             ModelEvent::End { usage, .. } => {
                 assert!(usage.input > 0 && usage.output > 0);
@@ -148,7 +148,7 @@ fn call(number: usize, tool: &str, arguments: Value) -> Message {
     let arguments = arguments.as_object().unwrap().clone();
     Message::Assistant {
         text: String::new(),
-        calls: vec![ToolCall { id: format!("call_{number}"), name: tool.into(), arguments }],
+        calls: vec![ToolCall { id: format!("call_{number}"), name: tool.into(), arguments, written: None }],
     }
 }
 

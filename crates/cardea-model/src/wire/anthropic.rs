@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 use cardea_core::{
     message::{AnswerFormat, Demands, Finish, Prompt, ToolChoice},
     sse::Event,
+    written,
 };
 use serde_json::{Map, Value, json};
 
@@ -159,7 +160,12 @@ pub(super) fn event(assembly: &mut Assembly, blocks: &mut Blocks, event: &Event)
                 "text" => assembly.text(text(block, "text")),
                 "tool_use" => {
                     blocks.0.insert(index);
-                    assembly.call(index, text(block, "id"), text(block, "name"), &started_input(block))?;
+                    assembly.call(
+                        index,
+                        text(block, "id"),
+                        text(block, "name"),
+                        started_input(block, &event.data),
+                    )?;
                 }
                 _ => {}
             }
@@ -192,10 +198,12 @@ pub(super) fn event(assembly: &mut Assembly, blocks: &mut Blocks, event: &Event)
 }
 
 /// Some servers that speak this format send the whole input at once.
-fn started_input(block: &Value) -> String {
+fn started_input<'a>(block: &Value, event: &'a str) -> &'a str {
     match block.get("input") {
-        Some(Value::Object(fields)) if !fields.is_empty() => Value::Object(fields.clone()).to_string(),
-        _ => String::new(),
+        Some(Value::Object(fields)) if !fields.is_empty() => {
+            written::part(event, "content_block/input").unwrap_or_default()
+        }
+        _ => "",
     }
 }
 

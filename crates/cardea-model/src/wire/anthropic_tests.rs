@@ -134,6 +134,7 @@ fn what_the_client_demands_is_said_in_this_formats_words() {
             schema: json!({ "type": "object" }),
             strict: Some(true),
         },
+        ..Demands::default()
     };
     let sent = Format::Anthropic.request(&prompt, "claude-x", "").json();
     let named = json!({ "type": "tool", "name": "t_ops_get_order", "disable_parallel_tool_use": true });

@@ -7,6 +7,7 @@ use cardea_core::{
     message::{AnswerFormat, Finish, Prompt, ToolChoice, Usage},
     sse::Event,
     time::Millis,
+    written,
 };
 use serde_json::{Map, Value, json};
 
@@ -134,15 +135,17 @@ pub(super) fn event(assembly: &mut Assembly, event: &Event) -> Result<(), Failur
         let known = data.get("usageMetadata").is_some() || data.get("responseId").is_some();
         return if known { Ok(()) } else { Err(Failure::garbage("an event holds no candidates")) };
     };
-    for part in candidate.pointer("/content/parts").and_then(Value::as_array).into_iter().flatten() {
+    let parts = candidate.pointer("/content/parts").and_then(Value::as_array);
+    for (place, part) in parts.into_iter().flatten().enumerate() {
         if part.get("thought").and_then(Value::as_bool) != Some(true) {
             assembly.text(text(part, "text"));
         }
         if let Some(call) = part.get("functionCall") {
-            let arguments =
-                call.get("args").filter(|args| args.is_object()).map(Value::to_string).unwrap_or_default();
+            let path = format!("candidates/0/content/parts/{place}/functionCall/args");
+            let written = call.get("args").filter(|args| args.is_object());
+            let arguments = written.and_then(|_| written::part(&event.data, &path)).unwrap_or_default();
             let key = u64::try_from(assembly.call_count()).unwrap_or(u64::MAX);
-            assembly.call(key, text(call, "id"), text(call, "name"), &arguments)?;
+            assembly.call(key, text(call, "id"), text(call, "name"), arguments)?;
         }
     }
     stopped(assembly, text(candidate, "finishReason"))

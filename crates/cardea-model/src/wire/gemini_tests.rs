@@ -106,6 +106,7 @@ fn what_the_client_demands_is_said_in_this_formats_words() {
             schema: json!({ "type": "object" }),
             strict: Some(true),
         },
+        ..Demands::default()
     };
     let sent = Format::Gemini.request(&prompt, "gemini-x", "").json();
     let calling = json!({ "mode": "ANY", "allowedFunctionNames": ["t_ops_get_order"] });

@@ -6,7 +6,7 @@ use serde::{
     Deserialize, Deserializer,
     de::{Error, IgnoredAny, MapAccess, SeqAccess, Visitor, value::MapAccessDeserializer},
 };
-use serde_json::{Map, Value};
+use serde_json::value::RawValue;
 
 /// What a field is wanted to be, and how it is made of what is there. `Self::default()` is for everything else.
 pub(super) trait Wanted<'de>: Default {
@@ -157,21 +157,17 @@ impl<'de, T: Deserialize<'de>> Wanted<'de> for Object<T> {
     }
 }
 
-/// Arguments of a call: JSON in a string; a few servers send the object itself.
+/// Arguments of a call: JSON in a string; a few servers send the object itself. As they were written.
 #[derive(Debug, Default)]
 pub(super) struct Arguments<'a>(pub(super) Cow<'a, str>);
 
-impl<'de: 'a, 'a> Wanted<'de> for Arguments<'a> {
-    fn text(text: &'de str) -> Self {
-        Self(Cow::Borrowed(text))
-    }
-
-    fn copied(text: &str) -> Self {
-        Self(Cow::Owned(text.to_owned()))
-    }
-
-    fn object<A: MapAccess<'de>>(object: A) -> Result<Self, A::Error> {
-        let object = Map::deserialize(MapAccessDeserializer::new(object))?;
-        Ok(Self(Cow::Owned(Value::Object(object).to_string())))
+impl<'de: 'a, 'a> Deserialize<'de> for Arguments<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let written = <&RawValue>::deserialize(deserializer)?.get();
+        Ok(Self(match written.as_bytes().first() {
+            Some(b'"') => serde_json::from_str::<Lenient<Cow<'a, str>>>(written).unwrap_or_default().0,
+            Some(b'{') => Cow::Borrowed(written),
+            _ => Cow::default(),
+        }))
     }
 }

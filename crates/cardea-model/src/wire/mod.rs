@@ -21,7 +21,7 @@ use cardea_core::{
     tool::ToolCall,
 };
 use serde::Serialize;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 pub(crate) use names::ToolNames;
 
@@ -241,6 +241,14 @@ impl Assembly {
         }
     }
 
+    /// More words of a refusal.
+    pub(crate) fn refusal(&mut self, text: &str) {
+        if !text.is_empty() {
+            self.written = self.written.saturating_add(text.len());
+            self.out.push_back(ModelEvent::Refusal(text.to_owned()));
+        }
+    }
+
     /// A piece of the call with this key; any part may be empty.
     pub(crate) fn call(&mut self, key: u64, id: &str, name: &str, arguments: &str) -> Result<(), Failure> {
         let known = self.calls.iter().position(|call| call.key == key);
@@ -321,15 +329,12 @@ impl Assembly {
         if call.name.is_empty() {
             return Err(Failure::garbage("a tool call without a name"));
         }
-        let arguments = match call.arguments.trim() {
-            "" | "null" => Map::new(),
-            text => serde_json::from_str(text).map_err(|_| {
-                Failure::garbage(format!("the arguments of a call to `{}` are not a JSON object", call.name))
-            })?,
-        };
         let number = self.earlier_calls.saturating_add(place).saturating_add(1);
         let id = if call.id.is_empty() { format!("call_{number}") } else { call.id };
-        Ok(ToolCall { id, name: self.names.real(&call.name).to_owned(), arguments })
+        let arguments = if call.arguments.trim() == "null" { "" } else { &call.arguments };
+        ToolCall::read(id, self.names.real(&call.name).to_owned(), arguments).map_err(|_| {
+            Failure::garbage(format!("the arguments of a call to `{}` are not a JSON object", call.name))
+        })
     }
 }
 

@@ -7,7 +7,7 @@
 use std::borrow::Cow;
 
 use cardea_core::{
-    message::{AnswerFormat, Finish, Prompt, ReasoningEffort, ToolChoice, Usage},
+    message::{AnswerFormat, Finish, Prompt, ReasoningEffort, ToolChoice, Usage, Verbosity},
     sse::Event,
     tool::ToolCall,
 };
@@ -18,7 +18,7 @@ use super::{
     Assembly, ToolNames, WireRequest,
     lenient::{Arguments, Lenient, List, Object, there},
     text,
-    transcript::{Part, ToolResult, tidy},
+    transcript::{Part, ToolResult, placed},
 };
 use crate::failure::{Failure, Trouble};
 
@@ -50,6 +50,8 @@ struct Asked<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     reasoning_effort: Option<ReasoningEffort>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    verbosity: Option<Verbosity>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     tool_choice: Option<Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
     parallel_tool_calls: Option<bool>,
@@ -66,6 +68,8 @@ struct StreamOptions {
 #[derive(Debug, Serialize)]
 struct Said<'a> {
     role: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<&'a str>,
     content: Option<Cow<'a, str>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     tool_calls: Vec<Value>,
@@ -75,7 +79,7 @@ struct Said<'a> {
 
 impl<'a> Said<'a> {
     fn new(role: &'static str, content: impl Into<Cow<'a, str>>) -> Self {
-        Self { role, content: Some(content.into()), tool_calls: Vec::new(), tool_call_id: None }
+        Self { role, name: None, content: Some(content.into()), tool_calls: Vec::new(), tool_call_id: None }
     }
 }
 
@@ -130,6 +134,7 @@ pub(super) fn request(prompt: &Prompt, model: &str, base: &str, names: &ToolName
         frequency_penalty: sampling.frequency_penalty,
         presence_penalty: sampling.presence_penalty,
         reasoning_effort: sampling.reasoning_effort,
+        verbosity: sampling.verbosity,
         tool_choice: tool_choice(&demands.tool_choice, names),
         parallel_tool_calls: demands.parallel_tool_calls,
         response_format: response_format(&demands.format),
@@ -164,14 +169,15 @@ fn response_format(format: &AnswerFormat) -> Option<Value> {
 
 fn messages<'a>(prompt: &'a Prompt, names: &ToolNames) -> Vec<Said<'a>> {
     let mut out = Vec::new();
-    for part in tidy(&prompt.messages) {
+    for (place, part) in placed(&prompt.messages) {
+        let name = prompt.demands.names.get(&place).map(String::as_str);
         match part {
-            Part::System(text) => out.push(Said::new("system", text)),
-            Part::User(text) => out.push(Said::new("user", text)),
+            Part::System(text) => out.push(Said { name, ..Said::new("system", text) }),
+            Part::User(text) => out.push(Said { name, ..Said::new("user", text) }),
             Part::Assistant(text, calls) => {
                 let content = (calls.is_empty() || !text.is_empty()).then_some(text.into());
                 let tool_calls = calls.iter().map(|call| written_call(call, names)).collect();
-                out.push(Said { content, tool_calls, ..Said::new("assistant", "") });
+                out.push(Said { name, content, tool_calls, ..Said::new("assistant", "") });
             }
             Part::Results(results) => out.extend(results.into_iter().map(written_result)),
         }
@@ -180,8 +186,7 @@ fn messages<'a>(prompt: &'a Prompt, names: &ToolNames) -> Vec<Said<'a>> {
 }
 
 fn written_call(call: &ToolCall, names: &ToolNames) -> Value {
-    let arguments = Value::Object(call.arguments.clone()).to_string();
-    json!({ "id": call.id, "type": "function", "function": { "name": names.wire(&call.name), "arguments": arguments } })
+    json!({ "id": call.id, "type": "function", "function": { "name": names.wire(&call.name), "arguments": call.text() } })
 }
 
 fn written_result(result: ToolResult<'_>) -> Said<'_> {
@@ -256,7 +261,7 @@ struct CallPiece<'a> {
     #[serde(default, borrow)]
     name: Lenient<Cow<'a, str>>,
     #[serde(default, borrow)]
-    arguments: Lenient<Arguments<'a>>,
+    arguments: Arguments<'a>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -264,7 +269,7 @@ struct Function<'a> {
     #[serde(default, borrow)]
     name: Lenient<Cow<'a, str>>,
     #[serde(default, borrow)]
-    arguments: Lenient<Arguments<'a>>,
+    arguments: Arguments<'a>,
 }
 
 pub(super) fn event(assembly: &mut Assembly, event: &Event) -> Result<(), Failure> {
@@ -303,7 +308,7 @@ fn take(assembly: &mut Assembly, chunk: Chunk<'_>) -> Result<(), Failure> {
     };
     let delta = choice.delta.0.0.or(choice.message.0.0).unwrap_or_default();
     assembly.text(&delta.content.0);
-    assembly.text(&delta.refusal.0);
+    assembly.refusal(&delta.refusal.0);
     for piece in delta.tool_calls.0.0.into_iter().flatten() {
         let CallPiece { index, id, function, name, arguments } = piece.0.unwrap_or_default();
         let function = match function {
@@ -312,10 +317,10 @@ fn take(assembly: &mut Assembly, chunk: Chunk<'_>) -> Result<(), Failure> {
         };
         let (id, name) = (id.0, function.name.0);
         let key = index.0.unwrap_or_else(|| assembly.key_for(&id, &name));
-        assembly.call(key, &id, &name, &function.arguments.0.0)?;
+        assembly.call(key, &id, &name, &function.arguments.0)?;
     }
     if let Some(function) = delta.function_call.0.0 {
-        assembly.call(0, "", &function.name.0, &function.arguments.0.0)?;
+        assembly.call(0, "", &function.name.0, &function.arguments.0)?;
     }
     match &*choice.finish_reason.0 {
         "" => {}

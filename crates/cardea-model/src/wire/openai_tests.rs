@@ -1,4 +1,4 @@
-use cardea_core::message::{Demands, ModelEvent};
+use cardea_core::message::{Demands, Message, ModelEvent};
 
 use super::*;
 use crate::wire::{
@@ -86,8 +86,12 @@ fn tool_calls_are_put_together_from_interleaved_pieces() {
         piece(0, Value::Null, Value::Null, "_id\": 17}"),
         chunk(json!({}), json!("tool_calls")),
     ]);
+    let spaced = ToolCall {
+        written: Some("{\"order_id\": 17}".to_owned()),
+        ..call("a", "ops.get order", json!({ "order_id": 17 }))
+    };
     let expected = vec![
-        ModelEvent::Call(call("a", "ops.get order", json!({ "order_id": 17 }))),
+        ModelEvent::Call(spaced),
         ModelEvent::Call(call("b", "other", json!({}))),
         end(Finish::ToolCalls, SENT, 4),
     ];
@@ -190,6 +194,7 @@ fn what_the_client_demands_is_said_in_this_formats_words() {
             schema: json!({ "type": "object" }),
             strict: Some(true),
         },
+        ..Demands::default()
     };
     let sent = Format::OpenAi.request(&prompt, "gpt-x", "").json();
     let named = json!({ "type": "function", "function": { "name": "t_ops_get_order" } });
@@ -229,4 +234,52 @@ fn a_field_of_another_type_than_documented_counts_as_absent() {
     assert_eq!(read, vec![said("a \"quoted\" \u{2713} word"), end(Finish::Stop, SENT, counted)]);
     assert_eq!(trouble("data: 7\n\n"), Trouble::Garbage);
     assert_eq!(trouble("data: {\"id\": \"c1\"}\n\n"), Trouble::Garbage, "no choices, no usage, no object");
+}
+
+#[test]
+fn arguments_go_both_ways_as_they_were_written() {
+    for (sent, written) in [
+        (json!("{\"n\":12345678901234567890123, \"n\":1e2}"), "{\"n\":12345678901234567890123, \"n\":1e2}"),
+        (json!("null"), "{}"),
+    ] {
+        let calls = json!([{ "index": 0, "id": "a", "function": { "name": "x", "arguments": sent } }]);
+        let events =
+            read(Format::OpenAi, &stream(&[chunk(json!({ "tool_calls": calls }), json!("tool_calls"))]));
+        let Some(ModelEvent::Call(call)) = events.unwrap().into_iter().next() else { panic!("no call") };
+        assert_eq!(call.text(), written);
+        let mut again = prompt();
+        again.messages = vec![Message::Assistant { text: String::new(), calls: vec![call] }];
+        let sent = Format::OpenAi.request(&again, "m", "").json();
+        assert_eq!(sent["messages"][0]["tool_calls"][0]["function"]["arguments"], written);
+    }
+    // A server that sends the object itself.
+    let object = r#"{"choices":[{"delta":{"tool_calls":[{"id":"a","function":{"name":"x","arguments":{"n":1e2}}}]},"finish_reason":"stop"}]}"#;
+    let events = read(Format::OpenAi, &format!("data: {object}\n\n")).unwrap();
+    assert!(matches!(&events[0], ModelEvent::Call(call) if call.text() == r#"{"n":1e2}"#), "{events:?}");
+}
+
+#[test]
+fn a_refusal_is_told_as_one() {
+    let events = read(
+        Format::OpenAi,
+        &stream(&[
+            chunk(json!({ "role": "assistant", "content": null, "refusal": "I will " }), Value::Null),
+            chunk(json!({ "refusal": "not." }), json!("stop")),
+        ]),
+    )
+    .unwrap();
+    assert_eq!(events[..2], [ModelEvent::Refusal("I will ".into()), ModelEvent::Refusal("not.".into())]);
+}
+
+#[test]
+fn who_speaks_and_how_much_is_said_on() {
+    let mut named = prompt();
+    named.demands.names = [(1, "House".to_owned()), (2, "Ann".to_owned())].into();
+    named.sampling.verbosity = Some(Verbosity::Low);
+    let sent = Format::OpenAi.request(&named, "m", "").json();
+    assert_eq!(
+        (&sent["messages"][0]["name"], &sent["messages"][1]["name"]),
+        (&json!("House"), &json!("Ann"))
+    );
+    assert_eq!((&sent["messages"][2]["name"], &sent["verbosity"]), (&Value::Null, &json!("low")));
 }

@@ -12,7 +12,12 @@ use super::Format;
 use crate::failure::Failure;
 
 pub(super) fn call(id: &str, name: &str, arguments: Value) -> ToolCall {
-    ToolCall { id: id.into(), name: name.into(), arguments: arguments.as_object().unwrap().clone() }
+    ToolCall {
+        id: id.into(),
+        name: name.into(),
+        arguments: arguments.as_object().unwrap().clone(),
+        written: None,
+    }
 }
 
 /// A transcript with everything in it: instructions, a call and its result, a failed call, a call whose result a

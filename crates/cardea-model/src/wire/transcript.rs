@@ -30,18 +30,23 @@ const NO_RESULT: &str = "no result was recorded for this call";
 
 /// Brings the messages in order.
 pub(super) fn tidy(messages: &[Message]) -> Vec<Part<'_>> {
+    placed(messages).into_iter().map(|(_, part)| part).collect()
+}
+
+/// The same, each part with the place of its message.
+pub(super) fn placed(messages: &[Message]) -> Vec<(usize, Part<'_>)> {
     let mut parts = Vec::with_capacity(messages.len());
     for (place, message) in messages.iter().enumerate() {
         match message {
-            Message::System { text } if !text.trim().is_empty() => parts.push(Part::System(text)),
-            Message::User { text } if !text.trim().is_empty() => parts.push(Part::User(text)),
+            Message::System { text } if !text.trim().is_empty() => parts.push((place, Part::System(text))),
+            Message::User { text } if !text.trim().is_empty() => parts.push((place, Part::User(text))),
             Message::Assistant { text, calls } if !calls.is_empty() => {
                 let rest = messages.get(place.saturating_add(1)..).unwrap_or_default();
-                parts.push(Part::Assistant(text, calls));
-                parts.push(Part::Results(calls.iter().map(|call| result_of(call, rest)).collect()));
+                parts.push((place, Part::Assistant(text, calls)));
+                parts.push((place, Part::Results(calls.iter().map(|call| result_of(call, rest)).collect())));
             }
             Message::Assistant { text, .. } if !text.trim().is_empty() => {
-                parts.push(Part::Assistant(text, &[]))
+                parts.push((place, Part::Assistant(text, &[])))
             }
             // Results go with their calls; providers refuse empty texts.
             _ => {}

@@ -93,7 +93,7 @@ pub(crate) async fn hear(models: &dyn Model, prompt: Prompt) -> Heard {
             while let Some(event) = events.next().await {
                 assert!(heard.end.is_none() && heard.error.is_none(), "something came after the end");
                 match event {
-                    Ok(ModelEvent::Text(text)) => heard.text.push_str(&text),
+                    Ok(ModelEvent::Text(text) | ModelEvent::Refusal(text)) => heard.text.push_str(&text),
                     Ok(ModelEvent::Call(call)) => {
                         heard.calls.push((call.name, serde_json::Value::Object(call.arguments).to_string()));
                     }

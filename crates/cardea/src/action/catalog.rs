@@ -263,7 +263,7 @@ mod tests {
 
     fn call(arguments: Value) -> ToolCall {
         let Value::Object(arguments) = arguments else { panic!("not an object") };
-        ToolCall { id: "c1".into(), name: "ops__refund".into(), arguments }
+        ToolCall { id: "c1".into(), name: "ops__refund".into(), arguments, written: None }
     }
 
     #[test]

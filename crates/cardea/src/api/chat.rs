@@ -21,7 +21,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::{
     Problem,
     extract::{Inbound, Outside},
-    openai::{self, Completion, Envelope},
+    openai::{self, Completion, Envelope, Said},
 };
 use crate::{
     app::App,
@@ -118,6 +118,12 @@ struct More {
     cost_micros: u64,
 }
 
+impl More {
+    const fn of(completed: &Completed) -> Self {
+        Self { cache: completed.cache, cost_micros: completed.cost_micros }
+    }
+}
+
 /// An answer that is JSON already.
 fn json_text(text: String) -> Response {
     ([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], text).into_response()
@@ -154,7 +160,7 @@ async fn whole_turn(
     }
     let envelope = Envelope::new(&receipt.turn.to_string(), app.clock.now(), &body.model);
     let end = (receipt.finish.unwrap_or(Finish::Stop), receipt.usage);
-    let answer = envelope.whole(&words(&receipt), &[], end, more(&receipt));
+    let answer = envelope.whole((Said::Answer(&words(&receipt)), &[]), end, more(&receipt));
     Ok(stamp(json_text(answer), receipt.conversation))
 }
 
@@ -223,7 +229,7 @@ async fn stream_turn(
 fn chunks(envelope: &Envelope, event: ReplyEvent, usage: bool, request: &str) -> Vec<Piece> {
     match event {
         ReplyEvent::Begun { .. } => Vec::new(),
-        ReplyEvent::Text(text) => vec![data(envelope.piece(&text))],
+        ReplyEvent::Text(text) | ReplyEvent::Refusal(text) => vec![data(envelope.piece(&text))],
         ReplyEvent::Ended(receipt) => {
             if let Some(failure) = &receipt.error {
                 // No reason to finish follows: there is none that is true.
@@ -271,9 +277,10 @@ async fn whole_completion(
     let completed = answer.await.unwrap_or_else(|_| Err(Error::new(Code::Internal)));
     let completed = completed.map_err(|error| outside.problem(error))?;
     let envelope = Envelope::new(&outside.request.to_string(), app.clock.now(), &body.model);
-    let more = More { cache: completed.cache, cost_micros: completed.cost_micros };
+    let more = More::of(&completed);
     let end = (completed.finish, completed.usage);
-    Ok(json_text(envelope.whole(&completed.text, &completed.calls, end, more)))
+    let said = if completed.refused { Said::Refusal } else { Said::Answer };
+    Ok(json_text(envelope.whole((said(&completed.text), &completed.calls), end, more)))
 }
 
 async fn stream_completion(
@@ -310,6 +317,7 @@ async fn stream_completion(
         .filter_map(move |event| {
             let piece = match event {
                 ReplyEvent::Text(text) => Some(data(envelope.piece(&text))),
+                ReplyEvent::Refusal(text) => Some(data(envelope.refusal(&text))),
                 ReplyEvent::Begun { .. } | ReplyEvent::Ended(_) => None,
             };
             std::future::ready(piece)
@@ -328,18 +336,19 @@ fn completion_end(
     request: &str,
 ) -> Vec<Piece> {
     let mut out = Vec::new();
-    let (finish, used) = match ended {
+    let (finish, used, more) = match ended {
         Ok(completed) if completed.cut => return vec![broken_off()],
         Ok(completed) => {
             if !completed.calls.is_empty() {
                 out.push(data(envelope.tool_calls(&completed.calls)));
             }
-            (completed.finish, completed.usage)
+            (completed.finish, completed.usage, More::of(completed))
         }
+        Err(error) if error.code() == Code::Cancelled => return vec![broken_off()],
         // No reason to finish follows: there is none that is true.
         Err(error) => return vec![data(openai::error(error, request).to_string()), done()],
     };
-    out.push(data(envelope.closing(finish, None::<()>)));
+    out.push(data(envelope.closing(finish, Some(more))));
     if usage {
         out.push(data(envelope.usage_chunk(used)));
     }

@@ -15,6 +15,7 @@ use cardea_core::{
     Code, Error,
     time::Millis,
     tool::{Effect, Outcome, ToolCall, ToolSpec},
+    written,
 };
 use cardea_store::jobs::Stage;
 use rmcp::{
@@ -96,11 +97,16 @@ async fn signed_in(State(app): State<App>, request: Request, next: Next) -> Resp
 
 /// Passes a message on. What is none is answered in the shape of JSON-RPC 2.0 (section 5.1), with 400 as the transport has
 /// it (2025-11-25, "Sending Messages to the Server").
-async fn told(app: &App, (parts, body): (Parts, Body), next: Next) -> Result<Response, Problem> {
+async fn told(app: &App, (mut parts, body): (Parts, Body), next: Next) -> Result<Response, Problem> {
     let outside = Outside::read(&parts);
     let body = extract::read(Request::from_parts(parts.clone(), body), app, &outside).await?;
     if let Err(error) = extract::check_depth(&body, usize::from(app.config.server.max_depth)) {
         return Ok(no_message(ErrorCode::INVALID_REQUEST, &error.public()));
+    }
+    // WHY: the SDK reads numbers as the machine has them, and what is lost there must not be found out by its effect.
+    let written = std::str::from_utf8(&body).ok().and_then(|text| written::part(text, "params/arguments"));
+    if let Some(written) = written {
+        parts.extensions.insert(Arguments(written.to_owned()));
     }
     let answer = next.run(Request::from_parts(parts, Body::from(body.clone()))).await;
     // The SDK's answer to whatever it cannot read.
@@ -127,6 +133,10 @@ fn refused(app: &App, error: Error, trace: &Trace) -> Response<Body> {
     Problem::new(error, trace.request(), Shape::Problem).challenge(challenge).into_response()
 }
 
+/// The arguments of a call as the client wrote them, for the handler.
+#[derive(Debug, Clone)]
+struct Arguments(String);
+
 #[derive(Clone)]
 struct Handler {
     app: App,
@@ -151,6 +161,12 @@ fn idempotency_key(context: &RequestContext<RoleServer>) -> Result<Option<String
         return extract::sound_key(key.as_str(), &format!("`{KEY}` in `_meta`")).map(Some);
     }
     context.extensions.get::<Parts>().map_or(Ok(None), |parts| extract::idempotency_key(&parts.headers))
+}
+
+/// The arguments of the call as the client wrote them.
+fn arguments(context: &RequestContext<RoleServer>) -> Option<String> {
+    let parts = context.extensions.get::<Parts>()?;
+    parts.extensions.get::<Arguments>().map(|arguments| arguments.0.clone())
 }
 
 /// What is neither the client's mistake nor ours, in the range that JSON-RPC 2.0 (section 5.1) leaves to servers.
@@ -197,6 +213,7 @@ impl ServerHandler for Handler {
             id: format!("mcp-{:032x}", cardea_core::id::random_bits()),
             name: request.name.into_owned(),
             arguments: request.arguments.unwrap_or_default(),
+            written: arguments(&context),
         };
         let request = CallRequest { caller, call, key, trace: trace(&context) };
         // WHY: its own task, so that a client that hangs up does not stop an action in the middle.

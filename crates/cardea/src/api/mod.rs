@@ -44,6 +44,7 @@ pub fn router(app: App) -> Router {
         .route("/turns", post(turns::ask))
         .route("/turns/{id}", get(turns::get))
         .route("/turns/{id}/events", get(turns::events))
+        .route("/turns/{id}/cancel", post(turns::cancel))
         .route("/approvals", get(approvals::list))
         .route("/approvals/{id}", get(approvals::get).post(approvals::decide))
         .route("/keys", get(keys::list).post(keys::create))

@@ -1,4 +1,4 @@
-//! `/api/v1/turns`: ask an agent, look at a turn, follow its events and go on after any of them.
+//! `/api/v1/turns`: ask an agent, look at a turn, stop it, follow its events and go on after any of them.
 
 use std::convert::Infallible;
 
@@ -78,6 +78,27 @@ pub(super) async fn get(
     let id = id(&known, &text)?;
     let found = app.turns.find(&known.caller, id).await.map_err(|error| known.problem(error))?;
     Ok(Json(json!(found)))
+}
+
+/// `POST /api/v1/turns/{id}/cancel`.
+pub(super) async fn cancel(
+    State(app): State<App>,
+    known: Known,
+    Path(text): Path,
+) -> Result<Response, Problem> {
+    let id = id(&known, &text)?;
+    let Known { caller, outside } = known;
+    let request = outside.request;
+    // WHY: its own task, so that a client that hangs up does not stop the taking back in the middle.
+    let (done, answer) = oneshot::channel();
+    let worker = app.clone();
+    app.jobs.spawn("cancel", async move {
+        drop(done.send(flow::cancel(&worker, &caller, id, request).await));
+    });
+    let found = answer.await.unwrap_or_else(|_| Err(Error::new(Code::Internal)));
+    let found = found.map_err(|error| outside.problem(error))?;
+    let status = if found.status.is_final() { StatusCode::OK } else { StatusCode::ACCEPTED };
+    Ok((status, Json(json!(found))).into_response())
 }
 
 /// Follows one turn.

@@ -62,23 +62,50 @@ struct Place {
     user: String,
 }
 
+/// Whose places are all taken.
+#[derive(Debug, PartialEq, Eq)]
+enum Full {
+    User(u32),
+    Tenant(u32),
+    All,
+}
+
+impl Full {
+    /// WHY: what one user or tenant has too much of is for them to end; that the server is full is nobody's doing.
+    fn error(&self) -> Error {
+        let (whose, most) = match self {
+            Self::User(most) => ("You have", most),
+            Self::Tenant(most) => ("Your tenant has", most),
+            Self::All => return Error::new(Code::Overloaded),
+        };
+        let detail = format!("{whose} {most} requests in work, which is the most; wait until one has ended.");
+        Error::new(Code::RateLimited).detail(detail)
+    }
+}
+
 impl Places {
     pub(super) fn new(limits: [u32; 3]) -> Self {
         Self { limits, taken: Mutex::default() }
     }
 
-    fn take(self: &Arc<Self>, tenant: &str, user: &str) -> Option<Place> {
+    fn take(self: &Arc<Self>, tenant: &str, user: &str) -> Result<Place, Full> {
         let [all, per_tenant, per_user] = self.limits;
         let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
         let of_tenant = taken.tenants.get(tenant).copied().unwrap_or(0);
         let of_user = taken.users.get(user).copied().unwrap_or(0);
-        if taken.all >= all || of_tenant >= per_tenant || of_user >= per_user {
-            return None;
+        if of_user >= per_user {
+            return Err(Full::User(per_user));
+        }
+        if of_tenant >= per_tenant {
+            return Err(Full::Tenant(per_tenant));
+        }
+        if taken.all >= all {
+            return Err(Full::All);
         }
         taken.all += 1;
         taken.tenants.insert(tenant.to_owned(), of_tenant + 1);
         taken.users.insert(user.to_owned(), of_user + 1);
-        Some(Place { places: Arc::clone(self), tenant: tenant.to_owned(), user: user.to_owned() })
+        Ok(Place { places: Arc::clone(self), tenant: tenant.to_owned(), user: user.to_owned() })
     }
 }
 
@@ -130,7 +157,7 @@ impl Control {
 
     fn place(&self, tenant: &str, user: &str) -> Result<Place> {
         let place = self.inner.places.take(tenant, user);
-        place.ok_or_else(|| Error::new(Code::Overloaded).retry_after(Millis::from_secs(1)))
+        place.map_err(|full| full.error().retry_after(Millis::from_secs(1)))
     }
 
     async fn take_rate(&self, tenant: &str, user: &str) -> Result<()> {
@@ -156,12 +183,12 @@ mod tests {
     fn one_user_cannot_take_the_places_of_all() {
         let places = Arc::new(Places::new([3, 2, 1]));
         let ann = places.take("acme", "ann").unwrap();
-        assert!(places.take("acme", "ann").is_none(), "one for each user");
+        assert_eq!(places.take("acme", "ann").unwrap_err(), Full::User(1));
         let _bob = places.take("acme", "bob").unwrap();
-        assert!(places.take("acme", "eve").is_none(), "two for each tenant");
+        assert_eq!(places.take("acme", "eve").unwrap_err(), Full::Tenant(2));
         let _zed = places.take("other", "zed").unwrap();
-        assert!(places.take("third", "zoe").is_none(), "three in all");
+        assert_eq!(places.take("third", "zoe").unwrap_err(), Full::All);
         drop(ann);
-        assert!(places.take("acme", "eve").is_some(), "a place that was given back");
+        assert!(places.take("acme", "eve").is_ok(), "a place that was given back");
     }
 }

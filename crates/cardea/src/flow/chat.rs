@@ -123,11 +123,11 @@ pub(super) async fn settle(app: &App, caller: &Caller, agent: &Arc<Agent>, open:
     let span = trace.stage("turn").invoke_agent(agent.name.as_str());
     outlet.begun(&turn).await;
     let thought = match turn.failure().map(Failure::error) {
-        Some(error) => Err(error), // it was being taken back when its last owner ended
+        Some(error) => Err(error), // it was stopped, or being taken back when its last owner ended
         None => answer(app, (caller, agent), &mut turn, &mut outlet, reuse).await,
     };
     let thought = match thought {
-        Err(error) if turn.has_effects() || turn.failure().is_some() => {
+        Err(error) if turn.has_effects() || turn.is_unwinding() => {
             Err(unwind(app, caller, agent, &mut turn, error).await?) // take back what can be
         }
         thought => thought.map_err(Ending::Failed),

@@ -7,6 +7,7 @@ use cardea_core::{
     guard::Surface,
     message::{AnswerFormat, Finish, Message, Prompt, Usage},
     tool::ToolCall,
+    written,
 };
 use serde_json::Value;
 
@@ -51,6 +52,8 @@ pub struct Completed {
     pub cache: CacheUse,
     /// Money, in millionths.
     pub cost_micros: u64,
+    /// The text says why the model does not answer.
+    pub refused: bool,
     /// A client that reads as it comes has not taken all of it.
     pub cut: bool,
 }
@@ -70,7 +73,7 @@ pub async fn complete(app: &App, request: CompleteRequest, client: Option<Stream
         prompt.messages.iter_mut().try_for_each(|message| screen(app, &names, message))?;
         screen_words(app, &names, &mut prompt)
     })?;
-    let mut outlet = Outlet::new(app.control.window(None, &names)?, client); // text leaves only through the guard window
+    let mut outlet = Outlet::new(app.control.window(None, &names)?, client).only_read(); // text leaves only through the guard window
     let model = app.models.identity(&prompt.model);
     let asked = app.context.cache().asked_bare(&caller, &prompt, model, reuse);
     let _flight = match app.context.cache().look(&asked).await {
@@ -87,6 +90,7 @@ pub async fn complete(app: &App, request: CompleteRequest, client: Option<Stream
                 usage,
                 cache: CacheUse::Exact,
                 cost_micros: 0,
+                refused: false,
                 cut: outlet.is_cut(),
             });
         }
@@ -97,15 +101,16 @@ pub async fn complete(app: &App, request: CompleteRequest, client: Option<Stream
     let cost_micros = app.observe.cost(&model, usage);
     app.control.settle(admitted, usage, cost_micros).await; // the budget pays what was used, whatever comes of it
     trace.note(|event| (event.model, event.usage, event.cost_micros) = (Some(model), usage, cost_micros));
-    let Next { mut calls, finish } = next?;
+    let Next { mut calls, finish, refused } = next?;
     let text = outlet.finish().await?; // guard output
     calls.iter_mut().try_for_each(|call| screen_call(app, &names, call, Surface::Output))?; // and what it asks for
     trace.note(|event| event.ending = Some(finish.name()));
-    if calls.is_empty() && finish == Finish::Stop && !stand_in {
+    if calls.is_empty() && finish == Finish::Stop && !stand_in && !refused {
         let answer = Answered { text: &text, finish, usage, micros: cost_micros, good_for: None };
         app.context.cache().keep(&asked, answer, Finished::default(), Vec::new()).await; // best effort
     }
-    Ok(Completed { text, calls, finish, usage, cache: CacheUse::None, cost_micros, cut: outlet.is_cut() })
+    let (cache, cut) = (CacheUse::None, outlet.is_cut());
+    Ok(Completed { text, calls, finish, usage, cache, cost_micros, refused, cut })
 }
 
 /// Screens what the client says of its tools and of the answer's form: a model reads that like everything else.
@@ -119,14 +124,29 @@ fn screen_words(app: &App, names: &Names, prompt: &mut Prompt) -> Result<()> {
         tool.description = app.control.screen_description(&tool.description)?.into_inner();
         json(&mut tool.input_schema)?;
     }
+    for name in prompt.demands.names.values_mut() {
+        *name = app.control.screen_input(None, names, name)?.into_inner();
+    }
     match &mut prompt.demands.format {
         AnswerFormat::JsonSchema { schema, .. } => json(schema),
         AnswerFormat::Text | AnswerFormat::JsonObject => Ok(()),
     }
 }
 
-/// Screens the arguments of a call that a transcript holds or a model asks for.
+/// Screens the arguments of a call that a transcript holds or a model asks for. Where nothing is masked, they go on as
+/// they were written.
 fn screen_call(app: &App, names: &Names, call: &mut ToolCall, surface: Surface) -> Result<()> {
+    if let Some(text) = call.written.take() {
+        let every = written::read(&text).map_or_else(|| Value::from(text.as_str()), |written| written.every);
+        let screened = app.control.screen_json((None, names), every.clone(), surface)?;
+        if screened == every {
+            call.written = Some(text);
+            return Ok(());
+        }
+        if let Value::String(screened) = screened {
+            call.written = Some(screened); // no JSON
+        }
+    }
     let arguments = Value::Object(std::mem::take(&mut call.arguments));
     match app.control.screen_json((None, names), arguments, surface)? {
         Value::Object(screened) => call.arguments = screened,

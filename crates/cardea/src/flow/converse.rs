@@ -52,6 +52,7 @@ pub(super) async fn converse(
     let (mut first, mut stand_in) = (true, false);
     loop {
         turn.whole()?; // all or nothing, since a step can be taken back
+        app.turns.still_wanted(turn).await?; // not stopped by who asked
         turn.within_limits(app.clock.now())?; // reflections, time, tokens, money
         if offered.add(found(turn)) || first {
             // what the model asked for, or the first choice
@@ -65,7 +66,7 @@ pub(super) async fn converse(
         stand_in |= thinking.stand_in;
         trace.note(|event| event.model = Some(model.clone()));
         turn.charge(usage, app.observe.cost(&model, usage)); // also for an answer that broke off
-        let Next { calls, finish } = next?;
+        let Next { calls, finish, .. } = next?;
         for call in &calls {
             if call.name == FIND_TOOLS && offered.has_more() {
                 find_tools(app, caller, turn, &offered, call).await?;

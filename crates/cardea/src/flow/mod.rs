@@ -4,6 +4,7 @@
 //! an effect: the API, MCP and an embedding program all come through here.
 
 mod answer;
+mod cancel;
 mod chat;
 mod complete;
 mod converse;
@@ -26,6 +27,7 @@ mod visible;
 mod warm;
 
 pub use self::{
+    cancel::cancel,
     chat::{Message, chat},
     complete::{CompleteRequest, Completed, complete},
     enter::enter,

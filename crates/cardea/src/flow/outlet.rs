@@ -32,6 +32,8 @@ pub enum ReplyEvent {
     },
     /// More of the answer, screened.
     Text(String),
+    /// More of the words with which the model of a bare completion refuses to answer, screened.
+    Refusal(String),
     /// The end, or the pause for a person.
     Ended(Box<Receipt>),
 }
@@ -41,6 +43,8 @@ pub enum ReplyEvent {
 pub(super) struct Next {
     pub(super) calls: Vec<ToolCall>,
     pub(super) finish: Finish,
+    /// What it said is why it will not answer.
+    pub(super) refused: bool,
 }
 
 /// Where a turn's text goes.
@@ -50,6 +54,10 @@ pub struct Outlet {
     client: Option<Stream>,
     /// A client that was there has not taken all of it.
     cut: bool,
+    /// Nothing is said that nobody reads.
+    only_read: bool,
+    /// The model began with a refusal: all of it is one.
+    refused: bool,
     said: String,
 }
 
@@ -58,7 +66,31 @@ impl Outlet {
     #[must_use]
     pub fn new(window: OutputWindow, client: Option<Stream>) -> Self {
         let window = if client.is_none() { window.unhurried() } else { window };
-        Self { window: Some(window), client, cut: false, said: String::new() }
+        Self {
+            window: Some(window),
+            client,
+            cut: false,
+            only_read: false,
+            refused: false,
+            said: String::new(),
+        }
+    }
+
+    /// The same, for an answer that ends where its client reads no further: there is no action that it could stop in the
+    /// middle.
+    #[must_use]
+    pub(super) fn only_read(self) -> Self {
+        Self { only_read: true, ..self }
+    }
+
+    /// Comes back once nobody reads any more; never where that does not matter.
+    pub(super) async fn unread(&self) -> Error {
+        match &self.client {
+            Some(client) if self.only_read => client.closed().await,
+            None if self.only_read && self.cut => {}
+            _ => std::future::pending().await,
+        }
+        Error::new(Code::Cancelled)
     }
 
     async fn send(&mut self, event: ReplyEvent) {
@@ -86,7 +118,10 @@ impl Outlet {
     async fn say(&mut self, text: String) {
         if !text.is_empty() {
             self.said.push_str(&text);
-            self.send(ReplyEvent::Text(text)).await;
+            // WHY: what an agent's model says is the turn's answer, whatever it is.
+            let refusal = self.refused && self.only_read;
+            let event = if refusal { ReplyEvent::Refusal(text) } else { ReplyEvent::Text(text) };
+            self.send(event).await;
         }
     }
 
@@ -94,12 +129,21 @@ impl Outlet {
     /// has been used so far, whatever comes of it: counted by us until the provider says it.
     ///
     /// # Errors
-    /// `guard_refused`, `model_failed` for a stream that was cut, or what the model says.
+    /// `guard_refused`, `cancelled` if nobody reads any more, `model_failed` for a stream that was cut, or what the model
+    /// says.
     pub(super) async fn relay(&mut self, mut events: ModelStream, used: &mut Usage) -> Result<Next> {
         let (mut calls, mut written) = (Vec::new(), 0);
-        while let Some(event) = events.next().await {
-            match event? {
-                ModelEvent::Text(text) => {
+        loop {
+            let event = tokio::select! {
+                biased;
+                unread = self.unread() => return Err(unread), // and the stream is dropped, which tells the provider
+                event = events.next() => event,
+            };
+            let Some(event) = event else { break };
+            let event = event?;
+            self.refused |= written == 0 && matches!(event, ModelEvent::Refusal(_));
+            match event {
+                ModelEvent::Text(text) | ModelEvent::Refusal(text) => {
                     written += text.len();
                     used.output = tokens_of(written);
                     let window = self.window.as_mut().ok_or_else(|| Error::new(Code::Internal))?;
@@ -109,7 +153,7 @@ impl Outlet {
                 ModelEvent::Call(call) => calls.push(call),
                 ModelEvent::End { finish, usage } => {
                     *used = usage;
-                    return Ok(Next { calls, finish });
+                    return Ok(Next { calls, finish, refused: self.refused });
                 }
             }
         }

@@ -21,7 +21,7 @@ use crate::{
     context::cache::Reuse,
     control::{Admission, Estimate},
     observe::RequestEvent,
-    turn::{Ending, Free, Kind, Limits, Step, Turn},
+    turn::{Ending, Failure, Free, Kind, Limits, Step, Turn},
 };
 
 /// Most turns that are taken up in one round.
@@ -91,6 +91,9 @@ pub async fn resume_one(app: &App, free: &Free) -> Result<()> {
         Err(error) if error.code().retry() == Retry::After => return Err(error), // nobody can say now
         Err(error) => return end_as_it_stands(app, turn, admitted, error).await, // revoked meanwhile
     };
+    if let Some(error) = turn.failure().map(Failure::error).filter(|_| turn.kind() == Kind::Call) {
+        return end_as_it_stands(app, turn, admitted, error).await; // stopped by who asked
+    }
     if turn.kind() == Kind::Call {
         return mcp::go_on(app, (&caller, admitted), &agent, turn).await;
     }
@@ -108,7 +111,7 @@ fn awaits_a_server(app: &App, turn: &Turn) -> bool {
         let tool = step.tool();
         step.is_open() && (app.action.is_awaited(tool) || listed(tool) && !app.control.knows(tool))
     };
-    patient && turn.steps().iter().any(awaited)
+    patient && !turn.is_cancelled() && turn.steps().iter().any(awaited)
 }
 
 /// Ends a turn whose agent is gone.

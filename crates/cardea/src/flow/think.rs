@@ -40,7 +40,10 @@ pub(super) async fn think(
     let mut usage = Usage::default();
     let asked = Usage { input: prompt.tokens(), ..Usage::default() };
     let thought = async {
-        let stream = app.models.next_under(prompt, Some(span.context())).await?;
+        let stream = tokio::select! {
+            stream = app.models.next_under(prompt, Some(span.context())) => stream?,
+            unread = outlet.unread() => return Err(unread),
+        };
         let served = stream.served().clone();
         span.served(&served.provider, &served.model);
         (model, stand_in, usage) = (served.model, served.name != prompt.model, asked);
@@ -48,7 +51,8 @@ pub(super) async fn think(
     };
     let thought = tokio::time::timeout(left.duration(), thought).await;
     let next = thought.unwrap_or_else(|_| Err(Error::new(Code::TimeSpent)));
-    if matches!(&next, Err(error) if matches!(error.code(), Code::TimeSpent | Code::ModelSilent)) {
+    if matches!(&next, Err(error) if matches!(error.code(), Code::TimeSpent | Code::ModelSilent | Code::Cancelled))
+    {
         usage.input = usage.input.max(asked.input); // it has read the prompt, and may still be at it
     }
     let outcome = next.as_ref().map_or_else(|error| error.code().name(), |_| "ok");

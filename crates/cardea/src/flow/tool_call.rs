@@ -88,20 +88,26 @@ pub(super) async fn tool_call(
     caller: &Caller,
     agent: &Arc<Agent>,
     turn: &mut Turn,
-    call: ToolCall,
+    mut call: ToolCall,
 ) -> Result<Called> {
     turn.whole()?; // all or nothing, since a step can be taken back
+    app.turns.still_wanted(turn).await?; // not stopped by who asked
     turn.another_call()?; // tool calls per turn
     turn.has_time(app.clock.now())?; // nothing is begun that has no time to be answered
     let via = if turn.kind() == Kind::Call { "mcp" } else { "chat" };
     let tool = find(app, caller, agent, via, &call.name); // visible to this caller, or unknown
     let tool = tool.filter(|tool| turn.kind() != Kind::Check || !tool.effect().changes_things()); // a check only reads
+    let lost = call.settle(); // the arguments, to the last digit
     let digest = Control::digest(caller, &call);
     let wish = Wish::of(call, digest, tool.as_deref());
     let Some(tool) = tool else {
         let reason = format!("There is no tool `{}` for you.", wish.call.name);
         return refuse(app, turn, wish.start(None), &reason).await;
     };
+    if let Some(lost) = lost {
+        let reason = format!("`{}`: {lost}.", wish.tool);
+        return refuse(app, turn, wish.start(None), &reason).await; // what would be done is not what was asked
+    }
     let guard = agent.spec.guard.as_deref();
     if let Err(error) = tool.check(&wish.call).and_then(|()| app.control.screen_arguments(guard, &wish.call))
     {

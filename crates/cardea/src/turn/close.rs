@@ -1,7 +1,7 @@
 //! The last commit of a turn, and the pause before a person decides.
 
 use cardea_core::{
-    Error, Result,
+    Code, Error, Result,
     id::{ApprovalId, MessageId},
     journal::{StepState, TurnState},
     message::{Finish, Message, estimate_tokens},
@@ -41,6 +41,9 @@ impl Turns {
             Ending::Unwound(error) => (TurnState::Unwound, None, None, Some(error)),
             Ending::Unknown(error) => (TurnState::Unknown, None, None, Some(error)),
         };
+        if error.as_ref().is_some_and(|error| error.code() == Code::Cancelled) {
+            self.withdraw(&mut turn);
+        }
         let said = answer.clone().or_else(|| error.as_ref().map(Error::public));
         let mut receipt = self.receipt(&turn, status);
         receipt.answer = answer.filter(|_| turn.kind != Kind::Check);

@@ -180,7 +180,7 @@ impl Worker<'_> {
     }
 
     fn call() -> ToolCall {
-        ToolCall { id: "c".into(), name: "refund".into(), arguments: Map::new() }
+        ToolCall { id: "c".into(), name: "refund".into(), arguments: Map::new(), written: None }
     }
 
     fn answered() -> Ending {

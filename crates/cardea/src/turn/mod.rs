@@ -8,6 +8,7 @@
 //! for each step, and [`Turns::close`] or [`Turns::sleep`] once. [`Turns::claim`] gives an open turn to a new owner.
 
 mod begin;
+mod cancel;
 mod close;
 mod held;
 mod open;
@@ -33,6 +34,7 @@ use tokio::sync::broadcast;
 
 pub use self::{
     begin::{Begun, Question},
+    cancel::Cancelled,
     close::Ending,
     read::{Event, Found},
     receipt::{CacheUse, Failure, Receipt, ToolUse},

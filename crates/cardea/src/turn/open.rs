@@ -176,7 +176,7 @@ impl StepRow {
         Ok(Step {
             id,
             number,
-            call: ToolCall { id: call_id, name: tool.to_string(), arguments },
+            call: ToolCall { id: call_id, name: tool.to_string(), arguments, written: None },
             tool,
             effect: match effect.as_str() {
                 "read" => Effect::Read,

@@ -70,7 +70,7 @@ impl Turns {
     }
 
     /// Open turns that this node may claim: its own from before a restart, those of nodes whose lease has run out,
-    /// and sleepers whose approval has been decided or has expired.
+    /// and sleepers whose approval has been decided or has expired, or whose end was wished for.
     ///
     /// # Errors
     /// What the store says.
@@ -80,7 +80,8 @@ impl Turns {
                    OR (state = 'running' AND node <> $1 AND NOT EXISTS (SELECT 1 FROM leases l \
                        WHERE l.name = 'node/' || turns.node AND l.fence = turns.node_fence AND l.expires_at > $3)) \
                    OR (state = 'waiting' AND EXISTS (SELECT 1 FROM approvals a WHERE a.id = turns.waiting_for \
-                       AND (a.state <> 'open' OR a.expires_at <= $3)))) \
+                       AND (a.state <> 'open' OR a.expires_at <= $3))) \
+                   OR (state = 'waiting' AND failure IS NOT NULL)) \
                    ORDER BY updated_at LIMIT $4";
         let node = &self.inner.node;
         let rows: Vec<(TurnId, AgentName)> =

@@ -177,7 +177,7 @@ impl Refund {
     fn of(order: u32) -> Self {
         let arguments = Map::from_iter([("order".to_owned(), json!(order))]);
         Self {
-            call: ToolCall { id: format!("c{order}"), name: "refund".into(), arguments },
+            call: ToolCall { id: format!("c{order}"), name: "refund".into(), arguments, written: None },
             tool: "refund".into(),
         }
     }

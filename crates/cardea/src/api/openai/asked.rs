@@ -1,18 +1,21 @@
 //! What clients ask for: the body of `POST /v1/chat/completions`.
 //!
-//! A member that only tunes (`user`, `metadata`, `store`, …) is accepted and ignored, as clients expect. A member
-//! that would change what the answer is, and is not kept to, is refused by name.
+//! A member that says nothing of the answer (`user`, `metadata`, `store`, …) is accepted and ignored, as clients expect.
+//! A member that would change what the answer is, and is not kept to, is refused by name; so is one that nobody knows.
+
+use std::collections::BTreeMap;
 
 use cardea_core::{
     Result,
     id::ToolName,
-    message::{AnswerFormat, Demands, Message, ReasoningEffort, Sampling, ToolChoice},
+    message::{AnswerFormat, Demands, Message, ReasoningEffort, Sampling, ToolChoice, Verbosity},
     tool::{Effect, ToolSpec},
 };
 use serde::{Deserialize, de::IgnoredAny};
 use serde_json::{Map, Value, json};
 
-use super::messages::{InMessage, bad, or_default, transcript};
+use super::messages::{InMessage, bad, or_default, short, transcript, wrong};
+use crate::api::chat::CONVERSATION;
 
 /// The body of `POST /v1/chat/completions`.
 #[derive(Debug, Clone, Deserialize)]
@@ -49,6 +52,8 @@ pub(crate) struct Completion {
     pub presence_penalty: Option<f64>,
     /// For reasoning models.
     pub reasoning_effort: Option<ReasoningEffort>,
+    /// How many words to make.
+    pub verbosity: Option<Verbosity>,
     /// `auto`, `none`, `required`, or one function.
     #[serde(default)]
     pub tool_choice: InChoice,
@@ -124,6 +129,18 @@ const NOT_TAKEN: [(&str, &str, &str); 9] = [
     ("function_call", "\"none\"", "use `tool_choice`"),
 ];
 
+/// Members that say nothing of what the answer is: who asks, how it is billed, what the provider may keep.
+const IGNORED: [&str; 8] = [
+    "user",
+    "metadata",
+    "store",
+    "service_tier",
+    "prediction",
+    "prompt_cache_key",
+    "prompt_cache_retention",
+    "safety_identifier",
+];
+
 /// `stream_options`.
 #[derive(Debug, Clone, Copy, Default, Deserialize)]
 pub(crate) struct StreamOptions {
@@ -192,6 +209,7 @@ impl Completion {
             frequency_penalty: within("frequency_penalty", self.frequency_penalty, (-2.0, 2.0))?,
             presence_penalty: within("presence_penalty", self.presence_penalty, (-2.0, 2.0))?,
             reasoning_effort: self.reasoning_effort,
+            verbosity: self.verbosity,
             max_tokens: self.max_completion_tokens.or(self.max_tokens),
             stop: match &self.stop {
                 Stop::None => Vec::new(),
@@ -230,7 +248,16 @@ impl Completion {
             parallel_tool_calls: self.parallel_tool_calls,
             strict: strict.map(|function| function.name.as_str().into()).collect(),
             format,
+            names: self.names()?,
         })
+    }
+
+    /// Who speaks, where the client says it.
+    fn names(&self) -> Result<BTreeMap<usize, String>> {
+        let named = |(at, message): (usize, &InMessage)| {
+            message.speaker(at).map(|name| Some((at, name?))).transpose()
+        };
+        self.messages.iter().enumerate().filter_map(named).collect()
     }
 
     fn choice(&self) -> Result<ToolChoice> {
@@ -265,10 +292,21 @@ impl Completion {
                 return Err(bad(member, format!("`{member}` is not taken: {why}.")));
             }
         }
-        Ok(())
+        let known = |member: &str| {
+            IGNORED.contains(&member) || NOT_TAKEN.iter().any(|(not_taken, ..)| *not_taken == member)
+        };
+        match self.more.iter().find(|(member, value)| !value.is_null() && !known(member)) {
+            Some((member, _)) => {
+                let member = short(member);
+                let detail = format!("`{member}` is not taken: nothing of that name is known here.");
+                Err(bad(member, detail))
+            }
+            None => Ok(()),
+        }
     }
 
-    /// Refuses what only a bare completion can have: an agent brings its own tools and its own way to answer.
+    /// Refuses what only a bare completion can have: an agent brings its own tools, its own instructions and its own way to
+    /// answer, and keeps the history itself.
     ///
     /// # Errors
     /// `bad_request` names the member.
@@ -281,10 +319,25 @@ impl Completion {
             Self { response_format: InFormat::JsonObject | InFormat::JsonSchema { .. }, .. } => {
                 "response_format"
             }
-            _ => return Ok(()),
+            _ => return self.only_the_new_message(),
         };
         let own = "an agent brings its own tools and words; ask a model without an agent for that";
         Err(bad(member, format!("`{member}` is not taken: {own}.")))
+    }
+
+    /// Refuses whatever stands beside what the user says now: it would not be read.
+    fn only_the_new_message(&self) -> Result<()> {
+        if let Some(at) = self.messages.iter().position(InMessage::instructs) {
+            return Err(wrong(at, "role", "is not taken: an agent has its own instructions"));
+        }
+        if self.messages.len() > 1 {
+            let detail = format!(
+                "`messages` must be the new message and nothing else: an agent keeps the history itself. To go on with a \
+                 conversation, send the header `{CONVERSATION}` with the id that its answers had there."
+            );
+            return Err(bad("messages", detail));
+        }
+        Ok(())
     }
 
     /// The transcript in Cardea's own types.
@@ -374,6 +427,7 @@ mod tests {
             ("logit_bias", json!({ "50256": -100 })),
             ("modalities", json!(["text", "audio"])),
             ("functions", json!([{ "name": "f" }])),
+            ("top_k", json!(40)),
             ("tool_choice", json!("perhaps")),
             ("tool_choice", json!({ "type": "function", "function": { "name": "other" } })),
             ("response_format", json!({ "type": "json_schema", "json_schema": { "name": "x" } })),
@@ -389,6 +443,8 @@ mod tests {
             ("logprobs", json!(false)),
             ("modalities", json!(["text"])),
             ("user", json!("u")),
+            ("top_k", json!(null)),
+            ("verbosity", json!("low")),
         ] {
             assert!(asks(member, value.clone()).demands().is_ok(), "{member} = {value}");
         }
@@ -402,6 +458,16 @@ mod tests {
         for (choice, fits) in [("auto", true), ("none", false), ("required", false)] {
             let body = parse(json!({ "model": "agent/a", "messages": hi, "tool_choice": choice }));
             assert_eq!(body.fits_an_agent().is_ok(), fits, "{choice}");
+        }
+        let said = |role: &str| json!({ "role": role, "content": "hi" });
+        for (messages, member) in [
+            (json!([said("system"), said("user")]), "messages[0].role"),
+            (json!([said("user"), said("assistant"), said("developer"), said("user")]), "messages[2].role"),
+            (json!([said("user"), said("assistant"), said("user")]), "messages"),
+            (json!([said("user"), said("user")]), "messages"),
+        ] {
+            let body = parse(json!({ "model": "agent/a", "messages": messages }));
+            assert_eq!(body.fits_an_agent().unwrap_err().about(), Some(member), "{messages}");
         }
     }
 }

@@ -5,7 +5,6 @@
 
 use cardea_core::{Code, Error, Result, message::Message, tool::ToolCall};
 use serde::{Deserialize, de::IgnoredAny};
-use serde_json::{Map, Value};
 
 /// One message as clients send it.
 #[derive(Debug, Clone, Deserialize)]
@@ -18,6 +17,7 @@ pub(crate) struct InMessage {
     tool_call_id: Option<String>,
     name: Option<String>,
     function_call: Option<IgnoredAny>,
+    refusal: Option<String>,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -53,7 +53,7 @@ pub(super) fn bad(member: impl Into<String>, detail: impl Into<String>) -> Error
 }
 
 /// A message that is wrong at this member.
-fn wrong(at: usize, member: &str, says: impl std::fmt::Display) -> Error {
+pub(super) fn wrong(at: usize, member: &str, says: impl std::fmt::Display) -> Error {
     let place = format!("messages[{at}].{member}");
     let detail = format!("`{place}` {says}.");
     bad(place, detail)
@@ -107,7 +107,7 @@ fn answered(messages: &[Message]) -> Result<()> {
 }
 
 /// The beginning of a client's word, for messages.
-fn short(word: &str) -> String {
+pub(super) fn short(word: &str) -> String {
     word.chars().take(64).collect()
 }
 
@@ -143,7 +143,10 @@ impl InMessage {
             "system" | "developer" => Ok(Message::System { text }),
             "user" => Ok(Message::User { text }),
             "assistant" => {
-                let calls = self.tool_calls.iter().map(|call| call.read(at)).collect::<Result<_>>()?;
+                // What it said instead of an answer was said all the same.
+                let refusal = self.refusal.as_ref().filter(|_| text.is_empty());
+                let text = refusal.cloned().unwrap_or(text);
+                let calls = self.tool_calls.iter().map(InCall::read).collect();
                 Ok(Message::Assistant { text, calls })
             }
             "tool" => {
@@ -164,6 +167,26 @@ impl InMessage {
         }
     }
 
+    /// True of what tells a model how to be.
+    pub(super) fn instructs(&self) -> bool {
+        matches!(self.role.as_str(), "system" | "developer")
+    }
+
+    /// The name of who speaks, if it is said. A tool's is known by its call.
+    ///
+    /// # Errors
+    /// `bad_request` if it is none that OpenAI's format has.
+    pub(super) fn speaker(&self, at: usize) -> Result<Option<String>> {
+        let Some(name) = self.name.as_ref().filter(|name| self.role != "tool" && !name.is_empty()) else {
+            return Ok(None);
+        };
+        let odd = |letter: char| letter.is_whitespace() || "<|\\/>".contains(letter);
+        if name.chars().count() > 64 || name.contains(odd) {
+            return Err(wrong(at, "name", "must have at most 64 letters, and no space or any of `<|\\/>`"));
+        }
+        Ok(Some(name.clone()))
+    }
+
     /// What the user says with it.
     ///
     /// # Errors
@@ -182,15 +205,10 @@ impl InMessage {
 }
 
 impl InCall {
-    fn read(&self, at: usize) -> Result<ToolCall> {
-        let arguments: Map<String, Value> = if self.function.arguments.trim().is_empty() {
-            Map::new()
-        } else {
-            serde_json::from_str(&self.function.arguments).map_err(|error| {
-                wrong(at, "tool_calls", format!("has arguments that are not a JSON object: {error}"))
-            })?
-        };
-        Ok(ToolCall { id: self.id.clone(), name: self.function.name.clone(), arguments })
+    /// Its arguments are whatever the model has written, which need not be JSON.
+    fn read(&self) -> ToolCall {
+        let InFunction { name, arguments } = &self.function;
+        ToolCall::read_any(self.id.clone(), name.clone(), arguments)
     }
 }
 
@@ -205,7 +223,7 @@ where
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
 
@@ -226,12 +244,22 @@ mod tests {
             { "role": "tool", "tool_call_id": "c2", "content": "two" },
             { "role": "tool", "tool_call_id": "c1", "content": "one" },
             { "role": "assistant", "content": "" },
+            { "role": "assistant", "content": null, "refusal": "No." },
+            { "role": "assistant", "tool_calls": [
+                { "id": "c3", "function": { "name": "f", "arguments": "{\"n\": 1e2}" } },
+                { "id": "c4", "function": { "name": "f", "arguments": "{\"n\": " } },
+            ] },
+            { "role": "tool", "tool_call_id": "c3", "content": "one" },
+            { "role": "tool", "tool_call_id": "c4", "content": "no JSON" },
         ]))
         .unwrap();
         assert!(matches!(&transcript[0], Message::System { text } if text == "be brief"));
         assert!(matches!(&transcript[1], Message::User { text } if text == "hi"));
         assert!(matches!(&transcript[2], Message::Assistant { calls, .. } if calls[0].arguments["a"] == 1));
         assert!(matches!(&transcript[3], Message::Tool { call_id, .. } if call_id == "c2"));
+        assert!(matches!(&transcript[6], Message::Assistant { text, .. } if text == "No."));
+        let Message::Assistant { calls, .. } = &transcript[7] else { panic!("{transcript:?}") };
+        assert_eq!([calls[0].text(), calls[1].text()], ["{\"n\": 1e2}", "{\"n\": "], "to the letter");
     }
 
     #[test]

@@ -11,7 +11,7 @@ use cardea_core::{Error, time::Timestamp};
 use serde_json::{Value, json};
 
 pub(crate) use asked::Completion;
-pub(crate) use told::Envelope;
+pub(crate) use told::{Envelope, Said};
 
 /// The error envelope of OpenAI's API.
 #[must_use]

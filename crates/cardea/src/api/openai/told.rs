@@ -1,5 +1,7 @@
 //! What clients are told: `chat.completion`, its chunks and its usage.
 
+use std::borrow::Cow;
+
 use cardea_core::{
     message::{Finish, Usage},
     time::Timestamp,
@@ -57,7 +59,7 @@ struct Called<'a> {
 #[derive(Debug, Serialize)]
 struct Function<'a> {
     name: &'a str,
-    arguments: String,
+    arguments: Cow<'a, str>,
 }
 
 fn called(calls: &[ToolCall]) -> Vec<Called<'_>> {
@@ -68,11 +70,7 @@ fn called(calls: &[ToolCall]) -> Vec<Called<'_>> {
             index,
             id: &call.id,
             r#type: "function",
-            function: Function {
-                name: &call.name,
-                // A map of values can always be written.
-                arguments: serde_json::to_string(&call.arguments).unwrap_or_default(),
-            },
+            function: Function { name: &call.name, arguments: call.text() },
         })
         .collect()
 }
@@ -82,7 +80,7 @@ fn called(calls: &[ToolCall]) -> Vec<Called<'_>> {
 struct Message<'a> {
     role: &'static str,
     content: Option<&'a str>,
-    refusal: Option<&'static str>,
+    refusal: Option<&'a str>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     tool_calls: Vec<Called<'a>>,
 }
@@ -115,6 +113,8 @@ struct Delta<'a> {
     role: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     content: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refusal: Option<&'a str>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     tool_calls: Vec<Called<'a>>,
 }
@@ -140,6 +140,15 @@ struct Chunk<'a, M> {
     usage: Option<Used>,
     #[serde(skip_serializing_if = "Option::is_none")]
     cardea: Option<M>,
+}
+
+/// The words of an answer.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Said<'a> {
+    /// What was asked for.
+    Answer(&'a str),
+    /// Why the model does not answer.
+    Refusal(&'a str),
 }
 
 /// What all objects of one answer have in common.
@@ -169,18 +178,16 @@ impl Envelope {
     #[must_use]
     pub(crate) fn whole(
         &self,
-        text: &str,
-        tools: &[ToolCall],
+        (said, tools): (Said<'_>, &[ToolCall]),
         (finish, usage): (Finish, Usage),
         more: impl Serialize,
     ) -> String {
-        let only_calls = text.is_empty() && !tools.is_empty();
-        let message = Message {
-            role: "assistant",
-            content: (!only_calls).then_some(text),
-            refusal: None,
-            tool_calls: called(tools),
+        let (content, refusal) = match said {
+            Said::Answer("") if !tools.is_empty() => (None, None), // only calls
+            Said::Answer(text) => (Some(text), None),
+            Said::Refusal(text) => (None, Some(text)),
         };
+        let message = Message { role: "assistant", content, refusal, tool_calls: called(tools) };
         let choice = Choice { index: 0, message, logprobs: None, finish_reason: finish_reason(finish) };
         written(&Whole {
             id: &self.id,
@@ -219,6 +226,12 @@ impl Envelope {
     #[must_use]
     pub(crate) fn piece(&self, text: &str) -> String {
         self.delta(Delta { content: Some(text), ..Delta::default() })
+    }
+
+    /// A piece of a refusal.
+    #[must_use]
+    pub(crate) fn refusal(&self, text: &str) -> String {
+        self.delta(Delta { refusal: Some(text), ..Delta::default() })
     }
 
     /// Whole tool calls.

@@ -497,7 +497,7 @@ async fn a_tools_result_is_its_callers_own_unless_the_tool_says_shared_and_write
     let House { cache, clock, .. } = house(false).await;
     let (ann, bob, other) = (person("acme", "ann"), person("acme", "bob"), person("other", "ann"));
     let arguments = json!({ "id": 17 }).as_object().unwrap().clone();
-    let call = ToolCall { id: "c".into(), name: "ops__get_order".into(), arguments };
+    let call = ToolCall { id: "c".into(), name: "ops__get_order".into(), arguments, written: None };
     let done = Outcome::Done { result: json!({ "state": "sent" }) };
     for (sharing, bobs) in [(Sharing::User, None), (Sharing::Tenant, Some(&done))] {
         let tool = reading(sharing);

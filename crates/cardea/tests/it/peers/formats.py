@@ -1,4 +1,5 @@
 """Models behind three wire formats answer alike. Arguments: the address, a token."""
+import json
 import sys
 import openai
 
@@ -19,7 +20,7 @@ for model in ["openai-wire", "anthropic-wire", "gemini-wire"]:
     ask = [{"role": "user", "content": "weather in Riga?"}]
     wish = client.chat.completions.create(model=model, messages=ask, tools=weather, tool_choice="required")
     call = wish.choices[0].message.tool_calls[0]
-    assert (call.function.name, call.function.arguments) == ("weather", '{"city":"Riga"}'), (model, wish)
+    assert (call.function.name, json.loads(call.function.arguments)) == ("weather", {"city": "Riga"}), (model, wish)
     ask += [wish.choices[0].message.model_dump(exclude_none=True),
             {"role": "tool", "tool_call_id": call.id, "content": "rain"}]
     told = client.chat.completions.create(model=model, messages=ask, tools=weather)

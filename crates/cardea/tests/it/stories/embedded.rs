@@ -24,7 +24,7 @@ async fn a_program_talks_to_an_agent_as_a_caller_of_its_own() {
                 assert_eq!(conversation, talk);
                 begun += 1;
             }
-            ReplyEvent::Text(piece) => text.push_str(&piece),
+            ReplyEvent::Text(piece) | ReplyEvent::Refusal(piece) => text.push_str(&piece),
             ReplyEvent::Ended(_) => ended += 1,
         }
     }

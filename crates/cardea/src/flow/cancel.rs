@@ -1,0 +1,28 @@
+//! A turn is stopped by who asked for it.
+
+use cardea_auth::Caller;
+use cardea_core::{
+    Result,
+    id::{RequestId, TurnId},
+};
+
+use super::resume_one;
+use crate::{
+    app::App,
+    turn::{Cancelled, Found},
+};
+
+/// Stops a turn of the caller, and tells where it stands: one that waits for a person has ended, one that runs ends
+/// before its next step, and one that has ended stays as it is.
+///
+/// # Errors
+/// `not_found`, or what the store says.
+pub async fn cancel(app: &App, caller: &Caller, turn: TurnId, request: RequestId) -> Result<Found> {
+    if let Cancelled::Now(free) = app.turns.cancel(caller, turn, request).await? {
+        // WHY: what goes wrong here does so at a turn that is stopped; it is taken up again in a moment.
+        if let Err(error) = resume_one(app, &free).await {
+            tracing::warn!(turn.id = %turn, error.code = error.code().name(), cause = error.cause_line(), "not stopped yet");
+        }
+    }
+    app.turns.find(caller, turn).await
+}

@@ -1,0 +1,105 @@
+//! Stopping a turn: the wish stands in the turn's row, and whoever has the turn in hand ends it before its next step.
+
+use cardea_core::{
+    Code, Error, Result,
+    id::{AgentName, RequestId, TurnId},
+    journal::StepState,
+    principal::Principal,
+    tool::Outcome,
+};
+use cardea_store::{Commit, CommitError, args};
+use serde_json::json;
+
+use super::{Failure, Free, Turn, Turns};
+use crate::observe::Entry;
+
+/// What came of a wish.
+#[derive(Debug)]
+pub enum Cancelled {
+    /// It had ended before, or was being taken back already.
+    Over,
+    /// Somebody has it in hand, and ends it before its next step.
+    Soon,
+    /// It waits for a person, and can be ended now.
+    Now(Free),
+}
+
+impl Turn {
+    /// True if its end was wished for.
+    #[must_use]
+    pub fn is_cancelled(&self) -> bool {
+        self.failure.as_ref().is_some_and(|failure| failure.code == Code::Cancelled.name())
+    }
+
+    /// True if it was being taken back when its last owner ended.
+    #[must_use]
+    pub fn is_unwinding(&self) -> bool {
+        let taken_back = |step: &super::Step| step.state == StepState::Compensated;
+        self.failure.is_some() && (!self.is_cancelled() || self.steps.iter().any(taken_back))
+    }
+}
+
+impl Turns {
+    /// Wishes the end of the caller's turn. What it has done is taken back or told, as at the end of one that failed.
+    ///
+    /// # Errors
+    /// `not_found`, or what the store says.
+    pub async fn cancel(&self, caller: &Principal, id: TurnId, request: RequestId) -> Result<Cancelled> {
+        let found = self.find(caller, id).await?;
+        if found.status.is_final() {
+            return Ok(Cancelled::Over);
+        }
+        let failure = Failure::of(&Error::new(Code::Cancelled));
+        let saved =
+            serde_json::to_string(&failure).map_err(|error| Error::new(Code::Internal).because(error))?;
+        let mut commit = Commit::new().guard(
+            "turn",
+            "UPDATE turns SET failure = $3 WHERE id = $1 AND owner = $2 AND ended_at IS NULL AND failure IS NULL",
+            args![id, caller.key(), saved],
+        );
+        let detail = json!({ "status": found.status.name() });
+        let entry = Entry {
+            principal: caller,
+            event: "turn.cancelled",
+            turn: Some(id),
+            step: None,
+            tool: None,
+            request: Some(request),
+            detail,
+        };
+        self.inner.observe.audit(&mut commit, entry);
+        match self.inner.db.commit(commit).await {
+            Err(CommitError::Conflict("turn")) => return Ok(Cancelled::Over),
+            other => other?,
+        }
+        let sql = "SELECT agent FROM turns WHERE id = $1 AND state = 'waiting'";
+        let waits: Option<(AgentName,)> = self.inner.db.row(sql, args![id]).await?;
+        Ok(waits.map_or(Cancelled::Soon, |(agent,)| Cancelled::Now(Free { id, agent })))
+    }
+
+    /// Refuses to go on with a turn whose end was wished for.
+    ///
+    /// # Errors
+    /// `cancelled`, or what the store says.
+    pub async fn still_wanted(&self, turn: &Turn) -> Result<()> {
+        let sql = "SELECT failure FROM turns WHERE id = $1 AND failure IS NOT NULL";
+        match self.inner.db.row::<(String,)>(sql, args![turn.id]).await? {
+            Some(_) => Err(Error::new(Code::Cancelled)),
+            None => Ok(()),
+        }
+    }
+
+    /// Nobody is asked any more about what a cancelled turn waited for. Rows of its last commit.
+    pub(super) fn withdraw(&self, turn: &mut Turn) {
+        turn.run("UPDATE approvals SET state = 'expired' WHERE turn = $1 AND state = 'open'", args![turn.id]);
+        let waits = |step: &&super::Step| step.state == StepState::Waiting;
+        for mut step in turn.steps.iter().filter(waits).cloned().collect::<Vec<_>>() {
+            step.state = StepState::Refused;
+            step.outcome =
+                Some(Outcome::Failed { reason: "It was stopped before it was decided.".to_owned() });
+            self.write_step(turn, &mut step, None);
+            self.audit(turn, "step.refused", Some(&step), json!({ "args_digest": step.digest }));
+            self.put(turn, step);
+        }
+    }
+}
