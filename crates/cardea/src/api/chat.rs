@@ -148,9 +148,8 @@ async fn whole_turn(
     });
     let receipt = answer.await.map_err(|_| outside.problem(Error::new(Code::Internal)))?;
     let receipt = receipt.map_err(|error| outside.problem(error))?;
-    if let Some(failure) = &receipt.error {
-        let problem = outside.problem(failure.error()).into_response();
-        return Ok(stamp(problem, receipt.conversation));
+    if let Some(error) = receipt.failed() {
+        return Err(outside.problem(error));
     }
     let envelope = Envelope::new(&receipt.turn.to_string(), app.clock.now(), &body.model);
     let end = (receipt.finish.unwrap_or(Finish::Stop), receipt.usage);
@@ -225,9 +224,9 @@ fn chunks(envelope: &Envelope, event: ReplyEvent, usage: bool, request: &str) ->
         ReplyEvent::Begun { .. } => Vec::new(),
         ReplyEvent::Text(text) => vec![data(envelope.piece(&text))],
         ReplyEvent::Ended(receipt) => {
-            if let Some(failure) = &receipt.error {
+            if let Some(error) = receipt.failed() {
                 // No reason to finish follows: there is none that is true.
-                return vec![data(openai::error(&failure.error(), request).to_string()), done()];
+                return vec![data(openai::error(&error, request).to_string()), done()];
             }
             let mut out = Vec::new();
             if receipt.answer.is_none() {

@@ -46,7 +46,7 @@ impl Outside {
     #[must_use]
     pub(crate) fn problem(&self, error: Error) -> Problem {
         let challenge = Challenge::for_error(&error).unwrap_or_default().header();
-        Problem::new(error, self.request, self.shape).challenge(challenge)
+        Problem::new(error, self.request, self.shape).keyed(self.has("idempotency-key")).challenge(challenge)
     }
 
     /// A header as text.

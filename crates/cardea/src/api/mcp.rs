@@ -164,7 +164,10 @@ fn fault(error: &Error) -> ErrorData {
         _ => REFUSED,
     };
     let after = error.retry_hint().map(Millis::secs_up);
-    let data = json!({ "code": error.code().name(), "retry_after_s": after });
+    let mut data = json!({ "code": error.code().name(), "retry_after_s": after });
+    if let (Some((turn, _)), Some(data)) = (error.turn(), data.as_object_mut()) {
+        data.insert("turn".into(), json!(turn)); // at /api/v1/turns/ID
+    }
     ErrorData::new(code, error.public(), Some(data))
 }
 

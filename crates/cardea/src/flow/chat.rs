@@ -50,7 +50,8 @@ impl Message {
 /// Cardea here.
 ///
 /// # Errors
-/// Any [`cardea_core::Code`] of the rooms on the way. A turn that has begun ends with a receipt, not with an error.
+/// Any [`cardea_core::Code`] of the rooms on the way. A turn that has begun ends with a receipt, not with an error; where
+/// its end cannot be written, the error names the turn (`Error::turn`), which then goes on by itself.
 pub async fn chat(app: &App, caller: &Caller, message: Message, client: Option<Stream>) -> Result<Receipt> {
     let history = message.history();
     let trace = message.trace;
@@ -117,7 +118,16 @@ pub(super) struct Open {
 }
 
 /// Runs an open turn to its end: answered, asleep, failed or unwound. `resume` enters here as well.
+///
+/// # Errors
+/// What the store says. The turn is open then, is taken up again by itself, and the error names it.
 pub(super) async fn settle(app: &App, caller: &Caller, agent: &Arc<Agent>, open: Open) -> Result<Receipt> {
+    let (turn, conversation) = (open.turn.id(), open.turn.conversation());
+    // WHY begun: whoever asks again without a key gets a second turn beside this one.
+    run(app, caller, agent, open).await.map_err(|error| error.begun().of_turn(turn, conversation))
+}
+
+async fn run(app: &App, caller: &Caller, agent: &Arc<Agent>, open: Open) -> Result<Receipt> {
     let Open { mut turn, admitted, mut outlet, reuse } = open;
     let trace = turn.trace().clone();
     let span = trace.stage("turn").invoke_agent(agent.name.as_str());

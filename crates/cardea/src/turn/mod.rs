@@ -301,6 +301,12 @@ impl Turn {
         self.cache = layer;
     }
 
+    /// True if its row is in the database: it is taken up again if nobody ends it.
+    #[must_use]
+    pub fn is_durable(&self) -> bool {
+        self.durable
+    }
+
     /// True if a tool with an effect has done, or may have done, its work.
     #[must_use]
     pub fn has_effects(&self) -> bool {

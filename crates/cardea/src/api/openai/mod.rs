@@ -23,9 +23,11 @@ pub(crate) fn error(error: &Error, request: &str) -> Value {
         400..=499 => "invalid_request_error",
         _ => "server_error",
     };
-    json!({ "error": {
+    let mut object = json!({
         "message": error.public(), "type": kind, "code": error.code().name(), "param": error.about(), "request_id": request,
-    } })
+    });
+    super::problem::name_turn(&mut object, error);
+    json!({ "error": object })
 }
 
 /// `GET /v1/models`.

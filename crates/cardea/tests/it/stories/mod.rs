@@ -22,6 +22,7 @@ mod pins;
 mod placeholders;
 mod policies;
 mod races;
+mod repeats;
 mod revocations;
 mod rights;
 mod routes;
