@@ -40,6 +40,7 @@ use crate::{
     app::App,
     flow::{self, CallReply, CallRequest},
     observe::Trace,
+    once::sound_key,
 };
 
 /// The member of `_meta` in which a client may send its idempotency key.
@@ -148,7 +149,7 @@ fn trace(context: &RequestContext<RoleServer>) -> Trace {
 fn idempotency_key(context: &RequestContext<RoleServer>) -> Result<Option<String>, Error> {
     // The SDK has taken `_meta` out of the request by now.
     if let Some(key) = context.meta.get(KEY) {
-        return extract::sound_key(key.as_str(), &format!("`{KEY}` in `_meta`")).map(Some);
+        return sound_key(key.as_str(), &format!("`{KEY}` in `_meta`")).map(Some);
     }
     context.extensions.get::<Parts>().map_or(Ok(None), |parts| extract::idempotency_key(&parts.headers))
 }

@@ -30,7 +30,7 @@ pub(crate) struct Problem {
 }
 
 /// Tells OpenAI's client libraries whether to send the same request again. Without it they do so for every 409 and 5xx.
-const SHOULD_RETRY: &str = "x-should-retry";
+pub(super) const SHOULD_RETRY: &str = "x-should-retry";
 
 impl Problem {
     /// The error of one request.

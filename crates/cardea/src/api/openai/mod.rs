@@ -10,7 +10,7 @@ mod told;
 use cardea_core::{Error, time::Timestamp};
 use serde_json::{Value, json};
 
-pub(crate) use asked::Completion;
+pub(crate) use asked::{Completion, rest};
 pub(crate) use told::Envelope;
 
 /// The error envelope of OpenAI's API.

@@ -12,7 +12,7 @@ use cardea::{
     app::{App, Options},
     config::{Config, Environment},
 };
-use cardea_core::time::ManualClock;
+use cardea_core::time::{ManualClock, Millis};
 use cardea_mcp::{Server, State, Tool, guard::RequireAuth};
 use cardea_testkit::{
     World,
@@ -239,4 +239,114 @@ async fn a_key_that_is_in_use_names_its_turn_and_so_does_a_busy_conversation() {
     };
     let (first, ()) = tokio::join!(first, second);
     assert_eq!(first.expect(200).at("/choices/0/message/content"), "Paid.");
+}
+
+/// One try of a client library: the request, sent for the n-th time.
+async fn tries(user: &User, count: &str, body: &Value) -> Reply {
+    let headers = [("x-stainless-retry-count", count)];
+    user.send("POST", "/v1/chat/completions", &headers, &body.to_string()).await
+}
+
+/// The same, and the client hangs up once the work is under way.
+async fn hangs_up((world, door): (&World, &Door), user: &User, body: &Value) {
+    {
+        let mut first = std::pin::pin!(tries(user, "0", body));
+        tokio::select! {
+            reply = &mut first => panic!("it was not waited for: {}", reply.text),
+            () = door.0.0.notified() => {}
+        }
+    }
+    while world.app.turns.unheard().count() == 0 {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_hung_up_and_comes_again_by_itself_gets_the_answer_of_its_first_try() {
+    let (paid, again) = (|| Act::say("Paid."), Act::say("Paid again."));
+    let acts = [slow(), paid(), slow(), again, slow(), slow(), paid(), paid(), Act::say("All is paid.")];
+    let (world, door) = behind_a_door(acts).await;
+    let (ann, body) = (world.user("support"), body("Pay."));
+    let says = |reply: Reply| reply.expect(200).at("/choices/0/message/content").to_owned();
+    let done = || door.0.2.load(Ordering::SeqCst);
+    let open = async || {
+        door.0.0.notified().await;
+        door.0.1.notify_one();
+    };
+    hangs_up((&world, &door), &ann, &body).await;
+    door.0.1.notify_one();
+    assert_eq!((says(tries(&ann, "1", &body).await).as_str(), done()), ("Paid.", 1));
+    let talks = ann.get("/api/v1/conversations").await.expect(200);
+    assert_eq!(talks.body["conversations"].as_array().unwrap().len(), 1, "{}", talks.text);
+
+    // Who says the same once more on purpose, wants it done once more.
+    let (meant, ()) = tokio::join!(tries(&ann, "0", &body), open());
+    assert_eq!((says(meant).as_str(), done()), ("Paid again.", 2));
+
+    // Somebody else who says the same has not asked before.
+    hangs_up((&world, &door), &ann, &body).await;
+    let eve = world.person(("acme", "eve"), &["support"], &["read", "write"]);
+    let both = async {
+        open().await; // one of the two that wait
+        door.0.1.notify_one();
+    };
+    let (hers, ()) = tokio::join!(tries(&eve, "1", &body), both);
+    assert_eq!((says(hers).as_str(), done(), world.app.turns.unheard().count()), ("Paid.", 4, 1));
+
+    // A library comes back within seconds; whoever comes after a minute asks anew.
+    world.clock.advance(Millis::from_secs(61));
+    assert_eq!((says(tries(&ann, "1", &body).await).as_str(), done()), ("All is paid.", 4));
+}
+
+#[tokio::test]
+async fn one_key_for_two_requests_that_differ_in_anything_that_counts_is_refused() {
+    let world = World::with_model([Act::say("Hello.")]).await;
+    let ann = world.user("support");
+    let key = [("idempotency-key", "hello-1")];
+    let hi = json!({ "role": "user", "content": "Hello?" });
+    let with = |member: &str, value: Value| {
+        let mut body = body("Hello?");
+        body["temperature"] = json!(0.5);
+        body[member] = value;
+        body
+    };
+    let send = async |body: Value| ann.send("POST", "/v1/chat/completions", &key, &body.to_string()).await;
+    let first = send(with("temperature", json!(0.5))).await.expect(200);
+    for same in [with("stream", json!(false)), with("seed", Value::Null), with("stop", json!([]))] {
+        assert_eq!(send(same).await.expect(200).at("/id"), first.at("/id"));
+    }
+    let system = json!({ "role": "system", "content": "Be rude." });
+    let before = json!([hi, { "role": "assistant", "content": "Yes?" }, hi]);
+    for (member, value) in [
+        ("temperature", json!(0.3)),
+        ("temperature", Value::Null),
+        ("max_tokens", json!(7)),
+        ("user", json!("somebody")),
+        ("messages", json!([system, hi])),
+        ("messages", before),
+    ] {
+        let refused = send(with(member, value.clone())).await;
+        assert_eq!(refused.status, 422, "{member} = {value}: {}", refused.text);
+        assert_eq!(refused.at("/error/code"), "idempotency_key_reused");
+    }
+    assert_eq!(world.model().seen().len(), 1);
+}
+
+#[tokio::test]
+async fn a_stream_that_is_followed_after_its_end_says_that_there_is_no_more() {
+    let world = World::with_model([Act::say("Hello.")]).await;
+    let ann = world.user("support");
+    let asked = ann.asks("Hello?").await;
+    let path = format!("/api/v1/turns/{}/events", asked.turn());
+    let last = ann.follows(asked.turn(), None).await.pop().unwrap();
+    for seen in [last.id.as_str(), "999"] {
+        let over = ann.send("GET", &path, &[("last-event-id", seen)], "").await.expect(204);
+        assert_eq!(over.text, "");
+    }
+    let talk = format!("/api/v1/conversations/{}/messages", asked.conversation());
+    for path in [path.as_str(), &talk, "/api/v1/conversations", "/v1/models"] {
+        assert_eq!(ann.get(path).await.expect(200).header("cache-control"), "no-store", "{path}");
+    }
+    let made = world.user("admin").post("/api/v1/keys", &json!({})).await.expect(201);
+    assert_eq!(made.header("cache-control"), "no-store");
 }
