@@ -202,6 +202,7 @@ impl Error {
     pub fn begun(mut self) -> Self {
         if self.0.retry == Retry::After {
             self.0.retry = Retry::IfIdempotent;
+            self.0.retry_after.get_or_insert(SOON);
         }
         self
     }
@@ -334,7 +335,7 @@ mod tests {
         let refused = Error::new(Code::Misconfigured).retry_after(Millis::from_secs(9));
         assert_eq!(refused.retry_hint(), None, "whatever a provider says of its key");
         let begun = Error::new(Code::StoreUnavailable).begun();
-        assert_eq!((begun.retry(), begun.retry_hint()), (Retry::IfIdempotent, None));
+        assert_eq!((begun.retry(), begun.retry_hint()), (Retry::IfIdempotent, Some(SOON)));
         assert_eq!(Error::new(Code::Denied).begun().retry(), Retry::Never);
     }
 

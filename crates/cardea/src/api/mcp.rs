@@ -12,7 +12,7 @@ use axum::{
 };
 use cardea_auth::Caller;
 use cardea_core::{
-    Code, Error,
+    Code, Error, Retry,
     time::Millis,
     tool::{Effect, Outcome, ToolCall, ToolSpec},
 };
@@ -164,7 +164,7 @@ fn fault(error: &Error) -> ErrorData {
         Code::Internal | Code::Misconfigured => ErrorCode::INTERNAL_ERROR,
         _ => REFUSED,
     };
-    let after = error.retry_hint().map(Millis::secs_up);
+    let after = error.retry_hint().filter(|_| error.retry() == Retry::After).map(Millis::secs_up);
     let mut data = json!({ "code": error.code().name(), "retry_after_s": after });
     if let (Some((turn, _)), Some(data)) = (error.turn(), data.as_object_mut()) {
         data.insert("turn".into(), json!(turn)); // at /api/v1/turns/ID

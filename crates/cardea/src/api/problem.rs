@@ -5,7 +5,7 @@ use axum::{
     http::{HeaderValue, Response, StatusCode, header},
     response::IntoResponse,
 };
-use cardea_core::{Error, Retry, id::RequestId};
+use cardea_core::{Error, Retry, id::RequestId, time::Millis};
 use serde_json::{Value, json};
 
 use super::{chat::CONVERSATION, told::Failed};
@@ -64,9 +64,14 @@ impl Problem {
         self
     }
 
+    /// When it may come again.
+    fn after(&self) -> Option<Millis> {
+        self.error.retry_hint().filter(|_| self.may_come_again())
+    }
+
     fn body(&self) -> Value {
         match self.shape {
-            Shape::Problem => problem(&self.error, self.request),
+            Shape::Problem => problem(&self.error, self.request, self.after()),
             Shape::OpenAi => super::openai::error(&self.error, &self.request.to_string()),
         }
     }
@@ -74,7 +79,7 @@ impl Problem {
 
 /// The RFC 9457 object. `type` is the path of the code's page on this server.
 #[must_use]
-pub(crate) fn problem(error: &Error, request: RequestId) -> Value {
+fn problem(error: &Error, request: RequestId, after: Option<Millis>) -> Value {
     let code = error.code();
     let mut object = json!({
         "type": format!("/docs/errors/{}", code.name()),
@@ -84,7 +89,7 @@ pub(crate) fn problem(error: &Error, request: RequestId) -> Value {
         "detail": error.public(),
         "request_id": request,
     });
-    if let (Some(after), Some(object)) = (error.retry_hint(), object.as_object_mut()) {
+    if let (Some(after), Some(object)) = (after, object.as_object_mut()) {
         object.insert("retry_after_s".into(), json!(after.secs_up()));
     }
     name_turn(&mut object, error);
@@ -114,7 +119,7 @@ impl IntoResponse for Problem {
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         if !self.may_come_again() {
             headers.insert(SHOULD_RETRY, HeaderValue::from_static("false"));
-        } else if let Some(after) = self.error.retry_hint() {
+        } else if let Some(after) = self.after() {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(after.secs_up()));
         }
         let talk = self.error.turn().and_then(|(_, conversation)| conversation);

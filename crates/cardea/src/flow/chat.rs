@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use cardea_auth::Caller;
 use cardea_core::{
-    Result,
+    Error, Result, Retry,
     agent::Agent,
-    id::{AgentName, ConversationId},
+    id::{AgentName, ConversationId, TurnId},
     message::Sampling,
 };
 use cardea_store::Commit;
@@ -131,8 +131,16 @@ pub(super) struct Open {
 /// What the store says. The turn is open then, is taken up again by itself, and the error names it.
 pub(super) async fn settle(app: &App, caller: &Caller, agent: &Arc<Agent>, open: Open) -> Result<Receipt> {
     let (turn, conversation) = (open.turn.id(), open.turn.conversation());
-    // WHY begun: whoever asks again without a key gets a second turn beside this one.
-    run(app, caller, agent, open).await.map_err(|error| error.begun().of_turn(turn, conversation))
+    run(app, caller, agent, open).await.map_err(|error| left_open(error, turn, conversation))
+}
+
+/// The error of a turn whose end could not be written. Whoever asks again without a key gets a second one beside it.
+pub(super) fn left_open(error: Error, turn: TurnId, conversation: Option<ConversationId>) -> Error {
+    let error = error.of_turn(turn, conversation);
+    if error.retry() != Retry::After {
+        return error;
+    }
+    error.begun().detail(format!("The turn `{turn}` has begun, and goes on by itself."))
 }
 
 async fn run(app: &App, caller: &Caller, agent: &Arc<Agent>, open: Open) -> Result<Receipt> {

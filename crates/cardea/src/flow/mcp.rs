@@ -15,6 +15,7 @@ use cardea_core::{
 use serde_json::json;
 
 use super::{
+    chat::left_open,
     tool_call::{Called, cut_off, tool_call},
     visible::{find, visible},
 };
@@ -146,7 +147,7 @@ async fn run(
     drop(admitted); // a call without a model costs no tokens
     let begun = turn.is_durable().then(|| turn.id()); // a call that only reads may have left nothing
     end(app, turn, called).await.map_err(|error| match (error.turn(), begun) {
-        (None, Some(turn)) => error.begun().of_turn(turn, None),
+        (None, Some(turn)) => left_open(error, turn, None),
         _ => error, // it has ended with this
     })
 }

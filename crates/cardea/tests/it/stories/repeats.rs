@@ -182,9 +182,16 @@ fn slow() -> Act {
 
 #[tokio::test]
 async fn a_turn_whose_end_cannot_be_written_is_named_and_goes_on_and_nobody_is_told_to_repeat_it() {
+    ends_unwritten(&[], ("false", "")).await;
+    // A key finds it again.
+    ends_unwritten(&[("idempotency-key", "pay-1")], ("", "1")).await;
+}
+
+async fn ends_unwritten(headers: &[(&str, &str)], again: (&str, &str)) {
     let (world, door) = behind_a_door([slow(), Act::say("Paid.")]).await;
     let ann = world.user("support");
-    let asking = ann.chats("Pay.");
+    let text = body("Pay.").to_string();
+    let asking = ann.send("POST", "/v1/chat/completions", headers, &text);
     let away = async {
         door.0.0.notified().await;
         world.app.db.close().await; // the work is done, and its outcome cannot be written
@@ -193,10 +200,12 @@ async fn a_turn_whose_end_cannot_be_written_is_named_and_goes_on_and_nobody_is_t
     let (told, ()) = tokio::join!(asking, away);
     let told = told.expect(503);
     assert_eq!(told.at("/error/code"), "store_unavailable", "{}", told.text);
-    assert_eq!((told.header("x-should-retry"), told.header("retry-after")), ("false", ""));
+    assert!(told.at("/error/message").contains("has begun, and goes on by itself"), "{}", told.text);
+    assert_eq!((told.header("x-should-retry"), told.header("retry-after")), again);
     assert_eq!(told.header("x-cardea-conversation"), told.at("/error/conversation"));
 
-    let loaded = Config::load(&world.folder().join("cardea.toml"), &Environment::default()).unwrap();
+    let url = ("CARDEA_DB__URL".to_owned(), world.app.config.db.url.clone());
+    let loaded = Config::load(&world.folder().join("cardea.toml"), &Environment::from_iter([url])).unwrap();
     let clock = Arc::<ManualClock>::clone(&world.clock);
     let second = App::build(loaded, Options { clock, ..Options::default() }).await.unwrap();
     second.start().await.unwrap();
