@@ -22,6 +22,7 @@ use super::{
     Problem,
     extract::{Inbound, Outside},
     openai::{self, Completion, Envelope},
+    wordless,
 };
 use crate::{
     app::App,
@@ -181,7 +182,7 @@ async fn whole_turn(
         answer
     });
     let heard = unheard.hear(again.map(|again| again.name), answer).await;
-    let receipt = heard.map_err(|error| outside.problem(error))?;
+    let receipt = heard.unwrap_or_else(|| Err(wordless(&app))).map_err(|error| outside.problem(error))?;
     if let Some(error) = receipt.failed() {
         return Err(outside.problem(error));
     }
@@ -232,7 +233,7 @@ async fn stream_turn(
         let error = match failed.await {
             Ok(Ok(receipt)) => return Ok(replay(&app, &outside, body, &receipt)),
             Ok(Err(error)) => error,
-            Err(_) => Error::new(Code::Internal),
+            Err(_) => wordless(&app),
         };
         return Err(outside.problem(error));
     };

@@ -210,7 +210,7 @@ impl ServerHandler for Handler {
             drop(done.send(flow::call(&app, request).await));
         });
         let reply =
-            answer.await.map_err(|_| fault(&Error::new(Code::Internal)))?.map_err(|error| fault(&error))?;
+            answer.await.map_err(|_| fault(&super::wordless(&self.app)))?.map_err(|error| fault(&error))?;
         Ok(CallToolResponse::Complete(answer_of(reply)))
     }
 }

@@ -32,6 +32,7 @@ use axum::{
     response::Response,
     routing::{delete, get, post},
 };
+use cardea_core::{Code, Error};
 
 use self::problem::{Problem, Shape};
 pub use self::serve::{Bound, serve};
@@ -81,6 +82,12 @@ pub fn router(app: App) -> Router {
         .layer(origin::told_to_browsers(&app))
         .layer(axum::middleware::from_fn_with_state(app.clone(), origin::pages))
         .layer(axum::middleware::from_fn_with_state(app, told::told))
+}
+
+/// The error of work that ended without a word: it panicked, or the end of this node has cut it off. A turn that was cut off
+/// goes on elsewhere, or at the next start.
+fn wordless(app: &App) -> Error {
+    if app.jobs.draining() { Error::new(Code::Draining).begun() } else { Error::new(Code::Internal) }
 }
 
 /// What people say and hold here is kept by no browser and no proxy on the way.

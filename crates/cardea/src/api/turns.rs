@@ -61,7 +61,7 @@ pub(super) async fn ask(State(app): State<App>, inbound: Inbound<Ask>) -> Result
     app.jobs.spawn("chat", async move {
         drop(done.send(flow::chat(&worker, &caller, message, None).await));
     });
-    let receipt = answer.await.map_err(|_| outside.problem(Error::new(Code::Internal)))?;
+    let receipt = answer.await.map_err(|_| outside.problem(super::wordless(&app)))?;
     let receipt = receipt.map_err(|error| outside.problem(error))?;
     let status = if receipt.approval.is_some() { StatusCode::ACCEPTED } else { StatusCode::OK };
     Ok((status, Json(&receipt)).into_response())

@@ -7,7 +7,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use cardea_core::{
-    Code, Error, Result,
+    Result,
     time::{Millis, SharedClock, Timestamp},
 };
 use tokio::sync::oneshot;
@@ -41,16 +41,13 @@ impl Unheard {
         Self { clock, kept: Arc::default() }
     }
 
-    /// Waits for an answer. If the waiting is given up, the answer is kept under `name`.
-    ///
-    /// # Errors
-    /// As the turn; `internal` if it ended without a word.
-    pub async fn hear(&self, name: Option<String>, answer: Coming) -> Result<Receipt> {
+    /// Waits for an answer; `None` if its turn ended without a word. If the waiting is given up, the answer is kept under
+    /// `name`.
+    pub async fn hear(&self, name: Option<String>, answer: Coming) -> Option<Result<Receipt>> {
         let mut waiting = Waiting { unheard: self, name, answer: Some(answer) };
-        let Some(answer) = &mut waiting.answer else { return Err(Error::new(Code::Internal)) };
-        let heard = answer.await.unwrap_or_else(|_| Err(Error::new(Code::Internal)));
+        let heard = waiting.answer.as_mut()?.await;
         waiting.answer = None;
-        heard
+        heard.ok()
     }
 
     /// The oldest answer under this name, if one is kept and its time is not over.
