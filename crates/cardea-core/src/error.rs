@@ -2,7 +2,10 @@
 
 use std::{error::Error as StdError, fmt};
 
-use crate::time::Millis;
+use crate::{
+    id::{ConversationId, TurnId},
+    time::Millis,
+};
 
 /// What every room returns to the rooms below it.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -145,8 +148,9 @@ struct Inner {
     detail: Option<String>,
     member: Option<String>,
     retry_after: Option<Millis>,
-    /// No time will help, whatever the code says.
-    hopeless: bool,
+    /// Starts as the code's rule.
+    retry: Retry,
+    turn: Option<(TurnId, Option<ConversationId>)>,
     cause: Option<Box<dyn StdError + Send + Sync>>,
 }
 
@@ -159,7 +163,8 @@ impl Error {
             detail: None,
             member: None,
             retry_after: None,
-            hopeless: false,
+            retry: code.retry(),
+            turn: None,
             cause: None,
         }))
     }
@@ -188,7 +193,25 @@ impl Error {
     /// Says that the same request will not pass later either, where others with this code do.
     #[must_use]
     pub fn hopeless(mut self) -> Self {
-        self.0.hopeless = true;
+        self.0.retry = Retry::Never;
+        self
+    }
+
+    /// Says that work has begun which goes on: only a request with an idempotency key finds it again, any other would have
+    /// it done twice.
+    #[must_use]
+    pub fn begun(mut self) -> Self {
+        if self.0.retry == Retry::After {
+            self.0.retry = Retry::IfIdempotent;
+            self.0.retry_after.get_or_insert(SOON);
+        }
+        self
+    }
+
+    /// Adds the turn that it is about, and the conversation of that one.
+    #[must_use]
+    pub fn of_turn(mut self, turn: TurnId, conversation: Option<ConversationId>) -> Self {
+        self.0.turn = Some((turn, conversation));
         self
     }
 
@@ -211,12 +234,27 @@ impl Error {
         self.0.member.as_deref()
     }
 
-    /// When to try again, if somebody knows.
+    /// The turn that it is about, and its conversation.
+    #[must_use]
+    pub fn turn(&self) -> Option<(TurnId, Option<ConversationId>)> {
+        self.0.turn
+    }
+
+    /// Whether the same request may be sent again: the code's rule, or a stricter one for this case.
+    #[must_use]
+    pub fn retry(&self) -> Retry {
+        self.0.retry
+    }
+
+    /// When to try again, if somebody knows and it may help.
     #[must_use]
     pub fn retry_hint(&self) -> Option<Millis> {
-        // Whoever is told to come again is told when.
-        let soon = self.0.code.retry() == Retry::After && !self.0.hopeless;
-        self.0.retry_after.or(soon.then_some(SOON))
+        match self.0.retry {
+            Retry::Never => None,
+            // Whoever is told to come again is told when.
+            Retry::After => Some(self.0.retry_after.unwrap_or(SOON)),
+            Retry::IfIdempotent => self.0.retry_after,
+        }
     }
 
     /// What the client may read: the code's sentence and the detail.
@@ -293,6 +331,13 @@ mod tests {
         }
         let later = Error::new(Code::RateLimited).retry_after(Millis::from_secs(9));
         assert_eq!(later.retry_hint(), Some(Millis::from_secs(9)));
+        let in_vain = Error::new(Code::ModelFailed).retry_after(Millis::from_secs(9)).hopeless();
+        assert_eq!((in_vain.retry(), in_vain.retry_hint()), (Retry::Never, None));
+        let refused = Error::new(Code::Misconfigured).retry_after(Millis::from_secs(9));
+        assert_eq!(refused.retry_hint(), None, "whatever a provider says of its key");
+        let begun = Error::new(Code::StoreUnavailable).begun();
+        assert_eq!((begun.retry(), begun.retry_hint()), (Retry::IfIdempotent, Some(SOON)));
+        assert_eq!(Error::new(Code::Denied).begun().retry(), Retry::Never);
     }
 
     #[test]

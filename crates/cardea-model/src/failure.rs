@@ -148,8 +148,9 @@ impl Failure {
 
 impl From<Failure> for Error {
     fn from(failure: Failure) -> Self {
-        let (_, _, code, sentence) = failure.trouble.facts();
+        let (_, then, code, sentence) = failure.trouble.facts();
         let error = Self::new(code).detail(sentence);
+        let error = if then == Then::GiveUp { error.hopeless() } else { error };
         let error = match failure.retry_after {
             Some(after) => error.retry_after(after),
             None => error,

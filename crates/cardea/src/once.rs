@@ -56,6 +56,22 @@ pub fn fingerprint<'p>(parts: impl IntoIterator<Item = &'p str>) -> String {
     hex(hash.finish().as_ref())
 }
 
+/// A key as a client sent it.
+///
+/// WHY: one that is not understood must not count as none: the client believes that a repeat is safe.
+///
+/// # Errors
+/// `bad_request` unless it is a text of 1 to 255 characters of ASCII.
+pub fn sound_key(key: Option<&str>, name: &str) -> Result<String> {
+    match key {
+        Some(key) if (1..=255).contains(&key.len()) && key.is_ascii() => Ok(key.to_owned()),
+        _ => {
+            let detail = format!("{name} must be given once, with 1 to 255 characters of ASCII.");
+            Err(Error::new(Code::BadRequest).detail(detail))
+        }
+    }
+}
+
 impl Once<'_> {
     /// What was made before under this key.
     ///

@@ -102,11 +102,12 @@ impl User {
         drop(self.decides(turn, "reject").await.expect(200));
     }
 
-    /// The events of a turn after this number, to its end.
+    /// The events of a turn after this number, to its end; none where the server says that there are no more.
     pub async fn follows(&self, turn: &str, after: Option<&str>) -> Vec<Event> {
         let more: Vec<(&str, &str)> = after.map(|id| ("last-event-id", id)).into_iter().collect();
         let path = format!("/api/v1/turns/{turn}/events");
-        self.send("GET", &path, &more, "").await.expect(200).events()
+        let reply = self.send("GET", &path, &more, "").await;
+        if reply.status == 204 { Vec::new() } else { reply.expect(200).events() }
     }
 
     /// Connects to `/mcp` with rmcp's own client, the older way or the newer.

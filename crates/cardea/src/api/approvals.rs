@@ -45,7 +45,7 @@ pub(super) async fn decide(
     Path(text): Path,
     inbound: Inbound<Decide>,
 ) -> Result<Json<Value>, Problem> {
-    let Inbound { caller, outside, body } = inbound;
+    let Inbound { caller, outside, body, .. } = inbound;
     let id = id(&outside, &text)?;
     let decided = app.control.decide(&caller, id, body.decision, &body.comment).await;
     let approval = decided.map_err(|error| outside.problem(error))?;

@@ -22,10 +22,12 @@ use super::{
     Problem,
     extract::{Inbound, Outside},
     openai::{self, Completion, Envelope, Said},
+    wordless,
 };
 use crate::{
     app::App,
     flow::{self, CompleteRequest, Completed, Message, ReplyEvent},
+    once::fingerprint,
     turn::{CacheUse, Receipt},
 };
 
@@ -39,17 +41,20 @@ pub(super) async fn completions(
     State(app): State<App>,
     inbound: Inbound<Completion>,
 ) -> Result<Response, Problem> {
-    let Inbound { caller, outside, body } = inbound;
+    let Inbound { caller, outside, body, raw } = inbound;
     match body.agent() {
         Some(agent) => {
-            let request = (caller, message(&outside, &body, agent)?);
+            let request = (message(&outside, &body, &raw, agent)?, caller);
             if body.stream {
                 stream_turn(app, outside, &body, request).await
             } else {
-                whole_turn(app, outside, &body, request).await
+                let again = Again::read(&outside, &request.1, &raw);
+                drop(raw);
+                whole_turn((app, outside), &body, request, again).await
             }
         }
         None => {
+            drop(raw);
             let request = complete_request(caller, &outside, &body)?;
             if body.stream {
                 stream_completion(app, outside, &body, request).await
@@ -60,7 +65,7 @@ pub(super) async fn completions(
     }
 }
 
-fn message(outside: &Outside, body: &Completion, agent: &str) -> Result<Message, Problem> {
+fn message(outside: &Outside, body: &Completion, raw: &[u8], agent: &str) -> Result<Message, Problem> {
     let conversation: Option<ConversationId> = match outside.header(CONVERSATION) {
         None if outside.has(CONVERSATION) => return Err(outside.problem(Error::new(Code::NotFound))),
         None => None,
@@ -71,8 +76,32 @@ fn message(outside: &Outside, body: &Completion, agent: &str) -> Result<Message,
     let text = body.last_user_text().map_err(|error| outside.problem(error))?;
     let sampling = body.sampling().map_err(|error| outside.problem(error))?;
     let key = outside.idempotency_key()?;
+    let rest = if key.is_some() { openai::rest(raw) } else { String::new() };
     let (agent, trace) = (AgentName::from(agent), outside.trace.clone());
-    Ok(Message { agent, conversation, text, key, sampling, reuse: outside.reuse(), trace })
+    Ok(Message { agent, conversation, text, rest, key, sampling, reuse: outside.reuse(), trace })
+}
+
+/// Counts a client library's own tries of one request, from 0.
+const RETRY_COUNT: &str = "x-stainless-retry-count";
+
+/// A request of a library that repeats by itself, and has no idempotency key for it.
+struct Again {
+    /// What all tries of it have in common.
+    name: String,
+    /// This is not the first.
+    repeated: bool,
+}
+
+impl Again {
+    fn read(outside: &Outside, caller: &Caller, raw: &[u8]) -> Option<Self> {
+        let count: u32 = outside.header(RETRY_COUNT)?.parse().ok()?;
+        if outside.has("idempotency-key") {
+            return None; // its key finds the turn again, at every node
+        }
+        let talk = outside.header(CONVERSATION).unwrap_or_default();
+        let name = fingerprint([caller.key().as_str(), talk, std::str::from_utf8(raw).ok()?]);
+        Some(Self { name, repeated: count > 0 })
+    }
 }
 
 fn complete_request(
@@ -141,22 +170,27 @@ fn words(receipt: &Receipt) -> String {
 }
 
 async fn whole_turn(
-    app: App,
-    outside: Outside,
+    (app, outside): (App, Outside),
     body: &Completion,
-    (caller, message): (Caller, Message),
+    (message, caller): (Message, Caller),
+    again: Option<Again>,
 ) -> Result<Response, Problem> {
-    // WHY: its own task, so that a client that hangs up does not stop an action in the middle.
-    let (done, answer) = oneshot::channel();
-    let worker = app.clone();
-    app.jobs.spawn("chat", async move {
-        drop(done.send(flow::chat(&worker, &caller, message, None).await));
+    let unheard = app.turns.unheard();
+    // Whoever asks for the first time wants a turn of their own.
+    let known = again.as_ref().filter(|again| again.repeated).and_then(|again| unheard.take(&again.name));
+    let answer = known.unwrap_or_else(|| {
+        // WHY: its own task, so that a client that hangs up does not stop an action in the middle.
+        let (done, answer) = oneshot::channel();
+        let worker = app.clone();
+        app.jobs.spawn("chat", async move {
+            drop(done.send(flow::chat(&worker, &caller, message, None).await));
+        });
+        answer
     });
-    let receipt = answer.await.map_err(|_| outside.problem(Error::new(Code::Internal)))?;
-    let receipt = receipt.map_err(|error| outside.problem(error))?;
-    if let Some(failure) = &receipt.error {
-        let problem = outside.problem(failure.error()).into_response();
-        return Ok(stamp(problem, receipt.conversation));
+    let heard = unheard.hear(again.map(|again| again.name), answer).await;
+    let receipt = heard.unwrap_or_else(|| Err(wordless(&app))).map_err(|error| outside.problem(error))?;
+    if let Some(error) = receipt.failed() {
+        return Err(outside.problem(error));
     }
     let envelope = Envelope::new(&receipt.turn.to_string(), app.clock.now(), &body.model);
     let end = (receipt.finish.unwrap_or(Finish::Stop), receipt.usage);
@@ -192,7 +226,7 @@ async fn stream_turn(
     app: App,
     outside: Outside,
     body: &Completion,
-    (caller, message): (Caller, Message),
+    (message, caller): (Message, Caller),
 ) -> Result<Response, Problem> {
     let (client, mut events) = mpsc::channel(PIECES);
     let (done_with, failed) = oneshot::channel();
@@ -205,7 +239,7 @@ async fn stream_turn(
         let error = match failed.await {
             Ok(Ok(receipt)) => return Ok(replay(&app, &outside, body, &receipt)),
             Ok(Err(error)) => error,
-            Err(_) => Error::new(Code::Internal),
+            Err(_) => wordless(&app),
         };
         return Err(outside.problem(error));
     };
@@ -231,9 +265,9 @@ fn chunks(envelope: &Envelope, event: ReplyEvent, usage: bool, request: &str) ->
         ReplyEvent::Begun { .. } => Vec::new(),
         ReplyEvent::Text(text) | ReplyEvent::Refusal(text) => vec![data(envelope.piece(&text))],
         ReplyEvent::Ended(receipt) => {
-            if let Some(failure) = &receipt.error {
+            if let Some(error) = receipt.failed() {
                 // No reason to finish follows: there is none that is true.
-                return vec![data(openai::error(&failure.error(), request).to_string()), done()];
+                return vec![data(openai::error(&error, request).to_string()), done()];
             }
             let mut out = Vec::new();
             if receipt.answer.is_none() {

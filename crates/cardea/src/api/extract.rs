@@ -14,7 +14,7 @@ use cardea_core::{Code, Error, Result, id::RequestId};
 use serde::de::DeserializeOwned;
 
 use super::{Problem, Shape};
-use crate::{app::App, context::cache::Reuse, flow, observe::Trace};
+use crate::{app::App, context::cache::Reuse, flow, observe::Trace, once::sound_key};
 
 /// The outside of a request: its id, its trace and its headers.
 #[derive(Debug)]
@@ -46,7 +46,7 @@ impl Outside {
     #[must_use]
     pub(crate) fn problem(&self, error: Error) -> Problem {
         let challenge = Challenge::for_error(&error).unwrap_or_default().header();
-        Problem::new(error, self.request, self.shape).challenge(challenge)
+        Problem::new(error, self.request, self.shape).keyed(self.has("idempotency-key")).challenge(challenge)
     }
 
     /// A header as text.
@@ -93,22 +93,6 @@ pub(crate) fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>> {
     let (Some(key), second) = (keys.next(), keys.next()) else { return Ok(None) };
     let only = key.to_str().ok().filter(|_| second.is_none());
     sound_key(only, "`Idempotency-Key`").map(Some)
-}
-
-/// A key as a client sent it.
-///
-/// WHY: one that is not understood must not count as none: the client believes that a repeat is safe.
-///
-/// # Errors
-/// `bad_request` unless it is a text of 1 to 255 characters of ASCII.
-pub(crate) fn sound_key(key: Option<&str>, name: &str) -> Result<String> {
-    match key {
-        Some(key) if (1..=255).contains(&key.len()) && key.is_ascii() => Ok(key.to_owned()),
-        _ => {
-            let detail = format!("{name} must be given once, with 1 to 255 characters of ASCII.");
-            Err(Error::new(Code::BadRequest).detail(detail))
-        }
-    }
 }
 
 impl FromRequestParts<App> for Outside {
@@ -219,6 +203,8 @@ pub(crate) struct Inbound<T> {
     pub outside: Outside,
     /// The body.
     pub body: T,
+    /// The same as it came.
+    pub raw: Bytes,
 }
 
 impl<T: DeserializeOwned> FromRequest<App> for Inbound<T> {
@@ -229,7 +215,7 @@ impl<T: DeserializeOwned> FromRequest<App> for Inbound<T> {
         let Known { caller, outside } = Known::read(&parts, app).await?;
         let bytes = read(Request::from_parts(parts, body), app, &outside).await?;
         match parse(&bytes, usize::from(app.config.server.max_depth)) {
-            Ok(body) => Ok(Self { caller, outside, body }),
+            Ok(body) => Ok(Self { caller, outside, body, raw: bytes }),
             Err(error) => Err(outside.problem(error)),
         }
     }

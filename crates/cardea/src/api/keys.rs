@@ -34,7 +34,7 @@ pub(super) async fn create(
     State(app): State<App>,
     inbound: Inbound<NewKey>,
 ) -> Result<(StatusCode, Json<Value>), Problem> {
-    let Inbound { caller, outside, body } = inbound;
+    let Inbound { caller, outside, body, .. } = inbound;
     let key = outside.idempotency_key()?;
     let work = async {
         admin(&caller)?;

@@ -12,7 +12,7 @@ use axum::{
 };
 use cardea_auth::Caller;
 use cardea_core::{
-    Code, Error,
+    Code, Error, Retry,
     time::Millis,
     tool::{Effect, Outcome, ToolCall, ToolSpec},
     written,
@@ -41,6 +41,7 @@ use crate::{
     app::App,
     flow::{self, CallReply, CallRequest},
     observe::Trace,
+    once::sound_key,
 };
 
 /// The member of `_meta` in which a client may send its idempotency key.
@@ -158,7 +159,7 @@ fn trace(context: &RequestContext<RoleServer>) -> Trace {
 fn idempotency_key(context: &RequestContext<RoleServer>) -> Result<Option<String>, Error> {
     // The SDK has taken `_meta` out of the request by now.
     if let Some(key) = context.meta.get(KEY) {
-        return extract::sound_key(key.as_str(), &format!("`{KEY}` in `_meta`")).map(Some);
+        return sound_key(key.as_str(), &format!("`{KEY}` in `_meta`")).map(Some);
     }
     context.extensions.get::<Parts>().map_or(Ok(None), |parts| extract::idempotency_key(&parts.headers))
 }
@@ -179,8 +180,11 @@ fn fault(error: &Error) -> ErrorData {
         Code::Internal | Code::Misconfigured => ErrorCode::INTERNAL_ERROR,
         _ => REFUSED,
     };
-    let after = error.retry_hint().map(Millis::secs_up);
-    let data = json!({ "code": error.code().name(), "retry_after_s": after });
+    let after = error.retry_hint().filter(|_| error.retry() == Retry::After).map(Millis::secs_up);
+    let mut data = json!({ "code": error.code().name(), "retry_after_s": after });
+    if let (Some((turn, _)), Some(data)) = (error.turn(), data.as_object_mut()) {
+        data.insert("turn".into(), json!(turn)); // at /api/v1/turns/ID
+    }
     ErrorData::new(code, error.public(), Some(data))
 }
 
@@ -223,7 +227,7 @@ impl ServerHandler for Handler {
             drop(done.send(flow::call(&app, request).await));
         });
         let reply =
-            answer.await.map_err(|_| fault(&Error::new(Code::Internal)))?.map_err(|error| fault(&error))?;
+            answer.await.map_err(|_| fault(&super::wordless(&self.app)))?.map_err(|error| fault(&error))?;
         Ok(CallToolResponse::Complete(answer_of(reply)))
     }
 }

@@ -27,8 +27,12 @@ mod turns;
 
 use axum::{
     Router,
+    http::{HeaderValue, header},
+    middleware::map_response,
+    response::Response,
     routing::{delete, get, post},
 };
+use cardea_core::{Code, Error};
 
 use self::problem::{Problem, Shape};
 pub use self::serve::{Bound, serve};
@@ -55,13 +59,15 @@ pub fn router(app: App) -> Router {
         .route("/audit", get(health::audit))
         .route("/decisions", get(health::decisions))
         .route("/cache", get(cache::stats).delete(cache::clear))
-        .route("/openapi.json", get(openapi::document));
+        .route("/openapi.json", get(openapi::document))
+        .layer(map_response(kept_by_nobody));
     let limit = app.config.server.max_body.len();
     Router::new()
-        .nest("/api/v1", own)
         .route("/v1/chat/completions", post(chat::completions))
         .route("/v1/models", get(models::list))
         .route("/v1/models/{*model}", get(models::one))
+        .layer(map_response(kept_by_nobody))
+        .nest("/api/v1", own)
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))
         .route("/metrics", get(health::metrics))
@@ -77,4 +83,16 @@ pub fn router(app: App) -> Router {
         .layer(origin::told_to_browsers(&app))
         .layer(axum::middleware::from_fn_with_state(app.clone(), origin::pages))
         .layer(axum::middleware::from_fn_with_state(app, told::told))
+}
+
+/// The error of work that ended without a word: it panicked, or the end of this node has cut it off. A turn that was cut off
+/// goes on elsewhere, or at the next start.
+fn wordless(app: &App) -> Error {
+    if app.jobs.draining() { Error::new(Code::Draining).begun() } else { Error::new(Code::Internal) }
+}
+
+/// What people say and hold here is kept by no browser and no proxy on the way.
+async fn kept_by_nobody(mut response: Response) -> Response {
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
 }

@@ -12,7 +12,7 @@ use axum::{
 use cardea_core::{Code, Error};
 use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
 
-use super::{chat::CONVERSATION, extract::Outside, told::REQUEST_ID};
+use super::{chat::CONVERSATION, extract::Outside, problem::SHOULD_RETRY, told::REQUEST_ID};
 use crate::app::App;
 
 /// How long a browser may remember what it was told.
@@ -30,6 +30,7 @@ pub(super) fn told_to_browsers(app: &App) -> CorsLayer {
             header::WWW_AUTHENTICATE,
             HeaderName::from_static(CONVERSATION),
             HeaderName::from_static(REQUEST_ID),
+            HeaderName::from_static(SHOULD_RETRY),
         ])
         .max_age(REMEMBERED)
 }

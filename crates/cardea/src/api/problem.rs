@@ -5,10 +5,10 @@ use axum::{
     http::{HeaderValue, Response, StatusCode, header},
     response::IntoResponse,
 };
-use cardea_core::{Code, Error, id::RequestId};
+use cardea_core::{Error, Retry, id::RequestId, time::Millis};
 use serde_json::{Value, json};
 
-use super::told::Failed;
+use super::{chat::CONVERSATION, told::Failed};
 
 /// Which shape an error takes on a route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,14 +25,34 @@ pub(crate) struct Problem {
     error: Error,
     request: RequestId,
     shape: Shape,
+    keyed: bool,
     challenge: Option<HeaderValue>,
 }
+
+/// Tells OpenAI's client libraries whether to send the same request again. Without it they do so for every 409 and 5xx.
+pub(super) const SHOULD_RETRY: &str = "x-should-retry";
 
 impl Problem {
     /// The error of one request.
     #[must_use]
     pub(crate) fn new(error: Error, request: RequestId, shape: Shape) -> Self {
-        Self { error, request, shape, challenge: None }
+        Self { error, request, shape, keyed: false, challenge: None }
+    }
+
+    /// The same, where the request carried an idempotency key: what has begun is found again by it.
+    #[must_use]
+    pub(crate) fn keyed(mut self, keyed: bool) -> Self {
+        self.keyed = keyed;
+        self
+    }
+
+    /// True if the client may send the same request again.
+    fn may_come_again(&self) -> bool {
+        match self.error.retry() {
+            Retry::Never => false,
+            Retry::After => true,
+            Retry::IfIdempotent => self.keyed,
+        }
     }
 
     /// Adds `WWW-Authenticate` to a 401 or 403 (RFC 6750 section 3).
@@ -44,9 +64,14 @@ impl Problem {
         self
     }
 
+    /// When it may come again.
+    fn after(&self) -> Option<Millis> {
+        self.error.retry_hint().filter(|_| self.may_come_again())
+    }
+
     fn body(&self) -> Value {
         match self.shape {
-            Shape::Problem => problem(&self.error, self.request),
+            Shape::Problem => problem(&self.error, self.request, self.after()),
             Shape::OpenAi => super::openai::error(&self.error, &self.request.to_string()),
         }
     }
@@ -54,7 +79,7 @@ impl Problem {
 
 /// The RFC 9457 object. `type` is the path of the code's page on this server.
 #[must_use]
-pub(crate) fn problem(error: &Error, request: RequestId) -> Value {
+fn problem(error: &Error, request: RequestId, after: Option<Millis>) -> Value {
     let code = error.code();
     let mut object = json!({
         "type": format!("/docs/errors/{}", code.name()),
@@ -64,10 +89,19 @@ pub(crate) fn problem(error: &Error, request: RequestId) -> Value {
         "detail": error.public(),
         "request_id": request,
     });
-    if let (Some(after), Some(object)) = (error.retry_hint(), object.as_object_mut()) {
+    if let (Some(after), Some(object)) = (after, object.as_object_mut()) {
         object.insert("retry_after_s".into(), json!(after.secs_up()));
     }
+    name_turn(&mut object, error);
     object
+}
+
+/// Names the turn that the error is about, so that the client can look at it and follow its events.
+pub(super) fn name_turn(object: &mut Value, error: &Error) {
+    if let (Some((turn, conversation)), Some(object)) = (error.turn(), object.as_object_mut()) {
+        object.insert("turn".into(), json!(turn));
+        object.insert("conversation".into(), json!(conversation));
+    }
 }
 
 impl IntoResponse for Problem {
@@ -83,10 +117,14 @@ impl IntoResponse for Problem {
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media));
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        if let Some(after) = self.error.retry_hint() {
+        if !self.may_come_again() {
+            headers.insert(SHOULD_RETRY, HeaderValue::from_static("false"));
+        } else if let Some(after) = self.after() {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(after.secs_up()));
-        } else if matches!(code, Code::Overloaded | Code::Draining) {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        let talk = self.error.turn().and_then(|(_, conversation)| conversation);
+        if let Some(talk) = talk.and_then(|talk| HeaderValue::from_str(&talk.to_string()).ok()) {
+            headers.insert(CONVERSATION, talk);
         }
         if let Some(challenge) = self.challenge {
             headers.insert(header::WWW_AUTHENTICATE, challenge);

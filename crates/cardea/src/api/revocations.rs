@@ -33,7 +33,7 @@ pub(super) async fn revoke(
     State(app): State<App>,
     inbound: Inbound<Wanted>,
 ) -> Result<(StatusCode, Json<Value>), Problem> {
-    let Inbound { caller, outside, body: Wanted { token, token_id, user, keys } } = inbound;
+    let Inbound { caller, outside, body: Wanted { token, token_id, user, keys }, .. } = inbound;
     let user = user.as_deref().map(UserId::from);
     let request = RevokeRequest { token, token_id, user, keys };
     let revoked = flow::revoke(&app, &caller, request).await.map_err(|error| outside.problem(error))?;

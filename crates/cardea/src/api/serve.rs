@@ -6,9 +6,10 @@ use axum::{
     Router,
     body::Body,
     extract::ConnectInfo,
-    http::{HeaderValue, Request, Response, StatusCode, header},
+    http::{Request, Response},
+    response::IntoResponse as _,
 };
-use cardea_core::{Code, Error, Result};
+use cardea_core::{Code, Error, Result, id::RequestId};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     server::{conn::auto, graceful::GracefulShutdown},
@@ -21,7 +22,7 @@ use tokio::{
 use tower::ServiceExt;
 use tower_http::catch_panic::CatchPanicLayer;
 
-use super::{problem::problem, prompt::Prompt, router};
+use super::{Problem, Shape, prompt::Prompt, router};
 use crate::app::App;
 
 /// The pause after a connection that could not be taken.
@@ -150,10 +151,5 @@ fn connection(
 /// A panic in one request is one failed request.
 fn panicked(_: Box<dyn Any + Send>) -> Response<Body> {
     tracing::error!("a request panicked");
-    let body = problem(&Error::new(Code::Internal), cardea_core::id::RequestId::random());
-    let mut response = Response::new(Body::from(body.to_string()));
-    *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
-    let media = HeaderValue::from_static("application/problem+json");
-    response.headers_mut().insert(header::CONTENT_TYPE, media);
-    response
+    Problem::new(Code::Internal.into(), RequestId::random(), Shape::Problem).into_response()
 }

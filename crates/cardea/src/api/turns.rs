@@ -38,7 +38,7 @@ pub(super) struct Ask {
 }
 
 pub(super) async fn ask(State(app): State<App>, inbound: Inbound<Ask>) -> Result<Response, Problem> {
-    let Inbound { caller, outside, body } = inbound;
+    let Inbound { caller, outside, body, .. } = inbound;
     let conversation: Option<ConversationId> = match &body.conversation {
         None => None,
         Some(id) => Some(id.parse().map_err(|_| outside.problem(Error::new(Code::NotFound)))?),
@@ -50,6 +50,7 @@ pub(super) async fn ask(State(app): State<App>, inbound: Inbound<Ask>) -> Result
         agent: AgentName::from(body.agent.as_str()),
         conversation,
         text: body.message,
+        rest: String::new(),
         key: outside.idempotency_key()?,
         sampling: Sampling::default(),
         reuse: outside.reuse(),
@@ -60,7 +61,7 @@ pub(super) async fn ask(State(app): State<App>, inbound: Inbound<Ask>) -> Result
     app.jobs.spawn("chat", async move {
         drop(done.send(flow::chat(&worker, &caller, message, None).await));
     });
-    let receipt = answer.await.map_err(|_| outside.problem(Error::new(Code::Internal)))?;
+    let receipt = answer.await.map_err(|_| outside.problem(super::wordless(&app)))?;
     let receipt = receipt.map_err(|error| outside.problem(error))?;
     let status = if receipt.approval.is_some() { StatusCode::ACCEPTED } else { StatusCode::OK };
     Ok((status, Json(&receipt)).into_response())
@@ -121,7 +122,12 @@ pub(super) async fn events(
     let seen = known.header("last-event-id").and_then(|last| last.parse().ok()).unwrap_or(0);
     // WHY: subscribed before the first read, so that nothing falls between the two.
     let news = app.turns.news();
-    app.turns.find(&known.caller, id).await.map_err(|error| known.problem(error))?;
+    let (rest, state) =
+        app.turns.events(&known.caller, id, seen).await.map_err(|error| known.problem(error))?;
+    if rest.is_empty() && state.is_final() {
+        // WHY: an `EventSource` comes back after every end; only this tells it that there is no more (WHATWG HTML 9.2).
+        return Ok(StatusCode::NO_CONTENT.into_response());
+    }
     let follow = Follow { app, caller: known.caller, id, seen, news, waiting: Vec::new(), ended: false };
     let mut response =
         Sse::new(stream_of(follow)).keep_alive(axum::response::sse::KeepAlive::default()).into_response();

@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use cardea_auth::Caller;
 use cardea_core::{
-    Result,
+    Error, Result, Retry,
     agent::Agent,
-    id::{AgentName, ConversationId},
+    id::{AgentName, ConversationId, TurnId},
     message::Sampling,
 };
 use cardea_store::Commit;
+use serde_json::json;
 
 use super::{Outlet, Stream, answer::answer, converse::Thought, unwind::unwind};
 use crate::{
@@ -29,6 +30,8 @@ pub struct Message {
     pub conversation: Option<ConversationId>,
     /// The text.
     pub text: String,
+    /// Whatever else the client sent: two requests with one key are told apart by it, and nothing else is done with it.
+    pub rest: String,
     /// The client's idempotency key.
     pub key: Option<String>,
     /// How it should be answered, over what the agent's file says.
@@ -44,17 +47,23 @@ impl Message {
     fn history(&self) -> History {
         if self.conversation.is_some() { History::Some } else { History::None }
     }
+
+    /// Everything that must be the same in a repeat under the same key.
+    fn whole(&self) -> String {
+        json!([self.text, self.sampling, self.rest]).to_string()
+    }
 }
 
 /// One chat turn, for a caller who came in by [`super::enter`] or for whom an embedding program vouches. Start reading
 /// Cardea here.
 ///
 /// # Errors
-/// Any [`cardea_core::Code`] of the rooms on the way. A turn that has begun ends with a receipt, not with an error.
+/// Any [`cardea_core::Code`] of the rooms on the way. A turn that has begun ends with a receipt, not with an error; where
+/// its end cannot be written, the error names the turn (`Error::turn`), which then goes on by itself.
 pub async fn chat(app: &App, caller: &Caller, message: Message, client: Option<Stream>) -> Result<Receipt> {
     let history = message.history();
-    let trace = message.trace;
-    let agent = tuned(app.find_agent(&message.agent)?, message.sampling);
+    let trace = message.trace.clone();
+    let agent = tuned(app.find_agent(&message.agent)?, &message.sampling);
     let guard = agent.spec.guard.as_deref();
     let admitting = app.control.admit(caller, app.estimate(&agent, &message.text, history));
     let admitted = trace.time("admit", admitting).await?; // rate, budget, load
@@ -62,7 +71,7 @@ pub async fn chat(app: &App, caller: &Caller, message: Message, client: Option<S
     let talk = trace.time("conversation", finding).await?; // yours, or not found
     let names = app.context.names(talk.as_ref()).await?; // what `[CARD_1]` means here
     let prompt = trace.timed("guard", || app.control.screen_input(guard, &names, &message.text))?; // guard input
-    let asked = message.key.as_ref().map(|_| app.vault.digest(&message.text)).unwrap_or_default();
+    let asked = message.key.as_ref().map(|_| app.vault.digest(&message.whole())).unwrap_or_default();
     let mut question = Question {
         principal: caller,
         request: trace.request(),
@@ -100,9 +109,9 @@ pub async fn chat(app: &App, caller: &Caller, message: Message, client: Option<S
 
 /// The agent as this client wants it to write. WHY: in the agent, so that the cache and a check know of it like the model;
 /// a turn that goes on later, after a crash or an approval, is written as its file says.
-fn tuned(mut agent: Arc<Agent>, wanted: Sampling) -> Arc<Agent> {
-    if wanted != Sampling::default() {
-        let sampling = wanted.over(&agent.spec.sampling);
+fn tuned(mut agent: Arc<Agent>, wanted: &Sampling) -> Arc<Agent> {
+    if *wanted != Sampling::default() {
+        let sampling = wanted.clone().over(&agent.spec.sampling);
         Arc::make_mut(&mut agent).spec.sampling = sampling;
     }
     agent
@@ -117,7 +126,24 @@ pub(super) struct Open {
 }
 
 /// Runs an open turn to its end: answered, asleep, failed or unwound. `resume` enters here as well.
+///
+/// # Errors
+/// What the store says. The turn is open then, is taken up again by itself, and the error names it.
 pub(super) async fn settle(app: &App, caller: &Caller, agent: &Arc<Agent>, open: Open) -> Result<Receipt> {
+    let (turn, conversation) = (open.turn.id(), open.turn.conversation());
+    run(app, caller, agent, open).await.map_err(|error| left_open(error, turn, conversation))
+}
+
+/// The error of a turn whose end could not be written. Whoever asks again without a key gets a second one beside it.
+pub(super) fn left_open(error: Error, turn: TurnId, conversation: Option<ConversationId>) -> Error {
+    let error = error.of_turn(turn, conversation);
+    if error.retry() != Retry::After {
+        return error;
+    }
+    error.begun().detail(format!("The turn `{turn}` has begun, and goes on by itself."))
+}
+
+async fn run(app: &App, caller: &Caller, agent: &Arc<Agent>, open: Open) -> Result<Receipt> {
     let Open { mut turn, admitted, mut outlet, reuse } = open;
     let trace = turn.trace().clone();
     let span = trace.stage("turn").invoke_agent(agent.name.as_str());

@@ -15,6 +15,7 @@ use cardea_core::{
 use serde_json::json;
 
 use super::{
+    chat::left_open,
     tool_call::{Called, cut_off, tool_call},
     visible::{find, visible},
 };
@@ -22,7 +23,7 @@ use crate::{
     app::App,
     control::{Admission, Estimate},
     observe::Trace,
-    turn::{Begun, Ending, Failure, Kind, Limits, Question, Step, Turn},
+    turn::{Begun, Ending, Kind, Limits, Question, Step, Turn},
 };
 
 /// A tool call from outside.
@@ -144,6 +145,15 @@ async fn run(
 ) -> Result<CallReply> {
     let called = tool_call(app, caller, agent, &mut turn, call).await;
     drop(admitted); // a call without a model costs no tokens
+    let begun = turn.is_durable().then(|| turn.id()); // a call that only reads may have left nothing
+    end(app, turn, called).await.map_err(|error| match (error.turn(), begun) {
+        (None, Some(turn)) => left_open(error, turn, None),
+        _ => error, // it has ended with this
+    })
+}
+
+/// Closes or lays down the turn of a call, as what came of the call says.
+async fn end(app: &App, turn: Turn, called: Result<Called>) -> Result<CallReply> {
     match called {
         Ok(Called::Ended(step)) => ended(app, turn, &step).await,
         Ok(Called::Waiting(waiting)) => {
@@ -158,17 +168,16 @@ async fn run(
             Ok(CallReply::Ended(Outcome::Unknown { reason }))
         }
         Err(error) => {
-            let failure = Failure::of(&error);
-            app.turns.close(turn, Ending::Failed(error)).await?;
-            Err(failure.error())
+            let receipt = app.turns.close(turn, Ending::Failed(error)).await?;
+            Err(receipt.failed().unwrap_or_else(|| Error::new(Code::Internal)))
         }
     }
 }
 
 /// The saved answer of an earlier call with the same idempotency key.
 fn replayed(receipt: &crate::turn::Receipt) -> Result<CallReply> {
-    match (&receipt.answer, &receipt.approval, &receipt.error) {
-        (Some(answer), _, _) => {
+    match (&receipt.answer, &receipt.approval) {
+        (Some(answer), _) => {
             let failed = receipt.tools.first().and_then(|tool| tool.reason.clone());
             Ok(CallReply::Ended(match failed {
                 Some(reason) => Outcome::Failed { reason },
@@ -177,8 +186,7 @@ fn replayed(receipt: &crate::turn::Receipt) -> Result<CallReply> {
                 },
             }))
         }
-        (None, Some(approval), _) => Ok(CallReply::Waiting { approval: *approval, turn: receipt.turn }),
-        (None, None, Some(failure)) => Err(failure.error()),
-        (None, None, None) => Err(Error::new(Code::Internal)),
+        (None, Some(approval)) => Ok(CallReply::Waiting { approval: *approval, turn: receipt.turn }),
+        (None, None) => Err(receipt.failed().unwrap_or_else(|| Error::new(Code::Internal))),
     }
 }

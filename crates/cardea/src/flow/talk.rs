@@ -8,41 +8,50 @@ use cardea_core::{
 };
 
 use super::{Message, Stream, chat};
-use crate::{app::App, context::cache::Reuse, observe::RequestEvent, turn::Receipt};
+use crate::{app::App, context::cache::Reuse, observe::RequestEvent, once::sound_key, turn::Receipt};
 
 /// An agent to talk to from inside a program.
 #[derive(Debug, Clone)]
 pub struct Talk {
     app: App,
     agent: AgentName,
+    key: Option<String>,
 }
 
 impl App {
     /// The agent with this name, to talk to. One that does not exist says so when it is asked.
     #[must_use]
     pub fn agent(&self, agent: &str) -> Talk {
-        Talk { app: self.clone(), agent: AgentName::from(agent) }
+        Talk { app: self.clone(), agent: AgentName::from(agent), key: None }
     }
 }
 
 impl Talk {
+    /// The same, for one message under this idempotency key: said again, within a day, it gives the same receipt, and the
+    /// work is done once. 1 to 255 characters of ASCII.
+    #[must_use]
+    pub fn once(mut self, key: impl Into<String>) -> Self {
+        self.key = Some(key.into());
+        self
+    }
+
     /// Says something and waits for the end of the turn, or for its pause.
     ///
     /// # Errors
-    /// As [`chat`].
+    /// As [`chat`]; `bad_request` for a key that is none.
     pub async fn chat(
         &self,
         caller: &Caller,
         conversation: Option<ConversationId>,
         text: &str,
     ) -> Result<Receipt> {
-        chat(&self.app, caller, self.message(caller, conversation, text), None).await
+        chat(&self.app, caller, self.message(caller, conversation, text)?, None).await
     }
 
     /// The same, with the events of the turn on the way.
     ///
     /// # Errors
-    /// As [`chat`].
+    /// As [`Talk::chat`].
     pub async fn stream(
         &self,
         caller: &Caller,
@@ -50,20 +59,22 @@ impl Talk {
         text: &str,
         events: Stream,
     ) -> Result<Receipt> {
-        chat(&self.app, caller, self.message(caller, conversation, text), Some(events)).await
+        chat(&self.app, caller, self.message(caller, conversation, text)?, Some(events)).await
     }
 
-    fn message(&self, caller: &Caller, conversation: Option<ConversationId>, text: &str) -> Message {
+    fn message(&self, caller: &Caller, conversation: Option<ConversationId>, text: &str) -> Result<Message> {
+        let key = self.key.as_deref().map(|key| sound_key(Some(key), "The idempotency key"));
         let mut event = RequestEvent::new(RequestId::random(), "none", "embedded");
         event.asked_by(caller);
-        Message {
+        Ok(Message {
             agent: self.agent.clone(),
             conversation,
             text: text.to_owned(),
-            key: None,
+            rest: String::new(),
+            key: key.transpose()?,
             sampling: Sampling::default(),
             reuse: Reuse::Allowed,
             trace: self.app.observe.trace(event, None),
-        }
+        })
     }
 }

@@ -1,7 +1,7 @@
 //! The first commit of a turn: what was asked is durable before anything is done for it.
 
 use cardea_core::{
-    Code, Error, Result, Retry,
+    Code, Error, Result,
     agent::Agent,
     id::{AgentName, ApprovalId, ConversationId, MessageId, RequestId, TurnId},
     journal::TurnState,
@@ -90,13 +90,11 @@ impl Question<'_> {
     }
 }
 
-/// True of a turn that did nothing, and failed in a way that may be over: the same key asks again, as `Retry-After` and
+/// True of a turn that changed nothing, and failed in a way that may be over: the same key asks again, as `Retry-After` and
 /// the client libraries' own retries want it.
 fn worth_another_try(receipt: &Receipt) -> bool {
-    let code = receipt.error.as_ref().and_then(|failure| Code::parse(&failure.code));
-    receipt.status == TurnState::Failed
-        && receipt.tools.is_empty()
-        && code.is_some_and(|code| code.retry() == Retry::After)
+    let again = receipt.error.as_ref().and_then(|failure| failure.retry_after_ms);
+    receipt.status == TurnState::Failed && again.is_some()
 }
 
 impl Turns {
@@ -157,6 +155,10 @@ impl Turns {
                     .ok_or_else(|| Code::InProgress.into())
             }
             Err(CommitError::Conflict("conversation")) => Err(self.busy(turn.conversation).await?),
+            // WHY begun: perhaps it is there all the same, and is taken up by itself then.
+            Err(error @ CommitError::Unknown(_)) => {
+                Err(Error::from(error).begun().of_turn(turn.id, turn.conversation))
+            }
             Err(error) => Err(error.into()),
         }
     }
@@ -202,15 +204,21 @@ impl Turns {
         let owner = question.principal.key();
         let once = question.once(&owner, key, fingerprint);
         let Some(made) = once.made(&self.inner.db, self.now()).await? else { return Ok(None) };
-        let sql = "SELECT receipt, ended_at FROM turns WHERE id = $1";
-        let found: Option<(Option<String>, Option<Timestamp>)> =
+        let sql = "SELECT receipt, ended_at, conversation FROM turns WHERE id = $1";
+        let found: Option<(Option<String>, Option<Timestamp>, Option<ConversationId>)> =
             self.inner.db.row(sql, args![made.turn]).await?;
         match found {
-            Some((None, Some(_))) => {
+            Some((None, Some(_), _)) => {
                 Err(Error::new(Code::NotFound).detail("What this request has made was deleted."))
             }
-            None | Some((None, None)) => Err(Error::new(Code::InProgress)),
-            Some((Some(receipt), _)) => {
+            None | Some((None, None, _)) => {
+                let (error, talk) = (Error::new(Code::InProgress), found.and_then(|(.., talk)| talk));
+                Err(match made.turn {
+                    Some(turn) => error.of_turn(turn, talk).detail(format!("It is the turn `{turn}`.")),
+                    None => error,
+                })
+            }
+            Some((Some(receipt), ..)) => {
                 let receipt: Receipt = serde_json::from_str(&receipt)
                     .map_err(|error| Error::new(Code::Internal).because(error))?;
                 if !worth_another_try(&receipt) {
@@ -227,13 +235,12 @@ impl Turns {
         let sql = "SELECT t.id, t.waiting_for FROM conversations c JOIN turns t ON t.id = c.open_turn WHERE c.id = $1";
         let open: Option<(TurnId, Option<ApprovalId>)> = self.inner.db.row(sql, args![conversation]).await?;
         let error = Error::new(Code::ConversationBusy);
-        Ok(match open {
-            Some((turn, Some(approval))) => {
-                error.detail(format!("The turn `{turn}` waits for the approval `{approval}`."))
-            }
-            Some((turn, None)) => error.detail(format!("It is the turn `{turn}`.")),
-            None => error,
-        })
+        let Some((turn, approval)) = open else { return Ok(error) };
+        let detail = match approval {
+            Some(approval) => format!("The turn `{turn}` waits for the approval `{approval}`."),
+            None => format!("It is the turn `{turn}`."),
+        };
+        Ok(error.of_turn(turn, conversation).detail(detail))
     }
 
     fn write_message(&self, turn: &mut Turn) {

@@ -37,9 +37,11 @@ impl Turns {
     pub async fn close(&self, mut turn: Turn, ending: Ending) -> Result<Receipt> {
         let (status, answer, finish, error) = match ending {
             Ending::Answer { text, finish } => (TurnState::Answered, Some(text), Some(finish), None),
-            Ending::Failed(error) => (TurnState::Failed, None, None, Some(error)),
-            Ending::Unwound(error) => (TurnState::Unwound, None, None, Some(error)),
-            Ending::Unknown(error) => (TurnState::Unknown, None, None, Some(error)),
+            Ending::Failed(error) if !turn.has_effects() => (TurnState::Failed, None, None, Some(error)),
+            // WHY hopeless: to ask again would do again what was done, also where it was taken back.
+            Ending::Failed(error) => (TurnState::Failed, None, None, Some(error.hopeless())),
+            Ending::Unwound(error) => (TurnState::Unwound, None, None, Some(error.hopeless())),
+            Ending::Unknown(error) => (TurnState::Unknown, None, None, Some(error.hopeless())),
         };
         if error.as_ref().is_some_and(|error| error.code() == Code::Cancelled) {
             self.withdraw(&mut turn);

@@ -18,6 +18,7 @@ mod recover;
 mod row;
 mod step;
 mod undo;
+mod unheard;
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -41,6 +42,7 @@ pub use self::{
     recover::{Free, NODE_LEASE},
     step::{Start, Step},
     undo::Undone,
+    unheard::{Coming, Unheard},
 };
 use crate::{
     control::Names,
@@ -303,6 +305,12 @@ impl Turn {
         self.cache = layer;
     }
 
+    /// True if its row is in the database: it is taken up again if nobody ends it.
+    #[must_use]
+    pub fn is_durable(&self) -> bool {
+        self.durable
+    }
+
     /// True if a tool with an effect has done, or may have done, its work.
     #[must_use]
     pub fn has_effects(&self) -> bool {
@@ -423,6 +431,7 @@ struct Inner {
     node: Node,
     news: broadcast::Sender<TurnId>,
     held: Held,
+    unheard: Unheard,
 }
 
 impl std::fmt::Debug for Turns {
@@ -440,13 +449,21 @@ impl Turns {
         let fence = recover::take_node(&db, node, clock.now()).await?;
         let node = Node { name: node.to_owned(), fence };
         let (news, _) = broadcast::channel(1_024);
-        Ok(Self { inner: Arc::new(Inner { db, observe, clock, node, news, held: Held::default() }) })
+        let unheard = Unheard::new(SharedClock::clone(&clock));
+        let held = Held::default();
+        Ok(Self { inner: Arc::new(Inner { db, observe, clock, node, news, held, unheard }) })
     }
 
     /// Tells of turns whose journal has grown, for streams that watch one.
     #[must_use]
     pub fn news(&self) -> broadcast::Receiver<TurnId> {
         self.inner.news.subscribe()
+    }
+
+    /// The answers whose clients have gone before they came.
+    #[must_use]
+    pub fn unheard(&self) -> &Unheard {
+        &self.inner.unheard
     }
 
     fn now(&self) -> Timestamp {

@@ -1,7 +1,7 @@
 //! What a client gets for a turn, and gets again for the same idempotency key.
 
 use cardea_core::{
-    Code, Error,
+    Code, Error, Retry,
     id::{AgentName, ApprovalId, ConversationId, StepId, TurnId},
     journal::{StepState, TurnState},
     message::{Finish, Usage},
@@ -43,13 +43,21 @@ pub struct Failure {
     pub code: String,
     /// The sentences.
     pub message: String,
+    /// When to ask again. Absent where the same question would fail again, or would do again what was done.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_after_ms: Option<Millis>,
 }
 
 impl Failure {
     /// The failure that this error is.
     #[must_use]
     pub fn of(error: &Error) -> Self {
-        Self { code: error.code().name().to_owned(), message: error.public() }
+        let again = error.retry() == Retry::After;
+        Self {
+            code: error.code().name().to_owned(),
+            message: error.public(),
+            retry_after_ms: error.retry_hint().filter(|_| again),
+        }
     }
 
     /// The error that this failure was.
@@ -57,7 +65,19 @@ impl Failure {
     pub fn error(&self) -> Error {
         let code = Code::parse(&self.code).unwrap_or(Code::Internal);
         let detail = self.message.strip_prefix(code.sentence()).unwrap_or(&self.message).trim();
-        if detail.is_empty() { Error::new(code) } else { Error::new(code).detail(detail) }
+        let error = if detail.is_empty() { Error::new(code) } else { Error::new(code).detail(detail) };
+        match self.retry_after_ms {
+            Some(after) => error.retry_after(after),
+            None => error.hopeless(),
+        }
+    }
+}
+
+impl Receipt {
+    /// The error that ended the turn, as it is told where nothing but an error can be.
+    #[must_use]
+    pub fn failed(&self) -> Option<Error> {
+        Some(self.error.as_ref()?.error().of_turn(self.turn, self.conversation))
     }
 }
 

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use cardea_core::{
     Result,
+    canonical::canonical,
     id::ToolName,
     message::{AnswerFormat, Demands, Message, ReasoningEffort, Sampling, ToolChoice, Verbosity},
     tool::{Effect, ToolSpec},
@@ -379,9 +380,37 @@ impl Completion {
     }
 }
 
+/// Everything that a client sent in this body beside the model, its last words and how the answer is to be told, spelled
+/// one way; empty if there is nothing more.
+#[must_use]
+pub(crate) fn rest(body: &[u8]) -> String {
+    let mut rest: Map<String, Value> = serde_json::from_slice(body).unwrap_or_default();
+    for known in ["model", "stream", "stream_options"] {
+        rest.remove(known);
+    }
+    if let Some(Value::Array(messages)) = rest.get_mut("messages") {
+        messages.pop();
+    }
+    rest.retain(|_, value| !value.is_null() && *value != json!([]));
+    if rest.is_empty() { String::new() } else { canonical(&Value::Object(rest)) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_else_was_sent_is_the_same_however_it_is_spelled_and_empty_where_there_is_nothing() {
+        let said = |more: &str| rest(format!(r#"{{"model":"agent/a",{more}}}"#).as_bytes());
+        let hi = r#"{"role":"user","content":"hi"}"#;
+        assert_eq!(said(&format!(r#""messages":[{hi}],"stream":true,"seed":null,"tools":[]"#)), "");
+        let (one, other) = (r#""temperature":0.5,"seed":1"#, r#""seed": 1, "temperature": 0.5"#);
+        assert_eq!(
+            said(&format!(r#""messages":[{hi}],{one}"#)),
+            said(&format!(r#"{other},"messages":[{hi}]"#))
+        );
+        assert!(said(&format!(r#""messages":[{hi},{hi}]"#)).contains("hi"), "what was said before");
+    }
 
     fn parse(body: Value) -> Completion {
         serde_json::from_value(body).unwrap()

@@ -10,7 +10,7 @@ mod told;
 use cardea_core::{Error, time::Timestamp};
 use serde_json::{Value, json};
 
-pub(crate) use asked::Completion;
+pub(crate) use asked::{Completion, rest};
 pub(crate) use told::{Envelope, Said};
 
 /// The error envelope of OpenAI's API.
@@ -23,9 +23,11 @@ pub(crate) fn error(error: &Error, request: &str) -> Value {
         400..=499 => "invalid_request_error",
         _ => "server_error",
     };
-    json!({ "error": {
+    let mut object = json!({
         "message": error.public(), "type": kind, "code": error.code().name(), "param": error.about(), "request_id": request,
-    } })
+    });
+    super::problem::name_turn(&mut object, error);
+    json!({ "error": object })
 }
 
 /// `GET /v1/models`.
