@@ -43,10 +43,13 @@ pub(super) fn words(bytes: &[u8], hit: usize) -> usize {
 /// Where the address may begin that a postal code ends, if a comma or the end of a line stands before the code.
 pub(super) fn line(bytes: &[u8], code: usize) -> Option<usize> {
     let before = bytes.get(code.saturating_sub(LINE)..code)?;
+    // WHY: few numbers stand behind a comma or begin a line, and nearly all that wake a row end here.
+    if !matches!(before, [.., b',' | b'\n' | b' ' | b'\t', b' '] | [.., b',' | b'\n' | b'\t']) {
+        return None;
+    }
     // The second line of a list or a receipt may stand far to the right.
     let bare = before.trim_ascii_end();
     let after = before.get(bare.len()..)?;
-    // WHY: few numbers stand behind a comma, and nearly all that wake a row end here.
     let end = match after.iter().filter(|byte| **byte == b'\n').count() {
         1 => bare.len(),
         0 if bare.ends_with(b",") && after.len() <= 1 => bare.len() - 1,
@@ -58,13 +61,25 @@ pub(super) fn line(bytes: &[u8], code: usize) -> Option<usize> {
     Some(start + bytes.get(start..code)?.iter().take_while(is_space).count())
 }
 
-/// Where what stands on the same line before a place may begin: behind the sign of a field, if there is one.
-pub(super) fn on_line(bytes: &[u8], hit: usize) -> usize {
-    let before = bytes.get(hit.saturating_sub(LINE)..hit).unwrap_or_default();
+/// Where what stands on the same line before a value may begin, behind the sign of a field, if words with two large letters
+/// stand right before it: somebody's name before a mailbox or a number.
+pub(super) fn on_line(bytes: &[u8], hit: usize) -> Option<usize> {
+    let before = bytes.get(hit.saturating_sub(LINE)..hit)?;
+    // WHY: most mailboxes and numbers stand alone, and a hostile text has thousands of them in a row.
+    let value = before.iter().rposition(|byte| matches!(byte, b' ' | b'('))?;
+    let words = before.get(..value)?.trim_ascii_end();
+    let last = words.last()?;
+    if !last.is_ascii_alphabetic() && *last < 0x80 && !matches!(last, b',' | b'.' | b'-') {
+        return None;
+    }
     let from = before.iter().rposition(ends_field).map_or(0, |at| at + 1);
+    let large = before.get(from..value)?.iter().filter(|byte| byte.is_ascii_uppercase() || **byte >= 0x80);
+    if large.take(2).count() < 2 {
+        return None;
+    }
     let start = hit - before.len() + from;
     let start = if from == 0 && before.len() == LINE { whole_word(bytes, start, hit) } else { start };
-    start + bytes.get(start..hit).unwrap_or_default().iter().take_while(is_space).count()
+    Some(start + bytes.get(start..hit)?.iter().take_while(is_space).count())
 }
 
 /// True for signs that stand in no address and no name.
@@ -105,7 +120,8 @@ mod tests {
         );
         assert_eq!(line(b"Odin Falk\n\n17 Mill Lane", 11), None);
         let contact = "cc: Odin Falk, o@x";
-        assert_eq!(from(contact, on_line(contact.as_bytes(), 16)), "Odin Falk, o@x");
+        assert_eq!(on_line(contact.as_bytes(), 16).map(|at| from(contact, at)).unwrap(), "Odin Falk, o@x");
+        assert_eq!(on_line(b"write to o@x", 10), None);
         let long = "word ".repeat(40);
         assert!(from(&long, name(long.as_bytes(), 199)).starts_with(" word"));
     }

@@ -325,7 +325,8 @@ impl Scan<'_, '_> {
                 return self.attempt(row, pattern, before::words(self.bytes, hit.start), pattern.row.alone);
             }
             From::Line => {
-                return self.attempt(row, pattern, before::on_line(self.bytes, hit.start), pattern.row.alone);
+                let start = before::on_line(self.bytes, hit.start);
+                return start.into_iter().for_each(|at| self.attempt(row, pattern, at, pattern.row.alone));
             }
             _ if !pattern.row.back => hit.start,
             _ => self.word_start(hit.start),
