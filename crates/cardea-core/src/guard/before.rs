@@ -43,16 +43,52 @@ pub(super) fn words(bytes: &[u8], hit: usize) -> usize {
 /// Where the address may begin that a postal code ends, if a comma or the end of a line stands before the code.
 pub(super) fn line(bytes: &[u8], code: usize) -> Option<usize> {
     let before = bytes.get(code.saturating_sub(LINE)..code)?;
-    let bare = before.strip_suffix(b" ").unwrap_or(before);
-    // WHY: few numbers stand behind a comma, and nearly all that wake a row end here.
-    let comma = bare.len().checked_sub(1).filter(|_| bare.ends_with(b",") || bare.ends_with(b"\n"))?;
-    let stops =
-        |byte: &u8| matches!(byte, b'\n' | b':' | b';' | b'"' | b'|' | b'<' | b'>' | b'{' | b'}' | b'=');
-    let from = bare.get(..comma)?.iter().rposition(stops).map_or(0, |at| at + 1);
+    // WHY: few numbers stand behind a comma or begin a line, and nearly all that wake a row end here.
+    if !matches!(before, [.., b',' | b'\n' | b' ' | b'\t', b' '] | [.., b',' | b'\n' | b'\t']) {
+        return None;
+    }
+    // The second line of a list or a receipt may stand far to the right.
+    let bare = before.trim_ascii_end();
+    let after = before.get(bare.len()..)?;
+    let end = match after.iter().filter(|byte| **byte == b'\n').count() {
+        1 => bare.len(),
+        0 if bare.ends_with(b",") && after.len() <= 1 => bare.len() - 1,
+        _ => return None,
+    };
+    let from = bare.get(..end)?.iter().rposition(ends_field).map_or(0, |at| at + 1);
     let start = code - before.len() + from;
     let start = if from == 0 && before.len() == LINE { whole_word(bytes, start, code) } else { start };
-    let space = |byte: &&u8| matches!(**byte, b' ' | b'\'' | b'\t');
-    Some(start + bytes.get(start..code)?.iter().take_while(space).count())
+    Some(start + bytes.get(start..code)?.iter().take_while(is_space).count())
+}
+
+/// Where what stands on the same line before a value may begin, behind the sign of a field, if words with two large letters
+/// stand right before it: somebody's name before a mailbox or a number.
+pub(super) fn on_line(bytes: &[u8], hit: usize) -> Option<usize> {
+    let before = bytes.get(hit.saturating_sub(LINE)..hit)?;
+    // WHY: most mailboxes and numbers stand alone, and a hostile text has thousands of them in a row.
+    let value = before.iter().rposition(|byte| matches!(byte, b' ' | b'('))?;
+    let words = before.get(..value)?.trim_ascii_end();
+    let last = words.last()?;
+    if !last.is_ascii_alphabetic() && *last < 0x80 && !matches!(last, b',' | b'.' | b'-') {
+        return None;
+    }
+    let from = before.iter().rposition(ends_field).map_or(0, |at| at + 1);
+    let large = before.get(from..value)?.iter().filter(|byte| byte.is_ascii_uppercase() || **byte >= 0x80);
+    if large.take(2).count() < 2 {
+        return None;
+    }
+    let start = hit - before.len() + from;
+    let start = if from == 0 && before.len() == LINE { whole_word(bytes, start, hit) } else { start };
+    Some(start + bytes.get(start..hit)?.iter().take_while(is_space).count())
+}
+
+/// True for signs that stand in no address and no name.
+fn ends_field(byte: &u8) -> bool {
+    matches!(byte, b'\n' | b':' | b';' | b'"' | b'|' | b'<' | b'>' | b'{' | b'}' | b'=')
+}
+
+fn is_space(byte: &&u8) -> bool {
+    matches!(**byte, b' ' | b'\'' | b'\t')
 }
 
 /// The first space from a place on: what a longer stretch is cut to may begin inside a letter or a word.
@@ -77,6 +113,15 @@ mod tests {
         let place = "Home: Am Bach 3, 79098 Ulm";
         assert_eq!(line(place.as_bytes(), 17).map(|at| from(place, at)).unwrap(), "Am Bach 3, 79098 Ulm");
         assert_eq!(line(b"in 79098 Ulm", 3), None);
+        let below = "Sold to: Odin Falk\r\n     17 Mill Lane";
+        assert_eq!(
+            line(below.as_bytes(), 25).map(|at| from(below, at)).unwrap(),
+            "Odin Falk\r\n     17 Mill Lane"
+        );
+        assert_eq!(line(b"Odin Falk\n\n17 Mill Lane", 11), None);
+        let contact = "cc: Odin Falk, o@x";
+        assert_eq!(on_line(contact.as_bytes(), 16).map(|at| from(contact, at)).unwrap(), "Odin Falk, o@x");
+        assert_eq!(on_line(b"write to o@x", 10), None);
         let long = "word ".repeat(40);
         assert!(from(&long, name(long.as_bytes(), 199)).starts_with(" word"));
     }

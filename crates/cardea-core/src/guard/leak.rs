@@ -223,8 +223,31 @@ fn is_hump(bytes: &[u8], at: usize) -> bool {
 
 /// True for names of what is told about a secret, not of the secret: `private_key_id`, `passwordHash`.
 fn tells_about(name: &[u8]) -> bool {
-    const ABOUT: [&[u8]; 10] =
-        [b"id", b"hash", b"name", b"length", b"field", b"hint", b"count", b"type", b"policy", b"header"];
+    const ABOUT: [&[u8]; 23] = [
+        b"id",
+        b"hash",
+        b"name",
+        b"length",
+        b"field",
+        b"hint",
+        b"count",
+        b"type",
+        b"policy",
+        b"header",
+        b"algorithm",
+        b"algo",
+        b"scheme",
+        b"encoder",
+        b"min",
+        b"max",
+        b"ttl",
+        b"seconds",
+        b"minutes",
+        b"days",
+        b"rounds",
+        b"attempts",
+        b"regex",
+    ];
     // With these the last word belongs to the name of a secret.
     const KEPT: [&[u8]; 4] = [b"session_id", b"sessionid", b"session-id", b"secret_id"];
     let ends = |word: &[u8]| {
@@ -290,6 +313,10 @@ impl Scan<'_, '_> {
             }
             From::Words => {
                 return self.attempt(row, pattern, before::words(self.bytes, hit.start), pattern.row.alone);
+            }
+            From::Line => {
+                let start = before::on_line(self.bytes, hit.start);
+                return start.into_iter().for_each(|at| self.attempt(row, pattern, at, pattern.row.alone));
             }
             _ if !pattern.row.back => hit.start,
             _ => self.word_start(hit.start),
@@ -443,7 +470,16 @@ impl Scan<'_, '_> {
         {
             *grown = [tried_at(start), tried_at(to)];
         }
+        let from = if pattern.family == Family::Personal { self.with_bracket(from, to) } else { from };
         self.report(row, pattern, from..to, (confidence, None));
+    }
+
+    /// Where a value begins whose first bracket stands right before it: `(0117) 496 0018`.
+    fn with_bracket(&self, from: usize, to: usize) -> usize {
+        let value = self.bytes.get(from..to).unwrap_or_default();
+        let closes = value.iter().find(|byte| matches!(**byte, b'(' | b')')) == Some(&b')');
+        let before = from.checked_sub(1).filter(|at| self.bytes.get(*at) == Some(&b'('));
+        before.filter(|_| closes).unwrap_or(from)
     }
 
     /// Where the value begins that belongs to the name at a place.

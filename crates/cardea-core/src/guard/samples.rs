@@ -117,7 +117,7 @@ mod tests {
         },
         *,
     };
-    use crate::guard::{detect::Detectors, seen::Pace};
+    use crate::guard::{Engine, Profile, detect::Detectors, seen::Pace};
 
     fn rules_in(text: &str) -> BTreeSet<String> {
         let detectors = Detectors::shared().unwrap();
@@ -153,6 +153,30 @@ mod tests {
             }
         }
         assert!(wrong.is_empty(), "{} samples:\n{}", wrong.len(), wrong.join("\n"));
+    }
+
+    /// Rows have few samples each; these are the many ways in which letters, forms and calls bring somebody up.
+    #[test]
+    fn people_are_found_however_a_sentence_brings_them_up() {
+        let strict =
+            Engine::new(&Profile { second_look: None, ..Profile::built_in("strict").unwrap() }).unwrap();
+        let mut wrong = Vec::new();
+        for line in include_str!("patterns/people.txt").lines().filter(|line| !line.starts_with('#')) {
+            let (sign, written) = line.split_once(' ').unwrap();
+            let text = written.replace("[[", "").replace("]]", "").replace("{nl}", "\n");
+            let findings = strict.scan(&text, Surface::User).findings;
+            let people = || findings.iter().filter(|one| &*one.kind == "person");
+            let marked = written.split("[[").skip(1).map(|rest| rest.split("]]").next().unwrap());
+            let found = |name: &str| {
+                let at = text.find(name).unwrap();
+                people().any(|one| one.span.start <= at && at + name.len() <= one.span.end)
+            };
+            let good = if sign == "+" { marked.clone().all(found) } else { people().next().is_none() };
+            if !good {
+                wrong.push(line);
+            }
+        }
+        assert!(wrong.is_empty(), "{} lines:\n{}", wrong.len(), wrong.join("\n"));
     }
 
     #[test]

@@ -52,7 +52,7 @@ const AFTER: &str = "@after";
 const NAME_BEFORE: &str = "@before";
 
 /// How the regex of a row begins that reads from the beginning of the line or sentence before what wakes it, if a comma
-/// stands right before that: an address before its postal code.
+/// stands right before that: an address before its postal code. Behind a keyword: from the beginning of its line or field.
 const LINE_BEFORE: &str = "@line";
 
 /// How the regex of a row begins that reads from some words before the keyword: an address that is spelled out.
@@ -67,8 +67,15 @@ const SHORT: &[(&str, &str)] = &[
     ),
     // A whole name: two to six words, of which the first and the last begin with a large letter.
     ("@full", "@word(?: {1,2}(?:@word|[A-Z]\\.?|@small)){0,4} {1,2}@word"),
+    // A family name behind initials.
+    ("@initialled", "(?:[A-Z]\\. ?){1,3}@word(?: @word)?"),
     // The family name first, as in lists.
     ("@turned", "@word(?: @word)?, @word(?: (?:@word|[A-Z]\\.))?"),
+    // A form of address before a name.
+    (
+        "@titled",
+        "(?:Mr|Mrs|Ms|Miss|Mx|Dr|Prof|Herrn?|Frau|Hr|Mme|Mlle|MM?|Monsieur|Madame|Sra?|Srta|Don|Dona|D|Senora?|Senhora?|Signora?|[Ss]ig(?:\\.[rn]a)?|Dott(?:\\.ssa)?|Avv|[Dd]hr|[Mm]evr?|[Mm]w|heer|[Mm]evrouw|[Pp]an[aiu]?|[Ff]ru|hr)\\.?",
+    ),
     // A postal code with its town, as the continent of Europe and Latin America write it.
     (
         "@town",
