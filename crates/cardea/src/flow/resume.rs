@@ -94,8 +94,8 @@ pub async fn resume_one(app: &App, free: &Free) -> Result<()> {
     if turn.kind() == Kind::Call {
         return mcp::go_on(app, (&caller, admitted), &agent, turn).await;
     }
-    let outlet = Outlet::new(app.control.window(agent.spec.guard.as_deref(), turn.names())?, None);
-    let reuse = Reuse::Allowed; // what its client said of that has gone with its client
+    let mut outlet = Outlet::new(app.control.window(agent.spec.guard.as_deref(), turn.names())?, None);
+    let (outlet, reuse) = (&mut outlet, Reuse::Allowed); // what its client said of that has gone with its client
     settle(app, &caller, &agent, Open { turn, admitted, outlet, reuse }).await.map(drop)
 }
 

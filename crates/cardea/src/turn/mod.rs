@@ -9,6 +9,7 @@
 
 mod begin;
 mod close;
+mod elsewhere;
 mod held;
 mod open;
 mod read;
@@ -34,6 +35,7 @@ use tokio::sync::broadcast;
 pub use self::{
     begin::{Begun, Question},
     close::Ending,
+    elsewhere::Trail,
     read::{Event, Found},
     receipt::{CacheUse, Failure, Receipt, ToolUse},
     recover::{Free, NODE_LEASE},
@@ -531,9 +533,7 @@ impl Turns {
 /// What a failed commit of a turn's owner means: a broken guard is a lost lease.
 fn lost(error: CommitError) -> Error {
     match error {
-        CommitError::Conflict("turn" | "step" | "lease") => {
-            Error::new(Code::Conflict).detail("Another node has taken over this turn.")
-        }
+        CommitError::Conflict("turn" | "step") => Error::new(Code::TakenOver),
         CommitError::Conflict("key") => {
             Error::new(Code::TokenInvalid).detail("The API key was withdrawn before this was begun.")
         }
