@@ -30,6 +30,9 @@ const OLD_KEYS: Duration = Duration::from_secs(600);
 /// How often the installation shows that it lives; well within `turn::NODE_LEASE`.
 const HEARTBEAT: Duration = Duration::from_secs(3);
 
+/// How long an orderly end may take for what could be written at the next start as well.
+const LAST_WORDS: Duration = Duration::from_secs(3);
+
 /// Waits, unless told to stop; false if told to stop.
 pub(super) async fn pause(stop: &CancellationToken, time: Duration) -> bool {
     tokio::select! {
@@ -55,6 +58,8 @@ impl App {
         self.control.forget_reservations().await?;
         let mut told = String::new();
         let listed = self.refresh_and_tell(&mut told).await;
+        self.pulse.written(); // the lease was taken when this was built
+        self.pulse.learnt();
         self.keep("auth", |app, _| app.auth.clone().keep_fresh());
         self.keep("revocations", Self::watch_revocations);
         self.keep("last use", |app, _| app.identity.clone().keep_last_use());
@@ -166,7 +171,10 @@ impl App {
     async fn watch_revocations(self, stop: CancellationToken) {
         while pause(&stop, REVOCATIONS).await {
             match self.identity.learn_revocations(&self.auth).await {
-                Ok(()) => self.auth.revocations_known(),
+                Ok(()) => {
+                    self.auth.revocations_known();
+                    self.pulse.learnt();
+                }
                 Err(error) => {
                     tracing::warn!(
                         error.code = error.code().name(),
@@ -186,7 +194,7 @@ impl App {
                     return;
                 }
                 Err(error) => tracing::warn!(error.code = error.code().name(), "no heartbeat"),
-                Ok(()) => {}
+                Ok(()) => self.pulse.written(),
             }
             if let Err(error) = self.control.forget_dead_nodes().await {
                 tracing::warn!(
@@ -238,9 +246,15 @@ impl App {
         if !drained.cut.is_empty() {
             tracing::warn!(tasks = ?drained.cut, "cut off at the deadline; open turns go on at the next start");
         }
-        self.context.cache().persist().await;
-        drop(self.control.forget_lost_reservations().await);
-        drop(self.observe.checkpoint(self.checkpoints()).await);
+        let last = async {
+            self.context.cache().persist().await;
+            drop(self.control.forget_lost_reservations().await);
+            drop(self.observe.checkpoint(self.checkpoints()).await);
+        };
+        // WHY: all of it can be done at the next start as well, and a database that does not answer must not keep us.
+        if tokio::time::timeout(LAST_WORDS, last).await.is_err() {
+            tracing::warn!("the database does not answer: the last words are not written");
+        }
         self.db.close().await;
     }
 }
