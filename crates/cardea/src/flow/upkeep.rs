@@ -24,6 +24,9 @@ const COPIES: Duration = Duration::from_secs(2);
 /// How often this node asks what was revoked on others. It refuses tokens once it could not ask for half a minute.
 const REVOCATIONS: Duration = Duration::from_secs(1);
 
+/// How often is looked what other nodes do with the turns whose events are followed here.
+const ELSEWHERE: Duration = Duration::from_secs(1);
+
 /// How often idempotency keys whose time is over are forgotten.
 const OLD_KEYS: Duration = Duration::from_secs(600);
 
@@ -62,6 +65,7 @@ impl App {
         self.pulse.learnt();
         self.keep("auth", |app, _| app.auth.clone().keep_fresh());
         self.keep("revocations", Self::watch_revocations);
+        self.keep("followed turns", Self::look_elsewhere);
         self.keep("last use", |app, _| app.identity.clone().keep_last_use());
         self.keep("heartbeat", Self::heartbeat);
         self.keep("catalogue", move |app, stop| app.watch_lists(stop, listed, told));
@@ -181,6 +185,14 @@ impl App {
                         "what was revoked elsewhere is not known"
                     );
                 }
+            }
+        }
+    }
+
+    async fn look_elsewhere(self, stop: CancellationToken) {
+        while pause(&stop, ELSEWHERE).await {
+            if let Err(error) = self.turns.look_elsewhere().await {
+                tracing::debug!(error.code = error.code().name(), "what other nodes do is not seen");
             }
         }
     }

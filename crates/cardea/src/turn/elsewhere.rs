@@ -12,8 +12,8 @@ use cardea_core::{
 
 use super::{Receipt, Turn, Turns};
 
-/// How often to look for the end.
-const LOOK: Duration = Duration::from_secs(1);
+/// How often to look for the end at least, also where the upkeep does not run that looks for all.
+const LOOK: Duration = Duration::from_secs(5);
 
 /// What is remembered of a turn while it is worked on, to find it again when it was taken over.
 #[derive(Debug, Clone)]
@@ -58,6 +58,7 @@ impl Turns {
     /// # Errors
     /// `taken_over` after this time, and at once if the turn's conversation was deleted.
     pub async fn ended_elsewhere(&self, trail: &Trail, patience: Millis) -> Result<Receipt> {
+        let mut following = self.follow(trail.id);
         let waiting = async {
             loop {
                 // A database that is away for a moment is asked again.
@@ -66,7 +67,8 @@ impl Turns {
                 {
                     return found.receipt;
                 }
-                tokio::time::sleep(LOOK).await;
+                // Told at the next look, or looked for anyway.
+                drop(tokio::time::timeout(LOOK, following.changed()).await);
             }
         };
         let found = tokio::time::timeout(patience.duration(), waiting).await;

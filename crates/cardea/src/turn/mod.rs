@@ -10,6 +10,7 @@
 mod begin;
 mod close;
 mod elsewhere;
+mod follow;
 mod held;
 mod open;
 mod read;
@@ -30,12 +31,12 @@ use cardea_core::{
 };
 use cardea_store::{Commit, CommitError, Db, Value, args};
 use serde::{Deserialize, Serialize};
-use tokio::sync::broadcast;
 
 pub use self::{
     begin::{Begun, Question},
     close::Ending,
     elsewhere::Trail,
+    follow::Following,
     read::{Event, Found},
     receipt::{CacheUse, Failure, Receipt, ToolUse},
     recover::{Free, NODE_LEASE},
@@ -46,6 +47,7 @@ use crate::{
     control::Names,
     observe::{Entry, Observe, Trace},
 };
+use follow::Followed;
 use held::{Held, Hold};
 
 /// Which kind of request a turn serves.
@@ -421,7 +423,7 @@ struct Inner {
     observe: Observe,
     clock: SharedClock,
     node: Node,
-    news: broadcast::Sender<TurnId>,
+    followed: Followed,
     held: Held,
 }
 
@@ -439,14 +441,16 @@ impl Turns {
     pub async fn new(db: Db, observe: Observe, clock: SharedClock, node: &str) -> Result<Self, Error> {
         let fence = recover::take_node(&db, node, clock.now()).await?;
         let node = Node { name: node.to_owned(), fence };
-        let (news, _) = broadcast::channel(1_024);
-        Ok(Self { inner: Arc::new(Inner { db, observe, clock, node, news, held: Held::default() }) })
-    }
-
-    /// Tells of turns whose journal has grown, for streams that watch one.
-    #[must_use]
-    pub fn news(&self) -> broadcast::Receiver<TurnId> {
-        self.inner.news.subscribe()
+        Ok(Self {
+            inner: Arc::new(Inner {
+                db,
+                observe,
+                clock,
+                node,
+                followed: Followed::default(),
+                held: Held::default(),
+            }),
+        })
     }
 
     fn now(&self) -> Timestamp {
@@ -474,7 +478,7 @@ impl Turns {
             }
             Ok(()) | Err(CommitError::Unknown(_)) => {
                 turn.durable = true;
-                self.tell(turn.id);
+                self.inner.followed.tell(turn.id);
                 Ok(())
             }
             Err(CommitError::Conflict("key")) => {
@@ -522,11 +526,6 @@ impl Turns {
             detail,
         };
         self.inner.observe.audit(&mut turn.pending, entry);
-    }
-
-    fn tell(&self, turn: TurnId) {
-        // Nobody listening is the usual case and no error.
-        drop(self.inner.news.send(turn));
     }
 }
 

@@ -45,3 +45,32 @@ async fn a_stream_at_a_frozen_node_ends_with_the_answer_of_the_node_that_went_on
     assert!(text.contains("\"finish_reason\":\"stop\"") && !text.contains("error"), "{text}");
     second.app.stop().await;
 }
+
+#[tokio::test]
+async fn the_events_of_a_turn_that_goes_on_at_another_node_are_told_here_as_well() {
+    let pay = Act::call("ops__process_refund", json!({ "order_id": "ORD-17", "amount": 150 }));
+    let world = World::with_model([pay, Act::say("It is paid.")]).await;
+    let second = world.node("second").await;
+    let (ann, sue) = (world.user("support"), world.user("supervisor"));
+    let turn = ann.asks("Refund it, please.").await;
+    let there = second.holder(ann.token());
+    let (events, ()) = tokio::join!(there.follows(turn.turn(), None), async {
+        tokio::time::sleep(Duration::from_millis(1_500)).await; // the stream is quiet by then
+        sue.approves(&turn).await;
+    });
+    assert_eq!(events.last().map(|event| event.kind.as_str()), Some("turn.ended"), "{events:?}");
+    second.app.stop().await;
+}
+
+#[tokio::test]
+async fn a_quiet_stream_ends_with_the_credential_of_its_reader() {
+    let pay = Act::call("ops__process_refund", json!({ "order_id": "ORD-17", "amount": 150 }));
+    let world = World::with_model([pay]).await;
+    let ann = world.user("support");
+    let turn = ann.asks("Refund it, please.").await;
+    let (events, ()) = tokio::join!(ann.follows(turn.turn(), None), async {
+        tokio::time::sleep(Duration::from_millis(500)).await; // the stream is quiet by then
+        world.clock.advance(Millis::from_secs(13 * 3_600));
+    });
+    assert_eq!(events.last().map(|event| event.kind.as_str()), Some("turn.waiting"), "{events:?}");
+}
