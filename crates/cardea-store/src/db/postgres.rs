@@ -312,6 +312,18 @@ impl Session {
     }
 }
 
+/// The SQLSTATE of a right that is missing.
+pub(super) const NO_RIGHT: &str = "SQLSTATE 42501";
+
+/// The SQLSTATE of a password that is not the role's.
+const WRONG_PASSWORD: &str = "SQLSTATE 28P01";
+
+/// True if the server was asked with no password, or a wrong one.
+pub(super) fn wants_a_password(error: &Error) -> bool {
+    let cause = error.cause_line().unwrap_or_default();
+    cause.contains(WRONG_PASSWORD) || cause.contains("password missing")
+}
+
 const SILENT: &str = "no answer in time";
 
 /// What went wrong, and whether the connection is of no use any more.
@@ -345,11 +357,14 @@ impl Fault {
         let error = match code.code() {
             "23505" => CommitError::Conflict(conflict),
             "53100" => CommitError::Full,
+            "28P01" => CommitError::Unavailable(format!("{told} ({WRONG_PASSWORD})")),
             _ if lost || again || code.code().starts_with("53") || code.code().starts_with("58") => {
                 CommitError::Unavailable(told.to_string())
             }
             // 57014: cancelled by a timeout; 25006: a standby that does not take writes.
             "57014" | "25006" | "55P03" => CommitError::Unavailable(told.to_string()),
+            // The state names it in every language that a server may speak.
+            "42501" => CommitError::Wrong(format!("{told} ({NO_RIGHT})")),
             _ => CommitError::Wrong(told.to_string()),
         };
         Self { error, lost, again, locked: *code == SqlState::LOCK_NOT_AVAILABLE }

@@ -21,6 +21,7 @@ use crate::engines::{KEY, Server, count, place};
 pub(crate) async fn own_contracts(server: &Server) {
     a_server_that_comes_back_is_used_again(server).await;
     a_lost_acknowledgement_is_unknown_and_can_be_read_again(server).await;
+    rights_that_are_missing_are_told_as_such(server).await;
     a_connection_that_has_gone_silent_is_replaced(server).await;
     a_row_that_a_stranger_has_locked_delays_others_only_for_a_moment(server).await;
     a_node_that_is_frozen_in_the_middle_of_a_commit_keeps_its_locks_for_seconds_only(server).await;
@@ -224,4 +225,21 @@ async fn a_node_that_is_frozen_in_the_middle_of_a_commit_keeps_its_locks_for_sec
         assert!(lost.is_err() && took.as_secs() < 6, "{lost:?} {took:?}");
     };
     tokio::select! { () = run => {}, () = test => {} }
+}
+
+async fn rights_that_are_missing_are_told_as_such(server: &Server) {
+    let place = place(server);
+    server.say("CREATE ROLE weak LOGIN").unwrap();
+    let weak = async || {
+        let url = place.url.replace("postgres@", "weak@");
+        Db::open(DbConfig::at(url), ChainKey::new(&KEY)).await.unwrap()
+    };
+    let none = weak().await.migrate_with(crate::engines::TABLES).await.unwrap_err();
+    assert!(none.public().contains("may not make tables in the database"), "{none:?}");
+    let owner = place.open().await;
+    owner.may_write().await.unwrap();
+    let reads = weak().await.may_write().await.unwrap_err();
+    assert!(reads.public().contains("may not write to the tables"), "{reads:?}");
+    let ahead = owner.clock_ahead(cardea_core::time::Timestamp(0)).await.unwrap().unwrap();
+    assert!(ahead > 1_700_000_000_000, "{ahead}");
 }

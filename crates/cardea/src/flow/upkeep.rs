@@ -27,6 +27,9 @@ const REVOCATIONS: Duration = Duration::from_secs(1);
 /// How often is looked what other nodes do with the turns whose events are followed here.
 const ELSEWHERE: Duration = Duration::from_secs(1);
 
+/// By how many milliseconds the clocks of nodes may differ without a word. Their leases last ten seconds.
+const CLOCKS: i64 = 1_000;
+
 /// How often idempotency keys whose time is over are forgotten.
 const OLD_KEYS: Duration = Duration::from_secs(600);
 
@@ -61,6 +64,14 @@ impl App {
         self.control.forget_reservations().await?;
         let mut told = String::new();
         let listed = self.refresh_and_tell(&mut told).await;
+        if let Ok(Some(ahead)) = self.db.clock_ahead(self.clock.now()).await
+            && ahead.abs() > CLOCKS
+        {
+            tracing::warn!(
+                ahead_ms = ahead,
+                "the clock of the database and that of this node differ: synchronise them"
+            );
+        }
         self.pulse.written(); // the lease was taken when this was built
         self.pulse.learnt();
         self.keep("auth", |app, _| app.auth.clone().keep_fresh());
