@@ -80,6 +80,7 @@ codes! {
     InProgress        => "in_progress",         409, After, "A request with this idempotency key is still running.";
     ConversationBusy  => "conversation_busy",   409, After, "Another turn of this conversation is still running.";
     Cancelled         => "cancelled",           409, Never, "It was stopped before its end.";
+    TakenOver         => "taken_over",          409, IfIdempotent, "Another node has taken over this turn.";
     InvalidArguments  => "invalid_arguments",   422, Never, "The arguments do not fit the tool's schema.";
     // limits of a turn
     StepsSpent        => "steps_spent",         422, Never, "The turn used all the tool calls it may make.";

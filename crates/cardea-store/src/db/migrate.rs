@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use cardea_core::{Code, Error, Result, canonical::sha256_hex};
 
-use super::Db;
+use super::{Db, postgres::NO_RIGHT};
 
 /// One step of the schema. Migrations only add; what is no longer used goes a release later.
 #[derive(Debug, Clone, Copy)]
@@ -60,7 +60,8 @@ pub(crate) async fn migrate(db: &Db, migrations: &[Migration]) -> Result<Migrate
             // WHY: another node may have applied it between our look and our try.
             known = applied(db, migrations).await?;
             if !known.contains_key(&migration.version) {
-                return Err(error.detail(format!("Migration `{}` failed.", migration.name)));
+                let error = error.detail(format!("Migration `{}` failed.", migration.name));
+                return Err(told(error, "make tables in"));
             }
         }
     }
@@ -78,11 +79,28 @@ pub fn is_newer(error: &Error) -> bool {
 
 /// What the database says was applied, after checking that it agrees with what we know.
 async fn applied(db: &Db, migrations: &[Migration]) -> Result<BTreeMap<i64, String>> {
-    if let Err(error) = db.script(TABLE.to_owned()).await {
+    let made = db.script(TABLE.to_owned()).await;
+    let found = recorded(db, migrations).await;
+    match made {
+        // WHY: what could not be made is the cause, and not that it cannot be read then.
+        Err(error) if found.as_ref().is_err_and(|error| error.code() == Code::Internal) => {
+            Err(told(error, "make tables in"))
+        }
         // WHY: PostgreSQL can fail `IF NOT EXISTS` when two nodes run it at once; then the table is there.
-        tracing::debug!(error = error.cause_line(), "making the table of migrations");
+        _ => found.map_err(|error| told(error, "read the tables of")),
     }
-    recorded(db, migrations).await
+}
+
+/// The error in the words of an operator, if it is a right that is missing.
+pub(super) fn told(error: Error, what: &str) -> Error {
+    if !error.cause_line().is_some_and(|cause| cause.contains(NO_RIGHT)) {
+        return error;
+    }
+    let detail = format!(
+        "The user in `db.url` may not {what} the database: grant it CREATE on the schema and SELECT, INSERT, UPDATE and \
+         DELETE on the tables, or make it their owner."
+    );
+    Error::new(Code::Misconfigured).detail(detail).because(error)
 }
 
 /// How many migrations are not applied yet. Looks, and changes nothing.

@@ -26,7 +26,11 @@ use std::{
 };
 
 use cardea_core::{
-    Code, Error, Result, log::ChainKey, secret::SecretString, time::Millis, units::SecretText,
+    Code, Error, Result,
+    log::ChainKey,
+    secret::SecretString,
+    time::{Millis, Timestamp},
+    units::SecretText,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -156,6 +160,9 @@ impl Db {
         let url = config.url.clone();
         let opened = Self::open_checked(config, key).await;
         opened.map_err(|error| match error.code() {
+            Code::StoreUnavailable if postgres::wants_a_password(&error) => error.detail(format!(
+                "It is `{url}`, and the server refuses the password: correct `db.password`, or the user in `db.url`."
+            )),
             Code::StoreUnavailable => error.detail(format!("It is `{url}`: start it, or correct `db.url`.")),
             _ => error,
         })
@@ -270,6 +277,32 @@ impl Db {
     /// `Misconfigured` if a newer Cardea has written this database or an applied migration was changed since.
     pub async fn migrate(&self) -> Result<Migrated> {
         migrate::migrate(self, MIGRATIONS).await
+    }
+
+    /// Tries a write that changes nothing.
+    ///
+    /// # Errors
+    /// `misconfigured` if this role may not write; what [`Self::commit`] says.
+    pub async fn may_write(&self) -> Result<()> {
+        let none = "UPDATE audit_heads SET seq = seq WHERE node = ''";
+        let tried = self.commit(Commit::new().guard("nothing", none, Vec::new())).await;
+        match tried {
+            Ok(()) | Err(CommitError::Conflict(_)) => Ok(()), // it touched no row, and so was undone
+            Err(error) => Err(migrate::told(error.into(), "write to the tables of")),
+        }
+    }
+
+    /// By how much the clock of the database is ahead of this one, in milliseconds; none where both are one.
+    ///
+    /// # Errors
+    /// As [`Self::rows`].
+    pub async fn clock_ahead(&self, now: Timestamp) -> Result<Option<i64>> {
+        if matches!(&*self.0, Engine::Sqlite(_)) {
+            return Ok(None);
+        }
+        let sql = "SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT)";
+        let there: Option<(i64,)> = self.row(sql, Vec::new()).await?;
+        Ok(there.map(|(there,)| there.saturating_sub(now.0)))
     }
 
     /// How many migrations [`Self::migrate`] would apply. Changes nothing.

@@ -9,7 +9,7 @@ use std::{
     collections::HashMap,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -26,6 +26,7 @@ use tokio_postgres::{
     error::SqlState,
     types::{IsNull, ToSql, Type, private::BytesMut, to_sql_checked},
 };
+use tokio_util::sync::CancellationToken;
 
 use super::{
     Cell, Columns, CommitError, DbConfig, FromRow, Row, RowError, Value,
@@ -46,6 +47,20 @@ const STATEMENTS: usize = 512;
 const CONNECT: Duration = Duration::from_secs(1);
 const ENTER: Duration = Duration::from_secs(5);
 const WORK: Duration = Duration::from_secs(8);
+/// For a statement that does nothing yet: without an answer by then the connection is dead, and there is time left to
+/// show on another that this node lives.
+const NOTHING: Duration = Duration::from_secs(2);
+/// How long a server that has gone silent is noticed by the kernel at the latest.
+const DEAD: Duration = Duration::from_secs(10);
+/// How long the last writes may take while this process ends.
+const CLOSE: Duration = Duration::from_secs(5);
+
+/// What the server is asked to bound. Locks are waited for longer than the server lets a client that has stopped in the
+/// middle of a transaction keep them, and both are well under the lease of a node: one frozen node stops no other.
+const LIMITS: &str =
+    "-c statement_timeout=7000 -c lock_timeout=5000 -c idle_in_transaction_session_timeout=4000";
+/// After a lock that was not to be had: the others of this group and the next must not each wait as long.
+const HURRY: &str = "SET LOCAL lock_timeout = 100";
 
 struct Waiting {
     commit: Commit,
@@ -68,10 +83,9 @@ impl Postgres {
         if let Some(password) = &config.password {
             target.password(password.expose_secret());
         }
-        // A server whose client has gone must not keep our locks.
-        let limits = "-c statement_timeout=7000 -c idle_in_transaction_session_timeout=15000";
-        let options = target.get_options().map_or_else(|| limits.to_owned(), |own| format!("{own} {limits}"));
+        let options = target.get_options().map_or_else(|| LIMITS.to_owned(), |own| format!("{own} {LIMITS}"));
         target.options(options).connect_timeout(CONNECT).application_name("cardea");
+        watched(&mut target);
         let jobs = Jobs::new();
         let link = || Link {
             target: target.clone(),
@@ -81,7 +95,7 @@ impl Postgres {
         };
         let links: Vec<Link> = (0..config.readers).map(|_| link()).collect();
         let (queue, receive) = mpsc::channel(config.queue);
-        let writer = Writer { link: link(), node: config.node.clone(), key };
+        let writer = Writer { link: link(), node: config.node.clone(), key, locked: AtomicBool::new(false) };
         // WHY: the first connection is made here, so that a wrong address is told at the start.
         writer.link.session().await?;
         let started = jobs.spawn_in(Stage::Work, "db-write", |_stop| writer.run(receive));
@@ -106,7 +120,7 @@ impl Postgres {
             return Err(CommitError::Unavailable("no connection is configured".into()).into());
         };
         let found = match self.ask(link, sql, args).await {
-            // Looking again is harmless, and a server that was restarted is back at once.
+            // Looking again is harmless, and a server that was restarted or taken over is there at once.
             Err(fault) if fault.lost => self.ask(link, sql, args).await,
             other => other,
         };
@@ -116,12 +130,12 @@ impl Postgres {
 
     async fn ask(&self, link: &Link, sql: &str, args: &[Value]) -> Result<Vec<tokio_postgres::Row>, Fault> {
         let session = link.session().await?;
-        let statement = session.statement(sql).await?;
         let params: Vec<&(dyn ToSql + Sync)> = args.iter().map(|arg| arg as _).collect();
-        match tokio::time::timeout(WORK, session.client.query(&statement, &params)).await {
-            Ok(found) => found.map_err(|error| Fault::of(&error, "read")),
-            Err(_) => Err(Fault::lost("no answer in time")),
+        let found = session.query(sql, &params).await;
+        if found.as_ref().is_err_and(|fault| fault.lost) {
+            link.forget(&session).await;
         }
+        found
     }
 
     pub(crate) async fn script(&self, script: String) -> Result<()> {
@@ -129,20 +143,23 @@ impl Postgres {
         let client = link.another();
         let session = client.session().await.map_err(|fault| Error::from(fault.error))?;
         // Several statements sent as one text are one transaction (PostgreSQL manual, 55.2.2.1).
-        let ran = session.client.batch_execute(&script).await;
-        ran.map_err(|error| Fault::of(&error, "migrations").error.into())
+        session.script(&script).await.map_err(|fault| fault.error.into())
     }
 
     pub(crate) async fn close(&self) {
         let (answer, answered) = oneshot::channel();
         let last = Waiting { commit: Commit::new(), answer };
-        if self.queue.send(last).await.is_ok() {
-            let _ended = answered.await;
-        }
+        let written = async {
+            if self.queue.send(last).await.is_ok() {
+                let _ended = answered.await;
+            }
+        };
+        drop(tokio::time::timeout(CLOSE, written).await);
+        // Whatever still waits for an answer then is cut off.
+        self.jobs.drain(CLOSE).await;
         for link in &self.links {
             link.session.lock().await.take();
         }
-        self.jobs.drain(Duration::from_secs(5)).await;
     }
 }
 
@@ -165,6 +182,7 @@ impl Link {
         let tls = address.tls()?;
         let mut target = address.config;
         target.connect_timeout(CONNECT);
+        watched(&mut target);
         Ok(Self { target, tls, jobs: Jobs::new(), session: AsyncMutex::new(None) })
     }
 
@@ -204,8 +222,11 @@ impl Link {
             })?,
             Err(_) => return Err(Fault::lost("connecting took too long")),
         };
+        let cut = CancellationToken::new();
+        let dropped = cut.clone();
         let run = self.jobs.spawn_in(Stage::Upkeep, "db-connection", |stop| async move {
             tokio::select! {
+                () = dropped.cancelled() => {}
                 ended = connection => if let Err(error) = ended {
                     tracing::warn!(error = %error, "a database connection ended");
                 },
@@ -213,18 +234,35 @@ impl Link {
             }
         });
         run.map_err(|error| Fault::lost(&error.to_string()))?;
-        let session = Arc::new(Session { client, statements: Mutex::default() });
+        let session = Arc::new(Session { client, cut, statements: Mutex::default() });
         *place = Some(session.clone());
         Ok(session)
     }
 
-    pub(crate) async fn forget(&self) {
-        self.session.lock().await.take();
+    /// Closes a connection that is of no use; the next one who asks gets a new one. Whoever still waits on it hears of it
+    /// at once.
+    pub(crate) async fn forget(&self, session: &Arc<Session>) {
+        let mut place = self.session.lock().await;
+        // WHY: somebody may have noticed sooner, and the new connection is good.
+        if place.as_ref().is_some_and(|kept| Arc::ptr_eq(kept, session)) {
+            *place = None;
+        }
+        session.cut.cancel();
+    }
+}
+
+/// Has the kernel tell of a server that is gone without a word.
+fn watched(target: &mut Config) {
+    target.keepalives_idle(DEAD / 2).keepalives_interval(DEAD / 5).keepalives_retries(3);
+    if target.get_tcp_user_timeout().is_none() {
+        target.tcp_user_timeout(DEAD);
     }
 }
 
 pub(crate) struct Session {
     client: Client,
+    /// Ends the connection, also if it owes answers: those never come.
+    cut: CancellationToken,
     statements: Mutex<HashMap<Box<str>, Statement>>,
 }
 
@@ -236,7 +274,10 @@ impl Session {
         args: &[&(dyn ToSql + Sync)],
     ) -> Result<Vec<tokio_postgres::Row>, Fault> {
         let statement = self.statement(sql).await?;
-        self.client.query(&statement, args).await.map_err(|error| Fault::of(&error, "read"))
+        match tokio::time::timeout(WORK, self.client.query(&statement, args)).await {
+            Ok(found) => found.map_err(|error| Fault::of(&error, "read")),
+            Err(_) => Err(Fault::lost(SILENT)),
+        }
     }
 
     /// Runs several statements, in one transaction unless they say otherwise.
@@ -254,7 +295,7 @@ impl Session {
             Ok(prepared) => {
                 prepared.map_err(|error| Fault::of(&error, if select { "read" } else { "prepare" }))?
             }
-            Err(_) => return Err(Fault::lost("no answer in time")),
+            Err(_) => return Err(Fault::lost(SILENT)),
         };
         let mut statements = self.statements.lock().unwrap_or_else(PoisonError::into_inner);
         if statements.len() >= STATEMENTS {
@@ -271,6 +312,20 @@ impl Session {
     }
 }
 
+/// The SQLSTATE of a right that is missing.
+pub(super) const NO_RIGHT: &str = "SQLSTATE 42501";
+
+/// The SQLSTATE of a password that is not the role's.
+const WRONG_PASSWORD: &str = "SQLSTATE 28P01";
+
+/// True if the server was asked with no password, or a wrong one.
+pub(super) fn wants_a_password(error: &Error) -> bool {
+    let cause = error.cause_line().unwrap_or_default();
+    cause.contains(WRONG_PASSWORD) || cause.contains("password missing")
+}
+
+const SILENT: &str = "no answer in time";
+
 /// What went wrong, and whether the connection is of no use any more.
 #[derive(Debug, Clone)]
 pub(crate) struct Fault {
@@ -278,34 +333,41 @@ pub(crate) struct Fault {
     pub(crate) lost: bool,
     /// The server undid it for the sake of another node (deadlock): trying again is right.
     again: bool,
+    /// Somebody else had locked what it needed.
+    locked: bool,
 }
 
 impl Fault {
     fn lost(why: &str) -> Self {
-        Self { error: CommitError::Unavailable(why.to_owned()), lost: true, again: false }
+        Self { error: CommitError::Unavailable(why.to_owned()), lost: true, again: false, locked: false }
     }
 
     fn of(error: &tokio_postgres::Error, conflict: &'static str) -> Self {
         let Some(told) = error.as_db_error() else {
             return match error.is_closed() || std::error::Error::source(error).is_some_and(is_io) {
                 true => Self::lost(&error.to_string()),
-                false => Self { error: CommitError::Wrong(chain(error)), lost: false, again: false },
+                false => {
+                    Self { error: CommitError::Wrong(chain(error)), lost: false, again: false, locked: false }
+                }
             };
         };
         let code = told.code();
         let again = *code == SqlState::T_R_DEADLOCK_DETECTED || *code == SqlState::T_R_SERIALIZATION_FAILURE;
-        let lost = ["57P", "08", "28", "3D"].iter().any(|class| code.code().starts_with(class));
+        let lost = ["57P", "08", "28", "3D", "25P03"].iter().any(|class| code.code().starts_with(class));
         let error = match code.code() {
             "23505" => CommitError::Conflict(conflict),
             "53100" => CommitError::Full,
+            "28P01" => CommitError::Unavailable(format!("{told} ({WRONG_PASSWORD})")),
             _ if lost || again || code.code().starts_with("53") || code.code().starts_with("58") => {
                 CommitError::Unavailable(told.to_string())
             }
             // 57014: cancelled by a timeout; 25006: a standby that does not take writes.
             "57014" | "25006" | "55P03" => CommitError::Unavailable(told.to_string()),
+            // The state names it in every language that a server may speak.
+            "42501" => CommitError::Wrong(format!("{told} ({NO_RIGHT})")),
             _ => CommitError::Wrong(told.to_string()),
         };
-        Self { error, lost, again }
+        Self { error, lost, again, locked: *code == SqlState::LOCK_NOT_AVAILABLE }
     }
 }
 
@@ -335,6 +397,8 @@ struct Writer {
     link: Link,
     node: String,
     key: ChainKey,
+    /// True if somebody held a lock that the last group wanted.
+    locked: AtomicBool,
 }
 
 const HEAD: &str = "SELECT seq, link FROM audit_heads WHERE node = $1 FOR UPDATE";
@@ -367,27 +431,39 @@ impl Writer {
 
     async fn settle(&self, group: &[&Commit]) -> Vec<Result<(), Fault>> {
         let mut results = vec![Ok(()); group.len()];
-        if let Err(all) = self.transaction(group, &mut results).await {
-            // WHY: closing the connection makes the server undo whatever was not committed.
-            self.link.forget().await;
+        let begun = self.begin().await;
+        let settled = match &begun {
+            Ok(session) => self.transaction(session, group, &mut results).await,
+            Err(fault) => Err(fault.clone()),
+        };
+        if let Err(all) = settled {
+            if let Ok(session) = &begun {
+                // WHY: closing the connection makes the server undo whatever was not committed.
+                self.link.forget(session).await;
+            }
             results.iter_mut().filter(|result| result.is_ok()).for_each(|result| *result = Err(all.clone()));
         }
         results
     }
 
     /// Runs the group in one transaction. An error means that nothing of it was written, or nobody knows.
-    async fn transaction(&self, group: &[&Commit], results: &mut [Result<(), Fault>]) -> Result<(), Fault> {
-        let session = self.begin().await?;
-        let filled = tokio::time::timeout(WORK, self.fill(&session, group, results)).await;
-        filled.unwrap_or_else(|_| Err(Fault::lost("no answer in time")))?;
+    async fn transaction(
+        &self,
+        session: &Session,
+        group: &[&Commit],
+        results: &mut [Result<(), Fault>],
+    ) -> Result<(), Fault> {
+        let filled = tokio::time::timeout(WORK, self.fill(session, group, results)).await;
+        filled.unwrap_or_else(|_| Err(Fault::lost(SILENT)))?;
         if results.iter().all(Result::is_err) {
-            return plain(&session, "ROLLBACK").await;
+            return quick(session, "ROLLBACK").await;
         }
         crash::point("commit.filled");
         if crash::fails("commit.filled") {
             return Err(Fault::lost("a test"));
         }
-        let unknown = |why: String| Fault { error: CommitError::Unknown(why), lost: true, again: false };
+        let unknown =
+            |why: String| Fault { error: CommitError::Unknown(why), lost: true, again: false, locked: false };
         match tokio::time::timeout(WORK, session.client.batch_execute("COMMIT")).await {
             Ok(Ok(())) => {
                 crash::point("commit.unanswered");
@@ -405,14 +481,22 @@ impl Writer {
     /// Opens a transaction, on a new connection if the old one is gone.
     async fn begin(&self) -> Result<Arc<Session>, Fault> {
         let session = self.link.session().await?;
-        match plain(&session, "BEGIN").await {
+        match quick(&session, "BEGIN").await {
             Ok(()) => Ok(session),
-            Err(fault) if fault.lost => {
-                self.link.forget().await;
+            Err(fault) => {
+                self.link.forget(&session).await;
+                if !fault.lost {
+                    return Err(fault);
+                }
                 let session = self.link.session().await?;
-                plain(&session, "BEGIN").await.map(|()| session)
+                match quick(&session, "BEGIN").await {
+                    Ok(()) => Ok(session),
+                    Err(fault) => {
+                        self.link.forget(&session).await;
+                        Err(fault)
+                    }
+                }
             }
-            Err(fault) => Err(fault),
         }
     }
 
@@ -422,12 +506,16 @@ impl Writer {
         group: &[&Commit],
         results: &mut [Result<(), Fault>],
     ) -> Result<(), Fault> {
-        let mut entries = Vec::new();
+        let (mut entries, mut locked) = (Vec::new(), false);
+        if self.locked.load(Ordering::Relaxed) {
+            plain(session, HURRY).await?;
+        }
         for (commit, result) in group.iter().zip(results) {
             plain(session, "SAVEPOINT one").await?;
             let undo = match statements(session, commit).await {
                 Err(fault) if fault.lost => return Err(fault),
                 Err(fault) => {
+                    locked |= fault.locked;
                     *result = Err(fault);
                     "ROLLBACK TO SAVEPOINT one; RELEASE SAVEPOINT one"
                 }
@@ -437,7 +525,11 @@ impl Writer {
                 }
             };
             plain(session, undo).await?;
+            if locked {
+                plain(session, HURRY).await?;
+            }
         }
+        self.locked.store(locked, Ordering::Relaxed);
         if entries.is_empty() { Ok(()) } else { self.link_entries(session, &entries).await }
     }
 
@@ -477,10 +569,16 @@ impl Writer {
             error: CommitError::Wrong(error.to_string()),
             lost: false,
             again: false,
+            locked: false,
         };
         let row = Row(&row);
         Ok(Some(Head { sequence: row.get(0).map_err(wrong)?, link: row.get(1).map_err(wrong)? }))
     }
+}
+
+/// A statement that does no work.
+async fn quick(session: &Session, sql: &str) -> Result<(), Fault> {
+    tokio::time::timeout(NOTHING, plain(session, sql)).await.unwrap_or_else(|_| Err(Fault::lost(SILENT)))
 }
 
 async fn plain(session: &Session, sql: &str) -> Result<(), Fault> {
@@ -501,7 +599,12 @@ async fn statements(session: &Session, commit: &Commit) -> Result<(), Fault> {
             if let (touched, Kind::Guard(name)) = (answer?, step.kind)
                 && touched != 1
             {
-                return Err(Fault { error: CommitError::Conflict(name), lost: false, again: false });
+                return Err(Fault {
+                    error: CommitError::Conflict(name),
+                    lost: false,
+                    again: false,
+                    locked: false,
+                });
             }
         }
     }

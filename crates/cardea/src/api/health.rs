@@ -1,5 +1,7 @@
 //! Routes for operators: is it alive, is it ready, what does it count, what was decided, what do errors mean.
 
+use std::time::Duration;
+
 use axum::{
     Json,
     extract::State,
@@ -26,14 +28,21 @@ pub(super) async fn alive() -> &'static str {
     "ok\n"
 }
 
-/// Ready to take work: not stopping, and the database answers.
+/// How long the database may take to answer who asks whether this node is ready.
+const ANSWER: Duration = Duration::from_secs(3);
+
+/// Ready to take work: not stopping, the database answers and can be written to, and revocations are known.
 pub(super) async fn ready(State(app): State<App>) -> Response {
     if app.jobs.stopping().is_cancelled() {
         return (StatusCode::SERVICE_UNAVAILABLE, "draining\n").into_response();
     }
-    match app.db.ping().await {
-        Ok(()) => "ready\n".into_response(),
-        Err(_) => (StatusCode::SERVICE_UNAVAILABLE, "the database does not answer\n").into_response(),
+    let trouble = match tokio::time::timeout(ANSWER, app.db.ping()).await {
+        Ok(Ok(())) => app.pulse.trouble(),
+        Ok(Err(_)) | Err(_) => Some("the database does not answer"),
+    };
+    match trouble {
+        None => "ready\n".into_response(),
+        Some(what) => (StatusCode::SERVICE_UNAVAILABLE, format!("{what}\n")).into_response(),
     }
 }
 

@@ -1,6 +1,6 @@
 //! `/api/v1/turns`: ask an agent, look at a turn, stop it, follow its events and go on after any of them.
 
-use std::convert::Infallible;
+use std::{convert::Infallible, time::Duration};
 
 use axum::{
     Json,
@@ -17,7 +17,7 @@ use cardea_core::{
 use futures::{Stream, stream};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use tokio::sync::{broadcast, oneshot};
+use tokio::sync::oneshot;
 
 use super::{
     Problem,
@@ -26,6 +26,7 @@ use super::{
 use crate::{
     app::App,
     flow::{self, Message},
+    turn::Following,
 };
 
 /// The body of `POST /api/v1/turns`.
@@ -81,6 +82,9 @@ pub(super) async fn get(
     Ok(Json(json!(found)))
 }
 
+/// How often a quiet stream is asked whether its reader may still read it.
+const STILL: Duration = Duration::from_secs(2);
+
 /// `POST /api/v1/turns/{id}/cancel`.
 pub(super) async fn cancel(
     State(app): State<App>,
@@ -108,7 +112,7 @@ struct Follow {
     caller: Caller,
     id: TurnId,
     seen: i64,
-    news: broadcast::Receiver<TurnId>,
+    following: Following,
     waiting: Vec<Result<SseEvent, Infallible>>,
     ended: bool,
 }
@@ -120,15 +124,15 @@ pub(super) async fn events(
 ) -> Result<Response, Problem> {
     let id = id(&known, &text)?;
     let seen = known.header("last-event-id").and_then(|last| last.parse().ok()).unwrap_or(0);
-    // WHY: subscribed before the first read, so that nothing falls between the two.
-    let news = app.turns.news();
+    // WHY: watched before the first read, so that nothing falls between the two.
+    let following = app.turns.follow(id);
     let (rest, state) =
         app.turns.events(&known.caller, id, seen).await.map_err(|error| known.problem(error))?;
     if rest.is_empty() && state.is_final() {
         // WHY: an `EventSource` comes back after every end; only this tells it that there is no more (WHATWG HTML 9.2).
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
-    let follow = Follow { app, caller: known.caller, id, seen, news, waiting: Vec::new(), ended: false };
+    let follow = Follow { app, caller: known.caller, id, seen, following, waiting: Vec::new(), ended: false };
     let mut response =
         Sse::new(stream_of(follow)).keep_alive(axum::response::sse::KeepAlive::default()).into_response();
     response.headers_mut().insert("x-accel-buffering", HeaderValue::from_static("no"));
@@ -153,10 +157,15 @@ fn stream_of(follow: Follow) -> impl Stream<Item = Result<SseEvent, Infallible>>
 }
 
 impl Follow {
-    async fn read(&mut self) {
+    /// True if the credential is over or was taken back meanwhile: then nothing more is told.
+    async fn is_over(&self) -> bool {
         let over = self.caller.expires_at().is_some_and(|end| self.app.clock.now() > end);
-        if over || self.app.auth.still(&self.caller).await.is_err() {
-            self.ended = true; // over or taken out meanwhile: nothing more is told
+        over || self.app.auth.still(&self.caller).await.is_err()
+    }
+
+    async fn read(&mut self) {
+        if self.is_over().await {
+            self.ended = true;
             return;
         }
         let Ok((events, state)) = self.app.turns.events(&self.caller, self.id, self.seen).await else {
@@ -175,13 +184,14 @@ impl Follow {
         let stop = self.app.jobs.stopping();
         loop {
             tokio::select! {
-                news = self.news.recv() => match news {
-                    Ok(turn) if turn != self.id => {}
-                    _ => return,
+                () = self.following.changed() => return,
+                () = tokio::time::sleep(STILL) => if self.is_over().await {
+                    self.ended = true;
+                    return;
                 },
                 () = stop.cancelled() => {
                     // Told to come back: the events are durable, and `Last-Event-ID` goes on after any of them.
-                    self.waiting.push(Ok(SseEvent::default().retry(std::time::Duration::from_secs(1)).comment("draining")));
+                    self.waiting.push(Ok(SseEvent::default().retry(Duration::from_secs(1)).comment("draining")));
                     self.ended = true;
                     return;
                 }

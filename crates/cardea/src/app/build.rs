@@ -137,6 +137,7 @@ impl App {
             action,
             agents,
             direct: direct(),
+            pulse: super::Pulse::default(),
             checkpoints,
             public_url,
             warm,

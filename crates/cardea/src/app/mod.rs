@@ -6,6 +6,7 @@
 
 mod build;
 mod caches;
+mod pulse;
 
 use std::{collections::BTreeMap, ops::Deref, path::PathBuf, sync::Arc};
 
@@ -22,6 +23,7 @@ use cardea_store::{Db, Jobs};
 use serde_json::{Value, json};
 
 pub use self::build::{Options, data_folder, hangs_on_a_key, private_folder, truth, was_written};
+pub use self::pulse::Pulse;
 use crate::{
     action::Action, config::Config, context::Context, control::Control, control::Estimate,
     identity::Identity, observe::Observe, turn::Turns, vault::Vault,
@@ -75,6 +77,8 @@ pub struct Rooms {
     pub turns: Turns,
     /// Tools.
     pub action: Action,
+    /// Whether the upkeep gets through to the database.
+    pub pulse: Pulse,
     agents: BTreeMap<AgentName, Arc<Agent>>,
     direct: Arc<Agent>,
     checkpoints: PathBuf,

@@ -8,7 +8,12 @@ use std::{
     time::Duration,
 };
 
-use cardea_core::{Code, log::ChainKey, secret::ExposeSecret};
+use cardea_core::{
+    Code,
+    log::ChainKey,
+    secret::ExposeSecret,
+    time::{Clock as _, SystemClock},
+};
 use cardea_model::ProviderKind;
 use cardea_net::{Egress, Net, NetError, Request};
 use cardea_store::{Db, db::is_newer};
@@ -120,7 +125,7 @@ async fn examine(loaded: &Loaded) -> Findings {
     database(config, key, &mut found).await;
     people(config, &mut found);
     files(loaded, &mut found);
-    match Net::new(config.net.clone(), std::sync::Arc::new(cardea_core::time::SystemClock)) {
+    match Net::new(config.net.clone(), std::sync::Arc::new(SystemClock)) {
         Ok(net) => {
             models(config, &net, &mut found).await;
             for (name, upstream) in &config.upstreams {
@@ -263,6 +268,12 @@ async fn database(config: &Config, key: Option<ChainKey>, found: &mut Findings) 
             {
                 found.add("root key", State::Bad, error.public()).advise("cardea audit verify says more");
             }
+            if let Err(error) = db.may_write().await {
+                found
+                    .add("database", State::Bad, ground::words(&error))
+                    .advise("cardea serve needs these rights");
+            }
+            clocks(&db, found).await;
             set_back(config, &db, found).await;
             held(&db, found).await;
         }
@@ -277,6 +288,16 @@ async fn database(config: &Config, key: Option<ChainKey>, found: &mut Findings) 
             .advise("cardea migrate"),
     }
     db.close().await;
+}
+
+/// Nodes judge each other's leases by their own clocks, so all must be right.
+async fn clocks(db: &Db, found: &mut Findings) {
+    if let Ok(Some(ahead)) = db.clock_ahead(SystemClock.now()).await
+        && ahead.abs() > 1_000
+    {
+        let says = format!("the clock of the database is {:.1} s ahead of this one", ahead as f64 / 1_000.0);
+        found.add("clock", State::Bad, says).advise("synchronise both, and those of all nodes (NTP)");
+    }
 }
 
 /// A database that is older than the checkpoints beside it.

@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use cardea_auth::Caller;
 use cardea_core::{
-    Error, Result, Retry,
+    Code, Error, Result, Retry,
     agent::Agent,
     id::{AgentName, ConversationId, TurnId},
     message::Sampling,
+    time::Millis,
 };
 use cardea_store::Commit;
 use serde_json::json;
@@ -18,7 +19,7 @@ use crate::{
     context::cache::Reuse,
     control::{Admission, Estimate},
     observe::Trace,
-    turn::{Begun, Ending, Failure, Kind, Limits, Question, Receipt, Turn},
+    turn::{Begun, Ending, Failure, Kind, Limits, Question, Receipt, Trail, Turn},
 };
 
 /// What is said, to whom, and where.
@@ -103,8 +104,13 @@ pub async fn chat(app: &App, caller: &Caller, message: Message, client: Option<S
         Begun::Fresh(turn) => turn.traced(trace).named(names), // durable from here on
         Begun::Again(receipt) => return Ok(receipt),
     };
-    let outlet = Outlet::new(app.control.window(guard, turn.names())?, client); // text leaves only through the guard window
-    settle(app, caller, &agent, Open { turn, admitted, outlet, reuse: message.reuse }).await
+    let trail = turn.trail();
+    let mut outlet = Outlet::new(app.control.window(guard, turn.names())?, client); // text leaves only through the guard window
+    let open = Open { turn, admitted, outlet: &mut outlet, reuse: message.reuse };
+    match settle(app, caller, &agent, open).await {
+        Err(error) if error.code() == Code::TakenOver => elsewhere(app, &trail, &mut outlet).await,
+        ended => ended,
+    }
 }
 
 /// The agent as this client wants it to write. WHY: in the agent, so that the cache and a check know of it like the model;
@@ -118,10 +124,10 @@ fn tuned(mut agent: Arc<Agent>, wanted: &Sampling) -> Arc<Agent> {
 }
 
 /// A turn on its way, with what it holds.
-pub(super) struct Open {
+pub(super) struct Open<'o> {
     pub(super) turn: Turn,
     pub(super) admitted: Admission,
-    pub(super) outlet: Outlet,
+    pub(super) outlet: &'o mut Outlet,
     pub(super) reuse: Reuse,
 }
 
@@ -129,7 +135,12 @@ pub(super) struct Open {
 ///
 /// # Errors
 /// What the store says. The turn is open then, is taken up again by itself, and the error names it.
-pub(super) async fn settle(app: &App, caller: &Caller, agent: &Arc<Agent>, open: Open) -> Result<Receipt> {
+pub(super) async fn settle(
+    app: &App,
+    caller: &Caller,
+    agent: &Arc<Agent>,
+    open: Open<'_>,
+) -> Result<Receipt> {
     let (turn, conversation) = (open.turn.id(), open.turn.conversation());
     run(app, caller, agent, open).await.map_err(|error| left_open(error, turn, conversation))
 }
@@ -143,14 +154,14 @@ pub(super) fn left_open(error: Error, turn: TurnId, conversation: Option<Convers
     error.begun().detail(format!("The turn `{turn}` has begun, and goes on by itself."))
 }
 
-async fn run(app: &App, caller: &Caller, agent: &Arc<Agent>, open: Open) -> Result<Receipt> {
-    let Open { mut turn, admitted, mut outlet, reuse } = open;
+async fn run(app: &App, caller: &Caller, agent: &Arc<Agent>, open: Open<'_>) -> Result<Receipt> {
+    let Open { mut turn, admitted, outlet, reuse } = open;
     let trace = turn.trace().clone();
     let span = trace.stage("turn").invoke_agent(agent.name.as_str());
     outlet.begun(&turn).await;
     let thought = match turn.failure().map(Failure::error) {
         Some(error) => Err(error), // it was stopped, or being taken back when its last owner ended
-        None => answer(app, (caller, agent), &mut turn, &mut outlet, reuse).await,
+        None => answer(app, (caller, agent), &mut turn, outlet, reuse).await,
     };
     let thought = match thought {
         Err(error) if turn.has_effects() || turn.is_unwinding() => {
@@ -176,4 +187,22 @@ async fn run(app: &App, caller: &Caller, agent: &Arc<Agent>, open: Open) -> Resu
     trace.note(|event| event.answered(&receipt));
     outlet.ended(&receipt).await;
     Ok(receipt)
+}
+
+/// The end that another node gives a turn which was taken over, for the client who still waits here: to ask again would
+/// be to have it done twice.
+async fn elsewhere(app: &App, trail: &Trail, outlet: &mut Outlet) -> Result<Receipt> {
+    let receipt = ended_elsewhere(app, trail).await?;
+    outlet.catch_up(receipt.answer.as_deref().unwrap_or_default()).await;
+    outlet.ended(&receipt).await;
+    Ok(receipt)
+}
+
+/// The receipt of a turn that another node has taken over. A node that stops waits for nobody else's work.
+pub(super) async fn ended_elsewhere(app: &App, trail: &Trail) -> Result<Receipt> {
+    let stopping = app.jobs.stopping();
+    tokio::select! {
+        ended = app.turns.ended_elsewhere(trail, trail.time()) => ended,
+        () = stopping.cancelled() => app.turns.ended_elsewhere(trail, Millis(0)).await,
+    }
 }

@@ -15,7 +15,7 @@ use cardea_core::{
 use serde_json::json;
 
 use super::{
-    chat::left_open,
+    chat::{ended_elsewhere, left_open},
     tool_call::{Called, cut_off, tool_call},
     visible::{find, visible},
 };
@@ -90,7 +90,11 @@ pub async fn call(app: &App, request: CallRequest) -> Result<CallReply> {
         Begun::Fresh(turn) => turn.traced(trace),
         Begun::Again(receipt) => return replayed(&receipt),
     };
-    run(app, (&caller, admitted), &agent, turn, call).await
+    let trail = turn.trail();
+    match run(app, (&caller, admitted), &agent, turn, call).await {
+        Err(error) if error.code() == Code::TakenOver => replayed(&ended_elsewhere(app, &trail).await?),
+        ended => ended,
+    }
 }
 
 /// Goes on with the call of a turn that an earlier owner left open (ARCHITECTURE, section 7).

@@ -165,6 +165,17 @@ impl Outlet {
         self.say(text.to_owned()).await;
     }
 
+    /// Gives out what is missing of an answer that another node has given, screened there: the rest, if it goes on as was
+    /// said here; else all of it, after what was said.
+    pub(super) async fn catch_up(&mut self, answer: &str) {
+        let missing = match answer.strip_prefix(self.said.as_str()) {
+            Some(rest) => rest.to_owned(),
+            None if answer.is_empty() => String::new(),
+            None => format!("\n\n{answer}"),
+        };
+        self.say(missing).await;
+    }
+
     /// Ends the window and gives everything that was said.
     ///
     /// # Errors
@@ -173,6 +184,6 @@ impl Outlet {
         let window = self.window.take().ok_or_else(|| Error::new(Code::Internal))?;
         let last = window.finish()?;
         self.say(last).await;
-        Ok(std::mem::take(&mut self.said))
+        Ok(self.said.clone())
     }
 }

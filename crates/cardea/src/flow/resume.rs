@@ -1,6 +1,10 @@
 //! Turns go on: after a crash, after a person's decision, from a node that is gone.
 
-use std::time::Duration;
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use cardea_core::{
     Code, Error, Result, Retry,
@@ -8,6 +12,7 @@ use cardea_core::{
     journal::StepState,
     time::Millis,
 };
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -33,20 +38,60 @@ const PATIENCE: Millis = Millis::from_secs(3 * 24 * 3_600);
 /// How often to look for free turns where nobody says that there are some.
 const ROUND_PAUSE: Duration = Duration::from_secs(1);
 
+/// How long a turn that could not be taken up is left alone first; each time twice as long, up to [`RARELY`].
+const AGAIN: Duration = Duration::from_secs(2);
+
+/// The longest that a turn is left alone.
+const RARELY: Duration = Duration::from_secs(60);
+
+/// Turns that could not be taken up, and would fail the same way at once: until when and how long they are left alone.
+#[derive(Clone, Default)]
+struct LeftAlone(Arc<Mutex<HashMap<TurnId, (Instant, Duration)>>>);
+
+impl LeftAlone {
+    fn lock(&self) -> MutexGuard<'_, HashMap<TurnId, (Instant, Duration)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How many there are, for a round that must see beyond them.
+    fn count(&self) -> u32 {
+        u32::try_from(self.lock().len()).unwrap_or(u32::MAX)
+    }
+
+    fn has(&self, id: TurnId) -> bool {
+        self.lock().get(&id).is_some_and(|(until, _)| Instant::now() < *until)
+    }
+
+    fn note(&self, id: TurnId, error: Option<&Error>) {
+        let mut all = self.lock();
+        all.retain(|_, (until, pause)| until.elapsed() <= *pause * 2); // others have ended it
+        let before = all.remove(&id);
+        // What a moment may change is tried again in a moment.
+        let soon = |error: &Error| error.code().retry() != Retry::Never;
+        if error.is_some_and(|error| !soon(error)) {
+            let pause = before.map_or(AGAIN, |(_, pause)| (pause * 2).min(RARELY));
+            all.insert(id, (Instant::now() + pause, pause));
+        }
+    }
+}
+
 /// Takes up free turns until told to stop.
 pub async fn watch(app: App, stop: CancellationToken) {
-    let mut decided = app.control.decided();
+    let (mut decided, alone) = (app.control.decided(), LeftAlone::default());
     loop {
-        let found = app.turns.free(ROUND).await.unwrap_or_default();
+        let mut found = app.turns.free(ROUND.saturating_add(alone.count())).await.unwrap_or_default();
+        found.retain(|free| !alone.has(free.id));
         let none = found.is_empty();
         if !none {
             // WHY: what a dead node held of a budget must not stand in the way of others until the next heartbeat.
             drop(app.control.forget_dead_nodes().await);
         }
         for free in found {
-            let app = app.clone();
+            let (app, alone) = (app.clone(), alone.clone());
             app.jobs.clone().spawn("resume", async move {
-                if let Err(error) = resume_one(&app, &free).await {
+                let resumed = resume_one(&app, &free).await;
+                alone.note(free.id, resumed.as_ref().err());
+                if let Err(error) = resumed {
                     tracing::warn!(turn.id = %free.id, error.code = error.code().name(), cause = error.cause_line(), "not resumed");
                 }
             });
@@ -97,8 +142,8 @@ pub async fn resume_one(app: &App, free: &Free) -> Result<()> {
     if turn.kind() == Kind::Call {
         return mcp::go_on(app, (&caller, admitted), &agent, turn).await;
     }
-    let outlet = Outlet::new(app.control.window(agent.spec.guard.as_deref(), turn.names())?, None);
-    let reuse = Reuse::Allowed; // what its client said of that has gone with its client
+    let mut outlet = Outlet::new(app.control.window(agent.spec.guard.as_deref(), turn.names())?, None);
+    let (outlet, reuse) = (&mut outlet, Reuse::Allowed); // what its client said of that has gone with its client
     settle(app, &caller, &agent, Open { turn, admitted, outlet, reuse }).await.map(drop)
 }
 
@@ -139,4 +184,26 @@ async fn end_as_it_stands(app: &App, mut turn: Turn, admitted: Admission, error:
     app.turns.close(turn, ending).await?;
     app.control.paid(admitted);
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_turn_that_cannot_be_taken_up_is_left_alone_for_longer_each_time() {
+        let (alone, id) = (LeftAlone::default(), TurnId::random());
+        let (broken, soon) = (Error::new(Code::Internal), Error::new(Code::UpstreamSilent));
+        let pause = || alone.lock().get(&id).map(|(_, pause)| pause.as_secs());
+        alone.note(id, Some(&soon));
+        assert!(!alone.has(id), "its server may be back in a moment");
+        let pauses = [(); 7].map(|()| {
+            alone.note(id, Some(&broken));
+            assert!(alone.has(id));
+            pause().unwrap()
+        });
+        assert_eq!(pauses, [2, 4, 8, 16, 32, 60, 60]);
+        alone.note(id, None);
+        assert!(!alone.has(id) && alone.count() == 0);
+    }
 }

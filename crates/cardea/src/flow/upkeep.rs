@@ -24,11 +24,20 @@ const COPIES: Duration = Duration::from_secs(2);
 /// How often this node asks what was revoked on others. It refuses tokens once it could not ask for half a minute.
 const REVOCATIONS: Duration = Duration::from_secs(1);
 
+/// How often is looked what other nodes do with the turns whose events are followed here.
+const ELSEWHERE: Duration = Duration::from_secs(1);
+
+/// By how many milliseconds the clocks of nodes may differ without a word. Their leases last ten seconds.
+const CLOCKS: i64 = 1_000;
+
 /// How often idempotency keys whose time is over are forgotten.
 const OLD_KEYS: Duration = Duration::from_secs(600);
 
 /// How often the installation shows that it lives; well within `turn::NODE_LEASE`.
 const HEARTBEAT: Duration = Duration::from_secs(3);
+
+/// How long an orderly end may take for what could be written at the next start as well.
+const LAST_WORDS: Duration = Duration::from_secs(3);
 
 /// Waits, unless told to stop; false if told to stop.
 pub(super) async fn pause(stop: &CancellationToken, time: Duration) -> bool {
@@ -55,8 +64,19 @@ impl App {
         self.control.forget_reservations().await?;
         let mut told = String::new();
         let listed = self.refresh_and_tell(&mut told).await;
+        if let Ok(Some(ahead)) = self.db.clock_ahead(self.clock.now()).await
+            && ahead.abs() > CLOCKS
+        {
+            tracing::warn!(
+                ahead_ms = ahead,
+                "the clock of the database and that of this node differ: synchronise them"
+            );
+        }
+        self.pulse.written(); // the lease was taken when this was built
+        self.pulse.learnt();
         self.keep("auth", |app, _| app.auth.clone().keep_fresh());
         self.keep("revocations", Self::watch_revocations);
+        self.keep("followed turns", Self::look_elsewhere);
         self.keep("last use", |app, _| app.identity.clone().keep_last_use());
         self.keep("heartbeat", Self::heartbeat);
         self.keep("catalogue", move |app, stop| app.watch_lists(stop, listed, told));
@@ -166,13 +186,24 @@ impl App {
     async fn watch_revocations(self, stop: CancellationToken) {
         while pause(&stop, REVOCATIONS).await {
             match self.identity.learn_revocations(&self.auth).await {
-                Ok(()) => self.auth.revocations_known(),
+                Ok(()) => {
+                    self.auth.revocations_known();
+                    self.pulse.learnt();
+                }
                 Err(error) => {
                     tracing::warn!(
                         error.code = error.code().name(),
                         "what was revoked elsewhere is not known"
                     );
                 }
+            }
+        }
+    }
+
+    async fn look_elsewhere(self, stop: CancellationToken) {
+        while pause(&stop, ELSEWHERE).await {
+            if let Err(error) = self.turns.look_elsewhere().await {
+                tracing::debug!(error.code = error.code().name(), "what other nodes do is not seen");
             }
         }
     }
@@ -186,7 +217,7 @@ impl App {
                     return;
                 }
                 Err(error) => tracing::warn!(error.code = error.code().name(), "no heartbeat"),
-                Ok(()) => {}
+                Ok(()) => self.pulse.written(),
             }
             if let Err(error) = self.control.forget_dead_nodes().await {
                 tracing::warn!(
@@ -238,9 +269,15 @@ impl App {
         if !drained.cut.is_empty() {
             tracing::warn!(tasks = ?drained.cut, "cut off at the deadline; open turns go on at the next start");
         }
-        self.context.cache().persist().await;
-        drop(self.control.forget_lost_reservations().await);
-        drop(self.observe.checkpoint(self.checkpoints()).await);
+        let last = async {
+            self.context.cache().persist().await;
+            drop(self.control.forget_lost_reservations().await);
+            drop(self.observe.checkpoint(self.checkpoints()).await);
+        };
+        // WHY: all of it can be done at the next start as well, and a database that does not answer must not keep us.
+        if tokio::time::timeout(LAST_WORDS, last).await.is_err() {
+            tracing::warn!("the database does not answer: the last words are not written");
+        }
         self.db.close().await;
     }
 }

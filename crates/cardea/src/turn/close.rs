@@ -33,7 +33,7 @@ impl Turns {
     /// Ends the turn: answer, cost, audit and the saved receipt, in one commit.
     ///
     /// # Errors
-    /// `conflict` if another node owns the turn; what the store says.
+    /// `taken_over` if another node owns the turn; what the store says.
     pub async fn close(&self, mut turn: Turn, ending: Ending) -> Result<Receipt> {
         let (status, answer, finish, error) = match ending {
             Ending::Answer { text, finish } => (TurnState::Answered, Some(text), Some(finish), None),

@@ -10,6 +10,8 @@
 mod begin;
 mod cancel;
 mod close;
+mod elsewhere;
+mod follow;
 mod held;
 mod open;
 mod read;
@@ -31,12 +33,13 @@ use cardea_core::{
 };
 use cardea_store::{Commit, CommitError, Db, Value, args};
 use serde::{Deserialize, Serialize};
-use tokio::sync::broadcast;
 
 pub use self::{
     begin::{Begun, Question},
     cancel::Cancelled,
     close::Ending,
+    elsewhere::Trail,
+    follow::Following,
     read::{Event, Found},
     receipt::{CacheUse, Failure, Receipt, ToolUse},
     recover::{Free, NODE_LEASE},
@@ -48,6 +51,7 @@ use crate::{
     control::Names,
     observe::{Entry, Observe, Trace},
 };
+use follow::Followed;
 use held::{Held, Hold};
 
 /// Which kind of request a turn serves.
@@ -429,7 +433,7 @@ struct Inner {
     observe: Observe,
     clock: SharedClock,
     node: Node,
-    news: broadcast::Sender<TurnId>,
+    followed: Followed,
     held: Held,
     unheard: Unheard,
 }
@@ -448,16 +452,9 @@ impl Turns {
     pub async fn new(db: Db, observe: Observe, clock: SharedClock, node: &str) -> Result<Self, Error> {
         let fence = recover::take_node(&db, node, clock.now()).await?;
         let node = Node { name: node.to_owned(), fence };
-        let (news, _) = broadcast::channel(1_024);
         let unheard = Unheard::new(SharedClock::clone(&clock));
-        let held = Held::default();
-        Ok(Self { inner: Arc::new(Inner { db, observe, clock, node, news, held, unheard }) })
-    }
-
-    /// Tells of turns whose journal has grown, for streams that watch one.
-    #[must_use]
-    pub fn news(&self) -> broadcast::Receiver<TurnId> {
-        self.inner.news.subscribe()
+        let (followed, held) = (Followed::default(), Held::default());
+        Ok(Self { inner: Arc::new(Inner { db, observe, clock, node, followed, held, unheard }) })
     }
 
     /// The answers whose clients have gone before they came.
@@ -491,7 +488,7 @@ impl Turns {
             }
             Ok(()) | Err(CommitError::Unknown(_)) => {
                 turn.durable = true;
-                self.tell(turn.id);
+                self.inner.followed.tell(turn.id);
                 Ok(())
             }
             Err(CommitError::Conflict("key")) => {
@@ -540,19 +537,12 @@ impl Turns {
         };
         self.inner.observe.audit(&mut turn.pending, entry);
     }
-
-    fn tell(&self, turn: TurnId) {
-        // Nobody listening is the usual case and no error.
-        drop(self.inner.news.send(turn));
-    }
 }
 
 /// What a failed commit of a turn's owner means: a broken guard is a lost lease.
 fn lost(error: CommitError) -> Error {
     match error {
-        CommitError::Conflict("turn" | "step" | "lease") => {
-            Error::new(Code::Conflict).detail("Another node has taken over this turn.")
-        }
+        CommitError::Conflict("turn" | "step") => Error::new(Code::TakenOver),
         CommitError::Conflict("key") => {
             Error::new(Code::TokenInvalid).detail("The API key was withdrawn before this was begun.")
         }

@@ -66,7 +66,7 @@ impl Turns {
             "UPDATE leases SET expires_at = $3 WHERE name = $1 AND fence = $2",
             args![format!("node/{}", node.name), node.fence, self.now().plus(NODE_LEASE).0],
         );
-        self.inner.db.commit(commit).await.map_err(super::lost)
+        self.inner.db.commit(commit).await.map_err(Error::from)
     }
 
     /// Open turns that this node may claim: its own from before a restart, those of nodes whose lease has run out,

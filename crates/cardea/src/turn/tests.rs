@@ -286,7 +286,7 @@ async fn a_write_is_durable_before_it_is_done_and_its_owner_before_the_crash_can
     assert_eq!(resumed.steps()[0].call().arguments, refund.call.arguments);
 
     let late = before.record(&mut turn, step, done()).await.unwrap_err();
-    assert_eq!(late.code(), Code::Conflict, "the frozen owner woke up and was kept out");
+    assert_eq!(late.code(), Code::TakenOver, "the frozen owner woke up and was kept out");
     let again = after.start(&mut resumed, refund.start(Effect::Write)).await.unwrap();
     assert_eq!(again.id(), resumed.steps()[0].id(), "the provider gets the same idempotency key");
     after.record(&mut resumed, again, done()).await.unwrap();
@@ -403,9 +403,14 @@ async fn another_node_takes_over_when_the_lease_has_run_out_and_not_before() {
     assert!(is_free().await);
     let taken = two.claim(id, LIMITS).await.unwrap().unwrap();
     let woken = one.start(&mut turn, Refund::of(1).start(Effect::Write)).await.unwrap_err();
-    assert_eq!(woken.code(), Code::Conflict, "the frozen node starts no action");
-    two.close(taken, answer("hello")).await.unwrap();
+    assert_eq!(woken.code(), Code::TakenOver, "the frozen node starts no action");
+    let (trail, none) = (turn.trail(), Millis(0));
+    let lost = one.ended_elsewhere(&trail, none).await.unwrap_err();
+    assert!(lost.code() == Code::TakenOver && lost.retry_hint().is_none(), "{lost:?}");
+    assert!(lost.public().contains(&format!("/api/v1/turns/{id}")), "{lost}");
+    let receipt = two.close(taken, answer("hello")).await.unwrap();
     assert!(one.close(turn, answer("hello twice")).await.is_err());
+    assert_eq!(one.ended_elsewhere(&trail, Millis::from_secs(5)).await.unwrap(), receipt);
 }
 
 #[tokio::test]

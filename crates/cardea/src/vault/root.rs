@@ -1,6 +1,12 @@
 //! The root key: where it comes from, and what is derived from it.
 
-use std::{fs, io::Write, path::Path};
+use std::{
+    fs,
+    io::Write,
+    path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
 
 use aws_lc_rs::rand;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
@@ -13,6 +19,7 @@ use cardea_core::{
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
+use tokio::time::Instant;
 use zeroize::Zeroizing;
 
 use super::{derive::derive, people::People};
@@ -43,6 +50,36 @@ pub struct RootKey {
     older: Vec<Key>,
     newest: Key,
     people: People,
+    added: Added,
+}
+
+/// What was added to the file of root keys since the start: another node may seal under it already. It opens here, and
+/// seals here from the next start on.
+#[derive(Default)]
+struct Added {
+    file: Option<PathBuf>,
+    found: Mutex<(Option<Instant>, Vec<Key>)>,
+}
+
+/// The shortest time between two looks into the file.
+const LOOK: Duration = Duration::from_secs(1);
+
+impl Added {
+    fn wrapping(&self, id: &str, row: &[u8]) -> Option<Zeroizing<[u8; 32]>> {
+        let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = |keys: &[Key]| keys.iter().find(|key| key.id == id).map(|key| key.wrapping(row));
+        if let Some(wrapping) = known(&found.1) {
+            return Some(wrapping);
+        }
+        let (looked, file) = (found.0, self.file.as_ref()?);
+        if looked.is_some_and(|at| at.elapsed() < LOOK) {
+            return None;
+        }
+        found.0 = Some(Instant::now());
+        let texts = read(file).ok().flatten()?;
+        found.1 = keys(&texts).ok()?;
+        known(&found.1)
+    }
 }
 
 impl std::fmt::Debug for RootKey {
@@ -73,11 +110,14 @@ impl RootKey {
             }
             None => from_file(&data_dir.join(FILE))?,
         };
-        let parsed = Self::parse(&texts, data_dir);
+        let mut parsed = Self::parse(&texts, data_dir);
+        let file = data_dir.join(FILE);
+        if let (Ok(root), None) = (&mut parsed, &config.root_key) {
+            root.added.file = Some(file.clone());
+        }
         match config.root_key {
             Some(_) => parsed,
             None => parsed.map_err(|error| {
-                let file = data_dir.join(FILE);
                 error.detail(format!(
                     "`{}` must hold root keys, each on a line: 32 bytes in base64.",
                     file.display()
@@ -93,10 +133,9 @@ impl RootKey {
     }
 
     fn parse(texts: &str, data_dir: &Path) -> Result<Self> {
-        let lines = texts.lines().map(str::trim).filter(|line| !line.is_empty());
-        let mut keys = lines.map(Key::parse).collect::<Result<Vec<_>>>()?;
+        let mut keys = keys(texts)?;
         let newest = keys.pop().ok_or_else(|| wrong("the root key is empty"))?;
-        Ok(Self { older: keys, newest, people: People::in_folder(data_dir) })
+        Ok(Self { older: keys, newest, people: People::in_folder(data_dir), added: Added::default() })
     }
 
     /// Adds a new root key to the file in the data folder; the older ones stay in it. Afterwards, start anew and
@@ -153,12 +192,23 @@ impl RootKey {
 
     /// The key that wraps the data key of one row; `None` if the root key with this id is not here.
     pub(super) fn wrapping(&self, id: &str, row: &[u8]) -> Option<Zeroizing<[u8; 32]>> {
-        let key = self.older.iter().chain([&self.newest]).find(|key| key.id == id)?;
-        Some(derive(&key.bytes, b"cardea vault wrap 1", row))
+        match self.older.iter().chain([&self.newest]).find(|key| key.id == id) {
+            Some(key) => Some(key.wrapping(row)),
+            None => self.added.wrapping(id, row),
+        }
     }
 }
 
+/// The keys of a file, the oldest first.
+fn keys(texts: &str) -> Result<Vec<Key>> {
+    texts.lines().map(str::trim).filter(|line| !line.is_empty()).map(Key::parse).collect()
+}
+
 impl Key {
+    fn wrapping(&self, row: &[u8]) -> Zeroizing<[u8; 32]> {
+        derive(&self.bytes, b"cardea vault wrap 1", row)
+    }
+
     fn parse(text: &str) -> Result<Self> {
         let decoded = Zeroizing::new(STANDARD.decode(text).unwrap_or_default());
         let mut bytes = Zeroizing::new([0; 32]);

@@ -154,6 +154,10 @@ fn the_root_key_in_the_data_folder_is_made_once_and_for_its_owner_only() {
     let again = RootKey::load(&Config::default(), &data).unwrap();
     assert_eq!(again.id(), rotated.id());
     assert!(again.wrapping(first.id(), b"x").is_some());
+    // A node that was not restarted yet opens what another one has sealed under the new key.
+    let opens = |root: &RootKey| root.wrapping(rotated.id(), b"x").map(|key| key.to_vec());
+    assert!(opens(&first).is_some() && opens(&first) == opens(&again));
+    assert!(first.wrapping("0000", b"x").is_none());
     let head = |root: &RootKey| cardea_core::log::Head::default().append(&root.chain_key(), b"entry").link;
     assert_eq!(head(&first), head(&again), "the audit chain goes on with its key");
 

@@ -159,6 +159,26 @@ async fn a_node_that_is_cut_from_the_database_refuses_quickly_and_the_other_goes
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_whose_database_has_gone_silent_says_so_and_can_be_stopped() {
+    let Some((postgres, database)) = postgres() else { return };
+    let jobs = Jobs::new();
+    let proxy = ChaosProxy::start(&jobs, ([127, 0, 0, 1], postgres.port()).into()).await.unwrap();
+    let through = database.replace(&postgres.port().to_string(), &proxy.address().port().to_string());
+    let crowd = Crowd::gather(Some(database)).await;
+    let mut command = crowd.house.command();
+    command.env("CARDEA_DB__URL", through).env("CARDEA_SERVER__DRAIN", "5s");
+    let server = up(command).await;
+    let ann = crowd.house.user("ann");
+    drop(ann.get("/readyz").await.expect(200));
+    proxy.set(Weather::BlackHole);
+    let told = ann.get("/readyz").await;
+    assert_eq!((told.status, told.text.as_str()), (503, "the database does not answer\n"));
+    let stopped = Instant::now();
+    ended_well(server).await;
+    assert!(stopped.elapsed() < Duration::from_secs(20), "{:?}", stopped.elapsed());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_hundred_short_cuts_of_the_wire_to_the_database_lose_nothing_and_double_nothing() {
     let Some((postgres, database)) = postgres() else { return };
     let jobs = Jobs::new();

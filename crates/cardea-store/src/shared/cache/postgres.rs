@@ -175,7 +175,7 @@ impl PostgresCache {
         let found = session.query(sql, args).await;
         match found {
             Err(fault) if fault.lost => {
-                self.link.forget().await;
+                self.link.forget(&session).await;
                 Err(told(&fault))
             }
             Err(fault) => {

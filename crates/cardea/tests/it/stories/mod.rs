@@ -30,6 +30,7 @@ mod rights;
 mod routes;
 mod selection;
 mod strangers;
+mod takeovers;
 mod talks;
 mod traces;
 mod transport;

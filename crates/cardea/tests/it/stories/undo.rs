@@ -4,7 +4,7 @@ use cardea::{
     app::{App, Options},
     config::{Config, Environment},
 };
-use cardea_core::time::ManualClock;
+use cardea_core::{id::TurnId, time::ManualClock};
 use cardea_mcp::{
     Args, Context, Error, Result, Server, State, Tool, UndoHint, guard::RequireAuth, schemars::JsonSchema,
 };
@@ -250,7 +250,8 @@ async fn a_turn_that_was_left_in_the_middle_of_its_undo_is_taken_up_and_undone_u
     let loaded = Config::load(&world.folder().join("cardea.toml"), &Environment::default()).unwrap();
     let clock = Arc::<ManualClock>::clone(&world.clock);
     let second = App::build(loaded, Options { clock, ..Options::default() }).await.unwrap();
-    let mut news = second.turns.news();
+    let ids: Vec<(TurnId,)> = world.app.db.rows("SELECT id FROM turns", Vec::new()).await.unwrap();
+    let mut news = second.turns.follow(ids[0].0);
     second.start().await.unwrap();
     loop {
         let sql = "SELECT state, receipt FROM turns";
@@ -261,7 +262,7 @@ async fn a_turn_that_was_left_in_the_middle_of_its_undo_is_taken_up_and_undone_u
             assert!(receipt.contains("card declined") && receipt.contains("Taken back"), "{receipt}");
             break;
         }
-        news.recv().await.unwrap();
+        news.changed().await;
     }
     let keys: Vec<String> = world
         .service()

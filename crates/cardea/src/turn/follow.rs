@@ -1,0 +1,106 @@
+//! Who watches which turn here: told of each commit of theirs at once, and of what other nodes write within a second.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use cardea_core::{Result, id::TurnId};
+use cardea_store::args;
+use serde_json::json;
+use tokio::sync::watch;
+
+use super::Turns;
+
+/// The turns that are watched in this process.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Followed(Arc<Mutex<HashMap<TurnId, Watched>>>);
+
+#[derive(Debug)]
+struct Watched {
+    news: watch::Sender<u64>,
+    /// Fence and commits as they were at the last look.
+    seen: Option<(i64, i64)>,
+}
+
+/// Hears that a turn's journal has grown, until it is dropped.
+#[derive(Debug)]
+pub struct Following {
+    id: TurnId,
+    news: watch::Receiver<u64>,
+    followed: Followed,
+}
+
+impl Followed {
+    fn lock(&self) -> MutexGuard<'_, HashMap<TurnId, Watched>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Wakes who watches this turn. Nobody is the usual case.
+    pub(super) fn tell(&self, turn: TurnId) {
+        if let Some(watched) = self.lock().get(&turn) {
+            watched.news.send_modify(|times| *times += 1);
+        }
+    }
+}
+
+impl Following {
+    /// Waits until the journal has grown since the last time; now and then it has not.
+    pub async fn changed(&mut self) {
+        if self.news.changed().await.is_err() {
+            // The other end is gone: nobody will ever tell.
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+impl Drop for Following {
+    fn drop(&mut self) {
+        let mut all = self.followed.lock();
+        // The one that is counted still is this one.
+        if all.get(&self.id).is_some_and(|watched| watched.news.receiver_count() <= 1) {
+            all.remove(&self.id);
+        }
+    }
+}
+
+impl Turns {
+    /// Watches a turn from now on.
+    #[must_use]
+    pub fn follow(&self, id: TurnId) -> Following {
+        let followed = self.inner.followed.clone();
+        let mut all = followed.lock();
+        let watched = all.entry(id).or_insert_with(|| Watched { news: watch::Sender::new(0), seen: None });
+        let news = watched.news.subscribe();
+        drop(all);
+        Following { id, news, followed }
+    }
+
+    /// Looks what other nodes have written of the turns that are watched here: one query for all of them.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub async fn look_elsewhere(&self) -> Result<()> {
+        let ids: Vec<TurnId> = self.inner.followed.lock().keys().copied().collect();
+        if ids.is_empty() {
+            return Ok(());
+        }
+        // WHY: not one text for both. A list is no value that both engines know.
+        let sql = match self.inner.db.engine() {
+            "sqlite" => "SELECT id, fence, commits FROM turns WHERE id IN (SELECT value FROM json_each($1))",
+            _ => {
+                "SELECT id, fence, commits FROM turns \
+                 WHERE id IN (SELECT json_array_elements_text(CAST(CAST($1 AS TEXT) AS JSON)))"
+            }
+        };
+        let rows: Vec<(TurnId, i64, i64)> = self.inner.db.rows(sql, args![json!(ids).to_string()]).await?;
+        let mut all = self.inner.followed.lock();
+        for (id, fence, commits) in rows {
+            let Some(watched) = all.get_mut(&id) else { continue };
+            if watched.seen.replace((fence, commits)) != Some((fence, commits)) {
+                watched.news.send_modify(|times| *times += 1);
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,76 @@
+//! Turns that another node takes over while somebody waits for them at the first one.
+
+use std::time::Duration;
+
+use cardea::turn::NODE_LEASE;
+use cardea_core::time::Millis;
+use cardea_testkit::{World, model::Act};
+use serde_json::json;
+
+/// Lets the world's own node seem dead for a moment, until the other one has taken over and asked the model.
+async fn is_taken_over(world: &World, asked: usize) {
+    while world.model().seen().len() < asked {
+        world.clock.advance(Millis(NODE_LEASE.0 + 1_000));
+        tokio::time::sleep(Duration::from_millis(1_300)).await;
+    }
+}
+
+fn slow() -> Act {
+    Act::Drip("It is paid, says the first node.".to_owned(), Duration::from_millis(3))
+}
+
+#[tokio::test]
+async fn who_waits_at_a_frozen_node_gets_the_receipt_of_the_node_that_went_on() {
+    let pay = Act::call("ops__process_refund", json!({ "order_id": "ORD-17", "amount": 20 }));
+    let world = World::with_model([pay, slow(), Act::say("It is paid, says the second node.")]).await;
+    let second = world.node("second").await;
+    let ann = world.user("support");
+    let (asked, ()) = tokio::join!(ann.asks("Refund it, please."), is_taken_over(&world, 3));
+    let receipt = asked.reply.expect(200).body;
+    assert_eq!(receipt["answer"], "It is paid, says the second node.", "{receipt}");
+    assert_eq!(receipt["tools"][0]["state"], "done", "{receipt}");
+    assert_eq!(world.shop().refunds(17).await, 1);
+    second.app.stop().await;
+}
+
+#[tokio::test]
+async fn a_stream_at_a_frozen_node_ends_with_the_answer_of_the_node_that_went_on() {
+    let world = World::with_model([slow(), Act::say("It is paid, says the second node.")]).await;
+    let second = world.node("second").await;
+    let ann = world.user("support");
+    let body = json!({ "model": "agent/scripted", "stream": true, "messages": [{ "role": "user", "content": "Well?" }] });
+    let (reply, ()) = tokio::join!(ann.post("/v1/chat/completions", &body), is_taken_over(&world, 2));
+    let text = reply.expect(200).text;
+    assert!(text.contains("says the second node.") && text.contains("[DONE]"), "{text}");
+    assert!(text.contains("\"finish_reason\":\"stop\"") && !text.contains("error"), "{text}");
+    second.app.stop().await;
+}
+
+#[tokio::test]
+async fn the_events_of_a_turn_that_goes_on_at_another_node_are_told_here_as_well() {
+    let pay = Act::call("ops__process_refund", json!({ "order_id": "ORD-17", "amount": 150 }));
+    let world = World::with_model([pay, Act::say("It is paid.")]).await;
+    let second = world.node("second").await;
+    let (ann, sue) = (world.user("support"), world.user("supervisor"));
+    let turn = ann.asks("Refund it, please.").await;
+    let there = second.holder(ann.token());
+    let (events, ()) = tokio::join!(there.follows(turn.turn(), None), async {
+        tokio::time::sleep(Duration::from_millis(1_500)).await; // the stream is quiet by then
+        sue.approves(&turn).await;
+    });
+    assert_eq!(events.last().map(|event| event.kind.as_str()), Some("turn.ended"), "{events:?}");
+    second.app.stop().await;
+}
+
+#[tokio::test]
+async fn a_quiet_stream_ends_with_the_credential_of_its_reader() {
+    let pay = Act::call("ops__process_refund", json!({ "order_id": "ORD-17", "amount": 150 }));
+    let world = World::with_model([pay]).await;
+    let ann = world.user("support");
+    let turn = ann.asks("Refund it, please.").await;
+    let (events, ()) = tokio::join!(ann.follows(turn.turn(), None), async {
+        tokio::time::sleep(Duration::from_millis(500)).await; // the stream is quiet by then
+        world.clock.advance(Millis::from_secs(13 * 3_600));
+    });
+    assert_eq!(events.last().map(|event| event.kind.as_str()), Some("turn.waiting"), "{events:?}");
+}
