@@ -302,7 +302,9 @@ fn laid(tree: &Tree, width: usize) -> Result<(Vec<u32>, Places)> {
     let (mut places, mut rows) = (vec![0; tree.nodes.len()], Vec::new());
     for (row, node) in order {
         let from = last.entry(row.iter().map(|(kind, _)| *kind).collect()).or_default();
-        let place = (*from / 64..)
+        // WHY: single entries, of which there are many, fill what gaps lie farther back.
+        let near = if row.len() > 1 { rows.len().saturating_sub(NEAR) } else { 0 };
+        let place = (near.max(*from) / 64..)
             .find_map(|word| {
                 let taken = row.iter().fold(begun.from(word * 64), |taken, (kind, _)| {
                     taken | full.from(word * 64 + usize::from(*kind))
@@ -328,6 +330,9 @@ fn laid(tree: &Tree, width: usize) -> Result<(Vec<u32>, Places)> {
     }
     Ok((places, rows))
 }
+
+/// How far back of the end a place is looked for.
+const NEAR: usize = 4096;
 
 /// A set of numbers.
 #[derive(Default)]
