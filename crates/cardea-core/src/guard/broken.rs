@@ -145,8 +145,8 @@ fn lines(view: &View<'_>, found: &mut Vec<View<'static>>) {
             let rest = bytes.get(end + gap..)?;
             let length = rest.iter().take(LONGEST).take_while(|byte| is_key(**byte)).count();
             let (head, tail) = (bytes.get(from..end)?, rest.get(..length)?);
-            (looks_cut(head) && looks_cut(tail) && (is_mixed(head) || is_mixed(tail)))
-                .then_some((end + gap, end + gap + length))
+            let cut = looks_cut(head) && looks_cut(tail) && !(head.ends_with(b"=") && is_setting(tail));
+            (cut && (is_mixed(head) || is_mixed(tail))).then_some((end + gap, end + gap + length))
         };
         if length < SHORTEST_HEAD {
             continue;
@@ -174,6 +174,15 @@ fn lines(view: &View<'_>, found: &mut Vec<View<'static>>) {
 /// True if a stretch can be a piece of a value: no end of a sentence or of a name.
 fn looks_cut(piece: &[u8]) -> bool {
     !piece.is_empty() && ![&b"."[..], b":", b"--"].iter().any(|end| piece.ends_with(end))
+}
+
+/// True for a name with a sign and mostly a value: behind a name without a value this is the next setting.
+fn is_setting(piece: &[u8]) -> bool {
+    let Some((name, value)) = memchr::memchr(b'=', piece).and_then(|at| piece.split_at_checked(at)) else {
+        return false;
+    };
+    let large = |byte: &u8| byte.is_ascii_uppercase() || byte.is_ascii_digit() || *byte == b'_';
+    !value.iter().all(|byte| *byte == b'=') || (name.contains(&b'_') && name.iter().all(large))
 }
 
 /// True if digits and letters, or small and large letters, stand side by side as they do not in words.

@@ -18,8 +18,52 @@ const LONGEST_TABLE: usize = 64 * 1024;
 
 /// Names of columns that hold names of people, but of things as well: they count beside a column that only people have.
 const NAMES: &[&str] = &[
-    "name", "nome", "nom", "nombre", "naam", "navn", "namn", "nimi", "nev", "nume", "jmeno", "meno", "imie",
-    "ime", "имя", "имe", "contact", "user", "customer", "client", "cliente", "kunde", "nama", "isim", "ad",
+    "name",
+    "nome",
+    "nom",
+    "nombre",
+    "naam",
+    "navn",
+    "namn",
+    "nimi",
+    "nev",
+    "nume",
+    "jmeno",
+    "meno",
+    "imie",
+    "ime",
+    "имя",
+    "имe",
+    "contact",
+    "user",
+    "customer",
+    "client",
+    "cliente",
+    "kunde",
+    "nama",
+    "isim",
+    "ad",
+    "guest",
+    "guests",
+    "tenant",
+    "visitor",
+    "driver",
+    "student",
+    "attendee",
+    "payee",
+    "recipient",
+    "owner",
+    "resident",
+    "traveller",
+    "traveler",
+    "applicant",
+    "gast",
+    "mieter",
+    "fahrer",
+    "huesped",
+    "ospite",
+    "hospede",
+    "gosc",
 ];
 
 /// Parts of names of columns that only people have, with the label under which their cells are read; nothing: their own.
@@ -230,6 +274,7 @@ pub(super) fn columns(view: &View<'_>) -> Option<View<'static>> {
     let mut made = Made { view, text: String::new(), source: Vec::new() };
     separated(text, &mut made);
     inserted(text, &mut made);
+    copied(text, &mut made);
     aliased(text, &mut made);
     (!made.text.is_empty()).then(|| View::made(made.text, made.source))
 }
@@ -409,6 +454,31 @@ fn inserted(text: &str, made: &mut Made<'_, '_>) {
     }
 }
 
+/// `COPY t (names) FROM stdin;` and lines of cells set apart by tabs, up to a line with `\\.`.
+fn copied(text: &str, made: &mut Made<'_, '_>) {
+    let (mut from, mut cells) = (0, Vec::new());
+    while let Some(at) = text.get(from..).and_then(|rest| rest.find("COPY ")) {
+        from += at + 5;
+        let Some(names) = brackets(text, from, 200) else { continue };
+        split(text.get(names.clone()).unwrap_or_default(), names.start, ',', &mut cells);
+        let Some(labels) = labels(text, &cells) else { continue };
+        let (count, mut start) = (cells.len(), names.end);
+        for (number, line) in text.get(names.end..).unwrap_or_default().split_inclusive('\n').enumerate() {
+            let place = start;
+            start += line.len();
+            if number == 0 {
+                continue;
+            }
+            split(line.trim_end_matches(['\n', '\r']), place, '\t', &mut cells);
+            if cells.len() != count || made.is_full() {
+                break;
+            }
+            made.row(&labels, &cells);
+            from = start;
+        }
+    }
+}
+
 /// `SELECT 'cell' AS name`: the name stands behind its cell.
 fn aliased(text: &str, made: &mut Made<'_, '_>) {
     let bytes = text.as_bytes();
@@ -465,6 +535,13 @@ mod tests {
             read("insert into t (id, nome, cpf) values (8, 'Rui (Jr) Alves', '12'), (9, 'Bo', '34');"),
             "surname: Rui (Jr) Alves; cpf: 12; surname: Bo; cpf: 34; "
         );
+        assert_eq!(
+            read(
+                "COPY p.payees (id, holder, iban) FROM stdin;\n7\tBo Li\t12\n8\tRui Alves\t34\n\\.\nx\ty\tz\n"
+            ),
+            "surname: Bo Li; iban: 12; surname: Rui Alves; iban: 34; "
+        );
+        assert_eq!(read("Guest,Room,Passport\n\"Roy, A\",9,12\n"), "surname: Roy, A; passport: 12; ");
     }
 
     #[test]

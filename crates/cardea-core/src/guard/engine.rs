@@ -290,6 +290,23 @@ mod tests {
     }
 
     #[test]
+    fn settings_without_a_value_names_of_resources_and_pictures_are_no_credentials() {
+        let engine = Engine::new(&Profile::built_in("strict").unwrap()).unwrap();
+        let picture = "K3vR".repeat(60);
+        for text in [
+            "# copy to .env\nSHOP_PASSWORD=\nOTHER=1",
+            "DB_PASSWORD=\nDB_HOST=db1.local\nS3_SECRET_KEY=\nS3_BUCKET2=logs",
+            "arn:aws:secretsmanager:eu-west-1:000011112222:secret:billing/token-Ab12Cd",
+            &format!("<img alt=\"Key\" src=\"data:image/png;base64,iVBORw0KGgo{picture}\">"),
+            "<input aria-describedby=\"password-hint-4471\" data-testid=\"token-field-b0938876ba7f\">",
+        ] {
+            let credential = |finding: &Finding| finding.family == Family::Credential;
+            assert!(!engine.scan(text, Surface::User).findings.iter().any(credential), "{text}");
+        }
+        assert!(engine.scan("SHOP_PASSWORD=\n  Ru5ty!Anchor", Surface::User).text.contains("[PASSWORD_1]"));
+    }
+
+    #[test]
     fn a_key_in_broken_lines_marks_or_pieces_of_code_is_masked_from_end_to_end() {
         let engine = Engine::new(&Profile::built_in("strict").unwrap()).unwrap();
         for (text, screened) in [

@@ -271,6 +271,13 @@ fn tells_about(name: &[u8]) -> bool {
     KEEPERS.iter().any(keeper) || (ABOUT.iter().any(|word| ends(word)) && !KEPT.iter().any(kept))
 }
 
+/// True if a text ends with the number of an account in the name of a resource: `arn:…:123456789012:secret:app/db`.
+fn is_inside_resource(before: &[u8]) -> bool {
+    const ACCOUNT: usize = 12;
+    let number = before.strip_suffix(b":").unwrap_or_default();
+    number.len() > ACCOUNT && number.iter().rev().take(ACCOUNT).all(u8::is_ascii_digit)
+}
+
 /// True for bytes of which keys and addresses are made.
 const fn is_key_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'+' | b'/' | b'=' | b'.' | b'~' | b'%')
@@ -396,6 +403,12 @@ impl Scan<'_, '_> {
     /// A word that wakes a row which speaks only beside a label. It is asked once, however many labels are near.
     fn labelled(&mut self, row: u16, pattern: &Pattern, word: &Word, near: &[Label]) {
         let start = if pattern.row.back { self.word_start(word.start) } else { word.start };
+        // WHY: what lies farther inside a longer stretch is no value of its own: a picture, a certificate, an address.
+        let inside =
+            start.checked_sub(1).and_then(|at| self.bytes.get(at)).is_some_and(|at| is_word_byte(*at));
+        if pattern.row.back && inside && word.start >= start + BACK {
+            return;
+        }
         let Some([_, asked, ..]) = self.tried.get_mut(usize::from(row)) else { return };
         if std::mem::replace(asked, tried_at(start)) == tried_at(start) {
             return;
@@ -490,6 +503,9 @@ impl Scan<'_, '_> {
         if !rest.get(length).is_some_and(|byte| b" \t=:\"'`)]<>,|".contains(byte))
             || rest.get(..length).is_some_and(tells_about)
         {
+            return None;
+        }
+        if self.bytes.get(..start).is_some_and(is_inside_resource) {
             return None;
         }
         let joint = rest.get(length..rest.len().min(length + LONGEST_JOINT))?;
