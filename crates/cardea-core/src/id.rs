@@ -128,6 +128,12 @@ macro_rules! ids {
                 Self { time: now.0.cast_unsigned() & 0xffff_ffff_ffff, bits: random_bits() }
             }
 
+            /// The moment in front of it, by the clock of the node that made it, if it has one.
+            #[must_use]
+            pub fn moment(&self) -> Option<Timestamp> {
+                i64::try_from(self.time).ok().filter(|_| self.time != UNTIMED).map(Timestamp)
+            }
+
             /// The id with these bits, for ids that are derived from something else.
             #[must_use]
             pub const fn from_bits(bits: u128) -> Self {
@@ -216,6 +222,8 @@ mod tests {
         let id = TurnId::random();
         assert_eq!(id.to_string().parse::<TurnId>(), Ok(id));
         let timed = TurnId::timed(Timestamp(1_800_000_000_000));
+        assert_eq!(timed.moment(), Some(Timestamp(1_800_000_000_000)));
+        assert_eq!(TurnId::random().moment(), None);
         assert_eq!(timed.to_string().parse::<TurnId>(), Ok(timed));
         for text in [
             "",

@@ -444,6 +444,12 @@ impl Scan<'_, '_> {
             return;
         }
         *last = tried_at(start);
+        let matcher = pattern.matcher();
+        // WHY: what cannot begin here cannot with more text either, so a stream need not wait for it.
+        let rest = self.bytes.get(start..).filter(|rest| !pattern.named && !rest.is_empty());
+        if rest.is_some_and(|rest| matcher.is_some_and(|matcher| !matcher.begins.fit(rest))) {
+            return;
+        }
         let run_end = self.run_end(start);
         let end = match pattern.row.reach {
             0 => run_end.min(start + REACH),
@@ -451,7 +457,7 @@ impl Scan<'_, '_> {
         };
         let far = end.max(self.joined_end(pattern, run_end));
         self.leave_open(start, far);
-        let Some(matcher) = pattern.matcher() else {
+        let Some(matcher) = matcher else {
             // A row that cannot look is a refusal, not a pass.
             return self.report(row, pattern, start..end.min(self.bytes.len()), (1.0, Some(Action::Refuse)));
         };

@@ -2,7 +2,7 @@
 
 use cardea_core::{
     Code, Error, Result,
-    id::TenantId,
+    id::{TenantId, TurnId},
     page::{Limit, Page, Place},
     time::Timestamp,
 };
@@ -41,6 +41,20 @@ type Row = (String, u64, Timestamp, Vec<u8>);
 const LOOKED_AT: u32 = 20_000;
 const ROWS: Limit = Limit::MOST;
 
+/// How far the clocks of two nodes may differ, in milliseconds: a node that takes a turn over writes by its own.
+const CLOCKS: i64 = 60_000;
+
+/// Where to begin. Nothing tells of a turn before its moment, so a long log is not read from its beginning.
+fn start(after: &Place, turn: Option<&str>) -> (Timestamp, String, u64) {
+    let begun = turn.and_then(|turn| turn.parse::<TurnId>().ok()?.moment());
+    let begun = begun.map(|begun| Timestamp(begun.0 - CLOCKS)).filter(|begun| *begun > after.at);
+    let (node, sequence) = after.id.rsplit_once('.').unwrap_or((&after.id, ""));
+    match begun {
+        Some(begun) => (begun, String::new(), 0),
+        None => (after.at, node.to_owned(), sequence.parse().unwrap_or(0)),
+    }
+}
+
 impl Observe {
     /// Entries of one tenant, the oldest first. With `turn`, only those of that turn; a page may then have fewer entries
     /// than its limit, or none, and another behind it all the same.
@@ -54,10 +68,9 @@ impl Observe {
         turn: Option<&str>,
         limit: Limit,
     ) -> Result<Page<Audited>> {
-        let sql = "SELECT node, seq, at, body FROM audit WHERE tenant = $1 AND seq > 0 AND \
+        let sql = "SELECT node, seq, at, body FROM audit WHERE tenant = $1 AND seq > 0 AND at >= $2 AND \
                    (at > $2 OR (at = $2 AND (node > $3 OR (node = $3 AND seq > $4)))) ORDER BY at, node, seq LIMIT $5";
-        let (node, sequence) = after.id.rsplit_once('.').unwrap_or((&after.id, ""));
-        let (mut at, mut node, mut sequence) = (after.at, node.to_owned(), sequence.parse().unwrap_or(0_u64));
+        let (mut at, mut node, mut sequence) = start(after, turn);
         let (mut found, mut looked) = (Vec::new(), 0);
         while looked < LOOKED_AT && found.len() <= limit.rows() {
             let args = args![tenant, at, &node, sequence, ROWS.get()];

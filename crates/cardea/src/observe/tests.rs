@@ -267,6 +267,10 @@ async fn an_auditor_sees_one_tenant_and_can_follow_one_turn() {
         of_turn.entries.iter().map(|entry| entry.body["detail"]["n"].clone()).collect::<Vec<_>>(),
         [0, 6, 12]
     );
+    let timed = TurnId::timed(all[9].at);
+    house.tell("acme", Some(timed), json!({ "n": 30 })).await;
+    let of_turn = house.observe.search(&acme, &Place::START, Some(&timed.to_string()), of(3)).await.unwrap();
+    assert_eq!(of_turn.entries.len(), 1, "from its moment on");
     let nobodys = house.observe.search(&"nobody".into(), &Place::START, None, of(100)).await.unwrap();
     assert_eq!(nobodys, Page { entries: Vec::new(), next: None });
 }

@@ -5,6 +5,7 @@ use cardea_core::{
     id::{AgentName, RequestId, TurnId},
     journal::StepState,
     principal::Principal,
+    time::Millis,
     tool::Outcome,
 };
 use cardea_store::{Commit, CommitError, args};
@@ -12,6 +13,9 @@ use serde_json::json;
 
 use super::{Failure, Free, Turn, Turns};
 use crate::observe::Entry;
+
+/// For so long nobody looks whether another node was told to stop a turn.
+const YOUNG: Millis = Millis::from_secs(1);
 
 /// What came of a wish.
 #[derive(Debug)]
@@ -72,16 +76,24 @@ impl Turns {
             Err(CommitError::Conflict("turn")) => return Ok(Cancelled::Over),
             other => other?,
         }
+        self.inner.held.stop(id);
         let sql = "SELECT agent FROM turns WHERE id = $1 AND state = 'waiting'";
         let waits: Option<(AgentName,)> = self.inner.db.row(sql, args![id]).await?;
         Ok(waits.map_or(Cancelled::Soon, |(agent,)| Cancelled::Now(Free { id, agent })))
     }
 
-    /// Refuses to go on with a turn whose end was wished for.
+    /// Refuses to go on with a turn whose end was wished for: here at once, and at another node after its first second.
     ///
     /// # Errors
     /// `cancelled`, or what the store says.
     pub async fn still_wanted(&self, turn: &Turn) -> Result<()> {
+        if self.inner.held.is_stopped(turn.id) {
+            return Err(Error::new(Code::Cancelled));
+        }
+        // WHY: most turns have ended by then, and a look costs as much as all else of a tool call that only reads.
+        if self.now() < turn.started_at().plus(YOUNG) {
+            return Ok(());
+        }
         let sql = "SELECT failure FROM turns WHERE id = $1 AND failure IS NOT NULL";
         match self.inner.db.row::<(String,)>(sql, args![turn.id]).await? {
             Some(_) => Err(Error::new(Code::Cancelled)),

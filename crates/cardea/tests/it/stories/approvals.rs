@@ -1,6 +1,10 @@
 use cardea::control::Choice;
 use cardea_auth::VerifiedClaims;
-use cardea_core::Code;
+use cardea_core::{
+    Code,
+    id::{ApprovalId, TurnId},
+};
+use cardea_store::{Commit, args};
 use cardea_testkit::{
     World,
     model::Act,
@@ -68,6 +72,24 @@ async fn who_decides_reads_all_that_will_be_sent() {
     for other in [world.user("analyst"), world.person(("other", "supervisor"), &["supervisor"], &["read"])] {
         drop(other.get(&path).await.expect(404));
     }
+}
+
+#[tokio::test]
+async fn what_waits_for_a_person_does_not_hide_behind_what_waits_for_others() {
+    const OTHER: &str = "INSERT INTO approvals (id, tenant, turn, step, owner, user_id, tool, args, args_digest, digest, \
+        reason, roles, state, created_at, expires_at) SELECT $1, tenant, $2, step, $3, 'somebody', tool, args, \
+        args_digest, digest, reason, '[\"legal\"]', state, created_at + 1, expires_at FROM approvals WHERE id = $4";
+    let world = World::with_model([refund(150)]).await;
+    let turn = world.user("support").asks("Refund 150 for order 17, please.").await;
+    turn.waits_for_approval("ops__process_refund").await;
+    let mine: ApprovalId = turn.approval().parse().unwrap();
+    let others = (0..1_100).fold(Commit::new(), |rows, number| {
+        rows.run(OTHER, args![ApprovalId::random(), TurnId::random(), format!("owner-{number}"), mine])
+    });
+    world.app.db.commit(others).await.unwrap();
+    let list = world.user("supervisor").get("/api/v1/approvals").await.expect(200);
+    assert_eq!(list.body["approvals"].as_array().map(Vec::len), Some(1));
+    assert_eq!(list.at("/approvals/0/id"), turn.approval());
 }
 
 #[tokio::test]
