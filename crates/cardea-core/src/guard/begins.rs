@@ -101,8 +101,10 @@ mod tests {
             regex in r"(\(\?:|[ab]\??|\[a-c\]\*?|\\b|c\{0,2\}|\||\)){1,8}",
             text in "[abcd ]{0,6}",
         ) {
+            // A bracket that closes what it has not opened would close the anchor's.
+            let whole = RegexBuilder::new(&regex).build().is_ok();
             let regex = format!(r"\A(?:{regex})");
-            if let Ok(compiled) = RegexBuilder::new(&regex).unicode(false).build() {
+            if let Some(compiled) = RegexBuilder::new(&regex).unicode(false).build().ok().filter(|_| whole) {
                 let begins = Begins::of(&regex);
                 prop_assert!(begins.fit(text.as_bytes()) || !compiled.is_match(text.as_bytes()), "{} {}", regex, text);
             }
