@@ -13,6 +13,10 @@ use cardea_core::guard::{
     report::{Eval, Rate},
 };
 
+/// The binary's.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 type Outcome = Result<(), Box<dyn std::error::Error>>;
 
 const PROSE: &str = "The meeting on Tuesday went well, and we agreed to ship the new release after the tests are green. \

@@ -273,8 +273,11 @@ pub(super) fn columns(view: &View<'_>) -> Option<View<'static>> {
     let text = view.text.as_ref();
     let mut made = Made { view, text: String::new(), source: Vec::new() };
     separated(text, &mut made);
-    inserted(text, &mut made);
-    copied(text, &mut made);
+    // Both have names of columns in brackets.
+    if memchr::memchr(b'(', text.as_bytes()).is_some() {
+        inserted(text, &mut made);
+        copied(text, &mut made);
+    }
     aliased(text, &mut made);
     (!made.text.is_empty()).then(|| View::made(made.text, made.source))
 }

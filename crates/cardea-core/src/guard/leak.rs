@@ -10,13 +10,14 @@ use regex::bytes::Regex;
 
 use super::{
     before,
+    bytes::Bytes,
     catalogue::{Catalogue, KindId},
     injection::Turn,
     normalize::View,
     seen::{Pace, Seen},
     table::{self, From, MOST_GAP, Matcher, Pattern},
     verdict::{Action, Family},
-    words::{Use, Waking, Word, Words, is_escape},
+    words::{Use, Waking, Word, Words, is_after_escape, is_escape, is_hump, is_word},
 };
 use crate::Result;
 
@@ -142,7 +143,7 @@ impl Leaks {
     /// Examines a piece. Gives nothing if it was told that it is late.
     pub(super) fn find(&self, piece: &Piece<'_>, seen: &mut Vec<Seen>) -> Option<Read> {
         let bytes = piece.view.bytes();
-        let tried = vec![[0; 4]; self.patterns.len()];
+        let tried = vec![[0; 6]; self.patterns.len()];
         let mut scan = Scan { leaks: self, piece, bytes, seen, open: bytes.len(), run: (0, 0), tried };
         let (mut labels, mut turns, mut asked) = (Vec::<Label>::new(), Vec::new(), 0);
         for (Range { start, end }, uses) in self.words.of(bytes) {
@@ -199,26 +200,6 @@ fn is_late(pace: Pace<'_>, place: usize, asked: &mut usize) -> bool {
         *asked = place;
     }
     due && (pace.late)()
-}
-
-/// True if no letter touches the range, or only the one that ends the word before it, as in `clientIp`.
-fn is_word(bytes: &[u8], start: usize, end: usize) -> bool {
-    let letter = |at: Option<usize>| at.and_then(|at| bytes.get(at)).is_some_and(u8::is_ascii_alphabetic);
-    (!letter(start.checked_sub(1)) || is_hump(bytes, start) || is_after_escape(bytes, start))
-        && !letter(Some(end))
-}
-
-/// True if what stands before is the letter of `\n` or its like.
-fn is_after_escape(bytes: &[u8], at: usize) -> bool {
-    at.checked_sub(1).is_some_and(|before| is_escape(bytes, before))
-}
-
-/// True if a large letter begins a part of a name here: two small ones before it, so that `iPhone` is one word.
-fn is_hump(bytes: &[u8], at: usize) -> bool {
-    let before = at.checked_sub(2).and_then(|from| bytes.get(from..at)).unwrap_or_default();
-    bytes.get(at).is_some_and(u8::is_ascii_uppercase)
-        && before.len() == 2
-        && before.iter().all(u8::is_ascii_lowercase)
 }
 
 /// True for names of what is told about a secret, not of the secret: `private_key_id`, `passwordHash`.
@@ -300,10 +281,11 @@ struct Scan<'a, 'v> {
 }
 
 /// What a row need not look at again: the place that it last looked from, and the value for which its labels were last
-/// looked at, each plus one; then the beginning and the end of what its last grown finding covers.
+/// looked at, each plus one; the beginning and the end of what its last grown finding covers; and those of bytes that have
+/// nothing of what its regex needs.
 ///
 /// WHY: numbers alone, since the system hands out zeroes for nothing, and there are hundreds of rows for the shortest text.
-type Tried = [u32; 4];
+type Tried = [u32; 6];
 
 /// A place in a text as [`Tried`] has it.
 fn tried_at(place: usize) -> u32 {
@@ -439,7 +421,7 @@ impl Scan<'_, '_> {
         {
             return;
         }
-        let Some([last, _, from, to]) = self.tried.get_mut(usize::from(row)) else { return };
+        let Some([last, _, from, to, ..]) = self.tried.get_mut(usize::from(row)) else { return };
         if *last == tried_at(start) || (*from..*to).contains(&tried_at(start)) {
             return;
         }
@@ -461,6 +443,10 @@ impl Scan<'_, '_> {
             // A row that cannot look is a refusal, not a pass.
             return self.report(row, pattern, start..end.min(self.bytes.len()), (1.0, Some(Action::Refuse)));
         };
+        let stop = end.max(far.min(start + 2 * REACH));
+        if matcher.needs.is_some_and(|needs| self.lacks(row, &needs, start..stop)) {
+            return;
+        }
         let bytes = self.bytes;
         let Some(from) = (if pattern.named { self.after_name(start) } else { Some(start) }) else { return };
         if pattern.named && self.is_name_again(pattern, from) {
@@ -484,13 +470,27 @@ impl Scan<'_, '_> {
         if !pattern.row.block.is_empty() {
             to = self.block_end(pattern.row.block.as_bytes(), start, to);
         }
-        if let Some([_, _, grown @ ..]) =
+        if let Some([_, _, grown @ .., _, _]) =
             self.tried.get_mut(usize::from(row)).filter(|_| to > end.min(run_end))
         {
             *grown = [tried_at(start), tried_at(to)];
         }
         let from = if pattern.family == Family::Personal { self.with_bracket(from, to) } else { from };
         self.report(row, pattern, from..to, (confidence, None));
+    }
+
+    /// True if nothing stands in the place that a row's regex needs. How far that is so is kept for the next time.
+    fn lacks(&mut self, row: u16, needs: &Bytes, place: Range<usize>) -> bool {
+        let Some([_, _, _, _, from, to]) = self.tried.get_mut(usize::from(row)) else { return false };
+        let known = (*from..=*to).contains(&tried_at(place.start));
+        let done = if known { (*to as usize).saturating_sub(1) } else { place.start };
+        let rest = self.bytes.get(done..place.end.min(self.bytes.len())).unwrap_or_default();
+        let at = rest.iter().position(|byte| needs.has(*byte));
+        let free = at.unwrap_or(rest.len());
+        #[cfg(test)]
+        work::add(free);
+        (*from, *to) = (tried_at(place.start), tried_at(done + free));
+        at.is_none()
     }
 
     /// Where a value begins whose first bracket stands right before it: `(0117) 496 0018`.

@@ -12,7 +12,7 @@ use std::sync::OnceLock;
 use regex::bytes::{Regex, RegexBuilder};
 use serde::Deserialize;
 
-use super::{begins::Begins, check, verdict::Family};
+use super::{begins::Begins, bytes::Bytes, check, needs, verdict::Family};
 use crate::{Code, Error, Result};
 
 /// How far before a value its label may end.
@@ -221,6 +221,8 @@ pub(super) struct Matcher {
     pub(super) regex: Regex,
     /// With what a match can begin.
     pub(super) begins: Begins,
+    /// Bytes of which each match has at least one.
+    pub(super) needs: Option<Bytes>,
     pub(super) groups: bool,
 }
 
@@ -261,7 +263,8 @@ impl Pattern {
             let regex = anchored(&written).ok()?;
             // WHY: the value of a named row is its whole match, and asking a regex for groups is slow.
             let groups = regex.captures_len() > 1 && !self.named;
-            Some(Matcher { regex, begins: Begins::of(&written), groups })
+            let read = needs::read(&written)?;
+            Some(Matcher { regex, begins: Begins::of(&read), needs: needs::of(&read), groups })
         };
         self.matcher.get_or_init(compile).as_ref()
     }

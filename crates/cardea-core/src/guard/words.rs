@@ -3,12 +3,13 @@
 //! Words of ASCII make a table of states, which is the fastest way; the others, which would double its width, make a
 //! smaller automaton that runs only over texts with other letters.
 
-use std::{collections::HashMap, iter::Peekable};
+use std::{collections::HashMap, iter::Peekable, ops::Range};
 
 use aho_corasick::{AhoCorasick, AhoCorasickKind, FindOverlappingIter, Match, MatchKind};
 
 use super::{
     automaton::{Automaton, Found},
+    bytes::Bytes,
     injection::{TELLING, Turn},
     normalize::fold,
     table::{Row, Tokens},
@@ -28,6 +29,13 @@ pub(super) enum Use {
     Unless(u16),
     /// The letters of the text were put elsewhere.
     Tells(Turn),
+}
+
+impl Use {
+    /// True if it means something only where the word stands alone.
+    const fn is_of_whole_words(&self) -> bool {
+        matches!(self, Self::Label(..) | Self::Beside(..))
+    }
 }
 
 /// Words with their meanings, by the number that the automaton gives them.
@@ -67,6 +75,8 @@ fn joined(words: &[String]) -> Vec<String> {
 pub(super) struct Words {
     ascii: Automaton,
     ascii_uses: Vec<Vec<Use>>,
+    /// For each word whether it means nothing as a part of another.
+    whole: Vec<bool>,
     others: AhoCorasick,
     others_uses: Vec<Vec<Use>>,
 }
@@ -107,30 +117,51 @@ impl Words {
             .kind(Some(AhoCorasickKind::ContiguousNFA))
             .build(&others.words)
             .map_err(|bad| Error::new(Code::Internal).because(bad))?;
+        let whole = ascii.uses.iter().map(|uses| uses.iter().all(Use::is_of_whole_words));
         Ok(Self {
             ascii: Automaton::build(&ascii.words)?,
+            whole: whole.collect(),
             ascii_uses: ascii.uses,
             others: smaller,
             others_uses: others.uses,
         })
     }
 
-    /// All words in a text with their meanings, in the order of their ends.
+    /// All words in a text with their meanings, in the order of their ends; no part of another word that means nothing there.
     pub(super) fn of<'w, 't>(&'w self, text: &'t [u8]) -> Hits<'w, 't> {
         let others = (!text.is_ascii()).then(|| self.others.find_overlapping_iter(text).peekable());
-        Hits { words: self, ascii: self.ascii.find(text).peekable(), others }
+        let ascii = Meant { words: self, text, found: self.ascii.find(text) };
+        Hits { words: self, ascii: ascii.peekable(), others }
     }
 }
 
 /// Walks over the words of a text.
 pub(super) struct Hits<'w, 't> {
     words: &'w Words,
-    ascii: Peekable<Found<'w, 't>>,
+    ascii: Peekable<Meant<'w, 't>>,
     others: Option<Peekable<FindOverlappingIter<'w, 't>>>,
 }
 
+/// The words of ASCII that mean something where they stand.
+struct Meant<'w, 't> {
+    words: &'w Words,
+    text: &'t [u8],
+    found: Found<'w, 't>,
+}
+
+impl Iterator for Meant<'_, '_> {
+    type Item = (usize, Range<usize>);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let (whole, text) = (&self.words.whole, self.text);
+        self.found.find(|(number, range)| {
+            whole.get(*number) != Some(&true) || is_word(text, range.start, range.end)
+        })
+    }
+}
+
 impl<'w> Iterator for Hits<'w, '_> {
-    type Item = (std::ops::Range<usize>, &'w [Use]);
+    type Item = (Range<usize>, &'w [Use]);
 
     fn next(&mut self) -> Option<Self::Item> {
         let words = self.words;
@@ -164,6 +195,26 @@ pub(super) struct Word {
 pub(super) fn is_escape(bytes: &[u8], at: usize) -> bool {
     let slash = at.checked_sub(1).and_then(|before| bytes.get(before));
     slash == Some(&b'\\') && matches!(bytes.get(at), Some(b'n' | b'r' | b't'))
+}
+
+/// True if no letter touches the range, or only the one that ends the word before it, as in `clientIp`.
+pub(super) fn is_word(bytes: &[u8], start: usize, end: usize) -> bool {
+    let letter = |at: Option<usize>| at.and_then(|at| bytes.get(at)).is_some_and(u8::is_ascii_alphabetic);
+    (!letter(start.checked_sub(1)) || is_hump(bytes, start) || is_after_escape(bytes, start))
+        && !letter(Some(end))
+}
+
+/// True if what stands before is the letter of `\n` or its like.
+pub(super) fn is_after_escape(bytes: &[u8], at: usize) -> bool {
+    at.checked_sub(1).is_some_and(|before| is_escape(bytes, before))
+}
+
+/// True if a large letter begins a part of a name here: two small ones before it, so that `iPhone` is one word.
+pub(super) fn is_hump(bytes: &[u8], at: usize) -> bool {
+    let before = at.checked_sub(2).and_then(|from| bytes.get(from..at)).unwrap_or_default();
+    bytes.get(at).is_some_and(u8::is_ascii_uppercase)
+        && before.len() == 2
+        && before.iter().all(u8::is_ascii_lowercase)
 }
 
 /// True for what a stretch is made of.
@@ -216,25 +267,6 @@ pub(super) struct Waking {
     last: bool,
     then: Bytes,
     number: bool,
-}
-
-/// A set of bytes: one bit for each.
-struct Bytes([u64; 4]);
-
-impl Bytes {
-    fn of(mut fits: impl FnMut(u8) -> bool) -> Self {
-        let mut bits = [0; 4];
-        for byte in (0..=255).filter(|byte| fits(*byte)) {
-            if let Some(bits) = bits.get_mut(usize::from(byte >> 6)) {
-                *bits |= 1 << (byte & 63);
-            }
-        }
-        Self(bits)
-    }
-
-    fn has(&self, byte: u8) -> bool {
-        self.0.get(usize::from(byte >> 6)).is_some_and(|bits| bits >> (byte & 63) & 1 == 1)
-    }
 }
 
 impl Waking {
