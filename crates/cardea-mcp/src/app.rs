@@ -18,6 +18,7 @@ use crate::{
     beside::Beside,
     extras::Extras,
     facts::{Idempotency, UndoHint},
+    guard::SharedGuard,
     layer::{Layers, Metrics, SharedLayer},
     router::Route,
     session::Sessions,
@@ -33,6 +34,8 @@ pub(crate) struct App {
     pub(crate) version: String,
     pub(crate) instructions: Option<String>,
     pub(crate) routes: BTreeMap<String, Arc<Route>>,
+    /// The guards of every tool, which hold for what stands beside the tools as well.
+    pub(crate) guards: Arc<[SharedGuard]>,
     pub(crate) layers: Layers,
     pub(crate) own: Arc<[SharedLayer]>,
     pub(crate) meters: Option<Metrics>,
@@ -88,6 +91,9 @@ impl App {
 
     /// What must hold before the first request.
     pub(crate) fn check(&self, guards: bool) -> Result<(), StartError> {
+        if guards && self.beside.is_some() && self.guards.is_empty() {
+            return Err(StartError::UnguardedBeside);
+        }
         for route in self.routes.values() {
             let missing = |(id, _): &&(TypeId, &'static str)| !self.state.has(*id);
             if let Some((_, name)) = route.tool.states.iter().find(missing) {

@@ -5,6 +5,10 @@ use std::{panic::AssertUnwindSafe, sync::Arc, time::Instant};
 use aws_lc_rs::digest;
 use cardea_core::{Code, Error};
 use futures::FutureExt;
+use rmcp::{
+    ErrorData,
+    model::{CallToolResult, ServerResult},
+};
 use serde_json::Value;
 use tracing::Instrument as _;
 
@@ -13,6 +17,7 @@ use crate::{
     app::App,
     audit::{Entry, OnFailure},
     call::{Call, Reply},
+    guard::Ask,
     layer::{Look, Next},
     router::Route,
 };
@@ -20,48 +25,82 @@ use crate::{
 /// Everything that happens to a call, in order. What is refused on the way is recorded like what was done.
 pub(crate) async fn call(app: &App, context: Context, name: &str, arguments: Arc<Value>) -> Reply {
     let route = app.routes.get(name);
-    let span = if app.layers.trace { span(&context, route) } else { tracing::Span::none() };
-    let reply = told(app, &context, (route, name), arguments).instrument(span.clone()).await;
+    // WHY: a name that is no tool's is the caller's text; meters and lines of the log take none of it.
+    let known = route.map_or("unknown", |route| &route.name);
+    let work = admitted(app, route, &context, &arguments);
+    told(app, &context, (known, name), &arguments, work).await
+}
+
+/// What is asked of the handler that stands beside the tools, such as a resource: by the rates and guards of the whole
+/// server, and recorded as a call of a tool with the method's name.
+pub(crate) async fn beside(
+    app: &App,
+    context: &Context,
+    (method, params): (&str, &Value),
+    work: impl Future<Output = Result<ServerResult, ErrorData>> + Send,
+) -> Result<ServerResult, Stop> {
+    let mut answer = None;
+    let work = async {
+        taken(app, context)?;
+        for guard in app.guards.iter() {
+            guard.check(Ask { tool: method, context, arguments: Some(params) }).await?;
+        }
+        let done = AssertUnwindSafe(work).catch_unwind().await;
+        let done = done.map_err(|_| Error::new(Code::Internal).because("the handler panicked"))?;
+        answer = Some(done.map_err(|error| Stop::Protocol(Box::new(error)))?);
+        Ok(CallToolResult::success(Vec::new()))
+    };
+    told(app, context, (method, method), params, work).await?;
+    answer.ok_or_else(|| Error::new(Code::Internal).because("a handler without an answer").into())
+}
+
+/// A call with its span, its meters, its entry and its line of the log, under the name that is known of it and the one
+/// that was asked for.
+async fn told(
+    app: &App,
+    context: &Context,
+    (known, name): (&str, &str),
+    arguments: &Value,
+    work: impl Future<Output = Reply>,
+) -> Reply {
+    let span = if app.layers.trace { span(context, known) } else { tracing::Span::none() };
+    let called = async {
+        let started = Instant::now();
+        if let Some(metrics) = app.metrics() {
+            metrics.started();
+        }
+        let reply = work.await;
+        let reply = recorded(app, context, name, arguments, (reply, started)).await;
+        let (outcome, took) = (outcome(&reply), started.elapsed());
+        if let Some(metrics) = app.metrics() {
+            metrics.ended(known, outcome, took);
+        }
+        if app.layers.log {
+            log(context, known, &reply, took.as_secs_f64() * 1e3);
+        }
+        reply
+    };
+    let reply = called.instrument(span.clone()).await;
     span.record("outcome", outcome(&reply));
     reply
 }
 
-async fn told(
-    app: &App,
-    context: &Context,
-    (route, name): (Option<&Arc<Route>>, &str),
-    arguments: Arc<Value>,
-) -> Reply {
-    let started = Instant::now();
-    if let Some(metrics) = app.metrics() {
-        metrics.started();
+/// Whether the server still takes work, and this caller has some of the rate left.
+fn taken(app: &App, context: &Context) -> Result<(), Error> {
+    if app.draining() {
+        return Err(Error::new(Code::Draining));
     }
-    let reply = admitted(app, route, context, &arguments).await;
-    let reply = recorded(app, context, name, &arguments, (reply, started)).await;
-    let (outcome, took) = (outcome(&reply), started.elapsed());
-    if let Some(metrics) = app.metrics() {
-        metrics.ended(route.map_or("unknown", |route| &route.name), outcome, took);
-    }
-    if app.layers.log {
-        log(context, route.map_or("unknown", |route| &route.name), &reply, took.as_secs_f64() * 1e3);
-    }
-    reply
+    app.layers.rates.iter().try_for_each(|rate| rate.take(context))
 }
 
 /// Rate, rights, room, arguments; then the work.
 async fn admitted(app: &App, route: Option<&Arc<Route>>, context: &Context, arguments: &Arc<Value>) -> Reply {
-    let layers = &app.layers;
-    if app.draining() {
-        return Err(Error::new(Code::Draining).into());
-    }
-    for rate in &layers.rates {
-        rate.take(context)?;
-    }
+    taken(app, context)?;
     let Some(route) = route else {
         return Err(Error::new(Code::NotFound).detail("There is no such tool.").into());
     };
     route.permits(context, Some(arguments)).await?;
-    let _seat = match &layers.concurrency {
+    let _seat = match &app.layers.concurrency {
         Some(concurrency) => Some(concurrency.seat().await?),
         None => None,
     };
@@ -197,13 +236,13 @@ fn outcome(reply: &Reply) -> &'static str {
     }
 }
 
-fn span(context: &Context, route: Option<&Arc<Route>>) -> tracing::Span {
+fn span(context: &Context, tool: &str) -> tracing::Span {
     let caller = context.caller();
     tracing::info_span!(
         "tool call",
         request.id = %context.request(),
         trace.parent = context.traceparent(),
-        tool.name = route.map_or("unknown", |route| &route.name),
+        tool.name = tool,
         tenant.id = caller.map(|caller| caller.tenant.as_str()),
         user.id = caller.map(|caller| caller.user.as_str()),
         outcome = tracing::field::Empty,

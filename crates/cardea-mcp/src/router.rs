@@ -74,6 +74,11 @@ impl Router {
         self.merge(Self { prefix: format!("{prefix}{}", other.prefix), ..other })
     }
 
+    /// The guards of everything in it.
+    pub(crate) fn own_guards(&self) -> Arc<[SharedGuard]> {
+        self.guards.as_slice().into()
+    }
+
     /// All routes by name.
     pub(crate) fn routes(self) -> Result<BTreeMap<String, Arc<Route>>, StartError> {
         let mut routes = BTreeMap::new();

@@ -100,7 +100,13 @@ impl Rpc {
         context: RequestContext<RoleServer>,
     ) -> Option<Result<ServerResult, ErrorData>> {
         let beside = self.app.beside.as_ref()?;
-        Some(beside.handle(request, context).await)
+        let method = request.method().to_owned();
+        let params =
+            serde_json::to_value(&request).ok().and_then(|mut whole| Some(whole.get_mut("params")?.take()));
+        let asks = self.bare_context(&self.identity(&context), &method);
+        let work = beside.handle(request, context);
+        let answer = pipeline::beside(&self.app, &asks, (&method, &params.unwrap_or_default()), work).await;
+        Some(answer.map_err(Stop::on_the_wire))
     }
 }
 
@@ -285,7 +291,15 @@ impl ServerHandler for Rpc {
 
     async fn listen(&self, subscription: SubscriptionContext) -> Result<(), ErrorData> {
         match &self.app.beside {
-            Some(beside) => beside.listen(subscription).await,
+            Some(beside) => {
+                let asks =
+                    self.bare_context(&self.identity(subscription.request_context()), "subscriptions/listen");
+                let wanted = serde_json::to_value(subscription.requested()).unwrap_or_default();
+                let begun = std::future::ready(Ok(ServerResult::empty(())));
+                let begun = pipeline::beside(&self.app, &asks, (asks.tool(), &wanted), begun).await;
+                begun.map_err(Stop::on_the_wire)?;
+                beside.listen(subscription).await
+            }
             None => Ok(()),
         }
     }

@@ -5,7 +5,7 @@ use rmcp::{
     ErrorData,
     model::{CallToolResult, ContentBlock, InputRequiredResult, MetaObject},
 };
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// Under this key of `_meta`, an error result carries its code for programs: `{"code", "retryAfterMs"?}`.
 pub const ERROR_META: &str = "dev.cardea/error";
@@ -47,14 +47,36 @@ impl From<Code> for Stop {
     }
 }
 
-/// An error as models read it: a sentence, and the code beside it for programs.
-pub(crate) fn error_result(error: &Error) -> CallToolResult {
+impl Stop {
+    /// As an error of the protocol, for what is no call of a tool.
+    pub(crate) fn on_the_wire(self) -> ErrorData {
+        match self {
+            Self::Protocol(error) => *error,
+            Self::Input(_) => ErrorData::internal_error("a question where none can be asked", None),
+            Self::Failed(error) => {
+                let (said, facts) = (error.public(), Some(facts(&error)));
+                match error.code().status() {
+                    400..500 => ErrorData::invalid_request(said, facts),
+                    _ => ErrorData::internal_error(said, facts),
+                }
+            }
+        }
+    }
+}
+
+/// An error's code for programs, and when to come again.
+fn facts(error: &Error) -> Value {
     let mut facts = json!({ "code": error.code().name() });
     if let (Some(after), Some(map)) = (error.retry_hint(), facts.as_object_mut()) {
         map.insert("retryAfterMs".to_owned(), json!(after.0));
     }
+    facts
+}
+
+/// An error as models read it: a sentence, and the code beside it for programs.
+pub(crate) fn error_result(error: &Error) -> CallToolResult {
     let mut meta = MetaObject::new();
-    meta.0.insert(ERROR_META.to_owned(), facts);
+    meta.0.insert(ERROR_META.to_owned(), facts(error));
     let mut result = CallToolResult::error(vec![ContentBlock::text(error.public())]);
     result.meta = Some(meta);
     result

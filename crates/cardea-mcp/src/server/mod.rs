@@ -123,14 +123,14 @@ impl Server {
         self
     }
 
-    /// Guards every tool.
+    /// Guards every tool, and what stands beside the tools.
     #[must_use]
     pub fn guard(mut self, guard: impl Guard) -> Self {
         self.router = self.router.guard(guard);
         self
     }
 
-    /// Refuses to start while a tool has no guard.
+    /// Refuses to start while a tool has no guard, or what stands beside the tools has none.
     #[must_use]
     pub fn require_guards(mut self) -> Self {
         self.guards_required = true;
@@ -269,8 +269,10 @@ impl Server {
         self
     }
 
-    /// An rmcp handler for prompts, resources, completions and subscriptions. Its tools are not used; guards and
-    /// layers do not apply to it, sign-in does.
+    /// An rmcp handler for prompts, resources, completions and subscriptions. Its tools are not used. The guards of the
+    /// whole server ([`Server::guard`]) are asked with the method's name, such as `resources/read`, for a tool's, and with its
+    /// parameters for arguments; rates, meters, log and audit count it as a call of that name. Events of a subscription
+    /// that has begun are its own.
     #[must_use]
     pub fn beside(mut self, handler: impl ServerHandler) -> Self {
         self.beside = Some(Beside::new(handler));
@@ -299,6 +301,7 @@ impl Server {
             name: self.name,
             version: self.version,
             instructions: self.instructions,
+            guards: self.router.own_guards(),
             routes: self.router.routes()?,
             meters: self.layers.metrics.then(Metrics::new),
             layers: self.layers,

@@ -33,6 +33,11 @@ pub enum StartError {
     /// A tool without a guard, on a server that wants one on each.
     #[error("tool `{0}` has no guard, and this server requires one on every tool")]
     NoGuard(String),
+    /// Prompts and resources without a guard, on a server that wants one on each tool.
+    #[error(
+        "what stands beside the tools has no guard, and this server requires one: add `Server::guard(…)`"
+    )]
+    UnguardedBeside,
     /// A check that is no tool.
     #[error("tool `{tool}` names `{check}` as its check, but there is no such tool")]
     NoCheck {

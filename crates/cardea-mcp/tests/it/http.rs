@@ -9,9 +9,17 @@ use cardea_core::{
     time::{Clock, ManualClock, SystemClock, Timestamp},
 };
 use cardea_mcp::{
-    Code, Context, Layers, Millis, Result, Server, Tool,
+    Audit, Code, Context, Layers, Millis, Result, Server, StartError, Tool,
     auth::{Claims, IssuerConfig, Lifetime, Signer},
     guard::HasScope,
+    rmcp::{
+        ErrorData, RoleServer, ServerHandler,
+        model::{
+            ReadResourceRequestParams, ReadResourceResponse, ReadResourceResult, ResourceContents,
+            ServerCapabilities, ServerConfig,
+        },
+        service::RequestContext,
+    },
 };
 use http::{HeaderMap, Request, StatusCode, header, request::Builder};
 use http_body_util::BodyExt as _;
@@ -407,4 +415,56 @@ async fn the_hook_adds_what_only_the_author_knows() {
     };
     assert!(call(&token("ann", "none")).await.1.contains("gold"));
     assert_eq!(call(&token("mallory", "none")).await.0, StatusCode::FORBIDDEN);
+}
+
+/// Keeps one text beside the tools.
+struct Shelf;
+
+impl ServerHandler for Shelf {
+    fn get_info(&self) -> ServerConfig {
+        ServerConfig::new(ServerCapabilities::builder().enable_resources().build())
+    }
+
+    async fn read_resource(
+        &self,
+        params: ReadResourceRequestParams,
+        _: RequestContext<RoleServer>,
+    ) -> std::result::Result<ReadResourceResponse, ErrorData> {
+        Ok(ReadResourceResult::new(vec![ResourceContents::text("the plan", params.uri)]).into())
+    }
+}
+
+#[tokio::test]
+async fn what_stands_beside_the_tools_is_guarded_and_recorded_like_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("audit.jsonl");
+    let read = async |scopes: &str| {
+        let audit = Audit::open(&path, &"an audit key of at least 32 bytes".to_owned().into()).unwrap();
+        let server = server()
+            .guard(HasScope::new(["plans"]))
+            .require_guards()
+            .layers(Layers::new().audit(audit))
+            .beside(Shelf);
+        let (request, body) = modern("resources/read", "plan://one", json!({ "uri": "plan://one" }));
+        let mut request = request;
+        let named = token("ann", scopes).parse().unwrap();
+        request.headers_mut().unwrap().insert(header::AUTHORIZATION, named);
+        answer(server, request, body.to_string()).await.2
+    };
+    let refused = read("read").await;
+    assert_eq!(refused["error"]["data"]["code"], "scope_missing", "{refused}");
+    let shown = read("plans").await;
+    assert_eq!(shown["result"]["contents"][0]["text"], "the plan", "{shown}");
+
+    let log = std::fs::read_to_string(&path).unwrap();
+    let entries: Vec<Value> =
+        log.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()["entry"].clone()).collect();
+    let told: Vec<_> = entries
+        .iter()
+        .map(|entry| (entry["tool"].as_str().unwrap(), entry["outcome"].as_str().unwrap()))
+        .collect();
+    assert_eq!(told, [("resources/read", "scope_missing"), ("resources/read", "done")]);
+
+    let open = Server::new("shop", "7").require_guards().beside(Shelf);
+    assert!(matches!(open.build(), Err(StartError::UnguardedBeside)));
 }

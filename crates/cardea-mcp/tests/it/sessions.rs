@@ -81,6 +81,24 @@ impl SessionStore for Cupboard {
         Box::pin(async move { self.open(|kept| drop(kept.insert(key.to_owned(), value))) })
     }
 
+    fn swap<'a>(
+        &'a self,
+        key: &'a str,
+        before: Option<Bytes>,
+        value: Bytes,
+        _: Millis,
+    ) -> BoxFuture<'a, Done<bool>> {
+        Box::pin(async move {
+            self.open(|kept| {
+                let same = kept.get(key) == before.as_ref();
+                if same {
+                    kept.insert(key.to_owned(), value);
+                }
+                same
+            })
+        })
+    }
+
     fn remove<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Done<()>> {
         Box::pin(async move { self.open(|kept| drop(kept.remove(key))) })
     }
@@ -97,4 +115,30 @@ async fn a_store_of_ones_own_keeps_sessions_and_its_failure_is_told() {
     assert_eq!(later.as_user("bob").call("read", json!({})).await.value(), Some(Value::Null));
     *cupboard.0.lock().unwrap() = None;
     assert_eq!(ann.call("read", json!({})).await.code(), "store_unavailable");
+}
+
+/// Counts its own calls, and lets others run between reading and writing.
+async fn count(session: Session) -> Result<u32> {
+    tokio::task::yield_now().await;
+    Ok(session.update("calls", |calls: Option<u32>| calls.unwrap_or(0) + 1).await?)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_update_of_a_session_is_lost_however_many_calls_come_at_one_time() {
+    let counts = || Tool::new("count", count).about("Counts.").writes();
+    let cupboard = Cupboard(Arc::new(Mutex::new(Some(HashMap::new()))));
+    for server in [server().tool(counts()), server().tool(counts()).sessions(cupboard, Millis::from_secs(60))]
+    {
+        let ann = TestClient::new(server).unwrap().as_user("ann");
+        let calls = (0..30).map(|_| {
+            let ann = ann.clone();
+            tokio::spawn(async move { ann.call("count", json!({})).await.value().unwrap().as_u64().unwrap() })
+        });
+        let mut seen = Vec::new();
+        for call in calls.collect::<Vec<_>>() {
+            seen.push(call.await.unwrap());
+        }
+        seen.sort_unstable();
+        assert_eq!(seen, (1..=30).collect::<Vec<_>>());
+    }
 }
