@@ -1,16 +1,18 @@
 //! Routes for operators: is it alive, is it ready, what does it count, what was decided, what do errors mean.
 
-use std::time::Duration;
+use std::{net::SocketAddr, time::Duration};
 
+use aws_lc_rs::constant_time::verify_slices_are_equal;
 use axum::{
-    Json,
-    extract::State,
+    Extension, Json,
+    extract::{ConnectInfo, State},
     http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use cardea_core::{
     Code, Error,
     page::{Limit, Place},
+    secret::{ExposeSecret, SecretString},
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -46,12 +48,40 @@ pub(super) async fn ready(State(app): State<App>) -> Response {
     }
 }
 
-pub(super) async fn metrics(State(app): State<App>) -> Response {
+/// All meters, for whoever holds the token; without one for this machine, as names of tenants stand in them.
+pub(super) async fn metrics(
+    State(app): State<App>,
+    peer: Option<Extension<ConnectInfo<SocketAddr>>>,
+    outside: Outside,
+) -> Result<Response, Problem> {
+    let may = match &app.config.server.metrics_token {
+        Some(token) => shows(&outside.headers, token),
+        None => peer.is_some_and(|peer| peer.0.0.ip().is_loopback()) && !is_handed_on(&outside.headers),
+    };
+    if !may {
+        let detail = "Meters are read from the machine itself, or with the token of `server.metrics_token`.";
+        return Err(outside.problem(Error::new(Code::Denied).detail(detail)));
+    }
     let mut headers = HeaderMap::new();
     let media =
         header::HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
     headers.insert(header::CONTENT_TYPE, media);
-    (headers, app.observe.metrics_text()).into_response()
+    Ok((headers, app.observe.metrics_text()).into_response())
+}
+
+/// True if the request carries this token as its bearer.
+fn shows(headers: &HeaderMap, token: &SecretString) -> bool {
+    let shown = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+    let shown = shown.and_then(|value| value.split_once(' '));
+    shown.is_some_and(|(scheme, shown)| {
+        scheme.eq_ignore_ascii_case("bearer")
+            && verify_slices_are_equal(shown.trim().as_bytes(), token.expose_secret().as_bytes()).is_ok()
+    })
+}
+
+/// True if a proxy says that the request came from somebody else (RFC 7239, and what was usual before).
+fn is_handed_on(headers: &HeaderMap) -> bool {
+    ["forwarded", "x-forwarded-for", "x-real-ip"].iter().any(|name| headers.contains_key(*name))
 }
 
 /// The page of an error code, as the `type` of a problem names it.

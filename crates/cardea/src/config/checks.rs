@@ -101,6 +101,9 @@ fn server(config: &Config, found: &mut Findings<'_>) {
     if let Some(url) = &server.public_url {
         web_address("server.public_url", url, found);
     }
+    if let Some(Err(weak)) = server.metrics_token.as_ref().map(check_signing_secret) {
+        found.say("server.metrics_token", weak.to_string());
+    }
     for (i, origin) in server.allowed_origins.iter().enumerate() {
         let good = host_of(origin).is_some_and(|(_, rest)| rest.is_empty());
         if !good {

@@ -25,6 +25,10 @@ pub struct ServerConfig {
     pub allowed_hosts: Vec<String>,
     /// Web pages (origins such as `https://app.example`) whose scripts may call Cardea, on every route (CORS). Empty: none.
     pub allowed_origins: Vec<String>,
+    /// Whoever reads `/metrics` shows this token as a bearer, of 32 bytes at least; names of tenants stand there. Absent: only
+    /// this machine may read it, and no request that a proxy hands on.
+    #[schemars(with = "Option<SecretText>")]
+    pub metrics_token: Option<SecretString>,
     /// The largest request body.
     pub max_body: Bytes,
     /// The deepest nesting of a JSON body.
@@ -50,6 +54,7 @@ impl Default for ServerConfig {
             public_url: None,
             allowed_hosts: Vec::new(),
             allowed_origins: Vec::new(),
+            metrics_token: None,
             max_body: Bytes::mib(1),
             max_depth: 64,
             header_timeout: Millis::from_secs(10),

@@ -154,6 +154,23 @@ async fn a_model_that_fails_is_measured_with_how_it_failed() {
 }
 
 #[tokio::test]
+async fn meters_are_read_from_this_machine_or_with_their_token() {
+    const TOKEN: &str = "a token for the meters, of 32 bytes and more";
+    let world = World::start().await;
+    drop(world.stranger().get("/metrics").await.expect(200));
+    for proxy in ["forwarded", "x-forwarded-for"] {
+        let handed_on = world.stranger().send("GET", "/metrics", &[(proxy, "203.0.113.9")], "").await;
+        assert_eq!(handed_on.expect(403).at("/code"), "denied");
+    }
+    let world = World::plan().set("CARDEA_SERVER__METRICS_TOKEN", TOKEN).start().await;
+    drop(world.stranger().get("/metrics").await.expect(403));
+    drop(world.user("support").get("/metrics").await.expect(403));
+    let shown = [("authorization", format!("Bearer {TOKEN}")), ("x-forwarded-for", "203.0.113.9".to_owned())];
+    let shown = shown.each_ref().map(|(name, value)| (*name, value.as_str()));
+    drop(world.stranger().send("GET", "/metrics", &shown, "").await.expect(200));
+}
+
+#[tokio::test]
 async fn nothing_that_is_told_holds_a_body_or_a_secret() {
     let lines = listen();
     let world = World::with_model(script()).await;
