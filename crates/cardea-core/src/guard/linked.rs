@@ -1,0 +1,203 @@
+//! Names beside what was found of the same person: `PAN card … (Odin Falk)`, `for Odin Falk it is …`.
+//!
+//! Nobody can tell a name from the text alone. But where a number was found that only people have, and two words with
+//! large letters stand right before or behind it, linked by a bracket or by a word such as `for`, they say whose it is.
+//! A first name behind the last sentence of a text that has personal data is somebody's signature. Findings may have
+//! come from anywhere, so only whole texts are read for this, not streams. Each number has a bounded piece of text read.
+
+use std::sync::{Arc, OnceLock};
+
+use regex::bytes::Regex;
+
+use super::{
+    catalogue::{Catalogue, KindId},
+    check,
+    normalize::View,
+    seen::Seen,
+    table,
+    verdict::Family,
+};
+
+/// How far from a number its owner may stand.
+const REACH: usize = 112;
+
+/// Most numbers that are looked at.
+const MOST: usize = 256;
+
+/// What only people have.
+const OWNED: [&str; 11] = [
+    "ssn",
+    "itin",
+    "nino",
+    "nhs",
+    "national_id",
+    "passport",
+    "driving_licence",
+    "date_of_birth",
+    "medical_record",
+    "health_insurance",
+    "card",
+];
+
+/// Rows for what companies have as well.
+const COMPANIES: [&str; 15] = [
+    "us_ein",
+    "uk_utr",
+    "au_abn",
+    "br_cnpj",
+    "br_cnpj_letters",
+    "it_partita_iva",
+    "fr_tax",
+    "pl_nip",
+    "eu_vat",
+    "in_gstin",
+    "ru_inn",
+    "gr_afm",
+    "cy_tax",
+    "ua_tax",
+    "mx_rfc",
+];
+
+/// What may stand behind a number up to the name of its owner.
+const BEHIND: &str = r#"\A["'`]?(?:,? ?[(\[](?:@titled )?(@full)[)\],;]|,? (?i:of|von|van|de|del|da|do|di|av|af) (?:@titled )?(@full)(?:[\n\r.,;:!?)\]"']|\z| [a-z(])|[^\n.!?;:()]{0,64}? (?i:for|fur|pour|para|per|dla|voor|til|till|pro|pre|icin|untuk) (?:@titled )?(@full)(?:[\n\r.,;:!?)\]"']|\z| [a-z(])|,? -{1,2} (@full)[.]?[ \t]*(?:[\n\r]|\z))"#;
+
+/// What may stand between the name of the owner and a number.
+const AHEAD: &str = r#"(?:\A|[^A-Za-z\x80-\xff'\-])(?:(?i:for|of|fur|von|pour|para|per|dla|voor|van|til|till|av|af|pro|pre) (?:@titled )?(@full),? (?:(?:it|this|that|the (?:number|id|value|code|one)|he|she|es|sie|er|das|c'est|elle|il|este|to|je|det|dat|hij|zij|jest) ?){0,2}(?:is|was|ist|lautet|war|est|es|e|era|jest|to|ar|er|je|on|reads)?(?: now| still)?:? ?|(@full)(?:'s? |,? ?[\[(]|'? (?:has|hat|tiene|tem|heeft|with|mit|con|com|avec|med) )(?:[A-Za-z][A-Za-z.'\-]{0,16}[ :.#]{1,2}){0,4})["'`(]?\z"#;
+
+/// A signature behind the last sentence.
+const SIGNED: &str = r"(?:[.!?)] ?(?:-{1,3}|/{1,2}|~) ?|\n(?:/{1,2}|~) ?)(@word(?: @word)?)[.]?\z";
+
+/// First words of places, behind which no family name stands.
+const PLACES: [&[u8]; 20] = [
+    b"San", b"Santa", b"Santo", b"Sao", b"Los", b"Las", b"La", b"El", b"Le", b"Saint", b"St", b"Den",
+    b"Nueva", b"Nuevo", b"Villa", b"Puerto", b"Porto", b"Rio", b"Bad", b"Great",
+];
+
+/// The regexes, compiled when a text first needs them.
+pub(super) struct Linked {
+    kind: KindId,
+    rule: Arc<str>,
+    regexes: OnceLock<Option<[Regex; 3]>>,
+}
+
+impl Linked {
+    pub(super) fn build(catalogue: &mut Catalogue) -> Self {
+        let kind = catalogue.add("person", Family::Personal, "PERSON");
+        Self { kind, rule: Arc::from("person_linked"), regexes: OnceLock::new() }
+    }
+
+    /// Adds the names beside what was seen.
+    pub(super) fn find(&self, view: &View<'_>, catalogue: &Catalogue, seen: &mut Vec<Seen>) {
+        let (mut any, mut owned) = (false, Vec::new());
+        for one in seen.iter() {
+            let Some(facts) = catalogue.facts(one.kind).filter(|facts| facts.family == Family::Personal)
+            else {
+                continue;
+            };
+            any |= one.kind != self.kind;
+            if owned.len() < MOST && OWNED.contains(&&*facts.name) && !COMPANIES.contains(&&*one.rule) {
+                owned.push(view.forth(one.span.start)..view.forth(one.span.end));
+            }
+        }
+        if !any {
+            return;
+        }
+        let [behind, ahead, signed] = match self.regexes.get_or_init(regexes) {
+            Some(regexes) => regexes,
+            None => return,
+        };
+        let bytes = view.bytes();
+        let mut names = Vec::new();
+        for place in owned {
+            let rest = bytes.get(place.end..).unwrap_or_default();
+            let piece = rest.get(..rest.len().min(REACH)).unwrap_or_default();
+            names.extend(name(behind, piece, place.end));
+            let from = place.start.saturating_sub(REACH);
+            let piece = bytes.get(from..place.start).unwrap_or_default();
+            let line = piece.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+            names.extend(name(ahead, piece.get(line..).unwrap_or_default(), from + line));
+        }
+        let end = bytes.trim_ascii_end().len();
+        let from = end.saturating_sub(REACH / 2);
+        names.extend(name(signed, bytes.get(from..end).unwrap_or_default(), from));
+        for (from, to) in names {
+            let (from, to) = view.back(from, to);
+            let (kind, rule, detector) = (self.kind, self.rule.clone(), "pattern");
+            seen.push(Seen { kind, span: from..to, confidence: 0.75, detector, rule, rank: 4, forced: None });
+        }
+    }
+}
+
+fn regexes() -> Option<[Regex; 3]> {
+    let [behind, ahead, signed] = [BEHIND, AHEAD, SIGNED].map(|text| table::unanchored(text).ok());
+    Some([behind?, ahead?, signed?])
+}
+
+/// The place of a name in a piece of text that begins at a place, if what stands there is one.
+fn name(regex: &Regex, piece: &[u8], base: usize) -> Option<(usize, usize)> {
+    let groups = regex.captures(piece)?;
+    let found = groups.iter().skip(1).flatten().next()?;
+    let (mut from, to) = (found.start(), found.end());
+    let single = !found.as_bytes().contains(&b' ');
+    // WHY: the word before a name may begin with a large letter as well, as in `Employee Odin Falk (…`.
+    loop {
+        let value = piece.get(from..to)?;
+        if !single && !value.contains(&b' ') {
+            return None;
+        }
+        let first = value.split(|byte| *byte == b' ').next()?;
+        let is_name =
+            ["person", "spoken"].iter().all(|name| check::named(name).is_some_and(|check| check(value)));
+        if is_name && !PLACES.contains(&first) {
+            return Some((base + from, base + to));
+        }
+        from += first.len() + 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Engine, Profile, Surface};
+
+    fn people(text: &str) -> Vec<String> {
+        let strict = Profile { second_look: None, ..Profile::built_in("strict").unwrap() };
+        let findings = Engine::new(&strict).unwrap().scan(text, Surface::User).findings;
+        let people = findings.into_iter().filter(|one| &*one.kind == "person");
+        people.map(|one| text.get(one.span).unwrap().to_owned()).collect()
+    }
+
+    #[test]
+    fn whoever_a_number_belongs_to_is_found_beside_it() {
+        for (text, name) in [
+            ("Book it against PAN card ABCPE1234F (Ifeoma Lindgren), Form 16.", "Ifeoma Lindgren"),
+            ("The SIN 046 454 286 was keyed with a wrong last digit for Odin Falk.", "Odin Falk"),
+            ("PESEL on every contract. For Zofia Kmieć it is 44051401359.", "Zofia Kmieć"),
+            ("DNI 12345678Z de Jimena Arce, por favor", "Jimena Arce"),
+            ("Die Steuer-ID 86095742719 von Petra Voss stimmt nicht.", "Petra Voss"),
+            ("Numéro PESEL 44051401359 pour Bastien Courtois.", "Bastien Courtois"),
+            ("Ebba Norling (personnummer 811228-9874) flyttar", "Ebba Norling"),
+            ("Ifeoma Lindgren's SSN is 536-22-8145", "Ifeoma Lindgren"),
+            ("CPF 111.444.777-35 - Ivone Falcão", "Ivone Falcão"),
+            ("my SSN is 536-22-8145. Sorry! - Petra", "Petra"),
+            ("ring 020 7946 0018 om nyckeln. /Ebba", "Ebba"),
+        ] {
+            assert_eq!(people(text), [name], "{text}");
+        }
+    }
+
+    #[test]
+    fn what_stands_beside_a_number_and_is_nobody_is_left() {
+        for text in [
+            "PAN card ABCPE1234F (Income Tax Department)",
+            "SSN 536-22-8145 is needed for Tax Season",
+            "DNI 12345678Z de Buenos Aires",
+            "passport 553920817 of New Zealand",
+            "DNI 12345678Z de San Sebastián",
+            "my SSN is 536-22-8145. Call Monday",
+            "What is DNS? - Quora",
+            "Sale now on! - Falkland",
+        ] {
+            assert!(people(text).is_empty(), "{text} {:?}", people(text));
+        }
+    }
+}
