@@ -5,7 +5,10 @@
 //! A first name behind the last sentence of a text that has personal data is somebody's signature. Findings may have
 //! come from anywhere, so only whole texts are read for this, not streams. Each number has a bounded piece of text read.
 
-use std::sync::{Arc, OnceLock};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, OnceLock},
+};
 
 use regex::bytes::Regex;
 
@@ -58,11 +61,17 @@ const COMPANIES: [&str; 15] = [
     "mx_rfc",
 ];
 
+/// What ends a name in a sentence.
+const OVER: &str = r#"(?:[\n\r.,;:!?)\]"']|\z| [a-z(])"#;
+
 /// What may stand behind a number up to the name of its owner.
-const BEHIND: &str = r#"\A["'`]?(?:,? ?[(\[](?:@titled )?(@full)[)\],;]|,? (?i:of|von|van|de|del|da|do|di|av|af) (?:@titled )?(@full)(?:[\n\r.,;:!?)\]"']|\z| [a-z(])|[^\n.!?;:()]{0,64}? (?i:for|fur|pour|para|per|dla|voor|til|till|pro|pre|icin|untuk) (?:@titled )?(@full)(?:[\n\r.,;:!?)\]"']|\z| [a-z(])|,? -{1,2} (@full)[.]?[ \t]*(?:[\n\r]|\z))"#;
+const BEHIND: &str = r#"\A["'`]?(?:,? ?[(\[](?:@titled )?(@full)[)\],;]|,? (?:(?:is|e|est|es|ist|jest|ar|er|is het|is van) )?(?i:of|von|van|de|del|da|do|di|av|af) (?:@titled )?(@full)@over|,? (?i:belongs to|belonging to|gehort|gehort zu|appartient a|pertenece a|corresponde a|appartiene a|pertence a|nalezy do|behoort toe aan|behoort aan|tillhor|tilhorer|kuuluu|patri|apartine|tartozik) (?:@titled )?(@full)@over|[^\n.!?;:()]{0,64}? (?i:for|fur|pour|para|per|dla|voor|til|till|pro|pre|icin|untuk) (?:@titled )?(@full)@over|(?:,? -{1,2}| =| /|,) (@full)(?:[.;]|[ \t]*(?:[\n\r]|\z)))"#;
 
 /// What may stand between the name of the owner and a number.
-const AHEAD: &str = r#"(?:\A|[^A-Za-z\x80-\xff'\-])(?:(?i:for|of|fur|von|pour|para|per|dla|voor|van|til|till|av|af|pro|pre) (?:@titled )?(@full),? (?:(?:it|this|that|the (?:number|id|value|code|one)|he|she|es|sie|er|das|c'est|elle|il|este|to|je|det|dat|hij|zij|jest) ?){0,2}(?:is|was|ist|lautet|war|est|es|e|era|jest|to|ar|er|je|on|reads)?(?: now| still)?:? ?|(@full)(?:'s? |,? ?[\[(]|'? (?:has|hat|tiene|tem|heeft|with|mit|con|com|avec|med) )(?:[A-Za-z][A-Za-z.'\-]{0,16}[ :.#]{1,2}){0,4})["'`(]?\z"#;
+const AHEAD: &str = r#"(?:\A|[^A-Za-z\x80-\xff'\-])(?:(?i:for|of|fur|von|pour|para|per|dla|voor|van|til|till|av|af|pro|pre) (?:@titled )?(@full),? (?:(?:it|this|that|the (?:number|id|value|code|one)|he|she|es|sie|er|das|c'est|elle|il|este|to|je|det|dat|hij|zij|jest) ?){0,2}(?:is|was|ist|lautet|war|est|es|e|era|jest|to|ar|er|je|on|reads)?(?: now| still)?[:=]? ?|(@full)(?:'s? |,? ?[\[(]|'? (?:has|hat|tiene|tem|heeft|with|mit|con|com|avec|med) )(?:[A-Za-z][A-Za-z.'\-]{0,16}[ :.#]{1,2}){0,4} ?)["'`(]?\z"#;
+
+/// What may stand between a name and something of hers or his.
+const THEIRS: &str = r#"(?:\A|[^A-Za-z\x80-\xff'\-])(@full)(?:[.?!,;:)]{0,2} (?:Her|His|Hennes|Hans|Hendes|Jej|Jego|Jeho|Haar|Zijn) |[,;)]{0,2} (?:(?:and|und|et|y|e|en|och|og|i|that|dass|que|on) )?(?:her|his|seine?|ihre?|sa|son|su|sua|seu|haar|zijn|hennes|hans|jej|jego|hendes|jeho|jeji) )(?:[A-Za-z][A-Za-z.'\-]{0,16}[ :.#]{1,2}){1,5}["'`(]?\z"#;
 
 /// A signature behind the last sentence.
 const SIGNED: &str = r"(?:[.!?)] ?(?:-{1,3}|/{1,2}|~) ?|\n(?:/{1,2}|~) ?)(@word(?: @word)?)[.]?\z";
@@ -73,11 +82,17 @@ const PLACES: [&[u8]; 20] = [
     b"Nueva", b"Nuevo", b"Villa", b"Puerto", b"Porto", b"Rio", b"Bad", b"Great",
 ];
 
+/// First words of sentences, in front of a name.
+const OPENINGS: [&[u8]; 24] = [
+    b"Tell", b"Ask", b"Call", b"Send", b"Give", b"Remind", b"Ring", b"Email", b"Hello", b"Hi", b"Hey",
+    b"For", b"The", b"My", b"Our", b"And", b"But", b"When", b"If", b"With", b"Why", b"Does", b"Did", b"Is",
+];
+
 /// The regexes, compiled when a text first needs them.
 pub(super) struct Linked {
     kind: KindId,
     rule: Arc<str>,
-    regexes: OnceLock<Option<[Regex; 3]>>,
+    regexes: OnceLock<Option<[Regex; 4]>>,
 }
 
 impl Linked {
@@ -88,34 +103,33 @@ impl Linked {
 
     /// Adds the names beside what was seen.
     pub(super) fn find(&self, view: &View<'_>, catalogue: &Catalogue, seen: &mut Vec<Seen>) {
-        let (mut any, mut owned) = (false, Vec::new());
-        for one in seen.iter() {
-            let Some(facts) = catalogue.facts(one.kind).filter(|facts| facts.family == Family::Personal)
-            else {
-                continue;
-            };
-            any |= one.kind != self.kind;
-            if owned.len() < MOST && OWNED.contains(&&*facts.name) && !COMPANIES.contains(&&*one.rule) {
-                owned.push(view.forth(one.span.start)..view.forth(one.span.end));
-            }
+        let mut places = BTreeMap::new();
+        for one in seen.iter().filter(|one| one.kind != self.kind) {
+            let facts = catalogue.facts(one.kind).filter(|facts| facts.family == Family::Personal);
+            let Some(facts) = facts.filter(|_| places.len() < MOST) else { continue };
+            let owned = OWNED.contains(&&*facts.name) && !COMPANIES.contains(&&*one.rule);
+            let place = places.entry(one.span.start).or_insert((one.span.end, false));
+            *place = (place.0.max(one.span.end), place.1 || owned);
         }
-        if !any {
+        let Some([behind, ahead, theirs, signed]) = Some(&places)
+            .filter(|places| !places.is_empty())
+            .and_then(|_| self.regexes.get_or_init(regexes).as_ref())
+        else {
             return;
-        }
-        let [behind, ahead, signed] = match self.regexes.get_or_init(regexes) {
-            Some(regexes) => regexes,
-            None => return,
         };
         let bytes = view.bytes();
         let mut names = Vec::new();
-        for place in owned {
-            let rest = bytes.get(place.end..).unwrap_or_default();
-            let piece = rest.get(..rest.len().min(REACH)).unwrap_or_default();
-            names.extend(name(behind, piece, place.end));
-            let from = place.start.saturating_sub(REACH);
-            let piece = bytes.get(from..place.start).unwrap_or_default();
-            let line = piece.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
-            names.extend(name(ahead, piece.get(line..).unwrap_or_default(), from + line));
+        for (start, (end, owned)) in places {
+            let (start, end) = (view.forth(start), view.forth(end));
+            let from = start.saturating_sub(REACH);
+            let before = bytes.get(from..start).unwrap_or_default();
+            names.extend(name(theirs, before, from));
+            if owned {
+                let line = before.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+                names.extend(name(ahead, before.get(line..).unwrap_or_default(), from + line));
+                let rest = bytes.get(end..).unwrap_or_default();
+                names.extend(name(behind, rest.get(..rest.len().min(REACH)).unwrap_or_default(), end));
+            }
         }
         let end = bytes.trim_ascii_end().len();
         let from = end.saturating_sub(REACH / 2);
@@ -128,9 +142,11 @@ impl Linked {
     }
 }
 
-fn regexes() -> Option<[Regex; 3]> {
-    let [behind, ahead, signed] = [BEHIND, AHEAD, SIGNED].map(|text| table::unanchored(text).ok());
-    Some([behind?, ahead?, signed?])
+fn regexes() -> Option<[Regex; 4]> {
+    let made =
+        [BEHIND, AHEAD, THEIRS, SIGNED].map(|text| table::unanchored(&text.replace("@over", OVER)).ok());
+    let [behind, ahead, theirs, signed] = made;
+    Some([behind?, ahead?, theirs?, signed?])
 }
 
 /// The place of a name in a piece of text that begins at a place, if what stands there is one.
@@ -148,7 +164,10 @@ fn name(regex: &Regex, piece: &[u8], base: usize) -> Option<(usize, usize)> {
         let first = value.split(|byte| *byte == b' ').next()?;
         let is_name =
             ["person", "spoken"].iter().all(|name| check::named(name).is_some_and(|check| check(value)));
-        if is_name && !PLACES.contains(&first) {
+        if PLACES.contains(&first) {
+            return None;
+        }
+        if is_name && !OPENINGS.contains(&first) {
             return Some((base + from, base + to));
         }
         from += first.len() + 1;
@@ -178,6 +197,11 @@ mod tests {
             ("Ebba Norling (personnummer 811228-9874) flyttar", "Ebba Norling"),
             ("Ifeoma Lindgren's SSN is 536-22-8145", "Ifeoma Lindgren"),
             ("CPF 111.444.777-35 - Ivone Falcão", "Ivone Falcão"),
+            ("PESEL 44051401359 należy do Zofia Kmieć.", "Zofia Kmieć"),
+            ("El DNI 12345678Z corresponde a Jimena Arce", "Jimena Arce"),
+            ("Numéro PESEL 44051401359, Bastien Courtois.", "Bastien Courtois"),
+            ("Resend it to Ifeoma Lindgren? Her SSN is 536-22-8145.", "Ifeoma Lindgren"),
+            ("Tell Odin Falk that his mobile 07700 900123 is off", "Odin Falk"),
             ("my SSN is 536-22-8145. Sorry! - Petra", "Petra"),
             ("ring 020 7946 0018 om nyckeln. /Ebba", "Ebba"),
         ] {
@@ -194,6 +218,10 @@ mod tests {
             "passport 553920817 of New Zealand",
             "DNI 12345678Z de San Sebastián",
             "my SSN is 536-22-8145. Call Monday",
+            "SSN 536-22-8145, Elm Grove, Leeds",
+            "Birth Date: 03/05/1980",
+            "Medical Record: SSN 536-22-8145",
+            "I work for Acme Corp and my SSN is 536-22-8145",
             "What is DNS? - Quora",
             "Sale now on! - Falkland",
         ] {
