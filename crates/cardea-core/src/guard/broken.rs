@@ -280,7 +280,7 @@ fn numbers(view: &View<'_>, found: &mut Vec<View<'static>>) {
             || !ends
             || one < 2
             || two < 2
-            || !(8..=20).contains(&(one + two))
+            || !(9..=20).contains(&(one + two))
             || !rest.first().is_some_and(u8::is_ascii_digit)
         {
             continue;

@@ -282,6 +282,9 @@ const TELLING: &[(&str, &str)] = &[
     ("생년월일", "date of birth"),
     ("phone", "phone"),
     ("tel", "phone"),
+    ("telefon", "phone"),
+    ("telemovel", "phone"),
+    ("komork", "phone"),
     ("mobil", "phone"),
     ("handy", "phone"),
     ("celular", "phone"),
@@ -413,6 +416,8 @@ const TELLING: &[(&str, &str)] = &[
     ("sort_code", ""),
     ("routing", ""),
     ("mac", ""),
+    ("age", ""),
+    ("bday", "date of birth"),
 ];
 
 /// The cells of all tables of a text under their labels. It may run over any distance, so only whole texts are read for it.

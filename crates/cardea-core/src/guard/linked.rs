@@ -76,6 +76,50 @@ const THEIRS: &str = r#"(?:\A|[^A-Za-z\x80-\xff'\-])(@full)(?:[.?!,;:)]{0,2} (?:
 /// A signature behind the last sentence.
 const SIGNED: &str = r"(?:[.!?)] ?(?:-{1,3}|/{1,2}|~) ?|\n(?:/{1,2}|~) ?)(@word(?: @word)?)[.]?\z";
 
+/// Words of forms, whose numbers stand behind them.
+const LABELS: &[&str] = &[
+    "aadhaar",
+    "ausweis",
+    "birth",
+    "carte",
+    "cartao",
+    "codice",
+    "date",
+    "fiscal",
+    "fiscale",
+    "fodselsnummer",
+    "fuhrerschein",
+    "id",
+    "identification",
+    "identity",
+    "karte",
+    "kimlik",
+    "licencia",
+    "licenza",
+    "medicaid",
+    "medicare",
+    "nr",
+    "numer",
+    "numero",
+    "nummer",
+    "pasaporte",
+    "passeport",
+    "passport",
+    "permanent",
+    "permit",
+    "permiso",
+    "personnummer",
+    "record",
+    "records",
+    "reisepass",
+    "social",
+    "steuer",
+    "tarjeta",
+    "tax",
+    "taxpayer",
+    "unique",
+];
+
 /// First words of places, behind which no family name stands.
 const PLACES: [&[u8]; 20] = [
     b"San", b"Santa", b"Santo", b"Sao", b"Los", b"Las", b"La", b"El", b"Le", b"Saint", b"St", b"Den",
@@ -167,7 +211,10 @@ fn name(regex: &Regex, piece: &[u8], base: usize) -> Option<(usize, usize)> {
         if PLACES.contains(&first) {
             return None;
         }
-        if is_name && !OPENINGS.contains(&first) {
+        let begins = value.first().is_some_and(u8::is_ascii_uppercase);
+        let labels = |word: &[u8]| LABELS.iter().any(|label| word.eq_ignore_ascii_case(label.as_bytes()));
+        let labelled = value.split(|byte| *byte == b' ').any(labels);
+        if is_name && begins && !labelled && !OPENINGS.contains(&first) {
             return Some((base + from, base + to));
         }
         from += first.len() + 1;
