@@ -251,14 +251,14 @@ fn mailboxes(view: &View<'_>, found: &mut Vec<View<'static>>) {
 /// Numbers in groups that go on in the next line, with the words for them before their first group.
 fn numbers(view: &View<'_>, found: &mut Vec<View<'static>>) {
     let bytes = view.bytes();
-    let is_group = |byte: &&u8| byte.is_ascii_digit() || matches!(**byte, b' ' | b'-');
+    let is_group = |byte: &&u8| byte.is_ascii_digit() || matches!(**byte, b' ' | b'-' | b'.');
     let digits = |piece: &[u8]| piece.iter().filter(|byte| byte.is_ascii_digit()).count();
     let mut count = 0;
     for at in memchr_iter(b'\n', bytes) {
         let head = bytes.get(at.saturating_sub(48)..at).unwrap_or_default();
         let bare = head.strip_suffix(b"\r").unwrap_or(head);
         let bare = bare.strip_suffix(b" ").unwrap_or(bare);
-        if !bare.ends_with(b"-") && !bare.last().is_some_and(u8::is_ascii_digit) {
+        if !bare.ends_with(b"-") && !bare.ends_with(b".") && !bare.last().is_some_and(u8::is_ascii_digit) {
             continue;
         }
         let length = bare.iter().rev().take(24).take_while(is_group).count();
@@ -285,14 +285,26 @@ fn numbers(view: &View<'_>, found: &mut Vec<View<'static>>) {
         {
             continue;
         }
-        let end = at - head.len() + bare.len();
-        let mut child = Child::default();
-        child.copy(bytes, lead(bytes, end - first.len()), end);
-        if !first.ends_with(b"-") {
-            child.put(b' ', end, end);
+        // A full stop at the end of the line ends a sentence, unless the number has one before it as well.
+        let dots = first.iter().filter(|byte| **byte == b'.').count();
+        if first.ends_with(b".") && dots < 2 {
+            continue;
         }
-        child.copy(bytes, at + gap, at + gap + second.trim_ascii_end().len());
-        found.extend(child.done(view));
+        let end = at - head.len() + bare.len();
+        let put = |joint: &[u8]| {
+            let mut child = Child::default();
+            child.copy(bytes, lead(bytes, end - first.len()), end);
+            joint.iter().for_each(|byte| child.put(*byte, end, end));
+            child.copy(bytes, at + gap, at + gap + second.trim_ascii_end().len());
+            child.done(view)
+        };
+        let single = |piece: &[u8]| piece.trim_ascii().iter().all(u8::is_ascii_digit);
+        if !first.ends_with(b"-") && !first.ends_with(b".") {
+            found.extend(put(b" "));
+        }
+        if !first.last().is_some_and(u8::is_ascii_digit) || (single(first) && single(second)) {
+            found.extend(put(b""));
+        }
         count += 1;
         if count >= MOST_OVER_LINES {
             return;
@@ -509,6 +521,8 @@ mod tests {
         assert_eq!(read("mail ebba.norling\n@fjord.example."), ["mail ebba.norling@fjord.example."]);
         assert_eq!(read("mail ebba_\nnorling@fjord.example"), ["mail ebba_norling@fjord.example"]);
         assert_eq!(read("Aadhaar number 2726 2929\n1765"), ["Aadhaar number 2726 2929 1765"]);
+        assert_eq!(read("CPF 111.444.\n777-35"), ["CPF 111.444.777-35"]);
+        assert_eq!(read("pesel: 440514\n01359"), ["pesel: 440514 01359", "pesel: 44051401359"]);
         assert_eq!(read("no 2726-\r\n2929-1765, ok"), Vec::<String>::new());
         for text in [
             "ask @\nhome",

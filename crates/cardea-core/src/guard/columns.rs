@@ -272,6 +272,8 @@ const TELLING: &[(&str, &str)] = &[
     ("geboorte", "date of birth"),
     ("fodsel", "date of birth"),
     ("fodelse", "date of birth"),
+    ("fodt", "date of birth"),
+    ("fodd", "date of birth"),
     ("urodz", "date of birth"),
     ("naroz", "date of birth"),
     ("dogum", "date of birth"),
@@ -497,6 +499,8 @@ fn labels(text: &str, header: &[Range<usize>]) -> Option<Vec<String>> {
         labels.push(match known {
             Some((_, "")) => name,
             Some((_, label)) => (*label).to_owned(),
+            // Rows for other scripts know these words themselves.
+            None if ROLES.contains(&name.as_str()) && !name.is_ascii() => name,
             None if is_name => "surname".to_owned(),
             None if ROLES.contains(&name.trim_end_matches('s')) || ROLES.contains(&name.as_str()) => {
                 "name".to_owned()
