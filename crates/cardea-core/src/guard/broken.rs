@@ -25,6 +25,8 @@ pub(super) fn of(view: &View<'_>) -> Vec<View<'static>> {
     lines(view, &mut found);
     groups(view, &mut found);
     codes(view, &mut found);
+    mailboxes(view, &mut found);
+    numbers(view, &mut found);
     found
 }
 
@@ -192,11 +194,132 @@ fn is_mixed(piece: &[u8]) -> bool {
     digits || piece.windows(2).any(rises)
 }
 
+/// Most values over the end of a line that are put together.
+const MOST_OVER_LINES: usize = 64;
+
+/// True for bytes before the at sign of a mailbox, and those behind it.
+const fn is_mailbox(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'%' | b'+' | b'-')
+}
+
+/// Mailboxes with the end of a line right beside their at sign, or behind a sign that ends no word.
+fn mailboxes(view: &View<'_>, found: &mut Vec<View<'static>>) {
+    let bytes = view.bytes();
+    let back = |to: usize| bytes.get(..to).unwrap_or_default().iter().rev().take(64);
+    let head = |to: usize| back(to).take_while(|byte| is_mailbox(**byte)).count();
+    let tail = |from: usize| {
+        let rest = bytes.get(from..).unwrap_or_default();
+        let length = rest.iter().take(64).take_while(|byte| is_mailbox(**byte)).count();
+        let name = rest.get(..length).unwrap_or_default();
+        let dots = name.iter().rposition(|byte| *byte == b'.');
+        // The last part of a domain has letters, and a full stop behind it ends the sentence.
+        dots.is_some_and(|dot| dot > 0 && (dot + 1 == length || length - dot > 2)).then_some(length)
+    };
+    for at in memchr_iter(b'@', bytes).take(MOST_OVER_LINES) {
+        let after = bytes.get(at + 1..).and_then(line_end);
+        let before =
+            back(at).take_while(|byte| matches!(byte, b' ' | b'\t' | b'>' | b'|' | b'\n' | b'\r')).count();
+        let mut child = Child::default();
+        if let (Some(gap), 1..) = (after, head(at)) {
+            let Some(length) = tail(at + 1 + gap) else { continue };
+            child.copy(bytes, lead(bytes, at - head(at)), at + 1);
+            child.copy(bytes, at + 1 + gap, at + 1 + gap + length);
+        } else {
+            // Either the at sign begins the line, or what stands before it does.
+            let start = at - head(at);
+            let breaks = if start == at {
+                before
+            } else {
+                back(start)
+                    .take_while(|byte| matches!(byte, b' ' | b'\t' | b'>' | b'|' | b'\n' | b'\r'))
+                    .count()
+            };
+            let end = start - breaks;
+            let over = bytes.get(end..).and_then(line_end) == Some(breaks) && breaks > 0;
+            let cut = start == at
+                || bytes
+                    .get(..end)
+                    .is_some_and(|head| head.ends_with(b"_") || head.ends_with(b"+") || head.ends_with(b"-"));
+            let (Some(length), 2.., true) = (tail(at + 1), head(end), over && cut) else { continue };
+            child.copy(bytes, lead(bytes, end - head(end)), end);
+            child.copy(bytes, start, at + 1 + length);
+        }
+        found.extend(child.done(view));
+    }
+}
+
+/// Numbers in groups that go on in the next line, with the words for them before their first group.
+fn numbers(view: &View<'_>, found: &mut Vec<View<'static>>) {
+    let bytes = view.bytes();
+    let is_group = |byte: &&u8| byte.is_ascii_digit() || matches!(**byte, b' ' | b'-' | b'.');
+    let digits = |piece: &[u8]| piece.iter().filter(|byte| byte.is_ascii_digit()).count();
+    let mut count = 0;
+    for at in memchr_iter(b'\n', bytes) {
+        let head = bytes.get(at.saturating_sub(48)..at).unwrap_or_default();
+        let bare = head.strip_suffix(b"\r").unwrap_or(head);
+        let bare = bare.strip_suffix(b" ").unwrap_or(bare);
+        if !bare.ends_with(b"-") && !bare.ends_with(b".") && !bare.last().is_some_and(u8::is_ascii_digit) {
+            continue;
+        }
+        let length = bare.iter().rev().take(24).take_while(is_group).count();
+        let (label, first) = bare.split_at_checked(bare.len() - length).unwrap_or_default();
+        let gap = bytes.get(at..).and_then(line_end).unwrap_or(1);
+        let rest = bytes.get(at + gap..).unwrap_or_default();
+        let length = rest.iter().take(24).take_while(is_group).count();
+        let (second, after) = rest.split_at_checked(length).unwrap_or_default();
+        // A label on the same line, and no word of a new sentence behind: the lines of a table have neither.
+        let labelled = first.starts_with(b" ")
+            && label.last().is_some_and(|byte| {
+                byte.is_ascii_alphabetic() || matches!(byte, b':' | b'#' | b'.' | 0x80..)
+            });
+        let ends = !after
+            .first()
+            .is_some_and(|byte| byte.is_ascii_uppercase() || matches!(byte, b':' | b'/' | b','));
+        let (one, two) = (digits(first), digits(second));
+        if !labelled
+            || !ends
+            || one < 2
+            || two < 2
+            || !(9..=20).contains(&(one + two))
+            || !rest.first().is_some_and(u8::is_ascii_digit)
+        {
+            continue;
+        }
+        // A full stop at the end of the line ends a sentence, unless the number has one before it as well.
+        let dots = first.iter().filter(|byte| **byte == b'.').count();
+        if first.ends_with(b".") && dots < 2 {
+            continue;
+        }
+        let end = at - head.len() + bare.len();
+        let put = |joint: &[u8]| {
+            let mut child = Child::default();
+            child.copy(bytes, lead(bytes, end - first.len()), end);
+            joint.iter().for_each(|byte| child.put(*byte, end, end));
+            child.copy(bytes, at + gap, at + gap + second.trim_ascii_end().len());
+            child.done(view)
+        };
+        let single = |piece: &[u8]| piece.trim_ascii().iter().all(u8::is_ascii_digit);
+        if !first.ends_with(b"-") && !first.ends_with(b".") {
+            found.extend(put(b" "));
+        }
+        if !first.last().is_some_and(u8::is_ascii_digit) || (single(first) && single(second)) {
+            found.extend(put(b""));
+        }
+        count += 1;
+        if count >= MOST_OVER_LINES {
+            return;
+        }
+    }
+}
+
 /// Longest group.
 const LONGEST_GROUP: usize = 10;
 
 /// Fewest groups of a value.
 const FEWEST_GROUPS: usize = 4;
+
+/// Fewest digits of a number that is written digit by digit.
+const FEWEST_DIGITS: usize = 9;
 
 /// Fewest letters that groups make together.
 const FEWEST_LETTERS: usize = 16;
@@ -263,11 +386,17 @@ fn put_together(view: &View<'_>, chain: &[Stretch], found: &mut Vec<View<'static
     }
     let letters: usize = chain.iter().map(|group| group.len()).sum();
     let bytes = view.bytes();
+    // A number digit by digit needs fewer, since nothing else is written like that.
+    let is_digit = |group: &Stretch| bytes.get(group.start).is_some_and(u8::is_ascii_digit);
+    let singles = chain.first().is_some_and(|first| first.len() == 1 && is_digit(first));
+    let digits = if singles { chain.iter().filter(|group| is_digit(group)).count() } else { 0 };
+    let fewest =
+        if digits >= FEWEST_DIGITS && digits + 4 >= letters { FEWEST_DIGITS } else { FEWEST_LETTERS };
     let piece = |group: &Stretch| bytes.get(group.start..group.end).unwrap_or_default();
     let is_word = |group: &&Stretch| group.len() > 1 && piece(group).iter().all(u8::is_ascii_lowercase);
     let strange = || chain.iter().any(|group| is_strange(piece(group)));
     let plain = || chain.iter().all(|group| piece(group).iter().all(|byte| is_key(*byte)));
-    if !(FEWEST_LETTERS..=LONGEST).contains(&letters) || !strange() || !plain() {
+    if !(fewest..=LONGEST).contains(&letters) || !strange() || !plain() {
         return;
     }
     let first = chain.iter().take_while(is_word).count();
@@ -381,6 +510,29 @@ mod tests {
         assert_eq!(read("key=ab12\\\ncd34 ok"), ["key=ab12cd34"]);
         assert_eq!(read("key ab12\r\ncd34\r\nef"), ["key ab12cd34", "key ab12cd34ef"]);
         assert!(read("the first line\nand the second one.\nThird").is_empty());
+    }
+
+    #[test]
+    fn mailboxes_and_numbers_go_on_in_the_next_line() {
+        assert_eq!(
+            read("mail me at ebba.n+news@\nfjord.example ok"),
+            ["mail me at ebba.n+news@fjord.example"]
+        );
+        assert_eq!(read("mail ebba.norling\n@fjord.example."), ["mail ebba.norling@fjord.example."]);
+        assert_eq!(read("mail ebba_\nnorling@fjord.example"), ["mail ebba_norling@fjord.example"]);
+        assert_eq!(read("Aadhaar number 2726 2929\n1765"), ["Aadhaar number 2726 2929 1765"]);
+        assert_eq!(read("CPF 111.444.\n777-35"), ["CPF 111.444.777-35"]);
+        assert_eq!(read("pesel: 440514\n01359"), ["pesel: 440514 01359", "pesel: 44051401359"]);
+        assert_eq!(read("no 2726-\r\n2929-1765, ok"), Vec::<String>::new());
+        for text in [
+            "ask @\nhome",
+            "the end.\nbob@fjord.example",
+            "Ann,12345\n67890,Bob",
+            "in 2024\n2025 Annual report",
+            "a 12\n34",
+        ] {
+            assert!(read(text).is_empty(), "{text}");
+        }
     }
 
     #[test]

@@ -9,6 +9,7 @@ use super::{
     decode::{children, rejoined, smuggled},
     injection::{Injection, SecondReader, Turn},
     leak::{Leaks, Piece, Read},
+    linked::Linked,
     normalize::{View, fold},
     seen::{Pace, Seen},
     table::Pattern,
@@ -20,6 +21,7 @@ use crate::Result;
 pub(super) struct Detectors {
     pub(super) catalogue: Catalogue,
     leaks: Leaks,
+    linked: Linked,
     injection: Injection,
 }
 
@@ -48,10 +50,11 @@ impl Detectors {
     fn build() -> Result<Self> {
         let mut catalogue = Catalogue::default();
         let leaks = Leaks::build(&mut catalogue)?;
+        let linked = Linked::build(&mut catalogue);
         let injection = Injection::build(&mut catalogue)?;
         catalogue.add("deny", Family::Content, "DENIED");
         catalogue.add("topic", Family::Content, "REMOVED");
-        Ok(Self { catalogue, leaks, injection })
+        Ok(Self { catalogue, leaks, linked, injection })
     }
 
     /// Findings that depend only on text near them: the same in a stream as in the whole.
@@ -94,6 +97,7 @@ impl Detectors {
             let piece = Piece { view: &table, pace, detector: "decoded", untrusted, only };
             let _ = self.leaks.find(&piece, seen);
         }
+        self.linked.find(&near.view, &self.catalogue, seen);
         let views = near.views(&others);
         let judged = self.injection.judge(&views, surface, &self.fired(seen), reader);
         seen.extend(judged.seen);

@@ -30,6 +30,7 @@ mod detect;
 mod engine;
 mod injection;
 mod leak;
+mod linked;
 mod needs;
 mod normalize;
 mod placeholder;

@@ -320,6 +320,12 @@ pub(super) fn joint() -> Result<Regex> {
     anchored(NAMED).map_err(|bad| broken(&format!("the regex for names is broken: {bad}")))
 }
 
+/// A regex that may begin anywhere, with what it says for short written out.
+pub(super) fn unanchored(text: &str) -> Result<Regex> {
+    let made = RegexBuilder::new(&in_full(text)).unicode(false).size_limit(1 << 20).build();
+    made.map_err(|bad| broken(&format!("a regex is broken: {bad}")))
+}
+
 /// A regex with what it says for short written out.
 fn in_full(regex: &str) -> String {
     SHORT.iter().fold(regex.to_owned(), |text, (short, long)| text.replace(short, long))

@@ -83,6 +83,42 @@ const NOBODY_ELSEWHERE: &[&str] = &[
     "변경",
     "등록",
     "필수",
+    "本人",
+    "法人",
+    "家族",
+    "以下",
+    "下記",
+    "上記",
+    "別紙",
+    "同上",
+    "個人",
+    "両親",
+    "自分",
+    "弊社",
+    "御社",
+    "当社",
+    "貴社",
+    "共有",
+    "必要",
+    "可能",
+    "不可",
+    "任意",
+    "確認",
+    "記入",
+    "銀行",
+    "商事",
+    "無料",
+    "入院",
+    "администрац",
+    "редакц",
+    "коллектив",
+    "адміністрац",
+    "διευθυνση",
+    "الإدارة",
+    "客服",
+    "各位",
+    "取引先",
+    "従来",
 ];
 
 /// A person's name, as far as none of its words says that it is something else.
@@ -95,7 +131,11 @@ pub(super) fn person(text: &[u8]) -> bool {
     let mut words = text.split(|byte| !byte.is_ascii_alphabetic()).filter(|word| !word.is_empty());
     // INVARIANT: the list is in order.
     let nobody = |word: &[u8]| {
-        NOBODY.binary_search_by(|known| known.bytes().cmp(word.iter().map(u8::to_ascii_lowercase))).is_ok()
+        // A company of Norway in large letters, a first name of Sweden otherwise.
+        word != b"Asa"
+            && NOBODY
+                .binary_search_by(|known| known.bytes().cmp(word.iter().map(u8::to_ascii_lowercase)))
+                .is_ok()
     };
     !text.is_empty() && !words.any(nobody)
 }
@@ -232,6 +272,7 @@ mod tests {
     fn a_desk_is_nobody_and_a_code_without_a_country_is_no_bank() {
         assert!(person(b"Hannah O'Brien") && !person(b"Support Desk") && !person(b"") && NOBODY.is_sorted());
         assert!(person("иван петров".as_bytes()) && !person("команда".as_bytes()));
+        assert!(person(b"Asa Norling") && !person(b"Fjordkraft ASA"));
         assert!(mailbox(b"gita@example.com") && !mailbox(b"git@github.com"));
         assert!(swift(b"COBADEFFXXX") && !swift(b"PAYMENTS") && !swift(b"COBA"));
         assert!(COUNTRIES.len().is_multiple_of(2) && COUNTRIES.as_bytes().chunks_exact(2).is_sorted());
