@@ -1,5 +1,6 @@
 """The second look: a small head over the states of the sentence encoder, and the figures of held-out scores."""
 
+import hashlib
 import json
 import math
 import struct
@@ -31,7 +32,7 @@ def weigh(rows, use, work=WORK):
     """Each source counts by its size to the power 0.6; both labels count the same."""
     weight = np.zeros(len(rows))
     name = np.array([family(source) for source in rows.source])
-    for source in set(name[use]):
+    for source in sorted(set(name[use])):
         for which in (0, 1):
             members = np.flatnonzero(use & (name == source) & (rows.label == which))
             if len(members):
@@ -70,7 +71,7 @@ def told(rows, held, surface):
             if mask.any():
                 hits = int((held[mask] > line).sum())
                 figures[part][name] = {"texts": int(mask.sum()), "share": round(hits / mask.sum(), 4), "interval": interval(hits, int(mask.sum()))}
-    mean = lambda line, which: round(float(np.mean([(held[(names == name) & (rows.label == which)] > line).mean() for name in set(names[rows.label == which]) - {"own"}])), 3)
+    mean = lambda line, which: round(float(np.mean([(held[(names == name) & (rows.label == which)] > line).mean() for name in sorted(set(names[rows.label == which]) - {"own"})])), 3)
     figures["macro_recall"] = mean(line, 1)
     size = np.array([(benign & (names == name)).sum() for name in names[benign]])
     lines = [round(quantile(held[benign], size ** (LINED[surface] - 1), share), 3) for share in (0.95, 0.99, 0.999)]
@@ -79,12 +80,12 @@ def told(rows, held, surface):
 
 
 def encode(encoder, texts):
-    """What the encoder sees of each text. Equal texts are read once."""
+    """What the encoder sees of each text, in half precision: further digits are another processor's. Equal texts are read once."""
     each = {text: number for number, text in enumerate(dict.fromkeys(texts))}
     lines = "".join(json.dumps(text) + "\n" for text in each)
     answer = subprocess.run([encoder, "layers", *map(str, LAYERS)], input=lines.encode(), stdout=subprocess.PIPE, check=True)
-    seen = np.frombuffer(answer.stdout, "<f4").reshape(len(each), WIDE)
-    return seen[[each[text] for text in texts]]
+    seen = np.frombuffer(answer.stdout, "<f4").reshape(len(each), WIDE).astype(np.float16)
+    return seen[[each[text] for text in texts]].astype(np.float32)
 
 
 def fit(seen, label, weight):
@@ -136,6 +137,7 @@ def look(options, rows, held, shown, groups, surface):
     low, high = (float(np.quantile(held[benign], place)) for place in UNSURE[surface])
     final = np.where(held <= low, held, np.where(held >= high, held + 99, held + after))
     figures, lines = told(rows, final, surface)
+    figures["states"] = hashlib.sha256(seen.tobytes()).hexdigest()[:16]
     figures["asked_of_harmless"] = round(float(((held > low) & (held < high))[benign].mean()), 3)
     use = rows.trained
     usual, scale, whole, scales, biases, outer, bias = rounded(fit(seen[use], label[use], weigh(rows, use, 1.0)[use]), share)

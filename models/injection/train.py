@@ -2,12 +2,13 @@
 
     cargo build --release -p cardea-core --example guard
     cargo build --release -p cardea-embed --example encode
-    cargo vendor /tmp/books
-    python3 train.py DATA --engine target/release/examples/guard --encoder target/release/examples/encode --books /tmp/books
+    pip install -r requirements.txt
+    python3 train.py DATA --engine target/release/examples/guard --encoder target/release/examples/encode
 
-DATA is the folder with `injection_prompts.jsonl` and `injection_documents.jsonl`. Needs numpy, scipy and numba. The engine folds
+DATA is the folder with `injection_prompts.jsonl` and `injection_documents.jsonl`. The engine folds
 and decodes the texts and says which structural rules fire (`guard clues`), so that the classifier learns what the rules
 leave open. Writes `weights.bin`, `second.bin`, `golden.jsonl` (texts with their scores, for the engine's test) and `figures.json`.
+The same inputs give the same bytes: `figures.json` names the inputs by their digests, and `--check` compares with what is here.
 
 Rows under CC-BY-SA-4.0 are never trained on. Evaluation leaves groups of sources out: their texts are scored by a model
 that saw none of them, and the line is the one that 1 % of the harmless texts, held out likewise, reach (ours are not
@@ -16,11 +17,17 @@ counted for it). Templates of our own and manuals are held out by sevenths.
 
 import argparse
 import concurrent.futures
+import hashlib
 import json
+import os
 import pathlib
 import struct
 import subprocess
+import sys
 import zlib
+
+# WHY: sums of many threads, and of another processor's kernels, end in other last bits. Read when numpy is imported.
+os.environ.update(OPENBLAS_NUM_THREADS="1", OPENBLAS_CORETYPE="Haswell", OMP_NUM_THREADS="1")
 
 import numpy as np
 from numba import njit
@@ -33,11 +40,12 @@ from concepts import Lexicon
 from features import BITS, BLOCK, prompt, record, sentences, spans, squeeze
 from second import told, weigh
 
-CONCEPTS = pathlib.Path(__file__).parent / "concepts.txt"
+HERE = pathlib.Path(__file__).parent
+CONCEPTS = HERE / "concepts.txt"
 # How strongly weights are drawn to zero: chosen by leaving sources out. Weak ones learn the carriers of the attacks by heart.
 PRIOR = {"prompt": 1e-4, "document": 5e-4}
 # The mean of so many models, each with this part of our own texts: one alone hangs on its seed and on which texts it saw.
-MODELS, PART = 3, {"prompt": 0.8, "document": 0.6}
+MODELS, PART = {"prompt": 3, "document": 6}, {"prompt": 0.8, "document": 0.6}
 # An attack that scores less than this share of harmless texts, with its source left out among so many parts, is not learnt from.
 DOUBTED, PARTS = 0.95, 4
 SIZE = {"prompt": 1 << BITS, "document": 1 << (BITS - 1)}
@@ -63,18 +71,31 @@ class Rows:
         return len(self.text)
 
 
-def manuals(folder):
-    """Pieces of the manuals of the libraries that Cardea is built from (MIT or Apache-2.0): harmless, full of imperatives."""
-    for path in sorted(folder.glob("*/*.md")):
-        book, text = path.parent.name, path.read_text(encoding="utf-8", errors="replace")
-        pieces = [piece.strip() for piece in text.split("\n\n") if piece.strip()]
-        for at in range(0, len(pieces), 4):
-            piece = "\n\n".join(pieces[at : at + 4])[:1500]
-            if zlib.crc32(piece.encode()) % 8 == 0 and len(piece) > 60:
-                yield piece, 0, f"manuals/{zlib.crc32(book.encode()) % 7}", True, None
+def books(registry):
+    """The folders of the libraries in `manuals.txt`, in its order."""
+    missing = []
+    for line in (HERE / "manuals.txt").read_text().split("\n"):
+        if line and not line.startswith("#"):
+            book = line.replace(" ", "-")
+            found = sorted(registry.glob(f"*/{book}"))
+            missing += [] if found else [line]
+            yield from found[:1]
+    if missing:
+        sys.exit(f"{registry} lacks {len(missing)} libraries of manuals.txt: {', '.join(missing)}. Fetch these versions with cargo.")
 
 
-def load(folder, books):
+def manuals(registry):
+    """Pieces of the manuals of the libraries that Cardea is built from: harmless, full of imperatives."""
+    for folder in books(registry):
+        for path in sorted(folder.glob("*.md")):
+            pieces = [piece.strip() for piece in path.read_text(encoding="utf-8", errors="replace").split("\n\n") if piece.strip()]
+            for at in range(0, len(pieces), 4):
+                piece = "\n\n".join(pieces[at : at + 4])[:1500]
+                if zlib.crc32(piece.encode()) % 8 == 0 and len(piece) > 60:
+                    yield piece, 0, f"manuals/{zlib.crc32(folder.name.encode()) % 7}", True, None
+
+
+def load(folder, registry):
     made, seen = {"prompt": [], "document": []}, set()
     for surface in made:
         for line in open(folder / f"injection_{surface}s.jsonl", encoding="utf-8"):
@@ -87,8 +108,16 @@ def load(folder, books):
     requests = [row[0] for row in made["prompt"] if row[2] in ("bfcl", "self-instruct", "fastchat-bench") and 20 < len(row[0]) < 160]
     for text, label, unit, surface, order in own.rows(requests):
         made[surface].append((text, label, f"own/{zlib.crc32(unit.encode()) % 7}" + ("/work" if unit.startswith("work ") else ""), True, order))
-    made["document"] += manuals(books)
+    made["document"] += manuals(registry)
     return {surface: Rows(rows) for surface, rows in made.items()}
+
+
+def digest(*parts):
+    """What tells these inputs from others."""
+    made = hashlib.sha256()
+    for part in parts:
+        made.update(part if isinstance(part, bytes) else json.dumps(part).encode())
+    return made.hexdigest()[:16]
 
 
 def clues(engine, texts, untrusted):
@@ -167,7 +196,7 @@ def extract(text, letters=600):
     return text if len(text) <= letters else f"{text[: letters // 2]} {text[-letters // 2 :]}"
 
 
-@njit(cache=True, fastmath=True)
+@njit
 def descend(indptr, indices, data, wanted, share, offset, weights, bias, order, epochs, rate, prior):
     """Logistic regression by stochastic descent, each weight with a step size of its own."""
     steps = np.full(len(weights), 1e-3, np.float32)
@@ -209,7 +238,7 @@ def fit(windows, chosen, label, weight, number, start=None, epochs=5):
 
 def train(rows, windows, use, surface, first=1):
     own_rows, models = np.array([source.startswith("own/") for source in rows.source]), []
-    for number in range(first, first + MODELS):
+    for number in range(first, first + MODELS[surface]):
         seen = np.random.default_rng(number + 10).random(len(rows)) <= PART[surface]
         models.append(one_model(rows, windows, use & (seen | ~own_rows), surface, number))
     return np.mean(models, axis=0)
@@ -276,7 +305,7 @@ def quantise(model, surface):
 
 def surface_of(options, surface):
     """Evaluates and trains one surface: its parts of the two files, its figures, and golden texts."""
-    rows = load(options.data, options.books)[surface]
+    rows = load(options.data, options.registry)[surface]
     folded, _ = next(clues(options.engine, [CONCEPTS.read_text(encoding="utf-8")], False))
     windows = Windows(options.engine, rows.text, surface, Lexicon(folded[0]))
     if surface == "document":
@@ -298,6 +327,7 @@ def surface_of(options, surface):
         print(", ".join(group), int(out.sum()), flush=True)
     figures, lines = told(rows, held, surface)
     figures["groups"] = [[str(name) for name in group] for group in groups]
+    figures["inputs"] = {"texts": digest([rows.text, rows.label.tolist(), rows.source.tolist()]), "clues": digest([windows.views, windows.boost.tolist()])}
     print(surface, json.dumps(figures), flush=True)
     head, figures["second_look"] = second.look(options, rows, held, lambda text: windows.shown(text, best[text]), groups, surface)
     print(surface, json.dumps(figures["second_look"]), flush=True)
@@ -306,10 +336,22 @@ def surface_of(options, surface):
     whole, scales, model = quantise(train(rows, windows, believed(rows, windows, rows.trained, surface), surface), surface)
     margins = windows.margins(model)
     margins = margins[windows.best(margins)]
-    mine = np.flatnonzero([source.startswith("own/") and len(text) < 400 for source, text in zip(rows.source, rows.text)])
+    # The engine's test scores what is written, not other readings of it.
+    mine = np.flatnonzero([source.startswith("own/") and len(text) < 400 and len(views) == 1 for source, text, views in zip(rows.source, rows.text, windows.views)])
     chosen = np.random.default_rng(3).permutation(mine)[:40]
     golden = [{"text": rows.text[n], "untrusted": surface == "document", "margin": round(float(margins[n]), 4)} for n in chosen]
     return struct.pack("<6f", *scales, model[-1], *lines), b"".join(part.tobytes() for part in whole), head, figures, golden
+
+
+def part_here(surface):
+    """What the files here hold for one surface."""
+    weights, head, golden = (HERE / "weights.bin").read_bytes(), (HERE / "second.bin").read_bytes(), (HERE / "golden.jsonl").read_text("utf-8")
+    first, last = surface == "prompt", surface == "document"
+    size, half = SIZE["prompt"] + (1 << CONCEPT_BITS), (len(head) - 8) // 2
+    body = weights[56 : 56 + size] if first else weights[56 + size : -4]
+    lines = [one for one in map(json.loads, golden.split("\n")[:-1]) if one["untrusted"] == last]
+    figures = json.loads((HERE / "figures.json").read_text())[surface]
+    return weights[8 + 24 * last : 32 + 24 * last], body, head[4 + half * last : 4 + half + half * last], figures, lines
 
 
 def main():
@@ -317,22 +359,31 @@ def main():
     parser.add_argument("data", type=pathlib.Path)
     parser.add_argument("--engine", required=True)
     parser.add_argument("--encoder", required=True, help="the example `encode` of cardea-embed")
-    parser.add_argument("--books", type=pathlib.Path, required=True)
-    parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path(__file__).parent)
+    parser.add_argument("--registry", type=pathlib.Path, default=pathlib.Path.home() / ".cargo/registry/src", help="where cargo keeps the sources of libraries")
+    parser.add_argument("--out", type=pathlib.Path, default=HERE)
+    parser.add_argument("--only", choices=tuple(SIZE), help="train this part and keep the other of the files here")
+    parser.add_argument("--check", type=pathlib.Path, help="write to this folder instead, and say which files differ from those here")
     parser.add_argument("--groups", type=int, default=6, help="sources are left out in so many groups")
     parser.add_argument("--alone", choices=("sevenths", "whole"), help="leave each source out alone, manuals by sevenths or as a whole, and write nothing but `alone.json`")
     options = parser.parse_args()
+    options.out = options.check or options.out
+    surfaces = [surface for surface in SIZE if options.only in (surface, None)]
     with concurrent.futures.ProcessPoolExecutor(2) as pool:
-        made = list(pool.map(surface_of, [options] * 2, SIZE))
+        made = dict(zip(surfaces, pool.map(surface_of, [options] * len(surfaces), surfaces)))
     if options.alone:
-        (options.out / "alone.json").write_text(json.dumps(dict(zip(SIZE, made)), indent=1) + "\n")
+        kept = json.loads((HERE / "alone.json").read_text()) if options.only else {}
+        (options.out / "alone.json").write_text(json.dumps({surface: made.get(surface, kept.get(surface)) for surface in SIZE}, indent=1) + "\n")
         return
-    heads, bodies, seconds, figures, golden = zip(*made)
+    heads, bodies, seconds, figures, golden = zip(*(made[surface] if surface in made else part_here(surface) for surface in SIZE))
     for name, body in (("weights.bin", struct.pack("<4sI", b"CGI3", BITS) + b"".join(heads) + b"".join(bodies)), ("second.bin", b"CGS2" + b"".join(seconds))):
         (options.out / name).write_bytes(body + struct.pack("<I", zlib.crc32(body)))
     lines = "".join(json.dumps(one, ensure_ascii=False) + "\n" for part in golden for one in part)
     (options.out / "golden.jsonl").write_text(lines, encoding="utf-8")
     (options.out / "figures.json").write_text(json.dumps(dict(zip(SIZE, figures)), indent=1) + "\n")
+    if options.check:
+        made = ("weights.bin", "second.bin", "golden.jsonl", "figures.json")
+        other = [name for name in made if (HERE / name).read_bytes() != (options.out / name).read_bytes()]
+        sys.exit(f"not as shipped: {', '.join(other)}; see `inputs` in figures.json" if other else None)
 
 
 if __name__ == "__main__":
