@@ -268,10 +268,80 @@ const TELLING: &[(&str, &str)] = &[
     ("routing", ""),
 ];
 
+/// Words of names of columns that hold what lets somebody in, with the label under which their cells are read; nothing:
+/// their own.
+const SECRETS: &[(&str, &str)] = &[
+    ("password", "password"),
+    ("passwords", "password"),
+    ("passwd", "password"),
+    ("pass", "password"),
+    ("pwd", "password"),
+    ("pw", "password"),
+    ("passphrase", "password"),
+    ("passcode", "password"),
+    ("passwort", "password"),
+    ("kennwort", "password"),
+    ("passe", "password"),
+    ("mdp", "password"),
+    ("contrasena", "password"),
+    ("clave", "password"),
+    ("senha", "password"),
+    ("wachtwoord", "password"),
+    ("haslo", "password"),
+    ("losenord", "password"),
+    ("passord", "password"),
+    ("adgangskode", "password"),
+    ("salasana", "password"),
+    ("heslo", "password"),
+    ("sifre", "password"),
+    ("parola", "password"),
+    ("пароль", "password"),
+    ("密码", "password"),
+    ("密碼", "password"),
+    ("ハスワート", "password"),
+    ("비밀번호", "password"),
+    ("secret", ""),
+    ("token", ""),
+    ("apikey", ""),
+    ("api_key", ""),
+    ("api key", ""),
+    ("access key", "access_key"),
+    ("access_key", ""),
+    ("pin", "pin"),
+];
+
+/// Words of names of columns that only tell about such a thing.
+const ABOUT: &[&str] = &[
+    "hash", "hashed", "changed", "change", "reset", "at", "on", "date", "expires", "expiry", "expired",
+    "type", "id", "age", "policy", "length", "count", "last", "updated", "created", "strength", "limit",
+    "name", "prefix", "hint", "required", "rotation", "rotated", "status", "set", "boarding", "fail", "rate",
+    "max", "min", "used",
+];
+
+/// What a column that holds secrets is read under, if it does.
+fn secret(name: &str) -> Option<String> {
+    let words = || name.split(|c: char| !c.is_alphanumeric());
+    let is = |word: &str| {
+        if word.contains(['_', ' ']) { name.contains(word) } else { words().any(|one| one == word) }
+    };
+    let (word, label) = SECRETS.iter().find(|(word, _)| is(word))?;
+    // `passes` and `fails` are columns of a test; so is `pass` beside others.
+    let told = *word != "pass" || name.len() <= 12;
+    let own = || if label.is_empty() { name.to_owned() } else { (*label).to_owned() };
+    (told && !words().any(|one| ABOUT.contains(&one))).then(own)
+}
+
+/// Tables of a text, read again.
+pub(super) struct Columns {
+    pub(super) view: View<'static>,
+    /// A column holds what lets somebody in.
+    pub(super) secrets: bool,
+}
+
 /// The cells of all tables of a text under their labels. It may run over any distance, so only whole texts are read for it.
-pub(super) fn columns(view: &View<'_>) -> Option<View<'static>> {
+pub(super) fn columns(view: &View<'_>) -> Option<Columns> {
     let text = view.text.as_ref();
-    let mut made = Made { view, text: String::new(), source: Vec::new() };
+    let mut made = Made { view, text: String::new(), source: Vec::new(), secrets: false };
     separated(text, &mut made);
     // Both have names of columns in brackets.
     if memchr::memchr(b'(', text.as_bytes()).is_some() {
@@ -279,7 +349,8 @@ pub(super) fn columns(view: &View<'_>) -> Option<View<'static>> {
         copied(text, &mut made);
     }
     aliased(text, &mut made);
-    (!made.text.is_empty()).then(|| View::made(made.text, made.source))
+    let secrets = made.secrets;
+    (!made.text.is_empty()).then(|| Columns { view: View::made(made.text, made.source), secrets })
 }
 
 /// Cells under their labels.
@@ -287,6 +358,7 @@ struct Made<'a, 'v> {
     view: &'a View<'v>,
     text: String,
     source: Vec<(u32, u32)>,
+    secrets: bool,
 }
 
 impl Made<'_, '_> {
@@ -310,6 +382,7 @@ impl Made<'_, '_> {
     }
 
     fn row(&mut self, labels: &[String], cells: &[Range<usize>]) {
+        self.secrets |= labels.iter().any(|label| secret(label).is_some());
         for (label, cell) in labels.iter().zip(cells) {
             if !label.is_empty() && !cell.is_empty() && cell.len() < 200 {
                 self.put(label, cell.clone());
@@ -320,7 +393,7 @@ impl Made<'_, '_> {
 
 /// Labels for the cells below these names; nothing if they are no names of columns, or none tells.
 fn labels(text: &str, header: &[Range<usize>]) -> Option<Vec<String>> {
-    let (mut people, mut labels) = (false, Vec::new());
+    let (mut people, mut secrets, mut labels) = (false, false, Vec::new());
     for cell in header {
         let name = text.get(cell.clone())?.to_lowercase();
         let plain = |c: char| {
@@ -341,15 +414,22 @@ fn labels(text: &str, header: &[Range<usize>]) -> Option<Vec<String>> {
             }
         });
         let is_name = NAMES.contains(&name.as_str()) || words().any(|word| word == "name");
+        let hidden = secret(&name).filter(|_| known.is_none());
         people |= known.is_some();
-        labels.push(match known {
-            Some((_, "")) => name,
-            Some((_, label)) => (*label).to_owned(),
-            None if is_name => "surname".to_owned(),
-            None => String::new(),
+        secrets |= hidden.is_some();
+        labels.push(match (known, hidden) {
+            (Some((_, "")), _) => name,
+            (Some((_, label)), _) => (*label).to_owned(),
+            (None, Some(label)) => label,
+            (None, None) if is_name => "surname".to_owned(),
+            (None, None) => String::new(),
         });
     }
-    people.then_some(labels)
+    if !people {
+        // Beside a password alone, an owner or a user is a machine's as well as a person's.
+        labels.iter_mut().filter(|label| *label == "surname").for_each(String::clear);
+    }
+    (people || secrets).then_some(labels)
 }
 
 /// Tables whose cells are set apart by a sign: a header, and rows with as many cells.
@@ -520,7 +600,7 @@ mod tests {
     use super::{super::normalize::fold, *};
 
     fn read(text: &str) -> String {
-        columns(&fold(text)).map_or_else(String::new, |view| view.text.replace("\n\n", "; "))
+        columns(&fold(text)).map_or_else(String::new, |read| read.view.text.replace("\n\n", "; "))
     }
 
     #[test]
@@ -548,6 +628,20 @@ mod tests {
     }
 
     #[test]
+    fn columns_of_secrets_are_read_and_what_tells_about_them_is_not() {
+        assert_eq!(
+            read("| host | user | password |\n|---|---|---|\n| nas-1 | backup | Anchor7 |\n"),
+            "password: Anchor7; "
+        );
+        assert_eq!(read("user;Kennwort\nops;Anker7\n"), "password: Anker7; ");
+        assert_eq!(read("service,api_key,owner\nbilling,ab12,it\n"), "api_key: ab12; ");
+        assert!(read("test,pass,fail_rate,password_hash\nunit,12,3,ab12\n").starts_with("password: 12; "));
+        for text in ["user,password changed at\nops,2026-01-02\n", "token type,token limit\nbearer,4096\n"] {
+            assert!(read(text).is_empty(), "{text}");
+        }
+    }
+
+    #[test]
     fn a_cell_of_a_query_is_read_under_the_name_behind_it() {
         assert_eq!(
             read("select '57-93-37' as mrn, 'Rosa Lind' AS patient_name, 'x' as kind"),
@@ -571,7 +665,7 @@ mod tests {
     #[test]
     fn places_lead_back_to_the_cells() {
         let text = "né,phone\n1,é0161\n";
-        let view = columns(&fold(text)).unwrap();
+        let view = columns(&fold(text)).unwrap().view;
         let at = view.text.find("e0161").unwrap();
         let (from, to) = view.back(at, at + 5);
         assert_eq!(text.get(from..to), Some("é0161"));
