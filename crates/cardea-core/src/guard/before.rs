@@ -7,6 +7,9 @@ const WORDS: usize = 64;
 /// How far back the beginning of an address is looked for.
 const LINE: usize = 96;
 
+/// How far back the beginning of a line is looked for.
+const CLAUSE: usize = 80;
+
 /// Words before the sign of an address that is spelled out.
 const SPELT: usize = 5;
 
@@ -38,6 +41,16 @@ pub(super) fn words(bytes: &[u8], hit: usize) -> usize {
         start = hit - before.len() + at;
     }
     start
+}
+
+/// The beginning of the line of a place, or of a word not far before it.
+pub(super) fn clause(bytes: &[u8], hit: usize) -> usize {
+    let before = bytes.get(hit.saturating_sub(CLAUSE)..hit).unwrap_or_default();
+    match before.iter().rposition(|byte| *byte == b'\n') {
+        Some(at) => hit - before.len() + at + 1,
+        None if before.len() == CLAUSE => whole_word(bytes, hit - CLAUSE, hit),
+        None => 0,
+    }
 }
 
 /// Where the address may begin that a postal code ends, if a comma or the end of a line stands before the code.

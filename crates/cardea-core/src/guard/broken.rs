@@ -147,7 +147,7 @@ fn lines(view: &View<'_>, found: &mut Vec<View<'static>>) {
             let rest = bytes.get(end + gap..)?;
             let length = rest.iter().take(LONGEST).take_while(|byte| is_key(**byte)).count();
             let (head, tail) = (bytes.get(from..end)?, rest.get(..length)?);
-            let cut = looks_cut(head) && looks_cut(tail) && !(head.ends_with(b"=") && is_setting(tail));
+            let cut = looks_cut(head) && looks_cut(tail) && !is_next_setting(head, tail);
             (cut && (is_mixed(head) || is_mixed(tail))).then_some((end + gap, end + gap + length))
         };
         if length < SHORTEST_HEAD {
@@ -176,6 +176,16 @@ fn lines(view: &View<'_>, found: &mut Vec<View<'static>>) {
 /// True if a stretch can be a piece of a value: no end of a sentence or of a name.
 fn looks_cut(piece: &[u8]) -> bool {
     !piece.is_empty() && ![&b"."[..], b":", b"--"].iter().any(|end| piece.ends_with(end))
+}
+
+/// True if the second stretch is a setting of its own: behind a name without a value, or with a name as settings of the
+/// environment have them.
+fn is_next_setting(head: &[u8], tail: &[u8]) -> bool {
+    let named = || {
+        let name = memchr::memchr(b'=', tail).and_then(|at| tail.get(..at)).unwrap_or_default();
+        name.len() > 2 && !name.iter().any(u8::is_ascii_lowercase) && head.contains(&b'=')
+    };
+    is_setting(tail) && (head.ends_with(b"=") || named())
 }
 
 /// True for a name with a sign and mostly a value: behind a name without a value this is the next setting.

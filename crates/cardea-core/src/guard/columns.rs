@@ -5,10 +5,10 @@
 
 use std::ops::Range;
 
-use super::normalize::View;
-
-/// The longest name of a column.
-const LONGEST_HEADER: usize = 40;
+use super::{
+    headers::{LONGEST_HEADER, labels, secret},
+    normalize::View,
+};
 
 /// Most columns of a table that are looked at.
 const MOST_COLUMNS: usize = 64;
@@ -16,416 +16,17 @@ const MOST_COLUMNS: usize = 64;
 /// What is read again is no longer than about this.
 const LONGEST_TABLE: usize = 64 * 1024;
 
-/// Names of columns that hold names of people, but of things as well: they count beside a column that only people have.
-const NAMES: &[&str] = &[
-    "name",
-    "nome",
-    "nom",
-    "nombre",
-    "naam",
-    "navn",
-    "namn",
-    "nimi",
-    "nev",
-    "nume",
-    "jmeno",
-    "meno",
-    "imie",
-    "ime",
-    "имя",
-    "имe",
-    "contact",
-    "user",
-    "customer",
-    "client",
-    "cliente",
-    "kunde",
-    "nama",
-    "isim",
-    "ad",
-    "guest",
-    "guests",
-    "tenant",
-    "visitor",
-    "driver",
-    "student",
-    "attendee",
-    "payee",
-    "recipient",
-    "resident",
-    "traveller",
-    "traveler",
-    "applicant",
-    "gast",
-    "mieter",
-    "fahrer",
-    "huesped",
-    "ospite",
-    "hospede",
-    "gosc",
-];
-
-/// Names of columns for the part that somebody plays, which teams and things play as well: only whole names count there,
-/// beside a column that only people have.
-const ROLES: &[&str] = &[
-    "owner",
-    "pupil",
-    "assignee",
-    "assigned_to",
-    "assigned to",
-    "guardian",
-    "parent",
-    "mother",
-    "father",
-    "child",
-    "spouse",
-    "teacher",
-    "nurse",
-    "doctor",
-    "physician",
-    "gp",
-    "carer",
-    "caregiver",
-    "next_of_kin",
-    "next of kin",
-    "emergency_contact",
-    "emergency contact",
-    "agent",
-    "manager",
-    "supervisor",
-    "reporter",
-    "requester",
-    "approver",
-    "signatory",
-    "claimant",
-    "insured",
-    "policyholder",
-    "borrower",
-    "buyer",
-    "seller",
-    "landlord",
-    "renter",
-    "lessee",
-    "donor",
-    "participant",
-    "candidate",
-    "trainee",
-    "instructor",
-    "technician",
-    "witness",
-    "beneficiary",
-    "nominee",
-    "custodian",
-    "sender",
-    "caller",
-    "subscriber",
-    "worker",
-    "staff",
-    "person",
-    "schuler",
-    "schulerin",
-    "inhaber",
-    "eigentumer",
-    "halter",
-    "mitarbeiter",
-    "empfanger",
-    "bewohner",
-    "teilnehmer",
-    "eleve",
-    "proprietaire",
-    "locataire",
-    "assure",
-    "titulaire",
-    "salarie",
-    "beneficiaire",
-    "alumno",
-    "propietario",
-    "inquilino",
-    "empleado",
-    "titular",
-    "beneficiario",
-    "responsable",
-    "alunno",
-    "studente",
-    "proprietario",
-    "dipendente",
-    "intestatario",
-    "responsabile",
-    "aluno",
-    "funcionario",
-    "responsavel",
-    "leerling",
-    "eigenaar",
-    "huurder",
-    "medewerker",
-    "klant",
-    "elev",
-    "agare",
-    "hyresgast",
-    "anstalld",
-    "ejer",
-    "lejer",
-    "ansat",
-    "eier",
-    "leietaker",
-    "ansatt",
-    "oppilas",
-    "omistaja",
-    "asiakas",
-    "potilas",
-    "uczen",
-    "wlasciciel",
-    "najemca",
-    "pracownik",
-    "klient",
-    "opiekun",
-    "zak",
-    "majitel",
-    "zakaznik",
-    "zamestnanec",
-    "tanulo",
-    "tulajdonos",
-    "ugyfel",
-    "proprietar",
-    "chirias",
-    "angajat",
-    "ogrenci",
-    "sahibi",
-    "musteri",
-    "kiraci",
-    "calisan",
-    "veli",
-    "ученик",
-    "владелец",
-    "сотрудник",
-    "клиент",
-    "пациент",
-    "生徒",
-    "所有者",
-    "担当者",
-    "利用者",
-    "学生",
-    "员工",
-    "客户",
-    "학생",
-    "담당자",
-    "고객",
-];
-
-/// Parts of names of columns that only people have, with the label under which their cells are read; nothing: their own.
-const TELLING: &[(&str, &str)] = &[
-    ("first_name", "surname"),
-    ("firstname", "surname"),
-    ("first name", "surname"),
-    ("given", "surname"),
-    ("last_name", "surname"),
-    ("lastname", "surname"),
-    ("last name", "surname"),
-    ("surname", "surname"),
-    ("full_name", "surname"),
-    ("fullname", "surname"),
-    ("full name", "surname"),
-    ("middle name", "surname"),
-    ("family name", "surname"),
-    ("customer_name", "surname"),
-    ("customer name", "surname"),
-    ("patient_name", "surname"),
-    ("employee", ""),
-    ("holder", "surname"),
-    ("vorname", "surname"),
-    ("nachname", "surname"),
-    ("prenom", "surname"),
-    ("apellido", "surname"),
-    ("cognome", "surname"),
-    ("sobrenome", "surname"),
-    ("voornaam", "surname"),
-    ("achternaam", "surname"),
-    ("fornamn", "surname"),
-    ("efternamn", "surname"),
-    ("fornavn", "surname"),
-    ("efternavn", "surname"),
-    ("etternavn", "surname"),
-    ("etunimi", "surname"),
-    ("sukunimi", "surname"),
-    ("nazwisk", "surname"),
-    ("prijmen", "surname"),
-    ("priezvisko", "surname"),
-    ("prezime", "surname"),
-    ("soyad", "surname"),
-    ("patient", ""),
-    ("passenger", ""),
-    ("фио", "surname"),
-    ("фамили", "surname"),
-    ("氏名", "surname"),
-    ("姓名", "surname"),
-    ("名前", "surname"),
-    ("성명", "surname"),
-    ("이름", "surname"),
-    ("birth", "date of birth"),
-    ("dob", "date of birth"),
-    ("geburt", "date of birth"),
-    ("geboren", "date of birth"),
-    ("naissance", "date of birth"),
-    ("nacimiento", "date of birth"),
-    ("nascita", "date of birth"),
-    ("nascimento", "date of birth"),
-    ("geboorte", "date of birth"),
-    ("fodsel", "date of birth"),
-    ("fodelse", "date of birth"),
-    ("fodt", "date of birth"),
-    ("fodd", "date of birth"),
-    ("urodz", "date of birth"),
-    ("naroz", "date of birth"),
-    ("dogum", "date of birth"),
-    ("nacim", "date of birth"),
-    ("рожден", "date of birth"),
-    ("生年月日", "date of birth"),
-    ("出生", "date of birth"),
-    ("생년월일", "date of birth"),
-    ("phone", "phone"),
-    ("tel", "phone"),
-    ("telefon", "phone"),
-    ("telemovel", "phone"),
-    ("komork", "phone"),
-    ("mobil", "phone"),
-    ("handy", "phone"),
-    ("celular", "phone"),
-    ("movil", "phone"),
-    ("cell", "phone"),
-    ("fax", "phone"),
-    ("puhelin", "phone"),
-    ("whatsapp", "phone"),
-    ("gsm", "phone"),
-    ("телефон", "phone"),
-    ("電話", "phone"),
-    ("电话", "phone"),
-    ("手机", "phone"),
-    ("전화", "phone"),
-    ("address", "address"),
-    ("adres", "address"),
-    ("anschrift", "address"),
-    ("direccion", "address"),
-    ("indirizzo", "address"),
-    ("endereco", "address"),
-    ("morada", "address"),
-    ("domicilio", "address"),
-    ("street", "address"),
-    ("strasse", "address"),
-    ("straße", "address"),
-    ("mail", ""),
-    ("correo", ""),
-    ("ssn", "ssn"),
-    ("social_sec", "ssn"),
-    ("social sec", "ssn"),
-    ("account", "account number"),
-    ("acct", "account number"),
-    ("konto", "account number"),
-    ("cuenta", "account number"),
-    ("conta", "account number"),
-    ("compte", "account number"),
-    ("rekening", "account number"),
-    ("passport", "passport"),
-    ("reisepass", "passport"),
-    ("pasaporte", "passport"),
-    ("passeport", "passport"),
-    ("passaporto", "passport"),
-    ("passaporte", "passport"),
-    ("paspoort", "passport"),
-    ("licen", ""),
-    ("plate", "license plate"),
-    ("kennzeichen", "license plate"),
-    ("iban", ""),
-    ("card", ""),
-    ("karte", ""),
-    ("nino", ""),
-    ("nhs", ""),
-    ("mrn", ""),
-    ("cpf", ""),
-    ("cnpj", ""),
-    ("rut", ""),
-    ("curp", ""),
-    ("rfc", ""),
-    ("dni", ""),
-    ("nie", ""),
-    ("nif", ""),
-    ("cuit", ""),
-    ("cuil", ""),
-    ("bsn", ""),
-    ("pesel", ""),
-    ("nip", ""),
-    ("cnp", ""),
-    ("egn", ""),
-    ("oib", ""),
-    ("emso", ""),
-    ("jmbg", ""),
-    ("cpr", ""),
-    ("fodselsn", "fodselsnummer"),
-    ("personn", "personnummer"),
-    ("hetu", ""),
-    ("henkilotunnus", ""),
-    ("isikukood", ""),
-    ("asmens", "asmens kodas"),
-    ("personas", "personas kods"),
-    ("rodne", "rodne cislo"),
-    ("nrn", ""),
-    ("rijksregister", ""),
-    ("niss", ""),
-    ("insz", ""),
-    ("ahv", ""),
-    ("svnr", ""),
-    ("steuer", "steuer-id"),
-    ("nir", ""),
-    ("codice_fiscale", "codice fiscale"),
-    ("codice fiscale", ""),
-    ("aadhaar", ""),
-    ("pan", "pan"),
-    ("sin", "sin"),
-    ("tfn", ""),
-    ("nric", ""),
-    ("tckn", ""),
-    ("kimlik", ""),
-    ("tc_", "tc kimlik"),
-    ("inn", "inn"),
-    ("инн", ""),
-    ("снилс", ""),
-    ("afm", ""),
-    ("αφμ", ""),
-    ("amka", ""),
-    ("αμκα", ""),
-    ("taj", ""),
-    ("ado", "adoazonosito"),
-    ("ppsn", ""),
-    ("pps", ""),
-    ("itin", ""),
-    ("utr", ""),
-    ("tax", "tax id"),
-    ("national", "national id"),
-    ("identity", "identity number"),
-    ("citizen", "citizen id"),
-    ("身份证", ""),
-    ("주민", "주민번호"),
-    ("insurance", "insurance number"),
-    ("member", "member id"),
-    ("policy", "policy number"),
-    ("vin", "vin"),
-    ("imei", ""),
-    ("gender", ""),
-    ("salary", ""),
-    ("nin", "nin"),
-    ("cnic", ""),
-    ("clabe", ""),
-    ("bsb", ""),
-    ("sort_code", ""),
-    ("routing", ""),
-    ("mac", ""),
-    ("age", ""),
-    ("bday", "date of birth"),
-];
+/// Tables of a text, read again.
+pub(super) struct Columns {
+    pub(super) view: View<'static>,
+    /// A column holds what lets somebody in.
+    pub(super) secrets: bool,
+}
 
 /// The cells of all tables of a text under their labels. It may run over any distance, so only whole texts are read for it.
-pub(super) fn columns(view: &View<'_>) -> Option<View<'static>> {
+pub(super) fn columns(view: &View<'_>) -> Option<Columns> {
     let text = view.text.as_ref();
-    let mut made = Made { view, text: String::new(), source: Vec::new() };
+    let mut made = Made { view, text: String::new(), source: Vec::new(), secrets: false };
     separated(text, &mut made);
     // Both have names of columns in brackets.
     if memchr::memchr(b'(', text.as_bytes()).is_some() {
@@ -433,7 +34,8 @@ pub(super) fn columns(view: &View<'_>) -> Option<View<'static>> {
         copied(text, &mut made);
     }
     aliased(text, &mut made);
-    (!made.text.is_empty()).then(|| View::made(made.text, made.source))
+    let secrets = made.secrets;
+    (!made.text.is_empty()).then(|| Columns { view: View::made(made.text, made.source), secrets })
 }
 
 /// Cells under their labels.
@@ -441,6 +43,7 @@ struct Made<'a, 'v> {
     view: &'a View<'v>,
     text: String,
     source: Vec<(u32, u32)>,
+    secrets: bool,
 }
 
 impl Made<'_, '_> {
@@ -464,51 +67,13 @@ impl Made<'_, '_> {
     }
 
     fn row(&mut self, labels: &[String], cells: &[Range<usize>]) {
+        self.secrets |= labels.iter().any(|label| secret(label).is_some());
         for (label, cell) in labels.iter().zip(cells) {
             if !label.is_empty() && !cell.is_empty() && cell.len() < 200 {
                 self.put(label, cell.clone());
             }
         }
     }
-}
-
-/// Labels for the cells below these names; nothing if they are no names of columns, or none tells.
-fn labels(text: &str, header: &[Range<usize>]) -> Option<Vec<String>> {
-    let (mut people, mut labels) = (false, Vec::new());
-    for cell in header {
-        let name = text.get(cell.clone())?.to_lowercase();
-        let plain = |c: char| {
-            c.is_alphanumeric() || matches!(c, ' ' | '_' | '-' | '.' | '\'' | '(' | ')' | '#' | '/')
-        };
-        let begins =
-            name.is_empty() || name.starts_with(|c: char| c.is_alphabetic() || matches!(c, '#' | '_'));
-        if name.len() > LONGEST_HEADER || !begins || !name.chars().all(plain) || name.split(' ').count() > 5 {
-            return None;
-        }
-        // WHY: short parts stand inside other words, as `sin` in `business`: they must be a word of the name.
-        let words = || name.split(|c: char| !c.is_alphanumeric());
-        let known = TELLING.iter().find(|(part, _)| {
-            if part.len() > 3 || !part.is_ascii() {
-                name.contains(part)
-            } else {
-                words().any(|word| word == *part)
-            }
-        });
-        let is_name = NAMES.contains(&name.as_str()) || words().any(|word| word == "name");
-        people |= known.is_some();
-        labels.push(match known {
-            Some((_, "")) => name,
-            Some((_, label)) => (*label).to_owned(),
-            // Rows for other scripts know these words themselves.
-            None if ROLES.contains(&name.as_str()) && !name.is_ascii() => name,
-            None if is_name => "surname".to_owned(),
-            None if ROLES.contains(&name.trim_end_matches('s')) || ROLES.contains(&name.as_str()) => {
-                "name".to_owned()
-            }
-            None => String::new(),
-        });
-    }
-    people.then_some(labels)
 }
 
 /// Tables whose cells are set apart by a sign: a header, and rows with as many cells.
@@ -679,7 +244,7 @@ mod tests {
     use super::{super::normalize::fold, *};
 
     fn read(text: &str) -> String {
-        columns(&fold(text)).map_or_else(String::new, |view| view.text.replace("\n\n", "; "))
+        columns(&fold(text)).map_or_else(String::new, |read| read.view.text.replace("\n\n", "; "))
     }
 
     #[test]
@@ -707,6 +272,20 @@ mod tests {
     }
 
     #[test]
+    fn columns_of_secrets_are_read_and_what_tells_about_them_is_not() {
+        assert_eq!(
+            read("| host | user | password |\n|---|---|---|\n| nas-1 | backup | Anchor7 |\n"),
+            "password: Anchor7; "
+        );
+        assert_eq!(read("user;Kennwort\nops;Anker7\n"), "password: Anker7; ");
+        assert_eq!(read("service,api_key,owner\nbilling,ab12,it\n"), "api_key: ab12; ");
+        assert!(read("test,pass,fail_rate,password_hash\nunit,12,3,ab12\n").starts_with("password: 12; "));
+        for text in ["user,password changed at\nops,2026-01-02\n", "token type,token limit\nbearer,4096\n"] {
+            assert!(read(text).is_empty(), "{text}");
+        }
+    }
+
+    #[test]
     fn a_cell_of_a_query_is_read_under_the_name_behind_it() {
         assert_eq!(
             read("select '57-93-37' as mrn, 'Rosa Lind' AS patient_name, 'x' as kind"),
@@ -730,7 +309,7 @@ mod tests {
     #[test]
     fn places_lead_back_to_the_cells() {
         let text = "né,phone\n1,é0161\n";
-        let view = columns(&fold(text)).unwrap();
+        let view = columns(&fold(text)).unwrap().view;
         let at = view.text.find("e0161").unwrap();
         let (from, to) = view.back(at, at + 5);
         assert_eq!(text.get(from..to), Some("é0161"));

@@ -240,7 +240,7 @@ fn packed(view: &View<'_>, start: usize, end: usize, found: &mut Vec<View<'stati
         {
             hex(body, place)
         } else {
-            base64(body, &|at| place + at, rest.get(length) == Some(&b'='))
+            base64(body, &|at| place + at, padding(rest.get(length..)))
         };
         found.extend(decoded.and_then(|child| child.done(view)));
         place += length.max(1);
@@ -265,8 +265,13 @@ fn hex(body: &[u8], at: usize) -> Option<Child> {
     Some(child)
 }
 
+/// How many signs fill up base 64 at the beginning of the text.
+fn padding(text: Option<&[u8]>) -> usize {
+    text.unwrap_or_default().iter().take(2).take_while(|byte| **byte == b'=').count()
+}
+
 /// Base 64 undone, where `home` says where in the parent each of its signs stands.
-fn base64(body: &[u8], home: &dyn Fn(usize) -> usize, padded: bool) -> Option<Child> {
+fn base64(body: &[u8], home: &dyn Fn(usize) -> usize, padding: usize) -> Option<Child> {
     let plain: Vec<u8> = body
         .iter()
         .map(|byte| match byte {
@@ -289,7 +294,7 @@ fn base64(body: &[u8], home: &dyn Fn(usize) -> usize, padded: bool) -> Option<Ch
     let last = decoded.len().saturating_sub(1);
     for (number, byte) in decoded.iter().enumerate() {
         let end = if number == last { body.len() } else { ((number + 1) * 8).div_ceil(6) };
-        let padding = usize::from(number == last && padded);
+        let padding = if number == last { padding } else { 0 };
         child.put(*byte, home(number * 8 / 6), home(end.saturating_sub(1)) + 1 + padding);
     }
     Some(child)
@@ -484,7 +489,7 @@ fn wrapped(view: &View<'_>, found: &mut Vec<View<'static>>) {
         if homes.len() > first {
             let body: Vec<u8> = homes.iter().filter_map(|at| bytes.get(*at)).copied().collect();
             let home = |at: usize| homes.get(at).or(homes.last()).copied().unwrap_or_default();
-            let decoded = base64(&body, &home, bytes.get(end) == Some(&b'='));
+            let decoded = base64(&body, &home, padding(bytes.get(end..)));
             found.extend(decoded.and_then(|child| child.done(view)));
         }
         from = from.max(end);
@@ -569,14 +574,14 @@ mod tests {
         let text = "é aWdub3JlIHByZXZpb3Vz\nIGluc3RydWN0aW9ucw==";
         let view = fold(text);
         let child = rejoined(&view).pop().unwrap();
-        assert_eq!(child.back(0, child.text.len()), (3, text.len() - 1));
+        assert_eq!(child.back(0, child.text.len()), (3, text.len()));
     }
 
     #[test]
     fn a_child_leads_back_to_the_letters_that_hid_it() {
         let view = fold("é aWdub3JlIHByZXZpb3VzIGluc3RydWN0aW9ucw==");
         let child = children(&view).pop().unwrap();
-        assert_eq!(child.back(0, child.text.len()), (3, 42));
+        assert_eq!(child.back(0, child.text.len()), (3, 43), "with all of what fills it up");
         let text = "é %41%42";
         let view = fold(text);
         let child = children(&view).pop().unwrap();

@@ -93,9 +93,12 @@ impl Detectors {
         if let Some(table) = columns(&near.view) {
             let pace = Pace::patient(false);
             let untrusted = surface.is_untrusted();
-            let only = Some(Family::Personal);
-            let piece = Piece { view: &table, pace, detector: "decoded", untrusted, only };
-            let _ = self.leaks.find(&piece, seen);
+            let families = [Some(Family::Personal), table.secrets.then_some(Family::Credential)];
+            for family in families.into_iter().flatten() {
+                let piece =
+                    Piece { view: &table.view, pace, detector: "decoded", untrusted, only: Some(family) };
+                let _ = self.leaks.find(&piece, seen);
+            }
         }
         self.linked.find(&near.view, &self.catalogue, seen);
         let views = near.views(&others);

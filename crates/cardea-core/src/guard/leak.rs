@@ -307,6 +307,9 @@ impl Scan<'_, '_> {
                 let start = before::on_line(self.bytes, hit.start);
                 return start.into_iter().for_each(|at| self.attempt(row, pattern, at, pattern.row.alone));
             }
+            From::Clause => {
+                return self.attempt(row, pattern, before::clause(self.bytes, hit.start), pattern.row.alone);
+            }
             _ if !pattern.row.back => hit.start,
             _ => self.word_start(hit.start),
         };
@@ -366,10 +369,10 @@ impl Scan<'_, '_> {
             }
             let labelled = is_near(*row, Says::For);
             let confidence = if labelled { pattern.row.labelled } else { pattern.row.alone };
-            let start = if pattern.from == From::Line {
-                before::line(self.bytes, word.start)
-            } else {
-                Some(word.start)
+            let start = match pattern.from {
+                From::Line => before::line(self.bytes, word.start),
+                _ if pattern.row.back => Some(self.word_start(word.start)),
+                _ => Some(word.start),
             };
             let Some(start) = start else { continue };
             self.attempt(*row, pattern, start, confidence);
@@ -459,7 +462,7 @@ impl Scan<'_, '_> {
         let broken = pattern.row.reach == 0 && far > end;
         let joined = if broken { self.joined((pattern, matcher), start, run_end, far) } else { None };
         let Some((from, mut to)) = joined.or(direct) else { return };
-        if pattern.row.grow {
+        if pattern.row.grow || self.is_cut(pattern, from..to) {
             let rest = self.bytes.get(to..).unwrap_or_default();
             let more = rest.iter().take(LONGEST_RUN).take_while(|byte| is_key_byte(**byte)).count();
             #[cfg(test)]
@@ -491,6 +494,18 @@ impl Scan<'_, '_> {
         work::add(free);
         (*from, *to) = (tried_at(place.start), tried_at(done + free));
         at.is_none()
+    }
+
+    /// True if a key ends in the middle of its letters and digits, because it is longer than its row expects: what is left
+    /// of it would stand readable behind its placeholder.
+    fn is_cut(&self, pattern: &Pattern, found: Range<usize>) -> bool {
+        const SHORTEST: usize = 40;
+        let goes_on = |at: usize| self.bytes.get(at).is_some_and(u8::is_ascii_alphanumeric);
+        pattern.family == Family::Credential
+            && pattern.row.block.is_empty()
+            && found.len() >= SHORTEST
+            && goes_on(found.end - 1)
+            && goes_on(found.end)
     }
 
     /// Where a value begins whose first bracket stands right before it: `(0117) 496 0018`.
@@ -703,6 +718,19 @@ mod tests {
         for text in ["an iPhone 0207 946 0018", "className: \"Garden Hose\"", "neLe 12.03.1980"] {
             assert!(found(text).is_empty(), "{text} {:?}", found(text));
         }
+    }
+
+    #[test]
+    fn a_key_longer_than_its_row_expects_is_found_to_its_end() {
+        let leaks = Leaks::build(&mut Catalogue::default()).unwrap();
+        let key = "Q7o9OGIsAbvdndWn1FcHYNXC/3bQZJSSo87Ke8vss".repeat(9);
+        let text = format!("gh secret set AWS_SESSION_TOKEN --body \"{key}\" --repo acme/shop");
+        let (view, pace) = (fold(&text), Pace::patient(false));
+        let piece = Piece { view: &view, pace, detector: "pattern", untrusted: true, only: None };
+        let mut seen = Vec::new();
+        leaks.find(&piece, &mut seen).unwrap();
+        let end = text.find(&key).unwrap() + key.len();
+        assert!(!seen.is_empty() && seen.iter().all(|one| one.span.end == end), "{seen:?}");
     }
 
     #[test]

@@ -28,6 +28,7 @@ mod content;
 mod decode;
 mod detect;
 mod engine;
+mod headers;
 mod injection;
 mod leak;
 mod linked;

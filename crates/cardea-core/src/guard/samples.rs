@@ -180,6 +180,35 @@ mod tests {
     }
 
     #[test]
+    fn passwords_and_codes_are_found_however_a_sentence_tells_them() {
+        let strict =
+            Engine::new(&Profile { second_look: None, ..Profile::built_in("strict").unwrap() }).unwrap();
+        let credentials: BTreeSet<String> = {
+            let detectors = Detectors::shared().unwrap();
+            let rows = detectors.patterns().iter().filter(|pattern| pattern.family == Family::Credential);
+            rows.map(|pattern| pattern.row.kind.clone()).collect()
+        };
+        let mut wrong = Vec::new();
+        for line in include_str!("patterns/secrets.txt").lines().filter(|line| !line.starts_with('#')) {
+            let (sign, written) = line.split_once(' ').unwrap();
+            let text = written.replace("[[", "").replace("]]", "").replace("{nl}", "\n");
+            let findings = strict.scan(&text, Surface::User).findings;
+            let told = || findings.iter().filter(|one| credentials.contains(&*one.kind));
+            let marked = written.split("[[").skip(1).map(|rest| rest.split("]]").next().unwrap());
+            let found = |value: &str| {
+                let at = text.find(value).unwrap();
+                told().any(|one| one.span.start <= at && at + value.len() <= one.span.end)
+            };
+            let good = if sign == "+" { marked.clone().all(found) } else { told().next().is_none() };
+            if !good {
+                let rules = told().map(|one| one.rule.to_string()).collect::<Vec<_>>();
+                wrong.push(format!("{line} {rules:?}"));
+            }
+        }
+        assert!(wrong.is_empty(), "{} lines:\n{}", wrong.len(), wrong.join("\n"));
+    }
+
+    #[test]
     fn the_table_is_as_large_as_promised_and_names_every_row_once() {
         let detectors = Detectors::shared().unwrap();
         let rows = detectors.patterns();

@@ -2,7 +2,7 @@
 //!
 //! A row is woken in one of two ways. `keywords` wake it where one of them stands: its regex must match from the
 //! keyword's first byte (or, with `back`, from the beginning of the word around it; with `@after`, from the keyword's end;
-//! with `@before`, from the beginning of the name before it). `tokens` wake it at every word with a digit whose first
+//! with `@before`, from the beginning of the name before it; with `@clause`, from the beginning of its line). `tokens` wake it at every word with a digit whose first
 //! byte, length and next byte fit (with `back`, the word is only a part of the value). `labels` are words that may stand shortly before, also as names
 //! of fields spell them (`date_of_birth`, `dateOfBirth`); a row with `alone = 0` speaks only then. A regex sees a bounded piece of text, in ASCII mode, and runs in linear time. It is
 //! compiled when a text first wakes its row: most rows never wake, and all of them compiled take twenty megabytes.
@@ -35,6 +35,7 @@ const FILES: &[(Family, &str)] = &[
     (Family::Credential, include_str!("patterns/forms_code.toml")),
     (Family::Credential, include_str!("patterns/forms_work.toml")),
     (Family::Credential, include_str!("patterns/told.toml")),
+    (Family::Credential, include_str!("patterns/passwords.toml")),
     (Family::Injection, include_str!("patterns/injection.toml")),
     (Family::Content, include_str!("patterns/content.toml")),
 ];
@@ -43,7 +44,7 @@ const FILES: &[(Family, &str)] = &[
 const NAME: &str = "@named";
 
 /// What joins a name to its value in code, shells, logs, JSON, YAML and talk. The engine steps over the name itself.
-const NAMED: &str = r#"(?:["'`)\]]{1,2}|</?b>)?[ \t]{0,3}(?:=>|:=|={1,3}|:|>|,| is(?: now)?[ :]| to | \|)[ \t]{0,3}(?:b?["'`]{1,3})?"#;
+const NAMED: &str = r#"(?:["'`)\]]{1,2}|</?b>)?[ \t]{0,3}(?:=>|:=|<-|={1,3}|:|>|,| is(?: now)?[ :]| to | \|)[ \t]{0,3}(?:b?["'`]{1,3})?"#;
 
 /// How the regex of a row begins that reads on where the keyword ends.
 const AFTER: &str = "@after";
@@ -57,6 +58,10 @@ const LINE_BEFORE: &str = "@line";
 
 /// How the regex of a row begins that reads from some words before the keyword: an address that is spelled out.
 const WORDS_BEFORE: &str = "@words";
+
+/// How the regex of a row begins that reads from the beginning of the keyword's line, or not far before it: a password
+/// before the word that says that it is one.
+const CLAUSE: &str = "@clause";
 
 /// What rows say for short. The longer ones come first, because they are made of the shorter ones.
 const SHORT: &[(&str, &str)] = &[
@@ -91,6 +96,13 @@ const SHORT: &[(&str, &str)] = &[
         "@dot",
         r"(?: ?[\[({<] ?(?i:dot|punkt|punto|ponto|point|punt|kropka|tecka|bodka|pont|piste|prikk|tocka|d0t|\.|(?u:точка)) ?[\])}>] ?| (?i:dot|punkt|punto|ponto|point|punt|kropka|tecka|bodka|pont|piste|prikk|tocka|(?u:точка)) )",
     ),
+    // Words for a password, as they are folded.
+    (
+        "@password",
+        "(?:(?i:password|passwd|pass[ \\-]?phrase|passcode|passwort|kennwort|mot de passe|mdp|contrasena|clave|senha|palavra-passe|wachtwoord|hasl(?:o|em)|losenord|passord|adgangskode|kodeord|salasana|heslo|jelszo|sifre|parola|lozinka|geslo)(?:s|en|et|n|e|na|om|em|u|a|si|ta|ni|ul)?|(?i:pass|pwd?)\\b|(?u:парол[а-я]{1,3}|密码|密碼|ハスワート|비밀번호|كلمة المرور|كلمة السر))",
+    ),
+    // What somebody sets as a password, up to what ends it in a sentence.
+    ("@value", "[\"'`*]{0,2}([^\\s\"'`<>|;,()\\x80-\\xff]{6,64})"),
     // Words of other scripts, which have no large letters here.
     ("@foreign", "(?:@letter+(?:[ .\\-]{1,2}@letter+){0,4})"),
     ("@far", "(?:[,;.)\\n\"'|<\\]}/\\t]|\\z| -| \\d|(?u:\\u3001))"),
@@ -144,6 +156,10 @@ pub(super) struct Row {
     pub(super) reach: usize,
     pub(super) regex: String,
     pub(super) tokens: Option<Tokens>,
+    /// Bytes of which each match has at least one, where they cannot be read from the regex: its ways have nothing else
+    /// in common.
+    #[serde(default)]
+    pub(super) needs: String,
     #[serde(default)]
     pub(super) check: Vec<String>,
     /// Confidence without a label; 0 means that a label is needed.
@@ -234,6 +250,7 @@ pub(super) enum From {
     Name,
     Words,
     Line,
+    Clause,
 }
 
 /// A checked row.
@@ -252,7 +269,7 @@ impl Pattern {
     /// The row's regex without how it begins, and with what it says for short written out.
     pub(super) fn written_out(&self) -> String {
         let value = self.row.regex.as_str();
-        let begins = [NAME, AFTER, NAME_BEFORE, WORDS_BEFORE, LINE_BEFORE];
+        let begins = [NAME, AFTER, NAME_BEFORE, WORDS_BEFORE, LINE_BEFORE, CLAUSE];
         in_full(begins.iter().find_map(|how| value.strip_prefix(how)).unwrap_or(value))
     }
 
@@ -264,7 +281,9 @@ impl Pattern {
             // WHY: the value of a named row is its whole match, and asking a regex for groups is slow.
             let groups = regex.captures_len() > 1 && !self.named;
             let read = needs::read(&written)?;
-            Some(Matcher { regex, begins: Begins::of(&read), needs: needs::of(&read), groups })
+            let told = Bytes::of(|byte| self.row.needs.as_bytes().contains(&byte));
+            let needs = if self.row.needs.is_empty() { needs::of(&read) } else { Some(told) };
+            Some(Matcher { regex, begins: Begins::of(&read), needs, groups })
         };
         self.matcher.get_or_init(compile).as_ref()
     }
@@ -303,6 +322,7 @@ fn compile(family: Family, mut row: Row) -> Result<Pattern> {
         regex if regex.starts_with(NAME_BEFORE) => From::Name,
         regex if regex.starts_with(WORDS_BEFORE) => From::Words,
         regex if regex.starts_with(LINE_BEFORE) => From::Line,
+        regex if regex.starts_with(CLAUSE) => From::Clause,
         _ => From::Keyword,
     };
     let mut checks = Vec::new();

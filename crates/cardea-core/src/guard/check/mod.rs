@@ -109,6 +109,11 @@ const CHECKS: &[(&str, Check)] = &[
     ("told_password", secret::told_password),
     ("strong_password", secret::strong_password),
     ("told_set_password", secret::told_set_password),
+    ("chosen_password", secret::chosen_password),
+    ("signed_password", secret::signed_password),
+    ("given_password", secret::given_password),
+    ("passphrase", secret::passphrase),
+    ("recovery_codes", secret::recovery_codes),
     ("seed_phrase", secret::seed_phrase),
 ];
 

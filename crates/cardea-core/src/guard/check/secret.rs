@@ -333,8 +333,36 @@ pub(super) fn told_set_password(text: &[u8]) -> bool {
         && !address
         && !file
         && !measure
-        && !METHODS.iter().any(|begin| lower.starts_with(begin))
+        && !METHODS.iter().chain(PRODUCTS).any(|begin| lower.starts_with(begin))
 }
+
+/// Programs, machines and parts of books whose names look like passwords where a sentence tells of one.
+const PRODUCTS: &[&[u8]] = &[
+    b"windows",
+    b"office",
+    b"iphone",
+    b"ipad",
+    b"macbook",
+    b"galaxy",
+    b"keepass",
+    b"ios1",
+    b"ios2",
+    b"macos",
+    b"ubuntu",
+    b"debian",
+    b"python",
+    b"postgres",
+    b"mysql",
+    b"web3",
+    b"o365",
+    b"m365",
+    b"sqlserver",
+    b"version",
+    b"1password",
+    b"chapter",
+    b"section",
+    b"page",
+];
 
 /// A password by its letters alone: small and large ones with digits, or with signs that words do not have.
 pub(super) fn strong_password(text: &[u8]) -> bool {
@@ -346,6 +374,105 @@ pub(super) fn strong_password(text: &[u8]) -> bool {
     let name = body.iter().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit());
     let signed = sign && (kinds.digit > 0 || (kinds.upper > 0 && kinds.lower > 0 && runs_of(body) >= 3));
     told_password(text) && !name && (signed || (all && runs_of(body) >= 4)) && !is_uuid(body)
+}
+
+/// What somebody chose as a password, in a sentence that tells of it: small and large letters with digits, or digits or
+/// large letters with a sign; no name of a program and no version of one.
+pub(super) fn chosen_password(text: &[u8]) -> bool {
+    let body = trimmed(text);
+    let kinds = classes(body);
+    // A word at the end of a question or of a cry has a sign as well.
+    let inner =
+        body.trim_ascii_end().strip_suffix(b"?").or(body.strip_suffix(b"!")).filter(|_| kinds.digit == 0);
+    let signed = inner.unwrap_or(body).iter().any(|byte| b"!#$%^&*?@".contains(byte));
+    let cased = kinds.lower > 0 && kinds.upper > 0;
+    let version =
+        body.windows(3).any(|part| matches!(part, [a, b'.', c] if a.is_ascii_digit() && c.is_ascii_digit()));
+    told_set_password(text) && (cased || signed) && (kinds.digit > 0 || signed) && !version && !is_uuid(body)
+}
+
+/// The same with a sign that names of programs and classes do not have.
+pub(super) fn signed_password(text: &[u8]) -> bool {
+    strong_password(text) && text.iter().any(|byte| b"!#$%^&*?@+=".contains(byte))
+}
+
+/// What stands where a command takes a password: letters alone as well, as long as no manual writes so.
+pub(super) fn given_password(text: &[u8]) -> bool {
+    const DULL: &[&[u8]] = &[
+        b"pass",
+        b"secret",
+        b"pwd",
+        b"yourpw",
+        b"mypw",
+        b"changeit",
+        b"changeme",
+        b"option",
+        b"argument",
+        b"example",
+        b"prompt",
+        b"string",
+        b"required",
+        b"parameter",
+        b"credential",
+        b"placeholder",
+        b"kennwort",
+        b"contrase",
+        b"wachtwoord",
+        b"value",
+        b"stdin",
+        b"token",
+    ];
+    let lower = text.to_ascii_lowercase();
+    let dull = DULL.iter().any(|word| lower.windows(word.len()).any(|part| part == *word));
+    let reference = text.first().is_some_and(|byte| b"$<{%*[(-/@".contains(byte));
+    let kinds = classes(text);
+    let digits = kinds.digit >= 2 || (kinds.digit > 0 && kinds.lower > 0 && kinds.upper > 0);
+    let shouted = kinds.lower == 0 && kinds.digit == 0;
+    // With a digit in it, `changeMe0nMonday` is somebody's own.
+    let longer = digits && text.len() > 11 && !lower.starts_with(b"your");
+    (6..=64).contains(&text.len())
+        && !reference
+        && !shouted
+        && (password(text) || (if dull { longer } else { kinds.lower + kinds.upper >= 6 || digits }))
+}
+
+/// Words of which sentences are made, and what forms say about phrases.
+const FILLERS: &str = "the and with for from are was not your has must should which is to in on of it at be or as a an you \
+    we this that can will use used enter please least characters words password passphrase same see \
+    stored kept required here again wrong incorrect invalid user und der die das ist nicht ein eine im \
+    den bitte le la les est un une de du el en es no y que per di il het een van w na do jest att och \
+    som than more one long any my our his her their by if new old";
+
+/// Words that somebody remembers instead of a password: some words, and none of those that sentences are made of.
+pub(super) fn passphrase(text: &[u8]) -> bool {
+    let words: Vec<&[u8]> =
+        text.split(|byte| matches!(byte, b' ' | b'-')).filter(|word| !word.is_empty()).take(12).collect();
+    let plain = |word: &&[u8]| {
+        word.len() >= 2
+            && word.iter().all(u8::is_ascii_alphanumeric)
+            && !FILLERS.split(' ').any(|filler| word.eq_ignore_ascii_case(filler.as_bytes()))
+    };
+    (3..=10).contains(&words.len()) && words.iter().all(plain) && !stands_in(text)
+}
+
+/// Codes that let in once when the device is lost: pieces of letters and digits, or of digits, at least eight long.
+pub(super) fn recovery_codes(text: &[u8]) -> bool {
+    let codes: Vec<&[u8]> = text
+        .split(|byte| !byte.is_ascii_alphanumeric() && *byte != b'-')
+        .map(|code| code.strip_prefix(b"-").unwrap_or(code))
+        .filter(|code| code.len() >= 4)
+        .collect();
+    let good = |code: &&&[u8]| {
+        let kinds = classes(code);
+        kinds.digit > 0 && kinds.digit + kinds.lower + kinds.upper >= 4
+    };
+    let letters = classes(text);
+    !codes.is_empty()
+        && codes.iter().filter(good).count() * 4 >= codes.len() * 3
+        && codes.iter().any(|code| code.len() >= 8 || codes.len() > 1)
+        && letters.digit >= 2
+        && !stands_in(text)
+        && !codes.iter().any(|code| is_uuid(code))
 }
 
 /// A text without the signs that end a sentence.
