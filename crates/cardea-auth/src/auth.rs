@@ -202,9 +202,21 @@ impl Auth {
     }
 
     /// The caller for a user that the embedding program vouches for.
-    #[must_use]
-    pub fn embedded(&self, claims: VerifiedClaims) -> Caller {
-        Caller::of(Principal {
+    ///
+    /// # Errors
+    /// `bad_request` for names that no token may have either: empty, longer than 256 bytes, or with control characters.
+    pub fn embedded(&self, claims: VerifiedClaims) -> Result<Caller> {
+        let texts = [("tenant", claims.tenant.as_str()), ("user", claims.user.as_str())];
+        let client = claims.client.as_ref().map(|client| ("client", client.as_str()));
+        let roles = claims.roles.iter().map(|role| ("role", role.as_str()));
+        let scopes = claims.scopes.iter().map(|scope| ("scope", scope.as_str()));
+        let all = texts.into_iter().chain(client).chain(roles).chain(scopes);
+        let odd = all.filter(|(_, text)| !claims::is_name(text)).map(|(what, _)| what).next();
+        if let Some(what) = odd {
+            let detail = format!("A {what} is 1 to 256 bytes without control characters.");
+            return Err(Error::new(Code::BadRequest).detail(detail));
+        }
+        Ok(Caller::of(Principal {
             tenant: claims.tenant,
             user: claims.user,
             client: claims.client,
@@ -215,7 +227,7 @@ impl Auth {
             proof: Proof::Embedded,
             address: claims.address,
             metadata: claims.metadata,
-        })
+        }))
     }
 
     /// A caller that proved nothing and has no rights; only for servers that were told to take such callers.

@@ -90,7 +90,8 @@ fn quotable(text: &str) -> String {
 pub struct ProtectedResource {
     /// The resource's own address; tokens carry it as audience.
     pub resource: String,
-    /// The issuers whose tokens it takes.
+    /// The issuers whose tokens it takes, by address. Left out where none has one.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub authorization_servers: Vec<String>,
     /// Scopes that make sense here.
     #[serde(skip_serializing_if = "Vec::is_empty")]

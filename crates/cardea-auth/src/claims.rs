@@ -133,13 +133,14 @@ pub(crate) fn at<'a>(claims: &'a Map<String, Value>, path: &str) -> Option<&'a V
 /// A name that must be a text of sensible length without control characters.
 pub(crate) fn name(value: &Value, claim: &'static str) -> Result<String, Reason> {
     match value.as_str() {
-        Some(text)
-            if !text.is_empty() && text.len() <= LONGEST_NAME && !text.chars().any(char::is_control) =>
-        {
-            Ok(text.to_owned())
-        }
+        Some(text) if is_name(text) => Ok(text.to_owned()),
         _ => Err(Reason::Claim(claim)),
     }
+}
+
+/// True of a text that may name somebody or something.
+pub(crate) fn is_name(text: &str) -> bool {
+    !text.is_empty() && text.len() <= LONGEST_NAME && !text.chars().any(char::is_control)
 }
 
 /// A set of names: a list of texts, or one text with spaces between them.

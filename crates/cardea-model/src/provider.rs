@@ -43,6 +43,34 @@ pub(crate) struct Provider {
     max_event: usize,
 }
 
+/// What is sent with every request.
+fn headers(format: Format, provider: &ProviderConfig) -> Option<HeaderMap> {
+    let mut headers = HeaderMap::new();
+    for (name, value) in &provider.headers {
+        let mut value = value.expose_secret().parse::<HeaderValue>().ok()?;
+        value.set_sensitive(true);
+        headers.insert(name.parse::<HeaderName>().ok()?, value);
+    }
+    let key = provider.api_key.as_ref().map(ExposeSecret::expose_secret);
+    for (name, value) in format.headers(key) {
+        let mut value = value.parse::<HeaderValue>().ok()?;
+        value.set_sensitive(name != "accept");
+        headers.insert(HeaderName::from_static(name), value);
+    }
+    Some(headers)
+}
+
+impl ProviderConfig {
+    /// Where this provider lists its models, and what to send along: the cheapest question that needs a good key. `None` for
+    /// the rehearsal model, and for what cannot be sent.
+    #[must_use]
+    pub fn listing(&self) -> Option<(String, HeaderMap)> {
+        let mut headers = headers(Format::of(self.kind)?, self)?;
+        headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
+        Some((format!("{}/models", self.base()), headers))
+    }
+}
+
 impl Provider {
     /// `None` for a header or an address that cannot be sent: [`ModelsConfig::problems`] names it.
     pub(crate) fn new(
@@ -53,18 +81,7 @@ impl Provider {
     ) -> Option<Self> {
         let base = provider.base().to_owned();
         let host = base.parse::<http::Uri>().ok()?.host()?.to_owned();
-        let mut headers = HeaderMap::new();
-        for (name, value) in &provider.headers {
-            let mut value = value.expose_secret().parse::<HeaderValue>().ok()?;
-            value.set_sensitive(true);
-            headers.insert(name.parse::<HeaderName>().ok()?, value);
-        }
-        let key = provider.api_key.as_ref().map(ExposeSecret::expose_secret);
-        for (name, value) in format.headers(key) {
-            let mut value = value.parse::<HeaderValue>().ok()?;
-            value.set_sensitive(name != "accept");
-            headers.insert(HeaderName::from_static(name), value);
-        }
+        let headers = headers(format, provider)?;
         Some(Self {
             format,
             base,

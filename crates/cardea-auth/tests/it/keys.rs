@@ -156,8 +156,19 @@ async fn a_program_vouches_for_its_user_and_nobody_else_gets_in() {
         &clock,
         Arc::new(StaticKeys::default()),
     );
-    let ann = auth.embedded(VerifiedClaims::new("acme", "ann").role("support").scope("chat"));
+    let ann = auth.embedded(VerifiedClaims::new("acme", "ann").role("support").scope("chat")).unwrap();
     assert_eq!((ann.proof, ann.has_role("support")), (Proof::Embedded, true));
+    for nobody in [
+        VerifiedClaims::new("", "ann"),
+        VerifiedClaims::new("acme", ""),
+        VerifiedClaims::new("acme", "a\u{7}nn"),
+        VerifiedClaims::new("acme", "n".repeat(257).as_str()),
+        VerifiedClaims::new("acme", "ann").role(""),
+        VerifiedClaims::new("acme", "ann").scope("re\nad"),
+    ] {
+        let refused = auth.embedded(nobody.clone()).unwrap_err();
+        assert_eq!(refused.code(), Code::BadRequest, "{nobody:?}");
+    }
     assert!(auth.anonymous(None).roles.is_empty());
     let none = auth.authenticate(&Credentials::none(None)).await.unwrap_err();
     assert_eq!(none.code(), Code::NotSignedIn);

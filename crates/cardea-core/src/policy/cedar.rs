@@ -14,7 +14,8 @@ use miette::Diagnostic;
 use serde_json::Value;
 
 use super::{
-    Compiled, Problem, Snapshot, Source, listing, ready::ReadyOnes, schema::Vocabulary, slice::Index,
+    Compiled, Installation, Problem, Snapshot, Source, listing, names, ready::ReadyOnes, schema::Vocabulary,
+    slice::Index,
 };
 use crate::{
     canonical::hex,
@@ -58,6 +59,26 @@ impl Snapshot {
         sources: &[Source],
         tools: impl IntoIterator<Item = &'t ToolSpec>,
     ) -> Result<Self, Vec<Problem>> {
+        Self::of(sources, tools, None)
+    }
+
+    /// The same for an installation whose names are known: those that nobody has are told with the warnings.
+    ///
+    /// # Errors
+    /// Everything that is wrong, with its place.
+    pub fn compile_among<'t>(
+        sources: &[Source],
+        tools: impl IntoIterator<Item = &'t ToolSpec>,
+        names: &Installation,
+    ) -> Result<Self, Vec<Problem>> {
+        Self::of(sources, tools, Some(names))
+    }
+
+    fn of<'t>(
+        sources: &[Source],
+        tools: impl IntoIterator<Item = &'t ToolSpec>,
+        names: Option<&Installation>,
+    ) -> Result<Self, Vec<Problem>> {
         let whole = |message: String| {
             vec![Problem { file: "(tools)".to_owned(), line: 1, column: 1, message, help: None }]
         };
@@ -67,14 +88,22 @@ impl Snapshot {
         let mut problems = Vec::new();
         let mut placed = parse(sources, &mut problems);
         check_names(&placed, &mut problems);
-        let (mut warnings, mut set_aside) = (Vec::new(), Vec::new());
+        let (mut told, mut set_aside) = (Told::default(), Vec::new());
         placed.retain_mut(|one| {
-            let kept = keep(one, &vocabulary, &mut warnings);
+            for slip in names
+                .filter(|_| !one.source.built_in)
+                .into_iter()
+                .flat_map(|names| names::slips(&one.policy, &vocabulary, names))
+            {
+                told.slip(one, slip);
+            }
+            let kept = keep(one, (&vocabulary, names), &mut told);
             if !kept {
                 set_aside.push(Arc::from(one.name()));
             }
             kept
         });
+        let Told { mut warnings, void } = told;
         let built_in = placed.iter().filter(|one| one.source.built_in).count();
         validate(&placed, schema, &mut problems, &mut warnings);
         let mut policies = Vec::with_capacity(placed.len());
@@ -103,6 +132,7 @@ impl Snapshot {
             built_in,
             set_aside,
             warnings,
+            void,
         })
     }
 }
@@ -197,10 +227,33 @@ fn check_names(placed: &[Placed<'_>], problems: &mut Vec<Problem>) {
     }
 }
 
+/// What is odd about a set.
+#[derive(Default)]
+struct Told {
+    warnings: Vec<Problem>,
+    /// Of these, those about a `forbid` that hangs on a name which nobody can have.
+    void: Vec<Problem>,
+}
+
+impl Told {
+    fn slip(&mut self, one: &Placed<'_>, slip: names::Slip) {
+        let after = one.source.text.get(one.offset..).unwrap_or_default();
+        let offset = one.offset + after.find(&slip.written).unwrap_or(0);
+        let mut problem = problem(one.source, offset, format!("`{}`: {}", one.name(), slip.says));
+        problem.help = Some(slip.help);
+        self.void.extend(slip.void.then(|| problem.clone()));
+        self.warnings.push(problem);
+    }
+}
+
 /// Takes tools that nobody has out of a policy's scope. False if the policy can then never hold.
 ///
 /// Setting a policy aside is sound: a question about a tool outside the catalogue is refused before any policy.
-fn keep(one: &mut Placed<'_>, vocabulary: &Vocabulary, warnings: &mut Vec<Problem>) -> bool {
+fn keep(
+    one: &mut Placed<'_>,
+    (vocabulary, names): (&Vocabulary, Option<&Installation>),
+    told: &mut Told,
+) -> bool {
     let known = |uid: &EntityUid| {
         let Some(actions) = vocabulary.schema.pointer("//actions").and_then(Value::as_object) else {
             return false;
@@ -214,14 +267,7 @@ fn keep(one: &mut Placed<'_>, vocabulary: &Vocabulary, warnings: &mut Vec<Proble
     };
     let (known, unknown): (Vec<_>, Vec<_>) = named.into_iter().partition(known);
     for uid in &unknown {
-        let named = uid.id().unescaped();
-        let mut problem = one.problem(format!("`{}`: no tool is named `{named}`", one.name()));
-        let names = vocabulary.tools.keys().map(crate::id::ToolName::as_str);
-        problem.help = Some(match closest(named, names) {
-            Some(name) => format!("did you mean `{name}`? Without its tool the policy is set aside"),
-            None => "its server may be away; until the tool is there the policy is set aside".to_owned(),
-        });
-        warnings.push(problem);
+        told.slip(one, names::action(&one.policy, vocabulary, names, uid.id().unescaped()));
     }
     if unknown.is_empty() || known.is_empty() {
         return unknown.is_empty();

@@ -18,6 +18,7 @@ mod decide;
 pub mod limit;
 mod listing;
 mod matrix;
+mod names;
 mod ready;
 mod schema;
 mod shape;
@@ -35,7 +36,8 @@ use std::{
 use cedar_policy::{Authorizer, Policy};
 use serde_json::{Map, Value};
 
-pub use matrix::{Matrix, Report, run};
+pub use matrix::{Case, Expect, Matrix, Report, run};
+pub use names::Installation;
 
 use self::{ready::ReadyOnes, schema::Vocabulary, slice::Index};
 use crate::{
@@ -208,6 +210,7 @@ pub struct Snapshot {
     built_in: usize,
     set_aside: Vec<Arc<str>>,
     warnings: Vec<Problem>,
+    void: Vec<Problem>,
 }
 
 /// One policy.
@@ -239,6 +242,12 @@ impl Snapshot {
     #[must_use]
     pub fn warnings(&self) -> &[Problem] {
         &self.warnings
+    }
+
+    /// Of the warnings, those about a `forbid` that hangs on a name which nobody can have here: it forbids nothing by it.
+    #[must_use]
+    pub fn void(&self) -> &[Problem] {
+        &self.void
     }
 
     /// Ids of the policies that count for nothing, since nobody has the tools that they name.

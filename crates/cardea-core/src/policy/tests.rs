@@ -256,3 +256,83 @@ fn a_right_that_a_user_has_lost_is_lost_at_the_next_question() {
         assert_eq!(decide(&[]), Verdict::Deny, "the same user, without the role");
     }
 }
+
+#[test]
+fn a_name_that_nobody_has_is_told_with_the_one_that_was_meant() {
+    let all = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<BTreeSet<String>>();
+    let names = Installation {
+        servers: all(&["weather"]),
+        connectors: all(&["mail"]),
+        agents: all(&["support"]),
+        models: all(&["rehearsal"]),
+        issuers: all(&["https://idp.example/a"]),
+    };
+    let told = |means: &str, scope: &str, when: &str| {
+        let text = format!("@id(\"x\") {means} ({scope}) when {{ {when} }};");
+        let set = Snapshot::compile_among(&[Source::new("test.cedar", text)], &tools(), &names);
+        let set = set.unwrap_or_else(|problems| panic!("{when}: {problems:?}"));
+        let lines: Vec<String> = set.warnings().iter().map(ToString::to_string).collect();
+        let names =
+            lines.into_iter().filter(|line| !line.contains("never apply")).collect::<Vec<_>>().join("\n");
+        (names, set.void().len())
+    };
+    let any = "principal, action in Action::\"call\", resource";
+    let [get, complete, restore] = [
+        "principal, action == Action::\"ops__get\", resource",
+        "principal, action == Action::\"complete\", resource",
+        "principal, action == Action::\"restore\", resource",
+    ];
+    for (scope, when, says) in [
+        (any, "resource in Server::\"wether\"", "no server is named `wether`"),
+        (any, "resource in Server::\"wether\"", "did you mean `weather`?"),
+        (any, "resource.server == \"wether\"", "did you mean `weather`?"),
+        (any, "resource == Tool::\"mail__sent\"", "did you mean `mail__send`?"),
+        (any, "[\"mail__sent\"].contains(resource.name)", "did you mean `mail__send`?"),
+        (any, "resource == Tool::\"away__all\"", "no upstream and no connector `away`"),
+        (any, "resource.effect == \"wirte\"", "did you mean `write`?"),
+        (get, "context.agent == \"supprt\"", "did you mean `support`?"),
+        (get, "[\"a\", \"supprt\"].contains(context.agent)", "did you mean `support`?"),
+        (get, "\"MCP\" == context.via", "no way in is named `MCP`"),
+        (get, "context.via != \"MCP\"", "did you mean `mcp`?"),
+        (get, "principal == User::\"bob\"", "TENANT/ISSUER/NAME"),
+        (get, "principal.proof == \"apikey\"", "did you mean `api_key`?"),
+        (complete, "resource == Model::\"rehersal\"", "did you mean `rehearsal`?"),
+        (restore, "resource == Agent::\"suport\"", "did you mean `support`?"),
+        ("principal, action == Action::\"mail__sned\", resource", "true", "did you mean `mail__send`?"),
+        ("principal, action == Action::\"wirte\", resource", "true", "did you mean `write`?"),
+        ("principal, action, resource in Server::\"wether\"", "true", "did you mean `weather`?"),
+    ] {
+        let (lines, void) = told("forbid", scope, when);
+        assert!(
+            lines.contains(says) && lines.contains("test.cedar:1:") && lines.contains("`x`"),
+            "{when}: {lines}"
+        );
+        assert!(void >= 1, "{when}: {lines}");
+        let (lines, void) = told("permit", scope, when);
+        assert!(lines.contains(says) && void == 0, "a `permit` may be for elsewhere: {lines}");
+    }
+    // What may be there later is told, and no more.
+    for (scope, when, says) in [
+        (any, "resource == Tool::\"weather__now\"", "may be away"),
+        (any, "resource == Tool::\"ops__gett\"", "did you mean `ops__get`?"),
+        ("principal, action == Action::\"weather__now\", resource", "true", "may be away"),
+        (get, "principal == User::\"acme/https:%2F%2Fidp.example%2Fb/ann\"", "its issuer"),
+        (get, "principal.issuer == \"https://idp.example/b\"", "did you mean `https://idp.example/a`?"),
+    ] {
+        let (lines, void) = told("forbid", scope, when);
+        assert!(lines.contains(says) && void == 0, "{when}: {lines}");
+    }
+    for (scope, when) in [
+        (
+            any,
+            "resource in Server::\"weather\" || resource in Server::\"ops\" || resource in Server::\"mail\"",
+        ),
+        (any, "resource == Tool::\"ops__get\" && context.via == \"undo\" && context.agent == \"direct\""),
+        (get, "principal == User::\"acme/https:%2F%2Fidp.example%2Fa/an/n\""),
+        (get, "principal == User::\"acme/cardea:embedded/ann\""),
+        (complete, "resource == Model::\"rehearsal\" && context.via == \"openai\""),
+        (restore, "resource == Agent::\"support\" && context.label == \"EMAIL\""),
+    ] {
+        assert_eq!(told("forbid", scope, when), (String::new(), 0), "{when}");
+    }
+}

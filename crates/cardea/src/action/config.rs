@@ -56,6 +56,26 @@ pub struct UpstreamConfig {
     pub trust_annotations: bool,
 }
 
+impl UpstreamConfig {
+    /// A server at this address, to which Cardea does not introduce itself, with all defaults.
+    #[must_use]
+    pub fn new(url: impl Into<String>) -> Self {
+        Self {
+            url: url.into(),
+            audience: None,
+            credential: None,
+            list_roles: Vec::new(),
+            list_scopes: Vec::new(),
+            timeout: call_timeout(),
+            max_result: call_result(),
+            effects: BTreeMap::new(),
+            keyed: Vec::new(),
+            pin: Pinning::default(),
+            trust_annotations: false,
+        }
+    }
+}
+
 const fn call_timeout() -> Millis {
     Millis::from_secs(3)
 }

@@ -31,6 +31,7 @@ use cardea_core::{
 use cardea_model::embedder::Embedder;
 use cardea_net::Net;
 use cardea_store::{Db, Shared};
+use futures::{StreamExt as _, stream};
 
 use self::{catalog::Source, grant::Grant, http::Http, select::Selector, upstream::Upstream};
 pub use self::{
@@ -50,6 +51,9 @@ use crate::{
 
 /// How often a call with an idempotency key, or a read, is sent before it counts as not done.
 const ATTEMPTS: u32 = 2;
+
+/// How many upstreams are asked for their tools at one time.
+const AT_ONCE: usize = 32;
 
 /// What the room is built from.
 #[derive(Debug, Clone)]
@@ -161,8 +165,12 @@ impl Action {
     pub async fn refresh(&self) -> Result<()> {
         let mut tools = self.inner.described.clone();
         let (mut failed, mut reached) = (None, Vec::new());
-        for (name, upstream) in &self.inner.upstreams {
-            match upstream.list().await {
+        // WHY: at once. Those that are silent would otherwise hold up a start one after the other.
+        let upstreams = self.inner.upstreams.iter();
+        let asked: Vec<_> = upstreams.map(|(name, one)| async move { (name, one.list().await) }).collect();
+        let answers: Vec<_> = stream::iter(asked).buffered(AT_ONCE).collect().await;
+        for (name, answer) in answers {
+            match answer {
                 Ok(listed) => {
                     reached.push(name);
                     tools.extend(listed.into_iter().map(Arc::new));

@@ -32,11 +32,10 @@ use axum::{
     response::Response,
     routing::{delete, get, post},
 };
-use cardea_core::{Code, Error};
 
 use self::problem::{Problem, Shape};
 pub use self::serve::{Bound, serve};
-use crate::app::App;
+use crate::{app::App, flow::wordless};
 
 /// All routes of this installation.
 pub fn router(app: App) -> Router {
@@ -62,6 +61,10 @@ pub fn router(app: App) -> Router {
         .route("/openapi.json", get(openapi::document))
         .layer(map_response(kept_by_nobody));
     let limit = app.config.server.max_body.len();
+    let metadata = app.metadata_path();
+    let prefixed = Some(metadata.as_str()).filter(|_| !app.public_path().is_empty());
+    let prefixed = prefixed.filter(|path| !path.contains(['{', '}']));
+    let there = prefixed.map(|path| Router::new().route(path, get(health::protected_resource)));
     Router::new()
         .route("/v1/chat/completions", post(chat::completions))
         .route("/v1/models", get(models::list))
@@ -74,6 +77,7 @@ pub fn router(app: App) -> Router {
         .route("/docs/errors/{code}", get(health::error_page))
         .route("/.well-known/oauth-protected-resource", get(health::protected_resource))
         .route("/.well-known/oauth-protected-resource/mcp", get(health::protected_resource))
+        .merge(there.unwrap_or_default())
         .route("/.well-known/jwks.json", get(health::jwks))
         .fallback(health::unknown_route)
         .method_not_allowed_fallback(health::wrong_method)
@@ -83,12 +87,6 @@ pub fn router(app: App) -> Router {
         .layer(origin::told_to_browsers(&app))
         .layer(axum::middleware::from_fn_with_state(app.clone(), origin::pages))
         .layer(axum::middleware::from_fn_with_state(app, told::told))
-}
-
-/// The error of work that ended without a word: it panicked, or the end of this node has cut it off. A turn that was cut off
-/// goes on elsewhere, or at the next start.
-fn wordless(app: &App) -> Error {
-    if app.jobs.draining() { Error::new(Code::Draining).begun() } else { Error::new(Code::Internal) }
 }
 
 /// What people say and hold here is kept by no browser and no proxy on the way.

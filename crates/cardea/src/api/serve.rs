@@ -46,7 +46,8 @@ impl Bound {
     /// `misconfigured` if the address cannot be bound.
     pub async fn new(address: SocketAddr) -> Result<Self> {
         let cannot = |error: std::io::Error| {
-            Error::new(Code::Misconfigured).detail(format!("`{address}` cannot be listened on: {error}."))
+            Error::new(Code::Misconfigured)
+                .detail(format!("`server.bind`: `{address}` cannot be listened on: {error}."))
         };
         let listener = TcpListener::bind(address).await.map_err(cannot)?;
         let address = listener.local_addr().map_err(cannot)?;

@@ -1,7 +1,7 @@
 //! The trace of each request, and what its event tells of the answer.
 
 use axum::{
-    body::Body,
+    body::{Body, to_bytes},
     extract::{MatchedPath, Request, State},
     http::{HeaderMap, HeaderValue, Method, header},
     middleware::Next,
@@ -9,6 +9,7 @@ use axum::{
 };
 use cardea_core::{Code, id::RequestId, trace::TraceContext};
 use futures::StreamExt as _;
+use serde_json::Value;
 
 use crate::{app::App, observe::RequestEvent};
 
@@ -22,6 +23,9 @@ pub(crate) struct Failed {
 
 /// Names the request on every answer, as the log and the errors name it.
 pub(super) const REQUEST_ID: &str = "x-request-id";
+
+/// More than any problem has.
+const LARGEST_PROBLEM: usize = 1024 * 1024;
 
 /// Routes that are asked all the time and tell nothing.
 const QUIET: [&str; 3] = ["/healthz", "/readyz", "/metrics"];
@@ -63,6 +67,9 @@ pub(crate) async fn told(State(app): State<App>, mut request: Request, next: Nex
         }
     });
     let kind = response.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    if kind == Some("application/problem+json") && !app.public_path().is_empty() {
+        return placed(response, app.public_path()).await;
+    }
     if !kind.is_some_and(|kind| kind.starts_with("text/event-stream")) {
         return response;
     }
@@ -71,4 +78,17 @@ pub(crate) async fn told(State(app): State<App>, mut request: Request, next: Nex
             let _still_told = &trace;
         }))
     })
+}
+
+/// The same problem with its page under the path of the public address. WHY: a problem is worded where nobody knows that
+/// address.
+async fn placed(response: Response<Body>, before: &str) -> Response<Body> {
+    let (parts, body) = response.into_parts();
+    let bytes = to_bytes(body, LARGEST_PROBLEM).await.unwrap_or_default();
+    let mut problem: Value = serde_json::from_slice(&bytes).unwrap_or_default();
+    match problem.get_mut("type") {
+        Some(Value::String(page)) if page.starts_with('/') => page.insert_str(0, before),
+        _ => return Response::from_parts(parts, Body::from(bytes)),
+    }
+    Response::from_parts(parts, Body::from(problem.to_string()))
 }

@@ -13,6 +13,7 @@ use cardea_core::{
     cost::Prices,
     guard::Profile,
     log::ChainKey,
+    policy::Installation,
     time::{SharedClock, SystemClock},
 };
 use cardea_embed::Encoder;
@@ -32,7 +33,7 @@ use crate::{
     config::{BudgetConfig, Config, Loaded},
     context::Context,
     control::{self, Budget, Control},
-    identity::Identity,
+    identity::{Identity, TRY_OUT_ISSUER},
     observe::{self, CheckpointKey, Observe},
     turn::Turns,
     vault::{RootKey, Vault},
@@ -65,6 +66,7 @@ impl App {
     /// # Errors
     /// `misconfigured` with what to change, or what the store says.
     pub async fn build(loaded: Loaded, options: Options) -> Result<Self> {
+        let names = loaded.names();
         let Loaded { config, agents, connectors, guards, .. } = loaded;
         let Options { clock, public_url } = options;
         let jobs = Jobs::new();
@@ -81,7 +83,7 @@ impl App {
                 .await?;
         let mut accepted = config.auth.clone();
         if let Some(try_out) = identity.try_out_issuer() {
-            accepted = accepted.issuer("cardea-try-out", try_out);
+            accepted = accepted.issuer(TRY_OUT_ISSUER, try_out);
         }
         let auth = Auth::new(accepted, net.clone(), Arc::clone(&clock), Arc::new(identity.clone()))?;
         identity.learn_revocations(&auth).await?;
@@ -96,7 +98,7 @@ impl App {
                 clock: Arc::clone(&clock),
                 jobs: jobs.clone(),
             },
-            settings(&config, guards),
+            settings(&config, guards, names),
         )?;
         let store = caches::Store::of(&config, &clock, &vault).await?;
         let cache = store.cache(&config, &embedder, (db.clone(), Arc::clone(&clock), observe.clone()));
@@ -242,7 +244,7 @@ fn budget(budget: &BudgetConfig) -> Budget {
     Budget { tokens: budget.tokens, cost_micros: budget.money.map(|money| (money * 1e6).round() as u64) }
 }
 
-fn settings(config: &Config, guards: Vec<Profile>) -> control::Settings {
+fn settings(config: &Config, guards: Vec<Profile>, names: Installation) -> control::Settings {
     let limits = &config.limits;
     control::Settings {
         node: config.db.node.clone(),
@@ -256,6 +258,7 @@ fn settings(config: &Config, guards: Vec<Profile>) -> control::Settings {
         tenant_budget: budget(&limits.tenant_budget),
         guard: config.guard.profile.clone(),
         guards,
+        names,
     }
 }
 

@@ -178,16 +178,33 @@ impl Rooms {
         &self.public_url
     }
 
+    /// The path of [`Self::public_url`]: empty, or `/PREFIX`.
+    #[must_use]
+    pub fn public_path(&self) -> &str {
+        let rest = self.public_url.split_once("://").map_or("", |(_, rest)| rest);
+        rest.find('/').and_then(|at| rest.get(at..)).unwrap_or_default()
+    }
+
     /// The RFC 9728 document of the MCP endpoint.
     #[must_use]
     pub fn protected_resource(&self) -> Value {
-        json!(ProtectedResource::new(format!("{}/mcp", self.public_url), self.auth.issuers()).proofs())
+        let mut issuers = self.auth.issuers();
+        // The built-in issuer has no address: no client could ask it.
+        issuers.retain(|issuer| issuer.starts_with("https://") || issuer.starts_with("http://"));
+        json!(ProtectedResource::new(format!("{}/mcp", self.public_url), issuers).proofs())
+    }
+
+    /// The path of that document: between host and path of the resource (RFC 9728 section 3.1).
+    #[must_use]
+    pub fn metadata_path(&self) -> String {
+        ProtectedResource::well_known(&format!("{}/mcp", self.public_path()))
     }
 
     /// What a client without a good credential is told to do (RFC 6750, RFC 9728).
     #[must_use]
     pub fn challenge(&self, error: &Error) -> Challenge {
-        let metadata = format!("{}/.well-known/oauth-protected-resource/mcp", self.public_url);
+        let origin = self.public_url.strip_suffix(self.public_path()).unwrap_or(&self.public_url);
+        let metadata = format!("{origin}{}", self.metadata_path());
         Challenge::for_error(error).unwrap_or_default().resource_metadata(metadata)
     }
 }

@@ -1,6 +1,6 @@
 //! `cardea approvals`: what waits for a person on a running server, and the person's decision.
 
-use cardea_core::{id::ApprovalId, pin::visible};
+use cardea_core::{id::ApprovalId, pin::visible, time::Timestamp};
 use http::Method;
 use serde_json::{Value, json};
 
@@ -10,8 +10,9 @@ use super::{
 };
 use crate::config::Environment;
 
-/// The most of the arguments that is shown in the list. `--json` shows all that the server tells, what was decided too.
-const LONGEST: usize = 400;
+/// The list of the server may have cut arguments that are at least this long, or this deep; each approval by itself has the
+/// whole of them.
+const CUT: (usize, usize) = (1_000, 8);
 
 pub(super) fn run(cli: &Cli, words: &Approvals, environment: &Environment, out: &mut Out<'_>) -> End {
     let ended = match &words.command {
@@ -37,21 +38,39 @@ fn list(cli: &Cli, words: &Approvals, environment: &Environment, out: &mut Out<'
     if waiting.is_empty() {
         out.note("nothing waits for you, and nothing of yours for others");
     }
-    waiting.iter().for_each(|one| print(one, out));
+    for one in &waiting {
+        let id = one.get("id").and_then(Value::as_str).unwrap_or_default();
+        let shown = one.get("arguments").map(Value::to_string).unwrap_or_default();
+        let cut = shown.len() >= CUT.0 || shown.matches(['{', '[']).count() >= CUT.1;
+        match (cut, id.parse::<ApprovalId>()) {
+            (true, Ok(id)) => print(&client::ask(Method::GET, &server, &path(id), None)?, out),
+            _ => print(one, out),
+        }
+    }
     Ok(())
 }
 
+fn path(id: ApprovalId) -> String {
+    format!("/api/v1/approvals/{id}")
+}
+
+/// The whole of what waits: nobody should have to approve what they cannot see.
 fn print(one: &Value, out: &mut Out<'_>) {
     let text = |key: &str| visible(one.get(key).and_then(Value::as_str).unwrap_or_default());
-    let arguments = visible(&one.get("arguments").unwrap_or(&Value::Null).to_string());
-    let mut short: String = arguments.chars().take(LONGEST).collect();
-    if short.len() < arguments.len() {
-        short.push('…');
-    }
     out.line(text("id"));
-    out.line(format!("  {} wants {} {short}", text("user"), text("tool")));
+    out.line(format!("  {} wants {}", text("user"), text("tool")));
+    match one.get("arguments").unwrap_or(&Value::Null) {
+        Value::Object(members) => {
+            for (name, value) in members {
+                out.line(format!("    {} = {}", visible(name), visible(&value.to_string())));
+            }
+        }
+        other => out.line(format!("    {}", visible(&other.to_string()))),
+    }
     out.line(format!("  {}", text("reason")));
-    out.line(format!("  until {}", text("expires_at")));
+    if let Some(ends) = one.get("expires_at").and_then(Value::as_i64) {
+        out.line(format!("  until {}", Timestamp(ends)));
+    }
 }
 
 fn say(
@@ -66,7 +85,10 @@ fn say(
         .map_err(|_| Refusal::Misused(format!("`{}` is not the id of an approval", decide.id)))?;
     let server = Asked::of(cli, &decide.server, environment)?;
     let body = json!({ "decision": decision, "comment": decide.comment });
-    let told = client::ask(Method::POST, &server, &format!("/api/v1/approvals/{id}"), Some(&body))?;
+    if !out.json {
+        print(&client::ask(Method::GET, &server, &path(id), None)?, out);
+    }
+    let told = client::ask(Method::POST, &server, &path(id), Some(&body))?;
     if out.json {
         out.json(&told);
     } else {

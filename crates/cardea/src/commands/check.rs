@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{Cli, ConfigCommand, End, Out, ground, policy};
+use super::{Cli, ConfigCommand, End, Out, ground, notes, policy};
 use crate::config::{Environment, reference};
 
 pub(super) fn check(cli: &Cli, environment: &Environment, out: &mut Out<'_>) -> End {
@@ -24,21 +24,28 @@ pub(super) fn check(cli: &Cli, environment: &Environment, out: &mut Out<'_>) -> 
     let agents: Vec<&String> = loaded.agents.keys().collect();
     let connectors: Vec<&String> = loaded.connectors.iter().map(|connector| &connector.name).collect();
     let models: Vec<&String> = loaded.config.models.aliases.keys().collect();
+    let good = policies.void.is_empty();
+    let notes = notes::all(&loaded, &policies.tools);
     if out.json {
-        out.json(&json!({ "good": true, "file": cli.config, "agents": agents, "connectors": connectors, "models": models, "policies": policies.says, "set_aside": policies.aside, "warnings": policies.warnings }));
+        out.json(&json!({ "good": good, "problems": policies.void, "file": cli.config, "agents": agents, "connectors": connectors, "models": models, "policies": policies.says, "set_aside": policies.aside, "warnings": policies.warnings, "notes": notes }));
     } else {
         let names = |names: &[&String]| match names {
             [] => "none".to_owned(),
             names => names.iter().map(|name| name.as_str()).collect::<Vec<_>>().join(", "),
         };
-        policies.warnings.iter().for_each(|warning| out.note(format!("note: {warning}")));
-        out.line(format!("{} is good", cli.config.display()));
+        notes.iter().for_each(|note| out.note(format!("note: {note}")));
+        for warning in &policies.warnings {
+            let word = if policies.void.contains(warning) { "BAD" } else { "note" };
+            out.note(format!("{word}: {warning}"));
+        }
+        let word = if good { "is good" } else { "is not good" };
+        out.line(format!("{} {word}", cli.config.display()));
         out.line(format!("  agents      {}", names(&agents)));
         out.line(format!("  models      {}", names(&models)));
         out.line(format!("  connectors  {}", names(&connectors)));
         out.line(format!("  policies    {}", policies.says));
     }
-    End::Good
+    if good { End::Good } else { End::Bad }
 }
 
 pub(super) fn config(cli: &Cli, command: ConfigCommand, environment: &Environment, out: &mut Out<'_>) -> End {

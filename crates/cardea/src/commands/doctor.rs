@@ -1,26 +1,25 @@
 //! `cardea doctor`: what is configured, reachable and missing, and what to do about it.
 
+mod reach;
+
 use std::{
     fs,
     io::{ErrorKind, Write as _},
     net::TcpListener,
     path::Path,
-    time::Duration,
 };
 
 use cardea_core::{
     Code,
     log::ChainKey,
-    secret::ExposeSecret,
     time::{Clock as _, SystemClock},
 };
-use cardea_model::ProviderKind;
-use cardea_net::{Egress, Net, NetError, Request};
+use cardea_net::Net;
 use cardea_store::{Db, db::is_newer};
 use serde::Serialize;
 use serde_json::json;
 
-use super::{Cli, End, Out, audit::CHECKPOINTS, client, ground};
+use super::{Cli, End, Out, audit::CHECKPOINTS, client, ground, policy};
 use crate::{
     app::was_written,
     config::{Config, Environment, Loaded},
@@ -28,8 +27,6 @@ use crate::{
     observe::{Checkpoints, is_behind, same_key},
     vault::RootKey,
 };
-
-const PATIENCE: Duration = Duration::from_secs(3);
 
 /// How many bytes are written to see whether the data folder takes any.
 const PROBE: usize = 8 * 1024;
@@ -126,22 +123,7 @@ async fn examine(loaded: &Loaded) -> Findings {
     people(config, &mut found);
     files(loaded, &mut found);
     match Net::new(config.net.clone(), std::sync::Arc::new(SystemClock)) {
-        Ok(net) => {
-            models(config, &net, &mut found).await;
-            for (name, upstream) in &config.upstreams {
-                upstreams_answer(&net, (name, &upstream.url), &mut found).await;
-            }
-            for connector in &loaded.connectors {
-                for base in &connector.bases {
-                    reach(&net, &base.start(), format!("connector {}", connector.name), &mut found).await;
-                }
-            }
-            for (name, issuer) in &config.auth.issuers {
-                if let Some(url) = &issuer.jwks_url {
-                    reach(&net, url, format!("key set of {name}"), &mut found).await;
-                }
-            }
-        }
+        Ok(net) => reach::all(loaded, &net, &mut found).await,
         Err(error) => found.add("outbound HTTP", State::Bad, error.to_string()).advise("correct [net]"),
     }
     found
@@ -167,7 +149,18 @@ fn address(config: &Config, found: &mut Findings) {
 fn data_folder(config: &Config, found: &mut Findings) {
     let dir = &config.data.dir;
     if !dir.exists() {
-        found.add("data folder", State::Note, format!("{} will be made at the first start", dir.display()));
+        let above = dir.ancestors().skip(1).find(|above| above.exists() || above.as_os_str().is_empty());
+        let above = above.filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let probe = above.join(".cardea-doctor");
+        match try_to_write(&probe).and(fs::remove_file(&probe)) {
+            Ok(()) => {
+                let says = format!("{} will be made at the first start", dir.display());
+                found.add("data folder", State::Note, says);
+            }
+            Err(error) => found
+                .add("data folder", State::Bad, format!("{} cannot be made: {error}", dir.display()))
+                .advise("correct data.dir, or give the user who runs Cardea the right to make it"),
+        }
         return;
     }
     let probe = dir.join(".cardea-doctor");
@@ -358,75 +351,33 @@ fn files(loaded: &Loaded, found: &mut Findings) {
     } else {
         found.add("agents", State::Good, names.join(", "));
     }
-    let policies = count(&config.policies.dir, "cedar");
-    if policies == 0 {
-        let says = format!("none in {}: every tool is refused", config.policies.dir.display());
+    policies(loaded, found);
+}
+
+/// As `cardea check` sees them: a set that cannot be used is no set.
+fn policies(loaded: &Loaded, found: &mut Findings) {
+    let dir = &loaded.config.policies.dir;
+    let set = match policy::summary(loaded) {
+        Ok(set) => set,
+        Err(problems) => {
+            let says = format!("cannot be used: {}", problems.join("; "));
+            found.add("policies", State::Bad, says).advise("correct them: `cardea check` says the same");
+            return;
+        }
+    };
+    let count = count(dir, "cedar");
+    if count == 0 {
+        let says = format!("none in {}: every tool is refused", dir.display());
         found.add("policies", State::Note, says).advise("write one; `cardea init` shows how one looks");
     } else {
-        found.add("policies", State::Good, format!("{policies} in {}", config.policies.dir.display()));
+        found.add("policies", State::Good, format!("{count} in {}", dir.display()));
+    }
+    for warning in set.warnings {
+        let state = if set.void.contains(&warning) { State::Bad } else { State::Note };
+        found.add("policy", state, warning);
     }
 }
 
 fn count(dir: &Path, end: &str) -> usize {
     control::files(dir, end).map_or(0, |files| files.len())
-}
-
-async fn models(config: &Config, net: &Net, found: &mut Findings) {
-    for (name, provider) in &config.models.providers {
-        let what = format!("model provider {name}");
-        if provider.kind == ProviderKind::Rehearsal {
-            found.add(what, State::Good, "built in; it is no language model and says so");
-            continue;
-        }
-        let key = provider.api_key.as_ref().is_some_and(|key| !key.expose_secret().is_empty());
-        if !key && provider.base_url.is_none() {
-            found.add(what.clone(), State::Bad, "has no api_key").advise("api_key = { env = \"NAME\" }");
-        }
-        reach(net, provider.base(), what, found).await;
-    }
-}
-
-/// The status of whatever answers there.
-async fn status(net: &Net, url: &str) -> Result<u16, NetError> {
-    let request = Request::get(url, Egress::any())?;
-    Ok(net.stream(request.timeout(PATIENCE)).await?.status.as_u16())
-}
-
-/// An MCP server that turns us away may turn calls away as well: no credential was sent, so nobody knows here.
-async fn upstreams_answer(net: &Net, (name, url): (&str, &str), found: &mut Findings) {
-    let (what, asked) = (format!("upstream {name}"), status(net, url).await);
-    match asked {
-        Ok(status @ (401 | 403)) => {
-            let advice = format!(
-                "see that it takes what Cardea sends: `audience` or `credential` of [upstreams.{name}]; the log of a \
-                 running server says whether its tools were listed"
-            );
-            let says =
-                format!("answers with status {status}: it wants a credential, and none was sent to try");
-            found.add(what, State::Note, says).advise(advice);
-        }
-        asked => tell(asked, url, what, found),
-    }
-}
-
-/// Any answer at all means that it can be reached.
-async fn reach(net: &Net, url: &str, what: String, found: &mut Findings) {
-    tell(status(net, url).await, url, what, found);
-}
-
-fn tell(asked: Result<u16, NetError>, url: &str, what: String, found: &mut Findings) {
-    match asked {
-        Ok(status) => {
-            found.add(what, State::Good, format!("answers with status {status}"));
-        }
-        Err(error @ NetError::Refused(_)) => {
-            let target = client::host_and_port(url).unwrap_or_default();
-            let advice = format!("if the address is meant: [net] allow = [\"{target}\"]");
-            found.add(what, State::Bad, error.to_string()).advise(advice);
-        }
-        Err(error) => {
-            let advice = "see whether it runs and the network lets you reach it, or correct its address";
-            found.add(what, State::Bad, error.to_string()).advise(advice);
-        }
-    }
 }

@@ -20,6 +20,7 @@ mod init;
 mod line;
 mod log;
 mod migrate;
+mod notes;
 pub mod out;
 mod people;
 mod person;

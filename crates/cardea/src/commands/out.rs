@@ -107,7 +107,7 @@ impl<'w> Out<'w> {
     }
 
     /// Says why nothing was done: to people, and to a machine in the place of the result.
-    pub(super) fn error(&mut self, code: &str, says: &str) {
+    pub(crate) fn error(&mut self, code: &str, says: &str) {
         if self.json {
             self.json(&json!({ "error": { "code": code, "message": says } }));
         }

@@ -1,6 +1,6 @@
 //! `cardea token` and `cardea key`: credentials, made by whoever may read the data folder.
 
-use std::{io::Read as _, sync::Arc};
+use std::{collections::BTreeSet, io::Read as _, sync::Arc};
 
 use cardea_auth::Auth;
 use cardea_core::{
@@ -9,7 +9,7 @@ use cardea_core::{
     secret::{ExposeSecret as _, SecretString},
     time::{SystemClock, Timestamp},
 };
-use cardea_store::Db;
+use cardea_store::{Db, args};
 use serde_json::json;
 
 use super::{Cli, End, KeyCommand, KeyCreate, Out, Token, TokenCommand, TokenRevoke, client, ground};
@@ -62,20 +62,57 @@ fn revoke(config: &Config, wanted: &TokenRevoke, out: &mut Out<'_>) -> End {
     let tenant = TenantId::from(wanted.tenant.as_str());
     let done = client::wait(async {
         let (identity, db) = open(config).await?;
-        let done = identity.operator_revoke_tokens(&tenant, what).await;
+        let done = match identity.operator_revoke_tokens(&tenant, what).await {
+            // It is done, whether or not anybody knows of whom.
+            Ok(()) => Ok(seen(&db, wanted.user.as_deref()).await.unwrap_or_default()),
+            Err(error) => Err(error),
+        };
         db.close().await;
         done
     });
     match ground::flat(done) {
-        Ok(()) => {
+        Ok(seen) => {
             if out.json {
-                out.json(&json!({ "revoked": true, "tenant": wanted.tenant, "id": wanted.id, "user": wanted.user }));
+                out.json(
+                    &json!({ "revoked": true, "tenant": wanted.tenant, "id": wanted.id, "user": wanted.user,
+                    "seen": seen.as_ref().map(|seen| seen.contains(&wanted.tenant)) }),
+                );
             }
-            out.note("revoked; running servers refuse it within two seconds");
+            let tenant = &wanted.tenant;
+            let what = match (&wanted.user, wanted.keys) {
+                (Some(user), true) => {
+                    format!("all tokens and API keys of `{user}` in the tenant `{tenant}` are")
+                }
+                (Some(user), false) => format!("all tokens of `{user}` in the tenant `{tenant}` are"),
+                (None, _) => format!("the token is, in the tenant `{tenant}`,"),
+            };
+            out.note(format!("{what} revoked; running servers refuse them within two seconds"));
+            if let Some(seen) = seen.filter(|seen| !seen.contains(tenant)) {
+                out.note(unseen(wanted.user.as_deref().unwrap_or_default(), tenant, &seen));
+            }
             End::Good
         }
         Err(error) => ground::refused(&error, out),
     }
+}
+
+/// The tenants in which this user has left anything. Nothing where no user is meant.
+async fn seen(db: &Db, user: Option<&str>) -> Result<Option<BTreeSet<String>>> {
+    let Some(user) = user else { return Ok(None) };
+    let sql = "SELECT tenant FROM turns WHERE user_id = $1 UNION SELECT tenant FROM conversations WHERE user_id = $1 \
+               UNION SELECT tenant FROM decisions WHERE user_id = $1 UNION SELECT tenant FROM api_keys WHERE user_id = $1";
+    let rows: Vec<(String,)> = db.rows(sql, args![user]).await?;
+    Ok(Some(rows.into_iter().map(|(tenant,)| tenant).collect()))
+}
+
+/// Whoever writes another tenant or name than was meant should hear it now.
+fn unseen(user: &str, tenant: &str, seen: &BTreeSet<String>) -> String {
+    let none = format!("note: no user `{user}` was ever seen in the tenant `{tenant}`");
+    if seen.is_empty() {
+        return format!("{none}, nor in any other");
+    }
+    let others = seen.iter().take(5).map(|other| format!("`{other}`")).collect::<Vec<_>>().join(", ");
+    format!("{none}, but in {others}: if that one is meant, say --tenant")
 }
 
 /// What is to be taken back, as the command line says it.
@@ -125,12 +162,13 @@ async fn keys(identity: &Identity, command: &KeyCommand, out: &mut Out<'_>) -> R
                 out.json(&json!(made));
             } else {
                 out.line(made.key.expose_secret());
-                out.note(format!("{} for {}; it is not shown again", made.info.id, made.info.user));
+                let KeyInfo { id, user, .. } = &made.info;
+                out.note(format!("{id} for {user} in the tenant `{}`; it is not shown again", wanted.tenant));
             }
         }
         KeyCommand::List { tenant } => {
             let keys = identity.operator_keys(&TenantId::from(tenant.as_str())).await?;
-            if out.json { out.json(&json!({ "keys": keys })) } else { list(&keys, out) }
+            if out.json { out.json(&json!({ "keys": keys })) } else { list(&keys, tenant, out) }
         }
         KeyCommand::Revoke { id, tenant } => {
             let known: KeyId = id.parse().map_err(|error| Error::new(Code::BadRequest).because(error))?;
@@ -138,7 +176,9 @@ async fn keys(identity: &Identity, command: &KeyCommand, out: &mut Out<'_>) -> R
             if out.json {
                 out.json(&json!({ "revoked": true, "tenant": tenant, "id": id }));
             }
-            out.note(format!("{id} is revoked; running servers stop taking it within seconds"));
+            out.note(format!(
+                "{id} of the tenant `{tenant}` is revoked; running servers stop taking it within seconds"
+            ));
         }
     }
     Ok(())
@@ -154,9 +194,9 @@ fn new_key(wanted: &KeyCreate) -> NewKey {
     }
 }
 
-fn list(keys: &[KeyInfo], out: &mut Out<'_>) {
+fn list(keys: &[KeyInfo], tenant: &str, out: &mut Out<'_>) {
     if keys.is_empty() {
-        return out.note("no keys");
+        return out.note(format!("no keys in the tenant `{tenant}`"));
     }
     let head = ["id", "begins with", "user", "name", "state", "last used"].map(str::to_owned).to_vec();
     let time = |at: Option<Timestamp>| at.map_or_else(|| "never".to_owned(), |at| at.to_string());

@@ -36,7 +36,9 @@ pub(super) fn erase(
     let path = format!("/api/v1/people/{}", client::encoded(user));
     match client::ask(Method::DELETE, server, &path, None) {
         Ok(_) if out.json => out.json(&json!({ "erased": user })),
-        Ok(_) => out.note(format!("{user} is erased; tokens and keys of theirs are refused from now on")),
+        Ok(_) => out.note(format!(
+            "{user} is erased in your tenant; tokens and keys of theirs are refused from now on"
+        )),
         Err(error) => return error.tell(out),
     }
     End::Good

@@ -9,9 +9,10 @@ use std::{
 use cardea_core::{
     connector::Connector,
     id::ToolName,
-    policy::{self, APPROVER, Matrix, Problem, Report, Snapshot, Source},
-    tool::ToolSpec,
+    policy::{self, APPROVER, Expect, Installation, Matrix, Problem, Report, Snapshot, Source},
+    tool::{CacheHint, Effect, ToolSpec},
 };
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{Cli, End, Out, connector, ground};
@@ -25,12 +26,19 @@ struct Place<'a> {
     dir: &'a Path,
     connectors: &'a [Connector],
     approver: &'a str,
+    /// What policies may name beside tools, where the installation is known.
+    names: Option<Installation>,
 }
 
 impl<'a> Place<'a> {
     fn of(loaded: &'a Loaded) -> Self {
         let policies = &loaded.config.policies;
-        Self { dir: &policies.dir, connectors: &loaded.connectors, approver: &policies.approver_role }
+        Self {
+            dir: &policies.dir,
+            connectors: &loaded.connectors,
+            approver: &policies.approver_role,
+            names: Some(loaded.names()),
+        }
     }
 }
 
@@ -49,7 +57,9 @@ pub(super) fn run(cli: &Cli, named: Option<&Path>, environment: &Environment, ou
             Err(end) => end,
         },
         Some(dir) => match beside(dir) {
-            Ok(connectors) => test(&Place { dir, connectors: &connectors, approver: APPROVER }, out),
+            Ok(connectors) => {
+                test(&Place { dir, connectors: &connectors, approver: APPROVER, names: None }, out)
+            }
             Err(error) => {
                 out.note(error.pretty(out.colours).trim_end());
                 End::Bad
@@ -73,23 +83,31 @@ fn beside(dir: &Path) -> Result<Vec<Connector>, ConfigError> {
 }
 
 fn test(place: &Place<'_>, out: &mut Out<'_>) -> End {
+    if let Err(error) = fs::read_dir(place.dir) {
+        out.note(named(place.dir, &error));
+        return End::Unreachable;
+    }
     let folder = match read(place) {
         Ok(folder) => folder,
+        Err(error) if out.json => {
+            out.json(&json!({ "good": false, "problems": [error] }));
+            return End::Bad;
+        }
         Err(error) => {
             out.note(error);
-            return End::Unreachable;
+            return End::Bad;
         }
     };
-    let snapshot = match Snapshot::compile(&folder.sources, &folder.tools) {
+    let snapshot = match compiled(place, &folder) {
         Ok(snapshot) => snapshot,
         Err(problems) => return refuse(&problems, out),
     };
-    let set = Set::of(&snapshot);
+    let set = Set::of(&snapshot, folder.tools.clone());
     set.warnings.iter().for_each(|warning| out.note(format!("note: {warning}")));
     let mut ran = Ran::default();
     for (name, text) in &folder.matrices {
         match Matrix::parse(text) {
-            Ok(matrix) => ran.cases(name, policy::run(&snapshot, &matrix), out),
+            Ok(matrix) => ran.cases(name, reports(&snapshot, &matrix, &folder.tools), out),
             Err(problems) => {
                 let shown = FileProblems::new(name, text, &[], problems);
                 out.note(ConfigError::from(shown).pretty(out.colours));
@@ -98,16 +116,42 @@ fn test(place: &Place<'_>, out: &mut Out<'_>) -> End {
         }
     }
     let Ran { count, failed, told } = ran;
+    // WHY: a slip in the name of a folder would otherwise be a test that holds for ever.
+    let good = failed == 0 && (count > 0 || place.names.is_some());
+    if count == 0 {
+        out.note(format!("no cases in {}: nothing was tested", place.dir.join("tests").display()));
+    }
     if out.json {
         let version = snapshot.version();
         out.json(&json!({
-            "good": failed == 0, "version": **version, "policies": set.own, "set_aside": set.aside,
+            "good": good, "version": **version, "policies": set.own, "set_aside": set.aside,
             "warnings": set.warnings, "cases": told,
         }));
     } else {
         out.line(format!("\npolicies: {}\n{count} cases, {failed} not as expected", set.says));
     }
-    if failed > 0 { End::Bad } else { End::Good }
+    if good { End::Good } else { End::Bad }
+}
+
+/// What came of the cases. One whose arguments never reach a policy proves nothing, whatever it expects.
+fn reports(snapshot: &Snapshot, matrix: &Matrix, tools: &[ToolSpec]) -> Vec<Report> {
+    let mut reports = policy::run(snapshot, matrix);
+    for (case, report) in matrix.cases.iter().zip(&mut reports) {
+        let tool = tools.iter().find(|tool| case.tool.as_deref() == Some(tool.name.as_str()));
+        let called = !matches!(case.expect, Expect::Listed | Expect::Hidden);
+        let Some(tool) = tool.filter(|_| called) else { continue };
+        let arguments = Value::Object(case.arguments.clone().into_iter().collect());
+        match jsonschema::validator_for(&tool.input_schema) {
+            Err(error) => report.faults.push(format!("the schema of `{}` is none: {error}", tool.name)),
+            Ok(schema) => report.faults.extend(
+                schema
+                    .iter_errors(&arguments)
+                    .take(3)
+                    .map(|wrong| format!("these arguments are refused before any policy is asked: {wrong}")),
+            ),
+        }
+    }
+    reports
 }
 
 /// The cases that were run.
@@ -149,10 +193,14 @@ pub(super) struct Set {
     pub(super) aside: Vec<String>,
     /// What is odd about it.
     pub(super) warnings: Vec<String>,
+    /// Of these, what makes a `forbid` forbid nothing.
+    pub(super) void: Vec<String>,
+    /// The tools that it was made for.
+    pub(super) tools: Vec<ToolSpec>,
 }
 
 impl Set {
-    fn of(snapshot: &Snapshot) -> Self {
+    fn of(snapshot: &Snapshot, tools: Vec<ToolSpec>) -> Self {
         let built_in = snapshot.built_in();
         let own = snapshot.len() - built_in;
         let aside: Vec<String> = snapshot.set_aside().iter().map(ToString::to_string).collect();
@@ -165,8 +213,9 @@ impl Set {
             ));
         }
         says.push_str(&format!(", and {built_in} built in; version {}", snapshot.version()));
-        let warnings = snapshot.warnings().iter().map(ToString::to_string).collect();
-        Self { says, own, aside, warnings }
+        let lines = |problems: &[Problem]| problems.iter().map(ToString::to_string).collect();
+        let (warnings, void) = (lines(snapshot.warnings()), lines(snapshot.void()));
+        Self { says, own, aside, warnings, void, tools }
     }
 }
 
@@ -177,13 +226,24 @@ pub(super) fn summary(loaded: &Loaded) -> Result<Set, Vec<String>> {
         true => read(&place).map_err(|error| vec![error])?,
         false => {
             let sources = vec![Source::built_in(place.approver)];
-            Folder { sources, tools: Vec::new(), matrices: Vec::new() }
+            Folder {
+                sources,
+                tools: catalogue(place.dir, place.connectors).map_err(|error| vec![error])?,
+                matrices: Vec::new(),
+            }
         }
     };
-    let snapshot = Snapshot::compile(&folder.sources, &folder.tools);
+    let snapshot = compiled(&place, &folder);
     let snapshot =
         snapshot.map_err(|problems| problems.iter().map(ToString::to_string).collect::<Vec<_>>())?;
-    Ok(Set::of(&snapshot))
+    Ok(Set::of(&snapshot, folder.tools))
+}
+
+fn compiled(place: &Place<'_>, folder: &Folder) -> Result<Snapshot, Vec<Problem>> {
+    match &place.names {
+        Some(names) => Snapshot::compile_among(&folder.sources, &folder.tools, names),
+        None => Snapshot::compile(&folder.sources, &folder.tools),
+    }
 }
 
 fn refuse(problems: &[Problem], out: &mut Out<'_>) -> End {
@@ -198,7 +258,7 @@ fn refuse(problems: &[Problem], out: &mut Out<'_>) -> End {
 
 /// The `.cedar` files, the tools that they can speak of, and the cases in `tests/`.
 fn read(place: &Place<'_>) -> Result<Folder, String> {
-    let Place { dir, connectors, approver } = *place;
+    let Place { dir, connectors, approver, .. } = *place;
     fs::read_dir(dir).map_err(|error| named(dir, &error))?;
     let sources = control::load(dir, approver).map_err(|error| ground::words(&error))?;
     let tests = dir.join("tests");
@@ -206,11 +266,44 @@ fn read(place: &Place<'_>) -> Result<Folder, String> {
     Ok(Folder { sources, tools: catalogue(dir, connectors)?, matrices })
 }
 
+/// A tool in `tools.json`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Written {
+    name: ToolName,
+    description: String,
+    input_schema: Value,
+    #[serde(default)]
+    effect: Effect,
+    #[serde(default)]
+    idempotent: bool,
+    sends_outside: Option<bool>,
+    #[serde(default)]
+    examples: Vec<String>,
+    cache: Option<CacheHint>,
+    #[serde(default)]
+    clears: Vec<String>,
+}
+
+impl From<Written> for ToolSpec {
+    fn from(tool: Written) -> Self {
+        let Written { name, description, input_schema, effect, idempotent, examples, cache, clears, .. } =
+            tool;
+        // As a server takes it of whoever does not say.
+        let sends_outside = tool.sends_outside.unwrap_or(effect != Effect::Read);
+        Self { name, description, input_schema, effect, idempotent, sends_outside, examples, cache, clears }
+    }
+}
+
 /// The tools of the connectors, as `serve` has them, and those of MCP servers as `tools.json` tells of them.
 fn catalogue(dir: &Path, connectors: &[Connector]) -> Result<Vec<ToolSpec>, String> {
     let path = dir.join("tools.json");
     let mut tools: Vec<ToolSpec> = match control::text(&path) {
-        Ok(text) => serde_json::from_str(&text).map_err(|error| format!("{}: {error}", path.display()))?,
+        Ok(text) => {
+            let written: Result<Vec<Written>, _> = serde_json::from_str(&text);
+            let written = written.map_err(|error| format!("{}: {error}", path.display()))?;
+            written.into_iter().map(ToolSpec::from).collect()
+        }
         Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
         Err(error) => return Err(named(&path, &error)),
     };

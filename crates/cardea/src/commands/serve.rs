@@ -11,7 +11,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use super::{Cli, End, Out, ground, log::Log};
 use crate::{
     api::{self, Bound},
-    app::{App, Options, private_folder},
+    app::{App, Options, data_folder},
     config::{Config, Environment, Loaded},
 };
 
@@ -116,9 +116,10 @@ fn alone(config: &Config) -> Result<Option<File>> {
     }
     let path = config.data.dir.join(LOCK);
     let unusable = |error: &std::io::Error| {
-        Error::new(Code::Misconfigured).detail(format!("`{}` cannot be used: {error}.", path.display()))
+        let dir = config.data.dir.display();
+        Error::new(Code::Misconfigured).detail(format!("`data.dir` (`{dir}`) cannot be written: {error}."))
     };
-    private_folder(&config.data.dir).map_err(|error| unusable(&error))?;
+    data_folder(&config.data.dir)?;
     let file = File::options().create(true).append(true).open(&path).map_err(|error| unusable(&error))?;
     match file.try_lock() {
         Ok(()) => Ok(Some(file)),

@@ -21,7 +21,7 @@ use cardea_net::Net;
 use cardea_store::shared::cache::{PostgresCache, RedisCache};
 
 use super::{CacheBackend, Config, FileProblems, UpstreamConfig, folder::folder, guards};
-use crate::context::cache::read_warm;
+use crate::{context::cache::read_warm, identity::TRY_OUT_ISSUER};
 
 /// Collects problems and knows where each key stands.
 struct Findings<'a> {
@@ -277,6 +277,10 @@ fn one_issuer(path: &str, issuer: &IssuerConfig, found: &mut Findings<'_>) {
 fn twice(config: &Config, found: &mut Findings<'_>) {
     let mut seen = BTreeMap::new();
     for (name, issuer) in &config.auth.issuers {
+        if config.local_issuer.enabled && issuer.issuer == TRY_OUT_ISSUER {
+            let key = format!("auth.issuers.{name}.issuer");
+            found.say(&key, "is the name of the built-in issuer, which `local_issuer.enabled` switches on");
+        }
         if let Some(first) = seen.insert(issuer.issuer.as_str(), name) {
             let message = format!("is the same as that of `auth.issuers.{first}`");
             found.say(&format!("auth.issuers.{name}.issuer"), message);

@@ -28,6 +28,7 @@ use cardea_core::{
     connector::Connector,
     form::{self, Node, Problem, Schema},
     guard::Profile,
+    policy::Installation,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -237,6 +238,19 @@ pub(crate) fn address(path: &Path, environment: &Environment) -> Result<Option<S
 }
 
 impl Loaded {
+    /// What policies may name here, beside tools.
+    #[must_use]
+    pub fn names(&self) -> Installation {
+        let config = &self.config;
+        Installation {
+            servers: config.upstreams.keys().cloned().collect(),
+            connectors: self.connectors.iter().map(|connector| connector.name.clone()).collect(),
+            agents: self.agents.keys().cloned().collect(),
+            models: config.models.aliases.keys().cloned().collect(),
+            issuers: config.auth.issuers.values().map(|issuer| issuer.issuer.clone()).collect(),
+        }
+    }
+
     /// A configuration that a program made itself, with its agents: checked as a file would be.
     ///
     /// # Errors

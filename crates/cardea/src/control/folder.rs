@@ -21,6 +21,9 @@ use super::Control;
 /// The largest file of a policy folder.
 const LARGEST: Bytes = Bytes::mib(1);
 
+/// What some editors write before a text, and no reader sees.
+const MARK: char = '\u{feff}';
+
 /// The files of a folder whose names end so, sorted. What editors and copying programs leave beside a file (`.x.cedar`,
 /// `~x.cedar`) is none of them.
 ///
@@ -61,6 +64,9 @@ fn read(path: &Path) -> io::Result<(String, Option<SystemTime>)> {
     File::open(path)?.take(LARGEST.len() as u64 + 1).read_to_string(&mut text)?;
     if text.len() > LARGEST.len() {
         return refuse(format!("it is larger than {LARGEST}"));
+    }
+    if text.starts_with(MARK) {
+        text.drain(..MARK.len_utf8());
     }
     Ok((text, facts.modified().ok()))
 }
@@ -163,7 +169,9 @@ impl Control {
 
     /// Puts these texts in force, made for this catalogue.
     fn take(&self, sources: Vec<Source>, tools: &[ToolSpec]) -> Result<()> {
-        let snapshot = Snapshot::compile(&sources, tools).map_err(|problems| broken(&problems))?;
+        let names = &self.inner.settings.names;
+        let snapshot =
+            Snapshot::compile_among(&sources, tools, names).map_err(|problems| broken(&problems))?;
         let mut kept = self.inner.sources.lock().unwrap_or_else(PoisonError::into_inner);
         let mut now = self.inner.snapshot.write().unwrap_or_else(PoisonError::into_inner);
         if now.version() != snapshot.version() {

@@ -24,7 +24,7 @@ use std::{
 use cardea_core::{
     Result,
     guard::Profile,
-    policy::{Snapshot, Source},
+    policy::{Installation, Snapshot, Source},
     time::{Millis, SharedClock, Timestamp},
 };
 use cardea_store::{Db, Jobs, Shared, shared::Rate};
@@ -67,6 +67,8 @@ pub struct Settings {
     pub guard: String,
     /// Guard profiles beside those that ship.
     pub guards: Vec<Profile>,
+    /// What policies may name beside tools.
+    pub names: Installation,
 }
 
 /// The room. Cheap to clone.

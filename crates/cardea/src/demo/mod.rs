@@ -21,6 +21,10 @@ type Wrong = String;
 
 /// Plays the story, and stays up afterwards where somebody may want to go on.
 pub(crate) fn demo(demo: &Demo, out: &mut Out<'_>) -> End {
+    if out.json {
+        out.error("misused", "the demo is a story for people: leave --json out");
+        return End::Misused;
+    }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {

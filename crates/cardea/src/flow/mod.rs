@@ -26,6 +26,7 @@ mod upkeep;
 mod visible;
 mod warm;
 
+pub(crate) use self::talk::wordless;
 pub use self::{
     cancel::cancel,
     chat::{Message, chat},

@@ -2,10 +2,11 @@
 
 use cardea_auth::Caller;
 use cardea_core::{
-    Result,
+    Code, Error, Result,
     id::{AgentName, ConversationId, RequestId},
     message::Sampling,
 };
+use tokio::sync::oneshot;
 
 use super::{Message, Stream, chat};
 use crate::{app::App, context::cache::Reuse, observe::RequestEvent, once::sound_key, turn::Receipt};
@@ -35,17 +36,18 @@ impl Talk {
         self
     }
 
-    /// Says something and waits for the end of the turn, or for its pause.
+    /// Says something and waits for the end of the turn, or for its pause. Dropping the future ends the waiting and nothing
+    /// else: the turn goes on to its end, and [`App::stop`] waits for it.
     ///
     /// # Errors
-    /// As [`chat`]; `bad_request` for a key that is none.
+    /// As [`chat`]; `bad_request` for a key that is none; `draining` once the installation stops.
     pub async fn chat(
         &self,
         caller: &Caller,
         conversation: Option<ConversationId>,
         text: &str,
     ) -> Result<Receipt> {
-        chat(&self.app, caller, self.message(caller, conversation, text)?, None).await
+        self.say(caller, self.message(caller, conversation, text)?, None).await
     }
 
     /// The same, with the events of the turn on the way.
@@ -59,7 +61,21 @@ impl Talk {
         text: &str,
         events: Stream,
     ) -> Result<Receipt> {
-        chat(&self.app, caller, self.message(caller, conversation, text)?, Some(events)).await
+        self.say(caller, self.message(caller, conversation, text)?, Some(events)).await
+    }
+
+    /// WHY: its own task, as over HTTP. A future that is dropped must not stop an action in the middle, and the end of the
+    /// installation waits for its tasks only.
+    async fn say(&self, caller: &Caller, message: Message, events: Option<Stream>) -> Result<Receipt> {
+        let (done, receipt) = oneshot::channel();
+        let (app, caller) = (self.app.clone(), caller.clone());
+        let started = self.app.jobs.spawn("chat", async move {
+            drop(done.send(chat(&app, &caller, message, events).await));
+        });
+        if !started {
+            return Err(Code::Draining.into());
+        }
+        receipt.await.unwrap_or_else(|_| Err(wordless(&self.app)))
     }
 
     fn message(&self, caller: &Caller, conversation: Option<ConversationId>, text: &str) -> Result<Message> {
@@ -77,4 +93,10 @@ impl Talk {
             trace: self.app.observe.trace(event, None),
         })
     }
+}
+
+/// The error of work that ended without a word: it panicked, or the end of this node has cut it off. A turn that was cut off
+/// goes on elsewhere, or at the next start.
+pub(crate) fn wordless(app: &App) -> Error {
+    if app.jobs.draining() { Error::new(Code::Draining).begun() } else { Error::new(Code::Internal) }
 }

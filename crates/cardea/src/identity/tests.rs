@@ -93,7 +93,8 @@ async fn a_key_is_shown_once_works_for_its_user_and_stops_when_revoked() {
     assert!(!kept.contains(&secret));
     assert!(serde_json::to_string(&made).unwrap().contains(&secret), "the one answer that shows it");
 
-    let stranger = house.auth.embedded(cardea_auth::VerifiedClaims::new("other", "eve").role("admin"));
+    let stranger =
+        house.auth.embedded(cardea_auth::VerifiedClaims::new("other", "eve").role("admin")).unwrap();
     assert!(house.identity.keys(&stranger).await.unwrap().is_empty());
     let foreign = house.identity.revoke_key(&stranger, made.info.id).await.unwrap_err();
     assert_eq!(foreign.code(), Code::NotFound);
@@ -179,7 +180,7 @@ async fn a_token_for_an_upstream_is_made_once_but_never_outlives_the_callers_own
     let next = house.identity.for_upstream(&ann, "https://ops").await.unwrap();
     assert_ne!(first.expose_secret(), next.expose_secret(), "a minute before its end it is renewed");
 
-    let fewer = house.auth.embedded(cardea_auth::VerifiedClaims::new("acme", "ann").role("support"));
+    let fewer = house.auth.embedded(cardea_auth::VerifiedClaims::new("acme", "ann").role("support")).unwrap();
     let other = house.identity.for_upstream(&fewer, "https://ops").await.unwrap();
     assert_ne!(next.expose_secret(), other.expose_secret(), "other rights, other token");
 

@@ -259,7 +259,8 @@ async fn a_budget_that_two_nodes_share_is_not_overspent_and_a_dead_nodes_share_c
     let apps = two_apps(&crowd).await;
     let asked = (0..40).map(|n| {
         let app = &apps[n % 2];
-        let ann = app.auth.embedded(VerifiedClaims::new("acme", "ann").role("support").scope("read"));
+        let ann =
+            app.auth.embedded(VerifiedClaims::new("acme", "ann").role("support").scope("read")).unwrap();
         async move {
             app.agent("support").chat(&ann, None, &format!("What is the status of order {}?", n + 1)).await
         }

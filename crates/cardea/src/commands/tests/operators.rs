@@ -120,6 +120,18 @@ fn what_was_revoked_is_told_to_machines_too_and_a_second_server_in_its_own_words
     assert_eq!((&revoked["revoked"], revoked["id"].as_str()), (&Value::Bool(true), Some(id.as_str())));
     let revoked = run_in(dir.path(), &["token", "revoke", "--user", "ann", "--json"]).json();
     assert_eq!((&revoked["revoked"], &revoked["user"]), (&Value::Bool(true), &Value::from("ann")));
+    assert_eq!(revoked["seen"], false);
+    // Whoever means another tenant or name hears it.
+    let words = ["token", "revoke", "--user", "ann", "--tenant", "acme"];
+    let told = run_in(dir.path(), &words).err;
+    assert!(told.contains("all tokens of `ann` in the tenant `acme` are revoked"), "{told}");
+    assert!(told.contains("no user `ann` was ever seen in the tenant `acme`, nor in any other"), "{told}");
+    assert_eq!(run_in(dir.path(), &["key", "create", "ann", "--tenant", "beta"]).end, End::Good);
+    let told = run_in(dir.path(), &words).err;
+    assert!(told.contains("but in `beta`: if that one is meant, say --tenant"), "{told}");
+    let told = run_in(dir.path(), &["token", "revoke", "--user", "ann", "--keys", "--tenant", "beta"]).err;
+    assert!(told.contains("all tokens and API keys of `ann` in the tenant `beta`"), "{told}");
+    assert!(!told.contains("ever seen"), "{told}");
     let away = run_in(dir.path(), &["chat", "--url", "http://127.0.0.1:9", "hi", "--json"]).json();
     assert_eq!(away["error"]["code"], "unreachable");
     let second = Error::new(Code::Conflict).detail("Another server already works in `data`.");

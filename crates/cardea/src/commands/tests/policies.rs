@@ -26,7 +26,11 @@ fn a_forbid_with_a_misspelt_tool_is_told_by_check_and_named_as_set_aside() {
 fn a_case_about_a_tool_that_nobody_has_holds_for_nothing() {
     let dir = started();
     let cases = dir.path().join("policies/tests/more.toml");
-    let case = |tool: &str, expect: &str| format!("[[case]]\ntool = \"{tool}\"\nexpect = \"{expect}\"\n");
+    let case = |tool: &str, expect: &str| {
+        format!(
+            "[[case]]\ntool = \"{tool}\"\narguments = {{ owner = \"rust-lang\", repo = \"rust\" }}\nexpect = \"{expect}\"\n"
+        )
+    };
     fs::write(dir.path().join("policies/more.cedar"), FORBID).unwrap();
     let folder = dir.path().join("policies");
     // Both ways of naming the folder know the connectors' tools.
@@ -67,4 +71,149 @@ fn a_policy_file_is_read_up_to_its_bound_only() {
         let ran = run_in(dir.path(), &["check"]);
         assert!(ran.end == End::Bad && ran.err.contains("large.cedar"), "{}{}", ran.out, ran.err);
     }
+}
+
+#[test]
+fn a_forbid_that_names_nobody_is_not_good() {
+    let dir = started();
+    let file = dir.path().join("policies/more.cedar");
+    for (scope, when, says) in [
+        ("principal, action, resource in Server::\"opps\"", "true", "no server is named `opps`"),
+        (
+            "principal, action == Action::\"github__get_repositry\", resource",
+            "true",
+            "did you mean `github__get_repository`?",
+        ),
+        (
+            "principal, action == Action::\"github__get_repository\", resource",
+            "context.agent == \"suport\"",
+            "did you mean `support`?",
+        ),
+        (
+            "principal, action == Action::\"github__get_repository\", resource",
+            "context.via == \"MCP\"",
+            "did you mean `mcp`?",
+        ),
+        (
+            "principal, action == Action::\"complete\", resource == Model::\"rehersal\"",
+            "true",
+            "did you mean `rehearsal`?",
+        ),
+    ] {
+        fs::write(&file, format!("// one\n@id(\"no\") forbid ({scope}) when {{ {when} }};")).unwrap();
+        let ran = run_in(dir.path(), &["check"]);
+        assert_eq!(ran.end, End::Bad, "{when}: {}", ran.err);
+        assert!(ran.err.contains("BAD: ") && ran.err.contains("more.cedar:2:"), "{}", ran.err);
+        assert!(ran.err.contains(says) && ran.err.contains("`no`"), "{}", ran.err);
+        assert!(ran.out.contains("is not good"), "{}", ran.out);
+        let told = run_in(dir.path(), &["check", "--json"]).json();
+        assert!(told["good"] == false && told["problems"][0].as_str().unwrap().contains(says), "{told}");
+        fs::write(&file, format!("@id(\"yes\") permit ({scope}) when {{ {when} }};")).unwrap();
+        let ran = run_in(dir.path(), &["check"]);
+        assert!(
+            ran.end == End::Good && ran.err.contains(says),
+            "a permit is for people to judge: {}",
+            ran.err
+        );
+    }
+}
+
+#[test]
+fn a_policy_test_that_tests_nothing_is_not_good() {
+    let dir = started();
+    let folder = dir.path().join("policies");
+    let words = ["policy", "test", folder.to_str().unwrap()];
+    let cases = folder.join("tests/more.toml");
+    let case = |arguments: &str, expect: &str| {
+        format!(
+            "[[case]]\ntool = \"ops__orders_get\"\narguments = {{ {arguments} }}\nexpect = \"{expect}\"\n"
+        )
+    };
+    // Refused before any policy is asked, so a `deny` proves nothing.
+    for arguments in ["order_id = 17", ""] {
+        fs::write(&cases, case(arguments, "deny")).unwrap();
+        let ran = run_in(dir.path(), &words);
+        assert!(ran.end == End::Bad && ran.out.contains("before any policy is asked"), "{}", ran.out);
+    }
+    fs::write(&cases, case("order_id = \"17\"", "deny") + &case("", "hidden")).unwrap();
+    assert_eq!(run_in(dir.path(), &words).end, End::Good, "what is only listed has no arguments");
+
+    // As at `serve`: what changes something and does not say sends outside.
+    let taint = "[[case]]\nroles = [\"support\"]\ntool = \"ops__orders_process_refund\"\ntaint = [\"tool\"]\n\
+                 arguments = { order_id = \"1\", amount = 1.0 }\nexpect = \"approval\"\npolicy = \"outside-after-untrusted\"\n";
+    fs::write(&cases, taint).unwrap();
+    let ran = run_in(dir.path(), &words);
+    assert_eq!(ran.end, End::Good, "{}", ran.out);
+
+    fs::remove_dir_all(folder.join("tests")).unwrap();
+    let named = run_in(dir.path(), &words);
+    assert!(named.end == End::Bad && named.err.contains("nothing was tested"), "{}", named.err);
+    let usual = run_in(dir.path(), &["policy", "test"]);
+    assert!(usual.end == End::Good && usual.err.contains("nothing was tested"), "{}", usual.err);
+}
+
+#[test]
+fn tools_json_is_read_to_the_letter_and_named_when_it_is_wrong() {
+    let dir = started();
+    let file = dir.path().join("policies/tools.json");
+    let good = fs::read_to_string(&file).unwrap();
+    for (text, says) in [
+        (good.replacen("\"effect\"", "\"efect\"", 1), "unknown field `efect`"),
+        (
+            good.replacen("\"effect\"", "\"sendsOutside\": true, \"effect\"", 1),
+            "unknown field `sendsOutside`",
+        ),
+        ("[".to_owned(), "line 1"),
+    ] {
+        fs::write(&file, text).unwrap();
+        for words in [&["check"][..], &["policy", "test"]] {
+            let ran = run_in(dir.path(), words);
+            assert_eq!(ran.end, End::Bad, "{words:?}");
+            assert!(ran.err.contains("tools.json") && ran.err.contains(says), "{words:?}: {}", ran.err);
+        }
+    }
+    // What some editors write before a text is none of it.
+    fs::write(&file, format!("\u{feff}{good}")).unwrap();
+    let policy = dir.path().join("policies/base.cedar");
+    fs::write(&policy, format!("\u{feff}{}", fs::read_to_string(&policy).unwrap())).unwrap();
+    assert_eq!(run_in(dir.path(), &["policy", "test"]).end, End::Good);
+}
+
+#[test]
+fn check_tells_of_files_tools_and_limits_that_do_nothing() {
+    let dir = started();
+    for odd in ["agents/other.tml", "agents/THIRD.TOML", "connectors/x.yml", "policies/more.txt"] {
+        fs::write(dir.path().join(odd), "").unwrap();
+    }
+    let agent = dir.path().join("agents/support.toml");
+    let text = fs::read_to_string(&agent).unwrap();
+    let tools = "tools = [\"github__get_repositry\", \"opps__*\", \"ops__anything\", \"github__*\"]";
+    fs::write(&agent, text.replace("tools = [\"ops__*\", \"github__*\"]", tools)).unwrap();
+    let file = dir.path().join("cardea.toml");
+    let text = fs::read_to_string(&file).unwrap();
+    fs::write(&file, format!("{text}\n[limits.user_budget]\nmoney = 5.0\n")).unwrap();
+    let ran = run_in(dir.path(), &["check"]);
+    assert_eq!(ran.end, End::Good, "{}", ran.err);
+    for says in [
+        "other.tml is passed over",
+        "THIRD.TOML is passed over",
+        "x.yml is passed over",
+        "more.txt is passed over: the file of a policy ends in `.cedar`",
+        "did you mean `github__get_repository`?",
+        "no upstream and no connector `opps`; did you mean `ops`?",
+        "without `cost.prices` nothing costs money, and these hold nobody: `limits.user_budget.money`",
+    ] {
+        assert!(ran.err.contains(says), "{says}: {}", ran.err);
+    }
+    assert!(!ran.err.contains("ops__anything") && !ran.err.contains("`github__*`"), "{}", ran.err);
+    let open = "[server]\nbind = \"0.0.0.0:8080\"\n[auth]\napi_keys = true\n";
+    fs::write(&file, open).unwrap();
+    let ran = run_in(dir.path(), &["check"]);
+    assert!(ran.err.contains("say http://0.0.0.0:8080"), "{}", ran.err);
+    let twice = "[local_issuer]\nenabled = true\n[auth.issuers.x]\nissuer = \"cardea-try-out\"\naudience = [\"cardea\"]\n\
+                 jwks_url = \"https://idp.example/keys\"\n";
+    fs::write(&file, twice).unwrap();
+    let ran = run_in(dir.path(), &["check"]);
+    assert!(ran.end == End::Bad && ran.err.contains("the name of the built-in issuer"), "{}", ran.err);
+    assert_eq!(run_in(dir.path(), &["demo", "--json"]).end, End::Misused);
 }

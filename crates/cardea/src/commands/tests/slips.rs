@@ -204,6 +204,74 @@ fn a_copy_is_proved_by_its_own_checkpoints_and_not_changed_by_that() {
     assert_ne!(run_in(dir.path(), &words).end, End::Good, "its own checkpoints are read");
 }
 
+#[test]
+fn doctor_asks_for_what_each_service_is_there_for() {
+    let dir = started();
+    let file = dir.path().join("cardea.toml");
+    let plain = fs::read_to_string(&file).unwrap();
+    for (status, advice) in [("404 Not Found", "correct"), ("500 Oh", "see what"), ("302 Found", "correct")] {
+        let address = answering(status);
+        let tables = format!(
+            "{plain}\n[models.providers.other]\nkind = \"openai\"\nbase_url = \"http://{address}/v1\"\napi_key = \"k\"\n\
+             [upstreams.away]\nurl = \"http://{address}/mcp\"\n[net]\nallow = [\"{address}\"]\n\
+             [auth.issuers.corp]\nissuer = \"https://idp.example\"\naudience = [\"cardea\"]\njwks_url = \"http://{address}/keys\"\n"
+        );
+        fs::write(&file, tables).unwrap();
+        let ran = run_in(dir.path(), &["doctor", "--json"]);
+        assert_eq!(ran.end, End::Bad);
+        let told = ran.json();
+        for what in ["model provider other", "upstream away", "key set of corp"] {
+            let all = told["findings"].as_array().unwrap();
+            let one = all.iter().find(|one| one["what"] == what).unwrap_or(&Value::Null);
+            assert_eq!(one["state"], "bad", "{status} {what}: {told}");
+            assert!(one["says"].as_str().unwrap().contains(status.get(..3).unwrap()), "{one}");
+        }
+        let model =
+            told["findings"].as_array().unwrap().iter().find(|one| one["what"] == "model provider other");
+        assert!(model.unwrap()["do_this"].as_str().unwrap().contains(advice), "{model:?}");
+    }
+    let address = answering("401 Unauthorized");
+    let tables = format!(
+        "{plain}\n[models.providers.other]\nkind = \"openai\"\nbase_url = \"http://{address}/v1\"\napi_key = \"k\"\n[net]\nallow = [\"{address}\"]\n"
+    );
+    fs::write(&file, tables).unwrap();
+    let told = run_in(dir.path(), &["doctor"]);
+    assert!(told.end == End::Bad && told.out.contains("correct its api_key: it is refused"), "{}", told.out);
+}
+
+#[test]
+fn doctor_looks_at_least_as_far_as_check() {
+    let dir = started();
+    let policy = dir.path().join("policies/more.cedar");
+    let tools = dir.path().join("policies/tools.json");
+    let good = fs::read_to_string(&tools).unwrap();
+    let forbids = "@id(\"x\") forbid (principal, action, resource in Server::\"opps\");";
+    for (cedar, json, says) in [
+        ("@id(\"x\") permitt (principal, action, resource);", good.as_str(), "more.cedar:1:"),
+        (forbids, &good, "did you mean `ops`?"),
+        ("// nothing", "[", "tools.json"),
+    ] {
+        fs::write(&policy, cedar).unwrap();
+        fs::write(&tools, json).unwrap();
+        for words in ["doctor", "check"] {
+            let ran = run_in(dir.path(), &[words]);
+            let told = format!("{}{}", ran.out, ran.err);
+            assert!(ran.end == End::Bad && told.contains(says), "{words}: {told}");
+        }
+    }
+    fs::remove_file(&policy).unwrap();
+    fs::write(&tools, good).unwrap();
+    let file = dir.path().join("cardea.toml");
+    let nowhere = format!("[data]\ndir = \"/proc/nowhere\"\n{}", fs::read_to_string(&file).unwrap());
+    fs::write(&file, nowhere).unwrap();
+    for words in ["doctor", "serve"] {
+        let ran = run_in(dir.path(), &[words]);
+        let told = format!("{}{}", ran.out, ran.err);
+        assert!(ran.end != End::Good, "{words}: {told}");
+        assert!(words == "serve" || told.contains("/proc/nowhere cannot be made"), "{told}");
+    }
+}
+
 /// An HTTP server that answers everything with one status.
 fn answering(status: &'static str) -> std::net::SocketAddr {
     use std::io::{Read as _, Write as _};
@@ -240,8 +308,10 @@ fn doctor_does_not_call_a_server_good_that_turns_it_away() {
 async fn approvals_are_listed_and_decided_as_the_server_wants_it() {
     use axum::{Json, Router, extract::Path, routing::get};
     const ID: &str = "appr_00000000000000000000000000000001";
-    let open = json!({ "id": ID, "user": "ann", "tool": "ops__pay\u{1b}[2J", "arguments": { "amount": 9 },
-        "reason": "a large refund", "state": "open", "expires_at": "2026-12-01T00:00:00Z" });
+    let open = json!({ "id": ID, "user": "ann", "tool": "ops__pay\u{1b}[2J", "arguments": { "amount": 9, "to": "x".repeat(3_000) },
+        "reason": "a large refund", "state": "open", "expires_at": 1_796_083_200_000_i64 });
+    let (mut listed, whole) = (open.clone(), open);
+    listed["arguments"]["to"] = json!(format!("{}…", "x".repeat(1_024)));
     let decided = |Path(id): Path<String>, Json(body): Json<Value>| async move {
         let state = if body["decision"] == "approve" { "approved" } else { "rejected" };
         Json(
@@ -249,8 +319,8 @@ async fn approvals_are_listed_and_decided_as_the_server_wants_it() {
         )
     };
     let routes = Router::new()
-        .route("/api/v1/approvals", get(|| async move { Json(json!({ "approvals": [open] })) }))
-        .route("/api/v1/approvals/{id}", axum::routing::post(decided));
+        .route("/api/v1/approvals", get(|| async move { Json(json!({ "approvals": [listed] })) }))
+        .route("/api/v1/approvals/{id}", get(|| async move { Json(whole) }).post(decided));
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     #[expect(clippy::disallowed_methods, reason = "a fake server that ends with its test")]
@@ -265,16 +335,19 @@ async fn approvals_are_listed_and_decided_as_the_server_wants_it() {
             "{}",
             listed.out
         );
-        assert!(
-            listed.out.contains("{\"amount\":9}") && listed.out.contains("a large refund"),
-            "{}",
-            listed.out
-        );
+        let whole = format!("    to = \"{}\"\n", "x".repeat(3_000));
+        let holds = |out: &str| {
+            for part in ["    amount = 9\n", &whole, "a large refund", "until 2026-12-01T00:00:00"] {
+                assert!(out.contains(part), "{part}: {out}");
+            }
+        };
+        holds(&listed.out);
         let yes =
             run_in(dir.path(), &["approvals", "approve", ID, "--comment", "fine", "--url", &url, "--json"]);
         assert_eq!((&yes.json()["state"], &yes.json()["comment"]), (&json!("approved"), &json!("fine")));
         let no = run_in(dir.path(), &["approvals", "reject", ID, "--url", &url]);
         assert!(no.end == End::Good && no.err.contains("is rejected"), "{}", no.err);
+        holds(&no.out); // whoever decides sees what is decided
     });
     done.await.unwrap();
 }

@@ -1,15 +1,20 @@
 //! Cardea inside another program: the same checks, without HTTP.
 
+use std::{sync::atomic::Ordering, time::Duration};
+
 use cardea::flow::ReplyEvent;
 use cardea_auth::VerifiedClaims;
 use cardea_core::Code;
 use cardea_testkit::{World, model::Act};
-use tokio::sync::mpsc;
+use tokio::{net::TcpListener, sync::mpsc, time::timeout};
+
+use super::repeats::{behind_a_door, slow};
 
 #[tokio::test]
 async fn a_program_talks_to_an_agent_as_a_caller_of_its_own() {
     let world = World::start().await;
-    let ann = world.app.auth.embedded(VerifiedClaims::new("acme", "ann").role("support").scope("read"));
+    let ann =
+        world.app.auth.embedded(VerifiedClaims::new("acme", "ann").role("support").scope("read")).unwrap();
     let support = world.app.agent("support");
     let receipt = support.chat(&ann, None, "What is the status of order 17?").await.unwrap();
     assert!(receipt.answer.as_deref().unwrap().contains("delivered"), "{receipt:?}");
@@ -31,7 +36,8 @@ async fn a_program_talks_to_an_agent_as_a_caller_of_its_own() {
     assert_eq!((begun, ended), (1, 1));
     assert_eq!(streamed.answer.as_deref(), Some(text.as_str()));
 
-    let eve = world.app.auth.embedded(VerifiedClaims::new("acme", "eve").role("support").scope("read"));
+    let eve =
+        world.app.auth.embedded(VerifiedClaims::new("acme", "eve").role("support").scope("read")).unwrap();
     let refused = support.chat(&eve, talk, "What was said?").await.unwrap_err();
     assert_eq!(refused.code(), Code::NotFound);
     let unknown = world.app.agent("butler").chat(&ann, None, "Hello?").await.unwrap_err();
@@ -43,7 +49,8 @@ async fn a_program_talks_to_an_agent_as_a_caller_of_its_own() {
 #[tokio::test]
 async fn what_a_program_says_again_under_one_key_is_done_once() {
     let world = World::with_model([Act::say("Written."), Act::say("Written again.")]).await;
-    let ann = world.app.auth.embedded(VerifiedClaims::new("acme", "ann").role("support").scope("read"));
+    let ann =
+        world.app.auth.embedded(VerifiedClaims::new("acme", "ann").role("support").scope("read")).unwrap();
     let scripted = world.app.agent("scripted");
     let queued = scripted.clone().once("job-17");
     let first = queued.chat(&ann, None, "Write it down.").await.unwrap();
@@ -58,9 +65,81 @@ async fn what_a_program_says_again_under_one_key_is_done_once() {
 #[tokio::test]
 async fn a_caller_of_a_program_may_do_no_more_than_its_roles() {
     let world = World::start().await;
-    let bob = world.app.auth.embedded(VerifiedClaims::new("acme", "bob").role("analyst").scope("read"));
+    let bob =
+        world.app.auth.embedded(VerifiedClaims::new("acme", "bob").role("analyst").scope("read")).unwrap();
     let asked = world.app.agent("support").chat(&bob, None, "Please refund 20 euros for order 17").await;
     let receipt = asked.unwrap();
     assert!(receipt.tools.iter().any(|tool| tool.reason.is_some()), "{receipt:?}");
     assert_eq!(world.shop().refunds(17).await, 0);
+}
+
+#[tokio::test]
+async fn a_program_that_gives_up_waiting_stops_no_payment_in_the_middle() {
+    let (world, door) = behind_a_door([slow(), Act::say("Paid.")]).await;
+    let ann =
+        world.app.auth.embedded(VerifiedClaims::new("acme", "ann").role("support").scope("read")).unwrap();
+    let pays = world.app.agent("scripted").once("pay-1");
+    tokio::select! {
+        receipt = pays.chat(&ann, None, "Pay.") => panic!("it waits at the door: {receipt:?}"),
+        () = door.0.0.notified() => {} // the future is dropped here
+    }
+    assert_eq!(pays.chat(&ann, None, "Pay.").await.unwrap_err().code(), Code::InProgress);
+    door.0.1.notify_one();
+    let receipt = loop {
+        match pays.chat(&ann, None, "Pay.").await {
+            Ok(receipt) => break receipt,
+            Err(error) => assert_eq!(error.code(), Code::InProgress),
+        }
+        tokio::task::yield_now().await;
+    };
+    assert_eq!(receipt.answer.as_deref(), Some("Paid."), "{receipt:?}");
+    assert_eq!(door.0.2.load(Ordering::SeqCst), 1, "it was done once");
+}
+
+#[tokio::test]
+async fn a_program_that_stops_waits_for_the_turns_in_hand_and_takes_no_new_ones() {
+    let (world, door) = behind_a_door([slow(), Act::say("Paid.")]).await;
+    let ann =
+        world.app.auth.embedded(VerifiedClaims::new("acme", "ann").role("support").scope("read")).unwrap();
+    let scripted = world.app.agent("scripted");
+    let stop = async {
+        door.0.0.notified().await;
+        let through = async {
+            world.app.jobs.stopping().cancelled().await;
+            door.0.1.notify_one();
+        };
+        tokio::join!(world.app.stop(), through);
+    };
+    let (receipt, ()) = tokio::join!(scripted.chat(&ann, None, "Pay."), stop);
+    assert_eq!(receipt.unwrap().answer.as_deref(), Some("Paid."));
+    let late = scripted.chat(&ann, None, "Pay again.").await.unwrap_err();
+    assert_eq!(late.code(), Code::Draining);
+}
+
+#[tokio::test]
+async fn upstreams_that_are_silent_hold_up_a_start_together_and_not_one_after_the_other() {
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = silent.local_addr().unwrap().to_string();
+    let tables: String = (0..6)
+        .map(|i| format!("[upstreams.silent{i}]\nurl = \"http://{address}/mcp\"\ntimeout = \"60s\"\n"))
+        .collect();
+    let all_are_asked = async {
+        let mut held = Vec::new();
+        while held.len() < 6 {
+            held.push(silent.accept().await.unwrap());
+        }
+        held.clear(); // they hang up
+        loop {
+            drop(silent.accept().await);
+        }
+    };
+    let start = World::plan().configure(&tables).allow(&address).start();
+    let started = async {
+        tokio::select! {
+            world = start => world,
+            () = all_are_asked => unreachable!(),
+        }
+    };
+    let world = timeout(Duration::from_secs(40), started).await.expect("all six are asked at once");
+    assert!(world.app.action.catalog().get("ops__get_order").is_some(), "the shop answers all the same");
 }

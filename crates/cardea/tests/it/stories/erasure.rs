@@ -191,7 +191,7 @@ async fn what_an_issuer_told_of_a_person_is_erased_with_them() {
         .scope("billing:write");
     claims.metadata.insert("email".to_owned(), json!("zoe.zebra@example.org"));
     claims.metadata.insert("full_name".to_owned(), json!("Zoe Zebramark"));
-    let zoe = world.app.auth.embedded(claims);
+    let zoe = world.app.auth.embedded(claims).unwrap();
     let agent = world.app.agent("scripted");
     let ended = agent.chat(&zoe, None, "Hello there.").await.unwrap();
     let waits = agent.chat(&zoe, None, "Refund 150 for order 17.").await.unwrap();

@@ -225,7 +225,7 @@ async fn what_was_approved_while_its_service_was_away_is_done_when_it_is_back() 
     let options = Options { clock: Arc::<ManualClock>::clone(&world.clock), ..Options::default() };
     let again = App::build(loaded, options).await.unwrap();
     again.start().await.unwrap();
-    let sue = again.auth.embedded(VerifiedClaims::new(TENANT, "sue").role("supervisor"));
+    let sue = again.auth.embedded(VerifiedClaims::new(TENANT, "sue").role("supervisor")).unwrap();
     let id = turn.approval().parse().unwrap();
     again.control.decide(&sue, id, Choice::Approve, "").await.unwrap();
     let (mut state, sql) = (String::new(), "SELECT state, waiting_for FROM turns");
@@ -262,7 +262,7 @@ async fn an_orderly_end_takes_no_new_work_and_records_the_work_in_hand() {
             while !world.app.jobs.draining() {
                 tokio::task::yield_now().await;
             }
-            let eve = world.app.auth.embedded(VerifiedClaims::new("acme", "eve").role("support"));
+            let eve = world.app.auth.embedded(VerifiedClaims::new("acme", "eve").role("support")).unwrap();
             let refused = world.app.agent("support").chat(&eve, None, "One more?").await.unwrap_err();
             assert_eq!(refused.code(), cardea_core::Code::Draining);
         };

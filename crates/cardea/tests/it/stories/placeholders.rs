@@ -28,7 +28,7 @@ async fn a_placeholder_means_the_same_in_every_turn_and_after_a_restart() {
         seen[at].body["messages"].as_array().unwrap().last().unwrap()["content"].to_string()
     };
     let claims = || VerifiedClaims::new("acme", "ann").role("support").scope("read");
-    let ann = world.app.auth.embedded(claims());
+    let ann = world.app.auth.embedded(claims()).unwrap();
     let scripted = world.app.agent("scripted");
     let first = scripted.chat(&ann, None, &format!("My card is {FIRST}.")).await.unwrap();
     let talk = first.conversation;
@@ -44,7 +44,7 @@ async fn a_placeholder_means_the_same_in_every_turn_and_after_a_restart() {
         Options { clock: Arc::<cardea_core::time::ManualClock>::clone(&world.clock), ..Options::default() };
     let again = App::build(loaded, options).await.unwrap();
     again.start().await.unwrap();
-    let ann = again.auth.embedded(claims());
+    let ann = again.auth.embedded(claims()).unwrap();
     let scripted = again.agent("scripted");
     scripted.chat(&ann, talk, &format!("Charge {FIRST}, not {SECOND}.")).await.unwrap();
     assert!(asked(2).contains("Charge [CARD_1], not [CARD_2]."), "{}", asked(2));
@@ -60,7 +60,7 @@ async fn a_placeholder_means_the_same_in_every_turn_and_after_a_restart() {
     assert_eq!(shown(&closed), shown(&masked), "nothing comes back that the agent's file does not name");
 
     // Another user's numbers begin anew, and know nothing of these.
-    let eve = again.auth.embedded(VerifiedClaims::new("acme", "eve").role("support").scope("read"));
+    let eve = again.auth.embedded(VerifiedClaims::new("acme", "eve").role("support").scope("read")).unwrap();
     assert!(again.context.conversation(&eve, talk.unwrap()).await.is_err());
     scripted.chat(&eve, None, &format!("Mine is {SECOND}.")).await.unwrap();
     assert!(asked(3).contains("Mine is [CARD_1]."), "{}", asked(3));

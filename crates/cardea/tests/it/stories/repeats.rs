@@ -154,7 +154,7 @@ async fn what_will_fail_again_is_not_sent_again_and_what_may_pass_is_told_when()
 
 /// Told when somebody waits behind it, and when to let them through.
 #[derive(Debug, Clone, Default)]
-struct Door(Arc<(Notify, Notify, AtomicU64)>);
+pub(super) struct Door(pub(super) Arc<(Notify, Notify, AtomicU64)>);
 
 async fn pass(State(door): State<Door>) -> cardea_mcp::Result<Value> {
     door.0.2.fetch_add(1, Ordering::SeqCst);
@@ -169,14 +169,14 @@ permit (principal in Role::"support", action, resource in Server::"own");
 "#;
 
 /// A world whose one tool writes, and then waits at the door.
-async fn behind_a_door(acts: impl IntoIterator<Item = Act>) -> (World, Door) {
+pub(super) async fn behind_a_door(acts: impl IntoIterator<Item = Act>) -> (World, Door) {
     let door = Door::default();
     let slow = Tool::new("slow", pass).about("Takes its time.").guard(RequireAuth);
     let server = Server::new("own", "1.0.0").state(door.clone()).tool(slow);
     (World::plan().tools(server).model(acts).policies(OWN).start().await, door)
 }
 
-fn slow() -> Act {
+pub(super) fn slow() -> Act {
     Act::call("own__slow", json!({}))
 }
 

@@ -1,0 +1,127 @@
+//! What is odd about a configuration that is good: somebody should know, and may have meant it so.
+
+use std::{collections::BTreeSet, fs, path::Path};
+
+use cardea_core::{
+    agent::{Agent, matches},
+    form::closest,
+    tool::ToolSpec,
+};
+
+use crate::config::{Config, Loaded, prices};
+
+/// Files that stand beside others everywhere and are for people.
+const FOR_PEOPLE: [&str; 2] = ["md", "cedarschema"];
+
+/// All notes, in the order of the configuration's parts.
+pub(super) fn all(loaded: &Loaded, listed: &[ToolSpec]) -> Vec<String> {
+    let config = &loaded.config;
+    let mut notes = Vec::new();
+    address(config, &mut notes);
+    for (what, dir, end) in [
+        ("agent", &config.agents.dir, "toml"),
+        ("connector", &config.connectors.dir, "toml"),
+        ("policy", &config.policies.dir, "cedar"),
+        ("case", &config.policies.dir.join("tests"), "toml"),
+    ] {
+        passed_over(dir, (what, end), &mut notes);
+    }
+    for agent in loaded.agents.values() {
+        tools(loaded, agent, listed, &mut notes);
+    }
+    money(loaded, &mut notes);
+    notes
+}
+
+fn address(config: &Config, notes: &mut Vec<String>) {
+    let bind = config.server.bind;
+    if bind.ip().is_unspecified() && config.server.public_url.is_none() {
+        notes.push(format!(
+            "`server.bind` is {bind} and `server.public_url` is not set: links, the metadata of `/mcp` and what proofs of bound \
+             tokens must name say http://{bind}"
+        ));
+    }
+}
+
+/// Files that somebody may have meant, and that nobody reads.
+fn passed_over(dir: &Path, (what, end): (&str, &str), notes: &mut Vec<String>) {
+    let Ok(entries) = fs::read_dir(dir) else { return };
+    let mut odd: Vec<_> = entries.flatten().map(|entry| entry.path()).filter(|path| path.is_file()).collect();
+    odd.sort();
+    for path in odd {
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let extension = path.extension().unwrap_or_default().to_string_lossy().to_lowercase();
+        let read = path.extension().is_some_and(|found| found == end) || name == "tools.json";
+        let left_over = name.starts_with(['.', '~']) || name.ends_with('~');
+        if read || left_over || FOR_PEOPLE.contains(&extension.as_str()) || name.starts_with("README") {
+            continue;
+        }
+        notes.push(format!("{} is passed over: the file of a {what} ends in `.{end}`", path.display()));
+    }
+}
+
+/// Tools of an agent that no server or connector can have.
+fn tools(loaded: &Loaded, agent: &Agent, listed: &[ToolSpec], notes: &mut Vec<String>) {
+    let names = loaded.names();
+    let server_of = |tool: &str| tool.split_once("__").map(|(server, _)| server.to_owned());
+    let listed: Vec<&str> = listed.iter().map(|tool| tool.name.as_str()).collect();
+    let from_list = listed.iter().filter_map(|name| server_of(name));
+    let servers: BTreeSet<String> =
+        names.servers.iter().chain(&names.connectors).cloned().chain(from_list).collect();
+    let patterns: BTreeSet<&String> = agent.spec.tools.iter().chain(&agent.spec.always_tools).collect();
+    for pattern in patterns {
+        let Some(server) = server_of(pattern).filter(|server| !server.contains('*')) else { continue };
+        let near =
+            |near: Option<&str>| near.map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
+        if !servers.contains(&server) {
+            let meant = near(closest(&server, servers.iter().map(String::as_str)));
+            notes.push(format!(
+                "the agent `{}` may ask for `{pattern}`, and there is no upstream and no connector `{server}`{meant}",
+                agent.name
+            ));
+        } else if names.connectors.contains(&server) && !listed.iter().any(|name| matches(pattern, name)) {
+            let own = listed.iter().copied().filter(|name| server_of(name).as_ref() == Some(&server));
+            let meant = near(closest(pattern, own));
+            notes.push(format!(
+                "the agent `{}` may ask for `{pattern}`, which the connector `{server}` does not have{meant}",
+                agent.name
+            ));
+        }
+    }
+}
+
+/// Limits of money that can never be reached, since nothing costs any.
+fn money(loaded: &Loaded, notes: &mut Vec<String>) {
+    let config = &loaded.config;
+    let prices = config.cost.prices.as_deref().and_then(|path| prices(path).ok());
+    let budgets = [
+        ("limits.user_budget.money", &config.limits.user_budget),
+        ("limits.tenant_budget.money", &config.limits.tenant_budget),
+    ];
+    let Some(prices) = prices else {
+        let keys =
+            budgets.iter().filter(|(_, budget)| budget.money.is_some()).map(|(key, _)| format!("`{key}`"));
+        let agents = loaded.agents.values().filter(|agent| agent.spec.limits.money.is_some());
+        let agents = agents.map(|agent| format!("`limits.money` of the agent `{}`", agent.name));
+        let all: Vec<String> = keys.chain(agents).collect();
+        if !all.is_empty() {
+            notes.push(format!(
+                "without `cost.prices` nothing costs money, and these hold nobody: {}",
+                all.join(", ")
+            ));
+        }
+        return;
+    };
+    let everybody = budgets.iter().any(|(_, budget)| budget.money.is_some());
+    for agent in loaded.agents.values().filter(|agent| everybody || agent.spec.limits.money.is_some()) {
+        let alias = config.models.aliases.get(&agent.spec.model);
+        let Some(model) = alias.map(|alias| alias.model.as_str()) else { continue };
+        let free = alias.is_some_and(|alias| alias.provider == "rehearsal");
+        if !free && prices.of(model).is_none() {
+            notes.push(format!(
+                "the model `{model}` of the agent `{}` has no price in `cost.prices`: no limit of money holds it",
+                agent.name
+            ));
+        }
+    }
+}
