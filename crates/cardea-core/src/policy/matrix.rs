@@ -5,7 +5,7 @@
 //! about     = "support gives small refunds"
 //! roles     = ["support"]
 //! scopes    = ["billing:write"]
-//! tool      = "ops__orders_process_refund"
+//! tool      = "ops__process_refund"
 //! arguments = { order_id = "1042", amount = 20.0 }
 //! expect    = "allow"            # or "deny", "approval", "listed", "hidden"
 //! policy    = "refund-small"     # must be among the deciding policies

@@ -4,7 +4,7 @@ use std::fs;
 
 use super::{End, run_in, started};
 
-const FORBID: &str = "@id(\"no-refunds\") forbid (principal, action == Action::\"ops__orders_process_refnd\", resource);\n\
+const FORBID: &str = "@id(\"no-refunds\") forbid (principal, action == Action::\"ops__process_refnd\", resource);\n\
                       @id(\"repo\") permit (principal, action == Action::\"github__get_repository\", resource);";
 
 #[test]
@@ -14,7 +14,7 @@ fn a_forbid_with_a_misspelt_tool_is_told_by_check_and_named_as_set_aside() {
     assert!(before.contains("policies    4, and 1 built in; version "), "{before}");
     fs::write(dir.path().join("policies/more.cedar"), FORBID).unwrap();
     let ran = run_in(dir.path(), &["check"]);
-    assert!(ran.err.contains("did you mean `ops__orders_process_refund`?"), "{}", ran.err);
+    assert!(ran.err.contains("did you mean `ops__process_refund`?"), "{}", ran.err);
     assert!(ran.err.contains("`no-refunds`") && !ran.err.contains("github__"), "{}", ran.err);
     assert!(ran.out.contains("5 of 6 (set aside, since nobody has their tools: no-refunds)"), "{}", ran.out);
     let told = run_in(dir.path(), &["check", "--json"]).json();
@@ -40,7 +40,7 @@ fn a_case_about_a_tool_that_nobody_has_holds_for_nothing() {
         assert!(ran.end == End::Good && ran.err.contains("no-refunds"), "{}{}", ran.out, ran.err);
         for (tool, expect, says) in [
             ("github__get_repositry", "deny", "did you mean `github__get_repository`?"),
-            ("ops__orders_process_refnd", "hidden", "did you mean `ops__orders_process_refund`?"),
+            ("ops__process_refnd", "hidden", "did you mean `ops__process_refund`?"),
             ("elsewhere__anything_at_all", "deny", "tools.json"),
         ] {
             fs::write(&cases, case(tool, expect)).unwrap();
@@ -126,7 +126,7 @@ fn a_policy_test_that_tests_nothing_is_not_good() {
     let cases = folder.join("tests/more.toml");
     let case = |arguments: &str, expect: &str| {
         format!(
-            "[[case]]\ntool = \"ops__orders_get\"\narguments = {{ {arguments} }}\nexpect = \"{expect}\"\n"
+            "[[case]]\ntool = \"ops__get_order\"\narguments = {{ {arguments} }}\nexpect = \"{expect}\"\n"
         )
     };
     // Refused before any policy is asked, so a `deny` proves nothing.
@@ -139,7 +139,7 @@ fn a_policy_test_that_tests_nothing_is_not_good() {
     assert_eq!(run_in(dir.path(), &words).end, End::Good, "what is only listed has no arguments");
 
     // As at `serve`: what changes something and does not say sends outside.
-    let taint = "[[case]]\nroles = [\"support\"]\ntool = \"ops__orders_process_refund\"\ntaint = [\"tool\"]\n\
+    let taint = "[[case]]\nroles = [\"support\"]\ntool = \"ops__process_refund\"\ntaint = [\"tool\"]\n\
                  arguments = { order_id = \"1\", amount = 1.0 }\nexpect = \"approval\"\npolicy = \"outside-after-untrusted\"\n";
     fs::write(&cases, taint).unwrap();
     let ran = run_in(dir.path(), &words);
