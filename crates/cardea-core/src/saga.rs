@@ -77,6 +77,14 @@ impl Undo {
             _ => None,
         }
     }
+
+    /// How a call with these arguments and this result can be taken back. An undo that cannot be made is said to be
+    /// closed: the turn must know that there should have been one.
+    #[must_use]
+    pub fn way(&self, arguments: &Map<String, Value>, result: &Value) -> Way {
+        let closed = || Way::Closed("its result does not say what to take back".to_owned());
+        self.call(arguments, result).unwrap_or_else(closed)
+    }
 }
 
 /// How a step that is done can be taken back; kept with the step.
@@ -122,13 +130,16 @@ pub struct Effected {
     pub changes: bool,
     /// True if a call is known that takes it back.
     pub undoable: bool,
+    /// True if its author says what takes it back, whether that call could be made or not.
+    pub declared: bool,
 }
 
-/// True if a step that changes something failed, or was refused, after one that can be taken back was done.
+/// True if a step that changes something failed, or was refused, after one was done that can be taken back, or that
+/// should be and cannot: what is left of it must be told.
 #[must_use]
 pub fn broken(steps: &[Effected]) -> bool {
     let failed = |step: &Effected| matches!(step.state, StepState::Failed | StepState::Refused);
-    let first = steps.iter().position(|step| step.state == StepState::Done && step.undoable);
+    let first = steps.iter().position(|step| step.state == StepState::Done && step.declared);
     first.is_some_and(|first| steps.iter().skip(first).any(|step| step.changes && failed(step)))
 }
 

@@ -3,7 +3,7 @@
 //! A parsed number is as wide as the machine's, and of a member that is given twice only the last is left. Whoever
 //! passes such a text on must pass on the text, and whoever acts on the value must know that it is another.
 
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
 use serde_json::{Map, Number, Value, value::RawValue};
 
@@ -45,6 +45,42 @@ pub fn read(text: &str) -> Option<Written> {
     let mut reader = Reader { text, at: 0, place: String::new(), lost: None };
     let every = reader.value();
     Some(Written { every, lost: reader.lost })
+}
+
+/// The value of a text in which nothing is rounded or dropped: a number that does not fit is its text. Nothing if it is no
+/// JSON.
+#[must_use]
+pub fn kept(text: &str) -> Option<Value> {
+    read(text).map(|written| written.every)
+}
+
+/// A text of JSON in which each escape is a letter: half of a pair (`\ud83d` alone, as languages with 16-bit letters write
+/// what they have cut) is none, and is replaced by the letter that stands for such (U+FFFD).
+#[must_use]
+pub fn whole_letters(text: &str) -> Cow<'_, str> {
+    let (mut whole, mut from, mut at) = (String::new(), 0, 0);
+    while let Some(next) = text.get(at..).and_then(|rest| rest.find('\\')) {
+        at += next;
+        let unit = |at: usize| {
+            let digits = text.get(at..at + 6)?.strip_prefix("\\u")?;
+            u16::from_str_radix(digits, 16).ok()
+        };
+        at += match (unit(at), unit(at + 6)) {
+            (Some(0xd800..=0xdbff), Some(0xdc00..=0xdfff)) => 12,
+            (Some(0xd800..=0xdfff), _) => {
+                whole.push_str(text.get(from..at).unwrap_or_default());
+                whole.push_str("\\ufffd");
+                from = at + 6;
+                6
+            }
+            _ => 2, // the letter behind the backslash, which may be another one
+        };
+    }
+    if from == 0 {
+        return Cow::Borrowed(text);
+    }
+    whole.push_str(text.get(from..).unwrap_or_default());
+    Cow::Owned(whole)
 }
 
 /// The text of a part of a JSON text: `a/0/b` is `b` of the first of the list `a`. Nothing if there is none.
@@ -268,6 +304,20 @@ mod tests {
         assert_eq!(read.lost, Some(Lost::Twice("/a".to_owned())));
         assert_eq!(read.every, json!({ "a": [1, { "c": null }, 3], "b": "x\"}" }));
         assert!(super::read(r#"{"a":1"#).is_none() && super::read("").is_none());
+    }
+
+    #[test]
+    fn half_of_a_letter_is_replaced_and_nothing_else() {
+        for (text, whole) in [
+            (r#"{"a":"\ud83d"}"#, r#"{"a":"\ufffd"}"#),
+            (r#""x\udc00\ud83dy\ud83d\ud83d\ude00""#, r#""x\ufffd\ufffdy\ufffd\ud83d\ude00""#),
+            (r#""\ud83d\ude00 \\ud83d \n\u00e4""#, r#""\ud83d\ude00 \\ud83d \n\u00e4""#),
+            (r#""\ud8"#, r#""\ud8"#),
+            ("\\\u{e4}\\u\u{e4}", "\\\u{e4}\\u\u{e4}"),
+        ] {
+            assert_eq!(whole_letters(text), whole);
+        }
+        assert_eq!(kept(&whole_letters(r#"["\udfff"]"#)), Some(json!(["\u{fffd}"])));
     }
 
     #[test]

@@ -25,7 +25,7 @@ use crate::{
     connect::{Connector, Roots, TooSlow},
     error::{NetError, Refusal},
     hosts::{Hosts, Visit},
-    request::{Redirects, Request, Target},
+    request::{Redirects, Request, Target, Whose},
     resolve::{Guarded, Trust},
 };
 
@@ -108,7 +108,9 @@ impl Net {
             Ok(Ok(answer)) => answer,
             Ok(Err(cause)) => return Err(failed(host, cause, &mut visit)),
             Err(_) => {
-                visit.tell(Health::Bad);
+                let usual = config.timeout.duration();
+                let hurried = request.whose == Whose::Asker && request.timeout.is_some_and(|own| own < usual);
+                visit.tell(if hurried { Health::Unknown } else { Health::Bad });
                 return Err(silent(host));
             }
         };

@@ -80,6 +80,15 @@ pub enum Redirects {
     SameOrigin,
 }
 
+/// Of whom it speaks if the time is up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Whose {
+    /// Of the host, which is unwell.
+    Host,
+    /// Of who asks, and wants no more than that.
+    Asker,
+}
+
 /// One outbound request.
 #[derive(Debug, Clone)]
 pub struct Request {
@@ -88,6 +97,7 @@ pub struct Request {
     pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
     pub(crate) timeout: Option<Duration>,
+    pub(crate) whose: Whose,
     pub(crate) connect_timeout: Option<Duration>,
     pub(crate) idle_timeout: Option<Duration>,
     pub(crate) max_body: Option<usize>,
@@ -113,6 +123,7 @@ impl Request {
             headers: HeaderMap::new(),
             body: Bytes::new(),
             timeout: None,
+            whose: Whose::Host,
             connect_timeout: None,
             idle_timeout: None,
             max_body: None,
@@ -185,6 +196,14 @@ impl Request {
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);
         self
+    }
+
+    /// As [`Request::timeout`], where who asks has set it for one kind of work: a shorter time than the configuration's says
+    /// nothing of the host if it is up, or one slow kind of work would close the host for all others.
+    #[must_use]
+    pub fn own_timeout(mut self, timeout: Duration) -> Self {
+        self.whose = Whose::Asker;
+        self.timeout(timeout)
     }
 
     /// How long the answer may be silent between two pieces.

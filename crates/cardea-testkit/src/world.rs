@@ -46,7 +46,7 @@ pub use self::{
     people::{Asked, User},
     service::{Came, Say, Service},
     shop::{Paid, Shop},
-    turncoat::Turncoat,
+    turncoat::{Retort, Turncoat},
     wire::{Event, Reply},
 };
 use crate::{

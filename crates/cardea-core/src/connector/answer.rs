@@ -1,14 +1,19 @@
 //! From an answer to an outcome: what is known, and nothing more.
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
-use super::{By, Method, Operation};
-use crate::{journal::Repeatable, size::Bytes, tool::Outcome};
+use super::{
+    By, Method, Operation,
+    body::{Body, keep},
+};
+use crate::{saga::Way, size::Bytes, tool::Outcome};
 
 /// The most bytes of an answer that are read at all.
 const MOST: Bytes = Bytes::mib(4);
 /// The most letters of an error answer that a model is told.
 const SAID: usize = 400;
+/// Said of an answer to which `take` or `keep` cannot be applied.
+const UNREADABLE: &str = "its answer could not be read as its file wants";
 
 /// What came back.
 #[derive(Debug, Clone, Copy)]
@@ -35,18 +40,14 @@ impl Operation {
     /// What an answer means. `repeated` says that the request may have arrived before.
     #[must_use]
     pub fn read(&self, answer: &Answer<'_>, repeated: bool) -> Outcome {
-        let keyed = self.repeatable == Repeatable::ByKey;
         match answer.status {
             200..=299 => self.done(answer),
             // INVARIANT: only a repeat may take "it is not there" for "it was taken away".
             404 | 410 if repeated && self.by == Some(By::Method) && self.request.method == Method::Delete => {
                 Outcome::Done { result: Value::Null }
             }
-            // The first try is still at work.
-            409 if repeated && keyed && self.changes() => self.unknown(answer.status),
-            // A service that knows the key says again what it said first. These are said by who stands before it, and the
-            // first try may have been done.
-            status @ (401 | 403 | 407 | 425 | 429 | 501 | 505) if repeated && self.changes() => {
+            // INVARIANT: that the repeat is refused does not say that the first try was not done.
+            status @ (400..=499 | 501 | 505) if repeated && self.changes() && !self.is_first_word(status) => {
                 self.unknown(status)
             }
             501 | 505 => self.failed(answer),
@@ -69,21 +70,30 @@ impl Operation {
         Outcome::Failed { reason: format!("`{service}` {why}.") }
     }
 
+    /// True of a status by which a service that knows the key says again what it said first. The others are said of the
+    /// repeat itself: by who stands before the service, or since it finds what the first try has left.
+    fn is_first_word(&self, status: u16) -> bool {
+        let of_the_repeat = matches!(
+            status,
+            400 | 401 | 403 | 404 | 407..=410 | 412 | 421..=425 | 428 | 429 | 501 | 505
+        );
+        self.key_header.is_some() && !of_the_repeat
+    }
+
     /// What a look at a write says. `settled`: the write cannot be on its way any more.
     #[must_use]
     pub fn looked(&self, answer: &Answer<'_>, settled: bool) -> Outcome {
         let Some(look) = &self.check else { return self.unknown(answer.status) };
-        let value = || parse(answer.body?);
         let there = |value: &Value| match look.found.as_deref().map(|pointer| value.pointer(pointer)) {
             None => true,
             Some(Some(found)) => !found.is_null() && found.as_array().is_none_or(|items| !items.is_empty()),
             Some(None) => false,
         };
         let absent = match answer.status {
-            200..=299 => match value() {
+            200..=299 => match answer.value() {
                 Some(value) if there(&value) => {
                     let taken = look.take.as_deref().map_or(Some(&value), |pointer| value.pointer(pointer));
-                    return Outcome::Done { result: taken.cloned().unwrap_or(Value::Null) };
+                    return self.told(taken.cloned().unwrap_or(Value::Null));
                 }
                 Some(_) => true,
                 None => false,
@@ -95,6 +105,26 @@ impl Operation {
             return Outcome::Failed { reason: format!("`{}` says that it was not done.", self.service) };
         }
         self.unknown(answer.status)
+    }
+
+    /// What takes the work back that an answer says is done: made from all of the answer, also where the model is not
+    /// shown it. Nothing if nothing is declared.
+    #[must_use]
+    pub fn way_back(&self, arguments: &Map<String, Value>, answer: &Answer<'_>) -> Option<Way> {
+        self.way(arguments, answer, self.result.take.as_deref())
+    }
+
+    /// As [`Operation::way_back`], from the answer to a look.
+    #[must_use]
+    pub fn way_back_found(&self, arguments: &Map<String, Value>, answer: &Answer<'_>) -> Option<Way> {
+        self.way(arguments, answer, self.check.as_ref().and_then(|look| look.take.as_deref()))
+    }
+
+    fn way(&self, arguments: &Map<String, Value>, answer: &Answer<'_>, take: Option<&str>) -> Option<Way> {
+        let undo = self.undo.as_ref()?;
+        let whole = answer.value().unwrap_or(Value::Null);
+        let taken = take.and_then(|pointer| whole.pointer(pointer)).unwrap_or(&whole);
+        Some(undo.way(arguments, taken))
     }
 
     fn changes(&self) -> bool {
@@ -115,44 +145,88 @@ impl Operation {
         Outcome::Failed { reason: format!("`{}` answered with status {}{said}", self.service, answer.status) }
     }
 
-    /// The words of an error answer, in one line.
+    /// The words of an error answer, in one line: those that the file points to, and no others, if it does.
     fn said(&self, body: &[u8]) -> String {
-        let told = self.result.error.as_deref().and_then(|pointer| {
-            parse(body)?.pointer(pointer).and_then(|told| told.as_str().map(str::to_owned))
-        });
-        let told = told.unwrap_or_else(|| String::from_utf8_lossy(body).into_owned());
+        let told = match self.result.error.as_deref() {
+            None => String::from_utf8_lossy(body).into_owned(),
+            Some(pointer) => {
+                match Body::parse(body).and_then(Body::json).as_ref().and_then(|value| value.pointer(pointer))
+                {
+                    Some(Value::String(text)) => text.clone(),
+                    Some(number @ Value::Number(_)) => number.to_string(),
+                    _ => String::new(),
+                }
+            }
+        };
         let line: String = told.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
         line.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(SAID).collect()
     }
 
-    /// The work is done; what of the answer can be used is another matter.
+    /// The work is done, if the answer says so; what of it can be used is another matter.
     fn done(&self, answer: &Answer<'_>) -> Outcome {
-        let Some(body) = answer.body else {
-            return self.unusable(&format!("its answer is longer than {MOST}"));
+        let body = match answer.body {
+            None => Err(format!("its answer is longer than {MOST}")),
+            Some(body) => Body::parse(body).ok_or_else(|| "its answer is neither JSON nor text".to_owned()),
         };
-        let Some(value) = parse(body) else {
-            return self.unusable("its answer is neither JSON nor text");
-        };
-        if let Some(pointer) = &self.result.ok
-            && value.pointer(pointer) != Some(&Value::Bool(true))
-        {
-            return self.failed(answer);
+        if let Some(pointer) = &self.result.ok {
+            let verdict = match &body {
+                Ok(Body::Json(value)) => value.pointer(pointer).and_then(Value::as_bool),
+                _ => None,
+            };
+            match verdict {
+                Some(true) => {}
+                Some(false) => return self.failed(answer),
+                None => return self.without_verdict(pointer),
+            }
         }
-        let taken = match &self.result.take {
-            None => Some(value),
-            Some(pointer) => value.pointer(pointer).cloned(),
+        match body.and_then(|body| self.taken(body)) {
+            Ok(taken) => self.told(taken),
+            Err(why) => self.unusable(&why),
+        }
+    }
+
+    /// The part of an answer that counts.
+    fn taken(&self, body: Body) -> Result<Value, String> {
+        let value = match body {
+            Body::Nothing => Value::Null,
+            Body::Json(value) => value,
+            // WHY: what cannot be read cannot be cut, and the file does not want all of it to go on.
+            Body::Text(_) if self.result.take.is_some() || !self.result.keep.is_empty() => {
+                return Err(UNREADABLE.to_owned());
+            }
+            Body::Text(text) => Value::String(text),
         };
-        let Some(mut taken) = taken else {
-            let pointer = self.result.take.as_deref().unwrap_or_default();
-            return self.unusable(&format!("its answer has no `{pointer}`"));
-        };
-        if !self.result.keep.is_empty() {
-            keep(&mut taken, &self.result.keep);
+        match &self.result.take {
+            None => Ok(value),
+            Some(pointer) => {
+                value.pointer(pointer).cloned().ok_or_else(|| format!("its answer has no `{pointer}`"))
+            }
+        }
+    }
+
+    /// What of a result goes on: the members that the file keeps, if that is not too long.
+    fn told(&self, mut taken: Value) -> Outcome {
+        if !self.result.keep.is_empty() && !keep(&mut taken, &self.result.keep) {
+            return self.unusable(UNREADABLE);
         }
         if taken.to_string().len() > self.result.max.len() {
             return self.unusable(&format!("its answer is longer than {}", self.result.max));
         }
         Outcome::Done { result: taken }
+    }
+
+    /// Whether it was done stands in the answer, and cannot be read there.
+    fn without_verdict(&self, pointer: &str) -> Outcome {
+        let service = &self.service;
+        if self.changes() {
+            let reason = format!(
+                "`{service}` did not say at `{pointer}` whether it did the work, so it is not known whether it did."
+            );
+            return Outcome::Unknown { reason };
+        }
+        Outcome::Failed {
+            reason: format!("`{service}` answered, but did not say at `{pointer}` that all is well."),
+        }
     }
 
     /// A read without a usable answer has failed; a write is done all the same.
@@ -164,22 +238,9 @@ impl Operation {
     }
 }
 
-/// A body as a value: JSON, or a text; nothing is null.
-fn parse(body: &[u8]) -> Option<Value> {
-    if body.iter().all(u8::is_ascii_whitespace) {
-        return Some(Value::Null);
-    }
-    match serde_json::from_slice(body) {
-        Ok(value) => Some(value),
-        Err(_) => std::str::from_utf8(body).ok().map(|text| Value::String(text.to_owned())),
-    }
-}
-
-/// Keeps only these members, of an object or of each object of a list.
-fn keep(value: &mut Value, names: &[String]) {
-    match value {
-        Value::Array(items) => items.iter_mut().for_each(|item| keep(item, names)),
-        Value::Object(members) => members.retain(|key, _| names.contains(key)),
-        _ => {}
+impl Answer<'_> {
+    /// The value in its body; nothing is null.
+    fn value(&self) -> Option<Value> {
+        Body::parse(self.body?)?.json()
     }
 }

@@ -62,6 +62,9 @@ fn differences(operation: &Operation, example: &ExampleSpec) -> Vec<(&'static st
             if wanted.as_ref().is_some_and(|wanted| *wanted != result) {
                 found.push(("result", format!("is really {result}")));
             }
+            if operation.way_back(&given, &answer).is_some_and(|way| !way.is_open()) {
+                found.push(("gets", "has nothing of which `undo` could be made".to_owned()));
+            }
         }
         (Outcome::Done { .. }, _, Some(_)) => found.push(("fails", "it really succeeds".to_owned())),
         (Outcome::Failed { reason } | Outcome::Unknown { reason }, None, Some(wanted)) => {

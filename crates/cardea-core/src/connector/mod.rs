@@ -10,6 +10,7 @@
 
 mod address;
 mod answer;
+mod body;
 mod check;
 mod example;
 mod exchange;

@@ -301,6 +301,13 @@ fn an_answer_says_what_is_known_and_nothing_more() {
         ("refund", 429, false, "failed"),
         ("refund", 409, false, "failed"),
         ("refund", 409, true, "unknown"),
+        ("refund", 400, true, "unknown"),
+        ("refund", 404, true, "unknown"),
+        ("refund", 412, true, "unknown"),
+        ("refund", 422, true, "unknown"),
+        ("refund", 402, true, "failed"), // what was said to the first try under this key
+        ("void_refund", 402, true, "unknown"),
+        ("list", 404, true, "failed"),
         ("refund", 500, false, "unknown"),
         ("refund", 503, false, "unknown"),
         ("refund", 501, false, "failed"),
@@ -326,8 +333,127 @@ fn an_answer_says_what_is_known_and_nothing_more() {
     assert!(result.to_string().contains("longer than 1KiB"), "{result}");
     let Outcome::Failed { reason } = read("list", 200, None, false) else { panic!("there is no answer") };
     assert!(reason.contains("longer than 4MiB"), "{reason}");
-    let Outcome::Failed { reason } = read("refund", 400, Some("a\u{1b}[31m\nb"), false) else { panic!() };
+    let Outcome::Failed { reason } = read("list", 400, Some("a\u{1b}[31m\nb"), false) else { panic!() };
     assert!(reason.ends_with("a [31m b"), "{reason}");
+}
+
+/// An operation of this file, with another `result`.
+fn with_result(name: &str, result: &str) -> Operation {
+    let text = BILLING.replace("result  = { keep = [\"id\"] }", &format!("result = {result}")).replace(
+        "result      = { take = \"/refund\", max = \"1KiB\", error = \"/error/message\" }",
+        &format!("result = {result}"),
+    );
+    let name = format!("billing__{name}");
+    let connector = Connector::parse(&text).unwrap_or_else(|problems| panic!("{problems:#?}"));
+    connector.operations.into_iter().find(|one| one.spec.name.as_str() == name).unwrap()
+}
+
+#[test]
+fn an_answer_that_cannot_be_cut_as_the_file_wants_goes_nowhere() {
+    let (list, refund) =
+        (with_result("list", "{ keep = [\"id\"] }"), with_result("refund", "{ keep = [\"id\"] }"));
+    let deep = format!("{{\"id\":1,\"secret\":{}1{}}}", "[".repeat(200), "]".repeat(200));
+    for body in [
+        "{\"id\":1,\"secret\":1e999}",
+        &deep,
+        "{\"id\":1,\"secret\":",
+        "secret",
+        "\"secret\"",
+        "[\"secret\"]",
+    ] {
+        let answer = Answer { status: 200, body: Some(body.as_bytes()) };
+        let (read, done) = (list.read(&answer, false), refund.read(&answer, false));
+        assert_eq!((read.name(), done.name()), ("failed", "done"), "{body}");
+        for outcome in [read, done] {
+            let told = format!("{outcome:?}");
+            assert!(
+                told.contains("could not be read as its file wants") && !told.contains("secret"),
+                "{told}"
+            );
+        }
+    }
+    // Half of a letter is what a service leaves that has cut a text; the rest of the answer is good.
+    let half = br#"[{"id":"a\ud83d","secret":"x"}]"#;
+    let outcome = list.read(&Answer { status: 200, body: Some(half) }, false);
+    assert_eq!(outcome, Outcome::Done { result: json!([{ "id": "a\u{fffd}" }]) });
+    let exact = br#"{"id":12345678901234567890123}"#;
+    let outcome = list.read(&Answer { status: 200, body: Some(exact) }, false);
+    assert_eq!(outcome, Outcome::Done { result: json!({ "id": "12345678901234567890123" }) }, "not rounded");
+    let found = br#"{"items":[{"id":1,"secret":2}]}"#;
+    let text =
+        BILLING.replace("take = \"/items/0\" }", "take = \"/items/0\" }\nresult = { keep = [\"id\"] }");
+    let pay = Connector::parse(&text).unwrap().operations.remove(3);
+    let looked = pay.looked(&Answer { status: 200, body: Some(found) }, true);
+    assert_eq!(looked, Outcome::Done { result: json!({ "id": 1 }) }, "a look is cut as the answer is");
+}
+
+#[test]
+fn of_an_error_only_what_the_file_points_to_is_told() {
+    let list = with_result("list", "{ error = \"/message\" }");
+    for (body, said) in [
+        (r#"{"message":"no such list","secret":1}"#, ": no such list"),
+        (r#"{"message":17,"secret":1}"#, ": 17"),
+        (r#"{"message":{"secret":1}}"#, ""),
+        (r#"{"secret":1}"#, ""),
+        (r#"{"message":"x","secret":1e999}"#, ""),
+    ] {
+        let outcome = list.read(&Answer { status: 400, body: Some(body.as_bytes()) }, false);
+        let reason = format!("`billing` answered with status 400{said}");
+        assert_eq!(outcome, Outcome::Failed { reason }, "{body}");
+    }
+}
+
+#[test]
+fn only_a_verdict_that_was_read_says_whether_the_work_was_done() {
+    let (list, refund) = (with_result("list", "{ ok = \"/ok\" }"), with_result("refund", "{ ok = \"/ok\" }"));
+    let long = None;
+    for (body, write, read) in [
+        (Some(&br#"{"ok":true}"#[..]), "done", "done"),
+        (Some(&br#"{"ok":false}"#[..]), "failed", "failed"),
+        (Some(&br#"{"fine":true}"#[..]), "unknown", "failed"),
+        (Some(&br#"{"ok":"true"}"#[..]), "unknown", "failed"),
+        (Some(&br#"{"ok":false,"ok":true}"#[..]), "unknown", "failed"),
+        (Some(&b"<html>all is well</html>"[..]), "unknown", "failed"),
+        (Some(&b"{\"ok\":true,\"by\":\"J\xe9r\"}"[..]), "unknown", "failed"),
+        (Some(&b"\x1f\x8b\x08"[..]), "unknown", "failed"),
+        (Some(&b""[..]), "unknown", "failed"),
+        (long, "unknown", "failed"),
+    ] {
+        let answer = Answer { status: 200, body };
+        let outcomes = (refund.read(&answer, false), list.read(&answer, false));
+        assert_eq!((outcomes.0.name(), outcomes.1.name()), (write, read), "{body:?}: {outcomes:?}");
+    }
+}
+
+#[test]
+fn what_takes_a_call_back_is_made_from_all_of_its_answer() {
+    let given = object(json!({ "order": "17", "amount": 9 }));
+    let way = |result: &str, body: &str| {
+        let answer = Answer { status: 201, body: Some(body.as_bytes()) };
+        with_result("refund", result).way_back(&given, &answer).unwrap()
+    };
+    let long = json!({ "id": "r1", "more": "x".repeat(2_000) }).to_string();
+    for (result, body) in [
+        ("{ take = \"/refund\" }", r#"{"refund":{"id":"r1"}}"#),
+        ("{ keep = [\"state\"] }", r#"{"id":"r1","state":"paid"}"#),
+        ("{ max = \"1KiB\" }", &long),
+        ("{ take = \"/nowhere\" }", r#"{"id":"r1"}"#),
+    ] {
+        let found = way(result, body);
+        let crate::saga::Way::Call { arguments, .. } = &found else { panic!("{result}: {found:?}") };
+        assert_eq!(arguments["refund"], "r1");
+    }
+    let exact = way("{ take = \"/refund\" }", r#"{"refund":{"id":12345678901234567890123}}"#);
+    assert!(format!("{exact:?}").contains("12345678901234567890123"), "{exact:?}");
+    assert!(!way("{ take = \"/refund\" }", "").is_open(), "it says nothing, and that is known");
+    assert!(operation("list").way_back(&given, &Answer { status: 200, body: None }).is_none());
+    let text = BILLING.replace(
+        "gets   = { status = 201, body = { refund = { id = \"r1\" } } }\nresult = { id = \"r1\" }",
+        "gets = { status = 201 }",
+    );
+    let text = text.replace("take = \"/refund\", ", "");
+    let problems = Connector::play(&text).unwrap();
+    assert!(problems.iter().any(|problem| problem.message.contains("`undo`")), "{problems:?}");
 }
 
 #[test]

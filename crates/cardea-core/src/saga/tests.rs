@@ -35,7 +35,7 @@ fn an_undo_is_made_of_arguments_and_result_and_chooses_no_other_tool() {
 }
 
 const fn step(state: StepState, changes: bool, undoable: bool) -> Effected {
-    Effected { state, changes, undoable }
+    Effected { state, changes, undoable, declared: undoable }
 }
 
 #[test]
@@ -44,6 +44,9 @@ fn a_turn_is_all_or_nothing_from_the_first_step_that_can_be_taken_back() {
     assert!(broken(&[step(Done, true, true), step(Failed, true, false)]));
     assert!(broken(&[step(Done, true, true), step(Done, true, false), step(Refused, true, false)]));
     assert!(!broken(&[step(Done, true, false), step(Failed, true, false)]), "nothing can be taken back");
+    let closed = Effected { declared: true, ..step(Done, true, false) };
+    assert!(broken(&[closed, step(Failed, true, false)]), "its undo could not be made, and something stays");
+    assert_eq!((next(&[closed]), ending(&[closed])), (None, Unwound::Partly));
     assert!(!broken(&[step(Failed, true, false), step(Done, true, true)]), "it failed before");
     assert!(!broken(&[step(Done, true, true), step(Failed, false, false)]), "a read may fail");
 }

@@ -113,6 +113,17 @@ async fn a_host_that_hangs_counts_as_failing() {
 }
 
 #[tokio::test]
+async fn work_that_is_slower_than_its_own_limit_does_not_close_its_host_for_others() {
+    let far = Far::start().await;
+    let (net, _) = net(NetConfig { breaker_failures: 2, ..config(&[&far.target]) });
+    let ask = || net.send(get_any(&far.url("/do/silent")).own_timeout(Duration::from_millis(40)));
+    for _ in 0..4 {
+        assert!(ask().await.unwrap_err().is_timeout());
+    }
+    assert!(net.send(get_any(&far.url("/do/work"))).await.is_ok());
+}
+
+#[tokio::test]
 async fn one_slow_host_cannot_take_all_places_and_others_go_on() {
     let (slow, other) = (Far::start().await, Far::start().await);
     let limits =

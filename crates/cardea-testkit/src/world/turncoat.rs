@@ -2,15 +2,19 @@
 //! whatever it likes.
 
 use std::{
+    collections::VecDeque,
     convert::Infallible,
     net::SocketAddr,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use axum::{
     Json, Router,
     extract::State,
-    http::StatusCode,
+    http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{
         IntoResponse as _, Response,
         sse::{self, Sse},
@@ -25,10 +29,31 @@ use tokio::{
     task::JoinSet,
 };
 
+/// What it does with one call.
+#[derive(Debug, Clone)]
+pub enum Retort {
+    /// Answers with this result.
+    Result(Value),
+    /// Answers with an error of this code.
+    Error(i32),
+    /// Answers with this status, this text, and this `Retry-After`.
+    Status(u16, &'static str, Option<&'static str>),
+    /// Says that it does not know the session, as the examples of the official TypeScript SDK do: 400, under no id.
+    NoSession,
+    /// Answers with a result in which the credential of the request stands in all places.
+    Echo,
+    /// Answers with an error that repeats the credential of the request.
+    EchoError,
+    /// Answers with this body, as it is written, with the id in the place of `ID`.
+    Raw(&'static str),
+}
+
 #[derive(Debug)]
 struct Mind {
     tools: Mutex<Vec<Value>>,
     calls: Mutex<Vec<Value>>,
+    replies: Mutex<VecDeque<Retort>>,
+    sessions: AtomicUsize,
     lists: watch::Sender<u32>,
     ears: broadcast::Sender<()>,
 }
@@ -49,6 +74,8 @@ impl Turncoat {
         let mind = Arc::new(Mind {
             tools: Mutex::new(tools),
             calls: Mutex::default(),
+            replies: Mutex::default(),
+            sessions: AtomicUsize::default(),
             lists: watch::Sender::new(0),
             ears: broadcast::Sender::new(16),
         });
@@ -88,6 +115,17 @@ impl Turncoat {
         self.mind.calls.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// Answers the next calls so, one after the other; then as ever.
+    pub fn replies(&self, replies: impl IntoIterator<Item = Retort>) {
+        self.mind.replies.lock().unwrap_or_else(PoisonError::into_inner).extend(replies);
+    }
+
+    /// How many sessions were begun.
+    #[must_use]
+    pub fn sessions(&self) -> usize {
+        self.mind.sessions.load(Ordering::Relaxed)
+    }
+
     /// How often its tools were listed, to wait for more.
     #[must_use]
     pub fn lists(&self) -> watch::Receiver<u32> {
@@ -95,20 +133,27 @@ impl Turncoat {
     }
 }
 
-async fn answer(State(mind): State<Arc<Mind>>, Json(asked): Json<Value>) -> Response {
+async fn answer(State(mind): State<Arc<Mind>>, headers: HeaderMap, Json(asked): Json<Value>) -> Response {
     let Some(id) = asked.get("id").cloned() else { return StatusCode::ACCEPTED.into_response() };
     let params = asked.get("params").cloned().unwrap_or_default();
     let result = match asked.get("method").and_then(Value::as_str).unwrap_or_default() {
-        "initialize" => json!({
-            "protocolVersion": params.get("protocolVersion"), "capabilities": { "tools": { "listChanged": true } },
-            "serverInfo": { "name": "turncoat", "version": "1" },
-        }),
+        "initialize" => {
+            mind.sessions.fetch_add(1, Ordering::Relaxed);
+            json!({
+                "protocolVersion": params.get("protocolVersion"), "capabilities": { "tools": { "listChanged": true } },
+                "serverInfo": { "name": "turncoat", "version": "1" },
+            })
+        }
         "tools/list" => {
             mind.lists.send_modify(|count| *count += 1);
             json!({ "tools": *mind.tools.lock().unwrap_or_else(PoisonError::into_inner) })
         }
         "tools/call" => {
             mind.calls.lock().unwrap_or_else(PoisonError::into_inner).push(params);
+            let reply = mind.replies.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+            if let Some(reply) = reply {
+                return replied(&reply, &id, &headers);
+            }
             json!({ "content": [{ "type": "text", "text": "done" }] })
         }
         "ping" => json!({}),
@@ -121,6 +166,44 @@ async fn answer(State(mind): State<Arc<Mind>>, Json(asked): Json<Value>) -> Resp
     };
     let reply = Json(json!({ "jsonrpc": "2.0", "id": id, "result": result }));
     ([("mcp-session-id", "one")], reply).into_response()
+}
+
+fn replied(reply: &Retort, id: &Value, headers: &HeaderMap) -> Response {
+    let sent = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let token = sent.trim_start_matches("Bearer ");
+    let result =
+        |result: Value| Json(json!({ "jsonrpc": "2.0", "id": id, "result": result })).into_response();
+    let error = |code: i32, message: &str, id: &Value| {
+        Json(json!({ "jsonrpc": "2.0", "id": id, "error": { "code": code, "message": message } }))
+    };
+    match reply {
+        Retort::Result(value) => result(value.clone()),
+        Retort::Error(code) => error(*code, "it says no", id).into_response(),
+        Retort::Status(status, text, after) => {
+            let status = StatusCode::from_u16(*status).expect("a status");
+            let mut answer = (status, *text).into_response();
+            if let Some(after) = after {
+                answer.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static(after));
+            }
+            answer
+        }
+        Retort::NoSession => {
+            let said = "Bad Request: No valid session ID provided";
+            (StatusCode::BAD_REQUEST, error(-32_000, said, &Value::Null)).into_response()
+        }
+        Retort::Echo => {
+            let spelled: String = token.bytes().map(|byte| format!("%{byte:02x}")).collect();
+            result(json!({
+                "content": [{ "type": "text", "text": format!("you sent {sent}, or {spelled}") }],
+                "structuredContent": { "sent": sent, "spelled": spelled, token: 1 },
+            }))
+        }
+        Retort::EchoError => error(-32_603, &format!("you sent {sent}"), id).into_response(),
+        Retort::Raw(text) => {
+            ([(header::CONTENT_TYPE, "application/json")], text.replace("ID", &id.to_string()))
+                .into_response()
+        }
+    }
 }
 
 async fn listen(State(mind): State<Arc<Mind>>) -> Response {

@@ -9,6 +9,7 @@ use cardea_core::{
     id::ToolName,
     journal::Repeatable,
     secret::{ExposeSecret, SecretString},
+    time::SharedClock,
     tool::Outcome,
 };
 use cardea_net::{Egress, Net, NetError, Request};
@@ -22,8 +23,9 @@ use tokio::time::Instant;
 
 use super::{
     catalog::{Source, Tool},
+    fault::after,
     grant::{Grant, Opened},
-    job::{Job, Within},
+    job::{Acted, Job, Within},
 };
 
 /// The pause before a request is sent again, where the service does not name one.
@@ -46,6 +48,7 @@ pub(super) struct Way {
     pub(super) net: Net,
     pub(super) grant: Grant,
     pub(super) shared: Arc<dyn Shared>,
+    pub(super) clock: SharedClock,
 }
 
 /// What came back over the wire.
@@ -90,16 +93,17 @@ impl Http {
     }
 
     /// Makes one call as the caller. Whatever happens is an outcome.
-    pub(super) async fn call(&self, caller: &Caller, tool: &ToolName, job: &Job<'_>) -> Outcome {
+    pub(super) async fn call(&self, caller: &Caller, tool: &ToolName, job: &Job<'_>) -> Acted {
+        let failed = |reason: String| Acted::from(Outcome::Failed { reason });
         let Some(operation) = self.operations.get(tool) else {
-            return Outcome::Failed { reason: format!("`{tool}` is not described any more.") };
+            return failed(format!("`{tool}` is not described any more."));
         };
         if let Some(reason) = self.too_often(caller, operation).await {
-            return Outcome::Failed { reason };
+            return failed(reason);
         }
         let opened = match self.way.grant.open(&self.name, &self.auth, self.secret.as_ref(), caller).await {
             Ok(opened) => opened,
-            Err(error) => return Outcome::Failed { reason: error.public() },
+            Err(error) => return failed(error.public()),
         };
         let own = Within { time: operation.timeout, whose: "the longest that this operation may take" };
         let within = own.or(job.within);
@@ -111,9 +115,9 @@ impl Http {
             deadline: Instant::now() + within.time.duration(),
             within,
         };
-        let mut outcome = call.make().await;
-        clean(&mut outcome, &opened.forms);
-        outcome
+        let mut acted = call.make().await;
+        clean(&mut acted.outcome, &opened.forms);
+        acted
     }
 
     async fn too_often(&self, caller: &Caller, operation: &Operation) -> Option<String> {
@@ -143,7 +147,7 @@ struct Call<'a> {
 }
 
 impl Call<'_> {
-    async fn make(&self) -> Outcome {
+    async fn make(&self) -> Acted {
         let (operation, job) = (self.operation, self.job);
         // WHY: whether the first try arrived is not known, and the service can be asked.
         if job.again && operation.repeatable == Repeatable::ByCheck {
@@ -151,68 +155,78 @@ impl Call<'_> {
             return self
                 .look(false)
                 .await
-                .unwrap_or_else(|| operation.silent(true, "cannot be asked about it"));
+                .unwrap_or_else(|| operation.silent(true, "cannot be asked about it").into());
         }
         let draft = match operation.draft(&job.call.arguments, job.key) {
             Ok(draft) => draft,
-            Err(why) => return Outcome::Failed { reason: format!("Nothing was sent: {why}.") },
+            Err(why) => return Outcome::Failed { reason: format!("Nothing was sent: {why}.") }.into(),
         };
-        let outcome = self.send(&draft).await;
-        if matches!(outcome, Outcome::Unknown { .. })
+        let acted = self.send(&draft).await;
+        if matches!(acted.outcome, Outcome::Unknown { .. })
             && operation.can_look()
-            && let Some(known @ (Outcome::Done { .. } | Outcome::Failed { .. })) = self.look(false).await
+            && let Some(known) = self.look(false).await
+            && !matches!(known.outcome, Outcome::Unknown { .. })
         {
             return known;
         }
-        outcome
+        acted
     }
 
     /// Sends the request as often as its file lets it, which is once where a repeat could do harm.
-    async fn send(&self, draft: &Draft) -> Outcome {
+    async fn send(&self, draft: &Draft) -> Acted {
         let operation = self.operation;
         let mut sent_before = self.job.again;
         for attempt in 1..=operation.attempts {
             let last = attempt == operation.attempts;
-            let (outcome, again, pause) = match self.exchange(draft).await {
+            let (acted, again, pause) = match self.exchange(draft).await {
                 Ok(got) => {
                     let answer = self.read(&got, sent_before);
                     (answer, operation.again(got.status), got.retry_after.unwrap_or(PAUSE))
                 }
                 Err(silence) => {
                     let arrived = silence.sent || sent_before;
-                    (operation.silent(arrived, &silence.why), silence.again, PAUSE)
+                    (operation.silent(arrived, &silence.why).into(), silence.again, PAUSE)
                 }
             };
             // A service may ask for any pause, also for one that no clock can show.
             let in_time = Instant::now().checked_add(pause).is_some_and(|then| then < self.deadline);
             if last || !again || !in_time {
-                return outcome;
+                return acted;
             }
             // INVARIANT: once nobody knows whether a try was done, no later refusal makes that known.
-            sent_before |= matches!(outcome, Outcome::Unknown { .. });
+            sent_before |= matches!(acted.outcome, Outcome::Unknown { .. });
             tokio::time::sleep(pause).await;
         }
-        operation.silent(sent_before, &self.within.passed())
+        operation.silent(sent_before, &self.within.passed()).into()
     }
 
-    fn read(&self, got: &Got, repeated: bool) -> Outcome {
+    fn read(&self, got: &Got, repeated: bool) -> Acted {
         let clean = got.body.as_deref().map(|body| scrub_body(body, &self.opened.forms));
-        self.operation.read(&Answer { status: got.status, body: clean.as_deref() }, repeated)
+        let answer = Answer { status: got.status, body: clean.as_deref() };
+        let outcome = self.operation.read(&answer, repeated);
+        let done = matches!(outcome, Outcome::Done { .. });
+        let way = done.then(|| self.operation.way_back(&self.job.call.arguments, &answer)).flatten();
+        Acted { outcome, way }
     }
 
     /// Asks the service whether the write was done.
-    async fn look(&self, settled: bool) -> Option<Outcome> {
+    async fn look(&self, settled: bool) -> Option<Acted> {
         let draft = self.operation.look(&self.job.call.arguments, self.job.key).ok()??;
         // A look has a time of its own: the call's has usually run out when it is needed.
         let late = Call { deadline: Instant::now() + self.within.time.duration(), ..*self };
         let got = late.exchange(&draft).await.ok()?;
         let clean = got.body.as_deref().map(|body| scrub_body(body, &self.opened.forms));
-        Some(self.operation.looked(&Answer { status: got.status, body: clean.as_deref() }, settled))
+        let answer = Answer { status: got.status, body: clean.as_deref() };
+        let outcome = self.operation.looked(&answer, settled);
+        let done = matches!(outcome, Outcome::Done { .. });
+        let way = done.then(|| self.operation.way_back_found(&self.job.call.arguments, &answer)).flatten();
+        Some(Acted { outcome, way })
     }
 
     async fn exchange(&self, draft: &Draft) -> Result<Got, Silence> {
         let left = self.deadline.saturating_duration_since(Instant::now());
-        let request = self.request(draft)?.timeout(left).idle_timeout(left).max_body(self.operation.most());
+        let request =
+            self.request(draft)?.own_timeout(left).idle_timeout(left).max_body(self.operation.most());
         let mut answer = match self.http.way.net.stream(request).await {
             Ok(answer) => answer,
             Err(error) => return Err(self.silence(&error)),
@@ -221,7 +235,7 @@ impl Call<'_> {
         let retry_after = answer
             .headers
             .get(header::RETRY_AFTER)
-            .and_then(|value| value.to_str().ok()?.trim().parse().ok().map(Duration::from_secs));
+            .and_then(|value| after(value.to_str().ok()?, self.http.way.clock.now()));
         let mut body = Vec::new();
         loop {
             match tokio::time::timeout_at(self.deadline, answer.chunk()).await {
@@ -280,7 +294,7 @@ impl Call<'_> {
 }
 
 /// Nothing that goes on may show the secret, in whatever spelling it came back.
-fn clean(outcome: &mut Outcome, forms: &[SecretString]) {
+pub(super) fn clean(outcome: &mut Outcome, forms: &[SecretString]) {
     match outcome {
         Outcome::Done { result } => scrub(result, forms),
         Outcome::Failed { reason } | Outcome::Unknown { reason } => {

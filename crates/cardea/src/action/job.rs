@@ -1,6 +1,11 @@
 //! One piece of work for an executor.
 
-use cardea_core::{time::Millis, tool::ToolCall, trace::TraceContext};
+use cardea_core::{
+    saga::Way,
+    time::Millis,
+    tool::{Outcome, ToolCall},
+    trace::TraceContext,
+};
 
 /// A call that is to be made now.
 #[derive(Debug, Clone, Copy)]
@@ -17,6 +22,22 @@ pub struct Job<'a> {
     pub within: Within,
     /// The span from which it is called. MCP servers are told of it; services behind connectors are strangers and are not.
     pub trace: Option<TraceContext>,
+}
+
+/// What came of it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Acted {
+    /// As far as it is known, and as much of the answer as may go on.
+    pub outcome: Outcome,
+    /// What takes it back, if it is done and its author says what does. It is made from the whole answer, before anything
+    /// of it is left out.
+    pub way: Option<Way>,
+}
+
+impl From<Outcome> for Acted {
+    fn from(outcome: Outcome) -> Self {
+        Self { outcome, way: None }
+    }
 }
 
 /// A limit of time, and whose it is.

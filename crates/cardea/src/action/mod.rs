@@ -7,10 +7,12 @@
 
 mod catalog;
 mod config;
+mod fault;
 mod grant;
 mod http;
 mod job;
 mod pins;
+mod result;
 mod select;
 mod upstream;
 mod wire;
@@ -38,7 +40,7 @@ pub use self::{
     catalog::{Catalog, Tool},
     config::UpstreamConfig,
     grant::secret_name,
-    job::{Job, Within},
+    job::{Acted, Job, Within},
     pins::{Held, Pins},
     select::Selected,
 };
@@ -133,11 +135,12 @@ impl Action {
             .iter()
             .map(|(name, config)| {
                 let guarded = (net.clone(), control.clone(), pins.clone());
-                let upstream = Upstream::new(name, config.clone(), guarded, grant.clone());
+                let own = (grant.clone(), Arc::clone(&clock));
+                let upstream = Upstream::new(name, config.clone(), guarded, own);
                 (name.clone(), upstream.tells(Arc::clone(&changed)))
             })
             .collect();
-        let way = http::Way { net, grant, shared };
+        let way = http::Way { net, grant, shared, clock: Arc::clone(&clock) };
         let connectors: BTreeMap<String, Http> = services
             .connectors
             .into_iter()
@@ -267,33 +270,30 @@ impl Action {
     ///
     /// A read, or a write that the provider makes harmless to repeat, may be sent again if nobody knows what became
     /// of the first; nothing else is.
-    pub async fn execute(&self, permit: Permit, caller: &Caller, tool: &Tool, job: Job<'_>) -> Outcome {
+    pub async fn execute(&self, permit: Permit, caller: &Caller, tool: &Tool, job: Job<'_>) -> Acted {
+        let failed = |reason: String| Acted::from(Outcome::Failed { reason });
         if !permit.covers(caller, tool.name(), job.digest, self.inner.clock.now()) {
-            return Outcome::Failed { reason: "The permit is for another call, or too old.".to_owned() };
+            return failed("The permit is for another call, or too old.".to_owned());
         }
         match &tool.source {
             Source::Mcp { server, name } => match self.inner.upstreams.get(server) {
                 Some(upstream) => {
-                    let mut outcome = upstream.call(caller, (tool, name), &job).await;
+                    let mut acted = upstream.call(caller, (tool, name), &job).await;
                     for _ in 1..ATTEMPTS {
-                        let unknown = matches!(outcome, Outcome::Unknown { .. });
+                        let unknown = matches!(acted.outcome, Outcome::Unknown { .. });
                         if !unknown || tool.repeatable() != Repeatable::ByKey {
                             break;
                         }
-                        outcome = upstream.call(caller, (tool, name), &Job { again: true, ..job }).await;
+                        acted = upstream.call(caller, (tool, name), &Job { again: true, ..job }).await;
                     }
-                    outcome
+                    acted
                 }
-                None => {
-                    Outcome::Failed { reason: format!("The upstream `{server}` is not configured any more.") }
-                }
+                None => failed(format!("The upstream `{server}` is not configured any more.")),
             },
             // How often is said by the connector's file.
             Source::Http { connector } => match self.inner.connectors.get(connector) {
                 Some(http) => http.call(caller, tool.name(), &job).await,
-                None => {
-                    Outcome::Failed { reason: format!("The connector `{connector}` is not there any more.") }
-                }
+                None => failed(format!("The connector `{connector}` is not there any more.")),
             },
         }
     }

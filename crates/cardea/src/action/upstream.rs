@@ -16,7 +16,7 @@ use cardea_core::{
     journal::Repeatable,
     principal::Principal,
     saga::Undo,
-    time::Timestamp,
+    time::{SharedClock, Timestamp},
     tool::{CacheHint, Effect, Outcome, Sharing, ToolSpec},
 };
 use cardea_net::{Net, Target};
@@ -24,22 +24,25 @@ use moka::future::Cache;
 use rmcp::{
     ClientHandler, RoleClient,
     model::{
-        CallToolRequestParams, CallToolResponse, CallToolResult, ClientConfig, ContentBlock, ErrorCode,
-        ProtocolVersion, RequestMetaObject, Tool as WireTool,
+        CallToolRequestParams, CallToolResponse, ClientConfig, ErrorData, ProtocolVersion, RequestMetaObject,
+        Tool as WireTool,
     },
     service::{ClientLifecycleMode, ClientServiceExt, NotificationContext, RunningService, ServiceError},
     transport::streamable_http_client::{StreamableHttpClientTransport, StreamableHttpClientTransportConfig},
 };
 use serde::Deserialize;
 use serde_json::Value;
+use tokio::time::Instant;
 
 use super::{
     catalog::{Source, Tool},
     config::UpstreamConfig,
-    grant::Grant,
-    job::{Job, Within},
+    fault::{Fault, is_refusal},
+    grant::{Grant, Token},
+    job::{Acted, Job, Within},
     pins::{ABOUT, Pins},
-    wire::{Wire, may_have_arrived},
+    result::{self, SAID},
+    wire::{Ears, Wire},
 };
 use crate::control::{Control, Screened};
 
@@ -55,13 +58,18 @@ const CLIENTS: u64 = 10_000;
 /// Most bytes of one answer on the wire; a list of tools may be long.
 const MOST_BODY: usize = 4 << 20;
 
-/// Most letters of what a server says of a failure.
-const SAID: usize = 2_000;
+/// What a connection is for: one user with the rights of now. A token that is made for it says no more than the caller may
+/// today.
+fn session_key(who: &Principal) -> String {
+    format!("{}\u{1f}{:?}\u{1f}{:?}\u{1f}{:?}", who.key(), who.roles, who.scopes, who.actors)
+}
 
-/// What a connection is for: one user with the rights and the proof of now. A token that is made for it says no more
-/// than the caller may today, and one that has run out takes its connection along.
-fn session_key(who: &Principal, until: Option<Timestamp>) -> String {
-    format!("{}\u{1f}{:?}\u{1f}{:?}\u{1f}{until:?}", who.key(), who.roles, who.scopes)
+/// A user's connection, and how long the proof lasts in whose name it speaks.
+#[derive(Clone)]
+struct Session {
+    client: Client,
+    bound: Arc<AtomicBool>,
+    until: Timestamp,
 }
 
 type Client = Arc<RunningService<RoleClient, Ear>>;
@@ -96,7 +104,8 @@ pub(super) struct Upstream {
     /// The connection that read the list last: a server of the older wire tells it of changes.
     lister: Mutex<Option<Client>>,
     /// One client for each user: what an upstream remembers of a session must not cross users.
-    clients: Cache<String, Client>,
+    clients: Cache<String, Session>,
+    clock: SharedClock,
 }
 
 impl Upstream {
@@ -104,11 +113,11 @@ impl Upstream {
         name: &str,
         config: UpstreamConfig,
         (net, control, pins): (Net, Control, Pins),
-        grant: Grant,
+        (grant, clock): (Grant, SharedClock),
     ) -> Self {
         let clients = Cache::builder().max_capacity(CLIENTS).time_to_idle(IDLE).build();
         let (changed, lister) = (Arc::default(), Mutex::default());
-        Self { name: name.to_owned(), config, net, grant, control, pins, changed, lister, clients }
+        Self { name: name.to_owned(), config, net, grant, control, pins, changed, lister, clients, clock }
     }
 
     /// Sets this whenever the server says that its tools have changed.
@@ -118,7 +127,7 @@ impl Upstream {
 
     /// Reads the list of tools, as the installation itself.
     pub(super) async fn list(&self) -> Result<Vec<Tool>> {
-        let client = self.connect(self.grant.installation(&self.config)).await?;
+        let (client, _) = self.connect(self.grant.installation(&self.config), Ears::Open).await?;
         let listed = tokio::time::timeout(self.config.timeout.duration(), client.list_all_tools()).await;
         let tools = match listed {
             Err(_) => return Err(self.error(Code::UpstreamSilent)),
@@ -136,24 +145,35 @@ impl Upstream {
         Error::new(code).detail(format!("It was `{}`.", self.name))
     }
 
-    /// A client that speaks as this caller, connected at the first call.
-    async fn client(&self, caller: &Caller) -> Result<Client> {
-        let key = session_key(caller, caller.expires_at());
-        if let Some(client) = self.clients.get(&key).await {
-            return Ok(client);
+    /// A client that speaks as this caller, connected at the first call. Whoever comes with a proof that lasts longer than
+    /// that of the connection gets a new one in its place, so that one user has one, with however many tokens.
+    async fn client(&self, caller: &Caller) -> Result<Session> {
+        let key = session_key(caller);
+        let until = caller.expires_at().filter(|_| self.config.audience.is_some());
+        let until = until.unwrap_or(Timestamp(i64::MAX));
+        match self.clients.get(&key).await {
+            Some(session) if session.until >= until => return Ok(session),
+            Some(_) => self.clients.invalidate(&key).await,
+            None => {}
         }
         // WHY: boxed, since a handshake is large and every call would carry the place for it along.
-        let connect = Box::pin(async { self.connect(self.grant.caller(&self.config, caller)).await });
-        self.clients.try_get_with(key, connect).await.map_err(|error| {
+        let connect = Box::pin(async {
+            let token = self.grant.caller(&self.config, caller);
+            let (client, bound) = self.connect(token, Ears::Closed).await?;
+            Ok(Session { client, bound, until })
+        });
+        let session = self.clients.try_get_with(key, connect).await;
+        session.map_err(|error: Arc<Error>| {
             self.error(error.code()).because(error.cause_line().unwrap_or_default().to_owned())
         })
     }
 
-    async fn connect(&self, token: super::grant::Token) -> Result<Client> {
+    async fn connect(&self, token: Token, ears: Ears) -> Result<(Client, Arc<AtomicBool>)> {
         let target = Target::parse(&self.config.url)
             .map_err(|error| self.error(Code::UpstreamFailed).because(error))?;
-        let wire = Wire::new((self.net.clone(), target), token, (self.config.timeout, MOST_BODY));
-        let unanswered = wire.unanswered();
+        let limits = (self.config.timeout, MOST_BODY);
+        let wire = Wire::new((self.net.clone(), target), token, limits, (Arc::clone(&self.clock), ears));
+        let (unanswered, bound) = (wire.unanswered(), wire.bound());
         let mut config = StreamableHttpClientTransportConfig::with_uri(self.config.url.as_str());
         config.max_sse_event_size = self.config.max_result.len().saturating_mul(2);
         let transport = StreamableHttpClientTransport::with_client(wire, config);
@@ -176,16 +196,44 @@ impl Upstream {
                 Err(self.error(Code::UpstreamSilent).because(error))
             }
             Ok(Err(error)) => Err(self.error(Code::UpstreamFailed).because(error)),
-            Ok(Ok(client)) => Ok(Arc::new(client)),
+            Ok(Ok(client)) => Ok((Arc::new(client), bound)),
         }
     }
 
     /// Calls one tool as the caller. Whatever happens is an outcome.
-    pub(super) async fn call(&self, caller: &Caller, (tool, name): (&Tool, &str), job: &Job<'_>) -> Outcome {
-        let client = match self.client(caller).await {
-            Ok(client) => client,
+    ///
+    /// It is sent again where that can do no harm and the upstream has said how it can end better: to one that does not
+    /// know the connection any more, and to one that wants to be asked a moment later.
+    pub(super) async fn call(&self, caller: &Caller, (tool, name): (&Tool, &str), job: &Job<'_>) -> Acted {
+        let own =
+            Within { time: self.config.timeout, whose: "the longest that a call of this upstream may take" };
+        let within = own.or(job.within);
+        let mut deadline = None; // its time begins when it is sent
+        let first = match self.once(caller, (tool, name), &Job { within, ..*job }, &mut deadline).await {
+            Ok(acted) => return acted,
+            Err(missed) => missed,
+        };
+        let in_time = |pause: &Duration| Instant::now().checked_add(*pause) < deadline;
+        let Some(pause) = first.again.filter(in_time) else { return first.outcome.into() };
+        let again = job.again || matches!(first.outcome, Outcome::Unknown { .. });
+        tokio::time::sleep(pause).await;
+        let job = Job { within, again, ..*job };
+        let second = self.once(caller, (tool, name), &job, &mut deadline);
+        second.await.unwrap_or_else(|missed| missed.outcome.into())
+    }
+
+    async fn once(
+        &self,
+        caller: &Caller,
+        (tool, name): (&Tool, &str),
+        job: &Job<'_>,
+        deadline: &mut Option<Instant>,
+    ) -> Result<Acted, Missed> {
+        let of = (tool.effect(), job.again);
+        let Session { client, bound, .. } = match self.client(caller).await {
+            Ok(session) => session,
             // Nothing but a handshake was sent, this time.
-            Err(error) => return self.failed_now((tool.effect(), job.again), error.public()),
+            Err(error) => return Err(self.failed_now(of, error.public()).into()),
         };
         let mut params =
             CallToolRequestParams::new(name.to_owned()).with_arguments(job.call.arguments.clone());
@@ -195,25 +243,35 @@ impl Upstream {
             meta.insert("traceparent".to_owned(), Value::String(trace.to_string()));
         }
         params.meta = Some(meta);
-        let own =
-            Within { time: self.config.timeout, whose: "the longest that a call of this upstream may take" };
-        let within = own.or(job.within);
-        let answer = tokio::time::timeout(within.time.duration(), client.call_tool_once(params)).await;
-        match answer {
-            Ok(Ok(CallToolResponse::Complete(result))) => outcome(result, self.config.max_result.len()),
-            Ok(Ok(_)) => Outcome::Failed {
-                reason: format!("`{}` asks for more input, which Cardea does not pass on.", self.name),
-            },
-            Ok(Err(error)) => {
-                let dead = !matches!(error, ServiceError::McpError(_));
-                if dead {
-                    tracing::warn!(upstream = %self.name, error.cause = %error, "a call was not answered");
-                    self.clients.invalidate(&session_key(caller, caller.expires_at())).await;
-                }
-                self.not_done((tool.effect(), job.again), &error)
+        let deadline = *deadline.get_or_insert_with(|| Instant::now() + job.within.time.duration());
+        match tokio::time::timeout_at(deadline, client.call_tool_once(params)).await {
+            Ok(Ok(CallToolResponse::Complete(result))) => {
+                let undo = (tool.undo(), &job.call.arguments);
+                Ok(result::acted(result, self.config.max_result.len(), undo))
             }
-            Err(_) => self.silent(tool.effect(), within),
+            Ok(Ok(_)) => {
+                let reason = format!("`{}` asks for more input, which Cardea does not pass on.", self.name);
+                Ok(Outcome::Failed { reason }.into())
+            }
+            Ok(Err(ServiceError::McpError(told))) => Err(self.refused(of, &told).into()),
+            Ok(Err(error)) => {
+                tracing::warn!(upstream = %self.name, error.cause = %error, "a call was not answered");
+                self.leave(caller).await;
+                Err(self.missed(of, tool.repeatable(), &Fault::of(&error, self.config.timeout)))
+            }
+            Err(_) => {
+                // The server may have forgotten the session without a word: the next call begins a new one.
+                if bound.load(Ordering::Relaxed) {
+                    self.leave(caller).await;
+                }
+                Err(self.silent(tool.effect(), job.within).into())
+            }
         }
+    }
+
+    /// Does not use the connection of this caller again. Calls that are on their way in it go on.
+    async fn leave(&self, caller: &Caller) {
+        self.clients.invalidate(&session_key(caller)).await;
     }
 
     /// What was not done by this try. Where an earlier try of the same write may have arrived, that says nothing.
@@ -226,26 +284,32 @@ impl Upstream {
         Outcome::Failed { reason }
     }
 
-    fn not_done(&self, (effect, again): (Effect, bool), error: &ServiceError) -> Outcome {
+    fn refused(&self, of: (Effect, bool), told: &ErrorData) -> Outcome {
+        let said: String = told.message.chars().take(SAID).collect();
         let name = &self.name;
-        match error {
-            ServiceError::McpError(told) => {
-                let said: String = told.message.chars().take(SAID).collect();
-                if effect.changes_things() && !is_refusal(told.code) {
-                    let reason = format!(
-                        "`{name}` failed, so it is not known whether it did the work. It said: {said}"
-                    );
-                    return Outcome::Unknown { reason };
-                }
-                self.failed_now((effect, again), format!("`{name}` refused: {said}"))
-            }
-            other if effect.changes_things() && may_have_arrived(other) => Outcome::Unknown {
-                reason: format!(
-                    "`{name}` did not answer properly, so it is not known whether it did the work."
-                ),
-            },
-            _ => self.failed_now((effect, again), format!("`{name}` could not be reached.")),
+        if of.0.changes_things() && !is_refusal(told.code) {
+            let reason =
+                format!("`{name}` failed, so it is not known whether it did the work. It said: {said}");
+            return Outcome::Unknown { reason };
         }
+        self.failed_now(of, format!("`{name}` refused: {said}"))
+    }
+
+    /// What it means that no result came, and when to ask again.
+    fn missed(&self, of: (Effect, bool), repeatable: Repeatable, fault: &Fault) -> Missed {
+        let (name, told) = (&self.name, &fault.told);
+        let harmless = !of.0.changes_things() || repeatable == Repeatable::ByKey;
+        let again = match fault.is_lost {
+            true => harmless.then_some(Duration::ZERO),
+            false => fault.after.filter(|_| harmless || !fault.may_have_begun),
+        };
+        let outcome = if of.0.changes_things() && fault.may_have_begun {
+            let reason = format!("`{name}` {told}, so it is not known whether it did the work.");
+            Outcome::Unknown { reason }
+        } else {
+            self.failed_now(of, format!("`{name}` {told}."))
+        };
+        Missed { outcome, again }
     }
 
     fn silent(&self, effect: Effect, within: Within) -> Outcome {
@@ -258,10 +322,17 @@ impl Upstream {
     }
 }
 
-/// True of an error that says that nothing was begun: what JSON-RPC 2.0 (section 5.1) reserves for requests that are not
-/// understood, and its range for servers, in which MCP has its own refusals. An internal error says nothing of that.
-const fn is_refusal(code: ErrorCode) -> bool {
-    matches!(code.0, -32_700 | -32_602..=-32_600 | -32_099..=-32_000)
+/// A try without a result.
+struct Missed {
+    outcome: Outcome,
+    /// The pause after which another try could end better, and cannot do harm.
+    again: Option<Duration>,
+}
+
+impl From<Outcome> for Missed {
+    fn from(outcome: Outcome) -> Self {
+        Self { outcome, again: None }
+    }
 }
 
 /// True of a name as MCP has them (2025-11-25, server/tools, "Tool Names"). Others are not shown to models, which would read
@@ -390,41 +461,6 @@ impl From<Reuse> for CacheHint {
     }
 }
 
-fn text_of(result: &CallToolResult) -> String {
-    let texts: Vec<&str> = result
-        .content
-        .iter()
-        .map(|block| match block {
-            ContentBlock::Text(text) => text.text.as_str(),
-            ContentBlock::Image(_) => "[a picture, which Cardea does not pass on]",
-            ContentBlock::Audio(_) => "[a sound, which Cardea does not pass on]",
-            _ => "[a resource, which Cardea does not pass on]",
-        })
-        .collect();
-    texts.join("\n")
-}
-
-fn outcome(result: CallToolResult, most: usize) -> Outcome {
-    let text = text_of(&result);
-    if result.is_error == Some(true) {
-        return Outcome::Failed { reason: text.chars().take(SAID).collect() };
-    }
-    let value = match result.structured_content {
-        Some(value) => value,
-        // WHY: `1.10` is a version as likely as a number; only what is plainly JSON is read as JSON.
-        None if text.trim_start().starts_with(['{', '[']) => {
-            serde_json::from_str(&text).unwrap_or(Value::String(text))
-        }
-        None => Value::String(text),
-    };
-    if value.to_string().len() > most {
-        // The work is done; only the answer is too long to be used.
-        let result = serde_json::json!({ "withheld": format!("the result is longer than {most} bytes") });
-        return Outcome::Done { result };
-    }
-    Outcome::Done { result: value }
-}
-
 #[cfg(test)]
 mod tests {
     use cardea_core::guard::{Engine, Profile, Surface};
@@ -474,29 +510,6 @@ mod tests {
     }
 
     #[test]
-    fn an_internal_error_does_not_say_that_nothing_was_done() {
-        for code in [-32_700, -32_600, -32_601, -32_602, -32_000, -32_002, -32_042] {
-            assert!(is_refusal(ErrorCode(code)), "{code}");
-        }
-        for code in [-32_603, -1, 0, 500, -32_604, -32_100] {
-            assert!(!is_refusal(ErrorCode(code)), "{code}");
-        }
-    }
-
-    #[test]
-    fn a_text_stays_the_text_that_it_was_unless_it_is_plainly_json() {
-        let told =
-            |text: &str| match outcome(CallToolResult::success(vec![ContentBlock::text(text)]), 1 << 16) {
-                Outcome::Done { result } => result,
-                other => panic!("{other:?}"),
-            };
-        for text in ["1.10", "1e3", "12345678901234567890123", "\"q\"", "true", "{ not json"] {
-            assert_eq!(told(text), serde_json::json!(text));
-        }
-        assert_eq!(told(" {\"version\": 1.5}"), serde_json::json!({ "version": 1.5 }));
-    }
-
-    #[test]
     fn a_connection_is_for_one_user_with_the_rights_of_now() {
         let who = |roles: &[&str]| Principal {
             tenant: "acme".into(),
@@ -510,14 +523,9 @@ mod tests {
             address: None,
             metadata: BTreeMap::new(),
         };
-        let of = |roles: &[&str], until: i64| session_key(&who(roles), Some(Timestamp(until)));
-        assert_ne!(
-            of(&["admin", "support"], 1),
-            of(&["support"], 1),
-            "it takes no rights along that are gone"
-        );
-        assert_ne!(of(&["support"], 1), of(&["support"], 2), "nor a token that has run out");
-        assert_eq!(of(&["support"], 1), of(&["support"], 1));
+        let of = |roles: &[&str]| session_key(&who(roles));
+        assert_ne!(of(&["admin", "support"]), of(&["support"]), "it takes no rights along that are gone");
+        assert_eq!(of(&["support"]), of(&["support"]));
     }
 
     #[test]

@@ -7,63 +7,38 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
+    time::Duration,
 };
 
-use cardea_core::{secret::ExposeSecret, time::Millis};
-use cardea_net::{Egress, Net, NetError, Request, Streaming, Target};
+use cardea_core::{
+    connector::{SecretPlace, scrub, scrub_body},
+    secret::{ExposeSecret, SecretString},
+    time::{Millis, SharedClock},
+    written,
+};
+use cardea_net::{Egress, Net, Request, Streaming, Target};
 use futures::{StreamExt, stream::BoxStream};
 use http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use rmcp::{
-    model::{ClientJsonRpcMessage, ClientRequest, ErrorData, RequestId, ServerJsonRpcMessage},
-    service::ServiceError,
+    model::{ClientJsonRpcMessage, ClientRequest, ErrorCode, ErrorData, RequestId, ServerJsonRpcMessage},
     transport::streamable_http_client::{
         AuthRequiredError, SseError, StreamableHttpClient, StreamableHttpError, StreamableHttpPostResponse,
     },
 };
+use serde_json::Value;
 use sse_stream::{Sse, SseStream};
 
-use super::grant::Token;
+use super::{
+    fault::{Refusal, WireError, after, is_refusal, is_silence},
+    grant::Token,
+    result::SAID,
+};
 
 const SESSION: &str = "mcp-session-id";
 const LAST_EVENT: &str = "last-event-id";
 /// The shortest wait before a stream is asked for again, in milliseconds, whatever its server says.
 const SOONEST: u64 = 1_000;
 const ACCEPT: &str = "application/json, text/event-stream";
-
-/// Why a message did not go through.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum WireError {
-    /// The network said so.
-    #[error(transparent)]
-    Net(#[from] NetError),
-    /// No credential could be made.
-    #[error("no credential: {0}")]
-    Credential(cardea_core::Error),
-}
-
-impl WireError {
-    fn may_have_arrived(&self) -> bool {
-        match self {
-            Self::Net(error) => error.may_have_been_sent(),
-            Self::Credential(_) => false,
-        }
-    }
-}
-
-/// Nobody answered: no connection, one that broke off, time that ran out, or a host that is left alone for a while.
-const fn is_silence(error: &NetError) -> bool {
-    matches!(error, NetError::NotSent { .. } | NetError::MaybeSent { .. } | NetError::Busy { .. })
-}
-
-/// True if the message may have reached the upstream before the error.
-pub(super) fn may_have_arrived(error: &ServiceError) -> bool {
-    let ServiceError::TransportSend(sent) = error else { return true };
-    match sent.error.downcast_ref::<StreamableHttpError<WireError>>() {
-        Some(StreamableHttpError::Client(error)) => error.may_have_arrived(),
-        Some(StreamableHttpError::AuthRequired(_) | StreamableHttpError::InsufficientScope(_)) => false,
-        _ => true,
-    }
-}
 
 /// The connection of one caller to one upstream.
 #[derive(Clone)]
@@ -75,8 +50,27 @@ pub(super) struct Wire {
     egress: Egress,
     timeout: Millis,
     max_body: usize,
+    clock: SharedClock,
+    ears: Ears,
     /// WHY: rmcp tells of a failed handshake in words only, and whether anybody answered is another code.
     unanswered: Arc<AtomicBool>,
+    bound: Arc<AtomicBool>,
+}
+
+/// Whether a connection hears what a server says without being asked. Such a stream stands for as long as its session and
+/// takes a place at the host from the calls, so one user's does not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ears {
+    /// It does.
+    Open,
+    /// It does not.
+    Closed,
+}
+
+/// An answer, and the forms in which the credential of its request could stand in it.
+struct Heard {
+    answer: Streaming,
+    secrets: Vec<SecretString>,
 }
 
 type Failure = StreamableHttpError<WireError>;
@@ -87,14 +81,32 @@ impl Wire {
         (net, target): (Net, Target),
         token: Token,
         (timeout, max_body): (Millis, usize),
+        (clock, ears): (SharedClock, Ears),
     ) -> Self {
         // WHY: the operator wrote the address into the configuration; redirects are not followed.
-        Self { net, target, token, egress: Egress::any(), timeout, max_body, unanswered: Arc::default() }
+        let egress = Egress::any();
+        Self {
+            net,
+            target,
+            token,
+            egress,
+            timeout,
+            max_body,
+            clock,
+            ears,
+            unanswered: Arc::default(),
+            bound: Arc::default(),
+        }
     }
 
     /// True while the newest message of this connection got no answer.
     pub(super) fn unanswered(&self) -> Arc<AtomicBool> {
         Arc::clone(&self.unanswered)
+    }
+
+    /// True once this connection lives in a session that the server remembers, and may have forgotten.
+    pub(super) fn bound(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.bound)
     }
 
     async fn send(
@@ -103,15 +115,16 @@ impl Wire {
         body: Vec<u8>,
         session: Option<&str>,
         headers: HashMap<HeaderName, HeaderValue>,
-    ) -> Result<Streaming, Failure> {
+    ) -> Result<Heard, Failure> {
         let request = Request::to(method, self.target.clone(), self.egress.clone());
         let token = self.token.get().await.map_err(|error| Failure::Client(WireError::Credential(error)))?;
         let mut request = request
             .header(header::ACCEPT, HeaderValue::from_static(ACCEPT))
             .header(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))
-            .timeout(self.timeout.duration())
+            .own_timeout(self.timeout.duration())
             .max_body(self.max_body)
             .body(body);
+        let secrets = token.as_ref().map(SecretPlace::forms).unwrap_or_default();
         if let Some(token) = token {
             let bearer = HeaderValue::from_str(&format!("Bearer {}", token.expose_secret()));
             let mut bearer = bearer.map_err(|_| {
@@ -121,6 +134,7 @@ impl Wire {
             request = request.header(header::AUTHORIZATION, bearer);
         }
         if let Some(session) = session.and_then(|session| HeaderValue::from_str(session).ok()) {
+            self.bound.store(true, Ordering::Relaxed);
             request = request.header(HeaderName::from_static(SESSION), session);
         }
         for (name, value) in headers {
@@ -128,18 +142,38 @@ impl Wire {
         }
         let answer = self.net.stream(request).await;
         self.unanswered.store(answer.as_ref().is_err_and(is_silence), Ordering::Relaxed);
-        answer.map_err(|error| Failure::Client(error.into()))
+        let answer = answer.map_err(|error| Failure::Client(error.into()))?;
+        Ok(Heard { answer, secrets })
     }
 }
 
 /// The events of an answer.
-fn events(answer: Streaming) -> BoxStream<'static, Result<Sse, SseError>> {
+fn events(Heard { answer, secrets }: Heard) -> BoxStream<'static, Result<Sse, SseError>> {
     let pieces = answer.into_stream().map(|piece| piece.map_err(std::io::Error::other));
-    let calm = |mut event: Sse| {
+    let calm = move |mut event: Sse| {
         event.retry = event.retry.map(|wait| wait.max(SOONEST));
+        event.data = event.data.map(|data| match read(data.as_bytes(), &secrets) {
+            Some(value) => value.to_string(),
+            None => String::from_utf8_lossy(&scrub_body(data.as_bytes(), &secrets)).into_owned(),
+        });
         event
     };
-    SseStream::from_bytes_stream(pieces).map(move |event| event.map(calm)).boxed()
+    SseStream::from_bytes_stream(pieces).map(move |event| event.map(&calm)).boxed()
+}
+
+/// A message as it may go on: nothing in it is the credential that was sent, in whatever spelling, and no number of a
+/// result is rounded. Nothing if it is no JSON.
+fn read(bytes: &[u8], secrets: &[SecretString]) -> Option<Value> {
+    const RESULT: &str = "/result/structuredContent";
+    let text = written::whole_letters(std::str::from_utf8(bytes).ok()?);
+    let mut value: Value = serde_json::from_str(&text).ok()?;
+    if let Some(result) = value.pointer_mut(RESULT)
+        && let Some(exact) = written::part(&text, RESULT.trim_start_matches('/')).and_then(written::kept)
+    {
+        *result = exact;
+    }
+    scrub(&mut value, secrets);
+    Some(value)
 }
 
 async fn whole(mut answer: Streaming) -> Result<Vec<u8>, Failure> {
@@ -171,6 +205,91 @@ fn discovers(message: &ClientJsonRpcMessage) -> Option<RequestId> {
     matches!(request.request, ClientRequest::DiscoverRequest(_)).then(|| request.id.clone())
 }
 
+/// True of a call of a tool, which must not be sent twice by anybody who does not know what it does.
+const fn is_call(message: &ClientJsonRpcMessage) -> bool {
+    let ClientJsonRpcMessage::Request(request) = message else { return false };
+    matches!(request.request, ClientRequest::CallToolRequest(_))
+}
+
+/// True of an answer under the id of this request; some write a number as a text.
+fn is_own(id: &RequestId, value: &Value) -> bool {
+    match (value.get("id"), id) {
+        (Some(Value::Number(found)), RequestId::Number(own)) => found.as_i64() == Some(*own),
+        (Some(Value::String(found)), RequestId::Number(own)) => *found == own.to_string(),
+        (Some(Value::String(found)), RequestId::String(own)) => **found == **own,
+        _ => false,
+    }
+}
+
+/// The answer in the body of an answer of HTTP, under the id of its request.
+///
+/// WHY: there is no other request to which it could be the answer. Servers refuse under no id, or one of theirs, what
+/// they have not read; rmcp would drop that and wait for another answer.
+fn told(id: &RequestId, mut value: Value) -> Result<ServerJsonRpcMessage, Failure> {
+    let unusable = |why| Failure::Client(WireError::Unusable(why));
+    if !is_own(id, &value) && value.get("error").is_none() {
+        return Err(unusable("belongs to another call"));
+    }
+    let members = value.as_object_mut().ok_or_else(|| unusable("is no MCP"))?;
+    members.insert("id".to_owned(), id.clone().into_json_value());
+    serde_json::from_value(value).map_err(|_| unusable("is no MCP"))
+}
+
+/// An answer to a request, whole.
+struct Whole<'a> {
+    id: &'a RequestId,
+    is_call: bool,
+    has_session: bool,
+    status: StatusCode,
+    is_json: bool,
+    bytes: &'a [u8],
+    secrets: &'a [SecretString],
+    after: Option<Duration>,
+}
+
+impl Whole<'_> {
+    fn message(self) -> Result<ServerJsonRpcMessage, Failure> {
+        let unusable = |why| Failure::Client(WireError::Unusable(why));
+        let is_empty = self.bytes.iter().all(u8::is_ascii_whitespace);
+        let value = read(self.bytes, self.secrets);
+        if self.status.is_success() {
+            return match value {
+                Some(value) if self.is_json => told(self.id, value),
+                _ if is_empty => Err(unusable("is empty")),
+                Some(_) => Err(unusable("is of a kind that no answer has")),
+                None => Err(unusable("is no JSON")),
+            };
+        }
+        let own = value.as_ref().is_some_and(|value| is_own(self.id, value));
+        let error = value.as_ref().and_then(|value| value.get("error"));
+        let code = error.and_then(|error| error.get("code")?.as_i64());
+        // What the server says of this very request is its answer. An error of its own making under a status that says that
+        // the request was not taken says just that.
+        let speaks = error.is_none()
+            || !self.is_call
+            || !self.status.is_client_error()
+            || code.and_then(|code| i32::try_from(code).ok()).is_some_and(|code| is_refusal(ErrorCode(code)));
+        let said = error.and_then(|error| error.get("message")?.as_str());
+        let said = said.map(|said| said.chars().take(SAID).collect());
+        let is_plain = is_empty || error.is_some();
+        match value {
+            Some(value) if own && speaks => told(self.id, value),
+            _ => Err(Failure::Client(WireError::Status(Refusal {
+                status: self.status.as_u16(),
+                is_lost: self.has_session
+                    && match self.status {
+                        StatusCode::NOT_FOUND => true,
+                        StatusCode::BAD_REQUEST => code.is_some() && !own,
+                        _ => false,
+                    },
+                said,
+                is_plain,
+                after: self.after,
+            }))),
+        }
+    }
+}
+
 /// The refusal of that question, under its own id. Servers of the older wire answer with an id of theirs, or with no
 /// JSON at all, since to them it is a request without a session; the SDK then goes on the older way.
 fn not_known(id: RequestId, status: StatusCode, body: &[u8]) -> ServerJsonRpcMessage {
@@ -192,38 +311,43 @@ impl StreamableHttpClient for Wire {
         _: Option<String>,
         headers: HashMap<HeaderName, HeaderValue>,
     ) -> Result<StreamableHttpPostResponse, Failure> {
-        let is_request = matches!(message, ClientJsonRpcMessage::Request(_));
-        let discovers = discovers(&message).filter(|_| session.is_none());
+        let id = match &message {
+            ClientJsonRpcMessage::Request(request) => Some(request.id.clone()),
+            _ => None,
+        };
+        let (is_call, has_session) = (is_call(&message), session.is_some());
+        let discovers = discovers(&message).filter(|_| !has_session);
         let body = serde_json::to_vec(&message).map_err(Failure::Deserialize)?;
-        let answer = self.send(Method::POST, body, session.as_deref(), headers).await?;
-        let status = answer.status;
-        let new_session =
-            answer.headers.get(SESSION).and_then(|value| value.to_str().ok()).map(str::to_owned);
+        let heard = self.send(Method::POST, body, session.as_deref(), headers).await?;
+        let (status, is_json) = (heard.answer.status, is(&heard.answer, "application/json"));
+        let header = |name: HeaderName| heard.answer.headers.get(name)?.to_str().ok().map(str::to_owned);
+        let new_session = header(HeaderName::from_static(SESSION));
+        let after = header(header::RETRY_AFTER).and_then(|value| after(&value, self.clock.now()));
         if status == StatusCode::UNAUTHORIZED || status == StatusCode::FORBIDDEN {
-            return Err(challenge(&answer));
+            return Err(challenge(&heard.answer));
         }
-        if status == StatusCode::NOT_FOUND && session.is_some() {
+        // WHY: rmcp then begins a new session and sends the message once more, which is not for it to decide of a call.
+        if status == StatusCode::NOT_FOUND && has_session && !is_call {
             return Err(Failure::SessionExpired);
         }
-        if status.is_success() && is(&answer, "text/event-stream") {
-            return Ok(StreamableHttpPostResponse::Sse(events(answer), new_session));
+        if status.is_success() && is(&heard.answer, "text/event-stream") {
+            return Ok(StreamableHttpPostResponse::Sse(events(heard), new_session));
         }
-        if !is_request && status.is_success() {
+        if id.is_none() && status.is_success() {
             return Ok(StreamableHttpPostResponse::Accepted);
         }
-        let json = is(&answer, "application/json");
+        let Heard { answer, secrets } = heard;
         let bytes = whole(answer).await?;
         if let Some(id) = discovers.filter(|_| status.is_client_error()) {
             return Ok(StreamableHttpPostResponse::Json(not_known(id, status, &bytes), None));
         }
-        if !json {
-            return Err(Failure::UnexpectedServerResponse(Cow::Owned(format!(
-                "HTTP status {}",
-                status.as_u16()
-            ))));
-        }
-        let message: ServerJsonRpcMessage = serde_json::from_slice(&bytes)?;
-        Ok(StreamableHttpPostResponse::Json(message, new_session))
+        let Some(id) = &id else {
+            let status = format!("HTTP status {}", status.as_u16());
+            return Err(Failure::UnexpectedServerResponse(Cow::Owned(status)));
+        };
+        let (bytes, secrets) = (bytes.as_slice(), secrets.as_slice());
+        let answer = Whole { id, is_call, has_session, status, is_json, bytes, secrets, after };
+        answer.message().map(|message| StreamableHttpPostResponse::Json(message, new_session))
     }
 
     async fn delete_session(
@@ -233,7 +357,7 @@ impl StreamableHttpClient for Wire {
         _: Option<String>,
         headers: HashMap<HeaderName, HeaderValue>,
     ) -> Result<(), Failure> {
-        let answer = self.send(Method::DELETE, Vec::new(), Some(&session), headers).await?;
+        let Heard { answer, .. } = self.send(Method::DELETE, Vec::new(), Some(&session), headers).await?;
         match answer.status {
             status if status.is_success() || status == StatusCode::METHOD_NOT_ALLOWED => Ok(()),
             status => {
@@ -250,14 +374,18 @@ impl StreamableHttpClient for Wire {
         _: Option<String>,
         mut headers: HashMap<HeaderName, HeaderValue>,
     ) -> Result<BoxStream<'static, Result<Sse, SseError>>, Failure> {
+        if last_event.is_none() && self.ears == Ears::Closed {
+            return Err(Failure::ServerDoesNotSupportSse);
+        }
         if let Some(last) = last_event.and_then(|last| HeaderValue::from_str(&last).ok()) {
             headers.insert(HeaderName::from_static(LAST_EVENT), last);
         }
-        let answer = self.send(Method::GET, Vec::new(), session.as_deref(), headers).await?;
+        let heard = self.send(Method::GET, Vec::new(), session.as_deref(), headers).await?;
+        let answer = &heard.answer;
         match answer.status {
             StatusCode::METHOD_NOT_ALLOWED => Err(Failure::ServerDoesNotSupportSse),
-            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Err(challenge(&answer)),
-            status if status.is_success() && is(&answer, "text/event-stream") => Ok(events(answer)),
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Err(challenge(answer)),
+            status if status.is_success() && is(answer, "text/event-stream") => Ok(events(heard)),
             status => {
                 Err(Failure::UnexpectedServerResponse(Cow::Owned(format!("HTTP status {}", status.as_u16()))))
             }

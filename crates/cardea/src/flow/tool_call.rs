@@ -8,13 +8,12 @@ use cardea_core::{
     agent::Agent,
     id::{ApprovalId, DecisionId, ToolName},
     journal::{Repeatable, StepState},
-    saga::Way,
     tool::{Effect, Outcome, ToolCall},
 };
 
 use super::visible::find;
 use crate::{
-    action::{Job, Tool, Within},
+    action::{Acted, Job, Tool, Within},
     app::App,
     context::cache::ToolUse,
     control::{Asking, Control, Permission, Ruling},
@@ -133,10 +132,10 @@ pub(super) async fn tool_call(
     let tags = tool.tags(&wish.call.arguments);
     let used = ToolUse::new((caller, agent.name.as_str()), tool.spec(), &wish.call, tags);
     let kept = if turn.kind() == Kind::Check { None } else { cache.tool(&used).await };
-    let outcome = match kept {
+    let Acted { outcome, way } = match kept {
         Some((kept, until)) => {
             turn.as_fresh_as(until);
-            kept // an own, earlier result of a read, for as long as the tool says
+            kept.into() // an own, earlier result of a read, for as long as the tool says
         }
         None => {
             let span = trace.stage("tool").execute_tool(step.tool().as_str(), &wish.call.id);
@@ -144,14 +143,13 @@ pub(super) async fn tool_call(
             let job = Job { trace: Some(span.context()), ..job(app, turn, (&wish, &step), &key) };
             let fresh = app.action.execute(permit, caller, &tool, job).await; // broker, retries
             drop(span);
-            cache.keep_tool(&used, &fresh).await;
+            cache.keep_tool(&used, &fresh.outcome).await;
             fresh
         }
     };
     cache.clear_tags(&caller.tenant, &tool.clears(&wish.call.arguments)).await; // writes
-    let returned = tool.undo().map(|_| outcome.clone());
     let screened = app.control.screen_result(guard, turn.names(), outcome); // untrusted text: screened, tainted
-    let step = step.taken_back_by(way_back(&tool, &wish.call, returned, &screened));
+    let step = step.taken_back_by(way); // settled now, from all that was returned
     screened.taint().iter().for_each(|source| turn.taint_with(source));
     let names = app.context.keep_names(caller, turn.conversation(), turn.names())?;
     turn.note(names);
@@ -169,19 +167,6 @@ fn job<'a>(app: &App, turn: &Turn, (wish, step): (&'a Wish, &'a Step), key: &'a 
     let (time, whose) = turn.call_time(app.clock.now());
     let within = Within { time, whose };
     Job { call: &wish.call, key, digest: &wish.digest, again: step.again(), within, trace: None }
-}
-
-/// What takes the call back, settled now: from what was returned, if that is also what is recorded. A value that a
-/// guardrail has masked is not written down by the back door.
-fn way_back(tool: &Tool, call: &ToolCall, returned: Option<Outcome>, recorded: &Outcome) -> Option<Way> {
-    let undo = tool.undo()?;
-    let (Some(Outcome::Done { result }), Outcome::Done { result: kept }) = (&returned, recorded) else {
-        return None;
-    };
-    let way = undo.call(&call.arguments, result);
-    let same = way == undo.call(&call.arguments, kept);
-    let closed = || Way::Closed("its result does not say what to take back".to_owned());
-    Some(way.filter(|_| same).unwrap_or_else(closed))
 }
 
 /// Around the call: its turn, and the approval that an earlier try of the very same call has waited for.

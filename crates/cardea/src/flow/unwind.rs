@@ -91,7 +91,7 @@ async fn undo(app: &App, caller: &Caller, agent: &Agent, at: (&mut Turn, Step)) 
     let span = turn.trace().stage("undo").execute_tool(tool.name().as_str(), &call.id);
     let (within, trace) = (within(turn.call_limit()), Some(span.context()));
     let job = Job { call: &call, key: &key, digest: &digest, again, within, trace };
-    let outcome = app.action.execute(permit, caller, &tool, job).await; // broker, retries
+    let outcome = app.action.execute(permit, caller, &tool, job).await.outcome; // broker, retries
     drop(span);
     app.context.cache().clear_tags(&caller.tenant, &tool.clears(&call.arguments)).await; // what it makes old
     let outcome = app.control.screen_result(guard, turn.names(), outcome).into_inner(); // its words go to user and log

@@ -32,6 +32,7 @@ impl Step {
             state: self.state,
             changes: self.effect.changes_things() && final_word,
             undoable: self.way.as_ref().is_some_and(Way::is_open),
+            declared: self.way.is_some(),
         }
     }
 }

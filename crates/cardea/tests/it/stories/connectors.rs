@@ -179,7 +179,7 @@ accept_unknown = true
 
 #[tokio::test]
 async fn a_write_that_may_have_been_done_stays_unknown_whatever_the_repeat_is_told() {
-    for refusal in [401, 403, 429] {
+    for refusal in [400, 401, 403, 404, 412, 422, 429] {
         let world = billing([refund(), Act::say("It failed.")]).await;
         let broke = Say::Json(503, json!({}));
         world.service().says("POST /v1/orders/17/refunds", [broke, Say::Json(refusal, json!({}))]);

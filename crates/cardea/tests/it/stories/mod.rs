@@ -35,3 +35,4 @@ mod talks;
 mod traces;
 mod transport;
 mod undo;
+mod upstreams;

@@ -157,6 +157,56 @@ async fn a_charge_that_fails_takes_the_reservations_back_the_last_one_first() {
 }
 
 #[tokio::test]
+async fn what_takes_a_step_back_is_known_also_where_the_model_is_not_shown_it() {
+    const ID: &str = "4111111111111111"; // looks like a card, so it is masked
+    let kept =
+        |result: &str| WAREHOUSE.replacen("undo        =", &format!("result = {result}\nundo        ="), 1);
+    let long = json!({ "id": ID, "more": "x".repeat(2_000) });
+    for (file, body) in [
+        (WAREHOUSE.to_owned(), json!({ "id": ID })),
+        (kept("{ keep = [\"state\"] }"), json!({ "id": ID, "state": "reserved" })),
+        (kept("{ max = \"1KiB\" }"), long),
+        (kept("{ take = \"/nowhere\" }"), json!({ "id": ID })),
+    ] {
+        let acts = [reserve("book"), charge(), Act::say("never said")];
+        let plan = World::plan().model(acts).connector(Service::start().await, &file).policies(POLICIES);
+        let world = plan.start().await;
+        world.service().says("POST /reservations", [Say::Json(201, body)]);
+        world.service().says(&format!("DELETE /reservations/{ID}"), [Say::Json(200, json!({}))]);
+        world.service().says("POST /charges", [Say::Json(402, json!({ "error": "card declined" }))]);
+        let receipt = world.user("support").asks("Buy the book.").await.ends().await;
+        assert_eq!(
+            (&receipt["status"], states(&receipt)),
+            (&json!("unwound"), vec!["compensated", "failed"]),
+            "{receipt}"
+        );
+        assert!(!receipt.to_string().contains(ID), "{receipt}");
+        let seen: Vec<String> = world.model().seen().iter().map(|seen| seen.body.to_string()).collect();
+        assert!(!seen.join("\n").contains(ID));
+    }
+}
+
+#[tokio::test]
+async fn a_step_whose_undo_cannot_be_made_stays_and_the_turn_says_so() {
+    let world = warehouse(POLICIES, [reserve("book"), charge(), Act::say("never said")]).await;
+    world.service().says("POST /reservations", [Say::Json(201, Value::Null)]);
+    let receipt = world.user("support").asks("Buy the book.").await.ends().await;
+    assert_eq!(
+        (&receipt["status"], states(&receipt)),
+        (&json!("failed"), vec!["done", "failed"]),
+        "{receipt}"
+    );
+    let told = receipt["error"]["message"].as_str().unwrap();
+    let stays = "Done, and not taken back: `demo__reserve` (its result does not say what to take back).";
+    assert!(told.contains("card declined") && told.contains(stays), "{told}");
+    // Alone it is as good as any other.
+    let world = warehouse(POLICIES, [reserve("book"), Act::say("Reserved.")]).await;
+    world.service().says("POST /reservations", [Say::Json(201, Value::Null)]);
+    let receipt = world.user("support").asks("Reserve the book.").await.answers("Reserved.").await;
+    assert_eq!(states(&receipt), ["done"]);
+}
+
+#[tokio::test]
 async fn what_cannot_be_taken_back_is_told_and_a_result_that_asks_for_an_undo_is_only_a_result() {
     let letter = Act::call("demo__write_letter", json!({ "to": "ann" }));
     let world = warehouse(POLICIES, [reserve("book"), letter, charge()]).await;

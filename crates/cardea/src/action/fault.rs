@@ -1,0 +1,198 @@
+//! Why a call of an upstream got no result: in words, and whether its work may have been begun.
+
+use std::time::{Duration, SystemTime};
+
+use cardea_core::time::{Millis, Timestamp};
+use cardea_net::NetError;
+use rmcp::{model::ErrorCode, service::ServiceError, transport::streamable_http_client::StreamableHttpError};
+
+/// Why a message did not go through.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum WireError {
+    /// The network said so.
+    #[error(transparent)]
+    Net(#[from] NetError),
+    /// No credential could be made.
+    #[error("no credential: {0}")]
+    Credential(cardea_core::Error),
+    /// It answered with a status, and with no result.
+    #[error("HTTP status {}", .0.status)]
+    Status(Refusal),
+    /// It answered, and the answer cannot be used.
+    #[error("the answer {0}")]
+    Unusable(&'static str),
+}
+
+/// An answer of HTTP without a result.
+#[derive(Debug)]
+pub(super) struct Refusal {
+    pub(super) status: u16,
+    /// What an error of JSON-RPC in it says.
+    pub(super) said: Option<String>,
+    /// True if nothing stands in it, or an error of JSON-RPC: it is the server's own, and not a page of who stands before it.
+    pub(super) is_plain: bool,
+    /// True if the server does not know the session.
+    pub(super) is_lost: bool,
+    /// When it may be asked again.
+    pub(super) after: Option<Duration>,
+}
+
+impl Refusal {
+    /// True if something may have been done before it was refused.
+    const fn may_have_begun(&self) -> bool {
+        match self.status {
+            // Said before a message is looked at: who asks, how often, and in what form.
+            401 | 403 | 405..=407 | 411 | 413..=415 | 421 | 426 | 429 | 431 => false,
+            400 | 404 => !self.is_plain,
+            _ => true,
+        }
+    }
+
+    fn told(&self) -> String {
+        let status = self.status;
+        let told = match status {
+            _ if self.is_lost && self.is_plain => {
+                "does not know this connection any more and began nothing".to_owned()
+            }
+            401 | 403 => format!("refused Cardea's credential (status {status})"),
+            429 => "is asked too often (status 429)".to_owned(),
+            300..=399 => format!("points elsewhere (status {status}), and Cardea does not follow"),
+            _ => format!("answered with status {status}"),
+        };
+        match &self.said {
+            Some(said) if !said.is_empty() => format!("{told}: {said}"),
+            _ => told,
+        }
+    }
+}
+
+/// What is known of a call without a result.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Fault {
+    /// What the upstream did; its name stands before it.
+    pub(super) told: String,
+    /// True if the work may have been begun.
+    pub(super) may_have_begun: bool,
+    /// True if a new session is all that is needed.
+    pub(super) is_lost: bool,
+    /// When the upstream wants to be asked again.
+    pub(super) after: Option<Duration>,
+}
+
+impl Fault {
+    fn new(told: impl Into<String>, may_have_begun: bool) -> Self {
+        Self { told: told.into(), may_have_begun, is_lost: false, after: None }
+    }
+
+    /// What an error of a call says. `timeout` is the longest that an answer may take.
+    pub(super) fn of(error: &ServiceError, timeout: Millis) -> Self {
+        let ServiceError::TransportSend(sent) = error else {
+            return Self::new("broke off before its answer was whole", true);
+        };
+        match sent.error.downcast_ref::<StreamableHttpError<WireError>>() {
+            Some(StreamableHttpError::Client(error)) => Self::of_wire(error, timeout),
+            Some(StreamableHttpError::AuthRequired(_) | StreamableHttpError::InsufficientScope(_)) => {
+                Self::new("refused Cardea's credential", false)
+            }
+            Some(StreamableHttpError::Deserialize(_) | StreamableHttpError::UnexpectedServerResponse(_)) => {
+                Self::new("answered with something that is no MCP", true)
+            }
+            _ => Self::new("broke off before its answer was whole", true),
+        }
+    }
+
+    fn of_wire(error: &WireError, timeout: Millis) -> Self {
+        match error {
+            WireError::Net(error) => Self::new(silence(error, timeout), error.may_have_been_sent()),
+            WireError::Credential(_) => {
+                Self::new("was not asked, since no credential could be made for you", false)
+            }
+            WireError::Unusable(why) => Self::new(format!("answered, but its answer {why}"), true),
+            WireError::Status(refusal) => Self {
+                told: refusal.told(),
+                may_have_begun: refusal.may_have_begun(),
+                is_lost: refusal.is_lost,
+                after: refusal.after,
+            },
+        }
+    }
+}
+
+/// What is said of a host that did not answer, or whose answer is not whole.
+fn silence(error: &NetError, timeout: Millis) -> String {
+    match error {
+        NetError::Refused(refusal) => format!("may not be reached: {refusal}"),
+        NetError::Busy { why: "breaker", .. } => {
+            "failed too often lately and is left alone for a moment".to_owned()
+        }
+        NetError::Busy { .. } => "has as many calls of Cardea at once as it may have".to_owned(),
+        NetError::TooLarge { limit, .. } => format!("answered with more than {limit}"),
+        _ if error.is_timeout() => format!("did not answer within {timeout}"),
+        NetError::NotSent { .. } | NetError::Setup(_) => "could not be reached".to_owned(),
+        NetError::MaybeSent { .. } | NetError::Status { .. } => {
+            "broke off before its answer was whole".to_owned()
+        }
+    }
+}
+
+/// Nobody answered: no connection, one that broke off, time that ran out, or a host that is left alone for a while.
+pub(super) const fn is_silence(error: &NetError) -> bool {
+    matches!(error, NetError::NotSent { .. } | NetError::MaybeSent { .. } | NetError::Busy { .. })
+}
+
+/// True of an error that says that nothing was begun: what JSON-RPC 2.0 (section 5.1) reserves for requests that are not
+/// understood, and what MCP says in its place. The rest of the range for servers is everybody's own: the SDKs say there
+/// that their time was up or that a connection was closed, in the middle of the work.
+pub(super) const fn is_refusal(code: ErrorCode) -> bool {
+    matches!(code.0, -32_700 | -32_602..=-32_600 | -32_002 | -32_042 | -32_022..=-32_020)
+}
+
+/// `Retry-After`: seconds, or a date (RFC 9110, section 10.2.3).
+pub(super) fn after(header: &str, now: Timestamp) -> Option<Duration> {
+    let header = header.trim();
+    if let Ok(seconds) = header.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let date = httpdate::parse_http_date(header).ok()?;
+    let since = date.duration_since(SystemTime::UNIX_EPOCH).ok()?;
+    let now = Duration::from_millis(u64::try_from(now.0).ok()?);
+    Some(since.saturating_sub(now))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_mcp_says_of_a_request_itself_says_that_nothing_was_done() {
+        for code in [-32_700, -32_600, -32_601, -32_602, -32_002, -32_042, -32_020, -32_022] {
+            assert!(is_refusal(ErrorCode(code)), "{code}");
+        }
+        // Connection closed, request timeout, internal error: said in the middle of the work as well.
+        for code in [-32_000, -32_001, -32_099, -32_603, -1, 0, 500, -32_604, -32_100] {
+            assert!(!is_refusal(ErrorCode(code)), "{code}");
+        }
+    }
+
+    #[test]
+    fn a_pause_is_read_as_seconds_and_as_a_date() {
+        let now = Timestamp::from_secs(784_111_777);
+        assert_eq!(after(" 7 ", now), Some(Duration::from_secs(7)));
+        assert_eq!(after("Sun, 06 Nov 1994 08:49:40 GMT", now), Some(Duration::from_secs(3)));
+        assert_eq!(after("Sun, 06 Nov 1994 08:49:30 GMT", now), Some(Duration::ZERO), "it is over");
+        for odd in ["", "soon", "-1", "1.5", "99999999999999999999"] {
+            assert_eq!(after(odd, now), None, "{odd}");
+        }
+    }
+
+    #[test]
+    fn a_status_says_whether_something_may_have_been_begun() {
+        let refused = |status, is_plain| {
+            Refusal { status, said: None, is_plain, is_lost: false, after: None }.may_have_begun()
+        };
+        assert!([401, 403, 405, 406, 413, 415, 429].iter().all(|status| !refused(*status, false)));
+        assert!([307, 408, 409, 422, 500, 502, 503, 504].iter().all(|status| refused(*status, true)));
+        assert_eq!((refused(400, true), refused(404, true)), (false, false));
+        assert_eq!((refused(400, false), refused(404, false)), (true, true), "a page of somebody else");
+    }
+}

@@ -1,0 +1,190 @@
+//! Tool servers that answer otherwise than with a result: nothing is done twice, nothing leaks, and what is told is what
+//! is known.
+
+use std::time::{Duration, Instant};
+
+use cardea_testkit::{
+    World,
+    history::leaks,
+    model::Act,
+    world::{Retort, Turncoat},
+};
+use serde_json::{Value, json};
+
+const ALL: &str =
+    "@id(\"odd\")\n@reason(\"everybody.\")\npermit (principal, action, resource in Server::\"odd\");\n";
+
+const CREDENTIAL: &str = "shared-canary-5d1f0b92e7";
+
+fn tools() -> Vec<Value> {
+    let schema = json!({ "type": "object" });
+    let tool = |name: &str| json!({ "name": name, "description": "Does some work.", "inputSchema": schema });
+    ["look", "pay", "keyed"].map(tool).to_vec()
+}
+
+/// A world in which the model calls these tools, each in a turn of its own.
+async fn world(server: &Turncoat, calls: &[&str]) -> World {
+    let upstream = format!(
+        "[upstreams.odd]\nurl = \"http://{}/mcp\"\ncredential = \"{CREDENTIAL}\"\nkeyed = [\"keyed\"]\n\
+         effects = {{ look = \"read\", pay = \"write\", keyed = \"write\" }}\n",
+        server.target()
+    );
+    let acts =
+        calls.iter().flat_map(|tool| [Act::call(&format!("odd__{tool}"), json!({})), Act::say("Well.")]);
+    World::plan().model(acts).configure(&upstream).allow(&server.target()).policies(ALL).start().await
+}
+
+/// State and reason of the one call of a turn.
+fn told(receipt: &Value) -> (&str, &str) {
+    let call = &receipt["tools"][0];
+    (call["state"].as_str().unwrap(), call["reason"].as_str().unwrap_or_default())
+}
+
+/// What comes of one call of a tool that is answered so: its state, the reason, and how often it was sent.
+async fn comes_of(tool: &str, replies: Vec<Retort>) -> (String, String, usize) {
+    let server = Turncoat::start(tools()).await;
+    let world = world(&server, &[tool]).await;
+    server.replies(replies);
+    let receipt = world.user("support").asks("Do it.").await.ends().await;
+    let (state, reason) = told(&receipt);
+    (state.to_owned(), reason.to_owned(), server.calls().len())
+}
+
+#[tokio::test]
+async fn a_server_that_repeats_its_credential_shows_it_to_nobody() {
+    let server = Turncoat::start(tools()).await;
+    let world = world(&server, &["look", "look"]).await;
+    server.replies([Retort::Echo, Retort::EchoError]);
+    let ann = world.user("support");
+    let mut shown = Vec::new();
+    for state in ["done", "failed"] {
+        let turn = ann.asks(&format!("Look until it is {state}.")).await;
+        let receipt = turn.answers("Well.").await;
+        assert_eq!(told(&receipt).0, state, "{receipt}");
+        shown.push(receipt.to_string());
+        shown.push(ann.get(&format!("/api/v1/turns/{}/events", turn.turn())).await.text);
+        let talk = turn.conversation();
+        shown.push(ann.get(&format!("/api/v1/conversations/{talk}/messages")).await.text);
+    }
+    shown.extend(world.model().seen().iter().map(|seen| seen.body.to_string()));
+    let shown = shown.join("\n");
+    let percent: String = CREDENTIAL.bytes().map(|byte| format!("%{byte:02x}")).collect();
+    assert!(!shown.contains("canary-5d1f") && !shown.contains(&percent), "{shown}");
+    assert!(shown.contains("Bearer ***"), "the rest is shown: {shown}");
+    assert!(!json!(world.audit().await.entries).to_string().contains("canary-5d1f"));
+    assert_eq!(leaks(&world.folder().join("data"), &[CREDENTIAL]).unwrap(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_server_that_forgot_the_session_gets_a_new_one_and_an_unkeyed_write_is_sent_once() {
+    for forgot in [Retort::NoSession, Retort::Status(404, "", None)] {
+        let server = Turncoat::start(tools()).await;
+        let world = world(&server, &["look", "look", "keyed", "pay", "pay"]).await;
+        let ann = world.user("support");
+        let begun = Instant::now();
+        assert_eq!(told(&ann.asks("Look.").await.answers("Well.").await).0, "done");
+        let sessions = server.sessions();
+        for sent in [3, 5] {
+            server.replies([forgot.clone()]);
+            assert_eq!(told(&ann.asks(&format!("Do number {sent}.")).await.answers("Well.").await).0, "done");
+            assert_eq!(server.calls().len(), sent, "a repeat of this does no harm");
+        }
+        server.replies([forgot]);
+        let receipt = ann.asks("Pay.").await.answers("Well.").await;
+        let (state, reason) = told(&receipt);
+        assert_eq!((state, server.calls().len()), ("failed", 6), "{receipt}");
+        assert!(reason.contains("does not know this connection any more and began nothing"), "{reason}");
+        assert_eq!(told(&ann.asks("Pay now.").await.answers("Well.").await).0, "done");
+        assert_eq!((server.calls().len(), server.sessions() - sessions), (7, 3));
+        assert!(begun.elapsed() < Duration::from_secs(20), "nobody waits for an answer that was given");
+    }
+}
+
+#[tokio::test]
+async fn an_error_that_does_not_say_that_nothing_was_begun_leaves_a_write_unknown() {
+    for (code, write) in [
+        (-32_000, "unknown"),
+        (-32_001, "unknown"),
+        (-32_603, "unknown"),
+        (-32_602, "failed"),
+        (-32_601, "failed"),
+        (-32_042, "failed"),
+    ] {
+        let (state, reason, calls) = comes_of("pay", vec![Retort::Error(code)]).await;
+        assert_eq!((state.as_str(), calls), (write, 1), "{code}: {reason}");
+        assert!(reason.contains("it says no"), "{reason}");
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_is_no_result_is_told_as_what_it_is() {
+    const PAGE: &str = "<html>";
+    for (reply, told, read, write) in [
+        (Retort::Status(500, PAGE, None), "status 500", "failed", "unknown"),
+        (Retort::Status(307, "", None), "points elsewhere (status 307)", "failed", "unknown"),
+        (Retort::Status(429, PAGE, None), "is asked too often", "failed", "failed"),
+        (Retort::Status(401, "", None), "refused Cardea's credential", "failed", "failed"),
+        (Retort::Status(413, PAGE, None), "status 413", "failed", "failed"),
+        (Retort::Status(404, PAGE, None), "status 404", "done", "unknown"),
+        (Retort::Status(200, PAGE, None), "no JSON", "failed", "unknown"),
+        (Retort::Raw("{\"jsonrpc\":\"2.0\", oops"), "no JSON", "failed", "unknown"),
+        (Retort::Raw("{\"jsonrpc\":\"2.0\",\"id\":9999,\"result\":{}}"), "another call", "failed", "unknown"),
+        (Retort::Raw("{\"jsonrpc\":\"2.0\",\"id\":ID,\"result\":7}"), "", "failed", "unknown"),
+    ] {
+        for (tool, wanted) in [("look", read), ("pay", write)] {
+            let (state, reason, _) = comes_of(tool, vec![reply.clone()]).await;
+            assert_eq!(state, wanted, "{tool} {reply:?}: {reason}");
+            assert!(state == "done" || reason.contains(told), "{tool} {reply:?}: {reason}");
+            assert!(!reason.contains("could not be reached") && !reason.contains(PAGE), "{reason}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_is_busy_is_asked_again_when_it_says_so_and_only_within_the_time() {
+    let soon = || Retort::Status(429, "", Some("1"));
+    let (state, reason, calls) = comes_of("pay", vec![soon()]).await;
+    assert_eq!((state.as_str(), calls), ("done", 2), "nothing was begun: {reason}");
+    let (state, reason, calls) = comes_of("pay", vec![soon(), soon()]).await;
+    assert_eq!((state.as_str(), calls), ("failed", 2), "{reason}");
+    let (state, reason, calls) = comes_of("look", vec![Retort::Status(429, "", Some("3600"))]).await;
+    assert_eq!((state.as_str(), calls), ("failed", 1), "{reason}");
+    let (state, _, calls) = comes_of("pay", vec![Retort::Status(503, "", Some("1"))]).await;
+    assert_eq!((state.as_str(), calls), ("unknown", 1), "it may have begun");
+    let (state, _, calls) = comes_of("look", vec![Retort::Status(503, "", Some("1"))]).await;
+    assert_eq!((state.as_str(), calls), ("done", 2));
+}
+
+#[tokio::test]
+async fn numbers_and_texts_of_a_result_are_passed_on_as_they_were_written() {
+    let server = Turncoat::start(tools()).await;
+    let world = world(&server, &["look", "look", "look"]).await;
+    let resource = json!({ "uri": "file:///a.txt", "text": "The whole content." });
+    server.replies([
+        Retort::Raw("{\"jsonrpc\":\"2.0\",\"id\":ID,\"result\":{\"content\":[],\"structuredContent\":{\"id\":12345678901234567890123}}}"),
+        Retort::Raw("{\"jsonrpc\":\"2.0\",\"id\":ID,\"result\":{\"content\":[{\"type\":\"text\",\"text\":\"cut \\ud83d\"}]}}"),
+        Retort::Result(json!({ "content": [{ "type": "resource", "resource": resource }] })),
+    ]);
+    for number in 0..3 {
+        let receipt =
+            world.user("support").asks(&format!("Look at number {number}.")).await.answers("Well.").await;
+        assert_eq!(told(&receipt).0, "done", "{receipt}");
+    }
+    let told: Vec<String> = world.model().seen().iter().map(|seen| seen.body.to_string()).collect();
+    let told = told.join("\n");
+    for part in ["12345678901234567890123", "cut \u{fffd}", "The whole content.", "file:///a.txt"] {
+        assert!(told.contains(part), "{part}: {told}");
+    }
+}
+
+#[tokio::test]
+async fn users_do_not_take_the_places_of_calls_by_listening() {
+    let server = Turncoat::start(tools()).await;
+    let world = world(&server, &["look"; 3]).await;
+    let before = server.listeners();
+    for name in ["ann", "bob", "eve"] {
+        let user = world.person((cardea_testkit::world::TENANT, name), &["support"], &["read"]);
+        assert_eq!(told(&user.asks("Look.").await.answers("Well.").await).0, "done");
+    }
+    assert_eq!(server.listeners(), before, "only the connection that reads the list hears of changes");
+}
