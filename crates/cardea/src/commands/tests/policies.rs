@@ -125,9 +125,7 @@ fn a_policy_test_that_tests_nothing_is_not_good() {
     let words = ["policy", "test", folder.to_str().unwrap()];
     let cases = folder.join("tests/more.toml");
     let case = |arguments: &str, expect: &str| {
-        format!(
-            "[[case]]\ntool = \"ops__get_order\"\narguments = {{ {arguments} }}\nexpect = \"{expect}\"\n"
-        )
+        format!("[[case]]\ntool = \"ops__get_order\"\narguments = {{ {arguments} }}\nexpect = \"{expect}\"\n")
     };
     // Refused before any policy is asked, so a `deny` proves nothing.
     for arguments in ["order_id = 17", ""] {
