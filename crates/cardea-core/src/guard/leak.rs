@@ -144,7 +144,8 @@ impl Leaks {
     pub(super) fn find(&self, piece: &Piece<'_>, seen: &mut Vec<Seen>) -> Option<Read> {
         let bytes = piece.view.bytes();
         let tried = vec![[0; 6]; self.patterns.len()];
-        let mut scan = Scan { leaks: self, piece, bytes, seen, open: bytes.len(), run: (0, 0), tried };
+        let mut scan =
+            Scan { leaks: self, piece, bytes, seen, open: bytes.len(), run: (0, 0), clause: (0, 0), tried };
         let (mut labels, mut turns, mut asked) = (Vec::<Label>::new(), Vec::new(), 0);
         for (Range { start, end }, uses) in self.words.of(bytes) {
             if is_late(piece.pace, end, &mut asked) {
@@ -277,6 +278,8 @@ struct Scan<'a, 'v> {
     open: usize,
     /// From where the last stretch was looked for, and its end.
     run: (usize, usize),
+    /// A place, and where its line begins.
+    clause: (usize, usize),
     tried: Vec<Tried>,
 }
 
@@ -308,7 +311,11 @@ impl Scan<'_, '_> {
                 return start.into_iter().for_each(|at| self.attempt(row, pattern, at, pattern.row.alone));
             }
             From::Clause => {
-                return self.attempt(row, pattern, before::clause(self.bytes, hit.start), pattern.row.alone);
+                // WHY: several rows read from there, and each would look back for it.
+                if self.clause.0 != hit.start {
+                    self.clause = (hit.start, before::clause(self.bytes, hit.start));
+                }
+                return self.attempt(row, pattern, self.clause.1, pattern.row.alone);
             }
             _ if !pattern.row.back => hit.start,
             _ => self.word_start(hit.start),
