@@ -22,6 +22,8 @@ use super::{
     Problem,
     extract::{Inbound, Outside},
     openai::{self, Completion, Envelope, Said},
+    problem,
+    told::CONVERSATION,
     wordless,
 };
 use crate::{
@@ -30,9 +32,6 @@ use crate::{
     once::fingerprint,
     turn::{CacheUse, Receipt},
 };
-
-/// The header that names the conversation, in requests and answers.
-pub(crate) const CONVERSATION: &str = "x-cardea-conversation";
 
 /// Pieces that may wait for a slow client.
 const PIECES: usize = 64;
@@ -267,7 +266,7 @@ fn chunks(envelope: &Envelope, event: ReplyEvent, usage: bool, request: &str) ->
         ReplyEvent::Ended(receipt) => {
             if let Some(error) = receipt.failed() {
                 // No reason to finish follows: there is none that is true.
-                return vec![data(openai::error(&error, request).to_string()), done()];
+                return vec![data(problem::envelope(&error, request).to_string()), done()];
             }
             let mut out = Vec::new();
             if receipt.answer.is_none() {
@@ -380,7 +379,7 @@ fn completion_end(
         }
         Err(error) if error.code() == Code::Cancelled => return vec![broken_off()],
         // No reason to finish follows: there is none that is true.
-        Err(error) => return vec![data(openai::error(error, request).to_string()), done()],
+        Err(error) => return vec![data(problem::envelope(error, request).to_string()), done()],
     };
     out.push(data(envelope.closing(finish, Some(more))));
     if usage {

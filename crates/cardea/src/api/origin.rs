@@ -12,7 +12,11 @@ use axum::{
 use cardea_core::{Code, Error};
 use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
 
-use super::{chat::CONVERSATION, extract::Outside, problem::SHOULD_RETRY, told::REQUEST_ID};
+use super::{
+    extract::Outside,
+    problem::SHOULD_RETRY,
+    told::{CONVERSATION, REQUEST_ID},
+};
 use crate::app::App;
 
 /// How long a browser may remember what it was told.

@@ -8,7 +8,7 @@ use axum::{
 use cardea_core::{Error, Retry, id::RequestId, time::Millis};
 use serde_json::{Value, json};
 
-use super::{chat::CONVERSATION, told::Failed};
+use super::told::{CONVERSATION, Failed};
 
 /// Which shape an error takes on a route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,7 +72,7 @@ impl Problem {
     fn body(&self) -> Value {
         match self.shape {
             Shape::Problem => problem(&self.error, self.request, self.after()),
-            Shape::OpenAi => super::openai::error(&self.error, &self.request.to_string()),
+            Shape::OpenAi => envelope(&self.error, &self.request.to_string()),
         }
     }
 }
@@ -96,8 +96,25 @@ fn problem(error: &Error, request: RequestId, after: Option<Millis>) -> Value {
     object
 }
 
+/// The error envelope of OpenAI's API.
+#[must_use]
+pub(super) fn envelope(error: &Error, request: &str) -> Value {
+    let kind = match error.code().status() {
+        401 => "authentication_error",
+        403 => "permission_error",
+        429 => "rate_limit_error",
+        400..=499 => "invalid_request_error",
+        _ => "server_error",
+    };
+    let mut object = json!({
+        "message": error.public(), "type": kind, "code": error.code().name(), "param": error.about(), "request_id": request,
+    });
+    name_turn(&mut object, error);
+    json!({ "error": object })
+}
+
 /// Names the turn that the error is about, so that the client can look at it and follow its events.
-pub(super) fn name_turn(object: &mut Value, error: &Error) {
+fn name_turn(object: &mut Value, error: &Error) {
     if let (Some((turn, conversation)), Some(object)) = (error.turn(), object.as_object_mut()) {
         object.insert("turn".into(), json!(turn));
         object.insert("conversation".into(), json!(conversation));

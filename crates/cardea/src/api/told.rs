@@ -24,6 +24,9 @@ pub(crate) struct Failed {
 /// Names the request on every answer, as the log and the errors name it.
 pub(super) const REQUEST_ID: &str = "x-request-id";
 
+/// The header that names the conversation, in requests and answers.
+pub(super) const CONVERSATION: &str = "x-cardea-conversation";
+
 /// More than any problem has.
 const LARGEST_PROBLEM: usize = 1024 * 1024;
 
