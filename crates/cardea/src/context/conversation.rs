@@ -158,19 +158,19 @@ impl Context {
         turn: TurnId,
         window: &MemoryWindow,
     ) -> Result<Vec<Message>> {
-        let sql = "SELECT seq, id, turn, body, at FROM messages WHERE conversation = $1 AND tenant = $2 AND turn <> $3 \
+        let sql = "SELECT seq, body FROM messages WHERE conversation = $1 AND tenant = $2 AND turn <> $3 \
                    ORDER BY seq DESC LIMIT $4";
-        let rows: Vec<(i64, MessageId, TurnId, String, Timestamp)> =
+        let rows: Vec<(i64, String)> =
             self.inner.db.rows(sql, args![id, &owner.tenant, turn, window.messages]).await?;
         let mut left = u64::from(window.tokens);
         let mut kept = Vec::new();
-        for row in rows {
-            let cost = cardea_core::message::estimate_tokens(&row.3);
+        for (seq, body) in rows {
+            let cost = cardea_core::message::estimate_tokens(&body);
             if cost > left {
                 break;
             }
             left -= cost;
-            kept.push(said(id, row)?.message);
+            kept.push(read_message((id, seq), &body)?);
         }
         // A window that begins with an answer would show the model a reply to nothing.
         kept.reverse();
@@ -231,8 +231,11 @@ impl Context {
 
 fn said(conversation: ConversationId, row: (i64, MessageId, TurnId, String, Timestamp)) -> Result<Said> {
     let (seq, id, turn, body, at) = row;
-    let message = serde_json::from_str(&body).map_err(|error| {
+    Ok(Said { seq, id, turn, message: read_message((conversation, seq), &body)?, at })
+}
+
+fn read_message((conversation, seq): (ConversationId, i64), body: &str) -> Result<Message> {
+    serde_json::from_str(body).map_err(|error| {
         Error::new(Code::Internal).because(format!("message {seq} of {conversation} cannot be read: {error}"))
-    })?;
-    Ok(Said { seq, id, turn, message, at })
+    })
 }
