@@ -7,6 +7,7 @@ use super::{
     catalogue::{Catalogue, KindId},
     columns::columns,
     decode::{children, rejoined, smuggled},
+    given::Given,
     injection::{Injection, SecondReader, Turn},
     leak::{Leaks, Piece, Read},
     linked::Linked,
@@ -22,6 +23,7 @@ pub(super) struct Detectors {
     pub(super) catalogue: Catalogue,
     leaks: Leaks,
     linked: Linked,
+    given: Given,
     injection: Injection,
 }
 
@@ -53,10 +55,11 @@ impl Detectors {
         let mut catalogue = Catalogue::default();
         let leaks = Leaks::build(&mut catalogue)?;
         let linked = Linked::build(&mut catalogue);
+        let given = Given::build(&mut catalogue);
         let injection = Injection::build(&mut catalogue)?;
         catalogue.add("deny", Family::Content, "DENIED");
         catalogue.add("topic", Family::Content, "REMOVED");
-        Ok(Self { catalogue, leaks, linked, injection })
+        Ok(Self { catalogue, leaks, linked, given, injection })
     }
 
     /// Findings that depend only on text near them: the same in a stream as in the whole.
@@ -102,6 +105,7 @@ impl Detectors {
                 let _ = self.leaks.find(&piece, seen);
             }
         }
+        self.given.find(&near.view, seen);
         self.linked.find(&near.view, &self.catalogue, seen);
         let views = near.views(&others);
         let judged = self.injection.judge(&views, surface, &self.fired(seen), reader);

@@ -401,7 +401,7 @@ impl Scan<'_, '_> {
             let start = match pattern.from {
                 From::Line => before::line(self.bytes, word.start),
                 _ if pattern.row.back => Some(self.word_start(word.start)),
-                _ => Some(word.start),
+                _ => self.ahead(pattern, word.start),
             };
             let Some(start) = start else { continue };
             self.attempt(*row, pattern, start, confidence);
@@ -412,6 +412,13 @@ impl Scan<'_, '_> {
                 self.labelled(label.row, pattern, word, near);
             }
         }
+    }
+
+    /// Where the regex of a row begins that reads from a few bytes before the word, at a word's beginning.
+    fn ahead(&self, pattern: &Pattern, place: usize) -> Option<usize> {
+        let start = place.checked_sub(pattern.row.tokens.as_ref().map_or(0, |tokens| tokens.ahead))?;
+        let touched = |at: usize| self.bytes.get(at).is_some_and(|byte| is_key_byte(*byte));
+        (start == place || start.checked_sub(1).is_none_or(|before| !touched(before))).then_some(start)
     }
 
     /// A word that wakes a row which speaks only beside a label. It is asked once, however many labels are near.
