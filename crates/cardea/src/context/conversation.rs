@@ -179,11 +179,12 @@ impl Context {
         Ok(kept)
     }
 
-    /// Deletes the conversation and what was said in it. The audit log keeps that it was, not what it said.
+    /// Deletes the conversation and what was said in it, together with rows of another room that stop what is done in it.
+    /// The audit log keeps that it was, not what it said.
     ///
     /// # Errors
     /// `not_found`, or what the store says.
-    pub async fn delete(&self, talk: Owned<Conversation>) -> Result<()> {
+    pub async fn delete(&self, talk: Owned<Conversation>, stopping: Commit) -> Result<()> {
         let (id, owner) = (talk.id, talk.owner().clone());
         let mut commit = Commit::new()
             .guard(
@@ -204,15 +205,15 @@ impl Context {
             )
             .run(
                 "UPDATE approvals SET state = CASE WHEN state = 'open' THEN 'expired' ELSE state END, args = '{}', \
-                 reason = '' WHERE turn IN (SELECT id FROM turns WHERE conversation = $1)",
+                 reason = '', comment = NULL WHERE turn IN (SELECT id FROM turns WHERE conversation = $1)",
                 args![id],
             )
-            // A turn that still runs does the same to itself when it ends.
+            // A turn that is still open does the same to itself when it ends.
             .run(
                 "UPDATE turns SET prompt = '', receipt = NULL WHERE conversation = $1 AND ended_at IS NOT NULL",
                 args![id],
             );
-        commit = commit.and(self.forget_names(&owner.tenant, id));
+        commit = commit.and(self.forget_names(&owner.tenant, id)).and(stopping);
         self.inner.observe.audit(
             &mut commit,
             super::entry(&owner, "conversation.deleted", serde_json::json!({ "conversation": id })),

@@ -158,6 +158,7 @@ async fn run(app: &App, caller: &Caller, agent: &Arc<Agent>, open: Open<'_>) -> 
     let Open { mut turn, admitted, outlet, reuse } = open;
     let trace = turn.trace().clone();
     let span = trace.stage("turn").invoke_agent(agent.name.as_str());
+    outlet.heed(turn.stop());
     outlet.begun(&turn).await;
     let thought = match turn.failure().map(Failure::error) {
         Some(error) => Err(error), // it was stopped, or being taken back when its last owner ended
@@ -172,7 +173,7 @@ async fn run(app: &App, caller: &Caller, agent: &Arc<Agent>, open: Open<'_>) -> 
     let (tokens, cost_micros) = turn.unpaid();
     turn.note(app.control.bill(&admitted, Estimate { tokens, cost_micros })); // the budget pays what was used
     let closing = trace.stage("close");
-    let names = app.context.keep_names(turn.principal(), turn.conversation(), turn.names())?;
+    let names = app.context.last_names(turn.principal(), turn.conversation(), turn.names())?;
     turn.note(names);
     let receipt = match thought {
         Ok(Thought::Answer { text, finish, .. }) => {

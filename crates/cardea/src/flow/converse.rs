@@ -78,6 +78,7 @@ pub(super) async fn converse(
             }
         }
         if calls.is_empty() {
+            app.turns.still_wanted(turn).await?; // nor meanwhile
             if cut && finish == Finish::Length {
                 return Err(turn.tokens_spent()); // cut by the turn's own limit
             }

@@ -11,6 +11,7 @@ use cardea_core::{
 use cardea_model::ModelStream;
 use futures::StreamExt;
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     control::OutputWindow,
@@ -56,6 +57,8 @@ pub struct Outlet {
     cut: bool,
     /// Nothing is said that nobody reads.
     only_read: bool,
+    /// Fires once the end of the turn is wished for.
+    stop: CancellationToken,
     /// The model began with a refusal: all of it is one.
     refused: bool,
     said: String,
@@ -71,6 +74,7 @@ impl Outlet {
             client,
             cut: false,
             only_read: false,
+            stop: CancellationToken::new(),
             refused: false,
             said: String::new(),
         }
@@ -83,12 +87,23 @@ impl Outlet {
         Self { only_read: true, ..self }
     }
 
-    /// Comes back once nobody reads any more; never where that does not matter.
-    pub(super) async fn unread(&self) -> Error {
-        match &self.client {
-            Some(client) if self.only_read => client.closed().await,
-            None if self.only_read && self.cut => {}
-            _ => std::future::pending().await,
+    /// The model is interrupted once this fires.
+    pub(super) fn heed(&mut self, stop: CancellationToken) {
+        self.stop = stop;
+    }
+
+    /// Comes back once nobody wants to read on, or the turn is stopped; never where neither happens.
+    pub(super) async fn unwanted(&self) -> Error {
+        let unread = async {
+            match &self.client {
+                Some(client) if self.only_read => client.closed().await,
+                None if self.only_read && self.cut => {}
+                _ => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = self.stop.cancelled() => {}
+            () = unread => {}
         }
         Error::new(Code::Cancelled)
     }
@@ -129,14 +144,14 @@ impl Outlet {
     /// has been used so far, whatever comes of it: counted by us until the provider says it.
     ///
     /// # Errors
-    /// `guard_refused`, `cancelled` if nobody reads any more, `model_failed` for a stream that was cut, or what the model
+    /// `guard_refused`, `cancelled` if nobody reads any more or the turn was stopped, `model_failed` for a stream that was cut, or what the model
     /// says.
     pub(super) async fn relay(&mut self, mut events: ModelStream, used: &mut Usage) -> Result<Next> {
         let (mut calls, mut written) = (Vec::new(), 0);
         loop {
             let event = tokio::select! {
                 biased;
-                unread = self.unread() => return Err(unread), // and the stream is dropped, which tells the provider
+                unwanted = self.unwanted() => return Err(unwanted), // and the stream is dropped, which tells the provider
                 event = events.next() => event,
             };
             let Some(event) = event else { break };

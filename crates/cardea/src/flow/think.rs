@@ -42,7 +42,7 @@ pub(super) async fn think(
     let thought = async {
         let stream = tokio::select! {
             stream = app.models.next_under(prompt, Some(span.context())) => stream?,
-            unread = outlet.unread() => return Err(unread),
+            unwanted = outlet.unwanted() => return Err(unwanted),
         };
         let served = stream.served().clone();
         span.served(&served.provider, &served.model);

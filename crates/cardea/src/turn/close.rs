@@ -181,6 +181,14 @@ fn forget_if_deleted(turn: &mut Turn) {
          (SELECT 1 FROM conversations WHERE id = $2 AND deleted_at IS NOT NULL)",
         deleted.clone(),
     );
+    if turn.steps.iter().any(|step| step.approval.is_some()) {
+        turn.run(
+            "UPDATE approvals SET state = CASE WHEN state = 'open' THEN 'expired' ELSE state END, args = '{}', \
+             reason = '', comment = NULL WHERE turn = $1 AND EXISTS \
+             (SELECT 1 FROM conversations WHERE id = $2 AND deleted_at IS NOT NULL)",
+            deleted.clone(),
+        );
+    }
     if !turn.steps.is_empty() {
         turn.run(
             "UPDATE steps SET args = '{}', outcome = NULL, undo = NULL WHERE turn = $1 AND EXISTS \

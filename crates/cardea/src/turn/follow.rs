@@ -76,11 +76,12 @@ impl Turns {
         Following { id, news, followed }
     }
 
-    /// Looks what other nodes have written of the turns that are watched here: one query for all of them.
+    /// Looks what other nodes have written of the turns that are watched or worked on here: one query for all of them.
     ///
     /// # Errors
     /// What the store says.
     pub async fn look_elsewhere(&self) -> Result<()> {
+        self.heed_others().await?;
         let ids: Vec<TurnId> = self.inner.followed.lock().keys().copied().collect();
         if ids.is_empty() {
             return Ok(());

@@ -36,7 +36,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::{
     begin::{Begun, Question},
-    cancel::Cancelled,
+    cancel::{Cancelled, Whose},
     close::Ending,
     elsewhere::Trail,
     follow::Following,

@@ -8,11 +8,12 @@ use cardea_core::{
     journal::{Repeatable, StepState},
     message::Usage,
     principal::{Principal, Proof},
+    time::Timestamp,
     tool::{Effect, ToolCall},
 };
 use cardea_store::{Commit, CommitError, FromRow, Row, RowError, args};
 
-use super::{CacheUse, Hold, Kind, Limits, Step, Turn, Turns};
+use super::{CacheUse, Failure, Hold, Kind, Limits, Step, Turn, Turns};
 use crate::{control::Names, observe::Trace};
 
 fn corrupt(what: &str) -> Error {
@@ -62,8 +63,8 @@ impl Turns {
         let sql = "SELECT id, principal, kind, agent, conversation, prompt, fence, request, taint, reflections, \
                    (SELECT COALESCE(MAX(seq), 1) FROM events WHERE turn = turns.id), \
                    input_tokens, cached_tokens, output_tokens, cost_micros, started_at, deadline_at, commits, paid_tokens, \
-                   paid_micros, failure \
-                   FROM turns WHERE id = $1 AND ended_at IS NULL";
+                   paid_micros, failure, \
+                   (SELECT deleted_at FROM conversations WHERE id = turns.conversation) FROM turns WHERE id = $1 AND ended_at IS NULL";
         let rows: Vec<TurnRow> = self.inner.db.rows(sql, args![id]).await?;
         let Some(row) = rows.into_iter().next() else { return Ok(None) };
         let mut turn = row.read(limits)?;
@@ -77,6 +78,8 @@ impl Turns {
 
 struct TurnRow {
     failure: Option<String>,
+    /// When its conversation was deleted.
+    deleted: Option<Timestamp>,
     turn: Turn,
     principal: String,
     taint: String,
@@ -128,7 +131,13 @@ impl FromRow for TurnRow {
             names: Names::default(),
             fresh_until: None,
         };
-        Ok(Self { failure: row.get(20)?, turn, principal: row.get(1)?, taint: row.get(8)? })
+        Ok(Self {
+            failure: row.get(20)?,
+            deleted: row.get(21)?,
+            turn,
+            principal: row.get(1)?,
+            taint: row.get(8)?,
+        })
     }
 }
 
@@ -138,6 +147,8 @@ impl TurnRow {
             principal: serde_json::from_str(&self.principal).map_err(|_| corrupt("principal"))?,
             taint: serde_json::from_str(&self.taint).map_err(|_| corrupt("taint"))?,
             failure: match self.failure {
+                // WHY: what was deleted goes to no model, and nothing is done for it any more.
+                None if self.deleted.is_some() => Some(Failure::of(&Error::new(Code::Cancelled))),
                 None => None,
                 Some(json) => Some(serde_json::from_str(&json).map_err(|_| corrupt("failure"))?),
             },

@@ -8,6 +8,7 @@ mod caches;
 mod cancels;
 mod connectors;
 mod credentials;
+mod deletions;
 mod embedded;
 mod erasure;
 mod faults;
