@@ -97,8 +97,7 @@ pub async fn complete(app: &App, request: CompleteRequest, client: Option<Stream
         Looked::Miss(flight) => flight, // equal questions at once: one of them asks the model
     };
     let thinking = think(app, &trace, &prompt, &mut outlet, app.completion_time()).await; // model
-    let Thinking { next, model, stand_in, usage } = thinking;
-    let cost_micros = app.observe.cost(&model, usage);
+    let Thinking { next, model, stand_in, usage, cost_micros } = thinking;
     app.control.settle(admitted, usage, cost_micros).await; // the budget pays what was used, whatever comes of it
     trace.note(|event| (event.model, event.usage, event.cost_micros) = (Some(model), usage, cost_micros));
     let Next { mut calls, finish, refused } = next?;

@@ -62,10 +62,10 @@ pub(super) async fn converse(
         let (prompt, cut) = prompt(agent, history, turn, &offered)?;
         let left = turn.time_left(app.clock.now());
         let thinking = think(app, &trace, &prompt, outlet, left).await; // model
-        let Thinking { next, model, usage, .. } = thinking;
+        let Thinking { next, model, usage, cost_micros, .. } = thinking;
         stand_in |= thinking.stand_in;
-        trace.note(|event| event.model = Some(model.clone()));
-        turn.charge(usage, app.observe.cost(&model, usage)); // also for an answer that broke off
+        trace.note(|event| event.model = Some(model));
+        turn.charge(usage, cost_micros); // also for an answer that broke off
         let Next { calls, finish, .. } = next?;
         for call in &calls {
             if call.name == FIND_TOOLS && offered.has_more() {

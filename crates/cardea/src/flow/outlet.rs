@@ -166,6 +166,7 @@ impl Outlet {
                     self.say(shown).await;
                 }
                 ModelEvent::Call(call) => calls.push(call),
+                ModelEvent::Spent(usage) => *used = usage, // and the error follows
                 ModelEvent::End { finish, usage } => {
                     *used = usage;
                     return Ok(Next { calls, finish, refused: self.refused });

@@ -1,5 +1,6 @@
 //! Stories about users, each against a whole Cardea over a real socket.
 
+mod answers;
 mod approvals;
 mod audit;
 mod bad_input;

@@ -1,0 +1,108 @@
+//! Answers of models that are not as they should be: what is made of them, and who pays.
+
+use cardea_testkit::{World, model::Act};
+use serde_json::{Value, json};
+
+use super::undo::{POLICIES, reserve, states, warehouse};
+
+/// One answer of OpenAI's format: these deltas, why it stopped, and 1000 tokens read and 100 written.
+fn answer(deltas: &[Value], finish: &str) -> Act {
+    let mut out: String = deltas.iter().map(|delta| chunk(delta, &Value::Null)).collect();
+    if !finish.is_empty() {
+        out += &chunk(&json!({}), &json!(finish));
+        let usage = json!({ "choices": [], "usage": { "prompt_tokens": 1000, "completion_tokens": 100 } });
+        out += &format!("data: {usage}\n\ndata: [DONE]\n\n");
+    }
+    Act::Document("text/event-stream", out)
+}
+
+fn chunk(delta: &Value, finish: &Value) -> String {
+    let choice = json!({ "index": 0, "delta": delta, "finish_reason": finish });
+    format!("data: {}\n\n", json!({ "choices": [choice] }))
+}
+
+/// A call in an answer: its place, its id, its tool and its arguments as they are written.
+fn called(index: usize, id: &str, tool: &str, arguments: &str) -> Value {
+    let function = json!({ "name": tool, "arguments": arguments });
+    json!({ "tool_calls": [{ "index": index, "id": id, "type": "function", "function": function }] })
+}
+
+fn used(receipt: &Value) -> (u64, u64) {
+    let of = |side: &str| receipt["usage"][side].as_u64().unwrap();
+    (of("input"), of("output"))
+}
+
+#[tokio::test]
+async fn arguments_that_are_no_json_are_refused_told_to_the_model_and_paid() {
+    for (written, why) in [
+        ("{\"order_id\": \"ORD-17\", ", "not valid JSON"),
+        ("[\"ORD-17\"]", "no JSON object"),
+        ("\"ORD-17\"", "no JSON object"),
+    ] {
+        let bad = answer(&[called(0, "call_0", "ops__get_order", written)], "tool_calls");
+        let world = World::with_model([bad, Act::say("I could not look.")]).await;
+        let receipt = world.user("support").asks("Where is order 17?").await.answers("could not look").await;
+        assert_eq!(states(&receipt), ["refused"], "{receipt}");
+        let reason = receipt["tools"][0]["reason"].as_str().unwrap();
+        assert!(reason.contains(why) && reason.contains("ops__get_order"), "{reason}");
+        assert_eq!(used(&receipt), (1011, 105), "{written}");
+        let told = &world.model().seen()[1].body["messages"];
+        let calls: Vec<&Value> =
+            told.as_array().unwrap().iter().filter(|one| one["tool_calls"].is_array()).collect();
+        let arguments = calls[0]["tool_calls"][0]["function"]["arguments"].as_str().unwrap();
+        assert!(
+            serde_json::from_str::<Value>(arguments).unwrap().is_object(),
+            "no provider refuses it: {told}"
+        );
+        assert!(told.to_string().contains(why), "{told}");
+    }
+}
+
+#[tokio::test]
+async fn a_broken_call_takes_nothing_back_that_was_done() {
+    let bad = answer(&[called(0, "call_1", "demo__reserve", "{\"item\": ")], "tool_calls");
+    let world = warehouse(POLICIES, [reserve("book"), bad, Act::say("The book is reserved.")]).await;
+    let receipt = world.user("support").asks("Reserve a book.").await.answers("is reserved").await;
+    assert_eq!(states(&receipt), ["done", "refused"]);
+    assert_eq!(world.service().lines(), ["POST /reservations"]);
+}
+
+#[tokio::test]
+async fn a_model_that_writes_nothing_but_broken_calls_comes_to_its_limit() {
+    let bad = answer(&[called(0, "call_0", "ops__get_order", "{\"order_id\": ")], "tool_calls");
+    let world = World::with_model([bad]).await;
+    let receipt = world.user("support").asks("Where is order 17?").await.ends().await;
+    assert_eq!(receipt["error"]["code"], "reflections_spent", "{receipt}");
+    assert_eq!(used(&receipt), (7000, 700));
+}
+
+#[tokio::test]
+async fn an_answer_that_cannot_be_read_is_paid_each_time_it_was_asked_for() {
+    let nameless = answer(&[called(0, "call_0", "", "{}")], "tool_calls");
+    let world = World::with_model([nameless]).await;
+    let receipt = world.user("support").asks("Where is order 17?").await.ends().await;
+    assert_eq!(receipt["error"]["code"], "model_failed", "{receipt}");
+    let times = world.model().seen().len() as u64;
+    assert!(times > 0);
+    assert_eq!(used(&receipt), (1000 * times, 100 * times), "{times} times");
+}
+
+#[tokio::test]
+async fn an_answer_that_is_cut_inside_a_call_is_an_error_and_paid_as_far_as_it_came() {
+    let long = format!("{{\"order_id\": \"{}", "1".repeat(400));
+    let cut = answer(&[called(0, "call_0", "ops__get_order", &long)], "");
+    let world = World::with_model([cut]).await;
+    let receipt = world.user("support").asks("Where is order 17?").await.ends().await;
+    assert_eq!(receipt["error"]["code"], "model_failed", "{receipt}");
+    let times = world.model().seen().len() as u64;
+    let (read, written) = used(&receipt);
+    assert!(read > 0 && written >= 100 * times, "{times} times: {receipt}");
+
+    // What was said before the cut is told, and is paid with the call.
+    let cut = answer(&[json!({ "content": "I look. " }), called(0, "call_0", "ops__get_order", &long)], "");
+    let world = World::with_model([cut]).await;
+    let receipt = world.user("support").asks("Where is order 17?").await.ends().await;
+    assert_eq!(receipt["error"]["code"], "model_failed");
+    assert_eq!(world.model().seen().len(), 1);
+    assert!(used(&receipt).0 > 0 && used(&receipt).1 >= 100, "{receipt}");
+}
