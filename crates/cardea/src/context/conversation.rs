@@ -5,13 +5,13 @@ use cardea_core::{
     Code, Error, Result,
     agent::MemoryWindow,
     id::{AgentName, ConversationId, MessageId, TurnId},
-    message::Message,
+    message::{Finish, Message},
     page::{Limit, Page, Place},
     principal::Principal,
     time::Timestamp,
 };
 use cardea_store::{Commit, CommitError, args};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{Context, Owned};
 
@@ -41,8 +41,53 @@ pub struct Said {
     pub turn: TurnId,
     /// Who said what.
     pub message: Message,
+    /// What it is beside an answer in good order.
+    #[serde(flatten)]
+    pub told: Told,
     /// When.
     pub at: Timestamp,
+}
+
+/// What an answer is beside one in good order.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Told {
+    /// The code of the error that it tells of: these are words of Cardea, and not of the model.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// Why the model stopped, if it was not done.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub finish: Option<Finish>,
+}
+
+/// A message as its row keeps it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Kept {
+    /// Who said what.
+    #[serde(flatten)]
+    pub message: Message,
+    /// What it is beside an answer in good order.
+    #[serde(flatten)]
+    pub told: Told,
+}
+
+impl Kept {
+    /// The message as a model is shown it: what it has not said stands there as a note, so that it takes neither our words
+    /// for its own nor the question for an open one.
+    fn shown(self) -> Message {
+        let note = |text: String| Message::Assistant { text, calls: Vec::new() };
+        match (self.message, self.told) {
+            (Message::Assistant { text, .. }, Told { error: Some(code), .. }) => {
+                note(format!("[Note: there is no answer to this. It ended with `{code}`: {text}]"))
+            }
+            (Message::Assistant { text, calls }, Told { finish, .. })
+                if text.trim().is_empty() && calls.is_empty() =>
+            {
+                let why = finish.unwrap_or(Finish::Stop).name();
+                note(format!("[Note: there is no answer to this. The model said nothing ({why}).]"))
+            }
+            (message, _) => message,
+        }
+    }
 }
 
 /// Letters of a title.
@@ -170,7 +215,7 @@ impl Context {
                 break;
             }
             left -= cost;
-            kept.push(said(id, row)?.message);
+            kept.push(read_message((id, row.0), &row.3)?.shown());
         }
         // A window that begins with an answer would show the model a reply to nothing.
         kept.reverse();
@@ -199,7 +244,7 @@ impl Context {
                 args![id],
             )
             .run(
-                "UPDATE steps SET args = '{}', outcome = NULL, undo = NULL WHERE turn IN \
+                "UPDATE steps SET args = '{}', outcome = NULL, undo = NULL, said = NULL WHERE turn IN \
                  (SELECT id FROM turns WHERE conversation = $1 AND ended_at IS NOT NULL)",
                 args![id],
             )
@@ -232,8 +277,12 @@ impl Context {
 
 fn said(conversation: ConversationId, row: (i64, MessageId, TurnId, String, Timestamp)) -> Result<Said> {
     let (seq, id, turn, body, at) = row;
-    let message = serde_json::from_str(&body).map_err(|error| {
+    let Kept { message, told } = read_message((conversation, seq), &body)?;
+    Ok(Said { seq, id, turn, message, told, at })
+}
+
+fn read_message((conversation, seq): (ConversationId, i64), body: &str) -> Result<Kept> {
+    serde_json::from_str(body).map_err(|error| {
         Error::new(Code::Internal).because(format!("message {seq} of {conversation} cannot be read: {error}"))
-    })?;
-    Ok(Said { seq, id, turn, message, at })
+    })
 }

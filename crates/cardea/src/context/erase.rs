@@ -49,7 +49,7 @@ impl Context {
                 whose(),
             )
             .run(
-                "UPDATE steps SET args = '{}', outcome = NULL, undo = NULL WHERE turn IN \
+                "UPDATE steps SET args = '{}', outcome = NULL, undo = NULL, said = NULL WHERE turn IN \
                  (SELECT id FROM turns WHERE tenant = $1 AND user_id = $2 AND ended_at IS NOT NULL)",
                 whose(),
             )

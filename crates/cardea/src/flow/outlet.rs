@@ -43,6 +43,8 @@ pub enum ReplyEvent {
 #[derive(Debug)]
 pub(super) struct Next {
     pub(super) calls: Vec<ToolCall>,
+    /// What it said in this answer, not screened.
+    pub(super) words: String,
     pub(super) finish: Finish,
     /// What it said is why it will not answer.
     pub(super) refused: bool,
@@ -61,6 +63,8 @@ pub struct Outlet {
     stop: CancellationToken,
     /// The model began with a refusal: all of it is one.
     refused: bool,
+    /// Line ends at the end of what was said before, if anything was.
+    ends: Option<usize>,
     said: String,
 }
 
@@ -76,6 +80,7 @@ impl Outlet {
             only_read: false,
             stop: CancellationToken::new(),
             refused: false,
+            ends: None,
             said: String::new(),
         }
     }
@@ -147,7 +152,7 @@ impl Outlet {
     /// `guard_refused`, `cancelled` if nobody reads any more or the turn was stopped, `model_failed` for a stream that was cut, or what the model
     /// says.
     pub(super) async fn relay(&mut self, mut events: ModelStream, used: &mut Usage) -> Result<Next> {
-        let (mut calls, mut written) = (Vec::new(), 0);
+        let (mut calls, mut words) = (Vec::new(), String::new());
         loop {
             let event = tokio::select! {
                 biased;
@@ -156,24 +161,42 @@ impl Outlet {
             };
             let Some(event) = event else { break };
             let event = event?;
-            self.refused |= written == 0 && matches!(event, ModelEvent::Refusal(_));
+            self.refused |= words.is_empty() && matches!(event, ModelEvent::Refusal(_));
             match event {
                 ModelEvent::Text(text) | ModelEvent::Refusal(text) => {
-                    written += text.len();
-                    used.output = tokens_of(written);
+                    let apart = if words.is_empty() { self.apart(&text) } else { "" };
+                    words.push_str(&text);
+                    used.output = tokens_of(words.len());
                     let window = self.window.as_mut().ok_or_else(|| Error::new(Code::Internal))?;
-                    let shown = window.push(&text)?;
+                    let shown = if apart.is_empty() {
+                        window.push(&text)?
+                    } else {
+                        window.push(&format!("{apart}{text}"))?
+                    };
                     self.say(shown).await;
                 }
                 ModelEvent::Call(call) => calls.push(call),
                 ModelEvent::Spent(usage) => *used = usage, // and the error follows
                 ModelEvent::End { finish, usage } => {
                     *used = usage;
-                    return Ok(Next { calls, finish, refused: self.refused });
+                    if !words.trim().is_empty() {
+                        self.ends = Some(words.len() - words.trim_end_matches('\n').len());
+                    }
+                    return Ok(Next { calls, words, finish, refused: self.refused });
                 }
             }
         }
         Err(Error::new(Code::ModelFailed).detail("Its answer was cut off."))
+    }
+
+    /// What is missing of a blank line between what was said before the calls and what is said after them.
+    fn apart(&self, next: &str) -> &'static str {
+        let begins = next.len() - next.trim_start_matches('\n').len();
+        match self.ends.map(|ends| ends + begins) {
+            Some(0) => "\n\n",
+            Some(1) => "\n",
+            _ => "",
+        }
     }
 
     /// Gives out an answer that is already screened by the guardrails of now.

@@ -186,6 +186,7 @@ impl Turns {
             cost_micros: 0,
             paid: (0, 0),
             taint: question.taint.iter().cloned().collect(),
+            saying: None,
             cache: CacheUse::None,
             failure: None,
             events: 1, // its beginning, which its row tells

@@ -69,7 +69,7 @@ impl Turns {
         let Some(row) = rows.into_iter().next() else { return Ok(None) };
         let mut turn = row.read(limits)?;
         let sql = "SELECT id, number, call_id, tool, effect, safety, state, args, args_digest, approval, outcome, \
-                   decision, undo FROM steps WHERE turn = $1 ORDER BY number";
+                   decision, undo, answer, said FROM steps WHERE turn = $1 ORDER BY number";
         let steps: Vec<StepRow> = self.inner.db.rows(sql, args![id]).await?;
         turn.steps = steps.into_iter().map(StepRow::read).collect::<Result<_>>()?;
         Ok(Some(turn))
@@ -120,6 +120,7 @@ impl FromRow for TurnRow {
             deadline: row.get(16)?,
             limits: Limits::NONE,
             steps: Vec::new(),
+            saying: None,
             cache: CacheUse::None,
             failure: None,
             pending: Commit::new(),
@@ -165,6 +166,7 @@ struct StepRow {
     outcome: Option<String>,
     decision: Option<DecisionId>,
     undo: Option<String>,
+    words: (u32, Option<String>),
 }
 
 impl FromRow for StepRow {
@@ -176,6 +178,7 @@ impl FromRow for StepRow {
             outcome: row.get(10)?,
             decision: row.get(11)?,
             undo: row.get(12)?,
+            words: (row.get(13)?, row.get(14)?),
         })
     }
 }
@@ -183,6 +186,7 @@ impl FromRow for StepRow {
 impl StepRow {
     fn read(self) -> Result<Step> {
         let (id, number, call_id, tool, effect, safety, state, arguments) = self.columns;
+        let (answer, said) = self.words;
         let arguments = serde_json::from_str(&arguments).map_err(|_| corrupt("args"))?;
         Ok(Step {
             id,
@@ -209,6 +213,8 @@ impl StepRow {
             durable: true,
             decision: self.decision,
             again: false,
+            answer,
+            said,
             way: match self.undo {
                 None => None,
                 Some(json) => Some(serde_json::from_str(&json).map_err(|_| corrupt("undo"))?),

@@ -72,8 +72,8 @@ async fn a_model_that_writes_nothing_but_broken_calls_comes_to_its_limit() {
     let bad = answer(&[called(0, "call_0", "ops__get_order", "{\"order_id\": ")], "tool_calls");
     let world = World::with_model([bad]).await;
     let receipt = world.user("support").asks("Where is order 17?").await.ends().await;
-    assert_eq!(receipt["error"]["code"], "reflections_spent", "{receipt}");
-    assert_eq!(used(&receipt), (7000, 700));
+    assert_eq!(receipt["error"]["code"], "steps_spent", "{receipt}");
+    assert_eq!(used(&receipt), (6000, 600));
 }
 
 #[tokio::test]
@@ -105,4 +105,92 @@ async fn an_answer_that_is_cut_inside_a_call_is_an_error_and_paid_as_far_as_it_c
     assert_eq!(receipt["error"]["code"], "model_failed");
     assert_eq!(world.model().seen().len(), 1);
     assert!(used(&receipt).0 > 0 && used(&receipt).1 >= 100, "{receipt}");
+}
+
+#[tokio::test]
+async fn words_before_a_call_stand_apart_from_the_answer_and_are_shown_to_the_model_with_its_calls() {
+    let first = [
+        json!({ "content": "I will look up " }),
+        json!({ "content": "both orders." }),
+        called(0, "call_0", "ops__get_order", "{\"order_id\":\"ORD-17\"}"),
+        called(1, "call_1", "ops__get_order", "{\"order_id\":\"ORD-18\"}"),
+    ];
+    let second = [
+        json!({ "content": "One more look.\n" }),
+        called(0, "call_0", "ops__get_customer", "{\"customer_id\":\"CUST-1\"}"),
+    ];
+    let acts = [answer(&first, "tool_calls"), answer(&second, "tool_calls"), Act::say("Both were shipped.")];
+    let world = World::with_model(acts).await;
+    let receipt = world.user("support").asks("Where are my orders?").await.ends().await;
+    let words = "I will look up both orders.\n\nOne more look.\n\nBoth were shipped.";
+    assert_eq!(receipt["answer"], words, "{receipt}");
+    let told = world.model().seen()[2].body["messages"].as_array().unwrap().clone();
+    let said: Vec<&Value> = told.iter().filter(|one| one["role"] == "assistant").collect();
+    assert_eq!(said.len(), 2, "one for each answer: {told:?}");
+    assert_eq!(said[0]["content"], "I will look up both orders.");
+    assert_eq!(said[0]["tool_calls"].as_array().unwrap().len(), 2);
+    assert_eq!(said[1]["content"], "One more look.\n");
+    let ids: Vec<&str> = said
+        .iter()
+        .flat_map(|one| one["tool_calls"].as_array().unwrap())
+        .map(|call| call["id"].as_str().unwrap())
+        .collect();
+    let unique: std::collections::BTreeSet<&&str> = ids.iter().collect();
+    assert_eq!(unique.len(), 3, "{ids:?}");
+    let answered: Vec<&str> = told
+        .iter()
+        .filter(|one| one["role"] == "tool")
+        .map(|one| one["tool_call_id"].as_str().unwrap())
+        .collect();
+    assert_eq!(answered, ids);
+}
+
+#[tokio::test]
+async fn what_a_model_said_before_a_pause_is_shown_to_it_after() {
+    let arguments = "{\"order_id\":\"ORD-17\",\"amount\":150,\"reason\":\"goodwill\"}";
+    let asks = [
+        json!({ "content": "I pay to 4111 1111 1111 1111." }),
+        called(0, "call_0", "ops__process_refund", arguments),
+    ];
+    let world = World::with_model([answer(&asks, "tool_calls"), Act::say("It is refunded.")]).await;
+    let (ann, boss) = (world.user("support"), world.user("supervisor"));
+    let turn = ann.asks("Refund 150 for order 17, please.").await;
+    turn.waits_for_approval("ops__process_refund").await;
+    boss.approves(&turn).await;
+    turn.answers("It is refunded.").await;
+    let told = world.model().seen()[1].body["messages"].as_array().unwrap().clone();
+    let said = told.iter().find(|one| one["role"] == "assistant").unwrap();
+    let words = said["content"].as_str().unwrap();
+    assert!(words.starts_with("I pay to ") && !words.contains("4111 1111"), "as it was screened: {words}");
+    assert_eq!(said["tool_calls"].as_array().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn an_error_is_marked_as_one_and_the_model_does_not_take_it_for_its_own_words() {
+    let refused = Act::Status(400, None, json!({ "error": { "message": "no" } }).to_string());
+    let cut = answer(&[], "length");
+    let world = World::with_model([refused, cut, Act::say("Now it works.")]).await;
+    let ann = world.user("support");
+    let first = ann.asks("Is the shop open?").await;
+    let error = first.ends().await["error"].clone();
+    assert_eq!(error["code"], "model_failed");
+    let talk = first.conversation();
+    let empty = ann.goes_on(talk, "And now?").await.ends().await;
+    assert_eq!((&empty["status"], &empty["finish"]), (&json!("answered"), &json!("length")), "{empty}");
+    ann.goes_on(talk, "And at last?").await.answers("Now it works.").await;
+    let path = format!("/api/v1/conversations/{talk}/messages");
+    let messages = ann.get(&path).await.expect(200).body["messages"].as_array().unwrap().clone();
+    assert_eq!(messages[1]["error"], "model_failed", "{messages:?}");
+    assert_eq!(messages[1]["message"]["text"], error["message"]);
+    assert_eq!((&messages[3]["finish"], &messages[3]["error"]), (&json!("length"), &Value::Null));
+    assert_eq!((&messages[5]["finish"], &messages[5]["error"]), (&Value::Null, &Value::Null));
+    let told = world.model().seen()[2].body["messages"].as_array().unwrap().clone();
+    let said: Vec<&str> = told
+        .iter()
+        .filter(|one| one["role"] == "assistant")
+        .map(|one| one["content"].as_str().unwrap())
+        .collect();
+    assert_eq!(said.len(), 2, "no question stands there as an open one: {told:?}");
+    assert!(said.iter().all(|text| text.starts_with("[Note: there is no answer to this.")), "{said:?}");
+    assert!(said[0].contains("model_failed") && said[1].contains("length"), "{said:?}");
 }
