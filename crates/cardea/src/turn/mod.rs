@@ -35,12 +35,12 @@ use cardea_store::{Commit, CommitError, Db, Value, args};
 use serde::{Deserialize, Serialize};
 
 pub use self::{
-    begin::{Begun, Question},
+    begin::{Before, Begun, Question},
     cancel::{Cancelled, Whose},
     close::Ending,
     elsewhere::Trail,
-    follow::Following,
-    read::{Event, Found},
+    follow::{Begins, Following},
+    read::{Event, Found, KINDS},
     receipt::{CacheUse, Failure, Receipt, ToolUse},
     recover::{Free, NODE_LEASE},
     step::{Start, Step},
@@ -538,6 +538,7 @@ impl Turns {
         if turn.kind != Kind::Chat {
             return;
         }
+        debug_assert!(KINDS.contains(&kind), "`{kind}` is not described");
         turn.events += 1;
         turn.run(
             "INSERT INTO events (turn, seq, tenant, kind, body, at) VALUES ($1, $2, $3, $4, $5, $6)",

@@ -11,7 +11,7 @@ use cardea_core::{
 use cardea_store::{args, crash};
 use serde_json::json;
 
-use super::{Kind, ToolUse, Turn, Turns};
+use super::{Begins, Kind, ToolUse, Turn, Turns};
 use crate::observe::Seen;
 
 /// What is about to be called.
@@ -210,6 +210,9 @@ impl Turns {
             guard_key(turn);
             self.flush(turn).await?;
             crash::point("effect.ready");
+        }
+        if !step.effect.changes_things() && turn.kind == Kind::Chat {
+            self.inner.followed.begins(turn.id, Begins { step: step.id, tool: step.tool.clone() });
         }
         turn.steps.push(step.clone());
         Ok(step)

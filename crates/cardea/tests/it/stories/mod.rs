@@ -13,6 +13,7 @@ mod deletions;
 mod embedded;
 mod erasure;
 mod faults;
+mod follows;
 mod guard;
 mod letters;
 mod limits;
