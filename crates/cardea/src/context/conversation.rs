@@ -54,7 +54,7 @@ pub struct Told {
     /// The code of the error that it tells of: these are words of Cardea, and not of the model.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
-    /// Why the model stopped, if it was not done.
+    /// Why the model stopped, if it was not done or said nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub finish: Option<Finish>,
 }

@@ -49,9 +49,10 @@ impl Turns {
             self.withdraw(&mut turn);
         }
         let said = answer.clone().or_else(|| error.as_ref().map(Error::public));
+        let is_blank = said.as_deref().is_none_or(|said| said.trim().is_empty());
         let told = Told {
             error: error.as_ref().map(|error| error.code().name().to_owned()),
-            finish: finish.filter(|finish| *finish != Finish::Stop),
+            finish: finish.filter(|finish| *finish != Finish::Stop || is_blank),
         };
         let mut receipt = self.receipt(&turn, status);
         receipt.answer = answer.filter(|_| turn.kind != Kind::Check);

@@ -169,7 +169,8 @@ async fn what_a_model_said_before_a_pause_is_shown_to_it_after() {
 async fn an_error_is_marked_as_one_and_the_model_does_not_take_it_for_its_own_words() {
     let refused = Act::Status(400, None, json!({ "error": { "message": "no" } }).to_string());
     let cut = answer(&[], "length");
-    let world = World::with_model([refused, cut, Act::say("Now it works.")]).await;
+    let acts = [refused, cut, Act::say("Now it works."), answer(&[], "stop")];
+    let world = World::with_model(acts).await;
     let ann = world.user("support");
     let first = ann.asks("Is the shop open?").await;
     let error = first.ends().await["error"].clone();
@@ -193,4 +194,12 @@ async fn an_error_is_marked_as_one_and_the_model_does_not_take_it_for_its_own_wo
     assert_eq!(said.len(), 2, "no question stands there as an open one: {told:?}");
     assert!(said.iter().all(|text| text.starts_with("[Note: there is no answer to this.")), "{said:?}");
     assert!(said[0].contains("model_failed") && said[1].contains("length"), "{said:?}");
+    ann.goes_on(talk, "Say nothing.").await.answers("").await;
+    let last = ann.get(&format!("{path}?after=7")).await.expect(200);
+    assert_eq!(
+        (last.at("/messages/0/message/text"), last.at("/messages/0/finish")),
+        ("", "stop"),
+        "{}",
+        last.text
+    );
 }
