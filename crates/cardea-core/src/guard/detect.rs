@@ -1,6 +1,6 @@
 //! All detectors that do not depend on a profile, compiled once for the whole process.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::{
     broken,
@@ -28,12 +28,14 @@ pub(super) struct Detectors {
 impl Detectors {
     /// The one compiled set. It depends on nothing but the program's own text, so sharing it shares no state.
     pub(super) fn shared() -> Result<Arc<Self>> {
-        static SHARED: OnceLock<Arc<Detectors>> = OnceLock::new();
-        if let Some(ready) = SHARED.get() {
+        // WHY: a lock, so that whoever comes second waits for the first instead of doing the same work.
+        static SHARED: Mutex<Option<Arc<Detectors>>> = Mutex::new(None);
+        let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(ready) = &*shared {
             return Ok(ready.clone());
         }
         let built = Arc::new(Self::build()?);
-        Ok(SHARED.get_or_init(|| built).clone())
+        Ok(shared.insert(built).clone())
     }
 
     /// The rows of the pattern table.

@@ -203,19 +203,19 @@ impl Context {
         turn: TurnId,
         window: &MemoryWindow,
     ) -> Result<Vec<Message>> {
-        let sql = "SELECT seq, id, turn, body, at FROM messages WHERE conversation = $1 AND tenant = $2 AND turn <> $3 \
+        let sql = "SELECT seq, body FROM messages WHERE conversation = $1 AND tenant = $2 AND turn <> $3 \
                    ORDER BY seq DESC LIMIT $4";
-        let rows: Vec<(i64, MessageId, TurnId, String, Timestamp)> =
+        let rows: Vec<(i64, String)> =
             self.inner.db.rows(sql, args![id, &owner.tenant, turn, window.messages]).await?;
         let mut left = u64::from(window.tokens);
         let mut kept = Vec::new();
-        for row in rows {
-            let cost = cardea_core::message::estimate_tokens(&row.3);
+        for (seq, body) in rows {
+            let cost = cardea_core::message::estimate_tokens(&body);
             if cost > left {
                 break;
             }
             left -= cost;
-            kept.push(read_message((id, row.0), &row.3)?.shown());
+            kept.push(read_message((id, seq), &body)?.shown());
         }
         // A window that begins with an answer would show the model a reply to nothing.
         kept.reverse();
