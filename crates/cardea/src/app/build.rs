@@ -123,7 +123,6 @@ impl App {
         control.adopt(&action.catalog().specs())?;
         let agents = agents.into_values().map(|agent| (agent.name.clone(), Arc::new(agent))).collect();
         check_agents(&agents, &models)?;
-        let checkpoints = data.join("audit.checkpoints");
         Ok(Self(Arc::new(Rooms {
             config,
             clock,
@@ -141,7 +140,7 @@ impl App {
             agents,
             direct: direct(),
             pulse: super::Pulse::default(),
-            checkpoints,
+            checkpoints: data.join("audit.checkpoints"),
             public_url,
             warm,
         })))
