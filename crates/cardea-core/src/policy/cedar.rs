@@ -14,8 +14,8 @@ use miette::Diagnostic;
 use serde_json::Value;
 
 use super::{
-    Compiled, Installation, Problem, Snapshot, Source, listing, names, ready::ReadyOnes, schema::Vocabulary,
-    slice::Index,
+    Compiled, Installation, Problem, Snapshot, Source, listing, names, reads::Reads, ready::ReadyOnes,
+    schema::Vocabulary, slice::Index,
 };
 use crate::{
     canonical::hex,
@@ -363,14 +363,20 @@ fn compiled(one: &Placed<'_>) -> Result<Compiled, Problem> {
         Some(text) => Some(approvers(one, text)?),
         None => None,
     };
-    let looks_further = policy.to_cedar().is_none_or(|text| text.contains("context"));
-    let opened = if looks_further { policy.to_json().ok().as_ref().and_then(listing::open) } else { None };
+    let looks_further = policy.to_cedar().is_none_or(|text| text.contains("context") || text.contains("Tag"));
+    let json = if looks_further { policy.to_json().ok() } else { None };
+    let reads = match &json {
+        Some(json) => Reads::of(json),
+        None if looks_further => Reads::everything(),
+        None => Reads::default(),
+    };
+    let opened = json.as_ref().and_then(listing::open);
     let list = match opened {
         Some(json) => Policy::from_json(Some(policy.id().clone()), json)
             .map_err(|error| one.problem(format!("cannot be asked without arguments: {error}")))?,
         None => policy.clone(),
     };
-    Ok(Compiled { id: Arc::from(id), reason, approvers, call: policy.clone(), list })
+    Ok(Compiled { id: Arc::from(id), reason, approvers, reads, call: policy.clone(), list })
 }
 
 /// `role:a` or `role:a, role:b`.

@@ -11,8 +11,9 @@ use cedar_policy::{
 
 use super::{
     Approved, Decision, Question, Snapshot, Subject, Verdict,
+    reads::Unseen,
     ready::Ready,
-    schema::{CALL, COMPLETE, Known, RESTORE, server_of, user},
+    schema::{CALL, COMPLETE, Known, RESTORE, is_unseen, server_of, user},
 };
 use crate::{id::ToolName, time::Timestamp};
 
@@ -20,6 +21,8 @@ use crate::{id::ToolName, time::Timestamp};
 struct Prepared<'s> {
     ready: Arc<Ready>,
     context: Vec<(String, RestrictedExpression)>,
+    /// Arguments that are not in the context.
+    unseen: Vec<Unseen>,
     snapshot: &'s Snapshot,
 }
 
@@ -40,9 +43,39 @@ impl Snapshot {
     #[must_use]
     pub fn decide(&self, question: &Question<'_>) -> Decision {
         match self.prepare(question) {
-            Ok(prepared) => self.weigh(&prepared, question.approved),
+            Ok(prepared) => match self.unweighed(&prepared, question) {
+                Some(refused) => refused,
+                None => self.weigh(&prepared, question.approved),
+            },
             Err(reason) => self.denied(reason),
         }
+    }
+
+    /// The refusal of a question in which something is left out that a policy reads.
+    fn unweighed(&self, prepared: &Prepared<'_>, question: &Question<'_>) -> Option<Decision> {
+        let claims = question.principal.metadata.iter().filter(|(_, value)| is_unseen(value));
+        let claims: Vec<&String> = claims.map(|(name, _)| name).collect();
+        if prepared.unseen.is_empty() && claims.is_empty() {
+            return None;
+        }
+        let candidates = prepared.ready.policies.policies().filter_map(|policy| self.by_id.get(policy.id()));
+        let mut reading: Vec<(Arc<str>, String)> = candidates
+            .filter_map(|number| {
+                let policy = self.policies.get(*number)?;
+                let argument = prepared.unseen.iter().find(|unseen| policy.reads.looks_at(unseen));
+                let claim = || claims.iter().find(|claim| policy.reads.looks_at_tag(claim));
+                let says = argument.map(|unseen| unseen.says.clone()).or_else(|| {
+                    claim().map(|claim| {
+                        format!("the claim `{claim}`, which must be a text, a number, true or false")
+                    })
+                })?;
+                Some((Arc::clone(&policy.id), says))
+            })
+            .collect();
+        reading.sort();
+        let (id, says) = reading.first()?;
+        let refused = self.denied(format!("This is refused, since policy `{id}` reads {says}."));
+        Some(Decision { errors: reading.into_iter().map(|(id, _)| id).collect(), ..refused })
     }
 
     fn weigh(&self, prepared: &Prepared<'_>, approved: Option<&Approved>) -> Decision {
@@ -117,14 +150,16 @@ impl Snapshot {
 
     fn prepare<'s>(&'s self, question: &Question<'_>) -> Result<Prepared<'s>, String> {
         let ready = self.ready.of(question, || self.make_ready(question))?;
-        let mut context = facts(question);
+        let (mut context, mut unseen) = (facts(question), Vec::new());
         if let Subject::Call { tool, arguments } = question.subject {
-            context.push(("args".to_owned(), self.known(tool)?.arguments.value(arguments)));
+            let (seen, left_out) = self.known(tool)?.arguments.value(arguments);
+            context.push(("args".to_owned(), seen));
+            unseen = left_out;
         }
         if let Subject::Restore { label } = question.subject {
             context.push(("label".to_owned(), RestrictedExpression::new_string(label.to_owned())));
         }
-        Ok(Prepared { ready, context, snapshot: self })
+        Ok(Prepared { ready, context, unseen, snapshot: self })
     }
 
     fn known(&self, tool: &ToolName) -> Result<&Known, String> {

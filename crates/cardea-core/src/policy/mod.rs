@@ -7,7 +7,8 @@
 //! allowed, perhaps after an approval (see `listing.rs`).
 //!
 //! Refuses: policies that do not fit the vocabulary, with file, line, column and what to do; every question for which
-//! a policy cannot be evaluated, since Cedar would skip an erring `forbid`; an approval by somebody whom the policy
+//! a policy cannot be evaluated, since Cedar would skip an erring `forbid`; every question in which a policy reads what
+//! Cedar cannot hold, since it would look absent (see `reads.rs`); an approval by somebody whom the policy
 //! that asked for it does not name.
 //!
 //! Called by `control::permit` and `control::listable`, by `cardea policy test` and `cardea check`. What policies can
@@ -19,6 +20,7 @@ pub mod limit;
 mod listing;
 mod matrix;
 mod names;
+mod reads;
 mod ready;
 mod schema;
 mod shape;
@@ -39,7 +41,7 @@ use serde_json::{Map, Value};
 pub use matrix::{Case, Expect, Matrix, Report, run};
 pub use names::Installation;
 
-use self::{ready::ReadyOnes, schema::Vocabulary, slice::Index};
+use self::{reads::Reads, ready::ReadyOnes, schema::Vocabulary, slice::Index};
 use crate::{
     form::closest,
     id::{AgentName, ToolName},
@@ -220,6 +222,8 @@ struct Compiled {
     reason: Option<String>,
     /// Who may lift this `forbid`.
     approvers: Option<BTreeSet<String>>,
+    /// What it reads.
+    reads: Reads,
     /// For a call with arguments.
     call: Policy,
     /// For a call whose arguments are open.

@@ -268,18 +268,25 @@ pub(super) fn user(principal: &Principal, types: &Types) -> Result<Entity, Bad> 
         ("actors".to_owned(), texts(&mut principal.actors.iter())),
     ];
     attributes.extend(principal.client.as_ref().map(|client| ("client".to_owned(), text(client.as_str()))));
-    let tags = principal.metadata.iter().filter_map(|(key, value)| {
-        let value = match value {
-            Value::String(text) => text.clone(),
-            Value::Bool(truth) => truth.to_string(),
-            Value::Number(number) => number.to_string(),
-            _ => return None,
-        };
-        Some((key.clone(), RestrictedExpression::new_string(value)))
-    });
+    let tags = principal.metadata.iter().filter_map(|(key, value)| Some((key.clone(), text(&tag(value)?))));
     let roles = principal.roles.iter().map(|role| types.role(role));
     let parents = roles.chain([types.tenant(principal.tenant.as_str())]);
     Entity::new_with_tags(types.user(principal), attributes, parents, tags).map_err(|error| error.to_string())
+}
+
+/// A fact about the user as policies see it.
+fn tag(value: &Value) -> Option<String> {
+    Some(match value {
+        Value::String(text) => text.clone(),
+        Value::Bool(truth) => truth.to_string(),
+        Value::Number(number) => number.to_string(),
+        Value::Null | Value::Array(_) | Value::Object(_) => return None,
+    })
+}
+
+/// True of a fact about the user that is there and that no tag can hold.
+pub(super) fn is_unseen(value: &Value) -> bool {
+    !value.is_null() && tag(value).is_none()
 }
 
 const fn proof(proof: Proof) -> &'static str {

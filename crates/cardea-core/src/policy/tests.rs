@@ -1,5 +1,7 @@
 //! What every policy set must keep to.
 
+mod unseen;
+
 use serde_json::{Map, json};
 
 use super::*;
