@@ -7,15 +7,18 @@ use std::{
 };
 
 use cedar_policy::{
-    ActionConstraint, Authorizer, Effect, EntityUid, Policy, PolicyId, PolicySet, Schema, ValidationError,
+    ActionConstraint, Authorizer, EntityUid, Policy, PolicyId, PolicySet, Schema, ValidationError,
     ValidationMode, ValidationWarning, Validator,
 };
 use miette::Diagnostic;
 use serde_json::Value;
 
 use super::{
-    Compiled, Installation, Problem, Snapshot, Source, listing, names, reads::Reads, ready::ReadyOnes,
-    schema::Vocabulary, slice::Index,
+    Compiled, Installation, Problem, Snapshot, Source, approval, listing, names,
+    reads::Reads,
+    ready::ReadyOnes,
+    schema::{Known, Vocabulary},
+    slice::Index,
 };
 use crate::{
     canonical::hex,
@@ -27,6 +30,9 @@ use crate::{
 const ANNOTATIONS: [&str; 3] = ["id", "reason", "approval"];
 /// More policies without any scope than this slow down every decision.
 const EVERYWHERE: usize = 20;
+
+/// So many pairs of policies that ask for approvals are compared for one policy.
+const COMPARED: usize = 10_000;
 
 /// A policy with its place in its file.
 struct Placed<'s> {
@@ -90,12 +96,9 @@ impl Snapshot {
         check_names(&placed, &mut problems);
         let (mut told, mut set_aside) = (Told::default(), Vec::new());
         placed.retain_mut(|one| {
-            for slip in names
-                .filter(|_| !one.source.built_in)
-                .into_iter()
-                .flat_map(|names| names::slips(&one.policy, &vocabulary, names))
-            {
-                told.slip(one, slip);
+            if !one.source.built_in {
+                let slips = names::slips(&one.policy, &vocabulary, names);
+                slips.into_iter().for_each(|slip| told.slip(one, slip));
             }
             let kept = keep(one, (&vocabulary, names), &mut told);
             if !kept {
@@ -107,8 +110,8 @@ impl Snapshot {
         let built_in = placed.iter().filter(|one| one.source.built_in).count();
         validate(&placed, schema, &mut problems, &mut warnings);
         let mut policies = Vec::with_capacity(placed.len());
-        for one in placed {
-            match compiled(&one) {
+        for one in &placed {
+            match compiled(one) {
                 Ok(policy) => policies.push(policy),
                 Err(problem) => problems.push(problem),
             }
@@ -116,6 +119,7 @@ impl Snapshot {
         if !problems.is_empty() {
             return Err(problems);
         }
+        warnings.extend(apart(&placed, &policies, &vocabulary));
         let (index, by_id) = sorted(&policies);
         warnings.extend(too_many_everywhere(sources, index.everywhere()));
         let version = version(sources, &vocabulary.schema);
@@ -135,6 +139,13 @@ impl Snapshot {
             void,
         })
     }
+}
+
+/// True if a text is Cedar and has a policy in it.
+#[must_use]
+pub fn holds_policies(text: &str) -> bool {
+    PolicySet::from_str(text)
+        .is_ok_and(|set| set.policies().next().is_some() || set.templates().next().is_some())
 }
 
 /// All policies of all files, renamed by their `@id`.
@@ -231,7 +242,7 @@ fn check_names(placed: &[Placed<'_>], problems: &mut Vec<Problem>) {
 #[derive(Default)]
 struct Told {
     warnings: Vec<Problem>,
-    /// Of these, those about a `forbid` that hangs on a name which nobody can have.
+    /// Of these, the certain ones: what hangs on a name which nobody can have, or on a time that never comes.
     void: Vec<Problem>,
 }
 
@@ -379,35 +390,46 @@ fn compiled(one: &Placed<'_>) -> Result<Compiled, Problem> {
     Ok(Compiled { id: Arc::from(id), reason, approvers, reads, call: policy.clone(), list })
 }
 
-/// `role:a` or `role:a, role:b`.
+/// The roles that may lift this `forbid`.
 fn approvers(one: &Placed<'_>, text: &str) -> Result<BTreeSet<String>, Problem> {
-    let refuse = |message: &str, help: &str| {
-        let mut problem = one.problem(message);
-        problem.help = Some(help.to_owned());
-        Err(problem)
-    };
-    if one.policy.effect() != Effect::Forbid {
-        return refuse(
-            "only a `forbid` can be lifted by an approval",
-            "put @approval before the forbid that asks for it",
-        );
-    }
-    let roles: Option<BTreeSet<String>> = text
-        .split(',')
-        .map(|part| {
-            part.trim()
-                .strip_prefix("role:")
-                .map(str::trim)
-                .filter(|role| !role.is_empty())
-                .map(str::to_owned)
-        })
+    approval::approvers(&one.policy, text)
+        .map_err(|(says, help)| Problem { help: Some(help), ..one.problem(says) })
+}
+
+/// Of the policies that ask for approvals, those that can hold for one call and name nobody in common: each is told
+/// with the first such policy before it.
+fn apart(placed: &[Placed<'_>], policies: &[Compiled], vocabulary: &Vocabulary) -> Vec<Problem> {
+    let asking: Vec<_> = placed
+        .iter()
+        .zip(policies)
+        .filter_map(|(one, policy)| Some((one, policy.approvers.as_ref()?, approval::Reach::of(&one.policy))))
         .collect();
-    match roles {
-        Some(roles) => Ok(roles),
-        None => {
-            refuse("`@approval` names nobody", "write @approval(\"role:supervisor\"), or several with commas")
-        }
+    let mut tools: Vec<_> = vocabulary.tools.iter().map(|(name, known)| (name.as_str(), known)).collect();
+    tools.sort_by_key(|(name, _)| *name);
+    let (mut told, mut left) = (Vec::new(), COMPARED);
+    for (number, (one, roles, reach)) in asking.iter().enumerate() {
+        let before =
+            asking.iter().take(number).filter(|(_, others, at)| roles.is_disjoint(others) && reach.meets(at));
+        let found = before.take(left).find_map(|(other, others, at)| {
+            left = left.saturating_sub(1);
+            let both = |(name, tool): &&(&str, &Known)| reach.covers(name, tool) && at.covers(name, tool);
+            Some((other, others, tools.iter().find(both)?.0))
+        });
+        let Some((other, others, tool)) = found else { continue };
+        let list = |roles: &BTreeSet<String>| {
+            roles.iter().map(|role| format!("`{role}`")).collect::<Vec<_>>().join(" or ")
+        };
+        let (id, before) = (one.name(), other.name());
+        let says = format!(
+            "`{id}` asks for an approval by {}, and `{before}` by {}: a call that both forbid, such as one of `{tool}`, can be approved \
+             by nobody",
+            list(roles),
+            list(others)
+        );
+        let help = "name a role in both, or keep their conditions apart".to_owned();
+        told.push(Problem { help: Some(help), ..one.problem(says) });
     }
+    told
 }
 
 fn sorted(policies: &[Compiled]) -> (Index, HashMap<PolicyId, usize>) {

@@ -14,8 +14,10 @@
 //! Called by `control::permit` and `control::listable`, by `cardea policy test` and `cardea check`. What policies can
 //! speak of is told in `docs/guide/policies.md`.
 
+mod approval;
 mod cedar;
 mod decide;
+mod hours;
 pub mod limit;
 mod listing;
 mod matrix;
@@ -38,7 +40,8 @@ use std::{
 use cedar_policy::{Authorizer, Policy};
 use serde_json::{Map, Value};
 
-pub use matrix::{Case, Expect, Matrix, Report, run};
+pub use cedar::holds_policies;
+pub use matrix::{Among, Case, Expect, Matrix, Report, run};
 pub use names::Installation;
 
 use self::{reads::Reads, ready::ReadyOnes, schema::Vocabulary, slice::Index};
@@ -248,7 +251,8 @@ impl Snapshot {
         &self.warnings
     }
 
-    /// Of the warnings, those about a `forbid` that hangs on a name which nobody can have here: it forbids nothing by it.
+    /// Of the warnings, the certain ones: a `forbid` (or an exception of a `permit`) that hangs on a name which nobody can
+    /// have here, and so holds for nothing; a time that never comes.
     #[must_use]
     pub fn void(&self) -> &[Problem] {
         &self.void

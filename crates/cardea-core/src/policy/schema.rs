@@ -41,6 +41,7 @@ pub(super) struct Vocabulary {
 #[derive(Debug)]
 pub(super) struct Known {
     pub(super) effect: Effect,
+    pub(super) sends_outside: bool,
     pub(super) action: EntityUid,
     pub(super) resource: EntityUid,
     /// The action with its groups and the tool with its server.
@@ -111,7 +112,7 @@ impl Types {
     }
 }
 
-fn escaped(part: &str) -> Cow<'_, str> {
+pub(super) fn escaped(part: &str) -> Cow<'_, str> {
     if part.contains(['/', '%']) {
         return Cow::Owned(part.replace('%', "%25").replace('/', "%2F"));
     }
@@ -174,7 +175,8 @@ impl Known {
             Entity::new_no_attrs(group, HashSet::from([types.action(CALL)])),
         ];
         let entities = Entities::from_entities(all, None).map_err(|error| bad(&error))?;
-        Ok(Self { effect: tool.effect, action, resource, entities, arguments })
+        let sends_outside = tool.sends_outside;
+        Ok(Self { effect: tool.effect, sends_outside, action, resource, entities, arguments })
     }
 }
 

@@ -19,6 +19,9 @@ use serde_json::{Map, Value, json};
 
 use super::reads::Unseen;
 
+/// The most that is told of an argument's name, in characters.
+const LONGEST: usize = 100;
+
 /// How deep records may lie in records.
 const DEPTH: u8 = 3;
 
@@ -228,7 +231,8 @@ impl LeftOut {
 
     fn say(&mut self, key: &str, names: Vec<String>, fits: &str) {
         let path: Vec<&str> = self.written.iter().map(String::as_str).chain([key]).collect();
-        let says = format!("the argument `{}`, which {fits}", path.join("."));
+        let short: String = path.join(".").chars().take(LONGEST).collect();
+        let says = format!("the argument `{short}`, which {fits}");
         self.unseen.push(Unseen { within: self.within.clone(), names, says });
     }
 }
