@@ -5,11 +5,15 @@ use std::collections::BTreeSet;
 use cedar_policy::{ActionConstraint, Effect, EntityUid, Policy, PrincipalConstraint, ResourceConstraint};
 use serde_json::Value;
 
-use super::schema::{CALL, COMPLETE, Known, RESTORE, server_of};
+use super::schema::{CALL, COMPLETE, Known, RESTORE, Vocabulary, server_of};
 
 /// What is wrong, and what to do about it.
 pub(super) type Wrong = (String, String);
 
+/// So many pairs of policies that ask for approvals are compared.
+const COMPARED: usize = 10_000;
+/// So many of them are told for one policy.
+const TOLD: usize = 3;
 /// More different conditions than this are not tried out.
 const MOST: usize = 12;
 
@@ -153,8 +157,43 @@ fn speaks_of_approval(expression: &Value) -> bool {
     }
 }
 
+/// Of the policies that ask for approvals, those that can hold for one call and name nobody in common: the number of
+/// each, and what it says of it and one before it.
+pub(super) fn apart<'p>(
+    asking: impl Iterator<Item = (&'p Policy, &'p BTreeSet<String>)>,
+    vocabulary: &Vocabulary,
+) -> Vec<(usize, String)> {
+    let asking: Vec<_> = asking
+        .map(|(policy, roles)| (policy.annotation("id").unwrap_or_default(), roles, Reach::of(policy)))
+        .collect();
+    let mut tools: Vec<_> = vocabulary.tools.iter().map(|(name, known)| (name.as_str(), known)).collect();
+    tools.sort_by_key(|(name, _)| *name);
+    let (mut told, mut left) = (Vec::new(), COMPARED);
+    let list = |roles: &BTreeSet<String>| {
+        roles.iter().map(|role| format!("`{role}`")).collect::<Vec<_>>().join(" or ")
+    };
+    for (number, (id, roles, reach)) in asking.iter().enumerate() {
+        let before =
+            asking.iter().take(number).filter(|(_, others, at)| roles.is_disjoint(others) && reach.meets(at));
+        let meeting = before.filter_map(|(other, others, at)| {
+            left = left.checked_sub(1)?;
+            let both = |(name, tool): &&(&str, &Known)| reach.covers(name, tool) && at.covers(name, tool);
+            Some((other, others, tools.iter().find(both)?.0))
+        });
+        for (other, others, tool) in meeting.take(TOLD) {
+            let (roles, others) = (list(roles), list(others));
+            let says = format!(
+                "`{id}` asks for an approval by {roles}, and `{other}` by {others}: a call that both forbid, such as one of \
+                 `{tool}`, can be approved by nobody"
+            );
+            told.push((number, says));
+        }
+    }
+    told
+}
+
 /// Where a policy can hold, as far as its scope tells.
-pub(super) struct Reach {
+struct Reach {
     principal: Option<EntityUid>,
     actions: Option<BTreeSet<String>>,
     resource: Option<EntityUid>,
@@ -162,7 +201,7 @@ pub(super) struct Reach {
 }
 
 impl Reach {
-    pub(super) fn of(policy: &Policy) -> Self {
+    fn of(policy: &Policy) -> Self {
         let id = |uid: EntityUid| uid.id().unescaped().to_owned();
         let principal = match policy.principal_constraint() {
             PrincipalConstraint::Eq(uid)
@@ -189,7 +228,7 @@ impl Reach {
     }
 
     /// True if both can hold for the same user.
-    pub(super) fn meets(&self, other: &Self) -> bool {
+    fn meets(&self, other: &Self) -> bool {
         let (Some(one), Some(two)) = (&self.principal, &other.principal) else { return true };
         let kind = one.type_name().to_string();
         // A user has many roles, and one tenant.
@@ -197,7 +236,7 @@ impl Reach {
     }
 
     /// True if it can hold for a call of this tool.
-    pub(super) fn covers(&self, name: &str, tool: &Known) -> bool {
+    fn covers(&self, name: &str, tool: &Known) -> bool {
         let action = self.actions.as_ref().is_none_or(|named| {
             [name, tool.effect.name(), CALL].into_iter().any(|action| named.contains(action))
         });

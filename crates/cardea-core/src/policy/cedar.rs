@@ -14,11 +14,8 @@ use miette::Diagnostic;
 use serde_json::Value;
 
 use super::{
-    Compiled, Installation, Problem, Snapshot, Source, approval, listing, names,
-    reads::Reads,
-    ready::ReadyOnes,
-    schema::{Known, Vocabulary},
-    slice::Index,
+    Compiled, Installation, Problem, Snapshot, Source, approval, listing, names, reads::Reads,
+    ready::ReadyOnes, schema::Vocabulary, slice::Index,
 };
 use crate::{
     canonical::hex,
@@ -30,9 +27,6 @@ use crate::{
 const ANNOTATIONS: [&str; 3] = ["id", "reason", "approval"];
 /// More policies without any scope than this slow down every decision.
 const EVERYWHERE: usize = 20;
-
-/// So many pairs of policies that ask for approvals are compared for one policy.
-const COMPARED: usize = 10_000;
 
 /// A policy with its place in its file.
 struct Placed<'s> {
@@ -396,40 +390,17 @@ fn approvers(one: &Placed<'_>, text: &str) -> Result<BTreeSet<String>, Problem> 
         .map_err(|(says, help)| Problem { help: Some(help), ..one.problem(says) })
 }
 
-/// Of the policies that ask for approvals, those that can hold for one call and name nobody in common: each is told
-/// with the first such policy before it.
+/// The policies that ask for approvals and that nobody can approve together.
 fn apart(placed: &[Placed<'_>], policies: &[Compiled], vocabulary: &Vocabulary) -> Vec<Problem> {
-    let asking: Vec<_> = placed
-        .iter()
-        .zip(policies)
-        .filter_map(|(one, policy)| Some((one, policy.approvers.as_ref()?, approval::Reach::of(&one.policy))))
-        .collect();
-    let mut tools: Vec<_> = vocabulary.tools.iter().map(|(name, known)| (name.as_str(), known)).collect();
-    tools.sort_by_key(|(name, _)| *name);
-    let (mut told, mut left) = (Vec::new(), COMPARED);
-    for (number, (one, roles, reach)) in asking.iter().enumerate() {
-        let before =
-            asking.iter().take(number).filter(|(_, others, at)| roles.is_disjoint(others) && reach.meets(at));
-        let found = before.take(left).find_map(|(other, others, at)| {
-            left = left.saturating_sub(1);
-            let both = |(name, tool): &&(&str, &Known)| reach.covers(name, tool) && at.covers(name, tool);
-            Some((other, others, tools.iter().find(both)?.0))
-        });
-        let Some((other, others, tool)) = found else { continue };
-        let list = |roles: &BTreeSet<String>| {
-            roles.iter().map(|role| format!("`{role}`")).collect::<Vec<_>>().join(" or ")
-        };
-        let (id, before) = (one.name(), other.name());
-        let says = format!(
-            "`{id}` asks for an approval by {}, and `{before}` by {}: a call that both forbid, such as one of `{tool}`, can be approved \
-             by nobody",
-            list(roles),
-            list(others)
-        );
-        let help = "name a role in both, or keep their conditions apart".to_owned();
-        told.push(Problem { help: Some(help), ..one.problem(says) });
-    }
-    told
+    let asking =
+        placed.iter().zip(policies).filter_map(|(one, policy)| Some((one, policy.approvers.as_ref()?)));
+    let asking: Vec<_> = asking.collect();
+    let pairs = approval::apart(asking.iter().map(|(one, roles)| (&one.policy, *roles)), vocabulary);
+    let told = |(number, says): (usize, String)| {
+        let help = Some("name a role in both, or keep their conditions apart".to_owned());
+        Some(Problem { help, ..asking.get(number)?.0.problem(says) })
+    };
+    pairs.into_iter().filter_map(told).collect()
 }
 
 fn sorted(policies: &[Compiled]) -> (Index, HashMap<PolicyId, usize>) {

@@ -167,15 +167,6 @@ impl Matrix {
                 let place = root.find(&key).map_or(form::Place::Nowhere, |node| node.place.clone());
                 problems.push(Problem::new(key, "needs one of `tool`, `model` and `restore`", place));
             }
-            let out = [
-                ("hour", case.hour > 23, "0 to 23"),
-                ("weekday", !(1..=7).contains(&case.weekday), "1 to 7"),
-            ];
-            for (name, _, bounds) in out.into_iter().filter(|(_, out, _)| *out) {
-                let key = format!("case[{i}].{name}");
-                let place = root.find(&key).map_or(form::Place::Nowhere, |node| node.place.clone());
-                problems.push(Problem::new(key, format!("must be {bounds}"), place));
-            }
         }
         if problems.is_empty() { Ok(matrix) } else { Err(problems) }
     }

@@ -58,6 +58,13 @@ fn two_approvals_that_no_one_person_can_give_are_told_before_and_in_the_refusal(
     {
         assert!(line.contains(part), "{part}: {line}");
     }
+    let large =
+        approval("role:supervisor", "== Action::\"mail__send\"", LIFTED).replace("four-eyes", "large");
+    let (lines, _) = told(&(large + &policy));
+    assert!(
+        lines.len() == 2 && lines.iter().any(|line| line.contains("`large`")),
+        "each pair is told: {lines:?}"
+    );
     // What sends nothing outside never meets the built-in one; nor do those of two tenants, or of one role.
     for (roles, action) in [
         ("role:finance", "== Action::\"ops__refund\""),

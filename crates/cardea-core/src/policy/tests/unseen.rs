@@ -118,6 +118,7 @@ fn what_is_left_out_of_a_set_or_a_record_or_altogether_is_missed() {
         ("context.args has to && context.args.to == \"x\"", json!({ "to": 5 })),
         ("context.args has sure && context.args.sure", json!({ "sure": "yes" })),
         ("context.args has note && context.args.note == \"x\"", json!({ "note": 5 })),
+        (OVER, json!({ "amount_hundredths": 5 })),
         // The name of the one is the name of the other.
         ("context.args has fee_hundredths && context.args.fee_hundredths > 5", json!({ "fee": 7 })),
     ] {
