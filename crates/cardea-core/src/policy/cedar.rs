@@ -7,15 +7,15 @@ use std::{
 };
 
 use cedar_policy::{
-    ActionConstraint, Authorizer, Effect, EntityUid, Policy, PolicyId, PolicySet, Schema, ValidationError,
+    ActionConstraint, Authorizer, EntityUid, Policy, PolicyId, PolicySet, Schema, ValidationError,
     ValidationMode, ValidationWarning, Validator,
 };
 use miette::Diagnostic;
 use serde_json::Value;
 
 use super::{
-    Compiled, Installation, Problem, Snapshot, Source, listing, names, ready::ReadyOnes, schema::Vocabulary,
-    slice::Index,
+    Compiled, Installation, Problem, Snapshot, Source, approval, listing, names, reads::Reads,
+    ready::ReadyOnes, schema::Vocabulary, slice::Index,
 };
 use crate::{
     canonical::hex,
@@ -90,12 +90,9 @@ impl Snapshot {
         check_names(&placed, &mut problems);
         let (mut told, mut set_aside) = (Told::default(), Vec::new());
         placed.retain_mut(|one| {
-            for slip in names
-                .filter(|_| !one.source.built_in)
-                .into_iter()
-                .flat_map(|names| names::slips(&one.policy, &vocabulary, names))
-            {
-                told.slip(one, slip);
+            if !one.source.built_in {
+                let slips = names::slips(&one.policy, &vocabulary, names);
+                slips.into_iter().for_each(|slip| told.slip(one, slip));
             }
             let kept = keep(one, (&vocabulary, names), &mut told);
             if !kept {
@@ -107,8 +104,8 @@ impl Snapshot {
         let built_in = placed.iter().filter(|one| one.source.built_in).count();
         validate(&placed, schema, &mut problems, &mut warnings);
         let mut policies = Vec::with_capacity(placed.len());
-        for one in placed {
-            match compiled(&one) {
+        for one in &placed {
+            match compiled(one) {
                 Ok(policy) => policies.push(policy),
                 Err(problem) => problems.push(problem),
             }
@@ -116,6 +113,7 @@ impl Snapshot {
         if !problems.is_empty() {
             return Err(problems);
         }
+        warnings.extend(apart(&placed, &policies, &vocabulary));
         let (index, by_id) = sorted(&policies);
         warnings.extend(too_many_everywhere(sources, index.everywhere()));
         let version = version(sources, &vocabulary.schema);
@@ -135,6 +133,13 @@ impl Snapshot {
             void,
         })
     }
+}
+
+/// True if a text is Cedar and has a policy in it.
+#[must_use]
+pub fn holds_policies(text: &str) -> bool {
+    PolicySet::from_str(text)
+        .is_ok_and(|set| set.policies().next().is_some() || set.templates().next().is_some())
 }
 
 /// All policies of all files, renamed by their `@id`.
@@ -231,7 +236,7 @@ fn check_names(placed: &[Placed<'_>], problems: &mut Vec<Problem>) {
 #[derive(Default)]
 struct Told {
     warnings: Vec<Problem>,
-    /// Of these, those about a `forbid` that hangs on a name which nobody can have.
+    /// Of these, the certain ones: what hangs on a name which nobody can have, or on a time that never comes.
     void: Vec<Problem>,
 }
 
@@ -363,45 +368,39 @@ fn compiled(one: &Placed<'_>) -> Result<Compiled, Problem> {
         Some(text) => Some(approvers(one, text)?),
         None => None,
     };
-    let looks_further = policy.to_cedar().is_none_or(|text| text.contains("context"));
-    let opened = if looks_further { policy.to_json().ok().as_ref().and_then(listing::open) } else { None };
+    let looks_further = policy.to_cedar().is_none_or(|text| text.contains("context") || text.contains("Tag"));
+    let json = if looks_further { policy.to_json().ok() } else { None };
+    let reads = match &json {
+        Some(json) => Reads::of(json),
+        None if looks_further => Reads::everything(),
+        None => Reads::default(),
+    };
+    let opened = json.as_ref().and_then(listing::open);
     let list = match opened {
         Some(json) => Policy::from_json(Some(policy.id().clone()), json)
             .map_err(|error| one.problem(format!("cannot be asked without arguments: {error}")))?,
         None => policy.clone(),
     };
-    Ok(Compiled { id: Arc::from(id), reason, approvers, call: policy.clone(), list })
+    Ok(Compiled { id: Arc::from(id), reason, approvers, reads, call: policy.clone(), list })
 }
 
-/// `role:a` or `role:a, role:b`.
+/// The roles that may lift this `forbid`.
 fn approvers(one: &Placed<'_>, text: &str) -> Result<BTreeSet<String>, Problem> {
-    let refuse = |message: &str, help: &str| {
-        let mut problem = one.problem(message);
-        problem.help = Some(help.to_owned());
-        Err(problem)
+    approval::approvers(&one.policy, text)
+        .map_err(|(says, help)| Problem { help: Some(help), ..one.problem(says) })
+}
+
+/// The policies that ask for approvals and that nobody can approve together.
+fn apart(placed: &[Placed<'_>], policies: &[Compiled], vocabulary: &Vocabulary) -> Vec<Problem> {
+    let asking =
+        placed.iter().zip(policies).filter_map(|(one, policy)| Some((one, policy.approvers.as_ref()?)));
+    let asking: Vec<_> = asking.collect();
+    let pairs = approval::apart(asking.iter().map(|(one, roles)| (&one.policy, *roles)), vocabulary);
+    let told = |(number, says): (usize, String)| {
+        let help = Some("name a role in both, or keep their conditions apart".to_owned());
+        Some(Problem { help, ..asking.get(number)?.0.problem(says) })
     };
-    if one.policy.effect() != Effect::Forbid {
-        return refuse(
-            "only a `forbid` can be lifted by an approval",
-            "put @approval before the forbid that asks for it",
-        );
-    }
-    let roles: Option<BTreeSet<String>> = text
-        .split(',')
-        .map(|part| {
-            part.trim()
-                .strip_prefix("role:")
-                .map(str::trim)
-                .filter(|role| !role.is_empty())
-                .map(str::to_owned)
-        })
-        .collect();
-    match roles {
-        Some(roles) => Ok(roles),
-        None => {
-            refuse("`@approval` names nobody", "write @approval(\"role:supervisor\"), or several with commas")
-        }
-    }
+    pairs.into_iter().filter_map(told).collect()
 }
 
 fn sorted(policies: &[Compiled]) -> (Index, HashMap<PolicyId, usize>) {

@@ -11,8 +11,9 @@ use cedar_policy::{
 
 use super::{
     Approved, Decision, Question, Snapshot, Subject, Verdict,
+    reads::Unseen,
     ready::Ready,
-    schema::{CALL, COMPLETE, Known, RESTORE, server_of, user},
+    schema::{CALL, COMPLETE, Known, RESTORE, is_unseen, server_of, user},
 };
 use crate::{id::ToolName, time::Timestamp};
 
@@ -20,6 +21,8 @@ use crate::{id::ToolName, time::Timestamp};
 struct Prepared<'s> {
     ready: Arc<Ready>,
     context: Vec<(String, RestrictedExpression)>,
+    /// Arguments that are not in the context.
+    unseen: Vec<Unseen>,
     snapshot: &'s Snapshot,
 }
 
@@ -32,6 +35,21 @@ struct Answer {
     errors: Vec<Arc<str>>,
 }
 
+/// What an approval can do about an answer.
+enum Lift {
+    /// Nothing.
+    No,
+    /// One by somebody with such a role lifts it.
+    By(BTreeSet<String>),
+    /// It is asked for, and nobody can give it.
+    Nobody(&'static str),
+}
+
+/// Why nobody can approve.
+const APART: &str =
+    "They ask for approvals by different roles, and nobody can approve for all of them: this is refused.";
+const NEVER_WAITS: &str = "Only calls of tools can wait for an approval: this is refused.";
+
 impl Snapshot {
     /// Answers a question.
     ///
@@ -40,66 +58,106 @@ impl Snapshot {
     #[must_use]
     pub fn decide(&self, question: &Question<'_>) -> Decision {
         match self.prepare(question) {
-            Ok(prepared) => self.weigh(&prepared, question.approved),
+            Ok(prepared) => match self.unweighed(&prepared, question) {
+                Some(refused) => refused,
+                None => self.weigh(&prepared, question),
+            },
             Err(reason) => self.denied(reason),
         }
     }
 
-    fn weigh(&self, prepared: &Prepared<'_>, approved: Option<&Approved>) -> Decision {
+    /// The refusal of a question in which something is left out that a policy reads.
+    fn unweighed(&self, prepared: &Prepared<'_>, question: &Question<'_>) -> Option<Decision> {
+        let claims = question.principal.metadata.iter().filter(|(_, value)| is_unseen(value));
+        let claims: Vec<&String> = claims.map(|(name, _)| name).collect();
+        if prepared.unseen.is_empty() && claims.is_empty() {
+            return None;
+        }
+        let candidates = prepared.ready.policies.policies().filter_map(|policy| self.by_id.get(policy.id()));
+        let mut reading: Vec<(Arc<str>, String)> = candidates
+            .filter_map(|number| {
+                let policy = self.policies.get(*number)?;
+                let argument = prepared.unseen.iter().find(|unseen| policy.reads.looks_at(unseen));
+                let claim = || claims.iter().find(|claim| policy.reads.looks_at_tag(claim));
+                let says = argument.map(|unseen| unseen.says.clone()).or_else(|| {
+                    claim().map(|claim| {
+                        format!("the claim `{claim}`, which must be a text, a number, true or false")
+                    })
+                })?;
+                Some((Arc::clone(&policy.id), says))
+            })
+            .collect();
+        reading.sort();
+        let (id, says) = reading.first()?;
+        let refused = self.denied(format!("This is refused, since policy `{id}` reads {says}."));
+        Some(Decision { errors: reading.into_iter().map(|(id, _)| id).collect(), ..refused })
+    }
+
+    fn weigh(&self, prepared: &Prepared<'_>, question: &Question<'_>) -> Decision {
         let plain = prepared.ask(None);
         if plain.allowed || !plain.errors.is_empty() {
-            return self.decision(&plain, None);
+            return self.decision(&plain, Lift::No);
         }
-        let Some(roles) = self.approvers(&plain) else { return self.decision(&plain, None) };
-        let given = approved.filter(|one| !one.roles.is_disjoint(&roles));
+        let Some((roles, all)) = self.approvers(&plain) else { return self.decision(&plain, Lift::No) };
+        let waits = matches!(question.subject, Subject::Call { .. } | Subject::List { .. });
+        let given = question.approved.filter(|one| waits && !one.roles.is_disjoint(&roles));
         // Without one: would it be allowed if somebody with such a role approved?
-        let supposed = Approved { by: String::new(), roles: roles.clone() };
+        let supposed =
+            Approved { by: String::new(), roles: if roles.is_empty() { all } else { roles.clone() } };
         let then = prepared.ask(Some(given.unwrap_or(&supposed)));
         match given {
-            Some(_) => self.decision(&then, None),
-            None if then.allowed => self.decision(&plain, Some(roles)),
-            None if then.errors.is_empty() => self.decision(&plain, None),
-            None => self.decision(&then, None),
+            Some(_) => self.decision(&then, Lift::No),
+            None if then.allowed && !waits => self.decision(&plain, Lift::Nobody(NEVER_WAITS)),
+            None if then.allowed && roles.is_empty() => self.decision(&plain, Lift::Nobody(APART)),
+            None if then.allowed => self.decision(&plain, Lift::By(roles)),
+            None if then.errors.is_empty() => self.decision(&plain, Lift::No),
+            None => self.decision(&then, Lift::No),
         }
     }
 
-    /// The roles that could lift every `forbid` of this answer; `None` if one of them cannot be lifted.
-    fn approvers(&self, answer: &Answer) -> Option<BTreeSet<String>> {
-        let mut all: Option<BTreeSet<String>> = None;
+    /// The roles that could lift every `forbid` of this answer, and those of which each could lift one; `None` if one of them
+    /// cannot be lifted.
+    fn approvers(&self, answer: &Answer) -> Option<(BTreeSet<String>, BTreeSet<String>)> {
+        let (mut all, mut any): (Option<BTreeSet<String>>, _) = (None, BTreeSet::new());
         for number in &answer.deciding {
             let roles = self.policies.get(*number)?.approvers.as_ref()?;
             all = Some(all.map_or_else(|| roles.clone(), |all| &all & roles));
+            any.extend(roles.iter().cloned());
         }
-        all.filter(|roles| !roles.is_empty())
+        all.map(|all| (all, any))
     }
 
-    fn decision(&self, answer: &Answer, approvers: Option<BTreeSet<String>>) -> Decision {
+    fn decision(&self, answer: &Answer, lift: Lift) -> Decision {
         let deciding: Vec<_> =
             answer.deciding.iter().filter_map(|number| self.policies.get(*number)).collect();
         let policies: Vec<Arc<str>> = deciding.iter().map(|policy| Arc::clone(&policy.id)).collect();
-        let verdict = match approvers {
-            Some(roles) => Verdict::NeedsApproval { roles },
-            None if answer.allowed && answer.errors.is_empty() => Verdict::Allow,
-            None => Verdict::Deny,
+        let does = match &lift {
+            Lift::By(_) | Lift::Nobody(_) => "asks for an approval",
+            Lift::No if answer.allowed && answer.errors.is_empty() => "allows this",
+            Lift::No => "does not allow this",
         };
         let told = |policy: &&super::Compiled| {
-            let (id, reason) = (&policy.id, policy.reason.as_deref());
-            match (&verdict, reason) {
-                (Verdict::Allow, _) => format!("Policy `{id}` allows this."),
-                (Verdict::Deny, None) => format!("Policy `{id}` does not allow this."),
-                (Verdict::Deny, Some(reason)) => format!("Policy `{id}` does not allow this: {reason}"),
-                (Verdict::NeedsApproval { .. }, None) => format!("Policy `{id}` asks for an approval."),
-                (Verdict::NeedsApproval { .. }, Some(reason)) => {
-                    format!("Policy `{id}` asks for an approval: {reason}")
-                }
+            let id = &policy.id;
+            match policy.reason.as_deref().filter(|_| !answer.allowed) {
+                None => format!("Policy `{id}` {does}."),
+                Some(reason) => format!("Policy `{id}` {does}: {reason}"),
             }
         };
-        let reason = if let [first, ..] = answer.errors.as_slice() {
+        let mut reason = if let [first, ..] = answer.errors.as_slice() {
             format!("Policy `{first}` could not be evaluated, so this is refused.")
         } else if deciding.is_empty() {
             "No policy allows this.".to_owned()
         } else {
             deciding.iter().map(told).collect::<Vec<_>>().join(" ")
+        };
+        if let Lift::Nobody(why) = lift {
+            reason.push(' ');
+            reason.push_str(why);
+        }
+        let verdict = match lift {
+            Lift::By(roles) => Verdict::NeedsApproval { roles },
+            Lift::No if answer.allowed && answer.errors.is_empty() => Verdict::Allow,
+            Lift::No | Lift::Nobody(_) => Verdict::Deny,
         };
         Decision {
             verdict,
@@ -117,14 +175,16 @@ impl Snapshot {
 
     fn prepare<'s>(&'s self, question: &Question<'_>) -> Result<Prepared<'s>, String> {
         let ready = self.ready.of(question, || self.make_ready(question))?;
-        let mut context = facts(question);
+        let (mut context, mut unseen) = (facts(question), Vec::new());
         if let Subject::Call { tool, arguments } = question.subject {
-            context.push(("args".to_owned(), self.known(tool)?.arguments.value(arguments)));
+            let (seen, left_out) = self.known(tool)?.arguments.value(arguments);
+            context.push(("args".to_owned(), seen));
+            unseen = left_out;
         }
         if let Subject::Restore { label } = question.subject {
             context.push(("label".to_owned(), RestrictedExpression::new_string(label.to_owned())));
         }
-        Ok(Prepared { ready, context, snapshot: self })
+        Ok(Prepared { ready, context, unseen, snapshot: self })
     }
 
     fn known(&self, tool: &ToolName) -> Result<&Known, String> {

@@ -18,13 +18,20 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::{Approved, Decision, Question, Snapshot, Subject, Verdict};
+use super::{
+    Approved, Decision, Installation, Question, Snapshot, Subject, Verdict,
+    names::{self, Kind},
+};
 use crate::{
+    agent::Agent,
     form::{self, Problem},
     id::{AgentName, ToolName},
     principal::{Principal, Proof},
     time::Timestamp,
 };
+
+/// The agent of a case for which there is none.
+const NOBODY: &str = "test";
 
 /// A file of cases.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
@@ -48,9 +55,9 @@ pub struct Case {
     /// The user's tenant.
     #[serde(default = "default_tenant")]
     pub tenant: String,
-    /// The issuer that vouches for the user.
-    #[serde(default = "issuer")]
-    pub issuer: String,
+    /// The issuer that vouches for the user. Absent: `test`.
+    #[serde(default)]
+    pub issuer: Option<String>,
     /// The user's roles.
     #[serde(default)]
     pub roles: BTreeSet<String>,
@@ -72,12 +79,12 @@ pub struct Case {
     /// The arguments of the call.
     #[serde(default)]
     pub arguments: BTreeMap<String, Value>,
-    /// The agent that calls.
-    #[serde(default = "agent")]
-    pub agent: String,
-    /// The way in.
-    #[serde(default = "via")]
-    pub via: String,
+    /// The agent that calls. Absent: each of those that could; `direct` for models and for `via = "mcp"`.
+    #[serde(default)]
+    pub agent: Option<String>,
+    /// The way in. Absent: `chat`, for models `openai`, for values behind placeholders `api`.
+    #[serde(default)]
+    pub via: Option<String>,
     /// Where untrusted text came in before.
     #[serde(default)]
     pub taint: BTreeSet<String>,
@@ -124,15 +131,6 @@ fn someone() -> String {
 fn default_tenant() -> String {
     "default".to_owned()
 }
-fn issuer() -> String {
-    "test".to_owned()
-}
-fn agent() -> String {
-    "test".to_owned()
-}
-fn via() -> String {
-    "chat".to_owned()
-}
 const fn noon() -> u8 {
     12
 }
@@ -174,17 +172,48 @@ impl Matrix {
     }
 }
 
+/// What an installation has that cases speak of.
+#[derive(Debug, Clone)]
+pub struct Among<'a> {
+    /// Its names.
+    pub names: &'a Installation,
+    /// Its agents.
+    pub agents: Vec<&'a Agent>,
+}
+
 /// Runs all cases.
 ///
-/// A case about a tool that nobody has does not hold, whatever it expects.
+/// A case about a tool that nobody has does not hold, whatever it expects. So is one about an agent, a model or an issuer
+/// that an installation, if it is known, does not have, or about a word that Cardea does not know.
 #[must_use]
-pub fn run(snapshot: &Snapshot, matrix: &Matrix) -> Vec<Report> {
-    matrix.cases.iter().enumerate().map(|(i, case)| case.run(snapshot, i + 1)).collect()
+pub fn run(snapshot: &Snapshot, matrix: &Matrix, among: Option<&Among<'_>>) -> Vec<Report> {
+    matrix.cases.iter().enumerate().map(|(i, case)| case.run(snapshot, among, i + 1)).collect()
 }
 
 impl Case {
-    fn run(&self, snapshot: &Snapshot, number: usize) -> Report {
-        let decision = self.decide(snapshot);
+    fn run(&self, snapshot: &Snapshot, among: Option<&Among<'_>>, number: usize) -> Report {
+        // WHY: whatever is asked about what nobody has is refused, so such a case would prove nothing.
+        let unknown = self.unknown(snapshot, among);
+        let agents = self.agents(among);
+        let mut runs = agents.iter().map(|agent| self.run_as(agent, snapshot, unknown.is_empty()));
+        let (mut decision, mut faults) = runs.next().unwrap_or_else(|| self.run_as(NOBODY, snapshot, true));
+        let tell = agents.len() > 1;
+        let as_agent = |agent: &str, fault: String| {
+            if tell { format!("as the agent `{agent}`: {fault}") } else { fault }
+        };
+        let name = |number: usize| agents.get(number).copied().unwrap_or(NOBODY);
+        faults = faults.into_iter().map(|fault| as_agent(name(0), fault)).collect();
+        for (number, (other, more)) in runs.enumerate() {
+            if faults.is_empty() && !more.is_empty() {
+                decision = other;
+            }
+            faults.extend(more.into_iter().map(|fault| as_agent(name(number + 1), fault)));
+        }
+        Report { number, about: self.title(), decision, faults: unknown.into_iter().chain(faults).collect() }
+    }
+
+    fn run_as(&self, agent: &str, snapshot: &Snapshot, known: bool) -> (Decision, Vec<String>) {
+        let decision = self.decide(snapshot, agent);
         let got = match (self.expect, &decision.verdict) {
             (Expect::Listed | Expect::Hidden, Verdict::Deny) => "hidden",
             (Expect::Listed | Expect::Hidden, _) => "listed",
@@ -192,10 +221,7 @@ impl Case {
         };
         let mut faults = Vec::new();
         let want = self.expect.name();
-        // WHY: whatever is asked of a tool that nobody has is refused, so such a case would prove nothing.
-        if let Some(unknown) = self.tool.as_deref().and_then(|tool| snapshot.unknown_tool(tool)) {
-            faults.push(unknown);
-        } else if got != want {
+        if known && got != want {
             faults.push(format!("expected {want}, got {got}: {}", decision.reason));
         }
         if let Some(policy) =
@@ -206,7 +232,63 @@ impl Case {
         if let Some(part) = self.reason.as_ref().filter(|part| !decision.reason.contains(part.as_str())) {
             faults.push(format!("the reason does not say \"{part}\": {}", decision.reason));
         }
-        Report { number, about: self.title(), decision, faults }
+        (decision, faults)
+    }
+
+    /// The names that nobody has, with those that may have been meant.
+    fn unknown(&self, snapshot: &Snapshot, among: Option<&Among<'_>>) -> Vec<String> {
+        let names = among.map(|among| among.names);
+        let unknown = |kind, name: &str| names::unknown(kind, name, &snapshot.vocabulary, names);
+        let of = |kind, name: &Option<String>| name.as_ref().and_then(|name| unknown(kind, name));
+        let mut faults: Vec<String> =
+            self.tool.as_deref().and_then(|tool| snapshot.unknown_tool(tool)).into_iter().collect();
+        faults.extend(of(Kind::Model, &self.model));
+        faults.extend(of(Kind::Label, &self.restore));
+        faults.extend(of(Kind::Agent, &self.agent));
+        faults.extend(of(Kind::Way, &self.via));
+        faults.extend(of(Kind::Issuer, &self.issuer));
+        faults.extend(self.taint.iter().filter_map(|word| unknown(Kind::Taint, word)));
+        let agent = among.zip(self.agent.as_deref());
+        let agent =
+            agent.and_then(|(among, name)| among.agents.iter().find(|agent| agent.name.as_str() == name));
+        if let Some(agent) = agent
+            && !self.can_come_from(agent)
+        {
+            faults.push(format!("the agent `{}` never asks for this: its file does not name it", agent.name));
+        }
+        faults
+    }
+
+    /// True if the agent's file names what the case asks for.
+    fn can_come_from(&self, agent: &Agent) -> bool {
+        let tool = self.tool.as_ref().is_some_and(|tool| agent.may_use(tool));
+        tool || self.restore.as_ref().is_some_and(|label| agent.spec.restore.contains(label))
+    }
+
+    /// The agents as which the case is asked: the one that it names, or all that could ask.
+    fn agents<'a>(&'a self, among: Option<&'a Among<'_>>) -> Vec<&'a str> {
+        if let Some(agent) = &self.agent {
+            return vec![agent];
+        }
+        if self.model.is_some() || self.via.as_deref() == Some("mcp") {
+            return vec![names::DIRECT];
+        }
+        let all = among.into_iter().flat_map(|among| &among.agents);
+        let found: Vec<&str> =
+            all.filter(|agent| self.can_come_from(agent)).map(|agent| agent.name.as_str()).collect();
+        if found.is_empty() { vec![NOBODY] } else { found }
+    }
+
+    /// The way in, if the case does not say it as the server takes it.
+    fn via(&self) -> &str {
+        let usual = if self.model.is_some() {
+            "openai"
+        } else if self.restore.is_some() {
+            "api"
+        } else {
+            "chat"
+        };
+        self.via.as_deref().unwrap_or(usual)
     }
 
     fn title(&self) -> String {
@@ -218,12 +300,12 @@ impl Case {
         format!("{} with roles {:?}: {subject}", self.user, self.roles)
     }
 
-    fn decide(&self, snapshot: &Snapshot) -> Decision {
+    fn decide(&self, snapshot: &Snapshot, agent: &str) -> Decision {
         let principal = Principal {
             tenant: self.tenant.as_str().into(),
             user: self.user.as_str().into(),
             client: None,
-            issuer: self.issuer.clone(),
+            issuer: self.issuer.clone().unwrap_or_else(|| "test".to_owned()),
             roles: self.roles.clone(),
             scopes: self.scopes.clone(),
             actors: Vec::new(),
@@ -233,7 +315,7 @@ impl Case {
         };
         let arguments: Map<String, Value> = self.arguments.clone().into_iter().collect();
         let tool = ToolName::new(self.tool.as_deref().unwrap_or_default());
-        let agent = AgentName::new(self.agent.as_str());
+        let agent = AgentName::new(agent);
         let subject = match (&self.model, &self.restore, self.expect) {
             (Some(model), ..) => Subject::Complete { model },
             (None, Some(label), _) => Subject::Restore { label },
@@ -249,7 +331,7 @@ impl Case {
             subject,
             at: self.at(),
             agent: &agent,
-            via: &self.via,
+            via: self.via(),
             taint: &self.taint,
             approved: approved.as_ref(),
         })

@@ -7,18 +7,22 @@
 //! allowed, perhaps after an approval (see `listing.rs`).
 //!
 //! Refuses: policies that do not fit the vocabulary, with file, line, column and what to do; every question for which
-//! a policy cannot be evaluated, since Cedar would skip an erring `forbid`; an approval by somebody whom the policy
+//! a policy cannot be evaluated, since Cedar would skip an erring `forbid`; every question in which a policy reads what
+//! Cedar cannot hold, since it would look absent (see `reads.rs`); an approval by somebody whom the policy
 //! that asked for it does not name.
 //!
 //! Called by `control::permit` and `control::listable`, by `cardea policy test` and `cardea check`. What policies can
 //! speak of is told in `docs/guide/policies.md`.
 
+mod approval;
 mod cedar;
 mod decide;
+mod hours;
 pub mod limit;
 mod listing;
 mod matrix;
 mod names;
+mod reads;
 mod ready;
 mod schema;
 mod shape;
@@ -36,10 +40,11 @@ use std::{
 use cedar_policy::{Authorizer, Policy};
 use serde_json::{Map, Value};
 
-pub use matrix::{Case, Expect, Matrix, Report, run};
+pub use cedar::holds_policies;
+pub use matrix::{Among, Case, Expect, Matrix, Report, run};
 pub use names::Installation;
 
-use self::{ready::ReadyOnes, schema::Vocabulary, slice::Index};
+use self::{reads::Reads, ready::ReadyOnes, schema::Vocabulary, slice::Index};
 use crate::{
     form::closest,
     id::{AgentName, ToolName},
@@ -220,6 +225,8 @@ struct Compiled {
     reason: Option<String>,
     /// Who may lift this `forbid`.
     approvers: Option<BTreeSet<String>>,
+    /// What it reads.
+    reads: Reads,
     /// For a call with arguments.
     call: Policy,
     /// For a call whose arguments are open.
@@ -244,7 +251,8 @@ impl Snapshot {
         &self.warnings
     }
 
-    /// Of the warnings, those about a `forbid` that hangs on a name which nobody can have here: it forbids nothing by it.
+    /// Of the warnings, the certain ones: a `forbid` (or an exception of a `permit`) that hangs on a name which nobody can
+    /// have here, and so holds for nothing; a time that never comes.
     #[must_use]
     pub fn void(&self) -> &[Problem] {
         &self.void

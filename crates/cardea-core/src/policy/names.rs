@@ -1,12 +1,16 @@
 //! Installation in policies that nobody has. Cedar takes any name, and a `forbid` with a slip in one forbids nothing.
 
-use std::collections::BTreeSet;
+use std::{borrow::Cow, collections::BTreeSet};
 
 use cedar_policy::{Effect as Means, Policy};
 use serde_json::Value;
 
-use super::schema::{COMPLETE, RESTORE, Vocabulary, server_of};
-use crate::{form::closest, id::ToolName};
+use super::{
+    hours,
+    schema::{COMPLETE, RESTORE, Vocabulary, escaped, server_of},
+    taint,
+};
+use crate::{form::closest, guard::report, id::ToolName};
 
 /// The ways in, as `context.via` names them.
 const WAYS: [&str; 5] = ["chat", "mcp", "openai", "api", "undo"];
@@ -15,7 +19,7 @@ const EFFECTS: [&str; 3] = ["read", "write", "destructive"];
 /// How callers prove who they are, as `principal.proof` names it.
 const PROOFS: [&str; 4] = ["jwt", "api_key", "embedded", "anonymous"];
 /// The agent of calls that no agent makes.
-const DIRECT: &str = "direct";
+pub(super) const DIRECT: &str = "direct";
 /// Issuers that are Cardea itself.
 const OWN: &str = "cardea";
 
@@ -32,11 +36,13 @@ pub struct Installation {
     pub models: BTreeSet<String>,
     /// The `iss` of the issuers.
     pub issuers: BTreeSet<String>,
+    /// The claims that issuers pass on: the names of users' tags.
+    pub claims: BTreeSet<String>,
 }
 
 /// What a name stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Kind {
+pub(super) enum Kind {
     Tool,
     Server,
     Agent,
@@ -46,9 +52,17 @@ enum Kind {
     Way,
     Effect,
     Proof,
+    Taint,
+    Label,
+    Claim,
 }
 
 impl Kind {
+    /// True if its words are Cardea's own, the same in every installation.
+    const fn is_own(self) -> bool {
+        matches!(self, Self::Way | Self::Effect | Self::Proof | Self::Taint | Self::Label)
+    }
+
     fn of_entity(kind: &str) -> Option<Self> {
         Some(match kind {
             "Tool" => Self::Tool,
@@ -67,6 +81,8 @@ impl Kind {
             ("resource", "effect") => Self::Effect,
             ("context", "agent") => Self::Agent,
             ("context", "via") => Self::Way,
+            ("context", "taint") => Self::Taint,
+            ("context", "label") => Self::Label,
             ("principal", "issuer") => Self::Issuer,
             ("principal", "proof") => Self::Proof,
             _ => return None,
@@ -84,6 +100,9 @@ impl Kind {
             Self::Way => "way in",
             Self::Effect => "effect",
             Self::Proof => "proof",
+            Self::Taint => "word of `context.taint`",
+            Self::Label => "kind of value",
+            Self::Claim => "claim that becomes a tag of users",
         }
     }
 }
@@ -97,21 +116,64 @@ pub(super) struct Slip {
     pub(super) says: String,
     /// What to do about it.
     pub(super) help: String,
-    /// True if nobody can have it here, and a `forbid` hangs on it.
+    /// True if nobody can have it here, and a `forbid` or an exception of a `permit` hangs on it.
     pub(super) void: bool,
 }
 
-/// The names in a policy that nobody has, those of its actions excepted.
-pub(super) fn slips(policy: &Policy, vocabulary: &Vocabulary, names: &Installation) -> Vec<Slip> {
-    let Ok(mut json) = policy.to_json() else { return Vec::new() };
-    if let Some(policy) = json.as_object_mut() {
-        policy.remove("action");
-        policy.remove("annotations");
-    }
+/// A name in a policy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Named<'j> {
+    kind: Kind,
+    name: &'j str,
+    /// True if it stands as an entity.
+    entity: bool,
+    /// True if more is allowed where nobody has it: in a `forbid`, and in the `unless` of a `permit`.
+    binding: bool,
+}
+
+/// The names in a policy that nobody has, those of its actions excepted, and times that never come. Where the installation
+/// is not known, only Cardea's own words are looked at.
+pub(super) fn slips(policy: &Policy, vocabulary: &Vocabulary, names: Option<&Installation>) -> Vec<Slip> {
+    let Ok(json) = policy.to_json() else { return Vec::new() };
+    let forbids = policy.effect() == Means::Forbid;
     let mut found = BTreeSet::new();
-    walk(&json, &mut found);
-    let known = Known { vocabulary, names };
-    found.into_iter().filter_map(|(kind, name, entity)| known.slip(policy, kind, name, entity)).collect()
+    for part in ["principal", "resource"] {
+        walk(json.get(part).unwrap_or(&Value::Null), forbids, &mut found);
+    }
+    let conditions = json.get("conditions").and_then(Value::as_array);
+    for condition in conditions.into_iter().flatten() {
+        let exception = condition.get("kind").and_then(Value::as_str) == Some("unless");
+        walk(condition.get("body").unwrap_or(&Value::Null), forbids || exception, &mut found);
+    }
+    let nothing = Installation::default();
+    let known = Known { vocabulary, names: names.unwrap_or(&nothing), forbids };
+    let asked = found.into_iter().filter(|named| names.is_some() || named.kind.is_own());
+    let mut slips: Vec<Slip> = asked.filter_map(|named| known.slip(named)).collect();
+    let mut never = Vec::new();
+    hours::never(json.get("conditions").unwrap_or(&Value::Null), &mut never);
+    slips.extend(never.into_iter().map(|(says, help)| Slip {
+        written: "context.time".to_owned(),
+        says,
+        help: help.to_owned(),
+        void: true,
+    }));
+    slips
+}
+
+/// What is wrong with a name of this kind that nobody has, and what may have been meant.
+pub(super) fn unknown(
+    kind: Kind,
+    name: &str,
+    vocabulary: &Vocabulary,
+    names: Option<&Installation>,
+) -> Option<String> {
+    let nothing = Installation::default();
+    let known = Known { vocabulary, names: names.unwrap_or(&nothing), forbids: false };
+    if names.is_none() && !kind.is_own() {
+        return None;
+    }
+    let slip = known.slip(Named { kind, name, entity: false, binding: false })?;
+    Some(format!("{}; {}", slip.says, slip.help))
 }
 
 /// The slip of an action that is no tool and no group.
@@ -123,7 +185,7 @@ pub(super) fn action(
 ) -> Slip {
     let groups = EFFECTS.into_iter().chain(["call", COMPLETE, RESTORE]);
     let tools = vocabulary.tools.keys().map(ToolName::as_str);
-    let never = names.is_some_and(|names| !Known { vocabulary, names }.may_be_away(named));
+    let never = names.is_some_and(|names| !Known { vocabulary, names, forbids: true }.may_be_away(named));
     let void = never && policy.effect() == Means::Forbid;
     let help = match (closest(named, tools.chain(groups)), never) {
         (Some(near), false) => format!("did you mean `{near}`? Without its tool the policy is set aside"),
@@ -131,12 +193,16 @@ pub(super) fn action(
         (None, false) => "its server may be away; until the tool is there the policy is set aside".to_owned(),
         (None, true) => no_server(named),
     };
-    let says = format!("no tool is named `{named}`{}", holds_nothing(void));
+    let says = format!("no tool is named `{named}`{}", holds_nothing(void, true));
     Slip { written: format!("Action::{named:?}"), says, help, void }
 }
 
-fn holds_nothing(void: bool) -> &'static str {
-    if void { ", and none can be here: what this `forbid` says of it holds for nothing" } else { "" }
+fn holds_nothing(void: bool, forbids: bool) -> &'static str {
+    match (void, forbids) {
+        (true, true) => ", and none can be here: what this `forbid` says of it holds for nothing",
+        (true, false) => ", and none can be here: what this `unless` says of it holds for nothing",
+        (false, _) => "",
+    }
 }
 
 fn no_server(tool: &str) -> String {
@@ -146,37 +212,41 @@ fn no_server(tool: &str) -> String {
     )
 }
 
-/// Every name in an expression, and whether it is one of an entity.
-fn walk<'j>(json: &'j Value, found: &mut BTreeSet<(Kind, &'j str, bool)>) {
+/// Every name in an expression.
+fn walk<'j>(json: &'j Value, binding: bool, found: &mut BTreeSet<Named<'j>>) {
     match json {
-        Value::Array(all) => all.iter().for_each(|one| walk(one, found)),
+        Value::Array(all) => all.iter().for_each(|one| walk(one, binding, found)),
         Value::Object(members) => {
             let text = |key: &str| members.get(key).and_then(Value::as_str);
             if let (Some(kind), Some(id)) = (text("type").and_then(Kind::of_entity), text("id")) {
-                found.insert((kind, id, true));
+                found.insert(Named { kind, name: id, entity: true, binding });
             }
-            for operator in ["==", "!=", "contains"] {
+            for operator in ["==", "!=", "contains", "containsAny", "containsAll"] {
                 let sides = members.get(operator).map(|sides| (sides.get("left"), sides.get("right")));
                 if let Some((Some(left), Some(right))) = sides {
-                    compared(left, right, found);
-                    compared(right, left, found);
+                    compared(left, right, binding, found);
+                    compared(right, left, binding, found);
                 }
             }
-            members.values().for_each(|one| walk(one, found));
+            for operator in ["hasTag", "getTag"] {
+                let name = members.get(operator).and_then(|sides| sides.get("right")?.get("Value")?.as_str());
+                found.extend(name.map(|name| Named { kind: Kind::Claim, name, entity: false, binding }));
+            }
+            members.values().for_each(|one| walk(one, binding, found));
         }
         _ => {}
     }
 }
 
 /// The texts that an attribute is compared with.
-fn compared<'j>(attribute: &Value, with: &'j Value, found: &mut BTreeSet<(Kind, &'j str, bool)>) {
+fn compared<'j>(attribute: &Value, with: &'j Value, binding: bool, found: &mut BTreeSet<Named<'j>>) {
     let path = |at: &str| attribute.pointer(at).and_then(Value::as_str);
     let kind = path("/./left/Var").zip(path("/./attr")).and_then(|(of, name)| Kind::of_attribute(of, name));
     let Some(kind) = kind else { return };
     let listed = with.get("Set").or_else(|| with.get("Value")).and_then(Value::as_array);
     let all = listed.map_or_else(|| std::slice::from_ref(with), Vec::as_slice);
     let texts = all.iter().filter_map(|one| one.get("Value").unwrap_or(one).as_str());
-    found.extend(texts.map(|text| (kind, text, false)));
+    found.extend(texts.map(|name| Named { kind, name, entity: false, binding }));
 }
 
 /// The issuer in `TENANT/ISSUER/NAME`.
@@ -186,34 +256,61 @@ fn issuer_of(user: &str) -> Option<String> {
     parts.next().map(|_| issuer.replace("%2F", "/").replace("%25", "%"))
 }
 
+/// `TENANT/ISSUER/NAME` with the slashes of the issuer written as they must be, if they are not.
+fn with_slashes(user: &str, issuers: &BTreeSet<String>) -> Option<String> {
+    let (tenant, rest) = user.split_once('/')?;
+    let of = |issuer: &&String| rest.strip_prefix(issuer.as_str()).is_some_and(|name| name.starts_with('/'));
+    let issuer = match issuers
+        .iter()
+        .filter(|issuer| issuer.contains('/'))
+        .filter(of)
+        .max_by_key(|issuer| issuer.len())
+    {
+        Some(issuer) => issuer.as_str(),
+        None => rest.rsplit_once('/').map(|(issuer, _)| issuer).filter(|issuer| issuer.contains("://"))?,
+    };
+    let name = rest.get(issuer.len()..)?;
+    Some(format!("{tenant}/{}{name}", escaped(issuer)))
+}
+
 /// Everything that has a name here.
 struct Known<'a> {
     vocabulary: &'a Vocabulary,
     names: &'a Installation,
+    /// True if it is a `forbid` that names it.
+    forbids: bool,
 }
 
 impl Known<'_> {
-    fn slip(&self, policy: &Policy, kind: Kind, name: &str, entity: bool) -> Option<Slip> {
-        if self.all(kind).contains(name) || self.is_well(kind, name) {
+    fn slip(&self, named: Named<'_>) -> Option<Slip> {
+        let Named { kind, name, entity, binding } = named;
+        let slashed = if kind == Kind::User { with_slashes(name, &self.names.issuers) } else { None };
+        if slashed.is_none() && (self.all(kind).contains(name) || self.is_well(kind, name)) {
             return None;
         }
         let away = match kind {
             Kind::Tool => self.may_be_away(name),
-            Kind::Issuer => true,
-            Kind::User => issuer_of(name).is_some(), // its issuer is not known
+            Kind::Issuer | Kind::Claim => true,
+            Kind::User => slashed.is_none() && issuer_of(name).is_some(), // its issuer is not known
             _ => false,
         };
-        let void = !away && policy.effect() == Means::Forbid;
+        let void = !away && binding;
         let near = match kind {
             Kind::User => None,
-            _ => closest(name, self.all(kind)).map(|near| format!("did you mean `{near}`?")),
+            _ => closest(name, self.all(kind).iter().map(|near| &**near))
+                .map(|near| format!("did you mean `{near}`?")),
         };
         let help = near.unwrap_or_else(|| match kind {
             Kind::Tool if away => "its server may be away".to_owned(),
             Kind::Tool | Kind::Server => no_server(name),
-            Kind::User if away => "its issuer is none of those configured".to_owned(),
-            Kind::User => "a user is written `TENANT/ISSUER/NAME`".to_owned(),
+            Kind::User => match slashed {
+                Some(meant) => format!("a slash in an issuer is written `%2F`: `{meant}`"),
+                None if away => "its issuer is none of those configured".to_owned(),
+                None => "a user is written `TENANT/ISSUER/NAME`".to_owned(),
+            },
             Kind::Issuer => "it is none of those configured".to_owned(),
+            Kind::Claim => "`metadata_claims` of no issuer names it".to_owned(),
+            Kind::Label => "`cardea guard list` names them all".to_owned(),
             _ => format!("known: {}", self.all(kind).into_iter().collect::<Vec<_>>().join(", ")),
         });
         let of_type = match kind {
@@ -224,7 +321,7 @@ impl Known<'_> {
             _ => "User::",
         };
         let written = format!("{}{name:?}", if entity { of_type } else { "" });
-        let says = format!("no {} is named `{name}`{}", kind.word(), holds_nothing(void));
+        let says = format!("no {} is named `{name}`{}", kind.word(), holds_nothing(void, self.forbids));
         Some(Slip { written, says, help, void })
     }
 
@@ -250,17 +347,26 @@ impl Known<'_> {
         }
     }
 
-    fn all(&self, kind: Kind) -> BTreeSet<&str> {
+    fn all(&self, kind: Kind) -> BTreeSet<Cow<'_, str>> {
+        let named = |names: &'_ BTreeSet<String>| names.iter().cloned().map(Cow::Owned).collect();
+        let own = |words: &[&'static str]| words.iter().copied().map(Cow::Borrowed).collect();
         match kind {
-            Kind::Tool => self.vocabulary.tools.keys().map(ToolName::as_str).collect(),
-            Kind::Server => self.servers(),
-            Kind::Agent => self.names.agents.iter().map(String::as_str).chain([DIRECT]).collect(),
-            Kind::Model => self.names.models.iter().map(String::as_str).collect(),
-            Kind::Issuer => self.names.issuers.iter().map(String::as_str).collect(),
+            Kind::Tool => self.vocabulary.tools.keys().map(|tool| Cow::Borrowed(tool.as_str())).collect(),
+            Kind::Server => self.servers().into_iter().map(Cow::Borrowed).collect(),
+            Kind::Agent => {
+                self.names.agents.iter().map(String::as_str).chain([DIRECT]).map(Cow::Borrowed).collect()
+            }
+            Kind::Model => named(&self.names.models),
+            Kind::Issuer => named(&self.names.issuers),
+            Kind::Claim => named(&self.names.claims),
             Kind::User => BTreeSet::new(),
-            Kind::Way => WAYS.into_iter().collect(),
-            Kind::Effect => EFFECTS.into_iter().collect(),
-            Kind::Proof => PROOFS.into_iter().collect(),
+            Kind::Way => own(&WAYS),
+            Kind::Effect => own(&EFFECTS),
+            Kind::Proof => own(&PROOFS),
+            Kind::Taint => taint::all().map(Cow::Borrowed).collect(),
+            Kind::Label => {
+                report::types().unwrap_or_default().into_iter().map(|facts| Cow::Owned(facts.label)).collect()
+            }
         }
     }
 }

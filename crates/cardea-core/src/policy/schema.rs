@@ -41,6 +41,7 @@ pub(super) struct Vocabulary {
 #[derive(Debug)]
 pub(super) struct Known {
     pub(super) effect: Effect,
+    pub(super) sends_outside: bool,
     pub(super) action: EntityUid,
     pub(super) resource: EntityUid,
     /// The action with its groups and the tool with its server.
@@ -111,7 +112,7 @@ impl Types {
     }
 }
 
-fn escaped(part: &str) -> Cow<'_, str> {
+pub(super) fn escaped(part: &str) -> Cow<'_, str> {
     if part.contains(['/', '%']) {
         return Cow::Owned(part.replace('%', "%25").replace('/', "%2F"));
     }
@@ -174,7 +175,8 @@ impl Known {
             Entity::new_no_attrs(group, HashSet::from([types.action(CALL)])),
         ];
         let entities = Entities::from_entities(all, None).map_err(|error| bad(&error))?;
-        Ok(Self { effect: tool.effect, action, resource, entities, arguments })
+        let sends_outside = tool.sends_outside;
+        Ok(Self { effect: tool.effect, sends_outside, action, resource, entities, arguments })
     }
 }
 
@@ -268,18 +270,25 @@ pub(super) fn user(principal: &Principal, types: &Types) -> Result<Entity, Bad> 
         ("actors".to_owned(), texts(&mut principal.actors.iter())),
     ];
     attributes.extend(principal.client.as_ref().map(|client| ("client".to_owned(), text(client.as_str()))));
-    let tags = principal.metadata.iter().filter_map(|(key, value)| {
-        let value = match value {
-            Value::String(text) => text.clone(),
-            Value::Bool(truth) => truth.to_string(),
-            Value::Number(number) => number.to_string(),
-            _ => return None,
-        };
-        Some((key.clone(), RestrictedExpression::new_string(value)))
-    });
+    let tags = principal.metadata.iter().filter_map(|(key, value)| Some((key.clone(), text(&tag(value)?))));
     let roles = principal.roles.iter().map(|role| types.role(role));
     let parents = roles.chain([types.tenant(principal.tenant.as_str())]);
     Entity::new_with_tags(types.user(principal), attributes, parents, tags).map_err(|error| error.to_string())
+}
+
+/// A fact about the user as policies see it.
+fn tag(value: &Value) -> Option<String> {
+    Some(match value {
+        Value::String(text) => text.clone(),
+        Value::Bool(truth) => truth.to_string(),
+        Value::Number(number) => number.to_string(),
+        Value::Null | Value::Array(_) | Value::Object(_) => return None,
+    })
+}
+
+/// True of a fact about the user that is there and that no tag can hold.
+pub(super) fn is_unseen(value: &Value) -> bool {
+    !value.is_null() && tag(value).is_none()
 }
 
 const fn proof(proof: Proof) -> &'static str {

@@ -9,13 +9,18 @@
 //! | `array` of string, boolean, integer | `Set` |
 //! | `object` with properties, three levels deep | record |
 //!
-//! Everything else cannot be seen by policies. A value that its Cedar type cannot hold exactly (a fraction with three
-//! digits, a number beyond 64 bits) is left out, so that a policy that looks at it errs, and an error refuses.
+//! Everything else cannot be seen by policies. What is there and cannot be seen (a fraction with three digits, a number
+//! beyond 64 bits, a kind that the table lacks) is told beside the value: see `reads.rs`.
 
 use std::collections::BTreeMap;
 
 use cedar_policy::RestrictedExpression;
 use serde_json::{Map, Value, json};
+
+use super::reads::Unseen;
+
+/// The most that is told of an argument's name, in characters.
+const LONGEST: usize = 100;
 
 /// How deep records may lie in records.
 const DEPTH: u8 = 3;
@@ -38,6 +43,8 @@ pub(super) struct Field {
     /// Its name in `context.args`.
     name: String,
     required: bool,
+    /// True if `null` stands for an argument that is not there.
+    nullable: bool,
     shape: Shape,
 }
 
@@ -58,11 +65,11 @@ impl Shape {
             .collect();
         let fields = properties.iter().filter_map(|(key, inner)| {
             let (shape, nullable) = Self::of(inner, root, depth.checked_sub(1)?)?;
-            let name = if shape == Self::Hundredths { format!("{key}_hundredths") } else { key.clone() };
+            let name = if shape == Self::Hundredths { hundredths_of(key) } else { key.clone() };
             // A name that two properties would share belongs to the one that really has it.
             let taken = name != *key && properties.contains_key(&name);
             let required = required.contains(&key.as_str()) && !nullable;
-            (!taken).then(|| (key.clone(), Field { name, required, shape }))
+            (!taken).then(|| (key.clone(), Field { name, required, nullable, shape }))
         });
         Some(Self::Record(fields.collect()))
     }
@@ -131,12 +138,12 @@ impl Shape {
         }
     }
 
-    /// The value of the arguments, with what no policy can see left out.
-    pub(super) fn value(&self, arguments: &Map<String, Value>) -> RestrictedExpression {
-        match self {
-            Self::Record(fields) => record_of(fields, arguments),
-            _ => record_of(&BTreeMap::new(), arguments),
-        }
+    /// The value of the arguments, and what of them no policy can see.
+    pub(super) fn value(&self, arguments: &Map<String, Value>) -> (RestrictedExpression, Vec<Unseen>) {
+        let none = BTreeMap::new();
+        let fields = if let Self::Record(fields) = self { fields } else { &none };
+        let mut left_out = LeftOut::default();
+        (left_out.record_of(fields, arguments), left_out.unseen)
     }
 
     fn expression(&self, value: &Value) -> Option<RestrictedExpression> {
@@ -151,19 +158,88 @@ impl Shape {
                 let items: Option<Vec<_>> = items.iter().map(|item| inner.expression(item)).collect();
                 items.map(RestrictedExpression::new_set)
             }
-            (Self::Record(fields), Value::Object(object)) => Some(record_of(fields, object)),
             _ => None,
+        }
+    }
+
+    /// What a policy can hold of this kind.
+    const fn fits(&self) -> &'static str {
+        match self {
+            Self::Text => "must be a text",
+            Self::Truth => "must be true or false",
+            Self::Whole => "must be a whole number from -9223372036854775808 to 9223372036854775807",
+            Self::Hundredths => {
+                "must be a number with at most two digits after the point, from -92233720368547758.07 to \
+                 92233720368547758.07"
+            }
+            Self::Set(inner) => match **inner {
+                Self::Whole => {
+                    "must be a list of whole numbers from -9223372036854775808 to 9223372036854775807"
+                }
+                Self::Truth => "must be a list of true and false",
+                _ => "must be a list of texts",
+            },
+            Self::Record(_) => "must be an object",
         }
     }
 }
 
-fn record_of(fields: &BTreeMap<String, Field>, object: &Map<String, Value>) -> RestrictedExpression {
-    let seen = fields
-        .iter()
-        .filter_map(|(key, field)| Some((field.name.clone(), field.shape.expression(object.get(key)?)?)));
-    // The names come from the keys of maps and are unique; an empty record makes policies err, and an error refuses.
-    RestrictedExpression::new_record(seen)
-        .unwrap_or_else(|_| RestrictedExpression::new_set(std::iter::empty::<RestrictedExpression>()))
+/// What has been left out of a record on the way through it.
+#[derive(Default)]
+struct LeftOut {
+    within: Vec<String>,
+    /// The same as whoever called wrote it.
+    written: Vec<String>,
+    unseen: Vec<Unseen>,
+}
+
+impl LeftOut {
+    fn record_of(
+        &mut self,
+        fields: &BTreeMap<String, Field>,
+        object: &Map<String, Value>,
+    ) -> RestrictedExpression {
+        let mut seen = Vec::with_capacity(object.len());
+        for (key, value) in object {
+            let Some(field) = fields.get(key) else {
+                // WHY: whoever wrote the policy may have meant it by either name.
+                let names = vec![key.clone(), hundredths_of(key)];
+                self.say(key, names, "is of a kind that policies cannot read, or not in the tool's schema");
+                continue;
+            };
+            let expression = match (&field.shape, value) {
+                (_, Value::Null) if field.nullable => continue,
+                (Shape::Record(fields), Value::Object(object)) => {
+                    self.within.push(field.name.clone());
+                    self.written.push(key.clone());
+                    let record = self.record_of(fields, object);
+                    self.within.pop();
+                    self.written.pop();
+                    Some(record)
+                }
+                (shape, value) => shape.expression(value),
+            };
+            match expression {
+                Some(expression) => seen.push((field.name.clone(), expression)),
+                None => self.say(key, vec![field.name.clone(), key.clone()], field.shape.fits()),
+            }
+        }
+        // The names come from the keys of maps and are unique; an empty record makes policies err, and an error refuses.
+        RestrictedExpression::new_record(seen)
+            .unwrap_or_else(|_| RestrictedExpression::new_set(std::iter::empty::<RestrictedExpression>()))
+    }
+
+    fn say(&mut self, key: &str, names: Vec<String>, fits: &str) {
+        let path: Vec<&str> = self.written.iter().map(String::as_str).chain([key]).collect();
+        let short: String = path.join(".").chars().take(LONGEST).collect();
+        let says = format!("the argument `{short}`, which {fits}");
+        self.unseen.push(Unseen { within: self.within.clone(), names, says });
+    }
+}
+
+/// The name under which policies see a number that may have a fraction.
+fn hundredths_of(key: &str) -> String {
+    format!("{key}_hundredths")
 }
 
 /// Follows references inside the schema.
@@ -190,15 +266,31 @@ fn whole(number: &serde_json::Number) -> Option<i64> {
 fn hundredths(number: &serde_json::Number) -> Option<i64> {
     let text = number.to_string();
     let (sign, digits) = text.strip_prefix('-').map_or((1, text.as_str()), |rest| (-1, rest));
-    let (units, fraction) = digits.split_once('.').unwrap_or((digits, ""));
+    let (units, fraction) = plain(digits)?;
     let fraction = fraction.trim_end_matches('0');
     let all_digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
-    if units.is_empty() || fraction.len() > 2 || !all_digits(units) || !all_digits(fraction) {
+    if units.is_empty() || fraction.len() > 2 || !all_digits(&units) || !all_digits(fraction) {
         return None;
     }
     let units: i64 = units.parse().ok()?;
     let cents: i64 = format!("{fraction:0<2}").parse().ok()?;
     units.checked_mul(100)?.checked_add(cents)?.checked_mul(sign)
+}
+
+/// What stands before and after the point, with `1.5e16` written out. `None` far beyond all that could fit.
+fn plain(digits: &str) -> Option<(String, String)> {
+    let (mantissa, exponent) = digits.split_once('e').unwrap_or((digits, "0"));
+    let (units, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    let exponent = exponent.parse::<i32>().ok().filter(|exponent| exponent.abs() <= 40)?;
+    let all = format!("{units}{fraction}");
+    let point = i32::try_from(units.len()).ok()?.checked_add(exponent)?;
+    let zeros = |count: i32| "0".repeat(usize::try_from(count).unwrap_or(0));
+    let before = usize::try_from(point).unwrap_or(0);
+    match all.split_at_checked(before) {
+        Some((units, fraction)) if before > 0 => Some((units.to_owned(), fraction.to_owned())),
+        Some(_) => Some(("0".to_owned(), zeros(point.saturating_neg()) + &all)),
+        None => Some((format!("{all:0<before$}"), String::new())),
+    }
 }
 
 #[cfg(test)]
@@ -219,11 +311,13 @@ mod tests {
             ("100", Some(10_000)),
             ("-3.10", Some(-310)),
             ("1e2", Some(10_000)),
+            ("1.5e16", Some(1_500_000_000_000_000_000)),
+            ("9e16", Some(9_000_000_000_000_000_000)),
             ("0", Some(0)),
         ] {
             assert_eq!(hundredths(&number(text)), want, "{text}");
         }
-        for text in ["0.125", "1e300", "92233720368547758.08", "18446744073709551615", "1e-7"] {
+        for text in ["0.125", "1e300", "1e17", "92233720368547758.08", "18446744073709551615", "1e-7"] {
             assert_eq!(hundredths(&number(text)), None, "{text}");
         }
         assert_eq!(whole(&number("3.0")), Some(3));

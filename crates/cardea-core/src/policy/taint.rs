@@ -4,10 +4,15 @@
 //! [`SUSPICIOUS`] once a detector has seen something in any of them. The set only grows: text that has been read
 //! cannot be unread.
 
-use crate::guard::Taint;
+use crate::guard::{Surface, Taint};
 
 /// A detector has seen an order to the model, a credential or the like in untrusted text.
 pub const SUSPICIOUS: &str = "suspicious";
+
+/// All words that there can be.
+pub(super) fn all() -> impl Iterator<Item = &'static str> {
+    Surface::ALL.into_iter().map(Surface::name).chain([SUSPICIOUS])
+}
 
 /// The words for what a guardrail said about one text.
 pub fn words(taint: &Taint) -> impl Iterator<Item = &'static str> {
@@ -17,7 +22,6 @@ pub fn words(taint: &Taint) -> impl Iterator<Item = &'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::guard::Surface;
 
     #[test]
     fn a_suspicious_result_gives_two_words() {

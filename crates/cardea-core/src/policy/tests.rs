@@ -1,5 +1,8 @@
 //! What every policy set must keep to.
 
+mod authors;
+mod unseen;
+
 use serde_json::{Map, json};
 
 use super::*;
@@ -241,7 +244,7 @@ fn the_shipped_policies_keep_their_own_promises() {
     let snapshot = Snapshot::compile(&sources, &tools).unwrap();
     assert_eq!(snapshot.warnings(), []);
     let matrix = Matrix::parse(&read("policies/tests/shop.toml")).unwrap();
-    for report in run(&snapshot, &matrix) {
+    for report in run(&snapshot, &matrix, None) {
         assert!(report.faults.is_empty(), "{report:?}");
     }
 }
@@ -266,6 +269,7 @@ fn a_name_that_nobody_has_is_told_with_the_one_that_was_meant() {
         agents: all(&["support"]),
         models: all(&["rehearsal"]),
         issuers: all(&["https://idp.example/a"]),
+        claims: all(&["plan"]),
     };
     let told = |means: &str, scope: &str, when: &str| {
         let text = format!("@id(\"x\") {means} ({scope}) when {{ {when} }};");

@@ -24,16 +24,21 @@ pub(super) fn check(cli: &Cli, environment: &Environment, out: &mut Out<'_>) -> 
     let agents: Vec<&String> = loaded.agents.keys().collect();
     let connectors: Vec<&String> = loaded.connectors.iter().map(|connector| &connector.name).collect();
     let models: Vec<&String> = loaded.config.models.aliases.keys().collect();
-    let good = policies.void.is_empty();
-    let notes = notes::all(&loaded, &policies.tools);
+    let mut notes = notes::all(&loaded, &policies.tools);
+    let unread = notes::unread(&loaded.config.policies.dir);
+    let (lost, odd): (Vec<_>, Vec<_>) = unread.into_iter().partition(|file| file.void);
+    notes.extend(odd.into_iter().map(|file| file.says));
+    let problems: Vec<&String> = policies.void.iter().chain(lost.iter().map(|file| &file.says)).collect();
+    let good = problems.is_empty();
     if out.json {
-        out.json(&json!({ "good": good, "problems": policies.void, "file": cli.config, "agents": agents, "connectors": connectors, "models": models, "policies": policies.says, "set_aside": policies.aside, "warnings": policies.warnings, "notes": notes }));
+        out.json(&json!({ "good": good, "problems": problems, "file": cli.config, "agents": agents, "connectors": connectors, "models": models, "policies": policies.says, "set_aside": policies.aside, "warnings": policies.warnings, "notes": notes }));
     } else {
         let names = |names: &[&String]| match names {
             [] => "none".to_owned(),
             names => names.iter().map(|name| name.as_str()).collect::<Vec<_>>().join(", "),
         };
         notes.iter().for_each(|note| out.note(format!("note: {note}")));
+        lost.iter().for_each(|file| out.note(format!("BAD: {}", file.says)));
         for warning in &policies.warnings {
             let word = if policies.void.contains(warning) { "BAD" } else { "note" };
             out.note(format!("{word}: {warning}"));

@@ -19,7 +19,7 @@ use cardea_store::{Db, db::is_newer};
 use serde::Serialize;
 use serde_json::json;
 
-use super::{Cli, End, Out, audit::CHECKPOINTS, client, ground, policy};
+use super::{Cli, End, Out, audit::CHECKPOINTS, client, ground, notes, policy};
 use crate::{
     app::was_written,
     config::{Config, Environment, Loaded},
@@ -375,6 +375,10 @@ fn policies(loaded: &Loaded, found: &mut Findings) {
     for warning in set.warnings {
         let state = if set.void.contains(&warning) { State::Bad } else { State::Note };
         found.add("policy", state, warning);
+    }
+    for file in notes::unread(dir) {
+        let state = if file.void { State::Bad } else { State::Note };
+        found.add("policy", state, file.says);
     }
 }
 

@@ -1,6 +1,10 @@
 //! What is odd about a configuration that is good: somebody should know, and may have meant it so.
 
-use std::{collections::BTreeSet, fs, path::Path};
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+};
 
 use cardea_core::{
     agent::{Agent, matches},
@@ -8,10 +12,41 @@ use cardea_core::{
     tool::ToolSpec,
 };
 
-use crate::config::{Config, Loaded, prices};
+use crate::{
+    config::{Config, Loaded, prices},
+    control,
+};
 
 /// Files that stand beside others everywhere and are for people.
 const FOR_PEOPLE: [&str; 2] = ["md", "cedarschema"];
+
+/// A file that nobody reads, and that may have been meant.
+pub(super) struct Unread {
+    pub(super) says: String,
+    /// True if it holds policies for certain: a `forbid` in it forbids nothing.
+    pub(super) void: bool,
+}
+
+/// The policies and cases in a policy folder and below it that nobody reads.
+pub(super) fn unread(dir: &Path) -> Vec<Unread> {
+    let tests = dir.join("tests");
+    let policies = control::unread(dir, "cedar").into_iter().map(|path| Unread {
+        void: control::is_policy_file(&path),
+        says: misplaced(&path, "policies are", dir, "cedar"),
+    });
+    let is_read = |path: &PathBuf| path.parent() == Some(&tests) && path.extension() == Some("toml".as_ref());
+    let cases = control::unread(dir, "toml").into_iter().filter(|path| !is_read(path));
+    let cases = cases.map(|path| Unread { void: false, says: misplaced(&path, "cases are", &tests, "toml") });
+    policies.chain(cases).collect()
+}
+
+fn misplaced(path: &Path, what: &str, folder: &Path, end: &str) -> String {
+    format!(
+        "{} is not read: {what} the files of {} itself that end in `.{end}`",
+        path.display(),
+        folder.display()
+    )
+}
 
 /// All notes, in the order of the configuration's parts.
 pub(super) fn all(loaded: &Loaded, listed: &[ToolSpec]) -> Vec<String> {
@@ -25,6 +60,10 @@ pub(super) fn all(loaded: &Loaded, listed: &[ToolSpec]) -> Vec<String> {
         ("case", &config.policies.dir.join("tests"), "toml"),
     ] {
         passed_over(dir, (what, end), &mut notes);
+    }
+    for (what, dir) in [("agents are", &config.agents.dir), ("connectors are", &config.connectors.dir)] {
+        let below = control::unread(dir, "toml").into_iter().filter(|path| path.parent() != Some(dir));
+        notes.extend(below.map(|path| misplaced(&path, what, dir, "toml")));
     }
     for agent in loaded.agents.values() {
         tools(loaded, agent, listed, &mut notes);
@@ -53,7 +92,14 @@ fn passed_over(dir: &Path, (what, end): (&str, &str), notes: &mut Vec<String>) {
         let extension = path.extension().unwrap_or_default().to_string_lossy().to_lowercase();
         let read = path.extension().is_some_and(|found| found == end) || name == "tools.json";
         let left_over = name.starts_with(['.', '~']) || name.ends_with('~');
-        if read || left_over || FOR_PEOPLE.contains(&extension.as_str()) || name.starts_with("README") {
+        // These are told with those of the folders below: see [`unread`].
+        let told = match what {
+            "policy" => extension == "cedar",
+            "case" => extension == "cedar" || extension == "toml",
+            _ => false,
+        };
+        if read || told || left_over || FOR_PEOPLE.contains(&extension.as_str()) || name.starts_with("README")
+        {
             continue;
         }
         notes.push(format!("{} is passed over: the file of a {what} ends in `.{end}`", path.display()));

@@ -7,15 +7,16 @@ use std::{
 };
 
 use cardea_core::{
+    agent::Agent,
     connector::Connector,
     id::ToolName,
-    policy::{self, APPROVER, Expect, Installation, Matrix, Problem, Report, Snapshot, Source},
+    policy::{self, APPROVER, Among, Expect, Installation, Matrix, Problem, Report, Snapshot, Source},
     tool::{CacheHint, Effect, ToolSpec},
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Cli, End, Out, connector, ground};
+use super::{Cli, End, Out, connector, ground, notes};
 use crate::{
     config::{ConfigError, Environment, FileProblems, Loaded, read_connector},
     control,
@@ -26,8 +27,8 @@ struct Place<'a> {
     dir: &'a Path,
     connectors: &'a [Connector],
     approver: &'a str,
-    /// What policies may name beside tools, where the installation is known.
-    names: Option<Installation>,
+    /// What policies may name beside tools, and the agents, where the installation is known.
+    known: Option<(Installation, Vec<&'a Agent>)>,
 }
 
 impl<'a> Place<'a> {
@@ -37,7 +38,7 @@ impl<'a> Place<'a> {
             dir: &policies.dir,
             connectors: &loaded.connectors,
             approver: &policies.approver_role,
-            names: Some(loaded.names()),
+            known: Some((loaded.names(), loaded.agents.values().collect())),
         }
     }
 }
@@ -58,7 +59,7 @@ pub(super) fn run(cli: &Cli, named: Option<&Path>, environment: &Environment, ou
         },
         Some(dir) => match beside(dir) {
             Ok(connectors) => {
-                test(&Place { dir, connectors: &connectors, approver: APPROVER, names: None }, out)
+                test(&Place { dir, connectors: &connectors, approver: APPROVER, known: None }, out)
             }
             Err(error) => {
                 out.note(error.pretty(out.colours).trim_end());
@@ -104,10 +105,12 @@ fn test(place: &Place<'_>, out: &mut Out<'_>) -> End {
     };
     let set = Set::of(&snapshot, folder.tools.clone());
     set.warnings.iter().for_each(|warning| out.note(format!("note: {warning}")));
+    notes::unread(place.dir).iter().for_each(|file| out.note(format!("note: {}", file.says)));
     let mut ran = Ran::default();
+    let among = place.known.as_ref().map(|(names, agents)| Among { names, agents: agents.clone() });
     for (name, text) in &folder.matrices {
         match Matrix::parse(text) {
-            Ok(matrix) => ran.cases(name, reports(&snapshot, &matrix, &folder.tools), out),
+            Ok(matrix) => ran.cases(name, reports(&snapshot, &matrix, (&folder.tools, among.as_ref())), out),
             Err(problems) => {
                 let shown = FileProblems::new(name, text, &[], problems);
                 out.note(ConfigError::from(shown).pretty(out.colours));
@@ -117,7 +120,7 @@ fn test(place: &Place<'_>, out: &mut Out<'_>) -> End {
     }
     let Ran { count, failed, told } = ran;
     // WHY: a slip in the name of a folder would otherwise be a test that holds for ever.
-    let good = failed == 0 && (count > 0 || place.names.is_some());
+    let good = failed == 0 && (count > 0 || place.known.is_some());
     if count == 0 {
         out.note(format!("no cases in {}: nothing was tested", place.dir.join("tests").display()));
     }
@@ -134,8 +137,12 @@ fn test(place: &Place<'_>, out: &mut Out<'_>) -> End {
 }
 
 /// What came of the cases. One whose arguments never reach a policy proves nothing, whatever it expects.
-fn reports(snapshot: &Snapshot, matrix: &Matrix, tools: &[ToolSpec]) -> Vec<Report> {
-    let mut reports = policy::run(snapshot, matrix);
+fn reports(
+    snapshot: &Snapshot,
+    matrix: &Matrix,
+    (tools, among): (&[ToolSpec], Option<&Among<'_>>),
+) -> Vec<Report> {
+    let mut reports = policy::run(snapshot, matrix, among);
     for (case, report) in matrix.cases.iter().zip(&mut reports) {
         let tool = tools.iter().find(|tool| case.tool.as_deref() == Some(tool.name.as_str()));
         let called = !matches!(case.expect, Expect::Listed | Expect::Hidden);
@@ -240,8 +247,8 @@ pub(super) fn summary(loaded: &Loaded) -> Result<Set, Vec<String>> {
 }
 
 fn compiled(place: &Place<'_>, folder: &Folder) -> Result<Snapshot, Vec<Problem>> {
-    match &place.names {
-        Some(names) => Snapshot::compile_among(&folder.sources, &folder.tools, names),
+    match &place.known {
+        Some((names, _)) => Snapshot::compile_among(&folder.sources, &folder.tools, names),
         None => Snapshot::compile(&folder.sources, &folder.tools),
     }
 }

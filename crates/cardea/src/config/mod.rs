@@ -248,6 +248,7 @@ impl Loaded {
             agents: self.agents.keys().cloned().collect(),
             models: config.models.aliases.keys().cloned().collect(),
             issuers: config.auth.issuers.values().map(|issuer| issuer.issuer.clone()).collect(),
+            claims: config.auth.issuers.values().flat_map(|issuer| issuer.metadata_claims.clone()).collect(),
         }
     }
 

@@ -39,7 +39,7 @@ pub fn files(folder: &Path, end: &str) -> io::Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-fn is_left_over(path: &Path) -> bool {
+pub(super) fn is_left_over(path: &Path) -> bool {
     let name = path.file_name().unwrap_or_default().as_encoded_bytes();
     name.starts_with(b".") || name.starts_with(b"~")
 }

@@ -15,6 +15,7 @@ mod policy;
 mod reader;
 mod screen;
 mod till;
+mod unread;
 
 use std::{
     path::PathBuf,
@@ -39,6 +40,7 @@ pub use self::{
     permit::{Permission, Permit, Ruling},
     reader::with_encoder,
     screen::{OutputWindow, Screened},
+    unread::{is_policy_file, unread},
 };
 use crate::observe::Observe;
 
@@ -87,8 +89,8 @@ struct Inner {
     snapshot: RwLock<Arc<Snapshot>>,
     /// The texts that it was made from.
     sources: Mutex<Vec<Source>>,
-    /// The version of the policies whose warnings have been told.
-    warned: Mutex<Arc<str>>,
+    /// What has been told of the policies.
+    warned: Mutex<policy::Warned>,
     memo: policy::Memo,
     guards: screen::Guards,
     places: Arc<admit::Places>,
@@ -137,7 +139,7 @@ impl Control {
             settings,
             snapshot,
             sources: Mutex::default(),
-            warned: Mutex::new(Arc::from("")),
+            warned: Mutex::default(),
             memo,
             guards,
             places,

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeSet, HashSet},
+    path::PathBuf,
     sync::{Arc, PoisonError},
     time::Duration,
 };
@@ -19,8 +20,16 @@ use cardea_store::Commit;
 use moka::sync::Cache;
 use serde_json::json;
 
-use super::{Control, folder::broken};
+use super::{Control, folder::broken, unread};
 use crate::observe;
+
+/// What has been told of the policies.
+#[derive(Debug, Default)]
+pub(super) struct Warned {
+    /// The version whose warnings were told.
+    version: Option<Arc<str>>,
+    unread: Vec<PathBuf>,
+}
 
 /// A set that allows nothing.
 pub(super) fn empty() -> Result<Snapshot> {
@@ -28,18 +37,23 @@ pub(super) fn empty() -> Result<Snapshot> {
 }
 
 impl Control {
-    /// Says what is odd about the policies of now, once for each set. Not before upstreams were asked for their tools:
-    /// until then no policy fits any of them.
+    /// Says what is odd about the policies of now, once for each set, and which files of their folder nobody reads. Not
+    /// before upstreams were asked for their tools: until then no policy fits any of them.
     pub fn tell_warnings(&self) {
         let now = self.policies();
+        let unread = unread(&self.inner.settings.policies, "cedar");
         let mut told = self.inner.warned.lock().unwrap_or_else(PoisonError::into_inner);
-        if **told != **now.version() {
-            *told = Arc::clone(now.version());
+        if told.version.as_deref() != Some(&**now.version()) {
+            told.version = Some(Arc::clone(now.version()));
             let lines: BTreeSet<String> = now.warnings().iter().map(ToString::to_string).collect();
             for line in lines {
                 tracing::warn!(policy.warning = line);
             }
         }
+        for path in unread.iter().filter(|path| !told.unread.contains(path)) {
+            tracing::warn!(policy.unread = %path.display(), "no policy of this file is in force: only `.cedar` files of the folder itself are read");
+        }
+        told.unread = unread;
     }
 
     /// The tools that the caller could be allowed to call with some arguments, perhaps after an approval.

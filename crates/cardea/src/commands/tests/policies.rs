@@ -137,7 +137,7 @@ fn a_policy_test_that_tests_nothing_is_not_good() {
     assert_eq!(run_in(dir.path(), &words).end, End::Good, "what is only listed has no arguments");
 
     // As at `serve`: what changes something and does not say sends outside.
-    let taint = "[[case]]\nroles = [\"support\"]\ntool = \"ops__process_refund\"\ntaint = [\"tool\"]\n\
+    let taint = "[[case]]\nroles = [\"support\"]\ntool = \"ops__process_refund\"\ntaint = [\"tool_result\"]\n\
                  arguments = { order_id = \"1\", amount = 1.0 }\nexpect = \"approval\"\npolicy = \"outside-after-untrusted\"\n";
     fs::write(&cases, taint).unwrap();
     let ran = run_in(dir.path(), &words);
@@ -214,4 +214,87 @@ fn check_tells_of_files_tools_and_limits_that_do_nothing() {
     let ran = run_in(dir.path(), &["check"]);
     assert!(ran.end == End::Bad && ran.err.contains("the name of the built-in issuer"), "{}", ran.err);
     assert_eq!(run_in(dir.path(), &["demo", "--json"]).end, End::Misused);
+}
+
+#[test]
+fn a_policy_that_lies_where_nobody_reads_is_told_and_not_good() {
+    let dir = started();
+    let at = |name: &str| dir.path().join("policies").join(name);
+    for folder in ["team/more", "tests/sub", ".git"] {
+        fs::create_dir_all(at(folder)).unwrap();
+    }
+    let case = "[[case]]\ntool = \"ops__get_order\"\narguments = { order_id = \"17\" }\nexpect = \"allow\"\n";
+    fs::write(at("tests/sub/a.toml"), case).unwrap();
+    fs::write(at("team/notes.cedar"), "// nothing yet").unwrap();
+    fs::write(at(".git/x.cedar"), "permit (principal, action, resource);").unwrap();
+    fs::write(dir.path().join("agents/README.md"), "").unwrap();
+    let ran = run_in(dir.path(), &["check"]);
+    assert_eq!(ran.end, End::Good, "{}", ran.err);
+    for name in ["team/notes.cedar is not read", "tests/sub/a.toml is not read: cases are the files of"] {
+        assert!(ran.err.contains(name), "{name}: {}", ran.err);
+    }
+    assert!(!ran.err.contains(".git"), "{}", ran.err);
+    let ran = run_in(dir.path(), &["policy", "test"]);
+    assert!(ran.err.contains("tests/sub/a.toml is not read"), "{}", ran.err);
+
+    let stop = "@id(\"stop\") forbid (principal, action, resource);";
+    for name in ["team/more/stop.cedar", "stop.CEDAR", "tests/stop.cedar"] {
+        fs::write(at(name), stop).unwrap();
+        let ran = run_in(dir.path(), &["check"]);
+        let says = format!("{name} is not read: policies are the files of");
+        assert_eq!(ran.end, End::Bad, "{name}: {}", ran.err);
+        assert!(ran.err.contains("BAD: ") && ran.err.contains(&says), "{}", ran.err);
+        assert_eq!(ran.err.matches(name).count(), 1, "it is told once: {}", ran.err);
+        let told = run_in(dir.path(), &["check", "--json"]).json();
+        assert!(told["good"] == false && told["problems"][0].as_str().unwrap().contains(&says), "{told}");
+        let told = run_in(dir.path(), &["doctor"]);
+        assert!(told.out.contains(&says) || told.err.contains(&says), "{}{}", told.out, told.err);
+        fs::remove_file(at(name)).unwrap();
+    }
+    assert_eq!(run_in(dir.path(), &["check"]).end, End::Good);
+}
+
+#[test]
+fn a_case_or_a_condition_with_a_slip_is_not_good() {
+    let dir = started();
+    let (cases, more) = (dir.path().join("policies/tests/more.toml"), dir.path().join("policies/more.cedar"));
+    let case = "[[case]]\ntool = \"ops__get_order\"\narguments = { order_id = \"17\" }\nexpect = \"deny\"\n";
+    for (slip, says) in [
+        ("agent = \"suport\"", "did you mean `support`?"),
+        ("via = \"MCP\"", "did you mean `mcp`?"),
+        ("taint = [\"toolresult\"]", "did you mean `tool_result`?"),
+    ] {
+        fs::write(&cases, format!("{case}{slip}\n")).unwrap();
+        let ran = run_in(dir.path(), &["policy", "test"]);
+        assert!(ran.end == End::Bad && ran.out.contains(says), "{slip}: {}{}", ran.out, ran.err);
+    }
+    fs::write(&cases, "[[case]]\nmodel = \"rehersal\"\nexpect = \"deny\"\n").unwrap();
+    let ran = run_in(dir.path(), &["policy", "test"]);
+    assert!(ran.end == End::Bad && ran.out.contains("did you mean `rehearsal`?"), "{}", ran.out);
+    fs::write(&cases, format!("{case}agent = \"support\"\n")).unwrap();
+    assert_eq!(run_in(dir.path(), &["policy", "test"]).end, End::Good);
+    // Too large for a policy to see: a case says so as a server does.
+    let large =
+        case.replace("ops__get_order", "ops__process_refund").replace("\"17\"", "\"17\", amount = 500.005");
+    fs::write(&cases, format!("{large}roles = [\"support\"]\nreason = \"reads the argument `amount`\"\n"))
+        .unwrap();
+    let ran = run_in(dir.path(), &["policy", "test"]);
+    assert_eq!(ran.end, End::Good, "{}", ran.out);
+    fs::remove_file(&cases).unwrap();
+    for (policy, says) in [
+        ("@id(\"no\") forbid (principal, action, resource) when { context.time.hour >= 24 };", "never holds"),
+        (
+            "@id(\"no\") @approval(\"role:a\") forbid (principal, action in Action::\"call\", resource);",
+            "`@approval` lifts nothing",
+        ),
+    ] {
+        fs::write(&more, policy).unwrap();
+        let ran = run_in(dir.path(), &["check"]);
+        assert!(ran.end == End::Bad && ran.err.contains(says), "{policy}: {}", ran.err);
+    }
+    let finance = "@id(\"four-eyes\") @approval(\"role:finance\")\nforbid (principal, action == Action::\"ops__process_refund\", \
+                   resource) unless { context has approval };";
+    fs::write(&more, finance).unwrap();
+    let ran = run_in(dir.path(), &["check"]);
+    assert!(ran.end == End::Good && ran.err.contains("can be approved by nobody"), "{}", ran.err);
 }

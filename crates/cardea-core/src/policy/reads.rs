@@ -1,0 +1,182 @@
+//! What a policy reads of a call's arguments and of the user's metadata.
+//!
+//! Cedar holds texts, truths and whole numbers. What it cannot hold is not in the question, and to a policy that asks
+//! `has` it would look as if nobody had sent it. So a question is refused if a policy that can matter for it reads what
+//! is there and left out.
+
+use serde_json::Value;
+
+/// Something that is there and that policies cannot see.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Unseen {
+    /// The records that lead to it, as policies name them.
+    pub(super) within: Vec<String>,
+    /// The names under which a policy may look for it.
+    pub(super) names: Vec<String>,
+    /// What it is and what would fit, for people: "the argument `amount`, which must be …".
+    pub(super) says: String,
+}
+
+/// What one policy reads.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Reads {
+    /// Paths below `context.args`; an empty one is all of it.
+    arguments: Vec<(Vec<String>, Look)>,
+    /// Tags of the user; `None` is one whose name only the question tells.
+    tags: Vec<Option<String>>,
+}
+
+/// How far a policy looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Look {
+    /// Whether it is there.
+    Presence,
+    /// At it and all its parts.
+    Whole,
+}
+
+impl Reads {
+    /// What the policy with this JSON form reads.
+    pub(super) fn of(policy: &Value) -> Self {
+        let mut reads = Self::default();
+        reads.collect(policy.get("conditions").unwrap_or(&Value::Null));
+        reads
+    }
+
+    /// What a policy reads that does not tell.
+    pub(super) fn everything() -> Self {
+        Self { arguments: vec![(Vec::new(), Look::Whole)], tags: vec![None] }
+    }
+
+    /// True if the policy looks at this argument, at a part of it or at a record that holds it.
+    pub(super) fn looks_at(&self, unseen: &Unseen) -> bool {
+        let within = &unseen.within;
+        self.arguments.iter().any(|(path, look)| {
+            let along = path.iter().zip(within).all(|(read, at)| read == at);
+            along
+                && match path.get(within.len()) {
+                    Some(name) => unseen.names.contains(name),
+                    // A record is there, whatever it lacks.
+                    None => *look == Look::Whole,
+                }
+        })
+    }
+
+    /// True if the policy looks at this tag of the user.
+    pub(super) fn looks_at_tag(&self, tag: &str) -> bool {
+        self.tags.iter().any(|read| read.as_deref().is_none_or(|read| read == tag))
+    }
+
+    fn collect(&mut self, expression: &Value) {
+        let members = match expression {
+            Value::Array(all) => return all.iter().for_each(|one| self.collect(one)),
+            Value::Object(members) => members,
+            _ => return,
+        };
+        if is_context(expression) {
+            return self.arguments.push((Vec::new(), Look::Whole));
+        }
+        for (operator, parts) in members {
+            match (operator.as_str(), parts.get("left")) {
+                ("." | "has", Some(left)) => match path(left) {
+                    Some(path) => self.below(path, operator, &names(parts)),
+                    None if is_context(left) => match names(parts).split_first() {
+                        Some((&"args", [])) if operator == "." => {
+                            self.arguments.push((Vec::new(), Look::Whole))
+                        }
+                        Some((&"args", [_, ..])) => {
+                            self.below(Vec::new(), operator, names(parts).get(1..).unwrap_or_default())
+                        }
+                        // Everything else of the context is always held; so is that there are arguments at all.
+                        _ => {}
+                    },
+                    None => self.collect(left),
+                },
+                ("hasTag" | "getTag", Some(left)) => {
+                    let name = parts.get("right");
+                    self.tags.push(name.and_then(|name| name.get("Value")?.as_str()).map(str::to_owned));
+                    self.collect(left);
+                    name.into_iter().for_each(|name| self.collect(name));
+                }
+                _ => self.collect(parts),
+            }
+        }
+    }
+
+    fn below(&mut self, mut path: Vec<String>, operator: &str, names: &[&str]) {
+        path.extend(names.iter().map(|name| (*name).to_owned()));
+        self.arguments.push((path, if operator == "has" { Look::Presence } else { Look::Whole }));
+    }
+}
+
+/// The name behind a point or `has`; `has` may have several.
+fn names(parts: &Value) -> Vec<&str> {
+    match parts.get("attr") {
+        Some(Value::Array(all)) => all.iter().filter_map(Value::as_str).collect(),
+        Some(one) => one.as_str().into_iter().collect(),
+        None => Vec::new(),
+    }
+}
+
+fn is_context(expression: &Value) -> bool {
+    expression.get("Var").and_then(Value::as_str) == Some("context")
+}
+
+/// The names behind `context.args`, if this is nothing but such a chain.
+fn path(expression: &Value) -> Option<Vec<String>> {
+    let parts = expression.get(".")?;
+    let (left, name) = (parts.get("left")?, parts.get("attr")?.as_str()?);
+    if is_context(left) {
+        return (name == "args").then(Vec::new);
+    }
+    let mut path = path(left)?;
+    path.push(name.to_owned());
+    Some(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reads(condition: &str) -> (Vec<String>, Vec<Option<String>>) {
+        let text = format!("forbid (principal, action, resource) when {{ {condition} }};");
+        let policy: cedar_policy::Policy = text.parse().unwrap();
+        let reads = Reads::of(&policy.to_json().unwrap());
+        (reads.arguments.iter().map(|(path, _)| path.join(".")).collect(), reads.tags)
+    }
+
+    #[test]
+    fn every_way_to_an_argument_is_found() {
+        for (condition, paths) in [
+            ("context.args.a > 5", &["a"][..]),
+            ("context.args has a && context.args.a > 5", &["a", "a"]),
+            ("context[\"args\"][\"a\"] == 5", &["a"]),
+            ("context.args.where.city == \"x\"", &["where.city"]),
+            ("context.args.where has city", &["where.city"]),
+            ("context.args.tags.contains(\"x\")", &["tags"]),
+            ("[context.args.a].contains(5)", &["a"]),
+            ("{ x: context.args.a }.x == 5", &["a"]),
+            ("context.args == { a: 5 }", &[""]),
+            ("(if principal.tenant == \"x\" then context.args else context.args).a == 5", &["", ""]),
+            ("{ c: context }.c.args.a == 5", &[""]),
+            ("context.agent == \"x\" && context has approval", &[]),
+            ("context has args", &[]),
+            ("!(context.args.name like \"a*\")", &["name"]),
+        ] {
+            let found = reads(condition).0;
+            assert_eq!(found, paths, "{condition}");
+        }
+        // However Cedar spells a chain behind `has`, its last name is found.
+        let (extended, _) = reads("context.args has where.city");
+        assert!(extended.iter().any(|path| path == "where.city"), "{extended:?}");
+        let (extended, _) = reads("context has args.a");
+        assert_eq!(extended, ["a"]);
+    }
+
+    #[test]
+    fn every_tag_is_found() {
+        let (paths, tags) = reads("principal.hasTag(\"plan\") && principal.getTag(context.args.a) == \"x\"");
+        assert_eq!(tags, [Some("plan".to_owned()), None]);
+        assert_eq!(paths, ["a"]);
+    }
+}
