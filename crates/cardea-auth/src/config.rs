@@ -58,8 +58,8 @@ impl AuthConfig {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum TokenKind {
-    /// No `typ`, `JWT` or `at+jwt`: for issuers that do not mark their access tokens. What looks like an ID token
-    /// is refused all the same.
+    /// No `typ`, `JWT` or `at+jwt`: for issuers that do not mark their access tokens. What looks like an ID token or a
+    /// logout token is refused all the same; one that does not look it passes if its `aud` fits, so prefer `at_jwt`.
     #[default]
     Unmarked,
     /// Only `typ: at+jwt` (RFC 9068).

@@ -18,7 +18,7 @@ use crate::{
     claims::{self, Parts},
     config::IssuerConfig,
     dpop,
-    keyset::KeySet,
+    keyset::{KeySet, algorithm_of},
     reason::Reason,
     remote::Remote,
 };
@@ -103,7 +103,7 @@ impl Issuer {
             return Err(Reason::Signature);
         }
         let expires_at = claims::check_times(&parts.claims, now, leeway)?;
-        claims::check_kind(&parts.claims)?;
+        claims::check_kind(&parts.header, &parts.claims, &self.config.scopes_claim)?;
         if !claims::audience_fits(&parts.claims, &self.config.audience)? {
             return Err(Reason::Audience);
         }
@@ -115,7 +115,7 @@ impl Issuer {
 
     fn algorithm(&self, header: &Map<String, Value>) -> Result<Algorithm, Reason> {
         let named = header.get("alg").and_then(Value::as_str).ok_or(Reason::Header)?;
-        let algorithm: Algorithm = named.parse().map_err(|_| Reason::Algorithm)?;
+        let algorithm: Algorithm = algorithm_of(named).ok_or(Reason::Algorithm)?;
         if self.algorithms.contains(&algorithm) { Ok(algorithm) } else { Err(Reason::Algorithm) }
     }
 

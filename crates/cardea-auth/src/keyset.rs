@@ -69,6 +69,11 @@ impl KeySet {
     }
 }
 
+/// The algorithm of this name. RFC 9864 calls EdDSA on the one curve that is known here `Ed25519`.
+pub(crate) fn algorithm_of(name: &str) -> Option<Algorithm> {
+    if name == "Ed25519" { Some(Algorithm::EdDSA) } else { name.parse().ok() }
+}
+
 fn rsa_algorithms() -> Vec<Algorithm> {
     use Algorithm::{PS256, PS384, PS512, RS256, RS384, RS512};
     vec![RS256, RS384, RS512, PS256, PS384, PS512]
@@ -97,9 +102,8 @@ fn one(value: &Value) -> Option<Key> {
         _ => return None,
     };
     if let Some(Value::String(named)) = value.get("alg") {
-        // WHY: RFC 9864 calls EdDSA on this curve `Ed25519`.
-        let named = if named == "Ed25519" { "EdDSA" } else { named };
-        algorithms.retain(|algorithm| named.parse() == Ok(*algorithm));
+        let named = algorithm_of(named);
+        algorithms.retain(|algorithm| named == Some(*algorithm));
     }
     let key = DecodingKey::from_jwk(&jwk).ok()?;
     (!algorithms.is_empty()).then(|| Key { kid: jwk.common.key_id, algorithms, key })

@@ -26,7 +26,7 @@ use crate::{
 /// What kind of request the making of a key is, among those with idempotency keys.
 const ROUTE: &str = "api_key";
 
-const LONGEST_NAME: usize = 256;
+pub(super) const LONGEST_NAME: usize = 256;
 const MOST_NAMES: usize = 64;
 const LONGEST_LIFE: Millis = Millis::from_secs(100 * 366 * 24 * 3_600);
 

@@ -197,6 +197,26 @@ async fn a_token_for_an_upstream_is_made_once_but_never_outlives_the_callers_own
 }
 
 #[tokio::test]
+async fn a_token_that_was_taken_back_is_forgotten_only_when_nobody_lets_it_in() {
+    let house = house(true).await;
+    let token = house.identity.mint(&Mint::new("acme", "ann")).unwrap();
+    let shown = Credentials::token(token.expose_secret(), None);
+    let ann = house.auth.authenticate(&shown).await.unwrap();
+    let (id, issuer) = (ann.token_id().unwrap().to_owned(), Some(ann.issuer.clone()));
+    house.identity.revoke_tokens(&ann, Revoke::Token { id, issuer, until: ann.expires_at() }).await.unwrap();
+    house.clock.set(ann.expires_at().unwrap().plus(Millis::from_secs(10)));
+    let other = Revoke::User { user: "bob smith".into(), issuer: None, keys: false };
+    house.identity.operator_revoke_tokens(&"acme".into(), other).await.unwrap();
+    let again = open(house.db.clone(), &house.clock, true).await;
+    again.identity.learn_revocations(&again.auth).await.unwrap();
+    assert!(again.auth.authenticate(&shown).await.is_err(), "it is over, but within the leeway");
+    house.clock.advance(cardea_auth::REMEMBERED_AFTER_END);
+    let other = Revoke::User { user: "bob".into(), issuer: None, keys: false };
+    house.identity.operator_revoke_tokens(&"acme".into(), other).await.unwrap();
+    assert_eq!(house.identity.revocations(&"acme".into()).await.unwrap().len(), 2, "the two users");
+}
+
+#[tokio::test]
 async fn the_installation_has_a_token_of_its_own() {
     let house = house(false).await;
     let roles = ["reader".to_owned()];
