@@ -325,10 +325,20 @@ impl Auth {
         self.remotes().all(Remote::is_ready)
     }
 
-    /// The issuers whose tokens are accepted, for RFC 9728 metadata.
+    /// The issuers whose tokens are accepted.
     #[must_use]
     pub fn issuers(&self) -> Vec<String> {
         let mut names: Vec<String> = self.0.issuers.keys().cloned().collect();
+        names.sort();
+        names
+    }
+
+    /// Those of [`Self::issuers`] at which people can sign in, as far as anybody can tell: they publish their keys. Who
+    /// signs with a shared secret or a key in a file is a program.
+    #[must_use]
+    pub fn sign_in_issuers(&self) -> Vec<String> {
+        let published = self.0.issuers.values().filter(|issuer| issuer.remote().is_some());
+        let mut names: Vec<String> = published.map(|issuer| issuer.name().to_owned()).collect();
         names.sort();
         names
     }

@@ -135,6 +135,9 @@ impl Issuer {
             (None, None, None) => "default".to_owned(),
             (None, None, Some(_)) => return Err(Reason::Claim("tenant")),
         };
+        if !config.tenants.is_empty() && !config.tenants.contains(&tenant) {
+            return Err(Reason::Tenant);
+        }
         Ok(Principal {
             tenant: TenantId::new(tenant),
             user: UserId::new(user),

@@ -43,6 +43,9 @@ pub enum Reason {
     /// Meant for somebody else.
     #[error("audience")]
     Audience,
+    /// Of a tenant that its issuer may not name.
+    #[error("tenant")]
+    Tenant,
     /// Over.
     #[error("expired")]
     Expired,

@@ -233,6 +233,29 @@ async fn a_token_that_was_good_ends_with_its_time_although_it_is_remembered() {
 }
 
 #[tokio::test]
+async fn the_same_name_from_two_issuers_behind_cardea_is_two_people() {
+    let server = || server().tool(Tool::new("owner", owner).about("Says whose things these are.").reads());
+    let claims = Claims { actors: vec!["cardea".to_owned()], ..claims("ann", "read") };
+    let asked = async |idp: Option<&str>| {
+        let more = idp.map(|idp| json!({ "idp": idp })).unwrap_or_else(|| json!({}));
+        let token =
+            signer().sign_with(&claims, more.as_object().unwrap().clone(), SystemClock.now()).unwrap();
+        let request = post(&format!("Bearer {}", token.expose_secret()));
+        let call = legacy("tools/call", json!({ "name": "owner", "arguments": {} })).to_string();
+        let (_, _, body) = answer(server(), request.header("mcp-protocol-version", "2025-11-25"), call).await;
+        body["result"]["content"][0]["text"].as_str().unwrap().to_owned()
+    };
+    let (first, second, plain) =
+        (asked(Some("https://a.example")).await, asked(Some("https://b.example")).await, asked(None).await);
+    assert!(first != second && first != plain, "{first} {second} {plain}");
+    assert_eq!(first, asked(Some("https://a.example")).await, "and the same one each time");
+}
+
+async fn owner(context: Context) -> Result<String> {
+    Ok(context.owner()?)
+}
+
+#[tokio::test]
 async fn the_metadata_names_the_resource_its_issuers_and_scopes() {
     for path in ["/.well-known/oauth-protected-resource", "/.well-known/oauth-protected-resource/mcp"] {
         let request = Request::get(path).header(header::HOST, "localhost");

@@ -25,6 +25,7 @@ use super::{
 };
 use crate::{
     app::App,
+    control::Listening,
     flow::{self, Message},
     turn::Following,
 };
@@ -108,6 +109,7 @@ pub(super) async fn cancel(
 
 /// Follows one turn.
 struct Follow {
+    _place: Listening,
     app: App,
     caller: Caller,
     id: TurnId,
@@ -132,7 +134,10 @@ pub(super) async fn events(
         // WHY: an `EventSource` comes back after every end; only this tells it that there is no more (WHATWG HTML 9.2).
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
-    let follow = Follow { app, caller: known.caller, id, seen, following, waiting: Vec::new(), ended: false };
+    let place = app.control.listen(&known.caller).map_err(|error| known.problem(error))?;
+    let caller = known.caller;
+    let follow =
+        Follow { _place: place, app, caller, id, seen, following, waiting: Vec::new(), ended: false };
     let mut response =
         Sse::new(stream_of(follow)).keep_alive(axum::response::sse::KeepAlive::default()).into_response();
     response.headers_mut().insert("x-accel-buffering", HeaderValue::from_static("no"));

@@ -82,6 +82,11 @@ impl App {
             Identity::open(db.clone(), observe.clone(), &vault, Arc::clone(&clock), &config.local_issuer)
                 .await?;
         let mut accepted = config.auth.clone();
+        if config.server.public_url.is_some() {
+            // WHY: it is what the metadata of `/mcp` tells clients to ask their issuer for (RFC 9728, RFC 8707).
+            let resource = format!("{public_url}/mcp");
+            accepted.issuers.values_mut().for_each(|issuer| issuer.audience.push(resource.clone()));
+        }
         if let Some(try_out) = identity.try_out_issuer() {
             accepted = accepted.issuer(TRY_OUT_ISSUER, try_out);
         }
@@ -254,6 +259,7 @@ fn settings(config: &Config, guards: Vec<Profile>, names: Installation) -> contr
         per_user: rate(limits.per_user),
         per_tenant: rate(limits.per_tenant),
         in_flight: [limits.in_flight, limits.in_flight_per_tenant, limits.in_flight_per_user],
+        streams_per_user: limits.streams_per_user,
         user_budget: budget(&limits.user_budget),
         tenant_budget: budget(&limits.tenant_budget),
         guard: config.guard.profile.clone(),

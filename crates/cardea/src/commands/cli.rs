@@ -312,6 +312,9 @@ pub enum PersonCommand {
 pub struct PersonErase {
     /// The user, as tokens name them (`sub`).
     pub user: String,
+    /// The issuer that vouches for the user (`iss`), where people of several issuers have the name.
+    #[arg(long, value_name = "ISSUER")]
+    pub issuer: Option<String>,
     /// Do not ask first.
     #[arg(long, short)]
     pub yes: bool,

@@ -38,7 +38,7 @@ pub(super) fn token(cli: &Cli, wanted: &Token, environment: &Environment, out: &
         .scopes(wanted.scopes.iter().cloned());
     let made = client::wait(async {
         let (identity, db) = open(&config).await?;
-        let token = identity.mint(&mint);
+        let token = identity.operator_mint(&mint).await;
         db.close().await;
         token
     });

@@ -681,7 +681,7 @@ fn a_change_of_a_tool_is_shown_with_all_its_signs_and_accepted_by_what_it_says()
 
 #[test]
 fn somebody_is_erased_only_after_the_name_was_written_twice() {
-    let words = |yes| PersonErase { user: "bob".to_owned(), yes, server: Server::default() };
+    let words = |yes| PersonErase { user: "bob".to_owned(), issuer: None, yes, server: Server::default() };
     let server = client::Asked { base: "http://127.0.0.1:9".to_owned(), token: None };
     let erase = |yes, typed: &str, asks| {
         let (mut stdout, mut stderr) = (Vec::new(), Vec::new());

@@ -15,7 +15,10 @@ use cardea_auth::Caller;
 use cardea_core::{principal::Principal, time::SharedClock};
 use cardea_store::Db;
 
-pub use self::conversation::{Conversation, Said};
+pub use self::{
+    conversation::{Conversation, Said},
+    erase::Whom,
+};
 use crate::{
     observe::{Entry, Observe},
     vault::Vault,

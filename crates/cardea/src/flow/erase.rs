@@ -8,19 +8,23 @@ use crate::{app::App, identity::Revoke};
 /// The role that may erase people of its tenant.
 const ADMIN: &str = "admin";
 
-/// Erases a user of the caller's tenant. What is sealed for the user opens no more, in older backups neither.
+/// Erases a user of the caller's tenant, of this issuer or of the only one by which somebody of that name is known. What is
+/// sealed for the user opens no more, in older backups neither.
 ///
 /// # Errors
-/// `denied` without the role `admin`; `bad_request` for the caller themselves; what the vault and the store say.
-pub async fn erase(app: &App, caller: &Caller, user: &UserId) -> Result<()> {
+/// `denied` without the role `admin`; `bad_request` for the caller themselves; `conflict` if several people have the name and
+/// no issuer is said; what the vault and the store say.
+pub async fn erase(app: &App, caller: &Caller, user: &UserId, issuer: Option<String>) -> Result<()> {
     if !caller.has_role(ADMIN) {
         return Err(Error::new(Code::Denied).detail("Only the role `admin` erases people.")); // may they
     }
-    if caller.user == *user {
+    let whom = app.context.whom(&caller.tenant, user, issuer).await?; // of all who have the name
+    let unknown = whom.issuer.is_none() && caller.user == *user;
+    if unknown || whom.owners(&caller.tenant).contains(&caller.key()) {
         let detail = "Nobody erases themselves: another administrator must.";
         return Err(Error::new(Code::BadRequest).detail(detail));
     }
-    let out = Revoke::User { user: user.clone(), issuer: None, keys: true };
+    let out = Revoke::User { user: user.clone(), issuer: whom.issuer.clone(), keys: whom.has_keys() };
     app.auth.revoke(&app.identity.revoke_tokens(caller, out).await?); // nobody writes for them any more
-    app.context.erase(caller, user).await
+    app.context.erase(caller, &whom).await
 }

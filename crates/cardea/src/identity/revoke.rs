@@ -114,15 +114,19 @@ impl Identity {
         }
         if keys {
             commit = commit.run(
-                "UPDATE api_keys SET revoked_at = $1 WHERE tenant = $2 AND user_id = $3 AND revoked_at IS NULL",
+                // WHY: a key that was made with one of these is in the same hands.
+                "WITH RECURSIVE taken(id) AS (SELECT id FROM api_keys WHERE tenant = $2 AND user_id = $3 \
+                 UNION SELECT made.id FROM api_keys made JOIN taken ON made.created_by LIKE '% (' || taken.id || ')' \
+                 WHERE made.tenant = $2) \
+                 UPDATE api_keys SET revoked_at = $1 WHERE id IN (SELECT id FROM taken) AND revoked_at IS NULL",
                 args![now, &by.tenant, user.clone()],
             );
         }
         let detail = json!({ "token": token, "user": user, "issuer": issuer, "keys": keys });
         let written = self.0.db.commit(self.told(commit, by, "token.revoked", detail)).await;
         // WHY: also after an error, since the commit may have come through.
-        if let (true, Some(user)) = (keys, &user) {
-            self.forget_records(|record| record.tenant == by.tenant && record.user.as_str() == user);
+        if keys {
+            self.forget_records(|record| record.tenant == by.tenant);
         }
         written?;
         let tenant = by.tenant.clone();

@@ -1,4 +1,4 @@
-//! What becomes of a connection whose request is answered before it was read.
+//! What becomes of a connection whose request is answered before it was read, and how many streams one user holds.
 
 use std::fmt::Write as _;
 
@@ -89,4 +89,28 @@ async fn a_refused_request_that_is_too_large_to_be_dropped_is_told_that_the_conn
     let (status, head, _) = client.hears().await;
     assert_eq!(status, 401, "without waiting for a body that nobody asked for: {head}");
     assert!(head.contains("connection: close"), "{head}");
+}
+
+#[tokio::test]
+async fn one_user_cannot_hold_the_connections_of_everybody_with_streams() {
+    let world = World::plan().set("CARDEA_LIMITS__STREAMS_PER_USER", "2").start().await;
+    let ann = world.user("support");
+    let asked = ann.asks("Refund 150 for order 17, please.").await;
+    asked.waits_for_approval("ops__process_refund").await;
+    let line = format!("GET /api/v1/turns/{}/events", asked.turn());
+    let token = format!("Bearer {}", ann.token());
+    let follow = async || {
+        let mut stream = Line::to(&world).await;
+        stream.begins(&line, &[("authorization", &token)]).await;
+        let (status, head, body) = stream.hears().await;
+        (stream, status, format!("{head}{body}"))
+    };
+    let (first, second) = (follow().await, follow().await);
+    assert_eq!((first.1, second.1), (200, 200));
+    let (_, status, told) = follow().await;
+    assert_eq!(status, 429, "{told}");
+    assert!(told.contains("retry-after") && told.contains("2 streams"), "{told}");
+    drop(ann.get("/api/v1/agents").await.expect(200)); // whatever else she asks is answered
+    drop(first);
+    while follow().await.1 != 200 {} // a place is given back as soon as its connection is seen to be gone
 }
