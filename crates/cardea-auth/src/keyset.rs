@@ -63,6 +63,11 @@ impl KeySet {
         self.0.iter().filter(fits).take(MOST_TRIED).map(|key| &key.key).collect()
     }
 
+    /// True if a key of the set has this id.
+    pub(crate) fn names(&self, kid: Option<&str>) -> bool {
+        kid.is_some_and(|kid| self.0.iter().any(|key| key.kid.as_deref() == Some(kid)))
+    }
+
     /// True if some key could verify one of these algorithms.
     pub(crate) fn serves(&self, algorithms: &[Algorithm]) -> bool {
         self.0.iter().any(|key| key.algorithms.iter().any(|algorithm| algorithms.contains(algorithm)))

@@ -100,15 +100,22 @@ impl Remote {
         if let Some(keys) = self.current().filter(fits) {
             return Ok(keys);
         }
+        match self.newer().await {
+            Ok(keys) if fits(&keys) => Ok(keys),
+            Ok(_) => Err(Reason::UnknownKey),
+            Err(reason) => self.current().filter(fits).ok_or(reason),
+        }
+    }
+
+    /// The keys as they are now with the issuer, if it can be asked.
+    pub(crate) async fn newer(&self) -> Result<Arc<KeySet>, Reason> {
         let before = self.state().fetched;
-        let waited = self.refresh(Asked::ByToken).await;
-        let again = match waited {
+        let again = match self.refresh(Asked::ByToken).await {
             Waited::Over => self.state().not_before.since(self.0.clock.now()).max(SOON),
             Waited::NotYet(wait) => wait.max(SOON),
         };
         match self.current() {
-            Some(keys) if fits(&keys) => Ok(keys),
-            Some(_) if self.state().fetched != before => Err(Reason::UnknownKey),
+            Some(keys) if self.state().fetched != before => Ok(keys),
             Some(_) => Err(Reason::OldKeys(again)),
             None => Err(Reason::NoKeys(again)),
         }

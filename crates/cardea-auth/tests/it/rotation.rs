@@ -94,6 +94,27 @@ async fn a_token_of_a_new_key_is_not_called_bad_while_the_issuer_cannot_be_asked
 }
 
 #[tokio::test]
+async fn keys_without_ids_may_change_as_well() {
+    let (old, new) = (Key::new("k1"), Key::new("k2"));
+    let bare = |key: &Key| {
+        let mut jwk = key.jwk();
+        jwk.as_object_mut().unwrap().remove("kid");
+        json!({ "keys": [jwk] }).to_string()
+    };
+    let server = KeyServer::start(&[&old]).await;
+    server.shows_text(bare(&old));
+    let world = server.world();
+    world.auth.refresh().await;
+    server.shows_text(bare(&new));
+    let unnamed = json!({"alg": "EdDSA", "typ": "at+jwt"});
+    let token = |key: &Key| key.sign(&unnamed, &crate::world::claims(&json!({})));
+    assert!(world.sign_in(&token(&new)).await.is_ok());
+    assert_eq!(world.refusal(&token(&old)).await, "signature");
+    server.breaks();
+    assert_eq!(world.refusal(&token(&old)).await, "unknown key, and the issuer cannot be asked now");
+}
+
+#[tokio::test]
 async fn an_issuer_that_was_down_at_the_start_is_found_when_the_answer_says() {
     let key = Key::new("k1");
     let server = KeyServer::start(&[&key]).await;

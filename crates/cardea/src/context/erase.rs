@@ -61,7 +61,7 @@ impl Context {
     /// Who is meant by a name, and by an issuer if one is said.
     ///
     /// # Errors
-    /// `conflict` if several people have the name and no issuer is said; those of the store.
+    /// `ambiguous` if several people have the name and no issuer is said; those of the store.
     pub async fn whom(&self, tenant: &TenantId, user: &UserId, issuer: Option<String>) -> Result<Whom> {
         let sql = "SELECT owner FROM turns WHERE tenant = $1 AND user_id = $2 \
                    UNION SELECT owner FROM conversations WHERE tenant = $1 AND user_id = $2 \
@@ -74,11 +74,11 @@ impl Context {
             if known.len() > 1 {
                 let names: Vec<String> = known.iter().map(|issuer| format!("`{issuer}`")).collect();
                 let detail = format!(
-                    "{} people have this name, of the issuers {}: say which is meant with `issuer`.",
+                    "{} people have it, of the issuers {}: name one as `issuer`.",
                     names.len(),
                     names.join(", ")
                 );
-                return Err(Error::new(Code::Conflict).detail(detail));
+                return Err(Error::new(Code::Ambiguous).detail(detail));
             }
             return Ok(Whom { user: user.clone(), issuer: known.pop_first(), whole_name: true });
         };

@@ -12,7 +12,7 @@ const ADMIN: &str = "admin";
 /// sealed for the user opens no more, in older backups neither.
 ///
 /// # Errors
-/// `denied` without the role `admin`; `bad_request` for the caller themselves; `conflict` if several people have the name and
+/// `denied` without the role `admin`; `bad_request` for the caller themselves; `ambiguous` if several people have the name and
 /// no issuer is said; what the vault and the store say.
 pub async fn erase(app: &App, caller: &Caller, user: &UserId, issuer: Option<String>) -> Result<()> {
     if !caller.has_role(ADMIN) {

@@ -36,7 +36,8 @@ impl Line {
                 let head = head.to_ascii_lowercase();
                 let length = head.split("content-length: ").nth(1).and_then(|rest| rest.lines().next());
                 if length.is_none_or(|length| body.len() >= length.parse().unwrap()) {
-                    return (head[9..12].parse().unwrap(), head, body.to_owned());
+                    let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+                    return (status, head, body.to_owned());
                 }
             }
             let length = self.0.read(&mut piece).await.unwrap();
