@@ -124,6 +124,8 @@ async fn an_issuer_that_was_down_at_the_start_is_found_when_the_answer_says() {
     let token = key.token(&json!({}));
     assert_eq!(world.refusal(&token).await, "no keys of the issuer");
     assert_eq!(retry_after(&world, &token).await, Some(Millis::from_secs(1)));
+    assert_eq!(world.auth.sign_in_issuers(), [crate::world::ISSUER]);
+    assert!(World::knowing(&key).auth.sign_in_issuers().is_empty(), "a key in a file is a program's");
     server.shows(&[&key]);
     world.clock.advance(Millis::from_secs(1));
     assert!(world.sign_in(&token).await.is_ok());
