@@ -61,7 +61,8 @@ impl Context {
     /// Who is meant by a name, and by an issuer if one is said.
     ///
     /// # Errors
-    /// `ambiguous` if several people have the name and no issuer is said; those of the store.
+    /// `ambiguous` if several people have the name and no issuer is said; `not_found` if only others have it than the
+    /// issuer's; those of the store.
     pub async fn whom(&self, tenant: &TenantId, user: &UserId, issuer: Option<String>) -> Result<Whom> {
         let sql = "SELECT owner FROM turns WHERE tenant = $1 AND user_id = $2 \
                    UNION SELECT owner FROM conversations WHERE tenant = $1 AND user_id = $2 \
@@ -82,7 +83,13 @@ impl Context {
             }
             return Ok(Whom { user: user.clone(), issuer: known.pop_first(), whole_name: true });
         };
-        known.remove(&issuer);
+        let is_known = known.remove(&issuer) || issuer == KEYS || known.is_empty();
+        if !is_known {
+            // WHY: a slip in the issuer must not look like somebody who is gone.
+            let names: Vec<String> = known.iter().map(|issuer| format!("`{issuer}`")).collect();
+            let detail = format!("Nobody of this name was seen of that issuer, but of {}.", names.join(", "));
+            return Err(Error::new(Code::NotFound).detail(detail));
+        }
         // WHY: what only has the name in common is nobody's alone while somebody else has the name.
         Ok(Whom { user: user.clone(), whole_name: known.is_empty(), issuer: Some(issuer) })
     }

@@ -234,6 +234,8 @@ async fn of_two_people_with_one_name_only_the_one_who_is_meant_is_erased() {
     let path = format!("/api/v1/conversations/{}/messages?originals=true", first.conversation());
     assert!(ann.get(&path).await.expect(200).text.contains(CARD), "nothing is erased");
     drop(admin.delete("/api/v1/people/ann?isuer=x").await.expect(400));
+    let slip = admin.delete("/api/v1/people/ann?issuer=cardea-tryout").await.expect(404);
+    assert!(slip.at("/detail").contains("`cardea-try-out`"), "{}", slip.text);
 
     drop(admin.delete("/api/v1/people/ann?issuer=cardea%3Aembedded").await.expect(204));
     assert!(
