@@ -29,8 +29,8 @@ use crate::{
 const MOST_LEEWAY: Millis = Millis::from_secs(60);
 const LARGEST_TOKEN: usize = 8 * 1024;
 
-/// How soon a key set is tried again that could not be fetched.
-const RETRY: Millis = Millis::from_secs(30);
+/// Key sets are not fetched more often than this by schedule.
+const OFTENEST: Millis = Millis::from_secs(30);
 
 /// Turns credentials into a [`Caller`]. Cheap to clone.
 #[derive(Clone)]
@@ -62,6 +62,17 @@ pub struct TokenFacts {
     pub expires_at: Option<Timestamp>,
 }
 
+/// What a token calls itself, unchecked: for taking it back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TokenName {
+    /// The issuer that it names.
+    pub issuer: Option<String>,
+    /// Its [`Caller::token_id`].
+    pub id: String,
+    /// When it says that it ends.
+    pub expires_at: Option<Timestamp>,
+}
+
 impl Auth {
     /// Builds the room. Key sets behind addresses are fetched by [`Auth::keep_fresh`], or with the first token.
     ///
@@ -89,10 +100,10 @@ impl Auth {
             directory: config.api_keys.then_some(directory),
             remembered: Remembered::new(config.remember),
             proofs: dpop::Seen::default(),
-            revoked: Revoked::default(),
+            revoked: Revoked::new(config.leeway),
             clock,
             leeway: config.leeway,
-            refresh: config.refresh.max(RETRY),
+            refresh: config.refresh.max(OFTENEST),
         })))
     }
 
@@ -131,9 +142,7 @@ impl Auth {
             // WHY: kept with its address, so that the next request from there shares it instead of copying it.
             None => self.verify(token, now).await?.from(peer),
         };
-        if self.0.revoked.holds(&caller) {
-            return Err(Reason::Revoked);
-        }
+        self.0.revoked.check(&caller)?;
         if fresh {
             self.0.remembered.keep(print, caller.clone());
         }
@@ -176,11 +185,15 @@ impl Auth {
         })
     }
 
-    /// The [`Caller::token_id`] of a token and when it ends, if it is a token at all; nothing of it is checked.
+    /// What a token calls itself, if it is a token at all; nothing of it is checked.
     #[must_use]
-    pub fn name_of(token: &SecretString) -> Option<(String, Option<Timestamp>)> {
+    pub fn name_of(token: &SecretString) -> Option<TokenName> {
         let parts = claims::parts(token.expose_secret()).ok()?;
-        Some((claims::token_id(&parts), claims::time(&parts.claims, "exp").ok().flatten()))
+        Some(TokenName {
+            issuer: parts.claims.get("iss").and_then(|issuer| issuer.as_str()).map(str::to_owned),
+            id: claims::token_id(&parts),
+            expires_at: claims::time(&parts.claims, "exp").ok().flatten(),
+        })
     }
 
     /// Checks again, right before something is done, that the credential was not revoked since.
@@ -190,7 +203,7 @@ impl Auth {
     pub async fn still(&self, caller: &Caller) -> Result<()> {
         match (caller.proof, caller.key_id()) {
             (Proof::Jwt, _) if self.0.revoked.is_stale() => Err(unsure()),
-            (Proof::Jwt, _) if self.0.revoked.holds(caller) => Err(Reason::Revoked.into()),
+            (Proof::Jwt, _) => Ok(self.0.revoked.check(caller)?),
             (Proof::ApiKey, Some(id)) => Ok(self.record(id).await?.check(self.0.clock.now())?),
             _ => Ok(()),
         }
@@ -258,7 +271,7 @@ impl Auth {
             Proof::Jwt if !self.0.issuers.contains_key(&principal.issuer) => Err(Reason::Issuer.into()),
             Proof::Jwt => {
                 // WHY: the token was good when the turn began, so it was issued by then.
-                let caller = Caller::of(principal).issued(Some(since));
+                let caller = Caller::of(principal).began(since);
                 self.still(&caller).await.map(|()| caller)
             }
             Proof::ApiKey => {
@@ -298,13 +311,12 @@ impl Auth {
         join_all(self.remotes().map(|remote| remote.refresh(Asked::BySchedule))).await;
     }
 
-    /// Fetches all key sets now and then at the configured interval. Runs for ever; give it to a task.
+    /// Fetches all key sets now and then at the configured interval, sooner where that failed. Runs for ever; give it to
+    /// a task.
     pub async fn keep_fresh(self) {
-        loop {
-            self.refresh().await;
-            let pause = if self.is_ready() { self.0.refresh } else { RETRY };
-            tokio::time::sleep(pause.duration()).await;
-        }
+        join_all(self.remotes().map(|remote| keep(remote, self.0.refresh))).await;
+        // There is none.
+        std::future::pending().await
     }
 
     /// True if the keys of all issuers are there.
@@ -313,7 +325,7 @@ impl Auth {
         self.remotes().all(Remote::is_ready)
     }
 
-    /// The issuers whose tokens are accepted, for RFC 9728 metadata.
+    /// The issuers whose tokens are accepted.
     #[must_use]
     pub fn issuers(&self) -> Vec<String> {
         let mut names: Vec<String> = self.0.issuers.keys().cloned().collect();
@@ -321,8 +333,25 @@ impl Auth {
         names
     }
 
+    /// Those of [`Self::issuers`] at which people can sign in, as far as anybody can tell: they publish their keys. Who
+    /// signs with a shared secret or a key in a file is a program.
+    #[must_use]
+    pub fn sign_in_issuers(&self) -> Vec<String> {
+        let published = self.0.issuers.values().filter(|issuer| issuer.remote().is_some());
+        let mut names: Vec<String> = published.map(|issuer| issuer.name().to_owned()).collect();
+        names.sort();
+        names
+    }
+
     fn remotes(&self) -> impl Iterator<Item = &Remote> {
         self.0.issuers.values().filter_map(Issuer::remote)
+    }
+}
+
+async fn keep(remote: &Remote, usual: Millis) {
+    loop {
+        remote.refresh(Asked::BySchedule).await;
+        tokio::time::sleep(remote.pause(usual).duration()).await;
     }
 }
 

@@ -22,6 +22,7 @@ pub struct Caller {
     principal: Arc<Principal>,
     claims: Arc<Map<String, Value>>,
     issued_at: Option<Timestamp>,
+    began_at: Option<Timestamp>,
     expires_at: Option<Timestamp>,
     token: Option<Arc<str>>,
     key: Option<KeyId>,
@@ -34,6 +35,7 @@ impl Caller {
             principal: Arc::new(principal),
             claims: Arc::default(),
             issued_at: None,
+            began_at: None,
             expires_at: None,
             token: None,
             key: None,
@@ -50,6 +52,16 @@ impl Caller {
     pub(crate) fn issued(mut self, at: Option<Timestamp>) -> Self {
         self.issued_at = at;
         self
+    }
+
+    /// Of a caller whose turn goes on: when it began, by the clock of this installation.
+    pub(crate) fn began(mut self, at: Timestamp) -> Self {
+        self.began_at = Some(at);
+        self.issued(Some(at))
+    }
+
+    pub(crate) const fn began_at(&self) -> Option<Timestamp> {
+        self.began_at
     }
 
     pub(crate) fn with_token(mut self, id: String) -> Self {

@@ -58,8 +58,8 @@ impl AuthConfig {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum TokenKind {
-    /// No `typ`, `JWT` or `at+jwt`: for issuers that do not mark their access tokens. What looks like an ID token
-    /// is refused all the same.
+    /// No `typ`, `JWT` or `at+jwt`: for issuers that do not mark their access tokens. What looks like an ID token or a
+    /// logout token is refused all the same; one that does not look it passes if its `aud` fits, so prefer `at_jwt`.
     #[default]
     Unmarked,
     /// Only `typ: at+jwt` (RFC 9068).
@@ -73,7 +73,8 @@ pub enum TokenKind {
 pub struct IssuerConfig {
     /// The `iss` of its tokens, compared byte for byte.
     pub issuer: String,
-    /// The `aud` of which a token must carry one.
+    /// The `aud` of which a token must carry one. Where `server.public_url` is set, the resource identifier of `/mcp`
+    /// (`<public_url>/mcp`, as its metadata names it) is good as well.
     pub audience: Vec<String>,
     /// The algorithms that its tokens may use. Empty: HS256 for a secret, else RS256, PS256, ES256, ES384 and EdDSA
     /// as far as the keys are of that kind.
@@ -118,6 +119,10 @@ pub struct IssuerConfig {
     /// tokens are refused.
     #[serde(default)]
     pub tenant: Option<String>,
+    /// The tenants that this issuer may name; tokens of others are refused. Empty: any. Set it where several issuers name
+    /// tenants, or each of them can speak for all.
+    #[serde(default)]
+    pub tenants: Vec<String>,
     /// Claims that policies and handlers may see beside the usual ones.
     #[serde(default)]
     pub metadata_claims: Vec<String>,
@@ -151,6 +156,7 @@ impl IssuerConfig {
             client_claim: None,
             tenant_claim: None,
             tenant: None,
+            tenants: Vec::new(),
             metadata_claims: Vec::new(),
         }
     }

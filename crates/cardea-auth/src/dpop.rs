@@ -21,7 +21,7 @@ use jsonwebtoken::{
 use serde_json::{Map, Value, json};
 use subtle::ConstantTimeEq as _;
 
-use crate::{claims, reason::Reason};
+use crate::{claims, keyset::algorithm_of, reason::Reason};
 
 /// What a proof may be signed with, as challenges name it.
 pub(crate) const ALGORITHMS: &str = "ES256 EdDSA ES384 PS256 RS256";
@@ -139,8 +139,7 @@ fn header(header: &Map<String, Value>) -> Result<(Algorithm, DecodingKey, String
         _ => return Err(Reason::Proof("key")),
     };
     let named = header.get("alg").and_then(Value::as_str).ok_or(Reason::Proof("algorithm"))?;
-    let named = if named == "Ed25519" { "EdDSA" } else { named };
-    let algorithm: Algorithm = named.parse().map_err(|_| Reason::Proof("algorithm"))?;
+    let algorithm = algorithm_of(named).ok_or(Reason::Proof("algorithm"))?;
     if !fits.contains(&algorithm) {
         return Err(Reason::Proof("algorithm"));
     }

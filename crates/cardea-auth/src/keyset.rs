@@ -63,10 +63,20 @@ impl KeySet {
         self.0.iter().filter(fits).take(MOST_TRIED).map(|key| &key.key).collect()
     }
 
+    /// True if a key of the set has this id.
+    pub(crate) fn names(&self, kid: Option<&str>) -> bool {
+        kid.is_some_and(|kid| self.0.iter().any(|key| key.kid.as_deref() == Some(kid)))
+    }
+
     /// True if some key could verify one of these algorithms.
     pub(crate) fn serves(&self, algorithms: &[Algorithm]) -> bool {
         self.0.iter().any(|key| key.algorithms.iter().any(|algorithm| algorithms.contains(algorithm)))
     }
+}
+
+/// The algorithm of this name. RFC 9864 calls EdDSA on the one curve that is known here `Ed25519`.
+pub(crate) fn algorithm_of(name: &str) -> Option<Algorithm> {
+    if name == "Ed25519" { Some(Algorithm::EdDSA) } else { name.parse().ok() }
 }
 
 fn rsa_algorithms() -> Vec<Algorithm> {
@@ -97,9 +107,8 @@ fn one(value: &Value) -> Option<Key> {
         _ => return None,
     };
     if let Some(Value::String(named)) = value.get("alg") {
-        // WHY: RFC 9864 calls EdDSA on this curve `Ed25519`.
-        let named = if named == "Ed25519" { "EdDSA" } else { named };
-        algorithms.retain(|algorithm| named.parse() == Ok(*algorithm));
+        let named = algorithm_of(named);
+        algorithms.retain(|algorithm| named == Some(*algorithm));
     }
     let key = DecodingKey::from_jwk(&jwk).ok()?;
     (!algorithms.is_empty()).then(|| Key { kid: jwk.common.key_id, algorithms, key })

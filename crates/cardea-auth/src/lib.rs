@@ -28,7 +28,7 @@ mod remote;
 mod revoked;
 mod signer;
 
-pub use auth::{Auth, TokenFacts};
+pub use auth::{Auth, TokenFacts, TokenName};
 pub use caller::{Caller, VerifiedClaims};
 pub use challenge::{Challenge, ProtectedResource};
 pub use config::{AuthConfig, IssuerConfig, TokenKind};
@@ -36,5 +36,5 @@ pub use credentials::Credentials;
 pub use jsonwebtoken::Algorithm;
 pub use key::{KeyDirectory, KeyRecord, NewKey, NoKeys, StaticKeys};
 pub use reason::Reason;
-pub use revoked::Revocation;
+pub use revoked::{REMEMBERED_AFTER_END, Revocation};
 pub use signer::{Claims, Lifetime, Signer};

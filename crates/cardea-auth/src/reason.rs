@@ -2,9 +2,6 @@
 
 use cardea_core::{Code, Error, time::Millis};
 
-/// When to come again where an issuer's keys are not known.
-const KEYS: Millis = Millis::from_secs(5);
-
 /// The check that failed. The client only learns that the credential is not valid, or has expired.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -31,8 +28,12 @@ pub enum Reason {
     #[error("unknown key")]
     UnknownKey,
     /// The keys of the issuer have not been fetched, or are too old.
+    /// Worth another try after this.
     #[error("no keys of the issuer")]
-    NoKeys,
+    NoKeys(Millis),
+    /// No key with this id among those that were fetched, and whether there is one now cannot be asked until this is over.
+    #[error("unknown key, and the issuer cannot be asked now")]
+    OldKeys(Millis),
     /// The signature does not fit.
     #[error("signature")]
     Signature,
@@ -42,6 +43,9 @@ pub enum Reason {
     /// Meant for somebody else.
     #[error("audience")]
     Audience,
+    /// Of a tenant that its issuer may not name.
+    #[error("tenant")]
+    Tenant,
     /// Over.
     #[error("expired")]
     Expired,
@@ -57,6 +61,9 @@ pub enum Reason {
     /// Taken back.
     #[error("revoked")]
     Revoked,
+    /// Issued so soon after its user was signed out that it may be from before.
+    #[error("issued within the leeway after its user was signed out")]
+    TooSoon,
     /// Not an API key of this installation.
     #[error("api key")]
     ApiKey,
@@ -65,9 +72,12 @@ pub enum Reason {
 impl From<Reason> for Error {
     fn from(reason: Reason) -> Self {
         match reason {
-            Reason::Expired => Self::new(Code::TokenExpired).because(reason),
+            // WHY: `token_expired` says what helps in both cases: get a new one.
+            Reason::Expired | Reason::TooSoon => Self::new(Code::TokenExpired).because(reason),
             // WHY: that nobody can say whether a token is good is no reason for its owner to throw it away.
-            Reason::NoKeys => Self::new(Code::IssuerAway).retry_after(KEYS).because(reason),
+            Reason::NoKeys(again) | Reason::OldKeys(again) => {
+                Self::new(Code::IssuerAway).retry_after(again).because(reason)
+            }
             _ => Self::new(Code::TokenInvalid).because(reason),
         }
     }

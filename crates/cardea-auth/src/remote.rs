@@ -12,8 +12,17 @@ use tokio::sync::watch;
 
 use crate::{keyset::KeySet, reason::Reason};
 
-/// Tokens with unknown key ids make us fetch at most this often.
-const COOL_DOWN: Millis = Millis::from_secs(30);
+/// Tokens with unknown key ids make us fetch this often at most, over time,
+const EVERY: Millis = Millis::from_secs(10);
+
+/// and this many times in a row: made-up key ids must not hold back the fetch for a good token.
+const IN_A_ROW: u64 = 5;
+
+/// How soon a key set is tried again that could not be fetched: at first, and at most.
+const RETRY: (Millis, Millis) = (Millis::from_secs(1), Millis::from_secs(30));
+
+/// When to come again if a fetch is still on its way.
+const SOON: Millis = Millis::from_secs(1);
 
 /// Keys that could not be confirmed for this long are not trusted any more.
 const OLDEST: Millis = Millis::from_secs(24 * 3_600);
@@ -37,9 +46,40 @@ struct Inner {
 #[derive(Default)]
 struct State {
     keys: Option<(Arc<KeySet>, Timestamp)>,
-    /// When a token last caused a fetch.
-    asked_at: Option<Timestamp>,
+    /// Until when the fetches that tokens have caused are paid for, at one in `EVERY`.
+    paid_until: Timestamp,
+    /// How many fetches in a row have failed, and before when none is tried because a token asks.
+    failed: u32,
+    not_before: Timestamp,
+    /// How many fetches brought keys.
+    fetched: u64,
     running: bool,
+}
+
+impl State {
+    /// How long a token must wait before it may cause a fetch.
+    fn wait(&self, now: Timestamp) -> Millis {
+        let row = Millis(EVERY.0.saturating_mul(IN_A_ROW - 1));
+        // WHY: bounded, so that a clock that was put back holds up nothing for longer.
+        let paid = self.paid_until.since(now.plus(row)).min(EVERY);
+        paid.max(self.not_before.since(now).min(RETRY.1))
+    }
+
+    fn brought(&mut self, keys: Option<KeySet>, now: Timestamp) {
+        if let Some(keys) = keys {
+            self.keys = Some((Arc::new(keys), now));
+            (self.failed, self.not_before) = (0, Timestamp::default());
+            self.fetched = self.fetched.wrapping_add(1);
+        } else {
+            self.not_before = now.plus(back_off(self.failed));
+            self.failed = self.failed.saturating_add(1);
+        }
+    }
+}
+
+/// The pause after so many failures in a row and one more.
+fn back_off(failed: u32) -> Millis {
+    Millis(RETRY.0.0.saturating_mul(1 << failed.min(16))).min(RETRY.1)
 }
 
 impl Remote {
@@ -48,8 +88,9 @@ impl Remote {
         Self(Arc::new(Inner { url, net, clock, state: Mutex::default(), finished }))
     }
 
-    /// The keys, if one of them may have signed a token with this header. An unknown key id causes one fetch, which
-    /// all who need it share, and then none for a while.
+    /// The keys, if one of them may have signed a token with this header. An unknown key id causes a fetch, which
+    /// all who need it share. It is unknown for good only if a fetch after it was met did not bring it: a token of a key
+    /// that is new must not be called bad because the issuer could not be asked.
     pub(crate) async fn keys_for(
         &self,
         kid: Option<&str>,
@@ -59,11 +100,24 @@ impl Remote {
         if let Some(keys) = self.current().filter(fits) {
             return Ok(keys);
         }
-        self.refresh(Asked::ByToken).await;
+        match self.newer().await {
+            Ok(keys) if fits(&keys) => Ok(keys),
+            Ok(_) => Err(Reason::UnknownKey),
+            Err(reason) => self.current().filter(fits).ok_or(reason),
+        }
+    }
+
+    /// The keys as they are now with the issuer, if it can be asked.
+    pub(crate) async fn newer(&self) -> Result<Arc<KeySet>, Reason> {
+        let before = self.state().fetched;
+        let again = match self.refresh(Asked::ByToken).await {
+            Waited::Over => self.state().not_before.since(self.0.clock.now()).max(SOON),
+            Waited::NotYet(wait) => wait.max(SOON),
+        };
         match self.current() {
-            Some(keys) if fits(&keys) => Ok(keys),
-            Some(_) => Err(Reason::UnknownKey),
-            None => Err(Reason::NoKeys),
+            Some(keys) if self.state().fetched != before => Ok(keys),
+            Some(_) => Err(Reason::OldKeys(again)),
+            None => Err(Reason::NoKeys(again)),
         }
     }
 
@@ -77,33 +131,46 @@ impl Remote {
     }
 
     /// Fetches, unless somebody does so already (then waits for that), and returns when it is over.
-    pub(crate) async fn refresh(&self, asked: Asked) {
+    pub(crate) async fn refresh(&self, asked: Asked) -> Waited {
         let mut finished = self.0.finished.subscribe();
-        if !self.claim(asked) {
-            return;
+        if let Some(wait) = self.claim(asked) {
+            return Waited::NotYet(wait);
         }
         // INVARIANT: the receiver was made before the fetch could end, so its end cannot be missed.
-        let _ = tokio::time::timeout(FETCH_TIMEOUT, finished.changed()).await;
+        match tokio::time::timeout(FETCH_TIMEOUT, finished.changed()).await {
+            Ok(_) => Waited::Over,
+            Err(_) => Waited::NotYet(SOON),
+        }
     }
 
-    /// Starts a fetch if one is due. False if there is nothing to wait for.
-    fn claim(&self, asked: Asked) -> bool {
+    /// How long to wait before the next scheduled fetch: less than usual after one that failed.
+    pub(crate) fn pause(&self, usual: Millis) -> Millis {
+        match self.state().failed {
+            0 => usual,
+            failed => back_off(failed.saturating_sub(1)).min(usual),
+        }
+    }
+
+    /// Starts a fetch if one is due, else says when one may be.
+    fn claim(&self, asked: Asked) -> Option<Millis> {
         let now = self.0.clock.now();
         let mut state = self.state();
         if state.running {
-            return true;
+            return None;
         }
         // WHY: only what tokens cause is counted; an issuer may change its keys right after a scheduled fetch.
         if asked == Asked::ByToken {
-            if state.asked_at.is_some_and(|at| now.since(at) < COOL_DOWN) {
-                return false;
+            let wait = state.wait(now);
+            if wait > Millis(0) {
+                return Some(wait);
             }
-            state.asked_at = Some(now);
+            let most = now.plus(Millis(EVERY.0.saturating_mul(IN_A_ROW)));
+            state.paid_until = state.paid_until.max(now).plus(EVERY).min(most);
         }
         state.running = true;
         drop(state);
         self.start();
-        true
+        None
     }
 
     #[expect(
@@ -114,10 +181,9 @@ impl Remote {
         let running = Running(self.clone());
         tokio::spawn(async move {
             let remote = &running.0;
-            if let Some(keys) = remote.fetch().await {
-                let at = remote.0.clock.now();
-                remote.state().keys = Some((Arc::new(keys), at));
-            }
+            let keys = remote.fetch().await;
+            let now = remote.0.clock.now();
+            remote.state().brought(keys, now);
         });
     }
 
@@ -161,10 +227,19 @@ impl Drop for Running {
     }
 }
 
+/// How waiting for a fetch ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Waited {
+    /// It is over, one way or the other.
+    Over,
+    /// There was none, or it is still on its way; worth another try after this.
+    NotYet(Millis),
+}
+
 /// Who wants a fetch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Asked {
-    /// A token with an unknown key id: subject to the cool-down.
+    /// A token with an unknown key id: only so many at a time.
     ByToken,
     /// Start or interval.
     BySchedule,

@@ -14,7 +14,7 @@ use cardea_core::{
     time::{Millis, Timestamp},
 };
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use zeroize::Zeroizing;
 
 /// How long tokens of a signer may live.
@@ -74,6 +74,8 @@ struct Payload<'a> {
     client_id: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     act: Option<Value>,
+    #[serde(flatten)]
+    more: Map<String, Value>,
 }
 
 /// An Ed25519 key that signs tokens for one issuer name.
@@ -131,6 +133,19 @@ impl Signer {
     /// # Errors
     /// `internal` if the claims cannot be written.
     pub fn sign(&self, claims: &Claims, now: Timestamp) -> Result<SecretString> {
+        self.sign_with(claims, Map::new(), now)
+    }
+
+    /// As [`Self::sign`], with further claims beside those.
+    ///
+    /// # Errors
+    /// As [`Self::sign`].
+    pub fn sign_with(
+        &self,
+        claims: &Claims,
+        more: Map<String, Value>,
+        now: Timestamp,
+    ) -> Result<SecretString> {
         let lifetime = claims.lifetime.min(self.longest);
         let issued = now.0.div_euclid(1_000);
         let payload = Payload {
@@ -151,6 +166,7 @@ impl Signer {
                     None => json!({"sub": actor}),
                 })
             }),
+            more,
         };
         let body = serde_json::to_vec(&payload).map_err(|cause| Error::new(Code::Internal).because(cause))?;
         let signed = format!("{}.{}", self.header, URL_SAFE_NO_PAD.encode(body));

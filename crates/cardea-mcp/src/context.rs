@@ -72,6 +72,15 @@ impl Context {
         self.0.who.as_deref().ok_or_else(|| Error::new(Code::NotSignedIn))
     }
 
+    /// An unambiguous text for the caller, for keys of what is theirs: tenant, issuer and user, and for a token of Cardea
+    /// also who vouched for the user there.
+    ///
+    /// # Errors
+    /// [`Code::NotSignedIn`].
+    pub fn owner(&self) -> Result<String, Error> {
+        self.0.who.as_ref().map(Who::key).ok_or_else(|| Error::new(Code::NotSignedIn))
+    }
+
     /// The caller, if there is one.
     #[must_use]
     pub fn caller(&self) -> Option<&Principal> {
@@ -164,7 +173,7 @@ impl Context {
     /// # Errors
     /// [`Code::NotSignedIn`]: sessions belong to somebody.
     pub fn session(&self) -> Result<Session, Error> {
-        Ok(self.0.sessions.of(self.principal()?))
+        Ok(self.0.sessions.of(self.principal()?, &self.owner()?))
     }
 
     /// Tells the client how far the work is. Does nothing if the client did not ask for it.

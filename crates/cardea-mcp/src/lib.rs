@@ -45,6 +45,8 @@ pub use futures::future::BoxFuture;
 pub use rmcp;
 pub use schemars;
 
+#[doc(hidden)] // for Cardea's own server
+pub use self::http::rest_of_body;
 pub use self::{
     audit::Audit,
     call::{Call, Reply},

@@ -97,9 +97,9 @@ pub(crate) struct Sessions {
 }
 
 impl Sessions {
-    pub(crate) fn of(&self, principal: &Principal) -> Session {
+    pub(crate) fn of(&self, principal: &Principal, who: &str) -> Session {
         let client = principal.client.as_ref().map_or("", |client| client.as_str());
-        let owner = format!("{}{}:{client};", principal.key(), client.len());
+        let owner = format!("{who}{}:{client};", client.len());
         Session { store: self.store.clone(), ttl: self.ttl, owner }
     }
 }

@@ -239,7 +239,7 @@ async fn refund(
     let key = refund.idempotency_key.clone().or_else(|| context.idempotency_key().map(str::to_owned));
     let key =
         key.ok_or_else(|| wrong("`/idempotency_key`: a refund needs a key, so that it is done only once."))?;
-    let (who, owner) = (who(&context)?, context.principal()?.key());
+    let (who, owner) = (who(&context)?, context.owner()?);
     let answer = db.run(move |tx| refunded(tx, &refund, (&owner, &key), &who)).await?;
     if delay.0 > Millis(0) {
         tokio::time::sleep(delay.0.duration()).await;

@@ -34,11 +34,11 @@ async fn keys_that_change_right_after_a_scheduled_fetch_are_found_at_once() {
     server.shows(&[&old, &new]);
     assert!(world.sign_in(&new.token(&json!({}))).await.is_ok());
     assert_eq!(world.refusal(&Key::new("k3").token(&json!({}))).await, "unknown key");
-    assert_eq!(server.asked(), 2, "and then the next one waits for the cool-down");
+    assert_eq!(server.asked(), 3);
 }
 
 #[tokio::test]
-async fn random_key_ids_cause_one_fetch_in_a_cool_down_and_good_calls_go_on() {
+async fn random_key_ids_cause_few_fetches_and_good_calls_go_on() {
     let key = Key::new("k1");
     let server = KeyServer::start(&[&key]).await;
     let world = server.world();
@@ -59,13 +59,76 @@ async fn random_key_ids_cause_one_fetch_in_a_cool_down_and_good_calls_go_on() {
     let (answers, ()) = futures::join!(join_all(flood.iter().map(|token| world.sign_in(token))), held);
     assert!(answers.iter().all(Result::is_err));
     assert_eq!(server.asked(), 2);
-    for token in &flood {
-        assert_eq!(world.refusal(token).await, "unknown key");
+    for (n, token) in flood.iter().enumerate() {
+        let expected = if n < 4 { "unknown key" } else { "unknown key, and the issuer cannot be asked now" };
+        assert_eq!(world.refusal(token).await, expected);
     }
-    assert_eq!(server.asked(), 2, "no more within the cool-down");
-    world.clock.advance(Millis::from_secs(31));
-    assert_eq!(world.refusal(&flood[0]).await, "unknown key");
-    assert_eq!(server.asked(), 3);
+    assert_eq!(server.asked(), 6, "five in a row at most");
+    assert_eq!(retry_after(&world, &flood[0]).await, Some(Millis::from_secs(10)));
+    world.clock.advance(Millis::from_secs(10));
+    assert_eq!(world.refusal(&flood[0]).await, "unknown key", "and what was said came true");
+    assert_eq!(server.asked(), 7);
+}
+
+async fn retry_after(world: &World, token: &str) -> Option<Millis> {
+    world.sign_in(token).await.unwrap_err().retry_hint()
+}
+
+#[tokio::test]
+async fn a_token_of_a_new_key_is_not_called_bad_while_the_issuer_cannot_be_asked() {
+    let (old, new) = (Key::new("k1"), Key::new("k2"));
+    let server = KeyServer::start(&[&old]).await;
+    let world = server.world();
+    world.auth.refresh().await;
+    assert_eq!(world.refusal(&Key::new("made-up").token(&json!({}))).await, "unknown key");
+    server.breaks();
+    let token = new.token(&json!({}));
+    for (n, pause) in [1, 2, 4, 8, 16, 30, 30].into_iter().enumerate() {
+        assert_eq!(world.refusal(&token).await, "unknown key, and the issuer cannot be asked now");
+        assert_eq!(retry_after(&world, &token).await, Some(Millis::from_secs(pause)), "{n}");
+        assert_eq!(server.asked(), n + 3);
+        world.clock.advance(Millis::from_secs(pause.max(10)));
+    }
+    server.shows(&[&old, &new]);
+    assert!(world.sign_in(&token).await.is_ok());
+}
+
+#[tokio::test]
+async fn keys_without_ids_may_change_as_well() {
+    let (old, new) = (Key::new("k1"), Key::new("k2"));
+    let bare = |key: &Key| {
+        let mut jwk = key.jwk();
+        jwk.as_object_mut().unwrap().remove("kid");
+        json!({ "keys": [jwk] }).to_string()
+    };
+    let server = KeyServer::start(&[&old]).await;
+    server.shows_text(bare(&old));
+    let world = server.world();
+    world.auth.refresh().await;
+    server.shows_text(bare(&new));
+    let unnamed = json!({"alg": "EdDSA", "typ": "at+jwt"});
+    let token = |key: &Key| key.sign(&unnamed, &crate::world::claims(&json!({})));
+    assert!(world.sign_in(&token(&new)).await.is_ok());
+    assert_eq!(world.refusal(&token(&old)).await, "signature");
+    server.breaks();
+    assert_eq!(world.refusal(&token(&old)).await, "unknown key, and the issuer cannot be asked now");
+}
+
+#[tokio::test]
+async fn an_issuer_that_was_down_at_the_start_is_found_when_the_answer_says() {
+    let key = Key::new("k1");
+    let server = KeyServer::start(&[&key]).await;
+    server.breaks();
+    let world = server.world();
+    world.auth.refresh().await;
+    let token = key.token(&json!({}));
+    assert_eq!(world.refusal(&token).await, "no keys of the issuer");
+    assert_eq!(retry_after(&world, &token).await, Some(Millis::from_secs(1)));
+    assert_eq!(world.auth.sign_in_issuers(), [crate::world::ISSUER]);
+    assert!(World::knowing(&key).auth.sign_in_issuers().is_empty(), "a key in a file is a program's");
+    server.shows(&[&key]);
+    world.clock.advance(Millis::from_secs(1));
+    assert!(world.sign_in(&token).await.is_ok());
 }
 
 #[tokio::test]

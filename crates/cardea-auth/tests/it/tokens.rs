@@ -177,10 +177,10 @@ async fn a_remembered_token_ends_when_it_ends_and_when_it_is_revoked() {
     world.sign_in(&token).await.unwrap();
     let id = world.sign_in(&token).await.unwrap().token_id().unwrap().to_owned();
     let tenant = world.sign_in(&token).await.unwrap().tenant.clone();
-    let elsewhere = Revocation::Token { tenant: "other".into(), id: id.clone(), until: None };
+    let elsewhere = Revocation::Token { tenant: "other".into(), issuer: None, id: id.clone(), until: None };
     world.auth.revoke(&elsewhere);
     assert!(world.sign_in(&token).await.is_ok(), "another tenant's revocation is not ours");
-    world.auth.revoke(&Revocation::Token { tenant: tenant.clone(), id, until: None });
+    world.auth.revoke(&Revocation::Token { tenant: tenant.clone(), issuer: None, id, until: None });
     assert_eq!(world.refusal(&token).await, "revoked");
     let other = key.token(&json!({"iat": NOW - 5}));
     let ann = world.sign_in(&other).await.unwrap();
@@ -205,10 +205,102 @@ async fn a_remembered_token_ends_when_it_ends_and_when_it_is_revoked() {
     let later = now.plus(Millis(1));
     assert!(world.auth.resume(ann.principal().clone(), later).await.is_ok(), "one that began later does");
     assert!(world.sign_in(&key.token(&json!({"sub": "bob"}))).await.is_ok());
-    assert!(
-        world.sign_in(&key.token(&json!({"iat": NOW + 1}))).await.is_ok(),
-        "a token from after it is new"
+    let ahead = key.token(&json!({"iat": NOW + 30}));
+    let soon = world.sign_in(&ahead).await.unwrap_err();
+    assert_eq!(
+        soon.code(),
+        Code::TokenExpired,
+        "by an issuer's clock that is ahead it may be from before: a new one helps"
     );
+    world.clock.advance(Millis::from_secs(31));
+    assert!(world.sign_in(&ahead).await.is_err(), "nor does it become good by waiting");
+    let fresh = key.token(&json!({"iat": NOW + 31}));
+    assert!(world.sign_in(&fresh).await.is_ok(), "a token from after it is new");
+}
+
+#[tokio::test]
+async fn a_revoked_token_stays_refused_until_no_leeway_lets_it_in() {
+    let key = Key::new("k1");
+    let world = World::knowing(&key);
+    let token = key.token(&json!({"jti": "t1"}));
+    let ann = world.sign_in(&token).await.unwrap();
+    let revoke = |id: &str, until| {
+        let (tenant, id) = (ann.tenant.clone(), id.to_owned());
+        world.auth.revoke(&Revocation::Token { tenant, issuer: Some(ISSUER.to_owned()), id, until });
+    };
+    revoke("t1", ann.expires_at());
+    world.clock.advance(Millis::from_secs(310));
+    revoke("another", None);
+    assert_eq!(world.refusal(&token).await, "revoked", "over, but within the leeway");
+}
+
+#[tokio::test]
+async fn an_id_belongs_to_the_issuer_that_gave_it() {
+    let key = Key::new("k1");
+    let world = World::knowing(&key);
+    let token = key.token(&json!({"jti": "1"}));
+    let revoke = |issuer: Option<&str>| {
+        let (tenant, id) = ("acme".into(), "1".to_owned());
+        world.auth.revoke(&Revocation::Token { tenant, issuer: issuer.map(str::to_owned), id, until: None });
+    };
+    revoke(Some("https://another.example"));
+    assert!(world.sign_in(&token).await.is_ok(), "another issuer counts its own tokens");
+    revoke(None);
+    assert_eq!(world.refusal(&token).await, "revoked");
+}
+
+#[tokio::test]
+async fn what_only_other_kinds_of_tokens_say_makes_no_access_token() {
+    let key = Key::new("k1");
+    let world = World::knowing(&key);
+    let plain = json!({"alg": "EdDSA", "kid": "k1"});
+    let logout = json!({"http://schemas.openid.net/event/backchannel-logout": {}});
+    for odd in [
+        json!({"events": logout}),
+        json!({"nonce": "n", "scope": null}),
+        json!({"c_hash": "x"}),
+        json!({"s_hash": "x"}),
+        json!({"token_use": "id"}),
+    ] {
+        assert_eq!(world.refusal(&key.sign(&plain, &claims(&odd))).await, "token kind", "{odd}");
+    }
+    for good in [json!({"nonce": "n"}), json!({"nonce": "n", "scope": null, "typ": "Bearer"})] {
+        assert!(world.sign_in(&key.sign(&plain, &claims(&good))).await.is_ok(), "{good}");
+    }
+    for kind in ["logout+jwt", "secevent+jwt", "dpop+jwt"] {
+        let token = key.sign(&json!({"alg": "EdDSA", "typ": kind, "kid": "k1"}), &claims(&json!({})));
+        assert_eq!(world.refusal(&token).await, "token kind", "{kind}");
+    }
+}
+
+#[tokio::test]
+async fn an_issuer_speaks_for_its_own_tenants() {
+    let key = Key::new("k1");
+    let mut config = issuer().jwks(jwks(&[&key]));
+    config.tenants = vec!["acme".to_owned(), "bolt".to_owned()];
+    let world = World::new(config, &[]);
+    assert!(world.sign_in(&key.token(&json!({"tenant": "bolt"}))).await.is_ok());
+    assert_eq!(world.refusal(&key.token(&json!({"tenant": "other"}))).await, "tenant");
+}
+
+#[tokio::test]
+async fn the_new_name_of_an_algorithm_is_as_good_as_the_old_one() {
+    let key = Key::new("k1");
+    let world = World::knowing(&key);
+    let token = key.sign(&json!({"alg": "Ed25519", "typ": "at+jwt", "kid": "k1"}), &claims(&json!({})));
+    assert!(world.sign_in(&token).await.is_ok());
+}
+
+#[tokio::test]
+async fn roles_in_one_text_are_checked_as_those_in_a_list() {
+    let key = Key::new("k1");
+    let world = World::knowing(&key);
+    for odd in ["x".repeat(257), "support\tadmin".to_owned()] {
+        for roles in [json!(odd), json!([odd])] {
+            let token = key.token(&json!({"realm_access": {"roles": roles}}));
+            assert_eq!(world.refusal(&token).await, "claim `roles`", "{roles}");
+        }
+    }
 }
 
 /// `order - number` of the curve P-256, both in 32 bytes: the other `s` of the same ECDSA signature.
@@ -241,7 +333,7 @@ async fn a_revoked_token_does_not_come_back_with_another_signature_of_the_same_t
     let ann = world.sign_in(&token).await.unwrap();
     assert!(world.sign_in(&twin).await.is_ok(), "the algorithm has two signatures for one text");
     let id = ann.token_id().unwrap().to_owned();
-    world.auth.revoke(&Revocation::Token { tenant: ann.tenant.clone(), id, until: None });
+    world.auth.revoke(&Revocation::Token { tenant: ann.tenant.clone(), issuer: None, id, until: None });
     assert_eq!(world.refusal(&token).await, "revoked");
     assert_eq!(world.refusal(&twin).await, "revoked");
 }

@@ -6,6 +6,7 @@
 mod gate;
 mod lists;
 mod peek;
+mod rest;
 mod serve;
 mod session;
 
@@ -28,6 +29,7 @@ use rmcp::transport::streamable_http_server::{
 use serde_json::value::RawValue;
 use tokio_util::sync::CancellationToken;
 
+pub use self::rest::rest_of_body;
 pub(crate) use self::serve::serve;
 use self::{lists::Lists, peek::Peek, session::Owners};
 use crate::{Context, Stop, app::App, identity::Identity, pipeline, rpc::Rpc};
@@ -85,6 +87,7 @@ pub(crate) fn router(http: Arc<Http>) -> Router {
         .layer(axum::middleware::from_fn_with_state(shared.clone(), checked))
         // Checks for itself: every call comes this way, and the layer has its price.
         .route("/mcp", any(endpoint))
+        .layer(axum::middleware::from_fn(rest_of_body))
         .with_state(shared)
 }
 

@@ -5,11 +5,11 @@
 
 use std::time::Duration;
 
-use cardea_core::{Code, Error, Result, principal::Principal};
+use cardea_core::{Code, Error, Result};
 use http::{Response, request::Parts};
 use moka::sync::Cache;
 
-use crate::identity::Identity;
+use crate::identity::{Identity, Who};
 
 const HEADER: &str = "mcp-session-id";
 
@@ -41,5 +41,5 @@ impl Owners {
 }
 
 fn owner(identity: &Identity) -> String {
-    identity.who.as_deref().map(Principal::key).unwrap_or_default()
+    identity.who.as_ref().map(Who::key).unwrap_or_default()
 }

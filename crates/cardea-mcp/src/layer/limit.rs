@@ -82,7 +82,7 @@ impl Rate {
             (Some(Principal { client: Some(client), issuer, .. }), Per::Client) => {
                 format!("c:{issuer}:{client}")
             }
-            (Some(caller), _) => format!("u:{}", caller.key()),
+            (Some(_), _) => format!("u:{}", context.owner().unwrap_or_default()),
         };
         if self.each_tool {
             key.push('|');

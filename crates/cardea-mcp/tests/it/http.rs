@@ -24,6 +24,10 @@ use cardea_mcp::{
 use http::{HeaderMap, Request, StatusCode, header, request::Builder};
 use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{TcpListener, TcpStream},
+};
 use tower::ServiceExt as _;
 
 const RESOURCE: &str = "https://tools.example/mcp";
@@ -232,6 +236,76 @@ async fn a_token_that_was_good_ends_with_its_time_although_it_is_remembered() {
     assert_eq!(status().await, StatusCode::UNAUTHORIZED);
 }
 
+/// What a plain client hears next: the head and the body of one answer.
+async fn hears(line: &mut TcpStream) -> String {
+    let (mut heard, mut piece) = (Vec::new(), [0; 4096]);
+    loop {
+        let text = String::from_utf8_lossy(&heard).to_ascii_lowercase();
+        let length = text.split("content-length: ").nth(1).and_then(|rest| rest.lines().next());
+        if let (Some((_, body)), Some(length)) = (text.split_once("\r\n\r\n"), length)
+            && body.len() >= length.parse().unwrap()
+        {
+            return text;
+        }
+        let length = line.read(&mut piece).await.unwrap();
+        assert_ne!(length, 0, "the connection ended: {text}");
+        heard.extend_from_slice(&piece[..length]);
+    }
+}
+
+#[tokio::test]
+async fn a_request_that_is_refused_before_it_was_read_leaves_its_connection_as_it_was() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let service = server().drain_within(Millis(0)).build().unwrap();
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let story = async {
+        let head = |line: &str, length: usize| {
+            format!("{line} HTTP/1.1\r\nhost: {address}\r\ncontent-length: {length}\r\n\r\n")
+        };
+        let mut line = TcpStream::connect(address).await.unwrap();
+        line.write_all(head("POST /mcp", 8_000).as_bytes()).await.unwrap();
+        let mut other = TcpStream::connect(address).await.unwrap();
+        other.write_all(head("GET /healthz", 0).as_bytes()).await.unwrap();
+        assert!(hears(&mut other).await.contains("200 ok"), "the head of the first has arrived by now");
+        line.write_all(&[b'x'; 8_000]).await.unwrap();
+        let refused = hears(&mut line).await;
+        assert!(refused.contains(" 401 ") && !refused.contains("connection: close"), "{refused}");
+        line.write_all(head("GET /healthz", 0).as_bytes()).await.unwrap();
+        assert!(hears(&mut line).await.contains("200 ok"), "the next request on the same connection");
+
+        line.write_all(head("POST /mcp", 900_000).as_bytes()).await.unwrap();
+        let refused = hears(&mut line).await;
+        assert!(refused.contains(" 401 ") && refused.contains("connection: close"), "{refused}");
+        stop.send(()).unwrap();
+    };
+    let (served, ()) = tokio::join!(service.serve(listener, async move { drop(stopped.await) }), story);
+    served.unwrap();
+}
+
+#[tokio::test]
+async fn the_same_name_from_two_issuers_behind_cardea_is_two_people() {
+    let server = || server().tool(Tool::new("owner", owner).about("Says whose things these are.").reads());
+    let claims = Claims { actors: vec!["cardea".to_owned()], ..claims("ann", "read") };
+    let asked = async |idp: Option<&str>| {
+        let more = idp.map(|idp| json!({ "idp": idp })).unwrap_or_else(|| json!({}));
+        let token =
+            signer().sign_with(&claims, more.as_object().unwrap().clone(), SystemClock.now()).unwrap();
+        let request = post(&format!("Bearer {}", token.expose_secret()));
+        let call = legacy("tools/call", json!({ "name": "owner", "arguments": {} })).to_string();
+        let (_, _, body) = answer(server(), request.header("mcp-protocol-version", "2025-11-25"), call).await;
+        body["result"]["content"][0]["text"].as_str().unwrap().to_owned()
+    };
+    let (first, second, plain) =
+        (asked(Some("https://a.example")).await, asked(Some("https://b.example")).await, asked(None).await);
+    assert!(first != second && first != plain, "{first} {second} {plain}");
+    assert_eq!(first, asked(Some("https://a.example")).await, "and the same one each time");
+}
+
+async fn owner(context: Context) -> Result<String> {
+    Ok(context.owner()?)
+}
+
 #[tokio::test]
 async fn the_metadata_names_the_resource_its_issuers_and_scopes() {
     for path in ["/.well-known/oauth-protected-resource", "/.well-known/oauth-protected-resource/mcp"] {
@@ -347,7 +421,7 @@ async fn only_this_machine_reads_the_metrics() {
 #[tokio::test]
 async fn a_running_call_ends_before_the_server_does() {
     let (listener, port) = {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         (listener, port)
     };
@@ -367,7 +441,7 @@ async fn a_running_call_ends_before_the_server_does() {
     let server = service.serve(listener, async move { drop(stopped.await) });
     let client = async move {
         use tokio::io::{AsyncReadExt, AsyncWriteExt};
-        let mut stream = tokio::net::TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+        let mut stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
         let body = legacy("tools/call", json!({ "name": "slow", "arguments": {} })).to_string();
         let head = format!(
             "POST /mcp HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\naccept: application/json, text/event-stream\r\nconnection: close\r\ncontent-length: {}\r\n\r\n",

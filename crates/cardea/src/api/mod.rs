@@ -87,6 +87,7 @@ pub fn router(app: App) -> Router {
         .layer(origin::told_to_browsers(&app))
         .layer(axum::middleware::from_fn_with_state(app.clone(), origin::pages))
         .layer(axum::middleware::from_fn_with_state(app, told::told))
+        .layer(axum::middleware::from_fn(cardea_mcp::rest_of_body))
 }
 
 /// What people say and hold here is kept by no browser and no proxy on the way.

@@ -2,19 +2,28 @@
 
 use axum::{extract::State, http::StatusCode};
 use cardea_core::id::UserId;
+use serde::Deserialize;
 
 use super::{
     Problem,
-    extract::{Known, Path},
+    extract::{Known, Path, Query},
 };
 use crate::{app::App, flow};
+
+/// Which of the people who have the name.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Which {
+    issuer: Option<String>,
+}
 
 pub(super) async fn erase(
     State(app): State<App>,
     known: Known,
     Path(user): Path,
+    Query(which): Query<Which>,
 ) -> Result<StatusCode, Problem> {
-    let erased = flow::erase(&app, &known.caller, &UserId::from(user.as_str())).await;
+    let erased = flow::erase(&app, &known.caller, &UserId::from(user.as_str()), which.issuer).await;
     erased.map_err(|error| known.problem(error))?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -6,6 +6,10 @@
 use std::{
     io::{self, IoSlice},
     pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     task::{Context, Poll},
     time::Duration,
 };
@@ -19,16 +23,40 @@ use tokio::{
 /// As long as the first words of HTTP/2, after which the version is known for sure.
 const FIRST: usize = 24;
 
+/// How much of a request that nobody reads is let come after the answer, and for how long.
+const REST: (usize, Duration) = (4 << 20, Duration::from_secs(1));
+
 /// The socket.
 pub(super) struct Prompt {
     socket: TcpStream,
     /// Bytes that must still come before the time is up, and the time.
     waits: Option<(usize, Pin<Box<Sleep>>)>,
+    /// Set where an answer ends the connection before its request was read.
+    cut: Arc<AtomicBool>,
+    /// Bytes that may still come after the answer, and until when.
+    lingers: Option<(usize, Pin<Box<Sleep>>)>,
 }
 
 impl Prompt {
-    pub(super) fn new(socket: TcpStream, patience: Duration) -> Self {
-        Self { socket, waits: Some((FIRST, Box::pin(sleep(patience)))) }
+    pub(super) fn new(socket: TcpStream, patience: Duration, cut: Arc<AtomicBool>) -> Self {
+        Self { socket, waits: Some((FIRST, Box::pin(sleep(patience)))), cut, lingers: None }
+    }
+
+    /// Drops what still comes, until the other side is done or has had its time.
+    fn poll_rest(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let (left, time) = self.lingers.get_or_insert_with(|| (REST.0, Box::pin(sleep(REST.1))));
+        let mut bytes = [0; 4096];
+        loop {
+            let mut buf = ReadBuf::new(&mut bytes);
+            match Pin::new(&mut self.socket).poll_read(cx, &mut buf) {
+                Poll::Pending => return time.as_mut().poll(cx).map(Ok),
+                Poll::Ready(Err(_)) => return Poll::Ready(Ok(())),
+                Poll::Ready(Ok(())) if buf.filled().is_empty() || buf.filled().len() > *left => {
+                    return Poll::Ready(Ok(()));
+                }
+                Poll::Ready(Ok(())) => *left -= buf.filled().len(),
+            }
+        }
     }
 }
 
@@ -75,6 +103,14 @@ impl AsyncWrite for Prompt {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.socket).poll_shutdown(cx)
+        if self.lingers.is_none() {
+            match Pin::new(&mut self.socket).poll_shutdown(cx) {
+                // WHY: a socket that is closed over bytes that nobody has read tears down the connection, and the answer with
+                // it, before the client has read it (RFC 9112 section 9.6).
+                Poll::Ready(Ok(())) if self.cut.load(Ordering::Relaxed) => {}
+                done => return done,
+            }
+        }
+        self.poll_rest(cx)
     }
 }

@@ -25,6 +25,7 @@ pub(super) struct Wanted {
     token: Option<SecretString>,
     token_id: Option<String>,
     user: Option<String>,
+    issuer: Option<String>,
     #[serde(default)]
     keys: bool,
 }
@@ -33,12 +34,14 @@ pub(super) async fn revoke(
     State(app): State<App>,
     inbound: Inbound<Wanted>,
 ) -> Result<(StatusCode, Json<Value>), Problem> {
-    let Inbound { caller, outside, body: Wanted { token, token_id, user, keys }, .. } = inbound;
+    let Inbound { caller, outside, body: Wanted { token, token_id, user, issuer, keys }, .. } = inbound;
     let user = user.as_deref().map(UserId::from);
-    let request = RevokeRequest { token, token_id, user, keys };
+    let request = RevokeRequest { token, token_id, user, issuer, keys };
     let revoked = flow::revoke(&app, &caller, request).await.map_err(|error| outside.problem(error))?;
     let told = match revoked {
-        Revocation::Token { id, until, .. } => json!({ "token_id": id, "until": until }),
+        Revocation::Token { id, issuer, until, .. } => {
+            json!({ "token_id": id, "issuer": issuer, "until": until })
+        }
         Revocation::User { issuer, user, at, .. } => json!({ "user": user, "issuer": issuer, "at": at }),
     };
     Ok((StatusCode::CREATED, Json(told)))

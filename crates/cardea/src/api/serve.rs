@@ -1,12 +1,20 @@
 //! The listener: sockets, transport limits, and an orderly end.
 
-use std::{any::Any, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    any::Any,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use axum::{
     Router,
     body::Body,
     extract::ConnectInfo,
-    http::{Request, Response},
+    http::{Request, Response, header},
     response::IntoResponse as _,
 };
 use cardea_core::{Code, Error, Result, id::RequestId};
@@ -137,13 +145,21 @@ fn connection(
 ) -> impl hyper_util::server::graceful::GracefulConnection<Error = Box<dyn std::error::Error + Send + Sync>>
 + Send
 + 'static {
+    let cut = Arc::new(AtomicBool::new(false));
+    let noted = Arc::clone(&cut);
     let service = routes.map_request(move |mut request: Request<hyper::body::Incoming>| {
         request.extensions_mut().insert(ConnectInfo(peer));
         request.map(Body::new)
     });
+    let service = service.map_response(move |response: Response<Body>| {
+        if response.headers().contains_key(header::CONNECTION) {
+            noted.store(true, Ordering::Relaxed);
+        }
+        response
+    });
     server
         .serve_connection_with_upgrades(
-            TokioIo::new(Prompt::new(socket, patience)),
+            TokioIo::new(Prompt::new(socket, patience, cut)),
             TowerToHyperService::new(service),
         )
         .into_owned()

@@ -25,6 +25,7 @@ use super::{
 };
 use crate::{
     app::App,
+    control::Listening,
     flow::{self, Message, ReplyEvent},
     turn::{Begins, Following, Receipt},
 };
@@ -126,6 +127,7 @@ pub(super) async fn cancel(
 
 /// Follows one turn.
 struct Follow {
+    _place: Listening,
     app: App,
     caller: Caller,
     id: TurnId,
@@ -152,7 +154,9 @@ pub(super) async fn events(
         // WHY: an `EventSource` comes back after every end; only this tells it that there is no more (WHATWG HTML 9.2).
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
+    let place = app.control.listen(&known.caller).map_err(|error| known.problem(error))?;
     let follow = Follow {
+        _place: place,
         app,
         caller: known.caller,
         id,

@@ -6,7 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use cardea_auth::Auth;
+use cardea_auth::{Auth, AuthConfig};
 use cardea_core::{
     Code, Error, Result,
     agent::Agent,
@@ -82,11 +82,8 @@ impl App {
         let identity =
             Identity::open(db.clone(), observe.clone(), &vault, Arc::clone(&clock), &config.local_issuer)
                 .await?;
-        let mut accepted = config.auth.clone();
-        if let Some(try_out) = identity.try_out_issuer() {
-            accepted = accepted.issuer(TRY_OUT_ISSUER, try_out);
-        }
-        let auth = Auth::new(accepted, net.clone(), Arc::clone(&clock), Arc::new(identity.clone()))?;
+        let credentials = accepted(&config, &public_url, &identity);
+        let auth = Auth::new(credentials, net.clone(), Arc::clone(&clock), Arc::new(identity.clone()))?;
         identity.learn_revocations(&auth).await?;
         let embedder = embedder()?;
         let models =
@@ -244,6 +241,20 @@ fn budget(budget: &BudgetConfig) -> Budget {
     Budget { tokens: budget.tokens, cost_micros: budget.money.map(|money| (money * 1e6).round() as u64) }
 }
 
+/// Whose credentials are accepted.
+fn accepted(config: &Config, public_url: &str, identity: &Identity) -> AuthConfig {
+    let mut accepted = config.auth.clone();
+    if config.server.public_url.is_some() {
+        // WHY: it is what the metadata of `/mcp` tells clients to ask their issuer for (RFC 9728, RFC 8707).
+        let resource = format!("{public_url}/mcp");
+        accepted.issuers.values_mut().for_each(|issuer| issuer.audience.push(resource.clone()));
+    }
+    match identity.try_out_issuer() {
+        Some(try_out) => accepted.issuer(TRY_OUT_ISSUER, try_out),
+        None => accepted,
+    }
+}
+
 fn settings(config: &Config, guards: Vec<Profile>, names: Installation) -> control::Settings {
     let limits = &config.limits;
     control::Settings {
@@ -254,6 +265,7 @@ fn settings(config: &Config, guards: Vec<Profile>, names: Installation) -> contr
         per_user: rate(limits.per_user),
         per_tenant: rate(limits.per_tenant),
         in_flight: [limits.in_flight, limits.in_flight_per_tenant, limits.in_flight_per_user],
+        streams_per_user: limits.streams_per_user,
         user_budget: budget(&limits.user_budget),
         tenant_budget: budget(&limits.tenant_budget),
         guard: config.guard.profile.clone(),

@@ -188,8 +188,8 @@ impl Rooms {
     /// The RFC 9728 document of the MCP endpoint.
     #[must_use]
     pub fn protected_resource(&self) -> Value {
-        let mut issuers = self.auth.issuers();
-        // The built-in issuer has no address: no client could ask it.
+        let mut issuers = self.auth.sign_in_issuers();
+        // One without an address is asked by no client.
         issuers.retain(|issuer| issuer.starts_with("https://") || issuer.starts_with("http://"));
         json!(ProtectedResource::new(format!("{}/mcp", self.public_url), issuers).proofs())
     }

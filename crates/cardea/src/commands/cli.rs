@@ -209,9 +209,12 @@ pub struct TokenRevoke {
     /// The token that stands on standard input.
     #[arg(long)]
     pub stdin: bool,
-    /// All tokens that this user was issued until now, by whichever issuer.
+    /// All tokens that this user was issued until now.
     #[arg(long, value_name = "USER")]
     pub user: Option<String>,
+    /// Only of this issuer, as its tokens name it (`iss`). Absent: of whichever.
+    #[arg(long, value_name = "ISSUER", conflicts_with = "stdin")]
+    pub issuer: Option<String>,
     /// Also the API keys that stand for the user.
     #[arg(long, requires = "user")]
     pub keys: bool,
@@ -309,6 +312,9 @@ pub enum PersonCommand {
 pub struct PersonErase {
     /// The user, as tokens name them (`sub`).
     pub user: String,
+    /// The issuer that vouches for the user (`iss`), where people of several issuers have the name.
+    #[arg(long, value_name = "ISSUER")]
+    pub issuer: Option<String>,
     /// Do not ask first.
     #[arg(long, short)]
     pub yes: bool,

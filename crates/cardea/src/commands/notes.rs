@@ -6,6 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use cardea_auth::IssuerConfig;
 use cardea_core::{
     agent::{Agent, matches},
     form::closest,
@@ -53,6 +54,7 @@ pub(super) fn all(loaded: &Loaded, listed: &[ToolSpec]) -> Vec<String> {
     let config = &loaded.config;
     let mut notes = Vec::new();
     address(config, &mut notes);
+    tenants(config, &mut notes);
     for (what, dir, end) in [
         ("agent", &config.agents.dir, "toml"),
         ("connector", &config.connectors.dir, "toml"),
@@ -78,6 +80,19 @@ fn address(config: &Config, notes: &mut Vec<String>) {
         notes.push(format!(
             "`server.bind` is {bind} and `server.public_url` is not set: links, the metadata of `/mcp` and what proofs of bound \
              tokens must name say http://{bind}"
+        ));
+    }
+}
+
+/// Issuers that may speak for each other's tenants.
+fn tenants(config: &Config, notes: &mut Vec<String>) {
+    let names = |issuer: &IssuerConfig| issuer.tenant_claim.is_some() && issuer.tenants.is_empty();
+    let open = config.auth.issuers.iter().filter(|(_, issuer)| names(issuer));
+    let open: Vec<String> = open.map(|(name, _)| format!("`auth.issuers.{name}`")).collect();
+    if !open.is_empty() && config.auth.issuers.len() > 1 {
+        notes.push(format!(
+            "{} may name any tenant (`tenant_claim`), also those of another issuer: `tenants` says which are its own",
+            open.join(", ")
         ));
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, io::Read as _, sync::Arc};
 
-use cardea_auth::Auth;
+use cardea_auth::{Auth, TokenName};
 use cardea_core::{
     Code, Error, Result,
     id::{KeyId, TenantId, UserId},
@@ -38,7 +38,7 @@ pub(super) fn token(cli: &Cli, wanted: &Token, environment: &Environment, out: &
         .scopes(wanted.scopes.iter().cloned());
     let made = client::wait(async {
         let (identity, db) = open(&config).await?;
-        let token = identity.mint(&mint);
+        let token = identity.operator_mint(&mint).await;
         db.close().await;
         token
     });
@@ -118,9 +118,10 @@ fn unseen(user: &str, tenant: &str, seen: &BTreeSet<String>) -> String {
 /// What is to be taken back, as the command line says it.
 fn what(wanted: &TokenRevoke) -> Result<Revoke> {
     match (&wanted.id, &wanted.user) {
-        (Some(id), _) => Ok(Revoke::Token { id: id.clone(), until: None }),
+        (Some(id), _) => Ok(Revoke::Token { id: id.clone(), issuer: wanted.issuer.clone(), until: None }),
         (None, Some(user)) => {
-            Ok(Revoke::User { user: UserId::from(user.as_str()), issuer: None, keys: wanted.keys })
+            let issuer = wanted.issuer.clone();
+            Ok(Revoke::User { user: UserId::from(user.as_str()), issuer, keys: wanted.keys })
         }
         (None, None) => {
             let bad = |detail: &str| Error::new(Code::BadRequest).detail(detail);
@@ -128,9 +129,9 @@ fn what(wanted: &TokenRevoke) -> Result<Revoke> {
             let read = std::io::stdin().take(LARGEST_TOKEN).read_to_string(&mut text);
             read.map_err(|error| bad("Standard input cannot be read.").because(error))?;
             let token = SecretString::from(text.trim());
-            let (id, until) =
+            let TokenName { issuer, id, expires_at } =
                 Auth::name_of(&token).ok_or_else(|| bad("That on standard input is no token."))?;
-            Ok(Revoke::Token { id, until })
+            Ok(Revoke::Token { id, issuer, until: expires_at })
         }
     }
 }

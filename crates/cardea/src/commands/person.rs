@@ -33,7 +33,13 @@ pub(super) fn erase(
             return End::Bad;
         }
     }
-    let path = format!("/api/v1/people/{}", client::encoded(user));
+    if let "." | ".." = user {
+        // WHY: in an address they mean another place, however they are written (RFC 3986, section 5.2.4).
+        out.note(format!("a user with the name `{user}` cannot be named in an address"));
+        return End::Misused;
+    }
+    let which = words.issuer.as_ref().map(|issuer| format!("?issuer={}", client::encoded(issuer)));
+    let path = format!("/api/v1/people/{}{}", client::encoded(user), which.unwrap_or_default());
     match client::ask(Method::DELETE, server, &path, None) {
         Ok(_) if out.json => out.json(&json!({ "erased": user })),
         Ok(_) => out.note(format!(

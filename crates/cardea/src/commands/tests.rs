@@ -578,6 +578,8 @@ fn a_token_is_made_only_where_the_issuer_for_trying_out_is_on() {
     assert_eq!(ran.end, End::Good, "{}", ran.err);
     assert_eq!(ran.out.trim().split('.').count(), 3, "{}", ran.out);
     assert!(ran.err.contains("for trying out"));
+    let told = run_in(dir.path(), &["audit", "export"]);
+    assert!(told.out.contains("token.made"), "whoever may make tokens for anybody is told of: {}", told.out);
     fs::write(dir.path().join("cardea.toml"), "").unwrap();
     let ran = run_in(dir.path(), &["token", "ann"]);
     assert!(ran.end == End::Bad && ran.err.contains("local_issuer.enabled"), "{}", ran.err);
@@ -586,9 +588,11 @@ fn a_token_is_made_only_where_the_issuer_for_trying_out_is_on() {
 #[test]
 fn a_token_is_taken_back_by_its_id_or_its_user_and_the_log_says_so() {
     let dir = started();
-    for args in
-        [&["token", "revoke", "--id", "abc"] as &[&str], &["token", "revoke", "--user", "ann", "--keys"]]
-    {
+    for args in [
+        &["token", "revoke", "--id", "a b"] as &[&str],
+        &["token", "revoke", "--user", "ann", "--keys"],
+        &["token", "revoke", "--user", "ann smith", "--issuer", "https://id.example"],
+    ] {
         let ran = run_in(dir.path(), args);
         assert!(ran.end == End::Good && ran.err.contains("within two seconds"), "{}", ran.err);
     }
@@ -598,7 +602,7 @@ fn a_token_is_taken_back_by_its_id_or_its_user_and_the_log_says_so() {
         assert!(Cli::try_parse_from(["cardea"].iter().chain(wrong)).is_err(), "{wrong:?}");
     }
     let told = run_in(dir.path(), &["audit", "export"]);
-    assert_eq!(told.out.matches("token.revoked").count(), 2, "{}{}", told.out, told.err);
+    assert_eq!(told.out.matches("token.revoked").count(), 3, "{}{}", told.out, told.err);
 }
 
 #[test]
@@ -681,7 +685,7 @@ fn a_change_of_a_tool_is_shown_with_all_its_signs_and_accepted_by_what_it_says()
 
 #[test]
 fn somebody_is_erased_only_after_the_name_was_written_twice() {
-    let words = |yes| PersonErase { user: "bob".to_owned(), yes, server: Server::default() };
+    let words = |yes| PersonErase { user: "bob".to_owned(), issuer: None, yes, server: Server::default() };
     let server = client::Asked { base: "http://127.0.0.1:9".to_owned(), token: None };
     let erase = |yes, typed: &str, asks| {
         let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
@@ -691,6 +695,10 @@ fn somebody_is_erased_only_after_the_name_was_written_twice() {
     };
     let (end, told) = erase(false, "", false);
     assert!(end == End::Misused && told.contains("--yes"), "{told}");
+    let dots = PersonErase { user: "..".to_owned(), issuer: None, yes: true, server: Server::default() };
+    let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
+    let end = person::erase((&dots, &server), "".as_bytes(), false, &mut Out::new(&mut stdout, &mut stderr));
+    assert_eq!(end, End::Misused, "{}", String::from_utf8_lossy(&stderr));
     let (end, told) = erase(false, "bobby\n", true);
     assert!(end == End::Bad && told.contains("nothing was done"), "{told}");
     for (yes, typed) in [(true, ""), (false, "bob\n")] {

@@ -122,6 +122,18 @@ fn server(config: &Config, found: &mut Findings<'_>) {
             help,
         );
     }
+    let public = server.public_url.as_deref().and_then(host_of).map(|(host, _)| host);
+    if !open
+        && config.local_issuer.enabled
+        && let Some(host) = public.filter(|host| !is_this_machine(host))
+    {
+        let help = "configure an issuer of yours below [auth.issuers], or leave `server.public_url` out while trying things out";
+        found.say_help(
+            "local_issuer.enabled",
+            format!("the built-in issuer is for trying out, and by `server.public_url` others reach this machine as `{host}`"),
+            help,
+        );
+    }
     if config.local_issuer.lifetime > Millis::from_secs(86_400) {
         found.say("local_issuer.lifetime", "must be at most one day");
     }

@@ -166,6 +166,9 @@ pub struct LimitsConfig {
     /// Of those, the most for one user.
     #[schemars(range(min = 1, max = 65536))]
     pub in_flight_per_user: u32,
+    /// The most streams of events that one user may have open; each holds one of `server.max_connections`.
+    #[schemars(range(min = 1, max = 65536))]
+    pub streams_per_user: u32,
     /// What one user may use up in a calendar month.
     pub user_budget: BudgetConfig,
     /// What one tenant may use up in a calendar month.
@@ -180,6 +183,7 @@ impl Default for LimitsConfig {
             in_flight: 256,
             in_flight_per_tenant: 128,
             in_flight_per_user: 16,
+            streams_per_user: 16,
             user_budget: BudgetConfig::default(),
             tenant_budget: BudgetConfig::default(),
         }

@@ -231,6 +231,12 @@ const BROKEN: &[(&str, usize, &str, &str)] = &[
         "local_issuer.enabled",
         "for trying out",
     ),
+    (
+        "[server]\npublic_url = \"https://cardea.example\"\n[local_issuer]\nenabled = true",
+        4,
+        "local_issuer.enabled",
+        "reach this machine as `cardea.example`",
+    ),
     ("[upstreams.ops]\nurl = \"http://h/mcp\"", 2, "upstreams.ops.url", "add \"h:80\" to net.allow"),
     ("[policies]\ndir = \"polices\"", 2, "policies.dir", "there is no folder"),
     ("[upstreams.Ops]\nurl = \"https://h/mcp\"", 1, "upstreams.Ops", "no name for an upstream"),

@@ -1,8 +1,10 @@
 //! Everything that a person has said and asked, taken away.
 
+use std::collections::BTreeSet;
+
 use cardea_auth::Caller;
 use cardea_core::{
-    Result,
+    Code, Error, Result,
     id::{TenantId, TurnId, UserId},
 };
 use cardea_store::{Commit, args};
@@ -10,7 +12,88 @@ use serde_json::{Value, json};
 
 use super::Context;
 
+/// What an API key stands for is a name, so its issuer tells nobody apart.
+const KEYS: &str = "cardea:keys";
+
+/// Who is to be erased.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Whom {
+    /// The user.
+    pub user: UserId,
+    /// The issuer that vouches for the user; absent: nobody of this name has been seen.
+    pub issuer: Option<String>,
+    /// Nobody else is known by this name, so what is kept for the name alone is this person's: API keys, credentials.
+    pub whole_name: bool,
+}
+
+impl Whom {
+    /// True if the API keys that stand for the name are this person's.
+    #[must_use]
+    pub fn has_keys(&self) -> bool {
+        self.whole_name || self.issuer.as_deref() == Some(KEYS)
+    }
+
+    /// The owner keys under which this person's things are kept.
+    #[must_use]
+    pub fn owners(&self, tenant: &TenantId) -> Vec<String> {
+        let keys = Some(KEYS).filter(|_| self.whole_name);
+        let mut issuers: Vec<&str> = self.issuer.as_deref().into_iter().chain(keys).collect();
+        issuers.dedup();
+        issuers.into_iter().map(|issuer| owner_key(tenant, issuer, &self.user)).collect()
+    }
+}
+
+/// As `Principal::key` has it.
+fn owner_key(tenant: &TenantId, issuer: &str, user: &UserId) -> String {
+    let (tenant, user) = (tenant.as_str(), user.as_str());
+    format!("{}:{tenant};{}:{issuer};{}:{user};", tenant.len(), issuer.len(), user.len())
+}
+
+/// The issuer in an owner key of this user.
+fn issuer_in<'a>(owner: &'a str, tenant: &TenantId, user: &UserId) -> Option<&'a str> {
+    let (tenant, user) = (tenant.as_str(), user.as_str());
+    let rest = owner.strip_prefix(&format!("{}:{tenant};", tenant.len()))?;
+    let (_, issuer) = rest.strip_suffix(&format!("{}:{user};", user.len()))?.split_once(':')?;
+    issuer.strip_suffix(';')
+}
+
 impl Context {
+    /// Who is meant by a name, and by an issuer if one is said.
+    ///
+    /// # Errors
+    /// `ambiguous` if several people have the name and no issuer is said; `not_found` if only others have it than the
+    /// issuer's; those of the store.
+    pub async fn whom(&self, tenant: &TenantId, user: &UserId, issuer: Option<String>) -> Result<Whom> {
+        let sql = "SELECT owner FROM turns WHERE tenant = $1 AND user_id = $2 \
+                   UNION SELECT owner FROM conversations WHERE tenant = $1 AND user_id = $2 \
+                   UNION SELECT owner FROM approvals WHERE tenant = $1 AND user_id = $2 \
+                   UNION SELECT owner FROM decisions WHERE tenant = $1 AND user_id = $2";
+        let owners: Vec<(String,)> = self.inner.db.rows(sql, args![tenant, user]).await?;
+        let found = owners.iter().filter_map(|(owner,)| issuer_in(owner, tenant, user));
+        let mut known: BTreeSet<String> = found.filter(|issuer| *issuer != KEYS).map(str::to_owned).collect();
+        let Some(issuer) = issuer else {
+            if known.len() > 1 {
+                let names: Vec<String> = known.iter().map(|issuer| format!("`{issuer}`")).collect();
+                let detail = format!(
+                    "{} people have it, of the issuers {}: name one as `issuer`.",
+                    names.len(),
+                    names.join(", ")
+                );
+                return Err(Error::new(Code::Ambiguous).detail(detail));
+            }
+            return Ok(Whom { user: user.clone(), issuer: known.pop_first(), whole_name: true });
+        };
+        let is_known = known.remove(&issuer) || issuer == KEYS || known.is_empty();
+        if !is_known {
+            // WHY: a slip in the issuer must not look like somebody who is gone.
+            let names: Vec<String> = known.iter().map(|issuer| format!("`{issuer}`")).collect();
+            let detail = format!("Nobody of this name was seen of that issuer, but of {}.", names.join(", "));
+            return Err(Error::new(Code::NotFound).detail(detail));
+        }
+        // WHY: what only has the name in common is nobody's alone while somebody else has the name.
+        Ok(Whom { user: user.clone(), whole_name: known.is_empty(), issuer: Some(issuer) })
+    }
+
     /// Erases a user of the caller's tenant: destroys the user's key in the vault, so that nothing sealed for the user
     /// opens any more, in backups neither; and deletes conversations, questions, answers and what tools gave for them.
     /// Decisions and the audit log keep that something was done, not what was said. Doing it again is harmless.
@@ -18,85 +101,82 @@ impl Context {
     ///
     /// # Errors
     /// What the vault and the store say. The audit log tells of the attempt before anything is destroyed.
-    pub async fn erase(&self, by: &Caller, user: &UserId, stopping: Commit) -> Result<()> {
-        let detail = || json!({ "user": user });
+    pub async fn erase(&self, by: &Caller, whom: &Whom, stopping: Commit) -> Result<()> {
+        let detail = || json!({ "user": whom.user, "issuer": whom.issuer });
         let mut intent = Commit::new();
         self.inner.observe.audit(&mut intent, super::entry(by, "person.erasing", detail()));
         self.inner.db.commit(intent).await?;
         let tenant = &by.tenant;
-        let whose = || args![tenant, user];
-        let mut commit = self
-            .inner
-            .vault
-            .destroy_person(tenant, user)?
-            .run(
-                "DELETE FROM secrets WHERE tenant = $1 AND name IN \
-                 (SELECT 'placeholders/' || id FROM conversations WHERE tenant = $1 AND user_id = $2)",
-                whose(),
-            )
-            .run(
-                "DELETE FROM messages WHERE conversation IN \
-                 (SELECT id FROM conversations WHERE tenant = $1 AND user_id = $2)",
-                whose(),
-            )
-            .run(
-                "UPDATE conversations SET title = '', deleted_at = COALESCE(deleted_at, $3) \
-                 WHERE tenant = $1 AND user_id = $2",
-                args![tenant, user, self.inner.clock.now()],
-            )
-            .run(
-                "DELETE FROM events WHERE turn IN (SELECT id FROM turns WHERE tenant = $1 AND user_id = $2)",
-                whose(),
-            )
-            .run(
-                "UPDATE steps SET args = '{}', outcome = NULL, undo = NULL, said = NULL WHERE turn IN \
-                 (SELECT id FROM turns WHERE tenant = $1 AND user_id = $2 AND ended_at IS NOT NULL)",
-                whose(),
-            )
-            // A bare call that waits for a person was not made. Without its step it ends as that, and nobody knows of what.
-            .run(
-                "DELETE FROM steps WHERE turn IN \
-                 (SELECT id FROM turns WHERE tenant = $1 AND user_id = $2 AND kind = 'call' AND state = 'waiting')",
-                whose(),
-            )
-            .run(
-                "DELETE FROM idempotency WHERE owner IN (SELECT owner FROM turns WHERE tenant = $1 AND user_id = $2)",
-                whose(),
-            )
-            .run(
-                "UPDATE turns SET prompt = '', receipt = NULL WHERE tenant = $1 AND user_id = $2 AND ended_at IS NOT NULL",
-                whose(),
-            )
-            // What waits for a person waits no more: the turn ends, and wipes itself as one of a deleted conversation does.
-            .run(
-                "UPDATE approvals SET state = CASE WHEN state = 'open' THEN 'expired' ELSE state END, args = '{}', \
-                 reason = '', comment = NULL WHERE tenant = $1 AND user_id = $2",
-                whose(),
-            );
-        commit = commit.and(self.forget_facts(tenant, user).await?).and(stopping);
+        let mut commit = Commit::new();
+        if whom.whole_name {
+            commit = commit.and(self.inner.vault.destroy_name(tenant, &whom.user)?);
+        }
+        for owner in whom.owners(tenant) {
+            commit = commit.and(self.inner.vault.destroy_person(tenant, &owner)?);
+            commit = self.forget_words(commit, tenant, &owner).and(self.forget_facts(&owner).await?);
+        }
+        commit = commit.and(stopping);
         self.inner.observe.audit(&mut commit, super::entry(by, "person.erased", detail()));
         self.inner.db.commit(commit).await?;
-        self.inner.cache.purge(tenant, user.as_str()).await;
+        self.inner.cache.purge(tenant, whom.user.as_str()).await;
         self.wipe().await;
         Ok(())
     }
 
+    /// The rows that delete what an owner said and was told.
+    fn forget_words(&self, commit: Commit, tenant: &TenantId, owner: &str) -> Commit {
+        commit
+            .run(
+                "DELETE FROM secrets WHERE tenant = $1 AND name IN \
+                 (SELECT 'placeholders/' || id FROM conversations WHERE owner = $2)",
+                args![tenant, owner],
+            )
+            .run(
+                "DELETE FROM messages WHERE conversation IN (SELECT id FROM conversations WHERE owner = $1)",
+                args![owner],
+            )
+            .run(
+                "UPDATE conversations SET title = '', deleted_at = COALESCE(deleted_at, $2) WHERE owner = $1",
+                args![owner, self.inner.clock.now()],
+            )
+            .run("DELETE FROM events WHERE turn IN (SELECT id FROM turns WHERE owner = $1)", args![owner])
+            .run(
+                "UPDATE steps SET args = '{}', outcome = NULL, undo = NULL, said = NULL WHERE turn IN \
+                 (SELECT id FROM turns WHERE owner = $1 AND ended_at IS NOT NULL)",
+                args![owner],
+            )
+            // A bare call that waits for a person was not made. Without its step it ends as that, and nobody knows of what.
+            .run(
+                "DELETE FROM steps WHERE turn IN \
+                 (SELECT id FROM turns WHERE owner = $1 AND kind = 'call' AND state = 'waiting')",
+                args![owner],
+            )
+            .run("DELETE FROM idempotency WHERE owner = $1", args![owner])
+            .run(
+                "UPDATE turns SET prompt = '', receipt = NULL WHERE owner = $1 AND ended_at IS NOT NULL",
+                args![owner],
+            )
+            // What waits for a person waits no more: the turn ends, and wipes itself as one of a deleted conversation does.
+            .run(
+                "UPDATE approvals SET state = CASE WHEN state = 'open' THEN 'expired' ELSE state END, args = '{}', \
+                 reason = '', comment = NULL WHERE owner = $1",
+                args![owner],
+            )
+    }
+
     /// What an issuer has told of a person (mail, full name, …) and where they called from, taken out of the journal. The
     /// user's id stays, and so does what an open turn needs to end.
-    async fn forget_facts(&self, tenant: &TenantId, user: &UserId) -> Result<Commit> {
-        let whose = || args![tenant, user];
-        // WHY: one row for each owner. The rights of a turn that has ended count for nothing, so all may look alike.
-        let sql = "SELECT owner, MIN(principal) FROM turns \
-                   WHERE tenant = $1 AND user_id = $2 AND ended_at IS NOT NULL GROUP BY owner";
-        let ended: Vec<(String, String)> = self.inner.db.rows(sql, whose()).await?;
-        let sql = "SELECT id, principal FROM turns WHERE tenant = $1 AND user_id = $2 AND ended_at IS NULL";
-        let open: Vec<(TurnId, String)> = self.inner.db.rows(sql, whose()).await?;
+    async fn forget_facts(&self, owner: &str) -> Result<Commit> {
+        // WHY: one row is enough. The rights of a turn that has ended count for nothing, so all may look alike.
+        let sql = "SELECT MIN(principal) FROM turns WHERE owner = $1 AND ended_at IS NOT NULL GROUP BY owner";
+        let ended: Vec<(String,)> = self.inner.db.rows(sql, args![owner]).await?;
+        let sql = "SELECT id, principal FROM turns WHERE owner = $1 AND ended_at IS NULL";
+        let open: Vec<(TurnId, String)> = self.inner.db.rows(sql, args![owner]).await?;
         let mut commit = Commit::new();
-        for (owner, principal) in ended {
+        for (principal,) in ended {
             let bare = bare(&principal, &[("roles", json!([])), ("scopes", json!([]))]);
-            let sql =
-                "UPDATE turns SET principal = $1 WHERE owner = $2 AND tenant = $3 AND ended_at IS NOT NULL";
-            commit = commit.run(sql, args![bare, owner, tenant]);
+            let sql = "UPDATE turns SET principal = $1 WHERE owner = $2 AND ended_at IS NOT NULL";
+            commit = commit.run(sql, args![bare, owner]);
         }
         for (id, principal) in open {
             commit =

@@ -15,7 +15,10 @@ use cardea_auth::Caller;
 use cardea_core::{principal::Principal, time::SharedClock};
 use cardea_store::Db;
 
-pub use self::conversation::{Conversation, Kept, Said, Told};
+pub use self::{
+    conversation::{Conversation, Kept, Said, Told},
+    erase::Whom,
+};
 use crate::{
     observe::{Entry, Observe},
     vault::Vault,

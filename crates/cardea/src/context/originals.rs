@@ -53,7 +53,7 @@ impl Context {
         let (Some(id), Some((bytes, before))) = (conversation, names.unsaved()) else {
             return Ok(Commit::new());
         };
-        match self.inner.vault.keeping((&who.tenant, &who.user, &name(id)), before, &bytes) {
+        match self.inner.vault.keeping((who, &name(id)), before, &bytes) {
             Ok((rows, kept)) => {
                 names.saved(kept);
                 Ok(rows)

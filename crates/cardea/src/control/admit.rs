@@ -62,6 +62,13 @@ struct Place {
     user: String,
 }
 
+/// A place among the streams that stand open.
+#[must_use = "dropping it gives the place back"]
+#[derive(Debug)]
+pub struct Listening {
+    _place: Place,
+}
+
 /// Whose places are all taken.
 #[derive(Debug, PartialEq, Eq)]
 enum Full {
@@ -141,6 +148,22 @@ impl Control {
         let place = self.place(&tenant, &user)?;
         let reserved = self.reserve(&tenant, &user, estimate).await?;
         Ok(Admission { control: self.clone(), _place: place, reserved })
+    }
+
+    /// A place for a stream of events, which stands open for as long as its turn: each holds a connection, of which there
+    /// are so many for everybody.
+    ///
+    /// # Errors
+    /// `rate_limited` if the caller has as many as one user may.
+    pub fn listen(&self, caller: &Caller) -> Result<Listening> {
+        let most = self.inner.settings.streams_per_user;
+        match self.inner.streams.take(caller.tenant.as_str(), &caller.key()) {
+            Ok(place) => Ok(Listening { _place: place }),
+            Err(_) => {
+                let detail = format!("You have {most} streams open, which is the most; close one.");
+                Err(Error::new(Code::RateLimited).detail(detail).retry_after(Millis::from_secs(1)))
+            }
+        }
     }
 
     /// Lets a turn go on that was let in before. It has passed rate and budget once, and what it has begun must be

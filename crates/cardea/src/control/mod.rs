@@ -31,7 +31,7 @@ use cardea_core::{
 use cardea_store::{Db, Jobs, Shared, shared::Rate};
 
 pub use self::{
-    admit::{Admission, Estimate},
+    admit::{Admission, Estimate, Listening},
     approval::{Approval, Choice},
     asking::Asking,
     budget::Budget,
@@ -61,6 +61,8 @@ pub struct Settings {
     pub per_tenant: Rate,
     /// Requests in work, of everybody, of one tenant, of one user.
     pub in_flight: [u32; 3],
+    /// Streams of events that one user may have open.
+    pub streams_per_user: u32,
     /// What one user may use up in a month.
     pub user_budget: Budget,
     /// What one tenant may use up in a month.
@@ -94,6 +96,7 @@ struct Inner {
     memo: policy::Memo,
     guards: screen::Guards,
     places: Arc<admit::Places>,
+    streams: Arc<admit::Places>,
     holding: Arc<budget::Holding>,
     till: till::Till,
 }
@@ -128,6 +131,7 @@ impl Control {
         let Neighbours { db, shared, observe, clock, jobs } = neighbours;
         let guards = screen::Guards::new(&settings.guard, settings.guards.clone())?;
         let places = Arc::new(admit::Places::new(settings.in_flight));
+        let streams = Arc::new(admit::Places::new([u32::MAX, u32::MAX, settings.streams_per_user]));
         let snapshot = RwLock::new(Arc::new(policy::empty()?));
         let memo = policy::Memo::new();
         let inner = Inner {
@@ -143,6 +147,7 @@ impl Control {
             memo,
             guards,
             places,
+            streams,
             holding: Arc::default(),
             till: till::Till::default(),
         };

@@ -2,6 +2,7 @@
 
 use cardea_auth::Caller;
 use cardea_core::{Code, Error, Result, id::UserId};
+use cardea_store::Commit;
 
 use super::cancel::end_now;
 use crate::{app::App, identity::Revoke, turn::Whose};
@@ -9,22 +10,32 @@ use crate::{app::App, identity::Revoke, turn::Whose};
 /// The role that may erase people of its tenant.
 const ADMIN: &str = "admin";
 
-/// Erases a user of the caller's tenant. What is sealed for the user opens no more, in older backups neither.
+/// Erases a user of the caller's tenant, of this issuer or of the only one by which somebody of that name is known. What is
+/// sealed for the user opens no more, in older backups neither.
 ///
 /// # Errors
-/// `denied` without the role `admin`; `bad_request` for the caller themselves; what the vault and the store say.
-pub async fn erase(app: &App, caller: &Caller, user: &UserId) -> Result<()> {
+/// `denied` without the role `admin`; `bad_request` for the caller themselves; `ambiguous` if several people have the name and
+/// no issuer is said; what the vault and the store say.
+pub async fn erase(app: &App, caller: &Caller, user: &UserId, issuer: Option<String>) -> Result<()> {
     if !caller.has_role(ADMIN) {
         return Err(Error::new(Code::Denied).detail("Only the role `admin` erases people.")); // may they
     }
-    if caller.user == *user {
+    let whom = app.context.whom(&caller.tenant, user, issuer).await?; // of all who have the name
+    let unknown = whom.issuer.is_none() && caller.user == *user;
+    if unknown || whom.owners(&caller.tenant).contains(&caller.key()) {
         let detail = "Nobody erases themselves: another administrator must.";
         return Err(Error::new(Code::BadRequest).detail(detail));
     }
-    let out = Revoke::User { user: user.clone(), issuer: None, keys: true };
+    let out = Revoke::User { user: user.clone(), issuer: whom.issuer.clone(), keys: whom.has_keys() };
     app.auth.revoke(&app.identity.revoke_tokens(caller, out).await?); // nobody writes for them any more
-    let whose = Whose::Person(&caller.tenant, user);
-    app.context.erase(caller, user, app.turns.stopping(whose)?).await?;
-    end_now(app, app.turns.stopped(whose).await?).await;
+    let owners = whom.owners(&caller.tenant);
+    let mut stopping = Commit::new();
+    for owner in &owners {
+        stopping = stopping.and(app.turns.stopping(Whose::Owner(owner))?);
+    }
+    app.context.erase(caller, &whom, stopping).await?;
+    for owner in &owners {
+        end_now(app, app.turns.stopped(Whose::Owner(owner)).await?).await;
+    }
     Ok(())
 }

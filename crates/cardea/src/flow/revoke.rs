@@ -18,8 +18,10 @@ pub struct RevokeRequest {
     pub token: Option<SecretString>,
     /// The token with this id (`jti`).
     pub token_id: Option<String>,
-    /// All tokens that this user was issued until now, by whichever issuer.
+    /// All tokens that this user was issued until now.
     pub user: Option<UserId>,
+    /// With `token_id` or `user`: only of this issuer; absent: of whichever.
+    pub issuer: Option<String>,
     /// With `user`: also the API keys that stand for this user.
     pub keys: bool,
 }
@@ -45,7 +47,7 @@ async fn wanted(app: &App, caller: &Caller, request: RevokeRequest) -> Result<Re
         }
     };
     match request {
-        RevokeRequest { token: Some(token), token_id: None, user: None, keys: false } => {
+        RevokeRequest { token: Some(token), token_id: None, user: None, issuer: None, keys: false } => {
             let none = "That is no token of this tenant, or it is over already.";
             let facts = app.auth.read(&token).await.map_err(|error| bad(none).because(error))?;
             if facts.tenant != caller.tenant {
@@ -54,27 +56,28 @@ async fn wanted(app: &App, caller: &Caller, request: RevokeRequest) -> Result<Re
             if facts.user != caller.user || facts.issuer != caller.issuer {
                 admin()?;
             }
-            Ok(Revoke::Token { id: facts.id, until: facts.expires_at })
+            Ok(Revoke::Token { id: facts.id, issuer: Some(facts.issuer), until: facts.expires_at })
         }
-        RevokeRequest { token: None, token_id: Some(id), user: None, keys: false } => {
+        RevokeRequest { token: None, token_id: Some(id), user: None, issuer, keys: false } => {
             admin()?;
             if id.is_empty() || id.len() > LONGEST || id.chars().any(char::is_control) {
                 return Err(bad("`token_id` has 1 to 256 characters."));
             }
-            Ok(Revoke::Token { id, until: None })
+            Ok(Revoke::Token { id, issuer, until: None })
         }
-        RevokeRequest { token: None, token_id: None, user: Some(user), keys } => {
+        RevokeRequest { token: None, token_id: None, user: Some(user), issuer, keys } => {
             admin()?;
-            Ok(Revoke::User { user, issuer: None, keys })
+            Ok(Revoke::User { user, issuer, keys })
         }
-        RevokeRequest { token: None, token_id: None, user: None, keys: false } => {
+        RevokeRequest { token: None, token_id: None, user: None, issuer: None, keys: false } => {
             if caller.proof != Proof::Jwt {
                 return Err(bad("An API key is revoked under `/api/v1/keys`."));
             }
             Ok(Revoke::User { user: caller.user.clone(), issuer: Some(caller.issuer.clone()), keys: false })
         }
-        _ => {
-            Err(bad("Give one of `token`, `token_id` and `user`, or none of them; `keys` goes with `user`."))
-        }
+        _ => Err(bad(
+            "Give one of `token`, `token_id` and `user`, or none of them; `keys` goes with `user`, `issuer` with \
+                 `user` or `token_id`.",
+        )),
     }
 }

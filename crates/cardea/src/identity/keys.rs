@@ -26,7 +26,7 @@ use crate::{
 /// What kind of request the making of a key is, among those with idempotency keys.
 const ROUTE: &str = "api_key";
 
-const LONGEST_NAME: usize = 256;
+pub(super) const LONGEST_NAME: usize = 256;
 const MOST_NAMES: usize = 64;
 const LONGEST_LIFE: Millis = Millis::from_secs(100 * 366 * 24 * 3_600);
 
@@ -105,7 +105,7 @@ pub struct KeyInfo {
     pub roles: BTreeSet<String>,
     /// Scopes.
     pub scopes: BTreeSet<String>,
-    /// Who made it.
+    /// Who made it: the user, and the id of the key or the issuer by which they came.
     pub created_by: String,
     /// When it was made.
     pub created_at: Timestamp,
@@ -197,14 +197,16 @@ impl Identity {
             let detail = format!("A key may do no more than whoever makes it, and you do not have `{name}`.");
             return Err(Error::new(Code::Denied).detail(detail));
         }
-        let Some(key) = idempotency_key else { return self.make(caller, new, None).await };
+        // WHY: else a key that ends soon makes itself one that never does.
+        let maker = (caller.principal(), caller.expires_at().filter(|_| caller.proof == Proof::ApiKey));
+        let Some(key) = idempotency_key else { return self.make(maker, new, None).await };
         let (owner, fingerprint) = (caller.key(), new.fingerprint());
         let once =
             Once { owner: &owner, tenant: &caller.tenant, route: ROUTE, key, fingerprint: &fingerprint };
         if let Some(made) = self.made_before(&once).await? {
             return Ok(made);
         }
-        match self.make(caller, new, Some(&once)).await {
+        match self.make(maker, new, Some(&once)).await {
             // Somebody else was faster with the same key: theirs is the answer.
             Err(error) if error.code() == Code::Conflict => self.made_before(&once).await?.ok_or(error),
             made => made,
@@ -264,7 +266,7 @@ impl Identity {
         if new.user.is_none() {
             return Err(Error::new(Code::BadRequest).detail("Say for which user the key is."));
         }
-        self.make(&operator(tenant), new, None).await
+        self.make((&operator(tenant), None), new, None).await
     }
 
     /// As [`Self::revoke_key`], for whoever sits at the machine.
@@ -275,7 +277,12 @@ impl Identity {
         self.revoke(&operator(tenant), id).await
     }
 
-    async fn make(&self, maker: &Principal, new: NewKey, once: Option<&Once<'_>>) -> Result<CreatedKey> {
+    async fn make(
+        &self,
+        (maker, not_after): (&Principal, Option<Timestamp>),
+        new: NewKey,
+        once: Option<&Once<'_>>,
+    ) -> Result<CreatedKey> {
         let user = new.user.unwrap_or_else(|| maker.user.clone());
         check_names([user.as_str(), maker.tenant.as_str()], [&new.roles, &new.scopes])?;
         check_life(new.expires)?;
@@ -293,9 +300,9 @@ impl Identity {
             name: new.name,
             roles: new.roles,
             scopes: new.scopes,
-            created_by: maker.user.to_string(),
+            created_by: made_by(maker),
             created_at: now,
-            expires_at: new.expires.map(after),
+            expires_at: new.expires.map(after).into_iter().chain(not_after).min(),
             last_used_at: None,
             revoked_at: None,
         };
@@ -351,6 +358,15 @@ impl Identity {
             Entry { principal: who, event, turn: None, step: None, tool: None, request: None, detail };
         self.0.observe.audit(&mut commit, entry);
         commit
+    }
+}
+
+/// Who made a key, as lists show it: the user, and by which key or issuer they came.
+fn made_by(maker: &Principal) -> String {
+    match (maker.proof, &maker.client) {
+        (Proof::ApiKey, Some(key)) => format!("{} ({key})", maker.user),
+        (Proof::Jwt, _) => format!("{} ({})", maker.user, maker.issuer),
+        _ => maker.user.to_string(),
     }
 }
 

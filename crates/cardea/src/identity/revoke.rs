@@ -1,10 +1,10 @@
 //! Tokens that are taken back: written down once, learnt by every node.
 
-use std::{collections::BTreeSet, sync::atomic::Ordering};
+use std::sync::atomic::Ordering;
 
-use cardea_auth::{Auth, Revocation};
+use cardea_auth::{Auth, REMEMBERED_AFTER_END, Revocation};
 use cardea_core::{
-    Result,
+    Code, Error, Result,
     id::{TenantId, UserId},
     principal::Principal,
     time::Timestamp,
@@ -15,7 +15,7 @@ use serde_json::json;
 
 use super::{
     Identity,
-    keys::{check_names, operator},
+    keys::{LONGEST_NAME, operator},
 };
 
 /// How many rows are read at once.
@@ -28,6 +28,8 @@ pub enum Revoke {
     Token {
         /// Its id: `jti`, or the digest that stands for it.
         id: String,
+        /// The issuer that gave it that id; absent: whichever.
+        issuer: Option<String>,
         /// When it ends by itself, if that is known.
         until: Option<Timestamp>,
     },
@@ -67,7 +69,7 @@ type Row = (i64, TenantId, Option<String>, Option<String>, Option<String>, Times
 
 fn read((_, tenant, token, user, issuer, at, until): Row) -> Option<Revocation> {
     match (token, user) {
-        (Some(id), _) => Some(Revocation::Token { tenant, id, until }),
+        (Some(id), _) => Some(Revocation::Token { tenant, issuer, id, until }),
         (None, Some(user)) => Some(Revocation::User { tenant, issuer, user: user.as_str().into(), at }),
         (None, None) => None,
     }
@@ -82,7 +84,7 @@ impl Identity {
     pub async fn revoke_tokens(&self, by: &Principal, what: Revoke) -> Result<Revocation> {
         let now = self.0.clock.now();
         let (token, user, issuer, until, keys) = match &what {
-            Revoke::Token { id, until } => (Some(id.clone()), None, None, *until, false),
+            Revoke::Token { id, issuer, until } => (Some(id.clone()), None, issuer.clone(), *until, false),
             Revoke::User { user, issuer, keys } => {
                 (None, Some(user.to_string()), issuer.clone(), None, *keys)
             }
@@ -100,7 +102,8 @@ impl Identity {
                  CAST($5 AS BIGINT), CAST($6 AS BIGINT), CAST($7 AS TEXT) FROM versions WHERE name = 'revocations'",
                 args![&by.tenant, token.clone(), user.clone(), issuer.clone(), now, until, &by.user],
             )
-            .run("DELETE FROM revocations WHERE ends_at < $1", args![now]);
+            // WHY: a token that is over is still let in within the leeway.
+            .run("DELETE FROM revocations WHERE ends_at < $1", args![now.minus(REMEMBERED_AFTER_END)]);
         if let Some(user) = &user {
             // What is taken back now holds what was taken back before.
             commit = commit.run(
@@ -111,20 +114,24 @@ impl Identity {
         }
         if keys {
             commit = commit.run(
-                "UPDATE api_keys SET revoked_at = $1 WHERE tenant = $2 AND user_id = $3 AND revoked_at IS NULL",
+                // WHY: a key that was made with one of these is in the same hands.
+                "WITH RECURSIVE taken(id) AS (SELECT id FROM api_keys WHERE tenant = $2 AND user_id = $3 \
+                 UNION SELECT made.id FROM api_keys made JOIN taken ON made.created_by LIKE '% (' || taken.id || ')' \
+                 WHERE made.tenant = $2) \
+                 UPDATE api_keys SET revoked_at = $1 WHERE id IN (SELECT id FROM taken) AND revoked_at IS NULL",
                 args![now, &by.tenant, user.clone()],
             );
         }
         let detail = json!({ "token": token, "user": user, "issuer": issuer, "keys": keys });
         let written = self.0.db.commit(self.told(commit, by, "token.revoked", detail)).await;
         // WHY: also after an error, since the commit may have come through.
-        if let (true, Some(user)) = (keys, &user) {
-            self.forget_records(|record| record.tenant == by.tenant && record.user.as_str() == user);
+        if keys {
+            self.forget_records(|record| record.tenant == by.tenant);
         }
         written?;
         let tenant = by.tenant.clone();
         Ok(match what {
-            Revoke::Token { id, until } => Revocation::Token { tenant, id, until },
+            Revoke::Token { id, issuer, until } => Revocation::Token { tenant, issuer, id, until },
             Revoke::User { user, issuer, .. } => Revocation::User { tenant, issuer, user, at: now },
         })
     }
@@ -138,7 +145,14 @@ impl Identity {
             Revoke::User { user, .. } => user.as_str(),
             Revoke::Token { id, .. } => id.as_str(),
         };
-        check_names([tenant.as_str(), user], [&BTreeSet::new(), &BTreeSet::new()])?;
+        // WHY: what an issuer calls its users and tokens may have spaces in it.
+        let is_one = |name: &str| {
+            !name.is_empty() && name.len() <= LONGEST_NAME && !name.chars().any(char::is_control)
+        };
+        if ![tenant.as_str(), user].into_iter().all(is_one) {
+            let detail = "Names of users, tokens and tenants have 1 to 256 characters.";
+            return Err(Error::new(Code::BadRequest).detail(detail));
+        }
         self.revoke_tokens(&operator(tenant), what).await.map(drop)
     }
 

@@ -7,6 +7,8 @@ use cardea_core::{
 use cardea_net::{Net, NetConfig};
 use cardea_store::{DbConfig, args};
 
+use serde_json::json;
+
 use super::*;
 use crate::vault;
 
@@ -83,7 +85,10 @@ async fn a_key_is_shown_once_works_for_its_user_and_stops_when_revoked() {
     assert!(robot.has_role("support") && !robot.has_role("admin"));
     house.identity.flush_last_use().await.unwrap();
     let listed = house.identity.keys(&ann).await.unwrap();
-    assert_eq!((listed.len(), listed[0].last_used_at, listed[0].created_by.as_str()), (1, Some(NOW), "ann"));
+    assert_eq!(
+        (listed.len(), listed[0].last_used_at, listed[0].created_by.as_str()),
+        (1, Some(NOW), "ann (cardea-try-out)")
+    );
 
     let secret = made.key.expose_secret().rsplit_once('_').unwrap().1.to_owned();
     let rows: Vec<(Vec<u8>, String)> =
@@ -129,6 +134,36 @@ async fn a_key_ends_on_time_and_bad_names_make_none() {
 }
 
 #[tokio::test]
+async fn a_key_that_a_key_made_ends_with_it_and_goes_with_it() {
+    let house = house(true).await;
+    let ann = house.ann().await;
+    let key = |user: &str, life: Option<u64>| NewKey {
+        user: Some(user.into()),
+        roles: ["support".to_owned()].into(),
+        expires: life.map(Millis::from_secs),
+        ..NewKey::default()
+    };
+    let short = house.identity.create_key(&ann, key("robot", Some(3_600)), None).await.unwrap();
+    let robot = house.with_key(&short.key).await.unwrap();
+    for life in [None, Some(86_400)] {
+        let made = house.identity.create_key(&robot, key("other", life), None).await.unwrap();
+        assert_eq!(made.info.expires_at, short.info.expires_at, "no longer than its maker");
+    }
+    let made = house.identity.create_key(&robot, key("other", Some(60)), None).await.unwrap();
+    assert!(made.info.expires_at < short.info.expires_at);
+    assert_eq!(made.info.created_by, format!("robot ({})", short.info.id));
+    let other = house.with_key(&made.key).await.unwrap();
+    let third = house.identity.create_key(&other, key("third", None), None).await.unwrap();
+    let apart = house.identity.create_key(&ann, key("third", None), None).await.unwrap();
+    let out = Revoke::User { user: "robot".into(), issuer: None, keys: true };
+    house.identity.revoke_tokens(&ann, out).await.unwrap();
+    for gone in [&short, &made, &third] {
+        assert!(house.with_key(&gone.key).await.is_err(), "{}", gone.info.user);
+    }
+    assert!(house.with_key(&apart.key).await.is_ok(), "made by somebody who stays");
+}
+
+#[tokio::test]
 async fn tokens_for_trying_out_exist_only_where_they_are_switched_on() {
     let on = house(true).await;
     assert_eq!(on.ann().await.issuer, TRY_OUT_ISSUER);
@@ -157,6 +192,16 @@ async fn an_upstream_learns_who_asks_through_whom_and_nobody_else_can_use_the_to
         (&ann.roles, &ann.scopes, &vec!["cardea".to_owned()])
     );
     assert_eq!(seen.expires_at(), Some(Timestamp(NOW.0 + 300_000)), "five minutes, though hers has fifteen");
+    let origin = |seen: &Caller| json!([seen.claims()["idp"], seen.claims()["idp_proof"]]);
+    assert_eq!(origin(&seen), json!([TRY_OUT_ISSUER, "token"]));
+    let new = NewKey { user: Some("ann".into()), ..NewKey::default() };
+    let key = house.identity.create_key(&ann, new, None).await.unwrap();
+    let with_key = house.with_key(&key.key).await.unwrap();
+    let token = house.identity.for_upstream(&with_key, "https://ops").await.unwrap();
+    let other = Credentials::token(token.expose_secret(), None);
+    let other = upstream(&house, "https://ops").authenticate(&other).await.unwrap();
+    assert_eq!(other.user, seen.user);
+    assert_eq!(origin(&other), json!(["cardea:keys", "api_key"]), "the same name, and somebody else");
 
     assert!(upstream(&house, "https://other").authenticate(&shown).await.is_err());
     assert!(house.auth.authenticate(&shown).await.is_err(), "it does not sign in at Cardea");
@@ -194,6 +239,26 @@ async fn a_token_for_an_upstream_is_made_once_but_never_outlives_the_callers_own
         house.identity.for_upstream(&ann, "https://ops").await.unwrap_err().code(),
         Code::TokenExpired
     );
+}
+
+#[tokio::test]
+async fn a_token_that_was_taken_back_is_forgotten_only_when_nobody_lets_it_in() {
+    let house = house(true).await;
+    let token = house.identity.mint(&Mint::new("acme", "ann")).unwrap();
+    let shown = Credentials::token(token.expose_secret(), None);
+    let ann = house.auth.authenticate(&shown).await.unwrap();
+    let (id, issuer) = (ann.token_id().unwrap().to_owned(), Some(ann.issuer.clone()));
+    house.identity.revoke_tokens(&ann, Revoke::Token { id, issuer, until: ann.expires_at() }).await.unwrap();
+    house.clock.set(ann.expires_at().unwrap().plus(Millis::from_secs(10)));
+    let other = Revoke::User { user: "bob smith".into(), issuer: None, keys: false };
+    house.identity.operator_revoke_tokens(&"acme".into(), other).await.unwrap();
+    let again = open(house.db.clone(), &house.clock, true).await;
+    again.identity.learn_revocations(&again.auth).await.unwrap();
+    assert!(again.auth.authenticate(&shown).await.is_err(), "it is over, but within the leeway");
+    house.clock.advance(cardea_auth::REMEMBERED_AFTER_END);
+    let other = Revoke::User { user: "bob".into(), issuer: None, keys: false };
+    house.identity.operator_revoke_tokens(&"acme".into(), other).await.unwrap();
+    assert_eq!(house.identity.revocations(&"acme".into()).await.unwrap().len(), 2, "the two users");
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 
 use cardea_core::{
     Code, Error, Result,
-    id::{AgentName, ConversationId, RequestId, TenantId, TurnId, UserId},
+    id::{AgentName, ConversationId, RequestId, TurnId},
     journal::{StepState, TurnState},
     principal::Principal,
     time::Millis,
@@ -35,8 +35,8 @@ pub enum Cancelled {
 pub enum Whose<'a> {
     /// Those of a conversation.
     Talk(ConversationId),
-    /// Those of a person.
-    Person(&'a TenantId, &'a UserId),
+    /// Those of a person, by the key of the owner.
+    Owner(&'a str),
 }
 
 impl Turn {
@@ -106,9 +106,8 @@ impl Turns {
             Whose::Talk(_) => {
                 "UPDATE turns SET failure = $1 WHERE conversation = $2 AND ended_at IS NULL AND failure IS NULL"
             }
-            Whose::Person(..) => {
-                "UPDATE turns SET failure = $1 WHERE tenant = $2 AND user_id = $3 AND ended_at IS NULL \
-                 AND failure IS NULL"
+            Whose::Owner(_) => {
+                "UPDATE turns SET failure = $1 WHERE owner = $2 AND ended_at IS NULL AND failure IS NULL"
             }
         };
         let args = args![wish()?].into_iter().chain(whose.args()).collect();
@@ -125,9 +124,7 @@ impl Turns {
             Whose::Talk(_) => {
                 "SELECT id, agent, state FROM turns WHERE conversation = $1 AND ended_at IS NULL"
             }
-            Whose::Person(..) => {
-                "SELECT id, agent, state FROM turns WHERE tenant = $1 AND user_id = $2 AND ended_at IS NULL"
-            }
+            Whose::Owner(_) => "SELECT id, agent, state FROM turns WHERE owner = $1 AND ended_at IS NULL",
         };
         let open: Vec<(TurnId, AgentName, String)> = self.inner.db.rows(sql, whose.args()).await?;
         open.iter().for_each(|(id, ..)| self.inner.held.stop(*id));
@@ -188,7 +185,7 @@ impl Whose<'_> {
     fn args(self) -> Vec<Value> {
         match self {
             Self::Talk(id) => args![id],
-            Self::Person(tenant, user) => args![tenant, user],
+            Self::Owner(owner) => args![owner],
         }
     }
 }

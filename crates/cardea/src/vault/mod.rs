@@ -99,7 +99,7 @@ impl Vault {
         self.seal_of((tenant, None), name, secret).await
     }
 
-    /// The same for a secret of a person, which ends with that person's key.
+    /// The same for a secret of whoever has this name, which ends with the key of that name.
     ///
     /// # Errors
     /// As [`Self::seal`].
@@ -109,7 +109,7 @@ impl Vault {
         name: &str,
         secret: &[u8],
     ) -> Result<SecretId> {
-        let person = self.0.root.people().find_or_make(tenant, user)?;
+        let person = self.0.root.people().find_or_make(people::id_of(tenant, user))?;
         self.seal_of((tenant, Some(&person)), name, secret).await
     }
 
@@ -226,7 +226,7 @@ impl Vault {
     /// `too_large` above 64 KiB; `internal` if the person's key cannot be read or made.
     pub fn keeping(
         &self,
-        (tenant, user, name): (&TenantId, &UserId, &str),
+        (owner, name): (&Principal, &str),
         replaced: Option<Kept>,
         secret: &[u8],
     ) -> Result<(Commit, Kept)> {
@@ -234,10 +234,10 @@ impl Vault {
             return Err(Error::new(Code::TooLarge).detail("A secret may have 64 KiB at most."));
         }
         let (id, before) = replaced.map_or_else(|| (SecretId::random(), 0), |kept| (kept.id, kept.version));
-        let person = self.0.root.people().find_or_make(tenant, user)?;
-        let bound = Bound { tenant, id, name, version: before.saturating_add(1), person: Some(&person) };
+        let person = self.0.root.people().find_or_make(people::id_of_owner(&owner.key()))?;
+        let version = before.saturating_add(1);
+        let bound = Bound { tenant: &owner.tenant, id, name, version, person: Some(&person) };
         let sealed = seal::seal(&self.0.root, &bound, secret)?;
-        let version = bound.version;
         Ok((self.write(&bound, sealed, before), Kept { id, version }))
     }
 
@@ -270,15 +270,29 @@ impl Vault {
         }
     }
 
-    /// Destroys the key of a person: from now on nothing opens that was sealed for this person, here or in a backup of
-    /// the database. Gives the rows that say so and take the sealed secrets away as well. Doing it again is harmless.
+    /// Destroys the key of a person (`Principal::key`): from now on nothing opens that was sealed for this person, here or
+    /// in a backup of the database. Gives the rows that say so and take the sealed secrets away as well. Doing it again is
+    /// harmless.
     ///
     /// # Errors
     /// `internal` if the key cannot be destroyed.
-    pub fn destroy_person(&self, tenant: &TenantId, user: &UserId) -> Result<Commit> {
-        self.0.root.people().destroy(tenant, user)?;
+    pub fn destroy_person(&self, tenant: &TenantId, owner: &str) -> Result<Commit> {
+        self.destroy(tenant, &people::id_of_owner(owner))
+    }
+
+    /// The same for the key of everybody who has this name: for what is sealed for a name, and for what was sealed for a
+    /// person before issuers counted.
+    ///
+    /// # Errors
+    /// As [`Self::destroy_person`].
+    pub fn destroy_name(&self, tenant: &TenantId, user: &UserId) -> Result<Commit> {
+        self.destroy(tenant, &people::id_of(tenant, user))
+    }
+
+    fn destroy(&self, tenant: &TenantId, id: &str) -> Result<Commit> {
+        self.0.root.people().destroy(id)?;
         let sql = "DELETE FROM secrets WHERE tenant = $1 AND person = $2";
-        Ok(Commit::new().run(sql, args![tenant, people::id_of(tenant, user)]))
+        Ok(Commit::new().run(sql, args![tenant, id]))
     }
 
     /// Destroys a secret, though not in backups of the database; [`Self::destroy_person`] does that for a person's. Tells whether there was one.

@@ -27,7 +27,7 @@ const LENGTH: usize = 32;
 
 /// One person's key.
 pub(super) struct Person {
-    /// Its public name, a digest of tenant and user.
+    /// Its public name, a digest.
     pub(super) id: String,
     bytes: Zeroizing<[u8; LENGTH]>,
 }
@@ -39,7 +39,13 @@ impl Person {
     }
 }
 
-/// The name of a person's key. Each part with its length, so that no two people share one.
+/// The name of the key of one person: a user of a tenant whom an issuer vouches for (`Principal::key`).
+pub(super) fn id_of_owner(owner: &str) -> String {
+    sha256_hex(format!("owner:{owner}").as_bytes())
+}
+
+/// The name of the key of everybody who has this name in a tenant, whichever issuer vouches: for what is sealed for a name,
+/// and for what was sealed for a person before issuers counted. Each part with its length, so that no two share one.
 pub(super) fn id_of(tenant: &TenantId, user: &UserId) -> String {
     let (tenant, user) = (tenant.as_str(), user.as_str());
     sha256_hex(format!("{}:{tenant};{}:{user}", tenant.len(), user.len()).as_bytes())
@@ -75,9 +81,8 @@ impl People {
         Ok(Some(Person { id: id.to_owned(), bytes }))
     }
 
-    /// The key of this person; made if there is none.
-    pub(super) fn find_or_make(&self, tenant: &TenantId, user: &UserId) -> Result<Person> {
-        let id = id_of(tenant, user);
+    /// The key with this name; made if there is none.
+    pub(super) fn find_or_make(&self, id: String) -> Result<Person> {
         if let Some(found) = self.find(&id)? {
             return Ok(found);
         }
@@ -114,9 +119,9 @@ impl People {
         written.and_then(|()| self.sync())
     }
 
-    /// Destroys the key of this person. True if there was one.
-    pub(super) fn destroy(&self, tenant: &TenantId, user: &UserId) -> Result<bool> {
-        let path = self.file(&id_of(tenant, user))?;
+    /// Destroys the key with this name. True if there was one.
+    pub(super) fn destroy(&self, id: &str) -> Result<bool> {
+        let path = self.file(id)?;
         let destroyed = fs::OpenOptions::new().write(true).open(&path).and_then(|mut file| {
             // WHY: a removed name may leave its bytes on the disk.
             file.write_all(&[0; LENGTH])?;

@@ -208,6 +208,15 @@ fn check_tells_of_files_tools_and_limits_that_do_nothing() {
     fs::write(&file, open).unwrap();
     let ran = run_in(dir.path(), &["check"]);
     assert!(ran.err.contains("say http://0.0.0.0:8080"), "{}", ran.err);
+    let one = |name: &str, more: &str| {
+        format!(
+            "[auth.issuers.{name}]\nissuer = \"https://{name}.example\"\naudience = [\"cardea\"]\n\
+             jwks_url = \"https://{name}.example/keys\"\ntenant_claim = \"org\"\n{more}"
+        )
+    };
+    fs::write(&file, one("a", "") + &one("b", "tenants = [\"bolt\"]\n")).unwrap();
+    let ran = run_in(dir.path(), &["check"]);
+    assert!(ran.err.contains("`auth.issuers.a` may name any tenant"), "{}", ran.err);
     let twice = "[local_issuer]\nenabled = true\n[auth.issuers.x]\nissuer = \"cardea-try-out\"\naudience = [\"cardea\"]\n\
                  jwks_url = \"https://idp.example/keys\"\n";
     fs::write(&file, twice).unwrap();

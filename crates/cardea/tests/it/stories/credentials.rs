@@ -1,4 +1,10 @@
-use cardea_core::time::Millis;
+use std::collections::BTreeSet;
+
+use cardea_auth::{Claims, Lifetime, Signer};
+use cardea_core::{
+    secret::ExposeSecret as _,
+    time::{Clock as _, Millis},
+};
 use cardea_testkit::{
     World,
     model::Act,
@@ -133,4 +139,43 @@ async fn a_budget_that_is_used_up_stops_the_next_question_and_no_model_is_asked(
     assert_eq!(refused.at("/error/code"), "budget_spent");
     assert_eq!(refused.header("retry-after"), "", "a budget of ten tokens will never do");
     assert!(world.model().seen().is_empty());
+}
+
+#[tokio::test]
+async fn a_token_for_the_resource_that_the_metadata_names_is_good_where_its_address_is_known() {
+    let key = Signer::new_key().unwrap();
+    let signer = Signer::new("https://idp.example", &key, Lifetime::Short).unwrap();
+    let jwks = signer.jwks();
+    let trust = format!(
+        "[auth.issuers.idp]\nissuer = \"https://idp.example\"\naudience = [\"cardea\"]\ntenant_claim = \"tenant\"\njwks = '{jwks}'\n"
+    );
+    for (public, status) in [(Some("http://localhost/cardea"), 200), (None, 401)] {
+        let plan = World::plan().configure(&trust);
+        let plan = match public {
+            Some(public) => plan.set("CARDEA_SERVER__PUBLIC_URL", public),
+            None => plan, // an address of this machine names nobody
+        };
+        let world = plan.start().await;
+        let told = world.stranger().get("/.well-known/oauth-protected-resource").await.expect(200);
+        assert!(told.body.get("authorization_servers").is_none(), "nobody signs in at a key in a file");
+        let token = |audience: &str| {
+            let claims = Claims {
+                subject: "ann".into(),
+                audience: audience.to_owned(),
+                tenant: "acme".into(),
+                roles: BTreeSet::new(),
+                scopes: BTreeSet::new(),
+                client: None,
+                actors: Vec::new(),
+                lifetime: Millis::from_secs(600),
+            };
+            signer.sign(&claims, world.clock.now()).unwrap().expose_secret().to_owned()
+        };
+        for (audience, status) in
+            [(told.at("/resource"), status), ("cardea", 200), ("https://other.example/mcp", 401)]
+        {
+            let answered = world.holder(&token(audience)).get("/api/v1/agents").await;
+            assert_eq!(answered.status, status, "{audience}: {}", answered.text);
+        }
+    }
 }

@@ -70,7 +70,7 @@ async fn who_is_erased_is_gone_and_a_backup_brings_no_secret_of_theirs_back() {
         );
     }
     world.app.db.commit(restored).await.unwrap();
-    world.clock.advance(cardea_core::time::Millis::from_secs(1));
+    world.clock.advance(cardea_core::time::Millis::from_secs(31));
     let again = world.person((TENANT, "ann"), &["analyst"], &["read"]);
     let refused = again.get(&path(first.conversation())).await.expect(500);
     assert!(!refused.text.contains("4111 1"), "{}", refused.text);
@@ -210,4 +210,44 @@ async fn what_an_issuer_told_of_a_person_is_erased_with_them() {
         assert_eq!((read.user.as_str(), read.key()), ("zoe", zoe.key()), "who it was stays");
     }
     assert!(ended.answer.is_some());
+}
+
+#[tokio::test]
+async fn of_two_people_with_one_name_only_the_one_who_is_meant_is_erased() {
+    let mail =
+        "@id(\"own\")\n@reason(\"own.\")\npermit (principal, action == Action::\"restore\", resource);\n";
+    let script = ["I charged [CARD_1].", "Yours too: [CARD_1]."].map(Act::say);
+    let world = World::plan().model(script).agent("restore = [\"CARD\"]\n").policies(mail).start().await;
+    let admin = world.person((TENANT, "ada"), &["admin"], &["read"]);
+    let ann = world.person((TENANT, "ann"), &["analyst"], &["read"]);
+    let first = ann.asks(&format!("Charge {CARD}.")).await;
+    let claims = VerifiedClaims::new(TENANT, "ann").role("analyst").scope("read");
+    let other = world.app.auth.embedded(claims).unwrap();
+    let second = world.app.agent("scripted").chat(&other, None, &format!("Charge {CARD}.")).await.unwrap();
+    let key = admin.post("/api/v1/keys", &json!({ "user": "ann", "scopes": ["read"] })).await.expect(201);
+    let key = world.holder(key.at("/key"));
+
+    let refused = admin.delete("/api/v1/people/ann").await.expect(409);
+    for issuer in ["cardea-try-out", "cardea:embedded"] {
+        assert!(refused.at("/detail").contains(issuer), "{}", refused.text);
+    }
+    let path = format!("/api/v1/conversations/{}/messages?originals=true", first.conversation());
+    assert!(ann.get(&path).await.expect(200).text.contains(CARD), "nothing is erased");
+    drop(admin.delete("/api/v1/people/ann?isuer=x").await.expect(400));
+    let slip = admin.delete("/api/v1/people/ann?issuer=cardea-tryout").await.expect(404);
+    assert!(slip.at("/detail").contains("`cardea-try-out`"), "{}", slip.text);
+
+    drop(admin.delete("/api/v1/people/ann?issuer=cardea%3Aembedded").await.expect(204));
+    assert!(
+        ann.get(&path).await.expect(200).text.contains(CARD),
+        "she is somebody else, and still signed in"
+    );
+    drop(key.get("/api/v1/agents").await.expect(200)); // it stands for the name, which she still has
+    let sql = "SELECT COUNT(*) FROM messages WHERE conversation = $1";
+    let left: Vec<(i64,)> =
+        world.app.db.rows(sql, args![second.conversation.unwrap().to_string()]).await.unwrap();
+    assert_eq!(left, [(0,)]);
+
+    drop(admin.delete("/api/v1/people/ann?issuer=cardea-try-out").await.expect(204));
+    drop(ann.get("/api/v1/agents").await.expect(401));
 }

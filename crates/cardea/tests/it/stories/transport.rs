@@ -204,14 +204,14 @@ async fn f07_answers_and_state_that_a_client_brings_along_stand_in_for_no_person
 
 #[tokio::test]
 async fn behind_a_path_pages_and_metadata_are_where_clients_look_for_them() {
-    let public = "https://agents.example/cardea";
+    let public = "http://localhost/cardea"; // the issuer of these tests is for trying out
     let world = World::plan().set("CARDEA_SERVER__PUBLIC_URL", public).start().await;
     let told = world.stranger().get("/api/v1/agents").await.expect(401);
     assert_eq!(told.at("/type"), "/cardea/docs/errors/not_signed_in");
     let challenge = told.header("www-authenticate");
     let place = "/.well-known/oauth-protected-resource/cardea/mcp";
-    assert!(challenge.contains(&format!("\"https://agents.example{place}\"")), "{challenge}");
+    assert!(challenge.contains(&format!("\"http://localhost{place}\"")), "{challenge}");
     let metadata = world.stranger().get(place).await.expect(200);
-    assert_eq!(metadata.at("/resource"), "https://agents.example/cardea/mcp");
-    assert!(metadata.body.get("authorization_servers").is_none(), "the built-in issuer has no address");
+    assert_eq!(metadata.at("/resource"), "http://localhost/cardea/mcp");
+    assert!(metadata.body.get("authorization_servers").is_none(), "nobody signs in at the built-in issuer");
 }
