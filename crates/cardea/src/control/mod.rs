@@ -8,6 +8,7 @@ mod admit;
 mod approval;
 mod asking;
 mod budget;
+mod deciding;
 mod folder;
 mod names;
 mod permit;

@@ -15,7 +15,7 @@ use serde_json::json;
 
 use super::{
     Control,
-    approval::{Standing, Wanted},
+    approval::{Decider, Standing, Wanted},
     asking::Asking,
 };
 use crate::observe;
@@ -97,10 +97,11 @@ impl Control {
             Some(id) => self.standing(caller, id, &digest).await?,
             None => Standing::None,
         };
-        let approved = match &standing {
-            Standing::Approved(approved) => Some(approved),
+        let decider = match &standing {
+            Standing::Approved(decider) => Some(decider),
             _ => None,
         };
+        let approved = decider.map(|one| Approved { by: one.by.clone(), roles: one.roles.clone() });
         let decision = self.policies().decide(&Question {
             principal: caller,
             subject: Subject::Call { tool: &tool.name, arguments: &call.arguments },
@@ -108,11 +109,11 @@ impl Control {
             agent: asking.agent,
             via: asking.via,
             taint: asking.taint,
-            approved,
+            approved: approved.as_ref(),
         });
         let id = DecisionId::random();
         let mut rows = Commit::new();
-        self.log(&mut rows, (caller, asking, tool), (id, &decision, &digest), approved);
+        self.log(&mut rows, (caller, asking, tool), (id, &decision, &digest), decider);
         let permission = match (&decision.verdict, standing) {
             (Verdict::Allow, _) => Permission::Granted(Permit {
                 caller: caller.key(),
@@ -138,7 +139,7 @@ impl Control {
         rows: &mut Commit,
         (caller, asking, tool): (&Caller, &Asking<'_>, &ToolSpec),
         (id, decision, digest): (DecisionId, &Decision, &str),
-        approved: Option<&Approved>,
+        approved: Option<&Decider>,
     ) {
         let verdict = match decision.verdict {
             Verdict::Allow => observe::Verdict::Allow,
@@ -148,8 +149,10 @@ impl Control {
         let policies: Vec<String> = decision.policies.iter().map(ToString::to_string).collect();
         let context = json!({
             "effect": tool.effect, "via": asking.via, "agent": asking.agent, "taint": asking.taint,
-            "roles": caller.roles, "args_digest": digest, "errors": decision.errors,
-            "approved_by": approved.map(|approved| &approved.by),
+            "issuer": caller.issuer, "actors": caller.actors, "roles": caller.roles, "args_digest": digest,
+            "errors": decision.errors, "approval": approved.and(asking.approval),
+            "approved_by": approved.map(|one| &one.by),
+            "approved_by_issuer": approved.and_then(|one| one.issuer.as_ref()),
         });
         self.inner.observe.decision(
             rows,

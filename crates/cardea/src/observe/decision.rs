@@ -77,6 +77,9 @@ pub struct Decided {
     pub at: Timestamp,
     /// Who asked.
     pub user: String,
+    /// Who vouched for that name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub issuer: Option<String>,
     /// What was to be done.
     pub action: String,
     /// With what.
@@ -118,6 +121,7 @@ impl FromRow for Decided {
             turn: row.get(9)?,
             request: row.get(10)?,
             context: json(11)?,
+            issuer: Principal::issuer_in(&row.get::<String>(12)?).map(str::to_owned),
         })
     }
 }
@@ -165,7 +169,7 @@ impl Observe {
         limit: Limit,
     ) -> Result<Page<Decided>> {
         let sql = "SELECT id, at, user_id, action, resource, verdict, reason, policies, policy_version, turn, request, \
-                   context FROM decisions WHERE tenant = $1 AND (at > $2 OR (at = $2 AND id > $3)) \
+                   context, owner FROM decisions WHERE tenant = $1 AND (at > $2 OR (at = $2 AND id > $3)) \
                    AND (CAST($4 AS TEXT) IS NULL OR owner = $4) ORDER BY at, id LIMIT $5";
         if owner.is_some_and(|owner| owner.tenant != *tenant) {
             return Err(Error::new(Code::NotFound));

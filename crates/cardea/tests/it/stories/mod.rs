@@ -20,6 +20,7 @@ mod openai;
 mod openapi;
 mod operators;
 mod orders;
+mod persons;
 mod pins;
 mod placeholders;
 mod policies;
