@@ -27,11 +27,11 @@ impl Control {
         let approval = self.load_approval(caller, id).await?.ok_or_else(|| Error::new(Code::NotFound))?;
         let may = self.may_decide(caller, &approval);
         let refused = may.as_ref().err().map(Error::public);
+        let comment: String = comment.chars().take(1_000).collect();
         let mut commit = Commit::new();
         if refused.is_none() {
             let state = if choice == Choice::Approve { "approved" } else { "rejected" };
             let decider = Decider::of(caller);
-            let comment: String = comment.chars().take(1_000).collect();
             commit = commit.guard(
                 "approval",
                 "UPDATE approvals SET state = $3, decided_by = $4, decided_at = $5, comment = $6 \
@@ -43,15 +43,15 @@ impl Control {
                     state,
                     serde_json::to_string(&decider).unwrap_or_default(),
                     self.now(),
-                    comment,
+                    &comment,
                     caller.key(),
                     &caller.user
                 ],
             );
         }
         let event = if refused.is_none() { "approval.decided" } else { "approval.refused" };
-        let detail =
-            json!({ "approval": id, "choice": choice, "digest": approval.digest, "refused": refused });
+        let detail = json!({ "approval": id, "choice": choice, "digest": approval.digest, "refused": refused,
+                             "args_digest": approval.digest, "roles": caller.roles, "comment": comment });
         let tool = Some(approval.tool.as_str());
         let entry = Entry {
             principal: caller,

@@ -14,6 +14,7 @@ mod names;
 mod permit;
 mod policy;
 mod reader;
+mod refused;
 mod screen;
 mod till;
 
@@ -39,6 +40,7 @@ pub use self::{
     names::Names,
     permit::{Permission, Permit, Ruling},
     reader::with_encoder,
+    refused::Through,
     screen::{OutputWindow, Screened},
 };
 use crate::observe::Observe;

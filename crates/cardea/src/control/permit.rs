@@ -18,7 +18,7 @@ use super::{
     approval::{Decider, Standing, Wanted},
     asking::Asking,
 };
-use crate::observe;
+use crate::observe::{self, Ruled};
 
 /// How long a permit may wait to be spent.
 const PERMIT_LIFE: Millis = Millis::from_secs(60);
@@ -65,7 +65,7 @@ pub struct Ruling {
     /// What came of asking.
     pub permission: Permission,
     /// The decision, as the decision log knows it.
-    pub decision: DecisionId,
+    pub decision: Ruled,
     /// The decision's row, and the approval's: for the turn's next commit.
     pub rows: Commit,
 }
@@ -111,15 +111,14 @@ impl Control {
             taint: asking.taint,
             approved: approved.as_ref(),
         });
-        let id = DecisionId::random();
         let mut rows = Commit::new();
-        self.log(&mut rows, (caller, asking, tool), (id, &decision, &digest), decider);
+        let ruled = self.log(&mut rows, (caller, asking, tool), (&decision, &digest), decider);
         let permission = match (&decision.verdict, standing) {
             (Verdict::Allow, _) => Permission::Granted(Permit {
                 caller: caller.key(),
                 tool: tool.name.clone(),
                 digest,
-                decision: id,
+                decision: ruled.id,
                 until: self.now().plus(PERMIT_LIFE),
             }),
             (Verdict::NeedsApproval { .. }, Standing::Open(approval)) => Permission::Waiting(approval),
@@ -131,16 +130,16 @@ impl Control {
             }
             (Verdict::Deny, _) => Permission::Refused(decision.reason.clone()),
         };
-        Ok(Ruling { permission, decision: id, rows })
+        Ok(Ruling { permission, decision: ruled, rows })
     }
 
     fn log(
         &self,
         rows: &mut Commit,
         (caller, asking, tool): (&Caller, &Asking<'_>, &ToolSpec),
-        (id, decision, digest): (DecisionId, &Decision, &str),
+        (decision, digest): (&Decision, &str),
         approved: Option<&Decider>,
-    ) {
+    ) -> Ruled {
         let verdict = match decision.verdict {
             Verdict::Allow => observe::Verdict::Allow,
             Verdict::Deny => observe::Verdict::Deny,
@@ -157,7 +156,7 @@ impl Control {
         self.inner.observe.decision(
             rows,
             observe::Decision {
-                id,
+                id: DecisionId::random(),
                 principal: caller,
                 action: "call",
                 resource: tool.name.as_str(),
@@ -169,7 +168,7 @@ impl Control {
                 request: Some(asking.request),
                 context,
             },
-        );
+        )
     }
 }
 

@@ -32,7 +32,7 @@ pub use self::{
     audit::Entry,
     checkpoint::{Checkpoint, CheckpointKey, Checkpoints},
     checkpoints::is_behind,
-    decision::{Decided, Decision, Verdict},
+    decision::{Decided, Decision, Ruled, Verdict},
     event::{RequestEvent, Told},
     meter::{CacheResult, CheckResult, Seen},
     search::Audited,

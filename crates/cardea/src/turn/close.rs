@@ -79,7 +79,9 @@ impl Turns {
         };
         step.state = StepState::Waiting;
         step.approval = Some(approval);
-        self.write_step(&mut turn, &mut step, start.decision);
+        step.rule(start.decision);
+        let decision = step.decision;
+        self.write_step(&mut turn, &mut step, decision);
         self.put(&mut turn, step.clone());
         let mut receipt = self.receipt(&turn, TurnState::Waiting);
         receipt.approval = Some(approval);
@@ -102,7 +104,9 @@ impl Turns {
                 turn.usage.total()
             ],
         );
-        let detail = json!({ "approval": approval, "args_digest": step.digest });
+        let reason = start.decision.map(|ruled| ruled.reason.as_str());
+        let detail = json!({ "approval": approval, "args_digest": step.digest, "decision": start.decision,
+                             "reason": reason, "roles": turn.principal.roles });
         self.audit(&mut turn, "step.waits", Some(&step), detail);
         self.event(
             &mut turn,

@@ -197,6 +197,7 @@ impl StepRow {
             },
             durable: true,
             decision: self.decision,
+            ruled: None,
             again: false,
             way: match self.undo {
                 None => None,

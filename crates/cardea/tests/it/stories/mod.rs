@@ -25,6 +25,7 @@ mod pins;
 mod placeholders;
 mod policies;
 mod races;
+mod refusals;
 mod repeats;
 mod revocations;
 mod rights;
