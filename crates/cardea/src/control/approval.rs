@@ -23,6 +23,9 @@ pub(super) const TOPIC: &str = "approvals";
 /// How much of the arguments a list shows. The person who decides can read all that will be sent.
 const LISTED: Bounds = Bounds { text: 1_024, whole: 8_192, depth: 8 };
 
+/// The role that reads a tenant's logs, and with them who allowed what.
+const AUDITOR: &str = "auditor";
+
 /// What a person says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -80,6 +83,11 @@ pub struct Approval {
     pub(super) digest: String,
     #[serde(skip)]
     decider: Option<Decider>,
+    #[serde(skip)]
+    pub(super) proof: Proof,
+    /// True if its row says that it is open, and its time is over.
+    #[serde(skip)]
+    ran_out: bool,
     /// The principal of the turn that waits.
     #[serde(skip)]
     asker: Option<Principal>,
@@ -108,6 +116,15 @@ impl Decider {
     }
 }
 
+/// What a decision is proved by.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(super) struct Proof {
+    /// The decider, as it is written.
+    pub(super) decided_by: Option<String>,
+    pub(super) decided_at: Option<Timestamp>,
+    pub(super) mac: Option<String>,
+}
+
 /// Everybody who has a part in what this principal does. By name alone: the same name may come by another issuer or an
 /// API key and be the same person all the same.
 fn persons(principal: &Principal) -> BTreeSet<&str> {
@@ -116,7 +133,7 @@ fn persons(principal: &Principal) -> BTreeSet<&str> {
 
 impl Approval {
     fn concerns(&self, caller: &Caller) -> bool {
-        self.owner == caller.key() || !self.roles.is_disjoint(&caller.roles)
+        self.owner == caller.key() || !self.roles.is_disjoint(&caller.roles) || caller.has_role(AUDITOR)
     }
 
     /// True if somebody who asked, or acted for who asked, is among those who would decide. So it is as well where nobody
@@ -127,6 +144,15 @@ impl Approval {
         self.owner == caller.key() || deciding.contains(self.user.as_str()) || asked
     }
 
+    /// The same as it stands at this moment: what is open and can be decided no more has expired, whether its row says so
+    /// yet or not.
+    fn at(mut self, now: Timestamp) -> Self {
+        if self.state == "open" && now > self.expires_at {
+            (self.state, self.ran_out) = ("expired".to_owned(), true);
+        }
+        self
+    }
+
     fn listed(self) -> Self {
         let arguments = serde_json::from_str(&spelled(self.arguments, LISTED)).unwrap_or(Value::Null);
         Self { arguments, ..self }
@@ -135,8 +161,8 @@ impl Approval {
 
 impl FromRow for Approval {
     fn from_row(row: &Row<'_>) -> Result<Self, RowError> {
-        let decider: Option<String> = row.get(10)?;
-        let decider: Option<Decider> = decider.and_then(|text| serde_json::from_str(&text).ok());
+        let decided_by: Option<String> = row.get(10)?;
+        let decider: Option<Decider> = decided_by.as_ref().and_then(|text| serde_json::from_str(text).ok());
         let asker: Option<String> = row.get(14)?;
         let asker: Option<Principal> = asker.and_then(|text| serde_json::from_str(&text).ok());
         Ok(Self {
@@ -159,6 +185,8 @@ impl FromRow for Approval {
             owner: row.get(12)?,
             digest: row.get(13)?,
             decider,
+            proof: Proof { decided_by, decided_at: row.get(15)?, mac: row.get(16)? },
+            ran_out: false,
             asker,
         })
     }
@@ -175,16 +203,23 @@ pub(super) struct Wanted<'a> {
     pub(super) reason: &'a str,
 }
 
+/// What is told of a call that nobody approved while that was possible.
+pub(super) const TOO_LATE: &str = "Nobody approved this in time.";
+
 /// How an approval stands when its call comes again.
 pub(super) enum Standing {
     /// There is none, or it is for another call.
     None,
     /// Nobody has decided.
     Open(ApprovalId),
+    /// Nobody has decided in time, and the row does not say so yet.
+    Expired(ApprovalId),
     /// Approved by this person, and still good.
     Approved(Decider),
     /// Rejected, or nobody decided in time.
     Refused(String),
+    /// The row says that it was decided, and nobody here has written that.
+    Unproved,
 }
 
 impl Control {
@@ -201,23 +236,30 @@ impl Control {
             return Ok(Standing::None);
         }
         let late = self.now() > approval.expires_at;
+        if approval.ran_out {
+            return Ok(Standing::Expired(id));
+        }
+        if matches!(approval.state.as_str(), "approved" | "rejected") && !self.is_proved(caller, &approval) {
+            return Ok(Standing::Unproved);
+        }
         Ok(match (approval.state.as_str(), approval.decider) {
             ("approved", Some(decider)) if !late => Standing::Approved(decider),
-            ("open", _) if !late => Standing::Open(id),
+            ("open", _) => Standing::Open(id),
             ("rejected", Some(decider)) => {
                 let comment = approval.comment.filter(|comment| !comment.is_empty());
                 let why = comment.map(|comment| format!(": {comment}")).unwrap_or_default();
                 Standing::Refused(format!("`{}` did not approve this{why}.", decider.by))
             }
-            _ => Standing::Refused("Nobody approved this in time.".to_owned()),
+            _ => Standing::Refused(TOO_LATE.to_owned()),
         })
     }
 
     pub(super) async fn load_approval(&self, caller: &Caller, id: ApprovalId) -> Result<Option<Approval>> {
         let sql = "SELECT id, turn, user_id, tool, args, reason, roles, state, created_at, expires_at, decided_by, \
-                   comment, owner, digest, (SELECT principal FROM turns WHERE turns.id = approvals.turn) \
-                   FROM approvals WHERE id = $1 AND tenant = $2";
-        self.inner.db.row(sql, args![id, &caller.tenant]).await
+                   comment, owner, digest, (SELECT principal FROM turns WHERE turns.id = approvals.turn), \
+                   decided_at, mac FROM approvals WHERE id = $1 AND tenant = $2";
+        let found: Option<Approval> = self.inner.db.row(sql, args![id, &caller.tenant]).await?;
+        Ok(found.map(|approval| approval.at(self.now())))
     }
 
     /// Adds the row of a new approval to the commit in which its turn lies down.
@@ -248,7 +290,8 @@ impl Control {
         id
     }
 
-    /// An approval that the caller asked for or may decide, with the whole of its arguments.
+    /// An approval that the caller asked for or may decide, with the whole of its arguments; auditors see all of their
+    /// tenant.
     ///
     /// # Errors
     /// `not_found`, or what the store says.
@@ -257,36 +300,39 @@ impl Control {
         found.ok_or_else(|| Error::new(Code::NotFound))
     }
 
-    /// Approvals that the caller asked for or may decide, the newest first; long arguments are cut.
+    /// Approvals that the caller asked for or may decide, for auditors those of all: open ones first, then the newest;
+    /// long arguments are cut.
     ///
     /// # Errors
     /// What the store says.
     pub async fn approvals(&self, caller: &Caller) -> Result<Vec<Approval>> {
         const OWN: &str = "SELECT id, turn, user_id, tool, args, reason, roles, state, created_at, expires_at, \
-            decided_by, comment, owner, digest, (SELECT principal FROM turns WHERE turns.id = approvals.turn) \
-            FROM approvals WHERE tenant = $1 AND owner = $2 \
+            decided_by, comment, owner, digest, (SELECT principal FROM turns WHERE turns.id = approvals.turn), \
+            decided_at, mac FROM approvals WHERE tenant = $1 AND owner = $2 \
             ORDER BY created_at DESC LIMIT 500";
         // Open ones first, and of each person some, so that nobody's wishes hide behind those of others.
         const OTHERS: &str = "SELECT id, turn, user_id, tool, args, reason, roles, state, created_at, expires_at, \
-            decided_by, comment, owner, digest, (SELECT principal FROM turns WHERE turns.id = ranked.turn) \
-            FROM (SELECT approvals.*, \
-            CASE WHEN state = 'open' THEN 0 ELSE 1 END AS closed, \
+            decided_by, comment, owner, digest, (SELECT principal FROM turns WHERE turns.id = ranked.turn), \
+            decided_at, mac FROM (SELECT approvals.*, \
+            CASE WHEN state = 'open' AND expires_at >= $4 THEN 0 ELSE 1 END AS closed, \
             ROW_NUMBER() OVER (PARTITION BY owner, state ORDER BY created_at DESC) AS place \
             FROM approvals WHERE tenant = $1 AND owner <> $2) AS ranked \
             ORDER BY closed, place, created_at DESC LIMIT 1000 OFFSET $3";
         const READ: u32 = 20_000;
-        let key = caller.key();
+        let (key, now) = (caller.key(), self.now());
         let mut all: Vec<Approval> = self.inner.db.rows(OWN, args![&caller.tenant, &key]).await?;
         // WHY: most of what others asked for may be for other roles; what is the caller's to decide stands behind it.
         for read in (0..READ).step_by(1_000) {
-            let others: Vec<Approval> = self.inner.db.rows(OTHERS, args![&caller.tenant, &key, read]).await?;
+            let others: Vec<Approval> =
+                self.inner.db.rows(OTHERS, args![&caller.tenant, &key, read, now]).await?;
             let is_last = others.len() < 1_000;
             all.extend(others.into_iter().filter(|one| one.concerns(caller)));
             if is_last || all.len() >= 1_500 {
                 break;
             }
         }
-        all.sort_by_key(|approval| std::cmp::Reverse(approval.created_at));
-        Ok(all.into_iter().map(Approval::listed).collect())
+        let mut all: Vec<Approval> = all.into_iter().map(|approval| approval.at(now).listed()).collect();
+        all.sort_by_key(|approval| (approval.state != "open", std::cmp::Reverse(approval.created_at)));
+        Ok(all)
     }
 }

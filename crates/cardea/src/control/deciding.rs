@@ -1,17 +1,88 @@
 //! A person decides: somebody else than who asked, with a role that policy wants, in time and once.
 
+use aws_lc_rs::constant_time::verify_slices_are_equal;
 use cardea_auth::Caller;
-use cardea_core::{Code, Error, Result, id::ApprovalId, principal::Proof};
+use cardea_core::{Code, Error, Result, id::ApprovalId, principal, time::Timestamp};
 use cardea_store::{Commit, CommitError, args};
 use serde_json::json;
 
 use super::{
     Control,
-    approval::{Approval, Choice, Decider, TOPIC},
+    approval::{Approval, Choice, Decider, Proof, TOPIC},
+    asking::Asking,
 };
 use crate::observe::Entry;
 
 impl Control {
+    /// The proof of what is written about a decision: everything by which it lets a call run.
+    fn mac(&self, caller: &Caller, approval: &Approval, (state, by, at): (&str, &str, Timestamp)) -> String {
+        let bound = json!([
+            approval.id,
+            caller.tenant,
+            approval.turn,
+            approval.owner,
+            approval.tool,
+            approval.digest,
+            approval.expires_at,
+            state,
+            by,
+            at
+        ]);
+        self.inner.vault.approval_mac(&bound.to_string())
+    }
+
+    /// True if `decide` has written what the row says of its decision.
+    pub(super) fn is_proved(&self, caller: &Caller, approval: &Approval) -> bool {
+        let Proof { decided_by: Some(by), decided_at: Some(at), mac: Some(mac) } = &approval.proof else {
+            return false;
+        };
+        let right = self.mac(caller, approval, (&approval.state, by, *at));
+        verify_slices_are_equal(right.as_bytes(), mac.as_bytes()).is_ok()
+    }
+
+    /// Writes down that nobody has decided in time.
+    pub(super) fn expire(
+        &self,
+        rows: &mut Commit,
+        id: ApprovalId,
+        (caller, asking, tool): (&Caller, &Asking<'_>, &str),
+    ) {
+        *rows = std::mem::take(rows).run(
+            "UPDATE approvals SET state = 'expired' WHERE id = $1 AND tenant = $2 AND state = 'open'",
+            args![id, &caller.tenant],
+        );
+        self.tell(rows, "approval.expired", (caller, asking, tool));
+    }
+
+    /// Tells that a row says of a decision what nobody here has written.
+    pub(super) fn tell_unproved(&self, rows: &mut Commit, caller: &Caller, asking: &Asking<'_>, tool: &str) {
+        let approval = asking.approval;
+        tracing::error!(
+            approval.id = approval.as_ref().map(tracing::field::display),
+            tenant.id = %caller.tenant,
+            "an approval was not written by this installation: the call is refused"
+        );
+        self.tell(rows, "approval.unproved", (caller, asking, tool));
+    }
+
+    fn tell(
+        &self,
+        rows: &mut Commit,
+        event: &'static str,
+        (caller, asking, tool): (&Caller, &Asking<'_>, &str),
+    ) {
+        let entry = Entry {
+            principal: caller,
+            event,
+            turn: Some(asking.turn),
+            step: None,
+            tool: Some(tool),
+            request: Some(asking.request),
+            detail: json!({ "approval": asking.approval }),
+        };
+        self.inner.observe.audit(rows, entry);
+    }
+
     /// Decides an approval. The turn that waits for it goes on by itself.
     ///
     /// # Errors
@@ -31,22 +102,16 @@ impl Control {
         let mut commit = Commit::new();
         if refused.is_none() {
             let state = if choice == Choice::Approve { "approved" } else { "rejected" };
-            let decider = Decider::of(caller);
+            let by = serde_json::to_string(&Decider::of(caller))
+                .map_err(|error| Error::new(Code::Internal).because(error))?;
+            let now = self.now();
+            let mac = self.mac(caller, &approval, (state, &by, now));
             commit = commit.guard(
                 "approval",
-                "UPDATE approvals SET state = $3, decided_by = $4, decided_at = $5, comment = $6 \
+                "UPDATE approvals SET state = $3, decided_by = $4, decided_at = $5, comment = $6, mac = $9 \
                  WHERE id = $1 AND tenant = $2 AND state = 'open' AND expires_at >= $5 AND owner <> $7 \
                  AND user_id <> $8",
-                args![
-                    id,
-                    &caller.tenant,
-                    state,
-                    serde_json::to_string(&decider).unwrap_or_default(),
-                    self.now(),
-                    &comment,
-                    caller.key(),
-                    &caller.user
-                ],
+                args![id, &caller.tenant, state, by, now, &comment, caller.key(), &caller.user, mac],
             );
         }
         let event = if refused.is_none() { "approval.decided" } else { "approval.refused" };
@@ -84,7 +149,7 @@ impl Control {
             // WHY: somebody whom it does not concern learns nothing of it.
             return Err(Error::new(Code::NotFound));
         }
-        if caller.proof == Proof::ApiKey {
+        if caller.proof == principal::Proof::ApiKey {
             // WHY: whoever asked may have made the key, under any name.
             return invalid("An API key is no person: somebody must sign in to decide.");
         }

@@ -43,7 +43,7 @@ pub use self::{
     refused::Through,
     screen::{OutputWindow, Screened},
 };
-use crate::observe::Observe;
+use crate::{observe::Observe, vault::Vault};
 
 /// What the room is told at start.
 #[derive(Debug, Clone)]
@@ -84,6 +84,7 @@ struct Inner {
     db: Db,
     shared: Arc<dyn Shared>,
     observe: Observe,
+    vault: Vault,
     clock: SharedClock,
     jobs: Jobs,
     settings: Settings,
@@ -114,6 +115,8 @@ pub struct Neighbours {
     pub shared: Arc<dyn Shared>,
     /// Where it tells what it decided.
     pub observe: Observe,
+    /// What proves the decisions of people.
+    pub vault: Vault,
     /// The time.
     pub clock: SharedClock,
     /// Tasks.
@@ -126,7 +129,7 @@ impl Control {
     /// # Errors
     /// `misconfigured` if the guard profile does not exist.
     pub fn new(neighbours: Neighbours, settings: Settings) -> Result<Self> {
-        let Neighbours { db, shared, observe, clock, jobs } = neighbours;
+        let Neighbours { db, shared, observe, vault, clock, jobs } = neighbours;
         let guards = screen::Guards::new(&settings.guard, settings.guards.clone())?;
         let places = Arc::new(admit::Places::new(settings.in_flight));
         let snapshot = RwLock::new(Arc::new(policy::empty()?));
@@ -135,6 +138,7 @@ impl Control {
             db,
             shared,
             observe,
+            vault,
             clock,
             jobs,
             settings,

@@ -15,13 +15,16 @@ use serde_json::json;
 
 use super::{
     Control,
-    approval::{Decider, Standing, Wanted},
+    approval::{Decider, Standing, TOO_LATE, Wanted},
     asking::Asking,
 };
 use crate::observe::{self, Ruled};
 
 /// How long a permit may wait to be spent.
 const PERMIT_LIFE: Millis = Millis::from_secs(60);
+
+/// What is told of an approval that nobody here has written.
+const UNPROVED: &str = "It cannot be proved that somebody approved this.";
 
 /// Proof that policy allowed one call. [`Control::permit`] makes it, `Action::execute` spends it.
 #[must_use = "a permit that is not spent allowed nothing"]
@@ -112,6 +115,11 @@ impl Control {
             approved: approved.as_ref(),
         });
         let mut rows = Commit::new();
+        match &standing {
+            Standing::Unproved => self.tell_unproved(&mut rows, caller, asking, tool.name.as_str()),
+            Standing::Expired(id) => self.expire(&mut rows, *id, (caller, asking, tool.name.as_str())),
+            _ => {}
+        }
         let ruled = self.log(&mut rows, (caller, asking, tool), (&decision, &digest), decider);
         let permission = match (&decision.verdict, standing) {
             (Verdict::Allow, _) => Permission::Granted(Permit {
@@ -123,6 +131,8 @@ impl Control {
             }),
             (Verdict::NeedsApproval { .. }, Standing::Open(approval)) => Permission::Waiting(approval),
             (Verdict::NeedsApproval { .. }, Standing::Refused(why)) => Permission::Refused(why),
+            (Verdict::NeedsApproval { .. }, Standing::Expired(_)) => Permission::Refused(TOO_LATE.to_owned()),
+            (Verdict::NeedsApproval { .. }, Standing::Unproved) => Permission::Refused(UNPROVED.to_owned()),
             (Verdict::NeedsApproval { roles }, _) => {
                 let wanted =
                     Wanted { caller, asking, tool, call, digest: &digest, roles, reason: &decision.reason };

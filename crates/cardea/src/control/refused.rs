@@ -41,7 +41,7 @@ impl Control {
         let mut rows = Commit::new();
         let more =
             json!({ "effect": tool.effect, "args_digest": Self::digest(who.caller, call), "shown": false });
-        let ruled = self.log_refused(&mut rows, who, ("call", tool.name.as_str()), &decision, more);
+        let ruled = self.log_refused(&mut rows, who, ("call", tool.name.as_str()), (&decision, more));
         Some((ruled, rows))
     }
 
@@ -69,7 +69,7 @@ impl Control {
         }
         if known {
             let mut rows = Commit::new();
-            let ruled = self.log_refused(&mut rows, who, ("complete", model), &decision, json!({}));
+            let ruled = self.log_refused(&mut rows, who, ("complete", model), (&decision, json!({})));
             let detail = json!({ "model": model, "reason": ruled.reason, "decision": ruled,
                                  "roles": who.caller.roles });
             self.tell_refused(&mut rows, who, ("completion.refused", None), detail);
@@ -83,8 +83,7 @@ impl Control {
         rows: &mut Commit,
         who: Through<'_>,
         (action, resource): (&str, &str),
-        decision: &policy::Decision,
-        mut context: serde_json::Value,
+        (decision, mut context): (&policy::Decision, serde_json::Value),
     ) -> Ruled {
         let policies: Vec<String> = decision.policies.iter().map(ToString::to_string).collect();
         let caller = who.caller;

@@ -10,6 +10,7 @@
 mod audit;
 mod checkpoint;
 mod checkpoints;
+mod compare;
 mod decision;
 mod event;
 mod meter;

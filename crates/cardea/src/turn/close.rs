@@ -5,6 +5,7 @@ use cardea_core::{
     id::{ApprovalId, MessageId},
     journal::{StepState, TurnState},
     message::{Finish, Message, estimate_tokens},
+    tool::Outcome,
 };
 use cardea_store::args;
 use serde_json::json;
@@ -45,6 +46,8 @@ impl Turns {
         };
         if error.as_ref().is_some_and(|error| error.code() == Code::Cancelled) {
             self.withdraw(&mut turn);
+        } else if let Some(error) = &error {
+            self.give_up_waiting(&mut turn, error);
         }
         let said = answer.clone().or_else(|| error.as_ref().map(Error::public));
         let mut receipt = self.receipt(&turn, status);
@@ -62,6 +65,25 @@ impl Turns {
         self.commit(&mut turn, row).await.map_err(lost)?;
         self.count(&turn, &receipt);
         Ok(receipt)
+    }
+
+    /// What waited for a person when its turn ended in another way was not done, and nobody is asked about it any more.
+    fn give_up_waiting(&self, turn: &mut Turn, error: &Error) {
+        let waits = |step: &&super::Step| step.state == StepState::Waiting;
+        let waiting: Vec<super::Step> = turn.steps.iter().filter(waits).cloned().collect();
+        if waiting.is_empty() {
+            return;
+        }
+        turn.run("UPDATE approvals SET state = 'expired' WHERE turn = $1 AND state = 'open'", args![turn.id]);
+        for mut step in waiting {
+            step.state = StepState::Refused;
+            step.outcome = Some(Outcome::Failed { reason: error.public() });
+            self.write_step(turn, &mut step, None);
+            let detail =
+                json!({ "reason": error.public(), "args_digest": step.digest, "approval": step.approval });
+            self.audit(turn, "step.refused", Some(&step), detail);
+            self.put(turn, step);
+        }
     }
 
     /// Lays the turn down until the approval is decided. The step's row names it.

@@ -24,6 +24,7 @@ mod persons;
 mod pins;
 mod placeholders;
 mod policies;
+mod proofs;
 mod races;
 mod refusals;
 mod repeats;
