@@ -92,7 +92,9 @@ pub struct TurnLimits {
     #[serde(with = "crate::time::text")]
     #[schemars(with = "LengthText")]
     pub time: Millis,
-    /// The most that the turn's model calls may cost, in the configured currency. Absent: no limit.
+    /// The most that the turn's model calls may cost, by the file of prices and an estimate of what the next one reads. The
+    /// last answer is cut where the money ends, a call that cannot be paid is not made, and the turn ends with `money_spent`.
+    /// A model without a price costs nothing. Absent: no limit.
     #[schemars(range(min = 0.0001))]
     pub money: Option<f64>,
     /// The most tokens, read and written, of all model calls of the turn. The last answer is cut where they end, and a

@@ -106,6 +106,18 @@ impl Price {
     }
 }
 
+impl Price {
+    /// The most tokens that can be written for so many millionths after so many were read; nothing if not even those can
+    /// be paid.
+    #[must_use]
+    pub fn room(self, reads: u64, micros: u64) -> Option<u64> {
+        let left = u128::from(micros) * 1_000_000;
+        let left = left.checked_sub(u128::from(reads) * u128::from(self.input))?;
+        let room = left.checked_div(u128::from(self.output)); // nothing, where writing is free
+        Some(room.and_then(|room| u64::try_from(room).ok()).unwrap_or(u64::MAX))
+    }
+}
+
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
@@ -175,6 +187,20 @@ mod tests {
         fn parts_never_cost_less_than_the_whole(a in 0..1_u64 << 40, b in 0..1_u64 << 40, out in 0..1_u64 << 40) {
             let (one, two) = (cost("small", a, 0, out).unwrap(), cost("small", b, 0, 0).unwrap());
             prop_assert!(one + two >= cost("small", a + b, 0, out).unwrap());
+        }
+    }
+
+    #[test]
+    fn what_there_is_room_for_can_be_paid_and_no_token_more() {
+        let price = Price { input: 3_000_000, cached_input: 0, output: 15_000_000 };
+        assert_eq!(price.room(1_000, 18_000), Some(1_000));
+        assert_eq!(price.room(1_000, 3_000), Some(0));
+        assert_eq!(price.room(1_000, 2_999), None);
+        assert_eq!(Price { output: 0, ..price }.room(1_000, 3_000), Some(u64::MAX));
+        for micros in 3_000..3_100 {
+            let output = price.room(1_000, micros).unwrap();
+            let cost = |output| price.cost(Usage { input: 1_000, cached_input: 0, output });
+            assert!(cost(output) <= micros && cost(output + 1) > micros, "{micros}");
         }
     }
 }

@@ -66,7 +66,7 @@ codes! {
     GuardRefused      => "guard_refused",       422, Never, "The text was refused by a guardrail.";
     ApprovalInvalid   => "approval_invalid",    409, Never, "This approval cannot be decided by you, or not any more.";
     RateLimited       => "rate_limited",        429, After, "Too many requests.";
-    BudgetSpent       => "budget_spent",        429, After, "The budget for this period is used up.";
+    BudgetSpent       => "budget_spent",        429, After, "The budget for this period is used up, or this may use more than is left.";
     Overloaded        => "overloaded",          503, After, "Cardea is busy.";
     Draining          => "draining",            503, After, "This node is stopping.";
     // what was asked

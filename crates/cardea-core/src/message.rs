@@ -281,6 +281,8 @@ pub enum ModelEvent {
     Refusal(String),
     /// A complete tool call (providers stream them in pieces; `cardea-model` puts them together).
     Call(ToolCall),
+    /// What was used until an answer broke off: what the provider counted, or an estimate. Only an error follows.
+    Spent(Usage),
     /// The end. Always the last event of a good answer; a stream that ends without it was cut.
     End {
         /// Why it stopped.

@@ -5,7 +5,6 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fmt::Write as _,
     net::IpAddr,
 };
 
@@ -92,10 +91,14 @@ impl Principal {
     /// Each part is written with its length, so that no choice of names can make two users one.
     #[must_use]
     pub fn key(&self) -> String {
-        let (tenant, issuer, user) = (self.tenant.as_str(), self.issuer.as_str(), self.user.as_str());
-        let mut key = String::with_capacity(tenant.len() + issuer.len() + user.len() + 16);
-        // A string takes whatever is written.
-        let _ = write!(key, "{}:{tenant};{}:{issuer};{}:{user};", tenant.len(), issuer.len(), user.len());
+        let parts = [self.tenant.as_str(), self.issuer.as_str(), self.user.as_str()];
+        let mut key = String::with_capacity(parts.iter().map(|part| part.len() + 8).sum());
+        for part in parts {
+            key.push_str(&part.len().to_string());
+            key.push(':');
+            key.push_str(part);
+            key.push(';');
+        }
         key
     }
     /// The issuer in such a text; `None` if it is none.

@@ -149,6 +149,17 @@ impl ToolCall {
         }
     }
 
+    /// Why the arguments are no JSON object, if they are none.
+    #[must_use]
+    pub fn unreadable(&self) -> Option<String> {
+        let written = self.written.as_deref()?;
+        match serde_json::from_str::<Value>(written) {
+            Ok(Value::Object(_)) => None,
+            Ok(_) => Some("the arguments are no JSON object".to_owned()),
+            Err(error) => Some(format!("the arguments are not valid JSON: {error}")),
+        }
+    }
+
     /// Settles what the arguments are, for who acts on them: [`Self::arguments`] and nothing else, with numbers that are
     /// integers written as such. What that does not say of what was written is told.
     pub fn settle(&mut self) -> Option<Lost> {

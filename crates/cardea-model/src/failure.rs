@@ -1,6 +1,6 @@
 //! What can go wrong between Cardea and a provider, and what follows from it. All facts stand in one `match`.
 
-use cardea_core::{Code, Error, time::Millis};
+use cardea_core::{Code, Error, message::Usage, time::Millis};
 
 /// Kinds of trouble with one request to one provider.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -123,6 +123,8 @@ pub(crate) struct Failure {
     pub(crate) trouble: Trouble,
     /// When to come back, if the provider says so.
     pub(crate) retry_after: Option<Millis>,
+    /// What the provider has read and written for it all the same.
+    pub(crate) spent: Usage,
     /// For the log: never a key, never the prompt.
     pub(crate) cause: String,
 }
@@ -133,11 +135,16 @@ impl Failure {
         if let Some((end, _)) = cause.char_indices().nth(300) {
             cause.truncate(end);
         }
-        Self { trouble, retry_after: None, cause }
+        Self { trouble, retry_after: None, spent: Usage::default(), cause }
     }
 
     pub(crate) fn garbage(cause: impl Into<String>) -> Self {
         Self::new(Trouble::Garbage, cause)
+    }
+
+    pub(crate) const fn spent(mut self, usage: Usage) -> Self {
+        self.spent = usage;
+        self
     }
 
     pub(crate) const fn after(mut self, hint: Option<Millis>) -> Self {

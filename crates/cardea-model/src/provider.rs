@@ -236,6 +236,14 @@ pub(crate) struct Answer {
 impl Answer {
     /// The next event; `None` after the end.
     async fn next(&mut self) -> Result<Option<ModelEvent>, Failure> {
+        let read = self.read().await;
+        read.map_err(|failure| {
+            let spent = self.decoder.spent();
+            failure.spent(spent)
+        })
+    }
+
+    async fn read(&mut self) -> Result<Option<ModelEvent>, Failure> {
         loop {
             if let Some(event) = self.ready.pop_front().or_else(|| self.decoder.pop()) {
                 return Ok(Some(event));
@@ -297,18 +305,30 @@ impl Answer {
 
     /// The events for the caller. After an error nothing follows.
     pub(crate) fn into_events(self) -> impl Stream<Item = Result<ModelEvent>> + Send {
-        stream::unfold(Some(self), |answer| async move {
-            let mut answer = answer?;
+        stream::unfold(Reading::On(self), |reading| async move {
+            let mut answer = match reading {
+                Reading::On(answer) => answer,
+                Reading::Failed(failure) => return Some((Err(failure.into()), Reading::Over)),
+                Reading::Over => return None,
+            };
             match answer.next().await {
-                Ok(Some(event)) => Some((Ok(event), Some(answer))),
+                Ok(Some(event)) => Some((Ok(event), Reading::On(answer))),
                 Ok(None) => None,
                 Err(failure) => {
                     tracing::warn!(trouble = failure.trouble.name(), cause = %failure.cause, "a model's answer broke off");
-                    Some((Err(failure.into()), None))
+                    Some((Ok(ModelEvent::Spent(failure.spent)), Reading::Failed(failure)))
                 }
             }
         })
     }
+}
+
+/// How far the events of an answer have been handed out.
+#[expect(clippy::large_enum_variant, reason = "made once for each answer")]
+enum Reading {
+    On(Answer),
+    Failed(Failure),
+    Over,
 }
 
 fn unreadable(error: sse::BadStream) -> Failure {

@@ -6,7 +6,7 @@ use cardea_core::{
     Error, Result,
     canonical::canonical,
     error::Code,
-    message::Prompt,
+    message::{Prompt, Usage},
     time::{Millis, SharedClock},
     trace::TraceContext,
 };
@@ -187,14 +187,20 @@ impl Models {
     /// [`Code::NotFound`] for a name that is not configured; else what the first provider that was asked failed
     /// with, and when to come back if it said so.
     pub async fn next(&self, prompt: &Prompt) -> Result<ModelStream> {
-        self.next_under(prompt, None).await
+        self.next_under(prompt, None, &mut Vec::new()).await
     }
 
-    /// The same, as a part of this trace: the provider is told by a `traceparent` header.
+    /// The same, as a part of this trace: the provider is told by a `traceparent` header. What tries have used that came to
+    /// nothing is noted as it happens, each with the model as its provider calls it.
     ///
     /// # Errors
     /// As [`Models::next`].
-    pub async fn next_under(&self, prompt: &Prompt, trace: Option<TraceContext>) -> Result<ModelStream> {
+    pub async fn next_under(
+        &self,
+        prompt: &Prompt,
+        trace: Option<TraceContext>,
+        spent: &mut Vec<(String, Usage)>,
+    ) -> Result<ModelStream> {
         self.find(&prompt.model)?;
         let mut deadline = None;
         let mut first: Option<Failure> = None;
@@ -210,17 +216,18 @@ impl Models {
             // The time of the model that was asked for is the time for everything.
             let deadline =
                 *deadline.get_or_insert_with(|| Instant::now() + provider.timeouts.total.duration());
-            let failure = match self.patiently(provider, (prompt, trace), &alias.model, deadline).await {
-                Ok(answer) => {
-                    let served = Served {
-                        name: name.to_owned(),
-                        provider: alias.provider.clone(),
-                        model: alias.model.clone(),
-                    };
-                    return Ok(ModelStream::new(served, answer.into_events()));
-                }
-                Err(failure) => failure,
-            };
+            let failure =
+                match self.patiently(provider, (prompt, trace), (&alias.model, spent), deadline).await {
+                    Ok(answer) => {
+                        let served = Served {
+                            name: name.to_owned(),
+                            provider: alias.provider.clone(),
+                            model: alias.model.clone(),
+                        };
+                        return Ok(ModelStream::new(served, answer.into_events()));
+                    }
+                    Err(failure) => failure,
+                };
             tracing::warn!(model.name = name, model.provider = alias.provider, trouble = failure.trouble.name(), cause = %failure.cause, "a model could not be asked");
             let give_up = failure.trouble.then() == Then::GiveUp || Instant::now() >= deadline;
             let failure = first.get_or_insert(failure);
@@ -236,7 +243,7 @@ impl Models {
         &self,
         provider: &Provider,
         asked: (&Prompt, Option<TraceContext>),
-        model: &str,
+        (model, spent): (&str, &mut Vec<(String, Usage)>),
         deadline: Instant,
     ) -> Result<crate::provider::Answer, Failure> {
         let mut attempt = 0;
@@ -245,6 +252,9 @@ impl Models {
                 Ok(answer) => return Ok(answer),
                 Err(failure) => failure,
             };
+            if failure.spent.total() > 0 {
+                spent.push((model.to_owned(), failure.spent));
+            }
             let pause = failure.retry_after.unwrap_or_else(|| backoff(attempt));
             let worth = failure.trouble.then() == Then::Again
                 && attempt < self.0.config.retries

@@ -135,6 +135,9 @@ pub fn scrub_body<'b>(body: &'b [u8], secrets: &[SecretString]) -> Cow<'b, [u8]>
 
 /// The text with stars in each place where the secret stands; nothing if it stands nowhere.
 fn without(text: &[u8], secret: &str) -> Option<Vec<u8>> {
+    if text.len() < secret.chars().count() {
+        return None; // no spelling has less than a byte for each character
+    }
     let first = secret.chars().next()?;
     let mut lead = [0; 4];
     let lead = first.encode_utf8(&mut lead).as_bytes().first().copied()?;

@@ -1,12 +1,13 @@
 //! All detectors that do not depend on a profile, compiled once for the whole process.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::{
     broken,
     catalogue::{Catalogue, KindId},
     columns::columns,
     decode::{children, rejoined, smuggled},
+    given::Given,
     injection::{Injection, SecondReader, Turn},
     leak::{Leaks, Piece, Read},
     linked::Linked,
@@ -22,18 +23,21 @@ pub(super) struct Detectors {
     pub(super) catalogue: Catalogue,
     leaks: Leaks,
     linked: Linked,
+    given: Given,
     injection: Injection,
 }
 
 impl Detectors {
     /// The one compiled set. It depends on nothing but the program's own text, so sharing it shares no state.
     pub(super) fn shared() -> Result<Arc<Self>> {
-        static SHARED: OnceLock<Arc<Detectors>> = OnceLock::new();
-        if let Some(ready) = SHARED.get() {
+        // WHY: a lock, so that whoever comes second waits for the first instead of doing the same work.
+        static SHARED: Mutex<Option<Arc<Detectors>>> = Mutex::new(None);
+        let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(ready) = &*shared {
             return Ok(ready.clone());
         }
         let built = Arc::new(Self::build()?);
-        Ok(SHARED.get_or_init(|| built).clone())
+        Ok(shared.insert(built).clone())
     }
 
     /// The rows of the pattern table.
@@ -51,10 +55,11 @@ impl Detectors {
         let mut catalogue = Catalogue::default();
         let leaks = Leaks::build(&mut catalogue)?;
         let linked = Linked::build(&mut catalogue);
+        let given = Given::build(&mut catalogue);
         let injection = Injection::build(&mut catalogue)?;
         catalogue.add("deny", Family::Content, "DENIED");
         catalogue.add("topic", Family::Content, "REMOVED");
-        Ok(Self { catalogue, leaks, linked, injection })
+        Ok(Self { catalogue, leaks, linked, given, injection })
     }
 
     /// Findings that depend only on text near them: the same in a stream as in the whole.
@@ -100,6 +105,7 @@ impl Detectors {
                 let _ = self.leaks.find(&piece, seen);
             }
         }
+        self.given.find(&near.view, seen);
         self.linked.find(&near.view, &self.catalogue, seen);
         let views = near.views(&others);
         let judged = self.injection.judge(&views, surface, &self.fired(seen), reader);

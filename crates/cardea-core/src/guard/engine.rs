@@ -73,6 +73,13 @@ impl Engine {
         Ok(Self(Arc::new(inner), None))
     }
 
+    /// Makes what all engines share, which takes a tenth of a second the first time. For whoever has something else to do
+    /// meanwhile: the first engine waits for it.
+    pub fn prepare() {
+        // Whoever needs an engine is told why there is none.
+        let _told_later = Detectors::shared();
+    }
+
     /// True if the profile wants second looks or topics: then [`Engine::with_reader`] is worth a caller's while.
     #[must_use]
     pub fn wants_encoder(&self) -> bool {

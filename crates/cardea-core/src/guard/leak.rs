@@ -143,7 +143,7 @@ impl Leaks {
     /// Examines a piece. Gives nothing if it was told that it is late.
     pub(super) fn find(&self, piece: &Piece<'_>, seen: &mut Vec<Seen>) -> Option<Read> {
         let bytes = piece.view.bytes();
-        let tried = vec![[0; 6]; self.patterns.len()];
+        let tried = Tried::new(self.patterns.len());
         let mut scan =
             Scan { leaks: self, piece, bytes, seen, open: bytes.len(), run: (0, 0), clause: (0, 0), tried };
         let (mut labels, mut turns, mut asked) = (Vec::<Label>::new(), Vec::new(), 0);
@@ -280,15 +280,37 @@ struct Scan<'a, 'v> {
     run: (usize, usize),
     /// A place, and where its line begins.
     clause: (usize, usize),
-    tried: Vec<Tried>,
+    tried: Tried,
 }
 
 /// What a row need not look at again: the place that it last looked from, and the value for which its labels were last
 /// looked at, each plus one; the beginning and the end of what its last grown finding covers; and those of bytes that have
 /// nothing of what its regex needs.
+type Looked = [u32; 6];
+
+/// The same for all rows.
 ///
-/// WHY: numbers alone, since the system hands out zeroes for nothing, and there are hundreds of rows for the shortest text.
-type Tried = [u32; 6];
+/// WHY: there are hundreds of rows and most texts wake a few, so only those get a place.
+struct Tried {
+    /// Where the row's own stands, plus one.
+    places: Vec<u16>,
+    looked: Vec<Looked>,
+}
+
+impl Tried {
+    fn new(rows: usize) -> Self {
+        Self { places: vec![0; rows], looked: Vec::new() }
+    }
+
+    fn of(&mut self, row: u16) -> Option<&mut Looked> {
+        let place = self.places.get_mut(usize::from(row))?;
+        if *place == 0 {
+            self.looked.push([0; 6]);
+            *place = u16::try_from(self.looked.len()).ok()?;
+        }
+        self.looked.get_mut(usize::from(*place) - 1)
+    }
+}
 
 /// A place in a text as [`Tried`] has it.
 fn tried_at(place: usize) -> u32 {
@@ -379,7 +401,7 @@ impl Scan<'_, '_> {
             let start = match pattern.from {
                 From::Line => before::line(self.bytes, word.start),
                 _ if pattern.row.back => Some(self.word_start(word.start)),
-                _ => Some(word.start),
+                _ => self.ahead(pattern, word.start),
             };
             let Some(start) = start else { continue };
             self.attempt(*row, pattern, start, confidence);
@@ -392,6 +414,13 @@ impl Scan<'_, '_> {
         }
     }
 
+    /// Where the regex of a row begins that reads from a few bytes before the word, at a word's beginning.
+    fn ahead(&self, pattern: &Pattern, place: usize) -> Option<usize> {
+        let start = place.checked_sub(pattern.row.tokens.as_ref().map_or(0, |tokens| tokens.ahead))?;
+        let touched = |at: usize| self.bytes.get(at).is_some_and(|byte| is_key_byte(*byte));
+        (start == place || start.checked_sub(1).is_none_or(|before| !touched(before))).then_some(start)
+    }
+
     /// A word that wakes a row which speaks only beside a label. It is asked once, however many labels are near.
     fn labelled(&mut self, row: u16, pattern: &Pattern, word: &Word, near: &[Label]) {
         let start = if pattern.row.back { self.word_start(word.start) } else { word.start };
@@ -401,7 +430,7 @@ impl Scan<'_, '_> {
         if pattern.row.back && inside && word.start >= start + BACK {
             return;
         }
-        let Some([_, asked, ..]) = self.tried.get_mut(usize::from(row)) else { return };
+        let Some([_, asked, ..]) = self.tried.of(row) else { return };
         if std::mem::replace(asked, tried_at(start)) == tried_at(start) {
             return;
         }
@@ -431,7 +460,7 @@ impl Scan<'_, '_> {
         {
             return;
         }
-        let Some([last, _, from, to, ..]) = self.tried.get_mut(usize::from(row)) else { return };
+        let Some([last, _, from, to, ..]) = self.tried.of(row) else { return };
         if *last == tried_at(start) || (*from..*to).contains(&tried_at(start)) {
             return;
         }
@@ -480,9 +509,7 @@ impl Scan<'_, '_> {
         if !pattern.row.block.is_empty() {
             to = self.block_end(pattern.row.block.as_bytes(), start, to);
         }
-        if let Some([_, _, grown @ .., _, _]) =
-            self.tried.get_mut(usize::from(row)).filter(|_| to > end.min(run_end))
-        {
+        if let Some([_, _, grown @ .., _, _]) = self.tried.of(row).filter(|_| to > end.min(run_end)) {
             *grown = [tried_at(start), tried_at(to)];
         }
         let from = if pattern.family == Family::Personal { self.with_bracket(from, to) } else { from };
@@ -491,7 +518,7 @@ impl Scan<'_, '_> {
 
     /// True if nothing stands in the place that a row's regex needs. How far that is so is kept for the next time.
     fn lacks(&mut self, row: u16, needs: &Bytes, place: Range<usize>) -> bool {
-        let Some([_, _, _, _, from, to]) = self.tried.get_mut(usize::from(row)) else { return false };
+        let Some([_, _, _, _, from, to]) = self.tried.of(row) else { return false };
         let known = (*from..=*to).contains(&tried_at(place.start));
         let done = if known { (*to as usize).saturating_sub(1) } else { place.start };
         let rest = self.bytes.get(done..place.end.min(self.bytes.len())).unwrap_or_default();

@@ -28,6 +28,7 @@ mod content;
 mod decode;
 mod detect;
 mod engine;
+mod given;
 mod headers;
 mod injection;
 mod leak;

@@ -218,6 +218,9 @@ pub(super) struct Tokens {
     /// The stretch is made of digits only.
     #[serde(default)]
     pub(super) number: bool,
+    /// The regex begins this many bytes before it: letters, and a space.
+    #[serde(default)]
+    pub(super) ahead: usize,
 }
 
 const fn sure() -> f32 {

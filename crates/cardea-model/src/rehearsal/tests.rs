@@ -75,6 +75,7 @@ fn asked_with(model: &Rehearsal, messages: &[Message], tools: Vec<ToolSpec>) -> 
         match event {
             ModelEvent::Text(piece) | ModelEvent::Refusal(piece) => text.push_str(&piece),
             ModelEvent::Call(call) => calls.push(call),
+            ModelEvent::Spent(_) => panic!("nothing breaks off"),
             ModelEvent::End { usage, .. } => {
                 assert!(usage.input > 0 && usage.output > 0);
                 ends += 1;

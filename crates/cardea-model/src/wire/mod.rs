@@ -12,7 +12,7 @@ pub(crate) mod openai;
 mod samples;
 mod transcript;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use cardea_core::{
     message::{Finish, Message, ModelEvent, Prompt, Usage},
@@ -183,6 +183,11 @@ impl Decoder {
         self.assembly.out.pop_front()
     }
 
+    /// What a provider wants to be paid for an answer that came to nothing.
+    pub(crate) fn spent(&self) -> Usage {
+        self.assembly.spent()
+    }
+
     /// True once [`ModelEvent::End`] was made: nothing that follows matters.
     pub(crate) const fn ended(&self) -> bool {
         self.assembly.ended
@@ -202,7 +207,8 @@ struct Partial {
 #[derive(Debug)]
 pub(crate) struct Assembly {
     names: ToolNames,
-    earlier_calls: usize,
+    /// The ids of the transcript's calls.
+    ids: BTreeSet<String>,
     calls: Vec<Partial>,
     pub(crate) finish: Option<Finish>,
     pub(crate) usage: Usage,
@@ -216,13 +222,13 @@ pub(crate) struct Assembly {
 
 impl Assembly {
     fn new(prompt: &Prompt) -> Self {
-        let calls = prompt.messages.iter().map(|message| match message {
-            Message::Assistant { calls, .. } => calls.len(),
-            _ => 0,
+        let calls = prompt.messages.iter().flat_map(|message| match message {
+            Message::Assistant { calls, .. } => calls.as_slice(),
+            _ => &[],
         });
         Self {
             names: ToolNames::of(prompt),
-            earlier_calls: calls.sum(),
+            ids: calls.map(|call| call.id.clone()).collect(),
             calls: Vec::new(),
             finish: None,
             usage: Usage::default(),
@@ -307,8 +313,8 @@ impl Assembly {
         // A cut answer may hold half a call: its arguments are not what the model meant.
         if matches!(finish, Finish::Stop | Finish::ToolCalls) {
             finish = if calls.is_empty() { Finish::Stop } else { Finish::ToolCalls };
-            for (place, call) in calls.into_iter().enumerate() {
-                let call = self.whole_call(place, call)?;
+            for call in calls {
+                let call = self.whole_call(call)?;
                 self.out.push_back(ModelEvent::Call(call));
             }
         }
@@ -325,16 +331,32 @@ impl Assembly {
         Usage { input: self.sent, cached_input: 0, output: (self.written as u64).div_ceil(4) }
     }
 
-    fn whole_call(&self, place: usize, call: Partial) -> Result<ToolCall, Failure> {
+    /// The same of an answer that did not end well: nothing, unless it was counted or has begun.
+    fn spent(&self) -> Usage {
+        let begun = self.written > 0 || !self.calls.is_empty();
+        if begun { self.used() } else { self.usage }
+    }
+
+    /// A call with all its pieces. What is no JSON object stays as it was written: whoever acts on it refuses it.
+    fn whole_call(&mut self, call: Partial) -> Result<ToolCall, Failure> {
         if call.name.is_empty() {
             return Err(Failure::garbage("a tool call without a name"));
         }
-        let number = self.earlier_calls.saturating_add(place).saturating_add(1);
-        let id = if call.id.is_empty() { format!("call_{number}") } else { call.id };
+        let id = self.unique(call.id);
         let arguments = if call.arguments.trim() == "null" { "" } else { &call.arguments };
-        ToolCall::read(id, self.names.real(&call.name).to_owned(), arguments).map_err(|_| {
-            Failure::garbage(format!("the arguments of a call to `{}` are not a JSON object", call.name))
-        })
+        Ok(ToolCall::read_any(id, self.names.real(&call.name).to_owned(), arguments))
+    }
+
+    /// An id that no other call of the transcript carries. WHY: several servers begin at `call_0` with every answer.
+    fn unique(&mut self, told: String) -> String {
+        let next = self.ids.len().saturating_add(1);
+        let stem = if told.is_empty() { "call".to_owned() } else { told.clone() };
+        let free = (!told.is_empty() && !self.ids.contains(&told)).then_some(told);
+        let id = free
+            .or_else(|| (next..).map(|number| format!("{stem}_{number}")).find(|id| !self.ids.contains(id)));
+        let id = id.unwrap_or(stem); // there is always a number that is free
+        self.ids.insert(id.clone());
+        id
     }
 }
 

@@ -143,10 +143,12 @@ fn an_answer_that_did_not_end_well_is_not_taken_for_one() {
     assert_eq!(trouble("data: [DONE]\n\n"), Trouble::Cut, "nothing was said");
     assert_eq!(trouble("data: {\"cho\n\n"), Trouble::Garbage);
     assert_eq!(trouble("data: {\"hello\": 1}\n\n"), Trouble::Garbage);
+    let unnamed = json!([{ "index": 0, "id": "a", "function": { "arguments": "{}" } }]);
     assert_eq!(
-        trouble(&stream(&[chunk(json!({ "tool_calls": half }), json!("tool_calls"))])),
+        trouble(&stream(&[chunk(json!({ "tool_calls": unnamed }), json!("tool_calls"))])),
         Trouble::Garbage
     );
+    assert_eq!(trouble(&stream(&[chunk(json!({ "tool_calls": half }), Value::Null)])), Trouble::Cut);
     assert_eq!(
         trouble(&stream(&[json!({ "error": { "message": "boom", "type": "server_error" } })])),
         Trouble::Broken
@@ -154,6 +156,15 @@ fn an_answer_that_did_not_end_well_is_not_taken_for_one() {
     assert_eq!(
         trouble(&stream(&[json!({ "error": { "message": "slow down", "code": 429 } })])),
         Trouble::Busy
+    );
+
+    let broken = stream(&[chunk(json!({ "tool_calls": half }), json!("tool_calls"))]);
+    let events = read(Format::OpenAi, &broken).unwrap();
+    let Some(ModelEvent::Call(call)) = events.first() else { panic!("{events:?}") };
+    assert_eq!(
+        (call.text().as_ref(), call.unreadable().is_some()),
+        ("{\"a\": ", true),
+        "told as it was written"
     );
 
     let cut_by_limit = stream(&[chunk(json!({ "content": "so", "tool_calls": half }), json!("length"))]);

@@ -67,6 +67,8 @@ pub(crate) struct Heard {
     /// The error, and whether something had been handed out before.
     pub(crate) error: Option<(Error, bool)>,
     pub(crate) served: Option<String>,
+    /// What an answer used that broke off.
+    pub(crate) spent: Option<Usage>,
     pub(crate) took: Duration,
 }
 
@@ -84,6 +86,7 @@ pub(crate) async fn hear(models: &dyn Model, prompt: Prompt) -> Heard {
         end: None,
         error: None,
         served: None,
+        spent: None,
         took: Duration::ZERO,
     };
     match models.next(prompt).await {
@@ -97,6 +100,7 @@ pub(crate) async fn hear(models: &dyn Model, prompt: Prompt) -> Heard {
                     Ok(ModelEvent::Call(call)) => {
                         heard.calls.push((call.name, serde_json::Value::Object(call.arguments).to_string()));
                     }
+                    Ok(ModelEvent::Spent(usage)) => heard.spent = Some(usage),
                     Ok(ModelEvent::End { finish, usage }) => heard.end = Some((finish, usage)),
                     Err(error) => heard.error = Some((error, true)),
                 }

@@ -101,7 +101,7 @@ impl Sqlite {
         // WHY: otherwise what was deleted stays readable in the file until its place is used again.
         conn.pragma_update(None, "secure_delete", true)?;
         let writer =
-            Writer { session: Session::new(conn), node: config.node.clone(), key, broken: broken.clone() };
+            Writer { session: Session::new(conn)?, node: config.node.clone(), key, broken: broken.clone() };
         start("cardea-db-write", move || writer.run(receive))?;
         let readers = match place {
             Place::Memory => None,
@@ -237,9 +237,12 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    fn new(conn: Connection) -> Self {
+    fn new(conn: Connection) -> rusqlite::Result<Self> {
         conn.set_prepared_statement_cache_capacity(512);
-        Self { conn, texts: HashMap::new() }
+        // WHY: otherwise a statement with a range is planned anew each time that another value is bound to it, which costs
+        // more than to run it.
+        conn.set_db_config(rusqlite::config::DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
+        Ok(Self { conn, texts: HashMap::new() })
     }
 
     fn statement(&mut self, sql: &Sql) -> rusqlite::Result<rusqlite::CachedStatement<'_>> {
@@ -606,7 +609,7 @@ impl Readers {
             let conn = Connection::open_with_flags(path, flags)?;
             conn.busy_timeout(BUSY)?;
             conn.pragma_update(None, "query_only", true)?;
-            let (line, mut session) = (readers.0.clone(), Session::new(conn));
+            let (line, mut session) = (readers.0.clone(), Session::new(conn)?);
             start("cardea-db-read", move || {
                 while let Some(task) = next(&line) {
                     shielded(&mut session, task);

@@ -4,7 +4,7 @@ use std::{
     borrow::Cow,
     collections::HashMap,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -55,7 +55,16 @@ pub(super) struct Wire {
     /// WHY: rmcp tells of a failed handshake in words only, and whether anybody answered is another code.
     unanswered: Arc<AtomicBool>,
     bound: Arc<AtomicBool>,
+    sent: Arc<Mutex<Option<Sent>>>,
 }
+
+/// A credential as it was last sent, with the forms in which it could come back: the next request sends mostly the same.
+struct Sent {
+    credential: SecretString,
+    forms: Forms,
+}
+
+type Forms = Arc<[SecretString]>;
 
 /// Whether a connection hears what a server says without being asked. Such a stream stands for as long as its session and
 /// takes a place at the host from the calls, so one user's does not.
@@ -70,7 +79,7 @@ pub(super) enum Ears {
 /// An answer, and the forms in which the credential of its request could stand in it.
 struct Heard {
     answer: Streaming,
-    secrets: Vec<SecretString>,
+    secrets: Forms,
 }
 
 type Failure = StreamableHttpError<WireError>;
@@ -96,6 +105,7 @@ impl Wire {
             ears,
             unanswered: Arc::default(),
             bound: Arc::default(),
+            sent: Arc::default(),
         }
     }
 
@@ -107,6 +117,18 @@ impl Wire {
     /// True once this connection lives in a session that the server remembers, and may have forgotten.
     pub(super) fn bound(&self) -> Arc<AtomicBool> {
         Arc::clone(&self.bound)
+    }
+
+    fn forms(&self, credential: &SecretString) -> Forms {
+        let mut sent = self.sent.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = sent.as_ref()
+            && known.credential.expose_secret() == credential.expose_secret()
+        {
+            return Arc::clone(&known.forms);
+        }
+        let forms = Forms::from(SecretPlace::forms(credential));
+        *sent = Some(Sent { credential: credential.clone(), forms: Arc::clone(&forms) });
+        forms
     }
 
     async fn send(
@@ -124,7 +146,7 @@ impl Wire {
             .own_timeout(self.timeout.duration())
             .max_body(self.max_body)
             .body(body);
-        let secrets = token.as_ref().map(SecretPlace::forms).unwrap_or_default();
+        let secrets = token.as_ref().map(|token| self.forms(token)).unwrap_or_default();
         if let Some(token) = token {
             let bearer = HeaderValue::from_str(&format!("Bearer {}", token.expose_secret()));
             let mut bearer = bearer.map_err(|_| {
@@ -345,7 +367,7 @@ impl StreamableHttpClient for Wire {
             let status = format!("HTTP status {}", status.as_u16());
             return Err(Failure::UnexpectedServerResponse(Cow::Owned(status)));
         };
-        let (bytes, secrets) = (bytes.as_slice(), secrets.as_slice());
+        let (bytes, secrets) = (bytes.as_slice(), &*secrets);
         let answer = Whole { id, is_call, has_session, status, is_json, bytes, secrets, after };
         answer.message().map(|message| StreamableHttpPostResponse::Json(message, new_session))
     }

@@ -8,6 +8,7 @@ use cardea_core::{
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
+use tokio::sync::oneshot;
 
 use super::{
     Problem,
@@ -84,7 +85,14 @@ pub(super) async fn delete(
     Path(text): Path,
 ) -> Result<StatusCode, Problem> {
     let id = id(&known, &text)?;
-    let work = async { app.context.delete(app.context.conversation(&known.caller, id).await?).await };
-    work.await.map_err(|error| known.problem(error))?;
+    let Known { caller, outside } = known;
+    // WHY: its own task, so that a client that hangs up does not stop the taking back in the middle.
+    let (done, answer) = oneshot::channel();
+    let worker = app.clone();
+    app.jobs.spawn("delete", async move {
+        drop(done.send(flow::delete(&worker, &caller, id).await));
+    });
+    let deleted = answer.await.unwrap_or_else(|_| Err(Error::new(Code::Internal)));
+    deleted.map_err(|error| outside.problem(error))?;
     Ok(StatusCode::NO_CONTENT)
 }

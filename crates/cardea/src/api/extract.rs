@@ -16,6 +16,15 @@ use serde::de::DeserializeOwned;
 use super::{Problem, Shape};
 use crate::{app::App, context::cache::Reuse, flow, observe::Trace, once::sound_key};
 
+/// How a client would like to be answered (RFC 7240).
+const PREFER: &str = "prefer";
+
+/// It would rather not wait.
+pub(super) const ASYNC: &str = "respond-async";
+
+/// Which of its wishes were heard.
+pub(super) const APPLIED: &str = "preference-applied";
+
 /// The outside of a request: its id, its trace and its headers.
 #[derive(Debug)]
 pub(crate) struct Outside {
@@ -73,6 +82,15 @@ impl Outside {
             (_, true) => Reuse::Fresh,
             _ => Reuse::Allowed,
         }
+    }
+
+    /// True if the client would rather be told at once that it has begun than wait for the end (RFC 7240, section 4.1).
+    #[must_use]
+    pub(crate) fn rather_not_waits(&self) -> bool {
+        let values = self.headers.get_all(PREFER).iter().filter_map(|value| value.to_str().ok());
+        let mut named =
+            values.flat_map(|value| value.split(',')).filter_map(|one| one.split([';', '=']).next());
+        named.any(|name| name.trim().eq_ignore_ascii_case(ASYNC))
     }
 
     /// The client's idempotency key.

@@ -11,6 +11,7 @@ use axum::{
 };
 use cardea_core::{
     Code, Error,
+    id::TurnId,
     page::{Limit, Place},
     secret::{ExposeSecret, SecretString},
 };
@@ -107,7 +108,7 @@ pub(super) struct Entries {
     after: Option<Place>,
     #[serde(default)]
     limit: Limit,
-    turn: Option<String>,
+    turn: Option<TurnId>,
 }
 
 /// Which decisions.
@@ -129,7 +130,8 @@ pub(super) async fn audit(
         return Err(known.problem(error));
     }
     let after = asked.after.unwrap_or(Place::START);
-    let found = app.observe.search(&known.caller.tenant, &after, asked.turn.as_deref(), asked.limit).await;
+    let turn = asked.turn.map(|turn| turn.to_string());
+    let found = app.observe.search(&known.caller.tenant, &after, turn.as_deref(), asked.limit).await;
     let page = found.map_err(|error| known.problem(error))?;
     Ok(Json(json!({ "entries": page.entries, "next": page.next })))
 }

@@ -13,7 +13,7 @@ use cardea_core::{Code, Error};
 use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
 
 use super::{
-    extract::Outside,
+    extract::{APPLIED, Outside},
     problem::SHOULD_RETRY,
     told::{CONVERSATION, REQUEST_ID},
 };
@@ -30,9 +30,11 @@ pub(super) fn told_to_browsers(app: &App) -> CorsLayer {
         .allow_methods([Method::GET, Method::POST, Method::DELETE])
         .allow_headers(AllowHeaders::mirror_request())
         .expose_headers([
+            header::LOCATION,
             header::RETRY_AFTER,
             header::WWW_AUTHENTICATE,
             HeaderName::from_static(CONVERSATION),
+            HeaderName::from_static(APPLIED),
             HeaderName::from_static(REQUEST_ID),
             HeaderName::from_static(SHOULD_RETRY),
         ])

@@ -5,28 +5,28 @@ use std::{convert::Infallible, time::Duration};
 use axum::{
     Json,
     extract::State,
-    http::{HeaderValue, StatusCode},
+    http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response, Sse, sse::Event as SseEvent},
 };
 use cardea_auth::Caller;
 use cardea_core::{
     Code, Error,
-    id::{AgentName, ConversationId, TurnId},
+    id::{AgentName, ConversationId, StepId, TurnId},
     message::Sampling,
 };
 use futures::{Stream, stream};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 
 use super::{
     Problem,
-    extract::{Inbound, Known, Outside, Path},
+    extract::{APPLIED, ASYNC, Inbound, Known, Outside, Path},
 };
 use crate::{
     app::App,
-    flow::{self, Message},
-    turn::Following,
+    flow::{self, Message, ReplyEvent},
+    turn::{Begins, Following, Receipt},
 };
 
 /// The body of `POST /api/v1/turns`.
@@ -47,8 +47,9 @@ pub(super) async fn ask(State(app): State<App>, inbound: Inbound<Ask>) -> Result
     if body.message.trim().is_empty() {
         return Err(outside.problem(Error::new(Code::BadRequest).detail("`message` is empty.")));
     }
+    let agent = AgentName::from(body.agent.as_str());
     let message = Message {
-        agent: AgentName::from(body.agent.as_str()),
+        agent: agent.clone(),
         conversation,
         text: body.message,
         rest: String::new(),
@@ -58,14 +59,31 @@ pub(super) async fn ask(State(app): State<App>, inbound: Inbound<Ask>) -> Result
         trace: outside.trace.clone(),
     };
     let (done, answer) = oneshot::channel();
+    let (client, mut begun) = mpsc::channel(1);
+    let client = outside.rather_not_waits().then_some(client);
     let worker = app.clone();
     app.jobs.spawn("chat", async move {
-        drop(done.send(flow::chat(&worker, &caller, message, None).await));
+        drop(done.send(flow::chat(&worker, &caller, message, client).await));
     });
+    // Nobody tells anything where the client waits, or where the answer is there already.
+    if let Some(ReplyEvent::Begun { turn, conversation }) = begun.recv().await {
+        return Ok(accepted(&app, &Receipt::begun(turn, conversation, agent)));
+    }
     let receipt = answer.await.map_err(|_| outside.problem(super::wordless(&app)))?;
     let receipt = receipt.map_err(|error| outside.problem(error))?;
     let status = if receipt.approval.is_some() { StatusCode::ACCEPTED } else { StatusCode::OK };
     Ok((status, Json(&receipt)).into_response())
+}
+
+/// The answer to a client that does not wait: where the turn is.
+fn accepted(app: &App, receipt: &Receipt) -> Response {
+    let mut response = (StatusCode::ACCEPTED, Json(receipt)).into_response();
+    let headers = response.headers_mut();
+    headers.insert(APPLIED, HeaderValue::from_static(ASYNC));
+    if let Ok(place) = format!("{}/api/v1/turns/{}", app.public_path(), receipt.turn).parse() {
+        headers.insert(header::LOCATION, place);
+    }
+    response
 }
 
 fn id(outside: &Outside, text: &str) -> Result<TurnId, Problem> {
@@ -112,6 +130,8 @@ struct Follow {
     caller: Caller,
     id: TurnId,
     seen: i64,
+    /// The read that was told of last when it began.
+    told: Option<StepId>,
     following: Following,
     waiting: Vec<Result<SseEvent, Infallible>>,
     ended: bool,
@@ -132,7 +152,16 @@ pub(super) async fn events(
         // WHY: an `EventSource` comes back after every end; only this tells it that there is no more (WHATWG HTML 9.2).
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
-    let follow = Follow { app, caller: known.caller, id, seen, following, waiting: Vec::new(), ended: false };
+    let follow = Follow {
+        app,
+        caller: known.caller,
+        id,
+        seen,
+        told: None,
+        following,
+        waiting: Vec::new(),
+        ended: false,
+    };
     let mut response =
         Sse::new(stream_of(follow)).keep_alive(axum::response::sse::KeepAlive::default()).into_response();
     response.headers_mut().insert("x-accel-buffering", HeaderValue::from_static("no"));
@@ -177,7 +206,15 @@ impl Follow {
         let shown = |event: crate::turn::Event| {
             Ok(SseEvent::default().id(event.seq.to_string()).event(event.kind).data(event.body.to_string()))
         };
-        self.waiting = events.into_iter().rev().map(shown).collect();
+        let reads = self.following.begins().filter(|read| !self.ended && self.told != Some(read.step));
+        let past =
+            |read: &Begins| events.iter().any(|event| event.body.get("step") == Some(&json!(read.step)));
+        let reads = reads.filter(|read| !past(read));
+        // WHY no number: a stream that goes on after any event must not miss one because of this.
+        let begins = |read: &Begins| SseEvent::default().event("step.started").data(json!(read).to_string());
+        self.told = reads.as_ref().map(|read| read.step).or(self.told);
+        self.waiting = reads.iter().map(|read| Ok(begins(read))).collect();
+        self.waiting.extend(events.into_iter().rev().map(shown));
     }
 
     async fn wait(&mut self) {

@@ -11,7 +11,7 @@ use cardea_core::{
     Code, Error, Result,
     agent::Agent,
     cost::Prices,
-    guard::Profile,
+    guard::{Engine, Profile},
     log::ChainKey,
     policy::Installation,
     time::{SharedClock, SystemClock},
@@ -66,6 +66,7 @@ impl App {
     /// # Errors
     /// `misconfigured` with what to change, or what the store says.
     pub async fn build(loaded: Loaded, options: Options) -> Result<Self> {
+        drop(tokio::task::spawn_blocking(Engine::prepare)); // beside what follows, until the first engine is wanted
         let names = loaded.names();
         let Loaded { config, agents, connectors, guards, .. } = loaded;
         let Options { clock, public_url } = options;

@@ -5,13 +5,13 @@ use cardea_core::{
     Code, Error, Result,
     agent::MemoryWindow,
     id::{AgentName, ConversationId, MessageId, TurnId},
-    message::Message,
+    message::{Finish, Message},
     page::{Limit, Page, Place},
     principal::Principal,
     time::Timestamp,
 };
 use cardea_store::{Commit, CommitError, args};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{Context, Owned};
 
@@ -41,8 +41,53 @@ pub struct Said {
     pub turn: TurnId,
     /// Who said what.
     pub message: Message,
+    /// What it is beside an answer in good order.
+    #[serde(flatten)]
+    pub told: Told,
     /// When.
     pub at: Timestamp,
+}
+
+/// What an answer is beside one in good order.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Told {
+    /// The code of the error that it tells of: these are words of Cardea, and not of the model.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// Why the model stopped, if it was not done or said nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub finish: Option<Finish>,
+}
+
+/// A message as its row keeps it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Kept {
+    /// Who said what.
+    #[serde(flatten)]
+    pub message: Message,
+    /// What it is beside an answer in good order.
+    #[serde(flatten)]
+    pub told: Told,
+}
+
+impl Kept {
+    /// The message as a model is shown it: what it has not said stands there as a note, so that it takes neither our words
+    /// for its own nor the question for an open one.
+    fn shown(self) -> Message {
+        let note = |text: String| Message::Assistant { text, calls: Vec::new() };
+        match (self.message, self.told) {
+            (Message::Assistant { text, .. }, Told { error: Some(code), .. }) => {
+                note(format!("[Note: there is no answer to this. It ended with `{code}`: {text}]"))
+            }
+            (Message::Assistant { text, calls }, Told { finish, .. })
+                if text.trim().is_empty() && calls.is_empty() =>
+            {
+                let why = finish.unwrap_or(Finish::Stop).name();
+                note(format!("[Note: there is no answer to this. The model said nothing ({why}).]"))
+            }
+            (message, _) => message,
+        }
+    }
 }
 
 /// Letters of a title.
@@ -158,19 +203,19 @@ impl Context {
         turn: TurnId,
         window: &MemoryWindow,
     ) -> Result<Vec<Message>> {
-        let sql = "SELECT seq, id, turn, body, at FROM messages WHERE conversation = $1 AND tenant = $2 AND turn <> $3 \
+        let sql = "SELECT seq, body FROM messages WHERE conversation = $1 AND tenant = $2 AND turn <> $3 \
                    ORDER BY seq DESC LIMIT $4";
-        let rows: Vec<(i64, MessageId, TurnId, String, Timestamp)> =
+        let rows: Vec<(i64, String)> =
             self.inner.db.rows(sql, args![id, &owner.tenant, turn, window.messages]).await?;
         let mut left = u64::from(window.tokens);
         let mut kept = Vec::new();
-        for row in rows {
-            let cost = cardea_core::message::estimate_tokens(&row.3);
+        for (seq, body) in rows {
+            let cost = cardea_core::message::estimate_tokens(&body);
             if cost > left {
                 break;
             }
             left -= cost;
-            kept.push(said(id, row)?.message);
+            kept.push(read_message((id, seq), &body)?.shown());
         }
         // A window that begins with an answer would show the model a reply to nothing.
         kept.reverse();
@@ -179,11 +224,12 @@ impl Context {
         Ok(kept)
     }
 
-    /// Deletes the conversation and what was said in it. The audit log keeps that it was, not what it said.
+    /// Deletes the conversation and what was said in it, together with rows of another room that stop what is done in it.
+    /// The audit log keeps that it was, not what it said.
     ///
     /// # Errors
     /// `not_found`, or what the store says.
-    pub async fn delete(&self, talk: Owned<Conversation>) -> Result<()> {
+    pub async fn delete(&self, talk: Owned<Conversation>, stopping: Commit) -> Result<()> {
         let (id, owner) = (talk.id, talk.owner().clone());
         let mut commit = Commit::new()
             .guard(
@@ -198,21 +244,21 @@ impl Context {
                 args![id],
             )
             .run(
-                "UPDATE steps SET args = '{}', outcome = NULL, undo = NULL WHERE turn IN \
+                "UPDATE steps SET args = '{}', outcome = NULL, undo = NULL, said = NULL WHERE turn IN \
                  (SELECT id FROM turns WHERE conversation = $1 AND ended_at IS NOT NULL)",
                 args![id],
             )
             .run(
                 "UPDATE approvals SET state = CASE WHEN state = 'open' THEN 'expired' ELSE state END, args = '{}', \
-                 reason = '' WHERE turn IN (SELECT id FROM turns WHERE conversation = $1)",
+                 reason = '', comment = NULL WHERE turn IN (SELECT id FROM turns WHERE conversation = $1)",
                 args![id],
             )
-            // A turn that still runs does the same to itself when it ends.
+            // A turn that is still open does the same to itself when it ends.
             .run(
                 "UPDATE turns SET prompt = '', receipt = NULL WHERE conversation = $1 AND ended_at IS NOT NULL",
                 args![id],
             );
-        commit = commit.and(self.forget_names(&owner.tenant, id));
+        commit = commit.and(self.forget_names(&owner.tenant, id)).and(stopping);
         self.inner.observe.audit(
             &mut commit,
             super::entry(&owner, "conversation.deleted", serde_json::json!({ "conversation": id })),
@@ -231,8 +277,12 @@ impl Context {
 
 fn said(conversation: ConversationId, row: (i64, MessageId, TurnId, String, Timestamp)) -> Result<Said> {
     let (seq, id, turn, body, at) = row;
-    let message = serde_json::from_str(&body).map_err(|error| {
+    let Kept { message, told } = read_message((conversation, seq), &body)?;
+    Ok(Said { seq, id, turn, message, told, at })
+}
+
+fn read_message((conversation, seq): (ConversationId, i64), body: &str) -> Result<Kept> {
+    serde_json::from_str(body).map_err(|error| {
         Error::new(Code::Internal).because(format!("message {seq} of {conversation} cannot be read: {error}"))
-    })?;
-    Ok(Said { seq, id, turn, message, at })
+    })
 }

@@ -14,10 +14,11 @@ impl Context {
     /// Erases a user of the caller's tenant: destroys the user's key in the vault, so that nothing sealed for the user
     /// opens any more, in backups neither; and deletes conversations, questions, answers and what tools gave for them.
     /// Decisions and the audit log keep that something was done, not what was said. Doing it again is harmless.
+    /// `stopping` are rows of another room that stop what is still done for them.
     ///
     /// # Errors
     /// What the vault and the store say. The audit log tells of the attempt before anything is destroyed.
-    pub async fn erase(&self, by: &Caller, user: &UserId) -> Result<()> {
+    pub async fn erase(&self, by: &Caller, user: &UserId, stopping: Commit) -> Result<()> {
         let detail = || json!({ "user": user });
         let mut intent = Commit::new();
         self.inner.observe.audit(&mut intent, super::entry(by, "person.erasing", detail()));
@@ -48,7 +49,7 @@ impl Context {
                 whose(),
             )
             .run(
-                "UPDATE steps SET args = '{}', outcome = NULL, undo = NULL WHERE turn IN \
+                "UPDATE steps SET args = '{}', outcome = NULL, undo = NULL, said = NULL WHERE turn IN \
                  (SELECT id FROM turns WHERE tenant = $1 AND user_id = $2 AND ended_at IS NOT NULL)",
                 whose(),
             )
@@ -72,7 +73,7 @@ impl Context {
                  reason = '', comment = NULL WHERE tenant = $1 AND user_id = $2",
                 whose(),
             );
-        commit = commit.and(self.forget_facts(tenant, user).await?);
+        commit = commit.and(self.forget_facts(tenant, user).await?).and(stopping);
         self.inner.observe.audit(&mut commit, super::entry(by, "person.erased", detail()));
         self.inner.db.commit(commit).await?;
         self.inner.cache.purge(tenant, user.as_str()).await;
@@ -105,7 +106,7 @@ impl Context {
     }
 
     /// Takes what was deleted out of the database's files as well.
-    pub(super) async fn wipe(&self) {
+    pub async fn wipe(&self) {
         if let Err(error) = self.inner.db.wipe_deleted().await {
             // It is deleted, and goes from the file when the log is folded in for another reason.
             tracing::warn!(

@@ -15,7 +15,7 @@ use cardea_auth::Caller;
 use cardea_core::{principal::Principal, time::SharedClock};
 use cardea_store::Db;
 
-pub use self::conversation::{Conversation, Said};
+pub use self::conversation::{Conversation, Kept, Said, Told};
 use crate::{
     observe::{Entry, Observe},
     vault::Vault,

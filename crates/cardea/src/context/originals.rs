@@ -6,7 +6,7 @@ use cardea_core::{
     message::Message,
     principal::Principal,
 };
-use cardea_store::Commit;
+use cardea_store::{Commit, args};
 use serde_json::json;
 
 use super::{Context, Conversation, Owned, Said};
@@ -65,6 +65,23 @@ impl Context {
             }
             Err(error) => Err(error),
         }
+    }
+
+    /// The same for the turn's last commit: what belongs to a conversation that was deleted meanwhile is not kept.
+    ///
+    /// # Errors
+    /// What the vault says.
+    pub fn last_names(
+        &self,
+        who: &Principal,
+        conversation: Option<ConversationId>,
+        names: &Names,
+    ) -> Result<Commit> {
+        let rows = self.keep_names(who, conversation, names)?;
+        let Some(id) = conversation.filter(|_| names.any()) else { return Ok(rows) };
+        let sql = "DELETE FROM secrets WHERE tenant = $1 AND name = $2 AND EXISTS \
+                   (SELECT 1 FROM conversations WHERE id = $3 AND deleted_at IS NOT NULL)";
+        Ok(rows.run(sql, args![&who.tenant, name(id), id]))
     }
 
     /// The rows that destroy them, for the commit that deletes the conversation.

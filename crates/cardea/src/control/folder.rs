@@ -120,7 +120,11 @@ pub(super) fn broken(problems: &[Problem]) -> Error {
 
 /// What whoever follows a policy folder saw there last.
 #[derive(Debug, Default)]
-pub struct Watch(Option<Set>);
+pub struct Watch {
+    set: Option<Set>,
+    /// The version that was in force after the last look, and the catalogue that it was made for.
+    fitted: Option<(Arc<str>, Vec<ToolSpec>)>,
+}
 
 impl Control {
     /// Reads the policy folder and takes what is in it.
@@ -148,12 +152,12 @@ impl Control {
     /// # Errors
     /// `misconfigured`, with every problem's file, line and column; the old set stays.
     pub fn follow(&self, watch: &mut Watch, tools: &[ToolSpec]) -> Result<()> {
-        let before = watch.0.take();
+        let before = watch.set.take();
         let settings = &self.inner.settings;
         let set = Set::read(&settings.policies, &settings.approver)?;
         let in_force = self.inner.sources.lock().unwrap_or_else(PoisonError::into_inner).clone();
         if set.sources == in_force {
-            return self.take(in_force, tools);
+            return self.fit_again(watch, in_force, tools);
         }
         let folder = &settings.policies;
         if !folder.exists() {
@@ -163,8 +167,23 @@ impl Control {
         }
         let settled = before.as_ref() == Some(&set);
         let sources = set.sources.clone();
-        watch.0 = Some(set);
+        watch.set = Some(set);
         if settled { self.take(sources, tools) } else { Ok(()) }
+    }
+
+    /// Makes the texts in force once more for this catalogue, unless that is what is in force: thousands of policies take
+    /// their time.
+    fn fit_again(&self, watch: &mut Watch, sources: Vec<Source>, tools: &[ToolSpec]) -> Result<()> {
+        let fits = |(version, known): &(Arc<str>, Vec<ToolSpec>)| {
+            *version == *self.policies().version() && known.as_slice() == tools
+        };
+        if watch.fitted.as_ref().is_some_and(fits) {
+            return Ok(());
+        }
+        watch.fitted = None;
+        self.take(sources, tools)?;
+        watch.fitted = Some((Arc::clone(self.policies().version()), tools.to_vec()));
+        Ok(())
     }
 
     /// Puts these texts in force, made for this catalogue.

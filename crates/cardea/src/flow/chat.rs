@@ -19,7 +19,7 @@ use crate::{
     context::cache::Reuse,
     control::{Admission, Estimate},
     observe::Trace,
-    turn::{Begun, Ending, Failure, Kind, Limits, Question, Receipt, Trail, Turn},
+    turn::{Before, Begun, Ending, Failure, Kind, Limits, Question, Receipt, Trail, Turn},
 };
 
 /// What is said, to whom, and where.
@@ -70,9 +70,11 @@ pub async fn chat(app: &App, caller: &Caller, message: Message, client: Option<S
     let admitted = trace.time("admit", admitting).await?; // rate, budget, load
     let finding = app.context.find(caller, &agent.name, message.conversation);
     let talk = trace.time("conversation", finding).await?; // yours, or not found
-    let names = app.context.names(talk.as_ref()).await?; // what `[CARD_1]` means here
+    let talk_is_new = talk.is_none();
+    let mut names = app.context.names(talk.as_ref()).await?; // what `[CARD_1]` means here
     let prompt = trace.timed("guard", || app.control.screen_input(guard, &names, &message.text))?; // guard input
     let asked = message.key.as_ref().map(|_| app.vault.digest(&message.whole())).unwrap_or_default();
+    let screened_again;
     let mut question = Question {
         principal: caller,
         request: trace.request(),
@@ -86,14 +88,25 @@ pub async fn chat(app: &App, caller: &Caller, message: Message, client: Option<S
         taint: prompt.taint().to_vec(),
         key: message.key.as_deref(),
     };
-    if let Some(receipt) = app.turns.again(&question).await? {
-        trace.note(|event| event.answered(&receipt));
-        return Ok(receipt); // same idempotency key, same answer, and no second conversation
-    }
+    let failed = match app.turns.again(&question).await? {
+        Before::Done(receipt) => {
+            trace.note(|event| event.answered(&receipt));
+            return Ok(receipt); // same idempotency key, same answer, and no second conversation
+        }
+        Before::Failed(talk) => app.context.find(caller, &agent.name, talk.filter(|_| talk_is_new)).await?,
+        Before::None => None,
+    };
     let mut rows = Commit::new();
-    let talk = match talk {
-        Some(talk) => talk,
-        None => {
+    let talk = match (talk, failed) {
+        (Some(talk), _) => talk,
+        (None, Some(talk)) => {
+            // asked again where it failed: its placeholders go on to mean the same
+            names = app.context.names(Some(&talk)).await?;
+            screened_again = app.control.screen_input(guard, &names, &message.text)?;
+            question.prompt = &screened_again;
+            talk
+        }
+        (None, None) => {
             let title = app.control.screen_title(guard, &prompt)?; // what a new conversation is called
             app.context.create(&mut rows, caller, &agent.name, &title)
         }
@@ -158,6 +171,7 @@ async fn run(app: &App, caller: &Caller, agent: &Arc<Agent>, open: Open<'_>) -> 
     let Open { mut turn, admitted, outlet, reuse } = open;
     let trace = turn.trace().clone();
     let span = trace.stage("turn").invoke_agent(agent.name.as_str());
+    outlet.heed(turn.stop());
     outlet.begun(&turn).await;
     let thought = match turn.failure().map(Failure::error) {
         Some(error) => Err(error), // it was stopped, or being taken back when its last owner ended
@@ -172,7 +186,7 @@ async fn run(app: &App, caller: &Caller, agent: &Arc<Agent>, open: Open<'_>) -> 
     let (tokens, cost_micros) = turn.unpaid();
     turn.note(app.control.bill(&admitted, Estimate { tokens, cost_micros })); // the budget pays what was used
     let closing = trace.stage("close");
-    let names = app.context.keep_names(turn.principal(), turn.conversation(), turn.names())?;
+    let names = app.context.last_names(turn.principal(), turn.conversation(), turn.names())?;
     turn.note(names);
     let receipt = match thought {
         Ok(Thought::Answer { text, finish, .. }) => {

@@ -100,11 +100,10 @@ pub async fn complete(app: &App, request: CompleteRequest, client: Option<Stream
         Looked::Miss(flight) => flight, // equal questions at once: one of them asks the model
     };
     let thinking = think(app, &trace, &prompt, &mut outlet, app.completion_time()).await; // model
-    let Thinking { next, model, stand_in, usage } = thinking;
-    let cost_micros = app.observe.cost(&model, usage);
+    let Thinking { next, model, stand_in, usage, cost_micros } = thinking;
     app.control.settle(admitted, usage, cost_micros).await; // the budget pays what was used, whatever comes of it
     trace.note(|event| (event.model, event.usage, event.cost_micros) = (Some(model), usage, cost_micros));
-    let Next { mut calls, finish, refused } = next?;
+    let Next { mut calls, finish, refused, .. } = next?;
     let text = outlet.finish().await?; // guard output
     calls.iter_mut().try_for_each(|call| screen_call(app, &names, call, Surface::Output))?; // and what it asks for
     trace.note(|event| event.ending = Some(finish.name()));

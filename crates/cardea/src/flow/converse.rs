@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use cardea_auth::Caller;
 use cardea_core::{
-    Result,
+    Error, Result,
     agent::Agent,
     message::{Demands, Finish, Message, Prompt},
     select::FIND_TOOLS,
@@ -19,7 +19,11 @@ use super::{
     tool_call::{Called, Waiting, tool_call},
     visible::Visible,
 };
-use crate::{action::Selected, app::App, turn::Turn};
+use crate::{
+    action::Selected,
+    app::App,
+    turn::{Step, Turn},
+};
 
 /// What came of thinking.
 pub(super) enum Thought {
@@ -59,14 +63,18 @@ pub(super) async fn converse(
             app.observe.offered(turn.id(), offered.names(), offered.tokens());
         }
         first = false;
-        let (prompt, cut) = prompt(agent, history, turn, &offered)?;
+        let (prompt, cut) = prompt(app, agent, turn, (history, &offered))?;
         let left = turn.time_left(app.clock.now());
         let thinking = think(app, &trace, &prompt, outlet, left).await; // model
-        let Thinking { next, model, usage, .. } = thinking;
+        let Thinking { next, model, usage, cost_micros, .. } = thinking;
         stand_in |= thinking.stand_in;
-        trace.note(|event| event.model = Some(model.clone()));
-        turn.charge(usage, app.observe.cost(&model, usage)); // also for an answer that broke off
-        let Next { calls, finish, .. } = next?;
+        trace.note(|event| event.model = Some(model));
+        turn.charge(usage, cost_micros); // also for an answer that broke off
+        let Next { calls, words, finish, .. } = next?;
+        if !calls.is_empty() && !words.trim().is_empty() {
+            let words = app.control.screen_output(agent.spec.guard.as_deref(), turn.names(), &words)?;
+            turn.says(words.into_inner()); // beside its calls it is shown its own words
+        }
         for call in &calls {
             if call.name == FIND_TOOLS && offered.has_more() {
                 find_tools(app, caller, turn, &offered, call).await?;
@@ -78,8 +86,9 @@ pub(super) async fn converse(
             }
         }
         if calls.is_empty() {
-            if cut && finish == Finish::Length {
-                return Err(turn.tokens_spent()); // cut by the turn's own limit
+            app.turns.still_wanted(turn).await?; // nor meanwhile
+            if let (Some(limit), Finish::Length) = (cut, finish) {
+                return Err(limit); // cut by the turn's own
             }
             let text = outlet.finish().await?; // guard output
             return Ok(Thought::Answer { text, finish, stand_in });
@@ -87,15 +96,30 @@ pub(super) async fn converse(
     }
 }
 
-/// What the model is given next, and whether its answer is cut where the turn's tokens end.
-fn prompt(agent: &Agent, history: &[Message], turn: &Turn, offered: &Selected) -> Result<(Prompt, bool)> {
+/// What the model is given next, and the limit of the turn by which its answer is cut, if one does so.
+fn prompt(
+    app: &App,
+    agent: &Agent,
+    turn: &Turn,
+    (history, offered): (&[Message], &Selected),
+) -> Result<(Prompt, Option<Error>)> {
     let messages = transcript(agent, history, turn);
     let reads = messages.iter().map(Message::tokens).sum::<u64>() + offered.tokens();
     let mut sampling = agent.spec.sampling.clone();
-    let left = turn.tokens_left(reads)?;
-    let cut = left.is_some_and(|left| sampling.max_tokens.is_none_or(|most| left < most));
-    if cut {
-        sampling.max_tokens = left;
+    let (mut most, mut cut) = (sampling.max_tokens.unwrap_or(u32::MAX), None);
+    if let Some(left) = turn.tokens_left(reads)?
+        && left < most
+    {
+        (most, cut) = (left, Some(turn.tokens_spent()));
+    }
+    let paid = app.observe.room(app.models.behind(&agent.spec.model), reads, turn.micros_left());
+    match u32::try_from(paid).unwrap_or(u32::MAX) {
+        0 => return Err(turn.money_spent()), // not even what it reads, or no word more
+        paid if paid < most => (most, cut) = (paid, Some(turn.money_spent())),
+        _ => {}
+    }
+    if cut.is_some() {
+        sampling.max_tokens = Some(most);
     }
     let (model, tools) = (agent.spec.model.clone(), offered.specs());
     Ok((Prompt { model, messages, tools, sampling, demands: Demands::default() }, cut))
@@ -112,15 +136,28 @@ fn transcript(agent: &Agent, history: &[Message], turn: &Turn) -> Vec<Message> {
     let mut messages = vec![Message::System { text: agent.spec.instructions.clone() }];
     messages.extend_from_slice(history);
     messages.push(Message::User { text: turn.prompt().to_owned() });
-    for step in turn.steps() {
-        let (text, failed) = match step.outcome() {
-            Some(Outcome::Done { result }) => (result.to_string(), false),
-            Some(Outcome::Failed { reason } | Outcome::Unknown { reason }) => (reason.clone(), true),
-            None => continue,
-        };
-        let call = step.call();
-        messages.push(Message::Assistant { text: String::new(), calls: vec![call.clone()] });
-        messages.push(Message::Tool { call_id: call.id.clone(), name: call.name.clone(), text, failed });
+    // Calls that one answer asked for go back as one.
+    for beside in turn.steps().chunk_by(|one, next| one.is_beside(next)) {
+        let results: Vec<Message> = beside.iter().filter_map(result).collect();
+        if results.is_empty() {
+            continue;
+        }
+        let ended = beside.iter().filter(|step| step.outcome().is_some());
+        messages.push(Message::Assistant {
+            text: beside.iter().find_map(Step::said).unwrap_or_default().to_owned(),
+            calls: ended.map(|step| step.call().clone()).collect(),
+        });
+        messages.extend(results);
     }
     messages
+}
+
+/// What came of a step, once it has ended.
+fn result(step: &Step) -> Option<Message> {
+    let (text, failed) = match step.outcome()? {
+        Outcome::Done { result } => (result.to_string(), false),
+        Outcome::Failed { reason } | Outcome::Unknown { reason } => (reason.clone(), true),
+    };
+    let call = step.call();
+    Some(Message::Tool { call_id: call.id.clone(), name: call.name.clone(), text, failed })
 }

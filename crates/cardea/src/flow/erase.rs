@@ -3,7 +3,8 @@
 use cardea_auth::Caller;
 use cardea_core::{Code, Error, Result, id::UserId};
 
-use crate::{app::App, identity::Revoke};
+use super::cancel::end_now;
+use crate::{app::App, identity::Revoke, turn::Whose};
 
 /// The role that may erase people of its tenant.
 const ADMIN: &str = "admin";
@@ -22,5 +23,8 @@ pub async fn erase(app: &App, caller: &Caller, user: &UserId) -> Result<()> {
     }
     let out = Revoke::User { user: user.clone(), issuer: None, keys: true };
     app.auth.revoke(&app.identity.revoke_tokens(caller, out).await?); // nobody writes for them any more
-    app.context.erase(caller, user).await
+    let whose = Whose::Person(&caller.tenant, user);
+    app.context.erase(caller, user, app.turns.stopping(whose)?).await?;
+    end_now(app, app.turns.stopped(whose).await?).await;
+    Ok(())
 }

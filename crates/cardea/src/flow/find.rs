@@ -34,9 +34,17 @@ pub(super) async fn find_tools(
 ) -> Result<()> {
     turn.whole()?;
     turn.another_call()?; // it counts as a tool call: a model cannot search for ever
+    let mut call = call.clone();
+    let unreadable = call.unreadable();
+    drop(call.settle());
+    let call = &call;
     let (digest, tool) = (Control::digest(caller, call), ToolName::from(FIND_TOOLS));
     let start =
         Start { call, tool: &tool, effect: Effect::Read, repeatable: Repeatable::No, digest, decision: None };
+    if let Some(wrong) = unreadable {
+        app.turns.refuse(turn, start, &format!("`{FIND_TOOLS}`: {wrong}.")).await?;
+        return Ok(());
+    }
     let need: String = call
         .arguments
         .get("need")

@@ -8,6 +8,7 @@ mod cancel;
 mod chat;
 mod complete;
 mod converse;
+mod delete;
 mod enter;
 mod erase;
 mod find;
@@ -31,6 +32,7 @@ pub use self::{
     cancel::cancel,
     chat::{Message, chat},
     complete::{CompleteRequest, Completed, complete},
+    delete::delete,
     enter::enter,
     erase::erase,
     mcp::{CallReply, CallRequest, call, tools},

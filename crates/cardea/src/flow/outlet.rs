@@ -11,6 +11,7 @@ use cardea_core::{
 use cardea_model::ModelStream;
 use futures::StreamExt;
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     control::OutputWindow,
@@ -42,6 +43,8 @@ pub enum ReplyEvent {
 #[derive(Debug)]
 pub(super) struct Next {
     pub(super) calls: Vec<ToolCall>,
+    /// What it said in this answer, not screened.
+    pub(super) words: String,
     pub(super) finish: Finish,
     /// What it said is why it will not answer.
     pub(super) refused: bool,
@@ -56,8 +59,12 @@ pub struct Outlet {
     cut: bool,
     /// Nothing is said that nobody reads.
     only_read: bool,
+    /// Fires once the end of the turn is wished for.
+    stop: CancellationToken,
     /// The model began with a refusal: all of it is one.
     refused: bool,
+    /// Line ends at the end of what was said before, if anything was.
+    ends: Option<usize>,
     said: String,
 }
 
@@ -71,7 +78,9 @@ impl Outlet {
             client,
             cut: false,
             only_read: false,
+            stop: CancellationToken::new(),
             refused: false,
+            ends: None,
             said: String::new(),
         }
     }
@@ -83,12 +92,23 @@ impl Outlet {
         Self { only_read: true, ..self }
     }
 
-    /// Comes back once nobody reads any more; never where that does not matter.
-    pub(super) async fn unread(&self) -> Error {
-        match &self.client {
-            Some(client) if self.only_read => client.closed().await,
-            None if self.only_read && self.cut => {}
-            _ => std::future::pending().await,
+    /// The model is interrupted once this fires.
+    pub(super) fn heed(&mut self, stop: CancellationToken) {
+        self.stop = stop;
+    }
+
+    /// Comes back once nobody wants to read on, or the turn is stopped; never where neither happens.
+    pub(super) async fn unwanted(&self) -> Error {
+        let unread = async {
+            match &self.client {
+                Some(client) if self.only_read => client.closed().await,
+                None if self.only_read && self.cut => {}
+                _ => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = self.stop.cancelled() => {}
+            () = unread => {}
         }
         Error::new(Code::Cancelled)
     }
@@ -129,35 +149,54 @@ impl Outlet {
     /// has been used so far, whatever comes of it: counted by us until the provider says it.
     ///
     /// # Errors
-    /// `guard_refused`, `cancelled` if nobody reads any more, `model_failed` for a stream that was cut, or what the model
+    /// `guard_refused`, `cancelled` if nobody reads any more or the turn was stopped, `model_failed` for a stream that was cut, or what the model
     /// says.
     pub(super) async fn relay(&mut self, mut events: ModelStream, used: &mut Usage) -> Result<Next> {
-        let (mut calls, mut written) = (Vec::new(), 0);
+        let (mut calls, mut words) = (Vec::new(), String::new());
         loop {
             let event = tokio::select! {
                 biased;
-                unread = self.unread() => return Err(unread), // and the stream is dropped, which tells the provider
+                unwanted = self.unwanted() => return Err(unwanted), // and the stream is dropped, which tells the provider
                 event = events.next() => event,
             };
             let Some(event) = event else { break };
             let event = event?;
-            self.refused |= written == 0 && matches!(event, ModelEvent::Refusal(_));
+            self.refused |= words.is_empty() && matches!(event, ModelEvent::Refusal(_));
             match event {
                 ModelEvent::Text(text) | ModelEvent::Refusal(text) => {
-                    written += text.len();
-                    used.output = tokens_of(written);
+                    let apart = if words.is_empty() { self.apart(&text) } else { "" };
+                    words.push_str(&text);
+                    used.output = tokens_of(words.len());
                     let window = self.window.as_mut().ok_or_else(|| Error::new(Code::Internal))?;
-                    let shown = window.push(&text)?;
+                    let shown = if apart.is_empty() {
+                        window.push(&text)?
+                    } else {
+                        window.push(&format!("{apart}{text}"))?
+                    };
                     self.say(shown).await;
                 }
                 ModelEvent::Call(call) => calls.push(call),
+                ModelEvent::Spent(usage) => *used = usage, // and the error follows
                 ModelEvent::End { finish, usage } => {
                     *used = usage;
-                    return Ok(Next { calls, finish, refused: self.refused });
+                    if !words.trim().is_empty() {
+                        self.ends = Some(words.len() - words.trim_end_matches('\n').len());
+                    }
+                    return Ok(Next { calls, words, finish, refused: self.refused });
                 }
             }
         }
         Err(Error::new(Code::ModelFailed).detail("Its answer was cut off."))
+    }
+
+    /// What is missing of a blank line between what was said before the calls and what is said after them.
+    fn apart(&self, next: &str) -> &'static str {
+        let begins = next.len() - next.trim_start_matches('\n').len();
+        match self.ends.map(|ends| ends + begins) {
+            Some(0) => "\n\n",
+            Some(1) => "\n",
+            _ => "",
+        }
     }
 
     /// Gives out an answer that is already screened by the guardrails of now.

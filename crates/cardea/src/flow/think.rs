@@ -20,8 +20,11 @@ pub(super) struct Thinking {
     pub(super) model: String,
     /// Another than the one that was asked for has stood in.
     pub(super) stand_in: bool,
-    /// Also of a call that failed half way: a provider wants to be paid for what it has read and written.
+    /// Also of a call that failed half way, and of tries that came to nothing: a provider wants to be paid for what it has
+    /// read and written.
     pub(super) usage: Usage,
+    /// What that costs, each try by its own model, in millionths.
+    pub(super) cost_micros: u64,
 }
 
 /// Asks the model and copies its answer to the client; `left` is the time it may take.
@@ -37,12 +40,12 @@ pub(super) async fn think(
     let mut span = trace.stage("model").chat(asked_for);
     let first = app.models.behind(&prompt.model).next();
     let (mut model, mut stand_in) = (first.unwrap_or(asked_for).to_owned(), false);
-    let mut usage = Usage::default();
+    let (mut usage, mut tries) = (Usage::default(), Vec::new());
     let asked = Usage { input: prompt.tokens(), ..Usage::default() };
     let thought = async {
         let stream = tokio::select! {
-            stream = app.models.next_under(prompt, Some(span.context())) => stream?,
-            unread = outlet.unread() => return Err(unread),
+            stream = app.models.next_under(prompt, Some(span.context()), &mut tries) => stream?,
+            unwanted = outlet.unwanted() => return Err(unwanted),
         };
         let served = stream.served().clone();
         span.served(&served.provider, &served.model);
@@ -61,5 +64,10 @@ pub(super) async fn think(
     if let Ok(next) = &next {
         span.used(usage, next.finish.name());
     }
-    Thinking { next, model, stand_in, usage }
+    let mut cost_micros = app.observe.cost(&model, usage);
+    for (model, spent) in tries {
+        cost_micros = cost_micros.saturating_add(app.observe.cost(&model, spent));
+        usage = usage.plus(spent);
+    }
+    Thinking { next, model, stand_in, usage, cost_micros }
 }

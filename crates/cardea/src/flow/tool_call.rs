@@ -101,14 +101,15 @@ pub(super) async fn tool_call(
         Named::Nothing => (None, None),
     };
     let tool = tool.filter(|tool| turn.kind() != Kind::Check || !tool.effect().changes_things()); // a check only reads
+    let unreadable = call.unreadable();
     let lost = call.settle(); // the arguments, to the last digit
     let digest = Control::digest(caller, &call);
     let wish = Wish::of(call, digest, tool.as_deref());
     let Some(tool) = tool else {
         return unseen(app, caller, agent, turn, (&wish, via, hidden.as_deref())).await;
     };
-    if let Some(lost) = lost {
-        let reason = format!("`{}`: {lost}.", wish.tool);
+    if let Some(wrong) = unreadable.or_else(|| lost.map(|lost| lost.to_string())) {
+        let reason = format!("`{}`: {wrong}.", wish.tool);
         return refuse(app, turn, wish.start(None), &reason).await; // what would be done is not what was asked
     }
     let guard = agent.spec.guard.as_deref();

@@ -170,10 +170,17 @@ impl App {
     async fn watch_policies(self, stop: CancellationToken) {
         let (mut told, mut watch) = (String::new(), Watch::default());
         while pause(&stop, self.config.policies.reload.duration()).await {
-            let trouble = match self.control.follow(&mut watch, &self.action.catalog().specs()) {
-                Ok(()) => String::new(),
-                Err(error) => reason(&error),
-            };
+            let (control, tools) = (self.control.clone(), self.action.catalog().specs());
+            // WHY: thousands of policies take longer to read than a request may wait for its thread.
+            let look = tokio::task::spawn_blocking(move || {
+                let looked = control.follow(&mut watch, &tools);
+                (watch, looked)
+            });
+            let looked;
+            (watch, looked) = look
+                .await
+                .unwrap_or_else(|error| (Watch::default(), Err(Error::new(Code::Internal).because(error))));
+            let trouble = looked.err().map(|error| reason(&error)).unwrap_or_default();
             // Once for each trouble, and not at each look.
             if trouble != told && !trouble.is_empty() {
                 tracing::error!(error.code = Code::Misconfigured.name(), "the old policies stay: {trouble}");

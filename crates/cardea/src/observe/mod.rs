@@ -93,6 +93,14 @@ impl Observe {
         models.filter_map(|model| self.0.prices.of(model)).map(|price| price.cost(usage)).max().unwrap_or(0)
     }
 
+    /// The most tokens that the dearest of these models can write for so many millionths after it has read so many: zero if
+    /// not even those can be paid, and no end where there are no prices.
+    #[must_use]
+    pub fn room<'a>(&self, models: impl Iterator<Item = &'a str>, reads: u64, micros: u64) -> u64 {
+        let priced = models.filter_map(|model| self.0.prices.of(model));
+        priced.map(|price| price.room(reads, micros).unwrap_or(0)).min().unwrap_or(u64::MAX)
+    }
+
     /// Counts how long a model took and how it ended: `ok` or a code's name.
     pub fn model_took(&self, model: &str, outcome: &'static str, took: Millis) {
         self.0.meters.model_took(model, outcome, took);

@@ -76,6 +76,18 @@ pub enum Begun {
     Again(Receipt),
 }
 
+/// What came of the same request before.
+#[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "made once for each request and taken apart at once")]
+pub enum Before {
+    /// Nothing is known of it.
+    None,
+    /// It failed in a way that may be over, in this conversation, and may be made again.
+    Failed(Option<ConversationId>),
+    /// It has its answer.
+    Done(Receipt),
+}
+
 impl Question<'_> {
     /// What must be equal for two requests with the same key to be the same request.
     fn fingerprint(&self) -> String {
@@ -98,14 +110,14 @@ fn worth_another_try(receipt: &Receipt) -> bool {
 }
 
 impl Turns {
-    /// The answer that the same request got before, if it was made before with the same idempotency key.
+    /// What came of the same request, if it was made before with the same idempotency key.
     ///
     /// # Errors
     /// `idempotency_key_reused`, `in_progress`, or what the store says.
-    pub async fn again(&self, question: &Question<'_>) -> Result<Option<Receipt>> {
+    pub async fn again(&self, question: &Question<'_>) -> Result<Before> {
         match question.key {
             Some(key) => self.known(question, key, &question.fingerprint()).await,
-            None => Ok(None),
+            None => Ok(Before::None),
         }
     }
 
@@ -124,7 +136,7 @@ impl Turns {
     pub async fn begin_with(&self, question: Question<'_>, rows: Commit) -> Result<Begun> {
         let fingerprint = question.fingerprint();
         if let Some(key) = question.key
-            && let Some(known) = self.known(&question, key, &fingerprint).await?
+            && let Before::Done(known) = self.known(&question, key, &fingerprint).await?
         {
             return Ok(Begun::Again(known));
         }
@@ -149,10 +161,10 @@ impl Turns {
             Err(CommitError::Conflict(TAKEN)) => {
                 let key = question.key.unwrap_or_default();
                 // Somebody else was faster with the same key: theirs is the turn.
-                self.known(&question, key, &fingerprint)
-                    .await?
-                    .map(Begun::Again)
-                    .ok_or_else(|| Code::InProgress.into())
+                match self.known(&question, key, &fingerprint).await? {
+                    Before::Done(receipt) => Ok(Begun::Again(receipt)),
+                    Before::None | Before::Failed(_) => Err(Code::InProgress.into()),
+                }
             }
             Err(CommitError::Conflict("conversation")) => Err(self.busy(turn.conversation).await?),
             // WHY begun: perhaps it is there all the same, and is taken up by itself then.
@@ -186,6 +198,7 @@ impl Turns {
             cost_micros: 0,
             paid: (0, 0),
             taint: question.taint.iter().cloned().collect(),
+            saying: None,
             cache: CacheUse::None,
             failure: None,
             events: 1, // its beginning, which its row tells
@@ -199,11 +212,11 @@ impl Turns {
         }
     }
 
-    /// The receipt of an earlier request with the same key.
-    async fn known(&self, question: &Question<'_>, key: &str, fingerprint: &str) -> Result<Option<Receipt>> {
+    /// What came of an earlier request with the same key. One that may be made again has given its key free.
+    async fn known(&self, question: &Question<'_>, key: &str, fingerprint: &str) -> Result<Before> {
         let owner = question.principal.key();
         let once = question.once(&owner, key, fingerprint);
-        let Some(made) = once.made(&self.inner.db, self.now()).await? else { return Ok(None) };
+        let Some(made) = once.made(&self.inner.db, self.now()).await? else { return Ok(Before::None) };
         let sql = "SELECT receipt, ended_at, conversation FROM turns WHERE id = $1";
         let found: Option<(Option<String>, Option<Timestamp>, Option<ConversationId>)> =
             self.inner.db.row(sql, args![made.turn]).await?;
@@ -218,14 +231,14 @@ impl Turns {
                     None => error,
                 })
             }
-            Some((Some(receipt), ..)) => {
+            Some((Some(receipt), _, talk)) => {
                 let receipt: Receipt = serde_json::from_str(&receipt)
                     .map_err(|error| Error::new(Code::Internal).because(error))?;
                 if !worth_another_try(&receipt) {
-                    return Ok(Some(receipt));
+                    return Ok(Before::Done(receipt));
                 }
                 self.inner.db.commit(once.free(receipt.turn)).await?;
-                Ok(None)
+                Ok(Before::Failed(talk))
             }
         }
     }

@@ -1,15 +1,17 @@
-//! Stopping a turn: the wish stands in the turn's row, and whoever has the turn in hand ends it before its next step.
+//! Stopping a turn: the wish stands in the turn's row. Whoever has the turn in hand interrupts its model, and ends it before
+//! its next step.
 
 use cardea_core::{
     Code, Error, Result,
-    id::{AgentName, RequestId, TurnId},
-    journal::StepState,
+    id::{AgentName, ConversationId, RequestId, TenantId, TurnId, UserId},
+    journal::{StepState, TurnState},
     principal::Principal,
     time::Millis,
     tool::Outcome,
 };
-use cardea_store::{Commit, CommitError, args};
+use cardea_store::{Commit, CommitError, Value, args};
 use serde_json::json;
+use tokio_util::sync::CancellationToken;
 
 use super::{Failure, Free, Turn, Turns};
 use crate::observe::Entry;
@@ -28,7 +30,22 @@ pub enum Cancelled {
     Now(Free),
 }
 
+/// Whose open turns are meant.
+#[derive(Debug, Clone, Copy)]
+pub enum Whose<'a> {
+    /// Those of a conversation.
+    Talk(ConversationId),
+    /// Those of a person.
+    Person(&'a TenantId, &'a UserId),
+}
+
 impl Turn {
+    /// Fires once its end is wished for.
+    #[must_use]
+    pub fn stop(&self) -> CancellationToken {
+        self.held.stop()
+    }
+
     /// True if its end was wished for.
     #[must_use]
     pub fn is_cancelled(&self) -> bool {
@@ -53,9 +70,7 @@ impl Turns {
         if found.status.is_final() {
             return Ok(Cancelled::Over);
         }
-        let failure = Failure::of(&Error::new(Code::Cancelled));
-        let saved =
-            serde_json::to_string(&failure).map_err(|error| Error::new(Code::Internal).because(error))?;
+        let saved = wish()?;
         let mut commit = Commit::new().guard(
             "turn",
             "UPDATE turns SET failure = $3 WHERE id = $1 AND owner = $2 AND ended_at IS NULL AND failure IS NULL",
@@ -82,12 +97,65 @@ impl Turns {
         Ok(waits.map_or(Cancelled::Soon, |(agent,)| Cancelled::Now(Free { id, agent })))
     }
 
+    /// Rows that wish the end of these turns, for the commit that deletes what was said in them.
+    ///
+    /// # Errors
+    /// None that can be expected.
+    pub fn stopping(&self, whose: Whose<'_>) -> Result<Commit> {
+        let sql = match whose {
+            Whose::Talk(_) => {
+                "UPDATE turns SET failure = $1 WHERE conversation = $2 AND ended_at IS NULL AND failure IS NULL"
+            }
+            Whose::Person(..) => {
+                "UPDATE turns SET failure = $1 WHERE tenant = $2 AND user_id = $3 AND ended_at IS NULL \
+                 AND failure IS NULL"
+            }
+        };
+        let args = args![wish()?].into_iter().chain(whose.args()).collect();
+        Ok(Commit::new().run(sql, args))
+    }
+
+    /// Once those rows are written: stops the turns that this process has in hand, and gives those that nobody has and that
+    /// can be ended now.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub async fn stopped(&self, whose: Whose<'_>) -> Result<Vec<Free>> {
+        let sql = match whose {
+            Whose::Talk(_) => {
+                "SELECT id, agent, state FROM turns WHERE conversation = $1 AND ended_at IS NULL"
+            }
+            Whose::Person(..) => {
+                "SELECT id, agent, state FROM turns WHERE tenant = $1 AND user_id = $2 AND ended_at IS NULL"
+            }
+        };
+        let open: Vec<(TurnId, AgentName, String)> = self.inner.db.rows(sql, whose.args()).await?;
+        open.iter().for_each(|(id, ..)| self.inner.held.stop(*id));
+        let waits = |(_, _, state): &(TurnId, AgentName, String)| state == TurnState::Waiting.name();
+        Ok(open.into_iter().filter(waits).map(|(id, agent, _)| Free { id, agent }).collect())
+    }
+
+    /// Stops what is worked on here and was told at another node to end: one query for all of it.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub async fn heed_others(&self) -> Result<()> {
+        if self.inner.held.is_empty() {
+            return Ok(());
+        }
+        let sql = "SELECT id FROM turns WHERE node = $1 AND ended_at IS NULL AND state = 'running' \
+                   AND failure IS NOT NULL";
+        let stopped: Vec<(TurnId,)> = self.inner.db.rows(sql, args![&self.inner.node.name]).await?;
+        stopped.into_iter().for_each(|(id,)| self.inner.held.stop(id));
+        Ok(())
+    }
+
     /// Refuses to go on with a turn whose end was wished for: here at once, and at another node after its first second.
     ///
     /// # Errors
     /// `cancelled`, or what the store says.
     pub async fn still_wanted(&self, turn: &Turn) -> Result<()> {
-        if self.inner.held.is_stopped(turn.id) {
+        if turn.stop().is_cancelled() {
             return Err(Error::new(Code::Cancelled));
         }
         // WHY: most turns have ended by then, and a look costs as much as all else of a tool call that only reads.
@@ -114,4 +182,19 @@ impl Turns {
             self.put(turn, step);
         }
     }
+}
+
+impl Whose<'_> {
+    fn args(self) -> Vec<Value> {
+        match self {
+            Self::Talk(id) => args![id],
+            Self::Person(tenant, user) => args![tenant, user],
+        }
+    }
+}
+
+/// What stands in the row of a turn whose end was wished for.
+fn wish() -> Result<String> {
+    let failure = Failure::of(&Error::new(Code::Cancelled));
+    serde_json::to_string(&failure).map_err(|error| Error::new(Code::Internal).because(error))
 }

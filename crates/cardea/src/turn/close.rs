@@ -10,6 +10,8 @@ use cardea_core::{
 use cardea_store::args;
 use serde_json::json;
 
+use crate::context::{Kept, Told};
+
 use super::{Failure, Kind, Receipt, Start, Turn, Turns, lost, step::new_step};
 
 /// How a turn ends.
@@ -50,11 +52,16 @@ impl Turns {
             self.give_up_waiting(&mut turn, error);
         }
         let said = answer.clone().or_else(|| error.as_ref().map(Error::public));
+        let is_blank = said.as_deref().is_none_or(|said| said.trim().is_empty());
+        let told = Told {
+            error: error.as_ref().map(|error| error.code().name().to_owned()),
+            finish: finish.filter(|finish| *finish != Finish::Stop || is_blank),
+        };
         let mut receipt = self.receipt(&turn, status);
         receipt.answer = answer.filter(|_| turn.kind != Kind::Check);
         receipt.finish = finish;
         receipt.error = error.as_ref().map(Failure::of);
-        self.write_answer(&mut turn, said.as_deref());
+        self.write_answer(&mut turn, said.as_deref(), told);
         let detail = json!({ "status": status.name(), "code": receipt.error.as_ref().map(|error| &error.code),
                              "cache": turn.cache.name(), "steps": turn.steps.len(), "tokens": turn.usage.total(),
                              "cost_micros": turn.cost_micros });
@@ -97,7 +104,7 @@ impl Turns {
             .position(|step| step.state == StepState::Waiting && step.digest == start.digest);
         let mut step = match known.map(|at| turn.steps.remove(at)) {
             Some(known) => known,
-            None => new_step(&turn, &start),
+            None => new_step(&mut turn, &start),
         };
         step.state = StepState::Waiting;
         step.approval = Some(approval);
@@ -165,11 +172,12 @@ impl Turns {
         }
     }
 
-    fn write_answer(&self, turn: &mut Turn, said: Option<&str>) {
+    fn write_answer(&self, turn: &mut Turn, said: Option<&str>, told: Told) {
         let Some(conversation) = turn.conversation else { return };
         let (now, id) = (self.now().0, conversation.to_string());
         let Some(said) = said else { return };
-        let body = Message::Assistant { text: said.to_owned(), calls: Vec::new() };
+        let message = Message::Assistant { text: said.to_owned(), calls: Vec::new() };
+        let body = Kept { message, told };
         // A conversation deleted meanwhile keeps nothing: the update touches no row, and neither does the insert.
         turn.run(
             "UPDATE conversations SET open_turn = NULL, next_seq = next_seq + 1, updated_at = $3 \
@@ -207,9 +215,17 @@ fn forget_if_deleted(turn: &mut Turn) {
          (SELECT 1 FROM conversations WHERE id = $2 AND deleted_at IS NOT NULL)",
         deleted.clone(),
     );
+    if turn.steps.iter().any(|step| step.approval.is_some()) {
+        turn.run(
+            "UPDATE approvals SET state = CASE WHEN state = 'open' THEN 'expired' ELSE state END, args = '{}', \
+             reason = '', comment = NULL WHERE turn = $1 AND EXISTS \
+             (SELECT 1 FROM conversations WHERE id = $2 AND deleted_at IS NOT NULL)",
+            deleted.clone(),
+        );
+    }
     if !turn.steps.is_empty() {
         turn.run(
-            "UPDATE steps SET args = '{}', outcome = NULL, undo = NULL WHERE turn = $1 AND EXISTS \
+            "UPDATE steps SET args = '{}', outcome = NULL, undo = NULL, said = NULL WHERE turn = $1 AND EXISTS \
              (SELECT 1 FROM conversations WHERE id = $2 AND deleted_at IS NOT NULL)",
             deleted,
         );

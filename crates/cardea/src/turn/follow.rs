@@ -5,8 +5,12 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use cardea_core::{Result, id::TurnId};
+use cardea_core::{
+    Result,
+    id::{StepId, ToolName, TurnId},
+};
 use cardea_store::args;
+use serde::Serialize;
 use serde_json::json;
 use tokio::sync::watch;
 
@@ -18,16 +22,32 @@ pub(super) struct Followed(Arc<Mutex<HashMap<TurnId, Watched>>>);
 
 #[derive(Debug)]
 struct Watched {
-    news: watch::Sender<u64>,
+    news: watch::Sender<News>,
     /// Fence and commits as they were at the last look.
     seen: Option<(i64, i64)>,
+}
+
+/// What is told to who watches.
+#[derive(Debug, Clone, Default)]
+struct News {
+    times: u64,
+    begins: Option<Begins>,
+}
+
+/// A read that begins. Its row is written with its outcome, so that nobody but who watches at this node hears of it before.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Begins {
+    /// The step.
+    pub step: StepId,
+    /// The tool.
+    pub tool: ToolName,
 }
 
 /// Hears that a turn's journal has grown, until it is dropped.
 #[derive(Debug)]
 pub struct Following {
     id: TurnId,
-    news: watch::Receiver<u64>,
+    news: watch::Receiver<News>,
     followed: Followed,
 }
 
@@ -39,12 +59,25 @@ impl Followed {
     /// Wakes who watches this turn. Nobody is the usual case.
     pub(super) fn tell(&self, turn: TurnId) {
         if let Some(watched) = self.lock().get(&turn) {
-            watched.news.send_modify(|times| *times += 1);
+            watched.news.send_modify(|news| *news = News { times: news.times + 1, begins: None });
+        }
+    }
+
+    /// Tells who watches this turn that it begins to read.
+    pub(super) fn begins(&self, turn: TurnId, read: Begins) {
+        if let Some(watched) = self.lock().get(&turn) {
+            watched.news.send_modify(|news| *news = News { times: news.times + 1, begins: Some(read) });
         }
     }
 }
 
 impl Following {
+    /// The read that is under way, if one is.
+    #[must_use]
+    pub fn begins(&self) -> Option<Begins> {
+        self.news.borrow().begins.clone()
+    }
+
     /// Waits until the journal has grown since the last time; now and then it has not.
     pub async fn changed(&mut self) {
         if self.news.changed().await.is_err() {
@@ -70,17 +103,20 @@ impl Turns {
     pub fn follow(&self, id: TurnId) -> Following {
         let followed = self.inner.followed.clone();
         let mut all = followed.lock();
-        let watched = all.entry(id).or_insert_with(|| Watched { news: watch::Sender::new(0), seen: None });
+        let watched = all
+            .entry(id)
+            .or_insert_with(|| Watched { news: watch::Sender::new(News::default()), seen: None });
         let news = watched.news.subscribe();
         drop(all);
         Following { id, news, followed }
     }
 
-    /// Looks what other nodes have written of the turns that are watched here: one query for all of them.
+    /// Looks what other nodes have written of the turns that are watched or worked on here: one query for all of them.
     ///
     /// # Errors
     /// What the store says.
     pub async fn look_elsewhere(&self) -> Result<()> {
+        self.heed_others().await?;
         let ids: Vec<TurnId> = self.inner.followed.lock().keys().copied().collect();
         if ids.is_empty() {
             return Ok(());
@@ -98,7 +134,7 @@ impl Turns {
         for (id, fence, commits) in rows {
             let Some(watched) = all.get_mut(&id) else { continue };
             if watched.seen.replace((fence, commits)) != Some((fence, commits)) {
-                watched.news.send_modify(|times| *times += 1);
+                watched.news.send_modify(|news| news.times += 1);
             }
         }
         Ok(())

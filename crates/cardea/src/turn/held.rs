@@ -6,15 +6,16 @@ use std::{
 };
 
 use cardea_core::id::TurnId;
+use tokio_util::sync::CancellationToken;
 
-/// The turns in hand, and whether their end was wished for here. A turn is among them from its first moment until its value
+/// The turns in hand, and whether their end was wished for. A turn is among them from its first moment until its value
 /// is dropped, in whatever way.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Held(Arc<Mutex<HashMap<TurnId, bool>>>);
+pub(super) struct Held(Arc<Mutex<HashMap<TurnId, CancellationToken>>>);
 
 /// A place among them, given back when dropped.
 #[derive(Debug, Default)]
-pub(super) struct Hold(Option<(Held, TurnId)>);
+pub(super) struct Hold(Option<(Held, TurnId, CancellationToken)>);
 
 impl Held {
     /// Takes a turn in hand; `None` if somebody has it.
@@ -22,20 +23,17 @@ impl Held {
         match self.lock().entry(turn) {
             Entry::Occupied(_) => None,
             Entry::Vacant(place) => {
-                place.insert(false);
-                Some(Hold(Some((self.clone(), turn))))
+                let stop = place.insert(CancellationToken::new()).clone();
+                Some(Hold(Some((self.clone(), turn, stop))))
             }
         }
     }
 
     /// Wishes the end of a turn, if somebody in this process has it in hand.
     pub(super) fn stop(&self, turn: TurnId) {
-        self.lock().entry(turn).and_modify(|stopped| *stopped = true);
-    }
-
-    /// True if its end was wished for in this process.
-    pub(super) fn is_stopped(&self, turn: TurnId) -> bool {
-        self.lock().get(&turn).copied().unwrap_or(false)
+        if let Some(stop) = self.lock().get(&turn) {
+            stop.cancel();
+        }
     }
 
     /// True if somebody in this process has it in hand.
@@ -43,14 +41,26 @@ impl Held {
         self.lock().contains_key(&turn)
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<TurnId, bool>> {
+    /// True if nobody has anything in hand.
+    pub(super) fn is_empty(&self) -> bool {
+        self.lock().is_empty()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<TurnId, CancellationToken>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Hold {
+    /// Fires once the end of its turn is wished for.
+    pub(super) fn stop(&self) -> CancellationToken {
+        self.0.as_ref().map(|(.., stop)| stop.clone()).unwrap_or_default()
     }
 }
 
 impl Drop for Hold {
     fn drop(&mut self) {
-        if let Some((held, turn)) = self.0.take() {
+        if let Some((held, turn, _)) = self.0.take() {
             held.lock().remove(&turn);
         }
     }

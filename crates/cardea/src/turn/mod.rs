@@ -35,12 +35,12 @@ use cardea_store::{Commit, CommitError, Db, Value, args};
 use serde::{Deserialize, Serialize};
 
 pub use self::{
-    begin::{Begun, Question},
-    cancel::Cancelled,
+    begin::{Before, Begun, Question},
+    cancel::{Cancelled, Whose},
     close::Ending,
     elsewhere::Trail,
-    follow::Following,
-    read::{Event, Found},
+    follow::{Begins, Following},
+    read::{Event, Found, KINDS},
     receipt::{CacheUse, Failure, Receipt, ToolUse},
     recover::{Free, NODE_LEASE},
     step::{Start, Step},
@@ -114,6 +114,8 @@ pub struct Turn {
     /// Tokens and money that a budget has paid already, before a pause.
     paid: (u64, u64),
     taint: BTreeSet<String>,
+    /// What its model said beside calls of which none has begun.
+    saying: Option<String>,
     cache: CacheUse,
     /// Why it is being taken back; it then only goes on with that.
     failure: Option<Failure>,
@@ -304,6 +306,11 @@ impl Turn {
         self.cost_micros = self.cost_micros.saturating_add(cost_micros);
     }
 
+    /// Notes what the model said beside the calls that follow, screened.
+    pub fn says(&mut self, words: String) {
+        self.saying = Some(words);
+    }
+
     /// Notes that the answer came from a cache.
     pub fn from_cache(&mut self, layer: CacheUse) {
         self.cache = layer;
@@ -337,10 +344,7 @@ impl Turn {
             return Err(self.tokens_spent());
         }
         if self.cost_micros > self.limits.cost_micros {
-            let dollars = self.limits.cost_micros as f64 / 1e6;
-            return Err(
-                Error::new(Code::MoneySpent).detail(format!("The limit is {dollars:.4} USD per turn."))
-            );
+            return Err(self.money_spent());
         }
         Ok(())
     }
@@ -376,6 +380,23 @@ impl Turn {
         let (most, used) = (self.limits.tokens, self.usage.total());
         let detail = format!("The limit is {most} tokens per turn, and {used} are used.");
         Error::new(Code::TokensSpent).detail(detail)
+    }
+
+    /// How many millionths its next model call may cost; no end without a limit.
+    #[must_use]
+    pub fn micros_left(&self) -> u64 {
+        match self.limits.cost_micros {
+            u64::MAX => u64::MAX,
+            most => most.saturating_sub(self.cost_micros),
+        }
+    }
+
+    /// The end of a turn whose next model call its money cannot pay, or not to its end.
+    #[must_use]
+    pub fn money_spent(&self) -> Error {
+        let (most, used) = (self.limits.cost_micros as f64 / 1e6, self.cost_micros as f64 / 1e6);
+        let detail = format!("The limit is {most:.4} USD per turn, and {used:.4} are used.");
+        Error::new(Code::MoneySpent).detail(detail)
     }
 
     /// How long its next tool call may take.
@@ -517,6 +538,7 @@ impl Turns {
         if turn.kind != Kind::Chat {
             return;
         }
+        debug_assert!(KINDS.contains(&kind), "`{kind}` is not described");
         turn.events += 1;
         turn.run(
             "INSERT INTO events (turn, seq, tenant, kind, body, at) VALUES ($1, $2, $3, $4, $5, $6)",

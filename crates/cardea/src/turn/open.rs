@@ -8,11 +8,12 @@ use cardea_core::{
     journal::{Repeatable, StepState},
     message::Usage,
     principal::{Principal, Proof},
+    time::Timestamp,
     tool::{Effect, ToolCall},
 };
 use cardea_store::{Commit, CommitError, FromRow, Row, RowError, args};
 
-use super::{CacheUse, Hold, Kind, Limits, Step, Turn, Turns};
+use super::{CacheUse, Failure, Hold, Kind, Limits, Step, Turn, Turns};
 use crate::{control::Names, observe::Trace};
 
 fn corrupt(what: &str) -> Error {
@@ -62,13 +63,13 @@ impl Turns {
         let sql = "SELECT id, principal, kind, agent, conversation, prompt, fence, request, taint, reflections, \
                    (SELECT COALESCE(MAX(seq), 1) FROM events WHERE turn = turns.id), \
                    input_tokens, cached_tokens, output_tokens, cost_micros, started_at, deadline_at, commits, paid_tokens, \
-                   paid_micros, failure \
-                   FROM turns WHERE id = $1 AND ended_at IS NULL";
+                   paid_micros, failure, \
+                   (SELECT deleted_at FROM conversations WHERE id = turns.conversation) FROM turns WHERE id = $1 AND ended_at IS NULL";
         let rows: Vec<TurnRow> = self.inner.db.rows(sql, args![id]).await?;
         let Some(row) = rows.into_iter().next() else { return Ok(None) };
         let mut turn = row.read(limits)?;
         let sql = "SELECT id, number, call_id, tool, effect, safety, state, args, args_digest, approval, outcome, \
-                   decision, undo FROM steps WHERE turn = $1 ORDER BY number";
+                   decision, undo, answer, said FROM steps WHERE turn = $1 ORDER BY number";
         let steps: Vec<StepRow> = self.inner.db.rows(sql, args![id]).await?;
         turn.steps = steps.into_iter().map(StepRow::read).collect::<Result<_>>()?;
         Ok(Some(turn))
@@ -77,6 +78,8 @@ impl Turns {
 
 struct TurnRow {
     failure: Option<String>,
+    /// When its conversation was deleted.
+    deleted: Option<Timestamp>,
     turn: Turn,
     principal: String,
     taint: String,
@@ -117,6 +120,7 @@ impl FromRow for TurnRow {
             deadline: row.get(16)?,
             limits: Limits::NONE,
             steps: Vec::new(),
+            saying: None,
             cache: CacheUse::None,
             failure: None,
             pending: Commit::new(),
@@ -128,7 +132,13 @@ impl FromRow for TurnRow {
             names: Names::default(),
             fresh_until: None,
         };
-        Ok(Self { failure: row.get(20)?, turn, principal: row.get(1)?, taint: row.get(8)? })
+        Ok(Self {
+            failure: row.get(20)?,
+            deleted: row.get(21)?,
+            turn,
+            principal: row.get(1)?,
+            taint: row.get(8)?,
+        })
     }
 }
 
@@ -138,6 +148,8 @@ impl TurnRow {
             principal: serde_json::from_str(&self.principal).map_err(|_| corrupt("principal"))?,
             taint: serde_json::from_str(&self.taint).map_err(|_| corrupt("taint"))?,
             failure: match self.failure {
+                // WHY: what was deleted goes to no model, and nothing is done for it any more.
+                None if self.deleted.is_some() => Some(Failure::of(&Error::new(Code::Cancelled))),
                 None => None,
                 Some(json) => Some(serde_json::from_str(&json).map_err(|_| corrupt("failure"))?),
             },
@@ -154,6 +166,7 @@ struct StepRow {
     outcome: Option<String>,
     decision: Option<DecisionId>,
     undo: Option<String>,
+    words: (u32, Option<String>),
 }
 
 impl FromRow for StepRow {
@@ -165,6 +178,7 @@ impl FromRow for StepRow {
             outcome: row.get(10)?,
             decision: row.get(11)?,
             undo: row.get(12)?,
+            words: (row.get(13)?, row.get(14)?),
         })
     }
 }
@@ -172,6 +186,7 @@ impl FromRow for StepRow {
 impl StepRow {
     fn read(self) -> Result<Step> {
         let (id, number, call_id, tool, effect, safety, state, arguments) = self.columns;
+        let (answer, said) = self.words;
         let arguments = serde_json::from_str(&arguments).map_err(|_| corrupt("args"))?;
         Ok(Step {
             id,
@@ -199,6 +214,8 @@ impl StepRow {
             decision: self.decision,
             ruled: None,
             again: false,
+            answer,
+            said,
             way: match self.undo {
                 None => None,
                 Some(json) => Some(serde_json::from_str(&json).map_err(|_| corrupt("undo"))?),

@@ -13,6 +13,21 @@ use serde_json::{Value, json};
 
 use super::{Kind, Receipt, Turn, Turns};
 
+/// What is told of a turn while it runs.
+pub const KINDS: [&str; 11] = [
+    "turn.started",
+    "step.started",
+    "step.ended",
+    "step.refused",
+    "turn.waiting",
+    "turn.unwinding",
+    "step.undoing",
+    "step.undone",
+    "step.not_undone",
+    "step.undo_unknown",
+    "turn.ended",
+];
+
 /// One event of a turn's stream.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Event {

@@ -74,6 +74,26 @@ impl Failure {
 }
 
 impl Receipt {
+    /// Of a turn that has begun just now.
+    #[must_use]
+    pub fn begun(turn: TurnId, conversation: Option<ConversationId>, agent: AgentName) -> Self {
+        Self {
+            turn,
+            conversation,
+            agent,
+            status: TurnState::Running,
+            answer: None,
+            finish: None,
+            approval: None,
+            error: None,
+            cache: CacheUse::None,
+            tools: Vec::new(),
+            usage: Usage::default(),
+            cost_micros: 0,
+            took_ms: Millis(0),
+        }
+    }
+
     /// The error that ended the turn, as it is told where nothing but an error can be.
     #[must_use]
     pub fn failed(&self) -> Option<Error> {

@@ -11,7 +11,7 @@ use cardea_core::{
 use cardea_store::{args, crash};
 use serde_json::json;
 
-use super::{Kind, ToolUse, Turn, Turns};
+use super::{Begins, Kind, ToolUse, Turn, Turns};
 use crate::observe::{Ruled, Seen};
 
 /// What is about to be called.
@@ -51,6 +51,10 @@ pub struct Step {
     /// An earlier owner had started it: nobody knows whether its call arrived.
     pub(super) again: bool,
     pub(super) way: Option<Way>,
+    /// Which answer of the turn's model asked for it; 0 if none did.
+    pub(super) answer: u32,
+    /// What the model said before it, screened.
+    pub(super) said: Option<String>,
 }
 
 impl Step {
@@ -106,6 +110,18 @@ impl Step {
     #[must_use]
     pub fn approval(&self) -> Option<ApprovalId> {
         self.approval
+    }
+
+    /// True if the same answer of the model asked for both.
+    #[must_use]
+    pub fn is_beside(&self, other: &Self) -> bool {
+        self.answer > 0 && self.answer == other.answer
+    }
+
+    /// What the model said before it, screened.
+    #[must_use]
+    pub fn said(&self) -> Option<&str> {
+        self.said.as_deref()
     }
 
     /// Its place in the turn, from 1.
@@ -204,6 +220,9 @@ impl Turns {
             self.flush(turn).await?;
             crash::point("effect.ready");
         }
+        if !step.effect.changes_things() && turn.kind == Kind::Chat {
+            self.inner.followed.begins(turn.id, Begins { step: step.id, tool: step.tool.clone() });
+        }
         turn.steps.push(step.clone());
         Ok(step)
     }
@@ -236,8 +255,8 @@ impl Turns {
         step.durable = true;
         turn.run(
             "INSERT INTO steps (turn, number, id, tenant, call_id, tool, effect, safety, state, args, args_digest, \
-             approval, decision, outcome, attempts, started_at, ended_at, undo) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)",
+             approval, decision, outcome, attempts, started_at, ended_at, undo, answer, said) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20)",
             args![
                 turn.id,
                 step.number,
@@ -256,7 +275,9 @@ impl Turns {
                 1_i64,
                 now,
                 ended,
-                undo
+                undo,
+                step.answer,
+                step.said.as_deref()
             ],
         );
     }
@@ -343,7 +364,7 @@ fn guard_key(turn: &mut Turn) {
     turn.guard("key", sql, args![key]);
 }
 
-pub(super) fn new_step(turn: &Turn, start: &Start<'_>) -> Step {
+pub(super) fn new_step(turn: &mut Turn, start: &Start<'_>) -> Step {
     let number = turn.steps.iter().map(|step| step.number).max().unwrap_or(0) + 1;
     Step {
         id: StepId::random(),
@@ -361,5 +382,7 @@ pub(super) fn new_step(turn: &Turn, start: &Start<'_>) -> Step {
         ruled: start.decision.cloned(),
         again: false,
         way: None,
+        answer: turn.model_calls,
+        said: turn.saying.take(),
     }
 }

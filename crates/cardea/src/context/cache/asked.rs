@@ -21,6 +21,9 @@ use super::{
     tags::{digest, talk_tag, user_tag},
 };
 
+/// Whose errors those of bare completions count as.
+const BARE: &str = "direct";
+
 /// What a client says of answers that were given before.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Reuse {
@@ -88,6 +91,26 @@ pub(super) struct At {
 }
 
 impl Asked {
+    /// A question whose answer is not to be given twice: nothing is worked out for it.
+    fn once(user: &Principal, agent: &str) -> Self {
+        Self {
+            place: None,
+            audience: Audience::Own,
+            talked: false,
+            repeated: false,
+            waits: false,
+            fresh: false,
+            text: String::new(),
+            tenant: user.tenant.clone(),
+            agent: agent.to_owned(),
+            talk: None,
+            ttl: Millis(0),
+            semantic: None,
+            asked_at: OnceLock::new(),
+            vector: OnceLock::new(),
+        }
+    }
+
     /// Whose errors count together.
     pub(super) fn scope(&self) -> Scope {
         (self.tenant.clone(), self.agent.clone())
@@ -137,16 +160,19 @@ impl Cache {
     /// answer by meaning, one that was made where nothing had been said before.
     #[must_use]
     pub fn asked(&self, user: &Principal, agent: &Agent, text: &str, around: &Around<'_>) -> Asked {
+        let conversation = around.conversation.map(|id| id.to_string()).unwrap_or_default();
+        let owner = match agent.spec.cache.scope {
+            CacheScope::User => Owner::User(user),
+            CacheScope::Session => Owner::Session(user, &conversation),
+            CacheScope::Shared => Owner::Shared(user),
+            CacheScope::Off => return Asked::once(user, agent.name.as_str()),
+        };
+        if !self.0.settings.enabled || around.reuse == Reuse::Never {
+            return Asked::once(user, agent.name.as_str());
+        }
         let alone = stands_alone(text, around.history.is_empty());
         let first = first_asked(text, around.history);
         let history = fingerprint(first);
-        let conversation = around.conversation.map(|id| id.to_string()).unwrap_or_default();
-        let owner = match agent.spec.cache.scope {
-            CacheScope::User => Some(Owner::User(user)),
-            CacheScope::Session => Some(Owner::Session(user, &conversation)),
-            CacheScope::Shared => Some(Owner::Shared(user)),
-            CacheScope::Off => None,
-        };
         // Rights are part of the place: an answer made with tools of a role is not for somebody who has lost it. So are
         // the facts that policies look at (plan, department, who acts for the user).
         let facts = canonical(&json!([user.actors, user.metadata]));
@@ -156,26 +182,22 @@ impl Cache {
             format!("rights {:?} {:?} {facts}", user.roles, user.scopes),
         ];
         let sampling = canonical(&json!(agent.spec.sampling));
-        let kept = self.0.settings.enabled && around.reuse != Reuse::Never;
-        let place = owner.filter(|_| kept).map(|owner| {
-            let circumstances = Circumstances {
-                owner,
-                agent: (agent.name.as_str(), &agent.version),
-                model: around.model,
-                sampling: &sampling,
-                instructions: &agent.spec.instructions,
-                tools: &tools,
-                guard: around.guard,
-                locale: "",
-                history: &history,
-            };
-            let exact = Partition::of(&circumstances);
-            let place = match alone && !history.is_empty() {
-                true => Partition::of(&Circumstances { history: "", ..circumstances }),
-                false => exact,
-            };
-            self.at(user, (place, exact), text)
-        });
+        let circumstances = Circumstances {
+            owner,
+            agent: (agent.name.as_str(), &agent.version),
+            model: around.model,
+            sampling: &sampling,
+            instructions: &agent.spec.instructions,
+            tools: &tools,
+            guard: around.guard,
+            locale: "",
+            history: &history,
+        };
+        let exact = Partition::of(&circumstances);
+        let place = match alone && !history.is_empty() {
+            true => Partition::of(&Circumstances { history: "", ..circumstances }),
+            false => exact,
+        };
         let mode = agent
             .spec
             .cache
@@ -183,20 +205,17 @@ impl Cache {
             .map_or_else(Mode::default, |threshold| Mode::Strict { threshold, veto: true });
         let shared = agent.spec.cache.scope == CacheScope::Shared;
         Asked {
-            place,
+            place: Some(self.at(user, (place, exact), text)),
             audience: if shared { Audience::Shared } else { Audience::Own },
             talked: !around.history.is_empty(),
             repeated: first.len() < around.history.len(),
             waits: first.len() == around.history.len(),
             fresh: around.reuse == Reuse::Fresh,
             text: normalise(text),
-            tenant: user.tenant.clone(),
-            agent: agent.name.to_string(),
             talk: around.conversation.map(|id| talk_tag(&user.tenant, id)),
             ttl: agent.spec.cache.ttl.unwrap_or(self.0.settings.ttl),
             semantic: (agent.spec.cache.semantic && alone).then_some(mode),
-            asked_at: OnceLock::new(),
-            vector: OnceLock::new(),
+            ..Asked::once(user, agent.name.as_str())
         }
     }
 
@@ -204,44 +223,36 @@ impl Cache {
     /// wants answers that differ (a temperature and no seed) and asks again wants another.
     #[must_use]
     pub fn asked_bare(&self, user: &Principal, prompt: &Prompt, model: &str, reuse: Reuse) -> Asked {
-        let (last, before) =
-            prompt.messages.split_last().map_or((None, [].as_slice()), |(last, before)| (Some(last), before));
         let sampling = &prompt.sampling;
         let varied = sampling.seed.is_none() && sampling.temperature.is_some_and(|warmth| warmth > 0.0);
-        let mut text = String::new();
-        let place = (self.0.settings.enabled && !varied && reuse != Reuse::Never).then(|| {
-            text = last.map(|last| canonical(&json!(last))).unwrap_or_default();
-            let offered = (!prompt.tools.is_empty()).then(|| canonical(&json!(prompt.tools)));
-            let tools = [sha256_hex(offered.unwrap_or_default().as_bytes())];
-            let partition = Partition::of(&Circumstances {
-                owner: Owner::User(user),
-                agent: ("", "bare"),
-                model,
-                sampling: &canonical(&json!([prompt.sampling, prompt.demands])),
-                instructions: "",
-                tools: &tools,
-                guard: "",
-                locale: "",
-                history: &fingerprint(before),
-            });
-            // WHY: a digest, since any white space or case may be what is asked about: indented code, a name.
-            self.at(user, (partition, partition), &sha256_hex(text.as_bytes()))
+        if !self.0.settings.enabled || varied || reuse == Reuse::Never {
+            return Asked::once(user, BARE);
+        }
+        let (last, before) =
+            prompt.messages.split_last().map_or((None, [].as_slice()), |(last, before)| (Some(last), before));
+        let text = last.map(|last| canonical(&json!(last))).unwrap_or_default();
+        let offered = (!prompt.tools.is_empty()).then(|| canonical(&json!(prompt.tools)));
+        let tools = [sha256_hex(offered.unwrap_or_default().as_bytes())];
+        let partition = Partition::of(&Circumstances {
+            owner: Owner::User(user),
+            agent: ("", "bare"),
+            model,
+            sampling: &canonical(&json!([prompt.sampling, prompt.demands])),
+            instructions: "",
+            tools: &tools,
+            guard: "",
+            locale: "",
+            history: &fingerprint(before),
         });
         Asked {
-            place,
-            audience: Audience::Own,
+            // WHY: a digest, since any white space or case may be what is asked about: indented code, a name.
+            place: Some(self.at(user, (partition, partition), &sha256_hex(text.as_bytes()))),
             talked: !before.is_empty(),
-            repeated: false,
             waits: prompt.tools.is_empty(),
             fresh: reuse == Reuse::Fresh,
             text,
-            tenant: user.tenant.clone(),
-            agent: "direct".to_owned(),
-            talk: None,
             ttl: self.0.settings.ttl,
-            semantic: None,
-            asked_at: OnceLock::new(),
-            vector: OnceLock::new(),
+            ..Asked::once(user, BARE)
         }
     }
 }

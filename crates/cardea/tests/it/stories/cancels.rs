@@ -1,12 +1,32 @@
 //! Who has asked may stop what was begun.
 
+use std::time::Duration;
+
 use cardea_testkit::{World, model::Act};
 use serde_json::{Value, json};
 
-use super::limits::slow;
+use super::{
+    limits::slow,
+    undo::{POLICIES, reserve, states, warehouse},
+};
 
 fn refund(amount: u32) -> Act {
     Act::call("ops__process_refund", json!({ "order_id": "ORD-17", "amount": amount, "reason": "goodwill" }))
+}
+
+/// The turn that runs.
+pub(super) async fn running(world: &World) -> String {
+    let sql = "SELECT id FROM turns WHERE state = 'running'";
+    let (id,): (String,) = world.app.db.row(sql, cardea_store::args![]).await.unwrap().unwrap();
+    id
+}
+
+/// Waits until the model has been asked so often, and its words are on their way.
+pub(super) async fn the_model_writes(world: &World, asked: usize) {
+    while world.model().seen().len() < asked {
+        tokio::task::yield_now().await;
+    }
+    tokio::time::sleep(Duration::from_millis(100)).await;
 }
 
 #[tokio::test]
@@ -57,8 +77,7 @@ async fn a_turn_that_runs_ends_before_its_next_step() {
         while world.service().lines().is_empty() {
             tokio::task::yield_now().await;
         }
-        let sql = "SELECT id FROM turns WHERE state = 'running'";
-        let (id,): (String,) = world.app.db.row(sql, cardea_store::args![]).await.unwrap().unwrap();
+        let id = running(&world).await;
         ann.post(&format!("/api/v1/turns/{id}/cancel"), &json!({})).await
     };
     let (turn, stopped) = tokio::join!(ann.asks("Look it up."), stop);
@@ -69,4 +88,49 @@ async fn a_turn_that_runs_ends_before_its_next_step() {
     assert_eq!(world.model().seen().len(), 1, "the model is not asked again");
     let path = format!("/api/v1/turns/{}/cancel", turn.turn());
     assert_eq!(ann.post(&path, &json!({})).await.expect(200).at("/status"), "failed");
+}
+
+#[tokio::test]
+async fn a_model_that_writes_its_last_words_is_interrupted_and_what_was_done_is_taken_back() {
+    let acts = [reserve("book"), Act::SilentAfter("I have reserved the book and now I".to_owned())];
+    let world = warehouse(POLICIES, acts).await;
+    let ann = world.user("support");
+    let stop = async {
+        the_model_writes(&world, 2).await;
+        let id = running(&world).await;
+        ann.post(&format!("/api/v1/turns/{id}/cancel"), &json!({})).await
+    };
+    let both = async { tokio::join!(ann.asks("Reserve a book."), stop) };
+    let (turn, stopped) =
+        tokio::time::timeout(Duration::from_secs(20), both).await.expect("nobody waits for the model");
+    drop(stopped.expect(202));
+    let receipt = turn.ends().await;
+    assert_eq!(
+        (&receipt["status"], &receipt["error"]["code"]),
+        (&json!("unwound"), &json!("cancelled")),
+        "{receipt}"
+    );
+    assert_eq!(states(&receipt), ["compensated"]);
+    assert_eq!(world.service().came("DELETE /reservations/a1").len(), 1);
+    let (read, written) =
+        (receipt["usage"]["input"].as_u64().unwrap(), receipt["usage"]["output"].as_u64().unwrap());
+    assert!(read > 22 && written > 5, "what has come of the second answer is paid: {receipt}");
+}
+
+#[tokio::test]
+async fn what_another_node_was_told_to_stop_is_interrupted_here() {
+    let world = World::with_model([Act::SilentAfter("Once upon a time".to_owned())]).await;
+    let other = world.node("second").await;
+    let ann = world.user("support");
+    let there = other.holder(ann.token());
+    let stop = async {
+        the_model_writes(&world, 1).await;
+        let id = running(&world).await;
+        there.post(&format!("/api/v1/turns/{id}/cancel"), &json!({})).await
+    };
+    let both = async { tokio::join!(ann.asks("Tell me a story."), stop) };
+    let (turn, stopped) =
+        tokio::time::timeout(Duration::from_secs(20), both).await.expect("within the next look");
+    drop(stopped.expect(202));
+    assert_eq!(turn.ends().await["error"]["code"], "cancelled");
 }

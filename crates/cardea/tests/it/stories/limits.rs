@@ -297,3 +297,34 @@ async fn what_was_begun_goes_on_though_others_hold_the_budget() {
     assert_eq!(ann.get(&format!("/api/v1/turns/{turn}")).await.at("/status"), "answered");
     assert_eq!(world.shop().refunds(17).await, 1);
 }
+
+#[tokio::test]
+async fn an_answer_is_cut_where_the_money_of_its_turn_ends() {
+    let folder = tempfile::tempdir().unwrap();
+    let prices = folder.path().join("prices.toml");
+    // A thousand tokens read cost a cent, a thousand written ten cents.
+    std::fs::write(&prices, "[[price]]\nmodel = \"fake-1\"\ninput = 10\noutput = 100\n").unwrap();
+    let world = |money: &str, acts: Vec<Act>| {
+        let plan = World::plan().model(acts).limits(&format!("money = {money}\n"));
+        plan.set("CARDEA_COST__PRICES", prices.to_str().unwrap()).start()
+    };
+    let world_of_plenty = world("0.5", vec![Act::say("Hello.")]).await;
+    world_of_plenty.user("support").asks("Hello?").await.answers("Hello").await;
+    let most = world_of_plenty.model().seen()[0].body["max_tokens"].as_u64().unwrap();
+    assert!((4_000..5_000).contains(&most), "what is left after reading: {most}");
+
+    let choice = json!({ "index": 0, "delta": { "content": "A long" }, "finish_reason": "length" });
+    let cut = Act::Document(
+        "text/event-stream",
+        format!("data: {}\n\ndata: [DONE]\n\n", json!({ "choices": [choice] })),
+    );
+    let world_of_little = world("0.05", vec![cut]).await;
+    let receipt = world_of_little.user("support").asks("Tell me a story.").await.ends().await;
+    assert_eq!(receipt["error"]["code"], "money_spent", "{receipt}");
+    assert!(world_of_little.model().seen()[0].body["max_tokens"].as_u64().unwrap() < 500);
+
+    let world_of_nothing = world("0.0001", vec![Act::say("never said")]).await;
+    let receipt = world_of_nothing.user("support").asks("Hello?").await.ends().await;
+    assert_eq!((&receipt["error"]["code"], &receipt["cost_micros"]), (&json!("money_spent"), &json!(0)));
+    assert!(world_of_nothing.model().seen().is_empty(), "what cannot be paid is not asked for");
+}

@@ -1,5 +1,6 @@
 //! Stories about users, each against a whole Cardea over a real socket.
 
+mod answers;
 mod approvals;
 mod audit;
 mod bad_input;
@@ -8,9 +9,11 @@ mod caches;
 mod cancels;
 mod connectors;
 mod credentials;
+mod deletions;
 mod embedded;
 mod erasure;
 mod faults;
+mod follows;
 mod guard;
 mod letters;
 mod limits;

@@ -180,3 +180,29 @@ async fn what_is_answered_is_what_the_description_says() {
     fits(&again.reply, "post", "/api/v1/turns");
     assert_eq!(again.reply.status, 200);
 }
+
+#[test]
+fn every_event_of_a_turn_is_described_and_no_other() {
+    let document = document();
+    let told = document["paths"]["/api/v1/turns/{id}/events"]["get"]["responses"]["200"]["description"]
+        .as_str()
+        .unwrap();
+    let named = told.split('`').skip(1).step_by(2).filter(|word| word.contains('.'));
+    let named: BTreeSet<&str> = named.collect();
+    assert_eq!(named, cardea::turn::KINDS.into_iter().collect());
+}
+
+#[test]
+fn no_member_may_be_a_list_of_nobody_knows_what() {
+    fn look(value: &Value, place: &str) {
+        let kind = &value["type"];
+        let list = kind == "array" || kind.as_array().is_some_and(|kinds| kinds.contains(&json!("array")));
+        assert!(!list || value.get("items").is_some(), "{place} has no `items`");
+        match value {
+            Value::Object(all) => all.iter().for_each(|(key, value)| look(value, &format!("{place}/{key}"))),
+            Value::Array(all) => all.iter().for_each(|value| look(value, place)),
+            _ => {}
+        }
+    }
+    look(&document(), "");
+}

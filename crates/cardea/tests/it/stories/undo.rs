@@ -70,7 +70,7 @@ input       = { reservation = "string" }
 idempotency = { by = "method" }
 "#;
 
-const POLICIES: &str = r#"
+pub(super) const POLICIES: &str = r#"
 @id("support-works-there") @reason("support works with the warehouse.")
 permit (principal in Role::"support", action, resource in Server::"demo");
 "#;
@@ -82,7 +82,7 @@ permit (principal in Role::"support", action, resource in Server::"demo");
 forbid (principal, action == Action::"demo__release", resource);
 "#;
 
-fn reserve(item: &str) -> Act {
+pub(super) fn reserve(item: &str) -> Act {
     Act::call("demo__reserve", json!({ "item": item }))
 }
 
@@ -90,7 +90,7 @@ fn charge() -> Act {
     Act::call("demo__charge", json!({ "amount": 9 }))
 }
 
-async fn warehouse(policies: &str, acts: impl IntoIterator<Item = Act>) -> World {
+pub(super) async fn warehouse(policies: &str, acts: impl IntoIterator<Item = Act>) -> World {
     let service = Service::start().await;
     let world = World::plan().model(acts).connector(service, WAREHOUSE).policies(policies).start().await;
     let made = |id: &str| Say::Json(201, json!({ "id": id, "undo": "demo__wipe", "tool": "demo__wipe" }));
@@ -103,7 +103,7 @@ async fn warehouse(policies: &str, acts: impl IntoIterator<Item = Act>) -> World
     world
 }
 
-fn states(receipt: &Value) -> Vec<&str> {
+pub(super) fn states(receipt: &Value) -> Vec<&str> {
     receipt["tools"].as_array().unwrap().iter().map(|tool| tool["state"].as_str().unwrap()).collect()
 }
 

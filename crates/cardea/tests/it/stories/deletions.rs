@@ -1,0 +1,131 @@
+//! A conversation is deleted while something is still done in it.
+
+use std::time::Duration;
+
+use cardea_store::args;
+use cardea_testkit::{World, model::Act};
+use serde_json::json;
+
+use super::{
+    cancels::{running, the_model_writes},
+    limits::slow,
+    undo::{POLICIES, reserve, warehouse},
+};
+
+/// Everything that is kept of the words of a turn.
+async fn left(world: &World) -> Vec<String> {
+    let sql = "SELECT prompt FROM turns UNION ALL SELECT COALESCE(receipt, '') FROM turns
+               UNION ALL SELECT args FROM steps UNION ALL SELECT COALESCE(outcome, '') FROM steps
+               UNION ALL SELECT COALESCE(undo, '') FROM steps
+               UNION ALL SELECT args FROM approvals UNION ALL SELECT reason FROM approvals
+               UNION ALL SELECT COALESCE(comment, '') FROM approvals
+               UNION ALL SELECT body FROM events UNION ALL SELECT body FROM messages";
+    let rows: Vec<(String,)> = world.app.db.rows(sql, args![]).await.unwrap();
+    rows.into_iter().map(|(text,)| text).filter(|text| !text.is_empty() && text != "{}").collect()
+}
+
+/// How the only turn has ended.
+async fn ended(world: &World) -> (String, String) {
+    let sql = "SELECT state, COALESCE(code, '') FROM turns WHERE ended_at IS NOT NULL";
+    let work = async {
+        loop {
+            let row: Option<(String, String)> = world.app.db.row(sql, args![]).await.unwrap();
+            match row {
+                Some(row) => return row,
+                None => tokio::time::sleep(Duration::from_millis(5)).await,
+            }
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), work).await.expect("the turn ends")
+}
+
+fn pair(state: &str, code: &str) -> (String, String) {
+    (state.to_owned(), code.to_owned())
+}
+
+#[tokio::test]
+async fn a_turn_that_waits_for_a_person_ends_with_its_conversation_and_the_model_is_told_nothing() {
+    let arguments = json!({ "order_id": "ORD-17", "amount": 150, "reason": "for Secretname" });
+    let acts = [Act::call("ops__process_refund", arguments), Act::say("never said")];
+    let world = World::with_model(acts).await;
+    let (ann, boss) = (world.user("support"), world.user("supervisor"));
+    let turn = ann.asks("Refund 150 for order 17 to Secretname, please.").await;
+    turn.waits_for_approval("ops__process_refund").await;
+    drop(ann.delete(&format!("/api/v1/conversations/{}", turn.conversation())).await.expect(204));
+    assert_eq!(ended(&world).await, pair("failed", "cancelled"), "before the answer");
+    assert_eq!(left(&world).await, Vec::<String>::new());
+    drop(boss.decides(&turn, "approve").await.expect(409));
+    assert_eq!(world.model().seen().len(), 1, "deleted words go nowhere");
+    assert_eq!(world.shop().refunds(17).await, 0);
+    let audit = world.audit().await;
+    audit.tells(["step.waits", "conversation.deleted", "step.refused", "turn.ended"]);
+}
+
+#[tokio::test]
+async fn a_turn_that_runs_does_nothing_more_once_its_conversation_is_deleted() {
+    let wish = json!({ "order_id": "ORD-17", "amount": 150, "reason": "for Secretname" });
+    let acts =
+        [Act::call("demo__look", json!({})), Act::call("ops__process_refund", wish), Act::say("never said")];
+    let world = slow("tool_timeout = \"2s\"\n", acts).await;
+    let ann = world.user("support");
+    let delete = async {
+        while world.service().lines().is_empty() {
+            tokio::task::yield_now().await;
+        }
+        let sql = "SELECT id FROM conversations";
+        let (id,): (String,) = world.app.db.row(sql, args![]).await.unwrap().unwrap();
+        ann.delete(&format!("/api/v1/conversations/{id}")).await
+    };
+    let (turn, deleted) = tokio::join!(ann.asks("Look it up for Secretname."), delete);
+    drop(deleted.expect(204));
+    assert_eq!(
+        (turn.reply.at("/status"), turn.reply.at("/error/code")),
+        ("failed", "cancelled"),
+        "{}",
+        turn.reply.text
+    );
+    assert_eq!(ended(&world).await, pair("failed", "cancelled"));
+    assert_eq!(world.model().seen().len(), 1, "the model is not asked again");
+    assert_eq!(left(&world).await, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn what_a_turn_has_done_is_taken_back_when_its_conversation_is_deleted() {
+    let acts = [reserve("book"), Act::SilentAfter("I have reserved".to_owned())];
+    let world = warehouse(POLICIES, acts).await;
+    let ann = world.user("support");
+    let delete = async {
+        the_model_writes(&world, 2).await;
+        let sql = "SELECT conversation FROM turns WHERE id = $1";
+        let (id,): (String,) = world.app.db.row(sql, args![running(&world).await]).await.unwrap().unwrap();
+        ann.delete(&format!("/api/v1/conversations/{id}")).await
+    };
+    let (turn, deleted) = tokio::join!(ann.asks("Reserve a book."), delete);
+    drop(deleted.expect(204));
+    assert_eq!((turn.reply.at("/status"), turn.reply.at("/error/code")), ("unwound", "cancelled"));
+    assert_eq!(world.service().came("DELETE /reservations/a1").len(), 1);
+    assert_eq!(left(&world).await, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_turn_of_a_conversation_that_is_gone_is_never_gone_on_with() {
+    let arguments = json!({ "order_id": "ORD-17", "amount": 150, "reason": "for Secretname" });
+    let world =
+        World::with_model([Act::call("ops__process_refund", arguments), Act::say("never said")]).await;
+    let turn = world.user("support").asks("Refund 150 for order 17 to Secretname, please.").await;
+    // As an older Cardea has left it: the row says only that it waits.
+    let gone = cardea_store::Commit::new()
+        .run("UPDATE conversations SET deleted_at = 1 WHERE id = $1", args![turn.conversation()])
+        .run("UPDATE approvals SET state = 'expired'", args![]);
+    world.app.db.commit(gone).await.unwrap();
+    assert_eq!(ended(&world).await, pair("failed", "cancelled"));
+    assert_eq!(world.model().seen().len(), 1);
+    assert_eq!(
+        left(&world)
+            .await
+            .iter()
+            .filter(|text| text.contains("Secretname") && !text.contains("\"role\""))
+            .count(),
+        0
+    );
+}
