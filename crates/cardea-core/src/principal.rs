@@ -101,4 +101,45 @@ impl Principal {
         }
         key
     }
+    /// The issuer in such a text; `None` if it is none.
+    #[must_use]
+    pub fn issuer_in(key: &str) -> Option<&str> {
+        let part = |text: &'_ str| -> Option<(usize, usize)> {
+            let (length, rest) = text.split_once(':')?;
+            let (begins, length) = (text.len() - rest.len(), length.parse::<usize>().ok()?);
+            let ends = begins.checked_add(length)?;
+            (text.get(begins..ends).is_some() && text.get(ends..)?.starts_with(';')).then_some((begins, ends))
+        };
+        let (_, tenant) = part(key)?;
+        let rest = key.get(tenant + 1..)?;
+        let (begins, ends) = part(rest)?;
+        rest.get(begins..ends)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_issuer_is_read_from_the_key_whatever_the_names_are_made_of() {
+        for issuer in ["https://idp.example", "", "3:a;b", "ü;;4:"] {
+            let principal = Principal {
+                tenant: "2:x;".into(),
+                user: "1:y;".into(),
+                client: None,
+                issuer: issuer.to_owned(),
+                roles: BTreeSet::new(),
+                scopes: BTreeSet::new(),
+                actors: Vec::new(),
+                proof: Proof::Jwt,
+                address: None,
+                metadata: BTreeMap::new(),
+            };
+            assert_eq!(Principal::issuer_in(&principal.key()), Some(issuer));
+        }
+        for odd in ["", "x", "3:ab", "1:a;99:b;", "18446744073709551615:a;1:b;"] {
+            assert_eq!(Principal::issuer_in(odd), None, "{odd}");
+        }
+    }
 }

@@ -36,6 +36,11 @@ pub const MIGRATIONS: &[Migration] = &[
     Migration { version: 7, name: "0007_holds", sql: include_str!("../../../../migrations/0007_holds.sql") },
     Migration { version: 8, name: "0008_pins", sql: include_str!("../../../../migrations/0008_pins.sql") },
     Migration { version: 9, name: "0009_words", sql: include_str!("../../../../migrations/0009_words.sql") },
+    Migration {
+        version: 10,
+        name: "0010_approvals",
+        sql: include_str!("../../../../migrations/0010_approvals.sql"),
+    },
 ];
 
 /// What [`Db::migrate`] found and did.

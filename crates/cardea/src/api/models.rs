@@ -2,7 +2,7 @@
 
 use axum::{Json, extract::State};
 use cardea_auth::Caller;
-use cardea_core::{Code, Error};
+use cardea_core::{Code, Error, policy::Verdict};
 use serde_json::{Value, json};
 
 use super::{
@@ -14,7 +14,8 @@ use crate::{app::App, flow};
 
 /// The names that this caller may put into `model`: all agents, and the models that policy opens to them.
 fn names(app: &App, caller: &Caller) -> Vec<String> {
-    let open = |model: &&str| app.control.may_use_model(caller, &app.direct().name, model).is_ok();
+    let said = |model: &str| app.control.of_model(caller, &app.direct().name, model);
+    let open = |model: &&str| said(model).verdict == Verdict::Allow;
     let agents = app.agents().map(|agent| format!("agent/{}", agent.name));
     agents.chain(app.models.names().filter(open).map(str::to_owned)).collect()
 }

@@ -88,16 +88,15 @@ impl App {
         let embedder = embedder()?;
         let models =
             Models::new(config.models.clone(), net.clone(), Some(Arc::clone(&embedder)), Arc::clone(&clock))?;
-        let control = Control::new(
-            control::Neighbours {
-                db: db.clone(),
-                shared: Arc::clone(&shared),
-                observe: observe.clone(),
-                clock: Arc::clone(&clock),
-                jobs: jobs.clone(),
-            },
-            settings(&config, guards, names),
-        )?;
+        let neighbours = control::Neighbours {
+            db: db.clone(),
+            shared: Arc::clone(&shared),
+            observe: observe.clone(),
+            vault: vault.clone(),
+            clock: Arc::clone(&clock),
+            jobs: jobs.clone(),
+        };
+        let control = Control::new(neighbours, settings(&config, guards, names))?;
         let store = caches::Store::of(&config, &clock, &vault).await?;
         let cache = store.cache(&config, &embedder, (db.clone(), Arc::clone(&clock), observe.clone()));
         cache.load().await?;

@@ -54,11 +54,26 @@ fn path(id: ApprovalId) -> String {
     format!("/api/v1/approvals/{id}")
 }
 
+/// Who asked, who vouched for that name, and who acted for that person.
+fn asker(one: &Value) -> String {
+    let text = |key: &str| one.get(key).and_then(Value::as_str).map(visible);
+    let actors = one.get("actors").and_then(Value::as_array).into_iter().flatten();
+    let actors: Vec<String> = actors.filter_map(Value::as_str).map(visible).collect();
+    let mut whole = text("user").unwrap_or_default();
+    if let Some(issuer) = text("issuer") {
+        whole.push_str(&format!(" ({issuer})"));
+    }
+    if !actors.is_empty() {
+        whole.push_str(&format!(", for whom {} acts,", actors.join(", ")));
+    }
+    whole
+}
+
 /// The whole of what waits: nobody should have to approve what they cannot see.
 fn print(one: &Value, out: &mut Out<'_>) {
     let text = |key: &str| visible(one.get(key).and_then(Value::as_str).unwrap_or_default());
     out.line(text("id"));
-    out.line(format!("  {} wants {}", text("user"), text("tool")));
+    out.line(format!("  {} wants {}", asker(one), text("tool")));
     match one.get("arguments").unwrap_or(&Value::Null) {
         Value::Object(members) => {
             for (name, value) in members {

@@ -108,11 +108,18 @@ fn proof(verified: &Verified, out: &mut Out<'_>) -> End {
             .iter()
             .map(|(node, head)| json!({ "node": node, "entries": head.sequence }))
             .collect();
-        out.json(&json!({ "proved": true, "entries": verified.entries, "chains": chains }));
+        let compared = verified.compared;
+        out.json(
+            &json!({ "proved": true, "entries": verified.entries, "compared": compared, "chains": chains }),
+        );
         return End::Good;
     }
     for (node, head) in &verified.chains {
         out.line(format!("node {node}: {} entries, unchanged from the first to the last", head.sequence));
+    }
+    if verified.compared > 0 {
+        let rows = verified.compared;
+        out.line(format!("{rows} decisions and approvals are what these entries say of them"));
     }
     out.line(format!("proved: {} entries", verified.entries));
     End::Good

@@ -60,6 +60,9 @@ impl Findings<'_> {
 /// The policy folder is not looked at more often than this.
 const SOONEST_RELOAD: Millis = Millis(100);
 
+/// No call waits for a person for less than this.
+const SHORTEST_APPROVAL: Millis = Millis::from_secs(60);
+
 /// Everything that is wrong with a configuration whose every key is good by itself.
 pub(super) fn all(config: &Config, root: &Node, agents: &BTreeMap<String, Agent>) -> Vec<Problem> {
     let mut found = Findings { root, problems: Vec::new() };
@@ -87,6 +90,10 @@ fn policies(config: &Config, found: &mut Findings<'_>) {
     if config.policies.reload < SOONEST_RELOAD {
         let message = format!("must be at least {SOONEST_RELOAD}: the whole folder is read each time");
         found.say("policies.reload", message);
+    }
+    if config.policies.approval < SHORTEST_APPROVAL {
+        let message = format!("must be at least {SHORTEST_APPROVAL}: a person has to read what is asked");
+        found.say("policies.approval", message);
     }
     let role = config.policies.approver_role.as_str();
     let odd = |c: char| c.is_control() || "\"\\,".contains(c);

@@ -132,7 +132,7 @@ pub struct PoliciesConfig {
     /// The role whose people may approve what the built-in policy holds back: a call that sends data outside after
     /// untrusted text came into its conversation.
     pub approver_role: String,
-    /// How long a call may wait for a person to approve it.
+    /// How long a call may wait for a person to approve it: a minute at least.
     #[serde(with = "cardea_core::time::text")]
     #[schemars(with = "LengthText")]
     pub approval: Millis,

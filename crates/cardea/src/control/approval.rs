@@ -7,23 +7,24 @@ use cardea_core::{
     Code, Error, Result,
     canonical::{Bounds, spelled},
     id::{ApprovalId, TurnId},
-    policy::Approved,
-    principal::Proof,
+    principal::Principal,
     time::Timestamp,
     tool::{ToolCall, ToolSpec},
 };
-use cardea_store::{Commit, CommitError, FromRow, Row, RowError, args, shared::Listener};
+use cardea_store::{Commit, FromRow, Row, RowError, args, shared::Listener};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::{Control, asking::Asking};
-use crate::observe::Entry;
 
 /// The topic of wake-ups.
-const TOPIC: &str = "approvals";
+pub(super) const TOPIC: &str = "approvals";
 
 /// How much of the arguments a list shows. The person who decides can read all that will be sent.
 const LISTED: Bounds = Bounds { text: 1_024, whole: 8_192, depth: 8 };
+
+/// The role that reads a tenant's logs, and with them who allowed what.
+const AUDITOR: &str = "auditor";
 
 /// What a person says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,6 +45,12 @@ pub struct Approval {
     pub turn: TurnId,
     /// Who asked.
     pub user: String,
+    /// Who vouched for that name: the same name may be another person at another issuer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub issuer: Option<String>,
+    /// Who acted for the user, outermost first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub actors: Vec<String>,
     /// For which tool.
     pub tool: String,
     /// With which arguments.
@@ -61,27 +68,89 @@ pub struct Approval {
     /// Who decided.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub decided_by: Option<String>,
+    /// Who vouched for that name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub decided_by_issuer: Option<String>,
+    /// Who acted for that person, outermost first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub decided_by_actors: Vec<String>,
     /// What that person said.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub comment: Option<String>,
     #[serde(skip)]
-    owner: String,
+    pub(super) owner: String,
     #[serde(skip)]
-    digest: String,
+    pub(super) digest: String,
     #[serde(skip)]
     decider: Option<Decider>,
+    #[serde(skip)]
+    pub(super) proof: Proof,
+    /// True if its row says that it is open, and its time is over.
+    #[serde(skip)]
+    ran_out: bool,
+    /// The principal of the turn that waits.
+    #[serde(skip)]
+    asker: Option<Principal>,
 }
 
 /// Who decided, with the roles of that moment.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-struct Decider {
-    by: String,
-    roles: BTreeSet<String>,
+pub(super) struct Decider {
+    pub(super) by: String,
+    pub(super) roles: BTreeSet<String>,
+    /// Absent in what was decided before this was kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) issuer: Option<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) actors: Vec<String>,
+}
+
+impl Decider {
+    pub(super) fn of(caller: &Principal) -> Self {
+        Self {
+            by: caller.user.to_string(),
+            roles: caller.roles.clone(),
+            issuer: Some(caller.issuer.clone()),
+            actors: caller.actors.clone(),
+        }
+    }
+}
+
+/// What a decision is proved by.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(super) struct Proof {
+    /// The decider, as it is written.
+    pub(super) decided_by: Option<String>,
+    pub(super) decided_at: Option<Timestamp>,
+    pub(super) mac: Option<String>,
+}
+
+/// Everybody who has a part in what this principal does. By name alone: the same name may come by another issuer or an
+/// API key and be the same person all the same.
+fn persons(principal: &Principal) -> BTreeSet<&str> {
+    std::iter::once(principal.user.as_str()).chain(principal.actors.iter().map(String::as_str)).collect()
 }
 
 impl Approval {
     fn concerns(&self, caller: &Caller) -> bool {
-        self.owner == caller.key() || !self.roles.is_disjoint(&caller.roles)
+        self.owner == caller.key() || !self.roles.is_disjoint(&caller.roles) || caller.has_role(AUDITOR)
+    }
+
+    /// True if somebody who asked, or acted for who asked, is among those who would decide. So it is as well where nobody
+    /// can say any more who asked.
+    pub(super) fn is_by(&self, caller: &Principal) -> bool {
+        let deciding = persons(caller);
+        let asked = self.asker.as_ref().is_none_or(|asker| !persons(asker).is_disjoint(&deciding));
+        self.owner == caller.key() || deciding.contains(self.user.as_str()) || asked
+    }
+
+    /// The same as it stands at this moment: what is open and can be decided no more has expired, whether its row says so
+    /// yet or not.
+    fn at(mut self, now: Timestamp) -> Self {
+        if self.state == "open" && now > self.expires_at {
+            (self.state, self.ran_out) = ("expired".to_owned(), true);
+        }
+        self
     }
 
     fn listed(self) -> Self {
@@ -92,12 +161,16 @@ impl Approval {
 
 impl FromRow for Approval {
     fn from_row(row: &Row<'_>) -> Result<Self, RowError> {
-        let decider: Option<String> = row.get(10)?;
-        let decider: Option<Decider> = decider.and_then(|text| serde_json::from_str(&text).ok());
+        let decided_by: Option<String> = row.get(10)?;
+        let decider: Option<Decider> = decided_by.as_ref().and_then(|text| serde_json::from_str(text).ok());
+        let asker: Option<String> = row.get(14)?;
+        let asker: Option<Principal> = asker.and_then(|text| serde_json::from_str(&text).ok());
         Ok(Self {
             id: row.get(0)?,
             turn: row.get(1)?,
             user: row.get(2)?,
+            issuer: asker.as_ref().map(|asker| asker.issuer.clone()),
+            actors: asker.as_ref().map(|asker| asker.actors.clone()).unwrap_or_default(),
             tool: row.get(3)?,
             arguments: serde_json::from_str(&row.get::<String>(4)?).unwrap_or(Value::Null),
             reason: row.get(5)?,
@@ -106,10 +179,15 @@ impl FromRow for Approval {
             created_at: row.get(8)?,
             expires_at: row.get(9)?,
             decided_by: decider.as_ref().map(|decider| decider.by.clone()),
+            decided_by_issuer: decider.as_ref().and_then(|decider| decider.issuer.clone()),
+            decided_by_actors: decider.as_ref().map(|decider| decider.actors.clone()).unwrap_or_default(),
             comment: row.get(11)?,
             owner: row.get(12)?,
             digest: row.get(13)?,
             decider,
+            proof: Proof { decided_by, decided_at: row.get(15)?, mac: row.get(16)? },
+            ran_out: false,
+            asker,
         })
     }
 }
@@ -125,16 +203,23 @@ pub(super) struct Wanted<'a> {
     pub(super) reason: &'a str,
 }
 
+/// What is told of a call that nobody approved while that was possible.
+pub(super) const TOO_LATE: &str = "Nobody approved this in time.";
+
 /// How an approval stands when its call comes again.
 pub(super) enum Standing {
     /// There is none, or it is for another call.
     None,
     /// Nobody has decided.
     Open(ApprovalId),
-    /// Approved, and still good.
-    Approved(Approved),
+    /// Nobody has decided in time, and the row does not say so yet.
+    Expired(ApprovalId),
+    /// Approved by this person, and still good.
+    Approved(Decider),
     /// Rejected, or nobody decided in time.
     Refused(String),
+    /// The row says that it was decided, and nobody here has written that.
+    Unproved,
 }
 
 impl Control {
@@ -151,24 +236,30 @@ impl Control {
             return Ok(Standing::None);
         }
         let late = self.now() > approval.expires_at;
+        if approval.ran_out {
+            return Ok(Standing::Expired(id));
+        }
+        if matches!(approval.state.as_str(), "approved" | "rejected") && !self.is_proved(caller, &approval) {
+            return Ok(Standing::Unproved);
+        }
         Ok(match (approval.state.as_str(), approval.decider) {
-            ("approved", Some(decider)) if !late => {
-                Standing::Approved(Approved { by: decider.by, roles: decider.roles })
-            }
-            ("open", _) if !late => Standing::Open(id),
+            ("approved", Some(decider)) if !late => Standing::Approved(decider),
+            ("open", _) => Standing::Open(id),
             ("rejected", Some(decider)) => {
                 let comment = approval.comment.filter(|comment| !comment.is_empty());
                 let why = comment.map(|comment| format!(": {comment}")).unwrap_or_default();
                 Standing::Refused(format!("`{}` did not approve this{why}.", decider.by))
             }
-            _ => Standing::Refused("Nobody approved this in time.".to_owned()),
+            _ => Standing::Refused(TOO_LATE.to_owned()),
         })
     }
 
-    async fn load_approval(&self, caller: &Caller, id: ApprovalId) -> Result<Option<Approval>> {
+    pub(super) async fn load_approval(&self, caller: &Caller, id: ApprovalId) -> Result<Option<Approval>> {
         let sql = "SELECT id, turn, user_id, tool, args, reason, roles, state, created_at, expires_at, decided_by, \
-                   comment, owner, digest FROM approvals WHERE id = $1 AND tenant = $2";
-        self.inner.db.row(sql, args![id, &caller.tenant]).await
+                   comment, owner, digest, (SELECT principal FROM turns WHERE turns.id = approvals.turn), \
+                   decided_at, mac FROM approvals WHERE id = $1 AND tenant = $2";
+        let found: Option<Approval> = self.inner.db.row(sql, args![id, &caller.tenant]).await?;
+        Ok(found.map(|approval| approval.at(self.now())))
     }
 
     /// Adds the row of a new approval to the commit in which its turn lies down.
@@ -199,7 +290,8 @@ impl Control {
         id
     }
 
-    /// An approval that the caller asked for or may decide, with the whole of its arguments.
+    /// An approval that the caller asked for or may decide, with the whole of its arguments; auditors see all of their
+    /// tenant.
     ///
     /// # Errors
     /// `not_found`, or what the store says.
@@ -208,119 +300,39 @@ impl Control {
         found.ok_or_else(|| Error::new(Code::NotFound))
     }
 
-    /// Approvals that the caller asked for or may decide, the newest first; long arguments are cut.
+    /// Approvals that the caller asked for or may decide, for auditors those of all: open ones first, then the newest;
+    /// long arguments are cut.
     ///
     /// # Errors
     /// What the store says.
     pub async fn approvals(&self, caller: &Caller) -> Result<Vec<Approval>> {
         const OWN: &str = "SELECT id, turn, user_id, tool, args, reason, roles, state, created_at, expires_at, \
-            decided_by, comment, owner, digest FROM approvals WHERE tenant = $1 AND owner = $2 \
+            decided_by, comment, owner, digest, (SELECT principal FROM turns WHERE turns.id = approvals.turn), \
+            decided_at, mac FROM approvals WHERE tenant = $1 AND owner = $2 \
             ORDER BY created_at DESC LIMIT 500";
         // Open ones first, and of each person some, so that nobody's wishes hide behind those of others.
         const OTHERS: &str = "SELECT id, turn, user_id, tool, args, reason, roles, state, created_at, expires_at, \
-            decided_by, comment, owner, digest FROM (SELECT approvals.*, \
-            CASE WHEN state = 'open' THEN 0 ELSE 1 END AS closed, \
+            decided_by, comment, owner, digest, (SELECT principal FROM turns WHERE turns.id = ranked.turn), \
+            decided_at, mac FROM (SELECT approvals.*, \
+            CASE WHEN state = 'open' AND expires_at >= $4 THEN 0 ELSE 1 END AS closed, \
             ROW_NUMBER() OVER (PARTITION BY owner, state ORDER BY created_at DESC) AS place \
             FROM approvals WHERE tenant = $1 AND owner <> $2) AS ranked \
             ORDER BY closed, place, created_at DESC LIMIT 1000 OFFSET $3";
         const READ: u32 = 20_000;
-        let key = caller.key();
+        let (key, now) = (caller.key(), self.now());
         let mut all: Vec<Approval> = self.inner.db.rows(OWN, args![&caller.tenant, &key]).await?;
         // WHY: most of what others asked for may be for other roles; what is the caller's to decide stands behind it.
         for read in (0..READ).step_by(1_000) {
-            let others: Vec<Approval> = self.inner.db.rows(OTHERS, args![&caller.tenant, &key, read]).await?;
+            let others: Vec<Approval> =
+                self.inner.db.rows(OTHERS, args![&caller.tenant, &key, read, now]).await?;
             let is_last = others.len() < 1_000;
             all.extend(others.into_iter().filter(|one| one.concerns(caller)));
             if is_last || all.len() >= 1_500 {
                 break;
             }
         }
-        all.sort_by_key(|approval| std::cmp::Reverse(approval.created_at));
-        Ok(all.into_iter().map(Approval::listed).collect())
+        let mut all: Vec<Approval> = all.into_iter().map(|approval| approval.at(now).listed()).collect();
+        all.sort_by_key(|approval| (approval.state != "open", std::cmp::Reverse(approval.created_at)));
+        Ok(all)
     }
-
-    /// Decides an approval. The turn that waits for it goes on by itself.
-    ///
-    /// # Errors
-    /// `not_found` for one of another tenant or one that does not concern the caller; `approval_invalid` for one's own
-    /// request, without the role, too late, or decided before. Every try is in the audit log.
-    pub async fn decide(
-        &self,
-        caller: &Caller,
-        id: ApprovalId,
-        choice: Choice,
-        comment: &str,
-    ) -> Result<Approval> {
-        let approval = self.load_approval(caller, id).await?.ok_or_else(|| Error::new(Code::NotFound))?;
-        let may = self.may_decide(caller, &approval);
-        let refused = may.as_ref().err().map(Error::public);
-        let mut commit = Commit::new();
-        if refused.is_none() {
-            let state = if choice == Choice::Approve { "approved" } else { "rejected" };
-            let decider = Decider { by: caller.user.to_string(), roles: caller.roles.clone() };
-            let comment: String = comment.chars().take(1_000).collect();
-            commit = commit.guard(
-                "approval",
-                "UPDATE approvals SET state = $3, decided_by = $4, decided_at = $5, comment = $6 \
-                 WHERE id = $1 AND tenant = $2 AND state = 'open' AND expires_at >= $5 AND owner <> $7 \
-                 AND user_id <> $8",
-                args![
-                    id,
-                    &caller.tenant,
-                    state,
-                    serde_json::to_string(&decider).unwrap_or_default(),
-                    self.now(),
-                    comment,
-                    caller.key(),
-                    &caller.user
-                ],
-            );
-        }
-        let event = if refused.is_none() { "approval.decided" } else { "approval.refused" };
-        let detail =
-            json!({ "approval": id, "choice": choice, "digest": approval.digest, "refused": refused });
-        let tool = Some(approval.tool.as_str());
-        let entry = Entry {
-            principal: caller,
-            event,
-            turn: Some(approval.turn),
-            step: None,
-            tool,
-            request: None,
-            detail,
-        };
-        self.inner.observe.audit(&mut commit, entry);
-        match self.inner.db.commit(commit).await {
-            Ok(()) => {}
-            Err(CommitError::Conflict(_)) => return Err(too_late()),
-            Err(error) => return Err(error.into()),
-        }
-        may?;
-        self.inner.shared.wake(TOPIC).await;
-        self.load_approval(caller, id).await?.ok_or_else(|| Error::new(Code::NotFound))
-    }
-
-    fn may_decide(&self, caller: &Caller, approval: &Approval) -> Result<()> {
-        let invalid = |why: &str| Err(Error::new(Code::ApprovalInvalid).detail(why));
-        // WHY: the same name may come by another issuer or an API key and be the same person all the same.
-        if approval.owner == caller.key() || approval.user == caller.user.as_str() {
-            return invalid("Nobody approves their own request.");
-        }
-        if approval.roles.is_disjoint(&caller.roles) {
-            // WHY: somebody whom it does not concern learns nothing of it.
-            return Err(Error::new(Code::NotFound));
-        }
-        if caller.proof == Proof::ApiKey {
-            // WHY: whoever asked may have made the key, under any name.
-            return invalid("An API key is no person: somebody must sign in to decide.");
-        }
-        if approval.state != "open" || self.now() > approval.expires_at {
-            return Err(too_late());
-        }
-        Ok(())
-    }
-}
-
-fn too_late() -> Error {
-    Error::new(Code::ApprovalInvalid).detail("It was decided before, or has expired.")
 }

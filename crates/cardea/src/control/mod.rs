@@ -8,11 +8,13 @@ mod admit;
 mod approval;
 mod asking;
 mod budget;
+mod deciding;
 mod folder;
 mod names;
 mod permit;
 mod policy;
 mod reader;
+mod refused;
 mod screen;
 mod till;
 mod unread;
@@ -39,10 +41,11 @@ pub use self::{
     names::Names,
     permit::{Permission, Permit, Ruling},
     reader::with_encoder,
+    refused::Through,
     screen::{OutputWindow, Screened},
     unread::{is_policy_file, unread},
 };
-use crate::observe::Observe;
+use crate::{observe::Observe, vault::Vault};
 
 /// What the room is told at start.
 #[derive(Debug, Clone)]
@@ -85,6 +88,7 @@ struct Inner {
     db: Db,
     shared: Arc<dyn Shared>,
     observe: Observe,
+    vault: Vault,
     clock: SharedClock,
     jobs: Jobs,
     settings: Settings,
@@ -116,6 +120,8 @@ pub struct Neighbours {
     pub shared: Arc<dyn Shared>,
     /// Where it tells what it decided.
     pub observe: Observe,
+    /// What proves the decisions of people.
+    pub vault: Vault,
     /// The time.
     pub clock: SharedClock,
     /// Tasks.
@@ -128,7 +134,7 @@ impl Control {
     /// # Errors
     /// `misconfigured` if the guard profile does not exist.
     pub fn new(neighbours: Neighbours, settings: Settings) -> Result<Self> {
-        let Neighbours { db, shared, observe, clock, jobs } = neighbours;
+        let Neighbours { db, shared, observe, vault, clock, jobs } = neighbours;
         let guards = screen::Guards::new(&settings.guard, settings.guards.clone())?;
         let places = Arc::new(admit::Places::new(settings.in_flight));
         let streams = Arc::new(admit::Places::new([u32::MAX, u32::MAX, settings.streams_per_user]));
@@ -138,6 +144,7 @@ impl Control {
             db,
             shared,
             observe,
+            vault,
             clock,
             jobs,
             settings,

@@ -15,13 +15,16 @@ use serde_json::json;
 
 use super::{
     Control,
-    approval::{Standing, Wanted},
+    approval::{Decider, Standing, TOO_LATE, Wanted},
     asking::Asking,
 };
-use crate::observe;
+use crate::observe::{self, Ruled};
 
 /// How long a permit may wait to be spent.
 const PERMIT_LIFE: Millis = Millis::from_secs(60);
+
+/// What is told of an approval that nobody here has written.
+const UNPROVED: &str = "It cannot be proved that somebody approved this.";
 
 /// Proof that policy allowed one call. [`Control::permit`] makes it, `Action::execute` spends it.
 #[must_use = "a permit that is not spent allowed nothing"]
@@ -65,7 +68,7 @@ pub struct Ruling {
     /// What came of asking.
     pub permission: Permission,
     /// The decision, as the decision log knows it.
-    pub decision: DecisionId,
+    pub decision: Ruled,
     /// The decision's row, and the approval's: for the turn's next commit.
     pub rows: Commit,
 }
@@ -97,10 +100,11 @@ impl Control {
             Some(id) => self.standing(caller, id, &digest).await?,
             None => Standing::None,
         };
-        let approved = match &standing {
-            Standing::Approved(approved) => Some(approved),
+        let decider = match &standing {
+            Standing::Approved(decider) => Some(decider),
             _ => None,
         };
+        let approved = decider.map(|one| Approved { by: one.by.clone(), roles: one.roles.clone() });
         let decision = self.policies().decide(&Question {
             principal: caller,
             subject: Subject::Call { tool: &tool.name, arguments: &call.arguments },
@@ -108,21 +112,27 @@ impl Control {
             agent: asking.agent,
             via: asking.via,
             taint: asking.taint,
-            approved,
+            approved: approved.as_ref(),
         });
-        let id = DecisionId::random();
         let mut rows = Commit::new();
-        self.log(&mut rows, (caller, asking, tool), (id, &decision, &digest), approved);
+        match &standing {
+            Standing::Unproved => self.tell_unproved(&mut rows, caller, asking, tool.name.as_str()),
+            Standing::Expired(id) => self.expire(&mut rows, *id, (caller, asking, tool.name.as_str())),
+            _ => {}
+        }
+        let ruled = self.log(&mut rows, (caller, asking, tool), (&decision, &digest), decider);
         let permission = match (&decision.verdict, standing) {
             (Verdict::Allow, _) => Permission::Granted(Permit {
                 caller: caller.key(),
                 tool: tool.name.clone(),
                 digest,
-                decision: id,
+                decision: ruled.id,
                 until: self.now().plus(PERMIT_LIFE),
             }),
             (Verdict::NeedsApproval { .. }, Standing::Open(approval)) => Permission::Waiting(approval),
             (Verdict::NeedsApproval { .. }, Standing::Refused(why)) => Permission::Refused(why),
+            (Verdict::NeedsApproval { .. }, Standing::Expired(_)) => Permission::Refused(TOO_LATE.to_owned()),
+            (Verdict::NeedsApproval { .. }, Standing::Unproved) => Permission::Refused(UNPROVED.to_owned()),
             (Verdict::NeedsApproval { roles }, _) => {
                 let wanted =
                     Wanted { caller, asking, tool, call, digest: &digest, roles, reason: &decision.reason };
@@ -130,16 +140,16 @@ impl Control {
             }
             (Verdict::Deny, _) => Permission::Refused(decision.reason.clone()),
         };
-        Ok(Ruling { permission, decision: id, rows })
+        Ok(Ruling { permission, decision: ruled, rows })
     }
 
     fn log(
         &self,
         rows: &mut Commit,
         (caller, asking, tool): (&Caller, &Asking<'_>, &ToolSpec),
-        (id, decision, digest): (DecisionId, &Decision, &str),
-        approved: Option<&Approved>,
-    ) {
+        (decision, digest): (&Decision, &str),
+        approved: Option<&Decider>,
+    ) -> Ruled {
         let verdict = match decision.verdict {
             Verdict::Allow => observe::Verdict::Allow,
             Verdict::Deny => observe::Verdict::Deny,
@@ -148,13 +158,15 @@ impl Control {
         let policies: Vec<String> = decision.policies.iter().map(ToString::to_string).collect();
         let context = json!({
             "effect": tool.effect, "via": asking.via, "agent": asking.agent, "taint": asking.taint,
-            "roles": caller.roles, "args_digest": digest, "errors": decision.errors,
-            "approved_by": approved.map(|approved| &approved.by),
+            "issuer": caller.issuer, "actors": caller.actors, "roles": caller.roles, "args_digest": digest,
+            "errors": decision.errors, "approval": approved.and(asking.approval),
+            "approved_by": approved.map(|one| &one.by),
+            "approved_by_issuer": approved.and_then(|one| one.issuer.as_ref()),
         });
         self.inner.observe.decision(
             rows,
             observe::Decision {
-                id,
+                id: DecisionId::random(),
                 principal: caller,
                 action: "call",
                 resource: tool.name.as_str(),
@@ -166,7 +178,7 @@ impl Control {
                 request: Some(asking.request),
                 context,
             },
-        );
+        )
     }
 }
 

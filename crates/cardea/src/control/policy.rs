@@ -74,22 +74,16 @@ impl Control {
         self.policies().tools().any(|known| known == tool)
     }
 
-    /// Refuses a model that policy does not let the caller ask without an agent.
-    ///
-    /// # Errors
-    /// `denied`, with the policy's reason.
-    pub fn may_use_model(&self, caller: &Caller, agent: &AgentName, model: &str) -> Result<()> {
+    /// What policy says of a model that the caller would ask without an agent.
+    #[must_use]
+    pub fn of_model(&self, caller: &Caller, agent: &AgentName, model: &str) -> Arc<Decision> {
         let (policies, at, via) = (self.policies(), self.now(), "openai");
         let ask = || {
             let question = question(caller, agent, via, Subject::Complete { model }, at);
             policies.decide(&question)
         };
         let key = Memo::key(&policies, caller, [agent.as_str(), model], at);
-        let decision = remembered(&self.inner.memo.models, key, caller, ask);
-        match decision.verdict {
-            Verdict::Allow => Ok(()),
-            _ => Err(Error::new(Code::Denied).detail(decision.reason.as_str())),
-        }
+        remembered(&self.inner.memo.models, key, caller, ask)
     }
 }
 
@@ -129,7 +123,7 @@ impl Control {
         (label, decision): (&str, &Decision),
     ) {
         let policies: Vec<String> = decision.policies.iter().map(ToString::to_string).collect();
-        self.inner.observe.decision(
+        let _ruled = self.inner.observe.decision(
             rows,
             observe::Decision {
                 id: DecisionId::random(),
@@ -152,7 +146,7 @@ impl Control {
     }
 }
 
-fn question<'a>(
+pub(super) fn question<'a>(
     caller: &'a Caller,
     agent: &'a AgentName,
     via: &'a str,

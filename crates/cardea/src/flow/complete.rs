@@ -19,7 +19,7 @@ use super::{
 use crate::{
     app::App,
     context::cache::{Answered, Looked, Reuse},
-    control::Names,
+    control::{Names, Through},
     observe::Trace,
     turn::CacheUse,
 };
@@ -66,7 +66,10 @@ pub async fn complete(app: &App, request: CompleteRequest, client: Option<Stream
     let CompleteRequest { caller, mut prompt, reuse, trace } = request;
     let admitting = app.control.admit(&caller, app.estimate_prompt(&prompt));
     let admitted = trace.time("admit", admitting).await?; // rate, budget, load
-    app.control.may_use_model(&caller, &app.direct().name, &prompt.model)?; // policy
+    let agent = &app.direct().name;
+    let who = Through { caller: &caller, agent, via: "openai", request: trace.request(), turn: None };
+    let model = (prompt.model.as_str(), app.models.knows(&prompt.model));
+    app.control.may_use_model(who, model).await?; // policy
     // guard input, all of it: the whole transcript is the client's word
     let names = Names::default();
     trace.timed("guard", || {

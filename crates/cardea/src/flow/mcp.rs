@@ -17,11 +17,11 @@ use serde_json::json;
 use super::{
     chat::{ended_elsewhere, left_open},
     tool_call::{Called, cut_off, tool_call},
-    visible::{find, visible},
+    visible::{Named, find, visible},
 };
 use crate::{
     app::App,
-    control::{Admission, Estimate},
+    control::{Admission, Estimate, Through},
     observe::Trace,
     turn::{Begun, Ending, Kind, Limits, Question, Step, Turn},
 };
@@ -68,9 +68,15 @@ pub async fn call(app: &App, request: CallRequest) -> Result<CallReply> {
     let CallRequest { caller, call, key, trace } = request;
     let agent = app.direct();
     let admitted = trace.time("admit", app.control.admit(&caller, Estimate::default())).await?; // rate, load
-    if find(app, &caller, &agent, "mcp", &call.name).is_none() {
-        return Err(Error::new(Code::NotFound).detail("There is no such tool for you."));
+    let named = find(app, &caller, &agent, "mcp", &call.name); // visible to this caller, or unknown
+    if let Named::Hidden(tool) = &named {
+        let (via, turn) = ("mcp", None);
+        let who = Through { caller: &caller, agent: &agent.name, via, request: trace.request(), turn };
+        app.control.refuse_unseen(who, tool.spec(), &call).await?; // the log says why
     }
+    let Named::Visible(_) = named else {
+        return Err(Error::new(Code::NotFound).detail("There is no such tool for you."));
+    };
     let asked =
         key.as_ref().map(|_| app.vault.digest(&json!(call.arguments).to_string())).unwrap_or_default();
     let question = Question {

@@ -6,17 +6,18 @@ use cardea_auth::Caller;
 use cardea_core::{
     Code, Error, Result,
     agent::Agent,
-    id::{ApprovalId, DecisionId, ToolName},
+    id::{ApprovalId, ToolName},
     journal::{Repeatable, StepState},
     tool::{Effect, Outcome, ToolCall},
 };
 
-use super::visible::find;
+use super::visible::{Named, find};
 use crate::{
     action::{Acted, Job, Tool, Within},
     app::App,
     context::cache::ToolUse,
-    control::{Asking, Control, Permission, Ruling},
+    control::{Asking, Control, Permission, Ruling, Through},
+    observe::Ruled,
     turn::{Kind, Start, Step, Turn},
 };
 
@@ -34,13 +35,13 @@ pub(super) enum Called {
 pub(super) struct Waiting {
     pub(super) approval: ApprovalId,
     wish: Wish,
-    decision: DecisionId,
+    decision: Ruled,
 }
 
 impl Waiting {
     /// The step that lies down.
     pub(super) fn start(&self) -> Start<'_> {
-        self.wish.start(Some(self.decision))
+        self.wish.start(Some(&self.decision))
     }
 }
 
@@ -65,7 +66,7 @@ impl Wish {
         }
     }
 
-    fn start(&self, decision: Option<DecisionId>) -> Start<'_> {
+    fn start<'a>(&'a self, decision: Option<&'a Ruled>) -> Start<'a> {
         Start {
             call: &self.call,
             tool: &self.tool,
@@ -94,15 +95,18 @@ pub(super) async fn tool_call(
     turn.another_call()?; // tool calls per turn
     turn.has_time(app.clock.now())?; // nothing is begun that has no time to be answered
     let via = if turn.kind() == Kind::Call { "mcp" } else { "chat" };
-    let tool = find(app, caller, agent, via, &call.name); // visible to this caller, or unknown
+    let (tool, hidden) = match find(app, caller, agent, via, &call.name) {
+        Named::Visible(tool) => (Some(tool), None), // visible to this caller, or unknown
+        Named::Hidden(tool) => (None, Some(tool)),
+        Named::Nothing => (None, None),
+    };
     let tool = tool.filter(|tool| turn.kind() != Kind::Check || !tool.effect().changes_things()); // a check only reads
     let unreadable = call.unreadable();
     let lost = call.settle(); // the arguments, to the last digit
     let digest = Control::digest(caller, &call);
     let wish = Wish::of(call, digest, tool.as_deref());
     let Some(tool) = tool else {
-        let reason = format!("There is no tool `{}` for you.", wish.call.name);
-        return refuse(app, turn, wish.start(None), &reason).await;
+        return unseen(app, caller, agent, turn, (&wish, via, hidden.as_deref())).await;
     };
     if let Some(wrong) = unreadable.or_else(|| lost.map(|lost| lost.to_string())) {
         let reason = format!("`{}`: {wrong}.", wish.tool);
@@ -122,13 +126,13 @@ pub(super) async fn tool_call(
         Permission::Waiting(approval) => {
             return Ok(Called::Waiting(Box::new(Waiting { approval, wish, decision })));
         }
-        Permission::Refused(reason) => return refuse(app, turn, wish.start(Some(decision)), &reason).await,
+        Permission::Refused(reason) => return refuse(app, turn, wish.start(Some(&decision)), &reason).await,
     };
     if wish.effect.changes_things() {
         app.auth.still(caller).await?; // not revoked since the turn began
     }
     let trace = turn.trace().clone();
-    let step = trace.time("intent", app.turns.start(turn, wish.start(Some(decision)))).await?; // journal and audit intent
+    let step = trace.time("intent", app.turns.start(turn, wish.start(Some(&decision)))).await?; // journal and audit intent
     let cache = app.context.cache();
     let tags = tool.tags(&wish.call.arguments);
     let used = ToolUse::new((caller, agent.name.as_str()), tool.spec(), &wish.call, tags);
@@ -182,6 +186,25 @@ fn asking<'a>(turn: &'a Turn, agent: &'a Agent, via: &'static str, wish: &Wish) 
         taint: turn.taint(),
         approval: turn.steps().iter().find(same).and_then(Step::approval),
     }
+}
+
+/// A tool that the caller is not shown, or that nobody has: the answer is the same. Where policy hides it, the log says
+/// why; who has asked for a person's approval has seen the tool, and is told.
+async fn unseen(
+    app: &App,
+    caller: &Caller,
+    agent: &Agent,
+    turn: &mut Turn,
+    (wish, via, hidden): (&Wish, &'static str, Option<&Tool>),
+) -> Result<Called> {
+    let nothing = format!("There is no tool `{}` for you.", wish.call.name);
+    let who = Through { caller, agent: &agent.name, via, request: turn.request(), turn: Some(turn.id()) };
+    let ruled = hidden.and_then(|tool| app.control.unseen(who, tool.spec(), &wish.call));
+    let Some((ruled, rows)) = ruled else { return refuse(app, turn, wish.start(None), &nothing).await };
+    turn.note(rows);
+    let was_seen = asking(turn, agent, via, wish).approval.is_some();
+    let reason = if was_seen { &ruled.reason } else { &nothing };
+    refuse(app, turn, wish.start(Some(&ruled)), reason).await
 }
 
 /// Recorded, and told to the model.

@@ -32,17 +32,24 @@ pub(super) fn visible(app: &App, caller: &Caller, agent: &Agent, via: &'static s
     Visible { tools, catalog, version }
 }
 
-/// The tool with this name, if it is visible.
-pub(super) fn find(
-    app: &App,
-    caller: &Caller,
-    agent: &Agent,
-    via: &'static str,
-    name: &str,
-) -> Option<Arc<Tool>> {
-    let tool = app.action.catalog().get(name).cloned()?;
+/// What stands behind the name of a tool.
+pub(super) enum Named {
+    /// A tool that the caller may know of.
+    Visible(Arc<Tool>),
+    /// A tool that policy hides from the caller, who is told the same as of a name that nobody has.
+    Hidden(Arc<Tool>),
+    /// Nothing that this agent has.
+    Nothing,
+}
+
+/// The tool with this name.
+pub(super) fn find(app: &App, caller: &Caller, agent: &Agent, via: &'static str, name: &str) -> Named {
+    let catalog = app.action.catalog();
+    let Some(tool) = catalog.get(name).filter(|_| agent.may_use(name)).cloned() else {
+        return Named::Nothing;
+    };
     let listable = app.control.listable(caller, &agent.name, via);
-    (agent.may_use(name) && listable.contains(tool.name())).then_some(tool)
+    if listable.contains(tool.name()) { Named::Visible(tool) } else { Named::Hidden(tool) }
 }
 
 /// The names of an agent's tools that the caller may call.

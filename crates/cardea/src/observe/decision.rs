@@ -1,5 +1,7 @@
 //! The log of decisions: one row for each answer of policy, allow or not.
 
+use std::sync::Arc;
+
 use cardea_core::{
     Code, Error, Result,
     canonical::{Bounds, spelled},
@@ -9,7 +11,7 @@ use cardea_core::{
     time::Timestamp,
 };
 use cardea_store::{Commit, FromRow, Row, RowError, args};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::Observe;
@@ -18,7 +20,7 @@ const CONTEXT: Bounds = Bounds { text: 512, whole: 4_096, depth: 4 };
 const REASON: Bounds = Bounds { text: 1_024, whole: 8_192, depth: 1 };
 
 /// What policy said.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
     /// Yes.
@@ -59,13 +61,37 @@ pub struct Decision<'a> {
     /// The policies that decided.
     pub policies: &'a [String],
     /// The version of the policy set.
-    pub policy_version: &'a str,
+    pub policy_version: &'a Arc<str>,
     /// In which turn.
     pub turn: Option<TurnId>,
     /// For which request.
     pub request: Option<RequestId>,
     /// What policy was told beside that. No raw arguments unless the configuration allows them.
     pub context: Value,
+}
+
+/// A decision as entries of the audit log repeat it: the chain protects it there, and proves the row in the log of
+/// decisions.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ruled {
+    /// Its id.
+    pub id: DecisionId,
+    /// When, as its row says.
+    pub at: Timestamp,
+    /// What policy said.
+    pub verdict: Verdict,
+    /// The policies that decided.
+    pub policies: Vec<String>,
+    /// The version of the policy set.
+    pub version: Arc<str>,
+    /// Why, in words: an entry has that beside it, where it has it.
+    #[serde(skip)]
+    pub reason: String,
+}
+
+/// The policies that decided, as their column has them.
+pub(super) fn policies_column(policies: &[String]) -> String {
+    spelled(json!(policies), REASON)
 }
 
 /// One decision, as an auditor reads it.
@@ -77,6 +103,9 @@ pub struct Decided {
     pub at: Timestamp,
     /// Who asked.
     pub user: String,
+    /// Who vouched for that name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub issuer: Option<String>,
     /// What was to be done.
     pub action: String,
     /// With what.
@@ -118,13 +147,22 @@ impl FromRow for Decided {
             turn: row.get(9)?,
             request: row.get(10)?,
             context: json(11)?,
+            issuer: Principal::issuer_in(&row.get::<String>(12)?).map(str::to_owned),
         })
     }
 }
 
 impl Observe {
-    /// Adds the decision to the commit and counts it.
-    pub fn decision(&self, commit: &mut Commit, decision: Decision<'_>) {
+    /// Adds the decision to the commit and counts it; gives what entries of the audit log repeat of it.
+    pub fn decision(&self, commit: &mut Commit, decision: Decision<'_>) -> Ruled {
+        let ruled = Ruled {
+            id: decision.id,
+            at: self.0.clock.now(),
+            verdict: decision.verdict,
+            policies: decision.policies.to_vec(),
+            version: Arc::clone(decision.policy_version),
+            reason: decision.reason.to_owned(),
+        };
         let who = decision.principal;
         self.0.meters.decision(decision.verdict.name(), who.tenant.as_str());
         let short = |text: &str| {
@@ -136,21 +174,22 @@ impl Observe {
              VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
             args![
                 &who.tenant,
-                self.0.clock.now(),
-                decision.id,
+                ruled.at,
+                ruled.id,
                 who.key(),
                 &who.user,
                 decision.action,
                 short(decision.resource),
                 decision.verdict.name(),
                 short(decision.reason),
-                spelled(json!(decision.policies), REASON),
-                decision.policy_version,
+                policies_column(decision.policies),
+                &**decision.policy_version,
                 decision.turn,
                 decision.request,
                 spelled(decision.context, CONTEXT),
             ],
         );
+        ruled
     }
 
     /// Decisions of one tenant, the oldest first; with `owner`, only those of that user.
@@ -165,7 +204,7 @@ impl Observe {
         limit: Limit,
     ) -> Result<Page<Decided>> {
         let sql = "SELECT id, at, user_id, action, resource, verdict, reason, policies, policy_version, turn, request, \
-                   context FROM decisions WHERE tenant = $1 AND (at > $2 OR (at = $2 AND id > $3)) \
+                   context, owner FROM decisions WHERE tenant = $1 AND (at > $2 OR (at = $2 AND id > $3)) \
                    AND (CAST($4 AS TEXT) IS NULL OR owner = $4) ORDER BY at, id LIMIT $5";
         if owner.is_some_and(|owner| owner.tenant != *tenant) {
             return Err(Error::new(Code::NotFound));

@@ -10,6 +10,7 @@
 mod audit;
 mod checkpoint;
 mod checkpoints;
+mod compare;
 mod decision;
 mod event;
 mod meter;
@@ -32,7 +33,7 @@ pub use self::{
     audit::Entry,
     checkpoint::{Checkpoint, CheckpointKey, Checkpoints},
     checkpoints::is_behind,
-    decision::{Decided, Decision, Verdict},
+    decision::{Decided, Decision, Ruled, Verdict},
     event::{RequestEvent, Told},
     meter::{CacheResult, CheckResult, Seen},
     search::Audited,

@@ -287,7 +287,7 @@ async fn a_decision_is_written_with_its_reason_and_read_by_its_user_or_an_audito
         verdict: Verdict::Deny,
         reason: "analysts may not refund",
         policies: &["refund-support-only".to_owned()],
-        policy_version: "7",
+        policy_version: &"7".into(),
         turn: None,
         request: None,
         context: json!({ "blob": "x".repeat(100_000) }),

@@ -16,7 +16,10 @@ use cardea_store::{Db, FromCell, args, db::Cell};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::checkpoint::{Checkpoints, unhex};
+use super::{
+    checkpoint::{Checkpoints, unhex},
+    compare::Claims,
+};
 
 const PAGE: u32 = 2_000;
 
@@ -44,6 +47,8 @@ impl FromCell for Raw {
 pub struct Verified {
     /// Entries that were checked.
     pub entries: u64,
+    /// Decisions and approvals that were compared with what entries say of them; none in an export.
+    pub compared: u64,
     /// Where each chain stands.
     pub chains: BTreeMap<String, Head>,
     /// Whose chain begins with this link.
@@ -86,6 +91,20 @@ pub enum Unproved {
         sequence: u64,
         /// The column.
         column: &'static str,
+    },
+    /// A row of another table tells something else than the entry that speaks of it.
+    #[error("audit log of node `{node}`: entry {sequence} speaks of {what} `{id}`, {why}")]
+    Differs {
+        /// Whose chain.
+        node: String,
+        /// The entry.
+        sequence: u64,
+        /// `the decision` or `the approval`.
+        what: &'static str,
+        /// Which.
+        id: String,
+        /// How it differs.
+        why: &'static str,
     },
     /// It was written with another key.
     #[error(
@@ -175,7 +194,11 @@ impl<'a> Walk<'a> {
         Unproved::Broken { node: self.node.clone(), broken }
     }
 
-    fn push(&mut self, entry: (u64, &TenantId, Timestamp, &[u8]), link: &[u8; 32]) -> Result<(), Unproved> {
+    fn push(
+        &mut self,
+        entry: (u64, &TenantId, Timestamp, &[u8]),
+        link: &[u8; 32],
+    ) -> Result<Value, Unproved> {
         let (sequence, tenant, at, body) = entry;
         self.verifier.push(sequence, body, link).map_err(|broken| self.broken(broken))?;
         if self.seen.seen(&self.node, sequence).is_some_and(|seen| seen != *link) {
@@ -191,7 +214,7 @@ impl<'a> Walk<'a> {
         }
         self.first.get_or_insert(*link);
         self.last = Head { sequence, link: *link };
-        Ok(())
+        Ok(body)
     }
 
     fn finish(self, verified: &mut Verified) -> Result<Head, Unproved> {
@@ -248,14 +271,17 @@ async fn prove(db: &Db, key: &ChainKey, seen: &Checkpoints) -> Result<Verified, 
             let args = args![node, walk.last.sequence, PAGE];
             let rows: Vec<Row> = db.rows(sql, args).await?;
             let last_page = rows.len() < usize::try_from(PAGE).unwrap_or(0);
+            let mut claims = Claims::default();
             for (sequence, tenant, at, Raw(body), Raw(link)) in &rows {
                 let link = link.as_slice().try_into().map_err(|_| Unproved::Column {
                     node: node.to_owned(),
                     sequence: *sequence,
                     column: "link",
                 })?;
-                walk.push((*sequence, tenant, *at, body), link)?;
+                let mut body = walk.push((*sequence, tenant, *at, body), link)?;
+                claims.take(*sequence, tenant, &mut body);
             }
+            verified.compared += claims.compare(db, node).await?;
             if last_page {
                 break;
             }

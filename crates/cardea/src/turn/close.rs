@@ -5,6 +5,7 @@ use cardea_core::{
     id::{ApprovalId, MessageId},
     journal::{StepState, TurnState},
     message::{Finish, Message, estimate_tokens},
+    tool::Outcome,
 };
 use cardea_store::args;
 use serde_json::json;
@@ -47,6 +48,8 @@ impl Turns {
         };
         if error.as_ref().is_some_and(|error| error.code() == Code::Cancelled) {
             self.withdraw(&mut turn);
+        } else if let Some(error) = &error {
+            self.give_up_waiting(&mut turn, error);
         }
         let said = answer.clone().or_else(|| error.as_ref().map(Error::public));
         let is_blank = said.as_deref().is_none_or(|said| said.trim().is_empty());
@@ -71,6 +74,25 @@ impl Turns {
         Ok(receipt)
     }
 
+    /// What waited for a person when its turn ended in another way was not done, and nobody is asked about it any more.
+    fn give_up_waiting(&self, turn: &mut Turn, error: &Error) {
+        let waits = |step: &&super::Step| step.state == StepState::Waiting;
+        let waiting: Vec<super::Step> = turn.steps.iter().filter(waits).cloned().collect();
+        if waiting.is_empty() {
+            return;
+        }
+        turn.run("UPDATE approvals SET state = 'expired' WHERE turn = $1 AND state = 'open'", args![turn.id]);
+        for mut step in waiting {
+            step.state = StepState::Refused;
+            step.outcome = Some(Outcome::Failed { reason: error.public() });
+            self.write_step(turn, &mut step, None);
+            let detail =
+                json!({ "reason": error.public(), "args_digest": step.digest, "approval": step.approval });
+            self.audit(turn, "step.refused", Some(&step), detail);
+            self.put(turn, step);
+        }
+    }
+
     /// Lays the turn down until the approval is decided. The step's row names it.
     ///
     /// # Errors
@@ -86,7 +108,9 @@ impl Turns {
         };
         step.state = StepState::Waiting;
         step.approval = Some(approval);
-        self.write_step(&mut turn, &mut step, start.decision);
+        step.rule(start.decision);
+        let decision = step.decision;
+        self.write_step(&mut turn, &mut step, decision);
         self.put(&mut turn, step.clone());
         let mut receipt = self.receipt(&turn, TurnState::Waiting);
         receipt.approval = Some(approval);
@@ -109,7 +133,9 @@ impl Turns {
                 turn.usage.total()
             ],
         );
-        let detail = json!({ "approval": approval, "args_digest": step.digest });
+        let reason = start.decision.map(|ruled| ruled.reason.as_str());
+        let detail = json!({ "approval": approval, "args_digest": step.digest, "decision": start.decision,
+                             "reason": reason, "roles": turn.principal.roles });
         self.audit(&mut turn, "step.waits", Some(&step), detail);
         self.event(
             &mut turn,

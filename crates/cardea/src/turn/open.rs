@@ -212,6 +212,7 @@ impl StepRow {
             },
             durable: true,
             decision: self.decision,
+            ruled: None,
             again: false,
             answer,
             said,

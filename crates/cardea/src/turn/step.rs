@@ -12,7 +12,7 @@ use cardea_store::{args, crash};
 use serde_json::json;
 
 use super::{Begins, Kind, ToolUse, Turn, Turns};
-use crate::observe::Seen;
+use crate::observe::{Ruled, Seen};
 
 /// What is about to be called.
 #[derive(Debug)]
@@ -27,8 +27,8 @@ pub struct Start<'a> {
     pub repeatable: Repeatable,
     /// Digest of the arguments, as the permit and the approval know it.
     pub digest: String,
-    /// The decision that allows it.
-    pub decision: Option<DecisionId>,
+    /// The decision about it.
+    pub decision: Option<&'a Ruled>,
 }
 
 /// One tool call of a turn.
@@ -46,6 +46,8 @@ pub struct Step {
     pub(super) digest: String,
     pub(super) durable: bool,
     pub(super) decision: Option<DecisionId>,
+    /// The same as the audit log repeats it, of a step that this process has begun.
+    pub(super) ruled: Option<Ruled>,
     /// An earlier owner had started it: nobody knows whether its call arrived.
     pub(super) again: bool,
     pub(super) way: Option<Way>,
@@ -156,6 +158,13 @@ impl Step {
             )
     }
 
+    /// Notes what policy said of it; without a new word the last one stays.
+    pub(super) fn rule(&mut self, decision: Option<&Ruled>) {
+        if let Some(ruled) = decision {
+            (self.decision, self.ruled) = (Some(ruled.id), Some(ruled.clone()));
+        }
+    }
+
     pub(super) fn used(&self) -> ToolUse {
         let reason = match &self.outcome {
             Some(Outcome::Failed { reason } | Outcome::Unknown { reason }) => Some(reason.clone()),
@@ -203,10 +212,10 @@ impl Turns {
             None => new_step(turn, &start),
         };
         step.again = step.state == StepState::Started && step.durable;
-        step.decision = start.decision.or(step.decision);
+        step.rule(start.decision);
         step.state = StepState::Started;
         if step.effect.changes_things() {
-            self.write_start(turn, &mut step, start.decision);
+            self.write_start(turn, &mut step);
             guard_key(turn);
             self.flush(turn).await?;
             crash::point("effect.ready");
@@ -218,10 +227,10 @@ impl Turns {
         Ok(step)
     }
 
-    fn write_start(&self, turn: &mut Turn, step: &mut Step, decision: Option<DecisionId>) {
-        self.write_step(turn, step, decision);
-        let detail = json!({ "effect": step.effect.name(), "args_digest": step.digest, "decision": decision,
-                             "approval": step.approval });
+    fn write_start(&self, turn: &mut Turn, step: &mut Step) {
+        self.write_step(turn, step, step.decision);
+        let detail = json!({ "effect": step.effect.name(), "args_digest": step.digest, "decision": step.ruled,
+                             "roles": turn.principal.roles, "approval": step.approval });
         self.audit(turn, "step.started", Some(step), detail);
         self.event(turn, "step.started", &json!({ "step": step.id, "tool": step.tool }));
     }
@@ -292,10 +301,15 @@ impl Turns {
         self.write_step(turn, &mut step, None);
         let mut detail =
             json!({ "outcome": step.state.name(), "effect": step.effect.name(), "args_digest": step.digest });
-        if let (Some(Outcome::Failed { reason } | Outcome::Unknown { reason }), Some(object)) =
-            (&step.outcome, detail.as_object_mut())
-        {
-            object.insert("reason".into(), json!(reason));
+        if let Some(object) = detail.as_object_mut() {
+            if let Some(Outcome::Failed { reason } | Outcome::Unknown { reason }) = &step.outcome {
+                object.insert("reason".into(), json!(reason));
+            }
+            // What changes something has told of that when it began.
+            if !step.effect.changes_things() && step.ruled.is_some() {
+                object.insert("decision".into(), json!(step.ruled));
+                object.insert("roles".into(), json!(turn.principal.roles));
+            }
         }
         self.audit(turn, "step.ended", Some(&step), detail);
         self.event(turn, "step.ended", &json!({ "step": step.id, "tool": step.tool, "state": step.state }));
@@ -319,10 +333,11 @@ impl Turns {
             None => new_step(turn, &start),
         };
         step.state = StepState::Refused;
-        step.decision = start.decision.or(step.decision);
+        step.rule(start.decision);
         step.outcome = Some(Outcome::Failed { reason: reason.to_owned() });
-        self.write_step(turn, &mut step, start.decision);
-        let detail = json!({ "reason": reason, "args_digest": step.digest, "decision": start.decision });
+        self.write_step(turn, &mut step, start.decision.map(|ruled| ruled.id));
+        let detail = json!({ "reason": reason, "args_digest": step.digest, "decision": start.decision,
+                             "roles": turn.principal.roles, "approval": step.approval });
         self.audit(turn, "step.refused", Some(&step), detail);
         self.event(turn, "step.refused", &json!({ "step": step.id, "tool": step.tool, "reason": reason }));
         self.put(turn, step.clone());
@@ -363,7 +378,8 @@ pub(super) fn new_step(turn: &mut Turn, start: &Start<'_>) -> Step {
         approval: None,
         digest: start.digest.clone(),
         durable: false,
-        decision: start.decision,
+        decision: start.decision.map(|ruled| ruled.id),
+        ruled: start.decision.cloned(),
         again: false,
         way: None,
         answer: turn.model_calls,

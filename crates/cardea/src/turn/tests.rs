@@ -1,6 +1,6 @@
 use cardea_core::{
     cost::Prices,
-    id::{ApprovalId, DecisionId, StepId, ToolName},
+    id::{ApprovalId, StepId, ToolName},
     journal::{Repeatable, StepState, TurnState},
     log::ChainKey,
     message::Finish,
@@ -189,7 +189,7 @@ impl Refund {
             effect,
             repeatable: Repeatable::ByKey,
             digest: self.call.id.clone(),
-            decision: Some(DecisionId::random()),
+            decision: None,
         }
     }
 }

@@ -91,6 +91,13 @@ impl Vault {
         self.0.root.digest(text)
     }
 
+    /// The proof that this installation has written down this decision about an approval: nobody without the root key
+    /// can make it.
+    #[must_use]
+    pub fn approval_mac(&self, decided: &str) -> String {
+        self.0.root.approval_mac(decided)
+    }
+
     /// Keeps a secret of a tenant under a name; replaces the one that is there.
     ///
     /// # Errors

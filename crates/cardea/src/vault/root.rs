@@ -185,6 +185,12 @@ impl RootKey {
         hex(derive(&oldest.bytes, b"cardea digest 1", text.as_bytes()).as_ref())
     }
 
+    /// The proof of a decision about an approval, hexadecimal.
+    pub(super) fn approval_mac(&self, decided: &str) -> String {
+        let oldest = self.older.first().unwrap_or(&self.newest);
+        hex(derive(&oldest.bytes, b"cardea approvals 1", decided.as_bytes()).as_ref())
+    }
+
     /// The keys of people, beside it.
     pub(super) fn people(&self) -> &People {
         &self.people

@@ -1,0 +1,165 @@
+//! A person decides: somebody else than who asked, with a role that policy wants, in time and once.
+
+use aws_lc_rs::constant_time::verify_slices_are_equal;
+use cardea_auth::Caller;
+use cardea_core::{Code, Error, Result, id::ApprovalId, principal, time::Timestamp};
+use cardea_store::{Commit, CommitError, args};
+use serde_json::json;
+
+use super::{
+    Control,
+    approval::{Approval, Choice, Decider, Proof, TOPIC},
+    asking::Asking,
+};
+use crate::observe::Entry;
+
+impl Control {
+    /// The proof of what is written about a decision: everything by which it lets a call run.
+    fn mac(&self, caller: &Caller, approval: &Approval, (state, by, at): (&str, &str, Timestamp)) -> String {
+        let bound = json!([
+            approval.id,
+            caller.tenant,
+            approval.turn,
+            approval.owner,
+            approval.tool,
+            approval.digest,
+            approval.expires_at,
+            state,
+            by,
+            at
+        ]);
+        self.inner.vault.approval_mac(&bound.to_string())
+    }
+
+    /// True if `decide` has written what the row says of its decision.
+    pub(super) fn is_proved(&self, caller: &Caller, approval: &Approval) -> bool {
+        let Proof { decided_by: Some(by), decided_at: Some(at), mac: Some(mac) } = &approval.proof else {
+            return false;
+        };
+        let right = self.mac(caller, approval, (&approval.state, by, *at));
+        verify_slices_are_equal(right.as_bytes(), mac.as_bytes()).is_ok()
+    }
+
+    /// Writes down that nobody has decided in time.
+    pub(super) fn expire(
+        &self,
+        rows: &mut Commit,
+        id: ApprovalId,
+        (caller, asking, tool): (&Caller, &Asking<'_>, &str),
+    ) {
+        *rows = std::mem::take(rows).run(
+            "UPDATE approvals SET state = 'expired' WHERE id = $1 AND tenant = $2 AND state = 'open'",
+            args![id, &caller.tenant],
+        );
+        self.tell(rows, "approval.expired", (caller, asking, tool));
+    }
+
+    /// Tells that a row says of a decision what nobody here has written.
+    pub(super) fn tell_unproved(&self, rows: &mut Commit, caller: &Caller, asking: &Asking<'_>, tool: &str) {
+        let approval = asking.approval;
+        tracing::error!(
+            approval.id = approval.as_ref().map(tracing::field::display),
+            tenant.id = %caller.tenant,
+            "an approval was not written by this installation: the call is refused"
+        );
+        self.tell(rows, "approval.unproved", (caller, asking, tool));
+    }
+
+    fn tell(
+        &self,
+        rows: &mut Commit,
+        event: &'static str,
+        (caller, asking, tool): (&Caller, &Asking<'_>, &str),
+    ) {
+        let entry = Entry {
+            principal: caller,
+            event,
+            turn: Some(asking.turn),
+            step: None,
+            tool: Some(tool),
+            request: Some(asking.request),
+            detail: json!({ "approval": asking.approval }),
+        };
+        self.inner.observe.audit(rows, entry);
+    }
+
+    /// Decides an approval. The turn that waits for it goes on by itself.
+    ///
+    /// # Errors
+    /// `not_found` for one of another tenant or one that does not concern the caller; `approval_invalid` for one's own
+    /// request, without the role, too late, or decided before. Every try is in the audit log.
+    pub async fn decide(
+        &self,
+        caller: &Caller,
+        id: ApprovalId,
+        choice: Choice,
+        comment: &str,
+    ) -> Result<Approval> {
+        let approval = self.load_approval(caller, id).await?.ok_or_else(|| Error::new(Code::NotFound))?;
+        let may = self.may_decide(caller, &approval);
+        let refused = may.as_ref().err().map(Error::public);
+        let comment: String = comment.chars().take(1_000).collect();
+        let mut commit = Commit::new();
+        if refused.is_none() {
+            let state = if choice == Choice::Approve { "approved" } else { "rejected" };
+            let by = serde_json::to_string(&Decider::of(caller))
+                .map_err(|error| Error::new(Code::Internal).because(error))?;
+            let now = self.now();
+            let mac = self.mac(caller, &approval, (state, &by, now));
+            commit = commit.guard(
+                "approval",
+                "UPDATE approvals SET state = $3, decided_by = $4, decided_at = $5, comment = $6, mac = $9 \
+                 WHERE id = $1 AND tenant = $2 AND state = 'open' AND expires_at >= $5 AND owner <> $7 \
+                 AND user_id <> $8",
+                args![id, &caller.tenant, state, by, now, &comment, caller.key(), &caller.user, mac],
+            );
+        }
+        let event = if refused.is_none() { "approval.decided" } else { "approval.refused" };
+        let detail = json!({ "approval": id, "choice": choice, "digest": approval.digest, "refused": refused,
+                             "args_digest": approval.digest, "roles": caller.roles, "comment": comment });
+        let tool = Some(approval.tool.as_str());
+        let entry = Entry {
+            principal: caller,
+            event,
+            turn: Some(approval.turn),
+            step: None,
+            tool,
+            request: None,
+            detail,
+        };
+        self.inner.observe.audit(&mut commit, entry);
+        match self.inner.db.commit(commit).await {
+            Ok(()) => {}
+            Err(CommitError::Conflict(_)) => return Err(too_late()),
+            Err(error) => return Err(error.into()),
+        }
+        may?;
+        self.inner.shared.wake(TOPIC).await;
+        self.load_approval(caller, id).await?.ok_or_else(|| Error::new(Code::NotFound))
+    }
+
+    fn may_decide(&self, caller: &Caller, approval: &Approval) -> Result<()> {
+        let invalid = |why: &str| Err(Error::new(Code::ApprovalInvalid).detail(why));
+        if approval.is_by(caller) {
+            return invalid(
+                "Nobody decides about a request that they, or whoever acts with them, had a part in.",
+            );
+        }
+        if approval.roles.is_disjoint(&caller.roles) {
+            // WHY: somebody whom it does not concern learns nothing of it.
+            return Err(Error::new(Code::NotFound));
+        }
+        if caller.proof == principal::Proof::ApiKey {
+            // WHY: whoever asked may have made the key, under any name.
+            return invalid("An API key is no person: somebody must sign in to decide.");
+        }
+        if approval.state != "open" || self.now() > approval.expires_at {
+            return Err(too_late());
+        }
+        Ok(())
+    }
+}
+
+fn too_late() -> Error {
+    Error::new(Code::ApprovalInvalid).detail("It was decided before, or has expired.")
+}

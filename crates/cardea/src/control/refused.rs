@@ -1,0 +1,122 @@
+//! Refusals by policy before there is a turn that could tell of them: a tool that the caller is not shown, a model.
+
+use cardea_auth::Caller;
+use cardea_core::{
+    Code, Error, Result,
+    id::{AgentName, DecisionId, RequestId, TurnId},
+    policy::{self, Subject},
+    tool::{ToolCall, ToolSpec},
+};
+use cardea_store::Commit;
+use serde_json::json;
+
+use super::{Control, policy::question};
+use crate::observe::{Decision, Entry, Ruled, Verdict};
+
+/// Who asked through what.
+#[derive(Debug, Clone, Copy)]
+pub struct Through<'a> {
+    /// Who.
+    pub caller: &'a Caller,
+    /// The agent.
+    pub agent: &'a AgentName,
+    /// The way in: `chat`, `mcp`, `openai`.
+    pub via: &'static str,
+    /// The request.
+    pub request: RequestId,
+    /// The turn, if there is one.
+    pub turn: Option<TurnId>,
+}
+
+impl Control {
+    /// Why policy does not show this tool to the caller, whatever its arguments, and the row for the log of decisions;
+    /// `None` if it does by now.
+    #[must_use]
+    pub fn unseen(&self, who: Through<'_>, tool: &ToolSpec, call: &ToolCall) -> Option<(Ruled, Commit)> {
+        let subject = Subject::List { tool: &tool.name };
+        let decision = self.policies().decide(&question(who.caller, who.agent, who.via, subject, self.now()));
+        if decision.verdict != policy::Verdict::Deny {
+            return None;
+        }
+        let mut rows = Commit::new();
+        let more =
+            json!({ "effect": tool.effect, "args_digest": Self::digest(who.caller, call), "shown": false });
+        let ruled = self.log_refused(&mut rows, who, ("call", tool.name.as_str()), (&decision, more));
+        Some((ruled, rows))
+    }
+
+    /// Writes down that the caller has named a tool that policy does not show to them.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub async fn refuse_unseen(&self, who: Through<'_>, tool: &ToolSpec, call: &ToolCall) -> Result<()> {
+        let Some((ruled, mut rows)) = self.unseen(who, tool, call) else { return Ok(()) };
+        let detail = json!({ "reason": ruled.reason, "args_digest": Self::digest(who.caller, call),
+                             "decision": ruled, "roles": who.caller.roles });
+        self.tell_refused(&mut rows, who, ("call.refused", Some(tool.name.as_str())), detail);
+        self.inner.db.commit(rows).await.map_err(Error::from)
+    }
+
+    /// Refuses a model that policy does not let the caller ask without an agent, and writes that down if there is such
+    /// a model.
+    ///
+    /// # Errors
+    /// `denied`, with the policy's reason; what the store says.
+    pub async fn may_use_model(&self, who: Through<'_>, (model, known): (&str, bool)) -> Result<()> {
+        let decision = self.of_model(who.caller, who.agent, model);
+        if decision.verdict == policy::Verdict::Allow {
+            return Ok(());
+        }
+        if known {
+            let mut rows = Commit::new();
+            let ruled = self.log_refused(&mut rows, who, ("complete", model), (&decision, json!({})));
+            let detail = json!({ "model": model, "reason": ruled.reason, "decision": ruled,
+                                 "roles": who.caller.roles });
+            self.tell_refused(&mut rows, who, ("completion.refused", None), detail);
+            self.inner.db.commit(rows).await?;
+        }
+        Err(Error::new(Code::Denied).detail(decision.reason.as_str()))
+    }
+
+    fn log_refused(
+        &self,
+        rows: &mut Commit,
+        who: Through<'_>,
+        (action, resource): (&str, &str),
+        (decision, mut context): (&policy::Decision, serde_json::Value),
+    ) -> Ruled {
+        let policies: Vec<String> = decision.policies.iter().map(ToString::to_string).collect();
+        let caller = who.caller;
+        if let Some(context) = context.as_object_mut() {
+            let facts = json!({ "via": who.via, "agent": who.agent, "issuer": caller.issuer, "actors": caller.actors,
+                                "roles": caller.roles, "errors": decision.errors });
+            context.extend(facts.as_object().cloned().unwrap_or_default());
+        }
+        let decision = Decision {
+            id: DecisionId::random(),
+            principal: caller,
+            action,
+            resource,
+            verdict: Verdict::Deny,
+            reason: &decision.reason,
+            policies: &policies,
+            policy_version: &decision.version,
+            turn: who.turn,
+            request: Some(who.request),
+            context,
+        };
+        self.inner.observe.decision(rows, decision)
+    }
+
+    fn tell_refused(
+        &self,
+        rows: &mut Commit,
+        who: Through<'_>,
+        (event, tool): (&'static str, Option<&str>),
+        detail: serde_json::Value,
+    ) {
+        let (turn, request) = (who.turn, Some(who.request));
+        let entry = Entry { principal: who.caller, event, turn, step: None, tool, request, detail };
+        self.inner.observe.audit(rows, entry);
+    }
+}

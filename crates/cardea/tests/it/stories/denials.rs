@@ -1,0 +1,142 @@
+//! Refusals by policy: each stands in the log of decisions and in the audit log, whatever its client is told.
+
+use std::fs;
+
+use cardea_testkit::{
+    World,
+    model::Act,
+    world::{Audit, TENANT, User},
+};
+use serde_json::{Value, json};
+
+const REFUND: &str = "ops__process_refund";
+const NEVER: &str = "ops__delete_customer";
+
+fn refund() -> Act {
+    Act::call(REFUND, json!({ "order_id": "ORD-17", "amount": 150, "reason": "goodwill" }))
+}
+
+/// The decisions about this, as an auditor reads them.
+async fn decided(world: &World, resource: &str) -> Vec<Value> {
+    let auditor = world.person((TENANT, "auditor"), &["auditor"], &["read"]);
+    let found = auditor.get("/api/v1/decisions?limit=1000").await.expect(200);
+    let all = found.body["decisions"].as_array().cloned().unwrap();
+    all.into_iter().filter(|one| one["resource"] == resource).collect()
+}
+
+/// The one entry of this name.
+fn told(audit: &Audit, event: &str) -> Value {
+    let mut found = audit.entries.iter().filter(|entry| entry["event"] == event);
+    let entry = found.next().unwrap_or_else(|| panic!("no `{event}`: {:?}", audit.events())).clone();
+    assert!(found.next().is_none(), "`{event}` twice");
+    entry
+}
+
+/// What an entry repeats of a decision is what the log of decisions says of it.
+fn fits(entry: &Value, decision: &Value) {
+    let repeated = &entry["detail"]["decision"];
+    assert_eq!(
+        [&repeated["id"], &repeated["verdict"], &repeated["policies"], &repeated["version"]],
+        [&decision["id"], &decision["verdict"], &decision["policies"], &decision["policy_version"]],
+        "{entry}"
+    );
+    assert!(entry["detail"]["roles"].is_array(), "{entry}");
+}
+
+async fn calls(user: &User, tool: &str) -> Value {
+    let call = json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/call",
+                       "params": { "name": tool, "arguments": { "customer_id": 1 } } });
+    let more = [("accept", "application/json, text/event-stream"), ("content-type", "application/json")];
+    let answer = user.send("POST", "/mcp", &more, &call.to_string()).await;
+    let text = answer.text.lines().find_map(|line| line.strip_prefix("data: ")).unwrap_or(&answer.text);
+    serde_json::from_str(text).unwrap_or_else(|_| panic!("{}: {}", answer.status, answer.text))
+}
+
+#[tokio::test]
+async fn why_a_tool_was_not_shown_stands_in_the_log_and_its_client_learns_no_more_than_before() {
+    let script =
+        [Act::call(NEVER, json!({})), Act::call("ops__no_such_tool", json!({})), Act::say("I cannot.")];
+    let world = World::with_model(script).await;
+    let ann = world.user("support");
+    let receipt = ann.asks("Delete the customer 1.").await.answers("I cannot.").await;
+    assert_eq!(receipt["tools"][0]["reason"], format!("There is no tool `{NEVER}` for you."));
+
+    let decisions = decided(&world, NEVER).await;
+    assert_eq!(decisions.len(), 1, "{decisions:?}");
+    assert_eq!((&decisions[0]["verdict"], &decisions[0]["user"]), (&json!("deny"), &json!("support")));
+    assert_eq!(decisions[0]["turn"], receipt["turn"]);
+    let audit = world.audit().await;
+    let refused: Vec<&Value> =
+        audit.entries.iter().filter(|entry| entry["event"] == "step.refused").collect();
+    fits(refused[0], &decisions[0]);
+    assert!(refused[1]["detail"]["decision"].is_null(), "nobody has this tool: {}", refused[1]);
+    assert!(decided(&world, "ops__no_such_tool").await.is_empty());
+}
+
+#[tokio::test]
+async fn a_hidden_tool_that_is_called_from_outside_leaves_its_trace() {
+    let world = World::start().await;
+    let ann = world.user("support");
+    let (hidden, unknown) = (calls(&ann, NEVER).await, calls(&ann, "ops__no_such_tool").await);
+    assert_eq!(hidden["error"]["message"], unknown["error"]["message"], "{hidden} {unknown}");
+    let decisions = decided(&world, NEVER).await;
+    assert_eq!(decisions.len(), 1, "{decisions:?}");
+    let entry = told(&world.audit().await, "call.refused");
+    fits(&entry, &decisions[0]);
+    assert_eq!((&entry["tool"], &entry["user"]), (&json!(NEVER), &json!("support")));
+    assert!(entry["request"].is_string() && entry["request"] == decisions[0]["request"], "{entry}");
+}
+
+#[tokio::test]
+async fn what_was_approved_and_is_forbidden_since_is_refused_with_the_reason() {
+    let world = World::with_model([refund(), Act::say("Refunds are frozen.")]).await;
+    let turn = world.user("support").asks("Refund 150 for order 17, please.").await;
+    turn.waits_for_approval(REFUND).await;
+    let waits = told(&world.audit().await, "step.waits");
+    fits(&waits, &decided(&world, REFUND).await[0]);
+    assert!(waits["detail"]["reason"].as_str().unwrap().contains("asks for an approval"), "{waits}");
+
+    let freeze = format!(
+        "@id(\"freeze\")\n@reason(\"refunds are frozen.\")\nforbid (principal, action == Action::\"{REFUND}\", resource);\n"
+    );
+    fs::write(world.folder().join("policies/freeze.cedar"), freeze).unwrap();
+    world.app.control.adopt(&world.app.action.catalog().specs()).unwrap();
+    world.clock.advance(cardea_core::time::Millis(10));
+    world.user("supervisor").approves(&turn).await;
+    let receipt = turn.answers("frozen").await;
+    let reason = receipt["tools"][0]["reason"].as_str().unwrap();
+    assert!(reason.contains("Policy `freeze` does not allow this: refunds are frozen."), "{reason}");
+    assert_eq!(world.shop().refunds(17).await, 0);
+    let audit = world.audit().await;
+    fits(&told(&audit, "step.refused"), decided(&world, REFUND).await.last().unwrap());
+    let approved = told(&audit, "approval.decided");
+    assert_eq!(approved["detail"]["roles"], json!(["supervisor"]));
+    assert_eq!(approved["detail"]["args_digest"], waits["detail"]["args_digest"]);
+    assert!(approved["detail"]["comment"].is_string());
+}
+
+#[tokio::test]
+async fn a_model_that_policy_refuses_leaves_its_trace_and_one_that_nobody_has_none() {
+    let world = World::with_model([]).await;
+    let eve = world.person((TENANT, "eve"), &["guest"], &[]);
+    let ask = |model: &str| json!({ "model": model, "messages": [{ "role": "user", "content": "Hello" }] });
+    drop(eve.post("/v1/chat/completions", &ask("scripted")).await.expect(403));
+    drop(eve.post("/v1/chat/completions", &ask("no-such-model")).await);
+    let (decisions, entry) =
+        (decided(&world, "scripted").await, told(&world.audit().await, "completion.refused"));
+    assert_eq!((decisions.len(), &decisions[0]["action"]), (1, &json!("complete")));
+    fits(&entry, &decisions[0]);
+    assert_eq!(entry["detail"]["model"], "scripted");
+}
+
+#[tokio::test]
+async fn a_read_says_in_the_chain_what_allowed_it() {
+    let look = Act::call("ops__get_order", json!({ "order_id": "ORD-17" }));
+    let small = Act::call(REFUND, json!({ "order_id": "ORD-17", "amount": 20, "reason": "goodwill" }));
+    let world = World::with_model([look, small, Act::say("Done.")]).await;
+    world.user("support").asks("Look at order 17 and refund 20.").await.answers("Done.").await;
+    let audit = world.audit().await;
+    let ended = audit.entries.iter().find(|entry| entry["event"] == "step.ended").unwrap();
+    fits(ended, &decided(&world, "ops__get_order").await[0]);
+    fits(&told(&audit, "step.started"), &decided(&world, REFUND).await[0]);
+}
