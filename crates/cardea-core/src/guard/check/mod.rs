@@ -115,6 +115,8 @@ const CHECKS: &[(&str, Check)] = &[
     ("passphrase", secret::passphrase),
     ("recovery_codes", secret::recovery_codes),
     ("seed_phrase", secret::seed_phrase),
+    ("otp_seed", secret::otp_seed),
+    ("changed_password", secret::changed_password),
 ];
 
 /// The check with this name.

@@ -297,7 +297,8 @@ pub(super) fn signs(text: &[u8]) -> bool {
 const METHODS: &[&[u8]] = &[
     b"sha", b"md5", b"base64", b"nist", b"pci", b"soc2", b"gdpr", b"fips", b"bcrypt", b"argon", b"pbkdf",
     b"utf", b"aes", b"char(", b"varchar", b"oauth", b"rfc", b"iso", b"min.", b"max.", b"http", b"www.",
-    b"v1.", b"v2.", b"v3.", b"s3:", b"oidc", b"saml", b"x509", b"ed25519", b"rsa", b"tls1", b"string",
+    b"v1.", b"v2.", b"v3.", b"v1-", b"v2-", b"v3-", b"s3:", b"oidc", b"saml", b"x509", b"ed25519", b"rsa",
+    b"tls1", b"string",
 ];
 
 /// A password in a sentence: no date, measure, address or name of a method.
@@ -333,7 +334,15 @@ pub(super) fn told_set_password(text: &[u8]) -> bool {
         && !address
         && !file
         && !measure
+        && !is_ticket(body)
         && !METHODS.iter().chain(PRODUCTS).any(|begin| lower.starts_with(begin))
+}
+
+/// The number of an order or of a case: `ORD-13507928`.
+fn is_ticket(text: &[u8]) -> bool {
+    let letters = text.iter().take_while(|byte| byte.is_ascii_uppercase()).count();
+    let number = text.get(letters..).and_then(|rest| rest.strip_prefix(b"-")).unwrap_or_default();
+    (1..=5).contains(&letters) && number.len() >= 5 && number.iter().all(u8::is_ascii_digit)
 }
 
 /// Programs, machines and parts of books whose names look like passwords where a sentence tells of one.
@@ -388,7 +397,30 @@ pub(super) fn chosen_password(text: &[u8]) -> bool {
     let cased = kinds.lower > 0 && kinds.upper > 0;
     let version =
         body.windows(3).any(|part| matches!(part, [a, b'.', c] if a.is_ascii_digit() && c.is_ascii_digit()));
-    told_set_password(text) && (cased || signed) && (kinds.digit > 0 || signed) && !version && !is_uuid(body)
+    let plain = signed || (cased && kinds.digit > 0);
+    told_set_password(text) && (plain || linked_words(body)) && !version && !is_uuid(body)
+}
+
+/// The same where a sentence tells of a change: a word and its number (`React17`) is rather a version.
+pub(super) fn changed_password(text: &[u8]) -> bool {
+    let body = trimmed(text);
+    chosen_password(text) && (runs_of(body) >= 3 || !body.iter().all(u8::is_ascii_alphanumeric))
+}
+
+/// Small words joined by signs, with a number at the end: `oslo-falcon_775`. With one sign only, a year or a short number
+/// names files, pages and releases.
+fn linked_words(text: &[u8]) -> bool {
+    let pieces: Vec<&[u8]> = text.split(|byte| matches!(byte, b'-' | b'_' | b'.')).collect();
+    let Some((number, words)) = pieces.split_last() else { return false };
+    let mut signs = text.iter().filter(|byte| matches!(byte, b'-' | b'_' | b'.'));
+    let first = signs.next();
+    let usual =
+        number.len() == 2 || (number.len() == 4 && (number.starts_with(b"19") || number.starts_with(b"20")));
+    words.len() >= 2
+        && words.iter().all(|word| word.len() >= 3 && word.iter().all(u8::is_ascii_lowercase))
+        && (2..=4).contains(&number.len())
+        && number.iter().all(u8::is_ascii_digit)
+        && (!usual || signs.any(|sign| Some(sign) != first))
 }
 
 /// The same with a sign that names of programs and classes do not have.
@@ -424,7 +456,7 @@ pub(super) fn given_password(text: &[u8]) -> bool {
     ];
     let lower = text.to_ascii_lowercase();
     let dull = DULL.iter().any(|word| lower.windows(word.len()).any(|part| part == *word));
-    let reference = text.first().is_some_and(|byte| b"$<{%*[(-/@".contains(byte));
+    let reference = text.first().is_some_and(|byte| b"$<{*[(-/@".contains(byte)) || is_format(text);
     let kinds = classes(text);
     let digits = kinds.digit >= 2 || (kinds.digit > 0 && kinds.lower > 0 && kinds.upper > 0);
     let shouted = kinds.lower == 0 && kinds.digit == 0;
@@ -545,11 +577,22 @@ pub(super) fn mixed(text: &[u8]) -> bool {
     kinds >= 2 && entropy(text) >= 2.3 && !stands_in(text)
 }
 
+/// The seed of one-time codes in base 32: with digits, or with letters alone that no word has in this order.
+pub(super) fn otp_seed(text: &[u8]) -> bool {
+    let letters = text.iter().all(u8::is_ascii_uppercase);
+    let vowel = |byte: &u8| matches!(byte, b'A' | b'E' | b'I' | b'O' | b'U' | b'Y');
+    let harsh = || text.split(vowel).any(|run| run.len() >= 4);
+    mixed(text)
+        || (letters && matches!(text.len(), 16 | 20 | 24 | 26 | 32 | 52 | 64) && harsh() && !stands_in(text))
+}
+
 /// What a person or a generator sets as a password, as far as it can be told from a word of the language.
 pub(super) fn password(text: &[u8]) -> bool {
-    let classes = classes(text);
+    let bare = closed(text);
+    let classes = classes(bare);
     let letters = classes.lower + classes.upper;
-    let reference = text.first().is_some_and(|byte| matches!(byte, b'$' | b'<' | b'{' | b'%' | b'*' | b'('));
+    let reference =
+        text.first().is_some_and(|byte| matches!(byte, b'$' | b'<' | b'{' | b'*' | b'(')) || is_format(text);
     let varied = (classes.digit > 0 && letters > 0)
         || (classes.other > 0 && letters > 0 && classes.lower > 0 && classes.upper > 0);
     if !(6..=128).contains(&text.len()) || !varied || reference {
@@ -559,7 +602,44 @@ pub(super) fn password(text: &[u8]) -> bool {
     let whole = trimmed(text);
     let call =
         (whole.ends_with(b")") && text.contains(&b'(')) || (whole.ends_with(b"]") && text.contains(&b'['));
-    !path && !call && !is_path_of_names(whole) && entropy(text) >= 2.2 && !stands_in(text)
+    !path
+        && !call
+        && !is_path_of_names(whole)
+        && !names_a_secret(bare)
+        && entropy(text) >= 2.2
+        && !stands_in(text)
+}
+
+/// A text without the brackets and signs behind it that belong to the sentence or call around it.
+fn closed(text: &[u8]) -> &[u8] {
+    let open = text.iter().any(|byte| matches!(byte, b'(' | b'[' | b'{'));
+    let ends = |byte: &u8| {
+        matches!(byte, b'.' | b',' | b';' | b':') || (!open && matches!(byte, b')' | b']' | b'}'))
+    };
+    let length = text.iter().rposition(|byte| !ends(byte)).map_or(0, |at| at + 1);
+    text.get(..length).unwrap_or_default()
+}
+
+/// A variable that code hands on: `s3Client`, `oauth2Token`. WHY: only names of techniques may bring the number, because
+/// people choose `tiger7Secret`.
+fn names_a_secret(text: &[u8]) -> bool {
+    const TECHNIQUES: [&[u8]; 14] = [
+        b"s3", b"ec2", b"oauth2", b"auth0", b"k8s", b"db1", b"db2", b"x509", b"http2", b"web3", b"n8n",
+        b"r2", b"b2", b"v2",
+    ];
+    const ENDS: [&[u8]; 8] =
+        [b"Token", b"Key", b"Secret", b"Password", b"Pwd", b"Client", b"Credential", b"Credentials"];
+    let plain = |begin: &&[u8]| {
+        text.strip_prefix(*begin).is_some_and(|rest| rest.iter().all(u8::is_ascii_alphabetic))
+    };
+    TECHNIQUES.iter().any(plain) && ENDS.iter().any(|end| text.ends_with(end))
+}
+
+/// A per cent sign that fills something in (`%s`, `%DB_PASSWORD%`, `%20`), not one with which a password begins.
+fn is_format(text: &[u8]) -> bool {
+    text.strip_prefix(b"%").is_some_and(|rest| {
+        !rest.first().is_some_and(u8::is_ascii_alphabetic) || rest.contains(&b'%') || rest.contains(&b'(')
+    })
 }
 
 /// True for what code calls a value: three names or more joined by dots, or a call of one of two.
@@ -588,7 +668,8 @@ pub(super) fn quoted_password(text: &[u8]) -> bool {
 
 /// Something in a place where only a password can stand: any text that is not a reference or a stand-in.
 pub(super) fn set_password(text: &[u8]) -> bool {
-    let reference = text.first().is_some_and(|byte| matches!(byte, b'$' | b'<' | b'{' | b'%' | b'*' | b'['));
+    let reference =
+        text.first().is_some_and(|byte| matches!(byte, b'$' | b'<' | b'{' | b'*' | b'[')) || is_format(text);
     let dull = [&b"password"[..], b"pass", b"secret", b"pwd", b"user", b"port"];
     text.len() >= 3
         && !reference
@@ -631,6 +712,19 @@ mod tests {
         ] {
             assert!(!password(no.as_bytes()), "{no}");
         }
+        assert!(password(b"%Thunder&6869") && password(b"tiger7Secret"));
+        for no in ["%DB_PASSWORD_2%", "%-10sx1", "%20hunter2", "ciRunnerToken)", "s3Client", "oauth2Token;"] {
+            assert!(!password(no.as_bytes()), "{no}");
+        }
+        for yes in ["oslo-falcon_775", "winter.mango.699", "copper_otter-2019"] {
+            assert!(chosen_password(yes.as_bytes()), "{yes}");
+        }
+        assert!(changed_password(b"Dragon_6701") && !changed_password(b"React17"));
+        for no in ["invoice-list-2026", "reset-link-12", "ORD-13507928", "step-2-of-3", "order-form.docx"] {
+            assert!(!chosen_password(no.as_bytes()), "{no}");
+        }
+        assert!(otp_seed(b"XSQPUNQUFGOUUQIE"));
+        assert!(!otp_seed(b"INTERNATIONALITY"));
         assert!(random(b"b882c4f9b7192e0e4e1d617fc4cc3bfe"));
         assert!(!random(b"1cde1ed5-be2d-4a40-b0d3-0131a849ff66"));
         assert!(!random(b"AbstractProxyFactoryManager"));
