@@ -47,6 +47,7 @@ const HOSTILE: &[&str] = &[
     "1.1.",
     "ab:",
     "name: A ",
+    "Anna ",
     "123-45-",
     "my name is ",
     "http://a:",

@@ -40,6 +40,9 @@ static BEGINS: LazyLock<Vec<usize>> = LazyLock::new(|| {
 /// Bytes around a name that are looked at.
 const NEAR: usize = 24;
 
+/// Most letters of a part of a name.
+const LONGEST: usize = 40;
+
 /// Most parts of a name.
 const PARTS: usize = 4;
 
@@ -158,7 +161,8 @@ fn capital(bytes: &[u8], from: usize) -> Option<Range<usize>> {
         let touched = before.is_some_and(|byte| {
             byte.is_ascii_alphanumeric() || !byte.is_ascii() || b"@#/&'-_\\=".contains(byte)
         });
-        match word(bytes, at).filter(|_| !touched) {
+        // WHY that order: a long run of letters is not read to its end at each of its capitals.
+        match Some(at).filter(|_| !touched).and_then(|at| word(bytes, at)) {
             Some(end) => return Some(at..end),
             None => at += 1,
         }
@@ -190,7 +194,7 @@ fn word(bytes: &[u8], at: usize) -> Option<usize> {
     let letter = |place: usize| bytes.get(place).is_some_and(u8::is_ascii_alphabetic);
     bytes.get(at).filter(|byte| byte.is_ascii_uppercase())?;
     let mut end = at + 1;
-    loop {
+    while end <= at + LONGEST {
         match bytes.get(end) {
             Some(byte) if byte.is_ascii_alphabetic() => end += 1,
             // The possessive is no part of the name.
@@ -205,7 +209,7 @@ fn word(bytes: &[u8], at: usize) -> Option<usize> {
     let second = bytes.get(at + 1)?;
     let spoken = second.is_ascii_lowercase()
         || (*second == b'\'' && bytes.get(at + 2).is_some_and(u8::is_ascii_uppercase));
-    (spoken && end >= at + 2).then_some(end)
+    (spoken && (at + 2..=at + LONGEST).contains(&end)).then_some(end)
 }
 
 /// The end of the name that begins with this word.
