@@ -56,6 +56,23 @@ pub struct Principal {
 }
 
 impl Principal {
+    /// The installation itself, as the one who does something in this tenant.
+    #[must_use]
+    pub fn installation(tenant: TenantId) -> Self {
+        Self {
+            tenant,
+            user: "cardea".into(),
+            client: None,
+            issuer: "cardea".to_owned(),
+            roles: BTreeSet::new(),
+            scopes: BTreeSet::new(),
+            actors: Vec::new(),
+            proof: Proof::Embedded,
+            address: None,
+            metadata: BTreeMap::new(),
+        }
+    }
+
     /// True if the principal holds the role.
     #[must_use]
     pub fn has_role(&self, role: &str) -> bool {

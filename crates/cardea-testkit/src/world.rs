@@ -25,6 +25,7 @@ use cardea::{
     app::{App, Options},
     config::{Config, Environment},
     identity::Mint,
+    observe::Wanted,
 };
 use cardea_core::{
     id::TenantId,
@@ -396,7 +397,8 @@ impl World {
 
     /// What the audit log of the usual tenant says.
     pub async fn audit(&self) -> Audit {
-        let found = self.app.observe.search(&TenantId::from(TENANT), &Place::START, None, Limit::MOST).await;
+        let found =
+            self.app.observe.search(&TenantId::from(TENANT), &Place::START, Wanted::ALL, Limit::MOST).await;
         Audit { entries: found.expect("the audit log").entries.into_iter().map(|entry| entry.body).collect() }
     }
 }

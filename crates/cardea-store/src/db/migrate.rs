@@ -41,6 +41,11 @@ pub const MIGRATIONS: &[Migration] = &[
         name: "0010_approvals",
         sql: include_str!("../../../../migrations/0010_approvals.sql"),
     },
+    Migration {
+        version: 11,
+        name: "0011_policies",
+        sql: include_str!("../../../../migrations/0011_policies.sql"),
+    },
 ];
 
 /// What [`Db::migrate`] found and did.

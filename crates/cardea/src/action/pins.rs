@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashSet};
 use cardea_core::{
     Code, Error, Result,
     pin::{Definition, Difference, Pinning, Standing, differences, standing},
-    principal::{Principal, Proof},
+    principal::Principal,
     time::{SharedClock, Timestamp},
 };
 use cardea_store::{Commit, CommitError, Db, args};
@@ -152,7 +152,7 @@ impl Pins {
         if !first.is_empty() {
             self.tell(
                 &mut commit,
-                (&ourselves(), "tools.pinned", None),
+                (&Principal::installation("cardea".into()), "tools.pinned", None),
                 json!({ "upstream": server, "tools": first }),
             );
         }
@@ -193,7 +193,11 @@ impl Pins {
             tool.name = name,
             "not offered: it speaks otherwise of itself than what was accepted; see `cardea tool changes`"
         );
-        self.tell(&mut commit, (&ourselves(), "tool.held", Some(name)), json!({ "was": was, "now": digest }));
+        self.tell(
+            &mut commit,
+            (&Principal::installation("cardea".into()), "tool.held", Some(name)),
+            json!({ "was": was, "now": digest }),
+        );
         commit
     }
 
@@ -203,7 +207,11 @@ impl Pins {
             "UPDATE tool_pins SET held = NULL, held_as = NULL, held_at = NULL WHERE tool = $1",
             args![name],
         );
-        self.tell(&mut commit, (&ourselves(), "tool.returned", Some(name)), Value::Null);
+        self.tell(
+            &mut commit,
+            (&Principal::installation("cardea".into()), "tool.returned", Some(name)),
+            Value::Null,
+        );
         commit
     }
 
@@ -307,20 +315,4 @@ fn said(tool: &WireTool) -> Value {
         "annotations": tool.annotations,
         ABOUT: tool.meta.as_ref().and_then(|meta| meta.get(ABOUT)),
     })
-}
-
-/// The installation itself.
-fn ourselves() -> Principal {
-    Principal {
-        tenant: "cardea".into(),
-        user: "cardea".into(),
-        client: None,
-        issuer: "cardea".to_owned(),
-        roles: Default::default(),
-        scopes: Default::default(),
-        actors: Vec::new(),
-        proof: Proof::Embedded,
-        address: None,
-        metadata: Default::default(),
-    }
 }

@@ -1,4 +1,4 @@
-//! Routes for operators: is it alive, is it ready, what does it count, what was decided, what do errors mean.
+//! Routes for operators: is it alive, is it ready, what does it count, what do errors mean.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -11,21 +11,15 @@ use axum::{
 };
 use cardea_core::{
     Code, Error,
-    id::TurnId,
-    page::{Limit, Place},
     secret::{ExposeSecret, SecretString},
 };
-use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::{
     Problem,
-    extract::{Known, Outside, Path, Query},
+    extract::{Outside, Path},
 };
 use crate::app::App;
-
-/// The role that may read a tenant's audit log and decision log.
-const AUDITOR: &str = "auditor";
 
 pub(super) async fn alive() -> &'static str {
     "ok\n"
@@ -99,54 +93,6 @@ pub(super) async fn protected_resource(State(app): State<App>) -> Json<Value> {
 /// The public keys of the local issuer and of the tokens that upstreams get.
 pub(super) async fn jwks(State(app): State<App>) -> Json<Value> {
     Json(app.identity.jwks())
-}
-
-/// Which entries of the audit log.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Entries {
-    after: Option<Place>,
-    #[serde(default)]
-    limit: Limit,
-    turn: Option<TurnId>,
-}
-
-/// Which decisions.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Decisions {
-    after: Option<Place>,
-    #[serde(default)]
-    limit: Limit,
-}
-
-pub(super) async fn audit(
-    State(app): State<App>,
-    known: Known,
-    Query(asked): Query<Entries>,
-) -> Result<Json<Value>, Problem> {
-    if !known.caller.has_role(AUDITOR) {
-        let error = Error::new(Code::Denied).detail("Only the role `auditor` reads the audit log.");
-        return Err(known.problem(error));
-    }
-    let after = asked.after.unwrap_or(Place::START);
-    let turn = asked.turn.map(|turn| turn.to_string());
-    let found = app.observe.search(&known.caller.tenant, &after, turn.as_deref(), asked.limit).await;
-    let page = found.map_err(|error| known.problem(error))?;
-    Ok(Json(json!({ "entries": page.entries, "next": page.next })))
-}
-
-pub(super) async fn decisions(
-    State(app): State<App>,
-    known: Known,
-    Query(asked): Query<Decisions>,
-) -> Result<Json<Value>, Problem> {
-    let caller = &known.caller;
-    let after = asked.after.unwrap_or(Place::START);
-    let owner = (!caller.has_role(AUDITOR)).then(|| caller.principal());
-    let found = app.observe.decisions(&caller.tenant, owner, &after, asked.limit).await;
-    let page = found.map_err(|error| known.problem(error))?;
-    Ok(Json(json!({ "decisions": page.entries, "next": page.next })))
 }
 
 pub(super) async fn unknown_route(outside: Outside) -> Problem {

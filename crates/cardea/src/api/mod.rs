@@ -11,6 +11,7 @@ mod extract;
 mod health;
 mod host;
 mod keys;
+mod logs;
 mod mcp;
 mod models;
 mod openai;
@@ -55,8 +56,8 @@ pub fn router(app: App) -> Router {
         .route("/people/{id}", delete(people::erase))
         .route("/revocations", get(revocations::list).post(revocations::revoke))
         .route("/tools/changes", get(tools::changes))
-        .route("/audit", get(health::audit))
-        .route("/decisions", get(health::decisions))
+        .route("/audit", get(logs::audit))
+        .route("/decisions", get(logs::decisions))
         .route("/cache", get(cache::stats).delete(cache::clear))
         .route("/openapi.json", get(openapi::document))
         .layer(map_response(kept_by_nobody));

@@ -119,7 +119,9 @@ fn proof(verified: &Verified, out: &mut Out<'_>) -> End {
     }
     if verified.compared > 0 {
         let rows = verified.compared;
-        out.line(format!("{rows} decisions and approvals are what these entries say of them"));
+        out.line(format!(
+            "{rows} decisions, approvals and sets of policies are what these entries say of them"
+        ));
     }
     out.line(format!("proved: {} entries", verified.entries));
     End::Good

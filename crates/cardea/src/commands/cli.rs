@@ -417,6 +417,11 @@ pub enum PolicyCommand {
         /// Its folder. Default: the configured one.
         dir: Option<PathBuf>,
     },
+    /// Print the texts that a version was made of, as decisions name it; without one, list the versions that were in force.
+    Show {
+        /// The version, such as `3f0a9c12d4e5b678`, or its beginning.
+        version: Option<String>,
+    },
 }
 
 /// `cardea cache`.

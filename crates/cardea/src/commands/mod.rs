@@ -4,6 +4,7 @@
 //! the exit code says whether what was checked is good. No command prints a secret that it did not just make for
 //! the person who asked. Called by `main`.
 
+mod adopted;
 mod approvals;
 mod audit;
 mod backup;
@@ -87,6 +88,9 @@ fn one(cli: &Cli, environment: &Environment, out: &mut Out<'_>) -> End {
         Command::Doctor => doctor::doctor(cli, environment, out),
         Command::Policy { command: PolicyCommand::Test { dir } } => {
             policy::run(cli, dir.as_deref(), environment, out)
+        }
+        Command::Policy { command: PolicyCommand::Show { version } } => {
+            adopted::show(cli, version.as_deref(), environment, out)
         }
         Command::Cache { command: CacheCommand::Tune { file, wrong } } => tune::tune(file, *wrong, out),
         Command::Cache { command: CacheCommand::Clear(words) } => {

@@ -5,6 +5,7 @@
 //! does not fit the call byte for byte. Called by `flow`; it does not know how an action is done.
 
 mod admit;
+mod adopted;
 mod approval;
 mod asking;
 mod budget;
@@ -34,6 +35,7 @@ use cardea_store::{Db, Jobs, Shared, shared::Rate};
 
 pub use self::{
     admit::{Admission, Estimate, Listening},
+    adopted::{Adopted, File, adopted, adopted_text},
     approval::{Approval, Choice},
     asking::Asking,
     budget::Budget,
@@ -95,6 +97,8 @@ struct Inner {
     snapshot: RwLock<Arc<Snapshot>>,
     /// The texts that it was made from.
     sources: Mutex<Vec<Source>>,
+    /// The version whose texts stand in the database.
+    recorded: Mutex<Option<Arc<str>>>,
     /// What has been told of the policies.
     warned: Mutex<policy::Warned>,
     memo: policy::Memo,
@@ -150,6 +154,7 @@ impl Control {
             settings,
             snapshot,
             sources: Mutex::default(),
+            recorded: Mutex::default(),
             warned: Mutex::default(),
             memo,
             guards,

@@ -150,11 +150,6 @@ impl Control {
         (decision, digest): (&Decision, &str),
         approved: Option<&Decider>,
     ) -> Ruled {
-        let verdict = match decision.verdict {
-            Verdict::Allow => observe::Verdict::Allow,
-            Verdict::Deny => observe::Verdict::Deny,
-            Verdict::NeedsApproval { .. } => observe::Verdict::Approval,
-        };
         let policies: Vec<String> = decision.policies.iter().map(ToString::to_string).collect();
         let context = json!({
             "effect": tool.effect, "via": asking.via, "agent": asking.agent, "taint": asking.taint,
@@ -170,7 +165,7 @@ impl Control {
                 principal: caller,
                 action: "call",
                 resource: tool.name.as_str(),
-                verdict,
+                verdict: observe::Verdict::of(&decision.verdict),
                 reason: &decision.reason,
                 policies: &policies,
                 policy_version: &decision.version,

@@ -85,6 +85,11 @@ impl Control {
         let key = Memo::key(&policies, caller, [agent.as_str(), model], at);
         remembered(&self.inner.memo.models, key, caller, ask)
     }
+
+    /// What the answer of [`Self::of_model`] is kept under now.
+    pub(super) fn model_key(&self, caller: &Caller, agent: &AgentName, model: &str) -> String {
+        Memo::key(&self.policies(), caller, [agent.as_str(), model], self.now())
+    }
 }
 
 impl Control {
@@ -130,11 +135,7 @@ impl Control {
                 principal: caller,
                 action: "restore",
                 resource: agent.name.as_str(),
-                verdict: if decision.verdict == Verdict::Allow {
-                    observe::Verdict::Allow
-                } else {
-                    observe::Verdict::Deny
-                },
+                verdict: observe::Verdict::of(&decision.verdict),
                 reason: &decision.reason,
                 policies: &policies,
                 policy_version: &decision.version,
@@ -166,6 +167,8 @@ type Answers<T> = Cache<String, (Caller, Arc<T>)>;
 pub(super) struct Memo {
     lists: Answers<HashSet<ToolName>>,
     models: Answers<Decision>,
+    /// Decisions that let a caller ask a model and are in the log.
+    allowed: Answers<DecisionId>,
 }
 
 /// The answer that this very caller got before, or a fresh one.
@@ -192,7 +195,18 @@ impl Memo {
         Self {
             lists: Cache::builder().max_capacity(10_000).time_to_live(life).build(),
             models: Cache::builder().max_capacity(10_000).time_to_live(life).build(),
+            allowed: Cache::builder().max_capacity(10_000).time_to_live(life).build(),
         }
+    }
+
+    /// The decision in the log that lets this very caller do what the key says.
+    pub(super) fn allowed(&self, key: &str, caller: &Caller) -> Option<DecisionId> {
+        self.allowed.get(key).filter(|(who, _)| who.is_alike(caller)).map(|(_, id)| *id)
+    }
+
+    /// Keeps a decision that is in the log.
+    pub(super) fn allow(&self, key: String, caller: &Caller, id: DecisionId) {
+        self.allowed.insert(key, (caller.clone(), Arc::new(id)));
     }
 
     /// Everything that the answer hangs on beside the caller's rights, each part with its length.

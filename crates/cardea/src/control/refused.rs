@@ -1,4 +1,5 @@
-//! Refusals by policy before there is a turn that could tell of them: a tool that the caller is not shown, a model.
+//! Decisions where there is no turn that could tell of them: a tool that the caller is not shown, a model that is asked
+//! without an agent.
 
 use cardea_auth::Caller;
 use cardea_core::{
@@ -41,7 +42,7 @@ impl Control {
         let mut rows = Commit::new();
         let more =
             json!({ "effect": tool.effect, "args_digest": Self::digest(who.caller, call), "shown": false });
-        let ruled = self.log_refused(&mut rows, who, ("call", tool.name.as_str()), (&decision, more));
+        let ruled = self.log_unturned(&mut rows, who, ("call", tool.name.as_str()), (&decision, more));
         Some((ruled, rows))
     }
 
@@ -53,32 +54,48 @@ impl Control {
         let Some((ruled, mut rows)) = self.unseen(who, tool, call) else { return Ok(()) };
         let detail = json!({ "reason": ruled.reason, "args_digest": Self::digest(who.caller, call),
                              "decision": ruled, "roles": who.caller.roles });
-        self.tell_refused(&mut rows, who, ("call.refused", Some(tool.name.as_str())), detail);
+        self.tell_unturned(&mut rows, who, ("call.refused", Some(tool.name.as_str())), detail);
         self.inner.db.commit(rows).await.map_err(Error::from)
     }
 
-    /// Refuses a model that policy does not let the caller ask without an agent, and writes that down if there is such
-    /// a model.
+    /// Lets the caller ask a model without an agent, or refuses it; either is written down first. What is allowed is
+    /// decided, and written, once a minute for a caller, a model and a set of policies: the same decision is good for
+    /// what else is asked in that time. A refusal of a model that nobody has leaves no trace.
     ///
     /// # Errors
     /// `denied`, with the policy's reason; what the store says.
-    pub async fn may_use_model(&self, who: Through<'_>, (model, known): (&str, bool)) -> Result<()> {
-        let decision = self.of_model(who.caller, who.agent, model);
-        if decision.verdict == policy::Verdict::Allow {
-            return Ok(());
+    pub async fn may_use_model(
+        &self,
+        who: Through<'_>,
+        (model, known): (&str, bool),
+    ) -> Result<Option<DecisionId>> {
+        let key = self.model_key(who.caller, who.agent, model);
+        if let Some(id) = self.inner.memo.allowed(&key, who.caller) {
+            return Ok(Some(id));
         }
+        let decision = self.of_model(who.caller, who.agent, model);
+        let allowed = decision.verdict == policy::Verdict::Allow;
+        let mut logged = None;
         if known {
             let mut rows = Commit::new();
-            let ruled = self.log_refused(&mut rows, who, ("complete", model), (&decision, json!({})));
+            let ruled = self.log_unturned(&mut rows, who, ("complete", model), (&decision, json!({})));
+            logged = Some(ruled.id);
             let detail = json!({ "model": model, "reason": ruled.reason, "decision": ruled,
                                  "roles": who.caller.roles });
-            self.tell_refused(&mut rows, who, ("completion.refused", None), detail);
+            let event = if allowed { "completion.allowed" } else { "completion.refused" };
+            self.tell_unturned(&mut rows, who, (event, None), detail);
             self.inner.db.commit(rows).await?;
         }
-        Err(Error::new(Code::Denied).detail(decision.reason.as_str()))
+        if !allowed {
+            return Err(Error::new(Code::Denied).detail(decision.reason.as_str()));
+        }
+        if let Some(id) = logged {
+            self.inner.memo.allow(key, who.caller, id);
+        }
+        Ok(logged)
     }
 
-    fn log_refused(
+    fn log_unturned(
         &self,
         rows: &mut Commit,
         who: Through<'_>,
@@ -97,7 +114,7 @@ impl Control {
             principal: caller,
             action,
             resource,
-            verdict: Verdict::Deny,
+            verdict: Verdict::of(&decision.verdict),
             reason: &decision.reason,
             policies: &policies,
             policy_version: &decision.version,
@@ -108,7 +125,7 @@ impl Control {
         self.inner.observe.decision(rows, decision)
     }
 
-    fn tell_refused(
+    fn tell_unturned(
         &self,
         rows: &mut Commit,
         who: Through<'_>,

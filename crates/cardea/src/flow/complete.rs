@@ -69,7 +69,8 @@ pub async fn complete(app: &App, request: CompleteRequest, client: Option<Stream
     let agent = &app.direct().name;
     let who = Through { caller: &caller, agent, via: "openai", request: trace.request(), turn: None };
     let model = (prompt.model.as_str(), app.models.knows(&prompt.model));
-    app.control.may_use_model(who, model).await?; // policy
+    let decision = app.control.may_use_model(who, model).await?; // policy
+    trace.note(|event| event.decision = decision);
     // guard input, all of it: the whole transcript is the client's word
     let names = Names::default();
     trace.timed("guard", || {

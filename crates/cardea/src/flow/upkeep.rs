@@ -118,6 +118,7 @@ impl App {
     async fn refresh_and_tell(&self, told: &mut String) -> bool {
         let listed = self.action.refresh().await;
         let fitted = self.fit();
+        self.record_policies().await;
         self.control.tell_warnings();
         let trouble = match &fitted {
             Ok(None) => String::new(),
@@ -150,6 +151,17 @@ impl App {
             }
         }
         Err(error)
+    }
+
+    /// Writes down the policies in force; tried again at the next look.
+    async fn record_policies(&self) {
+        if let Err(error) = self.control.record().await {
+            tracing::error!(
+                error.code = error.code().name(),
+                "what policies are in force is not written down: {}",
+                reason(&error)
+            );
+        }
     }
 
     /// Asks upstreams again after a while, or as soon as one of them says that its tools have changed, or as a person
@@ -185,6 +197,7 @@ impl App {
             if trouble != told && !trouble.is_empty() {
                 tracing::error!(error.code = Code::Misconfigured.name(), "the old policies stay: {trouble}");
             }
+            self.record_policies().await;
             self.control.tell_warnings();
             told = trouble;
         }

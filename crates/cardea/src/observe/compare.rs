@@ -1,4 +1,4 @@
-//! What the audit log says of decisions and approvals, compared with their tables.
+//! What the audit log says of decisions, approvals and policies, compared with their tables.
 //!
 //! Nothing of what is compared is ever taken away: who erases a person, or a conversation, takes what was said.
 
@@ -8,6 +8,7 @@ use std::{
 };
 
 use cardea_core::{
+    canonical::sha256_hex,
     id::{ApprovalId, DecisionId, TenantId},
     time::Timestamp,
 };
@@ -42,6 +43,21 @@ static APPROVALS: LazyLock<String> = LazyLock::new(|| {
 pub(super) struct Claims {
     decisions: Vec<(u64, TenantId, Ruled)>,
     approvals: Vec<(u64, TenantId, Given)>,
+    policies: Vec<(u64, Adopted)>,
+}
+
+/// What an entry says of a set of policies.
+#[derive(Deserialize)]
+struct Adopted {
+    version: String,
+    files: Vec<Text>,
+}
+
+/// One file of a set of policies.
+#[derive(Deserialize, PartialEq)]
+struct Text {
+    file: String,
+    digest: String,
 }
 
 /// What an entry says of a decided approval.
@@ -70,10 +86,15 @@ impl Claims {
         if let Some(ruled) = ruled.and_then(|ruled| serde_json::from_value(ruled).ok()) {
             self.decisions.push((sequence, tenant.clone(), ruled));
         }
-        if body.get("event").and_then(Value::as_str) == Some("approval.decided")
-            && let Some(given) = given(body)
-        {
-            self.approvals.push((sequence, tenant.clone(), given));
+        match body.get("event").and_then(Value::as_str) {
+            Some("approval.decided") => {
+                self.approvals.extend(given(body).map(|given| (sequence, tenant.clone(), given)));
+            }
+            Some("policies.adopted") => {
+                let adopted = body.get("detail").and_then(|detail| Adopted::deserialize(detail).ok());
+                self.policies.extend(adopted.map(|adopted| (sequence, adopted)));
+            }
+            _ => {}
         }
     }
 
@@ -102,7 +123,12 @@ impl Claims {
                 }
             }
         }
-        Ok((self.decisions.len() + self.approvals.len()) as u64)
+        for (sequence, adopted) in &self.policies {
+            if let Some(why) = policies_differ(db, adopted).await? {
+                return Err(differs(*sequence, "the set of policies", adopted.version.clone(), why));
+            }
+        }
+        Ok((self.decisions.len() + self.approvals.len() + self.policies.len()) as u64)
     }
 }
 
@@ -146,6 +172,23 @@ async fn approvals(
     let sql: &'static str = &APPROVALS;
     let rows: Vec<Approved> = db.rows(sql, asked).await?;
     Ok(rows.into_iter().map(|row| (row.0, row)).collect())
+}
+
+async fn policies_differ(db: &Db, adopted: &Adopted) -> Result<Option<&'static str>, Unproved> {
+    let sql = "SELECT files FROM policy_sets WHERE version = $1";
+    let row: Option<(String,)> = db.row(sql, args![&adopted.version]).await?;
+    let Some((files,)) = row else { return Ok(Some("whose texts are not there")) };
+    if serde_json::from_str(&files).ok().as_ref() != Some(&adopted.files) {
+        return Ok(Some("which is made of other files, as its row has it"));
+    }
+    for Text { digest, .. } in &adopted.files {
+        let text: Option<(String,)> =
+            db.row("SELECT text FROM policy_texts WHERE digest = $1", args![digest]).await?;
+        if text.is_none_or(|(text,)| sha256_hex(text.as_bytes()) != *digest) {
+            return Ok(Some("of which a text was changed or is gone"));
+        }
+    }
+    Ok(None)
 }
 
 fn decision_differs(ruled: &Ruled, row: Option<&Decided>) -> Option<&'static str> {

@@ -7,6 +7,7 @@ use cardea_core::{
     canonical::{Bounds, spelled},
     id::{DecisionId, RequestId, TenantId, TurnId},
     page::{Limit, Page, Place},
+    policy,
     principal::Principal,
     time::Timestamp,
 };
@@ -14,7 +15,10 @@ use cardea_store::{Commit, FromRow, Row, RowError, args};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::Observe;
+use super::{
+    Observe,
+    search::{LOOKED_AT, Wanted},
+};
 
 const CONTEXT: Bounds = Bounds { text: 512, whole: 4_096, depth: 4 };
 const REASON: Bounds = Bounds { text: 1_024, whole: 8_192, depth: 1 };
@@ -32,6 +36,16 @@ pub enum Verdict {
 }
 
 impl Verdict {
+    /// The one that stands for what policy said.
+    #[must_use]
+    pub const fn of(verdict: &policy::Verdict) -> Self {
+        match verdict {
+            policy::Verdict::Allow => Self::Allow,
+            policy::Verdict::Deny => Self::Deny,
+            policy::Verdict::NeedsApproval { .. } => Self::Approval,
+        }
+    }
+
     /// The word in rows, answers and metrics.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -128,6 +142,27 @@ pub struct Decided {
     pub context: Value,
 }
 
+impl Decided {
+    fn place(&self) -> Place {
+        Place { at: self.at, id: self.id.to_string() }
+    }
+
+    fn fits(&self, wanted: Wanted<'_>) -> bool {
+        let (turn, request) =
+            (self.turn.map(|turn| turn.to_string()), self.request.map(|request| request.to_string()));
+        wanted.fits(|name| match name {
+            "user" => Some(self.user.as_str()),
+            "action" => Some(self.action.as_str()),
+            "resource" => Some(self.resource.as_str()),
+            "verdict" => Some(self.verdict.as_str()),
+            "policy_version" => Some(self.policy_version.as_str()),
+            "turn" => turn.as_deref(),
+            "request" => request.as_deref(),
+            _ => None,
+        })
+    }
+}
+
 impl FromRow for Decided {
     fn from_row(row: &Row<'_>) -> Result<Self, RowError> {
         let json = |column: usize| -> Result<Value, RowError> {
@@ -192,15 +227,16 @@ impl Observe {
         ruled
     }
 
-    /// Decisions of one tenant, the oldest first; with `owner`, only those of that user.
+    /// Decisions of one tenant, the oldest first; with `owner`, only those of that user. Where only some are wanted, a page
+    /// may have fewer than its limit, or none, and another behind it all the same.
     ///
     /// # Errors
     /// What the store says.
     pub async fn decisions(
         &self,
-        tenant: &TenantId,
-        owner: Option<&Principal>,
+        (tenant, owner): (&TenantId, Option<&Principal>),
         after: &Place,
+        wanted: Wanted<'_>,
         limit: Limit,
     ) -> Result<Page<Decided>> {
         let sql = "SELECT id, at, user_id, action, resource, verdict, reason, policies, policy_version, turn, request, \
@@ -209,8 +245,30 @@ impl Observe {
         if owner.is_some_and(|owner| owner.tenant != *tenant) {
             return Err(Error::new(Code::NotFound));
         }
-        let args = args![tenant, after.at, &after.id, owner.map(Principal::key), limit.get() + 1];
-        let rows = self.0.db.rows(sql, args).await?;
-        Ok(Page::of(rows, limit, |one: &Decided| Place { at: one.at, id: one.id.to_string() }))
+        let owner = owner.map(Principal::key);
+        let (mut place, mut found) = (after.clone(), Vec::new());
+        let (mut looked, asked) = (0, wanted.rows(limit));
+        while looked < LOOKED_AT && found.len() <= limit.rows() {
+            let args = args![tenant, place.at, &place.id, owner.as_deref(), asked];
+            let rows: Vec<Decided> = self.0.db.rows(sql, args).await?;
+            let full = rows.len() == asked as usize;
+            for row in rows {
+                place = row.place();
+                if wanted.is_over(row.at) {
+                    return Ok(Page::of(found, limit, Decided::place));
+                }
+                if row.fits(wanted) {
+                    found.push(row);
+                }
+            }
+            if !full {
+                return Ok(Page::of(found, limit, Decided::place));
+            }
+            looked += asked;
+        }
+        if found.len() > limit.rows() {
+            return Ok(Page::of(found, limit, Decided::place));
+        }
+        Ok(Page { entries: found, next: Some(place) })
     }
 }

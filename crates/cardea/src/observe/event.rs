@@ -4,7 +4,7 @@ use std::{fmt::Write as _, time::Duration};
 
 use cardea_core::{
     Code,
-    id::{RequestId, TurnId},
+    id::{DecisionId, RequestId, TurnId},
     message::Usage,
     principal::Principal,
 };
@@ -40,6 +40,8 @@ pub struct RequestEvent {
     pub model: Option<String>,
     /// The turn.
     pub turn: Option<TurnId>,
+    /// What let a completion without a turn ask its model, as the log of decisions knows it.
+    pub decision: Option<DecisionId>,
     /// The cache layer that answered.
     pub cache: Option<&'static str>,
     /// Tool calls that were made.
@@ -73,6 +75,7 @@ impl RequestEvent {
             agent: None,
             model: None,
             turn: None,
+            decision: None,
             cache: None,
             tools: 0,
             usage: Usage::default(),
@@ -146,6 +149,7 @@ impl Observe {
             agent.name = event.agent.as_deref(),
             model.name = event.model.as_deref(),
             turn.id = event.turn.as_ref().map(tracing::field::display),
+            decision.id = event.decision.as_ref().map(tracing::field::display),
             cache.layer = event.cache,
             turn.ending = event.ending,
             tool.calls = event.tools,

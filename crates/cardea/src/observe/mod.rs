@@ -36,7 +36,7 @@ pub use self::{
     decision::{Decided, Decision, Ruled, Verdict},
     event::{RequestEvent, Told},
     meter::{CacheResult, CheckResult, Seen},
-    search::Audited,
+    search::{Audited, Wanted},
     span::{Span, Trace},
     verify::{Unproved, Verified, export, same_key, verify, verify_export},
 };

@@ -1,4 +1,4 @@
-//! Looking into the audit log of one tenant.
+//! Looking into the audit log of one tenant, and what of a log is wanted.
 
 use cardea_core::{
     Code, Error, Result,
@@ -35,18 +35,48 @@ fn place(at: Timestamp, node: &str, sequence: u64) -> Place {
     Place { at, id: format!("{node}.{sequence}") }
 }
 
+/// What of a log is wanted.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Wanted<'a> {
+    /// Fields of an entry, each with the text that it must have.
+    pub fields: &'a [(&'static str, &'a str)],
+    /// The last moment.
+    pub until: Option<Timestamp>,
+}
+
+impl Wanted<'_> {
+    /// Everything.
+    pub const ALL: Self = Self { fields: &[], until: None };
+
+    pub(super) fn fits<'f>(self, field: impl Fn(&str) -> Option<&'f str>) -> bool {
+        self.fields.iter().all(|(name, text)| field(name) == Some(*text))
+    }
+
+    pub(super) fn is_over(self, at: Timestamp) -> bool {
+        self.until.is_some_and(|end| at > end)
+    }
+
+    /// How many rows one question asks for: many, where few of them may be wanted.
+    pub(super) fn rows(self, limit: Limit) -> u32 {
+        if self.fields.is_empty() { limit.get() + 1 } else { Limit::MOST.get() }
+    }
+
+    fn turn(self) -> Option<TurnId> {
+        self.fields.iter().find(|(name, _)| *name == "turn")?.1.parse().ok()
+    }
+}
+
 type Row = (String, u64, Timestamp, Vec<u8>);
 
 /// Rows that are looked at for one page, so that a search for what is not there has an end.
-const LOOKED_AT: u32 = 20_000;
-const ROWS: Limit = Limit::MOST;
+pub(super) const LOOKED_AT: u32 = 20_000;
 
 /// How far the clocks of two nodes may differ, in milliseconds: a node that takes a turn over writes by its own.
 const CLOCKS: i64 = 60_000;
 
 /// Where to begin. Nothing tells of a turn before its moment, so a long log is not read from its beginning.
-fn start(after: &Place, turn: Option<&str>) -> (Timestamp, String, u64) {
-    let begun = turn.and_then(|turn| turn.parse::<TurnId>().ok()?.moment());
+fn start(after: &Place, turn: Option<TurnId>) -> (Timestamp, String, u64) {
+    let begun = turn.and_then(|turn| turn.moment());
     let begun = begun.map(|begun| Timestamp(begun.0 - CLOCKS)).filter(|begun| *begun > after.at);
     let (node, sequence) = after.id.rsplit_once('.').unwrap_or((&after.id, ""));
     match begun {
@@ -56,8 +86,8 @@ fn start(after: &Place, turn: Option<&str>) -> (Timestamp, String, u64) {
 }
 
 impl Observe {
-    /// Entries of one tenant, the oldest first. With `turn`, only those of that turn; a page may then have fewer entries
-    /// than its limit, or none, and another behind it all the same.
+    /// Entries of one tenant, the oldest first. Where only some are wanted, a page may have fewer entries than its limit, or
+    /// none, and another behind it all the same.
     ///
     /// # Errors
     /// What the store says.
@@ -65,29 +95,31 @@ impl Observe {
         &self,
         tenant: &TenantId,
         after: &Place,
-        turn: Option<&str>,
+        wanted: Wanted<'_>,
         limit: Limit,
     ) -> Result<Page<Audited>> {
         let sql = "SELECT node, seq, at, body FROM audit WHERE tenant = $1 AND seq > 0 AND at >= $2 AND \
                    (at > $2 OR (at = $2 AND (node > $3 OR (node = $3 AND seq > $4)))) ORDER BY at, node, seq LIMIT $5";
-        let (mut at, mut node, mut sequence) = start(after, turn);
-        let (mut found, mut looked) = (Vec::new(), 0);
+        let (mut at, mut node, mut sequence) = start(after, wanted.turn());
+        let (mut found, mut looked, asked) = (Vec::new(), 0, wanted.rows(limit));
         while looked < LOOKED_AT && found.len() <= limit.rows() {
-            let args = args![tenant, at, &node, sequence, ROWS.get()];
-            let rows: Vec<Row> = self.0.db.rows(sql, args).await?;
-            let full = rows.len() == ROWS.rows();
+            let rows: Vec<Row> = self.0.db.rows(sql, args![tenant, at, &node, sequence, asked]).await?;
+            let full = rows.len() == asked as usize;
             for row in rows {
                 (at, node, sequence) = (row.2, row.0.clone(), row.1);
+                if wanted.is_over(at) {
+                    return Ok(Page::of(found, limit, Audited::place));
+                }
                 let body: Value = serde_json::from_slice(&row.3)
                     .map_err(|error| Error::new(Code::Internal).because(error))?;
-                if turn.is_none_or(|turn| body.get("turn").and_then(Value::as_str) == Some(turn)) {
+                if wanted.fits(|name| body.get(name).and_then(Value::as_str)) {
                     found.push(Audited { node: row.0, sequence: row.1, at: row.2, body });
                 }
             }
             if !full {
                 return Ok(Page::of(found, limit, Audited::place));
             }
-            looked += ROWS.get();
+            looked += asked;
         }
         if found.len() > limit.rows() {
             return Ok(Page::of(found, limit, Audited::place));

@@ -212,7 +212,7 @@ async fn an_entry_before_the_first_and_a_chain_under_a_second_name_are_found() {
         assert!(told.contains("before the first") && told.contains("main"), "{told}");
         // Nobody is shown it, and it does not keep the others from being shown.
         let acme = TenantId::from("acme");
-        let shown = house.observe.search(&acme, &Place::START, None, Limit::MOST).await.unwrap();
+        let shown = house.observe.search(&acme, &Place::START, Wanted::ALL, Limit::MOST).await.unwrap();
         assert_eq!(shown.entries.len(), 5);
         let mut out = Vec::new();
         assert_eq!(export(&house.db, &mut out).await.unwrap(), 5);
@@ -248,30 +248,38 @@ async fn an_auditor_sees_one_tenant_and_can_follow_one_turn() {
     }
     let acme = TenantId::from("acme");
     let of = |limit: u32| Limit::try_from(limit).unwrap();
-    let all = house.observe.search(&acme, &Place::START, None, of(100)).await.unwrap().entries;
+    let all = house.observe.search(&acme, &Place::START, Wanted::ALL, of(100)).await.unwrap().entries;
     assert_eq!(all.len(), 15);
     assert!(all.iter().all(|entry| entry.body["tenant"] == "acme"));
     let from = Place { at: all[9].at, id: String::new() };
-    let later = house.observe.search(&acme, &from, None, of(100)).await.unwrap();
+    let later = house.observe.search(&acme, &from, Wanted::ALL, of(100)).await.unwrap();
     assert_eq!(later.entries, all[9..], "from a point in time on, it too");
     let (mut page, mut paged) = (Some(Place::START), Vec::new());
     while let Some(after) = page {
-        let found = house.observe.search(&acme, &after, None, of(4)).await.unwrap();
+        let found = house.observe.search(&acme, &after, Wanted::ALL, of(4)).await.unwrap();
         assert!(found.entries.len() <= 4);
         paged.extend(found.entries);
         page = found.next;
     }
     assert_eq!(paged, all, "in pages, each entry once");
-    let of_turn = house.observe.search(&acme, &Place::START, Some(&turn.to_string()), of(3)).await.unwrap();
+    let of_turn = house
+        .observe
+        .search(&acme, &Place::START, Wanted { fields: &[("turn", &turn.to_string())], until: None }, of(3))
+        .await
+        .unwrap();
     assert_eq!(
         of_turn.entries.iter().map(|entry| entry.body["detail"]["n"].clone()).collect::<Vec<_>>(),
         [0, 6, 12]
     );
     let timed = TurnId::timed(all[9].at);
     house.tell("acme", Some(timed), json!({ "n": 30 })).await;
-    let of_turn = house.observe.search(&acme, &Place::START, Some(&timed.to_string()), of(3)).await.unwrap();
+    let of_turn = house
+        .observe
+        .search(&acme, &Place::START, Wanted { fields: &[("turn", &timed.to_string())], until: None }, of(3))
+        .await
+        .unwrap();
     assert_eq!(of_turn.entries.len(), 1, "from its moment on");
-    let nobodys = house.observe.search(&"nobody".into(), &Place::START, None, of(100)).await.unwrap();
+    let nobodys = house.observe.search(&"nobody".into(), &Place::START, Wanted::ALL, of(100)).await.unwrap();
     assert_eq!(nobodys, Page { entries: Vec::new(), next: None });
 }
 
@@ -295,7 +303,7 @@ async fn a_decision_is_written_with_its_reason_and_read_by_its_user_or_an_audito
     house.observe.decision(&mut commit, decision);
     house.db.commit(commit).await.unwrap();
     let start = Place::START;
-    let read = |owner| house.observe.decisions(&who.tenant, owner, &start, Limit::default());
+    let read = |owner| house.observe.decisions((&who.tenant, owner), &start, Wanted::ALL, Limit::default());
     let rows = read(None).await.unwrap().entries;
     assert_eq!((rows[0].verdict.as_str(), rows[0].reason.as_str()), ("deny", "analysts may not refund"));
     assert_eq!(rows[0].policies, json!(["refund-support-only"]));

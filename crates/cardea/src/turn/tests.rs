@@ -14,7 +14,7 @@ use futures::future::join_all;
 use serde_json::{Map, json};
 
 use super::*;
-use crate::observe::{Checkpoints, verify};
+use crate::observe::{Checkpoints, Wanted, verify};
 
 const KEY: [u8; 32] = [5; 32];
 
@@ -72,7 +72,12 @@ impl House {
     async fn told(&self, turn: TurnId) -> Vec<String> {
         let observe = Observe::new(self.db.clone(), self.clock.clone(), Prices::default());
         let entries = observe
-            .search(&"acme".into(), &Place::START, Some(&turn.to_string()), Limit::MOST)
+            .search(
+                &"acme".into(),
+                &Place::START,
+                Wanted { fields: &[("turn", &turn.to_string())], until: None },
+                Limit::MOST,
+            )
             .await
             .unwrap()
             .entries;

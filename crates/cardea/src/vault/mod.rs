@@ -28,7 +28,7 @@ use std::sync::Arc;
 use cardea_core::{
     Code, Error, Result,
     id::{SecretId, TenantId, UserId},
-    principal::{Principal, Proof},
+    principal::Principal,
     time::SharedClock,
 };
 use cardea_store::{Commit, CommitError, Db, args};
@@ -372,28 +372,12 @@ impl Vault {
     }
 
     fn told(&self, mut commit: Commit, tenant: &TenantId, event: &'static str, name: &str) -> Commit {
-        let principal = ourselves(tenant.clone());
+        let principal = Principal::installation(tenant.clone());
         let detail = json!({ "name": name });
         let entry =
             Entry { principal: &principal, event, turn: None, step: None, tool: None, request: None, detail };
         self.0.observe.audit(&mut commit, entry);
         commit
-    }
-}
-
-/// The installation itself, as the one who does something.
-fn ourselves(tenant: TenantId) -> Principal {
-    Principal {
-        tenant,
-        user: "cardea".into(),
-        client: None,
-        issuer: "cardea".to_owned(),
-        roles: Default::default(),
-        scopes: Default::default(),
-        actors: Vec::new(),
-        proof: Proof::Embedded,
-        address: None,
-        metadata: Default::default(),
     }
 }
 

@@ -140,3 +140,27 @@ async fn a_read_says_in_the_chain_what_allowed_it() {
     fits(ended, &decided(&world, "ops__get_order").await[0]);
     fits(&told(&audit, "step.started"), &decided(&world, REFUND).await[0]);
 }
+
+#[tokio::test]
+async fn a_model_that_policy_allows_leaves_its_trace_once_a_minute_for_everyone_who_asks() {
+    let world =
+        World::with_model([Act::say("One."), Act::say("Two."), Act::say("Three."), Act::say("Four.")]).await;
+    let asks = async |person: &User, text: &str| {
+        let ask = json!({ "model": "scripted", "messages": [{ "role": "user", "content": text }] });
+        drop(person.post("/v1/chat/completions", &ask).await.expect(200));
+    };
+    let (ann, bob) = (world.user("support"), world.user("analyst"));
+    asks(&ann, "First").await;
+    asks(&ann, "Second").await;
+    let first = decided(&world, "scripted").await;
+    assert_eq!(first.len(), 1, "one decision is good for both: {first:?}");
+    assert_eq!((&first[0]["verdict"], &first[0]["user"]), (&json!("allow"), &json!("support")));
+    fits(&told(&world.audit().await, "completion.allowed"), &first[0]);
+
+    asks(&bob, "Third").await;
+    world.clock.advance(cardea_core::time::Millis::from_secs(61));
+    asks(&ann, "Fourth").await;
+    let all = decided(&world, "scripted").await;
+    let of = |user: &str| all.iter().filter(|one| one["user"] == user).count();
+    assert_eq!((of("support"), of("analyst")), (2, 1), "nobody stands for another, nor for ever: {all:?}");
+}

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cardea::identity::operator;
+use cardea::{identity::operator, observe::Wanted};
 use cardea_core::page::{Limit, Place};
 use cardea_testkit::{
     World,
@@ -49,8 +49,13 @@ async fn calls(user: &User, tool: &'static str) -> Result<(), String> {
 }
 
 async fn told(world: &World, event: &str) -> Vec<Value> {
-    let found =
-        world.app.observe.search(&"cardea".into(), &Place::START, None, Limit::MOST).await.unwrap().entries;
+    let found = world
+        .app
+        .observe
+        .search(&"cardea".into(), &Place::START, Wanted::ALL, Limit::MOST)
+        .await
+        .unwrap()
+        .entries;
     found.into_iter().map(|entry| entry.body).filter(|body| body["event"] == event).collect()
 }
 

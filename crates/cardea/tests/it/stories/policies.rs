@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use cardea::control::Watch;
+use cardea::control::{Watch, adopted, adopted_text};
 use cardea_core::{Result, time::Millis};
 use cardea_testkit::{World, model::Act, world::User};
 use serde_json::{Value, json};
@@ -70,7 +70,28 @@ async fn a_bad_policy_set_changes_nothing_and_a_good_one_is_taken_without_a_rest
         tokio::task::yield_now().await;
     }
     ann.asks("Is it open again? Refund order 17.").await.ends().await;
-    assert_eq!(newest(&world, &ann).await, ("allow".to_owned(), first), "the same set has the same version");
+    assert_eq!(
+        newest(&world, &ann).await,
+        ("allow".to_owned(), first.clone()),
+        "the same set has the same version"
+    );
+
+    // What a version said can be read as long as there are decisions under it.
+    world.app.control.record().await.unwrap();
+    assert!(text_of(&world, &second).await.contains("closed-today"));
+    assert!(!text_of(&world, &first).await.contains("closed-today"));
+}
+
+/// The texts that a version was made of.
+async fn text_of(world: &World, version: &str) -> String {
+    let all = adopted(&world.app.db).await.unwrap();
+    let one =
+        all.iter().find(|one| one.version == version).unwrap_or_else(|| panic!("no {version}: {all:?}"));
+    let mut whole = String::new();
+    for file in &one.files {
+        whole += &adopted_text(&world.app.db, file).await.unwrap().expect("its text");
+    }
+    whole
 }
 
 #[test]

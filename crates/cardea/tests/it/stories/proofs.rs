@@ -66,6 +66,61 @@ async fn a_decision_that_was_changed_after_it_was_given_runs_nothing() {
     assert_eq!(world.shop().refunds(17).await, 0);
 }
 
+/// What a hand does to the tables, how it puts that back, and what `audit verify` says of it.
+const CHANGES: &[(&str, &str, &str)] = &[
+    (
+        "UPDATE decisions SET verdict = 'allow', policy_version = policy_version || verdict WHERE verdict = 'deny'",
+        "UPDATE decisions SET verdict = 'deny', policy_version = REPLACE(policy_version, 'deny', '') \
+     WHERE policy_version LIKE '%deny'",
+        "whose verdict is another one",
+    ),
+    (
+        "UPDATE decisions SET policies = '[\"x\"]' || policies",
+        "UPDATE decisions SET policies = SUBSTR(policies, 6)",
+        "whose policies are others",
+    ),
+    (
+        "UPDATE decisions SET policy_version = 'x' || policy_version",
+        "UPDATE decisions SET policy_version = SUBSTR(policy_version, 2)",
+        "whose policy version is another one",
+    ),
+    (
+        "UPDATE decisions SET tenant = 'x' || tenant",
+        "UPDATE decisions SET tenant = SUBSTR(tenant, 2)",
+        "which is not in the log of decisions",
+    ),
+    (
+        "UPDATE approvals SET state = 'rejected'",
+        "UPDATE approvals SET state = 'approved'",
+        "which was decided otherwise",
+    ),
+    (
+        "UPDATE approvals SET decided_by = REPLACE(decided_by, '\"supervisor\"', '\"carol\"')",
+        "UPDATE approvals SET decided_by = REPLACE(decided_by, '\"carol\"', '\"supervisor\"')",
+        "which somebody else decided",
+    ),
+    (
+        "UPDATE approvals SET args_digest = 'x' || args_digest",
+        "UPDATE approvals SET args_digest = SUBSTR(args_digest, 2)",
+        "which is for another call now",
+    ),
+    (
+        "UPDATE policy_texts SET text = text || '//'",
+        "UPDATE policy_texts SET text = SUBSTR(text, 1, LENGTH(text) - 2)",
+        "of which a text was changed or is gone",
+    ),
+    (
+        "UPDATE policy_sets SET files = REPLACE(files, 'shop.cedar', 'ship.cedar')",
+        "UPDATE policy_sets SET files = REPLACE(files, 'ship.cedar', 'shop.cedar')",
+        "which is made of other files",
+    ),
+    (
+        "UPDATE policy_sets SET version = 'x' || version",
+        "UPDATE policy_sets SET version = SUBSTR(version, 2)",
+        "whose texts are not there",
+    ),
+];
+
 #[tokio::test]
 async fn rows_that_say_something_else_than_the_chain_are_found() {
     let world = World::with_model([
@@ -83,51 +138,17 @@ async fn rows_that_say_something_else_than_the_chain_are_found() {
     turn.answers("It is refunded.").await;
     support.asks("Delete the customer.").await.answers("I cannot.").await;
     let good = proved(&world).await.unwrap();
-    assert_eq!(good.compared, 5, "a read, what waited, what was approved, that it was, what is hidden");
+    assert_eq!(
+        good.compared, 6,
+        "the policies, a read, what waited, what was approved, that it was, what is hidden"
+    );
 
-    for (change, back, wanted) in [
-        (
-            "UPDATE decisions SET verdict = 'allow', policy_version = policy_version || verdict WHERE verdict = 'deny'",
-            "UPDATE decisions SET verdict = 'deny', policy_version = REPLACE(policy_version, 'deny', '') \
-             WHERE policy_version LIKE '%deny'",
-            "whose verdict is another one",
-        ),
-        (
-            "UPDATE decisions SET policies = '[\"x\"]' || policies",
-            "UPDATE decisions SET policies = SUBSTR(policies, 6)",
-            "whose policies are others",
-        ),
-        (
-            "UPDATE decisions SET policy_version = 'x' || policy_version",
-            "UPDATE decisions SET policy_version = SUBSTR(policy_version, 2)",
-            "whose policy version is another one",
-        ),
-        (
-            "UPDATE decisions SET tenant = 'x' || tenant",
-            "UPDATE decisions SET tenant = SUBSTR(tenant, 2)",
-            "which is not in the log of decisions",
-        ),
-        (
-            "UPDATE approvals SET state = 'rejected'",
-            "UPDATE approvals SET state = 'approved'",
-            "which was decided otherwise",
-        ),
-        (
-            "UPDATE approvals SET decided_by = REPLACE(decided_by, '\"supervisor\"', '\"carol\"')",
-            "UPDATE approvals SET decided_by = REPLACE(decided_by, '\"carol\"', '\"supervisor\"')",
-            "which somebody else decided",
-        ),
-        (
-            "UPDATE approvals SET args_digest = 'x' || args_digest",
-            "UPDATE approvals SET args_digest = SUBSTR(args_digest, 2)",
-            "which is for another call now",
-        ),
-    ] {
+    for (change, back, wanted) in CHANGES {
         by_hand(&world, change).await;
         let found = proved(&world).await.unwrap_err();
         assert!(found.contains(wanted) && found.contains("entry "), "{change}: {found}");
         by_hand(&world, back).await;
-        assert_eq!(proved(&world).await.unwrap().compared, 5, "{back}");
+        assert_eq!(proved(&world).await.unwrap().compared, 6, "{back}");
     }
 
     // What people take back of what they said is no tampering.
@@ -135,7 +156,7 @@ async fn rows_that_say_something_else_than_the_chain_are_found() {
     drop(support.delete(&conversation).await.expect(204));
     let admin = world.person((TENANT, "ada"), &["admin"], &["read"]);
     drop(admin.delete("/api/v1/people/support").await.expect(204));
-    assert_eq!(proved(&world).await.unwrap().compared, 5);
+    assert_eq!(proved(&world).await.unwrap().compared, 6);
 
     by_hand(&world, "DELETE FROM decisions").await;
     assert!(proved(&world).await.unwrap_err().contains("which is not in the log of decisions"));
@@ -158,6 +179,54 @@ async fn an_auditor_reads_who_allowed_what() {
     let foreign = world.person(("other", "eva"), &["auditor"], &["read"]);
     assert_eq!(foreign.get("/api/v1/approvals").await.expect(200).body["approvals"], json!([]));
     drop(foreign.get(&format!("/api/v1/approvals/{}", turn.approval())).await.expect(404));
+}
+
+#[tokio::test]
+async fn an_auditor_finds_what_was_done_and_decided_by_its_facts() {
+    let world = World::with_model([refund(), Act::say("It is refunded."), Act::say("Hello.")]).await;
+    let turn = world.user("support").asks("Refund 150 for order 17, please.").await;
+    turn.waits_for_approval(REFUND).await;
+    world.user("supervisor").approves(&turn).await;
+    drop(turn.answers("It is refunded.").await);
+    let ask = json!({ "model": "scripted", "messages": [{ "role": "user", "content": "Hello" }] });
+    drop(world.user("analyst").post("/v1/chat/completions", &ask).await.expect(200));
+    let eva = world.person((TENANT, "eva"), &["auditor"], &["read"]);
+    let count = async |path: String| {
+        let found = eva.get(&path).await.expect(200).body;
+        let list = found.get("entries").or_else(|| found.get("decisions")).and_then(Value::as_array);
+        (list.map(Vec::len), found["next"].clone())
+    };
+    let whole = eva.get("/api/v1/decisions").await.expect(200).body;
+    let first = &whole["decisions"][0];
+    let of = |key: &str| first[key].as_str().unwrap_or_default().to_owned();
+    let end = first["at"].as_i64().unwrap();
+    for (query, wanted) in [
+        ("verdict=approval".to_owned(), 1),
+        ("verdict=allow&user=support".to_owned(), 1),
+        ("verdict=deny".to_owned(), 0),
+        (format!("resource={REFUND}&action=call"), 2),
+        ("user=analyst".to_owned(), 1),
+        (format!("turn={}", turn.turn()), 2),
+        (format!("policy_version={}", of("policy_version")), 3),
+        (format!("request={}&verdict=approval", of("request")), 1),
+        (format!("until={}", end - 1), 0),
+    ] {
+        assert_eq!(count(format!("/api/v1/decisions?{query}")).await, (Some(wanted), Value::Null), "{query}");
+    }
+    for (query, wanted) in [
+        ("event=approval.decided&user=supervisor".to_owned(), 1),
+        ("event=completion.allowed".to_owned(), 1),
+        (format!("tool={REFUND}&event=step.waits"), 1),
+        (format!("turn={}&user=analyst", turn.turn()), 0),
+        (format!("event=turn.started&until={}", end - 1), 0),
+    ] {
+        assert_eq!(count(format!("/api/v1/audit?{query}")).await, (Some(wanted), Value::Null), "{query}");
+    }
+    for wrong in
+        ["decisions?verdict=maybe", "decisions?until=tomorrow", "audit?request=17", "audit?verdict=deny"]
+    {
+        drop(eva.get(&format!("/api/v1/{wrong}")).await.expect(400));
+    }
 }
 
 #[tokio::test]

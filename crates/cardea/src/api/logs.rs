@@ -1,0 +1,110 @@
+//! Routes for auditors: what was done, and what policy decided.
+
+use axum::{Json, extract::State};
+use cardea_core::{
+    Code, Error,
+    id::{RequestId, TurnId},
+    page::{Limit, Place},
+    time::Timestamp,
+};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::{
+    Problem,
+    extract::{Known, Query},
+};
+use crate::{
+    app::App,
+    observe::{Verdict, Wanted},
+};
+
+/// The role that may read a tenant's audit log and decision log.
+const AUDITOR: &str = "auditor";
+
+/// Which entries of the audit log.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Entries {
+    after: Option<Place>,
+    until: Option<i64>,
+    #[serde(default)]
+    limit: Limit,
+    turn: Option<TurnId>,
+    request: Option<RequestId>,
+    user: Option<String>,
+    event: Option<String>,
+    tool: Option<String>,
+}
+
+/// Which decisions.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Decisions {
+    after: Option<Place>,
+    until: Option<i64>,
+    #[serde(default)]
+    limit: Limit,
+    turn: Option<TurnId>,
+    request: Option<RequestId>,
+    user: Option<String>,
+    action: Option<String>,
+    resource: Option<String>,
+    verdict: Option<Verdict>,
+    policy_version: Option<String>,
+}
+
+/// The fields that somebody has named, with what they must be.
+fn named<'a>(
+    fields: impl IntoIterator<Item = (&'static str, Option<&'a str>)>,
+) -> Vec<(&'static str, &'a str)> {
+    fields.into_iter().filter_map(|(name, text)| Some((name, text?))).collect()
+}
+
+pub(super) async fn audit(
+    State(app): State<App>,
+    known: Known,
+    Query(asked): Query<Entries>,
+) -> Result<Json<Value>, Problem> {
+    if !known.caller.has_role(AUDITOR) {
+        let error = Error::new(Code::Denied).detail("Only the role `auditor` reads the audit log.");
+        return Err(known.problem(error));
+    }
+    let (turn, request) = (asked.turn.map(|id| id.to_string()), asked.request.map(|id| id.to_string()));
+    let fields = named([
+        ("turn", turn.as_deref()),
+        ("request", request.as_deref()),
+        ("user", asked.user.as_deref()),
+        ("event", asked.event.as_deref()),
+        ("tool", asked.tool.as_deref()),
+    ]);
+    let wanted = Wanted { fields: &fields, until: asked.until.map(Timestamp) };
+    let after = asked.after.unwrap_or(Place::START);
+    let found = app.observe.search(&known.caller.tenant, &after, wanted, asked.limit).await;
+    let page = found.map_err(|error| known.problem(error))?;
+    Ok(Json(json!({ "entries": page.entries, "next": page.next })))
+}
+
+pub(super) async fn decisions(
+    State(app): State<App>,
+    known: Known,
+    Query(asked): Query<Decisions>,
+) -> Result<Json<Value>, Problem> {
+    let caller = &known.caller;
+    let (turn, request) = (asked.turn.map(|id| id.to_string()), asked.request.map(|id| id.to_string()));
+    let fields = named([
+        ("turn", turn.as_deref()),
+        ("request", request.as_deref()),
+        ("user", asked.user.as_deref()),
+        ("action", asked.action.as_deref()),
+        ("resource", asked.resource.as_deref()),
+        ("verdict", asked.verdict.map(Verdict::name)),
+        ("policy_version", asked.policy_version.as_deref()),
+    ]);
+    let wanted = Wanted { fields: &fields, until: asked.until.map(Timestamp) };
+    let after = asked.after.unwrap_or(Place::START);
+    let owner = (!caller.has_role(AUDITOR)).then(|| caller.principal());
+    let found = app.observe.decisions((&caller.tenant, owner), &after, wanted, asked.limit).await;
+    let page = found.map_err(|error| known.problem(error))?;
+    Ok(Json(json!({ "decisions": page.entries, "next": page.next })))
+}
