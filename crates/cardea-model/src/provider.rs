@@ -23,7 +23,7 @@ use tokio::time::{Instant, timeout_at};
 use crate::{
     config::{ModelsConfig, ProviderConfig, Timeouts},
     failure::{Failure, Trouble},
-    wire::{Decoder, Format, retry_after},
+    wire::{Decoder, Format, Sent, retry_after},
 };
 
 /// As much of a refusal's body as is read.
@@ -121,7 +121,7 @@ impl Provider {
         let streaming =
             self.net.stream(request).await.map_err(|error| trouble(&error, Trouble::Unreachable))?;
         if !streaming.status.is_success() {
-            return Err(self.refusal(streaming, first_by).await);
+            return Err(self.refusal(streaming, Some(prompt), first_by).await);
         }
         let kind = streaming
             .headers
@@ -159,7 +159,7 @@ impl Provider {
         Ok(target)
     }
 
-    async fn refusal(&self, mut streaming: Streaming, by: Instant) -> Failure {
+    async fn refusal(&self, mut streaming: Streaming, prompt: Option<&Prompt>, by: Instant) -> Failure {
         let (status, headers) = (streaming.status.as_u16(), streaming.headers.clone());
         let mut body = Vec::new();
         while let Ok(Ok(Some(piece))) = timeout_at(by, streaming.chunk()).await {
@@ -168,7 +168,7 @@ impl Provider {
                 break;
             }
         }
-        let failure = self.format.refusal(status, &body);
+        let failure = self.format.refusal(status, &body, &Sent::new(prompt, &self.headers));
         let header = |name: &str| headers.get(name)?.to_str().ok().map(str::to_owned);
         let hint = retry_after(header).or(failure.retry_after);
         failure.after(hint)
@@ -187,7 +187,7 @@ impl Provider {
         match streaming.status.as_u16() {
             // Several servers have no such list: they are there all the same.
             200..=299 | 404 | 405 => Ok(()),
-            _ => Err(self.refusal(streaming, by).await),
+            _ => Err(self.refusal(streaming, None, by).await),
         }
     }
 }

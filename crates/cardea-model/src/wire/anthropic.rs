@@ -14,7 +14,7 @@ use cardea_core::{
 use serde_json::{Map, Value, json};
 
 use super::{
-    Assembly, ToolNames, WireRequest, count, text,
+    Assembly, ToolNames, WireRequest, count, kind, text,
     transcript::{Part, ToolResult, tidy},
 };
 use crate::failure::{Failure, Trouble};
@@ -235,7 +235,8 @@ fn reported(error: &Value) -> Failure {
         "request_too_large" => Trouble::TooLong,
         _ => Trouble::Broken,
     };
-    Failure::new(trouble, text(error, "message"))
+    // Its message may repeat the prompt.
+    Failure::new(trouble, format!("the stream tells of an error: {}", kind(text(error, "type"))))
 }
 
 #[cfg(test)]

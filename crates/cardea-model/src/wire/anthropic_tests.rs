@@ -2,7 +2,7 @@ use cardea_core::message::{Message, ModelEvent, Usage};
 
 use super::*;
 use crate::wire::{
-    Format,
+    Format, Sent,
     samples::{call, prompt, read, stream},
 };
 
@@ -118,8 +118,8 @@ fn cut_broken_and_refused_answers_are_told_apart() {
     }
     let body =
         br#"{"type":"error","error":{"type":"invalid_request_error","message":"prompt is too long: 9 > 8"}}"#;
-    assert_eq!(Format::Anthropic.refusal(400, body).trouble, Trouble::TooLong);
-    assert_eq!(Format::Anthropic.refusal(529, b"").trouble, Trouble::Busy);
+    assert_eq!(Format::Anthropic.refusal(400, body, &Sent::default()).trouble, Trouble::TooLong);
+    assert_eq!(Format::Anthropic.refusal(529, b"", &Sent::default()).trouble, Trouble::Busy);
 }
 
 #[test]

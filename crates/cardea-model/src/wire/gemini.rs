@@ -12,7 +12,7 @@ use cardea_core::{
 use serde_json::{Map, Value, json};
 
 use super::{
-    Assembly, ToolNames, WireRequest, count, positive_ms, text,
+    Assembly, ToolNames, WireRequest, count, kind, positive_ms, text,
     transcript::{Part, ToolResult, tidy},
 };
 use crate::failure::{Failure, Trouble};
@@ -129,7 +129,7 @@ pub(super) fn event(assembly: &mut Assembly, event: &Event) -> Result<(), Failur
         };
     }
     if let Some(reason) = data.pointer("/promptFeedback/blockReason").and_then(Value::as_str) {
-        return Err(Failure::new(Trouble::Filtered, format!("the prompt was blocked: {reason}")));
+        return Err(Failure::new(Trouble::Filtered, format!("the prompt was blocked: {}", kind(reason))));
     }
     let Some(candidate) = data.pointer("/candidates/0") else {
         let known = data.get("usageMetadata").is_some() || data.get("responseId").is_some();
@@ -171,7 +171,9 @@ fn stopped(assembly: &mut Assembly, reason: &str) -> Result<(), Failure> {
 
 fn reported(error: &Value) -> Failure {
     let status = u16::try_from(count(error, "code")).unwrap_or(500);
-    Failure::new(Trouble::of_status(status), text(error, "message")).after(retry_hint(error))
+    // Its message may repeat the prompt.
+    let cause = format!("the stream tells of an error: {status} {}", kind(text(error, "status")));
+    Failure::new(Trouble::of_status(status), cause).after(retry_hint(error))
 }
 
 /// The pause that a quota error asks for: `{"@type": "…RetryInfo", "retryDelay": "37s"}`.

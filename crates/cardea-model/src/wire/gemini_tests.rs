@@ -2,7 +2,7 @@ use cardea_core::message::{Demands, ModelEvent};
 
 use super::*;
 use crate::wire::{
-    Format,
+    Format, Sent,
     samples::{call, prompt, read, stream},
 };
 
@@ -90,7 +90,7 @@ fn blocked_cut_and_broken_answers_are_told_apart() {
 fn a_quota_error_says_when_to_come_back() {
     let info = json!({ "@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "37.5s" });
     let body = json!([{ "error": { "code": 429, "message": "quota", "details": [{}, info] } }]).to_string();
-    let failure = Format::Gemini.refusal(429, body.as_bytes());
+    let failure = Format::Gemini.refusal(429, body.as_bytes(), &Sent::default());
     assert_eq!((failure.trouble, failure.retry_after), (Trouble::Busy, Some(Millis(37_500))));
 }
 

@@ -10,6 +10,7 @@ mod names;
 pub(crate) mod openai;
 #[cfg(test)]
 mod samples;
+mod told;
 mod transcript;
 
 use std::collections::{BTreeSet, VecDeque};
@@ -24,11 +25,18 @@ use serde::Serialize;
 use serde_json::Value;
 
 pub(crate) use names::ToolNames;
+pub(crate) use told::{Sent, kind};
 
 use crate::{
     config::ProviderKind,
     failure::{Failure, Trouble},
 };
+
+/// As much of a provider's message as is read.
+const SAID: usize = 1_024;
+
+/// More tokens than any provider reads or writes at once: who tells of more has not counted.
+const MOST_TOKENS: u64 = 100_000_000;
 
 /// More calls than this in one answer are nonsense.
 const MOST_CALLS: usize = 128;
@@ -106,8 +114,8 @@ impl Format {
         Decoder { assembly: Assembly::new(prompt), state }
     }
 
-    /// What a refused request means, from its status and body.
-    pub(crate) fn refusal(self, status: u16, body: &[u8]) -> Failure {
+    /// What a refused request means, from its status and body; nothing of what was sent is repeated.
+    pub(crate) fn refusal(self, status: u16, body: &[u8], sent: &Sent<'_>) -> Failure {
         let told = serde_json::from_slice::<Value>(body).unwrap_or_default();
         // Gemini wraps its error in a list when it was asked for a stream.
         let told = told.get(0).unwrap_or(&told);
@@ -118,7 +126,11 @@ impl Format {
             trouble = Trouble::TooLong;
         }
         // WHY: several providers repeat a part of the key in this message.
-        let message = if trouble == Trouble::Key { "the key was not accepted" } else { message };
+        let message = if trouble == Trouble::Key {
+            "the key was not accepted".to_owned()
+        } else {
+            sent.without(message.get(..message.floor_char_boundary(SAID)).unwrap_or_default())
+        };
         let hint = if self == Self::Gemini { gemini::retry_hint(error) } else { None };
         Failure::new(trouble, format!("status {status}: {message}")).after(hint)
     }
@@ -325,8 +337,9 @@ impl Assembly {
 
     /// What the provider counted. A server that counts nothing would make every budget endless: then it is estimated.
     fn used(&self) -> Usage {
-        if self.usage.total() > 0 {
-            return self.usage;
+        let counted = self.counted();
+        if counted.total() > 0 {
+            return counted;
         }
         Usage { input: self.sent, cached_input: 0, output: (self.written as u64).div_ceil(4) }
     }
@@ -334,7 +347,21 @@ impl Assembly {
     /// The same of an answer that did not end well: nothing, unless it was counted or has begun.
     fn spent(&self) -> Usage {
         let begun = self.written > 0 || !self.calls.is_empty();
-        if begun { self.used() } else { self.usage }
+        if begun { self.used() } else { self.counted() }
+    }
+
+    /// What the provider says that it counted, unless that cannot be.
+    fn counted(&self) -> Usage {
+        let Usage { input, cached_input, output } = self.usage;
+        if input > MOST_TOKENS || output > MOST_TOKENS {
+            tracing::warn!(
+                input,
+                output,
+                "a provider tells of more tokens than there can be: they are estimated"
+            );
+            return Usage::default();
+        }
+        Usage { input, cached_input: cached_input.min(input), output }
     }
 
     /// A call with all its pieces. What is no JSON object stays as it was written: whoever acts on it refuses it.

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize, de::IgnoredAny};
 use serde_json::{Value, json};
 
 use super::{
-    Assembly, ToolNames, WireRequest,
+    Assembly, ToolNames, WireRequest, kind,
     lenient::{Arguments, Lenient, List, Object, there},
     text,
     transcript::{Part, ToolResult, placed},
@@ -347,8 +347,7 @@ impl From<Counted> for Usage {
 
 /// An error that came inside a stream with status 200.
 fn reported(error: &Value) -> Failure {
-    let message = error.as_str().unwrap_or_else(|| text(error, "message"));
-    let kind = format!("{} {}", text(error, "type"), text(error, "code"));
+    let kind = format!("{} {}", kind(text(error, "type")), kind(text(error, "code")));
     let status = error.get("code").and_then(Value::as_u64).and_then(|code| u16::try_from(code).ok());
     let trouble = match status {
         Some(status @ 400..) => Trouble::of_status(status),
@@ -357,7 +356,8 @@ fn reported(error: &Value) -> Failure {
         _ if kind.contains("invalid_request") => Trouble::Rejected,
         _ => Trouble::Broken,
     };
-    Failure::new(trouble, message)
+    // Its message may repeat the prompt.
+    Failure::new(trouble, format!("the stream tells of an error: {}", kind.trim()))
 }
 
 #[cfg(test)]

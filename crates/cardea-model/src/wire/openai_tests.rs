@@ -2,7 +2,7 @@ use cardea_core::message::{Demands, Message, ModelEvent};
 
 use super::*;
 use crate::wire::{
-    Format,
+    Format, Sent,
     samples::{call, prompt, read, stream},
 };
 
@@ -174,7 +174,8 @@ fn an_answer_that_did_not_end_well_is_not_taken_for_one() {
 
 #[test]
 fn a_refusal_is_told_apart_by_what_can_be_done_about_it() {
-    let refusal = |status, body: Value| Format::OpenAi.refusal(status, body.to_string().as_bytes());
+    let refusal =
+        |status, body: Value| Format::OpenAi.refusal(status, body.to_string().as_bytes(), &Sent::default());
     let told = |message: &str| json!({ "error": { "message": message } });
     assert_eq!(refusal(401, told("Incorrect API key provided: sk-abc")).trouble, Trouble::Key);
     assert!(
@@ -293,4 +294,26 @@ fn who_speaks_and_how_much_is_said_on() {
         (&json!("House"), &json!("Ann"))
     );
     assert_eq!((&sent["messages"][2]["name"], &sent["verbosity"]), (&Value::Null, &json!("low")));
+}
+
+#[test]
+fn more_tokens_than_there_can_be_are_estimated_and_what_was_cached_was_read() {
+    let used = |input: u64, cached: u64, output: u64| {
+        let details = json!({ "cached_tokens": cached });
+        let counted =
+            json!({ "prompt_tokens": input, "completion_tokens": output, "prompt_tokens_details": details });
+        let mut answer = stream(&[
+            chunk(json!({ "content": "Hello" }), json!("stop")),
+            json!({ "choices": [], "usage": counted }),
+        ]);
+        answer.push_str("data: [DONE]\n\n");
+        match read(Format::OpenAi, &answer).unwrap().pop() {
+            Some(ModelEvent::End { usage, .. }) => usage,
+            other => panic!("{other:?}"),
+        }
+    };
+    let estimated = Usage { input: SENT, cached_input: 0, output: 2 };
+    assert_eq!(used(i64::MAX as u64, 0, 5), estimated);
+    assert_eq!(used(10, 0, u64::MAX), estimated);
+    assert_eq!(used(10, 500, 5), Usage { input: 10, cached_input: 10, output: 5 });
 }

@@ -16,6 +16,9 @@ use tokio::sync::oneshot;
 
 use super::Control;
 
+/// The most that stands in a column: two of them and one more amount still fit into 64 bits.
+const MOST: u64 = 1 << 61;
+
 /// Orders that one commit takes at most.
 const AT_ONCE: usize = 256;
 
@@ -205,6 +208,7 @@ fn reserve(
     (node, now): (&str, Timestamp),
 ) -> Commit {
     let Place { tenant, account, period, unit } = place;
+    let (amount, limit) = (amount.min(MOST), limit.unwrap_or(MOST).min(MOST));
     commit
         .run(
             "INSERT INTO budgets (tenant, user_id, period, unit, updated_at) VALUES ($1, $2, $3, $4, $5) \
@@ -217,7 +221,7 @@ fn reserve(
             "UPDATE budgets SET reserved = reserved + $5, updated_at = $6 \
              WHERE tenant = $1 AND user_id = $2 AND period = $3 AND unit = $4 \
              AND spent + reserved < $7 AND spent + reserved + $5 <= $7",
-            args![tenant, account, period, *unit, amount, now, limit.unwrap_or(i64::MAX as u64)],
+            args![tenant, account, period, *unit, amount, now, limit],
         )
         .run(
             "INSERT INTO budget_holds (node, tenant, user_id, period, unit, amount) \
@@ -235,15 +239,16 @@ pub(super) fn pay(
     (node, now): (&str, Timestamp),
 ) -> Commit {
     let Place { tenant, account, period, unit } = place;
+    let (held, used) = (held.min(MOST), used.min(MOST));
     commit
         // WHY: what a node held that was taken for dead is given back already; it is given back once.
         .run(
-            "UPDATE budgets SET spent = spent + $6, updated_at = $7, reserved = reserved - CASE \
+            "UPDATE budgets SET spent = CASE WHEN spent > $9 - $6 THEN $9 ELSE spent + $6 END, updated_at = $7, reserved = reserved - CASE \
              WHEN NOT EXISTS (SELECT 1 FROM budget_holds h WHERE h.node = $8 AND h.tenant = $1 \
                AND h.user_id = $2 AND h.period = $3 AND h.unit = $4 AND h.amount >= $5) THEN 0 \
              WHEN reserved > $5 THEN $5 ELSE reserved END \
              WHERE tenant = $1 AND user_id = $2 AND period = $3 AND unit = $4",
-            args![tenant, account, period, *unit, held, used, now, node],
+            args![tenant, account, period, *unit, held, used, now, node, MOST],
         )
         .run(
             "UPDATE budget_holds SET amount = amount - $6 WHERE node = $1 AND tenant = $2 \

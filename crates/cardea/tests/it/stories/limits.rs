@@ -328,3 +328,20 @@ async fn an_answer_is_cut_where_the_money_of_its_turn_ends() {
     assert_eq!((&receipt["error"]["code"], &receipt["cost_micros"]), (&json!("money_spent"), &json!(0)));
     assert!(world_of_nothing.model().seen().is_empty(), "what cannot be paid is not asked for");
 }
+
+#[tokio::test]
+async fn an_absurd_count_of_tokens_closes_nobodys_budget() {
+    let most = i64::MAX;
+    let absurd = json!({
+        "choices": [{ "message": { "role": "assistant", "content": "Hello." }, "finish_reason": "stop" }],
+        "usage": { "prompt_tokens": most, "completion_tokens": most }
+    });
+    let plan =
+        World::plan().model([Act::Document("application/json", absurd.to_string()), Act::say("Good.")]);
+    let world = plan.set("CARDEA_LIMITS__TENANT_BUDGET__TOKENS", "30000").start().await;
+    let ask = |text: &str| json!({ "model": "scripted", "messages": [{ "role": "user", "content": text }] });
+    let told = world.user("support").post("/v1/chat/completions", &ask("One")).await.expect(200);
+    assert!(told.body["usage"]["total_tokens"].as_u64().unwrap() < 100, "it is estimated: {}", told.text);
+    assert!(paid(&world).await < 100);
+    drop(world.user("analyst").post("/v1/chat/completions", &ask("Two")).await.expect(200));
+}

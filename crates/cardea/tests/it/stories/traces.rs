@@ -209,6 +209,28 @@ async fn nothing_that_is_told_holds_a_body_or_a_secret() {
 }
 
 #[tokio::test]
+async fn a_provider_that_repeats_what_it_was_sent_tells_the_log_nothing_of_it() {
+    let lines = listen();
+    let echo = json!({ "error": { "message": "Incorrect API key provided: sk-ophicleide-5150-basset. Request was \
+        [{\"role\":\"user\",\"content\":\"Where is the theorbo of Mister Cornett?\"}]" } });
+    let refused = |status| Act::Status(status, None, echo.to_string());
+    let world =
+        World::with_model([refused(400), refused(500), refused(500), refused(500), refused(400)]).await;
+    let ann = world.user("support");
+    let words = "Where is the theorbo of Mister Cornett?";
+    let ask = json!({ "model": "scripted", "messages": [{ "role": "user", "content": words }] });
+    drop(ann.post("/v1/chat/completions", &ask).await);
+    drop(ann.post("/v1/chat/completions", &ask).await);
+    ann.asks(words).await.ends().await;
+    let told = lines.text();
+    assert!(told.contains("Incorrect API key"), "what the provider says by itself is told");
+    for canary in ["ophicleide", "basset", "theorbo", "Cornett"] {
+        let line = told.lines().find(|line| line.contains(canary));
+        assert_eq!(line, None, "`{canary}` was told");
+    }
+}
+
+#[tokio::test]
 async fn the_log_tells_which_tools_were_offered_and_what_that_cost_and_again_when_more_are() {
     let lines = listen();
     let acts =
