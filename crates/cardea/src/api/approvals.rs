@@ -47,7 +47,8 @@ pub(super) async fn decide(
 ) -> Result<Json<Value>, Problem> {
     let Inbound { caller, outside, body, .. } = inbound;
     let id = id(&outside, &text)?;
-    let decided = app.control.decide(&caller, id, body.decision, &body.comment).await;
+    let decided =
+        app.control.decide(&caller, (id, body.decision), &body.comment, Some(outside.request)).await;
     let approval = decided.map_err(|error| outside.problem(error))?;
     Ok(Json(json!(approval)))
 }

@@ -4,6 +4,7 @@
 //! decides nothing. Middleware is for transport only: size, time, request id, panics.
 
 mod approvals;
+mod budget;
 mod cache;
 mod chat;
 mod conversations;
@@ -58,6 +59,7 @@ pub fn router(app: App) -> Router {
         .route("/tools/changes", get(tools::changes))
         .route("/audit", get(logs::audit))
         .route("/decisions", get(logs::decisions))
+        .route("/budget", get(budget::read))
         .route("/cache", get(cache::stats).delete(cache::clear))
         .route("/openapi.json", get(openapi::document))
         .layer(map_response(kept_by_nobody));

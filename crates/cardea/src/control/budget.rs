@@ -23,8 +23,8 @@ use super::{
 };
 
 /// The units that a budget counts, as its rows name them.
-const TOKENS: &str = "tokens";
-const MICROS: &str = "micros";
+pub(super) const TOKENS: &str = "tokens";
+pub(super) const MICROS: &str = "micros";
 
 /// When to come again where requests in work hold what is left.
 const HELD: Millis = Millis::from_secs(1);
@@ -39,7 +39,7 @@ pub struct Budget {
 }
 
 impl Budget {
-    const fn is_set(&self) -> bool {
+    pub(super) const fn is_set(&self) -> bool {
         self.tokens.is_some() || self.cost_micros.is_some()
     }
 }

@@ -2,7 +2,12 @@
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use cardea_auth::Caller;
-use cardea_core::{Code, Error, Result, id::ApprovalId, principal, time::Timestamp};
+use cardea_core::{
+    Code, Error, Result,
+    id::{ApprovalId, RequestId},
+    principal,
+    time::Timestamp,
+};
 use cardea_store::{Commit, CommitError, args};
 use serde_json::json;
 
@@ -91,9 +96,9 @@ impl Control {
     pub async fn decide(
         &self,
         caller: &Caller,
-        id: ApprovalId,
-        choice: Choice,
+        (id, choice): (ApprovalId, Choice),
         comment: &str,
+        request: Option<RequestId>,
     ) -> Result<Approval> {
         let approval = self.load_approval(caller, id).await?.ok_or_else(|| Error::new(Code::NotFound))?;
         let may = self.may_decide(caller, &approval);
@@ -118,15 +123,8 @@ impl Control {
         let detail = json!({ "approval": id, "choice": choice, "digest": approval.digest, "refused": refused,
                              "args_digest": approval.digest, "roles": caller.roles, "comment": comment });
         let tool = Some(approval.tool.as_str());
-        let entry = Entry {
-            principal: caller,
-            event,
-            turn: Some(approval.turn),
-            step: None,
-            tool,
-            request: None,
-            detail,
-        };
+        let entry =
+            Entry { principal: caller, event, turn: Some(approval.turn), step: None, tool, request, detail };
         self.inner.observe.audit(&mut commit, entry);
         match self.inner.db.commit(commit).await {
             Ok(()) => {}

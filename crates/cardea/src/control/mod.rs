@@ -4,6 +4,7 @@
 //! Whatever it cannot decide is refused: a policy that cannot be evaluated, a guardrail that fails, an approval that
 //! does not fit the call byte for byte. Called by `flow`; it does not know how an action is done.
 
+mod account;
 mod admit;
 mod adopted;
 mod approval;
@@ -34,6 +35,7 @@ use cardea_core::{
 use cardea_store::{Db, Jobs, Shared, shared::Rate};
 
 pub use self::{
+    account::{Account, Spent, Sum},
     admit::{Admission, Estimate, Listening},
     adopted::{Adopted, File, adopted, adopted_text},
     approval::{Approval, Choice},

@@ -80,6 +80,7 @@ pub async fn chat(app: &App, caller: &Caller, message: Message, client: Option<S
         request: trace.request(),
         kind: Kind::Chat,
         agent: &agent.name,
+        version: &agent.version,
         limits: Limits::of(&agent),
         conversation: None,
         named: message.conversation,

@@ -68,8 +68,8 @@ pub(super) async fn converse(
         let thinking = think(app, &trace, &prompt, outlet, left).await; // model
         let Thinking { next, model, usage, cost_micros, .. } = thinking;
         stand_in |= thinking.stand_in;
+        turn.charge(&model, usage, cost_micros); // also for an answer that broke off
         trace.note(|event| event.model = Some(model));
-        turn.charge(usage, cost_micros); // also for an answer that broke off
         let Next { calls, words, finish, .. } = next?;
         if !calls.is_empty() && !words.trim().is_empty() {
             let words = app.control.screen_output(agent.spec.guard.as_deref(), turn.names(), &words)?;

@@ -84,6 +84,7 @@ pub async fn call(app: &App, request: CallRequest) -> Result<CallReply> {
         request: trace.request(),
         kind: Kind::Call,
         agent: &agent.name,
+        version: &agent.version,
         limits: Limits::of(&agent),
         conversation: None,
         named: None,

@@ -58,6 +58,7 @@ async fn run(app: &App, agent: &Arc<Agent>, check: Check) -> Result<()> {
         request: RequestId::random(),
         kind: Kind::Check,
         agent: &agent.name,
+        version: &agent.version,
         limits: Limits::of(agent),
         conversation: None,
         named: None,

@@ -30,6 +30,8 @@ pub struct Question<'a> {
     pub kind: Kind,
     /// Who answers.
     pub agent: &'a AgentName,
+    /// The version of its file, which the audit log names.
+    pub version: &'a str,
     /// What it may use up.
     pub limits: Limits,
     /// Where it is said; the conversation is known to be the caller's.
@@ -148,7 +150,7 @@ impl Turns {
             turn.note(question.once(&owner, key, &fingerprint).claim(made, self.now()));
         }
         self.write_message(&mut turn);
-        let detail = json!({ "kind": turn.kind.name(), "agent": turn.agent, "conversation": turn.conversation,
+        let detail = json!({ "kind": turn.kind.name(), "agent": turn.agent, "version": question.version, "conversation": turn.conversation,
                              "prompt_bytes": turn.prompt.len() });
         self.audit(&mut turn, "turn.asked", None, detail);
         // WHY: a bare call that only reads is one commit in all; its rows wait for the first write or the end.
@@ -194,6 +196,7 @@ impl Turns {
             fence: 1,
             steps: Vec::new(),
             model_calls: 0,
+            models: Default::default(),
             usage: Usage::default(),
             cost_micros: 0,
             paid: (0, 0),

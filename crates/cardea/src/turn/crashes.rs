@@ -100,6 +100,7 @@ impl Worker<'_> {
             request: RequestId::random(),
             kind: Kind::Chat,
             agent: &agent,
+            version: "1",
             limits: LIMITS,
             conversation: Some(talk),
             named: Some(talk),

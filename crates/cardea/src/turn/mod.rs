@@ -109,6 +109,8 @@ pub struct Turn {
     fence: i64,
     steps: Vec<Step>,
     model_calls: u32,
+    /// Who thought since it was begun, or taken up: entries of the audit log name them.
+    models: BTreeSet<String>,
     usage: Usage,
     cost_micros: u64,
     /// Tokens and money that a budget has paid already, before a pause.
@@ -299,8 +301,9 @@ impl Turn {
         self.steps.iter().map(|step| step.number).max().unwrap_or(0) + 1
     }
 
-    /// Notes what one model call used.
-    pub fn charge(&mut self, usage: Usage, cost_micros: u64) {
+    /// Notes what one call of this model used.
+    pub fn charge(&mut self, model: &str, usage: Usage, cost_micros: u64) {
+        self.models.insert(model.to_owned());
         self.model_calls = self.model_calls.saturating_add(1);
         self.usage = self.usage.plus(usage);
         self.cost_micros = self.cost_micros.saturating_add(cost_micros);
@@ -547,7 +550,16 @@ impl Turns {
     }
 
     /// Adds an audit entry about this turn, with the next commit.
-    fn audit(&self, turn: &mut Turn, event: &'static str, step: Option<&Step>, detail: serde_json::Value) {
+    fn audit(
+        &self,
+        turn: &mut Turn,
+        event: &'static str,
+        step: Option<&Step>,
+        mut detail: serde_json::Value,
+    ) {
+        if let Some(detail) = detail.as_object_mut().filter(|_| !turn.models.is_empty()) {
+            detail.insert("models".to_owned(), serde_json::json!(turn.models));
+        }
         let entry = Entry {
             principal: &turn.principal,
             event,

@@ -12,9 +12,13 @@ use cardea_core::{
     tool::{Effect, ToolCall},
 };
 use cardea_store::{Commit, CommitError, FromRow, Row, RowError, args};
+use serde_json::json;
 
 use super::{CacheUse, Failure, Hold, Kind, Limits, Step, Turn, Turns};
-use crate::{control::Names, observe::Trace};
+use crate::{
+    control::Names,
+    observe::{Entry, Trace},
+};
 
 fn corrupt(what: &str) -> Error {
     Error::new(Code::Internal).because(format!("a turn's row has an unreadable `{what}`"))
@@ -31,11 +35,11 @@ impl Turns {
         // WHY: a turn that somebody in this process has in hand is not free. One of this process that nobody has in
         // hand was dropped on the way (the store was away, a task was cut off), and would wait for ever.
         let Some(held) = self.inner.held.hold(id) else { return Ok(None) };
-        let Some(mut turn) = self.load(id, limits).await? else { return Ok(None) };
+        let Some((mut turn, was_running)) = self.load(id, limits).await? else { return Ok(None) };
         let before = turn.fence;
         turn.fence += 1;
         turn.held = held;
-        let commit = Commit::new().guard(
+        let mut commit = Commit::new().guard(
             "turn",
             "UPDATE turns SET state = 'running', waiting_for = NULL, receipt = NULL, node = $3, node_fence = $4, fence = fence + 1, \
              updated_at = $5, deadline_at = $6 WHERE id = $1 AND fence = $2 AND (state = 'waiting' OR \
@@ -51,6 +55,19 @@ impl Turns {
             ],
         );
         turn.deadline = self.now().plus(limits.time);
+        if was_running {
+            // Whoever ran it is gone: what it had asked a model, and not written down, nobody knows.
+            let entry = Entry {
+                principal: &turn.principal,
+                event: "turn.taken_over",
+                turn: Some(id),
+                step: None,
+                tool: None,
+                request: Some(turn.request),
+                detail: json!({ "node": self.inner.node.name, "fence": turn.fence }),
+            };
+            self.inner.observe.audit(&mut commit, entry);
+        }
         match self.inner.db.commit(commit).await {
             Ok(()) => Ok(Some(turn)),
             Err(CommitError::Conflict(_)) => Ok(None),
@@ -59,24 +76,27 @@ impl Turns {
         }
     }
 
-    async fn load(&self, id: TurnId, limits: Limits) -> Result<Option<Turn>> {
+    async fn load(&self, id: TurnId, limits: Limits) -> Result<Option<(Turn, bool)>> {
         let sql = "SELECT id, principal, kind, agent, conversation, prompt, fence, request, taint, reflections, \
                    (SELECT COALESCE(MAX(seq), 1) FROM events WHERE turn = turns.id), \
                    input_tokens, cached_tokens, output_tokens, cost_micros, started_at, deadline_at, commits, paid_tokens, \
                    paid_micros, failure, \
-                   (SELECT deleted_at FROM conversations WHERE id = turns.conversation) FROM turns WHERE id = $1 AND ended_at IS NULL";
+                   (SELECT deleted_at FROM conversations WHERE id = turns.conversation), CASE WHEN state = 'running' THEN 1 ELSE 0 END FROM turns WHERE id = $1 AND ended_at IS NULL";
         let rows: Vec<TurnRow> = self.inner.db.rows(sql, args![id]).await?;
         let Some(row) = rows.into_iter().next() else { return Ok(None) };
+        let was_running = row.was_running;
         let mut turn = row.read(limits)?;
         let sql = "SELECT id, number, call_id, tool, effect, safety, state, args, args_digest, approval, outcome, \
                    decision, undo, answer, said FROM steps WHERE turn = $1 ORDER BY number";
         let steps: Vec<StepRow> = self.inner.db.rows(sql, args![id]).await?;
         turn.steps = steps.into_iter().map(StepRow::read).collect::<Result<_>>()?;
-        Ok(Some(turn))
+        Ok(Some((turn, was_running)))
     }
 }
 
 struct TurnRow {
+    /// It waited for nobody: its owner stopped half way.
+    was_running: bool,
     failure: Option<String>,
     /// When its conversation was deleted.
     deleted: Option<Timestamp>,
@@ -112,6 +132,7 @@ impl FromRow for TurnRow {
             request: row.get(7)?,
             taint: BTreeSet::new(),
             model_calls: row.get(9)?,
+            models: BTreeSet::new(),
             events: row.get(10)?,
             usage: Usage { input: row.get(11)?, cached_input: row.get(12)?, output: row.get(13)? },
             cost_micros: row.get(14)?,
@@ -135,6 +156,7 @@ impl FromRow for TurnRow {
         Ok(Self {
             failure: row.get(20)?,
             deleted: row.get(21)?,
+            was_running: row.get(22)?,
             turn,
             principal: row.get(1)?,
             taint: row.get(8)?,

@@ -154,6 +154,7 @@ impl Asks {
             request: RequestId::random(),
             kind: self.kind,
             agent: &self.agent,
+            version: "1",
             limits: LIMITS,
             conversation: self.conversation,
             named: self.conversation,
@@ -299,7 +300,7 @@ async fn a_write_is_durable_before_it_is_done_and_its_owner_before_the_crash_can
     after.close(resumed, answer("refunded")).await.unwrap();
     assert_eq!(
         house.told(id).await,
-        ["turn.asked", "step.started", "step.started", "step.ended", "turn.ended"]
+        ["turn.asked", "step.started", "turn.taken_over", "step.started", "step.ended", "turn.ended"]
     );
     assert_eq!(house.count("SELECT COUNT(*) FROM steps WHERE turn = $1", id).await, 1);
     assert!(before.heartbeat().await.is_err(), "the process before the restart has lost its name");
@@ -426,12 +427,12 @@ async fn each_limit_has_its_own_ending() {
     let now = house.clock.now();
     for _ in 0..3 {
         turn.within_limits(now).unwrap();
-        turn.charge(Usage { input: 10, cached_input: 0, output: 5 }, 300);
+        turn.charge("m", Usage { input: 10, cached_input: 0, output: 5 }, 300);
     }
     assert_eq!(turn.within_limits(now).unwrap_err().code(), Code::ReflectionsSpent);
     turn.model_calls = 0;
     assert_eq!(turn.within_limits(now.plus(LIMITS.time)).unwrap_err().code(), Code::TimeSpent);
-    turn.charge(Usage::default(), 101);
+    turn.charge("m", Usage::default(), 101);
     assert_eq!(turn.within_limits(now).unwrap_err().code(), Code::MoneySpent);
     assert_eq!(turn.tokens_left(400).unwrap(), Some(55), "of 500, 45 are used");
     assert_eq!(turn.tokens_left(455).unwrap_err().code(), Code::TokensSpent);

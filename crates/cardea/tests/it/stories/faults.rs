@@ -227,7 +227,7 @@ async fn what_was_approved_while_its_service_was_away_is_done_when_it_is_back() 
     again.start().await.unwrap();
     let sue = again.auth.embedded(VerifiedClaims::new(TENANT, "sue").role("supervisor")).unwrap();
     let id = turn.approval().parse().unwrap();
-    again.control.decide(&sue, id, Choice::Approve, "").await.unwrap();
+    again.control.decide(&sue, (id, Choice::Approve), "", None).await.unwrap();
     let (mut state, sql) = (String::new(), "SELECT state, waiting_for FROM turns");
     let paid = async {
         while state != "answered" {

@@ -343,5 +343,10 @@ async fn an_absurd_count_of_tokens_closes_nobodys_budget() {
     let told = world.user("support").post("/v1/chat/completions", &ask("One")).await.expect(200);
     assert!(told.body["usage"]["total_tokens"].as_u64().unwrap() < 100, "it is estimated: {}", told.text);
     assert!(paid(&world).await < 100);
-    drop(world.user("analyst").post("/v1/chat/completions", &ask("Two")).await.expect(200));
+    let analyst = world.user("analyst");
+    drop(analyst.post("/v1/chat/completions", &ask("Two")).await.expect(200));
+    let spent = paid(&world).await;
+    let account = analyst.get("/api/v1/budget").await.expect(200).body;
+    assert_eq!(account["tenant"]["tokens"], json!({ "spent": spent, "reserved": 0, "limit": 30000 }));
+    assert_eq!(account["user"], Value::Null, "no user has a budget here");
 }

@@ -1,0 +1,69 @@
+//! What somebody has used up this month, and what is left: the budgets as their owner reads them.
+
+use cardea_core::{Result, policy::limit::month, principal::Principal};
+use cardea_store::args;
+use serde::Serialize;
+
+use super::{
+    Budget, Control,
+    budget::{MICROS, TOKENS},
+};
+
+/// One calendar month of a user and of their tenant.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Account {
+    /// The month in UTC, such as `2026-11`.
+    pub period: String,
+    /// What the user has; `None` if no user has a budget here.
+    pub user: Option<Spent>,
+    /// What everybody of the tenant has together; `None` if tenants have no budget here.
+    pub tenant: Option<Spent>,
+}
+
+/// What was used of one budget.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Spent {
+    /// Tokens, read and written.
+    pub tokens: Sum,
+    /// Money, in millionths of a US dollar.
+    pub cost_micros: Sum,
+}
+
+/// One unit of it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Sum {
+    /// Used and paid.
+    pub spent: u64,
+    /// Held for requests in work.
+    pub reserved: u64,
+    /// The most of both together; `None`: there is no limit.
+    pub limit: Option<u64>,
+}
+
+impl Control {
+    /// What this user, and the tenant, have used up this month.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub async fn account_of(&self, who: &Principal) -> Result<Account> {
+        let period = month(self.now());
+        let sql = "SELECT user_id, unit, spent, reserved FROM budgets \
+                   WHERE tenant = $1 AND period = $2 AND user_id IN ($3, '')";
+        let own = who.key();
+        let rows: Vec<(String, String, u64, u64)> =
+            self.inner.db.rows(sql, args![&who.tenant, &period, &own]).await?;
+        let of = |account: &str, budget: Budget| {
+            let sum = |unit, limit| {
+                let row = rows.iter().find(|row| row.0 == account && row.1 == unit);
+                let (spent, reserved) = row.map_or((0, 0), |row| (row.2, row.3));
+                Sum { spent, reserved, limit }
+            };
+            let spent =
+                Spent { tokens: sum(TOKENS, budget.tokens), cost_micros: sum(MICROS, budget.cost_micros) };
+            budget.is_set().then_some(spent)
+        };
+        let settings = &self.inner.settings;
+        let (user, tenant) = (of(&own, settings.user_budget), of("", settings.tenant_budget));
+        Ok(Account { period, user, tenant })
+    }
+}
