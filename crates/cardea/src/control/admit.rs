@@ -146,7 +146,11 @@ impl Control {
         let (tenant, user) = (caller.tenant.to_string(), caller.key());
         self.take_rate(&tenant, &user).await?;
         let place = self.place(&tenant, &user)?;
-        let reserved = self.reserve(&tenant, &user, estimate).await?;
+        // What uses nothing of a budget goes on where it is spent.
+        let reserved = match estimate == Estimate::default() {
+            true => None,
+            false => self.reserve(&tenant, &user, estimate).await?,
+        };
         Ok(Admission { control: self.clone(), _place: place, reserved })
     }
 
@@ -184,15 +188,18 @@ impl Control {
     }
 
     async fn take_rate(&self, tenant: &str, user: &str) -> Result<()> {
-        let settings = &self.inner.settings;
-        for (key, rate) in [
-            (format!("rate/user/{user}"), settings.per_user),
-            (format!("rate/tenant/{tenant}"), settings.per_tenant),
-        ] {
-            if let Taken::No { after } = self.inner.shared.take(&key, rate, 1).await {
-                let after = after.unwrap_or(Millis::from_secs(60));
-                return Err(Error::new(Code::RateLimited).retry_after(after));
-            }
+        let (settings, shared) = (&self.inner.settings, &self.inner.shared);
+        let limited = |after: Option<Millis>| {
+            Err(Error::new(Code::RateLimited).retry_after(after.unwrap_or(Millis::from_secs(60))))
+        };
+        let of_user = format!("rate/user/{user}");
+        if let Taken::No { after } = shared.take(&of_user, settings.per_user, 1).await {
+            return limited(after);
+        }
+        let of_tenant = format!("rate/tenant/{tenant}");
+        if let Taken::No { after } = shared.take(&of_tenant, settings.per_tenant, 1).await {
+            shared.give_back(&of_user, settings.per_user, 1).await; // it was not the user's doing
+            return limited(after);
         }
         Ok(())
     }

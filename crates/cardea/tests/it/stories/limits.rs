@@ -7,6 +7,7 @@ use cardea_testkit::{
     model::Act,
     world::{Say, Service},
 };
+use rmcp::model::CallToolRequestParams;
 use serde_json::{Value, json};
 
 const SLOW: &str = r#"
@@ -287,7 +288,7 @@ async fn what_was_begun_goes_on_though_others_hold_the_budget() {
     let world = World::plan().set("CARDEA_LIMITS__USER_BUDGET__TOKENS", "1000").start().await;
     let ann = world.user("support");
     let client = ann.mcp(false).await.unwrap();
-    let mut params = rmcp::model::CallToolRequestParams::new("ops__process_refund");
+    let mut params = CallToolRequestParams::new("ops__process_refund");
     params.arguments = json!({ "order_id": "ORD-17", "amount": 150 }).as_object().cloned();
     let waits = client.call_tool(params).await.unwrap().structured_content.unwrap();
     let path = format!("/api/v1/approvals/{}", waits["approval"].as_str().unwrap());
@@ -349,4 +350,26 @@ async fn an_absurd_count_of_tokens_closes_nobodys_budget() {
     let account = analyst.get("/api/v1/budget").await.expect(200).body;
     assert_eq!(account["tenant"]["tokens"], json!({ "spent": spent, "reserved": 0, "limit": 30000 }));
     assert_eq!(account["user"], Value::Null, "no user has a budget here");
+}
+
+#[tokio::test]
+async fn a_call_that_uses_nothing_of_a_budget_is_made_though_it_is_spent() {
+    let plan = World::plan().model((0..20).map(|_| Act::say("Yes.")));
+    let world = plan.set("CARDEA_LIMITS__USER_BUDGET__TOKENS", "60").start().await;
+    let ann = world.user("support");
+    let ask = async |number: u32| {
+        let messages = json!([{ "role": "user", "content": format!("Is it {number}?") }]);
+        let body = json!({ "model": "scripted", "max_tokens": 10, "messages": messages });
+        ann.post("/v1/chat/completions", &body).await
+    };
+    let mut number = 0;
+    while ask(number).await.status == 200 {
+        paid(&world).await;
+        number += 1;
+    }
+    assert_eq!(ask(number).await.expect(429).at("/error/code"), "budget_spent");
+    let order = json!({ "order_id": "ORD-17" }).as_object().cloned().unwrap();
+    let call = CallToolRequestParams::new("ops__get_order").with_arguments(order);
+    let told = ann.mcp(false).await.unwrap().call_tool(call).await.unwrap();
+    assert_ne!(told.is_error, Some(true), "{told:?}");
 }
