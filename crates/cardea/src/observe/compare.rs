@@ -18,7 +18,7 @@ use serde_json::Value;
 
 use super::{
     decision::{Ruled, policies_column},
-    verify::Unproved,
+    unproved::Unproved,
 };
 
 /// How many rows one question asks for.

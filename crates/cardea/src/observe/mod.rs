@@ -16,6 +16,7 @@ mod event;
 mod meter;
 mod search;
 mod span;
+mod unproved;
 mod verify;
 
 use std::sync::{Arc, Mutex, OnceLock};
@@ -38,7 +39,8 @@ pub use self::{
     meter::{CacheResult, CheckResult, Seen},
     search::{Audited, Wanted},
     span::{Span, Trace},
-    verify::{Unproved, Verified, export, same_key, verify, verify_export},
+    unproved::Unproved,
+    verify::{Verified, export, same_key, verify, verify_export},
 };
 use checkpoints::Written;
 use meter::Meters;

@@ -19,6 +19,7 @@ use serde_json::Value;
 use super::{
     checkpoint::{Checkpoints, unhex},
     compare::Claims,
+    unproved::Unproved,
 };
 
 const PAGE: u32 = 2_000;
@@ -53,76 +54,6 @@ pub struct Verified {
     pub chains: BTreeMap<String, Head>,
     /// Whose chain begins with this link.
     firsts: BTreeMap<[u8; 32], String>,
-}
-
-/// Why a log is not proved. Each names the first entry that does not hold.
-#[derive(Debug, thiserror::Error)]
-pub enum Unproved {
-    /// The chain is broken.
-    #[error("audit log of node `{node}`: {broken}")]
-    Broken {
-        /// Whose chain.
-        node: String,
-        /// Where and how.
-        broken: Broken,
-    },
-    /// Numbers begin at 1.
-    #[error("audit log of node `{node}`: there is an entry {sequence} before the first: it was put in")]
-    BeforeFirst {
-        /// Whose chain.
-        node: String,
-        /// Its number.
-        sequence: i64,
-    },
-    /// No two chains have an entry in common.
-    #[error("audit log of node `{node}`: it begins as that of `{other}` does: it was copied")]
-    Copied {
-        /// Whose chain.
-        node: String,
-        /// Whose else.
-        other: String,
-    },
-    /// A column beside an entry tells something else than the entry.
-    #[error("audit log of node `{node}`: the `{column}` beside entry {sequence} is not what the entry says")]
-    Column {
-        /// Whose chain.
-        node: String,
-        /// The entry.
-        sequence: u64,
-        /// The column.
-        column: &'static str,
-    },
-    /// A row of another table tells something else than the entry that speaks of it.
-    #[error("audit log of node `{node}`: entry {sequence} speaks of {what} `{id}`, {why}")]
-    Differs {
-        /// Whose chain.
-        node: String,
-        /// The entry.
-        sequence: u64,
-        /// `the decision` or `the approval`.
-        what: &'static str,
-        /// Which.
-        id: String,
-        /// How it differs.
-        why: &'static str,
-    },
-    /// It was written with another key.
-    #[error(
-        "the root key that is here is another one than that of this log: bring back `root.key`, or `vault.root_key`"
-    )]
-    OtherKey,
-    /// A line of the file is not an entry.
-    #[error("line {0} is not an entry of an audit log")]
-    Line(usize),
-    /// The file or the database could not be read.
-    #[error("cannot be read: {0}")]
-    Unreadable(String),
-}
-
-impl From<Error> for Unproved {
-    fn from(error: Error) -> Self {
-        Self::Unreadable(error.cause_line().unwrap_or_else(|| error.public()))
-    }
 }
 
 /// Refuses to go on with a log that another key has begun: one entry written under the wrong key would break it for good.
