@@ -91,8 +91,14 @@ def prompt(text, lexicon):
             yield [at[edges[number] : edges[number + 2]] for at, edges in parts]
 
 
+def has_words(part):
+    """False for the bracket that closes a record, for lines, numbers and the fence around code."""
+    part = part.strip(b" \t\n\r\x0c")
+    return bool(re.search(rb"[A-Za-z\x80-\xff]", part)) and not re.fullmatch(rb"```[A-Za-z0-9]*", part)
+
+
 def sentences(text):
-    """Sentences of a record, (from, to) in bytes: short ones go on with the next, long ones are cut."""
+    """Sentences of a record: short ones go on with the next, long ones are cut, and what has no words is none."""
     raw = text.encode("utf-8", "replace")[:LONGEST]
     cuts = [match.start() for match in ENDS.finditer(raw)] + [len(raw)]
     start = 0
@@ -100,7 +106,7 @@ def sentences(text):
         while cut - start >= SHORTEST or cut == len(raw):
             blank = raw.find(b" ", start + LONG, cut)
             end = cut if blank < 0 else blank
-            if end > start:
+            if end > start and has_words(raw[start:end]):
                 yield raw[start:end]
             start = end
             if end == cut:

@@ -22,6 +22,20 @@ pub(super) struct Choices(Vec<[Choice; Surface::ALL.len()]>);
 impl Choices {
     /// Applies the profile's rules from top to bottom: the last one that fits decides.
     pub(super) fn compile(profile: &Profile, kinds: &Catalogue) -> Result<Self> {
+        if let Some(second) = &profile.second_look {
+            let wrong = |what: &str| {
+                Err(Error::new(Code::Misconfigured)
+                    .detail(format!("`second_look` of a guard profile {what}.")))
+            };
+            if second.surfaces.is_empty() {
+                return wrong("has no `surfaces`; name some, or take it out");
+            }
+            if second.surfaces.contains(&Surface::Output) {
+                return wrong(
+                    "names `output`, which leaves in pieces and gets none; take it from `surfaces`",
+                );
+            }
+        }
         let mut rows = vec![[Choice::default(); Surface::ALL.len()]; kinds.all().len()];
         for rule in &profile.rules {
             apply(rule, kinds.all(), &mut rows)?;
@@ -44,6 +58,12 @@ fn apply(rule: &Rule, kinds: &[KindFacts], rows: &mut [[Choice; Surface::ALL.len
     let wrong = |what: String| Err(Error::new(Code::Misconfigured).detail(what));
     if !(0.0..=1.0).contains(&rule.threshold) {
         return wrong(format!("A guard rule has the threshold {}; it lies between 0 and 1.", rule.threshold));
+    }
+    if rule.kinds.is_empty() {
+        return wrong(
+            "A guard rule has `kinds = []` and speaks of nothing; `kinds = [\"*\"]` are all of them."
+                .to_owned(),
+        );
     }
     let surfaces = if rule.surfaces.is_empty() { Surface::ALL.as_slice() } else { rule.surfaces.as_slice() };
     for name in &rule.kinds {

@@ -69,7 +69,15 @@ impl Made<'_, '_> {
     fn row(&mut self, labels: &[String], cells: &[Range<usize>]) {
         self.secrets |= labels.iter().any(|label| secret(label).is_some());
         for (label, cell) in labels.iter().zip(cells) {
-            if !label.is_empty() && !cell.is_empty() && cell.len() < 200 {
+            // WHY: books number their accounts with three to five digits, banks with more.
+            let book = label == "account number"
+                && cell.len() <= 5
+                && self
+                    .view
+                    .bytes()
+                    .get(cell.clone())
+                    .is_some_and(|cell| cell.iter().all(u8::is_ascii_digit));
+            if !label.is_empty() && !cell.is_empty() && cell.len() < 200 && !book {
                 self.put(label, cell.clone());
             }
         }
@@ -256,6 +264,10 @@ mod tests {
         assert_eq!(
             read("| Name | Phone |\n|------|-------|\n| Bo Li | 12 |\n"),
             "surname: Bo Li; phone: 12; "
+        );
+        assert_eq!(
+            read("date;account;amount\n2024-05-01;4400;119\n2024-05-02;73920185;2\n"),
+            "account number: 73920185; "
         );
         assert_eq!(read("\"Last Name\",\"E-mail\"\n\"Roy, A\",\"x@y\""), "surname: Roy, A; e-mail: x@y; ");
         assert_eq!(

@@ -1,18 +1,20 @@
 //! The lists of one profile: what it denies and what it allows.
 //!
-//! Phrases are matched on folded text as whole words, letter case ignored. A regex is tried from the beginning of each
-//! word and reads at most [`REACH`] bytes, so it is linear whatever it says and the same in a stream.
+//! Phrases are matched on folded text as whole words, letter case ignored, and what stands between their words counts for
+//! little ([`Loose`]). Regexes are folded as texts are ([`Pattern`]). A rule that can never speak, or always would, is a
+//! mistake.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use aho_corasick::{AhoCorasick, MatchKind};
-use regex::bytes::{Regex, RegexBuilder};
 
 use super::{
     catalogue::{Catalogue, KindId},
     leak::REACH,
     normalize::{View, fold},
-    profile::{Deny, Profile},
+    pattern::Pattern,
+    phrase::{Loose, MOST_GAP, is_whole},
+    profile::Profile,
     seen::Seen,
     verdict::{Action, Surface},
 };
@@ -21,17 +23,17 @@ use crate::{Code, Error, Result};
 /// Longest phrase, in bytes.
 const LONGEST_PHRASE: usize = 128;
 
+/// What must be known beyond a phrase: the character that it may not be joined to.
+const EDGE: usize = 4;
+
 /// Most allowed texts that are looked at for one finding.
 const MOST_OVERLAPS: usize = 64;
 
-/// Longest regex, in bytes.
-const LONGEST_REGEX: usize = 200;
-
 /// Compiled lists.
 pub(super) struct Lists {
-    phrases: Option<AhoCorasick>,
-    /// For each phrase, the rule it belongs to.
-    owners: Vec<usize>,
+    phrases: Phrases,
+    /// Phrases that begin and end with a letter, with one space between words.
+    loose: Phrases,
     rules: Vec<ListRule>,
     /// Texts in which nothing is a finding.
     allowed: Option<AhoCorasick>,
@@ -41,10 +43,17 @@ pub(super) struct Lists {
     wait: usize,
 }
 
+/// Phrases, and for each of them the rule that it belongs to.
+#[derive(Default)]
+struct Phrases {
+    words: Option<AhoCorasick>,
+    owners: Vec<usize>,
+}
+
 struct ListRule {
     kind: KindId,
     name: Arc<str>,
-    regex: Option<Regex>,
+    regex: Option<Pattern>,
     surfaces: Vec<Surface>,
     action: Action,
 }
@@ -52,23 +61,35 @@ struct ListRule {
 impl Lists {
     pub(super) fn compile(profile: &Profile, catalogue: &Catalogue) -> Result<Self> {
         let kind = catalogue.find("deny").ok_or_else(|| wrong("the kind `deny` is missing".to_owned()))?;
-        let (mut words, mut owners, mut rules, mut wait) = (Vec::new(), Vec::new(), Vec::new(), 0);
+        let (mut phrases, mut loose, mut rules, mut wait) = (Vec::new(), Vec::new(), Vec::new(), 0);
+        let mut names = BTreeSet::new();
         for deny in &profile.deny {
-            let regex = compile_regex(deny)?;
+            let told = |what: &str| wrong(format!("the deny rule `{}` {what}", deny.name));
+            if deny.name.trim().is_empty() {
+                return Err(wrong("a deny rule has an empty name; findings are told by it".to_owned()));
+            }
+            if !names.insert(deny.name.as_str()) {
+                return Err(told("is there twice; put both into one, or give one another name"));
+            }
+            if deny.phrases.is_empty() && deny.regex.is_none() {
+                return Err(told("has neither `phrases` nor `regex`; write one of them, or take it out"));
+            }
+            let regex =
+                deny.regex.as_deref().map(Pattern::compile).transpose().map_err(|what| told(&what))?;
             if regex.is_some() {
                 wait = REACH;
             }
             for phrase in &deny.phrases {
-                let folded = fold(phrase).text.trim().to_ascii_lowercase();
-                if folded.is_empty() || folded.len() > LONGEST_PHRASE {
-                    return Err(wrong(format!(
-                        "a phrase of `{}` is empty or longer than {LONGEST_PHRASE} bytes",
-                        deny.name
-                    )));
+                for folded in spellings(phrase).map_err(|what| told(&what))? {
+                    wait = wait.max(folded.len() + EDGE);
+                    let joined = Loose::of(&folded).text().to_owned();
+                    // A sign at its edge (`.net`) would count for nothing there.
+                    if joined.trim() == joined {
+                        wait = wait.max(joined.len() + MOST_GAP + EDGE);
+                        loose.push((joined, rules.len()));
+                    }
+                    phrases.push((folded, rules.len()));
                 }
-                wait = wait.max(folded.len() + 1);
-                words.push(folded);
-                owners.push(rules.len());
             }
             let (name, surfaces) = (Arc::from(deny.name.as_str()), deny.surfaces.clone());
             rules.push(ListRule { kind, name, regex, surfaces, action: deny.action });
@@ -81,6 +102,9 @@ impl Lists {
                     catalogue.find(name).ok_or_else(|| wrong(format!("`allow` names the kind `{name}`")))?,
                 );
             }
+            if allow.texts.is_empty() {
+                return Err(wrong("an `allow` has no `texts`; write some, or take it out".to_owned()));
+            }
             for text in &allow.texts {
                 let folded = fold(text).text.trim().to_ascii_lowercase();
                 if folded.is_empty() || folded.len() > LONGEST_PHRASE {
@@ -88,14 +112,14 @@ impl Lists {
                         "an allowed text is empty or longer than {LONGEST_PHRASE} bytes"
                     )));
                 }
-                wait = wait.max(folded.len() + 1);
+                wait = wait.max(folded.len() + EDGE);
                 allowed.push(folded);
                 allowed_kinds.push(kinds.clone());
             }
         }
         let allowed = if allowed.is_empty() { None } else { Some(automaton(&allowed)?) };
-        let phrases = if words.is_empty() { None } else { Some(automaton(&words)?) };
-        Ok(Self { phrases, owners, rules, allowed, allowed_kinds, wait })
+        let (phrases, loose) = (Phrases::of(phrases)?, Phrases::of(loose)?);
+        Ok(Self { phrases, loose, rules, allowed, allowed_kinds, wait })
     }
 
     /// True if a list denies anything on this surface.
@@ -105,10 +129,33 @@ impl Lists {
 
     /// Adds what the lists deny. Gives the first place of the text that more text could still change.
     pub(super) fn near(&self, view: &View<'_>, surface: Surface, more: bool, seen: &mut Vec<Seen>) -> usize {
-        let bytes = view.bytes();
-        let here = |rule: &&ListRule| rule.surfaces.is_empty() || rule.surfaces.contains(&surface);
-        let letter = |at: Option<usize>| at.and_then(|at| bytes.get(at)).is_some_and(|byte| is_letter(*byte));
-        let mut put = |rule: &ListRule, from: usize, to: usize| {
+        let text = view.text.as_ref();
+        let here = |rule: &ListRule| rule.surfaces.is_empty() || rule.surfaces.contains(&surface);
+        let mut found = BTreeSet::new();
+        for (rule, from, to) in self.phrases.find(view.bytes()) {
+            if is_whole(text, from, to) {
+                found.insert((rule, from, to));
+            }
+        }
+        if self.loose.words.is_some() {
+            let loose = Loose::of(text);
+            for (rule, from, to) in self.loose.find(loose.text().as_bytes()) {
+                if is_whole(loose.text(), from, to) {
+                    let length = to - from + MOST_GAP;
+                    let place = loose.back(from, to).filter(|(from, to)| to - from <= length);
+                    found.extend(place.map(|(from, to)| (rule, from, to)));
+                }
+            }
+        }
+        for (number, rule) in self.rules.iter().enumerate().filter(|(_, rule)| here(rule)) {
+            if let Some(regex) = &rule.regex {
+                regex.each(text, |from, to| {
+                    found.insert((number, from, to));
+                });
+            }
+        }
+        for (number, from, to) in found {
+            let Some(rule) = self.rules.get(number).filter(|rule| here(rule)) else { continue };
             let (from, to) = view.back(from, to);
             let (kind, rule_name, forced) = (rule.kind, rule.name.clone(), Some(rule.action));
             seen.push(Seen {
@@ -120,41 +167,16 @@ impl Lists {
                 rank: 5,
                 forced,
             });
-        };
-        for hit in self.phrases.iter().flat_map(|phrases| phrases.find_overlapping_iter(bytes)) {
-            let owner = self.owners.get(hit.pattern().as_usize()).and_then(|owner| self.rules.get(*owner));
-            if let Some(rule) = owner.filter(here)
-                && !letter(hit.start().checked_sub(1))
-                && !letter(Some(hit.end()))
-            {
-                put(rule, hit.start(), hit.end());
-            }
         }
-        for rule in self.rules.iter().filter(here) {
-            let Some(regex) = &rule.regex else { continue };
-            let mut inside = false;
-            for (at, byte) in bytes.iter().enumerate() {
-                let begins = is_letter(*byte) && !inside;
-                inside = is_letter(*byte);
-                if !begins {
-                    continue;
-                }
-                let slice = bytes.get(at..(at + REACH).min(bytes.len())).unwrap_or_default();
-                if let Some(found) = regex.find(slice).filter(|found| !found.is_empty()) {
-                    put(rule, at, at + found.end());
-                }
-            }
-        }
-        let open = bytes.len().saturating_sub(self.wait);
+        let open = text.len().saturating_sub(self.wait);
         if more && self.wait > 0 { view.back(open, open).0 } else { usize::MAX }
     }
 
     /// Takes away what lies inside an allowed text.
     pub(super) fn forgive(&self, view: &View<'_>, seen: &mut Vec<Seen>) {
         let bytes = view.bytes();
-        let letter = |at: Option<usize>| at.and_then(|at| bytes.get(at)).is_some_and(|byte| is_letter(*byte));
         let hits = self.allowed.iter().flat_map(|allowed| allowed.find_overlapping_iter(bytes));
-        let whole = hits.filter(|hit| !letter(hit.start().checked_sub(1)) && !letter(Some(hit.end())));
+        let whole = hits.filter(|hit| is_whole(&view.text, hit.start(), hit.end()));
         let mut places: Vec<(usize, usize, usize)> = whole
             .map(|hit| {
                 let (from, to) = view.back(hit.start(), hit.end());
@@ -177,28 +199,40 @@ impl Lists {
     }
 }
 
-/// Letters, digits, and every byte of other scripts.
-const fn is_letter(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || byte >= 0x80
+impl Phrases {
+    fn of(phrases: Vec<(String, usize)>) -> Result<Self> {
+        let (words, owners): (Vec<_>, Vec<_>) = phrases.into_iter().unzip();
+        let words = if words.is_empty() { None } else { Some(automaton(&words)?) };
+        Ok(Self { words, owners })
+    }
+
+    /// Each place of a phrase, with its rule.
+    fn find(&self, text: &[u8]) -> impl Iterator<Item = (usize, usize, usize)> {
+        let hits = self.words.iter().flat_map(move |words| words.find_overlapping_iter(text));
+        hits.filter_map(|hit| Some((*self.owners.get(hit.pattern().as_usize())?, hit.start(), hit.end())))
+    }
+}
+
+/// A phrase as it stands in folded text.
+fn spellings(phrase: &str) -> std::result::Result<Vec<String>, String> {
+    let folded = fold(phrase).text.trim().to_ascii_lowercase();
+    if folded.is_empty() || folded.len() > LONGEST_PHRASE {
+        return Err(format!("has a phrase that is empty or longer than {LONGEST_PHRASE} bytes"));
+    }
+    if !folded.chars().any(|c| c.is_alphanumeric() || !c.is_ascii()) {
+        return Err(format!(
+            "has the phrase `{folded}`, which has no letter; phrases are words. Use `regex`"
+        ));
+    }
+    // Large letters have no `ß` of their own.
+    let plain = folded.contains('ß').then(|| folded.replace('ß', "ss"));
+    Ok(std::iter::once(folded).chain(plain).collect())
 }
 
 fn automaton(words: &[String]) -> Result<AhoCorasick> {
     let built =
         AhoCorasick::builder().ascii_case_insensitive(true).match_kind(MatchKind::Standard).build(words);
-    built.map_err(|bad| wrong(format!("the deny phrases do not compile: {bad}")))
-}
-
-fn compile_regex(deny: &Deny) -> Result<Option<Regex>> {
-    let Some(text) = &deny.regex else { return Ok(None) };
-    if text.len() > LONGEST_REGEX {
-        return Err(wrong(format!("the regex of `{}` is longer than {LONGEST_REGEX} bytes", deny.name)));
-    }
-    let built = RegexBuilder::new(&format!(r"\A(?:{text})"))
-        .unicode(false)
-        .case_insensitive(true)
-        .size_limit(1 << 18)
-        .build();
-    built.map(Some).map_err(|bad| wrong(format!("the regex of `{}` does not compile: {bad}", deny.name)))
+    built.map_err(|bad| wrong(format!("its phrases do not compile: {bad}")))
 }
 
 fn wrong(what: String) -> Error {
@@ -242,5 +276,59 @@ mod tests {
         let scanned =
             engine(text).scan("Write to Help@shop.example or me@shop.example", Surface::Output).into_owned();
         assert_eq!(scanned.text, "Write to Help@shop.example or [EMAIL_1]");
+    }
+
+    #[test]
+    fn a_denied_phrase_is_found_however_its_words_are_parted_and_in_every_script() {
+        let engine = engine(
+            "name = 'x'\n[[deny]]\nname = 'rivals'\nphrases = ['Acme Rockets', '公司', 'บริษัท', 'Straße', 'Заказ', 'C++', '.net']\naction = 'refuse'",
+        );
+        for text in [
+            "We like Acme  Rockets a lot",
+            "We like Acme\nRockets a lot",
+            "We like ACME\tRockets a lot",
+            "We like Acme-Rockets a lot",
+            "We like Acme **Rockets** a lot",
+            "We like <i>Acme</i> <b>Rockets</b>",
+            "We like «Acme Rockets» a lot",
+            "{\"note\":\"them\\nAcme\\tRockets\"}",
+            "我们的公司好",
+            "นี่คือบริษัทของเรา",
+            "STRASSE",
+            "новый заказ",
+            "we write C++, too",
+            "use .NET now",
+        ] {
+            assert_eq!(engine.scan(text, Surface::Output).action, Action::Refuse, "{text}");
+        }
+        for text in
+            ["Acme. Rockets are loud", "Acme, Rockets", "Acme fine Rockets", "отзаказ", "asp.net is old"]
+        {
+            assert_eq!(engine.scan(text, Surface::Output).action, Action::Pass, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_rule_that_can_never_speak_is_a_mistake_that_is_named_with_what_to_do() {
+        let deny = "[[deny]]\nname = 'rivals'\naction = 'mask'\n";
+        let topic = "[[topic]]\nname = 'rivals'\nexamples = ['which pill']\naction = 'warn'\n";
+        for (text, says) in [
+            (deny.to_owned(), "neither `phrases` nor `regex`"),
+            (format!("{deny}phrases = ['!!!']"), "no letter"),
+            (format!("{deny}phrases = [' ']"), "empty"),
+            (format!("{deny}regex = 'a*'"), "empty text"),
+            (format!("{deny}regex = '^|$'"), "edge of a word"),
+            (format!("{deny}phrases = ['a']\n{deny}phrases = ['b']"), "twice"),
+            (format!("{topic}{topic}"), "twice"),
+            ("[[rule]]\nkinds = []\naction = 'mask'".to_owned(), "kinds = [\"*\"]"),
+            ("[[allow]]\ntexts = []".to_owned(), "texts"),
+            ("[second_look]\nsurfaces = ['user', 'output']".to_owned(), "output"),
+            ("[second_look]\nsurfaces = []".to_owned(), "surfaces"),
+        ] {
+            let profile = Profile::parse(&format!("name = 'x'\n{text}")).unwrap();
+            let why = Engine::new(&profile).unwrap_err().to_string();
+            assert!(why.contains(says), "{text}: {why}");
+            assert!(why.contains("`rivals`") || !text.contains("rivals"), "{why}");
+        }
     }
 }

@@ -374,8 +374,20 @@ fn unmarked(view: &View<'_>) -> Option<View<'static>> {
         MARKS.iter().find(|mark| rest.starts_with(mark)).map(|mark| mark.len())
     };
     let solid = |at: Option<usize>| at.and_then(|at| bytes.get(at)).is_some_and(u8::is_ascii_alphanumeric);
-    let inside =
-        |at: usize| mark(at).is_some_and(|length| solid(at.checked_sub(1)) && solid(Some(at + length)));
+    // Marks around one group of a number stand beside a space as well.
+    let digits =
+        |from: usize| bytes.get(from..from + 3).is_some_and(|group| group.iter().all(u8::is_ascii_digit));
+    let parts = |at: usize| bytes.get(at).is_some_and(|byte| matches!(byte, b' ' | b'-'));
+    let grouped = |at: usize, end: usize| {
+        at >= 4
+            && ((digits(at - 3) && parts(end) && digits(end + 1))
+                || (digits(at - 4) && parts(at - 1) && digits(end)))
+    };
+    let inside = |at: usize| {
+        mark(at).is_some_and(|length| {
+            (solid(at.checked_sub(1)) && solid(Some(at + length))) || grouped(at, at + length)
+        })
+    };
     if !memchr2_iter(b'*', b'<', bytes).any(inside) {
         return None;
     }

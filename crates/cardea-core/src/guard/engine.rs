@@ -319,6 +319,8 @@ mod tests {
         for (text, screened) in [
             ("use AKIAIOSFO=\nDNN7ABCDEFG end", "use [SECRET_1] end"),
             ("use AKIAIO**SFODNN7ABCDEFG** end", "use [SECRET_1]** end"),
+            ("card **4111** 1111 1111 1111 end", "card **[CARD_1] end"),
+            ("card 4111 1111 1111 **1111** end", "card [CARD_1]** end"),
             ("write to dana.quil=\r\nl@northmoor.example now", "write to [EMAIL_1] now"),
             ("use \"AKIAIOSF\" + \"ODNN7ABCDEFG\" end", "use \"[SECRET_1]\" end"),
             (

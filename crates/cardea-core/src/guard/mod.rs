@@ -35,6 +35,8 @@ mod leak;
 mod linked;
 mod needs;
 mod normalize;
+mod pattern;
+mod phrase;
 mod placeholder;
 mod profile;
 pub mod report;

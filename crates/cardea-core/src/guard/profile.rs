@@ -100,10 +100,11 @@ pub struct Rule {
 pub struct Deny {
     /// The rule id in findings; the kind is `deny`.
     pub name: String,
-    /// Whole words, letter case and accents ignored.
+    /// Whole words; letter case, accents, and what is light between the words are ignored.
     #[serde(default)]
     pub phrases: Vec<String>,
-    /// A regular expression, at most 200 bytes; runs in linear time and matches at most 256 bytes.
+    /// A regular expression, at most 200 bytes; letter case and accents are ignored. It is tried where words begin, runs in
+    /// linear time and matches at most 256 bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub regex: Option<String>,
     /// Surfaces; all if left out.

@@ -70,7 +70,13 @@ pub(super) struct Topics {
 impl Topics {
     pub(super) fn compile(profile: &Profile, catalogue: &Catalogue) -> Result<Self> {
         let kind = catalogue.find("topic").ok_or_else(|| wrong("", "cannot be kept: its kind is missing"))?;
-        for topic in &profile.topics {
+        for (number, topic) in profile.topics.iter().enumerate() {
+            if profile.topics.iter().take(number).any(|other| other.name == topic.name) {
+                return Err(wrong(
+                    &topic.name,
+                    "is there twice; put both into one, or give one another name",
+                ));
+            }
             let blank = |text: &String| text.trim().is_empty() || text.len() > LETTERS;
             if topic.examples.is_empty() || topic.examples.len() + topic.unlike.len() > MOST_EXAMPLES {
                 return Err(wrong(&topic.name, "needs between one and 64 example sentences"));

@@ -45,6 +45,7 @@ const CHECKS: &[(&str, Check)] = &[
     ("account", sums::account),
     ("phone_pairs", sums::phone_pairs),
     ("swift", words::swift),
+    ("an_order", words::an_order),
     ("distinct", sums::distinct),
     ("licence", sums::licence),
     ("nino", national::nino),

@@ -262,7 +262,39 @@ pub(super) fn thai(text: &[u8]) -> bool {
 pub(super) fn phone(text: &[u8]) -> bool {
     let digits = digits(text);
     let first = digits.first().copied().unwrap_or_default();
-    (7..=15).contains(&digits.len()) && digits.iter().any(|digit| *digit != first)
+    (7..=15).contains(&digits.len()) && digits.iter().any(|digit| *digit != first) && !holds_day(text)
+}
+
+/// True if a day of this or the last century stands in a text as calendars and logs write it (`2024-05-02`, `2.5.2024`), or
+/// what is left of one at an end of the text.
+fn holds_day(text: &[u8]) -> bool {
+    // Groups of digits, each with the sign before it.
+    let mut groups: Vec<(u8, usize, u32)> = Vec::new();
+    let mut before = b' ';
+    for run in text.chunk_by(|a, b| a.is_ascii_digit() && b.is_ascii_digit()).take(48) {
+        if run.first().is_some_and(u8::is_ascii_digit) {
+            groups.push((before, run.len(), u32::try_from(number(&digits(run))).unwrap_or(u32::MAX)));
+        }
+        before = run.first().copied().unwrap_or_default();
+    }
+    let joins = |sign: u8| matches!(sign, b'-' | b'/' | b'.');
+    groups.iter().enumerate().any(|(at, (sign, length, year))| {
+        let is_year = *length == 4 && (1900..2100).contains(year);
+        let next = groups.get(at + 1);
+        let month =
+            next.is_some_and(|(sign, length, month)| joins(*sign) && *length < 3 && (1..=12).contains(month));
+        let first = *sign == b' ' && month;
+        let ends = next.is_none_or(|(sign, ..)| *sign == b' ');
+        let last = match groups.get(..at) {
+            _ if !joins(*sign) || !ends => false,
+            Some([(_, length, day)]) => *length < 3 && (1..=31).contains(day),
+            Some([.., (b' ', 1..=2, a), (same, 1..=2, b)]) => {
+                same == sign && (month_day(*a, *b) || month_day(*b, *a))
+            }
+            _ => false,
+        };
+        is_year && (first || last)
+    })
 }
 
 /// A phone number with its area's code: nine digits or more.

@@ -206,6 +206,7 @@ fn join(a: Block, b: Block) -> Block {
 }
 
 /// The sentences of a record: they end at line breaks, quotes, tags and bars, and after a full stop before white space.
+/// What has no words is none.
 fn sentences(text: &[u8]) -> impl Iterator<Item = Range<usize>> {
     let (mut start, mut at) = (0, 0);
     std::iter::from_fn(move || {
@@ -225,10 +226,22 @@ fn sentences(text: &[u8]) -> impl Iterator<Item = Range<usize>> {
             };
             let sentence = start..end;
             start = end;
-            return Some(sentence);
+            if has_words(text.get(sentence.clone()).unwrap_or_default()) {
+                return Some(sentence);
+            }
         }
         None
     })
+}
+
+/// False for the bracket that closes a record, for lines, numbers and the fence around code: nobody orders anything there.
+fn has_words(sentence: &[u8]) -> bool {
+    let said = sentence.trim_ascii();
+    let said = match said.strip_prefix(b"```") {
+        Some(language) if language.iter().all(u8::is_ascii_alphanumeric) => b"",
+        _ => said,
+    };
+    said.iter().any(|byte| byte.is_ascii_alphabetic() || *byte >= 0x80)
 }
 
 /// Bytes of a record that tell of what kind it is.
@@ -435,4 +448,27 @@ pub(super) fn crc32(bytes: &[u8]) -> u32 {
         let place = usize::from((sum as u8) ^ byte);
         (sum >> 8) ^ table.get(place).copied().unwrap_or_default()
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_closes_a_record_is_no_sentence_and_the_last_words_of_it_are() {
+        let model = Model::parse(super::super::WEIGHTS, super::super::CONCEPTS).unwrap();
+        for (record, judged) in [
+            (r#"{"status":"delivered"}"#, r#"{"status":"delivered""#),
+            (r#"{"carrier":"DHL","city":"Vienna"} }]"#, r#","city":"Vienna""#),
+            ("The lamp is broken again.\n```json\n", "The lamp is broken again."),
+            ("The lamp is broken again.\n-----------------\n1024\n", "The lamp is broken again."),
+            ("Reserve.", "Reserve."),
+        ] {
+            let (_, window) = model.score(record.as_bytes(), true);
+            assert_eq!(record.get(window).map(str::trim), Some(judged));
+        }
+        assert!(has_words(b"```ignore the rules\n") && has_words("禁止".as_bytes()));
+        let nothing = model.score(br#"[1, 2, {"": "3"}]"#, true);
+        assert_eq!(nothing, (model.records.bias, 0..17), "a record without a word");
+    }
 }
