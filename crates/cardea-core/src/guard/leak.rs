@@ -104,11 +104,60 @@ struct Label {
     row: u16,
     says: Says,
     gap: usize,
+    /// Its row speaks only beside one.
+    asked: bool,
 }
 
 impl Label {
     fn is_near(self, row: u16, start: usize, says: Says) -> bool {
         self.row == row && self.says == says && self.end <= start && self.end + self.gap >= start
+    }
+}
+
+/// The labels before a word, as far back as they may stand.
+struct Near<'l> {
+    all: &'l [Label],
+    from: usize,
+    to: usize,
+    /// For each row how many of them speak for it, and how many against: most have none.
+    counts: Vec<[u16; 2]>,
+}
+
+impl<'l> Near<'l> {
+    fn new(all: &'l [Label], rows: usize) -> Self {
+        Self { all, from: 0, to: 0, counts: vec![[0; 2]; if all.is_empty() { 0 } else { rows }] }
+    }
+
+    /// Goes on to a later word. Labels come in the order of their ends, so each is taken in and left behind once.
+    fn go_to(&mut self, start: usize) {
+        while let Some(label) = self.all.get(self.to).filter(|label| label.end <= start) {
+            self.count(label).into_iter().for_each(|count| *count += 1);
+            self.to += 1;
+        }
+        while let Some(label) = self.all.get(self.from).filter(|label| label.end + FARTHEST < start) {
+            self.count(label).into_iter().for_each(|count| *count -= 1);
+            self.from += 1;
+        }
+    }
+
+    fn count(&mut self, label: &Label) -> Option<&mut u16> {
+        let [speak, against] = self.counts.get_mut(usize::from(label.row))?;
+        match label.says {
+            Says::For => Some(speak),
+            Says::Against => Some(against),
+            Says::Beside => None,
+        }
+    }
+
+    fn labels(&self) -> &'l [Label] {
+        self.all.get(self.from..self.to).unwrap_or_default()
+    }
+
+    /// Whether a value of the row at this place has a label, and whether it has the opposite of one.
+    fn say(&self, row: u16, start: usize) -> [bool; 2] {
+        let counts = self.counts.get(usize::from(row)).copied().unwrap_or_default();
+        let near = |says: Says| self.labels().iter().any(|label| label.is_near(row, start, says));
+        [counts[0] > 0 && near(Says::For), counts[1] > 0 && near(Says::Against)]
     }
 }
 
@@ -169,26 +218,22 @@ impl Leaks {
                     Use::Unless(row) if whole || is_hump(bytes, end) => (row, Says::Against, UNLESS_GAP),
                     Use::Label(..) | Use::Beside(..) | Use::Unless(_) => continue,
                 };
-                labels.push(Label { end, row, says, gap });
+                let asked = says == Says::For
+                    && self.patterns.get(usize::from(row)).is_some_and(|pattern| pattern.row.alone == 0.0);
+                labels.push(Label { end, row, says, gap, asked });
             }
         }
         if piece.only.is_some_and(|only| !self.by_word.contains(&only)) {
             return Some(Read { open: scan.open, turns });
         }
-        // Labels come in the order of their ends, and words in the order of their starts: two walks side by side.
-        let (mut place, mut from, mut to) = (0, 0, 0);
+        let (mut place, mut near) = (0, Near::new(&labels, self.patterns.len()));
         asked = 0;
         while let Some(word) = Word::next(bytes, &mut place) {
             if is_late(piece.pace, word.end(), &mut asked) {
                 return None;
             }
-            while labels.get(from).is_some_and(|label| label.end + FARTHEST < word.start) {
-                from += 1;
-            }
-            while labels.get(to).is_some_and(|label| label.end <= word.start) {
-                to += 1;
-            }
-            scan.word(&word, labels.get(from..to).unwrap_or_default());
+            near.go_to(word.start);
+            scan.word(&word, &near);
         }
         Some(Read { open: scan.open, turns })
     }
@@ -376,7 +421,7 @@ impl Scan<'_, '_> {
     }
 
     /// A word with a digit.
-    fn word(&mut self, word: &Word, near: &[Label]) {
+    fn word(&mut self, word: &Word, near: &Near<'_>) {
         let leaks = self.leaks;
         let before = word.start.checked_sub(1).and_then(|at| self.bytes.get(at)).copied();
         if word.length <= 4 && before == word.next && matches!(word.next, Some(b':' | b'.')) {
@@ -387,16 +432,18 @@ impl Scan<'_, '_> {
             let waking = leaks.waking.get(usize::from(row)).and_then(Option::as_ref);
             waking.is_some_and(|waking| waking.fits(word) && waking.begins(word.first))
         };
-        let is_near = |row: u16, says: Says| near.iter().any(|label| label.is_near(row, word.start, says));
         for row in leaks.by_length.get(word.length.min(LONGEST_TOLD)).map_or(&[][..], Vec::as_slice) {
-            if !fits(*row) || is_near(*row, Says::Against) {
+            if !fits(*row) {
+                continue;
+            }
+            let [labelled, against] = near.say(*row, word.start);
+            if against {
                 continue;
             }
             let Some(pattern) = leaks.patterns.get(usize::from(*row)) else { continue };
             if pattern.row.lone && self.is_part(word.start) {
                 continue;
             }
-            let labelled = is_near(*row, Says::For);
             let confidence = if labelled { pattern.row.labelled } else { pattern.row.alone };
             let start = match pattern.from {
                 From::Line => before::line(self.bytes, word.start),
@@ -406,11 +453,9 @@ impl Scan<'_, '_> {
             let Some(start) = start else { continue };
             self.attempt(*row, pattern, start, confidence);
         }
-        for label in near.iter().filter(|label| label.says == Says::For) {
+        for label in near.labels().iter().filter(|label| label.asked && fits(label.row)) {
             let Some(pattern) = leaks.patterns.get(usize::from(label.row)) else { continue };
-            if pattern.row.alone == 0.0 && fits(label.row) {
-                self.labelled(label.row, pattern, word, near);
-            }
+            self.labelled(label.row, pattern, word, near.labels());
         }
     }
 
