@@ -10,14 +10,14 @@ use regex::bytes::Regex;
 
 use super::{
     before,
-    bytes::Bytes,
+    blocks::Blocks,
     catalogue::{Catalogue, KindId},
     injection::Turn,
     normalize::View,
     seen::{Pace, Seen},
     table::{self, From, MOST_GAP, Matcher, Pattern},
     verdict::{Action, Family},
-    words::{Use, Waking, Word, Words, is_after_escape, is_escape, is_hump, is_word},
+    words::{LONGEST_TOLD, Use, Wakes, Waking, Word, Words, is_after_escape, is_escape, is_hump, is_word},
 };
 use crate::Result;
 
@@ -48,9 +48,6 @@ const FARTHEST: usize = MOST_GAP as usize + BACK;
 /// How far before a value a word may end that makes it something else.
 const UNLESS_GAP: usize = 14;
 
-/// Words longer than this are alike to the lists of rows by length.
-const LONGEST_TOLD: usize = 32;
-
 /// The longest block, such as a private key, that is taken as one.
 const LONGEST_BLOCK: usize = 16 * 1024;
 
@@ -63,8 +60,8 @@ pub(super) struct Leaks {
     words: Words,
     /// What each row says of the words that wake it.
     waking: Vec<Option<Waking>>,
-    /// Rows that a word of each length may wake without a label; the last ones are for all longer words.
-    by_length: Vec<Vec<u16>>,
+    /// Rows that words wake without a label.
+    alone: Wakes,
     /// Families with rows that words wake.
     by_word: Vec<Family>,
 }
@@ -164,9 +161,8 @@ impl<'l> Near<'l> {
 impl Leaks {
     pub(super) fn build(catalogue: &mut Catalogue) -> Result<Self> {
         let patterns = table::load()?;
-        let mut by_length = vec![Vec::new(); LONGEST_TOLD + 1];
-        let (mut kinds, mut rules, mut waking, mut by_word) =
-            (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        let (mut kinds, mut rules, mut waking) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut alone, mut by_word) = (Vec::new(), Vec::new());
         for (number, pattern) in patterns.iter().enumerate() {
             let number = u16::try_from(number).unwrap_or(u16::MAX);
             let row = &pattern.row;
@@ -175,13 +171,14 @@ impl Leaks {
             waking.push(row.tokens.as_ref().map(Waking::new));
             let Some(tokens) = &row.tokens else { continue };
             by_word.push(pattern.family);
-            let (shortest, longest) = (tokens.length.0.min(LONGEST_TOLD), tokens.length.1.min(LONGEST_TOLD));
-            let lists = by_length.get_mut(shortest..=longest).filter(|_| row.alone > 0.0);
-            lists.unwrap_or_default().iter_mut().for_each(|list: &mut Vec<_>| list.push(number));
+            if row.alone > 0.0 {
+                alone.push((number, Waking::new(tokens)));
+            }
         }
         by_word.dedup();
         let words = Words::build(patterns.iter().map(|pattern| &pattern.row))?;
-        Ok(Self { patterns, joint: table::joint()?, kinds, rules, words, waking, by_length, by_word })
+        let (joint, alone) = (table::joint()?, Wakes::new(&alone)?);
+        Ok(Self { patterns, joint, kinds, rules, words, waking, alone, by_word })
     }
 
     /// The rows, for documents and tests.
@@ -193,8 +190,9 @@ impl Leaks {
     pub(super) fn find(&self, piece: &Piece<'_>, seen: &mut Vec<Seen>) -> Option<Read> {
         let bytes = piece.view.bytes();
         let tried = Tried::new(self.patterns.len());
+        let (open, blocks) = (bytes.len(), Blocks::new(bytes));
         let mut scan =
-            Scan { leaks: self, piece, bytes, seen, open: bytes.len(), run: (0, 0), clause: (0, 0), tried };
+            Scan { leaks: self, piece, bytes, seen, open, run: (0, 0), clause: (0, 0), blocks, tried };
         let (mut labels, mut turns, mut asked) = (Vec::<Label>::new(), Vec::new(), 0);
         for (Range { start, end }, uses) in self.words.of(bytes) {
             if is_late(piece.pace, end, &mut asked) {
@@ -325,13 +323,20 @@ struct Scan<'a, 'v> {
     run: (usize, usize),
     /// A place, and where its line begins.
     clause: (usize, usize),
+    blocks: Blocks<'a>,
     tried: Tried,
 }
 
-/// What a row need not look at again: the place that it last looked from, and the value for which its labels were last
-/// looked at, each plus one; the beginning and the end of what its last grown finding covers; and those of bytes that have
-/// nothing of what its regex needs.
-type Looked = [u32; 6];
+/// What a row need not look at again. Places are as [`tried_at`] makes them.
+#[derive(Clone, Default)]
+struct Looked {
+    /// The place that it last looked from.
+    place: u32,
+    /// The value for which its labels were last looked at.
+    asked: u32,
+    /// What its last grown finding covers.
+    grown: Range<u32>,
+}
 
 /// The same for all rows.
 ///
@@ -350,7 +355,7 @@ impl Tried {
     fn of(&mut self, row: u16) -> Option<&mut Looked> {
         let place = self.places.get_mut(usize::from(row))?;
         if *place == 0 {
-            self.looked.push([0; 6]);
+            self.looked.push(Looked::default());
             *place = u16::try_from(self.looked.len()).ok()?;
         }
         self.looked.get_mut(usize::from(*place) - 1)
@@ -432,15 +437,16 @@ impl Scan<'_, '_> {
             let waking = leaks.waking.get(usize::from(row)).and_then(Option::as_ref);
             waking.is_some_and(|waking| waking.fits(word) && waking.begins(word.first))
         };
-        for row in leaks.by_length.get(word.length.min(LONGEST_TOLD)).map_or(&[][..], Vec::as_slice) {
-            if !fits(*row) {
+        for row in leaks.alone.of(word) {
+            // INVARIANT: it fits, but for the length of a long word.
+            if word.length > LONGEST_TOLD && !fits(row) {
                 continue;
             }
-            let [labelled, against] = near.say(*row, word.start);
+            let [labelled, against] = near.say(row, word.start);
             if against {
                 continue;
             }
-            let Some(pattern) = leaks.patterns.get(usize::from(*row)) else { continue };
+            let Some(pattern) = leaks.patterns.get(usize::from(row)) else { continue };
             if pattern.row.lone && self.is_part(word.start) {
                 continue;
             }
@@ -451,7 +457,7 @@ impl Scan<'_, '_> {
                 _ => self.ahead(pattern, word.start),
             };
             let Some(start) = start else { continue };
-            self.attempt(*row, pattern, start, confidence);
+            self.attempt(row, pattern, start, confidence);
         }
         for label in near.labels().iter().filter(|label| label.asked && fits(label.row)) {
             let Some(pattern) = leaks.patterns.get(usize::from(label.row)) else { continue };
@@ -475,8 +481,8 @@ impl Scan<'_, '_> {
         if pattern.row.back && inside && word.start >= start + BACK {
             return;
         }
-        let Some([_, asked, ..]) = self.tried.of(row) else { return };
-        if std::mem::replace(asked, tried_at(start)) == tried_at(start) {
+        let Some(looked) = self.tried.of(row) else { return };
+        if std::mem::replace(&mut looked.asked, tried_at(start)) == tried_at(start) {
             return;
         }
         let bytes = self.bytes;
@@ -505,11 +511,11 @@ impl Scan<'_, '_> {
         {
             return;
         }
-        let Some([last, _, from, to, ..]) = self.tried.of(row) else { return };
-        if *last == tried_at(start) || (*from..*to).contains(&tried_at(start)) {
+        let Some(looked) = self.tried.of(row) else { return };
+        if looked.place == tried_at(start) || looked.grown.contains(&tried_at(start)) {
             return;
         }
-        *last = tried_at(start);
+        looked.place = tried_at(start);
         let matcher = pattern.matcher();
         // WHY: what cannot begin here cannot with more text either, so a stream need not wait for it.
         let rest = self.bytes.get(start..).filter(|rest| !pattern.named && !rest.is_empty());
@@ -528,7 +534,8 @@ impl Scan<'_, '_> {
             return self.report(row, pattern, start..end.min(self.bytes.len()), (1.0, Some(Action::Refuse)));
         };
         let stop = end.max(far.min(start + 2 * REACH));
-        if matcher.needs.is_some_and(|needs| self.lacks(row, &needs, start..stop)) {
+        let here = self.blocks.of(start..stop);
+        if here.is_some_and(|here| matcher.needs.iter().any(|set| !set.meets(&here))) {
             return;
         }
         let bytes = self.bytes;
@@ -554,25 +561,11 @@ impl Scan<'_, '_> {
         if !pattern.row.block.is_empty() {
             to = self.block_end(pattern.row.block.as_bytes(), start, to);
         }
-        if let Some([_, _, grown @ .., _, _]) = self.tried.of(row).filter(|_| to > end.min(run_end)) {
-            *grown = [tried_at(start), tried_at(to)];
+        if let Some(looked) = self.tried.of(row).filter(|_| to > end.min(run_end)) {
+            looked.grown = tried_at(start)..tried_at(to);
         }
         let from = if pattern.family == Family::Personal { self.with_bracket(from, to) } else { from };
         self.report(row, pattern, from..to, (confidence, None));
-    }
-
-    /// True if nothing stands in the place that a row's regex needs. How far that is so is kept for the next time.
-    fn lacks(&mut self, row: u16, needs: &Bytes, place: Range<usize>) -> bool {
-        let Some([_, _, _, _, from, to]) = self.tried.of(row) else { return false };
-        let known = (*from..=*to).contains(&tried_at(place.start));
-        let done = if known { (*to as usize).saturating_sub(1) } else { place.start };
-        let rest = self.bytes.get(done..place.end.min(self.bytes.len())).unwrap_or_default();
-        let at = rest.iter().position(|byte| needs.has(*byte));
-        let free = at.unwrap_or(rest.len());
-        #[cfg(test)]
-        work::add(free);
-        (*from, *to) = (tried_at(place.start), tried_at(done + free));
-        at.is_none()
     }
 
     /// True if a key ends in the middle of its letters and digits, because it is longer than its row expects: what is left
