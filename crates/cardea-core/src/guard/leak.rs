@@ -191,8 +191,18 @@ impl Leaks {
         let bytes = piece.view.bytes();
         let tried = Tried::new(self.patterns.len());
         let (open, blocks) = (bytes.len(), Blocks::new(bytes));
-        let mut scan =
-            Scan { leaks: self, piece, bytes, seen, open, run: (0, 0), clause: (0, 0), blocks, tried };
+        let mut scan = Scan {
+            leaks: self,
+            piece,
+            bytes,
+            seen,
+            open,
+            run: (0, 0),
+            clause: (0, 0),
+            word: (0, 0),
+            blocks,
+            tried,
+        };
         let (mut labels, mut turns, mut asked) = (Vec::<Label>::new(), Vec::new(), 0);
         for (Range { start, end }, uses) in self.words.of(bytes) {
             if is_late(piece.pace, end, &mut asked) {
@@ -323,6 +333,8 @@ struct Scan<'a, 'v> {
     run: (usize, usize),
     /// A place, and where its line begins.
     clause: (usize, usize),
+    /// A place, and where the word of key bytes around it begins.
+    word: (usize, usize),
     blocks: Blocks<'a>,
     tried: Tried,
 }
@@ -413,8 +425,17 @@ impl Scan<'_, '_> {
         self.attempt(row, pattern, start, pattern.row.alone);
     }
 
-    /// The beginning of the word of key bytes around a place, at most [`BACK`] bytes back.
-    fn word_start(&self, hit: usize) -> usize {
+    /// The beginning of the word of key bytes around a place.
+    fn word_start(&mut self, hit: usize) -> usize {
+        // WHY: several rows read from there, and each would look back for it.
+        if self.word.0 != hit {
+            self.word = (hit, self.look_back(hit));
+        }
+        self.word.1
+    }
+
+    /// The same, looked for at most [`BACK`] bytes back.
+    fn look_back(&self, hit: usize) -> usize {
         let before = self.bytes.get(hit.saturating_sub(BACK)..hit).unwrap_or_default();
         let length = |text: &[u8]| text.iter().rev().take_while(|byte| is_word_byte(**byte)).count();
         let own = length(before);
