@@ -59,6 +59,16 @@ const HOSTILE: &[&str] = &[
     "= ",
     "i g n o r e ",
     "1gn0r3 4ll ",
+    "pass ",
+    "haslo ",
+    "-key=",
+    "x-amz-signature=",
+    "api_key=",
+    "n8n_api_",
+    "DO00 ",
+    "เลขบัตรประชาชน",
+    "名前 ",
+    "様",
 ];
 
 fn main() -> Outcome {

@@ -1,47 +1,87 @@
-//! With which bytes a match of a regex can begin. Most of what wakes a row is followed by something else, and one look at
-//! a byte is much less than to begin a regex.
+//! With which bytes a match of a regex can begin. Most of what wakes a row is followed by something else, and a look at a
+//! few bytes is much less than to begin a regex.
 
 use regex_syntax::hir::{Class, Hir, HirKind};
 
 use super::bytes::Bytes;
 
-/// The bytes with which a match can begin; nothing if an empty match is one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Begins(Option<Bytes>);
+/// So many bytes are looked at.
+const PLACES: u32 = 8;
+
+/// A set of places: one bit for each.
+type Places = u16;
+
+/// All places that are not looked at.
+const FAR: Places = 1 << PLACES;
+
+/// The bytes that can stand at each of the first places of a match, up to where the shortest one ends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Begins(Vec<Bytes>);
 
 impl Begins {
     pub(super) fn of(regex: &Hir) -> Self {
-        let mut first = Bytes::default();
-        let empty = take(&mut first, regex);
-        Self((!empty).then_some(first))
+        let mut sets = vec![Bytes::default(); PLACES as usize];
+        let ends = take(&mut sets, regex, 1);
+        sets.truncate(ends.trailing_zeros() as usize);
+        Self(sets)
     }
 
-    /// True if the text can begin a match.
+    /// True if the text can begin a match, as far as it is here.
     pub(super) fn fit(&self, text: &[u8]) -> bool {
-        self.0.as_ref().is_none_or(|first| text.first().is_some_and(|byte| first.has(*byte)))
+        self.0.iter().zip(text).all(|(set, byte)| set.has(*byte))
     }
 }
 
-/// Takes in with what this part can begin. True if it can be empty, so that the next part counts as well.
-fn take(first: &mut Bytes, part: &Hir) -> bool {
-    match part.kind() {
-        HirKind::Empty | HirKind::Look(_) => true,
-        HirKind::Literal(literal) => literal.0.first().is_none_or(|byte| {
-            first.put(*byte, *byte);
-            false
-        }),
-        HirKind::Class(class) => {
-            put_class(first, class);
-            false
-        }
-        HirKind::Repetition(repeated) => {
-            let empty = take(first, &repeated.sub);
-            empty || repeated.min == 0
-        }
-        HirKind::Capture(group) => take(first, &group.sub),
-        HirKind::Concat(parts) => parts.iter().all(|part| take(first, part)),
-        HirKind::Alternation(parts) => parts.iter().filter(|part| take(first, part)).count() > 0,
+/// Takes in what can stand in this part if it begins at one of these places. Gives the places where it can end.
+fn take(sets: &mut [Bytes], part: &Hir, from: Places) -> Places {
+    if from & !FAR == 0 {
+        return from;
     }
+    match part.kind() {
+        HirKind::Empty | HirKind::Look(_) => from,
+        HirKind::Literal(literal) => {
+            literal.0.iter().fold(from, |from, byte| put(sets, from, |set| set.add(*byte)))
+        }
+        HirKind::Class(class) => take_class(sets, class, from),
+        HirKind::Repetition(repeated) => {
+            let (mut now, mut ends) = (from, if repeated.min == 0 { from } else { 0 });
+            for round in 1..=repeated.max.unwrap_or(u32::MAX) {
+                let next = take(sets, &repeated.sub, now);
+                ends |= if round >= repeated.min { next } else { 0 };
+                if next == now {
+                    // Whatever rounds follow, they end there as well.
+                    return ends | next;
+                }
+                now = next;
+            }
+            ends
+        }
+        HirKind::Capture(group) => take(sets, &group.sub, from),
+        HirKind::Concat(parts) => parts.iter().fold(from, |from, part| take(sets, part, from)),
+        HirKind::Alternation(parts) => parts.iter().fold(0, |ends, part| ends | take(sets, part, from)),
+    }
+}
+
+/// Takes in a byte at each of these places. Gives the places behind it.
+fn put(sets: &mut [Bytes], places: Places, byte: impl Fn(&mut Bytes)) -> Places {
+    let here = sets.iter_mut().enumerate().filter(|(place, _)| places >> place & 1 == 1);
+    here.for_each(|(_, set)| byte(set));
+    (places & !FAR) << 1 | places & FAR
+}
+
+/// Takes in the bytes of one sign of a class.
+fn take_class(sets: &mut [Bytes], class: &Class, from: Places) -> Places {
+    let mut first = Bytes::default();
+    put_class(&mut first, class);
+    let mut now = put(sets, from, |set| *set = set.or(first));
+    let Class::Unicode(class) = class else { return now };
+    let (shortest, longest) = (class.minimum_len().unwrap_or(1), class.maximum_len().unwrap_or(1));
+    let mut ends = 0;
+    for length in 1..=longest {
+        ends |= if length >= shortest { now } else { 0 };
+        now = put(sets, if length < longest { now } else { 0 }, |set| set.put(0x80, 0xbf));
+    }
+    ends
 }
 
 /// Takes in the first bytes of what is in a class.
@@ -85,13 +125,16 @@ mod tests {
         assert_eq!(begins("(?i:k)"), "Kk");
         assert_eq!(begins("(?u:[é-ë])"), "\u{c3}");
         assert_eq!(begins("a*").chars().count(), 256, "all, since it can be empty");
+        let nir = Begins::of(&read(r"[12] \d{2,} (?u:[é-ë])x").unwrap());
+        assert!(nir.fit("1 12 é".as_bytes()) && nir.fit(b"1 123") && nir.fit(b"1"));
+        assert!(!nir.fit(b"1 1 1") && !nir.fit(b"1 123e"));
     }
 
     proptest! {
         #[test]
         fn what_cannot_begin_a_match_has_none(
-            regex in r"(\(\?:|[ab]\??|\[a-c\]\*?|\\b|c\{0,2\}|\||\)){1,8}",
-            text in "[abcd ]{0,6}",
+            regex in r"(\(\?:|[ab]\??|\[a-c\]\*?|\\b|c\{0,2\}|\(\?:ab\?\)\{2,3\}|\(\?u:\[é-ë\]\)|\||\)){1,8}",
+            text in "[abcdéz ]{0,6}",
         ) {
             // A bracket that closes what it has not opened would close the anchor's.
             let whole = RegexBuilder::new(&regex).build().is_ok();

@@ -5,10 +5,17 @@
 pub(super) struct Bytes([u64; 4]);
 
 impl Bytes {
+    /// The set of one byte.
+    pub(super) fn one(byte: u8) -> Self {
+        let mut bytes = Self::default();
+        bytes.add(byte);
+        bytes
+    }
+
     /// All bytes of which this is true.
     pub(super) fn of(mut fits: impl FnMut(u8) -> bool) -> Self {
         let mut bytes = Self::default();
-        (0..=u8::MAX).filter(|byte| fits(*byte)).for_each(|byte| bytes.put(byte, byte));
+        (0..=u8::MAX).filter(|byte| fits(*byte)).for_each(|byte| bytes.add(byte));
         bytes
     }
 
@@ -18,19 +25,34 @@ impl Bytes {
 
     /// Takes in a byte and those up to another.
     pub(super) fn put(&mut self, from: u8, to: u8) {
-        for byte in from..=to {
-            if let Some(bits) = self.0.get_mut(usize::from(byte >> 6)) {
-                *bits |= 1 << (byte & 63);
-            }
+        (from..=to).for_each(|byte| self.add(byte));
+    }
+
+    pub(super) fn add(&mut self, byte: u8) {
+        if let Some(bits) = self.0.get_mut(usize::from(byte >> 6)) {
+            *bits |= 1 << (byte & 63);
         }
     }
 
     /// What is in either.
     pub(super) fn or(self, other: Self) -> Self {
-        Self::of(|byte| self.has(byte) || other.has(byte))
+        let ([a, b, c, d], [e, f, g, h]) = (self.0, other.0);
+        Self([a | e, b | f, c | g, d | h])
+    }
+
+    /// True if something is in both.
+    pub(super) fn meets(&self, other: &Self) -> bool {
+        let ([a, b, c, d], [e, f, g, h]) = (self.0, other.0);
+        (a & e) | (b & f) | (c & g) | (d & h) != 0
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = u8> {
-        (0..=u8::MAX).filter(|byte| self.has(*byte))
+        (0_u8..).zip(self.0).flat_map(|(word, mut bits)| {
+            std::iter::from_fn(move || {
+                let bit = u8::try_from(bits.trailing_zeros()).ok().filter(|bit| *bit < 64)?;
+                bits &= bits - 1;
+                Some(word * 64 + bit)
+            })
+        })
     }
 }

@@ -10,14 +10,14 @@ use regex::bytes::Regex;
 
 use super::{
     before,
-    bytes::Bytes,
+    blocks::Blocks,
     catalogue::{Catalogue, KindId},
     injection::Turn,
     normalize::View,
     seen::{Pace, Seen},
     table::{self, From, MOST_GAP, Matcher, Pattern},
     verdict::{Action, Family},
-    words::{Use, Waking, Word, Words, is_after_escape, is_escape, is_hump, is_word},
+    words::{LONGEST_TOLD, Use, Wakes, Waking, Word, Words, is_after_escape, is_escape, is_hump, is_word},
 };
 use crate::Result;
 
@@ -48,9 +48,6 @@ const FARTHEST: usize = MOST_GAP as usize + BACK;
 /// How far before a value a word may end that makes it something else.
 const UNLESS_GAP: usize = 14;
 
-/// Words longer than this are alike to the lists of rows by length.
-const LONGEST_TOLD: usize = 32;
-
 /// The longest block, such as a private key, that is taken as one.
 const LONGEST_BLOCK: usize = 16 * 1024;
 
@@ -63,8 +60,8 @@ pub(super) struct Leaks {
     words: Words,
     /// What each row says of the words that wake it.
     waking: Vec<Option<Waking>>,
-    /// Rows that a word of each length may wake without a label; the last ones are for all longer words.
-    by_length: Vec<Vec<u16>>,
+    /// Rows that words wake without a label.
+    alone: Wakes,
     /// Families with rows that words wake.
     by_word: Vec<Family>,
 }
@@ -104,6 +101,8 @@ struct Label {
     row: u16,
     says: Says,
     gap: usize,
+    /// Its row speaks only beside one.
+    asked: bool,
 }
 
 impl Label {
@@ -112,12 +111,58 @@ impl Label {
     }
 }
 
+/// The labels before a word, as far back as they may stand.
+struct Near<'l> {
+    all: &'l [Label],
+    from: usize,
+    to: usize,
+    /// For each row how many of them speak for it, and how many against: most have none.
+    counts: Vec<[u16; 2]>,
+}
+
+impl<'l> Near<'l> {
+    fn new(all: &'l [Label], rows: usize) -> Self {
+        Self { all, from: 0, to: 0, counts: vec![[0; 2]; if all.is_empty() { 0 } else { rows }] }
+    }
+
+    /// Goes on to a later word. Labels come in the order of their ends, so each is taken in and left behind once.
+    fn go_to(&mut self, start: usize) {
+        while let Some(label) = self.all.get(self.to).filter(|label| label.end <= start) {
+            self.count(label).into_iter().for_each(|count| *count += 1);
+            self.to += 1;
+        }
+        while let Some(label) = self.all.get(self.from).filter(|label| label.end + FARTHEST < start) {
+            self.count(label).into_iter().for_each(|count| *count -= 1);
+            self.from += 1;
+        }
+    }
+
+    fn count(&mut self, label: &Label) -> Option<&mut u16> {
+        let [speak, against] = self.counts.get_mut(usize::from(label.row))?;
+        match label.says {
+            Says::For => Some(speak),
+            Says::Against => Some(against),
+            Says::Beside => None,
+        }
+    }
+
+    fn labels(&self) -> &'l [Label] {
+        self.all.get(self.from..self.to).unwrap_or_default()
+    }
+
+    /// Whether a value of the row at this place has a label, and whether it has the opposite of one.
+    fn say(&self, row: u16, start: usize) -> [bool; 2] {
+        let counts = self.counts.get(usize::from(row)).copied().unwrap_or_default();
+        let near = |says: Says| self.labels().iter().any(|label| label.is_near(row, start, says));
+        [counts[0] > 0 && near(Says::For), counts[1] > 0 && near(Says::Against)]
+    }
+}
+
 impl Leaks {
     pub(super) fn build(catalogue: &mut Catalogue) -> Result<Self> {
         let patterns = table::load()?;
-        let mut by_length = vec![Vec::new(); LONGEST_TOLD + 1];
-        let (mut kinds, mut rules, mut waking, mut by_word) =
-            (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        let (mut kinds, mut rules, mut waking) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut alone, mut by_word) = (Vec::new(), Vec::new());
         for (number, pattern) in patterns.iter().enumerate() {
             let number = u16::try_from(number).unwrap_or(u16::MAX);
             let row = &pattern.row;
@@ -126,13 +171,14 @@ impl Leaks {
             waking.push(row.tokens.as_ref().map(Waking::new));
             let Some(tokens) = &row.tokens else { continue };
             by_word.push(pattern.family);
-            let (shortest, longest) = (tokens.length.0.min(LONGEST_TOLD), tokens.length.1.min(LONGEST_TOLD));
-            let lists = by_length.get_mut(shortest..=longest).filter(|_| row.alone > 0.0);
-            lists.unwrap_or_default().iter_mut().for_each(|list: &mut Vec<_>| list.push(number));
+            if row.alone > 0.0 {
+                alone.push((number, Waking::new(tokens)));
+            }
         }
         by_word.dedup();
         let words = Words::build(patterns.iter().map(|pattern| &pattern.row))?;
-        Ok(Self { patterns, joint: table::joint()?, kinds, rules, words, waking, by_length, by_word })
+        let (joint, alone) = (table::joint()?, Wakes::new(&alone)?);
+        Ok(Self { patterns, joint, kinds, rules, words, waking, alone, by_word })
     }
 
     /// The rows, for documents and tests.
@@ -144,8 +190,19 @@ impl Leaks {
     pub(super) fn find(&self, piece: &Piece<'_>, seen: &mut Vec<Seen>) -> Option<Read> {
         let bytes = piece.view.bytes();
         let tried = Tried::new(self.patterns.len());
-        let mut scan =
-            Scan { leaks: self, piece, bytes, seen, open: bytes.len(), run: (0, 0), clause: (0, 0), tried };
+        let (open, blocks) = (bytes.len(), Blocks::new(bytes));
+        let mut scan = Scan {
+            leaks: self,
+            piece,
+            bytes,
+            seen,
+            open,
+            run: (0, 0),
+            clause: (0, 0),
+            word: (0, 0),
+            blocks,
+            tried,
+        };
         let (mut labels, mut turns, mut asked) = (Vec::<Label>::new(), Vec::new(), 0);
         for (Range { start, end }, uses) in self.words.of(bytes) {
             if is_late(piece.pace, end, &mut asked) {
@@ -169,26 +226,22 @@ impl Leaks {
                     Use::Unless(row) if whole || is_hump(bytes, end) => (row, Says::Against, UNLESS_GAP),
                     Use::Label(..) | Use::Beside(..) | Use::Unless(_) => continue,
                 };
-                labels.push(Label { end, row, says, gap });
+                let asked = says == Says::For
+                    && self.patterns.get(usize::from(row)).is_some_and(|pattern| pattern.row.alone == 0.0);
+                labels.push(Label { end, row, says, gap, asked });
             }
         }
         if piece.only.is_some_and(|only| !self.by_word.contains(&only)) {
             return Some(Read { open: scan.open, turns });
         }
-        // Labels come in the order of their ends, and words in the order of their starts: two walks side by side.
-        let (mut place, mut from, mut to) = (0, 0, 0);
+        let (mut place, mut near) = (0, Near::new(&labels, self.patterns.len()));
         asked = 0;
         while let Some(word) = Word::next(bytes, &mut place) {
             if is_late(piece.pace, word.end(), &mut asked) {
                 return None;
             }
-            while labels.get(from).is_some_and(|label| label.end + FARTHEST < word.start) {
-                from += 1;
-            }
-            while labels.get(to).is_some_and(|label| label.end <= word.start) {
-                to += 1;
-            }
-            scan.word(&word, labels.get(from..to).unwrap_or_default());
+            near.go_to(word.start);
+            scan.word(&word, &near);
         }
         Some(Read { open: scan.open, turns })
     }
@@ -280,13 +333,22 @@ struct Scan<'a, 'v> {
     run: (usize, usize),
     /// A place, and where its line begins.
     clause: (usize, usize),
+    /// A place, and where the word of key bytes around it begins.
+    word: (usize, usize),
+    blocks: Blocks<'a>,
     tried: Tried,
 }
 
-/// What a row need not look at again: the place that it last looked from, and the value for which its labels were last
-/// looked at, each plus one; the beginning and the end of what its last grown finding covers; and those of bytes that have
-/// nothing of what its regex needs.
-type Looked = [u32; 6];
+/// What a row need not look at again. Places are as [`tried_at`] makes them.
+#[derive(Clone, Default)]
+struct Looked {
+    /// The place that it last looked from.
+    place: u32,
+    /// The value for which its labels were last looked at.
+    asked: u32,
+    /// What its last grown finding covers.
+    grown: Range<u32>,
+}
 
 /// The same for all rows.
 ///
@@ -305,7 +367,7 @@ impl Tried {
     fn of(&mut self, row: u16) -> Option<&mut Looked> {
         let place = self.places.get_mut(usize::from(row))?;
         if *place == 0 {
-            self.looked.push([0; 6]);
+            self.looked.push(Looked::default());
             *place = u16::try_from(self.looked.len()).ok()?;
         }
         self.looked.get_mut(usize::from(*place) - 1)
@@ -363,8 +425,17 @@ impl Scan<'_, '_> {
         self.attempt(row, pattern, start, pattern.row.alone);
     }
 
-    /// The beginning of the word of key bytes around a place, at most [`BACK`] bytes back.
-    fn word_start(&self, hit: usize) -> usize {
+    /// The beginning of the word of key bytes around a place.
+    fn word_start(&mut self, hit: usize) -> usize {
+        // WHY: several rows read from there, and each would look back for it.
+        if self.word.0 != hit {
+            self.word = (hit, self.look_back(hit));
+        }
+        self.word.1
+    }
+
+    /// The same, looked for at most [`BACK`] bytes back.
+    fn look_back(&self, hit: usize) -> usize {
         let before = self.bytes.get(hit.saturating_sub(BACK)..hit).unwrap_or_default();
         let length = |text: &[u8]| text.iter().rev().take_while(|byte| is_word_byte(**byte)).count();
         let own = length(before);
@@ -376,7 +447,7 @@ impl Scan<'_, '_> {
     }
 
     /// A word with a digit.
-    fn word(&mut self, word: &Word, near: &[Label]) {
+    fn word(&mut self, word: &Word, near: &Near<'_>) {
         let leaks = self.leaks;
         let before = word.start.checked_sub(1).and_then(|at| self.bytes.get(at)).copied();
         if word.length <= 4 && before == word.next && matches!(word.next, Some(b':' | b'.')) {
@@ -387,16 +458,19 @@ impl Scan<'_, '_> {
             let waking = leaks.waking.get(usize::from(row)).and_then(Option::as_ref);
             waking.is_some_and(|waking| waking.fits(word) && waking.begins(word.first))
         };
-        let is_near = |row: u16, says: Says| near.iter().any(|label| label.is_near(row, word.start, says));
-        for row in leaks.by_length.get(word.length.min(LONGEST_TOLD)).map_or(&[][..], Vec::as_slice) {
-            if !fits(*row) || is_near(*row, Says::Against) {
+        for row in leaks.alone.of(word) {
+            // INVARIANT: it fits, but for the length of a long word.
+            if word.length > LONGEST_TOLD && !fits(row) {
                 continue;
             }
-            let Some(pattern) = leaks.patterns.get(usize::from(*row)) else { continue };
+            let [labelled, against] = near.say(row, word.start);
+            if against {
+                continue;
+            }
+            let Some(pattern) = leaks.patterns.get(usize::from(row)) else { continue };
             if pattern.row.lone && self.is_part(word.start) {
                 continue;
             }
-            let labelled = is_near(*row, Says::For);
             let confidence = if labelled { pattern.row.labelled } else { pattern.row.alone };
             let start = match pattern.from {
                 From::Line => before::line(self.bytes, word.start),
@@ -404,13 +478,11 @@ impl Scan<'_, '_> {
                 _ => self.ahead(pattern, word.start),
             };
             let Some(start) = start else { continue };
-            self.attempt(*row, pattern, start, confidence);
+            self.attempt(row, pattern, start, confidence);
         }
-        for label in near.iter().filter(|label| label.says == Says::For) {
+        for label in near.labels().iter().filter(|label| label.asked && fits(label.row)) {
             let Some(pattern) = leaks.patterns.get(usize::from(label.row)) else { continue };
-            if pattern.row.alone == 0.0 && fits(label.row) {
-                self.labelled(label.row, pattern, word, near);
-            }
+            self.labelled(label.row, pattern, word, near.labels());
         }
     }
 
@@ -430,8 +502,8 @@ impl Scan<'_, '_> {
         if pattern.row.back && inside && word.start >= start + BACK {
             return;
         }
-        let Some([_, asked, ..]) = self.tried.of(row) else { return };
-        if std::mem::replace(asked, tried_at(start)) == tried_at(start) {
+        let Some(looked) = self.tried.of(row) else { return };
+        if std::mem::replace(&mut looked.asked, tried_at(start)) == tried_at(start) {
             return;
         }
         let bytes = self.bytes;
@@ -460,11 +532,11 @@ impl Scan<'_, '_> {
         {
             return;
         }
-        let Some([last, _, from, to, ..]) = self.tried.of(row) else { return };
-        if *last == tried_at(start) || (*from..*to).contains(&tried_at(start)) {
+        let Some(looked) = self.tried.of(row) else { return };
+        if looked.place == tried_at(start) || looked.grown.contains(&tried_at(start)) {
             return;
         }
-        *last = tried_at(start);
+        looked.place = tried_at(start);
         let matcher = pattern.matcher();
         // WHY: what cannot begin here cannot with more text either, so a stream need not wait for it.
         let rest = self.bytes.get(start..).filter(|rest| !pattern.named && !rest.is_empty());
@@ -483,7 +555,8 @@ impl Scan<'_, '_> {
             return self.report(row, pattern, start..end.min(self.bytes.len()), (1.0, Some(Action::Refuse)));
         };
         let stop = end.max(far.min(start + 2 * REACH));
-        if matcher.needs.is_some_and(|needs| self.lacks(row, &needs, start..stop)) {
+        let here = self.blocks.of(start..stop);
+        if here.is_some_and(|here| matcher.needs.iter().any(|set| !set.meets(&here))) {
             return;
         }
         let bytes = self.bytes;
@@ -509,25 +582,11 @@ impl Scan<'_, '_> {
         if !pattern.row.block.is_empty() {
             to = self.block_end(pattern.row.block.as_bytes(), start, to);
         }
-        if let Some([_, _, grown @ .., _, _]) = self.tried.of(row).filter(|_| to > end.min(run_end)) {
-            *grown = [tried_at(start), tried_at(to)];
+        if let Some(looked) = self.tried.of(row).filter(|_| to > end.min(run_end)) {
+            looked.grown = tried_at(start)..tried_at(to);
         }
         let from = if pattern.family == Family::Personal { self.with_bracket(from, to) } else { from };
         self.report(row, pattern, from..to, (confidence, None));
-    }
-
-    /// True if nothing stands in the place that a row's regex needs. How far that is so is kept for the next time.
-    fn lacks(&mut self, row: u16, needs: &Bytes, place: Range<usize>) -> bool {
-        let Some([_, _, _, _, from, to]) = self.tried.of(row) else { return false };
-        let known = (*from..=*to).contains(&tried_at(place.start));
-        let done = if known { (*to as usize).saturating_sub(1) } else { place.start };
-        let rest = self.bytes.get(done..place.end.min(self.bytes.len())).unwrap_or_default();
-        let at = rest.iter().position(|byte| needs.has(*byte));
-        let free = at.unwrap_or(rest.len());
-        #[cfg(test)]
-        work::add(free);
-        (*from, *to) = (tried_at(place.start), tried_at(done + free));
-        at.is_none()
     }
 
     /// True if a key ends in the middle of its letters and digits, because it is longer than its row expects: what is left

@@ -18,6 +18,7 @@
 mod automaton;
 mod before;
 mod begins;
+mod blocks;
 mod broken;
 mod bytes;
 mod catalogue;

@@ -1,5 +1,5 @@
-//! What no match of a regex can do without: the semicolon of a connection string, the letter of a street. Where nothing of
-//! it stands as far as the regex would read, it is not begun.
+//! What no finding of a row can do without: the semicolon of a connection string, the letter of a street, the digit of a
+//! key. Where nothing of it stands as far as the regex would read, it is not begun.
 
 use regex_syntax::{
     ParserBuilder,
@@ -9,30 +9,52 @@ use regex_syntax::{
 use super::{begins::put_class, bytes::Bytes};
 
 /// More than this stands nearly everywhere.
-const MOST_USUAL: u32 = 60;
+const MOST_USUAL: u32 = 100;
+
+/// So many sets are kept.
+const MOST: usize = 4;
+
+/// What checks ask for, where a regex often does not: without a byte of it they agree to nothing.
+const ASKED: [(&[&str], &[u8]); 4] = [
+    (&["made", "made_or_id", "issued", "random", "signs", "recovery_codes"], b"0123456789"),
+    (&["chosen_password", "changed_password", "strong_password"], b"0123456789!#$%^&*?@"),
+    (&["signed_password"], b"!#$%^&*?@+="),
+    (
+        &["password", "quoted_password", "told_password", "told_set_password", "mixed", "otp_seed"],
+        b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ",
+    ),
+];
 
 /// Reads a regex into its parts; nothing if it is broken.
 pub(super) fn read(regex: &str) -> Option<Hir> {
     ParserBuilder::new().unicode(false).utf8(false).build().parse(regex).ok()
 }
 
-/// Bytes of which each match has at least one. Of all such sets it is the one that texts have least of.
-pub(super) fn of(regex: &Hir) -> Option<Bytes> {
-    // What the regex begins with is the word that wakes its row.
-    let parts = match regex.kind() {
-        HirKind::Concat(parts) => parts.as_slice(),
-        _ => std::slice::from_ref(regex),
-    };
-    let word = parts.iter().take_while(|part| matches!(part.kind(), HirKind::Literal(_))).count();
-    rarest(parts.iter().skip(word).flat_map(all)).filter(|set| usual(set) <= MOST_USUAL)
+/// Sets of bytes: each finding of a row has at least one of each. Those that tell nothing are left out.
+pub(super) fn of(regex: &Hir, checks: &[String], tells: impl Fn(&Bytes) -> bool) -> Vec<Bytes> {
+    let mut sets = all(regex);
+    sets.retain(|set| usual(set) <= MOST_USUAL && tells(set));
+    let asked = checks.iter().filter_map(|check| asked(check)).filter(|set| tells(set));
+    asked.chain(rarest(sets)).collect()
 }
 
-/// The set of which texts have least; of equals the last, since the first may belong to the word that wakes the row.
-fn rarest(sets: impl Iterator<Item = Bytes>) -> Option<Bytes> {
-    sets.fold(None, |best, set| match best {
-        Some(best) if usual(&best) < usual(&set) => Some(best),
-        _ => Some(set),
-    })
+/// What a check asks for.
+fn asked(check: &str) -> Option<Bytes> {
+    let (_, bytes) = ASKED.iter().find(|(checks, _)| checks.contains(&check))?;
+    Some(Bytes::of(|byte| bytes.contains(&byte)))
+}
+
+/// The sets of which texts have least.
+fn rarest(mut sets: Vec<Bytes>) -> Vec<Bytes> {
+    sets.sort_by_cached_key(usual);
+    let mut kept: Vec<Bytes> = Vec::new();
+    for set in sets {
+        // What holds all of a smaller one stands wherever that does.
+        if kept.len() < MOST && !kept.iter().any(|smaller| smaller.or(set) == set) {
+            kept.push(set);
+        }
+    }
+    kept
 }
 
 /// How much texts have of a set, about.
@@ -52,7 +74,7 @@ fn usual(set: &Bytes) -> u32 {
 fn all(part: &Hir) -> Vec<Bytes> {
     match part.kind() {
         HirKind::Empty | HirKind::Look(_) => Vec::new(),
-        HirKind::Literal(literal) => literal.0.iter().map(|byte| Bytes::of(|one| one == *byte)).collect(),
+        HirKind::Literal(literal) => literal.0.iter().map(|byte| Bytes::one(*byte)).collect(),
         HirKind::Class(class) => {
             let mut set = Bytes::default();
             put_class(&mut set, class);
@@ -63,29 +85,59 @@ fn all(part: &Hir) -> Vec<Bytes> {
         HirKind::Capture(group) => all(&group.sub),
         HirKind::Concat(parts) => parts.iter().flat_map(all).collect(),
         HirKind::Alternation(parts) => {
-            let each: Option<Vec<Bytes>> = parts.iter().map(|part| rarest(all(part).into_iter())).collect();
-            each.and_then(|sets| sets.into_iter().reduce(Bytes::or)).into_iter().collect()
+            let each: Vec<Vec<Bytes>> = parts.iter().map(|part| rarest(all(part))).collect();
+            let number = |at: usize| {
+                let of_each = each.iter().map(|sets| sets.get(at).or(sets.last()).copied());
+                of_each.reduce(|a, b| Some(a?.or(b?))).flatten()
+            };
+            (0..MOST).filter_map(number).collect()
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
+    use proptest::{
+        prelude::*,
+        strategy::{Strategy, ValueTree},
+        string::bytes_regex,
+        test_runner::TestRunner,
+    };
     use regex::bytes::RegexBuilder;
 
-    use super::*;
+    use super::{super::check, *};
 
     #[test]
-    fn a_regex_needs_the_rarest_of_what_each_match_has() {
-        let needs =
-            |regex: &str| of(&read(regex).unwrap()).map(|set| set.iter().map(char::from).collect::<String>());
-        assert_eq!(needs("(?:pwd|pass)=([^;]{4,});").as_deref(), Some(";"));
-        assert_eq!(needs(r"\d{1,3} (?:St|Rd)\.?").as_deref(), Some("RS"));
-        assert_eq!(needs(r"\d{1,3} (?:St|Rd|)").as_deref(), Some(" "), "an alternative is empty");
-        assert_eq!(needs("sk-[a-z]{9}T3").as_deref(), Some("T"));
-        assert_eq!(needs("[a-z ]*"), None);
-        assert_eq!(needs("[A-Z]?@?x").as_deref(), Some("x"));
+    fn a_row_needs_the_rarest_of_what_each_of_its_matches_has() {
+        let needs = |regex: &str, checks: &[&str]| {
+            let checks: Vec<String> = checks.iter().map(|check| (*check).to_owned()).collect();
+            let sets = of(&read(regex).unwrap(), &checks, |set| !set.has(b'k'));
+            sets.iter().map(|set| set.iter().map(char::from).collect()).collect::<Vec<String>>()
+        };
+        assert_eq!(needs("k=([^;]{4,});", &[]), ["=", ";"]);
+        assert_eq!(needs(r"[a-z] (?:St|Rd)\.?", &[]), ["RS", "dt", " "]);
+        assert_eq!(needs(r"[a-z] (?:St|Rd|)\.?", &[]), [" "], "an alternative is empty");
+        assert_eq!(needs("k?[a-l ]T*x+", &[]), ["x"], "the word that wakes the row has a k");
+        assert_eq!(needs("k(.{16});", &["real", "made"]), ["0123456789", ";"]);
+        assert!(needs("[a-z ]*", &[]).is_empty());
+    }
+
+    #[test]
+    fn no_check_agrees_to_what_it_asks_for_and_is_not_there() {
+        for (checks, bytes) in ASKED {
+            let rest: Vec<u8> = (b' '..=b'~').filter(|byte| !bytes.contains(byte)).collect();
+            let texts = bytes_regex(&format!(
+                "(?-u)(?:[a-fA-F]{{8}}(?:-[a-f]{{4}}){{3}}-[a-f]{{12}}|[^{}]{{1,64}})",
+                "\\x00-\\x1f\\x7f-\\xff"
+            ))
+            .unwrap();
+            let mut runner = TestRunner::deterministic();
+            for _ in 0..4000 {
+                let mut text = texts.new_tree(&mut runner).unwrap().current();
+                text.retain(|byte| rest.contains(byte));
+                assert!(!checks.iter().any(|name| check::named(name).unwrap()(&text)), "{text:?}");
+            }
+        }
     }
 
     proptest! {
@@ -99,8 +151,10 @@ mod tests {
             let regex = format!(r"\A(?:{regex})");
             let compiled = RegexBuilder::new(&regex).unicode(false).build().ok().filter(|_| whole);
             let found = compiled.as_ref().and_then(|compiled| compiled.find(text.as_bytes()));
-            if let Some((found, set)) = found.zip(compiled.as_ref().and_then(|_| of(&read(&regex).unwrap()))) {
-                prop_assert!(found.as_bytes().iter().any(|byte| set.has(*byte)), "{} {}", regex, text);
+            if let Some(found) = found {
+                for set in of(&read(&regex).unwrap(), &[], |_| true) {
+                    prop_assert!(found.as_bytes().iter().any(|byte| set.has(*byte)), "{} {}", regex, text);
+                }
             }
         }
     }

@@ -87,6 +87,37 @@ struct Folder {
     source: Vec<(u32, u32)>,
     dropped: usize,
     word: Word,
+    letters: Letters,
+}
+
+/// Signs that were asked for lately, and whether they are letters.
+struct Letters([(char, bool); 64]);
+
+impl Default for Letters {
+    fn default() -> Self {
+        Self([('\0', false); 64])
+    }
+}
+
+impl Letters {
+    /// As `char::is_alphabetic`, which looks long for most scripts.
+    fn has(&mut self, c: char) -> bool {
+        match c {
+            '\0'..='\u{7f}' => c.is_ascii_alphabetic(),
+            '\u{430}'..='\u{44f}'
+            | '\u{3041}'..='\u{3096}'
+            | '\u{4e00}'..='\u{9fff}'
+            | '\u{ac00}'..='\u{d7a3}' => true,
+            _ => {
+                let place = usize::try_from(u32::from(c) % 64).unwrap_or_default();
+                let Some(known) = self.0.get_mut(place) else { return c.is_alphabetic() };
+                if known.0 != c {
+                    *known = (c, c.is_alphabetic());
+                }
+                known.1
+            }
+        }
+    }
 }
 
 /// The word being read: where it began and which scripts it has.
@@ -123,10 +154,11 @@ impl Folder {
     }
 
     fn put(&mut self, c: char, place: usize, length: usize) {
-        if !c.is_alphabetic() || self.word.letters >= LONGEST_WORD {
+        let letter = self.letters.has(c);
+        if !letter || self.word.letters >= LONGEST_WORD {
             self.close_word();
         }
-        if c.is_alphabetic() {
+        if letter {
             if self.word.letters == 0 {
                 self.word.start = self.out.len();
             }
@@ -309,6 +341,14 @@ mod tests {
             ("नमस्ते", "नमस्ते"),
         ] {
             assert_eq!(fold(given).text, folded, "{given}");
+        }
+    }
+
+    #[test]
+    fn letters_are_those_that_unicode_has() {
+        let mut letters = Letters::default();
+        for c in ('\0'..='\u{1ffff}').chain('ก'..='๛').chain(('ก'..='๛').rev()) {
+            assert_eq!(letters.has(c), c.is_alphabetic(), "{c:?}");
         }
     }
 

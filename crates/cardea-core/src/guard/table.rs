@@ -156,8 +156,7 @@ pub(super) struct Row {
     pub(super) reach: usize,
     pub(super) regex: String,
     pub(super) tokens: Option<Tokens>,
-    /// Bytes of which each match has at least one, where they cannot be read from the regex: its ways have nothing else
-    /// in common.
+    /// Bytes of which each match has at least one, besides those that can be read from the regex.
     #[serde(default)]
     pub(super) needs: String,
     #[serde(default)]
@@ -240,8 +239,8 @@ pub(super) struct Matcher {
     pub(super) regex: Regex,
     /// With what a match can begin.
     pub(super) begins: Begins,
-    /// Bytes of which each match has at least one.
-    pub(super) needs: Option<Bytes>,
+    /// Of each of these sets each finding has at least one byte.
+    pub(super) needs: Vec<Bytes>,
     pub(super) groups: bool,
 }
 
@@ -276,6 +275,16 @@ impl Pattern {
         in_full(begins.iter().find_map(|how| value.strip_prefix(how)).unwrap_or(value))
     }
 
+    /// True if each word that wakes the row has something of a set, so that there is no need to look for it.
+    fn has_always(&self, set: &Bytes) -> bool {
+        let row = &self.row;
+        let within = |words: &[String]| words.iter().all(|word| word.bytes().any(|byte| set.has(byte)));
+        match &row.tokens {
+            Some(_) => (b'0'..=b'9').all(|digit| set.has(digit)),
+            None => self.from != From::After && within(&row.keywords),
+        }
+    }
+
     /// The row's regex, compiled at the first call. Nothing if it is broken: a test tries all rows.
     pub(super) fn matcher(&self) -> Option<&Matcher> {
         let compile = || {
@@ -284,8 +293,10 @@ impl Pattern {
             // WHY: the value of a named row is its whole match, and asking a regex for groups is slow.
             let groups = regex.captures_len() > 1 && !self.named;
             let read = needs::read(&written)?;
-            let told = Bytes::of(|byte| self.row.needs.as_bytes().contains(&byte));
-            let needs = if self.row.needs.is_empty() { needs::of(&read) } else { Some(told) };
+            let mut needs = needs::of(&read, &self.row.check, |set| !self.has_always(set));
+            if !self.row.needs.is_empty() {
+                needs.push(Bytes::of(|byte| self.row.needs.as_bytes().contains(&byte)));
+            }
             Some(Matcher { regex, begins: Begins::of(&read), needs, groups })
         };
         self.matcher.get_or_init(compile).as_ref()

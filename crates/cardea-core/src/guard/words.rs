@@ -293,6 +293,68 @@ impl Waking {
     }
 }
 
+/// Rows as bits.
+type Rows = u128;
+
+/// Which rows each word wakes: what [`Waking::fits`] says of each of them, asked of all at once.
+pub(super) struct Wakes {
+    /// The rows by their bits, in order.
+    rows: Vec<u16>,
+    first: Vec<Rows>,
+    /// By the length of a word; the last ones are for all longer words.
+    length: Vec<Rows>,
+    next: Vec<Rows>,
+    then: Vec<Rows>,
+    /// Those that take words without letters only, and those that a text may end with.
+    number: Rows,
+    last: Rows,
+}
+
+/// Words longer than this are alike.
+pub(super) const LONGEST_TOLD: usize = 32;
+
+impl Wakes {
+    /// For rows by their numbers.
+    pub(super) fn new(all: &[(u16, Waking)]) -> Result<Self> {
+        if all.len() > Rows::BITS as usize {
+            return Err(Error::new(Code::Internal).detail("too many rows are woken by words"));
+        }
+        let of = |fits: &dyn Fn(&Waking) -> bool| {
+            let bits = (0_u32..).zip(all).filter(|(_, (_, waking))| fits(waking));
+            bits.fold(0, |rows: Rows, (bit, _)| rows | 1 << bit)
+        };
+        let bytes =
+            |has: fn(&Waking) -> &Bytes| (0..=u8::MAX).map(|byte| of(&|one| has(one).has(byte))).collect();
+        let lengths = |length: usize| {
+            of(&|one| (one.length.0.min(LONGEST_TOLD)..=one.length.1.min(LONGEST_TOLD)).contains(&length))
+        };
+        Ok(Self {
+            rows: all.iter().map(|(row, _)| *row).collect(),
+            first: bytes(|one| &one.first),
+            length: (0..=LONGEST_TOLD).map(lengths).collect(),
+            next: bytes(|one| &one.next),
+            then: bytes(|one| &one.then),
+            number: of(&|one| one.number),
+            last: of(&|one| one.last),
+        })
+    }
+
+    /// The rows that a word wakes, in order; of words longer than the longest told some too many.
+    pub(super) fn of(&self, word: &Word) -> impl Iterator<Item = u16> {
+        let at = |table: &[Rows], place: usize| table.get(place).copied().unwrap_or_default();
+        let mut rows =
+            at(&self.length, word.length.min(LONGEST_TOLD)) & at(&self.first, usize::from(word.first));
+        rows &= word.next.map_or(self.last, |byte| at(&self.next, usize::from(byte)));
+        rows &= word.then.map_or(Rows::MAX, |byte| at(&self.then, usize::from(byte)));
+        rows &= if word.number { Rows::MAX } else { !self.number };
+        std::iter::from_fn(move || {
+            let row = self.rows.get(rows.trailing_zeros() as usize).filter(|_| rows != 0)?;
+            rows &= rows - 1;
+            Some(*row)
+        })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::{
@@ -302,7 +364,7 @@ mod tests {
     };
 
     use super::{
-        super::table::{self, From},
+        super::table::{self, From, Pattern},
         *,
     };
 
@@ -331,6 +393,25 @@ mod tests {
             }
         }
         assert!(tried > 5_000, "{tried}");
+    }
+
+    #[test]
+    fn all_rows_that_a_word_fits_are_woken_at_once() {
+        let rows = table::load().unwrap();
+        let waking = |pattern: &Pattern| pattern.row.tokens.as_ref().map(Waking::new);
+        let all: Vec<_> =
+            (0..).zip(&rows).filter_map(|(row, one)| Some((row, waking(one)?))).take(128).collect();
+        let (wakes, mut runner) = (Wakes::new(&all).unwrap(), TestRunner::deterministic());
+        let texts = bytes_regex("[0-9a-zA-Z]{0,14}[0-9]{1,20}[ -~]{0,2}").unwrap();
+        for _ in 0..20_000 {
+            let text = texts.new_tree(&mut runner).unwrap().current();
+            let Some(word) = Word::next(&text, &mut 0).filter(|word| word.length <= LONGEST_TOLD) else {
+                continue;
+            };
+            let fits = |waking: &Waking| waking.fits(&word) && waking.begins(word.first);
+            let each: Vec<u16> = all.iter().filter(|(_, one)| fits(one)).map(|(row, _)| *row).collect();
+            assert_eq!(wakes.of(&word).collect::<Vec<_>>(), each, "{:?}", String::from_utf8_lossy(&text));
+        }
     }
 
     #[test]

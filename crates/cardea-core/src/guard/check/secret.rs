@@ -274,8 +274,10 @@ fn runs_of(piece: &[u8]) -> usize {
 
 /// What a service issues: a machine's text, or an identifier that serves as one beside a sure name.
 pub(super) fn issued(text: &[u8]) -> bool {
+    // Real ones have the digit of their version, and few zeros.
     let plain = || text.iter().filter(|byte| **byte == b'0').count() * 2 < text.len();
-    made(text) || random(text) || (is_uuid(text) && plain() && !stands_in(text))
+    let real = || text.iter().any(u8::is_ascii_digit) && plain();
+    made(text) || random(text) || (is_uuid(text) && real() && !stands_in(text))
 }
 
 /// A machine's text or an identifier.

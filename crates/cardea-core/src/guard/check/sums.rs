@@ -86,16 +86,19 @@ pub(super) fn iban(text: &[u8]) -> bool {
         .map(u8::to_ascii_uppercase)
         .collect();
     let Some((country, _)) = plain.split_at_checked(2) else { return false };
-    let fits = IBAN_LENGTHS.split(' ').any(|entry| {
-        entry.as_bytes().starts_with(country)
-            && entry.get(2..).and_then(|length| length.parse().ok()) == Some(plain.len())
-    });
+    let fits = || {
+        IBAN_LENGTHS.split(' ').any(|entry| {
+            entry.as_bytes().starts_with(country)
+                && entry.get(2..).and_then(|length| length.parse().ok()) == Some(plain.len())
+        })
+    };
     let turned = plain.iter().skip(4).chain(plain.iter().take(4));
     let rest = turned.fold(0_u32, |rest, byte| match byte {
         b'0'..=b'9' => (rest * 10 + u32::from(byte - b'0')) % 97,
         _ => (rest * 100 + u32::from(byte - b'A') + 10) % 97,
     });
-    fits && rest == 1
+    // WHY that order: of all that looks like one, the sum leaves one in a hundred.
+    rest == 1 && fits()
 }
 
 /// A routing number of a bank in the United States.

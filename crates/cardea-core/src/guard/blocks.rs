@@ -1,0 +1,83 @@
+//! Which bytes stand in which part of a text: looked at once, however many rows ask.
+
+use std::ops::Range;
+
+use super::bytes::Bytes;
+
+/// Bytes to a block.
+const BLOCK: usize = 128;
+
+/// So many blocks are kept; rows do not read farther.
+const KEPT: usize = 8;
+
+/// Sets that are filled by turns.
+const LANES: usize = 4;
+
+/// The bytes of the blocks of a text that were asked for last.
+pub(super) struct Blocks<'t> {
+    text: &'t [u8],
+    /// A block's number, plus one, stands at its rest of division by [`KEPT`].
+    kept: [(usize, Bytes); KEPT],
+    /// The last answer: the first block, the last one, and what stands in them.
+    last: (usize, usize, Bytes),
+}
+
+impl<'t> Blocks<'t> {
+    pub(super) fn new(text: &'t [u8]) -> Self {
+        Self { text, kept: [(0, Bytes::default()); KEPT], last: (usize::MAX, 0, Bytes::default()) }
+    }
+
+    /// All bytes of a place, and perhaps some beside it; nothing if it is too long.
+    pub(super) fn of(&mut self, place: Range<usize>) -> Option<Bytes> {
+        let (first, last) = (place.start / BLOCK, place.end.min(self.text.len()).div_ceil(BLOCK));
+        if last > first + KEPT {
+            return None;
+        }
+        if (self.last.0, self.last.1) != (first, last) {
+            let set = (first..last).fold(Bytes::default(), |set, number| set.or(self.block(number)));
+            self.last = (first, last, set);
+        }
+        Some(self.last.2)
+    }
+
+    fn block(&mut self, number: usize) -> Bytes {
+        let Some((kept, set)) = self.kept.get_mut(number % KEPT) else { return Bytes::default() };
+        if *kept != number + 1 {
+            let rest = self.text.get(number * BLOCK..).unwrap_or_default();
+            *kept = number + 1;
+            // WHY: into one set each byte would wait for the one before it.
+            let mut lanes = [Bytes::default(); LANES];
+            for bytes in rest.get(..BLOCK).unwrap_or(rest).chunks(LANES) {
+                lanes.iter_mut().zip(bytes).for_each(|(lane, byte)| lane.add(*byte));
+            }
+            *set = lanes.into_iter().fold(Bytes::default(), Bytes::or);
+        }
+        *set
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn what_stands_in_a_place_is_among_the_bytes_of_its_blocks(
+            text in "[a-z]{0,3000}",
+            places in proptest::collection::vec((0..3000_usize, 0..1200_usize), 1..9),
+        ) {
+            let mut blocks = Blocks::new(text.as_bytes());
+            for (from, length) in places {
+                let here = text.as_bytes().get(from..text.len().min(from + length)).unwrap_or_default();
+                let Some(set) = blocks.of(from..from + length) else {
+                    prop_assert!(length > BLOCK * (KEPT - 2));
+                    continue;
+                };
+                prop_assert!(here.iter().all(|byte| set.has(*byte)));
+                prop_assert!(set.iter().all(|byte| text.as_bytes().contains(&byte)));
+            }
+        }
+    }
+}
