@@ -36,6 +36,8 @@ const FILES: &[(Family, &str)] = &[
     (Family::Credential, include_str!("patterns/forms_work.toml")),
     (Family::Credential, include_str!("patterns/told.toml")),
     (Family::Credential, include_str!("patterns/passwords.toml")),
+    (Family::Credential, include_str!("patterns/phrases.toml")),
+    (Family::Credential, include_str!("patterns/webhooks.toml")),
     (Family::Injection, include_str!("patterns/injection.toml")),
     (Family::Content, include_str!("patterns/content.toml")),
 ];

@@ -104,6 +104,8 @@ const CHECKS: &[(&str, Check)] = &[
     ("made", secret::made),
     ("made_or_id", secret::made_or_id),
     ("issued", secret::issued),
+    ("scrambled", secret::scrambled),
+    ("vendor_made", secret::vendor_made),
     ("signs", secret::signs),
     ("wallet_key", coin::wallet_key),
     ("told_password", secret::told_password),
@@ -117,6 +119,7 @@ const CHECKS: &[(&str, Check)] = &[
     ("seed_phrase", secret::seed_phrase),
     ("otp_seed", secret::otp_seed),
     ("changed_password", secret::changed_password),
+    ("bare_password", secret::bare_password),
 ];
 
 /// The check with this name.

@@ -278,6 +278,27 @@ pub(super) fn issued(text: &[u8]) -> bool {
     made(text) || random(text) || (is_uuid(text) && plain() && !stands_in(text))
 }
 
+/// Letters alone, small and large ones in an order that neither words nor names in code have.
+pub(super) fn scrambled(text: &[u8]) -> bool {
+    let kinds = classes(text);
+    let vowel = |byte: &u8| b"aeiouy".contains(&byte.to_ascii_lowercase());
+    let harsh = || text.split(vowel).any(|run| run.len() >= 5);
+    text.len() >= 16
+        && kinds.digit + kinds.other == 0
+        && kinds.lower.min(kinds.upper) * 5 >= text.len()
+        && runs_of(text) * 4 >= text.len()
+        && entropy(text) >= 3.3
+        && harsh()
+        && !stands_in(text)
+}
+
+/// What a service issues whose name and a word for keys stand beside it: shorter ones as well. Twenty-four digits of base
+/// 16 are rather the id of an object.
+pub(super) fn vendor_made(text: &[u8]) -> bool {
+    let hex = || (20..=26).contains(&text.len()) && text.len() != 24 && text.iter().all(u8::is_ascii_hexdigit);
+    made_or_id(text) || scrambled(text) || (hex() && random(text))
+}
+
 /// A machine's text or an identifier.
 pub(super) fn made_or_id(text: &[u8]) -> bool {
     made(text) || (is_uuid(text) && issued(text))
@@ -405,6 +426,21 @@ pub(super) fn chosen_password(text: &[u8]) -> bool {
 pub(super) fn changed_password(text: &[u8]) -> bool {
     let body = trimmed(text);
     chosen_password(text) && (runs_of(body) >= 3 || !body.iter().all(u8::is_ascii_alphanumeric))
+}
+
+/// The same directly behind its name, where what the name is a part of may stand as well: `password Reset-Guide-2024`.
+pub(super) fn bare_password(text: &[u8]) -> bool {
+    const TITLES: &[&[u8]] = &[
+        b"polic", b"reset", b"guid", b"draft", b"rule", b"manual", b"manag", b"field", b"form", b"page", b"list",
+        b"report", b"invoice", b"template", b"docu", b"change", b"hash", b"length", b"section", b"protect", b"ticket",
+        b"view", b"input", b"generat", b"check", b"strength", b"expir", b"link", b"encrypt", b"auth", b"login", b"user",
+        b"server", b"prod", b"test-", b"step", b"chapter", b"recover", b"type", b"column", b"table", b"valid", b"requir",
+        b"less", b"based", b"only", b"free", b"hint", b"size", b"retry", b"attempt", b"version", b"update",
+    ];
+    let lower = text.to_ascii_lowercase();
+    changed_password(text)
+        && text.iter().any(u8::is_ascii_digit)
+        && !TITLES.iter().any(|word| lower.windows(word.len()).any(|part| part == *word))
 }
 
 /// Small words joined by signs, with a number at the end: `oslo-falcon_775`. With one sign only, a year or a short number
