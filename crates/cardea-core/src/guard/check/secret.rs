@@ -295,7 +295,8 @@ pub(super) fn scrambled(text: &[u8]) -> bool {
 /// What a service issues whose name and a word for keys stand beside it: shorter ones as well. Twenty-four digits of base
 /// 16 are rather the id of an object.
 pub(super) fn vendor_made(text: &[u8]) -> bool {
-    let hex = || (20..=26).contains(&text.len()) && text.len() != 24 && text.iter().all(u8::is_ascii_hexdigit);
+    let hex =
+        || (20..=26).contains(&text.len()) && text.len() != 24 && text.iter().all(u8::is_ascii_hexdigit);
     made_or_id(text) || scrambled(text) || (hex() && random(text))
 }
 
@@ -431,16 +432,64 @@ pub(super) fn changed_password(text: &[u8]) -> bool {
 /// The same directly behind its name, where what the name is a part of may stand as well: `password Reset-Guide-2024`.
 pub(super) fn bare_password(text: &[u8]) -> bool {
     const TITLES: &[&[u8]] = &[
-        b"polic", b"reset", b"guid", b"draft", b"rule", b"manual", b"manag", b"field", b"form", b"page", b"list",
-        b"report", b"invoice", b"template", b"docu", b"change", b"hash", b"length", b"section", b"protect", b"ticket",
-        b"view", b"input", b"generat", b"check", b"strength", b"expir", b"link", b"encrypt", b"auth", b"login", b"user",
-        b"server", b"prod", b"test-", b"step", b"chapter", b"recover", b"type", b"column", b"table", b"valid", b"requir",
-        b"less", b"based", b"only", b"free", b"hint", b"size", b"retry", b"attempt", b"version", b"update",
+        b"polic",
+        b"reset",
+        b"guid",
+        b"draft",
+        b"rule",
+        b"manual",
+        b"manag",
+        b"field",
+        b"form",
+        b"page",
+        b"list",
+        b"report",
+        b"invoice",
+        b"template",
+        b"docu",
+        b"change",
+        b"hash",
+        b"length",
+        b"section",
+        b"protect",
+        b"ticket",
+        b"view",
+        b"input",
+        b"generat",
+        b"check",
+        b"strength",
+        b"expir",
+        b"link",
+        b"encrypt",
+        b"auth",
+        b"login",
+        b"user",
+        b"server",
+        b"prod",
+        b"test-",
+        b"step",
+        b"chapter",
+        b"recover",
+        b"type",
+        b"column",
+        b"table",
+        b"valid",
+        b"requir",
+        b"less",
+        b"based",
+        b"only",
+        b"free",
+        b"hint",
+        b"size",
+        b"zeichen",
+        b"stell",
+        b"retry",
+        b"attempt",
+        b"version",
+        b"update",
     ];
     let lower = text.to_ascii_lowercase();
-    changed_password(text)
-        && text.iter().any(u8::is_ascii_digit)
-        && !TITLES.iter().any(|word| lower.windows(word.len()).any(|part| part == *word))
+    changed_password(text) && !TITLES.iter().any(|word| lower.windows(word.len()).any(|part| part == *word))
 }
 
 /// Small words joined by signs, with a number at the end: `oslo-falcon_775`. With one sign only, a year or a short number
