@@ -104,7 +104,7 @@ const SHORT: &[(&str, &str)] = &[
         "(?:(?i:password|passwd|pass[ \\-]?phrase|passcode|passwort|kennwort|mot de passe|mdp|contrasena|clave|senha|palavra-passe|wachtwoord|hasl(?:o|em)|losenord|passord|adgangskode|kodeord|salasana|heslo|jelszo|sifre|parola|lozinka|geslo)(?:s|en|et|n|e|na|om|em|u|a|si|ta|ni|ul)?|(?i:pass|pwd?)\\b|(?u:парол[а-я]{1,3}|密码|密碼|ハスワート|비밀번호|كلمة المرور|كلمة السر))",
     ),
     // What somebody sets as a password, up to what ends it in a sentence.
-    ("@value", "[\"'`*]{0,2}([^\\s\"'`<>|;,()\\x80-\\xff]{6,64})"),
+    ("@value", "(?:[\"'`*]{0,2}|(?u:「|『|【|“|„|«|‘) ?)([^\\s\"'`<>|;,()\\x80-\\xff]{6,64})"),
     // Words of other scripts, which have no large letters here.
     ("@foreign", "(?:@letter+(?:[ .\\-]{1,2}@letter+){0,4})"),
     ("@far", "(?:[,;.)\\n\"'|<\\]}/\\t]|\\z| -| \\d|(?u:\\u3001))"),

@@ -106,6 +106,7 @@ const CHECKS: &[(&str, Check)] = &[
     ("issued", secret::issued),
     ("scrambled", secret::scrambled),
     ("vendor_made", secret::vendor_made),
+    ("told_key", secret::told_key),
     ("signs", secret::signs),
     ("wallet_key", coin::wallet_key),
     ("told_password", secret::told_password),

@@ -282,22 +282,25 @@ pub(super) fn issued(text: &[u8]) -> bool {
 pub(super) fn scrambled(text: &[u8]) -> bool {
     let kinds = classes(text);
     let vowel = |byte: &u8| b"aeiouy".contains(&byte.to_ascii_lowercase());
-    let harsh = || text.split(vowel).any(|run| run.len() >= 5);
+    let hardest = text.split(vowel).map(<[u8]>::len).max().unwrap_or_default();
+    let runs = runs_of(text);
     text.len() >= 16
         && kinds.digit + kinds.other == 0
         && kinds.lower.min(kinds.upper) * 5 >= text.len()
-        && runs_of(text) * 4 >= text.len()
+        && ((runs * 4 >= text.len() && hardest >= 4) || (runs * 3 >= text.len() && hardest >= 3))
         && entropy(text) >= 3.3
-        && harsh()
         && !stands_in(text)
 }
 
-/// What a service issues whose name and a word for keys stand beside it: shorter ones as well. Twenty-four digits of base
-/// 16 are rather the id of an object.
+/// A machine's text where a sentence tells of a key. Twenty-four digits of base 16 are rather the id of an object.
+pub(super) fn told_key(text: &[u8]) -> bool {
+    let hex = (20..=26).contains(&text.len()) && text.len() != 24 && text.iter().all(u8::is_ascii_hexdigit);
+    made(text) || (hex && random(text))
+}
+
+/// What a service issues whose name and a word for keys stand beside it: an identifier and letters alone as well.
 pub(super) fn vendor_made(text: &[u8]) -> bool {
-    let hex =
-        || (20..=26).contains(&text.len()) && text.len() != 24 && text.iter().all(u8::is_ascii_hexdigit);
-    made_or_id(text) || scrambled(text) || (hex() && random(text))
+    made_or_id(text) || scrambled(text) || told_key(text)
 }
 
 /// A machine's text or an identifier.
