@@ -287,7 +287,7 @@ pub(super) fn scrambled(text: &[u8]) -> bool {
     text.len() >= 16
         && kinds.digit + kinds.other == 0
         && kinds.lower.min(kinds.upper) * 5 >= text.len()
-        && ((runs * 4 >= text.len() && hardest >= 4) || (runs * 3 >= text.len() && hardest >= 3))
+        && ((runs * 7 >= text.len() * 2 && hardest >= 4) || (runs * 3 >= text.len() && hardest >= 3))
         && entropy(text) >= 3.3
         && !stands_in(text)
 }
@@ -295,12 +295,15 @@ pub(super) fn scrambled(text: &[u8]) -> bool {
 /// A machine's text where a sentence tells of a key. Twenty-four digits of base 16 are rather the id of an object.
 pub(super) fn told_key(text: &[u8]) -> bool {
     let hex = (20..=26).contains(&text.len()) && text.len() != 24 && text.iter().all(u8::is_ascii_hexdigit);
-    made(text) || (hex && random(text))
+    let kinds = classes(text);
+    // WHY: so short, large letters alone are rather the name of an algorithm or the number of a key.
+    let short = text.len() < 18 && (kinds.lower == 0 || kinds.upper == 0);
+    (made(text) && !short) || (hex && random(text))
 }
 
 /// What a service issues whose name and a word for keys stand beside it: an identifier and letters alone as well.
 pub(super) fn vendor_made(text: &[u8]) -> bool {
-    made_or_id(text) || scrambled(text) || told_key(text)
+    (is_uuid(text) && issued(text)) || scrambled(text) || told_key(text)
 }
 
 /// A machine's text or an identifier.
