@@ -258,7 +258,7 @@ fn is_late(pace: Pace<'_>, place: usize, asked: &mut usize) -> bool {
 
 /// True for names of what is told about a secret, not of the secret: `private_key_id`, `passwordHash`.
 fn tells_about(name: &[u8]) -> bool {
-    const ABOUT: [&[u8]; 23] = [
+    const ABOUT: [&[u8]; 33] = [
         b"id",
         b"hash",
         b"name",
@@ -282,6 +282,16 @@ fn tells_about(name: &[u8]) -> bool {
         b"rounds",
         b"attempts",
         b"regex",
+        b"laenge",
+        b"lange",
+        b"longitud",
+        b"longueur",
+        b"lunghezza",
+        b"comprimento",
+        b"lengte",
+        b"dlugosc",
+        b"uzunlugu",
+        b"delka",
     ];
     // With these the last word belongs to the name of a secret.
     const KEPT: [&[u8]; 4] = [b"session_id", b"sessionid", b"session-id", b"secret_id"];

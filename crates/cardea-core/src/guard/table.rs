@@ -36,6 +36,8 @@ const FILES: &[(Family, &str)] = &[
     (Family::Credential, include_str!("patterns/forms_work.toml")),
     (Family::Credential, include_str!("patterns/told.toml")),
     (Family::Credential, include_str!("patterns/passwords.toml")),
+    (Family::Credential, include_str!("patterns/phrases.toml")),
+    (Family::Credential, include_str!("patterns/webhooks.toml")),
     (Family::Injection, include_str!("patterns/injection.toml")),
     (Family::Content, include_str!("patterns/content.toml")),
 ];
@@ -102,7 +104,7 @@ const SHORT: &[(&str, &str)] = &[
         "(?:(?i:password|passwd|pass[ \\-]?phrase|passcode|passwort|kennwort|mot de passe|mdp|contrasena|clave|senha|palavra-passe|wachtwoord|hasl(?:o|em)|losenord|passord|adgangskode|kodeord|salasana|heslo|jelszo|sifre|parola|lozinka|geslo)(?:s|en|et|n|e|na|om|em|u|a|si|ta|ni|ul)?|(?i:pass|pwd?)\\b|(?u:парол[а-я]{1,3}|密码|密碼|ハスワート|비밀번호|كلمة المرور|كلمة السر))",
     ),
     // What somebody sets as a password, up to what ends it in a sentence.
-    ("@value", "[\"'`*]{0,2}([^\\s\"'`<>|;,()\\x80-\\xff]{6,64})"),
+    ("@value", "(?:[\"'`*]{0,2}|(?u:「|『|【|“|„|«|‘) ?)([^\\s\"'`<>|;,()\\x80-\\xff]{6,64})"),
     // Words of other scripts, which have no large letters here.
     ("@foreign", "(?:@letter+(?:[ .\\-]{1,2}@letter+){0,4})"),
     ("@far", "(?:[,;.)\\n\"'|<\\]}/\\t]|\\z| -| \\d|(?u:\\u3001))"),

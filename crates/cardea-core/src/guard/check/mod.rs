@@ -105,6 +105,9 @@ const CHECKS: &[(&str, Check)] = &[
     ("made", secret::made),
     ("made_or_id", secret::made_or_id),
     ("issued", secret::issued),
+    ("scrambled", secret::scrambled),
+    ("vendor_made", secret::vendor_made),
+    ("told_key", secret::told_key),
     ("signs", secret::signs),
     ("wallet_key", coin::wallet_key),
     ("told_password", secret::told_password),
@@ -118,6 +121,7 @@ const CHECKS: &[(&str, Check)] = &[
     ("seed_phrase", secret::seed_phrase),
     ("otp_seed", secret::otp_seed),
     ("changed_password", secret::changed_password),
+    ("bare_password", secret::bare_password),
 ];
 
 /// The check with this name.

@@ -280,6 +280,34 @@ pub(super) fn issued(text: &[u8]) -> bool {
     made(text) || random(text) || (is_uuid(text) && real() && !stands_in(text))
 }
 
+/// Letters alone, small and large ones in an order that neither words nor names in code have.
+pub(super) fn scrambled(text: &[u8]) -> bool {
+    let kinds = classes(text);
+    let vowel = |byte: &u8| b"aeiouy".contains(&byte.to_ascii_lowercase());
+    let hardest = text.split(vowel).map(<[u8]>::len).max().unwrap_or_default();
+    let runs = runs_of(text);
+    text.len() >= 16
+        && kinds.digit + kinds.other == 0
+        && kinds.lower.min(kinds.upper) * 5 >= text.len()
+        && ((runs * 7 >= text.len() * 2 && hardest >= 4) || (runs * 3 >= text.len() && hardest >= 3))
+        && entropy(text) >= 3.3
+        && !stands_in(text)
+}
+
+/// A machine's text where a sentence tells of a key. Twenty-four digits of base 16 are rather the id of an object.
+pub(super) fn told_key(text: &[u8]) -> bool {
+    let hex = (20..=26).contains(&text.len()) && text.len() != 24 && text.iter().all(u8::is_ascii_hexdigit);
+    let kinds = classes(text);
+    // WHY: so short, large letters alone are rather the name of an algorithm or the number of a key.
+    let short = text.len() < 18 && (kinds.lower == 0 || kinds.upper == 0);
+    (made(text) && !short) || (hex && random(text))
+}
+
+/// What a service issues whose name and a word for keys stand beside it: an identifier and letters alone as well.
+pub(super) fn vendor_made(text: &[u8]) -> bool {
+    (is_uuid(text) && issued(text)) || scrambled(text) || told_key(text)
+}
+
 /// A machine's text or an identifier.
 pub(super) fn made_or_id(text: &[u8]) -> bool {
     made(text) || (is_uuid(text) && issued(text))
@@ -407,6 +435,69 @@ pub(super) fn chosen_password(text: &[u8]) -> bool {
 pub(super) fn changed_password(text: &[u8]) -> bool {
     let body = trimmed(text);
     chosen_password(text) && (runs_of(body) >= 3 || !body.iter().all(u8::is_ascii_alphanumeric))
+}
+
+/// The same directly behind its name, where what the name is a part of may stand as well: `password Reset-Guide-2024`.
+pub(super) fn bare_password(text: &[u8]) -> bool {
+    const TITLES: &[&[u8]] = &[
+        b"polic",
+        b"reset",
+        b"guid",
+        b"draft",
+        b"rule",
+        b"manual",
+        b"manag",
+        b"field",
+        b"form",
+        b"page",
+        b"list",
+        b"report",
+        b"invoice",
+        b"template",
+        b"docu",
+        b"change",
+        b"hash",
+        b"length",
+        b"section",
+        b"protect",
+        b"ticket",
+        b"view",
+        b"input",
+        b"generat",
+        b"check",
+        b"strength",
+        b"expir",
+        b"link",
+        b"encrypt",
+        b"auth",
+        b"login",
+        b"user",
+        b"server",
+        b"prod",
+        b"test-",
+        b"step",
+        b"chapter",
+        b"recover",
+        b"type",
+        b"column",
+        b"table",
+        b"valid",
+        b"requir",
+        b"less",
+        b"based",
+        b"only",
+        b"free",
+        b"hint",
+        b"size",
+        b"zeichen",
+        b"stell",
+        b"retry",
+        b"attempt",
+        b"version",
+        b"update",
+    ];
+    let lower = text.to_ascii_lowercase();
+    changed_password(text) && !TITLES.iter().any(|word| lower.windows(word.len()).any(|part| part == *word))
 }
 
 /// Small words joined by signs, with a number at the end: `oslo-falcon_775`. With one sign only, a year or a short number
