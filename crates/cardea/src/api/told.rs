@@ -1,17 +1,25 @@
 //! The trace of each request, and what its event tells of the answer.
 
+use std::{
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
 use axum::{
-    body::{Body, to_bytes},
+    body::{Body, BodyDataStream, Bytes, to_bytes},
     extract::{MatchedPath, Request, State},
     http::{HeaderMap, HeaderValue, Method, header},
     middleware::Next,
     response::Response,
 };
 use cardea_core::{Code, id::RequestId, trace::TraceContext};
-use futures::StreamExt as _;
+use futures::{Stream, StreamExt as _};
 use serde_json::Value;
 
-use crate::{app::App, observe::RequestEvent};
+use crate::{
+    app::App,
+    observe::{HUNG_UP, RequestEvent, Trace},
+};
 
 /// What a handler leaves on its answer for the event. Clients do not see it.
 #[derive(Debug, Clone)]
@@ -57,7 +65,9 @@ pub(crate) async fn told(State(app): State<App>, mut request: Request, next: Nex
     let event = RequestEvent::new(RequestId::random(), method(request.method()), route);
     let trace = app.observe.trace(event, caller(request.headers()));
     request.extensions_mut().insert(trace.clone());
+    let waiting = Waiting(Some(trace));
     let mut response = next.run(request).await;
+    let trace = waiting.is_answered();
     let id = response.extensions().get::<Failed>().map_or(trace.request(), |failed| failed.request);
     if let Ok(id) = HeaderValue::from_str(&id.to_string()) {
         response.headers_mut().insert(REQUEST_ID, id);
@@ -65,8 +75,11 @@ pub(crate) async fn told(State(app): State<App>, mut request: Request, next: Nex
     trace.note(|event| {
         event.status = response.status().as_u16();
         if let Some(failed) = response.extensions().get::<Failed>() {
-            (event.request, event.code, event.cause) =
-                (failed.request, Some(failed.code), failed.cause.clone());
+            event.request = failed.request;
+            // The error of a turn's receipt has lost its cause, which was noted where it was known.
+            if event.code != Some(failed.code) || failed.cause.is_some() {
+                (event.code, event.cause) = (Some(failed.code), failed.cause.clone());
+            }
         }
     });
     let kind = response.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
@@ -76,11 +89,53 @@ pub(crate) async fn told(State(app): State<App>, mut request: Request, next: Nex
     if !kind.is_some_and(|kind| kind.starts_with("text/event-stream")) {
         return response;
     }
-    response.map(|body| {
-        Body::from_stream(body.into_data_stream().inspect(move |_| {
-            let _still_told = &trace;
-        }))
-    })
+    response.map(|body| Body::from_stream(Streamed { body: body.into_data_stream(), trace, whole: false }))
+}
+
+/// A client that waits for the beginning of its answer. If it hangs up, this is dropped, and the work goes on.
+struct Waiting(Option<Trace>);
+
+impl Waiting {
+    fn is_answered(mut self) -> Trace {
+        self.0.take().unwrap_or_default()
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        let Some(trace) = self.0.take() else { return };
+        if std::thread::panicking() {
+            trace.note(|event| (event.status, event.code) = (500, Some(Code::Internal)));
+        } else {
+            trace.left(HUNG_UP);
+        }
+    }
+}
+
+/// A stream on its way to its client: tells whether it was taken to its end.
+struct Streamed {
+    body: BodyDataStream,
+    trace: Trace,
+    /// The end has come, or an error that broke it off.
+    whole: bool,
+}
+
+impl Stream for Streamed {
+    type Item = Result<Bytes, axum::Error>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let piece = ready!(self.body.poll_next_unpin(context));
+        self.whole = matches!(piece, None | Some(Err(_)));
+        Poll::Ready(piece)
+    }
+}
+
+impl Drop for Streamed {
+    fn drop(&mut self) {
+        if !self.whole {
+            self.trace.note(|event| event.left = true);
+        }
+    }
 }
 
 /// The same problem with its page under the path of the public address. WHY: a problem is worded where nobody knows that

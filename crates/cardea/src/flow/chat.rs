@@ -62,6 +62,14 @@ impl Message {
 /// Any [`cardea_core::Code`] of the rooms on the way. A turn that has begun ends with a receipt, not with an error; where
 /// its end cannot be written, the error names the turn (`Error::turn`), which then goes on by itself.
 pub async fn chat(app: &App, caller: &Caller, message: Message, client: Option<Stream>) -> Result<Receipt> {
+    let trace = message.trace.clone();
+    let done = ask(app, caller, message, client).await;
+    trace.heard(&done); // also where the answer's status has gone before it
+    done
+}
+
+/// The steps of it, each a room.
+async fn ask(app: &App, caller: &Caller, message: Message, client: Option<Stream>) -> Result<Receipt> {
     let history = message.history();
     let trace = message.trace.clone();
     let agent = tuned(app.find_agent(&message.agent)?, &message.sampling);
@@ -117,11 +125,11 @@ pub async fn chat(app: &App, caller: &Caller, message: Message, client: Option<S
         Begun::Fresh(turn) => turn.traced(trace).named(names), // durable from here on
         Begun::Again(receipt) => return Ok(receipt),
     };
-    let trail = turn.trail();
+    let (trail, trace) = (turn.trail(), turn.trace().clone());
     let mut outlet = Outlet::new(app.control.window(guard, turn.names())?, client); // text leaves only through the guard window
     let open = Open { turn, admitted, outlet: &mut outlet, reuse: message.reuse };
     match settle(app, caller, &agent, open).await {
-        Err(error) if error.code() == Code::TakenOver => elsewhere(app, &trail, &mut outlet).await,
+        Err(error) if error.code() == Code::TakenOver => elsewhere(app, (&trail, &trace), &mut outlet).await,
         ended => ended,
     }
 }
@@ -177,6 +185,7 @@ async fn run(app: &App, caller: &Caller, agent: &Arc<Agent>, open: Open<'_>) -> 
         Some(error) => Err(error), // it was stopped, or being taken back when its last owner ended
         None => answer(app, (caller, agent), &mut turn, outlet, reuse).await,
     };
+    trace.heard(&thought); // its receipt will not tell the cause
     let thought = match thought {
         Err(error) if turn.has_effects() || turn.is_unwinding() => {
             Err(unwind(app, caller, agent, &mut turn, error).await?) // take back what can be
@@ -205,8 +214,9 @@ async fn run(app: &App, caller: &Caller, agent: &Arc<Agent>, open: Open<'_>) -> 
 
 /// The end that another node gives a turn which was taken over, for the client who still waits here: to ask again would
 /// be to have it done twice.
-async fn elsewhere(app: &App, trail: &Trail, outlet: &mut Outlet) -> Result<Receipt> {
+async fn elsewhere(app: &App, (trail, trace): (&Trail, &Trace), outlet: &mut Outlet) -> Result<Receipt> {
     let receipt = ended_elsewhere(app, trail).await?;
+    trace.note(|event| event.answered(&receipt));
     outlet.catch_up(receipt.answer.as_deref().unwrap_or_default()).await;
     outlet.ended(&receipt).await;
     Ok(receipt)

@@ -2,7 +2,7 @@
 
 use cardea_auth::Caller;
 use cardea_core::{
-    Result,
+    Code, Result,
     cache::Finished,
     guard::Surface,
     message::{AnswerFormat, Finish, Message, Prompt, Usage},
@@ -63,6 +63,14 @@ pub struct Completed {
 /// # Errors
 /// Any code of the rooms on the way.
 pub async fn complete(app: &App, request: CompleteRequest, client: Option<Stream>) -> Result<Completed> {
+    let trace = request.trace.clone();
+    let done = ask(app, request, client).await;
+    trace.heard(&done); // also where the answer's status has gone before it
+    done
+}
+
+/// The steps of it, each a room.
+async fn ask(app: &App, request: CompleteRequest, client: Option<Stream>) -> Result<Completed> {
     let CompleteRequest { caller, mut prompt, reuse, trace } = request;
     let admitting = app.control.admit(&caller, app.estimate_prompt(&prompt));
     let admitted = trace.time("admit", admitting).await?; // rate, budget, load
@@ -113,6 +121,9 @@ pub async fn complete(app: &App, request: CompleteRequest, client: Option<Stream
         app.context.cache().keep(&asked, answer, Finished::default(), Vec::new()).await; // best effort
     }
     let (cache, cut) = (CacheUse::None, outlet.is_cut());
+    if cut {
+        trace.heard::<()>(&Err(Code::Cancelled.into())); // its stream breaks off
+    }
     Ok(Completed { text, calls, finish, usage, cache, cost_micros, refused, cut })
 }
 

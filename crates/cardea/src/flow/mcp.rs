@@ -7,7 +7,7 @@ use cardea_core::{
     Code, Error, Result,
     agent::Agent,
     id::{ApprovalId, TurnId},
-    journal::{Recovery, after_crash},
+    journal::{Recovery, StepState, after_crash},
     message::Finish,
     tool::{Outcome, ToolCall, ToolSpec},
 };
@@ -22,8 +22,8 @@ use super::{
 use crate::{
     app::App,
     control::{Admission, Estimate, Through},
-    observe::Trace,
-    turn::{Begun, Ending, Kind, Limits, Question, Step, Turn},
+    observe::{RequestEvent, Trace},
+    turn::{Begun, Ending, Kind, Limits, Question, Receipt, Step, Turn},
 };
 
 /// A tool call from outside.
@@ -65,6 +65,14 @@ pub fn tools(app: &App, caller: &Caller) -> Vec<ToolSpec> {
 /// # Errors
 /// Any [`Code`] of the rooms on the way.
 pub async fn call(app: &App, request: CallRequest) -> Result<CallReply> {
+    let trace = request.trace.clone();
+    let done = ask(app, request).await;
+    trace.heard(&done); // JSON-RPC's own status says nothing
+    done
+}
+
+/// The steps of it, each a room.
+async fn ask(app: &App, request: CallRequest) -> Result<CallReply> {
     let CallRequest { caller, call, key, trace } = request;
     let agent = app.direct();
     let admitted = trace.time("admit", app.control.admit(&caller, Estimate::default())).await?; // rate, load
@@ -93,12 +101,19 @@ pub async fn call(app: &App, request: CallRequest) -> Result<CallReply> {
         key: key.as_deref(),
     };
     let turn = match trace.time("begin", app.turns.begin(question)).await? {
-        Begun::Fresh(turn) => turn.traced(trace),
-        Begun::Again(receipt) => return replayed(&receipt),
+        Begun::Fresh(turn) => turn.traced(trace.clone()),
+        Begun::Again(receipt) => {
+            trace.note(|event| tell(event, &receipt));
+            return replayed(&receipt);
+        }
     };
     let trail = turn.trail();
     match run(app, (&caller, admitted), &agent, turn, call).await {
-        Err(error) if error.code() == Code::TakenOver => replayed(&ended_elsewhere(app, &trail).await?),
+        Err(error) if error.code() == Code::TakenOver => {
+            let receipt = ended_elsewhere(app, &trail).await?;
+            trace.note(|event| tell(event, &receipt));
+            replayed(&receipt)
+        }
         ended => ended,
     }
 }
@@ -141,8 +156,22 @@ async fn ended(app: &App, turn: Turn, step: &Step) -> Result<CallReply> {
     let trace = turn.trace().clone();
     let closing = app.turns.close(turn, Ending::Answer { text, finish: Finish::Stop });
     let receipt = trace.time("close", closing).await?;
-    trace.note(|event| event.answered(&receipt));
+    trace.note(|event| tell(event, &receipt));
     Ok(CallReply::Ended(outcome))
+}
+
+/// Notes the end of a call. WHY: its turn is answered, whatever the answer; what came of the call is what its step says.
+fn tell(event: &mut RequestEvent, receipt: &Receipt) {
+    let why = event.code;
+    event.answered(receipt);
+    let state = receipt.tools.first().map(|tool| tool.state).filter(|_| receipt.error.is_none());
+    let code = match state {
+        Some(StepState::Refused) => why.unwrap_or(Code::Denied),
+        Some(StepState::Failed) => Code::UpstreamFailed,
+        Some(StepState::Unknown) => Code::UpstreamUnknown,
+        _ => return,
+    };
+    (event.ending, event.code) = (state.map(StepState::name), Some(code));
 }
 
 /// Runs the one call of a turn to its end.
@@ -173,19 +202,24 @@ async fn end(app: &App, turn: Turn, called: Result<Called>) -> Result<CallReply>
             Ok(CallReply::Waiting { approval: waiting.approval, turn: id })
         }
         Err(error) if error.code() == Code::UpstreamUnknown => {
-            let reason = error.public();
-            app.turns.close(turn, Ending::Unknown(error)).await?;
+            let (reason, trace) = (error.public(), turn.trace().clone());
+            trace.note(|event| event.failed(&error));
+            let receipt = app.turns.close(turn, Ending::Unknown(error)).await?;
+            trace.note(|event| event.answered(&receipt));
             Ok(CallReply::Ended(Outcome::Unknown { reason }))
         }
         Err(error) => {
+            let trace = turn.trace().clone();
+            trace.note(|event| event.failed(&error));
             let receipt = app.turns.close(turn, Ending::Failed(error)).await?;
+            trace.note(|event| event.answered(&receipt));
             Err(receipt.failed().unwrap_or_else(|| Error::new(Code::Internal)))
         }
     }
 }
 
 /// The saved answer of an earlier call with the same idempotency key.
-fn replayed(receipt: &crate::turn::Receipt) -> Result<CallReply> {
+fn replayed(receipt: &Receipt) -> Result<CallReply> {
     match (&receipt.answer, &receipt.approval) {
         (Some(answer), _) => {
             let failed = receipt.tools.first().and_then(|tool| tool.reason.clone());

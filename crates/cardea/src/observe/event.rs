@@ -3,13 +3,17 @@
 use std::{fmt::Write as _, time::Duration};
 
 use cardea_core::{
-    Code,
+    Code, Error,
     id::{DecisionId, RequestId, TurnId},
     message::Usage,
     principal::Principal,
 };
 
 use super::{Observe, class};
+
+/// The status of a request whose client did not wait for the answer. No such answer is ever sent: it is what nginx writes
+/// into its log.
+pub const HUNG_UP: u16 = 499;
 
 /// Everything worth knowing about one request, filled in on its way and told once at its end.
 ///
@@ -24,8 +28,10 @@ pub struct RequestEvent {
     pub method: &'static str,
     /// The route's pattern, such as `/api/v1/turns/{turn}`; never the path itself.
     pub route: String,
-    /// The answer's status.
+    /// The answer's status; 499 ([`HUNG_UP`]) where the client did not wait for one.
     pub status: u16,
+    /// The client has gone before it had all of the answer.
+    pub left: bool,
     /// The error's code, if it was one.
     pub code: Option<Code>,
     /// The error's cause, which the client did not get.
@@ -68,6 +74,7 @@ impl RequestEvent {
             method,
             route: route.into(),
             status: 0,
+            left: false,
             code: None,
             cause: None,
             tenant: None,
@@ -91,6 +98,14 @@ impl RequestEvent {
         self.tenant = Some(principal.tenant.to_string());
         self.class = class(principal);
     }
+
+    /// Notes the error that the client is told of, or would be if it were still there.
+    pub fn failed(&mut self, error: &Error) {
+        (self.code, self.cause) = (Some(error.code()), error.cause_line());
+        if error.code() == Code::Cancelled && self.ending.is_none() {
+            self.ending = Some(error.code().name());
+        }
+    }
 }
 
 /// What a receipt has for an event.
@@ -102,6 +117,8 @@ pub struct Told<'a> {
     pub turn: TurnId,
     /// How it ended.
     pub ending: &'static str,
+    /// Why it did not end well.
+    pub code: Option<Code>,
     /// The cache layer that answered.
     pub cache: &'static str,
     /// Tool calls that were made.
@@ -118,6 +135,9 @@ impl RequestEvent {
         let told = told.into();
         (self.agent, self.turn) = (Some(told.agent.to_owned()), Some(told.turn));
         (self.ending, self.cache) = (Some(told.ending), Some(told.cache));
+        if self.code != told.code {
+            (self.code, self.cause) = (told.code, None);
+        }
         (self.tools, self.usage, self.cost_micros) = (told.tools, told.usage, told.cost_micros);
     }
 }
@@ -142,6 +162,7 @@ impl Observe {
             http.method = event.method,
             http.route = event.route,
             http.status = event.status,
+            client.left = event.left.then_some(true),
             error.code = event.code.map(Code::name),
             error.cause = event.cause.as_deref().map(|cause| tracing::field::display(cause.escape_debug())),
             tenant.id = event.tenant.as_deref().map(|tenant| tracing::field::display(tenant.escape_debug())),

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use cardea_core::{message::Usage, time::Millis};
+use cardea_core::{Code, message::Usage, time::Millis};
 use prometheus_client::{
     encoding::text::encode,
     metrics::{counter::Counter, family::Family, histogram::Histogram, info::Info},
@@ -46,6 +46,8 @@ pub struct Seen<'a> {
     pub name: &'a str,
     /// How it ended.
     pub status: &'static str,
+    /// Why, if a turn did not end well.
+    pub code: Option<Code>,
 }
 
 /// What came of a look into a cache.
@@ -94,7 +96,7 @@ pub(super) struct Meters {
     saved: Counters<3>,
     checks: Counters<2>,
     tools: Counters<2>,
-    turns: Counters<2>,
+    turns: Counters<3>,
     tokens: Counters<2>,
     cost: Counters<1>,
     unpriced: Counters<1>,
@@ -166,7 +168,7 @@ impl Meters {
         registry.register("tool_calls", "Tool calls that ended, by tool and status", meters.tools.clone());
         registry.register(
             "turns",
-            "Turns that ended or fell asleep, by agent and status",
+            "Turns that ended or fell asleep, by agent, status and the error's code or none",
             meters.turns.clone(),
         );
         registry.register("tokens", "Tokens of model calls, by model and direction", meters.tokens.clone());
@@ -242,7 +244,9 @@ impl Meters {
 
     pub(super) fn turn(&self, turn: Seen<'_>) {
         let agent = self.value(Label::Agent, turn.name);
-        self.turns.get_or_create(&[("agent", agent), ("status", turn.status.into())]).inc();
+        let code = turn.code.map_or("none", Code::name);
+        let labels = [("agent", agent), ("status", turn.status.into()), ("code", code.into())];
+        self.turns.get_or_create(&labels).inc();
     }
 
     pub(super) fn model_call(&self, model: &str, usage: Usage, cost_micros: Option<u64>) {

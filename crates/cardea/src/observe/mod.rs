@@ -34,7 +34,7 @@ pub use self::{
     checkpoint::{Checkpoint, CheckpointKey, Checkpoints},
     checkpoints::is_behind,
     decision::{Decided, Decision, Ruled, Verdict},
-    event::{RequestEvent, Told},
+    event::{HUNG_UP, RequestEvent, Told},
     meter::{CacheResult, CheckResult, Seen},
     search::{Audited, Wanted},
     span::{Span, Trace},

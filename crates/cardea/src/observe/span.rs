@@ -90,7 +90,9 @@ impl Drop for Open {
     fn drop(&mut self) {
         let Some(observe) = &self.observe else { return };
         let event = self.event.get_mut().unwrap_or_else(PoisonError::into_inner);
-        event.took = self.started.elapsed();
+        if event.took.is_zero() {
+            event.took = self.started.elapsed();
+        }
         tracing::event!(
             target: "cardea::span",
             tracing::Level::DEBUG,
@@ -122,6 +124,19 @@ impl Trace {
     /// Notes something that the request's event should tell.
     pub fn note(&self, note: impl FnOnce(&mut RequestEvent)) {
         note(&mut self.0.event.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// Notes how the work has ended that its client waits for, if not well.
+    pub fn heard<T>(&self, done: &Result<T>) {
+        if let Err(error) = done {
+            self.note(|event| event.failed(error));
+        }
+    }
+
+    /// Notes that its client hung up before there was an answer. The request ends here; the work for it may go on.
+    pub fn left(&self, status: u16) {
+        let took = self.0.started.elapsed();
+        self.note(|event| (event.status, event.left, event.took) = (status, true, took));
     }
 
     /// Begins a stage; it ends when the span is dropped.

@@ -1,6 +1,7 @@
 use std::{collections::BTreeSet, io::Cursor};
 
 use cardea_core::{
+    Code,
     id::{DecisionId, TenantId, TurnId},
     log::{Broken, ChainKey},
     page::{Limit, Page, Place},
@@ -324,12 +325,13 @@ async fn meters_have_units_and_do_not_grow_with_made_up_names() {
     assert_eq!(house.observe.cost("free", usage), 0);
     assert_eq!(house.observe.cost("of_nothing", Usage::default()), 0);
     for n in 0..2_000 {
-        house.observe.tool_call(Seen { name: &format!("made_up_{n}"), status: "refused" });
+        house.observe.tool_call(Seen { name: &format!("made_up_{n}"), status: "refused", code: None });
     }
     house.observe.cache("exact", "support", CacheResult::Hit);
     house.observe.finding("payment_card", "output", "masked");
     house.observe.model_took("m", "ok", Millis(1_500));
-    house.observe.turn(Seen { name: "support", status: "answered" });
+    house.observe.turn(Seen { name: "support", status: "answered", code: None });
+    house.observe.turn(Seen { name: "support", status: "failed", code: Some(Code::ModelFailed) });
     let mut event = RequestEvent::new(cardea_core::id::RequestId::random(), "POST", "/v1/chat/completions");
     event.asked_by(&ann("acme"));
     (event.status, event.took) = (200, std::time::Duration::from_micros(12_345));
@@ -346,7 +348,8 @@ async fn meters_have_units_and_do_not_grow_with_made_up_names() {
         r#"cardea_unpriced_calls_total{model="free"} 1"#,
         r#"cardea_tokens_total{model="m",direction="output"} 500000"#,
         r#"cardea_model_duration_seconds_sum{model="m",outcome="ok"} 1.5"#,
-        r#"cardea_turns_total{agent="support",status="answered"} 1"#,
+        r#"cardea_turns_total{agent="support",status="answered",code="none"} 1"#,
+        r#"cardea_turns_total{agent="support",status="failed",code="model_failed"} 1"#,
     ] {
         assert!(text.contains(line), "`{line}` is missing in\n{text}");
     }

@@ -9,7 +9,7 @@ use tracing_subscriber::{Layer as _, filter::filter_fn, fmt, layer::SubscriberEx
 
 /// A place to which log lines go.
 #[derive(Debug, Clone, Default)]
-struct Lines(Arc<Mutex<Vec<u8>>>);
+pub(super) struct Lines(Arc<Mutex<Vec<u8>>>);
 
 impl std::io::Write for Lines {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
@@ -23,7 +23,7 @@ impl std::io::Write for Lines {
 }
 
 /// Everything that is told in this process, by all stories: those here look for their own.
-fn listen() -> Lines {
+pub(super) fn listen() -> Lines {
     static LINES: OnceLock<Lines> = OnceLock::new();
     let lines = LINES.get_or_init(|| {
         let lines = Lines::default();
@@ -37,12 +37,12 @@ fn listen() -> Lines {
 }
 
 impl Lines {
-    fn text(&self) -> String {
+    pub(super) fn text(&self) -> String {
         String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
     }
 
     /// The fields of all lines with this target.
-    fn of(&self, target: &str) -> Vec<Value> {
+    pub(super) fn of(&self, target: &str) -> Vec<Value> {
         let lines = self.text();
         let all = lines.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
         all.filter(|line| line["target"] == target).map(|line| line["fields"].clone()).collect()

@@ -1,0 +1,169 @@
+//! The one event of each request: what an operator finds there when something did not go well.
+
+use std::time::Duration;
+
+use cardea_core::trace::TraceContext;
+use cardea_testkit::{
+    World,
+    model::Act,
+    world::{Reply, User},
+};
+use serde_json::{Value, json};
+
+use super::{
+    letters::hangs_up_after,
+    traces::{Lines, listen},
+};
+
+const TURNS: &str = "/api/v1/turns";
+const CHAT: &str = "/v1/chat/completions";
+
+fn broken() -> Act {
+    Act::Status(500, None, "{}".to_owned())
+}
+
+fn ask() -> Value {
+    json!({ "agent": "scripted", "message": "Hello?" })
+}
+
+fn say(model: &str, stream: bool) -> Value {
+    json!({ "model": model, "stream": stream, "messages": [{ "role": "user", "content": "Hello?" }] })
+}
+
+/// A request, and the event of it.
+struct Request {
+    lines: Lines,
+    trace: TraceContext,
+}
+
+impl Request {
+    fn new() -> Self {
+        Self { lines: listen(), trace: TraceContext::fresh() }
+    }
+
+    async fn post(&self, user: &User, path: &str, body: &Value) -> Reply {
+        let parent = self.trace.to_string();
+        let more = [("traceparent", parent.as_str()), ("accept", "application/json, text/event-stream")];
+        user.send("POST", path, &more, &body.to_string()).await
+    }
+
+    /// Waits until it is told.
+    async fn event(&self) -> Value {
+        loop {
+            let told = self.lines.of("cardea::request");
+            if let Some(event) = told.into_iter().find(|event| event["trace.id"] == self.trace.trace_id()) {
+                return event;
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+/// The event of one request, whatever is answered.
+async fn told(user: &User, path: &str, body: &Value) -> Value {
+    let request = Request::new();
+    drop(request.post(user, path, body).await);
+    request.event().await
+}
+
+#[tokio::test]
+async fn a_turn_or_a_stream_that_fails_is_told_with_its_code_whatever_its_status_was() {
+    let world = World::plan().set("CARDEA_MODELS__RETRIES", "0").model([]).start().await;
+    let ann = world.user("support");
+    let agent = "agent/scripted";
+    for (path, body, status) in
+        [(TURNS, ask(), 200), (CHAT, say(agent, true), 200), (CHAT, say(agent, false), 502)]
+    {
+        world.model().then(broken());
+        let event = told(&ann, path, &body).await;
+        assert_eq!(
+            (&event["http.status"], &event["error.code"], &event["turn.ending"]),
+            (&json!(status), &json!("model_failed"), &json!("failed")),
+            "{event}"
+        );
+        assert!(event["error.cause"].as_str().unwrap().contains("500"), "{event}");
+    }
+    world.model().then(Act::LostAfter("Once upon a time there was a".to_owned()));
+    let event = told(&ann, CHAT, &say("scripted", true)).await;
+    assert_eq!(
+        (&event["http.status"], &event["error.code"]),
+        (&json!(200), &json!("model_failed")),
+        "{event}"
+    );
+    let metrics = world.stranger().get("/metrics").await.expect(200).text;
+    let counted = "cardea_turns_total{agent=\"scripted\",status=\"failed\",code=\"model_failed\"} 3";
+    assert!(metrics.contains(counted), "{metrics}");
+}
+
+#[tokio::test]
+async fn a_call_that_is_refused_or_fails_is_told_with_why_though_its_answer_is_a_good_one() {
+    let world = World::start().await;
+    let (ann, bob) = (world.user("support"), world.user("analyst"));
+    let call = |tool: &str, arguments: Value| {
+        json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/call",
+                "params": { "name": tool, "arguments": arguments } })
+    };
+    let refund = json!({ "order_id": "ORD-17", "amount": 5, "reason": "late" });
+    for (user, call, code, ending) in [
+        (&ann, call("ops__get_order", json!({ "order_id": "ORD-17" })), json!(null), json!("answered")),
+        (
+            &ann,
+            call("ops__get_order", json!({ "order_id": 17 })),
+            json!("invalid_arguments"),
+            json!("refused"),
+        ),
+        (&ann, call("ops__nothing", json!({})), json!("not_found"), json!(null)),
+        (&bob, call("ops__process_refund", refund), json!("denied"), json!("refused")),
+        (
+            &ann,
+            call("ops__get_order", json!({ "order_id": "ORD-0" })),
+            json!("upstream_failed"),
+            json!("failed"),
+        ),
+    ] {
+        let event = told(user, "/mcp", &call).await;
+        assert_eq!(
+            (&event["http.status"], &event["error.code"], &event["turn.ending"]),
+            (&json!(200), &code, &ending),
+            "{call} {event}"
+        );
+    }
+    let event = told(&ann, "/mcp", &json!([])).await;
+    assert_eq!(
+        (&event["http.status"], &event["error.code"]),
+        (&json!(400), &json!("bad_request")),
+        "{event}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_that_hangs_up_is_told_as_one_that_did_and_not_as_a_request_without_a_status() {
+    let slow = Act::Drip("It opens at nine.".into(), Duration::from_millis(3));
+    let world = World::with_model([slow, Act::SilentAfter("A long story. ".repeat(100))]).await;
+    let (ann, waiting, reading) = (world.user("support"), Request::new(), Request::new());
+    let asked = async {
+        while world.model().seen().is_empty() {
+            tokio::task::yield_now().await;
+        }
+    };
+    let body = say("scripted", false);
+    tokio::select! {
+        _ = waiting.post(&ann, CHAT, &body) => panic!("it was answered before it could hang up"),
+        () = asked => {} // and here the request is dropped
+    }
+    let event = waiting.event().await;
+    assert_eq!((&event["http.status"], &event["client.left"]), (&json!(499), &json!(true)), "{event}");
+    assert!(event["tokens.output"].as_u64().unwrap() > 0, "the work went on: {event}");
+
+    let address = world.url.trim_start_matches("http://").to_owned();
+    let token = format!("{}\r\ntraceparent: {}", ann.token(), reading.trace);
+    let body = say("scripted", true).to_string().replace("Hello?", "Go on.");
+    let hung_up = tokio::task::spawn_blocking(move || hangs_up_after(&address, &token, &body, "story"));
+    hung_up.await.unwrap();
+    let event = reading.event().await;
+    assert_eq!(
+        (&event["http.status"], &event["turn.ending"], &event["error.code"], &event["client.left"]),
+        (&json!(200), &json!("cancelled"), &json!("cancelled"), &json!(true)),
+        "{event}"
+    );
+}
