@@ -2,7 +2,19 @@
 
 use std::fmt;
 
-use crate::{canonical::Digits, id::random_bits};
+use crate::{
+    canonical::Digits,
+    id::{RequestId, random_bits},
+};
+
+/// What goes along with a call to whoever is called, and with each line of the log about it.
+#[derive(Debug, Clone, Copy)]
+pub struct Along {
+    /// The span from which it is called.
+    pub here: TraceContext,
+    /// The request for which.
+    pub request: RequestId,
+}
 
 /// A place in a trace: what `traceparent` carries from one service to the next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -6,6 +6,8 @@ use cardea_core::{
     time::Millis,
 };
 
+use cardea_model::{Tries, trouble_of};
+
 use super::{Outlet, outlet::Next};
 use crate::{
     app::App,
@@ -39,17 +41,18 @@ pub(super) async fn think(
     let asked_for = if app.models.knows(&prompt.model) { prompt.model.as_str() } else { OTHER };
     let mut span = trace.stage("model").chat(asked_for);
     let first = app.models.behind(&prompt.model).next();
-    let (mut model, mut stand_in) = (first.unwrap_or(asked_for).to_owned(), false);
-    let (mut usage, mut tries) = (Usage::default(), Vec::new());
+    let (mut served, mut stand_in) = (None, false);
+    let (mut usage, mut tries) = (Usage::default(), Tries::default());
     let asked = Usage { input: prompt.tokens(), ..Usage::default() };
     let thought = async {
         let stream = tokio::select! {
-            stream = app.models.next_under(prompt, Some(span.context()), &mut tries) => stream?,
+            stream = app.models.next_under(prompt, Some(span.along()), &mut tries) => stream?,
             unwanted = outlet.unwanted() => return Err(unwanted),
         };
-        let served = stream.served().clone();
-        span.served(&served.provider, &served.model);
-        (model, stand_in, usage) = (served.model, served.name != prompt.model, asked);
+        let answers = stream.served().clone();
+        span.served(&answers.provider, &answers.model);
+        (stand_in, usage) = (answers.name != prompt.model, asked);
+        served = Some(answers.model);
         outlet.relay(stream, &mut usage).await
     };
     let thought = tokio::time::timeout(left.duration(), thought).await;
@@ -58,16 +61,32 @@ pub(super) async fn think(
     {
         usage.input = usage.input.max(asked.input); // it has read the prompt, and may still be at it
     }
-    let outcome = next.as_ref().map_or_else(|error| error.code().name(), |_| "ok");
-    app.observe.model_took(&model, outcome, span.so_far());
+    let Tries { failed, now } = tries;
+    let last = now.as_ref().map(|now| now.model).or(first).unwrap_or(asked_for);
+    let model = served.unwrap_or_else(|| last.to_owned());
+    for tried in &failed {
+        app.observe.model_took(tried.model, tried.outcome, tried.took);
+    }
+    if let Some(now) = now {
+        app.observe.model_took(&model, next.as_ref().map_or_else(outcome, |_| "ok"), now.so_far());
+    }
     span.ended(&next);
     if let Ok(next) = &next {
         span.used(usage, next.finish.name());
     }
     let mut cost_micros = app.observe.cost(&model, usage);
-    for (model, spent) in tries {
-        cost_micros = cost_micros.saturating_add(app.observe.cost(&model, spent));
-        usage = usage.plus(spent);
+    for tried in failed {
+        cost_micros = cost_micros.saturating_add(app.observe.cost(tried.model, tried.spent));
+        usage = usage.plus(tried.spent);
     }
     Thinking { next, model, stand_in, usage, cost_micros }
+}
+
+/// The word in meters for how a call of a model ended: the trouble's name, if its provider had one.
+fn outcome(error: &Error) -> &'static str {
+    match error.code() {
+        Code::TimeSpent => "timeout",
+        Code::ModelFailed => trouble_of(error).unwrap_or("cut"),
+        code => trouble_of(error).unwrap_or(code.name()),
+    }
 }

@@ -101,7 +101,7 @@ impl Observe {
         priced.map(|price| price.room(reads, micros).unwrap_or(0)).min().unwrap_or(u64::MAX)
     }
 
-    /// Counts how long a model took and how it ended: `ok` or a code's name.
+    /// Counts one call of a model, how long it took and how it ended: `ok`, or the name of a trouble or a code.
     pub fn model_took(&self, model: &str, outcome: &'static str, took: Millis) {
         self.0.meters.model_took(model, outcome, took);
     }

@@ -9,7 +9,12 @@ use std::{
     time::Instant,
 };
 
-use cardea_core::{Code, Error, Result, id::RequestId, message::Usage, time::Millis, trace::TraceContext};
+use cardea_core::{
+    Code, Error, Result,
+    id::RequestId,
+    message::Usage,
+    trace::{Along, TraceContext},
+};
 use futures::FutureExt as _;
 
 use super::{Observe, RequestEvent};
@@ -232,10 +237,10 @@ impl Span {
         self.here
     }
 
-    /// How long it has taken so far.
+    /// What goes along with a call that is made in it.
     #[must_use]
-    pub fn so_far(&self) -> Millis {
-        Millis::from(self.started.elapsed())
+    pub fn along(&self) -> Along {
+        Along { here: self.here, request: self.trace.request() }
     }
 
     /// Who served a model call.

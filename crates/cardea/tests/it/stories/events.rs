@@ -167,3 +167,32 @@ async fn a_client_that_hangs_up_is_told_as_one_that_did_and_not_as_a_request_wit
         "{event}"
     );
 }
+
+#[tokio::test]
+async fn each_call_of_a_provider_is_measured_with_its_own_model_and_how_it_ended() {
+    let cut = "Once upon a time there was a".to_owned();
+    let names = "[models.aliases.second]\nprovider = \"fake\"\nmodel = \"fake-2\"\n\
+                 [models.aliases.first]\nprovider = \"fake\"\nmodel = \"fake-3\"\nfallback = [\"second\"]\n";
+    let busy = [Act::busy(None), Act::say("It opens at nine.")];
+    let script = busy.into_iter().chain([Act::LostAfter(cut), broken(), broken(), Act::say("Yes.")]);
+    let world = World::plan().model(script).configure(names).set("CARDEA_MODELS__RETRIES", "1").start().await;
+    let (ann, lost) = (world.user("support"), Request::new());
+    drop(ann.post(CHAT, &say("scripted", false)).await.expect(200));
+    drop(lost.post(&ann, CHAT, &say("second", true)).await.expect(200));
+    drop(ann.post(CHAT, &say("first", false)).await.expect(200));
+    let metrics = world.app.observe.metrics_text();
+    for (model, outcome, count) in [
+        ("fake-1", "busy", 1),
+        ("fake-1", "ok", 1),
+        ("fake-2", "cut", 1),
+        ("fake-3", "broken", 2),
+        ("fake-2", "ok", 1),
+    ] {
+        let labels = format!("{{model=\"{model}\",outcome=\"{outcome}\"}} {count}\n");
+        assert!(metrics.contains(&format!("cardea_model_duration_seconds_count{labels}")), "{metrics}");
+    }
+    let (event, lines) = (lost.event().await, listen().of("cardea_model::provider"));
+    let told =
+        lines.iter().find(|line| line["trace.id"] == lost.trace.trace_id()).expect("a line of the log");
+    assert_eq!((&told["request.id"], &told["trouble"]), (&event["request.id"], &json!("cut")), "{told}");
+}
