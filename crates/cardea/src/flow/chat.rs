@@ -98,7 +98,7 @@ async fn ask(app: &App, caller: &Caller, message: Message, client: Option<Stream
     };
     let failed = match app.turns.again(&question).await? {
         Before::Done(receipt) => {
-            trace.note(|event| event.answered(&receipt));
+            trace.note(|event| event.replays(&receipt));
             return Ok(receipt); // same idempotency key, same answer, and no second conversation
         }
         Before::Failed(talk) => app.context.find(caller, &agent.name, talk.filter(|_| talk_is_new)).await?,
@@ -123,7 +123,10 @@ async fn ask(app: &App, caller: &Caller, message: Message, client: Option<Stream
     let rows = rows.and(app.context.keep_names(caller, Some(talk.id), &names)?);
     let turn = match trace.time("begin", app.turns.begin_with(question, rows)).await? {
         Begun::Fresh(turn) => turn.traced(trace).named(names), // durable from here on
-        Begun::Again(receipt) => return Ok(receipt),
+        Begun::Again(receipt) => {
+            trace.note(|event| event.replays(&receipt));
+            return Ok(receipt);
+        }
     };
     let (trail, trace) = (turn.trail(), turn.trace().clone());
     let mut outlet = Outlet::new(app.control.window(guard, turn.names())?, client); // text leaves only through the guard window

@@ -109,9 +109,8 @@ async fn ask(app: &App, request: CompleteRequest, client: Option<Stream>) -> Res
         Looked::Miss(flight) => flight, // equal questions at once: one of them asks the model
     };
     let thinking = think(app, &trace, &prompt, &mut outlet, app.completion_time()).await; // model
-    let Thinking { next, model, stand_in, usage, cost_micros } = thinking;
+    let Thinking { next, stand_in, usage, cost_micros } = thinking;
     app.control.settle(admitted, usage, cost_micros).await; // the budget pays what was used, whatever comes of it
-    trace.note(|event| (event.model, event.usage, event.cost_micros) = (Some(model), usage, cost_micros));
     let Next { mut calls, finish, refused, .. } = next?;
     let text = outlet.finish().await?; // guard output
     calls.iter_mut().try_for_each(|call| screen_call(app, &names, call, Surface::Output))?; // and what it asks for

@@ -66,9 +66,8 @@ pub(super) async fn converse(
         let (prompt, cut) = prompt(app, agent, turn, (history, &offered))?;
         let left = turn.time_left(app.clock.now());
         let thinking = think(app, &trace, &prompt, outlet, left).await; // model
-        let Thinking { next, model, usage, cost_micros, .. } = thinking;
+        let Thinking { next, usage, cost_micros, .. } = thinking;
         stand_in |= thinking.stand_in;
-        trace.note(|event| event.model = Some(model));
         turn.charge(usage, cost_micros); // also for an answer that broke off
         let Next { calls, words, finish, .. } = next?;
         if !calls.is_empty() && !words.trim().is_empty() {

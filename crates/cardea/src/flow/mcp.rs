@@ -103,7 +103,10 @@ async fn ask(app: &App, request: CallRequest) -> Result<CallReply> {
     let turn = match trace.time("begin", app.turns.begin(question)).await? {
         Begun::Fresh(turn) => turn.traced(trace.clone()),
         Begun::Again(receipt) => {
-            trace.note(|event| tell(event, &receipt));
+            trace.note(|event| {
+                tell(event, &receipt);
+                event.replayed = true;
+            });
             return replayed(&receipt);
         }
     };

@@ -14,12 +14,10 @@ use crate::{
     observe::{OTHER, Trace},
 };
 
-/// What one model call gave, who gave it, and what it used.
+/// What one model call gave, and what it used.
 pub(super) struct Thinking {
     /// The errors of the model and of the guard window, and `time_spent`.
     pub(super) next: Result<Next>,
-    /// The model as its provider calls it: prices go by this.
-    pub(super) model: String,
     /// Another than the one that was asked for has stood in.
     pub(super) stand_in: bool,
     /// Also of a call that failed half way, and of tries that came to nothing: a provider wants to be paid for what it has
@@ -79,7 +77,8 @@ pub(super) async fn think(
         cost_micros = cost_micros.saturating_add(app.observe.cost(tried.model, tried.spent));
         usage = usage.plus(tried.spent);
     }
-    Thinking { next, model, stand_in, usage, cost_micros }
+    trace.note(|event| event.thought(model, usage, cost_micros));
+    Thinking { next, stand_in, usage, cost_micros }
 }
 
 /// The word in meters for how a call of a model ended: the trouble's name, if its provider had one.

@@ -162,11 +162,17 @@ pub(super) async fn tool_call(
     turn.note(names);
     let recording = app.turns.record(turn, step, screened.into_inner());
     let step = trace.time("record", recording).await?; // journal, audit: even if it failed
-    app.observe.tool_call(&step);
+    called(app, turn, &step);
     match step.outcome() {
         Some(Outcome::Unknown { reason }) => Err(Error::new(Code::UpstreamUnknown).detail(reason)),
         _ => Ok(Called::Ended(Box::new(step))),
     }
+}
+
+/// Counts a call that has ended, in the meters and in the event of whoever it was made for.
+pub(super) fn called(app: &App, turn: &Turn, step: &Step) {
+    app.observe.tool_call(step);
+    turn.trace().note(|event| event.tools += 1);
 }
 
 /// The work for the executor, within the time that the turn allows.
@@ -229,7 +235,7 @@ async fn refuse(
         return Err(cut_off(app, turn, step).await?);
     }
     let step = app.turns.refuse(turn, start, reason).await?;
-    app.observe.tool_call(&step);
+    called(app, turn, &step);
     if turn.kind() == Kind::Call {
         turn.trace().note(|event| event.code = Some(code)); // a model is told, and goes on; a client was refused
     }

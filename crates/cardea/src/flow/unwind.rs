@@ -11,6 +11,7 @@ use cardea_core::{
     tool::Outcome,
 };
 
+use super::tool_call::called;
 use crate::{
     action::{Job, Within},
     app::App,
@@ -34,7 +35,7 @@ pub(super) async fn unwind(
     }
     while let Some(step) = turn.next_undo() {
         let end = undo(app, caller, agent, (turn, step)).await?;
-        app.observe.tool_call(&end); // in the log and the meters as any other call
+        called(app, turn, &end); // in the log and the meters as any other call
     }
     let (unwound, told) = turn.unwound();
     let mut failure = Failure::of(&error);

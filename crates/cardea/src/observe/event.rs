@@ -50,11 +50,13 @@ pub struct RequestEvent {
     pub decision: Option<DecisionId>,
     /// The cache layer that answered.
     pub cache: Option<&'static str>,
-    /// Tool calls that were made.
+    /// The answer is that of an earlier request with the same idempotency key; nothing was done for this one.
+    pub replayed: bool,
+    /// Tool calls that were made for it.
     pub tools: u64,
-    /// Tokens.
+    /// Tokens of its model calls: none for what an earlier request has used.
     pub usage: Usage,
-    /// Money, in millionths.
+    /// What they cost, in millionths.
     pub cost_micros: u64,
     /// From the first byte read to the last byte written.
     pub took: Duration,
@@ -84,6 +86,7 @@ impl RequestEvent {
             turn: None,
             decision: None,
             cache: None,
+            replayed: false,
             tools: 0,
             usage: Usage::default(),
             cost_micros: 0,
@@ -121,16 +124,24 @@ pub struct Told<'a> {
     pub code: Option<Code>,
     /// The cache layer that answered.
     pub cache: &'static str,
-    /// Tool calls that were made.
-    pub tools: u64,
-    /// Tokens.
-    pub usage: Usage,
-    /// Money, in millionths.
-    pub cost_micros: u64,
 }
 
 impl RequestEvent {
-    /// Notes the end or the pause of a turn.
+    /// Notes one model call: its model as its provider calls it, what it used and what that cost.
+    pub fn thought(&mut self, model: String, usage: Usage, cost_micros: u64) {
+        self.model = Some(model);
+        self.usage = self.usage.plus(usage);
+        self.cost_micros = self.cost_micros.saturating_add(cost_micros);
+    }
+
+    /// Notes the end or the pause of a turn that an earlier request has made.
+    pub fn replays<'a>(&mut self, told: impl Into<Told<'a>>) {
+        self.answered(told);
+        self.replayed = true;
+    }
+
+    /// Notes the end or the pause of a turn. What was used for it was noted as it was used: the turn may have begun with an
+    /// earlier request.
     pub fn answered<'a>(&mut self, told: impl Into<Told<'a>>) {
         let told = told.into();
         (self.agent, self.turn) = (Some(told.agent.to_owned()), Some(told.turn));
@@ -138,7 +149,6 @@ impl RequestEvent {
         if self.code != told.code {
             (self.code, self.cause) = (told.code, None);
         }
-        (self.tools, self.usage, self.cost_micros) = (told.tools, told.usage, told.cost_micros);
     }
 }
 
@@ -173,6 +183,7 @@ impl Observe {
             decision.id = event.decision.as_ref().map(tracing::field::display),
             cache.layer = event.cache,
             turn.ending = event.ending,
+            replayed = event.replayed.then_some(true),
             tool.calls = event.tools,
             tokens.input = event.usage.input,
             tokens.output = event.usage.output,

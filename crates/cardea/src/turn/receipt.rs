@@ -175,9 +175,6 @@ impl<'a> From<&'a Receipt> for Told<'a> {
             ending: receipt.status.name(),
             code: receipt.code(),
             cache: receipt.cache.name(),
-            tools: receipt.tools.len() as u64,
-            usage: receipt.usage,
-            cost_micros: receipt.cost_micros,
         }
     }
 }

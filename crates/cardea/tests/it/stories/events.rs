@@ -196,3 +196,74 @@ async fn each_call_of_a_provider_is_measured_with_its_own_model_and_how_it_ended
         lines.iter().find(|line| line["trace.id"] == lost.trace.trace_id()).expect("a line of the log");
     assert_eq!((&told["request.id"], &told["trouble"]), (&event["request.id"], &json!("cut")), "{told}");
 }
+
+/// The sum of this member over these events.
+fn sum(events: &[Value], member: &str) -> u64 {
+    events.iter().map(|event| event[member].as_u64().unwrap()).sum()
+}
+
+/// The sum of all meters whose line begins like this.
+fn metered(metrics: &str, meter: &str) -> u64 {
+    let lines = metrics.lines().filter(|line| line.starts_with(meter));
+    lines.map(|line| line.rsplit(' ').next().unwrap().parse::<u64>().unwrap()).sum()
+}
+
+#[tokio::test]
+async fn what_all_events_cost_is_what_the_meters_say_also_where_an_answer_is_given_again() {
+    let refund = json!({ "order_id": "ORD-17", "amount": 150, "reason": "late" });
+    let script =
+        [Act::say("It opens at nine."), Act::call("ops__process_refund", refund), Act::say("Refunded.")];
+    let world = World::with_model(script).await;
+    let (ann, finance) = (world.user("support"), world.user("finance"));
+    let mut requests = Vec::new();
+    for _ in 0..2 {
+        let request = Request::new();
+        let parent = request.trace.to_string();
+        let more = [("traceparent", parent.as_str()), ("idempotency-key", "once")];
+        drop(ann.send("POST", TURNS, &more, &ask().to_string()).await.expect(200));
+        requests.push(request);
+    }
+    let waits = Request::new();
+    let body = json!({ "agent": "scripted", "message": "Refund order 17." });
+    let asked = waits.post(&ann, TURNS, &body).await.expect(202);
+    let (turn, path) = (asked.at("/turn").to_owned(), format!("/api/v1/approvals/{}", asked.at("/approval")));
+    requests.push(waits);
+    drop(finance.post(&path, &json!({ "decision": "approve", "comment": "a test" })).await.expect(200));
+    drop(ann.follows(&turn, None).await);
+    let mut events = Vec::new();
+    for request in &requests {
+        events.push(request.event().await);
+    }
+    assert_eq!(
+        (&events[1]["replayed"], &events[1]["cost.micros"]),
+        (&json!(true), &json!(0)),
+        "{}",
+        events[1]
+    );
+    assert_eq!(events[1]["turn.id"], events[0]["turn.id"]);
+    events.push(resumed(&turn).await);
+    let metrics = world.app.observe.metrics_text();
+    let tokens = sum(&events, "tokens.input") + sum(&events, "tokens.output");
+    assert_eq!(tokens, metered(&metrics, "cardea_tokens_total"), "{events:#?}\n{metrics}");
+    assert_eq!(sum(&events, "cost.micros"), metered(&metrics, "cardea_cost_micros_total"), "{events:#?}");
+    assert_eq!(
+        sum(&events, "tool.calls"),
+        metered(&metrics, "cardea_tool_calls_total"),
+        "{events:#?}\n{metrics}"
+    );
+    assert!(tokens > 0 && events.last().unwrap()["tokens.output"].as_u64() > Some(0));
+}
+
+/// The event of the work with which a turn went on.
+async fn resumed(turn: &str) -> Value {
+    let lines = listen();
+    loop {
+        let told = lines.of("cardea::request");
+        if let Some(event) =
+            told.into_iter().find(|event| event["turn.id"] == turn && event["http.route"] == "resume")
+        {
+            return event;
+        }
+        tokio::task::yield_now().await;
+    }
+}
