@@ -29,6 +29,10 @@ pub(crate) struct Failed {
     pub(crate) cause: Option<String>,
 }
 
+/// What a handler leaves on an answer to a client that does not wait for the end of the work.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct GoesOn;
+
 /// Names the request on every answer, as the log and the errors name it.
 pub(super) const REQUEST_ID: &str = "x-request-id";
 
@@ -82,6 +86,9 @@ pub(crate) async fn told(State(app): State<App>, mut request: Request, next: Nex
             }
         }
     });
+    if response.extensions().get::<GoesOn>().is_some() {
+        trace.goes_on();
+    }
     let kind = response.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
     if kind == Some("application/problem+json") && !app.public_path().is_empty() {
         return placed(response, app.public_path()).await;

@@ -86,6 +86,7 @@ async fn ask(app: &App, caller: &Caller, message: Message, client: Option<Stream
     let mut question = Question {
         principal: caller,
         request: trace.request(),
+        trace: Some(trace.context()),
         kind: Kind::Chat,
         agent: &agent.name,
         limits: Limits::of(&agent),

@@ -90,6 +90,7 @@ async fn ask(app: &App, request: CallRequest) -> Result<CallReply> {
     let question = Question {
         principal: &caller,
         request: trace.request(),
+        trace: Some(trace.context()),
         kind: Kind::Call,
         agent: &agent.name,
         limits: Limits::of(&agent),
@@ -134,7 +135,7 @@ pub(super) async fn go_on(
         let error = Error::new(Code::Draining).detail(
             "Cardea was stopped before the call was made; nothing was done. Ask again with a new key.",
         );
-        return app.turns.close(turn, Ending::Failed(error)).await.map(drop);
+        return close(app, turn, Ending::Failed(error)).await;
     };
     match after_crash(step.state(), step.effect(), step.repeatable()) {
         Recovery::GoOn | Recovery::Run | Recovery::Check => {
@@ -143,10 +144,18 @@ pub(super) async fn go_on(
         }
         Recovery::Stop => {
             let error = cut_off(app, &mut turn, step).await?;
-            app.turns.close(turn, Ending::Unknown(error)).await.map(drop)
+            close(app, turn, Ending::Unknown(error)).await
         }
         Recovery::Take | Recovery::Compensate => ended(app, turn, &step).await.map(drop),
     }
+}
+
+/// Closes the turn of a call that cannot go on.
+async fn close(app: &App, turn: Turn, ending: Ending) -> Result<()> {
+    let trace = turn.trace().clone();
+    let receipt = app.turns.close(turn, ending).await?;
+    trace.note(|event| event.answered(&receipt));
+    Ok(())
 }
 
 /// Closes the turn of a call that has ended.

@@ -15,11 +15,37 @@ use super::{Observe, class};
 /// into its log.
 pub const HUNG_UP: u16 = 499;
 
+/// What an event tells of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Work {
+    /// A request, from its first byte to its last.
+    Request,
+    /// A turn that goes on after its request was answered: once it is approved, after a crash, or because its client would
+    /// rather not wait.
+    Resume,
+    /// A cached answer that is answered anew.
+    Check,
+}
+
+impl Work {
+    /// The word in spans and logs.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Request => "request",
+            Self::Resume => "resume",
+            Self::Check => "check",
+        }
+    }
+}
+
 /// Everything worth knowing about one request, filled in on its way and told once at its end.
 ///
 /// It has no place for a body, a prompt, a token or an address.
 #[derive(Debug, Clone)]
 pub struct RequestEvent {
+    /// What it tells of.
+    pub work: Work,
     /// The request, as error answers name it.
     pub request: RequestId,
     /// The trace it belongs to, if the client sent one (W3C Trace Context).
@@ -71,6 +97,7 @@ impl RequestEvent {
     #[must_use]
     pub fn new(request: RequestId, method: &'static str, route: impl Into<String>) -> Self {
         Self {
+            work: Work::Request,
             request,
             trace: None,
             method,
@@ -94,6 +121,29 @@ impl RequestEvent {
             ending: None,
             stages: Vec::new(),
         }
+    }
+
+    /// An event of work that nobody waits for, which a request has set going.
+    #[must_use]
+    pub fn after(request: RequestId, work: Work) -> Self {
+        Self { work, ..Self::new(request, "none", String::new()) }
+    }
+
+    /// The event of what is done from here on for the request, which is answered.
+    pub(super) fn rest(&self) -> Self {
+        Self {
+            trace: self.trace.clone(),
+            tenant: self.tenant.clone(),
+            class: self.class,
+            agent: self.agent.clone(),
+            turn: self.turn,
+            ..Self::after(self.request, Work::Resume)
+        }
+    }
+
+    /// True if nothing was done that could be told.
+    fn is_idle(&self) -> bool {
+        self.ending.is_none() && self.code.is_none() && self.stages.is_empty()
     }
 
     /// Notes who asks.
@@ -152,45 +202,64 @@ impl RequestEvent {
     }
 }
 
+/// One line of the log with what all events have. WHY a macro: a line's target and its fields are fixed where it stands.
+macro_rules! tell {
+    ($event:ident, $stages:ident, $target:literal, $said:literal, { $($own:tt)* }) => {
+        // WHY: with escapes, so that a cause cannot begin a line of its own in a log for people.
+        tracing::event!(
+            target: $target,
+            tracing::Level::INFO,
+            request.id = %$event.request,
+            trace.id = $event.trace.as_deref(),
+            $($own)*
+            client.left = $event.left.then_some(true),
+            error.code = $event.code.map(Code::name),
+            error.cause = $event.cause.as_deref().map(|cause| tracing::field::display(cause.escape_debug())),
+            tenant.id = $event.tenant.as_deref().map(|tenant| tracing::field::display(tenant.escape_debug())),
+            user.class = $event.class,
+            agent.name = $event.agent.as_deref(),
+            model.name = $event.model.as_deref(),
+            turn.id = $event.turn.as_ref().map(tracing::field::display),
+            decision.id = $event.decision.as_ref().map(tracing::field::display),
+            cache.layer = $event.cache,
+            turn.ending = $event.ending,
+            replayed = $event.replayed.then_some(true),
+            tool.calls = $event.tools,
+            tokens.input = $event.usage.input,
+            tokens.output = $event.usage.output,
+            cost.micros = $event.cost_micros,
+            took_ms = u64::try_from($event.took.as_millis()).unwrap_or(u64::MAX),
+            stages_ms = $stages,
+            $said
+        )
+    };
+}
+
 impl Observe {
-    /// Tells of a request that has been answered, and counts it.
+    /// Tells of a request that has been answered or of work that has ended, and counts it.
     pub fn request(&self, event: &RequestEvent) {
         let tenant = event.tenant.as_deref().unwrap_or("none");
-        self.0.meters.request((&event.route, event.status, event.class, tenant), event.took);
+        match event.work {
+            Work::Request => {
+                self.0.meters.request((&event.route, event.status, event.class, tenant), event.took);
+            }
+            Work::Resume | Work::Check if event.is_idle() => return,
+            Work::Resume => self.0.meters.resume(event.ending.unwrap_or("open")),
+            Work::Check => {}
+        }
         let mut stages = String::with_capacity(16 * event.stages.len());
         for (stage, took) in &event.stages {
             let gap = if stages.is_empty() { "" } else { " " };
             // A string takes whatever is written.
             let _ = write!(stages, "{gap}{stage}={:.2}", took.as_secs_f64() * 1e3);
         }
-        // WHY: with escapes, so that a cause cannot begin a line of its own in a log for people.
-        tracing::event!(
-            target: "cardea::request",
-            tracing::Level::INFO,
-            request.id = %event.request,
-            trace.id = event.trace.as_deref(),
-            http.method = event.method,
-            http.route = event.route,
-            http.status = event.status,
-            client.left = event.left.then_some(true),
-            error.code = event.code.map(Code::name),
-            error.cause = event.cause.as_deref().map(|cause| tracing::field::display(cause.escape_debug())),
-            tenant.id = event.tenant.as_deref().map(|tenant| tracing::field::display(tenant.escape_debug())),
-            user.class = event.class,
-            agent.name = event.agent.as_deref(),
-            model.name = event.model.as_deref(),
-            turn.id = event.turn.as_ref().map(tracing::field::display),
-            decision.id = event.decision.as_ref().map(tracing::field::display),
-            cache.layer = event.cache,
-            turn.ending = event.ending,
-            replayed = event.replayed.then_some(true),
-            tool.calls = event.tools,
-            tokens.input = event.usage.input,
-            tokens.output = event.usage.output,
-            cost.micros = event.cost_micros,
-            took_ms = u64::try_from(event.took.as_millis()).unwrap_or(u64::MAX),
-            stages_ms = stages,
-            "request"
-        );
+        match event.work {
+            Work::Request => tell!(event, stages, "cardea::request", "request", {
+                http.method = event.method,
+                http.route = event.route,
+                http.status = event.status,
+            }),
+            work => tell!(event, stages, "cardea::work", "work", { work.kind = work.name(), }),
+        }
     }
 }

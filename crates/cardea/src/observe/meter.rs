@@ -102,6 +102,7 @@ pub(super) struct Meters {
     unpriced: Counters<1>,
     model_seconds: Timers<2>,
     refused: Counters<1>,
+    resumes: Counters<1>,
 }
 
 /// Which label a value belongs to.
@@ -140,6 +141,7 @@ impl Meters {
             unpriced: Family::default(),
             model_seconds: Family::new_with_constructor(timer),
             refused: Family::default(),
+            resumes: Family::default(),
         };
         let version = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
         let registry = &mut meters.registry;
@@ -180,7 +182,13 @@ impl Meters {
         registry.register_with_unit("model_duration", help, Unit::Seconds, meters.model_seconds.clone());
         let help = "Connections that were not taken, by reason: limit (server.max_connections) or error";
         registry.register("connections_refused", help, meters.refused.clone());
+        let help = "Turns that went on after their request was answered, by how that ended";
+        registry.register("resumes", help, meters.resumes.clone());
         meters
+    }
+
+    pub(super) fn resume(&self, ending: &'static str) {
+        self.resumes.get_or_create(&[("ending", ending.into())]).inc();
     }
 
     pub(super) fn connection_refused(&self, reason: &'static str) {

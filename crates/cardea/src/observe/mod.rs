@@ -34,7 +34,7 @@ pub use self::{
     checkpoint::{Checkpoint, CheckpointKey, Checkpoints},
     checkpoints::is_behind,
     decision::{Decided, Decision, Ruled, Verdict},
-    event::{HUNG_UP, RequestEvent, Told},
+    event::{HUNG_UP, RequestEvent, Told, Work},
     meter::{CacheResult, CheckResult, Seen},
     search::{Audited, Wanted},
     span::{Span, Trace},

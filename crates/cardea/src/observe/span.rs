@@ -17,7 +17,7 @@ use cardea_core::{
 };
 use futures::FutureExt as _;
 
-use super::{Observe, RequestEvent};
+use super::{Observe, RequestEvent, Work};
 
 /// Most stages whose length stands in one event.
 const STAGES: usize = 64;
@@ -31,7 +31,19 @@ struct Open {
     here: TraceContext,
     caller: Option<TraceContext>,
     started: Instant,
-    event: Mutex<RequestEvent>,
+    event: Mutex<Event>,
+}
+
+/// The event on its way, and since when it counts.
+struct Event {
+    told: RequestEvent,
+    since: Instant,
+}
+
+impl Event {
+    fn now(told: RequestEvent) -> Mutex<Self> {
+        Mutex::new(Self { told, since: Instant::now() })
+    }
 }
 
 impl std::fmt::Debug for Trace {
@@ -49,7 +61,7 @@ impl Default for Trace {
             here: TraceContext::fresh(),
             caller: None,
             started: Instant::now(),
-            event: Mutex::new(event),
+            event: Event::now(event),
         }))
     }
 }
@@ -60,7 +72,7 @@ impl Observe {
     pub fn trace(&self, mut event: RequestEvent, caller: Option<TraceContext>) -> Trace {
         let here = caller.map_or_else(TraceContext::fresh, |caller| caller.child());
         event.trace = Some(here.trace_id());
-        let (observe, event) = (Some(self.clone()), Mutex::new(event));
+        let (observe, event) = (Some(self.clone()), Event::now(event));
         Trace(Arc::new(Open { observe, here, caller, started: Instant::now(), event }))
     }
 
@@ -94,17 +106,21 @@ impl Observe {
 impl Drop for Open {
     fn drop(&mut self) {
         let Some(observe) = &self.observe else { return };
-        let event = self.event.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let Event { told: event, since } = self.event.get_mut().unwrap_or_else(PoisonError::into_inner);
         if event.took.is_zero() {
-            event.took = self.started.elapsed();
+            event.took = since.elapsed();
         }
+        let name = match event.work {
+            Work::Request => format!("{} {}", event.method, event.route),
+            work => work.name().to_owned(),
+        };
         tracing::event!(
             target: "cardea::span",
             tracing::Level::DEBUG,
             trace.id = self.here.trace_id(),
             span.id = self.here.span_id(),
             parent.id = self.caller.map(|caller| caller.span_id()),
-            span.name = format!("{} {}", event.method, event.route),
+            span.name = name,
             took_us = u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX),
             "error.type" = event.code.map(Code::name),
             "span"
@@ -117,7 +133,7 @@ impl Trace {
     /// The request that it is the trace of.
     #[must_use]
     pub fn request(&self) -> RequestId {
-        self.0.event.lock().unwrap_or_else(PoisonError::into_inner).request
+        self.0.event.lock().unwrap_or_else(PoisonError::into_inner).told.request
     }
 
     /// The request's own place in the trace.
@@ -128,7 +144,7 @@ impl Trace {
 
     /// Notes something that the request's event should tell.
     pub fn note(&self, note: impl FnOnce(&mut RequestEvent)) {
-        note(&mut self.0.event.lock().unwrap_or_else(PoisonError::into_inner));
+        note(&mut self.0.event.lock().unwrap_or_else(PoisonError::into_inner).told);
     }
 
     /// Notes how the work has ended that its client waits for, if not well.
@@ -142,6 +158,21 @@ impl Trace {
     pub fn left(&self, status: u16) {
         let took = self.0.started.elapsed();
         self.note(|event| (event.status, event.left, event.took) = (status, true, took));
+    }
+
+    /// Tells of the request, which is answered though its work goes on. What is done from here on is told as work of its own,
+    /// in the same trace.
+    pub fn goes_on(&self) {
+        let done = {
+            let mut event = self.0.event.lock().unwrap_or_else(PoisonError::into_inner);
+            event.told.took = event.since.elapsed();
+            event.since = Instant::now();
+            let rest = event.told.rest();
+            std::mem::replace(&mut event.told, rest)
+        };
+        if let Some(observe) = &self.0.observe {
+            observe.request(&done);
+        }
     }
 
     /// Begins a stage; it ends when the span is dropped.

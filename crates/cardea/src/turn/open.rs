@@ -10,6 +10,7 @@ use cardea_core::{
     principal::{Principal, Proof},
     time::Timestamp,
     tool::{Effect, ToolCall},
+    trace::TraceContext,
 };
 use cardea_store::{Commit, CommitError, FromRow, Row, RowError, args};
 
@@ -64,7 +65,7 @@ impl Turns {
                    (SELECT COALESCE(MAX(seq), 1) FROM events WHERE turn = turns.id), \
                    input_tokens, cached_tokens, output_tokens, cost_micros, started_at, deadline_at, commits, paid_tokens, \
                    paid_micros, failure, \
-                   (SELECT deleted_at FROM conversations WHERE id = turns.conversation) FROM turns WHERE id = $1 AND ended_at IS NULL";
+                   (SELECT deleted_at FROM conversations WHERE id = turns.conversation), trace FROM turns WHERE id = $1 AND ended_at IS NULL";
         let rows: Vec<TurnRow> = self.inner.db.rows(sql, args![id]).await?;
         let Some(row) = rows.into_iter().next() else { return Ok(None) };
         let mut turn = row.read(limits)?;
@@ -110,6 +111,7 @@ impl FromRow for TurnRow {
             prompt: row.get(5)?,
             fence: row.get(6)?,
             request: row.get(7)?,
+            asked_in: row.get::<Option<String>>(22)?.as_deref().and_then(TraceContext::parse),
             taint: BTreeSet::new(),
             model_calls: row.get(9)?,
             events: row.get(10)?,

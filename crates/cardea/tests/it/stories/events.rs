@@ -214,7 +214,7 @@ async fn what_all_events_cost_is_what_the_meters_say_also_where_an_answer_is_giv
     let script =
         [Act::say("It opens at nine."), Act::call("ops__process_refund", refund), Act::say("Refunded.")];
     let world = World::with_model(script).await;
-    let (ann, finance) = (world.user("support"), world.user("finance"));
+    let (ann, supervisor) = (world.user("support"), world.user("supervisor"));
     let mut requests = Vec::new();
     for _ in 0..2 {
         let request = Request::new();
@@ -228,7 +228,7 @@ async fn what_all_events_cost_is_what_the_meters_say_also_where_an_answer_is_giv
     let asked = waits.post(&ann, TURNS, &body).await.expect(202);
     let (turn, path) = (asked.at("/turn").to_owned(), format!("/api/v1/approvals/{}", asked.at("/approval")));
     requests.push(waits);
-    drop(finance.post(&path, &json!({ "decision": "approve", "comment": "a test" })).await.expect(200));
+    drop(supervisor.post(&path, &json!({ "decision": "approve", "comment": "a test" })).await.expect(200));
     drop(ann.follows(&turn, None).await);
     let mut events = Vec::new();
     for request in &requests {
@@ -241,7 +241,13 @@ async fn what_all_events_cost_is_what_the_meters_say_also_where_an_answer_is_giv
         events[1]
     );
     assert_eq!(events[1]["turn.id"], events[0]["turn.id"]);
-    events.push(resumed(&turn).await);
+    let work = resumed(&turn).await;
+    assert_eq!(
+        (&work["trace.id"], &work["turn.ending"]),
+        (&events[2]["trace.id"], &json!("answered")),
+        "{work}"
+    );
+    events.push(work);
     let metrics = world.app.observe.metrics_text();
     let tokens = sum(&events, "tokens.input") + sum(&events, "tokens.output");
     assert_eq!(tokens, metered(&metrics, "cardea_tokens_total"), "{events:#?}\n{metrics}");
@@ -251,6 +257,8 @@ async fn what_all_events_cost_is_what_the_meters_say_also_where_an_answer_is_giv
         metered(&metrics, "cardea_tool_calls_total"),
         "{events:#?}\n{metrics}"
     );
+    assert!(metrics.contains("cardea_resumes_total{ending=\"answered\"} 1"), "{metrics}");
+    assert!(!metrics.contains("status=\"0\""), "{metrics}");
     assert!(tokens > 0 && events.last().unwrap()["tokens.output"].as_u64() > Some(0));
 }
 
@@ -258,12 +266,36 @@ async fn what_all_events_cost_is_what_the_meters_say_also_where_an_answer_is_giv
 async fn resumed(turn: &str) -> Value {
     let lines = listen();
     loop {
-        let told = lines.of("cardea::request");
-        if let Some(event) =
-            told.into_iter().find(|event| event["turn.id"] == turn && event["http.route"] == "resume")
-        {
+        let told = lines.of("cardea::work");
+        if let Some(event) = told.into_iter().find(|event| event["turn.id"] == turn) {
             return event;
         }
         tokio::task::yield_now().await;
     }
+}
+
+#[tokio::test]
+async fn a_turn_that_is_not_waited_for_is_a_short_request_and_work_of_its_own_in_the_same_trace() {
+    let slow = Act::Drip("It opens at nine.".into(), Duration::from_millis(20));
+    let world = World::with_model([slow]).await;
+    let (ann, request) = (world.user("support"), Request::new());
+    let parent = request.trace.to_string();
+    let more = [("traceparent", parent.as_str()), ("prefer", "respond-async")];
+    let asked = ann.send("POST", TURNS, &more, &ask().to_string()).await.expect(202);
+    let event = request.event().await;
+    assert_eq!(
+        (&event["http.status"], &event["turn.ending"], &event["tokens.output"]),
+        (&json!(202), &json!("running"), &json!(0)),
+        "{event}"
+    );
+    let work = resumed(asked.at("/turn")).await;
+    assert_eq!(
+        (&work["work.kind"], &work["trace.id"], &work["request.id"], &work["turn.ending"]),
+        (&json!("resume"), &event["trace.id"], &event["request.id"], &json!("answered")),
+        "{work}"
+    );
+    assert!(work["tokens.output"].as_u64() > Some(0) && work["took_ms"].as_u64() > event["took_ms"].as_u64());
+    let metrics = world.app.observe.metrics_text();
+    assert!(metrics.contains("cardea_resumes_total{ending=\"answered\"} 1"), "{metrics}");
+    assert_eq!(metered(&metrics, "cardea_requests_total"), 1, "{metrics}");
 }
