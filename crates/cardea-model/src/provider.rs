@@ -98,7 +98,7 @@ impl Provider {
     /// Asks, and waits for the first event of the answer. Nothing was handed out if this fails.
     pub(crate) async fn ask(
         &self,
-        (prompt, along): (&Prompt, Option<Along>),
+        (prompt, along): (&Prompt, Option<Along<'_>>),
         model: &str,
         deadline: Instant,
     ) -> Result<Answer, Failure> {
@@ -115,8 +115,10 @@ impl Provider {
             .timeout(first_by.saturating_duration_since(Instant::now()))
             .idle_timeout(self.timeouts.idle.duration())
             .max_body(self.max_answer);
-        if let Some(value) = along.and_then(|along| HeaderValue::from_str(&along.here.to_string()).ok()) {
-            request = request.header(HeaderName::from_static("traceparent"), value);
+        for (name, value) in along.iter().flat_map(Along::headers) {
+            if let Ok(value) = HeaderValue::from_str(&value) {
+                request = request.header(HeaderName::from_static(name), value);
+            }
         }
         let streaming =
             self.net.stream(request).await.map_err(|error| trouble(&error, Trouble::Unreachable))?;
@@ -142,7 +144,7 @@ impl Provider {
             failed: None,
             next_by: first_by,
             deadline,
-            along,
+            along: along.map(Along::alone),
         };
         if let Some(event) = answer.next().await? {
             answer.ready.push_front(event);
@@ -233,7 +235,7 @@ pub(crate) struct Answer {
     next_by: Instant,
     deadline: Instant,
     /// For whom it is, for the log.
-    along: Option<Along>,
+    along: Option<Along<'static>>,
 }
 
 impl Answer {

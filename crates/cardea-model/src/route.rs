@@ -191,7 +191,7 @@ impl Models {
         self.next_under(prompt, None, &mut Tries::default()).await
     }
 
-    /// The same, as a part of this trace: the provider is told by a `traceparent` header. Each call of a provider is noted as
+    /// The same, as a part of this trace: the provider is told by the headers of W3C Trace Context. Each call of a provider is noted as
     /// it happens.
     ///
     /// # Errors
@@ -199,7 +199,7 @@ impl Models {
     pub async fn next_under<'m>(
         &'m self,
         prompt: &Prompt,
-        along: Option<Along>,
+        along: Option<Along<'_>>,
         tries: &mut Tries<'m>,
     ) -> Result<ModelStream> {
         self.find(&prompt.model)?;
@@ -247,7 +247,7 @@ impl Models {
     async fn patiently<'m>(
         &self,
         provider: &Provider,
-        asked: (&Prompt, Option<Along>),
+        asked: (&Prompt, Option<Along<'_>>),
         (model, tries): (&'m str, &mut Tries<'m>),
         deadline: Instant,
     ) -> Result<crate::provider::Answer, Failure> {

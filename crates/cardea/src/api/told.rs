@@ -12,7 +12,11 @@ use axum::{
     middleware::Next,
     response::Response,
 };
-use cardea_core::{Code, id::RequestId, trace::TraceContext};
+use cardea_core::{
+    Code,
+    id::RequestId,
+    trace::{TraceContext, TraceState},
+};
 use futures::{Stream, StreamExt as _};
 use serde_json::Value;
 
@@ -59,6 +63,18 @@ fn caller(headers: &HeaderMap) -> Option<TraceContext> {
     TraceContext::parse(headers.get("traceparent")?.to_str().ok()?)
 }
 
+/// What the systems before us keep of that trace: several headers are one list (W3C Trace Context, 3.3).
+fn state(headers: &HeaderMap) -> Option<TraceState> {
+    let mut all = headers.get_all("tracestate").iter();
+    let (first, second) = (all.next()?.to_str().ok()?, all.next());
+    if second.is_none() {
+        return TraceState::parse(first);
+    }
+    let rest = second.into_iter().chain(all).map(|value| value.to_str().ok());
+    let lists: Option<Vec<&str>> = std::iter::once(Some(first)).chain(rest).collect();
+    TraceState::parse(&lists?.join(","))
+}
+
 /// Opens the request's trace, and notes what came of the request. The event is told once nobody works on the request
 /// any more, which for a stream is after its last byte. Nothing is decided here.
 pub(crate) async fn told(State(app): State<App>, mut request: Request, next: Next) -> Response<Body> {
@@ -67,7 +83,8 @@ pub(crate) async fn told(State(app): State<App>, mut request: Request, next: Nex
         return next.run(request).await;
     }
     let event = RequestEvent::new(RequestId::random(), method(request.method()), route);
-    let trace = app.observe.trace(event, caller(request.headers()));
+    let parent = caller(request.headers());
+    let trace = app.observe.trace(event, parent, parent.and_then(|_| state(request.headers())));
     request.extensions_mut().insert(trace.clone());
     let waiting = Waiting(Some(trace));
     let mut response = next.run(request).await;

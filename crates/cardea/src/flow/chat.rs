@@ -181,8 +181,9 @@ pub(super) fn left_open(error: Error, turn: TurnId, conversation: Option<Convers
 
 async fn run(app: &App, caller: &Caller, agent: &Arc<Agent>, open: Open<'_>) -> Result<Receipt> {
     let Open { mut turn, admitted, outlet, reuse } = open;
-    let trace = turn.trace().clone();
-    let span = trace.stage("turn").invoke_agent(agent.name.as_str());
+    let span = turn.trace().stage("turn").invoke_agent(agent.name.as_str());
+    let trace = span.inside(); // all that follows is a part of it
+    turn = turn.traced(trace.clone());
     outlet.heed(turn.stop());
     outlet.begun(&turn).await;
     let thought = match turn.failure().map(Failure::error) {

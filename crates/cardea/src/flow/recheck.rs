@@ -54,7 +54,7 @@ pub(super) fn recheck(app: &App, agent: &Arc<Agent>, turn: &Turn, served: (Asked
 async fn run(app: &App, agent: &Arc<Agent>, check: Check) -> Result<()> {
     let caller = app.auth.resume(check.principal, check.since).await?; // not revoked meanwhile
     let admitted = app.control.admit(&caller, app.estimate(agent, &check.prompt, History::Some)).await?; // rate, budget, load
-    let trace = app.observe.trace(RequestEvent::after(RequestId::random(), Work::Check), None);
+    let trace = app.observe.trace(RequestEvent::after(RequestId::random(), Work::Check), None, None);
     trace.note(|event| event.asked_by(&caller));
     let question = Question {
         principal: &caller,

@@ -120,7 +120,7 @@ pub async fn resume_one(app: &App, free: &Free) -> Result<()> {
     };
     let Some(turn) = app.turns.claim(free.id, Limits::of(&agent)).await? else { return Ok(()) };
     let event = RequestEvent::after(turn.request(), Work::Resume);
-    let trace = app.observe.trace(event, turn.asked_in()); // a part of the trace in which it was asked for
+    let trace = app.observe.trace(event, turn.asked_in(), None); // a part of the trace in which it was asked for
     trace.note(|event| {
         event.asked_by(turn.principal());
         (event.agent, event.turn) = (Some(turn.agent().to_string()), Some(turn.id()));

@@ -90,7 +90,7 @@ impl Talk {
             key: key.transpose()?,
             sampling: Sampling::default(),
             reuse: Reuse::Allowed,
-            trace: self.app.observe.trace(event, None),
+            trace: self.app.observe.trace(event, None, None),
         })
     }
 }

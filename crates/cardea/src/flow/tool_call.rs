@@ -147,7 +147,7 @@ pub(super) async fn tool_call(
         None => {
             let span = trace.stage("tool").execute_tool(step.tool().as_str(), &wish.call.id);
             let key = step.id().to_string();
-            let job = Job { trace: Some(span.context()), ..job(app, turn, (&wish, &step), &key) };
+            let job = Job { trace: Some(span.along()), ..job(app, turn, (&wish, &step), &key) };
             let fresh = app.action.execute(permit, caller, &tool, job).await; // broker, retries
             drop(span);
             cache.keep_tool(&used, &fresh.outcome).await;

@@ -90,7 +90,7 @@ async fn undo(app: &App, caller: &Caller, agent: &Agent, at: (&mut Turn, Step)) 
     let step = app.turns.undoing(turn, step).await?; // journal and audit intent
     let (key, digest) = (format!("undo.{}", step.id()), Control::digest(caller, &call));
     let span = turn.trace().stage("undo").execute_tool(tool.name().as_str(), &call.id);
-    let (within, trace) = (within(turn.call_limit()), Some(span.context()));
+    let (within, trace) = (within(turn.call_limit()), Some(span.along()));
     let job = Job { call: &call, key: &key, digest: &digest, again, within, trace };
     let outcome = app.action.execute(permit, caller, &tool, job).await.outcome; // broker, retries
     drop(span);

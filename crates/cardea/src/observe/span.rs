@@ -13,7 +13,7 @@ use cardea_core::{
     Code, Error, Result,
     id::RequestId,
     message::Usage,
-    trace::{Along, TraceContext},
+    trace::{Along, TraceContext, TraceState},
 };
 use futures::FutureExt as _;
 
@@ -24,12 +24,17 @@ const STAGES: usize = 64;
 
 /// A request on its way. Cheap to clone; when the last clone is gone, the request's event is told.
 #[derive(Clone)]
-pub struct Trace(Arc<Open>);
+pub struct Trace {
+    open: Arc<Open>,
+    /// The span that contains what begins next.
+    at: TraceContext,
+}
 
 struct Open {
     observe: Option<Observe>,
     here: TraceContext,
     caller: Option<TraceContext>,
+    state: Option<TraceState>,
     started: Instant,
     event: Mutex<Event>,
 }
@@ -48,7 +53,7 @@ impl Event {
 
 impl std::fmt::Debug for Trace {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_tuple("Trace").field(&self.0.here).finish()
+        f.debug_tuple("Trace").field(&self.at).finish()
     }
 }
 
@@ -56,24 +61,27 @@ impl Default for Trace {
     /// A trace of which nobody is told.
     fn default() -> Self {
         let event = RequestEvent::new(RequestId::random(), "none", "none");
-        Self(Arc::new(Open {
-            observe: None,
-            here: TraceContext::fresh(),
-            caller: None,
-            started: Instant::now(),
-            event: Event::now(event),
-        }))
+        let (here, event) = (TraceContext::fresh(), Event::now(event));
+        let (observe, caller, state, started) = (None, None, None, Instant::now());
+        Self { open: Arc::new(Open { observe, here, caller, state, started, event }), at: here }
     }
 }
 
 impl Observe {
-    /// The trace of a request; `caller` is the place in a trace that the client sent, if it sent one.
+    /// The trace of a request; `caller` is the place in a trace that the client sent, if it sent one, and `state` what came
+    /// with it.
     #[must_use]
-    pub fn trace(&self, mut event: RequestEvent, caller: Option<TraceContext>) -> Trace {
+    pub fn trace(
+        &self,
+        mut event: RequestEvent,
+        caller: Option<TraceContext>,
+        state: Option<TraceState>,
+    ) -> Trace {
         let here = caller.map_or_else(TraceContext::fresh, |caller| caller.child());
         event.trace = Some(here.trace_id());
         let (observe, event) = (Some(self.clone()), Event::now(event));
-        Trace(Arc::new(Open { observe, here, caller, started: Instant::now(), event }))
+        let started = Instant::now();
+        Trace { open: Arc::new(Open { observe, here, caller, state, started, event }), at: here }
     }
 
     fn span(&self, span: &Span, trace: &Open) {
@@ -84,7 +92,7 @@ impl Observe {
             tracing::Level::DEBUG,
             trace.id = trace.here.trace_id(),
             span.id = span.here.span_id(),
-            parent.id = trace.here.span_id(),
+            parent.id = span.trace.at.span_id(),
             span.name = name.as_deref().unwrap_or(span.stage),
             took_us = u64::try_from(span.started.elapsed().as_micros()).unwrap_or(u64::MAX),
             gen_ai.operation.name = *operation,
@@ -133,18 +141,18 @@ impl Trace {
     /// The request that it is the trace of.
     #[must_use]
     pub fn request(&self) -> RequestId {
-        self.0.event.lock().unwrap_or_else(PoisonError::into_inner).told.request
+        self.open.event.lock().unwrap_or_else(PoisonError::into_inner).told.request
     }
 
     /// The request's own place in the trace.
     #[must_use]
     pub fn context(&self) -> TraceContext {
-        self.0.here
+        self.open.here
     }
 
     /// Notes something that the request's event should tell.
     pub fn note(&self, note: impl FnOnce(&mut RequestEvent)) {
-        note(&mut self.0.event.lock().unwrap_or_else(PoisonError::into_inner).told);
+        note(&mut self.open.event.lock().unwrap_or_else(PoisonError::into_inner).told);
     }
 
     /// Notes how the work has ended that its client waits for, if not well.
@@ -156,7 +164,7 @@ impl Trace {
 
     /// Notes that its client hung up before there was an answer. The request ends here; the work for it may go on.
     pub fn left(&self, status: u16) {
-        let took = self.0.started.elapsed();
+        let took = self.open.started.elapsed();
         self.note(|event| (event.status, event.left, event.took) = (status, true, took));
     }
 
@@ -164,13 +172,13 @@ impl Trace {
     /// in the same trace.
     pub fn goes_on(&self) {
         let done = {
-            let mut event = self.0.event.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut event = self.open.event.lock().unwrap_or_else(PoisonError::into_inner);
             event.told.took = event.since.elapsed();
             event.since = Instant::now();
             let rest = event.told.rest();
             std::mem::replace(&mut event.told, rest)
         };
-        if let Some(observe) = &self.0.observe {
+        if let Some(observe) = &self.open.observe {
             observe.request(&done);
         }
     }
@@ -178,7 +186,7 @@ impl Trace {
     /// Begins a stage; it ends when the span is dropped.
     #[must_use]
     pub fn stage(&self, stage: &'static str) -> Span {
-        let here = self.0.here.child();
+        let here = self.at.child();
         Span { trace: self.clone(), here, stage, started: Instant::now(), facts: Facts::default() }
     }
 
@@ -262,16 +270,17 @@ impl Span {
         self
     }
 
-    /// Its place in the trace, for whoever is called.
-    #[must_use]
-    pub fn context(&self) -> TraceContext {
-        self.here
-    }
-
     /// What goes along with a call that is made in it.
     #[must_use]
-    pub fn along(&self) -> Along {
-        Along { here: self.here, request: self.trace.request() }
+    pub fn along(&self) -> Along<'_> {
+        let state = self.trace.open.state.as_ref();
+        Along { here: self.here, state, request: self.trace.request() }
+    }
+
+    /// The same trace for what this stage contains.
+    #[must_use]
+    pub fn inside(&self) -> Trace {
+        Trace { at: self.here, ..self.trace.clone() }
     }
 
     /// Who served a model call.
@@ -293,8 +302,8 @@ impl Span {
 impl Drop for Span {
     fn drop(&mut self) {
         let took = self.started.elapsed();
-        if let Some(observe) = &self.trace.0.observe {
-            observe.span(self, &self.trace.0);
+        if let Some(observe) = &self.trace.open.observe {
+            observe.span(self, &self.trace.open);
         }
         self.trace.note(|event| {
             if event.stages.len() < STAGES {

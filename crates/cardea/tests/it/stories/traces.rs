@@ -3,7 +3,11 @@
 use std::sync::{Arc, Mutex, OnceLock};
 
 use cardea::observe::may_tell;
-use cardea_testkit::{World, model::Act};
+use cardea_testkit::{
+    World,
+    model::Act,
+    world::{Say, Service},
+};
 use serde_json::{Value, json};
 use tracing_subscriber::{Layer as _, filter::filter_fn, fmt, layer::SubscriberExt as _};
 
@@ -51,6 +55,9 @@ impl Lines {
 
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 
+/// What the systems before us keep of a trace.
+const STATE: (&str, &str) = ("tracestate", "vend=abc123");
+
 fn script() -> [Act; 3] {
     [
         Act::call("ops__get_order", json!({ "order_id": "ORD-17" })),
@@ -67,7 +74,7 @@ async fn a_request_is_one_trace_with_a_span_for_each_stage_from_the_client_to_th
     let body = json!({ "model": "agent/scripted", "stream": true, "messages": [{ "role": "user", "content": "Order 17?" }] });
     let ann = world.user("support");
     let streamed =
-        ann.send("POST", "/v1/chat/completions", &[("traceparent", &parent)], &body.to_string()).await;
+        ann.send("POST", "/v1/chat/completions", &[("traceparent", &parent), STATE], &body.to_string()).await;
     assert!(streamed.expect(200).text.contains("zither"));
 
     // The event is told when the last byte has been sent, which the client may see first.
@@ -101,8 +108,13 @@ async fn a_request_is_one_trace_with_a_span_for_each_stage_from_the_client_to_th
     }
     let root = spans.iter().find(|span| span["span.name"] == "POST /v1/chat/completions").unwrap();
     assert_eq!(root["parent.id"], "00f067aa0ba902b7", "the client's span is the parent");
+    // Each stands below the span that contains it.
+    let turn = spans.iter().find(|span| span["span.name"] == "invoke_agent scripted").unwrap();
+    let before = ["auth", "admit", "guard", "conversation", "begin", "invoke_agent scripted"];
     for span in spans.iter().filter(|span| span["span.id"] != root["span.id"]) {
-        assert_eq!(span["parent.id"], root["span.id"], "{span}");
+        let is_before = span["span.name"].as_str().is_some_and(|name| before.contains(&name));
+        let parent = if is_before { root } else { turn };
+        assert_eq!(span["parent.id"], parent["span.id"], "{span}");
     }
     let chat = spans.iter().rfind(|span| span["span.name"] == "chat scripted").unwrap();
     assert_eq!(
@@ -124,6 +136,7 @@ async fn a_request_is_one_trace_with_a_span_for_each_stage_from_the_client_to_th
     for (at, parent) in told.iter().enumerate() {
         assert!(parent.contains(TRACE) && !told[..at].contains(parent), "{told:?}");
     }
+    assert!(world.model().seen().iter().all(|seen| seen.headers[STATE.0] == STATE.1));
 
     // The event of a streamed turn has its receipt.
     let events = lines.of("cardea::request");
@@ -142,6 +155,38 @@ async fn a_request_is_one_trace_with_a_span_for_each_stage_from_the_client_to_th
         metrics.contains("cardea_model_duration_seconds_count{model=\"fake-1\",outcome=\"ok\"} 3"),
         "{metrics}"
     );
+}
+
+#[tokio::test]
+async fn a_service_behind_a_connector_is_told_of_the_trace_as_well_and_of_no_state_that_is_none() {
+    let (lines, service) = (listen(), Service::start().await);
+    let manifest = "[connector]\nname = \"demo\"\nbase = \"BASE\"\n\n[[operation]]\nname = \"look\"\n\
+                    about = \"Look at it.\"\neffect = \"read\"\nrequest = { method = \"GET\", path = \"/look\" }\n";
+    let acts = [(); 2]
+        .map(|()| [Act::call("demo__look", json!({})), Act::say("It is there.")])
+        .into_iter()
+        .flatten();
+    let policies = "@id(\"all\") permit (principal, action, resource);";
+    let world = World::plan().model(acts).connector(service, manifest).policies(policies).start().await;
+    world.service().says("GET /look", [(); 2].map(|()| Say::Json(200, json!({ "ok": true }))));
+    let ann = world.user("support");
+    for state in [STATE.1, "not a state"] {
+        let parent = format!("00-{}-00f067aa0ba902b7-01", TRACE.replacen('4', "5", 1));
+        let body = json!({ "agent": "scripted", "message": format!("Look at {state}.") }).to_string();
+        drop(
+            ann.send("POST", "/api/v1/turns", &[("traceparent", &parent), (STATE.0, state)], &body)
+                .await
+                .expect(200),
+        );
+    }
+    let came = world.service().came("GET /look");
+    assert_eq!((came[0].header(STATE.0), came[1].header(STATE.0)), (STATE.1, ""));
+    let spans = lines.of("cardea::span");
+    for came in came {
+        let told = came.header("traceparent").split('-').nth(2).unwrap().to_owned();
+        let span = spans.iter().find(|span| span["span.id"] == told.as_str()).expect("the span of the call");
+        assert_eq!(span["span.name"], "execute_tool demo__look");
+    }
 }
 
 #[tokio::test]
