@@ -80,7 +80,9 @@ async fn ask(app: &App, caller: &Caller, message: Message, client: Option<Stream
     let talk = trace.time("conversation", finding).await?; // yours, or not found
     let talk_is_new = talk.is_none();
     let mut names = app.context.names(talk.as_ref()).await?; // what `[CARD_1]` means here
-    let prompt = trace.timed("guard", || app.control.screen_input(guard, &names, &message.text))?; // guard input
+    let screened = trace.timed("guard", || app.control.screen_input(guard, &names, &message.text)); // guard input
+    trace.note(|event| event.findings = names.found());
+    let prompt = screened?;
     let asked = message.key.as_ref().map(|_| app.vault.digest(&message.whole())).unwrap_or_default();
     let screened_again;
     let mut question = Question {
@@ -182,7 +184,10 @@ pub(super) fn left_open(error: Error, turn: TurnId, conversation: Option<Convers
 async fn run(app: &App, caller: &Caller, agent: &Arc<Agent>, open: Open<'_>) -> Result<Receipt> {
     let Open { mut turn, admitted, outlet, reuse } = open;
     let span = turn.trace().stage("turn").invoke_agent(agent.name.as_str());
-    let trace = span.inside(); // all that follows is a part of it
+    let (trace, found) = (span.inside(), turn.names().clone()); // all that follows is a part of it
+    trace.note(|event| {
+        (event.agent, event.asked) = (Some(agent.name.to_string()), Some(agent.spec.model.clone()));
+    });
     turn = turn.traced(trace.clone());
     outlet.heed(turn.stop());
     outlet.begun(&turn).await;
@@ -190,6 +195,7 @@ async fn run(app: &App, caller: &Caller, agent: &Arc<Agent>, open: Open<'_>) -> 
         Some(error) => Err(error), // it was stopped, or being taken back when its last owner ended
         None => answer(app, (caller, agent), &mut turn, outlet, reuse).await,
     };
+    trace.note(|event| event.findings = found.found());
     trace.heard(&thought); // its receipt will not tell the cause
     let thought = match thought {
         Err(error) if turn.has_effects() || turn.is_unwinding() => {

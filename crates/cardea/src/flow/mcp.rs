@@ -195,6 +195,7 @@ async fn run(
     call: ToolCall,
 ) -> Result<CallReply> {
     let called = tool_call(app, caller, agent, &mut turn, call).await;
+    turn.trace().note(|event| event.findings = turn.names().found());
     drop(admitted); // a call without a model costs no tokens
     let begun = turn.is_durable().then(|| turn.id()); // a call that only reads may have left nothing
     end(app, turn, called).await.map_err(|error| match (error.turn(), begun) {

@@ -50,7 +50,7 @@ pub(super) async fn think(
         let answers = stream.served().clone();
         span.served(&answers.provider, &answers.model);
         (stand_in, usage) = (answers.name != prompt.model, asked);
-        served = Some(answers.model);
+        served = Some((answers.model, answers.provider));
         outlet.relay(stream, &mut usage).await
     };
     let thought = tokio::time::timeout(left.duration(), thought).await;
@@ -61,23 +61,23 @@ pub(super) async fn think(
     }
     let Tries { failed, now } = tries;
     let last = now.as_ref().map(|now| now.model).or(first).unwrap_or(asked_for);
-    let model = served.unwrap_or_else(|| last.to_owned());
+    let model = served.as_ref().map_or(last, |(model, _): &(String, String)| model.as_str());
     for tried in &failed {
         app.observe.model_took(tried.model, tried.outcome, tried.took);
     }
     if let Some(now) = now {
-        app.observe.model_took(&model, next.as_ref().map_or_else(outcome, |_| "ok"), now.so_far());
+        app.observe.model_took(model, next.as_ref().map_or_else(outcome, |_| "ok"), now.so_far());
     }
     span.ended(&next);
     if let Ok(next) = &next {
         span.used(usage, next.finish.name());
     }
-    let mut cost_micros = app.observe.cost(&model, usage);
+    let mut cost_micros = app.observe.cost(model, usage);
     for tried in failed {
         cost_micros = cost_micros.saturating_add(app.observe.cost(tried.model, tried.spent));
         usage = usage.plus(tried.spent);
     }
-    trace.note(|event| event.thought(model, usage, cost_micros));
+    trace.note(|event| event.thought(served, usage, cost_micros));
     Thinking { next, stand_in, usage, cost_micros }
 }
 

@@ -68,14 +68,20 @@ pub struct RequestEvent {
     pub class: &'static str,
     /// The agent that answered.
     pub agent: Option<String>,
-    /// The model that thought.
+    /// The model that was asked for, as the configuration names it: also where a cache has answered.
+    pub asked: Option<String>,
+    /// The model that has answered, as its provider calls it.
     pub model: Option<String>,
+    /// That provider, as the configuration names it.
+    pub provider: Option<String>,
     /// The turn.
     pub turn: Option<TurnId>,
     /// What let a completion without a turn ask its model, as the log of decisions knows it.
     pub decision: Option<DecisionId>,
-    /// The cache layer that answered.
+    /// The cache layer that answered, or `none`.
     pub cache: Option<&'static str>,
+    /// What guardrails have found in its texts.
+    pub findings: u64,
     /// The answer is that of an earlier request with the same idempotency key; nothing was done for this one.
     pub replayed: bool,
     /// Tool calls that were made for it.
@@ -109,10 +115,13 @@ impl RequestEvent {
             tenant: None,
             class: "unknown",
             agent: None,
+            asked: None,
             model: None,
+            provider: None,
             turn: None,
             decision: None,
             cache: None,
+            findings: 0,
             replayed: false,
             tools: 0,
             usage: Usage::default(),
@@ -136,6 +145,7 @@ impl RequestEvent {
             tenant: self.tenant.clone(),
             class: self.class,
             agent: self.agent.clone(),
+            asked: self.asked.clone(),
             turn: self.turn,
             ..Self::after(self.request, Work::Resume)
         }
@@ -177,9 +187,12 @@ pub struct Told<'a> {
 }
 
 impl RequestEvent {
-    /// Notes one model call: its model as its provider calls it, what it used and what that cost.
-    pub fn thought(&mut self, model: String, usage: Usage, cost_micros: u64) {
-        self.model = Some(model);
+    /// Notes one model call: who has answered, by the provider's name of the model and its own, if anybody has; what it used
+    /// and what that cost.
+    pub fn thought(&mut self, served: Option<(String, String)>, usage: Usage, cost_micros: u64) {
+        if let Some((model, provider)) = served {
+            (self.model, self.provider) = (Some(model), Some(provider));
+        }
         self.usage = self.usage.plus(usage);
         self.cost_micros = self.cost_micros.saturating_add(cost_micros);
     }
@@ -213,20 +226,24 @@ macro_rules! tell {
             trace.id = $event.trace.as_deref(),
             $($own)*
             client.left = $event.left.then_some(true),
-            error.code = $event.code.map(Code::name),
+            "error.type" = $event.code.map(Code::name),
             error.cause = $event.cause.as_deref().map(|cause| tracing::field::display(cause.escape_debug())),
             tenant.id = $event.tenant.as_deref().map(|tenant| tracing::field::display(tenant.escape_debug())),
             user.class = $event.class,
-            agent.name = $event.agent.as_deref(),
-            model.name = $event.model.as_deref(),
+            gen_ai.agent.name = $event.agent.as_deref(),
+            gen_ai.request.model = $event.asked.as_deref(),
+            gen_ai.response.model = $event.model.as_deref(),
+            gen_ai.provider.name = $event.provider.as_deref(),
             turn.id = $event.turn.as_ref().map(tracing::field::display),
             decision.id = $event.decision.as_ref().map(tracing::field::display),
             cache.layer = $event.cache,
+            guard.findings = $event.findings,
             turn.ending = $event.ending,
             replayed = $event.replayed.then_some(true),
             tool.calls = $event.tools,
-            tokens.input = $event.usage.input,
-            tokens.output = $event.usage.output,
+            gen_ai.usage.input_tokens = $event.usage.input,
+            gen_ai.usage.output_tokens = $event.usage.output,
+            gen_ai.usage.cache_read.input_tokens = $event.usage.cached_input,
             cost.micros = $event.cost_micros,
             took_ms = u64::try_from($event.took.as_millis()).unwrap_or(u64::MAX),
             stages_ms = $stages,
@@ -255,9 +272,9 @@ impl Observe {
         }
         match event.work {
             Work::Request => tell!(event, stages, "cardea::request", "request", {
-                http.method = event.method,
+                http.request.method = event.method,
                 http.route = event.route,
-                http.status = event.status,
+                http.response.status_code = event.status,
             }),
             work => tell!(event, stages, "cardea::work", "work", { work.kind = work.name(), }),
         }

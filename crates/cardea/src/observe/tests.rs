@@ -420,7 +420,10 @@ async fn a_request_is_told_in_one_line_whatever_its_cause_and_tenant_contain() {
     assert_eq!(text.lines().count(), 1, "{text}");
     let line: Value = serde_json::from_str(&text).unwrap();
     let fields = &line["fields"];
-    assert_eq!((&fields["http.status"], &fields["error.code"]), (&json!(503), &json!("store_unavailable")));
+    assert_eq!(
+        (&fields["http.response.status_code"], &fields["error.type"]),
+        (&json!(503), &json!("store_unavailable"))
+    );
     assert_eq!(
         (&fields["user.class"], &fields["stages_ms"]),
         (&json!("jwt"), &json!("auth=1.00 model=40.00"))

@@ -77,7 +77,7 @@ async fn a_turn_or_a_stream_that_fails_is_told_with_its_code_whatever_its_status
         world.model().then(broken());
         let event = told(&ann, path, &body).await;
         assert_eq!(
-            (&event["http.status"], &event["error.code"], &event["turn.ending"]),
+            (&event["http.response.status_code"], &event["error.type"], &event["turn.ending"]),
             (&json!(status), &json!("model_failed"), &json!("failed")),
             "{event}"
         );
@@ -86,7 +86,7 @@ async fn a_turn_or_a_stream_that_fails_is_told_with_its_code_whatever_its_status
     world.model().then(Act::LostAfter("Once upon a time there was a".to_owned()));
     let event = told(&ann, CHAT, &say("scripted", true)).await;
     assert_eq!(
-        (&event["http.status"], &event["error.code"]),
+        (&event["http.response.status_code"], &event["error.type"]),
         (&json!(200), &json!("model_failed")),
         "{event}"
     );
@@ -123,14 +123,14 @@ async fn a_call_that_is_refused_or_fails_is_told_with_why_though_its_answer_is_a
     ] {
         let event = told(user, "/mcp", &call).await;
         assert_eq!(
-            (&event["http.status"], &event["error.code"], &event["turn.ending"]),
+            (&event["http.response.status_code"], &event["error.type"], &event["turn.ending"]),
             (&json!(200), &code, &ending),
             "{call} {event}"
         );
     }
     let event = told(&ann, "/mcp", &json!([])).await;
     assert_eq!(
-        (&event["http.status"], &event["error.code"]),
+        (&event["http.response.status_code"], &event["error.type"]),
         (&json!(400), &json!("bad_request")),
         "{event}"
     );
@@ -152,8 +152,12 @@ async fn a_client_that_hangs_up_is_told_as_one_that_did_and_not_as_a_request_wit
         () = asked => {} // and here the request is dropped
     }
     let event = waiting.event().await;
-    assert_eq!((&event["http.status"], &event["client.left"]), (&json!(499), &json!(true)), "{event}");
-    assert!(event["tokens.output"].as_u64().unwrap() > 0, "the work went on: {event}");
+    assert_eq!(
+        (&event["http.response.status_code"], &event["client.left"]),
+        (&json!(499), &json!(true)),
+        "{event}"
+    );
+    assert!(event["gen_ai.usage.output_tokens"].as_u64().unwrap() > 0, "the work went on: {event}");
 
     let address = world.url.trim_start_matches("http://").to_owned();
     let token = format!("{}\r\ntraceparent: {}", ann.token(), reading.trace);
@@ -162,7 +166,12 @@ async fn a_client_that_hangs_up_is_told_as_one_that_did_and_not_as_a_request_wit
     hung_up.await.unwrap();
     let event = reading.event().await;
     assert_eq!(
-        (&event["http.status"], &event["turn.ending"], &event["error.code"], &event["client.left"]),
+        (
+            &event["http.response.status_code"],
+            &event["turn.ending"],
+            &event["error.type"],
+            &event["client.left"]
+        ),
         (&json!(200), &json!("cancelled"), &json!("cancelled"), &json!(true)),
         "{event}"
     );
@@ -249,7 +258,7 @@ async fn what_all_events_cost_is_what_the_meters_say_also_where_an_answer_is_giv
     );
     events.push(work);
     let metrics = world.app.observe.metrics_text();
-    let tokens = sum(&events, "tokens.input") + sum(&events, "tokens.output");
+    let tokens = sum(&events, "gen_ai.usage.input_tokens") + sum(&events, "gen_ai.usage.output_tokens");
     assert_eq!(tokens, metered(&metrics, "cardea_tokens_total"), "{events:#?}\n{metrics}");
     assert_eq!(sum(&events, "cost.micros"), metered(&metrics, "cardea_cost_micros_total"), "{events:#?}");
     assert_eq!(
@@ -259,7 +268,7 @@ async fn what_all_events_cost_is_what_the_meters_say_also_where_an_answer_is_giv
     );
     assert!(metrics.contains("cardea_resumes_total{ending=\"answered\"} 1"), "{metrics}");
     assert!(!metrics.contains("status=\"0\""), "{metrics}");
-    assert!(tokens > 0 && events.last().unwrap()["tokens.output"].as_u64() > Some(0));
+    assert!(tokens > 0 && events.last().unwrap()["gen_ai.usage.output_tokens"].as_u64() > Some(0));
 }
 
 /// The event of the work with which a turn went on.
@@ -284,7 +293,7 @@ async fn a_turn_that_is_not_waited_for_is_a_short_request_and_work_of_its_own_in
     let asked = ann.send("POST", TURNS, &more, &ask().to_string()).await.expect(202);
     let event = request.event().await;
     assert_eq!(
-        (&event["http.status"], &event["turn.ending"], &event["tokens.output"]),
+        (&event["http.response.status_code"], &event["turn.ending"], &event["gen_ai.usage.output_tokens"]),
         (&json!(202), &json!("running"), &json!(0)),
         "{event}"
     );
@@ -294,8 +303,40 @@ async fn a_turn_that_is_not_waited_for_is_a_short_request_and_work_of_its_own_in
         (&json!("resume"), &event["trace.id"], &event["request.id"], &json!("answered")),
         "{work}"
     );
-    assert!(work["tokens.output"].as_u64() > Some(0) && work["took_ms"].as_u64() > event["took_ms"].as_u64());
+    assert!(
+        work["gen_ai.usage.output_tokens"].as_u64() > Some(0)
+            && work["took_ms"].as_u64() > event["took_ms"].as_u64()
+    );
     let metrics = world.app.observe.metrics_text();
     assert!(metrics.contains("cardea_resumes_total{ending=\"answered\"} 1"), "{metrics}");
     assert_eq!(metered(&metrics, "cardea_requests_total"), 1, "{metrics}");
+}
+
+#[tokio::test]
+async fn a_hit_and_a_miss_name_the_same_model_and_what_was_found_is_counted() {
+    let world = World::with_model([Act::say("It opens at nine.")]).await;
+    let ann = world.user("support");
+    let mut body = say("scripted", false);
+    body["messages"][0]["content"] = json!("I am ann@example.org. When does it open?");
+    let (miss, hit) = (told(&ann, CHAT, &body).await, told(&ann, CHAT, &body).await);
+    for (event, layer, answers, from) in
+        [(&miss, "none", json!("fake-1"), json!("fake")), (&hit, "exact", Value::Null, Value::Null)]
+    {
+        assert_eq!(
+            (&event["gen_ai.request.model"], &event["cache.layer"], &event["turn.ending"]),
+            (&json!("scripted"), &json!(layer), &json!("stop")),
+            "{event}"
+        );
+        assert_eq!(
+            (&event["gen_ai.response.model"], &event["gen_ai.provider.name"]),
+            (&answers, &from),
+            "{event}"
+        );
+        assert_eq!(
+            (&event["guard.findings"], &event["http.request.method"]),
+            (&json!(1), &json!("POST")),
+            "{event}"
+        );
+    }
+    assert_eq!(miss["gen_ai.usage.cache_read.input_tokens"], 0);
 }

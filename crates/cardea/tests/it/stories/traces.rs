@@ -142,11 +142,19 @@ async fn a_request_is_one_trace_with_a_span_for_each_stage_from_the_client_to_th
     let events = lines.of("cardea::request");
     let event = events.iter().find(|event| event["trace.id"] == TRACE).expect("an event of this request");
     assert_eq!(
-        (&event["turn.ending"], &event["agent.name"], &event["tool.calls"], &event["model.name"]),
+        (
+            &event["turn.ending"],
+            &event["gen_ai.agent.name"],
+            &event["tool.calls"],
+            &event["gen_ai.response.model"]
+        ),
         (&json!("answered"), &json!("scripted"), &json!(2), &json!("fake-1")),
         "{event}"
     );
-    assert!(event["tokens.output"].as_u64().unwrap() > 0 && event["tenant.id"] == "acme", "{event}");
+    assert!(
+        event["gen_ai.usage.output_tokens"].as_u64().unwrap() > 0 && event["tenant.id"] == "acme",
+        "{event}"
+    );
     for stage in ["auth=", "model=", "tool=", "close="] {
         assert!(event["stages_ms"].as_str().unwrap().contains(stage), "{event}");
     }
