@@ -211,7 +211,7 @@ impl Models {
                 Backend::Own(model) => {
                     let prompt = Prompt { model: name.to_owned(), ..prompt.clone() };
                     tries.begins(&alias.model);
-                    let answer = model.next(prompt).await;
+                    let answer = model.next(prompt).await.inspect(|_| tries.answers());
                     return answer.map(|answer| answer.named(name)).inspect_err(|error| {
                         tries.failed(error.code().name(), Usage::default());
                     });
@@ -255,7 +255,10 @@ impl Models {
         loop {
             tries.begins(model);
             let failure = match provider.ask(asked, model, deadline).await {
-                Ok(answer) => return Ok(answer),
+                Ok(answer) => {
+                    tries.answers();
+                    return Ok(answer);
+                }
                 Err(failure) => failure,
             };
             tries.failed(failure.trouble.name(), failure.spent);

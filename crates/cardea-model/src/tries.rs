@@ -30,6 +30,8 @@ pub struct Tried<'m> {
 pub struct Trying<'m> {
     /// The model as its provider calls it.
     pub model: &'m str,
+    /// How long the first piece of its answer took, once that is there.
+    pub first: Option<Millis>,
     since: Instant,
 }
 
@@ -43,7 +45,13 @@ impl Trying<'_> {
 
 impl<'m> Tries<'m> {
     pub(crate) fn begins(&mut self, model: &'m str) {
-        self.now = Some(Trying { model, since: Instant::now() });
+        self.now = Some(Trying { model, first: None, since: Instant::now() });
+    }
+
+    pub(crate) fn answers(&mut self) {
+        if let Some(trying) = &mut self.now {
+            trying.first = Some(trying.so_far());
+        }
     }
 
     pub(crate) fn failed(&mut self, outcome: &'static str, spent: Usage) {

@@ -66,6 +66,9 @@ pub(super) async fn think(
         app.observe.model_took(tried.model, tried.outcome, tried.took);
     }
     if let Some(now) = now {
+        if let Some(took) = now.first {
+            app.observe.first_token(model, took);
+        }
         app.observe.model_took(model, next.as_ref().map_or_else(outcome, |_| "ok"), now.so_far());
     }
     span.ended(&next);

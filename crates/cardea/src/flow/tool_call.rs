@@ -149,6 +149,7 @@ pub(super) async fn tool_call(
             let key = step.id().to_string();
             let job = Job { trace: Some(span.along()), ..job(app, turn, (&wish, &step), &key) };
             let fresh = app.action.execute(permit, caller, &tool, job).await; // broker, retries
+            app.observe.tool_took(step.tool(), &fresh.outcome, span.so_far());
             drop(span);
             cache.keep_tool(&used, &fresh.outcome).await;
             fresh

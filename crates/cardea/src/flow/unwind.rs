@@ -93,6 +93,7 @@ async fn undo(app: &App, caller: &Caller, agent: &Agent, at: (&mut Turn, Step)) 
     let (within, trace) = (within(turn.call_limit()), Some(span.along()));
     let job = Job { call: &call, key: &key, digest: &digest, again, within, trace };
     let outcome = app.action.execute(permit, caller, &tool, job).await.outcome; // broker, retries
+    app.observe.tool_took(tool.name(), &outcome, span.so_far());
     drop(span);
     app.context.cache().clear_tags(&caller.tenant, &tool.clears(&call.arguments)).await; // what it makes old
     let outcome = app.control.screen_result(guard, turn.names(), outcome).into_inner(); // its words go to user and log

@@ -193,6 +193,7 @@ impl App {
                 .await
                 .unwrap_or_else(|error| (Watch::default(), Err(Error::new(Code::Internal).because(error))));
             let trouble = looked.err().map(|error| reason(&error)).unwrap_or_default();
+            self.observe.policies_stale(!trouble.is_empty());
             // Once for each trouble, and not at each look.
             if trouble != told && !trouble.is_empty() {
                 tracing::error!(error.code = Code::Misconfigured.name(), "the old policies stay: {trouble}");

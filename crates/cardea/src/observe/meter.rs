@@ -2,14 +2,18 @@
 
 use std::{
     collections::HashSet,
-    sync::{Arc, PoisonError, RwLock},
+    sync::{Arc, PoisonError, RwLock, atomic::AtomicU64},
     time::Duration,
 };
 
-use cardea_core::{Code, message::Usage, time::Millis};
+use cardea_core::{
+    Code,
+    message::Usage,
+    time::{Millis, Timestamp},
+};
 use prometheus_client::{
     encoding::text::encode,
-    metrics::{counter::Counter, family::Family, histogram::Histogram, info::Info},
+    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram, info::Info},
     registry::{Registry, Unit},
 };
 
@@ -87,7 +91,7 @@ impl CacheResult {
 
 pub(super) struct Meters {
     registry: Registry,
-    values: [Values; 6],
+    values: [Values; 7],
     requests: Counters<4>,
     request_seconds: Timers<1>,
     decisions: Counters<2>,
@@ -103,6 +107,11 @@ pub(super) struct Meters {
     model_seconds: Timers<2>,
     refused: Counters<1>,
     resumes: Counters<1>,
+    in_work: Gauge,
+    tool_seconds: Timers<2>,
+    first_token_seconds: Timers<1>,
+    stale: Gauge,
+    left_alone: Gauge,
 }
 
 /// Which label a value belongs to.
@@ -114,6 +123,7 @@ enum Label {
     Agent,
     Model,
     Finding,
+    Upstream,
 }
 
 fn timer() -> Histogram {
@@ -123,9 +133,9 @@ fn timer() -> Histogram {
 }
 
 impl Meters {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(started: Timestamp) -> Self {
         let mut meters = Self {
-            registry: Registry::with_prefix("cardea"),
+            registry: Registry::default(),
             values: Default::default(),
             requests: Family::default(),
             request_seconds: Family::new_with_constructor(timer),
@@ -142,9 +152,18 @@ impl Meters {
             model_seconds: Family::new_with_constructor(timer),
             refused: Family::default(),
             resumes: Family::default(),
+            in_work: Gauge::default(),
+            tool_seconds: Family::new_with_constructor(timer),
+            first_token_seconds: Family::new_with_constructor(timer),
+            stale: Gauge::default(),
+            left_alone: Gauge::default(),
         };
         let version = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
-        let registry = &mut meters.registry;
+        let start: Gauge<f64, AtomicU64> = Gauge::default();
+        start.set(started.0 as f64 / 1e3);
+        let help = "When this process was started, in seconds since 1970";
+        meters.registry.register_with_unit("process_start_time", help, Unit::Seconds, start);
+        let registry = meters.registry.sub_registry_with_prefix("cardea");
         registry.register("build", "This build of Cardea", version);
         registry.register(
             "requests",
@@ -184,7 +203,44 @@ impl Meters {
         registry.register("connections_refused", help, meters.refused.clone());
         let help = "Turns that went on after their request was answered, by how that ended";
         registry.register("resumes", help, meters.resumes.clone());
+        let help = "Requests and turns that are worked on now";
+        registry.register("requests_in_work", help, meters.in_work.clone());
+        let help = "Time of one tool call, by upstream or connector and outcome";
+        registry.register_with_unit("tool_duration", help, Unit::Seconds, meters.tool_seconds.clone());
+        let help = "Time of one model call to the first piece of its answer, by model";
+        registry.register_with_unit(
+            "model_first_token",
+            help,
+            Unit::Seconds,
+            meters.first_token_seconds.clone(),
+        );
+        let help = "1 while the policy folder holds a set that cannot be used, and an older one is in force";
+        registry.register("policies_stale", help, meters.stale.clone());
+        let help = "Hosts of providers, upstreams and issuers that failed too often and are left alone now";
+        registry.register("hosts_left_alone", help, meters.left_alone.clone());
         meters
+    }
+
+    pub(super) fn in_work(&self) -> &Gauge {
+        &self.in_work
+    }
+
+    pub(super) fn tool_took(&self, upstream: &str, outcome: &'static str, took: Duration) {
+        let labels = [("upstream", self.value(Label::Upstream, upstream)), ("outcome", outcome.into())];
+        self.tool_seconds.get_or_create(&labels).observe(took.as_secs_f64());
+    }
+
+    pub(super) fn first_token(&self, model: &str, took: Millis) {
+        let labels = [("model", self.value(Label::Model, model))];
+        self.first_token_seconds.get_or_create(&labels).observe(took.duration().as_secs_f64());
+    }
+
+    pub(super) fn stale(&self, stale: bool) {
+        self.stale.set(i64::from(stale));
+    }
+
+    pub(super) fn left_alone(&self, hosts: usize) {
+        self.left_alone.set(i64::try_from(hosts).unwrap_or(i64::MAX));
     }
 
     pub(super) fn resume(&self, ending: &'static str) {

@@ -6,7 +6,7 @@
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use cardea_core::{
@@ -80,6 +80,7 @@ impl Observe {
         let here = caller.map_or_else(TraceContext::fresh, |caller| caller.child());
         event.trace = Some(here.trace_id());
         let (observe, event) = (Some(self.clone()), Event::now(event));
+        self.0.meters.in_work().inc();
         let started = Instant::now();
         Trace { open: Arc::new(Open { observe, here, caller, state, started, event }), at: here }
     }
@@ -114,6 +115,7 @@ impl Observe {
 impl Drop for Open {
     fn drop(&mut self) {
         let Some(observe) = &self.observe else { return };
+        observe.0.meters.in_work().dec();
         let Event { told: event, since } = self.event.get_mut().unwrap_or_else(PoisonError::into_inner);
         if event.took.is_zero() {
             event.took = since.elapsed();
@@ -275,6 +277,12 @@ impl Span {
     pub fn along(&self) -> Along<'_> {
         let state = self.trace.open.state.as_ref();
         Along { here: self.here, state, request: self.trace.request() }
+    }
+
+    /// How long it has taken so far.
+    #[must_use]
+    pub fn so_far(&self) -> Duration {
+        self.started.elapsed()
     }
 
     /// The same trace for what this stage contains.

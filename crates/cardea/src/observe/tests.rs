@@ -334,7 +334,7 @@ async fn meters_have_units_and_do_not_grow_with_made_up_names() {
     house.observe.turn(Seen { name: "support", status: "failed", code: Some(Code::ModelFailed) });
     let mut event = RequestEvent::new(cardea_core::id::RequestId::random(), "POST", "/v1/chat/completions");
     event.asked_by(&ann("acme"));
-    (event.status, event.took) = (200, std::time::Duration::from_micros(12_345));
+    (event.status, event.took) = (200, Duration::from_micros(12_345));
     house.observe.request(&event);
 
     let text = house.observe.metrics_text();
@@ -348,6 +348,7 @@ async fn meters_have_units_and_do_not_grow_with_made_up_names() {
         r#"cardea_unpriced_calls_total{model="free"} 1"#,
         r#"cardea_tokens_total{model="m",direction="output"} 500000"#,
         r#"cardea_model_duration_seconds_sum{model="m",outcome="ok"} 1.5"#,
+        "\nprocess_start_time_seconds 1700000000",
         r#"cardea_turns_total{agent="support",status="answered",code="none"} 1"#,
         r#"cardea_turns_total{agent="support",status="failed",code="model_failed"} 1"#,
     ] {
@@ -412,7 +413,7 @@ async fn a_request_is_told_in_one_line_whatever_its_cause_and_tenant_contain() {
     let subscriber = tracing_subscriber::fmt().json().with_writer(move || writer.clone()).finish();
     let mut event = RequestEvent::new(cardea_core::id::RequestId::random(), "POST", "/api/v1/turns/{turn}");
     event.asked_by(&ann("acme\n{\"forged\":true}"));
-    (event.status, event.code) = (503, Some(cardea_core::Code::StoreUnavailable));
+    (event.status, event.code) = (503, Some(Code::StoreUnavailable));
     event.cause = Some("lost\r\n\u{1b}[2Kconnection".into());
     event.stages = vec![("auth", Millis(1).duration()), ("model", Millis(40).duration())];
     tracing::subscriber::with_default(subscriber, || house.observe.request(&event));

@@ -163,6 +163,15 @@ async fn a_request_is_one_trace_with_a_span_for_each_stage_from_the_client_to_th
         metrics.contains("cardea_model_duration_seconds_count{model=\"fake-1\",outcome=\"ok\"} 3"),
         "{metrics}"
     );
+    for line in [
+        "cardea_model_first_token_seconds_count{model=\"fake-1\"} 3",
+        "cardea_tool_duration_seconds_count{upstream=\"ops\",outcome=\"done\"} 2",
+        "cardea_requests_in_work 0",
+        "cardea_policies_stale 0",
+        "cardea_hosts_left_alone 0",
+    ] {
+        assert!(metrics.contains(&format!("{line}\n")), "`{line}` is missing in\n{metrics}");
+    }
 }
 
 #[tokio::test]
