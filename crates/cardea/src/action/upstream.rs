@@ -256,7 +256,14 @@ impl Upstream {
             }
             Ok(Err(ServiceError::McpError(told))) => Err(self.refused(of, &told).into()),
             Ok(Err(error)) => {
-                tracing::warn!(upstream = %self.name, error.cause = %error, "a call was not answered");
+                let along = job.trace;
+                tracing::warn!(
+                    request.id = along.map(|along| display(along.request)),
+                    trace.id = along.map(|along| along.here.trace_id()),
+                    upstream = %self.name,
+                    error.cause = %error,
+                    "a call was not answered"
+                );
                 self.leave(caller).await;
                 Err(self.missed(of, tool.repeatable(), &Fault::of(&error, self.config.timeout)))
             }
