@@ -204,10 +204,8 @@ impl Action {
                     tools.extend(listed.into_iter().map(Arc::new));
                 }
                 left => {
-                    let error = left.and_then(Result::err).map(|error| {
-                        self.inner.failing.not_reached(name, &error);
-                        error
-                    });
+                    let error = left.and_then(Result::err);
+                    error.iter().for_each(|error| self.inner.failing.not_reached(name, error));
                     let kept = self.catalog();
                     let of = |tool: &&Arc<Tool>| matches!(&tool.source, Source::Mcp { server, .. } if server == name);
                     tools.extend(kept.all().filter(of).cloned());

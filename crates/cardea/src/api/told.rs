@@ -88,7 +88,7 @@ pub(crate) async fn told(State(app): State<App>, mut request: Request, next: Nex
     request.extensions_mut().insert(trace.clone());
     let waiting = Waiting(Some(trace));
     let mut response = next.run(request).await;
-    let trace = waiting.is_answered();
+    let trace = waiting.answered();
     let id = response.extensions().get::<Failed>().map_or(trace.request(), |failed| failed.request);
     if let Ok(id) = HeaderValue::from_str(&id.to_string()) {
         response.headers_mut().insert(REQUEST_ID, id);
@@ -120,7 +120,7 @@ pub(crate) async fn told(State(app): State<App>, mut request: Request, next: Nex
 struct Waiting(Option<Trace>);
 
 impl Waiting {
-    fn is_answered(mut self) -> Trace {
+    fn answered(mut self) -> Trace {
         self.0.take().unwrap_or_default()
     }
 }

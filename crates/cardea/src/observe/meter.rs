@@ -201,24 +201,31 @@ impl Meters {
         registry.register_with_unit("model_duration", help, Unit::Seconds, meters.model_seconds.clone());
         let help = "Connections that were not taken, by reason: limit (server.max_connections) or error";
         registry.register("connections_refused", help, meters.refused.clone());
+        let mut registry = std::mem::take(&mut meters.registry);
+        meters.of_work(registry.sub_registry_with_prefix("cardea"));
+        meters.registry = registry;
+        meters
+    }
+
+    /// Registers what tells of work in hand and of neighbours.
+    fn of_work(&self, registry: &mut Registry) {
         let help = "Turns that went on after their request was answered, by how that ended";
-        registry.register("resumes", help, meters.resumes.clone());
+        registry.register("resumes", help, self.resumes.clone());
         let help = "Requests and turns that are worked on now";
-        registry.register("requests_in_work", help, meters.in_work.clone());
+        registry.register("requests_in_work", help, self.in_work.clone());
         let help = "Time of one tool call, by upstream or connector and outcome";
-        registry.register_with_unit("tool_duration", help, Unit::Seconds, meters.tool_seconds.clone());
+        registry.register_with_unit("tool_duration", help, Unit::Seconds, self.tool_seconds.clone());
         let help = "Time of one model call to the first piece of its answer, by model";
         registry.register_with_unit(
             "model_first_token",
             help,
             Unit::Seconds,
-            meters.first_token_seconds.clone(),
+            self.first_token_seconds.clone(),
         );
         let help = "1 while the policy folder holds a set that cannot be used, and an older one is in force";
-        registry.register("policies_stale", help, meters.stale.clone());
+        registry.register("policies_stale", help, self.stale.clone());
         let help = "Hosts of providers, upstreams and issuers that failed too often and are left alone now";
-        registry.register("hosts_left_alone", help, meters.left_alone.clone());
-        meters
+        registry.register("hosts_left_alone", help, self.left_alone.clone());
     }
 
     pub(super) fn in_work(&self) -> &Gauge {

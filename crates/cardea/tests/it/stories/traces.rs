@@ -66,6 +66,34 @@ fn script() -> [Act; 3] {
     ]
 }
 
+/// Each span stands below the one that contains it.
+fn stand_below_what_contains_them(spans: &[Value], root: &Value) {
+    let turn = spans.iter().find(|span| span["span.name"] == "invoke_agent scripted").unwrap();
+    let before = ["auth", "admit", "guard", "conversation", "begin", "invoke_agent scripted"];
+    for span in spans.iter().filter(|span| span["span.id"] != root["span.id"]) {
+        let is_before = span["span.name"].as_str().is_some_and(|name| before.contains(&name));
+        let parent = if is_before { root } else { turn };
+        assert_eq!(span["parent.id"], parent["span.id"], "{span}");
+    }
+}
+
+async fn the_meters_tell_of_each_call(world: &World) {
+    let metrics = world.stranger().get("/metrics").await.expect(200).text;
+    assert!(
+        metrics.contains("cardea_model_duration_seconds_count{model=\"fake-1\",outcome=\"ok\"} 3"),
+        "{metrics}"
+    );
+    for line in [
+        "cardea_model_first_token_seconds_count{model=\"fake-1\"} 3",
+        "cardea_tool_duration_seconds_count{upstream=\"ops\",outcome=\"done\"} 2",
+        "cardea_requests_in_work 0",
+        "cardea_policies_stale 0",
+        "cardea_hosts_left_alone 0",
+    ] {
+        assert!(metrics.contains(&format!("{line}\n")), "`{line}` is missing in\n{metrics}");
+    }
+}
+
 #[tokio::test]
 async fn a_request_is_one_trace_with_a_span_for_each_stage_from_the_client_to_the_model() {
     let lines = listen();
@@ -108,14 +136,7 @@ async fn a_request_is_one_trace_with_a_span_for_each_stage_from_the_client_to_th
     }
     let root = spans.iter().find(|span| span["span.name"] == "POST /v1/chat/completions").unwrap();
     assert_eq!(root["parent.id"], "00f067aa0ba902b7", "the client's span is the parent");
-    // Each stands below the span that contains it.
-    let turn = spans.iter().find(|span| span["span.name"] == "invoke_agent scripted").unwrap();
-    let before = ["auth", "admit", "guard", "conversation", "begin", "invoke_agent scripted"];
-    for span in spans.iter().filter(|span| span["span.id"] != root["span.id"]) {
-        let is_before = span["span.name"].as_str().is_some_and(|name| before.contains(&name));
-        let parent = if is_before { root } else { turn };
-        assert_eq!(span["parent.id"], parent["span.id"], "{span}");
-    }
+    stand_below_what_contains_them(&spans, root);
     let chat = spans.iter().rfind(|span| span["span.name"] == "chat scripted").unwrap();
     assert_eq!(
         (&chat["gen_ai.operation.name"], &chat["gen_ai.provider.name"], &chat["gen_ai.response.model"]),
@@ -158,20 +179,7 @@ async fn a_request_is_one_trace_with_a_span_for_each_stage_from_the_client_to_th
     for stage in ["auth=", "model=", "tool=", "close="] {
         assert!(event["stages_ms"].as_str().unwrap().contains(stage), "{event}");
     }
-    let metrics = world.stranger().get("/metrics").await.expect(200).text;
-    assert!(
-        metrics.contains("cardea_model_duration_seconds_count{model=\"fake-1\",outcome=\"ok\"} 3"),
-        "{metrics}"
-    );
-    for line in [
-        "cardea_model_first_token_seconds_count{model=\"fake-1\"} 3",
-        "cardea_tool_duration_seconds_count{upstream=\"ops\",outcome=\"done\"} 2",
-        "cardea_requests_in_work 0",
-        "cardea_policies_stale 0",
-        "cardea_hosts_left_alone 0",
-    ] {
-        assert!(metrics.contains(&format!("{line}\n")), "`{line}` is missing in\n{metrics}");
-    }
+    the_meters_tell_of_each_call(&world).await;
 }
 
 #[tokio::test]
