@@ -2,7 +2,70 @@
 
 use std::fmt;
 
-use crate::{canonical::Digits, id::random_bits};
+use crate::{
+    canonical::Digits,
+    id::{RequestId, random_bits},
+};
+
+/// What goes along with a call to whoever is called, and with each line of the log about it.
+#[derive(Debug, Clone, Copy)]
+pub struct Along<'a> {
+    /// The span from which it is called.
+    pub here: TraceContext,
+    /// What the systems before us keep of the trace.
+    pub state: Option<&'a TraceState>,
+    /// The request for which.
+    pub request: RequestId,
+}
+
+impl Along<'_> {
+    /// The same without what belongs to the request, for work that outlives the call.
+    #[must_use]
+    pub fn alone(self) -> Along<'static> {
+        Along { here: self.here, state: None, request: self.request }
+    }
+
+    /// The headers of W3C Trace Context for whoever is called.
+    pub fn headers(&self) -> impl Iterator<Item = (&'static str, String)> {
+        let state = self.state.map(|state| ("tracestate", state.0.to_string()));
+        [("traceparent", self.here.to_string())].into_iter().chain(state)
+    }
+}
+
+/// What the systems before us keep of a trace (`tracestate`): handed on as it came, and told to nobody else.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TraceState(Box<str>);
+
+impl TraceState {
+    /// Most letters that are handed on, and most members, as the standard has them.
+    const MOST: (usize, usize) = (512, 32);
+
+    /// Reads a `tracestate` header. One that is longer, or not exactly as the standard says, is none.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let (letters, most) = Self::MOST;
+        let text = text.trim_matches([' ', '\t']);
+        let mut members =
+            text.split(',').map(|one| one.trim_matches([' ', '\t'])).filter(|one| !one.is_empty());
+        let (mut count, whole) = (0, text.len() <= letters);
+        let sound = whole
+            && members.all(|one| {
+                count += 1;
+                is_member(one)
+            });
+        (sound && (1..=most).contains(&count)).then(|| Self(text.into()))
+    }
+}
+
+/// True of `key=value` in the letters that each may have.
+fn is_member(one: &str) -> bool {
+    let Some((key, value)) = one.split_once('=') else { return false };
+    let own = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    let named = |byte: u8| own(byte) || b"_-*/@".contains(&byte);
+    let (first, any) = (key.bytes().next().is_some_and(own), key.bytes().all(named));
+    let shown = |byte: u8| matches!(byte, 0x20..=0x7e) && !b",=".contains(&byte);
+    first && any && key.len() <= 256 && (1..=256).contains(&value.len()) && value.bytes().all(shown)
+}
 
 /// A place in a trace: what `traceparent` carries from one service to the next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -106,6 +169,35 @@ mod tests {
             "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-1",
         ] {
             assert_eq!(TraceContext::parse(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_state_is_handed_on_as_it_came_or_not_at_all() {
+        for good in ["vend=abc123", "a=1,b@c/d=x y", " rojo=00f067aa0ba902b7 ,, congo=t61rcWkgMzE\t"] {
+            let state = TraceState::parse(good).unwrap();
+            let along =
+                Along { here: TraceContext::fresh(), state: Some(&state), request: RequestId::random() };
+            let headers: Vec<(&str, String)> = along.headers().collect();
+            assert_eq!(headers[1], ("tracestate", good.trim_matches([' ', '\t']).to_owned()));
+            assert_eq!(along.alone().headers().count(), 1);
+        }
+        let (many, long) = (vec!["a=1"; 33].join(","), format!("a={}", "1".repeat(256)));
+        for bad in [
+            "",
+            ",",
+            "a",
+            "a=",
+            "=1",
+            "A=1",
+            "a=1=2",
+            "a=\u{1}",
+            "a=\u{e9}",
+            "-a=1",
+            &many,
+            &format!("{long},b{long}"),
+        ] {
+            assert_eq!(TraceState::parse(bad), None, "{bad}");
         }
     }
 

@@ -153,6 +153,13 @@ impl Failure {
     }
 }
 
+/// The word in logs and meters for the trouble that this error comes from, if it comes from one with a provider.
+#[must_use]
+pub fn trouble_of(error: &Error) -> Option<&'static str> {
+    let failure = std::error::Error::source(error)?.downcast_ref::<Failure>()?;
+    Some(failure.trouble.name())
+}
+
 impl From<Failure> for Error {
     fn from(failure: Failure) -> Self {
         let (_, then, code, sentence) = failure.trouble.facts();

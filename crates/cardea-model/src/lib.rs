@@ -18,15 +18,18 @@ mod provider;
 mod rehearsal;
 mod route;
 mod stream;
+mod tries;
 mod wire;
 
 use cardea_core::{Result, message::Prompt};
 use futures::future::BoxFuture;
 
 pub use config::{AliasConfig, BadModels, ModelsConfig, ProviderConfig, ProviderKind, Timeouts};
+pub use failure::trouble_of;
 pub use rehearsal::Rehearsal;
 pub use route::{Description, Models};
 pub use stream::{ModelStream, Served};
+pub use tries::{Tried, Tries, Trying};
 
 /// Something that answers a prompt.
 ///

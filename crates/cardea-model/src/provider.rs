@@ -13,7 +13,7 @@ use cardea_core::{
     secret::ExposeSecret,
     sse,
     time::Millis,
-    trace::TraceContext,
+    trace::Along,
 };
 use cardea_net::{Egress, Net, NetError, Request, Streaming, Target};
 use futures::{Stream, stream};
@@ -98,7 +98,7 @@ impl Provider {
     /// Asks, and waits for the first event of the answer. Nothing was handed out if this fails.
     pub(crate) async fn ask(
         &self,
-        (prompt, trace): (&Prompt, Option<TraceContext>),
+        (prompt, along): (&Prompt, Option<Along<'_>>),
         model: &str,
         deadline: Instant,
     ) -> Result<Answer, Failure> {
@@ -115,8 +115,10 @@ impl Provider {
             .timeout(first_by.saturating_duration_since(Instant::now()))
             .idle_timeout(self.timeouts.idle.duration())
             .max_body(self.max_answer);
-        if let Some(value) = trace.and_then(|trace| HeaderValue::from_str(&trace.to_string()).ok()) {
-            request = request.header(HeaderName::from_static("traceparent"), value);
+        for (name, value) in along.iter().flat_map(Along::headers) {
+            if let Ok(value) = HeaderValue::from_str(&value) {
+                request = request.header(HeaderName::from_static(name), value);
+            }
         }
         let streaming =
             self.net.stream(request).await.map_err(|error| trouble(&error, Trouble::Unreachable))?;
@@ -142,6 +144,7 @@ impl Provider {
             failed: None,
             next_by: first_by,
             deadline,
+            along: along.map(Along::alone),
         };
         if let Some(event) = answer.next().await? {
             answer.ready.push_front(event);
@@ -231,6 +234,8 @@ pub(crate) struct Answer {
     /// Until when the next piece must come, beside the pause that `net` allows.
     next_by: Instant,
     deadline: Instant,
+    /// For whom it is, for the log.
+    along: Option<Along<'static>>,
 }
 
 impl Answer {
@@ -315,7 +320,8 @@ impl Answer {
                 Ok(Some(event)) => Some((Ok(event), Reading::On(answer))),
                 Ok(None) => None,
                 Err(failure) => {
-                    tracing::warn!(trouble = failure.trouble.name(), cause = %failure.cause, "a model's answer broke off");
+                    let along = answer.along;
+                    tracing::warn!(request.id = along.map(|along| display(along.request)), trace.id = along.map(|along| along.here.trace_id()), trouble = failure.trouble.name(), cause = %failure.cause, "a model's answer broke off");
                     Some((Ok(ModelEvent::Spent(failure.spent)), Reading::Failed(failure)))
                 }
             }

@@ -8,7 +8,7 @@ use cardea_core::{
     error::Code,
     message::{Prompt, Usage},
     time::{Millis, SharedClock},
-    trace::TraceContext,
+    trace::Along,
 };
 use cardea_net::Net;
 use futures::future::BoxFuture;
@@ -21,6 +21,7 @@ use crate::{
     embedder::Embedder,
     failure::{Failure, Then},
     provider::{Provider, backoff},
+    tries::Tries,
     wire::Format,
 };
 
@@ -187,19 +188,19 @@ impl Models {
     /// [`Code::NotFound`] for a name that is not configured; else what the first provider that was asked failed
     /// with, and when to come back if it said so.
     pub async fn next(&self, prompt: &Prompt) -> Result<ModelStream> {
-        self.next_under(prompt, None, &mut Vec::new()).await
+        self.next_under(prompt, None, &mut Tries::default()).await
     }
 
-    /// The same, as a part of this trace: the provider is told by a `traceparent` header. What tries have used that came to
-    /// nothing is noted as it happens, each with the model as its provider calls it.
+    /// The same, as a part of this trace: the provider is told by the headers of W3C Trace Context. Each call of a provider is noted as
+    /// it happens.
     ///
     /// # Errors
     /// As [`Models::next`].
-    pub async fn next_under(
-        &self,
+    pub async fn next_under<'m>(
+        &'m self,
         prompt: &Prompt,
-        trace: Option<TraceContext>,
-        spent: &mut Vec<(String, Usage)>,
+        along: Option<Along<'_>>,
+        tries: &mut Tries<'m>,
     ) -> Result<ModelStream> {
         self.find(&prompt.model)?;
         let mut deadline = None;
@@ -209,7 +210,11 @@ impl Models {
             let provider = match backend {
                 Backend::Own(model) => {
                     let prompt = Prompt { model: name.to_owned(), ..prompt.clone() };
-                    return model.next(prompt).await.map(|answer| answer.named(name));
+                    tries.begins(&alias.model);
+                    let answer = model.next(prompt).await.inspect(|_| tries.answers());
+                    return answer.map(|answer| answer.named(name)).inspect_err(|error| {
+                        tries.failed(error.code().name(), Usage::default());
+                    });
                 }
                 Backend::Wire(provider) => provider,
             };
@@ -217,7 +222,7 @@ impl Models {
             let deadline =
                 *deadline.get_or_insert_with(|| Instant::now() + provider.timeouts.total.duration());
             let failure =
-                match self.patiently(provider, (prompt, trace), (&alias.model, spent), deadline).await {
+                match self.patiently(provider, (prompt, along), (&alias.model, tries), deadline).await {
                     Ok(answer) => {
                         let served = Served {
                             name: name.to_owned(),
@@ -228,7 +233,7 @@ impl Models {
                     }
                     Err(failure) => failure,
                 };
-            tracing::warn!(model.name = name, model.provider = alias.provider, trouble = failure.trouble.name(), cause = %failure.cause, "a model could not be asked");
+            tracing::warn!(request.id = along.map(|along| display(along.request)), trace.id = along.map(|along| along.here.trace_id()), model.name = name, model.provider = alias.provider, trouble = failure.trouble.name(), cause = %failure.cause, "a model could not be asked");
             let give_up = failure.trouble.then() == Then::GiveUp || Instant::now() >= deadline;
             let failure = first.get_or_insert(failure);
             if give_up {
@@ -239,22 +244,24 @@ impl Models {
     }
 
     /// Asks one provider, more than once where that can help.
-    async fn patiently(
+    async fn patiently<'m>(
         &self,
         provider: &Provider,
-        asked: (&Prompt, Option<TraceContext>),
-        (model, spent): (&str, &mut Vec<(String, Usage)>),
+        asked: (&Prompt, Option<Along<'_>>),
+        (model, tries): (&'m str, &mut Tries<'m>),
         deadline: Instant,
     ) -> Result<crate::provider::Answer, Failure> {
         let mut attempt = 0;
         loop {
+            tries.begins(model);
             let failure = match provider.ask(asked, model, deadline).await {
-                Ok(answer) => return Ok(answer),
+                Ok(answer) => {
+                    tries.answers();
+                    return Ok(answer);
+                }
                 Err(failure) => failure,
             };
-            if failure.spent.total() > 0 {
-                spent.push((model.to_owned(), failure.spent));
-            }
+            tries.failed(failure.trouble.name(), failure.spent);
             let pause = failure.retry_after.unwrap_or_else(|| backoff(attempt));
             let worth = failure.trouble.then() == Then::Again
                 && attempt < self.0.config.retries

@@ -102,6 +102,11 @@ impl Breaker {
         (self.window_start, self.good, self.bad) = (now, 0, 0);
     }
 
+    /// True while the host is left alone, or one request looks whether it is back.
+    pub(crate) fn is_open(&self) -> bool {
+        self.state != State::Closed
+    }
+
     /// True if forgetting this breaker changes nothing.
     pub(crate) fn is_calm(&self, now: Timestamp) -> bool {
         self.state == State::Closed && now.since(self.window_start) > WINDOW

@@ -93,6 +93,12 @@ impl Net {
         self.open(&request, self.deadline(&request)).await
     }
 
+    /// How many hosts have failed too often and are left alone now.
+    #[must_use]
+    pub fn left_alone(&self) -> usize {
+        self.0.hosts.left_alone()
+    }
+
     fn deadline(&self, request: &Request) -> Instant {
         Instant::now() + request.timeout.unwrap_or(self.0.config.timeout.duration())
     }

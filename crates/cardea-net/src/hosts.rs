@@ -57,6 +57,11 @@ impl Hosts {
         Ok(Visit { host, pass, clock: Arc::clone(&self.clock), told: false, _slot: slot })
     }
 
+    /// How many hosts are left alone now.
+    pub(crate) fn left_alone(&self) -> usize {
+        lock(&self.known).values().filter(|host| lock(&host.breaker).is_open()).count()
+    }
+
     fn host(&self, name: &str) -> Arc<Host> {
         let mut known = lock(&self.known);
         if let Some(host) = known.get(name) {

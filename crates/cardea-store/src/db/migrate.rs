@@ -46,6 +46,7 @@ pub const MIGRATIONS: &[Migration] = &[
         name: "0011_policies",
         sql: include_str!("../../../../migrations/0011_policies.sql"),
     },
+    Migration { version: 12, name: "0012_trace", sql: include_str!("../../../../migrations/0012_trace.sql") },
 ];
 
 /// What [`Db::migrate`] found and did.

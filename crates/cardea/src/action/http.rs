@@ -11,6 +11,7 @@ use cardea_core::{
     secret::{ExposeSecret, SecretString},
     time::SharedClock,
     tool::Outcome,
+    trace::Along,
 };
 use cardea_net::{Egress, Net, NetError, Request};
 use cardea_store::{
@@ -259,6 +260,12 @@ impl Call<'_> {
         }
         let request = Request::new(method, &url, self.http.egress.clone());
         let mut request = request.map_err(|_| odd("has an address that cannot be used"))?;
+        // Its own file may name the same headers, and goes before.
+        for (name, value) in self.job.trace.iter().flat_map(Along::headers) {
+            if let Ok(value) = HeaderValue::from_str(&value) {
+                request = request.header(HeaderName::from_static(name), value);
+            }
+        }
         for (name, value) in &draft.headers {
             let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| odd("has a bad header"))?;
             request =

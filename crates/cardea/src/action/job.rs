@@ -4,7 +4,7 @@ use cardea_core::{
     saga::Way,
     time::Millis,
     tool::{Outcome, ToolCall},
-    trace::TraceContext,
+    trace::Along,
 };
 
 /// A call that is to be made now.
@@ -20,8 +20,8 @@ pub struct Job<'a> {
     pub again: bool,
     /// How long it may take.
     pub within: Within,
-    /// The span from which it is called. MCP servers are told of it; services behind connectors are strangers and are not.
-    pub trace: Option<TraceContext>,
+    /// The span from which it is called. Whoever is called is told of it.
+    pub trace: Option<Along<'a>>,
 }
 
 /// What came of it.

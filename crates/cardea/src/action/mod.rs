@@ -7,6 +7,7 @@
 
 mod catalog;
 mod config;
+mod failing;
 mod fault;
 mod grant;
 mod http;
@@ -20,14 +21,14 @@ mod wire;
 use std::{
     collections::BTreeMap,
     sync::{
-        Arc, Mutex, PoisonError, RwLock,
+        Arc, PoisonError, RwLock,
         atomic::{AtomicBool, Ordering},
     },
 };
 
 use cardea_auth::Caller;
 use cardea_core::{
-    Code, Error, Result, agent::Agent, connector::Connector, id::ToolName, journal::Repeatable,
+    Code, Result, agent::Agent, connector::Connector, id::ToolName, journal::Repeatable,
     secret::SecretString, time::SharedClock, tool::Outcome,
 };
 use cardea_model::embedder::Embedder;
@@ -35,7 +36,9 @@ use cardea_net::Net;
 use cardea_store::{Db, Shared};
 use futures::{StreamExt as _, stream};
 
-use self::{catalog::Source, grant::Grant, http::Http, select::Selector, upstream::Upstream};
+use self::{
+    catalog::Source, failing::Failing, grant::Grant, http::Http, select::Selector, upstream::Upstream,
+};
 pub use self::{
     catalog::{Catalog, Tool},
     config::UpstreamConfig,
@@ -106,8 +109,8 @@ struct Inner {
     pins: Pins,
     /// Set by a server that says that its tools have changed.
     changed: Arc<AtomicBool>,
-    /// Upstreams that could not be read the last time, so that each is told once.
-    failing: Mutex<BTreeMap<String, Code>>,
+    /// Upstreams that could not be read the last time.
+    failing: Failing,
 }
 
 impl std::fmt::Debug for Action {
@@ -155,7 +158,7 @@ impl Action {
         }
         let catalog = RwLock::new(Arc::new(Catalog::new(described.clone())?));
         let selector = Selector::new(embedder);
-        let failing = Mutex::default();
+        let failing = Failing::default();
         let inner =
             Inner { upstreams, connectors, described, catalog, selector, clock, pins, changed, failing };
         Ok(Self { inner: Arc::new(inner) })
@@ -166,24 +169,47 @@ impl Action {
     /// # Errors
     /// The first upstream that could not be read; the others are in the catalogue all the same.
     pub async fn refresh(&self) -> Result<()> {
+        self.list(|_| true).await
+    }
+
+    /// The same, without those that have failed and are left alone for a while.
+    ///
+    /// # Errors
+    /// As [`Action::refresh`]; `upstream_failed` if all failures are older ones.
+    pub async fn refresh_due(&self) -> Result<()> {
+        self.list(|name| self.inner.failing.is_due(name)).await
+    }
+
+    /// True if asking again may help: an upstream that failed may be asked, or none has failed.
+    #[must_use]
+    pub fn is_due(&self) -> bool {
+        self.inner.failing.any_due()
+    }
+
+    async fn list(&self, is_asked: impl Fn(&str) -> bool) -> Result<()> {
         let mut tools = self.inner.described.clone();
         let (mut failed, mut reached) = (None, Vec::new());
         // WHY: at once. Those that are silent would otherwise hold up a start one after the other.
         let upstreams = self.inner.upstreams.iter();
-        let asked: Vec<_> = upstreams.map(|(name, one)| async move { (name, one.list().await) }).collect();
+        let asked = upstreams.map(|(name, one)| {
+            let list = is_asked(name).then(|| one.list());
+            async move { (name, futures::future::OptionFuture::from(list).await) }
+        });
+        let asked: Vec<_> = asked.collect();
         let answers: Vec<_> = stream::iter(asked).buffered(AT_ONCE).collect().await;
         for (name, answer) in answers {
             match answer {
-                Ok(listed) => {
+                Some(Ok(listed)) => {
                     reached.push(name);
                     tools.extend(listed.into_iter().map(Arc::new));
                 }
-                Err(error) => {
-                    self.not_reached(name, &error);
+                left => {
+                    let error = left.and_then(Result::err);
+                    error.iter().for_each(|error| self.inner.failing.not_reached(name, error));
                     let kept = self.catalog();
                     let of = |tool: &&Arc<Tool>| matches!(&tool.source, Source::Mcp { server, .. } if server == name);
                     tools.extend(kept.all().filter(of).cloned());
-                    failed = failed.or(Some(error));
+                    failed = failed.or(error).or_else(|| Some(Code::UpstreamFailed.into())); // one that is left alone has failed
                 }
             }
         }
@@ -191,37 +217,16 @@ impl Action {
         self.inner.selector.learn(&catalog).await;
         *self.inner.catalog.write().unwrap_or_else(PoisonError::into_inner) = catalog;
         // Only now: until its tools are known a server counts as away (`is_awaited`).
-        reached.into_iter().for_each(|name| self.reached(name));
+        reached.into_iter().for_each(|name| self.inner.failing.reached(name));
         failed.map_or(Ok(()), Err)
-    }
-
-    fn reached(&self, upstream: &str) {
-        let mut failing = self.inner.failing.lock().unwrap_or_else(PoisonError::into_inner);
-        if failing.remove(upstream).is_some() {
-            tracing::info!(upstream, "listed again");
-        }
-    }
-
-    /// Told once for each trouble, not at each try.
-    fn not_reached(&self, upstream: &str, error: &Error) {
-        let mut failing = self.inner.failing.lock().unwrap_or_else(PoisonError::into_inner);
-        if failing.insert(upstream.to_owned(), error.code()) != Some(error.code()) {
-            tracing::warn!(
-                upstream,
-                error.code = error.code().name(),
-                cause = error.cause_line(),
-                "not listed; it is asked again until it answers"
-            );
-        }
     }
 
     /// True of a tool that nobody knows, of a server that could not be asked the last time.
     #[must_use]
     pub fn is_awaited(&self, tool: &ToolName) -> bool {
-        let failing = self.inner.failing.lock().unwrap_or_else(PoisonError::into_inner);
         let server = tool.as_str().split_once("__").map(|(server, _)| server);
         self.catalog().get(tool.as_str()).is_none()
-            && server.is_some_and(|server| failing.contains_key(server))
+            && server.is_some_and(|server| self.inner.failing.has(server))
     }
 
     /// What tools say of themselves, and what of it waits for a person.

@@ -18,6 +18,7 @@ use cardea_core::{
     saga::Undo,
     time::{SharedClock, Timestamp},
     tool::{CacheHint, Effect, Outcome, Sharing, ToolSpec},
+    trace::Along,
 };
 use cardea_net::{Net, Target};
 use moka::future::Cache;
@@ -239,8 +240,8 @@ impl Upstream {
             CallToolRequestParams::new(name.to_owned()).with_arguments(job.call.arguments.clone());
         let mut meta = RequestMetaObject::new();
         meta.insert(KEY.to_owned(), Value::String(job.key.to_owned()));
-        if let Some(trace) = job.trace {
-            meta.insert("traceparent".to_owned(), Value::String(trace.to_string()));
+        for (name, value) in job.trace.iter().flat_map(Along::headers) {
+            meta.insert(name.to_owned(), Value::String(value));
         }
         params.meta = Some(meta);
         let deadline = *deadline.get_or_insert_with(|| Instant::now() + job.within.time.duration());
@@ -255,7 +256,14 @@ impl Upstream {
             }
             Ok(Err(ServiceError::McpError(told))) => Err(self.refused(of, &told).into()),
             Ok(Err(error)) => {
-                tracing::warn!(upstream = %self.name, error.cause = %error, "a call was not answered");
+                let along = job.trace;
+                tracing::warn!(
+                    request.id = along.map(|along| display(along.request)),
+                    trace.id = along.map(|along| along.here.trace_id()),
+                    upstream = %self.name,
+                    error.cause = %error,
+                    "a call was not answered"
+                );
                 self.leave(caller).await;
                 Err(self.missed(of, tool.repeatable(), &Fault::of(&error, self.config.timeout)))
             }

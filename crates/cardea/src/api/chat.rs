@@ -177,6 +177,7 @@ async fn whole_turn(
     let unheard = app.turns.unheard();
     // Whoever asks for the first time wants a turn of their own.
     let known = again.as_ref().filter(|again| again.repeated).and_then(|again| unheard.take(&again.name));
+    let taken_over = known.is_some();
     let answer = known.unwrap_or_else(|| {
         // WHY: its own task, so that a client that hangs up does not stop an action in the middle.
         let (done, answer) = oneshot::channel();
@@ -188,6 +189,9 @@ async fn whole_turn(
     });
     let heard = unheard.hear(again.map(|again| again.name), answer).await;
     let receipt = heard.unwrap_or_else(|| Err(wordless(&app))).map_err(|error| outside.problem(error))?;
+    if taken_over {
+        outside.trace.note(|event| event.replays(&receipt)); // what the first try has used stands in its own event
+    }
     if let Some(error) = receipt.failed() {
         return Err(outside.problem(error));
     }

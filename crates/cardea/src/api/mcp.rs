@@ -102,6 +102,7 @@ async fn told(app: &App, (mut parts, body): (Parts, Body), next: Next) -> Result
     let outside = Outside::read(&parts);
     let body = extract::read(Request::from_parts(parts.clone(), body), app, &outside).await?;
     if let Err(error) = extract::check_depth(&body, usize::from(app.config.server.max_depth)) {
+        outside.trace.note(|event| event.failed(&error));
         return Ok(no_message(ErrorCode::INVALID_REQUEST, &error.public()));
     }
     // WHY: the SDK reads numbers as the machine has them, and what is lost there must not be found out by its effect.
@@ -109,11 +110,13 @@ async fn told(app: &App, (mut parts, body): (Parts, Body), next: Next) -> Result
     if let Some(written) = written {
         parts.extensions.insert(Arguments(written.to_owned()));
     }
+    let trace = outside.trace.clone();
     let answer = next.run(Request::from_parts(parts, Body::from(body.clone()))).await;
     // The SDK's answer to whatever it cannot read.
     if answer.status() != StatusCode::UNSUPPORTED_MEDIA_TYPE {
         return Ok(answer);
     }
+    trace.note(|event| event.failed(&Code::BadRequest.into()));
     Ok(match serde_json::from_slice::<Value>(&body) {
         Err(error) => no_message(ErrorCode::PARSE_ERROR, &format!("The body is no JSON: {error}.")),
         Ok(Value::Array(_)) => {
@@ -211,15 +214,19 @@ impl ServerHandler for Handler {
         request: CallToolRequestParams,
         context: RequestContext<RoleServer>,
     ) -> Result<CallToolResponse, ErrorData> {
-        let caller = caller(&context)?;
-        let key = idempotency_key(&context).map_err(|error| fault(&error))?;
+        let (caller, trace) = (caller(&context)?, trace(&context));
+        let told = |error: Error| {
+            trace.note(|event| event.failed(&error));
+            fault(&error)
+        };
+        let key = idempotency_key(&context).map_err(told)?;
         let call = ToolCall {
             id: format!("mcp-{:032x}", cardea_core::id::random_bits()),
             name: request.name.into_owned(),
             arguments: request.arguments.unwrap_or_default(),
             written: arguments(&context),
         };
-        let request = CallRequest { caller, call, key, trace: trace(&context) };
+        let request = CallRequest { caller, call, key, trace: trace.clone() };
         // WHY: its own task, so that a client that hangs up does not stop an action in the middle.
         let app = self.app.clone();
         let (done, answer) = tokio::sync::oneshot::channel();
@@ -227,7 +234,7 @@ impl ServerHandler for Handler {
             drop(done.send(flow::call(&app, request).await));
         });
         let reply =
-            answer.await.map_err(|_| fault(&super::wordless(&self.app)))?.map_err(|error| fault(&error))?;
+            answer.await.map_err(|_| told(super::wordless(&self.app)))?.map_err(|error| fault(&error))?;
         Ok(CallToolResponse::Complete(answer_of(reply)))
     }
 }

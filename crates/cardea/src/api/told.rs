@@ -1,17 +1,29 @@
 //! The trace of each request, and what its event tells of the answer.
 
+use std::{
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
 use axum::{
-    body::{Body, to_bytes},
+    body::{Body, BodyDataStream, Bytes, to_bytes},
     extract::{MatchedPath, Request, State},
     http::{HeaderMap, HeaderValue, Method, header},
     middleware::Next,
     response::Response,
 };
-use cardea_core::{Code, id::RequestId, trace::TraceContext};
-use futures::StreamExt as _;
+use cardea_core::{
+    Code,
+    id::RequestId,
+    trace::{TraceContext, TraceState},
+};
+use futures::{Stream, StreamExt as _};
 use serde_json::Value;
 
-use crate::{app::App, observe::RequestEvent};
+use crate::{
+    app::App,
+    observe::{HUNG_UP, RequestEvent, Trace},
+};
 
 /// What a handler leaves on its answer for the event. Clients do not see it.
 #[derive(Debug, Clone)]
@@ -20,6 +32,10 @@ pub(crate) struct Failed {
     pub(crate) request: RequestId,
     pub(crate) cause: Option<String>,
 }
+
+/// What a handler leaves on an answer to a client that does not wait for the end of the work.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct GoesOn;
 
 /// Names the request on every answer, as the log and the errors name it.
 pub(super) const REQUEST_ID: &str = "x-request-id";
@@ -47,6 +63,18 @@ fn caller(headers: &HeaderMap) -> Option<TraceContext> {
     TraceContext::parse(headers.get("traceparent")?.to_str().ok()?)
 }
 
+/// What the systems before us keep of that trace: several headers are one list (W3C Trace Context, 3.3).
+fn state(headers: &HeaderMap) -> Option<TraceState> {
+    let mut all = headers.get_all("tracestate").iter();
+    let (first, second) = (all.next()?.to_str().ok()?, all.next());
+    if second.is_none() {
+        return TraceState::parse(first);
+    }
+    let rest = second.into_iter().chain(all).map(|value| value.to_str().ok());
+    let lists: Option<Vec<&str>> = std::iter::once(Some(first)).chain(rest).collect();
+    TraceState::parse(&lists?.join(","))
+}
+
 /// Opens the request's trace, and notes what came of the request. The event is told once nobody works on the request
 /// any more, which for a stream is after its last byte. Nothing is decided here.
 pub(crate) async fn told(State(app): State<App>, mut request: Request, next: Next) -> Response<Body> {
@@ -55,9 +83,12 @@ pub(crate) async fn told(State(app): State<App>, mut request: Request, next: Nex
         return next.run(request).await;
     }
     let event = RequestEvent::new(RequestId::random(), method(request.method()), route);
-    let trace = app.observe.trace(event, caller(request.headers()));
+    let parent = caller(request.headers());
+    let trace = app.observe.trace(event, parent, parent.and_then(|_| state(request.headers())));
     request.extensions_mut().insert(trace.clone());
+    let waiting = Waiting(Some(trace));
     let mut response = next.run(request).await;
+    let trace = waiting.answered();
     let id = response.extensions().get::<Failed>().map_or(trace.request(), |failed| failed.request);
     if let Ok(id) = HeaderValue::from_str(&id.to_string()) {
         response.headers_mut().insert(REQUEST_ID, id);
@@ -65,10 +96,16 @@ pub(crate) async fn told(State(app): State<App>, mut request: Request, next: Nex
     trace.note(|event| {
         event.status = response.status().as_u16();
         if let Some(failed) = response.extensions().get::<Failed>() {
-            (event.request, event.code, event.cause) =
-                (failed.request, Some(failed.code), failed.cause.clone());
+            event.request = failed.request;
+            // The error of a turn's receipt has lost its cause, which was noted where it was known.
+            if event.code != Some(failed.code) || failed.cause.is_some() {
+                (event.code, event.cause) = (Some(failed.code), failed.cause.clone());
+            }
         }
     });
+    if response.extensions().get::<GoesOn>().is_some() {
+        trace.goes_on();
+    }
     let kind = response.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
     if kind == Some("application/problem+json") && !app.public_path().is_empty() {
         return placed(response, app.public_path()).await;
@@ -76,11 +113,53 @@ pub(crate) async fn told(State(app): State<App>, mut request: Request, next: Nex
     if !kind.is_some_and(|kind| kind.starts_with("text/event-stream")) {
         return response;
     }
-    response.map(|body| {
-        Body::from_stream(body.into_data_stream().inspect(move |_| {
-            let _still_told = &trace;
-        }))
-    })
+    response.map(|body| Body::from_stream(Streamed { body: body.into_data_stream(), trace, whole: false }))
+}
+
+/// A client that waits for the beginning of its answer. If it hangs up, this is dropped, and the work goes on.
+struct Waiting(Option<Trace>);
+
+impl Waiting {
+    fn answered(mut self) -> Trace {
+        self.0.take().unwrap_or_default()
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        let Some(trace) = self.0.take() else { return };
+        if std::thread::panicking() {
+            trace.note(|event| (event.status, event.code) = (500, Some(Code::Internal)));
+        } else {
+            trace.left(HUNG_UP);
+        }
+    }
+}
+
+/// A stream on its way to its client: tells whether it was taken to its end.
+struct Streamed {
+    body: BodyDataStream,
+    trace: Trace,
+    /// The end has come, or an error that broke it off.
+    whole: bool,
+}
+
+impl Stream for Streamed {
+    type Item = Result<Bytes, axum::Error>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let piece = ready!(self.body.poll_next_unpin(context));
+        self.whole = matches!(piece, None | Some(Err(_)));
+        Poll::Ready(piece)
+    }
+}
+
+impl Drop for Streamed {
+    fn drop(&mut self) {
+        if !self.whole {
+            self.trace.note(|event| event.left = true);
+        }
+    }
 }
 
 /// The same problem with its page under the path of the public address. WHY: a problem is worded where nobody knows that

@@ -22,6 +22,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::{
     Problem,
     extract::{APPLIED, ASYNC, Inbound, Known, Outside, Path},
+    told::GoesOn,
 };
 use crate::{
     app::App,
@@ -68,7 +69,13 @@ pub(super) async fn ask(State(app): State<App>, inbound: Inbound<Ask>) -> Result
     });
     // Nobody tells anything where the client waits, or where the answer is there already.
     if let Some(ReplyEvent::Begun { turn, conversation }) = begun.recv().await {
-        return Ok(accepted(&app, &Receipt::begun(turn, conversation, agent)));
+        let receipt = Receipt::begun(turn, conversation, agent);
+        outside.trace.note(|event| {
+            if event.ending.is_none() {
+                event.answered(&receipt);
+            }
+        });
+        return Ok(accepted(&app, &receipt));
     }
     let receipt = answer.await.map_err(|_| outside.problem(super::wordless(&app)))?;
     let receipt = receipt.map_err(|error| outside.problem(error))?;
@@ -79,6 +86,7 @@ pub(super) async fn ask(State(app): State<App>, inbound: Inbound<Ask>) -> Result
 /// The answer to a client that does not wait: where the turn is.
 fn accepted(app: &App, receipt: &Receipt) -> Response {
     let mut response = (StatusCode::ACCEPTED, Json(receipt)).into_response();
+    response.extensions_mut().insert(GoesOn);
     let headers = response.headers_mut();
     headers.insert(APPLIED, HeaderValue::from_static(ASYNC));
     if let Ok(place) = format!("{}/api/v1/turns/{}", app.public_path(), receipt.turn).parse() {

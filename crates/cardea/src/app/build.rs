@@ -76,6 +76,7 @@ impl App {
         let net = Net::new(config.net.clone(), Arc::clone(&clock))
             .map_err(|error| broken(format!("The `[net]` part cannot be used: {error}.")))?;
         let observe = Observe::new(db.clone(), Arc::clone(&clock), prices(&config)?);
+        observe.looks_at(net.clone());
         observe.sign_checkpoints(CheckpointKey::from_seed(&root.checkpoint_seed())?);
         let vault = Vault::new(db.clone(), observe.clone(), root, Arc::clone(&clock));
         let public_url = public_url.unwrap_or_else(|| url_of(&config));

@@ -26,6 +26,8 @@ struct State {
     /// How many values were there when it was last kept. They only get more.
     saved: usize,
     kept: Option<Kept>,
+    /// What guardrails have found since it was opened.
+    found: u64,
 }
 
 impl std::fmt::Debug for Names {
@@ -42,7 +44,7 @@ impl Default for Names {
             half.copy_from_slice(&random_bits().to_be_bytes());
         }
         let masks = Masks::new(&key);
-        Self(Arc::new(Mutex::new(State { key, masks, saved: 0, kept: None })))
+        Self(Arc::new(Mutex::new(State { key, masks, saved: 0, kept: None, found: 0 })))
     }
 }
 
@@ -65,7 +67,7 @@ impl Names {
             let originals = Originals::from_bytes(originals).ok()?;
             let saved = originals.len();
             let key = Zeroizing::new(*key);
-            Some(State { key, masks: Masks { names, originals }, saved, kept: Some(kept) })
+            Some(State { key, masks: Masks { names, originals }, saved, kept: Some(kept), found: 0 })
         };
         read().map(|state| Self(Arc::new(Mutex::new(state)))).ok_or_else(corrupt)
     }
@@ -77,6 +79,19 @@ impl Names {
     /// Runs a scan that may find more.
     pub(super) fn scan<T>(&self, scan: impl FnOnce(&mut Masks) -> T) -> T {
         self.with(|state| scan(&mut state.masks))
+    }
+
+    /// Counts what was found in one text.
+    pub(super) fn finds(&self, count: usize) {
+        if count > 0 {
+            self.with(|state| state.found = state.found.saturating_add(count as u64));
+        }
+    }
+
+    /// How much guardrails have found in the texts that were screened with these, since they were opened.
+    #[must_use]
+    pub fn found(&self) -> u64 {
+        self.with(|state| state.found)
     }
 
     /// True if there is any placeholder. An answer that speaks of one means something in this conversation only.

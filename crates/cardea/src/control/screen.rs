@@ -88,7 +88,8 @@ struct Scan<T> {
     taint: Option<Taint>,
 }
 
-fn tell(observe: &Observe, surface: Surface, findings: &[Finding]) -> Vec<String> {
+fn tell(observe: &Observe, names: &Names, surface: Surface, findings: &[Finding]) -> Vec<String> {
+    names.finds(findings.len());
     let mut kinds: Vec<String> = Vec::new();
     for finding in findings {
         observe.finding(&finding.kind, surface.name(), action(finding.action));
@@ -146,7 +147,7 @@ impl Control {
             names.scan(|masks| engine.scan_until(text, surface, masks, late).map(Verdict::into_owned))
         });
         let Some(verdict) = verdict else { return self.failed(&engine, text.to_owned(), surface) };
-        let kinds = tell(&self.inner.observe, surface, &verdict.findings);
+        let kinds = tell(&self.inner.observe, names, surface, &verdict.findings);
         let passed = verdict.text.into_owned();
         Ok(Scan { action: verdict.action, kinds, passed, taint: verdict.taint })
     }
@@ -161,7 +162,7 @@ impl Control {
         let verdict =
             late_or(|late| names.scan(|masks| engine.scan_value_until(&value, surface, masks, late)));
         let Some(verdict) = verdict else { return self.failed(&engine, value, surface) };
-        let kinds = tell(&self.inner.observe, surface, &verdict.findings);
+        let kinds = tell(&self.inner.observe, names, surface, &verdict.findings);
         let passed = verdict.masked.unwrap_or(value);
         Ok(Scan { action: verdict.action, kinds, passed, taint: verdict.taint })
     }
@@ -361,7 +362,7 @@ impl OutputWindow {
         let (shown, window) = pushed.ok_or_else(|| refused(&[]))?;
         if window.refused() {
             let findings = names.scan(|masks| window.finish(masks)).findings;
-            return Err(refused(&tell(&self.observe, Surface::Output, &findings)));
+            return Err(refused(&tell(&self.observe, names, Surface::Output, &findings)));
         }
         self.window = Some(window);
         Ok(shown)
@@ -376,7 +377,7 @@ impl OutputWindow {
         let names = &self.names;
         let finished = watched(LATEST, move || names.scan(|masks| window.finish(masks)));
         let finished = finished.ok_or_else(|| refused(&[]))?;
-        let kinds = tell(&self.observe, Surface::Output, &finished.findings);
+        let kinds = tell(&self.observe, names, Surface::Output, &finished.findings);
         if finished.action == Action::Refuse {
             return Err(refused(&kinds));
         }

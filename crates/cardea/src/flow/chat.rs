@@ -62,6 +62,14 @@ impl Message {
 /// Any [`cardea_core::Code`] of the rooms on the way. A turn that has begun ends with a receipt, not with an error; where
 /// its end cannot be written, the error names the turn (`Error::turn`), which then goes on by itself.
 pub async fn chat(app: &App, caller: &Caller, message: Message, client: Option<Stream>) -> Result<Receipt> {
+    let trace = message.trace.clone();
+    let done = ask(app, caller, message, client).await;
+    trace.heard(&done); // also where the answer's status has gone before it
+    done
+}
+
+/// The steps of it, each a room.
+async fn ask(app: &App, caller: &Caller, message: Message, client: Option<Stream>) -> Result<Receipt> {
     let history = message.history();
     let trace = message.trace.clone();
     let agent = tuned(app.find_agent(&message.agent)?, &message.sampling);
@@ -72,12 +80,15 @@ pub async fn chat(app: &App, caller: &Caller, message: Message, client: Option<S
     let talk = trace.time("conversation", finding).await?; // yours, or not found
     let talk_is_new = talk.is_none();
     let mut names = app.context.names(talk.as_ref()).await?; // what `[CARD_1]` means here
-    let prompt = trace.timed("guard", || app.control.screen_input(guard, &names, &message.text))?; // guard input
+    let screened = trace.timed("guard", || app.control.screen_input(guard, &names, &message.text)); // guard input
+    trace.note(|event| event.findings = names.found());
+    let prompt = screened?;
     let asked = message.key.as_ref().map(|_| app.vault.digest(&message.whole())).unwrap_or_default();
     let screened_again;
     let mut question = Question {
         principal: caller,
         request: trace.request(),
+        trace: Some(trace.context()),
         kind: Kind::Chat,
         agent: &agent.name,
         version: &agent.version,
@@ -91,7 +102,7 @@ pub async fn chat(app: &App, caller: &Caller, message: Message, client: Option<S
     };
     let failed = match app.turns.again(&question).await? {
         Before::Done(receipt) => {
-            trace.note(|event| event.answered(&receipt));
+            trace.note(|event| event.replays(&receipt));
             return Ok(receipt); // same idempotency key, same answer, and no second conversation
         }
         Before::Failed(talk) => app.context.find(caller, &agent.name, talk.filter(|_| talk_is_new)).await?,
@@ -116,13 +127,16 @@ pub async fn chat(app: &App, caller: &Caller, message: Message, client: Option<S
     let rows = rows.and(app.context.keep_names(caller, Some(talk.id), &names)?);
     let turn = match trace.time("begin", app.turns.begin_with(question, rows)).await? {
         Begun::Fresh(turn) => turn.traced(trace).named(names), // durable from here on
-        Begun::Again(receipt) => return Ok(receipt),
+        Begun::Again(receipt) => {
+            trace.note(|event| event.replays(&receipt));
+            return Ok(receipt);
+        }
     };
-    let trail = turn.trail();
+    let (trail, trace) = (turn.trail(), turn.trace().clone());
     let mut outlet = Outlet::new(app.control.window(guard, turn.names())?, client); // text leaves only through the guard window
     let open = Open { turn, admitted, outlet: &mut outlet, reuse: message.reuse };
     match settle(app, caller, &agent, open).await {
-        Err(error) if error.code() == Code::TakenOver => elsewhere(app, &trail, &mut outlet).await,
+        Err(error) if error.code() == Code::TakenOver => elsewhere(app, (&trail, &trace), &mut outlet).await,
         ended => ended,
     }
 }
@@ -170,14 +184,20 @@ pub(super) fn left_open(error: Error, turn: TurnId, conversation: Option<Convers
 
 async fn run(app: &App, caller: &Caller, agent: &Arc<Agent>, open: Open<'_>) -> Result<Receipt> {
     let Open { mut turn, admitted, outlet, reuse } = open;
-    let trace = turn.trace().clone();
-    let span = trace.stage("turn").invoke_agent(agent.name.as_str());
+    let span = turn.trace().stage("turn").invoke_agent(agent.name.as_str());
+    let (trace, found) = (span.inside(), turn.names().clone()); // all that follows is a part of it
+    trace.note(|event| {
+        (event.agent, event.asked) = (Some(agent.name.to_string()), Some(agent.spec.model.clone()));
+    });
+    turn = turn.traced(trace.clone());
     outlet.heed(turn.stop());
     outlet.begun(&turn).await;
     let thought = match turn.failure().map(Failure::error) {
         Some(error) => Err(error), // it was stopped, or being taken back when its last owner ended
         None => answer(app, (caller, agent), &mut turn, outlet, reuse).await,
     };
+    trace.note(|event| event.findings = found.found());
+    trace.heard(&thought); // its receipt will not tell the cause
     let thought = match thought {
         Err(error) if turn.has_effects() || turn.is_unwinding() => {
             Err(unwind(app, caller, agent, &mut turn, error).await?) // take back what can be
@@ -206,8 +226,9 @@ async fn run(app: &App, caller: &Caller, agent: &Arc<Agent>, open: Open<'_>) -> 
 
 /// The end that another node gives a turn which was taken over, for the client who still waits here: to ask again would
 /// be to have it done twice.
-async fn elsewhere(app: &App, trail: &Trail, outlet: &mut Outlet) -> Result<Receipt> {
+async fn elsewhere(app: &App, (trail, trace): (&Trail, &Trace), outlet: &mut Outlet) -> Result<Receipt> {
     let receipt = ended_elsewhere(app, trail).await?;
+    trace.note(|event| event.answered(&receipt));
     outlet.catch_up(receipt.answer.as_deref().unwrap_or_default()).await;
     outlet.ended(&receipt).await;
     Ok(receipt)

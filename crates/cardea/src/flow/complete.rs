@@ -2,7 +2,7 @@
 
 use cardea_auth::Caller;
 use cardea_core::{
-    Result,
+    Code, Result,
     cache::Finished,
     guard::Surface,
     message::{AnswerFormat, Finish, Message, Prompt, Usage},
@@ -63,6 +63,21 @@ pub struct Completed {
 /// # Errors
 /// Any code of the rooms on the way.
 pub async fn complete(app: &App, request: CompleteRequest, client: Option<Stream>) -> Result<Completed> {
+    let trace = request.trace.clone();
+    let names = Names::default();
+    let done = ask(app, request, &names, client).await;
+    trace.note(|event| event.findings = names.found());
+    trace.heard(&done); // also where the answer's status has gone before it
+    done
+}
+
+/// The steps of it, each a room.
+async fn ask(
+    app: &App,
+    request: CompleteRequest,
+    names: &Names,
+    client: Option<Stream>,
+) -> Result<Completed> {
     let CompleteRequest { caller, mut prompt, reuse, trace } = request;
     let admitting = app.control.admit(&caller, app.estimate_prompt(&prompt));
     let admitted = trace.time("admit", admitting).await?; // rate, budget, load
@@ -70,23 +85,26 @@ pub async fn complete(app: &App, request: CompleteRequest, client: Option<Stream
     let who = Through { caller: &caller, agent, via: "openai", request: trace.request(), turn: None };
     let model = (prompt.model.as_str(), app.models.knows(&prompt.model));
     let decision = app.control.may_use_model(who, model).await?; // policy
-    trace.note(|event| event.decision = decision);
+    trace.note(|event| {
+        event.decision = decision;
+        event.asked = model.1.then(|| model.0.to_owned()); // what a client makes up is told by no line of the log
+        event.cache = Some(CacheUse::None.name());
+    });
     // guard input, all of it: the whole transcript is the client's word
-    let names = Names::default();
     trace.timed("guard", || {
-        prompt.messages.iter_mut().try_for_each(|message| screen(app, &names, message))?;
-        screen_words(app, &names, &mut prompt)
+        prompt.messages.iter_mut().try_for_each(|message| screen(app, names, message))?;
+        screen_words(app, names, &mut prompt)
     })?;
-    let mut outlet = Outlet::new(app.control.window(None, &names)?, client).only_read(); // text leaves only through the guard window
+    let mut outlet = Outlet::new(app.control.window(None, names)?, client).only_read(); // text leaves only through the guard window
     let model = app.models.identity(&prompt.model);
     let asked = app.context.cache().asked_bare(&caller, &prompt, model, reuse);
     let _flight = match app.context.cache().look(&asked).await {
         Looked::Hit(hit) => {
-            let text = app.control.screen_output(None, &names, &hit.text)?.into_inner(); // guardrails of now
+            let text = app.control.screen_output(None, names, &hit.text)?.into_inner(); // guardrails of now
             outlet.replay(&text).await;
             let usage = Usage::default();
             app.control.settle(admitted, usage, 0).await;
-            trace.note(|event| (event.model, event.cache) = (Some(prompt.model.clone()), Some("exact")));
+            trace.note(|event| (event.cache, event.ending) = (Some("exact"), Some(hit.finish.name())));
             return Ok(Completed {
                 text,
                 calls: Vec::new(),
@@ -101,18 +119,21 @@ pub async fn complete(app: &App, request: CompleteRequest, client: Option<Stream
         Looked::Miss(flight) => flight, // equal questions at once: one of them asks the model
     };
     let thinking = think(app, &trace, &prompt, &mut outlet, app.completion_time()).await; // model
-    let Thinking { next, model, stand_in, usage, cost_micros } = thinking;
+    let Thinking { next, stand_in, usage, cost_micros, .. } = thinking;
     app.control.settle(admitted, usage, cost_micros).await; // the budget pays what was used, whatever comes of it
-    trace.note(|event| (event.model, event.usage, event.cost_micros) = (Some(model), usage, cost_micros));
     let Next { mut calls, finish, refused, .. } = next?;
     let text = outlet.finish().await?; // guard output
-    calls.iter_mut().try_for_each(|call| screen_call(app, &names, call, Surface::Output))?; // and what it asks for
+    calls.iter_mut().try_for_each(|call| screen_call(app, names, call, Surface::Output))?; // and what it asks for
     trace.note(|event| event.ending = Some(finish.name()));
     if calls.is_empty() && finish == Finish::Stop && !stand_in && !refused {
         let answer = Answered { text: &text, finish, usage, micros: cost_micros, good_for: None };
         app.context.cache().keep(&asked, answer, Finished::default(), Vec::new()).await; // best effort
     }
     let (cache, cut) = (CacheUse::None, outlet.is_cut());
+    if cut {
+        trace.note(|event| event.ending = None);
+        trace.heard::<()>(&Err(Code::Cancelled.into())); // its stream breaks off
+    }
     Ok(Completed { text, calls, finish, usage, cache, cost_micros, refused, cut })
 }
 

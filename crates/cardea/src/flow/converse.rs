@@ -69,7 +69,6 @@ pub(super) async fn converse(
         let Thinking { next, model, usage, cost_micros, .. } = thinking;
         stand_in |= thinking.stand_in;
         turn.charge(&model, usage, cost_micros); // also for an answer that broke off
-        trace.note(|event| event.model = Some(model));
         let Next { calls, words, finish, .. } = next?;
         if !calls.is_empty() && !words.trim().is_empty() {
             let words = app.control.screen_output(agent.spec.guard.as_deref(), turn.names(), &words)?;

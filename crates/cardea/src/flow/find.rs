@@ -10,6 +10,7 @@ use cardea_core::{
 };
 use serde_json::{Value, json};
 
+use super::tool_call::called;
 use crate::{
     action::Selected,
     app::App,
@@ -63,7 +64,7 @@ pub(super) async fn find_tools(
     let result = json!({ "tools": names });
     let step = app.turns.start(turn, start).await?;
     let step = app.turns.record(turn, step, Outcome::Done { result }).await?;
-    app.observe.tool_call(&step);
+    called(app, turn, &step);
     Ok(())
 }
 

@@ -7,7 +7,7 @@ use cardea_core::{
     Code, Error, Result,
     agent::Agent,
     id::{ApprovalId, TurnId},
-    journal::{Recovery, after_crash},
+    journal::{Recovery, StepState, after_crash},
     message::Finish,
     tool::{Outcome, ToolCall, ToolSpec},
 };
@@ -22,8 +22,8 @@ use super::{
 use crate::{
     app::App,
     control::{Admission, Estimate, Through},
-    observe::Trace,
-    turn::{Begun, Ending, Kind, Limits, Question, Step, Turn},
+    observe::{RequestEvent, Trace},
+    turn::{Begun, Ending, Kind, Limits, Question, Receipt, Step, Turn},
 };
 
 /// A tool call from outside.
@@ -65,6 +65,14 @@ pub fn tools(app: &App, caller: &Caller) -> Vec<ToolSpec> {
 /// # Errors
 /// Any [`Code`] of the rooms on the way.
 pub async fn call(app: &App, request: CallRequest) -> Result<CallReply> {
+    let trace = request.trace.clone();
+    let done = ask(app, request).await;
+    trace.heard(&done); // JSON-RPC's own status says nothing
+    done
+}
+
+/// The steps of it, each a room.
+async fn ask(app: &App, request: CallRequest) -> Result<CallReply> {
     let CallRequest { caller, call, key, trace } = request;
     let agent = app.direct();
     let admitted = trace.time("admit", app.control.admit(&caller, Estimate::default())).await?; // rate, load
@@ -82,6 +90,7 @@ pub async fn call(app: &App, request: CallRequest) -> Result<CallReply> {
     let question = Question {
         principal: &caller,
         request: trace.request(),
+        trace: Some(trace.context()),
         kind: Kind::Call,
         agent: &agent.name,
         version: &agent.version,
@@ -94,12 +103,22 @@ pub async fn call(app: &App, request: CallRequest) -> Result<CallReply> {
         key: key.as_deref(),
     };
     let turn = match trace.time("begin", app.turns.begin(question)).await? {
-        Begun::Fresh(turn) => turn.traced(trace),
-        Begun::Again(receipt) => return replayed(&receipt),
+        Begun::Fresh(turn) => turn.traced(trace.clone()),
+        Begun::Again(receipt) => {
+            trace.note(|event| {
+                tell(event, &receipt);
+                event.replayed = true;
+            });
+            return replayed(&receipt);
+        }
     };
     let trail = turn.trail();
     match run(app, (&caller, admitted), &agent, turn, call).await {
-        Err(error) if error.code() == Code::TakenOver => replayed(&ended_elsewhere(app, &trail).await?),
+        Err(error) if error.code() == Code::TakenOver => {
+            let receipt = ended_elsewhere(app, &trail).await?;
+            trace.note(|event| tell(event, &receipt));
+            replayed(&receipt)
+        }
         ended => ended,
     }
 }
@@ -117,7 +136,7 @@ pub(super) async fn go_on(
         let error = Error::new(Code::Draining).detail(
             "Cardea was stopped before the call was made; nothing was done. Ask again with a new key.",
         );
-        return app.turns.close(turn, Ending::Failed(error)).await.map(drop);
+        return close(app, turn, Ending::Failed(error)).await;
     };
     match after_crash(step.state(), step.effect(), step.repeatable()) {
         Recovery::GoOn | Recovery::Run | Recovery::Check => {
@@ -126,10 +145,18 @@ pub(super) async fn go_on(
         }
         Recovery::Stop => {
             let error = cut_off(app, &mut turn, step).await?;
-            app.turns.close(turn, Ending::Unknown(error)).await.map(drop)
+            close(app, turn, Ending::Unknown(error)).await
         }
         Recovery::Take | Recovery::Compensate => ended(app, turn, &step).await.map(drop),
     }
+}
+
+/// Closes the turn of a call that cannot go on.
+async fn close(app: &App, turn: Turn, ending: Ending) -> Result<()> {
+    let trace = turn.trace().clone();
+    let receipt = app.turns.close(turn, ending).await?;
+    trace.note(|event| event.answered(&receipt));
+    Ok(())
 }
 
 /// Closes the turn of a call that has ended.
@@ -142,8 +169,22 @@ async fn ended(app: &App, turn: Turn, step: &Step) -> Result<CallReply> {
     let trace = turn.trace().clone();
     let closing = app.turns.close(turn, Ending::Answer { text, finish: Finish::Stop });
     let receipt = trace.time("close", closing).await?;
-    trace.note(|event| event.answered(&receipt));
+    trace.note(|event| tell(event, &receipt));
     Ok(CallReply::Ended(outcome))
+}
+
+/// Notes the end of a call. WHY: its turn is answered, whatever the answer; what came of the call is what its step says.
+fn tell(event: &mut RequestEvent, receipt: &Receipt) {
+    let why = event.code;
+    event.answered(receipt);
+    let state = receipt.tools.first().map(|tool| tool.state).filter(|_| receipt.error.is_none());
+    let code = match state {
+        Some(StepState::Refused) => why.unwrap_or(Code::Denied),
+        Some(StepState::Failed) => Code::UpstreamFailed,
+        Some(StepState::Unknown) => Code::UpstreamUnknown,
+        _ => return,
+    };
+    (event.ending, event.code) = (state.map(StepState::name), Some(code));
 }
 
 /// Runs the one call of a turn to its end.
@@ -155,6 +196,7 @@ async fn run(
     call: ToolCall,
 ) -> Result<CallReply> {
     let called = tool_call(app, caller, agent, &mut turn, call).await;
+    turn.trace().note(|event| event.findings = turn.names().found());
     drop(admitted); // a call without a model costs no tokens
     let begun = turn.is_durable().then(|| turn.id()); // a call that only reads may have left nothing
     end(app, turn, called).await.map_err(|error| match (error.turn(), begun) {
@@ -174,19 +216,24 @@ async fn end(app: &App, turn: Turn, called: Result<Called>) -> Result<CallReply>
             Ok(CallReply::Waiting { approval: waiting.approval, turn: id })
         }
         Err(error) if error.code() == Code::UpstreamUnknown => {
-            let reason = error.public();
-            app.turns.close(turn, Ending::Unknown(error)).await?;
+            let (reason, trace) = (error.public(), turn.trace().clone());
+            trace.note(|event| event.failed(&error));
+            let receipt = app.turns.close(turn, Ending::Unknown(error)).await?;
+            trace.note(|event| event.answered(&receipt));
             Ok(CallReply::Ended(Outcome::Unknown { reason }))
         }
         Err(error) => {
+            let trace = turn.trace().clone();
+            trace.note(|event| event.failed(&error));
             let receipt = app.turns.close(turn, Ending::Failed(error)).await?;
+            trace.note(|event| event.answered(&receipt));
             Err(receipt.failed().unwrap_or_else(|| Error::new(Code::Internal)))
         }
     }
 }
 
 /// The saved answer of an earlier call with the same idempotency key.
-fn replayed(receipt: &crate::turn::Receipt) -> Result<CallReply> {
+fn replayed(receipt: &Receipt) -> Result<CallReply> {
     match (&receipt.answer, &receipt.approval) {
         (Some(answer), _) => {
             let failed = receipt.tools.first().and_then(|tool| tool.reason.clone());

@@ -20,6 +20,7 @@ use super::{
 use crate::{
     app::{App, History},
     context::cache::{Asked, Due, Hit},
+    observe::{RequestEvent, Work},
     turn::{Begun, Ending, Kind, Limits, Question, Turn},
 };
 
@@ -53,9 +54,12 @@ pub(super) fn recheck(app: &App, agent: &Arc<Agent>, turn: &Turn, served: (Asked
 async fn run(app: &App, agent: &Arc<Agent>, check: Check) -> Result<()> {
     let caller = app.auth.resume(check.principal, check.since).await?; // not revoked meanwhile
     let admitted = app.control.admit(&caller, app.estimate(agent, &check.prompt, History::Some)).await?; // rate, budget, load
+    let trace = app.observe.trace(RequestEvent::after(RequestId::random(), Work::Check), None, None);
+    trace.note(|event| event.asked_by(&caller));
     let question = Question {
         principal: &caller,
-        request: RequestId::random(),
+        request: trace.request(),
+        trace: None,
         kind: Kind::Check,
         agent: &agent.name,
         version: &agent.version,
@@ -67,7 +71,8 @@ async fn run(app: &App, agent: &Arc<Agent>, check: Check) -> Result<()> {
         taint: check.taint,
         key: None,
     };
-    let Begun::Fresh(mut turn) = app.turns.begin(question).await? else { return Ok(()) };
+    let Begun::Fresh(turn) = app.turns.begin(question).await? else { return Ok(()) };
+    let mut turn = turn.traced(trace.clone());
     let mut outlet = Outlet::new(app.control.window(agent.spec.guard.as_deref(), turn.names())?, None);
     let mut tools = visible(app, &caller, agent, "chat");
     tools.tools.retain(|tool| !tool.effect().changes_things());
@@ -93,5 +98,5 @@ async fn run(app: &App, agent: &Arc<Agent>, check: Check) -> Result<()> {
     };
     let closed = app.turns.close(turn, ending).await;
     app.control.settle(admitted, usage, cost).await;
-    closed.map(drop)
+    closed.map(|receipt| trace.note(|event| event.answered(&receipt)))
 }

@@ -25,7 +25,7 @@ use crate::{
     app::App,
     context::cache::Reuse,
     control::{Admission, Estimate},
-    observe::RequestEvent,
+    observe::{RequestEvent, Work},
     turn::{Ending, Failure, Free, Kind, Limits, Step, Turn},
 };
 
@@ -119,8 +119,12 @@ pub async fn resume_one(app: &App, free: &Free) -> Result<()> {
         Err(error) => return give_up(app, free.id, error).await,
     };
     let Some(turn) = app.turns.claim(free.id, Limits::of(&agent)).await? else { return Ok(()) };
-    let trace = app.observe.trace(RequestEvent::new(turn.request(), "none", "resume"), None);
-    trace.note(|event| event.asked_by(turn.principal()));
+    let event = RequestEvent::after(turn.request(), Work::Resume);
+    let trace = app.observe.trace(event, turn.asked_in(), None); // a part of the trace in which it was asked for
+    trace.note(|event| {
+        event.asked_by(turn.principal());
+        (event.agent, event.turn) = (Some(turn.agent().to_string()), Some(turn.id()));
+    });
     let names = app.context.names_of(turn.principal(), turn.conversation()).await?;
     let turn = turn.traced(trace).named(names);
     if awaits_a_server(app, &turn) {
@@ -181,7 +185,9 @@ async fn end_as_it_stands(app: &App, mut turn: Turn, admitted: Admission, error:
     }
     let (tokens, cost_micros) = turn.unpaid();
     turn.note(app.control.bill(&admitted, Estimate { tokens, cost_micros }));
-    app.turns.close(turn, ending).await?;
+    let trace = turn.trace().clone();
+    let receipt = app.turns.close(turn, ending).await?;
+    trace.note(|event| event.answered(&receipt));
     app.control.paid(admitted);
     Ok(())
 }

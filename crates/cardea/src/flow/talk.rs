@@ -68,9 +68,12 @@ impl Talk {
     /// installation waits for its tasks only.
     async fn say(&self, caller: &Caller, message: Message, events: Option<Stream>) -> Result<Receipt> {
         let (done, receipt) = oneshot::channel();
-        let (app, caller) = (self.app.clone(), caller.clone());
+        let (app, caller, trace) = (self.app.clone(), caller.clone(), message.trace.clone());
         let started = self.app.jobs.spawn("chat", async move {
-            drop(done.send(chat(&app, &caller, message, events).await));
+            let ended = chat(&app, &caller, message, events).await;
+            trace.note(|event| event.status = status(&ended)); // for logs and meters
+            drop(trace);
+            drop(done.send(ended));
         });
         if !started {
             return Err(Code::Draining.into());
@@ -90,8 +93,17 @@ impl Talk {
             key: key.transpose()?,
             sampling: Sampling::default(),
             reuse: Reuse::Allowed,
-            trace: self.app.observe.trace(event, None),
+            trace: self.app.observe.trace(event, None, None),
         })
+    }
+}
+
+/// The status that the same answer would have over HTTP.
+fn status(ended: &Result<Receipt>) -> u16 {
+    match ended {
+        Ok(receipt) if receipt.approval.is_some() => 202,
+        Ok(_) => 200,
+        Err(error) => error.code().status(),
     }
 }
 

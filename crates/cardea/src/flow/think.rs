@@ -6,17 +6,19 @@ use cardea_core::{
     time::Millis,
 };
 
+use cardea_model::{Tries, trouble_of};
+
 use super::{Outlet, outlet::Next};
 use crate::{
     app::App,
     observe::{OTHER, Trace},
 };
 
-/// What one model call gave, who gave it, and what it used.
+/// What one model call gave, and what it used.
 pub(super) struct Thinking {
     /// The errors of the model and of the guard window, and `time_spent`.
     pub(super) next: Result<Next>,
-    /// The model as its provider calls it: prices go by this.
+    /// The model as its provider calls it.
     pub(super) model: String,
     /// Another than the one that was asked for has stood in.
     pub(super) stand_in: bool,
@@ -39,17 +41,18 @@ pub(super) async fn think(
     let asked_for = if app.models.knows(&prompt.model) { prompt.model.as_str() } else { OTHER };
     let mut span = trace.stage("model").chat(asked_for);
     let first = app.models.behind(&prompt.model).next();
-    let (mut model, mut stand_in) = (first.unwrap_or(asked_for).to_owned(), false);
-    let (mut usage, mut tries) = (Usage::default(), Vec::new());
+    let (mut served, mut stand_in) = (None, false);
+    let (mut usage, mut tries) = (Usage::default(), Tries::default());
     let asked = Usage { input: prompt.tokens(), ..Usage::default() };
     let thought = async {
         let stream = tokio::select! {
-            stream = app.models.next_under(prompt, Some(span.context()), &mut tries) => stream?,
+            stream = app.models.next_under(prompt, Some(span.along()), &mut tries) => stream?,
             unwanted = outlet.unwanted() => return Err(unwanted),
         };
-        let served = stream.served().clone();
-        span.served(&served.provider, &served.model);
-        (model, stand_in, usage) = (served.model, served.name != prompt.model, asked);
+        let answers = stream.served().clone();
+        span.served(&answers.provider, &answers.model);
+        (stand_in, usage) = (answers.name != prompt.model, asked);
+        served = Some((answers.model, answers.provider));
         outlet.relay(stream, &mut usage).await
     };
     let thought = tokio::time::timeout(left.duration(), thought).await;
@@ -58,16 +61,37 @@ pub(super) async fn think(
     {
         usage.input = usage.input.max(asked.input); // it has read the prompt, and may still be at it
     }
-    let outcome = next.as_ref().map_or_else(|error| error.code().name(), |_| "ok");
-    app.observe.model_took(&model, outcome, span.so_far());
+    let Tries { failed, now } = tries;
+    let last = now.as_ref().map(|now| now.model).or(first).unwrap_or(asked_for);
+    let model = served.as_ref().map_or(last, |(model, _): &(String, String)| model.as_str());
+    for tried in &failed {
+        app.observe.model_took(tried.model, tried.outcome, tried.took);
+    }
+    if let Some(now) = now {
+        if let Some(took) = now.first {
+            app.observe.first_token(model, took);
+        }
+        app.observe.model_took(model, next.as_ref().map_or_else(outcome, |_| "ok"), now.so_far());
+    }
     span.ended(&next);
     if let Ok(next) = &next {
         span.used(usage, next.finish.name());
     }
-    let mut cost_micros = app.observe.cost(&model, usage);
-    for (model, spent) in tries {
-        cost_micros = cost_micros.saturating_add(app.observe.cost(&model, spent));
-        usage = usage.plus(spent);
+    let mut cost_micros = app.observe.cost(model, usage);
+    for tried in failed {
+        cost_micros = cost_micros.saturating_add(app.observe.cost(tried.model, tried.spent));
+        usage = usage.plus(tried.spent);
     }
+    let model = model.to_owned();
+    trace.note(|event| event.thought(served, usage, cost_micros));
     Thinking { next, model, stand_in, usage, cost_micros }
+}
+
+/// The word in meters for how a call of a model ended: the trouble's name, if its provider had one.
+fn outcome(error: &Error) -> &'static str {
+    match error.code() {
+        Code::TimeSpent => "timeout",
+        Code::ModelFailed => trouble_of(error).unwrap_or("cut"),
+        code => trouble_of(error).unwrap_or(code.name()),
+    }
 }

@@ -110,12 +110,12 @@ pub(super) async fn tool_call(
     };
     if let Some(wrong) = unreadable.or_else(|| lost.map(|lost| lost.to_string())) {
         let reason = format!("`{}`: {wrong}.", wish.tool);
-        return refuse(app, turn, wish.start(None), &reason).await; // what would be done is not what was asked
+        return refuse(app, turn, wish.start(None), (Code::InvalidArguments, &reason)).await; // what would be done is not what was asked
     }
     let guard = agent.spec.guard.as_deref();
     if let Err(error) = tool.check(&wish.call).and_then(|()| app.control.screen_arguments(guard, &wish.call))
     {
-        return refuse(app, turn, wish.start(None), &error.public()).await; // schema, sizes, guardrail
+        return refuse(app, turn, wish.start(None), (error.code(), &error.public())).await; // schema, sizes, guardrail
     }
     let asking = asking(turn, agent, via, &wish);
     let permitting = app.control.permit(caller, &asking, tool.spec(), &wish.call);
@@ -126,7 +126,9 @@ pub(super) async fn tool_call(
         Permission::Waiting(approval) => {
             return Ok(Called::Waiting(Box::new(Waiting { approval, wish, decision })));
         }
-        Permission::Refused(reason) => return refuse(app, turn, wish.start(Some(&decision)), &reason).await,
+        Permission::Refused(reason) => {
+            return refuse(app, turn, wish.start(Some(&decision)), (Code::Denied, &reason)).await;
+        }
     };
     if wish.effect.changes_things() {
         app.auth.still(caller).await?; // not revoked since the turn began
@@ -145,8 +147,9 @@ pub(super) async fn tool_call(
         None => {
             let span = trace.stage("tool").execute_tool(step.tool().as_str(), &wish.call.id);
             let key = step.id().to_string();
-            let job = Job { trace: Some(span.context()), ..job(app, turn, (&wish, &step), &key) };
+            let job = Job { trace: Some(span.along()), ..job(app, turn, (&wish, &step), &key) };
             let fresh = app.action.execute(permit, caller, &tool, job).await; // broker, retries
+            app.observe.tool_took(step.tool(), &fresh.outcome, span.so_far());
             drop(span);
             cache.keep_tool(&used, &fresh.outcome).await;
             fresh
@@ -160,11 +163,17 @@ pub(super) async fn tool_call(
     turn.note(names);
     let recording = app.turns.record(turn, step, screened.into_inner());
     let step = trace.time("record", recording).await?; // journal, audit: even if it failed
-    app.observe.tool_call(&step);
+    called(app, turn, &step);
     match step.outcome() {
         Some(Outcome::Unknown { reason }) => Err(Error::new(Code::UpstreamUnknown).detail(reason)),
         _ => Ok(Called::Ended(Box::new(step))),
     }
+}
+
+/// Counts a call that has ended, in the meters and in the event of whoever it was made for.
+pub(super) fn called(app: &App, turn: &Turn, step: &Step) {
+    app.observe.tool_call(step);
+    turn.trace().note(|event| event.tools += 1);
 }
 
 /// The work for the executor, within the time that the turn allows.
@@ -200,11 +209,13 @@ async fn unseen(
     let nothing = format!("There is no tool `{}` for you.", wish.call.name);
     let who = Through { caller, agent: &agent.name, via, request: turn.request(), turn: Some(turn.id()) };
     let ruled = hidden.and_then(|tool| app.control.unseen(who, tool.spec(), &wish.call));
-    let Some((ruled, rows)) = ruled else { return refuse(app, turn, wish.start(None), &nothing).await };
+    let Some((ruled, rows)) = ruled else {
+        return refuse(app, turn, wish.start(None), (Code::NotFound, &nothing)).await;
+    };
     turn.note(rows);
     let was_seen = asking(turn, agent, via, wish).approval.is_some();
-    let reason = if was_seen { &ruled.reason } else { &nothing };
-    refuse(app, turn, wish.start(Some(&ruled)), reason).await
+    let told = if was_seen { (Code::Denied, &*ruled.reason) } else { (Code::NotFound, &*nothing) };
+    refuse(app, turn, wish.start(Some(&ruled)), told).await
 }
 
 /// Recorded, and told to the model.
@@ -212,7 +223,12 @@ async fn unseen(
 /// # Errors
 /// `upstream_unknown` for a call that an earlier owner of this turn has sent already: that it may not be made now does
 /// not say that it was not done.
-async fn refuse(app: &App, turn: &mut Turn, start: Start<'_>, reason: &str) -> Result<Called> {
+async fn refuse(
+    app: &App,
+    turn: &mut Turn,
+    start: Start<'_>,
+    (code, reason): (Code, &str),
+) -> Result<Called> {
     let sent = |step: &&Step| {
         step.state() == StepState::Started && step.effect().changes_things() && step.digest() == start.digest
     };
@@ -220,7 +236,10 @@ async fn refuse(app: &App, turn: &mut Turn, start: Start<'_>, reason: &str) -> R
         return Err(cut_off(app, turn, step).await?);
     }
     let step = app.turns.refuse(turn, start, reason).await?;
-    app.observe.tool_call(&step);
+    called(app, turn, &step);
+    if turn.kind() == Kind::Call {
+        turn.trace().note(|event| event.code = Some(code)); // a model is told, and goes on; a client was refused
+    }
     Ok(Called::Ended(Box::new(step)))
 }
 

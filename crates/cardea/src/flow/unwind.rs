@@ -11,6 +11,7 @@ use cardea_core::{
     tool::Outcome,
 };
 
+use super::tool_call::called;
 use crate::{
     action::{Job, Within},
     app::App,
@@ -34,7 +35,7 @@ pub(super) async fn unwind(
     }
     while let Some(step) = turn.next_undo() {
         let end = undo(app, caller, agent, (turn, step)).await?;
-        app.observe.tool_call(&end); // in the log and the meters as any other call
+        called(app, turn, &end); // in the log and the meters as any other call
     }
     let (unwound, told) = turn.unwound();
     let mut failure = Failure::of(&error);
@@ -89,9 +90,10 @@ async fn undo(app: &App, caller: &Caller, agent: &Agent, at: (&mut Turn, Step)) 
     let step = app.turns.undoing(turn, step).await?; // journal and audit intent
     let (key, digest) = (format!("undo.{}", step.id()), Control::digest(caller, &call));
     let span = turn.trace().stage("undo").execute_tool(tool.name().as_str(), &call.id);
-    let (within, trace) = (within(turn.call_limit()), Some(span.context()));
+    let (within, trace) = (within(turn.call_limit()), Some(span.along()));
     let job = Job { call: &call, key: &key, digest: &digest, again, within, trace };
     let outcome = app.action.execute(permit, caller, &tool, job).await.outcome; // broker, retries
+    app.observe.tool_took(tool.name(), &outcome, span.so_far());
     drop(span);
     app.context.cache().clear_tags(&caller.tenant, &tool.clears(&call.arguments)).await; // what it makes old
     let outcome = app.control.screen_result(guard, turn.names(), outcome).into_inner(); // its words go to user and log

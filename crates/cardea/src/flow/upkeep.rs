@@ -12,7 +12,8 @@ use crate::{app::App, control::Watch, once};
 /// After how many looks upstreams are asked for their tools again: a minute.
 const LISTS: u32 = 60;
 
-/// How often is looked whether upstreams must be asked again. One that could not be read is asked each time.
+/// How often is looked whether upstreams must be asked again. One that is silent is asked each time, one that refuses more
+/// and more rarely.
 const LISTS_SOON: Duration = Duration::from_secs(1);
 
 /// How often the head of the audit log is written down beside the database.
@@ -117,6 +118,10 @@ impl App {
     /// The same; tells of a trouble once, and not at each look.
     async fn refresh_and_tell(&self, told: &mut String) -> bool {
         let listed = self.action.refresh().await;
+        self.fit_and_tell(listed.is_ok(), told).await
+    }
+
+    async fn fit_and_tell(&self, listed: bool, told: &mut String) -> bool {
         let fitted = self.fit();
         self.record_policies().await;
         self.control.tell_warnings();
@@ -134,7 +139,7 @@ impl App {
             tracing::error!(error.code = Code::Misconfigured.name(), "{trouble}");
         }
         *told = trouble;
-        listed.is_ok() && fitted.is_ok()
+        listed && fitted.is_ok()
     }
 
     /// Fits the policies to all tools, or to those of all servers but one: a policy that cannot be read with the tools of one
@@ -171,10 +176,12 @@ impl App {
         while pause(&stop, LISTS_SOON).await {
             rounds += 1;
             let now = self.action.accepted().await.ok().or(accepted);
-            let due = !good || rounds >= LISTS || now != accepted;
-            if self.action.was_told_of_changes() || due {
+            if self.action.was_told_of_changes() || rounds >= LISTS || now != accepted {
                 good = self.refresh_and_tell(&mut told).await;
                 (rounds, accepted) = (0, now);
+            } else if !good && self.action.is_due() {
+                let listed = self.action.refresh_due().await.is_ok();
+                good = self.fit_and_tell(listed, &mut told).await;
             }
         }
     }
@@ -193,6 +200,7 @@ impl App {
                 .await
                 .unwrap_or_else(|error| (Watch::default(), Err(Error::new(Code::Internal).because(error))));
             let trouble = looked.err().map(|error| reason(&error)).unwrap_or_default();
+            self.observe.policies_stale(!trouble.is_empty());
             // Once for each trouble, and not at each look.
             if trouble != told && !trouble.is_empty() {
                 tracing::error!(error.code = Code::Misconfigured.name(), "the old policies stay: {trouble}");

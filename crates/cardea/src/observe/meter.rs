@@ -2,14 +2,18 @@
 
 use std::{
     collections::HashSet,
-    sync::{Arc, PoisonError, RwLock},
+    sync::{Arc, PoisonError, RwLock, atomic::AtomicU64},
     time::Duration,
 };
 
-use cardea_core::{message::Usage, time::Millis};
+use cardea_core::{
+    Code,
+    message::Usage,
+    time::{Millis, Timestamp},
+};
 use prometheus_client::{
     encoding::text::encode,
-    metrics::{counter::Counter, family::Family, histogram::Histogram, info::Info},
+    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram, info::Info},
     registry::{Registry, Unit},
 };
 
@@ -46,6 +50,8 @@ pub struct Seen<'a> {
     pub name: &'a str,
     /// How it ended.
     pub status: &'static str,
+    /// Why, if a turn did not end well.
+    pub code: Option<Code>,
 }
 
 /// What came of a look into a cache.
@@ -85,7 +91,7 @@ impl CacheResult {
 
 pub(super) struct Meters {
     registry: Registry,
-    values: [Values; 6],
+    values: [Values; 7],
     requests: Counters<4>,
     request_seconds: Timers<1>,
     decisions: Counters<2>,
@@ -94,12 +100,18 @@ pub(super) struct Meters {
     saved: Counters<3>,
     checks: Counters<2>,
     tools: Counters<2>,
-    turns: Counters<2>,
+    turns: Counters<3>,
     tokens: Counters<2>,
     cost: Counters<1>,
     unpriced: Counters<1>,
     model_seconds: Timers<2>,
     refused: Counters<1>,
+    resumes: Counters<1>,
+    in_work: Gauge,
+    tool_seconds: Timers<2>,
+    first_token_seconds: Timers<1>,
+    stale: Gauge,
+    left_alone: Gauge,
 }
 
 /// Which label a value belongs to.
@@ -111,6 +123,7 @@ enum Label {
     Agent,
     Model,
     Finding,
+    Upstream,
 }
 
 fn timer() -> Histogram {
@@ -120,9 +133,9 @@ fn timer() -> Histogram {
 }
 
 impl Meters {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(started: Timestamp) -> Self {
         let mut meters = Self {
-            registry: Registry::with_prefix("cardea"),
+            registry: Registry::default(),
             values: Default::default(),
             requests: Family::default(),
             request_seconds: Family::new_with_constructor(timer),
@@ -138,9 +151,19 @@ impl Meters {
             unpriced: Family::default(),
             model_seconds: Family::new_with_constructor(timer),
             refused: Family::default(),
+            resumes: Family::default(),
+            in_work: Gauge::default(),
+            tool_seconds: Family::new_with_constructor(timer),
+            first_token_seconds: Family::new_with_constructor(timer),
+            stale: Gauge::default(),
+            left_alone: Gauge::default(),
         };
         let version = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
-        let registry = &mut meters.registry;
+        let start: Gauge<f64, AtomicU64> = Gauge::default();
+        start.set(started.0 as f64 / 1e3);
+        let help = "When this process was started, in seconds since 1970";
+        meters.registry.register_with_unit("process_start_time", help, Unit::Seconds, start);
+        let registry = meters.registry.sub_registry_with_prefix("cardea");
         registry.register("build", "This build of Cardea", version);
         registry.register(
             "requests",
@@ -166,7 +189,7 @@ impl Meters {
         registry.register("tool_calls", "Tool calls that ended, by tool and status", meters.tools.clone());
         registry.register(
             "turns",
-            "Turns that ended or fell asleep, by agent and status",
+            "Turns that ended or fell asleep, by agent, status and the error's code or none",
             meters.turns.clone(),
         );
         registry.register("tokens", "Tokens of model calls, by model and direction", meters.tokens.clone());
@@ -178,7 +201,57 @@ impl Meters {
         registry.register_with_unit("model_duration", help, Unit::Seconds, meters.model_seconds.clone());
         let help = "Connections that were not taken, by reason: limit (server.max_connections) or error";
         registry.register("connections_refused", help, meters.refused.clone());
+        let mut registry = std::mem::take(&mut meters.registry);
+        meters.of_work(registry.sub_registry_with_prefix("cardea"));
+        meters.registry = registry;
         meters
+    }
+
+    /// Registers what tells of work in hand and of neighbours.
+    fn of_work(&self, registry: &mut Registry) {
+        let help = "Turns that went on after their request was answered, by how that ended";
+        registry.register("resumes", help, self.resumes.clone());
+        let help = "Requests and turns that are worked on now";
+        registry.register("requests_in_work", help, self.in_work.clone());
+        let help = "Time of one tool call, by upstream or connector and outcome";
+        registry.register_with_unit("tool_duration", help, Unit::Seconds, self.tool_seconds.clone());
+        let help = "Time of one model call to the first piece of its answer, by model";
+        registry.register_with_unit(
+            "model_first_token",
+            help,
+            Unit::Seconds,
+            self.first_token_seconds.clone(),
+        );
+        let help = "1 while the policy folder holds a set that cannot be used, and an older one is in force";
+        registry.register("policies_stale", help, self.stale.clone());
+        let help = "Hosts of providers, upstreams and issuers that failed too often and are left alone now";
+        registry.register("hosts_left_alone", help, self.left_alone.clone());
+    }
+
+    pub(super) fn in_work(&self) -> &Gauge {
+        &self.in_work
+    }
+
+    pub(super) fn tool_took(&self, upstream: &str, outcome: &'static str, took: Duration) {
+        let labels = [("upstream", self.value(Label::Upstream, upstream)), ("outcome", outcome.into())];
+        self.tool_seconds.get_or_create(&labels).observe(took.as_secs_f64());
+    }
+
+    pub(super) fn first_token(&self, model: &str, took: Millis) {
+        let labels = [("model", self.value(Label::Model, model))];
+        self.first_token_seconds.get_or_create(&labels).observe(took.duration().as_secs_f64());
+    }
+
+    pub(super) fn stale(&self, stale: bool) {
+        self.stale.set(i64::from(stale));
+    }
+
+    pub(super) fn left_alone(&self, hosts: usize) {
+        self.left_alone.set(i64::try_from(hosts).unwrap_or(i64::MAX));
+    }
+
+    pub(super) fn resume(&self, ending: &'static str) {
+        self.resumes.get_or_create(&[("ending", ending.into())]).inc();
     }
 
     pub(super) fn connection_refused(&self, reason: &'static str) {
@@ -242,7 +315,9 @@ impl Meters {
 
     pub(super) fn turn(&self, turn: Seen<'_>) {
         let agent = self.value(Label::Agent, turn.name);
-        self.turns.get_or_create(&[("agent", agent), ("status", turn.status.into())]).inc();
+        let code = turn.code.map_or("none", Code::name);
+        let labels = [("agent", agent), ("status", turn.status.into()), ("code", code.into())];
+        self.turns.get_or_create(&labels).inc();
     }
 
     pub(super) fn model_call(&self, model: &str, usage: Usage, cost_micros: Option<u64>) {

@@ -19,15 +19,21 @@ mod span;
 mod unproved;
 mod verify;
 
-use std::sync::{Arc, Mutex, OnceLock};
+use std::{
+    sync::{Arc, Mutex, OnceLock},
+    time::Duration,
+};
 
 use cardea_core::{
     cost::Prices,
-    id::TurnId,
+    id::{ToolName, TurnId},
+    journal::StepState,
     message::Usage,
     principal::{Principal, Proof},
     time::{Millis, SharedClock},
+    tool::Outcome,
 };
+use cardea_net::Net;
 use cardea_store::Db;
 
 pub use self::{
@@ -35,7 +41,7 @@ pub use self::{
     checkpoint::{Checkpoint, CheckpointKey, Checkpoints},
     checkpoints::is_behind,
     decision::{Decided, Decision, Ruled, Verdict},
-    event::{RequestEvent, Told},
+    event::{HUNG_UP, RequestEvent, Told, Work},
     meter::{CacheResult, CheckResult, Seen},
     search::{Audited, Wanted},
     span::{Span, Trace},
@@ -57,6 +63,7 @@ struct Inner {
     clock: SharedClock,
     prices: Prices,
     meters: Meters,
+    net: OnceLock<Net>,
     checkpoint_key: OnceLock<CheckpointKey>,
     written: Mutex<Written>,
 }
@@ -72,7 +79,8 @@ impl Observe {
     #[must_use]
     pub fn new(db: Db, clock: SharedClock, prices: Prices) -> Self {
         let (checkpoint_key, written) = (OnceLock::new(), Mutex::default());
-        Self(Arc::new(Inner { db, clock, prices, meters: Meters::new(), checkpoint_key, written }))
+        let (meters, net) = (Meters::new(clock.now()), OnceLock::new());
+        Self(Arc::new(Inner { db, clock, prices, meters, net, checkpoint_key, written }))
     }
 
     /// Counts the tokens of one model call and gives its cost in millionths of a US dollar.
@@ -103,7 +111,7 @@ impl Observe {
         priced.map(|price| price.room(reads, micros).unwrap_or(0)).min().unwrap_or(u64::MAX)
     }
 
-    /// Counts how long a model took and how it ended: `ok` or a code's name.
+    /// Counts one call of a model, how long it took and how it ended: `ok`, or the name of a trouble or a code.
     pub fn model_took(&self, model: &str, outcome: &'static str, took: Millis) {
         self.0.meters.model_took(model, outcome, took);
     }
@@ -157,9 +165,36 @@ impl Observe {
         self.0.meters.connection_refused(reason);
     }
 
+    /// Tells of the hosts of this way out as well.
+    pub fn looks_at(&self, net: Net) {
+        drop(self.0.net.set(net));
+    }
+
+    /// Counts how long a tool of this upstream or connector took.
+    pub fn tool_took(&self, tool: &ToolName, outcome: &Outcome, took: Duration) {
+        let upstream = tool.as_str().split_once("__").map_or(OTHER, |(upstream, _)| upstream);
+        let outcome = match outcome {
+            Outcome::Done { .. } => StepState::Done,
+            Outcome::Failed { .. } => StepState::Failed,
+            Outcome::Unknown { .. } => StepState::Unknown,
+        };
+        self.0.meters.tool_took(upstream, outcome.name(), took);
+    }
+
+    /// Counts how long the first piece of a model's answer took.
+    pub fn first_token(&self, model: &str, took: Millis) {
+        self.0.meters.first_token(model, took);
+    }
+
+    /// Tells whether the policy folder holds a set that cannot be used.
+    pub fn policies_stale(&self, stale: bool) {
+        self.0.meters.stale(stale);
+    }
+
     /// Everything that is counted, in the OpenMetrics text format.
     #[must_use]
     pub fn metrics_text(&self) -> String {
+        self.0.meters.left_alone(self.0.net.get().map_or(0, Net::left_alone));
         self.0.meters.text()
     }
 }

@@ -6,32 +6,54 @@
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
-use cardea_core::{Code, Error, Result, id::RequestId, message::Usage, time::Millis, trace::TraceContext};
+use cardea_core::{
+    Code, Error, Result,
+    id::RequestId,
+    message::Usage,
+    trace::{Along, TraceContext, TraceState},
+};
 use futures::FutureExt as _;
 
-use super::{Observe, RequestEvent};
+use super::{Observe, RequestEvent, Work};
 
 /// Most stages whose length stands in one event.
 const STAGES: usize = 64;
 
 /// A request on its way. Cheap to clone; when the last clone is gone, the request's event is told.
 #[derive(Clone)]
-pub struct Trace(Arc<Open>);
+pub struct Trace {
+    open: Arc<Open>,
+    /// The span that contains what begins next.
+    at: TraceContext,
+}
 
 struct Open {
     observe: Option<Observe>,
     here: TraceContext,
     caller: Option<TraceContext>,
+    state: Option<TraceState>,
     started: Instant,
-    event: Mutex<RequestEvent>,
+    event: Mutex<Event>,
+}
+
+/// The event on its way, and since when it counts.
+struct Event {
+    told: RequestEvent,
+    since: Instant,
+}
+
+impl Event {
+    fn now(told: RequestEvent) -> Mutex<Self> {
+        Mutex::new(Self { told, since: Instant::now() })
+    }
 }
 
 impl std::fmt::Debug for Trace {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_tuple("Trace").field(&self.0.here).finish()
+        f.debug_tuple("Trace").field(&self.at).finish()
     }
 }
 
@@ -39,24 +61,28 @@ impl Default for Trace {
     /// A trace of which nobody is told.
     fn default() -> Self {
         let event = RequestEvent::new(RequestId::random(), "none", "none");
-        Self(Arc::new(Open {
-            observe: None,
-            here: TraceContext::fresh(),
-            caller: None,
-            started: Instant::now(),
-            event: Mutex::new(event),
-        }))
+        let (here, event) = (TraceContext::fresh(), Event::now(event));
+        let (observe, caller, state, started) = (None, None, None, Instant::now());
+        Self { open: Arc::new(Open { observe, here, caller, state, started, event }), at: here }
     }
 }
 
 impl Observe {
-    /// The trace of a request; `caller` is the place in a trace that the client sent, if it sent one.
+    /// The trace of a request; `caller` is the place in a trace that the client sent, if it sent one, and `state` what came
+    /// with it.
     #[must_use]
-    pub fn trace(&self, mut event: RequestEvent, caller: Option<TraceContext>) -> Trace {
+    pub fn trace(
+        &self,
+        mut event: RequestEvent,
+        caller: Option<TraceContext>,
+        state: Option<TraceState>,
+    ) -> Trace {
         let here = caller.map_or_else(TraceContext::fresh, |caller| caller.child());
         event.trace = Some(here.trace_id());
-        let (observe, event) = (Some(self.clone()), Mutex::new(event));
-        Trace(Arc::new(Open { observe, here, caller, started: Instant::now(), event }))
+        let (observe, event) = (Some(self.clone()), Event::now(event));
+        self.0.meters.in_work().inc();
+        let started = Instant::now();
+        Trace { open: Arc::new(Open { observe, here, caller, state, started, event }), at: here }
     }
 
     fn span(&self, span: &Span, trace: &Open) {
@@ -67,7 +93,7 @@ impl Observe {
             tracing::Level::DEBUG,
             trace.id = trace.here.trace_id(),
             span.id = span.here.span_id(),
-            parent.id = trace.here.span_id(),
+            parent.id = span.trace.at.span_id(),
             span.name = name.as_deref().unwrap_or(span.stage),
             took_us = u64::try_from(span.started.elapsed().as_micros()).unwrap_or(u64::MAX),
             gen_ai.operation.name = *operation,
@@ -89,15 +115,22 @@ impl Observe {
 impl Drop for Open {
     fn drop(&mut self) {
         let Some(observe) = &self.observe else { return };
-        let event = self.event.get_mut().unwrap_or_else(PoisonError::into_inner);
-        event.took = self.started.elapsed();
+        observe.0.meters.in_work().dec();
+        let Event { told: event, since } = self.event.get_mut().unwrap_or_else(PoisonError::into_inner);
+        if event.took.is_zero() {
+            event.took = since.elapsed();
+        }
+        let name = match event.work {
+            Work::Request => format!("{} {}", event.method, event.route),
+            work => work.name().to_owned(),
+        };
         tracing::event!(
             target: "cardea::span",
             tracing::Level::DEBUG,
             trace.id = self.here.trace_id(),
             span.id = self.here.span_id(),
             parent.id = self.caller.map(|caller| caller.span_id()),
-            span.name = format!("{} {}", event.method, event.route),
+            span.name = name,
             took_us = u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX),
             "error.type" = event.code.map(Code::name),
             "span"
@@ -110,24 +143,52 @@ impl Trace {
     /// The request that it is the trace of.
     #[must_use]
     pub fn request(&self) -> RequestId {
-        self.0.event.lock().unwrap_or_else(PoisonError::into_inner).request
+        self.open.event.lock().unwrap_or_else(PoisonError::into_inner).told.request
     }
 
     /// The request's own place in the trace.
     #[must_use]
     pub fn context(&self) -> TraceContext {
-        self.0.here
+        self.open.here
     }
 
     /// Notes something that the request's event should tell.
     pub fn note(&self, note: impl FnOnce(&mut RequestEvent)) {
-        note(&mut self.0.event.lock().unwrap_or_else(PoisonError::into_inner));
+        note(&mut self.open.event.lock().unwrap_or_else(PoisonError::into_inner).told);
+    }
+
+    /// Notes how the work has ended that its client waits for, if not well.
+    pub fn heard<T>(&self, done: &Result<T>) {
+        if let Err(error) = done {
+            self.note(|event| event.failed(error));
+        }
+    }
+
+    /// Notes that its client hung up before there was an answer. The request ends here; the work for it may go on.
+    pub fn left(&self, status: u16) {
+        let took = self.open.started.elapsed();
+        self.note(|event| (event.status, event.left, event.took) = (status, true, took));
+    }
+
+    /// Tells of the request, which is answered though its work goes on. What is done from here on is told as work of its own,
+    /// in the same trace.
+    pub fn goes_on(&self) {
+        let done = {
+            let mut event = self.open.event.lock().unwrap_or_else(PoisonError::into_inner);
+            event.told.took = event.since.elapsed();
+            event.since = Instant::now();
+            let rest = event.told.rest();
+            std::mem::replace(&mut event.told, rest)
+        };
+        if let Some(observe) = &self.open.observe {
+            observe.request(&done);
+        }
     }
 
     /// Begins a stage; it ends when the span is dropped.
     #[must_use]
     pub fn stage(&self, stage: &'static str) -> Span {
-        let here = self.0.here.child();
+        let here = self.at.child();
         Span { trace: self.clone(), here, stage, started: Instant::now(), facts: Facts::default() }
     }
 
@@ -211,16 +272,23 @@ impl Span {
         self
     }
 
-    /// Its place in the trace, for whoever is called.
+    /// What goes along with a call that is made in it.
     #[must_use]
-    pub fn context(&self) -> TraceContext {
-        self.here
+    pub fn along(&self) -> Along<'_> {
+        let state = self.trace.open.state.as_ref();
+        Along { here: self.here, state, request: self.trace.request() }
     }
 
     /// How long it has taken so far.
     #[must_use]
-    pub fn so_far(&self) -> Millis {
-        Millis::from(self.started.elapsed())
+    pub fn so_far(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    /// The same trace for what this stage contains.
+    #[must_use]
+    pub fn inside(&self) -> Trace {
+        Trace { at: self.here, ..self.trace.clone() }
     }
 
     /// Who served a model call.
@@ -242,8 +310,8 @@ impl Span {
 impl Drop for Span {
     fn drop(&mut self) {
         let took = self.started.elapsed();
-        if let Some(observe) = &self.trace.0.observe {
-            observe.span(self, &self.trace.0);
+        if let Some(observe) = &self.trace.open.observe {
+            observe.span(self, &self.trace.open);
         }
         self.trace.note(|event| {
             if event.stages.len() < STAGES {

@@ -1,6 +1,7 @@
 use std::{collections::BTreeSet, io::Cursor};
 
 use cardea_core::{
+    Code,
     id::{DecisionId, TenantId, TurnId},
     log::{Broken, ChainKey},
     page::{Limit, Page, Place},
@@ -324,15 +325,16 @@ async fn meters_have_units_and_do_not_grow_with_made_up_names() {
     assert_eq!(house.observe.cost("free", usage), 0);
     assert_eq!(house.observe.cost("of_nothing", Usage::default()), 0);
     for n in 0..2_000 {
-        house.observe.tool_call(Seen { name: &format!("made_up_{n}"), status: "refused" });
+        house.observe.tool_call(Seen { name: &format!("made_up_{n}"), status: "refused", code: None });
     }
     house.observe.cache("exact", "support", CacheResult::Hit);
     house.observe.finding("payment_card", "output", "masked");
     house.observe.model_took("m", "ok", Millis(1_500));
-    house.observe.turn(Seen { name: "support", status: "answered" });
+    house.observe.turn(Seen { name: "support", status: "answered", code: None });
+    house.observe.turn(Seen { name: "support", status: "failed", code: Some(Code::ModelFailed) });
     let mut event = RequestEvent::new(cardea_core::id::RequestId::random(), "POST", "/v1/chat/completions");
     event.asked_by(&ann("acme"));
-    (event.status, event.took) = (200, std::time::Duration::from_micros(12_345));
+    (event.status, event.took) = (200, Duration::from_micros(12_345));
     house.observe.request(&event);
 
     let text = house.observe.metrics_text();
@@ -346,7 +348,9 @@ async fn meters_have_units_and_do_not_grow_with_made_up_names() {
         r#"cardea_unpriced_calls_total{model="free"} 1"#,
         r#"cardea_tokens_total{model="m",direction="output"} 500000"#,
         r#"cardea_model_duration_seconds_sum{model="m",outcome="ok"} 1.5"#,
-        r#"cardea_turns_total{agent="support",status="answered"} 1"#,
+        "\nprocess_start_time_seconds 1700000000",
+        r#"cardea_turns_total{agent="support",status="answered",code="none"} 1"#,
+        r#"cardea_turns_total{agent="support",status="failed",code="model_failed"} 1"#,
     ] {
         assert!(text.contains(line), "`{line}` is missing in\n{text}");
     }
@@ -409,7 +413,7 @@ async fn a_request_is_told_in_one_line_whatever_its_cause_and_tenant_contain() {
     let subscriber = tracing_subscriber::fmt().json().with_writer(move || writer.clone()).finish();
     let mut event = RequestEvent::new(cardea_core::id::RequestId::random(), "POST", "/api/v1/turns/{turn}");
     event.asked_by(&ann("acme\n{\"forged\":true}"));
-    (event.status, event.code) = (503, Some(cardea_core::Code::StoreUnavailable));
+    (event.status, event.code) = (503, Some(Code::StoreUnavailable));
     event.cause = Some("lost\r\n\u{1b}[2Kconnection".into());
     event.stages = vec![("auth", Millis(1).duration()), ("model", Millis(40).duration())];
     tracing::subscriber::with_default(subscriber, || house.observe.request(&event));
@@ -417,7 +421,10 @@ async fn a_request_is_told_in_one_line_whatever_its_cause_and_tenant_contain() {
     assert_eq!(text.lines().count(), 1, "{text}");
     let line: Value = serde_json::from_str(&text).unwrap();
     let fields = &line["fields"];
-    assert_eq!((&fields["http.status"], &fields["error.code"]), (&json!(503), &json!("store_unavailable")));
+    assert_eq!(
+        (&fields["http.response.status_code"], &fields["error.type"]),
+        (&json!(503), &json!("store_unavailable"))
+    );
     assert_eq!(
         (&fields["user.class"], &fields["stages_ms"]),
         (&json!("jwt"), &json!("auth=1.00 model=40.00"))

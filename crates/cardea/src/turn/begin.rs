@@ -8,6 +8,7 @@ use cardea_core::{
     message::{Message, Usage, estimate_tokens},
     principal::Principal,
     time::{Millis, Timestamp},
+    trace::TraceContext,
 };
 use cardea_store::{Commit, CommitError, args};
 use serde_json::json;
@@ -26,6 +27,8 @@ pub struct Question<'a> {
     pub principal: &'a Principal,
     /// The request.
     pub request: RequestId,
+    /// Its place in a trace, for what goes on later.
+    pub trace: Option<TraceContext>,
     /// What kind of turn it is.
     pub kind: Kind,
     /// Who answers.
@@ -186,6 +189,7 @@ impl Turns {
             held: self.inner.held.hold(id).unwrap_or_default(),
             commits: 0,
             request: question.request,
+            asked_in: question.trace,
             principal: question.principal.clone(),
             kind: question.kind,
             agent: question.agent.clone(),

@@ -98,6 +98,7 @@ impl Worker<'_> {
         let begun = self.turns.begin(Question {
             principal: &who,
             request: RequestId::random(),
+            trace: None,
             kind: Kind::Chat,
             agent: &agent,
             version: "1",

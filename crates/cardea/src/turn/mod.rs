@@ -30,6 +30,7 @@ use cardea_core::{
     message::Usage,
     principal::Principal,
     time::{Millis, SharedClock, Timestamp},
+    trace::TraceContext,
 };
 use cardea_store::{Commit, CommitError, Db, Value, args};
 use serde::{Deserialize, Serialize};
@@ -98,6 +99,8 @@ pub struct Limits {
 pub struct Turn {
     id: TurnId,
     request: RequestId,
+    /// The place in a trace of that request.
+    asked_in: Option<TraceContext>,
     principal: Principal,
     kind: Kind,
     agent: AgentName,
@@ -153,6 +156,12 @@ impl Turn {
     #[must_use]
     pub fn request(&self) -> RequestId {
         self.request
+    }
+
+    /// The place in a trace of that request, if it is known.
+    #[must_use]
+    pub fn asked_in(&self) -> Option<TraceContext> {
+        self.asked_in
     }
 
     /// The same turn, worked on for this request.

@@ -10,6 +10,7 @@ use cardea_core::{
     principal::{Principal, Proof},
     time::Timestamp,
     tool::{Effect, ToolCall},
+    trace::TraceContext,
 };
 use cardea_store::{Commit, CommitError, FromRow, Row, RowError, args};
 use serde_json::json;
@@ -81,7 +82,7 @@ impl Turns {
                    (SELECT COALESCE(MAX(seq), 1) FROM events WHERE turn = turns.id), \
                    input_tokens, cached_tokens, output_tokens, cost_micros, started_at, deadline_at, commits, paid_tokens, \
                    paid_micros, failure, \
-                   (SELECT deleted_at FROM conversations WHERE id = turns.conversation), CASE WHEN state = 'running' THEN 1 ELSE 0 END FROM turns WHERE id = $1 AND ended_at IS NULL";
+                   (SELECT deleted_at FROM conversations WHERE id = turns.conversation), trace, CASE WHEN state = 'running' THEN 1 ELSE 0 END FROM turns WHERE id = $1 AND ended_at IS NULL";
         let rows: Vec<TurnRow> = self.inner.db.rows(sql, args![id]).await?;
         let Some(row) = rows.into_iter().next() else { return Ok(None) };
         let was_running = row.was_running;
@@ -130,6 +131,7 @@ impl FromRow for TurnRow {
             prompt: row.get(5)?,
             fence: row.get(6)?,
             request: row.get(7)?,
+            asked_in: row.get::<Option<String>>(22)?.as_deref().and_then(TraceContext::parse),
             taint: BTreeSet::new(),
             model_calls: row.get(9)?,
             models: BTreeSet::new(),
@@ -156,7 +158,7 @@ impl FromRow for TurnRow {
         Ok(Self {
             failure: row.get(20)?,
             deleted: row.get(21)?,
-            was_running: row.get(22)?,
+            was_running: row.get(23)?,
             turn,
             principal: row.get(1)?,
             taint: row.get(8)?,

@@ -60,10 +60,14 @@ impl Failure {
         }
     }
 
+    fn code(&self) -> Code {
+        Code::parse(&self.code).unwrap_or(Code::Internal)
+    }
+
     /// The error that this failure was.
     #[must_use]
     pub fn error(&self) -> Error {
-        let code = Code::parse(&self.code).unwrap_or(Code::Internal);
+        let code = self.code();
         let detail = self.message.strip_prefix(code.sentence()).unwrap_or(&self.message).trim();
         let error = if detail.is_empty() { Error::new(code) } else { Error::new(code).detail(detail) };
         match self.retry_after_ms {
@@ -98,6 +102,12 @@ impl Receipt {
     #[must_use]
     pub fn failed(&self) -> Option<Error> {
         Some(self.error.as_ref()?.error().of_turn(self.turn, self.conversation))
+    }
+
+    /// The code of that error.
+    #[must_use]
+    pub fn code(&self) -> Option<Code> {
+        self.error.as_ref().map(Failure::code)
     }
 }
 
@@ -153,7 +163,7 @@ pub struct Receipt {
 
 impl<'a> From<&'a Receipt> for Seen<'a> {
     fn from(receipt: &'a Receipt) -> Self {
-        Self { name: receipt.agent.as_str(), status: receipt.status.name() }
+        Self { name: receipt.agent.as_str(), status: receipt.status.name(), code: receipt.code() }
     }
 }
 
@@ -163,10 +173,8 @@ impl<'a> From<&'a Receipt> for Told<'a> {
             agent: receipt.agent.as_str(),
             turn: receipt.turn,
             ending: receipt.status.name(),
+            code: receipt.code(),
             cache: receipt.cache.name(),
-            tools: receipt.tools.len() as u64,
-            usage: receipt.usage,
-            cost_micros: receipt.cost_micros,
         }
     }
 }

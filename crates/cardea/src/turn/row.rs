@@ -97,12 +97,13 @@ impl Turns {
             turn.deadline.0
         ];
         values.extend(self.used(turn, end));
+        values.extend(args![turn.asked_in.map(|place| place.to_string())]);
         Ok(Commit::new().run(
             "INSERT INTO turns (id, tenant, owner, user_id, principal, kind, agent, conversation, prompt, state, node, \
              node_fence, fence, request, taint, started_at, updated_at, deadline_at, receipt, code, ended_at, steps, \
-             reflections, events, input_tokens, cached_tokens, output_tokens, cost_micros) \
+             reflections, events, input_tokens, cached_tokens, output_tokens, cost_micros, trace) \
              VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, \
-             $22, $23, $24, $25, $26, $27, $28)",
+             $22, $23, $24, $25, $26, $27, $28, $29)",
             values,
         ))
     }

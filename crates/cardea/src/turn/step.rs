@@ -179,7 +179,7 @@ impl Step {
 
 impl<'a> From<&'a Step> for Seen<'a> {
     fn from(step: &'a Step) -> Self {
-        Self { name: step.tool.as_str(), status: step.state.name() }
+        Self { name: step.tool.as_str(), status: step.state.name(), code: None }
     }
 }
 

@@ -152,6 +152,7 @@ impl Asks {
         let question = Question {
             principal: &self.who,
             request: RequestId::random(),
+            trace: None,
             kind: self.kind,
             agent: &self.agent,
             version: "1",

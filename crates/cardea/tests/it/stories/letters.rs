@@ -235,7 +235,7 @@ async fn who_has_too_much_in_work_is_told_so_and_not_that_the_server_is_busy() {
 }
 
 /// Asks for a stream over a socket of its own, reads until these words have come, and hangs up.
-fn hangs_up_after(address: &str, token: &str, body: &str, words: &str) {
+pub(super) fn hangs_up_after(address: &str, token: &str, body: &str, words: &str) {
     let mut socket = TcpStream::connect(address).unwrap();
     let head = format!(
         "POST /v1/chat/completions HTTP/1.1\r\nhost: {address}\r\nauthorization: Bearer {token}\r\n\

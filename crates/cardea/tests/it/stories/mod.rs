@@ -13,6 +13,7 @@ mod deletions;
 mod denials;
 mod embedded;
 mod erasure;
+mod events;
 mod faults;
 mod follows;
 mod guard;

@@ -27,6 +27,14 @@ fn look(world: &World, watch: &mut Watch) -> Result<()> {
     world.app.control.follow(watch, &world.app.action.catalog().specs())
 }
 
+/// Waits until the meters say so of the policies in force.
+async fn is_stale(world: &World, stale: bool) {
+    let line = format!("cardea_policies_stale {}\n", i32::from(stale));
+    while !world.app.observe.metrics_text().contains(&line) {
+        tokio::task::yield_now().await;
+    }
+}
+
 #[tokio::test]
 async fn a_bad_policy_set_changes_nothing_and_a_good_one_is_taken_without_a_restart() {
     let script = (0..4).flat_map(|_| [refund(), Act::say("That is all.")]);
@@ -51,6 +59,7 @@ async fn a_bad_policy_set_changes_nothing_and_a_good_one_is_taken_without_a_rest
     }
     ann.asks("Refund order 17 again.").await.ends().await;
     assert_eq!(newest(&world, &ann).await, ("allow".to_owned(), first.clone()), "the old set decides on");
+    is_stale(&world, true).await;
 
     let strict = format!(
         "{good}\n@id(\"closed-today\")\n@reason(\"no refunds today.\")\nforbid (principal, action == Action::\"{REFUND}\", resource)\nwhen {{ context.args.amount_hundredths > 0 }};\n"
@@ -75,6 +84,7 @@ async fn a_bad_policy_set_changes_nothing_and_a_good_one_is_taken_without_a_rest
         ("allow".to_owned(), first.clone()),
         "the same set has the same version"
     );
+    is_stale(&world, false).await;
 
     // What a version said can be read as long as there are decisions under it.
     world.app.control.record().await.unwrap();
