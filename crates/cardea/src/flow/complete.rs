@@ -1,5 +1,7 @@
 //! A bare completion: somebody else's transcript, with our identity, guardrails, cache and budget around it.
 
+use std::collections::BTreeSet;
+
 use cardea_auth::Caller;
 use cardea_core::{
     Result,
@@ -109,7 +111,8 @@ pub async fn complete(app: &App, request: CompleteRequest, client: Option<Stream
     calls.iter_mut().try_for_each(|call| screen_call(app, &names, call, Surface::Output))?; // and what it asks for
     trace.note(|event| event.ending = Some(finish.name()));
     if calls.is_empty() && finish == Finish::Stop && !stand_in && !refused {
-        let answer = Answered { text: &text, finish, usage, micros: cost_micros, good_for: None };
+        let (micros, taint) = (cost_micros, &BTreeSet::new());
+        let answer = Answered { text: &text, finish, usage, micros, taint, good_for: None };
         app.context.cache().keep(&asked, answer, Finished::default(), Vec::new()).await; // best effort
     }
     let (cache, cut) = (CacheUse::None, outlet.is_cut());
