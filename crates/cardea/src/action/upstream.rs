@@ -25,7 +25,7 @@ use rmcp::{
     ClientHandler, RoleClient,
     model::{
         CallToolRequestParams, CallToolResponse, ClientConfig, ErrorData, ProtocolVersion, RequestMetaObject,
-        Tool as WireTool,
+        Tool as WireTool, ToolAnnotations,
     },
     service::{ClientLifecycleMode, ClientServiceExt, NotificationContext, RunningService, ServiceError},
     transport::streamable_http_client::{StreamableHttpClientTransport, StreamableHttpClientTransportConfig},
@@ -406,7 +406,7 @@ fn import(server: &str, config: &UpstreamConfig, tool: &WireTool) -> Result<Tool
         description: tool.description.as_deref().unwrap_or_default().to_owned(),
         input_schema: Value::Object(tool.input_schema.as_ref().clone()),
         effect,
-        idempotent: effect == Effect::Read || keyed,
+        idempotent: effect == Effect::Read || keyed || about.idempotent,
         sends_outside: about.sends_outside.unwrap_or(effect.changes_things()),
         examples: about.examples,
         cache: about.cache.map(CacheHint::from),
@@ -422,7 +422,11 @@ fn about(config: &UpstreamConfig, tool: &WireTool) -> About {
         return About::default();
     }
     let said = tool.meta.as_ref().and_then(|meta| meta.get(ABOUT)).cloned();
-    said.and_then(|said| serde_json::from_value(said).ok()).unwrap_or_default()
+    let said: About = said.and_then(|said| serde_json::from_value(said).ok()).unwrap_or_default();
+    match &tool.annotations {
+        Some(hints) => said.or(hints),
+        None => said,
+    }
 }
 
 /// `_meta["dev.cardea/tool"]`.
@@ -436,6 +440,24 @@ struct About {
     cache: Option<Reuse>,
     clears: Vec<String>,
     undo: Option<TakenBack>,
+    /// MCP's word only: a second call changes nothing more.
+    #[serde(skip)]
+    idempotent: bool,
+}
+
+impl About {
+    /// What is missing, in the words of MCP (2025-11-25, server/tools, `ToolAnnotations`).
+    fn or(mut self, hints: &ToolAnnotations) -> Self {
+        let effect = match (hints.read_only_hint, hints.destructive_hint) {
+            (Some(true), _) => Some(Effect::Read),
+            (_, Some(false)) => Some(Effect::Write),
+            _ => None, // then it is destructive, as MCP has it
+        };
+        self.effect = self.effect.or(effect);
+        self.sends_outside = self.sends_outside.or(hints.open_world_hint);
+        self.idempotent = self.idempotency.is_none() && hints.idempotent_hint == Some(true);
+        self
+    }
 }
 
 /// `undo` in it: a tool of the same server, and its arguments from `{argument}` and `{result.…}`.
@@ -506,6 +528,35 @@ mod tests {
             let mut named = server.catalog()[0].clone();
             named.name = name.to_owned().into();
             assert!(screened("ops", screen, named).is_none(), "{name:?}");
+        }
+    }
+
+    #[test]
+    fn the_hints_of_mcp_are_believed_where_the_own_words_of_a_tool_say_nothing() {
+        let trusted: UpstreamConfig =
+            toml::from_str("url = 'http://127.0.0.1:1/mcp'\ntrust_annotations = true").unwrap();
+        let stranger: UpstreamConfig = toml::from_str("url = 'http://127.0.0.1:1/mcp'").unwrap();
+        let told = |config: &UpstreamConfig, hints: Value, meta: Value| {
+            let tool = serde_json::json!({ "name": "t", "inputSchema": { "type": "object" }, "annotations": hints,
+                "_meta": { ABOUT: meta } });
+            let tool = import("s", config, &serde_json::from_value(tool).unwrap()).unwrap();
+            let spec = tool.spec();
+            (spec.effect, spec.sends_outside, spec.idempotent, tool.repeatable())
+        };
+        let none = || serde_json::json!({});
+        let read = || serde_json::json!({ "readOnlyHint": true, "openWorldHint": true });
+        let adds = || serde_json::json!({ "destructiveHint": false, "openWorldHint": false, "idempotentHint": true });
+        assert_eq!(told(&trusted, read(), none()), (Effect::Read, true, true, Repeatable::No));
+        // A second call changes nothing more, but nobody can say after a crash whether the first one was.
+        assert_eq!(told(&trusted, adds(), none()), (Effect::Write, false, true, Repeatable::No));
+        assert_eq!(
+            told(&trusted, serde_json::json!({ "readOnlyHint": false }), none()),
+            (Effect::Destructive, true, false, Repeatable::No)
+        );
+        let own = serde_json::json!({ "effect": "destructive", "sends_outside": true });
+        assert_eq!(told(&trusted, read(), own), (Effect::Destructive, true, false, Repeatable::No));
+        for hints in [read(), adds()] {
+            assert_eq!(told(&stranger, hints, none()), (Effect::Destructive, true, false, Repeatable::No));
         }
     }
 
