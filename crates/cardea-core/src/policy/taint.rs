@@ -13,6 +13,9 @@ pub const SUSPICIOUS: &str = "suspicious";
 /// The answer was made by another turn. Its words stand beside this one.
 pub const CACHE: &str = "cache";
 
+/// What a tool says of itself.
+pub const TOOL_DESCRIPTION: &str = Surface::ToolDescription.name();
+
 /// All words that there can be.
 pub(super) fn all() -> impl Iterator<Item = &'static str> {
     Surface::ALL.into_iter().map(Surface::name).chain([CACHE, SUSPICIOUS])

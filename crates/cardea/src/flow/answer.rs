@@ -68,6 +68,7 @@ pub(super) async fn answer(
             turn.taint_with(CACHE); // nobody reads any more what it was made of,
             hit.taint.iter().for_each(|source| turn.taint_with(source)); // and is no safer for that
             let text = app.control.screen_output(agent.spec.guard.as_deref(), turn.names(), &hit.text)?; // guardrails of now
+            turn.taint_with_all(text.taint());
             recheck(app, agent, turn, (asked, hit.clone(), history)); // a share of them, to find errors
             outlet.replay(&text).await;
             let (text, finish) = (text.into_inner(), hit.finish);

@@ -20,6 +20,7 @@ use super::{
 use crate::{
     app::{App, History},
     context::cache::{Asked, Due, Hit},
+    control::Found,
     turn::{Begun, Ending, Kind, Limits, Question, Turn},
 };
 
@@ -64,6 +65,7 @@ async fn run(app: &App, agent: &Arc<Agent>, check: Check) -> Result<()> {
         prompt: &check.prompt,
         asked: "",
         taint: check.taint,
+        found: Found::default(),
         key: None,
     };
     let Begun::Fresh(mut turn) = app.turns.begin(question).await? else { return Ok(()) };
