@@ -125,6 +125,7 @@ pub struct Plan {
     policies: String,
     limits: String,
     agent: String,
+    guard: Option<String>,
     configuration: String,
     targets: Vec<String>,
 }
@@ -222,6 +223,13 @@ impl Plan {
         self
     }
 
+    /// Guards everything by a profile with these rules, and by nothing else.
+    #[must_use]
+    pub fn guard(mut self, rules: &str) -> Self {
+        self.guard = Some(format!("name = \"own\"\n{rules}"));
+        self.set("CARDEA_GUARD__PROFILE", "own")
+    }
+
     /// The wire to the shop, if there is one, in its first weather.
     async fn chaos(&self, jobs: &Jobs, shop: SocketAddr) -> Option<ChaosProxy> {
         if !self.wired {
@@ -232,6 +240,18 @@ impl Plan {
             wire.set(Weather::Refuse);
         }
         Some(wire)
+    }
+
+    /// Writes the profile and the scripted agent, as far as there are any.
+    fn put_agent(&self, dir: &Path, has_model: bool) {
+        let mut scripted = SCRIPTED.to_owned();
+        if let Some(profile) = &self.guard {
+            put(dir, "guards/own.toml", profile);
+            scripted = scripted.replace("\"standard\"", "\"own\"");
+        }
+        if has_model {
+            put(dir, "agents/scripted.toml", &format!("{}{scripted}{}", self.agent, self.limits));
+        }
     }
 
     /// Builds it and sets it going.
@@ -279,10 +299,7 @@ impl Plan {
         if !self.policies.is_empty() {
             put(dir.path(), "policies/more.cedar", &self.policies);
         }
-        if model.is_some() {
-            let agent = format!("{}{SCRIPTED}{}", self.agent, self.limits);
-            put(dir.path(), "agents/scripted.toml", &agent);
-        }
+        self.put_agent(dir.path(), model.is_some());
         let loaded =
             Config::load(&dir.path().join("cardea.toml"), &Environment::from_iter(self.variables.clone()));
         let loaded = loaded.unwrap_or_else(|error| panic!("{}", error.pretty(false)));

@@ -206,7 +206,14 @@ impl Bench {
     async fn keep(&self, asked: &Asked) {
         let usage = Usage { input: 500, cached_input: 0, output: 100 };
         let text = "word ".repeat(ANSWER / 5);
-        let answer = Answered { text: &text, finish: Finish::Stop, usage, micros: 1_000, good_for: None };
+        let answer = Answered {
+            text: &text,
+            finish: Finish::Stop,
+            usage,
+            micros: 1_000,
+            taint: &BTreeSet::new(),
+            good_for: None,
+        };
         self.cache.keep(asked, answer, Finished::default(), Vec::new()).await;
     }
 

@@ -37,6 +37,8 @@ impl Word {
 pub struct Reading {
     pub(super) words: Vec<Word>,
     pub(super) quoted: BTreeSet<String>,
+    /// Names that programs know: `get_order`, `std::fs`, `docs/readme.md`, `config.toml`.
+    pub(super) codes: BTreeSet<String>,
     pub(super) negations: usize,
 }
 
@@ -63,7 +65,7 @@ impl Reading {
         let negations = words.iter().enumerate().filter(|(at, _)| negates(&words, *at)).count();
         amounts(&mut words);
         others(&mut words);
-        Self { words, quoted, negations }
+        Self { words, quoted, codes: codes(&rest), negations }
     }
 
     /// All words in lower case.
@@ -188,6 +190,22 @@ fn quotations(text: &str) -> (String, BTreeSet<String>) {
     }
     rest.push_str(inside.as_deref().unwrap_or_default());
     (rest, quoted)
+}
+
+/// The names in a text that programs know by their letters: what has `_`, `::`, `/` or `.` inside. Numbers are compared as
+/// numbers, and `e.g.` is no name.
+fn codes(text: &str) -> BTreeSet<String> {
+    let parts =
+        text.split(|c: char| c.is_whitespace() || matches!(c, '(' | ')' | '[' | ']' | ',' | ';' | '—' | '–'));
+    let cores = parts.map(|part| {
+        let core = part.trim_start_matches(|c: char| !c.is_alphanumeric() && c != '/');
+        core.trim_end_matches(|c: char| !c.is_alphanumeric()).to_lowercase()
+    });
+    let code = |core: &String| {
+        let dotted = || core.contains('.') && core.split('.').any(|part| part.chars().count() > 1);
+        core.contains(char::is_alphabetic) && (core.contains(['_', '/']) || core.contains("::") || dotted())
+    };
+    cores.filter(code).collect()
 }
 
 fn word(core: &str, fresh: bool) -> Word {

@@ -18,7 +18,7 @@ use super::{
 /// Why two texts must not share an answer, however near they are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Veto {
-    /// A number, code, amount or address differs.
+    /// A number, code, amount or address differs, or a name that programs know.
     Number,
     /// A name differs.
     Entity,
@@ -42,7 +42,7 @@ pub fn veto(a: &Reading, b: &Reading) -> Option<Veto> {
     if a.quoted != b.quoted {
         return Some(Veto::Quoted);
     }
-    if a.numbers() != b.numbers() || other_count(a, b) || other_bound(a, b) {
+    if a.codes != b.codes || a.numbers() != b.numbers() || other_count(a, b) || other_bound(a, b) {
         return Some(Veto::Number);
     }
     if a.foreign_names(b) > 0 && b.foreign_names(a) > 0 {
@@ -258,6 +258,13 @@ mod tests {
         let pairs = [
             ("Where is order 12345?", "Where is order 12346?", Veto::Number),
             ("Pay $5 to Ann", "Pay €5 to Ann", Veto::Number),
+            ("call2 ops__list_orders", "call2 ops__get_order", Veto::Number),
+            ("explain std::fs", "explain std::io", Veto::Number),
+            ("what is in src/main.rs", "what is in src/lib.rs", Veto::Number),
+            ("open /etc", "open /var", Veto::Number),
+            ("show config.toml", "show config.json", Veto::Number),
+            ("what is new in v1.2.x", "what is new in v1.3.x", Veto::Number),
+            ("who calls get_order()", "who calls it", Veto::Number),
             ("remind me in two hours", "remind me in three hours", Veto::Number),
             ("write to ann@example.com", "write to bob@example.com", Veto::Number),
             ("weather in Paris", "weather in Berlin", Veto::Entity),
@@ -328,6 +335,8 @@ mod tests {
             ("why doesn't my card work", "why won't my card work"),
             ("book 4 seats on friday", "on friday, book 4 seats"),
             ("price of oil and gas", "price of gas and oil"),
+            ("what does get_order return?", "please, what does get_order return"),
+            ("may I bring pets, e.g. a cat?", "may I bring pets (e.g. a cat)"),
             ("when does the trial end", "end of the trial"),
             ("is the ring expensive", "is the ring costly"),
             ("can I dispose of old paint", "could I dispose of old paint"),

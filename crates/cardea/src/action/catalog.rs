@@ -42,6 +42,8 @@ pub struct Tool {
     repeatable: Repeatable,
     undo: Option<Undo>,
     tokens: u64,
+    /// A guardrail has warned of what it says of itself.
+    warned: bool,
 }
 
 impl Tool {
@@ -55,13 +57,24 @@ impl Tool {
                 .detail(format!("The input schema of the tool `{}` cannot be used: {error}.", spec.name))
         })?;
         let tokens = tokens(&spec);
-        Ok(Self { spec, schema, source, repeatable, undo: None, tokens })
+        Ok(Self { spec, schema, source, repeatable, undo: None, tokens, warned: false })
     }
 
     /// What offering it costs, in tokens (an estimate).
     #[must_use]
     pub fn tokens(&self) -> u64 {
         self.tokens
+    }
+
+    /// The same, with a guardrail's warning of what it says of itself.
+    pub(super) fn warned(self) -> Self {
+        Self { warned: true, ..self }
+    }
+
+    /// True if a guardrail has warned of what it says of itself: a turn in which it is offered is tainted.
+    #[must_use]
+    pub fn is_warned(&self) -> bool {
+        self.warned
     }
 
     /// Adds what takes its effect back.

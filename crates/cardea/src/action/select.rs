@@ -47,6 +47,12 @@ impl Selected {
         !self.rest.is_empty()
     }
 
+    /// True if a guardrail has warned of what one of the offered tools says of itself.
+    #[must_use]
+    pub fn is_warned(&self) -> bool {
+        self.tools.iter().any(|tool| tool.is_warned())
+    }
+
     /// Offers these tools too, if they are among those that were left out. Says whether there were any.
     pub fn add<'n>(&mut self, names: impl Iterator<Item = &'n str>) -> bool {
         let before = self.tools.len();

@@ -2,7 +2,7 @@
 
 use cardea_core::{
     form::{Place, Problem},
-    guard::{Engine, Profile},
+    guard::{Action, Engine, Profile, Surface},
 };
 
 use super::{Config, folder::folder, report::FileProblems};
@@ -47,5 +47,40 @@ fn one(stem: &str, text: &str) -> Result<Profile, String> {
         return Err(format!("\"{stem}\" is the name of a profile that ships; choose another one"));
     }
     Engine::new(&profile).map_err(|error| error.to_string())?;
-    Ok(profile)
+    masks_arguments(&profile).map_or(Ok(profile), Err)
+}
+
+/// What is wrong with a rule that wants to mask arguments and nothing else.
+fn masks_arguments(profile: &Profile) -> Option<String> {
+    let only = |surfaces: &[Surface], action| surfaces == [Surface::ToolArguments] && action == Action::Mask;
+    let rule = profile.rules.iter().position(|rule| only(&rule.surfaces, rule.action));
+    let rule = rule.map(|at| format!("`[[rule]]` number {}", at + 1));
+    let deny = profile.deny.iter().find(|deny| only(&deny.surfaces, deny.action));
+    let place = rule.or_else(|| deny.map(|deny| format!("`[[deny]]` \"{}\"", deny.name)))?;
+    Some(format!(
+        "{place}: `action = \"mask\"` for `tool_arguments`: arguments cannot be masked, since that would be another call; \
+         write \"refuse\" if the call shall not be made, \"warn\" if policy shall decide"
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rule_that_masks_only_arguments_is_told_what_to_say_instead() {
+        let with = |rule: &str| one("desk", &format!("name = \"desk\"\n{rule}"));
+        let rule = |surfaces: &str, action: &str| {
+            with(&format!("[[rule]]\nkinds = [\"email\"]\nsurfaces = {surfaces}\naction = \"{action}\""))
+        };
+        let told = rule("[\"tool_arguments\"]", "mask").unwrap_err();
+        assert!(told.contains("`[[rule]]` number 1") && told.contains("write \"refuse\""), "{told}");
+        let deny = "[[deny]]\nname = \"rivals\"\nphrases = [\"acme\"]\nsurfaces = [\"tool_arguments\"]\naction = \"mask\"";
+        assert!(with(deny).unwrap_err().contains("`[[deny]]` \"rivals\""));
+        for action in ["refuse", "warn", "pass"] {
+            assert!(rule("[\"tool_arguments\"]", action).is_ok());
+        }
+        // Elsewhere it masks; in arguments it refuses.
+        assert!(rule("[\"tool_arguments\", \"user\"]", "mask").is_ok() && rule("[]", "mask").is_ok());
+    }
 }

@@ -18,6 +18,7 @@ mod policy;
 mod reader;
 mod refused;
 mod screen;
+mod seen;
 mod till;
 mod unread;
 
@@ -46,7 +47,8 @@ pub use self::{
     permit::{Permission, Permit, Ruling},
     reader::with_encoder,
     refused::Through,
-    screen::{OutputWindow, Screened},
+    screen::{OutputWindow, Screened, Words},
+    seen::{Found, Refused},
     unread::{is_policy_file, unread},
 };
 use crate::{observe::Observe, vault::Vault};

@@ -11,7 +11,7 @@ use cardea_core::{
 use cardea_store::Commit;
 use serde_json::json;
 
-use super::{Control, policy::question};
+use super::{Control, Refused, policy::question};
 use crate::observe::{Decision, Entry, Ruled, Verdict};
 
 /// Who asked through what.
@@ -56,6 +56,19 @@ impl Control {
                              "decision": ruled, "roles": who.caller.roles });
         self.tell_unturned(&mut rows, who, ("call.refused", Some(tool.name.as_str())), detail);
         self.inner.db.commit(rows).await.map_err(Error::from)
+    }
+
+    /// The rows that say that a guardrail has refused what the caller sent: none, if it was no finding.
+    pub fn input_refused(&self, who: Through<'_>, refused: &Refused) -> Commit {
+        let mut rows = Commit::new();
+        if let Some(mut detail) = refused.detail() {
+            if let Some(detail) = detail.as_object_mut() {
+                detail.insert("agent".to_owned(), json!(who.agent));
+                detail.insert("via".to_owned(), json!(who.via));
+            }
+            self.tell_unturned(&mut rows, who, ("input.refused", None), detail);
+        }
+        rows
     }
 
     /// Lets the caller ask a model without an agent, or refuses it; either is written down first. What is allowed is

@@ -9,14 +9,18 @@ use std::{
 };
 
 use cardea_core::{
-    Code, Error, Result,
-    guard::{Action, Engine, Finding, OnFailure, Profile, Surface, Taint, Verdict, Window},
+    Result,
+    guard::{Action, Engine, OnFailure, Profile, Surface, Taint, Verdict, Window},
     policy::taint::{SUSPICIOUS, words},
     tool::{Outcome, ToolCall},
 };
 use serde_json::{Value, json};
 
-use super::{Control, Names, reader::with_encoder};
+use super::{
+    Control, Found, Names, Refused, Through,
+    reader::with_encoder,
+    seen::{Seen, is_refusal, kinds, refused, tell, withheld},
+};
 use crate::observe::Observe;
 
 /// Proof that the guardrails of this agent ran on exactly this value.
@@ -24,6 +28,7 @@ use crate::observe::Observe;
 pub struct Screened<T> {
     value: T,
     taint: Vec<String>,
+    found: Found,
 }
 
 impl<T> Screened<T> {
@@ -37,6 +42,12 @@ impl<T> Screened<T> {
     #[must_use]
     pub fn taint(&self) -> &[String] {
         &self.taint
+    }
+
+    /// What was found in it and did not stop it.
+    #[must_use]
+    pub fn found(&self) -> &Found {
+        &self.found
     }
 }
 
@@ -83,35 +94,61 @@ impl Guards {
 /// What one scan said, with the text or the value that may go on.
 struct Scan<T> {
     action: Action,
-    kinds: Vec<String>,
+    surface: Surface,
+    seen: Vec<Seen>,
     passed: T,
     taint: Option<Taint>,
 }
 
-fn tell(observe: &Observe, names: &Names, surface: Surface, findings: &[Finding]) -> Vec<String> {
-    names.finds(findings.len());
-    let mut kinds: Vec<String> = Vec::new();
-    for finding in findings {
-        observe.finding(&finding.kind, surface.name(), action(finding.action));
-        if finding.action == Action::Refuse && !kinds.iter().any(|kind| **kind == *finding.kind) {
-            kinds.push(finding.kind.to_string());
+impl<T> Scan<T> {
+    /// Where untrusted text came in, in the words of policies.
+    fn words(&self) -> impl Iterator<Item = String> + use<'_, T> {
+        self.taint.iter().flat_map(words).map(str::to_owned)
+    }
+
+    /// What may go on, unless a rule refuses it.
+    fn allowed(self) -> Result<Screened<T>, Refused> {
+        if self.action == Action::Refuse {
+            return Err(Refused::of(self.surface, &self.seen, is_refusal));
         }
+        let masked = kinds(&self.seen, |action| action == Action::Mask);
+        let warned = kinds(&self.seen, |action| action == Action::Warn);
+        Ok(Screened { taint: self.words().collect(), found: Found { masked, warned }, value: self.passed })
     }
-    kinds
+
+    /// The same, where nothing can be masked.
+    fn whole(self) -> Result<Screened<T>, Refused> {
+        let stops = |action| matches!(action, Action::Refuse | Action::Mask);
+        if self.seen.iter().any(|seen| stops(seen.action)) {
+            return Err(Refused::of(self.surface, &self.seen, stops));
+        }
+        self.allowed()
+    }
 }
 
-const fn action(action: Action) -> &'static str {
-    match action {
-        Action::Pass => "pass",
-        Action::Mask => "mask",
-        Action::Warn => "warn",
-        Action::Refuse => "refuse",
-    }
+/// What a tool says of itself.
+#[derive(Debug, Clone)]
+pub struct Words {
+    /// Its description.
+    pub description: String,
+    /// The schema of its arguments.
+    pub schema: Value,
 }
 
-fn refused(kinds: &[String]) -> Error {
-    let what = if kinds.is_empty() { "a guardrail that failed".to_owned() } else { kinds.join(", ") };
-    Error::new(Code::GuardRefused).detail(format!("It was stopped by: {what}."))
+/// True if two values that are otherwise alike have the same names at the same places.
+fn same_names(one: &Value, other: &Value) -> bool {
+    match (one, other) {
+        (Value::Object(one), Value::Object(other)) => {
+            one.len() == other.len()
+                && one
+                    .iter()
+                    .all(|(name, value)| other.get(name).is_some_and(|other| same_names(value, other)))
+        }
+        (Value::Array(one), Value::Array(other)) => {
+            one.len() == other.len() && one.iter().zip(other).all(|(one, other)| same_names(one, other))
+        }
+        _ => true,
+    }
 }
 
 /// A verdict that comes later than this is none; the engine asks while it scans and gives up. It is linear, so being late
@@ -141,15 +178,15 @@ impl Control {
         names: &Names,
         text: &str,
         surface: Surface,
-    ) -> Result<Scan<String>> {
-        let engine = self.inner.guards.engine(profile)?;
+    ) -> Result<Scan<String>, Refused> {
+        let engine = self.guard(profile, surface)?;
         let verdict = late_or(|late| {
             names.scan(|masks| engine.scan_until(text, surface, masks, late).map(Verdict::into_owned))
         });
         let Some(verdict) = verdict else { return self.failed(&engine, text.to_owned(), surface) };
-        let kinds = tell(&self.inner.observe, names, surface, &verdict.findings);
+        let seen = tell((&self.inner.observe, names), surface, &verdict.findings);
         let passed = verdict.text.into_owned();
-        Ok(Scan { action: verdict.action, kinds, passed, taint: verdict.taint })
+        Ok(Scan { action: verdict.action, surface, seen, passed, taint: verdict.taint })
     }
 
     fn scan_value(
@@ -157,25 +194,29 @@ impl Control {
         (profile, names): (Option<&str>, &Names),
         value: Value,
         surface: Surface,
-    ) -> Result<Scan<Value>> {
-        let engine = self.inner.guards.engine(profile)?;
+    ) -> Result<Scan<Value>, Refused> {
+        let engine = self.guard(profile, surface)?;
         let verdict =
             late_or(|late| names.scan(|masks| engine.scan_value_until(&value, surface, masks, late)));
         let Some(verdict) = verdict else { return self.failed(&engine, value, surface) };
-        let kinds = tell(&self.inner.observe, names, surface, &verdict.findings);
+        let seen = tell((&self.inner.observe, names), surface, &verdict.findings);
         let passed = verdict.masked.unwrap_or(value);
-        Ok(Scan { action: verdict.action, kinds, passed, taint: verdict.taint })
+        Ok(Scan { action: verdict.action, surface, seen, passed, taint: verdict.taint })
+    }
+
+    fn guard(&self, profile: Option<&str>, surface: Surface) -> Result<Engine, Refused> {
+        self.inner.guards.engine(profile).map_err(|error| Refused::new(error, surface))
     }
 
     /// A guardrail did not answer: a refusal, unless the profile has written another choice.
-    fn failed<T>(&self, engine: &Engine, passed: T, surface: Surface) -> Result<Scan<T>> {
+    fn failed<T>(&self, engine: &Engine, passed: T, surface: Surface) -> Result<Scan<T>, Refused> {
         tracing::error!(guard.surface = surface.name(), guard.profile = engine.name(), "a guardrail failed");
         self.inner.observe.finding("failure", surface.name(), "refuse");
         match engine.on_failure() {
-            OnFailure::Refuse => Err(refused(&[])),
+            OnFailure::Refuse => Err(Refused::of(surface, &[], is_refusal)),
             OnFailure::Warn => {
                 let taint = Some(Taint { source: surface, suspicious: true, rules: Vec::new() });
-                Ok(Scan { action: Action::Warn, kinds: Vec::new(), passed, taint })
+                Ok(Scan { action: Action::Warn, surface, seen: Vec::new(), passed, taint })
             }
         }
     }
@@ -186,21 +227,44 @@ impl Control {
         names: &Names,
         text: &str,
         surface: Surface,
-    ) -> Result<Screened<String>> {
-        let scan = self.scan(profile, names, text, surface)?;
-        if scan.action == Action::Refuse {
-            return Err(refused(&scan.kinds));
+    ) -> Result<Screened<String>, Refused> {
+        self.scan(profile, names, text, surface)?.allowed()
+    }
+
+    /// Screens, and gives what came of it: a refusal once it is in the audit log: who, on which surface, which kinds by which
+    /// rules, and never the text.
+    ///
+    /// # Errors
+    /// The refusal; what the store says.
+    pub async fn told<T>(&self, who: Through<'_>, screen: impl FnOnce() -> Result<T, Refused>) -> Result<T> {
+        match screen() {
+            Ok(value) => Ok(value),
+            Err(refused) => {
+                self.inner.db.commit(self.input_refused(who, &refused)).await?;
+                Err(refused.into())
+            }
         }
-        let taint = scan.taint.iter().flat_map(words).map(str::to_owned).collect();
-        Ok(Screened { value: scan.passed, taint })
     }
 
     /// Screens what a user wrote.
     ///
     /// # Errors
     /// `guard_refused`, naming the types that were found and never the values.
-    pub fn screen_input(&self, profile: Option<&str>, names: &Names, text: &str) -> Result<Screened<String>> {
+    pub fn screen_input(
+        &self,
+        profile: Option<&str>,
+        names: &Names,
+        text: &str,
+    ) -> Result<Screened<String>, Refused> {
         self.text(profile, names, text, Surface::User)
+    }
+
+    /// Screens a name that a client gives, which would not be found again if it were masked.
+    ///
+    /// # Errors
+    /// As [`Control::screen_input`], also for what would be masked.
+    pub fn screen_name(&self, profile: Option<&str>, names: &Names, text: &str) -> Result<(), Refused> {
+        self.scan(profile, names, text, Surface::User)?.whole().map(drop)
     }
 
     /// Screens a whole answer: one from a cache, or one that a client brings along.
@@ -212,7 +276,7 @@ impl Control {
         profile: Option<&str>,
         names: &Names,
         text: &str,
-    ) -> Result<Screened<String>> {
+    ) -> Result<Screened<String>, Refused> {
         self.text(profile, names, text, Surface::Output)
     }
 
@@ -225,7 +289,7 @@ impl Control {
         profile: Option<&str>,
         names: &Names,
         text: &str,
-    ) -> Result<Screened<String>> {
+    ) -> Result<Screened<String>, Refused> {
         self.text(profile, names, text, Surface::ToolResult)
     }
 
@@ -233,7 +297,7 @@ impl Control {
     ///
     /// # Errors
     /// As [`Control::screen_input`].
-    pub fn screen_title(&self, profile: Option<&str>, text: &str) -> Result<Screened<String>> {
+    pub fn screen_title(&self, profile: Option<&str>, text: &str) -> Result<Screened<String>, Refused> {
         let first: String = text.chars().take(TITLE).collect();
         self.text(profile, &Names::default(), &first, Surface::Title)
     }
@@ -242,18 +306,39 @@ impl Control {
     ///
     /// # Errors
     /// As [`Control::screen_input`]: such a tool is not imported.
-    pub fn screen_description(&self, text: &str) -> Result<Screened<String>> {
+    pub fn screen_description(&self, text: &str) -> Result<Screened<String>, Refused> {
         self.text(None, &Names::default(), text, Surface::ToolDescription)
     }
 
-    /// Screens the arguments of a call on their way out. They are not masked: a masked one would break the call.
+    /// Screens all that a tool says of itself, before the tool can be offered to any model. Masked are texts and never names:
+    /// a tool whose arguments would be called otherwise could not be called.
     ///
     /// # Errors
-    /// As [`Control::screen_input`].
-    pub fn screen_arguments(&self, profile: Option<&str>, call: &ToolCall) -> Result<()> {
+    /// As [`Control::screen_input`]: such a tool is not imported.
+    pub fn screen_tool(&self, words: Words) -> Result<Screened<Words>, Refused> {
+        let Words { description, schema } = words;
+        let whole = self.screen_description(&schema.to_string())?; // an order can be spread over several texts
+        let names = Names::default();
+        let said = self.text(None, &names, &description, Surface::ToolDescription)?;
+        let scan = self.scan_value((None, &names), schema.clone(), Surface::ToolDescription)?;
+        if !same_names(&schema, &scan.passed) {
+            return Err(Refused::of(scan.surface, &scan.seen, |action| action != Action::Pass));
+        }
+        let masked = scan.allowed()?;
+        let taint = [whole.taint(), said.taint(), masked.taint()].concat();
+        let value = Words { description: said.value, schema: masked.value };
+        Ok(Screened { value, taint, found: Found::default() })
+    }
+
+    /// Screens the arguments of a call on their way out, and gives where untrusted text came in. They are not masked: a
+    /// masked one would be another call, so one that holds what a rule masks is not made.
+    ///
+    /// # Errors
+    /// As [`Control::screen_input`], also for what would be masked.
+    pub fn screen_arguments(&self, profile: Option<&str>, call: &ToolCall) -> Result<Vec<String>, Refused> {
         let value = Value::Object(call.arguments.clone());
         let scan = self.scan_value((profile, &Names::default()), value, Surface::ToolArguments)?;
-        if scan.action == Action::Refuse { Err(refused(&scan.kinds)) } else { Ok(()) }
+        scan.whole().map(|screened| screened.taint)
     }
 
     /// Screens what a tool returned. Its work is done, so a refusal withholds the text and not the outcome.
@@ -268,13 +353,13 @@ impl Control {
         };
         taint.sort();
         taint.dedup();
-        Screened { value, taint }
+        Screened { value, taint, found: Found::default() }
     }
 
     fn line(&self, guard: (Option<&str>, &Names), text: &str, taint: &mut Vec<String>) -> String {
         match self.scan(guard.0, guard.1, text, Surface::ToolResult) {
             Ok(scan) if scan.action != Action::Refuse => {
-                taint.extend(scan.taint.iter().flat_map(words).map(str::to_owned));
+                taint.extend(scan.words());
                 scan.passed
             }
             _ => {
@@ -289,10 +374,10 @@ impl Control {
         match self.scan_value(guard, value, Surface::ToolResult) {
             Ok(scan) if scan.action == Action::Refuse => {
                 taint.push(SUSPICIOUS.to_owned());
-                json!({ "withheld": format!("a guardrail held this back: {}", scan.kinds.join(", ")) })
+                Value::Object(withheld(&kinds(&scan.seen, is_refusal)))
             }
             Ok(scan) => {
-                taint.extend(scan.taint.iter().flat_map(words).map(str::to_owned));
+                taint.extend(scan.words());
                 scan.passed
             }
             Err(_) => {
@@ -311,9 +396,8 @@ impl Control {
         guard: (Option<&str>, &Names),
         value: Value,
         surface: Surface,
-    ) -> Result<Value> {
-        let scan = self.scan_value(guard, value, surface)?;
-        if scan.action == Action::Refuse { Err(refused(&scan.kinds)) } else { Ok(scan.passed) }
+    ) -> Result<Value, Refused> {
+        self.scan_value(guard, value, surface)?.allowed().map(Screened::into_inner)
     }
 
     /// A window through which an answer is streamed.
@@ -362,7 +446,10 @@ impl OutputWindow {
         let (shown, window) = pushed.ok_or_else(|| refused(&[]))?;
         if window.refused() {
             let findings = names.scan(|masks| window.finish(masks)).findings;
-            return Err(refused(&tell(&self.observe, names, Surface::Output, &findings)));
+            return Err(refused(&kinds(
+                &tell((&self.observe, names), Surface::Output, &findings),
+                is_refusal,
+            )));
         }
         self.window = Some(window);
         Ok(shown)
@@ -372,16 +459,17 @@ impl OutputWindow {
     ///
     /// # Errors
     /// `guard_refused`.
-    pub fn finish(mut self) -> Result<String> {
+    pub fn finish(mut self) -> Result<Screened<String>> {
         let window = self.window.take().ok_or_else(|| refused(&[]))?;
         let names = &self.names;
         let finished = watched(LATEST, move || names.scan(|masks| window.finish(masks)));
         let finished = finished.ok_or_else(|| refused(&[]))?;
-        let kinds = tell(&self.observe, names, Surface::Output, &finished.findings);
+        let seen = tell((&self.observe, names), Surface::Output, &finished.findings);
         if finished.action == Action::Refuse {
-            return Err(refused(&kinds));
+            return Err(refused(&kinds(&seen, is_refusal)));
         }
-        Ok(finished.text)
+        let taint = finished.taint.iter().flat_map(words).map(str::to_owned).collect();
+        Ok(Screened { value: finished.text, taint, found: Found::default() })
     }
 }
 

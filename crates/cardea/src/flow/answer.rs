@@ -8,6 +8,7 @@ use cardea_core::{
     agent::Agent,
     journal::{Recovery, StepState, after_crash},
     message::Message,
+    policy::taint::CACHE,
 };
 
 use super::{
@@ -64,8 +65,10 @@ pub(super) async fn answer(
     let _flight = match looked {
         Looked::Hit(hit) => {
             turn.from_cache(layer(hit.layer)); // cache: exact, then semantic
-            turn.taint_with("cache"); // nobody says any more what it was made of
+            turn.taint_with(CACHE); // nobody reads any more what it was made of,
+            hit.taint.iter().for_each(|source| turn.taint_with(source)); // and is no safer for that
             let text = app.control.screen_output(agent.spec.guard.as_deref(), turn.names(), &hit.text)?; // guardrails of now
+            turn.taint_with_all(text.taint());
             recheck(app, agent, turn, (asked, hit.clone(), history)); // a share of them, to find errors
             outlet.replay(&text).await;
             let (text, finish) = (text.into_inner(), hit.finish);

@@ -17,7 +17,7 @@ use super::{Outlet, Stream, answer::answer, converse::Thought, unwind::unwind};
 use crate::{
     app::{App, History},
     context::cache::Reuse,
-    control::{Admission, Estimate},
+    control::{Admission, Estimate, Through},
     observe::Trace,
     turn::{Before, Begun, Ending, Failure, Kind, Limits, Question, Receipt, Trail, Turn},
 };
@@ -80,7 +80,9 @@ async fn ask(app: &App, caller: &Caller, message: Message, client: Option<Stream
     let talk = trace.time("conversation", finding).await?; // yours, or not found
     let talk_is_new = talk.is_none();
     let mut names = app.context.names(talk.as_ref()).await?; // what `[CARD_1]` means here
-    let screened = trace.timed("guard", || app.control.screen_input(guard, &names, &message.text)); // guard input
+    let who = Through { caller, agent: &agent.name, via: "chat", request: trace.request(), turn: None };
+    let screening = app.control.told(who, || app.control.screen_input(guard, &names, &message.text));
+    let screened = trace.time("guard", screening).await; // guard input
     trace.note(|event| event.findings = names.found());
     let prompt = screened?;
     let asked = message.key.as_ref().map(|_| app.vault.digest(&message.whole())).unwrap_or_default();
@@ -98,6 +100,7 @@ async fn ask(app: &App, caller: &Caller, message: Message, client: Option<Stream
         prompt: &prompt,
         asked: &asked,
         taint: prompt.taint().to_vec(),
+        found: prompt.found().clone(),
         key: message.key.as_deref(),
     };
     let failed = match app.turns.again(&question).await? {
@@ -114,12 +117,14 @@ async fn ask(app: &App, caller: &Caller, message: Message, client: Option<Stream
         (None, Some(talk)) => {
             // asked again where it failed: its placeholders go on to mean the same
             names = app.context.names(Some(&talk)).await?;
-            screened_again = app.control.screen_input(guard, &names, &message.text)?;
+            let screen = || app.control.screen_input(guard, &names, &message.text);
+            screened_again = app.control.told(who, screen).await?;
             question.prompt = &screened_again;
             talk
         }
         (None, None) => {
-            let title = app.control.screen_title(guard, &prompt)?; // what a new conversation is called
+            let title = app.control.told(who, || app.control.screen_title(guard, &prompt)).await?; // what a new conversation is called
+            question.taint.extend_from_slice(title.taint());
             app.context.create(&mut rows, caller, &agent.name, &title)
         }
     };

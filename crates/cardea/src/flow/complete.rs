@@ -1,11 +1,14 @@
 //! A bare completion: somebody else's transcript, with our identity, guardrails, cache and budget around it.
 
+use std::collections::BTreeSet;
+
 use cardea_auth::Caller;
 use cardea_core::{
     Code, Result,
     cache::Finished,
     guard::Surface,
-    message::{AnswerFormat, Finish, Message, Prompt, Usage},
+    id::ToolName,
+    message::{AnswerFormat, Finish, Message, Prompt, ToolChoice, Usage},
     tool::ToolCall,
     written,
 };
@@ -19,7 +22,7 @@ use super::{
 use crate::{
     app::App,
     context::cache::{Answered, Looked, Reuse},
-    control::{Names, Through},
+    control::{Names, Refused, Through},
     observe::Trace,
     turn::CacheUse,
 };
@@ -91,10 +94,12 @@ async fn ask(
         event.cache = Some(CacheUse::None.name());
     });
     // guard input, all of it: the whole transcript is the client's word
-    trace.timed("guard", || {
+    let screening = app.control.told(who, || {
         prompt.messages.iter_mut().try_for_each(|message| screen(app, names, message))?;
-        screen_words(app, names, &mut prompt)
-    })?;
+        screen_words(app, names, &mut prompt)?;
+        screen_names(app, names, &prompt)
+    });
+    trace.time("guard", screening).await?;
     let mut outlet = Outlet::new(app.control.window(None, names)?, client).only_read(); // text leaves only through the guard window
     let model = app.models.identity(&prompt.model);
     let asked = app.context.cache().asked_bare(&caller, &prompt, model, reuse);
@@ -122,11 +127,12 @@ async fn ask(
     let Thinking { next, stand_in, usage, cost_micros, .. } = thinking;
     app.control.settle(admitted, usage, cost_micros).await; // the budget pays what was used, whatever comes of it
     let Next { mut calls, finish, refused, .. } = next?;
-    let text = outlet.finish().await?; // guard output
+    let (text, _) = outlet.finish().await?; // guard output; there is no turn to taint
     calls.iter_mut().try_for_each(|call| screen_call(app, names, call, Surface::Output))?; // and what it asks for
     trace.note(|event| event.ending = Some(finish.name()));
     if calls.is_empty() && finish == Finish::Stop && !stand_in && !refused {
-        let answer = Answered { text: &text, finish, usage, micros: cost_micros, good_for: None };
+        let (micros, taint) = (cost_micros, &BTreeSet::new());
+        let answer = Answered { text: &text, finish, usage, micros, taint, good_for: None };
         app.context.cache().keep(&asked, answer, Finished::default(), Vec::new()).await; // best effort
     }
     let (cache, cut) = (CacheUse::None, outlet.is_cut());
@@ -138,7 +144,7 @@ async fn ask(
 }
 
 /// Screens what the client says of its tools and of the answer's form: a model reads that like everything else.
-fn screen_words(app: &App, names: &Names, prompt: &mut Prompt) -> Result<()> {
+fn screen_words(app: &App, names: &Names, prompt: &mut Prompt) -> Result<(), Refused> {
     let json = |value: &mut Value| {
         app.control
             .screen_json((None, names), value.take(), Surface::ToolDescription)
@@ -151,15 +157,40 @@ fn screen_words(app: &App, names: &Names, prompt: &mut Prompt) -> Result<()> {
     for name in prompt.demands.names.values_mut() {
         *name = app.control.screen_input(None, names, name)?.into_inner();
     }
+    for stop in &mut prompt.sampling.stop {
+        *stop = app.control.screen_input(None, names, stop)?.into_inner();
+    }
     match &mut prompt.demands.format {
         AnswerFormat::JsonSchema { schema, .. } => json(schema),
         AnswerFormat::Text | AnswerFormat::JsonObject => Ok(()),
     }
 }
 
+/// Screens what is found again by its letters and so cannot be masked: names of functions and forms, and ids of calls.
+fn screen_names(app: &App, names: &Names, prompt: &Prompt) -> Result<(), Refused> {
+    let mut all: BTreeSet<&str> = prompt.tools.iter().map(|tool| tool.name.as_str()).collect();
+    all.extend(prompt.demands.strict.iter().map(ToolName::as_str));
+    if let ToolChoice::Named(name) = &prompt.demands.tool_choice {
+        all.insert(name.as_str());
+    }
+    if let AnswerFormat::JsonSchema { name, .. } = &prompt.demands.format {
+        all.insert(name);
+    }
+    for message in &prompt.messages {
+        match message {
+            Message::Assistant { calls, .. } => {
+                all.extend(calls.iter().flat_map(|call| [call.id.as_str(), call.name.as_str()]));
+            }
+            Message::Tool { call_id, name, .. } => all.extend([call_id.as_str(), name.as_str()]),
+            Message::System { .. } | Message::User { .. } => {}
+        }
+    }
+    all.into_iter().try_for_each(|name| app.control.screen_name(None, names, name))
+}
+
 /// Screens the arguments of a call that a transcript holds or a model asks for. Where nothing is masked, they go on as
 /// they were written.
-fn screen_call(app: &App, names: &Names, call: &mut ToolCall, surface: Surface) -> Result<()> {
+fn screen_call(app: &App, names: &Names, call: &mut ToolCall, surface: Surface) -> Result<(), Refused> {
     if let Some(text) = call.written.take() {
         let every = written::read(&text).map_or_else(|| Value::from(text.as_str()), |written| written.every);
         let screened = app.control.screen_json((None, names), every.clone(), surface)?;
@@ -180,7 +211,7 @@ fn screen_call(app: &App, names: &Names, call: &mut ToolCall, surface: Surface) 
 }
 
 /// Screens one message in place.
-fn screen(app: &App, names: &Names, message: &mut Message) -> Result<()> {
+fn screen(app: &App, names: &Names, message: &mut Message) -> Result<(), Refused> {
     match message {
         Message::System { text } | Message::User { text } => {
             let screened = app.control.screen_input(None, names, text)?.into_inner();

@@ -7,6 +7,7 @@ use cardea_core::{
     Error, Result,
     agent::Agent,
     message::{Demands, Finish, Message, Prompt},
+    policy::taint::{SUSPICIOUS, TOOL_DESCRIPTION},
     select::FIND_TOOLS,
     tool::Outcome,
 };
@@ -63,6 +64,9 @@ pub(super) async fn converse(
             app.observe.offered(turn.id(), offered.names(), offered.tokens());
         }
         first = false;
+        if offered.is_warned() {
+            turn.taint_with_all(&[TOOL_DESCRIPTION, SUSPICIOUS]); // a guardrail has warned of what a tool says of itself
+        }
         let (prompt, cut) = prompt(app, agent, turn, (history, &offered))?;
         let left = turn.time_left(app.clock.now());
         let thinking = think(app, &trace, &prompt, outlet, left).await; // model
@@ -72,6 +76,7 @@ pub(super) async fn converse(
         let Next { calls, words, finish, .. } = next?;
         if !calls.is_empty() && !words.trim().is_empty() {
             let words = app.control.screen_output(agent.spec.guard.as_deref(), turn.names(), &words)?;
+            turn.taint_with_all(words.taint());
             turn.says(words.into_inner()); // beside its calls it is shown its own words
         }
         for call in &calls {
@@ -89,7 +94,8 @@ pub(super) async fn converse(
             if let (Some(limit), Finish::Length) = (cut, finish) {
                 return Err(limit); // cut by the turn's own
             }
-            let text = outlet.finish().await?; // guard output
+            let (text, taint) = outlet.finish().await?; // guard output
+            turn.taint_with_all(&taint);
             return Ok(Thought::Answer { text, finish, stand_in });
         }
     }

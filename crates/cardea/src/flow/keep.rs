@@ -28,7 +28,7 @@ pub(super) async fn keep(app: &App, asked: &Asked, turn: &Turn, answer: (&str, F
     let (text, finish) = answer;
     let (usage, micros, good_for) =
         (turn.usage(), turn.cost_micros(), good_for(turn, catalog, app.clock.now()));
-    let answered = Answered { text, finish, usage, micros, good_for };
+    let answered = Answered { text, finish, usage, micros, taint: turn.taint(), good_for };
     let (finished, tags) = (finished(turn, catalog, (text, finish)), tags(turn, catalog));
     app.context.cache().keep(asked, answered, finished, tags).await;
 }

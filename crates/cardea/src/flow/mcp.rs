@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     app::App,
-    control::{Admission, Estimate, Through},
+    control::{Admission, Estimate, Found, Through},
     observe::{RequestEvent, Trace},
     turn::{Begun, Ending, Kind, Limits, Question, Receipt, Step, Turn},
 };
@@ -100,6 +100,7 @@ async fn ask(app: &App, request: CallRequest) -> Result<CallReply> {
         prompt: &call.name,
         asked: &asked,
         taint: Vec::new(),
+        found: Found::default(),
         key: key.as_deref(),
     };
     let turn = match trace.time("begin", app.turns.begin(question)).await? {

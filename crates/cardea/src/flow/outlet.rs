@@ -215,14 +215,15 @@ impl Outlet {
         self.say(missing).await;
     }
 
-    /// Ends the window and gives everything that was said.
+    /// Ends the window and gives everything that was said, with where untrusted text came into it.
     ///
     /// # Errors
     /// `guard_refused` if the end of the text was the finding.
-    pub(super) async fn finish(&mut self) -> Result<String> {
+    pub(super) async fn finish(&mut self) -> Result<(String, Vec<String>)> {
         let window = self.window.take().ok_or_else(|| Error::new(Code::Internal))?;
         let last = window.finish()?;
-        self.say(last).await;
-        Ok(self.said.clone())
+        let taint = last.taint().to_vec();
+        self.say(last.into_inner()).await;
+        Ok((self.said.clone(), taint))
     }
 }

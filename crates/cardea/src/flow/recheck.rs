@@ -20,6 +20,7 @@ use super::{
 use crate::{
     app::{App, History},
     context::cache::{Asked, Due, Hit},
+    control::Found,
     observe::{RequestEvent, Work},
     turn::{Begun, Ending, Kind, Limits, Question, Turn},
 };
@@ -69,6 +70,7 @@ async fn run(app: &App, agent: &Arc<Agent>, check: Check) -> Result<()> {
         prompt: &check.prompt,
         asked: "",
         taint: check.taint,
+        found: Found::default(),
         key: None,
     };
     let Begun::Fresh(turn) = app.turns.begin(question).await? else { return Ok(()) };

@@ -16,7 +16,7 @@ use crate::{
     action::{Acted, Job, Tool, Within},
     app::App,
     context::cache::ToolUse,
-    control::{Asking, Control, Permission, Ruling, Through},
+    control::{Asking, Control, Permission, Refused, Ruling, Through},
     observe::Ruled,
     turn::{Kind, Start, Step, Turn},
 };
@@ -104,6 +104,7 @@ pub(super) async fn tool_call(
     let unreadable = call.unreadable();
     let lost = call.settle(); // the arguments, to the last digit
     let digest = Control::digest(caller, &call);
+    let screened = screen(app, agent, &mut call); // guardrail: what is held back is not kept either
     let wish = Wish::of(call, digest, tool.as_deref());
     let Some(tool) = tool else {
         return unseen(app, caller, agent, turn, (&wish, via, hidden.as_deref())).await;
@@ -112,10 +113,9 @@ pub(super) async fn tool_call(
         let reason = format!("`{}`: {wrong}.", wish.tool);
         return refuse(app, turn, wish.start(None), (Code::InvalidArguments, &reason)).await; // what would be done is not what was asked
     }
-    let guard = agent.spec.guard.as_deref();
-    if let Err(error) = tool.check(&wish.call).and_then(|()| app.control.screen_arguments(guard, &wish.call))
-    {
-        return refuse(app, turn, wish.start(None), (error.code(), &error.public())).await; // schema, sizes, guardrail
+    let who = Through { caller, agent: &agent.name, via, request: turn.request(), turn: Some(turn.id()) };
+    if let Err((code, reason)) = checked(app, turn, who, screened, (&tool, &wish)) {
+        return refuse(app, turn, wish.start(None), (code, &reason)).await; // guardrail, schema, sizes
     }
     let asking = asking(turn, agent, via, &wish);
     let permitting = app.control.permit(caller, &asking, tool.spec(), &wish.call);
@@ -156,7 +156,7 @@ pub(super) async fn tool_call(
         }
     };
     cache.clear_tags(&caller.tenant, &tool.clears(&wish.call.arguments)).await; // writes
-    let screened = app.control.screen_result(guard, turn.names(), outcome); // untrusted text: screened, tainted
+    let screened = app.control.screen_result(agent.spec.guard.as_deref(), turn.names(), outcome); // untrusted text: screened, tainted
     let step = step.taken_back_by(way); // settled now, from all that was returned
     screened.taint().iter().for_each(|source| turn.taint_with(source));
     let names = app.context.keep_names(caller, turn.conversation(), turn.names())?;
@@ -174,6 +174,36 @@ pub(super) async fn tool_call(
 pub(super) fn called(app: &App, turn: &Turn, step: &Step) {
     app.observe.tool_call(step);
     turn.trace().note(|event| event.tools += 1);
+}
+
+/// Screens the arguments of a call, and takes them out of it if they are refused: such a call is not made, so nobody needs
+/// them any more.
+fn screen(app: &App, agent: &Agent, call: &mut ToolCall) -> Result<Vec<String>, Refused> {
+    let screened = app.control.screen_arguments(agent.spec.guard.as_deref(), call);
+    if let Err(refused) = &screened {
+        call.arguments = refused.withheld();
+    }
+    screened
+}
+
+/// Whether the arguments can go out: what the guardrail said of them, then the tool's schema. If not, why.
+fn checked(
+    app: &App,
+    turn: &mut Turn,
+    who: Through<'_>,
+    screened: Result<Vec<String>, Refused>,
+    (tool, wish): (&Tool, &Wish),
+) -> Result<(), (Code, String)> {
+    match screened {
+        Ok(taint) => turn.taint_with_all(&taint),
+        Err(refused) => {
+            if turn.kind() == Kind::Call {
+                turn.note(app.control.input_refused(who, &refused)); // a client's own words
+            }
+            return Err((Code::GuardRefused, refused.public()));
+        }
+    }
+    tool.check(&wish.call).map_err(|error| (error.code(), error.public()))
 }
 
 /// The work for the executor, within the time that the turn allows.

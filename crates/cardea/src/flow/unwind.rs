@@ -6,16 +6,19 @@ use cardea_auth::Caller;
 use cardea_core::{
     Error, Result,
     agent::Agent,
+    guard::Surface,
     saga::{Unwound, Way},
     time::Millis,
     tool::Outcome,
 };
 
+use serde_json::Value;
+
 use super::tool_call::called;
 use crate::{
     action::{Job, Within},
     app::App,
-    control::{Asking, Control, Permission, Ruling},
+    control::{Asking, Control, Names, Permission, Ruling},
     turn::{Ending, Failure, Step, Turn, Undone},
 };
 
@@ -57,8 +60,10 @@ async fn undo(app: &App, caller: &Caller, agent: &Agent, at: (&mut Turn, Step)) 
         return app.turns.undone(turn, step, Undone::Stays("what takes it back is gone".to_owned())).await;
     };
     let guard = agent.spec.guard.as_deref();
-    if let Err(error) = tool.check(&call).and_then(|()| app.control.screen_arguments(guard, &call)) {
-        return app.turns.undone(turn, step, Undone::Stays(error.public())).await;
+    let arguments = Value::Object(call.arguments.clone());
+    let screening = || app.control.screen_json((guard, &Names::default()), arguments, Surface::ToolArguments);
+    if let Err(error) = tool.check(&call).and_then(|()| Ok(screening()?)) {
+        return app.turns.undone(turn, step, Undone::Stays(error.public())).await; // what would be masked goes on
     }
     // WHY: untrusted text has no say in an undo. Which tool is called is declared, and the service gets nothing but what
     // it was given or has said itself; so nothing can leak that way, and a tainted turn can be taken back.

@@ -15,7 +15,7 @@ use serde_json::json;
 
 use super::{CacheUse, Kind, Limits, Receipt, Turn, Turns};
 use crate::{
-    control::Names,
+    control::{Found, Names},
     observe::Trace,
     once::{Made, Once, TAKEN, fingerprint},
 };
@@ -48,6 +48,8 @@ pub struct Question<'a> {
     pub asked: &'a str,
     /// Where untrusted text came in already (a warned prompt).
     pub taint: Vec<String>,
+    /// What a guardrail has found in it: its kinds stand in the audit log.
+    pub found: Found,
     /// The client's idempotency key.
     pub key: Option<&'a str>,
 }
@@ -153,8 +155,11 @@ impl Turns {
             turn.note(question.once(&owner, key, &fingerprint).claim(made, self.now()));
         }
         self.write_message(&mut turn);
-        let detail = json!({ "kind": turn.kind.name(), "agent": turn.agent, "version": question.version, "conversation": turn.conversation,
-                             "prompt_bytes": turn.prompt.len() });
+        let mut detail = json!({ "kind": turn.kind.name(), "agent": turn.agent, "version": question.version, "conversation": turn.conversation,
+                                 "prompt_bytes": turn.prompt.len() });
+        if let (Some(detail), true) = (detail.as_object_mut(), question.found != Found::default()) {
+            detail.insert("found".to_owned(), json!(question.found));
+        }
         self.audit(&mut turn, "turn.asked", None, detail);
         // WHY: a bare call that only reads is one commit in all; its rows wait for the first write or the end.
         if turn.kind == Kind::Call && question.key.is_none() {

@@ -112,6 +112,7 @@ impl Worker<'_> {
             },
             asked: "",
             taint: Vec::new(),
+            found: crate::control::Found::default(),
             key: None,
         });
         match begun.await.unwrap() {

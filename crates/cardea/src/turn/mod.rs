@@ -282,6 +282,11 @@ impl Turn {
         self.taint.insert(source.into());
     }
 
+    /// Notes each of these sources.
+    pub fn taint_with_all(&mut self, sources: &[impl AsRef<str>]) {
+        self.taint.extend(sources.iter().map(|source| source.as_ref().to_owned()));
+    }
+
     /// Notes until when a result is good that was taken from a cache.
     pub fn as_fresh_as(&mut self, until: Timestamp) {
         self.fresh_until = Some(self.fresh_until.map_or(until, |known| known.min(until)));

@@ -162,6 +162,7 @@ impl Asks {
             prompt: &self.prompt,
             asked: "",
             taint: Vec::new(),
+            found: crate::control::Found::default(),
             key: self.key.as_deref(),
         };
         turns.begin(question).await

@@ -154,6 +154,7 @@ fn a_case_about_a_name_that_nobody_has_is_bad_whatever_it_expects() {
         ("issuer = \"https://corp.exmple\"", "did you mean `https://corp.example`?", false),
         ("via = \"MCP\"", "did you mean `mcp`?", true),
         ("taint = [\"toolresult\"]", "did you mean `tool_result`?", true),
+        ("taint = [\"cach\"]", "did you mean `cache`?", true),
     ] {
         let case = format!("{tool}{more}");
         assert!(faults(&case, true).contains(says), "{more}: {}", faults(&case, true));

@@ -49,6 +49,7 @@ impl Cache {
             finish: answer.finish,
             tokens: answer.usage.total(),
             micros: answer.micros,
+            taint: Some(answer.taint.clone()),
         };
         self.put(&asked.tenant, (&at.place, &at.key), record, &kept).await;
         self.0.flights.kept(&at.key.to_string());

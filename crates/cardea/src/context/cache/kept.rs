@@ -1,6 +1,6 @@
 //! What is kept of an answer or a result, as bytes that only this installation can read and make.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use cardea_core::message::Finish;
 use cardea_store::shared::cache::{Key, Place, Record};
@@ -27,6 +27,9 @@ pub(super) enum Kept {
         tokens: u64,
         #[serde(rename = "m")]
         micros: u64,
+        /// Where untrusted text came into the turn that made it. Absent: an entry of before, of which nobody knows.
+        #[serde(rename = "w", default, skip_serializing_if = "Option::is_none")]
+        taint: Option<BTreeSet<String>>,
     },
     /// What a reading tool returned.
     #[serde(rename = "r")]

@@ -1,10 +1,11 @@
 //! Looking: the same question, then the same in other words.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use cardea_core::{
     cache::{Candidate, Question, Verdict, judge},
     id::TenantId,
+    policy::taint::SUSPICIOUS,
 };
 use cardea_embed::Vector;
 use cardea_model::embedder::Embedding;
@@ -45,15 +46,17 @@ impl Cache {
         opened.filter(|_| record.until > self.0.clock.now())
     }
 
-    fn hit(&self, asked: &Asked, key: Key, kept: Kept, layer: Layer) -> Option<Hit> {
-        let Kept::Answer { text, finish, tokens, micros, .. } = kept else { return None };
+    pub(super) fn hit(&self, asked: &Asked, key: Key, kept: Kept, layer: Layer) -> Option<Hit> {
+        let Kept::Answer { text, finish, tokens, micros, taint, .. } = kept else { return None };
+        // WHY: nobody knows of an entry of before what it was made of.
+        let taint = taint.unwrap_or_else(|| BTreeSet::from([SUSPICIOUS.to_owned()]));
         let who = (&asked.tenant, asked.agent.as_str());
         self.0.observe.cache_saved(layer.name(), who.1, tokens, micros);
         self.0.stats.count(who, layer.name(), |tally| {
             tally.saved_tokens += tokens;
             tally.saved_micros += micros;
         });
-        Some(Hit { text, finish, layer, key, micros })
+        Some(Hit { text, finish, layer, taint, key, micros })
     }
 
     pub(super) async fn exact(&self, asked: &Asked) -> Option<Hit> {

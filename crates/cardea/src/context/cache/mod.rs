@@ -23,7 +23,7 @@ mod tools;
 mod warm;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -119,6 +119,8 @@ pub struct Hit {
     pub finish: Finish,
     /// Where it was found.
     pub layer: Layer,
+    /// Where untrusted text came into the turn that made it.
+    pub taint: BTreeSet<String>,
     key: Key,
     /// What it had cost to make, in millionths.
     micros: u64,
@@ -144,6 +146,8 @@ pub struct Answered<'a> {
     pub usage: Usage,
     /// What that cost, in millionths.
     pub micros: u64,
+    /// Where untrusted text came into the turn that made it.
+    pub taint: &'a BTreeSet<String>,
     /// How long it stays good at most, if what it was made of says so.
     pub good_for: Option<Millis>,
 }

@@ -173,7 +173,8 @@ fn asked(cache: &Cache, user: &Principal, agent: &Agent, text: &str) -> Asked {
 
 async fn keep(cache: &Cache, asked: &Asked, text: &str, tags: &[&str]) {
     let usage = Usage { input: 100, cached_input: 0, output: 20 };
-    let answer = Answered { text, finish: Finish::Stop, usage, micros: 50, good_for: None };
+    let answer =
+        Answered { text, finish: Finish::Stop, usage, micros: 50, taint: &BTreeSet::new(), good_for: None };
     cache.keep(asked, answer, Finished::default(), tags.iter().map(|tag| (*tag).to_owned()).collect()).await;
 }
 
@@ -211,12 +212,41 @@ async fn an_answer_is_given_again_to_its_own_user_only_and_counted() {
 }
 
 #[tokio::test]
+async fn an_answer_keeps_the_taint_of_its_turn_and_one_of_before_is_suspicious() {
+    for layer in [Layer::Exact, Layer::Semantic] {
+        let House { cache, .. } = house(true).await;
+        let (helper, ann) = (agent("scope = \"user\""), person("acme", "ann"));
+        let first = asked(&cache, &ann, &helper, "How do I reset my password?");
+        assert_eq!(said(&cache, &first).await, None);
+        let taint = BTreeSet::from(["tool_result".to_owned()]);
+        let (text, finish, usage) = ("At 9.", Finish::Stop, Usage::default());
+        let answer = Answered { text, finish, usage, micros: 0, taint: &taint, good_for: None };
+        cache.keep(&first, answer, Finished::default(), Vec::new()).await;
+        let again =
+            if layer == Layer::Exact { "how do I reset my password" } else { "How can I reset my password?" };
+        let again = asked(&cache, &ann, &helper, again);
+        let Looked::Hit(hit) = cache.look(&again).await else { panic!("{layer:?}") };
+        assert_eq!((hit.layer, &hit.taint), (layer, &taint));
+        let old = json!({ "a": { "q": "q", "t": "t", "f": "stop", "n": 1, "m": 1 } });
+        let old = cache.hit(&again, hit.key, serde_json::from_value(old).unwrap(), layer).unwrap();
+        assert_eq!(old.taint, BTreeSet::from(["suspicious".to_owned()]));
+    }
+}
+
+#[tokio::test]
 async fn in_a_shared_scope_nobody_is_given_what_came_from_one_user() {
     let House { cache, .. } = house(false).await;
     let faq = agent("scope = \"shared\"");
     let (ann, bob) = (person("acme", "ann"), person("acme", "bob"));
     let usage = Usage { input: 100, cached_input: 0, output: 20 };
-    let answer = Answered { text: "At 9.", finish: Finish::Stop, usage, micros: 50, good_for: None };
+    let answer = Answered {
+        text: "At 9.",
+        finish: Finish::Stop,
+        usage,
+        micros: 50,
+        taint: &BTreeSet::new(),
+        good_for: None,
+    };
     let question = "When do you open the counter on weekdays?";
     // Made from a result that is hers.
     let hers = asked(&cache, &ann, &faq, question);
@@ -608,7 +638,7 @@ async fn checks_are_bounded_in_money_and_one_at_a_time_and_their_findings_outliv
     assert_eq!(said(&cache, &first).await, None);
     let usage = Usage { input: 1, cached_input: 0, output: 1 };
     let (text, finish) = ("Press button 5.", Finish::Stop);
-    let answer = Answered { text, finish, usage, micros: 400, good_for: None };
+    let answer = Answered { text, finish, usage, micros: 400, taint: &BTreeSet::new(), good_for: None };
     cache.keep(&first, answer, Finished::default(), Vec::new()).await;
     let again = asked(&cache, &ann, &helper, "How can I reset my password?");
     let Looked::Hit(hit) = cache.look(&again).await else { panic!("the same question in other words") };

@@ -1,6 +1,10 @@
 //! Answers that are known before anybody asks: a file of JSON lines, read at start.
 
-use std::{collections::BTreeMap, path::Path, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+    sync::Arc,
+};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use cardea_core::{
@@ -132,7 +136,8 @@ impl Cache {
             asked.vector.get_or_init(|| Some(Arc::new(vector.clone())));
         }
         let (text, finish, usage) = (warm.answer.as_str(), Finish::Stop, Usage::default());
-        let answer = Answered { text, finish, usage, micros: 0, good_for: None };
+        let taint = &BTreeSet::new(); // the operator's own words
+        let answer = Answered { text, finish, usage, micros: 0, taint, good_for: None };
         self.keep(&asked, answer, Finished::default(), warm.tags.clone()).await;
         true
     }

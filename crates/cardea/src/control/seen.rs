@@ -1,0 +1,143 @@
+//! What a guardrail has seen, as far as it may be told: kinds and rules, never the value.
+
+use std::sync::Arc;
+
+use cardea_core::{
+    Code, Error,
+    guard::{Action, Finding, Surface},
+};
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+
+use super::Names;
+use crate::observe::Observe;
+
+/// One kind of thing that a guardrail has seen, by which rule, and what is done about it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Seen {
+    kind: Arc<str>,
+    rule: Arc<str>,
+    pub(super) action: Action,
+}
+
+/// The kinds that were found in a text that went on. Never what was found.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Found {
+    /// Behind placeholders now.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub masked: Vec<String>,
+    /// Still there.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub warned: Vec<String>,
+}
+
+/// Why something does not go on. It says what was found by kind and rule, and never the value.
+#[derive(Debug)]
+pub struct Refused(Box<Refusal>);
+
+#[derive(Debug)]
+struct Refusal {
+    error: Error,
+    surface: Surface,
+    kinds: Vec<String>,
+    rules: Vec<String>,
+}
+
+impl Refused {
+    /// Something else than a finding.
+    pub(super) fn new(error: Error, surface: Surface) -> Self {
+        Self(Box::new(Refusal { error, surface, kinds: Vec::new(), rules: Vec::new() }))
+    }
+
+    /// Because of what was seen, as far as it counts.
+    pub(super) fn of(surface: Surface, seen: &[Seen], counts: impl Fn(Action) -> bool) -> Self {
+        let (kinds, rules) = (kinds(seen, &counts), rules(seen, &counts));
+        Self(Box::new(Refusal { error: refused(&kinds), surface, kinds, rules }))
+    }
+
+    /// For the caller, with the kinds that were found.
+    #[must_use]
+    pub fn public(&self) -> String {
+        self.0.error.public()
+    }
+
+    /// What stands in the place of arguments that were refused.
+    #[must_use]
+    pub fn withheld(&self) -> Map<String, Value> {
+        withheld(&self.0.kinds)
+    }
+
+    /// What the audit log is told; `None` if it was no guardrail's finding.
+    pub(super) fn detail(&self) -> Option<Value> {
+        let Refusal { error, surface, kinds, rules } = &*self.0;
+        (error.code() == Code::GuardRefused)
+            .then(|| json!({ "surface": surface.name(), "kinds": kinds, "rules": rules }))
+    }
+}
+
+impl From<Refused> for Error {
+    fn from(refused: Refused) -> Self {
+        refused.0.error
+    }
+}
+
+/// The kinds of what is done about in such a way, each once.
+pub(super) fn kinds(seen: &[Seen], counts: impl Fn(Action) -> bool) -> Vec<String> {
+    once(seen.iter().filter(|seen| counts(seen.action)).map(|seen| &seen.kind))
+}
+
+fn rules(seen: &[Seen], counts: impl Fn(Action) -> bool) -> Vec<String> {
+    once(seen.iter().filter(|seen| counts(seen.action)).map(|seen| &seen.rule))
+}
+
+fn once<'a>(words: impl Iterator<Item = &'a Arc<str>>) -> Vec<String> {
+    let mut each: Vec<String> = Vec::new();
+    for word in words {
+        if !each.iter().any(|known| **known == **word) {
+            each.push(word.to_string());
+        }
+    }
+    each
+}
+
+pub(super) fn is_refusal(action: Action) -> bool {
+    action == Action::Refuse
+}
+
+pub(super) fn withheld(kinds: &[String]) -> Map<String, Value> {
+    let kinds = if kinds.is_empty() { "a guardrail that failed".to_owned() } else { kinds.join(", ") };
+    Map::from_iter([("withheld".to_owned(), format!("a guardrail held this back: {kinds}").into())])
+}
+
+pub(super) fn tell(
+    (observe, names): (&Observe, &Names),
+    surface: Surface,
+    findings: &[Finding],
+) -> Vec<Seen> {
+    names.finds(findings.len());
+    let mut all: Vec<Seen> = Vec::new();
+    for finding in findings {
+        observe.finding(&finding.kind, surface.name(), action(finding.action));
+        let (kind, rule) = (Arc::clone(&finding.kind), Arc::clone(&finding.rule));
+        let seen = Seen { kind, rule, action: finding.action };
+        // WHY: a text can be one finding after the other, of few kinds.
+        if !all.contains(&seen) {
+            all.push(seen);
+        }
+    }
+    all
+}
+
+const fn action(action: Action) -> &'static str {
+    match action {
+        Action::Pass => "pass",
+        Action::Mask => "mask",
+        Action::Warn => "warn",
+        Action::Refuse => "refuse",
+    }
+}
+
+pub(super) fn refused(kinds: &[String]) -> Error {
+    let what = if kinds.is_empty() { "a guardrail that failed".to_owned() } else { kinds.join(", ") };
+    Error::new(Code::GuardRefused).detail(format!("It was stopped by: {what}."))
+}
