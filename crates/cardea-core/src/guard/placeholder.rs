@@ -378,7 +378,8 @@ mod tests {
     /// What stands before a place within tags, as the simplest of all readers sees it.
     fn in_a_tag(before: &str) -> bool {
         let open = before.rfind('<').filter(|open| before.rfind('>').is_none_or(|close| close < *open));
-        open.is_some_and(|open| before[open + 1..].starts_with(|c: char| c.is_ascii_alphabetic() || c == '/'))
+        open.and_then(|open| before.get(open + 1..))
+            .is_some_and(|tag| tag.starts_with(|c: char| c.is_ascii_alphabetic() || c == '/'))
     }
 
     proptest::proptest! {
@@ -392,25 +393,16 @@ mod tests {
             let shown = originals.restore(&text, |_| true);
             assert_eq!(shown.replace("CARDVALUE", "[CARD_1]"), text);
             for (at, value) in shown.match_indices("CARDVALUE") {
-                let (before, after) = (&shown[..at], &shown[at + value.len()..]);
-                let begin = before.rfind([' ', '\n']).map_or(0, |space| space + 1);
-                let end = after.find([' ', '\n']).unwrap_or(after.len());
-                let word = format!("{}{value}{}", &before[begin..], &after[..end]);
+                let (before, rest) = shown.split_at(at);
+                let after = rest.strip_prefix(value).unwrap();
+                let begins = before.rsplit([' ', '\n']).next().unwrap();
+                let ends = after.split([' ', '\n']).next().unwrap();
+                let word = format!("{begins}{value}{ends}");
                 for mark in ["//", "www.", "mailto:", "]("] {
                     assert!(!word.contains(mark), "{shown}");
                 }
                 assert!(!in_a_tag(before), "{shown}");
             }
-        }
-
-        #[test]
-        fn restoring_reads_each_text_in_no_time(
-            part in proptest::sample::select(PARTS), other in proptest::sample::select(PARTS)
-        ) {
-            let text = format!("{part}{other}").repeat(3000);
-            let began = std::time::Instant::now();
-            drop(opened(&text));
-            assert!(began.elapsed().as_secs() < 5, "{part}{other}");
         }
     }
 }
