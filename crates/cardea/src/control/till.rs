@@ -243,7 +243,8 @@ pub(super) fn pay(
     commit
         // WHY: what a node held that was taken for dead is given back already; it is given back once.
         .run(
-            "UPDATE budgets SET spent = CASE WHEN spent > $9 - $6 THEN $9 ELSE spent + $6 END, updated_at = $7, reserved = reserved - CASE \
+            "UPDATE budgets SET spent = CASE WHEN spent > CAST($9 AS BIGINT) - CAST($6 AS BIGINT) THEN CAST($9 AS BIGINT) \
+             ELSE spent + CAST($6 AS BIGINT) END, updated_at = $7, reserved = reserved - CASE \
              WHEN NOT EXISTS (SELECT 1 FROM budget_holds h WHERE h.node = $8 AND h.tenant = $1 \
                AND h.user_id = $2 AND h.period = $3 AND h.unit = $4 AND h.amount >= $5) THEN 0 \
              WHEN reserved > $5 THEN $5 ELSE reserved END \

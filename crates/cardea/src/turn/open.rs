@@ -82,7 +82,8 @@ impl Turns {
                    (SELECT COALESCE(MAX(seq), 1) FROM events WHERE turn = turns.id), \
                    input_tokens, cached_tokens, output_tokens, cost_micros, started_at, deadline_at, commits, paid_tokens, \
                    paid_micros, failure, \
-                   (SELECT deleted_at FROM conversations WHERE id = turns.conversation), trace, CASE WHEN state = 'running' THEN 1 ELSE 0 END FROM turns WHERE id = $1 AND ended_at IS NULL";
+                   (SELECT deleted_at FROM conversations WHERE id = turns.conversation), trace, \
+                   CAST(CASE WHEN state = 'running' THEN 1 ELSE 0 END AS BIGINT) FROM turns WHERE id = $1 AND ended_at IS NULL";
         let rows: Vec<TurnRow> = self.inner.db.rows(sql, args![id]).await?;
         let Some(row) = rows.into_iter().next() else { return Ok(None) };
         let was_running = row.was_running;
