@@ -32,6 +32,7 @@ mod engine;
 mod given;
 mod headers;
 mod injection;
+mod label;
 mod leak;
 mod linked;
 mod needs;

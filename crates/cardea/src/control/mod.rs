@@ -12,6 +12,7 @@ mod asking;
 mod budget;
 mod deciding;
 mod folder;
+mod guards;
 mod names;
 mod permit;
 mod policy;
@@ -106,7 +107,7 @@ struct Inner {
     /// What has been told of the policies.
     warned: Mutex<policy::Warned>,
     memo: policy::Memo,
-    guards: screen::Guards,
+    guards: guards::Guards,
     places: Arc<admit::Places>,
     streams: Arc<admit::Places>,
     holding: Arc<budget::Holding>,
@@ -143,7 +144,7 @@ impl Control {
     /// `misconfigured` if the guard profile does not exist.
     pub fn new(neighbours: Neighbours, settings: Settings) -> Result<Self> {
         let Neighbours { db, shared, observe, vault, clock, jobs } = neighbours;
-        let guards = screen::Guards::new(&settings.guard, settings.guards.clone())?;
+        let guards = guards::Guards::new(&settings.guard, settings.guards.clone())?;
         let places = Arc::new(admit::Places::new(settings.in_flight));
         let streams = Arc::new(admit::Places::new([u32::MAX, u32::MAX, settings.streams_per_user]));
         let snapshot = RwLock::new(Arc::new(policy::empty()?));

@@ -1,16 +1,10 @@
 //! Guardrails at every crossing. What passes is a [`Screened`] value; a guardrail that fails is a refusal.
 
-use std::{
-    collections::HashMap,
-    ops::Deref,
-    panic::{AssertUnwindSafe, catch_unwind},
-    sync::{Mutex, PoisonError},
-    time::{Duration, Instant},
-};
+use std::ops::Deref;
 
 use cardea_core::{
     Result,
-    guard::{Action, Engine, OnFailure, Profile, Surface, Taint, Verdict, Window},
+    guard::{Action, Engine, OnFailure, Surface, Taint, Verdict, Window},
     policy::taint::{SUSPICIOUS, words},
     tool::{Outcome, ToolCall},
 };
@@ -18,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::{
     Control, Found, Names, Refused, Through,
-    reader::with_encoder,
+    guards::{LATEST, late_or, watched},
     seen::{Seen, is_refusal, kinds, refused, tell, withheld},
 };
 use crate::observe::Observe;
@@ -56,38 +50,6 @@ impl<T> Deref for Screened<T> {
 
     fn deref(&self) -> &T {
         &self.value
-    }
-}
-
-/// The engines of all profiles in use, compiled once.
-#[derive(Debug)]
-pub(super) struct Guards {
-    default: String,
-    /// Profiles beside those that ship.
-    own: Vec<Profile>,
-    engines: Mutex<HashMap<String, Engine>>,
-}
-
-impl Guards {
-    pub(super) fn new(default: &str, own: Vec<Profile>) -> Result<Self> {
-        let guards = Self { default: default.to_owned(), own, engines: Mutex::default() };
-        guards.engine(None)?;
-        Ok(guards)
-    }
-
-    fn engine(&self, profile: Option<&str>) -> Result<Engine> {
-        let name = profile.unwrap_or(&self.default);
-        let mut engines = self.engines.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(engine) = engines.get(name) {
-            return Ok(engine.clone());
-        }
-        let profile = match self.own.iter().find(|profile| profile.name == name) {
-            Some(own) => own.clone(),
-            None => Profile::built_in(name)?,
-        };
-        let engine = with_encoder(Engine::new(&profile)?);
-        engines.insert(name.to_owned(), engine.clone());
-        Ok(engine)
     }
 }
 
@@ -151,25 +113,8 @@ fn same_names(one: &Value, other: &Value) -> bool {
     }
 }
 
-/// A verdict that comes later than this is none; the engine asks while it scans and gives up. It is linear, so being late
-/// means that a detector went wrong.
-const LATEST: Duration = Duration::from_secs(5);
-
 /// Letters that may become a title.
 const TITLE: usize = 400;
-
-/// What a detector says, unless it panics or takes too long.
-fn watched<T>(latest: Duration, detect: impl FnOnce() -> T) -> Option<T> {
-    let began = Instant::now();
-    let said = catch_unwind(AssertUnwindSafe(detect)).ok()?;
-    (began.elapsed() <= latest).then_some(said)
-}
-
-/// What a scan says that can be told that it is late, unless it fails.
-fn late_or<T>(scan: impl FnOnce(&dyn Fn() -> bool) -> Option<T>) -> Option<T> {
-    let began = Instant::now();
-    watched(LATEST, || scan(&|| began.elapsed() > LATEST)).flatten()
-}
 
 impl Control {
     fn scan(
@@ -470,17 +415,5 @@ impl OutputWindow {
         }
         let taint = finished.taint.iter().flat_map(words).map(str::to_owned).collect();
         Ok(Screened { value: finished.text, taint, found: Found::default() })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_detector_that_panics_or_comes_too_late_has_said_nothing() {
-        assert_eq!(watched(LATEST, || 1), Some(1));
-        assert_eq!(watched(LATEST, || -> i32 { panic!("a fault of our own") }), None);
-        assert_eq!(watched(Duration::ZERO, || (0..100_000).map(std::hint::black_box).sum::<i64>()), None);
     }
 }

@@ -110,9 +110,9 @@ const CHANGES: &[(&str, &str, &str)] = &[
         "of which a text was changed or is gone",
     ),
     (
-        "UPDATE policy_sets SET files = REPLACE(files, 'shop.cedar', 'ship.cedar')",
-        "UPDATE policy_sets SET files = REPLACE(files, 'ship.cedar', 'shop.cedar')",
-        "which is made of other files",
+        "UPDATE policy_sets SET files = REPLACE(files, '\"digest\":\"', '\"digest\":\"x')",
+        "UPDATE policy_sets SET files = REPLACE(files, '\"digest\":\"x', '\"digest\":\"')",
+        "which is made of other texts",
     ),
     (
         "UPDATE policy_sets SET version = 'x' || version",

@@ -1,0 +1,133 @@
+//! Does a text only stand where a secret will be put later?
+
+/// Words that stand where a secret will be put later.
+const STAND_INS: &[&[u8]] = &[
+    b"example",
+    b"changeme",
+    b"change_me",
+    b"placeholder",
+    b"your_",
+    b"your-",
+    b"yourtoken",
+    b"redacted",
+    b"fake",
+    b"test-api",
+    b"test_key",
+    b"0123456789",
+    b"1234567890",
+    b"deadbeef",
+    b"unit-test",
+    b"unit_test",
+    b"mysecret",
+    b"my-secret",
+    b"my_secret",
+    b"sample",
+    b"xxxx",
+    b"****",
+    b"....",
+    b"<",
+    b"${",
+    b"{{",
+    b"$(",
+    b"%(",
+    b"process.env",
+    b"os.environ",
+    b"getenv",
+    b"secrets.",
+    b"vault:",
+    b"[secret",
+    b"[api",
+    b"[password",
+];
+
+/// The same for words that are short enough to stand in a machine's text by chance: these count between signs only.
+const SHORT_STAND_INS: &[&[u8]] =
+    &[b"null", b"undefined", b"none", b"false", b"true", b"todo", b"string", b"dummy", b"insert"];
+
+/// How names of places begin where a secret is kept, and keys that everybody may know.
+const ELSEWHERE: &[&[u8]] = &[
+    b"arn:",
+    b"op://",
+    b"vault:",
+    b"vault://",
+    b"projects/",
+    b"@microsoft.keyvault",
+    b"ssm:",
+    b"ssm://",
+    b"sm://",
+    b"gcpsm:",
+    b"awssm:",
+    b"azkv:",
+    b"env:",
+    b"env://",
+    b"env.",
+    b"file:",
+    b"file://",
+    b"ref+",
+    b"doppler://",
+    b"akeyless:",
+    b"bws://",
+    b"secret://",
+    b"secrets/",
+    b"sops:",
+    b"keyring:",
+    b"keychain:",
+    b"secretsmanager",
+    b"infisical://",
+    b"kv/",
+    b"/run/secrets",
+    b"pk_live_",
+    b"pk_test_",
+    b"pk.eyj",
+    b"data.",
+    b"var.",
+    b"local.",
+    b"module.",
+    b"config.",
+    b"settings.",
+    b"self.",
+    b"this.",
+    b"process.",
+    b"os.",
+    b"request.",
+    b"req.",
+    b"args.",
+    b"options.",
+    b"params.",
+    b"credentials.",
+    b"aws4-hmac",
+    b"ssh-rsa",
+    b"ssh-ed25519",
+    b"http://",
+    b"https://",
+    b"sha256-",
+    b"sha384-",
+    b"sha512-",
+    b"sha256:",
+    b"sha1:",
+    b"md5:",
+    b"ref://",
+    b"kms:",
+    b"keyvault",
+    // Public keys as OpenSSH writes them: the name of their kind in base64, behind its length.
+    b"aaaab3nzac1",
+    b"aaaac3nzac1lzdi1nte5",
+    b"aaaae2vjzhnh",
+    b"aaaagnnrlxnzac1",
+    b"aaaainnrlwvjzhnh",
+];
+
+/// True if it has such a word.
+pub(super) fn stands_in(text: &[u8]) -> bool {
+    let lower = text.to_ascii_lowercase();
+    let has = |word: &&[u8]| lower.windows(word.len()).any(|window| window == *word);
+    let apart = |word: &&[u8]| lower.split(|byte| !byte.is_ascii_alphabetic()).any(|piece| piece == *word);
+    STAND_INS.iter().any(has)
+        || SHORT_STAND_INS.iter().any(apart)
+        || ELSEWHERE.iter().any(|begin| lower.starts_with(begin))
+}
+
+/// No stand-in: for forms that say everything else.
+pub(super) fn real(text: &[u8]) -> bool {
+    !text.is_empty() && !stands_in(text)
+}
