@@ -77,9 +77,10 @@ pub(super) async fn think(
     if let Ok(next) = &next {
         span.used(usage, next.finish.name());
     }
-    let mut cost_micros = app.observe.cost(model, usage);
+    let tenant = trace.tenant();
+    let mut cost_micros = app.observe.cost((model, &tenant), usage);
     for tried in failed {
-        cost_micros = cost_micros.saturating_add(app.observe.cost(tried.model, tried.spent));
+        cost_micros = cost_micros.saturating_add(app.observe.cost((tried.model, &tenant), tried.spent));
         usage = usage.plus(tried.spent);
     }
     let model = model.to_owned();

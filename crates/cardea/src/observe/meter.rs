@@ -101,8 +101,8 @@ pub(super) struct Meters {
     checks: Counters<2>,
     tools: Counters<2>,
     turns: Counters<3>,
-    tokens: Counters<2>,
-    cost: Counters<1>,
+    tokens: Counters<3>,
+    cost: Counters<2>,
     unpriced: Counters<1>,
     model_seconds: Timers<2>,
     refused: Counters<1>,
@@ -192,8 +192,9 @@ impl Meters {
             "Turns that ended or fell asleep, by agent, status and the error's code or none",
             meters.turns.clone(),
         );
-        registry.register("tokens", "Tokens of model calls, by model and direction", meters.tokens.clone());
-        let help = "Cost of model calls in millionths of a US dollar, by model";
+        let help = "Tokens of model calls, by model, direction and tenant";
+        registry.register("tokens", help, meters.tokens.clone());
+        let help = "Cost of model calls in millionths of a US dollar, by model and tenant";
         registry.register("cost_micros", help, meters.cost.clone());
         let help = "Model calls of models that have no price, by model";
         registry.register("unpriced_calls", help, meters.unpriced.clone());
@@ -320,18 +321,18 @@ impl Meters {
         self.turns.get_or_create(&labels).inc();
     }
 
-    pub(super) fn model_call(&self, model: &str, usage: Usage, cost_micros: Option<u64>) {
-        let model = self.value(Label::Model, model);
+    pub(super) fn model_call(&self, (model, tenant): (&str, &str), usage: Usage, cost_micros: Option<u64>) {
+        let (model, tenant) = (self.value(Label::Model, model), self.value(Label::Tenant, tenant));
         let fresh = usage.input.saturating_sub(usage.cached_input);
         for (direction, tokens) in
             [("input", fresh), ("cached_input", usage.cached_input), ("output", usage.output)]
         {
-            self.tokens
-                .get_or_create(&[("model", model.clone()), ("direction", direction.into())])
-                .inc_by(tokens);
+            let labels =
+                [("model", model.clone()), ("direction", direction.into()), ("tenant", tenant.clone())];
+            self.tokens.get_or_create(&labels).inc_by(tokens);
         }
         match cost_micros {
-            Some(cost) => self.cost.get_or_create(&[("model", model)]).inc_by(cost),
+            Some(cost) => self.cost.get_or_create(&[("model", model), ("tenant", tenant)]).inc_by(cost),
             None => self.unpriced.get_or_create(&[("model", model)]).inc(),
         };
     }

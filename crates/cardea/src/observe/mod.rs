@@ -83,17 +83,17 @@ impl Observe {
         Self(Arc::new(Inner { db, clock, prices, meters, net, checkpoint_key, written }))
     }
 
-    /// Counts the tokens of one model call and gives its cost in millionths of a US dollar.
+    /// Counts the tokens of one call of a model for a tenant and gives its cost in millionths of a US dollar.
     ///
     /// A model without a price costs nothing and is counted as such, so that a hole in `prices.toml` is seen.
     #[must_use]
-    pub fn cost(&self, model: &str, usage: Usage) -> u64 {
+    pub fn cost(&self, (model, tenant): (&str, &str), usage: Usage) -> u64 {
         if usage == Usage::default() {
             return 0;
         }
         let price = self.0.prices.of(model);
         let cost = price.map_or(0, |price| price.cost(usage));
-        self.0.meters.model_call(model, usage, price.map(|_| cost));
+        self.0.meters.model_call((model, tenant), usage, price.map(|_| cost));
         cost
     }
 

@@ -152,6 +152,13 @@ impl Trace {
         self.open.here
     }
 
+    /// Whose request it is, as meters name the tenant.
+    #[must_use]
+    pub fn tenant(&self) -> String {
+        let open = self.open.event.lock().unwrap_or_else(PoisonError::into_inner);
+        open.told.tenant.clone().unwrap_or_else(|| "none".to_owned())
+    }
+
     /// Notes something that the request's event should tell.
     pub fn note(&self, note: impl FnOnce(&mut RequestEvent)) {
         note(&mut self.open.event.lock().unwrap_or_else(PoisonError::into_inner).told);

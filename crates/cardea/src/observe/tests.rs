@@ -321,9 +321,9 @@ async fn a_decision_is_written_with_its_reason_and_read_by_its_user_or_an_audito
 async fn meters_have_units_and_do_not_grow_with_made_up_names() {
     let house = House::new().await;
     let usage = Usage { input: 1_000_000, cached_input: 0, output: 500_000 };
-    assert_eq!(house.observe.cost("m", usage), 2_000_000);
-    assert_eq!(house.observe.cost("free", usage), 0);
-    assert_eq!(house.observe.cost("of_nothing", Usage::default()), 0);
+    assert_eq!(house.observe.cost(("m", "acme"), usage), 2_000_000);
+    assert_eq!(house.observe.cost(("free", "acme"), usage), 0);
+    assert_eq!(house.observe.cost(("of_nothing", "acme"), Usage::default()), 0);
     for n in 0..2_000 {
         house.observe.tool_call(Seen { name: &format!("made_up_{n}"), status: "refused", code: None });
     }
@@ -344,9 +344,9 @@ async fn meters_have_units_and_do_not_grow_with_made_up_names() {
         r#"cardea_request_duration_seconds_sum{route="/v1/chat/completions"} 0.012345"#,
         r#"cardea_cache_lookups_total{layer="exact",agent="support",result="hit"} 1"#,
         r#"cardea_guard_findings_total{kind="payment_card",surface="output",action="masked"} 1"#,
-        r#"cardea_cost_micros_total{model="m"} 2000000"#,
+        r#"cardea_cost_micros_total{model="m",tenant="acme"} 2000000"#,
         r#"cardea_unpriced_calls_total{model="free"} 1"#,
-        r#"cardea_tokens_total{model="m",direction="output"} 500000"#,
+        r#"cardea_tokens_total{model="m",direction="output",tenant="acme"} 500000"#,
         r#"cardea_model_duration_seconds_sum{model="m",outcome="ok"} 1.5"#,
         "\nprocess_start_time_seconds 1700000000",
         r#"cardea_turns_total{agent="support",status="answered",code="none"} 1"#,
