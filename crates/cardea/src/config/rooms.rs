@@ -153,9 +153,9 @@ impl Default for PoliciesConfig {
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct LimitsConfig {
-    /// Requests of one user.
+    /// Requests of one user. Each node counts for itself: of several, each lets in so many.
     pub per_user: Rate,
-    /// Requests of one tenant.
+    /// Requests of one tenant, at each node as well.
     pub per_tenant: Rate,
     /// The most requests in work at one time; more are refused at once with `Retry-After`.
     #[schemars(range(min = 1, max = 65536))]

@@ -305,8 +305,8 @@ async fn a_write_is_durable_before_it_is_done_and_its_owner_before_the_crash_can
         ["turn.asked", "step.started", "turn.taken_over", "step.started", "step.ended", "turn.ended"]
     );
     assert_eq!(house.count("SELECT COUNT(*) FROM steps WHERE turn = $1", id).await, 1);
-    assert!(before.heartbeat().await.is_err(), "the process before the restart has lost its name");
-    after.heartbeat().await.unwrap();
+    assert!(before.heartbeat("v").await.is_err(), "the process before the restart has lost its name");
+    after.heartbeat("v").await.unwrap();
     let house_log = verify(&house.db, &ChainKey::new(&KEY), &Checkpoints::default()).await.unwrap();
     assert!(house_log.chains[&house.node].sequence >= 5);
 }
@@ -396,6 +396,28 @@ async fn a_turn_that_was_dropped_on_the_way_is_found_again_by_its_own_process() 
 }
 
 #[tokio::test]
+async fn a_node_sees_that_another_one_that_lives_decides_by_other_policies() {
+    let house = House::new().await;
+    let (one, two) = (house.process().await, house.turns(&format!("{}b", house.node)).await);
+    one.heartbeat("old").await.unwrap();
+    let nodes = async || {
+        let seen = one.deciding_otherwise("old").await.unwrap().into_iter();
+        // Others share the database.
+        let ours =
+            |(node, version): (String, String)| Some((node.strip_prefix(&house.node)?.to_owned(), version));
+        seen.filter_map(ours).collect::<Vec<_>>()
+    };
+    assert_eq!(nodes().await, [], "a node that has said nothing yet");
+    two.heartbeat("new").await.unwrap();
+    assert_eq!(nodes().await, [("b".to_owned(), "new".to_owned())]);
+    two.heartbeat("old").await.unwrap();
+    assert_eq!(nodes().await, []);
+    two.heartbeat("new").await.unwrap();
+    house.clock.advance(Millis::from_secs(11));
+    assert_eq!(nodes().await, [], "a node that is gone");
+}
+
+#[tokio::test]
 async fn another_node_takes_over_when_the_lease_has_run_out_and_not_before() {
     let (house, ann) = (House::new().await, user("ann"));
     let (one, two) = (house.process().await, house.turns(&format!("{}b", house.node)).await);
@@ -404,7 +426,7 @@ async fn another_node_takes_over_when_the_lease_has_run_out_and_not_before() {
     let is_free = async || two.free(1_000).await.unwrap().iter().any(|free| free.id == id);
     assert!(!is_free().await && two.claim(id, LIMITS).await.unwrap().is_none(), "its owner lives");
     house.clock.advance(Millis::from_secs(9));
-    one.heartbeat().await.unwrap();
+    one.heartbeat("v").await.unwrap();
     house.clock.advance(Millis::from_secs(9));
     assert!(!is_free().await, "the heartbeat has made the lease longer");
     house.clock.advance(Millis::from_secs(2));
