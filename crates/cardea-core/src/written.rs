@@ -270,6 +270,27 @@ fn decimal(text: &str) -> (bool, String, i64) {
     (mantissa.starts_with('-'), digits, point)
 }
 
+/// The document with U+FFFD for each U+0000 in its strings, which no database and few tools take; borrowed if there is none.
+#[must_use]
+pub fn without_nul(json: &str) -> Cow<'_, str> {
+    let is_escape = |at: usize| {
+        let before = json.as_bytes()[..at].iter().rev().take_while(|byte| **byte == b'\\').count();
+        before % 2 == 0 // else the backslash itself is meant
+    };
+    let mut out = String::new();
+    let mut done = 0;
+    for (at, _) in json.match_indices("\\u0000").filter(|(at, _)| is_escape(*at)) {
+        out.push_str(&json[done..at]);
+        out.push_str("\\ufffd");
+        done = at + "\\u0000".len();
+    }
+    if done == 0 {
+        return Cow::Borrowed(json);
+    }
+    out.push_str(&json[done..]);
+    Cow::Owned(out)
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -360,6 +381,19 @@ mod tests {
                 prop_assert_eq!(&read.every, &value);
                 prop_assert_eq!(read.lost, None);
             }
+        }
+    }
+
+    #[test]
+    fn a_nul_is_replaced_where_it_is_meant_and_not_where_its_escape_is_spelt() {
+        for (json, without) in [
+            (r#"{"a":"x\u0000y\u0000"}"#, r#"{"a":"x\ufffdy\ufffd"}"#),
+            (r#""\\u0000""#, r#""\\u0000""#),
+            (r#""\\\u0000""#, r#""\\\ufffd""#),
+            (r#""u0000""#, r#""u0000""#),
+            ("", ""),
+        ] {
+            assert_eq!(without_nul(json), without);
         }
     }
 }

@@ -222,6 +222,9 @@ impl ModelsConfig {
             if alias.model.is_empty() || alias.model.chars().any(|c| c.is_control() || c.is_whitespace()) {
                 say(key("model"), "write the model's name as the provider spells it".into());
             }
+            if alias.fallback.contains(name) {
+                say(key("fallback"), "it names the alias itself, which stands in for nothing".to_owned());
+            }
             for other in alias.fallback.iter().filter(|other| !self.aliases.contains_key(*other)) {
                 say(key("fallback"), format!("there is no `[models.aliases.{other}]`"));
             }

@@ -284,6 +284,13 @@ async fn an_issuer_speaks_for_its_own_tenants() {
 }
 
 #[tokio::test]
+async fn nobodys_token_speaks_for_the_installation_itself() {
+    let key = Key::new("k1");
+    let world = World::new(issuer().jwks(jwks(&[&key])), &[]);
+    assert_eq!(world.refusal(&key.token(&json!({"tenant": "cardea", "roles": ["auditor"]}))).await, "tenant");
+}
+
+#[tokio::test]
 async fn the_new_name_of_an_algorithm_is_as_good_as_the_old_one() {
     let key = Key::new("k1");
     let world = World::knowing(&key);

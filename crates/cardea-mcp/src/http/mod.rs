@@ -87,7 +87,9 @@ pub(crate) fn router(http: Arc<Http>) -> Router {
         .layer(axum::middleware::from_fn_with_state(shared.clone(), checked))
         // Checks for itself: every call comes this way, and the layer has its price.
         .route("/mcp", any(endpoint))
-        .layer(axum::middleware::from_fn(rest_of_body))
+        .layer(axum::middleware::from_fn(|request, next: axum::middleware::Next| {
+            rest_of_body(request, |request| next.run(request))
+        }))
         .with_state(shared)
 }
 

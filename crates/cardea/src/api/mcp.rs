@@ -101,7 +101,7 @@ async fn signed_in(State(app): State<App>, request: Request, next: Next) -> Resp
 async fn told(app: &App, (mut parts, body): (Parts, Body), next: Next) -> Result<Response, Problem> {
     let outside = Outside::read(&parts);
     let body = extract::read(Request::from_parts(parts.clone(), body), app, &outside).await?;
-    if let Err(error) = extract::check_depth(&body, usize::from(app.config.server.max_depth)) {
+    if let Err(error) = extract::check(&body, usize::from(app.config.server.max_depth)) {
         outside.trace.note(|event| event.failed(&error));
         return Ok(no_message(ErrorCode::INVALID_REQUEST, &error.public()));
     }

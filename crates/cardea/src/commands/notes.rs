@@ -131,7 +131,20 @@ fn tools(loaded: &Loaded, agent: &Agent, listed: &[ToolSpec], notes: &mut Vec<St
         names.servers.iter().chain(&names.connectors).cloned().chain(from_list).collect();
     let patterns: BTreeSet<&String> = agent.spec.tools.iter().chain(&agent.spec.always_tools).collect();
     for pattern in patterns {
-        let Some(server) = server_of(pattern).filter(|server| !server.contains('*')) else { continue };
+        let Some(server) = server_of(pattern) else {
+            // Every tool has its server before its name.
+            if !listed.iter().any(|name| matches(pattern, name)) && !pattern.contains('*') {
+                notes.push(format!(
+                    "the agent `{}` may ask for `{pattern}`, which is no tool's name: write `SERVER__TOOL`, or \
+                     `SERVER__*` for all of a server",
+                    agent.name
+                ));
+            }
+            continue;
+        };
+        if server.contains('*') {
+            continue;
+        }
         let near =
             |near: Option<&str>| near.map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
         if !servers.contains(&server) {

@@ -16,8 +16,10 @@ mod guards;
 mod names;
 mod permit;
 mod policy;
+mod purse;
 mod reader;
 mod refused;
+mod roles;
 mod screen;
 mod seen;
 mod till;
@@ -48,6 +50,7 @@ pub use self::{
     permit::{Permission, Permit, Ruling},
     reader::with_encoder,
     refused::Through,
+    roles::{ADMIN, AUDITOR, Right},
     screen::{OutputWindow, Screened, Words},
     seen::{Found, Refused},
     unread::{is_policy_file, unread},
@@ -110,7 +113,7 @@ struct Inner {
     guards: guards::Guards,
     places: Arc<admit::Places>,
     streams: Arc<admit::Places>,
-    holding: Arc<budget::Holding>,
+    purses: purse::Purses,
     till: till::Till,
 }
 
@@ -165,7 +168,7 @@ impl Control {
             guards,
             places,
             streams,
-            holding: Arc::default(),
+            purses: purse::Purses::default(),
             till: till::Till::default(),
         };
         Ok(Self { inner: Arc::new(inner) })

@@ -169,6 +169,8 @@ pub(super) struct Memo {
     models: Answers<Decision>,
     /// Decisions that let a caller ask a model and are in the log.
     allowed: Answers<DecisionId>,
+    /// Refusals by role that are in the log.
+    told: Cache<String, ()>,
 }
 
 /// The answer that this very caller got before, or a fresh one.
@@ -196,7 +198,13 @@ impl Memo {
             lists: Cache::builder().max_capacity(10_000).time_to_live(life).build(),
             models: Cache::builder().max_capacity(10_000).time_to_live(life).build(),
             allowed: Cache::builder().max_capacity(10_000).time_to_live(life).build(),
+            told: Cache::builder().max_capacity(10_000).time_to_live(life).build(),
         }
+    }
+
+    /// True once a minute for a key.
+    pub(super) fn tells(&self, key: String) -> bool {
+        self.told.entry(key).or_insert(()).is_fresh()
     }
 
     /// The decision in the log that lets this very caller do what the key says.

@@ -247,6 +247,9 @@ impl App {
                 Err(error) => tracing::warn!(error.code = error.code().name(), "no heartbeat"),
                 Ok(()) => self.pulse.written(),
             }
+            if let Err(error) = self.control.forget_lost_reservations().await {
+                tracing::warn!(error.code = error.code().name(), "lost reservations are not given back yet");
+            }
             if let Err(error) = self.control.forget_dead_nodes().await {
                 tracing::warn!(
                     error.code = error.code().name(),
@@ -299,7 +302,7 @@ impl App {
         }
         let last = async {
             self.context.cache().persist().await;
-            drop(self.control.forget_lost_reservations().await);
+            drop(self.control.close_purses().await);
             drop(self.observe.checkpoint(self.checkpoints()).await);
         };
         // WHY: all of it can be done at the next start as well, and a database that does not answer must not keep us.

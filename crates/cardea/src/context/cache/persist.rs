@@ -12,7 +12,7 @@ use cardea_core::{
 };
 use cardea_store::{
     Commit, Db, args,
-    shared::cache::{Away, CacheStore as _, Key, LONGEST, MemoryCache, Place, Record, Tag},
+    shared::cache::{Away, CacheStore as _, Gone, Key, LONGEST, MemoryCache, Place, Record, Tag},
 };
 use tokio::sync::Mutex as AsyncMutex;
 
@@ -32,7 +32,7 @@ pub struct Persisted {
     pub seal: Seal,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Row {
     tenant: TenantId,
     place: Place,
@@ -47,6 +47,8 @@ pub(super) struct Persist {
     seal: Seal,
     db: Db,
     waiting: Mutex<Vec<Row>>,
+    /// Entries whose rows are to be deleted.
+    gone: Mutex<Vec<Gone>>,
     /// Clearings that could not be written down.
     unwritten: Mutex<Vec<(TenantId, Tag, u64)>>,
     /// Held while one clearing draws its number and writes it.
@@ -74,6 +76,7 @@ impl Persist {
             seal,
             db,
             waiting: Mutex::default(),
+            gone: Mutex::default(),
             unwritten: Mutex::default(),
             clearing: AsyncMutex::new(()),
         }
@@ -121,15 +124,24 @@ impl Persist {
                 return Err(error.into());
             }
         }
-        for gone in self.store.gone().chunks(GROUP) {
-            let delete = |commit: Commit, gone: &cardea_store::shared::cache::Gone| {
+        lock(&self.gone).extend(self.store.gone());
+        loop {
+            let gone: Vec<Gone> = lock(&self.gone).iter().take(GROUP).cloned().collect();
+            if gone.is_empty() {
+                break;
+            }
+            let delete = |commit: Commit, gone: &Gone| {
                 let sql = "DELETE FROM cache_records WHERE place = $1 AND key = $2";
                 commit.run(sql, args![gone.place.0.to_vec(), gone.key.0.to_vec()])
             };
             self.db.commit(gone.iter().fold(Commit::new(), delete)).await?;
+            lock(&self.gone).drain(..gone.len());
         }
-        let rows = std::mem::take(&mut *lock(&self.waiting));
-        for rows in rows.chunks(GROUP) {
+        loop {
+            let rows: Vec<Row> = lock(&self.waiting).iter().take(GROUP).cloned().collect();
+            if rows.is_empty() {
+                break;
+            }
             // What has left meanwhile must not come back with a restart.
             let held = rows.iter().filter(|row| self.store.holds(&row.place, &row.key));
             let insert = |commit: Commit, row: &Row| {
@@ -140,6 +152,8 @@ impl Persist {
                 )
             };
             self.db.commit(held.fold(Commit::new(), insert)).await?;
+            let written = |one: &Row| rows.iter().any(|row| row.record == one.record);
+            lock(&self.waiting).retain(|row| !written(row));
         }
         Ok(())
     }

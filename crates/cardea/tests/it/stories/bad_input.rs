@@ -296,3 +296,25 @@ async fn f12_a_client_that_never_reads_its_stream_does_not_keep_its_seat() {
     tokio::time::timeout(Duration::from_secs(60), came_free).await.expect("the seat did not come free");
     drop(deaf);
 }
+
+#[tokio::test]
+async fn a_character_that_no_database_keeps_is_refused_and_its_spelling_is_not() {
+    let world = World::start().await;
+    let ann = world.user("support");
+    let turn = |text: &str| format!(r#"{{"agent":"support","message":"{text}"}}"#);
+    let chat =
+        |text: &str| format!(r#"{{"model":"scripted","messages":[{{"role":"user","content":"{text}"}}]}}"#);
+    let [refused, _] = asks(&ann, &turn(r"What is x\u0000y?")).await;
+    assert!(problem(refused, 400, "bad_request").at("/detail").contains("U+0000"));
+    let [_, refused] = asks(&ann, &chat(r"What is x\u0000y?")).await;
+    assert!(openai(refused, 400, "bad_request").at("/error/message").contains("U+0000"));
+    let [spelt, _] = asks(&ann, &turn(r"What is \\u0000?")).await;
+    assert!(!spelt.expect(200).at("/answer").is_empty());
+}
+
+#[tokio::test]
+async fn a_model_that_writes_such_a_character_is_read_without_it() {
+    let world = World::with_model([Act::say("Nothing\0at all.")]).await;
+    let turn = world.user("support").asks("What is there?").await;
+    turn.answers("Nothing\u{fffd}at all.").await;
+}
