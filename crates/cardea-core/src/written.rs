@@ -273,22 +273,22 @@ fn decimal(text: &str) -> (bool, String, i64) {
 /// The document with U+FFFD for each U+0000 in its strings, which no database and few tools take; borrowed if there is none.
 #[must_use]
 pub fn without_nul(json: &str) -> Cow<'_, str> {
-    let is_escape = |at: usize| {
-        let before = json.as_bytes()[..at].iter().rev().take_while(|byte| **byte == b'\\').count();
-        before % 2 == 0 // else the backslash itself is meant
-    };
-    let mut out = String::new();
-    let mut done = 0;
-    for (at, _) in json.match_indices("\\u0000").filter(|(at, _)| is_escape(*at)) {
-        out.push_str(&json[done..at]);
-        out.push_str("\\ufffd");
-        done = at + "\\u0000".len();
-    }
-    if done == 0 {
+    const ESCAPE: &str = "\\u0000";
+    if !json.contains(ESCAPE) {
         return Cow::Borrowed(json);
     }
-    out.push_str(&json[done..]);
-    Cow::Owned(out)
+    let mut out = String::with_capacity(json.len());
+    let mut pieces = json.split(ESCAPE);
+    out.push_str(pieces.next().unwrap_or_default());
+    let mut replaced = false;
+    for piece in pieces {
+        // Behind an odd number of backslashes the escape's own is meant as one.
+        let escaped = out.bytes().rev().take_while(|byte| *byte == b'\\').count() % 2 == 1;
+        out.push_str(if escaped { ESCAPE } else { "\\ufffd" });
+        replaced |= !escaped;
+        out.push_str(piece);
+    }
+    if replaced { Cow::Owned(out) } else { Cow::Borrowed(json) }
 }
 
 #[cfg(test)]
