@@ -13,7 +13,7 @@ use cardea_store::{Commit, Db, FromRow, Row, RowError, args};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::Control;
+use crate::control::Control;
 use crate::observe::Entry;
 
 /// A file of a policy set, as its row and the audit log name it.

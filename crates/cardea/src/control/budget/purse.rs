@@ -126,7 +126,7 @@ struct All {
 
 /// What this node holds of all budgets.
 #[derive(Debug, Default)]
-pub(super) struct Purses(Mutex<All>);
+pub(in crate::control) struct Purses(Mutex<All>);
 
 impl Purses {
     fn all(&self) -> MutexGuard<'_, All> {

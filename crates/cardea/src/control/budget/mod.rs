@@ -5,6 +5,10 @@
 //! start, or by another node once its lease has run out. What it holds in the database and knows nothing of any more,
 //! because a commit failed on the way, it gives back within seconds.
 
+mod account;
+mod purse;
+mod till;
+
 use std::time::Duration;
 
 use cardea_core::{
@@ -16,11 +20,13 @@ use cardea_core::{
 use cardea_store::{Commit, CommitError, Stage, args};
 use tokio_util::sync::CancellationToken;
 
-use super::{
-    Admission, Control, Estimate,
-    purse::{Line, Payment, Purses, changes},
+pub use self::account::{Account, Spent, Sum};
+pub(super) use self::{purse::Purses, till::Till};
+use self::{
+    purse::{Line, Payment, changes},
     till::{Change, Place, pay},
 };
+use super::{Admission, Control, Estimate};
 
 /// The units that a budget counts, as its rows name them.
 pub(super) const TOKENS: &str = "tokens";
@@ -266,7 +272,7 @@ impl Control {
     }
 
     /// Pays, and waits until it is durable.
-    pub(super) async fn pay(&self, payments: Vec<Payment>) {
+    async fn pay(&self, payments: Vec<Payment>) {
         if payments.is_empty() {
             return;
         }

@@ -4,11 +4,8 @@ use cardea_core::{Result, policy::limit::month, principal::Principal};
 use cardea_store::args;
 use serde::Serialize;
 
-use super::{
-    Budget, Control,
-    budget::{MICROS, TOKENS},
-    till::Place,
-};
+use super::{Budget, MICROS, TOKENS, till::Place};
+use crate::control::Control;
 
 /// One calendar month of a user and of their tenant.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

@@ -1,5 +1,8 @@
 //! A person's decision: asked for by policy, bound to one call, given by somebody else than the asker.
 
+mod asking;
+mod deciding;
+
 use std::collections::BTreeSet;
 
 use cardea_auth::Caller;
@@ -15,7 +18,8 @@ use cardea_store::{Commit, FromRow, Row, RowError, args, shared::Listener};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{Control, asking::Asking, roles::AUDITOR};
+pub use self::asking::Asking;
+use super::{Control, roles::AUDITOR};
 
 /// The topic of wake-ups.
 pub(super) const TOPIC: &str = "approvals";

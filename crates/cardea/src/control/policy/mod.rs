@@ -1,5 +1,9 @@
 //! What is asked of the policy set beside calls: tools that can be listed, models, values behind placeholders.
 
+mod adopted;
+mod folder;
+mod unread;
+
 use std::{
     collections::{BTreeSet, HashSet},
     path::PathBuf,
@@ -20,7 +24,13 @@ use cardea_store::Commit;
 use moka::sync::Cache;
 use serde_json::json;
 
-use super::{Control, folder::broken, unread};
+use self::folder::broken;
+pub use self::{
+    adopted::{Adopted, File, adopted, adopted_text},
+    folder::{Watch, files, load, text},
+    unread::{is_policy_file, unread},
+};
+use super::Control;
 use crate::observe;
 
 /// What has been told of the policies.
