@@ -85,8 +85,8 @@ async fn ask(app: &App, request: CallRequest) -> Result<CallReply> {
     let Named::Visible(_) = named else {
         return Err(Error::new(Code::NotFound).detail("There is no such tool for you."));
     };
-    let asked =
-        key.as_ref().map(|_| app.vault.digest(&json!(call.arguments).to_string())).unwrap_or_default();
+    let whole = || json!([call.name, call.arguments]).to_string();
+    let asked = key.as_ref().map(|_| app.vault.digest(&whole())).unwrap_or_default();
     let question = Question {
         principal: &caller,
         request: trace.request(),

@@ -115,18 +115,21 @@ struct Asks {
     kind: Kind,
     conversation: Option<ConversationId>,
     prompt: String,
+    /// As the client sent it, before a guardrail has changed it.
+    said: String,
     key: Option<String>,
 }
 
 impl Asks {
     fn chat(who: &Principal, conversation: ConversationId, prompt: &str) -> Self {
-        let (agent, prompt) = ("support".into(), prompt.to_owned());
+        let (agent, prompt, said) = ("support".into(), prompt.to_owned(), prompt.to_owned());
         Self {
             who: who.clone(),
             agent,
             kind: Kind::Chat,
             conversation: Some(conversation),
             prompt,
+            said,
             key: None,
         }
     }
@@ -139,6 +142,7 @@ impl Asks {
             kind: Kind::Call,
             conversation: None,
             prompt: String::new(),
+            said: String::new(),
             key: None,
         }
     }
@@ -160,7 +164,7 @@ impl Asks {
             conversation: self.conversation,
             named: self.conversation,
             prompt: &self.prompt,
-            asked: "",
+            asked: &self.said,
             taint: Vec::new(),
             found: crate::control::Found::default(),
             key: self.key.as_deref(),
@@ -262,6 +266,12 @@ async fn the_same_key_gives_the_same_answer_and_never_another_one() {
     assert!(matches!(asks.begin(&turns).await.unwrap(), Begun::Again(again) if again == receipt));
     let other = Asks::chat(&ann, talk, "refund order 18").with_key("k1").begin(&turns).await.unwrap_err();
     assert_eq!(other.code(), Code::KeyReused);
+    // A repeat is told by what the client said, also if a guardrail masks otherwise by now.
+    let masked = Asks {
+        prompt: "refund [ORDER_1]".to_owned(),
+        ..Asks::chat(&ann, talk, "refund order 17").with_key("k1")
+    };
+    assert!(matches!(masked.begin(&turns).await.unwrap(), Begun::Again(again) if again == receipt));
     let bob = user("bob");
     let other_user =
         Asks::chat(&bob, house.conversation(&bob).await, "hi").with_key("k1").fresh(&turns).await;
