@@ -194,6 +194,7 @@ impl Turns {
             stranded: None,
             held: self.inner.held.hold(id).unwrap_or_default(),
             commits: 0,
+            tries: 0,
             request: question.request,
             asked_in: question.trace,
             principal: question.principal.clone(),

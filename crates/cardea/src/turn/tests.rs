@@ -396,13 +396,34 @@ async fn a_turn_that_was_dropped_on_the_way_is_found_again_by_its_own_process() 
     assert!(!is_free().await && turns.claim(id, LIMITS).await.unwrap().is_none(), "it is in hand");
     drop(turn);
     assert!(is_free().await);
+    let look = turns.look(id, LIMITS).await.unwrap().unwrap();
+    assert!(!is_free().await && turns.look(id, LIMITS).await.unwrap().is_none(), "somebody looks at it");
+    drop(look);
+    let told = house.told(id).await;
     let turn = turns.claim(id, LIMITS).await.unwrap().unwrap();
+    assert_eq!(house.told(id).await, told, "its owner is who it was");
     assert!(!is_free().await);
     turns.close(turn, answer("hello")).await.unwrap();
     assert!(
         !is_free().await && turns.claim(id, LIMITS).await.unwrap().is_none(),
         "what has ended stays ended"
     );
+}
+
+#[tokio::test]
+async fn how_often_a_turn_is_taken_up_is_counted_until_something_of_it_is_written() {
+    let (house, ann) = (House::new().await, user("ann"));
+    let turns = house.process().await;
+    let turn = Asks::chat(&ann, house.conversation(&ann).await, "hello").fresh(&turns).await;
+    let id = turn.id();
+    drop(turn);
+    for tries in 1..=3 {
+        assert_eq!(turns.claim(id, LIMITS).await.unwrap().unwrap().tries(), tries);
+    }
+    let mut turn = turns.claim(id, LIMITS).await.unwrap().unwrap();
+    turns.start(&mut turn, Refund::of(1).start(Effect::Write)).await.unwrap();
+    drop(turn);
+    assert_eq!(turns.claim(id, LIMITS).await.unwrap().unwrap().tries(), 1);
 }
 
 #[tokio::test]
