@@ -47,6 +47,7 @@ pub const MIGRATIONS: &[Migration] = &[
         sql: include_str!("../../../../migrations/0011_policies.sql"),
     },
     Migration { version: 12, name: "0012_trace", sql: include_str!("../../../../migrations/0012_trace.sql") },
+    Migration { version: 13, name: "0013_tries", sql: include_str!("../../../../migrations/0013_tries.sql") },
 ];
 
 /// What [`Db::migrate`] found and did.

@@ -10,11 +10,16 @@ use cardea::{
     app::{App, Options},
     config::{Config, Environment},
     control::Choice,
+    flow::resume_one,
     observe::{Checkpoints, verify},
+    turn::Free,
     vault::RootKey,
 };
 use cardea_auth::VerifiedClaims;
-use cardea_core::time::{Clock as _, ManualClock, Millis, SystemClock};
+use cardea_core::{
+    Code,
+    time::{Clock as _, ManualClock, Millis, SystemClock},
+};
 use cardea_mcp::{Server, State, Tool, guard::RequireAuth};
 use cardea_testkit::{
     World,
@@ -228,14 +233,30 @@ async fn what_was_approved_while_its_service_was_away_is_done_when_it_is_back() 
     let sue = again.auth.embedded(VerifiedClaims::new(TENANT, "sue").role("supervisor")).unwrap();
     let id = turn.approval().parse().unwrap();
     again.control.decide(&sue, (id, Choice::Approve), "", None).await.unwrap();
-    let (mut state, sql) = (String::new(), "SELECT state, waiting_for FROM turns");
+    let (mut state, sql) = (String::new(), "SELECT state, waiting_for, fence, receipt FROM turns");
+    let free = Free { id: turn.turn().parse().unwrap(), agent: "support".into() };
+    let mut looks = 0;
+    while looks < 3 {
+        // Nobody is there: whoever looks leaves the turn as it is, and its owner sees what it waits for.
+        match resume_one(&again, &free).await {
+            Ok(()) => tokio::task::yield_now().await, // the watch has it in hand
+            Err(error) => {
+                assert_eq!(error.code(), Code::UpstreamSilent, "{error:?}");
+                looks += 1;
+            }
+        }
+        let rows: Vec<(String, Option<String>, i64, Option<String>)> =
+            again.db.rows(sql, Vec::new()).await.unwrap();
+        let (state, waits, fence, receipt) = &rows[0];
+        assert_eq!((state.as_str(), waits.as_deref(), *fence), ("waiting", Some(turn.approval()), 1));
+        assert!(receipt.as_ref().unwrap().contains(turn.approval()), "{receipt:?}");
+    }
+    world.wire().set(Weather::Fair);
+    let sql = "SELECT state, waiting_for FROM turns";
     let paid = async {
         while state != "answered" {
             let rows: Vec<(String, Option<String>)> = again.db.rows(sql, Vec::new()).await.unwrap();
             assert!(["waiting", "running", "answered"].contains(&rows[0].0.as_str()), "{rows:?}");
-            if rows[0].0 == "running" {
-                world.wire().set(Weather::Fair); // taken up, and nobody was there
-            }
             world.clock.set(SystemClock.now()); // the shop's: tokens of a clock that runs ahead are refused
             state.clone_from(&rows[0].0);
             tokio::task::yield_now().await;
@@ -264,7 +285,7 @@ async fn an_orderly_end_takes_no_new_work_and_records_the_work_in_hand() {
             }
             let eve = world.app.auth.embedded(VerifiedClaims::new("acme", "eve").role("support")).unwrap();
             let refused = world.app.agent("support").chat(&eve, None, "One more?").await.unwrap_err();
-            assert_eq!(refused.code(), cardea_core::Code::Draining);
+            assert_eq!(refused.code(), Code::Draining);
         };
         tokio::join!(world.app.stop(), refused)
     };
