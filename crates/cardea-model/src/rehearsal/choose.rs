@@ -236,9 +236,42 @@ const ORDERING: &[&str] = &[
     "process",
 ];
 
+/// True if the word tells somebody to do something.
+pub(super) fn orders(word: &str) -> bool {
+    ORDERING.contains(&word)
+}
+
+/// True if the word and this stem of a tool's name are used for the same thing.
+pub(super) fn same(word: &str, verb: &str) -> bool {
+    let own = stem(word);
+    own == verb
+        || SAME.iter().any(|group| {
+            let has = |wanted: &str| group.iter().any(|other| stem(other) == wanted);
+            has(&own) && has(verb)
+        })
+}
+
+/// Words that forbid, at the start of a message: what is forbidden is named as if it were ordered.
+const FORBIDDING: &[&[&str]] = &[
+    &["do", "not"],
+    &["don", "t"],
+    &["dont"],
+    &["never"],
+    &["you", "should", "not"],
+    &["you", "shouldn", "t"],
+    &["you", "must", "not"],
+];
+
 impl Mood {
     fn of(said: &Said<'_>) -> Self {
-        let words: Vec<String> = said.words.iter().take(8).map(|word| word.text.to_lowercase()).collect();
+        let mut words: Vec<String> = said.words.iter().take(9).map(|word| word.text.to_lowercase()).collect();
+        let begins = words.iter().position(|word| word != "please").unwrap_or_default();
+        if let Some(no) = FORBIDDING.iter().find(|no| {
+            let own = words.get(begins..).unwrap_or_default();
+            own.len() > no.len() && own.iter().zip(**no).all(|(word, no)| word == no)
+        }) {
+            words.drain(..begins.saturating_add(no.len()));
+        }
         let polite = [
             "please", "can", "could", "would", "will", "you", "hey", "hi", "hello", "kindly", "i", "d",
             "like", "want", "need", "to", "ok", "now", "then", "and",
@@ -273,7 +306,7 @@ impl Mood {
 
 /// True if the tool only looks: as is declared, or, where nobody has declared anything and the worst counts, by the
 /// first word of its name. No right hangs on it, only which tool is meant.
-fn looks(tool: &ToolSpec) -> bool {
+pub(super) fn looks(tool: &ToolSpec) -> bool {
     let looking = |verb: &String| LOOKING.iter().chain(READING).any(|word| stem(word) == *verb);
     !tool.effect.changes_things()
         || (tool.effect == Effect::Destructive && tool_nouns(tool).first().is_some_and(looking))

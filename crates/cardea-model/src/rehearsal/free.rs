@@ -3,9 +3,10 @@
 use serde_json::Value;
 
 use super::{
+    choose,
     find::Kind,
     said::{Nouns, Said},
-    schema::{Property, Role},
+    schema::{Property, Role, Want},
     words::{is_stop, stem},
 };
 
@@ -349,7 +350,9 @@ pub(super) fn named(property: &Property, said: &Said<'_>, nouns: &Nouns) -> Opti
     let lower = said.text.to_ascii_lowercase();
     let (place, _) = lower.match_indices(&phrase).next()?;
     let rest = said.text.get(place.saturating_add(phrase.len())..)?;
-    let close = rest.split([',', ';']).next()?;
+    // A note is taken whole, a city ends where the next thing begins.
+    let long = matches!(property.want, Want::Free(Role::Note | Role::Subject | Role::Reason));
+    let close = if long { rest.lines().next()? } else { next_part(rest.split([',', ';']).next()?) };
     for mark in [": ", " to ", " is ", " = ", "=", " as "] {
         let Some((between, value)) = close.split_once(mark) else { continue };
         // Between the name and its value may stand at most whose it is: `phone for customer 9 to …`.
@@ -366,6 +369,17 @@ pub(super) fn named(property: &Property, said: &Said<'_>, nouns: &Nouns) -> Opti
         }
     }
     None
+}
+
+/// Up to an `and` after which something else is named or asked for: `Rome and email to a@b.example`.
+fn next_part(text: &str) -> &str {
+    let more = |(place, _): &(usize, &str)| {
+        let rest = text.get(place.saturating_add(5)..).unwrap_or_default();
+        let first = rest.split_whitespace().next().unwrap_or_default().to_lowercase();
+        [" to ", " is ", ": ", " = ", " as "].iter().any(|mark| rest.contains(mark)) || choose::orders(&first)
+    };
+    let end = text.match_indices(" and ").find(more).map_or(text.len(), |(place, _)| place);
+    text.get(..end).unwrap_or(text)
 }
 
 /// A word in capitals, as vouchers are written.

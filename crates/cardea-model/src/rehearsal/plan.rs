@@ -6,6 +6,7 @@ use cardea_core::{
 };
 
 use super::{
+    caution::{self, Caution},
     choose::{self, Candidate, Fit, RELEVANT},
     fill::{Filled, fill, id_value},
     find::Finder,
@@ -17,8 +18,10 @@ use super::{
 /// The next step.
 pub(super) enum Plan {
     Call(ToolCall),
-    /// Word the results that are there.
-    Tell,
+    /// Word the results that are there, after this.
+    Tell {
+        first: Option<&'static str>,
+    },
     /// Say this.
     Say(String),
     /// No tool fits; say this if there are no others.
@@ -30,6 +33,9 @@ pub(super) enum Plan {
     },
 }
 
+/// Said when a wish is taken back before it was done.
+const DROPPED: &str = "All right, nothing was done.";
+
 /// A message that answers a question of ours.
 struct Completed {
     /// The tool's place.
@@ -38,6 +44,8 @@ struct Completed {
     given: Option<(String, serde_json::Value)>,
     /// The request and the answer together.
     whole: String,
+    /// What is wanted, in the user's words: the request, and the answer unless it is only to be written down.
+    wish: Vec<String>,
 }
 
 /// Plans with these tools.
@@ -83,68 +91,94 @@ impl<'a> Planner<'a> {
         let said = self.said(turn.text);
         let short = said.words.len() <= 14 && !turn.text.trim_end().ends_with('?');
         let whole = format!("{earlier}\n{}", turn.text);
+        let wish = vec![earlier.clone(), turn.text.to_owned()];
         let Some(property) = self.properties.get(place)?.iter().find(|property| property.name == argument)
         else {
-            return short.then_some(Completed { tool: place, given: None, whole });
+            return short.then_some(Completed { tool: place, given: None, whole, wish });
         };
         let needed = Property { required: true, ..property.clone() };
         let found = fill(std::slice::from_ref(&needed), &said, &self.nouns).arguments.remove(argument);
         // A text that was asked for is the whole message.
         let words =
             matches!(&property.want, Want::Free(role) if *role != Role::Person || said.words.len() <= 3);
-        let value = match (&property.want, found) {
-            (Want::Free(_), _) if words && short => Some(turn.text.trim().into()),
-            (_, found) => found,
+        let (value, wish) = match (&property.want, found) {
+            (Want::Free(_), _) if words && short => (Some(turn.text.trim().into()), vec![earlier]),
+            (_, found) => (found, wish),
         };
         let given = value.map(|value| (argument.to_owned(), value));
-        (short || given.is_some()).then_some(Completed { tool: place, given, whole })
+        (short || given.is_some()).then_some(Completed { tool: place, given, whole, wish })
     }
 
     pub(super) fn plan(&self, turn: &Turn<'_>, spoken: &str, cosine: Option<&[f64]>) -> Plan {
-        if turn.done().next().is_none()
-            && let Some(words) = small_talk(turn, &self.said(turn.text), self.tools)
-        {
+        let fresh = turn.done().next().is_none();
+        if fresh && let Some(words) = small_talk(turn, &self.said(turn.text), self.tools) {
             return Plan::Say(words);
         }
+        let completed = self.completes(turn);
+        let unanswered = completed.as_ref().is_some_and(|completed| completed.given.is_none());
+        if fresh && unanswered && caution::denies(turn.text) {
+            return Plan::Say(DROPPED.into());
+        }
+        let (given, wish) = match completed {
+            Some(completed) => (completed.given.map(|given| (completed.tool, given)), completed.wish),
+            None => (None, vec![turn.text.to_owned()]),
+        };
+        let said = self.said(spoken);
+        let mut filled: Vec<Filled> =
+            self.properties.iter().map(|properties| self.fill(properties, &said, turn)).collect();
+        if let Some((place, (argument, value))) = given.clone()
+            && let Some(filled) = filled.get_mut(place)
+        {
+            filled.missing.retain(|property| property.name != argument);
+            filled.arguments.insert(argument, value);
+        }
+        let fits: Vec<Fit> =
+            filled.iter().map(|filled| Fit { fit: filled.fit, missing: filled.missing.len() }).collect();
+        let order = choose::order(self.tools, &said, &self.nouns, &fits, cosine);
+        let best = match given {
+            Some((place, _)) => Some(place),
+            None => order.first().filter(|best| good_enough(best)).map(|best| best.place),
+        };
+        let held = best.and_then(|place| self.caution(place, &wish));
+        let asked = held == Some(Caution::Asked);
+        let first = asked.then_some(caution::LOOKED);
         // A result that is no search ends the matter: it is told, and no second thing is done unasked.
         let searched =
             |name: &str| self.tools.iter().any(|tool| tool.name.as_str() == name && choose::searches(tool));
         if turn.done().next_back().is_some_and(|(call, _, _)| !searched(&call.name)) {
-            return Plan::Tell;
+            return Plan::Tell { first };
         }
-        let said = self.said(spoken);
-        let given = self.completes(turn).and_then(|completed| Some((completed.tool, completed.given?)));
-        let filled: Vec<Filled> =
-            self.properties.iter().map(|properties| self.fill(properties, &said, turn)).collect();
-        let chosen = match &given {
-            Some((place, _)) => Some(*place),
-            None => {
-                let fits: Vec<Fit> = filled
-                    .iter()
-                    .map(|filled| Fit { fit: filled.fit, missing: filled.missing.len() })
-                    .collect();
-                let order = choose::order(self.tools, &said, &self.nouns, &fits, cosine);
-                order.first().filter(|best| good_enough(best)).map(|best| best.place)
-            }
-        };
+        // Instead of doing what somebody asks about, what is there is shown.
+        let shown = order.iter().find(|other| other.named && self.only_reads(other.place));
+        let chosen = if asked { shown.map(|other| other.place) } else { best };
+        let chosen = chosen.filter(|_| held.is_none() || asked);
         let Some(place) = chosen else {
-            return if turn.done().next().is_some() {
-                Plan::Tell
-            } else {
-                Plan::Nothing(self.nothing_fits())
+            return match held.zip(best.and_then(|place| self.tools.get(place))) {
+                Some((held, tool)) => Plan::Say(held.says(tool)),
+                None if fresh => Plan::Nothing(self.nothing_fits()),
+                None => Plan::Tell { first },
             };
         };
-        let (Some(tool), Some(mut filled)) = (self.tools.get(place), filled.into_iter().nth(place)) else {
+        let (Some(tool), Some(filled)) = (self.tools.get(place), filled.into_iter().nth(place)) else {
             return Plan::Nothing(self.nothing_fits());
         };
-        if let Some((_, (argument, value))) = given {
-            filled.missing.retain(|property| property.name != argument);
-            filled.arguments.insert(argument, value);
-        }
         if turn.done().any(|(call, _, _)| call.name == tool.name.as_str()) {
-            return Plan::Tell;
+            return Plan::Tell { first };
         }
         self.act(turn, &said, tool, filled)
+    }
+
+    /// What speaks against calling this tool; nothing does if it only looks.
+    fn caution(&self, place: usize, wish: &[String]) -> Option<Caution> {
+        let (tool, properties) = (self.tools.get(place)?, self.properties.get(place)?);
+        if choose::looks(tool) {
+            return None;
+        }
+        wish.iter().find_map(|text| caution::of(text, tool, properties, &self.nouns))
+    }
+
+    fn only_reads(&self, place: usize) -> bool {
+        self.tools.get(place).is_some_and(|tool| !tool.effect.changes_things())
     }
 
     /// Fills what the message says, and what is missing from what was said before.
@@ -195,7 +229,7 @@ impl<'a> Planner<'a> {
                     filled.arguments.insert(property.name.clone(), value);
                 }
                 Found::Call(call) => return Plan::Call(call),
-                Found::Told => return Plan::Tell,
+                Found::Told => return Plan::Tell { first: None },
                 Found::No => still.push(property),
             }
         }
@@ -362,7 +396,7 @@ fn small_talk(turn: &Turn<'_>, said: &Said<'_>, tools: &[ToolSpec]) -> Option<St
         && said.has(&["nevermind", "never", "forget", "no", "nothing", "stop", "cancel"])
         && said.words.len() <= 3
     {
-        return Some("All right, nothing was done.".into());
+        return Some(DROPPED.into());
     }
     if short
         && all(&[

@@ -13,6 +13,8 @@ use serde_json::{Value, json};
 use super::*;
 use crate::embedder::{EncoderId, NotNow};
 
+mod careful;
+
 /// 2026-11-18, a Wednesday.
 const NOW: Timestamp = Timestamp::from_secs(1_795_000_000);
 
