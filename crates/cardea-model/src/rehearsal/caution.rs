@@ -24,6 +24,8 @@ pub(super) enum Caution {
     Reported,
     /// It asks.
     Asked,
+    /// It only says `and 113`: of what, is a guess.
+    Short,
 }
 
 impl Caution {
@@ -41,6 +43,7 @@ impl Caution {
             Self::Reported => {
                 "I read that as news of what somebody said or did. If it shall be done, ask for it yourself."
             }
+            Self::Short => "I am not sure what you want. Say it in full.",
             Self::Asked => "I read that as a question. If it shall be done, ask me to do it.",
         };
         format!("I did nothing: {why} (It would have been `{}`.)", tool.name)
@@ -199,20 +202,26 @@ const ABOUT_DOING: &[&str] = &[
 /// What in this text speaks against calling this tool, which changes something. Text that is to be written down
 /// speaks for nobody.
 pub(super) fn of(text: &str, tool: &ToolSpec, properties: &[Property], nouns: &Nouns) -> Option<Caution> {
-    let mut verbs = tool_nouns(tool);
-    verbs.retain(|word| nouns.known(word).is_none());
+    let verbs = verbs_of(tool, nouns);
     let scene = Scene {
         verbs: &verbs,
         timed: properties.iter().any(is_time),
         switch: properties.iter().any(is_switch),
     };
-    let text = instruction(text, &verbs, properties);
+    let text = instruction(text, tool, properties, nouns);
     let clauses = clauses(&text);
     let found: Vec<Caution> =
         clauses.iter().enumerate().filter_map(|(at, clause)| clause.caution(at == 0, &scene)).collect();
     let worst =
         [Caution::Forbidden, Caution::Undone, Caution::Conditional, Caution::Reported, Caution::Asked];
     worst.into_iter().find(|caution| found.contains(caution))
+}
+
+/// The words of a tool's name that are not what it is about.
+fn verbs_of(tool: &ToolSpec, nouns: &Nouns) -> Vec<String> {
+    let mut verbs = tool_nouns(tool);
+    verbs.retain(|word| nouns.known(word).is_none());
+    verbs
 }
 
 /// True if the text holds a no.
@@ -449,7 +458,8 @@ fn words(text: &str) -> Vec<String> {
 }
 
 /// The text without what is only to be written down: quoted words, reasons, and what a note or a comment shall say.
-fn instruction(text: &str, verbs: &[String], properties: &[Property]) -> String {
+pub(super) fn instruction(text: &str, tool: &ToolSpec, properties: &[Property], nouns: &Nouns) -> String {
+    let verbs = verbs_of(tool, nouns);
     let long = |property: &&Property| {
         matches!(
             property.want,
@@ -468,7 +478,7 @@ fn instruction(text: &str, verbs: &[String], properties: &[Property]) -> String 
         let lower = text.to_ascii_lowercase();
         let marks = [": ", " that says ", " saying ", " says ", " that ", ":\n"];
         let first = marks.iter().filter_map(|mark| lower.find(mark)).min();
-        let head = first.and_then(|at| text.get(..at)).filter(|head| asks_to_write(head, verbs));
+        let head = first.and_then(|at| text.get(..at)).filter(|head| asks_to_write(head, &verbs));
         if let Some(head) = head.map(str::to_owned) {
             text = head;
         }

@@ -126,11 +126,26 @@ fn why(said: &Said<'_>) -> Option<String> {
     let rest = said.text.get(place.saturating_add(5)..)?;
     let start = place.saturating_add(5);
     let has_mention = said.mentions.iter().any(|mention| mention.start >= start);
-    let first = rest.split_whitespace().next()?.to_lowercase();
+    let mut words = rest.split_whitespace().map(str::to_lowercase);
+    let first = words.find(|word| !matches!(word.as_str(), "the" | "this" | "that" | "same"))?;
     (!has_mention
         && !matches!(
             first.as_str(),
-            "customer" | "client" | "order" | "me" | "him" | "her" | "them" | "everyone"
+            "customer"
+                | "client"
+                | "order"
+                | "ticket"
+                | "invoice"
+                | "me"
+                | "us"
+                | "it"
+                | "him"
+                | "her"
+                | "them"
+                | "everyone"
+                | "one"
+                | "first"
+                | "last"
         ))
     .then(|| rest.to_owned())
 }

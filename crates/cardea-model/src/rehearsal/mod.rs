@@ -10,6 +10,7 @@
 //!
 //! It keeps nothing between calls: what it does next follows from the transcript alone.
 
+mod amount;
 mod caution;
 mod choice;
 mod choose;

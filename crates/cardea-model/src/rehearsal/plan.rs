@@ -6,6 +6,7 @@ use cardea_core::{
 };
 
 use super::{
+    amount,
     caution::{self, Caution},
     choose::{self, Candidate, Fit, RELEVANT},
     fill::{Filled, fill, id_value},
@@ -80,7 +81,7 @@ impl<'a> Planner<'a> {
     pub(super) fn question(&self, turn: &Turn<'_>) -> String {
         match self.completes(turn) {
             Some(completed) => completed.whole,
-            None => turn.text.to_owned(),
+            None => self.in_full(turn).unwrap_or_else(|| turn.text.to_owned()),
         }
     }
 
@@ -121,11 +122,11 @@ impl<'a> Planner<'a> {
         }
         let (given, wish) = match completed {
             Some(completed) => (completed.given.map(|given| (completed.tool, given)), completed.wish),
-            None => (None, vec![turn.text.to_owned()]),
+            None => (None, vec![spoken.to_owned(), turn.text.to_owned()]),
         };
         let said = self.said(spoken);
         let mut filled: Vec<Filled> =
-            self.properties.iter().map(|properties| self.fill(properties, &said, turn)).collect();
+            (0..self.tools.len()).map(|place| self.fill(place, &said, turn)).collect();
         if let Some((place, (argument, value))) = given.clone()
             && let Some(filled) = filled.get_mut(place)
         {
@@ -139,7 +140,8 @@ impl<'a> Planner<'a> {
             Some((place, _)) => Some(place),
             None => order.first().filter(|best| good_enough(best)).map(|best| best.place),
         };
-        let held = best.and_then(|place| self.caution(place, &wish));
+        let short = spoken != turn.text && given.is_none() && self.in_full(turn).is_some();
+        let held = best.and_then(|place| self.caution(place, &wish, short));
         let asked = held == Some(Caution::Asked);
         let first = asked.then_some(caution::LOOKED);
         // A result that is no search ends the matter: it is told, and no second thing is done unasked.
@@ -169,10 +171,13 @@ impl<'a> Planner<'a> {
     }
 
     /// What speaks against calling this tool; nothing does if it only looks.
-    fn caution(&self, place: usize, wish: &[String]) -> Option<Caution> {
+    fn caution(&self, place: usize, wish: &[String], short: bool) -> Option<Caution> {
         let (tool, properties) = (self.tools.get(place)?, self.properties.get(place)?);
         if choose::looks(tool) {
             return None;
+        }
+        if short {
+            return Some(Caution::Short);
         }
         wish.iter().find_map(|text| caution::of(text, tool, properties, &self.nouns))
     }
@@ -182,7 +187,9 @@ impl<'a> Planner<'a> {
     }
 
     /// Fills what the message says, and what is missing from what was said before.
-    fn fill(&self, properties: &[Property], said: &Said<'_>, turn: &Turn<'_>) -> Filled {
+    fn fill(&self, place: usize, said: &Said<'_>, turn: &Turn<'_>) -> Filled {
+        let properties = self.properties.get(place).map(Vec::as_slice).unwrap_or_default();
+        let Some(tool) = self.tools.get(place) else { return Filled::default() };
         let mut filled = fill(properties, said, &self.nouns);
         let names_somebody = !said.proper_names(&self.nouns).is_empty()
             || said.mentions.iter().any(|mention| mention.kind == super::find::Kind::Email);
@@ -191,7 +198,11 @@ impl<'a> Planner<'a> {
             let carried = match &property.want {
                 // A name in this message is of somebody else than the one before.
                 Want::Id(id) if !(names_somebody && is_person(id)) => {
-                    self.carried(&property.name, id, turn, said)
+                    if choose::looks(tool) {
+                        self.carried(&property.name, id, turn, said)
+                    } else {
+                        self.meant((tool, properties), (&property.name, id), turn, said)
+                    }
                 }
                 _ => None,
             };
@@ -220,6 +231,86 @@ impl<'a> Planner<'a> {
         id_value(id, &text)
     }
 
+    /// `and 113?` after `show order 112` is `show order 113`.
+    fn in_full(&self, turn: &Turn<'_>) -> Option<String> {
+        let said = self.said(turn.text);
+        let [new] = said.mentions.as_slice() else { return None };
+        let asks_more = ["and ", "what about ", "how about "];
+        let lower = turn.text.trim_start().to_lowercase();
+        let rest: Vec<&str> = said
+            .words
+            .iter()
+            .filter(|word| word.start < new.start || word.start >= new.end)
+            .filter(|word| {
+                !["and", "what", "how", "about", "now", "the"].contains(&word.text.to_lowercase().as_str())
+            })
+            .map(|word| word.stem.as_str())
+            .collect();
+        let nouns: Vec<Option<&str>> = rest.iter().map(|word| self.nouns.known(word)).collect();
+        if !asks_more.iter().any(|start| lower.starts_with(start)) || nouns.len() > 1 {
+            return None;
+        }
+        let noun = nouns.first().copied();
+        let earlier = turn.earlier().into_iter().next().filter(|earlier| earlier.understood)?;
+        let [before] = earlier.said.as_slice() else { return None };
+        let before = self.said(before);
+        let [old] = before.mentions.as_slice() else { return None };
+        let of = before.noun_of(old, &self.nouns)?;
+        if noun.is_some_and(|noun| noun != Some(of.as_str())) {
+            return None;
+        }
+        let (head, tail) = (before.text.get(..old.start)?, before.text.get(old.end..)?);
+        Some(format!("{head}{}{tail}", new.text))
+    }
+
+    /// The id that a wish to change something means by `it` or `the order`: of what was last spoken of, and only where
+    /// that was one thing that a tool has answered for. Else it is asked for.
+    fn meant(
+        &self,
+        (tool, properties): (&ToolSpec, &[Property]),
+        (name, id): (&str, &Id),
+        turn: &Turn<'_>,
+        said: &Said<'_>,
+    ) -> Option<serde_json::Value> {
+        let noun = self.nouns.known(id.noun.as_deref()?)?;
+        // What is only to be written down points at nothing.
+        let wish = caution::instruction(said.text, tool, properties, &self.nouns);
+        let wish = self.said(&wish);
+        let by_noun = wish.words.windows(2).any(|pair| match pair {
+            [before, word] => {
+                let before = before.text.to_lowercase();
+                self.nouns.known(&word.stem) == Some(noun)
+                    && matches!(before.as_str(), "the" | "this" | "that" | "same")
+            }
+            _ => false,
+        });
+        if wish.points_at_several() || !(by_noun || wish.points_at_one()) {
+            return None;
+        }
+        for earlier in turn.earlier() {
+            if !earlier.understood {
+                return None;
+            }
+            let text = earlier.said.join("\n");
+            let before = self.said(&text);
+            let of = |mention| Some((before.noun_of(mention, &self.nouns)?, mention.text.clone()));
+            let mut spoken: Vec<(String, String)> = before.mentions.iter().filter_map(of).collect();
+            spoken.dedup();
+            let own: Vec<&String> =
+                spoken.iter().filter(|(other, _)| other == noun).map(|(_, text)| text).collect();
+            let found = match (own.as_slice(), spoken.len()) {
+                ([one], count) if by_noun || count == 1 => Some((*one).clone()),
+                ([], 0) => earlier.argument(name).or_else(|| earlier.field(name).filter(|_| by_noun)),
+                ([], _) => earlier.field(name).filter(|_| by_noun),
+                _ => None,
+            };
+            if found.is_some() || !spoken.is_empty() || !before.points_at_one() {
+                return id_value(id, &found?);
+            }
+        }
+        None
+    }
+
     /// Calls the tool, or finds what it lacks, or asks for it.
     fn act(&self, turn: &Turn<'_>, said: &Said<'_>, tool: &ToolSpec, mut filled: Filled) -> Plan {
         let mut still = Vec::new();
@@ -234,7 +325,8 @@ impl<'a> Planner<'a> {
             }
         }
         if let Some(property) = still.first() {
-            return ask(tool, property, still.len());
+            let unclear = amount::unclear(said).filter(|_| matches!(property.want, Want::Amount { .. }));
+            return ask(tool, property, (unclear, still.len()));
         }
         let own = self
             .tools
@@ -345,7 +437,7 @@ fn abilities(tools: &[ToolSpec]) -> String {
 }
 
 /// A question for one argument, in plain words.
-fn ask(tool: &ToolSpec, property: &Property, open: usize) -> Plan {
+fn ask(tool: &ToolSpec, property: &Property, (unclear, open): (Option<String>, usize)) -> Plan {
     let name = property.words.join(" ");
     let about = property.about.trim().trim_end_matches('.');
     let about = if about.is_empty() { String::new() } else { format!(" ({})", first_sentence(about)) };
@@ -359,7 +451,10 @@ fn ask(tool: &ToolSpec, property: &Property, open: usize) -> Plan {
         }
         Want::Truth => format!("Should `{}` be on or off{about}?", property.name),
         Want::Id(Id { noun: Some(_), .. }) => format!("Which one do you mean? I need the {name}{about}."),
-        Want::Amount { .. } => format!("How much? I need the {name}{about}."),
+        Want::Amount { .. } => {
+            let unclear = unclear.map(|text| format!(" I am not sure what {text} is.")).unwrap_or_default();
+            format!("How much?{unclear} I need the {name}{about}.")
+        }
         Want::Date { .. } | Want::Span(_) => format!("For which time? I need the {name}{about}."),
         Want::Free(Role::Reason) => format!("Why? I need a {name}{about}."),
         _ => format!("I need the {name}{about}. What should it be?"),

@@ -14,6 +14,7 @@ use super::*;
 use crate::embedder::{EncoderId, NotNow};
 
 mod careful;
+mod values;
 
 /// 2026-11-18, a Wednesday.
 const NOW: Timestamp = Timestamp::from_secs(1_795_000_000);
