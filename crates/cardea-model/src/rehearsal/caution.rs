@@ -6,8 +6,13 @@ use cardea_core::tool::ToolSpec;
 
 use super::{
     choose,
+    instruct::{instruction, parts, sentences, verbs_of, words},
     said::Nouns,
-    schema::{Property, Role, Want, tool_nouns},
+    schema::{Property, Role, Want},
+    signs::{
+        ABOUT_DOING, CONDITIONS, DEEDS, LATE_QUESTIONS, NOT, OPENERS, POINTING, QUESTIONS, REPORTS, STATING,
+        TAKING_BACK, TELLING, UNDOING, UNITS, WONDERING,
+    },
     words::stem,
 };
 
@@ -35,7 +40,7 @@ impl Caution {
             Self::Forbidden => {
                 "something in your message says that it shall not be done. If it shall, ask for it without a “not”."
             }
-            Self::Undone => "I cannot take back what was done.",
+            Self::Undone => "I read that as taking something back, which I cannot do.",
             Self::Conditional => {
                 "I cannot wait for a condition or a later time, nor choose between two things. Ask for it when it \
                  shall be done, and for one thing."
@@ -53,158 +58,13 @@ impl Caution {
 /// Said before what was looked up instead of doing it.
 pub(super) const LOOKED: &str = "I changed nothing, since that is a question.";
 
-const NOT: &[&str] = &[
-    "not", "never", "cannot", "dont", "doesnt", "didnt", "wont", "cant", "shouldnt", "wouldnt", "mustnt",
-    "isnt", "arent", "wasnt", "nobody", "nothing", "none", "neither", "nor", "without", "instead", "rather",
-    "refrain", "avoid", "except", "forget", "nicht", "nie", "niemals", "kein", "keine", "keinen", "nunca",
-    "jamais", "pas", "niet", "geen", "não",
-];
-const UNDOING: &[&str] =
-    &["undo", "undoing", "undone", "revert", "reverted", "reverse", "reversal", "rollback", "unrefund"];
-/// Words that take something back, unless the tool itself does that: `cancel` for a tool that refunds.
-const TAKING_BACK: &[&str] = &[
-    "cancel", "stop", "withdraw", "revoke", "remove", "delete", "retract", "drop", "abort", "void", "erase",
-];
-const POINTING: &[&str] = &["the", "that", "this", "these", "those", "my", "our", "a", "last", "all", "any"];
-/// What was done, as stems: taking it back is another thing than doing it.
-const DEEDS: &[&str] = &[
-    "refund",
-    "discount",
-    "note",
-    "comment",
-    "escalation",
-    "assignment",
-    "update",
-    "change",
-    "payment",
-    "credit",
-];
-const CONDITIONS: &[&str] = &[
-    "if",
-    "unless",
-    "whenever",
-    "when",
-    "once",
-    "assuming",
-    "provided",
-    "providing",
-    "suppose",
-    "supposing",
-    "otherwise",
-    "depending",
-    "or",
-    "either",
-    "maybe",
-    "perhaps",
-    "possibly",
-    "might",
-    "hypothetically",
-    "imagine",
-    "pretend",
-    "wenn",
-    "falls",
-    "sobald",
-    "oder",
-    "vielleicht",
-];
-const UNITS: &[&str] = &["minute", "hour", "day", "week", "month", "quarter", "year"];
-const REPORTS: &[&str] = &[
-    "said",
-    "says",
-    "told",
-    "tells",
-    "wrote",
-    "writes",
-    "claims",
-    "claimed",
-    "heard",
-    "according",
-    "thinks",
-    "thought",
-    "suggested",
-    "suggests",
-    "believes",
-    "mentioned",
-    "asked",
-    "asks",
-    "allegedly",
-    "supposedly",
-    "apparently",
-    "already",
-    "sagt",
-    "sagte",
-    "schrieb",
-];
-const WONDERING: &[&str] = &["whether", "wonder", "wondering", "explain", "possible", "allowed", "curious"];
-/// First words of a question.
-const QUESTIONS: &[&str] = &[
-    "what", "whats", "where", "when", "who", "whose", "whom", "which", "how", "why", "is", "are", "am",
-    "does", "did", "has", "have", "had", "was", "were", "any", "should", "shall", "may", "must", "might",
-    "soll", "sollte", "sollen", "darf", "dürfen", "kann", "können", "wer", "warum", "wann", "wurde", "hast",
-];
-/// First words of a question that stands behind a comma.
-const LATE_QUESTIONS: &[&str] = &["should", "shall", "may", "did", "does", "was", "were", "has", "have"];
-/// What somebody who says `can you …` wants to hear and not to have done.
-const TELLING: &[&str] = &[
-    "know",
-    "explain",
-    "confirm",
-    "see",
-    "verify",
-    "check",
-    "guess",
-    "recommend",
-    "advise",
-    "suggest",
-    "think",
-    "say",
-    "want",
-    "like",
-    "prefer",
-    "rather",
-    "have",
-];
-/// Words before what is meant.
-const OPENERS: &[&str] = &[
-    "please", "hey", "hi", "hello", "ok", "okay", "so", "and", "then", "well", "now", "sorry", "kindly",
-    "just", "also", "but", "thanks", "thank", "or", "yes",
-];
-/// First words of a clause that only says how things are: `the customer is not happy`.
-const STATING: &[&str] = &[
-    "the", "his", "her", "their", "its", "it", "he", "she", "they", "customer", "client", "there", "parcel",
-];
-/// What such a clause must not hold: then it is about what may be done.
-const ABOUT_DOING: &[&str] = &[
-    "allow",
-    "allowed",
-    "allows",
-    "approve",
-    "approved",
-    "permitted",
-    "ok",
-    "okay",
-    "yet",
-    "sure",
-    "correct",
-    "right",
-    "do",
-    "done",
-    "that",
-    "this",
-    "we",
-    "i",
-    "you",
-    "should",
-    "must",
-    "may",
-];
-
 /// What in this text speaks against calling this tool, which changes something. Text that is to be written down
 /// speaks for nobody.
 pub(super) fn of(text: &str, tool: &ToolSpec, properties: &[Property], nouns: &Nouns) -> Option<Caution> {
     let verbs = verbs_of(tool, nouns);
     let scene = Scene {
         verbs: &verbs,
+        nouns,
         timed: properties.iter().any(is_time),
         switch: properties.iter().any(is_switch),
     };
@@ -217,11 +77,10 @@ pub(super) fn of(text: &str, tool: &ToolSpec, properties: &[Property], nouns: &N
     worst.into_iter().find(|caution| found.contains(caution))
 }
 
-/// The words of a tool's name that are not what it is about.
-fn verbs_of(tool: &ToolSpec, nouns: &Nouns) -> Vec<String> {
-    let mut verbs = tool_nouns(tool);
-    verbs.retain(|word| nouns.known(word).is_none());
-    verbs
+/// True if a word of the text is for what this tool does: what cannot be made good again is never a guess.
+pub(super) fn names(text: &str, tool: &ToolSpec, nouns: &Nouns) -> bool {
+    let verbs = verbs_of(tool, nouns);
+    verbs.is_empty() || words(text).iter().any(|word| verbs.iter().any(|verb| choose::same(word, verb)))
 }
 
 /// True if the text holds a no.
@@ -232,6 +91,7 @@ pub(super) fn denies(text: &str) -> bool {
 /// What is known of the tool.
 struct Scene<'a> {
     verbs: &'a [String],
+    nouns: &'a Nouns,
     /// It takes a time.
     timed: bool,
     /// It turns things on and off.
@@ -310,14 +170,15 @@ impl Clause {
 
     fn undoes(&self, scene: &Scene<'_>) -> bool {
         let back = |(at, word): (usize, &String)| {
-            let object =
-                self.words.iter().skip(at.saturating_add(1)).find(|word| !POINTING.contains(&word.as_str()));
-            // `cancel the refund` is nothing for a tool that cancels orders.
-            let deed = object
-                .map(|word| stem(word))
-                .is_some_and(|word| DEEDS.contains(&word.as_str()) && !scene.verbs.contains(&word));
+            let mut after = self.words.iter().skip(at.saturating_add(1)).map(|word| stem(word));
+            let object = after.clone().find(|word| !POINTING.contains(&word.as_str())).unwrap_or_default();
+            let mut deed = |other: bool| {
+                after.any(|word| DEEDS.contains(&word.as_str()) && !(other && scene.verbs.contains(&word)))
+            };
+            // `cancel the refund` is nothing for a tool that cancels orders; `and cancel order 4` is a second wish.
             let own = scene.switch || scene.verbs.iter().any(|verb| choose::same(word, verb));
-            TAKING_BACK.contains(&word.as_str()) && (deed || !own)
+            let thing = scene.nouns.known(&object).is_some();
+            TAKING_BACK.contains(&word.as_str()) && if own { deed(true) } else { !thing || deed(false) }
         };
         let pair = |one: &str, two: &str| {
             self.words.windows(2).any(|pair| matches!(pair, [a, b] if a == one && b == two))
@@ -326,7 +187,9 @@ impl Clause {
             || self.words.iter().enumerate().any(back)
             || pair("take", "back")
             || pair("call", "off")
+            || pair("hold", "off")
             || pair("roll", "back")
+            || pair("my", "mind")
     }
 
     fn waits(&self, scene: &Scene<'_>) -> bool {
@@ -340,7 +203,12 @@ impl Clause {
             "tomorrow" | "later" | "tonight" | "soon" | "after" | "until" | "till" => !scene.timed,
             word => CONDITIONS.contains(&word),
         };
-        (0..self.words.len()).any(hangs)
+        // `tickets 31 to 33`
+        let range = |at: usize| {
+            let to = matches!(word(at + 2), "to" | "through" | "till" | "until");
+            word(at).ends_with('s') && number(at + 1) && (number(at + 2) || to && number(at + 3))
+        };
+        (0..self.words.len()).any(|at| hangs(at) || range(at))
     }
 
     fn reports(&self, scene: &Scene<'_>) -> bool {
@@ -372,7 +240,12 @@ impl Clause {
             }
             _ => false,
         };
-        self.has(REPORTS) || self.words.windows(2).any(told)
+        // `about closing ticket 8` speaks of it.
+        let spoken_of = |pair: &[String]| match pair {
+            [before, word] => word.ends_with("ing") && before != "mind" && scene.verbs.contains(&stem(word)),
+            _ => false,
+        };
+        self.has(REPORTS) || self.words.windows(2).any(|pair| told(pair) || spoken_of(pair))
     }
 
     fn caution(&self, first: bool, scene: &Scene<'_>) -> Option<Caution> {
@@ -413,124 +286,6 @@ fn clauses(text: &str) -> Vec<Clause> {
         if let Some(last) = own.last_mut() {
             last.asks = end == '?';
         }
-    }
-    out
-}
-
-/// The sentences, each with what ends it.
-fn sentences(text: &str) -> Vec<(String, char)> {
-    let mut out = vec![(String::new(), ' ')];
-    let mut letters = text.chars().peekable();
-    while let Some(c) = letters.next() {
-        let gap = letters.peek().is_none_or(|next| next.is_whitespace());
-        let short = out.last().is_some_and(|(last, _)| {
-            let word = last.rsplit(' ').next().unwrap_or_default().to_lowercase();
-            matches!(word.as_str(), "no" | "nr" | "e.g" | "approx" | "mr" | "mrs" | "dr")
-        });
-        let ends = match c {
-            '?' | '!' | '\n' | ';' => true,
-            '.' => gap && !short,
-            _ => false,
-        };
-        match out.last_mut() {
-            Some(last) if !ends => last.0.push(c),
-            Some(last) => {
-                last.1 = c;
-                out.push((String::new(), ' '));
-            }
-            None => {}
-        }
-    }
-    out
-}
-
-fn parts(sentence: &str) -> Vec<String> {
-    let text = [" - ", " – ", " — ", ": ", " but "].iter().fold(sentence.to_owned(), |text, mark| {
-        text.replace(mark, if *mark == " but " { ", but " } else { ", " })
-    });
-    text.split(", ").map(str::to_owned).collect()
-}
-
-fn words(text: &str) -> Vec<String> {
-    let text = text.to_lowercase().replace(['’', '`', '´'], "'");
-    let words = text.split(|c: char| !c.is_alphanumeric() && c != '\'').map(|word| word.trim_matches('\''));
-    words.filter(|word| !word.is_empty()).map(str::to_owned).collect()
-}
-
-/// The text without what is only to be written down: quoted words, reasons, and what a note or a comment shall say.
-pub(super) fn instruction(text: &str, tool: &ToolSpec, properties: &[Property], nouns: &Nouns) -> String {
-    let verbs = verbs_of(tool, nouns);
-    let long = |property: &&Property| {
-        matches!(
-            property.want,
-            Want::Free(Role::Note | Role::Subject | Role::Reason | Role::Other | Role::Search)
-        )
-    };
-    if !properties.iter().any(|property| long(&property)) {
-        return text.to_owned();
-    }
-    let unquoted = without_quoted(text);
-    let mut text = if words(&unquoted).is_empty() { text.to_owned() } else { unquoted };
-    let written = |property: &Property| {
-        property.required && matches!(property.want, Want::Free(Role::Note | Role::Subject))
-    };
-    if properties.iter().any(written) {
-        let lower = text.to_ascii_lowercase();
-        let marks = [": ", " that says ", " saying ", " says ", " that ", ":\n"];
-        let first = marks.iter().filter_map(|mark| lower.find(mark)).min();
-        let head = first.and_then(|at| text.get(..at)).filter(|head| asks_to_write(head, &verbs));
-        if let Some(head) = head.map(str::to_owned) {
-            text = head;
-        }
-    }
-    without_reasons(&text)
-}
-
-fn asks_to_write(head: &str, verbs: &[String]) -> bool {
-    let words = words(head);
-    let lead = words.iter().find(|word| !OPENERS.contains(&word.as_str()));
-    let named = |word: &String| {
-        matches!(word.as_str(), "new" | "note" | "comment" | "reply" | "complaint")
-            || verbs.contains(&stem(word))
-    };
-    lead.is_some_and(|word| choose::orders(word)) || words.iter().any(named)
-}
-
-fn without_quoted(text: &str) -> String {
-    let mut out = String::new();
-    let mut end = None;
-    for c in text.chars() {
-        match (end, c) {
-            (None, '"') => end = Some('"'),
-            (None, '“') => end = Some('”'),
-            (None, '«') => end = Some('»'),
-            (None, c) => out.push(c),
-            (Some(mark), c) if c == mark => end = None,
-            (Some(_), _) => {}
-        }
-    }
-    // An open quotation mark hides nothing.
-    if end.is_some() { text.to_owned() } else { out }
-}
-
-/// Takes out `because …` up to the end of the sentence or a `but`.
-fn without_reasons(text: &str) -> String {
-    let mut out = String::new();
-    for (sentence, end) in sentences(text) {
-        let lower = sentence.to_ascii_lowercase();
-        let start = [" because ", " since ", " due to "].iter().filter_map(|mark| lower.find(mark)).min();
-        match start {
-            Some(start) => {
-                out.push_str(sentence.get(..start).unwrap_or_default());
-                let rest = lower.get(start..).unwrap_or_default();
-                let more = rest.find(", ").or_else(|| rest.find(" but "));
-                out.push_str(
-                    more.and_then(|at| sentence.get(start.saturating_add(at)..)).unwrap_or_default(),
-                );
-            }
-            None => out.push_str(&sentence),
-        }
-        out.push(end);
     }
     out
 }

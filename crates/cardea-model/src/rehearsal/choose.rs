@@ -41,7 +41,7 @@ pub(super) struct Fit {
 /// Everyday words for the same thing, first the one that tools use.
 const SAME: &[&[&str]] = &[
     &["cancel", "stop", "abort", "revoke", "withdraw"],
-    &["delete", "erase", "remove", "wipe", "purge", "forget"],
+    &["delete", "erase", "remove", "wipe", "purge", "forget", "rid"],
     &["create", "open", "log", "file", "raise", "report", "new", "add"],
     &["update", "change", "edit", "set", "modify", "bump", "correct", "rename"],
     &["assign", "give", "hand", "reassign", "transfer"],
@@ -426,6 +426,60 @@ impl Spoken {
         };
         tool.examples.iter().map(one).fold(0.0, f64::max)
     }
+}
+
+/// True if the word asks to see something.
+pub(super) fn shows(word: &str) -> bool {
+    LOOKING.contains(&word)
+}
+
+/// True if the word only says how something is asked or when.
+pub(super) fn is_plain(word: &str) -> bool {
+    ASKING.contains(&word)
+        || matches!(
+            word,
+            "last"
+                | "latest"
+                | "newest"
+                | "recent"
+                | "next"
+                | "past"
+                | "previous"
+                | "current"
+                | "every"
+                | "many"
+                | "number"
+                | "only"
+                | "ones"
+                | "top"
+                | "everything"
+                | "got"
+                | "existing"
+                | "day"
+                | "days"
+                | "week"
+                | "month"
+                | "quarter"
+                | "year"
+                | "today"
+                | "yesterday"
+                | "okay"
+                | "kindly"
+                | "there"
+                | "exist"
+        )
+}
+
+/// True if the tool gives rows.
+pub(super) fn lists(tool: &ToolSpec) -> bool {
+    !tool.effect.changes_things() && is_list(&Texts::of(tool))
+}
+
+/// The stems of all words that a tool says of itself.
+pub(super) fn words_of(tool: &ToolSpec) -> Vec<String> {
+    let texts = Texts::of(tool);
+    let own = texts.name.into_iter().chain(texts.about);
+    own.chain(texts.examples.into_iter().flatten()).collect()
 }
 
 /// The texts of a tool that an encoder compares with the message.

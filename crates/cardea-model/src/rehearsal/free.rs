@@ -105,12 +105,22 @@ fn aside(said: &Said<'_>) -> Option<String> {
         .filter_map(|mark| said.text.find(mark).map(|at| (at, mark.len())))
         .min()?;
     let rest = said.text.get(cut.0.saturating_add(cut.1)..)?.lines().next()?;
-    let words = rest.split_whitespace().filter(|word| !is_stop(&word.to_lowercase())).count();
+    let bare = |word: &str| {
+        let word = word.trim_matches(|c: char| !c.is_alphanumeric()).to_lowercase();
+        is_stop(&word) || word.contains(|c: char| c.is_ascii_digit()) || THINGS.contains(&word.as_str())
+    };
+    // `32 and 33` and `4 euros` are no reason.
+    let words = rest.split_whitespace().filter(|word| !bare(word)).count();
     let first = rest.split_whitespace().next().unwrap_or_default().to_lowercase();
     // A second order is no reason for the first.
     (words >= 1 && rest.split_whitespace().count() >= 2 && !ORDERS.contains(&first.as_str()))
         .then(|| rest.to_owned())
 }
+
+const THINGS: &[&str] = &[
+    "customer", "client", "order", "ticket", "case", "invoice", "euro", "euros", "dollar", "dollars", "eur",
+    "usd",
+];
 
 /// Words that begin another request, or are mere politeness.
 const ORDERS: &[&str] = &[

@@ -18,9 +18,13 @@ mod fill;
 mod find;
 mod free;
 mod history;
+mod instruct;
+mod left;
 mod plan;
 mod said;
 mod schema;
+mod signs;
+mod talk;
 mod tell;
 mod value;
 mod words;
@@ -97,7 +101,9 @@ impl Rehearsal {
         let cosine = self.cosine(&spoken, &prompt.tools).await;
         match planner.plan(&turn, &spoken, cosine.as_deref()) {
             Plan::Call(call) => Reply::Calls(vec![call]),
-            Plan::Tell { first } => Reply::Text(tell_results(&turn, &prompt.tools, first)),
+            Plan::Tell { first, last } => {
+                Reply::Text(tell_results(&turn, &prompt.tools, (first, last.as_deref())))
+            }
             Plan::Nothing(_) if more && !turn.asked_for_more() => {
                 Reply::Calls(vec![ask_for_more(&turn, &spoken)])
             }
@@ -152,9 +158,10 @@ fn results(turn: &Turn<'_>, tools: &[ToolSpec]) -> Option<String> {
     (!told.is_empty()).then_some(told)
 }
 
-/// The results with what is to be said before them.
-fn tell_results(turn: &Turn<'_>, tools: &[ToolSpec], first: Option<&str>) -> String {
-    let all: Vec<String> = first.map(str::to_owned).into_iter().chain(results(turn, tools)).collect();
+/// The results with what is to be said before and after them.
+fn tell_results(turn: &Turn<'_>, tools: &[ToolSpec], (first, last): (Option<&str>, Option<&str>)) -> String {
+    let told = first.map(str::to_owned).into_iter().chain(results(turn, tools));
+    let all: Vec<String> = told.chain(last.map(str::to_owned)).collect();
     format!("{}\n\n{HONEST}", all.join("\n\n"))
 }
 

@@ -2,7 +2,7 @@
 
 use cardea_core::{
     time::Timestamp,
-    tool::{ToolCall, ToolSpec},
+    tool::{Effect, ToolCall, ToolSpec},
 };
 
 use super::{
@@ -12,8 +12,11 @@ use super::{
     fill::{Filled, fill, id_value},
     find::Finder,
     history::{Reader, Turn, WAITING, row_ids},
+    instruct::instruction,
+    left,
     said::{Nouns, Said},
     schema::{Id, Property, Role, Want, properties},
+    talk::{DROPPED, abilities, ask, small_talk},
 };
 
 /// The next step.
@@ -22,6 +25,7 @@ pub(super) enum Plan {
     /// Word the results that are there, after this.
     Tell {
         first: Option<&'static str>,
+        last: Option<String>,
     },
     /// Say this.
     Say(String),
@@ -33,9 +37,6 @@ pub(super) enum Plan {
         waiting: String,
     },
 }
-
-/// Said when a wish is taken back before it was done.
-const DROPPED: &str = "All right, nothing was done.";
 
 /// A message that answers a question of ours.
 struct Completed {
@@ -135,9 +136,11 @@ impl<'a> Planner<'a> {
         }
         let fits: Vec<Fit> =
             filled.iter().map(|filled| Fit { fit: filled.fit, missing: filled.missing.len() }).collect();
-        let order = choose::order(self.tools, &said, &self.nouns, &fits, cosine);
+        let mut order = choose::order(self.tools, &said, &self.nouns, &fits, cosine);
+        order.retain(|other| self.tools.get(other.place).is_some_and(|tool| self.dares(tool, spoken)));
         let best = match given {
             Some((place, _)) => Some(place),
+            None if self.is_sum(&said) => None,
             None => order.first().filter(|best| good_enough(best)).map(|best| best.place),
         };
         let short = spoken != turn.text && given.is_none() && self.in_full(turn).is_some();
@@ -148,7 +151,7 @@ impl<'a> Planner<'a> {
         let searched =
             |name: &str| self.tools.iter().any(|tool| tool.name.as_str() == name && choose::searches(tool));
         if turn.done().next_back().is_some_and(|(call, _, _)| !searched(&call.name)) {
-            return Plan::Tell { first };
+            return Plan::Tell { first, last: self.left_over(turn, &said) };
         }
         // Instead of doing what somebody asks about, what is there is shown.
         let shown = order.iter().find(|other| other.named && self.only_reads(other.place));
@@ -158,16 +161,42 @@ impl<'a> Planner<'a> {
             return match held.zip(best.and_then(|place| self.tools.get(place))) {
                 Some((held, tool)) => Plan::Say(held.says(tool)),
                 None if fresh => Plan::Nothing(self.nothing_fits()),
-                None => Plan::Tell { first },
+                None => Plan::Tell { first, last: self.left_over(turn, &said) },
             };
         };
         let (Some(tool), Some(filled)) = (self.tools.get(place), filled.into_iter().nth(place)) else {
             return Plan::Nothing(self.nothing_fits());
         };
         if turn.done().any(|(call, _, _)| call.name == tool.name.as_str()) {
-            return Plan::Tell { first };
+            return Plan::Tell { first, last: self.left_over(turn, &said) };
         }
         self.act(turn, &said, tool, filled)
+    }
+
+    /// True if the tool does nothing that cannot be made good again, or the text names what it does.
+    fn dares(&self, tool: &ToolSpec, text: &str) -> bool {
+        tool.effect != Effect::Destructive || choose::looks(tool) || caution::names(text, tool, &self.nouns)
+    }
+
+    /// `17 times 23`, where neither is an order: a sum, and no id stands in it.
+    fn is_sum(&self, said: &Said<'_>) -> bool {
+        let signs = ["times", "plus", "minus", "divided", "x", "*", "×", "+", "/", "-", "by"];
+        let text = said.text.to_lowercase().replace(['?', '='], " ");
+        let words: Vec<&str> = text.split_whitespace().collect();
+        let number = |word: &str| word.starts_with(|c: char| c.is_ascii_digit());
+        let sum = |three: &[&str]| match three {
+            [a, sign, b] => number(a) && signs.contains(sign) && (number(b) || *b == "by"),
+            _ => false,
+        };
+        words.windows(3).any(sum) && !said.words.iter().any(|word| self.nouns.known(&word.stem).is_some())
+    }
+
+    /// What the message asked for beside what was done for it.
+    fn left_over(&self, turn: &Turn<'_>, said: &Said<'_>) -> Option<String> {
+        let (call, _, _) = turn.done().next_back()?;
+        let place = self.tools.iter().position(|tool| tool.name.as_str() == call.name)?;
+        let (tool, properties) = (self.tools.get(place)?, self.properties.get(place)?);
+        left::over(said, &left::Made { tool, properties, call, nouns: &self.nouns })
     }
 
     /// What speaks against calling this tool; nothing does if it only looks.
@@ -274,7 +303,7 @@ impl<'a> Planner<'a> {
     ) -> Option<serde_json::Value> {
         let noun = self.nouns.known(id.noun.as_deref()?)?;
         // What is only to be written down points at nothing.
-        let wish = caution::instruction(said.text, tool, properties, &self.nouns);
+        let wish = instruction(said.text, tool, properties, &self.nouns);
         let wish = self.said(&wish);
         let by_noun = wish.words.windows(2).any(|pair| match pair {
             [before, word] => {
@@ -320,7 +349,7 @@ impl<'a> Planner<'a> {
                     filled.arguments.insert(property.name.clone(), value);
                 }
                 Found::Call(call) => return Plan::Call(call),
-                Found::Told => return Plan::Tell { first: None },
+                Found::Told => return Plan::Tell { first: None, last: None },
                 Found::No => still.push(property),
             }
         }
@@ -420,115 +449,4 @@ fn choose_verb(tool: &ToolSpec) -> bool {
         && super::schema::tool_nouns(tool)
             .iter()
             .any(|word| matches!(word.as_str(), "updat" | "update" | "edit" | "chang" | "modify" | "set"))
-}
-
-fn abilities(tools: &[ToolSpec]) -> String {
-    let some: Vec<String> = tools
-        .iter()
-        .take(6)
-        .map(|tool| {
-            let about = tool.description.split(['.', '\n']).next().unwrap_or_default().trim();
-            format!("- {}: {about}", tool.name)
-        })
-        .collect();
-    let more = tools.len().saturating_sub(some.len());
-    let more = if more > 0 { format!("\n… and {more} more.") } else { String::new() };
-    format!("I can try these:\n{}{more}", some.join("\n"))
-}
-
-/// A question for one argument, in plain words.
-fn ask(tool: &ToolSpec, property: &Property, (unclear, open): (Option<String>, usize)) -> Plan {
-    let name = property.words.join(" ");
-    let about = property.about.trim().trim_end_matches('.');
-    let about = if about.is_empty() { String::new() } else { format!(" ({})", first_sentence(about)) };
-    let question = match &property.want {
-        Want::Choice(values) => {
-            let values: Vec<String> = values
-                .iter()
-                .map(|value| value.as_str().map_or_else(|| value.to_string(), str::to_owned))
-                .collect();
-            format!("Which {name}{about}? It can be {}.", values.join(", "))
-        }
-        Want::Truth => format!("Should `{}` be on or off{about}?", property.name),
-        Want::Id(Id { noun: Some(_), .. }) => format!("Which one do you mean? I need the {name}{about}."),
-        Want::Amount { .. } => {
-            let unclear = unclear.map(|text| format!(" I am not sure what {text} is.")).unwrap_or_default();
-            format!("How much?{unclear} I need the {name}{about}.")
-        }
-        Want::Date { .. } | Want::Span(_) => format!("For which time? I need the {name}{about}."),
-        Want::Free(Role::Reason) => format!("Why? I need a {name}{about}."),
-        _ => format!("I need the {name}{about}. What should it be?"),
-    };
-    let more = if open > 1 { format!(" After that I need {} more.", open - 1) } else { String::new() };
-    Plan::Ask {
-        question: format!("{question}{more}"),
-        waiting: format!("{WAITING}{}` of `{}`", property.name, tool.name),
-    }
-}
-
-/// Up to the first full stop that ends a sentence: the one of `e.g.` does not.
-fn first_sentence(text: &str) -> &str {
-    let line = text.lines().next().unwrap_or_default();
-    let ends = |(place, _): &(usize, &str)| {
-        let head = line.get(..*place).unwrap_or_default();
-        !["e.g", "i.e", "etc"].iter().any(|short| head.ends_with(short))
-    };
-    let end = line.match_indices(". ").find(ends).map_or(line.len(), |(place, _)| place);
-    line.get(..end).unwrap_or(line)
-}
-
-/// Greetings, thanks and second thoughts, which no tool answers.
-fn small_talk(turn: &Turn<'_>, said: &Said<'_>, tools: &[ToolSpec]) -> Option<String> {
-    let words: Vec<String> = said.words.iter().map(|word| word.text.to_lowercase()).collect();
-    let short = words.len() <= 5 && said.mentions.is_empty();
-    let all =
-        |allowed: &[&str]| !words.is_empty() && words.iter().all(|word| allowed.contains(&word.as_str()));
-    if words.is_empty() {
-        return Some("I did not find a word in that.".into());
-    }
-    if turn.waits_for().is_some()
-        && short
-        && said.has(&["nevermind", "never", "forget", "no", "nothing", "stop", "cancel"])
-        && said.words.len() <= 3
-    {
-        return Some(DROPPED.into());
-    }
-    if short
-        && all(&[
-            "hi",
-            "hello",
-            "hey",
-            "good",
-            "morning",
-            "afternoon",
-            "evening",
-            "there",
-            "moin",
-            "greetings",
-            "day",
-        ])
-    {
-        return Some(format!(
-            "Hello. {}",
-            if tools.is_empty() { "I was given no tools.".to_owned() } else { abilities(tools) }
-        ));
-    }
-    if short
-        && all(&[
-            "thanks", "thank", "you", "very", "much", "great", "ok", "okay", "cool", "perfect", "cheers",
-            "so", "a", "lot", "bye", "goodbye",
-        ])
-    {
-        return Some("You are welcome.".into());
-    }
-    let help = said.text.to_lowercase();
-    if ["what can you do", "help me", "who are you", "what are you"].iter().any(|words| help.contains(words))
-        && words.len() <= 6
-    {
-        return Some(format!(
-            "I am the rehearsal model: I choose a tool, fill in what you said and word what it returns. {}",
-            abilities(tools)
-        ));
-    }
-    None
 }

@@ -15,6 +15,7 @@ use crate::embedder::{EncoderId, NotNow};
 
 mod careful;
 mod values;
+mod whole;
 
 /// 2026-11-18, a Wednesday.
 const NOW: Timestamp = Timestamp::from_secs(1_795_000_000);

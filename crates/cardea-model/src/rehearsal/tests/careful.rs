@@ -120,6 +120,25 @@ fn conditions_undoing_and_what_others_said_are_no_orders_either() {
 }
 
 #[test]
+fn what_cannot_be_made_good_again_is_never_a_guess() {
+    for model in [with_encoder(), words_alone()] {
+        for text in ["Give customer 61 the plan business", "customer 61, permanently", "customer 61 for good"]
+        {
+            let got = outcome(&model, &[user(text)]);
+            assert!(!acts(&got), "{text}: {got}");
+        }
+        for text in [
+            "Delete customer 8",
+            "wipe customer 90 from the system",
+            "get rid of customer 13's data permanently",
+        ] {
+            let got = outcome(&model, &[user(text)]);
+            assert!(got.starts_with("delete_customer "), "{text}: {got}");
+        }
+    }
+}
+
+#[test]
 fn polite_words_and_what_stands_in_a_note_hinder_nothing() {
     let model = with_encoder();
     for (text, expected) in [

@@ -94,6 +94,17 @@ fn a_currency_that_the_tool_does_not_take_is_asked_about() {
 }
 
 #[test]
+fn numbers_of_other_things_are_no_reason() {
+    let model = words_alone();
+    for (text, expected) in [
+        ("Close tickets 31, 32 and 33", r#"close_ticket {"ticket_id":31}"#),
+        ("Refund order 77, customer 12, 4 euros", r#"process_refund {"amount":4,"order_id":77}"#),
+    ] {
+        assert_eq!(outcome(&model, &[user(text)]), expected, "{text}");
+    }
+}
+
+#[test]
 fn of_two_things_that_change_each_gets_its_own_words() {
     assert_eq!(
         outcome(&words_alone(), &[user("Change customer 63's city to Rome and email to a@b.example")]),
