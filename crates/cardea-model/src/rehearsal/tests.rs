@@ -411,6 +411,11 @@ proptest::proptest! {
         WORDS.with(|model| {
             let _ = outcome(model, &[user(&text)]);
             let _ = outcome(model, &[user(&text), call(1, "get_order", json!({ "order_id": 1 })), result]);
+            let told = answer(&format!("It is so. {HONEST}"));
+            let _ = outcome(model, &[user("show order 12"), told.clone(), user(&text)]);
+            let _ = outcome(model, &[user(&text), told, user("and 13?")]);
+            let asked = answer("Which one? (rehearsal model: waiting for `amount` of `process_refund`)");
+            let _ = outcome(model, &[user("refund order 3"), asked, user(&text)]);
         });
     }
 }
