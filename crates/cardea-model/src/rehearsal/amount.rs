@@ -96,7 +96,7 @@ pub(super) fn is_plain(mention: &Mention, said: &Said<'_>, nouns: &Nouns) -> boo
     let numeric = |word: &str| word.ends_with(|c: char| c.is_ascii_digit());
     let joined = JOINING.contains(&near) && numeric(next);
     let glued = before.ends_with(['-', '–', '—', '−', '+', '*', '×', '/', '~', '<', '>'])
-        || said.text.get(..mention.start).is_some_and(|head| head.ends_with(|c: char| c == '.' || c == ','));
+        || said.text.get(..mention.start).is_some_and(|head| head.ends_with(['.', ',']));
     let vague = [near, next].iter().any(|word| VAGUE.contains(word)) || near == "minus";
     let follower = after.split(|c: char| c.is_whitespace() || matches!(c, ',' | ';' | '!' | '?')).next();
     let scaled = follower.is_some_and(|word| {

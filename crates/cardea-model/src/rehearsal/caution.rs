@@ -7,6 +7,7 @@ use cardea_core::tool::ToolSpec;
 use super::{
     choose,
     instruct::{instruction, parts, sentences, verbs_of, words},
+    mood,
     said::Nouns,
     schema::{Property, Role, Want},
     signs::{
@@ -152,7 +153,7 @@ impl Clause {
     /// True for a clause behind another that says how things are, not what is to be done.
     fn states(&self, first: bool, scene: &Scene<'_>) -> bool {
         let stating = self.words.first().is_some_and(|word| STATING.contains(&word.as_str()));
-        let doing = self.words.iter().any(|word| choose::orders(word) || scene.verbs.contains(&stem(word)));
+        let doing = self.words.iter().any(|word| mood::orders(word) || scene.verbs.contains(&stem(word)));
         !first && stating && !doing && !self.has(ABOUT_DOING)
     }
 

@@ -3,8 +3,8 @@
 use serde_json::Value;
 
 use super::{
-    choose,
     find::Kind,
+    mood,
     said::{Nouns, Said},
     schema::{Property, Role, Want},
     words::{is_stop, stem},
@@ -401,7 +401,7 @@ fn next_part(text: &str) -> &str {
     let more = |(place, _): &(usize, &str)| {
         let rest = text.get(place.saturating_add(5)..).unwrap_or_default();
         let first = rest.split_whitespace().next().unwrap_or_default().to_lowercase();
-        [" to ", " is ", ": ", " = ", " as "].iter().any(|mark| rest.contains(mark)) || choose::orders(&first)
+        [" to ", " is ", ": ", " = ", " as "].iter().any(|mark| rest.contains(mark)) || mood::orders(&first)
     };
     let end = text.match_indices(" and ").find(more).map_or(text.len(), |(place, _)| place);
     text.get(..end).unwrap_or(text)

@@ -3,7 +3,7 @@
 use cardea_core::tool::ToolSpec;
 
 use super::{
-    choose,
+    mood,
     said::Nouns,
     schema::{Property, Role, Want, tool_nouns},
     signs::OPENERS,
@@ -97,7 +97,7 @@ fn asks_to_write(head: &str, verbs: &[String]) -> bool {
         matches!(word.as_str(), "new" | "note" | "comment" | "reply" | "complaint")
             || verbs.contains(&stem(word))
     };
-    lead.is_some_and(|word| choose::orders(word)) || words.iter().any(named)
+    lead.is_some_and(|word| mood::orders(word)) || words.iter().any(named)
 }
 
 fn without_quoted(text: &str) -> String {

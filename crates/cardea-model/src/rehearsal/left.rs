@@ -7,6 +7,7 @@ use super::{
     choose,
     fill::id_value,
     instruct::instruction,
+    mood,
     said::{Nouns, Said},
     schema::{Property, Want, tool_nouns},
     value::scalar,
@@ -117,10 +118,10 @@ fn is_wish(part: &str) -> bool {
     let words = words_of(part);
     let to_us = words.get(1).is_some_and(|word| matches!(word.as_str(), "me" | "us"));
     let (first, shows) = match words.first() {
-        Some(first) => (first.as_str(), choose::shows(first)),
+        Some(first) => (first.as_str(), mood::shows(first)),
         None => return false,
     };
-    words.len() >= 2 && (shows || (choose::orders(first) && !to_us))
+    words.len() >= 2 && (shows || (mood::orders(first) && !to_us))
 }
 
 /// Words that carry content and that neither the tool nor its call has anything for.
@@ -143,9 +144,9 @@ fn unheard(said: &Said<'_>, made: &Made<'_>) -> Vec<String> {
             || lower.chars().count() < 3
             || known.iter().any(|known| *known == word.stem || choose::same(&lower, known))
             || made.nouns.known(&word.stem).is_some()
-            || choose::orders(&lower)
-            || choose::shows(&lower)
-            || choose::is_plain(&lower)
+            || mood::orders(&lower)
+            || mood::shows(&lower)
+            || mood::is_plain(&lower)
     };
     let mut out: Vec<String> =
         said.words.iter().filter(|word| !heard(word)).map(|word| word.text.to_owned()).collect();

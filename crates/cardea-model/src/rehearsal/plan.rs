@@ -12,7 +12,6 @@ use super::{
     fill::{Filled, fill, id_value},
     find::Finder,
     history::{Reader, Turn, WAITING, row_ids},
-    instruct::instruction,
     left,
     said::{Nouns, Said},
     schema::{Id, Property, Role, Want, properties},
@@ -54,7 +53,7 @@ struct Completed {
 pub(super) struct Planner<'a> {
     tools: &'a [ToolSpec],
     properties: Vec<Vec<Property>>,
-    nouns: Nouns,
+    pub(super) nouns: Nouns,
     finder: &'a Finder,
     now: Timestamp,
 }
@@ -70,11 +69,11 @@ impl<'a> Planner<'a> {
         Self { tools, properties, nouns, finder, now }
     }
 
-    fn said<'t>(&self, text: &'t str) -> Said<'t> {
+    pub(super) fn said<'t>(&self, text: &'t str) -> Said<'t> {
         Said::new(text, self.finder, self.now)
     }
 
-    fn reader(&self) -> Reader<'_> {
+    pub(super) fn reader(&self) -> Reader<'_> {
         Reader { finder: self.finder, nouns: &self.nouns, now: self.now }
     }
 
@@ -244,100 +243,6 @@ impl<'a> Planner<'a> {
             }
         }
         filled
-    }
-
-    fn carried(&self, name: &str, id: &Id, turn: &Turn<'_>, said: &Said<'_>) -> Option<serde_json::Value> {
-        // An id that was said now, and belongs to something else, does not make the old one meant.
-        let fresh = said.mentions.iter().any(|mention| {
-            said.noun_of(mention, &self.nouns).is_none()
-                && id_value(id, &mention.text).is_some()
-                && matches!(mention.kind, super::find::Kind::Code)
-        });
-        if fresh && !said.points_back() {
-            return None;
-        }
-        let text = turn.carried(name, id.noun.as_deref(), &self.reader())?;
-        id_value(id, &text)
-    }
-
-    /// `and 113?` after `show order 112` is `show order 113`.
-    fn in_full(&self, turn: &Turn<'_>) -> Option<String> {
-        let said = self.said(turn.text);
-        let [new] = said.mentions.as_slice() else { return None };
-        let asks_more = ["and ", "what about ", "how about "];
-        let lower = turn.text.trim_start().to_lowercase();
-        let rest: Vec<&str> = said
-            .words
-            .iter()
-            .filter(|word| word.start < new.start || word.start >= new.end)
-            .filter(|word| {
-                !["and", "what", "how", "about", "now", "the"].contains(&word.text.to_lowercase().as_str())
-            })
-            .map(|word| word.stem.as_str())
-            .collect();
-        let nouns: Vec<Option<&str>> = rest.iter().map(|word| self.nouns.known(word)).collect();
-        if !asks_more.iter().any(|start| lower.starts_with(start)) || nouns.len() > 1 {
-            return None;
-        }
-        let noun = nouns.first().copied();
-        let earlier = turn.earlier().into_iter().next().filter(|earlier| earlier.understood)?;
-        let [before] = earlier.said.as_slice() else { return None };
-        let before = self.said(before);
-        let [old] = before.mentions.as_slice() else { return None };
-        let of = before.noun_of(old, &self.nouns)?;
-        if noun.is_some_and(|noun| noun != Some(of.as_str())) {
-            return None;
-        }
-        let (head, tail) = (before.text.get(..old.start)?, before.text.get(old.end..)?);
-        Some(format!("{head}{}{tail}", new.text))
-    }
-
-    /// The id that a wish to change something means by `it` or `the order`: of what was last spoken of, and only where
-    /// that was one thing that a tool has answered for. Else it is asked for.
-    fn meant(
-        &self,
-        (tool, properties): (&ToolSpec, &[Property]),
-        (name, id): (&str, &Id),
-        turn: &Turn<'_>,
-        said: &Said<'_>,
-    ) -> Option<serde_json::Value> {
-        let noun = self.nouns.known(id.noun.as_deref()?)?;
-        // What is only to be written down points at nothing.
-        let wish = instruction(said.text, tool, properties, &self.nouns);
-        let wish = self.said(&wish);
-        let by_noun = wish.words.windows(2).any(|pair| match pair {
-            [before, word] => {
-                let before = before.text.to_lowercase();
-                self.nouns.known(&word.stem) == Some(noun)
-                    && matches!(before.as_str(), "the" | "this" | "that" | "same")
-            }
-            _ => false,
-        });
-        if wish.points_at_several() || !(by_noun || wish.points_at_one()) {
-            return None;
-        }
-        for earlier in turn.earlier() {
-            if !earlier.understood {
-                return None;
-            }
-            let text = earlier.said.join("\n");
-            let before = self.said(&text);
-            let of = |mention| Some((before.noun_of(mention, &self.nouns)?, mention.text.clone()));
-            let mut spoken: Vec<(String, String)> = before.mentions.iter().filter_map(of).collect();
-            spoken.dedup();
-            let own: Vec<&String> =
-                spoken.iter().filter(|(other, _)| other == noun).map(|(_, text)| text).collect();
-            let found = match (own.as_slice(), spoken.len()) {
-                ([one], count) if by_noun || count == 1 => Some((*one).clone()),
-                ([], 0) => earlier.argument(name).or_else(|| earlier.field(name).filter(|_| by_noun)),
-                ([], _) => earlier.field(name).filter(|_| by_noun),
-                _ => None,
-            };
-            if found.is_some() || !spoken.is_empty() || !before.points_at_one() {
-                return id_value(id, &found?);
-            }
-        }
-        None
     }
 
     /// Calls the tool, or finds what it lacks, or asks for it.
