@@ -12,6 +12,7 @@ use cardea_core::{
     form::closest,
     tool::ToolSpec,
 };
+use cardea_model::ProviderKind;
 
 use crate::{
     config::{Config, Loaded, prices},
@@ -70,8 +71,27 @@ pub(super) fn all(loaded: &Loaded, listed: &[ToolSpec]) -> Vec<String> {
     for agent in loaded.agents.values() {
         tools(loaded, agent, listed, &mut notes);
     }
+    stand_ins(config, &mut notes);
     money(loaded, &mut notes);
     notes
+}
+
+/// Names for which the rehearsal model answers while their own is away: in words, which may not be what was meant.
+fn stand_ins(config: &Config, notes: &mut Vec<String>) {
+    let rehearses = |name: &str| {
+        let alias = config.models.aliases.get(name);
+        let provider = alias.and_then(|alias| config.models.providers.get(&alias.provider));
+        provider.is_some_and(|provider| provider.kind == ProviderKind::Rehearsal)
+    };
+    for name in config.models.aliases.keys().filter(|name| !rehearses(name)) {
+        let chain = config.models.chain(name);
+        if let Some(other) = chain.into_iter().skip(1).find(|other| rehearses(other)) {
+            notes.push(format!(
+                "the model `{other}` stands in for `models.aliases.{name}`: it is no language model, calls no tool there, \
+                 and only says that `{name}` is away"
+            ));
+        }
+    }
 }
 
 fn address(config: &Config, notes: &mut Vec<String>) {
