@@ -37,7 +37,7 @@ use axum::{
 
 use self::problem::{Problem, Shape};
 pub use self::serve::{Bound, serve};
-use crate::{app::App, flow::wordless};
+use crate::app::App;
 
 /// All routes of this installation.
 pub fn router(app: App) -> Router {
