@@ -11,6 +11,7 @@ mod conversations;
 mod extract;
 mod health;
 mod host;
+mod idle;
 mod keys;
 mod logs;
 mod mcp;
