@@ -30,7 +30,7 @@ const ANSWER: Duration = Duration::from_secs(3);
 
 /// Ready to take work: not stopping, the database answers and can be written to, and revocations are known.
 pub(super) async fn ready(State(app): State<App>) -> Response {
-    if app.jobs.stopping().is_cancelled() {
+    if app.pulse.is_leaving() || app.jobs.stopping().is_cancelled() {
         return (StatusCode::SERVICE_UNAVAILABLE, "draining\n").into_response();
     }
     let trouble = match tokio::time::timeout(ANSWER, app.db.ping()).await {
