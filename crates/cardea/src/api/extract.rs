@@ -5,7 +5,7 @@
 use std::{borrow::Cow, net::SocketAddr, ops::Deref};
 
 use axum::{
-    body::{Body, Bytes},
+    body::{Body, Bytes, HttpBody as _},
     extract::{ConnectInfo, FromRequest, FromRequestParts, NestedPath, Request},
     http::{HeaderMap, header, request::Parts},
 };
@@ -252,6 +252,12 @@ pub(crate) async fn read(request: Request<Body>, app: &App, outside: &Outside) -
         let detail = "Send it as it is, without `Content-Encoding`.";
         return Err(outside.problem(Error::new(Code::UnsupportedMedia).detail(detail)));
     }
+    let most = app.config.server.max_body;
+    let too_large = |code: Code| Error::new(code).detail(format!("A body may have {most}."));
+    // WHY: before the first look at it, which would give leave to send it (RFC 9110 section 10.1.1).
+    if usize::try_from(request.body().size_hint().lower()).is_ok_and(|length| length > most.len()) {
+        return Err(outside.problem(too_large(Code::TooLarge)));
+    }
     let patience = app.config.server.header_timeout;
     let reading = Bytes::from_request(request, app);
     match tokio::time::timeout(patience.duration(), reading).await {
@@ -261,9 +267,8 @@ pub(crate) async fn read(request: Request<Body>, app: &App, outside: &Outside) -
         }
         Ok(Ok(bytes)) => Ok(bytes),
         Ok(Err(error)) => {
-            let most = app.config.server.max_body;
             let code = if error.status().as_u16() == 413 { Code::TooLarge } else { Code::BadRequest };
-            Err(outside.problem(Error::new(code).detail(format!("A body may have {most}.")).because(error)))
+            Err(outside.problem(too_large(code).because(error)))
         }
     }
 }

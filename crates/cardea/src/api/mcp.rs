@@ -229,12 +229,9 @@ impl ServerHandler for Handler {
         let request = CallRequest { caller, call, key, trace: trace.clone() };
         // WHY: its own task, so that a client that hangs up does not stop an action in the middle.
         let app = self.app.clone();
-        let (done, answer) = tokio::sync::oneshot::channel();
-        self.app.jobs.spawn("mcp call", async move {
-            drop(done.send(flow::call(&app, request).await));
-        });
+        let coming = flow::begin(&self.app, "mcp call", async move { flow::call(&app, request).await });
         let reply =
-            answer.await.map_err(|_| told(super::wordless(&self.app)))?.map_err(|error| fault(&error))?;
+            coming.await.map_err(|_| told(flow::wordless(&self.app)))?.map_err(|error| fault(&error))?;
         Ok(CallToolResponse::Complete(answer_of(reply)))
     }
 }

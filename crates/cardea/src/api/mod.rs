@@ -11,6 +11,7 @@ mod conversations;
 mod extract;
 mod health;
 mod host;
+mod idle;
 mod keys;
 mod logs;
 mod mcp;
@@ -34,7 +35,7 @@ use axum::{
 
 use self::problem::{Problem, Shape};
 pub use self::serve::{Bound, serve};
-use crate::{app::App, flow::wordless};
+use crate::app::App;
 
 /// All routes of this installation.
 pub fn router(app: App) -> Router {

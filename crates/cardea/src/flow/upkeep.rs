@@ -294,6 +294,13 @@ impl App {
         }
     }
 
+    /// Says at `/readyz` that this node will stop, and leaves a load balancer the time of `server.shutdown_delay` to notice;
+    /// everything goes on meanwhile. [`App::stop`] comes after it.
+    pub async fn leave(&self) {
+        self.pulse.leaves();
+        tokio::time::sleep(self.config.server.shutdown_delay.duration()).await;
+    }
+
     /// Stops in order: no new work, then the work in hand, then the upkeep; last the database.
     pub async fn stop(&self) {
         let drained = self.jobs.drain(self.config.server.drain.duration()).await;

@@ -294,3 +294,40 @@ async fn an_orderly_end_takes_no_new_work_and_records_the_work_in_hand() {
     assert_eq!((reply.status, reply.at("/answer")), (200, "Slowly but surely."), "{}", reply.text);
     assert_eq!(world.shop().refunds(17).await, 1);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_waits_for_work_that_the_end_cuts_off_is_told_so_and_not_to_ask_again() {
+    let long = || Act::Drip("Slowly. ".repeat(5_000), Duration::from_millis(5));
+    let plan = World::plan().model([(); 5].map(|()| long())).set("CARDEA_SERVER__DRAIN", "2s");
+    let world = plan.start().await;
+    let ann = world.user("support");
+    let asks = |model: &str, stream: bool, text: &str| json!({ "model": model, "stream": stream, "messages": [{ "role": "user", "content": text }] });
+    let path = "/v1/chat/completions";
+    let (agent, streamed) = (asks("agent/scripted", false, "One?"), asks("agent/scripted", true, "Two?"));
+    let (bare, dripped) = (asks("scripted", false, "Three?"), asks("scripted", true, "Four?"));
+    let ending = async {
+        while world.model().seen().len() < 5 {
+            tokio::task::yield_now().await;
+        }
+        world.app.stop().await;
+    };
+    let (agent, streamed, bare, dripped, own, ()) = tokio::join!(
+        ann.post(path, &agent),
+        ann.post(path, &streamed),
+        ann.post(path, &bare),
+        ann.post(path, &dripped),
+        ann.asks("Five?"),
+        ending
+    );
+    for (told, code) in [(agent, "/error/code"), (bare, "/error/code"), (own.reply, "/code")] {
+        let told = told.expect(503);
+        assert_eq!((told.at(code), told.header("x-should-retry")), ("draining", "false"), "{}", told.text);
+        assert_eq!(told.header("retry-after"), "");
+    }
+    for told in [streamed, dripped] {
+        let events = told.expect(200).events();
+        let [.., error, done] = &events[..] else { panic!("{events:?}") };
+        assert_eq!(done.data, "[DONE]");
+        assert_eq!(error.json()["error"]["code"], "draining", "{error:?}");
+    }
+}
