@@ -271,6 +271,9 @@ impl App {
             if several {
                 self.compare_policies(&policies, &mut others).await;
             }
+            if let Err(error) = self.control.forget_lost_reservations().await {
+                tracing::warn!(error.code = error.code().name(), "lost reservations are not given back yet");
+            }
             if let Err(error) = self.control.forget_dead_nodes().await {
                 tracing::warn!(
                     error.code = error.code().name(),
@@ -345,6 +348,13 @@ impl App {
         }
     }
 
+    /// Says at `/readyz` that this node will stop, and leaves a load balancer the time of `server.shutdown_delay` to notice;
+    /// everything goes on meanwhile. [`App::stop`] comes after it.
+    pub async fn leave(&self) {
+        self.pulse.leaves();
+        tokio::time::sleep(self.config.server.shutdown_delay.duration()).await;
+    }
+
     /// Stops in order: no new work, then the work in hand, then the upkeep; last the database.
     pub async fn stop(&self) {
         let drained = self.jobs.drain(self.config.server.drain.duration()).await;
@@ -353,7 +363,7 @@ impl App {
         }
         let last = async {
             self.context.cache().persist().await;
-            drop(self.control.forget_lost_reservations().await);
+            drop(self.control.close_purses().await);
             drop(self.observe.checkpoint(self.checkpoints()).await);
         };
         // WHY: all of it can be done at the next start as well, and a database that does not answer must not keep us.

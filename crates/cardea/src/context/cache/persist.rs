@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use cardea_core::{Result, id::TenantId, time::Timestamp};
 use cardea_store::{
     Commit, Db, args,
-    shared::cache::{CacheStore as _, Key, MemoryCache, Place, Record},
+    shared::cache::{CacheStore as _, Gone, Key, MemoryCache, Place, Record},
 };
 
 use super::{Cache, Seal, kept::Kept, marks::Marks};
@@ -27,7 +27,7 @@ pub struct Persisted {
     pub seal: Seal,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Row {
     tenant: TenantId,
     place: Place,
@@ -42,6 +42,8 @@ pub(super) struct Persist {
     seal: Seal,
     db: Db,
     waiting: Mutex<Vec<Row>>,
+    /// Entries whose rows are to be deleted.
+    gone: Mutex<Vec<Gone>>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -52,7 +54,7 @@ impl Persist {
     pub(super) fn new(persisted: Persisted, db: Db) -> Self {
         let Persisted { store, seal } = persisted;
         store.note_gone();
-        Self { store, seal, db, waiting: Mutex::default() }
+        Self { store, seal, db, waiting: Mutex::default(), gone: Mutex::default() }
     }
 
     /// Notes an entry that is to be written. `ahead`: by how much the count is that this node has given it.
@@ -77,15 +79,24 @@ impl Persist {
 
     /// Writes what waits. What cannot be written now waits on.
     async fn flush(&self) -> Result<()> {
-        for gone in self.store.gone().chunks(GROUP) {
-            let delete = |commit: Commit, gone: &cardea_store::shared::cache::Gone| {
+        lock(&self.gone).extend(self.store.gone());
+        loop {
+            let gone: Vec<Gone> = lock(&self.gone).iter().take(GROUP).cloned().collect();
+            if gone.is_empty() {
+                break;
+            }
+            let delete = |commit: Commit, gone: &Gone| {
                 let sql = "DELETE FROM cache_records WHERE place = $1 AND key = $2";
                 commit.run(sql, args![gone.place.0.to_vec(), gone.key.0.to_vec()])
             };
             self.db.commit(gone.iter().fold(Commit::new(), delete)).await?;
+            lock(&self.gone).drain(..gone.len());
         }
-        let rows = std::mem::take(&mut *lock(&self.waiting));
-        for rows in rows.chunks(GROUP) {
+        loop {
+            let rows: Vec<Row> = lock(&self.waiting).iter().take(GROUP).cloned().collect();
+            if rows.is_empty() {
+                break;
+            }
             // What has left meanwhile must not come back with a restart.
             let held = rows.iter().filter(|row| self.store.holds(&row.place, &row.key));
             let insert = |commit: Commit, row: &Row| {
@@ -96,6 +107,8 @@ impl Persist {
                 )
             };
             self.db.commit(held.fold(Commit::new(), insert)).await?;
+            let written = |one: &Row| rows.iter().any(|row| row.record == one.record);
+            lock(&self.waiting).retain(|row| !written(row));
         }
         Ok(())
     }

@@ -228,7 +228,7 @@ async fn meters_are_read_from_this_machine_or_with_their_token() {
     const TOKEN: &str = "a token for the meters, of 32 bytes and more";
     let world = World::start().await;
     drop(world.stranger().get("/metrics").await.expect(200));
-    for proxy in ["forwarded", "x-forwarded-for"] {
+    for proxy in ["forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip", "via"] {
         let handed_on = world.stranger().send("GET", "/metrics", &[(proxy, "203.0.113.9")], "").await;
         assert_eq!(handed_on.expect(403).at("/code"), "denied");
     }
