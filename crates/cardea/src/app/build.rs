@@ -72,6 +72,8 @@ impl App {
         let Options { clock, public_url } = options;
         let jobs = Jobs::new();
         let (data, root, db) = truth(&config, config.db.clone()).await?;
+        // WHY: only a server claims it. A command in a folder of its own must not take the installation along.
+        claim::folder(&db, &data).await?;
         let shared: Arc<dyn Shared> = Arc::new(Memory::new(MemoryConfig::default(), Arc::clone(&clock)));
         let net = Net::new(config.net.clone(), Arc::clone(&clock))
             .map_err(|error| broken(format!("The `[net]` part cannot be used: {error}.")))?;
@@ -152,8 +154,10 @@ impl App {
 /// one: none is made then. What the vault and the store say.
 pub async fn truth(config: &Config, db: DbConfig) -> Result<(PathBuf, RootKey, Db)> {
     let (data, root, db) = truth_but_folder(config, db).await?;
-    claim::folder(&db, &data).await?;
-    Ok((data, root, db))
+    match claim::other_folder(&db, &data).await? {
+        Some(says) => Err(broken(says)),
+        None => Ok((data, root, db)),
+    }
 }
 
 /// The same, whichever the folder is.
