@@ -1,10 +1,14 @@
 //! From the result of an upstream's tool to an outcome.
 
-use cardea_core::{saga::Undo, tool::Outcome, written};
+use cardea_core::{
+    Code,
+    tool::{Outcome, ToolCall},
+    written,
+};
 use rmcp::model::{CallToolResult, ContentBlock, ResourceContents};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
-use super::job::Acted;
+use super::{catalog::Tool, job::Acted};
 
 /// Most letters of what a server says of a failure.
 pub(super) const SAID: usize = 2_000;
@@ -31,15 +35,36 @@ fn block(block: &ContentBlock) -> String {
     }
 }
 
+/// Where a server made with `cardea-mcp` says which of our codes its error has.
+const ERROR_META: &str = "dev.cardea/error";
+
+/// True of an error by which the server itself does not know whether the work was done. Others know nothing of these codes,
+/// and their errors say that it was not.
+fn is_unknown(result: &CallToolResult) -> bool {
+    let code = result.meta.as_ref().and_then(|meta| meta.get(ERROR_META)?.get("code")?.as_str());
+    let Some(code) = code.and_then(Code::parse) else { return false };
+    matches!(
+        code,
+        Code::UpstreamUnknown
+            | Code::UpstreamSilent
+            | Code::UpstreamFailed
+            | Code::TimeSpent
+            | Code::Internal
+            | Code::StoreUnavailable
+            | Code::StoreFull
+    )
+}
+
 /// What a result says, of which `most` bytes may go on; and what takes its work back, made from all of it.
-pub(super) fn acted(
-    result: CallToolResult,
-    most: usize,
-    (undo, arguments): (Option<&Undo>, &Map<String, Value>),
-) -> Acted {
+pub(super) fn acted(result: CallToolResult, most: usize, (tool, call): (&Tool, &ToolCall)) -> Acted {
+    let (undo, arguments) = (tool.undo(), &call.arguments);
     let text = text_of(&result);
     if result.is_error == Some(true) {
-        return Outcome::Failed { reason: text.chars().take(SAID).collect() }.into();
+        let reason = text.chars().take(SAID).collect();
+        return match tool.effect().changes_things() && is_unknown(&result) {
+            true => Outcome::Unknown { reason }.into(),
+            false => Outcome::Failed { reason }.into(),
+        };
     }
     // WHY: `1.10` is a version as likely as a number; only what is plainly JSON is read as JSON.
     let json = match result.structured_content {
@@ -68,10 +93,26 @@ pub(super) fn acted(
 mod tests {
     use std::collections::BTreeMap;
 
-    use super::*;
+    use cardea_core::{
+        journal::Repeatable,
+        saga::Undo,
+        tool::{Effect, ToolSpec},
+    };
+
+    use super::{super::catalog::Source, *};
+
+    fn tool(effect: Effect) -> Tool {
+        let spec = json!({ "name": "own__reserve", "description": "", "input_schema": { "type": "object" } });
+        let spec = ToolSpec { effect, ..serde_json::from_value(spec).unwrap() };
+        Tool::new(spec, Source::Mcp { server: "own".into(), name: "reserve".into() }, Repeatable::No).unwrap()
+    }
+
+    fn call() -> ToolCall {
+        serde_json::from_value(json!({ "id": "1", "name": "own__reserve", "arguments": {} })).unwrap()
+    }
 
     fn told(result: CallToolResult) -> Value {
-        match acted(result, 1 << 16, (None, &Map::new())).outcome {
+        match acted(result, 1 << 16, (&tool(Effect::Read), &call())).outcome {
             Outcome::Done { result } => result,
             other => panic!("{other:?}"),
         }
@@ -106,13 +147,30 @@ mod tests {
         let with = BTreeMap::from([("id".to_owned(), json!("{result.id}"))]);
         let undo = Undo::new("own__release".into(), &with).unwrap();
         let long = json!({ "id": "r1", "more": "x".repeat(100) }).to_string();
+        let mut tool = tool(Effect::Write);
+        tool.undo_with(undo);
         let of = |text: &str| {
             let result = CallToolResult::success(vec![ContentBlock::text(text)]);
-            acted(result, 50, (Some(&undo), &Map::new()))
+            acted(result, 50, (&tool, &call()))
         };
         let Acted { outcome, way } = of(&long);
         assert!(format!("{outcome:?}").contains("longer than 50 bytes"), "{outcome:?}");
         assert!(way.unwrap().is_open());
         assert!(!of("done").way.unwrap().is_open(), "there is none, and that is known");
+    }
+
+    #[test]
+    fn an_error_of_which_the_server_itself_does_not_know_what_was_done_is_no_refusal() {
+        let of = |effect: Effect, code: &str| {
+            let error = json!({ "content": [{ "type": "text", "text": "too late" }], "isError": true,
+                                "_meta": { "dev.cardea/error": { "code": code } } });
+            acted(serde_json::from_value(error).unwrap(), 1 << 16, (&tool(effect), &call())).outcome.name()
+        };
+        for code in ["upstream_unknown", "internal", "store_full", "time_spent"] {
+            assert_eq!((of(Effect::Write, code), of(Effect::Read, code)), ("unknown", "failed"), "{code}");
+        }
+        for code in ["denied", "invalid_arguments", "conflict", "a_code_of_tomorrow"] {
+            assert_eq!(of(Effect::Write, code), "failed", "{code}");
+        }
     }
 }

@@ -270,8 +270,7 @@ impl Upstream {
         let (until, within) = if until < deadline { (until, own) } else { (deadline, job.within) };
         match tokio::time::timeout_at(until, client.call_tool_once(params)).await {
             Ok(Ok(CallToolResponse::Complete(result))) => {
-                let undo = (tool.undo(), &job.call.arguments);
-                Ok(result::acted(result, self.config.max_result.len(), undo))
+                Ok(result::acted(result, self.config.max_result.len(), (tool, job.call)))
             }
             Ok(Ok(_)) => {
                 let reason = format!("`{}` asks for more input, which Cardea does not pass on.", self.name);

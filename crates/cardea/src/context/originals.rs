@@ -67,6 +67,26 @@ impl Context {
         }
     }
 
+    /// The same for a new question, in the commit that takes hold of its conversation.
+    ///
+    /// INVARIANT: the question was screened with the placeholders that are kept. The turn before it may have ended since
+    /// they were read and have added some; the commit is void then, and the question is to be screened anew.
+    ///
+    /// # Errors
+    /// What the vault says.
+    pub fn names_of_question(
+        &self,
+        who: &Principal,
+        conversation: ConversationId,
+        names: &Names,
+    ) -> Result<Commit> {
+        let sql = "SELECT id FROM conversations WHERE id = $1 AND \
+                   COALESCE((SELECT version FROM secrets WHERE tenant = $2 AND name = $3), 0) = CAST($4 AS BIGINT)";
+        let args = args![conversation, &who.tenant, name(conversation), names.version()];
+        let unchanged = Commit::new().guard("placeholders", sql, args);
+        Ok(unchanged.and(self.keep_names(who, Some(conversation), names)?))
+    }
+
     /// The same for the turn's last commit: what belongs to a conversation that was deleted meanwhile is not kept.
     ///
     /// # Errors

@@ -10,16 +10,15 @@ use cardea_core::{
     message::Sampling,
     time::Millis,
 };
-use cardea_store::Commit;
 use serde_json::json;
 
-use super::{Outlet, Stream, answer::answer, converse::Thought, unwind::unwind};
+use super::{Outlet, Stream, answer::answer, begin::begin_turn, converse::Thought, unwind::unwind};
 use crate::{
     app::{App, History},
     context::cache::Reuse,
-    control::{Admission, Estimate, Through},
+    control::{Admission, Estimate},
     observe::Trace,
-    turn::{Before, Begun, Ending, Failure, Kind, Limits, Question, Receipt, Trail, Turn},
+    turn::{Begun, Ending, Failure, Receipt, Trail, Turn},
 };
 
 /// What is said, to whom, and where.
@@ -50,7 +49,7 @@ impl Message {
     }
 
     /// Everything that must be the same in a repeat under the same key.
-    fn whole(&self) -> String {
+    pub(super) fn whole(&self) -> String {
         json!([self.text, self.sampling, self.rest]).to_string()
     }
 }
@@ -70,75 +69,20 @@ pub async fn chat(app: &App, caller: &Caller, message: Message, client: Option<S
 
 /// The steps of it, each a room.
 async fn ask(app: &App, caller: &Caller, message: Message, client: Option<Stream>) -> Result<Receipt> {
-    let history = message.history();
     let trace = message.trace.clone();
     let agent = tuned(app.find_agent(&message.agent)?, &message.sampling);
-    let guard = agent.spec.guard.as_deref();
-    let admitting = app.control.admit(caller, app.estimate(&agent, &message.text, history));
+    let admitting = app.control.admit(caller, app.estimate(&agent, &message.text, message.history()));
     let admitted = trace.time("admit", admitting).await?; // rate, budget, load
-    let finding = app.context.find(caller, &agent.name, message.conversation);
-    let talk = trace.time("conversation", finding).await?; // yours, or not found
-    let talk_is_new = talk.is_none();
-    let mut names = app.context.names(talk.as_ref()).await?; // what `[CARD_1]` means here
-    let who = Through { caller, agent: &agent.name, via: "chat", request: trace.request(), turn: None };
-    let screening = app.control.told(who, || app.control.screen_input(guard, &names, &message.text));
-    let screened = trace.time("guard", screening).await; // guard input
-    trace.note(|event| event.findings = names.found());
-    let prompt = screened?;
-    let asked = message.key.as_ref().map(|_| app.vault.digest(&message.whole())).unwrap_or_default();
-    let screened_again;
-    let mut question = Question {
-        principal: caller,
-        request: trace.request(),
-        trace: Some(trace.context()),
-        kind: Kind::Chat,
-        agent: &agent.name,
-        version: &agent.version,
-        limits: Limits::of(&agent),
-        conversation: None,
-        named: message.conversation,
-        prompt: &prompt,
-        asked: &asked,
-        taint: prompt.taint().to_vec(),
-        found: prompt.found().clone(),
-        key: message.key.as_deref(),
-    };
-    let failed = match app.turns.again(&question).await? {
-        Before::Done(receipt) => {
+    let turn = match begin_turn(app, caller, &agent, &message).await? {
+        Begun::Fresh(turn) => turn, // screened, and durable from here on
+        Begun::Again(receipt) => {
             trace.note(|event| event.replays(&receipt));
             return Ok(receipt); // same idempotency key, same answer, and no second conversation
         }
-        Before::Failed(talk) => app.context.find(caller, &agent.name, talk.filter(|_| talk_is_new)).await?,
-        Before::None => None,
-    };
-    let mut rows = Commit::new();
-    let talk = match (talk, failed) {
-        (Some(talk), _) => talk,
-        (None, Some(talk)) => {
-            // asked again where it failed: its placeholders go on to mean the same
-            names = app.context.names(Some(&talk)).await?;
-            let screen = || app.control.screen_input(guard, &names, &message.text);
-            screened_again = app.control.told(who, screen).await?;
-            question.prompt = &screened_again;
-            talk
-        }
-        (None, None) => {
-            let title = app.control.told(who, || app.control.screen_title(guard, &prompt)).await?; // what a new conversation is called
-            question.taint.extend_from_slice(title.taint());
-            app.context.create(&mut rows, caller, &agent.name, &title)
-        }
-    };
-    question.conversation = Some(talk.id);
-    let rows = rows.and(app.context.keep_names(caller, Some(talk.id), &names)?);
-    let turn = match trace.time("begin", app.turns.begin_with(question, rows)).await? {
-        Begun::Fresh(turn) => turn.traced(trace).named(names), // durable from here on
-        Begun::Again(receipt) => {
-            trace.note(|event| event.replays(&receipt));
-            return Ok(receipt);
-        }
     };
     let (trail, trace) = (turn.trail(), turn.trace().clone());
-    let mut outlet = Outlet::new(app.control.window(guard, turn.names())?, client); // text leaves only through the guard window
+    let window = app.control.window(agent.spec.guard.as_deref(), turn.names())?;
+    let mut outlet = Outlet::new(window, client); // text leaves only through the guard window
     let open = Open { turn, admitted, outlet: &mut outlet, reuse: message.reuse };
     match settle(app, caller, &agent, open).await {
         Err(error) if error.code() == Code::TakenOver => elsewhere(app, (&trail, &trace), &mut outlet).await,

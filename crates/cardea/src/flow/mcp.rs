@@ -16,7 +16,7 @@ use serde_json::json;
 
 use super::{
     chat::{ended_elsewhere, left_open},
-    tool_call::{Called, cut_off, tool_call},
+    tool_call::{Called, cut_off, give_up_sent, tool_call},
     visible::{Named, find, visible},
 };
 use crate::{
@@ -97,6 +97,7 @@ async fn ask(app: &App, request: CallRequest) -> Result<CallReply> {
         limits: Limits::of(&agent),
         conversation: None,
         named: None,
+        first: true,
         prompt: &call.name,
         asked: &asked,
         taint: Vec::new(),
@@ -207,7 +208,7 @@ async fn run(
 }
 
 /// Closes or lays down the turn of a call, as what came of the call says.
-async fn end(app: &App, turn: Turn, called: Result<Called>) -> Result<CallReply> {
+async fn end(app: &App, mut turn: Turn, called: Result<Called>) -> Result<CallReply> {
     match called {
         Ok(Called::Ended(step)) => ended(app, turn, &step).await,
         Ok(Called::Waiting(waiting)) => {
@@ -216,7 +217,7 @@ async fn end(app: &App, turn: Turn, called: Result<Called>) -> Result<CallReply>
             trace.note(|event| event.answered(&receipt));
             Ok(CallReply::Waiting { approval: waiting.approval, turn: id })
         }
-        Err(error) if error.code() == Code::UpstreamUnknown => {
+        Err(error) if error.code() == Code::UpstreamUnknown || give_up_sent(app, &mut turn).await? => {
             let (reason, trace) = (error.public(), turn.trace().clone());
             trace.note(|event| event.failed(&error));
             let receipt = app.turns.close(turn, Ending::Unknown(error)).await?;

@@ -4,6 +4,7 @@
 //! an effect: the API, MCP and an embedding program all come through here.
 
 mod answer;
+mod begin;
 mod cancel;
 mod chat;
 mod complete;

@@ -67,6 +67,7 @@ async fn run(app: &App, agent: &Arc<Agent>, check: Check) -> Result<()> {
         limits: Limits::of(agent),
         conversation: None,
         named: None,
+        first: true,
         prompt: &check.prompt,
         asked: "",
         taint: check.taint,

@@ -11,7 +11,7 @@ use std::{
 use cardea_core::{
     Code, Error, Result, Retry,
     id::{ToolName, TurnId},
-    journal::StepState,
+    saga::Way,
     time::Millis,
 };
 use futures::FutureExt as _;
@@ -22,7 +22,7 @@ use super::{
     Outlet,
     chat::{Open, settle},
     mcp,
-    tool_call::cut_off,
+    tool_call::give_up_sent,
 };
 use crate::{
     app::App,
@@ -182,16 +182,18 @@ pub async fn resume_one(app: &App, free: &Free) -> Result<()> {
     settle(app, &caller, &agent, Open { turn, admitted, outlet, reuse }).await.map(drop)
 }
 
-/// True of a call that was begun or approved, and whose server has not been there since this node started, or not long
-/// enough for the policies to know its tools.
+/// True of a turn whose tools are needed to go on or back, and whose server has not been there since this node started, or
+/// not long enough for the policies to know them: those of a call that was begun or approved, and those of a step that can
+/// be taken back, which binds the turn to do all or nothing.
 fn awaits_a_server(app: &App, turn: &Turn) -> bool {
     let patient = app.clock.now() < turn.started_at().plus(PATIENCE);
     let listed = |tool: &ToolName| app.action.catalog().get(tool.as_str()).is_some();
-    let awaited = |step: &Step| {
-        let tool = step.tool();
-        step.is_open() && (app.action.is_awaited(tool) || listed(tool) && !app.control.knows(tool))
+    let away = |tool: &ToolName| app.action.is_awaited(tool) || listed(tool) && !app.control.knows(tool);
+    let awaited = |step: &Step| match step.way() {
+        Some(Way::Call { tool, .. }) if step.touched_the_world() => away(step.tool()) || away(tool),
+        _ => step.is_open() && !turn.is_cancelled() && away(step.tool()),
     };
-    patient && !turn.is_cancelled() && turn.steps().iter().any(awaited)
+    patient && turn.steps().iter().any(awaited)
 }
 
 /// The end of a turn of which nothing was written however often it was taken up.
@@ -207,14 +209,8 @@ fn agent_is_gone(error: Error) -> Error {
 
 /// Ends a turn that may not go on. What became of a write that was begun nobody knows, and so it is told.
 async fn end_as_it_stands(app: &App, mut turn: Turn, admitted: Admission, error: Error) -> Result<()> {
-    let begun = |step: &&Step| {
-        step.effect().changes_things() && matches!(step.state(), StepState::Started | StepState::Compensating)
-    };
-    let begun: Vec<Step> = turn.steps().iter().filter(begun).cloned().collect();
-    let ending = if begun.is_empty() { Ending::Failed(error) } else { Ending::Unknown(error) };
-    for step in begun {
-        cut_off(app, &mut turn, step).await?;
-    }
+    let unknown = give_up_sent(app, &mut turn).await?;
+    let ending = if unknown { Ending::Unknown(error) } else { Ending::Failed(error) };
     let (tokens, cost_micros) = turn.unpaid();
     turn.note(app.control.bill(&admitted, Estimate { tokens, cost_micros }));
     let trace = turn.trace().clone();

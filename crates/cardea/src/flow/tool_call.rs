@@ -120,6 +120,9 @@ pub(super) async fn tool_call(
     let asking = asking(turn, agent, via, &wish);
     let permitting = app.control.permit(caller, &asking, tool.spec(), &wish.call);
     let Ruling { permission, decision, rows } = turn.trace().time("permit", permitting).await?; // policy, taint, approval
+    if let (Permission::Waiting(_), Some(step)) = (&permission, sent(turn, &wish.digest)) {
+        return Err(cut_off(app, turn, step).await?); // what may be done already cannot wait for leave
+    }
     turn.note(rows);
     let permit = match permission {
         Permission::Granted(permit) => permit,
@@ -248,6 +251,12 @@ async fn unseen(
     refuse(app, turn, wish.start(Some(&ruled)), told).await
 }
 
+/// The step of a write with this digest that an earlier owner of this turn has sent already.
+fn sent(turn: &Turn, digest: &str) -> Option<Step> {
+    let sent = |step: &&Step| step.is_sent() && step.digest() == digest;
+    turn.steps().iter().find(sent).cloned()
+}
+
 /// Recorded, and told to the model.
 ///
 /// # Errors
@@ -259,10 +268,7 @@ async fn refuse(
     start: Start<'_>,
     (code, reason): (Code, &str),
 ) -> Result<Called> {
-    let sent = |step: &&Step| {
-        step.state() == StepState::Started && step.effect().changes_things() && step.digest() == start.digest
-    };
-    if let Some(step) = turn.steps().iter().find(sent).cloned() {
+    if let Some(step) = sent(turn, &start.digest) {
         return Err(cut_off(app, turn, step).await?);
     }
     let step = app.turns.refuse(turn, start, reason).await?;
@@ -271,6 +277,17 @@ async fn refuse(
         turn.trace().note(|event| event.code = Some(code)); // a model is told, and goes on; a client was refused
     }
     Ok(Called::Ended(Box::new(step)))
+}
+
+/// Writes down that nobody knows what became of the writes that were sent, of a turn that does not go on with them.
+/// True if there are some, or one was being taken back.
+pub(super) async fn give_up_sent(app: &App, turn: &mut Turn) -> Result<bool> {
+    let sent: Vec<Step> = turn.steps().iter().filter(|step| step.is_sent()).cloned().collect();
+    let any = !sent.is_empty() || turn.steps().iter().any(Step::is_undoing);
+    for step in sent {
+        cut_off(app, turn, step).await?;
+    }
+    Ok(any)
 }
 
 /// Writes down that nobody knows what became of a step, and gives the error that ends its turn.

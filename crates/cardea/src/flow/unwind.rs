@@ -14,7 +14,7 @@ use cardea_core::{
 
 use serde_json::Value;
 
-use super::tool_call::called;
+use super::tool_call::{called, give_up_sent};
 use crate::{
     action::{Job, Within},
     app::App,
@@ -33,6 +33,7 @@ pub(super) async fn unwind(
     turn: &mut Turn,
     error: Error,
 ) -> Result<Ending> {
+    give_up_sent(app, turn).await?; // what was begun before a crash: nobody knows
     if turn.next_undo().is_some() {
         app.turns.unwinding(turn, &error).await?; // durable: from here on there is no way but back
     }
@@ -55,15 +56,19 @@ pub(super) async fn unwind(
 async fn undo(app: &App, caller: &Caller, agent: &Agent, at: (&mut Turn, Step)) -> Result<Step> {
     let (turn, step) = at;
     let call = step.way().and_then(|way| Way::as_call(way, format!("undo_{}", step.number())));
+    // WHY: an undo that was on its way when its process ended may have arrived.
+    let kept = |why| if step.is_undoing() { Undone::Unknown(why) } else { Undone::Stays(why) };
     let known = call.and_then(|call| Some((app.action.catalog().get(&call.name).cloned()?, call)));
     let Some((tool, call)) = known else {
-        return app.turns.undone(turn, step, Undone::Stays("what takes it back is gone".to_owned())).await;
+        let end = kept("what takes it back is gone".to_owned());
+        return app.turns.undone(turn, step, end).await;
     };
     let guard = agent.spec.guard.as_deref();
     let arguments = Value::Object(call.arguments.clone());
     let screening = || app.control.screen_json((guard, &Names::default()), arguments, Surface::ToolArguments);
     if let Err(error) = tool.check(&call).and_then(|()| Ok(screening()?)) {
-        return app.turns.undone(turn, step, Undone::Stays(error.public())).await; // what would be masked goes on
+        let end = kept(error.public());
+        return app.turns.undone(turn, step, end).await; // what would be masked goes on
     }
     // WHY: untrusted text has no say in an undo. Which tool is called is declared, and the service gets nothing but what
     // it was given or has said itself; so nothing can leak that way, and a tainted turn can be taken back.
@@ -83,11 +88,13 @@ async fn undo(app: &App, caller: &Caller, agent: &Agent, at: (&mut Turn, Step)) 
         // WHY: nobody is there to wait for the person; the rows of the open question are not written.
         Permission::Waiting(_) => {
             let why = format!("`{}` needs a person's approval", tool.name());
-            return app.turns.undone(turn, step, Undone::Stays(why)).await;
+            let end = kept(why);
+            return app.turns.undone(turn, step, end).await;
         }
         Permission::Refused(why) => {
             turn.note(rows);
-            return app.turns.undone(turn, step, Undone::Stays(why)).await;
+            let end = kept(why);
+            return app.turns.undone(turn, step, end).await;
         }
     };
     turn.note(rows);

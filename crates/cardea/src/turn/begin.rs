@@ -41,6 +41,8 @@ pub struct Question<'a> {
     pub conversation: Option<ConversationId>,
     /// The same as the client named it: absent if it was made for this very question.
     pub named: Option<ConversationId>,
+    /// True if nothing was said before: its conversation is made with it, or it has none.
+    pub first: bool,
     /// What is asked, screened.
     pub prompt: &'a str,
     /// A keyed digest of all that is asked, as the client sent it: two requests with one idempotency key are told apart by
@@ -134,14 +136,15 @@ impl Turns {
     /// # Errors
     /// `idempotency_key_reused`, `in_progress`, `conversation_busy`, or what the store says.
     pub async fn begin(&self, question: Question<'_>) -> Result<Begun> {
-        self.begin_with(question, Commit::new()).await
+        self.begin_with(question, Commit::new(), Commit::new()).await
     }
 
-    /// The same, with rows of another room that must become durable together with the question.
+    /// The same, with rows of other rooms that must become durable together with the question: those that make its
+    /// conversation, and those that are written once nobody else can write there.
     ///
     /// # Errors
-    /// As [`Turns::begin`].
-    pub async fn begin_with(&self, question: Question<'_>, rows: Commit) -> Result<Begun> {
+    /// As [`Turns::begin`], and `conflict` if a guard of those rows does not hold.
+    pub async fn begin_with(&self, question: Question<'_>, opening: Commit, within: Commit) -> Result<Begun> {
         let fingerprint = question.fingerprint();
         if let Some(key) = question.key
             && let Before::Done(known) = self.known(&question, key, &fingerprint).await?
@@ -149,13 +152,14 @@ impl Turns {
             return Ok(Begun::Again(known));
         }
         let mut turn = self.fresh(&question);
-        turn.note(rows);
+        turn.note(opening);
         if let Some(key) = question.key {
             let made = Made { turn: Some(turn.id), answer: None };
             let owner = turn.principal.key();
             turn.note(question.once(&owner, key, &fingerprint).claim(made, self.now()));
         }
         self.write_message(&mut turn);
+        turn.note(within);
         let mut detail = json!({ "kind": turn.kind.name(), "agent": turn.agent, "version": question.version, "conversation": turn.conversation,
                                  "prompt_bytes": turn.prompt.len() });
         if let (Some(detail), true) = (detail.as_object_mut(), question.found != Found::default()) {
@@ -201,7 +205,7 @@ impl Turns {
             kind: question.kind,
             agent: question.agent.clone(),
             conversation: question.conversation,
-            first: question.named.is_none(),
+            first: question.first,
             prompt: question.prompt.to_owned(),
             limits: question.limits,
             fence: 1,

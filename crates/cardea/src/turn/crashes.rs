@@ -105,6 +105,7 @@ impl Worker<'_> {
             limits: LIMITS,
             conversation: Some(talk),
             named: Some(talk),
+            first: false,
             prompt: match number % 3 {
                 0 => "keyed",
                 1 => "plain",

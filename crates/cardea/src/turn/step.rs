@@ -148,6 +148,12 @@ impl Step {
         matches!(self.state, StepState::Waiting | StepState::Started)
     }
 
+    /// True of a write that was sent, and nobody has said what came of it.
+    #[must_use]
+    pub fn is_sent(&self) -> bool {
+        self.state == StepState::Started && self.effect.changes_things()
+    }
+
     /// True if its effect has, or may have, happened and was not taken back.
     #[must_use]
     pub fn touched_the_world(&self) -> bool {
@@ -216,17 +222,18 @@ impl Turns {
                 && step.digest == start.digest
                 && step.tool == *start.tool
         });
-        let mut step = match waiting.map(|at| turn.steps.remove(at)) {
-            Some(known) => known,
-            None => new_step(turn, &start),
-        };
+        let known = waiting.map(|at| turn.steps.remove(at));
+        let mut step = known.clone().unwrap_or_else(|| new_step(turn, &start));
         step.again = step.state == StepState::Started && step.durable;
         step.rule(start.decision);
         step.go(StepState::Started);
         if step.effect.changes_things() {
             self.write_start(turn, &mut step);
             guard_key(turn);
-            self.flush(turn).await?;
+            if let Err(error) = self.flush(turn).await {
+                known.into_iter().for_each(|known| self.put(turn, known)); // it is as it was
+                return Err(error);
+            }
             crash::point("effect.ready");
         }
         if !step.effect.changes_things() && turn.kind == Kind::Chat {
@@ -256,8 +263,9 @@ impl Turns {
             turn.guard(
                 "step",
                 "UPDATE steps SET state = $3, outcome = $4, ended_at = $5, attempts = attempts + 1, \
-                 decision = COALESCE($6, decision), undo = $7 WHERE turn = $1 AND number = $2",
-                args![turn.id, step.number, step.state.name(), outcome, ended, decision, undo],
+                 decision = COALESCE($6, decision), undo = $7, approval = COALESCE($8, approval) \
+                 WHERE turn = $1 AND number = $2",
+                args![turn.id, step.number, step.state.name(), outcome, ended, decision, undo, step.approval],
             );
             return;
         }

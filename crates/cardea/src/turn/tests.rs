@@ -1,6 +1,6 @@
 use cardea_core::{
     cost::Prices,
-    id::{ApprovalId, StepId, ToolName},
+    id::{ApprovalId, KeyId, StepId, ToolName},
     journal::{Repeatable, StepState, TurnState},
     log::ChainKey,
     message::Finish,
@@ -163,6 +163,7 @@ impl Asks {
             limits: LIMITS,
             conversation: self.conversation,
             named: self.conversation,
+            first: self.conversation.is_none(),
             prompt: &self.prompt,
             asked: &self.said,
             taint: Vec::new(),
@@ -383,6 +384,48 @@ async fn a_sleeping_turn_goes_on_under_the_same_step_once_a_person_has_decided()
     assert_eq!(turns.events(&ann, id, 3).await.unwrap().0, events[3..], "a stream goes on after any event");
     assert_eq!(turns.events(&user("bob"), id, 0).await.unwrap_err().code(), Code::NotFound);
     assert_eq!(turns.find(&user("bob"), id).await.unwrap_err().code(), Code::NotFound);
+}
+
+#[tokio::test]
+async fn a_turn_that_waits_a_second_time_is_woken_by_the_second_decision() {
+    let (house, ann) = (House::new().await, user("ann"));
+    let (turns, talk) = (house.process().await, house.conversation(&ann).await);
+    let turn = Asks::chat(&ann, talk, "refund 900").fresh(&turns).await;
+    let (id, refund) = (turn.id(), Refund::of(900));
+    let (first, second) = (ApprovalId::random(), ApprovalId::random());
+    let insert = "INSERT INTO approvals (id, tenant, turn, step, owner, user_id, tool, args, args_digest, digest, state, \
+                  created_at, expires_at) VALUES ($1, 'acme', $2, 1, $3, 'ann', 'refund', '{}', '', '', 'approved', 0, $4)";
+    let until = house.clock.now().plus(Millis::from_secs(60)).0;
+    for approval in [first, second] {
+        house.db.commit(Commit::new().run(insert, args![approval, id, ann.key(), until])).await.unwrap();
+    }
+    turns.sleep(turn, refund.start(Effect::Write), first).await.unwrap();
+    // Policy wants another person by now.
+    let turn = turns.claim(id, LIMITS).await.unwrap().unwrap();
+    turns.sleep(turn, refund.start(Effect::Write), second).await.unwrap();
+    let turn = turns.claim(id, LIMITS).await.unwrap().unwrap();
+    assert_eq!((turn.steps().len(), turn.steps()[0].approval()), (1, Some(second)));
+    turns.close(turn, answer("refunded")).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_write_that_was_sent_is_not_forgotten_where_its_key_is_withdrawn() {
+    let house = House::new().await;
+    let robot = Principal {
+        client: Some(KeyId::random().to_string().as_str().into()),
+        proof: Proof::ApiKey,
+        ..user("robot")
+    };
+    let talk = house.conversation(&user("robot")).await;
+    let before = house.process().await;
+    let mut turn = Asks::chat(&user("robot"), talk, "refund order 17").fresh(&before).await;
+    drop(before.start(&mut turn, Refund::of(17).start(Effect::Write)).await.unwrap());
+    let after = house.process().await;
+    let mut resumed = after.claim(turn.id(), LIMITS).await.unwrap().unwrap();
+    resumed.principal = robot;
+    let refused = after.start(&mut resumed, Refund::of(17).start(Effect::Write)).await.unwrap_err();
+    assert_eq!(refused.code(), Code::TokenInvalid);
+    assert!(resumed.steps()[0].is_sent() && resumed.has_effects(), "{:?}", resumed.steps());
 }
 
 #[tokio::test]

@@ -88,6 +88,14 @@ pub struct Kept {
     version: i64,
 }
 
+impl Kept {
+    /// The version, from 1.
+    #[must_use]
+    pub fn version(self) -> i64 {
+        self.version
+    }
+}
+
 /// id, version, key_id, wrapped_key, sealed, person
 type Row = (String, i64, String, Vec<u8>, Vec<u8>, Option<String>);
 

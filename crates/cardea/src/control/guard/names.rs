@@ -118,6 +118,12 @@ impl Names {
         })
     }
 
+    /// The version in the vault that these were read from or kept as; 0 if there is none.
+    #[must_use]
+    pub fn version(&self) -> i64 {
+        self.with(|state| state.kept.map_or(0, Kept::version))
+    }
+
     /// Notes that everything so far is in a commit.
     pub fn saved(&self, kept: Kept) {
         self.with(|state| (state.saved, state.kept) = (state.masks.originals.len(), Some(kept)));

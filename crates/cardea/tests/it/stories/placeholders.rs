@@ -6,9 +6,10 @@ use std::{fs, sync::Arc};
 use cardea::{
     app::{App, Options},
     config::{Config, Environment},
+    control::Names,
 };
 use cardea_auth::VerifiedClaims;
-use cardea_store::Commit;
+use cardea_store::{Commit, CommitError};
 use cardea_testkit::{World, history::leaks, model::Act, world::TENANT};
 
 const FIRST: &str = "4111 1111 1111 1111";
@@ -122,4 +123,27 @@ async fn what_a_tool_makes_the_model_write_into_an_address_does_not_come_back_th
     assert_eq!(open.text.matches("DE89").count(), 2, "in the question and once in the answer: {}", open.text);
     let second = world.user("support").asks("My account is DE89 3704 0044 0532 0130 00.").await;
     second.answers("Done. [REMOVED_1] Bye.").await;
+}
+
+#[tokio::test]
+async fn a_question_is_not_begun_with_placeholders_that_the_turn_before_it_has_changed() {
+    let world =
+        World::with_model([Act::say("Yes?"), Act::say(&format!("Is it {FIRST}?")), Act::say("Fine.")]).await;
+    let ann =
+        world.app.auth.embedded(VerifiedClaims::new("acme", "ann").role("support").scope("read")).unwrap();
+    let scripted = world.app.agent("scripted");
+    let talk = scripted.chat(&ann, None, "Hello.").await.unwrap().conversation.unwrap();
+    let names = async || {
+        let owned = world.app.context.conversation(&ann, talk).await.unwrap();
+        world.app.context.names(Some(&owned)).await.unwrap()
+    };
+    let begins = async |names: &Names| {
+        world.app.db.commit(world.app.context.names_of_question(&ann, talk, names).unwrap()).await
+    };
+    let read_before = names().await;
+    begins(&read_before).await.unwrap();
+    scripted.chat(&ann, Some(talk), "Which card?").await.unwrap(); // its answer names one
+    assert_eq!(begins(&read_before).await.unwrap_err(), CommitError::Conflict("placeholders"));
+    begins(&names().await).await.unwrap();
+    scripted.chat(&ann, Some(talk), "Good.").await.unwrap();
 }

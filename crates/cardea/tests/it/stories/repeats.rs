@@ -127,6 +127,21 @@ async fn a_turn_that_only_read_is_asked_again_and_so_is_its_key_given_free() {
 }
 
 #[tokio::test]
+async fn a_first_question_that_is_repeated_where_the_talk_went_on_is_answered_in_its_light() {
+    let world = painter([broken(), Act::say("It is green."), Act::say("Still green.")]).await;
+    let (ann, key) = (world.user("support"), [("idempotency-key", "colour-2")]);
+    let asks = |text: &str| body(text).to_string();
+    let failed = ann.send("POST", "/v1/chat/completions", &key, &asks("Which colour?")).await.expect(502);
+    let talk = failed.header("x-cardea-conversation").to_owned();
+    let within = [("x-cardea-conversation", talk.as_str())];
+    let _: Reply = ann.send("POST", "/v1/chat/completions", &within, &asks("Is it painted?")).await.expect(200);
+    let told = ann.send("POST", "/v1/chat/completions", &key, &asks("Which colour?")).await.expect(200);
+    assert_eq!(told.header("x-cardea-conversation"), talk);
+    let seen = world.model().seen().last().unwrap().body["messages"].to_string();
+    assert!(seen.contains("Is it painted?") && seen.contains("It is green."), "{seen}");
+}
+
+#[tokio::test]
 async fn what_will_fail_again_is_not_sent_again_and_what_may_pass_is_told_when() {
     let ann = |world: &World| world.user("support");
     let rejected = Act::Status(400, None, r#"{"error":{"message":"no such parameter"}}"#.into());

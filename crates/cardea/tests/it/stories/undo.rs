@@ -1,15 +1,22 @@
-use std::sync::{Arc, Mutex};
+use std::sync::{
+    Arc, Mutex,
+    atomic::{AtomicBool, Ordering},
+};
 
 use cardea::{
     app::{App, Options},
     config::{Config, Environment},
+    flow::resume_one,
+    turn::Free,
 };
-use cardea_core::{id::TurnId, time::ManualClock};
+use cardea_core::{Code, id::TurnId, time::ManualClock};
 use cardea_mcp::{
     Args, Context, Error, Result, Server, State, Tool, UndoHint, guard::RequireAuth, schemars::JsonSchema,
 };
+use cardea_store::Jobs;
 use cardea_testkit::{
     World,
+    chaos::{ChaosProxy, Weather},
     model::Act,
     world::{Say, Service},
 };
@@ -299,9 +306,7 @@ async fn a_turn_that_was_left_in_the_middle_of_its_undo_is_taken_up_and_undone_u
     assert_eq!(steps, [("compensating".to_owned(),), ("failed".to_owned(),)]);
 
     // Another process takes the node's place, with nothing but the journal.
-    let loaded = Config::load(&world.folder().join("cardea.toml"), &Environment::default()).unwrap();
-    let clock = Arc::<ManualClock>::clone(&world.clock);
-    let second = App::build(loaded, Options { clock, ..Options::default() }).await.unwrap();
+    let second = takes_its_place(&world, |config| config).await;
     let ids: Vec<(TurnId,)> = world.app.db.rows("SELECT id FROM turns", Vec::new()).await.unwrap();
     let mut news = second.turns.follow(ids[0].0);
     second.start().await.unwrap();
@@ -329,9 +334,61 @@ async fn a_turn_that_was_left_in_the_middle_of_its_undo_is_taken_up_and_undone_u
     second.stop().await;
 }
 
+/// Another process in the place of the world's own, with nothing but the journal and these changes of the configuration.
+async fn takes_its_place(world: &World, change: impl FnOnce(String) -> String) -> App {
+    let file = world.folder().join("cardea.toml");
+    std::fs::write(&file, change(std::fs::read_to_string(&file).unwrap())).unwrap();
+    let url = ("CARDEA_DB__URL".to_owned(), world.app.config.db.url.clone());
+    let loaded = Config::load(&file, &Environment::from_iter([url])).unwrap();
+    let clock = Arc::<ManualClock>::clone(&world.clock);
+    App::build(loaded, Options { clock, ..Options::default() }).await.unwrap()
+}
+
+/// Waits until the only turn has ended, and gives its state and receipt.
+async fn ends(app: &App) -> (String, Value) {
+    loop {
+        let sql = "SELECT state, receipt FROM turns WHERE ended_at IS NOT NULL";
+        let rows: Vec<(String, String)> = app.db.rows(sql, Vec::new()).await.unwrap();
+        if let Some((state, receipt)) = rows.into_iter().next() {
+            return (state, serde_json::from_str(&receipt).unwrap());
+        }
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn a_write_that_was_sent_before_policy_wanted_an_approval_for_it_is_unknown_and_nobody_is_asked() {
+    let world = warehouse(POLICIES, [reserve("book"), Act::say("never said")]).await;
+    world.service().says("POST /reservations", [Say::Silent]);
+    let ann = world.user("support");
+    let mut tasks = JoinSet::new();
+    tasks.spawn(async move { ann.asks("Reserve the book.").await });
+    while world.service().came("POST /reservations").is_empty() {
+        tokio::task::yield_now().await;
+    }
+    let held = r#"
+@id("reservations-wait") @reason("reservations need a person.") @approval("role:supervisor")
+forbid (principal, action == Action::"demo__reserve", resource);
+"#;
+    std::fs::write(world.folder().join("policies/later.cedar"), held).unwrap();
+    let second = takes_its_place(&world, |config| config).await;
+    second.start().await.unwrap();
+    let (state, receipt) = ends(&second).await;
+    assert_eq!((state.as_str(), states(&receipt)), ("unknown", vec!["unknown"]), "{receipt}");
+    let asked: Vec<(String,)> = second.db.rows("SELECT id FROM approvals", Vec::new()).await.unwrap();
+    assert!(asked.is_empty() && world.service().came("POST /reservations").len() == 1, "{asked:?}");
+    tasks.abort_all();
+    second.stop().await;
+}
+
 /// What a tool server of the test has in its books: reservations, and each call with its key.
 #[derive(Clone, Default)]
-struct Books(Arc<Mutex<(Vec<String>, Vec<String>)>>);
+struct Books {
+    reserved: Arc<Mutex<Vec<String>>>,
+    lines: Arc<Mutex<Vec<String>>>,
+    /// The next release does not come to its end.
+    holds: Arc<AtomicBool>,
+}
 
 #[derive(Deserialize, JsonSchema)]
 struct Item {
@@ -350,10 +407,9 @@ async fn reserve_item(
     Args(wanted): Args<Item>,
     context: Context,
 ) -> Result<Value> {
-    let mut books = books.0.lock().unwrap();
     let id = format!("r-{}", wanted.item);
-    books.0.push(id.clone());
-    books.1.push(format!("reserve {}", context.idempotency_key().unwrap_or_default()));
+    books.reserved.lock().unwrap().push(id.clone());
+    books.lines.lock().unwrap().push(format!("reserve {}", context.idempotency_key().unwrap_or_default()));
     Ok(json!({ "id": id }))
 }
 
@@ -362,21 +418,23 @@ async fn release_item(
     Args(made): Args<Reservation>,
     context: Context,
 ) -> Result<Value> {
-    let mut books = books.0.lock().unwrap();
-    books.0.retain(|id| *id != made.reservation);
-    books.1.push(format!("release {} {}", made.reservation, context.idempotency_key().unwrap_or_default()));
+    let key = context.idempotency_key().unwrap_or_default();
+    books.lines.lock().unwrap().push(format!("release {} {key}", made.reservation));
+    if books.holds.swap(false, Ordering::SeqCst) {
+        std::future::pending::<()>().await;
+    }
+    books.reserved.lock().unwrap().retain(|id| *id != made.reservation);
     Ok(json!({}))
 }
 
 async fn charge_card() -> Result<Value> {
-    Err(Error::new(cardea_core::Code::Conflict).detail("card declined").into())
+    Err(Error::new(Code::Conflict).detail("card declined").into())
 }
 
-#[tokio::test]
-async fn a_tool_of_an_mcp_server_that_names_its_undo_is_taken_back_by_it() {
-    let books = Books::default();
+/// A server whose reservations are taken back by its releases, and whose cards are declined.
+fn bookkeeper(books: &Books) -> Server {
     let undo = UndoHint::new("release", [("reservation", "{result.id}")]);
-    let server = Server::new("own", "1.0.0")
+    Server::new("own", "1.0.0")
         .state(books.clone())
         .tool(
             Tool::new("reserve", reserve_item)
@@ -399,25 +457,78 @@ async fn a_tool_of_an_mcp_server_that_names_its_undo_is_taken_back_by_it() {
                 .writes()
                 .once_per_key()
                 .guard(RequireAuth),
-        );
-    let acts = [
-        Act::call("own__reserve", json!({ "item": "lamp" })),
-        Act::call("own__charge", json!({})),
-        Act::say("never said"),
-    ];
-    let policies = r#"
+        )
+}
+
+const SUPPORT_WORKS_THERE: &str = r#"
 @id("support-works-there") @reason("support works there.")
 permit (principal in Role::"support", action, resource in Server::"own");
 "#;
-    let world = World::plan().model(acts).policies(policies).tools(server).start().await;
+
+/// Reserves a lamp, and pays for it.
+fn buys() -> [Act; 3] {
+    let reserve = Act::call("own__reserve", json!({ "item": "lamp" }));
+    [reserve, Act::call("own__charge", json!({})), Act::say("never said")]
+}
+
+#[tokio::test]
+async fn a_tool_of_an_mcp_server_that_names_its_undo_is_taken_back_by_it() {
+    let books = Books::default();
+    let plan = World::plan().model(buys()).policies(SUPPORT_WORKS_THERE).tools(bookkeeper(&books));
+    let world = plan.start().await;
     let receipt = world.user("support").asks("Buy the lamp.").await.ends().await;
     assert_eq!(
         (&receipt["status"], states(&receipt)),
         (&json!("unwound"), vec!["compensated", "failed"]),
         "{receipt}"
     );
-    let (left, calls) = books.0.lock().unwrap().clone();
+    let (left, calls) = (books.reserved.lock().unwrap().clone(), books.lines.lock().unwrap().clone());
     let step = receipt["tools"][0]["step"].as_str().unwrap();
     assert_eq!(calls, [format!("reserve {step}"), format!("release r-lamp undo.{step}")]);
     assert_eq!(left, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn what_is_being_taken_back_waits_for_its_server_and_does_not_stay_because_that_comes_back_later() {
+    let books = Books { holds: Arc::new(AtomicBool::new(true)), ..Books::default() };
+    let plan = World::plan().model(buys()).policies(SUPPORT_WORKS_THERE).tools(bookkeeper(&books));
+    let world = plan.start().await;
+    let ann = world.user("support");
+    let mut tasks = JoinSet::new();
+    tasks.spawn(async move { ann.asks("Buy the lamp.").await });
+    while books.lines.lock().unwrap().len() < 2 {
+        tokio::task::yield_now().await; // the release has arrived, and is never answered
+    }
+    let jobs = Jobs::new();
+    let config = std::fs::read_to_string(world.folder().join("cardea.toml")).unwrap();
+    let (_, after) = config.split_once("[upstreams.own]\nurl = \"http://").unwrap();
+    let address = after.split_once("/mcp").unwrap().0.to_owned();
+    let proxy = ChaosProxy::start(&jobs, address.parse().unwrap()).await.unwrap();
+    proxy.set(Weather::Refuse);
+    let second = takes_its_place(&world, |config| {
+        let audience = format!("audience = \"http://{address}");
+        let config = config.replace(&audience, "AUDIENCE").replace(&address, &proxy.address().to_string());
+        config.replace("AUDIENCE", &audience)
+    })
+    .await;
+    second.start().await.unwrap();
+    let ids: Vec<(TurnId,)> = world.app.db.rows("SELECT id FROM turns", Vec::new()).await.unwrap();
+    let free = Free { id: ids[0].0, agent: "scripted".into() };
+    let mut looks = 0;
+    while looks < 3 {
+        match resume_one(&second, &free).await {
+            Ok(()) => tokio::task::yield_now().await, // the watch has it in hand
+            Err(error) => {
+                assert_eq!(error.code(), Code::UpstreamSilent, "{error:?}");
+                looks += 1;
+            }
+        }
+    }
+    proxy.set(Weather::Fair);
+    let (state, receipt) = ends(&second).await;
+    assert_eq!((state.as_str(), states(&receipt)), ("unwound", vec!["compensated", "failed"]), "{receipt}");
+    let lines = books.lines.lock().unwrap().clone();
+    assert!(lines.len() == 3 && lines[1] == lines[2], "released again under its key: {lines:?}");
+    tasks.abort_all();
+    second.stop().await;
 }

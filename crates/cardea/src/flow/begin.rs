@@ -1,0 +1,95 @@
+//! A message becomes a turn: its conversation is found, its words are screened, and the question is durable.
+
+use cardea_auth::Caller;
+use cardea_core::{Code, Result, agent::Agent};
+use cardea_store::Commit;
+
+use super::chat::Message;
+use crate::{
+    app::App,
+    control::{Found, Through},
+    turn::{Before, Begun, Kind, Limits, Question},
+};
+
+/// How often a question is opened anew, because the turn before it ended while it was screened.
+const TRIES: usize = 3;
+
+/// Opens the turn of a message; from its return on the question is durable.
+///
+/// # Errors
+/// `not_found`, `guard_refused`, `idempotency_key_reused`, `in_progress`, `conversation_busy`, or what the store says.
+pub(super) async fn begin_turn(
+    app: &App,
+    caller: &Caller,
+    agent: &Agent,
+    message: &Message,
+) -> Result<Begun> {
+    for _ in 0..TRIES {
+        match once(app, caller, agent, message).await {
+            Err(error) if error.code() == Code::Conflict => {}
+            begun => return begun,
+        }
+    }
+    Err(Code::ConversationBusy.into())
+}
+
+/// The steps of it, each a room.
+///
+/// # Errors
+/// Those of [`begin_turn`], and `conflict` if the conversation's placeholders changed meanwhile; nothing is written then.
+async fn once(app: &App, caller: &Caller, agent: &Agent, message: &Message) -> Result<Begun> {
+    let (trace, guard) = (&message.trace, agent.spec.guard.as_deref());
+    let finding = app.context.find(caller, &agent.name, message.conversation);
+    let mut talk = trace.time("conversation", finding).await?; // yours, or not found
+    let asked = message.key.as_ref().map(|_| app.vault.digest(&message.whole())).unwrap_or_default();
+    let mut question = Question {
+        principal: caller,
+        request: trace.request(),
+        trace: Some(trace.context()),
+        kind: Kind::Chat,
+        agent: &agent.name,
+        version: &agent.version,
+        limits: Limits::of(agent),
+        conversation: None,
+        named: message.conversation,
+        first: false,
+        prompt: "",
+        asked: &asked,
+        taint: Vec::new(),
+        found: Found::default(),
+        key: message.key.as_deref(),
+    };
+    match app.turns.again(&question).await? {
+        Before::Done(receipt) => return Ok(Begun::Again(receipt)), // same idempotency key, same answer
+        Before::Failed(failed) if talk.is_none() => {
+            talk = app.context.find(caller, &agent.name, failed).await?; // asked again where it failed
+        }
+        Before::Failed(_) | Before::None => {}
+    }
+    let names = app.context.names(talk.as_ref()).await?; // what `[CARD_1]` means here
+    let who = Through { caller, agent: &agent.name, via: "chat", request: trace.request(), turn: None };
+    let screening = app.control.told(who, || app.control.screen_input(guard, &names, &message.text));
+    let screened = trace.time("guard", screening).await; // guard input
+    trace.note(|event| event.findings = names.found());
+    let prompt = screened?;
+    question.prompt = &prompt;
+    question.taint = prompt.taint().to_vec();
+    question.found = prompt.found().clone();
+    let mut opening = Commit::new();
+    let conversation = match talk {
+        Some(talk) => talk.id,
+        None => {
+            let title = app.control.told(who, || app.control.screen_title(guard, &prompt)).await?; // what a new conversation is called
+            question.taint.extend_from_slice(title.taint());
+            question.first = true;
+            app.context.create(&mut opening, caller, &agent.name, &title).id
+        }
+    };
+    question.conversation = Some(conversation);
+    let placeholders = app.context.names_of_question(caller, conversation, &names)?;
+    let begun = trace.time("begin", app.turns.begin_with(question, opening, placeholders)).await?;
+    Ok(match begun {
+        Begun::Fresh(turn) => Begun::Fresh(turn.traced(trace.clone()).named(names)),
+        again @ Begun::Again(_) => again,
+    })
+}
