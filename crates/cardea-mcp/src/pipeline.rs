@@ -63,6 +63,8 @@ async fn told(
     arguments: &Value,
     work: impl Future<Output = Reply>,
 ) -> Reply {
+    // INVARIANT: counted before it asks whether the server stops, so that whoever waits for the last call misses none.
+    let _call = app.calls.token();
     let span = if app.layers.trace { span(context, known) } else { tracing::Span::none() };
     let called = async {
         let started = Instant::now();

@@ -1,11 +1,6 @@
 //! Listening, and stopping without cutting anybody off.
 
-use std::{
-    future::Future,
-    net::SocketAddr,
-    sync::{Arc, atomic::Ordering},
-    time::Duration,
-};
+use std::{future::Future, net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::serve::ListenerExt;
 use tokio::net::TcpListener;
@@ -33,7 +28,7 @@ pub(crate) async fn serve(
         axum::serve(listener, service).with_graceful_shutdown(async move { stopped.cancelled().await });
     let ended = async {
         stop.await;
-        http.app.stopping.store(true, Ordering::SeqCst);
+        http.app.stop();
         stopping.cancel();
         tokio::time::sleep(drain).await;
     };
@@ -43,8 +38,14 @@ pub(crate) async fn serve(
             None => std::future::pending().await,
         }
     };
+    let whole = async {
+        let served = server.into_future().await;
+        // WHY: a write goes on without its client; it is no connection's any more, and has an entry to write.
+        http.app.idle().await;
+        served
+    };
     let served = tokio::select! {
-        served = server.into_future() => served.map_err(io),
+        served = whole => served.map_err(io),
         () = ended => Ok(()),
         () = keys => Ok(()),
     };

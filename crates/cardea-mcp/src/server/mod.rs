@@ -22,7 +22,7 @@ use cardea_core::{
 use cardea_net::{Net, NetConfig};
 use rmcp::{ServerHandler, model::RequestStateCodec};
 use tokio::net::TcpListener;
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub use self::{service::Service, start::StartError};
 use self::{service::interrupted, start::failed};
@@ -248,7 +248,7 @@ impl Server {
         self
     }
 
-    /// How long running calls may take to end when the server stops.
+    /// How long running calls may take to end when the server stops, also those whose client has hung up.
     #[must_use]
     pub fn drain_within(mut self, time: Millis) -> Self {
         self.drain = time.duration();
@@ -313,6 +313,7 @@ impl Server {
             clock: self.clock,
             beside: self.beside,
             stopping: AtomicBool::new(false),
+            calls: TaskTracker::new(),
         };
         app.check(self.guards_required)?;
         let resource = self.resource.map(|(url, issuers)| Resource {

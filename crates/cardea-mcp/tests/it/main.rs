@@ -6,6 +6,7 @@ mod audit;
 mod command;
 mod conformance;
 mod dpop;
+mod ends;
 mod guards;
 mod http;
 mod layers;
