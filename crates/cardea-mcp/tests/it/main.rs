@@ -13,5 +13,6 @@ mod layers;
 mod lists;
 mod results;
 mod sessions;
+mod slow;
 mod start;
 mod streams;
