@@ -12,6 +12,7 @@ use std::{
 use cardea_core::{principal::Principal, saga::Undo, time::SharedClock};
 use futures::future::BoxFuture;
 use rmcp::model::{RequestStateCodec, Tool as WireTool};
+use tokio_util::task::TaskTracker;
 
 use crate::{
     Context, StartError,
@@ -46,6 +47,8 @@ pub(crate) struct App {
     pub(crate) clock: SharedClock,
     pub(crate) beside: Option<Beside>,
     pub(crate) stopping: AtomicBool,
+    /// Calls on their way: also those whose client has hung up, which no connection knows of any more.
+    pub(crate) calls: TaskTracker,
 }
 
 impl App {
@@ -55,6 +58,17 @@ impl App {
 
     pub(crate) fn draining(&self) -> bool {
         self.stopping.load(Ordering::SeqCst)
+    }
+
+    /// Takes no more calls.
+    pub(crate) fn stop(&self) {
+        self.stopping.store(true, Ordering::SeqCst);
+    }
+
+    /// Ends when no call is on its way, after [`App::stop`].
+    pub(crate) async fn idle(&self) {
+        self.calls.close();
+        self.calls.wait().await;
     }
 
     /// The tools that this caller may call, by the same guards that a call meets.

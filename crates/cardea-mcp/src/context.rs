@@ -215,8 +215,9 @@ impl Context {
     /// Asks the user a question with a form for `T`, on both wires.
     ///
     /// On the 2026-07-28 wire the handler ends with [`Stop::Input`] and **runs again from its start** when the
-    /// answer is there, so ask before any effect. The state that travels with the question is signed for this
-    /// user, this tool and these arguments, and expires.
+    /// answer is there, so ask before any effect. A handler may ask several questions, one after the other, each under a
+    /// key of its own: the state that travels with a question holds the answers so far. It is signed for this user, this
+    /// tool and these arguments, and expires.
     ///
     /// # Errors
     /// [`Stop::Input`] while the answer is not there; [`Code::Denied`] if the user declines;
@@ -232,12 +233,15 @@ impl Context {
         };
         let modern = wire.request.protocol_version().is_some_and(|version| version.as_str() >= "2026-07-28");
         let answer = if modern {
-            match wire.responses.get(key) {
-                None => return Err(self.question(wire, key, params)?),
-                Some(answer) => {
-                    self.open(wire, key)?;
-                    answer.clone()
+            let answers = self.answers(wire);
+            match (answers.get(key), wire.responses.contains_key(key)) {
+                (Some(answer), _) => answer.clone(),
+                // WHY: an answer that nobody asked for here is refused, not asked for again: the client would not see why.
+                (None, true) => {
+                    let detail = "The answer does not belong to this call.";
+                    return Err(Error::new(Code::BadRequest).detail(detail).into());
                 }
+                (None, false) => return Err(self.question(wire, key, params, answers)?),
             }
         } else {
             let asked = wire.request.peer.create_elicitation_with_timeout(params, Some(ANSWER_WITHIN)).await;
@@ -254,26 +258,50 @@ impl Context {
         }
     }
 
-    fn question(&self, wire: &Wire, key: &str, params: ElicitRequestParams) -> Result<Stop, Stop> {
+    /// The question, with the answers so far: a client sends each of them once.
+    fn question(
+        &self,
+        wire: &Wire,
+        key: &str,
+        params: ElicitRequestParams,
+        answers: BTreeMap<String, Value>,
+    ) -> Result<Stop, Stop> {
         let request = InputRequest::Elicitation(ElicitRequest::new(params));
         let bound = self.binding(wire);
         let options = SealOptions::new().associated_data(bound.as_bytes()).ttl(ANSWER_WITHIN);
-        let state = wire.codec.seal_with(key.as_bytes(), &options);
+        let asked = Asked { key: key.to_owned(), answers };
+        let state = wire.codec.seal_json_with(&asked, &options);
+        let state = state.map_err(|why| Error::new(Code::Internal).because(why))?;
         let asked = BTreeMap::from([(key.to_owned(), request)]);
         Ok(Stop::Input(Box::new(InputRequiredResult::new(Some(asked), Some(state)))))
     }
 
-    fn open(&self, wire: &Wire, key: &str) -> Result<(), Stop> {
-        let refused = || Error::new(Code::BadRequest).detail("The answer does not belong to this call.");
-        let sealed = wire.state.as_deref().ok_or_else(refused)?;
-        let opened = wire.codec.open_with(sealed, self.binding(wire).as_bytes()).map_err(|_| refused())?;
-        if opened == key.as_bytes() { Ok(()) } else { Err(refused().into()) }
+    /// The answers to what this call has asked: earlier ones from the state, and the one that came with this request.
+    fn answers(&self, wire: &Wire) -> BTreeMap<String, Value> {
+        let bound = self.binding(wire);
+        let open = |sealed| wire.codec.open_json_with(sealed, bound.as_bytes()).ok();
+        let Some(Asked { key, mut answers }) = wire.state.as_deref().and_then(open) else {
+            return BTreeMap::new();
+        };
+        if let Some(answer) = wire.responses.get(&key) {
+            answers.insert(key, answer.clone());
+        }
+        answers
     }
 
     fn binding(&self, wire: &Wire) -> String {
         let who = self.0.who.as_ref().map(Who::key).unwrap_or_default();
         format!("{}:{who}{}", who.len(), digest_of(self.tool(), &wire.arguments))
     }
+}
+
+/// What travels with a question.
+#[derive(Serialize, Deserialize)]
+struct Asked {
+    /// The question's key.
+    key: String,
+    /// The answers to the questions before it.
+    answers: BTreeMap<String, Value>,
 }
 
 /// Names one call: the tool and exactly these arguments.

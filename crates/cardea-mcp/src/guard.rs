@@ -37,7 +37,8 @@ impl Ask<'_> {
 ///
 /// The error is told to the caller: name the rule that failed, never what else exists.
 pub trait Guard: Send + Sync + 'static {
-    /// `Ok` lets the call pass.
+    /// `Ok` lets the call pass. [`Code::Denied`], [`Code::ScopeMissing`] and [`Code::NotSignedIn`] say no; any other error says
+    /// that the guard could not decide, which refuses as well, also behind [`GuardExt::not`].
     fn check<'a>(&'a self, ask: Ask<'a>) -> BoxFuture<'a, Result<(), Error>>;
 
     /// The rule in a few words, for the matrix of rights and for logs.
@@ -100,14 +101,16 @@ pub struct Any(Vec<SharedGuard>);
 impl Guard for Any {
     fn check<'a>(&'a self, ask: Ask<'a>) -> BoxFuture<'a, Result<(), Error>> {
         Box::pin(async move {
-            let mut first = None;
+            let (mut refused, mut failed) = (None, None);
             for guard in &self.0 {
                 match guard.check(ask).await {
                     Ok(()) => return Ok(()),
-                    Err(refusal) => first = first.or(Some(refusal)),
+                    Err(why) if is_refusal(why.code()) => refused = refused.or(Some(why)),
+                    Err(why) => failed = failed.or(Some(why)),
                 }
             }
-            Err(first.unwrap_or_else(|| Error::new(Code::Denied)))
+            // WHY: while one of them has not decided, the others' refusals are no "not so" that could be turned round.
+            Err(failed.or(refused).unwrap_or_else(|| Error::new(Code::Denied)))
         })
     }
 
@@ -135,6 +138,11 @@ impl Guard for Not {
     fn rule(&self) -> String {
         format!("not {}", self.0.rule())
     }
+}
+
+/// True if this says no; whatever else a guard says is that it could not decide.
+fn is_refusal(code: Code) -> bool {
+    matches!(code, Code::Denied | Code::ScopeMissing | Code::NotSignedIn)
 }
 
 fn join(guards: &[SharedGuard], word: &str) -> String {

@@ -63,6 +63,8 @@ async fn told(
     arguments: &Value,
     work: impl Future<Output = Reply>,
 ) -> Reply {
+    // INVARIANT: counted before it asks whether the server stops, so that whoever waits for the last call misses none.
+    let _call = app.calls.token();
     let span = if app.layers.trace { span(context, known) } else { tracing::Span::none() };
     let called = async {
         let started = Instant::now();
@@ -142,12 +144,16 @@ async fn worked(app: &App, route: &Route, call: Call) -> Reply {
     };
     let reply = timed(app, route, call).await;
     if let Some(pass) = pass {
-        pass.ended(reply.as_ref().err().and_then(Stop::code));
+        match &reply {
+            Some(reply) => pass.ended(reply.as_ref().err().and_then(Stop::code)),
+            None => pass.given_up(),
+        }
     }
-    reply
+    reply.unwrap_or_else(|| Err(Error::new(Code::TimeSpent).detail("The client cancelled.").into()))
 }
 
-async fn timed(app: &App, route: &Route, call: Call) -> Reply {
+/// What came of the work, or nothing if its client cancelled.
+async fn timed(app: &App, route: &Route, call: Call) -> Option<Reply> {
     let changes = call.facts.effect.changes_things();
     let (left, cancel) = (call.context().time_left(), call.context().cancelled().clone());
     let next = Next::new([app.own.clone(), route.layers.clone()], route.tool.run.clone());
@@ -160,11 +166,13 @@ async fn timed(app: &App, route: &Route, call: Call) -> Reply {
     };
     tokio::select! {
         biased;
-        done = work => done.unwrap_or_else(|_| Err(Error::new(Code::Internal).because("the handler panicked").into())),
-        () = over => Err(Error::new(if changes { Code::UpstreamUnknown } else { Code::TimeSpent })
-            .detail("The call took longer than it may.").into()),
+        done = work => {
+            Some(done.unwrap_or_else(|_| Err(Error::new(Code::Internal).because("the handler panicked").into())))
+        }
+        () = over => Some(Err(Error::new(if changes { Code::UpstreamUnknown } else { Code::TimeSpent })
+            .detail("The call took longer than it may.").into())),
         // WHY: a read that nobody waits for is dropped; a write runs on, or nobody would know whether it was done.
-        () = cancel.cancelled(), if !changes => Err(Error::new(Code::TimeSpent).detail("The client cancelled.").into()),
+        () = cancel.cancelled(), if !changes => None,
     }
 }
 

@@ -11,11 +11,11 @@ use std::{
 
 use cardea_core::{
     Code, Error,
-    log::{Broken, ChainKey, Head},
+    log::{Broken, ChainKey, Head, Verifier},
 };
 use tokio::sync::oneshot;
 
-use super::verify::{self, Fault};
+use super::verify::{self, Fault, Torn};
 
 /// Entries that may wait for the writer; more wait for room.
 const QUEUE: usize = 1024;
@@ -151,17 +151,16 @@ impl Writer {
         if file.try_lock().is_err() {
             return Err(AuditError::Taken(path));
         }
-        let content = fs::read(&path).map_err(io)?;
+        let seen = verify::read_checkpoint(&checkpoint).map_err(io)?;
         // WHY: a line without its end was never acknowledged; a crash cut it off in the middle.
-        let whole = content.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
-        let length = u64::try_from(whole).unwrap_or(u64::MAX);
-        if whole < content.len() {
+        let read = verify::lines(&file, Verifier::new(key.clone(), seen), Torn::LeftOut);
+        let (head, length) = read.map_err(|source| match source {
+            Fault::Unread(kind) => io(kind.into()),
+            source => AuditError::Fault { path: path.clone(), source },
+        })?;
+        if length < file.metadata().map_err(io)?.len() {
             file.set_len(length).and_then(|()| file.sync_all()).map_err(io)?;
         }
-        let seen = verify::read_checkpoint(&checkpoint).map_err(io)?;
-        let whole_lines = content.get(..whole).unwrap_or_default();
-        let head = verify::lines(whole_lines, key.clone(), seen)
-            .map_err(|source| AuditError::Fault { path: path.clone(), source })?;
         file.seek(SeekFrom::End(0)).map_err(io)?;
         Ok(Self { file, length, head, key, checkpoint })
     }

@@ -88,3 +88,48 @@ async fn the_checkpoint_follows_the_log_although_the_server_goes_on() {
     let cut = Err(Fault::Chain(Broken::Truncated { expected: 3, found: 1 }));
     assert_eq!(verify(&path, Some(&checkpoint), &key()), cut);
 }
+
+/// The most memory that this process ever had, in KiB; nothing where the system does not tell.
+fn peak() -> Option<u64> {
+    let status = fs::read_to_string("/proc/self/status").ok()?;
+    status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?.trim().trim_end_matches(" kB").parse().ok()
+}
+
+#[tokio::test]
+async fn a_log_is_checked_and_opened_again_without_being_held_in_memory() {
+    let dir = tempfile::tempdir().unwrap();
+    let (path, checkpoint) = (dir.path().join("audit.jsonl"), dir.path().join("audit.checkpoint"));
+    let open = || AuditFile::open(path.clone(), checkpoint.clone(), chain_key(&key()).unwrap()).unwrap();
+    let file = open();
+    let body = format!("\"{}\"", "x".repeat(1 << 20));
+    for _ in 0..48 {
+        file.append(body.clone().into_bytes()).await.unwrap();
+    }
+    file.close();
+    let before = peak();
+    assert_eq!(verify(&path, Some(&checkpoint), &key()).unwrap().sequence, 48);
+    open().close();
+    if let (Some(before), Some(after)) = (before, peak()) {
+        assert!(after - before < 24 * 1024, "{before} KiB became {after} KiB");
+    }
+}
+
+#[tokio::test]
+async fn an_entry_that_a_crash_has_cut_off_is_taken_away_and_one_in_the_middle_is_not() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("audit.jsonl");
+    written(&path, 0..3, None).await;
+    let good = fs::read_to_string(&path).unwrap();
+    for torn in ["{", r#"{"seq":4,"link":"00"#, &"x".repeat(100_000)] {
+        fs::write(&path, format!("{good}{torn}")).unwrap();
+        written(&path, 0..0, None).await;
+        assert_eq!(fs::read_to_string(&path).unwrap(), good);
+    }
+    fs::write(&path, format!("{{\n{good}")).unwrap();
+    let open = AuditFile::open(path.clone(), path.with_extension("checkpoint"), chain_key(&key()).unwrap());
+    assert!(matches!(open.err(), Some(super::AuditError::Fault { source: Fault::Line(1), .. })));
+    fs::write(&path, "x").unwrap();
+    fs::remove_file(path.with_extension("checkpoint")).unwrap();
+    written(&path, 0..0, None).await;
+    assert_eq!(fs::read_to_string(&path).unwrap(), "", "nothing but the beginning of a first entry");
+}

@@ -1,9 +1,13 @@
 //! Reads a log from its first line to its last and names the first that does not hold.
 
-use std::{fs, io, path::Path};
+use std::{
+    fs::{self, File},
+    io::{self, BufRead as _, BufReader, Read},
+    path::Path,
+};
 
 use cardea_core::{
-    log::{Broken, ChainKey, Head, Verifier},
+    log::{Broken, Head, Verifier},
     secret::{SecretString, WeakSecret},
 };
 use serde::Deserialize;
@@ -39,23 +43,45 @@ struct Line<'a> {
 /// # Errors
 /// [`Fault`] names the first entry that does not hold.
 pub fn verify(log: &Path, checkpoint: Option<&Path>, key: &SecretString) -> Result<Head, Fault> {
-    let unread = |error: io::Error| Fault::Unread(error.kind());
-    let content = fs::read(log).map_err(unread)?;
+    let log = File::open(log).map_err(unread)?;
     let seen = checkpoint.map(read_checkpoint).transpose().map_err(unread)?.flatten();
-    lines(&content, super::chain_key(key)?, seen)
+    let verifier = Verifier::new(super::chain_key(key)?, seen);
+    Ok(lines(log, verifier, Torn::Checked)?.0)
 }
 
-pub(super) fn lines(content: &[u8], key: ChainKey, seen: Option<Head>) -> Result<Head, Fault> {
-    let mut verifier = Verifier::new(key, seen);
-    for (at, line) in (1_u64..).zip(content.split(|byte| *byte == b'\n')) {
+/// What becomes of a last line that lacks its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Torn {
+    /// It must be an entry like all others.
+    Checked,
+    /// It is left out.
+    LeftOut,
+}
+
+/// Checks one line after the other, so that a log may be longer than memory. Tells where the chain stands, and how many
+/// bytes of the log that is.
+pub(super) fn lines(log: impl Read, mut verifier: Verifier, torn: Torn) -> Result<(Head, u64), Fault> {
+    let (mut log, mut line, mut length) = (BufReader::new(log), Vec::new(), 0_u64);
+    for at in 1_u64.. {
+        line.clear();
+        let read = log.read_until(b'\n', &mut line).map_err(unread)?;
+        let is_whole = line.pop_if(|last| *last == b'\n').is_some();
+        if read == 0 || (!is_whole && torn == Torn::LeftOut) {
+            break;
+        }
+        length = length.saturating_add(u64::try_from(read).unwrap_or(u64::MAX));
         if line.is_empty() {
             continue;
         }
-        let line: Line<'_> = serde_json::from_slice(line).map_err(|_| Fault::Line(at))?;
+        let line: Line<'_> = serde_json::from_slice(&line).map_err(|_| Fault::Line(at))?;
         let link = unhex(line.link).ok_or(Fault::Line(at))?;
         verifier.push(line.seq, line.entry.get().as_bytes(), &link)?;
     }
-    Ok(verifier.finish()?)
+    Ok((verifier.finish()?, length))
+}
+
+fn unread(error: io::Error) -> Fault {
+    Fault::Unread(error.kind())
 }
 
 /// The checkpoint, if the file is there.

@@ -4,6 +4,7 @@
 //! `/metrics` for callers on this machine. All of them check Host and Origin first.
 
 mod gate;
+mod idle;
 mod lists;
 mod peek;
 mod rest;
@@ -20,7 +21,7 @@ use axum::{
     routing::{any, get},
 };
 use cardea_auth::{Auth, ProtectedResource};
-use cardea_core::{Code, Error};
+use cardea_core::{Code, Error, time::Millis};
 use http::{HeaderName, Method, Request, StatusCode, header};
 use http_body_util::{BodyExt, Full, Limited};
 use rmcp::transport::streamable_http_server::{
@@ -50,6 +51,9 @@ pub(crate) struct Http {
     pub(crate) origins: Vec<String>,
     pub(crate) resource: Option<Resource>,
     pub(crate) max_body: usize,
+    /// How long a head may take, and then a body, and how long a connection may be of no use.
+    pub(crate) read_within: Millis,
+    pub(crate) max_connections: usize,
     pub(crate) legacy_sessions: bool,
     pub(crate) stop: CancellationToken,
 }
@@ -120,7 +124,7 @@ async fn answered(shared: &Shared, request: Request<Body>) -> Result<Response, (
     let identity = gate::identify(http, &parts).await.map_err(plain)?;
     let identity = gate::enriched(http, identity).await.map_err(plain)?;
     shared.owners.check(&parts, &identity).map_err(plain)?;
-    let body = read(body, http.max_body).await.map_err(plain)?;
+    let body = read(body, http.max_body, http.read_within).await.map_err(plain)?;
     let mut place = None;
     if parts.method == Method::POST
         && let Some(peek) = Peek::at(&body)
@@ -154,16 +158,17 @@ async fn answered(shared: &Shared, request: Request<Body>) -> Result<Response, (
     }
 }
 
-async fn read(body: Body, max: usize) -> Result<Bytes, Error> {
+async fn read(body: Body, max: usize, within: Millis) -> Result<Bytes, Error> {
     let too_large = || Error::new(Code::TooLarge).detail(format!("A request may have {max} bytes."));
     // WHY: before the first look at it, which would give leave to send it (RFC 9110 section 10.1.1).
     if body.size_hint().lower() > u64::try_from(max).unwrap_or(u64::MAX) {
         return Err(too_large());
     }
-    match Limited::new(body, max).collect().await {
-        Ok(whole) => Ok(whole.to_bytes()),
-        Err(why) if why.is::<http_body_util::LengthLimitError>() => Err(too_large()),
-        Err(why) => Err(Error::new(Code::BadRequest).because(why)),
+    match tokio::time::timeout(within.duration(), Limited::new(body, max).collect()).await {
+        Err(_) => Err(Error::new(Code::BadRequest).detail(format!("The body did not come within {within}."))),
+        Ok(Ok(whole)) => Ok(whole.to_bytes()),
+        Ok(Err(why)) if why.is::<http_body_util::LengthLimitError>() => Err(too_large()),
+        Ok(Err(why)) => Err(Error::new(Code::BadRequest).because(why)),
     }
 }
 

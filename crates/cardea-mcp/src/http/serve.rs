@@ -1,18 +1,38 @@
-//! Listening, and stopping without cutting anybody off.
+//! Listening, limits of connections, and stopping without cutting anybody off.
 
-use std::{
-    future::Future,
-    net::SocketAddr,
-    sync::{Arc, atomic::Ordering},
-    time::Duration,
+use std::{future::Future, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
+
+use axum::{
+    Router,
+    body::Body,
+    extract::ConnectInfo,
+    http::{Request, Response},
 };
-
-use axum::serve::ListenerExt;
-use tokio::net::TcpListener;
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo, TokioTimer},
+    server::conn::auto,
+    service::TowerToHyperService,
+};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::Semaphore,
+    task::JoinSet,
+    time::Instant,
+};
 use tokio_util::sync::CancellationToken;
+use tower::ServiceExt as _;
 
-use super::{Http, router};
+use super::{Http, idle::Idle, router};
 use crate::StartError;
+
+/// The pause after a connection that could not be taken.
+const NO_SOCKET: Duration = Duration::from_millis(50);
+
+/// The shortest time between two lines about connections that could not be taken.
+const TELL_REFUSED: Duration = Duration::from_secs(10);
+
+/// How often an idle client of HTTP/2 is asked whether it is still there.
+const PING: Duration = Duration::from_secs(30);
 
 /// Serves until `stop` is ready, then lets running calls end for at most `drain`.
 pub(crate) async fn serve(
@@ -21,36 +41,128 @@ pub(crate) async fn serve(
     stop: impl Future<Output = ()> + Send + 'static,
     drain: Duration,
 ) -> Result<(), StartError> {
-    let io = |source| StartError::Io { what: "serve".to_owned(), source };
-    let stopping = CancellationToken::new();
-    let listener = listener.tap_io(|stream| {
-        // WHY: answers are small; waiting to fill a packet costs 40 ms with some clients.
-        let _ = stream.set_nodelay(true);
-    });
-    let service = router(http.clone()).into_make_service_with_connect_info::<SocketAddr>();
-    let stopped = stopping.clone();
-    let server =
-        axum::serve(listener, service).with_graceful_shutdown(async move { stopped.cancelled().await });
-    let ended = async {
-        stop.await;
-        http.app.stopping.store(true, Ordering::SeqCst);
-        stopping.cancel();
-        tokio::time::sleep(drain).await;
-    };
+    let (stopping, mut connections) = (CancellationToken::new(), JoinSet::new());
     let keys = async {
         match &http.auth {
             Some(auth) => auth.clone().keep_fresh().await,
             None => std::future::pending().await,
         }
     };
-    let served = tokio::select! {
-        served = server.into_future() => served.map_err(io),
-        () = ended => Ok(()),
-        () = keys => Ok(()),
+    tokio::select! {
+        () = taken(&http, listener, &stopping, &mut connections) => {}
+        () = stop => {}
+        () = keys => {}
+    }
+    http.app.stop();
+    stopping.cancel();
+    let ended = async {
+        while connections.join_next().await.is_some() {}
+        // WHY: a write goes on without its client; it is no connection's any more, and has an entry to write.
+        http.app.idle().await;
     };
+    if tokio::time::timeout(drain, ended).await.is_err() {
+        tracing::warn!("calls or connections are cut off that took longer than a stop may");
+    }
     http.stop.cancel();
     if let Some(audit) = &http.app.layers.audit {
         audit.file.close();
     }
-    served
+    Ok(())
+}
+
+/// Takes connections, each into a task of its own.
+async fn taken(
+    http: &Arc<Http>,
+    listener: TcpListener,
+    stopping: &CancellationToken,
+    connections: &mut JoinSet<()>,
+) {
+    let routes = router(http.clone());
+    let limit = http.read_within.duration();
+    let places = Arc::new(Semaphore::new(http.max_connections));
+    let mut server = auto::Builder::new(TokioExecutor::new());
+    server.http1().timer(TokioTimer::new()).header_read_timeout(limit);
+    server.http2().timer(TokioTimer::new()).max_concurrent_streams(100).keep_alive_interval(PING);
+    let server = Arc::new(server);
+    let mut refusals = Refusals::default();
+    loop {
+        while connections.try_join_next().is_some() {}
+        let (socket, peer) = match listener.accept().await {
+            Ok(taken) => taken,
+            Err(error) => {
+                refusals.tell(&error.to_string());
+                // Out of descriptors, most likely: let some be given back, and do not spin until then.
+                tokio::time::sleep(NO_SOCKET).await;
+                continue;
+            }
+        };
+        let Ok(place) = places.clone().try_acquire_owned() else {
+            drop(socket);
+            refusals.tell("as many are open as the server takes");
+            continue;
+        };
+        // WHY: answers are small; waiting to fill a packet costs 40 ms with some clients.
+        let _ = socket.set_nodelay(true);
+        let (server, routes, stopping) = (server.clone(), routes.clone(), stopping.clone());
+        connections.spawn(async move {
+            carried(&server, (socket, peer), routes, (limit, stopping)).await;
+            drop(place);
+        });
+    }
+}
+
+/// Sees a connection to its end: of itself, because the server stops, or because nobody waits for anything on it any more.
+async fn carried(
+    server: &auto::Builder<TokioExecutor>,
+    (socket, peer): (TcpStream, SocketAddr),
+    routes: Router,
+    (limit, stopping): (Duration, CancellationToken),
+) {
+    let idle = Idle::new();
+    let service = routes.map_request(move |mut request: Request<hyper::body::Incoming>| {
+        request.extensions_mut().insert(ConnectInfo(peer));
+        request.map(Body::new)
+    });
+    let watched = idle.clone();
+    let service = service.map_future(move |answer| {
+        let (idle, waits) = (watched.clone(), watched.waits());
+        async move {
+            let answer = answer.await.map(|response: Response<Body>| response.map(|body| idle.answer(body)));
+            drop(waits);
+            answer
+        }
+    });
+    let socket = TokioIo::new(idle.socket(socket));
+    let mut connection = pin!(server.serve_connection(socket, TowerToHyperService::new(service)));
+    // A connection that broke is the client's business; what it has asked for goes on in its own task.
+    tokio::select! {
+        biased;
+        _ended = connection.as_mut() => return,
+        () = stopping.cancelled() => {}
+        () = idle.lasts(limit) => {}
+    }
+    connection.as_mut().graceful_shutdown(); // what is on its way is answered, and taken if the client wants it
+    tokio::select! {
+        biased;
+        _ended = connection => {}
+        () = idle.lasts(limit * 2) => {}
+    }
+}
+
+/// Connections that could not be taken: the log tells of them now and then.
+#[derive(Default)]
+struct Refusals {
+    told: Option<Instant>,
+    since: u64,
+}
+
+impl Refusals {
+    fn tell(&mut self, why: &str) {
+        self.since += 1;
+        if self.told.is_some_and(|told| told.elapsed() < TELL_REFUSED) {
+            return;
+        }
+        tracing::warn!(connections.refused = self.since, "connections are refused: {why}");
+        *self = Self { told: Some(Instant::now()), since: 0 };
+    }
 }

@@ -8,7 +8,8 @@ use std::{
 
 use cardea_core::{Code, Error, Result, time::Millis};
 
-/// Opens after so many failures in a row that were not the caller's fault; then lets one call try again.
+/// Opens after so many failures in a row that were not the caller's fault; then lets one call try again. A read that its
+/// caller has cancelled is neither a failure nor a success.
 pub struct Breaker {
     failures: u32,
     rest: Duration,
@@ -26,6 +27,8 @@ enum Circuit {
 pub(crate) struct Let<'a> {
     breaker: &'a Breaker,
     tool: &'a str,
+    /// It is the one call that may try.
+    tries: bool,
     told: bool,
 }
 
@@ -45,10 +48,19 @@ impl Breaker {
             Some(Circuit::Trying) => return refused(self.rest),
             Some(Circuit::Open { .. }) => {
                 tools.insert(tool.to_owned(), Circuit::Trying);
+                return Ok(Let { breaker: self, tool, tries: true, told: false });
             }
             _ => {}
         }
-        Ok(Let { breaker: self, tool, told: false })
+        Ok(Let { breaker: self, tool, tries: false, told: false })
+    }
+
+    fn release(&self, tool: &str) {
+        let mut tools = self.tools.lock().unwrap_or_else(PoisonError::into_inner);
+        // WHY: a call from before may have told of its end meanwhile, and that stands.
+        if let Some(circuit @ Circuit::Trying) = tools.get_mut(tool) {
+            *circuit = Circuit::Open { until: Instant::now() };
+        }
     }
 
     fn record(&self, tool: &str, failed: bool) {
@@ -72,6 +84,15 @@ impl Let<'_> {
     pub(crate) fn ended(mut self, code: Option<Code>) {
         self.told = true;
         self.breaker.record(self.tool, code.is_some_and(counts));
+    }
+
+    /// Tells that the caller did not wait for the end, which says nothing about the tool. If this was the one call that may
+    /// try, the next one may.
+    pub(crate) fn given_up(mut self) {
+        self.told = true;
+        if self.tries {
+            self.breaker.release(self.tool);
+        }
     }
 }
 
@@ -111,6 +132,18 @@ mod tests {
         assert!(breaker.enter("t").is_err(), "only one call may try");
         attempt.ended(None);
         assert!(breaker.enter("t").is_ok());
+
+        let nervous = Breaker::new(1, Millis(0));
+        let before = nervous.enter("t").unwrap();
+        nervous.enter("t").unwrap().ended(Some(Code::UpstreamFailed));
+        let attempt = nervous.enter("t").expect("the rest is over");
+        before.given_up();
+        assert!(nervous.enter("t").is_err(), "the one that tries has not given up");
+        attempt.given_up();
+        let attempt = nervous.enter("t").expect("the next one may try");
+        assert!(nervous.enter("t").is_err(), "and only that one");
+        attempt.ended(None);
+        assert!(nervous.enter("t").is_ok());
 
         let patient = Breaker::new(1, Millis::from_secs(3_600));
         drop(patient.enter("t").unwrap());

@@ -1,9 +1,9 @@
 //! Results that may be served again.
 //!
-//! Only tools that read and say how long a result stays good are cached. An entry belongs to its user, or to the
-//! tenant if the tool says that the answer does not depend on who asks. A write clears the tags that it names, for
-//! its tenant; tags are counters in a fixed table, so clearing cannot be forgotten by eviction (two tags that share
-//! a counter merely clear each other).
+//! Only tools that read and say how long a result stays good are cached. An entry belongs to its user (the
+//! [`crate::Context::owner`]), or to the tenant if the tool says that the answer does not depend on who asks. A write
+//! clears the tags that it names, for its tenant; tags are counters in a fixed table, so clearing cannot be forgotten by
+//! eviction (two tags that share a counter merely clear each other).
 
 use std::{
     hash::{DefaultHasher, Hash, Hasher},
@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use cardea_core::{principal::Principal, tool::Sharing};
+use cardea_core::tool::Sharing;
 use moka::sync::Cache;
 use rmcp::model::CallToolResult;
 use serde_json::Value;
@@ -68,9 +68,9 @@ impl ResponseCache {
     pub(crate) fn look(&self, call: &Call) -> Look {
         let facts = call.facts();
         let (Some(hint), false) = (&facts.cache, facts.effect.changes_things()) else { return Look::Pass };
-        let caller = call.context().caller();
         let owner = match hint.sharing {
-            Sharing::User => caller.map(Principal::key).unwrap_or_default(),
+            // WHY: one name at two issuers behind Cardea is two people.
+            Sharing::User => call.context().owner().unwrap_or_default(),
             Sharing::Tenant => tenant(call).to_owned(),
         };
         let key = format!("{}|{}:{owner}|{}", call.tool(), owner.len(), call.arguments());

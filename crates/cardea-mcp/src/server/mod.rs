@@ -21,8 +21,8 @@ use cardea_core::{
 };
 use cardea_net::{Net, NetConfig};
 use rmcp::{ServerHandler, model::RequestStateCodec};
-use tokio::net::TcpListener;
-use tokio_util::sync::CancellationToken;
+use tokio::{net::TcpListener, sync::Semaphore};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub use self::{service::Service, start::StartError};
 use self::{service::interrupted, start::failed};
@@ -35,6 +35,8 @@ use crate::{
     layer::{Layers, Metrics},
     session::{MemorySessions, SessionStore, Sessions},
 };
+
+const DAY: Millis = Millis::from_secs(24 * 60 * 60);
 
 /// A server in the making.
 pub struct Server {
@@ -56,6 +58,8 @@ pub struct Server {
     hosts: Vec<String>,
     origins: Vec<String>,
     max_body: usize,
+    read_within: Millis,
+    max_connections: usize,
     legacy_sessions: bool,
     drain: Duration,
     clock: SharedClock,
@@ -94,6 +98,9 @@ impl Server {
             hosts: ["localhost", "127.0.0.1", "[::1]"].map(str::to_owned).to_vec(),
             origins: Vec::new(),
             max_body: 1024 * 1024,
+            // WHY: longer than Cardea keeps a connection that it does not use, so that it never meets one that just ends.
+            read_within: Millis::from_secs(75),
+            max_connections: 1024,
             legacy_sessions: false,
             drain: Duration::from_secs(20),
             clock: Arc::new(SystemClock),
@@ -240,6 +247,22 @@ impl Server {
         self
     }
 
+    /// How long a client may take to send the head of a request, and then its body; and for how long a connection is kept on
+    /// which nobody waits for the server, or nobody takes what it sends. 75 seconds by default; a proxy in front should give
+    /// up idle connections earlier. A day at most.
+    #[must_use]
+    pub fn read_within(mut self, time: Millis) -> Self {
+        self.read_within = Millis(time.0.clamp(1, DAY.0));
+        self
+    }
+
+    /// The most connections at one time; further ones are closed at once. 1024 by default, and one at least.
+    #[must_use]
+    pub fn max_connections(mut self, connections: usize) -> Self {
+        self.max_connections = connections.clamp(1, Semaphore::MAX_PERMITS);
+        self
+    }
+
     /// Keeps protocol sessions for clients before 2026-07-28. Only needed to ask such clients questions in the middle
     /// of a call; without it every request stands alone on both wires.
     #[must_use]
@@ -248,7 +271,7 @@ impl Server {
         self
     }
 
-    /// How long running calls may take to end when the server stops.
+    /// How long running calls may take to end when the server stops, also those whose client has hung up.
     #[must_use]
     pub fn drain_within(mut self, time: Millis) -> Self {
         self.drain = time.duration();
@@ -313,6 +336,7 @@ impl Server {
             clock: self.clock,
             beside: self.beside,
             stopping: AtomicBool::new(false),
+            calls: TaskTracker::new(),
         };
         app.check(self.guards_required)?;
         let resource = self.resource.map(|(url, issuers)| Resource {
@@ -328,6 +352,8 @@ impl Server {
             origins: self.origins,
             resource,
             max_body: self.max_body,
+            read_within: self.read_within,
+            max_connections: self.max_connections,
             legacy_sessions: self.legacy_sessions,
             stop: CancellationToken::new(),
         };

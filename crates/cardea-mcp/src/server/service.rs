@@ -65,10 +65,21 @@ impl Service {
             .await
             .map_err(|error| failed("speak MCP over stdio", error))?;
         running.waiting().await.map_err(|error| failed("speak MCP over stdio", error))?;
+        self.drain().await;
         if let Some(audit) = &self.http.app.layers.audit {
             audit.file.close();
         }
         Ok(())
+    }
+
+    /// Takes no more calls and lets those end that run, also those whose client has hung up, for as long as
+    /// [`crate::Server::drain_within`] says. [`Service::serve`] and [`Service::stdio`] do so themselves; an application that
+    /// serves [`Service::routes`] calls it when it stops, before [`Service::stop_audit`].
+    pub async fn drain(&self) {
+        self.http.app.stop();
+        if tokio::time::timeout(self.drain, self.http.app.idle()).await.is_err() {
+            tracing::warn!("calls are cut off that took longer than a stop may");
+        }
     }
 
     /// Ends the audit, as at the end of the process: what waits is written, later entries are refused.

@@ -85,7 +85,7 @@ async fn f07_an_answer_that_comes_too_late_does_nothing() {
     let bound = format!("{}:{who}{digest}", who.len());
     let answer = async |time: Duration| {
         let options = SealOptions::new().associated_data(bound.as_bytes()).ttl(time);
-        let state = codec.seal_with(b"confirm", &options);
+        let state = codec.seal_with(br#"{"key":"confirm","answers":{}}"#, &options);
         let sealed = Instant::now();
         while sealed.elapsed() < Duration::from_millis(3) {
             tokio::task::yield_now().await;
@@ -96,4 +96,112 @@ async fn f07_an_answer_that_comes_too_late_does_nothing() {
     assert!(in_time.contains("deleted 7"), "{in_time}");
     let late = answer(Duration::ZERO).await;
     assert!(late.contains("does not belong to this call"), "{late}");
+}
+
+#[derive(Deserialize, JsonSchema)]
+struct Reason {
+    reason: String,
+}
+
+async fn close(Args(who): Args<Who>, context: Context) -> Result<String> {
+    let sure: Confirm = context.ask("confirm", "Close the account?").await?;
+    let why: Reason = context.ask("reason", "Why?").await?;
+    Ok(format!("closed {}: {}, {}", who.customer_id, sure.confirm, why.reason))
+}
+
+fn closing() -> Server {
+    Server::new("s", "1").tool(Tool::new("close", close).about("Closes an account."))
+}
+
+fn accepted(key: &str) -> Value {
+    let content = if key == "confirm" { json!({ "confirm": true }) } else { json!({ "reason": "moved" }) };
+    json!({ "action": "accept", "content": content })
+}
+
+/// What the client is asked, or told, after these answers.
+async fn round(who: &TestClient, answers: &[&str], state: &str) -> (String, String) {
+    let mut params = json!({ "name": "close", "arguments": { "customer_id": 7 } });
+    if !state.is_empty() {
+        let answers = answers.iter().map(|key| ((*key).to_owned(), accepted(key)));
+        params["inputResponses"] = Value::Object(answers.collect());
+        params["requestState"] = json!(state);
+    }
+    let (_, body) = who.post("tools/call", Some("close"), params).await;
+    let Some(asked) = body.pointer("/result/inputRequests").and_then(Value::as_object) else {
+        let told = body.pointer("/result/content/0/text").or_else(|| body.pointer("/error/message"));
+        return (told.and_then(Value::as_str).unwrap_or_default().to_owned(), String::new());
+    };
+    let asked = asked.keys().cloned().collect::<Vec<_>>().join(" ");
+    (asked, body.pointer("/result/requestState").and_then(Value::as_str).unwrap_or_default().to_owned())
+}
+
+#[tokio::test]
+async fn a_tool_with_two_questions_gets_both_answers_from_a_client_that_sends_each_once() {
+    let ann = TestClient::new(closing()).unwrap().as_user("ann");
+    let (asked, first) = round(&ann, &[], "").await;
+    assert_eq!(asked, "confirm");
+    let (asked, second) = round(&ann, &["confirm"], &first).await;
+    assert_eq!(asked, "reason");
+    assert_eq!(round(&ann, &["reason"], &second).await.0, "closed 7: true, moved");
+    let all = round(&ann, &["confirm", "reason"], &second).await.0;
+    assert_eq!(all, "closed 7: true, moved", "a client may send all its answers again");
+    let (again, third) = round(&ann, &[], &second).await;
+    assert_eq!(again, "reason", "what was answered stays answered");
+    assert_eq!(round(&ann, &["reason"], &third).await.0, "closed 7: true, moved");
+
+    let refused = "does not belong to this call";
+    let early = round(&ann, &["confirm", "reason"], &first).await.0;
+    assert!(early.contains(refused), "an answer to what was not asked: {early}");
+    let swapped = round(&ann, &["confirm", "reason"], "x").await.0;
+    assert!(swapped.contains(refused), "{swapped}");
+    let bob = ann.clone().as_user("bob");
+    assert_eq!(round(&bob, &["reason"], &second).await.0, "confirm", "another user has answered nothing");
+}
+
+/// Sends one message of an older client and gives back the head and what is left of the answer.
+async fn send(routes: &axum::Router, session: &str, message: Value) -> http::Response<axum::body::Body> {
+    let request = http::Request::post("/mcp")
+        .header("host", "localhost")
+        .header("content-type", "application/json")
+        .header("accept", "application/json, text/event-stream")
+        .header("mcp-protocol-version", "2025-11-25");
+    let request = if session.is_empty() { request } else { request.header("mcp-session-id", session) };
+    let request = request.body(axum::body::Body::from(message.to_string())).unwrap();
+    tower::ServiceExt::oneshot(routes.clone(), request).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_tool_with_two_questions_asks_both_of_an_older_client() {
+    let routes = closing().legacy_sessions().build().unwrap().routes();
+    let hello = json!({ "protocolVersion": "2025-11-25", "capabilities": { "elicitation": {} }, "clientInfo": { "name": "t", "version": "0" } });
+    let hello = json!({ "jsonrpc": "2.0", "id": 1, "method": "initialize", "params": hello });
+    let session = send(&routes, "", hello).await.headers()["mcp-session-id"].to_str().unwrap().to_owned();
+    send(&routes, &session, json!({ "jsonrpc": "2.0", "method": "notifications/initialized" })).await;
+    let call = json!({ "name": "close", "arguments": { "customer_id": 7 } });
+    let call = json!({ "jsonrpc": "2.0", "id": 2, "method": "tools/call", "params": call });
+    let mut events = send(&routes, &session, call).await.into_body();
+    let (mut asked, mut text) = (Vec::new(), String::new());
+    let told = loop {
+        while let Some((event, rest)) = text.split_once("\n\n") {
+            let data =
+                event.lines().find_map(|line| line.strip_prefix("data:")).unwrap_or_default().to_owned();
+            text = rest.to_owned();
+            let Ok(message) = serde_json::from_str::<Value>(data.trim()) else { continue };
+            if message["method"] == "elicitation/create" {
+                let key = if message["params"]["message"] == "Why?" { "reason" } else { "confirm" };
+                asked.push(key);
+                let answer = json!({ "jsonrpc": "2.0", "id": message["id"], "result": accepted(key) });
+                assert!(send(&routes, &session, answer).await.status().is_success());
+            } else if message.get("result").is_some() {
+                text = message["result"]["content"][0]["text"].as_str().unwrap_or_default().to_owned();
+                asked.push("done");
+            }
+        }
+        if asked.last() == Some(&"done") {
+            break text;
+        }
+        let frame = http_body_util::BodyExt::frame(&mut events).await.expect("an answer").unwrap();
+        text.push_str(&String::from_utf8_lossy(frame.data_ref().unwrap()));
+    };
+    assert_eq!((asked, told.as_str()), (vec!["confirm", "reason", "done"], "closed 7: true, moved"));
 }

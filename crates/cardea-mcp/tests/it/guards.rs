@@ -136,3 +136,33 @@ async fn what_a_client_says_about_itself_counts_for_nothing() {
     let (_, body) = ann.post("tools/call", Some("staff"), params).await;
     assert_eq!(body.pointer("/result/_meta/dev.cardea~1error/code"), Some(&json!("denied")), "{body}");
 }
+
+/// Asks a store that is away.
+struct Unreachable;
+
+impl Guard for Unreachable {
+    fn check<'a>(&'a self, _: Ask<'a>) -> futures::future::BoxFuture<'a, std::result::Result<(), Error>> {
+        Box::pin(async { Err(Error::new(Code::StoreUnavailable)) })
+    }
+
+    fn rule(&self) -> String {
+        "on the list".to_owned()
+    }
+}
+
+#[tokio::test]
+async fn a_guard_that_cannot_decide_is_no_refusal_that_could_be_turned_round() {
+    let banned = || HasRole::new(["banned"]);
+    let server = Server::new("shop", "1")
+        .tool(tool("last").guard(banned().or(Unreachable).not()))
+        .tool(tool("first").guard(Unreachable.or(banned()).not()))
+        .tool(tool("deep").guard(banned().or(HasScope::new(["x"]).or(Unreachable)).not()))
+        .tool(tool("either").guard(banned().or(Unreachable)));
+    let ann = TestClient::new(server).unwrap().as_user("ann");
+    assert_eq!(ann.list().await, [""; 0]);
+    for name in ["last", "first", "deep", "either"] {
+        assert_eq!(ann.call(name, json!({})).await.code(), "store_unavailable", "{name}");
+    }
+    let listed = ann.role("banned").list().await;
+    assert_eq!(listed, ["either"], "whoever meets the other half passes");
+}

@@ -9,9 +9,10 @@ use cardea_core::{
     time::{Clock, ManualClock, SystemClock, Timestamp},
 };
 use cardea_mcp::{
-    Audit, Code, Context, Layers, Millis, Result, Server, StartError, Tool,
+    Audit, Code, Context, Layers, Millis, Result, Server, StartError, TestClient, Tool,
     auth::{Claims, IssuerConfig, Lifetime, Signer},
     guard::HasScope,
+    layer::ResponseCache,
     rmcp::{
         ErrorData, RoleServer, ServerHandler,
         model::{
@@ -304,6 +305,24 @@ async fn the_same_name_from_two_issuers_behind_cardea_is_two_people() {
 
 async fn owner(context: Context) -> Result<String> {
     Ok(context.owner()?)
+}
+
+#[tokio::test]
+async fn nobody_is_served_what_the_cache_keeps_for_the_same_name_from_another_issuer() {
+    let tool = Tool::new("owner", owner).about("Says whose things these are.").reads();
+    let server = server()
+        .layers(Layers::new().cache(ResponseCache::new(1 << 20)))
+        .tool(tool.cached(Millis::from_secs(60), ["owner"]));
+    let client = TestClient::new(server).unwrap();
+    let claims = Claims { actors: vec!["cardea".to_owned()], ..claims("ann", "read") };
+    let asked = async |idp: &str| {
+        let more = json!({ "idp": idp }).as_object().unwrap().clone();
+        let token = signer().sign_with(&claims, more, SystemClock.now()).unwrap();
+        let client = client.clone().with_token(token.expose_secret());
+        client.call("owner", json!({})).await.value().unwrap().to_string()
+    };
+    let (first, second) = (asked("https://a.example").await, asked("https://b.example").await);
+    assert!(first.contains("https://a.example") && second.contains("https://b.example"), "{first} {second}");
 }
 
 #[tokio::test]

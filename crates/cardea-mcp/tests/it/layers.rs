@@ -227,6 +227,30 @@ async fn a_tool_whose_neighbour_is_down_rests() {
     assert_eq!(client.call("x", json!({})).await.code(), "done");
 }
 
+#[tokio::test]
+async fn clients_that_hang_up_do_not_close_a_tool_for_others() {
+    let gate = Gate::default();
+    let layers = Layers::new().breaker(Breaker::new(2, Millis::from_secs(3_600))).metrics();
+    let server = Server::new("s", "1")
+        .layers(layers)
+        .state(gate.clone())
+        .tool(Tool::new("waits", waits).about("Waits.").reads());
+    let client = TestClient::new(server).unwrap();
+    let (ann, bob) = (client.clone().as_user("ann"), client.as_user("bob"));
+    for nth in 1..=5 {
+        tokio::select! {
+            called = ann.call("waits", json!({})) => panic!("{called:?}"),
+            () = gate.entered.notified() => {}
+        }
+        let ended = format!(r#"mcp_calls_total{{tool="waits",outcome="time_spent"}} {nth}"#);
+        while !ann.service().metrics().unwrap().contains(&ended) {
+            tokio::task::yield_now().await;
+        }
+    }
+    gate.open.notify_one();
+    assert_eq!(bob.call("waits", json!({})).await.code(), "done");
+}
+
 struct Noting(&'static str, Arc<Mutex<Vec<String>>>);
 
 impl Layer for Noting {
