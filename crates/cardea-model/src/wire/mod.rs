@@ -130,10 +130,10 @@ impl Format {
             trouble = Trouble::TooLong;
         }
         // WHY: several providers repeat a part of the key in this message.
-        let message = if trouble == Trouble::Key {
-            "the key was not accepted".to_owned()
-        } else {
-            sent.without(message.get(..message.floor_char_boundary(SAID)).unwrap_or_default())
+        let message = match trouble {
+            Trouble::Key => "the key was not accepted".to_owned(),
+            Trouble::Unpaid => "the account has no credit left".to_owned(),
+            _ => sent.without(message.get(..message.floor_char_boundary(SAID)).unwrap_or_default()),
         };
         let hint = if self == Self::Gemini { gemini::retry_hint(error) } else { None };
         Failure::new(trouble, format!("status {status}: {message}")).after(hint)
