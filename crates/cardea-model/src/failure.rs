@@ -29,6 +29,8 @@ pub(crate) enum Trouble {
     Rejected,
     /// It does not accept the key.
     Key,
+    /// The key is good, but its account has nothing left to pay with.
+    Unpaid,
     /// It has no means for what the client demands.
     Unable,
     /// It does not know the model or the path.
@@ -82,6 +84,9 @@ impl Trouble {
             Self::Key => {
                 ("key", Elsewhere, Code::Misconfigured, "The provider did not accept the configured key.")
             }
+            Self::Unpaid => {
+                ("unpaid", Elsewhere, Code::Misconfigured, "The account at the provider has no credit left.")
+            }
             Self::Unknown => (
                 "unknown",
                 Elsewhere,
@@ -106,6 +111,7 @@ impl Trouble {
     pub(crate) const fn of_status(status: u16) -> Self {
         match status {
             401 | 403 => Self::Key,
+            402 => Self::Unpaid,
             404 | 405 | 410 => Self::Unknown,
             413 => Self::TooLong,
             408 | 409 | 425 | 429 | 503 | 529 => Self::Busy,

@@ -54,6 +54,7 @@ impl Breaker {
 
     /// Asks whether a request may go; if not, tells when to ask again.
     pub(crate) fn ask(&mut self, now: Timestamp) -> Result<Pass, Millis> {
+        self.heed(now);
         match self.state {
             State::Closed => Ok(Pass::Free),
             // WHY: a probe that never came back (its caller was dropped without a word) must not block for ever.
@@ -70,6 +71,7 @@ impl Breaker {
 
     /// Tells how a request ended.
     pub(crate) fn tell(&mut self, pass: Pass, health: Health, now: Timestamp) {
+        self.heed(now);
         match (self.state, pass, health) {
             (State::Probing { .. }, Pass::Probe, Health::Good) => self.close(now),
             (State::Probing { .. }, Pass::Probe, Health::Bad) => self.state = State::Open { since: now },
@@ -81,6 +83,15 @@ impl Breaker {
             // Late news of requests from before the breaker opened.
             _ => {}
         }
+    }
+
+    /// WHY: the clock of the machine may be set back. Without this, a length that began before would go on for as long as
+    /// the clock went back, and with it the silence towards a host that is well; so it begins anew.
+    fn heed(&mut self, now: Timestamp) {
+        if let State::Open { since } | State::Probing { since } = &mut self.state {
+            *since = now.min(*since);
+        }
+        self.window_start = now.min(self.window_start);
     }
 
     fn count(&mut self, health: Health, now: Timestamp) {
@@ -109,7 +120,7 @@ impl Breaker {
 
     /// True if forgetting this breaker changes nothing.
     pub(crate) fn is_calm(&self, now: Timestamp) -> bool {
-        self.state == State::Closed && now.since(self.window_start) > WINDOW
+        self.state == State::Closed && (now < self.window_start || now.since(self.window_start) > WINDOW)
     }
 }
 
@@ -153,6 +164,20 @@ mod tests {
         assert_eq!(breaker.ask(at(5_000)), Ok(Pass::Probe));
         breaker.tell(Pass::Probe, Health::Unknown, at(5_001));
         assert_eq!(breaker.ask(at(5_002)), Ok(Pass::Probe));
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_delays_a_probe_and_a_new_window_by_one_length_at_most() {
+        let mut breaker = opened();
+        assert_eq!(breaker.ask(at(5_000)), Ok(Pass::Probe));
+        assert_eq!(breaker.ask(at(-900_000)), Err(Millis(5_000)), "the probe is still on its way");
+        assert_eq!(breaker.ask(at(-895_000)), Ok(Pass::Probe));
+        let mut breaker = Breaker::new(3, Millis(5_000));
+        for n in [0, -900_000, -880_000, -860_000] {
+            breaker.tell(Pass::Free, Health::Bad, at(n));
+        }
+        assert_eq!(breaker.ask(at(-860_000)), Ok(Pass::Free), "these are far apart");
+        assert!(breaker.is_calm(at(-900_000)));
     }
 
     #[test]

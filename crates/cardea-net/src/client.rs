@@ -34,6 +34,10 @@ const HOPS: usize = 3;
 /// Who asks, unless a request says otherwise.
 const AGENT: &str = concat!("cardea/", env!("CARGO_PKG_VERSION"));
 
+/// How long a connection of HTTP/2 may say nothing while requests wait on it before it is asked whether it is there, and
+/// how long it has for its answer.
+const PROBE: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(5));
+
 /// The only outbound HTTP client. Cheap to clone.
 #[derive(Clone)]
 pub struct Net(Arc<Inner>);
@@ -204,6 +208,10 @@ impl Lazy {
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(Duration::from_secs(60))
             .http2_max_header_list_size(64 * 1024)
+            // WHY: all requests to a host share one connection, and a request whose time is up gives up only itself.
+            // Where a firewall has forgotten the connection, every later request would wait for its time in vain.
+            .http2_keep_alive_interval(PROBE.0)
+            .http2_keep_alive_timeout(PROBE.1)
             .build(connector))
     }
 }

@@ -13,7 +13,8 @@ use crate::address::AllowList;
 #[serde(deny_unknown_fields, default)]
 pub struct NetConfig {
     /// Targets that may be reached although they are loopback or private: `host:port`, or a range such as
-    /// `10.1.0.0/16`. Only a listed `host:port` may be spoken to in plain `http`.
+    /// `10.1.0.0/16`. Plain `http` is spoken only to a listed `host:port`, and to an address of a listed range if
+    /// the URL holds the address itself and no name.
     #[schemars(with = "Vec<String>")]
     pub allow: AllowList,
     /// PEM files with certificate authorities to trust beside those of the operating system.

@@ -108,7 +108,7 @@ impl RemoteEmbedder {
         let url = format!("{}/embeddings", self.config.base_url.trim_end_matches('/'));
         let mut request = Request::post_json(&url, self.egress.clone(), &body)
             .map_err(|error| away(error.to_string()))?
-            .timeout(within.max(Duration::from_millis(1)))
+            .own_timeout(within.max(Duration::from_millis(1)))
             .max_body(32 * 1024 * 1024);
         if let Some(key) = &self.config.api_key {
             let value = HeaderValue::try_from(format!("Bearer {}", key.expose_secret()));
@@ -179,7 +179,25 @@ impl std::fmt::Debug for RemoteEmbedder {
 
 #[cfg(test)]
 mod tests {
+    use cardea_core::time::SystemClock;
+
     use super::*;
+
+    #[tokio::test]
+    async fn an_encoder_that_is_slower_than_its_asker_waits_is_not_left_alone_by_everybody() {
+        let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let target = silent.local_addr().unwrap();
+        let config = serde_json::from_value(json!({ "allow": [target.to_string()], "breaker_failures": 2 }));
+        let net = Net::new(config.unwrap(), Arc::new(SystemClock)).unwrap();
+        let config = json!({ "base_url": format!("http://{target}/v1"), "model": "m" });
+        let embedder = RemoteEmbedder::new(serde_json::from_value(config).unwrap(), net.clone()).unwrap();
+        for _ in 0..4 {
+            // The asker's own patience is not what is tested: it ends a moment after the request's.
+            let late = embedder.ask(&["text"], Duration::from_millis(20)).await.unwrap_err();
+            assert!(matches!(late, NotNow::Late), "{late:?}");
+        }
+        assert_eq!(net.left_alone(), 0);
+    }
 
     fn one(index: u64, at: usize, length: usize) -> Value {
         let mut numbers = vec![0.0; length];

@@ -20,6 +20,7 @@ mod free;
 mod history;
 mod instruct;
 mod left;
+mod limit;
 mod mood;
 mod plan;
 mod refer;
@@ -91,15 +92,22 @@ impl Rehearsal {
 
     /// `more` says that other tools can be asked for.
     async fn reply(&self, prompt: &Prompt, more: bool) -> Reply {
-        let Some(turn) = Turn::of(&prompt.messages) else {
+        let now = self.clock.now();
+        let messages = limit::read(&prompt.messages, &self.finder, now);
+        let Some(turn) = Turn::of(&messages) else {
             return Reply::Text(format!("Nothing was asked.\n\n{HONEST_PLAIN}"));
         };
         if let Some((call, text)) = turn.failed() {
             let told = tell::failure(tool_of(&prompt.tools, call), call, text);
             return Reply::Text(format!("{told}\n\n{HONEST_PLAIN}"));
         }
-        let planner = Planner::new(&prompt.tools, &self.finder, self.clock.now());
-        let spoken = planner.question(&turn);
+        let planner = Planner::new(&prompt.tools, &self.finder, now);
+        let arguments = planner.arguments();
+        let too_long = |text: &str| limit::too_long(text, arguments, &self.finder, now);
+        let spoken = (!too_long(turn.text)).then(|| planner.question(&turn));
+        let Some(spoken) = spoken.filter(|spoken| !too_long(spoken)) else {
+            return Reply::Text(format!("{}\n\n{HONEST_PLAIN}", limit::TOO_LONG));
+        };
         let cosine = self.cosine(&spoken, &prompt.tools).await;
         match planner.plan(&turn, &spoken, cosine.as_deref()) {
             Plan::Call(call) => Reply::Calls(vec![call]),
@@ -154,8 +162,8 @@ fn tool_of<'a>(tools: &'a [ToolSpec], call: &ToolCall) -> Option<&'a ToolSpec> {
 
 /// The results of the last round in words, if there are any.
 fn results(turn: &Turn<'_>, tools: &[ToolSpec]) -> Option<String> {
-    let told =
-        turn.last_round().map(|(call, text)| tell::result(turn.text, tool_of(tools, call), call, text));
+    let question = limit::head(turn.text);
+    let told = turn.last_round().map(|(call, text)| tell::result(question, tool_of(tools, call), call, text));
     let told = told.collect::<Vec<_>>().join("\n\n");
     (!told.is_empty()).then_some(told)
 }

@@ -12,7 +12,7 @@ use super::{
     fill::{Filled, fill, id_value},
     find::Finder,
     history::{Reader, Turn, WAITING, row_ids},
-    left,
+    left, limit,
     said::{Nouns, Said},
     schema::{Id, Property, Role, Want, properties},
     talk::{DROPPED, abilities, ask, small_talk},
@@ -75,6 +75,11 @@ impl<'a> Planner<'a> {
 
     pub(super) fn reader(&self) -> Reader<'_> {
         Reader { finder: self.finder, nouns: &self.nouns, now: self.now }
+    }
+
+    /// How many arguments all tools take together.
+    pub(super) fn arguments(&self) -> usize {
+        self.properties.iter().map(|own| limit::arguments(own)).sum()
     }
 
     /// The text that is planned for: the message, or the request that it completes.

@@ -44,7 +44,8 @@ impl<'a> Said<'a> {
 
     /// The words before a place, nearest first, lower case.
     fn before(&self, place: usize) -> impl Iterator<Item = String> + '_ {
-        self.words.iter().rev().skip_while(move |word| word.end > place).map(|word| word.text.to_lowercase())
+        let count = self.words.partition_point(|word| word.end <= place);
+        self.words.iter().take(count).rev().map(|word| word.text.to_lowercase())
     }
 
     /// The word just before a place.
@@ -54,7 +55,7 @@ impl<'a> Said<'a> {
 
     /// The word just after a place.
     pub(super) fn word_after(&self, place: usize) -> Option<&Word<'a>> {
-        self.words.iter().find(|word| word.start >= place)
+        self.words.get(self.words.partition_point(|word| word.start < place))
     }
 
     /// What a mention is of: the known noun before it, past linking words. In `orders 17 and 18` both are orders.
@@ -80,7 +81,7 @@ impl<'a> Said<'a> {
     pub(super) fn counts_rows(&self, mention: &Mention, nouns: &Nouns) -> bool {
         let cue = self.word_before(mention.start).is_some_and(|word| COUNTING.contains(&word.as_str()));
         let plural = |word: &Word<'_>| word.text.ends_with('s') && nouns.known(&word.stem).is_some();
-        let mut after = self.words.iter().skip_while(|word| word.start < mention.end);
+        let mut after = self.words.iter().skip(self.words.partition_point(|word| word.start < mention.end));
         let near = |word: &Word<'_>| {
             self.text.get(mention.end..word.start).is_some_and(|gap| !gap.contains([',', '.', ';']))
         };

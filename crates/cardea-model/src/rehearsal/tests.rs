@@ -14,6 +14,7 @@ use super::*;
 use crate::embedder::{EncoderId, NotNow};
 
 mod careful;
+mod long;
 mod values;
 mod whole;
 

@@ -130,10 +130,10 @@ impl Format {
             trouble = Trouble::TooLong;
         }
         // WHY: several providers repeat a part of the key in this message.
-        let message = if trouble == Trouble::Key {
-            "the key was not accepted".to_owned()
-        } else {
-            sent.without(message.get(..message.floor_char_boundary(SAID)).unwrap_or_default())
+        let message = match trouble {
+            Trouble::Key => "the key was not accepted".to_owned(),
+            Trouble::Unpaid => "the account has no credit left".to_owned(),
+            _ => sent.without(message.get(..message.floor_char_boundary(SAID)).unwrap_or_default()),
         };
         let hint = if self == Self::Gemini { gemini::retry_hint(error) } else { None };
         Failure::new(trouble, format!("status {status}: {message}")).after(hint)
@@ -280,8 +280,7 @@ impl Assembly {
 
     /// A piece of the call with this key; any part may be empty.
     pub(crate) fn call(&mut self, key: u64, id: &str, name: &str, arguments: &str) -> Result<(), Failure> {
-        let known = self.calls.iter().position(|call| call.key == key);
-        let place = match known {
+        let place = match self.place_of(key, id, name) {
             Some(place) => place,
             None if self.calls.len() >= MOST_CALLS => return Err(Failure::garbage("too many tool calls")),
             None => {
@@ -301,6 +300,16 @@ impl Assembly {
             self.written = self.written.saturating_add(arguments.len());
         }
         Ok(())
+    }
+
+    /// Where a piece with this key goes on, if it begins no new call. WHY: Ollama and others give every call the index 0,
+    /// so under one key an id that is not known yet begins another one, if a name comes with it.
+    fn place_of(&self, key: u64, id: &str, name: &str) -> Option<usize> {
+        let under = || self.calls.iter().enumerate().rev().filter(|(_, call)| call.key == key);
+        let own = under().find(|(_, call)| !id.is_empty() && call.id == id);
+        let begins = !id.is_empty() && !name.is_empty();
+        let last = || under().next().filter(|(_, call)| !begins || call.id.is_empty());
+        own.or_else(last).map(|(place, _)| place)
     }
 
     /// The key for a piece that does not say which call it belongs to: the call with its id, a new one, or the last.

@@ -135,6 +135,39 @@ fn what_real_servers_do_otherwise_is_understood() {
 }
 
 #[test]
+fn calls_that_all_say_index_zero_are_told_apart_by_their_ids() {
+    let piece = |id: &str, name: &str, arguments: &str| json!({ "index": 0, "id": id, "function": { "name": name, "arguments": arguments } });
+    let expected = vec![
+        ModelEvent::Call(call("a", "x", json!({ "n": 1 }))),
+        ModelEvent::Call(call("b", "x", json!({ "n": 2 }))),
+        end(Finish::ToolCalls, SENT, 4),
+    ];
+    let whole = json!([piece("a", "x", "{\"n\":1}"), piece("b", "x", "{\"n\":2}")]);
+    let whole = stream(&[chunk(json!({ "tool_calls": whole }), json!("tool_calls"))]);
+    assert_eq!(read(Format::OpenAi, &whole).unwrap(), expected, "at once, as Ollama sends them");
+
+    let told = |pieces: &[Value]| {
+        let delta = |piece: &Value| chunk(json!({ "tool_calls": [piece] }), Value::Null);
+        let mut chunks: Vec<Value> = pieces.iter().map(delta).collect();
+        chunks.push(chunk(json!({}), json!("tool_calls")));
+        read(Format::OpenAi, &stream(&chunks)).unwrap()
+    };
+    let split =
+        [piece("a", "x", ""), piece("", "", "{\"n\":1}"), piece("b", "x", "{\"n\""), piece("", "", ":2}")];
+    assert_eq!(told(&split), expected, "in pieces");
+    let mixed = [
+        piece("a", "x", "{\"n\""),
+        piece("b", "x", "{\"n\""),
+        piece("a", "x", ":1}"),
+        piece("b", "x", ":2}"),
+    ];
+    assert_eq!(told(&mixed), expected, "in pieces that all say whose they are");
+    // A server that makes up an id for every piece begins no call with it: the name is missing.
+    let restless = [piece("a", "x", "{\"n\""), piece("a2", "", ":1}"), piece("b", "x", "{\"n\":2}")];
+    assert_eq!(told(&restless), expected, "with ids that change");
+}
+
+#[test]
 fn an_answer_that_did_not_end_well_is_not_taken_for_one() {
     let half = json!([{ "index": 0, "id": "a", "function": { "name": "x", "arguments": "{\"a\": " } }]);
     let cut = stream(&[chunk(json!({ "content": "hi" }), Value::Null)]);

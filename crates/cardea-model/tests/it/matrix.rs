@@ -133,6 +133,7 @@ fn cases() -> Vec<Case> {
             1,
         ),
         case("401", status(401, error), Fails(Misconfigured, true), SOON, 1),
+        case("402: no credit left", status(402, error), Fails(Misconfigured, true), SOON, 1),
         case("404", status(404, error), Fails(Misconfigured, true), SOON, 1),
         // cut
         case(

@@ -2,7 +2,11 @@
 
 use std::time::Duration;
 
-use cardea_core::{Code, Error, size::Bytes, time::Millis};
+use cardea_core::{
+    Code, Error,
+    size::Bytes,
+    time::{Clock as _, Millis, Timestamp},
+};
 use cardea_net::{NetConfig, NetError};
 use futures::{StreamExt, stream::FuturesUnordered};
 use tokio::{
@@ -99,6 +103,23 @@ async fn a_failing_host_is_left_alone_and_taken_up_again_when_it_is_well() {
     for _ in 0..5 {
         assert_eq!(ask().await.unwrap().status, 200);
     }
+}
+
+#[tokio::test]
+async fn a_failing_host_is_taken_up_again_after_a_pause_though_the_clock_was_set_back() {
+    let far = Far::start().await;
+    let (net, clock) = net(NetConfig { breaker_failures: 3, ..config(&[&far.target]) });
+    let ask = || net.send(get_any(&far.url("/do/work")));
+    far.answers(503);
+    for _ in 0..3 {
+        assert_eq!(ask().await.unwrap().status, 503);
+    }
+    far.answers(200);
+    clock.set(Timestamp(clock.now().0 - 3_600_000));
+    let error = ask().await.unwrap_err();
+    assert_eq!(Error::from(error).retry_hint(), Some(Millis::from_secs(5)), "the pause begins anew");
+    clock.advance(Millis::from_secs(5));
+    assert_eq!(ask().await.unwrap().status, 200);
 }
 
 #[tokio::test]

@@ -62,12 +62,17 @@ async fn a_name_that_resolves_to_loopback_is_refused_unless_it_is_listed_with_it
 }
 
 #[tokio::test]
-async fn a_range_opens_addresses_but_plain_http_is_for_what_is_listed() {
+async fn a_range_opens_addresses_but_no_name_is_spoken_to_in_plain_http_for_it() {
     let far = Far::start().await;
-    let (ranged, _) = net(config(&["127.0.0.0/8"]));
+    let (ranged, _) = net(config(&["127.0.0.0/8", "::1/128"]));
     assert!(ranged.send(get_any(&far.url("/do/work"))).await.is_ok());
-    let error = ranged.send(get_any("http://example.com/")).await.unwrap_err();
-    assert!(matches!(error, NetError::Refused(Refusal::Scheme(_))), "{error}");
+    // The second name resolves to an address of the range, and the address of the third is in none.
+    let inside = format!("http://localhost:{}/do/work", far.port());
+    for url in ["http://example.com/", &inside, "http://10.0.0.1/"] {
+        let error = ranged.send(get_any(url)).await.unwrap_err();
+        assert!(matches!(error, NetError::Refused(Refusal::Scheme(_))), "{url}: {error}");
+    }
+    assert_eq!(far.reached(), 1);
     for url in
         ["ftp://example.com/", "file:///etc/passwd", "https://user:pw@example.com/", "nonsense", "https://"]
     {
