@@ -120,7 +120,10 @@ pub(super) async fn tool_call(
     let asking = asking(turn, agent, via, &wish);
     let permitting = app.control.permit(caller, &asking, tool.spec(), &wish.call);
     let Ruling { permission, decision, rows } = turn.trace().time("permit", permitting).await?; // policy, taint, approval
-    turn.note(rows);
+    // WHY: nobody waits for what a check would do, so no person is asked about it.
+    if turn.kind() != Kind::Check || !matches!(permission, Permission::Waiting(_)) {
+        turn.note(rows);
+    }
     let permit = match permission {
         Permission::Granted(permit) => permit,
         Permission::Waiting(approval) => {

@@ -339,6 +339,33 @@ async fn a_deleted_conversation_leaves_no_answer_behind_and_a_check_none_either(
 }
 
 #[tokio::test]
+async fn a_check_that_would_need_a_person_asks_nobody() {
+    let script = [
+        Act::say("Press the button on page 5."),
+        Act::call("ops__get_order", json!({ "order_id": "ORD-18" })),
+        Act::say("Press the button on page 7."),
+    ];
+    let policy = "@id(\"second-hand\")\n@reason(\"words from the cache read nothing unseen.\")\n@approval(\"role:supervisor\")\n\
+                  forbid (principal, action in Action::\"read\", resource in Server::\"ops\")\n\
+                  when { context.taint.contains(\"cache\") }\nunless { context has approval };\n";
+    let plan = World::plan().set("CARDEA_CACHE__CHECK__SHARE", "1").policies(policy).model(script);
+    let world = plan.start().await;
+    let ann = world.user("support");
+    assert_eq!(layer(&ann, ASKED).await.0, "none");
+    assert_eq!(layer(&ann, REWORDED).await.0, "semantic");
+    checked(&world).await;
+    assert_eq!(world.model().seen().len(), 2, "the check has asked its model, and came no further");
+    let ended = world.audit().await.entries;
+    let ended = ended.iter().rfind(|entry| entry["event"] == "turn.ended").unwrap();
+    assert_eq!(ended["detail"]["code"], "denied", "{ended}");
+    let asked: Vec<(String, String)> =
+        world.app.db.rows("SELECT state, args FROM approvals", Vec::new()).await.unwrap();
+    assert_eq!(asked, [], "the turn of it has ended: to decide would do nothing");
+    let open = world.user("supervisor").get("/api/v1/approvals").await.expect(200);
+    assert_eq!(open.body["approvals"], json!([]));
+}
+
+#[tokio::test]
 async fn answers_that_are_known_at_start_need_no_model() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("warm.jsonl");
