@@ -10,6 +10,7 @@ use cardea_core::{
     journal::{Repeatable, StepState},
     tool::{Effect, Outcome, ToolCall},
 };
+use cardea_store::Commit;
 
 use super::visible::{Named, find};
 use crate::{
@@ -120,10 +121,7 @@ pub(super) async fn tool_call(
     let asking = asking(turn, agent, via, &wish);
     let permitting = app.control.permit(caller, &asking, tool.spec(), &wish.call);
     let Ruling { permission, decision, rows } = turn.trace().time("permit", permitting).await?; // policy, taint, approval
-    // WHY: nobody waits for what a check would do, so no person is asked about it.
-    if turn.kind() != Kind::Check || !matches!(permission, Permission::Waiting(_)) {
-        turn.note(rows);
-    }
+    note(turn, &permission, rows);
     let permit = match permission {
         Permission::Granted(permit) => permit,
         Permission::Waiting(approval) => {
@@ -170,6 +168,14 @@ pub(super) async fn tool_call(
     match step.outcome() {
         Some(Outcome::Unknown { reason }) => Err(Error::new(Code::UpstreamUnknown).detail(reason)),
         _ => Ok(Called::Ended(Box::new(step))),
+    }
+}
+
+/// Keeps the rows of a ruling for the turn's next commit.
+fn note(turn: &mut Turn, permission: &Permission, rows: Commit) {
+    // WHY: nobody waits for what a check would do, so no person is asked about it.
+    if turn.kind() != Kind::Check || !matches!(permission, Permission::Waiting(_)) {
+        turn.note(rows);
     }
 }
 
