@@ -15,13 +15,13 @@ mod roles;
 
 use std::{
     path::PathBuf,
-    sync::{Arc, Mutex, PoisonError, RwLock},
+    sync::{Arc, Mutex},
 };
 
 use cardea_core::{
     Result,
     guard::Profile,
-    policy::{Installation, Snapshot, Source},
+    policy::{Installation, Snapshot},
     time::{Millis, SharedClock, Timestamp},
 };
 use cardea_store::{Db, Jobs, Shared, shared::Rate};
@@ -83,9 +83,7 @@ struct Inner {
     clock: SharedClock,
     jobs: Jobs,
     settings: Settings,
-    snapshot: RwLock<Arc<Snapshot>>,
-    /// The texts that it was made from.
-    sources: Mutex<Vec<Source>>,
+    in_force: policy::InForce,
     /// The version whose texts stand in the database.
     recorded: Mutex<Option<Arc<str>>>,
     /// What has been told of the policies.
@@ -131,7 +129,7 @@ impl Control {
         let guards = guard::Guards::new(&settings.guard, settings.guards.clone())?;
         let places = Arc::new(admit::Places::new(settings.in_flight));
         let streams = Arc::new(admit::Places::new([u32::MAX, u32::MAX, settings.streams_per_user]));
-        let snapshot = RwLock::new(Arc::new(policy::empty()?));
+        let in_force = policy::InForce::new(policy::empty()?);
         let memo = policy::Memo::new();
         let inner = Inner {
             db,
@@ -141,8 +139,7 @@ impl Control {
             clock,
             jobs,
             settings,
-            snapshot,
-            sources: Mutex::default(),
+            in_force,
             recorded: Mutex::default(),
             warned: Mutex::default(),
             memo,
@@ -158,7 +155,7 @@ impl Control {
     /// The policies of now.
     #[must_use]
     pub fn policies(&self) -> Arc<Snapshot> {
-        Arc::clone(&self.inner.snapshot.read().unwrap_or_else(PoisonError::into_inner))
+        self.inner.in_force.snapshot()
     }
 
     fn now(&self) -> Timestamp {

@@ -10,6 +10,7 @@ use cardea_core::{
     journal::{Repeatable, StepState},
     tool::{Effect, Outcome, ToolCall},
 };
+use cardea_store::Commit;
 
 use super::visible::{Named, find};
 use crate::{
@@ -120,10 +121,7 @@ pub(super) async fn tool_call(
     let asking = asking(turn, agent, via, &wish);
     let permitting = app.control.permit(caller, &asking, tool.spec(), &wish.call);
     let Ruling { permission, decision, rows } = turn.trace().time("permit", permitting).await?; // policy, taint, approval
-    if let (Permission::Waiting(_), Some(step)) = (&permission, sent(turn, &wish.digest)) {
-        return Err(cut_off(app, turn, step).await?); // what may be done already cannot wait for leave
-    }
-    turn.note(rows);
+    note(app, turn, &permission, &wish.digest, rows).await?;
     let permit = match permission {
         Permission::Granted(permit) => permit,
         Permission::Waiting(approval) => {
@@ -171,6 +169,20 @@ pub(super) async fn tool_call(
         Some(Outcome::Unknown { reason }) => Err(Error::new(Code::UpstreamUnknown).detail(reason)),
         _ => Ok(Called::Ended(Box::new(step))),
     }
+}
+
+/// Takes the rows of a decision along. What may be done already cannot wait for leave; and nobody is asked for a check, whose
+/// question has been answered.
+///
+/// # Errors
+/// `upstream_unknown` for a call that an earlier owner of this turn has sent.
+async fn note(app: &App, turn: &mut Turn, permission: &Permission, digest: &str, rows: Commit) -> Result<()> {
+    match (permission, sent(turn, digest)) {
+        (Permission::Waiting(_), Some(step)) => return Err(cut_off(app, turn, step).await?),
+        (Permission::Waiting(_), None) if turn.kind() == Kind::Check => {}
+        _ => turn.note(rows),
+    }
+    Ok(())
 }
 
 /// Counts a call that has ended, in the meters and in the event of whoever it was made for.

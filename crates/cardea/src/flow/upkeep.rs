@@ -7,7 +7,11 @@ use cardea_store::jobs::Stage;
 use tokio_util::sync::CancellationToken;
 
 use super::watch;
-use crate::{app::App, control::Watch, once};
+use crate::{
+    app::App,
+    control::{Control, Watch},
+    once,
+};
 
 /// After how many looks upstreams are asked for their tools again: a minute.
 const LISTS: u32 = 60;
@@ -57,6 +61,21 @@ fn reason(error: &Error) -> String {
     let own = whole.strip_prefix(error.code().sentence()).map(str::trim).filter(|own| !own.is_empty());
     let own = own.unwrap_or(&whole);
     error.cause_line().map_or_else(|| own.to_owned(), |cause| format!("{own} ({cause})"))
+}
+
+/// A policy that cannot be read with the tools of one server must not take everybody else's away. Tools that no policy knows
+/// are neither listed nor called.
+fn fit_to_most(control: &Control, specs: &[ToolSpec]) -> Result<Option<(String, Error)>> {
+    let Err(error) = control.fit(specs) else { return Ok(None) };
+    let server = |spec: &ToolSpec| spec.name.as_str().split("__").next().unwrap_or_default().to_owned();
+    let servers: BTreeSet<String> = specs.iter().map(server).collect();
+    for out in servers {
+        let rest: Vec<ToolSpec> = specs.iter().filter(|spec| server(spec) != out).cloned().collect();
+        if control.fit(&rest).is_ok() {
+            return Ok(Some((out, error)));
+        }
+    }
+    Err(error)
 }
 
 /// Nodes that decide by other policies than this one.
@@ -138,7 +157,7 @@ impl App {
     }
 
     async fn fit_and_tell(&self, listed: bool, told: &mut String) -> bool {
-        let fitted = self.fit();
+        let fitted = self.fit().await;
         self.record_policies().await;
         self.control.tell_warnings();
         let trouble = match &fitted {
@@ -158,20 +177,12 @@ impl App {
         listed && fitted.is_ok()
     }
 
-    /// Fits the policies to all tools, or to those of all servers but one: a policy that cannot be read with the tools of one
-    /// server must not take everybody else's away. Tools that no policy knows are neither listed nor called.
-    fn fit(&self) -> Result<Option<(String, Error)>> {
-        let specs = self.action.catalog().specs();
-        let Err(error) = self.control.fit(&specs) else { return Ok(None) };
-        let server = |spec: &ToolSpec| spec.name.as_str().split("__").next().unwrap_or_default().to_owned();
-        let servers: BTreeSet<String> = specs.iter().map(server).collect();
-        for out in servers {
-            let rest: Vec<ToolSpec> = specs.iter().filter(|spec| server(spec) != out).cloned().collect();
-            if self.control.fit(&rest).is_ok() {
-                return Ok(Some((out, error)));
-            }
-        }
-        Err(error)
+    /// Fits the policies to all tools, or to those of all servers but one.
+    async fn fit(&self) -> Result<Option<(String, Error)>> {
+        let (control, specs) = (self.control.clone(), self.action.catalog().specs());
+        // WHY: thousands of policies take longer to make than a request may wait for its thread.
+        let fitting = tokio::task::spawn_blocking(move || fit_to_most(&control, &specs));
+        fitting.await.unwrap_or_else(|error| Err(Error::new(Code::Internal).because(error)))
     }
 
     /// Writes down the policies in force; tried again at the next look.

@@ -59,6 +59,11 @@ impl Turns {
         receipt.answer = answer.filter(|_| turn.kind != Kind::Check);
         receipt.finish = finish;
         receipt.error = error.as_ref().map(Failure::of);
+        if turn.kind == Kind::Check {
+            // WHY: what a service says of a failure is of the conversation as well.
+            receipt.tools.iter_mut().for_each(|used| (used.reason, used.not_undone) = (None, None));
+            receipt.error = error.as_ref().map(|error| Failure::of(&Error::new(error.code())));
+        }
         self.write_answer(&mut turn, said.as_deref(), told);
         let detail = json!({ "status": status.name(), "code": receipt.error.as_ref().map(|error| &error.code),
                              "cache": turn.cache.name(), "steps": turn.steps.len(), "tokens": turn.usage.total(),

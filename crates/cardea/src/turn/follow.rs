@@ -23,6 +23,8 @@ pub(super) struct Followed(Arc<Mutex<HashMap<TurnId, Watched>>>);
 #[derive(Debug)]
 struct Watched {
     news: watch::Sender<News>,
+    /// How many hear of it. INVARIANT: counted under the lock alone; a channel's own count goes down only after it.
+    ears: usize,
     /// Fence and commits as they were at the last look.
     seen: Option<(i64, i64)>,
 }
@@ -63,6 +65,19 @@ impl Followed {
         }
     }
 
+    fn watch(&self, id: TurnId) -> Following {
+        let mut all = self.lock();
+        let watched = all.entry(id).or_insert_with(|| Watched {
+            news: watch::Sender::new(News::default()),
+            ears: 0,
+            seen: None,
+        });
+        watched.ears += 1;
+        let news = watched.news.subscribe();
+        drop(all);
+        Following { id, news, followed: self.clone() }
+    }
+
     /// Tells who watches this turn that it begins to read.
     pub(super) fn begins(&self, turn: TurnId, read: Begins) {
         if let Some(watched) = self.lock().get(&turn) {
@@ -90,8 +105,9 @@ impl Following {
 impl Drop for Following {
     fn drop(&mut self) {
         let mut all = self.followed.lock();
-        // The one that is counted still is this one.
-        if all.get(&self.id).is_some_and(|watched| watched.news.receiver_count() <= 1) {
+        let Some(watched) = all.get_mut(&self.id) else { return };
+        watched.ears = watched.ears.saturating_sub(1);
+        if watched.ears == 0 {
             all.remove(&self.id);
         }
     }
@@ -101,14 +117,7 @@ impl Turns {
     /// Watches a turn from now on.
     #[must_use]
     pub fn follow(&self, id: TurnId) -> Following {
-        let followed = self.inner.followed.clone();
-        let mut all = followed.lock();
-        let watched = all
-            .entry(id)
-            .or_insert_with(|| Watched { news: watch::Sender::new(News::default()), seen: None });
-        let news = watched.news.subscribe();
-        drop(all);
-        Following { id, news, followed }
+        self.inner.followed.watch(id)
     }
 
     /// Looks what other nodes have written of the turns that are watched or worked on here: one query for all of them.
@@ -138,5 +147,23 @@ impl Turns {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_who_stop_watching_at_once_leave_nothing_behind() {
+        let (followed, id) = (Followed::default(), TurnId::random());
+        let (first, second) = (followed.watch(id), followed.watch(id));
+        // The first lets go of the lock, and has its end of the channel in hand for a moment more.
+        let in_hand = first.news.clone();
+        drop(first);
+        assert_eq!(followed.lock().len(), 1, "the second hears still");
+        drop(second);
+        assert!(followed.lock().is_empty(), "looked up for ever");
+        drop(in_hand);
     }
 }

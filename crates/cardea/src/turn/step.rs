@@ -257,8 +257,11 @@ impl Turns {
         let ended =
             (!matches!(step.state, StepState::Waiting | StepState::Started | StepState::Compensating))
                 .then_some(now);
-        let outcome = step.outcome.as_ref().and_then(|outcome| serde_json::to_string(outcome).ok());
-        let undo = step.way.as_ref().and_then(|way| serde_json::to_string(way).ok());
+        // A check belongs to no conversation: what it reads must not outlive the ones that its question comes from.
+        let kept = turn.kind != Kind::Check;
+        let outcome = step.outcome.as_ref().filter(|_| kept);
+        let outcome = outcome.and_then(|outcome| serde_json::to_string(outcome).ok());
+        let undo = step.way.as_ref().filter(|_| kept).and_then(|way| serde_json::to_string(way).ok());
         if step.durable {
             turn.guard(
                 "step",
@@ -270,6 +273,7 @@ impl Turns {
             return;
         }
         step.durable = true;
+        let args = if kept { step.call.arguments.clone() } else { serde_json::Map::new() };
         turn.run(
             "INSERT INTO steps (turn, number, id, tenant, call_id, tool, effect, safety, state, args, args_digest, \
              approval, decision, outcome, attempts, started_at, ended_at, undo, answer, said) \
@@ -284,7 +288,7 @@ impl Turns {
                 step.effect.name(),
                 safety(step.repeatable),
                 step.state.name(),
-                serde_json::Value::Object(step.call.arguments.clone()).to_string(),
+                serde_json::Value::Object(args).to_string(),
                 &step.digest,
                 step.approval,
                 decision.or(step.decision),
@@ -294,7 +298,7 @@ impl Turns {
                 ended,
                 undo,
                 step.answer,
-                step.said.as_deref()
+                step.said.as_deref().filter(|_| kept)
             ],
         );
     }

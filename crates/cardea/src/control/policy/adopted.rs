@@ -32,16 +32,13 @@ impl Control {
     /// # Errors
     /// What the store says.
     pub async fn record(&self) -> Result<()> {
-        let (sources, policies) = {
-            let sources = self.inner.sources.lock().unwrap_or_else(PoisonError::into_inner);
-            (sources.clone(), self.policies())
-        };
+        let (sources, policies) = self.inner.in_force.texts();
         let version = policies.version();
         if self.recorded().as_ref() == Some(version) {
             return Ok(());
         }
         let (mut rows, mut files) = (Commit::new(), Vec::new());
-        for Source { file, text, .. } in &sources {
+        for Source { file, text, .. } in &*sources {
             let digest = sha256_hex(text.as_bytes());
             rows = rows.run(
                 "INSERT INTO policy_texts (digest, text) VALUES ($1, $2) ON CONFLICT (digest) DO NOTHING",

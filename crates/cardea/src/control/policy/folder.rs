@@ -1,11 +1,9 @@
 //! The policy folder: what counts as a file of it, its texts, and when a change in it is finished.
 
 use std::{
-    collections::BTreeSet,
     fs::File,
     io::{self, Read as _},
     path::{Path, PathBuf},
-    sync::{Arc, PoisonError},
     time::SystemTime,
 };
 
@@ -122,8 +120,6 @@ pub(in crate::control) fn broken(problems: &[Problem]) -> Error {
 #[derive(Debug, Default)]
 pub struct Watch {
     set: Option<Set>,
-    /// The version that was in force after the last look, and the catalogue that it was made for.
-    fitted: Option<(Arc<str>, Vec<ToolSpec>)>,
 }
 
 impl Control {
@@ -133,16 +129,19 @@ impl Control {
     /// `misconfigured`, with every problem's file, line and column.
     pub fn adopt(&self, tools: &[ToolSpec]) -> Result<()> {
         let settings = &self.inner.settings;
-        self.take(load(&settings.policies, &settings.approver)?, tools)
+        let sources = load(&settings.policies, &settings.approver)?;
+        self.inner.in_force.change().take(sources.into(), tools, self.maker())
     }
 
-    /// Fits the texts in force to this catalogue. What was made for the old one stays if they do not fit.
+    /// Fits the texts in force to this catalogue, unless they are made for it already. What was made for the old one stays
+    /// if they do not fit. Thousands of policies take their time: no thread that serves requests has it.
     ///
     /// # Errors
     /// `misconfigured`, with every problem's file, line and column.
     pub fn fit(&self, tools: &[ToolSpec]) -> Result<()> {
-        let sources = self.inner.sources.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        self.take(sources, tools)
+        let change = self.inner.in_force.change();
+        let sources = change.sources();
+        change.take(sources, tools, self.maker())
     }
 
     /// Looks at the policy folder again. A changed set is taken only if the look before has seen the very same, each
@@ -155,9 +154,10 @@ impl Control {
         let before = watch.set.take();
         let settings = &self.inner.settings;
         let set = Set::read(&settings.policies, &settings.approver)?;
-        let in_force = self.inner.sources.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        if set.sources == in_force {
-            return self.fit_again(watch, in_force, tools);
+        let change = self.inner.in_force.change();
+        let in_force = change.sources();
+        if *set.sources == *in_force {
+            return change.take(in_force, tools, self.maker());
         }
         let folder = &settings.policies;
         if !folder.exists() {
@@ -168,41 +168,14 @@ impl Control {
         let settled = before.as_ref() == Some(&set);
         let sources = set.sources.clone();
         watch.set = Some(set);
-        if settled { self.take(sources, tools) } else { Ok(()) }
+        if settled { change.take(sources.into(), tools, self.maker()) } else { Ok(()) }
     }
 
-    /// Makes the texts in force once more for this catalogue, unless that is what is in force: thousands of policies take
-    /// their time.
-    fn fit_again(&self, watch: &mut Watch, sources: Vec<Source>, tools: &[ToolSpec]) -> Result<()> {
-        let fits = |(version, known): &(Arc<str>, Vec<ToolSpec>)| {
-            *version == *self.policies().version() && known.as_slice() == tools
-        };
-        if watch.fitted.as_ref().is_some_and(fits) {
-            return Ok(());
-        }
-        watch.fitted = None;
-        self.take(sources, tools)?;
-        watch.fitted = Some((Arc::clone(self.policies().version()), tools.to_vec()));
-        Ok(())
-    }
-
-    /// Puts these texts in force, made for this catalogue.
-    fn take(&self, sources: Vec<Source>, tools: &[ToolSpec]) -> Result<()> {
+    /// What makes a set of texts, for this installation.
+    fn maker(&self) -> impl FnOnce(&[Source], &[ToolSpec]) -> Result<Snapshot> {
         let names = &self.inner.settings.names;
-        let snapshot =
-            Snapshot::compile_among(&sources, tools, names).map_err(|problems| broken(&problems))?;
-        let mut kept = self.inner.sources.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut now = self.inner.snapshot.write().unwrap_or_else(PoisonError::into_inner);
-        if now.version() != snapshot.version() {
-            let names: BTreeSet<&str> = snapshot.names().collect();
-            let gone: Vec<&str> = now.names().filter(|name| !names.contains(name)).collect();
-            if !gone.is_empty() {
-                tracing::warn!(policy.gone = ?gone, "policies that were in force are no longer there");
-            }
-            tracing::info!(policy.version = %snapshot.version(), policy.count = snapshot.len(), "policies adopted");
-            *now = Arc::new(snapshot);
+        move |sources, tools| {
+            Snapshot::compile_among(sources, tools, names).map_err(|problems| broken(&problems))
         }
-        *kept = sources;
-        Ok(())
     }
 }

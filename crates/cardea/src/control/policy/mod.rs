@@ -2,6 +2,7 @@
 
 mod adopted;
 mod folder;
+mod in_force;
 mod unread;
 
 use std::{
@@ -25,6 +26,7 @@ use moka::sync::Cache;
 use serde_json::json;
 
 use self::folder::broken;
+pub(super) use self::in_force::InForce;
 pub use self::{
     adopted::{Adopted, File, adopted, adopted_text},
     folder::{Watch, files, load, text},

@@ -306,13 +306,18 @@ async fn equal_questions_at_once_ask_the_model_once_with_an_agent_and_without() 
 
 #[tokio::test]
 async fn a_deleted_conversation_leaves_no_answer_behind_and_a_check_none_either() {
-    let script = (1..=4).map(|n| Act::say(&format!("MARKER of page {n}.")));
+    let read = |order: &str| Act::call("ops__get_order", json!({ "order_id": order }));
+    let said = |n: u8| Act::say(&format!("MARKER of page {n}."));
+    // The check's model looks at an order, and at one that is not there.
+    let script = [said(1), read("ORD-18"), read("ORD-987654"), said(2), said(3)];
     let world = World::plan().set("CARDEA_CACHE__CHECK__SHARE", "1").model(script).start().await;
     let ann = world.user("support");
     let first = ann.asks(ASKED).await;
     let second = ann.asks(REWORDED).await;
     second.answers("MARKER of page 1").await;
     checked(&world).await;
+    let told = world.shop().calls().await;
+    assert_eq!(told.iter().filter(|call| call.contains("get_order")).count(), 2, "{told:?}");
     for talk in [first.conversation(), second.conversation()] {
         drop(ann.delete(&format!("/api/v1/conversations/{talk}")).await.expect(204));
     }
@@ -321,7 +326,43 @@ async fn a_deleted_conversation_leaves_no_answer_behind_and_a_check_none_either(
     assert_eq!(kept.len(), 3);
     let left = format!("{kept:?}");
     assert!(!left.contains("MARKER") && !left.contains("password"), "{left}");
+    assert!(!left.contains("No order has this number"), "what a service said of a failure: {left}");
+    let sql = "SELECT state, args, outcome, undo, said FROM steps";
+    type Row = (String, String, Option<String>, Option<String>, Option<String>);
+    let read: Vec<Row> = world.app.db.rows(sql, Vec::new()).await.unwrap();
+    assert_eq!(read.len(), 2);
+    assert!(
+        read.iter().all(|row| (row.1.as_str(), &row.2, &row.3, &row.4) == ("{}", &None, &None, &None)),
+        "what a check has read outlives the conversations: {read:?}"
+    );
     assert_eq!(layer(&ann, ASKED).await.0, "none");
+}
+
+#[tokio::test]
+async fn a_check_that_would_need_a_person_asks_nobody() {
+    let script = [
+        Act::say("Press the button on page 5."),
+        Act::call("ops__get_order", json!({ "order_id": "ORD-18" })),
+        Act::say("Press the button on page 7."),
+    ];
+    let policy = "@id(\"second-hand\")\n@reason(\"words from the cache read nothing unseen.\")\n@approval(\"role:supervisor\")\n\
+                  forbid (principal, action in Action::\"read\", resource in Server::\"ops\")\n\
+                  when { context.taint.contains(\"cache\") }\nunless { context has approval };\n";
+    let plan = World::plan().set("CARDEA_CACHE__CHECK__SHARE", "1").policies(policy).model(script);
+    let world = plan.start().await;
+    let ann = world.user("support");
+    assert_eq!(layer(&ann, ASKED).await.0, "none");
+    assert_eq!(layer(&ann, REWORDED).await.0, "semantic");
+    checked(&world).await;
+    assert_eq!(world.model().seen().len(), 2, "the check has asked its model, and came no further");
+    let ended = world.audit().await.entries;
+    let ended = ended.iter().rfind(|entry| entry["event"] == "turn.ended").unwrap();
+    assert_eq!(ended["detail"]["code"], "denied", "{ended}");
+    let asked: Vec<(String, String)> =
+        world.app.db.rows("SELECT state, args FROM approvals", Vec::new()).await.unwrap();
+    assert_eq!(asked, [], "the turn of it has ended: to decide would do nothing");
+    let open = world.user("supervisor").get("/api/v1/approvals").await.expect(200);
+    assert_eq!(open.body["approvals"], json!([]));
 }
 
 #[tokio::test]

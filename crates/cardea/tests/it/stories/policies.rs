@@ -161,6 +161,35 @@ async fn a_policy_file_is_not_taken_while_it_is_being_written() {
     assert_eq!(version(), strict, "an upstream that is read again is no second look");
 }
 
+#[tokio::test]
+async fn a_new_set_stays_in_force_while_the_old_one_is_still_being_fitted_to_changed_tools() {
+    let mut many = String::new();
+    for n in 0..300 {
+        let line = format!(
+            "@id(\"many-{n}\")\nforbid (principal, action, resource) when {{ principal.scopes.contains(\"x{n}\") }};\n"
+        );
+        many.push_str(&line);
+    }
+    let plan = World::plan().set("CARDEA_POLICIES__RELOAD", "1h").policies(&many);
+    let world = plan.start().await;
+    let (control, tools) = (world.app.control.clone(), world.app.action.catalog().specs());
+    let (begin, begun) = std::sync::mpsc::channel();
+    let fitting = std::thread::spawn(move || {
+        begin.send(()).unwrap();
+        control.fit(&tools[1..]) // an upstream has taken a tool back: hundreds of policies take their time
+    });
+    begun.recv().unwrap();
+    let more = "@id(\"never\")\n@reason(\"never.\")\nforbid (principal, action, resource);\n";
+    fs::write(world.folder().join("policies/more.cedar"), more).unwrap();
+    let mut watch = Watch::default();
+    look(&world, &mut watch).unwrap();
+    look(&world, &mut watch).unwrap();
+    let in_force = || world.app.control.policies().names().any(|name| name == "never");
+    assert!(in_force());
+    fitting.join().unwrap().unwrap();
+    assert!(in_force(), "a `forbid` that was in force is gone");
+}
+
 #[test]
 fn what_editors_leave_in_a_folder_is_no_policy_and_an_empty_file_is_none_either() {
     let dir = tempfile::tempdir().unwrap();

@@ -134,7 +134,8 @@ async fn a_first_question_that_is_repeated_where_the_talk_went_on_is_answered_in
     let failed = ann.send("POST", "/v1/chat/completions", &key, &asks("Which colour?")).await.expect(502);
     let talk = failed.header("x-cardea-conversation").to_owned();
     let within = [("x-cardea-conversation", talk.as_str())];
-    let _: Reply = ann.send("POST", "/v1/chat/completions", &within, &asks("Is it painted?")).await.expect(200);
+    let _: Reply =
+        ann.send("POST", "/v1/chat/completions", &within, &asks("Is it painted?")).await.expect(200);
     let told = ann.send("POST", "/v1/chat/completions", &key, &asks("Which colour?")).await.expect(200);
     assert_eq!(told.header("x-cardea-conversation"), talk);
     let seen = world.model().seen().last().unwrap().body["messages"].to_string();
