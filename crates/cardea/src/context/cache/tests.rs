@@ -640,6 +640,35 @@ async fn entries_that_are_persisted_are_there_after_a_restart_and_cleared_ones_a
 }
 
 #[tokio::test]
+async fn entries_that_left_are_deleted_once_however_many_write_at_the_same_time() {
+    let folder = tempfile::tempdir().unwrap();
+    let db = database(&format!("sqlite:{}", folder.path().join("c.db").display())).await;
+    let clock = ManualClock::at(Timestamp(1_800_000_000_000));
+    let store = Arc::new(MemoryCache::new(1 << 20, 100, Arc::<ManualClock>::clone(&clock)));
+    let mut with = neighbours(&db, &clock, Arc::<MemoryCache>::clone(&store), Seal::Own);
+    let seal = Seal::Sealed(Arc::new(Sealer::ephemeral().unwrap()));
+    with.persist = Some(Persisted { store: Arc::clone(&store), seal });
+    let cache = Cache::new(settings(), None, with);
+    cache.load().await.unwrap();
+    let (helper, ann) = (agent("scope = \"user\""), person("acme", "ann"));
+    for n in 0..20 {
+        let asked = asked(&cache, &ann, &helper, &format!("question {n}"));
+        assert_eq!(said(&cache, &asked).await, None);
+        keep(&cache, &asked, "answer", &[]).await;
+    }
+    let rows = async || -> i64 {
+        let count: Option<(i64,)> =
+            db.row("SELECT COUNT(*) FROM cache_records", cardea_store::args![]).await.unwrap();
+        count.unwrap().0
+    };
+    cache.persist().await;
+    assert_eq!(rows().await, 20);
+    store.take_out(&user_tag(&ann));
+    futures::future::join_all((0..10).map(|_| cache.persist())).await;
+    assert_eq!(rows().await, 0);
+}
+
+#[tokio::test]
 async fn what_one_node_clears_another_one_over_the_same_database_forgets_as_well() {
     let folder = tempfile::tempdir().unwrap();
     let db = database(&format!("sqlite:{}", folder.path().join("c.db").display())).await;
