@@ -299,6 +299,12 @@ impl App {
     async fn keep_cache(self, stop: CancellationToken) {
         while pause(&stop, COPIES).await {
             self.context.cache().persist().await;
+            if let Err(error) = self.context.cache().settle().await {
+                tracing::warn!(
+                    error.code = error.code().name(),
+                    "what the cache's server was not told is not known, or not written down"
+                );
+            }
         }
     }
 
