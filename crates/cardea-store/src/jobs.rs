@@ -39,6 +39,9 @@ const STAGES: [Stage; 4] = [Stage::Intake, Stage::Work, Stage::Answers, Stage::U
 /// The time that answers get at least, however late the work has ended.
 const LAST_ANSWERS: Duration = Duration::from_secs(1);
 
+/// How long after a panic a task is begun anew.
+const BREATH: Duration = Duration::from_secs(1);
+
 #[derive(Debug, Default)]
 struct Lane {
     token: CancellationToken,
@@ -130,6 +133,27 @@ impl Jobs {
             entry.1 = Some(handle.abort_handle());
         }
         Ok(())
+    }
+
+    /// Starts a task that serves as long as this process lives. If it panics, it is begun anew after a while: what it looks
+    /// after must not go without it until the next start.
+    ///
+    /// # Errors
+    /// [`Stopping`] once the stage drains.
+    pub fn keep<F, T>(&self, stage: Stage, name: &'static str, task: F) -> Result<(), Stopping>
+    where
+        F: Fn(CancellationToken) -> T + Send + 'static,
+        T: Future<Output = ()> + Send + 'static,
+    {
+        self.spawn_in(stage, name, |stop| async move {
+            while AssertUnwindSafe(task(stop.clone())).catch_unwind().await.is_err() {
+                tracing::error!(job.name = name, "a background job panicked and is begun anew");
+                tokio::select! {
+                    () = stop.cancelled() => return,
+                    () = tokio::time::sleep(BREATH) => {}
+                }
+            }
+        })
     }
 
     /// A token that is cancelled when this stage starts to drain, for work that runs inside a request.
@@ -273,6 +297,26 @@ mod tests {
         });
         assert_eq!(jobs.drain(Duration::from_millis(20)).await.cut, ["turn"]);
         assert_eq!(told.await, Ok(true));
+    }
+
+    #[tokio::test]
+    async fn a_task_that_is_kept_is_begun_anew_after_a_panic() {
+        let jobs = Jobs::new();
+        let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
+        let times = AtomicU64::new(0);
+        let task = move |stop: CancellationToken| {
+            let (tell, time) = (tell.clone(), times.fetch_add(1, Ordering::SeqCst));
+            async move {
+                tell.send(time).unwrap();
+                assert!(time > 0, "on purpose");
+                stop.cancelled().await;
+            }
+        };
+        jobs.keep(Stage::Upkeep, "cache copy", task).unwrap();
+        assert_eq!((told.recv().await, told.recv().await), (Some(0), Some(1)));
+        assert_eq!(jobs.names(), ["cache copy"]);
+        assert_eq!(jobs.drain(Duration::from_secs(5)).await, Drained::default());
+        assert_eq!(jobs.keep(Stage::Upkeep, "late", |_| async {}), Err(Stopping("late")));
     }
 
     #[tokio::test]

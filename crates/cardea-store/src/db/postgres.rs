@@ -20,7 +20,10 @@ use cardea_core::{
     secret::ExposeSecret,
 };
 use futures::future::join_all;
-use tokio::sync::{Mutex as AsyncMutex, mpsc, oneshot};
+use tokio::{
+    sync::{Mutex as AsyncMutex, mpsc, oneshot},
+    time::Instant,
+};
 use tokio_postgres::{
     Client, Config, Statement,
     error::SqlState,
@@ -91,7 +94,7 @@ impl Postgres {
             target: target.clone(),
             tls: tls.clone(),
             jobs: jobs.clone(),
-            session: AsyncMutex::new(None),
+            session: AsyncMutex::default(),
         };
         let links: Vec<Link> = (0..config.readers).map(|_| link()).collect();
         let (queue, receive) = mpsc::channel(config.queue);
@@ -119,23 +122,15 @@ impl Postgres {
         let Some(link) = self.links.get(place) else {
             return Err(CommitError::Unavailable("no connection is configured".into()).into());
         };
-        let found = match self.ask(link, sql, args).await {
-            // Looking again is harmless, and a server that was restarted or taken over is there at once.
-            Err(fault) if fault.lost => self.ask(link, sql, args).await,
+        let session = link.session().await?;
+        let found = match link.ask(&session, sql, args).await {
+            // Looking again is harmless, and a server that was restarted or taken over is there at once. One that took no
+            // connection is not asked twice.
+            Err(fault) if fault.lost => link.ask(&link.session().await?, sql, args).await,
             other => other,
         };
-        let rows = found.map_err(|fault| Error::from(fault.error))?;
+        let rows = found?;
         rows.iter().map(|row| T::from_row(&Row(row)).map_err(|error| row_error(error, sql))).collect()
-    }
-
-    async fn ask(&self, link: &Link, sql: &str, args: &[Value]) -> Result<Vec<tokio_postgres::Row>, Fault> {
-        let session = link.session().await?;
-        let params: Vec<&(dyn ToSql + Sync)> = args.iter().map(|arg| arg as _).collect();
-        let found = session.query(sql, &params).await;
-        if found.as_ref().is_err_and(|fault| fault.lost) {
-            link.forget(&session).await;
-        }
-        found
     }
 
     pub(crate) async fn script(&self, script: String) -> Result<()> {
@@ -158,7 +153,7 @@ impl Postgres {
         // Whatever still waits for an answer then is cut off.
         self.jobs.drain(CLOSE).await;
         for link in &self.links {
-            link.session.lock().await.take();
+            link.session.lock().await.kept.take();
         }
     }
 }
@@ -170,7 +165,14 @@ pub(crate) struct Link {
     target: Config,
     tls: Tls,
     jobs: Jobs,
-    session: AsyncMutex<Option<Arc<Session>>>,
+    session: AsyncMutex<Place>,
+}
+
+#[derive(Default)]
+struct Place {
+    kept: Option<Arc<Session>>,
+    /// When connecting failed the last time, and why.
+    failed: Option<(Instant, Fault)>,
 }
 
 impl Link {
@@ -183,13 +185,13 @@ impl Link {
         let mut target = address.config;
         target.connect_timeout(CONNECT);
         watched(&mut target);
-        Ok(Self { target, tls, jobs: Jobs::new(), session: AsyncMutex::new(None) })
+        Ok(Self { target, tls, jobs: Jobs::new(), session: AsyncMutex::default() })
     }
 
     /// A place for another connection to the same server.
     fn another(&self) -> Self {
         let (target, tls, jobs) = (self.target.clone(), self.tls.clone(), self.jobs.clone());
-        Self { target, tls, jobs, session: AsyncMutex::new(None) }
+        Self { target, tls, jobs, session: AsyncMutex::default() }
     }
 
     /// Runs a script some time, on a connection of its own. Nobody hears what came of it but the log.
@@ -207,11 +209,30 @@ impl Link {
     }
 
     pub(crate) async fn session(&self) -> Result<Arc<Session>, Fault> {
+        let asked = Instant::now();
         let mut place = self.session.lock().await;
-        if let Some(session) = place.as_ref().filter(|session| !session.client.is_closed()) {
+        if let Some(session) = place.kept.as_ref().filter(|session| !session.client.is_closed()) {
             return Ok(session.clone());
         }
-        *place = None;
+        // WHY: the try of somebody else that has failed while this one waited is the answer to both. With a try for each,
+        // one after the other, the last of many would hear of a silent server after minutes.
+        if let Some((_, fault)) = place.failed.as_ref().filter(|(at, _)| *at >= asked) {
+            return Err(fault.clone());
+        }
+        place.kept = None;
+        match self.connect().await {
+            Ok(session) => {
+                *place = Place { kept: Some(session.clone()), failed: None };
+                Ok(session)
+            }
+            Err(fault) => {
+                place.failed = Some((Instant::now(), fault.clone()));
+                Err(fault)
+            }
+        }
+    }
+
+    async fn connect(&self) -> Result<Arc<Session>, Fault> {
         // WHY: boxed, since a handshake is large and every read would carry the place for it along.
         let connecting = Box::pin(self.target.connect(self.tls.clone()));
         let connected = tokio::time::timeout(CONNECT * 2, connecting).await;
@@ -234,9 +255,22 @@ impl Link {
             }
         });
         run.map_err(|error| Fault::lost(&error.to_string()))?;
-        let session = Arc::new(Session { client, cut, statements: Mutex::default() });
-        *place = Some(session.clone());
-        Ok(session)
+        Ok(Arc::new(Session { client, cut, statements: Mutex::default() }))
+    }
+
+    /// The rows of a statement. A session that is lost is forgotten.
+    async fn ask(
+        &self,
+        session: &Arc<Session>,
+        sql: &str,
+        args: &[Value],
+    ) -> Result<Vec<tokio_postgres::Row>, Fault> {
+        let params: Vec<&(dyn ToSql + Sync)> = args.iter().map(|arg| arg as _).collect();
+        let found = session.query(sql, &params).await;
+        if found.as_ref().is_err_and(|fault| fault.lost) {
+            self.forget(session).await;
+        }
+        found
     }
 
     /// Closes a connection that is of no use; the next one who asks gets a new one. Whoever still waits on it hears of it
@@ -244,8 +278,8 @@ impl Link {
     pub(crate) async fn forget(&self, session: &Arc<Session>) {
         let mut place = self.session.lock().await;
         // WHY: somebody may have noticed sooner, and the new connection is good.
-        if place.as_ref().is_some_and(|kept| Arc::ptr_eq(kept, session)) {
-            *place = None;
+        if place.kept.as_ref().is_some_and(|kept| Arc::ptr_eq(kept, session)) {
+            place.kept = None;
         }
         session.cut.cancel();
     }
@@ -671,5 +705,44 @@ impl Columns for tokio_postgres::Row {
             }
         };
         Ok(cell.unwrap_or(Cell::Null))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use cardea_core::Code;
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_server_that_says_nothing_is_waited_for_once_by_all_who_read() {
+        let hole = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = hole.local_addr().unwrap().port();
+        let url = format!("postgres://cardea@127.0.0.1:{port}/cardea?sslmode=disable");
+        let links = vec![Link::to(Address::parse(&url).unwrap()).unwrap()];
+        let (queue, _nobody) = mpsc::channel(1);
+        let db = Postgres { queue, links, next: AtomicUsize::new(0), jobs: Jobs::new() };
+        let mut taken = Vec::new();
+        let silent = async {
+            while let Ok(one) = hole.accept().await {
+                taken.push(one);
+            }
+        };
+        let reads = join_all((0..64).map(|_| db.rows::<(i64,)>("SELECT 1", &[])));
+        let reads = async { tokio::time::timeout(CONNECT * 30, reads).await.expect("told in time") };
+        let told = tokio::select! {
+            told = reads => told,
+            () = silent => Vec::new(),
+        };
+        assert!(
+            told.iter().all(|one| one.as_ref().is_err_and(|error| error.code() == Code::StoreUnavailable))
+        );
+        assert_eq!(taken.len(), 1, "one try for all of them");
+        // Who asks after that tries anew.
+        tokio::select! {
+            told = db.rows::<(i64,)>("SELECT 1", &[]) => panic!("the server was not asked: {told:?}"),
+            _asked = hole.accept() => {}
+        }
     }
 }

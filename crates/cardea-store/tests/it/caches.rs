@@ -431,6 +431,30 @@ async fn a_large_place_gets_an_index_of_its_own(url: &str, clock: &Arc<ManualClo
     tokio::select! { () = work => {}, _ = connection => {} }
 }
 
+/// A crash empties tables without a log, and leaves the count as it was.
+async fn a_server_that_crashed_makes_nothing_fresh_that_was_cleared(case: &Case<'_>, url: &str) {
+    let (client, connection) = tokio_postgres::connect(url, tokio_postgres::NoTls).await.unwrap();
+    let crash = async || client.batch_execute("TRUNCATE cardea_cache, cardea_cache_marks").await.unwrap();
+    let work = async {
+        let mut slow = case.record("made of what was cleared", &["order:7"]).await;
+        slow.vector = Some(towards(0.0));
+        case.store.clear(&[tag("order:7")]).await.unwrap();
+        crash().await;
+        case.put(place(60), key(1), slow.clone()).await;
+        assert_eq!(case.get(place(60), key(1)).await, None, "before anybody has asked for the count");
+        let new = case.record("new", &["order:7"]).await;
+        assert_eq!(case.get(place(60), key(1)).await, None);
+        assert!(case.near(place(60), 0.0, 3).await.is_empty());
+        case.put(place(60), key(1), new.clone()).await;
+        assert_eq!(case.get(place(60), key(1)).await.as_deref(), Some("new"));
+        crash().await;
+        case.store.clear(&[tag("order:8")]).await.unwrap();
+        case.put(place(60), key(1), new).await;
+        assert_eq!(case.get(place(60), key(1)).await, None, "a clearing alone does not tell of those before");
+    };
+    tokio::select! { () = work => {}, _ = connection => {} }
+}
+
 async fn postgres_contract(server: &Server, vectors: bool) {
     let clock = now();
     let place_of = engines::place(server);
@@ -460,6 +484,7 @@ async fn postgres_contract(server: &Server, vectors: bool) {
     assert!(second.get(&place(31), &key(1)).await.unwrap().is_some());
     second.clear(&[tag("shared")]).await.unwrap();
     assert_eq!(case.get(place(31), key(1)).await, None);
+    a_server_that_crashed_makes_nothing_fresh_that_was_cleared(&case, &place_of.url).await;
     server.down().unwrap();
     assert!(store.get(&place(1), &key(1)).await.is_err());
     assert!(store.near(&place(1), &towards(0.0), 3).await.is_err());

@@ -11,6 +11,7 @@ use super::{
 };
 use crate::{
     app::App,
+    context::cache::Cleared,
     control::{ADMIN, AUDITOR, Right},
 };
 
@@ -56,7 +57,7 @@ pub(super) async fn clear(
         }
         Ok(match clear {
             Clear { tag: Some(tag), .. } => {
-                cache.clear_tags(&caller.tenant, std::slice::from_ref(&tag)).await;
+                kept(cache.clear_tags(&caller.tenant, std::slice::from_ref(&tag)).await)?;
                 json!({ "cleared": tag })
             }
             Clear { user: Some(user), .. } => {
@@ -64,7 +65,7 @@ pub(super) async fn clear(
                 json!({ "cleared": format!("everything of {user}"), "at_once": purged })
             }
             Clear { all: true, .. } => {
-                cache.clear_tenant(&caller.tenant).await;
+                kept(cache.clear_tenant(&caller.tenant).await)?;
                 json!({ "cleared": "everything" })
             }
             _ => {
@@ -74,6 +75,17 @@ pub(super) async fn clear(
         })
     };
     work.await.map(Json).map_err(|error: Error| known.problem(error))
+}
+
+/// Refuses to say that something was cleared which would be served again after a restart.
+fn kept(cleared: Cleared) -> Result<(), Error> {
+    match cleared {
+        Cleared::Surely => Ok(()),
+        Cleared::ForNow => {
+            Err(Error::new(Code::StoreUnavailable)
+                .because("a clearing is neither delivered nor written down"))
+        }
+    }
 }
 
 /// What the caches did for the caller's tenant since the start, by agent and layer.

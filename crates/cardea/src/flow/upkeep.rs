@@ -112,7 +112,7 @@ impl App {
         self.keep("followed turns", Self::look_elsewhere);
         self.keep("last use", |app, _| app.identity.clone().keep_last_use());
         self.keep("heartbeat", Self::heartbeat);
-        self.keep("catalogue", move |app, stop| app.watch_lists(stop, listed, told));
+        self.keep("catalogue", move |app, stop| app.watch_lists(stop, listed, told.clone()));
         self.keep("policies", Self::watch_policies);
         self.keep("checkpoints", Self::keep_checkpoints);
         self.keep("old keys", Self::forget_old_keys);
@@ -122,20 +122,20 @@ impl App {
             self.keep("cache clearings", Self::watch_clearings);
         }
         let app = self.clone();
-        let watching = self.jobs.spawn_in(Stage::Intake, "resume", |stop| watch(app, stop));
+        let watching = self.jobs.keep(Stage::Intake, "resume", move |stop| watch(app.clone(), stop));
         watching.map_err(|_| Code::Draining.into())
     }
 
     fn keep<F, T>(&self, name: &'static str, task: F)
     where
-        F: FnOnce(Self, CancellationToken) -> T,
+        F: Fn(Self, CancellationToken) -> T + Send + 'static,
         T: Future<Output = ()> + Send + 'static,
     {
         let app = self.clone();
         // An installation that is stopping already needs no upkeep.
-        let _stopping = self.jobs.spawn_in(Stage::Upkeep, name, |stop| {
+        let _stopping = self.jobs.keep(Stage::Upkeep, name, move |stop| {
             let ended = stop.clone();
-            let work = task(app, stop);
+            let work = task(app.clone(), stop);
             async move {
                 tokio::select! {
                     () = work => {}
@@ -310,6 +310,12 @@ impl App {
     async fn keep_cache(self, stop: CancellationToken) {
         while pause(&stop, COPIES).await {
             self.context.cache().persist().await;
+            if let Err(error) = self.context.cache().settle().await {
+                tracing::warn!(
+                    error.code = error.code().name(),
+                    "what the cache's server was not told is not known, or not written down"
+                );
+            }
         }
     }
 

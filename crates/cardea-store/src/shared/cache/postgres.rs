@@ -33,6 +33,8 @@ use crate::db::{
 const LARGE: i64 = 20_000;
 /// Such indexes at most.
 const INDEXES: usize = 32;
+/// How long taking out may look at every record, if a question's patience is shorter. The server bounds it as well.
+const THOROUGH: Duration = Duration::from_secs(5);
 /// Records are tidied up after this many were put.
 const TIDY: u64 = 64;
 
@@ -46,9 +48,15 @@ CREATE UNLOGGED TABLE IF NOT EXISTS cardea_cache_marks (
     tag BYTEA NOT NULL PRIMARY KEY, at BIGINT NOT NULL, since BIGINT NOT NULL);
 CREATE SEQUENCE IF NOT EXISTS cardea_cache_clock;";
 
-const COUNT: &str =
-    "SELECT CASE WHEN is_called THEN last_value ELSE last_value - 1 END FROM cardea_cache_clock";
-const FRESH: &str = "until > $2 AND NOT EXISTS (SELECT 1 FROM cardea_cache_marks m WHERE m.tag = ANY(tags) AND m.at > asked_at)";
+const COUNT: &str = "SELECT CASE WHEN is_called THEN last_value ELSE last_value - 1 END, \
+    EXISTS (SELECT 1 FROM cardea_cache_marks WHERE tag = ''::bytea) FROM cardea_cache_clock";
+// The mark without a tag is the count at which the marks began: a crash of the server empties the tables and leaves the
+// count, and what was cleared before it is not known any more.
+const BORN: &str = "INSERT INTO cardea_cache_marks (tag, at, since) VALUES (''::bytea, nextval('cardea_cache_clock'), \
+    9223372036854775807) ON CONFLICT (tag) DO NOTHING";
+// INVARIANT: without that mark nothing is fresh.
+const FRESH: &str = "until > $2 AND asked_at >= (SELECT b.at FROM cardea_cache_marks b WHERE b.tag = ''::bytea) \
+    AND NOT EXISTS (SELECT 1 FROM cardea_cache_marks m WHERE m.tag = ANY(tags) AND m.at > asked_at)";
 const PUT: &str = "INSERT INTO cardea_cache (place, key, until, asked_at, tags, record, code) \
     VALUES ($1, $2, $3, $4, $5, $6, $7) \
     ON CONFLICT (place, key) DO UPDATE SET until = excluded.until, asked_at = excluded.asked_at, \
@@ -297,6 +305,16 @@ impl PostgresCache {
         Ok(())
     }
 
+    /// The count of clearings, of marks that have a beginning.
+    async fn count(&self) -> Result<u64, Away> {
+        let mut rows = self.rows(COUNT, &[]).await?;
+        if !rows.first().is_some_and(|row| row.get(1)) {
+            self.rows(BORN, &[]).await?;
+            rows = self.rows(COUNT, &[]).await?;
+        }
+        Ok(rows.first().and_then(|row| u64::try_from(row.get::<_, i64>(0)).ok()).unwrap_or(0))
+    }
+
     async fn mark(&self, tags: &[Tag]) -> Result<(), Away> {
         let tags: Vec<&[u8]> = tags.iter().map(|tag| tag.0.as_slice()).collect();
         self.rows(MARK, &[&tags, &self.clock.now().0]).await.map(drop)
@@ -319,11 +337,7 @@ impl CacheStore for PostgresCache {
     }
 
     fn clearings(&self) -> Answer<'_, u64> {
-        let work = async {
-            let rows = self.rows(COUNT, &[]).await?;
-            Ok(rows.first().and_then(|row| u64::try_from(row.get::<_, i64>(0)).ok()).unwrap_or(0))
-        };
-        self.wire.ask(work).boxed()
+        self.wire.ask(self.count()).boxed()
     }
 
     fn get<'a>(&'a self, place: &'a Place, key: &'a Key) -> Answer<'a, Option<Record>> {
@@ -346,7 +360,8 @@ impl CacheStore for PostgresCache {
         async {
             self.wire.insist(self.mark(std::slice::from_ref(tag))).await?;
             let sql = "DELETE FROM cardea_cache WHERE $1 = ANY(tags)";
-            self.wire.insist(async { self.rows(sql, &[&tag.0.as_slice()]).await.map(drop) }).await
+            let out = async { self.rows(sql, &[&tag.0.as_slice()]).await.map(drop) };
+            self.wire.insist_for(self.wire.patience().max(THOROUGH), out).await
         }
         .boxed()
     }

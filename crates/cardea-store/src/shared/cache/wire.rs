@@ -29,6 +29,11 @@ impl Wire {
         Self { patience, away_until: Mutex::new(None), told: AtomicBool::new(false) }
     }
 
+    /// How long a question waits.
+    pub(super) const fn patience(&self) -> Duration {
+        self.patience
+    }
+
     /// Asks, unless the store was just found to be away.
     pub(super) async fn ask<T>(&self, work: impl Future<Output = Result<T, Away>>) -> Result<T, Away> {
         let away_until = *self.away_until.lock().unwrap_or_else(PoisonError::into_inner);
@@ -40,7 +45,16 @@ impl Wire {
 
     /// Asks, whatever happened before.
     pub(super) async fn insist<T>(&self, work: impl Future<Output = Result<T, Away>>) -> Result<T, Away> {
-        let answer = tokio::time::timeout(self.patience, work).await;
+        self.insist_for(self.patience, work).await
+    }
+
+    /// Asks, whatever happened before, and waits this long.
+    pub(super) async fn insist_for<T>(
+        &self,
+        patience: Duration,
+        work: impl Future<Output = Result<T, Away>>,
+    ) -> Result<T, Away> {
+        let answer = tokio::time::timeout(patience, work).await;
         let answer = answer.unwrap_or_else(|_| Err(Away("it did not answer in time".to_owned())));
         let mut away_until = self.away_until.lock().unwrap_or_else(PoisonError::into_inner);
         match &answer {

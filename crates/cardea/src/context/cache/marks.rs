@@ -227,8 +227,10 @@ impl Cache {
     /// # Errors
     /// What the database says.
     pub async fn forget_clearings(&self) -> Result<()> {
+        let now = self.0.clock.now();
+        self.0.owed.tidy(now).await?;
         match &self.0.marks {
-            Some(marks) => marks.tidy(self.0.clock.now()).await,
+            Some(marks) => marks.tidy(now).await,
             None => Ok(()),
         }
     }

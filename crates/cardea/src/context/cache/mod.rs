@@ -4,7 +4,7 @@
 //! everything that could change the answer, so nobody is ever served somebody else's; an entry whose tag was cleared
 //! after its question was asked is gone, also if it is stored later; what `cardea_core::cache::never` names is never
 //! kept; what others could have changed is sealed, and what does not open is a miss. A store that is away is a miss,
-//! and a clearing that could not be told to it is owed: until it is paid this node serves nothing from it. What other
+//! and a clearing that could not be told to it is owed, also over a restart: until it is paid this node serves nothing from it. What other
 //! nodes clear is cleared in a store of this process as well, once it is read in the database.
 //! Losing all of it costs speed, not truth. Core decides, this room acts. Called by `flow`.
 
@@ -17,6 +17,7 @@ mod keep;
 mod kept;
 mod look;
 mod marks;
+mod owed;
 mod persist;
 mod stats;
 mod surroundings;
@@ -24,11 +25,7 @@ mod tags;
 mod tools;
 mod warm;
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use cardea_core::{
     Result,
@@ -39,7 +36,7 @@ use cardea_core::{
 use cardea_model::embedder::Embedder;
 use cardea_store::{
     Db,
-    shared::cache::{CacheStore, Held, Key, MemoryCache, Tag},
+    shared::cache::{CacheStore, Held, Key, MemoryCache},
 };
 
 pub use self::{
@@ -48,6 +45,7 @@ pub use self::{
     compare::{Agreement, agreement},
     flight::Flight,
     kept::Seal,
+    owed::Cleared,
     persist::Persisted,
     stats::{Line, Tally},
     tools::ToolUse,
@@ -57,6 +55,7 @@ use self::{
     check::Budgets,
     flight::{Flights, Lead},
     marks::Marks,
+    owed::Owed,
     persist::Persist,
     stats::Stats,
     surroundings::Surroundings,
@@ -168,8 +167,8 @@ struct Inner {
     persist: Option<Persist>,
     /// Clearings in the database, for a store in this process.
     marks: Option<Marks>,
-    /// Clearings that the store has not heard of, with how often each was asked for.
-    owed: Mutex<BTreeMap<Tag, u64>>,
+    /// Clearings that the store has not heard of.
+    owed: Owed,
     budgets: Budgets,
     surroundings: Surroundings,
     stats: Stats,
@@ -201,7 +200,7 @@ impl Cache {
             seal,
             persist,
             marks,
-            owed: Mutex::default(),
+            owed: Owed::new(db.clone()),
             budgets: Budgets::new(settings.check),
             surroundings: Surroundings::new(),
             stats: Stats::default(),
@@ -214,12 +213,14 @@ impl Cache {
         }))
     }
 
-    /// Takes up what an earlier process left: what it had learned of errors, and its entries if they are persisted.
+    /// Takes up what an earlier process left: what it had learned of errors, what it still had to clear, and its entries if
+    /// they are persisted.
     ///
     /// # Errors
     /// What the database says.
     pub async fn load(&self) -> Result<()> {
         self.load_budgets().await?;
+        self.load_owed().await?;
         self.load_entries().await
     }
 

@@ -10,6 +10,7 @@ use cardea_store::{
     Commit, Db, args,
     shared::cache::{CacheStore as _, Gone, Key, MemoryCache, Place, Record},
 };
+use tokio::sync::Mutex as AsyncMutex;
 
 use super::{Cache, Seal, kept::Kept, marks::Marks};
 
@@ -44,6 +45,8 @@ pub(super) struct Persist {
     waiting: Mutex<Vec<Row>>,
     /// Entries whose rows are to be deleted.
     gone: Mutex<Vec<Gone>>,
+    /// Held while it is written.
+    writing: AsyncMutex<()>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -54,7 +57,14 @@ impl Persist {
     pub(super) fn new(persisted: Persisted, db: Db) -> Self {
         let Persisted { store, seal } = persisted;
         store.note_gone();
-        Self { store, seal, db, waiting: Mutex::default(), gone: Mutex::default() }
+        Self {
+            store,
+            seal,
+            db,
+            waiting: Mutex::default(),
+            gone: Mutex::default(),
+            writing: AsyncMutex::new(()),
+        }
     }
 
     /// Notes an entry that is to be written. `ahead`: by how much the count is that this node has given it.
@@ -79,6 +89,9 @@ impl Persist {
 
     /// Writes what waits. What cannot be written now waits on.
     async fn flush(&self) -> Result<()> {
+        // INVARIANT: one at a time. Each takes from the front of `gone` what it has written, so that whoever is cut off in the
+        // middle leaves it for the next.
+        let _one = self.writing.lock().await;
         lock(&self.gone).extend(self.store.gone());
         loop {
             let gone: Vec<Gone> = lock(&self.gone).iter().take(GROUP).cloned().collect();

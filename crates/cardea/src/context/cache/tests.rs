@@ -1,6 +1,9 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::atomic::{AtomicBool, Ordering},
+    sync::{
+        Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use cardea_core::{
@@ -16,13 +19,13 @@ use cardea_core::{
 use cardea_embed::{Encoder, Vector};
 use cardea_model::embedder::{LocalConfig, LocalEmbedder};
 use cardea_store::{
-    DbConfig,
-    shared::cache::{Answer, Away, LONGEST, MemoryCache, Place, Record},
+    Commit, DbConfig,
+    shared::cache::{Answer, Away, LONGEST, Place, Record, Tag},
 };
 use serde_json::json;
 
 use super::{
-    clear::OWED,
+    owed::OWED,
     tags::{tag, tenant_tag, user_tag, user_tag_of},
     *,
 };
@@ -517,6 +520,78 @@ async fn a_store_that_is_away_is_a_miss_and_a_clearing_is_not_lost() {
     assert_eq!(said(&cache, &asked(&cache, &ann, &helper, "Where is order 17?")).await, None);
 }
 
+#[tokio::test]
+async fn what_a_store_could_not_be_told_is_told_after_a_restart_or_by_another_node() {
+    let House { clock, db, outside, .. } = house(false).await;
+    let sealer = Arc::new(Sealer::ephemeral().unwrap());
+    let open = async || {
+        let store: Arc<dyn CacheStore> = Arc::<Outside>::clone(&outside);
+        let with = neighbours(&db, &clock, store, Seal::Sealed(Arc::clone(&sealer)));
+        let cache = Cache::new(settings(), None, with);
+        cache.load().await.unwrap();
+        cache
+    };
+    let owed = async || -> i64 {
+        let count: Option<(i64,)> =
+            db.row("SELECT COUNT(*) FROM cache_owed", cardea_store::args![]).await.unwrap();
+        count.unwrap().0
+    };
+    let (helper, ann, bob) = (agent("scope = \"user\""), person("acme", "ann"), person("acme", "bob"));
+    let acme = TenantId::from("acme");
+    let cache = open().await;
+    for (user, question, tag) in [(&ann, "one", "a"), (&ann, "two", "b"), (&bob, "three", "c")] {
+        let asked = asked(&cache, user, &helper, question);
+        assert_eq!(said(&cache, &asked).await, None);
+        keep(&cache, &asked, "answer", &[tag]).await;
+    }
+    let all = async |cache: &Cache| {
+        let mut found = Vec::new();
+        for (user, question) in [(&ann, "one"), (&ann, "two"), (&bob, "three")] {
+            found.push(said(cache, &asked(cache, user, &helper, question)).await.is_some());
+        }
+        found
+    };
+    outside.cut.store(true, Ordering::SeqCst);
+    assert_eq!(cache.clear_tags(&acme, &["a".to_owned()]).await, Cleared::Surely, "it is written down");
+    drop(cache);
+    outside.cut.store(false, Ordering::SeqCst);
+    let cache = open().await;
+    assert_eq!(all(&cache).await, [false, true, true], "a restart does not forget what is owed");
+    cache.settle().await.unwrap();
+    assert_eq!(owed().await, 0);
+
+    // Another node reaches the store, and pays: also what was to be taken out.
+    let other = open().await;
+    outside.cut.store(true, Ordering::SeqCst);
+    assert!(!cache.purge(&acme, "bob").await);
+    cache.settle().await.unwrap();
+    assert_eq!(owed().await, 1, "it is still away");
+    outside.cut.store(false, Ordering::SeqCst);
+    let held = outside.inside.held().await.unwrap().unwrap().entries;
+    other.settle().await.unwrap();
+    assert_eq!(all(&other).await, [false, true, false]);
+    assert_eq!(outside.inside.held().await.unwrap().unwrap().entries, held - 1, "bob's is taken out");
+    assert_eq!(owed().await, 0);
+
+    // With the database away as well it is said, and written down later.
+    outside.cut.store(true, Ordering::SeqCst);
+    let gone = Commit::new().run("ALTER TABLE cache_owed RENAME TO elsewhere", cardea_store::args![]);
+    db.commit(gone).await.unwrap();
+    assert_eq!(cache.clear_tags(&acme, &["b".to_owned()]).await, Cleared::ForNow);
+    assert!(cache.settle().await.is_err());
+    let back = Commit::new().run("ALTER TABLE elsewhere RENAME TO cache_owed", cardea_store::args![]);
+    db.commit(back).await.unwrap();
+    cache.settle().await.unwrap();
+    drop(cache);
+    outside.cut.store(false, Ordering::SeqCst);
+    assert_eq!(all(&open().await).await, [false; 3]);
+    // What is so old that nothing of before is left is not owed any more.
+    assert_eq!(owed().await, 1);
+    clock.advance(Millis(LONGEST.0 + 1));
+    other.forget_clearings().await.unwrap();
+    assert_eq!(owed().await, 0);
+}
+
 fn reading(sharing: Sharing) -> ToolSpec {
     ToolSpec {
         name: "ops__get_order".into(),
@@ -637,6 +712,35 @@ async fn entries_that_are_persisted_are_there_after_a_restart_and_cleared_ones_a
     clock.advance(Millis::from_secs(60));
     drop(open(&key).await);
     assert!(rows().await.is_empty(), "what is over is tidied up");
+}
+
+#[tokio::test]
+async fn entries_that_left_are_deleted_once_however_many_write_at_the_same_time() {
+    let folder = tempfile::tempdir().unwrap();
+    let db = database(&format!("sqlite:{}", folder.path().join("c.db").display())).await;
+    let clock = ManualClock::at(Timestamp(1_800_000_000_000));
+    let store = Arc::new(MemoryCache::new(1 << 20, 100, Arc::<ManualClock>::clone(&clock)));
+    let mut with = neighbours(&db, &clock, Arc::<MemoryCache>::clone(&store), Seal::Own);
+    let seal = Seal::Sealed(Arc::new(Sealer::ephemeral().unwrap()));
+    with.persist = Some(Persisted { store: Arc::clone(&store), seal });
+    let cache = Cache::new(settings(), None, with);
+    cache.load().await.unwrap();
+    let (helper, ann) = (agent("scope = \"user\""), person("acme", "ann"));
+    for n in 0..20 {
+        let asked = asked(&cache, &ann, &helper, &format!("question {n}"));
+        assert_eq!(said(&cache, &asked).await, None);
+        keep(&cache, &asked, "answer", &[]).await;
+    }
+    let rows = async || -> i64 {
+        let count: Option<(i64,)> =
+            db.row("SELECT COUNT(*) FROM cache_records", cardea_store::args![]).await.unwrap();
+        count.unwrap().0
+    };
+    cache.persist().await;
+    assert_eq!(rows().await, 20);
+    store.take_out(&user_tag(&ann));
+    futures::future::join_all((0..10).map(|_| cache.persist())).await;
+    assert_eq!(rows().await, 0);
 }
 
 #[tokio::test]

@@ -283,3 +283,28 @@ async fn an_administrator_who_hangs_up_leaves_nobody_half_erased() {
     tokio::time::timeout(std::time::Duration::from_secs(20), gone).await.expect("to the end");
     world.audit().await.tells(["person.erasing", "person.erased"]);
 }
+
+#[tokio::test]
+async fn an_erasure_that_does_not_reach_cached_answers_says_so() {
+    // Nobody listens there.
+    let world = World::plan()
+        .set("CARDEA_CACHE__BACKEND", "redis")
+        .set("CARDEA_CACHE__URL", "redis://127.0.0.1:9")
+        .start()
+        .await;
+    let admin = world.person((TENANT, "ada"), &["admin"], &["read"]);
+    let ann = world.person((TENANT, "ann"), &["analyst"], &["read"]);
+    drop(ann.get("/api/v1/agents").await.expect(200));
+    let refused = admin.delete("/api/v1/people/ann").await.expect(503);
+    assert_eq!(refused.at("/code"), "store_unavailable", "{}", refused.text);
+    drop(ann.get("/api/v1/agents").await.expect(401));
+    // What is owed is there after a restart as well.
+    drop(admin.delete("/api/v1/cache?tag=order:17").await.expect(200));
+    let owed: Vec<(i64,)> = world
+        .app
+        .db
+        .rows("SELECT purge FROM cache_owed WHERE tenant = $1 ORDER BY purge", args![TENANT])
+        .await
+        .unwrap();
+    assert_eq!(owed, [(0,), (1,)]);
+}
