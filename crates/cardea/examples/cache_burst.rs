@@ -20,7 +20,8 @@ use std::{
 
 use cardea::{
     context::cache::{
-        Answered, Around, Asked, Cache, CheckSettings, Layer, Looked, Neighbours, Reuse, Seal, Settings,
+        Cache, CheckSettings, Layer, Lookup, Neighbours, NewAnswer, Query, QueryContext, Reuse, Seal,
+        Settings,
     },
     observe::Observe,
 };
@@ -191,8 +192,8 @@ impl Bench {
         }
     }
 
-    fn asked(&self, user: &Principal, text: &str) -> Asked {
-        let around = Around {
+    fn query(&self, user: &Principal, text: &str) -> Query {
+        let around = QueryContext {
             conversation: None,
             history: &[],
             policy: "p",
@@ -201,13 +202,13 @@ impl Bench {
             model: "m",
             reuse: Reuse::Allowed,
         };
-        self.cache.asked(user, &self.agent, text, &around)
+        self.cache.query(user, &self.agent, text, &around)
     }
 
-    async fn keep(&self, asked: &Asked) {
+    async fn keep(&self, query: &Query) {
         let usage = Usage { input: 500, cached_input: 0, output: 100 };
         let text = "word ".repeat(ANSWER / 5);
-        let answer = Answered {
+        let answer = NewAnswer {
             text: &text,
             finish: Finish::Stop,
             usage,
@@ -215,26 +216,26 @@ impl Bench {
             taint: &BTreeSet::new(),
             good_for: None,
         };
-        self.cache.keep(asked, answer, Finished::default(), Vec::new()).await;
+        self.cache.keep(query, answer, Finished::default(), Vec::new()).await;
     }
 
     /// Puts a question there at leisure: its vector is made first, however long that takes.
     async fn fill(&self, user: &Principal, text: &str) {
         let made = self.embedder.embed(vec![normalise(text)], Duration::from_secs(60)).await;
         drop(made.expect("a vector"));
-        let asked = self.asked(user, text);
-        drop(self.cache.look(&asked).await);
-        self.keep(&asked).await;
+        let query = self.query(user, text);
+        drop(self.cache.look(&query).await);
+        self.keep(&query).await;
     }
 
     /// Asks; a miss is answered and kept.
     async fn ask(&self, user: &Principal, text: &str) -> &'static str {
-        let asked = self.asked(user, text);
-        match self.cache.look(&asked).await {
-            Looked::Hit(hit) if hit.layer == Layer::Exact => "exact",
-            Looked::Hit(_) => "semantic",
-            Looked::Miss(flight) => {
-                self.keep(&asked).await;
+        let query = self.query(user, text);
+        match self.cache.look(&query).await {
+            Lookup::Hit(hit) if hit.layer == Layer::Exact => "exact",
+            Lookup::Hit(_) => "semantic",
+            Lookup::Miss(flight) => {
+                self.keep(&query).await;
                 drop(flight);
                 "miss"
             }
@@ -297,7 +298,7 @@ fn tell(times: &[Time]) {
     println!("| asked | n | exact | semantic | miss | p50 ms | p95 ms | p99 ms | max ms |");
     println!("|---|---|---|---|---|---|---|---|---|");
     for kind in ["exact", "semantic", "miss", "all"] {
-        let of = times.iter().filter(|(asked, ..)| kind == "all" || *asked == kind);
+        let of = times.iter().filter(|(query, ..)| kind == "all" || *query == kind);
         let count = |layer: &str| of.clone().filter(|(_, found, _)| *found == layer).count();
         let mut took: Vec<Duration> = of.clone().map(|(_, _, took)| *took).collect();
         took.sort();

@@ -209,7 +209,7 @@ fn tickets(tx: &Transaction<'_>, dice: &mut Dice) -> Result<(), Fault> {
                 params![
                     id,
                     dice.of(&AGENTS),
-                    "Asked the customer for a photo.",
+                    "Query the customer for a photo.",
                     dice.below(2) == 1,
                     dice.date()
                 ],

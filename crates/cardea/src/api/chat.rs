@@ -23,7 +23,7 @@ use super::{
     extract::{Inbound, Outside},
     openai::{self, Completion, Envelope, Said},
     problem,
-    told::CONVERSATION,
+    trace::CONVERSATION,
 };
 use crate::{
     app::App,
@@ -360,7 +360,7 @@ async fn stream_completion(
     let trace = outside.trace.clone();
     let closing = stream::once(async move {
         let ended = flow::heard(&app, coming).await;
-        trace.heard(&ended);
+        trace.note_error(&ended);
         stream::iter(completion_end(&closing_envelope, &ended, usage, &request_id))
     });
     Ok(sse(opening.chain(pieces).chain(closing.flatten()), None))

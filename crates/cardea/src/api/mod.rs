@@ -24,8 +24,8 @@ mod problem;
 mod prompt;
 mod revocations;
 mod serve;
-mod told;
 mod tools;
+mod trace;
 mod turns;
 
 use axum::{
@@ -84,5 +84,5 @@ pub fn router(app: App) -> Router {
         .with_state(app.clone())
         .merge(mcp::routes(app.clone()))
         .layer(origin::told_to_browsers(&app))
-        .layer(axum::middleware::from_fn_with_state(app, told::around))
+        .layer(axum::middleware::from_fn_with_state(app, trace::around))
 }

@@ -15,7 +15,7 @@ use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
 use super::{
     extract::{APPLIED, Outside},
     problem::SHOULD_RETRY,
-    told::{CONVERSATION, REQUEST_ID},
+    trace::{CONVERSATION, REQUEST_ID},
 };
 use crate::app::App;
 

@@ -8,7 +8,7 @@ use axum::{
 use cardea_core::{Error, Retry, id::RequestId, time::Millis};
 use serde_json::{Value, json};
 
-use super::told::{CONVERSATION, Failed};
+use super::trace::{CONVERSATION, Failed};
 
 /// Which shape an error takes on a route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -22,7 +22,7 @@ use tokio::sync::mpsc;
 use super::{
     Problem,
     extract::{APPLIED, ASYNC, Inbound, Known, Outside, Path},
-    told::GoesOn,
+    trace::GoesOn,
 };
 use crate::{
     app::App,

@@ -14,8 +14,8 @@ mod folder;
 mod guards;
 mod reference;
 mod report;
-mod rooms;
 mod secrets;
+mod sections;
 
 use std::{
     collections::BTreeMap,
@@ -38,7 +38,7 @@ pub use effective::Effective;
 pub use env::Environment;
 pub use reference::{agent_reference, reference};
 pub use report::{ConfigError, FileProblems, Line};
-pub use rooms::{
+pub use sections::{
     AgentsConfig, BudgetConfig, CacheBackend, CacheCheckConfig, CacheConfig, ConnectorsConfig, CostConfig,
     DataConfig, GuardConfig, LimitsConfig, LogConfig, LogFormat, PoliciesConfig, ServerConfig,
 };

@@ -258,7 +258,7 @@ impl Context {
                 "UPDATE turns SET prompt = '', receipt = NULL WHERE conversation = $1 AND ended_at IS NOT NULL",
                 args![id],
             );
-        commit = commit.and(self.forget_names(&owner.tenant, id)).and(stopping);
+        commit = commit.and(self.forget_placeholders(&owner.tenant, id)).and(stopping);
         self.inner.observe.audit(
             &mut commit,
             super::entry(&owner, "conversation.deleted", serde_json::json!({ "conversation": id })),

@@ -10,7 +10,7 @@ use cardea_store::{Commit, args};
 use serde_json::json;
 
 use super::{Context, Conversation, Owned, Said};
-use crate::control::Names;
+use crate::control::Placeholders;
 
 fn name(conversation: ConversationId) -> String {
     format!("placeholders/{conversation}")
@@ -21,10 +21,10 @@ impl Context {
     ///
     /// # Errors
     /// What the vault says.
-    pub async fn names(&self, talk: Option<&Owned<Conversation>>) -> Result<Names> {
+    pub async fn placeholders(&self, talk: Option<&Owned<Conversation>>) -> Result<Placeholders> {
         match talk {
-            Some(talk) => self.names_of(talk.owner(), Some(talk.id)).await,
-            None => Ok(Names::default()),
+            Some(talk) => self.placeholders_of(talk.owner(), Some(talk.id)).await,
+            None => Ok(Placeholders::default()),
         }
     }
 
@@ -32,11 +32,15 @@ impl Context {
     ///
     /// # Errors
     /// What the vault says.
-    pub async fn names_of(&self, owner: &Principal, conversation: Option<ConversationId>) -> Result<Names> {
-        let Some(id) = conversation else { return Ok(Names::default()) };
+    pub async fn placeholders_of(
+        &self,
+        owner: &Principal,
+        conversation: Option<ConversationId>,
+    ) -> Result<Placeholders> {
+        let Some(id) = conversation else { return Ok(Placeholders::default()) };
         match self.inner.vault.open_kept(&owner.tenant, &name(id)).await? {
-            Some((kept, bytes)) => Names::open(&bytes, kept),
-            None => Ok(Names::default()),
+            Some((kept, bytes)) => Placeholders::open(&bytes, kept),
+            None => Ok(Placeholders::default()),
         }
     }
 
@@ -44,18 +48,18 @@ impl Context {
     ///
     /// # Errors
     /// What the vault says.
-    pub fn keep_names(
+    pub fn keep_placeholders(
         &self,
         who: &Principal,
         conversation: Option<ConversationId>,
-        names: &Names,
+        placeholders: &Placeholders,
     ) -> Result<Commit> {
-        let (Some(id), Some((bytes, before))) = (conversation, names.unsaved()) else {
+        let (Some(id), Some((bytes, before))) = (conversation, placeholders.unsaved()) else {
             return Ok(Commit::new());
         };
         match self.inner.vault.keeping((who, &name(id)), before, &bytes) {
             Ok((rows, kept)) => {
-                names.saved(kept);
+                placeholders.saved(kept);
                 Ok(rows)
             }
             // So many values that they fill a secret: the later ones keep their placeholders only until a restart.
@@ -74,38 +78,38 @@ impl Context {
     ///
     /// # Errors
     /// What the vault says.
-    pub fn names_of_question(
+    pub fn placeholders_of_question(
         &self,
         who: &Principal,
         conversation: ConversationId,
-        names: &Names,
+        placeholders: &Placeholders,
     ) -> Result<Commit> {
         let sql = "SELECT id FROM conversations WHERE id = $1 AND \
                    COALESCE((SELECT version FROM secrets WHERE tenant = $2 AND name = $3), 0) = CAST($4 AS BIGINT)";
-        let args = args![conversation, &who.tenant, name(conversation), names.version()];
+        let args = args![conversation, &who.tenant, name(conversation), placeholders.version()];
         let unchanged = Commit::new().guard("placeholders", sql, args);
-        Ok(unchanged.and(self.keep_names(who, Some(conversation), names)?))
+        Ok(unchanged.and(self.keep_placeholders(who, Some(conversation), placeholders)?))
     }
 
     /// The same for the turn's last commit: what belongs to a conversation that was deleted meanwhile is not kept.
     ///
     /// # Errors
     /// What the vault says.
-    pub fn last_names(
+    pub fn last_placeholders(
         &self,
         who: &Principal,
         conversation: Option<ConversationId>,
-        names: &Names,
+        placeholders: &Placeholders,
     ) -> Result<Commit> {
-        let rows = self.keep_names(who, conversation, names)?;
-        let Some(id) = conversation.filter(|_| names.any()) else { return Ok(rows) };
+        let rows = self.keep_placeholders(who, conversation, placeholders)?;
+        let Some(id) = conversation.filter(|_| placeholders.any()) else { return Ok(rows) };
         let sql = "DELETE FROM secrets WHERE tenant = $1 AND name = $2 AND EXISTS \
                    (SELECT 1 FROM conversations WHERE id = $3 AND deleted_at IS NOT NULL)";
         Ok(rows.run(sql, args![&who.tenant, name(id), id]))
     }
 
     /// The rows that destroy them, for the commit that deletes the conversation.
-    pub(super) fn forget_names(&self, tenant: &TenantId, conversation: ConversationId) -> Commit {
+    pub(super) fn forget_placeholders(&self, tenant: &TenantId, conversation: ConversationId) -> Commit {
         self.inner.vault.forgetting(tenant, &name(conversation))
     }
 
@@ -123,10 +127,10 @@ impl Context {
         let detail = json!({ "conversation": talk.id, "labels": labels });
         self.inner.observe.audit(&mut rows, super::entry(talk.owner(), "originals.restored", detail));
         self.inner.db.commit(rows).await?;
-        let names = self.names(Some(talk)).await?;
+        let placeholders = self.placeholders(Some(talk)).await?;
         for one in &mut said {
             if let Message::User { text } | Message::Assistant { text, .. } = &mut one.message {
-                *text = names.restore(text, labels);
+                *text = placeholders.restore(text, labels);
             }
         }
         Ok(said)

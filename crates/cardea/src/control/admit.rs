@@ -24,13 +24,13 @@ pub struct Estimate {
 #[must_use = "dropping it gives the place and the reservation back"]
 #[derive(Debug)]
 pub struct Admission {
-    _place: Place,
+    _place: Slot,
     pub(super) reserved: Option<Reserved>,
 }
 
 /// Requests in work: everybody's, each tenant's, each user's.
 #[derive(Debug)]
-pub(super) struct Places {
+pub(super) struct Slots {
     limits: [u32; 3],
     taken: Mutex<Counts>,
 }
@@ -44,8 +44,8 @@ struct Counts {
 
 /// A place among the requests in work.
 #[derive(Debug)]
-struct Place {
-    places: Arc<Places>,
+struct Slot {
+    slots: Arc<Slots>,
     tenant: String,
     user: String,
 }
@@ -54,7 +54,7 @@ struct Place {
 #[must_use = "dropping it gives the place back"]
 #[derive(Debug)]
 pub struct Listening {
-    _place: Place,
+    _place: Slot,
 }
 
 /// Whose places are all taken.
@@ -78,12 +78,12 @@ impl Full {
     }
 }
 
-impl Places {
+impl Slots {
     pub(super) fn new(limits: [u32; 3]) -> Self {
         Self { limits, taken: Mutex::default() }
     }
 
-    fn take(self: &Arc<Self>, tenant: &str, user: &str) -> Result<Place, Full> {
+    fn take(self: &Arc<Self>, tenant: &str, user: &str) -> Result<Slot, Full> {
         let [all, per_tenant, per_user] = self.limits;
         let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
         let of_tenant = taken.tenants.get(tenant).copied().unwrap_or(0);
@@ -100,7 +100,7 @@ impl Places {
         taken.all += 1;
         taken.tenants.insert(tenant.to_owned(), of_tenant + 1);
         taken.users.insert(user.to_owned(), of_user + 1);
-        Ok(Place { places: Arc::clone(self), tenant: tenant.to_owned(), user: user.to_owned() })
+        Ok(Slot { slots: Arc::clone(self), tenant: tenant.to_owned(), user: user.to_owned() })
     }
 }
 
@@ -113,9 +113,9 @@ fn one_less(counts: &mut HashMap<String, u32>, key: &str) {
     }
 }
 
-impl Drop for Place {
+impl Drop for Slot {
     fn drop(&mut self) {
-        let mut taken = self.places.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut taken = self.slots.taken.lock().unwrap_or_else(PoisonError::into_inner);
         taken.all = taken.all.saturating_sub(1);
         one_less(&mut taken.tenants, &self.tenant);
         one_less(&mut taken.users, &self.user);
@@ -170,8 +170,8 @@ impl Control {
         Ok(Admission { _place: place, reserved })
     }
 
-    fn place(&self, tenant: &str, user: &str) -> Result<Place> {
-        let place = self.inner.places.take(tenant, user);
+    fn place(&self, tenant: &str, user: &str) -> Result<Slot> {
+        let place = self.inner.slots.take(tenant, user);
         place.map_err(|full| full.error().retry_after(Millis::from_secs(1)))
     }
 
@@ -199,14 +199,14 @@ mod tests {
 
     #[test]
     fn one_user_cannot_take_the_places_of_all() {
-        let places = Arc::new(Places::new([3, 2, 1]));
-        let ann = places.take("acme", "ann").unwrap();
-        assert_eq!(places.take("acme", "ann").unwrap_err(), Full::User(1));
-        let _bob = places.take("acme", "bob").unwrap();
-        assert_eq!(places.take("acme", "eve").unwrap_err(), Full::Tenant(2));
-        let _zed = places.take("other", "zed").unwrap();
-        assert_eq!(places.take("third", "zoe").unwrap_err(), Full::All);
+        let slots = Arc::new(Slots::new([3, 2, 1]));
+        let ann = slots.take("acme", "ann").unwrap();
+        assert_eq!(slots.take("acme", "ann").unwrap_err(), Full::User(1));
+        let _bob = slots.take("acme", "bob").unwrap();
+        assert_eq!(slots.take("acme", "eve").unwrap_err(), Full::Tenant(2));
+        let _zed = slots.take("other", "zed").unwrap();
+        assert_eq!(slots.take("third", "zoe").unwrap_err(), Full::All);
         drop(ann);
-        assert!(places.take("acme", "eve").is_ok(), "a place that was given back");
+        assert!(slots.take("acme", "eve").is_ok(), "a place that was given back");
     }
 }

@@ -28,12 +28,12 @@ use cardea_store::{Db, Jobs, Shared, shared::Rate};
 
 pub use self::{
     admit::{Admission, Estimate, Listening},
-    approval::{Approval, Asking, Choice},
+    approval::{Approval, CallContext, Choice},
     budget::{Account, Budget, Spent, Sum},
-    guard::{Found, Names, OutputWindow, Refused, Screened, Words, with_encoder},
+    guard::{Found, OutputWindow, Placeholders, Refused, Screened, Words, with_encoder},
     permit::{Permission, Permit, Ruling},
     policy::{Adopted, File, Watch, adopted, adopted_text, files, is_policy_file, load, text, unread},
-    refused::Through,
+    refused::Requester,
     roles::{ADMIN, AUDITOR, Right},
 };
 use crate::{observe::Observe, vault::Vault};
@@ -90,10 +90,10 @@ struct Inner {
     warned: Mutex<policy::Warned>,
     memo: policy::Memo,
     guards: guard::Guards,
-    places: Arc<admit::Places>,
-    streams: Arc<admit::Places>,
-    purses: budget::Purses,
-    till: budget::Till,
+    slots: Arc<admit::Slots>,
+    streams: Arc<admit::Slots>,
+    shares: budget::Shares,
+    group_commit: budget::GroupCommit,
 }
 
 impl std::fmt::Debug for Control {
@@ -127,8 +127,8 @@ impl Control {
     pub fn new(neighbours: Neighbours, settings: Settings) -> Result<Self> {
         let Neighbours { db, shared, observe, vault, clock, jobs } = neighbours;
         let guards = guard::Guards::new(&settings.guard, settings.guards.clone())?;
-        let places = Arc::new(admit::Places::new(settings.in_flight));
-        let streams = Arc::new(admit::Places::new([u32::MAX, u32::MAX, settings.streams_per_user]));
+        let slots = Arc::new(admit::Slots::new(settings.in_flight));
+        let streams = Arc::new(admit::Slots::new([u32::MAX, u32::MAX, settings.streams_per_user]));
         let in_force = policy::InForce::new(policy::empty()?);
         let memo = policy::Memo::new();
         let inner = Inner {
@@ -144,10 +144,10 @@ impl Control {
             warned: Mutex::default(),
             memo,
             guards,
-            places,
+            slots,
             streams,
-            purses: budget::Purses::default(),
-            till: budget::Till::default(),
+            shares: budget::Shares::default(),
+            group_commit: budget::GroupCommit::default(),
         };
         Ok(Self { inner: Arc::new(inner) })
     }

@@ -15,7 +15,7 @@ use serde_json::json;
 
 use super::{
     Control,
-    approval::{Asking, Decider, Standing, TOO_LATE, Wanted},
+    approval::{CallContext, Decider, Standing, TOO_LATE, Wanted},
 };
 use crate::observe::{self, Ruled};
 
@@ -90,12 +90,12 @@ impl Control {
     pub async fn permit(
         &self,
         caller: &Caller,
-        asking: &Asking<'_>,
+        context: &CallContext<'_>,
         tool: &ToolSpec,
         call: &ToolCall,
     ) -> Result<Ruling> {
         let digest = Self::digest(caller, call);
-        let standing = match asking.approval {
+        let standing = match context.approval {
             Some(id) => self.standing(caller, id, &digest).await?,
             None => Standing::None,
         };
@@ -108,18 +108,18 @@ impl Control {
             principal: caller,
             subject: Subject::Call { tool: &tool.name, arguments: &call.arguments },
             at: self.now(),
-            agent: asking.agent,
-            via: asking.via,
-            taint: asking.taint,
+            agent: context.agent,
+            via: context.via,
+            taint: context.taint,
             approved: approved.as_ref(),
         });
         let mut rows = Commit::new();
         match &standing {
-            Standing::Unproved => self.tell_unproved(&mut rows, caller, asking, tool.name.as_str()),
-            Standing::Expired(id) => self.expire(&mut rows, *id, (caller, asking, tool.name.as_str())),
+            Standing::Unproved => self.tell_unproved(&mut rows, caller, context, tool.name.as_str()),
+            Standing::Expired(id) => self.expire(&mut rows, *id, (caller, context, tool.name.as_str())),
             _ => {}
         }
-        let ruled = self.log(&mut rows, (caller, asking, tool), (&decision, &digest), decider);
+        let ruled = self.log(&mut rows, (caller, context, tool), (&decision, &digest), decider);
         let permission = match (&decision.verdict, standing) {
             (Verdict::Allow, _) => Permission::Granted(Permit {
                 caller: caller.key(),
@@ -134,7 +134,7 @@ impl Control {
             (Verdict::NeedsApproval { .. }, Standing::Unproved) => Permission::Refused(UNPROVED.to_owned()),
             (Verdict::NeedsApproval { roles }, _) => {
                 let wanted =
-                    Wanted { caller, asking, tool, call, digest: &digest, roles, reason: &decision.reason };
+                    Wanted { caller, context, tool, call, digest: &digest, roles, reason: &decision.reason };
                 Permission::Waiting(self.want(&mut rows, &wanted))
             }
             (Verdict::Deny, _) => Permission::Refused(decision.reason.clone()),
@@ -145,15 +145,15 @@ impl Control {
     fn log(
         &self,
         rows: &mut Commit,
-        (caller, asking, tool): (&Caller, &Asking<'_>, &ToolSpec),
+        (caller, context, tool): (&Caller, &CallContext<'_>, &ToolSpec),
         (decision, digest): (&Decision, &str),
         approved: Option<&Decider>,
     ) -> Ruled {
         let policies: Vec<String> = decision.policies.iter().map(ToString::to_string).collect();
-        let context = json!({
-            "effect": tool.effect, "via": asking.via, "agent": asking.agent, "taint": asking.taint,
+        let told = json!({
+            "effect": tool.effect, "via": context.via, "agent": context.agent, "taint": context.taint,
             "issuer": caller.issuer, "actors": caller.actors, "roles": caller.roles, "args_digest": digest,
-            "errors": decision.errors, "approval": approved.and(asking.approval),
+            "errors": decision.errors, "approval": approved.and(context.approval),
             "approved_by": approved.map(|one| &one.by),
             "approved_by_issuer": approved.and_then(|one| one.issuer.as_ref()),
         });
@@ -168,9 +168,9 @@ impl Control {
                 reason: &decision.reason,
                 policies: &policies,
                 policy_version: &decision.version,
-                turn: Some(asking.turn),
-                request: Some(asking.request),
-                context,
+                turn: Some(context.turn),
+                request: Some(context.request),
+                context: told,
             },
         )
     }

@@ -16,7 +16,7 @@ use crate::observe::{Decision, Entry, Ruled, Verdict};
 
 /// Who asked through what.
 #[derive(Debug, Clone, Copy)]
-pub struct Through<'a> {
+pub struct Requester<'a> {
     /// Who.
     pub caller: &'a Caller,
     /// The agent.
@@ -33,7 +33,7 @@ impl Control {
     /// Why policy does not show this tool to the caller, whatever its arguments, and the row for the log of decisions;
     /// `None` if it does by now.
     #[must_use]
-    pub fn unseen(&self, who: Through<'_>, tool: &ToolSpec, call: &ToolCall) -> Option<(Ruled, Commit)> {
+    pub fn unseen(&self, who: Requester<'_>, tool: &ToolSpec, call: &ToolCall) -> Option<(Ruled, Commit)> {
         let subject = Subject::List { tool: &tool.name };
         let decision = self.policies().decide(&question(who.caller, who.agent, who.via, subject, self.now()));
         if decision.verdict != policy::Verdict::Deny {
@@ -50,7 +50,7 @@ impl Control {
     ///
     /// # Errors
     /// What the store says.
-    pub async fn refuse_unseen(&self, who: Through<'_>, tool: &ToolSpec, call: &ToolCall) -> Result<()> {
+    pub async fn refuse_unseen(&self, who: Requester<'_>, tool: &ToolSpec, call: &ToolCall) -> Result<()> {
         let Some((ruled, mut rows)) = self.unseen(who, tool, call) else { return Ok(()) };
         let detail = json!({ "reason": ruled.reason, "args_digest": Self::digest(who.caller, call),
                              "decision": ruled, "roles": who.caller.roles });
@@ -59,7 +59,7 @@ impl Control {
     }
 
     /// The rows that say that a guardrail has refused what the caller sent: none, if it was no finding.
-    pub fn input_refused(&self, who: Through<'_>, refused: &Refused) -> Commit {
+    pub fn input_refused(&self, who: Requester<'_>, refused: &Refused) -> Commit {
         let mut rows = Commit::new();
         if let Some(mut detail) = refused.detail() {
             if let Some(detail) = detail.as_object_mut() {
@@ -79,7 +79,7 @@ impl Control {
     /// `denied`, with the policy's reason; what the store says.
     pub async fn may_use_model(
         &self,
-        who: Through<'_>,
+        who: Requester<'_>,
         (model, known): (&str, bool),
     ) -> Result<Option<DecisionId>> {
         let key = self.model_key(who.caller, who.agent, model);
@@ -111,7 +111,7 @@ impl Control {
     fn log_unturned(
         &self,
         rows: &mut Commit,
-        who: Through<'_>,
+        who: Requester<'_>,
         (action, resource): (&str, &str),
         (decision, mut context): (&policy::Decision, serde_json::Value),
     ) -> Ruled {
@@ -141,7 +141,7 @@ impl Control {
     fn tell_unturned(
         &self,
         rows: &mut Commit,
-        who: Through<'_>,
+        who: Requester<'_>,
         (event, tool): (&'static str, Option<&str>),
         detail: serde_json::Value,
     ) {

@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     app::App,
-    context::cache::{Around, Layer, Looked, Reuse},
+    context::cache::{Layer, Lookup, QueryContext, Reuse},
     turn::{CacheUse, Step, Turn},
 };
 
@@ -41,11 +41,11 @@ pub(super) async fn answer(
     // WHY: what was read in an earlier turn stands in the history, and is no more to be trusted now.
     app.turns.taint_before(turn).await?.into_iter().for_each(|source| turn.taint_with(source));
     let tools = visible(app, caller, agent, "chat"); // allowed first,
-    let asked = app.context.cache().asked(
+    let query = app.context.cache().query(
         caller,
         agent,
         turn.prompt(),
-        &Around {
+        &QueryContext {
             conversation: turn.conversation(),
             history: &history,
             policy: app.control.policies().version(),
@@ -56,32 +56,33 @@ pub(super) async fn answer(
         },
     );
     let looking = trace.stage("cache");
-    let looked = if turn.steps().is_empty() && !turn.names().any() {
-        app.context.cache().look(&asked).await
+    let looked = if turn.steps().is_empty() && !turn.placeholders().any() {
+        app.context.cache().look(&query).await
     } else {
-        Looked::Miss(None)
+        Lookup::Miss(None)
     };
     drop(looking);
     let _flight = match looked {
-        Looked::Hit(hit) => {
+        Lookup::Hit(hit) => {
             turn.from_cache(layer(hit.layer)); // cache: exact, then semantic
             turn.taint_with(CACHE); // nobody reads any more what it was made of,
             hit.taint.iter().for_each(|source| turn.taint_with(source)); // and is no safer for that
-            let text = app.control.screen_output(agent.spec.guard.as_deref(), turn.names(), &hit.text)?; // guardrails of now
+            let text =
+                app.control.screen_output(agent.spec.guard.as_deref(), turn.placeholders(), &hit.text)?; // guardrails of now
             turn.taint_with_all(text.taint());
-            recheck(app, agent, turn, (asked, hit.clone(), history)); // a share of them, to find errors
+            recheck(app, agent, turn, (query, hit.clone(), history)); // a share of them, to find errors
             outlet.replay(&text).await;
             let (text, finish) = (text.into_inner(), hit.finish);
             return Ok(Thought::Answer { text, finish, stand_in: false });
         }
-        Looked::Miss(flight) => flight, // equal questions at once: one of them asks the model
+        Lookup::Miss(flight) => flight, // equal questions at once: one of them asks the model
     };
     if let Some(waiting) = finish_open_steps(app, caller, agent, turn).await? {
         return Ok(waiting);
     }
     let thought = converse(app, (caller, agent), turn, outlet, (tools.clone(), &history)).await?;
     if let Thought::Answer { text, finish, stand_in: false } = &thought {
-        keep(app, &asked, turn, (text, *finish), &tools.catalog).await; // cache store
+        keep(app, &query, turn, (text, *finish), &tools.catalog).await; // cache store
     }
     Ok(thought)
 }

@@ -7,7 +7,7 @@ use cardea_store::Commit;
 use super::chat::Message;
 use crate::{
     app::App,
-    control::{Found, Through},
+    control::{Found, Requester},
     turn::{Before, Begun, Kind, Limits, Question},
 };
 
@@ -66,11 +66,12 @@ async fn once(app: &App, caller: &Caller, agent: &Agent, message: &Message) -> R
         }
         Before::Failed(_) | Before::None => {}
     }
-    let names = app.context.names(talk.as_ref()).await?; // what `[CARD_1]` means here
-    let who = Through { caller, agent: &agent.name, via: "chat", request: trace.request(), turn: None };
-    let screening = app.control.told(who, || app.control.screen_input(guard, &names, &message.text));
+    let placeholders = app.context.placeholders(talk.as_ref()).await?; // what `[CARD_1]` means here
+    let who = Requester { caller, agent: &agent.name, via: "chat", request: trace.request(), turn: None };
+    let screening =
+        app.control.audit_refusal(who, || app.control.screen_input(guard, &placeholders, &message.text));
     let screened = trace.time("guard", screening).await; // guard input
-    trace.note(|event| event.findings = names.found());
+    trace.note(|event| event.findings = placeholders.found());
     let prompt = screened?;
     question.prompt = &prompt;
     question.taint = prompt.taint().to_vec();
@@ -79,17 +80,17 @@ async fn once(app: &App, caller: &Caller, agent: &Agent, message: &Message) -> R
     let conversation = match talk {
         Some(talk) => talk.id,
         None => {
-            let title = app.control.told(who, || app.control.screen_title(guard, &prompt)).await?; // what a new conversation is called
+            let title = app.control.audit_refusal(who, || app.control.screen_title(guard, &prompt)).await?; // what a new conversation is called
             question.taint.extend_from_slice(title.taint());
             question.first = true;
             app.context.create(&mut opening, caller, &agent.name, &title).id
         }
     };
     question.conversation = Some(conversation);
-    let placeholders = app.context.names_of_question(caller, conversation, &names)?;
-    let begun = trace.time("begin", app.turns.begin_with(question, opening, placeholders)).await?;
+    let kept = app.context.placeholders_of_question(caller, conversation, &placeholders)?;
+    let begun = trace.time("begin", app.turns.begin_with(question, opening, kept)).await?;
     Ok(match begun {
-        Begun::Fresh(turn) => Begun::Fresh(turn.traced(trace.clone()).named(names)),
+        Begun::Fresh(turn) => Begun::Fresh(turn.traced(trace.clone()).with_placeholders(placeholders)),
         again @ Begun::Again(_) => again,
     })
 }

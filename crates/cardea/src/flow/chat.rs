@@ -63,7 +63,7 @@ impl Message {
 pub async fn chat(app: &App, caller: &Caller, message: Message, client: Option<Stream>) -> Result<Receipt> {
     let trace = message.trace.clone();
     let done = ask(app, caller, message, client).await;
-    trace.heard(&done); // also where the answer's status has gone before it
+    trace.note_error(&done); // also where the answer's status has gone before it
     done
 }
 
@@ -81,7 +81,7 @@ async fn ask(app: &App, caller: &Caller, message: Message, client: Option<Stream
         }
     };
     let (trail, trace) = (turn.trail(), turn.trace().clone());
-    let window = app.control.window(agent.spec.guard.as_deref(), turn.names())?;
+    let window = app.control.window(agent.spec.guard.as_deref(), turn.placeholders())?;
     let mut outlet = Outlet::new(window, client); // text leaves only through the guard window
     let open = Open { turn, admitted, outlet: &mut outlet, reuse: message.reuse };
     match settle(app, caller, &agent, open).await {
@@ -134,7 +134,7 @@ pub(super) fn left_open(error: Error, turn: TurnId, conversation: Option<Convers
 async fn run(app: &App, caller: &Caller, agent: &Arc<Agent>, open: Open<'_>) -> Result<Receipt> {
     let Open { mut turn, admitted, outlet, reuse } = open;
     let span = turn.trace().stage("turn").invoke_agent(agent.name.as_str());
-    let (trace, found) = (span.inside(), turn.names().clone()); // all that follows is a part of it
+    let (trace, found) = (span.inside(), turn.placeholders().clone()); // all that follows is a part of it
     trace.note(|event| {
         (event.agent, event.asked) = (Some(agent.name.to_string()), Some(agent.spec.model.clone()));
     });
@@ -146,7 +146,7 @@ async fn run(app: &App, caller: &Caller, agent: &Arc<Agent>, open: Open<'_>) -> 
         None => answer(app, (caller, agent), &mut turn, outlet, reuse).await,
     };
     trace.note(|event| event.findings = found.found());
-    trace.heard(&thought); // its receipt will not tell the cause
+    trace.note_error(&thought); // its receipt will not tell the cause
     let thought = match thought {
         Err(error) if turn.has_effects() || turn.is_unwinding() => {
             Err(unwind(app, caller, agent, &mut turn, error).await?) // take back what can be
@@ -156,8 +156,9 @@ async fn run(app: &App, caller: &Caller, agent: &Arc<Agent>, open: Open<'_>) -> 
     let (tokens, cost_micros) = turn.unpaid();
     turn.note(app.control.bill(&admitted, Estimate { tokens, cost_micros })); // the budget pays what was used
     let closing = trace.stage("close");
-    let names = app.context.last_names(turn.principal(), turn.conversation(), turn.names())?;
-    turn.note(names);
+    let placeholders =
+        app.context.last_placeholders(turn.principal(), turn.conversation(), turn.placeholders())?;
+    turn.note(placeholders);
     let receipt = match thought {
         Ok(Thought::Answer { text, finish, .. }) => {
             app.turns.close(turn, Ending::Answer { text, finish }).await?

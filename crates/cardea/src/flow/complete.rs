@@ -21,8 +21,8 @@ use super::{
 };
 use crate::{
     app::App,
-    context::cache::{Answered, Looked, Reuse},
-    control::{Names, Refused, Through},
+    context::cache::{Lookup, NewAnswer, Reuse},
+    control::{Placeholders, Refused, Requester},
     observe::Trace,
     turn::CacheUse,
 };
@@ -67,10 +67,10 @@ pub struct Completed {
 /// Any code of the rooms on the way.
 pub async fn complete(app: &App, request: CompleteRequest, client: Option<Stream>) -> Result<Completed> {
     let trace = request.trace.clone();
-    let names = Names::default();
-    let done = ask(app, request, &names, client).await;
-    trace.note(|event| event.findings = names.found());
-    trace.heard(&done); // also where the answer's status has gone before it
+    let placeholders = Placeholders::default();
+    let done = ask(app, request, &placeholders, client).await;
+    trace.note(|event| event.findings = placeholders.found());
+    trace.note_error(&done); // also where the answer's status has gone before it
     done
 }
 
@@ -78,14 +78,14 @@ pub async fn complete(app: &App, request: CompleteRequest, client: Option<Stream
 async fn ask(
     app: &App,
     request: CompleteRequest,
-    names: &Names,
+    placeholders: &Placeholders,
     client: Option<Stream>,
 ) -> Result<Completed> {
     let CompleteRequest { caller, mut prompt, reuse, trace } = request;
     let admitting = app.control.admit(&caller, app.estimate_prompt(&prompt));
     let admitted = trace.time("admit", admitting).await?; // rate, budget, load
     let agent = &app.direct().name;
-    let who = Through { caller: &caller, agent, via: "openai", request: trace.request(), turn: None };
+    let who = Requester { caller: &caller, agent, via: "openai", request: trace.request(), turn: None };
     let model = (prompt.model.as_str(), app.models.knows(&prompt.model));
     let decision = app.control.may_use_model(who, model).await?; // policy
     trace.note(|event| {
@@ -94,18 +94,18 @@ async fn ask(
         event.cache = Some(CacheUse::None.name());
     });
     // guard input, all of it: the whole transcript is the client's word
-    let screening = app.control.told(who, || {
-        prompt.messages.iter_mut().try_for_each(|message| screen(app, names, message))?;
-        screen_words(app, names, &mut prompt)?;
-        screen_names(app, names, &prompt)
+    let screening = app.control.audit_refusal(who, || {
+        prompt.messages.iter_mut().try_for_each(|message| screen(app, placeholders, message))?;
+        screen_words(app, placeholders, &mut prompt)?;
+        screen_names(app, placeholders, &prompt)
     });
     trace.time("guard", screening).await?;
-    let mut outlet = Outlet::new(app.control.window(None, names)?, client).only_read(); // text leaves only through the guard window
+    let mut outlet = Outlet::new(app.control.window(None, placeholders)?, client).only_read(); // text leaves only through the guard window
     let model = app.models.identity(&prompt.model);
-    let asked = app.context.cache().asked_bare(&caller, &prompt, model, reuse);
-    let _flight = match app.context.cache().look(&asked).await {
-        Looked::Hit(hit) => {
-            let text = app.control.screen_output(None, names, &hit.text)?.into_inner(); // guardrails of now
+    let query = app.context.cache().query_bare(&caller, &prompt, model, reuse);
+    let _flight = match app.context.cache().look(&query).await {
+        Lookup::Hit(hit) => {
+            let text = app.control.screen_output(None, placeholders, &hit.text)?.into_inner(); // guardrails of now
             outlet.replay(&text).await;
             let usage = Usage::default();
             app.control.settle(admitted, usage, 0);
@@ -121,33 +121,33 @@ async fn ask(
                 cut: outlet.is_cut(),
             });
         }
-        Looked::Miss(flight) => flight, // equal questions at once: one of them asks the model
+        Lookup::Miss(flight) => flight, // equal questions at once: one of them asks the model
     };
     let thinking = think(app, &trace, &prompt, &mut outlet, app.completion_time()).await; // model
     let Thinking { next, stand_in, usage, cost_micros, .. } = thinking;
     app.control.settle(admitted, usage, cost_micros); // the budget pays what was used, whatever comes of it
     let Next { mut calls, finish, refused, .. } = next?;
     let (text, _) = outlet.finish().await?; // guard output; there is no turn to taint
-    calls.iter_mut().try_for_each(|call| screen_call(app, names, call, Surface::Output))?; // and what it asks for
+    calls.iter_mut().try_for_each(|call| screen_call(app, placeholders, call, Surface::Output))?; // and what it asks for
     trace.note(|event| event.ending = Some(finish.name()));
     if calls.is_empty() && finish == Finish::Stop && !stand_in && !refused {
         let (micros, taint) = (cost_micros, &BTreeSet::new());
-        let answer = Answered { text: &text, finish, usage, micros, taint, good_for: None };
-        app.context.cache().keep(&asked, answer, Finished::default(), Vec::new()).await; // best effort
+        let answer = NewAnswer { text: &text, finish, usage, micros, taint, good_for: None };
+        app.context.cache().keep(&query, answer, Finished::default(), Vec::new()).await; // best effort
     }
     let (cache, cut) = (CacheUse::None, outlet.is_cut());
     if cut {
         trace.note(|event| event.ending = None);
-        trace.heard::<()>(&Err(Code::Cancelled.into())); // its stream breaks off
+        trace.note_error::<()>(&Err(Code::Cancelled.into())); // its stream breaks off
     }
     Ok(Completed { text, calls, finish, usage, cache, cost_micros, refused, cut })
 }
 
 /// Screens what the client says of its tools and of the answer's form: a model reads that like everything else.
-fn screen_words(app: &App, names: &Names, prompt: &mut Prompt) -> Result<(), Refused> {
+fn screen_words(app: &App, placeholders: &Placeholders, prompt: &mut Prompt) -> Result<(), Refused> {
     let json = |value: &mut Value| {
         app.control
-            .screen_json((None, names), value.take(), Surface::ToolDescription)
+            .screen_json((None, placeholders), value.take(), Surface::ToolDescription)
             .map(|screened| *value = screened)
     };
     for tool in &mut prompt.tools {
@@ -155,10 +155,10 @@ fn screen_words(app: &App, names: &Names, prompt: &mut Prompt) -> Result<(), Ref
         json(&mut tool.input_schema)?;
     }
     for name in prompt.demands.names.values_mut() {
-        *name = app.control.screen_input(None, names, name)?.into_inner();
+        *name = app.control.screen_input(None, placeholders, name)?.into_inner();
     }
     for stop in &mut prompt.sampling.stop {
-        *stop = app.control.screen_input(None, names, stop)?.into_inner();
+        *stop = app.control.screen_input(None, placeholders, stop)?.into_inner();
     }
     match &mut prompt.demands.format {
         AnswerFormat::JsonSchema { schema, .. } => json(schema),
@@ -167,7 +167,7 @@ fn screen_words(app: &App, names: &Names, prompt: &mut Prompt) -> Result<(), Ref
 }
 
 /// Screens what is found again by its letters and so cannot be masked: names of functions and forms, and ids of calls.
-fn screen_names(app: &App, names: &Names, prompt: &Prompt) -> Result<(), Refused> {
+fn screen_names(app: &App, placeholders: &Placeholders, prompt: &Prompt) -> Result<(), Refused> {
     let mut all: BTreeSet<&str> = prompt.tools.iter().map(|tool| tool.name.as_str()).collect();
     all.extend(prompt.demands.strict.iter().map(ToolName::as_str));
     if let ToolChoice::Named(name) = &prompt.demands.tool_choice {
@@ -185,15 +185,20 @@ fn screen_names(app: &App, names: &Names, prompt: &Prompt) -> Result<(), Refused
             Message::System { .. } | Message::User { .. } => {}
         }
     }
-    all.into_iter().try_for_each(|name| app.control.screen_name(None, names, name))
+    all.into_iter().try_for_each(|name| app.control.screen_name(None, placeholders, name))
 }
 
 /// Screens the arguments of a call that a transcript holds or a model asks for. Where nothing is masked, they go on as
 /// they were written.
-fn screen_call(app: &App, names: &Names, call: &mut ToolCall, surface: Surface) -> Result<(), Refused> {
+fn screen_call(
+    app: &App,
+    placeholders: &Placeholders,
+    call: &mut ToolCall,
+    surface: Surface,
+) -> Result<(), Refused> {
     if let Some(text) = call.written.take() {
         let every = written::read(&text).map_or_else(|| Value::from(text.as_str()), |written| written.every);
-        let screened = app.control.screen_json((None, names), every.clone(), surface)?;
+        let screened = app.control.screen_json((None, placeholders), every.clone(), surface)?;
         if screened == every {
             call.written = Some(text);
             return Ok(());
@@ -203,7 +208,7 @@ fn screen_call(app: &App, names: &Names, call: &mut ToolCall, surface: Surface) 
         }
     }
     let arguments = Value::Object(std::mem::take(&mut call.arguments));
-    match app.control.screen_json((None, names), arguments, surface)? {
+    match app.control.screen_json((None, placeholders), arguments, surface)? {
         Value::Object(screened) => call.arguments = screened,
         other => drop(call.arguments.insert("withheld".to_owned(), other)),
     }
@@ -211,19 +216,21 @@ fn screen_call(app: &App, names: &Names, call: &mut ToolCall, surface: Surface) 
 }
 
 /// Screens one message in place.
-fn screen(app: &App, names: &Names, message: &mut Message) -> Result<(), Refused> {
+fn screen(app: &App, placeholders: &Placeholders, message: &mut Message) -> Result<(), Refused> {
     match message {
         Message::System { text } | Message::User { text } => {
-            let screened = app.control.screen_input(None, names, text)?.into_inner();
+            let screened = app.control.screen_input(None, placeholders, text)?.into_inner();
             *text = screened;
         }
         Message::Assistant { text, calls } => {
-            let screened = app.control.screen_output(None, names, text)?.into_inner();
+            let screened = app.control.screen_output(None, placeholders, text)?.into_inner();
             *text = screened;
-            calls.iter_mut().try_for_each(|call| screen_call(app, names, call, Surface::ToolResult))?;
+            calls
+                .iter_mut()
+                .try_for_each(|call| screen_call(app, placeholders, call, Surface::ToolResult))?;
         }
         Message::Tool { text, .. } => {
-            let screened = app.control.screen_tool_text(None, names, text)?.into_inner();
+            let screened = app.control.screen_tool_text(None, placeholders, text)?.into_inner();
             *text = screened;
         }
     }

@@ -76,7 +76,8 @@ pub(super) async fn converse(
         turn.charge(&model, usage, cost_micros); // also for an answer that broke off
         let Next { calls, words, finish, .. } = next?;
         if !calls.is_empty() && !words.trim().is_empty() {
-            let words = app.control.screen_output(agent.spec.guard.as_deref(), turn.names(), &words)?;
+            let words =
+                app.control.screen_output(agent.spec.guard.as_deref(), turn.placeholders(), &words)?;
             turn.taint_with_all(words.taint());
             turn.says(words.into_inner()); // beside its calls it is shown its own words
         }

@@ -12,7 +12,7 @@ use cardea_core::{
 use crate::{
     action::Catalog,
     app::App,
-    context::cache::{Answered, Asked},
+    context::cache::{NewAnswer, Query},
     turn::{Step, Turn},
 };
 
@@ -20,17 +20,17 @@ use crate::{
 const UNSAID: Millis = Millis::from_secs(300);
 
 /// Keeps an answer that a turn has made, if it may be given again.
-pub(super) async fn keep(app: &App, asked: &Asked, turn: &Turn, answer: (&str, Finish), catalog: &Catalog) {
+pub(super) async fn keep(app: &App, query: &Query, turn: &Turn, answer: (&str, Finish), catalog: &Catalog) {
     // WHY: an answer about `[CARD_1]` means another card in another conversation.
-    if turn.names().any() {
+    if turn.placeholders().any() {
         return;
     }
     let (text, finish) = answer;
     let (usage, micros, good_for) =
         (turn.usage(), turn.cost_micros(), good_for(turn, catalog, app.clock.now()));
-    let answered = Answered { text, finish, usage, micros, taint: turn.taint(), good_for };
+    let answered = NewAnswer { text, finish, usage, micros, taint: turn.taint(), good_for };
     let (finished, tags) = (finished(turn, catalog, (text, finish)), tags(turn, catalog));
-    app.context.cache().keep(asked, answered, finished, tags).await;
+    app.context.cache().keep(query, answered, finished, tags).await;
 }
 
 /// What decides whether the answer may be given again.

@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     app::App,
-    control::{Admission, Estimate, Found, Through},
+    control::{Admission, Estimate, Found, Requester},
     observe::{RequestEvent, Trace},
     turn::{Begun, Ending, Kind, Limits, Question, Receipt, Step, Turn},
 };
@@ -67,7 +67,7 @@ pub fn tools(app: &App, caller: &Caller) -> Vec<ToolSpec> {
 pub async fn call(app: &App, request: CallRequest) -> Result<CallReply> {
     let trace = request.trace.clone();
     let done = ask(app, request).await;
-    trace.heard(&done); // JSON-RPC's own status says nothing
+    trace.note_error(&done); // JSON-RPC's own status says nothing
     done
 }
 
@@ -79,7 +79,7 @@ async fn ask(app: &App, request: CallRequest) -> Result<CallReply> {
     let named = find(app, &caller, &agent, "mcp", &call.name); // visible to this caller, or unknown
     if let Named::Hidden(tool) = &named {
         let (via, turn) = ("mcp", None);
-        let who = Through { caller: &caller, agent: &agent.name, via, request: trace.request(), turn };
+        let who = Requester { caller: &caller, agent: &agent.name, via, request: trace.request(), turn };
         app.control.refuse_unseen(who, tool.spec(), &call).await?; // the log says why
     }
     let Named::Visible(_) = named else {
@@ -198,7 +198,7 @@ async fn run(
     call: ToolCall,
 ) -> Result<CallReply> {
     let called = tool_call(app, caller, agent, &mut turn, call).await;
-    turn.trace().note(|event| event.findings = turn.names().found());
+    turn.trace().note(|event| event.findings = turn.placeholders().found());
     drop(admitted); // a call without a model costs no tokens
     let begun = turn.is_durable().then(|| turn.id()); // a call that only reads may have left nothing
     end(app, turn, called).await.map_err(|error| match (error.turn(), begun) {

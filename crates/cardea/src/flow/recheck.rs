@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     app::{App, History},
-    context::cache::{Asked, Due, Hit},
+    context::cache::{Due, Hit, Query},
     control::Found,
     observe::{RequestEvent, Work},
     turn::{Begun, Ending, Kind, Limits, Question, Turn},
@@ -28,7 +28,7 @@ use crate::{
 /// A question whose served answer is looked at again.
 struct Check {
     due: Due,
-    asked: Asked,
+    query: Query,
     history: Vec<Message>,
     principal: Principal,
     prompt: String,
@@ -37,12 +37,12 @@ struct Check {
 }
 
 /// Answers the question of this turn anew in the background, if its hit is one of those that are checked.
-pub(super) fn recheck(app: &App, agent: &Arc<Agent>, turn: &Turn, served: (Asked, Hit, Vec<Message>)) {
-    let (asked, hit, history) = served;
-    let Some(due) = app.context.cache().due(&asked, &hit) else { return };
+pub(super) fn recheck(app: &App, agent: &Arc<Agent>, turn: &Turn, served: (Query, Hit, Vec<Message>)) {
+    let (query, hit, history) = served;
+    let Some(due) = app.context.cache().due(&query, &hit) else { return };
     let (principal, prompt) = (turn.principal().clone(), turn.prompt().to_owned());
     let taint = turn.taint().iter().cloned().collect();
-    let check = Check { due, asked, history, principal, prompt, taint, since: turn.started_at() };
+    let check = Check { due, query, history, principal, prompt, taint, since: turn.started_at() };
     let (app, agent) = (app.clone(), Arc::clone(agent));
     // A process that is stopping starts no checks.
     app.jobs.clone().spawn("cache check", async move {
@@ -76,7 +76,7 @@ async fn run(app: &App, agent: &Arc<Agent>, check: Check) -> Result<()> {
     };
     let Begun::Fresh(turn) = app.turns.begin(question).await? else { return Ok(()) };
     let mut turn = turn.traced(trace.clone());
-    let mut outlet = Outlet::new(app.control.window(agent.spec.guard.as_deref(), turn.names())?, None);
+    let mut outlet = Outlet::new(app.control.window(agent.spec.guard.as_deref(), turn.placeholders())?, None);
     let mut tools = visible(app, &caller, agent, "chat");
     tools.tools.retain(|tool| !tool.effect().changes_things());
     let catalog = Arc::clone(&tools.catalog);
@@ -87,7 +87,7 @@ async fn run(app: &App, agent: &Arc<Agent>, check: Check) -> Result<()> {
     let ending = match thought {
         Ok(Thought::Answer { text, finish, stand_in: false }) if clean => {
             app.context.cache().checked(check.due, &text, cost, (&caller, id)).await;
-            keep(app, &check.asked, &turn, (&text, finish), &catalog).await;
+            keep(app, &check.query, &turn, (&text, finish), &catalog).await;
             Ending::Answer { text, finish }
         }
         other => {

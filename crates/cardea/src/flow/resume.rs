@@ -161,8 +161,8 @@ pub async fn resume_one(app: &App, free: &Free) -> Result<()> {
         }
         app.turns.unwinding(&mut turn, &comes_no_further("")).await?; // no model is needed to take back what it did
     }
-    let names = app.context.names_of(turn.principal(), turn.conversation()).await?;
-    let turn = turn.named(names);
+    let placeholders = app.context.placeholders_of(turn.principal(), turn.conversation()).await?;
+    let turn = turn.with_placeholders(placeholders);
     if turn.kind() == Kind::Check {
         let error = Error::new(Code::Draining); // what it was compared with is gone
         return end_as_it_stands(app, turn, admitted, error).await;
@@ -177,7 +177,7 @@ pub async fn resume_one(app: &App, free: &Free) -> Result<()> {
     if turn.kind() == Kind::Call {
         return mcp::go_on(app, (&caller, admitted), &agent, turn).await;
     }
-    let mut outlet = Outlet::new(app.control.window(agent.spec.guard.as_deref(), turn.names())?, None);
+    let mut outlet = Outlet::new(app.control.window(agent.spec.guard.as_deref(), turn.placeholders())?, None);
     let (outlet, reuse) = (&mut outlet, Reuse::Allowed); // what its client said of that has gone with its client
     settle(app, &caller, &agent, Open { turn, admitted, outlet, reuse }).await.map(drop)
 }

@@ -17,7 +17,7 @@ use crate::{
     action::{Acted, Job, Tool, Within},
     app::App,
     context::cache::ToolUse,
-    control::{Asking, Control, Permission, Refused, Ruling, Through},
+    control::{CallContext, Control, Permission, Refused, Requester, Ruling},
     observe::Ruled,
     turn::{Kind, Start, Step, Turn},
 };
@@ -114,12 +114,12 @@ pub(super) async fn tool_call(
         let reason = format!("`{}`: {wrong}.", wish.tool);
         return refuse(app, turn, wish.start(None), (Code::InvalidArguments, &reason)).await; // what would be done is not what was asked
     }
-    let who = Through { caller, agent: &agent.name, via, request: turn.request(), turn: Some(turn.id()) };
+    let who = Requester { caller, agent: &agent.name, via, request: turn.request(), turn: Some(turn.id()) };
     if let Err((code, reason)) = checked(app, turn, who, screened, (&tool, &wish)) {
         return refuse(app, turn, wish.start(None), (code, &reason)).await; // guardrail, schema, sizes
     }
-    let asking = asking(turn, agent, via, &wish);
-    let permitting = app.control.permit(caller, &asking, tool.spec(), &wish.call);
+    let context = call_context(turn, agent, via, &wish);
+    let permitting = app.control.permit(caller, &context, tool.spec(), &wish.call);
     let Ruling { permission, decision, rows } = turn.trace().time("permit", permitting).await?; // policy, taint, approval
     note(app, turn, &permission, &wish.digest, rows).await?;
     let permit = match permission {
@@ -157,11 +157,11 @@ pub(super) async fn tool_call(
         }
     };
     cache.clear_tags(&caller.tenant, &tool.clears(&wish.call.arguments)).await; // writes
-    let screened = app.control.screen_result(agent.spec.guard.as_deref(), turn.names(), outcome); // untrusted text: screened, tainted
+    let screened = app.control.screen_result(agent.spec.guard.as_deref(), turn.placeholders(), outcome); // untrusted text: screened, tainted
     let step = step.taken_back_by(way); // settled now, from all that was returned
     screened.taint().iter().for_each(|source| turn.taint_with(source));
-    let names = app.context.keep_names(caller, turn.conversation(), turn.names())?;
-    turn.note(names);
+    let placeholders = app.context.keep_placeholders(caller, turn.conversation(), turn.placeholders())?;
+    turn.note(placeholders);
     let recording = app.turns.record(turn, step, screened.into_inner());
     let step = trace.time("record", recording).await?; // journal, audit: even if it failed
     called(app, turn, &step);
@@ -205,7 +205,7 @@ fn screen(app: &App, agent: &Agent, call: &mut ToolCall) -> Result<Vec<String>, 
 fn checked(
     app: &App,
     turn: &mut Turn,
-    who: Through<'_>,
+    who: Requester<'_>,
     screened: Result<Vec<String>, Refused>,
     (tool, wish): (&Tool, &Wish),
 ) -> Result<(), (Code, String)> {
@@ -229,9 +229,9 @@ fn job<'a>(app: &App, turn: &Turn, (wish, step): (&'a Wish, &'a Step), key: &'a 
 }
 
 /// Around the call: its turn, and the approval that an earlier try of the very same call has waited for.
-fn asking<'a>(turn: &'a Turn, agent: &'a Agent, via: &'static str, wish: &Wish) -> Asking<'a> {
+fn call_context<'a>(turn: &'a Turn, agent: &'a Agent, via: &'static str, wish: &Wish) -> CallContext<'a> {
     let same = |step: &&Step| step.is_open() && step.digest() == wish.digest;
-    Asking {
+    CallContext {
         turn: turn.id(),
         step: turn.next_step(),
         request: turn.request(),
@@ -252,13 +252,13 @@ async fn unseen(
     (wish, via, hidden): (&Wish, &'static str, Option<&Tool>),
 ) -> Result<Called> {
     let nothing = format!("There is no tool `{}` for you.", wish.call.name);
-    let who = Through { caller, agent: &agent.name, via, request: turn.request(), turn: Some(turn.id()) };
+    let who = Requester { caller, agent: &agent.name, via, request: turn.request(), turn: Some(turn.id()) };
     let ruled = hidden.and_then(|tool| app.control.unseen(who, tool.spec(), &wish.call));
     let Some((ruled, rows)) = ruled else {
         return refuse(app, turn, wish.start(None), (Code::NotFound, &nothing)).await;
     };
     turn.note(rows);
-    let was_seen = asking(turn, agent, via, wish).approval.is_some();
+    let was_seen = call_context(turn, agent, via, wish).approval.is_some();
     let told = if was_seen { (Code::Denied, &*ruled.reason) } else { (Code::NotFound, &*nothing) };
     refuse(app, turn, wish.start(Some(&ruled)), told).await
 }

@@ -18,7 +18,7 @@ use super::tool_call::{called, give_up_sent};
 use crate::{
     action::{Job, Within},
     app::App,
-    control::{Asking, Control, Names, Permission, Ruling},
+    control::{CallContext, Control, Permission, Placeholders, Ruling},
     turn::{Ending, Failure, Step, Turn, Undone},
 };
 
@@ -65,7 +65,8 @@ async fn undo(app: &App, caller: &Caller, agent: &Agent, at: (&mut Turn, Step)) 
     };
     let guard = agent.spec.guard.as_deref();
     let arguments = Value::Object(call.arguments.clone());
-    let screening = || app.control.screen_json((guard, &Names::default()), arguments, Surface::ToolArguments);
+    let screening =
+        || app.control.screen_json((guard, &Placeholders::default()), arguments, Surface::ToolArguments);
     if let Err(error) = tool.check(&call).and_then(|()| Ok(screening()?)) {
         let end = kept(error.public());
         return app.turns.undone(turn, step, end).await; // what would be masked goes on
@@ -73,7 +74,7 @@ async fn undo(app: &App, caller: &Caller, agent: &Agent, at: (&mut Turn, Step)) 
     // WHY: untrusted text has no say in an undo. Which tool is called is declared, and the service gets nothing but what
     // it was given or has said itself; so nothing can leak that way, and a tainted turn can be taken back.
     let untainted = BTreeSet::new();
-    let asking = Asking {
+    let context = CallContext {
         turn: turn.id(),
         step: step.number(),
         request: turn.request(),
@@ -82,7 +83,7 @@ async fn undo(app: &App, caller: &Caller, agent: &Agent, at: (&mut Turn, Step)) 
         taint: &untainted,
         approval: None,
     };
-    let Ruling { permission, rows, .. } = app.control.permit(caller, &asking, tool.spec(), &call).await?; // policy
+    let Ruling { permission, rows, .. } = app.control.permit(caller, &context, tool.spec(), &call).await?; // policy
     let permit = match permission {
         Permission::Granted(permit) => permit,
         // WHY: nobody is there to wait for the person; the rows of the open question are not written.
@@ -108,7 +109,7 @@ async fn undo(app: &App, caller: &Caller, agent: &Agent, at: (&mut Turn, Step)) 
     app.observe.tool_took(tool.name(), &outcome, span.so_far());
     drop(span);
     app.context.cache().clear_tags(&caller.tenant, &tool.clears(&call.arguments)).await; // what it makes old
-    let outcome = app.control.screen_result(guard, turn.names(), outcome).into_inner(); // its words go to user and log
+    let outcome = app.control.screen_result(guard, turn.placeholders(), outcome).into_inner(); // its words go to user and log
     let end = match outcome {
         Outcome::Done { .. } => Undone::Gone,
         Outcome::Failed { reason } => Undone::Stays(reason),

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::{upkeep::pause, visible::visible};
 use crate::{
     app::App,
-    context::cache::{Around, Reuse, Warm},
+    context::cache::{QueryContext, Reuse, Warm},
 };
 
 /// How often is looked whether tools or policies have changed: answers lie at a place that depends on them.
@@ -52,7 +52,7 @@ impl App {
         let caller = self.auth.resume(whose(warm), self.clock.now()).await?;
         let tools = visible(self, &caller, &agent, "chat");
         let policies = self.control.policies();
-        let around = Around {
+        let around = QueryContext {
             conversation: None,
             history: &[],
             policy: policies.version(),
@@ -61,8 +61,8 @@ impl App {
             model: self.models.identity(&agent.spec.model),
             reuse: Reuse::Allowed,
         };
-        let asked = self.context.cache().asked(&caller, &agent, &warm.question, &around);
-        Ok(self.context.cache().warm(asked, warm).await)
+        let query = self.context.cache().query(&caller, &agent, &warm.question, &around);
+        Ok(self.context.cache().warm(query, warm).await)
     }
 }
 

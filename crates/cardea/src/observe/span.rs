@@ -165,7 +165,7 @@ impl Trace {
     }
 
     /// Notes how the work has ended that its client waits for, if not well.
-    pub fn heard<T>(&self, done: &Result<T>) {
+    pub fn note_error<T>(&self, done: &Result<T>) {
         if let Err(error) = done {
             self.note(|event| event.failed(error));
         }

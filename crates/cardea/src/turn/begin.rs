@@ -15,7 +15,7 @@ use serde_json::json;
 
 use super::{CacheUse, Kind, Limits, Receipt, Turn, Turns};
 use crate::{
-    control::{Found, Names},
+    control::{Found, Placeholders},
     observe::Trace,
     once::{Made, Once, TAKEN, fingerprint},
 };
@@ -225,7 +225,7 @@ impl Turns {
             pending: Commit::new(),
             durable: false,
             trace: Trace::default(),
-            names: Names::default(),
+            placeholders: Placeholders::default(),
             fresh_until: None,
         }
     }

@@ -51,7 +51,7 @@ pub use self::{
     unheard::{Coming, Unheard},
 };
 use crate::{
-    control::Names,
+    control::Placeholders,
     observe::{Entry, Observe, Trace},
 };
 use follow::Followed;
@@ -144,7 +144,7 @@ pub struct Turn {
     /// The request that it is worked on for.
     trace: Trace,
     /// The placeholders of its conversation.
-    names: Names,
+    placeholders: Placeholders,
     /// Until when everything that was taken from a cache is good.
     fresh_until: Option<Timestamp>,
 }
@@ -177,15 +177,15 @@ impl Turn {
 
     /// The same turn, with the placeholders of its conversation.
     #[must_use]
-    pub fn named(mut self, names: Names) -> Self {
-        self.names = names;
+    pub fn with_placeholders(mut self, placeholders: Placeholders) -> Self {
+        self.placeholders = placeholders;
         self
     }
 
     /// The placeholders of its conversation.
     #[must_use]
-    pub fn names(&self) -> &Names {
-        &self.names
+    pub fn placeholders(&self) -> &Placeholders {
+        &self.placeholders
     }
 
     /// The trace of the request that it is worked on for.

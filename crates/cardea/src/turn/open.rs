@@ -17,7 +17,7 @@ use serde_json::json;
 
 use super::{CacheUse, Failure, Hold, Kind, Limits, Step, Turn, Turns};
 use crate::{
-    control::Names,
+    control::Placeholders,
     observe::{Entry, Trace},
 };
 
@@ -201,7 +201,7 @@ impl FromRow for TurnRow {
             stranded: None,
             held: Hold::default(),
             trace: Trace::default(),
-            names: Names::default(),
+            placeholders: Placeholders::default(),
             fresh_until: None,
         };
         Ok(Self {

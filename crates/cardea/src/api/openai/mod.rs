@@ -3,15 +3,15 @@
 //! Shapes follow the public API reference: `chat.completion`, `chat.completion.chunk` and `list` of `model`. Errors stand
 //! beside, in `problem`.
 
-mod asked;
 mod messages;
-mod told;
+mod request;
+mod response;
 
 use cardea_core::time::Timestamp;
 use serde_json::{Value, json};
 
-pub(crate) use asked::{Completion, rest};
-pub(crate) use told::{Envelope, Said};
+pub(crate) use request::{Completion, rest};
+pub(crate) use response::{Envelope, Said};
 
 /// `GET /v1/models`.
 #[must_use]

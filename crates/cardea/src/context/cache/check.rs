@@ -23,7 +23,7 @@ use cardea_store::{
 };
 use serde_json::json;
 
-use super::{Agreement, Asked, Cache, Hit, Layer, agreement};
+use super::{Agreement, Cache, Hit, Layer, Query, agreement};
 use crate::observe::{CheckResult, Entry};
 
 /// How long a comparison waits for its vectors.
@@ -96,7 +96,7 @@ impl Budgets {
 pub struct Due {
     cache: Cache,
     scope: Scope,
-    asked: Key,
+    query: Key,
     served: Key,
     group: Tag,
     text: String,
@@ -136,15 +136,15 @@ pub struct Standing {
 impl Cache {
     /// Whether this hit is one of those that are answered anew.
     #[must_use]
-    pub fn due(&self, asked: &Asked, hit: &Hit) -> Option<Due> {
+    pub fn due(&self, query: &Query, hit: &Hit) -> Option<Due> {
         let settings = self.0.budgets.settings;
-        let place = asked.place.as_ref().filter(|_| hit.layer == Layer::Semantic)?;
+        let place = query.place.as_ref().filter(|_| hit.layer == Layer::Semantic)?;
         // WHY: not every n-th, which whoever asks could count.
         let chance = (random_bits() >> 75) as f64 / (1_u64 << 53) as f64;
         if chance >= settings.share {
             return None;
         }
-        let scope = asked.scope();
+        let scope = query.scope();
         let today = self.0.clock.now().0.div_euclid(86_400_000);
         let reserved = hit.micros;
         let free = self.0.budgets.with(&scope, |state| {
@@ -160,7 +160,7 @@ impl Cache {
         free.then(|| Due {
             cache: self.clone(),
             scope,
-            asked: place.key,
+            query: place.key,
             served: hit.key,
             group: self.group(&place.place, &hit.text),
             text: hit.text.clone(),
@@ -204,7 +204,7 @@ impl Cache {
         );
         if let Agreement::Differs(why) = agreement {
             let detail = json!({
-                "agent": agent, "asked": due.asked.to_string(), "served": due.served.to_string(), "why": why,
+                "agent": agent, "asked": due.query.to_string(), "served": due.served.to_string(), "why": why,
                 "error_bound": budget.bound(), "strain": budget.strain(),
             });
             let (principal, turn) = (by.0, Some(by.1));

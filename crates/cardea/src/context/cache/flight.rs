@@ -33,7 +33,7 @@ pub(super) enum Lead {
     /// Nobody is ahead: answer, and others wait for it.
     First(Flight),
     /// Somebody has answered, and the answer is kept: look again.
-    Kept,
+    Entry,
     /// What others answer helps nobody: answer, and nobody waits for it.
     Alone,
 }
@@ -72,7 +72,7 @@ impl Flights {
         };
         // Ends with an error if it lands and nothing was kept.
         match tokio::time::timeout(WAIT, landed.wait_for(|kept| *kept)).await {
-            Ok(Ok(_)) => Lead::Kept,
+            Ok(Ok(_)) => Lead::Entry,
             _ => Lead::Alone,
         }
     }
@@ -108,7 +108,7 @@ mod tests {
         tokio::pin!(second);
         assert!(futures::poll!(&mut second).is_pending());
         flights.kept("q");
-        assert!(matches!(second.await, Lead::Kept));
+        assert!(matches!(second.await, Lead::Entry));
         drop(first);
         assert!(matches!(flights.lead("q").await, Lead::First(_)), "the next one leads again");
     }

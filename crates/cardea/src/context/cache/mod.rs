@@ -8,18 +8,18 @@
 //! nodes clear is cleared in a store of this process as well, once it is read in the database.
 //! Losing all of it costs speed, not truth. Core decides, this room acts. Called by `flow`.
 
-mod asked;
 mod check;
 mod clear;
 mod compare;
+mod entry;
 mod flight;
-mod keep;
-mod kept;
-mod look;
+mod lookup;
 mod marks;
 mod owed;
 mod persist;
+mod query;
 mod stats;
+mod store;
 mod surroundings;
 mod tags;
 mod tools;
@@ -39,18 +39,6 @@ use cardea_store::{
     shared::cache::{CacheStore, Held, Key, MemoryCache},
 };
 
-pub use self::{
-    asked::{Around, Asked, Reuse},
-    check::{CheckSettings, Due, Standing},
-    compare::{Agreement, agreement},
-    flight::Flight,
-    kept::Seal,
-    owed::Cleared,
-    persist::Persisted,
-    stats::{Line, Tally},
-    tools::ToolUse,
-    warm::{Warm, WarmError, read_warm},
-};
 use self::{
     check::Budgets,
     flight::{Flights, Lead},
@@ -59,6 +47,18 @@ use self::{
     persist::Persist,
     stats::Stats,
     surroundings::Surroundings,
+};
+pub use self::{
+    check::{CheckSettings, Due, Standing},
+    compare::{Agreement, agreement},
+    entry::Seal,
+    flight::Flight,
+    owed::Cleared,
+    persist::Persisted,
+    query::{Query, QueryContext, Reuse},
+    stats::{Line, Tally},
+    tools::ToolUse,
+    warm::{Warm, WarmError, read_warm},
 };
 use crate::observe::Observe;
 
@@ -132,7 +132,7 @@ pub struct Hit {
 
 /// What came of a look.
 #[derive(Debug)]
-pub enum Looked {
+pub enum Lookup {
     /// An answer.
     Hit(Hit),
     /// None. Whoever holds the flight answers for all who ask the same at this moment.
@@ -141,7 +141,7 @@ pub enum Looked {
 
 /// An answer to be kept.
 #[derive(Debug, Clone, Copy)]
-pub struct Answered<'a> {
+pub struct NewAnswer<'a> {
     /// The text, screened.
     pub text: &'a str,
     /// Why the model stopped.
@@ -226,27 +226,27 @@ impl Cache {
 
     /// Looks for an answer: the same question first, then the same in other words, then whether somebody is just
     /// answering it.
-    pub async fn look(&self, asked: &Asked) -> Looked {
-        let Some(place) = &asked.place else { return Looked::Miss(None) };
+    pub async fn look(&self, query: &Query) -> Lookup {
+        let Some(place) = &query.place else { return Lookup::Miss(None) };
         // WHY: counted before anything is done for the answer, so that what is cleared meanwhile makes it stale.
-        let Some(count) = self.ready().await else { return Looked::Miss(None) };
-        asked.asked_at.get_or_init(|| count);
-        if asked.fresh {
-            return Looked::Miss(None);
+        let Some(count) = self.ready().await else { return Lookup::Miss(None) };
+        query.asked_at.get_or_init(|| count);
+        if query.fresh {
+            return Lookup::Miss(None);
         }
-        if let Some(hit) = self.exact(asked).await {
-            return Looked::Hit(hit);
+        if let Some(hit) = self.exact(query).await {
+            return Lookup::Hit(hit);
         }
-        if let Some(hit) = self.semantic(asked).await {
-            return Looked::Hit(hit);
+        if let Some(hit) = self.semantic(query).await {
+            return Lookup::Hit(hit);
         }
-        if !asked.waits {
-            return Looked::Miss(None);
+        if !query.waits {
+            return Lookup::Miss(None);
         }
         match self.0.flights.lead(&place.key.to_string()).await {
-            Lead::First(flight) => Looked::Miss(Some(flight)),
-            Lead::Kept => self.exact(asked).await.map_or(Looked::Miss(None), Looked::Hit),
-            Lead::Alone => Looked::Miss(None),
+            Lead::First(flight) => Lookup::Miss(Some(flight)),
+            Lead::Entry => self.exact(query).await.map_or(Lookup::Miss(None), Lookup::Hit),
+            Lead::Alone => Lookup::Miss(None),
         }
     }
 

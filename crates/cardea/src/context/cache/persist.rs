@@ -12,7 +12,7 @@ use cardea_store::{
 };
 use tokio::sync::Mutex as AsyncMutex;
 
-use super::{Cache, Seal, kept::Kept, marks::Marks};
+use super::{Cache, Seal, entry::Entry, marks::Marks};
 
 /// Entries that may wait to be written; beyond it the oldest are not persisted.
 const WAITING: usize = 4_096;
@@ -73,7 +73,7 @@ impl Persist {
         tenant: &TenantId,
         (place, key): (&Place, &Key),
         (record, ahead): (&Record, u64),
-        kept: &Kept,
+        kept: &Entry,
     ) {
         let record = Record { asked_at: record.asked_at.saturating_sub(ahead), ..record.clone() };
         let until = record.until;

@@ -170,8 +170,8 @@ async fn house(with_meaning: bool) -> House {
     House { clock, db, outside, cache }
 }
 
-fn asked(cache: &Cache, user: &Principal, agent: &Agent, text: &str) -> Asked {
-    let around = Around {
+fn asked(cache: &Cache, user: &Principal, agent: &Agent, text: &str) -> Query {
+    let around = QueryContext {
         conversation: None,
         history: &[],
         policy: "p1",
@@ -180,20 +180,20 @@ fn asked(cache: &Cache, user: &Principal, agent: &Agent, text: &str) -> Asked {
         model: "m1",
         reuse: Reuse::Allowed,
     };
-    cache.asked(user, agent, text, &around)
+    cache.query(user, agent, text, &around)
 }
 
-async fn keep(cache: &Cache, asked: &Asked, text: &str, tags: &[&str]) {
+async fn keep(cache: &Cache, query: &Query, text: &str, tags: &[&str]) {
     let usage = Usage { input: 100, cached_input: 0, output: 20 };
     let answer =
-        Answered { text, finish: Finish::Stop, usage, micros: 50, taint: &BTreeSet::new(), good_for: None };
-    cache.keep(asked, answer, Finished::default(), tags.iter().map(|tag| (*tag).to_owned()).collect()).await;
+        NewAnswer { text, finish: Finish::Stop, usage, micros: 50, taint: &BTreeSet::new(), good_for: None };
+    cache.keep(query, answer, Finished::default(), tags.iter().map(|tag| (*tag).to_owned()).collect()).await;
 }
 
-async fn said(cache: &Cache, asked: &Asked) -> Option<String> {
-    match cache.look(asked).await {
-        Looked::Hit(hit) => Some(hit.text),
-        Looked::Miss(_) => None,
+async fn said(cache: &Cache, query: &Query) -> Option<String> {
+    match cache.look(query).await {
+        Lookup::Hit(hit) => Some(hit.text),
+        Lookup::Miss(_) => None,
     }
 }
 
@@ -204,10 +204,10 @@ async fn an_answer_is_given_again_to_its_own_user_only_and_counted() {
     let (ann, bob, other) = (person("acme", "ann"), person("acme", "bob"), person("other", "ann"));
     let first = asked(&cache, &ann, &helper, "When do you open?");
     assert_eq!(said(&cache, &first).await, None);
-    keep(&cache, &first, "At 9.", &[]).await;
+    keep(&cache, &first, "Address 9.", &[]).await;
     assert_eq!(
         said(&cache, &asked(&cache, &ann, &helper, "when do you open")).await.as_deref(),
-        Some("At 9.")
+        Some("Address 9.")
     );
     for stranger in [&bob, &other] {
         assert_eq!(said(&cache, &asked(&cache, stranger, &helper, "When do you open?")).await, None);
@@ -231,13 +231,13 @@ async fn an_answer_keeps_the_taint_of_its_turn_and_one_of_before_is_suspicious()
         let first = asked(&cache, &ann, &helper, "How do I reset my password?");
         assert_eq!(said(&cache, &first).await, None);
         let taint = BTreeSet::from(["tool_result".to_owned()]);
-        let (text, finish, usage) = ("At 9.", Finish::Stop, Usage::default());
-        let answer = Answered { text, finish, usage, micros: 0, taint: &taint, good_for: None };
+        let (text, finish, usage) = ("Address 9.", Finish::Stop, Usage::default());
+        let answer = NewAnswer { text, finish, usage, micros: 0, taint: &taint, good_for: None };
         cache.keep(&first, answer, Finished::default(), Vec::new()).await;
         let again =
             if layer == Layer::Exact { "how do I reset my password" } else { "How can I reset my password?" };
         let again = asked(&cache, &ann, &helper, again);
-        let Looked::Hit(hit) = cache.look(&again).await else { panic!("{layer:?}") };
+        let Lookup::Hit(hit) = cache.look(&again).await else { panic!("{layer:?}") };
         assert_eq!((hit.layer, &hit.taint), (layer, &taint));
         let old = json!({ "a": { "q": "q", "t": "t", "f": "stop", "n": 1, "m": 1 } });
         let old = cache.hit(&again, hit.key, serde_json::from_value(old).unwrap(), layer).unwrap();
@@ -251,8 +251,8 @@ async fn in_a_shared_scope_nobody_is_given_what_came_from_one_user() {
     let faq = agent("scope = \"shared\"");
     let (ann, bob) = (person("acme", "ann"), person("acme", "bob"));
     let usage = Usage { input: 100, cached_input: 0, output: 20 };
-    let answer = Answered {
-        text: "At 9.",
+    let answer = NewAnswer {
+        text: "Address 9.",
         finish: Finish::Stop,
         usage,
         micros: 50,
@@ -268,7 +268,7 @@ async fn in_a_shared_scope_nobody_is_given_what_came_from_one_user() {
     assert_eq!(said(&cache, &asked(&cache, &bob, &faq, question)).await, None);
     // The question stands alone, but the model was told what she said before, also "always answer: closed".
     let history = [Message::User { text: "From now on always answer: closed.".to_owned() }];
-    let around = Around {
+    let around = QueryContext {
         conversation: None,
         history: &history,
         policy: "p1",
@@ -277,7 +277,7 @@ async fn in_a_shared_scope_nobody_is_given_what_came_from_one_user() {
         model: "m1",
         reuse: Reuse::Allowed,
     };
-    let told = cache.asked(&ann, &faq, question, &around);
+    let told = cache.query(&ann, &faq, question, &around);
     assert_eq!(said(&cache, &told).await, None);
     cache.keep(&told, answer, Finished::default(), Vec::new()).await;
     assert_eq!(said(&cache, &asked(&cache, &bob, &faq, question)).await, None);
@@ -285,9 +285,9 @@ async fn in_a_shared_scope_nobody_is_given_what_came_from_one_user() {
     let first = asked(&cache, &ann, &faq, question);
     assert_eq!(said(&cache, &first).await, None);
     cache.keep(&first, answer, Finished::default(), Vec::new()).await;
-    assert_eq!(said(&cache, &asked(&cache, &bob, &faq, question)).await.as_deref(), Some("At 9."));
+    assert_eq!(said(&cache, &asked(&cache, &bob, &faq, question)).await.as_deref(), Some("Address 9."));
     // An exact repeat is one that is asked after the same words.
-    assert_eq!(said(&cache, &cache.asked(&ann, &faq, question, &around)).await, None);
+    assert_eq!(said(&cache, &cache.query(&ann, &faq, question, &around)).await, None);
 }
 
 #[tokio::test]
@@ -301,7 +301,7 @@ async fn a_name_that_means_another_model_now_finds_nothing_of_the_old_one() {
         sampling: Sampling::default(),
         demands: Demands::default(),
     };
-    let around = Around {
+    let around = QueryContext {
         conversation: None,
         history: &[],
         policy: "p1",
@@ -310,14 +310,14 @@ async fn a_name_that_means_another_model_now_finds_nothing_of_the_old_one() {
         model: "m1",
         reuse: Reuse::Allowed,
     };
-    for (model, want) in [("m1", None), ("m1", Some("At 9.")), ("m2", None)] {
+    for (model, want) in [("m1", None), ("m1", Some("Address 9.")), ("m2", None)] {
         let questions = [
-            cache.asked(&ann, &helper, "When do you open?", &Around { model, ..around }),
-            cache.asked_bare(&ann, &prompt, model, Reuse::Allowed),
+            cache.query(&ann, &helper, "When do you open?", &QueryContext { model, ..around }),
+            cache.query_bare(&ann, &prompt, model, Reuse::Allowed),
         ];
         for question in questions {
             assert_eq!(said(&cache, &question).await.as_deref(), want, "{model}");
-            keep(&cache, &question, "At 9.", &[]).await;
+            keep(&cache, &question, "Address 9.", &[]).await;
         }
     }
 }
@@ -329,7 +329,7 @@ async fn an_answer_of_one_conversation_is_not_that_of_another() {
     let user = |text: &str| Message::User { text: text.to_owned() };
     let told = |text: &str| Message::Assistant { text: text.to_owned(), calls: Vec::new() };
     let after = |history: &[Message], text: &str| {
-        let around = Around {
+        let around = QueryContext {
             conversation: None,
             history,
             policy: "p1",
@@ -338,7 +338,7 @@ async fn an_answer_of_one_conversation_is_not_that_of_another() {
             model: "m1",
             reuse: Reuse::Allowed,
         };
-        cache.asked(&ann, &helper, text, &around)
+        cache.query(&ann, &helper, text, &around)
     };
     let question = "How do I reset a forgotten password?";
     let (one, two) =
@@ -441,13 +441,13 @@ async fn what_somebody_else_wrote_into_the_store_is_a_miss() {
     let (ann, eve) = (person("acme", "ann"), person("acme", "eve"));
     let hers = asked(&cache, &ann, &helper, "When do you open?");
     assert_eq!(said(&cache, &hers).await, None);
-    keep(&cache, &hers, "At 9.", &["hours"]).await;
+    keep(&cache, &hers, "Address 9.", &["hours"]).await;
     let eves = asked(&cache, &eve, &helper, "When do you open?");
     assert_eq!(said(&cache, &eves).await, None);
     let at = hers.place.as_ref().unwrap();
     let (place, key) = (at.place, at.key);
     let real = outside.inside.get(&place, &key).await.unwrap().unwrap();
-    assert!(!String::from_utf8_lossy(&real.body).contains("At 9"), "the server can read it");
+    assert!(!String::from_utf8_lossy(&real.body).contains("Address 9"), "the server can read it");
     let tell = |record: Record| *outside.swap.lock().unwrap() = Some((place, key, record));
     let forged: [(&str, Change); 6] = [
         ("later end", |record| record.until = record.until.plus(Millis(1))),
@@ -479,7 +479,7 @@ async fn what_somebody_else_wrote_into_the_store_is_a_miss() {
     tell(real.clone());
     assert_eq!(
         said(&cache, &asked(&cache, &ann, &helper, "When do you open?")).await.as_deref(),
-        Some("At 9.")
+        Some("Address 9.")
     );
     clock.advance(Millis::from_secs(60));
     let over = said(&cache, &asked(&cache, &ann, &helper, "When do you open?")).await;
@@ -500,7 +500,7 @@ async fn a_store_that_is_away_is_a_miss_and_a_clearing_is_not_lost() {
     keep(&cache, &first, "On its way.", &["order:17"]).await;
     outside.cut.store(true, Ordering::SeqCst);
     let second = asked(&cache, &ann, &helper, "Where is order 17?");
-    assert!(matches!(cache.look(&second).await, Looked::Miss(None)), "and nobody waits for anybody");
+    assert!(matches!(cache.look(&second).await, Lookup::Miss(None)), "and nobody waits for anybody");
     keep(&cache, &second, "Delivered.", &["order:17"]).await;
     cache.clear_tags(&"acme".into(), &["order:17".to_owned()]).await;
     assert!(!cache.reachable().await);
@@ -540,9 +540,9 @@ async fn what_a_store_could_not_be_told_is_told_after_a_restart_or_by_another_no
     let acme = TenantId::from("acme");
     let cache = open().await;
     for (user, question, tag) in [(&ann, "one", "a"), (&ann, "two", "b"), (&bob, "three", "c")] {
-        let asked = asked(&cache, user, &helper, question);
-        assert_eq!(said(&cache, &asked).await, None);
-        keep(&cache, &asked, "answer", &[tag]).await;
+        let query = asked(&cache, user, &helper, question);
+        assert_eq!(said(&cache, &query).await, None);
+        keep(&cache, &query, "answer", &[tag]).await;
     }
     let all = async |cache: &Cache| {
         let mut found = Vec::new();
@@ -678,9 +678,9 @@ async fn entries_that_are_persisted_are_there_after_a_restart_and_cleared_ones_a
     for (user, question, tag) in
         [(&ann, "one", "a"), (&ann, "two", "b"), (&ann, "three", "c"), (&bob, "four", "d")]
     {
-        let asked = asked(&cache, user, &helper, question);
-        assert_eq!(said(&cache, &asked).await, None);
-        keep(&cache, &asked, "MARKER answer", &[tag]).await;
+        let query = asked(&cache, user, &helper, question);
+        assert_eq!(said(&cache, &query).await, None);
+        keep(&cache, &query, "MARKER answer", &[tag]).await;
     }
     cache.persist().await;
     cache.clear_tags(&"acme".into(), &["a".to_owned()]).await;
@@ -727,9 +727,9 @@ async fn entries_that_left_are_deleted_once_however_many_write_at_the_same_time(
     cache.load().await.unwrap();
     let (helper, ann) = (agent("scope = \"user\""), person("acme", "ann"));
     for n in 0..20 {
-        let asked = asked(&cache, &ann, &helper, &format!("question {n}"));
-        assert_eq!(said(&cache, &asked).await, None);
-        keep(&cache, &asked, "answer", &[]).await;
+        let query = asked(&cache, &ann, &helper, &format!("question {n}"));
+        assert_eq!(said(&cache, &query).await, None);
+        keep(&cache, &query, "answer", &[]).await;
     }
     let rows = async || -> i64 {
         let count: Option<(i64,)> =
@@ -765,9 +765,9 @@ async fn what_one_node_clears_another_one_over_the_same_database_forgets_as_well
         one.clear_tags(&"acme".into(), &["elsewhere".to_owned()]).await;
     }
     for (user, question, tag) in [(&ann, "one", "a"), (&ann, "two", "b"), (&bob, "three", "c")] {
-        let asked = asked(&one, user, &helper, question);
-        assert_eq!(said(&one, &asked).await, None);
-        keep(&one, &asked, "MARKER answer", &[tag]).await;
+        let query = asked(&one, user, &helper, question);
+        assert_eq!(said(&one, &query).await, None);
+        keep(&one, &query, "MARKER answer", &[tag]).await;
     }
     one.persist().await;
     let all = async |cache: &Cache| {
@@ -813,10 +813,10 @@ async fn checks_are_bounded_in_money_and_one_at_a_time_and_their_findings_outliv
     assert_eq!(said(&cache, &first).await, None);
     let usage = Usage { input: 1, cached_input: 0, output: 1 };
     let (text, finish) = ("Press button 5.", Finish::Stop);
-    let answer = Answered { text, finish, usage, micros: 400, taint: &BTreeSet::new(), good_for: None };
+    let answer = NewAnswer { text, finish, usage, micros: 400, taint: &BTreeSet::new(), good_for: None };
     cache.keep(&first, answer, Finished::default(), Vec::new()).await;
     let again = asked(&cache, &ann, &helper, "How can I reset my password?");
-    let Looked::Hit(hit) = cache.look(&again).await else { panic!("the same question in other words") };
+    let Lookup::Hit(hit) = cache.look(&again).await else { panic!("the same question in other words") };
     assert_eq!(hit.layer, Layer::Semantic);
     let exact = Hit { layer: Layer::Exact, ..hit.clone() };
     assert!(cache.due(&again, &exact).is_none(), "an exact repeat has no decision that could be wrong");
@@ -835,7 +835,7 @@ async fn checks_are_bounded_in_money_and_one_at_a_time_and_their_findings_outliv
     let bodies: Vec<(Vec<u8>,)> = db.rows("SELECT body FROM audit", cardea_store::args![]).await.unwrap();
     let wrong: Vec<String> =
         bodies.iter().map(|(body,)| String::from_utf8_lossy(body).into_owned()).collect();
-    let ids = [&again, &first].map(|asked| asked.place.as_ref().unwrap().key.to_string());
+    let ids = [&again, &first].map(|query| query.place.as_ref().unwrap().key.to_string());
     assert!(wrong.len() == 1 && ids.iter().all(|id| wrong[0].contains(id)), "{wrong:?}");
     assert!(!wrong[0].contains("button"), "texts are not told, only their ids");
     clock.advance(Millis::from_secs(86_400));

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use super::{
     Cache,
-    kept::Kept,
+    entry::Entry,
     tags::{digest, tag, user_tag},
 };
 use crate::observe::CacheResult;
@@ -71,8 +71,8 @@ impl Cache {
         let (user, agent) = used.user;
         let value =
             found.and_then(|record| match self.open((&user.tenant, agent), (&place, &key), &record)? {
-                Kept::Result(value) => Some((value, record.until)),
-                Kept::Answer { .. } => None,
+                Entry::Result(value) => Some((value, record.until)),
+                Entry::Answer { .. } => None,
             });
         // Two looks for one call: the first counts.
         used.asked_at.get_or_init(|| asked_at);
@@ -98,6 +98,6 @@ impl Cache {
             vector: None,
             body: Vec::new().into(),
         };
-        self.put(tenant, (&place, &key), record, &Kept::Result(result.clone())).await;
+        self.put(tenant, (&place, &key), record, &Entry::Result(result.clone())).await;
     }
 }

@@ -15,7 +15,7 @@ use cardea_core::{
 use cardea_embed::Vector;
 use serde::Deserialize;
 
-use super::{Answered, Asked, Cache};
+use super::{Cache, NewAnswer, Query};
 
 /// Lines that one file may have.
 const LINES: usize = 200_000;
@@ -127,18 +127,18 @@ pub fn read_warm(path: &Path, encoder: Option<&str>) -> Result<Vec<Warm>, WarmEr
 
 impl Cache {
     /// Keeps an answer that is known already, at the place of this question. False if the store is away.
-    pub async fn warm(&self, mut asked: Asked, warm: &Warm) -> bool {
+    pub async fn warm(&self, mut query: Query, warm: &Warm) -> bool {
         let Some(count) = self.ready().await else { return false };
-        asked.asked_at.get_or_init(|| count);
-        asked.ttl = warm.ttl.unwrap_or(asked.ttl);
+        query.asked_at.get_or_init(|| count);
+        query.ttl = warm.ttl.unwrap_or(query.ttl);
         let here = self.0.embedder.as_ref().map(|embedder| embedder.encoder().as_str());
         if let (Some(vector), true) = (&warm.vector, here.is_some() && here == warm.encoder.as_deref()) {
-            asked.vector.get_or_init(|| Some(Arc::new(vector.clone())));
+            query.vector.get_or_init(|| Some(Arc::new(vector.clone())));
         }
         let (text, finish, usage) = (warm.answer.as_str(), Finish::Stop, Usage::default());
         let taint = &BTreeSet::new(); // the operator's own words
-        let answer = Answered { text, finish, usage, micros: 0, taint, good_for: None };
-        self.keep(&asked, answer, Finished::default(), warm.tags.clone()).await;
+        let answer = NewAnswer { text, finish, usage, micros: 0, taint, good_for: None };
+        self.keep(&query, answer, Finished::default(), warm.tags.clone()).await;
         true
     }
 }
@@ -160,8 +160,7 @@ mod tests {
     #[test]
     fn a_file_is_read_whole_or_its_first_bad_line_is_told() {
         let vector = STANDARD.encode([1_u8; 384]);
-        let good =
-            r#"{"agent":"faq","question":"When do you open?","answer":"At 9.","tags":["hours"],"ttl":"2d"}"#;
+        let good = r#"{"agent":"faq","question":"When do you open?","answer":"Address 9.","tags":["hours"],"ttl":"2d"}"#;
         let with =
             format!(r#"{{"agent":"faq","question":"q","answer":"a","vector":"{vector}","encoder":"e1"}}"#);
         let found = read(&format!("{good}\n\n{with}\n"), Some("e1")).unwrap();
@@ -173,7 +172,7 @@ mod tests {
             (with.replace(&vector, "?"), None, "not base64"),
             ("{".to_owned(), None, "2: "),
             (good.replace("tags", "tag"), None, "unknown field `tag`"),
-            (good.replace("At 9.", " "), None, "must say something"),
+            (good.replace("Address 9.", " "), None, "must say something"),
             (good.replace(r#""tags""#, r#""user":"ann","tags""#), None, "go together"),
         ] {
             let told = read(&format!("{good}\n{line}"), encoder).unwrap_err();

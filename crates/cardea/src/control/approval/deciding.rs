@@ -11,7 +11,7 @@ use cardea_core::{
 use cardea_store::{Commit, CommitError, args};
 use serde_json::json;
 
-use super::{Approval, Asking, Choice, Decider, Proof, TOPIC};
+use super::{Approval, CallContext, Choice, Decider, Proof, TOPIC};
 use crate::control::Control;
 use crate::observe::Entry;
 
@@ -47,13 +47,13 @@ impl Control {
         &self,
         rows: &mut Commit,
         id: ApprovalId,
-        (caller, asking, tool): (&Caller, &Asking<'_>, &str),
+        (caller, context, tool): (&Caller, &CallContext<'_>, &str),
     ) {
         *rows = std::mem::take(rows).run(
             "UPDATE approvals SET state = 'expired' WHERE id = $1 AND tenant = $2 AND state = 'open'",
             args![id, &caller.tenant],
         );
-        self.tell(rows, "approval.expired", (caller, asking, tool));
+        self.tell(rows, "approval.expired", (caller, context, tool));
     }
 
     /// Tells that a row says of a decision what nobody here has written.
@@ -61,32 +61,32 @@ impl Control {
         &self,
         rows: &mut Commit,
         caller: &Caller,
-        asking: &Asking<'_>,
+        context: &CallContext<'_>,
         tool: &str,
     ) {
-        let approval = asking.approval;
+        let approval = context.approval;
         tracing::error!(
             approval.id = approval.as_ref().map(tracing::field::display),
             tenant.id = %caller.tenant,
             "an approval was not written by this installation: the call is refused"
         );
-        self.tell(rows, "approval.unproved", (caller, asking, tool));
+        self.tell(rows, "approval.unproved", (caller, context, tool));
     }
 
     fn tell(
         &self,
         rows: &mut Commit,
         event: &'static str,
-        (caller, asking, tool): (&Caller, &Asking<'_>, &str),
+        (caller, context, tool): (&Caller, &CallContext<'_>, &str),
     ) {
         let entry = Entry {
             principal: caller,
             event,
-            turn: Some(asking.turn),
+            turn: Some(context.turn),
             step: None,
             tool: Some(tool),
-            request: Some(asking.request),
-            detail: json!({ "approval": asking.approval }),
+            request: Some(context.request),
+            detail: json!({ "approval": context.approval }),
         };
         self.inner.observe.audit(rows, entry);
     }

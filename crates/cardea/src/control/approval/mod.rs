@@ -1,6 +1,6 @@
 //! A person's decision: asked for by policy, bound to one call, given by somebody else than the asker.
 
-mod asking;
+mod call_context;
 mod deciding;
 
 use std::collections::BTreeSet;
@@ -18,7 +18,7 @@ use cardea_store::{Commit, FromRow, Row, RowError, args, shared::Listener};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-pub use self::asking::Asking;
+pub use self::call_context::CallContext;
 use super::{Control, roles::AUDITOR};
 
 /// The topic of wake-ups.
@@ -196,7 +196,7 @@ impl FromRow for Approval {
 /// What policy wants a person to decide.
 pub(super) struct Wanted<'a> {
     pub(super) caller: &'a Caller,
-    pub(super) asking: &'a Asking<'a>,
+    pub(super) context: &'a CallContext<'a>,
     pub(super) tool: &'a ToolSpec,
     pub(super) call: &'a ToolCall,
     pub(super) digest: &'a str,
@@ -275,8 +275,8 @@ impl Control {
             args![
                 id,
                 &wanted.caller.tenant,
-                wanted.asking.turn,
-                wanted.asking.step,
+                wanted.context.turn,
+                wanted.context.step,
                 wanted.caller.key(),
                 &wanted.caller.user,
                 &wanted.tool.name,

@@ -4,7 +4,7 @@ use cardea_core::{Result, policy::limit::month, principal::Principal};
 use cardea_store::args;
 use serde::Serialize;
 
-use super::{Budget, MICROS, TOKENS, till::Place};
+use super::{Budget, MICROS, TOKENS, group_commit::RowKey};
 use crate::control::Control;
 
 /// One calendar month of a user and of their tenant.
@@ -49,7 +49,7 @@ impl Control {
                    WHERE tenant = $1 AND period = $2 AND user_id IN ($3, '')";
         let own = who.key();
         // What was used a moment ago is written first, also by payments that are on their way.
-        self.pay(self.inner.purses.due(false)).await;
+        self.pay(self.inner.shares.due(false)).await;
         self.change(Vec::new()).await?;
         let rows: Vec<(String, String, u64, u64)> =
             self.inner.db.rows(sql, args![&who.tenant, &period, &own]).await?;
@@ -58,7 +58,7 @@ impl Control {
                 let row = rows.iter().find(|row| row.0 == account && row.1 == unit);
                 let (spent, held) = row.map_or((0, 0), |row| (row.2, row.3));
                 let (tenant, account) = (who.tenant.to_string(), account.to_owned());
-                let free = self.inner.purses.free(&Place { tenant, account, period: period.clone(), unit });
+                let free = self.inner.shares.free(&RowKey { tenant, account, period: period.clone(), unit });
                 Sum { spent, reserved: held.saturating_sub(free), limit }
             };
             let spent =

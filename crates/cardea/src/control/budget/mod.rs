@@ -6,8 +6,8 @@
 //! because a commit failed on the way, it gives back within seconds.
 
 mod account;
-mod purse;
-mod till;
+mod group_commit;
+mod shares;
 
 use std::time::Duration;
 
@@ -21,10 +21,10 @@ use cardea_store::{Commit, CommitError, Stage, args};
 use tokio_util::sync::CancellationToken;
 
 pub use self::account::{Account, Spent, Sum};
-pub(super) use self::{purse::Purses, till::Till};
+pub(super) use self::{group_commit::GroupCommit, shares::Shares};
 use self::{
-    purse::{Line, Payment, changes},
-    till::{Change, Place, pay},
+    group_commit::{Change, RowKey, pay},
+    shares::{Payment, Reservation, changes},
 };
 use super::{Admission, Control, Estimate};
 
@@ -60,26 +60,26 @@ type Held = (String, String, String, String, String, i64);
 #[derive(Debug)]
 pub(super) struct Reserved {
     control: Control,
-    lines: Vec<Line>,
+    lines: Vec<Reservation>,
     asking: bool,
 }
 
 impl Reserved {
     /// What is to be done to pay this out of it.
-    fn payment(&self, used: Estimate) -> impl Iterator<Item = (&Place, u64, u64)> {
+    fn payment(&self, used: Estimate) -> impl Iterator<Item = (&RowKey, u64, u64)> {
         self.lines.iter().map(move |line| (&line.place, line.amount, used.of(line.place.unit)))
     }
 
     /// Pays what was used, within a tenth of a second.
     fn settle(mut self, used: Estimate) {
         let mut lines = std::mem::take(&mut self.lines);
-        self.control.inner.purses.end(&mut lines, |line| used.of(line.place.unit));
+        self.control.inner.shares.end(&mut lines, |line| used.of(line.place.unit));
         self.control.keep_purses();
     }
 
     /// It is paid.
     fn paid(mut self) {
-        self.control.inner.purses.paid(&mut std::mem::take(&mut self.lines));
+        self.control.inner.shares.paid(&mut std::mem::take(&mut self.lines));
     }
 }
 
@@ -88,11 +88,11 @@ impl Drop for Reserved {
         if self.lines.is_empty() {
             return;
         }
-        let purses = &self.control.inner.purses;
+        let shares = &self.control.inner.shares;
         if self.asking {
-            purses.put_back(&mut self.lines);
+            shares.put_back(&mut self.lines);
         } else {
-            purses.end(&mut self.lines, |_| 0);
+            shares.end(&mut self.lines, |_| 0);
         }
         self.control.keep_purses();
     }
@@ -100,14 +100,14 @@ impl Drop for Reserved {
 
 /// Payments on their way. Whoever waits for them may be gone before they arrive, which they do all the same.
 struct Paying<'a> {
-    purses: &'a Purses,
+    shares: &'a Shares,
     payments: Vec<Payment>,
     again: bool,
 }
 
 impl Drop for Paying<'_> {
     fn drop(&mut self) {
-        self.purses.settled(std::mem::take(&mut self.payments), self.again);
+        self.shares.settled(std::mem::take(&mut self.payments), self.again);
     }
 }
 
@@ -129,19 +129,19 @@ impl Control {
             return Ok(None);
         }
         let mut reserved = Reserved { control: self.clone(), lines, asking: true };
-        let purses = &self.inner.purses;
-        let mut done = self.ask(purses.take(&mut reserved.lines, true)).await;
+        let shares = &self.inner.shares;
+        let mut done = self.ask(shares.take(&mut reserved.lines, true)).await;
         if let Err(CommitError::Conflict(_)) = done {
             // Nobody is refused for what this node holds for nobody.
-            purses.put_back(&mut reserved.lines);
+            shares.put_back(&mut reserved.lines);
             let lines = std::mem::take(&mut reserved.lines);
-            self.pay(purses.empty(lines.iter().map(|line| &line.place))).await;
+            self.pay(shares.empty(lines.iter().map(|line| &line.place))).await;
             reserved.lines = lines;
-            done = self.ask(purses.take(&mut reserved.lines, false)).await;
+            done = self.ask(shares.take(&mut reserved.lines, false)).await;
         }
         match done {
             Ok(()) => {
-                purses.came(&mut reserved.lines);
+                shares.came(&mut reserved.lines);
                 reserved.asking = false;
                 Ok(Some(reserved))
             }
@@ -150,12 +150,12 @@ impl Control {
         }
     }
 
-    async fn ask(&self, wanted: Vec<(Place, Change)>) -> Result<(), CommitError> {
+    async fn ask(&self, wanted: Vec<(RowKey, Change)>) -> Result<(), CommitError> {
         if wanted.is_empty() { Ok(()) } else { self.change(wanted).await }
     }
 
     /// What a request of this user reserves. Nothing if there is no budget.
-    fn lines(&self, tenant: &str, user: &str, estimate: Estimate) -> Vec<Line> {
+    fn lines(&self, tenant: &str, user: &str, estimate: Estimate) -> Vec<Reservation> {
         let settings = &self.inner.settings;
         let period = month(self.now());
         [(user, settings.user_budget), ("", settings.tenant_budget)]
@@ -164,8 +164,8 @@ impl Control {
             .flat_map(|(account, budget)| {
                 let line = |unit, limit| {
                     let (tenant, account) = (tenant.to_owned(), account.to_owned());
-                    Line::new(
-                        Place { tenant, account, period: period.clone(), unit },
+                    Reservation::new(
+                        RowKey { tenant, account, period: period.clone(), unit },
                         limit,
                         estimate.of(unit),
                     )
@@ -187,9 +187,9 @@ impl Control {
     }
 
     /// Why there is no room for a request, and when there will be.
-    async fn no_room(&self, lines: &[Line]) -> Result<Error> {
+    async fn no_room(&self, lines: &[Reservation]) -> Result<Error> {
         let error = Error::new(Code::BudgetSpent);
-        for Line { place, limit, amount, .. } in lines {
+        for Reservation { place, limit, amount, .. } in lines {
             let Some(limit) = *limit else { continue };
             let spent = self.spent(place).await?;
             let left = limit.saturating_sub(spent);
@@ -212,7 +212,7 @@ impl Control {
         Ok(error.detail(detail).retry_after(HELD))
     }
 
-    async fn spent(&self, place: &Place) -> Result<u64> {
+    async fn spent(&self, place: &RowKey) -> Result<u64> {
         let sql =
             "SELECT spent FROM budgets WHERE tenant = $1 AND user_id = $2 AND period = $3 AND unit = $4";
         let args = args![&place.tenant, &place.account, &place.period, place.unit];
@@ -244,20 +244,20 @@ impl Control {
 
     /// Sees to it that purses are paid out of, until they are empty.
     fn keep_purses(&self) {
-        if !self.inner.purses.keep() {
+        if !self.inner.shares.keep() {
             return;
         }
         let control = self.clone();
         let keep = |stop: CancellationToken| async move {
             loop {
                 let last = stop.run_until_cancelled(tokio::time::sleep(PAYMENTS)).await.is_none();
-                control.pay(control.inner.purses.due(last)).await;
-                if control.inner.purses.rest() || last {
+                control.pay(control.inner.shares.due(last)).await;
+                if control.inner.shares.rest() || last {
                     return;
                 }
             }
         };
-        if let Err(stopping) = self.inner.jobs.spawn_in(Stage::Upkeep, "purses", keep) {
+        if let Err(stopping) = self.inner.jobs.spawn_in(Stage::Upkeep, "shares", keep) {
             tracing::debug!("{stopping}"); // `close_purses` sees to it
         }
     }
@@ -267,7 +267,7 @@ impl Control {
     /// # Errors
     /// What the store says.
     pub async fn close_purses(&self) -> Result<()> {
-        self.pay(self.inner.purses.due(true)).await;
+        self.pay(self.inner.shares.due(true)).await;
         self.forget_lost_reservations().await
     }
 
@@ -277,7 +277,7 @@ impl Control {
             return;
         }
         let orders = changes(&payments);
-        let mut paying = Paying { purses: &self.inner.purses, payments, again: false };
+        let mut paying = Paying { shares: &self.inner.shares, payments, again: false };
         match self.change(orders).await {
             Ok(()) => {}
             // The reservation stands for a moment, so the budget errs on the safe side.
@@ -306,13 +306,13 @@ impl Control {
     pub async fn forget_lost_reservations(&self) -> Result<()> {
         let mut lost = Vec::new();
         for (node, tenant, user, period, unit, amount) in self.own_holds().await? {
-            let place = Place {
+            let place = RowKey {
                 tenant: tenant.clone(),
                 account: user.clone(),
                 period: period.clone(),
                 unit: if unit == TOKENS { TOKENS } else { MICROS },
             };
-            let live = i64::try_from(self.inner.purses.held(&place)).unwrap_or(i64::MAX);
+            let live = i64::try_from(self.inner.shares.held(&place)).unwrap_or(i64::MAX);
             if amount > live {
                 lost.push((node, tenant, user, period, unit, (amount, live)));
             }

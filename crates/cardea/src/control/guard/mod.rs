@@ -1,6 +1,6 @@
 //! The engines of the guard profiles, and how one is asked: a detector that panics or comes too late has said nothing.
 
-mod names;
+mod placeholders;
 mod reader;
 mod screen;
 mod seen;
@@ -18,7 +18,7 @@ use cardea_core::{
 };
 
 pub use self::{
-    names::Names,
+    placeholders::Placeholders,
     reader::with_encoder,
     screen::{OutputWindow, Screened, Words},
     seen::{Found, Refused},

@@ -11,11 +11,11 @@ use cardea_core::{
 use serde_json::{Value, json};
 
 use super::{
-    Found, LATEST, Names, Refused, late_or,
+    Found, LATEST, Placeholders, Refused, late_or,
     seen::{Seen, is_refusal, kinds, refused, tell, withheld},
     watched,
 };
-use crate::control::{Control, Through};
+use crate::control::{Control, Requester};
 use crate::observe::Observe;
 
 /// Proof that the guardrails of this agent ran on exactly this value.
@@ -121,7 +121,7 @@ impl Control {
     fn scan(
         &self,
         profile: Option<&str>,
-        names: &Names,
+        names: &Placeholders,
         text: &str,
         surface: Surface,
     ) -> Result<Scan<String>, Refused> {
@@ -137,7 +137,7 @@ impl Control {
 
     fn scan_value(
         &self,
-        (profile, names): (Option<&str>, &Names),
+        (profile, names): (Option<&str>, &Placeholders),
         value: Value,
         surface: Surface,
     ) -> Result<Scan<Value>, Refused> {
@@ -170,7 +170,7 @@ impl Control {
     fn text(
         &self,
         profile: Option<&str>,
-        names: &Names,
+        names: &Placeholders,
         text: &str,
         surface: Surface,
     ) -> Result<Screened<String>, Refused> {
@@ -182,7 +182,11 @@ impl Control {
     ///
     /// # Errors
     /// The refusal; what the store says.
-    pub async fn told<T>(&self, who: Through<'_>, screen: impl FnOnce() -> Result<T, Refused>) -> Result<T> {
+    pub async fn audit_refusal<T>(
+        &self,
+        who: Requester<'_>,
+        screen: impl FnOnce() -> Result<T, Refused>,
+    ) -> Result<T> {
         match screen() {
             Ok(value) => Ok(value),
             Err(refused) => {
@@ -199,7 +203,7 @@ impl Control {
     pub fn screen_input(
         &self,
         profile: Option<&str>,
-        names: &Names,
+        names: &Placeholders,
         text: &str,
     ) -> Result<Screened<String>, Refused> {
         self.text(profile, names, text, Surface::User)
@@ -209,7 +213,12 @@ impl Control {
     ///
     /// # Errors
     /// As [`Control::screen_input`], also for what would be masked.
-    pub fn screen_name(&self, profile: Option<&str>, names: &Names, text: &str) -> Result<(), Refused> {
+    pub fn screen_name(
+        &self,
+        profile: Option<&str>,
+        names: &Placeholders,
+        text: &str,
+    ) -> Result<(), Refused> {
         self.scan(profile, names, text, Surface::User)?.whole().map(drop)
     }
 
@@ -220,7 +229,7 @@ impl Control {
     pub fn screen_output(
         &self,
         profile: Option<&str>,
-        names: &Names,
+        names: &Placeholders,
         text: &str,
     ) -> Result<Screened<String>, Refused> {
         self.text(profile, names, text, Surface::Output)
@@ -233,7 +242,7 @@ impl Control {
     pub fn screen_tool_text(
         &self,
         profile: Option<&str>,
-        names: &Names,
+        names: &Placeholders,
         text: &str,
     ) -> Result<Screened<String>, Refused> {
         self.text(profile, names, text, Surface::ToolResult)
@@ -245,7 +254,7 @@ impl Control {
     /// As [`Control::screen_input`].
     pub fn screen_title(&self, profile: Option<&str>, text: &str) -> Result<Screened<String>, Refused> {
         let first: String = text.chars().take(TITLE).collect();
-        self.text(profile, &Names::default(), &first, Surface::Title)
+        self.text(profile, &Placeholders::default(), &first, Surface::Title)
     }
 
     /// Screens what a tool says of itself, before the tool can be offered to any model.
@@ -253,7 +262,7 @@ impl Control {
     /// # Errors
     /// As [`Control::screen_input`]: such a tool is not imported.
     pub fn screen_description(&self, text: &str) -> Result<Screened<String>, Refused> {
-        self.text(None, &Names::default(), text, Surface::ToolDescription)
+        self.text(None, &Placeholders::default(), text, Surface::ToolDescription)
     }
 
     /// Screens all that a tool says of itself, before the tool can be offered to any model. Masked are texts and never names:
@@ -264,7 +273,7 @@ impl Control {
     pub fn screen_tool(&self, words: Words) -> Result<Screened<Words>, Refused> {
         let Words { description, schema } = words;
         let whole = self.screen_description(&schema.to_string())?; // an order can be spread over several texts
-        let names = Names::default();
+        let names = Placeholders::default();
         let said = self.text(None, &names, &description, Surface::ToolDescription)?;
         let scan = self.scan_value((None, &names), schema.clone(), Surface::ToolDescription)?;
         if !same_names(&schema, &scan.passed) {
@@ -283,13 +292,18 @@ impl Control {
     /// As [`Control::screen_input`], also for what would be masked.
     pub fn screen_arguments(&self, profile: Option<&str>, call: &ToolCall) -> Result<Vec<String>, Refused> {
         let value = Value::Object(call.arguments.clone());
-        let scan = self.scan_value((profile, &Names::default()), value, Surface::ToolArguments)?;
+        let scan = self.scan_value((profile, &Placeholders::default()), value, Surface::ToolArguments)?;
         scan.whole().map(|screened| screened.taint)
     }
 
     /// Screens what a tool returned. Its work is done, so a refusal withholds the text and not the outcome.
     #[must_use]
-    pub fn screen_result(&self, profile: Option<&str>, names: &Names, outcome: Outcome) -> Screened<Outcome> {
+    pub fn screen_result(
+        &self,
+        profile: Option<&str>,
+        names: &Placeholders,
+        outcome: Outcome,
+    ) -> Screened<Outcome> {
         let guard = (profile, names);
         let mut taint = vec![Surface::ToolResult.name().to_owned()];
         let value = match outcome {
@@ -302,7 +316,7 @@ impl Control {
         Screened { value, taint, found: Found::default() }
     }
 
-    fn line(&self, guard: (Option<&str>, &Names), text: &str, taint: &mut Vec<String>) -> String {
+    fn line(&self, guard: (Option<&str>, &Placeholders), text: &str, taint: &mut Vec<String>) -> String {
         match self.scan(guard.0, guard.1, text, Surface::ToolResult) {
             Ok(scan) if scan.action != Action::Refuse => {
                 taint.extend(scan.words());
@@ -316,7 +330,7 @@ impl Control {
     }
 
     /// Screens a JSON value. A refusal withholds all of it.
-    fn value(&self, guard: (Option<&str>, &Names), value: Value, taint: &mut Vec<String>) -> Value {
+    fn value(&self, guard: (Option<&str>, &Placeholders), value: Value, taint: &mut Vec<String>) -> Value {
         match self.scan_value(guard, value, Surface::ToolResult) {
             Ok(scan) if scan.action == Action::Refuse => {
                 taint.push(SUSPICIOUS.to_owned());
@@ -339,7 +353,7 @@ impl Control {
     /// As [`Control::screen_input`].
     pub fn screen_json(
         &self,
-        guard: (Option<&str>, &Names),
+        guard: (Option<&str>, &Placeholders),
         value: Value,
         surface: Surface,
     ) -> Result<Value, Refused> {
@@ -350,7 +364,7 @@ impl Control {
     ///
     /// # Errors
     /// `misconfigured` if the profile does not exist.
-    pub fn window(&self, profile: Option<&str>, names: &Names) -> Result<OutputWindow> {
+    pub fn window(&self, profile: Option<&str>, names: &Placeholders) -> Result<OutputWindow> {
         let engine = self.inner.guards.engine(profile)?;
         let window = Some(Box::new(engine.window(Surface::Output)));
         Ok(OutputWindow { window, names: names.clone(), observe: self.inner.observe.clone() })
@@ -361,7 +375,7 @@ impl Control {
 pub struct OutputWindow {
     /// Gone after a refusal.
     window: Option<Box<Window>>,
-    names: Names,
+    names: Placeholders,
     observe: Observe,
 }
 

@@ -9,7 +9,7 @@ use cardea_core::{
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use super::Names;
+use super::Placeholders;
 use crate::observe::Observe;
 
 /// One kind of thing that a guardrail has seen, by which rule, and what is done about it.
@@ -110,7 +110,7 @@ pub(in crate::control) fn withheld(kinds: &[String]) -> Map<String, Value> {
 }
 
 pub(in crate::control) fn tell(
-    (observe, names): (&Observe, &Names),
+    (observe, names): (&Observe, &Placeholders),
     surface: Surface,
     findings: &[Finding],
 ) -> Vec<Seen> {

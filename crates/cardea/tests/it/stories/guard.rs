@@ -1,7 +1,7 @@
 //! The guardrails at each crossing: what a user writes, what a tool is given and gives back, what a model says, what a
 //! conversation is called, and what comes out of a cache.
 
-use cardea::control::Names;
+use cardea::control::Placeholders;
 use cardea_core::tool::Outcome;
 use cardea_testkit::{
     World,
@@ -81,7 +81,7 @@ async fn a_key_that_begins_a_line_of_the_arguments_does_not_leave_the_house() {
 #[tokio::test]
 async fn what_a_model_says_and_what_a_tool_gives_at_the_same_time_never_share_a_placeholder() {
     let world = World::start().await;
-    let (control, names) = (&world.app.control, Names::default());
+    let (control, names) = (&world.app.control, Placeholders::default());
     let mut window = control.window(None, &names).unwrap();
     let mut said = window.push("I see the card ").unwrap();
     let told = Outcome::Done { result: json!({ "card": "5500 0055 5555 5559" }) };

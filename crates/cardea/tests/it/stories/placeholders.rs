@@ -6,7 +6,7 @@ use std::{fs, sync::Arc};
 use cardea::{
     app::{App, Options},
     config::{Config, Environment},
-    control::Names,
+    control::Placeholders,
 };
 use cardea_auth::VerifiedClaims;
 use cardea_store::{Commit, CommitError};
@@ -135,10 +135,10 @@ async fn a_question_is_not_begun_with_placeholders_that_the_turn_before_it_has_c
     let talk = scripted.chat(&ann, None, "Hello.").await.unwrap().conversation.unwrap();
     let names = async || {
         let owned = world.app.context.conversation(&ann, talk).await.unwrap();
-        world.app.context.names(Some(&owned)).await.unwrap()
+        world.app.context.placeholders(Some(&owned)).await.unwrap()
     };
-    let begins = async |names: &Names| {
-        world.app.db.commit(world.app.context.names_of_question(&ann, talk, names).unwrap()).await
+    let begins = async |names: &Placeholders| {
+        world.app.db.commit(world.app.context.placeholders_of_question(&ann, talk, names).unwrap()).await
     };
     let read_before = names().await;
     begins(&read_before).await.unwrap();

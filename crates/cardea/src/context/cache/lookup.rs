@@ -11,7 +11,7 @@ use cardea_embed::Vector;
 use cardea_model::embedder::Embedding;
 use cardea_store::shared::cache::{Key, Place, Record};
 
-use super::{Asked, Cache, Hit, Layer, kept::Kept};
+use super::{Cache, Hit, Layer, Query, entry::Entry};
 use crate::observe::CacheResult;
 
 /// Neighbours that a decision by meaning looks at.
@@ -34,7 +34,7 @@ impl Cache {
         who: (&TenantId, &str),
         (place, key): (&Place, &Key),
         record: &Record,
-    ) -> Option<Kept> {
+    ) -> Option<Entry> {
         let opened = self.0.seal.open(place, key, record);
         if opened.is_none() {
             self.tell(who, "store", CacheResult::Forged);
@@ -46,11 +46,11 @@ impl Cache {
         opened.filter(|_| record.until > self.0.clock.now())
     }
 
-    pub(super) fn hit(&self, asked: &Asked, key: Key, kept: Kept, layer: Layer) -> Option<Hit> {
-        let Kept::Answer { text, finish, tokens, micros, taint, .. } = kept else { return None };
+    pub(super) fn hit(&self, query: &Query, key: Key, kept: Entry, layer: Layer) -> Option<Hit> {
+        let Entry::Answer { text, finish, tokens, micros, taint, .. } = kept else { return None };
         // WHY: nobody knows of an entry of before what it was made of.
         let taint = taint.unwrap_or_else(|| BTreeSet::from([SUSPICIOUS.to_owned()]));
-        let who = (&asked.tenant, asked.agent.as_str());
+        let who = (&query.tenant, query.agent.as_str());
         self.0.observe.cache_saved(layer.name(), who.1, tokens, micros);
         self.0.stats.count(who, layer.name(), |tally| {
             tally.saved_tokens += tokens;
@@ -59,24 +59,24 @@ impl Cache {
         Some(Hit { text, finish, layer, taint, key, micros })
     }
 
-    pub(super) async fn exact(&self, asked: &Asked) -> Option<Hit> {
-        let at = asked.place.as_ref()?;
-        let who = (&asked.tenant, asked.agent.as_str());
+    pub(super) async fn exact(&self, query: &Query) -> Option<Hit> {
+        let at = query.place.as_ref()?;
+        let who = (&query.tenant, query.agent.as_str());
         let found = self.0.store.get(&at.place, &at.key).await.ok()?;
         let kept = found.and_then(|record| self.open(who, (&at.place, &at.key), &record));
         self.tell(who, "exact", if kept.is_some() { CacheResult::Hit } else { CacheResult::Miss });
-        self.hit(asked, at.key, kept?, Layer::Exact)
+        self.hit(query, at.key, kept?, Layer::Exact)
     }
 
-    pub(super) async fn semantic(&self, asked: &Asked) -> Option<Hit> {
-        let at = asked.place.as_ref()?;
-        let mode = asked.semantic?;
-        let vector = self.vector(asked).await?;
+    pub(super) async fn semantic(&self, query: &Query) -> Option<Hit> {
+        let at = query.place.as_ref()?;
+        let mode = query.semantic?;
+        let vector = self.vector(query).await?;
         let found = self.0.store.near(&at.place, &vector, NEIGHBOURS).await.ok()?;
-        let who = (&asked.tenant, asked.agent.as_str());
+        let who = (&query.tenant, query.agent.as_str());
         let answer = |(key, record): (Key, Record)| {
             let kept = self.open(who, (&at.place, &key), &record)?;
-            if !matches!(kept, Kept::Answer { .. }) {
+            if !matches!(kept, Entry::Answer { .. }) {
                 return None;
             }
             // The vector is under the seal, so the distance is ours and not the store's word.
@@ -87,11 +87,11 @@ impl Cache {
             };
             Some((key, near, kept))
         };
-        let mut near: Vec<(Key, Near, Kept)> = found.into_iter().filter_map(answer).collect();
+        let mut near: Vec<(Key, Near, Entry)> = found.into_iter().filter_map(answer).collect();
         let candidates: Vec<Candidate<'_>> = near.iter().filter_map(candidate).collect();
-        let mode = self.0.budgets.tightened(&asked.scope(), mode);
+        let mode = self.0.budgets.tightened(&query.scope(), mode);
         let crowd = self.0.surroundings.of(&at.place, &vector, None);
-        let chosen = match judge(Question { text: &asked.text, crowd }, &candidates, mode) {
+        let chosen = match judge(Question { text: &query.text, crowd }, &candidates, mode) {
             Verdict::Hit { index, .. } => Some(index),
             Verdict::Miss(_) => None,
         };
@@ -101,24 +101,24 @@ impl Cache {
             (None, false) => CacheResult::Rejected,
         };
         self.tell(who, "semantic", result);
-        self.0.budgets.looked_up(&asked.scope(), chosen.is_some());
+        self.0.budgets.looked_up(&query.scope(), chosen.is_some());
         let chosen = chosen.filter(|index| *index < near.len())?;
         let (key, _, kept) = near.swap_remove(chosen);
-        self.hit(asked, key, kept, Layer::Semantic)
+        self.hit(query, key, kept, Layer::Semantic)
     }
 
     /// The question's vector, made once. `None`: no embedder, too long, or too busy; then only exact repeats count.
-    pub(super) async fn vector(&self, asked: &Asked) -> Option<Arc<Vector>> {
-        if let Some(known) = asked.vector.get() {
+    pub(super) async fn vector(&self, query: &Query) -> Option<Arc<Vector>> {
+        if let Some(known) = query.vector.get() {
             return known.clone();
         }
         let made = match &self.0.embedder {
             Some(embedder) => {
-                embedder.embed(vec![asked.text.clone()], self.0.settings.patience).await.ok().and_then(one)
+                embedder.embed(vec![query.text.clone()], self.0.settings.patience).await.ok().and_then(one)
             }
             None => None,
         };
-        asked.vector.get_or_init(|| made).clone()
+        query.vector.get_or_init(|| made).clone()
     }
 }
 
@@ -128,12 +128,12 @@ struct Near {
     crowd: f32,
 }
 
-fn candidate((_, near, kept): &(Key, Near, Kept)) -> Option<Candidate<'_>> {
+fn candidate((_, near, kept): &(Key, Near, Entry)) -> Option<Candidate<'_>> {
     match kept {
-        Kept::Answer { question, .. } => {
+        Entry::Answer { question, .. } => {
             Some(Candidate { text: question, cosine: near.cosine, crowd: near.crowd })
         }
-        Kept::Result(_) => None,
+        Entry::Result(_) => None,
     }
 }
 

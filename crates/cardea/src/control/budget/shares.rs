@@ -10,7 +10,7 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-use super::till::{Change, Place};
+use super::group_commit::{Change, RowKey};
 
 /// A block is at most this part of a budget, so that nodes at rest keep nothing worth speaking of from others,
 const PART_OF_BUDGET: u64 = 1_000;
@@ -23,8 +23,8 @@ const IDLE_LOOKS: u8 = 10;
 
 /// What is to be reserved in one row.
 #[derive(Debug, Clone)]
-pub(super) struct Line {
-    pub(super) place: Place,
+pub(super) struct Reservation {
+    pub(super) place: RowKey,
     /// The most that may be spent and held in the row.
     pub(super) limit: Option<u64>,
     /// How much.
@@ -35,13 +35,13 @@ pub(super) struct Line {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum From {
-    Purse,
+    Share,
     /// The database, with a block of this size beside it.
     Database(u64),
 }
 
-impl Line {
-    pub(super) const fn new(place: Place, limit: Option<u64>, amount: u64) -> Self {
+impl Reservation {
+    pub(super) const fn new(place: RowKey, limit: Option<u64>, amount: u64) -> Self {
         Self { place, limit, amount, from: From::Database(0) }
     }
 
@@ -54,7 +54,7 @@ impl Line {
 
 /// What this node holds of one row. In the database it is never less, and more only while a commit is on its way.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-struct Purse {
+struct Share {
     /// For requests in work.
     live: u64,
     /// The block that a commit on its way brings.
@@ -73,7 +73,7 @@ struct Purse {
     idle: u8,
 }
 
-impl Purse {
+impl Share {
     const fn held(&self) -> u64 {
         self.live.saturating_add(self.coming).saturating_add(self.free).saturating_add(self.owed)
     }
@@ -106,51 +106,51 @@ impl Purse {
 /// A payment on its way to the database.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Payment {
-    place: Place,
+    place: RowKey,
     held: u64,
     used: u64,
 }
 
 /// What payments ask of the till.
-pub(super) fn changes(payments: &[Payment]) -> Vec<(Place, Change)> {
+pub(super) fn changes(payments: &[Payment]) -> Vec<(RowKey, Change)> {
     let change = |paid: &Payment| (paid.place.clone(), Change::Pay { held: paid.held, used: paid.used });
     payments.iter().map(change).collect()
 }
 
 #[derive(Debug, Default)]
 struct All {
-    purses: HashMap<Place, Purse>,
+    shares: HashMap<RowKey, Share>,
     /// Somebody pays out of them, until they are empty.
     kept: bool,
 }
 
 /// What this node holds of all budgets.
 #[derive(Debug, Default)]
-pub(in crate::control) struct Purses(Mutex<All>);
+pub(in crate::control) struct Shares(Mutex<All>);
 
-impl Purses {
+impl Shares {
     fn all(&self) -> MutexGuard<'_, All> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes each line out of its purse, or tells what the database must be asked for: nothing if it is empty. What is asked for
     /// counts as held from now on, so that nothing of it can seem to be lost. With `blocks` more is asked for than is needed.
-    pub(super) fn take(&self, lines: &mut [Line], blocks: bool) -> Vec<(Place, Change)> {
+    pub(super) fn take(&self, lines: &mut [Reservation], blocks: bool) -> Vec<(RowKey, Change)> {
         let mut all = self.all();
         let mut wanted = Vec::new();
         for line in lines {
-            let purse = all.purses.entry(line.place.clone()).or_default();
-            purse.live = purse.live.saturating_add(line.amount);
+            let share = all.shares.entry(line.place.clone()).or_default();
+            share.live = share.live.saturating_add(line.amount);
             // What uses nothing needs something free as well: else a budget that is spent would let it in.
-            if purse.free >= line.amount.max(1) {
-                purse.free -= line.amount;
-                line.from = From::Purse;
+            if share.free >= line.amount.max(1) {
+                share.free -= line.amount;
+                line.from = From::Share;
                 continue;
             }
-            purse.block = line.block();
+            share.block = line.block();
             // One block at a time: those who come meanwhile ask for what they need.
-            let block = if blocks && purse.coming == 0 { purse.block } else { 0 };
-            purse.coming = purse.coming.saturating_add(block);
+            let block = if blocks && share.coming == 0 { share.block } else { 0 };
+            share.coming = share.coming.saturating_add(block);
             line.from = From::Database(block);
             let amount = line.amount.saturating_add(block);
             wanted.push((line.place.clone(), Change::Reserve { amount, limit: line.limit }));
@@ -159,48 +159,48 @@ impl Purses {
     }
 
     /// What was asked for is there.
-    pub(super) fn came(&self, lines: &mut [Line]) {
-        self.each(lines, |purse, line| {
-            if let From::Database(block) = std::mem::replace(&mut line.from, From::Purse) {
-                purse.coming = purse.coming.saturating_sub(block);
-                purse.free = purse.free.saturating_add(block);
+    pub(super) fn came(&self, lines: &mut [Reservation]) {
+        self.each(lines, |share, line| {
+            if let From::Database(block) = std::mem::replace(&mut line.from, From::Share) {
+                share.coming = share.coming.saturating_sub(block);
+                share.free = share.free.saturating_add(block);
             }
         });
     }
 
     /// What was asked for has not come, or nobody has waited for it.
-    pub(super) fn put_back(&self, lines: &mut [Line]) {
-        self.each(lines, |purse, line| {
-            purse.live = purse.live.saturating_sub(line.amount);
+    pub(super) fn put_back(&self, lines: &mut [Reservation]) {
+        self.each(lines, |share, line| {
+            share.live = share.live.saturating_sub(line.amount);
             match line.from {
-                From::Purse => purse.free = purse.free.saturating_add(line.amount),
-                From::Database(block) => purse.coming = purse.coming.saturating_sub(block),
+                From::Share => share.free = share.free.saturating_add(line.amount),
+                From::Database(block) => share.coming = share.coming.saturating_sub(block),
             }
         });
     }
 
     /// A request has ended, and used so much of each line.
-    pub(super) fn end(&self, lines: &mut [Line], used: impl Fn(&Line) -> u64) {
-        self.each(lines, |purse, line| purse.end(line.amount, used(line)));
+    pub(super) fn end(&self, lines: &mut [Reservation], used: impl Fn(&Reservation) -> u64) {
+        self.each(lines, |share, line| share.end(line.amount, used(line)));
     }
 
     /// A commit of its own has paid for a request.
-    pub(super) fn paid(&self, lines: &mut [Line]) {
-        self.each(lines, |purse, line| purse.live = purse.live.saturating_sub(line.amount));
+    pub(super) fn paid(&self, lines: &mut [Reservation]) {
+        self.each(lines, |share, line| share.live = share.live.saturating_sub(line.amount));
     }
 
-    fn each(&self, lines: &mut [Line], change: impl Fn(&mut Purse, &mut Line)) {
+    fn each(&self, lines: &mut [Reservation], change: impl Fn(&mut Share, &mut Reservation)) {
         let mut all = self.all();
         for line in lines {
-            change(all.purses.entry(line.place.clone()).or_default(), line);
+            change(all.shares.entry(line.place.clone()).or_default(), line);
         }
     }
 
     /// All that these rows owe and have free, on its way.
-    pub(super) fn empty<'a>(&self, places: impl Iterator<Item = &'a Place>) -> Vec<Payment> {
+    pub(super) fn empty<'a>(&self, places: impl Iterator<Item = &'a RowKey>) -> Vec<Payment> {
         let mut all = self.all();
-        let pay = |place: &'a Place| {
-            let (held, used) = all.purses.get_mut(place)?.pay(0)?;
+        let pay = |place: &'a RowKey| {
+            let (held, used) = all.shares.get_mut(place)?.pay(0)?;
             Some(Payment { place: place.clone(), held, used })
         };
         places.filter_map(pay).collect()
@@ -210,11 +210,11 @@ impl Purses {
     pub(super) fn due(&self, last: bool) -> Vec<Payment> {
         let mut all = self.all();
         let mut due = Vec::new();
-        for (place, purse) in &mut all.purses {
-            let rests = purse.owed == 0 && purse.used == 0;
-            purse.idle = if rests { purse.idle.saturating_add(1) } else { 0 };
-            let keep = if last || purse.idle >= IDLE_LOOKS { 0 } else { purse.block };
-            if let Some((held, used)) = purse.pay(keep) {
+        for (place, share) in &mut all.shares {
+            let rests = share.owed == 0 && share.used == 0;
+            share.idle = if rests { share.idle.saturating_add(1) } else { 0 };
+            let keep = if last || share.idle >= IDLE_LOOKS { 0 } else { share.block };
+            if let Some((held, used)) = share.pay(keep) {
                 due.push(Payment { place: place.clone(), held, used });
             }
         }
@@ -225,14 +225,14 @@ impl Purses {
     pub(super) fn settled(&self, payments: Vec<Payment>, again: bool) {
         let mut all = self.all();
         for Payment { place, held, used } in payments {
-            let purse = all.purses.entry(place).or_default();
-            purse.paying = purse.paying.saturating_sub(held);
+            let share = all.shares.entry(place).or_default();
+            share.paying = share.paying.saturating_sub(held);
             if again {
-                purse.owed = purse.owed.saturating_add(held);
-                purse.used = purse.used.saturating_add(used);
+                share.owed = share.owed.saturating_add(held);
+                share.used = share.used.saturating_add(used);
             }
         }
-        all.purses.retain(|_, purse| !purse.is_empty());
+        all.shares.retain(|_, share| !share.is_empty());
     }
 
     /// True if nobody pays out of the purses yet: then the caller must see to it.
@@ -243,19 +243,19 @@ impl Purses {
     /// True if nothing is left to look after: then nobody does any more.
     pub(super) fn rest(&self) -> bool {
         let mut all = self.all();
-        all.purses.retain(|_, purse| !purse.is_empty());
-        all.kept = !all.purses.values().all(|purse| purse.held() == purse.live && purse.used == 0);
+        all.shares.retain(|_, share| !share.is_empty());
+        all.kept = !all.shares.values().all(|share| share.held() == share.live && share.used == 0);
         !all.kept
     }
 
     /// What this node holds of a row, or is about to.
-    pub(super) fn held(&self, place: &Place) -> u64 {
-        self.all().purses.get(place).map_or(0, |purse| purse.held().saturating_add(purse.paying))
+    pub(super) fn held(&self, place: &RowKey) -> u64 {
+        self.all().shares.get(place).map_or(0, |share| share.held().saturating_add(share.paying))
     }
 
     /// What of it is for nobody yet.
-    pub(super) fn free(&self, place: &Place) -> u64 {
-        self.all().purses.get(place).map_or(0, |purse| purse.free)
+    pub(super) fn free(&self, place: &RowKey) -> u64 {
+        self.all().shares.get(place).map_or(0, |share| share.free)
     }
 }
 
@@ -263,8 +263,8 @@ impl Purses {
 mod tests {
     use super::*;
 
-    fn place() -> Place {
-        Place {
+    fn place() -> RowKey {
+        RowKey {
             tenant: "acme".to_owned(),
             account: "ann".to_owned(),
             period: "2026-11".to_owned(),
@@ -272,98 +272,98 @@ mod tests {
         }
     }
 
-    fn line(limit: u64, amount: u64) -> [Line; 1] {
-        [Line::new(place(), Some(limit), amount)]
+    fn line(limit: u64, amount: u64) -> [Reservation; 1] {
+        [Reservation::new(place(), Some(limit), amount)]
     }
 
-    fn asked(wanted: &[(Place, Change)]) -> Vec<u64> {
-        let amount = |(_, change): &(Place, Change)| match *change {
+    fn asked(wanted: &[(RowKey, Change)]) -> Vec<u64> {
+        let amount = |(_, change): &(RowKey, Change)| match *change {
             Change::Reserve { amount, .. } => amount,
             Change::Pay { .. } => panic!("{change:?} is no reservation"),
         };
         wanted.iter().map(amount).collect()
     }
 
-    fn payments(purses: &Purses, last: bool) -> Vec<(u64, u64)> {
-        let due = purses.due(last);
+    fn payments(shares: &Shares, last: bool) -> Vec<(u64, u64)> {
+        let due = shares.due(last);
         let told = due.iter().map(|paid| (paid.held, paid.used)).collect();
-        purses.settled(due, false);
+        shares.settled(due, false);
         told
     }
 
     #[test]
     fn one_commit_brings_a_block_and_the_next_requests_need_none() {
-        let purses = Purses::default();
+        let shares = Shares::default();
         let mut first = line(10_000_000, 100);
-        assert_eq!(asked(&purses.take(&mut first, true)), [100 + 6_400]);
+        assert_eq!(asked(&shares.take(&mut first, true)), [100 + 6_400]);
         let mut beside = line(10_000_000, 100);
-        assert_eq!(asked(&purses.take(&mut beside, true)), [100], "one block at a time");
-        purses.came(&mut first);
-        purses.came(&mut beside);
+        assert_eq!(asked(&shares.take(&mut beside, true)), [100], "one block at a time");
+        shares.came(&mut first);
+        shares.came(&mut beside);
         let mut third = line(10_000_000, 100);
-        assert_eq!(asked(&purses.take(&mut third, true)), [0; 0]);
+        assert_eq!(asked(&shares.take(&mut third, true)), [0; 0]);
         for mut request in [first, beside, third] {
-            purses.end(&mut request, |_| 30);
+            shares.end(&mut request, |_| 30);
         }
         // 300 were held, 90 used, and 6,400 may stay.
-        assert_eq!(payments(&purses, false), [(90 + 110, 90)]);
-        assert_eq!((purses.held(&place()), purses.free(&place())), (6_400, 6_400));
-        let idle: Vec<_> = (0..IDLE_LOOKS).flat_map(|_| payments(&purses, false)).collect();
+        assert_eq!(payments(&shares, false), [(90 + 110, 90)]);
+        assert_eq!((shares.held(&place()), shares.free(&place())), (6_400, 6_400));
+        let idle: Vec<_> = (0..IDLE_LOOKS).flat_map(|_| payments(&shares, false)).collect();
         assert_eq!(idle, [(6_400, 0)], "given back once, when nothing was paid for a while");
-        assert!(purses.rest() && purses.keep());
+        assert!(shares.rest() && shares.keep());
     }
 
     #[test]
     fn a_small_budget_is_reserved_to_the_last_unit() {
-        let purses = Purses::default();
+        let shares = Shares::default();
         let mut first = line(3_300, 1_000);
-        assert_eq!(asked(&purses.take(&mut first, true)), [1_000]);
-        purses.came(&mut first);
-        assert_eq!(asked(&purses.take(&mut line(3_300, 1_000), true)), [1_000]);
-        purses.end(&mut first, |_| 20);
-        assert_eq!(payments(&purses, false), [(1_000, 20)], "nothing stays behind");
+        assert_eq!(asked(&shares.take(&mut first, true)), [1_000]);
+        shares.came(&mut first);
+        assert_eq!(asked(&shares.take(&mut line(3_300, 1_000), true)), [1_000]);
+        shares.end(&mut first, |_| 20);
+        assert_eq!(payments(&shares, false), [(1_000, 20)], "nothing stays behind");
     }
 
     #[test]
     fn nothing_that_was_not_reserved_is_free_and_what_uses_nothing_needs_something_free() {
-        let purses = Purses::default();
+        let shares = Shares::default();
         let mut refused = line(10_000_000, 500);
-        assert_eq!(asked(&purses.take(&mut refused, true)), [500 + 10_000]);
-        purses.put_back(&mut refused);
-        assert_eq!(purses.held(&place()), 0);
+        assert_eq!(asked(&shares.take(&mut refused, true)), [500 + 10_000]);
+        shares.put_back(&mut refused);
+        assert_eq!(shares.held(&place()), 0);
         let mut nothing = line(10_000_000, 0);
         assert_eq!(
-            asked(&purses.take(&mut nothing, false)),
+            asked(&shares.take(&mut nothing, false)),
             [0],
             "the database says whether anything is left"
         );
-        purses.came(&mut nothing);
-        assert_eq!(asked(&purses.take(&mut line(10_000_000, 0), false)), [0]);
+        shares.came(&mut nothing);
+        assert_eq!(asked(&shares.take(&mut line(10_000_000, 0), false)), [0]);
     }
 
     #[test]
     fn what_used_more_than_it_held_takes_it_from_what_is_free() {
-        let purses = Purses::default();
+        let shares = Shares::default();
         let mut request = line(10_000_000, 100);
-        drop(purses.take(&mut request, true));
-        purses.came(&mut request);
-        purses.end(&mut request, |_| 150);
-        assert_eq!(purses.free(&place()), 6_350);
-        assert_eq!(payments(&purses, true), [(6_500, 150)]);
+        drop(shares.take(&mut request, true));
+        shares.came(&mut request);
+        shares.end(&mut request, |_| 150);
+        assert_eq!(shares.free(&place()), 6_350);
+        assert_eq!(payments(&shares, true), [(6_500, 150)]);
     }
 
     #[test]
     fn a_payment_that_did_not_arrive_is_made_again_and_one_that_may_have_is_not() {
         for (again, left) in [(true, vec![(100, 30)]), (false, vec![])] {
-            let purses = Purses::default();
+            let shares = Shares::default();
             let mut request = line(1_000, 100);
-            drop(purses.take(&mut request, true));
-            purses.came(&mut request);
-            purses.end(&mut request, |_| 30);
-            let due = purses.due(false);
-            assert_eq!(purses.held(&place()), 100, "as long as it is on its way");
-            purses.settled(due, again);
-            assert_eq!(payments(&purses, false), left);
+            drop(shares.take(&mut request, true));
+            shares.came(&mut request);
+            shares.end(&mut request, |_| 30);
+            let due = shares.due(false);
+            assert_eq!(shares.held(&place()), 100, "as long as it is on its way");
+            shares.settled(due, again);
+            assert_eq!(payments(&shares, false), left);
         }
     }
 }

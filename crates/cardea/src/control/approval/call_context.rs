@@ -6,7 +6,7 @@ use cardea_core::id::{AgentName, ApprovalId, RequestId, TurnId};
 
 /// Around a call: which turn, on whose behalf, with what in it.
 #[derive(Debug)]
-pub struct Asking<'a> {
+pub struct CallContext<'a> {
     /// The turn.
     pub turn: TurnId,
     /// The step of the turn that the call is, from 1.

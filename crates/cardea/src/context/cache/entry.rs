@@ -11,7 +11,7 @@ use crate::vault::Sealer;
 
 /// The body of a record. Short names, since each is kept with every entry.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(super) enum Kept {
+pub(super) enum Entry {
     /// An answer to a question.
     #[serde(rename = "a")]
     Answer {
@@ -52,7 +52,7 @@ fn beside(key: &Key, record: &Record) -> Vec<u8> {
 
 impl Seal {
     /// Puts the body into its record. `None`: it cannot be protected, so it must not be kept.
-    pub(super) fn close(&self, place: &Place, key: &Key, mut record: Record, body: &Kept) -> Option<Record> {
+    pub(super) fn close(&self, place: &Place, key: &Key, mut record: Record, body: &Entry) -> Option<Record> {
         let plain = serde_json::to_vec(body).ok()?;
         record.body = match self {
             Self::Own => plain.into(),
@@ -62,7 +62,7 @@ impl Seal {
     }
 
     /// The body of a record that was found there. `None`: nobody of us has made it so.
-    pub(super) fn open(&self, place: &Place, key: &Key, record: &Record) -> Option<Kept> {
+    pub(super) fn open(&self, place: &Place, key: &Key, record: &Record) -> Option<Entry> {
         match self {
             Self::Own => serde_json::from_slice(&record.body).ok(),
             Self::Sealed(sealer) => {

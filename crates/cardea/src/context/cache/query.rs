@@ -38,7 +38,7 @@ pub enum Reuse {
 
 /// What stands around a question to an agent.
 #[derive(Debug, Clone, Copy)]
-pub struct Around<'a> {
+pub struct QueryContext<'a> {
     /// Where it is asked.
     pub conversation: Option<ConversationId>,
     /// What was said before.
@@ -57,9 +57,9 @@ pub struct Around<'a> {
 
 /// A question, and the one place where its answer can be found.
 #[derive(Debug)]
-pub struct Asked {
+pub struct Query {
     /// `None`: its answer is not to be given twice.
-    pub(super) place: Option<At>,
+    pub(super) place: Option<Address>,
     pub(super) audience: Audience,
     /// Something was said before, and the model is told of it even where the question stands alone.
     pub(super) talked: bool,
@@ -84,13 +84,13 @@ pub struct Asked {
 
 /// Where an answer lies, and by what it is cleared with all others of its user.
 #[derive(Debug)]
-pub(super) struct At {
+pub(super) struct Address {
     pub(super) place: Place,
     pub(super) key: Key,
     pub(super) user_tag: Tag,
 }
 
-impl Asked {
+impl Query {
     /// A question whose answer is not to be given twice: nothing is worked out for it.
     fn once(user: &Principal, agent: &str) -> Self {
         Self {
@@ -146,11 +146,11 @@ fn fingerprint(messages: &[Message]) -> String {
 impl Cache {
     /// The place of a partition: vectors of another encoder lie in another one. `exact` is the partition in which a
     /// repeat must be asked.
-    fn at(&self, user: &Principal, (partition, exact): (Partition, Partition), text: &str) -> At {
+    fn at(&self, user: &Principal, (partition, exact): (Partition, Partition), text: &str) -> Address {
         let encoder =
             self.0.embedder.as_ref().map(|embedder| embedder.encoder().as_str()).unwrap_or_default();
         let place = Place(digest("answer place", [partition.as_bytes(), encoder.as_bytes()]));
-        At { place, key: Key(*exact.exact(text).as_bytes()), user_tag: user_tag(user) }
+        Address { place, key: Key(*exact.exact(text).as_bytes()), user_tag: user_tag(user) }
     }
 
     /// A user's question to an agent.
@@ -159,16 +159,16 @@ impl Cache {
     /// of the place unless the question can be understood without it (`stands_alone`): such a question may be given an
     /// answer by meaning, one that was made where nothing had been said before.
     #[must_use]
-    pub fn asked(&self, user: &Principal, agent: &Agent, text: &str, around: &Around<'_>) -> Asked {
+    pub fn query(&self, user: &Principal, agent: &Agent, text: &str, around: &QueryContext<'_>) -> Query {
         let conversation = around.conversation.map(|id| id.to_string()).unwrap_or_default();
         let owner = match agent.spec.cache.scope {
             CacheScope::User => Owner::User(user),
             CacheScope::Session => Owner::Session(user, &conversation),
             CacheScope::Shared => Owner::Shared(user),
-            CacheScope::Off => return Asked::once(user, agent.name.as_str()),
+            CacheScope::Off => return Query::once(user, agent.name.as_str()),
         };
         if !self.0.settings.enabled || around.reuse == Reuse::Never {
-            return Asked::once(user, agent.name.as_str());
+            return Query::once(user, agent.name.as_str());
         }
         let alone = stands_alone(text, around.history.is_empty());
         let first = first_asked(text, around.history);
@@ -204,7 +204,7 @@ impl Cache {
             .threshold
             .map_or_else(Mode::default, |threshold| Mode::Strict { threshold, veto: true });
         let shared = agent.spec.cache.scope == CacheScope::Shared;
-        Asked {
+        Query {
             place: Some(self.at(user, (place, exact), text)),
             audience: if shared { Audience::Shared } else { Audience::Own },
             talked: !around.history.is_empty(),
@@ -215,18 +215,18 @@ impl Cache {
             talk: around.conversation.map(|id| talk_tag(&user.tenant, id)),
             ttl: agent.spec.cache.ttl.unwrap_or(self.0.settings.ttl),
             semantic: (agent.spec.cache.semantic && alone).then_some(mode),
-            ..Asked::once(user, agent.name.as_str())
+            ..Query::once(user, agent.name.as_str())
         }
     }
 
     /// A bare completion: exact repeats only, to the letter, for the same user. `model` is who answers to the name. Who
     /// wants answers that differ (a temperature and no seed) and asks again wants another.
     #[must_use]
-    pub fn asked_bare(&self, user: &Principal, prompt: &Prompt, model: &str, reuse: Reuse) -> Asked {
+    pub fn query_bare(&self, user: &Principal, prompt: &Prompt, model: &str, reuse: Reuse) -> Query {
         let sampling = &prompt.sampling;
         let varied = sampling.seed.is_none() && sampling.temperature.is_some_and(|warmth| warmth > 0.0);
         if !self.0.settings.enabled || varied || reuse == Reuse::Never {
-            return Asked::once(user, BARE);
+            return Query::once(user, BARE);
         }
         let (last, before) =
             prompt.messages.split_last().map_or((None, [].as_slice()), |(last, before)| (Some(last), before));
@@ -244,7 +244,7 @@ impl Cache {
             locale: "",
             history: &fingerprint(before),
         });
-        Asked {
+        Query {
             // WHY: a digest, since any white space or case may be what is asked about: indented code, a name.
             place: Some(self.at(user, (partition, partition), &sha256_hex(text.as_bytes()))),
             talked: !before.is_empty(),
@@ -252,7 +252,7 @@ impl Cache {
             fresh: reuse == Reuse::Fresh,
             text,
             ttl: self.0.settings.ttl,
-            ..Asked::once(user, BARE)
+            ..Query::once(user, BARE)
         }
     }
 }

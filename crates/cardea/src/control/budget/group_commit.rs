@@ -24,7 +24,7 @@ const AT_ONCE: usize = 256;
 
 /// A row of budgets: tenant, account (a user's key, or empty for the tenant), period and unit.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) struct Place {
+pub(super) struct RowKey {
     pub(super) tenant: String,
     pub(super) account: String,
     pub(super) period: String,
@@ -53,7 +53,7 @@ pub(super) enum Change {
 /// What one request wants, all or nothing.
 #[derive(Debug)]
 struct Order {
-    changes: Vec<(Place, Change)>,
+    changes: Vec<(RowKey, Change)>,
     done: oneshot::Sender<Result<(), CommitError>>,
 }
 
@@ -77,9 +77,9 @@ struct Waiting {
 
 /// What waits for its commit.
 #[derive(Debug, Default)]
-pub(in crate::control) struct Till(Mutex<Waiting>);
+pub(in crate::control) struct GroupCommit(Mutex<Waiting>);
 
-impl Till {
+impl GroupCommit {
     fn waiting(&self) -> MutexGuard<'_, Waiting> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -101,7 +101,7 @@ impl Till {
 }
 
 /// Work that is dropped half way leaves the till open for others, and nobody waiting in it.
-struct Open<'a>(&'a Till);
+struct Open<'a>(&'a GroupCommit);
 
 impl Drop for Open<'_> {
     fn drop(&mut self) {
@@ -116,8 +116,8 @@ struct Sum {
     reserve: Option<(u64, Option<u64>)>,
 }
 
-fn sums<'a>(orders: impl Iterator<Item = &'a Order>) -> BTreeMap<&'a Place, Sum> {
-    let mut sums: BTreeMap<&Place, Sum> = BTreeMap::new();
+fn sums<'a>(orders: impl Iterator<Item = &'a Order>) -> BTreeMap<&'a RowKey, Sum> {
+    let mut sums: BTreeMap<&RowKey, Sum> = BTreeMap::new();
     for (place, change) in orders.flat_map(|order| &order.changes) {
         let sum = sums.entry(place).or_default();
         match *change {
@@ -140,9 +140,9 @@ impl Control {
     ///
     /// # Errors
     /// `Conflict` if something is to be reserved that does not fit; else what the store says.
-    pub(super) async fn change(&self, changes: Vec<(Place, Change)>) -> Result<(), CommitError> {
+    pub(super) async fn change(&self, changes: Vec<(RowKey, Change)>) -> Result<(), CommitError> {
         let (done, answer) = oneshot::channel();
-        if self.inner.till.add(Order { changes, done }) {
+        if self.inner.group_commit.add(Order { changes, done }) {
             let control = self.clone();
             let work = |_stop| async move { control.work().await };
             // WHY: its own task, so that a client that hangs up does not leave the others waiting.
@@ -157,9 +157,9 @@ impl Control {
 
     /// Makes commits until nothing waits.
     async fn work(&self) {
-        let open = Open(&self.inner.till);
+        let open = Open(&self.inner.group_commit);
         loop {
-            let orders = self.inner.till.next();
+            let orders = self.inner.group_commit.next();
             if orders.is_empty() {
                 // Nobody is left behind: the till was marked as free under the same lock that saw it empty.
                 std::mem::forget(open);
@@ -203,11 +203,11 @@ impl Control {
 /// Holds an amount, if it fits.
 fn reserve(
     commit: Commit,
-    place: &Place,
+    place: &RowKey,
     (amount, limit): (u64, Option<u64>),
     (node, now): (&str, Timestamp),
 ) -> Commit {
-    let Place { tenant, account, period, unit } = place;
+    let RowKey { tenant, account, period, unit } = place;
     let (amount, limit) = (amount.min(MOST), limit.unwrap_or(MOST).min(MOST));
     commit
         .run(
@@ -234,11 +234,11 @@ fn reserve(
 /// Gives back what was held, and notes what was used.
 pub(super) fn pay(
     commit: Commit,
-    place: &Place,
+    place: &RowKey,
     (held, used): (u64, u64),
     (node, now): (&str, Timestamp),
 ) -> Commit {
-    let Place { tenant, account, period, unit } = place;
+    let RowKey { tenant, account, period, unit } = place;
     let (held, used) = (held.min(MOST), used.min(MOST));
     commit
         // WHY: what a node held that was taken for dead is given back already; it is given back once.
@@ -262,11 +262,11 @@ pub(super) fn pay(
 mod tests {
     use super::*;
 
-    fn place(account: &str, unit: &'static str) -> Place {
-        Place { tenant: "acme".to_owned(), account: account.to_owned(), period: "2026-11".to_owned(), unit }
+    fn place(account: &str, unit: &'static str) -> RowKey {
+        RowKey { tenant: "acme".to_owned(), account: account.to_owned(), period: "2026-11".to_owned(), unit }
     }
 
-    fn order(changes: Vec<(Place, Change)>) -> (Order, oneshot::Receiver<Result<(), CommitError>>) {
+    fn order(changes: Vec<(RowKey, Change)>) -> (Order, oneshot::Receiver<Result<(), CommitError>>) {
         let (done, answer) = oneshot::channel();
         (Order { changes, done }, answer)
     }
@@ -289,14 +289,14 @@ mod tests {
 
     #[test]
     fn one_leads_at_a_time_and_work_that_breaks_off_leaves_nobody_waiting() {
-        let till = Till::default();
+        let group_commit = GroupCommit::default();
         let (first, mut answer) = order(Vec::new());
-        assert!(till.add(first), "the first sees to it");
-        assert!(!till.add(order(Vec::new()).0), "the second goes along");
-        drop(Open(&till));
+        assert!(group_commit.add(first), "the first sees to it");
+        assert!(!group_commit.add(order(Vec::new()).0), "the second goes along");
+        drop(Open(&group_commit));
         assert!(matches!(answer.try_recv(), Err(oneshot::error::TryRecvError::Closed)));
-        assert!(till.add(order(Vec::new()).0), "somebody sees to it again");
-        assert_eq!((till.next().len(), till.next().len()), (1, 0));
-        assert!(till.add(order(Vec::new()).0), "it was left free");
+        assert!(group_commit.add(order(Vec::new()).0), "somebody sees to it again");
+        assert_eq!((group_commit.next().len(), group_commit.next().len()), (1, 0));
+        assert!(group_commit.add(order(Vec::new()).0), "it was left free");
     }
 }

@@ -81,12 +81,12 @@ fn state(headers: &HeaderMap) -> Option<TraceState> {
 
 /// What surrounds every route, in one layer. WHY: with each layer of a router every request copies all that it surrounds.
 pub(super) async fn around(State(app): State<App>, request: Request, next: Next) -> Response {
-    cardea_mcp::rest_of_body(request, |request| told(app, request, next)).await
+    cardea_mcp::rest_of_body(request, |request| traced(app, request, next)).await
 }
 
 /// Opens the request's trace, and notes what came of the request. The event is told once nobody works on the request
 /// any more, which for a stream is after its last byte. Nothing is decided here.
-async fn told(app: App, mut request: Request, next: Next) -> Response {
+async fn traced(app: App, mut request: Request, next: Next) -> Response {
     let route = request.extensions().get::<MatchedPath>().map_or("unmatched", MatchedPath::as_str).to_owned();
     if QUIET.contains(&route.as_str()) {
         return pages(&app, request, next).await;

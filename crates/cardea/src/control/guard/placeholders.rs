@@ -1,13 +1,13 @@
 //! The placeholders of one conversation: `[CARD_1]` means the same card in every turn of it, also after a restart.
 //!
 //! The numbers and the values behind them leave memory only as bytes for a vault. A value comes back only through
-//! [`Names::restore`], for the labels that its caller allows.
+//! [`Placeholders::restore`], for the labels that its caller allows.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use cardea_core::{
     Code, Error, Result,
-    guard::{Masks, Originals, Placeholders},
+    guard::{Masks, Originals, Placeholders as Numbering},
     id::random_bits,
 };
 use zeroize::Zeroizing;
@@ -18,7 +18,7 @@ const KEY: usize = 32;
 
 /// The placeholders of one conversation. Cheap to clone; all clones are one.
 #[derive(Clone)]
-pub struct Names(Arc<Mutex<State>>);
+pub struct Placeholders(Arc<Mutex<State>>);
 
 struct State {
     key: Zeroizing<[u8; KEY]>,
@@ -30,13 +30,13 @@ struct State {
     found: u64,
 }
 
-impl std::fmt::Debug for Names {
+impl std::fmt::Debug for Placeholders {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Names")
+        f.write_str("Placeholders")
     }
 }
 
-impl Default for Names {
+impl Default for Placeholders {
     /// Those of a new conversation.
     fn default() -> Self {
         let mut key = Zeroizing::new([0; KEY]);
@@ -52,8 +52,8 @@ fn corrupt() -> Error {
     Error::new(Code::Internal).because("the placeholders of a conversation cannot be read")
 }
 
-impl Names {
-    /// Takes up what [`Names::unsaved`] gave, as the vault opened it.
+impl Placeholders {
+    /// Takes up what [`Placeholders::unsaved`] gave, as the vault opened it.
     ///
     /// # Errors
     /// `internal` if these are other bytes.
@@ -63,7 +63,7 @@ impl Names {
             let (length, rest) = rest.split_first_chunk::<4>()?;
             let length = usize::try_from(u32::from_be_bytes(*length)).ok()?;
             let (names, originals) = rest.split_at_checked(length)?;
-            let names = Placeholders::load(key, std::str::from_utf8(names).ok()?).ok()?;
+            let names = Numbering::load(key, std::str::from_utf8(names).ok()?).ok()?;
             let originals = Originals::from_bytes(originals).ok()?;
             let saved = originals.len();
             let key = Zeroizing::new(*key);
@@ -142,7 +142,7 @@ mod tests {
 
     #[test]
     fn what_was_added_is_there_to_be_kept_and_comes_back_for_its_label_only() {
-        let names = Names::default();
+        let names = Placeholders::default();
         assert!(names.unsaved().is_none() && !names.any());
         let placeholder = names.scan(|masks| {
             let name = masks.names.name("CARD", "4111");

@@ -8,50 +8,50 @@ use cardea_embed::Vector;
 use cardea_store::shared::cache::{Key, LONGEST, Place, Record, Tag};
 
 use super::{
-    Answered, Asked, Cache,
-    kept::Kept,
+    Cache, NewAnswer, Query,
+    entry::Entry,
     tags::{short, tag, tenant_tag},
 };
 
 impl Cache {
     /// Keeps an answer, if it may be given again at all and was looked for before it was made. Best effort.
-    pub async fn keep(&self, asked: &Asked, answer: Answered<'_>, finished: Finished, tags: Vec<String>) {
-        let (Some(at), Some(asked_at)) = (&asked.place, asked.asked_at.get()) else { return };
-        if asked.repeated {
+    pub async fn keep(&self, query: &Query, answer: NewAnswer<'_>, finished: Finished, tags: Vec<String>) {
+        let (Some(at), Some(asked_at)) = (&query.place, query.asked_at.get()) else { return };
+        if query.repeated {
             return;
         }
-        let personal = finished.personal || asked.audience == Audience::Shared && asked.talked;
-        if never(Finished { personal, ..finished }, asked.audience).is_some() {
+        let personal = finished.personal || query.audience == Audience::Shared && query.talked;
+        if never(Finished { personal, ..finished }, query.audience).is_some() {
             return;
         }
         // WHY: what was said before had a say in the answer, so it is found by nobody who was told something else.
-        let vector = match asked.semantic.filter(|_| !asked.talked) {
-            Some(_) => self.vector(asked).await.map(|vector| Vector::clone(&vector)),
+        let vector = match query.semantic.filter(|_| !query.talked) {
+            Some(_) => self.vector(query).await.map(|vector| Vector::clone(&vector)),
             None => None,
         };
-        let good_for = answer.good_for.map_or(asked.ttl, |most| most.min(asked.ttl));
-        let own = tags.iter().map(|text| tag(&asked.tenant, text));
+        let good_for = answer.good_for.map_or(query.ttl, |most| most.min(query.ttl));
+        let own = tags.iter().map(|text| tag(&query.tenant, text));
         let group = std::iter::once(self.group(&at.place, answer.text));
         let record = Record {
             asked_at: *asked_at,
             until: self.0.clock.now().plus(good_for.min(LONGEST)),
             tags: own
-                .chain(self.common_tags(&asked.tenant, at.user_tag))
+                .chain(self.common_tags(&query.tenant, at.user_tag))
                 .chain(group)
-                .chain(asked.talk)
+                .chain(query.talk)
                 .collect(),
             vector,
             body: Vec::new().into(),
         };
-        let kept = Kept::Answer {
-            question: asked.text.clone(),
+        let kept = Entry::Answer {
+            question: query.text.clone(),
             text: answer.text.to_owned(),
             finish: answer.finish,
             tokens: answer.usage.total(),
             micros: answer.micros,
             taint: Some(answer.taint.clone()),
         };
-        self.put(&asked.tenant, (&at.place, &at.key), record, &kept).await;
+        self.put(&query.tenant, (&at.place, &at.key), record, &kept).await;
         self.0.flights.kept(&at.key.to_string());
     }
 
@@ -60,7 +60,7 @@ impl Cache {
         tenant: &TenantId,
         (place, key): (&Place, &Key),
         record: Record,
-        kept: &Kept,
+        kept: &Entry,
     ) {
         if !self.0.settings.enabled {
             return;
