@@ -198,6 +198,36 @@ async fn a_cut_end_and_a_chain_written_anew_show_against_the_checkpoints() {
 }
 
 #[tokio::test]
+async fn a_log_that_is_written_meanwhile_is_proved_and_a_head_that_disagrees_has_its_own_words() {
+    let (house, none) = (House::new().await, Checkpoints::default());
+    house.tell("acme", None, json!({})).await;
+    let writes = async {
+        loop {
+            house.tell("acme", None, json!({})).await;
+        }
+    };
+    let proves = async {
+        for _ in 0..30 {
+            house.verified(&none).await.unwrap();
+        }
+    };
+    tokio::select! {
+        () = proves => {}
+        () = writes => {}
+    }
+    house.tell("acme", None, json!({})).await;
+    let last = house.verified(&none).await.unwrap().entries;
+    assert!(last > 2, "somebody wrote meanwhile");
+    house.spoil("DELETE FROM audit WHERE seq = (SELECT seq FROM audit_heads)").await;
+    let told = first_bad(&house.verified(&none).await);
+    assert!(told.contains(&format!("ends at entry {}", last - 1)), "{told}");
+    assert!(told.contains(&format!("names entry {last}")), "{told}");
+    house.spoil("UPDATE audit_heads SET seq = seq - 2").await;
+    let told = first_bad(&house.verified(&none).await);
+    assert!(told.contains("`audit_heads`"), "{told}");
+}
+
+#[tokio::test]
 async fn an_entry_before_the_first_and_a_chain_under_a_second_name_are_found() {
     let none = Checkpoints::default();
     for sql in [
