@@ -178,6 +178,22 @@ fn the_root_key_in_the_data_folder_is_made_once_and_for_its_owner_only() {
     assert!(RootKey::load(&short, &data).is_err());
 }
 
+#[cfg(unix)]
+#[test]
+fn a_file_whose_last_key_has_no_line_of_its_own_end_takes_another() {
+    use std::os::unix::fs::PermissionsExt;
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("root.key");
+    std::fs::write(&path, A).unwrap();
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+    let first = RootKey::load(&Config::default(), dir.path()).unwrap();
+    let rotated = RootKey::rotate_file(dir.path()).unwrap();
+    let kept = std::fs::read_to_string(&path).unwrap();
+    assert_eq!((kept.lines().next(), kept.lines().count()), (Some(A), 2));
+    let again = RootKey::load(&Config::default(), dir.path()).unwrap();
+    assert_eq!((again.id(), again.first_id()), (rotated.id(), first.id()));
+}
+
 proptest! {
     #[test]
     fn no_single_changed_bit_of_a_sealed_row_opens(secret in proptest::collection::vec(any::<u8>(), 0..80), at: usize, bit in 0_u8..8) {
