@@ -228,6 +228,27 @@ async fn a_log_that_is_written_meanwhile_is_proved_and_a_head_that_disagrees_has
 }
 
 #[tokio::test]
+async fn nodes_that_share_a_file_of_checkpoints_do_not_take_each_other_for_a_cut_log() {
+    let house = House::new().await;
+    let path = house.folder.path().join("shared.jsonl");
+    let clock: SharedClock = house.clock.clone();
+    let second = Observe::new(house.db.clone(), clock, Prices::default());
+    let writes = |observe: Observe| {
+        let (house, path) = (&house, &path);
+        async move {
+            for n in 0..100 {
+                house.tell("acme", None, json!({ "n": n })).await;
+                observe.checkpoint(path).await.unwrap();
+            }
+        }
+    };
+    futures::join!(writes(house.observe.clone()), writes(second));
+    let seen = Checkpoints::load(&path).unwrap();
+    assert_eq!(house.verified(&seen).await.unwrap().entries, 200);
+    assert_eq!(seen.newest("main").unwrap().sequence, 200);
+}
+
+#[tokio::test]
 async fn an_entry_before_the_first_and_a_chain_under_a_second_name_are_found() {
     let none = Checkpoints::default();
     for sql in [
