@@ -230,22 +230,29 @@ async fn a_log_that_is_written_meanwhile_is_proved_and_a_head_that_disagrees_has
 #[tokio::test]
 async fn nodes_that_share_a_file_of_checkpoints_do_not_take_each_other_for_a_cut_log() {
     let house = House::new().await;
-    let path = house.folder.path().join("shared.jsonl");
-    let clock: SharedClock = house.clock.clone();
-    let second = Observe::new(house.db.clone(), clock, Prices::default());
-    let writes = |observe: Observe| {
-        let (house, path) = (&house, &path);
-        async move {
-            for n in 0..100 {
-                house.tell("acme", None, json!({ "n": n })).await;
-                observe.checkpoint(path).await.unwrap();
-            }
-        }
-    };
-    futures::join!(writes(house.observe.clone()), writes(second));
+    let (path, beside) = (house.folder.path().join("shared.jsonl"), house.folder.path().join("beside.jsonl"));
+    house.tell("acme", None, json!({})).await;
+    house.observe.checkpoint(&path).await.unwrap();
+    house.tell("acme", None, json!({})).await;
+
+    // One node has read where the chain stands, and waits for the file, which another one has.
+    let held = std::fs::OpenOptions::new().append(true).open(&path).unwrap();
+    held.lock().unwrap();
+    let waits = house.observe.checkpoint(&path);
+    futures::pin_mut!(waits);
+    for _ in 0..2_000 {
+        assert!(futures::poll!(waits.as_mut()).is_pending());
+        tokio::task::yield_now().await;
+    }
+    house.tell("acme", None, json!({})).await;
+    let second = Observe::new(house.db.clone(), house.clock.clone(), Prices::default());
+    second.checkpoint(&beside).await.unwrap();
+    std::io::Write::write_all(&mut &held, &std::fs::read(&beside).unwrap()).unwrap();
+    drop(held);
+    waits.await.unwrap();
     let seen = Checkpoints::load(&path).unwrap();
-    assert_eq!(house.verified(&seen).await.unwrap().entries, 200);
-    assert_eq!(seen.newest("main").unwrap().sequence, 200);
+    assert_eq!(seen.newest("main").unwrap().sequence, 3);
+    assert_eq!(house.verified(&seen).await.unwrap().entries, 3);
 }
 
 #[tokio::test]
