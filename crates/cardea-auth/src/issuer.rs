@@ -104,7 +104,7 @@ impl Issuer {
         if !is_signed(&keys) {
             // WHY: where no id says which key it was, only newer keys can show that it is none of them.
             let newer = match &self.keys {
-                Keys::Remote(remote) if !keys.names(kid) => remote.newer().await?,
+                Keys::Remote(remote) if !keys.names(kid) => remote.newer(|keys| is_signed(keys)).await?,
                 _ => return Err(Reason::Signature),
             };
             if !is_signed(&newer) {

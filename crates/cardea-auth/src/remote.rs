@@ -53,7 +53,24 @@ struct State {
     not_before: Timestamp,
     /// How many fetches brought keys.
     fetched: u64,
-    running: bool,
+    running: Option<Fetch>,
+}
+
+/// How far a fetch is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fetch {
+    /// The issuer will be asked.
+    Begun,
+    /// The issuer was asked; the keys may be from before anything that comes now.
+    Sent,
+}
+
+/// A fetch to wait for.
+struct Claim {
+    fetch: Fetch,
+    finished: watch::Receiver<u64>,
+    /// How many had brought keys before.
+    fetched: u64,
 }
 
 impl State {
@@ -100,25 +117,30 @@ impl Remote {
         if let Some(keys) = self.current().filter(fits) {
             return Ok(keys);
         }
-        match self.newer().await {
+        match self.newer(fits).await {
             Ok(keys) if fits(&keys) => Ok(keys),
             Ok(_) => Err(Reason::UnknownKey),
             Err(reason) => self.current().filter(fits).ok_or(reason),
         }
     }
 
-    /// The keys as they are now with the issuer, if it can be asked.
-    pub(crate) async fn newer(&self) -> Result<Arc<KeySet>, Reason> {
-        let before = self.state().fetched;
-        let again = match self.refresh(Asked::ByToken).await {
-            Waited::Over => self.state().not_before.since(self.0.clock.now()).max(SOON),
-            Waited::NotYet(wait) => wait.max(SOON),
-        };
-        match self.current() {
-            Some(keys) if self.state().fetched != before => Ok(keys),
-            Some(_) => Err(Reason::OldKeys(again)),
-            None => Err(Reason::NoKeys(again)),
+    /// The keys as they are now with the issuer, if it can be asked: those of a fetch that began after this call, or of one
+    /// that was on its way, if they fit.
+    pub(crate) async fn newer(&self, fits: impl Fn(&Arc<KeySet>) -> bool) -> Result<Arc<KeySet>, Reason> {
+        let mut waited = self.refresh(Asked::ByToken).await;
+        if let Waited::Over { earlier: true, .. } = waited {
+            if let Some(keys) = self.current().filter(fits) {
+                return Ok(keys);
+            }
+            // WHY: the issuer may have answered it before the key was published that this token is signed with.
+            waited = self.refresh(Asked::ByToken).await;
         }
+        let again = match (waited, self.current()) {
+            (Waited::Over { brought: true, .. }, Some(keys)) => return Ok(keys),
+            (Waited::Over { .. }, _) => self.state().not_before.since(self.0.clock.now()).max(SOON),
+            (Waited::NotYet(wait), _) => wait.max(SOON),
+        };
+        Err(if self.is_ready() { Reason::OldKeys(again) } else { Reason::NoKeys(again) })
     }
 
     fn current(&self) -> Option<Arc<KeySet>> {
@@ -132,13 +154,12 @@ impl Remote {
 
     /// Fetches, unless somebody does so already (then waits for that), and returns when it is over.
     pub(crate) async fn refresh(&self, asked: Asked) -> Waited {
-        let mut finished = self.0.finished.subscribe();
-        if let Some(wait) = self.claim(asked) {
-            return Waited::NotYet(wait);
-        }
-        // INVARIANT: the receiver was made before the fetch could end, so its end cannot be missed.
+        let Claim { fetch, mut finished, fetched } = match self.claim(asked) {
+            Ok(claim) => claim,
+            Err(wait) => return Waited::NotYet(wait),
+        };
         match tokio::time::timeout(FETCH_TIMEOUT, finished.changed()).await {
-            Ok(_) => Waited::Over,
+            Ok(_) => Waited::Over { brought: self.state().fetched != fetched, earlier: fetch == Fetch::Sent },
             Err(_) => Waited::NotYet(SOON),
         }
     }
@@ -151,26 +172,28 @@ impl Remote {
         }
     }
 
-    /// Starts a fetch if one is due, else says when one may be.
-    fn claim(&self, asked: Asked) -> Option<Millis> {
+    /// Starts a fetch if none is on its way and one is due, and tells how far it is; else says when one may be.
+    fn claim(&self, asked: Asked) -> Result<Claim, Millis> {
         let now = self.0.clock.now();
         let mut state = self.state();
-        if state.running {
-            return None;
+        // INVARIANT: made while the state is held, as the end of a fetch is told, so it hears the end of this one only.
+        let (finished, fetched) = (self.0.finished.subscribe(), state.fetched);
+        if let Some(fetch) = state.running {
+            return Ok(Claim { fetch, finished, fetched });
         }
         // WHY: only what tokens cause is counted; an issuer may change its keys right after a scheduled fetch.
         if asked == Asked::ByToken {
             let wait = state.wait(now);
             if wait > Millis(0) {
-                return Some(wait);
+                return Err(wait);
             }
             let most = now.plus(Millis(EVERY.0.saturating_mul(IN_A_ROW)));
             state.paid_until = state.paid_until.max(now).plus(EVERY).min(most);
         }
-        state.running = true;
+        state.running = Some(Fetch::Begun);
         drop(state);
         self.start();
-        None
+        Ok(Claim { fetch: Fetch::Begun, finished, fetched })
     }
 
     #[expect(
@@ -181,6 +204,7 @@ impl Remote {
         let running = Running(self.clone());
         tokio::spawn(async move {
             let remote = &running.0;
+            remote.state().running = Some(Fetch::Sent);
             let keys = remote.fetch().await;
             let now = remote.0.clock.now();
             remote.state().brought(keys, now);
@@ -222,7 +246,8 @@ struct Running(Remote);
 
 impl Drop for Running {
     fn drop(&mut self) {
-        self.0.state().running = false;
+        let mut state = self.0.state();
+        state.running = None;
         self.0.0.finished.send_modify(|count| *count = count.wrapping_add(1));
     }
 }
@@ -231,7 +256,12 @@ impl Drop for Running {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Waited {
     /// It is over, one way or the other.
-    Over,
+    Over {
+        /// It brought keys.
+        brought: bool,
+        /// The issuer had been asked before.
+        earlier: bool,
+    },
     /// There was none, or it is still on its way; worth another try after this.
     NotYet(Millis),
 }

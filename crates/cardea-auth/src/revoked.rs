@@ -17,6 +17,9 @@ use crate::{caller::Caller, reason::Reason};
 /// now or later, and than the clocks of nodes are apart.
 pub const REMEMBERED_AFTER_END: Millis = Millis::from_secs(5 * 60);
 
+/// So many tokens of a tenant may stay, ended or not.
+const FEW: usize = 64;
+
 /// After this long without news of what was revoked elsewhere nobody knows what a token is worth.
 const STALE: Duration = Duration::from_secs(30);
 
@@ -51,11 +54,26 @@ pub enum Revocation {
 struct Tenant {
     /// Id to issuer (empty: any) to the end of the token, if that is known.
     tokens: HashMap<String, HashMap<String, Option<Timestamp>>>,
+    /// How many were left when those that had ended were last taken out.
+    swept: usize,
     /// User to issuer (empty: any) to the moment until which tokens are refused.
     users: HashMap<String, HashMap<String, Timestamp>>,
 }
 
 impl Tenant {
+    /// Takes out tokens that have ended.
+    fn sweep(&mut self, now: Timestamp) {
+        // WHY: only when there are twice as many; a walk for each one makes reading many of them at the start quadratic.
+        if self.tokens.len() < self.swept.saturating_mul(2).max(FEW) {
+            return;
+        }
+        self.tokens.retain(|_, issuers| {
+            issuers.retain(|_, until| until.is_none_or(|end| now < end.plus(REMEMBERED_AFTER_END)));
+            !issuers.is_empty()
+        });
+        self.swept = self.tokens.len();
+    }
+
     fn check(&self, caller: &Caller, leeway: Millis) -> Result<(), Reason> {
         let named = caller.token_id().and_then(|id| self.tokens.get(id));
         if named.is_some_and(|issuers| issuers.contains_key("") || issuers.contains_key(&caller.issuer)) {
@@ -96,10 +114,7 @@ impl Revoked {
         match revocation {
             Revocation::Token { tenant, issuer, id, until } => {
                 let tenant = tenants.entry(tenant.to_string()).or_default();
-                tenant.tokens.retain(|_, issuers| {
-                    issuers.retain(|_, until| until.is_none_or(|end| now < end.plus(REMEMBERED_AFTER_END)));
-                    !issuers.is_empty()
-                });
+                tenant.sweep(now);
                 let issuers = tenant.tokens.entry(id.clone()).or_default();
                 issuers.insert(issuer.clone().unwrap_or_default(), *until);
             }
@@ -126,5 +141,36 @@ impl Revoked {
     pub(crate) fn is_stale(&self) -> bool {
         let heard = *self.heard.lock().unwrap_or_else(PoisonError::into_inner);
         heard.is_some_and(|at| at.elapsed() > STALE)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn many_tokens_are_added_with_few_walks_and_those_that_ended_do_not_pile_up() {
+        let revoked = Revoked::new(Millis(0));
+        let (acme, mut now) = (TenantId::from("acme"), Timestamp(1_800_000_000_000));
+        let take = |n: u32, until, now| {
+            let (tenant, id) = (acme.clone(), n.to_string());
+            revoked.add(&Revocation::Token { tenant, issuer: None, id, until }, now);
+            let tenants = revoked.tenants.read().unwrap();
+            (tenants["acme"].tokens.len(), tenants["acme"].swept)
+        };
+        let (mut walks, mut last) = (0, 0);
+        for n in 0..100_000 {
+            let (kept, swept) = take(n, Some(now.plus(Millis::from_secs(60))), now);
+            assert_eq!(kept, usize::try_from(n).unwrap() + 1, "none is forgotten before its end");
+            (walks, last) = (walks + usize::from(swept != last), swept);
+        }
+        assert!(walks < 20, "{walks}");
+        now = now.plus(Millis::from_secs(3_600));
+        for n in 0..100_000 {
+            let until = now.plus(Millis(u64::from(n)));
+            now = now.plus(Millis(10));
+            let (kept, _) = take(200_000 + n, Some(until), now);
+            assert!(n < 99_000 || kept < 100_000, "{kept} after {n}");
+        }
     }
 }

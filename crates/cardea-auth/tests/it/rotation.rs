@@ -155,6 +155,44 @@ async fn a_fetch_goes_on_when_the_request_that_asked_for_it_is_gone() {
 }
 
 #[tokio::test]
+async fn a_fetch_that_was_on_its_way_before_a_token_came_does_not_show_that_its_key_is_none() {
+    let (old, new) = (Key::new("k1"), Key::new("k2"));
+    for bare in [false, true] {
+        let server = KeyServer::start(&[&old]).await;
+        let set = |key: &Key| {
+            let mut jwk = key.jwk();
+            jwk.as_object_mut().unwrap().retain(|name, _| !bare || name != "kid");
+            json!({ "keys": [jwk] }).to_string()
+        };
+        let header = if bare {
+            json!({"alg": "EdDSA", "typ": "at+jwt"})
+        } else {
+            json!({"alg": "EdDSA", "typ": "at+jwt", "kid": "k2"})
+        };
+        server.shows_text(set(&old));
+        let world = server.world();
+        world.auth.refresh().await;
+        server.holds_answers();
+        let asks = world.auth.refresh();
+        let comes = async {
+            while server.asked() < 2 {
+                tokio::task::yield_now().await;
+            }
+            server.shows_text(set(&new)); // after the answer was made, and before it came
+            let token = new.sign(&header, &crate::world::claims(&json!({})));
+            let signing_in = world.sign_in(&token);
+            futures::pin_mut!(signing_in);
+            assert!(futures::poll!(signing_in.as_mut()).is_pending(), "it waits for that fetch");
+            server.let_go();
+            signing_in.await
+        };
+        let ((), came) = futures::join!(asks, comes);
+        assert!(came.is_ok(), "{:?}", came.map(drop));
+        assert_eq!(server.asked(), 3);
+    }
+}
+
+#[tokio::test]
 async fn old_keys_stay_when_a_fetch_fails_but_not_for_ever() {
     let key = Key::new("k1");
     let server = KeyServer::start(&[&key]).await;

@@ -2,7 +2,7 @@
 
 use std::sync::{
     Arc, Mutex,
-    atomic::{AtomicUsize, Ordering},
+    atomic::{AtomicBool, AtomicUsize, Ordering},
 };
 
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
@@ -132,6 +132,7 @@ struct Shown {
     body: Mutex<Option<String>>,
     asked: AtomicUsize,
     gate: tokio::sync::Semaphore,
+    early: AtomicBool,
 }
 
 impl KeyServer {
@@ -141,6 +142,7 @@ impl KeyServer {
             body: Mutex::new(Some(jwks(keys))),
             asked: AtomicUsize::new(0),
             gate: tokio::sync::Semaphore::new(1_000),
+            early: AtomicBool::new(false),
         });
         let app = Router::new().route("/keys", get(answer)).with_state(Arc::clone(&shown));
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -166,6 +168,12 @@ impl KeyServer {
         self.shown.gate.forget_permits(1_000);
     }
 
+    /// Holds all answers back that are made from now on, each with the keys of the moment it was asked for.
+    pub(crate) fn holds_answers(&self) {
+        self.shown.early.store(true, Ordering::SeqCst);
+        self.hold();
+    }
+
     pub(crate) fn let_go(&self) {
         self.shown.gate.add_permits(1_000);
     }
@@ -180,7 +188,10 @@ impl KeyServer {
 }
 
 async fn answer(State(shown): State<Arc<Shown>>) -> Result<String, StatusCode> {
+    let early = shown.body.lock().unwrap().clone();
     shown.asked.fetch_add(1, Ordering::SeqCst);
     let _pass = shown.gate.acquire().await.unwrap();
-    shown.body.lock().unwrap().clone().ok_or(StatusCode::INTERNAL_SERVER_ERROR)
+    let late = shown.body.lock().unwrap().clone();
+    let body = if shown.early.load(Ordering::SeqCst) { early } else { late };
+    body.ok_or(StatusCode::INTERNAL_SERVER_ERROR)
 }

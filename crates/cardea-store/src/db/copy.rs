@@ -1,19 +1,27 @@
 //! A copy of a SQLite database while it is written to.
 
-use std::{fs::File, path::Path};
+use std::{
+    ffi::OsString,
+    fs::{self, File},
+    path::{Path, PathBuf},
+};
 
 use cardea_core::{Code, Error, Result};
 use rusqlite::{Connection, OpenFlags};
 
 use super::{DbConfig, Place, Target, sqlite::create_private, sqlite_error};
 
-/// Copies the database to a new file, as it is at one moment: a running server goes on meanwhile. The copy is on disk
-/// when this returns. Gives its size in bytes.
+/// Copies the database to a new file, as it is at one moment: a running server goes on meanwhile. The copy has another name
+/// until it is whole and on disk, and until `beside` has put there what belongs to it. Gives its size in bytes.
 ///
 /// # Errors
 /// `misconfigured` for a database that is no file, `bad_request` if the target is there already, `store_unavailable`
-/// and `store_full` as the disk says.
-pub async fn copy(config: &DbConfig, to: &Path) -> Result<u64> {
+/// and `store_full` as the disk says; what `beside` says.
+pub async fn copy(
+    config: &DbConfig,
+    to: &Path,
+    beside: impl FnOnce() -> Result<()> + Send + 'static,
+) -> Result<u64> {
     let from = match config.target() {
         Ok(Target::Sqlite(Place::File(path))) => path,
         Ok(Target::Sqlite(Place::Memory)) => {
@@ -31,28 +39,102 @@ pub async fn copy(config: &DbConfig, to: &Path) -> Result<u64> {
         return Err(Error::new(Code::BadRequest).detail(detail));
     }
     let to = to.to_owned();
-    let copied = tokio::task::spawn_blocking(move || copy_file(&from, &to)).await;
+    let copied = tokio::task::spawn_blocking(move || copy_file(&from, &to, beside)).await;
     copied.map_err(|error| Error::new(Code::Internal).because(error))?
 }
 
-fn copy_file(from: &Path, to: &Path) -> Result<u64> {
+fn copy_file(from: &Path, to: &Path, beside: impl FnOnce() -> Result<()>) -> Result<u64> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let open = Connection::open_with_flags(from, flags).map_err(|error| sqlite_error(error, "open"))?;
-    create_private(to);
+    let part = Part(part_of(to));
+    // One that was killed has left half a copy.
+    part.remove();
+    create_private(&part.0);
     let sql = "VACUUM INTO ?1";
-    let target = to.to_string_lossy();
-    let copied = open.execute(sql, [&*target]).map_err(|error| sqlite_error(error, sql));
-    let synced = copied.and_then(|_| {
-        let lost = |error: std::io::Error| Error::new(Code::StoreUnavailable).because(error);
-        let file = File::open(to).map_err(lost)?;
-        file.sync_all().map_err(lost)?;
-        let folder = to.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        File::open(folder).and_then(|folder| folder.sync_all()).map_err(lost)?;
-        Ok(file.metadata().map_err(lost)?.len())
-    });
-    if synced.is_err() {
-        // Half a copy is none.
-        let _gone = std::fs::remove_file(to);
+    let target = part.0.to_string_lossy();
+    open.execute(sql, [&*target]).map_err(|error| sqlite_error(error, sql))?;
+    let lost = |error: std::io::Error| Error::new(Code::StoreUnavailable).because(error);
+    let file = File::open(&part.0).map_err(lost)?;
+    file.sync_all().map_err(lost)?;
+    beside()?;
+    // WHY: last, so that whoever finds a copy under its name finds it whole, with all that belongs to it.
+    fs::rename(&part.0, to).map_err(lost)?;
+    let folder = to.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    File::open(folder).and_then(|folder| folder.sync_all()).map_err(lost)?;
+    Ok(file.metadata().map_err(lost)?.len())
+}
+
+/// `.name.part` beside `name`.
+fn part_of(to: &Path) -> PathBuf {
+    let mut name = OsString::from(".");
+    name.push(to.file_name().unwrap_or_default());
+    name.push(".part");
+    to.with_file_name(name)
+}
+
+/// A copy that is not whole yet. Half a copy is none: it goes with this.
+struct Part(PathBuf);
+
+impl Part {
+    fn remove(&self) {
+        let mut journal = self.0.clone().into_os_string();
+        journal.push("-journal");
+        let _gone = (fs::remove_file(&self.0), fs::remove_file(journal));
     }
-    synced
+}
+
+impl Drop for Part {
+    fn drop(&mut self) {
+        self.remove();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use cardea_core::log::ChainKey;
+
+    use super::*;
+    use crate::Db;
+
+    fn names(folder: &Path) -> Vec<String> {
+        let mut names: Vec<String> = fs::read_dir(folder)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        names
+    }
+
+    #[tokio::test]
+    async fn a_copy_has_its_name_only_when_it_is_whole() {
+        let (folder, copies) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let config = DbConfig::at(format!("sqlite:{}", folder.path().join("x.db").display()));
+        let db = Db::open(config.clone(), ChainKey::new(&[7; 32])).await.unwrap();
+        db.migrate().await.unwrap();
+        let to = copies.path().join("cardea.db");
+        // What one that was killed has left.
+        for left in [".cardea.db.part", ".cardea.db.part-journal"] {
+            fs::write(copies.path().join(left), "half a copy").unwrap();
+        }
+
+        let full = copy(&config, &to, || Err(Error::new(Code::StoreFull))).await;
+        assert_eq!(full.unwrap_err().code(), Code::StoreFull);
+        assert_eq!(names(copies.path()), Vec::<String>::new());
+
+        let looked = to.clone();
+        let copied = copy(&config, &to, move || {
+            let (folder, looked) = (looked.parent().unwrap(), looked.as_path());
+            assert!(!looked.exists());
+            assert_eq!(names(folder), [".cardea.db.part"]);
+            let part = Connection::open(folder.join(".cardea.db.part")).unwrap();
+            let good: String = part.query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
+            assert_eq!(good, "ok");
+            Ok(())
+        });
+        assert_eq!(copied.await.unwrap(), fs::metadata(&to).unwrap().len());
+        assert_eq!(names(copies.path()), ["cardea.db"]);
+        let again = copy(&config, &to, || Ok(())).await;
+        assert_eq!(again.unwrap_err().code(), Code::BadRequest);
+        db.close().await;
+    }
 }

@@ -187,6 +187,10 @@ impl<T: DeserializeOwned> FromRequestParts<App> for Query<T> {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
+        // The one way to write U+0000 in a query.
+        if parts.uri.query().is_some_and(|query| query.contains("%00")) {
+            return Err(Outside::read(parts).problem(nul("The query")));
+        }
         match axum::extract::Query::from_request_parts(parts, app).await {
             Ok(axum::extract::Query(query)) => Ok(Self(query)),
             Err(error) => {
@@ -205,7 +209,10 @@ impl FromRequestParts<App> for Path {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
-        match axum::extract::Path::from_request_parts(parts, app).await {
+        match axum::extract::Path::<String>::from_request_parts(parts, app).await {
+            Ok(axum::extract::Path(text)) if text.contains('\0') => {
+                Err(Outside::read(parts).problem(nul("The path")))
+            }
             Ok(axum::extract::Path(text)) => Ok(Self(text)),
             Err(_) => Err(Outside::read(parts).problem(Error::new(Code::NotFound))),
         }
@@ -283,9 +290,15 @@ pub(crate) fn check(bytes: &[u8], most: usize) -> Result<()> {
         return refused(format!("The JSON is nested more than {most} deep."));
     }
     if std::str::from_utf8(bytes).is_ok_and(|json| matches!(without_nul(json), Cow::Owned(_))) {
-        return refused("A text has the character U+0000, which cannot be kept; leave it out.".to_owned());
+        return Err(nul("A text"));
     }
     Ok(())
+}
+
+/// No database keeps it, and PostgreSQL fails at it.
+fn nul(place: &str) -> Error {
+    let detail = format!("{place} has the character U+0000, which cannot be kept; leave it out.");
+    Error::new(Code::BadRequest).detail(detail)
 }
 
 /// Parses a body, checked before anything is built from it. All bodies are objects.

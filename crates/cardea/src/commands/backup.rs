@@ -1,6 +1,10 @@
 //! `cardea backup`: a copy of the database, taken while a server runs.
 
-use std::{fs, path::Path};
+use std::{
+    fs::{self, File},
+    io::{ErrorKind, Write as _},
+    path::Path,
+};
 
 use cardea_core::{Code, Error, Result};
 use cardea_store::db::copy;
@@ -41,11 +45,24 @@ pub(super) fn backup(cli: &Cli, dir: &Path, environment: &Environment, out: &mut
 async fn work(config: &Config, dir: &Path) -> Result<u64> {
     // WHY: the checkpoints first. Each is of an entry that is in the database by then, so the copy holds all that they
     // have seen; the other way round a good copy would look as if its end had been cut off.
-    let seen = fs::read(config.data.dir.join(CHECKPOINTS)).unwrap_or_default();
-    let bytes = copy(&config.db, &dir.join(DATABASE)).await?;
-    fs::write(dir.join(CHECKPOINTS), seen).map_err(|error| {
-        let detail = format!("`{}` cannot be written: {error}.", dir.join(CHECKPOINTS).display());
-        Error::new(Code::StoreUnavailable).detail(detail)
-    })?;
-    Ok(bytes)
+    let (from, to) = (config.data.dir.join(CHECKPOINTS), dir.join(CHECKPOINTS));
+    let seen = match fs::read(&from) {
+        Ok(seen) => seen,
+        Err(error) if error.kind() == ErrorKind::NotFound => Vec::new(),
+        Err(error) => {
+            let detail = format!("`{}` cannot be read: {error}.", from.display());
+            return Err(Error::new(Code::StoreUnavailable).detail(detail));
+        }
+    };
+    let beside = move || {
+        let written = File::create(&to).and_then(|mut file| {
+            file.write_all(&seen)?;
+            file.sync_all()
+        });
+        written.map_err(|error| {
+            let detail = format!("`{}` cannot be written: {error}.", to.display());
+            Error::new(Code::StoreUnavailable).detail(detail)
+        })
+    };
+    copy(&config.db, &dir.join(DATABASE), beside).await
 }

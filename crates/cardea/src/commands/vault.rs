@@ -53,17 +53,26 @@ fn add_key(config: &Config, out: &mut Out<'_>) -> Result<()> {
 
 /// Wraps everything that stands under older keys under the newest. May be stopped and run again.
 fn rewrap(config: &Config, out: &mut Out<'_>) -> Result<()> {
-    let count = ground::flat(client::wait(async {
+    let done = ground::flat(client::wait(async {
         let (vault, db) = ground::vault(config).await?;
         let done = vault.rotate().await;
         db.close().await;
         done
     }))?;
     if out.json {
-        out.json(&json!({ "wrapped": count }));
-    } else {
-        out.line(format!(
-            "{count} secrets are wrapped anew; the older keys stay, since the audit log began under them"
+        out.json(&json!({ "wrapped": done.wrapped, "keyless": done.keyless }));
+        return Ok(());
+    }
+    out.line(format!(
+        "{} secrets are wrapped anew; the older keys stay, since the audit log began under them",
+        done.wrapped
+    ));
+    if done.keyless > 0 {
+        out.note(format!(
+            "{} more stay as they were: the key of their person is not in {}. Either the person was erased and came back with \
+             a backup of the database (erase them again), or the folder is not the one: bring it back, and rewrap once more",
+            done.keyless,
+            config.data.dir.join("people").display()
         ));
     }
     Ok(())

@@ -381,6 +381,7 @@ impl App {
         let last = async {
             self.context.cache().persist().await;
             drop(self.control.close_purses().await);
+            drop(self.identity.flush_last_use().await);
             drop(self.observe.checkpoint(self.checkpoints()).await);
         };
         // WHY: all of it can be done at the next start as well, and a database that does not answer must not keep us.

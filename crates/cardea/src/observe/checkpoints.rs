@@ -22,6 +22,13 @@ use super::{
 /// A chain and where it stands.
 type Chain = (String, u64, [u8; 32]);
 
+/// A chain that the file has seen further than the heads that were read had it.
+struct Behind {
+    node: String,
+    /// The last entry that the file has seen.
+    seen: u64,
+}
+
 /// What is known of the file.
 #[derive(Debug, Default, Clone)]
 pub(super) struct Written {
@@ -48,19 +55,39 @@ impl Observe {
     /// be read or written, or somebody else has written there.
     pub async fn checkpoint(&self, path: &Path) -> Result<()> {
         let sql = "SELECT node, seq, link FROM audit_heads ORDER BY node";
-        let heads: Vec<Chain> = self.0.db.rows(sql, args![]).await?;
-        let (room, path) = (self.clone(), path.to_owned());
-        let written = tokio::task::spawn_blocking(move || room.write_down(&path, heads)).await;
-        written.map_err(|error| Error::new(Code::Internal).because(error))?
+        let mut behind: Option<Behind> = None;
+        loop {
+            let heads: Vec<Chain> = self.0.db.rows(sql, args![]).await?;
+            // WHY: another node may have added its line after these were read and before the file was ours. What the file had
+            // seen by then the database has now, unless it was set back.
+            if let Some(Behind { node, seen }) = &behind {
+                let ends =
+                    heads.iter().find(|(known, ..)| known == node).map_or(0, |(_, sequence, _)| *sequence);
+                if ends < *seen {
+                    return Err(Error::new(Code::Conflict).detail(format!(
+                        "The audit log of `{node}` ends at entry {ends}, but `{}` has seen entry {seen}: the database is older \
+                         than it, or was cut.",
+                        path.display(),
+                    )));
+                }
+            }
+            let (room, path) = (self.clone(), path.to_owned());
+            let written = tokio::task::spawn_blocking(move || room.write_down(&path, heads)).await;
+            behind = written.map_err(|error| Error::new(Code::Internal).because(error))??;
+            if behind.is_none() {
+                return Ok(());
+            }
+        }
     }
 
-    fn write_down(&self, path: &Path, heads: Vec<Chain>) -> Result<()> {
+    /// Adds the lines, or none of them if the file has seen more of a chain.
+    fn write_down(&self, path: &Path, heads: Vec<Chain>) -> Result<Option<Behind>> {
         let mut kept = self.0.written.lock().unwrap_or_else(PoisonError::into_inner);
         if kept.path != path || !path.exists() {
             *kept = Written { path: path.to_owned(), ..Written::default() };
         }
         if heads.is_empty() && !path.exists() {
-            return Ok(());
+            return Ok(None);
         }
         let told = |error: io::Error| unreadable(path, &error);
         let mut file = open(path).map_err(told)?;
@@ -74,13 +101,7 @@ impl Observe {
         let mut lines = Vec::new();
         for (node, sequence, link) in heads {
             match known.newest.get(&node) {
-                Some(last) if *last > sequence => {
-                    return Err(Error::new(Code::Conflict).detail(format!(
-                        "The audit log of `{node}` ends at entry {sequence}, but `{}` has seen entry {last}: the database \
-                         is older than it, or was cut.",
-                        path.display(),
-                    )));
-                }
+                Some(last) if *last > sequence => return Ok(Some(Behind { node, seen: *last })),
                 Some(last) if *last == sequence => continue,
                 _ => known.newest.insert(node.clone(), sequence),
             };
@@ -97,7 +118,7 @@ impl Observe {
             add(&mut file, |file| file.write_all(&lines)).map_err(told)?;
         }
         *kept = known;
-        Ok(())
+        Ok(None)
     }
 }
 

@@ -198,6 +198,64 @@ async fn a_cut_end_and_a_chain_written_anew_show_against_the_checkpoints() {
 }
 
 #[tokio::test]
+async fn a_log_that_is_written_meanwhile_is_proved_and_a_head_that_disagrees_has_its_own_words() {
+    let (house, none) = (House::new().await, Checkpoints::default());
+    house.tell("acme", None, json!({})).await;
+    let writes = async {
+        loop {
+            house.tell("acme", None, json!({})).await;
+        }
+    };
+    let proves = async {
+        for _ in 0..30 {
+            house.verified(&none).await.unwrap();
+        }
+    };
+    tokio::select! {
+        () = proves => {}
+        () = writes => {}
+    }
+    house.tell("acme", None, json!({})).await;
+    let last = house.verified(&none).await.unwrap().entries;
+    assert!(last > 2, "somebody wrote meanwhile");
+    house.spoil("DELETE FROM audit WHERE seq = (SELECT seq FROM audit_heads)").await;
+    let told = first_bad(&house.verified(&none).await);
+    assert!(told.contains(&format!("ends at entry {}", last - 1)), "{told}");
+    assert!(told.contains(&format!("names entry {last}")), "{told}");
+    house.spoil("UPDATE audit_heads SET seq = seq - 2").await;
+    let told = first_bad(&house.verified(&none).await);
+    assert!(told.contains("`audit_heads`"), "{told}");
+}
+
+#[tokio::test]
+async fn nodes_that_share_a_file_of_checkpoints_do_not_take_each_other_for_a_cut_log() {
+    let house = House::new().await;
+    let (path, beside) = (house.folder.path().join("shared.jsonl"), house.folder.path().join("beside.jsonl"));
+    house.tell("acme", None, json!({})).await;
+    house.observe.checkpoint(&path).await.unwrap();
+    house.tell("acme", None, json!({})).await;
+
+    // One node has read where the chain stands, and waits for the file, which another one has.
+    let held = std::fs::OpenOptions::new().append(true).open(&path).unwrap();
+    held.lock().unwrap();
+    let waits = house.observe.checkpoint(&path);
+    futures::pin_mut!(waits);
+    for _ in 0..2_000 {
+        assert!(futures::poll!(waits.as_mut()).is_pending());
+        tokio::task::yield_now().await;
+    }
+    house.tell("acme", None, json!({})).await;
+    let second = Observe::new(house.db.clone(), house.clock.clone(), Prices::default());
+    second.checkpoint(&beside).await.unwrap();
+    std::io::Write::write_all(&mut &held, &std::fs::read(&beside).unwrap()).unwrap();
+    drop(held);
+    waits.await.unwrap();
+    let seen = Checkpoints::load(&path).unwrap();
+    assert_eq!(seen.newest("main").unwrap().sequence, 3);
+    assert_eq!(house.verified(&seen).await.unwrap().entries, 3);
+}
+
+#[tokio::test]
 async fn an_entry_before_the_first_and_a_chain_under_a_second_name_are_found() {
     let none = Checkpoints::default();
     for sql in [

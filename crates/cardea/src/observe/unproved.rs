@@ -13,6 +13,19 @@ pub enum Unproved {
         /// Where and how.
         broken: Broken,
     },
+    /// The row that names the last entry of a chain is written with that entry.
+    #[error(
+        "audit log of node `{node}`: it ends at entry {entry}, but the row beside it (`audit_heads`) names entry {head}, \
+         or has another link: entries were taken from its end, or that row was changed"
+    )]
+    Head {
+        /// Whose chain.
+        node: String,
+        /// The last entry, as the row has it.
+        head: u64,
+        /// The last entry there is.
+        entry: u64,
+    },
     /// Numbers begin at 1.
     #[error("audit log of node `{node}`: there is an entry {sequence} before the first: it was put in")]
     BeforeFirst {

@@ -148,6 +148,26 @@ impl<'a> Walk<'a> {
         Ok(body)
     }
 
+    /// Walks on by one page, up to this entry; tells whether there may be more.
+    async fn page(&mut self, (db, until): (&Db, u64), verified: &mut Verified) -> Result<bool, Unproved> {
+        let sql = "SELECT seq, tenant, at, body, link FROM audit WHERE node = $1 AND seq > $2 AND seq <= $3 ORDER BY seq
+                   LIMIT $4";
+        let until = until.min(i64::MAX.unsigned_abs());
+        let rows: Vec<Row> = db.rows(sql, args![&self.node, self.last.sequence, until, PAGE]).await?;
+        let mut claims = Claims::default();
+        for (sequence, tenant, at, Raw(body), Raw(link)) in &rows {
+            let link = link.as_slice().try_into().map_err(|_| Unproved::Column {
+                node: self.node.clone(),
+                sequence: *sequence,
+                column: "link",
+            })?;
+            let mut body = self.push((*sequence, tenant, *at, body), link)?;
+            claims.take(*sequence, tenant, &mut body);
+        }
+        verified.compared += claims.compare(db, &self.node).await?;
+        Ok(rows.len() == usize::try_from(PAGE).unwrap_or(0))
+    }
+
     fn finish(self, verified: &mut Verified) -> Result<Head, Unproved> {
         let node = self.node;
         let head =
@@ -177,15 +197,19 @@ pub async fn verify(db: &Db, key: &ChainKey, seen: &Checkpoints) -> Result<Verif
     proved
 }
 
+/// Where the chain of this node stands, as the row beside the log has it.
+async fn head_of(db: &Db, node: &str) -> Result<Head, Unproved> {
+    let kept: Option<(u64, [u8; 32])> =
+        db.row("SELECT seq, link FROM audit_heads WHERE node = $1", args![node]).await?;
+    Ok(kept.map(|(sequence, link)| Head { sequence, link }).unwrap_or_default())
+}
+
 async fn prove(db: &Db, key: &ChainKey, seen: &Checkpoints) -> Result<Verified, Unproved> {
-    let kept: Vec<(String, u64, [u8; 32])> =
-        db.rows("SELECT node, seq, link FROM audit_heads", args![]).await?;
-    let heads: BTreeMap<String, Head> =
-        kept.into_iter().map(|(node, sequence, link)| (node, Head { sequence, link })).collect();
+    let heads: Vec<(String,)> = db.rows("SELECT node FROM audit_heads", args![]).await?;
     // A chain without a head, or one that only a checkpoint knows, must not be passed over.
     let found: Vec<(String,)> = db.rows("SELECT node FROM audit GROUP BY node", args![]).await?;
     let mut nodes: Vec<&str> = found.iter().map(|(node,)| node.as_str()).collect();
-    nodes.extend(heads.keys().map(String::as_str).chain(seen.nodes()));
+    nodes.extend(heads.iter().map(|(node,)| node.as_str()).chain(seen.nodes()));
     nodes.sort_unstable();
     nodes.dedup();
 
@@ -197,32 +221,16 @@ async fn prove(db: &Db, key: &ChainKey, seen: &Checkpoints) -> Result<Verified, 
     let mut verified = Verified::default();
     for node in nodes {
         let mut walk = Walk::new(node, key, seen);
-        loop {
-            let sql = "SELECT seq, tenant, at, body, link FROM audit WHERE node = $1 AND seq > $2 ORDER BY seq LIMIT $3";
-            let args = args![node, walk.last.sequence, PAGE];
-            let rows: Vec<Row> = db.rows(sql, args).await?;
-            let last_page = rows.len() < usize::try_from(PAGE).unwrap_or(0);
-            let mut claims = Claims::default();
-            for (sequence, tenant, at, Raw(body), Raw(link)) in &rows {
-                let link = link.as_slice().try_into().map_err(|_| Unproved::Column {
-                    node: node.to_owned(),
-                    sequence: *sequence,
-                    column: "link",
-                })?;
-                let mut body = walk.push((*sequence, tenant, *at, body), link)?;
-                claims.take(*sequence, tenant, &mut body);
-            }
-            verified.compared += claims.compare(db, node).await?;
-            if last_page {
-                break;
-            }
-        }
+        while walk.page((db, u64::MAX), &mut verified).await? {}
+        // WHY: read after the walk, since a server may write meanwhile; what it wrote between the two is walked as well, up
+        // to this head, so that the walk ends however fast it writes.
+        let head = head_of(db, node).await?;
+        while walk.last.sequence < head.sequence && walk.page((db, head.sequence), &mut verified).await? {}
         let end = walk.finish(&mut verified)?;
-        let head = heads.get(node).copied().unwrap_or_default();
         if head != end {
             // WHY: the head is written with the entries; if they disagree, one of them was changed by hand.
-            let broken = Broken::Truncated { expected: head.sequence, found: end.sequence };
-            return Err(Unproved::Broken { node: node.to_owned(), broken });
+            let (node, head, entry) = (node.to_owned(), head.sequence, end.sequence);
+            return Err(Unproved::Head { node, head, entry });
         }
     }
     Ok(verified)

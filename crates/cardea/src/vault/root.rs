@@ -152,11 +152,17 @@ impl RootKey {
         lock.lock().map_err(replaceable)?;
         let mut texts = read(&path)?.ok_or_else(|| wrong("there is no root key in the data folder"))?;
         Self::parse(&texts, data_dir)?;
+        if !texts.ends_with('\n') {
+            // A file that was written by hand, or carried from elsewhere: the last key must stay one.
+            texts.push('\n');
+        }
         texts.push_str(&fresh()?);
+        // WHY: before it takes the place of the only copy.
+        let rotated = Self::parse(&texts, data_dir)?;
         let next = data_dir.join(format!("{FILE}.new"));
         let _leftover = fs::remove_file(&next);
         write_new(&next, &texts).and_then(|()| fs::rename(&next, &path)).map_err(replaceable)?;
-        Self::parse(&texts, data_dir)
+        Ok(rotated)
     }
 
     /// The public name of the newest key.

@@ -116,8 +116,9 @@ async fn a_rotated_root_key_opens_the_old_and_then_alone_what_was_wrapped_anew()
     assert!(vault(&db, root(&[B])).open(&tenant, "s7").await.is_err(), "the wrong root key opens nothing");
     let between = vault(&db, root(&[A, B]));
     assert_eq!(between.open(&tenant, "s7").await.unwrap().unwrap().as_slice(), b"secret 7");
-    assert_eq!(between.rotate().await.unwrap(), 250);
-    assert_eq!(between.rotate().await.unwrap(), 0);
+    let done = |wrapped| Rotated { wrapped, keyless: 0 };
+    assert_eq!(between.rotate().await.unwrap(), done(250));
+    assert_eq!(between.rotate().await.unwrap(), done(0));
     let after = vault(&db, root(&[B]));
     for n in 0..250 {
         let opened = after.open(&tenant, &format!("s{n}")).await.unwrap().unwrap();
@@ -175,6 +176,22 @@ fn the_root_key_in_the_data_folder_is_made_once_and_for_its_owner_only() {
     assert!(error.public().contains("chmod 600"), "{}", error.public());
     let short = Config { root_key: Some("c2hvcnQ=".into()), ..Config::default() };
     assert!(RootKey::load(&short, &data).is_err());
+}
+
+#[cfg(unix)]
+#[test]
+fn a_file_whose_last_key_has_no_line_of_its_own_end_takes_another() {
+    use std::os::unix::fs::PermissionsExt;
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("root.key");
+    std::fs::write(&path, A).unwrap();
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+    let first = RootKey::load(&Config::default(), dir.path()).unwrap();
+    let rotated = RootKey::rotate_file(dir.path()).unwrap();
+    let kept = std::fs::read_to_string(&path).unwrap();
+    assert_eq!((kept.lines().next(), kept.lines().count()), (Some(A), 2));
+    let again = RootKey::load(&Config::default(), dir.path()).unwrap();
+    assert_eq!((again.id(), again.first_id()), (rotated.id(), first.id()));
 }
 
 proptest! {
@@ -259,7 +276,7 @@ async fn i07_nothing_of_an_erased_person_opens_from_yesterdays_backup() {
 }
 
 #[tokio::test]
-async fn a_rotation_keeps_what_is_sealed_for_people_and_drops_what_nobody_can_open() {
+async fn a_rotation_leaves_what_is_sealed_for_people_whose_key_is_not_there() {
     let (db, folder) = (database().await, tempfile::tempdir().unwrap());
     let root = |older: &[&str], newest: &str| {
         let old_root_keys = older.iter().map(|key| (*key).into()).collect();
@@ -267,11 +284,28 @@ async fn a_rotation_keeps_what_is_sealed_for_people_and_drops_what_nobody_can_op
     };
     let before = vault(&db, root(&[], A));
     let (acme, ann, bob) = (TenantId::from("acme"), UserId::from("ann"), UserId::from("bob"));
-    before.seal_for((&acme, &ann), "of ann", b"MARKER-ann").await.unwrap();
+    for n in 0..120 {
+        before.seal_for((&acme, &ann), &format!("of ann {n}"), b"MARKER-ann").await.unwrap();
+    }
     before.seal_for((&acme, &bob), "of bob", b"MARKER-bob").await.unwrap();
+    before.seal(&acme, "of nobody", b"MARKER-acme").await.unwrap();
     drop(before.destroy_name(&acme, &bob).unwrap()); // the row stays, as if it came back from a backup
-    assert_eq!(vault(&db, root(&[A], B)).rotate().await.unwrap(), 1);
+
+    let (people, away) = (folder.path().join("people"), folder.path().join("away"));
+    std::fs::rename(&people, &away).unwrap();
+    let between = vault(&db, root(&[A], B));
+    assert_eq!(between.rotate().await.unwrap(), Rotated { wrapped: 1, keyless: 121 });
+    std::fs::rename(&away, &people).unwrap();
+    assert_eq!(between.rotate().await.unwrap(), Rotated { wrapped: 120, keyless: 1 });
     let after = vault(&db, root(&[], B));
-    assert_eq!(after.open(&acme, "of ann").await.unwrap().unwrap().as_slice(), b"MARKER-ann");
-    assert_eq!(after.open(&acme, "of bob").await.unwrap(), None);
+    for n in 0..120 {
+        let opened = after.open(&acme, &format!("of ann {n}")).await.unwrap().unwrap();
+        assert_eq!(opened.as_slice(), b"MARKER-ann");
+    }
+    assert!(
+        after.open(&acme, "of bob").await.is_err(),
+        "nobody opens it, and nobody is told that it never was"
+    );
+    db.commit(after.destroy_name(&acme, &bob).unwrap()).await.unwrap();
+    assert_eq!(after.open(&acme, "of bob").await.unwrap(), None, "erasing takes it away");
 }

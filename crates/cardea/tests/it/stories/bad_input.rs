@@ -406,6 +406,18 @@ async fn a_character_that_no_database_keeps_is_refused_and_its_spelling_is_not()
     assert!(openai(refused, 400, "bad_request").at("/error/message").contains("U+0000"));
     let [spelt, _] = asks(&ann, &turn(r"What is \\u0000?")).await;
     assert!(!spelt.expect(200).at("/answer").is_empty());
+
+    // In an address as well: what comes after it may be looked for in the database.
+    for address in
+        ["/api/v1/conversations?after=17.%00", "/api/v1/decisions?after=17.%00", "/api/v1/turns/%00"]
+    {
+        let refused = problem(ann.get(address).await, 400, "bad_request");
+        assert!(refused.at("/detail").contains("U+0000"), "{address}: {}", refused.text);
+    }
+    for address in ["/api/v1/people/x%00", "/api/v1/people/bob?issuer=%00"] {
+        problem(ann.delete(address).await, 400, "bad_request");
+    }
+    drop(ann.get("/api/v1/turns/%2500").await.expect(404));
 }
 
 #[tokio::test]

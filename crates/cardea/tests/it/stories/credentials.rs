@@ -2,9 +2,11 @@ use std::collections::BTreeSet;
 
 use cardea_auth::{Claims, Lifetime, Signer};
 use cardea_core::{
+    log::ChainKey,
     secret::ExposeSecret as _,
     time::{Clock as _, Millis},
 };
+use cardea_store::Db;
 use cardea_testkit::{
     World,
     model::Act,
@@ -33,6 +35,21 @@ async fn a_credential_that_is_none_or_old_or_double_opens_nothing() {
     world.clock.advance(Millis::from_secs(13 * 3_600));
     let late = ann.get("/api/v1/agents").await.expect(401);
     assert_eq!(late.at("/code"), "token_expired");
+}
+
+#[tokio::test]
+async fn the_last_use_of_a_key_is_kept_by_a_server_that_stops() {
+    let world = World::start().await;
+    let admin = world.person((TENANT, "admin"), &["admin", "support"], &["read"]);
+    let wanted =
+        json!({ "user": "robot", "name": "n", "roles": ["support"], "scopes": ["read"], "expires": "2h" });
+    let key = admin.post("/api/v1/keys", &wanted).await.expect(201).at("/key").to_owned();
+    drop(world.holder(&key).get("/api/v1/agents").await.expect(200));
+    world.app.stop().await;
+    let db = Db::open(world.app.config.db.clone(), ChainKey::new(&[7; 32])).await.unwrap();
+    let used: Vec<(Option<i64>,)> = db.rows("SELECT last_used_at FROM api_keys", Vec::new()).await.unwrap();
+    assert_eq!(used, [(Some(world.clock.now().0),)]);
+    db.close().await;
 }
 
 #[tokio::test]
