@@ -209,6 +209,31 @@ mod tests {
     }
 
     #[test]
+    fn what_a_tool_does_is_told_in_the_imperative_and_gets_no_second_look() {
+        use super::{
+            super::{Engine, Look, Profile, SecondReader, Surface},
+            second::DIMS,
+        };
+
+        #[derive(Debug)]
+        struct Nobody;
+        impl SecondReader for Nobody {
+            fn read(&self, _: &str) -> Option<[f32; DIMS]> {
+                None
+            }
+
+            fn look(&self, _: &str) -> Option<Look> {
+                None
+            }
+        }
+        let profile = Profile::built_in("strict").unwrap();
+        let engine = Engine::new(&profile).unwrap().with_reader(std::sync::Arc::new(Nobody));
+        let text = "Find a dentist near a place who is open on a given day.";
+        assert!(engine.scan(text, Surface::ToolResult).is_refusal(), "nobody answered");
+        assert!(!engine.scan(text, Surface::ToolDescription).is_refusal());
+    }
+
+    #[test]
     fn what_authors_write_to_defend_an_agent_is_no_attack_and_the_same_words_turned_round_are() {
         use super::super::{Engine, Profile, Surface};
 
