@@ -97,20 +97,25 @@ def has_words(part):
     return bool(re.search(rb"[A-Za-z\x80-\xff]", part)) and not re.fullmatch(rb"```[A-Za-z0-9]*", part)
 
 
-def sentences(text):
-    """Sentences of a record: short ones go on with the next, long ones are cut, and what has no words is none."""
-    raw = text.encode("utf-8", "replace")[:LONGEST]
-    cuts = [match.start() for match in ENDS.finditer(raw)] + [len(raw)]
+def cuts(raw):
+    """(start, end) of the sentences of a record: short ones go on with the next, long ones are cut, and what has no words is none."""
+    ends = [match.start() for match in ENDS.finditer(raw)] + [len(raw)]
     start = 0
-    for cut in cuts:
+    for cut in ends:
         while cut - start >= SHORTEST or cut == len(raw):
             blank = raw.find(b" ", start + LONG, cut)
             end = cut if blank < 0 else blank
             if end > start and has_words(raw[start:end]):
-                yield raw[start:end]
+                yield start, end
             start = end
             if end == cut:
                 break
+
+
+def sentences(text):
+    """The sentences themselves."""
+    raw = text.encode("utf-8", "replace")[:LONGEST]
+    return (raw[start:end] for start, end in cuts(raw))
 
 
 def record(text, lexicon):

@@ -21,6 +21,7 @@ import hashlib
 import json
 import os
 import pathlib
+import re
 import struct
 import subprocess
 import sys
@@ -37,7 +38,7 @@ import own
 import second
 from concepts import BITS as CONCEPT_BITS
 from concepts import Lexicon
-from features import BITS, BLOCK, prompt, record, sentences, spans, squeeze
+from features import BITS, BLOCK, LONGEST, cuts, prompt, record, sentences, spans, squeeze
 from second import told, weigh
 
 HERE = pathlib.Path(__file__).parent
@@ -52,6 +53,9 @@ SIZE = {"prompt": 1 << BITS, "document": 1 << (BITS - 1)}
 # What a structural rule adds to the margin for each point of its confidence: `RULE_WEIGHT` in the engine.
 RULE_WEIGHT = 2.0
 SHORTEST_CHILD = 16
+KEYLIKE = re.compile(r"[A-Za-z0-9+/%\\_.=-]{18,}|-----|(?:\d[ .-]?){9,}")
+# What the sentences around an order of ours count together, beside the order.
+AROUND = 0.3
 ALLOWED = ("MIT", "Apache-2.0", "CC0-1.0")
 
 # Sources that share their harmless part with another are left out together: otherwise a model that has seen only the
@@ -107,7 +111,7 @@ def load(folder, registry):
             made[surface].append((row["text"], int(row["label"]), row["source"], row["licence"].split(" ")[0] in ALLOWED, None))
     requests = [row[0] for row in made["prompt"] if row[2] in ("bfcl", "self-instruct", "fastchat-bench") and 20 < len(row[0]) < 160]
     for text, label, unit, surface, order in own.rows(requests):
-        made[surface].append((text, label, f"own/{zlib.crc32(unit.encode()) % 7}" + ("/work" if unit.startswith("work ") else ""), True, order))
+        made[surface].append((text, label, f"own/{own.part(unit)}" + ("/work" if unit.startswith("work ") else ""), True, order))
     made["document"] += manuals(registry)
     return {surface: Rows(rows) for surface, rows in made.items()}
 
@@ -148,6 +152,12 @@ class Windows:
                         index[part].append(features)
                         sizes[part].append(len(features))
                     owner.append(number)
+            if self.first[-1] == len(owner):
+                # A text without words: the bias alone, as in the engine.
+                for part in (0, 1):
+                    index[part].append(np.zeros(0, np.int32))
+                    sizes[part].append(0)
+                owner.append(number)
         self.first, self.owner, self.boost = np.array(self.first), np.array(owner), np.array(boost, np.float32)
         self.ends, self.surface = np.append(self.first[1:], len(owner)), surface
         blocks = []
@@ -181,7 +191,7 @@ class Windows:
                     return extract(b"".join(parts[number : number + count]).decode("utf-8", "replace"))
                 count = len(windows)
             left -= count
-        raise IndexError(window)
+        return extract(self.views[text][0])
 
 
 def blocks_of(view):
@@ -225,14 +235,14 @@ def seed(number):
 
 
 def fit(windows, chosen, label, weight, number, start=None, epochs=5):
-    """The rules' part of the margin is given. The number tells the order of the texts."""
+    """Labels and weights are of windows; the rules' part of the margin is given. The number tells the order of the texts."""
     matrix, owner = windows.matrix[chosen], windows.owner[chosen]
-    share = weight[owner] / weight[owner].mean()
+    share = weight[chosen] / weight[chosen].mean()
     weights = np.zeros(matrix.shape[1], np.float32) if start is None else start[:-1].astype(np.float32)
     bias = np.array([0.0 if start is None else start[-1]])
     seed(number)
     order = np.random.default_rng(number).permutation(len(chosen))
-    descend(matrix.indptr, matrix.indices, matrix.data, label[owner].astype(np.float32), share.astype(np.float32), windows.boost[owner], weights, bias, order, epochs, 0.15, PRIOR[windows.surface])
+    descend(matrix.indptr, matrix.indices, matrix.data, label[chosen].astype(np.float32), share.astype(np.float32), windows.boost[owner], weights, bias, order, epochs, 0.15, PRIOR[windows.surface])
     return np.append(weights, bias[0])
 
 
@@ -264,32 +274,49 @@ def believed(rows, windows, use, surface):
 
 def one_model(rows, windows, use, surface, number):
     """First on whole texts (records: on all windows of harmless ones), then on each attack's strongest window."""
-    weight, label = weigh(rows, use), rows.label.astype(np.float64)
+    of_row, owner = weigh(rows, use), windows.owner
+    weight, label = of_row[owner], rows.label[owner].astype(np.float64)
     if surface == "prompt":
         chosen = windows.first[use]
         model = fit(windows, chosen, label, weight, number)
         best = windows.best(windows.margins(model))
         return fit(windows, np.concatenate([chosen, best[use]]), label, weight, number, model, epochs=3)
-    # What the orders look like is known for our own records; of others every window is a guess at first.
-    harmless = np.flatnonzero((use & (rows.label == 0))[windows.owner])
-    count = windows.ends - windows.first
-    weight[rows.label == 0] /= np.maximum(count[rows.label == 0], 1)
-    model = fit(windows, np.concatenate([harmless, windows.sure[(use & (rows.label == 1))[windows.owner[windows.sure]]]]), label, weight, number, epochs=4)
+    # What the orders look like is known for our own records, and what stands around them is harmless; of others every window
+    # is a guess at first.
+    # What stands in harmless texts as well is no order: else a model learns the records that attacks were put into.
+    around = (~windows.order | np.isin(windows.key, windows.key[use[owner] & (label == 0)])) & (label == 1)
+    count = np.maximum(np.bincount(owner, (label == 0) | around, len(rows)), 1)[owner]
+    weight = np.where(around, AROUND * weight / count, np.where(label == 0, weight / count, weight))
+    label[around] = 0
+    harmless = np.flatnonzero(use[owner] & (label == 0))
+    model = fit(windows, np.concatenate([harmless, windows.sure[use[owner[windows.sure]]]]), label, weight, number, epochs=4)
     for _ in range(2):
-        best = windows.best(windows.margins(model))
+        best = windows.best(np.where(around, -np.inf, windows.margins(model)))
         model = fit(windows, np.concatenate([harmless, best[use]]), label, weight, number, model, epochs=3)
     return model
 
 
-def sure_windows(windows, rows):
-    """The windows of attacks that are made of nothing but the order, and of attacks whose order is not known."""
-    sure = []
+def know_orders(engine, windows, rows):
+    """Which windows of attacks hold some of the order (all where it is not known), and which are taken for orders from the start."""
+    known = sorted({order for order in rows.order if order})
+    folded = dict(zip(known, (views[0].strip() for views, _ in clues(engine, known, True))))
+    matrix = windows.matrix
+    windows.key = np.array([zlib.crc32(matrix.indices[start:end].tobytes()) for start, end in zip(matrix.indptr, matrix.indptr[1:])])
+    windows.order, windows.sure = np.ones(len(windows.owner), bool), []
     for number in np.flatnonzero(rows.label == 1):
-        windows_of = np.arange(windows.first[number], windows.ends[number])
-        alone = rows.order[number] is not None and rows.text[number] == rows.order[number]
-        if alone or (rows.order[number] is None and len(windows_of) <= 6):
-            sure.append(windows_of)
-    return np.concatenate(sure)
+        at = np.arange(windows.first[number], windows.ends[number])
+        order, raw = rows.order[number], windows.views[number][0].encode("utf-8", "replace")[:LONGEST]
+        wanted = folded.get(order, "").encode("utf-8", "replace")
+        start = raw.find(wanted) if wanted else -1
+        if start >= 0:
+            parts = list(cuts(raw))
+            inside = [parts[first][0] < start + len(wanted) and parts[first + count - 1][1] > start for first, count in spans(len(parts))]
+            if any(inside):
+                windows.order[at[: len(inside)]] = inside
+        alone = order is not None and rows.text[number] == order
+        if alone or (order is None and len(at) <= 6):
+            windows.sure.append(at)
+    windows.sure = np.concatenate(windows.sure)
 
 
 def quantise(model, surface):
@@ -309,7 +336,7 @@ def surface_of(options, surface):
     folded, _ = next(clues(options.engine, [CONCEPTS.read_text(encoding="utf-8")], False))
     windows = Windows(options.engine, rows.text, surface, Lexicon(folded[0]))
     if surface == "document":
-        windows.sure = sure_windows(windows, rows)
+        know_orders(options.engine, windows, rows)
     print(surface, len(rows), "texts", windows.matrix.shape[0], "windows", flush=True)
     held, best = np.full(len(rows), np.nan, np.float32), np.zeros(len(rows), int)
     names = sorted(set(rows.fold))
@@ -337,7 +364,8 @@ def surface_of(options, surface):
     margins = windows.margins(model)
     margins = margins[windows.best(margins)]
     # The engine's test scores what is written, not other readings of it.
-    mine = np.flatnonzero([source.startswith("own/") and len(text) < 400 and len(views) == 1 for source, text, views in zip(rows.source, rows.text, windows.views)])
+    # What could be a key is not kept: scanners of repositories would stop at it.
+    mine = np.flatnonzero([source.startswith("own/") and len(text) < 400 and len(views) == 1 and not KEYLIKE.search(text) for source, text, views in zip(rows.source, rows.text, windows.views)])
     chosen = np.random.default_rng(3).permutation(mine)[:40]
     golden = [{"text": rows.text[n], "untrusted": surface == "document", "margin": round(float(margins[n]), 4)} for n in chosen]
     return struct.pack("<6f", *scales, model[-1], *lines), b"".join(part.tobytes() for part in whole), head, figures, golden
@@ -363,12 +391,13 @@ def main():
     parser.add_argument("--out", type=pathlib.Path, default=HERE)
     parser.add_argument("--only", choices=tuple(SIZE), help="train this part and keep the other of the files here")
     parser.add_argument("--check", type=pathlib.Path, help="write to this folder instead, and say which files differ from those here")
+    parser.add_argument("--processes", type=int, default=2, choices=(1, 2), help="both surfaces beside each other, or one after the other")
     parser.add_argument("--groups", type=int, default=6, help="sources are left out in so many groups")
     parser.add_argument("--alone", choices=("sevenths", "whole"), help="leave each source out alone, manuals by sevenths or as a whole, and write nothing but `alone.json`")
     options = parser.parse_args()
     options.out = options.check or options.out
     surfaces = [surface for surface in SIZE if options.only in (surface, None)]
-    with concurrent.futures.ProcessPoolExecutor(2) as pool:
+    with concurrent.futures.ProcessPoolExecutor(options.processes) as pool:
         made = dict(zip(surfaces, pool.map(surface_of, [options] * len(surfaces), surfaces)))
     if options.alone:
         kept = json.loads((HERE / "alone.json").read_text()) if options.only else {}

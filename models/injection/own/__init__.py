@@ -8,8 +8,9 @@ import base64
 import codecs
 import random
 import re
+import zlib
 
-from . import documents, english, everyday, fresh, languages, quoted, said, wider, work
+from . import defences, documents, english, everyday, fresh, further, languages, noise, quoted, said, tasks, trades, wider, work
 
 SLOT = re.compile(r"\{([A-Za-z]+[0-9]?)\}")
 LOOKS = str.maketrans({"a": "а", "e": "е", "o": "ο", "i": "1", "s": "$", "t": "7", "c": "с", "p": "р", "l": "ι"})
@@ -162,13 +163,124 @@ def everyday_prompts(rnd, each):
                 yield f"{rnd.choice(texts)} {text}", 1, f"{language}: {tactic}", "prompt", None
 
 
-def rows(requests=(), seed=7, each=16):
+def given(rnd, each):
+    """Tasks with what they are about, setups of agents, and harmless talk in the words of attacks."""
+    for family, template, times in tasks.SHAPES:
+        for _ in range(each * times):
+            # The task is the unit: with what is pasted below it, it stays in one part.
+            head = rnd.choice(tasks.SLOTS[family]) if f"{{{family}}}" in template else template
+            text = fill(rnd, template.replace(f"{{{family}}}", head), tasks.SLOTS).strip()
+            yield tidy(rnd, text) if "\n" not in text else text, 0, f"given {family}: {head[:40]}", "prompt", None
+    yield from ((text, 0, f"given abroad: {text[:20]}", "prompt", None) for text in tasks.ABROAD)
+    # What people paste: letters, chats, tickets, minutes, pages and results, with a task before or after it or alone.
+    for room, slots in ((work, work.SLOTS), (trades, trades.SLOTS)):
+        for family, templates in room.RECORDS.items():
+            for number, template in enumerate(templates):
+                for _ in range(each):
+                    yield under(rnd, fill(rnd, template, slots)), 0, f"given {family} {number}", "prompt", None
+
+
+def under(rnd, text):
+    task, way = fill(rnd, rnd.choice(tasks.SLOTS["task"]), tasks.SLOTS), rnd.random()
+    return f"{task}\n\n{text}" if way < 0.5 else f"{text}\n\n{task}" if way < 0.65 else text
+
+
+def more_attacks(rnd, each, others):
+    """Games with a kept string, orders to tools, orders after a question; and attacks and harmless texts in disguise."""
+    for family, template, times in further.SHAPES:
+        for _ in range(each * times):
+            head = rnd.choice(further.SLOTS[family]) if f"{{{family}}}" in template else template
+            yield tidy(rnd, fill(rnd, template.replace(f"{{{family}}}", head), further.SLOTS)), 1, f"further {family}: {head[:40]}", "prompt", None
+    # What stands before such an order is harmless by itself.
+    for text in further.SLOTS["plainly"] + further.SLOTS["first"]:
+        yield text, 0, f"further plainly: {text[:40]}", "prompt", None
+        yield f"{text} {rnd.choice(further.SLOTS['first'])}", 0, f"further plainly: {text[:40]}", "prompt", None
+    for text, label, unit, *_ in rnd.sample(others, len(others) // 6):
+        if 8 < len(text) < 160:
+            yield further.disguise(rnd, text, label), label, unit, "prompt", None
+
+
+def part(unit):
+    """Texts of our own are held out by sevenths, whole units at a time."""
+    return zlib.crc32(unit.encode()) % 7
+
+
+def guarded(rnd, each):
+    """Setups that defend themselves, the same in handbooks, and attacks in their words. Sentences of one setup are of one seventh."""
+    slots, by_part = dict(defences.SLOTS), {}
+    for family, templates in defences.DEFENCES.items():
+        for template in templates:
+            by_part.setdefault(part(f"defence {template}"), []).append(template)
+            for _ in range(each // 2):
+                text = fill(rnd, template, slots)
+                yield tidy(rnd, text), 0, f"defence {template}", "prompt", None
+    for number, templates in sorted(by_part.items()):
+        unit = next(f"defence {template}" for template in templates)
+        for surface, shapes, times in (("prompt", defences.SETUPS, each * 2), ("document", defences.PAPERS, each)):
+            for shape in shapes:
+                for _ in range(times // 3):
+                    while "{d}" in shape:
+                        shape = shape.replace("{d}", rnd.choice(templates), 1)
+                    yield fill(rnd, shape, slots).strip(), 0, unit if surface == "prompt" else f"work {unit}", surface, None
+                    shape = rnd.choice(shapes)
+    for language, texts in defences.ABROAD.items():
+        yield from ((text, 0, f"defence {language}", "prompt", None) for text in texts)
+        yield from ((rnd.choice((" ", "\n", "\n- ")).join(rnd.sample(texts, rnd.randrange(2, 4))), 0, f"defence {language}", "prompt", None) for _ in range(each))
+        yield from ((" ".join(rnd.sample(texts, 2)), 0, f"work defence {language}", "document", None) for _ in range(each // 4))
+    for family, templates in defences.ATTACKS.items():
+        for template in templates:
+            for _ in range(each * 2):
+                yield tidy(rnd, fill(rnd, template, slots)), 1, f"defence {family} {template}", "prompt", None
+    for language, texts in defences.ABROAD_ATTACKS.items():
+        for text in texts:
+            yield text, 1, f"defence {language} {text}", "prompt", None
+            # A sentence that defends does not make what stands beside it harmless.
+            yield from ((f"{rnd.choice(defences.ABROAD[language])} {text}", 1, f"defence {language} {text}", "prompt", None) for _ in range(each // 4))
+
+
+def trade(rnd, each):
+    """Orders by trade in records, handed to the model or bare, and harmless records of the same trades."""
+    slots = dict(documents.SLOTS, **trades.SLOTS)
+    handed = [template for templates in documents.TACTICS.values() for template in templates]
+    for order in trades.ORDERS:
+        for number in range(each * 2):
+            template = rnd.choice(trades.BARE if number % 2 else handed)
+            task = fill(rnd, order, slots)
+            text = fill(rnd, template.replace("{task}", task.replace("{", "{{")).replace("{Task}", task[:1].upper() + task[1:]), slots).strip()
+            whole = text if rnd.random() < 0.15 else carrier(rnd, text)
+            yield whole, 1, f"trade {order[:40]}", "document", text
+    for family, templates in trades.RECORDS.items():
+        for number, template in enumerate(templates):
+            for _ in range(each * 2):
+                yield fill(rnd, template, trades.SLOTS), 0, f"work trade {family} {number}", "document", None
+    for language, texts in trades.ABROAD.items():
+        for _ in range(each):
+            yield fill(rnd, " ".join(rnd.sample(texts, 2)), trades.SLOTS), 0, f"work trade {language}", "document", None
+
+
+def noisy(rnd, each):
+    """Keys, dumps and encoded values, and short posts: nobody orders anything there."""
+    for name in noise.SHAPES:
+        for number in range(each * 3):
+            yield noise.blob(rnd, name), 0, f"noise {name}", "prompt", None
+            if number % 3 == 0:
+                yield noise.blob(rnd, name), 0, f"work noise {name}", "document", None
+    for number, template in enumerate(noise.POSTS):
+        for _ in range(each * 4):
+            yield fill(rnd, template, noise.SLOTS).strip(), 0, f"noise post {number}", "prompt", None
+
+
+def rows(requests=(), seed=7, each=16, rooms=None):
     """All texts, each once. `requests` are harmless things that users ask for; inside a record they are orders."""
-    rnd = random.Random(seed)
-    seen = set()
-    more, last = random.Random(seed + 1), random.Random(seed + 2)
-    for source in (prompts(rnd, each), records(rnd, each * 2, requests), working(more, each * 2), everyday_prompts(last, each)):
-        for row in source:
+    seen, made = set(), []
+    sources = (
+        ("prompts", 0, lambda rnd: prompts(rnd, each)), ("records", 0, lambda rnd: records(rnd, each * 2, requests)), ("working", 1, lambda rnd: working(rnd, each * 2)), ("everyday", 2, lambda rnd: everyday_prompts(rnd, each)),
+        ("noisy", 7, lambda rnd: noisy(rnd, each)), ("given", 3, lambda rnd: given(rnd, each)), ("guarded", 4, lambda rnd: guarded(rnd, each)), ("trade", 5, lambda rnd: trade(rnd, each)), ("more", 6, lambda rnd: more_attacks(rnd, each, [row for row in made if row[3] == "prompt"])),
+    )
+    random_of = [random.Random(seed + number) for number in range(8)]
+    for name, number, source in sources:
+        for row in source(random_of[number]) if rooms is None or name in rooms else ():
             if row[0] not in seen:
                 seen.add(row[0])
+                made.append(row)
                 yield row
