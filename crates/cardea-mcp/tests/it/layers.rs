@@ -94,16 +94,22 @@ async fn what_a_handler_tells_stands_inside_the_span_of_its_call_and_trace() {
         .tool(Tool::new("tells", tells).about("Tells something.").reads());
     let ann = TestClient::new(server).unwrap().as_user("ann");
     let parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
-    let meta = json!({
-        "io.modelcontextprotocol/protocolVersion": "2026-07-28",
-        "io.modelcontextprotocol/clientInfo": { "name": "test", "version": "0" },
-        "io.modelcontextprotocol/clientCapabilities": {},
-        "traceparent": parent,
-    });
-    ann.post("tools/call", Some("tells"), json!({ "name": "tells", "arguments": {}, "_meta": meta })).await;
-    let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
-    let line = text.lines().find(|line| line.contains("inside the handler")).expect("a line");
-    let line: serde_json::Value = serde_json::from_str(line).unwrap();
+    let tells = async |parent: &str| {
+        let meta = json!({
+            "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+            "io.modelcontextprotocol/clientInfo": { "name": "test", "version": "0" },
+            "io.modelcontextprotocol/clientCapabilities": {},
+            "traceparent": parent,
+        });
+        let call = json!({ "name": "tells", "arguments": {}, "_meta": meta });
+        ann.post("tools/call", Some("tells"), call).await;
+        let text = String::from_utf8(std::mem::take(&mut *lines.0.lock().unwrap())).unwrap();
+        let line = text.lines().find(|line| line.contains("inside the handler")).expect("a line");
+        serde_json::from_str::<serde_json::Value>(line).unwrap()
+    };
+    let line = tells(&format!("{parent}{}", "x".repeat(10_000))).await;
+    assert!(line["span"].get("trace.parent").is_none(), "what is no place in a trace is not told: {line}");
+    let line = tells(parent).await;
     let span = &line["span"];
     assert_eq!((&span["name"], &span["tool.name"]), (&json!("tool call"), &json!("tells")), "{line}");
     assert_eq!((&span["user.id"], &span["trace.parent"]), (&json!("ann"), &json!(parent)), "{line}");

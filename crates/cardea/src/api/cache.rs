@@ -22,6 +22,7 @@ const FIGURES: Right = Right { name: "cache.figures", roles: &[ADMIN, AUDITOR], 
 
 /// What to clear: one of these, or nothing for the caller's own.
 #[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Clear {
     tag: Option<String>,
     user: Option<String>,

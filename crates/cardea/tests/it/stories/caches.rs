@@ -272,6 +272,7 @@ async fn cached_answers_are_cleared_by_their_owner_and_by_the_tenants_administra
     drop(ann.delete("/api/v1/cache?tag=news").await.expect(403));
     drop(ann.delete("/api/v1/cache?all=true").await.expect(403));
     drop(admin.delete("/api/v1/cache?all=true&user=support").await.expect(400));
+    drop(admin.delete("/api/v1/cache?usr=support").await.expect(400)); // not its own instead
     drop(stranger.delete("/api/v1/cache?user=support").await.expect(200));
     drop(stranger.delete("/api/v1/cache?all=true").await.expect(200));
     drop(admin.delete("/api/v1/cache").await.expect(200));
