@@ -1,4 +1,4 @@
-//! The till: what requests reserve and pay at the same time is one commit.
+//! Group commit of budgets: what requests reserve and pay at the same time is one commit.
 //!
 //! While one commit is on its way to the disk, whatever comes meanwhile waits for it, and goes with the next one, added
 //! up: a budget that a hundred requests draw on is changed once for all of them. A request alone does not wait. If
@@ -100,7 +100,7 @@ impl GroupCommit {
     }
 }
 
-/// Work that is dropped half way leaves the till open for others, and nobody waiting in it.
+/// Work that is dropped half way leaves the group open for others, and nobody waiting in it.
 struct Open<'a>(&'a GroupCommit);
 
 impl Drop for Open<'_> {
@@ -161,7 +161,7 @@ impl Control {
         loop {
             let orders = self.inner.group_commit.next();
             if orders.is_empty() {
-                // Nobody is left behind: the till was marked as free under the same lock that saw it empty.
+                // Nobody is left behind: the group was marked as free under the same lock that saw it empty.
                 std::mem::forget(open);
                 return;
             }

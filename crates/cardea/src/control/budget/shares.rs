@@ -1,4 +1,4 @@
-//! Purses: what this node holds of each budget, so that most requests wait for no commit.
+//! Shares: what this node holds of each budget, so that most requests wait for no commit.
 //!
 //! Where a budget is large, a reservation takes a block more than it needs from the database, and those that follow are
 //! made out of it, in memory. What was used is written down every tenth of a second, and what is held in vain is given
@@ -18,7 +18,7 @@ const PART_OF_BUDGET: u64 = 1_000;
 /// and at most as much as so many reservations.
 const RESERVATIONS: u64 = 64;
 
-/// A purse out of which nothing was paid for so many looks is given back.
+/// A share out of which nothing was paid for so many looks is given back.
 const IDLE_LOOKS: u8 = 10;
 
 /// What is to be reserved in one row.
@@ -111,7 +111,7 @@ pub(super) struct Payment {
     used: u64,
 }
 
-/// What payments ask of the till.
+/// What payments ask of the group commit.
 pub(super) fn changes(payments: &[Payment]) -> Vec<(RowKey, Change)> {
     let change = |paid: &Payment| (paid.place.clone(), Change::Pay { held: paid.held, used: paid.used });
     payments.iter().map(change).collect()
@@ -133,7 +133,7 @@ impl Shares {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes each line out of its purse, or tells what the database must be asked for: nothing if it is empty. What is asked for
+    /// Takes each reservation out of its share, or tells what the database must be asked for: nothing if it is empty. What is asked for
     /// counts as held from now on, so that nothing of it can seem to be lost. With `blocks` more is asked for than is needed.
     pub(super) fn take(&self, lines: &mut [Reservation], blocks: bool) -> Vec<(RowKey, Change)> {
         let mut all = self.all();
@@ -235,7 +235,7 @@ impl Shares {
         all.shares.retain(|_, share| !share.is_empty());
     }
 
-    /// True if nobody pays out of the purses yet: then the caller must see to it.
+    /// True if nobody pays out of the shares yet: then the caller must see to it.
     pub(super) fn keep(&self) -> bool {
         !std::mem::replace(&mut self.all().kept, true)
     }
