@@ -1,7 +1,7 @@
 //! Places at which a test may end the process, as a power cut would, or let it meet an error.
 //!
 //! A test starts the program with `CRASH_AT=NAME` or `NAME:3`; the process then ends without any clean-up
-//! when it comes to that place for the first, or the third, time. With `FAIL_AT=NAME:7` every seventh pass is an error.
+//! when it comes to that place for the first, or the third, time. With `FAIL_AT=NAME:7` one pass in seven is an error.
 //! Without the feature `crash-points`, which only tests switch on, all of this is nothing.
 
 /// Every place there is, in the order of one request's commit. A test crashes at each.
@@ -65,5 +65,17 @@ pub(crate) fn fails(name: &'static str) -> bool {
         Some((name.to_owned(), every.parse().ok()?))
     });
     let Some((place, every)) = wanted else { return false };
-    place == name && (PASSED.fetch_add(1, Ordering::SeqCst) + 1).is_multiple_of(*every)
+    place == name && scattered(PASSED.fetch_add(1, Ordering::SeqCst) + 1).is_multiple_of(*every)
+}
+
+/// A number that looks as if it was thrown, for a count: the mixing of SplitMix64 (Steele, Lea, Flood, 2014).
+///
+/// WHY not the count itself: commits that recur, those of the upkeep and of a turn that is tried again every ten seconds, fall
+/// in step with it, and then the same commit of that turn fails for ever.
+#[cfg(feature = "crash-points")]
+const fn scattered(count: u64) -> u64 {
+    let mixed = count.wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    let mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    mixed ^ (mixed >> 31)
 }
