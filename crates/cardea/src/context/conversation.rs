@@ -13,7 +13,7 @@ use cardea_core::{
 use cardea_store::{Commit, CommitError, args};
 use serde::{Deserialize, Serialize};
 
-use super::{Context, Owned};
+use super::{Context, Owned, originals::secret_of};
 
 /// A conversation that its owner may see.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -28,6 +28,9 @@ pub struct Conversation {
     pub created_at: Timestamp,
     /// When something was last said.
     pub updated_at: Timestamp,
+    /// False if nothing stands behind placeholders in it, as far as was looked.
+    #[serde(skip)]
+    pub(super) has_placeholders: bool,
 }
 
 /// One message of a conversation.
@@ -96,7 +99,7 @@ const TITLE: usize = 80;
 type Row = (ConversationId, AgentName, String, Timestamp, Timestamp);
 
 fn read((id, agent, title, created_at, updated_at): Row) -> Conversation {
-    Conversation { id, agent, title, created_at, updated_at }
+    Conversation { id, agent, title, created_at, updated_at, has_placeholders: true }
 }
 
 impl Context {
@@ -137,6 +140,7 @@ impl Context {
             title: first_words.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(TITLE).collect(),
             created_at: now,
             updated_at: now,
+            has_placeholders: false,
         };
         *rows = std::mem::take(rows).run(
             "INSERT INTO conversations (id, tenant, owner, user_id, agent, title, created_at, updated_at) \
@@ -151,11 +155,18 @@ impl Context {
     /// # Errors
     /// `not_found`, or what the store says.
     pub async fn conversation(&self, caller: &Caller, id: ConversationId) -> Result<Owned<Conversation>> {
-        let sql = "SELECT id, agent, title, created_at, updated_at FROM conversations \
-                   WHERE id = $1 AND owner = $2 AND tenant = $3 AND deleted_at IS NULL";
-        let rows: Vec<Row> = self.inner.db.rows(sql, args![id, caller.key(), &caller.tenant]).await?;
-        let row = rows.into_iter().next().ok_or_else(|| Error::new(Code::NotFound))?;
-        Ok(Owned::new(read(row), caller))
+        // The secret is looked for in the same read: most conversations have none.
+        let sql = "SELECT id, agent, title, created_at, updated_at, \
+                   (SELECT CAST(COUNT(*) AS BIGINT) FROM secrets WHERE tenant = $3 AND name = $4) \
+                   FROM conversations WHERE id = $1 AND owner = $2 AND tenant = $3 AND deleted_at IS NULL";
+        let args = args![id, caller.key(), &caller.tenant, secret_of(id)];
+        let found: Option<(ConversationId, AgentName, String, Timestamp, Timestamp, i64)> =
+            self.inner.db.row(sql, args).await?;
+        let Some((id, agent, title, created_at, updated_at, secrets)) = found else {
+            return Err(Error::new(Code::NotFound));
+        };
+        let talk = Conversation { id, agent, title, created_at, updated_at, has_placeholders: secrets > 0 };
+        Ok(Owned::new(talk, caller))
     }
 
     /// The caller's conversations, the newest first.

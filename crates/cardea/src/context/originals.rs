@@ -12,7 +12,8 @@ use serde_json::json;
 use super::{Context, Conversation, Owned, Said};
 use crate::control::Placeholders;
 
-fn name(conversation: ConversationId) -> String {
+/// The name of the secret that holds the placeholders of a conversation.
+pub(super) fn secret_of(conversation: ConversationId) -> String {
     format!("placeholders/{conversation}")
 }
 
@@ -23,8 +24,8 @@ impl Context {
     /// What the vault says.
     pub async fn placeholders(&self, talk: Option<&Owned<Conversation>>) -> Result<Placeholders> {
         match talk {
-            Some(talk) => self.placeholders_of(talk.owner(), Some(talk.id)).await,
-            None => Ok(Placeholders::default()),
+            Some(talk) if talk.has_placeholders => self.placeholders_of(talk.owner(), Some(talk.id)).await,
+            _ => Ok(Placeholders::default()),
         }
     }
 
@@ -38,7 +39,7 @@ impl Context {
         conversation: Option<ConversationId>,
     ) -> Result<Placeholders> {
         let Some(id) = conversation else { return Ok(Placeholders::default()) };
-        match self.inner.vault.open_kept(&owner.tenant, &name(id)).await? {
+        match self.inner.vault.open_kept(&owner.tenant, &secret_of(id)).await? {
             Some((kept, bytes)) => Placeholders::open(&bytes, kept),
             None => Ok(Placeholders::default()),
         }
@@ -57,7 +58,7 @@ impl Context {
         let (Some(id), Some((bytes, before))) = (conversation, placeholders.unsaved()) else {
             return Ok(Commit::new());
         };
-        match self.inner.vault.keeping((who, &name(id)), before, &bytes) {
+        match self.inner.vault.keeping((who, &secret_of(id)), before, &bytes) {
             Ok((rows, kept)) => {
                 placeholders.saved(kept);
                 Ok(rows)
@@ -86,7 +87,7 @@ impl Context {
     ) -> Result<Commit> {
         let sql = "SELECT id FROM conversations WHERE id = $1 AND \
                    COALESCE((SELECT version FROM secrets WHERE tenant = $2 AND name = $3), 0) = CAST($4 AS BIGINT)";
-        let args = args![conversation, &who.tenant, name(conversation), placeholders.version()];
+        let args = args![conversation, &who.tenant, secret_of(conversation), placeholders.version()];
         let unchanged = Commit::new().guard("placeholders", sql, args);
         Ok(unchanged.and(self.keep_placeholders(who, Some(conversation), placeholders)?))
     }
@@ -105,12 +106,12 @@ impl Context {
         let Some(id) = conversation.filter(|_| placeholders.any()) else { return Ok(rows) };
         let sql = "DELETE FROM secrets WHERE tenant = $1 AND name = $2 AND EXISTS \
                    (SELECT 1 FROM conversations WHERE id = $3 AND deleted_at IS NOT NULL)";
-        Ok(rows.run(sql, args![&who.tenant, name(id), id]))
+        Ok(rows.run(sql, args![&who.tenant, secret_of(id), id]))
     }
 
     /// The rows that destroy them, for the commit that deletes the conversation.
     pub(super) fn forget_placeholders(&self, tenant: &TenantId, conversation: ConversationId) -> Commit {
-        self.inner.vault.forgetting(tenant, &name(conversation))
+        self.inner.vault.forgetting(tenant, &secret_of(conversation))
     }
 
     /// The same messages with the values behind placeholders of these labels, for the owner of the conversation. `rows`

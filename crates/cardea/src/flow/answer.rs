@@ -1,11 +1,7 @@
 //! Everything between the question and the answer.
 
-use std::sync::Arc;
-
-use cardea_auth::Caller;
 use cardea_core::{
     Result,
-    agent::Agent,
     journal::{Recovery, StepState, after_crash},
     message::Message,
     policy::taint::CACHE,
@@ -16,11 +12,11 @@ use super::{
     converse::{Thought, converse},
     keep::keep,
     recheck::recheck,
+    run::Run,
     tool_call::{Called, cut_off, tool_call},
     visible::visible,
 };
 use crate::{
-    app::App,
     context::cache::{Layer, Lookup, QueryContext, Reuse},
     turn::{CacheUse, Step, Turn},
 };
@@ -30,17 +26,18 @@ use crate::{
 /// # Errors
 /// The code of the limit, room or neighbour that ended it. The caller closes the turn with it.
 pub(super) async fn answer(
-    app: &App,
-    (caller, agent): (&Caller, &Arc<Agent>),
+    run: Run<'_>,
     turn: &mut Turn,
     outlet: &mut Outlet,
     reuse: Reuse,
 ) -> Result<Thought> {
+    let Run { app, caller, agent, .. } = run;
     let trace = turn.trace().clone();
-    let history = trace.time("history", history(app, agent, turn)).await?; // what was said before
+    let before = async { tokio::try_join!(history(run, turn), app.turns.taint_before(turn)) };
+    let (history, taint) = trace.time("history", before).await?; // what was said before
     // WHY: what was read in an earlier turn stands in the history, and is no more to be trusted now.
-    app.turns.taint_before(turn).await?.into_iter().for_each(|source| turn.taint_with(source));
-    let tools = visible(app, caller, agent, "chat"); // allowed first,
+    taint.into_iter().for_each(|source| turn.taint_with(source));
+    let tools = visible(run); // allowed first,
     let query = app.context.cache().query(
         caller,
         agent,
@@ -50,7 +47,7 @@ pub(super) async fn answer(
             history: &history,
             policy: app.control.policies().version(),
             tools: &tools.version,
-            guard: agent.spec.guard.as_deref().unwrap_or_default(),
+            guard: run.guard().unwrap_or_default(),
             model: app.models.identity(&agent.spec.model),
             reuse,
         },
@@ -67,20 +64,19 @@ pub(super) async fn answer(
             turn.from_cache(layer(hit.layer)); // cache: exact, then semantic
             turn.taint_with(CACHE); // nobody reads any more what it was made of,
             hit.taint.iter().for_each(|source| turn.taint_with(source)); // and is no safer for that
-            let text =
-                app.control.screen_output(agent.spec.guard.as_deref(), turn.placeholders(), &hit.text)?; // guardrails of now
+            let text = app.control.screen_output(run.guard(), turn.placeholders(), &hit.text)?; // guardrails of now
             turn.taint_with_all(text.taint());
-            recheck(app, agent, turn, (query, hit.clone(), history)); // a share of them, to find errors
+            recheck(run, turn, query, &hit, history); // a share of them, to find errors
             outlet.replay(&text).await;
             let (text, finish) = (text.into_inner(), hit.finish);
             return Ok(Thought::Answer { text, finish, stand_in: false });
         }
         Lookup::Miss(flight) => flight, // equal questions at once: one of them asks the model
     };
-    if let Some(waiting) = finish_open_steps(app, caller, agent, turn).await? {
+    if let Some(waiting) = finish_open_steps(run, turn).await? {
         return Ok(waiting);
     }
-    let thought = converse(app, (caller, agent), turn, outlet, (tools.clone(), &history)).await?;
+    let thought = converse(run, turn, outlet, tools.clone(), &history).await?;
     if let Thought::Answer { text, finish, stand_in: false } = &thought {
         keep(app, &query, turn, (text, *finish), &tools.catalog).await; // cache store
     }
@@ -95,7 +91,8 @@ const fn layer(layer: Layer) -> CacheUse {
 }
 
 /// What was said in the conversation before this turn, as much as the agent's window holds.
-async fn history(app: &App, agent: &Agent, turn: &Turn) -> Result<Vec<Message>> {
+async fn history(run: Run<'_>, turn: &Turn) -> Result<Vec<Message>> {
+    let Run { app, agent, .. } = run;
     match turn.conversation().filter(|_| !turn.is_first()) {
         Some(id) => app.context.history(turn.principal(), id, turn.id(), &agent.spec.memory).await,
         None => Ok(Vec::new()),
@@ -103,23 +100,18 @@ async fn history(app: &App, agent: &Agent, turn: &Turn) -> Result<Vec<Message>> 
 }
 
 /// Goes on with steps that an earlier owner of this turn left open (ARCHITECTURE, section 7).
-async fn finish_open_steps(
-    app: &App,
-    caller: &Caller,
-    agent: &Arc<Agent>,
-    turn: &mut Turn,
-) -> Result<Option<Thought>> {
+async fn finish_open_steps(run: Run<'_>, turn: &mut Turn) -> Result<Option<Thought>> {
     let unsettled = |step: &&Step| step.is_open() || step.state() == StepState::Unknown;
     let open: Vec<_> = turn.steps().iter().filter(unsettled).cloned().collect();
     for step in open {
         match after_crash(step.state(), step.effect(), step.repeatable()) {
             Recovery::GoOn | Recovery::Run | Recovery::Check => {
-                let called = tool_call(app, caller, agent, turn, step.call().clone()).await?;
+                let called = tool_call(run, turn, step.call().clone()).await?;
                 if let Called::Waiting(waiting) = called {
                     return Ok(Some(Thought::Waiting(waiting)));
                 }
             }
-            Recovery::Stop => return Err(cut_off(app, turn, step).await?),
+            Recovery::Stop => return Err(cut_off(run.app, turn, step).await?),
             Recovery::Take | Recovery::Compensate => {}
         }
     }

@@ -1,13 +1,11 @@
 //! A message becomes a turn: its conversation is found, its words are screened, and the question is durable.
 
-use cardea_auth::Caller;
-use cardea_core::{Code, Result, agent::Agent};
+use cardea_core::{Code, Result};
 use cardea_store::Commit;
 
-use super::chat::Message;
+use super::{chat::Message, run::Run};
 use crate::{
-    app::App,
-    control::{Found, Requester},
+    control::Found,
     turn::{Before, Begun, Kind, Limits, Question},
 };
 
@@ -18,14 +16,9 @@ const TRIES: usize = 3;
 ///
 /// # Errors
 /// `not_found`, `guard_refused`, `idempotency_key_reused`, `in_progress`, `conversation_busy`, or what the store says.
-pub(super) async fn begin_turn(
-    app: &App,
-    caller: &Caller,
-    agent: &Agent,
-    message: &Message,
-) -> Result<Begun> {
+pub(super) async fn begin_turn(run: Run<'_>, message: &Message) -> Result<Begun> {
     for _ in 0..TRIES {
-        match once(app, caller, agent, message).await {
+        match once(run, message).await {
             Err(error) if error.code() == Code::Conflict => {}
             begun => return begun,
         }
@@ -37,8 +30,9 @@ pub(super) async fn begin_turn(
 ///
 /// # Errors
 /// Those of [`begin_turn`], and `conflict` if the conversation's placeholders changed meanwhile; nothing is written then.
-async fn once(app: &App, caller: &Caller, agent: &Agent, message: &Message) -> Result<Begun> {
-    let (trace, guard) = (&message.trace, agent.spec.guard.as_deref());
+async fn once(run: Run<'_>, message: &Message) -> Result<Begun> {
+    let Run { app, caller, agent, .. } = run;
+    let (trace, guard) = (&message.trace, run.guard());
     let finding = app.context.find(caller, &agent.name, message.conversation);
     let mut talk = trace.time("conversation", finding).await?; // yours, or not found
     let asked = message.key.as_ref().map(|_| app.vault.digest(&message.whole())).unwrap_or_default();
@@ -67,7 +61,7 @@ async fn once(app: &App, caller: &Caller, agent: &Agent, message: &Message) -> R
         Before::Failed(_) | Before::None => {}
     }
     let placeholders = app.context.placeholders(talk.as_ref()).await?; // what `[CARD_1]` means here
-    let who = Requester { caller, agent: &agent.name, via: "chat", request: trace.request(), turn: None };
+    let who = run.requester_before(trace.request());
     let screening =
         app.control.audit_refusal(who, || app.control.screen_input(guard, &placeholders, &message.text));
     let screened = trace.time("guard", screening).await; // guard input

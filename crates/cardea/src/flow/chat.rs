@@ -12,7 +12,7 @@ use cardea_core::{
 };
 use serde_json::json;
 
-use super::{Outlet, Stream, answer::answer, begin::begin_turn, converse::Thought, unwind::unwind};
+use super::{Outlet, Stream, answer::answer, begin::begin_turn, converse::Thought, run::Run, unwind::unwind};
 use crate::{
     app::{App, History},
     context::cache::Reuse,
@@ -73,7 +73,8 @@ async fn ask(app: &App, caller: &Caller, message: Message, client: Option<Stream
     let agent = tuned(app.find_agent(&message.agent)?, &message.sampling);
     let admitting = app.control.admit(caller, app.estimate(&agent, &message.text, message.history()));
     let admitted = trace.time("admit", admitting).await?; // rate, budget, load
-    let turn = match begin_turn(app, caller, &agent, &message).await? {
+    let run = Run::chat(app, caller, &agent);
+    let turn = match begin_turn(run, &message).await? {
         Begun::Fresh(turn) => turn, // screened, and durable from here on
         Begun::Again(receipt) => {
             trace.note(|event| event.replays(&receipt));
@@ -81,10 +82,10 @@ async fn ask(app: &App, caller: &Caller, message: Message, client: Option<Stream
         }
     };
     let (trail, trace) = (turn.trail(), turn.trace().clone());
-    let window = app.control.window(agent.spec.guard.as_deref(), turn.placeholders())?;
+    let window = app.control.window(run.guard(), turn.placeholders())?;
     let mut outlet = Outlet::new(window, client); // text leaves only through the guard window
     let open = Open { turn, admitted, outlet: &mut outlet, reuse: message.reuse };
-    match settle(app, caller, &agent, open).await {
+    match settle(run, open).await {
         Err(error) if error.code() == Code::TakenOver => elsewhere(app, (&trail, &trace), &mut outlet).await,
         ended => ended,
     }
@@ -112,14 +113,9 @@ pub(super) struct Open<'o> {
 ///
 /// # Errors
 /// What the store says. The turn is open then, is taken up again by itself, and the error names it.
-pub(super) async fn settle(
-    app: &App,
-    caller: &Caller,
-    agent: &Arc<Agent>,
-    open: Open<'_>,
-) -> Result<Receipt> {
+pub(super) async fn settle(run: Run<'_>, open: Open<'_>) -> Result<Receipt> {
     let (turn, conversation) = (open.turn.id(), open.turn.conversation());
-    run(app, caller, agent, open).await.map_err(|error| left_open(error, turn, conversation))
+    work(run, open).await.map_err(|error| left_open(error, turn, conversation))
 }
 
 /// The error of a turn whose end could not be written. Whoever asks again without a key gets a second one beside it.
@@ -131,7 +127,8 @@ pub(super) fn left_open(error: Error, turn: TurnId, conversation: Option<Convers
     error.begun().detail(format!("The turn `{turn}` has begun, and goes on by itself."))
 }
 
-async fn run(app: &App, caller: &Caller, agent: &Arc<Agent>, open: Open<'_>) -> Result<Receipt> {
+async fn work(run: Run<'_>, open: Open<'_>) -> Result<Receipt> {
+    let Run { app, agent, .. } = run;
     let Open { mut turn, admitted, outlet, reuse } = open;
     let span = turn.trace().stage("turn").invoke_agent(agent.name.as_str());
     let (trace, found) = (span.inside(), turn.placeholders().clone()); // all that follows is a part of it
@@ -143,13 +140,13 @@ async fn run(app: &App, caller: &Caller, agent: &Arc<Agent>, open: Open<'_>) -> 
     outlet.begun(&turn).await;
     let thought = match turn.failure().map(Failure::error) {
         Some(error) => Err(error), // it was stopped, or being taken back when its last owner ended
-        None => answer(app, (caller, agent), &mut turn, outlet, reuse).await,
+        None => answer(run, &mut turn, outlet, reuse).await,
     };
     trace.note(|event| event.findings = found.found());
     trace.note_error(&thought); // its receipt will not tell the cause
     let thought = match thought {
         Err(error) if turn.has_effects() || turn.is_unwinding() => {
-            Err(unwind(app, caller, agent, &mut turn, error).await?) // take back what can be
+            Err(unwind(run, &mut turn, error).await?) // take back what can be
         }
         thought => thought.map_err(Ending::Failed),
     };

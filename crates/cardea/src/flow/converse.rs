@@ -1,8 +1,5 @@
 //! The model and the tools in turn, until there is an answer.
 
-use std::sync::Arc;
-
-use cardea_auth::Caller;
 use cardea_core::{
     Error, Result,
     agent::Agent,
@@ -16,6 +13,7 @@ use super::{
     Outlet,
     find::{find_tools, found},
     outlet::Next,
+    run::Run,
     think::{Thinking, think},
     tool_call::{Called, Waiting, tool_call},
     visible::Visible,
@@ -43,14 +41,15 @@ pub(super) enum Thought {
 
 /// Asks the model, and calls what it asks for, until it answers.
 pub(super) async fn converse(
-    app: &App,
-    (caller, agent): (&Caller, &Arc<Agent>),
+    run: Run<'_>,
     turn: &mut Turn,
     outlet: &mut Outlet,
-    (tools, history): (Visible, &[Message]),
+    tools: Visible,
+    history: &[Message],
 ) -> Result<Thought> {
+    let Run { app, agent, .. } = run;
     let trace = turn.trace().clone();
-    let recent = recent(app, agent, turn, tools.tools.len()).await?; // tools of the last turns stay
+    let recent = recent(run, turn, tools.tools.len()).await?; // tools of the last turns stay
     let selecting = trace.stage("select");
     let wish = wish(history, turn.prompt()); // an answer to a question of the model is about what was asked before
     let mut offered = app.action.select(agent, tools.tools, &wish, &recent).await; // then relevant
@@ -68,7 +67,7 @@ pub(super) async fn converse(
         if offered.is_warned() {
             turn.taint_with_all(&[TOOL_DESCRIPTION, SUSPICIOUS]); // a guardrail has warned of what a tool says of itself
         }
-        let (prompt, cut) = prompt(app, agent, turn, (history, &offered))?;
+        let (prompt, cut) = prompt(run, turn, history, &offered)?;
         let left = turn.time_left(app.clock.now());
         let thinking = think(app, &trace, &prompt, outlet, left).await; // model
         let Thinking { next, model, usage, cost_micros, .. } = thinking;
@@ -76,17 +75,16 @@ pub(super) async fn converse(
         turn.charge(&model, usage, cost_micros); // also for an answer that broke off
         let Next { calls, words, finish, .. } = next?;
         if !calls.is_empty() && !words.trim().is_empty() {
-            let words =
-                app.control.screen_output(agent.spec.guard.as_deref(), turn.placeholders(), &words)?;
+            let words = app.control.screen_output(run.guard(), turn.placeholders(), &words)?;
             turn.taint_with_all(words.taint());
             turn.says(words.into_inner()); // beside its calls it is shown its own words
         }
         for call in &calls {
             if call.name == FIND_TOOLS && offered.has_more() {
-                find_tools(app, caller, turn, &offered, call).await?;
+                find_tools(run, turn, &offered, call).await?;
                 continue;
             }
-            let called = tool_call(app, caller, agent, turn, call.clone()).await?;
+            let called = tool_call(run, turn, call.clone()).await?;
             if let Called::Waiting(waiting) = called {
                 return Ok(Thought::Waiting(waiting)); // an approval may take days
             }
@@ -105,11 +103,12 @@ pub(super) async fn converse(
 
 /// What the model is given next, and the limit of the turn by which its answer is cut, if one does so.
 fn prompt(
-    app: &App,
-    agent: &Agent,
+    run: Run<'_>,
     turn: &Turn,
-    (history, offered): (&[Message], &Selected),
+    history: &[Message],
+    offered: &Selected,
 ) -> Result<(Prompt, Option<Error>)> {
+    let Run { app, agent, .. } = run;
     let messages = transcript(agent, history, turn);
     let reads = messages.iter().map(Message::tokens).sum::<u64>() + offered.tokens();
     let mut sampling = agent.spec.sampling.clone();
@@ -133,7 +132,8 @@ fn prompt(
 }
 
 /// The tools that the last turns of the conversation called, where not all of them can be offered.
-async fn recent(app: &App, agent: &Agent, turn: &Turn, allowed: usize) -> Result<Vec<String>> {
+async fn recent(run: Run<'_>, turn: &Turn, allowed: usize) -> Result<Vec<String>> {
+    let Run { app, agent, .. } = run;
     let crowded = allowed > usize::from(agent.spec.offered_tools);
     if crowded && !turn.is_first() { app.turns.tools_before(turn).await } else { Ok(Vec::new()) }
 }

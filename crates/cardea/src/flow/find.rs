@@ -1,6 +1,5 @@
 //! The way out of a choice of tools that missed: the model asks for more.
 
-use cardea_auth::Caller;
 use cardea_core::{
     Result,
     id::ToolName,
@@ -10,10 +9,9 @@ use cardea_core::{
 };
 use serde_json::{Value, json};
 
-use super::tool_call::called;
+use super::{run::Run, tool_call::called};
 use crate::{
     action::Selected,
-    app::App,
     control::Control,
     turn::{Start, Turn},
 };
@@ -27,12 +25,12 @@ const LONGEST: usize = 500;
 /// # Errors
 /// The limit that is reached, or what the journal says.
 pub(super) async fn find_tools(
-    app: &App,
-    caller: &Caller,
+    run: Run<'_>,
     turn: &mut Turn,
     offered: &Selected,
     call: &ToolCall,
 ) -> Result<()> {
+    let Run { app, caller, .. } = run;
     turn.whole()?;
     turn.another_call()?; // it counts as a tool call: a model cannot search for ever
     let mut call = call.clone();

@@ -1,11 +1,8 @@
 //! Tools for clients that bring their own model: MCP, and whatever speaks like it.
 
-use std::sync::Arc;
-
 use cardea_auth::Caller;
 use cardea_core::{
     Code, Error, Result,
-    agent::Agent,
     id::{ApprovalId, TurnId},
     journal::{Recovery, StepState, TurnState, after_crash},
     message::Finish,
@@ -16,12 +13,13 @@ use serde_json::json;
 
 use super::{
     chat::{ended_elsewhere, left_open},
+    run::Run,
     tool_call::{Called, cut_off, give_up_sent, tool_call},
     visible::{Named, find, visible},
 };
 use crate::{
     app::App,
-    control::{Admission, Estimate, Found, Requester},
+    control::{Admission, Estimate, Found},
     observe::{RequestEvent, Trace},
     turn::{Begun, Ending, Kind, Limits, Question, Receipt, Step, Turn},
 };
@@ -56,7 +54,7 @@ pub enum CallReply {
 /// The tools that this caller may call.
 #[must_use]
 pub fn tools(app: &App, caller: &Caller) -> Vec<ToolSpec> {
-    let visible = visible(app, caller, &app.direct(), "mcp"); // may they
+    let visible = visible(Run::mcp(app, caller, &app.direct())); // may they
     visible.tools.iter().map(|tool| tool.spec().clone()).collect()
 }
 
@@ -76,11 +74,10 @@ async fn ask(app: &App, request: CallRequest) -> Result<CallReply> {
     let CallRequest { caller, call, key, trace } = request;
     let agent = app.direct();
     let admitted = trace.time("admit", app.control.admit(&caller, Estimate::default())).await?; // rate, load
-    let named = find(app, &caller, &agent, "mcp", &call.name); // visible to this caller, or unknown
+    let run = Run::mcp(app, &caller, &agent);
+    let named = find(run, &call.name); // visible to this caller, or unknown
     if let Named::Hidden(tool) = &named {
-        let (via, turn) = ("mcp", None);
-        let who = Requester { caller: &caller, agent: &agent.name, via, request: trace.request(), turn };
-        app.control.refuse_unseen(who, tool.spec(), &call).await?; // the log says why
+        app.control.refuse_unseen(run.requester_before(trace.request()), tool.spec(), &call).await?; // the log says why
     }
     let Named::Visible(_) = named else {
         return Err(Error::new(Code::NotFound).detail("There is no such tool for you."));
@@ -115,7 +112,7 @@ async fn ask(app: &App, request: CallRequest) -> Result<CallReply> {
         }
     };
     let trail = turn.trail();
-    match run(app, (&caller, admitted), &agent, turn, call).await {
+    match make(run, admitted, turn, call).await {
         Err(error) if error.code() == Code::TakenOver => {
             let receipt = ended_elsewhere(app, &trail).await?;
             trace.note(|event| tell(event, &receipt));
@@ -126,12 +123,8 @@ async fn ask(app: &App, request: CallRequest) -> Result<CallReply> {
 }
 
 /// Goes on with the call of a turn that an earlier owner left open (ARCHITECTURE, section 7).
-pub(super) async fn go_on(
-    app: &App,
-    admitted: (&Caller, Admission),
-    agent: &Arc<Agent>,
-    mut turn: Turn,
-) -> Result<()> {
+pub(super) async fn go_on(run: Run<'_>, admitted: Admission, mut turn: Turn) -> Result<()> {
+    let app = run.app;
     let Some(step) = turn.steps().first().cloned() else {
         // WHY: a call's arguments are written with its step. Without one nothing was done, and nobody knows any more
         // what was asked for.
@@ -143,7 +136,7 @@ pub(super) async fn go_on(
     match after_crash(step.state(), step.effect(), step.repeatable()) {
         Recovery::GoOn | Recovery::Run | Recovery::Check => {
             let call = step.call().clone();
-            run(app, admitted, agent, turn, call).await.map(drop)
+            make(run, admitted, turn, call).await.map(drop)
         }
         Recovery::Stop => {
             let error = cut_off(app, &mut turn, step).await?;
@@ -190,18 +183,12 @@ fn tell(event: &mut RequestEvent, receipt: &Receipt) {
 }
 
 /// Runs the one call of a turn to its end.
-async fn run(
-    app: &App,
-    (caller, admitted): (&Caller, Admission),
-    agent: &Arc<Agent>,
-    mut turn: Turn,
-    call: ToolCall,
-) -> Result<CallReply> {
-    let called = tool_call(app, caller, agent, &mut turn, call).await;
+async fn make(run: Run<'_>, admitted: Admission, mut turn: Turn, call: ToolCall) -> Result<CallReply> {
+    let called = tool_call(run, &mut turn, call).await;
     turn.trace().note(|event| event.findings = turn.placeholders().found());
     drop(admitted); // a call without a model costs no tokens
     let begun = turn.is_durable().then(|| turn.id()); // a call that only reads may have left nothing
-    end(app, turn, called).await.map_err(|error| match (error.turn(), begun) {
+    end(run.app, turn, called).await.map_err(|error| match (error.turn(), begun) {
         (None, Some(turn)) => left_open(error, turn, None),
         _ => error, // it has ended with this
     })

@@ -21,6 +21,7 @@ mod outlet;
 mod recheck;
 mod resume;
 mod revoke;
+mod run;
 mod talk;
 mod think;
 mod tool_call;

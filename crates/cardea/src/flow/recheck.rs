@@ -15,6 +15,7 @@ use super::{
     Outlet,
     converse::{Thought, converse},
     keep::keep,
+    run::Run,
     visible::visible,
 };
 use crate::{
@@ -37,22 +38,22 @@ struct Check {
 }
 
 /// Answers the question of this turn anew in the background, if its hit is one of those that are checked.
-pub(super) fn recheck(app: &App, agent: &Arc<Agent>, turn: &Turn, served: (Query, Hit, Vec<Message>)) {
-    let (query, hit, history) = served;
-    let Some(due) = app.context.cache().due(&query, &hit) else { return };
+pub(super) fn recheck(run: Run<'_>, turn: &Turn, query: Query, hit: &Hit, history: Vec<Message>) {
+    let Run { app, agent, .. } = run;
+    let Some(due) = app.context.cache().due(&query, hit) else { return };
     let (principal, prompt) = (turn.principal().clone(), turn.prompt().to_owned());
     let taint = turn.taint().iter().cloned().collect();
     let check = Check { due, query, history, principal, prompt, taint, since: turn.started_at() };
     let (app, agent) = (app.clone(), Arc::clone(agent));
     // A process that is stopping starts no checks.
     app.jobs.clone().spawn("cache check", async move {
-        if let Err(error) = run(&app, &agent, check).await {
+        if let Err(error) = check_anew(&app, &agent, check).await {
             tracing::debug!(error.code = error.code().name(), "a cached answer could not be checked");
         }
     });
 }
 
-async fn run(app: &App, agent: &Arc<Agent>, check: Check) -> Result<()> {
+async fn check_anew(app: &App, agent: &Arc<Agent>, check: Check) -> Result<()> {
     let caller = app.auth.resume(check.principal, check.since).await?; // not revoked meanwhile
     let admitted = app.control.admit(&caller, app.estimate(agent, &check.prompt, History::Some)).await?; // rate, budget, load
     let trace = app.observe.trace(RequestEvent::after(RequestId::random(), Work::Check), None, None);
@@ -77,10 +78,11 @@ async fn run(app: &App, agent: &Arc<Agent>, check: Check) -> Result<()> {
     let Begun::Fresh(turn) = app.turns.begin(question).await? else { return Ok(()) };
     let mut turn = turn.traced(trace.clone());
     let mut outlet = Outlet::new(app.control.window(agent.spec.guard.as_deref(), turn.placeholders())?, None);
-    let mut tools = visible(app, &caller, agent, "chat");
+    let run = Run::chat(app, &caller, agent);
+    let mut tools = visible(run);
     tools.tools.retain(|tool| !tool.effect().changes_things());
     let catalog = Arc::clone(&tools.catalog);
-    let thought = converse(app, (&caller, agent), &mut turn, &mut outlet, (tools, &check.history)).await;
+    let thought = converse(run, &mut turn, &mut outlet, tools, &check.history).await;
     let (usage, cost, id) = (turn.usage(), turn.cost_micros(), turn.id());
     // What was refused or failed on the way, or who stands in, says nothing about the served answer.
     let clean = turn.steps().iter().all(|step| step.state() == StepState::Done);

@@ -22,6 +22,7 @@ use super::{
     Outlet,
     chat::{Open, settle},
     mcp,
+    run::Run,
     tool_call::give_up_sent,
 };
 use crate::{
@@ -175,11 +176,11 @@ pub async fn resume_one(app: &App, free: &Free) -> Result<()> {
         return end_as_it_stands(app, turn, admitted, error).await; // stopped by who asked
     }
     if turn.kind() == Kind::Call {
-        return mcp::go_on(app, (&caller, admitted), &agent, turn).await;
+        return mcp::go_on(Run::mcp(app, &caller, &agent), admitted, turn).await;
     }
     let mut outlet = Outlet::new(app.control.window(agent.spec.guard.as_deref(), turn.placeholders())?, None);
     let (outlet, reuse) = (&mut outlet, Reuse::Allowed); // what its client said of that has gone with its client
-    settle(app, &caller, &agent, Open { turn, admitted, outlet, reuse }).await.map(drop)
+    settle(Run::chat(app, &caller, &agent), Open { turn, admitted, outlet, reuse }).await.map(drop)
 }
 
 /// True of a turn whose tools are needed to go on or back, and whose server has not been there since this node started, or

@@ -1,23 +1,22 @@
 //! One tool call. Chat, MCP and every later route come through here.
 
-use std::sync::Arc;
-
-use cardea_auth::Caller;
 use cardea_core::{
     Code, Error, Result,
-    agent::Agent,
     id::{ApprovalId, ToolName},
     journal::{Repeatable, StepState},
     tool::{Effect, Outcome, ToolCall},
 };
 use cardea_store::Commit;
 
-use super::visible::{Named, find};
+use super::{
+    run::Run,
+    visible::{Named, find},
+};
 use crate::{
     action::{Acted, Job, Tool, Within},
     app::App,
     context::cache::ToolUse,
-    control::{CallContext, Control, Permission, Refused, Requester, Ruling},
+    control::{CallContext, Control, Permission, Refused, Ruling},
     observe::Ruled,
     turn::{Kind, Start, Step, Turn},
 };
@@ -84,19 +83,13 @@ impl Wish {
 /// # Errors
 /// The code of the limit or room that ended the whole turn. What a model should be told (an unknown tool, wrong
 /// arguments, a refusal by policy) is a step that was refused, not an error.
-pub(super) async fn tool_call(
-    app: &App,
-    caller: &Caller,
-    agent: &Arc<Agent>,
-    turn: &mut Turn,
-    mut call: ToolCall,
-) -> Result<Called> {
+pub(super) async fn tool_call(run: Run<'_>, turn: &mut Turn, mut call: ToolCall) -> Result<Called> {
+    let Run { app, caller, agent, .. } = run;
     turn.whole()?; // all or nothing, since a step can be taken back
     app.turns.still_wanted(turn).await?; // not stopped by who asked
     turn.another_call()?; // tool calls per turn
     turn.has_time(app.clock.now())?; // nothing is begun that has no time to be answered
-    let via = if turn.kind() == Kind::Call { "mcp" } else { "chat" };
-    let (tool, hidden) = match find(app, caller, agent, via, &call.name) {
+    let (tool, hidden) = match find(run, &call.name) {
         Named::Visible(tool) => (Some(tool), None), // visible to this caller, or unknown
         Named::Hidden(tool) => (None, Some(tool)),
         Named::Nothing => (None, None),
@@ -105,20 +98,19 @@ pub(super) async fn tool_call(
     let unreadable = call.unreadable();
     let lost = call.settle(); // the arguments, to the last digit
     let digest = Control::digest(caller, &call);
-    let screened = screen(app, agent, &mut call); // guardrail: what is held back is not kept either
+    let screened = screen(run, &mut call); // guardrail: what is held back is not kept either
     let wish = Wish::of(call, digest, tool.as_deref());
     let Some(tool) = tool else {
-        return unseen(app, caller, agent, turn, (&wish, via, hidden.as_deref())).await;
+        return unseen(run, turn, &wish, hidden.as_deref()).await;
     };
     if let Some(wrong) = unreadable.or_else(|| lost.map(|lost| lost.to_string())) {
         let reason = format!("`{}`: {wrong}.", wish.tool);
         return refuse(app, turn, wish.start(None), (Code::InvalidArguments, &reason)).await; // what would be done is not what was asked
     }
-    let who = Requester { caller, agent: &agent.name, via, request: turn.request(), turn: Some(turn.id()) };
-    if let Err((code, reason)) = checked(app, turn, who, screened, (&tool, &wish)) {
+    if let Err((code, reason)) = checked(run, turn, screened, &tool, &wish) {
         return refuse(app, turn, wish.start(None), (code, &reason)).await; // guardrail, schema, sizes
     }
-    let context = call_context(turn, agent, via, &wish);
+    let context = call_context(run, turn, &wish);
     let permitting = app.control.permit(caller, &context, tool.spec(), &wish.call);
     let Ruling { permission, decision, rows } = turn.trace().time("permit", permitting).await?; // policy, taint, approval
     note(app, turn, &permission, &wish.digest, rows).await?;
@@ -157,7 +149,7 @@ pub(super) async fn tool_call(
         }
     };
     cache.clear_tags(&caller.tenant, &tool.clears(&wish.call.arguments)).await; // writes
-    let screened = app.control.screen_result(agent.spec.guard.as_deref(), turn.placeholders(), outcome); // untrusted text: screened, tainted
+    let screened = app.control.screen_result(run.guard(), turn.placeholders(), outcome); // untrusted text: screened, tainted
     let step = step.taken_back_by(way); // settled now, from all that was returned
     screened.taint().iter().for_each(|source| turn.taint_with(source));
     let placeholders = app.context.keep_placeholders(caller, turn.conversation(), turn.placeholders())?;
@@ -193,8 +185,8 @@ pub(super) fn called(app: &App, turn: &Turn, step: &Step) {
 
 /// Screens the arguments of a call, and takes them out of it if they are refused: such a call is not made, so nobody needs
 /// them any more.
-fn screen(app: &App, agent: &Agent, call: &mut ToolCall) -> Result<Vec<String>, Refused> {
-    let screened = app.control.screen_arguments(agent.spec.guard.as_deref(), call);
+fn screen(run: Run<'_>, call: &mut ToolCall) -> Result<Vec<String>, Refused> {
+    let screened = run.app.control.screen_arguments(run.guard(), call);
     if let Err(refused) = &screened {
         call.arguments = refused.withheld();
     }
@@ -203,17 +195,17 @@ fn screen(app: &App, agent: &Agent, call: &mut ToolCall) -> Result<Vec<String>, 
 
 /// Whether the arguments can go out: what the guardrail said of them, then the tool's schema. If not, why.
 fn checked(
-    app: &App,
+    run: Run<'_>,
     turn: &mut Turn,
-    who: Requester<'_>,
     screened: Result<Vec<String>, Refused>,
-    (tool, wish): (&Tool, &Wish),
+    tool: &Tool,
+    wish: &Wish,
 ) -> Result<(), (Code, String)> {
     match screened {
         Ok(taint) => turn.taint_with_all(&taint),
         Err(refused) => {
             if turn.kind() == Kind::Call {
-                turn.note(app.control.input_refused(who, &refused)); // a client's own words
+                turn.note(run.app.control.input_refused(run.requester(turn), &refused)); // a client's own words
             }
             return Err((Code::GuardRefused, refused.public()));
         }
@@ -229,14 +221,14 @@ fn job<'a>(app: &App, turn: &Turn, (wish, step): (&'a Wish, &'a Step), key: &'a 
 }
 
 /// Around the call: its turn, and the approval that an earlier try of the very same call has waited for.
-fn call_context<'a>(turn: &'a Turn, agent: &'a Agent, via: &'static str, wish: &Wish) -> CallContext<'a> {
+fn call_context<'a>(run: Run<'a>, turn: &'a Turn, wish: &Wish) -> CallContext<'a> {
     let same = |step: &&Step| step.is_open() && step.digest() == wish.digest;
     CallContext {
         turn: turn.id(),
         step: turn.next_step(),
         request: turn.request(),
-        agent: &agent.name,
-        via,
+        agent: &run.agent.name,
+        via: run.via,
         taint: turn.taint(),
         approval: turn.steps().iter().find(same).and_then(Step::approval),
     }
@@ -244,21 +236,15 @@ fn call_context<'a>(turn: &'a Turn, agent: &'a Agent, via: &'static str, wish: &
 
 /// A tool that the caller is not shown, or that nobody has: the answer is the same. Where policy hides it, the log says
 /// why; who has asked for a person's approval has seen the tool, and is told.
-async fn unseen(
-    app: &App,
-    caller: &Caller,
-    agent: &Agent,
-    turn: &mut Turn,
-    (wish, via, hidden): (&Wish, &'static str, Option<&Tool>),
-) -> Result<Called> {
+async fn unseen(run: Run<'_>, turn: &mut Turn, wish: &Wish, hidden: Option<&Tool>) -> Result<Called> {
+    let app = run.app;
     let nothing = format!("There is no tool `{}` for you.", wish.call.name);
-    let who = Requester { caller, agent: &agent.name, via, request: turn.request(), turn: Some(turn.id()) };
-    let ruled = hidden.and_then(|tool| app.control.unseen(who, tool.spec(), &wish.call));
+    let ruled = hidden.and_then(|tool| app.control.unseen(run.requester(turn), tool.spec(), &wish.call));
     let Some((ruled, rows)) = ruled else {
         return refuse(app, turn, wish.start(None), (Code::NotFound, &nothing)).await;
     };
     turn.note(rows);
-    let was_seen = call_context(turn, agent, via, wish).approval.is_some();
+    let was_seen = call_context(run, turn, wish).approval.is_some();
     let told = if was_seen { (Code::Denied, &*ruled.reason) } else { (Code::NotFound, &*nothing) };
     refuse(app, turn, wish.start(Some(&ruled)), told).await
 }

@@ -2,10 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use cardea_auth::Caller;
 use cardea_core::{
     Error, Result,
-    agent::Agent,
     guard::Surface,
     saga::{Unwound, Way},
     time::Millis,
@@ -14,10 +12,12 @@ use cardea_core::{
 
 use serde_json::Value;
 
-use super::tool_call::{called, give_up_sent};
+use super::{
+    run::Run,
+    tool_call::{called, give_up_sent},
+};
 use crate::{
     action::{Job, Within},
-    app::App,
     control::{CallContext, Control, Permission, Placeholders, Ruling},
     turn::{Ending, Failure, Step, Turn, Undone},
 };
@@ -26,19 +26,14 @@ use crate::{
 ///
 /// # Errors
 /// What the journal or the store says. The turn then stays open and is taken up again.
-pub(super) async fn unwind(
-    app: &App,
-    caller: &Caller,
-    agent: &Agent,
-    turn: &mut Turn,
-    error: Error,
-) -> Result<Ending> {
+pub(super) async fn unwind(run: Run<'_>, turn: &mut Turn, error: Error) -> Result<Ending> {
+    let app = run.app;
     give_up_sent(app, turn).await?; // what was begun before a crash: nobody knows
     if turn.next_undo().is_some() {
         app.turns.unwinding(turn, &error).await?; // durable: from here on there is no way but back
     }
     while let Some(step) = turn.next_undo() {
-        let end = undo(app, caller, agent, (turn, step)).await?;
+        let end = undo(run, turn, step).await?;
         called(app, turn, &end); // in the log and the meters as any other call
     }
     let (unwound, told) = turn.unwound();
@@ -53,8 +48,8 @@ pub(super) async fn unwind(
 }
 
 /// Takes one step back. Which call does so was settled when the step was done; policy decides about it as about any.
-async fn undo(app: &App, caller: &Caller, agent: &Agent, at: (&mut Turn, Step)) -> Result<Step> {
-    let (turn, step) = at;
+async fn undo(run: Run<'_>, turn: &mut Turn, step: Step) -> Result<Step> {
+    let Run { app, caller, agent, .. } = run;
     let call = step.way().and_then(|way| Way::as_call(way, format!("undo_{}", step.number())));
     // WHY: an undo that was on its way when its process ended may have arrived.
     let kept = |why| if step.is_undoing() { Undone::Unknown(why) } else { Undone::Stays(why) };
@@ -63,7 +58,7 @@ async fn undo(app: &App, caller: &Caller, agent: &Agent, at: (&mut Turn, Step)) 
         let end = kept("what takes it back is gone".to_owned());
         return app.turns.undone(turn, step, end).await;
     };
-    let guard = agent.spec.guard.as_deref();
+    let guard = run.guard();
     let arguments = Value::Object(call.arguments.clone());
     let screening =
         || app.control.screen_json((guard, &Placeholders::default()), arguments, Surface::ToolArguments);

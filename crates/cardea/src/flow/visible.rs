@@ -5,6 +5,7 @@ use std::sync::Arc;
 use cardea_auth::Caller;
 use cardea_core::agent::Agent;
 
+use super::run::Run;
 use crate::{
     action::{Catalog, Tool},
     app::App,
@@ -22,7 +23,8 @@ pub(super) struct Visible {
 }
 
 /// The agent's tools of which policy could allow the caller some call.
-pub(super) fn visible(app: &App, caller: &Caller, agent: &Agent, via: &'static str) -> Visible {
+pub(super) fn visible(run: Run<'_>) -> Visible {
+    let Run { app, caller, agent, via } = run;
     let catalog = app.action.catalog();
     let listable = app.control.listable(caller, &agent.name, via);
     let may = |tool: &&Arc<Tool>| agent.may_use(tool.name().as_str()) && listable.contains(tool.name());
@@ -43,7 +45,8 @@ pub(super) enum Named {
 }
 
 /// The tool with this name.
-pub(super) fn find(app: &App, caller: &Caller, agent: &Agent, via: &'static str, name: &str) -> Named {
+pub(super) fn find(run: Run<'_>, name: &str) -> Named {
+    let Run { app, caller, agent, via } = run;
     let catalog = app.action.catalog();
     let Some(tool) = catalog.get(name).filter(|_| agent.may_use(name)).cloned() else {
         return Named::Nothing;
@@ -54,6 +57,6 @@ pub(super) fn find(app: &App, caller: &Caller, agent: &Agent, via: &'static str,
 
 /// The names of an agent's tools that the caller may call.
 #[must_use]
-pub fn tools_of(app: &App, caller: &Caller, agent: &Agent) -> Vec<String> {
-    visible(app, caller, agent, "chat").tools.iter().map(|tool| tool.name().to_string()).collect()
+pub fn tools_of(app: &App, caller: &Caller, agent: &Arc<Agent>) -> Vec<String> {
+    visible(Run::chat(app, caller, agent)).tools.iter().map(|tool| tool.name().to_string()).collect()
 }
