@@ -2,10 +2,7 @@
 
 use std::{
     net::SocketAddr,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -114,7 +111,8 @@ impl Seen {
 /// A request that is sent many times; the number tells them apart.
 pub(crate) type Ask = Arc<dyn Fn(usize) -> (String, String) + Send + Sync>;
 
-/// Sends `count` requests over `connections` connections, as fast as they are answered. All must be answered with 200,
+/// Sends `count` requests over `connections` connections, as fast as they are answered; the connection of a request is its
+/// number modulo `connections`. All must be answered with 200,
 /// and each answer must contain `word`.
 pub(crate) async fn run(
     to: (SocketAddr, &str),
@@ -123,18 +121,13 @@ pub(crate) async fn run(
     word: &'static str,
     ask: Ask,
 ) -> Result<Seen> {
-    let next = Arc::new(AtomicUsize::new(0));
     let mut tasks = JoinSet::new();
-    for _ in 0..connections {
+    for first in 0..connections {
         let mut client = Client::connect(to.0, to.1).await?;
-        let (next, ask) = (Arc::clone(&next), Arc::clone(&ask));
+        let ask = Arc::clone(&ask);
         tasks.spawn(async move {
             let mut waits = Vec::new();
-            loop {
-                let number = next.fetch_add(1, Ordering::Relaxed);
-                if number >= count {
-                    return Result::Ok(waits);
-                }
+            for number in (first..count).step_by(connections) {
                 let (path, body) = ask(number);
                 let started = Instant::now();
                 let accept = [("accept", "application/json, text/event-stream")];
@@ -145,6 +138,7 @@ pub(crate) async fn run(
                     return Err(format!("{path} answered {status}: {text}").into());
                 }
             }
+            Result::Ok(waits)
         });
     }
     let mut waits = Vec::with_capacity(count);

@@ -12,6 +12,9 @@ use crate::{
     neighbours::{self, DRIP},
 };
 
+/// Conversations that go on side by side.
+const AT_ONCE: usize = 16;
+
 type Scene = for<'a> fn(&'a Path) -> Pin<Box<dyn Future<Output = Result<Vec<String>>> + Send + 'a>>;
 
 /// All of them, by name.
@@ -91,7 +94,7 @@ async fn exact_hit(binary: &Path) -> Result<Vec<String>> {
     Ok(vec![measured(here.process(), (16, 20_000), "Tuesday", ask).await?])
 }
 
-/// The first turn of many conversations, then the turns of one conversation up to the thousandth.
+/// The first turn of many conversations, then the turns of sixteen conversations and of one, up to the thousandth and on.
 async fn chat(binary: &Path) -> Result<Vec<String>> {
     let here = installation(binary, Shape { guard: true, ..Shape::default() }).await?;
     let body = |number: usize, conversation: Option<&str>| {
@@ -113,11 +116,20 @@ async fn chat(binary: &Path) -> Result<Vec<String>> {
         measured(here.process(), (1, 500), "Tuesday", alone).await?
     ));
     let mut client = Client::connect(here.address, &here.token).await?;
-    let (path, begun) = body(0, None);
-    let (status, answer) = client.post(&path, begun).await?;
-    let answer: Value = serde_json::from_slice(&answer)?;
-    let id =
-        answer.get("conversation").and_then(Value::as_str).ok_or(format!("{status}: {answer}"))?.to_owned();
+    let mut begun = Vec::new();
+    for number in 0..AT_ONCE {
+        let (path, first) = body(number, None);
+        begun.push(conversation(client.post(&path, first).await?)?);
+    }
+    let begun: Arc<[String]> = begun.into();
+    for to in [500, 1_000] {
+        let begun = Arc::clone(&begun);
+        let on: Ask = Arc::new(move |number| body(number, begun.get(number % AT_ONCE).map(String::as_str)));
+        let line = measured(here.process(), (AT_ONCE, 500 * AT_ONCE), "Tuesday", on).await?;
+        lines.push(format!("turns {:>4} to {to:<4} of 16 at once    {line}", to - 499));
+    }
+    let (path, first) = body(0, None);
+    let id = conversation(client.post(&path, first).await?)?;
     for to in [500, 1_000, 1_500] {
         let id = id.clone();
         let on: Ask = Arc::new(move |number| body(number, Some(&id)));
@@ -125,6 +137,13 @@ async fn chat(binary: &Path) -> Result<Vec<String>> {
         lines.push(format!("turns {:>4} to {to:<4}, one at a time   {line}", to - 499));
     }
     Ok(lines)
+}
+
+/// The conversation that a turn was held in.
+fn conversation((status, answer): (u16, bytes::Bytes)) -> Result<String> {
+    let answer: Value = serde_json::from_slice(&answer)?;
+    let id = answer.get("conversation").and_then(Value::as_str);
+    Ok(id.ok_or(format!("{status}: {answer}"))?.to_owned())
 }
 
 async fn mcp(binary: &Path) -> Result<Vec<String>> {

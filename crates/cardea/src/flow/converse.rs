@@ -20,7 +20,6 @@ use super::{
 };
 use crate::{
     action::Selected,
-    app::App,
     turn::{Step, Turn},
 };
 

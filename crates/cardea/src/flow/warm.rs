@@ -7,7 +7,7 @@ use cardea_core::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{upkeep::pause, visible::visible};
+use super::{run::Run, upkeep::pause, visible::visible};
 use crate::{
     app::App,
     context::cache::{QueryContext, Reuse, Warm},
@@ -50,14 +50,15 @@ impl App {
     async fn warm_one(&self, warm: &Warm) -> Result<bool> {
         let agent = self.find_agent(&AgentName::from(warm.agent.as_str()))?;
         let caller = self.auth.resume(whose(warm), self.clock.now()).await?;
-        let tools = visible(self, &caller, &agent, "chat");
+        let run = Run::chat(self, &caller, &agent);
+        let tools = visible(run);
         let policies = self.control.policies();
         let around = QueryContext {
             conversation: None,
             history: &[],
             policy: policies.version(),
             tools: &tools.version,
-            guard: agent.spec.guard.as_deref().unwrap_or_default(),
+            guard: run.guard().unwrap_or_default(),
             model: self.models.identity(&agent.spec.model),
             reuse: Reuse::Allowed,
         };
