@@ -8,6 +8,7 @@ pub mod cache;
 pub mod canonical;
 pub mod connector;
 pub mod cost;
+pub mod effort;
 pub mod error;
 pub mod form;
 pub mod guard;

@@ -1,7 +1,8 @@
 //! Room `once`: idempotency keys. A request that is made twice under one key is done once, and answered alike.
 //!
 //! Promises: a key is claimed in the commit of what it is for, so of two requests at once one finds it taken. The same key
-//! with another request is refused. A key is remembered for 24 hours, as Stripe promises at least, and then forgotten.
+//! with another request is refused. A key is remembered for 24 hours, as Stripe promises at least, and
+//! never forgotten before its turn has ended as long ago: one that waits for a person may take days.
 //!
 //! Refuses: to know what was done under a key. It keeps which turn it was, or the answer itself.
 //!
@@ -15,7 +16,7 @@ use cardea_core::{
 };
 use cardea_store::{Commit, Db, args};
 
-/// How long a key is remembered.
+/// How long a key is remembered, from its making and from the end of its turn.
 const LIFE: Millis = Millis::from_secs(24 * 3_600);
 
 /// The name of the guard that finds a key taken.
@@ -79,9 +80,10 @@ impl Once<'_> {
     /// `idempotency_key_reused` if it was for another request; what the store says.
     pub async fn made(&self, db: &Db, now: Timestamp) -> Result<Option<Made>> {
         let sql = "SELECT fingerprint, turn, receipt FROM idempotency \
-                   WHERE owner = $1 AND route = $2 AND key = $3 AND expires_at > $4";
-        let found: Option<(String, Option<TurnId>, Option<String>)> =
-            db.row(sql, args![self.owner, self.route, self.key, now]).await?;
+                   WHERE owner = $1 AND route = $2 AND key = $3 AND (expires_at > $4 OR EXISTS (SELECT 1 FROM turns \
+                   WHERE turns.id = turn AND (ended_at IS NULL OR ended_at > $5)))";
+        let args = args![self.owner, self.route, self.key, now, before(now)];
+        let found: Option<(String, Option<TurnId>, Option<String>)> = db.row(sql, args).await?;
         match found {
             Some((before, ..)) if before != self.fingerprint => Err(Error::new(Code::KeyReused)),
             found => Ok(found.map(|(_, turn, answer)| Made { turn, answer })),
@@ -92,8 +94,9 @@ impl Once<'_> {
     pub fn claim(&self, made: Made, now: Timestamp) -> Commit {
         Commit::new()
             .run(
-                "DELETE FROM idempotency WHERE owner = $1 AND route = $2 AND key = $3 AND expires_at <= $4",
-                args![self.owner, self.route, self.key, now],
+                "DELETE FROM idempotency WHERE owner = $1 AND route = $2 AND key = $3 AND expires_at <= $4 AND NOT EXISTS \
+                 (SELECT 1 FROM turns WHERE turns.id = turn AND (ended_at IS NULL OR ended_at > $5))",
+                args![self.owner, self.route, self.key, now, before(now)],
             )
             .guard(
                 TAKEN,
@@ -120,7 +123,14 @@ impl Once<'_> {
     }
 }
 
+/// A turn that has ended after this keeps its key.
+fn before(now: Timestamp) -> Timestamp {
+    now.minus(LIFE)
+}
+
 /// Forgets the keys whose time is over.
 pub fn forget_old(now: Timestamp) -> Commit {
-    Commit::new().run("DELETE FROM idempotency WHERE expires_at <= $1", args![now])
+    let sql = "DELETE FROM idempotency WHERE expires_at <= $1 AND NOT EXISTS \
+               (SELECT 1 FROM turns WHERE turns.id = turn AND (ended_at IS NULL OR ended_at > $2))";
+    Commit::new().run(sql, args![now, before(now)])
 }

@@ -109,6 +109,9 @@ const SHORTEST: usize = 4;
 /// The shortest secret that is looked for in other forms as well.
 const LONG: usize = 8;
 
+/// Most backslashes of one escape: written four times over, each time as JSON.
+const SLASHES: usize = 16;
+
 /// What base64 makes of a text behind so many other bytes, as far as only the text decides it, in both alphabets.
 fn in_base64(text: &str, before: usize) -> (String, String) {
     let mut bytes = vec![0; before];
@@ -146,6 +149,10 @@ fn without(text: &[u8], secret: &str) -> Option<Vec<u8>> {
     let (mut clean, mut from, mut at) = (Vec::new(), 0, 0);
     while let Some(next) = text.get(at..).and_then(|rest| rest.iter().position(|byte| begins(*byte))) {
         at += next;
+        let slashes = text.get(at..).map_or(0, |rest| rest.iter().take_while(|byte| **byte == b'\\').count());
+        if lead != b'\\' {
+            at += slashes.saturating_sub(SLASHES); // only the last of them can be an escape
+        }
         let Some(length) = text.get(at..).and_then(|rest| spelled(rest, secret)) else {
             at += 1;
             continue;
@@ -214,7 +221,8 @@ fn spellings(text: &[u8], c: char, mut tell: impl FnMut(usize)) {
             }
         }
         Some(b'\\') => {
-            let slashes = text.iter().take_while(|byte| **byte == b'\\').count();
+            // More of them are never one escape, and to count them all from each of a million is for ever.
+            let slashes = text.iter().take(SLASHES).take_while(|byte| **byte == b'\\').count();
             let code = text.get(slashes..).unwrap_or_default();
             let unit =
                 code.strip_prefix(b"u").and_then(|code| code.get(..4)).and_then(|code| number(code, 16));

@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use cardea_core::{
     Code, Error, Result,
     canonical::hex,
+    effort::Effort,
     id::ToolName,
     journal::Repeatable,
     message::estimate_tokens,
@@ -15,6 +16,12 @@ use serde_json::{Map, Value};
 
 /// Most problems of one set of arguments that a caller is told of.
 const PROBLEMS: usize = 5;
+
+/// Most steps of one check; a million take some tens of milliseconds.
+const MOST_STEPS: u64 = 10_000_000;
+
+/// Most steps of a check that tells what is wrong: what is remembered of each takes about a kilobyte.
+const MOST_TOLD: u64 = 50_000;
 
 /// Where a tool lives.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,6 +45,7 @@ pub(super) enum Source {
 pub struct Tool {
     spec: ToolSpec,
     schema: jsonschema::Validator,
+    effort: Effort,
     pub(super) source: Source,
     repeatable: Repeatable,
     undo: Option<Undo>,
@@ -47,17 +55,23 @@ pub struct Tool {
 }
 
 impl Tool {
-    /// A tool whose schema could be compiled.
+    /// A tool whose schema could be compiled, and asks for no more work than can be done.
     ///
     /// # Errors
     /// `misconfigured` with the reason if the input schema is none.
     pub(super) fn new(spec: ToolSpec, source: Source, repeatable: Repeatable) -> Result<Self> {
-        let schema = jsonschema::validator_for(&spec.input_schema).map_err(|error| {
+        let unusable = |why: &str| {
             Error::new(Code::Misconfigured)
-                .detail(format!("The input schema of the tool `{}` cannot be used: {error}.", spec.name))
-        })?;
+                .detail(format!("The input schema of the tool `{}` cannot be used: {why}.", spec.name))
+        };
+        let effort = Effort::of(&spec.input_schema);
+        if effort.steps(&Value::Object(Map::from_iter([(String::new(), Value::Null)]))) > MOST_STEPS {
+            return Err(unusable("its references multiply, and no check by it would come to an end"));
+        }
+        let schema =
+            jsonschema::validator_for(&spec.input_schema).map_err(|error| unusable(&error.to_string()))?;
         let tokens = tokens(&spec);
-        Ok(Self { spec, schema, source, repeatable, undo: None, tokens, warned: false })
+        Ok(Self { spec, schema, effort, source, repeatable, undo: None, tokens, warned: false })
     }
 
     /// What offering it costs, in tokens (an estimate).
@@ -124,6 +138,19 @@ impl Tool {
     /// `invalid_arguments`, naming the path and the rule of the first few problems, without the values.
     pub fn check(&self, call: &ToolCall) -> Result<()> {
         let arguments = Value::Object(call.arguments.clone());
+        let wrong = |why: &str| {
+            Err(Error::new(Code::InvalidArguments).detail(format!("`{}`: {why}.", self.spec.name)))
+        };
+        match self.effort.steps(&arguments) {
+            too_many if too_many > MOST_STEPS => {
+                return wrong("the arguments are too large or nested too deeply to be checked by its schema");
+            }
+            many if many > MOST_TOLD => {
+                let told = "the arguments do not fit its schema, and are too large to say where";
+                return if self.schema.is_valid(&arguments) { Ok(()) } else { wrong(told) };
+            }
+            _ => {}
+        }
         let problems: Vec<String> = self
             .schema
             .iter_errors(&arguments)
@@ -137,11 +164,7 @@ impl Tool {
         if problems.is_empty() {
             return Ok(());
         }
-        Err(Error::new(Code::InvalidArguments).detail(format!(
-            "`{}`: {}.",
-            self.spec.name,
-            problems.join("; ")
-        )))
+        wrong(&problems.join("; "))
     }
 
     /// The tags of this call, its templates filled from the arguments. Of a tool that does not say how long its results
@@ -274,6 +297,17 @@ mod tests {
         Tool::new(spec, source, Repeatable::ByKey).unwrap()
     }
 
+    /// A tool whose one argument is either of two references to the next of so many definitions, each of them the same.
+    fn doubling(times: usize) -> Result<Tool> {
+        let link = |n: usize| json!({ "$ref": format!("#/$defs/d{n}") });
+        let mut defs: Map<String, Value> =
+            (0..times).map(|n| (format!("d{n}"), json!({ "anyOf": [link(n + 1), link(n + 1)] }))).collect();
+        defs.insert(format!("d{times}"), json!({ "type": "integer" }));
+        let input_schema = json!({ "type": "object", "properties": { "city": link(0) }, "$defs": defs });
+        let tool = refund();
+        Tool::new(ToolSpec { input_schema, ..tool.spec.clone() }, tool.source, Repeatable::No)
+    }
+
     fn call(arguments: Value) -> ToolCall {
         let Value::Object(arguments) = arguments else { panic!("not an object") };
         ToolCall { id: "c1".into(), name: "ops__refund".into(), arguments, written: None }
@@ -285,6 +319,20 @@ mod tests {
         assert!(error.contains("/amount") && error.contains("order_id"), "{error}");
         assert!(!error.contains("424242"), "the value is not for the log: {error}");
         refund().check(&call(json!({ "order_id": "17", "amount": 5 }))).unwrap();
+    }
+
+    #[test]
+    fn a_schema_whose_check_would_not_end_is_refused_and_a_costly_one_says_less() {
+        let error = doubling(30).unwrap_err();
+        assert_eq!(error.code(), Code::Misconfigured);
+        assert!(error.public().contains("ops__refund"), "{}", error.public());
+        let costly = doubling(16).unwrap();
+        costly.check(&call(json!({ "city": 7 }))).unwrap();
+        let error = costly.check(&call(json!({ "city": "Bonn" }))).unwrap_err().public();
+        assert!(error.contains("do not fit its schema"), "{error}");
+        let large = call(json!({ "city": vec![1; 200_000] }));
+        let error = costly.check(&large).unwrap_err().public();
+        assert!(error.contains("too large or nested too deeply"), "{error}");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //!
 //! Here is the door: [`Known`] and [`Inbound`] ask `flow::enter` before anything else of the request is read.
 
-use std::{borrow::Cow, net::SocketAddr, ops::Deref};
+use std::{borrow::Cow, net::SocketAddr, ops::Deref, time::Duration};
 
 use axum::{
     body::{Body, Bytes, HttpBody as _},
@@ -12,6 +12,7 @@ use axum::{
 use cardea_auth::{Caller, Challenge, Credentials};
 use cardea_core::{Code, Error, Result, id::RequestId, written::without_nul};
 use serde::de::DeserializeOwned;
+use tokio::time::Instant;
 
 use super::{Problem, Shape};
 use crate::{app::App, context::cache::Reuse, flow, observe::Trace, once::sound_key};
@@ -238,7 +239,7 @@ impl<T: DeserializeOwned> FromRequest<App> for Inbound<T> {
     async fn from_request(request: Request<Body>, app: &App) -> Result<Self, Problem> {
         let (parts, body) = request.into_parts();
         let Known { caller, outside } = Known::read(&parts, app).await?;
-        let bytes = read(Request::from_parts(parts, body), app, &outside).await?;
+        let bytes = read(Request::from_parts(parts, body), app, &caller, &outside).await?;
         match parse(&bytes, usize::from(app.config.server.max_depth)) {
             Ok(body) => Ok(Self { caller, outside, body, raw: bytes }),
             Err(error) => Err(outside.problem(error)),
@@ -246,11 +247,20 @@ impl<T: DeserializeOwned> FromRequest<App> for Inbound<T> {
     }
 }
 
+/// A body that came faster came with its head: nobody is asked a second time who sent it.
+const AT_ONCE: Duration = Duration::from_millis(250);
+
 /// Reads a body that says that it is JSON, bounded in size and time.
 ///
 /// # Errors
-/// `unsupported_media`, `too_large`, `bad_request` if it does not come in time or not whole.
-pub(crate) async fn read(request: Request<Body>, app: &App, outside: &Outside) -> Result<Bytes, Problem> {
+/// `unsupported_media`, `too_large`, `bad_request` if it does not come in time or not whole; what refuses a caller who was
+/// revoked while it came.
+pub(crate) async fn read(
+    request: Request<Body>,
+    app: &App,
+    caller: &Caller,
+    outside: &Outside,
+) -> Result<Bytes, Problem> {
     let media = outside.header(header::CONTENT_TYPE.as_str()).unwrap_or_default();
     if !media.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("application/json") {
         return Err(outside.problem(Error::new(Code::UnsupportedMedia)));
@@ -267,7 +277,15 @@ pub(crate) async fn read(request: Request<Body>, app: &App, outside: &Outside) -
     }
     let patience = app.config.server.header_timeout;
     let reading = Bytes::from_request(request, app);
-    match tokio::time::timeout(patience.duration(), reading).await {
+    let began = Instant::now();
+    let come = tokio::time::timeout(patience.duration(), reading).await;
+    if began.elapsed() > AT_ONCE
+        && let Err(error) = flow::still_in(app, caller).await
+    {
+        let challenge = app.challenge(&error).header();
+        return Err(outside.problem(error).challenge(challenge));
+    }
+    match come {
         Err(_) => {
             let detail = format!("The body did not come within {patience}.");
             Err(outside.problem(Error::new(Code::BadRequest).detail(detail)))

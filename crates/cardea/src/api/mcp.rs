@@ -83,11 +83,11 @@ async fn signed_in(State(app): State<App>, request: Request, next: Next) -> Resp
     };
     match entered {
         Ok(caller) => {
-            parts.extensions.insert(caller);
+            parts.extensions.insert(caller.clone());
             if parts.method != Method::POST {
                 return next.run(Request::from_parts(parts, body)).await;
             }
-            match told(&app, (parts, body), next).await {
+            match told(&app, &caller, (parts, body), next).await {
                 Ok(answer) => answer,
                 Err(problem) => problem.into_response(),
             }
@@ -98,9 +98,14 @@ async fn signed_in(State(app): State<App>, request: Request, next: Next) -> Resp
 
 /// Passes a message on. What is none is answered in the shape of JSON-RPC 2.0 (section 5.1), with 400 as the transport has
 /// it (2025-11-25, "Sending Messages to the Server").
-async fn told(app: &App, (mut parts, body): (Parts, Body), next: Next) -> Result<Response, Problem> {
+async fn told(
+    app: &App,
+    caller: &Caller,
+    (mut parts, body): (Parts, Body),
+    next: Next,
+) -> Result<Response, Problem> {
     let outside = Outside::read(&parts);
-    let body = extract::read(Request::from_parts(parts.clone(), body), app, &outside).await?;
+    let body = extract::read(Request::from_parts(parts.clone(), body), app, caller, &outside).await?;
     if let Err(error) = extract::check(&body, usize::from(app.config.server.max_depth)) {
         outside.trace.note(|event| event.failed(&error));
         return Ok(no_message(ErrorCode::INVALID_REQUEST, &error.public()));

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use cardea_core::form::{Expects, Kind, Node, Place, Schema, Shape, position};
+use cardea_core::form::{Expects, Node, Place, Schema, Shape, position};
 use serde_json::{Map, Value, json};
 
 /// Every value that counts, with its origin. Holds no secret.
@@ -123,14 +123,23 @@ fn setting(
 ) -> Setting {
     let value = match node {
         // WHY: the text of a secret is not even kept.
-        Some(_) if shape.is_secret() => Some(Value::Null),
+        Some(_) if holds_secrets(shape) => Some(Value::Null),
         Some(node) => Some(node.to_json()),
         None => shape.default().filter(|value| !value.is_null()).cloned(),
     };
-    let secret =
-        shape.is_secret() || matches!(node, Some(Node { kind: Kind::Table(_), .. }) if shape.is_secret());
+    let secret = holds_secrets(shape) && node.is_some();
     let origin = node.map_or(Origin::Default, |node| origin(&node.place));
     Setting { key: path.to_vec(), value, origin, secret }
+}
+
+/// A secret, or a list with one in it: such a list is starred as a whole.
+fn holds_secrets(shape: Shape<'_>) -> bool {
+    shape.is_secret()
+        || match shape.expects() {
+            Expects::List(each) | Expects::Named(each) => holds_secrets(each),
+            Expects::Table(keys) => keys.into_iter().any(|(_, inner)| holds_secrets(inner)),
+            _ => false,
+        }
 }
 
 fn bare(key: &str) -> String {

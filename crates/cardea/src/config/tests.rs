@@ -401,6 +401,23 @@ fn a_secret_may_stand_in_a_file_or_in_a_variable_and_is_starred_wherever_it_is_s
 }
 
 #[test]
+fn secrets_in_a_list_are_starred_as_well() {
+    let (new, old) =
+        ("Ly8vLy8vLy8vLy8vLy8vLy8vLy8vLy8vLy8vLy8vLy8=", "Pz8/Pz8/Pz8/Pz8/Pz8/Pz8/Pz8/Pz8/Pz8/Pz8/Pz8=");
+    let list = format!("[vault]\nroot_key = \"{new}\"\nold_root_keys = [");
+    for (text, variables) in [
+        (format!("{list}\"{old}\"]"), vec![]),
+        (format!("{list}{{ env = \"MY_OLD\" }}]"), vec![("MY_OLD", old)]),
+    ] {
+        let loaded = load(&text, &Environment::from_iter(variables)).unwrap();
+        assert_eq!(loaded.config.vault.old_root_keys.len(), 1);
+        for shown in [loaded.effective.toml(), loaded.effective.json().to_string()] {
+            assert!(!shown.contains("Pz8") && shown.contains("old_root_keys"), "{shown}");
+        }
+    }
+}
+
+#[test]
 fn what_config_show_prints_is_a_configuration_that_means_the_same() {
     let text = "[server]\nbind = \"127.0.0.1:81\"\n[upstreams.\"ops\"]\nurl = \"https://h/mcp\"\neffects = { get = \"read\" }\n\
                 [limits.user_budget]\ntokens = 5\n";

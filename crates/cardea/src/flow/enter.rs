@@ -15,3 +15,11 @@ pub async fn enter(app: &App, credentials: &Credentials, trace: &Trace) -> Resul
     trace.note(|event| event.asked_by(&caller));
     Ok(caller)
 }
+
+/// The same caller again, after a request that took its time to come in: the door may be closed for them meanwhile.
+///
+/// # Errors
+/// As [`cardea_auth::Auth::still`].
+pub async fn still_in(app: &App, caller: &Caller) -> Result<()> {
+    app.auth.still(caller).await
+}

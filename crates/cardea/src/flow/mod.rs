@@ -36,7 +36,7 @@ pub use self::{
     chat::{Message, chat},
     complete::{CompleteRequest, Completed, complete},
     delete::delete,
-    enter::enter,
+    enter::{enter, still_in},
     erase::erase,
     mcp::{CallReply, CallRequest, call, tools},
     original::{Part, messages},

@@ -204,8 +204,9 @@ impl Observe {
     }
 }
 
-/// Connections of MCP clients. It tells each try that fails, with what the other side has sent; ours tells it once.
-const CHATTY: &str = "rmcp::transport";
+/// The MCP SDK: it tells each try that fails, and each message that nobody knows, with what the other side has sent. What
+/// matters of it Cardea tells itself.
+const CHATTY: &str = "rmcp";
 
 /// Whether a line may be told at all: of other people's code only what is wrong, whatever level is configured. Below
 /// that, protocol libraries write down whole messages.

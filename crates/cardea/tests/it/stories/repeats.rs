@@ -324,6 +324,26 @@ async fn a_client_that_hung_up_and_comes_again_by_itself_gets_the_answer_of_its_
 }
 
 #[tokio::test]
+async fn a_key_is_remembered_for_as_long_as_its_turn_waits_for_a_person_and_a_day_longer() {
+    let world = World::start().await;
+    let body = json!({ "agent": "support", "message": "Refund 150 for order 17, please." }).to_string();
+    let key = [("idempotency-key", "refund-1")];
+    let send = async || world.user("support").send("POST", "/api/v1/turns", &key, &body).await;
+    let first = send().await.expect(202);
+    let hours = |hours: u64| world.clock.advance(Millis::from_secs(hours * 3_600));
+    hours(25);
+    assert_eq!(send().await.expect(202).at("/turn"), first.at("/turn"), "it still waits");
+    let approval = format!("/api/v1/approvals/{}", first.at("/approval"));
+    drop(world.user("supervisor").post(&approval, &json!({ "decision": "reject" })).await.expect(200));
+    while send().await.at("/status") != "answered" {}
+    hours(23);
+    assert_eq!(send().await.expect(200).at("/turn"), first.at("/turn"));
+    hours(2);
+    assert_ne!(send().await.at("/turn"), first.at("/turn"), "a day after its end it is forgotten");
+    assert_eq!(world.shop().refunds(17).await, 0);
+}
+
+#[tokio::test]
 async fn one_key_for_two_requests_that_differ_in_anything_that_counts_is_refused() {
     let world = World::with_model([Act::say("Hello.")]).await;
     let ann = world.user("support");

@@ -199,3 +199,38 @@ async fn a_stream_that_is_open_tells_nothing_more_once_its_reader_was_taken_out(
     let ended = world.user("support").follows(asked.turn(), None).await;
     assert!(ended.iter().any(|event| event.kind == "turn.ended"), "somebody who signs in again hears it");
 }
+
+#[tokio::test]
+async fn a_request_that_takes_its_time_is_refused_if_its_sender_was_taken_out_meanwhile() {
+    let world = World::start().await;
+    let (ada, mallory) = (admin(&world), world.person((TENANT, "mallory"), &["admin"], &["read"]));
+    let made = ada.post("/api/v1/keys", &json!({ "user": "mallory", "scopes": ["read"] })).await.expect(201);
+    let address = world.url.trim_start_matches("http://");
+    let body = json!({ "user": "eve", "roles": ["admin"], "scopes": ["read"] }).to_string();
+    let mut half_sent = Vec::new();
+    for (path, credential) in
+        [("/api/v1/keys", mallory.token()), ("/mcp", mallory.token()), ("/api/v1/turns", made.at("/key"))]
+    {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nhost: {address}\r\nauthorization: Bearer {credential}\r\nconnection: close\r\n\
+             content-type: application/json\r\naccept: application/json, text/event-stream\r\ncontent-length: {}\r\n\r\n",
+            body.len()
+        );
+        stream.write_all((head + &body[..5]).as_bytes()).await.unwrap();
+        half_sent.push(stream);
+    }
+    let began = Instant::now();
+    while began.elapsed() < Duration::from_millis(400) {
+        drop(ada.get(AGENTS).await.expect(200)); // others are served meanwhile
+    }
+    drop(ada.post(REVOKE, &json!({ "user": "mallory", "keys": true })).await.expect(201));
+    for mut stream in half_sent {
+        stream.write_all(&body.as_bytes()[5..]).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 401 ") && answer.contains("invalid_token"), "{answer}");
+    }
+    let keys = ada.get("/api/v1/keys").await.expect(200);
+    assert!(!keys.text.contains("eve"), "{}", keys.text);
+}

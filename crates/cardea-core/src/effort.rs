@@ -1,0 +1,229 @@
+//! How much work a JSON Schema makes of a value.
+//!
+//! WHY: a schema of a kilobyte can ask for more than a computer has: each of thirty definitions that is either of two
+//! references to the next is checked a thousand million times. Schemas of tools come from servers that may be hostile, and a
+//! check cannot be stopped half way; so its steps are counted before.
+
+use std::collections::HashMap;
+
+use serde_json::{Map, Value};
+
+/// Deepest value for which the steps of a schema with references are counted.
+const DEEPEST: usize = 64;
+
+/// Most schemas that lead to each other without going down in the value.
+const CHAIN: usize = 256;
+
+/// Most objects in a schema.
+const LARGEST: usize = 10_000;
+
+/// The steps of a schema for each depth of a value, none deeper than the last where it says so.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Effort {
+    /// For one part of a value: how many schemas are held against it and what is below it, at most along one way down.
+    by_depth: Vec<u64>,
+    /// References can go down for ever: a deeper value than was counted takes more steps than can be counted.
+    linked: bool,
+}
+
+impl Effort {
+    /// Counts.
+    #[must_use]
+    pub fn of(schema: &Value) -> Self {
+        let mut nodes = Vec::new();
+        let (mut linked, mut levels) = (false, 0);
+        collect(schema, 1, &mut |node, depth| {
+            nodes.push(node);
+            linked |= ["$ref", "$dynamicRef", "$recursiveRef"].iter().any(|key| node.contains_key(*key));
+            levels = levels.max(depth);
+        });
+        if nodes.len() > LARGEST {
+            return Self { by_depth: vec![u64::MAX], linked: false };
+        }
+        let levels = if linked { DEEPEST } else { levels };
+        let mut below = HashMap::new();
+        let mut by_depth = Vec::new();
+        for _ in 0..=levels {
+            let mut level = Level { root: schema, below: &below, here: HashMap::new(), chain: 0 };
+            for node in &nodes {
+                level.object(node);
+            }
+            by_depth.push(level.schema(schema));
+            let here = level.here;
+            below = here.into_iter().filter_map(|(node, steps)| Some((node, steps?))).collect();
+        }
+        Self { by_depth, linked }
+    }
+
+    /// Steps at most to check this value, all of its parts together.
+    #[must_use]
+    pub fn steps(&self, value: &Value) -> u64 {
+        let (depth, parts) = measure(value);
+        let each = match self.by_depth.get(depth) {
+            Some(each) => *each,
+            None if self.linked => u64::MAX,
+            None => self.by_depth.last().copied().unwrap_or(u64::MAX),
+        };
+        each.saturating_mul(parts)
+    }
+}
+
+/// Tells each object in a schema, with its depth.
+fn collect<'s>(value: &'s Value, depth: usize, tell: &mut impl FnMut(&'s Map<String, Value>, usize)) {
+    match value {
+        Value::Object(members) => {
+            tell(members, depth);
+            members.values().for_each(|member| collect(member, depth.saturating_add(1), tell));
+        }
+        Value::Array(items) => items.iter().for_each(|item| collect(item, depth, tell)),
+        _ => {}
+    }
+}
+
+/// How deep a value is, and how many parts it has.
+fn measure(value: &Value) -> (usize, u64) {
+    let inside = |all: &mut dyn Iterator<Item = &Value>| {
+        all.map(measure).fold((0, 1), |(deep, parts), (depth, more)| (deep.max(depth + 1), parts + more))
+    };
+    match value {
+        Value::Array(items) => inside(&mut items.iter()),
+        Value::Object(members) => inside(&mut members.values()),
+        _ => (0, 1),
+    }
+}
+
+type Node = *const Map<String, Value>;
+
+/// The steps of all schemas for values of one depth.
+struct Level<'s> {
+    root: &'s Value,
+    /// Those for values that are less deep by one.
+    below: &'s HashMap<Node, u64>,
+    /// Those for values of this depth; nothing for one that is being counted.
+    here: HashMap<Node, Option<u64>>,
+    chain: usize,
+}
+
+impl<'s> Level<'s> {
+    fn schema(&mut self, schema: &'s Value) -> u64 {
+        schema.as_object().map_or(1, |members| self.object(members))
+    }
+
+    fn object(&mut self, members: &'s Map<String, Value>) -> u64 {
+        let node: Node = members;
+        if let Some(known) = self.here.get(&node) {
+            return known.unwrap_or(1); // it leads to itself without going down, and is checked once
+        }
+        if self.chain >= CHAIN {
+            return u64::MAX;
+        }
+        self.here.insert(node, None);
+        self.chain += 1;
+        let steps =
+            members.iter().fold(1_u64, |sum, (key, value)| sum.saturating_add(self.keyword(key, value)));
+        self.chain -= 1;
+        self.here.insert(node, Some(steps));
+        steps
+    }
+
+    /// The steps that one keyword asks for.
+    fn keyword(&mut self, key: &str, value: &'s Value) -> u64 {
+        let list = value.as_array().map(Vec::as_slice).unwrap_or_default();
+        match key {
+            "$ref" | "$dynamicRef" | "$recursiveRef" => {
+                let target = value.as_str().and_then(|place| self.root.pointer(place.strip_prefix('#')?));
+                self.schema(target.unwrap_or(self.root)) // one by a name is taken for the whole
+            }
+            "allOf" | "anyOf" | "oneOf" => {
+                list.iter().fold(0, |sum: u64, one| sum.saturating_add(self.schema(one)))
+            }
+            "not" | "if" | "then" | "else" => self.schema(value),
+            "dependentSchemas" => {
+                let all = value.as_object().into_iter().flat_map(Map::values);
+                all.fold(0, |sum: u64, one| sum.saturating_add(self.schema(one)))
+            }
+            // Each of them is for a part of its own.
+            "properties" => {
+                let all = value.as_object().into_iter().flat_map(Map::values);
+                all.map(|one| self.child(one)).max().unwrap_or(0)
+            }
+            "prefixItems" => list.iter().map(|one| self.child(one)).max().unwrap_or(0),
+            "items" if value.is_array() => list.iter().map(|one| self.child(one)).max().unwrap_or(0),
+            "patternProperties" => {
+                let all = value.as_object().into_iter().flat_map(Map::values);
+                all.fold(0, |sum: u64, one| sum.saturating_add(self.child(one)))
+            }
+            "items"
+            | "additionalItems"
+            | "unevaluatedItems"
+            | "contains"
+            | "additionalProperties"
+            | "unevaluatedProperties"
+            | "propertyNames" => self.child(value),
+            _ => 0,
+        }
+    }
+
+    /// The steps of a schema for what is below.
+    fn child(&self, schema: &Value) -> u64 {
+        let node = schema.as_object().map(|members| members as Node);
+        node.and_then(|node| self.below.get(&node)).copied().unwrap_or(1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    /// Each of so many definitions is either of two references to the next.
+    fn doubling(times: usize) -> Value {
+        let link = |n: usize| json!({ "$ref": format!("#/$defs/d{n}") });
+        let mut defs: Map<String, Value> =
+            (0..times).map(|n| (format!("d{n}"), json!({ "anyOf": [link(n + 1), link(n + 1)] }))).collect();
+        defs.insert(format!("d{times}"), json!({ "type": "integer" }));
+        json!({ "type": "object", "properties": { "city": link(0) }, "$defs": defs })
+    }
+
+    #[test]
+    fn a_plain_schema_takes_a_step_for_each_schema_on_the_way_down() {
+        let schema =
+            json!({ "properties": { "a": { "type": "string" }, "b": { "properties": { "c": true } } } });
+        let effort = Effort::of(&schema);
+        assert_eq!(effort.steps(&json!({})), 2, "what could be below is counted with it");
+        assert_eq!(effort.steps(&json!({ "a": "x" })), 2 * 3, "two parts");
+        assert_eq!(
+            effort.steps(&json!({ "a": "x", "b": { "c": [[[1]]] } })),
+            7 * 3,
+            "nothing is said of the rest"
+        );
+    }
+
+    #[test]
+    fn references_that_double_are_counted_and_not_followed() {
+        let city = json!({ "city": "Bonn" });
+        let steps = |times| Effort::of(&doubling(times)).steps(&city);
+        assert!(steps(3) < 100);
+        assert!(steps(20) > 1 << 20 && steps(20) < 1 << 24);
+        assert_eq!(steps(100), u64::MAX);
+        assert_eq!(steps(2 * CHAIN), u64::MAX, "a long chain is not followed to its end either");
+    }
+
+    #[test]
+    fn a_schema_that_names_itself_costs_what_the_value_is_deep() {
+        let tree = json!({
+            "$defs": { "node": { "properties": { "name": { "type": "string" }, "children": { "items": { "$ref": "#/$defs/node" } } } } },
+            "$ref": "#/$defs/node",
+        });
+        let effort = Effort::of(&tree);
+        let deep = |levels: usize| (0..levels).fold(json!({}), |inner, _| json!({ "children": [inner] }));
+        assert!(effort.steps(&deep(20)) < 41 * 200, "{}", effort.steps(&deep(20)));
+        assert_eq!(effort.steps(&deep(40)), u64::MAX, "deeper than is counted");
+        let twice = json!({ "anyOf": [{ "properties": { "a": { "$ref": "#" } } }, { "properties": { "a": { "$ref": "#" } } }] });
+        let deep = (0..40).fold(json!({}), |inner, _| json!({ "a": inner }));
+        assert!(Effort::of(&twice).steps(&deep) > 1 << 40);
+        let itself = json!({ "anyOf": [{ "$ref": "#" }, { "$ref": "#/nowhere" }] });
+        assert!(Effort::of(&itself).steps(&json!(1)) < 10);
+    }
+}
