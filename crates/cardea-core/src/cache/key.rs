@@ -8,7 +8,7 @@ use unicode_normalization::{IsNormalized, UnicodeNormalization, is_nfc_quick};
 use crate::principal::Principal;
 
 /// Changed whenever the parts of a key or the normalisation change: old entries are then never found again.
-const VERSION: &str = "cardea cache 1";
+const VERSION: &str = "cardea cache 2";
 
 /// Whose answers may be given again to whom.
 #[derive(Debug, Clone, Copy)]
@@ -148,7 +148,7 @@ impl Parts {
 /// The form in which texts are compared by the exact layer.
 ///
 /// NFC; runs of white space become one space, none at the ends; plain words lose their case; `.`, `?`, `!`, `…`,
-/// `,`, `;` and `:` at the end go. What could carry meaning stays: the case of words with digits, inner or only
+/// `,`, `;` and `:` at the end of a word go. What could carry meaning stays: the case of words with digits, inner or only
 /// capitals (`iOS`, `US`, `A-17b`) or punctuation inside, a `!` after a number, punctuation anywhere else, and
 /// everything in a text with line breaks or backticks, where only the ends are trimmed.
 #[must_use]
@@ -168,9 +168,10 @@ pub fn normalise(text: &str) -> String {
     let mut words = composed(&words).into_owned();
     while let Some(last) = words.chars().next_back() {
         let before = words.chars().rev().nth(1);
-        let mark = matches!(last, '.' | '?' | '!' | '…' | ',' | ';' | ':' | '。' | '？' | '！' | ' ');
+        let mark = matches!(last, '.' | '?' | '!' | '…' | ',' | ';' | ':' | '。' | '？' | '！');
         let kept = last == '!' && before.is_some_and(|before| before.is_numeric());
-        if !mark || kept || before.is_none() {
+        let alone = before.is_none_or(char::is_whitespace); // the mark is what is asked about
+        if !mark || kept || alone {
             break;
         }
         words.pop();
@@ -318,6 +319,7 @@ mod tests {
             ("tell US about it", "tell us about it"),
             ("run `a  b`", "run `a b`"),
             ("if x:\n  y", "if x:\ny"),
+            ("how do I type ?", "how do I type !"),
             ("we're open", "were open"),
             ("re-sign the form", "resign the form"),
         ];

@@ -36,6 +36,7 @@ mod order;
 mod pairing;
 mod reading;
 mod relations;
+mod sign;
 mod slots;
 mod tongue;
 mod verdict;

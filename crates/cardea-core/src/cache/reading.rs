@@ -10,6 +10,7 @@ use std::{
 use super::{
     lexicon::{CURRENCIES, NEGATIONS, NUMBERS, ROLES, SIGNS, STOP},
     negation::Denied,
+    sign::{is_sign, minus},
     tongue::Tongue,
 };
 
@@ -48,7 +49,7 @@ pub struct Reading {
     pub(super) quoted: BTreeSet<String>,
     /// Names that programs know: `get_order`, `std::fs`, `docs/readme.md`, `config.toml`.
     pub(super) codes: BTreeSet<String>,
-    /// Marks that say something by themselves, in their order: `<`, `≥`.
+    /// Marks that say something by themselves, in their order: `<`, `≥`, `¥`, a flag.
     pub(super) signs: Vec<char>,
     pub(super) denied: Denied,
     /// Asked for where all else agrees.
@@ -60,7 +61,7 @@ impl Reading {
     #[must_use]
     pub fn new(text: &str) -> Self {
         let shouted = !text.chars().any(char::is_lowercase);
-        let (rest, quoted) = quotations(text);
+        let (rest, quoted) = quotations(&minus(text));
         let (mut words, mut signs) = (Vec::new(), Vec::new());
         let mut fresh = true;
         for raw in
@@ -73,8 +74,13 @@ impl Reading {
             if !core.is_empty() && core.chars().any(char::is_alphanumeric) {
                 let ends = raw.ends_with([',', ';', ':', '.', '!', '?', '，', '、']);
                 words.push(Word { ends, ..word(core, fresh || shouted) });
+                // `~100`, `>5`; inside of a word they belong to it.
+                let before = raw.split_once(char::is_alphanumeric).map_or("", |(before, _)| before);
+                let compares = |c: &char| matches!(c, '<' | '>' | '=' | '~') && core.starts_with(is_digit);
+                signs.extend(before.chars().filter(compares));
+                signs.extend(raw.chars().filter(|c| is_sign(*c)));
             } else {
-                signs.extend(raw.chars().filter(|c| SIGNS.contains(c)));
+                signs.extend(raw.chars().filter(|c| SIGNS.contains(c) || *c == '%' || is_sign(*c)));
             }
             fresh = raw.ends_with(['.', '!', '?', ':']);
         }
@@ -152,6 +158,10 @@ impl Reading {
     pub(super) fn has(&self, stem: &str) -> bool {
         self.words.iter().any(|word| word.stem == stem)
     }
+}
+
+fn is_digit(c: char) -> bool {
+    c.is_ascii_digit() || matches!(c, '$' | '€' | '£' | '-')
 }
 
 /// Gives a number the sign of the currency whose name follows it.

@@ -16,6 +16,8 @@ const TEXT: usize = 4 * 1024;
 const MENTIONS: usize = 100;
 /// The most pairs of one of them with an argument of a tool: where there are many tools, fewer of them are read.
 const PAIRS: usize = 20_000;
+/// The most bytes of a message times tools: the words of it are weighed for each of them.
+const WEIGHED: usize = 256 * 1024;
 /// So much of what users said before, newest first.
 const BEFORE: usize = 16 * 1024;
 /// A message counts as so long at least.
@@ -26,13 +28,21 @@ pub(super) const TOO_LONG: &str = "Your message is too long for the rehearsal mo
      ids and dates at most, and fewer of them where I have very many tools. I have called no tool for it. Please say it \
      in fewer words.";
 
-/// True if this is more than is read where tools take so many arguments.
-pub(super) fn too_long(text: &str, arguments: usize, finder: &Finder, now: Timestamp) -> bool {
-    if text.len() > TEXT {
+/// Among how much a message is weighed.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Among {
+    pub(super) tools: usize,
+    /// Those of all tools together.
+    pub(super) arguments: usize,
+}
+
+/// True if this is more than is read among so many tools.
+pub(super) fn too_long(text: &str, among: Among, finder: &Finder, now: Timestamp) -> bool {
+    if text.len() > TEXT || text.len().saturating_mul(among.tools) > WEIGHED {
         return true;
     }
     let mentions = finder.mentions(text, now).len();
-    mentions > MENTIONS || mentions.saturating_mul(arguments) > PAIRS
+    mentions > MENTIONS || mentions.saturating_mul(among.arguments) > PAIRS
 }
 
 /// How many arguments tools take, those inside others too.
@@ -61,7 +71,7 @@ pub(super) fn read<'a>(messages: &'a [Message], finder: &Finder, now: Timestamp)
     // The last one is what is asked now; if that is not read, whoever asks is told.
     for (place, text) in users.skip(1) {
         left = left.saturating_sub(text.len().clamp(LEAST, TEXT));
-        if left == 0 || too_long(text, 0, finder, now) {
+        if left == 0 || too_long(text, Among::default(), finder, now) {
             unread.push(place);
         }
     }

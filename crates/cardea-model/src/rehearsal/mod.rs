@@ -102,8 +102,8 @@ impl Rehearsal {
             return Reply::Text(format!("{told}\n\n{HONEST_PLAIN}"));
         }
         let planner = Planner::new(&prompt.tools, &self.finder, now);
-        let arguments = planner.arguments();
-        let too_long = |text: &str| limit::too_long(text, arguments, &self.finder, now);
+        let among = planner.among();
+        let too_long = |text: &str| limit::too_long(text, among, &self.finder, now);
         let spoken = (!too_long(turn.text)).then(|| planner.question(&turn));
         let Some(spoken) = spoken.filter(|spoken| !too_long(spoken)) else {
             return Reply::Text(format!("{}\n\n{HONEST_PLAIN}", limit::TOO_LONG));

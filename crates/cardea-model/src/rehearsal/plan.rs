@@ -77,9 +77,10 @@ impl<'a> Planner<'a> {
         Reader { finder: self.finder, nouns: &self.nouns, now: self.now }
     }
 
-    /// How many arguments all tools take together.
-    pub(super) fn arguments(&self) -> usize {
-        self.properties.iter().map(|own| limit::arguments(own)).sum()
+    /// Among how much a message is weighed.
+    pub(super) fn among(&self) -> limit::Among {
+        let arguments = self.properties.iter().map(|own| limit::arguments(own)).sum();
+        limit::Among { tools: self.tools.len(), arguments }
     }
 
     /// The text that is planned for: the message, or the request that it completes.

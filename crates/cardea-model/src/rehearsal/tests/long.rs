@@ -37,6 +37,9 @@ fn where_there_are_very_many_tools_a_message_says_less() {
     assert!(calls.is_empty() && text.contains("too long for the rehearsal model"), "{text}");
     let (calls, text) = asked_with(&words_alone(), &[user("Show order 17")], tools);
     assert_eq!(worded(&calls, &text), "get_order {\"order_id\":17}");
+    let many: Vec<ToolSpec> = thirty().into_iter().cycle().take(1_500).collect();
+    let (_, text) = asked_with(&words_alone(), &[user(&"Ann Lee and Bob Roe ask ".repeat(80))], many);
+    assert!(text.contains("too long for the rehearsal model"), "{text}");
 }
 
 #[test]
