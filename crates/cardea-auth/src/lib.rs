@@ -36,5 +36,6 @@ pub use credentials::Credentials;
 pub use jsonwebtoken::Algorithm;
 pub use key::{KeyDirectory, KeyRecord, NewKey, NoKeys, StaticKeys};
 pub use reason::Reason;
+pub use remote::LARGEST_KEY_SET;
 pub use revoked::{REMEMBERED_AFTER_END, Revocation};
 pub use signer::{Claims, Lifetime, Signer};

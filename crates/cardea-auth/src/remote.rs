@@ -28,7 +28,8 @@ const SOON: Millis = Millis::from_secs(1);
 const OLDEST: Millis = Millis::from_secs(24 * 3_600);
 
 const FETCH_TIMEOUT: Duration = Duration::from_secs(5);
-const LARGEST: usize = 256 * 1024;
+/// The largest key set that is read, in bytes.
+pub const LARGEST_KEY_SET: usize = 256 * 1024;
 
 /// A fetched key set. Cheap to clone.
 #[derive(Clone)]
@@ -213,8 +214,9 @@ impl Remote {
 
     async fn fetch(&self) -> Option<KeySet> {
         let url = self.0.url.as_str();
-        let request = Request::get(url, Egress::any())
-            .map(|request| request.timeout(FETCH_TIMEOUT).max_body(LARGEST).redirects(Redirects::SameOrigin));
+        let request = Request::get(url, Egress::any()).map(|request| {
+            request.timeout(FETCH_TIMEOUT).max_body(LARGEST_KEY_SET).redirects(Redirects::SameOrigin)
+        });
         let answer = match request {
             Ok(request) => self.0.net.send(request).await.and_then(cardea_net::Response::success),
             Err(error) => Err(error),

@@ -55,7 +55,8 @@ impl Refusal {
             _ if self.is_lost && self.is_plain => {
                 "does not know this connection any more and began nothing".to_owned()
             }
-            401 | 403 => format!("refused Cardea's credential (status {status})"),
+            401 => format!("refused Cardea's credential (status {status})"),
+            403 => format!("does not let you do this, or not with Cardea's credential (status {status})"),
             429 => "is asked too often (status 429)".to_owned(),
             300..=399 => format!("points elsewhere (status {status}), and Cardea does not follow"),
             _ => format!("answered with status {status}"),
@@ -92,8 +93,9 @@ impl Fault {
         };
         match sent.error.downcast_ref::<StreamableHttpError<WireError>>() {
             Some(StreamableHttpError::Client(error)) => Self::of_wire(error, timeout),
-            Some(StreamableHttpError::AuthRequired(_) | StreamableHttpError::InsufficientScope(_)) => {
-                Self::new("refused Cardea's credential", false)
+            Some(StreamableHttpError::AuthRequired(_)) => Self::new("refused Cardea's credential", false),
+            Some(StreamableHttpError::InsufficientScope(_)) => {
+                Self::new("wants a scope that you do not have", false)
             }
             Some(StreamableHttpError::Deserialize(_) | StreamableHttpError::UnexpectedServerResponse(_)) => {
                 Self::new("answered with something that is no MCP", true)

@@ -315,12 +315,17 @@ async fn whole_completion(
     let worker = app.clone();
     let completed =
         flow::detached(&app, "complete", async move { flow::complete(&worker, request, None).await });
-    let completed = completed.await.map_err(|error| outside.problem(error))?;
+    let completed = completed.await.map_err(|error| outside.problem(cut_off(error)))?;
     let envelope = Envelope::new(&outside.request.to_string(), app.clock.now(), &body.model);
     let more = More::of(&completed);
     let end = (completed.finish, completed.usage);
     let said = if completed.refused { Said::Refusal } else { Said::Answer };
     Ok(json_text(envelope.whole((said(&completed.text), &completed.calls), end, more)))
+}
+
+/// Unlike a turn, a completion that the end of this node has cut off goes on nowhere: it may be asked for again.
+fn cut_off(error: Error) -> Error {
+    if error.code() == Code::Draining { Code::Draining.into() } else { error }
 }
 
 async fn stream_completion(
@@ -337,7 +342,7 @@ async fn stream_completion(
     let first = events.recv().await;
     if first.is_none() {
         // No text at all: an error, or only tool calls.
-        let completed = flow::heard(&app, coming).await.map_err(|error| outside.problem(error))?;
+        let completed = flow::heard(&app, coming).await.map_err(|error| outside.problem(cut_off(error)))?;
         let mut out = vec![data(envelope.opening())];
         out.extend(completion_end(&envelope, &Ok(completed), body.stream_options.include_usage, ""));
         return Ok(sse(stream::iter(out), None));
@@ -359,7 +364,7 @@ async fn stream_completion(
         });
     let trace = outside.trace.clone();
     let closing = stream::once(async move {
-        let ended = flow::heard(&app, coming).await;
+        let ended = flow::heard(&app, coming).await.map_err(cut_off);
         trace.note_error(&ended);
         stream::iter(completion_end(&closing_envelope, &ended, usage, &request_id))
     });

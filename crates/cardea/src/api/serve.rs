@@ -200,6 +200,7 @@ fn connection(
 
 /// A panic in one request is one failed request.
 fn panicked(_: Box<dyn Any + Send>) -> Response<Body> {
-    tracing::error!("a request panicked");
-    Problem::new(Code::Internal.into(), RequestId::random(), Shape::Problem).into_response()
+    let request = RequestId::random(); // what was its own is gone with it
+    tracing::error!(request.id = %request, "a request panicked");
+    Problem::new(Code::Internal.into(), request, Shape::Problem).into_response()
 }

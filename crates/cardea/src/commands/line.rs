@@ -4,7 +4,7 @@ use std::fmt::{self, Write as _};
 
 use cardea_core::time::{Clock as _, SystemClock};
 use tracing::{
-    Event, Subscriber,
+    Event, Level, Subscriber,
     field::{Field, Visit},
 };
 use tracing_subscriber::layer::{Context, Layer};
@@ -36,6 +36,17 @@ impl<S: Subscriber, W: Fn(&[u8]) + 'static> Layer<S> for JsonLines<W> {
         line.bytes.extend_from_slice(b"}\n");
         (self.0)(&line.bytes);
     }
+}
+
+/// What is said beside the events of the log, as a line like theirs.
+pub(super) fn spoken(level: Level, text: &str) -> Vec<u8> {
+    let mut line = Line { bytes: vec![b'{'], text: String::new() };
+    line.shown("timestamp", &SystemClock.now());
+    line.value("level", level.as_str());
+    line.value("message", text);
+    line.value("target", "cardea");
+    line.bytes.extend_from_slice(b"}\n");
+    line.bytes
 }
 
 /// A line under construction.

@@ -10,12 +10,13 @@ use std::{
     time::Duration,
 };
 
+use tracing::Level;
 use tracing_subscriber::{
     Layer as _, filter::filter_fn, fmt, fmt::MakeWriter, layer::SubscriberExt as _,
     util::SubscriberInitExt as _,
 };
 
-use super::line::JsonLines;
+use super::line::{JsonLines, spoken};
 use crate::{
     config::{LogConfig, LogFormat},
     observe,
@@ -33,7 +34,7 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// Keeps the log going until it is dropped.
 #[derive(Debug)]
-pub(super) struct Log(Lines);
+pub(super) struct Log(Lines, LogFormat);
 
 /// The way to the thread that writes.
 #[derive(Debug, Clone, Default)]
@@ -73,15 +74,26 @@ impl Log {
         let log = log.with_filter(filter_fn(observe::may_tell)).with_filter(filter);
         // A program that embeds this command may have set up its own.
         drop(tracing_subscriber::registry().with(log).try_init());
-        Ok(Self(lines))
+        Ok(Self(lines, config.format))
     }
 }
 
 impl Log {
     /// Says something to whoever looks at the terminal, between the lines of the log and as patiently as them.
     pub(super) fn say(&self, text: &str) {
-        if !text.is_empty() {
-            self.0.push(format!("{text}\n").as_bytes());
+        self.tell(Level::INFO, text);
+    }
+
+    /// Says why the server ends though nobody wanted it.
+    pub(super) fn complain(&self, text: &str) {
+        self.tell(Level::ERROR, text);
+    }
+
+    fn tell(&self, level: Level, text: &str) {
+        match self.1 {
+            _ if text.is_empty() => {}
+            LogFormat::Json => self.0.push(&spoken(level, text)),
+            LogFormat::Text => self.0.push(format!("{text}\n").as_bytes()),
         }
     }
 }

@@ -86,7 +86,12 @@ fn revoke(config: &Config, wanted: &TokenRevoke, out: &mut Out<'_>) -> End {
                 (Some(user), false) => format!("all tokens of `{user}` in the tenant `{tenant}` are"),
                 (None, _) => format!("the token is, in the tenant `{tenant}`,"),
             };
-            out.note(format!("{what} revoked; running servers refuse them within two seconds"));
+            let soon = if wanted.keys {
+                "tokens within two seconds, and keys within five"
+            } else {
+                "them within two seconds"
+            };
+            out.note(format!("{what} revoked; running servers refuse {soon}"));
             if let Some(seen) = seen.filter(|seen| !seen.contains(tenant)) {
                 out.note(unseen(wanted.user.as_deref().unwrap_or_default(), tenant, &seen));
             }

@@ -66,8 +66,8 @@ pub(super) fn serve(cli: &Cli, environment: &Environment, out: &mut Out<'_>) -> 
     match ended {
         Ok(()) => End::Good,
         Err(error) => {
-            log.say(&ground::words(&error));
-            log.say(&error.cause_line().unwrap_or_default());
+            log.complain(&ground::words(&error));
+            log.complain(&error.cause_line().unwrap_or_default());
             End::Unreachable
         }
     }

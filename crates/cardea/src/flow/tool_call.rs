@@ -4,6 +4,7 @@ use cardea_core::{
     Code, Error, Result,
     id::{ApprovalId, ToolName},
     journal::{Repeatable, StepState},
+    select::FIND_TOOLS,
     tool::{Effect, Outcome, ToolCall},
 };
 use cardea_store::Commit;
@@ -17,7 +18,7 @@ use crate::{
     app::App,
     context::cache::ToolUse,
     control::{CallContext, Control, Permission, Refused, Ruling},
-    observe::Ruled,
+    observe::{OTHER, Ruled, Seen},
     turn::{Kind, Start, Step, Turn},
 };
 
@@ -179,7 +180,11 @@ async fn note(app: &App, turn: &mut Turn, permission: &Permission, digest: &str,
 
 /// Counts a call that has ended, in the meters and in the event of whoever it was made for.
 pub(super) fn called(app: &App, turn: &Turn, step: &Step) {
-    app.observe.tool_call(step);
+    let name = step.tool().as_str();
+    let known = name == FIND_TOOLS || app.action.catalog().get(name).is_some();
+    // WHY: what a model makes up is no label of a meter.
+    let seen = Seen::from(step);
+    app.observe.tool_call(if known { seen } else { Seen { name: OTHER, ..seen } });
     turn.trace().note(|event| event.tools += 1);
 }
 

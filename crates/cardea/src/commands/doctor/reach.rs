@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cardea_auth::IssuerConfig;
+use cardea_auth::{IssuerConfig, LARGEST_KEY_SET};
 use cardea_core::secret::ExposeSecret as _;
 use cardea_model::{ProviderConfig, ProviderKind};
 use cardea_net::{Egress, Net, NetError, Request};
@@ -11,9 +11,6 @@ use super::{Finding, Findings, State, client};
 use crate::config::Loaded;
 
 const PATIENCE: Duration = Duration::from_secs(3);
-
-/// The longest list of models or keys that is read.
-const LONGEST: usize = 4 * 1024 * 1024;
 
 /// Asks everything that the configuration names.
 pub(super) async fn all(loaded: &Loaded, net: &Net, found: &mut Findings) {
@@ -33,7 +30,7 @@ pub(super) async fn all(loaded: &Loaded, net: &Net, found: &mut Findings) {
                     let says =
                         format!("answers with status {status}: it wants a secret, and none was sent to try");
                     found.add(what, State::Note, says).advise(
-                        "see that each tenant has the secret of the manifest's `[auth]`: `cardea secret`",
+                        "see that each tenant has the secret of the manifest's `[auth]`: `cardea connector secret`",
                     );
                 }
                 Ok(status) => fine(found.add(what, State::Good, format!("answers with status {status}"))),
@@ -120,7 +117,7 @@ async fn one_upstream(net: &Net, (name, url): (&str, &str), found: &mut Findings
 async fn key_set(net: &Net, (name, issuer): (&str, &IssuerConfig), url: &str, found: &mut Findings) {
     let what = format!("key set of {name}");
     let asked = match Request::get(url, Egress::any()) {
-        Ok(request) => net.send(request.timeout(PATIENCE).max_body(LONGEST)).await,
+        Ok(request) => net.send(request.timeout(PATIENCE).max_body(LARGEST_KEY_SET)).await,
         Err(error) => Err(error),
     };
     let answer = match asked {

@@ -207,6 +207,7 @@ async fn a_request_that_takes_its_time_is_refused_if_its_sender_was_taken_out_me
     let made = ada.post("/api/v1/keys", &json!({ "user": "mallory", "scopes": ["read"] })).await.expect(201);
     let address = world.url.trim_start_matches("http://");
     let body = json!({ "user": "eve", "roles": ["admin"], "scopes": ["read"] }).to_string();
+    let (first, rest) = body.split_at(5);
     let mut half_sent = Vec::new();
     for (path, credential) in
         [("/api/v1/keys", mallory.token()), ("/mcp", mallory.token()), ("/api/v1/turns", made.at("/key"))]
@@ -217,7 +218,7 @@ async fn a_request_that_takes_its_time_is_refused_if_its_sender_was_taken_out_me
              content-type: application/json\r\naccept: application/json, text/event-stream\r\ncontent-length: {}\r\n\r\n",
             body.len()
         );
-        stream.write_all((head + &body[..5]).as_bytes()).await.unwrap();
+        stream.write_all((head + first).as_bytes()).await.unwrap();
         half_sent.push(stream);
     }
     let began = Instant::now();
@@ -226,7 +227,7 @@ async fn a_request_that_takes_its_time_is_refused_if_its_sender_was_taken_out_me
     }
     drop(ada.post(REVOKE, &json!({ "user": "mallory", "keys": true })).await.expect(201));
     for mut stream in half_sent {
-        stream.write_all(&body.as_bytes()[5..]).await.unwrap();
+        stream.write_all(rest.as_bytes()).await.unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).await.unwrap();
         assert!(answer.starts_with("HTTP/1.1 401 ") && answer.contains("invalid_token"), "{answer}");
