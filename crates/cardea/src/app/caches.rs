@@ -53,7 +53,7 @@ impl Store {
             }
             CacheBackend::Redis => {
                 let url = cache.url.as_deref().unwrap_or_default();
-                let opened = RedisCache::new(url, cache.password.as_ref(), (&cache.name, per_place), clock);
+                let opened = RedisCache::new(url, cache.password.as_ref(), &cache.name, per_place, clock);
                 Arc::new(opened.map_err(|why| broken("cache.url", why))?.patient(cache.timeout.duration()))
             }
             CacheBackend::Postgres => {
@@ -61,7 +61,7 @@ impl Store {
                     Some(url) => (url, cache.password.as_ref()),
                     None => (&config.db.url, cache.password.as_ref().or(config.db.password.as_ref())),
                 };
-                let opened = PostgresCache::new(url, password, (bytes, per_place), clock);
+                let opened = PostgresCache::new(url, password, bytes, per_place, clock);
                 Arc::new(opened.map_err(|why| broken("cache.url", why))?.patient(cache.timeout.duration()))
             }
         };

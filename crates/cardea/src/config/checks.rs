@@ -385,7 +385,7 @@ fn cache(config: &Config, agents: &BTreeMap<String, Agent>, found: &mut Findings
             found.say_help("cache.backend", "needs `cache.url`", "write url = \"redis://HOST:6379\"");
         }
         (CacheBackend::Redis, Some(url)) => {
-            if let Err(why) = RedisCache::new(url, password, (&cache.name, 1), clock) {
+            if let Err(why) = RedisCache::new(url, password, &cache.name, 1, clock) {
                 found.say("cache.url", why);
             }
         }
@@ -395,7 +395,7 @@ fn cache(config: &Config, agents: &BTreeMap<String, Agent>, found: &mut Findings
             found.say_help("cache.backend", "needs `cache.url`, since `db.url` is no PostgreSQL", help);
         }
         (CacheBackend::Postgres, Some(url)) => {
-            if let Err(why) = PostgresCache::new(url, password, (1, 1), clock) {
+            if let Err(why) = PostgresCache::new(url, password, 1, 1, clock) {
                 found.say("cache.url", why);
             }
         }
