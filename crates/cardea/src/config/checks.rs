@@ -77,7 +77,7 @@ pub(super) fn all(config: &Config, root: &Node, agents: &BTreeMap<String, Agent>
         found.say(&problem.key, problem.problem);
     }
     for (name, upstream) in &config.upstreams {
-        one_upstream(config, (name, upstream), &mut found);
+        one_upstream(config, name, upstream, &mut found);
     }
     policies(config, &mut found);
     limits(config, &mut found);
@@ -318,7 +318,7 @@ fn plain_target(url: &str, config: &Config) -> Option<String> {
     (!in_range && !config.net.allow.names(host, port)).then(|| format!("{host}:{port}"))
 }
 
-fn one_upstream(config: &Config, (name, upstream): (&str, &UpstreamConfig), found: &mut Findings<'_>) {
+fn one_upstream(config: &Config, name: &str, upstream: &UpstreamConfig, found: &mut Findings<'_>) {
     let path = format!("upstreams.{name}");
     let known = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '_';
     if name.is_empty()
