@@ -156,8 +156,8 @@ impl Auth {
             (None, ..) => Ok(()),
             (Some(_), _, None) => Err(Reason::Bound),
             (Some(thumbprint), Shown::Bound(token, proof), Some(target)) => {
-                let asked = (target, token.expose_secret(), thumbprint);
-                dpop::check(proof, asked, self.0.clock.now(), &self.0.proofs)
+                let expected = dpop::Expected { target, token: token.expose_secret(), thumbprint };
+                dpop::check(proof, &expected, self.0.clock.now(), &self.0.proofs)
             }
             (Some(_), _, Some(_)) => Err(Reason::Proof("missing")),
         }

@@ -63,13 +63,16 @@ pub(crate) fn binding(claims: &Map<String, Value>) -> Result<Option<String>, Rea
     }
 }
 
+/// What a proof must be made for, and by the holder of which key.
+pub(crate) struct Expected<'a> {
+    pub(crate) target: &'a Target,
+    pub(crate) token: &'a str,
+    pub(crate) thumbprint: &'a str,
+}
+
 /// Checks that this proof was made for this request and token by the holder of this key.
-pub(crate) fn check(
-    proof: &str,
-    (target, token, thumbprint): (&Target, &str, &str),
-    now: Timestamp,
-    seen: &Seen,
-) -> Result<(), Reason> {
+pub(crate) fn check(proof: &str, expected: &Expected<'_>, now: Timestamp, seen: &Seen) -> Result<(), Reason> {
+    let Expected { target, token, thumbprint } = *expected;
     if proof.len() > LARGEST {
         return Err(Reason::Proof("size"));
     }
@@ -89,8 +92,8 @@ pub(crate) fn check(
     if named.is_none() || named != place(&target.url) {
         return Err(Reason::Proof("address"));
     }
-    let expected = URL_SAFE_NO_PAD.encode(digest(&SHA256, token.as_bytes()));
-    if !text("ath").is_some_and(|named| bool::from(named.as_bytes().ct_eq(expected.as_bytes()))) {
+    let hash = URL_SAFE_NO_PAD.encode(digest(&SHA256, token.as_bytes()));
+    if !text("ath").is_some_and(|named| bool::from(named.as_bytes().ct_eq(hash.as_bytes()))) {
         return Err(Reason::Proof("token"));
     }
     match claims::time(&parts.claims, "iat") {
@@ -253,7 +256,8 @@ mod tests {
         #[test]
         fn no_proof_makes_it_panic(proof in "[A-Za-z0-9_.-]{0,80}", url in "[a-z:/@#?.0-9\\[\\]]{0,40}") {
             let target = Target::new(&Method::POST, url.into());
-            let checked = check(&proof, (&target, "token", "print"), Timestamp(0), &Seen::default());
+            let expected = Expected { target: &target, token: "token", thumbprint: "print" };
+            let checked = check(&proof, &expected, Timestamp(0), &Seen::default());
             prop_assert!(checked.is_err());
         }
     }

@@ -28,7 +28,16 @@ pub(crate) async fn call(app: &App, context: Context, name: &str, arguments: Arc
     // WHY: a name that is no tool's is the caller's text; meters and lines of the log take none of it.
     let known = route.map_or("unknown", |route| &route.name);
     let work = admitted(app, route, &context, &arguments);
-    told(app, &context, (known, name), &arguments, work).await
+    told(app, Asked { context: &context, known, name, arguments: &arguments }, work).await
+}
+
+/// A call as it was asked for, and the name that is known of it.
+#[derive(Clone, Copy)]
+struct Asked<'a> {
+    context: &'a Context,
+    known: &'a str,
+    name: &'a str,
+    arguments: &'a Value,
 }
 
 /// What is asked of the handler that stands beside the tools, such as a resource: by the rates and guards of the whole
@@ -36,7 +45,8 @@ pub(crate) async fn call(app: &App, context: Context, name: &str, arguments: Arc
 pub(crate) async fn beside(
     app: &App,
     context: &Context,
-    (method, params): (&str, &Value),
+    method: &str,
+    params: &Value,
     work: impl Future<Output = Result<ServerResult, ErrorData>> + Send,
 ) -> Result<ServerResult, Stop> {
     let mut answer = None;
@@ -50,19 +60,14 @@ pub(crate) async fn beside(
         answer = Some(done.map_err(|error| Stop::Protocol(Box::new(error)))?);
         Ok(CallToolResult::success(Vec::new()))
     };
-    told(app, context, (method, method), params, work).await?;
+    told(app, Asked { context, known: method, name: method, arguments: params }, work).await?;
     answer.ok_or_else(|| Error::new(Code::Internal).because("a handler without an answer").into())
 }
 
 /// A call with its span, its meters, its entry and its line of the log, under the name that is known of it and the one
 /// that was asked for.
-async fn told(
-    app: &App,
-    context: &Context,
-    (known, name): (&str, &str),
-    arguments: &Value,
-    work: impl Future<Output = Reply>,
-) -> Reply {
+async fn told(app: &App, asked: Asked<'_>, work: impl Future<Output = Reply>) -> Reply {
+    let Asked { context, known, .. } = asked;
     // INVARIANT: counted before it asks whether the server stops, so that whoever waits for the last call misses none.
     let _call = app.calls.token();
     let span = if app.layers.trace { span(context, known) } else { tracing::Span::none() };
@@ -72,7 +77,7 @@ async fn told(
             metrics.started();
         }
         let reply = work.await;
-        let reply = recorded(app, context, name, arguments, (reply, started)).await;
+        let reply = recorded(app, asked, reply, started).await;
         let (outcome, took) = (outcome(&reply), started.elapsed());
         if let Some(metrics) = app.metrics() {
             metrics.ended(known, outcome, took);
@@ -188,16 +193,10 @@ async fn intended(app: &App, call: &Call) -> Result<(), Error> {
 }
 
 /// Puts the end of a call on record. If that fails the caller gets the failure, unless the operator chose otherwise.
-async fn recorded(
-    app: &App,
-    context: &Context,
-    name: &str,
-    arguments: &Value,
-    end: (Reply, Instant),
-) -> Reply {
-    let (reply, started) = end;
+async fn recorded(app: &App, asked: Asked<'_>, reply: Reply, started: Instant) -> Reply {
     let Some(audit) = &app.layers.audit else { return reply };
     // WHY: a name that is no tool's is the caller's text; bounded here, escaped by JSON.
+    let Asked { context, name, arguments, .. } = asked;
     let name: String = name.chars().take(128).collect();
     let mut entry = Entry::new("outcome", context, app.clock.now(), &name);
     entry.arguments_sha256 = fingerprint(arguments);

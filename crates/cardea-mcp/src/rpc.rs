@@ -112,7 +112,7 @@ impl Rpc {
             serde_json::to_value(&request).ok().and_then(|mut whole| Some(whole.get_mut("params")?.take()));
         let asks = self.bare_context(&self.identity(&context), &method);
         let work = beside.handle(request, context);
-        let answer = pipeline::beside(&self.app, &asks, (&method, &params.unwrap_or_default()), work).await;
+        let answer = pipeline::beside(&self.app, &asks, &method, &params.unwrap_or_default(), work).await;
         Some(answer.map_err(Stop::on_the_wire))
     }
 }
@@ -303,7 +303,7 @@ impl ServerHandler for Rpc {
                     self.bare_context(&self.identity(subscription.request_context()), "subscriptions/listen");
                 let wanted = serde_json::to_value(subscription.requested()).unwrap_or_default();
                 let begun = std::future::ready(Ok(ServerResult::empty(())));
-                let begun = pipeline::beside(&self.app, &asks, (asks.tool(), &wanted), begun).await;
+                let begun = pipeline::beside(&self.app, &asks, asks.tool(), &wanted, begun).await;
                 begun.map_err(Stop::on_the_wire)?;
                 beside.listen(subscription).await
             }

@@ -43,6 +43,14 @@ pub(crate) struct Provider {
     max_event: usize,
 }
 
+/// What a provider is asked, as a part of which trace, and until when.
+#[derive(Clone, Copy)]
+pub(crate) struct Ask<'a> {
+    pub(crate) prompt: &'a Prompt,
+    pub(crate) along: Option<Along<'a>>,
+    pub(crate) deadline: Instant,
+}
+
 /// What is sent with every request.
 fn headers(format: Format, provider: &ProviderConfig) -> Option<HeaderMap> {
     let mut headers = HeaderMap::new();
@@ -96,12 +104,8 @@ impl Provider {
     }
 
     /// Asks, and waits for the first event of the answer. Nothing was handed out if this fails.
-    pub(crate) async fn ask(
-        &self,
-        (prompt, along): (&Prompt, Option<Along<'_>>),
-        model: &str,
-        deadline: Instant,
-    ) -> Result<Answer, Failure> {
+    pub(crate) async fn ask(&self, ask: Ask<'_>, model: &str) -> Result<Answer, Failure> {
+        let Ask { prompt, along, deadline } = ask;
         if self.format == Format::Anthropic && prompt.demands.format == AnswerFormat::JsonObject {
             return Err(Failure::new(Trouble::Unable, "this format knows JSON only with a schema"));
         }

@@ -20,7 +20,7 @@ use crate::{
     config::{AliasConfig, ModelsConfig},
     embedder::Embedder,
     failure::{Failure, Then},
-    provider::{Provider, backoff},
+    provider::{Ask, Provider, backoff},
     tries::Tries,
     wire::Format,
 };
@@ -222,18 +222,18 @@ impl Models {
             // The time of the model that was asked for is the time for everything.
             let deadline =
                 *deadline.get_or_insert_with(|| Instant::now() + provider.timeouts.total.duration());
-            let failure =
-                match self.patiently(provider, (prompt, along), (&alias.model, tries), deadline).await {
-                    Ok(answer) => {
-                        let served = Served {
-                            name: name.to_owned(),
-                            provider: alias.provider.clone(),
-                            model: alias.model.clone(),
-                        };
-                        return Ok(ModelStream::new(served, answer.into_events()));
-                    }
-                    Err(failure) => failure,
-                };
+            let ask = Ask { prompt, along, deadline };
+            let failure = match self.patiently(provider, ask, &alias.model, tries).await {
+                Ok(answer) => {
+                    let served = Served {
+                        name: name.to_owned(),
+                        provider: alias.provider.clone(),
+                        model: alias.model.clone(),
+                    };
+                    return Ok(ModelStream::new(served, answer.into_events()));
+                }
+                Err(failure) => failure,
+            };
             tracing::warn!(request.id = along.map(|along| display(along.request)), trace.id = along.map(|along| along.here.trace_id()), model.name = name, model.provider = alias.provider, trouble = failure.trouble.name(), cause = %failure.cause, "a model could not be asked");
             let give_up = failure.trouble.then() == Then::GiveUp || Instant::now() >= deadline;
             let failure = first.get_or_insert(failure);
@@ -248,14 +248,14 @@ impl Models {
     async fn patiently<'m>(
         &self,
         provider: &Provider,
-        asked: (&Prompt, Option<Along<'_>>),
-        (model, tries): (&'m str, &mut Tries<'m>),
-        deadline: Instant,
+        ask: Ask<'_>,
+        model: &'m str,
+        tries: &mut Tries<'m>,
     ) -> Result<crate::provider::Answer, Failure> {
         let mut attempt = 0;
         loop {
             tries.begins(model);
-            let failure = match provider.ask(asked, model, deadline).await {
+            let failure = match provider.ask(ask, model).await {
                 Ok(answer) => {
                     tries.answers();
                     return Ok(answer);
@@ -267,7 +267,7 @@ impl Models {
             let worth = failure.trouble.then() == Then::Again
                 && attempt < self.0.config.retries
                 && pause <= self.0.config.patience
-                && Instant::now().checked_add(pause.duration()).is_some_and(|then| then < deadline);
+                && Instant::now().checked_add(pause.duration()).is_some_and(|then| then < ask.deadline);
             if !worth {
                 return Err(failure);
             }

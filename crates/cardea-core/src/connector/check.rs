@@ -202,8 +202,8 @@ fn operation(service: &Service, spec: OperationSpec, path: &str, found: &mut Fou
         wrong.into_iter().for_each(|(name, why)| found.say(&format!("{path}.input.{name}"), why));
     });
     let input = input.ok()?;
-    let request = plan(service, &spec.request, (&key("request"), &input), found);
-    let look = spec.check.as_ref().and_then(|check| look(service, check, (&key("check"), &input), found));
+    let request = plan(service, &spec.request, &key("request"), &input, found);
+    let look = spec.check.as_ref().and_then(|check| look(service, check, &key("check"), &input, found));
     let (key_header, by) = idempotency(&spec, &key("idempotency"), found);
     repeats(&spec, path, found);
     tags(&spec, path, &input, found);
@@ -254,8 +254,13 @@ const fn usual(effect: Effect, keyed: bool) -> u32 {
 }
 
 /// `at`: the key of the request, and the arguments that its slots may name.
-fn plan(service: &Service, spec: &RequestSpec, at: (&str, &Input), found: &mut Found<'_>) -> Option<Plan> {
-    let (path, input) = at;
+fn plan(
+    service: &Service,
+    spec: &RequestSpec,
+    path: &str,
+    input: &Input,
+    found: &mut Found<'_>,
+) -> Option<Plan> {
     let key = |name: &str| format!("{path}.{name}");
     if !service.methods.is_empty() && !service.methods.contains(&spec.method) {
         let message = format!("{} is not among `connector.methods`", spec.method.name());
@@ -271,8 +276,8 @@ fn plan(service: &Service, spec: &RequestSpec, at: (&str, &Input), found: &mut F
             base
         }
     };
-    let segments = segments(&spec.path, (&key("path"), input), found);
-    let query = fields(&spec.query, (&key("query"), input), found);
+    let segments = segments(&spec.path, &key("path"), input, found);
+    let query = fields(&spec.query, &key("query"), input, found);
     let mut headers = service.headers.clone();
     for (name, value) in &spec.headers {
         let place = format!("{path}.headers.{name}");
@@ -283,11 +288,11 @@ fn plan(service: &Service, spec: &RequestSpec, at: (&str, &Input), found: &mut F
             if !clean {
                 found.say(&place, "has characters that cannot stand in a header");
             }
-            slots(value, (&place, input), Use::Plain, found);
+            slots(value, &place, input, Use::Plain, found);
         }
         headers.extend(name.zip(value));
     }
-    let body = body(spec, (path, input), found);
+    let body = body(spec, path, input, found);
     let plan = Plan { method: spec.method, base: base?, path: segments?, query, headers, body };
     kept(service, &plan, path, found);
     Some(plan)
@@ -307,7 +312,7 @@ fn kept(service: &Service, plan: &Plan, path: &str, found: &mut Found<'_>) {
     }
 }
 
-fn body(spec: &RequestSpec, (path, input): (&str, &Input), found: &mut Found<'_>) -> Option<Body> {
+fn body(spec: &RequestSpec, path: &str, input: &Input, found: &mut Found<'_>) -> Option<Body> {
     let bodiless = matches!(spec.method, Method::Get | Method::Head);
     if bodiless && (spec.body.is_some() || !spec.form.is_empty()) {
         found.say(path, format!("{} has no body", spec.method.name()));
@@ -318,13 +323,13 @@ fn body(spec: &RequestSpec, (path, input): (&str, &Input), found: &mut Found<'_>
     if let Some(body) = &spec.body {
         let place = format!("{path}.body");
         let tree = found.take(&place, Tree::parse(body))?;
-        tree.templates().into_iter().for_each(|text| slots(text, (&place, input), Use::Any, found));
+        tree.templates().into_iter().for_each(|text| slots(text, &place, input, Use::Any, found));
         return Some(Body::Json(tree));
     }
-    (!spec.form.is_empty()).then(|| Body::Form(fields(&spec.form, (&format!("{path}.form"), input), found)))
+    (!spec.form.is_empty()).then(|| Body::Form(fields(&spec.form, &format!("{path}.form"), input, found)))
 }
 
-fn segments(path: &str, (key, input): (&str, &Input), found: &mut Found<'_>) -> Option<Vec<Template>> {
+fn segments(path: &str, key: &str, input: &Input, found: &mut Found<'_>) -> Option<Vec<Template>> {
     let Some(rest) = path.strip_prefix('/') else {
         found.say(key, "must begin with `/`");
         return None;
@@ -351,7 +356,7 @@ fn segments(path: &str, (key, input): (&str, &Input), found: &mut Found<'_>) -> 
                 );
             }
         }
-        slots(&template, (key, input), Use::Plain, found);
+        slots(&template, key, input, Use::Plain, found);
         if !segment.is_empty() {
             all.push(template);
         }
@@ -361,7 +366,8 @@ fn segments(path: &str, (key, input): (&str, &Input), found: &mut Found<'_>) -> 
 
 fn fields(
     written: &BTreeMap<String, Value>,
-    (key, input): (&str, &Input),
+    key: &str,
+    input: &Input,
     found: &mut Found<'_>,
 ) -> Vec<(String, Tree)> {
     let mut all = Vec::new();
@@ -369,7 +375,7 @@ fn fields(
         let place = format!("{key}.{name}");
         let Some(tree) = found.take(&place, Tree::parse(value)) else { continue };
         match &tree {
-            Tree::Text(template) => slots(template, (&place, input), Use::List, found),
+            Tree::Text(template) => slots(template, &place, input, Use::List, found),
             Tree::Plain(Value::Number(_) | Value::Bool(_)) => {}
             _ => found.say(&place, "is neither a text nor a number"),
         }
@@ -390,7 +396,7 @@ enum Use {
 }
 
 /// Each slot must name an argument that can stand there.
-fn slots(template: &Template, (key, input): (&str, &Input), purpose: Use, found: &mut Found<'_>) {
+fn slots(template: &Template, key: &str, input: &Input, purpose: Use, found: &mut Found<'_>) {
     for slot in template.slots() {
         let name = slot.name.as_str();
         if name == STEP {
@@ -410,7 +416,13 @@ fn slots(template: &Template, (key, input): (&str, &Input), purpose: Use, found:
     }
 }
 
-fn look(service: &Service, spec: &CheckSpec, at: (&str, &Input), found: &mut Found<'_>) -> Option<Look> {
+fn look(
+    service: &Service,
+    spec: &CheckSpec,
+    path: &str,
+    input: &Input,
+    found: &mut Found<'_>,
+) -> Option<Look> {
     let request = RequestSpec {
         method: Method::Get,
         base: None,
@@ -420,9 +432,9 @@ fn look(service: &Service, spec: &CheckSpec, at: (&str, &Input), found: &mut Fou
         body: None,
         form: Named::new(),
     };
-    let plan = plan(service, &request, at, found)?;
+    let plan = plan(service, &request, path, input, found)?;
     for (name, pointer) in [("found", &spec.found), ("take", &spec.take)] {
-        is_pointer(pointer.as_deref(), &format!("{}.{name}", at.0), found);
+        is_pointer(pointer.as_deref(), &format!("{path}.{name}"), found);
     }
     Some(Look { plan, found: spec.found.clone(), take: spec.take.clone() })
 }
@@ -514,7 +526,7 @@ fn tags(spec: &OperationSpec, path: &str, input: &Input, found: &mut Found<'_>) 
     for (key, tag) in cached.chain(spec.clears.iter().map(|tag| ("clears", tag))) {
         let key = format!("{path}.{key}");
         if let Some(template) = found.take(&key, Template::parse(tag)) {
-            slots(&template, (&key, input), Use::Plain, found);
+            slots(&template, &key, input, Use::Plain, found);
         }
     }
 }

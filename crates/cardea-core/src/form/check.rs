@@ -16,7 +16,7 @@ pub fn check(schema: &Schema, root: &Node) -> Vec<Problem> {
 fn value(shape: Shape<'_>, node: &Node, path: &str, problems: &mut Vec<Problem>) {
     match (shape.expects(), &node.kind) {
         (Expects::Anything, _) | (Expects::Truth, Kind::Truth(_)) => {}
-        (Expects::Table(keys), Kind::Table(_)) => table(shape, &keys, (node, path), problems),
+        (Expects::Table(keys), Kind::Table(_)) => table(shape, &keys, node, path, problems),
         (Expects::Named(each), Kind::Table(entries)) => {
             entries.iter().for_each(|entry| value(each, &entry.value, &join(path, &entry.key), problems));
         }
@@ -29,14 +29,14 @@ fn value(shape: Shape<'_>, node: &Node, path: &str, problems: &mut Vec<Problem>)
         (Expects::Text(format), Kind::Text(text)) => problems.extend(text_of(format, text, node, path)),
         (Expects::Whole(least, most), Kind::Whole(number)) => {
             let fits = least.is_none_or(|least| *number >= least) && most.is_none_or(|most| *number <= most);
-            problems.extend((!fits).then(|| out_of_bounds(number, (least, most), node, path)));
+            problems.extend((!fits).then(|| out_of_bounds(number, least, most, node, path)));
         }
         (Expects::Real(least, most), Kind::Whole(_) | Kind::Real(_)) => {
             let number = if let Kind::Real(real) = node.kind { real } else { whole_as_real(node) };
             let fits = number.is_finite()
                 && least.is_none_or(|least| number >= least)
                 && most.is_none_or(|most| number <= most);
-            problems.extend((!fits).then(|| out_of_bounds(number, (least, most), node, path)));
+            problems.extend((!fits).then(|| out_of_bounds(number, least, most, node, path)));
         }
         (Expects::Either(all), _) => either(&all, node, path, problems),
         (wanted, found) => problems.push(wrong_kind(&wanted, found, node, path)),
@@ -48,8 +48,7 @@ fn whole_as_real(node: &Node) -> f64 {
     if let Kind::Whole(number) = node.kind { number as f64 } else { f64::NAN }
 }
 
-fn table(shape: Shape<'_>, keys: &[(&str, Shape<'_>)], at: (&Node, &str), problems: &mut Vec<Problem>) {
-    let (node, path) = at;
+fn table(shape: Shape<'_>, keys: &[(&str, Shape<'_>)], node: &Node, path: &str, problems: &mut Vec<Problem>) {
     for entry in node.entries().unwrap_or_default() {
         let full = join(path, &entry.key);
         match keys.iter().find(|(key, _)| *key == entry.key) {
@@ -183,11 +182,12 @@ fn wrong_kind(wanted: &Expects<'_>, found: &Kind, node: &Node, path: &str) -> Pr
 
 fn out_of_bounds<N: std::fmt::Display, B: std::fmt::Display>(
     number: N,
-    bounds: (Option<B>, Option<B>),
+    least: Option<B>,
+    most: Option<B>,
     node: &Node,
     path: &str,
 ) -> Problem {
-    let message = match bounds {
+    let message = match (least, most) {
         (Some(least), Some(most)) => format!("must be between {least} and {most}, found {number}"),
         (Some(least), None) => format!("must be at least {least}, found {number}"),
         (None, Some(most)) => format!("must be at most {most}, found {number}"),

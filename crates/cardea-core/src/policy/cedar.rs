@@ -94,7 +94,7 @@ impl Snapshot {
                 let slips = names::slips(&one.policy, &vocabulary, names);
                 slips.into_iter().for_each(|slip| told.slip(one, slip));
             }
-            let kept = keep(one, (&vocabulary, names), &mut told);
+            let kept = keep(one, &vocabulary, names, &mut told);
             if !kept {
                 set_aside.push(Arc::from(one.name()));
             }
@@ -256,7 +256,8 @@ impl Told {
 /// Setting a policy aside is sound: a question about a tool outside the catalogue is refused before any policy.
 fn keep(
     one: &mut Placed<'_>,
-    (vocabulary, names): (&Vocabulary, Option<&Installation>),
+    vocabulary: &Vocabulary,
+    names: Option<&Installation>,
     told: &mut Told,
 ) -> bool {
     let known = |uid: &EntityUid| {

@@ -214,7 +214,11 @@ impl Snapshot {
             }
         };
         let entity = user(question.principal, types).map_err(|error| unclear(&error))?;
-        let policies = self.candidates(question, &entity, (&action, &resource, &groups));
+        let (actions, resources) = match groups.as_slice() {
+            [effect, call, server] => (vec![&action, effect, call], vec![&resource, server]),
+            _ => (vec![&action], vec![&resource]),
+        };
+        let policies = self.candidates(question, &entity, &actions, &resources);
         let user = entity.uid();
         let entities = entities.add_entities([entity], None).map_err(|error| unclear(&error))?;
         Ok(Ready { user, action, resource, entities, policies })
@@ -225,7 +229,8 @@ impl Snapshot {
         &self,
         question: &Question<'_>,
         user: &Entity,
-        at: (&EntityUid, &EntityUid, &[EntityUid]),
+        actions: &[&EntityUid],
+        resources: &[&EntityUid],
     ) -> PolicySet {
         let types = &self.vocabulary.types;
         let principal = question.principal;
@@ -235,13 +240,8 @@ impl Snapshot {
             .map(|role| types.role(role))
             .chain([types.tenant(principal.tenant.as_str()), user.uid()])
             .collect();
-        let (action, resource, groups) = at;
-        let (actions, resources): (Vec<&EntityUid>, Vec<&EntityUid>) = match groups {
-            [effect, call, server] => (vec![action, effect, call], vec![resource, server]),
-            _ => (vec![action], vec![resource]),
-        };
         let open = matches!(question.subject, Subject::List { .. });
-        let found = self.index.find(parents.iter(), &actions, &resources);
+        let found = self.index.find(parents.iter(), actions, resources);
         let mut set = PolicySet::new();
         for policy in found.iter().filter_map(|number| self.policies.get(*number as usize)) {
             let form = if open { &policy.list } else { &policy.call };

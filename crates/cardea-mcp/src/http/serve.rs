@@ -77,13 +77,13 @@ async fn taken(
     stopping: &CancellationToken,
     connections: &mut JoinSet<()>,
 ) {
-    let routes = router(http.clone());
     let limit = http.read_within.duration();
     let places = Arc::new(Semaphore::new(http.max_connections));
     let mut server = auto::Builder::new(TokioExecutor::new());
     server.http1().timer(TokioTimer::new()).header_read_timeout(limit);
     server.http2().timer(TokioTimer::new()).max_concurrent_streams(100).keep_alive_interval(PING);
-    let server = Arc::new(server);
+    let stopping = stopping.clone();
+    let acceptor = Arc::new(Acceptor { server, routes: router(http.clone()), limit, stopping });
     let mut refusals = Refusals::default();
     loop {
         while connections.try_join_next().is_some() {}
@@ -103,49 +103,56 @@ async fn taken(
         };
         // WHY: answers are small; waiting to fill a packet costs 40 ms with some clients.
         let _ = socket.set_nodelay(true);
-        let (server, routes, stopping) = (server.clone(), routes.clone(), stopping.clone());
+        let acceptor = Arc::clone(&acceptor);
         connections.spawn(async move {
-            carried(&server, (socket, peer), routes, (limit, stopping)).await;
+            acceptor.carry(socket, peer).await;
             drop(place);
         });
     }
 }
 
-/// Sees a connection to its end: of itself, because the server stops, or because nobody waits for anything on it any more.
-async fn carried(
-    server: &auto::Builder<TokioExecutor>,
-    (socket, peer): (TcpStream, SocketAddr),
+/// What every connection is served with.
+struct Acceptor {
+    server: auto::Builder<TokioExecutor>,
     routes: Router,
-    (limit, stopping): (Duration, CancellationToken),
-) {
-    let idle = Idle::new();
-    let service = routes.map_request(move |mut request: Request<hyper::body::Incoming>| {
-        request.extensions_mut().insert(ConnectInfo(peer));
-        request.map(Body::new)
-    });
-    let watched = idle.clone();
-    let service = service.map_future(move |answer| {
-        let (idle, waits) = (watched.clone(), watched.waits());
-        async move {
-            let answer = answer.await.map(|response: Response<Body>| response.map(|body| idle.answer(body)));
-            drop(waits);
-            answer
+    /// How long nobody may wait for anything on a connection.
+    limit: Duration,
+    stopping: CancellationToken,
+}
+
+impl Acceptor {
+    /// Sees a connection to its end: of itself, because the server stops, or because nobody waits for anything on it any more.
+    async fn carry(&self, socket: TcpStream, peer: SocketAddr) {
+        let idle = Idle::new();
+        let service = self.routes.clone().map_request(move |mut request: Request<hyper::body::Incoming>| {
+            request.extensions_mut().insert(ConnectInfo(peer));
+            request.map(Body::new)
+        });
+        let watched = idle.clone();
+        let service = service.map_future(move |answer| {
+            let (idle, waits) = (watched.clone(), watched.waits());
+            async move {
+                let answer =
+                    answer.await.map(|response: Response<Body>| response.map(|body| idle.answer(body)));
+                drop(waits);
+                answer
+            }
+        });
+        let socket = TokioIo::new(idle.socket(socket));
+        let mut connection = pin!(self.server.serve_connection(socket, TowerToHyperService::new(service)));
+        // A connection that broke is the client's business; what it has asked for goes on in its own task.
+        tokio::select! {
+            biased;
+            _ended = connection.as_mut() => return,
+            () = self.stopping.cancelled() => {}
+            () = idle.lasts(self.limit) => {}
         }
-    });
-    let socket = TokioIo::new(idle.socket(socket));
-    let mut connection = pin!(server.serve_connection(socket, TowerToHyperService::new(service)));
-    // A connection that broke is the client's business; what it has asked for goes on in its own task.
-    tokio::select! {
-        biased;
-        _ended = connection.as_mut() => return,
-        () = stopping.cancelled() => {}
-        () = idle.lasts(limit) => {}
-    }
-    connection.as_mut().graceful_shutdown(); // what is on its way is answered, and taken if the client wants it
-    tokio::select! {
-        biased;
-        _ended = connection => {}
-        () = idle.lasts(limit * 2) => {}
+        connection.as_mut().graceful_shutdown(); // what is on its way is answered, and taken if the client wants it
+        tokio::select! {
+            biased;
+            _ended = connection => {}
+            () = idle.lasts(self.limit * 2) => {}
+        }
     }
 }
 

@@ -41,7 +41,7 @@ pub(super) fn fill(properties: &[Property], said: &Said<'_>, nouns: &Nouns) -> F
         }
     }
     joined(properties, said, &mut filled);
-    free_words(properties, said, nouns, (&used, &mut filled));
+    free_words(properties, said, nouns, &used, &mut filled);
     let missing = properties
         .iter()
         .filter(|property| property.required && !filled.arguments.contains_key(&property.name));
@@ -76,12 +76,7 @@ fn joined(properties: &[Property], said: &Said<'_>, filled: &mut Filled) {
 }
 
 /// Free words: first those that the message names itself, then those that sound right.
-fn free_words(
-    properties: &[Property],
-    said: &Said<'_>,
-    nouns: &Nouns,
-    (used, filled): (&[bool], &mut Filled),
-) {
+fn free_words(properties: &[Property], said: &Said<'_>, nouns: &Nouns, used: &[bool], filled: &mut Filled) {
     for property in properties.iter().filter(|property| matches!(property.want, Want::Free(_))) {
         if let (false, Some(text)) =
             (filled.arguments.contains_key(&property.name), free::named(property, said, nouns))

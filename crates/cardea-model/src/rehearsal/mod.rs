@@ -112,7 +112,7 @@ impl Rehearsal {
         match planner.plan(&turn, &spoken, cosine.as_deref()) {
             Plan::Call(call) => Reply::Calls(vec![call]),
             Plan::Tell { first, last } => {
-                Reply::Text(tell_results(&turn, &prompt.tools, (first, last.as_deref())))
+                Reply::Text(tell_results(&turn, &prompt.tools, first, last.as_deref()))
             }
             Plan::Nothing(_) if more && !turn.asked_for_more() => {
                 Reply::Calls(vec![ask_for_more(&turn, &spoken)])
@@ -169,7 +169,7 @@ fn results(turn: &Turn<'_>, tools: &[ToolSpec]) -> Option<String> {
 }
 
 /// The results with what is to be said before and after them.
-fn tell_results(turn: &Turn<'_>, tools: &[ToolSpec], (first, last): (Option<&str>, Option<&str>)) -> String {
+fn tell_results(turn: &Turn<'_>, tools: &[ToolSpec], first: Option<&str>, last: Option<&str>) -> String {
     let told = first.map(str::to_owned).into_iter().chain(results(turn, tools));
     let all: Vec<String> = told.chain(last.map(str::to_owned)).collect();
     format!("{}\n\n{HONEST}", all.join("\n\n"))

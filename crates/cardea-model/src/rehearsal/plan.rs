@@ -51,8 +51,8 @@ struct Completed {
 
 /// Plans with these tools.
 pub(super) struct Planner<'a> {
-    tools: &'a [ToolSpec],
-    properties: Vec<Vec<Property>>,
+    pub(super) tools: &'a [ToolSpec],
+    pub(super) properties: Vec<Vec<Property>>,
     pub(super) nouns: Nouns,
     finder: &'a Finder,
     now: Timestamp,
@@ -235,7 +235,7 @@ impl<'a> Planner<'a> {
                     if choose::looks(tool) {
                         self.carried(&property.name, id, turn, said)
                     } else {
-                        self.meant((tool, properties), (&property.name, id), turn, said)
+                        self.meant(place, &property, turn, said)
                     }
                 }
                 _ => None,
@@ -266,7 +266,7 @@ impl<'a> Planner<'a> {
         }
         if let Some(property) = still.first() {
             let unclear = amount::unclear(said).filter(|_| matches!(property.want, Want::Amount { .. }));
-            return ask(tool, property, (unclear, still.len()));
+            return ask(tool, property, unclear, still.len());
         }
         let own = self
             .tools

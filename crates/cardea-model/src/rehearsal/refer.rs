@@ -1,7 +1,5 @@
 //! What a message means by `it`, `the order` or `and 113`.
 
-use cardea_core::tool::ToolSpec;
-
 use super::{
     fill::id_value,
     find::Kind,
@@ -9,7 +7,7 @@ use super::{
     instruct::instruction,
     plan::Planner,
     said::Said,
-    schema::{Id, Property},
+    schema::{Id, Property, Want},
 };
 
 impl Planner<'_> {
@@ -45,15 +43,18 @@ impl Planner<'_> {
         Some(format!("{head}{}{tail}", new.text))
     }
 
-    /// The id that a wish to change something means by `it` or `the order`: of what was last spoken of, and only where
+    /// The id that a wish to change something with the tool at this place means by `it` or `the order`: of what was last spoken of, and only where
     /// that was one thing that a tool has answered for. Else it is asked for.
     pub(super) fn meant(
         &self,
-        (tool, properties): (&ToolSpec, &[Property]),
-        (name, id): (&str, &Id),
+        place: usize,
+        property: &Property,
         turn: &Turn<'_>,
         said: &Said<'_>,
     ) -> Option<serde_json::Value> {
+        let (tool, properties) = (self.tools.get(place)?, self.properties.get(place)?);
+        let Want::Id(id) = &property.want else { return None };
+        let name = property.name.as_str();
         let noun = self.nouns.known(id.noun.as_deref()?)?;
         // What is only to be written down points at nothing.
         let wish = instruction(said.text, tool, properties, &self.nouns);

@@ -40,7 +40,7 @@ fn all_abilities(tools: &[ToolSpec]) -> String {
 }
 
 /// A question for one argument, in plain words.
-pub(super) fn ask(tool: &ToolSpec, property: &Property, (unclear, open): (Option<String>, usize)) -> Plan {
+pub(super) fn ask(tool: &ToolSpec, property: &Property, unclear: Option<String>, open: usize) -> Plan {
     let name = property.words.join(" ");
     let about = property.about.trim().trim_end_matches('.');
     let about = if about.is_empty() { String::new() } else { format!(" ({})", first_sentence(about)) };

@@ -231,7 +231,7 @@ fn unwrap(value: Value, depth: usize) -> Value {
 fn words_for(value: &Value, subject: &Subject, asked: &Asked, changed: bool) -> String {
     match value {
         Value::Null => "There is nothing to tell.".into(),
-        Value::Array(rows) => rows_in_words(rows, None, (&subject.noun, subject.limit), asked),
+        Value::Array(rows) => rows_in_words(rows, None, &subject.noun, subject.limit, asked),
         Value::Object(fields) => object(fields, subject, asked, changed),
         one => match &subject.thing {
             Some(thing) => format!("The {} of {thing} is {}.", subject.measure, scalar(one)),
@@ -261,7 +261,7 @@ fn object(fields: &Map<String, Value>, subject: &Subject, asked: &Asked, changed
     let total = told.and_then(|total| usize::try_from(total).ok()).filter(|total| *total >= rows.len());
     let plain = matches!(name.as_str(), "results" | "rows" | "items" | "data");
     let noun = if plain { subject.noun.as_str() } else { singular(name) };
-    rows_in_words(rows, total, (&noun.replace('_', " "), subject.limit), asked)
+    rows_in_words(rows, total, &noun.replace('_', " "), subject.limit, asked)
 }
 
 fn facts(fields: &Map<String, Value>, subject: &Subject, asked: &Asked) -> String {
@@ -351,7 +351,8 @@ fn listed(name: &str, value: &Value) -> String {
 fn rows_in_words(
     rows: &[Value],
     total: Option<usize>,
-    (noun, limit): (&str, Option<u64>),
+    noun: &str,
+    limit: Option<u64>,
     asked: &Asked,
 ) -> String {
     let plural = match noun {

@@ -314,7 +314,7 @@ impl Kept {
 
     fn store(&self, name: &str, clock: &Arc<ManualClock>) -> RedisCache {
         let url = format!("redis://127.0.0.1:{}", self.port);
-        RedisCache::new(&url, None, (name, PER_PLACE), clock.clone()).unwrap().patient(PATIENT)
+        RedisCache::new(&url, None, name, PER_PLACE, clock.clone()).unwrap().patient(PATIENT)
     }
 }
 
@@ -408,7 +408,7 @@ async fn valkey_keeps_the_contract() {
 }
 
 async fn a_large_place_gets_an_index_of_its_own(url: &str, clock: &Arc<ManualClock>) {
-    let store = PostgresCache::new(url, None, (64 << 20, 1_000), clock.clone()).unwrap();
+    let store = PostgresCache::new(url, None, 64 << 20, 1_000, clock.clone()).unwrap();
     let store = store.patient(PATIENT).index_above(40);
     let case = Case { store: &store, clock: clock.clone() };
     let (client, connection) = tokio_postgres::connect(url, tokio_postgres::NoTls).await.unwrap();
@@ -458,9 +458,8 @@ async fn a_server_that_crashed_makes_nothing_fresh_that_was_cleared(case: &Case<
 async fn postgres_contract(server: &Server, vectors: bool) {
     let clock = now();
     let place_of = engines::place(server);
-    let open = || {
-        PostgresCache::new(&place_of.url, None, (BYTES, PER_PLACE), clock.clone()).unwrap().patient(PATIENT)
-    };
+    let open =
+        || PostgresCache::new(&place_of.url, None, BYTES, PER_PLACE, clock.clone()).unwrap().patient(PATIENT);
     let store = open();
     assert_eq!(store.vectors().await, Ok(vectors));
     contract(&store, &clock).await;
@@ -523,10 +522,10 @@ fn an_address_with_a_password_or_without_sense_is_refused() {
     let unchecked =
         ["rediss://h#insecure", "rediss://h?sslrootcert=gone.pem", "redis://h?sslrootcert=x", hollow];
     for url in ["http://h", "redis://u:p@h/0", "nonsense"].into_iter().chain(unchecked) {
-        assert!(RedisCache::new(url, None, ("c", 1), clock.clone()).is_err(), "{url}");
+        assert!(RedisCache::new(url, None, "c", 1, clock.clone()).is_err(), "{url}");
     }
     for url in ["postgres://u:p@h/d", "postgres://h:port"] {
-        assert!(PostgresCache::new(url, None, (1, 1), clock.clone()).is_err(), "{url}");
+        assert!(PostgresCache::new(url, None, 1, 1, clock.clone()).is_err(), "{url}");
     }
     assert!(LONGEST > Millis::from_secs(24 * 3_600) && Timestamp(0).plus(LONGEST).0 > 0);
 }

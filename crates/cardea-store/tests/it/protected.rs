@@ -90,7 +90,7 @@ async fn the_way_to_postgres_is_encrypted_and_the_server_must_be_the_one_that_wa
 
 /// How many clearings the cache server has heard of, or why it cannot be asked.
 async fn asks(url: &str) -> Result<u64, String> {
-    let cache = RedisCache::new(url, None, ("cardea", 10), Arc::new(SystemClock))?;
+    let cache = RedisCache::new(url, None, "cardea", 10, Arc::new(SystemClock))?;
     cache.patient(Duration::from_secs(20)).clearings().await.map_err(|away| away.0)
 }
 

@@ -114,6 +114,14 @@ impl Tool {
         &self.spec.name
     }
 
+    /// Its own name where it lives.
+    pub(super) fn own_name(&self) -> &str {
+        match &self.source {
+            Source::Mcp { name, .. } => name,
+            Source::Http { .. } => self.spec.name.as_str(),
+        }
+    }
+
     /// What it does to the world.
     #[must_use]
     pub fn effect(&self) -> Effect {

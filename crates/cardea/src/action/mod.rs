@@ -130,13 +130,18 @@ impl Action {
         let pins = Pins::new(db, observe, Arc::clone(&clock));
         let changed = Arc::new(AtomicBool::new(false));
         let grant = Grant::new(identity, vault);
+        let way = upstream::Way {
+            net: net.clone(),
+            grant: grant.clone(),
+            control,
+            pins: pins.clone(),
+            clock: Arc::clone(&clock),
+        };
         let upstreams = services
             .upstreams
             .iter()
             .map(|(name, config)| {
-                let guarded = (net.clone(), control.clone(), pins.clone());
-                let own = (grant.clone(), Arc::clone(&clock));
-                let upstream = Upstream::new(name, config.clone(), guarded, own);
+                let upstream = Upstream::new(name, config.clone(), way.clone());
                 (name.clone(), upstream.tells(Arc::clone(&changed)))
             })
             .collect();
@@ -278,8 +283,8 @@ impl Action {
             return failed("The permit is for another call, or too old.".to_owned());
         }
         match &tool.source {
-            Source::Mcp { server, name } => match self.inner.upstreams.get(server) {
-                Some(upstream) => upstream.call(caller, (tool, name), &job).await,
+            Source::Mcp { server, .. } => match self.inner.upstreams.get(server) {
+                Some(upstream) => upstream.call(caller, tool, &job).await,
                 None => failed(format!("The upstream `{server}` is not configured any more.")),
             },
             // How often is said by the connector's file.

@@ -61,6 +61,14 @@ struct Known {
     held: Option<String>,
 }
 
+/// A tool as its server lists it now.
+struct Listed<'a> {
+    server: &'a str,
+    /// As it would be offered.
+    name: String,
+    definition: Definition,
+}
+
 impl Pins {
     /// Pins in this database.
     #[must_use]
@@ -84,7 +92,7 @@ impl Pins {
         }
         for _ in 0..TRIES {
             let known = self.known(server).await?;
-            let (admitted, commit) = self.judged((server, pinning), &tools, &known);
+            let (admitted, commit) = self.judged(server, pinning, &tools, &known);
             match self.db.commit(commit).await {
                 Ok(()) => {
                     let mut kept = tools;
@@ -102,7 +110,8 @@ impl Pins {
     /// The names that may be offered, and what is to be written down.
     fn judged(
         &self,
-        (server, pinning): (&str, Pinning),
+        server: &str,
+        pinning: Pinning,
         tools: &[WireTool],
         known: &BTreeMap<String, Known>,
     ) -> (HashSet<String>, Commit) {
@@ -111,8 +120,9 @@ impl Pins {
         let (mut first, mut count) = (BTreeMap::new(), known.len());
         for tool in tools {
             let name = format!("{server}__{}", tool.name);
-            let definition = Definition::of(&said(tool));
-            let before = known.get(&name);
+            let listed = Listed { server, name, definition: Definition::of(&said(tool)) };
+            let Listed { name, definition, .. } = &listed;
+            let before = known.get(name);
             let accepted = before.map(|known| known.accepted.as_deref());
             if before.is_none() {
                 count += 1;
@@ -125,11 +135,11 @@ impl Pins {
                     continue;
                 }
             }
-            match standing(pinning, accepted, &definition) {
+            match standing(pinning, accepted, definition) {
                 Standing::Accepted => {
                     admitted.insert(tool.name.to_string());
                     if before.is_some_and(|known| known.held.is_some()) {
-                        commit = self.returned(commit, &name);
+                        commit = self.returned(commit, name);
                     }
                 }
                 Standing::First => {
@@ -138,7 +148,7 @@ impl Pins {
                     commit = commit.insert(
                         "tool_pins",
                         [
-                            ("tool", name.into()),
+                            ("tool", name.as_str().into()),
                             ("upstream", server.into()),
                             ("accepted", definition.digest().into()),
                             ("definition", definition.spelled().into()),
@@ -146,27 +156,19 @@ impl Pins {
                         ],
                     );
                 }
-                Standing::Held => commit = self.hold(commit, (server, &name), &definition, before),
+                Standing::Held => commit = self.hold(commit, &listed, before),
             }
         }
         if !first.is_empty() {
-            self.tell(
-                &mut commit,
-                (&Principal::installation(INSTALLATION.into()), "tools.pinned", None),
-                json!({ "upstream": server, "tools": first }),
-            );
+            self.tell(&mut commit, "tools.pinned", None, json!({ "upstream": server, "tools": first }));
         }
         (admitted, commit)
     }
 
     /// Holds a definition back, unless it is held already.
-    fn hold(
-        &self,
-        commit: Commit,
-        (server, name): (&str, &str),
-        definition: &Definition,
-        before: Option<&Known>,
-    ) -> Commit {
+    fn hold(&self, commit: Commit, listed: &Listed<'_>, before: Option<&Known>) -> Commit {
+        let Listed { server, name, definition } = listed;
+        let (server, name) = (*server, name.as_str());
         let (now, digest) = (self.clock.now(), definition.digest());
         if before.is_some_and(|known| known.held.as_deref() == Some(digest)) {
             return commit;
@@ -193,11 +195,7 @@ impl Pins {
             tool.name = name,
             "not offered: it speaks otherwise of itself than what was accepted; see `cardea tool changes`"
         );
-        self.tell(
-            &mut commit,
-            (&Principal::installation(INSTALLATION.into()), "tool.held", Some(name)),
-            json!({ "was": was, "now": digest }),
-        );
+        self.tell(&mut commit, "tool.held", Some(name), json!({ "was": was, "now": digest }));
         commit
     }
 
@@ -207,11 +205,7 @@ impl Pins {
             "UPDATE tool_pins SET held = NULL, held_as = NULL, held_at = NULL WHERE tool = $1",
             args![name],
         );
-        self.tell(
-            &mut commit,
-            (&Principal::installation(INSTALLATION.into()), "tool.returned", Some(name)),
-            Value::Null,
-        );
+        self.tell(&mut commit, "tool.returned", Some(name), Value::Null);
         commit
     }
 
@@ -260,7 +254,8 @@ impl Pins {
             )
             .run("UPDATE versions SET version = version + 1, updated_at = $1 WHERE name = 'tools'", args![now]);
         let detail = json!({ "now": waits.digest, "places": waits.differences.len() });
-        self.tell(&mut commit, (by, "tool.accepted", Some(tool)), detail);
+        let entry = Entry { tool: Some(tool), detail, ..Entry::new(by, "tool.accepted") };
+        self.observe.audit(&mut commit, entry);
         Ok(self.db.commit(commit).await?)
     }
 
@@ -280,14 +275,10 @@ impl Pins {
         Ok(rows.into_iter().map(|(tool, accepted, held)| (tool, Known { accepted, held })).collect())
     }
 
-    fn tell(
-        &self,
-        commit: &mut Commit,
-        (who, event, tool): (&Principal, &'static str, Option<&str>),
-        detail: Value,
-    ) {
-        let entry = Entry { principal: who, event, turn: None, step: None, tool, request: None, detail };
-        self.observe.audit(commit, entry);
+    /// Tells of what the installation has done by itself.
+    fn tell(&self, commit: &mut Commit, event: &'static str, tool: Option<&str>, detail: Value) {
+        let installation = Principal::installation(INSTALLATION.into());
+        self.observe.audit(commit, Entry { tool, detail, ..Entry::new(&installation, event) });
     }
 }
 

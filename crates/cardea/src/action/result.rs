@@ -56,7 +56,7 @@ fn is_unknown(result: &CallToolResult) -> bool {
 }
 
 /// What a result says, of which `most` bytes may go on; and what takes its work back, made from all of it.
-pub(super) fn acted(result: CallToolResult, most: usize, (tool, call): (&Tool, &ToolCall)) -> Acted {
+pub(super) fn acted(result: CallToolResult, most: usize, tool: &Tool, call: &ToolCall) -> Acted {
     let (undo, arguments) = (tool.undo(), &call.arguments);
     let text = text_of(&result);
     if result.is_error == Some(true) {
@@ -112,7 +112,7 @@ mod tests {
     }
 
     fn told(result: CallToolResult) -> Value {
-        match acted(result, 1 << 16, (&tool(Effect::Read), &call())).outcome {
+        match acted(result, 1 << 16, &tool(Effect::Read), &call()).outcome {
             Outcome::Done { result } => result,
             other => panic!("{other:?}"),
         }
@@ -151,7 +151,7 @@ mod tests {
         tool.undo_with(undo);
         let of = |text: &str| {
             let result = CallToolResult::success(vec![ContentBlock::text(text)]);
-            acted(result, 50, (&tool, &call()))
+            acted(result, 50, &tool, &call())
         };
         let Acted { outcome, way } = of(&long);
         assert!(format!("{outcome:?}").contains("longer than 50 bytes"), "{outcome:?}");
@@ -164,7 +164,7 @@ mod tests {
         let of = |effect: Effect, code: &str| {
             let error = json!({ "content": [{ "type": "text", "text": "too late" }], "isError": true,
                                 "_meta": { "dev.cardea/error": { "code": code } } });
-            acted(serde_json::from_value(error).unwrap(), 1 << 16, (&tool(effect), &call())).outcome.name()
+            acted(serde_json::from_value(error).unwrap(), 1 << 16, &tool(effect), &call()).outcome.name()
         };
         for code in ["upstream_unknown", "internal", "store_full", "time_spent"] {
             assert_eq!((of(Effect::Write, code), of(Effect::Read, code)), ("unknown", "failed"), "{code}");

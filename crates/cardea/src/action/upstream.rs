@@ -60,9 +60,6 @@ const IDLE: Duration = Duration::from_secs(600);
 /// Most connected clients of one upstream.
 const CLIENTS: u64 = 10_000;
 
-/// Most bytes of one answer on the wire; a list of tools may be long.
-const MOST_BODY: usize = 4 << 20;
-
 /// What a connection is for: one user with the rights of now. A token that is made for it says no more than the caller may
 /// today.
 fn session_key(who: &Principal) -> String {
@@ -97,6 +94,16 @@ impl ClientHandler for Ear {
     }
 }
 
+/// What all upstreams share.
+#[derive(Clone)]
+pub(super) struct Way {
+    pub(super) net: Net,
+    pub(super) grant: Grant,
+    pub(super) control: Control,
+    pub(super) pins: Pins,
+    pub(super) clock: SharedClock,
+}
+
 /// One upstream server.
 pub(super) struct Upstream {
     name: String,
@@ -114,12 +121,8 @@ pub(super) struct Upstream {
 }
 
 impl Upstream {
-    pub(super) fn new(
-        name: &str,
-        config: UpstreamConfig,
-        (net, control, pins): (Net, Control, Pins),
-        (grant, clock): (Grant, SharedClock),
-    ) -> Self {
+    pub(super) fn new(name: &str, config: UpstreamConfig, way: Way) -> Self {
+        let Way { net, grant, control, pins, clock } = way;
         let clients = Cache::builder().max_capacity(CLIENTS).time_to_idle(IDLE).build();
         let (changed, lister) = (Arc::default(), Mutex::default());
         Self { name: name.to_owned(), config, net, grant, control, pins, changed, lister, clients, clock }
@@ -182,8 +185,8 @@ impl Upstream {
     async fn connect(&self, token: Token, ears: Ears) -> Result<(Client, Arc<AtomicBool>)> {
         let target = Target::parse(&self.config.url)
             .map_err(|error| self.error(Code::UpstreamFailed).because(error))?;
-        let limits = (self.config.timeout, MOST_BODY);
-        let wire = Wire::new((self.net.clone(), target), token, limits, (Arc::clone(&self.clock), ears));
+        let clock = Arc::clone(&self.clock);
+        let wire = Wire::new(self.net.clone(), target, token, self.config.timeout, clock).with_ears(ears);
         let (unanswered, bound) = (wire.unanswered(), wire.bound());
         let mut config = StreamableHttpClientTransportConfig::with_uri(self.config.url.as_str());
         config.max_sse_event_size = self.config.max_result.len().saturating_mul(2);
@@ -216,12 +219,12 @@ impl Upstream {
     /// It is sent again where that can do no harm and may end better: to one that does not know the connection any more, to
     /// one that wants to be asked a moment later, and under its key if nobody knows what became of it. All tries together,
     /// with what it takes to connect, have the time that the job allows.
-    pub(super) async fn call(&self, caller: &Caller, (tool, name): (&Tool, &str), job: &Job<'_>) -> Acted {
+    pub(super) async fn call(&self, caller: &Caller, tool: &Tool, job: &Job<'_>) -> Acted {
         let deadline = Instant::now() + job.within.time.duration();
         let (mut again, mut tries) = (job.again, 0);
         loop {
             let job = Job { again, ..*job };
-            let (acted, pause) = match self.once(caller, (tool, name), &job, deadline).await {
+            let (acted, pause) = match self.once(caller, tool, &job, deadline).await {
                 Ok(acted) => (acted, None),
                 Err(Missed { outcome, again }) => (outcome.into(), again),
             };
@@ -241,23 +244,22 @@ impl Upstream {
     async fn once(
         &self,
         caller: &Caller,
-        (tool, name): (&Tool, &str),
+        tool: &Tool,
         job: &Job<'_>,
         deadline: Instant,
     ) -> Result<Acted, Missed> {
-        let of = (tool.effect(), job.again);
         // Where there is none, nothing but a handshake was sent, this time.
         let Session { client, bound, .. } = match tokio::time::timeout_at(deadline, self.client(caller)).await
         {
             Ok(Ok(session)) => session,
-            Ok(Err(error)) => return Err(self.failed_now(of, error.public()).into()),
+            Ok(Err(error)) => return Err(self.failed_now(tool, job, error.public()).into()),
             Err(_) => {
                 let late = format!("`{}` {}.", self.name, job.within.passed());
-                return Err(self.failed_now(of, late).into());
+                return Err(self.failed_now(tool, job, late).into());
             }
         };
         let mut params =
-            CallToolRequestParams::new(name.to_owned()).with_arguments(job.call.arguments.clone());
+            CallToolRequestParams::new(tool.own_name().to_owned()).with_arguments(job.call.arguments.clone());
         let mut meta = RequestMetaObject::new();
         meta.insert(KEY.to_owned(), Value::String(job.key.to_owned()));
         for (name, value) in job.trace.iter().flat_map(Along::headers) {
@@ -270,13 +272,13 @@ impl Upstream {
         let (until, within) = if until < deadline { (until, own) } else { (deadline, job.within) };
         match tokio::time::timeout_at(until, client.call_tool_once(params)).await {
             Ok(Ok(CallToolResponse::Complete(result))) => {
-                Ok(result::acted(result, self.config.max_result.len(), (tool, job.call)))
+                Ok(result::acted(result, self.config.max_result.len(), tool, job.call))
             }
             Ok(Ok(_)) => {
                 let reason = format!("`{}` asks for more input, which Cardea does not pass on.", self.name);
                 Ok(Outcome::Failed { reason }.into())
             }
-            Ok(Err(ServiceError::McpError(told))) => Err(self.refused(of, &told).into()),
+            Ok(Err(ServiceError::McpError(told))) => Err(self.refused(tool, job, &told).into()),
             Ok(Err(error)) => {
                 let along = job.trace;
                 tracing::warn!(
@@ -287,7 +289,7 @@ impl Upstream {
                     "a call was not answered"
                 );
                 self.leave(caller).await;
-                Err(self.missed(of, tool.repeatable(), &Fault::of(&error, self.config.timeout)))
+                Err(self.missed(tool, job, &Fault::of(&error, self.config.timeout)))
             }
             Err(_) => {
                 // The server may have forgotten the session without a word: the next call begins a new one.
@@ -305,8 +307,8 @@ impl Upstream {
     }
 
     /// What was not done by this try. Where an earlier try of the same write may have arrived, that says nothing.
-    fn failed_now(&self, (effect, again): (Effect, bool), reason: String) -> Outcome {
-        if again && effect.changes_things() {
+    fn failed_now(&self, tool: &Tool, job: &Job<'_>, reason: String) -> Outcome {
+        if job.again && tool.effect().changes_things() {
             let reason =
                 format!("{reason} An earlier try may have been done, so it is not known whether it was.");
             return Outcome::Unknown { reason };
@@ -314,30 +316,30 @@ impl Upstream {
         Outcome::Failed { reason }
     }
 
-    fn refused(&self, of: (Effect, bool), told: &ErrorData) -> Outcome {
+    fn refused(&self, tool: &Tool, job: &Job<'_>, told: &ErrorData) -> Outcome {
         let said: String = told.message.chars().take(SAID).collect();
         let name = &self.name;
-        if of.0.changes_things() && !is_refusal(told.code) {
+        if tool.effect().changes_things() && !is_refusal(told.code) {
             let reason =
                 format!("`{name}` failed, so it is not known whether it did the work. It said: {said}");
             return Outcome::Unknown { reason };
         }
-        self.failed_now(of, format!("`{name}` refused: {said}"))
+        self.failed_now(tool, job, format!("`{name}` refused: {said}"))
     }
 
     /// What it means that no result came, and when to ask again.
-    fn missed(&self, of: (Effect, bool), repeatable: Repeatable, fault: &Fault) -> Missed {
+    fn missed(&self, tool: &Tool, job: &Job<'_>, fault: &Fault) -> Missed {
         let (name, told) = (&self.name, &fault.told);
-        let harmless = !of.0.changes_things() || repeatable == Repeatable::ByKey;
+        let harmless = !tool.effect().changes_things() || tool.repeatable() == Repeatable::ByKey;
         let again = match fault.is_lost {
             true => harmless.then_some(Duration::ZERO),
             false => fault.after.filter(|_| harmless || !fault.may_have_begun),
         };
-        let outcome = if of.0.changes_things() && fault.may_have_begun {
+        let outcome = if tool.effect().changes_things() && fault.may_have_begun {
             let reason = format!("`{name}` {told}, so it is not known whether it did the work.");
             Outcome::Unknown { reason }
         } else {
-            self.failed_now(of, format!("`{name}` {told}."))
+            self.failed_now(tool, job, format!("`{name}` {told}."))
         };
         Missed { outcome, again }
     }

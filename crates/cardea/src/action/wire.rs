@@ -34,6 +34,8 @@ use super::{
     result::SAID,
 };
 
+/// Most bytes of one answer; a list of tools may be long.
+const MOST_BODY: usize = 4 << 20;
 const SESSION: &str = "mcp-session-id";
 const LAST_EVENT: &str = "last-event-id";
 /// The shortest wait before a stream is asked for again, in milliseconds, whatever its server says.
@@ -49,7 +51,6 @@ pub(super) struct Wire {
     token: Token,
     egress: Egress,
     timeout: Millis,
-    max_body: usize,
     clock: SharedClock,
     ears: Ears,
     /// WHY: rmcp tells of a failed handshake in words only, and whether anybody answered is another code.
@@ -85,13 +86,8 @@ struct Heard {
 type Failure = StreamableHttpError<WireError>;
 
 impl Wire {
-    /// A connection whose answers may have this many bytes, and take this long.
-    pub(super) fn new(
-        (net, target): (Net, Target),
-        token: Token,
-        (timeout, max_body): (Millis, usize),
-        (clock, ears): (SharedClock, Ears),
-    ) -> Self {
+    /// A connection whose answers may take this long. It hears nothing that it has not asked for.
+    pub(super) fn new(net: Net, target: Target, token: Token, timeout: Millis, clock: SharedClock) -> Self {
         // WHY: the operator wrote the address into the configuration; redirects are not followed.
         let egress = Egress::any();
         Self {
@@ -100,13 +96,17 @@ impl Wire {
             token,
             egress,
             timeout,
-            max_body,
             clock,
-            ears,
+            ears: Ears::Closed,
             unanswered: Arc::default(),
             bound: Arc::default(),
             sent: Arc::default(),
         }
+    }
+
+    /// The same, with these ears.
+    pub(super) fn with_ears(self, ears: Ears) -> Self {
+        Self { ears, ..self }
     }
 
     /// True while the newest message of this connection got no answer.
@@ -144,7 +144,7 @@ impl Wire {
             .header(header::ACCEPT, HeaderValue::from_static(ACCEPT))
             .header(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))
             .own_timeout(self.timeout.duration())
-            .max_body(self.max_body)
+            .max_body(MOST_BODY)
             .body(body);
         let secrets = token.as_ref().map(|token| self.forms(token)).unwrap_or_default();
         if let Some(token) = token {

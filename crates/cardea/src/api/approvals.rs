@@ -9,7 +9,10 @@ use super::{
     Problem,
     extract::{Inbound, Known, Outside, Path},
 };
-use crate::{app::App, control::Choice};
+use crate::{
+    app::App,
+    control::{Answer, Choice},
+};
 
 /// The body of `POST /api/v1/approvals/{id}`.
 #[derive(Debug, Deserialize)]
@@ -47,8 +50,8 @@ pub(super) async fn decide(
 ) -> Result<Json<Value>, Problem> {
     let Inbound { caller, outside, body, .. } = inbound;
     let id = id(&outside, &text)?;
-    let decided =
-        app.control.decide(&caller, (id, body.decision), &body.comment, Some(outside.request)).await;
+    let answer = Answer { choice: body.decision, comment: &body.comment };
+    let decided = app.control.decide(&caller, id, answer, Some(outside.request)).await;
     let approval = decided.map_err(|error| outside.problem(error))?;
     Ok(Json(json!(approval)))
 }

@@ -21,7 +21,7 @@ use tokio::sync::mpsc;
 use super::{
     Problem,
     extract::{Inbound, Outside},
-    openai::{self, Completion, Envelope, Said},
+    openai::{self, Answer, Completion, Envelope, Said},
     problem,
     trace::CONVERSATION,
 };
@@ -43,13 +43,18 @@ pub(super) async fn completions(
     let Inbound { caller, outside, body, raw } = inbound;
     match body.agent() {
         Some(agent) => {
-            let request = (message(&outside, &body, &raw, agent)?, caller);
+            let message = message(&outside, &body, &raw, agent)?;
             if body.stream {
-                stream_turn(app, outside, &body, request).await
+                stream_turn(app, outside, &body, caller, message).await
             } else {
-                let again = Again::read(&outside, &request.1, &raw);
+                let again = Again::read(&outside, &caller, &raw);
                 drop(raw);
-                whole_turn((app, outside), &body, request, again).await
+                let (receipt, taken_over) = begin_or_hear(&app, caller, message, again).await;
+                let receipt = receipt.map_err(|error| outside.problem(error))?;
+                if taken_over {
+                    outside.trace.note(|event| event.replays(&receipt)); // what the first try has used stands in its own event
+                }
+                whole_turn(&app, &outside, &body, &receipt)
             }
         }
         None => {
@@ -168,33 +173,43 @@ fn words(receipt: &Receipt) -> String {
     }
 }
 
-async fn whole_turn(
-    (app, outside): (App, Outside),
-    body: &Completion,
-    (message, caller): (Message, Caller),
+/// The end of a turn that begins now, or of the one that the first try of the same request has begun; true for that.
+async fn begin_or_hear(
+    app: &App,
+    caller: Caller,
+    message: Message,
     again: Option<Again>,
-) -> Result<Response, Problem> {
+) -> (cardea_core::Result<Receipt>, bool) {
     let unheard = app.turns.unheard();
     // Whoever asks for the first time wants a turn of their own.
     let known = again.as_ref().filter(|again| again.repeated).and_then(|again| unheard.take(&again.name));
     let taken_over = known.is_some();
     let answer = known.unwrap_or_else(|| {
         let worker = app.clone();
-        flow::begin(&app, "chat", async move { flow::chat(&worker, &caller, message, None).await })
+        flow::begin(app, "chat", async move { flow::chat(&worker, &caller, message, None).await })
     });
     let heard = unheard.hear(again.map(|again| again.name), answer).await;
-    let receipt =
-        heard.unwrap_or_else(|| Err(flow::wordless(&app))).map_err(|error| outside.problem(error))?;
-    if taken_over {
-        outside.trace.note(|event| event.replays(&receipt)); // what the first try has used stands in its own event
-    }
+    (heard.unwrap_or_else(|| Err(flow::wordless(app))), taken_over)
+}
+
+fn whole_turn(
+    app: &App,
+    outside: &Outside,
+    body: &Completion,
+    receipt: &Receipt,
+) -> Result<Response, Problem> {
     if let Some(error) = receipt.failed() {
         return Err(outside.problem(error));
     }
     let envelope = Envelope::new(&receipt.turn.to_string(), app.clock.now(), &body.model);
-    let end = (receipt.finish.unwrap_or(Finish::Stop), receipt.usage);
-    let answer = envelope.whole((Said::Answer(&words(&receipt)), &[]), end, more(&receipt));
-    Ok(stamp(json_text(answer), receipt.conversation))
+    let words = words(receipt);
+    let answer = Answer {
+        said: Said::Answer(&words),
+        tools: &[],
+        finish: receipt.finish.unwrap_or(Finish::Stop),
+        usage: receipt.usage,
+    };
+    Ok(stamp(json_text(envelope.whole(answer, more(receipt))), receipt.conversation))
 }
 
 /// One event of a stream. An error breaks the body off, so that no client takes it for the whole.
@@ -225,7 +240,8 @@ async fn stream_turn(
     app: App,
     outside: Outside,
     body: &Completion,
-    (message, caller): (Message, Caller),
+    caller: Caller,
+    message: Message,
 ) -> Result<Response, Problem> {
     let (client, mut events) = mpsc::channel(PIECES);
     let worker = app.clone();
@@ -247,7 +263,7 @@ async fn stream_turn(
         async move {
             let (mut events, coming) = state?;
             let Some(event) = events.recv().await else {
-                return Some((untold_end((&app, &trace), coming, &request_id).await, None));
+                return Some((untold_end(&app, &trace, coming, &request_id).await, None));
             };
             let ended = matches!(event, ReplyEvent::Ended(_));
             Some((chunks(&envelope, event, usage, &request_id), (!ended).then_some((events, coming))))
@@ -260,7 +276,7 @@ async fn stream_turn(
 const SAYS_SO: Duration = Duration::from_secs(1);
 
 /// The end of a stream whose turn has told of none: the error that it ended with, or that its reader was too slow.
-async fn untold_end((app, trace): (&App, &Trace), coming: Coming<Receipt>, request: &str) -> Vec<Piece> {
+async fn untold_end(app: &App, trace: &Trace, coming: Coming<Receipt>, request: &str) -> Vec<Piece> {
     let Ok(Err(error)) = tokio::time::timeout(SAYS_SO, flow::heard(app, coming)).await else {
         return vec![broken_off()];
     };
@@ -318,9 +334,14 @@ async fn whole_completion(
     let completed = completed.await.map_err(|error| outside.problem(cut_off(error)))?;
     let envelope = Envelope::new(&outside.request.to_string(), app.clock.now(), &body.model);
     let more = More::of(&completed);
-    let end = (completed.finish, completed.usage);
     let said = if completed.refused { Said::Refusal } else { Said::Answer };
-    Ok(json_text(envelope.whole((said(&completed.text), &completed.calls), end, more)))
+    let answer = Answer {
+        said: said(&completed.text),
+        tools: &completed.calls,
+        finish: completed.finish,
+        usage: completed.usage,
+    };
+    Ok(json_text(envelope.whole(answer, more)))
 }
 
 /// Unlike a turn, a completion that the end of this node has cut off goes on nowhere: it may be asked for again.

@@ -16,7 +16,7 @@ use super::{
 use crate::{
     app::App,
     control::{AUDITOR, Right},
-    observe::{Verdict, Wanted},
+    observe::{Verdict, Wanted, Whose},
 };
 
 /// Who may read the tenant's audit log, and all its decisions.
@@ -101,8 +101,11 @@ pub(super) async fn decisions(
     ]);
     let wanted = Wanted { fields: &fields, until: asked.until.map(Timestamp) };
     let after = asked.after.unwrap_or(Place::START);
-    let owner = (!caller.has_role(AUDITOR)).then(|| caller.principal());
-    let found = app.observe.decisions((&caller.tenant, owner), &after, wanted, asked.limit).await;
+    let whose = match caller.has_role(AUDITOR) {
+        true => Whose::Tenant(&caller.tenant),
+        false => Whose::Own(caller.principal()),
+    };
+    let found = app.observe.decisions(whose, &after, wanted, asked.limit).await;
     let page = found.map_err(|error| known.problem(error))?;
     Ok(Json(json!({ "decisions": page.entries, "next": page.next })))
 }

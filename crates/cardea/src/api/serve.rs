@@ -92,6 +92,7 @@ pub async fn serve(app: App, bound: Bound) -> Result<()> {
         begins: app.config.server.header_timeout.duration(),
         takes: app.config.server.send_timeout.duration(),
     };
+    let acceptor = Acceptor { server, routes, limits };
     let mut refusals = Refusals::default();
     loop {
         let accepted = tokio::select! {
@@ -117,8 +118,8 @@ pub async fn serve(app: App, bound: Bound) -> Result<()> {
             continue;
         }
         let idle = Idle::new();
-        let connection = connection(&server, (socket, peer), &routes, (limits, &idle));
-        let carried = Box::pin(carry(connection, (limits, idle), stop.clone()));
+        let connection = acceptor.connection(socket, peer, &idle);
+        let carried = Box::pin(carry(connection, limits, idle, stop.clone()));
         // One that comes too late is closed.
         let _stopping = app.jobs.spawn_in(Stage::Answers, "connection", |_last| async move {
             carried.await;
@@ -129,7 +130,7 @@ pub async fn serve(app: App, bound: Bound) -> Result<()> {
 }
 
 /// Sees a connection to its end: of itself, because this node stops, or because nobody waits for anything on it any more.
-async fn carry(connection: impl GracefulConnection, (limits, idle): (Limits, Idle), stop: CancellationToken) {
+async fn carry(connection: impl GracefulConnection, limits: Limits, idle: Idle, stop: CancellationToken) {
     let mut connection = pin!(connection);
     // A connection that broke is the client's business; its work goes on in its own task.
     tokio::select! {
@@ -163,39 +164,48 @@ impl Refusals {
     }
 }
 
-fn connection(
-    server: &auto::Builder<TokioExecutor>,
-    (socket, peer): (TcpStream, SocketAddr),
-    routes: &Router,
-    (limits, idle): (Limits, &Idle),
-) -> impl GracefulConnection + Send + use<> {
-    let cut = Arc::new(AtomicBool::new(false));
-    let noted = Arc::clone(&cut);
-    let service = routes.clone().map_request(move |mut request: Request<hyper::body::Incoming>| {
-        request.extensions_mut().insert(ConnectInfo(peer));
-        request.map(Body::new)
-    });
-    let service = service.map_response(move |response: Response<Body>| {
-        if response.headers().contains_key(header::CONNECTION) {
-            noted.store(true, Ordering::Relaxed);
-        }
-        response
-    });
-    let watched = idle.clone();
-    let service = service.map_future(move |answer| {
-        let (idle, waits) = (watched.clone(), watched.waits());
-        async move {
-            let answer = answer.await.map(|response| response.map(|body| idle.answer(body)));
-            drop(waits);
-            answer
-        }
-    });
-    server
-        .serve_connection_with_upgrades(
-            TokioIo::new(Prompt::new(socket, limits, idle.clone(), cut)),
-            TowerToHyperService::new(service),
-        )
-        .into_owned()
+/// What every connection is served with.
+struct Acceptor {
+    server: auto::Builder<TokioExecutor>,
+    routes: Router,
+    limits: Limits,
+}
+
+impl Acceptor {
+    fn connection(
+        &self,
+        socket: TcpStream,
+        peer: SocketAddr,
+        idle: &Idle,
+    ) -> impl GracefulConnection + Send + use<> {
+        let cut = Arc::new(AtomicBool::new(false));
+        let noted = Arc::clone(&cut);
+        let service = self.routes.clone().map_request(move |mut request: Request<hyper::body::Incoming>| {
+            request.extensions_mut().insert(ConnectInfo(peer));
+            request.map(Body::new)
+        });
+        let service = service.map_response(move |response: Response<Body>| {
+            if response.headers().contains_key(header::CONNECTION) {
+                noted.store(true, Ordering::Relaxed);
+            }
+            response
+        });
+        let watched = idle.clone();
+        let service = service.map_future(move |answer| {
+            let (idle, waits) = (watched.clone(), watched.waits());
+            async move {
+                let answer = answer.await.map(|response| response.map(|body| idle.answer(body)));
+                drop(waits);
+                answer
+            }
+        });
+        self.server
+            .serve_connection_with_upgrades(
+                TokioIo::new(Prompt::new(socket, self.limits, idle.clone(), cut)),
+                TowerToHyperService::new(service),
+            )
+            .into_owned()
+    }
 }
 
 /// A panic in one request is one failed request.

@@ -101,7 +101,7 @@ impl App {
         };
         let control = Control::new(neighbours, settings(&config, guards, names))?;
         let store = caches::Store::of(&config, &clock, &vault).await?;
-        let cache = store.cache(&config, &embedder, (db.clone(), Arc::clone(&clock), observe.clone()));
+        let cache = store.cache(&config, &embedder, db.clone(), observe.clone());
         cache.load().await?;
         let warm = caches::warm(&config, &embedder)?;
         let context = Context::new(db.clone(), observe.clone(), Arc::clone(&clock), cache, vault.clone());

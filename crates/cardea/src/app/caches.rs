@@ -26,6 +26,7 @@ pub(super) struct Store {
     persist: Option<Persisted>,
     /// The store, if it lies in this process.
     own: Option<Arc<MemoryCache>>,
+    clock: SharedClock,
 }
 
 fn broken(key: &str, why: impl std::fmt::Display) -> Error {
@@ -36,11 +37,10 @@ impl Store {
     pub(super) async fn of(config: &Config, clock: &SharedClock, vault: &Vault) -> Result<Self> {
         let cache = &config.cache;
         let (bytes, per_place) = (cache.memory.0, cache.entries_per_scope as usize);
-        let clock = Arc::clone(clock);
         let store: Arc<dyn CacheStore> = match cache.backend {
             CacheBackend::Memory => {
                 let most = usize::try_from(bytes).unwrap_or(usize::MAX);
-                let store = Arc::new(MemoryCache::new(most, per_place, clock));
+                let store = Arc::new(MemoryCache::new(most, per_place, Arc::clone(clock)));
                 let persist = match cache.persist && cache.enabled {
                     true => {
                         let seal = Seal::Sealed(Arc::new(vault.sealer(KEY).await?));
@@ -49,11 +49,12 @@ impl Store {
                     false => None,
                 };
                 let own = Some(Arc::clone(&store));
-                return Ok(Self { store, seal: Seal::Own, persist, own });
+                return Ok(Self { store, seal: Seal::Own, persist, own, clock: Arc::clone(clock) });
             }
             CacheBackend::Redis => {
                 let url = cache.url.as_deref().unwrap_or_default();
-                let opened = RedisCache::new(url, cache.password.as_ref(), (&cache.name, per_place), clock);
+                let opened =
+                    RedisCache::new(url, cache.password.as_ref(), &cache.name, per_place, Arc::clone(clock));
                 Arc::new(opened.map_err(|why| broken("cache.url", why))?.patient(cache.timeout.duration()))
             }
             CacheBackend::Postgres => {
@@ -61,20 +62,22 @@ impl Store {
                     Some(url) => (url, cache.password.as_ref()),
                     None => (&config.db.url, cache.password.as_ref().or(config.db.password.as_ref())),
                 };
-                let opened = PostgresCache::new(url, password, (bytes, per_place), clock);
+                let opened = PostgresCache::new(url, password, bytes, per_place, Arc::clone(clock));
                 Arc::new(opened.map_err(|why| broken("cache.url", why))?.patient(cache.timeout.duration()))
             }
         };
-        Ok(Self { store, seal: Seal::Sealed(Arc::new(vault.sealer(KEY).await?)), persist: None, own: None })
+        let seal = Seal::Sealed(Arc::new(vault.sealer(KEY).await?));
+        Ok(Self { store, seal, persist: None, own: None, clock: Arc::clone(clock) })
     }
 
     pub(super) fn cache(
         self,
         config: &Config,
         embedder: &Arc<dyn Embedder>,
-        (db, clock, observe): (Db, SharedClock, Observe),
+        db: Db,
+        observe: Observe,
     ) -> Cache {
-        let Self { store, seal, persist, own } = self;
+        let Self { store, seal, persist, own, clock } = self;
         let check = config.cache.check;
         let settings = Settings {
             enabled: config.cache.enabled,

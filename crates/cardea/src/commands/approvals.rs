@@ -17,8 +17,8 @@ const CUT: (usize, usize) = (1_000, 8);
 pub(super) fn run(cli: &Cli, words: &Approvals, environment: &Environment, out: &mut Out<'_>) -> End {
     let ended = match &words.command {
         None => list(cli, words, environment, out),
-        Some(ApprovalsCommand::Approve(decide)) => say(cli, (decide, "approve"), environment, out),
-        Some(ApprovalsCommand::Reject(decide)) => say(cli, (decide, "reject"), environment, out),
+        Some(ApprovalsCommand::Approve(decide)) => say(cli, decide, "approve", environment, out),
+        Some(ApprovalsCommand::Reject(decide)) => say(cli, decide, "reject", environment, out),
     };
     match ended {
         Ok(()) => End::Good,
@@ -90,7 +90,8 @@ fn print(one: &Value, out: &mut Out<'_>) {
 
 fn say(
     cli: &Cli,
-    (decide, decision): (&Decide, &str),
+    decide: &Decide,
+    decision: &str,
     environment: &Environment,
     out: &mut Out<'_>,
 ) -> Result<(), Refusal> {

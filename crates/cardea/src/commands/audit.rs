@@ -33,7 +33,7 @@ pub(super) fn run(cli: &Cli, command: &AuditCommand, environment: &Environment, 
     }
     match RootKey::load(&config.vault, &config.data.dir) {
         Ok(root) => match CheckpointKey::from_seed(&root.checkpoint_seed()) {
-            Ok(signer) => audit(command, &config, (root.chain_key(), Some(signer.public())), out),
+            Ok(signer) => audit(command, &config, root.chain_key(), Some(signer.public()), out),
             Err(error) => unproved(&Unproved::from(error), out),
         },
         Err(error) => {
@@ -43,18 +43,28 @@ pub(super) fn run(cli: &Cli, command: &AuditCommand, environment: &Environment, 
     }
 }
 
-/// The key of the chain, and the public half of the one that signs checkpoints, if they must be signed.
-type Keys = (ChainKey, Option<String>);
-
-/// Runs an audit command with the keys of the log.
-pub(super) fn audit(command: &AuditCommand, config: &Config, (key, signer): Keys, out: &mut Out<'_>) -> End {
+/// Runs an audit command with the key of the chain, and the public half of the one that signs checkpoints, if they must be
+/// signed.
+pub(super) fn audit(
+    command: &AuditCommand,
+    config: &Config,
+    key: ChainKey,
+    signer: Option<String>,
+    out: &mut Out<'_>,
+) -> End {
     match command {
-        AuditCommand::Verify(what) => verify(what, config, (key, signer), out),
+        AuditCommand::Verify(what) => verify(what, config, key, signer, out),
         AuditCommand::Export => export(config, key, out),
     }
 }
 
-fn verify(what: &AuditVerify, config: &Config, (key, signer): Keys, out: &mut Out<'_>) -> End {
+fn verify(
+    what: &AuditVerify,
+    config: &Config,
+    key: ChainKey,
+    signer: Option<String>,
+    out: &mut Out<'_>,
+) -> End {
     // Those of a copy prove the copy: newer ones would have seen more than it holds.
     let copied = what.database.as_deref().and_then(Path::parent);
     let beside = copied.unwrap_or(&config.data.dir).join(CHECKPOINTS);

@@ -44,7 +44,7 @@ pub(super) fn chat(cli: &Cli, chat: &Chat, environment: &Environment, out: &mut 
     };
     let lines = io::stdin().lock();
     let prompts = io::stdin().is_terminal();
-    match client::wait(talk((chat, &server), lines, prompts, out)) {
+    match client::wait(talk(chat, &server, lines, prompts, out)) {
         Ok(end) => end,
         Err(error) => {
             out.note(format!("cannot start: {error}"));
@@ -55,7 +55,8 @@ pub(super) fn chat(cli: &Cli, chat: &Chat, environment: &Environment, out: &mut 
 
 /// The whole conversation: the words of the command line, or else one question a line.
 pub(super) async fn talk(
-    (chat, server): (&Chat, &Asked),
+    chat: &Chat,
+    server: &Asked,
     lines: impl BufRead,
     prompts: bool,
     out: &mut Out<'_>,
@@ -139,8 +140,8 @@ impl Talk<'_> {
             "messages": [{ "role": "user", "content": question }],
             "stream": true,
         });
-        let to = (self.server.base.as_str(), "/v1/chat/completions");
-        let mut answer = client::post(&self.net, to, headers, &body).await?;
+        let answer = client::post(&self.net, &self.server.base, "/v1/chat/completions", headers, &body);
+        let mut answer = answer.await?;
         if let Some(id) = answer.headers.get(CONVERSATION).and_then(|id| id.to_str().ok()) {
             self.conversation = Some(id.to_owned());
         }

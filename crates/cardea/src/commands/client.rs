@@ -85,7 +85,8 @@ pub(super) fn signed(token: Option<&str>) -> Result<HeaderMap, Refusal> {
 /// Posts JSON and returns when the head of the answer is there; an answer that is no success becomes its words.
 pub(super) async fn post(
     net: &Net,
-    (base, path): (&str, &str),
+    base: &str,
+    path: &str,
     headers: HeaderMap,
     body: &Value,
 ) -> Result<Streaming, Refusal> {

@@ -259,7 +259,7 @@ async fn seal(config: &Config, words: &ConnectorSecret, issuer: Option<&str>, se
     let sealed = match (&words.user, issuer) {
         (Some(user), Some(issuer)) => {
             let name = secret_name(&words.name, Some((issuer, user)));
-            vault.seal_for((&tenant, &UserId::from(user.as_str())), &name, secret).await
+            vault.seal_for(&tenant, &UserId::from(user.as_str()), &name, secret).await
         }
         _ => vault.seal(&tenant, &secret_name(&words.name, None), secret).await,
     };

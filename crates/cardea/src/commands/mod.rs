@@ -77,7 +77,7 @@ fn one(cli: &Cli, environment: &Environment, out: &mut Out<'_>) -> End {
         Command::Person { command: PersonCommand::Erase(words) } => {
             asked(cli, &words.server, environment, out, |server, out| {
                 let (lines, asks) = (std::io::stdin().lock(), std::io::stdin().is_terminal());
-                person::erase((words, server), lines, asks, out)
+                person::erase(words, server, lines, asks, out)
             })
         }
         Command::Vault { command } => vault::run(cli, command, environment, out),

@@ -62,7 +62,7 @@ pub(super) fn all(loaded: &Loaded, listed: &[ToolSpec]) -> Vec<String> {
         ("policy", &config.policies.dir, "cedar"),
         ("case", &config.policies.dir.join("tests"), "toml"),
     ] {
-        passed_over(dir, (what, end), &mut notes);
+        passed_over(dir, what, end, &mut notes);
     }
     for (what, dir) in [("agents are", &config.agents.dir), ("connectors are", &config.connectors.dir)] {
         let below = control::unread(dir, "toml").into_iter().filter(|path| path.parent() != Some(dir));
@@ -118,7 +118,7 @@ fn tenants(config: &Config, notes: &mut Vec<String>) {
 }
 
 /// Files that somebody may have meant, and that nobody reads.
-fn passed_over(dir: &Path, (what, end): (&str, &str), notes: &mut Vec<String>) {
+fn passed_over(dir: &Path, what: &str, end: &str, notes: &mut Vec<String>) {
     let Ok(entries) = fs::read_dir(dir) else { return };
     let mut odd: Vec<_> = entries.flatten().map(|entry| entry.path()).filter(|path| path.is_file()).collect();
     odd.sort();

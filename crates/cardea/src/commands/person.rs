@@ -12,7 +12,8 @@ use super::{
 
 /// Asks the person at the keyboard first, who writes the name once more; without a terminal only `--yes` will do.
 pub(super) fn erase(
-    (words, server): (&PersonErase, &Asked),
+    words: &PersonErase,
+    server: &Asked,
     mut lines: impl BufRead,
     asks: bool,
     out: &mut Out<'_>,

@@ -110,7 +110,7 @@ fn test(place: &Place<'_>, out: &mut Out<'_>) -> End {
     let among = place.known.as_ref().map(|(names, agents)| Among { names, agents: agents.clone() });
     for (name, text) in &folder.matrices {
         match Matrix::parse(text) {
-            Ok(matrix) => ran.cases(name, reports(&snapshot, &matrix, (&folder.tools, among.as_ref())), out),
+            Ok(matrix) => ran.cases(name, reports(&snapshot, &matrix, &folder.tools, among.as_ref()), out),
             Err(problems) => {
                 let shown = FileProblems::new(name, text, &[], problems);
                 out.note(ConfigError::from(shown).pretty(out.colours));
@@ -140,7 +140,8 @@ fn test(place: &Place<'_>, out: &mut Out<'_>) -> End {
 fn reports(
     snapshot: &Snapshot,
     matrix: &Matrix,
-    (tools, among): (&[ToolSpec], Option<&Among<'_>>),
+    tools: &[ToolSpec],
+    among: Option<&Among<'_>>,
 ) -> Vec<Report> {
     let mut reports = policy::run(snapshot, matrix, among);
     for (case, report) in matrix.cases.iter().zip(&mut reports) {

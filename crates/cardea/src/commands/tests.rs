@@ -400,8 +400,7 @@ async fn a_chat_streams_answers_and_goes_on_with_its_conversation() {
     };
     let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
     let lines = "where is 1042?\nand now?\n/new\nonce more\n/quit\nnever asked\n".as_bytes();
-    let end =
-        chat::talk((&chat, &server("good")), lines, false, &mut Out::new(&mut stdout, &mut stderr)).await;
+    let end = chat::talk(&chat, &server("good"), lines, false, &mut Out::new(&mut stdout, &mut stderr)).await;
     assert_eq!(end, End::Good);
     assert_eq!(String::from_utf8(stdout).unwrap(), "It is shipped.\n".repeat(3));
     assert!(String::from_utf8(stderr).unwrap().contains("[tools ops__orders_get | 7 ms]"));
@@ -410,7 +409,7 @@ async fn a_chat_streams_answers_and_goes_on_with_its_conversation() {
     let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
     let refused = Chat { message: vec!["hi".to_owned()], ..chat };
     let end =
-        chat::talk((&refused, &server("")), "".as_bytes(), false, &mut Out::new(&mut stdout, &mut stderr))
+        chat::talk(&refused, &server(""), "".as_bytes(), false, &mut Out::new(&mut stdout, &mut stderr))
             .await;
     assert_eq!(end, End::Bad, "somebody answered, and said no");
     let told = String::from_utf8(stderr).unwrap();
@@ -428,8 +427,7 @@ async fn a_chat_with_nobody_says_so() {
         conversation: None,
     };
     let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
-    let end =
-        chat::talk((&chat, &server), "".as_bytes(), false, &mut Out::new(&mut stdout, &mut stderr)).await;
+    let end = chat::talk(&chat, &server, "".as_bytes(), false, &mut Out::new(&mut stdout, &mut stderr)).await;
     assert_eq!(end, End::Unreachable);
     let told = String::from_utf8(stderr).unwrap();
     assert!(told.contains("is the server running?") && told.contains("--url"), "{told}");
@@ -437,7 +435,7 @@ async fn a_chat_with_nobody_says_so() {
     let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
     let script = Chat { message: Vec::new(), ..chat };
     let end =
-        chat::talk((&script, &server), &b"hello\n\xff\n"[..], false, &mut Out::new(&mut stdout, &mut stderr))
+        chat::talk(&script, &server, &b"hello\n\xff\n"[..], false, &mut Out::new(&mut stdout, &mut stderr))
             .await;
     assert_ne!(end, End::Good, "a script that asks line by line hears of it as well");
     assert!(String::from_utf8(stderr).unwrap().contains("not UTF-8"));
@@ -468,7 +466,7 @@ async fn audit_verify_names_the_first_entry_that_does_not_hold() {
 fn prove_and_break(config: &crate::config::Config, key: &cardea_core::log::ChainKey) {
     let run = |command: &AuditCommand| {
         let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
-        let end = audit::audit(command, config, (key.clone(), None), &mut Out::new(&mut stdout, &mut stderr));
+        let end = audit::audit(command, config, key.clone(), None, &mut Out::new(&mut stdout, &mut stderr));
         Ran { end, out: String::from_utf8(stdout).unwrap(), err: String::from_utf8(stderr).unwrap() }
     };
     let verify = |file: Option<&Path>, database: Option<&Path>| {
@@ -690,14 +688,14 @@ fn somebody_is_erased_only_after_the_name_was_written_twice() {
     let erase = |yes, typed: &str, asks| {
         let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
         let mut out = Out::new(&mut stdout, &mut stderr);
-        let end = person::erase((&words(yes), &server), typed.as_bytes(), asks, &mut out);
+        let end = person::erase(&words(yes), &server, typed.as_bytes(), asks, &mut out);
         (end, String::from_utf8(stderr).unwrap())
     };
     let (end, told) = erase(false, "", false);
     assert!(end == End::Misused && told.contains("--yes"), "{told}");
     let dots = PersonErase { user: "..".to_owned(), issuer: None, yes: true, server: Server::default() };
     let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
-    let end = person::erase((&dots, &server), "".as_bytes(), false, &mut Out::new(&mut stdout, &mut stderr));
+    let end = person::erase(&dots, &server, "".as_bytes(), false, &mut Out::new(&mut stdout, &mut stderr));
     assert_eq!(end, End::Misused, "{}", String::from_utf8_lossy(&stderr));
     let (end, told) = erase(false, "bobby\n", true);
     assert!(end == End::Bad && told.contains("nothing was done"), "{told}");

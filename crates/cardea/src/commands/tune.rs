@@ -83,7 +83,7 @@ pub(super) fn tune(file: &Path, wrong: f64, out: &mut Out<'_>) -> End {
     if out.json {
         out.json(&json!({ "pairs": pairs.len(), "same": same, "points": points, "recommended": best }));
     } else {
-        print(&points, best, (pairs.len(), same), out);
+        print(&points, best, pairs.len(), same, out);
     }
     if best.is_some() { End::Good } else { End::Bad }
 }
@@ -136,7 +136,7 @@ fn measure(pairs: &[Pair], cosines: &[f32], threshold: Option<f32>) -> Point {
     Point { threshold, hits, wrong, wrong_share, wrong_at_most }
 }
 
-fn print(points: &[Point], best: Option<&Point>, (pairs, same): (usize, usize), out: &mut Out<'_>) {
+fn print(points: &[Point], best: Option<&Point>, pairs: usize, same: usize, out: &mut Out<'_>) {
     out.line(format!("{pairs} pairs, {same} of them with one answer\n"));
     let head =
         ["threshold", "right hits", "wrong hits", "wrong share", "at most"].map(str::to_owned).to_vec();

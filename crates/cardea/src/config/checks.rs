@@ -77,7 +77,7 @@ pub(super) fn all(config: &Config, root: &Node, agents: &BTreeMap<String, Agent>
         found.say(&problem.key, problem.problem);
     }
     for (name, upstream) in &config.upstreams {
-        one_upstream(config, (name, upstream), &mut found);
+        one_upstream(config, name, upstream, &mut found);
     }
     policies(config, &mut found);
     limits(config, &mut found);
@@ -318,7 +318,7 @@ fn plain_target(url: &str, config: &Config) -> Option<String> {
     (!in_range && !config.net.allow.names(host, port)).then(|| format!("{host}:{port}"))
 }
 
-fn one_upstream(config: &Config, (name, upstream): (&str, &UpstreamConfig), found: &mut Findings<'_>) {
+fn one_upstream(config: &Config, name: &str, upstream: &UpstreamConfig, found: &mut Findings<'_>) {
     let path = format!("upstreams.{name}");
     let known = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '_';
     if name.is_empty()
@@ -385,7 +385,7 @@ fn cache(config: &Config, agents: &BTreeMap<String, Agent>, found: &mut Findings
             found.say_help("cache.backend", "needs `cache.url`", "write url = \"redis://HOST:6379\"");
         }
         (CacheBackend::Redis, Some(url)) => {
-            if let Err(why) = RedisCache::new(url, password, (&cache.name, 1), clock) {
+            if let Err(why) = RedisCache::new(url, password, &cache.name, 1, clock) {
                 found.say("cache.url", why);
             }
         }
@@ -395,7 +395,7 @@ fn cache(config: &Config, agents: &BTreeMap<String, Agent>, found: &mut Findings
             found.say_help("cache.backend", "needs `cache.url`, since `db.url` is no PostgreSQL", help);
         }
         (CacheBackend::Postgres, Some(url)) => {
-            if let Err(why) = PostgresCache::new(url, password, (1, 1), clock) {
+            if let Err(why) = PostgresCache::new(url, password, 1, 1, clock) {
                 found.say("cache.url", why);
             }
         }

@@ -48,7 +48,7 @@ pub(super) fn resolve(
     environment: &Environment,
 ) -> Vec<Problem> {
     let mut problems = Vec::new();
-    fill(schema.top(), root, &Sources { folder, environment }, &mut ("".to_owned(), &mut problems));
+    fill(schema.top(), root, &Sources { folder, environment }, "", &mut problems);
     problems
 }
 
@@ -57,30 +57,25 @@ struct Sources<'a> {
     environment: &'a Environment,
 }
 
-fn fill(shape: Shape<'_>, node: &mut Node, from: &Sources<'_>, out: &mut (String, &mut Vec<Problem>)) {
+fn fill(shape: Shape<'_>, node: &mut Node, from: &Sources<'_>, path: &str, problems: &mut Vec<Problem>) {
     if shape.is_secret() {
         let Some([source]) = node.entries() else { return };
         let Kind::Text(name) = &source.value.kind else { return };
         match from.secret(&source.key, name) {
             Ok(text) => node.kind = Kind::Text(text),
-            Err(message) => out.1.push(Problem::new(&out.0, message, source.value.place.clone())),
+            Err(message) => problems.push(Problem::new(path, message, source.value.place.clone())),
         }
         return;
     }
     if let (Kind::List(items), Expects::List(each)) = (&mut node.kind, shape.expects()) {
-        let list = out.0.clone();
         for (i, item) in items.iter_mut().enumerate() {
-            out.0 = format!("{list}[{i}]");
-            fill(each, item, from, out);
+            fill(each, item, from, &format!("{path}[{i}]"), problems);
         }
-        out.0 = list;
     } else if let Kind::Table(entries) = &mut node.kind {
         for entry in entries {
             if let Some(inner) = shape.key(&entry.key) {
-                let before = out.0.clone();
-                out.0 = if before.is_empty() { entry.key.clone() } else { format!("{before}.{}", entry.key) };
-                fill(inner, &mut entry.value, from, out);
-                out.0 = before;
+                let path = if path.is_empty() { entry.key.clone() } else { format!("{path}.{}", entry.key) };
+                fill(inner, &mut entry.value, from, &path, problems);
             }
         }
     }

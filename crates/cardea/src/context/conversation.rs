@@ -226,7 +226,7 @@ impl Context {
                 break;
             }
             left -= cost;
-            kept.push(read_message((id, seq), &body)?.shown());
+            kept.push(read_message(id, seq, &body)?.shown());
         }
         // A window that begins with an answer would show the model a reply to nothing.
         kept.reverse();
@@ -288,11 +288,11 @@ impl Context {
 
 fn said(conversation: ConversationId, row: (i64, MessageId, TurnId, String, Timestamp)) -> Result<Said> {
     let (seq, id, turn, body, at) = row;
-    let Kept { message, told } = read_message((conversation, seq), &body)?;
+    let Kept { message, told } = read_message(conversation, seq, &body)?;
     Ok(Said { seq, id, turn, message, told, at })
 }
 
-fn read_message((conversation, seq): (ConversationId, i64), body: &str) -> Result<Kept> {
+fn read_message(conversation: ConversationId, seq: i64, body: &str) -> Result<Kept> {
     serde_json::from_str(body).map_err(|error| {
         Error::new(Code::Internal).because(format!("message {seq} of {conversation} cannot be read: {error}"))
     })

@@ -58,7 +58,7 @@ impl Context {
         let (Some(id), Some((bytes, before))) = (conversation, placeholders.unsaved()) else {
             return Ok(Commit::new());
         };
-        match self.inner.vault.keeping((who, &secret_of(id)), before, &bytes) {
+        match self.inner.vault.keeping(who, &secret_of(id), before, &bytes) {
             Ok((rows, kept)) => {
                 placeholders.saved(kept);
                 Ok(rows)
@@ -123,7 +123,8 @@ impl Context {
         &self,
         talk: &Owned<Conversation>,
         mut said: Vec<Said>,
-        (labels, mut rows): (&[String], Commit),
+        labels: &[String],
+        mut rows: Commit,
     ) -> Result<Vec<Said>> {
         let detail = json!({ "conversation": talk.id, "labels": labels });
         self.inner.observe.audit(&mut rows, super::entry(talk.owner(), "originals.restored", detail));

@@ -28,7 +28,7 @@ use cardea_store::{Db, Jobs, Shared, shared::Rate};
 
 pub use self::{
     admit::{Admission, Estimate, Listening},
-    approval::{Approval, CallContext, Choice},
+    approval::{Answer, Approval, CallContext, Choice},
     budget::{Account, Budget, Spent, Sum},
     guard::{Found, OutputWindow, Placeholders, Refused, Screened, Words, with_encoder},
     permit::{Permission, Permit, Ruling},

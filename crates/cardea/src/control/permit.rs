@@ -15,7 +15,7 @@ use serde_json::json;
 
 use super::{
     Control,
-    approval::{CallContext, Decider, Standing, TOO_LATE, Wanted},
+    approval::{Asked, CallContext, Decider, Standing, TOO_LATE},
 };
 use crate::observe::{self, Ruled};
 
@@ -114,12 +114,13 @@ impl Control {
             approved: approved.as_ref(),
         });
         let mut rows = Commit::new();
+        let asked = Asked { caller, context, tool, call, digest: &digest };
         match &standing {
-            Standing::Unproved => self.tell_unproved(&mut rows, caller, context, tool.name.as_str()),
-            Standing::Expired(id) => self.expire(&mut rows, *id, (caller, context, tool.name.as_str())),
+            Standing::Unproved => self.tell_unproved(&mut rows, &asked),
+            Standing::Expired(id) => self.expire(&mut rows, *id, &asked),
             _ => {}
         }
-        let ruled = self.log(&mut rows, (caller, context, tool), (&decision, &digest), decider);
+        let ruled = self.log(&mut rows, &asked, &decision, decider);
         let permission = match (&decision.verdict, standing) {
             (Verdict::Allow, _) => Permission::Granted(Permit {
                 caller: caller.key(),
@@ -133,9 +134,7 @@ impl Control {
             (Verdict::NeedsApproval { .. }, Standing::Expired(_)) => Permission::Refused(TOO_LATE.to_owned()),
             (Verdict::NeedsApproval { .. }, Standing::Unproved) => Permission::Refused(UNPROVED.to_owned()),
             (Verdict::NeedsApproval { roles }, _) => {
-                let wanted =
-                    Wanted { caller, context, tool, call, digest: &digest, roles, reason: &decision.reason };
-                Permission::Waiting(self.want(&mut rows, &wanted))
+                Permission::Waiting(self.want(&mut rows, &asked, roles, &decision.reason))
             }
             (Verdict::Deny, _) => Permission::Refused(decision.reason.clone()),
         };
@@ -145,10 +144,11 @@ impl Control {
     fn log(
         &self,
         rows: &mut Commit,
-        (caller, context, tool): (&Caller, &CallContext<'_>, &ToolSpec),
-        (decision, digest): (&Decision, &str),
+        asked: &Asked<'_>,
+        decision: &Decision,
         approved: Option<&Decider>,
     ) -> Ruled {
+        let Asked { caller, context, tool, digest, .. } = *asked;
         let policies: Vec<String> = decision.policies.iter().map(ToString::to_string).collect();
         let told = json!({
             "effect": tool.effect, "via": context.via, "agent": context.agent, "taint": context.taint,

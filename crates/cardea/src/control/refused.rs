@@ -29,6 +29,13 @@ pub struct Requester<'a> {
     pub turn: Option<TurnId>,
 }
 
+impl<'a> Requester<'a> {
+    /// An entry of the audit log about what they asked.
+    fn entry(&self, event: &'static str) -> Entry<'a> {
+        Entry { turn: self.turn, request: Some(self.request), ..Entry::new(self.caller, event) }
+    }
+}
+
 impl Control {
     /// Why policy does not show this tool to the caller, whatever its arguments, and the row for the log of decisions;
     /// `None` if it does by now.
@@ -39,11 +46,9 @@ impl Control {
         if decision.verdict != policy::Verdict::Deny {
             return None;
         }
-        let mut rows = Commit::new();
         let more =
             json!({ "effect": tool.effect, "args_digest": Self::digest(who.caller, call), "shown": false });
-        let ruled = self.log_unturned(&mut rows, who, ("call", tool.name.as_str()), (&decision, more));
-        Some((ruled, rows))
+        Some(self.log_unturned(who, subject, &decision, more))
     }
 
     /// Writes down that the caller has named a tool that policy does not show to them.
@@ -54,7 +59,8 @@ impl Control {
         let Some((ruled, mut rows)) = self.unseen(who, tool, call) else { return Ok(()) };
         let detail = json!({ "reason": ruled.reason, "args_digest": Self::digest(who.caller, call),
                              "decision": ruled, "roles": who.caller.roles });
-        self.tell_unturned(&mut rows, who, ("call.refused", Some(tool.name.as_str())), detail);
+        let entry = Entry { tool: Some(tool.name.as_str()), detail, ..who.entry("call.refused") };
+        self.inner.observe.audit(&mut rows, entry);
         self.inner.db.commit(rows).await.map_err(Error::from)
     }
 
@@ -66,7 +72,7 @@ impl Control {
                 detail.insert("agent".to_owned(), json!(who.agent));
                 detail.insert("via".to_owned(), json!(who.via));
             }
-            self.tell_unturned(&mut rows, who, ("input.refused", None), detail);
+            self.inner.observe.audit(&mut rows, Entry { detail, ..who.entry("input.refused") });
         }
         rows
     }
@@ -80,7 +86,8 @@ impl Control {
     pub async fn may_use_model(
         &self,
         who: Requester<'_>,
-        (model, known): (&str, bool),
+        model: &str,
+        known: bool,
     ) -> Result<Option<DecisionId>> {
         let key = self.model_key(who.caller, who.agent, model);
         if let Some(id) = self.inner.memo.allowed(&key, who.caller) {
@@ -90,13 +97,12 @@ impl Control {
         let allowed = decision.verdict == policy::Verdict::Allow;
         let mut logged = None;
         if known {
-            let mut rows = Commit::new();
-            let ruled = self.log_unturned(&mut rows, who, ("complete", model), (&decision, json!({})));
+            let (ruled, mut rows) = self.log_unturned(who, Subject::Complete { model }, &decision, json!({}));
             logged = Some(ruled.id);
             let detail = json!({ "model": model, "reason": ruled.reason, "decision": ruled,
                                  "roles": who.caller.roles });
             let event = if allowed { "completion.allowed" } else { "completion.refused" };
-            self.tell_unturned(&mut rows, who, (event, None), detail);
+            self.inner.observe.audit(&mut rows, Entry { detail, ..who.entry(event) });
             self.inner.db.commit(rows).await?;
         }
         if !allowed {
@@ -108,13 +114,19 @@ impl Control {
         Ok(logged)
     }
 
+    /// The decision's row, with what policy was told beside that.
     fn log_unturned(
         &self,
-        rows: &mut Commit,
         who: Requester<'_>,
-        (action, resource): (&str, &str),
-        (decision, mut context): (&policy::Decision, serde_json::Value),
-    ) -> Ruled {
+        subject: Subject<'_>,
+        decision: &policy::Decision,
+        mut context: serde_json::Value,
+    ) -> (Ruled, Commit) {
+        let (action, resource) = match subject {
+            Subject::Call { tool, .. } | Subject::List { tool } => ("call", tool.as_str()),
+            Subject::Complete { model } => ("complete", model),
+            Subject::Restore { .. } => ("restore", who.agent.as_str()),
+        };
         let policies: Vec<String> = decision.policies.iter().map(ToString::to_string).collect();
         let caller = who.caller;
         if let Some(context) = context.as_object_mut() {
@@ -135,18 +147,8 @@ impl Control {
             request: Some(who.request),
             context,
         };
-        self.inner.observe.decision(rows, decision)
-    }
-
-    fn tell_unturned(
-        &self,
-        rows: &mut Commit,
-        who: Requester<'_>,
-        (event, tool): (&'static str, Option<&str>),
-        detail: serde_json::Value,
-    ) {
-        let (turn, request) = (who.turn, Some(who.request));
-        let entry = Entry { principal: who.caller, event, turn, step: None, tool, request, detail };
-        self.inner.observe.audit(rows, entry);
+        let mut rows = Commit::new();
+        let ruled = self.inner.observe.decision(&mut rows, decision);
+        (ruled, rows)
     }
 }

@@ -86,11 +86,11 @@ async fn ask(
     let admitted = trace.time("admit", admitting).await?; // rate, budget, load
     let agent = &app.direct().name;
     let who = Requester { caller: &caller, agent, via: "openai", request: trace.request(), turn: None };
-    let model = (prompt.model.as_str(), app.models.knows(&prompt.model));
-    let decision = app.control.may_use_model(who, model).await?; // policy
+    let known = app.models.knows(&prompt.model);
+    let decision = app.control.may_use_model(who, &prompt.model, known).await?; // policy
     trace.note(|event| {
         event.decision = decision;
-        event.asked = model.1.then(|| model.0.to_owned()); // what a client makes up is told by no line of the log
+        event.asked = known.then(|| prompt.model.clone()); // what a client makes up is told by no line of the log
         event.cache = Some(CacheUse::None.name());
     });
     // guard input, all of it: the whole transcript is the client's word
@@ -147,7 +147,7 @@ async fn ask(
 fn screen_words(app: &App, placeholders: &Placeholders, prompt: &mut Prompt) -> Result<(), Refused> {
     let json = |value: &mut Value| {
         app.control
-            .screen_json((None, placeholders), value.take(), Surface::ToolDescription)
+            .screen_json(None, placeholders, value.take(), Surface::ToolDescription)
             .map(|screened| *value = screened)
     };
     for tool in &mut prompt.tools {
@@ -198,7 +198,7 @@ fn screen_call(
 ) -> Result<(), Refused> {
     if let Some(text) = call.written.take() {
         let every = written::read(&text).map_or_else(|| Value::from(text.as_str()), |written| written.every);
-        let screened = app.control.screen_json((None, placeholders), every.clone(), surface)?;
+        let screened = app.control.screen_json(None, placeholders, every.clone(), surface)?;
         if screened == every {
             call.written = Some(text);
             return Ok(());
@@ -208,7 +208,7 @@ fn screen_call(
         }
     }
     let arguments = Value::Object(std::mem::take(&mut call.arguments));
-    match app.control.screen_json((None, placeholders), arguments, surface)? {
+    match app.control.screen_json(None, placeholders, arguments, surface)? {
         Value::Object(screened) => call.arguments = screened,
         other => drop(call.arguments.insert("withheld".to_owned(), other)),
     }

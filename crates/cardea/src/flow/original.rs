@@ -38,7 +38,7 @@ pub async fn messages(
     }
     let (allowed, rows) = app.control.may_restore(caller, &agent, trace.request()); // policy
     match allowed {
-        Ok(labels) => app.context.with_originals(&talk, said, (&labels, rows)).await,
+        Ok(labels) => app.context.with_originals(&talk, said, &labels, rows).await,
         Err(refused) => {
             app.db.commit(rows).await?; // a refusal is in the log as well
             Err(refused)

@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     app::{App, History},
-    context::cache::{Due, Hit, Query},
+    context::cache::{Due, Fresh, Hit, Query},
     control::Found,
     observe::{RequestEvent, Work},
     turn::{Begun, Ending, Kind, Limits, Question, Turn},
@@ -88,7 +88,7 @@ async fn check_anew(app: &App, agent: &Arc<Agent>, check: Check) -> Result<()> {
     let clean = turn.steps().iter().all(|step| step.state() == StepState::Done);
     let ending = match thought {
         Ok(Thought::Answer { text, finish, stand_in: false }) if clean => {
-            app.context.cache().checked(check.due, &text, cost, (&caller, id)).await;
+            app.context.cache().checked(check.due, Fresh { text: &text, micros: cost }, &caller, id).await;
             keep(app, &check.query, &turn, (&text, finish), &catalog).await;
             Ending::Answer { text, finish }
         }

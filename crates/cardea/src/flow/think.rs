@@ -78,9 +78,9 @@ pub(super) async fn think(
         span.used(usage, next.finish.name());
     }
     let tenant = trace.tenant();
-    let mut cost_micros = app.observe.cost((model, &tenant), usage);
+    let mut cost_micros = app.observe.cost(model, &tenant, usage);
     for tried in failed {
-        cost_micros = cost_micros.saturating_add(app.observe.cost((tried.model, &tenant), tried.spent));
+        cost_micros = cost_micros.saturating_add(app.observe.cost(tried.model, &tenant, tried.spent));
         usage = usage.plus(tried.spent);
     }
     let model = model.to_owned();

@@ -61,7 +61,7 @@ async fn undo(run: Run<'_>, turn: &mut Turn, step: Step) -> Result<Step> {
     let guard = run.guard();
     let arguments = Value::Object(call.arguments.clone());
     let screening =
-        || app.control.screen_json((guard, &Placeholders::default()), arguments, Surface::ToolArguments);
+        || app.control.screen_json(guard, &Placeholders::default(), arguments, Surface::ToolArguments);
     if let Err(error) = tool.check(&call).and_then(|()| Ok(screening()?)) {
         let end = kept(error.public());
         return app.turns.undone(turn, step, end).await; // what would be masked goes on

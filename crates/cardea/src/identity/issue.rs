@@ -144,7 +144,7 @@ impl Identity {
         };
         // WHY: without them the same name at two issuers, and an API key that stands for it, are one user to the upstream.
         let origin = Some((caller.issuer.as_str(), proof(caller.proof)));
-        self.issue((&caller.key(), origin), &claims, caller.expires_at())
+        self.issue(&caller.key(), origin, &claims, caller.expires_at())
     }
 
     /// A token of ours for one upstream, in the name of the installation itself.
@@ -167,12 +167,13 @@ impl Identity {
             actors: Vec::new(),
             lifetime: LONGEST,
         };
-        self.issue(("installation", None), &claims, None)
+        self.issue("installation", None, &claims, None)
     }
 
     fn issue(
         &self,
-        (who, origin): (&str, Option<(&str, &str)>),
+        who: &str,
+        origin: Option<(&str, &str)>,
         claims: &Claims,
         not_after: Option<Timestamp>,
     ) -> Result<SecretString> {

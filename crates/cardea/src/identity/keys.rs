@@ -198,15 +198,16 @@ impl Identity {
             return Err(Error::new(Code::Denied).detail(detail));
         }
         // WHY: else a key that ends soon makes itself one that never does.
-        let maker = (caller.principal(), caller.expires_at().filter(|_| caller.proof == Proof::ApiKey));
-        let Some(key) = idempotency_key else { return self.make(maker, new, None).await };
+        let not_after = caller.expires_at().filter(|_| caller.proof == Proof::ApiKey);
+        let maker = caller.principal();
+        let Some(key) = idempotency_key else { return self.make(maker, not_after, new, None).await };
         let (owner, fingerprint) = (caller.key(), new.fingerprint());
         let once =
             Once { owner: &owner, tenant: &caller.tenant, route: ROUTE, key, fingerprint: &fingerprint };
         if let Some(made) = self.made_before(&once).await? {
             return Ok(made);
         }
-        match self.make(maker, new, Some(&once)).await {
+        match self.make(maker, not_after, new, Some(&once)).await {
             // Somebody else was faster with the same key: theirs is the answer.
             Err(error) if error.code() == Code::Conflict => self.made_before(&once).await?.ok_or(error),
             made => made,
@@ -266,7 +267,7 @@ impl Identity {
         if new.user.is_none() {
             return Err(Error::new(Code::BadRequest).detail("Say for which user the key is."));
         }
-        self.make((&operator(tenant), None), new, None).await
+        self.make(&operator(tenant), None, new, None).await
     }
 
     /// As [`Self::revoke_key`], for whoever sits at the machine.
@@ -279,7 +280,8 @@ impl Identity {
 
     async fn make(
         &self,
-        (maker, not_after): (&Principal, Option<Timestamp>),
+        maker: &Principal,
+        not_after: Option<Timestamp>,
         new: NewKey,
         once: Option<&Once<'_>>,
     ) -> Result<CreatedKey> {

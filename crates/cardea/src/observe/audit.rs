@@ -36,6 +36,14 @@ pub struct Entry<'a> {
     pub detail: Value,
 }
 
+impl<'a> Entry<'a> {
+    /// What somebody did, in no turn and for no request, with nothing else to tell of it.
+    #[must_use]
+    pub const fn new(principal: &'a Principal, event: &'static str) -> Self {
+        Self { principal, event, turn: None, step: None, tool: None, request: None, detail: Value::Null }
+    }
+}
+
 impl Observe {
     /// Adds the entry to the commit, so that it becomes durable with what it describes or not at all.
     pub fn audit(&self, commit: &mut Commit, entry: Entry<'_>) {

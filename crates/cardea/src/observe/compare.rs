@@ -117,7 +117,7 @@ impl Claims {
         for some in self.approvals.chunks(AT_ONCE) {
             let found = approvals(db, some).await?;
             for (sequence, tenant, given) in some {
-                if let Some(why) = approval_differs((tenant, given), found.get(&given.id)) {
+                if let Some(why) = approval_differs(tenant, given, found.get(&given.id)) {
                     return Err(differs(*sequence, "the approval", given.id.to_string(), why));
                 }
             }
@@ -206,7 +206,7 @@ fn decision_differs(ruled: &Ruled, row: Option<&Decided>) -> Option<&'static str
         .then_some("whose policy version is another one in the log of decisions")
 }
 
-fn approval_differs((tenant, given): (&TenantId, &Given), row: Option<&Approved>) -> Option<&'static str> {
+fn approval_differs(tenant: &TenantId, given: &Given, row: Option<&Approved>) -> Option<&'static str> {
     let Some((_, owner, state, digest, by)) = row else { return Some("which is not there") };
     if owner != tenant || *digest != given.digest {
         return Some("which is for another call now");

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use cardea_core::{
-    Code, Error, Result,
+    Result,
     canonical::{Bounds, spelled},
     id::{DecisionId, RequestId, TenantId, TurnId},
     page::{Limit, Page, Place},
@@ -82,6 +82,15 @@ pub struct Decision<'a> {
     pub request: Option<RequestId>,
     /// What policy was told beside that. No raw arguments unless the configuration allows them.
     pub context: Value,
+}
+
+/// Whose decisions are read.
+#[derive(Debug, Clone, Copy)]
+pub enum Whose<'a> {
+    /// Those of all users of a tenant.
+    Tenant(&'a TenantId),
+    /// Those of one user.
+    Own(&'a Principal),
 }
 
 /// A decision as entries of the audit log repeat it: the chain protects it there, and proves the row in the log of
@@ -227,14 +236,14 @@ impl Observe {
         ruled
     }
 
-    /// Decisions of one tenant, the oldest first; with `owner`, only those of that user. Where only some are wanted, a page
-    /// may have fewer than its limit, or none, and another behind it all the same.
+    /// These decisions, the oldest first. Where only some are wanted, a page may have fewer than its limit, or none, and
+    /// another behind it all the same.
     ///
     /// # Errors
     /// What the store says.
     pub async fn decisions(
         &self,
-        (tenant, owner): (&TenantId, Option<&Principal>),
+        whose: Whose<'_>,
         after: &Place,
         wanted: Wanted<'_>,
         limit: Limit,
@@ -242,10 +251,10 @@ impl Observe {
         let sql = "SELECT id, at, user_id, action, resource, verdict, reason, policies, policy_version, turn, request, \
                    context, owner FROM decisions WHERE tenant = $1 AND (at > $2 OR (at = $2 AND id > $3)) \
                    AND (CAST($4 AS TEXT) IS NULL OR owner = $4) ORDER BY at, id LIMIT $5";
-        if owner.is_some_and(|owner| owner.tenant != *tenant) {
-            return Err(Error::new(Code::NotFound));
-        }
-        let owner = owner.map(Principal::key);
+        let (tenant, owner) = match whose {
+            Whose::Tenant(tenant) => (tenant, None),
+            Whose::Own(owner) => (&owner.tenant, Some(owner.key())),
+        };
         let (mut place, mut found) = (after.clone(), Vec::new());
         let (mut looked, asked) = (0, wanted.rows(limit));
         while looked < LOOKED_AT && found.len() <= limit.rows() {

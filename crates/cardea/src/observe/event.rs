@@ -255,11 +255,8 @@ macro_rules! tell {
 impl Observe {
     /// Tells of a request that has been answered or of work that has ended, and counts it.
     pub fn request(&self, event: &RequestEvent) {
-        let tenant = event.tenant.as_deref().unwrap_or("none");
         match event.work {
-            Work::Request => {
-                self.0.meters.request((&event.route, event.status, event.class, tenant), event.took);
-            }
+            Work::Request => self.0.meters.request(event),
             Work::Resume | Work::Check if event.is_idle() => return,
             Work::Resume => self.0.meters.resume(event.ending.unwrap_or("open")),
             Work::Check => {}

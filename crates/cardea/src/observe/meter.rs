@@ -17,6 +17,8 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
+use super::RequestEvent;
+
 /// Values that one label may have.
 const VALUES: usize = 256;
 
@@ -271,15 +273,14 @@ impl Meters {
         self.values.get(label as usize).map_or_else(|| super::OTHER.into(), |values| values.of(value))
     }
 
-    pub(super) fn request(&self, labels: (&str, u16, &'static str, &str), took: Duration) {
-        let (route, status, class, tenant) = labels;
-        let route = self.value(Label::Route, route);
-        let status: Arc<str> = status.to_string().into();
-        let tenant = self.value(Label::Tenant, tenant);
+    pub(super) fn request(&self, event: &RequestEvent) {
+        let route = self.value(Label::Route, &event.route);
+        let status: Arc<str> = event.status.to_string().into();
+        let tenant = self.value(Label::Tenant, event.tenant.as_deref().unwrap_or("none"));
         let labels =
-            [("route", route.clone()), ("status", status), ("class", class.into()), ("tenant", tenant)];
+            [("route", route.clone()), ("status", status), ("class", event.class.into()), ("tenant", tenant)];
         self.requests.get_or_create(&labels).inc();
-        self.request_seconds.get_or_create(&[("route", route)]).observe(took.as_secs_f64());
+        self.request_seconds.get_or_create(&[("route", route)]).observe(event.took.as_secs_f64());
     }
 
     pub(super) fn decision(&self, verdict: &'static str, tenant: &str) {
@@ -329,7 +330,7 @@ impl Meters {
         self.turns.get_or_create(&labels).inc();
     }
 
-    pub(super) fn model_call(&self, (model, tenant): (&str, &str), usage: Usage, cost_micros: Option<u64>) {
+    pub(super) fn model_call(&self, model: &str, tenant: &str, usage: Usage, cost_micros: Option<u64>) {
         let (model, tenant) = (self.value(Label::Model, model), self.value(Label::Tenant, tenant));
         let fresh = usage.input.saturating_sub(usage.cached_input);
         for (direction, tokens) in

@@ -40,7 +40,7 @@ pub use self::{
     audit::Entry,
     checkpoint::{Checkpoint, CheckpointKey, Checkpoints},
     checkpoints::is_behind,
-    decision::{Decided, Decision, Ruled, Verdict},
+    decision::{Decided, Decision, Ruled, Verdict, Whose},
     event::{HUNG_UP, RequestEvent, Told, Work},
     meter::{CacheResult, CheckResult, Seen},
     search::{Audited, Wanted},
@@ -87,13 +87,13 @@ impl Observe {
     ///
     /// A model without a price costs nothing and is counted as such, so that a hole in `prices.toml` is seen.
     #[must_use]
-    pub fn cost(&self, (model, tenant): (&str, &str), usage: Usage) -> u64 {
+    pub fn cost(&self, model: &str, tenant: &str, usage: Usage) -> u64 {
         if usage == Usage::default() {
             return 0;
         }
         let price = self.0.prices.of(model);
         let cost = price.map_or(0, |price| price.cost(usage));
-        self.0.meters.model_call((model, tenant), usage, price.map(|_| cost));
+        self.0.meters.model_call(model, tenant, usage, price.map(|_| cost));
         cost
     }
 

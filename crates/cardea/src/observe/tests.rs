@@ -362,14 +362,14 @@ async fn a_decision_is_written_with_its_reason_and_read_by_its_user_or_an_audito
     house.observe.decision(&mut commit, decision);
     house.db.commit(commit).await.unwrap();
     let start = Place::START;
-    let read = |owner| house.observe.decisions((&who.tenant, owner), &start, Wanted::ALL, Limit::default());
-    let rows = read(None).await.unwrap().entries;
+    let read = |whose| house.observe.decisions(whose, &start, Wanted::ALL, Limit::default());
+    let rows = read(Whose::Tenant(&who.tenant)).await.unwrap().entries;
     assert_eq!((rows[0].verdict.as_str(), rows[0].reason.as_str()), ("deny", "analysts may not refund"));
     assert_eq!(rows[0].policies, json!(["refund-support-only"]));
     assert!(rows[0].context.to_string().len() < 1_000);
-    assert_eq!(read(Some(&who)).await.unwrap().entries, rows);
+    assert_eq!(read(Whose::Own(&who)).await.unwrap().entries, rows);
     let bob = Principal { user: "bob".into(), ..ann("acme") };
-    assert!(read(Some(&bob)).await.unwrap().entries.is_empty());
+    assert!(read(Whose::Own(&bob)).await.unwrap().entries.is_empty());
     assert!(
         house.observe.metrics_text().contains(r#"cardea_decisions_total{verdict="deny",tenant="acme"} 1"#)
     );
@@ -379,9 +379,9 @@ async fn a_decision_is_written_with_its_reason_and_read_by_its_user_or_an_audito
 async fn meters_have_units_and_do_not_grow_with_made_up_names() {
     let house = House::new().await;
     let usage = Usage { input: 1_000_000, cached_input: 0, output: 500_000 };
-    assert_eq!(house.observe.cost(("m", "acme"), usage), 2_000_000);
-    assert_eq!(house.observe.cost(("free", "acme"), usage), 0);
-    assert_eq!(house.observe.cost(("of_nothing", "acme"), Usage::default()), 0);
+    assert_eq!(house.observe.cost("m", "acme", usage), 2_000_000);
+    assert_eq!(house.observe.cost("free", "acme", usage), 0);
+    assert_eq!(house.observe.cost("of_nothing", "acme", Usage::default()), 0);
     for n in 0..2_000 {
         house.observe.tool_call(Seen { name: &format!("made_up_{n}"), status: "refused", code: None });
     }

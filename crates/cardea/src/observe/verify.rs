@@ -106,6 +106,14 @@ struct Line {
 /// The same with the node in front.
 type Exported = (String, u64, TenantId, Timestamp, Vec<u8>, [u8; 32]);
 
+/// One entry of the log, without its link.
+struct Written<'a> {
+    sequence: u64,
+    tenant: &'a TenantId,
+    at: Timestamp,
+    body: &'a [u8],
+}
+
 /// Walks one chain.
 struct Walk<'a> {
     node: String,
@@ -125,12 +133,8 @@ impl<'a> Walk<'a> {
         Unproved::Broken { node: self.node.clone(), broken }
     }
 
-    fn push(
-        &mut self,
-        entry: (u64, &TenantId, Timestamp, &[u8]),
-        link: &[u8; 32],
-    ) -> Result<Value, Unproved> {
-        let (sequence, tenant, at, body) = entry;
+    fn push(&mut self, written: &Written<'_>, link: &[u8; 32]) -> Result<Value, Unproved> {
+        let Written { sequence, tenant, at, body } = *written;
         self.verifier.push(sequence, body, link).map_err(|broken| self.broken(broken))?;
         if self.seen.seen(&self.node, sequence).is_some_and(|seen| seen != *link) {
             return Err(self.broken(Broken::Rewritten(sequence)));
@@ -149,7 +153,7 @@ impl<'a> Walk<'a> {
     }
 
     /// Walks on by one page, up to this entry; tells whether there may be more.
-    async fn page(&mut self, (db, until): (&Db, u64), verified: &mut Verified) -> Result<bool, Unproved> {
+    async fn page(&mut self, db: &Db, until: u64, verified: &mut Verified) -> Result<bool, Unproved> {
         let sql = "SELECT seq, tenant, at, body, link FROM audit WHERE node = $1 AND seq > $2 AND seq <= $3 ORDER BY seq
                    LIMIT $4";
         let until = until.min(i64::MAX.unsigned_abs());
@@ -161,7 +165,7 @@ impl<'a> Walk<'a> {
                 sequence: *sequence,
                 column: "link",
             })?;
-            let mut body = self.push((*sequence, tenant, *at, body), link)?;
+            let mut body = self.push(&Written { sequence: *sequence, tenant, at: *at, body }, link)?;
             claims.take(*sequence, tenant, &mut body);
         }
         verified.compared += claims.compare(db, &self.node).await?;
@@ -221,11 +225,11 @@ async fn prove(db: &Db, key: &ChainKey, seen: &Checkpoints) -> Result<Verified, 
     let mut verified = Verified::default();
     for node in nodes {
         let mut walk = Walk::new(node, key, seen);
-        while walk.page((db, u64::MAX), &mut verified).await? {}
+        while walk.page(db, u64::MAX, &mut verified).await? {}
         // WHY: read after the walk, since a server may write meanwhile; what it wrote between the two is walked as well, up
         // to this head, so that the walk ends however fast it writes.
         let head = head_of(db, node).await?;
-        while walk.last.sequence < head.sequence && walk.page((db, head.sequence), &mut verified).await? {}
+        while walk.last.sequence < head.sequence && walk.page(db, head.sequence, &mut verified).await? {}
         let end = walk.finish(&mut verified)?;
         if head != end {
             // WHY: the head is written with the entries; if they disagree, one of them was changed by hand.
@@ -289,7 +293,8 @@ pub fn verify_export(lines: impl BufRead, key: &ChainKey, seen: &Checkpoints) ->
                 Walk::new(&line.node, key, seen)
             }
         };
-        current.push((line.seq, &line.tenant, line.at, line.body.as_bytes()), &link)?;
+        let Line { seq, tenant, at, body, .. } = &line;
+        current.push(&Written { sequence: *seq, tenant, at: *at, body: body.as_bytes() }, &link)?;
         walk = Some(current);
     }
     if let Some(last) = walk {

@@ -128,7 +128,8 @@ impl Turns {
             self.flush(turn).await?; // it was on its way when its process ended: again, under the same key
             return Ok(step);
         }
-        let step = self.move_to(turn, step, (StepState::Compensating, "step.undoing"), None).await?;
+        let next = Move { to: StepState::Compensating, event: "step.undoing", why: None };
+        let step = self.move_to(turn, step, next).await?;
         crash::point("undo.ready");
         Ok(step)
     }
@@ -138,24 +139,21 @@ impl Turns {
     /// # Errors
     /// As [`Turns::record`].
     pub async fn undone(&self, turn: &mut Turn, step: Step, end: Undone) -> Result<Step> {
-        let (to, why) = match end {
+        let next = match end {
             Undone::Gone => {
                 crash::point("undo.happened");
-                ((StepState::Compensated, "step.undone"), None)
+                Move { to: StepState::Compensated, event: "step.undone", why: None }
             }
-            Undone::Stays(why) => ((StepState::Done, "step.not_undone"), Some(why)),
-            Undone::Unknown(why) => ((StepState::Unknown, "step.undo_unknown"), Some(why)),
+            Undone::Stays(why) => Move { to: StepState::Done, event: "step.not_undone", why: Some(why) },
+            Undone::Unknown(why) => {
+                Move { to: StepState::Unknown, event: "step.undo_unknown", why: Some(why) }
+            }
         };
-        self.move_to(turn, step, to, why).await
+        self.move_to(turn, step, next).await
     }
 
-    async fn move_to(
-        &self,
-        turn: &mut Turn,
-        mut step: Step,
-        (state, event): (StepState, &'static str),
-        why: Option<String>,
-    ) -> Result<Step> {
+    async fn move_to(&self, turn: &mut Turn, mut step: Step, next: Move) -> Result<Step> {
+        let Move { to: state, event, why } = next;
         step.go(state);
         let detail = json!({ "state": state.name(), "args_digest": step.digest, "reason": why });
         if let Some(why) = why {
@@ -168,6 +166,13 @@ impl Turns {
         self.flush(turn).await?;
         Ok(step)
     }
+}
+
+/// The state that a step goes to, what tells of that, and why.
+struct Move {
+    to: StepState,
+    event: &'static str,
+    why: Option<String>,
 }
 
 /// What came of taking a step back.

@@ -136,7 +136,7 @@ impl Vault {
     /// # Errors
     /// `too_large` above 64 KiB, `conflict` if somebody else changed it at the same moment, errors of the store.
     pub async fn seal(&self, tenant: &TenantId, name: &str, secret: &[u8]) -> Result<SecretId> {
-        self.seal_of((tenant, None), name, secret).await
+        self.seal_of(tenant, None, name, secret).await
     }
 
     /// The same for a secret of whoever has this name, which ends with the key of that name.
@@ -145,17 +145,19 @@ impl Vault {
     /// As [`Self::seal`].
     pub async fn seal_for(
         &self,
-        (tenant, user): (&TenantId, &UserId),
+        tenant: &TenantId,
+        user: &UserId,
         name: &str,
         secret: &[u8],
     ) -> Result<SecretId> {
         let person = self.0.root.people().find_or_make(people::id_of(tenant, user))?;
-        self.seal_of((tenant, Some(&person)), name, secret).await
+        self.seal_of(tenant, Some(&person), name, secret).await
     }
 
     async fn seal_of(
         &self,
-        (tenant, person): (&TenantId, Option<&Person>),
+        tenant: &TenantId,
+        person: Option<&Person>,
         name: &str,
         secret: &[u8],
     ) -> Result<SecretId> {
@@ -269,7 +271,8 @@ impl Vault {
     /// `too_large` above 64 KiB; `internal` if the person's key cannot be read or made.
     pub fn keeping(
         &self,
-        (owner, name): (&Principal, &str),
+        owner: &Principal,
+        name: &str,
         replaced: Option<Kept>,
         secret: &[u8],
     ) -> Result<(Commit, Kept)> {

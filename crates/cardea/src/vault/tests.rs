@@ -225,12 +225,12 @@ async fn i07_nothing_of_an_erased_person_opens_from_yesterdays_backup() {
     let vault = vault(&db, RootKey::load(&config(), folder.path()).unwrap());
     let (acme, other) = (TenantId::from("acme"), TenantId::from("other"));
     let (ann, bob) = (UserId::from("ann"), UserId::from("bob"));
-    vault.seal_for((&acme, &ann), "connector/mail/user/ann", b"MARKER-ann").await.unwrap();
-    vault.seal_for((&acme, &bob), "connector/mail/user/bob", b"MARKER-bob").await.unwrap();
-    vault.seal_for((&other, &ann), "connector/mail/user/ann", b"MARKER-other").await.unwrap();
+    vault.seal_for(&acme, &ann, "connector/mail/user/ann", b"MARKER-ann").await.unwrap();
+    vault.seal_for(&acme, &bob, "connector/mail/user/bob", b"MARKER-bob").await.unwrap();
+    vault.seal_for(&other, &ann, "connector/mail/user/ann", b"MARKER-other").await.unwrap();
     vault.seal(&acme, "connector/mail", b"MARKER-acme").await.unwrap();
     let who = Principal::installation(acme.clone());
-    let (rows, _) = vault.keeping((&who, "placeholders/1"), None, b"MARKER-names").unwrap();
+    let (rows, _) = vault.keeping(&who, "placeholders/1", None, b"MARKER-names").unwrap();
     db.commit(rows).await.unwrap();
     let yesterday: Vec<Backup> = db.rows(all, args![]).await.unwrap();
 
@@ -255,7 +255,7 @@ async fn i07_nothing_of_an_erased_person_opens_from_yesterdays_backup() {
     for _ in 0..2 {
         assert!(vault.open(&acme, "connector/mail/user/ann").await.is_err());
         assert!(vault.open(&acme, "placeholders/1").await.is_err());
-        vault.seal_for((&acme, &ann), "connector/new/user/ann", b"MARKER-new").await.unwrap();
+        vault.seal_for(&acme, &ann, "connector/new/user/ann", b"MARKER-new").await.unwrap();
     }
     change(&db, "UPDATE secrets SET person = NULL WHERE name = 'placeholders/1'", args![]).await;
     assert!(vault.open(&acme, "placeholders/1").await.is_err(), "nor as if it were nobody's");
@@ -285,9 +285,9 @@ async fn a_rotation_leaves_what_is_sealed_for_people_whose_key_is_not_there() {
     let before = vault(&db, root(&[], A));
     let (acme, ann, bob) = (TenantId::from("acme"), UserId::from("ann"), UserId::from("bob"));
     for n in 0..120 {
-        before.seal_for((&acme, &ann), &format!("of ann {n}"), b"MARKER-ann").await.unwrap();
+        before.seal_for(&acme, &ann, &format!("of ann {n}"), b"MARKER-ann").await.unwrap();
     }
-    before.seal_for((&acme, &bob), "of bob", b"MARKER-bob").await.unwrap();
+    before.seal_for(&acme, &bob, "of bob", b"MARKER-bob").await.unwrap();
     before.seal(&acme, "of nobody", b"MARKER-acme").await.unwrap();
     drop(before.destroy_name(&acme, &bob).unwrap()); // the row stays, as if it came back from a backup
 

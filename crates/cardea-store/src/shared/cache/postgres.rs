@@ -113,7 +113,8 @@ impl PostgresCache {
     pub fn new(
         url: &str,
         password: Option<&SecretString>,
-        limits: (u64, usize),
+        bytes: u64,
+        per_place: usize,
         clock: SharedClock,
     ) -> Result<Self, String> {
         let mut address = Address::parse(url)?;
@@ -130,7 +131,7 @@ impl PostgresCache {
             link: Arc::new(Link::to(address)?),
             wire: Wire::new(PATIENCE),
             clock,
-            limits: (limits.0, limits.1.max(1)),
+            limits: (bytes, per_place.max(1)),
             above: LARGE,
             vectors: AsyncMutex::new(None),
             large: Mutex::default(),

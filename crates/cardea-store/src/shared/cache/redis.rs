@@ -110,7 +110,8 @@ impl RedisCache {
     pub fn new(
         url: &str,
         password: Option<&SecretString>,
-        (name, per_place): (&str, usize),
+        name: &str,
+        per_place: usize,
         clock: SharedClock,
     ) -> Result<Self, String> {
         let client = address::client(url, password)?;

@@ -11,7 +11,7 @@ use cardea_core::time::Timestamp;
 use serde_json::{Value, json};
 
 pub(crate) use request::{Completion, rest};
-pub(crate) use response::{Envelope, Said};
+pub(crate) use response::{Answer, Envelope, Said};
 
 /// `GET /v1/models`.
 #[must_use]

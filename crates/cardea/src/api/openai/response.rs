@@ -151,6 +151,17 @@ pub(crate) enum Said<'a> {
     Refusal(&'a str),
 }
 
+/// A whole answer, and how it ended.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Answer<'a> {
+    /// The text of it.
+    pub(crate) said: Said<'a>,
+    /// Tools that the client is asked to call.
+    pub(crate) tools: &'a [ToolCall],
+    pub(crate) finish: Finish,
+    pub(crate) usage: Usage,
+}
+
 /// What all objects of one answer have in common.
 #[derive(Debug, Clone)]
 pub(crate) struct Envelope {
@@ -176,12 +187,8 @@ impl Envelope {
 
     /// The whole answer, `chat.completion`, as JSON. `more` stands under `cardea`.
     #[must_use]
-    pub(crate) fn whole(
-        &self,
-        (said, tools): (Said<'_>, &[ToolCall]),
-        (finish, usage): (Finish, Usage),
-        more: impl Serialize,
-    ) -> String {
+    pub(crate) fn whole(&self, answer: Answer<'_>, more: impl Serialize) -> String {
+        let Answer { said, tools, finish, usage } = answer;
         let (content, refusal) = match said {
             Said::Answer("") if !tools.is_empty() => (None, None), // only calls
             Said::Answer(text) => (Some(text), None),

@@ -16,10 +16,10 @@ const PATIENCE: Duration = Duration::from_secs(3);
 pub(super) async fn all(loaded: &Loaded, net: &Net, found: &mut Findings) {
     let config = &loaded.config;
     for (name, provider) in &config.models.providers {
-        model(net, (name, provider), found).await;
+        model(net, name, provider, found).await;
     }
     for (name, upstream) in &config.upstreams {
-        one_upstream(net, (name, &upstream.url), found).await;
+        one_upstream(net, name, &upstream.url, found).await;
     }
     for connector in &loaded.connectors {
         for base in &connector.bases {
@@ -40,7 +40,7 @@ pub(super) async fn all(loaded: &Loaded, net: &Net, found: &mut Findings) {
     }
     for (name, issuer) in &config.auth.issuers {
         if let Some(url) = &issuer.jwks_url {
-            key_set(net, (name, issuer), url, found).await;
+            key_set(net, name, issuer, url, found).await;
         }
     }
 }
@@ -49,7 +49,7 @@ pub(super) async fn all(loaded: &Loaded, net: &Net, found: &mut Findings) {
 fn fine(_: &mut Finding) {}
 
 /// A provider, asked with its key for the models that it has.
-async fn model(net: &Net, (name, provider): (&str, &ProviderConfig), found: &mut Findings) {
+async fn model(net: &Net, name: &str, provider: &ProviderConfig, found: &mut Findings) {
     let what = format!("model provider {name}");
     if provider.kind == ProviderKind::Rehearsal {
         found.add(what, State::Good, "built in; it is no language model and says so");
@@ -89,7 +89,7 @@ async fn status(net: &Net, url: &str) -> Result<u16, NetError> {
 
 /// An MCP server that turns us away may turn calls away as well: no credential was sent, so nobody knows here. A bare GET
 /// is not what it is there for, and servers differ in how they say so.
-async fn one_upstream(net: &Net, (name, url): (&str, &str), found: &mut Findings) {
+async fn one_upstream(net: &Net, name: &str, url: &str, found: &mut Findings) {
     let what = format!("upstream {name}");
     let status = match status(net, url).await {
         Ok(status) => status,
@@ -114,7 +114,7 @@ async fn one_upstream(net: &Net, (name, url): (&str, &str), found: &mut Findings
 }
 
 /// The keys of an issuer, read as a server would read them.
-async fn key_set(net: &Net, (name, issuer): (&str, &IssuerConfig), url: &str, found: &mut Findings) {
+async fn key_set(net: &Net, name: &str, issuer: &IssuerConfig, url: &str, found: &mut Findings) {
     let what = format!("key set of {name}");
     let asked = match Request::get(url, Egress::any()) {
         Ok(request) => net.send(request.timeout(PATIENCE).max_body(LARGEST_KEY_SET)).await,

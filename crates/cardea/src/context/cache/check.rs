@@ -91,6 +91,15 @@ impl Budgets {
     }
 }
 
+/// The answer that was made anew.
+#[derive(Debug, Clone, Copy)]
+pub struct Fresh<'a> {
+    /// Its text.
+    pub text: &'a str,
+    /// What it has cost, in millionths.
+    pub micros: u64,
+}
+
 /// A hit that is to be answered anew. Its money is reserved; dropping it gives that back.
 #[derive(Debug)]
 pub struct Due {
@@ -138,7 +147,7 @@ impl Cache {
     #[must_use]
     pub fn due(&self, query: &Query, hit: &Hit) -> Option<Due> {
         let settings = self.0.budgets.settings;
-        let place = query.place.as_ref().filter(|_| hit.layer == Layer::Semantic)?;
+        let at = query.home.as_ref().map(|home| home.at).filter(|_| hit.layer == Layer::Semantic)?;
         // WHY: not every n-th, which whoever asks could count.
         let chance = (random_bits() >> 75) as f64 / (1_u64 << 53) as f64;
         if chance >= settings.share {
@@ -160,9 +169,9 @@ impl Cache {
         free.then(|| Due {
             cache: self.clone(),
             scope,
-            query: place.key,
+            query: at.key,
             served: hit.key,
-            group: self.group(&place.place, &hit.text),
+            group: self.group(&at.place, &hit.text),
             text: hit.text.clone(),
             reserved,
             settled: false,
@@ -174,13 +183,13 @@ impl Cache {
     pub async fn checked(
         &self,
         mut due: Due,
-        fresh: &str,
-        spent: u64,
-        by: (&Principal, TurnId),
+        fresh: Fresh<'_>,
+        principal: &Principal,
+        turn: TurnId,
     ) -> Agreement {
         due.settled = true;
-        self.0.budgets.release(&due, spent);
-        let agreement = agreement(&due.text, fresh, self.cosine(&due.text, fresh).await);
+        self.0.budgets.release(&due, fresh.micros);
+        let agreement = agreement(&due.text, fresh.text, self.cosine(&due.text, fresh.text).await);
         let (checked, result) = match agreement {
             Agreement::Same => (Checked::Right, CheckResult::Same),
             Agreement::Differs(_) => (Checked::Wrong, CheckResult::Wrong),
@@ -192,7 +201,7 @@ impl Cache {
         });
         let (tenant, agent) = &due.scope;
         self.0.observe.cache_check(agent, result);
-        self.0.stats.count((tenant, agent), "semantic", |tally| {
+        self.0.stats.count(tenant, agent, "semantic", |tally| {
             tally.checks += 1;
             tally.doubts += u64::from(result == CheckResult::Doubt);
             tally.errors += u64::from(result == CheckResult::Wrong);
@@ -207,16 +216,7 @@ impl Cache {
                 "agent": agent, "asked": due.query.to_string(), "served": due.served.to_string(), "why": why,
                 "error_bound": budget.bound(), "strain": budget.strain(),
             });
-            let (principal, turn) = (by.0, Some(by.1));
-            let entry = Entry {
-                principal,
-                event: "cache.wrong",
-                turn,
-                step: None,
-                tool: None,
-                request: None,
-                detail,
-            };
+            let entry = Entry { turn: Some(turn), detail, ..Entry::new(principal, "cache.wrong") };
             self.0.observe.audit(&mut commit, entry);
             self.clear(tenant, &[due.group]).await;
         }

@@ -9,18 +9,18 @@ use cardea_core::{
 };
 use cardea_embed::Vector;
 use cardea_model::embedder::Embedding;
-use cardea_store::shared::cache::{Key, Place, Record};
+use cardea_store::shared::cache::{Key, Record};
 
-use super::{Cache, Hit, Layer, Query, entry::Entry};
+use super::{Cache, Hit, Layer, Query, entry::Entry, query::Address};
 use crate::observe::CacheResult;
 
 /// Neighbours that a decision by meaning looks at.
 const NEIGHBOURS: usize = 12;
 
 impl Cache {
-    pub(super) fn tell(&self, (tenant, agent): (&TenantId, &str), layer: &'static str, result: CacheResult) {
+    pub(super) fn tell(&self, tenant: &TenantId, agent: &str, layer: &'static str, result: CacheResult) {
         self.0.observe.cache(layer, agent, result);
-        self.0.stats.count((tenant, agent), layer, |tally| match result {
+        self.0.stats.count(tenant, agent, layer, |tally| match result {
             CacheResult::Hit => tally.hits += 1,
             CacheResult::Miss => tally.misses += 1,
             CacheResult::Rejected => tally.vetoes += 1,
@@ -29,17 +29,12 @@ impl Cache {
     }
 
     /// What a record holds, if we made it for this place and key and it is not over.
-    pub(super) fn open(
-        &self,
-        who: (&TenantId, &str),
-        (place, key): (&Place, &Key),
-        record: &Record,
-    ) -> Option<Entry> {
-        let opened = self.0.seal.open(place, key, record);
+    pub(super) fn open(&self, tenant: &TenantId, agent: &str, at: Address, record: &Record) -> Option<Entry> {
+        let opened = self.0.seal.open(&at.place, &at.key, record);
         if opened.is_none() {
-            self.tell(who, "store", CacheResult::Forged);
+            self.tell(tenant, agent, "store", CacheResult::Forged);
             tracing::warn!(
-                agent.name = who.1,
+                agent.name = agent,
                 "a cached entry does not open: it was changed, or is not ours"
             );
         }
@@ -50,9 +45,8 @@ impl Cache {
         let Entry::Answer { text, finish, tokens, micros, taint, .. } = kept else { return None };
         // WHY: nobody knows of an entry of before what it was made of.
         let taint = taint.unwrap_or_else(|| BTreeSet::from([SUSPICIOUS.to_owned()]));
-        let who = (&query.tenant, query.agent.as_str());
-        self.0.observe.cache_saved(layer.name(), who.1, tokens, micros);
-        self.0.stats.count(who, layer.name(), |tally| {
+        self.0.observe.cache_saved(layer.name(), &query.agent, tokens, micros);
+        self.0.stats.count(&query.tenant, &query.agent, layer.name(), |tally| {
             tally.saved_tokens += tokens;
             tally.saved_micros += micros;
         });
@@ -60,22 +54,21 @@ impl Cache {
     }
 
     pub(super) async fn exact(&self, query: &Query) -> Option<Hit> {
-        let at = query.place.as_ref()?;
-        let who = (&query.tenant, query.agent.as_str());
+        let at = query.home.as_ref()?.at;
         let found = self.0.store.get(&at.place, &at.key).await.ok()?;
-        let kept = found.and_then(|record| self.open(who, (&at.place, &at.key), &record));
-        self.tell(who, "exact", if kept.is_some() { CacheResult::Hit } else { CacheResult::Miss });
+        let kept = found.and_then(|record| self.open(&query.tenant, &query.agent, at, &record));
+        let result = if kept.is_some() { CacheResult::Hit } else { CacheResult::Miss };
+        self.tell(&query.tenant, &query.agent, "exact", result);
         self.hit(query, at.key, kept?, Layer::Exact)
     }
 
     pub(super) async fn semantic(&self, query: &Query) -> Option<Hit> {
-        let at = query.place.as_ref()?;
+        let at = query.home.as_ref()?.at;
         let mode = query.semantic?;
         let vector = self.vector(query).await?;
         let found = self.0.store.near(&at.place, &vector, NEIGHBOURS).await.ok()?;
-        let who = (&query.tenant, query.agent.as_str());
         let answer = |(key, record): (Key, Record)| {
-            let kept = self.open(who, (&at.place, &key), &record)?;
+            let kept = self.open(&query.tenant, &query.agent, Address { key, ..at }, &record)?;
             if !matches!(kept, Entry::Answer { .. }) {
                 return None;
             }
@@ -100,7 +93,7 @@ impl Cache {
             (None, true) => CacheResult::Miss,
             (None, false) => CacheResult::Rejected,
         };
-        self.tell(who, "semantic", result);
+        self.tell(&query.tenant, &query.agent, "semantic", result);
         self.0.budgets.looked_up(&query.scope(), chosen.is_some());
         let chosen = chosen.filter(|index| *index < near.len())?;
         let (key, _, kept) = near.swap_remove(chosen);

@@ -49,7 +49,7 @@ use self::{
     surroundings::Surroundings,
 };
 pub use self::{
-    check::{CheckSettings, Due, Standing},
+    check::{CheckSettings, Due, Fresh, Standing},
     compare::{Agreement, agreement},
     entry::Seal,
     flight::Flight,
@@ -227,7 +227,7 @@ impl Cache {
     /// Looks for an answer: the same question first, then the same in other words, then whether somebody is just
     /// answering it.
     pub async fn look(&self, query: &Query) -> Lookup {
-        let Some(place) = &query.place else { return Lookup::Miss(None) };
+        let Some(home) = &query.home else { return Lookup::Miss(None) };
         // WHY: counted before anything is done for the answer, so that what is cleared meanwhile makes it stale.
         let Some(count) = self.ready().await else { return Lookup::Miss(None) };
         query.asked_at.get_or_init(|| count);
@@ -243,7 +243,7 @@ impl Cache {
         if !query.waits {
             return Lookup::Miss(None);
         }
-        match self.0.flights.lead(&place.key.to_string()).await {
+        match self.0.flights.lead(&home.at.key.to_string()).await {
             Lead::First(flight) => Lookup::Miss(Some(flight)),
             Lead::Entry => self.exact(query).await.map_or(Lookup::Miss(None), Lookup::Hit),
             Lead::Alone => Lookup::Miss(None),

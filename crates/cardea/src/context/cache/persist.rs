@@ -12,7 +12,7 @@ use cardea_store::{
 };
 use tokio::sync::Mutex as AsyncMutex;
 
-use super::{Cache, Seal, entry::Entry, marks::Marks};
+use super::{Cache, Seal, entry::Entry, marks::Marks, query::Address};
 
 /// Entries that may wait to be written; beyond it the oldest are not persisted.
 const WAITING: usize = 4_096;
@@ -67,19 +67,13 @@ impl Persist {
         }
     }
 
-    /// Notes an entry that is to be written. `ahead`: by how much the count is that this node has given it.
-    pub(super) fn note(
-        &self,
-        tenant: &TenantId,
-        (place, key): (&Place, &Key),
-        (record, ahead): (&Record, u64),
-        kept: &Entry,
-    ) {
-        let record = Record { asked_at: record.asked_at.saturating_sub(ahead), ..record.clone() };
+    /// Notes an entry that is to be written, with the count of clearings as the database has it.
+    pub(super) fn note(&self, tenant: &TenantId, at: Address, record: Record, kept: &Entry) {
+        let Address { place, key } = at;
         let until = record.until;
-        let closed = self.seal.close(place, key, record, kept);
+        let closed = self.seal.close(&place, &key, record, kept);
         let Some(bytes) = closed.and_then(|record| record.to_bytes()) else { return };
-        let row = Row { tenant: tenant.clone(), place: *place, key: *key, until, record: bytes };
+        let row = Row { tenant: tenant.clone(), place, key, until, record: bytes };
         let mut waiting = lock(&self.waiting);
         if waiting.len() >= WAITING {
             waiting.remove(0);

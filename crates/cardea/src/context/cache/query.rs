@@ -59,7 +59,7 @@ pub struct QueryContext<'a> {
 #[derive(Debug)]
 pub struct Query {
     /// `None`: its answer is not to be given twice.
-    pub(super) place: Option<Address>,
+    pub(super) home: Option<Home>,
     pub(super) audience: Audience,
     /// Something was said before, and the model is told of it even where the question stands alone.
     pub(super) talked: bool,
@@ -82,11 +82,17 @@ pub struct Query {
     pub(super) vector: OnceLock<Option<Arc<Vector>>>,
 }
 
-/// Where an answer lies, and by what it is cleared with all others of its user.
-#[derive(Debug)]
+/// Where a record lies.
+#[derive(Debug, Clone, Copy)]
 pub(super) struct Address {
     pub(super) place: Place,
     pub(super) key: Key,
+}
+
+/// Where an answer lies, and by what it is cleared with all others of its user.
+#[derive(Debug)]
+pub(super) struct Home {
+    pub(super) at: Address,
     pub(super) user_tag: Tag,
 }
 
@@ -94,7 +100,7 @@ impl Query {
     /// A question whose answer is not to be given twice: nothing is worked out for it.
     fn once(user: &Principal, agent: &str) -> Self {
         Self {
-            place: None,
+            home: None,
             audience: Audience::Own,
             talked: false,
             repeated: false,
@@ -146,11 +152,12 @@ fn fingerprint(messages: &[Message]) -> String {
 impl Cache {
     /// The place of a partition: vectors of another encoder lie in another one. `exact` is the partition in which a
     /// repeat must be asked.
-    fn at(&self, user: &Principal, (partition, exact): (Partition, Partition), text: &str) -> Address {
+    fn home(&self, user: &Principal, partition: Partition, exact: Partition, text: &str) -> Home {
         let encoder =
             self.0.embedder.as_ref().map(|embedder| embedder.encoder().as_str()).unwrap_or_default();
         let place = Place(digest("answer place", [partition.as_bytes(), encoder.as_bytes()]));
-        Address { place, key: Key(*exact.exact(text).as_bytes()), user_tag: user_tag(user) }
+        let at = Address { place, key: Key(*exact.exact(text).as_bytes()) };
+        Home { at, user_tag: user_tag(user) }
     }
 
     /// A user's question to an agent.
@@ -205,7 +212,7 @@ impl Cache {
             .map_or_else(Mode::default, |threshold| Mode::Strict { threshold, veto: true });
         let shared = agent.spec.cache.scope == CacheScope::Shared;
         Query {
-            place: Some(self.at(user, (place, exact), text)),
+            home: Some(self.home(user, place, exact, text)),
             audience: if shared { Audience::Shared } else { Audience::Own },
             talked: !around.history.is_empty(),
             repeated: first.len() < around.history.len(),
@@ -246,7 +253,7 @@ impl Cache {
         });
         Query {
             // WHY: a digest, since any white space or case may be what is asked about: indented code, a name.
-            place: Some(self.at(user, (partition, partition), &sha256_hex(text.as_bytes()))),
+            home: Some(self.home(user, partition, partition, &sha256_hex(text.as_bytes()))),
             talked: !before.is_empty(),
             waits: prompt.tools.is_empty(),
             fresh: reuse == Reuse::Fresh,

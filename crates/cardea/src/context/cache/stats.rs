@@ -54,7 +54,8 @@ pub(super) struct Stats(Mutex<BTreeMap<Pair, BTreeMap<&'static str, Tally>>>);
 impl Stats {
     pub(super) fn count(
         &self,
-        (tenant, agent): (&TenantId, &str),
+        tenant: &TenantId,
+        agent: &str,
         layer: &'static str,
         add: impl FnOnce(&mut Tally),
     ) {

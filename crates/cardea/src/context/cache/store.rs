@@ -5,18 +5,19 @@ use cardea_core::{
     id::TenantId,
 };
 use cardea_embed::Vector;
-use cardea_store::shared::cache::{Key, LONGEST, Place, Record, Tag};
+use cardea_store::shared::cache::{LONGEST, Place, Record, Tag};
 
 use super::{
     Cache, NewAnswer, Query,
     entry::Entry,
+    query::Address,
     tags::{short, tag, tenant_tag},
 };
 
 impl Cache {
     /// Keeps an answer, if it may be given again at all and was looked for before it was made. Best effort.
     pub async fn keep(&self, query: &Query, answer: NewAnswer<'_>, finished: Finished, tags: Vec<String>) {
-        let (Some(at), Some(asked_at)) = (&query.place, query.asked_at.get()) else { return };
+        let (Some(home), Some(asked_at)) = (&query.home, query.asked_at.get()) else { return };
         if query.repeated {
             return;
         }
@@ -31,12 +32,12 @@ impl Cache {
         };
         let good_for = answer.good_for.map_or(query.ttl, |most| most.min(query.ttl));
         let own = tags.iter().map(|text| tag(&query.tenant, text));
-        let group = std::iter::once(self.group(&at.place, answer.text));
+        let group = std::iter::once(self.group(&home.at.place, answer.text));
         let record = Record {
             asked_at: *asked_at,
             until: self.0.clock.now().plus(good_for.min(LONGEST)),
             tags: own
-                .chain(self.common_tags(&query.tenant, at.user_tag))
+                .chain(self.common_tags(&query.tenant, home.user_tag))
                 .chain(group)
                 .chain(query.talk)
                 .collect(),
@@ -51,29 +52,24 @@ impl Cache {
             micros: answer.micros,
             taint: Some(answer.taint.clone()),
         };
-        self.put(&query.tenant, (&at.place, &at.key), record, &kept).await;
-        self.0.flights.kept(&at.key.to_string());
+        self.put(&query.tenant, home.at, record, &kept).await;
+        self.0.flights.kept(&home.at.key.to_string());
     }
 
-    pub(super) async fn put(
-        &self,
-        tenant: &TenantId,
-        (place, key): (&Place, &Key),
-        record: Record,
-        kept: &Entry,
-    ) {
+    pub(super) async fn put(&self, tenant: &TenantId, at: Address, record: Record, kept: &Entry) {
         if !self.0.settings.enabled {
             return;
         }
         if let (Some(persist), Some(marks)) = (&self.0.persist, &self.0.marks) {
-            persist.note(tenant, (place, key), (&record, marks.ahead().await), kept);
+            let asked_at = record.asked_at.saturating_sub(marks.ahead().await);
+            persist.note(tenant, at, Record { asked_at, ..record.clone() }, kept);
         }
         if let Some(vector) = &record.vector {
-            self.0.surroundings.met(place, key, vector);
+            self.0.surroundings.met(&at.place, &at.key, vector);
         }
-        if let Some(closed) = self.0.seal.close(place, key, record, kept) {
+        if let Some(closed) = self.0.seal.close(&at.place, &at.key, record, kept) {
             // Best effort: without the store it is not kept.
-            drop(self.0.store.put(place, key, closed).await);
+            drop(self.0.store.put(&at.place, &at.key, closed).await);
         }
     }
 

@@ -413,7 +413,7 @@ async fn ten_thousand_hostile_names_never_share_a_place_or_a_tag_in_any_store() 
     for _ in 0..10_000 {
         let (tenant, user, text) = (name(), name(), name());
         let asker = person(&tenant, &user);
-        let at = asked(&cache, &asker, &helper, "q").place.unwrap();
+        let at = asked(&cache, &asker, &helper, "q").home.unwrap().at;
         let who = (tenant.clone(), user.clone());
         assert_eq!(*places.entry(at.place).or_insert_with(|| who.clone()), who, "two users share a place");
         assert_eq!(
@@ -446,7 +446,7 @@ async fn what_somebody_else_wrote_into_the_store_is_a_miss() {
     keep(&cache, &hers, "Address 9.", &["hours"]).await;
     let eves = asked(&cache, &eve, &helper, "When do you open?");
     assert_eq!(said(&cache, &eves).await, None);
-    let at = hers.place.as_ref().unwrap();
+    let at = hers.home.as_ref().unwrap().at;
     let (place, key) = (at.place, at.key);
     let real = outside.inside.get(&place, &key).await.unwrap().unwrap();
     assert!(!String::from_utf8_lossy(&real.body).contains("Address 9"), "the server can read it");
@@ -469,7 +469,7 @@ async fn what_somebody_else_wrote_into_the_store_is_a_miss() {
         assert_eq!(said(&cache, &asked(&cache, &ann, &helper, "When do you open?")).await, None, "{what}");
     }
     // Her own sealed answer, put at somebody else's place, and somebody else's at hers.
-    *outside.swap.lock().unwrap() = eves.place.as_ref().map(|at| (at.place, at.key, real.clone()));
+    *outside.swap.lock().unwrap() = eves.home.as_ref().map(|home| (home.at.place, home.at.key, real.clone()));
     assert_eq!(said(&cache, &eves).await, None);
     // A vector that was changed to lie near another question does not open either.
     let mut moved = real.clone();
@@ -516,7 +516,7 @@ async fn a_tools_result_is_its_callers_own_unless_the_tool_says_shared_and_write
     let done = Outcome::Done { result: json!({ "state": "sent" }) };
     for (sharing, bobs) in [(Sharing::User, None), (Sharing::Tenant, Some(&done))] {
         let tool = reading(sharing);
-        let used = |user| ToolUse::new((user, "helper"), &tool, &call, vec!["order:17".to_owned()]);
+        let used = |user| ToolUse::new(user, "helper", &tool, &call, vec!["order:17".to_owned()]);
         let first = used(&ann);
         assert_eq!(cache.tool(&first).await, None);
         cache.keep_tool(&first, &done).await;
@@ -538,14 +538,14 @@ async fn a_tools_result_is_its_callers_own_unless_the_tool_says_shared_and_write
         assert_eq!(cache.tool(&used(&ann)).await, None, "its time is over");
     }
     let writing = ToolSpec { effect: Effect::Write, ..reading(Sharing::User) };
-    let used = ToolUse::new((&ann, "helper"), &writing, &call, Vec::new());
+    let used = ToolUse::new(&ann, "helper", &writing, &call, Vec::new());
     assert_eq!(cache.tool(&used).await, None);
     cache.keep_tool(&used, &done).await;
     assert_eq!(cache.tool(&used).await, None, "a write is never answered from a cache");
     // A mark of clearing is remembered for a week: nothing may live longer than that.
     let mut forever = reading(Sharing::User);
     forever.cache = Some(CacheHint { ttl: Millis(u64::MAX / 4), tags: Vec::new(), sharing: Sharing::User });
-    let used = ToolUse::new((&ann, "helper"), &forever, &call, Vec::new());
+    let used = ToolUse::new(&ann, "helper", &forever, &call, Vec::new());
     assert_eq!(cache.tool(&used).await, None);
     cache.keep_tool(&used, &done).await;
     assert!(cache.tool(&used).await.is_some());
@@ -553,7 +553,7 @@ async fn a_tools_result_is_its_callers_own_unless_the_tool_says_shared_and_write
     assert_eq!(cache.tool(&used).await, None);
     let failed = Outcome::Failed { reason: "no".into() };
     let tool = reading(Sharing::User);
-    let used = ToolUse::new((&ann, "helper"), &tool, &call, Vec::new());
+    let used = ToolUse::new(&ann, "helper", &tool, &call, Vec::new());
     assert_eq!(cache.tool(&used).await, None);
     cache.keep_tool(&used, &failed).await;
     assert_eq!(cache.tool(&used).await, None, "a failure is not kept");
@@ -578,10 +578,11 @@ async fn checks_are_bounded_in_money_and_one_at_a_time_and_their_findings_outliv
     assert!(cache.due(&again, &hit).is_none(), "one at a time");
     drop(due);
     let turn = cardea_core::id::TurnId::random();
+    let fresh = |text| Fresh { text, micros: 400 };
     let due = cache.due(&again, &hit).expect("dropping it gave the money back");
-    assert_eq!(cache.checked(due, "Press button 5", 400, (&ann, turn)).await, Agreement::Same);
+    assert_eq!(cache.checked(due, fresh("Press button 5"), &ann, turn).await, Agreement::Same);
     let due = cache.due(&again, &hit).expect("800 of 1000");
-    assert_eq!(cache.checked(due, "Press button 6.", 400, (&ann, turn)).await, Agreement::Differs("numbers"));
+    assert_eq!(cache.checked(due, fresh("Press button 6."), &ann, turn).await, Agreement::Differs("numbers"));
     assert!(cache.due(&again, &hit).is_none(), "the day's money would be passed");
     assert_eq!(said(&cache, &asked(&cache, &ann, &helper, "How do I reset my password?")).await, None);
     let standing = cache.standing(&"acme".into());
@@ -589,7 +590,7 @@ async fn checks_are_bounded_in_money_and_one_at_a_time_and_their_findings_outliv
     let bodies: Vec<(Vec<u8>,)> = db.rows("SELECT body FROM audit", cardea_store::args![]).await.unwrap();
     let wrong: Vec<String> =
         bodies.iter().map(|(body,)| String::from_utf8_lossy(body).into_owned()).collect();
-    let ids = [&again, &first].map(|query| query.place.as_ref().unwrap().key.to_string());
+    let ids = [&again, &first].map(|query| query.home.as_ref().unwrap().at.key.to_string());
     assert!(wrong.len() == 1 && ids.iter().all(|id| wrong[0].contains(id)), "{wrong:?}");
     assert!(!wrong[0].contains("button"), "texts are not told, only their ids");
     clock.advance(Millis::from_secs(86_400));

@@ -11,13 +11,20 @@ use cardea_core::{
 use cardea_store::{Commit, CommitError, args};
 use serde_json::json;
 
-use super::{Approval, CallContext, Choice, Decider, Proof, TOPIC};
+use super::{Answer, Approval, Asked, Choice, Decider, Proof, TOPIC};
 use crate::control::Control;
 use crate::observe::Entry;
 
+/// What is written about a decision, beside what it is about.
+struct Written<'a> {
+    state: &'a str,
+    by: &'a str,
+    at: Timestamp,
+}
+
 impl Control {
     /// The proof of what is written about a decision: everything by which it lets a call run.
-    fn mac(&self, caller: &Caller, approval: &Approval, (state, by, at): (&str, &str, Timestamp)) -> String {
+    fn mac(&self, caller: &Caller, approval: &Approval, written: &Written<'_>) -> String {
         let bound = json!([
             approval.id,
             caller.tenant,
@@ -26,9 +33,9 @@ impl Control {
             approval.tool,
             approval.digest,
             approval.expires_at,
-            state,
-            by,
-            at
+            written.state,
+            written.by,
+            written.at
         ]);
         self.inner.vault.approval_mac(&bound.to_string())
     }
@@ -38,53 +45,38 @@ impl Control {
         let Proof { decided_by: Some(by), decided_at: Some(at), mac: Some(mac) } = &approval.proof else {
             return false;
         };
-        let right = self.mac(caller, approval, (&approval.state, by, *at));
+        let right = self.mac(caller, approval, &Written { state: &approval.state, by, at: *at });
         verify_slices_are_equal(right.as_bytes(), mac.as_bytes()).is_ok()
     }
 
     /// Writes down that nobody has decided in time.
-    pub(in crate::control) fn expire(
-        &self,
-        rows: &mut Commit,
-        id: ApprovalId,
-        (caller, context, tool): (&Caller, &CallContext<'_>, &str),
-    ) {
+    pub(in crate::control) fn expire(&self, rows: &mut Commit, id: ApprovalId, asked: &Asked<'_>) {
         *rows = std::mem::take(rows).run(
             "UPDATE approvals SET state = 'expired' WHERE id = $1 AND tenant = $2 AND state = 'open'",
-            args![id, &caller.tenant],
+            args![id, &asked.caller.tenant],
         );
-        self.tell(rows, "approval.expired", (caller, context, tool));
+        self.tell(rows, "approval.expired", asked);
     }
 
     /// Tells that a row says of a decision what nobody here has written.
-    pub(in crate::control) fn tell_unproved(
-        &self,
-        rows: &mut Commit,
-        caller: &Caller,
-        context: &CallContext<'_>,
-        tool: &str,
-    ) {
-        let approval = context.approval;
+    pub(in crate::control) fn tell_unproved(&self, rows: &mut Commit, asked: &Asked<'_>) {
+        let approval = asked.context.approval;
         tracing::error!(
             approval.id = approval.as_ref().map(tracing::field::display),
-            tenant.id = %caller.tenant,
+            tenant.id = %asked.caller.tenant,
             "an approval was not written by this installation: the call is refused"
         );
-        self.tell(rows, "approval.unproved", (caller, context, tool));
+        self.tell(rows, "approval.unproved", asked);
     }
 
-    fn tell(
-        &self,
-        rows: &mut Commit,
-        event: &'static str,
-        (caller, context, tool): (&Caller, &CallContext<'_>, &str),
-    ) {
+    fn tell(&self, rows: &mut Commit, event: &'static str, asked: &Asked<'_>) {
+        let Asked { caller, context, tool, .. } = *asked;
         let entry = Entry {
             principal: caller,
             event,
             turn: Some(context.turn),
             step: None,
-            tool: Some(tool),
+            tool: Some(tool.name.as_str()),
             request: Some(context.request),
             detail: json!({ "approval": context.approval }),
         };
@@ -99,10 +91,11 @@ impl Control {
     pub async fn decide(
         &self,
         caller: &Caller,
-        (id, choice): (ApprovalId, Choice),
-        comment: &str,
+        id: ApprovalId,
+        answer: Answer<'_>,
         request: Option<RequestId>,
     ) -> Result<Approval> {
+        let Answer { choice, comment } = answer;
         let approval = self.load_approval(caller, id).await?.ok_or_else(|| Error::new(Code::NotFound))?;
         let may = self.may_decide(caller, &approval);
         let refused = may.as_ref().err().map(Error::public);
@@ -113,7 +106,7 @@ impl Control {
             let by = serde_json::to_string(&Decider::of(caller))
                 .map_err(|error| Error::new(Code::Internal).because(error))?;
             let now = self.now();
-            let mac = self.mac(caller, &approval, (state, &by, now));
+            let mac = self.mac(caller, &approval, &Written { state, by: &by, at: now });
             commit = commit.guard(
                 "approval",
                 "UPDATE approvals SET state = $3, decided_by = $4, decided_at = $5, comment = $6, mac = $9 \

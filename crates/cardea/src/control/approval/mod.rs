@@ -37,6 +37,15 @@ pub enum Choice {
     Reject,
 }
 
+/// A person's answer to a request for an approval.
+#[derive(Debug, Clone, Copy)]
+pub struct Answer<'a> {
+    /// What they decide.
+    pub choice: Choice,
+    /// Why, in their words; may be empty.
+    pub comment: &'a str,
+}
+
 /// An approval as people see it.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Approval {
@@ -193,15 +202,15 @@ impl FromRow for Approval {
     }
 }
 
-/// What policy wants a person to decide.
-pub(super) struct Wanted<'a> {
+/// A call that policy is asked about.
+#[derive(Clone, Copy)]
+pub(super) struct Asked<'a> {
     pub(super) caller: &'a Caller,
     pub(super) context: &'a CallContext<'a>,
     pub(super) tool: &'a ToolSpec,
     pub(super) call: &'a ToolCall,
+    /// What permits and approvals call it.
     pub(super) digest: &'a str,
-    pub(super) roles: &'a BTreeSet<String>,
-    pub(super) reason: &'a str,
 }
 
 /// What is told of a call that nobody approved while that was possible.
@@ -264,26 +273,32 @@ impl Control {
     }
 
     /// Adds the row of a new approval to the commit in which its turn lies down.
-    pub(super) fn want(&self, rows: &mut Commit, wanted: &Wanted<'_>) -> ApprovalId {
+    pub(super) fn want(
+        &self,
+        rows: &mut Commit,
+        asked: &Asked<'_>,
+        roles: &BTreeSet<String>,
+        reason: &str,
+    ) -> ApprovalId {
         let id = ApprovalId::random();
         let now = self.now();
-        let kept = Value::Object(wanted.call.arguments.clone()).to_string();
+        let kept = Value::Object(asked.call.arguments.clone()).to_string();
         *rows = std::mem::take(rows).run(
             "INSERT INTO approvals (id, tenant, turn, step, owner, user_id, tool, args, args_digest, digest, reason, roles, \
              state, created_at, expires_at) \
              VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $9, $10, $11, 'open', $12, $13)",
             args![
                 id,
-                &wanted.caller.tenant,
-                wanted.context.turn,
-                wanted.context.step,
-                wanted.caller.key(),
-                &wanted.caller.user,
-                &wanted.tool.name,
+                &asked.caller.tenant,
+                asked.context.turn,
+                asked.context.step,
+                asked.caller.key(),
+                &asked.caller.user,
+                &asked.tool.name,
                 kept,
-                wanted.digest,
-                wanted.reason,
-                json!(wanted.roles).to_string(),
+                asked.digest,
+                reason,
+                json!(roles).to_string(),
                 now,
                 now.plus(self.inner.settings.approval)
             ],

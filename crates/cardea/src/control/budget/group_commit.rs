@@ -186,27 +186,30 @@ impl Control {
     }
 
     fn rows<'a>(&self, orders: impl Iterator<Item = &'a Order>) -> Commit {
-        let here = (self.inner.settings.node.as_str(), self.now());
+        let here = Here { node: &self.inner.settings.node, now: self.now() };
         sums(orders).into_iter().fold(Commit::new(), |mut commit, (place, sum)| {
             // What is given back comes first: it makes room.
-            if let Some(paid) = sum.pay {
-                commit = pay(commit, place, paid, here);
+            if let Some((held, used)) = sum.pay {
+                commit = pay(commit, place, held, used, here);
             }
             match sum.reserve {
-                Some(wanted) => reserve(commit, place, wanted, here),
+                Some((amount, limit)) => reserve(commit, place, amount, limit, here),
                 None => commit,
             }
         })
     }
 }
 
+/// The node that writes, and when.
+#[derive(Clone, Copy)]
+pub(super) struct Here<'a> {
+    pub(super) node: &'a str,
+    pub(super) now: Timestamp,
+}
+
 /// Holds an amount, if it fits.
-fn reserve(
-    commit: Commit,
-    place: &RowKey,
-    (amount, limit): (u64, Option<u64>),
-    (node, now): (&str, Timestamp),
-) -> Commit {
+fn reserve(commit: Commit, place: &RowKey, amount: u64, limit: Option<u64>, here: Here<'_>) -> Commit {
+    let Here { node, now } = here;
     let RowKey { tenant, account, period, unit } = place;
     let (amount, limit) = (amount.min(MOST), limit.unwrap_or(MOST).min(MOST));
     commit
@@ -232,12 +235,8 @@ fn reserve(
 }
 
 /// Gives back what was held, and notes what was used.
-pub(super) fn pay(
-    commit: Commit,
-    place: &RowKey,
-    (held, used): (u64, u64),
-    (node, now): (&str, Timestamp),
-) -> Commit {
+pub(super) fn pay(commit: Commit, place: &RowKey, held: u64, used: u64, here: Here<'_>) -> Commit {
+    let Here { node, now } = here;
     let RowKey { tenant, account, period, unit } = place;
     let (held, used) = (held.min(MOST), used.min(MOST));
     commit

@@ -17,13 +17,13 @@ use cardea_core::{
     policy::limit::{month, until_next_month},
     time::Millis,
 };
-use cardea_store::{Commit, CommitError, Stage, args};
+use cardea_store::{Commit, CommitError, FromRow, Row, RowError, Stage, args};
 use tokio_util::sync::CancellationToken;
 
 pub use self::account::{Account, Spent, Sum};
 pub(super) use self::{group_commit::GroupCommit, shares::Shares};
 use self::{
-    group_commit::{Change, RowKey, pay},
+    group_commit::{Change, Here, RowKey, pay},
     shares::{Payment, Reservation, changes},
 };
 use super::{Admission, Control, Estimate};
@@ -53,8 +53,29 @@ impl Budget {
     }
 }
 
-/// Node, tenant, account, period, unit and amount.
-type Held = (String, String, String, String, String, i64);
+/// What a node holds in a row of budgets.
+#[derive(Debug)]
+struct Held {
+    node: String,
+    tenant: String,
+    account: String,
+    period: String,
+    unit: String,
+    amount: i64,
+}
+
+impl FromRow for Held {
+    fn from_row(row: &Row<'_>) -> Result<Self, RowError> {
+        Ok(Self {
+            node: row.get(0)?,
+            tenant: row.get(1)?,
+            account: row.get(2)?,
+            period: row.get(3)?,
+            unit: row.get(4)?,
+            amount: row.get(5)?,
+        })
+    }
+}
 
 /// What is reserved for one request, or about to be. What is not used of it is free again when it is dropped.
 #[derive(Debug)]
@@ -223,9 +244,9 @@ impl Control {
     /// The rows by which a budget pays what was used out of what was reserved: they belong into the commit that says
     /// what was used, so that no crash comes between the two. [`Control::paid`] must follow once they are durable.
     pub fn bill(&self, admission: &Admission, used: Estimate) -> Commit {
-        let here = (self.inner.settings.node.as_str(), self.now());
+        let here = Here { node: &self.inner.settings.node, now: self.now() };
         let payment = admission.reserved.iter().flat_map(|reserved| reserved.payment(used));
-        payment.fold(Commit::new(), |commit, (place, held, used)| pay(commit, place, (held, used), here))
+        payment.fold(Commit::new(), |commit, (place, held, used)| pay(commit, place, held, used, here))
     }
 
     /// The bill is durable: nothing is left to give back.
@@ -305,28 +326,29 @@ impl Control {
     /// What the store says.
     pub async fn forget_lost_reservations(&self) -> Result<()> {
         let mut lost = Vec::new();
-        for (node, tenant, user, period, unit, amount) in self.own_holds().await? {
+        for held in self.own_holds().await? {
             let place = RowKey {
-                tenant: tenant.clone(),
-                account: user.clone(),
-                period: period.clone(),
-                unit: if unit == TOKENS { TOKENS } else { MICROS },
+                tenant: held.tenant.clone(),
+                account: held.account.clone(),
+                period: held.period.clone(),
+                unit: if held.unit == TOKENS { TOKENS } else { MICROS },
             };
             let live = i64::try_from(self.inner.shares.held(&place)).unwrap_or(i64::MAX);
-            if amount > live {
-                lost.push((node, tenant, user, period, unit, (amount, live)));
+            if held.amount > live {
+                lost.push((held, live));
             }
         }
-        for (node, tenant, user, period, unit, (amount, live)) in lost {
+        for (held, live) in lost {
+            let Held { node, tenant, account, period, unit, amount } = &held;
             // INVARIANT: if anything was reserved or paid since it was read, nothing is given back now.
             let commit = Commit::new()
                 .guard(
                     "hold",
                     "UPDATE budget_holds SET amount = $7 WHERE node = $1 AND tenant = $2 AND user_id = $3 \
                      AND period = $4 AND unit = $5 AND amount = $6",
-                    args![node, &tenant, &user, &period, &unit, amount, live],
+                    args![node, tenant, account, period, unit, *amount, live],
                 )
-                .and(self.less_reserved((&tenant, &user, &period, &unit), amount - live));
+                .and(self.less_reserved(&held, amount - live));
             match self.inner.db.commit(commit).await {
                 Ok(()) | Err(CommitError::Conflict(_)) => {}
                 Err(error) => return Err(error.into()),
@@ -340,11 +362,12 @@ impl Control {
         self.inner.db.rows(sql, args![&self.inner.settings.node]).await
     }
 
-    fn less_reserved(&self, (tenant, user, period, unit): (&str, &str, &str, &str), by: i64) -> Commit {
+    fn less_reserved(&self, held: &Held, by: i64) -> Commit {
+        let Held { tenant, account, period, unit, .. } = held;
         Commit::new().run(
             "UPDATE budgets SET reserved = CASE WHEN reserved > $5 THEN reserved - $5 ELSE 0 END, \
              updated_at = $6 WHERE tenant = $1 AND user_id = $2 AND period = $3 AND unit = $4",
-            args![tenant, user, period, unit, by, self.now()],
+            args![tenant, account, period, unit, by, self.now()],
         )
     }
 
@@ -359,17 +382,18 @@ impl Control {
         self.give_back(dead).await
     }
 
-    async fn give_back(&self, held: Vec<Held>) -> Result<()> {
-        for (node, tenant, user, period, unit, amount) in held {
+    async fn give_back(&self, all: Vec<Held>) -> Result<()> {
+        for held in all {
+            let Held { node, tenant, account, period, unit, amount } = &held;
             // INVARIANT: of several nodes that find it, the one that takes the row away gives it back.
             let commit = Commit::new()
                 .guard(
                     "hold",
                     "DELETE FROM budget_holds WHERE node = $1 AND tenant = $2 AND user_id = $3 AND period = $4 \
                      AND unit = $5 AND amount = $6",
-                    args![node, &tenant, &user, &period, &unit, amount],
+                    args![node, tenant, account, period, unit, *amount],
                 )
-                .and(self.less_reserved((&tenant, &user, &period, &unit), amount));
+                .and(self.less_reserved(&held, *amount));
             match self.inner.db.commit(commit).await {
                 Ok(()) | Err(CommitError::Conflict(_)) => {}
                 Err(error) => return Err(error.into()),

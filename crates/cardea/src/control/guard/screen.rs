@@ -130,14 +130,15 @@ impl Control {
             names.scan(|masks| engine.scan_until(text, surface, masks, late).map(Verdict::into_owned))
         });
         let Some(verdict) = verdict else { return self.failed(&engine, text.to_owned(), surface) };
-        let seen = tell((&self.inner.observe, names), surface, &verdict.findings);
+        let seen = tell(&self.inner.observe, names, surface, &verdict.findings);
         let passed = verdict.text.into_owned();
         Ok(Scan { action: verdict.action, surface, seen, passed, taint: verdict.taint })
     }
 
     fn scan_value(
         &self,
-        (profile, names): (Option<&str>, &Placeholders),
+        profile: Option<&str>,
+        names: &Placeholders,
         value: Value,
         surface: Surface,
     ) -> Result<Scan<Value>, Refused> {
@@ -145,7 +146,7 @@ impl Control {
         let verdict =
             late_or(|late| names.scan(|masks| engine.scan_value_until(&value, surface, masks, late)));
         let Some(verdict) = verdict else { return self.failed(&engine, value, surface) };
-        let seen = tell((&self.inner.observe, names), surface, &verdict.findings);
+        let seen = tell(&self.inner.observe, names, surface, &verdict.findings);
         let passed = verdict.masked.unwrap_or(value);
         Ok(Scan { action: verdict.action, surface, seen, passed, taint: verdict.taint })
     }
@@ -275,7 +276,7 @@ impl Control {
         let whole = self.screen_description(&schema.to_string())?; // an order can be spread over several texts
         let names = Placeholders::default();
         let said = self.text(None, &names, &description, Surface::ToolDescription)?;
-        let scan = self.scan_value((None, &names), schema.clone(), Surface::ToolDescription)?;
+        let scan = self.scan_value(None, &names, schema.clone(), Surface::ToolDescription)?;
         if !same_names(&schema, &scan.passed) {
             return Err(Refused::of(scan.surface, &scan.seen, |action| action != Action::Pass));
         }
@@ -292,7 +293,7 @@ impl Control {
     /// As [`Control::screen_input`], also for what would be masked.
     pub fn screen_arguments(&self, profile: Option<&str>, call: &ToolCall) -> Result<Vec<String>, Refused> {
         let value = Value::Object(call.arguments.clone());
-        let scan = self.scan_value((profile, &Placeholders::default()), value, Surface::ToolArguments)?;
+        let scan = self.scan_value(profile, &Placeholders::default(), value, Surface::ToolArguments)?;
         scan.whole().map(|screened| screened.taint)
     }
 
@@ -304,20 +305,31 @@ impl Control {
         names: &Placeholders,
         outcome: Outcome,
     ) -> Screened<Outcome> {
-        let guard = (profile, names);
         let mut taint = vec![Surface::ToolResult.name().to_owned()];
         let value = match outcome {
-            Outcome::Done { result } => Outcome::Done { result: self.value(guard, result, &mut taint) },
-            Outcome::Failed { reason } => Outcome::Failed { reason: self.line(guard, &reason, &mut taint) },
-            Outcome::Unknown { reason } => Outcome::Unknown { reason: self.line(guard, &reason, &mut taint) },
+            Outcome::Done { result } => {
+                Outcome::Done { result: self.value(profile, names, result, &mut taint) }
+            }
+            Outcome::Failed { reason } => {
+                Outcome::Failed { reason: self.line(profile, names, &reason, &mut taint) }
+            }
+            Outcome::Unknown { reason } => {
+                Outcome::Unknown { reason: self.line(profile, names, &reason, &mut taint) }
+            }
         };
         taint.sort();
         taint.dedup();
         Screened { value, taint, found: Found::default() }
     }
 
-    fn line(&self, guard: (Option<&str>, &Placeholders), text: &str, taint: &mut Vec<String>) -> String {
-        match self.scan(guard.0, guard.1, text, Surface::ToolResult) {
+    fn line(
+        &self,
+        profile: Option<&str>,
+        names: &Placeholders,
+        text: &str,
+        taint: &mut Vec<String>,
+    ) -> String {
+        match self.scan(profile, names, text, Surface::ToolResult) {
             Ok(scan) if scan.action != Action::Refuse => {
                 taint.extend(scan.words());
                 scan.passed
@@ -330,8 +342,14 @@ impl Control {
     }
 
     /// Screens a JSON value. A refusal withholds all of it.
-    fn value(&self, guard: (Option<&str>, &Placeholders), value: Value, taint: &mut Vec<String>) -> Value {
-        match self.scan_value(guard, value, Surface::ToolResult) {
+    fn value(
+        &self,
+        profile: Option<&str>,
+        names: &Placeholders,
+        value: Value,
+        taint: &mut Vec<String>,
+    ) -> Value {
+        match self.scan_value(profile, names, value, Surface::ToolResult) {
             Ok(scan) if scan.action == Action::Refuse => {
                 taint.push(SUSPICIOUS.to_owned());
                 Value::Object(withheld(&kinds(&scan.seen, is_refusal)))
@@ -353,11 +371,12 @@ impl Control {
     /// As [`Control::screen_input`].
     pub fn screen_json(
         &self,
-        guard: (Option<&str>, &Placeholders),
+        profile: Option<&str>,
+        names: &Placeholders,
         value: Value,
         surface: Surface,
     ) -> Result<Value, Refused> {
-        self.scan_value(guard, value, surface)?.allowed().map(Screened::into_inner)
+        self.scan_value(profile, names, value, surface)?.allowed().map(Screened::into_inner)
     }
 
     /// A window through which an answer is streamed.
@@ -406,10 +425,7 @@ impl OutputWindow {
         let (shown, window) = pushed.ok_or_else(|| refused(&[]))?;
         if window.refused() {
             let findings = names.scan(|masks| window.finish(masks)).findings;
-            return Err(refused(&kinds(
-                &tell((&self.observe, names), Surface::Output, &findings),
-                is_refusal,
-            )));
+            return Err(refused(&kinds(&tell(&self.observe, names, Surface::Output, &findings), is_refusal)));
         }
         self.window = Some(window);
         Ok(shown)
@@ -424,7 +440,7 @@ impl OutputWindow {
         let names = &self.names;
         let finished = watched(LATEST, move || names.scan(|masks| window.finish(masks)));
         let finished = finished.ok_or_else(|| refused(&[]))?;
-        let seen = tell((&self.observe, names), Surface::Output, &finished.findings);
+        let seen = tell(&self.observe, names, Surface::Output, &finished.findings);
         if finished.action == Action::Refuse {
             return Err(refused(&kinds(&seen, is_refusal)));
         }

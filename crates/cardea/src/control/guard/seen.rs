@@ -110,7 +110,8 @@ pub(in crate::control) fn withheld(kinds: &[String]) -> Map<String, Value> {
 }
 
 pub(in crate::control) fn tell(
-    (observe, names): (&Observe, &Placeholders),
+    observe: &Observe,
+    names: &Placeholders,
     surface: Surface,
     findings: &[Finding],
 ) -> Vec<Seen> {

@@ -32,7 +32,7 @@ pub use self::{
     folder::{Watch, files, load, text},
     unread::{is_policy_file, unread},
 };
-use super::Control;
+use super::{Control, Requester};
 use crate::observe;
 
 /// What has been told of the policies.
@@ -117,11 +117,12 @@ impl Control {
         request: RequestId,
     ) -> (Result<Vec<String>>, Commit) {
         let (policies, at, mut rows) = (self.policies(), self.now(), Commit::new());
+        let who = Requester { caller, agent: &agent.name, via: "api", request, turn: None };
         let (mut allowed, mut refused) = (Vec::new(), None);
         for label in &agent.spec.restore {
-            let question = question(caller, &agent.name, "api", Subject::Restore { label }, at);
+            let question = question(caller, who.agent, who.via, Subject::Restore { label }, at);
             let decision = policies.decide(&question);
-            self.log_restore(&mut rows, (caller, agent, request), (label, &decision));
+            self.log_restore(&mut rows, who, label, &decision);
             match decision.verdict {
                 Verdict::Allow => allowed.push(label.clone()),
                 _ => drop(refused.get_or_insert(decision.reason)),
@@ -133,27 +134,22 @@ impl Control {
         }
     }
 
-    fn log_restore(
-        &self,
-        rows: &mut Commit,
-        (caller, agent, request): (&Caller, &Agent, RequestId),
-        (label, decision): (&str, &Decision),
-    ) {
+    fn log_restore(&self, rows: &mut Commit, who: Requester<'_>, label: &str, decision: &Decision) {
         let policies: Vec<String> = decision.policies.iter().map(ToString::to_string).collect();
         let _ruled = self.inner.observe.decision(
             rows,
             observe::Decision {
                 id: DecisionId::random(),
-                principal: caller,
+                principal: who.caller,
                 action: "restore",
-                resource: agent.name.as_str(),
+                resource: who.agent.as_str(),
                 verdict: observe::Verdict::of(&decision.verdict),
                 reason: &decision.reason,
                 policies: &policies,
                 policy_version: &decision.version,
-                turn: None,
-                request: Some(request),
-                context: json!({ "label": label, "roles": caller.roles, "errors": decision.errors }),
+                turn: who.turn,
+                request: Some(who.request),
+                context: json!({ "label": label, "roles": who.caller.roles, "errors": decision.errors }),
             },
         );
     }

@@ -1,4 +1,4 @@
-use cardea::control::Choice;
+use cardea::control::{Answer, Choice};
 use cardea_auth::VerifiedClaims;
 use cardea_core::{
     Code,
@@ -144,7 +144,8 @@ async fn nobody_is_a_second_person_by_showing_another_credential() {
     }
     let elsewhere = world.app.auth.embedded(VerifiedClaims::new(TENANT, "sue").role("supervisor")).unwrap();
     let id = asked.approval().parse().unwrap();
-    let refused = world.app.control.decide(&elsewhere, (id, Choice::Approve), "", None).await.unwrap_err();
+    let yes = Answer { choice: Choice::Approve, comment: "" };
+    let refused = world.app.control.decide(&elsewhere, id, yes, None).await.unwrap_err();
     assert_eq!(refused.code(), Code::ApprovalInvalid, "the same name at another issuer");
     assert_eq!(world.shop().refunds(17).await, 0);
     world.user("supervisor").approves(&asked).await;

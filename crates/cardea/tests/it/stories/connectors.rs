@@ -314,7 +314,7 @@ async fn each_users_own_secret_is_sent_for_that_user_only() {
     let tenant = TenantId::from(TENANT);
     for (name, secret) in [("ann", "secret-of-ann"), ("bob", "secret-of-bob")] {
         let place = cardea::action::secret_name("demo", Some((TRY_OUT_ISSUER, name)));
-        world.app.vault.seal_for((&tenant, &name.into()), &place, secret.as_bytes()).await.unwrap();
+        world.app.vault.seal_for(&tenant, &name.into(), &place, secret.as_bytes()).await.unwrap();
     }
     drop(person(TENANT, "ann").asks("Show order 17.").await.answers("a").await);
     drop(person(TENANT, "bob").asks("Show order 17.").await.answers("b").await);

@@ -9,7 +9,7 @@ use std::{
 use cardea::{
     app::{App, Options},
     config::{Config, Environment},
-    control::Choice,
+    control::{Answer, Choice},
     flow::resume_one,
     observe::{Checkpoints, verify},
     turn::Free,
@@ -232,7 +232,8 @@ async fn what_was_approved_while_its_service_was_away_is_done_when_it_is_back() 
     again.start().await.unwrap();
     let sue = again.auth.embedded(VerifiedClaims::new(TENANT, "sue").role("supervisor")).unwrap();
     let id = turn.approval().parse().unwrap();
-    again.control.decide(&sue, (id, Choice::Approve), "", None).await.unwrap();
+    let yes = Answer { choice: Choice::Approve, comment: "" };
+    again.control.decide(&sue, id, yes, None).await.unwrap();
     let (mut state, sql) = (String::new(), "SELECT state, waiting_for, fence, receipt FROM turns");
     let free = Free { id: turn.turn().parse().unwrap(), agent: "support".into() };
     let mut looks = 0;

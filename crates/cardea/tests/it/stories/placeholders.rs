@@ -55,9 +55,9 @@ async fn a_placeholder_means_the_same_in_every_turn_and_after_a_restart() {
     let shown = |said: &[cardea::context::Said]| serde_json::to_string(said).unwrap();
     assert!(!shown(&masked).contains("4111 1") && shown(&masked).contains("[CARD_2]"), "{}", shown(&masked));
     let restore = again.find_agent(&"scripted".into()).unwrap().spec.restore.clone();
-    let open = again.context.with_originals(&owned, masked.clone(), (&restore, Commit::new())).await.unwrap();
+    let open = again.context.with_originals(&owned, masked.clone(), &restore, Commit::new()).await.unwrap();
     assert!(shown(&open).contains(&format!("I charged {FIRST} and not {SECOND}.")), "{}", shown(&open));
-    let closed = again.context.with_originals(&owned, masked.clone(), (&[], Commit::new())).await.unwrap();
+    let closed = again.context.with_originals(&owned, masked.clone(), &[], Commit::new()).await.unwrap();
     assert_eq!(shown(&closed), shown(&masked), "nothing comes back that the agent's file does not name");
 
     // Another user's numbers begin anew, and know nothing of these.
