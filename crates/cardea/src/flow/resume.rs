@@ -134,14 +134,14 @@ pub async fn resume_one(app: &App, free: &Free) -> Result<()> {
     let limits = agent.as_ref().map_or(Limits::NONE, |agent| Limits::of(agent));
     let Some(open) = app.turns.look(free.id, limits).await? else { return Ok(()) };
     // WHY before it is claimed: what may be over in a moment leaves the turn as it is, and is no try.
-    if agent.is_ok() && awaits_a_server(app, open.turn()) {
-        return Err(Error::new(Code::UpstreamSilent)); // looked at again in a moment
-    }
-    let admitted = app.control.admit_again(open.turn().principal()).await?; // the same if there is no room
     let caller = match app.auth.resume(open.turn().principal().clone(), open.turn().started_at()).await {
         Err(error) if error.code().retry() == Retry::After => return Err(error), // nobody can say now
         caller => caller,
     };
+    if agent.is_ok() && caller.is_ok() && awaits_a_server(app, open.turn()) {
+        return Err(Error::new(Code::UpstreamSilent)); // looked at again in a moment
+    }
+    let admitted = app.control.admit_again(open.turn().principal()).await?; // the same if there is no room
     let Some(turn) = app.turns.take(open).await? else { return Ok(()) };
     let event = RequestEvent::after(turn.request(), Work::Resume);
     let trace = app.observe.trace(event, turn.asked_in(), None); // a part of the trace in which it was asked for

@@ -1,14 +1,24 @@
 //! Turns that another process takes up, with something missing: the secret of a service, its server, the end of a write.
 
+use cardea::{
+    app::App,
+    flow::{delete, erase},
+};
+use cardea_auth::{Caller, Credentials};
+use cardea_store::args;
 use cardea_testkit::{
     World,
+    chaos::Weather,
     model::Act,
-    world::{SECRET, Say, Service},
+    world::{SECRET, Say, Service, TENANT, User},
 };
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
-use super::undo::{POLICIES, WAREHOUSE, charge, ends, reserve, states, takes_its_place};
+use super::undo::{
+    Books, POLICIES, SUPPORT_WORKS_THERE, WAREHOUSE, bookkeeper, charge, ends, reserve, states,
+    takes_its_place, without_its_server,
+};
 
 /// What comes of a turn whose process ends while the service works on this request, if the next one has no secret for it.
 async fn sent_and_then_without_its_secret(line: &str, acts: [Act; 2]) -> (String, Value) {
@@ -43,4 +53,86 @@ async fn a_write_that_was_sent_is_unknown_where_it_cannot_be_sent_again_for_want
     let acts = [reserve("book"), charge()];
     let (state, receipt) = sent_and_then_without_its_secret("DELETE /reservations/a1", acts).await;
     assert_eq!((state.as_str(), states(&receipt)), ("unknown", vec!["unknown", "failed"]), "{receipt}");
+}
+
+const ASK: &str = r#"
+@id("charges") @reason("charging needs a supervisor.") @approval("role:supervisor")
+forbid (principal, action == Action::"own__charge", resource) unless { context has approval };
+"#;
+
+/// Everything that is kept of the words of turns; what takes a step back apart from it.
+async fn words(app: &App) -> (String, String) {
+    let sql = "SELECT prompt FROM turns UNION ALL SELECT COALESCE(receipt, '') FROM turns
+               UNION ALL SELECT args FROM steps UNION ALL SELECT COALESCE(outcome, '') FROM steps
+               UNION ALL SELECT COALESCE(said, '') FROM steps
+               UNION ALL SELECT args FROM approvals UNION ALL SELECT body FROM events
+               UNION ALL SELECT body FROM messages UNION ALL SELECT title FROM conversations";
+    let rows: Vec<(String,)> = app.db.rows(sql, args![]).await.unwrap();
+    let undo: Vec<(String,)> = app.db.rows("SELECT COALESCE(undo, '') FROM steps", args![]).await.unwrap();
+    let joined = |rows: Vec<(String,)>| rows.into_iter().map(|(text,)| text).collect::<Vec<_>>().join("\n");
+    (joined(rows), joined(undo))
+}
+
+async fn caller(app: &App, user: &User) -> Caller {
+    app.auth.authenticate(&Credentials::token(user.token(), None)).await.unwrap()
+}
+
+/// A world in which a lamp is reserved for somebody, and what comes next waits for a person.
+async fn reserved(books: &Books) -> (World, User, String) {
+    let acts = [
+        Act::call("own__reserve", json!({ "item": "lamp-for-Secretname" })),
+        Act::call("own__charge", json!({})),
+        Act::say("never said"),
+    ];
+    let policies = format!("{SUPPORT_WORKS_THERE}{ASK}");
+    let world = World::plan().model(acts).policies(&policies).tools(bookkeeper(books)).start().await;
+    let lou = world.person((TENANT, "lou"), &["support"], &["read"]);
+    let turn = lou.asks("Buy the lamp for Secretname.").await;
+    turn.waits_for_approval("own__charge").await;
+    let talk = turn.conversation().to_owned();
+    world.app.stop().await;
+    (world, lou, talk)
+}
+
+#[tokio::test]
+async fn the_words_of_a_conversation_are_gone_with_it_also_while_a_server_is_away_that_takes_back_what_was_done()
+ {
+    let books = Books::default();
+    let (world, lou, talk) = reserved(&books).await;
+    let (second, proxy, _jobs) = without_its_server(&world).await;
+    second.start().await.unwrap();
+    delete(&second, &caller(&second, &lou).await, talk.parse().unwrap()).await.unwrap();
+    let (words, undo) = words(&second).await;
+    assert!(!words.contains("Secretname"), "{words}");
+    assert!(undo.contains("r-lamp"), "it can still be taken back: {undo}");
+    proxy.set(Weather::Fair);
+    let state = loop {
+        let sql = "SELECT state FROM turns WHERE ended_at IS NOT NULL";
+        if let Some((state,)) = second.db.row::<(String,)>(sql, args![]).await.unwrap() {
+            break state;
+        }
+        tokio::task::yield_now().await;
+    };
+    assert_eq!((state.as_str(), books.reserved.lock().unwrap().len()), ("unwound", 0));
+    let (words, undo) = self::words(&second).await;
+    assert!(!words.contains("Secretname") && !undo.contains("Secretname"), "{words}\n{undo}");
+    assert_eq!(world.model().seen().len(), 2, "deleted words go nowhere");
+    second.stop().await;
+}
+
+#[tokio::test]
+async fn the_words_of_a_person_are_gone_with_them_also_while_a_server_of_their_turn_is_away() {
+    let books = Books::default();
+    let (world, _lou, _talk) = reserved(&books).await;
+    let (second, _proxy, _jobs) = without_its_server(&world).await;
+    second.start().await.unwrap();
+    let ada = world.person((TENANT, "ada"), &["admin"], &["read"]);
+    erase(&second, &caller(&second, &ada).await, &"lou".into(), None).await.unwrap();
+    let (words, undo) = words(&second).await;
+    assert!(!words.contains("Secretname") && !undo.contains("Secretname"), "{words}\n{undo}");
+    let sql = "SELECT state, COALESCE(code, '') FROM turns WHERE ended_at IS NOT NULL";
+    let ended: Vec<(String, String)> = second.db.rows(sql, args![]).await.unwrap();
+    assert_eq!(ended.len(), 1, "nobody waits for the server of somebody who is gone");
+    assert_eq!(world.model().seen().len(), 2);
+    second.stop().await;
 }
