@@ -184,14 +184,17 @@ pub async fn resume_one(app: &App, free: &Free) -> Result<()> {
 }
 
 /// True of a turn whose tools are needed to go on or back, and whose server has not been there since this node started, or
-/// not long enough for the policies to know them: those of a call that was begun or approved, and those of a step that can
-/// be taken back, which binds the turn to do all or nothing.
+/// not long enough for the policies to know them: those of a call that was begun or approved, and those of a step of a chat
+/// that can be taken back, which binds the turn to do all or nothing.
 fn awaits_a_server(app: &App, turn: &Turn) -> bool {
     let patient = app.clock.now() < turn.started_at().plus(PATIENCE);
     let listed = |tool: &ToolName| app.action.catalog().get(tool.as_str()).is_some();
     let away = |tool: &ToolName| app.action.is_awaited(tool) || listed(tool) && !app.control.knows(tool);
+    let is_saga = turn.kind() == Kind::Chat; // a call is never taken back
     let awaited = |step: &Step| match step.way() {
-        Some(Way::Call { tool, .. }) if step.touched_the_world() => away(step.tool()) || away(tool),
+        Some(Way::Call { tool, .. }) if is_saga && step.touched_the_world() => {
+            away(step.tool()) || away(tool)
+        }
         _ => step.is_open() && !turn.is_cancelled() && away(step.tool()),
     };
     patient && turn.steps().iter().any(awaited)

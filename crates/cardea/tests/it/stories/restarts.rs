@@ -2,10 +2,12 @@
 
 use cardea::{
     app::App,
-    flow::{delete, erase},
+    flow::{delete, erase, resume_one},
+    turn::Free,
 };
 use cardea_auth::{Caller, Credentials};
-use cardea_store::args;
+use cardea_core::id::{AgentName, TurnId};
+use cardea_store::{Commit, args};
 use cardea_testkit::{
     World,
     chaos::Weather,
@@ -134,5 +136,40 @@ async fn the_words_of_a_person_are_gone_with_them_also_while_a_server_of_their_t
     let ended: Vec<(String, String)> = second.db.rows(sql, args![]).await.unwrap();
     assert_eq!(ended.len(), 1, "nobody waits for the server of somebody who is gone");
     assert_eq!(world.model().seen().len(), 2);
+    second.stop().await;
+}
+
+/// Leaves the turn that called this tool as a process does that ends before it has written its end.
+async fn unended(app: &App, tool: &str) -> Free {
+    let sql = "UPDATE turns SET state = 'running', ended_at = NULL, code = NULL, receipt = NULL \
+               WHERE id IN (SELECT turn FROM steps WHERE tool = $1)";
+    let talk = "UPDATE conversations SET open_turn = (SELECT turn FROM steps WHERE tool = $1) \
+                WHERE id IN (SELECT conversation FROM turns WHERE ended_at IS NULL)";
+    let left = Commit::new().run(sql, args![tool]).run(talk, args![tool]);
+    app.db.commit(left).await.unwrap();
+    let sql = "SELECT id, agent FROM turns WHERE ended_at IS NULL";
+    let (id, agent): (TurnId, AgentName) = app.db.row(sql, args![]).await.unwrap().unwrap();
+    Free { id, agent }
+}
+
+#[tokio::test]
+async fn a_call_that_is_done_ends_also_while_the_server_is_away_that_could_take_it_back() {
+    let books = Books::default();
+    let plan = World::plan().policies(SUPPORT_WORKS_THERE).tools(bookkeeper(&books));
+    let world = plan.start().await;
+    let client = world.user("support").mcp(false).await.unwrap();
+    let mut params = rmcp::model::CallToolRequestParams::new("own__reserve");
+    params.arguments = json!({ "item": "lamp" }).as_object().cloned();
+    drop(client.call_tool(params).await.unwrap());
+    drop(client);
+    world.app.stop().await;
+    let (second, _proxy, _jobs) = without_its_server(&world).await;
+    drop(second.action.refresh().await.unwrap_err()); // it is away
+    let free = unended(&second, "own__reserve").await;
+    resume_one(&second, &free).await.unwrap();
+    let sql = "SELECT state FROM turns WHERE ended_at IS NOT NULL";
+    let ended: Vec<(String,)> = second.db.rows(sql, args![]).await.unwrap();
+    assert_eq!(ended, [("answered".to_owned(),)]);
+    assert_eq!(books.reserved.lock().unwrap().len(), 1);
     second.stop().await;
 }
