@@ -173,3 +173,62 @@ async fn a_call_that_is_done_ends_also_while_the_server_is_away_that_could_take_
     assert_eq!(books.reserved.lock().unwrap().len(), 1);
     second.stop().await;
 }
+
+const LETTERS: &str = r#"
+[connector]
+name = "demo"
+base = "BASE"
+
+[[operation]]
+name           = "write_letter"
+about          = "Send a letter."
+effect         = "write"
+sends_outside  = false
+request        = { method = "POST", path = "/letters", body = { to = "{to}" } }
+input          = { to = "string" }
+accept_unknown = true
+clears         = ["letters:{to}"]
+
+[[operation]]
+name    = "letters"
+about   = "Look up the letters of somebody."
+effect  = "read"
+request = { method = "GET", path = "/letters/{to}" }
+input   = { to = "string" }
+cache   = { ttl = "1h", tags = ["letters:{to}"] }
+"#;
+
+#[tokio::test]
+async fn a_write_that_a_crash_cut_off_makes_old_what_it_may_have_changed() {
+    let look = || Act::call("demo__letters", json!({ "to": "ann" }));
+    let acts = [
+        Act::call("demo__write_letter", json!({ "to": "ann" })),
+        Act::say("Sent."),
+        look(),
+        Act::say("None."),
+        look(),
+        Act::say("None."),
+        look(),
+        Act::say("One."),
+    ];
+    let plan = World::plan().model(acts).connector(Service::start().await, LETTERS).policies(POLICIES);
+    let world = plan.start().await;
+    world.service().says("POST /letters", [Say::Json(201, json!({ "id": "l1" }))]);
+    world.service().says("GET /letters/ann", [Say::Json(200, json!([]))]);
+    let ann = world.user("support");
+    drop(ann.asks("Please send a letter to Ann.").await.answers("Sent.").await);
+    for question in ["What letters are there for Ann?", "Is there post for Ann this week?"] {
+        drop(ann.asks(question).await.answers("None.").await);
+    }
+    assert_eq!(world.service().came("GET /letters/ann").len(), 1, "the second is from the cache");
+    // The first turn once more, as a process leaves it that ends while the service works on the letter.
+    let sql = "UPDATE steps SET state = 'started', outcome = NULL, ended_at = NULL WHERE effect = 'write'";
+    world.app.db.commit(Commit::new().run(sql, args![])).await.unwrap();
+    let free = unended(&world.app, "demo__write_letter").await;
+    resume_one(&world.app, &free).await.unwrap();
+    let sql = "SELECT state FROM turns WHERE id = $1 AND ended_at IS NOT NULL";
+    let state: Option<(String,)> = world.app.db.row(sql, args![free.id]).await.unwrap();
+    assert_eq!(state, Some(("unknown".to_owned(),)));
+    drop(ann.asks("Has a letter been sent to Ann by now?").await.answers("One.").await);
+    assert_eq!(world.service().came("GET /letters/ann").len(), 2, "it may have been sent");
+}
