@@ -10,7 +10,7 @@ use cardea_core::{
 use cardea_store::{Commit, args};
 use serde_json::{Value, json};
 
-use super::Context;
+use super::{Context, cache::Purged};
 
 /// What an API key stands for is a name, so its issuer tells nobody apart.
 const KEYS: &str = "cardea:keys";
@@ -121,9 +121,9 @@ impl Context {
         let purged = self.inner.cache.purge(tenant, whom.user.as_str()).await;
         self.wipe().await;
         match purged {
-            true => Ok(()),
+            Purged::Out => Ok(()),
             // WHY: it is owed, but nobody is told that it is gone while it lies there. Whoever erases does it again.
-            false => {
+            Purged::Owed | Purged::ForNow => {
                 Err(Error::new(Code::StoreUnavailable).because("cached answers are not taken out everywhere"))
             }
         }

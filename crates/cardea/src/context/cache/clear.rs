@@ -8,7 +8,7 @@ use cardea_store::shared::cache::Tag;
 use super::{
     Cache,
     marks::How,
-    owed::Cleared,
+    owed::{Cleared, Purged},
     tags::{tag, talk_tag, tenant_tag, user_tag_of},
 };
 
@@ -63,18 +63,21 @@ impl Cache {
     }
 
     /// Takes out everything that was kept for one user of the tenant, in every scope and layer, and clears what is on
-    /// its way. False if the store is away, or others were not told: it is owed then, and nothing of it is served here.
-    pub async fn purge(&self, tenant: &TenantId, user: &str) -> bool {
+    /// its way. Unless it is out, nothing of it is served here.
+    pub async fn purge(&self, tenant: &TenantId, user: &str) -> Purged {
         let tag = user_tag_of(tenant, user);
         let purged = match &self.0.marks {
-            Some(marks) => marks.clear(tenant, &[tag], How::Out, self.0.clock.now()).await.is_ok(),
-            None => {
-                let purged = self.0.store.purge(&tag).await.is_ok();
-                if !purged {
-                    self.owe(tenant, &[tag], How::Out).await;
-                }
-                purged
-            }
+            Some(marks) => match marks.clear(tenant, &[tag], How::Out, self.0.clock.now()).await {
+                Ok(()) => Purged::Out,
+                Err(_away) => Purged::ForNow,
+            },
+            None => match self.0.store.purge(&tag).await {
+                Ok(()) => Purged::Out,
+                Err(_away) => match self.owe(tenant, &[tag], How::Out).await {
+                    Cleared::Surely => Purged::Owed,
+                    Cleared::ForNow => Purged::ForNow,
+                },
+            },
         };
         self.persist().await;
         purged

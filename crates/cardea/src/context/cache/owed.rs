@@ -34,6 +34,17 @@ pub enum Cleared {
     ForNow,
 }
 
+/// What came of taking out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purged {
+    /// It is out.
+    Out,
+    /// It is written down, here and after a restart, that the store must be told.
+    Owed,
+    /// As [`Cleared::ForNow`].
+    ForNow,
+}
+
 /// What the store was not told.
 #[derive(Debug)]
 pub(super) struct Owed {
