@@ -52,12 +52,12 @@ impl Cache {
 
     pub(super) async fn clear(&self, tenant: &TenantId, tags: &[Tag]) -> Cleared {
         let cleared = match &self.0.marks {
-            // What cannot be written down is written down later; nobody else has these entries, or is told then.
+            // What cannot be written down is written down later.
             Some(marks) => marks.clear(tenant, tags, How::Stale, self.0.clock.now()).await,
-            None => self.0.store.clear(tags).await,
+            None => self.0.store.clear(tags).await.map(|()| Cleared::Surely),
         };
         match cleared {
-            Ok(()) => Cleared::Surely,
+            Ok(cleared) => cleared,
             Err(_away) => self.owe(tenant, tags, How::Stale).await,
         }
     }
@@ -68,8 +68,8 @@ impl Cache {
         let tag = user_tag_of(tenant, user);
         let purged = match &self.0.marks {
             Some(marks) => match marks.clear(tenant, &[tag], How::Out, self.0.clock.now()).await {
-                Ok(()) => Purged::Out,
-                Err(_away) => Purged::ForNow,
+                Ok(Cleared::Surely) => Purged::Out,
+                Ok(Cleared::ForNow) | Err(_) => Purged::ForNow,
             },
             None => match self.0.store.purge(&tag).await {
                 Ok(()) => Purged::Out,

@@ -30,7 +30,7 @@ const GROUP: usize = 200;
 pub enum Cleared {
     /// Nothing that was cleared is served any more, here and after a restart.
     Surely,
-    /// As long as this process lives: neither the store nor the database could be told yet.
+    /// Here, and as long as this process lives: neither the store nor the database could be told yet.
     ForNow,
 }
 

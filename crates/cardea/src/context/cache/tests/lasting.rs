@@ -161,6 +161,52 @@ async fn entries_that_are_persisted_are_there_after_a_restart_and_cleared_ones_a
 }
 
 #[tokio::test]
+async fn a_clearing_that_a_copy_is_not_told_of_is_told_as_one_for_now() {
+    let db = database("sqlite::memory:").await;
+    let clock = ManualClock::at(Timestamp(1_800_000_000_000));
+    let key = Arc::new(Sealer::ephemeral().unwrap());
+    let open = async || {
+        let store = Arc::new(MemoryCache::new(1 << 20, 100, Arc::<ManualClock>::clone(&clock)));
+        let mut with = neighbours(&db, &clock, Arc::<MemoryCache>::clone(&store), Seal::Own);
+        with.persist = Some(Persisted { store, seal: Seal::Sealed(Arc::clone(&key)) });
+        let cache = Cache::new(settings(), None, with);
+        cache.load().await.unwrap();
+        cache
+    };
+    let (helper, ann, bob) = (agent("scope = \"user\""), person("acme", "ann"), person("acme", "bob"));
+    let acme = TenantId::from("acme");
+    let cache = open().await;
+    for (user, question, tag) in [(&ann, "one", "a"), (&bob, "two", "b")] {
+        let query = asked(&cache, user, &helper, question);
+        assert_eq!(said(&cache, &query).await, None);
+        keep(&cache, &query, "answer", &[tag]).await;
+    }
+    cache.persist().await;
+    let all = async |cache: &Cache| {
+        let mut found = Vec::new();
+        for (user, question) in [(&ann, "one"), (&bob, "two")] {
+            found.push(said(cache, &asked(cache, user, &helper, question)).await.is_some());
+        }
+        found
+    };
+    let sql = "ALTER TABLE cache_marks RENAME TO elsewhere";
+    db.commit(Commit::new().run(sql, cardea_store::args![])).await.unwrap();
+    assert_eq!(cache.clear_tags(&acme, &["a".to_owned()]).await, Cleared::ForNow);
+    assert_eq!(cache.purge(&acme, "bob").await, Purged::ForNow);
+    assert_eq!(all(&cache).await, [false, false], "here it is gone");
+    let sql = "ALTER TABLE elsewhere RENAME TO cache_marks";
+    db.commit(Commit::new().run(sql, cardea_store::args![])).await.unwrap();
+    assert_eq!(
+        all(&open().await).await,
+        [true, true],
+        "a restart would bring it back, so it is not told as done"
+    );
+    assert_eq!(cache.clear_tags(&acme, &["a".to_owned()]).await, Cleared::Surely);
+    assert_eq!(cache.purge(&acme, "bob").await, Purged::Out);
+    assert_eq!(all(&open().await).await, [false, false]);
+}
+
+#[tokio::test]
 async fn entries_that_left_are_deleted_once_however_many_write_at_the_same_time() {
     let folder = tempfile::tempdir().unwrap();
     let db = database(&format!("sqlite:{}", folder.path().join("c.db").display())).await;
