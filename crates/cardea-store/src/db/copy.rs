@@ -1,15 +1,20 @@
 //! A copy of a SQLite database while it is written to.
 
 use std::{
-    ffi::OsString,
+    ffi::{OsStr, OsString},
     fs::{self, File},
+    io::ErrorKind,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
-use cardea_core::{Code, Error, Result};
+use cardea_core::{Code, Error, Result, id::RequestId};
 use rusqlite::{Connection, OpenFlags};
 
 use super::{DbConfig, Place, Target, sqlite::create_private, sqlite_error};
+
+/// A part that nobody has written to for so long was left by one that was killed.
+const ABANDONED: Duration = Duration::from_secs(3_600);
 
 /// Copies the database to a new file, as it is at one moment: a running server goes on meanwhile. The copy has another name
 /// until it is whole and on disk, and until `beside` has put there what belongs to it. Gives its size in bytes.
@@ -34,10 +39,7 @@ pub async fn copy(
         }
         Err(why) => return Err(Error::new(Code::Misconfigured).detail(why)),
     };
-    if to.exists() {
-        let detail = format!("`{}` is there already, and nothing is overwritten.", to.display());
-        return Err(Error::new(Code::BadRequest).detail(detail));
-    }
+    free(to)?;
     let to = to.to_owned();
     let copied = tokio::task::spawn_blocking(move || copy_file(&from, &to, beside)).await;
     copied.map_err(|error| Error::new(Code::Internal).because(error))?
@@ -46,9 +48,8 @@ pub async fn copy(
 fn copy_file(from: &Path, to: &Path, beside: impl FnOnce() -> Result<()>) -> Result<u64> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let open = Connection::open_with_flags(from, flags).map_err(|error| sqlite_error(error, "open"))?;
+    remove_abandoned(to);
     let part = Part(part_of(to));
-    // One that was killed has left half a copy.
-    part.remove();
     create_private(&part.0);
     let sql = "VACUUM INTO ?1";
     let target = part.0.to_string_lossy();
@@ -56,20 +57,62 @@ fn copy_file(from: &Path, to: &Path, beside: impl FnOnce() -> Result<()>) -> Res
     let lost = |error: std::io::Error| Error::new(Code::StoreUnavailable).because(error);
     let file = File::open(&part.0).map_err(lost)?;
     file.sync_all().map_err(lost)?;
+    free(to)?; // somebody else may have been faster
     beside()?;
     // WHY: last, so that whoever finds a copy under its name finds it whole, with all that belongs to it.
-    fs::rename(&part.0, to).map_err(lost)?;
-    let folder = to.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    File::open(folder).and_then(|folder| folder.sync_all()).map_err(lost)?;
+    match fs::hard_link(&part.0, to) {
+        Ok(()) => part.remove(),
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => return Err(taken(to)),
+        // A file system without links.
+        Err(_) => free(to).and_then(|()| fs::rename(&part.0, to).map_err(lost))?,
+    }
+    File::open(folder_of(to)).and_then(|folder| folder.sync_all()).map_err(lost)?;
     Ok(file.metadata().map_err(lost)?.len())
 }
 
-/// `.name.part` beside `name`.
-fn part_of(to: &Path) -> PathBuf {
+fn taken(to: &Path) -> Error {
+    let detail = format!("`{}` is there already, and nothing is overwritten.", to.display());
+    Error::new(Code::BadRequest).detail(detail)
+}
+
+fn free(to: &Path) -> Result<()> {
+    if to.exists() { Err(taken(to)) } else { Ok(()) }
+}
+
+/// How the parts of a copy begin that will have this name.
+fn before(to: &Path) -> OsString {
     let mut name = OsString::from(".");
     name.push(to.file_name().unwrap_or_default());
-    name.push(".part");
+    name.push(".");
+    name
+}
+
+/// `.name.ID.part` beside `name`. Each has its own, so that two copies to one place do not write into one file.
+fn part_of(to: &Path) -> PathBuf {
+    let mut name = before(to);
+    name.push(format!("{}.part", RequestId::random()));
     to.with_file_name(name)
+}
+
+/// Those that were killed have left half a copy.
+fn remove_abandoned(to: &Path) {
+    let before = before(to);
+    let is_part = |name: &OsStr| {
+        let bytes = name.as_encoded_bytes();
+        bytes.starts_with(before.as_encoded_bytes())
+            && (bytes.ends_with(b".part") || bytes.ends_with(b".part-journal"))
+    };
+    let entries = fs::read_dir(folder_of(to)).into_iter().flatten().flatten();
+    for entry in entries.filter(|entry| is_part(&entry.file_name())) {
+        let changed = entry.metadata().and_then(|about| about.modified());
+        if changed.is_ok_and(|at| at.elapsed().is_ok_and(|since| since > ABANDONED)) {
+            drop(fs::remove_file(entry.path()));
+        }
+    }
+}
+
+fn folder_of(to: &Path) -> &Path {
+    to.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 /// A copy that is not whole yet. Half a copy is none: it goes with this.
@@ -91,6 +134,8 @@ impl Drop for Part {
 
 #[cfg(test)]
 mod tests {
+    use std::time::SystemTime;
+
     use cardea_core::log::ChainKey;
 
     use super::*;
@@ -112,9 +157,10 @@ mod tests {
         let db = Db::open(config.clone(), ChainKey::new(&[7; 32])).await.unwrap();
         db.migrate().await.unwrap();
         let to = copies.path().join("cardea.db");
-        // What one that was killed has left.
-        for left in [".cardea.db.part", ".cardea.db.part-journal"] {
-            fs::write(copies.path().join(left), "half a copy").unwrap();
+        // What one that was killed has left, now and in an older version.
+        for left in [".cardea.db.part", ".cardea.db.7.part", ".cardea.db.7.part-journal"] {
+            let left = File::create(copies.path().join(left)).unwrap();
+            left.set_modified(SystemTime::UNIX_EPOCH).unwrap();
         }
 
         let full = copy(&config, &to, || Err(Error::new(Code::StoreFull))).await;
@@ -125,8 +171,9 @@ mod tests {
         let copied = copy(&config, &to, move || {
             let (folder, looked) = (looked.parent().unwrap(), looked.as_path());
             assert!(!looked.exists());
-            assert_eq!(names(folder), [".cardea.db.part"]);
-            let part = Connection::open(folder.join(".cardea.db.part")).unwrap();
+            let parts = names(folder);
+            assert!(parts.len() == 1 && parts[0].starts_with(".cardea.db."), "{parts:?}");
+            let part = Connection::open(folder.join(&parts[0])).unwrap();
             let good: String = part.query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
             assert_eq!(good, "ok");
             Ok(())
@@ -135,6 +182,30 @@ mod tests {
         assert_eq!(names(copies.path()), ["cardea.db"]);
         let again = copy(&config, &to, || Ok(())).await;
         assert_eq!(again.unwrap_err().code(), Code::BadRequest);
+        db.close().await;
+    }
+
+    #[tokio::test]
+    async fn of_two_copies_to_one_place_the_first_that_is_whole_stays_and_the_other_says_so() {
+        let (folder, copies) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let from = folder.path().join("x.db");
+        let config = DbConfig::at(format!("sqlite:{}", from.display()));
+        let db = Db::open(config.clone(), ChainKey::new(&[7; 32])).await.unwrap();
+        db.migrate().await.unwrap();
+        let to = copies.path().join("cardea.db");
+        let (there, beside) = (to.clone(), to.clone());
+        let slow = copy(&config, &to, move || {
+            let quick = copy_file(&from, &there, || {
+                assert_eq!(names(there.parent().unwrap()).len(), 2, "each has its own");
+                Ok(())
+            });
+            quick.map(drop)
+        });
+        assert_eq!(slow.await.unwrap_err().code(), Code::BadRequest);
+        assert_eq!(names(copies.path()), ["cardea.db"]);
+        let whole = Connection::open(beside).unwrap();
+        let good: String = whole.query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
+        assert_eq!(good, "ok");
         db.close().await;
     }
 }

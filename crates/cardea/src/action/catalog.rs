@@ -192,9 +192,14 @@ impl Tool {
     /// The tag of everything that hangs on this tool's server.
     fn server(&self) -> String {
         match &self.source {
-            Source::Mcp { server: name, .. } | Source::Http { connector: name } => format!("server:{name}"),
+            Source::Mcp { server: name, .. } | Source::Http { connector: name } => tag_of(name),
         }
     }
+}
+
+/// The tag of everything that hangs on a server.
+fn tag_of(server: &str) -> String {
+    format!("server:{server}")
 }
 
 /// What it costs to tell a model of a tool, in tokens (an estimate).
@@ -259,6 +264,13 @@ impl Catalog {
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&Arc<Tool>> {
         self.tools.get(&ToolName::from(name))
+    }
+
+    /// The tags that this call has cleared if it was made: of a tool that is not there any more those of its server.
+    #[must_use]
+    pub fn clears(&self, call: &ToolCall) -> Vec<String> {
+        let server = || call.name.split_once("__").map(|(server, _)| tag_of(server)).into_iter().collect();
+        self.get(&call.name).map_or_else(server, |tool| tool.clears(&call.arguments))
     }
 
     /// All tools, by name.

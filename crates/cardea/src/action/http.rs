@@ -26,7 +26,7 @@ use super::{
     catalog::{Source, Tool},
     fault::{after, in_time},
     grant::{Grant, Opened},
-    job::{Acted, Job, Within},
+    job::{Acted, Job, Within, not_done},
 };
 
 /// The pause before a request is sent again, where the service does not name one.
@@ -94,10 +94,10 @@ impl Http {
     }
 
     /// Makes one call as the caller. Whatever happens is an outcome.
-    pub(super) async fn call(&self, caller: &Caller, tool: &ToolName, job: &Job<'_>) -> Acted {
-        let failed = |reason: String| Acted::from(Outcome::Failed { reason });
-        let Some(operation) = self.operations.get(tool) else {
-            return failed(format!("`{tool}` is not described any more."));
+    pub(super) async fn call(&self, caller: &Caller, tool: &Tool, job: &Job<'_>) -> Acted {
+        let failed = |reason: String| Acted::from(not_done(tool.effect(), job.again, reason));
+        let Some(operation) = self.operations.get(tool.name()) else {
+            return failed(format!("`{}` is not described any more.", tool.name()));
         };
         if let Some(reason) = self.too_often(caller, operation).await {
             return failed(reason);
@@ -160,7 +160,10 @@ impl Call<'_> {
         }
         let draft = match operation.draft(&job.call.arguments, job.key) {
             Ok(draft) => draft,
-            Err(why) => return Outcome::Failed { reason: format!("Nothing was sent: {why}.") }.into(),
+            Err(why) => {
+                let reason = format!("Nothing was sent: {why}.");
+                return not_done(operation.spec.effect, job.again, reason).into();
+            }
         };
         let acted = self.send(&draft).await;
         if matches!(acted.outcome, Outcome::Unknown { .. })

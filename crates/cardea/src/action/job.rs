@@ -3,7 +3,7 @@
 use cardea_core::{
     saga::Way,
     time::Millis,
-    tool::{Outcome, ToolCall},
+    tool::{Effect, Outcome, ToolCall},
     trace::Along,
 };
 
@@ -22,6 +22,16 @@ pub struct Job<'a> {
     pub within: Within,
     /// The span from which it is called. Whoever is called is told of it.
     pub trace: Option<Along<'a>>,
+}
+
+/// What was not done by this try. Where an earlier try of the same write may have arrived, that says nothing.
+pub(super) fn not_done(effect: Effect, again: bool, reason: String) -> Outcome {
+    if again && effect.changes_things() {
+        let reason =
+            format!("{reason} An earlier try may have been done, so it is not known whether it was.");
+        return Outcome::Unknown { reason };
+    }
+    Outcome::Failed { reason }
 }
 
 /// What came of it.

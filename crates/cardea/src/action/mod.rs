@@ -29,7 +29,6 @@ use std::{
 use cardea_auth::Caller;
 use cardea_core::{
     Code, Result, agent::Agent, connector::Connector, id::ToolName, secret::SecretString, time::SharedClock,
-    tool::Outcome,
 };
 use cardea_model::embedder::Embedder;
 use cardea_net::Net;
@@ -37,7 +36,8 @@ use cardea_store::{Db, Shared};
 use futures::{StreamExt as _, stream};
 
 use self::{
-    catalog::Source, failing::Failing, grant::Grant, http::Http, select::Selector, upstream::Upstream,
+    catalog::Source, failing::Failing, grant::Grant, http::Http, job::not_done, select::Selector,
+    upstream::Upstream,
 };
 pub use self::{
     catalog::{Catalog, Tool},
@@ -278,7 +278,7 @@ impl Action {
     /// A read, or a write that the provider makes harmless to repeat, may be sent again if nobody knows what became
     /// of the first; nothing else is.
     pub async fn execute(&self, permit: Permit, caller: &Caller, tool: &Tool, job: Job<'_>) -> Acted {
-        let failed = |reason: String| Acted::from(Outcome::Failed { reason });
+        let failed = |reason: String| Acted::from(not_done(tool.effect(), job.again, reason));
         if !permit.covers(caller, tool.name(), job.digest, self.inner.clock.now()) {
             return failed("The permit is for another call, or too old.".to_owned());
         }
@@ -289,7 +289,7 @@ impl Action {
             },
             // How often is said by the connector's file.
             Source::Http { connector } => match self.inner.connectors.get(connector) {
-                Some(http) => http.call(caller, tool.name(), &job).await,
+                Some(http) => http.call(caller, tool, &job).await,
                 None => failed(format!("The connector `{connector}` is not there any more.")),
             },
         }

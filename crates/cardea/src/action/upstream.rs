@@ -41,7 +41,7 @@ use super::{
     config::UpstreamConfig,
     fault::{Fault, in_time, is_refusal},
     grant::{Grant, Token},
-    job::{Acted, Job, Within},
+    job::{Acted, Job, Within, not_done},
     pins::{ABOUT, Pins},
     result::{self, SAID},
     wire::{Ears, Wire},
@@ -252,10 +252,10 @@ impl Upstream {
         let Session { client, bound, .. } = match tokio::time::timeout_at(deadline, self.client(caller)).await
         {
             Ok(Ok(session)) => session,
-            Ok(Err(error)) => return Err(self.failed_now(tool, job, error.public()).into()),
+            Ok(Err(error)) => return Err(not_done(tool.effect(), job.again, error.public()).into()),
             Err(_) => {
                 let late = format!("`{}` {}.", self.name, job.within.passed());
-                return Err(self.failed_now(tool, job, late).into());
+                return Err(not_done(tool.effect(), job.again, late).into());
             }
         };
         let mut params =
@@ -272,11 +272,17 @@ impl Upstream {
         let (until, within) = if until < deadline { (until, own) } else { (deadline, job.within) };
         match tokio::time::timeout_at(until, client.call_tool_once(params)).await {
             Ok(Ok(CallToolResponse::Complete(result))) => {
-                Ok(result::acted(result, self.config.max_result.len(), tool, job.call))
+                let acted = result::acted(result, self.config.max_result.len(), tool, job.call);
+                Ok(match acted.outcome {
+                    // WHY whatever its code: the server's guards and limits come before its tool, and a tool that refuses may
+                    // have found what the first try has left.
+                    Outcome::Failed { reason } => not_done(tool.effect(), job.again, reason).into(),
+                    _ => acted,
+                })
             }
             Ok(Ok(_)) => {
                 let reason = format!("`{}` asks for more input, which Cardea does not pass on.", self.name);
-                Ok(Outcome::Failed { reason }.into())
+                Ok(not_done(tool.effect(), job.again, reason).into())
             }
             Ok(Err(ServiceError::McpError(told))) => Err(self.refused(tool, job, &told).into()),
             Ok(Err(error)) => {
@@ -306,16 +312,6 @@ impl Upstream {
         self.clients.invalidate(&session_key(caller)).await;
     }
 
-    /// What was not done by this try. Where an earlier try of the same write may have arrived, that says nothing.
-    fn failed_now(&self, tool: &Tool, job: &Job<'_>, reason: String) -> Outcome {
-        if job.again && tool.effect().changes_things() {
-            let reason =
-                format!("{reason} An earlier try may have been done, so it is not known whether it was.");
-            return Outcome::Unknown { reason };
-        }
-        Outcome::Failed { reason }
-    }
-
     fn refused(&self, tool: &Tool, job: &Job<'_>, told: &ErrorData) -> Outcome {
         let said: String = told.message.chars().take(SAID).collect();
         let name = &self.name;
@@ -324,7 +320,7 @@ impl Upstream {
                 format!("`{name}` failed, so it is not known whether it did the work. It said: {said}");
             return Outcome::Unknown { reason };
         }
-        self.failed_now(tool, job, format!("`{name}` refused: {said}"))
+        not_done(tool.effect(), job.again, format!("`{name}` refused: {said}"))
     }
 
     /// What it means that no result came, and when to ask again.
@@ -339,7 +335,7 @@ impl Upstream {
             let reason = format!("`{name}` {told}, so it is not known whether it did the work.");
             Outcome::Unknown { reason }
         } else {
-            self.failed_now(tool, job, format!("`{name}` {told}."))
+            not_done(tool.effect(), job.again, format!("`{name}` {told}."))
         };
         Missed { outcome, again }
     }

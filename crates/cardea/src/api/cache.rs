@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     app::App,
-    context::cache::Cleared,
+    context::cache::{Cleared, Purged},
     control::{ADMIN, AUDITOR, Right},
 };
 
@@ -62,16 +62,16 @@ pub(super) async fn clear(
                 json!({ "cleared": tag })
             }
             Clear { user: Some(user), .. } => {
-                let purged = cache.purge(&caller.tenant, &user).await;
-                json!({ "cleared": format!("everything of {user}"), "at_once": purged })
+                let at_once = taken_out(cache.purge(&caller.tenant, &user).await)?;
+                json!({ "cleared": format!("everything of {user}"), "at_once": at_once })
             }
             Clear { all: true, .. } => {
                 kept(cache.clear_tenant(&caller.tenant).await)?;
                 json!({ "cleared": "everything" })
             }
             _ => {
-                let purged = cache.purge(&caller.tenant, caller.user.as_str()).await;
-                json!({ "cleared": "your own", "at_once": purged })
+                let at_once = taken_out(cache.purge(&caller.tenant, caller.user.as_str()).await)?;
+                json!({ "cleared": "your own", "at_once": at_once })
             }
         })
     };
@@ -86,6 +86,15 @@ fn kept(cleared: Cleared) -> Result<(), Error> {
             Err(Error::new(Code::StoreUnavailable)
                 .because("a clearing is neither delivered nor written down"))
         }
+    }
+}
+
+/// The same of what is to be taken out; true if it is out already.
+fn taken_out(purged: Purged) -> Result<bool, Error> {
+    match purged {
+        Purged::Out => Ok(true),
+        Purged::Owed => Ok(false),
+        Purged::ForNow => kept(Cleared::ForNow).map(|()| false),
     }
 }
 

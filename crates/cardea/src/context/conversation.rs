@@ -236,13 +236,16 @@ impl Context {
     }
 
     /// Deletes the conversation and what was said in it, together with rows of another room that stop what is done in it.
-    /// The audit log keeps that it was, not what it said.
+    /// Of a turn that is open nothing stays but what takes back what it has done; that goes with its end. The audit log keeps
+    /// that it was, not what it said.
     ///
     /// # Errors
     /// `not_found`, or what the store says.
     pub async fn delete(&self, talk: Owned<Conversation>, stopping: Commit) -> Result<()> {
         let (id, owner) = (talk.id, talk.owner().clone());
         let mut commit = Commit::new()
+            // WHY first: whoever has a turn in hand writes its row before its steps.
+            .run("UPDATE turns SET prompt = '', receipt = NULL WHERE conversation = $1", args![id])
             .guard(
                 "conversation",
                 "UPDATE conversations SET deleted_at = $3, title = '' \
@@ -255,18 +258,18 @@ impl Context {
                 args![id],
             )
             .run(
-                "UPDATE steps SET args = '{}', outcome = NULL, undo = NULL, said = NULL WHERE turn IN \
+                "UPDATE steps SET args = '{}', outcome = NULL, said = NULL WHERE turn IN \
+                 (SELECT id FROM turns WHERE conversation = $1)",
+                args![id],
+            )
+            .run(
+                "UPDATE steps SET undo = NULL WHERE turn IN \
                  (SELECT id FROM turns WHERE conversation = $1 AND ended_at IS NOT NULL)",
                 args![id],
             )
             .run(
                 "UPDATE approvals SET state = CASE WHEN state = 'open' THEN 'expired' ELSE state END, args = '{}', \
                  reason = '', comment = NULL WHERE turn IN (SELECT id FROM turns WHERE conversation = $1)",
-                args![id],
-            )
-            // A turn that is still open does the same to itself when it ends.
-            .run(
-                "UPDATE turns SET prompt = '', receipt = NULL WHERE conversation = $1 AND ended_at IS NOT NULL",
                 args![id],
             );
         commit = commit.and(self.forget_placeholders(&owner.tenant, id)).and(stopping);

@@ -10,7 +10,7 @@ use cardea_core::{
 use cardea_store::{Commit, args};
 use serde_json::{Value, json};
 
-use super::Context;
+use super::{Context, cache::Purged};
 
 /// What an API key stands for is a name, so its issuer tells nobody apart.
 const KEYS: &str = "cardea:keys";
@@ -121,17 +121,20 @@ impl Context {
         let purged = self.inner.cache.purge(tenant, whom.user.as_str()).await;
         self.wipe().await;
         match purged {
-            true => Ok(()),
+            Purged::Out => Ok(()),
             // WHY: it is owed, but nobody is told that it is gone while it lies there. Whoever erases does it again.
-            false => {
+            Purged::Owed | Purged::ForNow => {
                 Err(Error::new(Code::StoreUnavailable).because("cached answers are not taken out everywhere"))
             }
         }
     }
 
-    /// The rows that delete what an owner said and was told.
+    /// The rows that delete what an owner said and was told. Nobody goes on with a turn that is open, for want of its owner; so
+    /// also what would take back what it has done goes.
     fn forget_words(&self, commit: Commit, tenant: &TenantId, owner: &str) -> Commit {
         commit
+            // WHY first: whoever has a turn in hand writes its row before its steps.
+            .run("UPDATE turns SET prompt = '', receipt = NULL WHERE owner = $1", args![owner])
             .run(
                 "DELETE FROM secrets WHERE tenant = $1 AND name IN \
                  (SELECT 'placeholders/' || id FROM conversations WHERE owner = $2)",
@@ -148,7 +151,7 @@ impl Context {
             .run("DELETE FROM events WHERE turn IN (SELECT id FROM turns WHERE owner = $1)", args![owner])
             .run(
                 "UPDATE steps SET args = '{}', outcome = NULL, undo = NULL, said = NULL WHERE turn IN \
-                 (SELECT id FROM turns WHERE owner = $1 AND ended_at IS NOT NULL)",
+                 (SELECT id FROM turns WHERE owner = $1)",
                 args![owner],
             )
             // A bare call that waits for a person was not made. Without its step it ends as that, and nobody knows of what.
@@ -158,10 +161,6 @@ impl Context {
                 args![owner],
             )
             .run("DELETE FROM idempotency WHERE owner = $1", args![owner])
-            .run(
-                "UPDATE turns SET prompt = '', receipt = NULL WHERE owner = $1 AND ended_at IS NOT NULL",
-                args![owner],
-            )
             // What waits for a person waits no more: the turn ends, and wipes itself as one of a deleted conversation does.
             .run(
                 "UPDATE approvals SET state = CASE WHEN state = 'open' THEN 'expired' ELSE state END, args = '{}', \

@@ -134,14 +134,14 @@ pub async fn resume_one(app: &App, free: &Free) -> Result<()> {
     let limits = agent.as_ref().map_or(Limits::NONE, |agent| Limits::of(agent));
     let Some(open) = app.turns.look(free.id, limits).await? else { return Ok(()) };
     // WHY before it is claimed: what may be over in a moment leaves the turn as it is, and is no try.
-    if agent.is_ok() && awaits_a_server(app, open.turn()) {
-        return Err(Error::new(Code::UpstreamSilent)); // looked at again in a moment
-    }
-    let admitted = app.control.admit_again(open.turn().principal()).await?; // the same if there is no room
     let caller = match app.auth.resume(open.turn().principal().clone(), open.turn().started_at()).await {
         Err(error) if error.code().retry() == Retry::After => return Err(error), // nobody can say now
         caller => caller,
     };
+    if agent.is_ok() && caller.is_ok() && awaits_a_server(app, open.turn()) {
+        return Err(Error::new(Code::UpstreamSilent)); // looked at again in a moment
+    }
+    let admitted = app.control.admit_again(open.turn().principal()).await?; // the same if there is no room
     let Some(turn) = app.turns.take(open).await? else { return Ok(()) };
     let event = RequestEvent::after(turn.request(), Work::Resume);
     let trace = app.observe.trace(event, turn.asked_in(), None); // a part of the trace in which it was asked for
@@ -184,14 +184,17 @@ pub async fn resume_one(app: &App, free: &Free) -> Result<()> {
 }
 
 /// True of a turn whose tools are needed to go on or back, and whose server has not been there since this node started, or
-/// not long enough for the policies to know them: those of a call that was begun or approved, and those of a step that can
-/// be taken back, which binds the turn to do all or nothing.
+/// not long enough for the policies to know them: those of a call that was begun or approved, and those of a step of a chat
+/// that can be taken back, which binds the turn to do all or nothing.
 fn awaits_a_server(app: &App, turn: &Turn) -> bool {
     let patient = app.clock.now() < turn.started_at().plus(PATIENCE);
     let listed = |tool: &ToolName| app.action.catalog().get(tool.as_str()).is_some();
     let away = |tool: &ToolName| app.action.is_awaited(tool) || listed(tool) && !app.control.knows(tool);
+    let is_saga = turn.kind() == Kind::Chat; // a call is never taken back
     let awaited = |step: &Step| match step.way() {
-        Some(Way::Call { tool, .. }) if step.touched_the_world() => away(step.tool()) || away(tool),
+        Some(Way::Call { tool, .. }) if is_saga && step.touched_the_world() => {
+            away(step.tool()) || away(tool)
+        }
         _ => step.is_open() && !turn.is_cancelled() && away(step.tool()),
     };
     patient && turn.steps().iter().any(awaited)

@@ -297,6 +297,8 @@ pub(super) async fn give_up_sent(app: &App, turn: &mut Turn) -> Result<bool> {
 pub(super) async fn cut_off(app: &App, turn: &mut Turn, step: Step) -> Result<Error> {
     let error = Error::new(Code::UpstreamUnknown).detail(format!("The call was `{}`.", step.tool()));
     if step.state() == StepState::Started {
+        let tags = app.action.catalog().clears(step.call());
+        app.context.cache().clear_tags(&turn.principal().tenant, &tags).await; // what it may have made old
         let reason = "Cardea was stopped while the service worked on it, and the service cannot be asked.";
         app.turns.record(turn, step, Outcome::Unknown { reason: reason.to_owned() }).await?;
     }

@@ -150,7 +150,7 @@ impl Identity {
             !name.is_empty() && name.len() <= LONGEST_NAME && !name.chars().any(char::is_control)
         };
         if ![tenant.as_str(), user].into_iter().all(is_one) {
-            let detail = "Placeholders of users, tokens and tenants have 1 to 256 characters.";
+            let detail = "Names of users, tokens and tenants have 1 to 256 characters.";
             return Err(Error::new(Code::BadRequest).detail(detail));
         }
         self.revoke_tokens(&operator(tenant), what).await.map(drop)

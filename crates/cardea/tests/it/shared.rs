@@ -6,6 +6,7 @@ use std::{path::Path, process::Command, time::Duration};
 use cardea::{
     app::{App, Options},
     config::{Config, Environment},
+    context::cache::Purged,
 };
 use cardea_auth::VerifiedClaims;
 use cardea_core::{Error, Result};
@@ -134,7 +135,7 @@ async fn what_is_cleared_at_one_node_is_not_given_out_by_the_other() {
     let kept = ask().await;
     assert!(kept > 0, "the answer is kept");
     assert_eq!(ask().await, kept, "and given again");
-    assert!(apps[1].context.cache().purge(&"acme".into(), "ann").await);
+    assert_eq!(apps[1].context.cache().purge(&"acme".into(), "ann").await, Purged::Out);
     let start = Instant::now();
     while apps[0].context.cache().held().await.unwrap().entries > 0 {
         assert!(start.elapsed() < PATIENCE, "the other node still has it");

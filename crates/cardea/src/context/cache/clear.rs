@@ -8,7 +8,7 @@ use cardea_store::shared::cache::Tag;
 use super::{
     Cache,
     marks::How,
-    owed::Cleared,
+    owed::{Cleared, Purged},
     tags::{tag, talk_tag, tenant_tag, user_tag_of},
 };
 
@@ -52,29 +52,32 @@ impl Cache {
 
     pub(super) async fn clear(&self, tenant: &TenantId, tags: &[Tag]) -> Cleared {
         let cleared = match &self.0.marks {
-            // What cannot be written down is written down later; nobody else has these entries, or is told then.
+            // What cannot be written down is written down later.
             Some(marks) => marks.clear(tenant, tags, How::Stale, self.0.clock.now()).await,
-            None => self.0.store.clear(tags).await,
+            None => self.0.store.clear(tags).await.map(|()| Cleared::Surely),
         };
         match cleared {
-            Ok(()) => Cleared::Surely,
+            Ok(cleared) => cleared,
             Err(_away) => self.owe(tenant, tags, How::Stale).await,
         }
     }
 
     /// Takes out everything that was kept for one user of the tenant, in every scope and layer, and clears what is on
-    /// its way. False if the store is away, or others were not told: it is owed then, and nothing of it is served here.
-    pub async fn purge(&self, tenant: &TenantId, user: &str) -> bool {
+    /// its way. Unless it is out, nothing of it is served here.
+    pub async fn purge(&self, tenant: &TenantId, user: &str) -> Purged {
         let tag = user_tag_of(tenant, user);
         let purged = match &self.0.marks {
-            Some(marks) => marks.clear(tenant, &[tag], How::Out, self.0.clock.now()).await.is_ok(),
-            None => {
-                let purged = self.0.store.purge(&tag).await.is_ok();
-                if !purged {
-                    self.owe(tenant, &[tag], How::Out).await;
-                }
-                purged
-            }
+            Some(marks) => match marks.clear(tenant, &[tag], How::Out, self.0.clock.now()).await {
+                Ok(Cleared::Surely) => Purged::Out,
+                Ok(Cleared::ForNow) | Err(_) => Purged::ForNow,
+            },
+            None => match self.0.store.purge(&tag).await {
+                Ok(()) => Purged::Out,
+                Err(_away) => match self.owe(tenant, &[tag], How::Out).await {
+                    Cleared::Surely => Purged::Owed,
+                    Cleared::ForNow => Purged::ForNow,
+                },
+            },
         };
         self.persist().await;
         purged

@@ -20,7 +20,7 @@ use cardea_store::{
 };
 use tokio::sync::Mutex as AsyncMutex;
 
-use super::Cache;
+use super::{Cache, owed::Cleared};
 
 /// Tags under one number at most: fewer than rows of one page, so that a page ends between two numbers.
 const GROUP: usize = 500;
@@ -94,17 +94,18 @@ impl Marks {
         self.db.engine() == "postgres"
     }
 
-    /// Clears tags, in the database first, and in memory also if that is away.
+    /// Clears tags, in the database first, and in memory also if that is away: for now then, since neither other nodes nor a
+    /// copy of the entries in the database are told.
     ///
     /// # Errors
-    /// Other nodes must take something out and are not told yet.
+    /// What the store says.
     pub(super) async fn clear(
         &self,
         tenant: &TenantId,
         tags: &[Tag],
         how: How,
         now: Timestamp,
-    ) -> Result<(), Away> {
+    ) -> Result<Cleared, Away> {
         let mut missed = false;
         for tags in tags.chunks(GROUP) {
             let one = Owed { tenant: tenant.clone(), tags: tags.to_vec(), how };
@@ -115,16 +116,13 @@ impl Marks {
             }
         }
         if !missed && self.learn().await.is_ok() {
-            return Ok(());
+            return Ok(Cleared::Surely);
         }
         self.store.clear(tags).await?;
         if how == How::Out {
             tags.iter().for_each(|tag| self.store.take_out(tag));
         }
-        match missed && how == How::Out && self.are_shared() {
-            true => Err(Away("other nodes are not told yet".to_owned())),
-            false => Ok(()),
-        }
+        Ok(if missed { Cleared::ForNow } else { Cleared::Surely })
     }
 
     /// Writes down what is owed.

@@ -53,7 +53,7 @@ pub use self::{
     compare::{Agreement, agreement},
     entry::Seal,
     flight::Flight,
-    owed::Cleared,
+    owed::{Cleared, Purged},
     persist::Persisted,
     query::{Query, QueryContext, Reuse},
     stats::{Line, Tally},

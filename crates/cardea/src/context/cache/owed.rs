@@ -30,7 +30,18 @@ const GROUP: usize = 200;
 pub enum Cleared {
     /// Nothing that was cleared is served any more, here and after a restart.
     Surely,
-    /// As long as this process lives: neither the store nor the database could be told yet.
+    /// Here, and as long as this process lives: neither the store nor the database could be told yet.
+    ForNow,
+}
+
+/// What came of taking out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purged {
+    /// It is out.
+    Out,
+    /// It is written down, here and after a restart, that the store must be told.
+    Owed,
+    /// As [`Cleared::ForNow`].
     ForNow,
 }
 
@@ -49,6 +60,7 @@ struct Row {
     tag: Tag,
     how: How,
     times: u64,
+    since: Timestamp,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -120,11 +132,11 @@ impl Owed {
     }
 
     async fn read(&self) -> Result<Vec<Row>> {
-        let sql = "SELECT tag, purge, times FROM cache_owed";
-        let rows: Vec<(Vec<u8>, i64, u64)> = self.db.rows(sql, args![]).await?;
-        let row = |(tag, purge, times): (Vec<u8>, i64, u64)| {
+        let sql = "SELECT tag, purge, times, since FROM cache_owed";
+        let rows: Vec<(Vec<u8>, i64, u64, Timestamp)> = self.db.rows(sql, args![]).await?;
+        let row = |(tag, purge, times, since): (Vec<u8>, i64, u64, Timestamp)| {
             let how = if purge > 0 { How::Out } else { How::Stale };
-            Some(Row { tag: Tag(tag.try_into().ok()?), how, times })
+            Some(Row { tag: Tag(tag.try_into().ok()?), how, times, since })
         };
         Ok(rows.into_iter().filter_map(row).collect())
     }
@@ -140,10 +152,11 @@ impl Owed {
 
     async fn strike(&self, paid: &[Row]) -> Result<()> {
         for rows in paid.chunks(GROUP) {
-            // WHY: one that was owed anew meanwhile has another number, and stays.
+            // WHY: one that was owed anew meanwhile has another number, and stays; or another time, if somebody else has struck
+            // it out and the number began again.
             let delete = |commit: Commit, row: &Row| {
-                let sql = "DELETE FROM cache_owed WHERE tag = $1 AND times = $2";
-                commit.run(sql, args![row.tag.0.to_vec(), row.times])
+                let sql = "DELETE FROM cache_owed WHERE tag = $1 AND times = $2 AND since = $3";
+                commit.run(sql, args![row.tag.0.to_vec(), row.times, row.since])
             };
             self.db.commit(rows.iter().fold(Commit::new(), delete)).await?;
         }
@@ -199,5 +212,34 @@ impl Cache {
             }
         }
         owed.strike(&paid).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use cardea_core::log::ChainKey;
+    use cardea_store::DbConfig;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_was_owed_anew_meanwhile_is_not_struck_out_with_what_was_paid() {
+        let db = Db::open(DbConfig::at("sqlite::memory:"), ChainKey::new(&[7; 32])).await.unwrap();
+        db.migrate().await.unwrap();
+        let (owed, acme, tags) = (Owed::new(db), TenantId::from("acme"), [Tag([7; 16])]);
+        let note = async |at: i64| {
+            let noted = owed.note(&acme, &tags, How::Stale, Timestamp(at)).await;
+            assert_eq!(noted, Cleared::Surely);
+        };
+        note(1).await;
+        // Two nodes pay it. Before the slower one strikes it out a third one owes the same again.
+        let (quick, slow) = (owed.read().await.unwrap(), owed.read().await.unwrap());
+        owed.strike(&quick).await.unwrap();
+        note(2).await;
+        owed.strike(&slow).await.unwrap();
+        let left = owed.read().await.unwrap();
+        assert_eq!(left.len(), 1, "nobody has paid that");
+        owed.strike(&left).await.unwrap();
+        assert!(owed.read().await.unwrap().is_empty());
     }
 }

@@ -33,6 +33,7 @@ mod proofs;
 mod races;
 mod refusals;
 mod repeats;
+mod restarts;
 mod revocations;
 mod rights;
 mod routes;

@@ -25,7 +25,7 @@ use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
 /// A warehouse: what was reserved can be released, what was charged can be given back, a letter stays sent.
-const WAREHOUSE: &str = r#"
+pub(super) const WAREHOUSE: &str = r#"
 [connector]
 name = "demo"
 base = "BASE"
@@ -93,7 +93,7 @@ pub(super) fn reserve(item: &str) -> Act {
     Act::call("demo__reserve", json!({ "item": item }))
 }
 
-fn charge() -> Act {
+pub(super) fn charge() -> Act {
     Act::call("demo__charge", json!({ "amount": 9 }))
 }
 
@@ -335,7 +335,7 @@ async fn a_turn_that_was_left_in_the_middle_of_its_undo_is_taken_up_and_undone_u
 }
 
 /// Another process in the place of the world's own, with nothing but the journal and these changes of the configuration.
-async fn takes_its_place(world: &World, change: impl FnOnce(String) -> String) -> App {
+pub(super) async fn takes_its_place(world: &World, change: impl FnOnce(String) -> String) -> App {
     let file = world.folder().join("cardea.toml");
     std::fs::write(&file, change(std::fs::read_to_string(&file).unwrap())).unwrap();
     let url = ("CARDEA_DB__URL".to_owned(), world.app.config.db.url.clone());
@@ -344,8 +344,24 @@ async fn takes_its_place(world: &World, change: impl FnOnce(String) -> String) -
     App::build(loaded, Options { clock, ..Options::default() }).await.unwrap()
 }
 
+/// Another process in the place of the world's own, which does not reach the tool server until the weather is fair.
+pub(super) async fn without_its_server(world: &World) -> (App, ChaosProxy, Jobs) {
+    let jobs = Jobs::new();
+    let config = std::fs::read_to_string(world.folder().join("cardea.toml")).unwrap();
+    let (_, after) = config.split_once("[upstreams.own]\nurl = \"http://").unwrap();
+    let address = after.split_once("/mcp").unwrap().0.to_owned();
+    let proxy = ChaosProxy::start(&jobs, address.parse().unwrap()).await.unwrap();
+    proxy.set(Weather::Refuse);
+    let app = takes_its_place(world, |config| {
+        let audience = format!("audience = \"http://{address}");
+        let config = config.replace(&audience, "AUDIENCE").replace(&address, &proxy.address().to_string());
+        config.replace("AUDIENCE", &audience)
+    });
+    (app.await, proxy, jobs)
+}
+
 /// Waits until the only turn has ended, and gives its state and receipt.
-async fn ends(app: &App) -> (String, Value) {
+pub(super) async fn ends(app: &App) -> (String, Value) {
     loop {
         let sql = "SELECT state, receipt FROM turns WHERE ended_at IS NOT NULL";
         let rows: Vec<(String, String)> = app.db.rows(sql, Vec::new()).await.unwrap();
@@ -383,8 +399,8 @@ forbid (principal, action == Action::"demo__reserve", resource) unless { context
 
 /// What a tool server of the test has in its books: reservations, and each call with its key.
 #[derive(Clone, Default)]
-struct Books {
-    reserved: Arc<Mutex<Vec<String>>>,
+pub(super) struct Books {
+    pub(super) reserved: Arc<Mutex<Vec<String>>>,
     lines: Arc<Mutex<Vec<String>>>,
     /// The next release does not come to its end.
     holds: Arc<AtomicBool>,
@@ -432,7 +448,7 @@ async fn charge_card() -> Result<Value> {
 }
 
 /// A server whose reservations are taken back by its releases, and whose cards are declined.
-fn bookkeeper(books: &Books) -> Server {
+pub(super) fn bookkeeper(books: &Books) -> Server {
     let undo = UndoHint::new("release", [("reservation", "{result.id}")]);
     Server::new("own", "1.0.0")
         .state(books.clone())
@@ -460,13 +476,13 @@ fn bookkeeper(books: &Books) -> Server {
         )
 }
 
-const SUPPORT_WORKS_THERE: &str = r#"
+pub(super) const SUPPORT_WORKS_THERE: &str = r#"
 @id("support-works-there") @reason("support works there.")
 permit (principal in Role::"support", action, resource in Server::"own");
 "#;
 
 /// Reserves a lamp, and pays for it.
-fn buys() -> [Act; 3] {
+pub(super) fn buys() -> [Act; 3] {
     let reserve = Act::call("own__reserve", json!({ "item": "lamp" }));
     [reserve, Act::call("own__charge", json!({})), Act::say("never said")]
 }
@@ -501,18 +517,7 @@ async fn what_is_being_taken_back_waits_for_its_server_and_does_not_stay_because
     while books.lines.lock().unwrap().len() < 2 {
         tokio::task::yield_now().await; // the release has arrived, and is never answered
     }
-    let jobs = Jobs::new();
-    let config = std::fs::read_to_string(world.folder().join("cardea.toml")).unwrap();
-    let (_, after) = config.split_once("[upstreams.own]\nurl = \"http://").unwrap();
-    let address = after.split_once("/mcp").unwrap().0.to_owned();
-    let proxy = ChaosProxy::start(&jobs, address.parse().unwrap()).await.unwrap();
-    proxy.set(Weather::Refuse);
-    let second = takes_its_place(&world, |config| {
-        let audience = format!("audience = \"http://{address}");
-        let config = config.replace(&audience, "AUDIENCE").replace(&address, &proxy.address().to_string());
-        config.replace("AUDIENCE", &audience)
-    })
-    .await;
+    let (second, proxy, _jobs) = without_its_server(&world).await;
     second.start().await.unwrap();
     let ids: Vec<(TurnId,)> = world.app.db.rows("SELECT id FROM turns", Vec::new()).await.unwrap();
     let free = Free { id: ids[0].0, agent: "scripted".into() };

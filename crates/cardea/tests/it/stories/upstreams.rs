@@ -165,6 +165,29 @@ async fn a_server_that_is_busy_is_asked_again_when_it_says_so_and_only_within_th
 }
 
 #[tokio::test]
+async fn a_keyed_write_that_may_have_been_done_stays_unknown_whatever_its_repeat_is_told() {
+    let says = |meta: Value| {
+        let content = json!([{ "type": "text", "text": "Too much at once." }]);
+        Retort::Result(json!({ "content": content, "isError": true, "_meta": meta }))
+    };
+    let code = |code: &str| says(json!({ "dev.cardea/error": { "code": code } }));
+    let refusals = || [code("overloaded"), code("denied"), code("conflict"), says(json!({}))];
+    for refusal in refusals() {
+        for first in [Retort::Status(500, "", None), code("internal")] {
+            let (state, reason, calls) = comes_of("keyed", vec![first, refusal.clone()]).await;
+            assert_eq!((state.as_str(), calls), ("unknown", 2), "{refusal:?}: {reason}");
+            assert!(reason.contains("Too much at once. An earlier try may have been done"), "{reason}");
+        }
+    }
+    for refusal in refusals() {
+        let (state, reason, calls) = comes_of("keyed", vec![refusal]).await;
+        assert_eq!((state.as_str(), calls), ("failed", 1), "nothing was sent before: {reason}");
+    }
+    let (state, reason, calls) = comes_of("look", vec![code("internal")]).await;
+    assert_eq!((state.as_str(), calls), ("failed", 1), "{reason}");
+}
+
+#[tokio::test]
 async fn numbers_and_texts_of_a_result_are_passed_on_as_they_were_written() {
     let server = Turncoat::start(tools()).await;
     let world = world(&server, &["look", "look", "look"]).await;

@@ -15,7 +15,7 @@ async fn a_store_that_is_away_is_a_miss_and_a_clearing_is_not_lost() {
     keep(&cache, &second, "Delivered.", &["order:17"]).await;
     cache.clear_tags(&"acme".into(), &["order:17".to_owned()]).await;
     assert!(!cache.reachable().await);
-    assert!(!cache.purge(&"acme".into(), "bob").await, "owed, and said so");
+    assert_eq!(cache.purge(&"acme".into(), "bob").await, Purged::Owed, "and said so");
     outside.cut.store(false, Ordering::SeqCst);
     let third = asked(&cache, &ann, &helper, "Where is order 17?");
     assert_eq!(said(&cache, &third).await, None, "cleared while the store was away");
@@ -74,7 +74,7 @@ async fn what_a_store_could_not_be_told_is_told_after_a_restart_or_by_another_no
     // Another node reaches the store, and pays: also what was to be taken out.
     let other = open().await;
     outside.cut.store(true, Ordering::SeqCst);
-    assert!(!cache.purge(&acme, "bob").await);
+    assert_eq!(cache.purge(&acme, "bob").await, Purged::Owed);
     cache.settle().await.unwrap();
     assert_eq!(owed().await, 1, "it is still away");
     outside.cut.store(false, Ordering::SeqCst);
@@ -89,6 +89,7 @@ async fn what_a_store_could_not_be_told_is_told_after_a_restart_or_by_another_no
     let gone = Commit::new().run("ALTER TABLE cache_owed RENAME TO elsewhere", cardea_store::args![]);
     db.commit(gone).await.unwrap();
     assert_eq!(cache.clear_tags(&acme, &["b".to_owned()]).await, Cleared::ForNow);
+    assert_eq!(cache.purge(&acme, "nobody").await, Purged::ForNow);
     assert!(cache.settle().await.is_err());
     let back = Commit::new().run("ALTER TABLE elsewhere RENAME TO cache_owed", cardea_store::args![]);
     db.commit(back).await.unwrap();
@@ -96,11 +97,11 @@ async fn what_a_store_could_not_be_told_is_told_after_a_restart_or_by_another_no
     drop(cache);
     outside.cut.store(false, Ordering::SeqCst);
     assert_eq!(all(&open().await).await, [false; 3]);
-    // What is so old that nothing of before is left is not owed any more.
-    assert_eq!(owed().await, 1);
+    // What is so old that nothing of before is left is not owed any more, but for what must be taken out.
+    assert_eq!(owed().await, 2);
     clock.advance(Millis(LONGEST.0 + 1));
     other.forget_clearings().await.unwrap();
-    assert_eq!(owed().await, 0);
+    assert_eq!(owed().await, 1);
 }
 
 #[tokio::test]
@@ -148,7 +149,7 @@ async fn entries_that_are_persisted_are_there_after_a_restart_and_cleared_ones_a
     // A clearing of the second life counts for entries of the first.
     cache.clear_tags(&"acme".into(), &["b".to_owned()]).await;
     assert_eq!(all(&cache).await, [false, false, true, true]);
-    assert!(cache.purge(&"acme".into(), "ann").await);
+    assert_eq!(cache.purge(&"acme".into(), "ann").await, Purged::Out);
     assert_eq!(all(&cache).await, [false, false, false, true]);
     assert_eq!(rows().await.len(), 1, "a purge takes them out of the database as well");
     drop(cache);
@@ -157,6 +158,52 @@ async fn entries_that_are_persisted_are_there_after_a_restart_and_cleared_ones_a
     clock.advance(Millis::from_secs(60));
     drop(open(&key).await);
     assert!(rows().await.is_empty(), "what is over is tidied up");
+}
+
+#[tokio::test]
+async fn a_clearing_that_a_copy_is_not_told_of_is_told_as_one_for_now() {
+    let db = database("sqlite::memory:").await;
+    let clock = ManualClock::at(Timestamp(1_800_000_000_000));
+    let key = Arc::new(Sealer::ephemeral().unwrap());
+    let open = async || {
+        let store = Arc::new(MemoryCache::new(1 << 20, 100, Arc::<ManualClock>::clone(&clock)));
+        let mut with = neighbours(&db, &clock, Arc::<MemoryCache>::clone(&store), Seal::Own);
+        with.persist = Some(Persisted { store, seal: Seal::Sealed(Arc::clone(&key)) });
+        let cache = Cache::new(settings(), None, with);
+        cache.load().await.unwrap();
+        cache
+    };
+    let (helper, ann, bob) = (agent("scope = \"user\""), person("acme", "ann"), person("acme", "bob"));
+    let acme = TenantId::from("acme");
+    let cache = open().await;
+    for (user, question, tag) in [(&ann, "one", "a"), (&bob, "two", "b")] {
+        let query = asked(&cache, user, &helper, question);
+        assert_eq!(said(&cache, &query).await, None);
+        keep(&cache, &query, "answer", &[tag]).await;
+    }
+    cache.persist().await;
+    let all = async |cache: &Cache| {
+        let mut found = Vec::new();
+        for (user, question) in [(&ann, "one"), (&bob, "two")] {
+            found.push(said(cache, &asked(cache, user, &helper, question)).await.is_some());
+        }
+        found
+    };
+    let sql = "ALTER TABLE cache_marks RENAME TO elsewhere";
+    db.commit(Commit::new().run(sql, cardea_store::args![])).await.unwrap();
+    assert_eq!(cache.clear_tags(&acme, &["a".to_owned()]).await, Cleared::ForNow);
+    assert_eq!(cache.purge(&acme, "bob").await, Purged::ForNow);
+    assert_eq!(all(&cache).await, [false, false], "here it is gone");
+    let sql = "ALTER TABLE elsewhere RENAME TO cache_marks";
+    db.commit(Commit::new().run(sql, cardea_store::args![])).await.unwrap();
+    assert_eq!(
+        all(&open().await).await,
+        [true, true],
+        "a restart would bring it back, so it is not told as done"
+    );
+    assert_eq!(cache.clear_tags(&acme, &["a".to_owned()]).await, Cleared::Surely);
+    assert_eq!(cache.purge(&acme, "bob").await, Purged::Out);
+    assert_eq!(all(&open().await).await, [false, false]);
 }
 
 #[tokio::test]
@@ -236,7 +283,7 @@ async fn what_one_node_clears_another_one_over_the_same_database_forgets_as_well
     one.follow_others().await.unwrap();
     assert_eq!(all(&one).await, [false, true, false], "more than a page of them");
 
-    assert!(two.purge(&"acme".into(), "ann").await);
+    assert_eq!(two.purge(&"acme".into(), "ann").await, Purged::Out);
     // A later clearing of the same tag does not hide that all was to be taken out.
     two.clear(&"acme".into(), &[user_tag_of(&"acme".into(), "ann")]).await;
     let held = one.held().await.unwrap().entries;
