@@ -230,7 +230,7 @@ async fn i07_nothing_of_an_erased_person_opens_from_yesterdays_backup() {
     vault.seal_for((&other, &ann), "connector/mail/user/ann", b"MARKER-other").await.unwrap();
     vault.seal(&acme, "connector/mail", b"MARKER-acme").await.unwrap();
     let who = Principal::installation(acme.clone());
-    let (rows, _) = vault.keeping((&who, "placeholders/1"), None, b"MARKER-names").unwrap();
+    let (rows, _) = vault.keeping((&who, "placeholders/1"), None, b"MARKER-names", Destroyed::Void).unwrap();
     db.commit(rows).await.unwrap();
     let yesterday: Vec<Backup> = db.rows(all, args![]).await.unwrap();
 
