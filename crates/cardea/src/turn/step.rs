@@ -228,9 +228,11 @@ impl Turns {
         step.rule(start.decision);
         step.go(StepState::Started);
         if step.effect.changes_things() {
+            let told = turn.events;
             self.write_start(turn, &mut step);
             guard_key(turn);
             if let Err(error) = self.flush(turn).await {
+                turn.events = told; // nothing was
                 known.into_iter().for_each(|known| self.put(turn, known)); // it is as it was
                 return Err(error);
             }

@@ -438,6 +438,11 @@ async fn a_turn_that_was_dropped_on_the_way_is_found_again_by_its_own_process() 
     let is_free = async || turns.free(1_000).await.unwrap().iter().any(|free| free.id == id);
     assert!(!is_free().await && turns.claim(id, LIMITS).await.unwrap().is_none(), "it is in hand");
     drop(turn);
+    let id = resumed.id();
+    after.close(resumed, Ending::Unknown(refused)).await.unwrap();
+    let (events, _) = after.events(&user("robot"), id, 0).await.unwrap();
+    let told: Vec<_> = events.iter().map(|event| (event.seq, event.kind.as_str())).collect();
+    assert_eq!(told, [(1, "turn.started"), (2, "step.started"), (3, "turn.ended")]);
     assert!(is_free().await);
     let look = turns.look(id, LIMITS).await.unwrap().unwrap();
     assert!(!is_free().await && turns.look(id, LIMITS).await.unwrap().is_none(), "somebody looks at it");
