@@ -128,6 +128,8 @@ pub struct Turn {
     failure: Option<Failure>,
     events: i64,
     started: Timestamp,
+    /// The conversation of the answer that it checks.
+    checks: Option<ConversationId>,
     deadline: Timestamp,
     /// Rows that wait for the next commit of this turn.
     pending: Commit,
