@@ -381,7 +381,7 @@ pub enum ApprovalsCommand {
 pub struct Decide {
     /// The approval, as `cardea approvals` names it.
     pub id: String,
-    /// Why, for the log and for whoever asked.
+    /// Why, for whoever asked. The audit log has a digest of it.
     #[arg(long, default_value = "")]
     pub comment: String,
     /// Where, and who decides.

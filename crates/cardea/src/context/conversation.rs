@@ -266,7 +266,7 @@ impl Context {
             )
             // A turn that is still open does the same to itself when it ends.
             .run(
-                "UPDATE turns SET prompt = '', receipt = NULL WHERE conversation = $1 AND ended_at IS NOT NULL",
+                "UPDATE turns SET prompt = '', receipt = NULL, failure = NULL WHERE conversation = $1 AND ended_at IS NOT NULL",
                 args![id],
             );
         commit = commit.and(self.forget_placeholders(&owner.tenant, id)).and(stopping);

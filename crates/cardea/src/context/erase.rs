@@ -159,7 +159,7 @@ impl Context {
             )
             .run("DELETE FROM idempotency WHERE owner = $1", args![owner])
             .run(
-                "UPDATE turns SET prompt = '', receipt = NULL WHERE owner = $1 AND ended_at IS NOT NULL",
+                "UPDATE turns SET prompt = '', receipt = NULL, failure = NULL WHERE owner = $1 AND ended_at IS NOT NULL",
                 args![owner],
             )
             // What waits for a person waits no more: the turn ends, and wipes itself as one of a deleted conversation does.

@@ -269,7 +269,7 @@ async fn refuse(
     if let Some(step) = sent(turn, &start.digest) {
         return Err(cut_off(app, turn, step).await?);
     }
-    let step = app.turns.refuse(turn, start, reason).await?;
+    let step = app.turns.refuse(turn, start, code, reason).await?;
     called(app, turn, &step);
     if turn.kind() == Kind::Call {
         turn.trace().note(|event| event.code = Some(code)); // a model is told, and goes on; a client was refused

@@ -17,6 +17,7 @@ async fn left(world: &World) -> Vec<String> {
     let sql = "SELECT prompt FROM turns UNION ALL SELECT COALESCE(receipt, '') FROM turns
                UNION ALL SELECT args FROM steps UNION ALL SELECT COALESCE(outcome, '') FROM steps
                UNION ALL SELECT COALESCE(undo, '') FROM steps
+               UNION ALL SELECT COALESCE(failure, '') FROM turns
                UNION ALL SELECT args FROM approvals UNION ALL SELECT reason FROM approvals
                UNION ALL SELECT COALESCE(comment, '') FROM approvals
                UNION ALL SELECT body FROM events UNION ALL SELECT body FROM messages";
