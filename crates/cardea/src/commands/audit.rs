@@ -6,7 +6,7 @@ use cardea_core::log::ChainKey;
 use cardea_store::Db;
 use serde_json::json;
 
-use super::{AuditCommand, AuditVerify, Cli, End, Out, client, ground};
+use super::{AuditCommand, AuditExport, AuditVerify, Cli, End, Out, client, ground};
 use crate::{
     config::{Config, Environment},
     observe::{self, CheckpointKey, Checkpoints, Unproved, Verified},
@@ -50,7 +50,7 @@ type Keys = (ChainKey, Option<String>);
 pub(super) fn audit(command: &AuditCommand, config: &Config, (key, signer): Keys, out: &mut Out<'_>) -> End {
     match command {
         AuditCommand::Verify(what) => verify(what, config, (key, signer), out),
-        AuditCommand::Export => export(config, key, out),
+        AuditCommand::Export(what) => export(what, config, key, out),
     }
 }
 
@@ -161,9 +161,9 @@ async fn open(copy: Option<&Path>, config: &Config, key: ChainKey) -> Result<Db,
     })
 }
 
-fn export(config: &Config, key: ChainKey, out: &mut Out<'_>) -> End {
+fn export(what: &AuditExport, config: &Config, key: ChainKey, out: &mut Out<'_>) -> End {
     let written = client::wait(async {
-        let db = open(None, config, key).await?;
+        let db = open(what.database.as_deref(), config, key).await?;
         let written = observe::export(&db, out).await;
         db.close().await;
         written

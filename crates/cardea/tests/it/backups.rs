@@ -7,7 +7,11 @@ use std::{
 };
 
 use cardea_store::{Db, DbConfig, db::args};
-use cardea_testkit::world::House;
+use cardea_testkit::{
+    World,
+    world::{House, TENANT},
+};
+use serde_json::json;
 
 use crate::machine::{nothing_is_broken, up, work_is_done, working};
 
@@ -178,4 +182,31 @@ async fn a_root_key_that_is_changed_while_people_work_fails_nobody_and_leaves_no
     let newest = told(&added).split_whitespace().nth(3).unwrap().to_owned();
     assert_eq!(keys, [(newest,)]);
     db.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_revoked_after_a_copy_is_told_by_the_newer_database_once_the_copy_is_back() {
+    let world = World::start().await;
+    let admin = world.person((TENANT, "ada"), &["admin"], &["read"]);
+    drop(world.user("support").asks("What is the status of order 9?").await);
+    let (copy, data) = (world.folder().join("monday"), world.folder().join("data"));
+    let made = run(world.folder(), &["backup", copy.to_str().unwrap()]).await;
+    assert!(made.status.success(), "{}", told(&made));
+    drop(admin.post("/api/v1/revocations", &json!({ "user": "bob" })).await.expect(201));
+    world.app.stop().await;
+
+    // As the guide says: the newer file is kept elsewhere, and the copy takes its place.
+    let newer = world.folder().join("newer");
+    fs::create_dir_all(&newer).unwrap();
+    for name in ["cardea.db", "cardea.db-wal", "cardea.db-shm"] {
+        let _none = fs::rename(data.join(name), newer.join(name));
+    }
+    fs::copy(copy.join("cardea.db"), data.join("cardea.db")).unwrap();
+    let file = newer.join("cardea.db");
+    let here = run(world.folder(), &["audit", "export"]).await;
+    assert!(here.status.success() && !told(&here).contains("token.revoked"), "{}", told(&here));
+    let there = run(world.folder(), &["audit", "export", "--database", file.to_str().unwrap()]).await;
+    let lines = told(&there);
+    let line = lines.lines().find(|line| line.contains("token.revoked")).unwrap_or_default();
+    assert!(there.status.success() && line.contains("bob"), "{lines}");
 }
