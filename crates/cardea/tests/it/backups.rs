@@ -210,3 +210,49 @@ async fn what_was_revoked_after_a_copy_is_told_by_the_newer_database_once_the_co
     let line = lines.lines().find(|line| line.contains("token.revoked")).unwrap_or_default();
     assert!(there.status.success() && line.contains("bob"), "{lines}");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_export_is_proved_also_once_the_log_has_gone_on_and_one_that_was_cut_is_not() {
+    let world = World::start().await;
+    let ann = world.user("support");
+    let points = world.folder().join("data/audit.checkpoints");
+    let file = world.folder().join("export.jsonl");
+    let verify = async |lines: &str| {
+        fs::write(&file, lines).unwrap();
+        run(world.folder(), &["audit", "verify", file.to_str().unwrap()]).await
+    };
+    drop(ann.asks("What is the status of order 9?").await);
+    world.app.observe.checkpoint(&points).await.unwrap();
+    let written = run(world.folder(), &["audit", "export"]).await;
+    let lines = String::from_utf8(written.stdout.clone()).unwrap();
+    drop(ann.asks("What is the status of order 17?").await);
+    world.app.observe.checkpoint(&points).await.unwrap();
+    let proved = verify(&lines).await;
+    assert!(proved.status.success() && told(&proved).contains("proved: "), "{}", told(&proved));
+
+    // Without its last line it may be older, or cut off: that is no alarm, and no proof.
+    let (entries, last) = lines.trim_end().rsplit_once('\n').unwrap();
+    let open = verify(&format!("{entries}\n")).await;
+    assert_eq!(open.status.code(), Some(3), "{}", told(&open));
+    assert!(
+        told(&open).contains("older than the newest checkpoint, or its end was cut off"),
+        "{}",
+        told(&open)
+    );
+    assert!(!told(&open).contains("NOT PROVED"), "{}", told(&open));
+    // Entries were taken out before it.
+    let (fewer, _) = entries.rsplit_once('\n').unwrap();
+    let cut = verify(&format!("{fewer}\n{last}\n")).await;
+    assert!(cut.status.code() == Some(1) && told(&cut).contains("NOT PROVED"), "{}", told(&cut));
+    // Nobody else makes that line.
+    let forged = verify(&format!("{entries}\n{}\n", last.replace("\"at\":1", "\"at\":2"))).await;
+    assert!(forged.status.code() == Some(1) && told(&forged).contains("NOT PROVED"), "{}", told(&forged));
+    // A log that was cut before it was carried out gets no such line.
+    let ends = "UPDATE audit_heads SET seq = seq - 1, link = (SELECT link FROM audit a WHERE a.node = audit_heads.node \
+                AND a.seq = audit_heads.seq - 1)";
+    let last = "DELETE FROM audit WHERE seq = (SELECT MAX(seq) FROM audit)";
+    world.app.db.commit(cardea_store::Commit::new().run(last, args![]).run(ends, args![])).await.unwrap();
+    let written = run(world.folder(), &["audit", "export"]).await;
+    let open = verify(&String::from_utf8(written.stdout).unwrap()).await;
+    assert_eq!(open.status.code(), Some(3), "{}", told(&open));
+}

@@ -109,7 +109,6 @@ async fn what_a_turn_has_done_is_taken_back_when_its_conversation_is_deleted() {
 }
 
 #[tokio::test]
-#[tokio::test]
 async fn a_write_whose_result_holds_personal_data_is_taken_back_when_its_conversation_was_deleted_meanwhile()
 {
     let world = warehouse(POLICIES, [reserve("book"), Act::say("never said")]).await;
@@ -139,6 +138,7 @@ async fn a_write_whose_result_holds_personal_data_is_taken_back_when_its_convers
     assert_eq!(kept, [], "what stands behind its placeholders is gone with it");
 }
 
+#[tokio::test]
 async fn a_turn_of_a_conversation_that_is_gone_is_never_gone_on_with() {
     let arguments = json!({ "order_id": "ORD-17", "amount": 150, "reason": "for Secretname" });
     let world =
