@@ -4,7 +4,10 @@ use std::{
     net::TcpListener,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -13,7 +16,9 @@ use cardea_embed::{DIMS, Vector};
 use cardea_store::shared::cache::{
     Away, CacheStore, Key, LARGEST, LONGEST, MemoryCache, Place, PostgresCache, Record, RedisCache, Tag,
 };
+use futures::StreamExt as _;
 use tempfile::TempDir;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::engines::{self, Server};
 
@@ -387,6 +392,77 @@ async fn redis_contract(program: &Path) {
     let new = case.record("new", &["late"]).await;
     case.put(place(1), key(2), new).await;
     assert_eq!(case.get(place(1), key(2)).await.as_deref(), Some("new"));
+}
+
+/// Passes everything on to this port, on its own one. The connections of which `is_silent` holds are open and say nothing.
+async fn wire(port: u16, is_silent: impl Fn(usize) -> bool) -> (u16, impl Future<Output = ()>) {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let own = listener.local_addr().unwrap().port();
+    let run = async move {
+        let mut wires = futures::stream::FuturesUnordered::new();
+        for number in 0.. {
+            let client = loop {
+                tokio::select! {
+                    accepted = listener.accept() => break accepted.unwrap().0,
+                    Some(()) = wires.next() => {}
+                }
+            };
+            let server = tokio::net::TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+            wires.push(pieces((client, server), number, &is_silent));
+        }
+    };
+    (own, run)
+}
+
+async fn pieces(
+    (mut client, mut server): (tokio::net::TcpStream, tokio::net::TcpStream),
+    number: usize,
+    is_silent: &impl Fn(usize) -> bool,
+) {
+    let (mut up, mut down) = (vec![0; 65_536], vec![0; 65_536]);
+    loop {
+        let (from, read) = tokio::select! {
+            read = client.read(&mut up) => (true, read),
+            read = server.read(&mut down) => (false, read),
+        };
+        let Ok(n @ 1..) = read else { return };
+        if is_silent(number) {
+            std::future::pending::<()>().await;
+        }
+        let sent = if from { server.write_all(&up[..n]).await } else { client.write_all(&down[..n]).await };
+        if sent.is_err() {
+            return;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_to_redis_that_has_gone_silent_is_replaced() {
+    let Some(program) = on_path("redis-server") else {
+        println!("SKIPPED: no redis-server on this machine");
+        return;
+    };
+    let (clock, server) = (now(), Kept::start(&program));
+    let (silent, opened) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let (port, run) = wire(server.port, |number| {
+        opened.fetch_max(number + 1, Ordering::SeqCst);
+        number < silent.load(Ordering::SeqCst)
+    })
+    .await;
+    let test = async {
+        let url = format!("redis://127.0.0.1:{port}");
+        let store = RedisCache::new(&url, None, ("cardea", PER_PLACE), clock.clone()).unwrap();
+        let store = store.patient(Duration::from_millis(100));
+        back(&store).await;
+        // As where a firewall has forgotten the connection: the ones of now are dead, new ones are not.
+        silent.store(opened.load(Ordering::SeqCst), Ordering::SeqCst);
+        assert!(store.clear(&[tag("t")]).await.is_err());
+        let start = Instant::now();
+        while store.clear(&[tag("t")]).await.is_err() {
+            assert!(start.elapsed() < Duration::from_secs(10), "it asks the dead one for ever");
+        }
+    };
+    tokio::select! { () = run => {}, () = test => {} }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -4,6 +4,7 @@ use std::{
     collections::{HashMap, VecDeque},
     net::SocketAddr,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use axum::{
@@ -22,6 +23,8 @@ use tokio::{net::TcpListener, task::JoinSet};
 pub enum Say {
     /// Answers with this.
     Json(u16, Value),
+    /// The same, after so long.
+    Late(Duration, u16, Value),
     /// Answers 429 with this `Retry-After`.
     Later(&'static str),
     /// Takes the request and never answers.
@@ -111,6 +114,11 @@ impl Service {
     }
 }
 
+fn json_of(status: u16, body: &Value) -> Response {
+    let status = StatusCode::from_u16(status).expect("a status");
+    (status, [(header::CONTENT_TYPE, "application/json")], body.to_string()).into_response()
+}
+
 async fn answer(
     State(told): State<Arc<Mutex<Told>>>,
     method: Method,
@@ -135,9 +143,10 @@ async fn answer(
     };
     match say {
         None => (StatusCode::NOT_FOUND, "there is nothing here").into_response(),
-        Some(Say::Json(status, body)) => {
-            let status = StatusCode::from_u16(status).expect("a status");
-            (status, [(header::CONTENT_TYPE, "application/json")], body.to_string()).into_response()
+        Some(Say::Json(status, body)) => json_of(status, &body),
+        Some(Say::Late(late, status, body)) => {
+            tokio::time::sleep(late).await;
+            json_of(status, &body)
         }
         Some(Say::Later(after)) => {
             (StatusCode::TOO_MANY_REQUESTS, [(header::RETRY_AFTER, after)]).into_response()

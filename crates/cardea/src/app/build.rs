@@ -105,7 +105,8 @@ impl App {
         cache.load().await?;
         let warm = caches::warm(&config, &embedder)?;
         let context = Context::new(db.clone(), observe.clone(), Arc::clone(&clock), cache, vault.clone());
-        let turns = Turns::new(db.clone(), observe.clone(), Arc::clone(&clock), &config.db.node).await?;
+        let node = &config.db.node;
+        let turns = Turns::new(db.clone(), observe.clone(), Arc::clone(&clock), node, vault.clone()).await?;
         let neighbours = action::Neighbours {
             db: db.clone(),
             observe: observe.clone(),

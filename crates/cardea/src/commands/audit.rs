@@ -1,15 +1,23 @@
 //! `cardea audit`: the log proved, and the log carried out.
 
-use std::{fs::File, io::BufReader, path::Path};
+use std::{
+    fs::File,
+    io::BufReader,
+    path::{Path, PathBuf},
+};
 
-use cardea_core::log::ChainKey;
+use cardea_core::{
+    Error,
+    log::ChainKey,
+    time::{Clock as _, SystemClock},
+};
 use cardea_store::Db;
 use serde_json::json;
 
-use super::{AuditCommand, AuditVerify, Cli, End, Out, client, ground};
+use super::{AuditCommand, AuditExport, AuditVerify, Cli, End, Out, client, ground};
 use crate::{
     config::{Config, Environment},
-    observe::{self, CheckpointKey, Checkpoints, Unproved, Verified},
+    observe::{self, CheckpointKey, Checkpoints, Standing, Unproved, Verified},
     vault::RootKey,
 };
 
@@ -33,7 +41,7 @@ pub(super) fn run(cli: &Cli, command: &AuditCommand, environment: &Environment, 
     }
     match RootKey::load(&config.vault, &config.data.dir) {
         Ok(root) => match CheckpointKey::from_seed(&root.checkpoint_seed()) {
-            Ok(signer) => audit(command, &config, root.chain_key(), Some(signer.public()), out),
+            Ok(signer) => audit(command, &config, root.chain_key(), Some(signer), out),
             Err(error) => unproved(&Unproved::from(error), out),
         },
         Err(error) => {
@@ -43,18 +51,17 @@ pub(super) fn run(cli: &Cli, command: &AuditCommand, environment: &Environment, 
     }
 }
 
-/// Runs an audit command with the key of the chain, and the public half of the one that signs checkpoints, if they must be
-/// signed.
+/// Runs an audit command with the key of the chain, and the one that signs checkpoints, if they must be signed.
 pub(super) fn audit(
     command: &AuditCommand,
     config: &Config,
     key: ChainKey,
-    signer: Option<String>,
+    signer: Option<CheckpointKey>,
     out: &mut Out<'_>,
 ) -> End {
     match command {
         AuditCommand::Verify(what) => verify(what, config, key, signer, out),
-        AuditCommand::Export => export(config, key, out),
+        AuditCommand::Export(what) => export(what, config, key, signer, out),
     }
 }
 
@@ -62,12 +69,11 @@ fn verify(
     what: &AuditVerify,
     config: &Config,
     key: ChainKey,
-    signer: Option<String>,
+    signer: Option<CheckpointKey>,
     out: &mut Out<'_>,
 ) -> End {
-    // Those of a copy prove the copy: newer ones would have seen more than it holds.
-    let copied = what.database.as_deref().and_then(Path::parent);
-    let beside = copied.unwrap_or(&config.data.dir).join(CHECKPOINTS);
+    let signer = signer.as_ref().map(CheckpointKey::public);
+    let beside = beside(what.database.as_deref(), config);
     let checkpoints = what.checkpoints.as_deref().unwrap_or(&beside);
     if !checkpoints.is_file() {
         let missing = format!("{}: no such file", checkpoints.display());
@@ -76,11 +82,7 @@ fn verify(
         }
         out.note(format!("{missing}: without checkpoints, an end that was cut off does not show"));
     }
-    let seen = match &signer {
-        Some(signer) => Checkpoints::load_signed(checkpoints, signer),
-        None => Checkpoints::load(checkpoints),
-    };
-    let seen = match seen {
+    let seen = match load(checkpoints, signer.as_deref()) {
         Ok(seen) => seen,
         Err(error) => return unproved(&Unproved::from(error), out),
     };
@@ -92,7 +94,7 @@ fn verify(
     }
     let proved = match &what.file {
         Some(path) => match File::open(path) {
-            Ok(file) => observe::verify_export(BufReader::new(file), &key, &seen),
+            Ok(file) => observe::verify_export(BufReader::new(file), &key, &seen, signer.as_deref()),
             Err(error) => Err(Unproved::Unreadable(format!("{}: {error}", path.display()))),
         },
         None => match client::wait(in_database(what.database.as_deref(), config, key, &seen)) {
@@ -111,6 +113,18 @@ fn verify(
     }
 }
 
+/// The checkpoints beside a database. Those of a copy prove the copy: newer ones would have seen more than it holds.
+fn beside(copy: Option<&Path>, config: &Config) -> PathBuf {
+    copy.and_then(Path::parent).unwrap_or(&config.data.dir).join(CHECKPOINTS)
+}
+
+fn load(checkpoints: &Path, signer: Option<&str>) -> Result<Checkpoints, Error> {
+    match signer {
+        Some(signer) => Checkpoints::load_signed(checkpoints, signer),
+        None => Checkpoints::load(checkpoints),
+    }
+}
+
 fn proof(verified: &Verified, out: &mut Out<'_>) -> End {
     if out.json {
         let chains: Vec<_> = verified
@@ -120,7 +134,8 @@ fn proof(verified: &Verified, out: &mut Out<'_>) -> End {
             .collect();
         let compared = verified.compared;
         out.json(
-            &json!({ "proved": true, "entries": verified.entries, "compared": compared, "chains": chains }),
+            &json!({ "proved": true, "entries": verified.entries, "compared": compared, "chains": chains,
+                     "as_of": verified.as_of }),
         );
         return End::Good;
     }
@@ -133,17 +148,22 @@ fn proof(verified: &Verified, out: &mut Out<'_>) -> End {
             "{rows} decisions, approvals and sets of policies are what these entries say of them"
         ));
     }
-    out.line(format!("proved: {} entries", verified.entries));
+    let as_of = verified.as_of.map(|at| format!(", all that there were at {at}")).unwrap_or_default();
+    out.line(format!("proved: {} entries{as_of}", verified.entries));
     End::Good
 }
 
 fn unproved(error: &Unproved, out: &mut Out<'_>) -> End {
+    // WHY: an honest export from before its last line was written looks like this as well.
+    let is_open = matches!(error, Unproved::Older { .. });
     if out.json {
-        out.json(&json!({ "proved": false, "problem": error.to_string() }));
+        out.json(&json!({ "proved": false, "open": is_open, "problem": error.to_string() }));
+    } else if is_open {
+        out.note(format!("not decided: {error}"));
     } else {
         out.note(format!("NOT PROVED: {error}"));
     }
-    if matches!(error, Unproved::Unreadable(_)) { End::Unreachable } else { End::Bad }
+    if is_open || matches!(error, Unproved::Unreadable(_)) { End::Unreachable } else { End::Bad }
 }
 
 async fn in_database(
@@ -171,20 +191,51 @@ async fn open(copy: Option<&Path>, config: &Config, key: ChainKey) -> Result<Db,
     })
 }
 
-fn export(config: &Config, key: ChainKey, out: &mut Out<'_>) -> End {
+fn export(
+    what: &AuditExport,
+    config: &Config,
+    key: ChainKey,
+    signer: Option<CheckpointKey>,
+    out: &mut Out<'_>,
+) -> End {
+    // WHY: read before the log: it must have all that they have seen.
+    let seen = load(
+        &beside(what.database.as_deref(), config),
+        signer.as_ref().map(CheckpointKey::public).as_deref(),
+    );
     let written = client::wait(async {
-        let db = open(None, config, key).await?;
+        let db = open(what.database.as_deref(), config, key).await?;
         let written = observe::export(&db, out).await;
         db.close().await;
         written
     });
     match written {
-        Ok(Ok(count)) => {
-            out.note(format!("{count} entries"));
-            End::Good
-        }
+        Ok(Ok(standing)) => seal(&standing, signer, seen, out),
         Ok(Err(_)) if out.reader_is_gone() => End::Good,
         Ok(Err(error)) => unproved(&error, out),
         Err(error) => unproved(&Unproved::Unreadable(error.to_string()), out),
     }
+}
+
+/// Writes the last line, by which a later `audit verify` sees that this is all there was.
+fn seal(
+    standing: &Standing,
+    signer: Option<CheckpointKey>,
+    seen: Result<Checkpoints, Error>,
+    out: &mut Out<'_>,
+) -> End {
+    match (signer, seen) {
+        (Some(key), Ok(seen)) => match standing.line(SystemClock.now(), &key, &seen) {
+            Some(line) => out.line(line),
+            None => out.note("a checkpoint has seen more than there is: run `cardea audit verify`"),
+        },
+        (_, Err(error)) => {
+            out.note(format!("there is no last line to prove its end by: {}", error.public()));
+        }
+        (None, Ok(_)) => {}
+    }
+    if !out.reader_is_gone() {
+        out.note(format!("{} entries", standing.entries));
+    }
+    End::Good
 }

@@ -381,7 +381,7 @@ pub enum ApprovalsCommand {
 pub struct Decide {
     /// The approval, as `cardea approvals` names it.
     pub id: String,
-    /// Why, for the log and for whoever asked.
+    /// Why, for whoever asked. The audit log has a digest of it.
     #[arg(long, default_value = "")]
     pub comment: String,
     /// Where, and who decides.
@@ -395,7 +395,7 @@ pub enum AuditCommand {
     /// Prove that no entry was changed, removed or put in.
     Verify(AuditVerify),
     /// Write all entries as JSON lines, so that they can be kept and proved elsewhere.
-    Export,
+    Export(AuditExport),
 }
 
 /// `cardea audit verify`.
@@ -410,6 +410,14 @@ pub struct AuditVerify {
     /// Checkpoints that were kept apart. Default: those beside the database.
     #[arg(long, value_name = "FILE")]
     pub checkpoints: Option<PathBuf>,
+}
+
+/// `cardea audit export`.
+#[derive(Debug, Clone, Default, Args)]
+pub struct AuditExport {
+    /// A copy of an SQLite database, instead of the configured one.
+    #[arg(long, value_name = "FILE")]
+    pub database: Option<PathBuf>,
 }
 
 /// `cardea policy`.

@@ -36,10 +36,10 @@ use std::{io::IsTerminal as _, process::ExitCode};
 use clap::CommandFactory as _;
 
 pub use cli::{
-    Approvals, ApprovalsCommand, AuditCommand, AuditVerify, CacheClear, CacheCommand, Chat, Cli, Command,
-    ConfigCommand, ConnectorCommand, ConnectorSecret, Decide, Demo, GuardCommand, GuardScan, KeyCommand,
-    KeyCreate, PersonCommand, PersonErase, PolicyCommand, Server, Token, TokenCommand, TokenRevoke,
-    ToolAccept, ToolCommand, VaultCommand,
+    Approvals, ApprovalsCommand, AuditCommand, AuditExport, AuditVerify, CacheClear, CacheCommand, Chat, Cli,
+    Command, ConfigCommand, ConnectorCommand, ConnectorSecret, Decide, Demo, GuardCommand, GuardScan,
+    KeyCommand, KeyCreate, PersonCommand, PersonErase, PolicyCommand, Server, Token, TokenCommand,
+    TokenRevoke, ToolAccept, ToolCommand, VaultCommand,
 };
 pub use out::{End, Out};
 

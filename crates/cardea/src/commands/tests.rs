@@ -481,7 +481,7 @@ fn prove_and_break(config: &crate::config::Config, key: &cardea_core::log::Chain
         proved.err
     );
 
-    let lines = run(&AuditCommand::Export).out;
+    let lines = run(&AuditCommand::Export(AuditExport::default())).out;
     let file = config.data.dir.join("export");
     fs::write(&file, &lines).unwrap();
     assert_eq!(verify(Some(&file), None).end, End::Good);

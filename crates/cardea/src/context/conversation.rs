@@ -245,7 +245,11 @@ impl Context {
         let (id, owner) = (talk.id, talk.owner().clone());
         let mut commit = Commit::new()
             // WHY first: whoever has a turn in hand writes its row before its steps.
-            .run("UPDATE turns SET prompt = '', receipt = NULL WHERE conversation = $1", args![id])
+            .run(
+                "UPDATE turns SET prompt = '', receipt = NULL, failure = CASE WHEN ended_at IS NULL THEN failure END \
+                 WHERE conversation = $1",
+                args![id],
+            )
             .guard(
                 "conversation",
                 "UPDATE conversations SET deleted_at = $3, title = '' \

@@ -134,7 +134,11 @@ impl Context {
     fn forget_words(&self, commit: Commit, tenant: &TenantId, owner: &str) -> Commit {
         commit
             // WHY first: whoever has a turn in hand writes its row before its steps.
-            .run("UPDATE turns SET prompt = '', receipt = NULL WHERE owner = $1", args![owner])
+            .run(
+                "UPDATE turns SET prompt = '', receipt = NULL, failure = CASE WHEN ended_at IS NULL THEN failure END \
+                 WHERE owner = $1",
+                args![owner],
+            )
             .run(
                 "DELETE FROM secrets WHERE tenant = $1 AND name IN \
                  (SELECT 'placeholders/' || id FROM conversations WHERE owner = $2)",

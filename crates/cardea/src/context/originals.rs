@@ -10,7 +10,7 @@ use cardea_store::{Commit, args};
 use serde_json::json;
 
 use super::{Context, Conversation, Owned, Said};
-use crate::control::Placeholders;
+use crate::{control::Placeholders, vault::Destroyed};
 
 /// The name of the secret that holds the placeholders of a conversation.
 pub(super) fn secret_of(conversation: ConversationId) -> String {
@@ -47,18 +47,36 @@ impl Context {
 
     /// The rows that keep what was found since, for the commit that writes the text with its placeholders.
     ///
-    /// # Errors
-    /// What the vault says.
+    /// WHY no error, and no guard: what was done outside is written down whether or not they can be kept. Nobody but the
+    /// owner of the conversation's turn writes there; whoever deletes the conversation destroys them.
     pub fn keep_placeholders(
         &self,
         who: &Principal,
         conversation: Option<ConversationId>,
         placeholders: &Placeholders,
+    ) -> Commit {
+        self.keeping(who, conversation, placeholders, Destroyed::StaysSo).unwrap_or_else(|error| {
+            tracing::warn!(
+                error.code = error.code().name(),
+                cause = error.cause_line(),
+                "placeholders of a conversation are not kept"
+            );
+            Commit::new()
+        })
+    }
+
+    fn keeping(
+        &self,
+        who: &Principal,
+        conversation: Option<ConversationId>,
+        placeholders: &Placeholders,
+        destroyed: Destroyed,
     ) -> Result<Commit> {
         let (Some(id), Some((bytes, before))) = (conversation, placeholders.unsaved()) else {
             return Ok(Commit::new());
         };
-        match self.inner.vault.keeping(who, &secret_of(id), before, &bytes) {
+        let replaced = before.map(|kept| (kept, destroyed));
+        match self.inner.vault.keeping(who, &secret_of(id), replaced, &bytes) {
             Ok((rows, kept)) => {
                 placeholders.saved(kept);
                 Ok(rows)
@@ -89,24 +107,21 @@ impl Context {
                    COALESCE((SELECT version FROM secrets WHERE tenant = $2 AND name = $3), 0) = CAST($4 AS BIGINT)";
         let args = args![conversation, &who.tenant, secret_of(conversation), placeholders.version()];
         let unchanged = Commit::new().guard("placeholders", sql, args);
-        Ok(unchanged.and(self.keep_placeholders(who, Some(conversation), placeholders)?))
+        Ok(unchanged.and(self.keeping(who, Some(conversation), placeholders, Destroyed::Void)?))
     }
 
     /// The same for the turn's last commit: what belongs to a conversation that was deleted meanwhile is not kept.
-    ///
-    /// # Errors
-    /// What the vault says.
     pub fn last_placeholders(
         &self,
         who: &Principal,
         conversation: Option<ConversationId>,
         placeholders: &Placeholders,
-    ) -> Result<Commit> {
-        let rows = self.keep_placeholders(who, conversation, placeholders)?;
-        let Some(id) = conversation.filter(|_| placeholders.any()) else { return Ok(rows) };
+    ) -> Commit {
+        let rows = self.keep_placeholders(who, conversation, placeholders);
+        let Some(id) = conversation.filter(|_| placeholders.any()) else { return rows };
         let sql = "DELETE FROM secrets WHERE tenant = $1 AND name = $2 AND EXISTS \
                    (SELECT 1 FROM conversations WHERE id = $3 AND deleted_at IS NOT NULL)";
-        Ok(rows.run(sql, args![&who.tenant, secret_of(id), id]))
+        rows.run(sql, args![&who.tenant, secret_of(id), id])
     }
 
     /// The rows that destroy them, for the commit that deletes the conversation.

@@ -1,7 +1,7 @@
 //! The way out of a choice of tools that missed: the model asks for more.
 
 use cardea_core::{
-    Result,
+    Code, Result,
     id::ToolName,
     journal::Repeatable,
     select::FIND_TOOLS,
@@ -41,7 +41,7 @@ pub(super) async fn find_tools(
     let start =
         Start { call, tool: &tool, effect: Effect::Read, repeatable: Repeatable::No, digest, decision: None };
     if let Some(wrong) = unreadable {
-        app.turns.refuse(turn, start, &format!("`{FIND_TOOLS}`: {wrong}.")).await?;
+        app.turns.refuse(turn, start, Code::InvalidArguments, &format!("`{FIND_TOOLS}`: {wrong}.")).await?;
         return Ok(());
     }
     let need: String = call
@@ -53,7 +53,7 @@ pub(super) async fn find_tools(
         .take(LONGEST)
         .collect();
     if need.trim().is_empty() {
-        app.turns.refuse(turn, start, "Say in `need` what the tool must do.").await?;
+        app.turns.refuse(turn, start, Code::InvalidArguments, "Say in `need` what the tool must do.").await?;
         return Ok(());
     }
     let found = app.action.find(offered, &need).await;

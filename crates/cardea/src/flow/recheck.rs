@@ -7,8 +7,13 @@
 use std::sync::Arc;
 
 use cardea_core::{
-    Code, Error, Result, agent::Agent, id::RequestId, journal::StepState, message::Message,
-    principal::Principal, time::Timestamp,
+    Code, Error, Result,
+    agent::Agent,
+    id::{ConversationId, RequestId},
+    journal::StepState,
+    message::Message,
+    principal::Principal,
+    time::Timestamp,
 };
 
 use super::{
@@ -34,6 +39,7 @@ struct Check {
     principal: Principal,
     prompt: String,
     taint: Vec<String>,
+    conversation: Option<ConversationId>,
     since: Timestamp,
 }
 
@@ -43,7 +49,8 @@ pub(super) fn recheck(run: Run<'_>, turn: &Turn, query: Query, hit: &Hit, histor
     let Some(due) = app.context.cache().due(&query, hit) else { return };
     let (principal, prompt) = (turn.principal().clone(), turn.prompt().to_owned());
     let taint = turn.taint().iter().cloned().collect();
-    let check = Check { due, query, history, principal, prompt, taint, since: turn.started_at() };
+    let (conversation, since) = (turn.conversation(), turn.started_at());
+    let check = Check { due, query, history, principal, prompt, taint, conversation, since };
     let (app, agent) = (app.clone(), Arc::clone(agent));
     // A process that is stopping starts no checks.
     app.jobs.clone().spawn("cache check", async move {
@@ -76,7 +83,7 @@ async fn check_anew(app: &App, agent: &Arc<Agent>, check: Check) -> Result<()> {
         key: None,
     };
     let Begun::Fresh(turn) = app.turns.begin(question).await? else { return Ok(()) };
-    let mut turn = turn.traced(trace.clone());
+    let mut turn = turn.traced(trace.clone()).checking(check.conversation); // whose words it sends
     let mut outlet = Outlet::new(app.control.window(agent.spec.guard.as_deref(), turn.placeholders())?, None);
     let run = Run::chat(app, &caller, agent);
     let mut tools = visible(run);

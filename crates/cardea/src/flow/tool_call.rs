@@ -153,7 +153,7 @@ pub(super) async fn tool_call(run: Run<'_>, turn: &mut Turn, mut call: ToolCall)
     let screened = app.control.screen_result(run.guard(), turn.placeholders(), outcome); // untrusted text: screened, tainted
     let step = step.taken_back_by(way); // settled now, from all that was returned
     screened.taint().iter().for_each(|source| turn.taint_with(source));
-    let placeholders = app.context.keep_placeholders(caller, turn.conversation(), turn.placeholders())?;
+    let placeholders = app.context.keep_placeholders(caller, turn.conversation(), turn.placeholders());
     turn.note(placeholders);
     let recording = app.turns.record(turn, step, screened.into_inner());
     let step = trace.time("record", recording).await?; // journal, audit: even if it failed
@@ -274,7 +274,7 @@ async fn refuse(
     if let Some(step) = sent(turn, &start.digest) {
         return Err(cut_off(app, turn, step).await?);
     }
-    let step = app.turns.refuse(turn, start, reason).await?;
+    let step = app.turns.refuse(turn, start, code, reason).await?;
     called(app, turn, &step);
     if turn.kind() == Kind::Call {
         turn.trace().note(|event| event.code = Some(code)); // a model is told, and goes on; a client was refused

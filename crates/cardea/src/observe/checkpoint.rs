@@ -73,14 +73,23 @@ impl CheckpointKey {
     }
 
     pub(super) fn sign(&self, point: &Checkpoint) -> String {
-        hex(self.0.sign(&point.signed_bytes()).as_ref())
+        self.sign_bytes(&point.signed_bytes())
+    }
+
+    pub(super) fn sign_bytes(&self, bytes: &[u8]) -> String {
+        hex(self.0.sign(bytes).as_ref())
     }
 }
 
 /// True if the key with this public half has signed it.
 pub(super) fn is_signed(point: &Checkpoint, public: &str) -> bool {
-    let (Some(key), Some(signature)) = (bytes(public), bytes(&point.signature)) else { return false };
-    UnparsedPublicKey::new(&ED25519, key).verify(&point.signed_bytes(), &signature).is_ok()
+    is_signed_with(public, &point.signed_bytes(), &point.signature)
+}
+
+/// True if this signature of these bytes was made by the key with this public half.
+pub(super) fn is_signed_with(public: &str, signed: &[u8], signature: &str) -> bool {
+    let (Some(key), Some(signature)) = (bytes(public), bytes(signature)) else { return false };
+    UnparsedPublicKey::new(&ED25519, key).verify(signed, &signature).is_ok()
 }
 
 /// All checkpoints of a file, by node and number.

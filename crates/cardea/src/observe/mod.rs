@@ -16,6 +16,7 @@ mod event;
 mod meter;
 mod search;
 mod span;
+mod standing;
 mod unproved;
 mod verify;
 
@@ -45,6 +46,7 @@ pub use self::{
     meter::{CacheResult, CheckResult, Seen},
     search::{Audited, Wanted},
     span::{Span, Trace},
+    standing::Standing,
     unproved::Unproved,
     verify::{Verified, export, same_key, verify, verify_export},
 };

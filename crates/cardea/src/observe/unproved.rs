@@ -66,6 +66,32 @@ pub enum Unproved {
         /// How it differs.
         why: &'static str,
     },
+    /// An export whose last line tells something else.
+    #[error(
+        "audit log of node `{node}`: the export ends at entry {entry}, but its last line says that the log stood at entry \
+         {stood} then, or at another one of that number"
+    )]
+    Stood {
+        /// Whose chain.
+        node: String,
+        /// The last entry, as the line has it; 0 if it names no such chain.
+        stood: u64,
+        /// The last entry there is.
+        entry: u64,
+    },
+    /// An export without such a line that ends before what a checkpoint has seen. It may be honest.
+    #[error(
+        "audit log of node `{node}`: the export ends at entry {entry}, and a checkpoint has seen entry {seen}: the export is \
+         older than the newest checkpoint, or its end was cut off"
+    )]
+    Older {
+        /// Whose chain.
+        node: String,
+        /// The last entry there is.
+        entry: u64,
+        /// The last entry that was seen.
+        seen: u64,
+    },
     /// It was written with another key.
     #[error(
         "the root key that is here is another one than that of this log: bring back `root.key`, or `vault.root_key`"

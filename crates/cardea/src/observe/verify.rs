@@ -19,6 +19,7 @@ use serde_json::Value;
 use super::{
     checkpoint::{Checkpoints, unhex},
     compare::Claims,
+    standing::Standing,
     unproved::Unproved,
 };
 
@@ -50,6 +51,8 @@ pub struct Verified {
     pub entries: u64,
     /// Decisions and approvals that were compared with what entries say of them; none in an export.
     pub compared: u64,
+    /// When an export was written, as its last line says.
+    pub as_of: Option<Timestamp>,
     /// Where each chain stands.
     pub chains: BTreeMap<String, Head>,
     /// Whose chain begins with this link.
@@ -240,15 +243,15 @@ async fn prove(db: &Db, key: &ChainKey, seen: &Checkpoints) -> Result<Verified, 
     Ok(verified)
 }
 
-/// Writes the whole log, chain after chain, one entry a line.
+/// Writes the whole log, chain after chain, one entry a line, and tells where that ends.
 ///
 /// # Errors
 /// [`Unproved::Unreadable`] if the database cannot be read or the file not be written. Nothing is checked here.
-pub async fn export(db: &Db, out: &mut (impl Write + Send)) -> Result<u64, Unproved> {
+pub async fn export(db: &Db, out: &mut (impl Write + Send)) -> Result<Standing, Unproved> {
     let unwritable = |error: std::io::Error| Unproved::Unreadable(error.to_string());
     let sql = "SELECT node, seq, tenant, at, body, link FROM audit WHERE seq > 0 \
                AND (node > $1 OR (node = $1 AND seq > $2)) ORDER BY node, seq LIMIT $3";
-    let (mut node, mut sequence, mut written) = (String::new(), 0, 0);
+    let (mut node, mut sequence, mut written) = (String::new(), 0, Standing::default());
     loop {
         let rows: Vec<Exported> = db.rows(sql, args![&node, sequence, PAGE]).await?;
         let Some(last) = rows.last() else { break };
@@ -259,27 +262,45 @@ pub async fn export(db: &Db, out: &mut (impl Write + Send)) -> Result<u64, Unpro
                 sequence: seq,
                 column: "body",
             })?;
+            match written.chains.get_mut(&node) {
+                Some(head) => *head = Head { sequence: seq, link },
+                None => drop(written.chains.insert(node.clone(), Head { sequence: seq, link })),
+            }
             let line = Line { node, seq, tenant, at, body, link: hex(&link) };
             serde_json::to_writer(&mut *out, &line)
                 .map_err(|error| Unproved::Unreadable(error.to_string()))?;
             out.write_all(b"\n").map_err(unwritable)?;
-            written += 1;
+            written.entries += 1;
         }
     }
     out.flush().map_err(unwritable)?;
     Ok(written)
 }
 
-/// Proves an exported log.
+/// Proves an exported log, of which the key with this public half, if one is given, has signed the last line.
 ///
 /// # Errors
 /// [`Unproved`] names the first entry, or the line, that does not hold.
-pub fn verify_export(lines: impl BufRead, key: &ChainKey, seen: &Checkpoints) -> Result<Verified, Unproved> {
+pub fn verify_export(
+    lines: impl BufRead,
+    key: &ChainKey,
+    seen: &Checkpoints,
+    signer: Option<&str>,
+) -> Result<Verified, Unproved> {
     let mut verified = Verified::default();
-    let mut walk: Option<Walk<'_>> = None;
+    let (mut walk, mut last): (Option<Walk<'_>>, Option<(usize, String)>) = (None, None);
     for (place, line) in lines.lines().enumerate() {
         let line = line.map_err(|error| Unproved::Unreadable(error.to_string()))?;
-        let line: Line = serde_json::from_str(&line).map_err(|_| Unproved::Line(place + 1))?;
+        if let Some((place, _)) = last {
+            return Err(Unproved::Line(place)); // only the last one may be no entry
+        }
+        let line = match serde_json::from_str::<Line>(&line) {
+            Ok(entry) => entry,
+            Err(_) => {
+                last = Some((place + 1, line));
+                continue;
+            }
+        };
         let link = unhex(&line.link).ok_or(Unproved::Line(place + 1))?;
         let mut current = match walk.take() {
             Some(current) if current.node == line.node => current,
@@ -290,23 +311,24 @@ pub fn verify_export(lines: impl BufRead, key: &ChainKey, seen: &Checkpoints) ->
                 if verified.chains.contains_key(&line.node) {
                     return Err(Unproved::Line(place + 1));
                 }
-                Walk::new(&line.node, key, seen)
+                // Whether it goes far enough is for its last line to say.
+                Walk { verifier: Verifier::new(key.clone(), None), ..Walk::new(&line.node, key, seen) }
             }
         };
         let Line { seq, tenant, at, body, .. } = &line;
         current.push(&Written { sequence: *seq, tenant, at: *at, body: body.as_bytes() }, &link)?;
         walk = Some(current);
     }
-    if let Some(last) = walk {
-        last.finish(&mut verified)?;
+    if let Some(walk) = walk {
+        walk.finish(&mut verified)?;
     }
-    for node in seen
-        .nodes()
-        .filter(|node| !verified.chains.contains_key(*node))
-        .map(str::to_owned)
-        .collect::<Vec<_>>()
-    {
-        Walk::new(&node, key, seen).finish(&mut verified)?;
+    let standing = Standing { entries: verified.entries, chains: verified.chains.clone() };
+    match (last, standing.first_behind(seen)) {
+        (Some((place, line)), _) => {
+            verified.as_of = Some(standing.told(&line, signer).ok_or(Unproved::Line(place))??);
+        }
+        (None, Some((node, entry, seen))) => return Err(Unproved::Older { node, entry, seen }),
+        (None, None) => {}
     }
     Ok(verified)
 }

@@ -219,6 +219,7 @@ impl Turns {
             saying: None,
             cache: CacheUse::None,
             failure: None,
+            checks: None,
             events: 1, // its beginning, which its row tells
             started: now,
             deadline: now.plus(question.limits.time),

@@ -45,6 +45,13 @@ impl Turn {
         self.held.stop()
     }
 
+    /// The same, which sends words of this conversation to a model without being a turn of it: it ends where that is deleted.
+    #[must_use]
+    pub fn checking(mut self, conversation: Option<ConversationId>) -> Self {
+        self.checks = conversation;
+        self
+    }
+
     /// True if its end was wished for.
     #[must_use]
     pub fn is_cancelled(&self) -> bool {
@@ -146,13 +153,20 @@ impl Turns {
         Ok(())
     }
 
-    /// Refuses to go on with a turn whose end was wished for: here at once, and at another node after its first second.
+    /// Refuses to go on with a turn whose end was wished for: here at once, and at another node after its first second; and
+    /// with a check whose conversation was deleted.
     ///
     /// # Errors
     /// `cancelled`, or what the store says.
     pub async fn still_wanted(&self, turn: &Turn) -> Result<()> {
         if turn.stop().is_cancelled() {
             return Err(Error::new(Code::Cancelled));
+        }
+        if let Some(conversation) = turn.checks {
+            let sql = "SELECT id FROM conversations WHERE id = $1 AND deleted_at IS NULL";
+            if self.inner.db.row::<(ConversationId,)>(sql, args![conversation]).await?.is_none() {
+                return Err(Error::new(Code::Cancelled));
+            }
         }
         // WHY: most turns have ended by then, and a look costs as much as all else of a tool call that only reads.
         if self.now() < turn.started_at().plus(YOUNG) {

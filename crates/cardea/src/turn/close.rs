@@ -93,7 +93,8 @@ impl Turns {
             step.go(StepState::Refused);
             step.outcome = Some(Outcome::Failed { reason: reason.clone() });
             self.write_step(turn, &mut step, None);
-            let detail = json!({ "reason": reason, "args_digest": step.digest, "approval": step.approval });
+            let detail = json!({ "code": error.code().name(), "reason_digest": self.digest(&reason),
+                                 "args_digest": step.digest, "approval": step.approval });
             self.audit(turn, "step.refused", Some(&step), detail);
             self.put(turn, step);
         }
@@ -217,7 +218,7 @@ fn forget_if_deleted(turn: &mut Turn) {
         deleted.clone(),
     );
     turn.run(
-        "UPDATE turns SET prompt = '', receipt = NULL WHERE id = $1 AND EXISTS \
+        "UPDATE turns SET prompt = '', receipt = NULL, failure = NULL WHERE id = $1 AND EXISTS \
          (SELECT 1 FROM conversations WHERE id = $2 AND deleted_at IS NOT NULL)",
         deleted.clone(),
     );

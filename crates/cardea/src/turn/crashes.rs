@@ -30,7 +30,7 @@ use cardea_testkit::{
 };
 use serde_json::{Map, json};
 
-use super::{Begun, Ending, Kind, Limits, Question, Start, Turn, Turns, Undone};
+use super::{Begun, Ending, Kind, Limits, Question, Start, Turn, Turns, Undone, tests::vault};
 use crate::observe::Observe;
 
 const FOLDER: &str = "CARDEA_TEST_CRASH_FOLDER";
@@ -200,7 +200,9 @@ async fn child_that_is_going_to_be_killed() {
     let db = open(&folder).await;
     let clock = Arc::new(SystemClock);
     let observe = Observe::new(db.clone(), clock.clone(), Prices::default());
-    let turns = Turns::new(db.clone(), observe, clock, "main").await.unwrap();
+    let turns = Turns::new(db.clone(), observe.clone(), clock.clone(), "main", vault(&db, &observe, clock))
+        .await
+        .unwrap();
     let worker = Worker { folder: &folder, db, turns };
     for free in worker.turns.free(1_000).await.unwrap() {
         let turn = worker.turns.claim(free.id, LIMITS).await.unwrap().unwrap();

@@ -22,6 +22,7 @@ mod row;
 mod step;
 mod undo;
 mod unheard;
+mod words;
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -53,6 +54,7 @@ pub use self::{
 use crate::{
     control::Placeholders,
     observe::{Entry, Observe, Trace},
+    vault::Vault,
 };
 use follow::Followed;
 use held::{Held, Hold};
@@ -126,6 +128,8 @@ pub struct Turn {
     cache: CacheUse,
     /// Why it is being taken back; it then only goes on with that.
     failure: Option<Failure>,
+    /// The conversation of the answer that it checks.
+    checks: Option<ConversationId>,
     events: i64,
     started: Timestamp,
     deadline: Timestamp,
@@ -475,6 +479,7 @@ struct Inner {
     observe: Observe,
     clock: SharedClock,
     node: Node,
+    vault: Vault,
     followed: Followed,
     held: Held,
     unheard: Unheard,
@@ -491,12 +496,18 @@ impl Turns {
     ///
     /// # Errors
     /// `store_unavailable` if the node's lease cannot be written.
-    pub async fn new(db: Db, observe: Observe, clock: SharedClock, node: &str) -> Result<Self, Error> {
+    pub async fn new(
+        db: Db,
+        observe: Observe,
+        clock: SharedClock,
+        node: &str,
+        vault: Vault,
+    ) -> Result<Self, Error> {
         let fence = recover::take_node(&db, node, clock.now()).await?;
         let node = Node { name: node.to_owned(), fence };
         let unheard = Unheard::new(SharedClock::clone(&clock));
         let (followed, held) = (Followed::default(), Held::default());
-        Ok(Self { inner: Arc::new(Inner { db, observe, clock, node, followed, held, unheard }) })
+        Ok(Self { inner: Arc::new(Inner { db, observe, clock, node, vault, followed, held, unheard }) })
     }
 
     /// The answers whose clients have gone before they came.

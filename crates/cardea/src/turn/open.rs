@@ -194,6 +194,7 @@ impl FromRow for TurnRow {
             saying: None,
             cache: CacheUse::None,
             failure: None,
+            checks: None,
             pending: Commit::new(),
             durable: true,
             commits: row.get(17)?,

@@ -1,7 +1,7 @@
 //! Steps: the intent before an effect, the outcome after it.
 
 use cardea_core::{
-    Result,
+    Code, Result,
     id::{ApprovalId, DecisionId, KeyId, StepId, ToolName},
     journal::{Repeatable, StepState},
     principal::Proof,
@@ -11,7 +11,7 @@ use cardea_core::{
 use cardea_store::{args, crash};
 use serde_json::json;
 
-use super::{Begins, Kind, ToolUse, Turn, Turns};
+use super::{Begins, Kind, ToolUse, Turn, Turns, words::status};
 use crate::observe::{Ruled, Seen};
 
 /// What is about to be called.
@@ -228,9 +228,11 @@ impl Turns {
         step.rule(start.decision);
         step.go(StepState::Started);
         if step.effect.changes_things() {
+            let told = turn.events;
             self.write_start(turn, &mut step);
             guard_key(turn);
             if let Err(error) = self.flush(turn).await {
+                turn.events = told; // nothing was
                 known.into_iter().for_each(|known| self.put(turn, known)); // it is as it was
                 return Err(error);
             }
@@ -324,7 +326,8 @@ impl Turns {
             json!({ "outcome": step.state.name(), "effect": step.effect.name(), "args_digest": step.digest });
         if let Some(object) = detail.as_object_mut() {
             if let Some(Outcome::Failed { reason } | Outcome::Unknown { reason }) = &step.outcome {
-                object.insert("reason".into(), json!(reason));
+                object.insert("status".into(), json!(status(reason)));
+                object.insert("reason_digest".into(), json!(self.digest(reason)));
             }
             // What changes something has told of that when it began.
             if !step.effect.changes_things() && step.ruled.is_some() {
@@ -345,7 +348,7 @@ impl Turns {
     ///
     /// # Errors
     /// As [`Turns::record`].
-    pub async fn refuse(&self, turn: &mut Turn, start: Start<'_>, reason: &str) -> Result<Step> {
+    pub async fn refuse(&self, turn: &mut Turn, start: Start<'_>, code: Code, reason: &str) -> Result<Step> {
         let waiting = turn.steps.iter().position(|step| {
             step.state == StepState::Waiting && step.digest == start.digest && step.tool == *start.tool
         });
@@ -357,8 +360,11 @@ impl Turns {
         step.rule(start.decision);
         step.outcome = Some(Outcome::Failed { reason: reason.to_owned() });
         self.write_step(turn, &mut step, start.decision.map(|ruled| ruled.id));
-        let detail = json!({ "reason": reason, "args_digest": step.digest, "decision": start.decision,
-                             "roles": turn.principal.roles, "approval": step.approval });
+        let mut detail = self.refusal(&start, code, reason);
+        if let Some(object) = detail.as_object_mut() {
+            object.insert("roles".into(), json!(turn.principal.roles));
+            object.insert("approval".into(), json!(step.approval));
+        }
         self.audit(turn, "step.refused", Some(&step), detail);
         self.event(turn, "step.refused", &json!({ "step": step.id, "tool": step.tool, "reason": reason }));
         self.put(turn, step.clone());

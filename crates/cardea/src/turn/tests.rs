@@ -14,7 +14,10 @@ use futures::future::join_all;
 use serde_json::{Map, json};
 
 use super::*;
-use crate::observe::{Checkpoints, Wanted, verify};
+use crate::{
+    observe::{Checkpoints, Wanted, verify},
+    vault::RootKey,
+};
 
 const KEY: [u8; 32] = [5; 32];
 
@@ -25,6 +28,14 @@ struct House {
     db: Db,
     node: String,
     _folder: tempfile::TempDir,
+}
+
+/// One with a root key of its own.
+pub(super) fn vault(db: &Db, observe: &Observe, clock: SharedClock) -> Vault {
+    let root_key = Some("AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=".into());
+    let config = crate::vault::Config { root_key, ..crate::vault::Config::default() };
+    let root = RootKey::load(&config, std::path::Path::new("/nowhere")).unwrap();
+    Vault::new(db.clone(), observe.clone(), root, clock)
 }
 
 impl House {
@@ -46,7 +57,8 @@ impl House {
     /// A process of the node with this name; another process of the same name is its restart.
     async fn turns(&self, node: &str) -> Turns {
         let observe = Observe::new(self.db.clone(), self.clock.clone(), Prices::default());
-        Turns::new(self.db.clone(), observe, self.clock.clone(), node).await.unwrap()
+        let vault = vault(&self.db, &observe, self.clock.clone());
+        Turns::new(self.db.clone(), observe, self.clock.clone(), node, vault).await.unwrap()
     }
 
     async fn process(&self) -> Turns {
@@ -426,6 +438,11 @@ async fn a_write_that_was_sent_is_not_forgotten_where_its_key_is_withdrawn() {
     let refused = after.start(&mut resumed, Refund::of(17).start(Effect::Write)).await.unwrap_err();
     assert_eq!(refused.code(), Code::TokenInvalid);
     assert!(resumed.steps()[0].is_sent() && resumed.has_effects(), "{:?}", resumed.steps());
+    let id = resumed.id();
+    after.close(resumed, Ending::Unknown(refused)).await.unwrap();
+    let (events, _) = after.events(&user("robot"), id, 0).await.unwrap();
+    let told: Vec<_> = events.iter().map(|event| (event.seq, event.kind.as_str())).collect();
+    assert_eq!(told, [(1, "turn.started"), (2, "step.started"), (3, "turn.ended")]);
 }
 
 #[tokio::test]

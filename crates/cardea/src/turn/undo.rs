@@ -9,7 +9,7 @@ use cardea_core::{
 use cardea_store::{args, crash};
 use serde_json::json;
 
-use super::{Failure, Step, Turn, Turns};
+use super::{Failure, Step, Turn, Turns, words::status};
 
 impl Step {
     /// How it can be taken back, once it is done.
@@ -155,7 +155,9 @@ impl Turns {
     async fn move_to(&self, turn: &mut Turn, mut step: Step, next: Move) -> Result<Step> {
         let Move { to: state, event, why } = next;
         step.go(state);
-        let detail = json!({ "state": state.name(), "args_digest": step.digest, "reason": why });
+        let detail = json!({ "state": state.name(), "args_digest": step.digest,
+                             "status": why.as_deref().and_then(status),
+                             "reason_digest": why.as_deref().map(|why| self.digest(why)) });
         if let Some(why) = why {
             step.way = Some(Way::Closed(why));
         }

@@ -31,7 +31,7 @@ use cardea_core::{
     principal::Principal,
     time::SharedClock,
 };
-use cardea_store::{Commit, CommitError, Db, args};
+use cardea_store::{Commit, CommitError, Db, Value, args};
 use serde_json::json;
 use zeroize::Zeroizing;
 
@@ -63,6 +63,11 @@ pub fn folder_id_or_new(data: &Path) -> Result<String> {
 
 /// The largest secret.
 const LARGEST: usize = 64 * 1024;
+
+/// Puts a secret into the place of the one with this version.
+const REPLACE: &str =
+    "UPDATE secrets SET version = $1, key_id = $2, wrapped_key = $3, sealed = $4, updated_at = $5,
+                       person = $8 WHERE id = $6 AND version = $7";
 
 /// Sealed secrets. Cheap to clone; all clones are one.
 #[derive(Clone)]
@@ -101,6 +106,15 @@ type Row = (String, i64, String, Vec<u8>, Vec<u8>, Option<String>);
 
 /// id, tenant, name, version, key_id, wrapped_key, person
 type Wrapped = (String, String, String, i64, String, Vec<u8>, Option<String>);
+
+/// What a commit comes to that replaces a secret which was destroyed, or replaced, since it was opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Destroyed {
+    /// It is void.
+    Void,
+    /// It is good for all else that is in it, and the secret stays as it is.
+    StaysSo,
+}
 
 /// What [`Vault::rotate`] has done.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -203,21 +217,21 @@ impl Vault {
                 ],
             );
         }
-        Commit::new().guard(
-            "secret",
-            "UPDATE secrets SET version = $1, key_id = $2, wrapped_key = $3, sealed = $4, updated_at = $5,
-             person = $8 WHERE id = $6 AND version = $7",
-            args![
-                bound.version,
-                sealed.key_id,
-                sealed.wrapped_key,
-                sealed.sealed,
-                now,
-                bound.id,
-                replaced,
-                person
-            ],
-        )
+        Commit::new().guard("secret", REPLACE, self.replacing(bound, sealed, replaced))
+    }
+
+    fn replacing(&self, bound: &Bound<'_>, sealed: Sealed, replaced: i64) -> Vec<Value> {
+        let person = bound.person.map(|person| person.id.as_str());
+        args![
+            bound.version,
+            sealed.key_id,
+            sealed.wrapped_key,
+            sealed.sealed,
+            self.0.clock.now(),
+            bound.id,
+            replaced,
+            person
+        ]
     }
 
     /// Opens the secret of a tenant with this name, if there is one. Its bytes are wiped when they are dropped.
@@ -273,18 +287,25 @@ impl Vault {
         &self,
         owner: &Principal,
         name: &str,
-        replaced: Option<Kept>,
+        replaced: Option<(Kept, Destroyed)>,
         secret: &[u8],
     ) -> Result<(Commit, Kept)> {
         if secret.len() > LARGEST {
             return Err(Error::new(Code::TooLarge).detail("A secret may have 64 KiB at most."));
         }
-        let (id, before) = replaced.map_or_else(|| (SecretId::random(), 0), |kept| (kept.id, kept.version));
+        let known = |(kept, _): (Kept, Destroyed)| (kept.id, kept.version);
+        let (id, before) = replaced.map_or_else(|| (SecretId::random(), 0), known);
         let person = self.0.root.people().find_or_make(people::id_of_owner(&owner.key()))?;
         let version = before.saturating_add(1);
         let bound = Bound { tenant: &owner.tenant, id, name, version, person: Some(&person) };
         let sealed = seal::seal(&self.0.root, &bound, secret)?;
-        Ok((self.write(&bound, sealed, before), Kept { id, version }))
+        let rows = match replaced {
+            Some((_, Destroyed::StaysSo)) => {
+                Commit::new().run(REPLACE, self.replacing(&bound, sealed, before))
+            }
+            _ => self.write(&bound, sealed, before),
+        };
+        Ok((rows, Kept { id, version }))
     }
 
     /// The rows that destroy a secret, if there is one, for a commit that says why.

@@ -147,8 +147,9 @@ impl RootKey {
         let path = data_dir.join(FILE);
         let replaceable = |cause| wrong(&format!("`{}` cannot be replaced", path.display())).because(cause);
         // One at a time: what is read here must still be there when it is replaced.
-        let lock = data_dir.join(format!("{FILE}.lock"));
-        let lock = fs::File::options().create(true).append(true).open(lock).map_err(replaceable)?;
+        let place = data_dir.join(format!("{FILE}.lock"));
+        let lock = fs::File::options().create(true).append(true).open(&place).map_err(replaceable)?;
+        owned_as(&path, &place).map_err(replaceable)?;
         lock.lock().map_err(replaceable)?;
         let mut texts = read(&path)?.ok_or_else(|| wrong("there is no root key in the data folder"))?;
         Self::parse(&texts, data_dir)?;
@@ -161,7 +162,11 @@ impl RootKey {
         let rotated = Self::parse(&texts, data_dir)?;
         let next = data_dir.join(format!("{FILE}.new"));
         let _leftover = fs::remove_file(&next);
-        write_new(&next, &texts).and_then(|()| fs::rename(&next, &path)).map_err(replaceable)?;
+        let replaced = write_new(&next, &texts).and_then(|()| owned_as(&path, &next));
+        if let Err(cause) = replaced.and_then(|()| fs::rename(&next, &path)).and_then(|()| sync(&path)) {
+            let _draft = fs::remove_file(&next);
+            return Err(replaceable(cause));
+        }
         Ok(rotated)
     }
 
@@ -285,7 +290,35 @@ fn write_new(path: &Path, text: &str) -> std::io::Result<()> {
     let draft = path.with_extension(format!("{:032x}", cardea_core::id::random_bits()));
     let written = write_draft(&draft, text).and_then(|()| fs::hard_link(&draft, path));
     let _ = fs::remove_file(&draft);
-    written
+    written.and_then(|()| sync(path))
+}
+
+/// Makes the names in the folder of this file durable.
+#[cfg(unix)]
+fn sync(path: &Path) -> std::io::Result<()> {
+    path.parent().map_or(Ok(()), |folder| fs::File::open(folder)?.sync_all())
+}
+
+#[cfg(not(unix))]
+fn sync(_: &Path) -> std::io::Result<()> {
+    Ok(())
+}
+
+/// Gives a file to whoever owns the other one: what an administrator makes, the service must be able to read.
+#[cfg(unix)]
+fn owned_as(other: &Path, file: &Path) -> std::io::Result<()> {
+    use std::os::unix::fs::{MetadataExt, chown};
+    let Ok(wanted) = fs::metadata(other) else { return Ok(()) }; // told by whoever reads it
+    let is = fs::metadata(file)?;
+    if (is.uid(), is.gid()) == (wanted.uid(), wanted.gid()) {
+        return Ok(());
+    }
+    chown(file, Some(wanted.uid()), Some(wanted.gid()))
+}
+
+#[cfg(not(unix))]
+fn owned_as(_: &Path, _: &Path) -> std::io::Result<()> {
+    Ok(())
 }
 
 fn write_draft(path: &Path, text: &str) -> std::io::Result<()> {

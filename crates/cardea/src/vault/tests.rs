@@ -180,6 +180,25 @@ fn the_root_key_in_the_data_folder_is_made_once_and_for_its_owner_only() {
 
 #[cfg(unix)]
 #[test]
+fn a_key_that_root_adds_stays_the_services_own() {
+    use std::os::unix::fs::{MetadataExt as _, chown};
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("root.key");
+    drop(RootKey::load(&Config::default(), dir.path()).unwrap());
+    if chown(&path, Some(65_534), Some(65_533)).is_err() {
+        println!("SKIPPED: only root gives files away");
+        return;
+    }
+    drop(RootKey::rotate_file(dir.path()).unwrap());
+    for name in ["root.key", "root.key.lock"] {
+        let facts = std::fs::metadata(dir.path().join(name)).unwrap();
+        assert_eq!((facts.uid(), facts.gid()), (65_534, 65_533), "{name}");
+    }
+    assert_eq!(std::fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
+}
+
+#[cfg(unix)]
+#[test]
 fn a_file_whose_last_key_has_no_line_of_its_own_end_takes_another() {
     use std::os::unix::fs::PermissionsExt;
     let dir = tempfile::tempdir().unwrap();

@@ -7,7 +7,11 @@ use std::{
 };
 
 use cardea_store::{Db, DbConfig, db::args};
-use cardea_testkit::world::House;
+use cardea_testkit::{
+    World,
+    world::{House, TENANT},
+};
+use serde_json::json;
 
 use crate::machine::{nothing_is_broken, up, work_is_done, working};
 
@@ -178,4 +182,77 @@ async fn a_root_key_that_is_changed_while_people_work_fails_nobody_and_leaves_no
     let newest = told(&added).split_whitespace().nth(3).unwrap().to_owned();
     assert_eq!(keys, [(newest,)]);
     db.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_revoked_after_a_copy_is_told_by_the_newer_database_once_the_copy_is_back() {
+    let world = World::start().await;
+    let admin = world.person((TENANT, "ada"), &["admin"], &["read"]);
+    drop(world.user("support").asks("What is the status of order 9?").await);
+    let (copy, data) = (world.folder().join("monday"), world.folder().join("data"));
+    let made = run(world.folder(), &["backup", copy.to_str().unwrap()]).await;
+    assert!(made.status.success(), "{}", told(&made));
+    drop(admin.post("/api/v1/revocations", &json!({ "user": "bob" })).await.expect(201));
+    world.app.stop().await;
+
+    // As the guide says: the newer file is kept elsewhere, and the copy takes its place.
+    let newer = world.folder().join("newer");
+    fs::create_dir_all(&newer).unwrap();
+    for name in ["cardea.db", "cardea.db-wal", "cardea.db-shm"] {
+        let _none = fs::rename(data.join(name), newer.join(name));
+    }
+    fs::copy(copy.join("cardea.db"), data.join("cardea.db")).unwrap();
+    let file = newer.join("cardea.db");
+    let here = run(world.folder(), &["audit", "export"]).await;
+    assert!(here.status.success() && !told(&here).contains("token.revoked"), "{}", told(&here));
+    let there = run(world.folder(), &["audit", "export", "--database", file.to_str().unwrap()]).await;
+    let lines = told(&there);
+    let line = lines.lines().find(|line| line.contains("token.revoked")).unwrap_or_default();
+    assert!(there.status.success() && line.contains("bob"), "{lines}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_export_is_proved_also_once_the_log_has_gone_on_and_one_that_was_cut_is_not() {
+    let world = World::start().await;
+    let ann = world.user("support");
+    let points = world.folder().join("data/audit.checkpoints");
+    let file = world.folder().join("export.jsonl");
+    let verify = async |lines: &str| {
+        fs::write(&file, lines).unwrap();
+        run(world.folder(), &["audit", "verify", file.to_str().unwrap()]).await
+    };
+    drop(ann.asks("What is the status of order 9?").await);
+    world.app.observe.checkpoint(&points).await.unwrap();
+    let written = run(world.folder(), &["audit", "export"]).await;
+    let lines = String::from_utf8(written.stdout.clone()).unwrap();
+    drop(ann.asks("What is the status of order 17?").await);
+    world.app.observe.checkpoint(&points).await.unwrap();
+    let proved = verify(&lines).await;
+    assert!(proved.status.success() && told(&proved).contains("proved: "), "{}", told(&proved));
+
+    // Without its last line it may be older, or cut off: that is no alarm, and no proof.
+    let (entries, last) = lines.trim_end().rsplit_once('\n').unwrap();
+    let open = verify(&format!("{entries}\n")).await;
+    assert_eq!(open.status.code(), Some(3), "{}", told(&open));
+    assert!(
+        told(&open).contains("older than the newest checkpoint, or its end was cut off"),
+        "{}",
+        told(&open)
+    );
+    assert!(!told(&open).contains("NOT PROVED"), "{}", told(&open));
+    // Entries were taken out before it.
+    let (fewer, _) = entries.rsplit_once('\n').unwrap();
+    let cut = verify(&format!("{fewer}\n{last}\n")).await;
+    assert!(cut.status.code() == Some(1) && told(&cut).contains("NOT PROVED"), "{}", told(&cut));
+    // Nobody else makes that line.
+    let forged = verify(&format!("{entries}\n{}\n", last.replace("\"at\":1", "\"at\":2"))).await;
+    assert!(forged.status.code() == Some(1) && told(&forged).contains("NOT PROVED"), "{}", told(&forged));
+    // A log that was cut before it was carried out gets no such line.
+    let ends = "UPDATE audit_heads SET seq = seq - 1, link = (SELECT link FROM audit a WHERE a.node = audit_heads.node \
+                AND a.seq = audit_heads.seq - 1)";
+    let last = "DELETE FROM audit WHERE seq = (SELECT MAX(seq) FROM audit)";
+    world.app.db.commit(cardea_store::Commit::new().run(last, args![]).run(ends, args![])).await.unwrap();
+    let written = run(world.folder(), &["audit", "export"]).await;
+    let open = verify(&String::from_utf8(written.stdout).unwrap()).await;
+    assert_eq!(open.status.code(), Some(3), "{}", told(&open));
 }

@@ -42,7 +42,7 @@ pub(super) fn client(url: &str, password: Option<&SecretString>) -> Result<Clien
     if let Some(password) = password {
         settings = settings.set_password(password.expose_secret());
     }
-    let said = said.set_redis_settings(settings);
+    let said = said.set_redis_settings(settings).set_tcp_settings(tcp());
     if !place.starts_with("rediss://") && !place.starts_with("valkeys://") {
         return match roots {
             Some(_) => Err("has `sslrootcert`, which only `rediss://` looks at".to_owned()),
@@ -53,6 +53,20 @@ pub(super) fn client(url: &str, password: Option<&SecretString>) -> Result<Clien
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let trusted = TlsCertificates { client_tls: None, root_cert: roots };
     Client::build_with_tls(said, trusted).map_err(|error| error.to_string())
+}
+
+/// How long what was sent may stay without an acknowledgement before the connection counts as dead.
+#[cfg(target_os = "linux")]
+const DEAD: std::time::Duration = std::time::Duration::from_secs(10);
+
+#[cfg(target_os = "linux")]
+fn tcp() -> redis::io::tcp::TcpSettings {
+    redis::io::tcp::TcpSettings::default().set_user_timeout(DEAD)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn tcp() -> redis::io::tcp::TcpSettings {
+    redis::io::tcp::TcpSettings::default()
 }
 
 fn certificates(file: &str) -> Result<Vec<u8>, String> {

@@ -128,6 +128,10 @@ impl RedisCache {
 
     async fn line(&self) -> Result<MultiplexedConnection, Away> {
         let mut line = self.line.lock().await;
+        // WHY: whoever gives a question up drops it, so nobody else sees that its connection says nothing.
+        if self.wire.fell_silent() {
+            *line = None;
+        }
         if let Some(line) = &*line {
             return Ok(line.clone());
         }

@@ -22,16 +22,27 @@ pub(super) struct Wire {
     patience: Duration,
     away_until: Mutex<Option<Instant>>,
     told: AtomicBool,
+    silent: AtomicBool,
 }
 
 impl Wire {
     pub(super) fn new(patience: Duration) -> Self {
-        Self { patience, away_until: Mutex::new(None), told: AtomicBool::new(false) }
+        Self {
+            patience,
+            away_until: Mutex::new(None),
+            told: AtomicBool::new(false),
+            silent: AtomicBool::new(false),
+        }
     }
 
     /// How long a question waits.
     pub(super) const fn patience(&self) -> Duration {
         self.patience
+    }
+
+    /// True if a question was given up since this was last asked: the connection it went over may be dead.
+    pub(super) fn fell_silent(&self) -> bool {
+        self.silent.swap(false, Ordering::Relaxed)
     }
 
     /// Asks, unless the store was just found to be away.
@@ -55,7 +66,10 @@ impl Wire {
         work: impl Future<Output = Result<T, Away>>,
     ) -> Result<T, Away> {
         let answer = tokio::time::timeout(patience, work).await;
-        let answer = answer.unwrap_or_else(|_| Err(Away("it did not answer in time".to_owned())));
+        let answer = answer.unwrap_or_else(|_| {
+            self.silent.store(true, Ordering::Relaxed);
+            Err(Away("it did not answer in time".to_owned()))
+        });
         let mut away_until = self.away_until.lock().unwrap_or_else(PoisonError::into_inner);
         match &answer {
             Ok(_) => {

@@ -116,8 +116,10 @@ impl Control {
             );
         }
         let event = if refused.is_none() { "approval.decided" } else { "approval.refused" };
+        // WHY no comment: the row keeps it, and it goes with what was said; nothing goes from the log.
+        let comment = self.inner.vault.digest(&comment);
         let detail = json!({ "approval": id, "choice": choice, "digest": approval.digest, "refused": refused,
-                             "args_digest": approval.digest, "roles": caller.roles, "comment": comment });
+                             "args_digest": approval.digest, "roles": caller.roles, "comment_digest": comment });
         let tool = Some(approval.tool.as_str());
         let entry =
             Entry { principal: caller, event, turn: Some(approval.turn), step: None, tool, request, detail };

@@ -11,9 +11,11 @@ use cardea_testkit::{
     World,
     chaos::{ChaosProxy, Weather},
     model::Act,
-    world::User,
+    world::{Say, Service, User},
 };
 use serde_json::{Value, json};
+
+use super::limits::{POLICIES, SLOW};
 
 const ASKED: &str = "How do I reset my password?";
 const REWORDED: &str = "How can I reset my password?";
@@ -76,6 +78,28 @@ async fn a_wrong_answer_from_the_cache_is_found_out_taken_out_and_told() {
         metrics.contains("cardea_cache_checks_total{agent=\"scripted\",result=\"wrong\"} 1"),
         "{metrics}"
     );
+}
+
+#[tokio::test]
+async fn a_check_ends_with_the_conversation_whose_words_it_sends() {
+    let script =
+        [Act::say("Press the button on page 5."), Act::call("demo__look", json!({})), Act::say("never said")];
+    let plan = World::plan().set("CARDEA_CACHE__CHECK__SHARE", "1").model(script).policies(POLICIES);
+    let world = plan.connector(Service::start().await, SLOW).start().await;
+    let late = Say::Late(Duration::from_millis(400), 200, json!({ "page": 7 }));
+    world.service().says("GET /look", [late]);
+    let ann = world.user("support");
+    assert_eq!(layer(&ann, ASKED).await, pair("none", "Press the button on page 5."));
+    let again = ann.asks(REWORDED).await;
+    while world.service().lines().is_empty() {
+        tokio::task::yield_now().await;
+    }
+    drop(ann.delete(&format!("/api/v1/conversations/{}", again.conversation())).await.expect(204));
+    checked(&world).await;
+    assert_eq!(world.model().seen().len(), 2, "deleted words go nowhere");
+    let sql = "SELECT code FROM turns WHERE kind = 'check'";
+    let ended: Vec<(Option<String>,)> = world.app.db.rows(sql, Vec::new()).await.unwrap();
+    assert_eq!(ended, [(Some("cancelled".to_owned()),)]);
 }
 
 #[tokio::test]

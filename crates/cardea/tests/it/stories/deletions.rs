@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use cardea_store::args;
-use cardea_testkit::{World, model::Act};
+use cardea_testkit::{World, model::Act, world::Say};
 use serde_json::json;
 
 use super::{
@@ -17,6 +17,7 @@ async fn left(world: &World) -> Vec<String> {
     let sql = "SELECT prompt FROM turns UNION ALL SELECT COALESCE(receipt, '') FROM turns
                UNION ALL SELECT args FROM steps UNION ALL SELECT COALESCE(outcome, '') FROM steps
                UNION ALL SELECT COALESCE(undo, '') FROM steps
+               UNION ALL SELECT COALESCE(failure, '') FROM turns
                UNION ALL SELECT args FROM approvals UNION ALL SELECT reason FROM approvals
                UNION ALL SELECT COALESCE(comment, '') FROM approvals
                UNION ALL SELECT body FROM events UNION ALL SELECT body FROM messages";
@@ -105,6 +106,36 @@ async fn what_a_turn_has_done_is_taken_back_when_its_conversation_is_deleted() {
     assert_eq!((turn.reply.at("/status"), turn.reply.at("/error/code")), ("unwound", "cancelled"));
     assert_eq!(world.service().came("DELETE /reservations/a1").len(), 1);
     assert_eq!(left(&world).await, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_write_whose_result_holds_personal_data_is_taken_back_when_its_conversation_was_deleted_meanwhile()
+{
+    let world = warehouse(POLICIES, [reserve("book"), Act::say("never said")]).await;
+    let result = json!({ "id": "a1", "told": "charged to 5500 0055 5555 5559" });
+    world.service().says("POST /reservations", [Say::Late(Duration::from_millis(400), 201, result)]);
+    let ann = world.user("support");
+    let delete = async {
+        while world.service().lines().is_empty() {
+            tokio::task::yield_now().await;
+        }
+        let sql = "SELECT conversation FROM turns WHERE id = $1";
+        let (id,): (String,) = world.app.db.row(sql, args![running(&world).await]).await.unwrap().unwrap();
+        ann.delete(&format!("/api/v1/conversations/{id}")).await
+    };
+    let question = "Reserve a book for the card 4111 1111 1111 1111.";
+    let (turn, deleted) = tokio::join!(ann.asks(question), delete);
+    drop(deleted.expect(204));
+    assert_eq!(
+        (turn.reply.at("/status"), turn.reply.at("/error/code")),
+        ("unwound", "cancelled"),
+        "{}",
+        turn.reply.text
+    );
+    assert_eq!(world.service().came("DELETE /reservations/a1").len(), 1);
+    let sql = "SELECT name FROM secrets WHERE name LIKE 'placeholders/%'";
+    let kept: Vec<(String,)> = world.app.db.rows(sql, args![]).await.unwrap();
+    assert_eq!(kept, [], "what stands behind its placeholders is gone with it");
 }
 
 #[tokio::test]

@@ -112,7 +112,7 @@ async fn what_was_approved_and_is_forbidden_since_is_refused_with_the_reason() {
     let approved = told(&audit, "approval.decided");
     assert_eq!(approved["detail"]["roles"], json!(["supervisor"]));
     assert_eq!(approved["detail"]["args_digest"], waits["detail"]["args_digest"]);
-    assert!(approved["detail"]["comment"].is_string());
+    assert!(approved["detail"]["comment_digest"].is_string());
 }
 
 #[tokio::test]

@@ -3,9 +3,15 @@
 use axum::{body::Body, http::Request};
 use cardea_auth::VerifiedClaims;
 use cardea_store::{Commit, args};
-use cardea_testkit::{World, model::Act, world::TENANT};
+use cardea_testkit::{
+    World,
+    model::Act,
+    world::{Say, TENANT},
+};
 use serde_json::json;
 use tower::ServiceExt as _;
+
+use super::undo::{POLICIES, reserve, warehouse};
 
 const CARD: &str = "4111 1111 1111 1111";
 
@@ -282,6 +288,64 @@ async fn an_administrator_who_hangs_up_leaves_nobody_half_erased() {
     };
     tokio::time::timeout(std::time::Duration::from_secs(20), gone).await.expect("to the end");
     world.audit().await.tells(["person.erasing", "person.erased"]);
+}
+
+#[tokio::test]
+async fn the_words_of_services_and_approvers_go_with_what_was_said() {
+    for by in ["conversation", "person"] {
+        let refund = || {
+            Act::call(
+                "ops__process_refund",
+                json!({ "order_id": "ORD-17", "amount": 150, "reason": "goodwill" }),
+            )
+        };
+        let wrong = Act::call("demo__reserve", json!({ "item": "book", "Zebrafish": 1 }));
+        let charge = Act::call("demo__charge", json!({ "amount": 9 }));
+        let said = ["They said no.", "That is no argument."].map(Act::say);
+        let [no, none] = said;
+        let acts = [refund(), no, wrong, none, reserve("book"), charge, Act::say("never said")];
+        let world = warehouse(POLICIES, acts).await;
+        let declined = json!({ "error": "the card of Zebrafish was declined" });
+        world.service().says("POST /charges", [Say::Json(402, declined)]);
+        let stays = json!({ "said": "Zebrafish wants to keep it" });
+        world.service().says("DELETE /reservations/a1", [Say::Json(409, stays)]);
+        let admin = world.person((TENANT, "ada"), &["admin"], &["read"]);
+        let scopes = ["read", "write", "billing:read", "billing:write"];
+        let lou = world.person((TENANT, "lou"), &["support"], &scopes);
+        let first = lou.asks("Refund 150 for order 17, please.").await;
+        let talk = first.conversation().to_owned();
+        let path = format!("/api/v1/approvals/{}", first.approval());
+        let no = json!({ "decision": "reject", "comment": "Zebrafish gets nothing" });
+        drop(world.user("supervisor").post(&path, &no).await.expect(200));
+        drop(first.answers("said no").await);
+        drop(lou.goes_on(&talk, "Reserve a book.").await.answers("no argument").await);
+        let receipt = lou.goes_on(&talk, "Buy the book.").await.ends().await;
+        assert_eq!(
+            receipt["tools"].to_string().matches("Zebrafish").count(),
+            2,
+            "its own user is told: {receipt}"
+        );
+        let before = files_of(&world);
+        assert!(before.is_none_or(|before| holds(&before, "Zebrafish")));
+        match by {
+            "person" => drop(admin.delete("/api/v1/people/lou").await.expect(204)),
+            _ => drop(lou.delete(&format!("/api/v1/conversations/{talk}")).await.expect(204)),
+        }
+        let told = world.audit().await;
+        told.tells(["approval.decided", "step.refused", "step.ended", "step.not_undone", "turn.ended"]);
+        for entry in &told.entries {
+            assert!(!entry.to_string().contains("Zebrafish"), "{by}: {entry}");
+        }
+        let ended = told.entries.iter().rfind(|entry| entry["event"] == "step.ended").unwrap();
+        assert_eq!(
+            (ended["tool"].as_str(), ended["detail"]["status"].as_i64()),
+            (Some("demo__charge"), Some(402))
+        );
+        assert_eq!(ended["detail"]["reason_digest"].as_str().map(str::len), Some(64), "{ended}");
+        let sql = "SELECT COUNT(*) FROM turns WHERE failure LIKE '%Zebrafish%'";
+        assert_eq!(world.app.db.row::<(i64,)>(sql, args![]).await.unwrap(), Some((0,)), "{by}");
+        assert!(files_of(&world).is_none_or(|after| !holds(&after, "Zebrafish")), "{by}: in the file");
+    }
 }
 
 #[tokio::test]

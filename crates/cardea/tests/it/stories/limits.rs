@@ -10,7 +10,7 @@ use cardea_testkit::{
 use rmcp::model::CallToolRequestParams;
 use serde_json::{Value, json};
 
-const SLOW: &str = r#"
+pub(super) const SLOW: &str = r#"
 [connector]
 name = "demo"
 base = "BASE"
@@ -32,7 +32,7 @@ sends_outside  = false
 limit          = { timeout = "1min" }
 "#;
 
-const POLICIES: &str = r#"
+pub(super) const POLICIES: &str = r#"
 @id("support-may") @reason("support may.")
 permit (principal in Role::"support", action, resource in Server::"demo");
 "#;

@@ -10,7 +10,15 @@ use cardea::{
 };
 use cardea_auth::VerifiedClaims;
 use cardea_store::{Commit, CommitError};
-use cardea_testkit::{World, history::leaks, model::Act, world::TENANT};
+use cardea_testkit::{
+    World,
+    history::leaks,
+    model::Act,
+    world::{Say, TENANT},
+};
+use serde_json::json;
+
+use super::undo::{POLICIES, reserve, states, warehouse};
 
 const FIRST: &str = "4111 1111 1111 1111";
 const SECOND: &str = "5500 0055 5555 5559";
@@ -123,6 +131,20 @@ async fn what_a_tool_makes_the_model_write_into_an_address_does_not_come_back_th
     assert_eq!(open.text.matches("DE89").count(), 2, "in the question and once in the answer: {}", open.text);
     let second = world.user("support").asks("My account is DE89 3704 0044 0532 0130 00.").await;
     second.answers("Done. [REMOVED_1] Bye.").await;
+}
+
+#[tokio::test]
+async fn what_a_service_has_done_is_told_where_the_placeholders_of_its_answer_cannot_be_kept() {
+    let world = warehouse(POLICIES, [reserve("book"), Act::say("It is reserved.")]).await;
+    let result = json!({ "id": "a1", "told": "charged to 5500 0055 5555 5559" });
+    world.service().says("POST /reservations", [Say::Json(201, result)]);
+    // Where the keys of people lie, nothing can be made.
+    let people = world.folder().join("data/people");
+    let _gone = fs::remove_dir_all(&people);
+    fs::write(&people, "").unwrap();
+    let receipt = world.user("support").asks("Reserve a book.").await.answers("reserved").await;
+    assert_eq!(states(&receipt), ["done"], "{receipt}");
+    assert!(world.model().seen()[1].body.to_string().contains("[CARD_1]"), "it is masked all the same");
 }
 
 #[tokio::test]
