@@ -130,7 +130,7 @@ pub(super) async fn tool_call(run: Run<'_>, turn: &mut Turn, mut call: ToolCall)
     let step = trace.time("intent", app.turns.start(turn, wish.start(Some(&decision)))).await?; // journal and audit intent
     let cache = app.context.cache();
     let tags = tool.tags(&wish.call.arguments);
-    let used = ToolUse::new((caller, agent.name.as_str()), tool.spec(), &wish.call, tags);
+    let used = ToolUse::new((caller, agent.name.as_str()), tool.spec(), tool.origin(), &wish.call, tags);
     let kept = if turn.kind() == Kind::Check { None } else { cache.tool(&used).await };
     let Acted { outcome, way } = match kept {
         Some((kept, until)) => {

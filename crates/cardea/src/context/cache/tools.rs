@@ -25,6 +25,8 @@ pub struct ToolUse<'a> {
     pub user: (&'a Principal, &'a str),
     /// The tool.
     pub tool: &'a ToolSpec,
+    /// What its results come from: with another connector's file or at another address they are others.
+    pub origin: &'a str,
     /// The call.
     pub call: &'a ToolCall,
     /// Its tags, filled from the arguments.
@@ -39,10 +41,11 @@ impl<'a> ToolUse<'a> {
     pub fn new(
         user: (&'a Principal, &'a str),
         tool: &'a ToolSpec,
+        origin: &'a str,
         call: &'a ToolCall,
         tags: Vec<String>,
     ) -> Self {
-        Self { user, tool, call, tags, asked_at: OnceLock::new() }
+        Self { user, tool, origin, call, tags, asked_at: OnceLock::new() }
     }
 
     /// Where the result is kept; `None` if it is not.
@@ -55,7 +58,7 @@ impl<'a> ToolUse<'a> {
             }),
             Sharing::Tenant => json!({ "tenant": user.tenant }),
         };
-        let tool = json!({ "tool": self.tool.name, "schema": self.tool.input_schema });
+        let tool = json!({ "tool": self.tool.name, "schema": self.tool.input_schema, "origin": self.origin });
         let place = digest("tool place", [canonical(&whose).as_bytes(), canonical(&tool).as_bytes()]);
         let arguments = canonical(&Value::Object(self.call.arguments.clone()));
         Some((Place(place), Key(digest("tool key", [place.as_slice(), arguments.as_bytes()]))))
