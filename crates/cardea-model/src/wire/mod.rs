@@ -126,8 +126,9 @@ impl Format {
         let error = told.get("error").unwrap_or(told);
         let message = error.get("message").and_then(Value::as_str).or(error.as_str()).unwrap_or("no message");
         let mut trouble = Trouble::of_status(status);
-        if trouble == Trouble::Rejected && is_about_length(error, message) {
-            trouble = Trouble::TooLong;
+        if trouble == Trouble::Rejected {
+            trouble =
+                if is_about_length(error, message) { Trouble::TooLong } else { of_account(error, message) };
         }
         // WHY: several providers repeat a part of the key in this message.
         let message = match trouble {
@@ -138,6 +139,21 @@ impl Format {
         let hint = if self == Self::Gemini { gemini::retry_hint(error) } else { None };
         Failure::new(trouble, format!("status {status}: {message}")).after(hint)
     }
+}
+
+/// Two providers tell of an account and of a key with the status of a bad request: Anthropic of one without credit, only by
+/// words, and Gemini of a key that is none.
+fn of_account(error: &Value, message: &str) -> Trouble {
+    let details = error.get("details").and_then(Value::as_array);
+    if details.is_some_and(|details| details.iter().any(|detail| text(detail, "reason") == "API_KEY_INVALID"))
+    {
+        return Trouble::Key;
+    }
+    let refused = text(error, "type") == "invalid_request_error";
+    if refused && message.to_lowercase().contains("credit balance is too low") {
+        return Trouble::Unpaid;
+    }
+    Trouble::Rejected
 }
 
 /// Providers tell a too long transcript only by words.
