@@ -185,7 +185,7 @@ pub(super) fn called(app: &App, turn: &Turn, step: &Step) {
 
 /// Screens the arguments of a call, and takes them out of it if they are refused: such a call is not made, so nobody needs
 /// them any more.
-fn screen(run: Run<'_>, call: &mut ToolCall) -> Result<Vec<String>, Refused> {
+pub(super) fn screen(run: Run<'_>, call: &mut ToolCall) -> Result<Vec<String>, Refused> {
     let screened = run.app.control.screen_arguments(run.guard(), call);
     if let Err(refused) = &screened {
         call.arguments = refused.withheld();
