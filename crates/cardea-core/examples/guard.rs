@@ -180,7 +180,7 @@ fn tails_and_masks(engine: &Engine) -> Outcome {
     let masked = engine.scan_in(&text, Surface::User, &mut masks);
     told("40,000 different addresses", &text, before, masked.findings.len())?;
     let (before, masked) = (cpu()?, masked.text.to_string());
-    told("and their way back", &masked, before, masks.originals.restore(&masked, |_| true).len())
+    told("and their way back", &masked, before, masks.originals().restore(&masked, |_| true).len())
 }
 
 #[expect(clippy::cast_precision_loss, reason = "figures for people")]

@@ -102,7 +102,7 @@ pub(super) fn connector(root: &Node, manifest: Manifest) -> Result<Connector, Ve
     let operations: Vec<Operation> = made.into_iter().map(|(_, (operation, ..))| operation).collect();
     let mut bases: Vec<Base> = operations.iter().map(|operation| operation.request.base.clone()).collect();
     bases.dedup();
-    Ok(Connector { name: service.name, hosts: service.hosts, auth, bases, operations })
+    Ok(Connector { name: service.name, hosts: service.hosts, auth, bases, operations, digest: String::new() })
 }
 
 /// True for the name of a connector or an operation: both stand in the name of a tool.

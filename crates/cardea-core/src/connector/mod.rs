@@ -21,6 +21,7 @@ mod secret;
 use std::collections::BTreeMap;
 
 use crate::{
+    canonical::sha256_hex,
     form::{self, Problem},
     journal::Repeatable,
     saga::Undo,
@@ -52,6 +53,8 @@ pub struct Connector {
     pub bases: Vec<Base>,
     /// What can be done there, in the order of the file.
     pub operations: Vec<Operation>,
+    /// A digest of the file: what it gave under another one it may not give any more.
+    pub digest: String,
 }
 
 /// One thing that can be done, checked.
@@ -113,7 +116,8 @@ impl Connector {
     pub fn parse(text: &str) -> Result<Self, Vec<Problem>> {
         let root = form::parse(text)?;
         let manifest: Manifest = form::read(&root)?;
-        check::connector(&root, manifest)
+        let digest = sha256_hex(text.as_bytes());
+        check::connector(&root, manifest).map(|connector| Self { digest, ..connector })
     }
 
     /// Plays the examples of all operations: what is otherwise than they say, with places.

@@ -26,6 +26,16 @@ const GROUPED: [&str; 2] = ["CARD", "IBAN"];
 /// Longest placeholder that is looked for when restoring, in bytes.
 const LONGEST: usize = 64;
 
+/// How many bytes of JSON a text takes.
+fn stored(text: &str) -> usize {
+    let escaped = text.bytes().map(|byte| match byte {
+        b'"' | b'\\' | b'\n' | b'\r' | b'\t' | 0x08 | 0x0c => 2,
+        0..0x20 => 6,
+        _ => 1,
+    });
+    escaped.sum::<usize>().saturating_add(2)
+}
+
 /// Digest → number, for each label.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -79,17 +89,25 @@ impl Placeholders {
     /// number are parted.
     #[must_use]
     pub fn name(&mut self, label: &str, value: &str) -> String {
+        self.number(label, value, |_, _| true).unwrap_or_else(|| format!("[{label}]"))
+    }
+
+    /// The placeholder for a value, or none if it is a new one that gets no number. Whether it may have one is asked
+    /// with the placeholder that it would be and the bytes that its number takes when it is stored.
+    fn number(&mut self, label: &str, value: &str, may: impl FnOnce(&str, usize) -> bool) -> Option<String> {
         let digest = self.digest(label, value);
         if let Some(at) = self.places.get(label).and_then(|places| places.get(&digest)) {
-            return format!("[{label}_{}]", at.saturating_add(1));
+            return Some(format!("[{label}_{}]", at.saturating_add(1)));
         }
-        let known = self.numbers.0.entry(label.to_owned()).or_default();
-        if known.len() >= MOST_PER_LABEL {
-            return format!("[{label}]");
+        let known = self.numbers.0.get(label).map_or(0, Vec::len);
+        let name = format!("[{label}_{}]", known.saturating_add(1));
+        let list = if known == 0 { stored(label).saturating_add("[],:".len()) } else { 0 };
+        if known >= MOST_PER_LABEL || !may(&name, list.saturating_add(stored(&digest)).saturating_add(1)) {
+            return None;
         }
-        self.places.entry(label.to_owned()).or_default().insert(digest.clone(), known.len());
-        known.push(digest);
-        format!("[{label}_{}]", known.len())
+        self.places.entry(label.to_owned()).or_default().insert(digest.clone(), known);
+        self.numbers.0.entry(label.to_owned()).or_default().push(digest);
+        Some(name)
     }
 
     fn digest(&self, label: &str, value: &str) -> String {
@@ -213,21 +231,69 @@ impl std::fmt::Debug for Originals {
 /// What masking needs from the caller: names that last for a conversation, and the way back.
 #[derive(Debug, Clone)]
 pub struct Masks {
-    /// Numbers of placeholders. May be stored with the conversation.
-    pub names: Placeholders,
-    /// Values behind placeholders. Only in memory, or sealed.
-    pub originals: Originals,
+    names: Placeholders,
+    originals: Originals,
+    /// How many bytes both take as they are stored.
+    size: usize,
+    /// A value had no place any more.
+    full: bool,
 }
 
 impl Masks {
+    /// Most bytes that both take as they are stored, so that a vault can seal them as one secret. Values for which there
+    /// is no place become a bare `[LABEL]`, never restored.
+    ///
+    /// WHY: what is not stored has no number in the next turn, which would give it to another value.
+    pub const MOST_BYTES: usize = 64 * 1024 - 64;
+
     /// For a new conversation.
     #[must_use]
     pub fn new(key: &[u8; 32]) -> Self {
-        Self { names: Placeholders::new(key), originals: Originals::new() }
+        let size = "{}{}".len();
+        Self { names: Placeholders::new(key), originals: Originals::new(), size, full: false }
     }
 
-    pub(super) fn put(&mut self, label: &str, value: &str) -> String {
-        let name = self.names.name(label, value);
+    /// For a conversation that goes on.
+    #[must_use]
+    pub fn of(names: Placeholders, originals: Originals) -> Self {
+        let size = names.store().len().saturating_add(originals.to_bytes().len());
+        Self { names, originals, size, full: false }
+    }
+
+    /// Numbers of placeholders. May be stored with the conversation.
+    #[must_use]
+    pub fn names(&self) -> &Placeholders {
+        &self.names
+    }
+
+    /// Values behind placeholders. Only in memory, or sealed.
+    #[must_use]
+    pub fn originals(&self) -> &Originals {
+        &self.originals
+    }
+
+    /// True if any value was masked, also one that had no place.
+    #[must_use]
+    pub fn any(&self) -> bool {
+        self.full || !self.originals.is_empty()
+    }
+
+    /// The placeholder for a value, which it remembers.
+    pub fn put(&mut self, label: &str, value: &str) -> String {
+        let size = &mut self.size;
+        let named = self.names.number(label, value, |name, bytes| {
+            let original = stored(name).saturating_add(stored(value)).saturating_add(":,".len());
+            let grown = size.saturating_add(bytes).saturating_add(original);
+            let fits = grown <= Self::MOST_BYTES;
+            if fits {
+                *size = grown;
+            }
+            fits
+        });
+        let Some(name) = named else {
+            self.full = true;
+            return format!("[{label}]");
+        };
         self.originals.keep(&name, value);
         name
     }
@@ -272,6 +338,42 @@ mod tests {
         let again = Originals::from_bytes(&originals.to_bytes()).unwrap();
         assert_eq!(again.len(), 2);
         assert_eq!(format!("{again:?}"), "Originals(2 values)");
+    }
+
+    #[test]
+    fn nothing_gets_a_number_for_which_there_is_no_place_in_what_is_stored() {
+        let mut masks = Masks::new(KEY);
+        let labels = ["CARD", "KEY", "a \"label\"\n"];
+        let text = |number: usize| format!("value {number}, \"with\"\t\u{1}\\ and é");
+        let put = |masks: &mut Masks, number: usize| {
+            let label = labels[number % labels.len()];
+            (label, masks.put(label, &text(number)))
+        };
+        let stored = |masks: &Masks| masks.names().store().len() + masks.originals().to_bytes().len();
+        let full = (0..).find(|number| {
+            let (label, name) = put(&mut masks, *number);
+            assert!(stored(&masks) <= Masks::MOST_BYTES, "at {number}");
+            name == format!("[{label}]")
+        });
+        let full = full.unwrap();
+        assert!(stored(&masks) + 120 > Masks::MOST_BYTES, "{} of {full}", stored(&masks));
+        assert_eq!(
+            (full, masks.put("CARD", &text(0))),
+            (full, "[CARD_1]".to_owned()),
+            "a known one keeps its own"
+        );
+        let names = Placeholders::load(KEY, &masks.names().store()).unwrap();
+        let mut again = Masks::of(names, Originals::from_bytes(&masks.originals().to_bytes()).unwrap());
+        assert_eq!(again.put("CARD", "one more, a long one: 4111 1111 1111 1111"), "[CARD]");
+        assert_eq!(again.originals().len(), full);
+        assert_eq!(again.originals().restore("[CARD], [CARD_1]", |_| true), format!("[CARD], {}", text(0)));
+    }
+
+    #[test]
+    fn a_value_that_is_longer_than_all_that_is_stored_is_masked_all_the_same() {
+        let mut masks = Masks::new(KEY);
+        assert_eq!(masks.put("KEY", &"x".repeat(Masks::MOST_BYTES)), "[KEY]");
+        assert!(masks.any() && masks.originals().is_empty());
     }
 
     fn opened(text: &str) -> String {

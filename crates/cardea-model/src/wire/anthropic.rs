@@ -153,6 +153,7 @@ pub(super) fn event(assembly: &mut Assembly, blocks: &mut Blocks, event: &Event)
         "message_start" => {
             let usage = data.pointer("/message/usage").unwrap_or(&Value::Null);
             read_input(assembly, usage);
+            assembly.begun_only = true;
         }
         "content_block_start" => {
             let block = data.get("content_block").unwrap_or(&Value::Null);
@@ -185,7 +186,9 @@ pub(super) fn event(assembly: &mut Assembly, blocks: &mut Blocks, event: &Event)
             if usage.get("input_tokens").is_some_and(Value::is_u64) {
                 read_input(assembly, usage);
             }
-            assembly.usage.output = count(usage, "output_tokens");
+            if let Some(output) = usage.get("output_tokens").and_then(Value::as_u64) {
+                (assembly.usage.output, assembly.begun_only) = (output, false);
+            }
             stopped(assembly, data.get("delta").map_or("", |delta| text(delta, "stop_reason")));
         }
         "message_stop" => return assembly.done(),

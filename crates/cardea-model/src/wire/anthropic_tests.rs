@@ -100,6 +100,40 @@ fn text_calls_and_both_halves_of_the_usage_are_read() {
 }
 
 #[test]
+fn an_answer_is_not_paid_by_the_count_of_its_start() {
+    let long = json!({ "type": "text_delta", "text": "word ".repeat(400) });
+    let said = [vec![started(10)], block(0, json!({ "type": "text", "text": "" }), &[long])].concat();
+    let mut decoder = Format::Anthropic.decoder(&prompt());
+    for event in &said {
+        let data = event.to_string();
+        decoder.push(&Event { data, ..Event::default() }).unwrap();
+    }
+    assert!(decoder.finish().is_err());
+    let estimated = Usage { input: 17, cached_input: 5, output: 500 };
+    assert_eq!(decoder.spent(), estimated, "four bytes are a token where the answer breaks off");
+    let used = |end: Value| {
+        let events = [said.clone(), vec![end, json!({ "type": "message_stop" })]].concat();
+        match read(Format::Anthropic, &stream(&events)).unwrap().pop() {
+            Some(ModelEvent::End { usage, .. }) => usage,
+            other => panic!("{other:?}"),
+        }
+    };
+    let stop = json!({ "stop_reason": "end_turn" });
+    let uncounted = json!({ "type": "message_delta", "delta": stop });
+    assert_eq!(used(uncounted), estimated, "and where nothing is counted at its end");
+    let counted = json!({ "type": "message_delta", "delta": stop, "usage": { "output_tokens": 30 } });
+    assert_eq!(used(counted), Usage { output: 30, ..estimated }, "the count at the end is the provider's");
+    let twice = json!({ "type": "message_delta", "delta": {}, "usage": { "output_tokens": 30 } });
+    let events = [said.clone(), vec![twice, json!({ "type": "message_delta", "delta": stop })]].concat();
+    let end = json!({ "type": "message_stop" });
+    let last = read(Format::Anthropic, &stream(&[events, vec![end]].concat())).unwrap().pop();
+    assert_eq!(
+        last,
+        Some(ModelEvent::End { finish: Finish::Stop, usage: Usage { output: 30, ..estimated } })
+    );
+}
+
+#[test]
 fn cut_broken_and_refused_answers_are_told_apart() {
     let text = block(0, json!({ "type": "text", "text": "so" }), &[]);
     let trouble = |events: &[Value]| read(Format::Anthropic, &stream(events)).unwrap_err().trouble;

@@ -114,6 +114,40 @@ impl<'de: 'a, 'a> Wanted<'de> for Cow<'a, str> {
     }
 }
 
+/// What is said: a text, or the text of all parts of a list that are text. Others (thoughts, references) are no part of the
+/// answer.
+#[derive(Debug, Default)]
+pub(super) struct Content<'a>(pub(super) Cow<'a, str>);
+
+#[derive(Debug, Default, Deserialize)]
+struct Part<'a> {
+    #[serde(default, borrow)]
+    r#type: Lenient<Cow<'a, str>>,
+    #[serde(default, borrow)]
+    text: Lenient<Cow<'a, str>>,
+}
+
+impl<'de: 'a, 'a> Wanted<'de> for Content<'a> {
+    fn text(text: &'de str) -> Self {
+        Self(Cow::Borrowed(text))
+    }
+
+    fn copied(text: &str) -> Self {
+        Self(Cow::Owned(text.to_owned()))
+    }
+
+    fn list<A: SeqAccess<'de>>(mut list: A) -> Result<Self, A::Error> {
+        let mut all = String::new();
+        while let Some(Lenient(Object(part))) = list.next_element::<Lenient<Object<Part<'de>>>>()? {
+            let Part { r#type, text } = part.unwrap_or_default();
+            if matches!(&*r#type.0, "text" | "") {
+                all.push_str(&text.0);
+            }
+        }
+        Ok(Self(Cow::Owned(all)))
+    }
+}
+
 /// A count; what is negative or broken is none.
 impl Wanted<'_> for Option<u64> {
     fn count(count: u64) -> Self {

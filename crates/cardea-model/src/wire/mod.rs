@@ -126,8 +126,9 @@ impl Format {
         let error = told.get("error").unwrap_or(told);
         let message = error.get("message").and_then(Value::as_str).or(error.as_str()).unwrap_or("no message");
         let mut trouble = Trouble::of_status(status);
-        if trouble == Trouble::Rejected && is_about_length(error, message) {
-            trouble = Trouble::TooLong;
+        if trouble == Trouble::Rejected {
+            trouble =
+                if is_about_length(error, message) { Trouble::TooLong } else { of_account(error, message) };
         }
         // WHY: several providers repeat a part of the key in this message.
         let message = match trouble {
@@ -138,6 +139,21 @@ impl Format {
         let hint = if self == Self::Gemini { gemini::retry_hint(error) } else { None };
         Failure::new(trouble, format!("status {status}: {message}")).after(hint)
     }
+}
+
+/// Two providers tell of an account and of a key with the status of a bad request: Anthropic of one without credit, only by
+/// words, and Gemini of a key that is none.
+fn of_account(error: &Value, message: &str) -> Trouble {
+    let details = error.get("details").and_then(Value::as_array);
+    if details.is_some_and(|details| details.iter().any(|detail| text(detail, "reason") == "API_KEY_INVALID"))
+    {
+        return Trouble::Key;
+    }
+    let refused = text(error, "type") == "invalid_request_error";
+    if refused && message.to_lowercase().contains("credit balance is too low") {
+        return Trouble::Unpaid;
+    }
+    Trouble::Rejected
 }
 
 /// Providers tell a too long transcript only by words.
@@ -235,6 +251,8 @@ pub(crate) struct Assembly {
     calls: Vec<Partial>,
     pub(crate) finish: Option<Finish>,
     pub(crate) usage: Usage,
+    /// What was counted as written is only what there was at the start.
+    pub(crate) begun_only: bool,
     /// About as many tokens were sent.
     sent: u64,
     /// Bytes of the answer, calls included.
@@ -255,6 +273,7 @@ impl Assembly {
             calls: Vec::new(),
             finish: None,
             usage: Usage::default(),
+            begun_only: false,
             sent: prompt.tokens(),
             written: 0,
             ended: false,
@@ -358,16 +377,30 @@ impl Assembly {
     /// What the provider counted. A server that counts nothing would make every budget endless: then it is estimated.
     fn used(&self) -> Usage {
         let counted = self.counted();
-        if counted.total() > 0 {
-            return counted;
+        if counted.total() == 0 {
+            return Usage { input: self.sent, cached_input: 0, output: self.estimated() };
         }
-        Usage { input: self.sent, cached_input: 0, output: (self.written as u64).div_ceil(4) }
+        if self.begun_only {
+            Usage { output: counted.output.max(self.estimated()), ..counted }
+        } else {
+            counted
+        }
+    }
+
+    /// About as many tokens were written.
+    fn estimated(&self) -> u64 {
+        (self.written as u64).div_ceil(4)
     }
 
     /// The same of an answer that did not end well: nothing, unless it was counted or has begun.
     fn spent(&self) -> Usage {
         let begun = self.written > 0 || !self.calls.is_empty();
-        if begun { self.used() } else { self.counted() }
+        if !begun {
+            return self.counted();
+        }
+        let used = self.used();
+        // WHY: a count that came before the end says nothing of what was written after it.
+        Usage { output: used.output.max(self.estimated()), ..used }
     }
 
     /// What the provider says that it counted, unless that cannot be.

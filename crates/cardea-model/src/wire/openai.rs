@@ -1,8 +1,9 @@
 //! `/chat/completions`: OpenAI's format, as the many servers that copied it really speak it.
 //!
 //! Accepted beside the documented form: a usage that comes with the last piece, before it or not at all; calls
-//! without index or id; arguments as an object; the older `function_call`; a whole document where a stream was asked
-//! for; a stream that ends after `finish_reason` without `[DONE]`, or at `[DONE]` without `finish_reason`.
+//! without index or id; arguments as an object; content as a list of parts; the older `function_call`; a whole document
+//! where a stream was asked for; a stream that ends after `finish_reason` without `[DONE]`, or at `[DONE]` without
+//! `finish_reason`.
 
 use std::borrow::Cow;
 
@@ -16,7 +17,7 @@ use serde_json::{Value, json};
 
 use super::{
     Assembly, ToolNames, WireRequest, kind,
-    lenient::{Arguments, Lenient, List, Object, there},
+    lenient::{Arguments, Content, Lenient, List, Object, there},
     text,
     transcript::{Part, ToolResult, placed},
 };
@@ -240,7 +241,7 @@ struct Choice<'a> {
 #[derive(Debug, Default, Deserialize)]
 struct Delta<'a> {
     #[serde(default, borrow)]
-    content: Lenient<Cow<'a, str>>,
+    content: Lenient<Content<'a>>,
     #[serde(default, borrow)]
     refusal: Lenient<Cow<'a, str>>,
     #[serde(default, borrow)]
@@ -307,7 +308,7 @@ fn take(assembly: &mut Assembly, chunk: Chunk<'_>) -> Result<(), Failure> {
         return Ok(());
     };
     let delta = choice.delta.0.0.or(choice.message.0.0).unwrap_or_default();
-    assembly.text(&delta.content.0);
+    assembly.text(&delta.content.0.0);
     assembly.refusal(&delta.refusal.0);
     for piece in delta.tool_calls.0.0.into_iter().flatten() {
         let CallPiece { index, id, function, name, arguments } = piece.0.unwrap_or_default();

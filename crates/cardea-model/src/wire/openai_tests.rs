@@ -135,6 +135,29 @@ fn what_real_servers_do_otherwise_is_understood() {
 }
 
 #[test]
+fn content_that_is_a_list_of_parts_is_their_text() {
+    let parts = |text: &str| {
+        json!([
+            { "type": "thinking", "thinking": [{ "type": "text", "text": "hm" }], "text": "let me see" },
+            { "type": "text", "text": text }, 7, { "type": "reference", "reference_ids": [1] },
+            { "type": "text", "text": " \"Ann\"" }, { "text": "." }, { "type": "text", "text": null },
+        ])
+    };
+    let piece = |text: &str, finish: Value| chunk(json!({ "content": parts(text) }), finish);
+    let streamed =
+        stream(&[piece("Hello", Value::Null), piece(" and", Value::Null), piece("bye", json!("stop"))]);
+    let events = read(Format::OpenAi, &streamed).unwrap();
+    let told = ["Hello \"Ann\".", " and \"Ann\".", "bye \"Ann\"."].map(said);
+    assert_eq!(events[..3], told);
+    assert!(matches!(events[3], ModelEvent::End { finish: Finish::Stop, .. }), "{events:?}");
+
+    let mut decoder = Format::OpenAi.decoder(&prompt());
+    let message = json!({ "message": { "content": parts("Hello") }, "finish_reason": "stop" });
+    decoder.whole(json!({ "choices": [message] }).to_string().as_bytes()).unwrap();
+    assert_eq!(decoder.pop(), Some(said("Hello \"Ann\".")));
+}
+
+#[test]
 fn calls_that_all_say_index_zero_are_told_apart_by_their_ids() {
     let piece = |id: &str, name: &str, arguments: &str| json!({ "index": 0, "id": id, "function": { "name": name, "arguments": arguments } });
     let expected = vec![

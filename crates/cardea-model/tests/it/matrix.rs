@@ -43,6 +43,14 @@ fn status(status: u16, body: &str) -> Vec<Act> {
     vec![Act::Status(status, None, body.to_owned())]
 }
 
+/// What Anthropic says of an account without credit.
+const BROKE: &str = r#"{"type":"error","error":{"type":"invalid_request_error","message":
+    "Your credit balance is too low to access the API. Please buy more."}}"#;
+
+/// What Gemini says of a key that is none.
+const DEAD: &str = r#"[{"error":{"code":400,"message":"API key not valid.","status":"INVALID_ARGUMENT","details":
+    [{"@type":"x.example/Help"},{"@type":"type.googleapis.com/google.rpc.ErrorInfo","reason":"API_KEY_INVALID"}]}}]"#;
+
 #[expect(clippy::too_many_lines, reason = "a table")]
 fn cases() -> Vec<Case> {
     use Code::{Misconfigured, ModelFailed, ModelSilent, TooLarge};
@@ -134,6 +142,8 @@ fn cases() -> Vec<Case> {
         ),
         case("401", status(401, error), Fails(Misconfigured, true), SOON, 1),
         case("402: no credit left", status(402, error), Fails(Misconfigured, true), SOON, 1),
+        case("400: no credit left", status(400, BROKE), Fails(Misconfigured, true), SOON, 1),
+        case("400: a dead key", status(400, DEAD), Fails(Misconfigured, true), SOON, 1),
         case("404", status(404, error), Fails(Misconfigured, true), SOON, 1),
         // cut
         case(

@@ -52,6 +52,8 @@ pub struct Tool {
     tokens: u64,
     /// A guardrail has warned of what it says of itself.
     warned: bool,
+    /// A digest of where it lives and how it is described there.
+    made_of: String,
 }
 
 impl Tool {
@@ -71,7 +73,17 @@ impl Tool {
         let schema =
             jsonschema::validator_for(&spec.input_schema).map_err(|error| unusable(&error.to_string()))?;
         let tokens = tokens(&spec);
-        Ok(Self { spec, schema, effort, source, repeatable, undo: None, tokens, warned: false })
+        Ok(Self {
+            spec,
+            schema,
+            effort,
+            source,
+            repeatable,
+            undo: None,
+            tokens,
+            warned: false,
+            made_of: String::new(),
+        })
     }
 
     /// What offering it costs, in tokens (an estimate).
@@ -83,6 +95,18 @@ impl Tool {
     /// The same, with a guardrail's warning of what it says of itself.
     pub(super) fn warned(self) -> Self {
         Self { warned: true, ..self }
+    }
+
+    /// The same, with a digest of what it is made of beside what callers see: the connector's file, or the server's
+    /// address and its own words.
+    pub(super) fn made_of(self, digest: &str) -> Self {
+        Self { made_of: digest.to_owned(), ..self }
+    }
+
+    /// Changes with what its results come from.
+    #[must_use]
+    pub fn origin(&self) -> &str {
+        &self.made_of
     }
 
     /// True if a guardrail has warned of what it says of itself: a turn in which it is offered is tainted.
@@ -254,6 +278,7 @@ impl Catalog {
         }
         for tool in catalog.tools.values() {
             hash.update(serde_json::to_string(tool.spec()).unwrap_or_default().as_bytes());
+            hash.update(tool.made_of.as_bytes());
             hash.update(b"\n");
         }
         catalog.version = hex(hash.finish().as_ref().get(..8).unwrap_or_default());

@@ -35,6 +35,7 @@ const PAUSE: Duration = Duration::from_millis(200);
 /// One service.
 pub(super) struct Http {
     name: String,
+    digest: String,
     auth: Auth,
     /// The installation's own secret; a tenant's sealed one goes before it.
     secret: Option<SecretString>,
@@ -76,7 +77,8 @@ impl Http {
             .into_iter()
             .map(|operation| (operation.spec.name.clone(), operation))
             .collect();
-        Self { name: connector.name, auth: connector.auth, secret, egress, operations, way }
+        let Connector { name, digest, auth, .. } = connector;
+        Self { name, digest, auth, secret, egress, operations, way }
     }
 
     /// Its operations as tools.
@@ -86,7 +88,8 @@ impl Http {
     pub(super) fn tools(&self) -> Result<Vec<Tool>> {
         let source = Source::Http { connector: self.name.clone() };
         let tool = |operation: &Operation| {
-            let mut tool = Tool::new(operation.spec.clone(), source.clone(), operation.repeatable)?;
+            let mut tool = Tool::new(operation.spec.clone(), source.clone(), operation.repeatable)?
+                .made_of(&self.digest);
             operation.undo.iter().for_each(|undo| tool.undo_with(undo.clone()));
             Ok(tool)
         };

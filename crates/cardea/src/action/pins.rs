@@ -296,7 +296,7 @@ fn once(server: &str, mut tools: Vec<WireTool>) -> Vec<WireTool> {
 }
 
 /// Everything of a tool that a model, a person or Cardea goes by.
-fn said(tool: &WireTool) -> Value {
+pub(super) fn said(tool: &WireTool) -> Value {
     json!({
         "name": tool.name,
         "title": tool.title,

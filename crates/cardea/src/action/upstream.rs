@@ -14,6 +14,7 @@ use cardea_core::{
     Code, Error, Result,
     id::ToolName,
     journal::Repeatable,
+    pin::Definition,
     policy::taint::SUSPICIOUS,
     principal::Principal,
     saga::Undo,
@@ -33,7 +34,7 @@ use rmcp::{
     transport::streamable_http_client::{StreamableHttpClientTransport, StreamableHttpClientTransportConfig},
 };
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::{
@@ -42,7 +43,7 @@ use super::{
     fault::{Fault, in_time, is_refusal},
     grant::{Grant, Token},
     job::{Acted, Job, Within, not_done},
-    pins::{ABOUT, Pins},
+    pins::{ABOUT, Pins, said},
     result::{self, SAID},
     wire::{Ears, Wire},
 };
@@ -456,7 +457,9 @@ fn import(server: &str, config: &UpstreamConfig, tool: &WireTool) -> Result<Tool
         clears: about.clears,
     };
     let source = Source::Mcp { server: server.to_owned(), name: name.to_owned() };
-    Tool::new(spec, source, if keyed { Repeatable::ByKey } else { Repeatable::No })
+    let made = Tool::new(spec, source, if keyed { Repeatable::ByKey } else { Repeatable::No })?;
+    let origin = Definition::of(&json!([config.url, said(tool)]));
+    Ok(made.made_of(origin.digest()))
 }
 
 /// What the tool's author says of it, if the operator trusts this upstream's word.
@@ -605,6 +608,20 @@ mod tests {
         for hints in [read(), adds()] {
             assert_eq!(told(&stranger, hints, none()), (Effect::Destructive, true, false, Repeatable::No));
         }
+    }
+
+    #[test]
+    fn a_tool_at_another_address_or_described_otherwise_gives_other_results() {
+        let of = |url: &str, said: Value| {
+            let tool = json!({ "name": "t", "inputSchema": { "type": "object" }, "outputSchema": said });
+            let tool = serde_json::from_value(tool).unwrap();
+            import("s", &UpstreamConfig::new(url), &tool).unwrap().origin().to_owned()
+        };
+        let schema = || json!({ "type": "object" });
+        let first = of("https://one.example/mcp", schema());
+        assert_eq!(first, of("https://one.example/mcp", schema()));
+        assert_ne!(first, of("https://two.example/mcp", schema()));
+        assert_ne!(first, of("https://one.example/mcp", json!({ "type": "object", "title": "a" })));
     }
 
     #[test]

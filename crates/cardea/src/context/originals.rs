@@ -1,7 +1,7 @@
 //! What stands behind the placeholders of a conversation: sealed with it, given back to its owner only.
 
 use cardea_core::{
-    Code, Result,
+    Result,
     id::{ConversationId, TenantId},
     message::Message,
     principal::Principal,
@@ -76,18 +76,9 @@ impl Context {
             return Ok(Commit::new());
         };
         let replaced = before.map(|kept| (kept, destroyed));
-        match self.inner.vault.keeping(who, &secret_of(id), replaced, &bytes) {
-            Ok((rows, kept)) => {
-                placeholders.saved(kept);
-                Ok(rows)
-            }
-            // So many values that they fill a secret: the later ones keep their placeholders only until a restart.
-            Err(error) if error.code() == Code::TooLarge => {
-                tracing::warn!("a conversation has more placeholders than can be kept");
-                Ok(Commit::new())
-            }
-            Err(error) => Err(error),
-        }
+        let (rows, kept) = self.inner.vault.keeping(who, &secret_of(id), replaced, &bytes)?;
+        placeholders.saved(kept);
+        Ok(rows)
     }
 
     /// The same for a new question, in the commit that takes hold of its conversation.

@@ -22,7 +22,7 @@ use super::{
 use crate::{
     app::App,
     context::cache::{Lookup, NewAnswer, Reuse},
-    control::{Placeholders, Refused, Requester},
+    control::{Placeholders, Refused, Requester, Screened},
     observe::Trace,
     turn::CacheUse,
 };
@@ -128,7 +128,7 @@ async fn ask(
     app.control.settle(admitted, usage, cost_micros); // the budget pays what was used, whatever comes of it
     let Next { mut calls, finish, refused, .. } = next?;
     let (text, _) = outlet.finish().await?; // guard output; there is no turn to taint
-    calls.iter_mut().try_for_each(|call| screen_call(app, placeholders, call, Surface::Output))?; // and what it asks for
+    calls.iter_mut().try_for_each(|call| screen_asked(app, placeholders, &prompt, call))?; // and what it asks for
     trace.note(|event| event.ending = Some(finish.name()));
     if calls.is_empty() && finish == Finish::Stop && !stand_in && !refused {
         let (micros, taint) = (cost_micros, &BTreeSet::new());
@@ -186,6 +186,22 @@ fn screen_names(app: &App, placeholders: &Placeholders, prompt: &Prompt) -> Resu
         }
     }
     all.into_iter().try_for_each(|name| app.control.screen_name(None, placeholders, name))
+}
+
+/// Screens a call that a model asks for: its arguments, and what else the model can have written. A name that the client
+/// has offered was screened with the offer.
+fn screen_asked(
+    app: &App,
+    placeholders: &Placeholders,
+    prompt: &Prompt,
+    call: &mut ToolCall,
+) -> Result<(), Refused> {
+    let said = |text: &str| app.control.screen_output(None, placeholders, text).map(Screened::into_inner);
+    if !prompt.tools.iter().any(|tool| tool.name.as_str() == call.name) {
+        call.name = said(&call.name)?;
+    }
+    call.id = said(&call.id)?;
+    screen_call(app, placeholders, call, Surface::Output)
 }
 
 /// Screens the arguments of a call that a transcript holds or a model asks for. Where nothing is masked, they go on as

@@ -9,7 +9,10 @@ use cardea_core::{
 };
 use serde_json::{Value, json};
 
-use super::{run::Run, tool_call::called};
+use super::{
+    run::Run,
+    tool_call::{called, screen},
+};
 use crate::{
     action::Selected,
     control::Control,
@@ -36,13 +39,21 @@ pub(super) async fn find_tools(
     let mut call = call.clone();
     let unreadable = call.unreadable();
     drop(call.settle());
-    let call = &call;
-    let (digest, tool) = (Control::digest(caller, call), ToolName::from(FIND_TOOLS));
+    let digest = Control::digest(caller, &call);
+    let screened = screen(run, &mut call); // guardrail: what is held back is not kept either
+    let (call, tool) = (&call, ToolName::from(FIND_TOOLS));
     let start =
         Start { call, tool: &tool, effect: Effect::Read, repeatable: Repeatable::No, digest, decision: None };
     if let Some(wrong) = unreadable {
         app.turns.refuse(turn, start, Code::InvalidArguments, &format!("`{FIND_TOOLS}`: {wrong}.")).await?;
         return Ok(());
+    }
+    match screened {
+        Ok(taint) => turn.taint_with_all(&taint),
+        Err(refused) => {
+            app.turns.refuse(turn, start, &refused.public()).await?;
+            return Ok(());
+        }
     }
     let need: String = call
         .arguments

@@ -131,7 +131,7 @@ pub(super) async fn tool_call(run: Run<'_>, turn: &mut Turn, mut call: ToolCall)
     let step = trace.time("intent", app.turns.start(turn, wish.start(Some(&decision)))).await?; // journal and audit intent
     let cache = app.context.cache();
     let tags = tool.tags(&wish.call.arguments);
-    let used = ToolUse::new(caller, agent.name.as_str(), tool.spec(), &wish.call, tags);
+    let used = ToolUse::new(caller, agent.name.as_str(), tool.spec(), tool.origin(), &wish.call).tagged(tags);
     let kept = if turn.kind() == Kind::Check { None } else { cache.tool(&used).await };
     let Acted { outcome, way } = match kept {
         Some((kept, until)) => {
@@ -190,7 +190,7 @@ pub(super) fn called(app: &App, turn: &Turn, step: &Step) {
 
 /// Screens the arguments of a call, and takes them out of it if they are refused: such a call is not made, so nobody needs
 /// them any more.
-fn screen(run: Run<'_>, call: &mut ToolCall) -> Result<Vec<String>, Refused> {
+pub(super) fn screen(run: Run<'_>, call: &mut ToolCall) -> Result<Vec<String>, Refused> {
     let screened = run.app.control.screen_arguments(run.guard(), call);
     if let Err(refused) = &screened {
         call.arguments = refused.withheld();

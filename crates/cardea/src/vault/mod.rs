@@ -62,7 +62,7 @@ pub fn folder_id_or_new(data: &Path) -> Result<String> {
 }
 
 /// The largest secret.
-const LARGEST: usize = 64 * 1024;
+pub(crate) const LARGEST: usize = 64 * 1024;
 
 /// Puts a secret into the place of the one with this version.
 const REPLACE: &str =

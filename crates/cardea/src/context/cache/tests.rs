@@ -516,7 +516,8 @@ async fn a_tools_result_is_its_callers_own_unless_the_tool_says_shared_and_write
     let done = Outcome::Done { result: json!({ "state": "sent" }) };
     for (sharing, bobs) in [(Sharing::User, None), (Sharing::Tenant, Some(&done))] {
         let tool = reading(sharing);
-        let used = |user| ToolUse::new(user, "helper", &tool, &call, vec!["order:17".to_owned()]);
+        let used =
+            |user| ToolUse::new(user, "helper", &tool, "here", &call).tagged(vec!["order:17".to_owned()]);
         let first = used(&ann);
         assert_eq!(cache.tool(&first).await, None);
         cache.keep_tool(&first, &done).await;
@@ -538,22 +539,24 @@ async fn a_tools_result_is_its_callers_own_unless_the_tool_says_shared_and_write
         assert_eq!(cache.tool(&used(&ann)).await, None, "its time is over");
     }
     let writing = ToolSpec { effect: Effect::Write, ..reading(Sharing::User) };
-    let used = ToolUse::new(&ann, "helper", &writing, &call, Vec::new());
+    let used = ToolUse::new(&ann, "helper", &writing, "here", &call);
     assert_eq!(cache.tool(&used).await, None);
     cache.keep_tool(&used, &done).await;
     assert_eq!(cache.tool(&used).await, None, "a write is never answered from a cache");
     // A mark of clearing is remembered for a week: nothing may live longer than that.
     let mut forever = reading(Sharing::User);
     forever.cache = Some(CacheHint { ttl: Millis(u64::MAX / 4), tags: Vec::new(), sharing: Sharing::User });
-    let used = ToolUse::new(&ann, "helper", &forever, &call, Vec::new());
+    let used = ToolUse::new(&ann, "helper", &forever, "here", &call);
     assert_eq!(cache.tool(&used).await, None);
     cache.keep_tool(&used, &done).await;
     assert!(cache.tool(&used).await.is_some());
+    let elsewhere = ToolUse::new((&ann, "helper"), &forever, "there", &call, Vec::new());
+    assert_eq!(cache.tool(&elsewhere).await, None, "what comes from another place is another result");
     clock.advance(LONGEST);
     assert_eq!(cache.tool(&used).await, None);
     let failed = Outcome::Failed { reason: "no".into() };
     let tool = reading(Sharing::User);
-    let used = ToolUse::new(&ann, "helper", &tool, &call, Vec::new());
+    let used = ToolUse::new(&ann, "helper", &tool, "here", &call);
     assert_eq!(cache.tool(&used).await, None);
     cache.keep_tool(&used, &failed).await;
     assert_eq!(cache.tool(&used).await, None, "a failure is not kept");

@@ -28,6 +28,8 @@ pub struct ToolUse<'a> {
     pub agent: &'a str,
     /// The tool.
     pub tool: &'a ToolSpec,
+    /// What its results come from: with another connector's file or at another address they are others.
+    pub origin: &'a str,
     /// The call.
     pub call: &'a ToolCall,
     /// Its tags, filled from the arguments.
@@ -43,10 +45,16 @@ impl<'a> ToolUse<'a> {
         user: &'a Principal,
         agent: &'a str,
         tool: &'a ToolSpec,
+        origin: &'a str,
         call: &'a ToolCall,
-        tags: Vec<String>,
     ) -> Self {
-        Self { user, agent, tool, call, tags, asked_at: OnceLock::new() }
+        Self { user, agent, tool, origin, call, tags: Vec::new(), asked_at: OnceLock::new() }
+    }
+
+    /// The same with its tags, filled from the arguments.
+    #[must_use]
+    pub fn tagged(self, tags: Vec<String>) -> Self {
+        Self { tags, ..self }
     }
 
     /// Where the result is kept; `None` if it is not.
@@ -59,7 +67,7 @@ impl<'a> ToolUse<'a> {
             }),
             Sharing::Tenant => json!({ "tenant": user.tenant }),
         };
-        let tool = json!({ "tool": self.tool.name, "schema": self.tool.input_schema });
+        let tool = json!({ "tool": self.tool.name, "schema": self.tool.input_schema, "origin": self.origin });
         let place = digest("tool place", [canonical(&whose).as_bytes(), canonical(&tool).as_bytes()]);
         let arguments = canonical(&Value::Object(self.call.arguments.clone()));
         let key = Key(digest("tool key", [place.as_slice(), arguments.as_bytes()]));

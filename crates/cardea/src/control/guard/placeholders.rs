@@ -12,9 +12,15 @@ use cardea_core::{
 };
 use zeroize::Zeroizing;
 
-use crate::vault::Kept;
+use crate::vault::{Kept, LARGEST};
 
 const KEY: usize = 32;
+
+/// How long the numbers are, before them.
+const LENGTH: usize = 4;
+
+// INVARIANT: what is masked can be kept. What is not gets its number a second time, for another value.
+const _: () = assert!(KEY + LENGTH + Masks::MOST_BYTES <= LARGEST);
 
 /// The placeholders of one conversation. Cheap to clone; all clones are one.
 #[derive(Clone)]
@@ -60,14 +66,14 @@ impl Placeholders {
     pub fn open(bytes: &[u8], kept: Kept) -> Result<Self> {
         let read = || {
             let (key, rest) = bytes.split_first_chunk::<KEY>()?;
-            let (length, rest) = rest.split_first_chunk::<4>()?;
+            let (length, rest) = rest.split_first_chunk::<LENGTH>()?;
             let length = usize::try_from(u32::from_be_bytes(*length)).ok()?;
             let (names, originals) = rest.split_at_checked(length)?;
             let names = Numbering::load(key, std::str::from_utf8(names).ok()?).ok()?;
             let originals = Originals::from_bytes(originals).ok()?;
             let saved = originals.len();
             let key = Zeroizing::new(*key);
-            Some(State { key, masks: Masks { names, originals }, saved, kept: Some(kept), found: 0 })
+            Some(State { key, masks: Masks::of(names, originals), saved, kept: Some(kept), found: 0 })
         };
         read().map(|state| Self(Arc::new(Mutex::new(state)))).ok_or_else(corrupt)
     }
@@ -97,18 +103,18 @@ impl Placeholders {
     /// True if there is any placeholder. An answer that speaks of one means something in this conversation only.
     #[must_use]
     pub fn any(&self) -> bool {
-        self.with(|state| !state.masks.originals.is_empty())
+        self.with(|state| state.masks.any())
     }
 
     /// The whole as bytes for a vault, with what they replace, if something was added since they were last kept.
     #[must_use]
     pub fn unsaved(&self) -> Option<(Zeroizing<Vec<u8>>, Option<Kept>)> {
         self.with(|state| {
-            let originals = state.masks.originals.to_bytes();
-            if state.masks.originals.len() == state.saved {
+            let originals = state.masks.originals().to_bytes();
+            if state.masks.originals().len() == state.saved {
                 return None;
             }
-            let names = state.masks.names.store();
+            let names = state.masks.names().store();
             let length = u32::try_from(names.len()).ok()?;
             let mut bytes = Zeroizing::new(state.key.to_vec());
             bytes.extend_from_slice(&length.to_be_bytes());
@@ -126,13 +132,15 @@ impl Placeholders {
 
     /// Notes that everything so far is in a commit.
     pub fn saved(&self, kept: Kept) {
-        self.with(|state| (state.saved, state.kept) = (state.masks.originals.len(), Some(kept)));
+        self.with(|state| (state.saved, state.kept) = (state.masks.originals().len(), Some(kept)));
     }
 
     /// Puts the values back that stand behind placeholders of these labels.
     #[must_use]
     pub fn restore(&self, text: &str, labels: &[String]) -> String {
-        self.with(|state| state.masks.originals.restore(text, |label| labels.iter().any(|may| may == label)))
+        self.with(|state| {
+            state.masks.originals().restore(text, |label| labels.iter().any(|may| may == label))
+        })
     }
 }
 
@@ -144,11 +152,7 @@ mod tests {
     fn what_was_added_is_there_to_be_kept_and_comes_back_for_its_label_only() {
         let names = Placeholders::default();
         assert!(names.unsaved().is_none() && !names.any());
-        let placeholder = names.scan(|masks| {
-            let name = masks.names.name("CARD", "4111");
-            masks.originals.keep(&name, "4111");
-            name
-        });
+        let placeholder = names.scan(|masks| masks.put("CARD", "4111"));
         let (bytes, before) = names.unsaved().expect("something was added");
         assert!(before.is_none() && names.any());
         assert_eq!(names.restore(&placeholder, &["CARD".to_owned()]), "4111");

@@ -1,5 +1,13 @@
-use cardea::identity::TRY_OUT_ISSUER;
-use cardea_core::id::TenantId;
+use std::{fs, sync::Arc};
+
+use cardea::{
+    app::{App, Options},
+    config::{Config, Environment},
+    identity::TRY_OUT_ISSUER,
+    turn::CacheUse,
+};
+use cardea_auth::VerifiedClaims;
+use cardea_core::{id::TenantId, time::ManualClock};
 use cardea_testkit::{
     World,
     history::leaks,
@@ -300,6 +308,58 @@ async fn a_tool_without_permission_is_not_called_and_one_user_cannot_call_too_of
     let reason = receipt["tools"][1]["reason"].as_str().unwrap();
     assert!(reason.contains("1/min"), "{reason}");
     assert_eq!(world.service().lines().len(), 1);
+}
+
+#[tokio::test]
+async fn what_a_connectors_file_does_not_give_any_more_comes_from_no_cache_either() {
+    let manifest = BILLING.replace(
+        "max = \"2KiB\" }",
+        "max = \"2KiB\", keep = [\"id\", \"margin\"] }\ncache = { ttl = \"1h\" }",
+    );
+    let get = || Act::call("demo__get", json!({ "order": "17" }));
+    let acts =
+        [get(), Act::say("It has margin high."), get(), Act::say("It is there."), get(), Act::say("Yes.")];
+    let plan = World::plan().model(acts).policies(POLICIES).connector(Service::start().await, &manifest);
+    let world = plan.set("CARDEA_CACHE__PERSIST", "true").start().await;
+    let order = json!({ "id": "17", "margin": "high" });
+    world.service().says("GET /v1/orders/17", [Say::Json(200, order)]);
+    let claims = || VerifiedClaims::new("acme", "ann").role("support").scope("read");
+    let ann = world.app.auth.embedded(claims()).unwrap();
+    let told = world.app.agent("scripted").chat(&ann, None, "Show order 17.").await.unwrap();
+    assert_eq!(told.answer.as_deref(), Some("It has margin high."));
+    world.app.stop().await;
+
+    // The same folder, another process as far as anybody can tell; once without a change.
+    let file = world.folder().join("connectors/demo.toml");
+    let again = async || {
+        let url = ("CARDEA_DB__URL".to_owned(), world.app.config.db.url.clone());
+        let variables = [url, ("CARDEA_CACHE__PERSIST".to_owned(), "true".to_owned())];
+        let file = world.folder().join("cardea.toml");
+        let loaded = Config::load(&file, &Environment::from_iter(variables)).unwrap();
+        let clock = Arc::<ManualClock>::clone(&world.clock);
+        let app = App::build(loaded, Options { clock, ..Options::default() }).await.unwrap();
+        app.start().await.unwrap();
+        app
+    };
+    let ask = async |app: &App, text: &str| {
+        let ann = app.auth.embedded(claims()).unwrap();
+        app.agent("scripted").chat(&ann, None, text).await.unwrap()
+    };
+    let same = again().await;
+    assert_eq!(ask(&same, "Show order 17.").await.cache, CacheUse::Exact);
+    assert_eq!(ask(&same, "Is there an order 17?").await.answer.as_deref(), Some("It is there."));
+    assert_eq!(world.service().lines().len(), 1, "the result is good for an hour");
+    same.stop().await;
+
+    let text = fs::read_to_string(&file).unwrap();
+    fs::write(&file, text.replace(", \"margin\"]", "]")).unwrap();
+    let other = again().await;
+    let told = ask(&other, "Show order 17.").await;
+    assert_eq!((told.cache, told.answer.as_deref()), (CacheUse::None, Some("Yes.")));
+    let seen = world.model().seen().last().unwrap().body.to_string();
+    assert!(seen.contains("17") && !seen.contains("high"), "{seen}");
+    assert_eq!(world.service().lines().len(), 2);
+    other.stop().await;
 }
 
 #[tokio::test]

@@ -149,6 +149,43 @@ async fn arguments_and_words_of_tools_are_screened_like_all_other_text_both_ways
 }
 
 #[tokio::test]
+async fn what_a_model_calls_a_tool_and_a_call_is_screened_like_its_other_words() {
+    const CARD: &str = "4111111111111111";
+    let key = ["AKIA", "Q3EGRIVZ7ABCDEFG"].concat();
+    let calls = |id: &str, name: &str| {
+        let call = json!({ "id": id, "type": "function", "function": { "name": name, "arguments": "{}" } });
+        let choice =
+            json!({ "index": 0, "message": { "tool_calls": [call] }, "finish_reason": "tool_calls" });
+        Act::Document("application/json", json!({ "choices": [choice] }).to_string())
+    };
+    let acts = [
+        calls("call_1", &key),
+        calls(&key, "pay"),
+        calls(CARD, "pay"),
+        calls("call_1", "pay 4111 1111 1111 1111"),
+    ];
+    let world = World::with_model(acts).await;
+    let ann = world.user("support");
+    let tool = |name: &str| json!({ "type": "function", "function": { "name": name, "parameters": { "type": "object" } } });
+    let ask = async |text: &str| {
+        let messages = json!([{ "role": "user", "content": text }]);
+        let body = json!({ "model": "scripted", "messages": messages, "tools": [tool("pay"), tool("look")] });
+        ann.post("/v1/chat/completions", &body).await
+    };
+    for (text, place) in [("Pay.", "function/name"), ("Pay it.", "id")] {
+        let masked = ask(text).await.expect(200);
+        assert_eq!(masked.at(&format!("/choices/0/message/tool_calls/0/{place}")), "[SECRET_1]");
+        assert!(!masked.text.contains(&key), "{}", masked.text);
+    }
+    let masked = ask("Pay now.").await.expect(200);
+    assert_eq!(masked.at("/choices/0/message/tool_calls/0/id"), "[CARD_1]");
+    assert_eq!(masked.at("/choices/0/message/tool_calls/0/function/name"), "pay");
+    let masked = ask("Pay at once.").await.expect(200);
+    assert_eq!(masked.at("/choices/0/message/tool_calls/0/id"), "call_1");
+    assert!(!masked.text.contains("4111 1"), "{}", masked.text);
+}
+
+#[tokio::test]
 async fn the_list_of_models_has_agents_and_models() {
     let world = World::start().await;
     let list = world.user("support").get("/v1/models").await.expect(200);

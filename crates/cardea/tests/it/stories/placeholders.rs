@@ -133,6 +133,45 @@ async fn what_a_tool_makes_the_model_write_into_an_address_does_not_come_back_th
     second.answers("Done. [REMOVED_1] Bye.").await;
 }
 
+/// A card number that is like no other.
+fn card(number: u64) -> String {
+    let body = format!("411111{number:09}");
+    let digits = body.bytes().rev().map(|digit| u32::from(digit - b'0')).enumerate();
+    let sum: u32 =
+        digits.map(|(at, digit)| if at % 2 == 0 { digit * 2 / 10 + digit * 2 % 10 } else { digit }).sum();
+    format!("{body}{}", (10 - sum % 10) % 10)
+}
+
+#[tokio::test]
+async fn a_placeholder_never_means_two_values_however_many_there_are() {
+    let script = ["All noted.", "Noted.", "Thank you."].map(Act::say);
+    let world = World::plan().model(script).agent("restore = [\"CARD\"]\n").start().await;
+    let claims = VerifiedClaims::new("acme", "ann").role("support").scope("read");
+    let ann = world.app.auth.embedded(claims).unwrap();
+    let scripted = world.app.agent("scripted");
+    let cards = |from: u64, to: u64| (from..to).map(card).collect::<Vec<_>>().join(", ");
+    let paid = format!("Paid with: {}.", cards(0, 900));
+    let stolen = format!("Stolen cards: {}.", cards(900, 1100));
+    let talk = scripted.chat(&ann, None, &paid).await.unwrap().conversation;
+    scripted.chat(&ann, talk, &stolen).await.unwrap();
+    scripted.chat(&ann, talk, &format!("My own card is {}, like {}.", card(5000), card(17))).await.unwrap();
+
+    let owned = world.app.context.conversation(&ann, talk.unwrap()).await.unwrap();
+    let said = world.app.context.messages(&owned, 0, 100).await.unwrap();
+    let open =
+        world.app.context.with_originals(&owned, said, (&["CARD".to_owned()], Commit::new())).await.unwrap();
+    let shown = serde_json::to_string(&open).unwrap();
+    assert!(shown.contains(&paid), "what is kept comes back");
+    let stolen = shown.split_once("Stolen cards: ").unwrap().1.split_once('.').unwrap().0;
+    let names: Vec<_> = stolen.split(", ").collect();
+    assert_eq!(names.len(), 200, "{stolen}");
+    for (at, name) in names.iter().enumerate() {
+        assert!(*name == card(900 + at as u64) || *name == "[CARD]", "the {at}th is shown as {name}");
+    }
+    assert!(names.first() != Some(&"[CARD]") && names.last() == Some(&"[CARD]"), "{stolen}");
+    assert!(shown.contains(&format!("My own card is [CARD], like {}.", card(17))), "{shown}");
+}
+
 #[tokio::test]
 async fn what_a_service_has_done_is_told_where_the_placeholders_of_its_answer_cannot_be_kept() {
     let world = warehouse(POLICIES, [reserve("book"), Act::say("It is reserved.")]).await;

@@ -1,6 +1,6 @@
 //! A choice of tools that missed, and the way out of it.
 
-use cardea_testkit::{World, model::Act};
+use cardea_testkit::{World, history::leaks, model::Act};
 use serde_json::{Value, json};
 
 /// The names of the tools that the model was offered with its n-th prompt.
@@ -60,6 +60,27 @@ async fn a_search_finds_only_what_the_caller_may_call_and_is_bounded_like_any_ca
     let world = world.start().await;
     let receipt = world.user("support").asks("Which tickets are open?").await.ends().await;
     assert_eq!(receipt["error"]["code"], "steps_spent", "{receipt}");
+}
+
+#[tokio::test]
+async fn what_a_model_searches_with_is_screened_before_it_is_written_down() {
+    let key = ["AKIA", "Q3EGRIVZ7ABCDEFG"].concat();
+    let beside = json!({ "need": "give money back", "note": key });
+    let acts =
+        [find(&format!("a tool that takes {key}")), Act::call("find_tools", beside), Act::say("I may not.")];
+    let world = World::plan().model(acts).agent("offered_tools = 2\n").start().await;
+    let ann = world.user("support");
+    let turn = ann.asks("Which tickets are open?").await;
+    let receipt = turn.answers("I may not.").await;
+    for at in [0, 1] {
+        assert_eq!(receipt["tools"][at]["state"], "refused", "{receipt}");
+        assert!(receipt["tools"][at]["reason"].as_str().unwrap().contains("aws"), "{receipt}");
+    }
+    assert!(!receipt.to_string().contains(&key), "{receipt}");
+    let told = world.model().seen()[2].body.to_string();
+    assert!(!told.contains(&key), "{told}");
+    world.app.stop().await;
+    assert_eq!(leaks(world.folder(), &[&key]).unwrap(), Vec::<String>::new());
 }
 
 #[tokio::test]
