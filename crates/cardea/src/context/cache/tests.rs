@@ -550,7 +550,7 @@ async fn a_tools_result_is_its_callers_own_unless_the_tool_says_shared_and_write
     assert_eq!(cache.tool(&used).await, None);
     cache.keep_tool(&used, &done).await;
     assert!(cache.tool(&used).await.is_some());
-    let elsewhere = ToolUse::new((&ann, "helper"), &forever, "there", &call, Vec::new());
+    let elsewhere = ToolUse::new(&ann, "helper", &forever, "there", &call);
     assert_eq!(cache.tool(&elsewhere).await, None, "what comes from another place is another result");
     clock.advance(LONGEST);
     assert_eq!(cache.tool(&used).await, None);
