@@ -23,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 pub use self::account::{Account, Spent, Sum};
 pub(super) use self::{group_commit::GroupCommit, shares::Shares};
 use self::{
-    group_commit::{Change, RowKey, pay},
+    group_commit::{Change, RowKey, hot, pay},
     shares::{Payment, Reservation, changes},
 };
 use super::{Admission, Control, Estimate};
@@ -341,7 +341,7 @@ impl Control {
     }
 
     fn less_reserved(&self, (tenant, user, period, unit): (&str, &str, &str, &str), by: i64) -> Commit {
-        Commit::new().run(
+        Commit::new().touches(hot(tenant, user)).run(
             "UPDATE budgets SET reserved = CASE WHEN reserved > $5 THEN reserved - $5 ELSE 0 END, \
              updated_at = $6 WHERE tenant = $1 AND user_id = $2 AND period = $3 AND unit = $4",
             args![tenant, user, period, unit, by, self.now()],
