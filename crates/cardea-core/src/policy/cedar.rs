@@ -1,7 +1,7 @@
 //! From texts to a [`Snapshot`]: parse, read annotations, check against the vocabulary, sort into buckets.
 
 use std::{
-    collections::{BTreeSet, HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     str::FromStr,
     sync::Arc,
 };
@@ -116,7 +116,7 @@ impl Snapshot {
         warnings.extend(apart(&placed, &policies, &vocabulary));
         let (index, by_id) = sorted(&policies);
         warnings.extend(too_many_everywhere(sources, index.everywhere()));
-        let version = version(sources, &vocabulary.schema);
+        let version = version(sources, &vocabulary);
         let authorizer = Authorizer::new();
         let ready = ReadyOnes::default();
         Ok(Self {
@@ -423,11 +423,18 @@ fn too_many_everywhere(sources: &[Source], count: usize) -> Option<Problem> {
     Some(problem)
 }
 
-fn version(sources: &[Source], schema: &Value) -> Arc<str> {
+fn version(sources: &[Source], vocabulary: &Vocabulary) -> Arc<str> {
     let mut hash = aws_lc_rs::digest::Context::new(&aws_lc_rs::digest::SHA256);
-    let schema = schema.to_string();
+    let schema = vocabulary.schema.to_string();
+    // What policies read of a tool and the schema does not tell.
+    let facts: BTreeMap<&str, [bool; 2]> = vocabulary
+        .tools
+        .iter()
+        .map(|(name, known)| (name.as_str(), [known.sends_outside, known.idempotent]))
+        .collect();
+    let facts = format!("{facts:?}");
     // WHY: not the files' names: two nodes that keep the same set in different folders decide alike.
-    let texts = sources.iter().map(|source| &source.text).chain([&schema]);
+    let texts = sources.iter().map(|source| &source.text).chain([&schema, &facts]);
     for text in texts {
         hash.update(&(text.len() as u64).to_be_bytes());
         hash.update(text.as_bytes());

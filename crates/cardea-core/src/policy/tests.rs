@@ -340,3 +340,20 @@ fn a_name_that_nobody_has_is_told_with_the_one_that_was_meant() {
         assert_eq!(told("forbid", scope, when), (String::new(), 0), "{when}");
     }
 }
+
+#[test]
+fn a_tool_that_begins_to_send_data_outside_makes_another_set_and_is_judged_as_such() {
+    let set = |change: fn(&mut ToolSpec)| {
+        let mut tool = tool("ops__refund", Effect::Write, false);
+        change(&mut tool);
+        Snapshot::compile(&[Source::built_in(APPROVER), Source::new("test.cedar", REFUNDS)], &[tool]).unwrap()
+    };
+    let (before, after) = (set(|_| {}), set(|tool| tool.sends_outside = true));
+    let tainted = Around { taint: &["tool_result"], ..Around::default() };
+    let ask = |set: &Snapshot| ask(set, &["support"], "ops__refund", &amount(json!(1)), Around { ..tainted });
+    assert_eq!(ask(&before).verdict, Verdict::Allow);
+    assert!(matches!(ask(&after).verdict, Verdict::NeedsApproval { .. }));
+    assert_ne!(before.version(), after.version());
+    assert_ne!(before.version(), set(|tool| tool.idempotent = true).version());
+    assert_eq!(before.version(), set(|tool| tool.description = "Gives money back.".to_owned()).version());
+}
