@@ -83,8 +83,7 @@ impl Snapshot {
             vec![Problem { file: "(tools)".to_owned(), line: 1, column: 1, message, help: None }]
         };
         let vocabulary = Vocabulary::of(tools).map_err(whole)?;
-        let schema =
-            Schema::from_json_value(vocabulary.schema.clone()).map_err(|error| whole(error.to_string()))?;
+        let mut schema = vocabulary.schema.clone();
         let mut problems = Vec::new();
         let mut placed = parse(sources, &mut problems);
         check_names(&placed, &mut problems);
@@ -92,7 +91,10 @@ impl Snapshot {
         placed.retain_mut(|one| {
             if !one.source.built_in {
                 let slips = names::slips(&one.policy, &vocabulary, names);
-                slips.into_iter().for_each(|slip| told.slip(one, slip));
+                for slip in slips {
+                    slip.action.as_deref().into_iter().for_each(|name| declare(&mut schema, name));
+                    told.slip(one, slip);
+                }
             }
             let kept = keep(one, (&vocabulary, names), &mut told);
             if !kept {
@@ -102,6 +104,7 @@ impl Snapshot {
         });
         let Told { mut warnings, void } = told;
         let built_in = placed.iter().filter(|one| one.source.built_in).count();
+        let schema = Schema::from_json_value(schema).map_err(|error| whole(error.to_string()))?;
         validate(&placed, schema, &mut problems, &mut warnings);
         let mut policies = Vec::with_capacity(placed.len());
         for one in &placed {
@@ -282,6 +285,14 @@ fn keep(
         None => return false,
     }
     true
+}
+
+/// Makes an action known that applies to nothing, so that a condition may name a tool which is away. It is sound for the
+/// same reason as in [`keep`].
+fn declare(schema: &mut Value, action: &str) {
+    if let Some(actions) = schema.pointer_mut("//actions").and_then(Value::as_object_mut) {
+        actions.insert(action.to_owned(), serde_json::json!({}));
+    }
 }
 
 /// The policy with only these actions in its scope.

@@ -26,8 +26,8 @@ pub(super) const CALL: &str = "call";
 pub(super) const COMPLETE: &str = "complete";
 /// Reading what stands behind placeholders.
 pub(super) const RESTORE: &str = "restore";
-/// Names that no tool may have.
-const RESERVED: [&str; 6] = [CALL, COMPLETE, RESTORE, "read", "write", "destructive"];
+/// The actions that are no tools: names that none may have.
+pub(super) const RESERVED: [&str; 6] = [CALL, COMPLETE, RESTORE, "read", "write", "destructive"];
 
 /// What a policy may speak of.
 #[derive(Debug)]
