@@ -80,6 +80,7 @@ impl Reserved {
     /// It is paid.
     fn paid(mut self) {
         self.control.inner.shares.paid(&mut std::mem::take(&mut self.lines));
+        self.control.keep_purses(); // of the block that came with it, what nobody needs is given back
     }
 }
 
