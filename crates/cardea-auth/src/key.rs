@@ -13,7 +13,7 @@ use aws_lc_rs::{
 use cardea_core::{
     Code, Error, Result,
     id::{ClientId, KeyId, TenantId, UserId},
-    principal::{Principal, Proof},
+    principal::{INSTALLATION, Principal, Proof},
     time::Timestamp,
 };
 use futures::future::BoxFuture;
@@ -115,6 +115,9 @@ impl KeyRecord {
     }
 
     pub(crate) fn check(&self, now: Timestamp) -> Result<(), Reason> {
+        if self.tenant.as_str() == INSTALLATION {
+            return Err(Reason::Tenant);
+        }
         if self.revoked_at.is_some() {
             return Err(Reason::Revoked);
         }

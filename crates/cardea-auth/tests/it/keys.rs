@@ -97,6 +97,16 @@ async fn a_key_works_until_it_ends_and_only_whole() {
 }
 
 #[tokio::test]
+async fn a_key_of_the_installations_own_tenant_is_none() {
+    let clock = ManualClock::at(NOW);
+    let new = NewKey::generate().unwrap();
+    let record = KeyRecord::of(&new.key, "cardea", "robot").unwrap();
+    let auth = auth(AuthConfig::default(), &clock, Arc::new(StaticKeys::default().with(record)));
+    let refused = auth.authenticate(&Credentials::key(new.key.expose_secret(), None)).await.unwrap_err();
+    assert_eq!((refused.code(), refused.cause_line().as_deref()), (Code::TokenInvalid, Some("tenant")));
+}
+
+#[tokio::test]
 async fn a_sleeping_turn_goes_on_with_the_rights_its_key_has_now() {
     let clock = ManualClock::at(NOW);
     let new = NewKey::generate().unwrap();

@@ -1,7 +1,7 @@
 //! From texts to a [`Snapshot`]: parse, read annotations, check against the vocabulary, sort into buckets.
 
 use std::{
-    collections::{BTreeSet, HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     str::FromStr,
     sync::Arc,
 };
@@ -83,8 +83,7 @@ impl Snapshot {
             vec![Problem { file: "(tools)".to_owned(), line: 1, column: 1, message, help: None }]
         };
         let vocabulary = Vocabulary::of(tools).map_err(whole)?;
-        let schema =
-            Schema::from_json_value(vocabulary.schema.clone()).map_err(|error| whole(error.to_string()))?;
+        let mut schema = vocabulary.schema.clone();
         let mut problems = Vec::new();
         let mut placed = parse(sources, &mut problems);
         check_names(&placed, &mut problems);
@@ -92,7 +91,10 @@ impl Snapshot {
         placed.retain_mut(|one| {
             if !one.source.built_in {
                 let slips = names::slips(&one.policy, &vocabulary, names);
-                slips.into_iter().for_each(|slip| told.slip(one, slip));
+                for slip in slips {
+                    slip.action.as_deref().into_iter().for_each(|name| declare(&mut schema, name));
+                    told.slip(one, slip);
+                }
             }
             let kept = keep(one, &vocabulary, names, &mut told);
             if !kept {
@@ -102,6 +104,7 @@ impl Snapshot {
         });
         let Told { mut warnings, void } = told;
         let built_in = placed.iter().filter(|one| one.source.built_in).count();
+        let schema = Schema::from_json_value(schema).map_err(|error| whole(error.to_string()))?;
         validate(&placed, schema, &mut problems, &mut warnings);
         let mut policies = Vec::with_capacity(placed.len());
         for one in &placed {
@@ -116,7 +119,7 @@ impl Snapshot {
         warnings.extend(apart(&placed, &policies, &vocabulary));
         let (index, by_id) = sorted(&policies);
         warnings.extend(too_many_everywhere(sources, index.everywhere()));
-        let version = version(sources, &vocabulary.schema);
+        let version = version(sources, &vocabulary);
         let authorizer = Authorizer::new();
         let ready = ReadyOnes::default();
         Ok(Self {
@@ -285,6 +288,14 @@ fn keep(
     true
 }
 
+/// Makes an action known that applies to nothing, so that a condition may name a tool which is away. It is sound for the
+/// same reason as in [`keep`].
+fn declare(schema: &mut Value, action: &str) {
+    if let Some(actions) = schema.pointer_mut("//actions").and_then(Value::as_object_mut) {
+        actions.insert(action.to_owned(), serde_json::json!({}));
+    }
+}
+
 /// The policy with only these actions in its scope.
 fn narrowed(policy: &Policy, actions: &[EntityUid]) -> Option<Policy> {
     let mut json = policy.to_json().ok()?;
@@ -424,11 +435,18 @@ fn too_many_everywhere(sources: &[Source], count: usize) -> Option<Problem> {
     Some(problem)
 }
 
-fn version(sources: &[Source], schema: &Value) -> Arc<str> {
+fn version(sources: &[Source], vocabulary: &Vocabulary) -> Arc<str> {
     let mut hash = aws_lc_rs::digest::Context::new(&aws_lc_rs::digest::SHA256);
-    let schema = schema.to_string();
+    let schema = vocabulary.schema.to_string();
+    // What policies read of a tool and the schema does not tell.
+    let facts: BTreeMap<&str, [bool; 2]> = vocabulary
+        .tools
+        .iter()
+        .map(|(name, known)| (name.as_str(), [known.sends_outside, known.idempotent]))
+        .collect();
+    let facts = format!("{facts:?}");
     // WHY: not the files' names: two nodes that keep the same set in different folders decide alike.
-    let texts = sources.iter().map(|source| &source.text).chain([&schema]);
+    let texts = sources.iter().map(|source| &source.text).chain([&schema, &facts]);
     for text in texts {
         hash.update(&(text.len() as u64).to_be_bytes());
         hash.update(text.as_bytes());

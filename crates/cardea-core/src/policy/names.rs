@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::{
     hours,
-    schema::{COMPLETE, RESTORE, Vocabulary, escaped, server_of},
+    schema::{RESERVED, Vocabulary, escaped, server_of},
     taint,
 };
 use crate::{form::closest, guard::report, id::ToolName};
@@ -43,6 +43,7 @@ pub struct Installation {
 /// What a name stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Kind {
+    Action,
     Tool,
     Server,
     Agent,
@@ -65,6 +66,7 @@ impl Kind {
 
     fn of_entity(kind: &str) -> Option<Self> {
         Some(match kind {
+            "Action" => Self::Action,
             "Tool" => Self::Tool,
             "Server" => Self::Server,
             "Agent" => Self::Agent,
@@ -91,7 +93,7 @@ impl Kind {
 
     const fn word(self) -> &'static str {
         match self {
-            Self::Tool => "tool",
+            Self::Action | Self::Tool => "tool",
             Self::Server => "server",
             Self::Agent => "agent",
             Self::Model => "model",
@@ -118,6 +120,8 @@ pub(super) struct Slip {
     pub(super) help: String,
     /// True if nobody can have it here, and a `forbid` or an exception of a `permit` hangs on it.
     pub(super) void: bool,
+    /// The action of this name, if a condition compares with it.
+    pub(super) action: Option<String>,
 }
 
 /// A name in a policy.
@@ -131,8 +135,8 @@ struct Named<'j> {
     binding: bool,
 }
 
-/// The names in a policy that nobody has, those of its actions excepted, and times that never come. Where the installation
-/// is not known, only Cardea's own words are looked at.
+/// The names in a policy that nobody has, those of actions in its scope excepted, and times that never come. Where the
+/// installation is not known, only Cardea's own words and actions are looked at.
 pub(super) fn slips(policy: &Policy, vocabulary: &Vocabulary, names: Option<&Installation>) -> Vec<Slip> {
     let Ok(json) = policy.to_json() else { return Vec::new() };
     let forbids = policy.effect() == Means::Forbid;
@@ -147,7 +151,8 @@ pub(super) fn slips(policy: &Policy, vocabulary: &Vocabulary, names: Option<&Ins
     }
     let nothing = Installation::default();
     let known = Known { vocabulary, names: names.unwrap_or(&nothing), forbids };
-    let asked = found.into_iter().filter(|named| names.is_some() || named.kind.is_own());
+    let always = |kind: Kind| kind.is_own() || kind == Kind::Action;
+    let asked = found.into_iter().filter(|named| names.is_some() || always(named.kind));
     let mut slips: Vec<Slip> = asked.filter_map(|named| known.slip(named)).collect();
     let mut never = Vec::new();
     hours::never(json.get("conditions").unwrap_or(&Value::Null), &mut never);
@@ -156,6 +161,7 @@ pub(super) fn slips(policy: &Policy, vocabulary: &Vocabulary, names: Option<&Ins
         says,
         help: help.to_owned(),
         void: true,
+        action: None,
     }));
     slips
 }
@@ -183,18 +189,17 @@ pub(super) fn action(
     names: Option<&Installation>,
     named: &str,
 ) -> Slip {
-    let groups = EFFECTS.into_iter().chain(["call", COMPLETE, RESTORE]);
     let tools = vocabulary.tools.keys().map(ToolName::as_str);
     let never = names.is_some_and(|names| !Known { vocabulary, names, forbids: true }.may_be_away(named));
     let void = never && policy.effect() == Means::Forbid;
-    let help = match (closest(named, tools.chain(groups)), never) {
+    let help = match (closest(named, tools.chain(RESERVED)), never) {
         (Some(near), false) => format!("did you mean `{near}`? Without its tool the policy is set aside"),
         (Some(near), true) => format!("did you mean `{near}`?"),
         (None, false) => "its server may be away; until the tool is there the policy is set aside".to_owned(),
         (None, true) => no_server(named),
     };
     let says = format!("no tool is named `{named}`{}", holds_nothing(void, true));
-    Slip { written: format!("Action::{named:?}"), says, help, void }
+    Slip { written: format!("Action::{named:?}"), says, help, void, action: None }
 }
 
 fn holds_nothing(void: bool, forbids: bool) -> &'static str {
@@ -289,7 +294,7 @@ impl Known<'_> {
             return None;
         }
         let away = match kind {
-            Kind::Tool => self.may_be_away(name),
+            Kind::Action | Kind::Tool => self.may_be_away(name),
             Kind::Issuer | Kind::Claim => true,
             Kind::User => slashed.is_none() && issuer_of(name).is_some(), // its issuer is not known
             _ => false,
@@ -301,8 +306,8 @@ impl Known<'_> {
                 .map(|near| format!("did you mean `{near}`?")),
         };
         let help = near.unwrap_or_else(|| match kind {
-            Kind::Tool if away => "its server may be away".to_owned(),
-            Kind::Tool | Kind::Server => no_server(name),
+            Kind::Action | Kind::Tool if away => "its server may be away".to_owned(),
+            Kind::Action | Kind::Tool | Kind::Server => no_server(name),
             Kind::User => match slashed {
                 Some(meant) => format!("a slash in an issuer is written `%2F`: `{meant}`"),
                 None if away => "its issuer is none of those configured".to_owned(),
@@ -314,6 +319,7 @@ impl Known<'_> {
             _ => format!("known: {}", self.all(kind).into_iter().collect::<Vec<_>>().join(", ")),
         });
         let of_type = match kind {
+            Kind::Action => "Action::",
             Kind::Tool => "Tool::",
             Kind::Server => "Server::",
             Kind::Agent => "Agent::",
@@ -322,7 +328,8 @@ impl Known<'_> {
         };
         let written = format!("{}{name:?}", if entity { of_type } else { "" });
         let says = format!("no {} is named `{name}`{}", kind.word(), holds_nothing(void, self.forbids));
-        Some(Slip { written, says, help, void })
+        let action = (kind == Kind::Action).then(|| name.to_owned());
+        Some(Slip { written, says, help, void, action })
     }
 
     /// A tool that nobody has, of a server that may offer more than is known.
@@ -351,6 +358,7 @@ impl Known<'_> {
         let named = |names: &'_ BTreeSet<String>| names.iter().cloned().map(Cow::Owned).collect();
         let own = |words: &[&'static str]| words.iter().copied().map(Cow::Borrowed).collect();
         match kind {
+            Kind::Action => self.all(Kind::Tool).into_iter().chain(own(&RESERVED)).collect(),
             Kind::Tool => self.vocabulary.tools.keys().map(|tool| Cow::Borrowed(tool.as_str())).collect(),
             Kind::Server => self.servers().into_iter().map(Cow::Borrowed).collect(),
             Kind::Agent => {

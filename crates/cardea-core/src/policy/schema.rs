@@ -26,8 +26,8 @@ pub(super) const CALL: &str = "call";
 pub(super) const COMPLETE: &str = "complete";
 /// Reading what stands behind placeholders.
 pub(super) const RESTORE: &str = "restore";
-/// Names that no tool may have.
-const RESERVED: [&str; 6] = [CALL, COMPLETE, RESTORE, "read", "write", "destructive"];
+/// The actions that are no tools: names that none may have.
+pub(super) const RESERVED: [&str; 6] = [CALL, COMPLETE, RESTORE, "read", "write", "destructive"];
 
 /// What a policy may speak of.
 #[derive(Debug)]
@@ -42,6 +42,7 @@ pub(super) struct Vocabulary {
 pub(super) struct Known {
     pub(super) effect: Effect,
     pub(super) sends_outside: bool,
+    pub(super) idempotent: bool,
     pub(super) action: EntityUid,
     pub(super) resource: EntityUid,
     /// The action with its groups and the tool with its server.
@@ -175,8 +176,8 @@ impl Known {
             Entity::new_no_attrs(group, HashSet::from([types.action(CALL)])),
         ];
         let entities = Entities::from_entities(all, None).map_err(|error| bad(&error))?;
-        let sends_outside = tool.sends_outside;
-        Ok(Self { effect: tool.effect, sends_outside, action, resource, entities, arguments })
+        let (sends_outside, idempotent) = (tool.sends_outside, tool.idempotent);
+        Ok(Self { effect: tool.effect, sends_outside, idempotent, action, resource, entities, arguments })
     }
 }
 

@@ -340,3 +340,67 @@ fn a_name_that_nobody_has_is_told_with_the_one_that_was_meant() {
         assert_eq!(told("forbid", scope, when), (String::new(), 0), "{when}");
     }
 }
+
+#[test]
+fn a_tool_that_begins_to_send_data_outside_makes_another_set_and_is_judged_as_such() {
+    let set = |change: fn(&mut ToolSpec)| {
+        let mut tool = tool("ops__refund", Effect::Write, false);
+        change(&mut tool);
+        Snapshot::compile(&[Source::built_in(APPROVER), Source::new("test.cedar", REFUNDS)], &[tool]).unwrap()
+    };
+    let (before, after) = (set(|_| {}), set(|tool| tool.sends_outside = true));
+    let tainted = Around { taint: &["tool_result"], ..Around::default() };
+    let ask = |set: &Snapshot| ask(set, &["support"], "ops__refund", &amount(json!(1)), Around { ..tainted });
+    assert_eq!(ask(&before).verdict, Verdict::Allow);
+    assert!(matches!(ask(&after).verdict, Verdict::NeedsApproval { .. }));
+    assert_ne!(before.version(), after.version());
+    assert_ne!(before.version(), set(|tool| tool.idempotent = true).version());
+    assert_eq!(before.version(), set(|tool| tool.description = "Gives money back.".to_owned()).version());
+}
+
+#[test]
+fn a_tool_that_is_away_may_stand_in_a_condition() {
+    let any = "permit (principal in Role::\"support\", action in Action::\"call\", resource)";
+    for condition in [
+        "when { action == Action::\"ops__note\" }",
+        "when { action == Action::\"ops__note\" && context.args.text == \"x\" }",
+        "unless { [Action::\"ops__note\", Action::\"ops__get\"].contains(action) }",
+        "unless { action in [Action::\"ops__note\"] }",
+    ] {
+        let text = format!("@id(\"x\") {any} {condition};");
+        for tools in [&[][..], &tools()] {
+            let names =
+                Installation { servers: BTreeSet::from(["ops".to_owned()]), ..Installation::default() };
+            let set = Snapshot::compile_among(&[Source::new("test.cedar", &text)], tools, &names);
+            let set = set.unwrap_or_else(|problems| panic!("{condition}: {problems:?}"));
+            let told: Vec<String> = set.warnings().iter().map(ToString::to_string).collect();
+            assert!(
+                told.iter().any(|line| line.contains("no tool is named `ops__note`")),
+                "{condition}: {told:?}"
+            );
+            assert_eq!(set.void().len(), 0, "its server may be away");
+            if !tools.is_empty() {
+                let get = ask(&set, &["support"], "ops__get", &amount(json!(1)), Around::default());
+                let refund = ask(&set, &["support"], "ops__refund", &amount(json!(1)), Around::default());
+                let left_out = [get, refund].map(|one| one.verdict == Verdict::Deny);
+                let wanted = match condition {
+                    when if when.starts_with("when") => [true, true],
+                    listed if listed.contains("ops__get") => [true, false],
+                    _ => [false, false],
+                };
+                assert_eq!(left_out, wanted, "{condition}");
+            }
+        }
+    }
+    // A slip is told as it is in the scope: what hangs on it holds for nothing.
+    let slip = "@id(\"x\") forbid (principal, action, resource) when { action == Action::\"ops__nota\" };";
+    let mut tools = tools();
+    tools.push(tool("ops__note", Effect::Write, false));
+    let names = Installation { connectors: BTreeSet::from(["ops".to_owned()]), ..Installation::default() };
+    let set = Snapshot::compile_among(&[Source::new("test.cedar", slip)], &tools, &names).unwrap();
+    let told = set.void().iter().map(ToString::to_string).collect::<String>();
+    assert!(
+        told.contains("no tool is named `ops__nota`") && told.contains("did you mean `ops__note`?"),
+        "{told}"
+    );
+}

@@ -17,6 +17,7 @@ use super::Value;
 pub struct Commit {
     pub(crate) steps: Vec<Step>,
     pub(crate) audit: Vec<Entry>,
+    pub(crate) touched: Vec<Box<str>>,
 }
 
 /// One statement of a commit.
@@ -122,10 +123,18 @@ impl Commit {
         self
     }
 
+    /// Names something that several nodes write to all the time, which this commit does too. Whoever writes to it names it;
+    /// then commits that write to several of them in different orders wait for each other and do not lock each other out.
+    pub fn touches(mut self, hot: impl Into<Box<str>>) -> Self {
+        self.touched.push(hot.into());
+        self
+    }
+
     /// Adds everything of another commit after this one's.
     pub fn and(mut self, other: Self) -> Self {
         self.steps.extend(other.steps);
         self.audit.extend(other.audit);
+        self.touched.extend(other.touched);
         self
     }
 

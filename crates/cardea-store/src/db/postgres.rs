@@ -1,12 +1,12 @@
 //! PostgreSQL: one task that writes, a few connections that read.
 //!
-//! The writer drains its queue into one transaction with a savepoint for each commit, sends all statements of a
-//! commit at once, takes the chain's head under a row lock at the end and answers everybody after `COMMIT`. A
+//! The writer drains its queue into one transaction with a savepoint for each commit, locks in their order what its commits
+//! say they touch, sends all statements of a commit at once, takes the chain's head under a row lock at the end and answers everybody after `COMMIT`. A
 //! connection that is lost before `COMMIT` was sent has written nothing; after that nobody knows until it is re-read.
 
 use std::{
     borrow::Cow,
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -439,6 +439,10 @@ const HEAD: &str = "SELECT seq, link FROM audit_heads WHERE node = $1 FOR UPDATE
 const FIRST_HEAD: &str =
     "INSERT INTO audit_heads (node, seq, link) VALUES ($1, 0, $2) ON CONFLICT (node) DO NOTHING";
 const KEEP_HEAD: &str = "UPDATE audit_heads SET seq = $2, link = $3 WHERE node = $1";
+/// WHY: a function's rows are read as the array has them, so the locks are taken in its order. The hash is the server's
+/// own: the same for all nodes, of whatever version.
+const TOUCHED: &str =
+    "SELECT pg_advisory_xact_lock(hashtextextended(hot, 7230116)) FROM unnest($1::TEXT[]) AS hot";
 const ENTRY: &str = "INSERT INTO audit (node, seq, tenant, at, body, link) VALUES ($1, $2, $3, $4, $5, $6)";
 
 impl Writer {
@@ -544,9 +548,14 @@ impl Writer {
         if self.locked.load(Ordering::Relaxed) {
             plain(session, HURRY).await?;
         }
+        let touched = self.lock_touched(session, group).await?;
         for (commit, result) in group.iter().zip(results) {
             plain(session, "SAVEPOINT one").await?;
-            let undo = match statements(session, commit).await {
+            let done = match &touched {
+                Err(fault) if !commit.touched.is_empty() => Err(fault.clone()),
+                _ => statements(session, commit).await,
+            };
+            let undo = match done {
                 Err(fault) if fault.lost => return Err(fault),
                 Err(fault) => {
                     locked |= fault.locked;
@@ -565,6 +574,34 @@ impl Writer {
         }
         self.locked.store(locked, Ordering::Relaxed);
         if entries.is_empty() { Ok(()) } else { self.link_entries(session, &entries).await }
+    }
+
+    /// Locks all that the group touches, before it holds any row. The inner error is that of the commits that touch
+    /// something; the others can go on.
+    async fn lock_touched(&self, session: &Session, group: &[&Commit]) -> Result<Result<(), Fault>, Fault> {
+        // INVARIANT: sorted, so that no two nodes wait for each other.
+        let hot: BTreeSet<&str> = group.iter().flat_map(|commit| &commit.touched).map(|hot| &**hot).collect();
+        if hot.is_empty() {
+            return Ok(Ok(()));
+        }
+        let hot: Vec<&str> = hot.into_iter().collect();
+        let statement = session.statement(TOUCHED).await?;
+        let lock = async {
+            let locked = session.client.execute(&statement, &[&hot]).await;
+            locked.map_err(|error| Fault::of(&error, "touched"))
+        };
+        // In one round trip; the last is refused if the one before it has failed.
+        let (begun, locked, ended) =
+            tokio::join!(plain(session, "SAVEPOINT hot"), lock, plain(session, "RELEASE SAVEPOINT hot"));
+        begun?;
+        match locked {
+            Ok(_) => ended.map(Ok),
+            Err(fault) if fault.lost => Err(fault),
+            Err(fault) => {
+                plain(session, "ROLLBACK TO SAVEPOINT hot; RELEASE SAVEPOINT hot").await?;
+                Ok(Err(fault))
+            }
+        }
     }
 
     /// Appends to the chain under the lock of its head, which is taken as late as can be.

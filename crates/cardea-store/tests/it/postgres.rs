@@ -24,6 +24,7 @@ pub(crate) async fn own_contracts(server: &Server) {
     rights_that_are_missing_are_told_as_such(server).await;
     a_connection_that_has_gone_silent_is_replaced(server).await;
     a_row_that_a_stranger_has_locked_delays_others_only_for_a_moment(server).await;
+    commits_that_name_what_they_touch_do_not_lock_each_other_out(server).await;
     a_node_that_is_frozen_in_the_middle_of_a_commit_keeps_its_locks_for_seconds_only(server).await;
 }
 
@@ -242,4 +243,27 @@ async fn rights_that_are_missing_are_told_as_such(server: &Server) {
     assert!(reads.public().contains("may not write to the tables"), "{reads:?}");
     let ahead = owner.clock_ahead(cardea_core::time::Timestamp(0)).await.unwrap().unwrap();
     assert!(ahead > 1_700_000_000_000, "{ahead}");
+}
+
+/// Two nodes whose commits lock the same two rows, each in its own order.
+async fn commits_that_name_what_they_touch_do_not_lock_each_other_out(server: &Server) {
+    let place = place(server);
+    let nodes = [place.open().await, place.open().await];
+    nodes[0].commit(thing("one").and(thing("two"))).await.unwrap();
+    let change = |id: &'static str| {
+        let sql = "UPDATE things SET n = COALESCE(n, 0) + 1 WHERE id = $1";
+        Commit::new().touches(id).guard("thing", sql, args![id])
+    };
+    let commits = (0..200).map(|n| {
+        let commit =
+            if n % 2 == 0 { change("one").and(change("two")) } else { change("two").and(change("one")) };
+        nodes[n % 2].commit(commit)
+    });
+    futures::future::join_all(commits).await.into_iter().for_each(|done| done.unwrap());
+    let (sum,) =
+        nodes[0].row::<(i64,)>("SELECT CAST(SUM(n) AS BIGINT) FROM things", args![]).await.unwrap().unwrap();
+    assert_eq!(sum, 400);
+    tokio::time::sleep(std::time::Duration::from_secs(1)).await; // until the server has counted
+    let sql = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()";
+    assert_eq!(nodes[0].row::<(i64,)>(sql, args![]).await.unwrap(), Some((0,)));
 }

@@ -34,9 +34,11 @@ impl Control {
         if right.roles.iter().any(|role| caller.has_role(role)) {
             return Ok(());
         }
-        if self.inner.memo.tells(format!("{}/{}", caller.key(), right.name)) {
+        let key = format!("{}/{}", caller.key(), right.name);
+        if self.inner.memo.tells(key.clone()) {
             let detail = json!({ "right": right.name, "needs": right.roles, "roles": caller.roles });
-            self.write_down(caller, "access.refused", detail, request).await?;
+            let written = self.write_down(caller, "access.refused", detail, request).await;
+            written.inspect_err(|_| self.inner.memo.tells_again(&key))?;
         }
         let needed: Vec<String> = right.roles.iter().map(|role| format!("`{role}`")).collect();
         let (roles, needed) = (if needed.len() == 1 { "role" } else { "roles" }, needed.join(" and "));

@@ -8,7 +8,7 @@ use cardea_auth::{Caller, NewKey as Secret};
 use cardea_core::{
     Code, Error, Result,
     id::{KeyId, TenantId, UserId},
-    principal::{Principal, Proof},
+    principal::{INSTALLATION, Principal, Proof},
     secret::{ExposeSecret, SecretString},
     time::{Millis, Timestamp},
 };
@@ -288,6 +288,10 @@ impl Identity {
         let user = new.user.unwrap_or_else(|| maker.user.clone());
         check_names([user.as_str(), maker.tenant.as_str()], [&new.roles, &new.scopes])?;
         check_life(new.expires)?;
+        if maker.tenant.as_str() == INSTALLATION {
+            let detail = format!("The tenant `{INSTALLATION}` is the installation's own; take another name.");
+            return Err(Error::new(Code::BadRequest).detail(detail));
+        }
         if new.name.len() > LONGEST_NAME || new.name.chars().any(char::is_control) {
             return Err(
                 Error::new(Code::BadRequest).detail("The name of a key is one line of at most 256 bytes.")

@@ -134,6 +134,14 @@ async fn a_key_ends_on_time_and_bad_names_make_none() {
 }
 
 #[tokio::test]
+async fn nobody_gets_a_key_of_the_installations_own_tenant() {
+    let house = house(false).await;
+    let new = NewKey { user: Some("robot".into()), ..NewKey::default() };
+    let made = house.identity.operator_create_key(&TenantId::from("cardea"), new).await;
+    assert_eq!(made.unwrap_err().code(), Code::BadRequest);
+}
+
+#[tokio::test]
 async fn a_key_that_a_key_made_ends_with_it_and_goes_with_it() {
     let house = house(true).await;
     let ann = house.ann().await;

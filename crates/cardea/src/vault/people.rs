@@ -97,7 +97,7 @@ impl People {
         if digest { Ok(self.0.join(id)) } else { Err(broken("is named by something that is no digest")) }
     }
 
-    /// The key with this name, if its person was not erased.
+    /// The key with this name, if its person was not erased and is not just being erased.
     pub(super) fn find(&self, id: &str) -> Result<Option<Person>> {
         let read = match fs::read(self.file(id)?) {
             Ok(read) => Zeroizing::new(read),
@@ -109,6 +109,10 @@ impl People {
             return Err(broken("is not 32 bytes"));
         }
         bytes.copy_from_slice(&read);
+        // WHY: `destroy` has written over it and not removed it yet; everybody knows what stands there now.
+        if *bytes == [0; LENGTH] {
+            return Ok(None);
+        }
         Ok(Some(Person { id: id.to_owned(), bytes }))
     }
 
@@ -123,7 +127,7 @@ impl People {
             Ok(()) => Ok(Person { id, bytes }),
             // Another request made it at the same moment: its key is the one.
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {
-                self.find(&id)?.ok_or_else(|| broken("vanished"))
+                self.find(&id)?.ok_or_else(|| broken("is being destroyed"))
             }
             Err(error) => Err(broken("cannot be made").because(error)),
         }
@@ -175,4 +179,23 @@ impl People {
 
 fn broken(what: &str) -> Error {
     Error::new(Code::Internal).because(format!("a key in the folder `{FOLDER}` {what}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_that_is_being_destroyed_is_no_key() {
+        let folder = tempfile::tempdir().unwrap();
+        let people = People::in_folder(folder.path());
+        let id = id_of_owner("acme/ann");
+        let made = people.find_or_make(id.clone()).unwrap();
+        assert_eq!(people.find(&id).unwrap().unwrap().bytes, made.bytes);
+        fs::write(people.file(&id).unwrap(), [0; LENGTH]).unwrap(); // written over, and not removed yet
+        assert!(people.find(&id).unwrap().is_none(), "everybody knows that key");
+        assert!(people.find_or_make(id.clone()).is_err(), "nothing is sealed under it");
+        assert!(people.destroy(&id).unwrap());
+        assert_ne!(people.find_or_make(id).unwrap().bytes, made.bytes);
+    }
 }

@@ -278,3 +278,29 @@ async fn a_budget_that_two_nodes_share_is_not_overspent_and_a_dead_nodes_share_c
         app.stop().await;
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_nodes_that_pay_out_of_the_same_budgets_do_not_lock_each_other_out() {
+    let Some((_postgres, database)) = postgres() else { return };
+    let crowd = Crowd::gather(Some(database)).await;
+    let apps = two_apps(&crowd).await;
+    let asked =
+        (0..200).map(|n| {
+            let app = &apps[n % 2];
+            let (tenant, user) = (["acme", "other"][n / 2 % 2], format!("u{}", n / 4 % 5));
+            let claims = VerifiedClaims::new(tenant, user.as_str()).role("support").scope("read");
+            let who = app.auth.embedded(claims).unwrap();
+            async move {
+                app.agent("support").chat(&who, None, &format!("What is the status of order {n}?")).await
+            }
+        });
+    let failed: Vec<_> = join_all(asked).await.into_iter().filter_map(Result::err).collect();
+    assert!(failed.is_empty(), "{} of 200, as {:?}", failed.len(), failed.first());
+    tokio::time::sleep(Duration::from_secs(1)).await; // until PostgreSQL has counted
+    let sql = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()";
+    let deadlocks: Option<(i64,)> = apps[0].db.row(sql, Vec::new()).await.unwrap();
+    for app in apps {
+        app.stop().await;
+    }
+    assert_eq!(deadlocks, Some((0,)));
+}

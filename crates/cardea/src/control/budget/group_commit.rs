@@ -31,6 +31,12 @@ pub(super) struct RowKey {
     pub(super) unit: &'static str,
 }
 
+/// What a commit says that it touches if it writes to rows of this tenant and account. One word for all their units and
+/// months, since a server has room for some thousands of locks only.
+pub(super) fn hot(tenant: &str, account: &str) -> String {
+    format!("budgets/{tenant}/{account}")
+}
+
 /// What is to be done with one row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Change {
@@ -213,6 +219,7 @@ fn reserve(commit: Commit, place: &RowKey, amount: u64, limit: Option<u64>, here
     let RowKey { tenant, account, period, unit } = place;
     let (amount, limit) = (amount.min(MOST), limit.unwrap_or(MOST).min(MOST));
     commit
+        .touches(hot(tenant, account))
         .run(
             "INSERT INTO budgets (tenant, user_id, period, unit, updated_at) VALUES ($1, $2, $3, $4, $5) \
              ON CONFLICT DO NOTHING",
@@ -240,6 +247,7 @@ pub(super) fn pay(commit: Commit, place: &RowKey, held: u64, used: u64, here: He
     let RowKey { tenant, account, period, unit } = place;
     let (held, used) = (held.min(MOST), used.min(MOST));
     commit
+        .touches(hot(tenant, account))
         // WHY: what a node held that was taken for dead is given back already; it is given back once.
         .run(
             "UPDATE budgets SET spent = CASE WHEN spent > CAST($9 AS BIGINT) - CAST($6 AS BIGINT) THEN CAST($9 AS BIGINT) \

@@ -23,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 pub use self::account::{Account, Spent, Sum};
 pub(super) use self::{group_commit::GroupCommit, shares::Shares};
 use self::{
-    group_commit::{Change, Here, RowKey, pay},
+    group_commit::{Change, Here, RowKey, hot, pay},
     shares::{Payment, Reservation, changes},
 };
 use super::{Admission, Control, Estimate};
@@ -101,6 +101,7 @@ impl Reserved {
     /// It is paid.
     fn paid(mut self) {
         self.control.inner.shares.paid(&mut std::mem::take(&mut self.lines));
+        self.control.keep_purses(); // of the block that came with it, what nobody needs is given back
     }
 }
 
@@ -325,20 +326,33 @@ impl Control {
     /// # Errors
     /// What the store says.
     pub async fn forget_lost_reservations(&self) -> Result<()> {
-        let mut lost = Vec::new();
-        for held in self.own_holds().await? {
-            let place = RowKey {
-                tenant: held.tenant.clone(),
-                account: held.account.clone(),
-                period: held.period.clone(),
-                unit: if held.unit == TOKENS { TOKENS } else { MICROS },
-            };
-            let live = i64::try_from(self.inner.shares.held(&place)).unwrap_or(i64::MAX);
-            if held.amount > live {
-                lost.push((held, live));
-            }
-        }
+        let lost = self.lost(self.own_holds().await?);
+        self.give_back_lost(lost).await
+    }
+
+    /// What of these is more than this node knows of, with what it does.
+    fn lost(&self, held: Vec<Held>) -> Vec<(Held, i64)> {
+        let seen = held.into_iter().map(|row| {
+            let live = self.live(&row);
+            (row, live)
+        });
+        seen.filter(|(row, live)| row.amount > *live).collect()
+    }
+
+    /// What this node knows to hold of a row.
+    fn live(&self, row: &Held) -> i64 {
+        let unit = if row.unit == TOKENS { TOKENS } else { MICROS };
+        let (tenant, account, period) = (row.tenant.clone(), row.account.clone(), row.period.clone());
+        let live = self.inner.shares.held(&RowKey { tenant, account, period, unit });
+        i64::try_from(live).unwrap_or(i64::MAX)
+    }
+
+    async fn give_back_lost(&self, lost: Vec<(Held, i64)>) -> Result<()> {
         for (held, live) in lost {
+            // WHY: what was paid and reserved since may leave the row as it was read, and what is held now is another's.
+            if self.live(&held) != live {
+                continue;
+            }
             let Held { node, tenant, account, period, unit, amount } = &held;
             // INVARIANT: if anything was reserved or paid since it was read, nothing is given back now.
             let commit = Commit::new()
@@ -364,7 +378,7 @@ impl Control {
 
     fn less_reserved(&self, held: &Held, by: i64) -> Commit {
         let Held { tenant, account, period, unit, .. } = held;
-        Commit::new().run(
+        Commit::new().touches(hot(tenant, account)).run(
             "UPDATE budgets SET reserved = CASE WHEN reserved > $5 THEN reserved - $5 ELSE 0 END, \
              updated_at = $6 WHERE tenant = $1 AND user_id = $2 AND period = $3 AND unit = $4",
             args![tenant, account, period, unit, by, self.now()],
@@ -400,5 +414,79 @@ impl Control {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use cardea_core::{
+        cost::Prices,
+        log::ChainKey,
+        policy::Installation,
+        time::{ManualClock, SharedClock, Timestamp},
+    };
+    use cardea_store::{
+        Db, DbConfig, Jobs,
+        shared::{Memory, MemoryConfig, Rate},
+    };
+
+    use super::*;
+    use crate::{
+        control::{Neighbours, Settings},
+        observe::Observe,
+        vault::{self, RootKey, Vault},
+    };
+
+    /// A control whose users have so many tokens a month.
+    async fn control(tokens: u64) -> Control {
+        let config = vault::Config {
+            root_key: Some("AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=".into()),
+            ..vault::Config::default()
+        };
+        let root = RootKey::load(&config, std::path::Path::new("/nowhere")).unwrap();
+        let db = Db::open(DbConfig::at("sqlite::memory:"), ChainKey::new(&[1; 32])).await.unwrap();
+        db.migrate().await.unwrap();
+        let clock: SharedClock = ManualClock::at(Timestamp(1_800_000_000_000));
+        let observe = Observe::new(db.clone(), Arc::clone(&clock), Prices::default());
+        let vault = Vault::new(db.clone(), observe.clone(), root, Arc::clone(&clock));
+        let shared = Arc::new(Memory::new(MemoryConfig::default(), Arc::clone(&clock)));
+        let neighbours = Neighbours { db, shared, observe, vault, clock, jobs: Jobs::new() };
+        let rate = Rate { burst: 100, refill: 100, per: Millis::from_secs(60) };
+        let settings = Settings {
+            node: "main".to_owned(),
+            policies: "/nowhere".into(),
+            approver: "approver".to_owned(),
+            approval: Millis::from_secs(1),
+            per_user: rate,
+            per_tenant: rate,
+            in_flight: [8; 3],
+            streams_per_user: 8,
+            user_budget: Budget { tokens: Some(tokens), cost_micros: None },
+            tenant_budget: Budget::default(),
+            guard: "standard".to_owned(),
+            guards: Vec::new(),
+            names: Installation::default(),
+        };
+        Control::new(neighbours, settings).unwrap()
+    }
+
+    #[tokio::test]
+    async fn what_was_reserved_while_lost_reservations_were_looked_for_is_not_given_back() {
+        let control = control(3_000).await;
+        let reserve = || control.reserve("acme", "ann", Estimate { tokens: 1_000, cost_micros: 0 });
+        let held = async || -> i64 { control.own_holds().await.unwrap().iter().map(|row| row.5).sum() };
+        let first = reserve().await.unwrap();
+        let read = control.own_holds().await.unwrap();
+        drop(first);
+        control.pay(control.inner.shares.due(true)).await;
+        let lost = control.lost(read);
+        assert!(!lost.is_empty() && held().await == 0, "it looks lost, and was paid meanwhile");
+        let second = reserve().await.unwrap();
+        let holds = held().await; // as much as the first did
+        control.give_back_lost(lost).await.unwrap();
+        assert_eq!((held().await, holds >= 1_000), (holds, true));
+        drop(second);
     }
 }

@@ -186,7 +186,10 @@ impl Shares {
 
     /// A commit of its own has paid for a request.
     pub(super) fn paid(&self, lines: &mut [Reservation]) {
-        self.each(lines, |share, line| share.live = share.live.saturating_sub(line.amount));
+        self.each(lines, |share, line| {
+            share.live = share.live.saturating_sub(line.amount);
+            share.idle = 0;
+        });
     }
 
     fn each(&self, lines: &mut [Reservation], change: impl Fn(&mut Share, &mut Reservation)) {

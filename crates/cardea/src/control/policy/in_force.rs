@@ -139,6 +139,17 @@ mod tests {
     }
 
     #[test]
+    fn a_tool_that_begins_to_send_data_outside_is_judged_as_such_from_then_on() {
+        let all = InForce::new(make(&[], &[]).unwrap());
+        all.change().take(texts("own"), &[tool()], make).unwrap();
+        let before = all.snapshot();
+        all.change()
+            .take(texts("own"), &[ToolSpec { sends_outside: !tool().sends_outside, ..tool() }], make)
+            .unwrap();
+        assert!(!Arc::ptr_eq(&before, &all.snapshot()));
+    }
+
+    #[test]
     fn older_texts_never_come_back_in_force_however_long_they_are_in_the_making() {
         let all = InForce::new(make(&[], &[]).unwrap());
         all.change().take(texts("old"), &[], make).unwrap();

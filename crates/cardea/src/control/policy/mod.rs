@@ -215,6 +215,11 @@ impl Memo {
         self.told.entry(key).or_insert(()).is_fresh()
     }
 
+    /// What was to be told was not: it is at the next occasion.
+    pub(super) fn tells_again(&self, key: &str) {
+        self.told.invalidate(key);
+    }
+
     /// The decision in the log that lets this very caller do what the key says.
     pub(super) fn allowed(&self, key: &str, caller: &Caller) -> Option<DecisionId> {
         self.allowed.get(key).filter(|(who, _)| who.is_alike(caller)).map(|(_, id)| *id)

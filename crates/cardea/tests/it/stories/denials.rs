@@ -183,6 +183,22 @@ async fn who_lacks_a_role_for_what_they_want_stands_in_the_log_once_a_minute() {
 }
 
 #[tokio::test]
+async fn a_refusal_that_could_not_be_written_down_is_written_down_the_next_time() {
+    let world = World::with_model([]).await;
+    let eve = world.person((TENANT, "eve"), &["guest"], &[]);
+    let change = |sql| world.app.db.commit(cardea_store::Commit::new().run(sql, Vec::new()));
+    change("ALTER TABLE audit RENAME TO audit_away").await.unwrap();
+    assert!(eve.get("/api/v1/keys").await.status >= 500);
+    change("ALTER TABLE audit_away RENAME TO audit").await.unwrap();
+    for _ in 0..2 {
+        drop(eve.get("/api/v1/keys").await.expect(403));
+    }
+    let audit = world.audit().await;
+    let refused = audit.entries.iter().filter(|entry| entry["event"] == "access.refused");
+    assert_eq!(refused.count(), 1, "once a minute, and not never");
+}
+
+#[tokio::test]
 async fn what_an_administrator_clears_of_others_stands_in_the_log() {
     let world = World::with_model([]).await;
     let root = world.person((TENANT, "root"), &["admin"], &[]);

@@ -154,6 +154,22 @@ async fn an_upstream_that_was_away_at_the_start_is_there_a_moment_after_it_came_
 }
 
 #[tokio::test]
+async fn a_policy_may_name_a_tool_in_its_condition_whose_upstream_is_away_at_the_start() {
+    let policy = "@id(\"no-notes\") @reason(\"no notes today.\") forbid (principal, action in Action::\"call\", resource)\n\
+                  when { [Action::\"ops__get_order\"].contains(action) };\n";
+    let world = World::plan().shop_is_away().policies(policy).start().await;
+    let start = Instant::now();
+    world.wire().set(Weather::Fair);
+    world.clock.advance(Millis::from_secs(10)); // the breaker's pause
+    while world.app.action.catalog().get("ops__get_order").is_none() {
+        assert!(start.elapsed() < Duration::from_secs(20), "it does not come");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let refused = world.user("support").asks("What is the status of order 17?").await.ends().await;
+    assert!(!refused["answer"].as_str().unwrap_or_default().contains("delivered"), "{refused}");
+}
+
+#[tokio::test]
 async fn a_clock_that_jumps_lets_no_old_token_in_and_breaks_no_order() {
     let world = World::with_model([Act::say("One."), Act::say("Two."), Act::say("Three.")]).await;
     let now = world.clock.now();

@@ -194,6 +194,14 @@ async fn paid(world: &World) -> i64 {
 }
 
 #[tokio::test]
+async fn what_a_turn_has_reserved_of_a_large_budget_beyond_its_need_is_given_back() {
+    let plan = World::plan().set("CARDEA_LIMITS__USER_BUDGET__TOKENS", "1000000000");
+    let world = plan.model([Act::say("It opens at nine.")]).start().await;
+    world.user("support").asks("When does the door open?").await.answers("at nine").await;
+    assert!(paid(&world).await > 0);
+}
+
+#[tokio::test]
 async fn a_large_budget_is_told_to_the_token_while_blocks_of_it_are_held() {
     let plan = World::plan().model((0..12).map(|_| Act::say("It opens at nine.")));
     let world = plan.set("CARDEA_LIMITS__USER_BUDGET__TOKENS", "100000000").start().await;
