@@ -11,6 +11,7 @@ use regex::bytes::Regex;
 use super::{
     before,
     blocks::Blocks,
+    bytes::Bytes,
     catalogue::{Catalogue, KindId},
     injection::Turn,
     label::{BACK, Label, Near, Says, is_inside_resource, tells_about},
@@ -43,6 +44,13 @@ const LONGEST_JOINT: usize = 24;
 /// How far before a value a word may end that makes it something else.
 const UNLESS_GAP: usize = 14;
 
+/// So far from a word its rows are asked for the bytes that they need before they are woken.
+const NEAR: usize = 384;
+
+/// The pairs of a hardware address, and the length of one with the sign behind it.
+const PAIRS: usize = 6;
+const PAIR: usize = 3;
+
 /// The longest block, such as a private key, that is taken as one.
 const LONGEST_BLOCK: usize = 16 * 1024;
 
@@ -55,6 +63,9 @@ pub(super) struct Leaks {
     words: Words,
     /// What each row says of the words that wake it.
     waking: Vec<Option<Waking>>,
+    /// What stands near a word that wakes a row for a reason: the different answers, and for each row which is its own.
+    asks: Vec<Vec<Bytes>>,
+    asked: Vec<u8>,
     /// Rows that words wake without a label.
     alone: Wakes,
     /// Families with rows that words wake.
@@ -101,7 +112,17 @@ impl Leaks {
         by_word.dedup();
         let words = Words::build(patterns.iter().map(|pattern| &pattern.row))?;
         let (joint, alone) = (table::joint()?, Wakes::new(&alone)?);
-        Ok(Self { patterns, joint, kinds, rules, words, waking, alone, by_word })
+        let (mut asks, mut asked) = (vec![Vec::new()], Vec::new());
+        for pattern in &patterns {
+            let near = (1..=NEAR).contains(&pattern.row.reach);
+            let own = if near { pattern.asks() } else { Vec::new() };
+            let place = asks.iter().position(|known| *known == own).unwrap_or_else(|| {
+                asks.push(own);
+                asks.len() - 1
+            });
+            asked.push(u8::try_from(place).ok().filter(|place| u32::from(*place) < u64::BITS).unwrap_or(0));
+        }
+        Ok(Self { patterns, joint, kinds, rules, words, waking, asks, asked, alone, by_word })
     }
 
     /// The rows, for documents and tests.
@@ -120,10 +141,12 @@ impl Leaks {
             bytes,
             seen,
             open,
+            behind: Vec::new(),
             run: (0, 0),
             clause: (0, 0),
             word: (0, 0),
             blocks,
+            near: (0..0, 0),
             tried,
         };
         let (mut labels, mut turns, mut asked) = (Vec::<Label>::new(), Vec::new(), 0);
@@ -135,12 +158,20 @@ impl Leaks {
             for meaning in uses {
                 let (row, says, gap) = match *meaning {
                     Use::Wake(row) => {
-                        scan.woken(row, start..end, &labels);
+                        if scan.may_wake(row, start..end) {
+                            scan.woken(row, start..end, &labels);
+                        }
                         continue;
                     }
                     Use::Tells(turn) => {
                         if !turns.contains(&turn) {
                             turns.push(turn);
+                        }
+                        continue;
+                    }
+                    Use::Behind(row) => {
+                        if whole {
+                            scan.behind.push((start..end, row));
                         }
                         continue;
                     }
@@ -195,6 +226,8 @@ struct Scan<'a, 'v> {
     bytes: &'a [u8],
     seen: &'a mut Vec<Seen>,
     open: usize,
+    /// Words that tell of what stood before them, with their rows, in the order of their ends.
+    behind: Vec<(Range<usize>, u16)>,
     /// From where the last stretch was looked for, and its end.
     run: (usize, usize),
     /// A place, and where its line begins.
@@ -202,6 +235,8 @@ struct Scan<'a, 'v> {
     /// A place, and where the word of key bytes around it begins.
     word: (usize, usize),
     blocks: Blocks<'a>,
+    /// Blocks around a word, and which of what rows ask for stands there.
+    near: (Range<usize>, u64),
     tried: Tried,
 }
 
@@ -246,6 +281,25 @@ fn tried_at(place: usize) -> u32 {
 }
 
 impl Scan<'_, '_> {
+    /// False if nothing of what the row asks for stands near a word. A few words wake dozens of rows each, and may stand
+    /// at each place of a text.
+    fn may_wake(&mut self, row: u16, hit: Range<usize>) -> bool {
+        let asked = self.leaks.asked.get(usize::from(row)).copied().unwrap_or(0);
+        let far = hit.end + NEAR;
+        // WHY: in a stream it may come yet, and the row says how much has to wait for it.
+        if asked == 0 || (self.piece.pace.more && far >= self.bytes.len()) {
+            return true;
+        }
+        let near = Blocks::whole(hit.start.saturating_sub(BACK)..far);
+        if self.near.0 != near {
+            let here = self.blocks.of(near.clone());
+            let given = |asks: &Vec<Bytes>| here.is_none_or(|here| asks.iter().all(|set| set.meets(&here)));
+            let bits = (0..u64::BITS).zip(&self.leaks.asks).filter(|(_, asks)| given(asks));
+            self.near = (near, bits.fold(0, |bits, (bit, _)| bits | 1 << bit));
+        }
+        self.near.1 >> asked & 1 == 1
+    }
+
     /// A keyword of the row stands here.
     fn woken(&mut self, row: u16, hit: Range<usize>, labels: &[Label]) {
         let Some(pattern) = self.leaks.patterns.get(usize::from(row)) else { return };
@@ -320,6 +374,13 @@ impl Scan<'_, '_> {
             // In the middle of a chain of short groups: whatever this is began earlier.
             return;
         }
+        if word.length == PAIR - 1
+            && before == Some(b'-')
+            && word.next == before
+            && self.is_in_chain(word.start)
+        {
+            return;
+        }
         let fits = |row: u16| {
             let waking = leaks.waking.get(usize::from(row)).and_then(Option::as_ref);
             waking.is_some_and(|waking| waking.fits(word) && waking.begins(word.first))
@@ -340,16 +401,25 @@ impl Scan<'_, '_> {
             let confidence = if labelled { pattern.row.labelled } else { pattern.row.alone };
             let start = match pattern.from {
                 From::Line => before::line(self.bytes, word.start),
+                From::Stretch => before::stretch(self.bytes, word.start),
                 _ if pattern.row.back => Some(self.word_start(word.start)),
                 _ => self.ahead(pattern, word.start),
             };
             let Some(start) = start else { continue };
             self.attempt(row, pattern, start, confidence);
         }
-        for label in near.labels().iter().filter(|label| label.asked && fits(label.row)) {
-            let Some(pattern) = leaks.patterns.get(usize::from(label.row)) else { continue };
-            self.labelled(label.row, pattern, word, near.labels());
+        for row in near.asked().iter().copied().filter(|row| fits(*row)) {
+            let Some(pattern) = leaks.patterns.get(usize::from(row)) else { continue };
+            self.labelled(row, pattern, word, near);
         }
+    }
+
+    /// True if as many pairs of hexadecimal digits as a hardware address has stand before, each with a stroke.
+    fn is_in_chain(&self, start: usize) -> bool {
+        let before = start.checked_sub(PAIRS * PAIR).and_then(|from| self.bytes.get(from..start));
+        let pair =
+            |pair: &[u8]| matches!(pair, [a, b, b'-'] if a.is_ascii_hexdigit() && b.is_ascii_hexdigit());
+        before.is_some_and(|before| before.chunks(PAIR).all(pair))
     }
 
     /// Where the regex of a row begins that reads from a few bytes before the word, at a word's beginning.
@@ -360,8 +430,13 @@ impl Scan<'_, '_> {
     }
 
     /// A word that wakes a row which speaks only beside a label. It is asked once, however many labels are near.
-    fn labelled(&mut self, row: u16, pattern: &Pattern, word: &Word, near: &[Label]) {
-        let start = if pattern.row.back { self.word_start(word.start) } else { word.start };
+    fn labelled(&mut self, row: u16, pattern: &Pattern, word: &Word, near: &Near<'_>) {
+        let start = match pattern.from {
+            From::Stretch => before::stretch(self.bytes, word.start),
+            _ if pattern.row.back => Some(self.word_start(word.start)),
+            _ => Some(word.start),
+        };
+        let Some(start) = start else { return };
         // WHY: what lies farther inside a longer stretch is no value of its own: a picture, a certificate, an address.
         let inside =
             start.checked_sub(1).and_then(|at| self.bytes.get(at)).is_some_and(|at| is_word_byte(*at));
@@ -377,7 +452,7 @@ impl Scan<'_, '_> {
             !pattern.row.same_line
                 || !bytes.get(label.end..start).is_some_and(|between| between.contains(&b'\n'))
         };
-        let says = |says: Says| near.iter().any(|label| label.is_near(row, start, says) && on_line(label));
+        let says = |says: Says| near.says(row, start, says, on_line);
         let besides = pattern.row.besides.is_empty() || says(Says::Beside);
         if says(Says::For) && besides && !says(Says::Against) {
             self.attempt(row, pattern, start, pattern.row.labelled);
@@ -422,7 +497,11 @@ impl Scan<'_, '_> {
         };
         let stop = end.max(far.min(start + 2 * REACH));
         let here = self.blocks.of(start..stop);
-        if here.is_some_and(|here| matcher.needs.iter().any(|set| !set.meets(&here))) {
+        let lacks = |here: Bytes| {
+            matcher.needs.iter().any(|set| !set.meets(&here))
+                || (matcher.letters > 0 && here.count(b'a', b'z') < matcher.letters)
+        };
+        if here.is_some_and(lacks) {
             return;
         }
         let bytes = self.bytes;
@@ -437,6 +516,9 @@ impl Scan<'_, '_> {
         let broken = pattern.row.reach == 0 && far > end;
         let joined = if broken { self.joined((pattern, matcher), start, run_end, far) } else { None };
         let Some((from, mut to)) = joined.or(direct) else { return };
+        if !pattern.row.behind.is_empty() && !self.is_told_behind(row, pattern, start, to) {
+            return;
+        }
         if pattern.row.grow || self.is_cut(pattern, from..to) {
             let rest = self.bytes.get(to..).unwrap_or_default();
             let more = rest.iter().take(LONGEST_RUN).take_while(|byte| is_key_byte(**byte)).count();
@@ -453,6 +535,15 @@ impl Scan<'_, '_> {
         }
         let from = if pattern.family == Family::Personal { self.with_bracket(from, to) } else { from };
         self.report(row, pattern, from..to, (confidence, None));
+    }
+
+    /// True if a word of the row stands shortly behind a value.
+    fn is_told_behind(&mut self, row: u16, pattern: &Pattern, start: usize, to: usize) -> bool {
+        let far = to + usize::from(pattern.row.gap);
+        self.leave_open(start, far);
+        let from = self.behind.partition_point(|(word, _)| word.end <= to);
+        let near = self.behind.iter().skip(from).take_while(|(word, _)| word.end <= far);
+        near.into_iter().any(|(word, of)| *of == row && word.start >= to)
     }
 
     /// True if a key ends in the middle of its letters and digits, because it is longer than its row expects: what is left
