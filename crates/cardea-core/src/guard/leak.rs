@@ -145,6 +145,7 @@ impl Leaks {
             run: (0, 0),
             clause: (0, 0),
             word: (0, 0),
+            stretches: before::Stretches::default(),
             blocks,
             near: (0..0, 0),
             tried,
@@ -234,6 +235,7 @@ struct Scan<'a, 'v> {
     clause: (usize, usize),
     /// A place, and where the word of key bytes around it begins.
     word: (usize, usize),
+    stretches: before::Stretches,
     blocks: Blocks<'a>,
     /// Blocks around a word, and which of what rows ask for stands there.
     near: (Range<usize>, u64),
@@ -401,7 +403,7 @@ impl Scan<'_, '_> {
             let confidence = if labelled { pattern.row.labelled } else { pattern.row.alone };
             let start = match pattern.from {
                 From::Line => before::line(self.bytes, word.start),
-                From::Stretch => before::stretch(self.bytes, word.start),
+                From::Stretch => self.stretches.start(self.bytes, word.start),
                 _ if pattern.row.back => Some(self.word_start(word.start)),
                 _ => self.ahead(pattern, word.start),
             };
@@ -432,7 +434,7 @@ impl Scan<'_, '_> {
     /// A word that wakes a row which speaks only beside a label. It is asked once, however many labels are near.
     fn labelled(&mut self, row: u16, pattern: &Pattern, word: &Word, near: &Near<'_>) {
         let start = match pattern.from {
-            From::Stretch => before::stretch(self.bytes, word.start),
+            From::Stretch => self.stretches.start(self.bytes, word.start),
             _ if pattern.row.back => Some(self.word_start(word.start)),
             _ => Some(word.start),
         };
