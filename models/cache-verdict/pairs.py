@@ -3,7 +3,7 @@
 
     python3 models/cache-verdict/pairs.py > pairs.jsonl                   # for training
     python3 models/cache-verdict/pairs.py wide > wide.jsonl               # wide.txt, for training as well
-    python3 models/cache-verdict/pairs.py held fresh later edits edits-aside roles roles-aside fronted > lists.jsonl  # for measuring alone
+    python3 models/cache-verdict/pairs.py held fresh later edits edits-aside roles roles-aside fronted opposites opposites-aside > lists.jsonl  # for measuring alone
 
 Each family says one wish in several ways, with slots. Two ways with equal slots are a pair that means the same; a
 changed slot, or the family's opposite, is a pair that does not. `family` keeps pairs of one family in one fold.

@@ -17,7 +17,7 @@ import numpy as np
 
 SETTINGS = (0.4, 0.5, 0.57, 0.6, 0.65, 0.7, 0.8)
 UNSEEN = ("cardea-held", "cardea-fresh", "cardea-later", "cardea-edits", "cardea-edits-aside", "cardea-roles",
-          "cardea-roles-aside", "cardea-fronted")
+          "cardea-roles-aside", "cardea-fronted", "cardea-opposites", "cardea-opposites-aside")
 # As in weights.rs.
 STEEP, CROWD, LENGTH, LEVEL, FLOOR = 14.0, 0.8, 0.06, 0.458, 0.78
 

@@ -5,7 +5,7 @@ use std::{collections::HashMap, net::IpAddr, sync::Arc};
 use cardea_core::{
     Code, Error, Result,
     id::{KeyId, TenantId, UserId},
-    principal::{Principal, Proof},
+    principal::{INSTALLATION, Principal, Proof},
     time::{Millis, SharedClock, Timestamp},
 };
 use cardea_net::Net;
@@ -227,6 +227,10 @@ impl Auth {
         let odd = all.filter(|(_, text)| !claims::is_name(text)).map(|(what, _)| what).next();
         if let Some(what) = odd {
             let detail = format!("A {what} is 1 to 256 bytes without control characters.");
+            return Err(Error::new(Code::BadRequest).detail(detail));
+        }
+        if claims.tenant.as_str() == INSTALLATION {
+            let detail = format!("The tenant `{INSTALLATION}` is the installation's own; take another name.");
             return Err(Error::new(Code::BadRequest).detail(detail));
         }
         Ok(Caller::of(Principal {

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use cardea_core::{
     Code, Error,
     id::{ClientId, TenantId, UserId},
-    principal::{Principal, Proof},
+    principal::{INSTALLATION, Principal, Proof},
     secret::{ExposeSecret, check_signing_secret},
     time::{Millis, SharedClock, Timestamp},
 };
@@ -144,7 +144,9 @@ impl Issuer {
             (None, None, None) => "default".to_owned(),
             (None, None, Some(_)) => return Err(Reason::Claim("tenant")),
         };
-        if !config.tenants.is_empty() && !config.tenants.contains(&tenant) {
+        let foreign = !config.tenants.is_empty() && !config.tenants.contains(&tenant);
+        // Only the installation's own tokens, for its upstreams, speak for it.
+        if foreign || (tenant == INSTALLATION && config.issuer != INSTALLATION) {
             return Err(Reason::Tenant);
         }
         Ok(Principal {

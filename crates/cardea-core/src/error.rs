@@ -98,7 +98,7 @@ codes! {
     // ourselves
     StoreFull         => "store_full",          507, After, "There is no space left to record this.";
     StoreUnavailable  => "store_unavailable",   503, After, "The database cannot be reached.";
-    Conflict          => "conflict",            409, After, "Somebody else changed this at the same moment.";
+    Conflict          => "conflict",            409, After, "Its present state does not allow this; it may have changed just now.";
     Ambiguous         => "ambiguous",           409, Never, "The name fits several; say which is meant.";
     Misconfigured     => "misconfigured",       500, Never, "The installation is not configured for this.";
     Internal          => "internal",            500, Never, "Something went wrong inside Cardea.";

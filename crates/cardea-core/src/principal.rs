@@ -55,6 +55,9 @@ pub struct Principal {
     pub metadata: BTreeMap<String, Value>,
 }
 
+/// The tenant of what the installation does for nobody else. No credential is one of this tenant.
+pub const INSTALLATION: &str = "cardea";
+
 impl Principal {
     /// The installation itself, as the one who does something in this tenant.
     #[must_use]

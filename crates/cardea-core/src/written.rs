@@ -270,6 +270,27 @@ fn decimal(text: &str) -> (bool, String, i64) {
     (mantissa.starts_with('-'), digits, point)
 }
 
+/// The document with U+FFFD for each U+0000 in its strings, which no database and few tools take; borrowed if there is none.
+#[must_use]
+pub fn without_nul(json: &str) -> Cow<'_, str> {
+    const ESCAPE: &str = "\\u0000";
+    if !json.contains(ESCAPE) {
+        return Cow::Borrowed(json);
+    }
+    let mut out = String::with_capacity(json.len());
+    let mut pieces = json.split(ESCAPE);
+    out.push_str(pieces.next().unwrap_or_default());
+    let mut replaced = false;
+    for piece in pieces {
+        // Behind an odd number of backslashes the escape's own is meant as one.
+        let escaped = out.bytes().rev().take_while(|byte| *byte == b'\\').count() % 2 == 1;
+        out.push_str(if escaped { ESCAPE } else { "\\ufffd" });
+        replaced |= !escaped;
+        out.push_str(piece);
+    }
+    if replaced { Cow::Owned(out) } else { Cow::Borrowed(json) }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -360,6 +381,19 @@ mod tests {
                 prop_assert_eq!(&read.every, &value);
                 prop_assert_eq!(read.lost, None);
             }
+        }
+    }
+
+    #[test]
+    fn a_nul_is_replaced_where_it_is_meant_and_not_where_its_escape_is_spelt() {
+        for (json, without) in [
+            (r#"{"a":"x\u0000y\u0000"}"#, r#"{"a":"x\ufffdy\ufffd"}"#),
+            (r#""\\u0000""#, r#""\\u0000""#),
+            (r#""\\\u0000""#, r#""\\\ufffd""#),
+            (r#""u0000""#, r#""u0000""#),
+            ("", ""),
+        ] {
+            assert_eq!(without_nul(json), without);
         }
     }
 }

@@ -31,7 +31,7 @@ use crate::{Session, Stop, extras::Extras, identity::Who, session::Sessions};
 /// Under this key of a request's `_meta`, a client names the call, so that it is done only once.
 pub const IDEMPOTENCY_META: &str = "dev.cardea/idempotency-key";
 
-const MAX_KEY: usize = 256;
+const MAX_KEY: usize = 255;
 
 /// How long the user may take to answer a question.
 const ANSWER_WITHIN: Duration = Duration::from_secs(600);
@@ -150,6 +150,16 @@ impl Context {
         (1..=MAX_KEY).contains(&key.len()).then_some(key)
     }
 
+    /// Refuses a key that is none. WHY: it must not count as if none was sent, or the call is made twice.
+    pub(crate) fn check_key(&self) -> Result<(), Error> {
+        let sent = self.0.wire.as_ref().and_then(|wire| wire.request.meta.get(IDEMPOTENCY_META));
+        if sent.is_some() && self.idempotency_key().is_none() {
+            let detail = format!("`{IDEMPOTENCY_META}` is a text of 1 to {MAX_KEY} bytes.");
+            return Err(Error::new(Code::BadRequest).detail(detail));
+        }
+        Ok(())
+    }
+
     /// How much time is left. `None` without a limit.
     #[must_use]
     pub fn time_left(&self) -> Option<Duration> {
@@ -261,7 +271,7 @@ impl Context {
     }
 
     fn binding(&self, wire: &Wire) -> String {
-        let who = self.caller().map(Principal::key).unwrap_or_default();
+        let who = self.0.who.as_ref().map(Who::key).unwrap_or_default();
         format!("{}:{who}{}", who.len(), digest_of(self.tool(), &wire.arguments))
     }
 }

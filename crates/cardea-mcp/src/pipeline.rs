@@ -100,6 +100,7 @@ async fn admitted(app: &App, route: Option<&Arc<Route>>, context: &Context, argu
         return Err(Error::new(Code::NotFound).detail("There is no such tool.").into());
     };
     route.permits(context, Some(arguments)).await?;
+    context.check_key()?;
     let _seat = match &app.layers.concurrency {
         Some(concurrency) => Some(concurrency.seat().await?),
         None => None,

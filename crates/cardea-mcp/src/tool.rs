@@ -102,7 +102,8 @@ impl Tool {
         self
     }
 
-    /// The read that tells whether a call without an answer did its work.
+    /// The read that tells whether a call without an answer did its work. It is told to callers; Cardea itself does not ask
+    /// it, and repeats only what is done [once per key](Tool::once_per_key).
     #[must_use]
     pub fn check(mut self, check: CheckHint) -> Self {
         self.facts.check = Some(check);

@@ -21,7 +21,6 @@ use serde::Deserialize;
 /// [models.aliases.main]
 /// provider = "openai"
 /// model    = "gpt-5.1"
-/// fallback = ["rehearsal"]
 /// ```
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -143,6 +142,7 @@ pub struct AliasConfig {
     /// The model as the provider calls it.
     pub model: String,
     /// Other names of `models.aliases`, asked in this order while the ones before are away. Default: none.
+    /// A model of the kind `rehearsal` that stands in calls no tool: it says in words that the other one is away.
     #[serde(default)]
     pub fallback: Vec<String>,
 }
@@ -221,6 +221,9 @@ impl ModelsConfig {
             }
             if alias.model.is_empty() || alias.model.chars().any(|c| c.is_control() || c.is_whitespace()) {
                 say(key("model"), "write the model's name as the provider spells it".into());
+            }
+            if alias.fallback.contains(name) {
+                say(key("fallback"), "it names the alias itself, which stands in for nothing".to_owned());
             }
             for other in alias.fallback.iter().filter(|other| !self.aliases.contains_key(*other)) {
                 say(key("fallback"), format!("there is no `[models.aliases.{other}]`"));

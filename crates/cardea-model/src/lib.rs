@@ -42,4 +42,9 @@ pub use tries::{Tried, Tries, Trying};
 pub trait Model: Send + Sync {
     /// The next answer to this transcript.
     fn next(&self, prompt: Prompt) -> BoxFuture<'_, Result<ModelStream>>;
+
+    /// The same in place of a model that is away. A model that must not act for another one answers in words here.
+    fn stand_in(&self, prompt: Prompt) -> BoxFuture<'_, Result<ModelStream>> {
+        self.next(prompt)
+    }
 }

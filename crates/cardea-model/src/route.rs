@@ -211,7 +211,8 @@ impl Models {
                 Backend::Own(model) => {
                     let prompt = Prompt { model: name.to_owned(), ..prompt.clone() };
                     tries.begins(&alias.model);
-                    let answer = model.next(prompt).await.inspect(|_| tries.answers());
+                    let answer = if first.is_some() { model.stand_in(prompt) } else { model.next(prompt) };
+                    let answer = answer.await.inspect(|_| tries.answers());
                     return answer.map(|answer| answer.named(name)).inspect_err(|error| {
                         tries.failed(error.code().name(), Usage::default());
                     });

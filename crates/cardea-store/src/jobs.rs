@@ -1,8 +1,8 @@
 //! Room `jobs`: every background task of Cardea starts here.
 //!
 //! A task has a name, belongs to a stage and gets a token that tells it to stop. [`Jobs::drain`] stops the stages in
-//! order: first whatever takes new work, then the work in hand, then the upkeep (outboxes, checkpoints). A task that
-//! has not ended at the deadline is cut off and named. A panic ends its own task only, and is logged with the name.
+//! order: first whatever takes new work, then the work in hand, then what brings its answers to those who wait, then the
+//! upkeep (outboxes, checkpoints). A task that has not ended at the deadline is cut off and named. A panic ends its own task only, and is logged with the name.
 //! Refuses: to start anything in a stage that is already draining.
 
 use std::{
@@ -25,13 +25,19 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 pub enum Stage {
     /// Takes new work: listeners, watchers, the resume watch.
     Intake,
-    /// Does work in hand: requests, turns. Their token says "finish soon", the deadline ends them.
+    /// Does work in hand: turns, calls. Their token says "finish soon", the deadline ends them.
     Work,
+    /// Brings answers to those who wait for work: connections. WHY: after the work, so that those whose work was cut off
+    /// are told so, and do not ask for it again elsewhere.
+    Answers,
     /// Serves the others: refreshers, outboxes, sinks, checkpoints.
     Upkeep,
 }
 
-const STAGES: [Stage; 3] = [Stage::Intake, Stage::Work, Stage::Upkeep];
+const STAGES: [Stage; 4] = [Stage::Intake, Stage::Work, Stage::Answers, Stage::Upkeep];
+
+/// The time that answers get at least, however late the work has ended.
+const LAST_ANSWERS: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Default)]
 struct Lane {
@@ -44,6 +50,7 @@ struct Lane {
 struct Inner {
     intake: Lane,
     work: Lane,
+    answers: Lane,
     upkeep: Lane,
     next: AtomicU64,
 }
@@ -75,6 +82,7 @@ impl Jobs {
         match stage {
             Stage::Intake => &self.0.intake,
             Stage::Work => &self.0.work,
+            Stage::Answers => &self.0.answers,
             Stage::Upkeep => &self.0.upkeep,
         }
     }
@@ -155,14 +163,20 @@ impl Jobs {
         running.values().map(|(name, _)| *name).collect()
     }
 
-    /// Stops everything, stage after stage, and waits. All stages share the deadline; the last one always gets at
-    /// least a tenth of it, so that upkeep can write down what the work left behind.
+    /// Stops everything, stage after stage, and waits. All stages share the deadline. The last one always gets at
+    /// least a tenth of it, so that upkeep can write down what the work left behind; answers get a second at least, for which
+    /// everything may end later.
     pub async fn drain(&self, deadline: Duration) -> Drained {
         let start = Instant::now();
         let mut drained = Drained::default();
         for stage in STAGES {
-            let share = if stage == Stage::Upkeep { deadline } else { deadline.mul_f64(0.9) };
-            drained.cut.extend(self.stop(stage, start + share).await);
+            let (now, early) = (Instant::now(), start + deadline.mul_f64(0.9));
+            let until = match stage {
+                Stage::Intake | Stage::Work => early,
+                Stage::Answers => early.max(now + LAST_ANSWERS),
+                Stage::Upkeep => (start + deadline).max(now + deadline.mul_f64(0.1)),
+            };
+            drained.cut.extend(self.stop(stage, until).await);
         }
         drained
     }
@@ -215,7 +229,12 @@ mod tests {
     async fn stages_are_drained_in_order() {
         let jobs = Jobs::new();
         let log = Arc::new(Mutex::new(Vec::new()));
-        for (stage, name) in [(Stage::Upkeep, "sink"), (Stage::Work, "turn"), (Stage::Intake, "listener")] {
+        for (stage, name) in [
+            (Stage::Upkeep, "sink"),
+            (Stage::Answers, "connection"),
+            (Stage::Work, "turn"),
+            (Stage::Intake, "listener"),
+        ] {
             let log = log.clone();
             jobs.spawn_in(stage, name, |stop| async move {
                 stop.cancelled().await;
@@ -223,9 +242,9 @@ mod tests {
             })
             .unwrap();
         }
-        assert_eq!(jobs.names(), ["listener", "sink", "turn"]);
+        assert_eq!(jobs.names(), ["connection", "listener", "sink", "turn"]);
         assert_eq!(jobs.drain(Duration::from_secs(60)).await, Drained::default());
-        assert_eq!(*log.lock().unwrap(), ["listener", "turn", "sink"]);
+        assert_eq!(*log.lock().unwrap(), ["listener", "turn", "connection", "sink"]);
         assert_eq!(jobs.names(), Vec::<&str>::new());
         assert_eq!(jobs.spawn_in(Stage::Intake, "late", |_| async {}), Err(Stopping("late")));
         assert!(!jobs.spawn("late", async {}) && jobs.stopping().is_cancelled());
@@ -237,6 +256,23 @@ mod tests {
         jobs.spawn_in(Stage::Work, "stuck", |_stop| std::future::pending()).unwrap();
         assert_eq!(jobs.drain(Duration::from_millis(20)).await.cut, ["stuck"]);
         assert_eq!(jobs.names(), Vec::<&str>::new());
+    }
+
+    #[tokio::test]
+    async fn who_waits_for_work_that_was_cut_off_has_time_to_say_so() {
+        let jobs = Jobs::new();
+        let (works, answer) = tokio::sync::oneshot::channel::<()>();
+        let (tell, told) = tokio::sync::oneshot::channel();
+        jobs.spawn_in(Stage::Answers, "connection", |_stop| async move {
+            tell.send(answer.await.is_err()).unwrap()
+        })
+        .unwrap();
+        jobs.spawn("turn", async move {
+            std::future::pending::<()>().await;
+            works.send(()).unwrap();
+        });
+        assert_eq!(jobs.drain(Duration::from_millis(20)).await.cut, ["turn"]);
+        assert_eq!(told.await, Ok(true));
     }
 
     #[tokio::test]

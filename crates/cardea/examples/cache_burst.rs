@@ -177,6 +177,7 @@ impl Bench {
             store: Arc::new(MemoryCache::new(bytes, per_place, Arc::clone(&clock))),
             seal: Seal::Own,
             persist: None,
+            told: None,
             observe: Observe::new(db.clone(), Arc::clone(&clock), Prices::default()),
             db,
             node: "bench".to_owned(),

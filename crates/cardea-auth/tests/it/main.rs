@@ -5,5 +5,6 @@ mod dpop;
 mod keys;
 mod provider;
 mod rotation;
+mod tenants;
 mod tokens;
 mod world;

@@ -274,16 +274,6 @@ async fn what_only_other_kinds_of_tokens_say_makes_no_access_token() {
 }
 
 #[tokio::test]
-async fn an_issuer_speaks_for_its_own_tenants() {
-    let key = Key::new("k1");
-    let mut config = issuer().jwks(jwks(&[&key]));
-    config.tenants = vec!["acme".to_owned(), "bolt".to_owned()];
-    let world = World::new(config, &[]);
-    assert!(world.sign_in(&key.token(&json!({"tenant": "bolt"}))).await.is_ok());
-    assert_eq!(world.refusal(&key.token(&json!({"tenant": "other"}))).await, "tenant");
-}
-
-#[tokio::test]
 async fn the_new_name_of_an_algorithm_is_as_good_as_the_old_one() {
     let key = Key::new("k1");
     let world = World::knowing(&key);

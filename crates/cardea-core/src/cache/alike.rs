@@ -4,7 +4,8 @@ use std::{collections::HashMap, sync::LazyLock};
 
 use super::{
     lexicon::{CLASSES, SYNONYMS},
-    reading::stem,
+    reading::{Word, stem},
+    relations::{Relation, meanings},
 };
 
 /// Word to (class, meaning inside the class) for each class it belongs to.
@@ -50,4 +51,10 @@ pub(super) fn listed_alike(one: &str, other: &str) -> bool {
     let groups = |word: &str| SYNONYMS_OF.get(&stem(word)).map(Vec::as_slice).unwrap_or_default();
     groups(one).iter().any(|group| groups(other).contains(group))
         || classes(one).any(|meaning| classes(other).any(|with| with == meaning))
+}
+
+/// True for the same word in any form: `pay`, `paid`.
+pub(super) fn same_word(one: &Word, other: &Word) -> bool {
+    let graph = || meanings(&one.low).relation(&meanings(&other.low)) == Relation::Same;
+    one.stem == other.stem || !one.light() && !other.light() && graph()
 }

@@ -47,6 +47,62 @@ pub(super) const NEGATIONS: &[&str] = &[
     "apart",
     "stop",
     "avoid",
+    "prevent",
+    "prevents",
+    "prevented",
+    "preventing",
+    "unable",
+    "incapable",
+    "lack",
+    "lacks",
+    "lacked",
+    "lacking",
+    "unless",
+    "lest",
+    "scarcely",
+    "barely",
+    "barred",
+    "exempt",
+    "forbidden",
+    "prohibited",
+    "disallowed",
+    "non",
+    "mustnt",
+    "neednt",
+    "aint",
+    // What English texts borrow, and texts that are taken for English by mistake.
+    "nicht",
+    "kein",
+    "keine",
+    "keinen",
+    "nie",
+    "niemals",
+    "niet",
+    "geen",
+    "nooit",
+    "pas",
+    "jamais",
+    "não",
+    "nunca",
+    "jamás",
+    "mai",
+    "ikke",
+    "inte",
+    "ingen",
+    "tidak",
+    "bukan",
+    "hindi",
+    "không",
+    "değil",
+    "yok",
+    "nahin",
+    "nahi",
+];
+
+/// Marks that say something where they stand alone.
+pub(super) const SIGNS: &[char] = &[
+    '<', '>', '=', '≠', '≤', '≥', '+', '*', '×', '÷', '^', '|', '~', '±', '→', '←', '↑', '↓', '✓', '✔', '✗',
+    '✘', '✅', '❌', '👍', '👎', '∈', '∉', '∧', '∨', '¬', '∀', '∃',
 ];
 
 /// Words before a name or number that say which part it plays.
@@ -274,7 +330,6 @@ pub(super) const NEUTRAL: &[&str] = &[
     "madam",
     "again",
     "also",
-    "too",
     "ever",
     "possible",
     "possibly",
@@ -406,6 +461,7 @@ pub(super) const CLASSES: &[&str] = &[
     "spring summer autumn=fall winter",
     "last=previous=past=prior next=upcoming=coming this=current",
     "now=immediately=currently later",
+    "both either",
     "before=prior=ahead after=following=once during because despite",
     "frequent=often=most=common rare=rarest=rarely=seldom",
     "alive=survive=living dead=die=died=dying",
@@ -663,21 +719,15 @@ pub(super) const CLASSES: &[&str] = &[
 pub(super) const SHIFTS: &[&str] =
     &["despite", "only", "last", "previous", "past", "yesterday", "ago", "tomorrow", "formerly"];
 
-/// After a negation these only say that somebody asks: `I do not know how`, `not sure why`.
-pub(super) const WONDERING: &[&str] = &[
-    "know",
-    "sure",
-    "recall",
-    "remember",
-    "understand",
-    "find",
-    "figure",
-    "see",
-    "seem",
-    "only",
-    "just",
-    "yet",
+/// Small words that change a request where they come with others: `for and against`, `used to`, `about to`.
+pub(super) const TURNING: &[&str] = &[
+    "and", "or", "about", "used", "supposed", "meant", "said", "too", "even", "almost", "nearly", "rather",
+    "instead", "against", "off", "out", "away", "back", "down", "up",
 ];
+
+/// After a negation by who asks these only say that somebody asks: `I do not know how`, `not sure why`.
+pub(super) const WONDERING: &[&str] =
+    &["know", "sure", "recall", "remember", "understand", "find", "figure", "see", "seem"];
 
 /// Before `but` these make it an exception.
 pub(super) const ALL: &[&str] =

@@ -21,6 +21,7 @@
 //! assert!(matches!(verdict, Verdict::Hit { index: 1, .. }), "the other order is vetoed: {verdict:?}");
 //! ```
 
+mod abroad;
 mod alike;
 mod alone;
 mod budget;
@@ -29,8 +30,10 @@ mod grammar;
 mod key;
 mod lexicon;
 mod manner;
+mod negation;
 mod never;
 mod order;
+mod pairing;
 mod reading;
 mod relations;
 mod slots;

@@ -2,9 +2,16 @@
 //!
 //! Pure string work, once for each text, however many others it is compared with.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::OnceLock,
+};
 
-use super::lexicon::{ALL, CURRENCIES, NEGATIONS, NUMBERS, ROLES, STOP, WONDERING};
+use super::{
+    lexicon::{CURRENCIES, NEGATIONS, NUMBERS, ROLES, SIGNS, STOP},
+    negation::Denied,
+    tongue::Tongue,
+};
 
 /// One word of a request.
 #[derive(Debug, Clone)]
@@ -19,6 +26,8 @@ pub(super) struct Word {
     pub(super) stop: bool,
     /// Whose: `Ann's`.
     pub(super) owns: bool,
+    /// A comma or another mark follows, so that the next word begins something else.
+    pub(super) ends: bool,
 }
 
 impl Word {
@@ -39,7 +48,11 @@ pub struct Reading {
     pub(super) quoted: BTreeSet<String>,
     /// Names that programs know: `get_order`, `std::fs`, `docs/readme.md`, `config.toml`.
     pub(super) codes: BTreeSet<String>,
-    pub(super) negations: usize,
+    /// Marks that say something by themselves, in their order: `<`, `≥`.
+    pub(super) signs: Vec<char>,
+    pub(super) denied: Denied,
+    /// Asked for where all else agrees.
+    tongue: OnceLock<Option<&'static Tongue>>,
 }
 
 impl Reading {
@@ -48,7 +61,7 @@ impl Reading {
     pub fn new(text: &str) -> Self {
         let shouted = !text.chars().any(char::is_lowercase);
         let (rest, quoted) = quotations(text);
-        let mut words = Vec::new();
+        let (mut words, mut signs) = (Vec::new(), Vec::new());
         let mut fresh = true;
         for raw in
             rest.split(|c: char| c.is_whitespace() || matches!(c, '/' | '—' | '–' | '(' | ')' | '[' | ']'))
@@ -56,16 +69,24 @@ impl Reading {
             let core = raw.trim_matches(|c: char| {
                 !c.is_alphanumeric() && !matches!(c, '$' | '€' | '£' | '%' | '+' | '#' | '-')
             });
-            let core = core.trim_matches(|c: char| c == '#').trim_end_matches('-');
+            let core = core.trim_start_matches('#').trim_end_matches('-');
             if !core.is_empty() && core.chars().any(char::is_alphanumeric) {
-                words.push(word(core, fresh || shouted));
+                let ends = raw.ends_with([',', ';', ':', '.', '!', '?', '，', '、']);
+                words.push(Word { ends, ..word(core, fresh || shouted) });
+            } else {
+                signs.extend(raw.chars().filter(|c| SIGNS.contains(c)));
             }
             fresh = raw.ends_with(['.', '!', '?', ':']);
         }
-        let negations = words.iter().enumerate().filter(|(at, _)| negates(&words, *at)).count();
+        let denied = Denied::of(&words);
         amounts(&mut words);
         others(&mut words);
-        Self { words, quoted, codes: codes(&rest), negations }
+        Self { words, quoted, codes: codes(&rest), signs, denied, tongue: OnceLock::new() }
+    }
+
+    /// The language, if its words are known here.
+    pub(super) fn tongue(&self) -> Option<&'static Tongue> {
+        *self.tongue.get_or_init(|| Tongue::known(self))
     }
 
     /// All words in lower case.
@@ -100,7 +121,7 @@ impl Reading {
     }
 
     pub(super) const fn negations(&self) -> usize {
-        self.negations
+        self.denied.count
     }
 
     /// Numbers with what each counts (`12 of my coins`), in the order of the text.
@@ -131,16 +152,6 @@ impl Reading {
     pub(super) fn has(&self, stem: &str) -> bool {
         self.words.iter().any(|word| word.stem == stem)
     }
-}
-
-/// True if the word at this place turns the sentence round.
-fn negates(words: &[Word], at: usize) -> bool {
-    let low = |at: usize| words.get(at).map(|word| word.low.as_str()).unwrap_or_default();
-    let word = low(at);
-    if word == "but" {
-        return at > 0 && ALL.contains(&low(at - 1));
-    }
-    words.get(at).is_some_and(Word::negates) && !WONDERING.contains(&low(at + 1))
 }
 
 /// Gives a number the sign of the currency whose name follows it.
@@ -209,16 +220,18 @@ fn codes(text: &str) -> BTreeSet<String> {
 }
 
 fn word(core: &str, fresh: bool) -> Word {
-    let low = core.to_lowercase().replace('’', "'");
+    let low = core.to_lowercase().replace(['’', '‘', 'ʼ', '´', '＇'], "'");
     let (low, owns) = low.strip_suffix("'s").map_or((low.as_str(), false), |owner| (owner, true));
     let low = low.to_owned();
     let upper = core.chars().filter(|c| c.is_uppercase()).count();
     let first = core.chars().next().is_some_and(char::is_uppercase);
     let inner = upper > usize::from(first);
-    let stop = STOP.contains(&low.as_str());
-    let name = !stop && low.len() > 1 && (first || inner) && !fresh;
+    // `Is A cheaper than B`.
+    let label = first && low.len() == 1 && low != "i" && !fresh;
+    let stop = STOP.contains(&low.as_str()) && !label;
+    let name = !stop && (low.len() > 1 || label) && (first || inner) && !fresh;
     let number = number(&low);
-    Word { stem: stem(&low), number, name, stop, owns: owns && !stop, low }
+    Word { stem: stem(&low), number, name, stop, owns: owns && !stop, ends: false, low }
 }
 
 /// One spelling for a number, amount, code, address or number word.

@@ -5,7 +5,12 @@
 
 use std::{collections::HashMap, sync::LazyLock};
 
-use super::{lexicon::STOP, reading::Reading, relations::meanings};
+use super::{
+    alike::classes,
+    lexicon::STOP,
+    reading::{Reading, Word},
+    relations::meanings,
+};
 
 /// Whether who is meant acts or is acted upon, by the form of a word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -101,6 +106,24 @@ impl Tongue {
         (if tongue.is_english() { is_english(reading) } else { many }).then_some(tongue)
     }
 
+    /// The language of a text if its small words are known here. `None` where any other language may be meant.
+    pub(super) fn known(reading: &Reading) -> Option<&'static Self> {
+        if reading.words().any(|word| word.contains(|c: char| c.is_alphabetic() && !is_latin(c))) {
+            return None;
+        }
+        let others = || ALL.iter().copied().filter(|tongue| !tongue.is_english());
+        let most = others().map(|tongue| tongue.count(reading)).max().unwrap_or_default();
+        let (plain, known) = english_words(reading);
+        // In a text whose words are nearly all English, a small word of another language stands by chance: `all`, `a`.
+        let all = known * 5 >= plain * 4 && most <= ENGLISH.count(reading) + 1;
+        let none = most == 0 && known * 3 >= plain * 2;
+        if all || none || known * 2 >= plain && most < ENGLISH.count(reading) {
+            return Some(&ENGLISH);
+        }
+        let most = Some(most).filter(|most| *most > 0);
+        others().find(|tongue| Some(tongue.count(reading)) == most)
+    }
+
     fn count(&self, reading: &Reading) -> usize {
         let small = |word: &str| self.is_small(word) || self.person(word).is_some();
         let count = |word: &str| {
@@ -130,6 +153,15 @@ impl Tongue {
         match word.split_once('\'') {
             Some((person, "m" | "d" | "ll" | "ve" | "re")) => vec![person],
             _ => vec![word],
+        }
+    }
+
+    /// All parts of a word that are words of their own.
+    pub(super) fn pieces<'a>(&self, word: &'a str) -> Vec<&'a str> {
+        if self.elides {
+            word.split(['\'', '-']).filter(|part| !part.is_empty()).collect()
+        } else {
+            vec![word]
         }
     }
 
@@ -185,6 +217,13 @@ impl Tongue {
     /// True for words that stand before a noun and say no more than that it is one.
     pub(super) fn names(&self, word: &str) -> bool {
         self.has(word, DEFINITE | ARTICLE | SUFFERS)
+    }
+
+    /// True for words that stand before a noun and say nothing else.
+    pub(super) fn is_article(&self, word: &str) -> bool {
+        const ARTICLES: &str = "the a an der die das den dem des ein eine einer eines einen einem le la les l un une el los \
+                                las unos unas il lo i gli uno o os as um uma uns umas de het een";
+        self.has(word, ARTICLE | DEFINITE) && ARTICLES.split(' ').any(|article| article == word)
     }
 
     /// True for words that say that a thing is known; `my` and `our` do, `your` is whoever is asked.
@@ -249,10 +288,28 @@ fn is_english(reading: &Reading) -> bool {
     known > 0 && known * 2 >= plain().count()
 }
 
+fn is_latin(letter: char) -> bool {
+    letter < '\u{250}' || ('\u{1e00}'..='\u{1eff}').contains(&letter)
+}
+
+/// How many words of a text are neither names nor numbers, and how many of them are known to be English ones.
+fn english_words(reading: &Reading) -> (usize, usize) {
+    let plain = || reading.words.iter().filter(|word| word.number.is_none() && !word.name);
+    let small = |piece: &str| ENGLISH.is_small(piece) || ENGLISH.person(piece).is_some();
+    let known = |word: &&Word| {
+        let low = word.low.as_str();
+        word.light()
+            || ENGLISH.cut(low).iter().any(|piece| small(piece))
+            || meanings(low) != meanings("")
+            || classes(low).next().is_some()
+    };
+    (plain().count(), plain().filter(known).count())
+}
+
 /// Of two with the same count the first one counts.
 const ALL: &[&Tongue] = &[&ENGLISH, &GERMAN, &FRENCH, &SPANISH, &ITALIAN, &PORTUGUESE, &DUTCH];
 
-static ENGLISH: Tongue = Tongue {
+pub(super) static ENGLISH: Tongue = Tongue {
     at: 0,
     definite: "the this that these those said",
     pointers: "it its that this these those they them their he him his she her hers there then so same again also too \

@@ -401,7 +401,8 @@ mod tests {
                 for mark in ["//", "www.", "mailto:", "]("] {
                     assert!(!word.contains(mark), "{shown}");
                 }
-                assert!(!in_a_tag(before), "{shown}");
+                // `Ann <ann@example.com>` is how mails write it: a value right behind the bracket is no tag's name.
+                assert!(!in_a_tag(&before.replace("CARDVALUE", "[CARD_1]")), "{shown}");
             }
         }
     }

@@ -10,7 +10,7 @@ use axum::{
 };
 use cardea_auth::{Challenge, Credentials};
 use cardea_core::{Code, Error, Result, id::RequestId};
-use http::{HeaderValue, Request, StatusCode, header, request::Parts};
+use http::{HeaderMap, HeaderValue, Request, StatusCode, header, request::Parts};
 use serde_json::json;
 
 use super::Http;
@@ -45,6 +45,15 @@ pub(super) fn addressed_to_us(http: &Http, request: &Request<Body>) -> Result<()
         }
         _ => Err(refused()),
     }
+}
+
+/// True if a proxy has handed the request on for somebody else: as RFC 7239 and RFC 9110 section 7.6.3 have it, and by what was
+/// usual before. A proxy that adds nothing is not known by anything.
+#[must_use]
+pub fn is_handed_on(headers: &HeaderMap) -> bool {
+    let tells =
+        |name: &str| matches!(name, "forwarded" | "via" | "x-real-ip") || name.starts_with("x-forwarded-");
+    headers.keys().any(|name| tells(name.as_str()))
 }
 
 /// Scheme, host and port are the ones under which the server was reached.

@@ -14,7 +14,7 @@ use std::{net::SocketAddr, sync::Arc};
 
 use axum::{
     Json, Router,
-    body::{Body, Bytes},
+    body::{Body, Bytes, HttpBody as _},
     extract::{ConnectInfo, State},
     response::{IntoResponse, Response},
     routing::{any, get},
@@ -29,8 +29,8 @@ use rmcp::transport::streamable_http_server::{
 use serde_json::value::RawValue;
 use tokio_util::sync::CancellationToken;
 
-pub use self::rest::rest_of_body;
 pub(crate) use self::serve::serve;
+pub use self::{gate::is_handed_on, rest::rest_of_body};
 use self::{lists::Lists, peek::Peek, session::Owners};
 use crate::{Context, Stop, app::App, identity::Identity, pipeline, rpc::Rpc};
 
@@ -87,7 +87,9 @@ pub(crate) fn router(http: Arc<Http>) -> Router {
         .layer(axum::middleware::from_fn_with_state(shared.clone(), checked))
         // Checks for itself: every call comes this way, and the layer has its price.
         .route("/mcp", any(endpoint))
-        .layer(axum::middleware::from_fn(rest_of_body))
+        .layer(axum::middleware::from_fn(|request, next: axum::middleware::Next| {
+            rest_of_body(request, |request| next.run(request))
+        }))
         .with_state(shared)
 }
 
@@ -153,11 +155,14 @@ async fn answered(shared: &Shared, request: Request<Body>) -> Result<Response, (
 }
 
 async fn read(body: Body, max: usize) -> Result<Bytes, Error> {
+    let too_large = || Error::new(Code::TooLarge).detail(format!("A request may have {max} bytes."));
+    // WHY: before the first look at it, which would give leave to send it (RFC 9110 section 10.1.1).
+    if body.size_hint().lower() > u64::try_from(max).unwrap_or(u64::MAX) {
+        return Err(too_large());
+    }
     match Limited::new(body, max).collect().await {
         Ok(whole) => Ok(whole.to_bytes()),
-        Err(why) if why.is::<http_body_util::LengthLimitError>() => {
-            Err(Error::new(Code::TooLarge).detail(format!("A request may have {max} bytes.")))
-        }
+        Err(why) if why.is::<http_body_util::LengthLimitError>() => Err(too_large()),
         Err(why) => Err(Error::new(Code::BadRequest).because(why)),
     }
 }
@@ -206,7 +211,7 @@ async fn ready(State(shared): State<Arc<Shared>>) -> Response {
 
 async fn metrics(State(shared): State<Arc<Shared>>, request: Request<Body>) -> Response {
     let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
-    let here = peer.is_none_or(|peer| peer.0.ip().is_loopback());
+    let here = peer.is_none_or(|peer| peer.0.ip().is_loopback()) && !is_handed_on(request.headers());
     match (shared.http.app.metrics(), here) {
         (Some(metrics), true) => (
             [(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")],

@@ -15,7 +15,6 @@ use std::{
 use axum::{
     body::{Body, HttpBody},
     extract::Request,
-    middleware::Next,
     response::Response,
 };
 use bytes::Bytes;
@@ -79,17 +78,20 @@ impl HttpBody for Shared {
     }
 }
 
-/// Sees to it that the connection goes on after an answer, or that the answer says that it does not. For all routes: the
-/// outermost layer.
-pub async fn rest_of_body(request: Request, next: Next) -> Response {
+/// Sees to it that the connection goes on after an answer, or that the answer says that it does not. For all routes, around
+/// everything else.
+pub async fn rest_of_body<F>(request: Request, answer: impl FnOnce(Request) -> F) -> Response
+where
+    F: Future<Output = Response>,
+{
     if request.version() > Version::HTTP_11 || request.body().is_end_stream() {
-        return next.run(request).await;
+        return answer(request).await;
     }
     // WHY: whoever waits for leave to send has sent nothing, and reading would be that leave.
     let asks = request.headers().contains_key(header::EXPECT);
     let (parts, body) = request.into_parts();
     let shared = Shared(Arc::new(Mutex::new(body)));
-    let mut response = next.run(Request::from_parts(parts, Body::new(shared.clone()))).await;
+    let mut response = answer(Request::from_parts(parts, Body::new(shared.clone()))).await;
     let is_read_on = Arc::strong_count(&shared.0) > 1;
     let lives = match (is_read_on, asks) {
         (true, _) => true,

@@ -416,6 +416,11 @@ async fn only_this_machine_reads_the_metrics() {
     };
     assert_eq!(ask("127.0.0.1:5").await, StatusCode::OK);
     assert_eq!(ask("203.0.113.9:5").await, StatusCode::NOT_FOUND);
+    for proxy in ["forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-real-ip"] {
+        let request = Request::get("/metrics").header(header::HOST, "localhost").header(proxy, "203.0.113.9");
+        let handed_on = service.routes().oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
+        assert_eq!(handed_on.status(), StatusCode::NOT_FOUND, "{proxy}");
+    }
 }
 
 #[tokio::test]

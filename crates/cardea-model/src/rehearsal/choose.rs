@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use cardea_core::tool::{Effect, ToolSpec};
 
 use super::{
+    mood::{LOOKING, Mood},
     said::{Nouns, Said},
     schema::tool_nouns,
     words::{content, stem, words},
@@ -41,7 +42,7 @@ pub(super) struct Fit {
 /// Everyday words for the same thing, first the one that tools use.
 const SAME: &[&[&str]] = &[
     &["cancel", "stop", "abort", "revoke", "withdraw"],
-    &["delete", "erase", "remove", "wipe", "purge", "forget"],
+    &["delete", "erase", "remove", "wipe", "purge", "forget", "rid"],
     &["create", "open", "log", "file", "raise", "report", "new", "add"],
     &["update", "change", "edit", "set", "modify", "bump", "correct", "rename"],
     &["assign", "give", "hand", "reassign", "transfer"],
@@ -165,115 +166,19 @@ pub(super) fn order(
     found
 }
 
-/// Whether a message looks for something or wants something done.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Mood {
-    /// A question with a question word: nothing shall change because of it.
-    Asks,
-    /// It wants to see something.
-    Looks,
-    /// It begins with a word of doing.
-    Orders,
-    Unclear,
-}
-
-const ASKING: &[&str] = &[
-    "what", "where", "when", "who", "which", "how", "is", "are", "does", "do", "did", "has", "have", "why",
-    "whats", "was", "were", "any",
-];
-const LOOKING: &[&str] =
-    &["show", "list", "display", "view", "see", "get", "find", "search", "look", "check", "track"];
-const ORDERING: &[&str] = &[
-    "add",
-    "leave",
-    "put",
-    "set",
-    "change",
-    "update",
-    "create",
-    "make",
-    "file",
-    "cancel",
-    "delete",
-    "remove",
-    "erase",
-    "refund",
-    "reimburse",
-    "give",
-    "assign",
-    "hand",
-    "close",
-    "escalate",
-    "push",
-    "switch",
-    "turn",
-    "enable",
-    "disable",
-    "mark",
-    "tell",
-    "reply",
-    "comment",
-    "remember",
-    "note",
-    "jot",
-    "write",
-    "issue",
-    "apply",
-    "use",
-    "send",
-    "move",
-    "bump",
-    "stop",
-    "abort",
-    "raise",
-    "log",
-    "correct",
-    "edit",
-    "inform",
-    "answer",
-    "activate",
-    "deactivate",
-    "process",
-];
-
-impl Mood {
-    fn of(said: &Said<'_>) -> Self {
-        let words: Vec<String> = said.words.iter().take(8).map(|word| word.text.to_lowercase()).collect();
-        let polite = [
-            "please", "can", "could", "would", "will", "you", "hey", "hi", "hello", "kindly", "i", "d",
-            "like", "want", "need", "to", "ok", "now", "then", "and",
-        ];
-        let mut rest = words.iter().map(String::as_str).skip_while(|word| polite.contains(word));
-        let (first, second) = (rest.next().unwrap_or_default(), rest.next().unwrap_or_default());
-        let to_us = matches!(second, "me" | "us");
-        if ASKING.contains(&first) {
-            Self::Asks
-        } else if LOOKING.contains(&first) || to_us {
-            Self::Looks
-        } else if ORDERING.contains(&first) {
-            Self::Orders
-        } else if said.text.trim_end().ends_with('?')
-            && words.first().is_none_or(|word| !polite.contains(&word.as_str()))
-        {
-            Self::Looks
-        } else {
-            Self::Unclear
-        }
-    }
-
-    fn speaks_for(self, tool: &ToolSpec) -> f64 {
-        match (self, looks(tool)) {
-            (Self::Asks, false) => -0.3,
-            (Self::Looks, false) => -0.2,
-            (Self::Orders, true) => -0.25,
-            _ => 0.0,
-        }
-    }
+/// True if the word and this stem of a tool's name are used for the same thing.
+pub(super) fn same(word: &str, verb: &str) -> bool {
+    let own = stem(word);
+    own == verb
+        || SAME.iter().any(|group| {
+            let has = |wanted: &str| group.iter().any(|other| stem(other) == wanted);
+            has(&own) && has(verb)
+        })
 }
 
 /// True if the tool only looks: as is declared, or, where nobody has declared anything and the worst counts, by the
 /// first word of its name. No right hangs on it, only which tool is meant.
-fn looks(tool: &ToolSpec) -> bool {
+pub(super) fn looks(tool: &ToolSpec) -> bool {
     let looking = |verb: &String| LOOKING.iter().chain(READING).any(|word| stem(word) == *verb);
     !tool.effect.changes_things()
         || (tool.effect == Effect::Destructive && tool_nouns(tool).first().is_some_and(looking))
@@ -393,6 +298,18 @@ impl Spoken {
         };
         tool.examples.iter().map(one).fold(0.0, f64::max)
     }
+}
+
+/// True if the tool gives rows.
+pub(super) fn lists(tool: &ToolSpec) -> bool {
+    !tool.effect.changes_things() && is_list(&Texts::of(tool))
+}
+
+/// The stems of all words that a tool says of itself.
+pub(super) fn words_of(tool: &ToolSpec) -> Vec<String> {
+    let texts = Texts::of(tool);
+    let own = texts.name.into_iter().chain(texts.about);
+    own.chain(texts.examples.into_iter().flatten()).collect()
 }
 
 /// The texts of a tool that an encoder compares with the message.

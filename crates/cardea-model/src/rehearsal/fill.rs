@@ -7,7 +7,7 @@
 use serde_json::{Map, Number, Value};
 
 use super::{
-    choice,
+    amount, choice,
     find::{End, Kind, Mention},
     free,
     said::{Nouns, Said},
@@ -149,8 +149,14 @@ fn mentioned(
 fn pair(property: &Property, mention: &Mention, said: &Said<'_>, nouns: &Nouns) -> Option<(f64, Value)> {
     match (&property.want, &mention.kind) {
         (Want::Id(id), _) => id_pair(id, mention, said, nouns),
-        (Want::Amount { cents, whole }, Kind::Money(amount)) => Some((3.0, money(*amount, *cents, *whole)?)),
-        (Want::Amount { cents, whole }, Kind::Number { value, marked: false }) => {
+        (Want::Amount { cents, whole }, Kind::Money { amount, currency }) => {
+            let takes = amount::currencies(&format!("{} {}", property.about, property.words.join(" ")));
+            let known = currency.is_none_or(|own| takes.is_empty() || takes.contains(&own));
+            let amount = amount.filter(|_| known && amount::is_plain(mention, said, nouns))?;
+            Some((3.0, money(amount, *cents, *whole)?))
+        }
+        (Want::Amount { cents, whole }, Kind::Number { marked: false, .. }) => {
+            let value = amount::sum(&mention.text).filter(|_| amount::is_plain(mention, said, nouns))?;
             let of_something = said.noun_of(mention, nouns).is_some() || said.counts_rows(mention, nouns);
             let asked = said.word_before(mention.start).is_some_and(|word| {
                 matches!(stem(&word).as_str(), "of" | "refund" | "by" | "amount" | "to" | "credit" | "back")
@@ -158,7 +164,7 @@ fn pair(property: &Property, mention: &Mention, said: &Said<'_>, nouns: &Nouns) 
             if of_something {
                 None
             } else {
-                Some((if asked { 2.2 } else { 1.0 }, money(*value, *cents, *whole)?))
+                Some((if asked { 2.2 } else { 1.0 }, money(value, *cents, *whole)?))
             }
         }
         (Want::Limit, Kind::Number { value, .. }) => {

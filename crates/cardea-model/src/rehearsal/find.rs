@@ -3,6 +3,8 @@
 use cardea_core::time::{Millis, Timestamp};
 use regex::{Captures, Regex};
 
+use super::amount;
+
 /// One thing that a message mentions.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Mention {
@@ -26,8 +28,8 @@ pub(super) enum Kind {
     Date(String),
     /// The first or the last day of a time such as `last month`.
     Bound(String, End),
-    /// An amount of money.
-    Money(f64),
+    /// An amount of money, if it can be read in one way, and its currency, if it names one.
+    Money { amount: Option<f64>, currency: Option<&'static str> },
     /// A share of a hundred.
     Percent(f64),
     /// So many minutes, hours, days, …: the number and the unit's singular.
@@ -72,6 +74,7 @@ impl Finder {
     /// Never for the patterns below; a test makes one.
     pub(super) fn new() -> Result<Self, regex::Error> {
         let month = "(jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*\\.?";
+        let digits = r"\d+(?:[.,]\d+)*";
         let sum = r"\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+(?:\.\d+)?";
         let table: [(String, Maker); 15] = [
             (r#""([^"]{1,400})"|“([^”]{1,400})”|«([^»]{1,400})»|(?:^|[\s(:])'([^']{2,400})'(?:$|[\s).,;:!?])"#.into(), quoted),
@@ -81,14 +84,14 @@ impl Finder {
             (format!(r"(?i)\b{month} (\d{{1,2}})(?:st|nd|rd|th)?(?:,? (\d{{4}}))?\b"), |found, now| named_date(found, 2, 1, now)),
             (r"(?i)\b(today|yesterday|tomorrow|(\d{1,4}) days? ago)\b".into(), relative_date),
             (r"(?i)\b(this|last|past|previous|current) (week|month|quarter|year)\b".into(), |_, _| None),
-            (format!(r"[$€£]\s?({sum})"), money),
-            (format!(r"(?i)\b({sum})\s?(?:dollars?|bucks|euros?|usd|eur|gbp|pounds?|chf|[€£$])(?:\b|$|\s)"), money),
+            (format!(r"(?:[-−]\s?)?[$€£]\s?[-−]?({digits})"), money),
+            (format!(r"(?i)(?:[-−]\s?|\bminus )?\b({digits})\s?(?:dollars?|bucks?|euros?|usd|eur|gbp|pounds?|chf|francs?|cents?|ct|[€£$¢])(?:\b|$|\s)"), money),
             (r"\+\d[\d ()/-]{6,}\d|\b0\d{2,4}[ /-][\d -]{4,}\d|\(\d{3}\) ?\d{3}-\d{4}|\b\d{3}-\d{3,4}-\d{4}\b|\b\d{3}-\d{4}\b".into(), |_, _| Some(Kind::Phone)),
             (format!(r"(?i)({sum})\s?(?:%|percent\b)"), percent),
             (r"(?i)\b(\d{1,5})[ -]?(minute|min|hour|day|week|month|quarter|year)s?\b".into(), span),
             (r"\b[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}\b".into(), |_, _| Some(Kind::Code)),
             (r"#?\b(?:[A-Za-z]+[A-Za-z0-9]*[-_/])*[A-Za-z]*\d+[A-Za-z0-9]*(?:[-_][A-Za-z0-9]+)*\b|\b[A-Za-z][A-Za-z0-9]*(?:_[A-Za-z0-9]+)+\b".into(), code),
-            (format!(r"(?:#\s?|\b)({sum})\b"), number),
+            (format!(r"(?:#\s?|\b)({digits})\b"), number),
         ];
         let patterns = table.into_iter().map(|(text, make)| Regex::new(&text).map(|pattern| (pattern, make)));
         Ok(Self { patterns: patterns.collect::<Result<_, _>>()? })
@@ -175,16 +178,17 @@ fn quoted(found: &Captures<'_>, _: Timestamp) -> Option<Kind> {
     (!text.is_empty()).then(|| Kind::Quoted(text.to_owned()))
 }
 
-fn amount(found: &Captures<'_>) -> Option<f64> {
-    group(found, 1).replace(',', "").parse().ok()
-}
-
 fn money(found: &Captures<'_>, _: Timestamp) -> Option<Kind> {
-    amount(found).map(Kind::Money)
+    let whole = group(found, 0).to_lowercase();
+    let negative = whole.starts_with("minus") || whole.contains(['-', '−']);
+    let cents = whole.contains("cent") || whole.contains("ct") || whole.contains('¢');
+    let amount = amount::sum(group(found, 1)).filter(|_| !negative);
+    let amount = amount.map(|amount| if cents { amount / 100.0 } else { amount });
+    Some(Kind::Money { amount, currency: amount::currencies(&whole).first().copied() })
 }
 
 fn percent(found: &Captures<'_>, _: Timestamp) -> Option<Kind> {
-    amount(found).map(Kind::Percent)
+    group(found, 1).replace(',', "").parse().ok().map(Kind::Percent)
 }
 
 fn span(found: &Captures<'_>, _: Timestamp) -> Option<Kind> {
@@ -205,7 +209,8 @@ fn code(found: &Captures<'_>, _: Timestamp) -> Option<Kind> {
 
 fn number(found: &Captures<'_>, _: Timestamp) -> Option<Kind> {
     let marked = group(found, 0).starts_with('#');
-    amount(found).map(|value| Kind::Number { value, marked })
+    let value = amount::sum(group(found, 1)).or_else(|| group(found, 1).parse().ok());
+    value.map(|value| Kind::Number { value, marked })
 }
 
 fn day(year: i64, month: i64, day: i64) -> Option<Kind> {
@@ -262,13 +267,14 @@ mod tests {
     #[test]
     fn what_people_write_is_found_for_what_it_is() {
         let date = |text: &str| Kind::Date(text.into());
+        let money = |amount, currency| Kind::Money { amount: Some(amount), currency: Some(currency) };
         let table: Vec<(&str, Vec<Kind>)> = vec![
             ("order 17", vec![number(17.0)]),
             ("Where is #17?", vec![Kind::Number { value: 17.0, marked: true }]),
             ("ORD-1042 and cus_9f2 and SAVE10", vec![Kind::Code, Kind::Code, Kind::Code]),
             ("turn off new_checkout", vec![Kind::Code]),
-            ("refund $1,250.50 or 25 dollars", vec![Kind::Money(1250.5), Kind::Money(25.0)]),
-            ("€9 for order 3", vec![Kind::Money(9.0), number(3.0)]),
+            ("refund $1,250.50 or 25 dollars", vec![money(1250.5, "usd"), money(25.0, "usd")]),
+            ("€9 for order 3", vec![money(9.0, "eur"), number(3.0)]),
             ("10% off", vec![Kind::Percent(10.0)]),
             ("the last 30 days", vec![Kind::Span(30, "day")]),
             ("since 2026-02-28, not 2026-02-30", vec![date("2026-02-28"), Kind::Phone]),

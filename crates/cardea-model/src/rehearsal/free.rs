@@ -4,8 +4,9 @@ use serde_json::Value;
 
 use super::{
     find::Kind,
+    mood,
     said::{Nouns, Said},
-    schema::{Property, Role},
+    schema::{Property, Role, Want},
     words::{is_stop, stem},
 };
 
@@ -104,12 +105,22 @@ fn aside(said: &Said<'_>) -> Option<String> {
         .filter_map(|mark| said.text.find(mark).map(|at| (at, mark.len())))
         .min()?;
     let rest = said.text.get(cut.0.saturating_add(cut.1)..)?.lines().next()?;
-    let words = rest.split_whitespace().filter(|word| !is_stop(&word.to_lowercase())).count();
+    let bare = |word: &str| {
+        let word = word.trim_matches(|c: char| !c.is_alphanumeric()).to_lowercase();
+        is_stop(&word) || word.contains(|c: char| c.is_ascii_digit()) || THINGS.contains(&word.as_str())
+    };
+    // `32 and 33` and `4 euros` are no reason.
+    let words = rest.split_whitespace().filter(|word| !bare(word)).count();
     let first = rest.split_whitespace().next().unwrap_or_default().to_lowercase();
     // A second order is no reason for the first.
     (words >= 1 && rest.split_whitespace().count() >= 2 && !ORDERS.contains(&first.as_str()))
         .then(|| rest.to_owned())
 }
+
+const THINGS: &[&str] = &[
+    "customer", "client", "order", "ticket", "case", "invoice", "euro", "euros", "dollar", "dollars", "eur",
+    "usd",
+];
 
 /// Words that begin another request, or are mere politeness.
 const ORDERS: &[&str] = &[
@@ -125,11 +136,26 @@ fn why(said: &Said<'_>) -> Option<String> {
     let rest = said.text.get(place.saturating_add(5)..)?;
     let start = place.saturating_add(5);
     let has_mention = said.mentions.iter().any(|mention| mention.start >= start);
-    let first = rest.split_whitespace().next()?.to_lowercase();
+    let mut words = rest.split_whitespace().map(str::to_lowercase);
+    let first = words.find(|word| !matches!(word.as_str(), "the" | "this" | "that" | "same"))?;
     (!has_mention
         && !matches!(
             first.as_str(),
-            "customer" | "client" | "order" | "me" | "him" | "her" | "them" | "everyone"
+            "customer"
+                | "client"
+                | "order"
+                | "ticket"
+                | "invoice"
+                | "me"
+                | "us"
+                | "it"
+                | "him"
+                | "her"
+                | "them"
+                | "everyone"
+                | "one"
+                | "first"
+                | "last"
         ))
     .then(|| rest.to_owned())
 }
@@ -349,7 +375,9 @@ pub(super) fn named(property: &Property, said: &Said<'_>, nouns: &Nouns) -> Opti
     let lower = said.text.to_ascii_lowercase();
     let (place, _) = lower.match_indices(&phrase).next()?;
     let rest = said.text.get(place.saturating_add(phrase.len())..)?;
-    let close = rest.split([',', ';']).next()?;
+    // A note is taken whole, a city ends where the next thing begins.
+    let long = matches!(property.want, Want::Free(Role::Note | Role::Subject | Role::Reason));
+    let close = if long { rest.lines().next()? } else { next_part(rest.split([',', ';']).next()?) };
     for mark in [": ", " to ", " is ", " = ", "=", " as "] {
         let Some((between, value)) = close.split_once(mark) else { continue };
         // Between the name and its value may stand at most whose it is: `phone for customer 9 to …`.
@@ -366,6 +394,17 @@ pub(super) fn named(property: &Property, said: &Said<'_>, nouns: &Nouns) -> Opti
         }
     }
     None
+}
+
+/// Up to an `and` after which something else is named or asked for: `Rome and email to a@b.example`.
+fn next_part(text: &str) -> &str {
+    let more = |(place, _): &(usize, &str)| {
+        let rest = text.get(place.saturating_add(5)..).unwrap_or_default();
+        let first = rest.split_whitespace().next().unwrap_or_default().to_lowercase();
+        [" to ", " is ", ": ", " = ", " as "].iter().any(|mark| rest.contains(mark)) || mood::orders(&first)
+    };
+    let end = text.match_indices(" and ").find(more).map_or(text.len(), |(place, _)| place);
+    text.get(..end).unwrap_or(text)
 }
 
 /// A word in capitals, as vouchers are written.

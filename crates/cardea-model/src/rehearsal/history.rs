@@ -4,6 +4,7 @@ use cardea_core::{message::Message, select::FIND_TOOLS, tool::ToolCall};
 use serde_json::Value;
 
 use super::{
+    HONEST,
     find::Finder,
     said::{Nouns, Said},
     words::{name_words, stem},
@@ -77,9 +78,7 @@ impl<'a> Turn<'a> {
                 Message::Assistant { text, .. } => Some((place, text)),
                 _ => None,
             })?;
-        let (_, rest) = text.rsplit_once(WAITING)?;
-        let mut parts = rest.split('`');
-        let (argument, tool) = (parts.next()?, parts.nth(1)?);
+        let (argument, tool) = asks_for(text)?;
         // Several answers in a row belong to one request: all of them are read together.
         let mut said = Vec::new();
         for (at, message) in self.before.iter().enumerate().take(place).rev() {
@@ -91,6 +90,34 @@ impl<'a> Turn<'a> {
         }
         said.reverse();
         (!said.is_empty()).then(|| (argument, tool, said.join("\n")))
+    }
+
+    /// What was spoken of before, newest first: each request with the answers that completed it. What our open question
+    /// is about belongs to now.
+    pub(super) fn earlier(&self) -> Vec<Earlier<'a>> {
+        let mut all: Vec<Earlier<'a>> = Vec::new();
+        let mut open = false;
+        for message in self.before {
+            match (message, all.last_mut()) {
+                (Message::User { text }, Some(last)) if open => last.said.push(text),
+                (Message::User { text }, _) => all.push(Earlier { said: vec![text], ..Earlier::default() }),
+                (Message::Assistant { text, calls }, Some(last)) => {
+                    last.calls.extend(calls);
+                    last.understood |= text.contains(HONEST);
+                    open = calls.is_empty() && asks_for(text).is_some();
+                }
+                (Message::Tool { text, failed, .. }, Some(last)) => {
+                    last.understood = !failed;
+                    last.result = (!failed).then_some(text);
+                }
+                _ => {}
+            }
+        }
+        if open {
+            all.pop();
+        }
+        all.reverse();
+        all
     }
 
     /// The newest id of this kind in the conversation: from a call, from a result, or from what a user said.
@@ -112,6 +139,37 @@ impl<'a> Turn<'a> {
         }
         None
     }
+}
+
+/// A request of before.
+#[derive(Default)]
+pub(super) struct Earlier<'a> {
+    /// The request, and what was said in answer to questions about it.
+    pub(super) said: Vec<&'a str>,
+    /// A tool answered it.
+    pub(super) understood: bool,
+    pub(super) calls: Vec<&'a ToolCall>,
+    /// The last result.
+    pub(super) result: Option<&'a str>,
+}
+
+impl Earlier<'_> {
+    /// The value of this argument in its last call.
+    pub(super) fn argument(&self, name: &str) -> Option<String> {
+        self.calls.iter().rev().find_map(|call| plain(call.arguments.get(name)?))
+    }
+
+    /// The field of this name in its result.
+    pub(super) fn field(&self, name: &str) -> Option<String> {
+        field(&serde_json::from_str(self.result?).ok()?, name, 0)
+    }
+}
+
+/// The argument and the tool that a text of ours asks for: its last line says so, and nothing that a tool said stands there.
+fn asks_for(text: &str) -> Option<(&str, &str)> {
+    let (_, rest) = text.lines().last()?.rsplit_once(WAITING)?;
+    let mut parts = rest.split('`');
+    Some((parts.next()?, parts.nth(1)?))
 }
 
 /// What is needed to read an earlier message.

@@ -5,17 +5,28 @@
 //! ends in a line that says so. It makes nothing up: each value in a call stands in the conversation, each value in an
 //! answer stands in a result. The same transcript gives the same answer, to the byte.
 //!
+//! It does not do what a message forbids, asks about, or hangs on a condition; and where it only stands in for another
+//! model it calls no tool at all.
+//!
 //! It keeps nothing between calls: what it does next follows from the transcript alone.
 
+mod amount;
+mod caution;
 mod choice;
 mod choose;
 mod fill;
 mod find;
 mod free;
 mod history;
+mod instruct;
+mod left;
+mod mood;
 mod plan;
+mod refer;
 mod said;
 mod schema;
+mod signs;
+mod talk;
 mod tell;
 mod value;
 mod words;
@@ -49,6 +60,9 @@ const HONEST: &str = "(rehearsal model: composed from the tool's data, no langua
 /// How long the encoder may take. Long, since the same transcript shall give the same answer: the first call reads all
 /// tools, the next ones find them remembered.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// Said where another model should have answered.
+const STANDING_IN: &str = "The model that should answer cannot be reached. I only stand in for it: I answer in words \
+     and call no tool. Please try again later.";
 /// Ends every other answer.
 const HONEST_PLAIN: &str = "(rehearsal model: no language model was used)";
 
@@ -89,7 +103,9 @@ impl Rehearsal {
         let cosine = self.cosine(&spoken, &prompt.tools).await;
         match planner.plan(&turn, &spoken, cosine.as_deref()) {
             Plan::Call(call) => Reply::Calls(vec![call]),
-            Plan::Tell => Reply::Text(tell_results(&turn, &prompt.tools)),
+            Plan::Tell { first, last } => {
+                Reply::Text(tell_results(&turn, &prompt.tools, (first, last.as_deref())))
+            }
             Plan::Nothing(_) if more && !turn.asked_for_more() => {
                 Reply::Calls(vec![ask_for_more(&turn, &spoken)])
             }
@@ -136,19 +152,56 @@ fn tool_of<'a>(tools: &'a [ToolSpec], call: &ToolCall) -> Option<&'a ToolSpec> {
     tools.iter().find(|tool| tool.name.as_str() == call.name)
 }
 
-fn tell_results(turn: &Turn<'_>, tools: &[ToolSpec]) -> String {
+/// The results of the last round in words, if there are any.
+fn results(turn: &Turn<'_>, tools: &[ToolSpec]) -> Option<String> {
     let told =
         turn.last_round().map(|(call, text)| tell::result(turn.text, tool_of(tools, call), call, text));
-    format!("{}\n\n{HONEST}", told.collect::<Vec<_>>().join("\n\n"))
+    let told = told.collect::<Vec<_>>().join("\n\n");
+    (!told.is_empty()).then_some(told)
+}
+
+/// The results with what is to be said before and after them.
+fn tell_results(turn: &Turn<'_>, tools: &[ToolSpec], (first, last): (Option<&str>, Option<&str>)) -> String {
+    let told = first.map(str::to_owned).into_iter().chain(results(turn, tools));
+    let all: Vec<String> = told.chain(last.map(str::to_owned)).collect();
+    format!("{}\n\n{HONEST}", all.join("\n\n"))
+}
+
+/// What is said in place of another model: that it is away, and what its calls have brought so far.
+fn words_only(prompt: &Prompt) -> Reply {
+    let turn = Turn::of(&prompt.messages);
+    let told = turn.and_then(|turn| {
+        let told = match turn.failed() {
+            Some((call, text)) => tell::failure(tool_of(&prompt.tools, call), call, text),
+            None => results(&turn, &prompt.tools)?,
+        };
+        Some(format!("What was done before: {told}"))
+    });
+    let told = told.unwrap_or_else(|| "Nothing was done.".to_owned());
+    Reply::Text(format!("{STANDING_IN}\n\n{told}\n\n{HONEST_PLAIN}"))
+}
+
+impl Rehearsal {
+    /// The reply as a stream, if what the client demands of it can be met.
+    fn stream(prompt: &Prompt, reply: Reply) -> ModelStream {
+        let served =
+            Served { name: prompt.model.clone(), provider: "rehearsal".into(), model: "rehearsal".into() };
+        ModelStream::new(served, stream::iter(events(prompt, reply).into_iter().map(Ok)))
+    }
+}
+
+fn plain_text(prompt: &Prompt) -> Result<()> {
+    if prompt.demands.format == AnswerFormat::Text {
+        return Ok(());
+    }
+    Err(Failure::new(Trouble::Unable, "the rehearsal model writes plain text").into())
 }
 
 impl Model for Rehearsal {
     fn next(&self, prompt: Prompt) -> BoxFuture<'_, Result<ModelStream>> {
         Box::pin(async move {
             let mut prompt = prompt;
-            if prompt.demands.format != AnswerFormat::Text {
-                return Err(Failure::new(Trouble::Unable, "the rehearsal model writes plain text").into());
-            }
+            plain_text(&prompt)?;
             match &prompt.demands.tool_choice {
                 ToolChoice::Auto | ToolChoice::Required => {}
                 ToolChoice::None => prompt.tools.clear(),
@@ -159,12 +212,16 @@ impl Model for Rehearsal {
             let find = find.map(|at| prompt.tools.remove(at));
             let reply = self.reply(&prompt, find.is_some()).await;
             prompt.tools.extend(find);
-            let served = Served {
-                name: prompt.model.clone(),
-                provider: "rehearsal".into(),
-                model: "rehearsal".into(),
-            };
-            Ok(ModelStream::new(served, stream::iter(events(&prompt, reply).into_iter().map(Ok))))
+            Ok(Self::stream(&prompt, reply))
+        })
+    }
+
+    // WHY: a provider is away by its own fault or by a wrong key, at any hour; nobody chose then that a stand-in by
+    // words and mentions acts on real accounts.
+    fn stand_in(&self, prompt: Prompt) -> BoxFuture<'_, Result<ModelStream>> {
+        Box::pin(async move {
+            plain_text(&prompt)?;
+            Ok(Self::stream(&prompt, words_only(&prompt)))
         })
     }
 }

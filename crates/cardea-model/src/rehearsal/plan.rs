@@ -2,23 +2,30 @@
 
 use cardea_core::{
     time::Timestamp,
-    tool::{ToolCall, ToolSpec},
+    tool::{Effect, ToolCall, ToolSpec},
 };
 
 use super::{
+    amount,
+    caution::{self, Caution},
     choose::{self, Candidate, Fit, RELEVANT},
     fill::{Filled, fill, id_value},
     find::Finder,
     history::{Reader, Turn, WAITING, row_ids},
+    left,
     said::{Nouns, Said},
     schema::{Id, Property, Role, Want, properties},
+    talk::{DROPPED, abilities, ask, small_talk},
 };
 
 /// The next step.
 pub(super) enum Plan {
     Call(ToolCall),
-    /// Word the results that are there.
-    Tell,
+    /// Word the results that are there, after this.
+    Tell {
+        first: Option<&'static str>,
+        last: Option<String>,
+    },
     /// Say this.
     Say(String),
     /// No tool fits; say this if there are no others.
@@ -38,13 +45,15 @@ struct Completed {
     given: Option<(String, serde_json::Value)>,
     /// The request and the answer together.
     whole: String,
+    /// What is wanted, in the user's words: the request, and the answer unless it is only to be written down.
+    wish: Vec<String>,
 }
 
 /// Plans with these tools.
 pub(super) struct Planner<'a> {
     tools: &'a [ToolSpec],
     properties: Vec<Vec<Property>>,
-    nouns: Nouns,
+    pub(super) nouns: Nouns,
     finder: &'a Finder,
     now: Timestamp,
 }
@@ -60,11 +69,11 @@ impl<'a> Planner<'a> {
         Self { tools, properties, nouns, finder, now }
     }
 
-    fn said<'t>(&self, text: &'t str) -> Said<'t> {
+    pub(super) fn said<'t>(&self, text: &'t str) -> Said<'t> {
         Said::new(text, self.finder, self.now)
     }
 
-    fn reader(&self) -> Reader<'_> {
+    pub(super) fn reader(&self) -> Reader<'_> {
         Reader { finder: self.finder, nouns: &self.nouns, now: self.now }
     }
 
@@ -72,7 +81,7 @@ impl<'a> Planner<'a> {
     pub(super) fn question(&self, turn: &Turn<'_>) -> String {
         match self.completes(turn) {
             Some(completed) => completed.whole,
-            None => turn.text.to_owned(),
+            None => self.in_full(turn).unwrap_or_else(|| turn.text.to_owned()),
         }
     }
 
@@ -83,72 +92,132 @@ impl<'a> Planner<'a> {
         let said = self.said(turn.text);
         let short = said.words.len() <= 14 && !turn.text.trim_end().ends_with('?');
         let whole = format!("{earlier}\n{}", turn.text);
+        let wish = vec![earlier.clone(), turn.text.to_owned()];
         let Some(property) = self.properties.get(place)?.iter().find(|property| property.name == argument)
         else {
-            return short.then_some(Completed { tool: place, given: None, whole });
+            return short.then_some(Completed { tool: place, given: None, whole, wish });
         };
         let needed = Property { required: true, ..property.clone() };
         let found = fill(std::slice::from_ref(&needed), &said, &self.nouns).arguments.remove(argument);
         // A text that was asked for is the whole message.
         let words =
             matches!(&property.want, Want::Free(role) if *role != Role::Person || said.words.len() <= 3);
-        let value = match (&property.want, found) {
-            (Want::Free(_), _) if words && short => Some(turn.text.trim().into()),
-            (_, found) => found,
+        let (value, wish) = match (&property.want, found) {
+            (Want::Free(_), _) if words && short => (Some(turn.text.trim().into()), vec![earlier]),
+            (_, found) => (found, wish),
         };
         let given = value.map(|value| (argument.to_owned(), value));
-        (short || given.is_some()).then_some(Completed { tool: place, given, whole })
+        (short || given.is_some()).then_some(Completed { tool: place, given, whole, wish })
     }
 
     pub(super) fn plan(&self, turn: &Turn<'_>, spoken: &str, cosine: Option<&[f64]>) -> Plan {
-        if turn.done().next().is_none()
-            && let Some(words) = small_talk(turn, &self.said(turn.text), self.tools)
-        {
+        let fresh = turn.done().next().is_none();
+        if fresh && let Some(words) = small_talk(turn, &self.said(turn.text), self.tools) {
             return Plan::Say(words);
         }
+        let completed = self.completes(turn);
+        let unanswered = completed.as_ref().is_some_and(|completed| completed.given.is_none());
+        if fresh && unanswered && caution::denies(turn.text) {
+            return Plan::Say(DROPPED.into());
+        }
+        let (given, wish) = match completed {
+            Some(completed) => (completed.given.map(|given| (completed.tool, given)), completed.wish),
+            None => (None, vec![spoken.to_owned(), turn.text.to_owned()]),
+        };
+        let said = self.said(spoken);
+        let mut filled: Vec<Filled> =
+            (0..self.tools.len()).map(|place| self.fill(place, &said, turn)).collect();
+        if let Some((place, (argument, value))) = given.clone()
+            && let Some(filled) = filled.get_mut(place)
+        {
+            filled.missing.retain(|property| property.name != argument);
+            filled.arguments.insert(argument, value);
+        }
+        let fits: Vec<Fit> =
+            filled.iter().map(|filled| Fit { fit: filled.fit, missing: filled.missing.len() }).collect();
+        let mut order = choose::order(self.tools, &said, &self.nouns, &fits, cosine);
+        order.retain(|other| self.tools.get(other.place).is_some_and(|tool| self.dares(tool, spoken)));
+        let best = match given {
+            Some((place, _)) => Some(place),
+            None if self.is_sum(&said) => None,
+            None => order.first().filter(|best| good_enough(best)).map(|best| best.place),
+        };
+        let short = spoken != turn.text && given.is_none() && self.in_full(turn).is_some();
+        let held = best.and_then(|place| self.caution(place, &wish, short));
+        let asked = held == Some(Caution::Asked);
+        let first = asked.then_some(caution::LOOKED);
         // A result that is no search ends the matter: it is told, and no second thing is done unasked.
         let searched =
             |name: &str| self.tools.iter().any(|tool| tool.name.as_str() == name && choose::searches(tool));
         if turn.done().next_back().is_some_and(|(call, _, _)| !searched(&call.name)) {
-            return Plan::Tell;
+            return Plan::Tell { first, last: self.left_over(turn, &said) };
         }
-        let said = self.said(spoken);
-        let given = self.completes(turn).and_then(|completed| Some((completed.tool, completed.given?)));
-        let filled: Vec<Filled> =
-            self.properties.iter().map(|properties| self.fill(properties, &said, turn)).collect();
-        let chosen = match &given {
-            Some((place, _)) => Some(*place),
-            None => {
-                let fits: Vec<Fit> = filled
-                    .iter()
-                    .map(|filled| Fit { fit: filled.fit, missing: filled.missing.len() })
-                    .collect();
-                let order = choose::order(self.tools, &said, &self.nouns, &fits, cosine);
-                order.first().filter(|best| good_enough(best)).map(|best| best.place)
-            }
-        };
+        // Instead of doing what somebody asks about, what is there is shown.
+        let shown = order.iter().find(|other| other.named && self.only_reads(other.place));
+        let chosen = if asked { shown.map(|other| other.place) } else { best };
+        let chosen = chosen.filter(|_| held.is_none() || asked);
         let Some(place) = chosen else {
-            return if turn.done().next().is_some() {
-                Plan::Tell
-            } else {
-                Plan::Nothing(self.nothing_fits())
+            return match held.zip(best.and_then(|place| self.tools.get(place))) {
+                Some((held, tool)) => Plan::Say(held.says(tool)),
+                None if fresh => Plan::Nothing(self.nothing_fits()),
+                None => Plan::Tell { first, last: self.left_over(turn, &said) },
             };
         };
-        let (Some(tool), Some(mut filled)) = (self.tools.get(place), filled.into_iter().nth(place)) else {
+        let (Some(tool), Some(filled)) = (self.tools.get(place), filled.into_iter().nth(place)) else {
             return Plan::Nothing(self.nothing_fits());
         };
-        if let Some((_, (argument, value))) = given {
-            filled.missing.retain(|property| property.name != argument);
-            filled.arguments.insert(argument, value);
-        }
         if turn.done().any(|(call, _, _)| call.name == tool.name.as_str()) {
-            return Plan::Tell;
+            return Plan::Tell { first, last: self.left_over(turn, &said) };
         }
         self.act(turn, &said, tool, filled)
     }
 
+    /// True if the tool does nothing that cannot be made good again, or the text names what it does.
+    fn dares(&self, tool: &ToolSpec, text: &str) -> bool {
+        tool.effect != Effect::Destructive || choose::looks(tool) || caution::names(text, tool, &self.nouns)
+    }
+
+    /// `17 times 23`, where neither is an order: a sum, and no id stands in it.
+    fn is_sum(&self, said: &Said<'_>) -> bool {
+        let signs = ["times", "plus", "minus", "divided", "x", "*", "×", "+", "/", "-", "by"];
+        let text = said.text.to_lowercase().replace(['?', '='], " ");
+        let words: Vec<&str> = text.split_whitespace().collect();
+        let number = |word: &str| word.starts_with(|c: char| c.is_ascii_digit());
+        let sum = |three: &[&str]| match three {
+            [a, sign, b] => number(a) && signs.contains(sign) && (number(b) || *b == "by"),
+            _ => false,
+        };
+        words.windows(3).any(sum) && !said.words.iter().any(|word| self.nouns.known(&word.stem).is_some())
+    }
+
+    /// What the message asked for beside what was done for it.
+    fn left_over(&self, turn: &Turn<'_>, said: &Said<'_>) -> Option<String> {
+        let (call, _, _) = turn.done().next_back()?;
+        let place = self.tools.iter().position(|tool| tool.name.as_str() == call.name)?;
+        let (tool, properties) = (self.tools.get(place)?, self.properties.get(place)?);
+        left::over(said, &left::Made { tool, properties, call, nouns: &self.nouns })
+    }
+
+    /// What speaks against calling this tool; nothing does if it only looks.
+    fn caution(&self, place: usize, wish: &[String], short: bool) -> Option<Caution> {
+        let (tool, properties) = (self.tools.get(place)?, self.properties.get(place)?);
+        if choose::looks(tool) {
+            return None;
+        }
+        if short {
+            return Some(Caution::Short);
+        }
+        wish.iter().find_map(|text| caution::of(text, tool, properties, &self.nouns))
+    }
+
+    fn only_reads(&self, place: usize) -> bool {
+        self.tools.get(place).is_some_and(|tool| !tool.effect.changes_things())
+    }
+
     /// Fills what the message says, and what is missing from what was said before.
-    fn fill(&self, properties: &[Property], said: &Said<'_>, turn: &Turn<'_>) -> Filled {
+    fn fill(&self, place: usize, said: &Said<'_>, turn: &Turn<'_>) -> Filled {
+        let properties = self.properties.get(place).map(Vec::as_slice).unwrap_or_default();
+        let Some(tool) = self.tools.get(place) else { return Filled::default() };
         let mut filled = fill(properties, said, &self.nouns);
         let names_somebody = !said.proper_names(&self.nouns).is_empty()
             || said.mentions.iter().any(|mention| mention.kind == super::find::Kind::Email);
@@ -157,7 +226,11 @@ impl<'a> Planner<'a> {
             let carried = match &property.want {
                 // A name in this message is of somebody else than the one before.
                 Want::Id(id) if !(names_somebody && is_person(id)) => {
-                    self.carried(&property.name, id, turn, said)
+                    if choose::looks(tool) {
+                        self.carried(&property.name, id, turn, said)
+                    } else {
+                        self.meant((tool, properties), (&property.name, id), turn, said)
+                    }
                 }
                 _ => None,
             };
@@ -172,20 +245,6 @@ impl<'a> Planner<'a> {
         filled
     }
 
-    fn carried(&self, name: &str, id: &Id, turn: &Turn<'_>, said: &Said<'_>) -> Option<serde_json::Value> {
-        // An id that was said now, and belongs to something else, does not make the old one meant.
-        let fresh = said.mentions.iter().any(|mention| {
-            said.noun_of(mention, &self.nouns).is_none()
-                && id_value(id, &mention.text).is_some()
-                && matches!(mention.kind, super::find::Kind::Code)
-        });
-        if fresh && !said.points_back() {
-            return None;
-        }
-        let text = turn.carried(name, id.noun.as_deref(), &self.reader())?;
-        id_value(id, &text)
-    }
-
     /// Calls the tool, or finds what it lacks, or asks for it.
     fn act(&self, turn: &Turn<'_>, said: &Said<'_>, tool: &ToolSpec, mut filled: Filled) -> Plan {
         let mut still = Vec::new();
@@ -195,12 +254,13 @@ impl<'a> Planner<'a> {
                     filled.arguments.insert(property.name.clone(), value);
                 }
                 Found::Call(call) => return Plan::Call(call),
-                Found::Told => return Plan::Tell,
+                Found::Told => return Plan::Tell { first: None, last: None },
                 Found::No => still.push(property),
             }
         }
         if let Some(property) = still.first() {
-            return ask(tool, property, still.len());
+            let unclear = amount::unclear(said).filter(|_| matches!(property.want, Want::Amount { .. }));
+            return ask(tool, property, (unclear, still.len()));
         }
         let own = self
             .tools
@@ -294,112 +354,4 @@ fn choose_verb(tool: &ToolSpec) -> bool {
         && super::schema::tool_nouns(tool)
             .iter()
             .any(|word| matches!(word.as_str(), "updat" | "update" | "edit" | "chang" | "modify" | "set"))
-}
-
-fn abilities(tools: &[ToolSpec]) -> String {
-    let some: Vec<String> = tools
-        .iter()
-        .take(6)
-        .map(|tool| {
-            let about = tool.description.split(['.', '\n']).next().unwrap_or_default().trim();
-            format!("- {}: {about}", tool.name)
-        })
-        .collect();
-    let more = tools.len().saturating_sub(some.len());
-    let more = if more > 0 { format!("\n… and {more} more.") } else { String::new() };
-    format!("I can try these:\n{}{more}", some.join("\n"))
-}
-
-/// A question for one argument, in plain words.
-fn ask(tool: &ToolSpec, property: &Property, open: usize) -> Plan {
-    let name = property.words.join(" ");
-    let about = property.about.trim().trim_end_matches('.');
-    let about = if about.is_empty() { String::new() } else { format!(" ({})", first_sentence(about)) };
-    let question = match &property.want {
-        Want::Choice(values) => {
-            let values: Vec<String> = values
-                .iter()
-                .map(|value| value.as_str().map_or_else(|| value.to_string(), str::to_owned))
-                .collect();
-            format!("Which {name}{about}? It can be {}.", values.join(", "))
-        }
-        Want::Truth => format!("Should `{}` be on or off{about}?", property.name),
-        Want::Id(Id { noun: Some(_), .. }) => format!("Which one do you mean? I need the {name}{about}."),
-        Want::Amount { .. } => format!("How much? I need the {name}{about}."),
-        Want::Date { .. } | Want::Span(_) => format!("For which time? I need the {name}{about}."),
-        Want::Free(Role::Reason) => format!("Why? I need a {name}{about}."),
-        _ => format!("I need the {name}{about}. What should it be?"),
-    };
-    let more = if open > 1 { format!(" After that I need {} more.", open - 1) } else { String::new() };
-    Plan::Ask {
-        question: format!("{question}{more}"),
-        waiting: format!("{WAITING}{}` of `{}`", property.name, tool.name),
-    }
-}
-
-/// Up to the first full stop that ends a sentence: the one of `e.g.` does not.
-fn first_sentence(text: &str) -> &str {
-    let line = text.lines().next().unwrap_or_default();
-    let ends = |(place, _): &(usize, &str)| {
-        let head = line.get(..*place).unwrap_or_default();
-        !["e.g", "i.e", "etc"].iter().any(|short| head.ends_with(short))
-    };
-    let end = line.match_indices(". ").find(ends).map_or(line.len(), |(place, _)| place);
-    line.get(..end).unwrap_or(line)
-}
-
-/// Greetings, thanks and second thoughts, which no tool answers.
-fn small_talk(turn: &Turn<'_>, said: &Said<'_>, tools: &[ToolSpec]) -> Option<String> {
-    let words: Vec<String> = said.words.iter().map(|word| word.text.to_lowercase()).collect();
-    let short = words.len() <= 5 && said.mentions.is_empty();
-    let all =
-        |allowed: &[&str]| !words.is_empty() && words.iter().all(|word| allowed.contains(&word.as_str()));
-    if words.is_empty() {
-        return Some("I did not find a word in that.".into());
-    }
-    if turn.waits_for().is_some()
-        && short
-        && said.has(&["nevermind", "never", "forget", "no", "nothing", "stop", "cancel"])
-        && said.words.len() <= 3
-    {
-        return Some("All right, nothing was done.".into());
-    }
-    if short
-        && all(&[
-            "hi",
-            "hello",
-            "hey",
-            "good",
-            "morning",
-            "afternoon",
-            "evening",
-            "there",
-            "moin",
-            "greetings",
-            "day",
-        ])
-    {
-        return Some(format!(
-            "Hello. {}",
-            if tools.is_empty() { "I was given no tools.".to_owned() } else { abilities(tools) }
-        ));
-    }
-    if short
-        && all(&[
-            "thanks", "thank", "you", "very", "much", "great", "ok", "okay", "cool", "perfect", "cheers",
-            "so", "a", "lot", "bye", "goodbye",
-        ])
-    {
-        return Some("You are welcome.".into());
-    }
-    let help = said.text.to_lowercase();
-    if ["what can you do", "help me", "who are you", "what are you"].iter().any(|words| help.contains(words))
-        && words.len() <= 6
-    {
-        return Some(format!(
-            "I am the rehearsal model: I choose a tool, fill in what you said and word what it returns. {}",
-            abilities(tools)
-        ));
-    }
-    None
 }

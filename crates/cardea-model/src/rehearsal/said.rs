@@ -132,6 +132,21 @@ impl<'a> Said<'a> {
     }
 }
 
+impl Said<'_> {
+    /// True if the message points at one thing said before.
+    pub(super) fn points_at_one(&self) -> bool {
+        self.has(&["it", "its", "that", "this", "same", "her", "his", "him", "she", "he", "their"])
+    }
+
+    /// True if it points at several things, or at one among several.
+    pub(super) fn points_at_several(&self) -> bool {
+        self.has(&[
+            "them", "these", "those", "both", "all", "each", "every", "one", "ones", "first", "second",
+            "third", "other", "others", "another", "former", "latter", "previous",
+        ])
+    }
+}
+
 const OFTEN_CAPITAL: &[&str] = &[
     "Monday",
     "Tuesday",

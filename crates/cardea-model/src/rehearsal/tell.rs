@@ -4,6 +4,7 @@ use cardea_core::tool::{ToolCall, ToolSpec};
 use serde_json::{Map, Value};
 
 use super::{
+    choose,
     schema::tool_nouns,
     value::{action, capital, compact, done, field, label, scalar},
     words::{content, is_stop, name_words, stem},
@@ -11,12 +12,15 @@ use super::{
 
 const ROWS: usize = 5;
 const FIELDS: usize = 8;
+/// So many rows may be one page of many.
+const PAGE: usize = 10;
 
 /// A result in words.
 pub(super) fn result(question: &str, tool: Option<&ToolSpec>, call: &ToolCall, text: &str) -> String {
     let subject = Subject::of(tool, call);
     let asked = Asked::of(question);
-    let changed = tool.is_some_and(|tool| tool.effect.changes_things());
+    // A tool of which nobody knows what it does, and that is called `get_weather`, has not done anything.
+    let changed = tool.is_some_and(|tool| !choose::looks(tool));
     let body = match read(text) {
         Some(value) => words_for(&value, &subject, &asked, changed),
         None if text.trim().is_empty() => "The tool returned nothing.".to_owned(),
@@ -60,6 +64,18 @@ struct Subject {
     noun: String,
     /// What to call a single value.
     measure: String,
+    /// How many rows were asked for.
+    limit: Option<u64>,
+}
+
+fn is_limit(name: &str) -> bool {
+    name_words(name).iter().any(|word| matches!(word.as_str(), "limit" | "max" | "top" | "count" | "size"))
+}
+
+/// `status` is one already.
+fn singular(word: &str) -> &str {
+    let one = ["ss", "us", "is"].iter().any(|end| word.ends_with(end));
+    word.strip_suffix('s').filter(|_| !one).unwrap_or(word)
 }
 
 const VERBS: &[&str] = &[
@@ -74,7 +90,7 @@ impl Subject {
         let measure: Vec<&str> =
             words.iter().map(String::as_str).filter(|word| !VERBS.contains(word)).collect();
         let stems = tool.map(tool_nouns).unwrap_or_default();
-        let noun = measure.last().map_or("result", |word| word.strip_suffix('s').unwrap_or(word)).to_owned();
+        let noun = measure.last().map_or("result", |word| singular(word)).to_owned();
         let ids = call
             .arguments
             .iter()
@@ -91,11 +107,16 @@ impl Subject {
             format!("{name} {}", scalar(value))
         });
         Self {
-            action: action(&words, VERBS),
+            action: action(&words, VERBS, tool.is_some_and(|tool| !choose::looks(tool))),
             done: done(&words, VERBS),
             thing,
             measure: measure.join(" "),
             noun,
+            limit: call
+                .arguments
+                .iter()
+                .find(|(name, _)| is_limit(name))
+                .and_then(|(_, value)| value.as_u64()),
         }
     }
 }
@@ -210,7 +231,7 @@ fn unwrap(value: Value, depth: usize) -> Value {
 fn words_for(value: &Value, subject: &Subject, asked: &Asked, changed: bool) -> String {
     match value {
         Value::Null => "There is nothing to tell.".into(),
-        Value::Array(rows) => rows_in_words(rows, rows.len(), &subject.noun, asked),
+        Value::Array(rows) => rows_in_words(rows, None, (&subject.noun, subject.limit), asked),
         Value::Object(fields) => object(fields, subject, asked, changed),
         one => match &subject.thing {
             Some(thing) => format!("The {} of {thing} is {}.", subject.measure, scalar(one)),
@@ -237,10 +258,10 @@ fn object(fields: &Map<String, Value>, subject: &Subject, asked: &Asked, changed
     let told = ["total", "count", "total_count", "matches", "found"]
         .iter()
         .find_map(|key| fields.get(*key)?.as_u64());
-    let total = told.and_then(|total| usize::try_from(total).ok()).unwrap_or(rows.len()).max(rows.len());
+    let total = told.and_then(|total| usize::try_from(total).ok()).filter(|total| *total >= rows.len());
     let plain = matches!(name.as_str(), "results" | "rows" | "items" | "data");
-    let noun = name.strip_suffix('s').filter(|_| !plain).unwrap_or(&subject.noun);
-    rows_in_words(rows, total, &noun.replace('_', " "), asked)
+    let noun = if plain { subject.noun.as_str() } else { singular(name) };
+    rows_in_words(rows, total, (&noun.replace('_', " "), subject.limit), asked)
 }
 
 fn facts(fields: &Map<String, Value>, subject: &Subject, asked: &Asked) -> String {
@@ -296,15 +317,21 @@ fn told_directly(direct: &[&(f64, String, &Value)], subject: &Subject, currency:
         let of =
             |word: &str| subject.thing.as_ref().map(|thing| format!(" {word} {thing}")).unwrap_or_default();
         let part = match (sentence.is_empty(), label.ends_with("ed")) {
-            (true, false) => format!("The {label}{} is {value}", of("of")),
+            (true, false) => format!("The {label}{} {} {value}", of("of"), is(&label)),
             // `refunded` is no thing that something has.
             (true, true) => format!("{}{}: {value}", capital(&label), of("for")),
-            (false, false) => format!(", the {label} is {value}"),
+            (false, false) => format!(", the {label} {} {value}", is(&label)),
             (false, true) => format!(", {label} {value}"),
         };
         sentence.push_str(&part);
     }
     sentence
+}
+
+/// `are` for what is several.
+fn is(label: &str) -> &'static str {
+    let last = label.rsplit(' ').next().unwrap_or(label);
+    if singular(last) == last { "is" } else { "are" }
 }
 
 /// True for a list of things with fields, which is shown line by line.
@@ -320,8 +347,15 @@ fn listed(name: &str, value: &Value) -> String {
     format!("\n{}:{lines}{more}", capital(&label(name)))
 }
 
-fn rows_in_words(rows: &[Value], total: usize, noun: &str, asked: &Asked) -> String {
+/// `total` is how many there are, where the tool says so: else the rows may be one page of many.
+fn rows_in_words(
+    rows: &[Value],
+    total: Option<usize>,
+    (noun, limit): (&str, Option<u64>),
+    asked: &Asked,
+) -> String {
     let plural = match noun {
+        noun if noun.ends_with('s') && singular(noun) == noun => format!("{noun}es"),
         noun if noun.ends_with('s') => noun.to_owned(),
         noun if noun.ends_with('y') && !noun.ends_with("ay") && !noun.ends_with("ey") => {
             format!("{}ies", noun.trim_end_matches('y'))
@@ -331,15 +365,22 @@ fn rows_in_words(rows: &[Value], total: usize, noun: &str, asked: &Asked) -> Str
     if rows.is_empty() {
         return format!("There are no {plural}.");
     }
-    let head = match (total, asked.count) {
-        (1, _) => format!("There is 1 {noun}:"),
-        (total, false) if total > ROWS => format!("There are {total} {plural}; the first {ROWS}:"),
-        (total, _) => format!("There are {total} {plural}:"),
+    let count = total.unwrap_or(rows.len());
+    let many = if count == 1 { noun } else { &plural };
+    let asked_for = limit.and_then(|limit| usize::try_from(limit).ok()) == Some(rows.len());
+    let part = if rows.len() > ROWS { format!("; the first {ROWS}") } else { String::new() };
+    let head = match total {
+        None if asked_for => format!("The tool gave {count} {many}, as many as were asked for{part}:"),
+        None if count >= PAGE => format!("The tool gave {count} {many}, and there may be more{part}:"),
+        _ if count == 1 => format!("There is 1 {noun}:"),
+        _ if asked.count => format!("There are {count} {many}:"),
+        _ => format!("There are {count} {many}{part}:"),
     };
     let lines: Vec<String> =
         rows.iter().take(ROWS).map(|row| format!("- {}", row_in_words(row, asked))).collect();
-    let more = total.saturating_sub(lines.len());
-    let more = if more > 0 { format!("\n… and {more} more.") } else { String::new() };
+    let more = count.saturating_sub(lines.len());
+    let these = if total.is_none() { " of these" } else { "" };
+    let more = if more > 0 { format!("\n… and {more} more{these}.") } else { String::new() };
     format!("{head}\n{}{more}", lines.join("\n"))
 }
 

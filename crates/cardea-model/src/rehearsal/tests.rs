@@ -13,6 +13,10 @@ use serde_json::{Value, json};
 use super::*;
 use crate::embedder::{EncoderId, NotNow};
 
+mod careful;
+mod values;
+mod whole;
+
 /// 2026-11-18, a Wednesday.
 const NOW: Timestamp = Timestamp::from_secs(1_795_000_000);
 
@@ -407,6 +411,11 @@ proptest::proptest! {
         WORDS.with(|model| {
             let _ = outcome(model, &[user(&text)]);
             let _ = outcome(model, &[user(&text), call(1, "get_order", json!({ "order_id": 1 })), result]);
+            let told = answer(&format!("It is so. {HONEST}"));
+            let _ = outcome(model, &[user("show order 12"), told.clone(), user(&text)]);
+            let _ = outcome(model, &[user(&text), told, user("and 13?")]);
+            let asked = answer("Which one? (rehearsal model: waiting for `amount` of `process_refund`)");
+            let _ = outcome(model, &[user("refund order 3"), asked, user(&text)]);
         });
     }
 }

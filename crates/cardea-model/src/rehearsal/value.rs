@@ -81,11 +81,11 @@ pub(super) fn compact(value: &Value) -> String {
             format!("{}{more}", parts.join("; "))
         }
         Value::Object(fields) => said_by(fields).unwrap_or_else(|| {
-            let parts = fields.iter().filter(|(_, value)| !value.is_null()).take(4);
+            let parts = fields.iter().filter(|(_, value)| !value.is_null() && *value != "").take(4);
             parts
                 .map(|(name, value)| format!("{} {}", label(name), scalar(value)))
                 .collect::<Vec<_>>()
-                .join(" ")
+                .join(", ")
         }),
         one => scalar(one),
     }
@@ -100,13 +100,13 @@ fn said_by(fields: &Map<String, Value>) -> Option<String> {
     Some(format!("{who}{}: {text}", when.unwrap_or_default()))
 }
 
-/// `process refund` is `process the refund`; a name without a verb is something to get.
-pub(super) fn action(words: &[String], verbs: &[&str]) -> String {
+/// `process refund` is `process the refund`; a name without a verb is something to get, or to use if it changes things.
+pub(super) fn action(words: &[String], verbs: &[&str], changes: bool) -> String {
     match words {
         [verb, rest @ ..] if verbs.contains(&verb.as_str()) && !rest.is_empty() => {
             format!("{verb} the {}", rest.join(" "))
         }
-        words => format!("get the {}", words.join(" ")),
+        words => format!("{} the {}", if changes { "use" } else { "get" }, words.join(" ")),
     }
 }
 

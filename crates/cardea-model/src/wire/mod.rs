@@ -13,13 +13,17 @@ mod samples;
 mod told;
 mod transcript;
 
-use std::collections::{BTreeSet, VecDeque};
+use std::{
+    borrow::Cow,
+    collections::{BTreeSet, VecDeque},
+};
 
 use cardea_core::{
     message::{Finish, Message, ModelEvent, Prompt, Usage},
     sse::Event,
     time::Millis,
     tool::ToolCall,
+    written::without_nul,
 };
 use serde::Serialize;
 use serde_json::Value;
@@ -170,6 +174,11 @@ impl Decoder {
         if self.assembly.ended {
             return Ok(());
         }
+        let replaced = match without_nul(&event.data) {
+            Cow::Borrowed(_) => None,
+            Cow::Owned(data) => Some(Event { data, ..event.clone() }),
+        };
+        let event = replaced.as_ref().unwrap_or(event);
         match &mut self.state {
             State::OpenAi => openai::event(&mut self.assembly, event),
             State::Anthropic(blocks) => anthropic::event(&mut self.assembly, blocks, event),
@@ -179,6 +188,8 @@ impl Decoder {
 
     /// Takes a whole answer that came as one JSON document, from servers that know no streams.
     pub(crate) fn whole(&mut self, body: &[u8]) -> Result<(), Failure> {
+        let replaced = std::str::from_utf8(body).map(without_nul);
+        let body = replaced.as_ref().map_or(body, |text| text.as_bytes());
         match &self.state {
             State::OpenAi => openai::whole(&mut self.assembly, body),
             _ => Err(Failure::garbage("a document came where a stream was asked for")),

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use cardea_core::{
     Code,
+    message::{Message, Prompt},
     time::{Millis, SystemClock},
 };
 use cardea_model::{Model, Models, ModelsConfig, Rehearsal};
@@ -80,13 +81,29 @@ async fn a_provider_that_keeps_failing_is_left_alone_and_the_spare_answers_at_on
 }
 
 #[tokio::test]
-async fn the_rehearsal_model_is_the_last_resort_that_needs_no_network() {
-    let (_main, config) =
-        provider("main", Wire::Gemini, vec![Act::Silent], "fallback = [\"rehearsal\"]").await;
+async fn the_rehearsal_model_stands_in_with_words_and_calls_no_tool() {
+    let tool = r#"{"name":"close_ticket","description":"Close a ticket.","effect":"write","examples":["close ticket 5"],
+        "input_schema":{"type":"object","properties":{"ticket_id":{"type":"integer"}},"required":["ticket_id"]}}"#;
+    let asked = |model: &str| Prompt {
+        messages: vec![Message::User { text: "Close ticket 8".into() }],
+        tools: vec![serde_json::from_str(tool).unwrap()],
+        ..prompt(model)
+    };
     let rehearsal = "[providers.rehearsal]\nkind = \"rehearsal\"\n[aliases.rehearsal]\nprovider = \"rehearsal\"\nmodel = \"rehearsal\"\n";
-    let heard = hear(&models(&format!("{CONFIG}{config}{rehearsal}"), &net()), prompt("main")).await;
-    assert!(heard.text.contains("no language model was used"), "{heard:?}");
-    assert_eq!(heard.served.as_deref(), Some("rehearsal"));
+    for act in [Act::Silent, Act::Status(401, None, String::new())] {
+        let (_main, config) = provider("main", Wire::Gemini, vec![act], "fallback = [\"rehearsal\"]").await;
+        let models = models(&format!("{CONFIG}{config}{rehearsal}"), &net());
+        let heard = hear(&models, asked("main")).await;
+        assert!(heard.calls.is_empty(), "{heard:?}");
+        assert!(
+            heard.text.starts_with("The model that should answer cannot be reached.")
+                && heard.text.contains("no language model was used"),
+            "{heard:?}"
+        );
+        assert_eq!(heard.served.as_deref(), Some("rehearsal"));
+        let own = hear(&models, asked("rehearsal")).await;
+        assert_eq!(own.calls.len(), 1, "asked for by its own name it acts: {own:?}");
+    }
 }
 
 #[tokio::test]

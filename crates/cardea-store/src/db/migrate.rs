@@ -47,6 +47,8 @@ pub const MIGRATIONS: &[Migration] = &[
         sql: include_str!("../../../../migrations/0011_policies.sql"),
     },
     Migration { version: 12, name: "0012_trace", sql: include_str!("../../../../migrations/0012_trace.sql") },
+    Migration { version: 13, name: "0013_tries", sql: include_str!("../../../../migrations/0013_tries.sql") },
+    Migration { version: 14, name: "0014_nodes", sql: include_str!("../../../../migrations/0014_nodes.sql") },
 ];
 
 /// What [`Db::migrate`] found and did.

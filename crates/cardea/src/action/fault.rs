@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 use cardea_core::time::{Millis, Timestamp};
 use cardea_net::NetError;
 use rmcp::{model::ErrorCode, service::ServiceError, transport::streamable_http_client::StreamableHttpError};
+use tokio::time::Instant;
 
 /// Why a message did not go through.
 #[derive(Debug, thiserror::Error)]
@@ -159,6 +160,11 @@ pub(super) fn after(header: &str, now: Timestamp) -> Option<Duration> {
     Some(since.saturating_sub(now))
 }
 
+/// True if a pause ends before a deadline. A service may ask for any pause, also for one that no clock can show.
+pub(super) fn in_time(pause: Duration, deadline: Instant) -> bool {
+    Instant::now().checked_add(pause).is_some_and(|then| then < deadline)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -183,6 +189,14 @@ mod tests {
         for odd in ["", "soon", "-1", "1.5", "99999999999999999999"] {
             assert_eq!(after(odd, now), None, "{odd}");
         }
+    }
+
+    #[test]
+    fn a_pause_that_no_clock_can_show_is_never_over_in_time() {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        assert!(in_time(Duration::from_secs(1), deadline) && !in_time(Duration::from_secs(90), deadline));
+        assert!(!in_time(Duration::from_secs(9_999_999_999_999_999_999), deadline));
+        assert!(!in_time(Duration::ZERO, Instant::now()), "nothing is sent when the time is over");
     }
 
     #[test]

@@ -24,7 +24,7 @@ use tokio::time::Instant;
 
 use super::{
     catalog::{Source, Tool},
-    fault::after,
+    fault::{after, in_time},
     grant::{Grant, Opened},
     job::{Acted, Job, Within},
 };
@@ -189,9 +189,7 @@ impl Call<'_> {
                     (operation.silent(arrived, &silence.why).into(), silence.again, PAUSE)
                 }
             };
-            // A service may ask for any pause, also for one that no clock can show.
-            let in_time = Instant::now().checked_add(pause).is_some_and(|then| then < self.deadline);
-            if last || !again || !in_time {
+            if last || !again || !in_time(pause, self.deadline) {
                 return acted;
             }
             // INVARIANT: once nobody knows whether a try was done, no later refusal makes that known.

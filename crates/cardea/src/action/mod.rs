@@ -28,8 +28,8 @@ use std::{
 
 use cardea_auth::Caller;
 use cardea_core::{
-    Code, Result, agent::Agent, connector::Connector, id::ToolName, journal::Repeatable,
-    secret::SecretString, time::SharedClock, tool::Outcome,
+    Code, Result, agent::Agent, connector::Connector, id::ToolName, secret::SecretString, time::SharedClock,
+    tool::Outcome,
 };
 use cardea_model::embedder::Embedder;
 use cardea_net::Net;
@@ -53,9 +53,6 @@ use crate::{
     observe::Observe,
     vault::Vault,
 };
-
-/// How often a call with an idempotency key, or a read, is sent before it counts as not done.
-const ATTEMPTS: u32 = 2;
 
 /// How many upstreams are asked for their tools at one time.
 const AT_ONCE: usize = 32;
@@ -282,17 +279,7 @@ impl Action {
         }
         match &tool.source {
             Source::Mcp { server, name } => match self.inner.upstreams.get(server) {
-                Some(upstream) => {
-                    let mut acted = upstream.call(caller, (tool, name), &job).await;
-                    for _ in 1..ATTEMPTS {
-                        let unknown = matches!(acted.outcome, Outcome::Unknown { .. });
-                        if !unknown || tool.repeatable() != Repeatable::ByKey {
-                            break;
-                        }
-                        acted = upstream.call(caller, (tool, name), &Job { again: true, ..job }).await;
-                    }
-                    acted
-                }
+                Some(upstream) => upstream.call(caller, (tool, name), &job).await,
                 None => failed(format!("The upstream `{server}` is not configured any more.")),
             },
             // How often is said by the connector's file.

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashSet};
 use cardea_core::{
     Code, Error, Result,
     pin::{Definition, Difference, Pinning, Standing, differences, standing},
-    principal::Principal,
+    principal::{INSTALLATION, Principal},
     time::{SharedClock, Timestamp},
 };
 use cardea_store::{Commit, CommitError, Db, args};
@@ -152,7 +152,7 @@ impl Pins {
         if !first.is_empty() {
             self.tell(
                 &mut commit,
-                (&Principal::installation("cardea".into()), "tools.pinned", None),
+                (&Principal::installation(INSTALLATION.into()), "tools.pinned", None),
                 json!({ "upstream": server, "tools": first }),
             );
         }
@@ -195,7 +195,7 @@ impl Pins {
         );
         self.tell(
             &mut commit,
-            (&Principal::installation("cardea".into()), "tool.held", Some(name)),
+            (&Principal::installation(INSTALLATION.into()), "tool.held", Some(name)),
             json!({ "was": was, "now": digest }),
         );
         commit
@@ -209,7 +209,7 @@ impl Pins {
         );
         self.tell(
             &mut commit,
-            (&Principal::installation("cardea".into()), "tool.returned", Some(name)),
+            (&Principal::installation(INSTALLATION.into()), "tool.returned", Some(name)),
             Value::Null,
         );
         commit

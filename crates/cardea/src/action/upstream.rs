@@ -39,7 +39,7 @@ use tokio::time::Instant;
 use super::{
     catalog::{Source, Tool},
     config::UpstreamConfig,
-    fault::{Fault, is_refusal},
+    fault::{Fault, in_time, is_refusal},
     grant::{Grant, Token},
     job::{Acted, Job, Within},
     pins::{ABOUT, Pins},
@@ -50,6 +50,9 @@ use crate::control::{Control, Words};
 
 /// The member of a call's `_meta` that carries the idempotency key.
 const KEY: &str = "dev.cardea/idempotency-key";
+
+/// How often a call is sent at most.
+const ATTEMPTS: u32 = 2;
 
 /// How long a client that nobody uses stays connected.
 const IDLE: Duration = Duration::from_secs(600);
@@ -210,24 +213,29 @@ impl Upstream {
 
     /// Calls one tool as the caller. Whatever happens is an outcome.
     ///
-    /// It is sent again where that can do no harm and the upstream has said how it can end better: to one that does not
-    /// know the connection any more, and to one that wants to be asked a moment later.
+    /// It is sent again where that can do no harm and may end better: to one that does not know the connection any more, to
+    /// one that wants to be asked a moment later, and under its key if nobody knows what became of it. All tries together,
+    /// with what it takes to connect, have the time that the job allows.
     pub(super) async fn call(&self, caller: &Caller, (tool, name): (&Tool, &str), job: &Job<'_>) -> Acted {
-        let own =
-            Within { time: self.config.timeout, whose: "the longest that a call of this upstream may take" };
-        let within = own.or(job.within);
-        let mut deadline = None; // its time begins when it is sent
-        let first = match self.once(caller, (tool, name), &Job { within, ..*job }, &mut deadline).await {
-            Ok(acted) => return acted,
-            Err(missed) => missed,
-        };
-        let in_time = |pause: &Duration| Instant::now().checked_add(*pause) < deadline;
-        let Some(pause) = first.again.filter(in_time) else { return first.outcome.into() };
-        let again = job.again || matches!(first.outcome, Outcome::Unknown { .. });
-        tokio::time::sleep(pause).await;
-        let job = Job { within, again, ..*job };
-        let second = self.once(caller, (tool, name), &job, &mut deadline);
-        second.await.unwrap_or_else(|missed| missed.outcome.into())
+        let deadline = Instant::now() + job.within.time.duration();
+        let (mut again, mut tries) = (job.again, 0);
+        loop {
+            let job = Job { again, ..*job };
+            let (acted, pause) = match self.once(caller, (tool, name), &job, deadline).await {
+                Ok(acted) => (acted, None),
+                Err(Missed { outcome, again }) => (outcome.into(), again),
+            };
+            let unknown = matches!(acted.outcome, Outcome::Unknown { .. });
+            let harmless = unknown && tool.repeatable() == Repeatable::ByKey;
+            tries += 1;
+            match pause.or(harmless.then_some(Duration::ZERO)) {
+                Some(pause) if tries < ATTEMPTS && in_time(pause, deadline) => {
+                    again |= unknown;
+                    tokio::time::sleep(pause).await;
+                }
+                _ => return acted,
+            }
+        }
     }
 
     async fn once(
@@ -235,13 +243,18 @@ impl Upstream {
         caller: &Caller,
         (tool, name): (&Tool, &str),
         job: &Job<'_>,
-        deadline: &mut Option<Instant>,
+        deadline: Instant,
     ) -> Result<Acted, Missed> {
         let of = (tool.effect(), job.again);
-        let Session { client, bound, .. } = match self.client(caller).await {
-            Ok(session) => session,
-            // Nothing but a handshake was sent, this time.
-            Err(error) => return Err(self.failed_now(of, error.public()).into()),
+        // Where there is none, nothing but a handshake was sent, this time.
+        let Session { client, bound, .. } = match tokio::time::timeout_at(deadline, self.client(caller)).await
+        {
+            Ok(Ok(session)) => session,
+            Ok(Err(error)) => return Err(self.failed_now(of, error.public()).into()),
+            Err(_) => {
+                let late = format!("`{}` {}.", self.name, job.within.passed());
+                return Err(self.failed_now(of, late).into());
+            }
         };
         let mut params =
             CallToolRequestParams::new(name.to_owned()).with_arguments(job.call.arguments.clone());
@@ -251,8 +264,11 @@ impl Upstream {
             meta.insert(name.to_owned(), Value::String(value));
         }
         params.meta = Some(meta);
-        let deadline = *deadline.get_or_insert_with(|| Instant::now() + job.within.time.duration());
-        match tokio::time::timeout_at(deadline, client.call_tool_once(params)).await {
+        let own =
+            Within { time: self.config.timeout, whose: "the longest that a call of this upstream may take" };
+        let until = Instant::now() + own.time.duration();
+        let (until, within) = if until < deadline { (until, own) } else { (deadline, job.within) };
+        match tokio::time::timeout_at(until, client.call_tool_once(params)).await {
             Ok(Ok(CallToolResponse::Complete(result))) => {
                 let undo = (tool.undo(), &job.call.arguments);
                 Ok(result::acted(result, self.config.max_result.len(), undo))
@@ -279,7 +295,7 @@ impl Upstream {
                 if bound.load(Ordering::Relaxed) {
                     self.leave(caller).await;
                 }
-                Err(self.silent(tool.effect(), job.within).into())
+                Err(self.silent(tool.effect(), within).into())
             }
         }
     }

@@ -9,11 +9,15 @@ use super::{
     Problem,
     extract::{Known, Query},
 };
-use crate::app::App;
+use crate::{
+    app::App,
+    control::{ADMIN, AUDITOR, Right},
+};
 
-/// The roles that see the whole tenant's caches, and may forget what is not their own.
-const ADMIN: &str = "admin";
-const AUDITOR: &str = "auditor";
+/// Who may forget what is not their own.
+const CLEAR: Right = Right { name: "cache.clear", roles: &[ADMIN], does: "clears what is not its own" };
+/// Who sees the whole tenant's caches.
+const FIGURES: Right = Right { name: "cache.figures", roles: &[ADMIN, AUDITOR], does: "see these figures" };
 
 /// What to clear: one of these, or nothing for the caller's own.
 #[derive(Debug, Deserialize)]
@@ -44,8 +48,11 @@ pub(super) async fn clear(
                 Error::new(Code::BadRequest).detail("Give one of `tag`, `user` and `all`, or none of them.")
             );
         }
-        if given > 0 && !caller.has_role(ADMIN) {
-            return Err(Error::new(Code::Denied).detail("Only the role `admin` clears what is not its own."));
+        if given > 0 {
+            let request = Some(known.request);
+            app.control.require(caller, CLEAR, request).await?;
+            let detail = json!({ "tag": clear.tag, "user": clear.user, "all": clear.all });
+            app.control.write_down(caller, "cache.cleared", detail, request).await?;
         }
         Ok(match clear {
             Clear { tag: Some(tag), .. } => {
@@ -73,11 +80,7 @@ pub(super) async fn clear(
 pub(super) async fn stats(State(app): State<App>, known: Known) -> Result<Json<Value>, Problem> {
     let work = async {
         let caller = &known.caller;
-        if !caller.has_role(AUDITOR) && !caller.has_role(ADMIN) {
-            return Err(
-                Error::new(Code::Denied).detail("Only the roles `admin` and `auditor` see these figures.")
-            );
-        }
+        app.control.require(caller, FIGURES, Some(known.request)).await?;
         let cache = app.context.cache();
         Ok(json!({
             "backend": cache.backend(),

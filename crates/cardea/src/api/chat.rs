@@ -1,6 +1,6 @@
 //! `POST /v1/chat/completions`: an agent's turn, or a bare completion, in OpenAI's shapes.
 
-use std::io;
+use std::{io, time::Duration};
 
 use axum::{
     extract::State,
@@ -16,7 +16,7 @@ use cardea_core::{
 use futures::{Stream, StreamExt, stream};
 use serde::Serialize;
 use serde_json::{Value, json};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 
 use super::{
     Problem,
@@ -24,11 +24,11 @@ use super::{
     openai::{self, Completion, Envelope, Said},
     problem,
     told::CONVERSATION,
-    wordless,
 };
 use crate::{
     app::App,
-    flow::{self, CompleteRequest, Completed, Message, ReplyEvent},
+    flow::{self, Coming, CompleteRequest, Completed, Message, ReplyEvent},
+    observe::Trace,
     once::fingerprint,
     turn::{CacheUse, Receipt},
 };
@@ -179,16 +179,12 @@ async fn whole_turn(
     let known = again.as_ref().filter(|again| again.repeated).and_then(|again| unheard.take(&again.name));
     let taken_over = known.is_some();
     let answer = known.unwrap_or_else(|| {
-        // WHY: its own task, so that a client that hangs up does not stop an action in the middle.
-        let (done, answer) = oneshot::channel();
         let worker = app.clone();
-        app.jobs.spawn("chat", async move {
-            drop(done.send(flow::chat(&worker, &caller, message, None).await));
-        });
-        answer
+        flow::begin(&app, "chat", async move { flow::chat(&worker, &caller, message, None).await })
     });
     let heard = unheard.hear(again.map(|again| again.name), answer).await;
-    let receipt = heard.unwrap_or_else(|| Err(wordless(&app))).map_err(|error| outside.problem(error))?;
+    let receipt =
+        heard.unwrap_or_else(|| Err(flow::wordless(&app))).map_err(|error| outside.problem(error))?;
     if taken_over {
         outside.trace.note(|event| event.replays(&receipt)); // what the first try has used stands in its own event
     }
@@ -232,34 +228,44 @@ async fn stream_turn(
     (message, caller): (Message, Caller),
 ) -> Result<Response, Problem> {
     let (client, mut events) = mpsc::channel(PIECES);
-    let (done_with, failed) = oneshot::channel();
     let worker = app.clone();
-    app.jobs.spawn("chat", async move {
-        drop(done_with.send(flow::chat(&worker, &caller, message, Some(client)).await));
-    });
+    let coming =
+        flow::begin(&app, "chat", async move { flow::chat(&worker, &caller, message, Some(client)).await });
     // Nothing is answered before the turn is durable, so that a refusal still has its own status.
     let Some(ReplyEvent::Begun { turn, conversation }) = events.recv().await else {
-        let error = match failed.await {
-            Ok(Ok(receipt)) => return Ok(replay(&app, &outside, body, &receipt)),
-            Ok(Err(error)) => error,
-            Err(_) => wordless(&app),
-        };
-        return Err(outside.problem(error));
+        let receipt = flow::heard(&app, coming).await.map_err(|error| outside.problem(error))?;
+        return Ok(replay(&app, &outside, body, &receipt));
     };
     let envelope = Envelope::new(&turn.to_string(), app.clock.now(), &body.model);
     let usage = body.stream_options.include_usage;
     let request_id = outside.request.to_string();
     let opening = stream::once(std::future::ready(data(envelope.opening())));
-    let rest = stream::unfold(Some(events), move |events| {
+    let trace = outside.trace.clone();
+    let rest = stream::unfold(Some((events, coming)), move |state| {
         let (envelope, request_id) = (envelope.clone(), request_id.clone());
+        let (app, trace) = (app.clone(), trace.clone());
         async move {
-            let mut events = events?;
-            let Some(event) = events.recv().await else { return Some((vec![broken_off()], None)) };
+            let (mut events, coming) = state?;
+            let Some(event) = events.recv().await else {
+                return Some((untold_end((&app, &trace), coming, &request_id).await, None));
+            };
             let ended = matches!(event, ReplyEvent::Ended(_));
-            Some((chunks(&envelope, event, usage, &request_id), (!ended).then_some(events)))
+            Some((chunks(&envelope, event, usage, &request_id), (!ended).then_some((events, coming))))
         }
     });
     Ok(sse(opening.chain(rest.flat_map(stream::iter)), conversation))
+}
+
+/// How long after its last event it may take until a turn that has failed says so.
+const SAYS_SO: Duration = Duration::from_secs(1);
+
+/// The end of a stream whose turn has told of none: the error that it ended with, or that its reader was too slow.
+async fn untold_end((app, trace): (&App, &Trace), coming: Coming<Receipt>, request: &str) -> Vec<Piece> {
+    let Ok(Err(error)) = tokio::time::timeout(SAYS_SO, flow::heard(app, coming)).await else {
+        return vec![broken_off()];
+    };
+    trace.note(|event| event.failed(&error));
+    vec![data(problem::envelope(&error, request).to_string()), done()]
 }
 
 /// The chunks of one event.
@@ -306,13 +312,10 @@ async fn whole_completion(
     request: CompleteRequest,
 ) -> Result<Response, Problem> {
     // WHY: its own task, so that a client that hangs up still pays for what the model was asked.
-    let (done, answer) = oneshot::channel();
     let worker = app.clone();
-    app.jobs.spawn("complete", async move {
-        drop(done.send(flow::complete(&worker, request, None).await));
-    });
-    let completed = answer.await.unwrap_or_else(|_| Err(Error::new(Code::Internal)));
-    let completed = completed.map_err(|error| outside.problem(error))?;
+    let completed =
+        flow::detached(&app, "complete", async move { flow::complete(&worker, request, None).await });
+    let completed = completed.await.map_err(|error| outside.problem(error))?;
     let envelope = Envelope::new(&outside.request.to_string(), app.clock.now(), &body.model);
     let more = More::of(&completed);
     let end = (completed.finish, completed.usage);
@@ -327,19 +330,14 @@ async fn stream_completion(
     request: CompleteRequest,
 ) -> Result<Response, Problem> {
     let (client, mut events) = mpsc::channel(PIECES);
-    let (done_with, ended) = oneshot::channel::<cardea_core::Result<Completed>>();
     let worker = app.clone();
-    app.jobs.spawn("complete", async move {
-        drop(done_with.send(flow::complete(&worker, request, Some(client)).await));
-    });
+    let coming =
+        flow::begin(&app, "complete", async move { flow::complete(&worker, request, Some(client)).await });
     let envelope = Envelope::new(&outside.request.to_string(), app.clock.now(), &body.model);
     let first = events.recv().await;
     if first.is_none() {
         // No text at all: an error, or only tool calls.
-        let completed = match ended.await {
-            Ok(result) => result.map_err(|error| outside.problem(error))?,
-            Err(_) => return Err(outside.problem(Error::new(Code::Internal))),
-        };
+        let completed = flow::heard(&app, coming).await.map_err(|error| outside.problem(error))?;
         let mut out = vec![data(envelope.opening())];
         out.extend(completion_end(&envelope, &Ok(completed), body.stream_options.include_usage, ""));
         return Ok(sse(stream::iter(out), None));
@@ -359,8 +357,10 @@ async fn stream_completion(
             };
             std::future::ready(piece)
         });
+    let trace = outside.trace.clone();
     let closing = stream::once(async move {
-        let ended = ended.await.unwrap_or_else(|_| Err(Error::new(Code::Internal)));
+        let ended = flow::heard(&app, coming).await;
+        trace.heard(&ended);
         stream::iter(completion_end(&closing_envelope, &ended, usage, &request_id))
     });
     Ok(sse(opening.chain(pieces).chain(closing.flatten()), None))

@@ -8,7 +8,6 @@ use cardea_core::{
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
-use tokio::sync::oneshot;
 
 use super::{
     Problem,
@@ -87,12 +86,8 @@ pub(super) async fn delete(
     let id = id(&known, &text)?;
     let Known { caller, outside } = known;
     // WHY: its own task, so that a client that hangs up does not stop the taking back in the middle.
-    let (done, answer) = oneshot::channel();
     let worker = app.clone();
-    app.jobs.spawn("delete", async move {
-        drop(done.send(flow::delete(&worker, &caller, id).await));
-    });
-    let deleted = answer.await.unwrap_or_else(|_| Err(Error::new(Code::Internal)));
-    deleted.map_err(|error| outside.problem(error))?;
+    let deleted = flow::detached(&app, "delete", async move { flow::delete(&worker, &caller, id).await });
+    deleted.await.map_err(|error| outside.problem(error))?;
     Ok(StatusCode::NO_CONTENT)
 }

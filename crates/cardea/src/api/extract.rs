@@ -2,15 +2,15 @@
 //!
 //! Here is the door: [`Known`] and [`Inbound`] ask `flow::enter` before anything else of the request is read.
 
-use std::{net::SocketAddr, ops::Deref};
+use std::{borrow::Cow, net::SocketAddr, ops::Deref};
 
 use axum::{
-    body::{Body, Bytes},
+    body::{Body, Bytes, HttpBody as _},
     extract::{ConnectInfo, FromRequest, FromRequestParts, NestedPath, Request},
     http::{HeaderMap, header, request::Parts},
 };
 use cardea_auth::{Caller, Challenge, Credentials};
-use cardea_core::{Code, Error, Result, id::RequestId};
+use cardea_core::{Code, Error, Result, id::RequestId, written::without_nul};
 use serde::de::DeserializeOwned;
 
 use super::{Problem, Shape};
@@ -252,6 +252,12 @@ pub(crate) async fn read(request: Request<Body>, app: &App, outside: &Outside) -
         let detail = "Send it as it is, without `Content-Encoding`.";
         return Err(outside.problem(Error::new(Code::UnsupportedMedia).detail(detail)));
     }
+    let most = app.config.server.max_body;
+    let too_large = |code: Code| Error::new(code).detail(format!("A body may have {most}."));
+    // WHY: before the first look at it, which would give leave to send it (RFC 9110 section 10.1.1).
+    if usize::try_from(request.body().size_hint().lower()).is_ok_and(|length| length > most.len()) {
+        return Err(outside.problem(too_large(Code::TooLarge)));
+    }
     let patience = app.config.server.header_timeout;
     let reading = Bytes::from_request(request, app);
     match tokio::time::timeout(patience.duration(), reading).await {
@@ -261,27 +267,30 @@ pub(crate) async fn read(request: Request<Body>, app: &App, outside: &Outside) -
         }
         Ok(Ok(bytes)) => Ok(bytes),
         Ok(Err(error)) => {
-            let most = app.config.server.max_body;
             let code = if error.status().as_u16() == 413 { Code::TooLarge } else { Code::BadRequest };
-            Err(outside.problem(Error::new(code).detail(format!("A body may have {most}.")).because(error)))
+            Err(outside.problem(too_large(code).because(error)))
         }
     }
 }
 
-/// Refuses JSON that is nested deeper than this, before anything is built from it.
+/// Refuses JSON that is nested deeper than this, or has U+0000 in a string, before anything is built from it.
 ///
 /// # Errors
 /// `bad_request`.
-pub(crate) fn check_depth(bytes: &[u8], most: usize) -> Result<()> {
+pub(crate) fn check(bytes: &[u8], most: usize) -> Result<()> {
+    let refused = |detail: String| Err(Error::new(Code::BadRequest).detail(detail));
     if depth(bytes) > most {
-        return Err(Error::new(Code::BadRequest).detail(format!("The JSON is nested more than {most} deep.")));
+        return refused(format!("The JSON is nested more than {most} deep."));
+    }
+    if std::str::from_utf8(bytes).is_ok_and(|json| matches!(without_nul(json), Cow::Owned(_))) {
+        return refused("A text has the character U+0000, which cannot be kept; leave it out.".to_owned());
     }
     Ok(())
 }
 
-/// Parses a body, bounded in depth before anything is built from it. All bodies are objects.
+/// Parses a body, checked before anything is built from it. All bodies are objects.
 fn parse<T: DeserializeOwned>(bytes: &[u8], most: usize) -> Result<T> {
-    check_depth(bytes, most)?;
+    check(bytes, most)?;
     object(bytes)?;
     serde_json::from_slice(bytes).map_err(|error| {
         // Read again, more slowly, to say where.

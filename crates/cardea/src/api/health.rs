@@ -30,7 +30,7 @@ const ANSWER: Duration = Duration::from_secs(3);
 
 /// Ready to take work: not stopping, the database answers and can be written to, and revocations are known.
 pub(super) async fn ready(State(app): State<App>) -> Response {
-    if app.jobs.stopping().is_cancelled() {
+    if app.pulse.is_leaving() || app.jobs.stopping().is_cancelled() {
         return (StatusCode::SERVICE_UNAVAILABLE, "draining\n").into_response();
     }
     let trouble = match tokio::time::timeout(ANSWER, app.db.ping()).await {
@@ -51,7 +51,10 @@ pub(super) async fn metrics(
 ) -> Result<Response, Problem> {
     let may = match &app.config.server.metrics_token {
         Some(token) => shows(&outside.headers, token),
-        None => peer.is_some_and(|peer| peer.0.0.ip().is_loopback()) && !is_handed_on(&outside.headers),
+        None => {
+            peer.is_some_and(|peer| peer.0.0.ip().is_loopback())
+                && !cardea_mcp::is_handed_on(&outside.headers)
+        }
     };
     if !may {
         let detail = "Meters are read from the machine itself, or with the token of `server.metrics_token`.";
@@ -72,11 +75,6 @@ fn shows(headers: &HeaderMap, token: &SecretString) -> bool {
         scheme.eq_ignore_ascii_case("bearer")
             && verify_slices_are_equal(shown.trim().as_bytes(), token.expose_secret().as_bytes()).is_ok()
     })
-}
-
-/// True if a proxy says that the request came from somebody else (RFC 7239, and what was usual before).
-fn is_handed_on(headers: &HeaderMap) -> bool {
-    ["forwarded", "x-forwarded-for", "x-real-ip"].iter().any(|name| headers.contains_key(*name))
 }
 
 /// The page of an error code, as the `type` of a problem names it.

@@ -1,29 +1,25 @@
 //! `/api/v1/keys`: API keys of the caller's tenant. Only a tenant's administrator makes or revokes them.
 
 use axum::{Json, extract::State, http::StatusCode};
-use cardea_auth::Caller;
-use cardea_core::{Code, Error, Result, id::KeyId};
+use cardea_core::{Code, Error, id::KeyId};
 use serde_json::{Value, json};
 
 use super::{
     Problem,
     extract::{Inbound, Known, Path},
 };
-use crate::{app::App, identity::NewKey};
+use crate::{
+    app::App,
+    control::{ADMIN, Right},
+    identity::NewKey,
+};
 
-/// The role that may manage keys of its tenant.
-const ADMIN: &str = "admin";
-
-fn admin(caller: &Caller) -> Result<()> {
-    if caller.has_role(ADMIN) {
-        return Ok(());
-    }
-    Err(Error::new(Code::Denied).detail("Only the role `admin` manages API keys."))
-}
+/// Who may manage keys of their tenant.
+const KEYS: Right = Right { name: "keys", roles: &[ADMIN], does: "manages API keys" };
 
 pub(super) async fn list(State(app): State<App>, known: Known) -> Result<Json<Value>, Problem> {
     let work = async {
-        admin(&known.caller)?;
+        app.control.require(&known.caller, KEYS, Some(known.request)).await?;
         app.identity.keys(&known.caller).await
     };
     let keys = work.await.map_err(|error| known.problem(error))?;
@@ -37,7 +33,7 @@ pub(super) async fn create(
     let Inbound { caller, outside, body, .. } = inbound;
     let key = outside.idempotency_key()?;
     let work = async {
-        admin(&caller)?;
+        app.control.require(&caller, KEYS, Some(outside.request)).await?;
         app.identity.create_key(&caller, body, key.as_deref()).await
     };
     let created = work.await.map_err(|error| outside.problem(error))?;
@@ -51,7 +47,7 @@ pub(super) async fn revoke(
 ) -> Result<StatusCode, Problem> {
     let id: KeyId = text.parse().map_err(|_| known.problem(Error::new(Code::NotFound)))?;
     let work = async {
-        admin(&known.caller)?;
+        app.control.require(&known.caller, KEYS, Some(known.request)).await?;
         app.identity.revoke_key(&known.caller, id).await
     };
     work.await.map_err(|error| known.problem(error))?;

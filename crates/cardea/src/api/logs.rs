@@ -2,7 +2,6 @@
 
 use axum::{Json, extract::State};
 use cardea_core::{
-    Code, Error,
     id::{RequestId, TurnId},
     page::{Limit, Place},
     time::Timestamp,
@@ -16,11 +15,12 @@ use super::{
 };
 use crate::{
     app::App,
+    control::{AUDITOR, Right},
     observe::{Verdict, Wanted},
 };
 
-/// The role that may read a tenant's audit log and decision log.
-const AUDITOR: &str = "auditor";
+/// Who may read the tenant's audit log, and all its decisions.
+const AUDIT: Right = Right { name: "audit", roles: &[AUDITOR], does: "reads the audit log" };
 
 /// Which entries of the audit log.
 #[derive(Debug, Deserialize)]
@@ -66,10 +66,8 @@ pub(super) async fn audit(
     known: Known,
     Query(asked): Query<Entries>,
 ) -> Result<Json<Value>, Problem> {
-    if !known.caller.has_role(AUDITOR) {
-        let error = Error::new(Code::Denied).detail("Only the role `auditor` reads the audit log.");
-        return Err(known.problem(error));
-    }
+    let allowed = app.control.require(&known.caller, AUDIT, Some(known.request)).await;
+    allowed.map_err(|error| known.problem(error))?;
     let (turn, request) = (asked.turn.map(|id| id.to_string()), asked.request.map(|id| id.to_string()));
     let fields = named([
         ("turn", turn.as_deref()),

@@ -101,7 +101,7 @@ async fn signed_in(State(app): State<App>, request: Request, next: Next) -> Resp
 async fn told(app: &App, (mut parts, body): (Parts, Body), next: Next) -> Result<Response, Problem> {
     let outside = Outside::read(&parts);
     let body = extract::read(Request::from_parts(parts.clone(), body), app, &outside).await?;
-    if let Err(error) = extract::check_depth(&body, usize::from(app.config.server.max_depth)) {
+    if let Err(error) = extract::check(&body, usize::from(app.config.server.max_depth)) {
         outside.trace.note(|event| event.failed(&error));
         return Ok(no_message(ErrorCode::INVALID_REQUEST, &error.public()));
     }
@@ -229,12 +229,9 @@ impl ServerHandler for Handler {
         let request = CallRequest { caller, call, key, trace: trace.clone() };
         // WHY: its own task, so that a client that hangs up does not stop an action in the middle.
         let app = self.app.clone();
-        let (done, answer) = tokio::sync::oneshot::channel();
-        self.app.jobs.spawn("mcp call", async move {
-            drop(done.send(flow::call(&app, request).await));
-        });
+        let coming = flow::begin(&self.app, "mcp call", async move { flow::call(&app, request).await });
         let reply =
-            answer.await.map_err(|_| told(super::wordless(&self.app)))?.map_err(|error| fault(&error))?;
+            coming.await.map_err(|_| told(flow::wordless(&self.app)))?.map_err(|error| fault(&error))?;
         Ok(CallToolResponse::Complete(answer_of(reply)))
     }
 }

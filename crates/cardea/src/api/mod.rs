@@ -11,6 +11,7 @@ mod conversations;
 mod extract;
 mod health;
 mod host;
+mod idle;
 mod keys;
 mod logs;
 mod mcp;
@@ -29,15 +30,12 @@ mod turns;
 
 use axum::{
     Router,
-    http::{HeaderValue, header},
-    middleware::map_response,
-    response::Response,
     routing::{delete, get, post},
 };
 
 use self::problem::{Problem, Shape};
 pub use self::serve::{Bound, serve};
-use crate::{app::App, flow::wordless};
+use crate::app::App;
 
 /// All routes of this installation.
 pub fn router(app: App) -> Router {
@@ -61,8 +59,7 @@ pub fn router(app: App) -> Router {
         .route("/decisions", get(logs::decisions))
         .route("/budget", get(budget::read))
         .route("/cache", get(cache::stats).delete(cache::clear))
-        .route("/openapi.json", get(openapi::document))
-        .layer(map_response(kept_by_nobody));
+        .route("/openapi.json", get(openapi::document));
     let limit = app.config.server.max_body.len();
     let metadata = app.metadata_path();
     let prefixed = Some(metadata.as_str()).filter(|_| !app.public_path().is_empty());
@@ -72,7 +69,6 @@ pub fn router(app: App) -> Router {
         .route("/v1/chat/completions", post(chat::completions))
         .route("/v1/models", get(models::list))
         .route("/v1/models/{*model}", get(models::one))
-        .layer(map_response(kept_by_nobody))
         .nest("/api/v1", own)
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))
@@ -88,13 +84,5 @@ pub fn router(app: App) -> Router {
         .with_state(app.clone())
         .merge(mcp::routes(app.clone()))
         .layer(origin::told_to_browsers(&app))
-        .layer(axum::middleware::from_fn_with_state(app.clone(), origin::pages))
-        .layer(axum::middleware::from_fn_with_state(app, told::told))
-        .layer(axum::middleware::from_fn(cardea_mcp::rest_of_body))
-}
-
-/// What people say and hold here is kept by no browser and no proxy on the way.
-async fn kept_by_nobody(mut response: Response) -> Response {
-    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    response
+        .layer(axum::middleware::from_fn_with_state(app, told::around))
 }

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use axum::{
-    extract::{Request, State},
+    extract::Request,
     http::{HeaderName, HeaderValue, Method, header},
     middleware::Next,
     response::{IntoResponse, Response},
@@ -42,17 +42,13 @@ pub(super) fn told_to_browsers(app: &App) -> CorsLayer {
 }
 
 /// Refuses what the script of any other page sends, before anything of it is read.
-pub(super) async fn pages(
-    State(app): State<App>,
-    outside: Outside,
-    request: Request,
-    next: Next,
-) -> Response {
+pub(super) async fn pages(app: &App, request: Request, next: Next) -> Response {
     match request.headers().get(header::ORIGIN) {
-        Some(origin) if !is_allowed(&app, origin) => {
+        Some(origin) if !is_allowed(app, origin) => {
             let name: String = String::from_utf8_lossy(origin.as_bytes()).chars().take(128).collect();
             let detail = format!("The page `{name}` is not in `server.allowed_origins`.");
-            outside.problem(Error::new(Code::OriginRefused).detail(detail)).into_response()
+            let (parts, _) = request.into_parts();
+            Outside::read(&parts).problem(Error::new(Code::OriginRefused).detail(detail)).into_response()
         }
         _ => next.run(request).await,
     }

@@ -23,7 +23,11 @@ pub(super) async fn erase(
     Path(user): Path,
     Query(which): Query<Which>,
 ) -> Result<StatusCode, Problem> {
-    let erased = flow::erase(&app, &known.caller, &UserId::from(user.as_str()), which.issuer).await;
-    erased.map_err(|error| known.problem(error))?;
+    let (Known { caller, outside }, worker) = (known, app.clone());
+    // WHY: its own task, so that a client that hangs up leaves nobody half erased.
+    let erased = flow::detached(&app, "erase", async move {
+        flow::erase(&worker, &caller, &UserId::from(user.as_str()), which.issuer).await
+    });
+    erased.await.map_err(|error| outside.problem(error))?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -1,7 +1,8 @@
-//! A socket whose other side must begin in time.
+//! A socket whose other side must begin in time, and take in time what it is sent.
 //!
 //! Which version of HTTP a client speaks shows in its first bytes, and nothing limits how long those are waited for: a
-//! crowd of silent clients would take all places. What comes after them has limits of its own.
+//! crowd of silent clients would take all places. What comes after them has limits of its own. Nothing limits either how
+//! long a client may leave unread what it has asked for.
 
 use std::{
     io::{self, IoSlice},
@@ -20,17 +21,32 @@ use tokio::{
     time::{Sleep, sleep},
 };
 
+use super::idle::Idle;
+
 /// As long as the first words of HTTP/2, after which the version is known for sure.
 const FIRST: usize = 24;
 
 /// How much of a request that nobody reads is let come after the answer, and for how long.
 const REST: (usize, Duration) = (4 << 20, Duration::from_secs(1));
 
+/// How long a client may take.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Limits {
+    /// Until it has begun, and until it goes on where nobody waits for the server.
+    pub(super) begins: Duration,
+    /// Until it takes more of what it is sent.
+    pub(super) takes: Duration,
+}
+
 /// The socket.
 pub(super) struct Prompt {
     socket: TcpStream,
     /// Bytes that must still come before the time is up, and the time.
     waits: Option<(usize, Pin<Box<Sleep>>)>,
+    /// How long nothing of what is written may be taken, and the end of that while nothing is.
+    taken_within: Duration,
+    stuck: Option<Pin<Box<Sleep>>>,
+    idle: Idle,
     /// Set where an answer ends the connection before its request was read.
     cut: Arc<AtomicBool>,
     /// Bytes that may still come after the answer, and until when.
@@ -38,8 +54,33 @@ pub(super) struct Prompt {
 }
 
 impl Prompt {
-    pub(super) fn new(socket: TcpStream, patience: Duration, cut: Arc<AtomicBool>) -> Self {
-        Self { socket, waits: Some((FIRST, Box::pin(sleep(patience)))), cut, lingers: None }
+    pub(super) fn new(socket: TcpStream, limits: Limits, idle: Idle, cut: Arc<AtomicBool>) -> Self {
+        Self {
+            socket,
+            waits: Some((FIRST, Box::pin(sleep(limits.begins)))),
+            taken_within: limits.takes,
+            stuck: None,
+            idle,
+            cut,
+            lingers: None,
+        }
+    }
+
+    /// What came of a write, or an error if none has come through for too long.
+    fn poll_taken(
+        &mut self,
+        cx: &mut Context<'_>,
+        written: Poll<io::Result<usize>>,
+    ) -> Poll<io::Result<usize>> {
+        if written.is_ready() {
+            if self.stuck.take().is_some() {
+                self.idle.stirs(); // slowly
+            }
+            return written;
+        }
+        let within = self.taken_within;
+        let time = self.stuck.get_or_insert_with(|| Box::pin(sleep(within)));
+        time.as_mut().poll(cx).map(|()| Err(io::ErrorKind::TimedOut.into()))
     }
 
     /// Drops what still comes, until the other side is done or has had its time.
@@ -83,7 +124,8 @@ impl AsyncRead for Prompt {
 
 impl AsyncWrite for Prompt {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.socket).poll_write(cx, bytes)
+        let written = Pin::new(&mut self.socket).poll_write(cx, bytes);
+        self.poll_taken(cx, written)
     }
 
     fn poll_write_vectored(
@@ -91,7 +133,8 @@ impl AsyncWrite for Prompt {
         cx: &mut Context<'_>,
         bytes: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.socket).poll_write_vectored(cx, bytes)
+        let written = Pin::new(&mut self.socket).poll_write_vectored(cx, bytes);
+        self.poll_taken(cx, written)
     }
 
     fn is_write_vectored(&self) -> bool {

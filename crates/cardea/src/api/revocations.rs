@@ -2,7 +2,7 @@
 
 use axum::{Json, extract::State, http::StatusCode};
 use cardea_auth::Revocation;
-use cardea_core::{Code, Error, id::UserId, secret::SecretString};
+use cardea_core::{id::UserId, secret::SecretString};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -12,11 +12,12 @@ use super::{
 };
 use crate::{
     app::App,
+    control::{ADMIN, Right},
     flow::{self, RevokeRequest},
 };
 
-/// The role that sees what was taken back in its tenant.
-const ADMIN: &str = "admin";
+/// Who sees what was taken back in their tenant.
+const REVOCATIONS: Right = Right { name: "revocations", roles: &[ADMIN], does: "sees what was taken back" };
 
 /// The body of `POST /api/v1/revocations`.
 #[derive(Deserialize)]
@@ -48,10 +49,8 @@ pub(super) async fn revoke(
 }
 
 pub(super) async fn list(State(app): State<App>, known: Known) -> Result<Json<Value>, Problem> {
-    if !known.caller.has_role(ADMIN) {
-        let error = Error::new(Code::Denied).detail("Only the role `admin` sees what was taken back.");
-        return Err(known.problem(error));
-    }
+    let allowed = app.control.require(&known.caller, REVOCATIONS, Some(known.request)).await;
+    allowed.map_err(|error| known.problem(error))?;
     let found = app.identity.revocations(&known.caller.tenant).await;
     Ok(Json(json!({ "revocations": found.map_err(|error| known.problem(error))? })))
 }

@@ -3,6 +3,7 @@
 use std::{
     any::Any,
     net::SocketAddr,
+    pin::pin,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -18,19 +19,26 @@ use axum::{
     response::IntoResponse as _,
 };
 use cardea_core::{Code, Error, Result, id::RequestId};
+use cardea_store::jobs::Stage;
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
-    server::{conn::auto, graceful::GracefulShutdown},
+    server::{conn::auto, graceful::GracefulConnection},
     service::TowerToHyperService,
 };
 use tokio::{
     net::{TcpListener, TcpStream},
     time::Instant,
 };
+use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 use tower_http::catch_panic::CatchPanicLayer;
 
-use super::{Problem, Shape, prompt::Prompt, router};
+use super::{
+    Problem, Shape,
+    idle::Idle,
+    prompt::{Limits, Prompt},
+    router,
+};
 use crate::app::App;
 
 /// The pause after a connection that could not be taken.
@@ -63,7 +71,8 @@ impl Bound {
     }
 }
 
-/// Serves until the app's jobs are told to stop, then lets open requests end.
+/// Takes connections until the app's jobs are told to stop. Those that are open are jobs themselves, which [`App::stop`]
+/// lets end.
 ///
 /// # Errors
 /// None today; the signature leaves room for a listener that dies.
@@ -79,7 +88,10 @@ pub async fn serve(app: App, bound: Bound) -> Result<()> {
         .timer(TokioTimer::new())
         .max_concurrent_streams(100)
         .keep_alive_interval(Duration::from_secs(30));
-    let graceful = GracefulShutdown::new();
+    let limits = Limits {
+        begins: app.config.server.header_timeout.duration(),
+        takes: app.config.server.send_timeout.duration(),
+    };
     let mut refusals = Refusals::default();
     loop {
         let accepted = tokio::select! {
@@ -104,18 +116,32 @@ pub async fn serve(app: App, bound: Bound) -> Result<()> {
         if socket.set_nodelay(true).is_err() {
             continue;
         }
-        let patience = app.config.server.header_timeout.duration();
-        let connection = graceful.watch(connection(&server, socket, peer, (routes.clone(), patience)));
-        app.jobs.spawn("connection", async move {
-            // A connection that broke is the client's business; its work goes on in its own task.
-            drop(connection.await);
+        let idle = Idle::new();
+        let connection = connection(&server, (socket, peer), &routes, (limits, &idle));
+        let carried = Box::pin(carry(connection, (limits, idle), stop.clone()));
+        // One that comes too late is closed.
+        let _stopping = app.jobs.spawn_in(Stage::Answers, "connection", |_last| async move {
+            carried.await;
             drop(place);
         });
     }
-    drop(bound);
-    let limit = app.config.server.drain.duration();
-    drop(tokio::time::timeout(limit, graceful.shutdown()).await);
     Ok(())
+}
+
+/// Sees a connection to its end: of itself, because this node stops, or because nobody waits for anything on it any more.
+async fn carry(connection: impl GracefulConnection, (limits, idle): (Limits, Idle), stop: CancellationToken) {
+    let mut connection = pin!(connection);
+    // A connection that broke is the client's business; its work goes on in its own task.
+    tokio::select! {
+        _ended = connection.as_mut() => return,
+        () = stop.cancelled() => {}
+        () = idle.lasts(limits.begins) => {}
+    }
+    connection.as_mut().graceful_shutdown(); // what is on its way is answered, and taken if the client wants it
+    tokio::select! {
+        _ended = connection => {}
+        () = idle.lasts(limits.begins + limits.takes) => {}
+    }
 }
 
 /// Connections that could not be taken: each is counted, and the log tells of them now and then.
@@ -139,15 +165,13 @@ impl Refusals {
 
 fn connection(
     server: &auto::Builder<TokioExecutor>,
-    socket: TcpStream,
-    peer: SocketAddr,
-    (routes, patience): (Router, Duration),
-) -> impl hyper_util::server::graceful::GracefulConnection<Error = Box<dyn std::error::Error + Send + Sync>>
-+ Send
-+ 'static {
+    (socket, peer): (TcpStream, SocketAddr),
+    routes: &Router,
+    (limits, idle): (Limits, &Idle),
+) -> impl GracefulConnection + Send + use<> {
     let cut = Arc::new(AtomicBool::new(false));
     let noted = Arc::clone(&cut);
-    let service = routes.map_request(move |mut request: Request<hyper::body::Incoming>| {
+    let service = routes.clone().map_request(move |mut request: Request<hyper::body::Incoming>| {
         request.extensions_mut().insert(ConnectInfo(peer));
         request.map(Body::new)
     });
@@ -157,9 +181,18 @@ fn connection(
         }
         response
     });
+    let watched = idle.clone();
+    let service = service.map_future(move |answer| {
+        let (idle, waits) = (watched.clone(), watched.waits());
+        async move {
+            let answer = answer.await.map(|response| response.map(|body| idle.answer(body)));
+            drop(waits);
+            answer
+        }
+    });
     server
         .serve_connection_with_upgrades(
-            TokioIo::new(Prompt::new(socket, patience, cut)),
+            TokioIo::new(Prompt::new(socket, limits, idle.clone(), cut)),
             TowerToHyperService::new(service),
         )
         .into_owned()

@@ -20,6 +20,7 @@ use cardea_core::{
 use futures::{Stream, StreamExt as _};
 use serde_json::Value;
 
+use super::origin::pages;
 use crate::{
     app::App,
     observe::{HUNG_UP, RequestEvent, Trace},
@@ -49,6 +50,9 @@ const LARGEST_PROBLEM: usize = 1024 * 1024;
 /// Routes that are asked all the time and tell nothing.
 const QUIET: [&str; 3] = ["/healthz", "/readyz", "/metrics"];
 
+/// What people say and hold there is kept by no browser and no proxy on the way.
+const PRIVATE: [&str; 2] = ["/v1/", "/api/v1/"];
+
 const fn method(method: &Method) -> &'static str {
     match *method {
         Method::GET => "GET",
@@ -75,19 +79,28 @@ fn state(headers: &HeaderMap) -> Option<TraceState> {
     TraceState::parse(&lists?.join(","))
 }
 
+/// What surrounds every route, in one layer. WHY: with each layer of a router every request copies all that it surrounds.
+pub(super) async fn around(State(app): State<App>, request: Request, next: Next) -> Response {
+    cardea_mcp::rest_of_body(request, |request| told(app, request, next)).await
+}
+
 /// Opens the request's trace, and notes what came of the request. The event is told once nobody works on the request
 /// any more, which for a stream is after its last byte. Nothing is decided here.
-pub(crate) async fn told(State(app): State<App>, mut request: Request, next: Next) -> Response<Body> {
+async fn told(app: App, mut request: Request, next: Next) -> Response {
     let route = request.extensions().get::<MatchedPath>().map_or("unmatched", MatchedPath::as_str).to_owned();
     if QUIET.contains(&route.as_str()) {
-        return next.run(request).await;
+        return pages(&app, request, next).await;
     }
+    let private = PRIVATE.iter().any(|prefix| route.starts_with(prefix));
     let event = RequestEvent::new(RequestId::random(), method(request.method()), route);
     let parent = caller(request.headers());
     let trace = app.observe.trace(event, parent, parent.and_then(|_| state(request.headers())));
     request.extensions_mut().insert(trace.clone());
     let waiting = Waiting(Some(trace));
-    let mut response = next.run(request).await;
+    let mut response = pages(&app, request, next).await;
+    if private {
+        response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    }
     let trace = waiting.answered();
     let id = response.extensions().get::<Failed>().map_or(trace.request(), |failed| failed.request);
     if let Ok(id) = HeaderValue::from_str(&id.to_string()) {

@@ -4,20 +4,21 @@
 //! whoever may run commands on the machine.
 
 use axum::{Json, extract::State};
-use cardea_core::{Code, Error};
 use serde_json::{Value, json};
 
 use super::{Problem, extract::Known};
-use crate::app::App;
+use crate::{
+    app::App,
+    control::{ADMIN, AUDITOR, Right},
+};
 
-/// The roles that may look.
-const ROLES: [&str; 2] = ["admin", "auditor"];
+/// Who may look.
+const CHANGES: Right =
+    Right { name: "tool.changes", roles: &[ADMIN, AUDITOR], does: "see what tools say of themselves" };
 
 pub(super) async fn changes(State(app): State<App>, known: Known) -> Result<Json<Value>, Problem> {
-    if !ROLES.iter().any(|role| known.caller.has_role(role)) {
-        let detail = "Only the roles `admin` and `auditor` see what tools say of themselves.";
-        return Err(known.problem(Error::new(Code::Denied).detail(detail)));
-    }
+    let allowed = app.control.require(&known.caller, CHANGES, Some(known.request)).await;
+    allowed.map_err(|error| known.problem(error))?;
     let held = app.action.pins().held().await.map_err(|error| known.problem(error))?;
     Ok(Json(json!({ "changes": held })))
 }

@@ -17,7 +17,7 @@ use cardea_core::{
 use futures::{Stream, stream};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 
 use super::{
     Problem,
@@ -60,13 +60,11 @@ pub(super) async fn ask(State(app): State<App>, inbound: Inbound<Ask>) -> Result
         reuse: outside.reuse(),
         trace: outside.trace.clone(),
     };
-    let (done, answer) = oneshot::channel();
     let (client, mut begun) = mpsc::channel(1);
     let client = outside.rather_not_waits().then_some(client);
     let worker = app.clone();
-    app.jobs.spawn("chat", async move {
-        drop(done.send(flow::chat(&worker, &caller, message, client).await));
-    });
+    let coming =
+        flow::begin(&app, "chat", async move { flow::chat(&worker, &caller, message, client).await });
     // Nobody tells anything where the client waits, or where the answer is there already.
     if let Some(ReplyEvent::Begun { turn, conversation }) = begun.recv().await {
         let receipt = Receipt::begun(turn, conversation, agent);
@@ -77,8 +75,7 @@ pub(super) async fn ask(State(app): State<App>, inbound: Inbound<Ask>) -> Result
         });
         return Ok(accepted(&app, &receipt));
     }
-    let receipt = answer.await.map_err(|_| outside.problem(super::wordless(&app)))?;
-    let receipt = receipt.map_err(|error| outside.problem(error))?;
+    let receipt = flow::heard(&app, coming).await.map_err(|error| outside.problem(error))?;
     let status = if receipt.approval.is_some() { StatusCode::ACCEPTED } else { StatusCode::OK };
     Ok((status, Json(&receipt)).into_response())
 }
@@ -122,13 +119,10 @@ pub(super) async fn cancel(
     let Known { caller, outside } = known;
     let request = outside.request;
     // WHY: its own task, so that a client that hangs up does not stop the taking back in the middle.
-    let (done, answer) = oneshot::channel();
     let worker = app.clone();
-    app.jobs.spawn("cancel", async move {
-        drop(done.send(flow::cancel(&worker, &caller, id, request).await));
-    });
-    let found = answer.await.unwrap_or_else(|_| Err(Error::new(Code::Internal)));
-    let found = found.map_err(|error| outside.problem(error))?;
+    let found =
+        flow::detached(&app, "cancel", async move { flow::cancel(&worker, &caller, id, request).await });
+    let found = found.await.map_err(|error| outside.problem(error))?;
     let status = if found.status.is_final() { StatusCode::OK } else { StatusCode::ACCEPTED };
     Ok((status, Json(json!(found))).into_response())
 }

@@ -27,7 +27,7 @@ use cardea_store::{
     shared::{Memory, MemoryConfig, Rate},
 };
 
-use super::{App, Rooms, caches, direct};
+use super::{App, Rooms, caches, claim, direct};
 use crate::{
     action::{self, Action},
     config::{BudgetConfig, Config, Loaded},
@@ -72,6 +72,8 @@ impl App {
         let Options { clock, public_url } = options;
         let jobs = Jobs::new();
         let (data, root, db) = truth(&config, config.db.clone()).await?;
+        // WHY: only a server claims it. A command in a folder of its own must not take the installation along.
+        claim::folder(&db, &data).await?;
         let shared: Arc<dyn Shared> = Arc::new(Memory::new(MemoryConfig::default(), Arc::clone(&clock)));
         let net = Net::new(config.net.clone(), Arc::clone(&clock))
             .map_err(|error| broken(format!("The `[net]` part cannot be used: {error}.")))?;
@@ -144,13 +146,25 @@ impl App {
     }
 }
 
-/// The data folder, the root key in it, and the database, which must have been written with that key. `db` says how it
-/// is opened.
+/// The data folder, the root key in it, and the database, which must have been written with that key and from a node
+/// with that folder. `db` says how it is opened.
 ///
 /// # Errors
-/// `misconfigured` if the key is another one, or missing although something was written under one: no key is made then.
-/// What the vault and the store say.
+/// `misconfigured` if the key or the folder is another one, or the key is missing although something was written under
+/// one: none is made then. What the vault and the store say.
 pub async fn truth(config: &Config, db: DbConfig) -> Result<(PathBuf, RootKey, Db)> {
+    let (data, root, db) = truth_but_folder(config, db).await?;
+    match claim::other_folder(&db, &data).await? {
+        Some(says) => Err(broken(says)),
+        None => Ok((data, root, db)),
+    }
+}
+
+/// The same, whichever the folder is.
+///
+/// # Errors
+/// As [`truth`].
+pub async fn truth_but_folder(config: &Config, db: DbConfig) -> Result<(PathBuf, RootKey, Db)> {
     let data = data_folder(&config.data.dir)?;
     if !RootKey::is_there(&config.vault, &data) && was_written(&db).await? {
         return Err(broken(format!(
@@ -163,6 +177,7 @@ pub async fn truth(config: &Config, db: DbConfig) -> Result<(PathBuf, RootKey, D
     let db = Db::open(db, root.chain_key()).await?;
     db.migrate().await?;
     observe::same_key(&db, &root.chain_key()).await?;
+    claim::root_key(&db, &root, &data).await?;
     Ok((data, root, db))
 }
 
@@ -181,12 +196,13 @@ pub async fn was_written(config: &DbConfig) -> Result<bool> {
     Ok(written)
 }
 
-/// True if the database holds entries of the audit log, or secrets.
+/// True if the database holds entries of the audit log, or secrets, or was claimed for a root key.
 pub async fn hangs_on_a_key(db: &Db) -> bool {
     let entries: Result<Vec<(String,)>> = db.rows("SELECT node FROM audit_heads LIMIT 1", args![]).await;
     let sealed: Result<Vec<(String,)>> = db.rows("SELECT id FROM secrets LIMIT 1", args![]).await;
+    let claimed = db.rows("SELECT value FROM installation WHERE name = 'root_key'", args![]).await;
     // Tables that are not there yet hold nothing.
-    [entries, sealed].into_iter().any(|rows| rows.is_ok_and(|rows| !rows.is_empty()))
+    [entries, sealed, claimed].into_iter().any(|rows| rows.is_ok_and(|rows| !rows.is_empty()))
 }
 
 /// Makes a folder for whoever runs this process, and nobody else, if it is not there.

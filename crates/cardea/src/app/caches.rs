@@ -24,6 +24,8 @@ pub(super) struct Store {
     store: Arc<dyn CacheStore>,
     seal: Seal,
     persist: Option<Persisted>,
+    /// The store, if it lies in this process.
+    own: Option<Arc<MemoryCache>>,
 }
 
 fn broken(key: &str, why: impl std::fmt::Display) -> Error {
@@ -46,7 +48,8 @@ impl Store {
                     }
                     false => None,
                 };
-                return Ok(Self { store, seal: Seal::Own, persist });
+                let own = Some(Arc::clone(&store));
+                return Ok(Self { store, seal: Seal::Own, persist, own });
             }
             CacheBackend::Redis => {
                 let url = cache.url.as_deref().unwrap_or_default();
@@ -62,7 +65,7 @@ impl Store {
                 Arc::new(opened.map_err(|why| broken("cache.url", why))?.patient(cache.timeout.duration()))
             }
         };
-        Ok(Self { store, seal: Seal::Sealed(Arc::new(vault.sealer(KEY).await?)), persist: None })
+        Ok(Self { store, seal: Seal::Sealed(Arc::new(vault.sealer(KEY).await?)), persist: None, own: None })
     }
 
     pub(super) fn cache(
@@ -71,7 +74,7 @@ impl Store {
         embedder: &Arc<dyn Embedder>,
         (db, clock, observe): (Db, SharedClock, Observe),
     ) -> Cache {
-        let Self { store, seal, persist } = self;
+        let Self { store, seal, persist, own } = self;
         let check = config.cache.check;
         let settings = Settings {
             enabled: config.cache.enabled,
@@ -84,7 +87,9 @@ impl Store {
             },
         };
         let node = config.db.node.clone();
-        let with = Neighbours { store, seal, persist, db, node, clock, observe };
+        // WHY: a SQLite database has one server, so nobody else clears.
+        let told = own.filter(|_| db.engine() == "postgres");
+        let with = Neighbours { store, seal, persist, told, db, node, clock, observe };
         Cache::new(settings, Some(Arc::clone(embedder)), with)
     }
 }

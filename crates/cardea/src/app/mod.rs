@@ -6,6 +6,7 @@
 
 mod build;
 mod caches;
+mod claim;
 mod pulse;
 
 use std::{collections::BTreeMap, ops::Deref, path::PathBuf, sync::Arc};
@@ -22,7 +23,10 @@ use cardea_model::Models;
 use cardea_store::{Db, Jobs};
 use serde_json::{Value, json};
 
-pub use self::build::{Options, data_folder, hangs_on_a_key, private_folder, truth, was_written};
+pub use self::build::{
+    Options, data_folder, hangs_on_a_key, private_folder, truth, truth_but_folder, was_written,
+};
+pub use self::claim::{NEW_FOLDER, other_folder};
 pub use self::pulse::Pulse;
 use crate::{
     action::Action, config::Config, context::Context, control::Control, control::Estimate,

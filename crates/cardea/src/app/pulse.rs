@@ -1,7 +1,10 @@
 //! Whether this node still does what it must do all the time: show that it lives, and learn what was revoked.
 
 use std::{
-    sync::{Mutex, PoisonError},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -18,6 +21,7 @@ const LEARNT: Duration = Duration::from_secs(5);
 pub struct Pulse {
     written: Mutex<Option<Instant>>,
     learnt: Mutex<Option<Instant>>,
+    leaving: AtomicBool,
 }
 
 impl Pulse {
@@ -29,6 +33,17 @@ impl Pulse {
     /// It is known what was revoked.
     pub fn learnt(&self) {
         beat(&self.learnt);
+    }
+
+    /// This node will stop soon.
+    pub fn leaves(&self) {
+        self.leaving.store(true, Ordering::Relaxed);
+    }
+
+    /// True if it said so.
+    #[must_use]
+    pub fn is_leaving(&self) -> bool {
+        self.leaving.load(Ordering::Relaxed)
     }
 
     /// What has not been done for too long.

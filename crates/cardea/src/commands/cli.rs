@@ -273,6 +273,9 @@ pub enum VaultCommand {
     AddKey,
     /// Wrap all secrets under the newest root key, once all servers have started with it. Servers go on meanwhile.
     Rewrap,
+    /// Make the data folder that is there the installation's, where the old one is lost for good. What was sealed for
+    /// people opens no more. Stop all servers first.
+    AdoptFolder,
 }
 
 /// `cardea tool`.

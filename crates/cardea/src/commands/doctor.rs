@@ -3,6 +3,7 @@
 mod reach;
 
 use std::{
+    collections::BTreeSet,
     fs,
     io::{ErrorKind, Write as _},
     net::TcpListener,
@@ -15,13 +16,13 @@ use cardea_core::{
     time::{Clock as _, SystemClock},
 };
 use cardea_net::Net;
-use cardea_store::{Db, db::is_newer};
+use cardea_store::{Db, args, db::is_newer};
 use serde::Serialize;
 use serde_json::json;
 
 use super::{Cli, End, Out, audit::CHECKPOINTS, client, ground, notes, policy};
 use crate::{
-    app::was_written,
+    app::{other_folder, was_written},
     config::{Config, Environment, Loaded},
     control,
     observe::{Checkpoints, is_behind, same_key},
@@ -266,7 +267,11 @@ async fn database(config: &Config, key: Option<ChainKey>, found: &mut Findings) 
                     .add("database", State::Bad, ground::words(&error))
                     .advise("cardea serve needs these rights");
             }
+            if let Ok(Some(says)) = other_folder(&db, &config.data.dir).await {
+                found.add("data folder", State::Bad, says).advise("mount the folder that all nodes share");
+            }
             clocks(&db, found).await;
+            nodes(&db, found).await;
             set_back(config, &db, found).await;
             held(&db, found).await;
         }
@@ -290,6 +295,21 @@ async fn clocks(db: &Db, found: &mut Findings) {
     {
         let says = format!("the clock of the database is {:.1} s ahead of this one", ahead as f64 / 1_000.0);
         found.add("clock", State::Bad, says).advise("synchronise both, and those of all nodes (NTP)");
+    }
+}
+
+/// Nodes that live and decide by other policies than each other.
+async fn nodes(db: &Db, found: &mut Findings) {
+    let sql = "SELECT holder, policies FROM leases WHERE name LIKE 'node/%' AND expires_at > $1 \
+               AND policies IS NOT NULL ORDER BY holder";
+    let Ok(nodes) = db.rows::<(String, String)>(sql, args![SystemClock.now()]).await else { return };
+    let versions: BTreeSet<&str> = nodes.iter().map(|(_, version)| version.as_str()).collect();
+    if versions.len() > 1 {
+        let each: Vec<String> = nodes.iter().map(|(node, version)| format!("{node} {version}")).collect();
+        let says = format!("nodes decide by different ones: {}", each.join(", "));
+        found.add("policies", State::Bad, says).advise(
+            "give all nodes the same files and the same upstreams; `cardea policy show VERSION` prints what each has",
+        );
     }
 }
 

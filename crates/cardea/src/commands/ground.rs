@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use cardea_core::{Code, Error, Result, cost::Prices, time::SystemClock};
-use cardea_store::{Db, db::is_newer};
+use cardea_store::{Db, DbConfig, db::is_newer};
 use serde_json::json;
 
 use super::{Cli, End, Out};
@@ -44,13 +44,18 @@ pub(super) async fn vault(config: &Config) -> Result<(Vault, Db)> {
 
 pub(super) async fn rooms(config: &Config) -> Result<(Vault, Db, Observe)> {
     let clock: cardea_core::time::SharedClock = Arc::new(SystemClock);
-    // WHY: a server may run on this database at the same time, and each writer needs an audit chain of its own.
-    let mut settings = config.db.clone();
-    settings.node = format!("{}.cli", settings.node.chars().take(LONGEST_NODE).collect::<String>());
-    let (_, root, db) = truth(config, settings).await?;
+    let (_, root, db) = truth(config, own_chain(config)).await?;
     let observe = Observe::new(db.clone(), Arc::clone(&clock), Prices::default());
     let vault = Vault::new(db.clone(), observe.clone(), root, clock);
     Ok((vault, db, observe))
+}
+
+/// How the database is opened beside a server.
+pub(super) fn own_chain(config: &Config) -> DbConfig {
+    // WHY: a server may run on this database at the same time, and each writer needs an audit chain of its own.
+    let mut settings = config.db.clone();
+    settings.node = format!("{}.cli", settings.node.chars().take(LONGEST_NODE).collect::<String>());
+    settings
 }
 
 pub(super) fn flat<T>(waited: std::io::Result<Result<T>>) -> Result<T> {

@@ -12,6 +12,7 @@ use cardea_core::{
     form::closest,
     tool::ToolSpec,
 };
+use cardea_model::ProviderKind;
 
 use crate::{
     config::{Config, Loaded, prices},
@@ -70,8 +71,27 @@ pub(super) fn all(loaded: &Loaded, listed: &[ToolSpec]) -> Vec<String> {
     for agent in loaded.agents.values() {
         tools(loaded, agent, listed, &mut notes);
     }
+    stand_ins(config, &mut notes);
     money(loaded, &mut notes);
     notes
+}
+
+/// Names for which the rehearsal model answers while their own is away: in words, which may not be what was meant.
+fn stand_ins(config: &Config, notes: &mut Vec<String>) {
+    let rehearses = |name: &str| {
+        let alias = config.models.aliases.get(name);
+        let provider = alias.and_then(|alias| config.models.providers.get(&alias.provider));
+        provider.is_some_and(|provider| provider.kind == ProviderKind::Rehearsal)
+    };
+    for name in config.models.aliases.keys().filter(|name| !rehearses(name)) {
+        let chain = config.models.chain(name);
+        if let Some(other) = chain.into_iter().skip(1).find(|other| rehearses(other)) {
+            notes.push(format!(
+                "the model `{other}` stands in for `models.aliases.{name}`: it is no language model, calls no tool there, \
+                 and only says that `{name}` is away"
+            ));
+        }
+    }
 }
 
 fn address(config: &Config, notes: &mut Vec<String>) {
@@ -131,7 +151,20 @@ fn tools(loaded: &Loaded, agent: &Agent, listed: &[ToolSpec], notes: &mut Vec<St
         names.servers.iter().chain(&names.connectors).cloned().chain(from_list).collect();
     let patterns: BTreeSet<&String> = agent.spec.tools.iter().chain(&agent.spec.always_tools).collect();
     for pattern in patterns {
-        let Some(server) = server_of(pattern).filter(|server| !server.contains('*')) else { continue };
+        let Some(server) = server_of(pattern) else {
+            // Every tool has its server before its name.
+            if !listed.iter().any(|name| matches(pattern, name)) && !pattern.contains('*') {
+                notes.push(format!(
+                    "the agent `{}` may ask for `{pattern}`, which is no tool's name: write `SERVER__TOOL`, or \
+                     `SERVER__*` for all of a server",
+                    agent.name
+                ));
+            }
+            continue;
+        };
+        if server.contains('*') {
+            continue;
+        }
         let near =
             |near: Option<&str>| near.map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
         if !servers.contains(&server) {

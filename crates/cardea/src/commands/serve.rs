@@ -2,10 +2,11 @@
 
 use std::{
     fs::{File, TryLockError},
+    pin::Pin,
     time::Duration,
 };
 
-use cardea_core::{Code, Error, Result};
+use cardea_core::{Code, Error, Result, time::Millis};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::{Cli, End, Out, ground, log::Log};
@@ -94,14 +95,38 @@ async fn run(loaded: Loaded, mut asked: Asked, out: &mut Out<'_>, log: &Log) -> 
     out.line(format!("cardea listens on http://{address}"));
     let server = api::serve(app.clone(), bound);
     tokio::pin!(server);
-    tokio::select! {
-        ended = &mut server => return ended.and(Err(ousted())), // nobody has told it to
-        error = broken(&app) => return Err(error), // nothing can be written down any more, open work least of all
-        () = asked.stop() => {}
+    until(asked.stop(), server.as_mut(), &app).await?;
+    let delay = app.config.server.shutdown_delay;
+    if delay > Millis(0) {
+        log.say(&format!("stopping in {delay}: not ready any more, and all goes on until then"));
     }
+    let leaves = async {
+        tokio::select! {
+            () = app.leave() => {}
+            () = asked.stop() => {} // told again
+        }
+    };
+    until(leaves, server.as_mut(), &app).await?;
     log.say("stopping: no new work, open work ends");
     let (served, ()) = tokio::join!(server, app.stop());
     served
+}
+
+/// Serves until then. An error if the server ends before.
+async fn until(
+    then: impl Future<Output = ()>,
+    server: Pin<&mut impl Future<Output = Result<()>>>,
+    app: &App,
+) -> Result<()> {
+    tokio::select! {
+        ended = server => {
+            // Nobody has told it to. Who waits for an answer gets one.
+            app.jobs.drain(app.config.server.drain.duration()).await;
+            ended.and(Err(ousted()))
+        }
+        error = broken(app) => Err(error), // nothing can be written down any more, open work least of all
+        () = then => Ok(()),
+    }
 }
 
 /// Why a server ends that nobody has told to.

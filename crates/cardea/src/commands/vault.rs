@@ -1,12 +1,21 @@
-//! `cardea vault`: the root key is changed, in two steps, while servers run.
+//! `cardea vault`: the root key is changed, in two steps, while servers run; a lost data folder is given up.
 
-use cardea_core::{Code, Error, Result};
+use std::{path::Path, sync::Arc};
+
+use cardea_core::{
+    Code, Error, Result,
+    cost::Prices,
+    time::{SharedClock, SystemClock},
+};
+use cardea_store::{Commit, Db, args};
 use serde_json::json;
 
 use super::{Cli, End, Out, VaultCommand, client, ground};
 use crate::{
+    app::{NEW_FOLDER, truth_but_folder},
     config::{Config, Environment},
-    vault::RootKey,
+    observe::Observe,
+    vault::{RootKey, Vault, folder_id_or_new},
 };
 
 pub(super) fn run(cli: &Cli, command: &VaultCommand, environment: &Environment, out: &mut Out<'_>) -> End {
@@ -17,6 +26,7 @@ pub(super) fn run(cli: &Cli, command: &VaultCommand, environment: &Environment, 
     let done = match command {
         VaultCommand::AddKey => add_key(&config, out),
         VaultCommand::Rewrap => rewrap(&config, out),
+        VaultCommand::AdoptFolder => adopt_folder(&config, out),
     };
     match done {
         Ok(()) => End::Good,
@@ -57,4 +67,37 @@ fn rewrap(config: &Config, out: &mut Out<'_>) -> Result<()> {
         ));
     }
     Ok(())
+}
+
+/// The folder of this configuration counts from now on: what was sealed under keys in another one stays shut.
+fn adopt_folder(config: &Config, out: &mut Out<'_>) -> Result<()> {
+    let adopted = ground::flat(client::wait(async {
+        let (data, root, db) = truth_but_folder(config, ground::own_chain(config)).await?;
+        let adopted = adopt(&data, root, &db).await;
+        db.close().await;
+        adopted
+    }))?;
+    if out.json {
+        out.json(&json!({ "folder": adopted }));
+    } else {
+        out.line(format!("{} is the data folder of this installation now", config.data.dir.display()));
+    }
+    Ok(())
+}
+
+async fn adopt(data: &Path, root: RootKey, db: &Db) -> Result<String> {
+    let clock: SharedClock = Arc::new(SystemClock);
+    let sql = "SELECT holder FROM leases WHERE name LIKE 'node/%' AND expires_at > $1 ORDER BY holder";
+    let alive: Vec<(String,)> = db.rows(sql, args![clock.now()]).await?;
+    if let Some((node,)) = alive.first() {
+        let detail =
+            format!("The node `{node}` runs, or ended just now: stop all servers, and wait ten seconds.");
+        return Err(Error::new(Code::Conflict).detail(detail));
+    }
+    let id = folder_id_or_new(data)?;
+    let observe = Observe::new(db.clone(), Arc::clone(&clock), Prices::default());
+    let vault = Vault::new(db.clone(), observe, root, clock);
+    let commit = Commit::new().run(NEW_FOLDER, args![&id]);
+    db.commit(vault.told_of_folder(commit, &id)).await?;
+    Ok(id)
 }

@@ -154,6 +154,9 @@ fn server(config: &Config, found: &mut Findings<'_>) {
     if server.header_timeout == Millis(0) {
         found.say("server.header_timeout", "must be more than nothing");
     }
+    if server.send_timeout == Millis(0) {
+        found.say("server.send_timeout", "must be more than nothing");
+    }
     if server.max_body.is_empty() {
         found.say("server.max_body", "must be more than nothing");
     }

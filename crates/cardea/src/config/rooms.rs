@@ -34,13 +34,23 @@ pub struct ServerConfig {
     /// The deepest nesting of a JSON body.
     #[schemars(range(min = 8, max = 128))]
     pub max_depth: u16,
-    /// How long a client may take to send its headers, and then its body.
+    /// How long a client may take to send its headers, and then its body; and for how long a connection on which nobody waits
+    /// for an answer is kept. A proxy in front must give up idle connections earlier.
     #[serde(with = "cardea_core::time::text")]
     #[schemars(with = "LengthText")]
     pub header_timeout: Millis,
+    /// For how long a client may take nothing of what it is sent, before its connection is ended.
+    #[serde(with = "cardea_core::time::text")]
+    #[schemars(with = "LengthText")]
+    pub send_timeout: Millis,
     /// The most connections at one time.
     #[schemars(range(min = 1, max = 65536))]
     pub max_connections: usize,
+    /// How long a server that is told to stop goes on as before, and only says at `/readyz` that it is not ready, so that a
+    /// load balancer sends its requests elsewhere. Told again, it stops at once.
+    #[serde(with = "cardea_core::time::text")]
+    #[schemars(with = "LengthText")]
+    pub shutdown_delay: Millis,
     /// How long a stopping server waits for what is still running.
     #[serde(with = "cardea_core::time::text")]
     #[schemars(with = "LengthText")]
@@ -58,7 +68,9 @@ impl Default for ServerConfig {
             max_body: Bytes::mib(1),
             max_depth: 64,
             header_timeout: Millis::from_secs(10),
+            send_timeout: Millis::from_secs(30),
             max_connections: 1_024,
+            shutdown_delay: Millis(0),
             drain: Millis::from_secs(20),
         }
     }
@@ -153,9 +165,9 @@ impl Default for PoliciesConfig {
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct LimitsConfig {
-    /// Requests of one user.
+    /// Requests of one user. Each node counts for itself: of several, each lets in so many.
     pub per_user: Rate,
-    /// Requests of one tenant.
+    /// Requests of one tenant, at each node as well.
     pub per_tenant: Rate,
     /// The most requests in work at one time; more are refused at once with `Retry-After`.
     #[schemars(range(min = 1, max = 65536))]

@@ -128,6 +128,7 @@ const BROKEN: &[(&str, usize, &str, &str)] = &[
     ("[server]\ndrain = \"20 seconds\"", 2, "server.drain", "is not a length of time"),
     ("[server]\nmax_body = \"1MB\"", 2, "server.max_body", "is not a size"),
     ("[server]\nmax_body = \"0B\"", 2, "server.max_body", "more than nothing"),
+    ("[server]\nsend_timeout = \"0s\"", 2, "server.send_timeout", "more than nothing"),
     ("[server]\nmax_depth = 1000", 2, "server.max_depth", "between 8 and 128"),
     ("[server]\nmax_connections = 0", 2, "server.max_connections", "between 1 and 65536"),
     ("[server]\nmax_connections = -1", 2, "server.max_connections", "between 1 and 65536"),

@@ -118,9 +118,13 @@ impl Context {
         commit = commit.and(stopping);
         self.inner.observe.audit(&mut commit, super::entry(by, "person.erased", detail()));
         self.inner.db.commit(commit).await?;
-        self.inner.cache.purge(tenant, whom.user.as_str()).await;
+        let purged = self.inner.cache.purge(tenant, whom.user.as_str()).await;
         self.wipe().await;
-        Ok(())
+        match purged || !self.inner.cache.follows_others() {
+            true => Ok(()),
+            // WHY: this process may end before it has told them. Whoever erases does it again.
+            false => Err(Error::new(Code::StoreUnavailable).because("other nodes still have cached answers")),
+        }
     }
 
     /// The rows that delete what an owner said and was told.

@@ -24,20 +24,8 @@ pub struct Estimate {
 #[must_use = "dropping it gives the place and the reservation back"]
 #[derive(Debug)]
 pub struct Admission {
-    control: Control,
     _place: Place,
     pub(super) reserved: Option<Reserved>,
-}
-
-impl Drop for Admission {
-    fn drop(&mut self) {
-        if let Some(reserved) = self.reserved.take().filter(|reserved| !reserved.is_nothing()) {
-            let control = self.control.clone();
-            self.control.inner.jobs.spawn("give back", async move {
-                control.pay(&reserved, Estimate::default()).await;
-            });
-        }
-    }
 }
 
 /// Requests in work: everybody's, each tenant's, each user's.
@@ -151,7 +139,7 @@ impl Control {
             true => None,
             false => self.reserve(&tenant, &user, estimate).await?,
         };
-        Ok(Admission { control: self.clone(), _place: place, reserved })
+        Ok(Admission { _place: place, reserved })
     }
 
     /// A place for a stream of events, which stands open for as long as its turn: each holds a connection, of which there
@@ -179,7 +167,7 @@ impl Control {
         let (tenant, user) = (who.tenant.to_string(), who.key());
         let place = self.place(&tenant, &user)?;
         let reserved = self.account(&tenant, &user).await?;
-        Ok(Admission { control: self.clone(), _place: place, reserved })
+        Ok(Admission { _place: place, reserved })
     }
 
     fn place(&self, tenant: &str, user: &str) -> Result<Place> {

@@ -4,24 +4,14 @@
 //! Whatever it cannot decide is refused: a policy that cannot be evaluated, a guardrail that fails, an approval that
 //! does not fit the call byte for byte. Called by `flow`; it does not know how an action is done.
 
-mod account;
 mod admit;
-mod adopted;
 mod approval;
-mod asking;
 mod budget;
-mod deciding;
-mod folder;
-mod guards;
-mod names;
+mod guard;
 mod permit;
 mod policy;
-mod reader;
 mod refused;
-mod screen;
-mod seen;
-mod till;
-mod unread;
+mod roles;
 
 use std::{
     path::PathBuf,
@@ -37,20 +27,14 @@ use cardea_core::{
 use cardea_store::{Db, Jobs, Shared, shared::Rate};
 
 pub use self::{
-    account::{Account, Spent, Sum},
     admit::{Admission, Estimate, Listening},
-    adopted::{Adopted, File, adopted, adopted_text},
-    approval::{Approval, Choice},
-    asking::Asking,
-    budget::Budget,
-    folder::{Watch, files, load, text},
-    names::Names,
+    approval::{Approval, Asking, Choice},
+    budget::{Account, Budget, Spent, Sum},
+    guard::{Found, Names, OutputWindow, Refused, Screened, Words, with_encoder},
     permit::{Permission, Permit, Ruling},
-    reader::with_encoder,
+    policy::{Adopted, File, Watch, adopted, adopted_text, files, is_policy_file, load, text, unread},
     refused::Through,
-    screen::{OutputWindow, Screened, Words},
-    seen::{Found, Refused},
-    unread::{is_policy_file, unread},
+    roles::{ADMIN, AUDITOR, Right},
 };
 use crate::{observe::Observe, vault::Vault};
 
@@ -107,11 +91,11 @@ struct Inner {
     /// What has been told of the policies.
     warned: Mutex<policy::Warned>,
     memo: policy::Memo,
-    guards: guards::Guards,
+    guards: guard::Guards,
     places: Arc<admit::Places>,
     streams: Arc<admit::Places>,
-    holding: Arc<budget::Holding>,
-    till: till::Till,
+    purses: budget::Purses,
+    till: budget::Till,
 }
 
 impl std::fmt::Debug for Control {
@@ -144,7 +128,7 @@ impl Control {
     /// `misconfigured` if the guard profile does not exist.
     pub fn new(neighbours: Neighbours, settings: Settings) -> Result<Self> {
         let Neighbours { db, shared, observe, vault, clock, jobs } = neighbours;
-        let guards = guards::Guards::new(&settings.guard, settings.guards.clone())?;
+        let guards = guard::Guards::new(&settings.guard, settings.guards.clone())?;
         let places = Arc::new(admit::Places::new(settings.in_flight));
         let streams = Arc::new(admit::Places::new([u32::MAX, u32::MAX, settings.streams_per_user]));
         let snapshot = RwLock::new(Arc::new(policy::empty()?));
@@ -165,8 +149,8 @@ impl Control {
             guards,
             places,
             streams,
-            holding: Arc::default(),
-            till: till::Till::default(),
+            purses: budget::Purses::default(),
+            till: budget::Till::default(),
         };
         Ok(Self { inner: Arc::new(inner) })
     }

@@ -15,8 +15,7 @@ use serde_json::json;
 
 use super::{
     Control,
-    approval::{Decider, Standing, TOO_LATE, Wanted},
-    asking::Asking,
+    approval::{Asking, Decider, Standing, TOO_LATE, Wanted},
 };
 use crate::observe::{self, Ruled};
 

@@ -108,7 +108,7 @@ async fn ask(
             let text = app.control.screen_output(None, names, &hit.text)?.into_inner(); // guardrails of now
             outlet.replay(&text).await;
             let usage = Usage::default();
-            app.control.settle(admitted, usage, 0).await;
+            app.control.settle(admitted, usage, 0);
             trace.note(|event| (event.cache, event.ending) = (Some("exact"), Some(hit.finish.name())));
             return Ok(Completed {
                 text,
@@ -125,7 +125,7 @@ async fn ask(
     };
     let thinking = think(app, &trace, &prompt, &mut outlet, app.completion_time()).await; // model
     let Thinking { next, stand_in, usage, cost_micros, .. } = thinking;
-    app.control.settle(admitted, usage, cost_micros).await; // the budget pays what was used, whatever comes of it
+    app.control.settle(admitted, usage, cost_micros); // the budget pays what was used, whatever comes of it
     let Next { mut calls, finish, refused, .. } = next?;
     let (text, _) = outlet.finish().await?; // guard output; there is no turn to taint
     calls.iter_mut().try_for_each(|call| screen_call(app, names, call, Surface::Output))?; // and what it asks for

@@ -52,7 +52,8 @@ pub(super) async fn converse(
     let trace = turn.trace().clone();
     let recent = recent(app, agent, turn, tools.tools.len()).await?; // tools of the last turns stay
     let selecting = trace.stage("select");
-    let mut offered = app.action.select(agent, tools.tools, turn.prompt(), &recent).await; // then relevant
+    let wish = wish(history, turn.prompt()); // an answer to a question of the model is about what was asked before
+    let mut offered = app.action.select(agent, tools.tools, &wish, &recent).await; // then relevant
     drop(selecting);
     let (mut first, mut stand_in) = (true, false);
     loop {
@@ -134,6 +135,26 @@ fn prompt(
 async fn recent(app: &App, agent: &Agent, turn: &Turn, allowed: usize) -> Result<Vec<String>> {
     let crowded = allowed > usize::from(agent.spec.offered_tools);
     if crowded && !turn.is_first() { app.turns.tools_before(turn).await } else { Ok(Vec::new()) }
+}
+
+/// Messages of the user, at most, that one question after the other asked for.
+const ASKED_BACK: usize = 4;
+
+/// What the tools are chosen for: what the user says, and, where the model has just asked back, what it was asked about.
+///
+/// WHY: `8` is about no tool at all; together with `Close the ticket` it is.
+fn wish(history: &[Message], prompt: &str) -> String {
+    let mut said = vec![prompt];
+    for pair in history.rchunks(2).take(ASKED_BACK) {
+        match pair {
+            [Message::User { text }, Message::Assistant { text: asked, .. }] if asked.contains('?') => {
+                said.push(text);
+            }
+            _ => break,
+        }
+    }
+    said.reverse();
+    said.join("\n")
 }
 
 /// What the model is given: instructions, history, question, and what came of its calls, each in its own place.

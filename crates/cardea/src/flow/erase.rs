@@ -5,10 +5,15 @@ use cardea_core::{Code, Error, Result, id::UserId};
 use cardea_store::Commit;
 
 use super::cancel::end_now;
-use crate::{app::App, identity::Revoke, turn::Whose};
+use crate::{
+    app::App,
+    control::{ADMIN, Right},
+    identity::Revoke,
+    turn::Whose,
+};
 
-/// The role that may erase people of its tenant.
-const ADMIN: &str = "admin";
+/// Who may erase people of their tenant.
+const ERASE: Right = Right { name: "people.erase", roles: &[ADMIN], does: "erases people" };
 
 /// Erases a user of the caller's tenant, of this issuer or of the only one by which somebody of that name is known. What is
 /// sealed for the user opens no more, in older backups neither.
@@ -17,9 +22,7 @@ const ADMIN: &str = "admin";
 /// `denied` without the role `admin`; `bad_request` for the caller themselves; `ambiguous` if several people have the name and
 /// no issuer is said; what the vault and the store say.
 pub async fn erase(app: &App, caller: &Caller, user: &UserId, issuer: Option<String>) -> Result<()> {
-    if !caller.has_role(ADMIN) {
-        return Err(Error::new(Code::Denied).detail("Only the role `admin` erases people.")); // may they
-    }
+    app.control.require(caller, ERASE, None).await?; // may they
     let whom = app.context.whom(&caller.tenant, user, issuer).await?; // of all who have the name
     let unknown = whom.issuer.is_none() && caller.user == *user;
     if unknown || whom.owners(&caller.tenant).contains(&caller.key()) {

@@ -7,7 +7,7 @@ use cardea_core::{
     Code, Error, Result,
     agent::Agent,
     id::{ApprovalId, TurnId},
-    journal::{Recovery, StepState, after_crash},
+    journal::{Recovery, StepState, TurnState, after_crash},
     message::Finish,
     tool::{Outcome, ToolCall, ToolSpec},
 };
@@ -85,8 +85,8 @@ async fn ask(app: &App, request: CallRequest) -> Result<CallReply> {
     let Named::Visible(_) = named else {
         return Err(Error::new(Code::NotFound).detail("There is no such tool for you."));
     };
-    let asked =
-        key.as_ref().map(|_| app.vault.digest(&json!(call.arguments).to_string())).unwrap_or_default();
+    let whole = || json!([call.name, call.arguments]).to_string();
+    let asked = key.as_ref().map(|_| app.vault.digest(&whole())).unwrap_or_default();
     let question = Question {
         principal: &caller,
         request: trace.request(),
@@ -236,16 +236,20 @@ async fn end(app: &App, turn: Turn, called: Result<Called>) -> Result<CallReply>
 /// The saved answer of an earlier call with the same idempotency key.
 fn replayed(receipt: &Receipt) -> Result<CallReply> {
     match (&receipt.answer, &receipt.approval) {
-        (Some(answer), _) => {
-            let failed = receipt.tools.first().and_then(|tool| tool.reason.clone());
-            Ok(CallReply::Ended(match failed {
-                Some(reason) => Outcome::Failed { reason },
-                None => Outcome::Done {
-                    result: serde_json::from_str(answer).unwrap_or_else(|_| answer.as_str().into()),
-                },
-            }))
-        }
+        (Some(answer), _) => Ok(CallReply::Ended(match receipt.tools.first().map(|tool| tool.state) {
+            Some(StepState::Failed | StepState::Refused) => Outcome::Failed { reason: answer.clone() },
+            Some(StepState::Unknown) => Outcome::Unknown { reason: answer.clone() },
+            _ => Outcome::Done {
+                result: serde_json::from_str(answer).unwrap_or_else(|_| answer.as_str().into()),
+            },
+        })),
         (None, Some(approval)) => Ok(CallReply::Waiting { approval: *approval, turn: receipt.turn }),
-        (None, None) => Err(receipt.failed().unwrap_or_else(|| Error::new(Code::Internal))),
+        (None, None) => match &receipt.error {
+            // As it was told at first: the model reads it.
+            Some(error) if receipt.status == TurnState::Unknown => {
+                Ok(CallReply::Ended(Outcome::Unknown { reason: error.message.clone() }))
+            }
+            _ => Err(receipt.failed().unwrap_or_else(|| Error::new(Code::Internal))),
+        },
     }
 }

@@ -9,6 +9,7 @@ mod chat;
 mod complete;
 mod converse;
 mod delete;
+mod detached;
 mod enter;
 mod erase;
 mod find;
@@ -27,7 +28,7 @@ mod upkeep;
 mod visible;
 mod warm;
 
-pub(crate) use self::talk::wordless;
+pub(crate) use self::detached::{Coming, begin, detached, heard, wordless};
 pub use self::{
     cancel::cancel,
     chat::{Message, chat},

@@ -99,6 +99,6 @@ async fn run(app: &App, agent: &Arc<Agent>, check: Check) -> Result<()> {
         }
     };
     let closed = app.turns.close(turn, ending).await;
-    app.control.settle(admitted, usage, cost).await;
+    app.control.settle(admitted, usage, cost);
     closed.map(|receipt| trace.note(|event| event.answered(&receipt)))
 }

@@ -2,6 +2,8 @@
 
 use std::{
     collections::HashMap,
+    future::Future,
+    panic::AssertUnwindSafe,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -12,6 +14,7 @@ use cardea_core::{
     journal::StepState,
     time::Millis,
 };
+use futures::FutureExt as _;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -44,7 +47,13 @@ const AGAIN: Duration = Duration::from_secs(2);
 /// The longest that a turn is left alone.
 const RARELY: Duration = Duration::from_secs(60);
 
-/// Turns that could not be taken up, and would fail the same way at once: until when and how long they are left alone.
+/// The same where a moment may change it: a server is back, somebody gives a place free.
+const SOON: Duration = Duration::from_secs(10);
+
+/// How often a turn is taken up of which nothing more is written.
+const TRIES: i64 = 5;
+
+/// Turns that could not be taken up, or broke off: until when and how long they are left alone.
 #[derive(Clone, Default)]
 struct LeftAlone(Arc<Mutex<HashMap<TurnId, (Instant, Duration)>>>);
 
@@ -66,12 +75,10 @@ impl LeftAlone {
         let mut all = self.lock();
         all.retain(|_, (until, pause)| until.elapsed() <= *pause * 2); // others have ended it
         let before = all.remove(&id);
-        // What a moment may change is tried again in a moment.
-        let soon = |error: &Error| error.code().retry() != Retry::Never;
-        if error.is_some_and(|error| !soon(error)) {
-            let pause = before.map_or(AGAIN, |(_, pause)| (pause * 2).min(RARELY));
-            all.insert(id, (Instant::now() + pause, pause));
-        }
+        let Some(error) = error else { return };
+        let most = if error.code().retry() == Retry::Never { RARELY } else { SOON };
+        let pause = before.map_or(AGAIN, |(_, pause)| (pause * 2).min(most));
+        all.insert(id, (Instant::now() + pause, pause));
     }
 }
 
@@ -89,7 +96,7 @@ pub async fn watch(app: App, stop: CancellationToken) {
         for free in found {
             let (app, alone) = (app.clone(), alone.clone());
             app.jobs.clone().spawn("resume", async move {
-                let resumed = resume_one(&app, &free).await;
+                let resumed = caught(resume_one(&app, &free)).await;
                 alone.note(free.id, resumed.as_ref().err());
                 if let Err(error) = resumed {
                     tracing::warn!(turn.id = %free.id, error.code = error.code().name(), cause = error.cause_line(), "not resumed");
@@ -108,36 +115,60 @@ pub async fn watch(app: App, stop: CancellationToken) {
     }
 }
 
+/// What came of one turn, also if its task broke off.
+async fn caught(resumed: impl Future<Output = Result<()>>) -> Result<()> {
+    let panicked = |_| Err(Error::new(Code::Internal).because("it panicked"));
+    AssertUnwindSafe(resumed).catch_unwind().await.unwrap_or_else(panicked)
+}
+
 /// Claims one free turn and runs it to its end.
 ///
 /// # Errors
 /// What the store says. A turn that cannot go on is closed with its reason, not left open.
 pub async fn resume_one(app: &App, free: &Free) -> Result<()> {
     let agent = match app.find_agent(&free.agent) {
-        Ok(agent) => agent,
-        Err(_) if free.agent == app.direct().name => app.direct(), // a call that no agent made
-        Err(error) => return give_up(app, free.id, error).await,
+        Err(_) if free.agent == app.direct().name => Ok(app.direct()), // a call that no agent made
+        found => found,
     };
-    let Some(turn) = app.turns.claim(free.id, Limits::of(&agent)).await? else { return Ok(()) };
+    let limits = agent.as_ref().map_or(Limits::NONE, |agent| Limits::of(agent));
+    let Some(open) = app.turns.look(free.id, limits).await? else { return Ok(()) };
+    // WHY before it is claimed: what may be over in a moment leaves the turn as it is, and is no try.
+    if agent.is_ok() && awaits_a_server(app, open.turn()) {
+        return Err(Error::new(Code::UpstreamSilent)); // looked at again in a moment
+    }
+    let admitted = app.control.admit_again(open.turn().principal()).await?; // the same if there is no room
+    let caller = match app.auth.resume(open.turn().principal().clone(), open.turn().started_at()).await {
+        Err(error) if error.code().retry() == Retry::After => return Err(error), // nobody can say now
+        caller => caller,
+    };
+    let Some(turn) = app.turns.take(open).await? else { return Ok(()) };
     let event = RequestEvent::after(turn.request(), Work::Resume);
     let trace = app.observe.trace(event, turn.asked_in(), None); // a part of the trace in which it was asked for
     trace.note(|event| {
         event.asked_by(turn.principal());
         (event.agent, event.turn) = (Some(turn.agent().to_string()), Some(turn.id()));
     });
-    let names = app.context.names_of(turn.principal(), turn.conversation()).await?;
-    let turn = turn.traced(trace).named(names);
-    if awaits_a_server(app, &turn) {
-        return Err(Error::new(Code::UpstreamSilent)); // taken up again in a moment
+    let mut turn = turn.traced(trace);
+    let agent = match agent {
+        Ok(agent) => agent,
+        Err(error) => return end_as_it_stands(app, turn, admitted, agent_is_gone(error)).await,
+    };
+    // WHY not for ever: it would break off the same way again, and its model be paid each time.
+    if turn.tries() > TRIES {
+        if turn.failure().is_some() || turn.next_undo().is_none() {
+            let (_, told) = turn.unwound();
+            return end_as_it_stands(app, turn, admitted, comes_no_further(&told)).await;
+        }
+        app.turns.unwinding(&mut turn, &comes_no_further("")).await?; // no model is needed to take back what it did
     }
-    let admitted = app.control.admit_again(turn.principal()).await?; // taken up again in a moment if there is no room
+    let names = app.context.names_of(turn.principal(), turn.conversation()).await?;
+    let turn = turn.named(names);
     if turn.kind() == Kind::Check {
         let error = Error::new(Code::Draining); // what it was compared with is gone
         return end_as_it_stands(app, turn, admitted, error).await;
     }
-    let caller = match app.auth.resume(turn.principal().clone(), turn.started_at()).await {
+    let caller = match caller {
         Ok(caller) => caller,
-        Err(error) if error.code().retry() == Retry::After => return Err(error), // nobody can say now
         Err(error) => return end_as_it_stands(app, turn, admitted, error).await, // revoked meanwhile
     };
     if let Some(error) = turn.failure().map(Failure::error).filter(|_| turn.kind() == Kind::Call) {
@@ -163,14 +194,15 @@ fn awaits_a_server(app: &App, turn: &Turn) -> bool {
     patient && !turn.is_cancelled() && turn.steps().iter().any(awaited)
 }
 
-/// Ends a turn whose agent is gone.
-async fn give_up(app: &App, id: TurnId, error: Error) -> Result<()> {
-    let Some(turn) = app.turns.claim(id, Limits::NONE).await? else { return Ok(()) };
-    let error = Error::new(Code::Misconfigured)
-        .detail("The agent of this turn is no longer configured.")
-        .because(error);
-    let admitted = app.control.admit_again(turn.principal()).await?;
-    end_as_it_stands(app, turn, admitted, error).await
+/// The end of a turn of which nothing was written however often it was taken up.
+fn comes_no_further(told: &str) -> Error {
+    let detail = format!("The turn was taken up {TRIES} times and came no further. {told}");
+    Error::new(Code::Internal).detail(detail.trim_end())
+}
+
+fn agent_is_gone(error: Error) -> Error {
+    let detail = "The agent of this turn is no longer configured.";
+    Error::new(Code::Misconfigured).detail(detail).because(error)
 }
 
 /// Ends a turn that may not go on. What became of a write that was begun nobody knows, and so it is told.
@@ -201,15 +233,23 @@ mod tests {
         let (alone, id) = (LeftAlone::default(), TurnId::random());
         let (broken, soon) = (Error::new(Code::Internal), Error::new(Code::UpstreamSilent));
         let pause = || alone.lock().get(&id).map(|(_, pause)| pause.as_secs());
-        alone.note(id, Some(&soon));
-        assert!(!alone.has(id), "its server may be back in a moment");
-        let pauses = [(); 7].map(|()| {
-            alone.note(id, Some(&broken));
-            assert!(alone.has(id));
-            pause().unwrap()
-        });
-        assert_eq!(pauses, [2, 4, 8, 16, 32, 60, 60]);
+        let pauses = |error: &Error| {
+            [(); 7].map(|()| {
+                alone.note(id, Some(error));
+                assert!(alone.has(id));
+                pause().unwrap()
+            })
+        };
+        assert_eq!(pauses(&soon), [2, 4, 8, 10, 10, 10, 10], "its server may be back in a moment");
+        alone.note(id, None);
+        assert_eq!(pauses(&broken), [2, 4, 8, 16, 32, 60, 60]);
         alone.note(id, None);
         assert!(!alone.has(id) && alone.count() == 0);
+    }
+
+    #[tokio::test]
+    async fn a_turn_whose_task_panics_is_left_alone_as_well() {
+        let broke_off = caught(async { panic!("poison") }).await.unwrap_err();
+        assert_eq!((broke_off.code(), broke_off.code().retry()), (Code::Internal, Retry::Never));
     }
 }

@@ -3,10 +3,15 @@
 use cardea_auth::{Caller, Revocation};
 use cardea_core::{Code, Error, Result, id::UserId, principal::Proof, secret::SecretString};
 
-use crate::{app::App, identity::Revoke};
+use crate::{
+    app::App,
+    control::{ADMIN, Right},
+    identity::Revoke,
+};
 
-/// The role that may take back what is not its own.
-const ADMIN: &str = "admin";
+/// Who may take back what is not their own.
+const REVOKE: Right =
+    Right { name: "tokens.revoke", roles: &[ADMIN], does: "takes back what is not its own" };
 
 /// The longest id of a token.
 const LONGEST: usize = 256;
@@ -40,12 +45,7 @@ pub async fn revoke(app: &App, caller: &Caller, request: RevokeRequest) -> Resul
 
 async fn wanted(app: &App, caller: &Caller, request: RevokeRequest) -> Result<Revoke> {
     let bad = |detail: &str| Error::new(Code::BadRequest).detail(detail);
-    let admin = || match caller.has_role(ADMIN) {
-        true => Ok(()),
-        false => {
-            Err(Error::new(Code::Denied).detail("Only the role `admin` takes back what is not its own."))
-        }
-    };
+    let admin = || app.control.require(caller, REVOKE, None);
     match request {
         RevokeRequest { token: Some(token), token_id: None, user: None, issuer: None, keys: false } => {
             let none = "That is no token of this tenant, or it is over already.";
@@ -54,19 +54,19 @@ async fn wanted(app: &App, caller: &Caller, request: RevokeRequest) -> Result<Re
                 return Err(bad(none));
             }
             if facts.user != caller.user || facts.issuer != caller.issuer {
-                admin()?;
+                admin().await?;
             }
             Ok(Revoke::Token { id: facts.id, issuer: Some(facts.issuer), until: facts.expires_at })
         }
         RevokeRequest { token: None, token_id: Some(id), user: None, issuer, keys: false } => {
-            admin()?;
+            admin().await?;
             if id.is_empty() || id.len() > LONGEST || id.chars().any(char::is_control) {
                 return Err(bad("`token_id` has 1 to 256 characters."));
             }
             Ok(Revoke::Token { id, issuer, until: None })
         }
         RevokeRequest { token: None, token_id: None, user: Some(user), issuer, keys } => {
-            admin()?;
+            admin().await?;
             Ok(Revoke::User { user, issuer, keys })
         }
         RevokeRequest { token: None, token_id: None, user: None, issuer: None, keys: false } => {

@@ -2,13 +2,12 @@
 
 use cardea_auth::Caller;
 use cardea_core::{
-    Code, Error, Result,
+    Result,
     id::{AgentName, ConversationId, RequestId},
     message::Sampling,
 };
-use tokio::sync::oneshot;
 
-use super::{Message, Stream, chat};
+use super::{Message, Stream, chat, detached};
 use crate::{app::App, context::cache::Reuse, observe::RequestEvent, once::sound_key, turn::Receipt};
 
 /// An agent to talk to from inside a program.
@@ -67,18 +66,13 @@ impl Talk {
     /// WHY: its own task, as over HTTP. A future that is dropped must not stop an action in the middle, and the end of the
     /// installation waits for its tasks only.
     async fn say(&self, caller: &Caller, message: Message, events: Option<Stream>) -> Result<Receipt> {
-        let (done, receipt) = oneshot::channel();
         let (app, caller, trace) = (self.app.clone(), caller.clone(), message.trace.clone());
-        let started = self.app.jobs.spawn("chat", async move {
+        detached(&self.app, "chat", async move {
             let ended = chat(&app, &caller, message, events).await;
             trace.note(|event| event.status = status(&ended)); // for logs and meters
-            drop(trace);
-            drop(done.send(ended));
-        });
-        if !started {
-            return Err(Code::Draining.into());
-        }
-        receipt.await.unwrap_or_else(|_| Err(wordless(&self.app)))
+            ended
+        })
+        .await
     }
 
     fn message(&self, caller: &Caller, conversation: Option<ConversationId>, text: &str) -> Result<Message> {
@@ -105,10 +99,4 @@ fn status(ended: &Result<Receipt>) -> u16 {
         Ok(_) => 200,
         Err(error) => error.code().status(),
     }
-}
-
-/// The error of work that ended without a word: it panicked, or the end of this node has cut it off. A turn that was cut off
-/// goes on elsewhere, or at the next start.
-pub(crate) fn wordless(app: &App) -> Error {
-    if app.jobs.draining() { Error::new(Code::Draining).begun() } else { Error::new(Code::Internal) }
 }

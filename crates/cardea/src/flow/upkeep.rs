@@ -1,6 +1,6 @@
 //! What goes on beside requests: heartbeat, policies that change, upstreams that come back, checkpoints, open turns.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use cardea_core::{Code, Error, Result, tool::ToolSpec};
 use cardea_store::jobs::Stage;
@@ -24,6 +24,9 @@ const COPIES: Duration = Duration::from_secs(2);
 
 /// How often this node asks what was revoked on others. It refuses tokens once it could not ask for half a minute.
 const REVOCATIONS: Duration = Duration::from_secs(1);
+
+/// How often this node asks what others have cleared of its cache.
+const CLEARINGS: Duration = Duration::from_secs(1);
 
 /// How often is looked what other nodes do with the turns whose events are followed here.
 const ELSEWHERE: Duration = Duration::from_secs(1);
@@ -56,6 +59,16 @@ fn reason(error: &Error) -> String {
     error.cause_line().map_or_else(|| own.to_owned(), |cause| format!("{own} ({cause})"))
 }
 
+/// Nodes that decide by other policies than this one.
+#[derive(Default)]
+struct Others {
+    /// How often was looked.
+    looks: u64,
+    /// At the last look: node and version.
+    seen: BTreeSet<(String, String)>,
+    told: BTreeSet<(String, String)>,
+}
+
 impl App {
     /// Sets the upkeep going and takes up turns that an earlier process left open.
     ///
@@ -86,6 +99,9 @@ impl App {
         self.keep("old keys", Self::forget_old_keys);
         self.keep("warm cache", Self::keep_warm);
         self.keep("cache copy", Self::keep_cache);
+        if self.context.cache().follows_others() {
+            self.keep("cache clearings", Self::watch_clearings);
+        }
         let app = self.clone();
         let watching = self.jobs.spawn_in(Stage::Intake, "resume", |stop| watch(app, stop));
         watching.map_err(|_| Code::Draining.into())
@@ -237,8 +253,12 @@ impl App {
     }
 
     async fn heartbeat(self, stop: CancellationToken) {
-        while pause(&stop, HEARTBEAT).await {
-            match self.turns.heartbeat().await {
+        let several = self.db.engine() == "postgres";
+        let mut others = Others::default();
+        // The others learn at once by what this node decides.
+        while (several && others.looks == 0) || pause(&stop, HEARTBEAT).await {
+            let policies = Arc::clone(self.control.policies().version());
+            match self.turns.heartbeat(&policies).await {
                 Err(error) if error.code() == Code::Conflict => {
                     tracing::error!("another process has taken the name of this node; set `db.node` apart");
                     self.jobs.token(Stage::Intake).cancel();
@@ -246,6 +266,13 @@ impl App {
                 }
                 Err(error) => tracing::warn!(error.code = error.code().name(), "no heartbeat"),
                 Ok(()) => self.pulse.written(),
+            }
+            others.looks += 1;
+            if several {
+                self.compare_policies(&policies, &mut others).await;
+            }
+            if let Err(error) = self.control.forget_lost_reservations().await {
+                tracing::warn!(error.code = error.code().name(), "lost reservations are not given back yet");
             }
             if let Err(error) = self.control.forget_dead_nodes().await {
                 tracing::warn!(
@@ -256,9 +283,33 @@ impl App {
         }
     }
 
+    /// Tells of nodes that decide by other policies: once for each version, and not while files are just being changed.
+    async fn compare_policies(&self, own: &str, others: &mut Others) {
+        let Ok(now) = self.turns.deciding_otherwise(own).await else { return };
+        for (node, theirs) in now.intersection(&others.seen).filter(|one| !others.told.contains(*one)) {
+            tracing::warn!(
+                "the node `{node}` decides by the policies {theirs}, this one by {own}: give all nodes the same files"
+            );
+        }
+        others.told = now.intersection(&others.seen).cloned().collect();
+        self.observe.policies_differ(others.told.len());
+        others.seen = now;
+    }
+
     async fn keep_cache(self, stop: CancellationToken) {
         while pause(&stop, COPIES).await {
             self.context.cache().persist().await;
+        }
+    }
+
+    async fn watch_clearings(self, stop: CancellationToken) {
+        while pause(&stop, CLEARINGS).await {
+            if let Err(error) = self.context.cache().follow_others().await {
+                tracing::warn!(
+                    error.code = error.code().name(),
+                    "what other nodes have cleared of the cache is not known"
+                );
+            }
         }
     }
 
@@ -285,10 +336,23 @@ impl App {
             if let Err(error) = self.db.commit(once::forget_old(self.clock.now())).await {
                 tracing::warn!(error.cause = %error, "old idempotency keys were not forgotten");
             }
+            if let Err(error) = self.context.cache().forget_clearings().await {
+                tracing::warn!(
+                    error.code = error.code().name(),
+                    "old clearings of the cache were not forgotten"
+                );
+            }
             if !pause(&stop, OLD_KEYS).await {
                 return;
             }
         }
+    }
+
+    /// Says at `/readyz` that this node will stop, and leaves a load balancer the time of `server.shutdown_delay` to notice;
+    /// everything goes on meanwhile. [`App::stop`] comes after it.
+    pub async fn leave(&self) {
+        self.pulse.leaves();
+        tokio::time::sleep(self.config.server.shutdown_delay.duration()).await;
     }
 
     /// Stops in order: no new work, then the work in hand, then the upkeep; last the database.
@@ -299,7 +363,7 @@ impl App {
         }
         let last = async {
             self.context.cache().persist().await;
-            drop(self.control.forget_lost_reservations().await);
+            drop(self.control.close_purses().await);
             drop(self.observe.checkpoint(self.checkpoints()).await);
         };
         // WHY: all of it can be done at the next start as well, and a database that does not answer must not keep us.

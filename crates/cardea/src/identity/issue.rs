@@ -6,7 +6,7 @@ use cardea_auth::{Caller, Claims};
 use cardea_core::{
     Code, Error, Result,
     id::{TenantId, UserId},
-    principal::Proof,
+    principal::{INSTALLATION, Proof},
     secret::SecretString,
     time::{Millis, Timestamp},
 };
@@ -14,7 +14,7 @@ use cardea_core::{
 use cardea_store::Commit;
 use serde_json::json;
 
-use super::{ISSUER, Identity, OURSELVES, TRY_OUT_AUDIENCE};
+use super::{ISSUER, Identity, TRY_OUT_AUDIENCE};
 
 /// The longest life of a token for an upstream.
 pub(super) const LONGEST: Millis = Millis::from_secs(5 * 60);
@@ -158,9 +158,9 @@ impl Identity {
         scopes: &[String],
     ) -> Result<SecretString> {
         let claims = Claims {
-            subject: OURSELVES.into(),
+            subject: INSTALLATION.into(),
             audience: audience.to_owned(),
-            tenant: OURSELVES.into(),
+            tenant: INSTALLATION.into(),
             roles: roles.iter().cloned().collect(),
             scopes: scopes.iter().cloned().collect(),
             client: Some(ISSUER.to_owned()),

@@ -28,6 +28,7 @@ use cardea_auth::{IssuerConfig, KeyRecord, Lifetime, Signer};
 use cardea_core::{
     Result,
     id::{KeyId, TenantId},
+    principal::INSTALLATION,
     secret::SecretString,
     time::{Millis, SharedClock, Timestamp},
     units::LengthText,
@@ -56,9 +57,6 @@ pub const TRY_OUT_ISSUER: &str = "cardea-try-out";
 
 /// The `aud` of tokens for trying out.
 pub const TRY_OUT_AUDIENCE: &str = "cardea";
-
-/// Whose secrets the installation's own are.
-const OURSELVES: &str = "cardea";
 
 /// How long a record of an API key may be remembered: another node's revocation shows after this at the latest.
 const REMEMBER: Duration = Duration::from_secs(5);
@@ -120,7 +118,7 @@ impl Identity {
         clock: SharedClock,
         config: &Config,
     ) -> Result<Self> {
-        let ourselves = TenantId::from(OURSELVES);
+        let ourselves = TenantId::from(INSTALLATION);
         let key = vault.open_or_make(&ourselves, "identity/upstream-key", Signer::new_key).await?;
         let signer = Signer::new(ISSUER, &key, Lifetime::Short)?;
         let try_out = if config.enabled {

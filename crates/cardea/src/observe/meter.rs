@@ -111,6 +111,7 @@ pub(super) struct Meters {
     tool_seconds: Timers<2>,
     first_token_seconds: Timers<1>,
     stale: Gauge,
+    differ: Gauge,
     left_alone: Gauge,
 }
 
@@ -156,6 +157,7 @@ impl Meters {
             tool_seconds: Family::new_with_constructor(timer),
             first_token_seconds: Family::new_with_constructor(timer),
             stale: Gauge::default(),
+            differ: Gauge::default(),
             left_alone: Gauge::default(),
         };
         let version = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
@@ -225,6 +227,8 @@ impl Meters {
         );
         let help = "1 while the policy folder holds a set that cannot be used, and an older one is in force";
         registry.register("policies_stale", help, self.stale.clone());
+        let help = "Other nodes over the same database that decide by other policies than this one";
+        registry.register("policies_differ", help, self.differ.clone());
         let help = "Hosts of providers, upstreams and issuers that failed too often and are left alone now";
         registry.register("hosts_left_alone", help, self.left_alone.clone());
     }
@@ -245,6 +249,10 @@ impl Meters {
 
     pub(super) fn stale(&self, stale: bool) {
         self.stale.set(i64::from(stale));
+    }
+
+    pub(super) fn differ(&self, nodes: usize) {
+        self.differ.set(i64::try_from(nodes).unwrap_or(i64::MAX));
     }
 
     pub(super) fn left_alone(&self, hosts: usize) {

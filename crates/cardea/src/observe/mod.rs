@@ -191,6 +191,11 @@ impl Observe {
         self.0.meters.stale(stale);
     }
 
+    /// Tells how many other nodes decide by other policies.
+    pub fn policies_differ(&self, nodes: usize) {
+        self.0.meters.differ(nodes);
+    }
+
     /// Everything that is counted, in the OpenMetrics text format.
     #[must_use]
     pub fn metrics_text(&self) -> String {

@@ -43,8 +43,8 @@ pub struct Question<'a> {
     pub named: Option<ConversationId>,
     /// What is asked, screened.
     pub prompt: &'a str,
-    /// A keyed digest of what is asked as the client sent it: two requests with one idempotency key are told apart by it,
-    /// also where a guardrail has masked the difference. Empty where there is no key.
+    /// A keyed digest of all that is asked, as the client sent it: two requests with one idempotency key are told apart by
+    /// it, whatever a guardrail makes of their words. Empty where there is no key.
     pub asked: &'a str,
     /// Where untrusted text came in already (a warned prompt).
     pub taint: Vec<String>,
@@ -100,7 +100,8 @@ impl Question<'_> {
     fn fingerprint(&self) -> String {
         // WHY: as it was named, since a repeated first question of a conversation cannot know what it was given.
         let conversation = self.named.map(|id| id.to_string()).unwrap_or_default();
-        fingerprint([self.kind.name(), self.agent.as_str(), &conversation, self.prompt, self.asked])
+        // WHY not the prompt: what guardrails make of the same words changes with their rules.
+        fingerprint([self.kind.name(), self.agent.as_str(), &conversation, self.asked])
     }
 
     /// The question under its key.
@@ -193,6 +194,7 @@ impl Turns {
             stranded: None,
             held: self.inner.held.hold(id).unwrap_or_default(),
             commits: 0,
+            tries: 0,
             request: question.request,
             asked_in: question.trace,
             principal: question.principal.clone(),

@@ -7,7 +7,6 @@ use cardea_core::{
     journal::{StepState, TurnState},
     principal::Principal,
     time::Millis,
-    tool::Outcome,
 };
 use cardea_store::{Commit, CommitError, Value, args};
 use serde_json::json;
@@ -163,20 +162,6 @@ impl Turns {
         match self.inner.db.row::<(String,)>(sql, args![turn.id]).await? {
             Some(_) => Err(Error::new(Code::Cancelled)),
             None => Ok(()),
-        }
-    }
-
-    /// Nobody is asked any more about what a cancelled turn waited for. Rows of its last commit.
-    pub(super) fn withdraw(&self, turn: &mut Turn) {
-        turn.run("UPDATE approvals SET state = 'expired' WHERE turn = $1 AND state = 'open'", args![turn.id]);
-        let waits = |step: &&super::Step| step.state == StepState::Waiting;
-        for mut step in turn.steps.iter().filter(waits).cloned().collect::<Vec<_>>() {
-            step.state = StepState::Refused;
-            step.outcome =
-                Some(Outcome::Failed { reason: "It was stopped before it was decided.".to_owned() });
-            self.write_step(turn, &mut step, None);
-            self.audit(turn, "step.refused", Some(&step), json!({ "args_digest": step.digest }));
-            self.put(turn, step);
         }
     }
 }

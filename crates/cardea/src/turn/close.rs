@@ -46,9 +46,7 @@ impl Turns {
             Ending::Unwound(error) => (TurnState::Unwound, None, None, Some(error.hopeless())),
             Ending::Unknown(error) => (TurnState::Unknown, None, None, Some(error.hopeless())),
         };
-        if error.as_ref().is_some_and(|error| error.code() == Code::Cancelled) {
-            self.withdraw(&mut turn);
-        } else if let Some(error) = &error {
+        if let Some(error) = &error {
             self.give_up_waiting(&mut turn, error);
         }
         let said = answer.clone().or_else(|| error.as_ref().map(Error::public));
@@ -76,6 +74,10 @@ impl Turns {
 
     /// What waited for a person when its turn ended in another way was not done, and nobody is asked about it any more.
     fn give_up_waiting(&self, turn: &mut Turn, error: &Error) {
+        let reason = match error.code() {
+            Code::Cancelled => "It was stopped before it was decided.".to_owned(),
+            _ => error.public(),
+        };
         let waits = |step: &&super::Step| step.state == StepState::Waiting;
         let waiting: Vec<super::Step> = turn.steps.iter().filter(waits).cloned().collect();
         if waiting.is_empty() {
@@ -83,11 +85,10 @@ impl Turns {
         }
         turn.run("UPDATE approvals SET state = 'expired' WHERE turn = $1 AND state = 'open'", args![turn.id]);
         for mut step in waiting {
-            step.state = StepState::Refused;
-            step.outcome = Some(Outcome::Failed { reason: error.public() });
+            step.go(StepState::Refused);
+            step.outcome = Some(Outcome::Failed { reason: reason.clone() });
             self.write_step(turn, &mut step, None);
-            let detail =
-                json!({ "reason": error.public(), "args_digest": step.digest, "approval": step.approval });
+            let detail = json!({ "reason": reason, "args_digest": step.digest, "approval": step.approval });
             self.audit(turn, "step.refused", Some(&step), detail);
             self.put(turn, step);
         }
@@ -106,7 +107,7 @@ impl Turns {
             Some(known) => known,
             None => new_step(&mut turn, &start),
         };
-        step.state = StepState::Waiting;
+        step.go(StepState::Waiting);
         step.approval = Some(approval);
         step.rule(start.decision);
         let decision = step.decision;

@@ -5,7 +5,8 @@
 //! its action. The fence in every guard keeps out an owner that was frozen and woke up late.
 //!
 //! `flow` calls in this order: [`Turns::begin`], then [`Turns::start`] and [`Turns::record`] (or [`Turns::refuse`])
-//! for each step, and [`Turns::close`] or [`Turns::sleep`] once. [`Turns::claim`] gives an open turn to a new owner.
+//! for each step, and [`Turns::close`] or [`Turns::sleep`] once. [`Turns::look`] and [`Turns::take`] give an open turn to
+//! a new owner.
 
 mod begin;
 mod cancel;
@@ -41,6 +42,7 @@ pub use self::{
     close::Ending,
     elsewhere::Trail,
     follow::{Begins, Following},
+    open::Unclaimed,
     read::{Event, Found, KINDS},
     receipt::{CacheUse, Failure, Receipt, ToolUse},
     recover::{Free, NODE_LEASE},
@@ -133,6 +135,8 @@ pub struct Turn {
     durable: bool,
     /// Commits of this turn so far: tells whether one whose acknowledgement was lost has arrived.
     commits: i64,
+    /// How often it was taken up since the last of them.
+    tries: i64,
     /// Why a commit of it was not written. Whoever takes it up next finds it as it was before, and nothing else is written.
     stranded: Option<CommitError>,
     /// Says that this process has the turn in hand, until it is dropped.

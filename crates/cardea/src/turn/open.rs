@@ -25,43 +25,79 @@ fn corrupt(what: &str) -> Error {
     Error::new(Code::Internal).because(format!("a turn's row has an unreadable `{what}`"))
 }
 
+/// An open turn that this process has in hand and does not own: it can be looked at, and nothing of it be written.
+#[derive(Debug)]
+pub struct Unclaimed {
+    turn: Turn,
+    /// It was running elsewhere, or in an earlier process: its owner stopped half way.
+    taken_over: bool,
+}
+
+impl Unclaimed {
+    /// As it stands.
+    #[must_use]
+    pub fn turn(&self) -> &Turn {
+        &self.turn
+    }
+}
+
+impl Turn {
+    /// How often it was taken up since something of it was last written, this time included.
+    #[must_use]
+    pub fn tries(&self) -> i64 {
+        self.tries
+    }
+}
+
 impl Turns {
-    /// Becomes the owner of an open turn: its fence grows, and whoever held it before can write no more.
+    /// Takes an open turn in hand, to see whether it can go on. It stays as it is.
+    ///
+    /// `None` if it has ended, or somebody in this process has it in hand.
+    ///
+    /// # Errors
+    /// What the store says; `internal` if the row cannot be read.
+    pub async fn look(&self, id: TurnId, limits: Limits) -> Result<Option<Unclaimed>> {
+        // WHY: a turn that somebody in this process has in hand is not free. One of this process that nobody has in
+        // hand was dropped on the way (the store was away, a task was cut off), and would wait for ever.
+        let Some(held) = self.inner.held.hold(id) else { return Ok(None) };
+        let Some(mut open) = self.load(id, limits).await? else { return Ok(None) };
+        open.turn.held = held;
+        Ok(Some(open))
+    }
+
+    /// Becomes its owner: its fence grows, and whoever held it before can write no more.
     ///
     /// `None` if it has ended, is being run by a living owner, or somebody else was faster.
     ///
     /// # Errors
-    /// What the store says; `internal` if the row cannot be read.
-    pub async fn claim(&self, id: TurnId, limits: Limits) -> Result<Option<Turn>> {
-        // WHY: a turn that somebody in this process has in hand is not free. One of this process that nobody has in
-        // hand was dropped on the way (the store was away, a task was cut off), and would wait for ever.
-        let Some(held) = self.inner.held.hold(id) else { return Ok(None) };
-        let Some((mut turn, was_running)) = self.load(id, limits).await? else { return Ok(None) };
+    /// What the store says.
+    pub async fn take(&self, open: Unclaimed) -> Result<Option<Turn>> {
+        let Unclaimed { mut turn, taken_over } = open;
         let before = turn.fence;
         turn.fence += 1;
-        turn.held = held;
+        turn.tries += 1;
+        turn.deadline = self.now().plus(turn.limits.time);
         let mut commit = Commit::new().guard(
             "turn",
             "UPDATE turns SET state = 'running', waiting_for = NULL, receipt = NULL, node = $3, node_fence = $4, fence = fence + 1, \
-             updated_at = $5, deadline_at = $6 WHERE id = $1 AND fence = $2 AND (state = 'waiting' OR \
+             tries = tries + 1, updated_at = $5, deadline_at = $6 WHERE id = $1 AND fence = $2 AND (state = 'waiting' OR \
              (state = 'running' AND ((node = $3 AND node_fence <= $4) OR (node <> $3 AND NOT EXISTS \
              (SELECT 1 FROM leases WHERE name = 'node/' || turns.node AND fence = turns.node_fence AND expires_at > $5)))))",
             args![
-                id,
+                turn.id,
                 before,
                 &self.inner.node.name,
                 self.inner.node.fence,
                 self.now().0,
-                self.now().plus(limits.time).0
+                turn.deadline.0
             ],
         );
-        turn.deadline = self.now().plus(limits.time);
-        if was_running {
+        if taken_over {
             // Whoever ran it is gone: what it had asked a model, and not written down, nobody knows.
             let entry = Entry {
                 principal: &turn.principal,
                 event: "turn.taken_over",
-                turn: Some(id),
+                turn: Some(turn.id),
                 step: None,
                 tool: None,
                 request: Some(turn.request),
@@ -77,28 +113,39 @@ impl Turns {
         }
     }
 
-    async fn load(&self, id: TurnId, limits: Limits) -> Result<Option<(Turn, bool)>> {
+    /// [`Turns::look`] and [`Turns::take`] in one.
+    #[cfg(test)]
+    pub(super) async fn claim(&self, id: TurnId, limits: Limits) -> Result<Option<Turn>> {
+        match self.look(id, limits).await? {
+            Some(open) => self.take(open).await,
+            None => Ok(None),
+        }
+    }
+
+    async fn load(&self, id: TurnId, limits: Limits) -> Result<Option<Unclaimed>> {
         let sql = "SELECT id, principal, kind, agent, conversation, prompt, fence, request, taint, reflections, \
                    (SELECT COALESCE(MAX(seq), 1) FROM events WHERE turn = turns.id), \
                    input_tokens, cached_tokens, output_tokens, cost_micros, started_at, deadline_at, commits, paid_tokens, \
                    paid_micros, failure, \
                    (SELECT deleted_at FROM conversations WHERE id = turns.conversation), trace, \
-                   CAST(CASE WHEN state = 'running' THEN 1 ELSE 0 END AS BIGINT) FROM turns WHERE id = $1 AND ended_at IS NULL";
-        let rows: Vec<TurnRow> = self.inner.db.rows(sql, args![id]).await?;
+                   CAST(CASE WHEN state = 'running' AND (node <> $2 OR node_fence <> $3) THEN 1 ELSE 0 END AS BIGINT), \
+                   tries FROM turns WHERE id = $1 AND ended_at IS NULL";
+        let node = &self.inner.node;
+        let rows: Vec<TurnRow> = self.inner.db.rows(sql, args![id, &node.name, node.fence]).await?;
         let Some(row) = rows.into_iter().next() else { return Ok(None) };
-        let was_running = row.was_running;
+        let taken_over = row.taken_over;
         let mut turn = row.read(limits)?;
         let sql = "SELECT id, number, call_id, tool, effect, safety, state, args, args_digest, approval, outcome, \
                    decision, undo, answer, said FROM steps WHERE turn = $1 ORDER BY number";
         let steps: Vec<StepRow> = self.inner.db.rows(sql, args![id]).await?;
         turn.steps = steps.into_iter().map(StepRow::read).collect::<Result<_>>()?;
-        Ok(Some((turn, was_running)))
+        Ok(Some(Unclaimed { turn, taken_over }))
     }
 }
 
 struct TurnRow {
-    /// It waited for nobody: its owner stopped half way.
-    was_running: bool,
+    /// As in [`Unclaimed`].
+    taken_over: bool,
     failure: Option<String>,
     /// When its conversation was deleted.
     deleted: Option<Timestamp>,
@@ -150,6 +197,7 @@ impl FromRow for TurnRow {
             pending: Commit::new(),
             durable: true,
             commits: row.get(17)?,
+            tries: row.get(24)?,
             stranded: None,
             held: Hold::default(),
             trace: Trace::default(),
@@ -159,7 +207,7 @@ impl FromRow for TurnRow {
         Ok(Self {
             failure: row.get(20)?,
             deleted: row.get(21)?,
-            was_running: row.get(23)?,
+            taken_over: row.get(23)?,
             turn,
             principal: row.get(1)?,
             taint: row.get(8)?,

@@ -1,5 +1,7 @@
 //! What the owner of a turn may read of it.
 
+use std::collections::BTreeSet;
+
 use cardea_core::{
     Code, Error, Result,
     id::{ConversationId, TurnId},
@@ -56,6 +58,9 @@ pub struct Found {
 /// Of so many turns before this one the tools are remembered.
 const RECENT: i64 = 3;
 
+/// From so many turns before this one its taint is taken over.
+const TAINT_FROM: i64 = 8;
+
 impl Turns {
     /// The tools that the turns before this one called in its conversation.
     ///
@@ -69,20 +74,26 @@ impl Turns {
         Ok(rows.into_iter().map(|(tool,)| tool).collect())
     }
 
-    /// Where untrusted text came into the conversation before this turn. Each turn takes it over from the one before,
-    /// so the last one knows.
+    /// Where untrusted text came into the conversation before this turn. Each turn takes it over from those before. WHY: not
+    /// from the last one alone: a turn that broke off at once has taken over nothing, and nodes differ about which is the last.
     ///
     /// # Errors
     /// What the store says.
-    pub async fn taint_before(&self, turn: &Turn) -> Result<Vec<String>> {
+    pub async fn taint_before(&self, turn: &Turn) -> Result<BTreeSet<String>> {
         let Some(conversation) = turn.conversation().filter(|_| !turn.is_first()) else {
-            return Ok(Vec::new());
+            return Ok(BTreeSet::new());
         };
         let sql = "SELECT taint FROM turns WHERE conversation = $1 AND id <> $2 AND kind = 'chat' \
-                   ORDER BY started_at DESC, id DESC LIMIT 1";
-        let last: Option<(String,)> = self.inner.db.row(sql, args![conversation, turn.id()]).await?;
-        let Some((taint,)) = last else { return Ok(Vec::new()) };
-        serde_json::from_str(&taint).map_err(|error| Error::new(Code::Internal).because(error))
+                   ORDER BY started_at DESC, id DESC LIMIT $3";
+        let last: Vec<(String,)> =
+            self.inner.db.rows(sql, args![conversation, turn.id(), TAINT_FROM]).await?;
+        let sources = last.iter().map(|(taint,)| serde_json::from_str::<Vec<String>>(taint));
+        let sources: Result<Vec<_>, _> = sources.collect();
+        Ok(sources
+            .map_err(|error| Error::new(Code::Internal).because(error))?
+            .into_iter()
+            .flatten()
+            .collect())
     }
 
     /// The caller's turn. Somebody else's is as unknown as one that never was.

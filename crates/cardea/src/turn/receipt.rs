@@ -123,6 +123,9 @@ pub struct ToolUse {
     /// Why, if it did not succeed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// Why what it did cannot be taken back, or was not, though something should do so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_undone: Option<String>,
 }
 
 /// The end of a turn, or its pause for a person.

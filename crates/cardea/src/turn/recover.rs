@@ -1,5 +1,7 @@
 //! Which turns are open and free to take, and the lease by which a node shows that it lives.
 
+use std::collections::BTreeSet;
+
 use cardea_core::{
     Code, Error, Result,
     id::{AgentName, TurnId},
@@ -41,7 +43,8 @@ pub(super) async fn take_node(db: &Db, node: &str, now: Timestamp) -> Result<i64
         } else {
             commit = commit.guard(
                 "lease",
-                "UPDATE leases SET fence = fence + 1, holder = $2, expires_at = $3 WHERE name = $1 AND fence = $4",
+                "UPDATE leases SET fence = fence + 1, holder = $2, expires_at = $3, policies = NULL \
+                 WHERE name = $1 AND fence = $4",
                 args![&name, node, until, before],
             );
         }
@@ -55,18 +58,31 @@ pub(super) async fn take_node(db: &Db, node: &str, now: Timestamp) -> Result<i64
 }
 
 impl Turns {
-    /// Shows that this node lives. Must be called well within [`NODE_LEASE`].
+    /// Shows that this node lives, and by which version of the policies it decides. Must be called well within
+    /// [`NODE_LEASE`].
     ///
     /// # Errors
     /// `conflict` if another process has taken this node's name: this one must stop working.
-    pub async fn heartbeat(&self) -> Result<()> {
+    pub async fn heartbeat(&self, policies: &str) -> Result<()> {
         let node = &self.inner.node;
         let commit = Commit::new().guard(
             "lease",
-            "UPDATE leases SET expires_at = $3 WHERE name = $1 AND fence = $2",
-            args![format!("node/{}", node.name), node.fence, self.now().plus(NODE_LEASE).0],
+            "UPDATE leases SET expires_at = $3, policies = $4 WHERE name = $1 AND fence = $2",
+            args![format!("node/{}", node.name), node.fence, self.now().plus(NODE_LEASE).0, policies],
         );
         self.inner.db.commit(commit).await.map_err(Error::from)
+    }
+
+    /// Other nodes that live and decide by another version of the policies: their names, and which.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub async fn deciding_otherwise(&self, policies: &str) -> Result<BTreeSet<(String, String)>> {
+        let sql = "SELECT holder, policies FROM leases WHERE name LIKE 'node/%' AND holder <> $1 \
+                   AND expires_at > $2 AND policies <> $3";
+        let found: Vec<(String, String)> =
+            self.inner.db.rows(sql, args![&self.inner.node.name, self.now().0, policies]).await?;
+        Ok(found.into_iter().collect())
     }
 
     /// Open turns that this node may claim: its own from before a restart, those of nodes whose lease has run out,

@@ -18,7 +18,7 @@ impl Turns {
         // INVARIANT: only the owner with this fence gets past here, and each of its commits counts one up.
         Ok(Commit::new().guard(
             "turn",
-            "UPDATE turns SET updated_at = $3, commits = $4 + 1, reflections = $5, input_tokens = $6, \
+            "UPDATE turns SET updated_at = $3, commits = $4 + 1, tries = 0, reflections = $5, input_tokens = $6, \
              cached_tokens = $7, output_tokens = $8, cost_micros = $9, taint = $10 \
              WHERE id = $1 AND fence = $2 AND commits = $4 AND state IN ('running', 'waiting')",
             args![

@@ -166,14 +166,23 @@ impl Step {
     }
 
     pub(super) fn used(&self) -> ToolUse {
-        let reason = match &self.outcome {
-            Some(Outcome::Failed { reason } | Outcome::Unknown { reason }) => Some(reason.clone()),
-            _ => match &self.way {
-                Some(Way::Closed(why)) => Some(why.clone()),
-                _ => None,
-            },
+        let closed = match &self.way {
+            Some(Way::Closed(why)) => Some(why.clone()),
+            _ => None,
         };
-        ToolUse { step: self.id, tool: self.tool.to_string(), state: self.state, reason }
+        let (reason, not_undone) = match &self.outcome {
+            Some(Outcome::Failed { reason } | Outcome::Unknown { reason }) => (Some(reason.clone()), None),
+            _ if self.state == StepState::Unknown => (closed, None), // nobody knows whether it was taken back
+            _ => (None, closed),
+        };
+        ToolUse { step: self.id, tool: self.tool.to_string(), state: self.state, reason, not_undone }
+    }
+
+    /// Moves it to its next state; what its row has said goes on only as the journal's table allows.
+    pub(super) fn go(&mut self, next: StepState) {
+        let may = !self.durable || self.state == next || self.state.may_become(next);
+        debug_assert!(may, "a step goes from {:?} to {next:?}", self.state);
+        self.state = next;
     }
 }
 
@@ -213,7 +222,7 @@ impl Turns {
         };
         step.again = step.state == StepState::Started && step.durable;
         step.rule(start.decision);
-        step.state = StepState::Started;
+        step.go(StepState::Started);
         if step.effect.changes_things() {
             self.write_start(turn, &mut step);
             guard_key(turn);
@@ -292,11 +301,11 @@ impl Turns {
             crash::point("effect.happened");
         }
         let mut step = step;
-        step.state = match &outcome {
+        step.go(match &outcome {
             Outcome::Done { .. } => StepState::Done,
             Outcome::Failed { .. } => StepState::Failed,
             Outcome::Unknown { .. } => StepState::Unknown,
-        };
+        });
         step.outcome = Some(outcome);
         self.write_step(turn, &mut step, None);
         let mut detail =
@@ -332,7 +341,7 @@ impl Turns {
             Some(known) => known,
             None => new_step(turn, &start),
         };
-        step.state = StepState::Refused;
+        step.go(StepState::Refused);
         step.rule(start.decision);
         step.outcome = Some(Outcome::Failed { reason: reason.to_owned() });
         self.write_step(turn, &mut step, start.decision.map(|ruled| ruled.id));

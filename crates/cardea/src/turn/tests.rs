@@ -115,18 +115,21 @@ struct Asks {
     kind: Kind,
     conversation: Option<ConversationId>,
     prompt: String,
+    /// As the client sent it, before a guardrail has changed it.
+    said: String,
     key: Option<String>,
 }
 
 impl Asks {
     fn chat(who: &Principal, conversation: ConversationId, prompt: &str) -> Self {
-        let (agent, prompt) = ("support".into(), prompt.to_owned());
+        let (agent, prompt, said) = ("support".into(), prompt.to_owned(), prompt.to_owned());
         Self {
             who: who.clone(),
             agent,
             kind: Kind::Chat,
             conversation: Some(conversation),
             prompt,
+            said,
             key: None,
         }
     }
@@ -139,6 +142,7 @@ impl Asks {
             kind: Kind::Call,
             conversation: None,
             prompt: String::new(),
+            said: String::new(),
             key: None,
         }
     }
@@ -160,7 +164,7 @@ impl Asks {
             conversation: self.conversation,
             named: self.conversation,
             prompt: &self.prompt,
-            asked: "",
+            asked: &self.said,
             taint: Vec::new(),
             found: crate::control::Found::default(),
             key: self.key.as_deref(),
@@ -262,6 +266,12 @@ async fn the_same_key_gives_the_same_answer_and_never_another_one() {
     assert!(matches!(asks.begin(&turns).await.unwrap(), Begun::Again(again) if again == receipt));
     let other = Asks::chat(&ann, talk, "refund order 18").with_key("k1").begin(&turns).await.unwrap_err();
     assert_eq!(other.code(), Code::KeyReused);
+    // A repeat is told by what the client said, also if a guardrail masks otherwise by now.
+    let masked = Asks {
+        prompt: "refund [ORDER_1]".to_owned(),
+        ..Asks::chat(&ann, talk, "refund order 17").with_key("k1")
+    };
+    assert!(matches!(masked.begin(&turns).await.unwrap(), Begun::Again(again) if again == receipt));
     let bob = user("bob");
     let other_user =
         Asks::chat(&bob, house.conversation(&bob).await, "hi").with_key("k1").fresh(&turns).await;
@@ -305,8 +315,8 @@ async fn a_write_is_durable_before_it_is_done_and_its_owner_before_the_crash_can
         ["turn.asked", "step.started", "turn.taken_over", "step.started", "step.ended", "turn.ended"]
     );
     assert_eq!(house.count("SELECT COUNT(*) FROM steps WHERE turn = $1", id).await, 1);
-    assert!(before.heartbeat().await.is_err(), "the process before the restart has lost its name");
-    after.heartbeat().await.unwrap();
+    assert!(before.heartbeat("v").await.is_err(), "the process before the restart has lost its name");
+    after.heartbeat("v").await.unwrap();
     let house_log = verify(&house.db, &ChainKey::new(&KEY), &Checkpoints::default()).await.unwrap();
     assert!(house_log.chains[&house.node].sequence >= 5);
 }
@@ -386,13 +396,56 @@ async fn a_turn_that_was_dropped_on_the_way_is_found_again_by_its_own_process() 
     assert!(!is_free().await && turns.claim(id, LIMITS).await.unwrap().is_none(), "it is in hand");
     drop(turn);
     assert!(is_free().await);
+    let look = turns.look(id, LIMITS).await.unwrap().unwrap();
+    assert!(!is_free().await && turns.look(id, LIMITS).await.unwrap().is_none(), "somebody looks at it");
+    drop(look);
+    let told = house.told(id).await;
     let turn = turns.claim(id, LIMITS).await.unwrap().unwrap();
+    assert_eq!(house.told(id).await, told, "its owner is who it was");
     assert!(!is_free().await);
     turns.close(turn, answer("hello")).await.unwrap();
     assert!(
         !is_free().await && turns.claim(id, LIMITS).await.unwrap().is_none(),
         "what has ended stays ended"
     );
+}
+
+#[tokio::test]
+async fn a_node_sees_that_another_one_that_lives_decides_by_other_policies() {
+    let house = House::new().await;
+    let (one, two) = (house.process().await, house.turns(&format!("{}b", house.node)).await);
+    one.heartbeat("old").await.unwrap();
+    let nodes = async || {
+        let seen = one.deciding_otherwise("old").await.unwrap().into_iter();
+        // Others share the database.
+        let ours =
+            |(node, version): (String, String)| Some((node.strip_prefix(&house.node)?.to_owned(), version));
+        seen.filter_map(ours).collect::<Vec<_>>()
+    };
+    assert_eq!(nodes().await, [], "a node that has said nothing yet");
+    two.heartbeat("new").await.unwrap();
+    assert_eq!(nodes().await, [("b".to_owned(), "new".to_owned())]);
+    two.heartbeat("old").await.unwrap();
+    assert_eq!(nodes().await, []);
+    two.heartbeat("new").await.unwrap();
+    house.clock.advance(Millis::from_secs(11));
+    assert_eq!(nodes().await, [], "a node that is gone");
+}
+
+#[tokio::test]
+async fn how_often_a_turn_is_taken_up_is_counted_until_something_of_it_is_written() {
+    let (house, ann) = (House::new().await, user("ann"));
+    let turns = house.process().await;
+    let turn = Asks::chat(&ann, house.conversation(&ann).await, "hello").fresh(&turns).await;
+    let id = turn.id();
+    drop(turn);
+    for tries in 1..=3 {
+        assert_eq!(turns.claim(id, LIMITS).await.unwrap().unwrap().tries(), tries);
+    }
+    let mut turn = turns.claim(id, LIMITS).await.unwrap().unwrap();
+    turns.start(&mut turn, Refund::of(1).start(Effect::Write)).await.unwrap();
+    drop(turn);
+    assert_eq!(turns.claim(id, LIMITS).await.unwrap().unwrap().tries(), 1);
 }
 
 #[tokio::test]
@@ -404,7 +457,7 @@ async fn another_node_takes_over_when_the_lease_has_run_out_and_not_before() {
     let is_free = async || two.free(1_000).await.unwrap().iter().any(|free| free.id == id);
     assert!(!is_free().await && two.claim(id, LIMITS).await.unwrap().is_none(), "its owner lives");
     house.clock.advance(Millis::from_secs(9));
-    one.heartbeat().await.unwrap();
+    one.heartbeat("v").await.unwrap();
     house.clock.advance(Millis::from_secs(9));
     assert!(!is_free().await, "the heartbeat has made the lease longer");
     house.clock.advance(Millis::from_secs(2));

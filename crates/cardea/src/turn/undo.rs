@@ -156,7 +156,7 @@ impl Turns {
         (state, event): (StepState, &'static str),
         why: Option<String>,
     ) -> Result<Step> {
-        step.state = state;
+        step.go(state);
         let detail = json!({ "state": state.name(), "args_digest": step.digest, "reason": why });
         if let Some(why) = why {
             step.way = Some(Way::Closed(why));

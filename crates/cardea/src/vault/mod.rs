@@ -23,7 +23,7 @@ mod sealer;
 #[cfg(test)]
 mod tests;
 
-use std::sync::Arc;
+use std::{path::Path, sync::Arc};
 
 use cardea_core::{
     Code, Error, Result,
@@ -36,7 +36,7 @@ use serde_json::json;
 use zeroize::Zeroizing;
 
 use self::{
-    people::Person,
+    people::{People, Person},
     seal::{Bound, Sealed},
 };
 pub use self::{
@@ -44,6 +44,22 @@ pub use self::{
     sealer::Sealer,
 };
 use crate::observe::{Entry, Observe};
+
+/// What tells the folder with the keys of people from every other, if it has been given that.
+///
+/// # Errors
+/// `internal` if it cannot be read.
+pub fn folder_id(data: &Path) -> Result<Option<String>> {
+    People::in_folder(data).id()
+}
+
+/// The same, given now if it has none.
+///
+/// # Errors
+/// `misconfigured` if it cannot be written.
+pub fn folder_id_or_new(data: &Path) -> Result<String> {
+    People::in_folder(data).id_or_new()
+}
 
 /// The largest secret.
 const LARGEST: usize = 64 * 1024;
@@ -217,7 +233,10 @@ impl Vault {
             // WHY: a row that does not open was tampered with, or the root key is a wrong one, or it came back from a
             // backup after its person was erased. All need a person, and none may be hidden because the log cannot be written.
             let told = self.0.db.commit(self.told(Commit::new(), tenant, "secret.refused", name)).await;
-            let error = corrupt(name);
+            let error = match whose.is_some() && person.is_none() {
+                true => keyless(name),
+                false => corrupt(name),
+            };
             return Err(match told {
                 Ok(()) => error,
                 Err(unwritten) => error.because(unwritten),
@@ -319,6 +338,11 @@ impl Vault {
         }
     }
 
+    /// Adds the entry of the audit log that tells of another folder with the keys of people.
+    pub fn told_of_folder(&self, commit: Commit, id: &str) -> Commit {
+        self.told(commit, &TenantId::from("cardea"), "vault.folder_adopted", id)
+    }
+
     /// Wraps all data keys that stand under an older root key under the newest, and tells how many. May be stopped
     /// and started again at any time; secrets stay readable throughout.
     ///
@@ -379,6 +403,16 @@ impl Vault {
         self.0.observe.audit(&mut commit, entry);
         commit
     }
+}
+
+/// Nobody can tell whether somebody was erased and came back with a backup, or the folder is not the right one.
+fn keyless(name: &str) -> Error {
+    let detail = "What was sealed for this person does not open: their key is not in `people/` of the data folder. Either \
+                  they were erased and came back with a backup of the database, or the folder is not the one in which \
+                  the key was made: bring it back.";
+    Error::new(Code::Internal)
+        .detail(detail)
+        .because(format!("the key of a person is missing, for whom the secret `{name}` is sealed"))
 }
 
 fn corrupt(name: &str) -> Error {

@@ -2,7 +2,8 @@
 //!
 //! They lie in files of their own, outside the database, so a backup of the database is worth nothing for somebody whose
 //! key was destroyed. Nodes that share a database must share this folder; a backup of it must not be kept for longer
-//! than somebody who was erased may still be brought back.
+//! than somebody who was erased may still be brought back. `folder.id` in it goes with them: by it a node sees that its
+//! folder is the one.
 
 use std::{
     fs,
@@ -24,6 +25,9 @@ use super::derive::derive;
 pub(super) const FOLDER: &str = "people";
 
 const LENGTH: usize = 32;
+
+/// The file in it that tells it from every other.
+const ID: &str = "folder.id";
 
 /// One person's key.
 pub(super) struct Person {
@@ -58,6 +62,33 @@ pub(super) struct People(PathBuf);
 impl People {
     pub(super) fn in_folder(data: &Path) -> Self {
         Self(data.join(FOLDER))
+    }
+
+    /// What tells this folder from every other, if it has been given that.
+    pub(super) fn id(&self) -> Result<Option<String>> {
+        match fs::read_to_string(self.0.join(ID)) {
+            Ok(id) => Ok(Some(id.trim().to_owned())),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(broken("cannot be read: its `folder.id`").because(error)),
+        }
+    }
+
+    /// The same, given now if it has none.
+    pub(super) fn id_or_new(&self) -> Result<String> {
+        if let Some(id) = self.id()? {
+            return Ok(id);
+        }
+        let id = format!("{:032x}", random_bits());
+        match self.write(ID, format!("{id}\n").as_bytes()) {
+            Ok(()) => Ok(id),
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+                self.id()?.ok_or_else(|| broken("vanished"))
+            }
+            Err(error) => {
+                let detail = format!("`{}` cannot be written: {error}.", self.0.display());
+                Err(Error::new(Code::Misconfigured).detail(detail).because(error))
+            }
+        }
     }
 
     fn file(&self, id: &str) -> Result<PathBuf> {

@@ -165,6 +165,12 @@ impl RootKey {
         &self.newest.id
     }
 
+    /// The public name of the oldest key, under which the installation has begun.
+    #[must_use]
+    pub fn first_id(&self) -> &str {
+        &self.older.first().unwrap_or(&self.newest).id
+    }
+
     /// The key of the audit chain. It hangs on the oldest root key, so a rotation does not break the chain.
     #[must_use]
     pub fn chain_key(&self) -> ChainKey {

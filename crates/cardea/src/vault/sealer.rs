@@ -1,6 +1,6 @@
 //! Sealing what leaves this process and is not kept here: many small things, under one key of the vault.
 
-use cardea_core::{Code, Error, Result, id::TenantId};
+use cardea_core::{Code, Error, Result, id::TenantId, principal::INSTALLATION};
 use zeroize::Zeroizing;
 
 use super::{
@@ -8,9 +8,6 @@ use super::{
     derive::derive,
     seal::{decrypt, encrypt},
 };
-
-/// The system's own secrets stand under this name instead of a tenant's.
-const OURSELVES: &str = "cardea";
 
 /// A key for things that others keep for us: they can neither read them, nor change them, nor put one in another's
 /// place. They can give back an older one; whoever opens it must know by what is in it whether it is still good.
@@ -34,7 +31,7 @@ impl Vault {
             filled.map_err(|_| Error::new(Code::Internal).because("no random numbers"))?;
             Ok(key)
         };
-        let key = self.open_or_make(&TenantId::from(OURSELVES), name, fresh).await?;
+        let key = self.open_or_make(&TenantId::from(INSTALLATION), name, fresh).await?;
         let mut bytes = Zeroizing::new([0; 32]);
         if key.len() != bytes.len() {
             return Err(Error::new(Code::Internal).because(format!("the sealed secret `{name}` is no key")));

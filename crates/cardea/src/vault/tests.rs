@@ -18,7 +18,7 @@ fn root(keys: &[&str]) -> RootKey {
         root_key: Some((*newest).into()),
         old_root_keys: older.iter().map(|key| (*key).into()).collect(),
     };
-    RootKey::load(&config, std::path::Path::new("/nowhere")).unwrap()
+    RootKey::load(&config, Path::new("/nowhere")).unwrap()
 }
 
 async fn database() -> Db {
@@ -251,9 +251,7 @@ async fn i07_nothing_of_an_erased_person_opens_from_yesterdays_backup() {
         assert_eq!(vault.open(tenant, name).await.unwrap().unwrap().as_slice(), secret.as_bytes());
     }
     assert!(audited(&db, "secret.refused").await >= 5);
-    let mode = |path: &std::path::Path| {
-        std::os::unix::fs::MetadataExt::mode(&std::fs::metadata(path).unwrap()) & 0o777
-    };
+    let mode = |path: &Path| std::os::unix::fs::MetadataExt::mode(&std::fs::metadata(path).unwrap()) & 0o777;
     let people = folder.path().join("people");
     let files: Vec<_> = std::fs::read_dir(&people).unwrap().map(|entry| entry.unwrap().path()).collect();
     assert_eq!((mode(&people), files.len()), (0o700, 3));

@@ -2,13 +2,13 @@
 
 use std::{
     fs,
-    io::{BufRead as _, BufReader},
-    net::TcpListener,
+    io::{BufRead as _, BufReader, Read as _, Write as _},
+    net::{TcpListener, TcpStream},
     path::Path,
     process::{Child, Command, Stdio},
     sync::mpsc,
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use cardea_testkit::kill::Victim;
@@ -99,9 +99,44 @@ fn a_server_under_nohup_outlives_the_terminal() {
     let listens = server.until("cardea listens").unwrap();
     signal("-HUP", server.id());
     let address = listens.rsplit("http://").next().unwrap();
-    std::net::TcpStream::connect(address).expect("it goes on");
+    TcpStream::connect(address).expect("it goes on");
     let (lines, well) = server.terminate().unwrap();
     assert!(well && lines.iter().any(|line| line.contains("stopping")), "{lines:?}");
+}
+
+/// What a server answers to one request on a connection of its own.
+fn answers(address: &str, path: &str) -> String {
+    let mut socket = TcpStream::connect(address).expect("it listens");
+    let request = format!("GET {path} HTTP/1.1\r\nhost: here\r\nconnection: close\r\n\r\n");
+    socket.write_all(request.as_bytes()).unwrap();
+    let mut told = String::new();
+    socket.read_to_string(&mut told).unwrap();
+    told
+}
+
+#[test]
+fn a_server_that_is_told_to_stop_says_so_before_it_closes_its_door() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = "[server]\nbind = \"127.0.0.1:0\"\nshutdown_delay = \"10min\"\n";
+    fs::write(folder.path().join("cardea.toml"), config).unwrap();
+    let mut server = Victim::start(&mut says(folder.path(), &["serve"])).unwrap();
+    let listens = server.until("cardea listens").expect("it starts");
+    let address = listens.rsplit("http://").next().unwrap();
+    assert!(answers(address, "/readyz").starts_with("HTTP/1.1 200"));
+    signal("-TERM", server.id());
+    let start = Instant::now();
+    let told = loop {
+        let told = answers(address, "/readyz");
+        if !told.starts_with("HTTP/1.1 200") {
+            break told;
+        }
+        assert!(start.elapsed() < SOON, "{told}");
+    };
+    assert!(told.starts_with("HTTP/1.1 503") && told.ends_with("draining\n"), "{told}");
+    assert!(answers(address, "/healthz").starts_with("HTTP/1.1 200"), "its door is open yet");
+    // Told again, it stops at once.
+    let (lines, well) = server.terminate().unwrap();
+    assert!(well && lines.iter().any(|line| line.contains("open work ends")), "{lines:?}");
 }
 
 #[test]

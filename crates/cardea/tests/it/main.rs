@@ -13,6 +13,7 @@ mod nodes;
 mod peers;
 mod proofs;
 mod rooms;
+mod shared;
 mod sizes;
 mod stories;
 

@@ -80,19 +80,24 @@ async fn a_refund_that_is_too_much_unnamed_or_another_one_is_refused() {
 async fn the_key_may_travel_beside_the_arguments() {
     let shop = shop();
     let billing = as_one_of(&shop, "billing");
-    let params = || {
+    let params = |key: Value| {
         json!({
             "name": "process_refund", "arguments": { "order_id": "17", "amount": 5 },
             "_meta": {
                 "io.modelcontextprotocol/protocolVersion": "2026-07-28",
                 "io.modelcontextprotocol/clientInfo": { "name": "t", "version": "0" },
                 "io.modelcontextprotocol/clientCapabilities": {},
-                "dev.cardea/idempotency-key": "turn_1.step_1",
+                "dev.cardea/idempotency-key": key,
             },
         })
     };
+    for none in [json!(""), json!("k".repeat(256)), json!(7)] {
+        let (_, body) = billing.post("tools/call", Some("process_refund"), params(none)).await;
+        assert!(body.to_string().contains("dev.cardea/idempotency-key"), "it counts as none: {body}");
+    }
     for _ in 0..2 {
-        let (_, body) = billing.post("tools/call", Some("process_refund"), params()).await;
+        let (_, body) =
+            billing.post("tools/call", Some("process_refund"), params(json!("turn_1.step_1"))).await;
         assert_eq!(
             body.pointer("/result/structuredContent/idempotency_key"),
             Some(&json!("turn_1.step_1")),

@@ -140,8 +140,9 @@ impl State {
         })
     }
 
-    fn mark(&mut self, tags: &[Tag], now: Timestamp) -> u64 {
-        self.clearings += 1;
+    /// Clears tags under the next number, or this one if it is higher.
+    fn mark(&mut self, at: u64, tags: &[Tag], now: Timestamp) {
+        self.clearings = at.max(self.clearings + 1);
         if self.cleared.len() + tags.len() > MARKS {
             self.cleared.retain(|_, (_, since)| now.since(*since) < LONGEST);
         }
@@ -150,7 +151,6 @@ impl State {
             self.floor = self.clearings;
         }
         self.cleared.extend(tags.iter().map(|tag| (*tag, (self.clearings, now))));
-        self.clearings
     }
 }
 
@@ -189,6 +189,24 @@ impl MemoryCache {
         let mut state = self.lock();
         state.clearings = state.clearings.max(clearings);
         state.cleared.extend(marks.into_iter().map(|(tag, at)| (tag, (at, now))));
+    }
+
+    /// Clears tags that somebody else has cleared under this number.
+    pub fn learn(&self, at: u64, tags: &[Tag]) {
+        let now = self.clock.now();
+        self.lock().mark(at, tags, now);
+    }
+
+    /// Takes out what carries a tag. What is put later is not touched by it: that is what clearing is for.
+    pub fn take_out(&self, tag: &Tag) {
+        let mut state = self.lock();
+        let carries = |(place, rack): (&Place, &Rack)| {
+            let place = *place;
+            let of = |(key, slot): (&Key, &Slot)| slot.tags.contains(tag).then_some((place, *key));
+            rack.slots.iter().filter_map(of).collect::<Vec<_>>()
+        };
+        let all: Vec<(Place, Key)> = state.racks.iter().flat_map(carries).collect();
+        all.iter().for_each(|(place, key)| state.remove(place, key));
     }
 
     fn insert(&self, place: &Place, key: &Key, record: Record) {
@@ -245,19 +263,6 @@ impl MemoryCache {
         let mut state = self.lock();
         found.into_iter().filter_map(|key| Some((key, state.take_out(place, &key, now)?))).collect()
     }
-
-    fn sweep(&self, tag: &Tag) {
-        let mut state = self.lock();
-        let now = self.clock.now();
-        state.mark(&[*tag], now);
-        let carries = |(place, rack): (&Place, &Rack)| {
-            let place = *place;
-            let of = |(key, slot): (&Key, &Slot)| slot.tags.contains(tag).then_some((place, *key));
-            rack.slots.iter().filter_map(of).collect::<Vec<_>>()
-        };
-        let all: Vec<(Place, Key)> = state.racks.iter().flat_map(carries).collect();
-        all.iter().for_each(|(place, key)| state.remove(place, key));
-    }
 }
 
 impl CacheStore for MemoryCache {
@@ -285,12 +290,14 @@ impl CacheStore for MemoryCache {
 
     fn clear<'a>(&'a self, tags: &'a [Tag]) -> Answer<'a, ()> {
         let now = self.clock.now();
-        self.lock().mark(tags, now);
+        self.lock().mark(0, tags, now);
         ready(Ok(())).boxed()
     }
 
     fn purge<'a>(&'a self, tag: &'a Tag) -> Answer<'a, ()> {
-        self.sweep(tag);
+        let now = self.clock.now();
+        self.lock().mark(0, &[*tag], now);
+        self.take_out(tag);
         ready(Ok(())).boxed()
     }
 

@@ -29,6 +29,13 @@ pub(super) async fn all(loaded: &Loaded, net: &Net, found: &mut Findings) {
             // Which of its paths exist is told by its calls only.
             let (what, url) = (format!("connector {}", connector.name), base.start());
             match status(net, &url).await {
+                Ok(status @ (401 | 403)) => {
+                    let says =
+                        format!("answers with status {status}: it wants a secret, and none was sent to try");
+                    found.add(what, State::Note, says).advise(
+                        "see that each tenant has the secret of the manifest's `[auth]`: `cardea secret`",
+                    );
+                }
                 Ok(status) => fine(found.add(what, State::Good, format!("answers with status {status}"))),
                 Err(error) => away(&error, &url, what, found),
             }

@@ -177,6 +177,11 @@ fn tools_json_is_read_to_the_letter_and_named_when_it_is_wrong() {
     assert_eq!(run_in(dir.path(), &["policy", "test"]).end, End::Good);
 }
 
+const STAND_IN: &str = "[models.providers.rehearsal]\nkind = \"rehearsal\"\n\
+     [models.providers.far]\nkind = \"openai\"\nbase_url = \"https://far.example/v1\"\n\
+     [models.aliases.rehearsal]\nprovider = \"rehearsal\"\nmodel = \"rehearsal\"\n\
+     [models.aliases.main]\nprovider = \"far\"\nmodel = \"far-1\"\nfallback = [\"rehearsal\"]\n";
+
 #[test]
 fn check_tells_of_files_tools_and_limits_that_do_nothing() {
     let dir = started();
@@ -189,7 +194,7 @@ fn check_tells_of_files_tools_and_limits_that_do_nothing() {
     fs::write(&agent, text.replace("tools = [\"ops__*\", \"github__*\"]", tools)).unwrap();
     let file = dir.path().join("cardea.toml");
     let text = fs::read_to_string(&file).unwrap();
-    fs::write(&file, format!("{text}\n[limits.user_budget]\nmoney = 5.0\n")).unwrap();
+    fs::write(&file, format!("{text}\n[limits.user_budget]\nmoney = 5.0\n{STAND_IN}")).unwrap();
     let ran = run_in(dir.path(), &["check"]);
     assert_eq!(ran.end, End::Good, "{}", ran.err);
     for says in [
@@ -200,6 +205,7 @@ fn check_tells_of_files_tools_and_limits_that_do_nothing() {
         "did you mean `github__get_repository`?",
         "no upstream and no connector `opps`; did you mean `ops`?",
         "without `cost.prices` nothing costs money, and these hold nobody: `limits.user_budget.money`",
+        "the model `rehearsal` stands in for `models.aliases.main`: it is no language model, calls no tool there",
     ] {
         assert!(ran.err.contains(says), "{says}: {}", ran.err);
     }

@@ -10,6 +10,7 @@ use cardea_store::shared::cache::Tag;
 
 use super::{
     Cache,
+    marks::How,
     tags::{tag, talk_tag, tenant_tag, user_tag_of},
 };
 
@@ -54,8 +55,8 @@ impl Cache {
     }
 
     pub(super) async fn clear(&self, tenant: &TenantId, tags: &[Tag]) {
-        let cleared = match &self.0.persist {
-            Some(persist) => persist.clear(tenant, tags, self.0.clock.now()).await,
+        let cleared = match &self.0.marks {
+            Some(marks) => marks.clear(tenant, tags, How::Stale, self.0.clock.now()).await,
             None => self.0.store.clear(tags).await,
         };
         if cleared.is_err() {
@@ -74,10 +75,12 @@ impl Cache {
     /// its way. False if the store is away: it is owed then.
     pub async fn purge(&self, tenant: &TenantId, user: &str) -> bool {
         let tag = user_tag_of(tenant, user);
-        self.clear(tenant, &[tag]).await;
-        let purged = match &self.0.persist {
-            Some(persist) => persist.purge(&tag).await,
-            None => self.0.store.purge(&tag).await,
+        let purged = match &self.0.marks {
+            Some(marks) => marks.clear(tenant, &[tag], How::Out, self.0.clock.now()).await,
+            None => {
+                self.clear(tenant, &[tag]).await;
+                self.0.store.purge(&tag).await
+            }
         };
         let purged = purged.is_ok();
         self.persist().await;

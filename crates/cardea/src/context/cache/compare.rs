@@ -38,8 +38,18 @@ pub fn agreement(served: &str, fresh: &str, cosine: Option<f32>) -> Agreement {
         Some(Veto::Negation) => Some("negation"),
         Some(Veto::Opposite) => Some("opposite"),
         Some(Veto::Quoted) => Some("quotation"),
-        // A number or a name more: told above, or a matter of wording.
-        Some(Veto::Number | Veto::Entity | Veto::Order | Veto::Manner | Veto::Replaced) | None => None,
+        // A number or a name more: told above, or a matter of wording. The last three are good enough to ask the model
+        // anew, not to call an answer wrong.
+        Some(
+            Veto::Number
+            | Veto::Entity
+            | Veto::Order
+            | Veto::Manner
+            | Veto::Scope
+            | Veto::Tongue
+            | Veto::Replaced,
+        )
+        | None => None,
     };
     match (contradiction, cosine) {
         (_, Some(cosine)) if !cosine.ge(&APART) => Agreement::Differs("meaning"),

@@ -65,8 +65,8 @@ impl Cache {
         if !self.0.settings.enabled {
             return;
         }
-        if let Some(persist) = &self.0.persist {
-            persist.note(tenant, (place, key), &record, kept);
+        if let (Some(persist), Some(marks)) = (&self.0.persist, &self.0.marks) {
+            persist.note(tenant, (place, key), (&record, marks.ahead().await), kept);
         }
         if let Some(vector) = &record.vector {
             self.0.surroundings.met(place, key, vector);

@@ -4,7 +4,8 @@
 //! everything that could change the answer, so nobody is ever served somebody else's; an entry whose tag was cleared
 //! after its question was asked is gone, also if it is stored later; what `cardea_core::cache::never` names is never
 //! kept; what others could have changed is sealed, and what does not open is a miss. A store that is away is a miss,
-//! and a clearing that could not be told to it is owed: until it is paid this node serves nothing from it.
+//! and a clearing that could not be told to it is owed: until it is paid this node serves nothing from it. What other
+//! nodes clear is cleared in a store of this process as well, once it is read in the database.
 //! Losing all of it costs speed, not truth. Core decides, this room acts. Called by `flow`.
 
 mod asked;
@@ -15,6 +16,7 @@ mod flight;
 mod keep;
 mod kept;
 mod look;
+mod marks;
 mod persist;
 mod stats;
 mod surroundings;
@@ -37,7 +39,7 @@ use cardea_core::{
 use cardea_model::embedder::Embedder;
 use cardea_store::{
     Db,
-    shared::cache::{CacheStore, Held, Key, Tag},
+    shared::cache::{CacheStore, Held, Key, MemoryCache, Tag},
 };
 
 pub use self::{
@@ -54,6 +56,7 @@ pub use self::{
 use self::{
     check::Budgets,
     flight::{Flights, Lead},
+    marks::Marks,
     persist::Persist,
     stats::Stats,
     surroundings::Surroundings,
@@ -82,6 +85,8 @@ pub struct Neighbours {
     pub seal: Seal,
     /// A copy in the database, for a store that a restart empties.
     pub persist: Option<Persisted>,
+    /// The store, if it lies in this process and other nodes over the database clear as well.
+    pub told: Option<Arc<MemoryCache>>,
     /// For what was learned of errors.
     pub db: Db,
     /// This node's name.
@@ -161,6 +166,8 @@ struct Inner {
     store: Arc<dyn CacheStore>,
     seal: Seal,
     persist: Option<Persist>,
+    /// Clearings in the database, for a store in this process.
+    marks: Option<Marks>,
     /// Clearings that the store has not heard of, with how often each was asked for.
     owed: Mutex<BTreeMap<Tag, u64>>,
     budgets: Budgets,
@@ -184,13 +191,16 @@ impl Cache {
     /// A cache over this store. Without an embedder it finds exact repeats only.
     #[must_use]
     pub fn new(settings: Settings, embedder: Option<Arc<dyn Embedder>>, with: Neighbours) -> Self {
-        let Neighbours { store, seal, persist, db, node, clock, observe } = with;
+        let Neighbours { store, seal, persist, told, db, node, clock, observe } = with;
+        let told = told.or_else(|| persist.as_ref().map(|persisted| Arc::clone(&persisted.store)));
+        let marks = told.map(|store| Marks::new(store, db.clone()));
         let persist = persist.map(|persisted| Persist::new(persisted, db.clone()));
         Self(Arc::new(Inner {
             settings,
             store,
             seal,
             persist,
+            marks,
             owed: Mutex::default(),
             budgets: Budgets::new(settings.check),
             surroundings: Surroundings::new(),

@@ -23,7 +23,7 @@ use serde_json::json;
 
 use super::{
     clear::OWED,
-    tags::{tag, tenant_tag, user_tag},
+    tags::{tag, tenant_tag, user_tag, user_tag_of},
     *,
 };
 use crate::vault::Sealer;
@@ -144,7 +144,16 @@ async fn database(url: &str) -> Db {
 fn neighbours(db: &Db, clock: &Arc<ManualClock>, store: Arc<dyn CacheStore>, seal: Seal) -> Neighbours {
     let shared: SharedClock = Arc::<ManualClock>::clone(clock);
     let observe = Observe::new(db.clone(), Arc::clone(&shared), Prices::default());
-    Neighbours { store, seal, persist: None, db: db.clone(), node: "n".into(), clock: shared, observe }
+    Neighbours {
+        store,
+        seal,
+        persist: None,
+        told: None,
+        db: db.clone(),
+        node: "n".into(),
+        clock: shared,
+        observe,
+    }
 }
 
 async fn house(with_meaning: bool) -> House {
@@ -628,6 +637,68 @@ async fn entries_that_are_persisted_are_there_after_a_restart_and_cleared_ones_a
     clock.advance(Millis::from_secs(60));
     drop(open(&key).await);
     assert!(rows().await.is_empty(), "what is over is tidied up");
+}
+
+#[tokio::test]
+async fn what_one_node_clears_another_one_over_the_same_database_forgets_as_well() {
+    let folder = tempfile::tempdir().unwrap();
+    let db = database(&format!("sqlite:{}", folder.path().join("c.db").display())).await;
+    let clock = ManualClock::at(Timestamp(1_800_000_000_000));
+    let key = Arc::new(Sealer::ephemeral().unwrap());
+    let open = async |persisted: bool| {
+        let store = Arc::new(MemoryCache::new(1 << 20, 100, Arc::<ManualClock>::clone(&clock)));
+        let mut with = neighbours(&db, &clock, Arc::<MemoryCache>::clone(&store), Seal::Own);
+        with.told = Some(Arc::clone(&store));
+        with.persist = persisted.then(|| Persisted { store, seal: Seal::Sealed(Arc::clone(&key)) });
+        let cache = Cache::new(settings(), None, with);
+        cache.load().await.unwrap();
+        cache
+    };
+    let (one, two) = (open(true).await, open(false).await);
+    let (helper, ann, bob) = (agent("scope = \"user\""), person("acme", "ann"), person("acme", "bob"));
+    // What one node has cleared often must not count for more than what the other clears.
+    for _ in 0..5 {
+        one.clear_tags(&"acme".into(), &["elsewhere".to_owned()]).await;
+    }
+    for (user, question, tag) in [(&ann, "one", "a"), (&ann, "two", "b"), (&bob, "three", "c")] {
+        let asked = asked(&one, user, &helper, question);
+        assert_eq!(said(&one, &asked).await, None);
+        keep(&one, &asked, "MARKER answer", &[tag]).await;
+    }
+    one.persist().await;
+    let all = async |cache: &Cache| {
+        let mut found = Vec::new();
+        for (user, question) in [(&ann, "one"), (&ann, "two"), (&bob, "three")] {
+            found.push(said(cache, &asked(cache, user, &helper, question)).await.is_some());
+        }
+        found
+    };
+    let slow = asked(&one, &bob, &helper, "slow");
+    assert_eq!(said(&one, &slow).await, None);
+    two.clear_tags(&"acme".into(), &["a".to_owned()]).await;
+    one.follow_others().await.unwrap();
+    assert_eq!(all(&one).await, [false, true, true]);
+    keep(&one, &slow, "made of what was cleared meanwhile", &["a"]).await;
+    assert_eq!(said(&one, &asked(&one, &bob, &helper, "slow")).await, None);
+
+    let many: Vec<String> = (0..1_700).map(|n| format!("order:{n}")).collect();
+    two.clear_tags(&"acme".into(), &many).await;
+    two.clear_tags(&"acme".into(), &["c".to_owned()]).await;
+    one.follow_others().await.unwrap();
+    assert_eq!(all(&one).await, [false, true, false], "more than a page of them");
+
+    assert!(two.purge(&"acme".into(), "ann").await);
+    // A later clearing of the same tag does not hide that all was to be taken out.
+    two.clear(&"acme".into(), &[user_tag_of(&"acme".into(), "ann")]).await;
+    let held = one.held().await.unwrap().entries;
+    one.follow_others().await.unwrap();
+    assert!(one.held().await.unwrap().entries < held, "what is kept of whoever was erased is taken out");
+    one.persist().await;
+    drop(one);
+    let rows: Vec<(i64,)> =
+        db.rows("SELECT COUNT(*) FROM cache_records", cardea_store::args![]).await.unwrap();
+    assert!(rows[0].0 <= 2, "of ann nothing is left in the database");
+    assert_eq!(all(&open(true).await).await, [false; 3], "nor does it come back with a restart");
 }
 
 #[tokio::test]

@@ -50,7 +50,9 @@ impl<'a> ToolUse<'a> {
         let hint = self.tool.cache.as_ref().filter(|_| self.tool.effect == Effect::Read)?;
         let user = self.user.0;
         let whose = match hint.sharing {
-            Sharing::User => json!({ "user": user.key(), "roles": user.roles, "scopes": user.scopes }),
+            Sharing::User => json!({
+                "user": user.key(), "actors": user.actors, "roles": user.roles, "scopes": user.scopes,
+            }),
             Sharing::Tenant => json!({ "tenant": user.tenant }),
         };
         let tool = json!({ "tool": self.tool.name, "schema": self.tool.input_schema });

@@ -219,6 +219,102 @@ fn frame(kind: u8, flags: u8, stream: u32, body: &[u8]) -> Vec<u8> {
     frame
 }
 
+/// Asks and asks and reads no answer, until the server hangs up; gives how long that took.
+fn never_reads(address: &str) -> Duration {
+    let asks = b"GET /docs/errors/draining HTTP/1.1\r\nhost: here\r\n\r\n".repeat(64);
+    let mut socket = TcpStream::connect(address).unwrap();
+    socket.set_write_timeout(Some(Duration::from_millis(50))).unwrap();
+    let (start, mut at) = (Instant::now(), 0);
+    loop {
+        assert!(start.elapsed() < Duration::from_secs(20), "the server waits for ever");
+        match socket.write(&asks[at..]) {
+            Ok(count) => at = (at + count) % asks.len(),
+            Err(error)
+                if matches!(error.kind(), std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut) => {}
+            Err(_) => return start.elapsed(),
+        }
+    }
+}
+
+/// Begins a connection of HTTP/2 with these frames and does no more than answer its pings, until the server hangs up;
+/// gives how long that took.
+fn answers_pings(address: &str, first: &[Vec<u8>]) -> Duration {
+    let mut socket = TcpStream::connect(address).unwrap();
+    socket.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
+    socket.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").unwrap();
+    socket.write_all(&first.concat()).unwrap();
+    let (start, mut said) = (Instant::now(), Vec::new());
+    loop {
+        assert!(start.elapsed() < Duration::from_secs(20), "the server waits for ever for {first:?}");
+        let mut piece = [0; 4_096];
+        match socket.read(&mut piece) {
+            Ok(0) => return start.elapsed(),
+            Ok(count) => said.extend_from_slice(&piece[..count]),
+            Err(error)
+                if matches!(error.kind(), std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut) => {}
+            Err(_) => return start.elapsed(),
+        }
+        while said.len() >= 9 {
+            let length = 9 + usize::from(said[1]) * 256 + usize::from(said[2]);
+            if said.len() < length {
+                break;
+            }
+            let rest = said.split_off(length);
+            let answer = match (said[3], said[4]) {
+                (6, 0) => frame(6, 1, 0, &said[9..]),
+                (4, 0) => frame(4, 1, 0, &[]),
+                _ => Vec::new(),
+            };
+            drop(socket.write_all(&answer));
+            said = rest;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_client_that_takes_no_answer_or_asks_nothing_does_not_keep_its_place() {
+    let plan = World::plan().set("CARDEA_SERVER__HEADER_TIMEOUT", "1s");
+    let world = plan.set("CARDEA_SERVER__SEND_TIMEOUT", "2s").start().await;
+    let address = world.url.trim_start_matches("http://").to_owned();
+    // GET http://a/docs/errors/draining by the static table of HPACK, of which no byte may be sent.
+    let head = [&[0x82, 0x86, 0x44, 21][..], b"/docs/errors/draining", &[0x41, 1, b'a']].concat();
+    let no_room = frame(4, 0, 0, &[0, 4, 0, 0, 0, 0]);
+    let frames = [
+        vec![frame(4, 0, 0, &[])],
+        vec![frame(4, 0, 0, &[]), frame(1, 0, 1, &[0x82])],
+        vec![no_room, frame(1, 5, 1, &head)],
+    ];
+    let deaf = address.clone();
+    let mut held = vec![tokio::task::spawn_blocking(move || never_reads(&deaf))];
+    for first in frames {
+        let address = address.clone();
+        held.push(tokio::task::spawn_blocking(move || answers_pings(&address, &first)));
+    }
+    for one in held {
+        one.await.unwrap();
+    }
+    drop(world.stranger().get("/healthz").await.expect(200));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_is_asked_for_a_body_that_is_too_large() {
+    let world = World::plan().set("CARDEA_SERVER__HEADER_TIMEOUT", "1s").start().await;
+    let address = world.url.trim_start_matches("http://").to_owned();
+    let token = world.user("support").token().to_owned();
+    for path in ["/api/v1/turns", "/v1/chat/completions", "/mcp"] {
+        for (length, first) in [(10 << 20, "HTTP/1.1 413"), (100, "HTTP/1.1 100")] {
+            let head = format!(
+                "POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\nexpect: 100-continue\r\n\
+                 authorization: Bearer {token}\r\ncontent-length: {length}\r\n\r\n"
+            );
+            let address = address.clone();
+            let said =
+                tokio::task::spawn_blocking(move || lingers(&address, head.as_bytes(), b"").0).await.unwrap();
+            assert!(said.starts_with(first), "{path}: {said}");
+        }
+    }
+}
+
 /// Opens streams and takes each back at once (CVE-2023-44487), until the server has ended the connection or a minute
 /// is over; whether it was ended, and what came back.
 fn rapid_reset(address: &str) -> (bool, Vec<u8>) {
@@ -295,4 +391,26 @@ async fn f12_a_client_that_never_reads_its_stream_does_not_keep_its_seat() {
     };
     tokio::time::timeout(Duration::from_secs(60), came_free).await.expect("the seat did not come free");
     drop(deaf);
+}
+
+#[tokio::test]
+async fn a_character_that_no_database_keeps_is_refused_and_its_spelling_is_not() {
+    let world = World::start().await;
+    let ann = world.user("support");
+    let turn = |text: &str| format!(r#"{{"agent":"support","message":"{text}"}}"#);
+    let chat =
+        |text: &str| format!(r#"{{"model":"scripted","messages":[{{"role":"user","content":"{text}"}}]}}"#);
+    let [refused, _] = asks(&ann, &turn(r"What is x\u0000y?")).await;
+    assert!(problem(refused, 400, "bad_request").at("/detail").contains("U+0000"));
+    let [_, refused] = asks(&ann, &chat(r"What is x\u0000y?")).await;
+    assert!(openai(refused, 400, "bad_request").at("/error/message").contains("U+0000"));
+    let [spelt, _] = asks(&ann, &turn(r"What is \\u0000?")).await;
+    assert!(!spelt.expect(200).at("/answer").is_empty());
+}
+
+#[tokio::test]
+async fn a_model_that_writes_such_a_character_is_read_without_it() {
+    let world = World::with_model([Act::say("Nothing\0at all.")]).await;
+    let turn = world.user("support").asks("What is there?").await;
+    turn.answers("Nothing\u{fffd}at all.").await;
 }

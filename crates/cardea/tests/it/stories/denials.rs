@@ -164,3 +164,33 @@ async fn a_model_that_policy_allows_leaves_its_trace_once_a_minute_for_everyone_
     let of = |user: &str| all.iter().filter(|one| one["user"] == user).count();
     assert_eq!((of("support"), of("analyst")), (2, 1), "nobody stands for another, nor for ever: {all:?}");
 }
+
+#[tokio::test]
+async fn who_lacks_a_role_for_what_they_want_stands_in_the_log_once_a_minute() {
+    let world = World::with_model([]).await;
+    let eve = world.person((TENANT, "eve"), &["guest"], &[]);
+    for path in ["/api/v1/keys", "/api/v1/keys", "/api/v1/audit", "/api/v1/revocations"] {
+        let refused = eve.get(path).await.expect(403);
+        assert!(refused.at("/detail").contains("Only the role"), "{}", refused.text);
+    }
+    drop(eve.delete("/api/v1/people/ann").await.expect(403));
+    let audit = world.audit().await;
+    let refused = audit.entries.iter().filter(|entry| entry["event"] == "access.refused");
+    let details: Vec<&Value> = refused.map(|entry| &entry["detail"]).collect();
+    let rights: Vec<&Value> = details.iter().map(|detail| &detail["right"]).collect();
+    assert_eq!(rights, ["keys", "audit", "revocations", "people.erase"]);
+    assert_eq!((&details[0]["needs"], &details[0]["roles"]), (&json!(["admin"]), &json!(["guest"])));
+}
+
+#[tokio::test]
+async fn what_an_administrator_clears_of_others_stands_in_the_log() {
+    let world = World::with_model([]).await;
+    let root = world.person((TENANT, "root"), &["admin"], &[]);
+    drop(root.delete("/api/v1/cache?user=ann").await.expect(200));
+    drop(root.delete("/api/v1/cache").await.expect(200)); // their own
+    let audit = world.audit().await;
+    let cleared: Vec<&Value> =
+        audit.entries.iter().filter(|entry| entry["event"] == "cache.cleared").collect();
+    assert_eq!(cleared.len(), 1, "{cleared:?}");
+    assert_eq!(cleared[0]["detail"]["user"], "ann");
+}

@@ -1,9 +1,11 @@
 //! A person is erased, and stays erased when yesterday's database comes back (I07).
 
+use axum::{body::Body, http::Request};
 use cardea_auth::VerifiedClaims;
 use cardea_store::{Commit, args};
 use cardea_testkit::{World, model::Act, world::TENANT};
 use serde_json::json;
+use tower::ServiceExt as _;
 
 const CARD: &str = "4111 1111 1111 1111";
 
@@ -250,4 +252,34 @@ async fn of_two_people_with_one_name_only_the_one_who_is_meant_is_erased() {
 
     drop(admin.delete("/api/v1/people/ann?issuer=cardea-try-out").await.expect(204));
     drop(ann.get("/api/v1/agents").await.expect(401));
+}
+
+#[tokio::test]
+async fn an_administrator_who_hangs_up_leaves_nobody_half_erased() {
+    let world = World::start().await;
+    let admin = world.person((TENANT, "ada"), &["admin"], &["read"]);
+    let bob = world.person((TENANT, "bob"), &["support"], &["read"]);
+    bob.asks("What is the status of order 17? My word is Okapimark.").await;
+    let Some(before) = files_of(&world) else { return };
+    assert!(holds(&before, "Okapimark"));
+    let bearer = format!("Bearer {}", admin.token());
+    let request = Request::delete("/api/v1/people/bob").header("authorization", bearer);
+    let erasing = cardea::api::router(world.app.clone()).oneshot(request.body(Body::empty()).unwrap());
+    let begun = async {
+        while !world.audit().await.events().contains(&"person.erasing") {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::select! {
+        biased;
+        () = begun => {} // and hangs up
+        _ = erasing => {}
+    }
+    let gone = async {
+        while holds(&files_of(&world).unwrap(), "Okapimark") {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(20), gone).await.expect("to the end");
+    world.audit().await.tells(["person.erasing", "person.erased"]);
 }

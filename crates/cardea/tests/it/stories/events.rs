@@ -54,7 +54,7 @@ impl Request {
             if let Some(event) = told.into_iter().find(|event| event["trace.id"] == self.trace.trace_id()) {
                 return event;
             }
-            tokio::task::yield_now().await;
+            self.lines.more().await;
         }
     }
 }
@@ -279,7 +279,7 @@ async fn resumed(turn: &str) -> Value {
         if let Some(event) = told.into_iter().find(|event| event["turn.id"] == turn) {
             return event;
         }
-        tokio::task::yield_now().await;
+        lines.more().await;
     }
 }
 

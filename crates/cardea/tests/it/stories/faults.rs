@@ -10,11 +10,16 @@ use cardea::{
     app::{App, Options},
     config::{Config, Environment},
     control::Choice,
+    flow::resume_one,
     observe::{Checkpoints, verify},
+    turn::Free,
     vault::RootKey,
 };
 use cardea_auth::VerifiedClaims;
-use cardea_core::time::{Clock as _, ManualClock, Millis, SystemClock};
+use cardea_core::{
+    Code,
+    time::{Clock as _, ManualClock, Millis, SystemClock},
+};
 use cardea_mcp::{Server, State, Tool, guard::RequireAuth};
 use cardea_testkit::{
     World,
@@ -228,14 +233,30 @@ async fn what_was_approved_while_its_service_was_away_is_done_when_it_is_back() 
     let sue = again.auth.embedded(VerifiedClaims::new(TENANT, "sue").role("supervisor")).unwrap();
     let id = turn.approval().parse().unwrap();
     again.control.decide(&sue, (id, Choice::Approve), "", None).await.unwrap();
-    let (mut state, sql) = (String::new(), "SELECT state, waiting_for FROM turns");
+    let (mut state, sql) = (String::new(), "SELECT state, waiting_for, fence, receipt FROM turns");
+    let free = Free { id: turn.turn().parse().unwrap(), agent: "support".into() };
+    let mut looks = 0;
+    while looks < 3 {
+        // Nobody is there: whoever looks leaves the turn as it is, and its owner sees what it waits for.
+        match resume_one(&again, &free).await {
+            Ok(()) => tokio::task::yield_now().await, // the watch has it in hand
+            Err(error) => {
+                assert_eq!(error.code(), Code::UpstreamSilent, "{error:?}");
+                looks += 1;
+            }
+        }
+        let rows: Vec<(String, Option<String>, i64, Option<String>)> =
+            again.db.rows(sql, Vec::new()).await.unwrap();
+        let (state, waits, fence, receipt) = &rows[0];
+        assert_eq!((state.as_str(), waits.as_deref(), *fence), ("waiting", Some(turn.approval()), 1));
+        assert!(receipt.as_ref().unwrap().contains(turn.approval()), "{receipt:?}");
+    }
+    world.wire().set(Weather::Fair);
+    let sql = "SELECT state, waiting_for FROM turns";
     let paid = async {
         while state != "answered" {
             let rows: Vec<(String, Option<String>)> = again.db.rows(sql, Vec::new()).await.unwrap();
             assert!(["waiting", "running", "answered"].contains(&rows[0].0.as_str()), "{rows:?}");
-            if rows[0].0 == "running" {
-                world.wire().set(Weather::Fair); // taken up, and nobody was there
-            }
             world.clock.set(SystemClock.now()); // the shop's: tokens of a clock that runs ahead are refused
             state.clone_from(&rows[0].0);
             tokio::task::yield_now().await;
@@ -264,7 +285,7 @@ async fn an_orderly_end_takes_no_new_work_and_records_the_work_in_hand() {
             }
             let eve = world.app.auth.embedded(VerifiedClaims::new("acme", "eve").role("support")).unwrap();
             let refused = world.app.agent("support").chat(&eve, None, "One more?").await.unwrap_err();
-            assert_eq!(refused.code(), cardea_core::Code::Draining);
+            assert_eq!(refused.code(), Code::Draining);
         };
         tokio::join!(world.app.stop(), refused)
     };
@@ -272,4 +293,41 @@ async fn an_orderly_end_takes_no_new_work_and_records_the_work_in_hand() {
     let reply = &asked.reply;
     assert_eq!((reply.status, reply.at("/answer")), (200, "Slowly but surely."), "{}", reply.text);
     assert_eq!(world.shop().refunds(17).await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_waits_for_work_that_the_end_cuts_off_is_told_so_and_not_to_ask_again() {
+    let long = || Act::Drip("Slowly. ".repeat(5_000), Duration::from_millis(5));
+    let plan = World::plan().model([(); 5].map(|()| long())).set("CARDEA_SERVER__DRAIN", "2s");
+    let world = plan.start().await;
+    let ann = world.user("support");
+    let asks = |model: &str, stream: bool, text: &str| json!({ "model": model, "stream": stream, "messages": [{ "role": "user", "content": text }] });
+    let path = "/v1/chat/completions";
+    let (agent, streamed) = (asks("agent/scripted", false, "One?"), asks("agent/scripted", true, "Two?"));
+    let (bare, dripped) = (asks("scripted", false, "Three?"), asks("scripted", true, "Four?"));
+    let ending = async {
+        while world.model().seen().len() < 5 {
+            tokio::task::yield_now().await;
+        }
+        world.app.stop().await;
+    };
+    let (agent, streamed, bare, dripped, own, ()) = tokio::join!(
+        ann.post(path, &agent),
+        ann.post(path, &streamed),
+        ann.post(path, &bare),
+        ann.post(path, &dripped),
+        ann.asks("Five?"),
+        ending
+    );
+    for (told, code) in [(agent, "/error/code"), (bare, "/error/code"), (own.reply, "/code")] {
+        let told = told.expect(503);
+        assert_eq!((told.at(code), told.header("x-should-retry")), ("draining", "false"), "{}", told.text);
+        assert_eq!(told.header("retry-after"), "");
+    }
+    for told in [streamed, dripped] {
+        let events = told.expect(200).events();
+        let [.., error, done] = &events[..] else { panic!("{events:?}") };
+        assert_eq!(done.data, "[DONE]");
+        assert_eq!(error.json()["error"]["code"], "draining", "{error:?}");
+    }
 }

@@ -277,6 +277,7 @@ async fn who_closes_a_stream_stops_the_model_pays_for_what_came_and_may_ask_agai
     };
     let answered = tokio::time::timeout(Duration::from_secs(10), answered).await.expect("the place is free");
     assert_eq!(answered.at("/choices/0/message/content"), "It opens at nine.");
+    drop(ann.get("/api/v1/budget").await.expect(200)); // what was used a moment ago is written before it is told
     let sql = "SELECT CAST(SUM(spent) AS BIGINT) FROM budgets WHERE unit = 'tokens'";
     let (paid,): (i64,) = world.app.db.row(sql, cardea_store::args![]).await.unwrap().unwrap();
     assert!(paid > 20 + 16, "what was read and written before is paid: {paid}");

@@ -194,6 +194,45 @@ async fn paid(world: &World) -> i64 {
 }
 
 #[tokio::test]
+async fn a_large_budget_is_told_to_the_token_while_blocks_of_it_are_held() {
+    let plan = World::plan().model((0..12).map(|_| Act::say("It opens at nine.")));
+    let world = plan.set("CARDEA_LIMITS__USER_BUDGET__TOKENS", "100000000").start().await;
+    let ann = world.user("support");
+    let bodies: Vec<Value> = (0..12)
+        .map(|number| {
+            let messages = json!([{ "role": "user", "content": format!("When does door {number} open?") }]);
+            json!({ "model": "scripted", "messages": messages })
+        })
+        .collect();
+    let replies =
+        futures::future::join_all(bodies.iter().map(|body| ann.post("/v1/chat/completions", body))).await;
+    let used: u64 = replies
+        .into_iter()
+        .map(|reply| reply.expect(200).body["usage"]["total_tokens"].as_u64().unwrap())
+        .sum();
+    let tokens = ann.get("/api/v1/budget").await.expect(200).body["user"]["tokens"].clone();
+    assert_eq!(tokens, json!({ "spent": used, "reserved": 0, "limit": 100_000_000 }));
+    assert_eq!(paid(&world).await, i64::try_from(used).unwrap(), "and the block is given back when it rests");
+}
+
+#[tokio::test]
+async fn nobody_is_refused_for_a_block_that_is_held_for_nobody() {
+    let slow = || Act::Drip("It opens at nine.".into(), Duration::from_millis(3));
+    let plan = World::plan().model([Act::say("At eight."), slow(), slow()]);
+    let world = plan.set("CARDEA_LIMITS__USER_BUDGET__TOKENS", "1003000").start().await;
+    let ann = world.user("support");
+    let body = |most: u32| {
+        let messages = json!([{ "role": "user", "content": format!("Up to {most}, please.") }]);
+        json!({ "model": "scripted", "max_tokens": most, "messages": messages })
+    };
+    drop(ann.post("/v1/chat/completions", &body(900)).await.expect(200)); // and a thousandth stays held
+    let large = [body(501_000), body(501_001)];
+    let replies =
+        futures::future::join_all(large.iter().map(|body| ann.post("/v1/chat/completions", body))).await;
+    assert_eq!(replies.iter().map(|reply| reply.status).collect::<Vec<_>>(), [200, 200]);
+}
+
+#[tokio::test]
 async fn an_answer_that_breaks_off_is_paid_as_far_as_it_came() {
     let long = "A long story. ".repeat(100);
     for act in [Act::LostAfter(long.clone()), Act::EndsEarly(long.clone()), Act::Reports(long.clone())] {

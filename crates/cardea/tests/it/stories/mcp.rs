@@ -2,13 +2,15 @@
 
 use cardea_testkit::{
     World,
-    world::{McpClient, User},
+    world::{McpClient, Say, User},
 };
 use rmcp::{
     model::{CallToolRequestParams, CallToolResponse, CallToolResult, RequestMetaObject},
     service::ServiceError,
 };
 use serde_json::{Value, json};
+
+use super::undo::{POLICIES, warehouse};
 
 const PING: &str = r#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#;
 
@@ -79,6 +81,39 @@ async fn a_call_that_is_repeated_under_one_key_is_made_once_on_both_wires() {
         assert_eq!(world.shop().refunds(17).await, paid);
         let ServiceError::McpError(other) = refund(6).await.unwrap_err() else { panic!("refused") };
         assert_eq!(other.data.unwrap()["code"], "idempotency_key_reused");
+    }
+}
+
+#[tokio::test]
+async fn a_call_that_is_repeated_is_told_as_at_first_also_where_nothing_takes_it_back_or_nobody_knows() {
+    let world = warehouse(POLICIES, []).await;
+    world.service().says("POST /reservations", [Say::Json(201, json!({ "state": "reserved" }))]); // no id
+    world.service().says("POST /charges", [Say::Silent]);
+    let ann = world.user("support").mcp(false).await.unwrap();
+    let keyed = |tool: &'static str, arguments: &Value| {
+        let mut params =
+            CallToolRequestParams::new(tool).with_arguments(arguments.as_object().unwrap().clone());
+        let mut meta = RequestMetaObject::new();
+        meta.insert("dev.cardea/idempotency-key".to_owned(), json!(tool));
+        params.meta = Some(meta);
+        ann.call_tool_once(params)
+    };
+    for (tool, arguments, failed) in
+        [("demo__reserve", json!({ "item": "book" }), false), ("demo__charge", json!({ "amount": 9 }), true)]
+    {
+        let CallToolResponse::Complete(first) = keyed(tool, &arguments).await.unwrap() else {
+            panic!("{tool}")
+        };
+        let sent = world.service().lines().len();
+        let CallToolResponse::Complete(again) = keyed(tool, &arguments).await.unwrap() else {
+            panic!("{tool}")
+        };
+        assert_eq!(format!("{first:?}"), format!("{again:?}"), "the saved answer of {tool}");
+        assert_eq!(
+            (first.is_error.unwrap_or(false), world.service().lines().len()),
+            (failed, sent),
+            "{first:?}"
+        );
     }
 }
 

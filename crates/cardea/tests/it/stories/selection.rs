@@ -72,6 +72,23 @@ async fn an_agent_that_is_offered_everything_has_nothing_to_find() {
 }
 
 #[tokio::test]
+async fn an_answer_to_a_question_of_the_model_is_about_what_was_asked_before() {
+    let plan =
+        World::plan().model([Act::say("Which one do you mean?"), Act::say("Well."), Act::say("Hello.")]);
+    let world = plan.agent("offered_tools = 1\n").start().await;
+    let ann = world.user("support");
+    let turn = ann.asks("Close the ticket.").await;
+    turn.answers("Which one").await;
+    let talk = turn.conversation();
+    ann.goes_on(talk, "8").await.answers("Well.").await;
+    assert!(offered(&world, 0).contains(&"ops__close_ticket".to_owned()), "{:?}", offered(&world, 0));
+    assert!(offered(&world, 1).contains(&"ops__close_ticket".to_owned()), "{:?}", offered(&world, 1));
+    // Where nothing was asked, the message speaks for itself.
+    ann.goes_on(talk, "8").await.answers("Hello.").await;
+    assert!(!offered(&world, 2).contains(&"ops__close_ticket".to_owned()), "{:?}", offered(&world, 2));
+}
+
+#[tokio::test]
 async fn always_on_tools_are_offered_whatever_the_question_is() {
     let plan = World::plan().model([Act::say("Hello.")]);
     let world = plan.agent("offered_tools = 1\nalways_tools = [\"ops__get_order\"]\n").start().await;

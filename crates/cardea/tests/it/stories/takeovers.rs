@@ -4,8 +4,18 @@ use std::time::Duration;
 
 use cardea::turn::NODE_LEASE;
 use cardea_core::time::Millis;
+use cardea_store::Commit;
 use cardea_testkit::{World, model::Act};
 use serde_json::json;
+
+use super::undo::{reserve, states, warehouse};
+
+const ASK: &str = r#"
+@id("support-works-there") @reason("support works with the warehouse.")
+permit (principal in Role::"support", action, resource in Server::"demo");
+@id("charges") @reason("charging needs a supervisor.") @approval("role:supervisor")
+forbid (principal, action == Action::"demo__charge", resource) unless { context has approval };
+"#;
 
 /// Lets the world's own node seem dead for a moment, until the other one has taken over and asked the model.
 async fn is_taken_over(world: &World, asked: usize) {
@@ -60,6 +70,47 @@ async fn the_events_of_a_turn_that_goes_on_at_another_node_are_told_here_as_well
     });
     assert_eq!(events.last().map(|event| event.kind.as_str()), Some("turn.ended"), "{events:?}");
     second.app.stop().await;
+}
+
+/// Leaves all turns as five owners do that broke off before they had written anything.
+async fn broken_off(world: &World) {
+    let tries = Commit::new().run("UPDATE turns SET tries = 5 WHERE ended_at IS NULL", Vec::new());
+    world.app.db.commit(tries).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_turn_that_comes_no_further_however_often_it_is_taken_up_ends_and_its_model_is_paid_no_more() {
+    let pay = Act::call("ops__process_refund", json!({ "order_id": "ORD-17", "amount": 150 }));
+    let world = World::with_model([pay, Act::say("Hello.")]).await;
+    let (ann, sue) = (world.user("support"), world.user("supervisor"));
+    let turn = ann.asks("Refund it, please.").await;
+    turn.waits_for_approval("ops__process_refund").await;
+    broken_off(&world).await;
+    sue.approves(&turn).await;
+    let receipt = turn.ends().await;
+    assert_eq!((&receipt["status"], &receipt["error"]["code"]), (&json!("failed"), &json!("internal")));
+    assert!(receipt["error"]["message"].as_str().unwrap().contains("taken up 5 times"), "{receipt}");
+    assert_eq!((world.model().seen().len(), world.shop().refunds(17).await), (1, 0), "{receipt}");
+    ann.goes_on(turn.conversation(), "Hello?").await.answers("Hello.").await;
+}
+
+#[tokio::test]
+async fn what_a_turn_has_done_that_comes_no_further_is_taken_back() {
+    let charge = Act::call("demo__charge", json!({ "amount": 9 }));
+    let world = warehouse(ASK, [reserve("book"), charge, Act::say("never said")]).await;
+    let turn = world.user("support").asks("Buy the book.").await;
+    turn.waits_for_approval("demo__charge").await;
+    broken_off(&world).await;
+    world.user("supervisor").approves(&turn).await;
+    let receipt = turn.ends().await;
+    assert_eq!((&receipt["status"], states(&receipt)), (&json!("unwound"), vec!["compensated", "refused"]));
+    let (code, told) = (&receipt["error"]["code"], receipt["error"]["message"].as_str().unwrap());
+    assert!(
+        code == "internal" && told.contains("came no further. Taken back: `demo__reserve`."),
+        "{receipt}"
+    );
+    assert_eq!(world.service().lines(), ["POST /reservations", "DELETE /reservations/a1"]);
+    assert_eq!(world.model().seen().len(), 2);
 }
 
 #[tokio::test]

@@ -204,6 +204,8 @@ async fn a_step_whose_undo_cannot_be_made_stays_and_the_turn_says_so() {
     world.service().says("POST /reservations", [Say::Json(201, Value::Null)]);
     let receipt = world.user("support").asks("Reserve the book.").await.answers("Reserved.").await;
     assert_eq!(states(&receipt), ["done"]);
+    let (reason, stays) = (&receipt["tools"][0]["reason"], &receipt["tools"][0]["not_undone"]);
+    assert_eq!((reason, stays), (&Value::Null, &json!("its result does not say what to take back")));
 }
 
 #[tokio::test]

@@ -149,10 +149,19 @@ async fn a_server_that_is_busy_is_asked_again_when_it_says_so_and_only_within_th
     assert_eq!((state.as_str(), calls), ("failed", 2), "{reason}");
     let (state, reason, calls) = comes_of("look", vec![Retort::Status(429, "", Some("3600"))]).await;
     assert_eq!((state.as_str(), calls), ("failed", 1), "{reason}");
+    let never = comes_of("look", vec![Retort::Status(429, "", Some("9999999999999999999"))]);
+    let never = tokio::time::timeout(Duration::from_secs(20), never).await;
+    let (state, reason, calls) = never.expect("nobody waits longer than there is time");
+    assert_eq!((state.as_str(), calls), ("failed", 1), "{reason}");
     let (state, _, calls) = comes_of("pay", vec![Retort::Status(503, "", Some("1"))]).await;
     assert_eq!((state.as_str(), calls), ("unknown", 1), "it may have begun");
     let (state, _, calls) = comes_of("look", vec![Retort::Status(503, "", Some("1"))]).await;
     assert_eq!((state.as_str(), calls), ("done", 2));
+    let busy = || Retort::Status(503, "", Some("0"));
+    let (state, reason, calls) = comes_of("keyed", vec![busy(), busy(), busy(), busy()]).await;
+    assert_eq!((state.as_str(), calls), ("unknown", 2), "twice at most: {reason}");
+    let (state, _, calls) = comes_of("keyed", vec![Retort::Status(500, "", None)]).await;
+    assert_eq!((state.as_str(), calls), ("done", 2), "its key makes a repeat harmless");
 }
 
 #[tokio::test]

@@ -16,7 +16,7 @@ use cardea_core::{
     tool::ToolSpec,
 };
 
-use super::Control;
+use crate::control::Control;
 
 /// The largest file of a policy folder.
 const LARGEST: Bytes = Bytes::mib(1);
@@ -39,7 +39,7 @@ pub fn files(folder: &Path, end: &str) -> io::Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-pub(super) fn is_left_over(path: &Path) -> bool {
+pub(in crate::control) fn is_left_over(path: &Path) -> bool {
     let name = path.file_name().unwrap_or_default().as_encoded_bytes();
     name.starts_with(b".") || name.starts_with(b"~")
 }
@@ -113,7 +113,7 @@ pub fn load(folder: &Path, approver: &str) -> Result<Vec<Source>> {
     Ok(Set::read(folder, approver)?.sources)
 }
 
-pub(super) fn broken(problems: &[Problem]) -> Error {
+pub(in crate::control) fn broken(problems: &[Problem]) -> Error {
     let lines: Vec<String> = problems.iter().take(10).map(ToString::to_string).collect();
     Error::new(Code::Misconfigured).detail(format!("The policies cannot be used:\n{}", lines.join("\n")))
 }

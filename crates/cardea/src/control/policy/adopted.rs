@@ -2,12 +2,18 @@
 
 use std::sync::{Arc, PoisonError};
 
-use cardea_core::{Result, canonical::sha256_hex, policy::Source, principal::Principal, time::Timestamp};
+use cardea_core::{
+    Result,
+    canonical::sha256_hex,
+    policy::Source,
+    principal::{INSTALLATION, Principal},
+    time::Timestamp,
+};
 use cardea_store::{Commit, Db, FromRow, Row, RowError, args};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::Control;
+use crate::control::Control;
 use crate::observe::Entry;
 
 /// A file of a policy set, as its row and the audit log name it.
@@ -51,7 +57,7 @@ impl Control {
         );
         let detail = json!({ "version": version, "policies": policies.len(), "tools": tools,
                              "files": files });
-        let principal = Principal::installation("cardea".into());
+        let principal = Principal::installation(INSTALLATION.into());
         let entry = Entry {
             principal: &principal,
             event: "policies.adopted",

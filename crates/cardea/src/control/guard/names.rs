@@ -77,12 +77,12 @@ impl Names {
     }
 
     /// Runs a scan that may find more.
-    pub(super) fn scan<T>(&self, scan: impl FnOnce(&mut Masks) -> T) -> T {
+    pub(in crate::control) fn scan<T>(&self, scan: impl FnOnce(&mut Masks) -> T) -> T {
         self.with(|state| scan(&mut state.masks))
     }
 
     /// Counts what was found in one text.
-    pub(super) fn finds(&self, count: usize) {
+    pub(in crate::control) fn finds(&self, count: usize) {
         if count > 0 {
             self.with(|state| state.found = state.found.saturating_add(count as u64));
         }

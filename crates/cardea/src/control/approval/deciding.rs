@@ -11,11 +11,8 @@ use cardea_core::{
 use cardea_store::{Commit, CommitError, args};
 use serde_json::json;
 
-use super::{
-    Control,
-    approval::{Approval, Choice, Decider, Proof, TOPIC},
-    asking::Asking,
-};
+use super::{Approval, Asking, Choice, Decider, Proof, TOPIC};
+use crate::control::Control;
 use crate::observe::Entry;
 
 impl Control {
@@ -37,7 +34,7 @@ impl Control {
     }
 
     /// True if `decide` has written what the row says of its decision.
-    pub(super) fn is_proved(&self, caller: &Caller, approval: &Approval) -> bool {
+    pub(in crate::control) fn is_proved(&self, caller: &Caller, approval: &Approval) -> bool {
         let Proof { decided_by: Some(by), decided_at: Some(at), mac: Some(mac) } = &approval.proof else {
             return false;
         };
@@ -46,7 +43,7 @@ impl Control {
     }
 
     /// Writes down that nobody has decided in time.
-    pub(super) fn expire(
+    pub(in crate::control) fn expire(
         &self,
         rows: &mut Commit,
         id: ApprovalId,
@@ -60,7 +57,13 @@ impl Control {
     }
 
     /// Tells that a row says of a decision what nobody here has written.
-    pub(super) fn tell_unproved(&self, rows: &mut Commit, caller: &Caller, asking: &Asking<'_>, tool: &str) {
+    pub(in crate::control) fn tell_unproved(
+        &self,
+        rows: &mut Commit,
+        caller: &Caller,
+        asking: &Asking<'_>,
+        tool: &str,
+    ) {
         let approval = asking.approval;
         tracing::error!(
             approval.id = approval.as_ref().map(tracing::field::display),

@@ -14,10 +14,10 @@ use crate::observe::Observe;
 
 /// One kind of thing that a guardrail has seen, by which rule, and what is done about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Seen {
+pub(in crate::control) struct Seen {
     kind: Arc<str>,
     rule: Arc<str>,
-    pub(super) action: Action,
+    pub(in crate::control) action: Action,
 }
 
 /// The kinds that were found in a text that went on. Never what was found.
@@ -45,12 +45,12 @@ struct Refusal {
 
 impl Refused {
     /// Something else than a finding.
-    pub(super) fn new(error: Error, surface: Surface) -> Self {
+    pub(in crate::control) fn new(error: Error, surface: Surface) -> Self {
         Self(Box::new(Refusal { error, surface, kinds: Vec::new(), rules: Vec::new() }))
     }
 
     /// Because of what was seen, as far as it counts.
-    pub(super) fn of(surface: Surface, seen: &[Seen], counts: impl Fn(Action) -> bool) -> Self {
+    pub(in crate::control) fn of(surface: Surface, seen: &[Seen], counts: impl Fn(Action) -> bool) -> Self {
         let (kinds, rules) = (kinds(seen, &counts), rules(seen, &counts));
         Self(Box::new(Refusal { error: refused(&kinds), surface, kinds, rules }))
     }
@@ -68,7 +68,7 @@ impl Refused {
     }
 
     /// What the audit log is told; `None` if it was no guardrail's finding.
-    pub(super) fn detail(&self) -> Option<Value> {
+    pub(in crate::control) fn detail(&self) -> Option<Value> {
         let Refusal { error, surface, kinds, rules } = &*self.0;
         (error.code() == Code::GuardRefused)
             .then(|| json!({ "surface": surface.name(), "kinds": kinds, "rules": rules }))
@@ -82,7 +82,7 @@ impl From<Refused> for Error {
 }
 
 /// The kinds of what is done about in such a way, each once.
-pub(super) fn kinds(seen: &[Seen], counts: impl Fn(Action) -> bool) -> Vec<String> {
+pub(in crate::control) fn kinds(seen: &[Seen], counts: impl Fn(Action) -> bool) -> Vec<String> {
     once(seen.iter().filter(|seen| counts(seen.action)).map(|seen| &seen.kind))
 }
 
@@ -100,16 +100,16 @@ fn once<'a>(words: impl Iterator<Item = &'a Arc<str>>) -> Vec<String> {
     each
 }
 
-pub(super) fn is_refusal(action: Action) -> bool {
+pub(in crate::control) fn is_refusal(action: Action) -> bool {
     action == Action::Refuse
 }
 
-pub(super) fn withheld(kinds: &[String]) -> Map<String, Value> {
+pub(in crate::control) fn withheld(kinds: &[String]) -> Map<String, Value> {
     let kinds = if kinds.is_empty() { "a guardrail that failed".to_owned() } else { kinds.join(", ") };
     Map::from_iter([("withheld".to_owned(), format!("a guardrail held this back: {kinds}").into())])
 }
 
-pub(super) fn tell(
+pub(in crate::control) fn tell(
     (observe, names): (&Observe, &Names),
     surface: Surface,
     findings: &[Finding],
@@ -137,7 +137,7 @@ const fn action(action: Action) -> &'static str {
     }
 }
 
-pub(super) fn refused(kinds: &[String]) -> Error {
+pub(in crate::control) fn refused(kinds: &[String]) -> Error {
     let what = if kinds.is_empty() { "a guardrail that failed".to_owned() } else { kinds.join(", ") };
     Error::new(Code::GuardRefused).detail(format!("It was stopped by: {what}."))
 }

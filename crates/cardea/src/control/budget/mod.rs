@@ -1,13 +1,15 @@
-//! Budgets: reserved before anything is done, paid in the commit that says what was used.
+//! Budgets: reserved before anything is done; a turn pays in the commit that says what was used, all else within a tenth
+//! of a second.
 //!
 //! What a node has reserved stands beside its name as well: should it die, that is given back by itself at its next
 //! start, or by another node once its lease has run out. What it holds in the database and knows nothing of any more,
 //! because a commit failed on the way, it gives back within seconds.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
-};
+mod account;
+mod purse;
+mod till;
+
+use std::time::Duration;
 
 use cardea_core::{
     Code, Error, Result,
@@ -15,12 +17,16 @@ use cardea_core::{
     policy::limit::{month, until_next_month},
     time::Millis,
 };
-use cardea_store::{Commit, CommitError, args};
+use cardea_store::{Commit, CommitError, Stage, args};
+use tokio_util::sync::CancellationToken;
 
-use super::{
-    Admission, Control, Estimate,
+pub use self::account::{Account, Spent, Sum};
+pub(super) use self::{purse::Purses, till::Till};
+use self::{
+    purse::{Line, Payment, changes},
     till::{Change, Place, pay},
 };
+use super::{Admission, Control, Estimate};
 
 /// The units that a budget counts, as its rows name them.
 pub(super) const TOKENS: &str = "tokens";
@@ -28,6 +34,9 @@ pub(super) const MICROS: &str = "micros";
 
 /// When to come again where requests in work hold what is left.
 const HELD: Millis = Millis::from_secs(1);
+
+/// How often what was used is written down.
+const PAYMENTS: Duration = Duration::from_millis(100);
 
 /// A limit for one calendar month. Nothing set: no limit.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -47,50 +56,64 @@ impl Budget {
 /// Node, tenant, account, period, unit and amount.
 type Held = (String, String, String, String, String, i64);
 
-/// What this process holds for requests in work, or is about to. Never less than what the database says of them.
-#[derive(Debug, Default)]
-pub(super) struct Holding(Mutex<HashMap<Place, u64>>);
-
-impl Holding {
-    fn change(&self, reserved: &Reserved, change: impl Fn(u64, u64) -> u64) {
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        for (place, amount) in &reserved.held {
-            let held = all.entry(place.clone()).or_default();
-            *held = change(*held, *amount);
-        }
-        all.retain(|_, held| *held > 0);
-    }
-
-    fn of(&self, place: &Place) -> u64 {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(place).copied().unwrap_or(0)
-    }
-}
-
-/// What is reserved for one request.
+/// What is reserved for one request, or about to be. What is not used of it is free again when it is dropped.
 #[derive(Debug)]
 pub(super) struct Reserved {
-    holding: Arc<Holding>,
-    /// How much of each row, of those that have a budget.
-    held: Vec<(Place, u64)>,
-    amount: Estimate,
+    control: Control,
+    lines: Vec<Line>,
+    asking: bool,
 }
 
 impl Reserved {
-    /// True if there is nothing to give back.
-    pub(super) fn is_nothing(&self) -> bool {
-        self.amount == Estimate::default()
-    }
-
     /// What is to be done to pay this out of it.
     fn payment(&self, used: Estimate) -> impl Iterator<Item = (&Place, u64, u64)> {
-        let used = move |unit| if unit == TOKENS { used.tokens } else { used.cost_micros };
-        self.held.iter().map(move |(place, held)| (place, *held, used(place.unit)))
+        self.lines.iter().map(move |line| (&line.place, line.amount, used.of(line.place.unit)))
+    }
+
+    /// Pays what was used, within a tenth of a second.
+    fn settle(mut self, used: Estimate) {
+        let mut lines = std::mem::take(&mut self.lines);
+        self.control.inner.purses.end(&mut lines, |line| used.of(line.place.unit));
+        self.control.keep_purses();
+    }
+
+    /// It is paid.
+    fn paid(mut self) {
+        self.control.inner.purses.paid(&mut std::mem::take(&mut self.lines));
     }
 }
 
 impl Drop for Reserved {
     fn drop(&mut self) {
-        Arc::clone(&self.holding).change(self, u64::saturating_sub);
+        if self.lines.is_empty() {
+            return;
+        }
+        let purses = &self.control.inner.purses;
+        if self.asking {
+            purses.put_back(&mut self.lines);
+        } else {
+            purses.end(&mut self.lines, |_| 0);
+        }
+        self.control.keep_purses();
+    }
+}
+
+/// Payments on their way. Whoever waits for them may be gone before they arrive, which they do all the same.
+struct Paying<'a> {
+    purses: &'a Purses,
+    payments: Vec<Payment>,
+    again: bool,
+}
+
+impl Drop for Paying<'_> {
+    fn drop(&mut self) {
+        self.purses.settled(std::mem::take(&mut self.payments), self.again);
+    }
+}
+
+impl Estimate {
+    fn of(self, unit: &str) -> u64 {
+        if unit == TOKENS { self.tokens } else { self.cost_micros }
     }
 }
 
@@ -101,67 +124,76 @@ impl Control {
         user: &str,
         estimate: Estimate,
     ) -> Result<Option<Reserved>> {
-        let rows = self.budgeted(tenant, user);
-        if rows.is_empty() {
+        let lines = self.lines(tenant, user, estimate);
+        if lines.is_empty() {
             return Ok(None);
         }
-        let amount =
-            |place: &Place| if place.unit == TOKENS { estimate.tokens } else { estimate.cost_micros };
-        let held = rows.iter().map(|(place, _)| (place.clone(), amount(place))).collect();
-        let changes = rows
-            .iter()
-            .map(|(place, limit)| (place.clone(), Change::Reserve { amount: amount(place), limit: *limit }));
-        let changes = changes.collect();
-        let reserved = Reserved { holding: Arc::clone(&self.inner.holding), held, amount: estimate };
-        // INVARIANT: counted here before it is written, so that nothing of it can seem to be lost.
-        self.inner.holding.change(&reserved, u64::saturating_add);
-        match self.change(changes).await {
-            Ok(()) => Ok(Some(reserved)),
-            Err(CommitError::Conflict(_)) => Err(self.no_room(&rows, amount).await?),
+        let mut reserved = Reserved { control: self.clone(), lines, asking: true };
+        let purses = &self.inner.purses;
+        let mut done = self.ask(purses.take(&mut reserved.lines, true)).await;
+        if let Err(CommitError::Conflict(_)) = done {
+            // Nobody is refused for what this node holds for nobody.
+            purses.put_back(&mut reserved.lines);
+            let lines = std::mem::take(&mut reserved.lines);
+            self.pay(purses.empty(lines.iter().map(|line| &line.place))).await;
+            reserved.lines = lines;
+            done = self.ask(purses.take(&mut reserved.lines, false)).await;
+        }
+        match done {
+            Ok(()) => {
+                purses.came(&mut reserved.lines);
+                reserved.asking = false;
+                Ok(Some(reserved))
+            }
+            Err(CommitError::Conflict(_)) => Err(self.no_room(&reserved.lines).await?),
             Err(error) => Err(error.into()),
         }
     }
 
-    /// The rows of which a request of this user is paid, and their limits. None if there is no budget.
-    fn budgeted(&self, tenant: &str, user: &str) -> Vec<(Place, Option<u64>)> {
+    async fn ask(&self, wanted: Vec<(Place, Change)>) -> Result<(), CommitError> {
+        if wanted.is_empty() { Ok(()) } else { self.change(wanted).await }
+    }
+
+    /// What a request of this user reserves. Nothing if there is no budget.
+    fn lines(&self, tenant: &str, user: &str, estimate: Estimate) -> Vec<Line> {
         let settings = &self.inner.settings;
         let period = month(self.now());
         [(user, settings.user_budget), ("", settings.tenant_budget)]
             .into_iter()
             .filter(|(_, budget)| budget.is_set())
             .flat_map(|(account, budget)| {
-                let place = |unit| Place {
-                    tenant: tenant.to_owned(),
-                    account: account.to_owned(),
-                    period: period.clone(),
-                    unit,
+                let line = |unit, limit| {
+                    let (tenant, account) = (tenant.to_owned(), account.to_owned());
+                    Line::new(
+                        Place { tenant, account, period: period.clone(), unit },
+                        limit,
+                        estimate.of(unit),
+                    )
                 };
-                [(place(TOKENS), budget.tokens), (place(MICROS), budget.cost_micros)]
+                [line(TOKENS, budget.tokens), line(MICROS, budget.cost_micros)]
             })
             .collect()
     }
 
     /// Holds nothing, and pays all the same: for a turn that was let in before.
     pub(super) async fn account(&self, tenant: &str, user: &str) -> Result<Option<Reserved>> {
-        let rows = self.budgeted(tenant, user);
-        if rows.is_empty() {
+        let lines = self.lines(tenant, user, Estimate::default());
+        if lines.is_empty() {
             return Ok(None);
         }
         let nothing = Change::Reserve { amount: 0, limit: None };
-        self.change(rows.iter().map(|(place, _)| (place.clone(), nothing)).collect()).await?;
-        let held = rows.into_iter().map(|(place, _)| (place, 0)).collect();
-        let holding = Arc::clone(&self.inner.holding);
-        Ok(Some(Reserved { holding, held, amount: Estimate::default() }))
+        self.change(lines.iter().map(|line| (line.place.clone(), nothing)).collect()).await?;
+        Ok(Some(Reserved { control: self.clone(), lines, asking: false }))
     }
 
     /// Why there is no room for a request, and when there will be.
-    async fn no_room(&self, rows: &[(Place, Option<u64>)], amount: impl Fn(&Place) -> u64) -> Result<Error> {
+    async fn no_room(&self, lines: &[Line]) -> Result<Error> {
         let error = Error::new(Code::BudgetSpent);
-        for (place, limit) in rows {
+        for Line { place, limit, amount, .. } in lines {
             let Some(limit) = *limit else { continue };
-            let (amount, spent) = (amount(place), self.spent(place).await?);
+            let spent = self.spent(place).await?;
             let left = limit.saturating_sub(spent);
-            if amount > left || left == 0 {
+            if *amount > left || left == 0 {
                 let whose = if place.account.is_empty() { "tenant" } else { "user" };
                 let unit = if place.unit == TOKENS { TOKENS } else { "millionths of a US dollar" };
                 let detail = format!(
@@ -169,7 +201,7 @@ impl Control {
                 );
                 let error = error.detail(detail);
                 // What is larger than the whole budget will not fit next month either.
-                return Ok(if amount > limit {
+                return Ok(if *amount > limit {
                     error.hopeless()
                 } else {
                     error.retry_after(until_next_month(self.now()))
@@ -198,23 +230,64 @@ impl Control {
 
     /// The bill is durable: nothing is left to give back.
     pub fn paid(&self, mut admission: Admission) {
-        admission.reserved = None;
-    }
-
-    /// Pays what was used out of what was reserved, where nothing else is written.
-    pub async fn settle(&self, mut admission: Admission, usage: Usage, cost_micros: u64) {
         if let Some(reserved) = admission.reserved.take() {
-            self.pay(&reserved, Estimate { tokens: usage.total(), cost_micros }).await;
+            reserved.paid();
         }
     }
 
-    pub(super) async fn pay(&self, reserved: &Reserved, used: Estimate) {
-        let payment = reserved.payment(used);
-        let changes =
-            payment.map(|(place, held, used)| (place.clone(), Change::Pay { held, used })).collect();
-        if let Err(error) = self.change(changes).await {
+    /// Pays what was used out of what was reserved, where nothing else is written: within a tenth of a second.
+    pub fn settle(&self, mut admission: Admission, usage: Usage, cost_micros: u64) {
+        if let Some(reserved) = admission.reserved.take() {
+            reserved.settle(Estimate { tokens: usage.total(), cost_micros });
+        }
+    }
+
+    /// Sees to it that purses are paid out of, until they are empty.
+    fn keep_purses(&self) {
+        if !self.inner.purses.keep() {
+            return;
+        }
+        let control = self.clone();
+        let keep = |stop: CancellationToken| async move {
+            loop {
+                let last = stop.run_until_cancelled(tokio::time::sleep(PAYMENTS)).await.is_none();
+                control.pay(control.inner.purses.due(last)).await;
+                if control.inner.purses.rest() || last {
+                    return;
+                }
+            }
+        };
+        if let Err(stopping) = self.inner.jobs.spawn_in(Stage::Upkeep, "purses", keep) {
+            tracing::debug!("{stopping}"); // `close_purses` sees to it
+        }
+    }
+
+    /// Pays all that is owed, and gives back whatever this node holds: the last that it does with budgets.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub async fn close_purses(&self) -> Result<()> {
+        self.pay(self.inner.purses.due(true)).await;
+        self.forget_lost_reservations().await
+    }
+
+    /// Pays, and waits until it is durable.
+    async fn pay(&self, payments: Vec<Payment>) {
+        if payments.is_empty() {
+            return;
+        }
+        let orders = changes(&payments);
+        let mut paying = Paying { purses: &self.inner.purses, payments, again: false };
+        match self.change(orders).await {
+            Ok(()) => {}
             // The reservation stands for a moment, so the budget errs on the safe side.
-            tracing::error!(error.cause = %error, "a budget could not be settled");
+            Err(error @ CommitError::Unknown(_)) => {
+                tracing::error!(error.cause = %error, "what was used of a budget may not be written");
+            }
+            Err(error) => {
+                paying.again = true;
+                tracing::warn!(error.cause = %error, "what was used of a budget is not written yet");
+            }
         }
     }
 
@@ -239,7 +312,7 @@ impl Control {
                 period: period.clone(),
                 unit: if unit == TOKENS { TOKENS } else { MICROS },
             };
-            let live = i64::try_from(self.inner.holding.of(&place)).unwrap_or(i64::MAX);
+            let live = i64::try_from(self.inner.purses.held(&place)).unwrap_or(i64::MAX);
             if amount > live {
                 lost.push((node, tenant, user, period, unit, (amount, live)));
             }

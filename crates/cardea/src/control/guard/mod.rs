@@ -1,5 +1,10 @@
 //! The engines of the guard profiles, and how one is asked: a detector that panics or comes too late has said nothing.
 
+mod names;
+mod reader;
+mod screen;
+mod seen;
+
 use std::{
     collections::HashMap,
     panic::{AssertUnwindSafe, catch_unwind},
@@ -12,7 +17,12 @@ use cardea_core::{
     guard::{Engine, Profile},
 };
 
-use super::reader::with_encoder;
+pub use self::{
+    names::Names,
+    reader::with_encoder,
+    screen::{OutputWindow, Screened, Words},
+    seen::{Found, Refused},
+};
 
 /// The engines of all profiles in use, compiled once.
 #[derive(Debug)]

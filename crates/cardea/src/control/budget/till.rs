@@ -14,7 +14,7 @@ use cardea_core::time::Timestamp;
 use cardea_store::{Commit, CommitError, Stage, args};
 use tokio::sync::oneshot;
 
-use super::Control;
+use crate::control::Control;
 
 /// The most that stands in a column: two of them and one more amount still fit into 64 bits.
 const MOST: u64 = 1 << 61;
@@ -77,7 +77,7 @@ struct Waiting {
 
 /// What waits for its commit.
 #[derive(Debug, Default)]
-pub(super) struct Till(Mutex<Waiting>);
+pub(in crate::control) struct Till(Mutex<Waiting>);
 
 impl Till {
     fn waiting(&self) -> MutexGuard<'_, Waiting> {

@@ -4,10 +4,8 @@ use cardea_core::{Result, policy::limit::month, principal::Principal};
 use cardea_store::args;
 use serde::Serialize;
 
-use super::{
-    Budget, Control,
-    budget::{MICROS, TOKENS},
-};
+use super::{Budget, MICROS, TOKENS, till::Place};
+use crate::control::Control;
 
 /// One calendar month of a user and of their tenant.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -50,13 +48,18 @@ impl Control {
         let sql = "SELECT user_id, unit, spent, reserved FROM budgets \
                    WHERE tenant = $1 AND period = $2 AND user_id IN ($3, '')";
         let own = who.key();
+        // What was used a moment ago is written first, also by payments that are on their way.
+        self.pay(self.inner.purses.due(false)).await;
+        self.change(Vec::new()).await?;
         let rows: Vec<(String, String, u64, u64)> =
             self.inner.db.rows(sql, args![&who.tenant, &period, &own]).await?;
         let of = |account: &str, budget: Budget| {
             let sum = |unit, limit| {
                 let row = rows.iter().find(|row| row.0 == account && row.1 == unit);
-                let (spent, reserved) = row.map_or((0, 0), |row| (row.2, row.3));
-                Sum { spent, reserved, limit }
+                let (spent, held) = row.map_or((0, 0), |row| (row.2, row.3));
+                let (tenant, account) = (who.tenant.to_string(), account.to_owned());
+                let free = self.inner.purses.free(&Place { tenant, account, period: period.clone(), unit });
+                Sum { spent, reserved: held.saturating_sub(free), limit }
             };
             let spent =
                 Spent { tokens: sum(TOKENS, budget.tokens), cost_micros: sum(MICROS, budget.cost_micros) };

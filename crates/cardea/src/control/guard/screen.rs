@@ -11,10 +11,11 @@ use cardea_core::{
 use serde_json::{Value, json};
 
 use super::{
-    Control, Found, Names, Refused, Through,
-    guards::{LATEST, late_or, watched},
+    Found, LATEST, Names, Refused, late_or,
     seen::{Seen, is_refusal, kinds, refused, tell, withheld},
+    watched,
 };
+use crate::control::{Control, Through};
 use crate::observe::Observe;
 
 /// Proof that the guardrails of this agent ran on exactly this value.

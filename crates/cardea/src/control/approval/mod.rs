@@ -1,5 +1,8 @@
 //! A person's decision: asked for by policy, bound to one call, given by somebody else than the asker.
 
+mod asking;
+mod deciding;
+
 use std::collections::BTreeSet;
 
 use cardea_auth::Caller;
@@ -15,16 +18,14 @@ use cardea_store::{Commit, FromRow, Row, RowError, args, shared::Listener};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{Control, asking::Asking};
+pub use self::asking::Asking;
+use super::{Control, roles::AUDITOR};
 
 /// The topic of wake-ups.
 pub(super) const TOPIC: &str = "approvals";
 
 /// How much of the arguments a list shows. The person who decides can read all that will be sent.
 const LISTED: Bounds = Bounds { text: 1_024, whole: 8_192, depth: 8 };
-
-/// The role that reads a tenant's logs, and with them who allowed what.
-const AUDITOR: &str = "auditor";
 
 /// What a person says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

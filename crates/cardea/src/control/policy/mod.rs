@@ -1,5 +1,9 @@
 //! What is asked of the policy set beside calls: tools that can be listed, models, values behind placeholders.
 
+mod adopted;
+mod folder;
+mod unread;
+
 use std::{
     collections::{BTreeSet, HashSet},
     path::PathBuf,
@@ -20,7 +24,13 @@ use cardea_store::Commit;
 use moka::sync::Cache;
 use serde_json::json;
 
-use super::{Control, folder::broken, unread};
+use self::folder::broken;
+pub use self::{
+    adopted::{Adopted, File, adopted, adopted_text},
+    folder::{Watch, files, load, text},
+    unread::{is_policy_file, unread},
+};
+use super::Control;
 use crate::observe;
 
 /// What has been told of the policies.
@@ -169,6 +179,8 @@ pub(super) struct Memo {
     models: Answers<Decision>,
     /// Decisions that let a caller ask a model and are in the log.
     allowed: Answers<DecisionId>,
+    /// Refusals by role that are in the log.
+    told: Cache<String, ()>,
 }
 
 /// The answer that this very caller got before, or a fresh one.
@@ -196,7 +208,13 @@ impl Memo {
             lists: Cache::builder().max_capacity(10_000).time_to_live(life).build(),
             models: Cache::builder().max_capacity(10_000).time_to_live(life).build(),
             allowed: Cache::builder().max_capacity(10_000).time_to_live(life).build(),
+            told: Cache::builder().max_capacity(10_000).time_to_live(life).build(),
         }
+    }
+
+    /// True once a minute for a key.
+    pub(super) fn tells(&self, key: String) -> bool {
+        self.told.entry(key).or_insert(()).is_fresh()
     }
 
     /// The decision in the log that lets this very caller do what the key says.

@@ -1,0 +1,84 @@
+//! What all nodes over one database must share: the first writes it down, and every other must have the same.
+
+use std::path::Path;
+
+use cardea_core::{Code, Error, Result};
+use cardea_store::{Commit, CommitError, Db, args};
+
+use crate::vault::{RootKey, folder_id, folder_id_or_new};
+
+/// Gives the installation another data folder.
+pub const NEW_FOLDER: &str = "UPDATE installation SET value = $1 WHERE name = 'data_folder'";
+
+const KEY: &str = "root_key";
+const FOLDER: &str = "data_folder";
+
+fn broken(what: String) -> Error {
+    Error::new(Code::Misconfigured).detail(what)
+}
+
+async fn written(db: &Db, name: &str) -> Result<Option<String>> {
+    let found: Option<(String,)> =
+        db.row("SELECT value FROM installation WHERE name = $1", args![name]).await?;
+    Ok(found.map(|(value,)| value))
+}
+
+/// What stands under this name: this value, if nobody was faster.
+async fn claim(db: &Db, name: &str, value: &str) -> Result<String> {
+    // WHY: the commit has no entry in the audit log, which would be the first trace of a key that is not the one.
+    let commit = Commit::new().guard(
+        "installation",
+        "INSERT INTO installation (name, value) VALUES ($1, $2) ON CONFLICT (name) DO NOTHING",
+        args![name, value],
+    );
+    match db.commit(commit).await {
+        Ok(()) | Err(CommitError::Conflict(_)) => {}
+        Err(error) => return Err(error.into()),
+    }
+    let found = written(db, name).await?;
+    found.ok_or_else(|| Error::new(Code::Internal).because("what was claimed is not there"))
+}
+
+/// Claims a database for the root key before anything is written under it: of two nodes that make keys of their own and
+/// begin at once, one leaves.
+pub(super) async fn root_key(db: &Db, root: &RootKey, data: &Path) -> Result<()> {
+    if claim(db, KEY, root.first_id()).await? == root.first_id() {
+        return Ok(());
+    }
+    Err(broken(format!(
+        "Another node has begun this database under another root key. Give all nodes the same `vault.root_key`, or one \
+         data folder with one `root.key`; the one in `{}` is not it. Nothing was changed.",
+        data.display()
+    )))
+}
+
+/// Claims a database for the folder with the keys of people. SQLite has one server, and a copy of it may come back
+/// without them.
+pub(super) async fn folder(db: &Db, data: &Path) -> Result<()> {
+    if db.engine() != "postgres" {
+        return Ok(());
+    }
+    if written(db, FOLDER).await?.is_none() {
+        claim(db, FOLDER, &folder_id_or_new(data)?).await?;
+    }
+    other_folder(db, data).await?.map_or(Ok(()), |says| Err(broken(says)))
+}
+
+/// What to say if the data folder is not the one that the nodes over this database share.
+///
+/// # Errors
+/// What the store says; `internal` if the folder cannot be read.
+pub async fn other_folder(db: &Db, data: &Path) -> Result<Option<String>> {
+    let Some(wanted) = written(db, FOLDER).await? else { return Ok(None) };
+    let what = match folder_id(data)? {
+        Some(id) if id == wanted => return Ok(None),
+        Some(_) => "is another",
+        None => "is empty, or another",
+    };
+    Ok(Some(format!(
+        "`data.dir` (`{}`) {what} than the one with which this database was begun, so the keys of people are missing in \
+         its `people/`: mount that folder, the same on all nodes and lasting. If it is lost for good: `cardea vault \
+         adopt-folder`. Nothing was changed.",
+        data.display()
+    )))
+}

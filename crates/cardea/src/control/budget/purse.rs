@@ -1,0 +1,369 @@
+//! Purses: what this node holds of each budget, so that most requests wait for no commit.
+//!
+//! Where a budget is large, a reservation takes a block more than it needs from the database, and those that follow are
+//! made out of it, in memory. What was used is written down every tenth of a second, and what is held in vain is given
+//! back. So a node that dies forgets what completions have used since (a turn pays in its own last commit); what it holds is
+//! given back as `budget_holds` says. Nothing is spent that was not reserved in the database before.
+
+use std::{
+    collections::HashMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use super::till::{Change, Place};
+
+/// A block is at most this part of a budget, so that nodes at rest keep nothing worth speaking of from others,
+const PART_OF_BUDGET: u64 = 1_000;
+
+/// and at most as much as so many reservations.
+const RESERVATIONS: u64 = 64;
+
+/// A purse out of which nothing was paid for so many looks is given back.
+const IDLE_LOOKS: u8 = 10;
+
+/// What is to be reserved in one row.
+#[derive(Debug, Clone)]
+pub(super) struct Line {
+    pub(super) place: Place,
+    /// The most that may be spent and held in the row.
+    pub(super) limit: Option<u64>,
+    /// How much.
+    pub(super) amount: u64,
+    /// Where it comes from.
+    from: From,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum From {
+    Purse,
+    /// The database, with a block of this size beside it.
+    Database(u64),
+}
+
+impl Line {
+    pub(super) const fn new(place: Place, limit: Option<u64>, amount: u64) -> Self {
+        Self { place, limit, amount, from: From::Database(0) }
+    }
+
+    fn block(&self) -> u64 {
+        let wanted = self.amount.max(1).saturating_mul(RESERVATIONS);
+        let block = self.limit.map_or(wanted, |limit| wanted.min(limit / PART_OF_BUDGET));
+        if block < self.amount.max(1) { 0 } else { block }
+    }
+}
+
+/// What this node holds of one row. In the database it is never less, and more only while a commit is on its way.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+struct Purse {
+    /// For requests in work.
+    live: u64,
+    /// The block that a commit on its way brings.
+    coming: u64,
+    /// For nobody yet.
+    free: u64,
+    /// Used up or in vain: to be given back by the next payment,
+    owed: u64,
+    /// which says that so much was used.
+    used: u64,
+    /// Given back by payments on their way.
+    paying: u64,
+    /// As much as may stay free.
+    block: u64,
+    /// Looks since anything was paid.
+    idle: u8,
+}
+
+impl Purse {
+    const fn held(&self) -> u64 {
+        self.live.saturating_add(self.coming).saturating_add(self.free).saturating_add(self.owed)
+    }
+
+    /// A request has ended: what it did not use is free for the next.
+    fn end(&mut self, held: u64, used: u64) {
+        self.live = self.live.saturating_sub(held);
+        self.free = self.free.saturating_add(held.saturating_sub(used));
+        let more = used.saturating_sub(held).min(self.free); // it used more than was thought
+        self.free -= more;
+        self.owed = self.owed.saturating_add(held.min(used)).saturating_add(more);
+        self.used = self.used.saturating_add(used);
+    }
+
+    /// Takes what is to be paid, and what is free beyond `keep`.
+    fn pay(&mut self, keep: u64) -> Option<(u64, u64)> {
+        let spare = self.free.saturating_sub(keep);
+        self.free -= spare;
+        let (held, used) =
+            (std::mem::take(&mut self.owed).saturating_add(spare), std::mem::take(&mut self.used));
+        self.paying = self.paying.saturating_add(held);
+        (held > 0 || used > 0).then_some((held, used))
+    }
+
+    const fn is_empty(&self) -> bool {
+        self.held() == 0 && self.used == 0 && self.paying == 0
+    }
+}
+
+/// A payment on its way to the database.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Payment {
+    place: Place,
+    held: u64,
+    used: u64,
+}
+
+/// What payments ask of the till.
+pub(super) fn changes(payments: &[Payment]) -> Vec<(Place, Change)> {
+    let change = |paid: &Payment| (paid.place.clone(), Change::Pay { held: paid.held, used: paid.used });
+    payments.iter().map(change).collect()
+}
+
+#[derive(Debug, Default)]
+struct All {
+    purses: HashMap<Place, Purse>,
+    /// Somebody pays out of them, until they are empty.
+    kept: bool,
+}
+
+/// What this node holds of all budgets.
+#[derive(Debug, Default)]
+pub(in crate::control) struct Purses(Mutex<All>);
+
+impl Purses {
+    fn all(&self) -> MutexGuard<'_, All> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes each line out of its purse, or tells what the database must be asked for: nothing if it is empty. What is asked for
+    /// counts as held from now on, so that nothing of it can seem to be lost. With `blocks` more is asked for than is needed.
+    pub(super) fn take(&self, lines: &mut [Line], blocks: bool) -> Vec<(Place, Change)> {
+        let mut all = self.all();
+        let mut wanted = Vec::new();
+        for line in lines {
+            let purse = all.purses.entry(line.place.clone()).or_default();
+            purse.live = purse.live.saturating_add(line.amount);
+            // What uses nothing needs something free as well: else a budget that is spent would let it in.
+            if purse.free >= line.amount.max(1) {
+                purse.free -= line.amount;
+                line.from = From::Purse;
+                continue;
+            }
+            purse.block = line.block();
+            // One block at a time: those who come meanwhile ask for what they need.
+            let block = if blocks && purse.coming == 0 { purse.block } else { 0 };
+            purse.coming = purse.coming.saturating_add(block);
+            line.from = From::Database(block);
+            let amount = line.amount.saturating_add(block);
+            wanted.push((line.place.clone(), Change::Reserve { amount, limit: line.limit }));
+        }
+        wanted
+    }
+
+    /// What was asked for is there.
+    pub(super) fn came(&self, lines: &mut [Line]) {
+        self.each(lines, |purse, line| {
+            if let From::Database(block) = std::mem::replace(&mut line.from, From::Purse) {
+                purse.coming = purse.coming.saturating_sub(block);
+                purse.free = purse.free.saturating_add(block);
+            }
+        });
+    }
+
+    /// What was asked for has not come, or nobody has waited for it.
+    pub(super) fn put_back(&self, lines: &mut [Line]) {
+        self.each(lines, |purse, line| {
+            purse.live = purse.live.saturating_sub(line.amount);
+            match line.from {
+                From::Purse => purse.free = purse.free.saturating_add(line.amount),
+                From::Database(block) => purse.coming = purse.coming.saturating_sub(block),
+            }
+        });
+    }
+
+    /// A request has ended, and used so much of each line.
+    pub(super) fn end(&self, lines: &mut [Line], used: impl Fn(&Line) -> u64) {
+        self.each(lines, |purse, line| purse.end(line.amount, used(line)));
+    }
+
+    /// A commit of its own has paid for a request.
+    pub(super) fn paid(&self, lines: &mut [Line]) {
+        self.each(lines, |purse, line| purse.live = purse.live.saturating_sub(line.amount));
+    }
+
+    fn each(&self, lines: &mut [Line], change: impl Fn(&mut Purse, &mut Line)) {
+        let mut all = self.all();
+        for line in lines {
+            change(all.purses.entry(line.place.clone()).or_default(), line);
+        }
+    }
+
+    /// All that these rows owe and have free, on its way.
+    pub(super) fn empty<'a>(&self, places: impl Iterator<Item = &'a Place>) -> Vec<Payment> {
+        let mut all = self.all();
+        let pay = |place: &'a Place| {
+            let (held, used) = all.purses.get_mut(place)?.pay(0)?;
+            Some(Payment { place: place.clone(), held, used })
+        };
+        places.filter_map(pay).collect()
+    }
+
+    /// What is to be paid now, on its way; with `last`, all of it.
+    pub(super) fn due(&self, last: bool) -> Vec<Payment> {
+        let mut all = self.all();
+        let mut due = Vec::new();
+        for (place, purse) in &mut all.purses {
+            let rests = purse.owed == 0 && purse.used == 0;
+            purse.idle = if rests { purse.idle.saturating_add(1) } else { 0 };
+            let keep = if last || purse.idle >= IDLE_LOOKS { 0 } else { purse.block };
+            if let Some((held, used)) = purse.pay(keep) {
+                due.push(Payment { place: place.clone(), held, used });
+            }
+        }
+        due
+    }
+
+    /// Payments have reached the database, or nobody can say; or, with `again`, surely not: they are to be made again.
+    pub(super) fn settled(&self, payments: Vec<Payment>, again: bool) {
+        let mut all = self.all();
+        for Payment { place, held, used } in payments {
+            let purse = all.purses.entry(place).or_default();
+            purse.paying = purse.paying.saturating_sub(held);
+            if again {
+                purse.owed = purse.owed.saturating_add(held);
+                purse.used = purse.used.saturating_add(used);
+            }
+        }
+        all.purses.retain(|_, purse| !purse.is_empty());
+    }
+
+    /// True if nobody pays out of the purses yet: then the caller must see to it.
+    pub(super) fn keep(&self) -> bool {
+        !std::mem::replace(&mut self.all().kept, true)
+    }
+
+    /// True if nothing is left to look after: then nobody does any more.
+    pub(super) fn rest(&self) -> bool {
+        let mut all = self.all();
+        all.purses.retain(|_, purse| !purse.is_empty());
+        all.kept = !all.purses.values().all(|purse| purse.held() == purse.live && purse.used == 0);
+        !all.kept
+    }
+
+    /// What this node holds of a row, or is about to.
+    pub(super) fn held(&self, place: &Place) -> u64 {
+        self.all().purses.get(place).map_or(0, |purse| purse.held().saturating_add(purse.paying))
+    }
+
+    /// What of it is for nobody yet.
+    pub(super) fn free(&self, place: &Place) -> u64 {
+        self.all().purses.get(place).map_or(0, |purse| purse.free)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn place() -> Place {
+        Place {
+            tenant: "acme".to_owned(),
+            account: "ann".to_owned(),
+            period: "2026-11".to_owned(),
+            unit: "tokens",
+        }
+    }
+
+    fn line(limit: u64, amount: u64) -> [Line; 1] {
+        [Line::new(place(), Some(limit), amount)]
+    }
+
+    fn asked(wanted: &[(Place, Change)]) -> Vec<u64> {
+        let amount = |(_, change): &(Place, Change)| match *change {
+            Change::Reserve { amount, .. } => amount,
+            Change::Pay { .. } => panic!("{change:?} is no reservation"),
+        };
+        wanted.iter().map(amount).collect()
+    }
+
+    fn payments(purses: &Purses, last: bool) -> Vec<(u64, u64)> {
+        let due = purses.due(last);
+        let told = due.iter().map(|paid| (paid.held, paid.used)).collect();
+        purses.settled(due, false);
+        told
+    }
+
+    #[test]
+    fn one_commit_brings_a_block_and_the_next_requests_need_none() {
+        let purses = Purses::default();
+        let mut first = line(10_000_000, 100);
+        assert_eq!(asked(&purses.take(&mut first, true)), [100 + 6_400]);
+        let mut beside = line(10_000_000, 100);
+        assert_eq!(asked(&purses.take(&mut beside, true)), [100], "one block at a time");
+        purses.came(&mut first);
+        purses.came(&mut beside);
+        let mut third = line(10_000_000, 100);
+        assert_eq!(asked(&purses.take(&mut third, true)), [0; 0]);
+        for mut request in [first, beside, third] {
+            purses.end(&mut request, |_| 30);
+        }
+        // 300 were held, 90 used, and 6,400 may stay.
+        assert_eq!(payments(&purses, false), [(90 + 110, 90)]);
+        assert_eq!((purses.held(&place()), purses.free(&place())), (6_400, 6_400));
+        let idle: Vec<_> = (0..IDLE_LOOKS).flat_map(|_| payments(&purses, false)).collect();
+        assert_eq!(idle, [(6_400, 0)], "given back once, when nothing was paid for a while");
+        assert!(purses.rest() && purses.keep());
+    }
+
+    #[test]
+    fn a_small_budget_is_reserved_to_the_last_unit() {
+        let purses = Purses::default();
+        let mut first = line(3_300, 1_000);
+        assert_eq!(asked(&purses.take(&mut first, true)), [1_000]);
+        purses.came(&mut first);
+        assert_eq!(asked(&purses.take(&mut line(3_300, 1_000), true)), [1_000]);
+        purses.end(&mut first, |_| 20);
+        assert_eq!(payments(&purses, false), [(1_000, 20)], "nothing stays behind");
+    }
+
+    #[test]
+    fn nothing_that_was_not_reserved_is_free_and_what_uses_nothing_needs_something_free() {
+        let purses = Purses::default();
+        let mut refused = line(10_000_000, 500);
+        assert_eq!(asked(&purses.take(&mut refused, true)), [500 + 10_000]);
+        purses.put_back(&mut refused);
+        assert_eq!(purses.held(&place()), 0);
+        let mut nothing = line(10_000_000, 0);
+        assert_eq!(
+            asked(&purses.take(&mut nothing, false)),
+            [0],
+            "the database says whether anything is left"
+        );
+        purses.came(&mut nothing);
+        assert_eq!(asked(&purses.take(&mut line(10_000_000, 0), false)), [0]);
+    }
+
+    #[test]
+    fn what_used_more_than_it_held_takes_it_from_what_is_free() {
+        let purses = Purses::default();
+        let mut request = line(10_000_000, 100);
+        drop(purses.take(&mut request, true));
+        purses.came(&mut request);
+        purses.end(&mut request, |_| 150);
+        assert_eq!(purses.free(&place()), 6_350);
+        assert_eq!(payments(&purses, true), [(6_500, 150)]);
+    }
+
+    #[test]
+    fn a_payment_that_did_not_arrive_is_made_again_and_one_that_may_have_is_not() {
+        for (again, left) in [(true, vec![(100, 30)]), (false, vec![])] {
+            let purses = Purses::default();
+            let mut request = line(1_000, 100);
+            drop(purses.take(&mut request, true));
+            purses.came(&mut request);
+            purses.end(&mut request, |_| 30);
+            let due = purses.due(false);
+            assert_eq!(purses.held(&place()), 100, "as long as it is on its way");
+            purses.settled(due, again);
+            assert_eq!(payments(&purses, false), left);
+        }
+    }
+}
