@@ -38,7 +38,8 @@ pub(super) struct Near<'l> {
     all: &'l [Label],
     from: usize,
     to: usize,
-    /// For each row where its counts stand, plus one: most have none.
+    rows: usize,
+    /// For each row where its counts stand, plus one: most have none. Made for the first label.
     places: Vec<u16>,
     /// How many labels say what ([`Says`]), and the place of the last one.
     counts: Vec<[(u16, u32); 3]>,
@@ -47,9 +48,8 @@ pub(super) struct Near<'l> {
 }
 
 impl<'l> Near<'l> {
-    pub(super) fn new(all: &'l [Label], rows: usize) -> Self {
-        let places = vec![0; if all.is_empty() { 0 } else { rows }];
-        Self { all, from: 0, to: 0, places, counts: Vec::new(), asked: Vec::new() }
+    pub(super) const fn new(all: &'l [Label], rows: usize) -> Self {
+        Self { all, from: 0, to: 0, rows, places: Vec::new(), counts: Vec::new(), asked: Vec::new() }
     }
 
     /// Goes on to a later word. Labels come in the order of their ends, so each is taken in and left behind once.
@@ -75,6 +75,9 @@ impl<'l> Near<'l> {
     }
 
     fn count(&mut self, label: &Label) -> Option<&mut (u16, u32)> {
+        if self.places.is_empty() {
+            self.places = vec![0; self.rows];
+        }
         let place = self.places.get_mut(usize::from(label.row))?;
         if *place == 0 {
             self.counts.push(Default::default());

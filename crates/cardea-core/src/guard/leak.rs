@@ -40,6 +40,9 @@ pub(super) const NEAR: usize = 384;
 /// Bytes after which it asks whether it is late.
 const ASK_EVERY: usize = 16 * 1024;
 
+/// Who reads a text that nobody has decoded.
+pub(super) const WRITTEN: &str = "pattern";
+
 /// The compiled table with its keyword automaton.
 pub(super) struct Leaks {
     pub(super) patterns: Vec<Pattern>,
@@ -68,6 +71,13 @@ pub(super) struct Piece<'v> {
     pub(super) untrusted: bool,
     /// Only rows of this family speak.
     pub(super) only: Option<Family>,
+}
+
+impl Piece<'_> {
+    /// True if the text stands as it was written: in a decoded one a sign may be made of a number (`MaxTokens=4096`).
+    pub(super) fn is_written(&self) -> bool {
+        self.detector == WRITTEN
+    }
 }
 
 /// What is known of a piece after its examination.
@@ -191,7 +201,7 @@ mod tests {
     fn found(text: &str) -> Vec<String> {
         let leaks = Leaks::build(&mut Catalogue::default()).unwrap();
         let (view, pace) = (fold(text), Pace::patient(false));
-        let piece = Piece { view: &view, pace, detector: "pattern", untrusted: true, only: None };
+        let piece = Piece { view: &view, pace, detector: WRITTEN, untrusted: true, only: None };
         let mut seen = Vec::new();
         leaks.find(&piece, &mut seen).unwrap();
         seen.iter().map(|one| one.rule.to_string()).collect()
@@ -225,7 +235,7 @@ mod tests {
         let key = "Q7o9OGIsAbvdndWn1FcHYNXC/3bQZJSSo87Ke8vss".repeat(9);
         let text = format!("gh secret set AWS_SESSION_TOKEN --body \"{key}\" --repo acme/shop");
         let (view, pace) = (fold(&text), Pace::patient(false));
-        let piece = Piece { view: &view, pace, detector: "pattern", untrusted: true, only: None };
+        let piece = Piece { view: &view, pace, detector: WRITTEN, untrusted: true, only: None };
         let mut seen = Vec::new();
         leaks.find(&piece, &mut seen).unwrap();
         let end = text.find(&key).unwrap() + key.len();
@@ -239,7 +249,7 @@ mod tests {
             pattern.row.regex = "(".to_owned();
         }
         let (view, pace) = (fold("my password: hunter2"), Pace::patient(false));
-        let piece = Piece { view: &view, pace, detector: "pattern", untrusted: true, only: None };
+        let piece = Piece { view: &view, pace, detector: WRITTEN, untrusted: true, only: None };
         let mut seen = Vec::new();
         assert!(leaks.find(&piece, &mut seen).is_some());
         assert!(seen.iter().any(|one| one.forced == Some(Action::Refuse)), "{seen:?}");

@@ -92,7 +92,7 @@ impl<'a, 'v> Scan<'a, 'v> {
         if asked == 0 || (self.piece.pace.more && far >= self.bytes.len()) {
             return true;
         }
-        let near = Blocks::whole(hit.start.saturating_sub(BACK)..far);
+        let near = Blocks::whole(hit.start.saturating_sub(BACK)..far.min(self.bytes.len()));
         if self.near.0 != near {
             let here = self.blocks.of(near.clone());
             let given = |asks: &Vec<Bytes>| here.is_none_or(|here| asks.iter().all(|set| set.meets(&here)));
@@ -203,7 +203,7 @@ impl<'a, 'v> Scan<'a, 'v> {
             let confidence = if labelled { pattern.row.labelled } else { pattern.row.alone };
             let start = match pattern.from {
                 From::Line => before::line(self.bytes, word.start),
-                From::Stretch => self.stretches.start(self.bytes, word.start),
+                From::Stretch => self.stretch(word.start),
                 _ if pattern.row.back => Some(self.word_start(word.start)),
                 _ => self.ahead(pattern, word.start),
             };
@@ -224,6 +224,11 @@ impl<'a, 'v> Scan<'a, 'v> {
         before.is_some_and(|before| before.chunks(PAIR).all(pair))
     }
 
+    /// Where the stretch begins that a word is in, if its looks can tell of it.
+    fn stretch(&mut self, place: usize) -> Option<usize> {
+        self.stretches.start(self.bytes, place).filter(|_| self.piece.is_written())
+    }
+
     /// Where the regex of a row begins that reads from a few bytes before the word, at a word's beginning.
     fn ahead(&self, pattern: &Pattern, place: usize) -> Option<usize> {
         let start = place.checked_sub(pattern.row.tokens.as_ref().map_or(0, |tokens| tokens.ahead))?;
@@ -234,7 +239,7 @@ impl<'a, 'v> Scan<'a, 'v> {
     /// A word that wakes a row which speaks only beside a label. It is asked once, however many labels are near.
     fn labelled(&mut self, row: u16, pattern: &Pattern, word: &Word, near: &Near<'_>) {
         let start = match pattern.from {
-            From::Stretch => self.stretches.start(self.bytes, word.start),
+            From::Stretch => self.stretch(word.start),
             _ if pattern.row.back => Some(self.word_start(word.start)),
             _ => Some(word.start),
         };

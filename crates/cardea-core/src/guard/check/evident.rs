@@ -1,5 +1,7 @@
 //! What looks like a password wherever it stands, and what does where a word nearby tells of one.
 
+use base64::Engine as _;
+
 use super::{
     secret::{classes, is_ticket, is_uuid, runs_of, told_set_password, trimmed},
     stand_in::stands_in,
@@ -54,8 +56,18 @@ fn is_plain(body: &[u8]) -> bool {
     LENGTHS.contains(&body.len())
         && !stands_in(body)
         && !is_uuid(body)
+        && !is_in_region(body)
         && !is_ticket(body)
         && !ends_like_a_file(body)
+}
+
+/// What a cloud numbers behind the name of its region: `eu-central-1_Ab2cDefgh`.
+fn is_in_region(body: &[u8]) -> bool {
+    let mut parts = body.split(|byte| matches!(byte, b'-' | b'_'));
+    let small = |part: &[u8]| part.iter().all(u8::is_ascii_lowercase);
+    parts.next().is_some_and(|part| part.len() == 2 && small(part))
+        && parts.next().is_some_and(|part| part.len() >= 4 && small(part))
+        && parts.next().is_some_and(|part| matches!(part, [digit] if digit.is_ascii_digit()))
 }
 
 /// An ending of letters behind a dot: a file, a host, a page.
@@ -206,6 +218,13 @@ fn is_jumbled(body: &[u8]) -> bool {
         && kinds.digit >= 2
         && body.len() <= 24
         && pieces(body).map(runs_of).sum::<usize>() * 2 >= body.len()
+        && !is_text_in_base64(body)
+}
+
+/// True if nothing but text comes out: `Y2xhaW1z`.
+fn is_text_in_base64(body: &[u8]) -> bool {
+    let text = base64::engine::general_purpose::STANDARD.decode(body);
+    text.is_ok_and(|text| text.iter().all(|byte| matches!(byte, b' '..=b'~')))
 }
 
 /// Large letters with two small ones behind them.
@@ -320,6 +339,8 @@ mod tests {
             "Python3.12",
             "Anna-Berg",
             "2026-11-22",
+            "eu-central-1_N2qAi5fxb",
+            "Y2xhaW1z",
         ] {
             assert!(!hinted_password(no.as_bytes()), "{no}");
         }
