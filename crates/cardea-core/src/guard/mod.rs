@@ -45,11 +45,13 @@ pub mod report;
 mod runs;
 #[cfg(test)]
 mod samples;
+mod scan;
 mod seen;
 mod sieve;
 mod stretch;
 mod table;
 mod topic;
+mod tried;
 mod value;
 mod verdict;
 mod window;

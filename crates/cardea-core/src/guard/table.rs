@@ -3,8 +3,10 @@
 //! A row is woken in one of two ways. `keywords` wake it where one of them stands: its regex must match from the
 //! keyword's first byte (or, with `back`, from the beginning of the word around it; with `@after`, from the keyword's end;
 //! with `@before`, from the beginning of the name before it; with `@clause`, from the beginning of its line). `tokens` wake it at every word with a digit whose first
-//! byte, length and next byte fit (with `back`, the word is only a part of the value). `labels` are words that may stand shortly before, also as names
-//! of fields spell them (`date_of_birth`, `dateOfBirth`); a row with `alone = 0` speaks only then. A regex sees a bounded piece of text, in ASCII mode, and runs in linear time. It is
+//! byte, length and next byte fit (with `back`, the word is only a part of the value; with `@stretch`, of what stands
+//! between spaces, quotes or brackets). `labels` are words that may stand shortly before, also as names
+//! of fields spell them (`date_of_birth`, `dateOfBirth`); a row with `alone = 0` speaks only then, one with `behind` only if
+//! one of those stands shortly behind the value. A regex sees a bounded piece of text, in ASCII mode, and runs in linear time. It is
 //! compiled when a text first wakes its row: most rows never wake, and all of them compiled take twenty megabytes.
 
 use std::sync::OnceLock;
@@ -37,6 +39,7 @@ const FILES: &[(Family, &str)] = &[
     (Family::Credential, include_str!("patterns/told.toml")),
     (Family::Credential, include_str!("patterns/passwords.toml")),
     (Family::Credential, include_str!("patterns/phrases.toml")),
+    (Family::Credential, include_str!("patterns/hinted.toml")),
     (Family::Credential, include_str!("patterns/webhooks.toml")),
     (Family::Injection, include_str!("patterns/injection.toml")),
     (Family::Content, include_str!("patterns/content.toml")),
@@ -64,6 +67,9 @@ const WORDS_BEFORE: &str = "@words";
 /// How the regex of a row begins that reads from the beginning of the keyword's line, or not far before it: a password
 /// before the word that says that it is one.
 const CLAUSE: &str = "@clause";
+
+/// How the regex of a row begins that reads a whole stretch between spaces, quotes or brackets: a password has any signs.
+const STRETCH: &str = "@stretch";
 
 /// What rows say for short. The longer ones come first, because they are made of the shorter ones.
 const SHORT: &[(&str, &str)] = &[
@@ -103,6 +109,11 @@ const SHORT: &[(&str, &str)] = &[
         "@password",
         "(?:(?i:password|passwd|pass[ \\-]?phrase|passcode|passwort|kennwort|mot de passe|mdp|contrasena|clave|senha|palavra-passe|wachtwoord|hasl(?:o|em)|losenord|passord|adgangskode|kodeord|salasana|heslo|jelszo|sifre|parola|lozinka|geslo)(?:s|en|et|n|e|na|om|em|u|a|si|ta|ni|ul)?|(?i:pass|pwd?)\\b|(?u:парол[а-я]{1,3}|密码|密碼|ハスワート|비밀번호|كلمة المرور|كلمة السر))",
     ),
+    // A stretch that may be a password, with the name before it and the stroke or colon between them.
+    (
+        "@secret",
+        r#"[*]{0,2}(?:[A-Za-z0-9._@\\\-]{0,40}[:/=])?([^\s"'`<>|;,()\[\]{}\x80-\xff]{6,40}[^\s"'`<>|;,()\[\]{}\x80-\xff.:?*])[.:?!*]{0,3}(?:[\s"'`)\]|;,<\x80-\xff]|\z)"#,
+    ),
     // What somebody sets as a password, up to what ends it in a sentence.
     ("@value", "(?:[\"'`*]{0,2}|(?u:「|『|【|“|„|«|‘) ?)([^\\s\"'`<>|;,()\\x80-\\xff]{6,64})"),
     // Words of other scripts, which have no large letters here.
@@ -141,6 +152,9 @@ pub(super) struct Row {
     /// A row with labels speaks only if one of these stands as near as a label as well; nothing if left out.
     #[serde(default)]
     pub(super) besides: Vec<String>,
+    /// The row speaks only if one of these ends within its gap behind the value.
+    #[serde(default)]
+    pub(super) behind: Vec<String>,
     /// How far before the value a label may end.
     #[serde(default = "near")]
     pub(super) gap: u8,
@@ -243,6 +257,8 @@ pub(super) struct Matcher {
     pub(super) begins: Begins,
     /// Of each of these sets each finding has at least one byte.
     pub(super) needs: Vec<Bytes>,
+    /// So many different small letters stand where a match is.
+    pub(super) letters: usize,
     pub(super) groups: bool,
 }
 
@@ -255,6 +271,7 @@ pub(super) enum From {
     Words,
     Line,
     Clause,
+    Stretch,
 }
 
 /// A checked row.
@@ -273,7 +290,7 @@ impl Pattern {
     /// The row's regex without how it begins, and with what it says for short written out.
     pub(super) fn written_out(&self) -> String {
         let value = self.row.regex.as_str();
-        let begins = [NAME, AFTER, NAME_BEFORE, WORDS_BEFORE, LINE_BEFORE, CLAUSE];
+        let begins = [NAME, AFTER, NAME_BEFORE, WORDS_BEFORE, LINE_BEFORE, CLAUSE, STRETCH];
         in_full(begins.iter().find_map(|how| value.strip_prefix(how)).unwrap_or(value))
     }
 
@@ -285,6 +302,15 @@ impl Pattern {
             Some(_) => (b'0'..=b'9').all(|digit| set.has(digit)),
             None => self.from != From::After && within(&row.keywords),
         }
+    }
+
+    /// What each finding has, as far as the row says so without its regex.
+    pub(super) fn asks(&self) -> Vec<Bytes> {
+        let own = (!self.row.needs.is_empty()).then(|| {
+            let needs = self.row.needs.as_bytes();
+            Bytes::of(|byte| needs.contains(&byte))
+        });
+        needs::asked(&self.row.check).chain(own).collect()
     }
 
     /// The row's regex, compiled at the first call. Nothing if it is broken: a test tries all rows.
@@ -299,7 +325,9 @@ impl Pattern {
             if !self.row.needs.is_empty() {
                 needs.push(Bytes::of(|byte| self.row.needs.as_bytes().contains(&byte)));
             }
-            Some(Matcher { regex, begins: Begins::of(&read), needs, groups })
+            let phrase = self.row.check.iter().any(|check| check == "seed_phrase");
+            let letters = if phrase { needs::PHRASE_LETTERS } else { 0 };
+            Some(Matcher { regex, begins: Begins::of(&read), needs, letters, groups })
         };
         self.matcher.get_or_init(compile).as_ref()
     }
@@ -339,6 +367,7 @@ fn compile(family: Family, mut row: Row) -> Result<Pattern> {
         regex if regex.starts_with(WORDS_BEFORE) => From::Words,
         regex if regex.starts_with(LINE_BEFORE) => From::Line,
         regex if regex.starts_with(CLAUSE) => From::Clause,
+        regex if regex.starts_with(STRETCH) => From::Stretch,
         _ => From::Keyword,
     };
     let mut checks = Vec::new();

@@ -25,6 +25,8 @@ pub(super) enum Use {
     Label(u16, u8),
     /// What a label of the row needs beside it, as near.
     Beside(u16, u8),
+    /// What stood shortly before is what the row looks for.
+    Behind(u16),
     /// What follows shortly is something else.
     Unless(u16),
     /// The letters of the text were put elsewhere.
@@ -34,7 +36,7 @@ pub(super) enum Use {
 impl Use {
     /// True if it means something only where the word stands alone.
     const fn is_of_whole_words(&self) -> bool {
-        matches!(self, Self::Label(..) | Self::Beside(..))
+        matches!(self, Self::Label(..) | Self::Beside(..) | Self::Behind(_))
     }
 }
 
@@ -101,6 +103,7 @@ impl Words {
             put(&joined(&row.labels), Use::Label(number, row.gap));
             put(&row.besides, Use::Beside(number, row.gap));
             put(&joined(&row.besides), Use::Beside(number, row.gap));
+            put(&row.behind, Use::Behind(number));
             put(&row.unless, Use::Unless(number));
             put(&joined(&row.unless), Use::Unless(number));
         }

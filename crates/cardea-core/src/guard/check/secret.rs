@@ -124,7 +124,7 @@ fn is_account(text: &[u8]) -> bool {
 }
 
 /// How many stretches of one kind there are, a word with its large first letter counted as one.
-fn runs_of(piece: &[u8]) -> usize {
+pub(super) fn runs_of(piece: &[u8]) -> usize {
     let kind = |byte: u8| (byte.is_ascii_digit(), byte.is_ascii_uppercase());
     let (mut runs, mut length, mut last) = (0, 0_usize, None);
     for byte in piece {
@@ -240,7 +240,7 @@ pub(super) fn told_set_password(text: &[u8]) -> bool {
 }
 
 /// The number of an order or of a case: `ORD-13507928`.
-fn is_ticket(text: &[u8]) -> bool {
+pub(super) fn is_ticket(text: &[u8]) -> bool {
     let letters = text.iter().take_while(|byte| byte.is_ascii_uppercase()).count();
     let number = text.get(letters..).and_then(|rest| rest.strip_prefix(b"-")).unwrap_or_default();
     (1..=5).contains(&letters) && number.len() >= 5 && number.iter().all(u8::is_ascii_digit)
@@ -472,7 +472,7 @@ pub(super) fn recovery_codes(text: &[u8]) -> bool {
 }
 
 /// A text without the signs that end a sentence.
-fn trimmed(text: &[u8]) -> &[u8] {
+pub(super) fn trimmed(text: &[u8]) -> &[u8] {
     let length =
         text.iter().rposition(|byte| !matches!(byte, b'.' | b',' | b';' | b':')).map_or(0, |at| at + 1);
     text.get(..length).unwrap_or_default()
@@ -508,14 +508,14 @@ fn entropy(text: &[u8]) -> f32 {
     counts.iter().filter(|count| **count > 0).map(share).map(|share| -share * share.log2()).sum()
 }
 
-struct Classes {
-    lower: usize,
-    upper: usize,
-    digit: usize,
-    other: usize,
+pub(super) struct Classes {
+    pub(super) lower: usize,
+    pub(super) upper: usize,
+    pub(super) digit: usize,
+    pub(super) other: usize,
 }
 
-fn classes(text: &[u8]) -> Classes {
+pub(super) fn classes(text: &[u8]) -> Classes {
     let count = |is: fn(&u8) -> bool| text.iter().filter(|byte| is(byte)).count();
     Classes {
         lower: count(u8::is_ascii_lowercase),
@@ -648,7 +648,7 @@ pub(super) fn jwt(text: &[u8]) -> bool {
     json(parts.next()) && json(parts.next())
 }
 
-fn is_uuid(text: &[u8]) -> bool {
+pub(super) fn is_uuid(text: &[u8]) -> bool {
     let groups: Vec<usize> = text.split(|byte| *byte == b'-').map(<[u8]>::len).collect();
     groups == [8, 4, 4, 4, 12] && text.iter().all(|byte| byte.is_ascii_hexdigit() || *byte == b'-')
 }

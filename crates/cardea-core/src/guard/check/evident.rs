@@ -1,0 +1,352 @@
+//! What looks like a password wherever it stands, and what does where a word nearby tells of one.
+
+use base64::Engine as _;
+
+use super::{
+    secret::{classes, is_ticket, is_uuid, runs_of, told_set_password, trimmed},
+    stand_in::stands_in,
+};
+
+/// Lengths of what people and generators set.
+const LENGTHS: std::ops::RangeInclusive<usize> = 8..=40;
+
+/// Signs that no word has inside.
+const SIGNS: &[u8] = b"!#$%^&*@";
+
+/// What code, addresses and marks of texts have.
+const CODE: &[&[u8]] = &[
+    b"/", b"\\", b"=", b"::", b"->", b"++", b"--", b"..", b"&&", b"**", b"~~", b"##", b"&amp", b"&lt",
+    b"&gt", b"&#", b"&quot", b"&0x", b":!", b"#l", b"0x", b"cl@ve",
+];
+
+/// Small and large letters with a digit and an inner sign: nothing else has them.
+pub(super) fn evident_password(text: &[u8]) -> bool {
+    let body = trimmed(text);
+    let kinds = classes(body);
+    kinds.lower >= 2 && kinds.upper >= 1 && kinds.digit >= 1 && is_signed(body)
+}
+
+/// The same with fewer kinds, capital words joined with a number, or letters and digits all mixed up.
+pub(super) fn hinted_password(text: &[u8]) -> bool {
+    let body = trimmed(text);
+    let kinds = classes(body);
+    let signed = kinds.digit >= 1 && kinds.lower + kinds.upper >= 3 && is_signed(body);
+    signed
+        || (is_plain(body) && (is_joined(body) || is_numbered(body) || is_sealed(body) || is_jumbled(body)))
+}
+
+/// What somebody set as the key of a network, and not the name of a device or a norm.
+pub(super) fn network_password(text: &[u8]) -> bool {
+    let body = trimmed(text);
+    let kinds = classes(body);
+    let model =
+        kinds.lower == 0 && kinds.other <= body.iter().filter(|byte| matches!(byte, b'-' | b'/')).count();
+    let measure = body.first().is_some_and(u8::is_ascii_digit) && kinds.lower <= 3;
+    told_set_password(text)
+        && !model
+        && !measure
+        && (kinds.digit >= 2 || hinted_password(text))
+        && !pieces(body).any(|piece| is_title(piece) || is_band(piece))
+        && LENGTHS.contains(&body.len())
+        && kinds.digit * 2 <= body.len()
+}
+
+/// No stand-in, no file, no number of an order.
+fn is_plain(body: &[u8]) -> bool {
+    LENGTHS.contains(&body.len())
+        && !stands_in(body)
+        && !is_uuid(body)
+        && !is_in_region(body)
+        && !is_ticket(body)
+        && !ends_like_a_file(body)
+}
+
+/// What a cloud numbers behind the name of its region: `eu-central-1_Ab2cDefgh`.
+fn is_in_region(body: &[u8]) -> bool {
+    let mut parts = body.split(|byte| matches!(byte, b'-' | b'_'));
+    let small = |part: &[u8]| part.iter().all(u8::is_ascii_lowercase);
+    parts.next().is_some_and(|part| part.len() == 2 && small(part))
+        && parts.next().is_some_and(|part| part.len() >= 4 && small(part))
+        && parts.next().is_some_and(|part| matches!(part, [digit] if digit.is_ascii_digit()))
+}
+
+/// An ending of letters behind a dot: a file, a host, a page.
+fn ends_like_a_file(body: &[u8]) -> bool {
+    let tail = body.rsplit(|byte| *byte == b'.').next().unwrap_or_default();
+    tail.len() < body.len() && (1..=5).contains(&tail.len()) && tail.iter().any(u8::is_ascii_alphabetic)
+}
+
+/// A sign inside that is none of code, of an address, of a formula or of a count.
+fn is_signed(body: &[u8]) -> bool {
+    let lower = body.to_ascii_lowercase();
+    let has = |part: &[u8]| lower.windows(part.len()).any(|window| window == part);
+    let last = body.iter().rposition(|byte| !matches!(byte, b'!' | b'?')).map_or(0, |at| at + 1);
+    let inner = body.get(1..last).unwrap_or_default();
+    let Some(at) = inner.iter().position(|byte| SIGNS.contains(byte)) else { return false };
+    let (sign, head, tail) = (
+        inner.get(at).copied().unwrap_or_default(),
+        body.get(..at + 1).unwrap_or_default(),
+        inner.get(at + 1..).unwrap_or_default(),
+    );
+    let single = inner.iter().filter(|byte| SIGNS.contains(byte)).count() == 1;
+    let digits = |part: &[u8]| part.iter().all(u8::is_ascii_digit);
+    let cell = |part: &[u8]| {
+        part.len() <= 6
+            && !part.first().is_some_and(u8::is_ascii_digit)
+            && part.iter().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit() || *byte == b'$')
+    };
+    let letters = |part: &[u8]| part.iter().filter(|byte| byte.is_ascii_alphabetic()).count();
+    let usual = match sign {
+        // A sheet's cell, a page's anchor, a ticket, a rival of C.
+        b'!' => single && cell(tail),
+        b'#' => single && (digits(tail) || body.contains(&b'.') || letters(head) <= 2 || cell(head)),
+        // A mailbox, a machine's user, a version of an action.
+        b'@' => {
+            body.contains(&b'.')
+                || (single && !tail.first().is_some_and(u8::is_ascii_digit) && letters(head) > 2)
+                || tail.starts_with(b"v")
+                || tail.len() < 2
+        }
+        // `M&A`, a product, a mask.
+        b'&' | b'*' => single && (letters(head) <= 2 || tail.len() <= 2 || digits(tail)),
+        // An escape, a share, a format.
+        b'%' => {
+            head.iter().all(u8::is_ascii_digit)
+                || tail.iter().take(2).filter(|byte| byte.is_ascii_hexdigit()).count() == 2
+        }
+        b'$' => body.contains(&b'.') || letters(head) <= 2 && digits(tail),
+        _ => single && (tail.len() <= 2 || head.len() <= 2),
+    };
+    is_plain(body)
+        && !usual
+        && !CODE.iter().any(|part| has(part))
+        && !body.starts_with(b"@")
+        && body.first().is_some_and(|byte| !matches!(byte, b'$' | b'<' | b'{' | b'(' | b'-'))
+}
+
+fn pieces(body: &[u8]) -> impl Iterator<Item = &[u8]> {
+    body.split(|byte| matches!(byte, b'-' | b'_' | b'.'))
+}
+
+/// Capital words and a number, joined by signs: `Larch_Tunnel_9`, `Kestrel-Moor-58`, `ForenHase_3`.
+fn is_joined(body: &[u8]) -> bool {
+    let (mut words, mut numbers, mut capital) = (0, 0, false);
+    for piece in pieces(body) {
+        let kinds = classes(piece);
+        let letters = kinds.lower + kinds.upper;
+        if is_title(piece) || kinds.other > 0 || piece.is_empty() {
+            return false;
+        }
+        let digit = |at: Option<&u8>| at.is_some_and(u8::is_ascii_digit);
+        if kinds.digit > 0
+            && letters >= 5
+            && kinds.digit <= 2
+            && !digit(piece.first())
+            && !digit(piece.last())
+        {
+            // Digits for letters, as in `Sn0wGoose`.
+            words += 1;
+        } else if kinds.digit > 0 {
+            numbers += 1;
+            let number = digit(piece.first()) && kinds.upper == 0 && letters <= 1;
+            // WHY: `SmartCard-Reader2` is rather the name of a thing.
+            let word = letters >= 2
+                && !digit(piece.first())
+                && kinds.lower >= 1
+                && (kinds.digit >= 2 || body.contains(&b'_') || letters == 2);
+            if kinds.digit > 4 || !(number || word) {
+                return false;
+            }
+        } else if letters < 2 || (kinds.upper > 1 && kinds.lower == 0) {
+            return false;
+        }
+        capital |= kinds.upper > 0 && kinds.lower > 0;
+        words += usize::from(kinds.lower >= 2) * humps(piece).clamp(1, 3);
+    }
+    words >= 2 && numbers == 1 && capital && pieces(body).count() >= 2
+}
+
+/// Capital words written as one, and a number: `VelvetCrane81`, `2HillsInFog`.
+fn is_numbered(body: &[u8]) -> bool {
+    let (head, rest) = split_digits(body);
+    let (word, tail) = if head.is_empty() { split_letters(rest) } else { (rest, &b""[..]) };
+    let number = if head.is_empty() { tail } else { head };
+    let counted = !head.is_empty() || number.len() >= 2;
+    (2..=4).contains(&humps(word))
+        && word.iter().all(u8::is_ascii_alphabetic)
+        // `NonZeroU64` is the name of a type.
+        && word.last().is_some_and(u8::is_ascii_lowercase)
+        && counted
+        && number.len() <= 4
+        && number.iter().all(u8::is_ascii_digit)
+        && !is_title(word)
+}
+
+/// A word and a number with signs behind or before: `Sommer2026!`, `!Anchor9`.
+fn is_sealed(body: &[u8]) -> bool {
+    let seals = |byte: &u8| matches!(byte, b'!' | b'#' | b'$' | b'%' | b'&' | b'+');
+    let bare =
+        body.strip_prefix(b"!").or(body.strip_prefix(b"%")).or(body.strip_prefix(b"&")).unwrap_or(body);
+    let (word, rest) = split_letters(bare);
+    let (number, signs) = split_digits(rest);
+    let before = bare.len() < body.len();
+    word.len() >= 4
+        && !is_title(word)
+        && (1..=4).contains(&number.len())
+        && (before || number.len() >= 2)
+        && (before || !signs.is_empty())
+        && signs.len() <= 2
+        && signs.iter().all(seals)
+}
+
+fn split_letters(text: &[u8]) -> (&[u8], &[u8]) {
+    let end = text.iter().position(|byte| !byte.is_ascii_alphabetic()).unwrap_or(text.len());
+    text.split_at_checked(end).unwrap_or_default()
+}
+
+fn split_digits(text: &[u8]) -> (&[u8], &[u8]) {
+    let end = text.iter().position(|byte| !byte.is_ascii_digit()).unwrap_or(text.len());
+    text.split_at_checked(end).unwrap_or_default()
+}
+
+/// Letters and digits that change at nearly every place: `f7Kq2mWz9x`.
+fn is_jumbled(body: &[u8]) -> bool {
+    let kinds = classes(body);
+    kinds.other <= 2
+        && kinds.lower >= 2
+        && kinds.upper >= 2
+        && kinds.digit >= 2
+        && body.len() <= 24
+        && pieces(body).map(runs_of).sum::<usize>() * 2 >= body.len()
+        && !is_text_in_base64(body)
+}
+
+/// True if nothing but text comes out: `Y2xhaW1z`.
+fn is_text_in_base64(body: &[u8]) -> bool {
+    let text = base64::engine::general_purpose::STANDARD.decode(body);
+    text.is_ok_and(|text| text.iter().all(|byte| matches!(byte, b' '..=b'~')))
+}
+
+/// Large letters with two small ones behind them.
+fn humps(word: &[u8]) -> usize {
+    let hump = |part: &&[u8]| matches!(part, [a, b, c] if a.is_ascii_uppercase() && b.is_ascii_lowercase() && c.is_ascii_lowercase());
+    word.windows(3).filter(hump).count()
+}
+
+/// The name of a band of waves.
+fn is_band(piece: &[u8]) -> bool {
+    piece.first().is_some_and(u8::is_ascii_digit) && piece.iter().any(|byte| matches!(byte, b'g' | b'G'))
+}
+
+/// What files, plans, rooms and products are named by.
+fn is_title(piece: &[u8]) -> bool {
+    const TITLES: &str = " android annex api apr april aug august azure beta block board book branch bundle chacha chapter chrome class \
+        code cup day debian dec december desk disk doc docs draft drive edge edition excel factory feb february file fire \
+        firefox flight floor form galaxy gate gen generation google group guide hall hub iphone invoice ipad jan january jul july \
+        jun june kapitel level lite mac macbook mar march may model module month nov november oct october office \
+        order outlook page pack part patch path phase pixel plan plus policy pro project python q1 q2 q3 q4 quarter raum release report \
+        room salle sala schema section sep sept september series server sprint stage stand step store suite switch tab table \
+        team teams template tenant term test ticket token tower type ubuntu unit update vault ver version view volume week win \
+        windows word xl year zone redmi note veeam daily weekly mode nord sud west ost north south east router camera host ";
+    let word = piece.iter().position(u8::is_ascii_digit).unwrap_or(piece.len());
+    let word = piece.get(..word).unwrap_or_default().to_ascii_lowercase();
+    let known = |word: &[u8]| TITLES.split_ascii_whitespace().any(|title| title.as_bytes() == word);
+    !word.is_empty() && (known(&word) || known(&piece.to_ascii_lowercase()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_password_is_told_from_what_has_signs_and_numbers_as_well() {
+        for yes in [
+            "Marble#Finch31",
+            "Toner!Drum44",
+            "TidalWave$55",
+            "Kx7!vTq2m",
+            "Summer@2026x",
+            "Wren$Meadow5",
+            "BirchDoor!12",
+            "qT8!rWm3xZ",
+        ] {
+            assert!(evident_password(yes.as_bytes()), "{yes}");
+        }
+        for no in [
+            "Sheet1!A1",
+            "OSS-fuzz#33579",
+            "CONTRIBUTING.md#v10-roadmap",
+            "DevSkim-Action@v1",
+            "anna.Berg2@firma.example",
+            "root@Web01",
+            "PKCS#11-Style",
+            "A&B-Report2",
+            "100%Cotton2",
+            "Foo%20Bar2",
+            "Outer.Inner$Item2",
+            "https://A.example/?B!2",
+            "value&0xFF12Ab",
+            "Windows11!",
+            "C#12-Feature",
+            "bitLoc&31",
+            "returnBegin:!0",
+            "{Name!2024x}",
+            "Align1&gt",
+            "Your_Pass!1example",
+        ] {
+            assert!(!evident_password(no.as_bytes()), "{no}");
+        }
+    }
+
+    #[test]
+    fn a_word_nearby_tells_a_password_from_the_name_of_a_thing() {
+        for yes in [
+            "Larch_Tunnel_9",
+            "Kestrel-Moor-58",
+            "ForenHase_3",
+            "VelvetCrane81",
+            "f7Kq2mWz9x",
+            "ferry!Dock21",
+            "Hobel.Bank.19",
+            "Sn0wGoose_17",
+            "Sommer2026!",
+            "!Anchor19",
+            "2HillsInFog",
+            "Xq4-Ledger-Moss",
+        ] {
+            assert!(hinted_password(yes.as_bytes()), "{yes}");
+        }
+        for no in [
+            "Team-Plus-2026",
+            "Room-B2-West",
+            "ORD-2026-5518",
+            "HP-LaserJet-M404dn",
+            "ThinkPad-X1-Gen12",
+            "README-v3.md",
+            "Windows11",
+            "iPhone15Pro",
+            "order-form-12",
+            "ChaCha20",
+            "SmartCard-Reader2",
+            "3of5-Shamir",
+            "Windows11!",
+            "iPhone15!",
+            "HomeHub-5G",
+            "Gov.br-Prata2",
+            "NonZeroU64",
+            "PublicKeyX509Der",
+            "Report-Q3-2026",
+            "Python3.12",
+            "Anna-Berg",
+            "2026-11-22",
+            "eu-central-1_N2qAi5fxb",
+            "Y2xhaW1z",
+        ] {
+            assert!(!hinted_password(no.as_bytes()), "{no}");
+        }
+        assert!(network_password(b"plumtree7749") && network_password(b"seeblick-2031x"));
+        for no in ["802.11ax", "WSR-3200AX4S", "HomeHub-5G-2", "2.4GHz-band", "Room-214b", "12345678"] {
+            assert!(!network_password(no.as_bytes()), "{no}");
+        }
+    }
+}
