@@ -3,6 +3,7 @@
 use base64::Engine as _;
 
 use super::{
+    begun::Begun,
     secret::{classes, is_ticket, is_uuid, runs_of, told_set_password, trimmed},
     stand_in::stands_in,
 };
@@ -14,10 +15,10 @@ const LENGTHS: std::ops::RangeInclusive<usize> = 8..=40;
 const SIGNS: &[u8] = b"!#$%^&*@";
 
 /// What code, addresses and marks of texts have.
-const CODE: &[&[u8]] = &[
+static CODE: Begun<22> = Begun::new([
     b"/", b"\\", b"=", b"::", b"->", b"++", b"--", b"..", b"&&", b"**", b"~~", b"##", b"&amp", b"&lt",
     b"&gt", b"&#", b"&quot", b"&0x", b":!", b"#l", b"0x", b"cl@ve",
-];
+]);
 
 /// Small and large letters with a digit and an inner sign: nothing else has them.
 pub(super) fn evident_password(text: &[u8]) -> bool {
@@ -30,9 +31,9 @@ pub(super) fn evident_password(text: &[u8]) -> bool {
 pub(super) fn hinted_password(text: &[u8]) -> bool {
     let body = trimmed(text);
     let kinds = classes(body);
-    let signed = kinds.digit >= 1 && kinds.lower + kinds.upper >= 3 && is_signed(body);
-    signed
-        || (is_plain(body) && (is_joined(body) || is_numbered(body) || is_sealed(body) || is_jumbled(body)))
+    let signed = || kinds.lower + kinds.upper >= 3 && is_signed(body);
+    let shaped = || is_joined(body) || is_numbered(body) || is_sealed(body) || is_jumbled(body);
+    kinds.digit >= 1 && (signed() || (shaped() && is_plain(body)))
 }
 
 /// What somebody set as the key of a network, and not the name of a device or a norm.
@@ -42,13 +43,14 @@ pub(super) fn network_password(text: &[u8]) -> bool {
     let model =
         kinds.lower == 0 && kinds.other <= body.iter().filter(|byte| matches!(byte, b'-' | b'/')).count();
     let measure = body.first().is_some_and(u8::is_ascii_digit) && kinds.lower <= 3;
-    told_set_password(text)
-        && !model
-        && !measure
-        && (kinds.digit >= 2 || hinted_password(text))
-        && !pieces(body).any(|piece| is_title(piece) || is_band(piece))
+    kinds.digit >= 1
         && LENGTHS.contains(&body.len())
         && kinds.digit * 2 <= body.len()
+        && !model
+        && !measure
+        && told_set_password(text)
+        && (kinds.digit >= 2 || hinted_password(text))
+        && !pieces(body).any(|piece| is_title(piece) || is_band(piece))
 }
 
 /// No stand-in, no file, no number of an order.
@@ -78,8 +80,6 @@ fn ends_like_a_file(body: &[u8]) -> bool {
 
 /// A sign inside that is none of code, of an address, of a formula or of a count.
 fn is_signed(body: &[u8]) -> bool {
-    let lower = body.to_ascii_lowercase();
-    let has = |part: &[u8]| lower.windows(part.len()).any(|window| window == part);
     let last = body.iter().rposition(|byte| !matches!(byte, b'!' | b'?')).map_or(0, |at| at + 1);
     let inner = body.get(1..last).unwrap_or_default();
     let Some(at) = inner.iter().position(|byte| SIGNS.contains(byte)) else { return false };
@@ -117,11 +117,10 @@ fn is_signed(body: &[u8]) -> bool {
         b'$' => body.contains(&b'.') || letters(head) <= 2 && digits(tail),
         _ => single && (tail.len() <= 2 || head.len() <= 2),
     };
-    is_plain(body)
-        && !usual
-        && !CODE.iter().any(|part| has(part))
-        && !body.starts_with(b"@")
-        && body.first().is_some_and(|byte| !matches!(byte, b'$' | b'<' | b'{' | b'(' | b'-'))
+    !usual
+        && body.first().is_some_and(|byte| !matches!(byte, b'@' | b'$' | b'<' | b'{' | b'(' | b'-'))
+        && !CODE.stand_in(body)
+        && is_plain(body)
 }
 
 fn pieces(body: &[u8]) -> impl Iterator<Item = &[u8]> {
@@ -134,7 +133,7 @@ fn is_joined(body: &[u8]) -> bool {
     for piece in pieces(body) {
         let kinds = classes(piece);
         let letters = kinds.lower + kinds.upper;
-        if is_title(piece) || kinds.other > 0 || piece.is_empty() {
+        if kinds.other > 0 || piece.is_empty() {
             return false;
         }
         let digit = |at: Option<&u8>| at.is_some_and(u8::is_ascii_digit);
@@ -163,7 +162,7 @@ fn is_joined(body: &[u8]) -> bool {
         capital |= kinds.upper > 0 && kinds.lower > 0;
         words += usize::from(kinds.lower >= 2) * humps(piece).clamp(1, 3);
     }
-    words >= 2 && numbers == 1 && capital && pieces(body).count() >= 2
+    words >= 2 && numbers == 1 && capital && pieces(body).count() >= 2 && !pieces(body).any(is_title)
 }
 
 /// Capital words written as one, and a number: `VelvetCrane81`, `2HillsInFog`.
@@ -238,25 +237,189 @@ fn is_band(piece: &[u8]) -> bool {
     piece.first().is_some_and(u8::is_ascii_digit) && piece.iter().any(|byte| matches!(byte, b'g' | b'G'))
 }
 
-/// What files, plans, rooms and products are named by.
+/// What files, plans, rooms and products are named by, in order.
+const TITLES: &[&[u8]] = &[
+    b"android",
+    b"annex",
+    b"api",
+    b"apr",
+    b"april",
+    b"aug",
+    b"august",
+    b"azure",
+    b"beta",
+    b"block",
+    b"board",
+    b"book",
+    b"branch",
+    b"bundle",
+    b"camera",
+    b"chacha",
+    b"chapter",
+    b"chrome",
+    b"class",
+    b"code",
+    b"cup",
+    b"daily",
+    b"day",
+    b"debian",
+    b"dec",
+    b"december",
+    b"desk",
+    b"disk",
+    b"doc",
+    b"docs",
+    b"draft",
+    b"drive",
+    b"east",
+    b"edge",
+    b"edition",
+    b"excel",
+    b"factory",
+    b"feb",
+    b"february",
+    b"file",
+    b"fire",
+    b"firefox",
+    b"flight",
+    b"floor",
+    b"form",
+    b"galaxy",
+    b"gate",
+    b"gen",
+    b"generation",
+    b"google",
+    b"group",
+    b"guide",
+    b"hall",
+    b"host",
+    b"hub",
+    b"invoice",
+    b"ipad",
+    b"iphone",
+    b"jan",
+    b"january",
+    b"jul",
+    b"july",
+    b"jun",
+    b"june",
+    b"kapitel",
+    b"level",
+    b"lite",
+    b"mac",
+    b"macbook",
+    b"mar",
+    b"march",
+    b"may",
+    b"mode",
+    b"model",
+    b"module",
+    b"month",
+    b"nord",
+    b"north",
+    b"note",
+    b"nov",
+    b"november",
+    b"oct",
+    b"october",
+    b"office",
+    b"order",
+    b"ost",
+    b"outlook",
+    b"pack",
+    b"page",
+    b"part",
+    b"patch",
+    b"path",
+    b"phase",
+    b"pixel",
+    b"plan",
+    b"plus",
+    b"policy",
+    b"pro",
+    b"project",
+    b"python",
+    b"q1",
+    b"q2",
+    b"q3",
+    b"q4",
+    b"quarter",
+    b"raum",
+    b"redmi",
+    b"release",
+    b"report",
+    b"room",
+    b"router",
+    b"sala",
+    b"salle",
+    b"schema",
+    b"section",
+    b"sep",
+    b"sept",
+    b"september",
+    b"series",
+    b"server",
+    b"south",
+    b"sprint",
+    b"stage",
+    b"stand",
+    b"step",
+    b"store",
+    b"sud",
+    b"suite",
+    b"switch",
+    b"tab",
+    b"table",
+    b"team",
+    b"teams",
+    b"template",
+    b"tenant",
+    b"term",
+    b"test",
+    b"ticket",
+    b"token",
+    b"tower",
+    b"type",
+    b"ubuntu",
+    b"unit",
+    b"update",
+    b"vault",
+    b"veeam",
+    b"ver",
+    b"version",
+    b"view",
+    b"volume",
+    b"week",
+    b"weekly",
+    b"west",
+    b"win",
+    b"windows",
+    b"word",
+    b"xl",
+    b"year",
+    b"zone",
+];
+
+/// True for one of them, also with a number behind it.
 fn is_title(piece: &[u8]) -> bool {
-    const TITLES: &str = " android annex api apr april aug august azure beta block board book branch bundle chacha chapter chrome class \
-        code cup day debian dec december desk disk doc docs draft drive edge edition excel factory feb february file fire \
-        firefox flight floor form galaxy gate gen generation google group guide hall hub iphone invoice ipad jan january jul july \
-        jun june kapitel level lite mac macbook mar march may model module month nov november oct october office \
-        order outlook page pack part patch path phase pixel plan plus policy pro project python q1 q2 q3 q4 quarter raum release report \
-        room salle sala schema section sep sept september series server sprint stage stand step store suite switch tab table \
-        team teams template tenant term test ticket token tower type ubuntu unit update vault ver version view volume week win \
-        windows word xl year zone redmi note veeam daily weekly mode nord sud west ost north south east router camera host ";
     let word = piece.iter().position(u8::is_ascii_digit).unwrap_or(piece.len());
-    let word = piece.get(..word).unwrap_or_default().to_ascii_lowercase();
-    let known = |word: &[u8]| TITLES.split_ascii_whitespace().any(|title| title.as_bytes() == word);
-    !word.is_empty() && (known(&word) || known(&piece.to_ascii_lowercase()))
+    let word = piece.get(..word).unwrap_or_default();
+    let known = |word: &[u8]| {
+        let small = || word.iter().map(u8::to_ascii_lowercase);
+        TITLES.binary_search_by(|title| title.iter().copied().cmp(small())).is_ok()
+    };
+    !word.is_empty() && (known(word) || (word.len() < piece.len() && known(piece)))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn titles_stand_in_order() {
+        assert!(TITLES.is_sorted());
+        assert!(is_title(b"Zone7") && is_title(b"ANDROID") && is_title(b"q4") && !is_title(b"zones"));
+    }
 
     #[test]
     fn a_password_is_told_from_what_has_signs_and_numbers_as_well() {

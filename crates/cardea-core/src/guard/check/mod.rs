@@ -3,6 +3,7 @@
 //! Each takes the matched bytes (already known to have the row's shape) and reads them once. Digits are taken out of
 //! their separators first; at most 40 of them are looked at, so every check is bounded.
 
+mod begun;
 mod coin;
 mod evident;
 mod national;

@@ -1,6 +1,6 @@
 //! Does a text look made by a machine, or chosen as a password, rather than written as an example?
 
-use super::stand_in::stands_in;
+use super::{begun::Begun, stand_in::stands_in};
 
 /// Shortest piece between signs that is looked at for its letters.
 const SHORTEST_PIECE: usize = 8;
@@ -310,7 +310,7 @@ pub(super) fn changed_password(text: &[u8]) -> bool {
 
 /// The same directly behind its name, where what the name is a part of may stand as well: `password Reset-Guide-2024`.
 pub(super) fn bare_password(text: &[u8]) -> bool {
-    const TITLES: &[&[u8]] = &[
+    static TITLES: Begun<55> = Begun::new([
         b"polic",
         b"reset",
         b"guid",
@@ -366,9 +366,8 @@ pub(super) fn bare_password(text: &[u8]) -> bool {
         b"attempt",
         b"version",
         b"update",
-    ];
-    let lower = text.to_ascii_lowercase();
-    changed_password(text) && !TITLES.iter().any(|word| lower.windows(word.len()).any(|part| part == *word))
+    ]);
+    changed_password(text) && !TITLES.stand_in(text)
 }
 
 /// Small words joined by signs, with a number at the end: `oslo-falcon_775`. With one sign only, a year or a short number
@@ -394,7 +393,7 @@ pub(super) fn signed_password(text: &[u8]) -> bool {
 
 /// What stands where a command takes a password: letters alone as well, as long as no manual writes so.
 pub(super) fn given_password(text: &[u8]) -> bool {
-    const DULL: &[&[u8]] = &[
+    static DULL: Begun<22> = Begun::new([
         b"pass",
         b"secret",
         b"pwd",
@@ -417,15 +416,15 @@ pub(super) fn given_password(text: &[u8]) -> bool {
         b"value",
         b"stdin",
         b"token",
-    ];
-    let lower = text.to_ascii_lowercase();
-    let dull = DULL.iter().any(|word| lower.windows(word.len()).any(|part| part == *word));
+    ]);
+    let dull = DULL.stand_in(text);
     let reference = text.first().is_some_and(|byte| b"$<{*[(-/@".contains(byte)) || is_format(text);
     let kinds = classes(text);
     let digits = kinds.digit >= 2 || (kinds.digit > 0 && kinds.lower > 0 && kinds.upper > 0);
     let shouted = kinds.lower == 0 && kinds.digit == 0;
     // With a digit in it, `changeMe0nMonday` is somebody's own.
-    let longer = digits && text.len() > 11 && !lower.starts_with(b"your");
+    let longer =
+        digits && text.len() > 11 && !text.get(..4).is_some_and(|head| head.eq_ignore_ascii_case(b"your"));
     (6..=64).contains(&text.len())
         && !reference
         && !shouted
@@ -649,8 +648,10 @@ pub(super) fn jwt(text: &[u8]) -> bool {
 }
 
 pub(super) fn is_uuid(text: &[u8]) -> bool {
-    let groups: Vec<usize> = text.split(|byte| *byte == b'-').map(<[u8]>::len).collect();
-    groups == [8, 4, 4, 4, 12] && text.iter().all(|byte| byte.is_ascii_hexdigit() || *byte == b'-')
+    let groups = || text.split(|byte| *byte == b'-').map(<[u8]>::len);
+    text.len() == 36
+        && groups().eq([8, 4, 4, 4, 12])
+        && text.iter().all(|byte| byte.is_ascii_hexdigit() || *byte == b'-')
 }
 
 #[cfg(test)]
