@@ -111,8 +111,9 @@ impl<'l> Near<'l> {
     }
 
     /// Whether a value of the row at this place has a label, and whether it has the opposite of one.
-    pub(super) fn say(&self, row: u16, start: usize) -> [bool; 2] {
-        [Says::For, Says::Against].map(|says| self.says(row, start, says, |_| true))
+    pub(super) fn say(&self, row: u16, against: u16, start: usize) -> [bool; 2] {
+        let says = |row: u16, says: Says| self.says(row, start, says, |_| true);
+        [says(row, Says::For), says(against, Says::Against)]
     }
 }
 

@@ -106,7 +106,7 @@ impl Leaks {
             }
         }
         by_word.dedup();
-        let words = Words::build(patterns.iter().map(|pattern| &pattern.row))?;
+        let words = Words::build(&patterns)?;
         let (joint, alone) = (table::joint()?, Wakes::new(&alone)?);
         let (mut asks, mut asked) = (vec![Vec::new()], Vec::new());
         for pattern in &patterns {

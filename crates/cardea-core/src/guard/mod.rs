@@ -35,6 +35,7 @@ mod injection;
 mod label;
 mod leak;
 mod linked;
+mod matcher;
 mod needs;
 mod normalize;
 mod pattern;

@@ -12,9 +12,16 @@
 use std::sync::OnceLock;
 
 use regex::bytes::{Regex, RegexBuilder};
+use regex_syntax::hir::Hir;
 use serde::Deserialize;
 
-use super::{begins::Begins, bytes::Bytes, check, needs, verdict::Family};
+use super::{
+    bytes::Bytes,
+    check,
+    matcher::{Matcher, anchored},
+    needs,
+    verdict::Family,
+};
 use crate::{Code, Error, Result};
 
 /// How far before a value its label may end.
@@ -71,6 +78,9 @@ const CLAUSE: &str = "@clause";
 /// How the regex of a row begins that reads a whole stretch between spaces, quotes or brackets: a password has any signs.
 const STRETCH: &str = "@stretch";
 
+/// What such a row reads.
+const SECRET: &str = "@secret";
+
 /// What rows say for short. The longer ones come first, because they are made of the shorter ones.
 const SHORT: &[(&str, &str)] = &[
     // Between the name of a field and its value, in forms, JSON, YAML, code, tables and talk.
@@ -111,7 +121,7 @@ const SHORT: &[(&str, &str)] = &[
     ),
     // A stretch that may be a password, with the name before it and the stroke or colon between them.
     (
-        "@secret",
+        SECRET,
         r#"[*]{0,2}(?:[A-Za-z0-9._@\\\-]{0,40}[:/=])?([^\s"'`<>|;,()\[\]{}\x80-\xff]{6,40}[^\s"'`<>|;,()\[\]{}\x80-\xff.:?*])[.:?!*]{0,3}(?:[\s"'`)\]|;,<\x80-\xff]|\z)"#,
     ),
     // What somebody sets as a password, up to what ends it in a sentence.
@@ -250,18 +260,6 @@ const fn middle() -> u8 {
     5
 }
 
-/// A row's regex, and whether its value is one of its groups.
-pub(super) struct Matcher {
-    pub(super) regex: Regex,
-    /// With what a match can begin.
-    pub(super) begins: Begins,
-    /// Of each of these sets each finding has at least one byte.
-    pub(super) needs: Vec<Bytes>,
-    /// So many different small letters stand where a match is.
-    pub(super) letters: usize,
-    pub(super) groups: bool,
-}
-
 /// Where a keyword's row begins to read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum From {
@@ -283,6 +281,8 @@ pub(super) struct Pattern {
     /// The regex begins after a name, of which the keyword is a part.
     pub(super) named: bool,
     pub(super) from: From,
+    /// The first row with the same `unless`: what a word says against one of them, it says against all.
+    pub(super) against: u16,
     pub(super) checks: Vec<check::Check>,
 }
 
@@ -292,6 +292,11 @@ impl Pattern {
         let value = self.row.regex.as_str();
         let begins = [NAME, AFTER, NAME_BEFORE, WORDS_BEFORE, LINE_BEFORE, CLAUSE, STRETCH];
         in_full(begins.iter().find_map(|how| value.strip_prefix(how)).unwrap_or(value))
+    }
+
+    /// True if the row reads a stretch as a password, and no more.
+    pub(super) fn is_spoken(&self) -> bool {
+        self.row.regex.strip_prefix(STRETCH) == Some(SECRET)
     }
 
     /// True if each word that wakes the row has something of a set, so that there is no need to look for it.
@@ -315,21 +320,14 @@ impl Pattern {
 
     /// The row's regex, compiled at the first call. Nothing if it is broken: a test tries all rows.
     pub(super) fn matcher(&self) -> Option<&Matcher> {
-        let compile = || {
-            let written = self.written_out();
-            let regex = anchored(&written).ok()?;
-            // WHY: the value of a named row is its whole match, and asking a regex for groups is slow.
-            let groups = regex.captures_len() > 1 && !self.named;
-            let read = needs::read(&written)?;
-            let mut needs = needs::of(&read, &self.row.check, |set| !self.has_always(set));
+        let needs = |read: &Hir| {
+            let mut needs = needs::of(read, &self.row.check, |set| !self.has_always(set));
             if !self.row.needs.is_empty() {
                 needs.push(Bytes::of(|byte| self.row.needs.as_bytes().contains(&byte)));
             }
-            let phrase = self.row.check.iter().any(|check| check == "seed_phrase");
-            let letters = if phrase { needs::PHRASE_LETTERS } else { 0 };
-            Some(Matcher { regex, begins: Begins::of(&read), needs, letters, groups })
+            needs
         };
-        self.matcher.get_or_init(compile).as_ref()
+        self.matcher.get_or_init(|| Matcher::of(self, needs)).as_ref()
     }
 }
 
@@ -346,7 +344,11 @@ pub(super) fn load() -> Result<Vec<Pattern>> {
         let file: File =
             toml::from_str(text).map_err(|bad| broken(&format!("the pattern table is broken: {bad}")))?;
         for row in file.row {
-            patterns.push(compile(*family, row)?);
+            let (mut pattern, number) = (compile(*family, row)?, patterns.len());
+            let alike = |known: &Pattern| known.row.unless == pattern.row.unless;
+            let first = patterns.iter().position(alike).unwrap_or(number);
+            pattern.against = u16::try_from(first).unwrap_or(u16::MAX);
+            patterns.push(pattern);
         }
     }
     Ok(patterns)
@@ -360,6 +362,7 @@ fn compile(family: Family, mut row: Row) -> Result<Pattern> {
         row.label = "SECRET".to_owned();
     }
     row.gap = row.gap.min(MOST_GAP);
+    row.unless.sort_unstable();
     let named = row.regex.starts_with(NAME);
     let from = match &row.regex {
         regex if regex.starts_with(AFTER) => From::After,
@@ -377,7 +380,7 @@ fn compile(family: Family, mut row: Row) -> Result<Pattern> {
                 .ok_or_else(|| broken(&format!("row `{}` names the check `{name}`", row.id)))?,
         );
     }
-    Ok(Pattern { row, family, matcher: OnceLock::new(), named, from, checks })
+    Ok(Pattern { row, family, matcher: OnceLock::new(), named, from, against: 0, checks })
 }
 
 /// The regex of what joins a name to its value.
@@ -392,12 +395,8 @@ pub(super) fn unanchored(text: &str) -> Result<Regex> {
 }
 
 /// A regex with what it says for short written out.
-fn in_full(regex: &str) -> String {
+pub(super) fn in_full(regex: &str) -> String {
     SHORT.iter().fold(regex.to_owned(), |text, (short, long)| text.replace(short, long))
-}
-
-fn anchored(text: &str) -> std::result::Result<Regex, regex::Error> {
-    RegexBuilder::new(&format!(r"\A(?:{text})")).unicode(false).size_limit(1 << 20).build()
 }
 
 fn broken(what: &str) -> Error {
