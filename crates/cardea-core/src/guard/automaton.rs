@@ -51,15 +51,13 @@ pub(super) struct Automaton {
     lists: Vec<u32>,
     /// Where the words of each of those begin in `ends`, and where they all end.
     bounds: Vec<u32>,
-    /// For each of them whether all its words mean nothing where a letter follows.
-    alone: Vec<bool>,
     /// The words that end in a state, the longest first.
     ends: Vec<End>,
 }
 
 impl Automaton {
-    /// Compiles words of small letters. `alone` tells of each whether it means nothing where a letter follows.
-    pub(super) fn build(words: &[String], alone: &[bool]) -> Result<Self> {
+    /// Compiles words of small letters.
+    pub(super) fn build(words: &[String]) -> Result<Self> {
         let (kinds, bits) = kinds(words);
         let spelt =
             |word: &String| word.bytes().filter_map(|byte| kinds.get(usize::from(byte)).copied()).collect();
@@ -72,14 +70,11 @@ impl Automaton {
         tree.close();
         let (mut places, rows) = laid(&tree, 1 << bits)?;
         let (mut lists, mut bounds, mut ends) = (vec![0; rows.len()], vec![0], Vec::new());
-        let is_alone = |(number, _): &End| alone.get(*number as usize) == Some(&true);
-        let mut all_alone = Vec::new();
         for (node, place) in tree.nodes.iter().zip(&mut places).filter(|(node, _)| !node.ends.is_empty()) {
             if let Some(list) = lists.get_mut(*place as usize) {
                 *list = count(bounds.len() - 1)?;
             }
             ends.extend_from_slice(&node.ends);
-            all_alone.push(node.ends.iter().all(is_alone));
             bounds.push(count(ends.len())?);
             *place |= ENDS;
         }
@@ -91,11 +86,10 @@ impl Automaton {
         let rows = rows.collect();
         let (steps, shorts) = tree.steps(1 << bits)?;
         let shorts = shorts.into_iter().map(place).collect();
-        Ok(Self { kinds, bits, steps, shorts, rows, lists, bounds, alone: all_alone, ends })
+        Ok(Self { kinds, bits, steps, shorts, rows, lists, bounds, ends })
     }
 
-    /// All words in a text, also those inside others, in the order of their ends. Words that mean nothing where a letter
-    /// follows may be left out there.
+    /// All words in a text, also those inside others, in the order of their ends.
     pub(super) fn find<'w, 't>(&'w self, text: &'t [u8]) -> Found<'w, 't> {
         let state = self.shorts.first().copied().unwrap_or_default();
         Found { words: self, text, at: 0, state, last: 0, ends: [].iter() }
@@ -113,12 +107,8 @@ impl Automaton {
         (std::hint::select_unpredictable(entry >> 24 == u32::from(kind), entry & STATE, short), last)
     }
 
-    fn ends(&self, state: u32, next: Option<&u8>) -> &[End] {
+    fn ends(&self, state: u32) -> &[End] {
         let list = self.lists.get((state & !ENDS) as usize).copied().unwrap_or_default() as usize;
-        // WHY: so it is with nearly all words that stand inside the words of a sentence.
-        if next.is_some_and(u8::is_ascii_alphabetic) && self.alone.get(list) == Some(&true) {
-            return &[];
-        }
         let (Some(from), Some(to)) = (self.bounds.get(list), self.bounds.get(list + 1)) else { return &[] };
         self.ends.get(*from as usize..*to as usize).unwrap_or_default()
     }
@@ -149,7 +139,7 @@ impl Iterator for Found<'_, '_> {
                 now.0 & ENDS != 0
             })?;
             (self.at, self.state, self.last) = (self.at + length + 1, now.0, now.1);
-            self.ends = words.ends(self.state, self.text.get(self.at)).iter();
+            self.ends = words.ends(self.state).iter();
         }
     }
 }
@@ -376,7 +366,7 @@ mod tests {
     use super::*;
 
     fn found(words: &[String], text: &str) -> Vec<(usize, Range<usize>)> {
-        Automaton::build(words, &[]).unwrap().find(text.as_bytes()).collect()
+        Automaton::build(words).unwrap().find(text.as_bytes()).collect()
     }
 
     #[test]
@@ -398,14 +388,7 @@ mod tests {
             let mut expected: Vec<_> =
                 general.find_overlapping_iter(&text).map(|hit| (hit.pattern().as_usize(), hit.range())).collect();
             expected.sort_by_key(|(_, range)| (range.end, range.start));
-            prop_assert_eq!(found(&words, &text), expected.clone());
-            let alone: Vec<bool> = words.iter().map(|word| word.len() % 2 == 0).collect();
-            let found: Vec<_> = Automaton::build(&words, &alone).unwrap().find(text.as_bytes()).collect();
-            prop_assert!(found.iter().all(|hit| expected.contains(hit)));
-            let needed = |(number, range): &(usize, Range<usize>)| {
-                !alone[*number] || !text.as_bytes().get(range.end).is_some_and(u8::is_ascii_alphabetic)
-            };
-            prop_assert!(expected.iter().filter(|hit| needed(hit)).all(|hit| found.contains(hit)));
+            prop_assert_eq!(found(&words, &text), expected);
         }
     }
 }

@@ -124,10 +124,9 @@ impl Words {
             .build(&others.words)
             .map_err(|bad| Error::new(Code::Internal).because(bad))?;
         let whole = ascii.uses.iter().map(|uses| uses.iter().all(Use::is_of_whole_words));
-        let whole: Vec<bool> = whole.collect();
         Ok(Self {
-            ascii: Automaton::build(&ascii.words, &whole)?,
-            whole,
+            ascii: Automaton::build(&ascii.words)?,
+            whole: whole.collect(),
             ascii_uses: ascii.uses,
             others: smaller,
             others_uses: others.uses,
