@@ -10,6 +10,9 @@ const LINE: usize = 96;
 /// How far back the beginning of a line is looked for.
 const CLAUSE: usize = 80;
 
+/// How far back the beginning of a stretch is looked for.
+const STRETCH: usize = 64;
+
 /// Words before the sign of an address that is spelled out.
 const SPELT: usize = 5;
 
@@ -51,6 +54,68 @@ pub(super) fn clause(bytes: &[u8], hit: usize) -> usize {
         None if before.len() == CLAUSE => whole_word(bytes, hit - CLAUSE, hit),
         None => 0,
     }
+}
+
+/// The stretch that was asked for last. A hostile text asks at every other byte of one, and each would look back for it.
+#[derive(Default)]
+pub(super) struct Stretches {
+    place: usize,
+    start: Option<usize>,
+}
+
+impl Stretches {
+    /// Where the stretch begins that a place is in, if it stands by itself, not far before: behind a space, or behind a
+    /// quote or bracket that is no part of code. A mailbox is none. Places are asked for in order.
+    pub(super) fn start(&mut self, bytes: &[u8], place: usize) -> Option<usize> {
+        let between = bytes.get(self.place..place).unwrap_or(b" ");
+        if self.place == 0 || between.iter().any(ends_stretch) {
+            self.start = stretch(bytes, place);
+        }
+        self.place = place;
+        self.start.filter(|start| place < start + STRETCH)
+    }
+}
+
+fn stretch(bytes: &[u8], place: usize) -> Option<usize> {
+    let before = bytes.get(place.saturating_sub(STRETCH)..place)?;
+    let length = before.iter().rev().take_while(|byte| !ends_stretch(byte)).count();
+    let start = place - length;
+    let behind = |back: usize| start.checked_sub(back).and_then(|at| bytes.get(at)).copied();
+    let apart = |byte: u8| byte.is_ascii_whitespace() || byte >= 0x80;
+    let by_itself = match behind(1) {
+        None => true,
+        Some(b'"' | b'\'' | b'`' | b'(' | b'[') => {
+            behind(2).is_none_or(|byte| apart(byte) || matches!(byte, b':' | b'='))
+        }
+        // Signs of other scripts are these in a folded text.
+        Some(b',' | b';') => behind(2).is_some_and(|byte| byte >= 0x80),
+        Some(byte) => apart(byte),
+    };
+    // Only one that ends here: what is cut off may go on with any sign.
+    let mailbox = || {
+        let (mut at, mut dot) = (false, false);
+        for byte in bytes.get(start..).unwrap_or_default().iter().take(STRETCH) {
+            match byte {
+                b'@' => at = true,
+                b'.' => dot = true,
+                b'!' | b'#' | b'$' | b'%' | b'^' | b'&' | b'*' | b':' | b'/' | b'=' => return false,
+                byte if ends_stretch(byte) => return at && dot,
+                _ => {}
+            }
+        }
+        false
+    };
+    (by_itself && length < STRETCH && !mailbox()).then_some(start)
+}
+
+/// True for what stands in no password that a sentence tells.
+fn ends_stretch(byte: &u8) -> bool {
+    byte.is_ascii_whitespace()
+        || *byte >= 0x80
+        || matches!(
+            byte,
+            b'"' | b'\'' | b'`' | b'<' | b'>' | b'|' | b';' | b',' | b'(' | b')' | b'[' | b']' | b'{' | b'}'
+        )
 }
 
 /// Where the address may begin that a postal code ends, if a comma or the end of a line stands before the code.

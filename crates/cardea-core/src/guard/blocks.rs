@@ -10,9 +10,6 @@ const BLOCK: usize = 128;
 /// So many blocks are kept; rows do not read farther.
 const KEPT: usize = 8;
 
-/// Sets that are filled by turns.
-const LANES: usize = 4;
-
 /// The bytes of the blocks of a text that were asked for last.
 pub(super) struct Blocks<'t> {
     text: &'t [u8],
@@ -25,6 +22,11 @@ pub(super) struct Blocks<'t> {
 impl<'t> Blocks<'t> {
     pub(super) fn new(text: &'t [u8]) -> Self {
         Self { text, kept: [(0, Bytes::default()); KEPT], last: (usize::MAX, 0, Bytes::default()) }
+    }
+
+    /// A place widened to whole blocks.
+    pub(super) const fn whole(place: Range<usize>) -> Range<usize> {
+        place.start / BLOCK * BLOCK..place.end.div_ceil(BLOCK) * BLOCK
     }
 
     /// All bytes of a place, and perhaps some beside it; nothing if it is too long.
@@ -45,12 +47,7 @@ impl<'t> Blocks<'t> {
         if *kept != number + 1 {
             let rest = self.text.get(number * BLOCK..).unwrap_or_default();
             *kept = number + 1;
-            // WHY: into one set each byte would wait for the one before it.
-            let mut lanes = [Bytes::default(); LANES];
-            for bytes in rest.get(..BLOCK).unwrap_or(rest).chunks(LANES) {
-                lanes.iter_mut().zip(bytes).for_each(|(lane, byte)| lane.add(*byte));
-            }
-            *set = lanes.into_iter().fold(Bytes::default(), Bytes::or);
+            *set = Bytes::in_text(rest.get(..BLOCK).unwrap_or(rest));
         }
         *set
     }

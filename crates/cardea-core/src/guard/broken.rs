@@ -350,8 +350,14 @@ fn groups(view: &View<'_>, found: &mut Vec<View<'static>>) {
             chain.clear();
             continue;
         }
-        let gap = chain.last().map(|last| last.end..stretch.start);
         let size = chain.first().map_or(0, |first| first.len());
+        // WHY: so it is with most words of a sentence, and nothing was begun that could be put together.
+        if chain.len() <= 1 && stretch.len() != size {
+            chain.clear();
+            chain.extend(Some(stretch).filter(|stretch| stretch.len() <= LONGEST_GROUP));
+            continue;
+        }
+        let gap = chain.last().map(|last| last.end..stretch.start);
         let alike = gap.clone().is_some_and(|gap| {
             gap.len() <= 4 && (chain.len() == 1 || bytes.get(gap) == bytes.get(joint.clone()))
         });

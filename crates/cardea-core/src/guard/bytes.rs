@@ -19,6 +19,26 @@ impl Bytes {
         bytes
     }
 
+    /// The bytes of a text.
+    pub(super) fn in_text(text: &[u8]) -> Self {
+        // WHY: a mark for each byte, and all marks into bits at the end, is much less work than a bit for each byte.
+        let mut marks = [0_u8; 256];
+        for byte in text {
+            if let Some(mark) = marks.get_mut(usize::from(*byte)) {
+                *mark = 1;
+            }
+        }
+        let mut bytes = Self::default();
+        for (bits, marks) in bytes.0.iter_mut().zip(marks.chunks_exact(64)) {
+            for eight in marks.rchunks_exact(8) {
+                let eight = eight.try_into().map_or(0, u64::from_le_bytes);
+                // Each mark moves to a bit of its own in the highest byte.
+                *bits = *bits << 8 | eight.wrapping_mul(0x0102_0408_1020_4080) >> 56;
+            }
+        }
+        bytes
+    }
+
     pub(super) fn has(&self, byte: u8) -> bool {
         self.0.get(usize::from(byte >> 6)).is_some_and(|bits| bits >> (byte & 63) & 1 == 1)
     }
@@ -46,6 +66,11 @@ impl Bytes {
         (a & e) | (b & f) | (c & g) | (d & h) != 0
     }
 
+    /// How many of the bytes from one to another are in it.
+    pub(super) fn count(&self, from: u8, to: u8) -> usize {
+        (from..=to).filter(|byte| self.has(*byte)).count()
+    }
+
     pub(super) fn iter(&self) -> impl Iterator<Item = u8> {
         (0_u8..).zip(self.0).flat_map(|(word, mut bits)| {
             std::iter::from_fn(move || {
@@ -54,5 +79,19 @@ impl Bytes {
                 Some(word * 64 + bit)
             })
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn the_set_of_a_text_has_its_bytes_and_no_others(text in prop::collection::vec(any::<u8>(), 0..200)) {
+            prop_assert_eq!(Bytes::in_text(&text), Bytes::of(|byte| text.contains(&byte)));
+        }
     }
 }

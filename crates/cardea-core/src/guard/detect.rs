@@ -9,7 +9,7 @@ use super::{
     decode::{children, rejoined, smuggled},
     given::Given,
     injection::{Injection, SecondReader, Turn},
-    leak::{Leaks, Piece, Read},
+    leak::{Leaks, Piece, Read, WRITTEN},
     linked::Linked,
     normalize::{View, fold},
     seen::{Pace, Seen},
@@ -67,7 +67,7 @@ impl Detectors {
         let view = fold(text);
         let untrusted = surface.is_untrusted();
         let mut seen = Vec::new();
-        let piece = Piece { view: &view, pace, detector: "pattern", untrusted, only: None };
+        let piece = Piece { view: &view, pace, detector: WRITTEN, untrusted, only: None };
         let read = self.leaks.find(&piece, &mut seen);
         let mut late = read.is_none();
         let mut children = children(&view);

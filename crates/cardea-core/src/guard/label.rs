@@ -38,51 +38,88 @@ pub(super) struct Near<'l> {
     all: &'l [Label],
     from: usize,
     to: usize,
-    /// For each row how many of them speak for it, and how many against: most have none.
-    counts: Vec<[u16; 2]>,
+    rows: usize,
+    /// For each row where its counts stand, plus one: most have none. Made for the first label.
+    places: Vec<u16>,
+    /// How many labels say what ([`Says`]), and the place of the last one.
+    counts: Vec<[(u16, u32); 3]>,
+    /// Rows with a label that speak only beside one.
+    asked: Vec<u16>,
 }
 
 impl<'l> Near<'l> {
-    pub(super) fn new(all: &'l [Label], rows: usize) -> Self {
-        Self { all, from: 0, to: 0, counts: vec![[0; 2]; if all.is_empty() { 0 } else { rows }] }
+    pub(super) const fn new(all: &'l [Label], rows: usize) -> Self {
+        Self { all, from: 0, to: 0, rows, places: Vec::new(), counts: Vec::new(), asked: Vec::new() }
     }
 
     /// Goes on to a later word. Labels come in the order of their ends, so each is taken in and left behind once.
     pub(super) fn go_to(&mut self, start: usize) {
         while let Some(label) = self.all.get(self.to).filter(|label| label.end <= start) {
-            self.count(label).into_iter().for_each(|count| *count += 1);
+            let place = u32::try_from(self.to).unwrap_or(u32::MAX);
             self.to += 1;
+            let Some((count, last)) = self.count(label) else { continue };
+            *count += 1;
+            *last = place;
+            if *count == 1 && label.asked {
+                self.asked.push(label.row);
+            }
         }
         while let Some(label) = self.all.get(self.from).filter(|label| label.end + FARTHEST < start) {
-            self.count(label).into_iter().for_each(|count| *count -= 1);
             self.from += 1;
+            let Some((count, _)) = self.count(label) else { continue };
+            *count -= 1;
+            if *count == 0 && label.asked {
+                self.asked.retain(|row| *row != label.row);
+            }
         }
     }
 
-    fn count(&mut self, label: &Label) -> Option<&mut u16> {
-        let [speak, against] = self.counts.get_mut(usize::from(label.row))?;
-        match label.says {
-            Says::For => Some(speak),
-            Says::Against => Some(against),
-            Says::Beside => None,
+    fn count(&mut self, label: &Label) -> Option<&mut (u16, u32)> {
+        if self.places.is_empty() {
+            self.places = vec![0; self.rows];
         }
+        let place = self.places.get_mut(usize::from(label.row))?;
+        if *place == 0 {
+            self.counts.push(Default::default());
+            *place = u16::try_from(self.counts.len()).ok()?;
+        }
+        self.counts.get_mut(usize::from(*place) - 1)?.get_mut(label.says as usize)
     }
 
-    pub(super) fn labels(&self) -> &'l [Label] {
-        self.all.get(self.from..self.to).unwrap_or_default()
+    /// Rows that speak only beside a label and have one near.
+    pub(super) fn asked(&self) -> &[u16] {
+        &self.asked
+    }
+
+    /// True if a label of this row near a place says this, and fits.
+    pub(super) fn says(&self, row: u16, start: usize, says: Says, fits: impl Fn(&Label) -> bool) -> bool {
+        let place = self.places.get(usize::from(row)).and_then(|place| usize::from(*place).checked_sub(1));
+        let counts = place.and_then(|place| self.counts.get(place));
+        let said = counts.and_then(|counts| counts.get(says as usize)).filter(|(count, _)| *count > 0);
+        let Some((_, last)) = said else { return false };
+        // WHY: all that a row has of a kind reach as far, so the last one before the place tells; a text may be made of
+        // labels.
+        let last = usize::try_from(*last).ok().and_then(|last| self.all.get(last));
+        match last.filter(|last| last.end <= start) {
+            Some(last) if last.end + last.gap < start => false,
+            Some(last) if fits(last) => true,
+            _ => {
+                let near = self.all.get(self.from..self.to).unwrap_or_default();
+                near.iter().rev().any(|label| label.is_near(row, start, says) && fits(label))
+            }
+        }
     }
 
     /// Whether a value of the row at this place has a label, and whether it has the opposite of one.
-    pub(super) fn say(&self, row: u16, start: usize) -> [bool; 2] {
-        let counts = self.counts.get(usize::from(row)).copied().unwrap_or_default();
-        let near = |says: Says| self.labels().iter().any(|label| label.is_near(row, start, says));
-        [counts[0] > 0 && near(Says::For), counts[1] > 0 && near(Says::Against)]
+    pub(super) fn say(&self, row: u16, against: u16, start: usize) -> [bool; 2] {
+        let says = |row: u16, says: Says| self.says(row, start, says, |_| true);
+        [says(row, Says::For), says(against, Says::Against)]
     }
 }
 
 /// True for names of what is told about a secret, not of the secret: `private_key_id`, `passwordHash`.
 pub(super) fn tells_about(name: &[u8]) -> bool {
-    const ABOUT: [&[u8]; 33] = [
+    const ABOUT: [&[u8]; 34] = [
         b"id",
         b"hash",
         b"name",
@@ -92,6 +129,7 @@ pub(super) fn tells_about(name: &[u8]) -> bool {
         b"count",
         b"type",
         b"policy",
+        b"rules",
         b"header",
         b"algorithm",
         b"algo",

@@ -15,10 +15,15 @@ const MOST_USUAL: u32 = 100;
 const MOST: usize = 4;
 
 /// What checks ask for, where a regex often does not: without a byte of it they agree to nothing.
-const ASKED: [(&[&str], &[u8]); 4] = [
+const ASKED: [(&[&str], &[u8]); 9] = [
     (&["made", "made_or_id", "issued", "random", "signs", "recovery_codes"], b"0123456789"),
-    (&["chosen_password", "changed_password", "strong_password"], b"0123456789!#$%^&*?@"),
+    (&["chosen_password", "changed_password", "bare_password", "strong_password"], b"0123456789!#$%^&*?@"),
+    (&["chosen_password", "changed_password", "bare_password"], b"ABCDEFGHIJKLMNOPQRSTUVWXYZ!#$%^&*?@-_."),
+    (&["strong_password"], b"ABCDEFGHIJKLMNOPQRSTUVWXYZ!#$%^&*?@"),
+    (&["vendor_made", "told_key"], b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"),
     (&["signed_password"], b"!#$%^&*?@+="),
+    (&["evident_password"], b"!#$%^&*@"),
+    (&["hinted_password"], b"ABCDEFGHIJKLMNOPQRSTUVWXYZ!#$%^&*@"),
     (
         &["password", "quoted_password", "told_password", "told_set_password", "mixed", "otp_seed"],
         b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ",
@@ -34,15 +39,19 @@ pub(super) fn read(regex: &str) -> Option<Hir> {
 pub(super) fn of(regex: &Hir, checks: &[String], tells: impl Fn(&Bytes) -> bool) -> Vec<Bytes> {
     let mut sets = all(regex);
     sets.retain(|set| usual(set) <= MOST_USUAL && tells(set));
-    let asked = checks.iter().filter_map(|check| asked(check)).filter(|set| tells(set));
+    let asked = asked(checks).filter(|set| tells(set));
     asked.chain(rarest(sets)).collect()
 }
 
-/// What a check asks for.
-fn asked(check: &str) -> Option<Bytes> {
-    let (_, bytes) = ASKED.iter().find(|(checks, _)| checks.contains(&check))?;
-    Some(Bytes::of(|byte| bytes.contains(&byte)))
+/// What checks ask for.
+pub(super) fn asked(checks: &[String]) -> impl Iterator<Item = Bytes> {
+    let asks = |of: &[&str]| checks.iter().any(|check| of.contains(&check.as_str()));
+    let sets = ASKED.iter().filter(move |(of, _)| asks(of));
+    sets.map(|(_, bytes)| Bytes::of(|byte| bytes.contains(&byte)))
 }
+
+/// Different letters that the words of a phrase have at least.
+pub(super) const PHRASE_LETTERS: usize = 12;
 
 /// The sets of which texts have least.
 fn rarest(mut sets: Vec<Bytes>) -> Vec<Bytes> {

@@ -112,7 +112,7 @@ mod tests {
 
     use super::{
         super::{
-            leak::work,
+            scan::work,
             verdict::{Family, Surface},
         },
         *,

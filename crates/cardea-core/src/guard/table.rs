@@ -3,16 +3,25 @@
 //! A row is woken in one of two ways. `keywords` wake it where one of them stands: its regex must match from the
 //! keyword's first byte (or, with `back`, from the beginning of the word around it; with `@after`, from the keyword's end;
 //! with `@before`, from the beginning of the name before it; with `@clause`, from the beginning of its line). `tokens` wake it at every word with a digit whose first
-//! byte, length and next byte fit (with `back`, the word is only a part of the value). `labels` are words that may stand shortly before, also as names
-//! of fields spell them (`date_of_birth`, `dateOfBirth`); a row with `alone = 0` speaks only then. A regex sees a bounded piece of text, in ASCII mode, and runs in linear time. It is
+//! byte, length and next byte fit (with `back`, the word is only a part of the value; with `@stretch`, of what stands
+//! between spaces, quotes or brackets). `labels` are words that may stand shortly before, also as names
+//! of fields spell them (`date_of_birth`, `dateOfBirth`); a row with `alone = 0` speaks only then, one with `behind` only if
+//! one of those stands shortly behind the value. A regex sees a bounded piece of text, in ASCII mode, and runs in linear time. It is
 //! compiled when a text first wakes its row: most rows never wake, and all of them compiled take twenty megabytes.
 
 use std::sync::OnceLock;
 
 use regex::bytes::{Regex, RegexBuilder};
+use regex_syntax::hir::Hir;
 use serde::Deserialize;
 
-use super::{begins::Begins, bytes::Bytes, check, needs, verdict::Family};
+use super::{
+    bytes::Bytes,
+    check,
+    matcher::{Matcher, anchored},
+    needs,
+    verdict::Family,
+};
 use crate::{Code, Error, Result};
 
 /// How far before a value its label may end.
@@ -37,6 +46,7 @@ const FILES: &[(Family, &str)] = &[
     (Family::Credential, include_str!("patterns/told.toml")),
     (Family::Credential, include_str!("patterns/passwords.toml")),
     (Family::Credential, include_str!("patterns/phrases.toml")),
+    (Family::Credential, include_str!("patterns/hinted.toml")),
     (Family::Credential, include_str!("patterns/webhooks.toml")),
     (Family::Injection, include_str!("patterns/injection.toml")),
     (Family::Content, include_str!("patterns/content.toml")),
@@ -64,6 +74,12 @@ const WORDS_BEFORE: &str = "@words";
 /// How the regex of a row begins that reads from the beginning of the keyword's line, or not far before it: a password
 /// before the word that says that it is one.
 const CLAUSE: &str = "@clause";
+
+/// How the regex of a row begins that reads a whole stretch between spaces, quotes or brackets: a password has any signs.
+const STRETCH: &str = "@stretch";
+
+/// What such a row reads.
+const SECRET: &str = "@secret";
 
 /// What rows say for short. The longer ones come first, because they are made of the shorter ones.
 const SHORT: &[(&str, &str)] = &[
@@ -103,6 +119,11 @@ const SHORT: &[(&str, &str)] = &[
         "@password",
         "(?:(?i:password|passwd|pass[ \\-]?phrase|passcode|passwort|kennwort|mot de passe|mdp|contrasena|clave|senha|palavra-passe|wachtwoord|hasl(?:o|em)|losenord|passord|adgangskode|kodeord|salasana|heslo|jelszo|sifre|parola|lozinka|geslo)(?:s|en|et|n|e|na|om|em|u|a|si|ta|ni|ul)?|(?i:pass|pwd?)\\b|(?u:парол[а-я]{1,3}|密码|密碼|ハスワート|비밀번호|كلمة المرور|كلمة السر))",
     ),
+    // A stretch that may be a password, with the name before it and the stroke or colon between them.
+    (
+        SECRET,
+        r#"[*]{0,2}(?:[A-Za-z0-9._@\\\-]{0,40}[:/=])?([^\s"'`<>|;,()\[\]{}\x80-\xff]{6,40}[^\s"'`<>|;,()\[\]{}\x80-\xff.:?*])[.:?!*]{0,3}(?:[\s"'`)\]|;,<\x80-\xff]|\z)"#,
+    ),
     // What somebody sets as a password, up to what ends it in a sentence.
     ("@value", "(?:[\"'`*]{0,2}|(?u:「|『|【|“|„|«|‘) ?)([^\\s\"'`<>|;,()\\x80-\\xff]{6,64})"),
     // Words of other scripts, which have no large letters here.
@@ -141,6 +162,9 @@ pub(super) struct Row {
     /// A row with labels speaks only if one of these stands as near as a label as well; nothing if left out.
     #[serde(default)]
     pub(super) besides: Vec<String>,
+    /// The row speaks only if one of these ends within its gap behind the value.
+    #[serde(default)]
+    pub(super) behind: Vec<String>,
     /// How far before the value a label may end.
     #[serde(default = "near")]
     pub(super) gap: u8,
@@ -236,16 +260,6 @@ const fn middle() -> u8 {
     5
 }
 
-/// A row's regex, and whether its value is one of its groups.
-pub(super) struct Matcher {
-    pub(super) regex: Regex,
-    /// With what a match can begin.
-    pub(super) begins: Begins,
-    /// Of each of these sets each finding has at least one byte.
-    pub(super) needs: Vec<Bytes>,
-    pub(super) groups: bool,
-}
-
 /// Where a keyword's row begins to read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum From {
@@ -255,6 +269,7 @@ pub(super) enum From {
     Words,
     Line,
     Clause,
+    Stretch,
 }
 
 /// A checked row.
@@ -266,6 +281,8 @@ pub(super) struct Pattern {
     /// The regex begins after a name, of which the keyword is a part.
     pub(super) named: bool,
     pub(super) from: From,
+    /// The first row with the same `unless`: what a word says against one of them, it says against all.
+    pub(super) against: u16,
     pub(super) checks: Vec<check::Check>,
 }
 
@@ -273,8 +290,13 @@ impl Pattern {
     /// The row's regex without how it begins, and with what it says for short written out.
     pub(super) fn written_out(&self) -> String {
         let value = self.row.regex.as_str();
-        let begins = [NAME, AFTER, NAME_BEFORE, WORDS_BEFORE, LINE_BEFORE, CLAUSE];
+        let begins = [NAME, AFTER, NAME_BEFORE, WORDS_BEFORE, LINE_BEFORE, CLAUSE, STRETCH];
         in_full(begins.iter().find_map(|how| value.strip_prefix(how)).unwrap_or(value))
+    }
+
+    /// True if the row reads a stretch as a password, and no more.
+    pub(super) fn is_spoken(&self) -> bool {
+        self.row.regex.strip_prefix(STRETCH) == Some(SECRET)
     }
 
     /// True if each word that wakes the row has something of a set, so that there is no need to look for it.
@@ -287,21 +309,25 @@ impl Pattern {
         }
     }
 
+    /// What each finding has, as far as the row says so without its regex.
+    pub(super) fn asks(&self) -> Vec<Bytes> {
+        let own = (!self.row.needs.is_empty()).then(|| {
+            let needs = self.row.needs.as_bytes();
+            Bytes::of(|byte| needs.contains(&byte))
+        });
+        needs::asked(&self.row.check).chain(own).collect()
+    }
+
     /// The row's regex, compiled at the first call. Nothing if it is broken: a test tries all rows.
     pub(super) fn matcher(&self) -> Option<&Matcher> {
-        let compile = || {
-            let written = self.written_out();
-            let regex = anchored(&written).ok()?;
-            // WHY: the value of a named row is its whole match, and asking a regex for groups is slow.
-            let groups = regex.captures_len() > 1 && !self.named;
-            let read = needs::read(&written)?;
-            let mut needs = needs::of(&read, &self.row.check, |set| !self.has_always(set));
+        let needs = |read: &Hir| {
+            let mut needs = needs::of(read, &self.row.check, |set| !self.has_always(set));
             if !self.row.needs.is_empty() {
                 needs.push(Bytes::of(|byte| self.row.needs.as_bytes().contains(&byte)));
             }
-            Some(Matcher { regex, begins: Begins::of(&read), needs, groups })
+            needs
         };
-        self.matcher.get_or_init(compile).as_ref()
+        self.matcher.get_or_init(|| Matcher::of(self, needs)).as_ref()
     }
 }
 
@@ -318,7 +344,11 @@ pub(super) fn load() -> Result<Vec<Pattern>> {
         let file: File =
             toml::from_str(text).map_err(|bad| broken(&format!("the pattern table is broken: {bad}")))?;
         for row in file.row {
-            patterns.push(compile(*family, row)?);
+            let (mut pattern, number) = (compile(*family, row)?, patterns.len());
+            let alike = |known: &Pattern| known.row.unless == pattern.row.unless;
+            let first = patterns.iter().position(alike).unwrap_or(number);
+            pattern.against = u16::try_from(first).unwrap_or(u16::MAX);
+            patterns.push(pattern);
         }
     }
     Ok(patterns)
@@ -332,6 +362,7 @@ fn compile(family: Family, mut row: Row) -> Result<Pattern> {
         row.label = "SECRET".to_owned();
     }
     row.gap = row.gap.min(MOST_GAP);
+    row.unless.sort_unstable();
     let named = row.regex.starts_with(NAME);
     let from = match &row.regex {
         regex if regex.starts_with(AFTER) => From::After,
@@ -339,6 +370,7 @@ fn compile(family: Family, mut row: Row) -> Result<Pattern> {
         regex if regex.starts_with(WORDS_BEFORE) => From::Words,
         regex if regex.starts_with(LINE_BEFORE) => From::Line,
         regex if regex.starts_with(CLAUSE) => From::Clause,
+        regex if regex.starts_with(STRETCH) => From::Stretch,
         _ => From::Keyword,
     };
     let mut checks = Vec::new();
@@ -348,7 +380,7 @@ fn compile(family: Family, mut row: Row) -> Result<Pattern> {
                 .ok_or_else(|| broken(&format!("row `{}` names the check `{name}`", row.id)))?,
         );
     }
-    Ok(Pattern { row, family, matcher: OnceLock::new(), named, from, checks })
+    Ok(Pattern { row, family, matcher: OnceLock::new(), named, from, against: 0, checks })
 }
 
 /// The regex of what joins a name to its value.
@@ -363,12 +395,8 @@ pub(super) fn unanchored(text: &str) -> Result<Regex> {
 }
 
 /// A regex with what it says for short written out.
-fn in_full(regex: &str) -> String {
+pub(super) fn in_full(regex: &str) -> String {
     SHORT.iter().fold(regex.to_owned(), |text, (short, long)| text.replace(short, long))
-}
-
-fn anchored(text: &str) -> std::result::Result<Regex, regex::Error> {
-    RegexBuilder::new(&format!(r"\A(?:{text})")).unicode(false).size_limit(1 << 20).build()
 }
 
 fn broken(what: &str) -> Error {

@@ -12,7 +12,7 @@ use super::{
     bytes::Bytes,
     injection::{TELLING, Turn},
     normalize::fold,
-    table::{Row, Tokens},
+    table::{Pattern, Tokens},
 };
 use crate::{Code, Error, Result};
 
@@ -25,7 +25,9 @@ pub(super) enum Use {
     Label(u16, u8),
     /// What a label of the row needs beside it, as near.
     Beside(u16, u8),
-    /// What follows shortly is something else.
+    /// What stood shortly before is what the row looks for.
+    Behind(u16),
+    /// What follows shortly is something else to all rows with the same such words, of which this is the first.
     Unless(u16),
     /// The letters of the text were put elsewhere.
     Tells(Turn),
@@ -34,7 +36,7 @@ pub(super) enum Use {
 impl Use {
     /// True if it means something only where the word stands alone.
     const fn is_of_whole_words(&self) -> bool {
-        matches!(self, Self::Label(..) | Self::Beside(..))
+        matches!(self, Self::Label(..) | Self::Beside(..) | Self::Behind(_))
     }
 }
 
@@ -82,9 +84,10 @@ pub(super) struct Words {
 }
 
 impl Words {
-    pub(super) fn build<'r>(rows: impl Iterator<Item = &'r Row>) -> Result<Self> {
+    pub(super) fn build(patterns: &[Pattern]) -> Result<Self> {
         let (mut ascii, mut others) = (Meanings::default(), Meanings::default());
-        for (number, row) in (0_u16..).zip(rows) {
+        for (number, pattern) in (0_u16..).zip(patterns) {
+            let row = &pattern.row;
             let mut put = |words: &[String], meaning: Use| {
                 for word in words {
                     // Texts are folded before words are looked for, so words are too.
@@ -101,8 +104,11 @@ impl Words {
             put(&joined(&row.labels), Use::Label(number, row.gap));
             put(&row.besides, Use::Beside(number, row.gap));
             put(&joined(&row.besides), Use::Beside(number, row.gap));
-            put(&row.unless, Use::Unless(number));
-            put(&joined(&row.unless), Use::Unless(number));
+            put(&row.behind, Use::Behind(number));
+            if pattern.against == number {
+                put(&row.unless, Use::Unless(number));
+                put(&joined(&row.unless), Use::Unless(number));
+            }
         }
         for (turn, words) in TELLING {
             let folded = |word: &&str| fold(word).text.to_ascii_lowercase();
@@ -229,8 +235,7 @@ impl Word {
         let from = *place;
         let mut at = from;
         let start = loop {
-            // WHY: most words have no digit, and this looks at each of their bytes only once.
-            at += bytes.get(at..)?.iter().position(|byte| matches!(byte, b'0'..=b'9' | b':' | b'-'))?;
+            at += Self::tells(bytes.get(at..)?)?;
             let before = bytes.get(from..at).unwrap_or_default();
             let letters = before.iter().rev().take_while(|byte| is_part(**byte)).count();
             let letters = letters - usize::from(letters > 0 && is_escape(bytes, at - letters));
@@ -250,6 +255,17 @@ impl Word {
             next: word.get(length).copied(),
             then: word.get(length + 1).copied(),
         })
+    }
+
+    /// How far it is to a digit, or to a sign that parts a hardware address.
+    fn tells(text: &[u8]) -> Option<usize> {
+        // The colon stands behind the nine.
+        let tells = |byte: &u8| u8::from((b'0'..=b':').contains(byte)) | u8::from(*byte == b'-');
+        // WHY: most words have none, and written so sixteen bytes are looked at in a few steps.
+        let (many, _) = text.as_chunks::<16>();
+        let without = |many: &&[u8; 16]| many.iter().map(tells).fold(0, |any, one| any | one) == 0;
+        let from = many.iter().take_while(without).count() * 16;
+        text.get(from..)?.iter().position(|byte| tells(byte) != 0).map(|at| from + at)
     }
 
     pub(super) const fn end(&self) -> usize {
@@ -386,7 +402,7 @@ mod tests {
             for _ in 0..200 {
                 let text = texts.new_tree(&mut runner).unwrap().current();
                 let Some(word) = Word::next(&text, &mut 0).filter(|word| word.start == 0) else { continue };
-                if matcher.regex.is_match(&text) && waking.begins(word.first) {
+                if matcher.is_match(&text) && waking.begins(word.first) {
                     assert!(waking.fits(&word), "{} {:?}", pattern.row.id, String::from_utf8_lossy(&text));
                     tried += 1;
                 }
@@ -417,7 +433,7 @@ mod tests {
     #[test]
     fn words_in_all_scripts_come_in_the_order_of_their_ends() {
         let rows = table::load().unwrap();
-        let words = Words::build(rows.iter().map(|pattern| &pattern.row)).unwrap();
+        let words = Words::build(&rows).unwrap();
         let text = "PASSWORD пароль: password, 密码 and password".as_bytes();
         let hits: Vec<_> = words.of(text).map(|(range, _)| range).collect();
         assert!(hits.is_sorted_by_key(|hit| hit.end));

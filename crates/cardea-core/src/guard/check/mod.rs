@@ -3,7 +3,9 @@
 //! Each takes the matched bytes (already known to have the row's shape) and reads them once. Digits are taken out of
 //! their separators first; at most 40 of them are looked at, so every check is bounded.
 
+mod begun;
 mod coin;
+mod evident;
 mod national;
 mod secret;
 mod stand_in;
@@ -123,6 +125,9 @@ const CHECKS: &[(&str, Check)] = &[
     ("otp_seed", secret::otp_seed),
     ("changed_password", secret::changed_password),
     ("bare_password", secret::bare_password),
+    ("evident_password", evident::evident_password),
+    ("hinted_password", evident::hinted_password),
+    ("network_password", evident::network_password),
 ];
 
 /// The check with this name.

@@ -1,6 +1,6 @@
 //! Does a text look made by a machine, or chosen as a password, rather than written as an example?
 
-use super::stand_in::stands_in;
+use super::{begun::Begun, stand_in::stands_in};
 
 /// Shortest piece between signs that is looked at for its letters.
 const SHORTEST_PIECE: usize = 8;
@@ -124,7 +124,7 @@ fn is_account(text: &[u8]) -> bool {
 }
 
 /// How many stretches of one kind there are, a word with its large first letter counted as one.
-fn runs_of(piece: &[u8]) -> usize {
+pub(super) fn runs_of(piece: &[u8]) -> usize {
     let kind = |byte: u8| (byte.is_ascii_digit(), byte.is_ascii_uppercase());
     let (mut runs, mut length, mut last) = (0, 0_usize, None);
     for byte in piece {
@@ -240,7 +240,7 @@ pub(super) fn told_set_password(text: &[u8]) -> bool {
 }
 
 /// The number of an order or of a case: `ORD-13507928`.
-fn is_ticket(text: &[u8]) -> bool {
+pub(super) fn is_ticket(text: &[u8]) -> bool {
     let letters = text.iter().take_while(|byte| byte.is_ascii_uppercase()).count();
     let number = text.get(letters..).and_then(|rest| rest.strip_prefix(b"-")).unwrap_or_default();
     (1..=5).contains(&letters) && number.len() >= 5 && number.iter().all(u8::is_ascii_digit)
@@ -310,7 +310,7 @@ pub(super) fn changed_password(text: &[u8]) -> bool {
 
 /// The same directly behind its name, where what the name is a part of may stand as well: `password Reset-Guide-2024`.
 pub(super) fn bare_password(text: &[u8]) -> bool {
-    const TITLES: &[&[u8]] = &[
+    static TITLES: Begun<55> = Begun::new([
         b"polic",
         b"reset",
         b"guid",
@@ -366,9 +366,8 @@ pub(super) fn bare_password(text: &[u8]) -> bool {
         b"attempt",
         b"version",
         b"update",
-    ];
-    let lower = text.to_ascii_lowercase();
-    changed_password(text) && !TITLES.iter().any(|word| lower.windows(word.len()).any(|part| part == *word))
+    ]);
+    changed_password(text) && !TITLES.stand_in(text)
 }
 
 /// Small words joined by signs, with a number at the end: `oslo-falcon_775`. With one sign only, a year or a short number
@@ -394,7 +393,7 @@ pub(super) fn signed_password(text: &[u8]) -> bool {
 
 /// What stands where a command takes a password: letters alone as well, as long as no manual writes so.
 pub(super) fn given_password(text: &[u8]) -> bool {
-    const DULL: &[&[u8]] = &[
+    static DULL: Begun<22> = Begun::new([
         b"pass",
         b"secret",
         b"pwd",
@@ -417,15 +416,15 @@ pub(super) fn given_password(text: &[u8]) -> bool {
         b"value",
         b"stdin",
         b"token",
-    ];
-    let lower = text.to_ascii_lowercase();
-    let dull = DULL.iter().any(|word| lower.windows(word.len()).any(|part| part == *word));
+    ]);
+    let dull = DULL.stand_in(text);
     let reference = text.first().is_some_and(|byte| b"$<{*[(-/@".contains(byte)) || is_format(text);
     let kinds = classes(text);
     let digits = kinds.digit >= 2 || (kinds.digit > 0 && kinds.lower > 0 && kinds.upper > 0);
     let shouted = kinds.lower == 0 && kinds.digit == 0;
     // With a digit in it, `changeMe0nMonday` is somebody's own.
-    let longer = digits && text.len() > 11 && !lower.starts_with(b"your");
+    let longer =
+        digits && text.len() > 11 && !text.get(..4).is_some_and(|head| head.eq_ignore_ascii_case(b"your"));
     (6..=64).contains(&text.len())
         && !reference
         && !shouted
@@ -472,7 +471,7 @@ pub(super) fn recovery_codes(text: &[u8]) -> bool {
 }
 
 /// A text without the signs that end a sentence.
-fn trimmed(text: &[u8]) -> &[u8] {
+pub(super) fn trimmed(text: &[u8]) -> &[u8] {
     let length =
         text.iter().rposition(|byte| !matches!(byte, b'.' | b',' | b';' | b':')).map_or(0, |at| at + 1);
     text.get(..length).unwrap_or_default()
@@ -508,14 +507,14 @@ fn entropy(text: &[u8]) -> f32 {
     counts.iter().filter(|count| **count > 0).map(share).map(|share| -share * share.log2()).sum()
 }
 
-struct Classes {
-    lower: usize,
-    upper: usize,
-    digit: usize,
-    other: usize,
+pub(super) struct Classes {
+    pub(super) lower: usize,
+    pub(super) upper: usize,
+    pub(super) digit: usize,
+    pub(super) other: usize,
 }
 
-fn classes(text: &[u8]) -> Classes {
+pub(super) fn classes(text: &[u8]) -> Classes {
     let count = |is: fn(&u8) -> bool| text.iter().filter(|byte| is(byte)).count();
     Classes {
         lower: count(u8::is_ascii_lowercase),
@@ -648,9 +647,11 @@ pub(super) fn jwt(text: &[u8]) -> bool {
     json(parts.next()) && json(parts.next())
 }
 
-fn is_uuid(text: &[u8]) -> bool {
-    let groups: Vec<usize> = text.split(|byte| *byte == b'-').map(<[u8]>::len).collect();
-    groups == [8, 4, 4, 4, 12] && text.iter().all(|byte| byte.is_ascii_hexdigit() || *byte == b'-')
+pub(super) fn is_uuid(text: &[u8]) -> bool {
+    let groups = || text.split(|byte| *byte == b'-').map(<[u8]>::len);
+    text.len() == 36
+        && groups().eq([8, 4, 4, 4, 12])
+        && text.iter().all(|byte| byte.is_ascii_hexdigit() || *byte == b'-')
 }
 
 #[cfg(test)]

@@ -1,7 +1,9 @@
 //! Does a text only stand where a secret will be put later?
 
+use super::begun::Begun;
+
 /// Words that stand where a secret will be put later.
-const STAND_INS: &[&[u8]] = &[
+static STAND_INS: Begun<36> = Begun::new([
     b"example",
     b"changeme",
     b"change_me",
@@ -38,14 +40,14 @@ const STAND_INS: &[&[u8]] = &[
     b"[secret",
     b"[api",
     b"[password",
-];
+]);
 
 /// The same for words that are short enough to stand in a machine's text by chance: these count between signs only.
 const SHORT_STAND_INS: &[&[u8]] =
     &[b"null", b"undefined", b"none", b"false", b"true", b"todo", b"string", b"dummy", b"insert"];
 
 /// How names of places begin where a secret is kept, and keys that everybody may know.
-const ELSEWHERE: &[&[u8]] = &[
+static ELSEWHERE: Begun<68> = Begun::new([
     b"arn:",
     b"op://",
     b"vault:",
@@ -115,16 +117,14 @@ const ELSEWHERE: &[&[u8]] = &[
     b"aaaae2vjzhnh",
     b"aaaagnnrlxnzac1",
     b"aaaainnrlwvjzhnh",
-];
+]);
 
 /// True if it has such a word.
 pub(super) fn stands_in(text: &[u8]) -> bool {
-    let lower = text.to_ascii_lowercase();
-    let has = |word: &&[u8]| lower.windows(word.len()).any(|window| window == *word);
-    let apart = |word: &&[u8]| lower.split(|byte| !byte.is_ascii_alphabetic()).any(|piece| piece == *word);
-    STAND_INS.iter().any(has)
-        || SHORT_STAND_INS.iter().any(apart)
-        || ELSEWHERE.iter().any(|begin| lower.starts_with(begin))
+    let apart = |piece: &[u8]| SHORT_STAND_INS.iter().any(|word| piece.eq_ignore_ascii_case(word));
+    STAND_INS.stand_in(text)
+        || text.split(|byte| !byte.is_ascii_alphabetic()).any(apart)
+        || ELSEWHERE.begin(text)
 }
 
 /// No stand-in: for forms that say everything else.

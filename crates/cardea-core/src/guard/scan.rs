@@ -1,0 +1,285 @@
+//! Looks at one piece of a text: what a word wakes there, where the value would begin, and where it ends.
+//!
+//! INVARIANT: each row looks at a place once, and reads at most its reach from it.
+
+mod attempt;
+
+use std::ops::Range;
+
+use super::{
+    before,
+    blocks::Blocks,
+    bytes::Bytes,
+    label::{BACK, Label, Near, Says},
+    leak::{Leaks, NEAR, Piece, UNLESS_GAP},
+    seen::Seen,
+    table::{From, Pattern},
+    tried::{Tried, tried_at},
+    verdict::Family,
+    words::{LONGEST_TOLD, Word, is_after_escape, is_escape, is_hump},
+};
+
+/// The pairs of a hardware address, and the length of one with the sign behind it.
+const PAIRS: usize = 6;
+const PAIR: usize = 3;
+
+/// True for bytes of which keys and addresses are made.
+const fn is_key_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'+' | b'/' | b'=' | b'.' | b'~' | b'%')
+}
+
+/// Key bytes without the one that joins a name to its value.
+const fn is_word_byte(byte: u8) -> bool {
+    is_key_byte(byte) && byte != b'='
+}
+
+/// The walk over one piece.
+pub(super) struct Scan<'a, 'v> {
+    leaks: &'a Leaks,
+    piece: &'a Piece<'v>,
+    bytes: &'a [u8],
+    seen: &'a mut Vec<Seen>,
+    /// The first place at which more text could still change something.
+    pub(super) open: usize,
+    /// Words that tell of what stood before them, with their rows, in the order of their ends.
+    pub(super) behind: Vec<(Range<usize>, u16)>,
+    /// From where the last stretch was looked for, and its end.
+    run: (usize, usize),
+    /// A place, and where its line begins.
+    clause: (usize, usize),
+    /// A place, and where the word of key bytes around it begins.
+    word: (usize, usize),
+    stretches: before::Stretches,
+    blocks: Blocks<'a>,
+    /// Blocks around a word, and which of what rows ask for stands there.
+    near: (Range<usize>, u64),
+    tried: Tried,
+}
+
+impl<'a, 'v> Scan<'a, 'v> {
+    pub(super) fn new(leaks: &'a Leaks, piece: &'a Piece<'v>, seen: &'a mut Vec<Seen>) -> Self {
+        let bytes = piece.view.bytes();
+        Self {
+            leaks,
+            piece,
+            bytes,
+            seen,
+            open: bytes.len(),
+            behind: Vec::new(),
+            run: (0, 0),
+            clause: (0, 0),
+            word: (0, 0),
+            stretches: before::Stretches::default(),
+            blocks: Blocks::new(bytes),
+            near: (0..0, 0),
+            tried: Tried::new(leaks.patterns.len()),
+        }
+    }
+
+    /// False if nothing of what the row asks for stands near a word. A few words wake dozens of rows each, and may stand
+    /// at each place of a text.
+    pub(super) fn may_wake(&mut self, row: u16, hit: Range<usize>) -> bool {
+        let asked = self.leaks.asked.get(usize::from(row)).copied().unwrap_or(0);
+        let far = hit.end + NEAR;
+        // WHY: in a stream it may come yet, and the row says how much has to wait for it.
+        if asked == 0 || (self.piece.pace.more && far >= self.bytes.len()) {
+            return true;
+        }
+        let near = Blocks::whole(hit.start.saturating_sub(BACK)..far.min(self.bytes.len()));
+        if self.near.0 != near {
+            let here = self.blocks.of(near.clone());
+            let given = |asks: &Vec<Bytes>| here.is_none_or(|here| asks.iter().all(|set| set.meets(&here)));
+            let bits = (0..u64::BITS).zip(&self.leaks.asks).filter(|(_, asks)| given(asks));
+            self.near = (near, bits.fold(0, |bits, (bit, _)| bits | 1 << bit));
+        }
+        self.near.1 >> asked & 1 == 1
+    }
+
+    /// A keyword of the row stands here.
+    pub(super) fn woken(&mut self, row: u16, hit: Range<usize>, labels: &[Label]) {
+        let Some(pattern) = self.leaks.patterns.get(usize::from(row)) else { return };
+        let start = match pattern.from {
+            From::Name => {
+                return self.attempt(row, pattern, before::name(self.bytes, hit.start), pattern.row.alone);
+            }
+            From::Words => {
+                return self.attempt(row, pattern, before::words(self.bytes, hit.start), pattern.row.alone);
+            }
+            From::Line => {
+                let start = before::on_line(self.bytes, hit.start);
+                return start.into_iter().for_each(|at| self.attempt(row, pattern, at, pattern.row.alone));
+            }
+            From::Clause => {
+                // WHY: several rows read from there, and each would look back for it.
+                if self.clause.0 != hit.start {
+                    self.clause = (hit.start, before::clause(self.bytes, hit.start));
+                }
+                return self.attempt(row, pattern, self.clause.1, pattern.row.alone);
+            }
+            _ if !pattern.row.back => hit.start,
+            _ => self.word_start(hit.start),
+        };
+        // A sign that parts an address ends what stands before it.
+        let parts = matches!(self.bytes.get(start), Some(b'&' | b'?' | b'/' | b'-'));
+        let touched =
+            start.checked_sub(1).and_then(|at| self.bytes.get(at)).is_some_and(u8::is_ascii_alphanumeric);
+        let hump = pattern.family == Family::Personal && is_hump(self.bytes, start);
+        if touched && !parts && !hump && !pattern.named && !is_after_escape(self.bytes, start) {
+            return;
+        }
+        let lately = labels.iter().rev().take_while(|label| label.end + UNLESS_GAP >= start);
+        if !pattern.row.unless.is_empty()
+            && lately.into_iter().any(|label| label.is_near(pattern.against, start, Says::Against))
+        {
+            return;
+        }
+        if pattern.from == From::After {
+            self.leave_open(start, hit.end);
+            return self.attempt(row, pattern, hit.end, pattern.row.alone);
+        }
+        self.attempt(row, pattern, start, pattern.row.alone);
+    }
+
+    /// The beginning of the word of key bytes around a place.
+    fn word_start(&mut self, hit: usize) -> usize {
+        // WHY: several rows read from there, and each would look back for it.
+        if self.word.0 != hit {
+            self.word = (hit, self.look_back(hit));
+        }
+        self.word.1
+    }
+
+    /// The same, looked for at most [`BACK`] bytes back.
+    fn look_back(&self, hit: usize) -> usize {
+        let before = self.bytes.get(hit.saturating_sub(BACK)..hit).unwrap_or_default();
+        let length = |text: &[u8]| text.iter().rev().take_while(|byte| is_word_byte(**byte)).count();
+        let own = length(before);
+        let own = own - usize::from(own > 0 && is_escape(self.bytes, hit - own));
+        // The apostrophe inside a name, as in `o'brien@…`: letters stand before it, not the space before a quote.
+        let rest = before.get(..before.len() - own).and_then(|rest| rest.strip_suffix(b"'"));
+        let more = rest.filter(|_| self.bytes.get(hit) == Some(&b'@')).map_or(0, length);
+        if more > 0 { hit - own - 1 - more } else { hit - own }
+    }
+
+    /// A word with a digit.
+    pub(super) fn word(&mut self, word: &Word, near: &Near<'_>) {
+        let leaks = self.leaks;
+        let before = word.start.checked_sub(1).and_then(|at| self.bytes.get(at)).copied();
+        if word.length <= 4 && before == word.next && matches!(word.next, Some(b':' | b'.')) {
+            // In the middle of a chain of short groups: whatever this is began earlier.
+            return;
+        }
+        if word.length == PAIR - 1
+            && before == Some(b'-')
+            && word.next == before
+            && self.is_in_chain(word.start)
+        {
+            return;
+        }
+        let fits = |row: u16| {
+            let waking = leaks.waking.get(usize::from(row)).and_then(Option::as_ref);
+            waking.is_some_and(|waking| waking.fits(word) && waking.begins(word.first))
+        };
+        for row in leaks.alone.of(word) {
+            // INVARIANT: it fits, but for the length of a long word.
+            if word.length > LONGEST_TOLD && !fits(row) {
+                continue;
+            }
+            let Some(pattern) = leaks.patterns.get(usize::from(row)) else { continue };
+            let [labelled, against] = near.say(row, pattern.against, word.start);
+            if against {
+                continue;
+            }
+            if pattern.row.lone && self.is_part(word.start) {
+                continue;
+            }
+            let confidence = if labelled { pattern.row.labelled } else { pattern.row.alone };
+            let start = match pattern.from {
+                From::Line => before::line(self.bytes, word.start),
+                From::Stretch => self.stretch(word.start),
+                _ if pattern.row.back => Some(self.word_start(word.start)),
+                _ => self.ahead(pattern, word.start),
+            };
+            let Some(start) = start else { continue };
+            self.attempt(row, pattern, start, confidence);
+        }
+        for row in near.asked().iter().copied().filter(|row| fits(*row)) {
+            let Some(pattern) = leaks.patterns.get(usize::from(row)) else { continue };
+            self.labelled(row, pattern, word, near);
+        }
+    }
+
+    /// True if as many pairs of hexadecimal digits as a hardware address has stand before, each with a stroke.
+    fn is_in_chain(&self, start: usize) -> bool {
+        let before = start.checked_sub(PAIRS * PAIR).and_then(|from| self.bytes.get(from..start));
+        let pair =
+            |pair: &[u8]| matches!(pair, [a, b, b'-'] if a.is_ascii_hexdigit() && b.is_ascii_hexdigit());
+        before.is_some_and(|before| before.chunks(PAIR).all(pair))
+    }
+
+    /// Where the stretch begins that a word is in, if its looks can tell of it.
+    fn stretch(&mut self, place: usize) -> Option<usize> {
+        self.stretches.start(self.bytes, place).filter(|_| self.piece.is_written())
+    }
+
+    /// Where the regex of a row begins that reads from a few bytes before the word, at a word's beginning.
+    fn ahead(&self, pattern: &Pattern, place: usize) -> Option<usize> {
+        let start = place.checked_sub(pattern.row.tokens.as_ref().map_or(0, |tokens| tokens.ahead))?;
+        let touched = |at: usize| self.bytes.get(at).is_some_and(|byte| is_key_byte(*byte));
+        (start == place || start.checked_sub(1).is_none_or(|before| !touched(before))).then_some(start)
+    }
+
+    /// A word that wakes a row which speaks only beside a label. It is asked once, however many labels are near.
+    fn labelled(&mut self, row: u16, pattern: &Pattern, word: &Word, near: &Near<'_>) {
+        let start = match pattern.from {
+            From::Stretch => self.stretch(word.start),
+            _ if pattern.row.back => Some(self.word_start(word.start)),
+            _ => Some(word.start),
+        };
+        let Some(start) = start else { return };
+        // WHY: what lies farther inside a longer stretch is no value of its own: a picture, a certificate, an address.
+        let inside =
+            start.checked_sub(1).and_then(|at| self.bytes.get(at)).is_some_and(|at| is_word_byte(*at));
+        if pattern.row.back && inside && word.start >= start + BACK {
+            return;
+        }
+        let Some(looked) = self.tried.of(row) else { return };
+        if std::mem::replace(&mut looked.asked, tried_at(start)) == tried_at(start) {
+            return;
+        }
+        let bytes = self.bytes;
+        let on_line = |label: &Label| {
+            !pattern.row.same_line
+                || !bytes.get(label.end..start).is_some_and(|between| between.contains(&b'\n'))
+        };
+        let says = |row: u16, says: Says| near.says(row, start, says, on_line);
+        let besides = pattern.row.besides.is_empty() || says(row, Says::Beside);
+        if says(row, Says::For) && besides && !says(pattern.against, Says::Against) {
+            self.attempt(row, pattern, start, pattern.row.labelled);
+        }
+    }
+
+    /// True if what stands before makes this the tail of a decimal or of an id.
+    fn is_part(&self, start: usize) -> bool {
+        let before = |back: usize| start.checked_sub(back).and_then(|at| self.bytes.get(at));
+        let decimal = before(1) == Some(&b'.') && before(2).is_some_and(u8::is_ascii_digit);
+        decimal || before(1) == Some(&b'_')
+    }
+}
+
+/// Bytes that regexes and walks were given: what the test of linearity counts, since times lie on a busy machine.
+#[cfg(test)]
+pub(super) mod work {
+    use std::cell::Cell;
+
+    thread_local!(static BYTES: Cell<usize> = const { Cell::new(0) });
+
+    pub(super) fn add(bytes: usize) {
+        BYTES.set(BYTES.get() + bytes);
+    }
+
+    /// What was counted since the last time.
+    pub(crate) fn take() -> usize {
+        BYTES.replace(0)
+    }
+}

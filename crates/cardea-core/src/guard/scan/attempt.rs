@@ -1,0 +1,265 @@
+//! Tries one row from one place: how far its regex reads, and where the value ends that it finds.
+
+use std::ops::Range;
+
+use super::{
+    super::{
+        bytes::Bytes,
+        label::{is_inside_resource, tells_about},
+        leak::{LONGEST_RUN, REACH},
+        matcher::{Matcher, matched},
+        seen::Seen,
+        table::Pattern,
+        tried::tried_at,
+        verdict::{Action, Family},
+    },
+    Scan, is_key_byte,
+};
+
+/// Longest name before a value.
+const LONGEST_NAME: usize = 64;
+
+/// Most that may stand between a name and its value.
+const LONGEST_JOINT: usize = 24;
+
+/// The longest block, such as a private key, that is taken as one.
+const LONGEST_BLOCK: usize = 16 * 1024;
+
+impl Scan<'_, '_> {
+    /// Runs one row's regex from one place.
+    pub(super) fn attempt(&mut self, row: u16, pattern: &Pattern, start: usize, confidence: f32) {
+        if (pattern.row.untrusted && !self.piece.untrusted)
+            || self.piece.only.is_some_and(|only| only != pattern.family)
+        {
+            return;
+        }
+        if !pattern.row.behind.is_empty() && !self.may_be_told_behind(row, pattern, start) {
+            return;
+        }
+        let Some(looked) = self.tried.of(row) else { return };
+        if looked.place == tried_at(start) || looked.grown.contains(&tried_at(start)) {
+            return;
+        }
+        looked.place = tried_at(start);
+        let matcher = pattern.matcher();
+        // WHY: what cannot begin here cannot with more text either, so a stream need not wait for it.
+        let rest = self.bytes.get(start..).filter(|rest| !pattern.named && !rest.is_empty());
+        if rest.is_some_and(|rest| matcher.is_some_and(|matcher| !matcher.begins.fit(rest))) {
+            return;
+        }
+        let run_end = self.run_end(start);
+        let end = match pattern.row.reach {
+            0 => run_end.min(start + REACH),
+            reach => start + reach,
+        };
+        let far = end.max(self.joined_end(pattern, run_end));
+        self.leave_open(start, far);
+        let Some(matcher) = matcher else {
+            // A row that cannot look is a refusal, not a pass.
+            return self.report(row, pattern, start..end.min(self.bytes.len()), (1.0, Some(Action::Refuse)));
+        };
+        let stop = end.max(far.min(start + 2 * REACH));
+        let here = self.blocks.of(start..stop);
+        let lacks = |here: Bytes| {
+            matcher.needs.iter().any(|set| !set.meets(&here))
+                || (matcher.letters > 0 && here.count(b'a', b'z') < matcher.letters)
+        };
+        if here.is_some_and(lacks) {
+            return;
+        }
+        let bytes = self.bytes;
+        let Some(from) = (if pattern.named { self.after_name(start) } else { Some(start) }) else { return };
+        if pattern.named && self.is_name_again(pattern, from) {
+            return;
+        }
+        let Some(slice) = bytes.get(from..end.min(bytes.len())) else { return };
+        #[cfg(test)]
+        super::work::add(slice.len());
+        let direct = matched(pattern, matcher, slice).map(|(first, last)| (from + first, from + last));
+        let broken = pattern.row.reach == 0 && far > end;
+        let joined = if broken { self.joined((pattern, matcher), start, run_end, far) } else { None };
+        let Some((from, mut to)) = joined.or(direct) else { return };
+        if !pattern.row.behind.is_empty() && !self.is_told_behind(row, pattern, start, to) {
+            return;
+        }
+        if pattern.row.grow || self.is_cut(pattern, from..to) {
+            let rest = self.bytes.get(to..).unwrap_or_default();
+            let more = rest.iter().take(LONGEST_RUN).take_while(|byte| is_key_byte(**byte)).count();
+            #[cfg(test)]
+            super::work::add(more);
+            to += more;
+            self.leave_open(start, to);
+        }
+        if !pattern.row.block.is_empty() {
+            to = self.block_end(pattern.row.block.as_bytes(), start, to);
+        }
+        if let Some(looked) = self.tried.of(row).filter(|_| to > end.min(run_end)) {
+            looked.grown = tried_at(start)..tried_at(to);
+        }
+        let from = if pattern.family == Family::Personal { self.with_bracket(from, to) } else { from };
+        self.report(row, pattern, from..to, (confidence, None));
+    }
+
+    /// False if no word of the row stands as near as one may behind a value that begins here.
+    fn may_be_told_behind(&self, row: u16, pattern: &Pattern, start: usize) -> bool {
+        let far = start + pattern.row.reach + usize::from(pattern.row.gap);
+        let from = self.behind.partition_point(|(word, _)| word.end <= start);
+        let mut near = self.behind.iter().skip(from).take_while(|(word, _)| word.end <= far);
+        // WHY: in a stream it may come yet.
+        (self.piece.pace.more && far >= self.bytes.len()) || near.any(|(_, of)| *of == row)
+    }
+
+    /// True if a word of the row stands shortly behind a value.
+    fn is_told_behind(&mut self, row: u16, pattern: &Pattern, start: usize, to: usize) -> bool {
+        let far = to + usize::from(pattern.row.gap);
+        self.leave_open(start, far);
+        let from = self.behind.partition_point(|(word, _)| word.end <= to);
+        let near = self.behind.iter().skip(from).take_while(|(word, _)| word.end <= far);
+        near.into_iter().any(|(word, of)| *of == row && word.start >= to)
+    }
+
+    /// True if a key ends in the middle of its letters and digits, because it is longer than its row expects: what is left
+    /// of it would stand readable behind its placeholder.
+    fn is_cut(&self, pattern: &Pattern, found: Range<usize>) -> bool {
+        const SHORTEST: usize = 40;
+        let goes_on = |at: usize| self.bytes.get(at).is_some_and(u8::is_ascii_alphanumeric);
+        pattern.family == Family::Credential
+            && pattern.row.block.is_empty()
+            && found.len() >= SHORTEST
+            && goes_on(found.end - 1)
+            && goes_on(found.end)
+    }
+
+    /// Where a value begins whose first bracket stands right before it: `(0117) 496 0018`.
+    fn with_bracket(&self, from: usize, to: usize) -> usize {
+        let value = self.bytes.get(from..to).unwrap_or_default();
+        let closes = value.iter().find(|byte| matches!(**byte, b'(' | b')')) == Some(&b')');
+        let before = from.checked_sub(1).filter(|at| self.bytes.get(*at) == Some(&b'('));
+        before.filter(|_| closes).unwrap_or(from)
+    }
+
+    /// Where the value begins that belongs to the name at a place.
+    fn after_name(&self, start: usize) -> Option<usize> {
+        let rest = self.bytes.get(start..)?;
+        let in_name = |byte: &&u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-');
+        let length = rest.iter().take(LONGEST_NAME).take_while(in_name).count();
+        if !rest.get(length).is_some_and(|byte| b" \t=:\"'`)]<>,|".contains(byte))
+            || rest.get(..length).is_some_and(tells_about)
+        {
+            return None;
+        }
+        if self.bytes.get(..start).is_some_and(is_inside_resource) {
+            return None;
+        }
+        let joint = rest.get(length..rest.len().min(length + LONGEST_JOINT))?;
+        Some(start + length + self.leaks.joint.find(joint)?.end())
+    }
+
+    /// True if what stands in the value's place is the name once more, with a value of its own.
+    fn is_name_again(&self, pattern: &Pattern, from: usize) -> bool {
+        let rest = self.bytes.get(from..).unwrap_or_default();
+        pattern.row.keywords.iter().any(|name| {
+            let head = rest.get(..name.len());
+            head.is_some_and(|head| head.eq_ignore_ascii_case(name.as_bytes()))
+                && rest.get(name.len()) == Some(&b'=')
+        })
+    }
+
+    fn report(
+        &mut self,
+        row: u16,
+        pattern: &Pattern,
+        place: Range<usize>,
+        (confidence, forced): (f32, Option<Action>),
+    ) {
+        let row = usize::from(row);
+        let (Some(kind), Some(rule)) = (self.leaks.kinds.get(row), self.leaks.rules.get(row)) else { return };
+        let (from, to) = self.piece.view.back(place.start, place.end);
+        let (kind, rule, detector, rank) = (*kind, rule.clone(), self.piece.detector, pattern.row.rank);
+        self.seen.push(Seen { kind, span: from..to, confidence, detector, rule, rank, forced });
+    }
+
+    /// Notes that what begins at `start` depends on the text up to `far`, if that is not all here.
+    pub(super) fn leave_open(&mut self, start: usize, far: usize) {
+        if self.piece.pace.more && far >= self.bytes.len() {
+            self.open = self.open.min(start);
+        }
+    }
+
+    /// The end of a block: of the line with its marker, or else of what looks like its body.
+    fn block_end(&mut self, marker: &[u8], start: usize, body: usize) -> usize {
+        let bytes = self.bytes;
+        let limit = (start + LONGEST_BLOCK).min(bytes.len());
+        let text = bytes.get(body..limit).unwrap_or_default();
+        #[cfg(test)]
+        super::work::add(text.len());
+        let line_end = |from: usize| {
+            let rest = text.get(from..).unwrap_or_default();
+            // A marker of dashes ends with dashes; any other with its line.
+            let length = rest.iter().take(80).position(|byte| matches!(byte, b'\n' | b'\r' | b'"' | b'\''));
+            length.unwrap_or(rest.len().min(80))
+        };
+        if let Some(at) = text.windows(marker.len()).position(|window| window == marker) {
+            let end = body + at + line_end(at);
+            self.leave_open(start, end);
+            return end;
+        }
+        self.leave_open(start, start + LONGEST_BLOCK);
+        let plain =
+            |byte: &u8| is_key_byte(*byte) || matches!(byte, b'\n' | b'\r' | b'\\' | b':' | b',' | b' ');
+        let length = text.iter().take_while(|byte| plain(byte)).count();
+        body + text.get(..length).unwrap_or_default().trim_ascii_end().len()
+    }
+
+    /// The end of the stretch without white space around a place. Words that wake a row come in one walk and words with
+    /// digits in another, so the place may lie before the last one.
+    fn run_end(&mut self, start: usize) -> usize {
+        let (first, last) = self.run;
+        if !(first..last).contains(&start) {
+            let (stop, end) =
+                if start < first { (first, last) } else { (self.bytes.len(), self.bytes.len()) };
+            let rest = self.bytes.get(start..stop).unwrap_or_default();
+            let end = rest.iter().position(u8::is_ascii_whitespace).map_or(end, |length| start + length);
+            self.run = (start, end);
+        }
+        self.run.1
+    }
+
+    /// Where the next line's first stretch ends, if a key could have been broken over the line's end.
+    fn joined_end(&self, pattern: &Pattern, run_end: usize) -> usize {
+        if pattern.row.reach > 0 || !matches!(self.bytes.get(run_end), Some(b'\n' | b'\r')) {
+            return run_end;
+        }
+        let rest = self.bytes.get(run_end..).unwrap_or_default();
+        let gap = rest.iter().take(8).take_while(|byte| byte.is_ascii_whitespace()).count();
+        let next = rest.get(gap..).unwrap_or_default();
+        let length = next.iter().take(REACH).take_while(|byte| is_key_byte(**byte)).count();
+        run_end + gap + length
+    }
+
+    /// Tries the row on the stretch put together with the one on the next line.
+    fn joined(
+        &self,
+        (pattern, matcher): (&Pattern, &Matcher),
+        start: usize,
+        run_end: usize,
+        far: usize,
+    ) -> Option<(usize, usize)> {
+        let head = self.bytes.get(start..run_end)?;
+        let tail = self.bytes.get(run_end..far)?.trim_ascii_start();
+        let random = tail.len() >= 6
+            && tail.iter().any(u8::is_ascii_digit)
+            && tail.iter().any(u8::is_ascii_alphabetic)
+            && head.len() + tail.len() <= REACH;
+        if !random {
+            return None;
+        }
+        #[cfg(test)]
+        super::work::add(head.len() + tail.len());
+        let whole = [head, tail].concat();
+        let (from, to) = matched(pattern, matcher, &whole)?;
+        // A match that ends on the first line is none of this.
+        let over = to.checked_sub(head.len()).filter(|over| *over > 0)?;
+        Some((start + from, far - tail.len() + over))
+    }
+}
