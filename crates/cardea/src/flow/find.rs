@@ -51,7 +51,7 @@ pub(super) async fn find_tools(
     match screened {
         Ok(taint) => turn.taint_with_all(&taint),
         Err(refused) => {
-            app.turns.refuse(turn, start, &refused.public()).await?;
+            app.turns.refuse(turn, start, Code::GuardRefused, &refused.public()).await?;
             return Ok(());
         }
     }
