@@ -129,10 +129,8 @@ impl RedisCache {
     async fn line(&self) -> Result<MultiplexedConnection, Away> {
         let mut line = self.line.lock().await;
         // WHY: whoever gives a question up drops it, so nobody else sees that its connection says nothing.
-        if self.wire.fell_silent() {
-            *line = None;
-        }
-        if let Some(line) = &*line {
+        let silent = self.wire.fell_silent();
+        if let Some(line) = line.as_ref().filter(|_| !silent) {
             return Ok(line.clone());
         }
         let fresh = self.client.get_multiplexed_async_connection().await.map_err(|error| away(&error))?;
