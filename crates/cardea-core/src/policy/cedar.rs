@@ -1,7 +1,7 @@
 //! From texts to a [`Snapshot`]: parse, read annotations, check against the vocabulary, sort into buckets.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    collections::{BTreeSet, HashMap, HashSet},
     str::FromStr,
     sync::Arc,
 };
@@ -438,13 +438,7 @@ fn too_many_everywhere(sources: &[Source], count: usize) -> Option<Problem> {
 fn version(sources: &[Source], vocabulary: &Vocabulary) -> Arc<str> {
     let mut hash = aws_lc_rs::digest::Context::new(&aws_lc_rs::digest::SHA256);
     let schema = vocabulary.schema.to_string();
-    // What policies read of a tool and the schema does not tell.
-    let facts: BTreeMap<&str, [bool; 2]> = vocabulary
-        .tools
-        .iter()
-        .map(|(name, known)| (name.as_str(), [known.sends_outside, known.idempotent]))
-        .collect();
-    let facts = format!("{facts:?}");
+    let facts = vocabulary.facts();
     // WHY: not the files' names: two nodes that keep the same set in different folders decide alike.
     let texts = sources.iter().map(|source| &source.text).chain([&schema, &facts]);
     for text in texts {

@@ -149,6 +149,13 @@ impl Vocabulary {
         let schema = json!({ "": { "entityTypes": entity_types(), "actions": actions } });
         Ok(Self { schema, tools: known, types })
     }
+
+    /// What policies read of the tools and the schema does not tell.
+    pub(super) fn facts(&self) -> String {
+        let facts =
+            |(name, known): (&ToolName, &Known)| (name.clone(), [known.sends_outside, known.idempotent]);
+        format!("{:?}", self.tools.iter().map(facts).collect::<BTreeMap<_, _>>())
+    }
 }
 
 impl Known {
