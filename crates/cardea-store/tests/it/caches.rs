@@ -451,7 +451,7 @@ async fn a_connection_to_redis_that_has_gone_silent_is_replaced() {
     .await;
     let test = async {
         let url = format!("redis://127.0.0.1:{port}");
-        let store = RedisCache::new(&url, None, ("cardea", PER_PLACE), clock.clone()).unwrap();
+        let store = RedisCache::new(&url, None, "cardea", PER_PLACE, clock.clone()).unwrap();
         let store = store.patient(Duration::from_millis(100));
         back(&store).await;
         // As where a firewall has forgotten the connection: the ones of now are dead, new ones are not.

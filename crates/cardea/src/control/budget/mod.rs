@@ -476,7 +476,7 @@ mod tests {
     async fn what_was_reserved_while_lost_reservations_were_looked_for_is_not_given_back() {
         let control = control(3_000).await;
         let reserve = || control.reserve("acme", "ann", Estimate { tokens: 1_000, cost_micros: 0 });
-        let held = async || -> i64 { control.own_holds().await.unwrap().iter().map(|row| row.5).sum() };
+        let held = async || -> i64 { control.own_holds().await.unwrap().iter().map(|row| row.amount).sum() };
         let first = reserve().await.unwrap();
         let read = control.own_holds().await.unwrap();
         drop(first);

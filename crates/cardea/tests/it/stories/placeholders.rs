@@ -159,7 +159,7 @@ async fn a_placeholder_never_means_two_values_however_many_there_are() {
     let owned = world.app.context.conversation(&ann, talk.unwrap()).await.unwrap();
     let said = world.app.context.messages(&owned, 0, 100).await.unwrap();
     let open =
-        world.app.context.with_originals(&owned, said, (&["CARD".to_owned()], Commit::new())).await.unwrap();
+        world.app.context.with_originals(&owned, said, &["CARD".to_owned()], Commit::new()).await.unwrap();
     let shown = serde_json::to_string(&open).unwrap();
     assert!(shown.contains(&paid), "what is kept comes back");
     let stolen = shown.split_once("Stolen cards: ").unwrap().1.split_once('.').unwrap().0;
