@@ -51,6 +51,7 @@ mod seen;
 mod sieve;
 mod stretch;
 mod table;
+mod tokens;
 mod topic;
 mod tried;
 mod value;

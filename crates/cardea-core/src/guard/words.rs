@@ -12,7 +12,8 @@ use super::{
     bytes::Bytes,
     injection::{TELLING, Turn},
     normalize::fold,
-    table::{Pattern, Tokens},
+    table::Pattern,
+    tokens::Tokens,
 };
 use crate::{Code, Error, Result};
 

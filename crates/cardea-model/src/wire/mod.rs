@@ -1,9 +1,10 @@
 //! The wire formats: a prompt to a request, and the pieces of an answer to events. Pure.
 //!
 //! Each format is two functions and a state: [`Format::request`] writes the request, [`Decoder`] reads the answer.
-//! What they share stands here: the [`Assembly`] that puts tool calls together and makes sure that an answer ends.
+//! What they share stands here, and in [`Assembly`].
 
 pub(crate) mod anthropic;
+mod assembly;
 pub(crate) mod gemini;
 mod lenient;
 mod names;
@@ -13,21 +14,18 @@ mod samples;
 mod told;
 mod transcript;
 
-use std::{
-    borrow::Cow,
-    collections::{BTreeSet, VecDeque},
-};
+use std::borrow::Cow;
 
 use cardea_core::{
-    message::{Finish, Message, ModelEvent, Prompt, Usage},
+    message::{ModelEvent, Prompt, Usage},
     sse::Event,
     time::Millis,
-    tool::ToolCall,
     written::without_nul,
 };
 use serde::Serialize;
 use serde_json::Value;
 
+pub(crate) use assembly::Assembly;
 pub(crate) use names::ToolNames;
 pub(crate) use told::{Sent, kind};
 
@@ -38,12 +36,6 @@ use crate::{
 
 /// As much of a provider's message as is read.
 const SAID: usize = 1_024;
-
-/// More tokens than any provider reads or writes at once: who tells of more has not counted.
-const MOST_TOKENS: u64 = 100_000_000;
-
-/// More calls than this in one answer are nonsense.
-const MOST_CALLS: usize = 128;
 
 /// A request as a wire format writes it. The key goes in later, as the last thing.
 #[derive(Debug, Clone, PartialEq)]
@@ -230,213 +222,6 @@ impl Decoder {
     /// True once [`ModelEvent::End`] was made: nothing that follows matters.
     pub(crate) const fn ended(&self) -> bool {
         self.assembly.ended
-    }
-}
-
-/// A tool call of which pieces have come.
-#[derive(Debug, Default)]
-struct Partial {
-    key: u64,
-    id: String,
-    name: String,
-    arguments: String,
-}
-
-/// Puts an answer together from its pieces.
-#[derive(Debug)]
-pub(crate) struct Assembly {
-    names: ToolNames,
-    /// The ids of the transcript's calls.
-    ids: BTreeSet<String>,
-    calls: Vec<Partial>,
-    pub(crate) finish: Option<Finish>,
-    pub(crate) usage: Usage,
-    /// What was counted as written is only what there was at the start.
-    pub(crate) begun_only: bool,
-    /// About as many tokens were sent.
-    sent: u64,
-    /// Bytes of the answer, calls included.
-    written: usize,
-    ended: bool,
-    out: VecDeque<ModelEvent>,
-}
-
-impl Assembly {
-    fn new(prompt: &Prompt) -> Self {
-        let calls = prompt.messages.iter().flat_map(|message| match message {
-            Message::Assistant { calls, .. } => calls.as_slice(),
-            _ => &[],
-        });
-        Self {
-            names: ToolNames::of(prompt),
-            ids: calls.map(|call| call.id.clone()).collect(),
-            calls: Vec::new(),
-            finish: None,
-            usage: Usage::default(),
-            begun_only: false,
-            sent: prompt.tokens(),
-            written: 0,
-            ended: false,
-            out: VecDeque::new(),
-        }
-    }
-
-    /// More text.
-    pub(crate) fn text(&mut self, text: &str) {
-        if !text.is_empty() {
-            self.written = self.written.saturating_add(text.len());
-            self.out.push_back(ModelEvent::Text(text.to_owned()));
-        }
-    }
-
-    /// More words of a refusal.
-    pub(crate) fn refusal(&mut self, text: &str) {
-        if !text.is_empty() {
-            self.written = self.written.saturating_add(text.len());
-            self.out.push_back(ModelEvent::Refusal(text.to_owned()));
-        }
-    }
-
-    /// A piece of the call with this key; any part may be empty.
-    pub(crate) fn call(&mut self, key: u64, id: &str, name: &str, arguments: &str) -> Result<(), Failure> {
-        let place = match self.place_of(key, id, name) {
-            Some(place) => place,
-            None if self.calls.len() >= MOST_CALLS => return Err(Failure::garbage("too many tool calls")),
-            None => {
-                self.calls.push(Partial { key, ..Partial::default() });
-                self.calls.len() - 1
-            }
-        };
-        if let Some(call) = self.calls.get_mut(place) {
-            if call.id.is_empty() {
-                id.clone_into(&mut call.id);
-            }
-            // Some servers repeat the name in every piece, some send it once.
-            if call.name.is_empty() {
-                name.clone_into(&mut call.name);
-            }
-            call.arguments.push_str(arguments);
-            self.written = self.written.saturating_add(arguments.len());
-        }
-        Ok(())
-    }
-
-    /// Where a piece with this key goes on, if it begins no new call. WHY: Ollama and others give every call the index 0,
-    /// so under one key an id that is not known yet begins another one, if a name comes with it.
-    fn place_of(&self, key: u64, id: &str, name: &str) -> Option<usize> {
-        let under = || self.calls.iter().enumerate().rev().filter(|(_, call)| call.key == key);
-        let own = under().find(|(_, call)| !id.is_empty() && call.id == id);
-        let begins = !id.is_empty() && !name.is_empty();
-        let last = || under().next().filter(|(_, call)| !begins || call.id.is_empty());
-        own.or_else(last).map(|(place, _)| place)
-    }
-
-    /// The key for a piece that does not say which call it belongs to: the call with its id, a new one, or the last.
-    pub(crate) fn key_for(&self, id: &str, name: &str) -> u64 {
-        let next = self.calls.iter().map(|call| call.key).max().map_or(0, |last| last.saturating_add(1));
-        match self.calls.iter().find(|call| !id.is_empty() && call.id == id) {
-            Some(call) => call.key,
-            None if id.is_empty() && name.is_empty() => next.saturating_sub(1),
-            None => next,
-        }
-    }
-
-    pub(crate) const fn call_count(&self) -> usize {
-        self.calls.len()
-    }
-
-    /// The explicit end of a stream that may leave out why it stopped.
-    pub(crate) fn done(&mut self) -> Result<(), Failure> {
-        if self.finish.is_none() && (self.written > 0 || !self.calls.is_empty()) {
-            self.finish = Some(Finish::Stop);
-        }
-        self.finish()
-    }
-
-    fn finish(&mut self) -> Result<(), Failure> {
-        if self.ended {
-            return Ok(());
-        }
-        let Some(mut finish) = self.finish else {
-            return Err(Failure::new(Trouble::Cut, "the stream ended without an end"));
-        };
-        let calls = std::mem::take(&mut self.calls);
-        // A cut answer may hold half a call: its arguments are not what the model meant.
-        if matches!(finish, Finish::Stop | Finish::ToolCalls) {
-            finish = if calls.is_empty() { Finish::Stop } else { Finish::ToolCalls };
-            for call in calls {
-                let call = self.whole_call(call)?;
-                self.out.push_back(ModelEvent::Call(call));
-            }
-        }
-        self.ended = true;
-        self.out.push_back(ModelEvent::End { finish, usage: self.used() });
-        Ok(())
-    }
-
-    /// What the provider counted. A server that counts nothing would make every budget endless: then it is estimated.
-    fn used(&self) -> Usage {
-        let counted = self.counted();
-        if counted.total() == 0 {
-            return Usage { input: self.sent, cached_input: 0, output: self.estimated() };
-        }
-        if self.begun_only {
-            Usage { output: counted.output.max(self.estimated()), ..counted }
-        } else {
-            counted
-        }
-    }
-
-    /// About as many tokens were written.
-    fn estimated(&self) -> u64 {
-        (self.written as u64).div_ceil(4)
-    }
-
-    /// The same of an answer that did not end well: nothing, unless it was counted or has begun.
-    fn spent(&self) -> Usage {
-        let begun = self.written > 0 || !self.calls.is_empty();
-        if !begun {
-            return self.counted();
-        }
-        let used = self.used();
-        // WHY: a count that came before the end says nothing of what was written after it.
-        Usage { output: used.output.max(self.estimated()), ..used }
-    }
-
-    /// What the provider says that it counted, unless that cannot be.
-    fn counted(&self) -> Usage {
-        let Usage { input, cached_input, output } = self.usage;
-        if input > MOST_TOKENS || output > MOST_TOKENS {
-            tracing::warn!(
-                input,
-                output,
-                "a provider tells of more tokens than there can be: they are estimated"
-            );
-            return Usage::default();
-        }
-        Usage { input, cached_input: cached_input.min(input), output }
-    }
-
-    /// A call with all its pieces. What is no JSON object stays as it was written: whoever acts on it refuses it.
-    fn whole_call(&mut self, call: Partial) -> Result<ToolCall, Failure> {
-        if call.name.is_empty() {
-            return Err(Failure::garbage("a tool call without a name"));
-        }
-        let id = self.unique(call.id);
-        let arguments = if call.arguments.trim() == "null" { "" } else { &call.arguments };
-        Ok(ToolCall::read_any(id, self.names.real(&call.name).to_owned(), arguments))
-    }
-
-    /// An id that no other call of the transcript carries. WHY: several servers begin at `call_0` with every answer.
-    fn unique(&mut self, told: String) -> String {
-        let next = self.ids.len().saturating_add(1);
-        let stem = if told.is_empty() { "call".to_owned() } else { told.clone() };
-        let free = (!told.is_empty() && !self.ids.contains(&told)).then_some(told);
-        let id = free
-            .or_else(|| (next..).map(|number| format!("{stem}_{number}")).find(|id| !self.ids.contains(id)));
-        let id = id.unwrap_or(stem); // there is always a number that is free
-        self.ids.insert(id.clone());
-        id
     }
 }
 

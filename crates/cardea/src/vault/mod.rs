@@ -16,6 +16,7 @@
 //! credential for an upstream.
 
 mod derive;
+mod keep;
 mod people;
 mod root;
 mod seal;
@@ -35,13 +36,14 @@ use cardea_store::{Commit, CommitError, Db, Value, args};
 use serde_json::json;
 use zeroize::Zeroizing;
 
+pub use self::{
+    keep::Destroyed,
+    root::{Config, RootKey},
+    sealer::Sealer,
+};
 use self::{
     people::{People, Person},
     seal::{Bound, Sealed},
-};
-pub use self::{
-    root::{Config, RootKey},
-    sealer::Sealer,
 };
 use crate::observe::{Entry, Observe};
 
@@ -106,15 +108,6 @@ type Row = (String, i64, String, Vec<u8>, Vec<u8>, Option<String>);
 
 /// id, tenant, name, version, key_id, wrapped_key, person
 type Wrapped = (String, String, String, i64, String, Vec<u8>, Option<String>);
-
-/// What a commit comes to that replaces a secret which was destroyed, or replaced, since it was opened.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Destroyed {
-    /// It is void.
-    Void,
-    /// It is good for all else that is in it, and the secret stays as it is.
-    StaysSo,
-}
 
 /// What [`Vault::rotate`] has done.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -276,36 +269,6 @@ impl Vault {
             });
         }
         Ok(opened)
-    }
-
-    /// The rows that keep a secret of a person in the place of the one that was opened, for a commit that says why: the audit log
-    /// is told by that commit, not by this.
-    ///
-    /// # Errors
-    /// `too_large` above 64 KiB; `internal` if the person's key cannot be read or made.
-    pub fn keeping(
-        &self,
-        owner: &Principal,
-        name: &str,
-        replaced: Option<(Kept, Destroyed)>,
-        secret: &[u8],
-    ) -> Result<(Commit, Kept)> {
-        if secret.len() > LARGEST {
-            return Err(Error::new(Code::TooLarge).detail("A secret may have 64 KiB at most."));
-        }
-        let known = |(kept, _): (Kept, Destroyed)| (kept.id, kept.version);
-        let (id, before) = replaced.map_or_else(|| (SecretId::random(), 0), known);
-        let person = self.0.root.people().find_or_make(people::id_of_owner(&owner.key()))?;
-        let version = before.saturating_add(1);
-        let bound = Bound { tenant: &owner.tenant, id, name, version, person: Some(&person) };
-        let sealed = seal::seal(&self.0.root, &bound, secret)?;
-        let rows = match replaced {
-            Some((_, Destroyed::StaysSo)) => {
-                Commit::new().run(REPLACE, self.replacing(&bound, sealed, before))
-            }
-            _ => self.write(&bound, sealed, before),
-        };
-        Ok((rows, Kept { id, version }))
     }
 
     /// The rows that destroy a secret, if there is one, for a commit that says why.

@@ -114,9 +114,8 @@ impl RedisCache {
         per_place: usize,
         clock: SharedClock,
     ) -> Result<Self, String> {
-        let client = address::client(url, password)?;
         Ok(Self {
-            client,
+            client: address::client(url, password)?,
             line: AsyncMutex::new(None),
             wire: Wire::new(PATIENCE),
             clock,

@@ -1,0 +1,50 @@
+//! A person's secret in the place of the one that was opened, in somebody else's commit.
+
+use cardea_core::{Code, Error, Result, id::SecretId, principal::Principal};
+use cardea_store::Commit;
+
+use super::{
+    Kept, LARGEST, REPLACE, Vault, people,
+    seal::{self, Bound},
+};
+
+/// What a commit comes to that replaces a secret which was destroyed, or replaced, since it was opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Destroyed {
+    /// It is void.
+    Void,
+    /// It is good for all else that is in it, and the secret stays as it is.
+    StaysSo,
+}
+
+impl Vault {
+    /// The rows that keep a secret of a person in the place of the one that was opened, for a commit that says why: the audit log
+    /// is told by that commit, not by this.
+    ///
+    /// # Errors
+    /// `too_large` above 64 KiB; `internal` if the person's key cannot be read or made.
+    pub fn keeping(
+        &self,
+        owner: &Principal,
+        name: &str,
+        replaced: Option<(Kept, Destroyed)>,
+        secret: &[u8],
+    ) -> Result<(Commit, Kept)> {
+        if secret.len() > LARGEST {
+            return Err(Error::new(Code::TooLarge).detail("A secret may have 64 KiB at most."));
+        }
+        let known = |(kept, _): (Kept, Destroyed)| (kept.id, kept.version);
+        let (id, before) = replaced.map_or_else(|| (SecretId::random(), 0), known);
+        let person = self.0.root.people().find_or_make(people::id_of_owner(&owner.key()))?;
+        let version = before.saturating_add(1);
+        let bound = Bound { tenant: &owner.tenant, id, name, version, person: Some(&person) };
+        let sealed = seal::seal(&self.0.root, &bound, secret)?;
+        let rows = match replaced {
+            Some((_, Destroyed::StaysSo)) => {
+                Commit::new().run(REPLACE, self.replacing(&bound, sealed, before))
+            }
+            _ => self.write(&bound, sealed, before),
+        };
+        Ok((rows, Kept { id, version }))
+    }
+}
