@@ -31,13 +31,18 @@ impl Effort {
     #[must_use]
     pub fn of(schema: &Value) -> Self {
         let mut nodes = Vec::new();
-        let (mut linked, mut levels) = (false, 0);
+        let (mut linked, mut moved, mut levels) = (false, false, 0);
+        let draft = schema.get("$schema").and_then(Value::as_str).unwrap_or_default();
+        let id: &[&str] =
+            if draft.contains("draft-04") || draft.contains("draft-03") { &["id", "$id"] } else { &["$id"] };
         collect(schema, 1, &mut |node, depth| {
-            nodes.push(node);
             linked |= ["$ref", "$dynamicRef", "$recursiveRef"].iter().any(|key| node.contains_key(*key));
+            // WHY: below an id of its own a reference means another place, which is not looked for here.
+            moved |= !nodes.is_empty() && id.iter().any(|key| node.get(*key).is_some_and(Value::is_string));
+            nodes.push(node);
             levels = levels.max(depth);
         });
-        if nodes.len() > LARGEST {
+        if nodes.len() > LARGEST || linked && moved {
             return Self { by_depth: vec![u64::MAX], linked: false };
         }
         let levels = if linked { DEEPEST } else { levels };
@@ -78,6 +83,41 @@ fn collect<'s>(value: &'s Value, depth: usize, tell: &mut impl FnMut(&'s Map<Str
         Value::Array(items) => items.iter().for_each(|item| collect(item, depth, tell)),
         _ => {}
     }
+}
+
+/// What a reference within a schema means (RFC 6901 section 6, and names of places).
+fn target<'s>(root: &'s Value, reference: &str) -> Option<&'s Value> {
+    let fragment = reference.strip_prefix('#')?;
+    if fragment.is_empty() || fragment.starts_with('/') {
+        return root.pointer(&unescaped(fragment)?);
+    }
+    let named = |node: &Value| {
+        ["$anchor", "$dynamicAnchor"].iter().any(|key| node.get(*key).is_some_and(|name| name == fragment))
+    };
+    let mut found = None;
+    let mut left = vec![root];
+    while let Some(value) = left.pop() {
+        match value {
+            Value::Object(members) => left.extend(members.values()),
+            Value::Array(items) => left.extend(items),
+            _ => {}
+        }
+        if named(value) && found.replace(value).is_some() {
+            return None; // which of them is meant depends on the way there
+        }
+    }
+    found
+}
+
+/// The text of a fragment without its percent signs (RFC 3986 section 2.1).
+fn unescaped(fragment: &str) -> Option<String> {
+    let mut parts = fragment.split('%');
+    let mut bytes = parts.next().unwrap_or_default().as_bytes().to_vec();
+    for part in parts {
+        bytes.push(u8::from_str_radix(part.get(..2)?, 16).ok()?);
+        bytes.extend_from_slice(part.get(2..)?.as_bytes());
+    }
+    String::from_utf8(bytes).ok()
 }
 
 /// How deep a value is, and how many parts it has.
@@ -131,8 +171,8 @@ impl<'s> Level<'s> {
         let list = value.as_array().map(Vec::as_slice).unwrap_or_default();
         match key {
             "$ref" | "$dynamicRef" | "$recursiveRef" => {
-                let target = value.as_str().and_then(|place| self.root.pointer(place.strip_prefix('#')?));
-                self.schema(target.unwrap_or(self.root)) // one by a name is taken for the whole
+                let target = value.as_str().and_then(|reference| target(self.root, reference));
+                target.map_or(u64::MAX, |target| self.schema(target)) // nobody knows what stands elsewhere
             }
             "allOf" | "anyOf" | "oneOf" => {
                 list.iter().fold(0, |sum: u64, one| sum.saturating_add(self.schema(one)))
@@ -223,7 +263,25 @@ mod tests {
         let twice = json!({ "anyOf": [{ "properties": { "a": { "$ref": "#" } } }, { "properties": { "a": { "$ref": "#" } } }] });
         let deep = (0..40).fold(json!({}), |inner, _| json!({ "a": inner }));
         assert!(Effort::of(&twice).steps(&deep) > 1 << 40);
-        let itself = json!({ "anyOf": [{ "$ref": "#" }, { "$ref": "#/nowhere" }] });
+        let itself = json!({ "anyOf": [{ "$ref": "#" }, { "type": "integer" }] });
         assert!(Effort::of(&itself).steps(&json!(1)) < 10);
+    }
+
+    #[test]
+    fn a_reference_is_followed_however_it_is_written_or_counts_as_without_end() {
+        let text = doubling(30).to_string();
+        for (plain, other) in [("#/$defs/d", "#/%24defs/d"), ("#/$defs/d", "#/$de%66s/%64")] {
+            let schema: Value = serde_json::from_str(&text.replace(plain, other)).unwrap();
+            assert!(Effort::of(&schema).steps(&json!({ "city": "Bonn" })) > 1 << 30, "{other}");
+        }
+        let named = json!({ "$ref": "#tree", "$defs": { "any": { "$anchor": "tree", "type": "object" } } });
+        assert!(Effort::of(&named).steps(&json!({})) < 10);
+        for elsewhere in [
+            json!({ "$ref": "https://example.org/schema" }),
+            json!({ "$ref": "#/nowhere" }),
+            json!({ "$ref": "#/$defs/a", "$defs": { "a": { "$id": "other", "$ref": "#/$defs/b" } } }),
+        ] {
+            assert_eq!(Effort::of(&elsewhere).steps(&json!({})), u64::MAX, "{elsewhere}");
+        }
     }
 }

@@ -68,7 +68,9 @@ impl Tool {
         };
         let effort = Effort::of(&spec.input_schema);
         if effort.steps(&Value::Object(Map::from_iter([(String::new(), Value::Null)]))) > MOST_STEPS {
-            return Err(unusable("its references multiply, and no check by it would come to an end"));
+            return Err(unusable(
+                "its references multiply or lead elsewhere, so that no check by it comes to an end",
+            ));
         }
         let schema =
             jsonschema::validator_for(&spec.input_schema).map_err(|error| unusable(&error.to_string()))?;

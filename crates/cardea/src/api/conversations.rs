@@ -73,7 +73,7 @@ pub(super) async fn messages(
 ) -> Result<Json<Value>, Problem> {
     let id = id(&known, &text)?;
     let part = Part { after: asked.after, most: asked.limit.get(), originals: asked.originals };
-    let said = flow::messages(&app, &known.caller, (id, part), &known.trace).await;
+    let said = flow::messages(&app, &known.caller, id, part, &known.trace).await;
     let messages = said.map_err(|error| known.problem(error))?;
     Ok(Json(json!({ "messages": messages })))
 }

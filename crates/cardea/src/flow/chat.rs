@@ -86,7 +86,7 @@ async fn ask(app: &App, caller: &Caller, message: Message, client: Option<Stream
     let mut outlet = Outlet::new(window, client); // text leaves only through the guard window
     let open = Open { turn, admitted, outlet: &mut outlet, reuse: message.reuse };
     match settle(run, open).await {
-        Err(error) if error.code() == Code::TakenOver => elsewhere(app, (&trail, &trace), &mut outlet).await,
+        Err(error) if error.code() == Code::TakenOver => elsewhere(app, &trail, &trace, &mut outlet).await,
         ended => ended,
     }
 }
@@ -173,7 +173,7 @@ async fn work(run: Run<'_>, open: Open<'_>) -> Result<Receipt> {
 
 /// The end that another node gives a turn which was taken over, for the client who still waits here: to ask again would
 /// be to have it done twice.
-async fn elsewhere(app: &App, (trail, trace): (&Trail, &Trace), outlet: &mut Outlet) -> Result<Receipt> {
+async fn elsewhere(app: &App, trail: &Trail, trace: &Trace, outlet: &mut Outlet) -> Result<Receipt> {
     let receipt = ended_elsewhere(app, trail).await?;
     trace.note(|event| event.answered(&receipt));
     outlet.catch_up(receipt.answer.as_deref().unwrap_or_default()).await;

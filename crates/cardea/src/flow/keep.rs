@@ -29,12 +29,12 @@ pub(super) async fn keep(app: &App, query: &Query, turn: &Turn, answer: (&str, F
     let (usage, micros, good_for) =
         (turn.usage(), turn.cost_micros(), good_for(turn, catalog, app.clock.now()));
     let answered = NewAnswer { text, finish, usage, micros, taint: turn.taint(), good_for };
-    let (finished, tags) = (finished(turn, catalog, (text, finish)), tags(turn, catalog));
+    let (finished, tags) = (finished(turn, catalog, text, finish), tags(turn, catalog));
     app.context.cache().keep(query, answered, finished, tags).await;
 }
 
 /// What decides whether the answer may be given again.
-fn finished(turn: &Turn, catalog: &Catalog, (text, finish): (&str, Finish)) -> Finished {
+fn finished(turn: &Turn, catalog: &Catalog, text: &str, finish: Finish) -> Finished {
     let shared = |step: &Step| {
         let cache = catalog.get(step.tool().as_str()).and_then(|tool| tool.cache());
         step.tool().as_str() == FIND_TOOLS || cache.is_some_and(|cache| cache.sharing == Sharing::Tenant)

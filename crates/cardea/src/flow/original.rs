@@ -24,7 +24,8 @@ pub struct Part {
 pub async fn messages(
     app: &App,
     caller: &Caller,
-    (id, part): (ConversationId, Part),
+    id: ConversationId,
+    part: Part,
     trace: &Trace,
 ) -> Result<Vec<Said>> {
     let talk = app.context.conversation(caller, id).await?; // yours, or not found

@@ -1,5 +1,7 @@
 //! One tool call. Chat, MCP and every later route come through here.
 
+use std::sync::Arc;
+
 use cardea_core::{
     Code, Error, Result,
     id::{ApprovalId, ToolName},
@@ -17,7 +19,7 @@ use crate::{
     action::{Acted, Job, Tool, Within},
     app::App,
     context::cache::ToolUse,
-    control::{CallContext, Control, Permission, Refused, Ruling},
+    control::{CallContext, Control, Permission, Permit, Refused, Ruling},
     observe::{OTHER, Ruled, Seen},
     turn::{Kind, Start, Step, Turn},
 };
@@ -84,33 +86,16 @@ impl Wish {
 /// # Errors
 /// The code of the limit or room that ended the whole turn. What a model should be told (an unknown tool, wrong
 /// arguments, a refusal by policy) is a step that was refused, not an error.
-pub(super) async fn tool_call(run: Run<'_>, turn: &mut Turn, mut call: ToolCall) -> Result<Called> {
-    let Run { app, caller, agent, .. } = run;
+pub(super) async fn tool_call(run: Run<'_>, turn: &mut Turn, call: ToolCall) -> Result<Called> {
+    let Run { app, caller, .. } = run;
     turn.whole()?; // all or nothing, since a step can be taken back
     app.turns.still_wanted(turn).await?; // not stopped by who asked
     turn.another_call()?; // tool calls per turn
     turn.has_time(app.clock.now())?; // nothing is begun that has no time to be answered
-    let (tool, hidden) = match find(run, &call.name) {
-        Named::Visible(tool) => (Some(tool), None), // visible to this caller, or unknown
-        Named::Hidden(tool) => (None, Some(tool)),
-        Named::Nothing => (None, None),
+    let (tool, wish) = match sound(run, turn, call).await? {
+        Sound::Call(tool, wish) => (tool, wish), // there, readable, screened, and as its schema has it
+        Sound::Refused(refused) => return Ok(refused),
     };
-    let tool = tool.filter(|tool| turn.kind() != Kind::Check || !tool.effect().changes_things()); // a check only reads
-    let unreadable = call.unreadable();
-    let lost = call.settle(); // the arguments, to the last digit
-    let digest = Control::digest(caller, &call);
-    let screened = screen(run, &mut call); // guardrail: what is held back is not kept either
-    let wish = Wish::of(call, digest, tool.as_deref());
-    let Some(tool) = tool else {
-        return unseen(run, turn, &wish, hidden.as_deref()).await;
-    };
-    if let Some(wrong) = unreadable.or_else(|| lost.map(|lost| lost.to_string())) {
-        let reason = format!("`{}`: {wrong}.", wish.tool);
-        return refuse(app, turn, wish.start(None), (Code::InvalidArguments, &reason)).await; // what would be done is not what was asked
-    }
-    if let Err((code, reason)) = checked(run, turn, screened, &tool, &wish) {
-        return refuse(app, turn, wish.start(None), (code, &reason)).await; // guardrail, schema, sizes
-    }
     let context = call_context(run, turn, &wish);
     let permitting = app.control.permit(caller, &context, tool.spec(), &wish.call);
     let Ruling { permission, decision, rows } = turn.trace().time("permit", permitting).await?; // policy, taint, approval
@@ -121,7 +106,7 @@ pub(super) async fn tool_call(run: Run<'_>, turn: &mut Turn, mut call: ToolCall)
             return Ok(Called::Waiting(Box::new(Waiting { approval, wish, decision })));
         }
         Permission::Refused(reason) => {
-            return refuse(app, turn, wish.start(Some(&decision)), (Code::Denied, &reason)).await;
+            return refuse(app, turn, wish.start(Some(&decision)), Code::Denied, &reason).await;
         }
     };
     if wish.effect.changes_things() {
@@ -129,27 +114,8 @@ pub(super) async fn tool_call(run: Run<'_>, turn: &mut Turn, mut call: ToolCall)
     }
     let trace = turn.trace().clone();
     let step = trace.time("intent", app.turns.start(turn, wish.start(Some(&decision)))).await?; // journal and audit intent
-    let cache = app.context.cache();
-    let tags = tool.tags(&wish.call.arguments);
-    let used = ToolUse::new(caller, agent.name.as_str(), tool.spec(), tool.origin(), &wish.call).tagged(tags);
-    let kept = if turn.kind() == Kind::Check { None } else { cache.tool(&used).await };
-    let Acted { outcome, way } = match kept {
-        Some((kept, until)) => {
-            turn.as_fresh_as(until);
-            kept.into() // an own, earlier result of a read, for as long as the tool says
-        }
-        None => {
-            let span = trace.stage("tool").execute_tool(step.tool().as_str(), &wish.call.id);
-            let key = step.id().to_string();
-            let job = Job { trace: Some(span.along()), ..job(app, turn, (&wish, &step), &key) };
-            let fresh = app.action.execute(permit, caller, &tool, job).await; // broker, retries
-            app.observe.tool_took(step.tool(), &fresh.outcome, span.so_far());
-            drop(span);
-            cache.keep_tool(&used, &fresh.outcome).await;
-            fresh
-        }
-    };
-    cache.clear_tags(&caller.tenant, &tool.clears(&wish.call.arguments)).await; // writes
+    let Acted { outcome, way } = perform(run, turn, permit, &tool, &step).await; // cache, or broker with retries
+    app.context.cache().clear_tags(&caller.tenant, &tool.clears(&step.call().arguments)).await; // writes
     let screened = app.control.screen_result(run.guard(), turn.placeholders(), outcome); // untrusted text: screened, tainted
     let step = step.taken_back_by(way); // settled now, from all that was returned
     screened.taint().iter().for_each(|source| turn.taint_with(source));
@@ -162,6 +128,65 @@ pub(super) async fn tool_call(run: Run<'_>, turn: &mut Turn, mut call: ToolCall)
         Some(Outcome::Unknown { reason }) => Err(Error::new(Code::UpstreamUnknown).detail(reason)),
         _ => Ok(Called::Ended(Box::new(step))),
     }
+}
+
+/// What a wish comes to before policy is asked.
+enum Sound {
+    /// A call of a tool that is there, with arguments that it takes.
+    Call(Arc<Tool>, Wish),
+    /// Recorded, and told to the model.
+    Refused(Called),
+}
+
+/// Finds the tool and looks at the arguments: whether they can be read, what the guardrail says of them, and the schema.
+async fn sound(run: Run<'_>, turn: &mut Turn, mut call: ToolCall) -> Result<Sound> {
+    let (tool, hidden) = match find(run, &call.name) {
+        Named::Visible(tool) => (Some(tool), None), // visible to this caller, or unknown
+        Named::Hidden(tool) => (None, Some(tool)),
+        Named::Nothing => (None, None),
+    };
+    let tool = tool.filter(|tool| turn.kind() != Kind::Check || !tool.effect().changes_things()); // a check only reads
+    let unreadable = call.unreadable();
+    let lost = call.settle(); // the arguments, to the last digit
+    let digest = Control::digest(run.caller, &call);
+    let screened = screen(run, &mut call); // guardrail: what is held back is not kept either
+    let wish = Wish::of(call, digest, tool.as_deref());
+    let Some(tool) = tool else {
+        return unseen(run, turn, &wish, hidden.as_deref()).await.map(Sound::Refused);
+    };
+    let readable = match unreadable.or_else(|| lost.map(|lost| lost.to_string())) {
+        Some(wrong) => Err((Code::InvalidArguments, format!("`{}`: {wrong}.", wish.tool))), // it is not what was asked
+        None => Ok(()),
+    };
+    match readable.and_then(|()| checked(run, turn, screened, &tool, &wish)) {
+        Ok(()) => Ok(Sound::Call(tool, wish)),
+        Err((code, reason)) => {
+            refuse(run.app, turn, wish.start(None), code, &reason).await.map(Sound::Refused)
+        }
+    }
+}
+
+/// The work itself; or an own, earlier result of a read, for as long as the tool says.
+async fn perform(run: Run<'_>, turn: &mut Turn, permit: Permit, tool: &Tool, step: &Step) -> Acted {
+    let Run { app, caller, agent, .. } = run;
+    let (call, cache) = (step.call(), app.context.cache());
+    let used = ToolUse::new(caller, agent.name.as_str(), tool.spec(), tool.origin(), call)
+        .tagged(tool.tags(&call.arguments));
+    let kept = if turn.kind() == Kind::Check { None } else { cache.tool(&used).await };
+    if let Some((kept, until)) = kept {
+        turn.as_fresh_as(until);
+        return kept.into();
+    }
+    let span = turn.trace().stage("tool").execute_tool(step.tool().as_str(), &call.id);
+    let key = step.id().to_string();
+    let (time, whose) = turn.call_time(app.clock.now());
+    let (within, trace) = (Within { time, whose }, Some(span.along()));
+    let job = Job { call, key: &key, digest: step.digest(), again: step.again(), within, trace };
+    let fresh = app.action.execute(permit, caller, tool, job).await;
+    app.observe.tool_took(step.tool(), &fresh.outcome, span.so_far());
+    drop(span);
+    cache.keep_tool(&used, &fresh.outcome).await;
+    fresh
 }
 
 /// Takes the rows of a decision along. What may be done already cannot wait for leave; and nobody is asked for a check, whose
@@ -218,13 +243,6 @@ fn checked(
     tool.check(&wish.call).map_err(|error| (error.code(), error.public()))
 }
 
-/// The work for the executor, within the time that the turn allows.
-fn job<'a>(app: &App, turn: &Turn, (wish, step): (&'a Wish, &'a Step), key: &'a str) -> Job<'a> {
-    let (time, whose) = turn.call_time(app.clock.now());
-    let within = Within { time, whose };
-    Job { call: &wish.call, key, digest: &wish.digest, again: step.again(), within, trace: None }
-}
-
 /// Around the call: its turn, and the approval that an earlier try of the very same call has waited for.
 fn call_context<'a>(run: Run<'a>, turn: &'a Turn, wish: &Wish) -> CallContext<'a> {
     let same = |step: &&Step| step.is_open() && step.digest() == wish.digest;
@@ -246,12 +264,12 @@ async fn unseen(run: Run<'_>, turn: &mut Turn, wish: &Wish, hidden: Option<&Tool
     let nothing = format!("There is no tool `{}` for you.", wish.call.name);
     let ruled = hidden.and_then(|tool| app.control.unseen(run.requester(turn), tool.spec(), &wish.call));
     let Some((ruled, rows)) = ruled else {
-        return refuse(app, turn, wish.start(None), (Code::NotFound, &nothing)).await;
+        return refuse(app, turn, wish.start(None), Code::NotFound, &nothing).await;
     };
     turn.note(rows);
     let was_seen = call_context(run, turn, wish).approval.is_some();
-    let told = if was_seen { (Code::Denied, &*ruled.reason) } else { (Code::NotFound, &*nothing) };
-    refuse(app, turn, wish.start(Some(&ruled)), told).await
+    let (code, told) = if was_seen { (Code::Denied, &*ruled.reason) } else { (Code::NotFound, &*nothing) };
+    refuse(app, turn, wish.start(Some(&ruled)), code, told).await
 }
 
 /// The step of a write with this digest that an earlier owner of this turn has sent already.
@@ -265,12 +283,7 @@ fn sent(turn: &Turn, digest: &str) -> Option<Step> {
 /// # Errors
 /// `upstream_unknown` for a call that an earlier owner of this turn has sent already: that it may not be made now does
 /// not say that it was not done.
-async fn refuse(
-    app: &App,
-    turn: &mut Turn,
-    start: Start<'_>,
-    (code, reason): (Code, &str),
-) -> Result<Called> {
+async fn refuse(app: &App, turn: &mut Turn, start: Start<'_>, code: Code, reason: &str) -> Result<Called> {
     if let Some(step) = sent(turn, &start.digest) {
         return Err(cut_off(app, turn, step).await?);
     }
