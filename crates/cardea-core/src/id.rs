@@ -62,6 +62,14 @@ names! {
     ToolName;
 }
 
+impl ToolName {
+    /// The upstream or connector of `server__tool`; `None` for a tool without one.
+    #[must_use]
+    pub fn server(&self) -> Option<&str> {
+        self.as_str().split_once("__").map(|(server, _)| server)
+    }
+}
+
 /// Random bytes of the operating system, fetched for some ids at once: asking for each costs more than all else of it.
 struct Pool {
     bytes: [u8; 512],

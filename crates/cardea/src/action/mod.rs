@@ -226,9 +226,8 @@ impl Action {
     /// True of a tool that nobody knows, of a server that could not be asked the last time.
     #[must_use]
     pub fn is_awaited(&self, tool: &ToolName) -> bool {
-        let server = tool.as_str().split_once("__").map(|(server, _)| server);
         self.catalog().get(tool.as_str()).is_none()
-            && server.is_some_and(|server| self.inner.failing.has(server))
+            && tool.server().is_some_and(|server| self.inner.failing.has(server))
     }
 
     /// What tools say of themselves, and what of it waits for a person.

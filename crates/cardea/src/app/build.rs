@@ -120,7 +120,7 @@ impl App {
         let (upstreams, secrets) = (&config.upstreams, &config.connectors.secrets);
         let services = action::Services { upstreams, connectors, secrets };
         let action = Action::new(neighbours, services, Some(embedder))?;
-        control.adopt(&action.catalog().specs())?;
+        control.adopt(action.catalog().specs())?;
         let agents = agents.into_values().map(|agent| (agent.name.clone(), Arc::new(agent))).collect();
         check_agents(&agents, &models)?;
         Ok(Self(Arc::new(Rooms {

@@ -32,7 +32,9 @@ pub use self::{
     budget::{Account, Budget, Spent, Sum},
     guard::{Found, OutputWindow, Placeholders, Refused, Screened, Words, with_encoder},
     permit::{Permission, Permit, Ruling},
-    policy::{Adopted, File, Watch, adopted, adopted_text, files, is_policy_file, load, text, unread},
+    policy::{
+        Adopted, File, LeftOut, Watch, adopted, adopted_text, files, is_policy_file, load, text, unread,
+    },
     refused::Requester,
     roles::{ADMIN, AUDITOR, Right},
 };

@@ -2,14 +2,14 @@
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-use cardea_core::{Code, Error, Result, tool::ToolSpec};
+use cardea_core::{Code, Error, Result};
 use cardea_store::jobs::Stage;
 use tokio_util::sync::CancellationToken;
 
 use super::watch;
 use crate::{
     app::App,
-    control::{Control, Watch},
+    control::{LeftOut, Watch},
     once,
 };
 
@@ -63,19 +63,15 @@ fn reason(error: &Error) -> String {
     error.cause_line().map_or_else(|| own.to_owned(), |cause| format!("{own} ({cause})"))
 }
 
-/// A policy that cannot be read with the tools of one server must not take everybody else's away. Tools that no policy knows
-/// are neither listed nor called.
-fn fit_to_most(control: &Control, specs: &[ToolSpec]) -> Result<Option<(String, Error)>> {
-    let Err(error) = control.fit(specs) else { return Ok(None) };
-    let server = |spec: &ToolSpec| spec.name.as_str().split("__").next().unwrap_or_default().to_owned();
-    let servers: BTreeSet<String> = specs.iter().map(server).collect();
-    for out in servers {
-        let rest: Vec<ToolSpec> = specs.iter().filter(|spec| server(spec) != out).cloned().collect();
-        if control.fit(&rest).is_ok() {
-            return Ok(Some((out, error)));
+/// What the log is told of policies that do not fit; empty if they do.
+fn trouble(fitted: &Result<Option<LeftOut>>) -> String {
+    match fitted {
+        Ok(None) => String::new(),
+        Ok(Some(LeftOut { server, trouble })) => {
+            format!("nobody may call the tools of `{server}`, which the policies do not fit: {trouble}")
         }
+        Err(error) => format!("the old policies stay: {}", reason(error)),
     }
-    Err(error)
 }
 
 /// Nodes that decide by other policies than this one.
@@ -160,16 +156,7 @@ impl App {
         let fitted = self.fit().await;
         self.record_policies().await;
         self.control.tell_warnings();
-        let trouble = match &fitted {
-            Ok(None) => String::new(),
-            Ok(Some((server, error))) => {
-                format!(
-                    "nobody may call the tools of `{server}`, which the policies do not fit: {}",
-                    reason(error)
-                )
-            }
-            Err(error) => format!("the old policies stay: {}", reason(error)),
-        };
+        let trouble = trouble(&fitted);
         if trouble != *told && !trouble.is_empty() {
             tracing::error!(error.code = Code::Misconfigured.name(), "{trouble}");
         }
@@ -177,11 +164,11 @@ impl App {
         listed && fitted.is_ok()
     }
 
-    /// Fits the policies to all tools, or to those of all servers but one.
-    async fn fit(&self) -> Result<Option<(String, Error)>> {
-        let (control, specs) = (self.control.clone(), self.action.catalog().specs());
+    /// Fits the policies to the tools of now.
+    async fn fit(&self) -> Result<Option<LeftOut>> {
+        let app = self.clone();
         // WHY: thousands of policies take longer to make than a request may wait for its thread.
-        let fitting = tokio::task::spawn_blocking(move || fit_to_most(&control, &specs));
+        let fitting = tokio::task::spawn_blocking(move || app.control.fit(|| app.action.catalog().specs()));
         fitting.await.unwrap_or_else(|error| Err(Error::new(Code::Internal).because(error)))
     }
 
@@ -216,21 +203,21 @@ impl App {
     async fn watch_policies(self, stop: CancellationToken) {
         let (mut told, mut watch) = (String::new(), Watch::default());
         while pause(&stop, self.config.policies.reload.duration()).await {
-            let (control, tools) = (self.control.clone(), self.action.catalog().specs());
+            let app = self.clone();
             // WHY: thousands of policies take longer to read than a request may wait for its thread.
             let look = tokio::task::spawn_blocking(move || {
-                let looked = control.follow(&mut watch, &tools);
+                let looked = app.control.follow(&mut watch, || app.action.catalog().specs());
                 (watch, looked)
             });
             let looked;
             (watch, looked) = look
                 .await
                 .unwrap_or_else(|error| (Watch::default(), Err(Error::new(Code::Internal).because(error))));
-            let trouble = looked.err().map(|error| reason(&error)).unwrap_or_default();
+            let trouble = trouble(&looked);
             self.observe.policies_stale(!trouble.is_empty());
             // Once for each trouble, and not at each look.
             if trouble != told && !trouble.is_empty() {
-                tracing::error!(error.code = Code::Misconfigured.name(), "the old policies stay: {trouble}");
+                tracing::error!(error.code = Code::Misconfigured.name(), "{trouble}");
             }
             self.record_policies().await;
             self.control.tell_warnings();

@@ -174,7 +174,7 @@ impl Observe {
 
     /// Counts how long a tool of this upstream or connector took.
     pub fn tool_took(&self, tool: &ToolName, outcome: &Outcome, took: Duration) {
-        let upstream = tool.as_str().split_once("__").map_or(OTHER, |(upstream, _)| upstream);
+        let upstream = tool.server().unwrap_or(OTHER);
         let outcome = match outcome {
             Outcome::Done { .. } => StepState::Done,
             Outcome::Failed { .. } => StepState::Failed,

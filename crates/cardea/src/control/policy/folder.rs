@@ -111,9 +111,10 @@ pub fn load(folder: &Path, approver: &str) -> Result<Vec<Source>> {
     Ok(Set::read(folder, approver)?.sources)
 }
 
-pub(in crate::control) fn broken(problems: &[Problem]) -> Error {
+/// The first ten of them, a line each.
+pub(super) fn lines(problems: &[Problem]) -> String {
     let lines: Vec<String> = problems.iter().take(10).map(ToString::to_string).collect();
-    Error::new(Code::Misconfigured).detail(format!("The policies cannot be used:\n{}", lines.join("\n")))
+    lines.join("\n")
 }
 
 /// What whoever follows a policy folder saw there last.
@@ -127,37 +128,42 @@ impl Control {
     ///
     /// # Errors
     /// `misconfigured`, with every problem's file, line and column.
-    pub fn adopt(&self, tools: &[ToolSpec]) -> Result<()> {
+    pub fn adopt(&self, tools: Vec<ToolSpec>) -> Result<()> {
         let settings = &self.inner.settings;
         let sources = load(&settings.policies, &settings.approver)?;
-        self.inner.in_force.change().take(sources.into(), tools, self.maker())
+        self.inner.in_force.change().take(sources.into(), tools, self.maker()).map(drop)
     }
 
-    /// Fits the texts in force to this catalogue, unless they are made for it already. What was made for the old one stays
-    /// if they do not fit. Thousands of policies take their time: no thread that serves requests has it.
+    /// Fits the texts in force to the catalogue of now, unless they are made for it already, and says which server had to be
+    /// left out. What was made for the old one stays if they do not fit. Thousands of policies take their time: no thread
+    /// that serves requests has it.
     ///
     /// # Errors
     /// `misconfigured`, with every problem's file, line and column.
-    pub fn fit(&self, tools: &[ToolSpec]) -> Result<()> {
+    pub fn fit(&self, tools: impl FnOnce() -> Vec<ToolSpec>) -> Result<Option<LeftOut>> {
         let change = self.inner.in_force.change();
         let sources = change.sources();
-        change.take(sources, tools, self.maker())
+        change.take(sources, tools(), self.maker())
     }
 
     /// Looks at the policy folder again. A changed set is taken only if the look before has seen the very same, each
     /// file with the same time: a file that is being written is read half, and the half may lack a `forbid`. So looks
-    /// must be apart.
+    /// must be apart. Says which server is left out.
     ///
     /// # Errors
     /// `misconfigured`, with every problem's file, line and column; the old set stays.
-    pub fn follow(&self, watch: &mut Watch, tools: &[ToolSpec]) -> Result<()> {
+    pub fn follow(
+        &self,
+        watch: &mut Watch,
+        tools: impl FnOnce() -> Vec<ToolSpec>,
+    ) -> Result<Option<LeftOut>> {
         let before = watch.set.take();
         let settings = &self.inner.settings;
         let set = Set::read(&settings.policies, &settings.approver)?;
         let change = self.inner.in_force.change();
         let in_force = change.sources();
         if *set.sources == *in_force {
-            return change.take(in_force, tools, self.maker());
+            return change.take(in_force, tools(), self.maker());
         }
         let folder = &settings.policies;
         if !folder.exists() {
@@ -168,14 +174,16 @@ impl Control {
         let settled = before.as_ref() == Some(&set);
         let sources = set.sources.clone();
         watch.set = Some(set);
-        if settled { change.take(sources.into(), tools, self.maker()) } else { Ok(()) }
+        // WHY: until then it is as it was, and what is said of it stays as well.
+        let (sources, taken) = if settled { (sources.into(), tools()) } else { (in_force, tools()) };
+        change.take(sources, taken, self.maker())
     }
 
     /// What makes a set of texts, for this installation.
-    fn maker(&self) -> impl FnOnce(&[Source], &[ToolSpec]) -> Result<Snapshot> {
+    fn maker(&self) -> impl Fn(&[Source], &[ToolSpec]) -> Result<Snapshot, String> {
         let names = &self.inner.settings.names;
         move |sources, tools| {
-            Snapshot::compile_among(sources, tools, names).map_err(|problems| broken(&problems))
+            Snapshot::compile_among(sources, tools, names).map_err(|problems| lines(&problems))
         }
     }
 }

@@ -6,7 +6,7 @@ use std::{
 };
 
 use cardea_core::{
-    Result,
+    Code, Error, Result,
     policy::{Snapshot, Source},
     tool::ToolSpec,
 };
@@ -16,21 +16,40 @@ use cardea_core::{
 struct Made {
     snapshot: Arc<Snapshot>,
     sources: Arc<[Source]>,
-    /// The catalogue; the first set was made for none.
+    /// The catalogue, whole; the first set was made for none.
     tools: Option<Arc<[ToolSpec]>>,
+    left_out: Option<LeftOut>,
+}
+
+/// A server whose tools nobody may call, because the policies cannot be read with them. One server must not take everybody
+/// else's tools away; tools that no policy knows are neither listed nor called.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LeftOut {
+    /// Its name in the configuration.
+    pub server: String,
+    /// Every problem, with file, line and column.
+    pub trouble: String,
+}
+
+/// Texts that fit no part of a catalogue, and why: whoever looks each second must not compile them each second.
+struct Unfit {
+    sources: Arc<[Source]>,
+    tools: Vec<ToolSpec>,
+    trouble: String,
 }
 
 /// The policies in force.
 pub(in crate::control) struct InForce {
     now: RwLock<Made>,
+    unfit: Mutex<Option<Unfit>>,
     /// INVARIANT: whoever puts other policies in force holds it from the look at those of now until then.
     changing: Mutex<()>,
 }
 
 impl InForce {
     pub(in crate::control) fn new(snapshot: Snapshot) -> Self {
-        let now = Made { snapshot: Arc::new(snapshot), sources: [].into(), tools: None };
-        Self { now: RwLock::new(now), changing: Mutex::default() }
+        let now = Made { snapshot: Arc::new(snapshot), sources: [].into(), tools: None, left_out: None };
+        Self { now: RwLock::new(now), unfit: Mutex::default(), changing: Mutex::default() }
     }
 
     fn now(&self) -> Made {
@@ -66,24 +85,67 @@ impl Change<'_> {
         self.all.now().sources
     }
 
-    /// Puts what `make` makes of these texts and this catalogue in force, unless that is what is.
+    /// Puts what `make` makes of these texts and this catalogue in force, unless that is what is. The catalogue must have been
+    /// read after [`InForce::change`]: an older one would put the tools of then in force again.
+    ///
+    /// If texts that are in force do not fit the whole catalogue, one server is left out. New texts leave out none that is
+    /// not left out already: whoever wrote them can mend them, and the old ones stay.
+    ///
+    /// # Errors
+    /// `misconfigured`, with every problem; what was in force stays.
     pub(super) fn take(
         self,
         sources: Arc<[Source]>,
-        tools: &[ToolSpec],
-        make: impl FnOnce(&[Source], &[ToolSpec]) -> Result<Snapshot>,
-    ) -> Result<()> {
+        tools: Vec<ToolSpec>,
+        make: impl Fn(&[Source], &[ToolSpec]) -> Result<Snapshot, String>,
+    ) -> Result<Option<LeftOut>> {
         let before = self.all.now();
-        if before.sources == sources && before.tools.as_deref() == Some(tools) {
-            return Ok(());
+        let same_texts = before.sources == sources;
+        if same_texts && before.tools.as_deref() == Some(&*tools) {
+            return Ok(before.left_out);
         }
-        let snapshot = make(&sources, tools)?;
+        let mut unfit = self.all.unfit.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = unfit.as_ref().filter(|known| known.sources == sources && known.tools == tools) {
+            return Err(unusable(&known.trouble));
+        }
+        let (snapshot, left_out) = match make(&sources, &tools) {
+            Ok(snapshot) => (snapshot, None),
+            Err(trouble) => {
+                let servers = if same_texts {
+                    servers(&tools)
+                } else {
+                    before.left_out.iter().map(|out| &*out.server).collect()
+                };
+                let without = |server: &str| {
+                    let rest: Vec<ToolSpec> =
+                        tools.iter().filter(|tool| tool.name.server() != Some(server)).cloned().collect();
+                    make(&sources, &rest).ok().map(|snapshot| (snapshot, server.to_owned()))
+                };
+                let Some((snapshot, server)) = servers.into_iter().find_map(without) else {
+                    let error = unusable(&trouble);
+                    *unfit = Some(Unfit { sources, tools, trouble });
+                    return Err(error);
+                };
+                (snapshot, Some(LeftOut { server, trouble }))
+            }
+        };
+        *unfit = None;
         let same = before.snapshot.version() == snapshot.version();
         let snapshot = if same { before.snapshot } else { told(&before.snapshot, snapshot) };
-        let made = Made { snapshot, sources, tools: Some(tools.into()) };
+        let made = Made { snapshot, sources, tools: Some(tools.into()), left_out: left_out.clone() };
         *self.all.now.write().unwrap_or_else(PoisonError::into_inner) = made;
-        Ok(())
+        Ok(left_out)
     }
+}
+
+/// Why policies cannot be used; `trouble` is every problem, with file, line and column.
+pub(super) fn unusable(trouble: &str) -> Error {
+    Error::new(Code::Misconfigured).detail(format!("The policies cannot be used:\n{trouble}"))
+}
+
+/// The servers that offer these tools.
+fn servers(tools: &[ToolSpec]) -> BTreeSet<&str> {
+    tools.iter().filter_map(|tool| tool.name.server()).collect()
 }
 
 /// The new set, after the log was told what is new.
@@ -110,49 +172,81 @@ mod tests {
         [Source::built_in(APPROVER), Source::new("own.cedar".to_owned(), text)].into()
     }
 
-    fn make(sources: &[Source], tools: &[ToolSpec]) -> Result<Snapshot> {
+    fn make(sources: &[Source], tools: &[ToolSpec]) -> Result<Snapshot, String> {
+        if tools.iter().any(|tool| tool.name.server() == Some("odd")) {
+            return Err("own.cedar:1:1: no such attribute".to_owned());
+        }
         Ok(Snapshot::compile(sources, tools).unwrap())
     }
 
-    fn tool() -> ToolSpec {
-        let look = serde_json::json!({ "name": "ops__look", "description": "", "input_schema": { "type": "object" } });
+    fn tool(name: &str) -> ToolSpec {
+        let look =
+            serde_json::json!({ "name": name, "description": "", "input_schema": { "type": "object" } });
         serde_json::from_value(look).unwrap()
+    }
+
+    fn new() -> InForce {
+        InForce::new(make(&[], &[]).unwrap())
     }
 
     #[test]
     fn nothing_is_made_again_of_the_same_texts_for_the_same_tools() {
-        let (all, made) = (InForce::new(make(&[], &[]).unwrap()), Cell::new(0));
+        let (all, made) = (new(), Cell::new(0));
         let counted = |sources: &[Source], tools: &[ToolSpec]| {
             made.set(made.get() + 1);
             make(sources, tools)
         };
-        all.change().take(texts("old"), &[], counted).unwrap();
+        all.change().take(texts("old"), vec![], counted).unwrap();
         for _ in 0..3 {
             let change = all.change();
             let sources = change.sources();
-            change.take(sources, &[], counted).unwrap(); // a silent upstream was asked again
+            change.take(sources, vec![], counted).unwrap(); // a silent upstream was asked again
         }
         assert_eq!(made.get(), 1);
-        all.change().take(texts("new"), &[], counted).unwrap();
-        all.change().take(texts("new"), &[tool()], counted).unwrap();
+        all.change().take(texts("new"), vec![], counted).unwrap();
+        all.change().take(texts("new"), vec![tool("ops__look")], counted).unwrap();
         assert_eq!(made.get(), 3);
     }
 
     #[test]
+    fn a_server_that_the_policies_do_not_fit_is_left_out_and_new_rules_come_into_force_all_the_same() {
+        let (all, made) = (new(), Cell::new(0));
+        let counted = |sources: &[Source], tools: &[ToolSpec]| {
+            made.set(made.get() + 1);
+            make(sources, tools)
+        };
+        let both = || vec![tool("ops__look"), tool("odd__look")];
+        // New texts leave nobody out: their author is told, and looks that follow find the same without work.
+        for _ in 0..3 {
+            let refused = all.change().take(texts("old"), both(), counted).unwrap_err().public();
+            assert!(refused.contains("own.cedar:1:1: no such attribute"), "{refused}");
+        }
+        assert_eq!(made.get(), 1);
+
+        all.change().take(texts("old"), vec![tool("ops__look")], counted).unwrap();
+        for text in ["old", "old", "old", "new", "new"] {
+            let left_out = all.change().take(texts(text), both(), counted).unwrap().unwrap();
+            assert_eq!(left_out.server, "odd");
+            assert!(all.snapshot().names().any(|name| name == text));
+        }
+        assert_eq!(made.get(), 6, "of the old texts and of the new ones: with all tools, and with the rest");
+        assert_eq!(all.change().take(texts("new"), vec![tool("ops__look")], counted).unwrap(), None);
+    }
+
+    #[test]
     fn a_tool_that_begins_to_send_data_outside_is_judged_as_such_from_then_on() {
-        let all = InForce::new(make(&[], &[]).unwrap());
-        all.change().take(texts("own"), &[tool()], make).unwrap();
+        let (all, look) = (new(), tool("ops__look"));
+        all.change().take(texts("own"), vec![look.clone()], make).unwrap();
         let before = all.snapshot();
-        all.change()
-            .take(texts("own"), &[ToolSpec { sends_outside: !tool().sends_outside, ..tool() }], make)
-            .unwrap();
+        let sends = ToolSpec { sends_outside: !look.sends_outside, ..look };
+        all.change().take(texts("own"), vec![sends], make).unwrap();
         assert!(!Arc::ptr_eq(&before, &all.snapshot()));
     }
 
     #[test]
     fn older_texts_never_come_back_in_force_however_long_they_are_in_the_making() {
-        let all = InForce::new(make(&[], &[]).unwrap());
-        all.change().take(texts("old"), &[], make).unwrap();
+        let all = new();
+        all.change().take(texts("old"), vec![], make).unwrap();
         let (begin, begun) = mpsc::channel();
         let (end, ended) = mpsc::channel::<()>();
         let shared = &all;
@@ -165,10 +259,10 @@ mod tests {
                 };
                 let change = shared.change();
                 let sources = change.sources();
-                change.take(sources, &[tool()], slow).unwrap();
+                change.take(sources, vec![tool("ops__look")], slow).unwrap();
             });
             begun.recv().unwrap();
-            scope.spawn(|| shared.change().take(texts("new"), &[], make).unwrap());
+            scope.spawn(|| shared.change().take(texts("new"), vec![], make).unwrap());
             // The second would be done by then if it did not wait.
             let (_never, nothing) = mpsc::channel::<()>();
             assert!(nothing.recv_timeout(Duration::from_millis(300)).is_err());

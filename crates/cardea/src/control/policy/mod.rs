@@ -25,13 +25,14 @@ use cardea_store::Commit;
 use moka::sync::Cache;
 use serde_json::json;
 
-use self::folder::broken;
 pub(super) use self::in_force::InForce;
 pub use self::{
     adopted::{Adopted, File, adopted, adopted_text},
     folder::{Watch, files, load, text},
+    in_force::LeftOut,
     unread::{is_policy_file, unread},
 };
+use self::{folder::lines, in_force::unusable};
 use super::{Control, Requester};
 use crate::observe;
 
@@ -45,7 +46,7 @@ pub(super) struct Warned {
 
 /// A set that allows nothing.
 pub(super) fn empty() -> Result<Snapshot> {
-    Snapshot::compile(&[Source::built_in(APPROVER)], &[]).map_err(|problems| broken(&problems))
+    Snapshot::compile(&[Source::built_in(APPROVER)], &[]).map_err(|problems| unusable(&lines(&problems)))
 }
 
 impl Control {

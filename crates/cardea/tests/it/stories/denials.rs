@@ -100,7 +100,7 @@ async fn what_was_approved_and_is_forbidden_since_is_refused_with_the_reason() {
         "@id(\"freeze\")\n@reason(\"refunds are frozen.\")\nforbid (principal, action == Action::\"{REFUND}\", resource);\n"
     );
     fs::write(world.folder().join("policies/freeze.cedar"), freeze).unwrap();
-    world.app.control.adopt(&world.app.action.catalog().specs()).unwrap();
+    world.app.control.adopt(world.app.action.catalog().specs()).unwrap();
     world.clock.advance(cardea_core::time::Millis(10));
     world.user("supervisor").approves(&turn).await;
     let receipt = turn.answers("frozen").await;

@@ -1,8 +1,16 @@
 //! Policies that change while Cardea runs.
 
-use std::fs;
+use std::{
+    fs,
+    sync::{
+        atomic::{AtomicBool, Ordering},
+        mpsc,
+    },
+    thread,
+    time::Duration,
+};
 
-use cardea::control::{Watch, adopted, adopted_text};
+use cardea::control::{LeftOut, Watch, adopted, adopted_text};
 use cardea_core::{Result, time::Millis};
 use cardea_testkit::{World, model::Act, world::User};
 use serde_json::{Value, json};
@@ -23,8 +31,8 @@ async fn newest(world: &World, user: &User) -> (String, String) {
     (text("verdict"), text("policy_version"))
 }
 
-fn look(world: &World, watch: &mut Watch) -> Result<()> {
-    world.app.control.follow(watch, &world.app.action.catalog().specs())
+fn look(world: &World, watch: &mut Watch) -> Result<Option<LeftOut>> {
+    world.app.control.follow(watch, || world.app.action.catalog().specs())
 }
 
 /// Waits until the meters say so of the policies in force.
@@ -175,8 +183,10 @@ async fn a_new_set_stays_in_force_while_the_old_one_is_still_being_fitted_to_cha
     let (control, tools) = (world.app.control.clone(), world.app.action.catalog().specs());
     let (begin, begun) = std::sync::mpsc::channel();
     let fitting = std::thread::spawn(move || {
-        begin.send(()).unwrap();
-        control.fit(&tools[1..]) // an upstream has taken a tool back: hundreds of policies take their time
+        control.fit(|| {
+            begin.send(()).unwrap();
+            tools[1..].to_vec() // an upstream has taken a tool back: hundreds of policies take their time
+        })
     });
     begun.recv().unwrap();
     let more = "@id(\"never\")\n@reason(\"never.\")\nforbid (principal, action, resource);\n";
@@ -188,6 +198,38 @@ async fn a_new_set_stays_in_force_while_the_old_one_is_still_being_fitted_to_cha
     assert!(in_force());
     fitting.join().unwrap().unwrap();
     assert!(in_force(), "a `forbid` that was in force is gone");
+}
+
+#[tokio::test]
+async fn tools_of_an_hour_ago_never_come_back_because_their_policies_were_long_in_the_making() {
+    let world = World::plan().set("CARDEA_POLICIES__RELOAD", "1h").start().await;
+    let (control, now) = (&world.app.control, world.app.action.catalog().specs());
+    let (begin, begun) = mpsc::channel();
+    let (end, ended) = mpsc::channel::<()>();
+    let read = &AtomicBool::new(false);
+    thread::scope(|scope| {
+        let tools = now.clone();
+        scope.spawn(move || {
+            control.fit(|| {
+                begin.send(()).unwrap();
+                ended.recv().unwrap();
+                tools[1..].to_vec()
+            })
+        });
+        begun.recv().unwrap();
+        let tools = now.clone();
+        scope.spawn(move || {
+            control.fit(|| {
+                read.store(true, Ordering::Relaxed);
+                tools
+            })
+        });
+        let (_never, nothing) = mpsc::channel::<()>();
+        assert!(nothing.recv_timeout(Duration::from_millis(300)).is_err());
+        assert!(!read.load(Ordering::Relaxed), "the tools were read before it was this one's turn");
+        end.send(()).unwrap();
+    });
+    assert_eq!(control.policies().tools().count(), now.len());
 }
 
 #[test]
