@@ -14,6 +14,7 @@ use cardea_core::{
     tool::ToolSpec,
 };
 
+use super::in_force::LeftOut;
 use crate::control::Control;
 
 /// The largest file of a policy folder.

@@ -140,7 +140,7 @@ async fn a_policy_file_is_not_taken_while_it_is_being_written() {
     // Half of it, which happens to be good Cedar: each look finds more of it, or the same written again.
     for (seconds, half) in [(1, "// a"), (2, "// a comment"), (3, "// a comment"), (4, "// another")] {
         fs::write(&file, half).unwrap();
-        let time = written + std::time::Duration::from_secs(seconds);
+        let time = written + Duration::from_secs(seconds);
         fs::File::options().append(true).open(&file).unwrap().set_modified(time).unwrap();
         look(&world, &mut watch).unwrap();
         assert_eq!(version(), first, "taken while it was written: {half}");
@@ -181,8 +181,8 @@ async fn a_new_set_stays_in_force_while_the_old_one_is_still_being_fitted_to_cha
     let plan = World::plan().set("CARDEA_POLICIES__RELOAD", "1h").policies(&many);
     let world = plan.start().await;
     let (control, tools) = (world.app.control.clone(), world.app.action.catalog().specs());
-    let (begin, begun) = std::sync::mpsc::channel();
-    let fitting = std::thread::spawn(move || {
+    let (begin, begun) = mpsc::channel();
+    let fitting = thread::spawn(move || {
         control.fit(|| {
             begin.send(()).unwrap();
             tools[1..].to_vec() // an upstream has taken a tool back: hundreds of policies take their time
