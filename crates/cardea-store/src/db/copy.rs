@@ -57,6 +57,9 @@ fn copy_file(from: &Path, to: &Path, beside: impl FnOnce() -> Result<()>) -> Res
     let lost = |error: std::io::Error| Error::new(Code::StoreUnavailable).because(error);
     let file = File::open(&part.0).map_err(lost)?;
     file.sync_all().map_err(lost)?;
+    // WHY: of two copies to one place, only what belongs to the one that stays may be laid beside it. Where the file system
+    // knows no locks, only what is beside it may be of the other.
+    let _alone = File::open(folder_of(to)).and_then(|folder| folder.lock().map(|()| folder));
     free(to)?; // somebody else may have been faster
     beside()?;
     // WHY: last, so that whoever finds a copy under its name finds it whole, with all that belongs to it.
@@ -194,16 +197,29 @@ mod tests {
         db.migrate().await.unwrap();
         let to = copies.path().join("cardea.db");
         let (there, beside) = (to.clone(), to.clone());
-        let slow = copy(&config, &to, move || {
-            let quick = copy_file(&from, &there, || {
-                assert_eq!(names(there.parent().unwrap()).len(), 2, "each has its own");
-                Ok(())
-            });
-            quick.map(drop)
+        let by = |name: &'static str| {
+            let file = copies.path().join("by");
+            move || Ok(fs::write(file, name).unwrap())
+        };
+        let (mine, theirs) = (by("the first"), by("the second"));
+        let (begin, begun) = std::sync::mpsc::channel();
+        let second = std::thread::spawn(move || {
+            begun.recv().unwrap();
+            copy_file(&from, &there, theirs)
         });
-        assert_eq!(slow.await.unwrap_err().code(), Code::BadRequest);
-        assert_eq!(names(copies.path()), ["cardea.db"]);
-        let whole = Connection::open(beside).unwrap();
+        let first = copy(&config, &to, move || {
+            begin.send(()).unwrap();
+            // The second has its copy by then, and would be done if it did not wait.
+            while names(folder_of(&beside)).len() < 2 {
+                std::thread::yield_now();
+            }
+            mine()
+        });
+        first.await.unwrap();
+        assert_eq!(second.join().unwrap().unwrap_err().code(), Code::BadRequest);
+        assert_eq!(names(copies.path()), ["by", "cardea.db"]);
+        assert_eq!(fs::read_to_string(copies.path().join("by")).unwrap(), "the first");
+        let whole = Connection::open(&to).unwrap();
         let good: String = whole.query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
         assert_eq!(good, "ok");
         db.close().await;

@@ -6,7 +6,7 @@
 
 use std::{
     borrow::Cow,
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -445,6 +445,27 @@ const TOUCHED: &str =
     "SELECT pg_advisory_xact_lock(hashtextextended(hot, 7230116)) FROM unnest($1::TEXT[]) AS hot";
 const ENTRY: &str = "INSERT INTO audit (node, seq, tenant, at, body, link) VALUES ($1, $2, $3, $4, $5, $6)";
 
+/// Locks these until the end of the transaction, or none of them: then it says why.
+async fn lock_hot(session: &Session, hot: &[&str]) -> Result<Option<Fault>, Fault> {
+    let statement = session.statement(TOUCHED).await?;
+    let lock = async {
+        let locked = session.client.execute(&statement, &[&hot]).await;
+        locked.map_err(|error| Fault::of(&error, "touched"))
+    };
+    // In one round trip; the last is refused if the one before it has failed.
+    let (begun, locked, ended) =
+        tokio::join!(plain(session, "SAVEPOINT hot"), lock, plain(session, "RELEASE SAVEPOINT hot"));
+    begun?;
+    match locked {
+        Ok(_) => ended.map(|()| None),
+        Err(fault) if fault.lost => Err(fault),
+        Err(fault) => {
+            plain(session, "ROLLBACK TO SAVEPOINT hot; RELEASE SAVEPOINT hot").await?;
+            Ok(Some(fault))
+        }
+    }
+}
+
 impl Writer {
     async fn run(self, mut queue: mpsc::Receiver<Waiting>) {
         let mut group = Vec::new();
@@ -548,12 +569,12 @@ impl Writer {
         if self.locked.load(Ordering::Relaxed) {
             plain(session, HURRY).await?;
         }
-        let touched = self.lock_touched(session, group).await?;
+        let not_had = self.lock_touched(session, group).await?;
         for (commit, result) in group.iter().zip(results) {
             plain(session, "SAVEPOINT one").await?;
-            let done = match &touched {
-                Err(fault) if !commit.touched.is_empty() => Err(fault.clone()),
-                _ => statements(session, commit).await,
+            let done = match commit.touched.iter().find_map(|hot| not_had.get(&**hot)) {
+                Some(fault) => Err(fault.clone()),
+                None => statements(session, commit).await,
             };
             let undo = match done {
                 Err(fault) if fault.lost => return Err(fault),
@@ -576,32 +597,34 @@ impl Writer {
         if entries.is_empty() { Ok(()) } else { self.link_entries(session, &entries).await }
     }
 
-    /// Locks all that the group touches, before it holds any row. The inner error is that of the commits that touch
-    /// something; the others can go on.
-    async fn lock_touched(&self, session: &Session, group: &[&Commit]) -> Result<Result<(), Fault>, Fault> {
+    /// Locks all that the group touches, before it holds any row. Gives what was not to be had, and why: commits that touch
+    /// it fail, the others can go on.
+    async fn lock_touched<'g>(
+        &self,
+        session: &Session,
+        group: &[&'g Commit],
+    ) -> Result<BTreeMap<&'g str, Fault>, Fault> {
         // INVARIANT: sorted, so that no two nodes wait for each other.
         let hot: BTreeSet<&str> = group.iter().flat_map(|commit| &commit.touched).map(|hot| &**hot).collect();
-        if hot.is_empty() {
-            return Ok(Ok(()));
-        }
         let hot: Vec<&str> = hot.into_iter().collect();
-        let statement = session.statement(TOUCHED).await?;
-        let lock = async {
-            let locked = session.client.execute(&statement, &[&hot]).await;
-            locked.map_err(|error| Fault::of(&error, "touched"))
-        };
-        // In one round trip; the last is refused if the one before it has failed.
-        let (begun, locked, ended) =
-            tokio::join!(plain(session, "SAVEPOINT hot"), lock, plain(session, "RELEASE SAVEPOINT hot"));
-        begun?;
-        match locked {
-            Ok(_) => ended.map(Ok),
-            Err(fault) if fault.lost => Err(fault),
-            Err(fault) => {
-                plain(session, "ROLLBACK TO SAVEPOINT hot; RELEASE SAVEPOINT hot").await?;
-                Ok(Err(fault))
-            }
+        let mut not_had = BTreeMap::new();
+        if hot.is_empty() {
+            return Ok(not_had);
         }
+        match lock_hot(session, &hot).await? {
+            None => {}
+            // WHY: what one tenant's commits wait for must not fail those of all tenants.
+            Some(fault) if fault.locked && hot.len() > 1 => {
+                plain(session, HURRY).await?;
+                for one in hot {
+                    if let Some(fault) = lock_hot(session, &[one]).await? {
+                        not_had.insert(one, fault);
+                    }
+                }
+            }
+            Some(fault) => not_had.extend(hot.into_iter().map(|hot| (hot, fault.clone()))),
+        }
+        Ok(not_had)
     }
 
     /// Appends to the chain under the lock of its head, which is taken as late as can be.

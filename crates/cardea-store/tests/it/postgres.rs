@@ -25,6 +25,7 @@ pub(crate) async fn own_contracts(server: &Server) {
     a_connection_that_has_gone_silent_is_replaced(server).await;
     a_row_that_a_stranger_has_locked_delays_others_only_for_a_moment(server).await;
     commits_that_name_what_they_touch_do_not_lock_each_other_out(server).await;
+    what_is_not_to_be_had_fails_those_who_touch_it_and_nobody_else(server).await;
     a_node_that_is_frozen_in_the_middle_of_a_commit_keeps_its_locks_for_seconds_only(server).await;
 }
 
@@ -266,4 +267,27 @@ async fn commits_that_name_what_they_touch_do_not_lock_each_other_out(server: &S
     tokio::time::sleep(std::time::Duration::from_secs(1)).await; // until the server has counted
     let sql = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()";
     assert_eq!(nodes[0].row::<(i64,)>(sql, args![]).await.unwrap(), Some((0,)));
+}
+
+/// Another node holds what one tenant's commits touch, for longer than a commit waits.
+async fn what_is_not_to_be_had_fails_those_who_touch_it_and_nobody_else(server: &Server) {
+    let place = place(server);
+    let (node, other) = (place.open().await, place.open().await);
+    node.commit(thing("held").and(thing("free"))).await.unwrap();
+    let change = |id: &'static str| {
+        let sql = "UPDATE things SET n = COALESCE(n, 0) + 1 WHERE id = $1";
+        node.commit(Commit::new().touches(id).guard("thing", sql, args![id]))
+    };
+    let hold = other.commit(Commit::new().touches("held").run("SELECT pg_sleep(6)", args![]));
+    let work = async {
+        let held = "SELECT COUNT(*) FROM pg_locks WHERE locktype = 'advisory' AND granted \
+                    AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
+        while node.row::<(i64,)>(held, args![]).await.unwrap() == Some((0,)) {}
+        let alone = change("held"); // goes first, and waits for five seconds
+        let (alone, held, free) = tokio::join!(alone, change("held"), change("free"));
+        assert!(alone.is_err() && held.is_err(), "{alone:?} {held:?}");
+        free.unwrap();
+    };
+    let (held, ()) = tokio::join!(hold, work);
+    held.unwrap();
 }

@@ -293,11 +293,13 @@ impl Catalog {
         self.tools.get(&ToolName::from(name))
     }
 
-    /// The tags that this call has cleared if it was made: of a tool that is not there any more those of its server.
+    /// The tags that this call has cleared if it was made. `None` if nobody can say all of them: its tool is not there, or its
+    /// arguments are not, as after an erasure.
     #[must_use]
-    pub fn clears(&self, call: &ToolCall) -> Vec<String> {
-        let server = || call.name.split_once("__").map(|(server, _)| tag_of(server)).into_iter().collect();
-        self.get(&call.name).map_or_else(server, |tool| tool.clears(&call.arguments))
+    pub fn clears(&self, call: &ToolCall) -> Option<Vec<String>> {
+        let tool = self.get(&call.name)?;
+        let is_told = |tag: &String| fill_one(tag, &call.arguments).is_some();
+        tool.spec.clears.iter().all(is_told).then(|| tool.clears(&call.arguments))
     }
 
     /// All tools, by name.
@@ -386,6 +388,19 @@ mod tests {
     fn a_tag_is_filled_from_the_arguments_or_left_out() {
         let call = call(json!({ "order_id": "17" }));
         assert_eq!(refund().clears(&call.arguments), ["order:17", "refunds", "server:ops"]);
+    }
+
+    #[test]
+    fn of_a_call_whose_tool_or_arguments_are_gone_nobody_can_say_what_it_cleared() {
+        let catalog = Catalog::new(vec![Arc::new(refund())]).unwrap();
+        let name = refund().name().to_string();
+        let of = |name: &str, arguments: Value| {
+            let arguments = arguments.as_object().cloned().unwrap_or_default();
+            catalog.clears(&ToolCall { name: name.to_owned(), arguments, ..call(json!({})) })
+        };
+        assert_eq!(of(&name, json!({ "order_id": "17" })).unwrap().len(), 3);
+        assert_eq!(of(&name, json!({})), None);
+        assert_eq!(of("ops__gone", json!({ "order_id": "17" })), None);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::{
 use cardea_core::{
     Error,
     log::ChainKey,
-    time::{Clock as _, SystemClock},
+    time::{Clock as _, SystemClock, Timestamp},
 };
 use cardea_store::Db;
 use serde_json::json;
@@ -203,6 +203,7 @@ fn export(
         &beside(what.database.as_deref(), config),
         signer.as_ref().map(CheckpointKey::public).as_deref(),
     );
+    let began = SystemClock.now();
     let written = client::wait(async {
         let db = open(what.database.as_deref(), config, key).await?;
         let written = observe::export(&db, out).await;
@@ -210,23 +211,30 @@ fn export(
         written
     });
     match written {
-        Ok(Ok(standing)) => seal(&standing, signer, seen, out),
+        Ok(Ok(standing)) => {
+            // WHY: chains are read one after the other, and each goes on meanwhile; of a copy nobody knows when it was made,
+            // but it was after its newest entry.
+            let all_at = if what.database.is_some() { standing.newest } else { Some(began) };
+            seal(&standing, all_at, signer, seen, out)
+        }
         Ok(Err(_)) if out.reader_is_gone() => End::Good,
         Ok(Err(error)) => unproved(&error, out),
         Err(error) => unproved(&Unproved::Unreadable(error.to_string()), out),
     }
 }
 
-/// Writes the last line, by which a later `audit verify` sees that this is all there was.
+/// Writes the last line, by which a later `audit verify` sees that this is all there was at that time.
 fn seal(
     standing: &Standing,
+    at: Option<Timestamp>,
     signer: Option<CheckpointKey>,
     seen: Result<Checkpoints, Error>,
     out: &mut Out<'_>,
 ) -> End {
     match (signer, seen) {
-        (Some(key), Ok(seen)) => match standing.line(SystemClock.now(), &key, &seen) {
+        (Some(key), Ok(seen)) => match at.and_then(|at| standing.line(at, &key, &seen)) {
             Some(line) => out.line(line),
+            None if at.is_none() => {}
             None => out.note("a checkpoint has seen more than there is: run `cardea audit verify`"),
         },
         (_, Err(error)) => {

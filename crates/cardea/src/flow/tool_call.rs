@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use cardea_core::{
     Code, Error, Result,
-    id::{ApprovalId, ToolName},
+    id::{ApprovalId, TenantId, ToolName},
     journal::{Repeatable, StepState},
+    saga::Way,
     select::FIND_TOOLS,
     tool::{Effect, Outcome, ToolCall},
 };
@@ -299,19 +300,33 @@ async fn refuse(app: &App, turn: &mut Turn, start: Start<'_>, code: Code, reason
 /// True if there are some, or one was being taken back.
 pub(super) async fn give_up_sent(app: &App, turn: &mut Turn) -> Result<bool> {
     let sent: Vec<Step> = turn.steps().iter().filter(|step| step.is_sent()).cloned().collect();
-    let any = !sent.is_empty() || turn.steps().iter().any(Step::is_undoing);
+    let mut any = !sent.is_empty();
+    for step in turn.steps().iter().filter(|step| step.is_undoing()) {
+        any = true;
+        let call = step.way().and_then(|way| Way::as_call(way, String::new()));
+        make_old(app, &turn.principal().tenant, call.as_ref()).await;
+    }
     for step in sent {
         cut_off(app, turn, step).await?;
     }
     Ok(any)
 }
 
+/// Forgets what a call may have made old: all answers of the tenant if nobody knows which.
+async fn make_old(app: &App, tenant: &TenantId, call: Option<&ToolCall>) {
+    match call.and_then(|call| app.action.catalog().clears(call)) {
+        Some(tags) => app.context.cache().clear_tags(tenant, &tags).await,
+        None => app.context.cache().clear_tenant(tenant).await,
+    };
+}
+
 /// Writes down that nobody knows what became of a step, and gives the error that ends its turn.
 pub(super) async fn cut_off(app: &App, turn: &mut Turn, step: Step) -> Result<Error> {
     let error = Error::new(Code::UpstreamUnknown).detail(format!("The call was `{}`.", step.tool()));
     if step.state() == StepState::Started {
-        let tags = app.action.catalog().clears(step.call());
-        app.context.cache().clear_tags(&turn.principal().tenant, &tags).await; // what it may have made old
+        if step.effect().changes_things() {
+            make_old(app, &turn.principal().tenant, Some(step.call())).await;
+        }
         let reason = "Cardea was stopped while the service worked on it, and the service cannot be asked.";
         app.turns.record(turn, step, Outcome::Unknown { reason: reason.to_owned() }).await?;
     }

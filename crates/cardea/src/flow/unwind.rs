@@ -53,10 +53,6 @@ async fn undo(run: Run<'_>, turn: &mut Turn, step: Step) -> Result<Step> {
     let call = step.way().and_then(|way| Way::as_call(way, format!("undo_{}", step.number())));
     // WHY: an undo that was on its way when its process ended may have arrived.
     let kept = |why| if step.is_undoing() { Undone::Unknown(why) } else { Undone::Stays(why) };
-    if let Some(call) = call.as_ref().filter(|_| step.is_undoing()) {
-        let tags = app.action.catalog().clears(call);
-        app.context.cache().clear_tags(&caller.tenant, &tags).await; // what that may have made old
-    }
     let known = call.and_then(|call| Some((app.action.catalog().get(&call.name).cloned()?, call)));
     let Some((tool, call)) = known else {
         let end = kept("what takes it back is gone".to_owned());

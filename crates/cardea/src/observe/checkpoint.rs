@@ -92,10 +92,17 @@ pub(super) fn is_signed_with(public: &str, signed: &[u8], signature: &str) -> bo
     UnparsedPublicKey::new(&ED25519, key).verify(signed, &signature).is_ok()
 }
 
+/// The link of an entry, and when it was first looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Seen {
+    link: [u8; 32],
+    at: Timestamp,
+}
+
 /// All checkpoints of a file, by node and number.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Checkpoints {
-    seen: BTreeMap<String, BTreeMap<u64, [u8; 32]>>,
+    seen: BTreeMap<String, BTreeMap<u64, Seen>>,
     torn: Option<usize>,
 }
 
@@ -143,7 +150,9 @@ impl Checkpoints {
             } else {
                 foreign.get_or_insert(place);
             }
-            all.seen.entry(point.node).or_default().insert(point.sequence, link);
+            let seen = all.seen.entry(point.node).or_default().entry(point.sequence);
+            let now = Seen { link, at: point.at };
+            seen.and_modify(|seen| *seen = Seen { at: seen.at.min(point.at), ..now }).or_insert(now);
         }
         match foreign {
             None => Ok(all),
@@ -165,14 +174,20 @@ impl Checkpoints {
     /// The link that the entry with this number had, if somebody looked.
     #[must_use]
     pub fn seen(&self, node: &str, sequence: u64) -> Option<[u8; 32]> {
-        self.seen.get(node)?.get(&sequence).copied()
+        self.seen.get(node)?.get(&sequence).map(|seen| seen.link)
     }
 
     /// The newest checkpoint of a chain.
     #[must_use]
     pub fn newest(&self, node: &str) -> Option<Head> {
-        let (sequence, link) = self.seen.get(node)?.last_key_value()?;
-        Some(Head { sequence: *sequence, link: *link })
+        let (sequence, seen) = self.seen.get(node)?.last_key_value()?;
+        Some(Head { sequence: *sequence, link: seen.link })
+    }
+
+    /// The last entry of a chain that was seen until then.
+    pub(super) fn newest_until(&self, node: &str, until: Timestamp) -> Option<u64> {
+        let chain = self.seen.get(node)?.iter().rev();
+        chain.filter(|(_, seen)| seen.at <= until).map(|(sequence, _)| *sequence).next()
     }
 
     /// The chains that somebody has seen.

@@ -1,11 +1,15 @@
 //! Where all chains stood when the log was carried out: the last line of an export, signed as checkpoints are.
 //!
-//! With it, an export from before the newest checkpoint is told from one whose end was cut off. WHY one line for all
-//! chains: one that is left out whole must show as well.
+//! With it, an export from before the newest checkpoint is told from one whose end was cut off: what a checkpoint had seen
+//! by the time of this line must be there. WHY one line for all chains: one that is left out whole must show as well.
 
 use std::{collections::BTreeMap, fmt::Write as _};
 
-use cardea_core::{canonical::hex, log::Head, time::Timestamp};
+use cardea_core::{
+    canonical::hex,
+    log::{Broken, Head},
+    time::{Millis, Timestamp},
+};
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -20,7 +24,12 @@ pub struct Standing {
     pub entries: u64,
     /// The last entry of each.
     pub chains: BTreeMap<String, Head>,
+    /// When the newest of them was written; `None` if there is none.
+    pub newest: Option<Timestamp>,
 }
+
+/// By how much the clocks of two nodes may differ: a checkpoint and the line may be of different ones.
+const CLOCKS: Millis = Millis(1_000);
 
 /// The same as a line.
 #[derive(Debug, Serialize, Deserialize)]
@@ -50,7 +59,8 @@ impl Line {
 }
 
 impl Standing {
-    /// The line that says so, if no checkpoint has seen more: what may have been cut gets none.
+    /// The line that says that this was all there was at a time, if no checkpoint has seen more: what may have been cut gets
+    /// none.
     #[must_use]
     pub fn line(&self, at: Timestamp, key: &CheckpointKey, seen: &Checkpoints) -> Option<String> {
         if self.first_behind(seen).is_some() {
@@ -69,6 +79,19 @@ impl Standing {
             let (ends, newest) = (self.ends(node), seen.newest(node)?.sequence);
             (newest > ends).then(|| (node.to_owned(), ends, newest))
         })
+    }
+
+    /// What a checkpoint had seen by then must be here.
+    pub(super) fn holds_what_was_seen(&self, seen: &Checkpoints, by: Timestamp) -> Result<(), Unproved> {
+        let until = by.minus(CLOCKS);
+        for node in seen.nodes() {
+            let (found, expected) = (self.ends(node), seen.newest_until(node, until).unwrap_or(0));
+            if expected > found {
+                let broken = Broken::Truncated { expected, found };
+                return Err(Unproved::Broken { node: node.to_owned(), broken });
+            }
+        }
+        Ok(())
     }
 
     fn ends(&self, node: &str) -> u64 {
@@ -108,6 +131,7 @@ mod tests {
         let of = |chains: &[(&str, u64)]| Standing {
             entries: chains.iter().map(|(_, ends)| ends).sum(),
             chains: chains.iter().map(|(node, ends)| ((*node).to_owned(), head(*ends))).collect(),
+            newest: None,
         };
         let none = Checkpoints::default();
         let line = of(&[("a", 3), ("b", 2)]).line(Timestamp(9), &key, &none).unwrap();

@@ -5,7 +5,7 @@ use cardea_core::{
     id::{DecisionId, TenantId, TurnId},
     log::{Broken, ChainKey},
     page::{Limit, Page, Place},
-    time::{ManualClock, Timestamp},
+    time::{Clock as _, ManualClock, Timestamp},
 };
 use cardea_store::{Commit, DbConfig, args};
 use serde_json::{Value, json};
@@ -294,6 +294,33 @@ async fn an_entry_before_the_first_and_a_chain_under_a_second_name_are_found() {
     export(&house.db, &mut out).await.unwrap();
     let told = first_bad(&verify_export(out.as_slice(), &key(), &none, None));
     assert!(told.contains("copied"), "{told}");
+}
+
+#[tokio::test]
+async fn an_export_of_a_log_whose_end_was_cut_before_is_not_proved_by_its_last_line() {
+    let house = House::new().await;
+    let path = house.folder.path().join("trusted.jsonl");
+    for n in 0..5 {
+        house.tell("acme", None, json!({ "n": n })).await;
+        house.observe.checkpoint(&path).await.unwrap();
+    }
+    let (seen, signer) = (Checkpoints::load(&path).unwrap(), CheckpointKey::from_seed(&[7; 32]).unwrap());
+    let exported = async |at: Timestamp| {
+        let mut out = Vec::new();
+        let stood = export(&house.db, &mut out).await.unwrap();
+        out.extend_from_slice(stood.line(at, &signer, &Checkpoints::default()).unwrap().as_bytes());
+        verify_export(out.as_slice(), &key(), &seen, Some(&signer.public()))
+    };
+    let (early, now) = (house.clock.now(), house.clock.now().plus(Millis(2_000)));
+    assert_eq!(exported(now).await.unwrap().as_of, Some(now));
+    house.spoil("DELETE FROM audit WHERE seq > 3").await;
+    let cut = exported(now).await;
+    assert!(
+        matches!(cut, Err(Unproved::Broken { broken: Broken::Truncated { expected: 5, found: 3 }, .. })),
+        "what was seen before that moment is gone: {cut:?}"
+    );
+    // As one that was made before the rest was written.
+    assert_eq!(exported(early.minus(Millis(5))).await.unwrap().entries, 3);
 }
 
 #[tokio::test]

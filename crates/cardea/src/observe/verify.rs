@@ -257,6 +257,7 @@ pub async fn export(db: &Db, out: &mut (impl Write + Send)) -> Result<Standing, 
         let Some(last) = rows.last() else { break };
         (node, sequence) = (last.0.clone(), last.1);
         for (node, seq, tenant, at, body, link) in rows {
+            written.newest = written.newest.max(Some(at));
             let body = String::from_utf8(body).map_err(|_| Unproved::Column {
                 node: node.clone(),
                 sequence: seq,
@@ -322,10 +323,12 @@ pub fn verify_export(
     if let Some(walk) = walk {
         walk.finish(&mut verified)?;
     }
-    let standing = Standing { entries: verified.entries, chains: verified.chains.clone() };
+    let standing = Standing { entries: verified.entries, chains: verified.chains.clone(), newest: None };
     match (last, standing.first_behind(seen)) {
         (Some((place, line)), _) => {
-            verified.as_of = Some(standing.told(&line, signer).ok_or(Unproved::Line(place))??);
+            let at = standing.told(&line, signer).ok_or(Unproved::Line(place))??;
+            standing.holds_what_was_seen(seen, at)?;
+            verified.as_of = Some(at);
         }
         (None, Some((node, entry, seen))) => return Err(Unproved::Older { node, entry, seen }),
         (None, None) => {}

@@ -228,11 +228,12 @@ impl Turns {
         step.rule(start.decision);
         step.go(StepState::Started);
         if step.effect.changes_things() {
-            let told = turn.events;
+            let (told, noted) = (turn.events, turn.pending.clone());
             self.write_start(turn, &mut step);
             guard_key(turn);
             if let Err(error) = self.flush(turn).await {
-                turn.events = told; // nothing was
+                // Nothing was; what policy said of it is written with what comes next.
+                (turn.events, turn.pending) = (told, noted);
                 known.into_iter().for_each(|known| self.put(turn, known)); // it is as it was
                 return Err(error);
             }

@@ -435,11 +435,16 @@ async fn a_write_that_was_sent_is_not_forgotten_where_its_key_is_withdrawn() {
     let after = house.process().await;
     let mut resumed = after.claim(turn.id(), LIMITS).await.unwrap().unwrap();
     resumed.principal = robot;
+    let noted = "INSERT INTO policy_texts (digest, text) VALUES ('noted', 'what policy said of it')";
+    resumed.note(Commit::new().run(noted, args![]));
     let refused = after.start(&mut resumed, Refund::of(17).start(Effect::Write)).await.unwrap_err();
     assert_eq!(refused.code(), Code::TokenInvalid);
     assert!(resumed.steps()[0].is_sent() && resumed.has_effects(), "{:?}", resumed.steps());
     let id = resumed.id();
     after.close(resumed, Ending::Unknown(refused)).await.unwrap();
+    let noted: Vec<(String,)> =
+        house.db.rows("SELECT digest FROM policy_texts WHERE digest = 'noted'", args![]).await.unwrap();
+    assert_eq!(noted.len(), 1, "what was noted before is written all the same");
     let (events, _) = after.events(&user("robot"), id, 0).await.unwrap();
     let told: Vec<_> = events.iter().map(|event| (event.seq, event.kind.as_str())).collect();
     assert_eq!(told, [(1, "turn.started"), (2, "step.started"), (3, "turn.ended")]);

@@ -6,7 +6,7 @@ use cardea::{
     turn::Free,
 };
 use cardea_auth::{Caller, Credentials};
-use cardea_core::id::{AgentName, TurnId};
+use cardea_core::id::{AgentName, ConversationId, TurnId};
 use cardea_store::{Commit, args};
 use cardea_testkit::{
     World,
@@ -198,8 +198,9 @@ input   = { to = "string" }
 cache   = { ttl = "1h", tags = ["letters:{to}"] }
 "#;
 
-#[tokio::test]
-async fn a_write_that_a_crash_cut_off_makes_old_what_it_may_have_changed() {
+/// A letter is sent to Ann, and her letters are looked up and kept. Then `SQL` makes of the first turn what a process leaves
+/// that ends in the middle of it, and once `happens` has happened it is taken up. Gives its state; the letters must be looked up again.
+async fn looks_again(left: &'static str, happens: impl AsyncFnOnce(&World, &User)) -> String {
     let look = || Act::call("demo__letters", json!({ "to": "ann" }));
     let acts = [
         Act::call("demo__write_letter", json!({ "to": "ann" })),
@@ -221,14 +222,38 @@ async fn a_write_that_a_crash_cut_off_makes_old_what_it_may_have_changed() {
         drop(ann.asks(question).await.answers("None.").await);
     }
     assert_eq!(world.service().came("GET /letters/ann").len(), 1, "the second is from the cache");
-    // The first turn once more, as a process leaves it that ends while the service works on the letter.
-    let sql = "UPDATE steps SET state = 'started', outcome = NULL, ended_at = NULL WHERE effect = 'write'";
-    world.app.db.commit(Commit::new().run(sql, args![])).await.unwrap();
+    world.app.db.commit(Commit::new().run(left, args![])).await.unwrap();
     let free = unended(&world.app, "demo__write_letter").await;
+    happens(&world, &ann).await;
     resume_one(&world.app, &free).await.unwrap();
     let sql = "SELECT state FROM turns WHERE id = $1 AND ended_at IS NOT NULL";
-    let state: Option<(String,)> = world.app.db.row(sql, args![free.id]).await.unwrap();
-    assert_eq!(state, Some(("unknown".to_owned(),)));
+    let (state,): (String,) = world.app.db.row(sql, args![free.id]).await.unwrap().expect("its end");
     drop(ann.asks("Has a letter been sent to Ann by now?").await.answers("One.").await);
-    assert_eq!(world.service().came("GET /letters/ann").len(), 2, "it may have been sent");
+    assert_eq!(world.service().came("GET /letters/ann").len(), 2, "nobody knows what letters there are");
+    state
+}
+
+const SENT: &str =
+    "UPDATE steps SET state = 'started', outcome = NULL, ended_at = NULL WHERE effect = 'write'";
+const BEING_TAKEN_BACK: &str =
+    "UPDATE steps SET state = 'compensating', undo = NULL, ended_at = NULL WHERE effect = 'write'";
+
+#[tokio::test]
+async fn a_write_that_a_crash_cut_off_makes_old_what_it_may_have_changed() {
+    assert_eq!(looks_again(SENT, async |_, _| ()).await, "unknown");
+}
+
+#[tokio::test]
+async fn a_write_that_a_crash_cut_off_makes_old_what_it_may_have_changed_though_its_words_were_deleted() {
+    let deletes = async |world: &World, ann: &User| {
+        let sql = "SELECT id FROM conversations WHERE open_turn IS NOT NULL";
+        let (talk,): (ConversationId,) = world.app.db.row(sql, args![]).await.unwrap().unwrap();
+        delete(&world.app, &caller(&world.app, ann).await, talk).await.unwrap();
+    };
+    assert_eq!(looks_again(SENT, deletes).await, "unknown");
+}
+
+#[tokio::test]
+async fn what_was_being_taken_back_as_a_process_ended_makes_old_what_it_may_have_changed() {
+    assert_eq!(looks_again(BEING_TAKEN_BACK, async |_, _| ()).await, "unknown");
 }
