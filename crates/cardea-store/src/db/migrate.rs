@@ -84,6 +84,12 @@ pub(crate) async fn migrate(db: &Db, migrations: &[Migration]) -> Result<Migrate
     Ok(Migrated { from, to })
 }
 
+/// True of a database that has some of the migrations, and not all.
+pub(crate) async fn is_older(db: &Db, migrations: &[Migration]) -> Result<bool> {
+    let known = applied(db, migrations).await?;
+    Ok(!known.is_empty() && migrations.iter().any(|migration| !known.contains_key(&migration.version)))
+}
+
 const NEWER: &str = "The database was written by a newer Cardea";
 
 /// True if the error is that of a database which a newer Cardea has written.

@@ -61,7 +61,8 @@ pub struct DbConfig {
     /// The password for PostgreSQL. It may not stand in `url`, which is printed.
     #[schemars(with = "Option<SecretText>")]
     pub password: Option<SecretString>,
-    /// This node's name: one audit chain for each. Two running nodes must not share it.
+    /// This node's name: one audit chain for each. Two running nodes must not share it. Absent in a file: `main` with SQLite, the
+    /// name of the host with PostgreSQL.
     pub node: String,
     /// Threads (SQLite) or connections (PostgreSQL) that read.
     pub readers: usize,
@@ -277,6 +278,14 @@ impl Db {
     /// `Misconfigured` if a newer Cardea has written this database or an applied migration was changed since.
     pub async fn migrate(&self) -> Result<Migrated> {
         migrate::migrate(self, MIGRATIONS).await
+    }
+
+    /// True of a database that an older Cardea has written: its tables are there, but not all of them.
+    ///
+    /// # Errors
+    /// As [`Self::migrate`].
+    pub async fn is_older(&self) -> Result<bool> {
+        migrate::is_older(self, MIGRATIONS).await
     }
 
     /// Tries a write that changes nothing.

@@ -46,16 +46,6 @@ impl Failing {
         self.lock().get(upstream).is_none_or(|trouble| trouble.next <= now)
     }
 
-    /// True if one of them may be asked again, or there is none: then the trouble is somewhere else.
-    pub(super) fn any_due(&self) -> bool {
-        self.any_due_at(Instant::now())
-    }
-
-    fn any_due_at(&self, now: Instant) -> bool {
-        let all = self.lock();
-        all.is_empty() || all.values().any(|trouble| trouble.next <= now)
-    }
-
     pub(super) fn reached(&self, upstream: &str) {
         if self.lock().remove(upstream).is_some() {
             tracing::info!(upstream, "listed again");
@@ -107,9 +97,8 @@ mod tests {
         let (failing, now) = (Failing::default(), Instant::now());
         let pause = || failing.lock()["odd"].pause.as_secs();
         let is_new = |code| failing.is_new("odd", code, now);
-        assert!(failing.any_due_at(now), "nobody fails, so something else is wrong");
         assert!(is_new(Code::UpstreamFailed));
-        assert!(failing.has("odd") && !failing.is_due_at("odd", now) && !failing.any_due_at(now));
+        assert!(failing.has("odd") && !failing.is_due_at("odd", now));
         assert!(failing.is_due_at("other", now));
         // The breaker opens now and then, and says something else.
         assert!(is_new(Code::UpstreamSilent));
@@ -119,7 +108,7 @@ mod tests {
             pause()
         });
         assert_eq!(pauses, [2, 4, 8, 16, 32, 60, 60, 60]);
-        assert!(failing.is_due_at("odd", now + RARELY) && failing.any_due_at(now + RARELY));
+        assert!(failing.is_due_at("odd", now + RARELY));
         failing.reached("odd");
         assert!(!failing.has("odd") && is_new(Code::UpstreamFailed), "told again the next time");
     }

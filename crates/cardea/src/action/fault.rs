@@ -94,8 +94,8 @@ impl Fault {
         match sent.error.downcast_ref::<StreamableHttpError<WireError>>() {
             Some(StreamableHttpError::Client(error)) => Self::of_wire(error, timeout),
             Some(StreamableHttpError::AuthRequired(_)) => Self::new("refused Cardea's credential", false),
-            Some(StreamableHttpError::InsufficientScope(_)) => {
-                Self::new("wants a scope that you do not have", false)
+            Some(StreamableHttpError::InsufficientScope(error)) => {
+                Self::new(lacking(error.get_required_scope()), false)
             }
             Some(StreamableHttpError::Deserialize(_) | StreamableHttpError::UnexpectedServerResponse(_)) => {
                 Self::new("answered with something that is no MCP", true)
@@ -118,6 +118,15 @@ impl Fault {
                 after: refusal.after,
             },
         }
+    }
+}
+
+/// What is said where a scope is wanted. Only what can be one is repeated (RFC 6749 section 3.3).
+fn lacking(scope: Option<&str>) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || " :/._-".contains(c);
+    match scope.filter(|scope| (1..=100).contains(&scope.len()) && scope.chars().all(plain)) {
+        Some(scope) => format!("wants the scope `{scope}`, which Cardea's credential for you does not have"),
+        None => "wants a scope that Cardea's credential for you does not have".to_owned(),
     }
 }
 

@@ -24,6 +24,7 @@ use std::{
         Arc, PoisonError, RwLock,
         atomic::{AtomicBool, Ordering},
     },
+    time::Duration,
 };
 
 use cardea_auth::Caller;
@@ -56,6 +57,9 @@ use crate::{
 
 /// How many upstreams are asked for their tools at one time.
 const AT_ONCE: usize = 32;
+
+/// For how long those wait who want the tools of all upstreams: a start must not wait for one that is silent.
+const PATIENCE: Duration = Duration::from_secs(3);
 
 /// What the room is built from.
 #[derive(Debug, Clone)]
@@ -98,9 +102,10 @@ pub struct Action {
 struct Inner {
     upstreams: BTreeMap<String, Upstream>,
     connectors: BTreeMap<String, Http>,
-    /// The operations of the connectors: files, so they are always there.
-    described: Vec<Arc<Tool>>,
+    /// Its operations of connectors are files, so they are always there.
     catalog: RwLock<Arc<Catalog>>,
+    /// INVARIANT: held by whoever makes a catalogue of that of now and another list.
+    offering: tokio::sync::Mutex<()>,
     selector: Selector,
     clock: SharedClock,
     pins: Pins,
@@ -158,69 +163,82 @@ impl Action {
         for connector in connectors.values() {
             described.extend(connector.tools()?.into_iter().map(Arc::new));
         }
-        let catalog = RwLock::new(Arc::new(Catalog::new(described.clone())?));
+        let catalog = RwLock::new(Arc::new(Catalog::new(described)?));
         let selector = Selector::new(embedder);
         let failing = Failing::default();
-        let inner =
-            Inner { upstreams, connectors, described, catalog, selector, clock, pins, changed, failing };
+        let inner = Inner {
+            upstreams,
+            connectors,
+            catalog,
+            offering: tokio::sync::Mutex::default(),
+            selector,
+            clock,
+            pins,
+            changed,
+            failing,
+        };
         Ok(Self { inner: Arc::new(inner) })
     }
 
-    /// Reads the lists of all upstreams anew. An upstream that cannot be read keeps the tools it had.
+    /// The names of the upstreams.
+    pub fn upstreams(&self) -> impl Iterator<Item = &str> {
+        self.inner.upstreams.keys().map(String::as_str)
+    }
+
+    /// Reads the lists of all upstreams anew, and takes each as it comes. One that cannot be read, or is silent for longer
+    /// than three seconds, keeps the tools it had.
     ///
     /// # Errors
-    /// The first upstream that could not be read; the others are in the catalogue all the same.
+    /// Of an upstream that could not be read; the others are in the catalogue all the same.
     pub async fn refresh(&self) -> Result<()> {
-        self.list(|_| true).await
+        let soon = async |name| match tokio::time::timeout(PATIENCE, self.list(name)).await {
+            Ok(listed) => listed,
+            Err(_) => {
+                let error = Code::UpstreamSilent.into();
+                self.inner.failing.not_reached(name, &error);
+                Err(error)
+            }
+        };
+        let mut answers = stream::iter(self.upstreams()).map(soon).buffer_unordered(AT_ONCE);
+        let mut all = Ok(());
+        while let Some(listed) = answers.next().await {
+            all = all.and(listed);
+        }
+        all
     }
 
-    /// The same, without those that have failed and are left alone for a while.
+    /// Reads the list of one upstream anew, for as long as its `timeout` allows. What cannot be read stays as it was.
     ///
     /// # Errors
-    /// As [`Action::refresh`]; `upstream_failed` if all failures are older ones.
-    pub async fn refresh_due(&self) -> Result<()> {
-        self.list(|name| self.inner.failing.is_due(name)).await
-    }
-
-    /// True if asking again may help: an upstream that failed may be asked, or none has failed.
-    #[must_use]
-    pub fn is_due(&self) -> bool {
-        self.inner.failing.any_due()
-    }
-
-    async fn list(&self, is_asked: impl Fn(&str) -> bool) -> Result<()> {
-        let mut tools = self.inner.described.clone();
-        let (mut failed, mut reached) = (None, Vec::new());
-        // WHY: at once. Those that are silent would otherwise hold up a start one after the other.
-        let upstreams = self.inner.upstreams.iter();
-        let asked = upstreams.map(|(name, one)| {
-            let list = is_asked(name).then(|| one.list());
-            async move { (name, futures::future::OptionFuture::from(list).await) }
-        });
-        let asked: Vec<_> = asked.collect();
-        let answers: Vec<_> = stream::iter(asked).buffered(AT_ONCE).collect().await;
-        for (name, answer) in answers {
-            match answer {
-                Some(Ok(listed)) => {
-                    reached.push(name);
-                    tools.extend(listed.into_iter().map(Arc::new));
-                }
-                left => {
-                    let error = left.and_then(Result::err);
-                    error.iter().for_each(|error| self.inner.failing.not_reached(name, error));
-                    let kept = self.catalog();
-                    let of = |tool: &&Arc<Tool>| matches!(&tool.source, Source::Mcp { server, .. } if server == name);
-                    tools.extend(kept.all().filter(of).cloned());
-                    failed = failed.or(error).or_else(|| Some(Code::UpstreamFailed.into())); // one that is left alone has failed
-                }
+    /// `upstream_silent`, `upstream_failed`; what the store says.
+    pub async fn list(&self, name: &str) -> Result<()> {
+        let Some(upstream) = self.inner.upstreams.get(name) else { return Ok(()) };
+        match upstream.list().await {
+            Ok(tools) => self.offer(name, tools).await,
+            Err(error) => {
+                self.inner.failing.not_reached(name, &error);
+                Err(error)
             }
         }
-        let catalog = Arc::new(Catalog::new(tools)?);
+    }
+
+    /// Puts these in the place of the tools that an upstream had.
+    async fn offer(&self, name: &str, listed: Vec<Tool>) -> Result<()> {
+        let _alone = self.inner.offering.lock().await;
+        let before = self.catalog();
+        let of = |tool: &&Arc<Tool>| !matches!(&tool.source, Source::Mcp { server, .. } if server == name);
+        let others = before.all().filter(of).cloned();
+        let catalog = Arc::new(Catalog::new(others.chain(listed.into_iter().map(Arc::new)).collect())?);
         self.inner.selector.learn(&catalog).await;
         *self.inner.catalog.write().unwrap_or_else(PoisonError::into_inner) = catalog;
-        // Only now: until its tools are known a server counts as away (`is_awaited`).
-        reached.into_iter().for_each(|name| self.inner.failing.reached(name));
-        failed.map_or(Ok(()), Err)
+        self.inner.failing.reached(name); // only now: until its tools are known a server counts as away (`is_awaited`)
+        Ok(())
+    }
+
+    /// True of an upstream that could not be read the last time, and may be asked again.
+    #[must_use]
+    pub fn is_due(&self, upstream: &str) -> bool {
+        self.inner.failing.has(upstream) && self.inner.failing.is_due(upstream)
     }
 
     /// True of a tool that nobody knows, of a server that could not be asked the last time.

@@ -22,7 +22,8 @@ use http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use rmcp::{
     model::{ClientJsonRpcMessage, ClientRequest, ErrorCode, ErrorData, RequestId, ServerJsonRpcMessage},
     transport::streamable_http_client::{
-        AuthRequiredError, SseError, StreamableHttpClient, StreamableHttpError, StreamableHttpPostResponse,
+        AuthRequiredError, InsufficientScopeError, SseError, StreamableHttpClient, StreamableHttpError,
+        StreamableHttpPostResponse,
     },
 };
 use serde_json::Value;
@@ -212,13 +213,38 @@ fn is(answer: &Streaming, media: &str) -> bool {
     kind.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case(media)
 }
 
-fn challenge(answer: &Streaming) -> Failure {
-    let header = answer
-        .headers
-        .get(header::WWW_AUTHENTICATE)
-        .and_then(|value| value.to_str().ok())
-        .unwrap_or_default();
-    StreamableHttpError::AuthRequired(AuthRequiredError::new(header.to_owned()))
+/// What an answer wants of the credential: another one (401), or one with a scope (403, RFC 6750 section 3.1).
+fn challenge(answer: &Streaming) -> Option<Failure> {
+    let header = answer.headers.get(header::WWW_AUTHENTICATE).and_then(|value| value.to_str().ok());
+    let header = header.unwrap_or_default();
+    match answer.status {
+        StatusCode::UNAUTHORIZED => {
+            Some(StreamableHttpError::AuthRequired(AuthRequiredError::new(header.to_owned())))
+        }
+        StatusCode::FORBIDDEN if parameter(header, "error") == Some("insufficient_scope") => {
+            let scope = parameter(header, "scope").map(str::to_owned);
+            Some(StreamableHttpError::InsufficientScope(InsufficientScopeError::new(
+                header.to_owned(),
+                scope,
+            )))
+        }
+        _ => None, // whoever refused it says why, or nothing
+    }
+}
+
+/// The value of `name="value"` in a challenge, as servers write them (RFC 9110 section 11.2).
+fn parameter<'h>(header: &'h str, name: &str) -> Option<&'h str> {
+    header.match_indices(name).find_map(|(at, _)| {
+        let (before, rest) = (header.get(..at)?, header.get(at + name.len()..)?);
+        if !before.is_empty() && !before.ends_with([' ', ',']) {
+            return None; // the end of another name
+        }
+        let value = rest.trim_start().strip_prefix('=')?.trim_start();
+        match value.strip_prefix('"') {
+            Some(quoted) => quoted.split('"').next(),
+            None => value.split([',', ' ']).next(),
+        }
+    })
 }
 
 /// The id of the first question of the newer wire, which servers of the older one do not know.
@@ -345,8 +371,8 @@ impl StreamableHttpClient for Wire {
         let header = |name: HeaderName| heard.answer.headers.get(name)?.to_str().ok().map(str::to_owned);
         let new_session = header(HeaderName::from_static(SESSION));
         let after = header(header::RETRY_AFTER).and_then(|value| after(&value, self.clock.now()));
-        if status == StatusCode::UNAUTHORIZED || status == StatusCode::FORBIDDEN {
-            return Err(challenge(&heard.answer));
+        if let Some(refused) = challenge(&heard.answer) {
+            return Err(refused);
         }
         // WHY: rmcp then begins a new session and sends the message once more, which is not for it to decide of a call.
         if status == StatusCode::NOT_FOUND && has_session && !is_call {
@@ -406,11 +432,25 @@ impl StreamableHttpClient for Wire {
         let answer = &heard.answer;
         match answer.status {
             StatusCode::METHOD_NOT_ALLOWED => Err(Failure::ServerDoesNotSupportSse),
-            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Err(challenge(answer)),
             status if status.is_success() && is(answer, "text/event-stream") => Ok(events(heard)),
-            status => {
-                Err(Failure::UnexpectedServerResponse(Cow::Owned(format!("HTTP status {}", status.as_u16()))))
-            }
+            status => Err(challenge(answer).unwrap_or_else(|| {
+                Failure::UnexpectedServerResponse(Cow::Owned(format!("HTTP status {}", status.as_u16())))
+            })),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_challenge_is_read_as_servers_write_it() {
+        let header = r#"Bearer realm="a, scope=x", error="insufficient_scope", scope = "a:b c", no_error=1, last=token"#;
+        assert_eq!(parameter(header, "error"), Some("insufficient_scope"));
+        assert_eq!(parameter(header, "last"), Some("token"));
+        assert_eq!(parameter(header, "missing"), None);
+        assert_eq!(parameter("", "error"), None);
+        assert_eq!(parameter(r#"Bearer scope="a:b c""#, "scope"), Some("a:b c"));
     }
 }

@@ -24,6 +24,7 @@ use cardea_model::{
 use cardea_net::Net;
 use cardea_store::{
     Db, DbConfig, Jobs, Shared, args,
+    db::Migrated,
     shared::{Memory, MemoryConfig, Rate},
 };
 
@@ -176,7 +177,12 @@ pub async fn truth_but_folder(config: &Config, db: DbConfig) -> Result<(PathBuf,
     }
     let root = RootKey::load(&config.vault, &data)?;
     let db = Db::open(db, root.chain_key()).await?;
-    db.migrate().await?;
+    let Migrated { from, to } = db.migrate().await?;
+    if (1..to).contains(&from) {
+        tracing::info!(
+            "the tables of the database went from version {from} to {to}; older servers do not start on them"
+        );
+    }
     observe::same_key(&db, &root.chain_key()).await?;
     claim::root_key(&db, &root, &data).await?;
     Ok((data, root, db))

@@ -180,8 +180,8 @@ impl Said {
 fn summary(more: &Value) -> String {
     let mut parts = Vec::new();
     if let Some(tools) = more.get("tools").and_then(Value::as_array).filter(|tools| !tools.is_empty()) {
-        let names = tools.iter().map(|tool| tool.as_str().map_or_else(|| tool.to_string(), str::to_owned));
-        parts.push(format!("tools {}", names.collect::<Vec<_>>().join(", ")));
+        let names: Vec<&str> = tools.iter().filter_map(|step| step.get("tool")?.as_str()).collect();
+        parts.push(format!("tools {}", names.join(", ")));
     }
     for (key, word) in [("cache", "cache"), ("status", ""), ("approval", "approval")] {
         if let Some(text) = more.get(key).and_then(Value::as_str) {

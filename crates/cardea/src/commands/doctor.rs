@@ -77,7 +77,16 @@ pub(super) fn doctor(cli: &Cli, environment: &Environment, out: &mut Out<'_>) ->
         Err(end) => return end,
     };
     let findings = match client::wait(examine(&loaded)) {
-        Ok(findings) => findings.0,
+        Ok(mut findings) => {
+            let proxy = ["HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy"];
+            if let Some(name) =
+                proxy.into_iter().find(|name| environment.get(name).is_some_and(|url| !url.is_empty()))
+            {
+                let says = format!("{name} is set, and Cardea connects without a proxy");
+                findings.add("outbound HTTP", State::Note, says);
+            }
+            findings.0
+        }
         Err(error) => {
             out.note(format!("cannot start: {error}"));
             return End::Unreachable;

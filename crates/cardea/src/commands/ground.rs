@@ -1,8 +1,8 @@
 //! What every command stands on: the configuration, the rooms behind it, and how a refusal is told.
 
-use std::sync::Arc;
+use std::{path::Path, sync::Arc};
 
-use cardea_core::{Code, Error, Result, cost::Prices, time::SystemClock};
+use cardea_core::{Code, Error, Result, cost::Prices, log::ChainKey, time::SystemClock};
 use cardea_store::{Db, DbConfig, db::is_newer};
 use serde_json::json;
 
@@ -44,10 +44,31 @@ pub(super) async fn vault(config: &Config) -> Result<(Vault, Db)> {
 
 pub(super) async fn rooms(config: &Config) -> Result<(Vault, Db, Observe)> {
     let clock: cardea_core::time::SharedClock = Arc::new(SystemClock);
+    not_older(config).await?;
     let (_, root, db) = truth(config, own_chain(config)).await?;
     let observe = Observe::new(db.clone(), Arc::clone(&clock), Prices::default());
     let vault = Vault::new(db.clone(), observe.clone(), root, clock);
     Ok((vault, db, observe))
+}
+
+/// WHY: a command that looks at something must not bring a database to tables with which the servers that run on it do not
+/// start any more.
+///
+/// # Errors
+/// `misconfigured` of a database that an older Cardea has written; what the store says.
+pub(super) async fn not_older(config: &Config) -> Result<()> {
+    if config.db.url.strip_prefix("sqlite:").is_some_and(|path| !Path::new(path).is_file()) {
+        return Ok(());
+    }
+    let db = Db::open(config.db.clone(), ChainKey::new(&[0; 32])).await?; // nothing is written under it
+    let older = db.is_older().await;
+    db.close().await;
+    if older? {
+        let detail = "The database is that of an older Cardea. `cardea migrate` brings it up to date, as the start of a \
+                      server does; older servers do not start on it from then on.";
+        return Err(Error::new(Code::Misconfigured).detail(detail));
+    }
+    Ok(())
 }
 
 /// How the database is opened beside a server.
@@ -77,6 +98,11 @@ pub(super) fn refused(error: &Error, out: &mut Out<'_>) -> End {
         None => words(error),
     };
     out.error(error.code().name(), &says);
+    end_of(error)
+}
+
+/// How a command ends that met this error.
+pub(super) fn end_of(error: &Error) -> End {
     match error.code() {
         Code::Misconfigured if is_newer(error) => End::Unreachable,
         Code::Misconfigured => End::Bad,

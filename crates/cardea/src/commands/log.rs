@@ -65,7 +65,7 @@ impl Log {
         let lines = Lines::default();
         let queue = lines.clone();
         thread::Builder::new().name("cardea-log".to_owned()).spawn(move || queue.write_all(io::stderr()))?;
-        let filter = tracing_subscriber::EnvFilter::try_new(&config.level).unwrap_or_default();
+        let filter = config.filter().map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
         let (json, text) = (lines.clone(), lines.clone());
         let log = match config.format {
             LogFormat::Json => JsonLines::new(move |line: &[u8]| json.push(line)).boxed(),

@@ -2,6 +2,7 @@
 
 use std::{
     fs::{File, TryLockError},
+    path::{Path, PathBuf},
     pin::Pin,
     time::Duration,
 };
@@ -68,7 +69,7 @@ pub(super) fn serve(cli: &Cli, environment: &Environment, out: &mut Out<'_>) -> 
         Err(error) => {
             log.complain(&ground::words(&error));
             log.complain(&error.cause_line().unwrap_or_default());
-            End::Unreachable
+            if error.code() == Code::Conflict { End::Unreachable } else { ground::end_of(&error) }
         }
     }
 }
@@ -134,23 +135,28 @@ fn ousted() -> Error {
     Error::new(Code::Conflict).detail("Another process has taken the name of this node; set `db.node` apart.")
 }
 
-/// Holds the data folder of a database that has one process only, for as long as this one serves.
-fn alone(config: &Config) -> Result<Option<File>> {
-    if !config.db.url.starts_with("sqlite:") || config.db.url == "sqlite::memory:" {
-        return Ok(None);
-    }
-    let path = config.data.dir.join(LOCK);
-    let unusable = |error: &std::io::Error| {
-        let dir = config.data.dir.display();
-        Error::new(Code::Misconfigured).detail(format!("`data.dir` (`{dir}`) cannot be written: {error}."))
-    };
+/// Holds the data folder and the file of a database that has one process only, for as long as this one serves.
+fn alone(config: &Config) -> Result<Vec<File>> {
+    let file = config.db.url.strip_prefix("sqlite:").filter(|path| !path.starts_with(':'));
+    let Some(file) = file else { return Ok(Vec::new()) };
     data_folder(&config.data.dir)?;
-    let file = File::options().create(true).append(true).open(&path).map_err(|error| unusable(&error))?;
+    // WHY both: the keys of people lie in the one, and what is sealed under them in the other.
+    let beside = PathBuf::from(format!("{file}.lock"));
+    Ok(vec![hold(&config.data.dir.join(LOCK), &config.data.dir)?, hold(&beside, Path::new(file))?])
+}
+
+/// Takes a lock that says that a server works with something.
+fn hold(lock: &Path, what: &Path) -> Result<File> {
+    let unusable = |error: &std::io::Error| {
+        let detail = format!("`{}` cannot be opened for writing: {error}.", lock.display());
+        Error::new(Code::Misconfigured).detail(detail)
+    };
+    let file = File::options().create(true).append(true).open(lock).map_err(|error| unusable(&error))?;
     match file.try_lock() {
-        Ok(()) => Ok(Some(file)),
+        Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(Error::new(Code::Conflict).detail(format!(
-            "Another server already works in `{}`: stop it first, or give this one a `data.dir` and a `db.url` of its own.",
-            config.data.dir.display()
+            "Another server already works with `{}`: stop it first, or give this one a `data.dir` and a `db.url` of its own.",
+            what.display()
         ))),
         Err(TryLockError::Error(error)) => Err(unusable(&error)),
     }

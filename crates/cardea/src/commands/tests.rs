@@ -374,8 +374,8 @@ async fn fake_server(seen: Arc<Mutex<Vec<String>>>) -> String {
         assert_eq!(body["model"], "agent/support");
         let piece =
             |text: &str| format!("data: {}\n\n", json!({ "choices": [{ "delta": { "content": text } }] }));
-        let end =
-            json!({ "choices": [{ "delta": {} }], "cardea": { "tools": ["ops__orders_get"], "took_ms": 7 } });
+        let end = json!({ "choices": [{ "delta": {} }], "cardea": { "took_ms": 7, "tools": [
+                    { "step": "step_1", "tool": "ops__orders_get", "state": "done" }] } });
         let stream = format!("{}{}data: {end}\n\ndata: [DONE]\n\n", piece("It is "), piece("shipped."));
         ([("x-cardea-conversation", "conv_1"), ("content-type", "text/event-stream")], stream).into_response()
     };

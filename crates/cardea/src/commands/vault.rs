@@ -81,6 +81,7 @@ fn rewrap(config: &Config, out: &mut Out<'_>) -> Result<()> {
 /// The folder of this configuration counts from now on: what was sealed under keys in another one stays shut.
 fn adopt_folder(config: &Config, out: &mut Out<'_>) -> Result<()> {
     let adopted = ground::flat(client::wait(async {
+        ground::not_older(config).await?;
         let (data, root, db) = truth_but_folder(config, ground::own_chain(config)).await?;
         let adopted = adopt(&data, root, &db).await;
         db.close().await;

@@ -204,6 +204,10 @@ fn data(config: &Config, found: &mut Findings<'_>) {
     for (place, _) in config.vault.old_root_keys.iter().enumerate().filter(|(_, key)| !is_root_key(key)) {
         found.say(&format!("vault.old_root_keys[{place}]"), "is not 32 bytes in base64");
     }
+    let dir = found.root.get("data").and_then(|data| data.get("dir"));
+    if dir.is_some_and(|dir| matches!(&dir.kind, form::Kind::Text(text) if text.is_empty())) {
+        found.say_help("data.dir", "is empty", "name a folder, or leave the key out");
+    }
     if config.data.dir.exists() && !config.data.dir.is_dir() {
         found.say("data.dir", "is there and is no folder");
     }
@@ -359,12 +363,15 @@ fn limits(config: &Config, found: &mut Findings<'_>) {
     if limits.in_flight_per_tenant > limits.in_flight {
         found.say("limits.in_flight_per_tenant", "is more than `limits.in_flight`");
     }
-    if let Some(level) = config.log.level.split(',').map(level_of).find(|level| !LEVELS.contains(level)) {
+    let unknown = |level: &&str| !LEVELS.iter().any(|known| known.eq_ignore_ascii_case(level));
+    if let Some(level) = config.log.level.split(',').map(level_of).find(unknown) {
         let message = format!("does not know the level `{level}`");
         match closest(level, LEVELS.iter().copied()) {
             Some(near) => found.say_help("log.level", message, format!("did you mean \"{near}\"?")),
             None => found.say_help("log.level", message, format!("one of: {}", LEVELS.join(", "))),
         }
+    } else if let Err(error) = config.log.filter() {
+        found.say("log.level", format!("cannot be read: {error}"));
     }
 }
 

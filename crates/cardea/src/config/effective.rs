@@ -39,11 +39,24 @@ impl Effective {
         Self { values }
     }
 
+    /// Shows what a default has come to.
+    pub(super) fn settled(mut self, key: &str, value: &str) -> Self {
+        let same = |setting: &&mut Setting| {
+            setting.key.join(".") == key && matches!(setting.origin, Origin::Default)
+        };
+        if let Some(setting) = self.values.iter_mut().find(same) {
+            setting.value = Some(json!(value));
+        }
+        self
+    }
+
     /// As TOML, each value with a remark that says where it came from; what has no value is left as a remark.
     #[must_use]
     pub fn toml(&self) -> String {
         let (mut text, mut section) = (String::new(), Vec::new());
-        for setting in &self.values {
+        // Those of no section first: below the line of one they would be its.
+        let (top, rest): (Vec<_>, Vec<_>) = self.values.iter().partition(|setting| setting.key.len() == 1);
+        for setting in top.into_iter().chain(rest) {
             let Some((last, table)) = setting.key.split_last() else { continue };
             if table != section {
                 section = table.to_vec();
@@ -105,9 +118,12 @@ fn collect(
         _ => return out.push(setting(shape, node, path, origin)),
     };
     // Values first: below a `[section]` line TOML would count them to that section.
-    let (tables, values): (Vec<_>, Vec<_>) = inner
-        .into_iter()
-        .partition(|(_, shape, _)| matches!(shape.expects(), Expects::Table(_) | Expects::Named(_)));
+    let (tables, values): (Vec<_>, Vec<_>) =
+        inner.into_iter().partition(|(_, shape, node)| match shape.expects() {
+            Expects::Table(_) => true,
+            Expects::Named(_) => node.is_some(),
+            _ => false,
+        });
     for (key, shape, node) in values.into_iter().chain(tables) {
         path.push(key);
         collect(shape, node, path, out, origin);

@@ -1,12 +1,16 @@
 //! `CARDEA_ROOM__KEY`: environment variables over the file.
 
-use std::{collections::BTreeMap, ffi::OsString};
+use std::collections::BTreeMap;
 
 use cardea_core::form::{Entry, Expects, Kind, Node, Place, Problem, Schema, Shape, closest, parse};
 
 /// The environment as it was when the process began; nothing reads it later.
 #[derive(Debug, Clone, Default)]
-pub struct Environment(BTreeMap<String, String>);
+pub struct Environment {
+    texts: BTreeMap<String, String>,
+    /// Variables of ours whose value is no text.
+    garbled: Vec<String>,
+}
 
 /// Variables that are not part of the configuration: they are for commands.
 const OTHERS: &[&str] = &["CARDEA_CONFIG", "CARDEA_URL", "CARDEA_TOKEN"];
@@ -32,20 +36,29 @@ impl Environment {
     /// The environment of this process.
     #[must_use]
     pub fn of_process() -> Self {
-        let text = |value: OsString| value.into_string().ok();
-        Self(std::env::vars_os().filter_map(|(name, value)| Some((text(name)?, text(value)?))).collect())
+        let mut all = Self::default();
+        for (name, value) in std::env::vars_os() {
+            let Ok(name) = name.into_string() else { continue };
+            match value.into_string() {
+                Ok(value) => drop(all.texts.insert(name, value)),
+                Err(_) if is_ours(&name) => all.garbled.push(name),
+                Err(_) => {}
+            }
+        }
+        all
     }
 
     /// The value of one variable.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.0.get(name).map(String::as_str)
+        self.texts.get(name).map(String::as_str)
     }
 }
 
 impl<N: Into<String>, V: Into<String>> FromIterator<(N, V)> for Environment {
     fn from_iter<I: IntoIterator<Item = (N, V)>>(all: I) -> Self {
-        Self(all.into_iter().map(|(name, value)| (name.into(), value.into())).collect())
+        let texts = all.into_iter().map(|(name, value)| (name.into(), value.into())).collect();
+        Self { texts, garbled: Vec::new() }
     }
 }
 
@@ -56,11 +69,18 @@ pub(super) fn variable_for(key: &str) -> String {
 
 /// Puts the values of the environment into the tree.
 pub(super) fn apply(environment: &Environment, schema: &Schema, root: &mut Node) -> Vec<Problem> {
-    let ours = environment.0.iter().filter(|(name, _)| {
-        let other = name.starts_with(FOR_TESTS) || OTHERS.contains(&name.as_str()) || is_of_a_service(name);
-        name.starts_with("CARDEA_") && !other
+    let ours = environment.texts.iter().filter(|(name, _)| is_ours(name));
+    let garbled = environment.garbled.iter().map(|name| {
+        let message = format!("the value of the environment variable {name} is not UTF-8");
+        Problem { key: String::new(), message, help: None, place: Place::Variable(name.clone()) }
     });
-    ours.filter_map(|(name, value)| set(name, value, schema, root).err()).collect()
+    ours.filter_map(|(name, value)| set(name, value, schema, root).err()).chain(garbled).collect()
+}
+
+/// True of a variable that sets a key.
+fn is_ours(name: &str) -> bool {
+    let other = name.starts_with(FOR_TESTS) || OTHERS.contains(&name) || is_of_a_service(name);
+    name.starts_with("CARDEA_") && !other
 }
 
 fn set(name: &str, value: &str, schema: &Schema, root: &mut Node) -> Result<(), Problem> {
@@ -77,6 +97,10 @@ fn set(name: &str, value: &str, schema: &Schema, root: &mut Node) -> Result<(), 
     for written in rooms.iter().chain([last]).enumerate() {
         let (depth, part) = written;
         let (key, inner) = step(shape, node, part).map_err(|near| {
+            if near.is_none() && matches!(shape.expects(), Expects::Named(_)) {
+                let named = part.to_lowercase();
+                return unknown(Some(format!("`[{so_far}.{named}]` must stand in the file first")));
+            }
             let here = || near.map(|near| suggestion(&so_far, &near, &path, depth));
             let near = if rooms.is_empty() { whole(schema, name).or_else(here) } else { here() };
             let near = near.or_else(|| whole(schema, name));

@@ -147,7 +147,11 @@ impl Config {
             return Err(ConfigError::one(here(problems)));
         }
         let mut config: Self = form::read(&root).map_err(|problems| ConfigError::one(here(problems)))?;
-        config.settle(folder);
+        let given = |key| root.get("db").and_then(|db| db.get(key)).is_some();
+        config.settle(folder, given("url"));
+        if !given("node") && config.db.url.starts_with("postgres") {
+            config.db.node = host_name(environment).unwrap_or(config.db.node);
+        }
         let (agents, mut files) = checks::agents(&config);
         let (connectors, broken) = checks::connectors(&config);
         files.extend(broken);
@@ -161,12 +165,14 @@ impl Config {
         if !files.is_empty() {
             return Err(ConfigError::many(files));
         }
-        let effective = Effective::new(&schema, &root, name, text);
+        let effective = Effective::new(&schema, &root, name, text)
+            .settled("db.url", &config.db.url)
+            .settled("db.node", &config.db.node);
         Ok(Loaded { config, agents, connectors, guards, effective, file: None })
     }
 
     /// Adds what is built in, and makes relative paths absolute enough: from the folder of the file, not from wherever the process stands.
-    fn settle(&mut self, folder: &Path) {
+    fn settle(&mut self, folder: &Path, has_url: bool) {
         let paths = [
             &mut self.data.dir,
             &mut self.agents.dir,
@@ -177,8 +183,7 @@ impl Config {
         for path in paths {
             *path = folder.join(&*path);
         }
-        let inside = cardea_store::DbConfig::default().url;
-        if self.db.url == inside {
+        if !has_url {
             self.db.url = format!("sqlite:{}", self.data.dir.join("cardea.db").display());
         } else if let Some(path) = self.db.url.strip_prefix("sqlite:").filter(|path| !path.starts_with(':')) {
             self.db.url = format!("sqlite:{}", folder.join(path).display());
@@ -201,6 +206,15 @@ impl Config {
             issuer.jwks_file = issuer.jwks_file.take().map(|path| folder.join(path));
         }
     }
+}
+
+/// The name of this machine or pod, as a node can have it.
+fn host_name(environment: &Environment) -> Option<String> {
+    let of_system = || std::fs::read_to_string("/proc/sys/kernel/hostname").ok();
+    let name = environment.get("HOSTNAME").map(str::to_owned).or_else(of_system)?;
+    let plain = |c: char| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '-' };
+    let name: String = name.trim().chars().map(plain).take(60).collect();
+    (!name.is_empty()).then_some(name)
 }
 
 /// Where clients find the server of a configuration, whatever else is in it: what it says of secrets is for the server
@@ -257,7 +271,8 @@ impl Loaded {
     /// # Errors
     /// All problems, by key.
     pub fn new(mut config: Config, agents: impl IntoIterator<Item = Agent>) -> Result<Self, ConfigError> {
-        config.settle(Path::new(""));
+        let has_url = config.db.url != cardea_store::DbConfig::default().url;
+        config.settle(Path::new(""), has_url);
         let agents = agents.into_iter().map(|agent| (agent.name.to_string(), agent)).collect();
         let mut problems = checks::all(&config, &Node::empty(), &agents);
         for (name, agent) in &agents {

@@ -92,7 +92,8 @@ impl Page {
                 None if required.contains(key) => "required".to_owned(),
                 None => "not set by default".to_owned(),
             };
-            let variable = if !self.variables || path.contains("NAME") {
+            let is_named = matches!(inner.expects(), Expects::Named(_));
+            let variable = if !self.variables || is_named || path.contains("NAME") {
                 String::new()
             } else {
                 format!(", `{}`", variable_for(&below(&path, key)))

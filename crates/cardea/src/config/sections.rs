@@ -10,6 +10,7 @@ use cardea_core::{
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use tracing_subscriber::{EnvFilter, filter::ParseError};
 
 /// `[server]`: the HTTP server.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -335,6 +336,15 @@ pub struct LogConfig {
     pub level: String,
     /// How it is written.
     pub format: LogFormat,
+}
+
+impl LogConfig {
+    /// What lets an event through.
+    pub(crate) fn filter(&self) -> Result<EnvFilter, ParseError> {
+        // It takes no blanks, and people write them.
+        let directives: Vec<&str> = self.level.split(',').map(str::trim).collect();
+        EnvFilter::try_new(directives.join(","))
+    }
 }
 
 /// How the log is written.

@@ -368,6 +368,13 @@ fn a_variable_that_names_no_key_or_holds_no_value_of_its_kind_is_refused() {
         ("CARDEA_SERVER_BIND", "x", "did you mean CARDEA_SERVER__BIND?"),
         ("CARDEA_UPSTREAMS__OP__URL", "x", "did you mean CARDEA_UPSTREAMS__OPS__URL?"),
         ("CARDEA_NOTHING__LIKE__IT", "x", "names no key"),
+        (
+            "CARDEA_MODELS__PROVIDERS__OPENAI__API_KEY",
+            "x",
+            "`[models.providers.openai]` must stand in the file first",
+        ),
+        ("CARDEA_DATA__DIR", "", "is empty"),
+        ("CARDEA_LOG__LEVEL", "info,cardea[x=debug", "cannot be read"),
         ("CARDEA_SERVER", "x", "is a table"),
         ("CARDEA_SERVER__MAX_CONNECTIONS", "many", "expects a whole number, found a text"),
         ("CARDEA_SERVER__DRAIN", "20", "is not a length of time"),
@@ -424,6 +431,8 @@ fn what_config_show_prints_is_a_configuration_that_means_the_same() {
     let first = load(text, &nothing_set()).unwrap();
     let again = load(&first.effective.toml(), &nothing_set())
         .unwrap_or_else(|error| panic!("{error}\n{}", first.effective.toml()));
+    let bare = load("", &nothing_set()).unwrap().effective.toml();
+    load(&bare, &nothing_set()).unwrap_or_else(|error| panic!("{error}\n{bare}"));
     let shown = |loaded: &Loaded| {
         let mut json = loaded.effective.json();
         json.as_object_mut().unwrap().values_mut().for_each(|value| *value = value["value"].take());
@@ -431,6 +440,38 @@ fn what_config_show_prints_is_a_configuration_that_means_the_same() {
     };
     assert_eq!(shown(&first), shown(&again));
     assert!(first.effective.toml().contains("cardea.toml:2"));
+}
+
+#[test]
+fn what_a_default_comes_to_is_what_counts_and_what_is_shown() {
+    let variables = Environment::from_iter([("HOSTNAME", "pod-7.shop")]);
+    let of = |text: &str| {
+        let loaded = load_in(Path::new("x"), text, &variables).unwrap();
+        let shown = loaded.effective.json();
+        for (key, value) in [("db.url", &loaded.config.db.url), ("db.node", &loaded.config.db.node)] {
+            assert_eq!(shown[key]["value"], value.as_str(), "{text}");
+        }
+        (loaded.config.db.url, loaded.config.db.node)
+    };
+    let main = || "main".to_owned();
+    assert_eq!(of("[data]\ndir = \"/d\""), ("sqlite:/d/cardea.db".to_owned(), main()));
+    let written = "[data]\ndir = \"/d\"\n[db]\nurl = \"sqlite:data/cardea.db\"";
+    assert_eq!(
+        load_in(Path::new("x"), written, &variables).unwrap().config.db.url,
+        "sqlite:x/data/cardea.db"
+    );
+    let shared = "[db]\nurl = \"postgres://cardea@127.0.0.1/cardea\"";
+    assert_eq!(of(shared).1, "pod-7.shop", "two pods are two nodes");
+    assert_eq!(of(&format!("{shared}\nnode = \"main\"")).1, "main");
+}
+
+#[test]
+fn every_level_that_is_taken_lets_through_what_it_says() {
+    for level in ["info", "info, cardea=debug", " INFO ,cardea=debug", "warn,cardea::span=trace"] {
+        let config = load(&format!("[log]\nlevel = \"{level}\""), &nothing_set()).unwrap().config;
+        let filter = config.log.filter().unwrap().to_string();
+        assert!(filter.contains("info") || filter.contains("warn"), "{level}: {filter}");
+    }
 }
 
 #[test]

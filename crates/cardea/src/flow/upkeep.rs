@@ -4,6 +4,7 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use cardea_core::{Code, Error, Result};
 use cardea_store::jobs::Stage;
+use futures::{StreamExt as _, stream::FuturesUnordered};
 use tokio_util::sync::CancellationToken;
 
 use super::watch;
@@ -149,10 +150,11 @@ impl App {
     /// The same; tells of a trouble once, and not at each look.
     async fn refresh_and_tell(&self, told: &mut String) -> bool {
         let listed = self.action.refresh().await;
-        self.fit_and_tell(listed.is_ok(), told).await
+        self.fit_and_tell(told).await && listed.is_ok()
     }
 
-    async fn fit_and_tell(&self, listed: bool, told: &mut String) -> bool {
+    /// Fits the policies to what upstreams offer; false if they do not fit.
+    async fn fit_and_tell(&self, told: &mut String) -> bool {
         let fitted = self.fit().await;
         self.record_policies().await;
         self.control.tell_warnings();
@@ -161,7 +163,7 @@ impl App {
             tracing::error!(error.code = Code::Misconfigured.name(), "{trouble}");
         }
         *told = trouble;
-        listed && fitted.is_ok()
+        fitted.is_ok()
     }
 
     /// Fits the policies to the tools of now.
@@ -184,18 +186,42 @@ impl App {
     }
 
     /// Asks upstreams again after a while, or as soon as one of them says that its tools have changed, or as a person
-    /// has accepted a change.
+    /// has accepted a change. One that is silent holds up nobody else.
     async fn watch_lists(self, stop: CancellationToken, mut good: bool, mut told: String) {
         let (mut rounds, mut accepted) = (0, self.action.accepted().await.ok());
-        while pause(&stop, LISTS_SOON).await {
+        let (mut wanted, mut asked) = (BTreeSet::new(), BTreeSet::new());
+        let mut answers = FuturesUnordered::new();
+        loop {
+            let waits = tokio::select! {
+                Some(name) = answers.next() => {
+                    asked.remove(name);
+                    good = self.fit_and_tell(&mut told).await;
+                    continue;
+                }
+                waits = pause(&stop, LISTS_SOON) => waits,
+            };
+            if !waits {
+                return;
+            }
             rounds += 1;
             let now = self.action.accepted().await.ok().or(accepted);
             if self.action.was_told_of_changes() || rounds >= LISTS || now != accepted {
-                good = self.refresh_and_tell(&mut told).await;
+                wanted.extend(self.action.upstreams()); // one that is being asked is asked once more: it may have begun before
                 (rounds, accepted) = (0, now);
-            } else if !good && self.action.is_due() {
-                let listed = self.action.refresh_due().await.is_ok();
-                good = self.fit_and_tell(listed, &mut told).await;
+            }
+            let is_next =
+                |name: &&str| !asked.contains(name) && (wanted.contains(name) || self.action.is_due(name));
+            for name in self.action.upstreams().filter(is_next).collect::<Vec<_>>() {
+                wanted.remove(name);
+                asked.insert(name);
+                let list = self.action.list(name);
+                answers.push(async move {
+                    drop(list.await); // it was told of there
+                    name
+                });
+            }
+            if !good {
+                good = self.fit_and_tell(&mut told).await;
             }
         }
     }

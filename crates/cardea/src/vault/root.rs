@@ -268,7 +268,12 @@ fn read(path: &Path) -> Result<Option<Zeroizing<String>>> {
         Err(cause) => return Err(unreadable(cause)),
     };
     if open_to_others(&facts) {
-        return Err(wrong(&format!("`{}` can be read by others: run `chmod 600` on it", path.display())));
+        return Err(wrong(&format!(
+            "`{}` can be read by others: run `chmod 600` on it. If a volume of Kubernetes \
+             with `fsGroup` opens it at each mount, set `fsGroupChangePolicy: OnRootMismatch`, or give the key as \
+             `vault.root_key`",
+            path.display()
+        )));
     }
     fs::read_to_string(path).map(|text| Some(Zeroizing::new(text))).map_err(unreadable)
 }

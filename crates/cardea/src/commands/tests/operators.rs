@@ -59,6 +59,22 @@ fn no_command_makes_a_root_key_in_the_place_of_one_that_is_missing() {
 }
 
 #[test]
+fn a_command_that_looks_does_not_bring_the_database_to_a_newer_version() {
+    let dir = started();
+    assert_eq!(
+        run_in(dir.path(), &["key", "create", "robot"]).end,
+        End::Good,
+        "of a new one the tables are made"
+    );
+    // As it was before the newest migration.
+    in_database(dir.path(), "DELETE FROM migrations WHERE version = (SELECT MAX(version) FROM migrations)");
+    let looks = run_in(dir.path(), &["key", "list"]);
+    assert!(looks.end == End::Bad && looks.err.contains("`cardea migrate`"), "{}{}", looks.out, looks.err);
+    let note = run_in(dir.path(), &["doctor", "--json"]).json();
+    assert!(note.to_string().contains("its tables are not those of this version"), "{note}");
+}
+
+#[test]
 fn doctor_tells_a_fresh_start_from_a_lost_key_and_a_foreign_database() {
     let dir = started();
     assert_eq!(run_in(dir.path(), &["migrate"]).end, End::Good);
@@ -134,6 +150,6 @@ fn what_was_revoked_is_told_to_machines_too_and_a_second_server_in_its_own_words
     assert!(!told.contains("ever seen"), "{told}");
     let away = run_in(dir.path(), &["chat", "--url", "http://127.0.0.1:9", "hi", "--json"]).json();
     assert_eq!(away["error"]["code"], "unreachable");
-    let second = Error::new(Code::Conflict).detail("Another server already works in `data`.");
-    assert_eq!(ground::words(&second), "Another server already works in `data`.");
+    let second = Error::new(Code::Conflict).detail("Another server already works with `data`.");
+    assert_eq!(ground::words(&second), "Another server already works with `data`.");
 }

@@ -186,8 +186,14 @@ async fn new_tools_wait_where_all_must_be_accepted_and_none_do_where_none_must()
 
 #[tokio::test]
 async fn a_server_that_says_that_its_tools_have_changed_is_read_soon_and_held_to_what_was_accepted() {
+    // Though another one takes minutes to answer.
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = silent.local_addr().unwrap().to_string();
+    let other = format!("[upstreams.silent]\nurl = \"http://{address}/mcp\"\ntimeout = \"600s\"\n");
     let server = Turncoat::start(honest()).await;
-    let world = world(&server, "").await;
+    let upstream = format!("[upstreams.odd]\nurl = \"http://{}/mcp\"\n{other}", server.target());
+    let plan = World::plan().configure(&upstream).allow(&server.target()).allow(&address);
+    let world = plan.policies(ALL).start().await;
     let mut lists = server.lists();
     while server.listeners() == 0 {
         tokio::task::yield_now().await;

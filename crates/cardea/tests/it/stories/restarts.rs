@@ -222,7 +222,9 @@ async fn looks_again(left: &'static str, happens: impl AsyncFnOnce(&World, &User
         drop(ann.asks(question).await.answers("None.").await);
     }
     assert_eq!(world.service().came("GET /letters/ann").len(), 1, "the second is from the cache");
-    world.app.db.commit(Commit::new().run(left, args![])).await.unwrap();
+    let failed = "UPDATE turns SET failure = '{\"code\":\"model_failed\",\"message\":\"It failed.\"}' \
+                  WHERE id IN (SELECT turn FROM steps WHERE state = 'compensating')";
+    world.app.db.commit(Commit::new().run(left, args![]).run(failed, args![])).await.unwrap();
     let free = unended(&world.app, "demo__write_letter").await;
     happens(&world, &ann).await;
     resume_one(&world.app, &free).await.unwrap();

@@ -124,6 +124,7 @@ async fn an_answer_that_is_no_result_is_told_as_what_it_is() {
         (Retort::Status(307, "", None), "points elsewhere (status 307)", "failed", "unknown"),
         (Retort::Status(429, PAGE, None), "is asked too often", "failed", "failed"),
         (Retort::Status(401, "", None), "refused Cardea's credential", "failed", "failed"),
+        (Retort::Status(403, PAGE, None), "does not let you do this", "failed", "failed"),
         (Retort::Status(413, PAGE, None), "status 413", "failed", "failed"),
         (Retort::Status(404, PAGE, None), "status 404", "done", "unknown"),
         (Retort::Status(200, PAGE, None), "no JSON", "failed", "unknown"),
@@ -138,6 +139,22 @@ async fn an_answer_that_is_no_result_is_told_as_what_it_is() {
             assert!(!reason.contains("could not be reached") && !reason.contains(PAGE), "{reason}");
         }
     }
+}
+
+#[tokio::test]
+async fn a_scope_that_a_server_wants_is_named() {
+    let acts = [
+        Act::call(
+            "ops__process_refund",
+            json!({ "order_id": "ORD-17", "amount": 5, "idempotency_key": "k" }),
+        ),
+        Act::say("I may not."),
+    ];
+    let world = World::with_model(acts).await;
+    let lou = world.person((TENANT, "lou"), &["support"], &["read", "write"]);
+    let receipt = lou.asks("Refund order 17, please.").await.answers("I may not.").await;
+    let reason = receipt["tools"][0]["reason"].as_str().unwrap_or_default();
+    assert!(reason.contains("`ops` wants the scope `billing:write`, which Cardea's credential"), "{receipt}");
 }
 
 #[tokio::test]
