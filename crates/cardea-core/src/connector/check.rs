@@ -7,7 +7,9 @@ use serde_json::Value;
 use super::{
     Auth, Base, Body, Connector, Look, Method, Named, Operation, Per, Plan, SecretPlace, address,
     input::Input,
-    manifest::{AuthSpec, By, CheckSpec, Head, IdempotencySpec, Manifest, OperationSpec, RequestSpec},
+    manifest::{
+        AuthSpec, By, CheckSpec, Head, IdempotencySpec, KeyForm, Manifest, OperationSpec, RequestSpec,
+    },
 };
 use crate::{
     form::{Node, Place, Problem, closest},
@@ -439,10 +441,20 @@ fn look(
     Some(Look { plan, found: spec.found.clone(), take: spec.take.clone() })
 }
 
-fn idempotency(spec: &OperationSpec, key: &str, found: &mut Found<'_>) -> (Option<String>, Option<By>) {
-    let Some(IdempotencySpec { header, by }) = &spec.idempotency else { return (None, None) };
+fn idempotency(
+    spec: &OperationSpec,
+    key: &str,
+    found: &mut Found<'_>,
+) -> (Option<(String, KeyForm)>, Option<By>) {
+    let Some(IdempotencySpec { header, form, by }) = &spec.idempotency else { return (None, None) };
     match (header, by) {
-        (Some(header), None) => (found.take(key, address::header_name(header)), None),
+        (Some(header), None) => {
+            (found.take(key, address::header_name(header)).map(|name| (name, *form)), None)
+        }
+        (None, _) if *form != KeyForm::Step => {
+            found.say(key, "has a `form`, which is for the key in a header");
+            (None, None)
+        }
         (None, Some(By::Request)) => {
             if !mentions_step(&spec.request) {
                 found.say(key, "says that the request carries the key, and `{step}` stands nowhere in it");

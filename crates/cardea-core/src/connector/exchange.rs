@@ -2,8 +2,11 @@
 
 use serde_json::{Map, Value};
 
-use super::{Body, Operation, Plan, address};
-use crate::template::{Tree, Values};
+use super::{Body, Operation, Plan, address, manifest::KeyForm};
+use crate::{
+    canonical::sha256_hex,
+    template::{Tree, Values},
+};
 
 /// The longest address. Beyond it servers differ in what they do.
 const LONGEST_URL: usize = 8_000;
@@ -28,8 +31,12 @@ impl Operation {
     /// Which argument cannot be sent, in words for the model and without the value.
     pub fn draft(&self, arguments: &Map<String, Value>, key: &str) -> Result<Draft, String> {
         let mut draft = self.request.draft(&Values { arguments, step: key, result: None })?;
-        if let Some(header) = &self.key_header {
-            draft.headers.push((header.clone(), address::header_value(key)?));
+        if let Some((header, form)) = &self.key_header {
+            let key = match form {
+                KeyForm::Step => address::header_value(key)?,
+                KeyForm::Uuid => as_uuid(key),
+            };
+            draft.headers.push((header.clone(), key));
         }
         Ok(draft)
     }
@@ -42,6 +49,13 @@ impl Operation {
         let values = Values { arguments, step: key, result: None };
         self.check.as_ref().map(|look| look.plan.draft(&values)).transpose()
     }
+}
+
+/// A UUID (RFC 9562, version 8) that is made of the key, so that it is the same at each try.
+fn as_uuid(key: &str) -> String {
+    let digest = sha256_hex(key.as_bytes());
+    let part = |from: usize, to: usize| digest.get(from..to).unwrap_or_default();
+    format!("{}-{}-8{}-8{}-{}", part(0, 8), part(8, 12), part(13, 16), part(17, 20), part(20, 32))
 }
 
 impl Plan {

@@ -225,9 +225,23 @@ pub(super) struct IdempotencySpec {
     /// The header that carries the key.
     #[serde(default)]
     pub(super) header: Option<String>,
+    /// How the header carries it.
+    #[serde(default)]
+    pub(super) form: KeyForm,
     /// What else makes a repeat harmless.
     #[serde(default)]
     pub(super) by: Option<By>,
+}
+
+/// How a header carries the key of a call.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum KeyForm {
+    /// As the audit log names the step: `step_` and 32 digits; `undo.` before it for an undo.
+    #[default]
+    Step,
+    /// As a UUID of 36 bytes, made of that: for services that take nothing else, or nothing longer.
+    Uuid,
 }
 
 /// What makes a repeat harmless where no header does.

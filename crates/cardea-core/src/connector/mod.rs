@@ -38,7 +38,7 @@ pub use self::{
     manifest::{Method, Per},
     secret::{Auth, Placed, SecretPlace, scrub, scrub_body},
 };
-use manifest::{By, ExampleSpec, Manifest, ResultSpec};
+use manifest::{By, ExampleSpec, KeyForm, Manifest, ResultSpec};
 
 /// A service with its operations, checked.
 #[derive(Debug, Clone)]
@@ -77,7 +77,7 @@ pub struct Operation {
     retry_on: Vec<u16>,
     request: Plan,
     check: Option<Look>,
-    key_header: Option<String>,
+    key_header: Option<(String, KeyForm)>,
     by: Option<By>,
     result: ResultSpec,
     examples: Vec<ExampleSpec>,

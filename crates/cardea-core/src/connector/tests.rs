@@ -270,6 +270,25 @@ fn a_request_is_made_of_the_file_and_the_arguments_only() {
 }
 
 #[test]
+fn a_key_that_goes_as_a_uuid_is_the_same_at_each_try_and_another_for_an_undo() {
+    let text = BILLING
+        .replace("{ header = \"Idempotency-Key\" }", "{ header = \"Idempotency-Key\", form = \"uuid\" }");
+    let connector = Connector::parse(&text).unwrap();
+    let refund =
+        connector.operations.iter().find(|one| one.spec.name.as_str().ends_with("__refund")).unwrap();
+    let key = |key: &str| {
+        let draft = refund.draft(&object(json!({ "order": "17", "amount": 9 })), key).unwrap();
+        draft.headers.into_iter().find(|(name, _)| name == "idempotency-key").unwrap().1
+    };
+    let step = "step_29e33a9f0a27c85d3eef4c7035ecbc13";
+    let (first, undo) = (key(step), key(&format!("undo.{step}")));
+    assert_eq!((first.len(), undo.len()), (36, 36));
+    assert!(first == key(step) && first != undo, "{first} {undo}");
+    let digits = |part: &str| part.chars().all(|c| c.is_ascii_digit() || ('a'..='f').contains(&c));
+    assert!(first.split('-').all(digits) && first.split('-').map(str::len).eq([8, 4, 4, 4, 12]), "{first}");
+}
+
+#[test]
 fn what_a_model_gives_cannot_leave_its_place() {
     let refund = operation("refund");
     for order in ["..", ".", "a/b", "a\\b", "", "a\r\nHost: x", "\u{0}", "..."] {

@@ -4,6 +4,8 @@
 //! say they touch, sends all statements of a commit at once, takes the chain's head under a row lock at the end and answers everybody after `COMMIT`. A
 //! connection that is lost before `COMMIT` was sent has written nothing; after that nobody knows until it is re-read.
 
+mod fault;
+
 use std::{
     borrow::Cow,
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -26,11 +28,12 @@ use tokio::{
 };
 use tokio_postgres::{
     Client, Config, Statement,
-    error::SqlState,
     types::{IsNull, ToSql, Type, private::BytesMut, to_sql_checked},
 };
 use tokio_util::sync::CancellationToken;
 
+pub(crate) use self::fault::Fault;
+use self::fault::chain;
 use super::{
     Cell, Columns, CommitError, DbConfig, FromRow, Row, RowError, Value,
     address::{Address, Tls},
@@ -359,71 +362,6 @@ pub(super) fn wants_a_password(error: &Error) -> bool {
 }
 
 const SILENT: &str = "no answer in time";
-
-/// What went wrong, and whether the connection is of no use any more.
-#[derive(Debug, Clone)]
-pub(crate) struct Fault {
-    error: CommitError,
-    pub(crate) lost: bool,
-    /// The server undid it for the sake of another node (deadlock): trying again is right.
-    again: bool,
-    /// Somebody else had locked what it needed.
-    locked: bool,
-}
-
-impl Fault {
-    fn lost(why: &str) -> Self {
-        Self { error: CommitError::Unavailable(why.to_owned()), lost: true, again: false, locked: false }
-    }
-
-    fn of(error: &tokio_postgres::Error, conflict: &'static str) -> Self {
-        let Some(told) = error.as_db_error() else {
-            return match error.is_closed() || std::error::Error::source(error).is_some_and(is_io) {
-                true => Self::lost(&error.to_string()),
-                false => {
-                    Self { error: CommitError::Wrong(chain(error)), lost: false, again: false, locked: false }
-                }
-            };
-        };
-        let code = told.code();
-        let again = *code == SqlState::T_R_DEADLOCK_DETECTED || *code == SqlState::T_R_SERIALIZATION_FAILURE;
-        let lost = ["57P", "08", "28", "3D", "25P03"].iter().any(|class| code.code().starts_with(class));
-        let error = match code.code() {
-            "23505" => CommitError::Conflict(conflict),
-            "53100" => CommitError::Full,
-            "28P01" => CommitError::Unavailable(format!("{told} ({WRONG_PASSWORD})")),
-            _ if lost || again || code.code().starts_with("53") || code.code().starts_with("58") => {
-                CommitError::Unavailable(told.to_string())
-            }
-            // 57014: cancelled by a timeout; 25006: a standby that does not take writes.
-            "57014" | "25006" | "55P03" => CommitError::Unavailable(told.to_string()),
-            // The state names it in every language that a server may speak.
-            "42501" => CommitError::Wrong(format!("{told} ({NO_RIGHT})")),
-            _ => CommitError::Wrong(told.to_string()),
-        };
-        Self { error, lost, again, locked: *code == SqlState::LOCK_NOT_AVAILABLE }
-    }
-}
-
-fn is_io(source: &(dyn std::error::Error + 'static)) -> bool {
-    source.is::<std::io::Error>()
-}
-
-fn chain(error: &tokio_postgres::Error) -> String {
-    std::error::Error::source(error).map_or_else(|| error.to_string(), |source| format!("{error}: {source}"))
-}
-
-impl std::fmt::Display for Fault {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.error.fmt(f)
-    }
-}
-
-impl From<Fault> for Error {
-    fn from(fault: Fault) -> Self {
-        fault.error.into()
-    }
-}
 
 // -- the writer ------------------------------------------------------------------------------------------------
 

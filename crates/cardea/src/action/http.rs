@@ -5,7 +5,6 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 use cardea_auth::Caller;
 use cardea_core::{
     Result,
-    canonical::sha256_hex,
     connector::{Answer, Auth, Connector, Draft, Operation, Placed, scrub, scrub_body},
     id::ToolName,
     journal::Repeatable,
@@ -151,14 +150,6 @@ struct Call<'a> {
     within: Within,
 }
 
-/// The key under which a service knows a call, as a UUID (RFC 9562, version 8): some take no key of another form, or none of
-/// more than 36 bytes.
-fn as_uuid(key: &str) -> String {
-    let digest = sha256_hex(key.as_bytes());
-    let part = |from: usize, to: usize| digest.get(from..to).unwrap_or_default();
-    format!("{}-{}-8{}-8{}-{}", part(0, 8), part(8, 12), part(13, 16), part(17, 20), part(20, 32))
-}
-
 impl Call<'_> {
     async fn make(&self) -> Acted {
         let (operation, job) = (self.operation, self.job);
@@ -170,7 +161,7 @@ impl Call<'_> {
                 .await
                 .unwrap_or_else(|| operation.silent(true, "cannot be asked about it").into());
         }
-        let draft = match operation.draft(&job.call.arguments, &as_uuid(job.key)) {
+        let draft = match operation.draft(&job.call.arguments, job.key) {
             Ok(draft) => draft,
             Err(why) => {
                 let reason = format!("Nothing was sent: {why}.");
@@ -225,7 +216,7 @@ impl Call<'_> {
 
     /// Asks the service whether the write was done.
     async fn look(&self, settled: bool) -> Option<Acted> {
-        let draft = self.operation.look(&self.job.call.arguments, &as_uuid(self.job.key)).ok()??;
+        let draft = self.operation.look(&self.job.call.arguments, self.job.key).ok()??;
         // A look has a time of its own: the call's has usually run out when it is needed.
         let late = Call { deadline: Instant::now() + self.within.time.duration(), ..*self };
         let got = late.exchange(&draft).await.ok()?;

@@ -19,6 +19,8 @@ struct Setting {
     origin: Origin,
     /// Stands on a line of its own with a section above, not in a parent's list.
     secret: bool,
+    /// What the default has come to.
+    settled: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -45,7 +47,7 @@ impl Effective {
             setting.key.join(".") == key && matches!(setting.origin, Origin::Default)
         };
         if let Some(setting) = self.values.iter_mut().find(same) {
-            setting.value = Some(json!(value));
+            (setting.value, setting.settled) = (Some(json!(value)), true);
         }
         self
     }
@@ -71,6 +73,7 @@ impl Effective {
             };
             let line = match &setting.value {
                 Some(_) if setting.secret => format!("{} = \"***\"", bare(last)),
+                Some(value) if setting.settled => format!("# {} comes to {}", bare(last), toml_value(value)),
                 Some(value) => format!("{} = {}", bare(last), toml_value(value)),
                 None => format!("# {} is not set", bare(last)),
             };
@@ -145,7 +148,7 @@ fn setting(
     };
     let secret = holds_secrets(shape) && node.is_some();
     let origin = node.map_or(Origin::Default, |node| origin(&node.place));
-    Setting { key: path.to_vec(), value, origin, secret }
+    Setting { key: path.to_vec(), value, origin, secret, settled: false }
 }
 
 /// A secret, or a list with one in it: such a list is starred as a whole.

@@ -456,9 +456,13 @@ fn what_a_default_comes_to_is_what_counts_and_what_is_shown() {
     let main = || "main".to_owned();
     assert_eq!(of("[data]\ndir = \"/d\""), ("sqlite:/d/cardea.db".to_owned(), main()));
     let written = "[data]\ndir = \"/d\"\n[db]\nurl = \"sqlite:data/cardea.db\"";
+    let folder = tempfile::tempdir().unwrap();
+    fs::create_dir(folder.path().join("data")).unwrap();
+    let url = load_in(folder.path(), written, &variables).unwrap().config.db.url;
     assert_eq!(
-        load_in(Path::new("x"), written, &variables).unwrap().config.db.url,
-        "sqlite:x/data/cardea.db"
+        url,
+        format!("sqlite:{}", folder.path().join("data/cardea.db").display()),
+        "it was written so"
     );
     let shared = "[db]\nurl = \"postgres://cardea@127.0.0.1/cardea\"";
     assert_eq!(of(shared).1, "pod-7.shop", "two pods are two nodes");

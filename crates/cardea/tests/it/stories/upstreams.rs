@@ -7,7 +7,7 @@ use cardea_testkit::{
     World,
     history::leaks,
     model::Act,
-    world::{Retort, Turncoat},
+    world::{Retort, TENANT, Turncoat},
 };
 use serde_json::{Value, json};
 
@@ -232,7 +232,7 @@ async fn users_do_not_take_the_places_of_calls_by_listening() {
     let world = world(&server, &["look"; 3]).await;
     let before = server.listeners();
     for name in ["ann", "bob", "eve"] {
-        let user = world.person((cardea_testkit::world::TENANT, name), &["support"], &["read"]);
+        let user = world.person((TENANT, name), &["support"], &["read"]);
         assert_eq!(told(&user.asks("Look.").await.answers("Well.").await).0, "done");
     }
     assert_eq!(server.listeners(), before, "only the connection that reads the list hears of changes");
