@@ -234,6 +234,10 @@ pub struct Prompt {
     /// What the answer must be; an agent demands nothing.
     #[serde(default)]
     pub demands: Demands,
+    /// The most tokens that there is room for, where more than the author's own limit counts. A provider is told only
+    /// what it cannot refuse.
+    #[serde(default)]
+    pub room: Option<u32>,
 }
 
 impl Prompt {

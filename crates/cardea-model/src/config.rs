@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use cardea_core::{
+    message::Prompt,
     secret::SecretString,
     size::Bytes,
     time::Millis,
@@ -45,8 +46,7 @@ pub struct ModelsConfig {
 
 impl Default for ModelsConfig {
     fn default() -> Self {
-        let rehearsal =
-            AliasConfig { provider: "rehearsal".into(), model: "rehearsal".into(), fallback: Vec::new() };
+        let rehearsal = AliasConfig::new("rehearsal", "rehearsal");
         Self {
             providers: BTreeMap::from([("rehearsal".into(), ProviderConfig::new(ProviderKind::Rehearsal))]),
             aliases: BTreeMap::from([("rehearsal".into(), rehearsal)]),
@@ -145,6 +145,39 @@ pub struct AliasConfig {
     /// A model of the kind `rehearsal` that stands in calls no tool: it says in words that the other one is away.
     #[serde(default)]
     pub fallback: Vec<String>,
+    /// The most tokens that this model can write in one answer; it is asked for no more. Default: none, and what is left of a
+    /// turn's `tokens` and `money` is told to the model only where it is 4,096 at most, since many refuse more than they
+    /// can write. Anthropic's format, which demands a limit, sends this one, or 4096, where there is no smaller one.
+    #[serde(default)]
+    #[schemars(range(min = 1))]
+    pub max_output: Option<u32>,
+}
+
+/// Every model that is in use can write so many tokens.
+pub(crate) const ALL_WRITE: u32 = 4_096;
+
+impl AliasConfig {
+    /// This model of this provider, with all defaults.
+    #[must_use]
+    pub fn new(provider: &str, model: &str) -> Self {
+        Self {
+            provider: provider.to_owned(),
+            model: model.to_owned(),
+            fallback: Vec::new(),
+            max_output: None,
+        }
+    }
+
+    /// The most tokens that its model is told to write for this prompt.
+    ///
+    /// WHY: what is left of a turn's tokens may be far more than a model can write, and most refuse such a limit.
+    pub(crate) fn limit(&self, prompt: &Prompt) -> Option<u32> {
+        let own = prompt.sampling.max_tokens;
+        let known = own.into_iter().chain(self.max_output).min();
+        let asked = own.into_iter().chain(prompt.room).min()?;
+        let most = known.unwrap_or(ALL_WRITE);
+        if known.is_some() { Some(asked.min(most)) } else { (asked <= most).then_some(asked) }
+    }
 }
 
 /// How long to wait for a provider.
@@ -221,6 +254,9 @@ impl ModelsConfig {
             }
             if alias.model.is_empty() || alias.model.chars().any(|c| c.is_control() || c.is_whitespace()) {
                 say(key("model"), "write the model's name as the provider spells it".into());
+            }
+            if alias.max_output == Some(0) {
+                say(key("max_output"), "a model that writes nothing answers nothing".to_owned());
             }
             if alias.fallback.contains(name) {
                 say(key("fallback"), "it names the alias itself, which stands in for nothing".to_owned());
@@ -307,6 +343,8 @@ fn key_problem(provider: &ProviderConfig) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use cardea_core::message::Sampling;
+
     use super::*;
 
     fn read(text: &str) -> ModelsConfig {
@@ -341,6 +379,7 @@ mod tests {
             provider = "c"
             model = ""
             fallback = ["y"]
+            max_output = 0
             "#,
         );
         let expected = [
@@ -349,6 +388,7 @@ mod tests {
             "models.providers.b.api_key",
             "models.aliases.x.provider",
             "models.aliases.x.model",
+            "models.aliases.x.max_output",
             "models.aliases.x.fallback",
             "models.timeouts",
             "models.retries",
@@ -359,6 +399,25 @@ mod tests {
             toml::from_str::<ModelsConfig>("patience = \"5\"").is_err(),
             "a number without a unit passed"
         );
+    }
+
+    #[test]
+    fn a_model_is_told_a_limit_that_it_does_not_refuse() {
+        let limit = |max_output, own, room| {
+            let sampling = Sampling { max_tokens: own, ..Sampling::default() };
+            let (messages, tools, demands) = Default::default();
+            let prompt = Prompt { model: "m".into(), messages, tools, sampling, demands, room };
+            AliasConfig { max_output, ..AliasConfig::new("p", "m") }.limit(&prompt)
+        };
+        assert_eq!(limit(None, None, Some(49_000)), None, "it may be more than it can write");
+        assert_eq!(limit(None, None, Some(4_096)), Some(4_096), "every model can write that");
+        assert_eq!(limit(None, Some(30_000), None), Some(30_000), "the author's own word");
+        assert_eq!(limit(None, Some(30_000), Some(20_000)), Some(20_000), "less than the author's own");
+        assert_eq!(limit(Some(16_384), None, None), None, "nobody has asked for a limit");
+        for (own, room) in [(None, Some(49_000)), (Some(30_000), None), (Some(30_000), Some(20_000))] {
+            assert_eq!(limit(Some(16_384), own, room), Some(16_384), "{own:?} {room:?}");
+        }
+        assert_eq!(limit(Some(16_384), Some(100), Some(200)), Some(100));
     }
 
     #[test]

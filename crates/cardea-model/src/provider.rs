@@ -21,7 +21,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use tokio::time::{Instant, timeout_at};
 
 use crate::{
-    config::{ModelsConfig, ProviderConfig, Timeouts},
+    config::{AliasConfig, ModelsConfig, ProviderConfig, Timeouts},
     failure::{Failure, Trouble},
     wire::{Decoder, Format, Sent, retry_after},
 };
@@ -104,12 +104,12 @@ impl Provider {
     }
 
     /// Asks, and waits for the first event of the answer. Nothing was handed out if this fails.
-    pub(crate) async fn ask(&self, ask: Ask<'_>, model: &str) -> Result<Answer, Failure> {
+    pub(crate) async fn ask(&self, ask: Ask<'_>, alias: &AliasConfig) -> Result<Answer, Failure> {
         let Ask { prompt, along, deadline } = ask;
         if self.format == Format::Anthropic && prompt.demands.format == AnswerFormat::JsonObject {
             return Err(Failure::new(Trouble::Unable, "this format knows JSON only with a schema"));
         }
-        let wire = self.format.request(prompt, model, &self.base);
+        let wire = self.format.request(prompt, alias, &self.base);
         let first_by = deadline.min(Instant::now() + self.timeouts.first.duration());
         let target = self.target(wire.path).map_err(|error| trouble(&error, Trouble::Rejected))?;
         let mut request = Request::to(Method::POST, target, self.egress.clone())

@@ -70,6 +70,7 @@ fn asked_with(model: &Rehearsal, messages: &[Message], tools: Vec<ToolSpec>) -> 
         tools,
         sampling: Default::default(),
         demands: Default::default(),
+        room: None,
     };
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let events: Vec<ModelEvent> = runtime

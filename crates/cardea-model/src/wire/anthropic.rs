@@ -17,17 +17,18 @@ use super::{
     Assembly, ToolNames, WireRequest, count, kind, text,
     transcript::{Part, ToolResult, tidy},
 };
-use crate::failure::{Failure, Trouble};
+use crate::{
+    config::{ALL_WRITE, AliasConfig},
+    failure::{Failure, Trouble},
+};
 
-/// The format demands a limit; this one fits all current models.
-const DEFAULT_MAX_TOKENS: u32 = 4_096;
-
-pub(super) fn request(prompt: &Prompt, model: &str, names: &ToolNames) -> WireRequest {
+pub(super) fn request(prompt: &Prompt, alias: &AliasConfig, names: &ToolNames) -> WireRequest {
     let sampling = &prompt.sampling;
     let (system, messages) = messages(prompt, names);
     let mut body = Map::new();
-    body.insert("model".into(), model.into());
-    body.insert("max_tokens".into(), sampling.max_tokens.unwrap_or(DEFAULT_MAX_TOKENS).into());
+    body.insert("model".into(), alias.model.as_str().into());
+    let limit = alias.limit(prompt).or(alias.max_output).unwrap_or(ALL_WRITE); // the format demands one
+    body.insert("max_tokens".into(), limit.into());
     body.insert("messages".into(), messages.into());
     body.insert("stream".into(), true.into());
     if !system.is_empty() {

@@ -3,7 +3,7 @@ use cardea_core::message::{Message, ModelEvent, Usage};
 use super::*;
 use crate::wire::{
     Format, Sent,
-    samples::{call, prompt, read, stream},
+    samples::{alias, call, prompt, read, stream},
 };
 
 fn started(input: u64) -> Value {
@@ -30,7 +30,7 @@ fn block(index: u64, block: Value, deltas: &[Value]) -> Vec<Value> {
 
 #[test]
 fn the_request_takes_turns_and_keeps_results_with_their_calls() {
-    let sent = Format::Anthropic.request(&prompt(), "claude-x", "");
+    let sent = Format::Anthropic.request(&prompt(), &alias("claude-x"), "");
     assert_eq!(sent.path, "/messages");
     let used = |id: &str, input: Value| json!({ "type": "tool_use", "id": id, "name": "t_ops_get_order", "input": input });
     let expected = json!({
@@ -69,7 +69,7 @@ fn a_window_that_begins_with_the_model_gets_a_beginning() {
         Message::User { text: "one".into() },
         Message::User { text: "two".into() },
     ];
-    let sent = Format::Anthropic.request(&prompt, "claude-x", "").json();
+    let sent = Format::Anthropic.request(&prompt, &alias("claude-x"), "").json();
     let roles: Vec<&str> =
         sent["messages"].as_array().unwrap().iter().map(|m| m["role"].as_str().unwrap()).collect();
     assert_eq!(roles, ["user", "assistant", "user"]);
@@ -170,7 +170,7 @@ fn what_the_client_demands_is_said_in_this_formats_words() {
         },
         ..Demands::default()
     };
-    let sent = Format::Anthropic.request(&prompt, "claude-x", "").json();
+    let sent = Format::Anthropic.request(&prompt, &alias("claude-x"), "").json();
     let named = json!({ "type": "tool", "name": "t_ops_get_order", "disable_parallel_tool_use": true });
     assert_eq!(sent["tool_choice"], named);
     assert_eq!(
@@ -179,7 +179,7 @@ fn what_the_client_demands_is_said_in_this_formats_words() {
     );
     prompt.demands = Demands { tool_choice: ToolChoice::Required, ..Demands::default() };
     assert_eq!(
-        Format::Anthropic.request(&prompt, "claude-x", "").json()["tool_choice"],
+        Format::Anthropic.request(&prompt, &alias("claude-x"), "").json()["tool_choice"],
         json!({ "type": "any" })
     );
 }

@@ -15,9 +15,12 @@ use super::{
     Assembly, ToolNames, WireRequest, count, kind, positive_ms, text,
     transcript::{Part, ToolResult, tidy},
 };
-use crate::failure::{Failure, Trouble};
+use crate::{
+    config::AliasConfig,
+    failure::{Failure, Trouble},
+};
 
-pub(super) fn request(prompt: &Prompt, model: &str, names: &ToolNames) -> WireRequest {
+pub(super) fn request(prompt: &Prompt, alias: &AliasConfig, names: &ToolNames) -> WireRequest {
     let (system, contents) = contents(prompt, names);
     let mut body = Map::new();
     body.insert("contents".into(), contents.into());
@@ -46,7 +49,7 @@ pub(super) fn request(prompt: &Prompt, model: &str, names: &ToolNames) -> WireRe
     let options: [(&str, Option<Value>); 9] = [
         ("temperature", sampling.temperature.map(Value::from)),
         ("topP", sampling.top_p.map(Value::from)),
-        ("maxOutputTokens", sampling.max_tokens.map(Value::from)),
+        ("maxOutputTokens", alias.limit(prompt).map(Value::from)),
         ("stopSequences", (!sampling.stop.is_empty()).then(|| sampling.stop.clone().into())),
         ("seed", sampling.seed.map(Value::from)),
         ("frequencyPenalty", sampling.frequency_penalty.map(Value::from)),
@@ -59,7 +62,7 @@ pub(super) fn request(prompt: &Prompt, model: &str, names: &ToolNames) -> WireRe
     if !chosen.is_empty() {
         body.insert("generationConfig".into(), chosen.into());
     }
-    WireRequest::new(format!("/models/{model}:streamGenerateContent?alt=sse"), &body)
+    WireRequest::new(format!("/models/{}:streamGenerateContent?alt=sse", alias.model), &body)
 }
 
 fn calling(choice: &ToolChoice, names: &ToolNames) -> Option<Value> {

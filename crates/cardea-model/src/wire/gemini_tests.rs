@@ -3,7 +3,7 @@ use cardea_core::message::{Demands, ModelEvent};
 use super::*;
 use crate::wire::{
     Format, Sent,
-    samples::{call, prompt, read, stream},
+    samples::{alias, call, prompt, read, stream},
 };
 
 fn said(parts: Value, finish: Option<&str>) -> Value {
@@ -16,7 +16,7 @@ fn said(parts: Value, finish: Option<&str>) -> Value {
 
 #[test]
 fn the_request_names_functions_and_their_answers() {
-    let sent = Format::Gemini.request(&prompt(), "gemini-x", "");
+    let sent = Format::Gemini.request(&prompt(), &alias("gemini-x"), "");
     assert_eq!(sent.path, "/models/gemini-x:streamGenerateContent?alt=sse");
     let name = "t_ops_get_order";
     let asked = |id: &str, args: Value| json!({ "functionCall": { "id": id, "name": name, "args": args } });
@@ -108,14 +108,14 @@ fn what_the_client_demands_is_said_in_this_formats_words() {
         },
         ..Demands::default()
     };
-    let sent = Format::Gemini.request(&prompt, "gemini-x", "").json();
+    let sent = Format::Gemini.request(&prompt, &alias("gemini-x"), "").json();
     let calling = json!({ "mode": "ANY", "allowedFunctionNames": ["t_ops_get_order"] });
     assert_eq!(sent["toolConfig"], json!({ "functionCallingConfig": calling }));
     let config = &sent["generationConfig"];
     assert_eq!(config["responseMimeType"], "application/json");
     assert_eq!(config["responseJsonSchema"], json!({ "type": "object" }));
     prompt.demands = Demands { tool_choice: ToolChoice::None, ..Demands::default() };
-    let sent = Format::Gemini.request(&prompt, "gemini-x", "").json();
+    let sent = Format::Gemini.request(&prompt, &alias("gemini-x"), "").json();
     assert_eq!(sent["toolConfig"], json!({ "functionCallingConfig": { "mode": "NONE" } }));
 }
 

@@ -30,7 +30,7 @@ pub(crate) use names::ToolNames;
 pub(crate) use told::{Sent, kind};
 
 use crate::{
-    config::ProviderKind,
+    config::{AliasConfig, ProviderKind},
     failure::{Failure, Trouble},
 };
 
@@ -77,12 +77,12 @@ impl Format {
     }
 
     /// The request for this prompt. `base` decides a few vendor differences.
-    pub(crate) fn request(self, prompt: &Prompt, model: &str, base: &str) -> WireRequest {
+    pub(crate) fn request(self, prompt: &Prompt, alias: &AliasConfig, base: &str) -> WireRequest {
         let names = ToolNames::of(prompt);
         match self {
-            Self::OpenAi => openai::request(prompt, model, base, &names),
-            Self::Anthropic => anthropic::request(prompt, model, &names),
-            Self::Gemini => gemini::request(prompt, model, &names),
+            Self::OpenAi => openai::request(prompt, alias, base, &names),
+            Self::Anthropic => anthropic::request(prompt, alias, &names),
+            Self::Gemini => gemini::request(prompt, alias, &names),
         }
     }
 

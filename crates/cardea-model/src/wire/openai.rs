@@ -21,7 +21,10 @@ use super::{
     text,
     transcript::{Part, ToolResult, placed},
 };
-use crate::failure::{Failure, Trouble};
+use crate::{
+    config::AliasConfig,
+    failure::{Failure, Trouble},
+};
 
 /// The request.
 #[derive(Debug, Serialize)]
@@ -100,16 +103,16 @@ struct Described<'a> {
     strict: Option<bool>,
 }
 
-pub(super) fn request(prompt: &Prompt, model: &str, base: &str, names: &ToolNames) -> WireRequest {
+pub(super) fn request(prompt: &Prompt, alias: &AliasConfig, base: &str, names: &ToolNames) -> WireRequest {
     let (sampling, demands) = (&prompt.sampling, &prompt.demands);
     // WHY: OpenAI's newer models refuse the old name of this limit, other servers know only that one.
     let (max_tokens, max_completion_tokens) = if base.contains("api.openai.com") {
-        (None, sampling.max_tokens)
+        (None, alias.limit(prompt))
     } else {
-        (sampling.max_tokens, None)
+        (alias.limit(prompt), None)
     };
     let body = Asked {
-        model,
+        model: &alias.model,
         messages: messages(prompt, names),
         stream: true,
         stream_options: StreamOptions { include_usage: true },

@@ -9,7 +9,11 @@ use cardea_core::{
 use serde_json::{Value, json};
 
 use super::Format;
-use crate::failure::Failure;
+use crate::{config::AliasConfig, failure::Failure};
+
+pub(super) fn alias(model: &str) -> AliasConfig {
+    AliasConfig::new("p", model)
+}
 
 pub(super) fn call(id: &str, name: &str, arguments: Value) -> ToolCall {
     ToolCall {
@@ -67,6 +71,7 @@ pub(super) fn prompt() -> Prompt {
             ..Sampling::default()
         },
         demands: Default::default(),
+        room: None,
     }
 }
 

@@ -229,6 +229,7 @@ mod tests {
             tools: Vec::new(),
             sampling: Sampling::default(),
             demands: Demands::default(),
+            room: None,
         }
     }
 

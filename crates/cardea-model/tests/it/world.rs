@@ -55,6 +55,7 @@ pub(crate) fn prompt(model: &str) -> Prompt {
         tools: Vec::new(),
         sampling: Default::default(),
         demands: Default::default(),
+        room: None,
     }
 }
 

@@ -120,6 +120,7 @@ fn complete_request(
             tools: body.client_tools(),
             sampling: body.sampling()?,
             demands: body.demands()?,
+            room: None,
         })
     };
     let prompt = read().map_err(|error| outside.problem(error))?;

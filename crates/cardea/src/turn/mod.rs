@@ -374,6 +374,20 @@ impl Turn {
         Ok(())
     }
 
+    /// Refuses what came of a model call that has used more than there was.
+    ///
+    /// # Errors
+    /// `tokens_spent` or `money_spent`.
+    pub fn has_paid(&self) -> Result<(), Error> {
+        if self.usage.total() > self.limits.tokens {
+            return Err(self.tokens_spent());
+        }
+        if self.cost_micros > self.limits.cost_micros {
+            return Err(self.money_spent());
+        }
+        Ok(())
+    }
+
     /// Refuses to begin anything once its time is over.
     ///
     /// # Errors

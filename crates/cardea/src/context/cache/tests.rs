@@ -302,6 +302,7 @@ async fn a_name_that_means_another_model_now_finds_nothing_of_the_old_one() {
         tools: Vec::new(),
         sampling: Sampling::default(),
         demands: Demands::default(),
+        room: None,
     };
     let around = QueryContext {
         conversation: None,

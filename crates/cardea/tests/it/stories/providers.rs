@@ -1,0 +1,33 @@
+//! What providers refuse, and how they really answer: none of it may break a turn.
+
+use cardea_testkit::{World, model::Act};
+use serde_json::{Value, json};
+
+/// OpenAI's refusal of a limit that its model cannot write to.
+fn limited(body: &Value) -> Act {
+    match body["max_tokens"].as_u64() {
+        Some(16_385..) => {
+            let message = "max_tokens is too large: this model supports at most 16384 completion tokens";
+            Act::Status(400, None, json!({ "error": { "message": message } }).to_string())
+        }
+        _ => Act::say("It opens at nine."),
+    }
+}
+
+/// A world whose model costs as much as a small one of OpenAI, and whose agent has this limit.
+async fn world(limit: &str, rule: fn(&Value) -> Act) -> World {
+    let folder = tempfile::tempdir().unwrap();
+    let prices = folder.path().join("prices.toml");
+    std::fs::write(&prices, "[[price]]\nmodel = \"fake-1\"\ninput = 0.15\noutput = 0.60\n").unwrap();
+    let plan = World::plan().ruled(rule).limits(&format!("{limit}\n"));
+    plan.set("CARDEA_COST__PRICES", prices.to_str().unwrap()).start().await
+}
+
+#[tokio::test]
+async fn a_large_limit_of_a_turn_is_no_limit_of_one_answer() {
+    for limit in ["tokens = 50000", "money = 0.05"] {
+        let world = world(limit, limited).await;
+        world.user("support").asks("When does it open?").await.answers("nine").await;
+        assert_eq!(world.model().seen()[0].body["max_tokens"], Value::Null, "{limit}");
+    }
+}
