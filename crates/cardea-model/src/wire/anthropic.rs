@@ -14,7 +14,7 @@ use cardea_core::{
 use serde_json::{Map, Value, json};
 
 use super::{
-    Assembly, ToolNames, WireRequest, count, kind, text,
+    Assembly, ToolNames, WireRequest, count, kind, schema, text,
     transcript::{Part, ToolResult, tidy},
 };
 use crate::{
@@ -39,7 +39,7 @@ pub(super) fn request(prompt: &Prompt, alias: &AliasConfig, names: &ToolNames) -
             json!({
                 "name": names.wire(tool.name.as_str()),
                 "description": tool.description,
-                "input_schema": object_schema(&tool.input_schema),
+                "input_schema": schema::object(&tool.input_schema),
             })
         });
         body.insert("tools".into(), tools.collect());
@@ -76,19 +76,6 @@ fn tool_choice(demands: &Demands, names: &ToolNames) -> Option<Value> {
         choice.insert("disable_parallel_tool_use".into(), (!parallel).into());
     }
     Some(choice)
-}
-
-/// The format refuses a schema without a type.
-fn object_schema(schema: &Value) -> Value {
-    match schema {
-        Value::Object(fields) if fields.contains_key("type") => schema.clone(),
-        Value::Object(fields) => {
-            let mut fields = fields.clone();
-            fields.insert("type".into(), "object".into());
-            fields.into()
-        }
-        _ => json!({ "type": "object" }),
-    }
 }
 
 fn messages(prompt: &Prompt, names: &ToolNames) -> (String, Vec<Value>) {

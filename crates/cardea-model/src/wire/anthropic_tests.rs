@@ -3,7 +3,7 @@ use cardea_core::message::{Message, ModelEvent, Usage};
 use super::*;
 use crate::wire::{
     Format, Sent,
-    samples::{alias, call, prompt, read, stream},
+    samples::{alias, call, odd_schemas, prompt, read, stream, told_schemas},
 };
 
 fn started(input: u64) -> Value {
@@ -182,4 +182,12 @@ fn what_the_client_demands_is_said_in_this_formats_words() {
         Format::Anthropic.request(&prompt, &alias("claude-x"), "").json()["tool_choice"],
         json!({ "type": "any" })
     );
+}
+
+#[test]
+fn every_lawful_schema_of_a_tool_is_told_as_an_object_with_its_properties() {
+    let sent = Format::Anthropic.request(&odd_schemas(), &alias("claude-x"), "").json();
+    let told: Vec<&Value> =
+        sent["tools"].as_array().unwrap().iter().map(|tool| &tool["input_schema"]).collect();
+    assert_eq!(told, told_schemas().each_ref());
 }

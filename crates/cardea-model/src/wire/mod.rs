@@ -11,6 +11,7 @@ mod names;
 pub(crate) mod openai;
 #[cfg(test)]
 mod samples;
+mod schema;
 mod told;
 mod transcript;
 

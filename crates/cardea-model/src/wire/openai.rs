@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use super::{
     Assembly, ToolNames, WireRequest, kind,
     lenient::{Arguments, Content, Lenient, List, Object, there},
-    text,
+    schema, text,
     transcript::{Part, ToolResult, placed},
 };
 use crate::{
@@ -98,7 +98,7 @@ struct Offered<'a> {
 struct Described<'a> {
     name: &'a str,
     description: &'a str,
-    parameters: &'a Value,
+    parameters: Cow<'a, Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
     strict: Option<bool>,
 }
@@ -124,7 +124,7 @@ pub(super) fn request(prompt: &Prompt, alias: &AliasConfig, base: &str, names: &
                 function: Described {
                     name: names.wire(tool.name.as_str()),
                     description: &tool.description,
-                    parameters: &tool.input_schema,
+                    parameters: schema::object(&tool.input_schema),
                     strict: demands.strict.contains(&tool.name).then_some(true),
                 },
             })

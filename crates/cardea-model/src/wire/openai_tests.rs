@@ -3,7 +3,7 @@ use cardea_core::message::{Demands, Message, ModelEvent};
 use super::*;
 use crate::wire::{
     Format, Sent,
-    samples::{alias, call, prompt, read, stream},
+    samples::{alias, call, odd_schemas, prompt, read, stream, told_schemas},
 };
 
 /// What the transcript of the samples is estimated at, where a stream counts nothing.
@@ -372,4 +372,12 @@ fn more_tokens_than_there_can_be_are_estimated_and_what_was_cached_was_read() {
     assert_eq!(used(i64::MAX as u64, 0, 5), estimated);
     assert_eq!(used(10, 0, u64::MAX), estimated);
     assert_eq!(used(10, 500, 5), Usage { input: 10, cached_input: 10, output: 5 });
+}
+
+#[test]
+fn every_lawful_schema_of_a_tool_is_told_as_an_object_with_its_properties() {
+    let sent = Format::OpenAi.request(&odd_schemas(), &alias("m"), "").json();
+    let told: Vec<&Value> =
+        sent["tools"].as_array().unwrap().iter().map(|tool| &tool["function"]["parameters"]).collect();
+    assert_eq!(told, told_schemas().each_ref());
 }

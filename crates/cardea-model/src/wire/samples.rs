@@ -92,3 +92,33 @@ pub(super) fn read(format: Format, stream: &str) -> Result<Vec<ModelEvent>, Fail
 pub(super) fn stream(documents: &[Value]) -> String {
     documents.iter().map(|document| format!("data: {document}\n\n")).collect()
 }
+
+/// A prompt whose tools have schemas that are lawful and that no provider takes as they are.
+pub(super) fn odd_schemas() -> Prompt {
+    let by = |name: &str| json!({ "properties": { name: { "type": "string" } }, "required": [name] });
+    let schemas = [
+        json!({ "type": "object" }),
+        json!({}),
+        json!({ "type": "object", "anyOf": [by("id"), by("mail")] }),
+    ];
+    let mut prompt = prompt();
+    let tool = prompt.tools.remove(0);
+    prompt.tools = (0..)
+        .zip(schemas)
+        .map(|(number, input_schema)| ToolSpec {
+            name: ToolName::new(format!("tool{number}")),
+            input_schema,
+            ..tool.clone()
+        })
+        .collect();
+    prompt
+}
+
+/// What a provider is told of the tools of [`odd_schemas`].
+pub(super) fn told_schemas() -> [Value; 3] {
+    let empty = json!({ "type": "object", "properties": {} });
+    let text = json!({ "type": "string" });
+    let hint = "Give one of these sets of arguments: (id) or (mail).";
+    let either = json!({ "type": "object", "description": hint, "properties": { "id": text, "mail": text } });
+    [empty.clone(), empty, either]
+}
