@@ -1,9 +1,12 @@
 //! What the `[models]` part of the configuration says.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet},
+};
 
 use cardea_core::{
-    message::Prompt,
+    message::{Prompt, Sampling},
     secret::SecretString,
     size::Bytes,
     time::Millis,
@@ -151,6 +154,34 @@ pub struct AliasConfig {
     #[serde(default)]
     #[schemars(range(min = 1))]
     pub max_output: Option<u32>,
+    /// What of an agent's or client's sampling this model does not take, for example `["temperature", "top_p"]` for a reasoning
+    /// model: it is left out, where the provider would refuse the request. Default: none.
+    #[serde(default)]
+    pub omit: BTreeSet<Omitted>,
+}
+
+/// A part of sampling that is not sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Omitted {
+    /// How warm.
+    Temperature,
+    /// How much of what is likely.
+    TopP,
+    /// The limit of the answer. Anthropic's format demands one and is told it all the same.
+    MaxTokens,
+    /// What ends the answer.
+    Stop,
+    /// For repeats.
+    Seed,
+    /// Against words that were written often.
+    FrequencyPenalty,
+    /// Against words that were written.
+    PresencePenalty,
+    /// How long to think.
+    ReasoningEffort,
+    /// How many words to make.
+    Verbosity,
 }
 
 /// Every model that is in use can write so many tokens.
@@ -165,13 +196,37 @@ impl AliasConfig {
             model: model.to_owned(),
             fallback: Vec::new(),
             max_output: None,
+            omit: BTreeSet::new(),
         }
+    }
+
+    /// What its model is told of how to write; the limit stands apart ([`Self::limit`]).
+    pub(crate) fn sampling<'a>(&self, prompt: &'a Prompt) -> Cow<'a, Sampling> {
+        let mut told = Cow::Borrowed(&prompt.sampling);
+        for omitted in &self.omit {
+            let told = told.to_mut();
+            match omitted {
+                Omitted::Temperature => told.temperature = None,
+                Omitted::TopP => told.top_p = None,
+                Omitted::MaxTokens => told.max_tokens = None,
+                Omitted::Stop => told.stop.clear(),
+                Omitted::Seed => told.seed = None,
+                Omitted::FrequencyPenalty => told.frequency_penalty = None,
+                Omitted::PresencePenalty => told.presence_penalty = None,
+                Omitted::ReasoningEffort => told.reasoning_effort = None,
+                Omitted::Verbosity => told.verbosity = None,
+            }
+        }
+        told
     }
 
     /// The most tokens that its model is told to write for this prompt.
     ///
     /// WHY: what is left of a turn's tokens may be far more than a model can write, and most refuse such a limit.
     pub(crate) fn limit(&self, prompt: &Prompt) -> Option<u32> {
+        if self.omit.contains(&Omitted::MaxTokens) {
+            return None;
+        }
         let own = prompt.sampling.max_tokens;
         let known = own.into_iter().chain(self.max_output).min();
         let asked = own.into_iter().chain(prompt.room).min()?;
@@ -343,8 +398,6 @@ fn key_problem(provider: &ProviderConfig) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use cardea_core::message::Sampling;
-
     use super::*;
 
     fn read(text: &str) -> ModelsConfig {

@@ -23,7 +23,7 @@ use crate::{
 };
 
 pub(super) fn request(prompt: &Prompt, alias: &AliasConfig, names: &ToolNames) -> WireRequest {
-    let sampling = &prompt.sampling;
+    let sampling = alias.sampling(prompt);
     let (system, messages) = messages(prompt, names);
     let mut body = Map::new();
     body.insert("model".into(), alias.model.as_str().into());
@@ -44,12 +44,11 @@ pub(super) fn request(prompt: &Prompt, alias: &AliasConfig, names: &ToolNames) -
         });
         body.insert("tools".into(), tools.collect());
     }
-    // The scale ends at 1 here, at 2 elsewhere.
-    if let Some(temperature) = sampling.temperature {
-        body.insert("temperature".into(), temperature.clamp(0.0, 1.0).into());
-    }
-    if let Some(top_p) = sampling.top_p {
-        body.insert("top_p".into(), top_p.into());
+    // The scale ends at 1 here, at 2 elsewhere. Newer models refuse both together.
+    match (sampling.temperature, sampling.top_p) {
+        (Some(temperature), _) => drop(body.insert("temperature".into(), temperature.clamp(0.0, 1.0).into())),
+        (None, Some(top_p)) => drop(body.insert("top_p".into(), top_p.into())),
+        (None, None) => {}
     }
     if !sampling.stop.is_empty() {
         body.insert("stop_sequences".into(), sampling.stop.clone().into());

@@ -56,7 +56,7 @@ fn the_request_takes_turns_and_keeps_results_with_their_calls() {
             "description": "Retrieve order details.",
             "input_schema": { "type": "object", "properties": { "order_id": { "type": "integer" } } },
         }],
-        "temperature": 1.0, "top_p": 0.5, "stop_sequences": ["END"],
+        "temperature": 1.0, "stop_sequences": ["END"],
     });
     assert_eq!(sent.json(), expected);
 }
@@ -190,4 +190,20 @@ fn every_lawful_schema_of_a_tool_is_told_as_an_object_with_its_properties() {
     let told: Vec<&Value> =
         sent["tools"].as_array().unwrap().iter().map(|tool| &tool["input_schema"]).collect();
     assert_eq!(told, told_schemas().each_ref());
+}
+
+#[test]
+fn a_model_that_takes_no_temperature_is_told_none() {
+    let told = |omit: &str| {
+        let alias = toml::from_str(&format!("provider = \"p\"\nmodel = \"m\"\nomit = {omit}")).unwrap();
+        let sent = Format::Anthropic.request(&prompt(), &alias, "").json();
+        ["temperature", "top_p", "stop_sequences", "max_tokens"].map(|key| sent.get(key).is_some())
+    };
+    assert_eq!(told("[]"), [true, false, true, true], "both together are refused");
+    assert_eq!(told("[\"temperature\"]"), [false, true, true, true]);
+    assert_eq!(
+        told("[\"temperature\", \"top_p\", \"max_tokens\"]"),
+        [false, false, true, true],
+        "it demands a limit"
+    );
 }

@@ -40,7 +40,7 @@ pub(super) fn request(prompt: &Prompt, alias: &AliasConfig, names: &ToolNames) -
     if let Some(calling) = calling(&prompt.demands.tool_choice, names) {
         body.insert("toolConfig".into(), json!({ "functionCallingConfig": calling }));
     }
-    let sampling = &prompt.sampling;
+    let sampling = alias.sampling(prompt);
     let (mime, schema) = match &prompt.demands.format {
         AnswerFormat::Text => (None, None),
         AnswerFormat::JsonObject => (Some("application/json"), None),

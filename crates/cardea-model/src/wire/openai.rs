@@ -104,7 +104,7 @@ struct Described<'a> {
 }
 
 pub(super) fn request(prompt: &Prompt, alias: &AliasConfig, base: &str, names: &ToolNames) -> WireRequest {
-    let (sampling, demands) = (&prompt.sampling, &prompt.demands);
+    let (sampling, demands) = (alias.sampling(prompt), &prompt.demands);
     // WHY: OpenAI's newer models refuse the old name of this limit, other servers know only that one.
     let (max_tokens, max_completion_tokens) = if base.contains("api.openai.com") {
         (None, alias.limit(prompt))

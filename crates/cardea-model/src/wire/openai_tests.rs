@@ -381,3 +381,17 @@ fn every_lawful_schema_of_a_tool_is_told_as_an_object_with_its_properties() {
         sent["tools"].as_array().unwrap().iter().map(|tool| &tool["function"]["parameters"]).collect();
     assert_eq!(told, told_schemas().each_ref());
 }
+
+#[test]
+fn what_a_model_does_not_take_is_left_out() {
+    let keys = ["temperature", "top_p", "max_tokens", "stop", "seed", "presence_penalty", "verbosity"];
+    let mut asked = prompt();
+    asked.sampling.presence_penalty = Some(1.0);
+    asked.sampling.verbosity = Some(Verbosity::Low);
+    let text = format!("provider = \"p\"\nmodel = \"m\"\nomit = {keys:?}");
+    let sent = Format::OpenAi.request(&asked, &toml::from_str(&text).unwrap(), "").json();
+    assert!(keys.iter().all(|key| sent.get(key).is_none()), "{sent}");
+    let all = Format::OpenAi.request(&asked, &alias("m"), "").json();
+    assert!(keys.iter().all(|key| all.get(key).is_some()), "{all}");
+    assert!(toml::from_str::<AliasConfig>(&text.replace("seed", "seeds")).is_err());
+}
