@@ -176,7 +176,7 @@ pub(super) fn event(assembly: &mut Assembly, blocks: &mut Blocks, event: &Event)
             if let Some(output) = usage.get("output_tokens").and_then(Value::as_u64) {
                 (assembly.usage.output, assembly.begun_only) = (output, false);
             }
-            stopped(assembly, data.get("delta").map_or("", |delta| text(delta, "stop_reason")));
+            stopped(assembly, data.get("delta").map_or("", |delta| text(delta, "stop_reason")))?;
         }
         "message_stop" => return assembly.done(),
         "error" => return Err(reported(data.get("error").unwrap_or(&Value::Null))),
@@ -206,14 +206,16 @@ fn read_input(assembly: &mut Assembly, usage: &Value) {
     assembly.usage.output = assembly.usage.output.max(count(usage, "output_tokens"));
 }
 
-fn stopped(assembly: &mut Assembly, reason: &str) {
+fn stopped(assembly: &mut Assembly, reason: &str) -> Result<(), Failure> {
     assembly.finish = match reason {
-        "" => return,
+        "" => return Ok(()),
+        "end_turn" | "stop_sequence" | "stop" => Some(Finish::Stop),
         "max_tokens" | "model_context_window_exceeded" => Some(Finish::Length),
         "tool_use" => Some(Finish::ToolCalls),
         "refusal" => Some(Finish::ContentFilter),
-        _ => Some(Finish::Stop),
+        _ => assembly.unknown_end(reason)?,
     };
+    Ok(())
 }
 
 fn reported(error: &Value) -> Failure {

@@ -207,3 +207,19 @@ fn a_model_that_takes_no_temperature_is_told_none() {
         "it demands a limit"
     );
 }
+
+#[test]
+fn an_end_that_is_not_known_is_none_of_a_whole_answer() {
+    let ended = |reason: &str| {
+        let mut events =
+            block(0, json!({ "type": "text", "text": "" }), &[json!({ "type": "text_delta", "text": "so" })]);
+        events.push(json!({ "type": "message_delta", "delta": { "stop_reason": reason }, "usage": { "output_tokens": 2 } }));
+        events.push(json!({ "type": "message_stop" }));
+        match read(Format::Anthropic, &stream(&events)).unwrap().pop() {
+            Some(ModelEvent::End { finish, .. }) => finish,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(["end_turn", "stop_sequence"].map(ended), [Finish::Stop, Finish::Stop]);
+    assert_eq!(["pause_turn", "a_new_word"].map(ended), [Finish::Length, Finish::Length]);
+}

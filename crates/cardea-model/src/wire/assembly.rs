@@ -7,7 +7,7 @@ use cardea_core::{
     tool::ToolCall,
 };
 
-use super::ToolNames;
+use super::{ToolNames, kind};
 use crate::failure::{Failure, Trouble};
 
 /// More tokens than any provider reads or writes at once: who tells of more has not counted.
@@ -126,6 +126,17 @@ impl Assembly {
 
     pub(crate) const fn call_count(&self) -> usize {
         self.calls.len()
+    }
+
+    /// What an answer comes to whose end is told with a word that nobody here knows: it is not taken for whole.
+    pub(crate) fn unknown_end(&self, word: &str) -> Result<Option<Finish>, Failure> {
+        if self.calls.is_empty() {
+            return Ok(Some(Finish::Length));
+        }
+        Err(Failure::new(
+            Trouble::Cut,
+            format!("tool calls finished with `{}`, which is not known", kind(word)),
+        ))
     }
 
     /// The explicit end of a stream that may leave out why it stopped.

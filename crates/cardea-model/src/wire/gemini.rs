@@ -159,14 +159,26 @@ fn stopped(assembly: &mut Assembly, reason: &str) -> Result<(), Failure> {
         "" => return Ok(()),
         "STOP" => Some(Finish::Stop),
         "MAX_TOKENS" => Some(Finish::Length),
-        "MALFORMED_FUNCTION_CALL" | "UNEXPECTED_TOOL_CALL" | "OTHER" | "FINISH_REASON_UNSPECIFIED" => {
+        "MALFORMED_FUNCTION_CALL"
+        | "MALFORMED_RESPONSE"
+        | "UNEXPECTED_TOOL_CALL"
+        | "TOO_MANY_TOOL_CALLS"
+        | "MISSING_THOUGHT_SIGNATURE"
+        | "OTHER"
+        | "FINISH_REASON_UNSPECIFIED" => {
             return Err(Failure::garbage(format!("the model stopped with {reason}")));
         }
         "SAFETY" | "RECITATION" | "BLOCKLIST" | "PROHIBITED_CONTENT" | "SPII" | "LANGUAGE" => {
             Some(Finish::ContentFilter)
         }
         // Servers that copy the format have words of their own for an answer that asks for tools.
-        _ if assembly.call_count() > 0 => Some(Finish::ToolCalls),
+        "FUNCTION_CALL" | "FUNCTION_CALLS" | "TOOL_CALL" | "TOOL_CALLS" => Some(Finish::ToolCalls),
+        _ if assembly.call_count() > 0 => {
+            return Err(Failure::garbage(format!(
+                "tool calls finished with {}, which is not known",
+                kind(reason)
+            )));
+        }
         _ => Some(Finish::ContentFilter),
     };
     Ok(())

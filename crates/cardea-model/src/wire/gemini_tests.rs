@@ -128,3 +128,12 @@ fn calls_are_read_whatever_word_the_server_has_for_their_end() {
     let filtered = read(Format::Gemini, &stream(&[said(call, Some("SAFETY"))])).unwrap();
     assert!(matches!(filtered[..], [ModelEvent::End { finish: Finish::ContentFilter, .. }]), "{filtered:?}");
 }
+
+#[test]
+fn calls_before_an_end_that_says_they_are_broken_are_not_made() {
+    let call = json!([{ "functionCall": { "name": name(), "args": {} } }]);
+    for word in ["TOO_MANY_TOOL_CALLS", "MALFORMED_RESPONSE", "MISSING_THOUGHT_SIGNATURE", "A_NEW_WORD"] {
+        let failure = read(Format::Gemini, &stream(&[said(call.clone(), Some(word))])).unwrap_err();
+        assert_eq!(failure.trouble, Trouble::Garbage, "{word}");
+    }
+}

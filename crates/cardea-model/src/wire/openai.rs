@@ -326,15 +326,26 @@ fn take(assembly: &mut Assembly, chunk: Chunk<'_>) -> Result<(), Failure> {
     if let Some(function) = delta.function_call.0.0 {
         assembly.call(0, "", &function.name.0, &function.arguments.0)?;
     }
-    match &*choice.finish_reason.0 {
-        "" => {}
-        "length" => assembly.finish = Some(Finish::Length),
-        "content_filter" => assembly.finish = Some(Finish::ContentFilter),
-        "tool_calls" | "function_call" => assembly.finish = Some(Finish::ToolCalls),
-        "error" => return Err(Failure::new(Trouble::Broken, "the answer finished with an error")),
-        // `stop`, and words of other servers (`eos`, `end_turn`): the answer is whole.
-        _ => assembly.finish = Some(Finish::Stop),
-    }
+    stopped(assembly, &choice.finish_reason.0)
+}
+
+/// Why the answer ends. Only the words that are known, OpenAI's and those of other servers, say that it is whole.
+fn stopped(assembly: &mut Assembly, reason: &str) -> Result<(), Failure> {
+    assembly.finish = match reason.to_ascii_lowercase().as_str() {
+        "" => return Ok(()),
+        "stop" | "eos" | "eos_token" | "end_turn" | "end" | "stop_sequence" | "stop_token" | "complete"
+        | "completed" | "done" => Some(Finish::Stop),
+        "tool_calls" | "tool_call" | "tool_use" | "function_call" => Some(Finish::ToolCalls),
+        "length" | "max_tokens" | "max_length" | "max_output_tokens" | "model_length" => Some(Finish::Length),
+        "content_filter" | "safety" | "sensitive" => Some(Finish::ContentFilter),
+        "error" | "abort" | "insufficient_system_resource" | "network_error" => {
+            return Err(Failure::new(
+                Trouble::Broken,
+                format!("the answer finished with `{}`", kind(reason)),
+            ));
+        }
+        _ => assembly.unknown_end(reason)?,
+    };
     Ok(())
 }
 

@@ -395,3 +395,35 @@ fn what_a_model_does_not_take_is_left_out() {
     assert!(keys.iter().all(|key| all.get(key).is_some()), "{all}");
     assert!(toml::from_str::<AliasConfig>(&text.replace("seed", "seeds")).is_err());
 }
+
+#[test]
+fn the_words_for_an_end_are_read_for_what_they_mean() {
+    let finish = |word: &str| {
+        let answer = stream(&[chunk(json!({ "content": "so" }), json!(word))]);
+        match read(Format::OpenAi, &answer).map(|mut events| events.pop()) {
+            Ok(Some(ModelEvent::End { finish, .. })) => Ok(finish),
+            Ok(other) => panic!("{other:?}"),
+            Err(failure) => Err(failure.trouble),
+        }
+    };
+    for word in ["stop", "STOP", "eos", "eos_token", "end_turn", "stop_sequence"] {
+        assert_eq!(finish(word), Ok(Finish::Stop), "{word}");
+    }
+    for word in ["length", "model_length", "max_tokens", "a_new_word"] {
+        assert_eq!(finish(word), Ok(Finish::Length), "{word}");
+    }
+    assert_eq!(finish("insufficient_system_resource"), Err(Trouble::Broken));
+}
+
+#[test]
+fn calls_before_an_unknown_end_are_not_made() {
+    let call = json!([{ "index": 0, "id": "a", "function": { "name": "x", "arguments": "{}" } }]);
+    for word in ["a_new_word", "model_length"] {
+        let answer = stream(&[chunk(json!({ "tool_calls": call }), json!(word))]);
+        let events = read(Format::OpenAi, &answer);
+        let made = events.iter().flatten().any(|event| matches!(event, ModelEvent::Call(_)));
+        assert!(!made, "{word}: {events:?}");
+    }
+    let unknown = stream(&[chunk(json!({ "tool_calls": call }), json!("a_new_word"))]);
+    assert_eq!(trouble(&unknown), Trouble::Cut, "nobody is told that there is nothing to call");
+}

@@ -31,3 +31,25 @@ async fn a_large_limit_of_a_turn_is_no_limit_of_one_answer() {
         assert_eq!(world.model().seen()[0].body["max_tokens"], Value::Null, "{limit}");
     }
 }
+
+/// An answer in the words of OpenAI's format, which ends with this word.
+fn ending(text: &str, finish: &str) -> Act {
+    let choice = json!({ "index": 0, "delta": { "content": text }, "finish_reason": finish });
+    Act::Document(
+        "text/event-stream",
+        format!("data: {}\n\ndata: [DONE]\n\n", json!({ "choices": [choice] })),
+    )
+}
+
+#[tokio::test]
+async fn half_an_answer_is_not_given_again_whatever_its_provider_calls_it() {
+    for word in ["model_length", "insufficient_system_resource", "some_new_word"] {
+        let script = [ending("It opens", word), Act::say("It opens at nine.")];
+        let world = World::with_model(script).await;
+        let ann = world.user("support");
+        let half = ann.asks("When does it open?").await.ends().await;
+        assert_ne!(half["finish"], "stop", "{word}: {half}");
+        let whole = ann.asks("When does it open?").await.ends().await;
+        assert_eq!(whole["answer"], "It opens at nine.", "{word}: {whole}");
+    }
+}
