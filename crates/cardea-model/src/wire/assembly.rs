@@ -38,6 +38,8 @@ pub(crate) struct Assembly {
     pub(crate) begun_only: bool,
     /// About as many tokens were sent.
     sent: u64,
+    /// The prompt says what ends the answer: it may end before its first word.
+    may_be_empty: bool,
     /// Bytes of the answer, calls included.
     written: usize,
     pub(super) ended: bool,
@@ -58,6 +60,7 @@ impl Assembly {
             usage: Usage::default(),
             begun_only: false,
             sent: prompt.tokens(),
+            may_be_empty: !prompt.sampling.stop.is_empty(),
             written: 0,
             ended: false,
             out: VecDeque::new(),
@@ -158,6 +161,9 @@ impl Assembly {
         // A cut answer may hold half a call: its arguments are not what the model meant.
         if matches!(finish, Finish::Stop | Finish::ToolCalls) {
             finish = if calls.is_empty() { Finish::Stop } else { Finish::ToolCalls };
+            if calls.is_empty() && self.written == 0 && !self.may_be_empty {
+                return Err(Failure::garbage("the answer is empty"));
+            }
             for call in calls {
                 let call = self.whole_call(call)?;
                 self.out.push_back(ModelEvent::Call(call));

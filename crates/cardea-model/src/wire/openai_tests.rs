@@ -427,3 +427,18 @@ fn calls_before_an_unknown_end_are_not_made() {
     let unknown = stream(&[chunk(json!({ "tool_calls": call }), json!("a_new_word"))]);
     assert_eq!(trouble(&unknown), Trouble::Cut, "nobody is told that there is nothing to call");
 }
+
+#[test]
+fn an_answer_of_no_words_is_none_unless_the_client_has_said_where_it_ends() {
+    let silent = |stop: Vec<String>| {
+        let mut asked = prompt();
+        asked.sampling.stop = stop;
+        let mut decoder = Format::OpenAi.decoder(&asked);
+        let document = chunk(json!({ "content": "" }), json!("stop")).to_string();
+        decoder.whole(document.as_bytes()).map_err(|failure| failure.trouble)
+    };
+    assert_eq!(silent(Vec::new()), Err(Trouble::Garbage));
+    assert_eq!(silent(vec!["END".into()]), Ok(()));
+    let cut = stream(&[chunk(json!({ "content": "" }), json!("length"))]);
+    assert!(read(Format::OpenAi, &cut).is_ok(), "all its words were thoughts");
+}

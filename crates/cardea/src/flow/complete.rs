@@ -133,7 +133,8 @@ async fn ask(
     if calls.is_empty() && finish == Finish::Stop && !stand_in && !refused {
         let (micros, taint) = (cost_micros, &BTreeSet::new());
         let answer = NewAnswer { text: &text, finish, usage, micros, taint, good_for: None };
-        app.context.cache().keep(&query, answer, Finished::default(), Vec::new()).await; // best effort
+        let finished = Finished { empty: text.trim().is_empty(), ..Finished::default() };
+        app.context.cache().keep(&query, answer, finished, Vec::new()).await; // best effort
     }
     let (cache, cut) = (CacheUse::None, outlet.is_cut());
     if cut {

@@ -53,3 +53,15 @@ async fn half_an_answer_is_not_given_again_whatever_its_provider_calls_it() {
         assert_eq!(whole["answer"], "It opens at nine.", "{word}: {whole}");
     }
 }
+
+#[tokio::test]
+async fn an_empty_answer_is_asked_for_again_and_not_kept() {
+    let ask = json!({ "model": "scripted", "messages": [{ "role": "user", "content": "When?" }] });
+    let world = World::with_model([Act::say(" "), ending("", "stop"), Act::say("At nine.")]).await;
+    let ann = world.user("support");
+    let said =
+        |reply: cardea_testkit::world::Reply| reply.expect(200).at("/choices/0/message/content").to_owned();
+    assert_eq!(said(ann.post("/v1/chat/completions", &ask).await), " ");
+    assert_eq!(said(ann.post("/v1/chat/completions", &ask).await), "At nine.");
+    assert_eq!(world.model().seen().len(), 3);
+}
