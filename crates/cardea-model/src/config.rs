@@ -120,19 +120,48 @@ pub struct ProviderConfig {
     #[serde(default)]
     #[schemars(with = "BTreeMap<String, SecretText>")]
     pub headers: BTreeMap<String, SecretString>,
+    /// What the limit of an answer is called in OpenAI's format. Default: `"max_completion_tokens"` at OpenAI's and Azure's own
+    /// addresses, whose newer models refuse the older name, and `"max_tokens"` elsewhere, where many servers know only that.
+    #[serde(default)]
+    pub limit_name: Option<LimitName>,
+}
+
+/// What OpenAI's format calls the limit of an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum LimitName {
+    /// The older name.
+    MaxTokens,
+    /// The newer one.
+    MaxCompletionTokens,
 }
 
 impl ProviderConfig {
     /// A provider of this kind with all defaults.
     #[must_use]
     pub const fn new(kind: ProviderKind) -> Self {
-        Self { kind, base_url: None, api_key: None, timeouts: None, headers: BTreeMap::new() }
+        Self {
+            kind,
+            base_url: None,
+            api_key: None,
+            timeouts: None,
+            headers: BTreeMap::new(),
+            limit_name: None,
+        }
     }
 
     /// The address that requests go to, without a slash at its end.
     #[must_use]
     pub fn base(&self) -> &str {
         self.base_url.as_deref().unwrap_or(self.kind.default_base_url()).trim_end_matches('/')
+    }
+
+    /// What it calls the limit of an answer.
+    pub(crate) fn limit_name(&self) -> LimitName {
+        let base = self.base();
+        let vendor = base.contains("api.openai.com") || base.contains("openai.azure.com");
+        let usual = if vendor { LimitName::MaxCompletionTokens } else { LimitName::MaxTokens };
+        self.limit_name.unwrap_or(usual)
     }
 }
 
@@ -471,6 +500,23 @@ mod tests {
             assert_eq!(limit(Some(16_384), own, room), Some(16_384), "{own:?} {room:?}");
         }
         assert_eq!(limit(Some(16_384), Some(100), Some(200)), Some(100));
+    }
+
+    #[test]
+    fn the_limit_of_an_answer_is_called_as_the_provider_calls_it() {
+        let name = |more: &str| {
+            let config = read(&format!("[providers.o]\nkind = \"openai\"\napi_key = \"k\"\n{more}"));
+            config.providers["o"].limit_name()
+        };
+        let (new, old) = (LimitName::MaxCompletionTokens, LimitName::MaxTokens);
+        assert_eq!(name(""), new);
+        assert_eq!(name("base_url = \"https://acme.openai.azure.com/openai/v1\""), new);
+        assert_eq!(name("base_url = \"http://localhost:11434/v1\""), old);
+        assert_eq!(
+            name("base_url = \"https://proxy.example/v1\"\nlimit_name = \"max_completion_tokens\""),
+            new
+        );
+        assert_eq!(name("limit_name = \"max_tokens\""), old);
     }
 
     #[test]

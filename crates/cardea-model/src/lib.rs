@@ -25,7 +25,9 @@ mod wire;
 use cardea_core::{Result, message::Prompt};
 use futures::future::BoxFuture;
 
-pub use config::{AliasConfig, BadModels, ModelsConfig, Omitted, ProviderConfig, ProviderKind, Timeouts};
+pub use config::{
+    AliasConfig, BadModels, LimitName, ModelsConfig, Omitted, ProviderConfig, ProviderKind, Timeouts,
+};
 pub use failure::trouble_of;
 pub use rehearsal::Rehearsal;
 pub use route::{Description, Models};

@@ -21,7 +21,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use tokio::time::{Instant, timeout_at};
 
 use crate::{
-    config::{AliasConfig, ModelsConfig, ProviderConfig, Timeouts},
+    config::{AliasConfig, LimitName, ModelsConfig, ProviderConfig, Timeouts},
     failure::{Failure, Trouble},
     wire::{Decoder, Format, Sent, retry_after},
 };
@@ -39,6 +39,7 @@ pub(crate) struct Provider {
     egress: Egress,
     net: Net,
     pub(crate) timeouts: Timeouts,
+    limit_name: LimitName,
     max_answer: usize,
     max_event: usize,
 }
@@ -98,6 +99,7 @@ impl Provider {
             egress: Egress::hosts([host]),
             net,
             timeouts: provider.timeouts.unwrap_or(config.timeouts),
+            limit_name: provider.limit_name(),
             max_answer: config.max_answer.len(),
             max_event: config.max_event.len(),
         })
@@ -109,7 +111,7 @@ impl Provider {
         if self.format == Format::Anthropic && prompt.demands.format == AnswerFormat::JsonObject {
             return Err(Failure::new(Trouble::Unable, "this format knows JSON only with a schema"));
         }
-        let wire = self.format.request(prompt, alias, &self.base);
+        let wire = self.format.request(prompt, alias, self.limit_name);
         let first_by = deadline.min(Instant::now() + self.timeouts.first.duration());
         let target = self.target(wire.path).map_err(|error| trouble(&error, Trouble::Rejected))?;
         let mut request = Request::to(Method::POST, target, self.egress.clone())

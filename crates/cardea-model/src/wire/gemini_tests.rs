@@ -1,6 +1,7 @@
 use cardea_core::message::{Demands, ModelEvent};
 
 use super::*;
+use crate::config::LimitName;
 use crate::wire::{
     Format, Sent,
     samples::{alias, call, prompt, read, stream},
@@ -16,7 +17,7 @@ fn said(parts: Value, finish: Option<&str>) -> Value {
 
 #[test]
 fn the_request_names_functions_and_their_answers() {
-    let sent = Format::Gemini.request(&prompt(), &alias("gemini-x"), "");
+    let sent = Format::Gemini.request(&prompt(), &alias("gemini-x"), LimitName::MaxTokens);
     assert_eq!(sent.path, "/models/gemini-x:streamGenerateContent?alt=sse");
     let name = "t_ops_get_order";
     let asked = |id: &str, args: Value| json!({ "functionCall": { "id": id, "name": name, "args": args } });
@@ -108,14 +109,14 @@ fn what_the_client_demands_is_said_in_this_formats_words() {
         },
         ..Demands::default()
     };
-    let sent = Format::Gemini.request(&prompt, &alias("gemini-x"), "").json();
+    let sent = Format::Gemini.request(&prompt, &alias("gemini-x"), LimitName::MaxTokens).json();
     let calling = json!({ "mode": "ANY", "allowedFunctionNames": ["t_ops_get_order"] });
     assert_eq!(sent["toolConfig"], json!({ "functionCallingConfig": calling }));
     let config = &sent["generationConfig"];
     assert_eq!(config["responseMimeType"], "application/json");
     assert_eq!(config["responseJsonSchema"], json!({ "type": "object" }));
     prompt.demands = Demands { tool_choice: ToolChoice::None, ..Demands::default() };
-    let sent = Format::Gemini.request(&prompt, &alias("gemini-x"), "").json();
+    let sent = Format::Gemini.request(&prompt, &alias("gemini-x"), LimitName::MaxTokens).json();
     assert_eq!(sent["toolConfig"], json!({ "functionCallingConfig": { "mode": "NONE" } }));
 }
 

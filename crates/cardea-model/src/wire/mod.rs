@@ -31,7 +31,7 @@ pub(crate) use names::ToolNames;
 pub(crate) use told::{Sent, kind};
 
 use crate::{
-    config::{AliasConfig, ProviderKind},
+    config::{AliasConfig, LimitName, ProviderKind},
     failure::{Failure, Trouble},
 };
 
@@ -77,11 +77,11 @@ impl Format {
         }
     }
 
-    /// The request for this prompt. `base` decides a few vendor differences.
-    pub(crate) fn request(self, prompt: &Prompt, alias: &AliasConfig, base: &str) -> WireRequest {
+    /// The request for this prompt. Only one format has two names for the limit.
+    pub(crate) fn request(self, prompt: &Prompt, alias: &AliasConfig, limit: LimitName) -> WireRequest {
         let names = ToolNames::of(prompt);
         match self {
-            Self::OpenAi => openai::request(prompt, alias, base, &names),
+            Self::OpenAi => openai::request(prompt, alias, limit, &names),
             Self::Anthropic => anthropic::request(prompt, alias, &names),
             Self::Gemini => gemini::request(prompt, alias, &names),
         }

@@ -22,7 +22,7 @@ use super::{
     transcript::{Part, ToolResult, placed},
 };
 use crate::{
-    config::AliasConfig,
+    config::{AliasConfig, LimitName},
     failure::{Failure, Trouble},
 };
 
@@ -103,13 +103,16 @@ struct Described<'a> {
     strict: Option<bool>,
 }
 
-pub(super) fn request(prompt: &Prompt, alias: &AliasConfig, base: &str, names: &ToolNames) -> WireRequest {
+pub(super) fn request(
+    prompt: &Prompt,
+    alias: &AliasConfig,
+    name: LimitName,
+    names: &ToolNames,
+) -> WireRequest {
     let (sampling, demands) = (alias.sampling(prompt), &prompt.demands);
-    // WHY: OpenAI's newer models refuse the old name of this limit, other servers know only that one.
-    let (max_tokens, max_completion_tokens) = if base.contains("api.openai.com") {
-        (None, alias.limit(prompt))
-    } else {
-        (alias.limit(prompt), None)
+    let (max_tokens, max_completion_tokens) = match name {
+        LimitName::MaxTokens => (alias.limit(prompt), None),
+        LimitName::MaxCompletionTokens => (None, alias.limit(prompt)),
     };
     let body = Asked {
         model: &alias.model,
