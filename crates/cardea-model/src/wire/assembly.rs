@@ -11,7 +11,7 @@ use super::{ToolNames, kind};
 use crate::failure::{Failure, Trouble};
 
 /// More tokens than any provider reads or writes at once: who tells of more has not counted.
-const MOST_TOKENS: u64 = 100_000_000;
+pub(crate) const MOST_TOKENS: u64 = 100_000_000;
 
 /// More calls than this in one answer are nonsense.
 const MOST_CALLS: usize = 128;

@@ -16,7 +16,9 @@ use serde::{Deserialize, Serialize, de::IgnoredAny};
 use serde_json::{Value, json};
 
 use super::{
-    Assembly, ToolNames, WireRequest, kind,
+    Assembly, ToolNames, WireRequest,
+    assembly::MOST_TOKENS,
+    kind,
     lenient::{Arguments, Content, Lenient, List, Object, there},
     schema, text,
     transcript::{Part, ToolResult, placed},
@@ -223,6 +225,8 @@ struct Counted {
     #[serde(default)]
     completion_tokens: Lenient<Option<u64>>,
     #[serde(default)]
+    total_tokens: Lenient<Option<u64>>,
+    #[serde(default)]
     prompt_tokens_details: Lenient<Object<Details>>,
 }
 
@@ -355,10 +359,14 @@ fn stopped(assembly: &mut Assembly, reason: &str) -> Result<(), Failure> {
 impl From<Counted> for Usage {
     fn from(counted: Counted) -> Self {
         let details = counted.prompt_tokens_details.0.0.unwrap_or_default();
+        let input = counted.prompt_tokens.0.unwrap_or_default();
+        // WHY: some servers count a model's thoughts only in the total.
+        let rest = counted.total_tokens.0.unwrap_or_default().saturating_sub(input);
+        let rest = if rest > MOST_TOKENS { 0 } else { rest };
         Self {
-            input: counted.prompt_tokens.0.unwrap_or_default(),
+            input,
             cached_input: details.cached_tokens.0.unwrap_or_default(),
-            output: counted.completion_tokens.0.unwrap_or_default(),
+            output: counted.completion_tokens.0.unwrap_or_default().max(rest),
         }
     }
 }

@@ -445,3 +445,22 @@ fn an_answer_of_no_words_is_none_unless_the_client_has_said_where_it_ends() {
     let cut = stream(&[chunk(json!({ "content": "" }), json!("length"))]);
     assert!(read(Format::OpenAi, &cut).is_ok(), "all its words were thoughts");
 }
+
+#[test]
+fn thoughts_that_only_the_total_counts_are_counted() {
+    let used = |counted: Value| {
+        let answer = stream(&[
+            chunk(json!({ "content": "Hello" }), json!("stop")),
+            json!({ "choices": [], "usage": counted }),
+        ]);
+        match read(Format::OpenAi, &answer).unwrap().pop() {
+            Some(ModelEvent::End { usage, .. }) => (usage.input, usage.output),
+            other => panic!("{other:?}"),
+        }
+    };
+    let usage = |input: u64, output: u64, total: Value| json!({ "prompt_tokens": input, "completion_tokens": output, "total_tokens": total });
+    assert_eq!(used(usage(21, 0, json!(81))), (21, 60));
+    assert_eq!(used(usage(21, 70, json!(81))), (21, 70), "the larger of the two");
+    assert_eq!(used(usage(21, 5, json!(u64::MAX))), (21, 5), "that total cannot be");
+    assert_eq!(used(usage(21, 5, json!("many"))), (21, 5));
+}
