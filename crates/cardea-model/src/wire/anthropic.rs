@@ -15,7 +15,7 @@ use serde_json::{Map, Value, json};
 
 use super::{
     Assembly, ToolNames, WireRequest, count, kind, schema, text,
-    transcript::{Part, ToolResult, tidy},
+    transcript::{LEFT_OUT, Part, ToolResult, tidy},
 };
 use crate::{
     config::{ALL_WRITE, AliasConfig},
@@ -104,7 +104,7 @@ fn messages(prompt: &Prompt, names: &ToolNames) -> (String, Vec<Value>) {
         }
     }
     if turns.first().is_some_and(|(role, _)| *role == "assistant") {
-        let note = json!({ "type": "text", "text": "(The beginning of this conversation is left out.)" });
+        let note = json!({ "type": "text", "text": LEFT_OUT });
         turns.insert(0, ("user", vec![note]));
     }
     let turns = turns.into_iter().map(|(role, content)| json!({ "role": role, "content": content }));

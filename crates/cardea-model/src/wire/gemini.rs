@@ -13,7 +13,7 @@ use serde_json::{Map, Value, json};
 
 use super::{
     Assembly, ToolNames, WireRequest, count, kind, positive_ms, text,
-    transcript::{Part, ToolResult, tidy},
+    transcript::{LEFT_OUT, Part, ToolResult, tidy},
 };
 use crate::{
     config::AliasConfig,
@@ -107,6 +107,9 @@ fn contents<'a>(prompt: &'a Prompt, names: &ToolNames) -> (Vec<&'a str>, Vec<Val
                 say("user", results.iter().map(|result| written_result(result, names)).collect())
             }
         }
+    }
+    if turns.first().is_some_and(|(role, _)| *role == "model") {
+        turns.insert(0, ("user", vec![json!({ "text": LEFT_OUT })])); // a call must come after what the user says
     }
     let turns = turns.into_iter().map(|(role, parts)| json!({ "role": role, "parts": parts }));
     (system, turns.collect())

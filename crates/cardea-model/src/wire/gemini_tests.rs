@@ -1,4 +1,4 @@
-use cardea_core::message::{Demands, ModelEvent};
+use cardea_core::message::{Demands, Message, ModelEvent};
 
 use super::*;
 use crate::config::LimitName;
@@ -137,4 +137,19 @@ fn calls_before_an_end_that_says_they_are_broken_are_not_made() {
         let failure = read(Format::Gemini, &stream(&[said(call.clone(), Some(word))])).unwrap_err();
         assert_eq!(failure.trouble, Trouble::Garbage, "{word}");
     }
+}
+
+#[test]
+fn a_window_that_begins_with_the_model_gets_a_beginning() {
+    let mut prompt = prompt();
+    prompt.messages = vec![
+        Message::System { text: "Be brief.".into() },
+        Message::Assistant { text: String::new(), calls: vec![call("a.1", "x", json!({}))] },
+        Message::User { text: "one".into() },
+    ];
+    let sent = Format::Gemini.request(&prompt, &alias("gemini-x"), LimitName::MaxTokens).json();
+    let roles: Vec<&str> =
+        sent["contents"].as_array().unwrap().iter().map(|turn| turn["role"].as_str().unwrap()).collect();
+    assert_eq!(roles, ["user", "model", "user"]);
+    assert_eq!(sent["contents"][0]["parts"][0]["text"], "(The beginning of this conversation is left out.)");
 }

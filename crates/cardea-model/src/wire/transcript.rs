@@ -5,6 +5,9 @@
 
 use cardea_core::{message::Message, tool::ToolCall};
 
+/// What the user says before a transcript that begins with the model, where a format wants that.
+pub(super) const LEFT_OUT: &str = "(The beginning of this conversation is left out.)";
+
 /// One part of a transcript, in an order that every provider accepts.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Part<'a> {
