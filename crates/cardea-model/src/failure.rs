@@ -79,7 +79,7 @@ impl Trouble {
                 "unable",
                 Elsewhere,
                 Code::BadRequest,
-                "This model cannot be held to that `response_format`.",
+                "This model cannot be held to that `response_format` or to that `parallel_tool_calls`.",
             ),
             Self::Key => {
                 ("key", Elsewhere, Code::Misconfigured, "The provider did not accept the configured key.")

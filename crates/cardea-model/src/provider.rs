@@ -9,7 +9,7 @@ use std::{
 use bytes::Bytes;
 use cardea_core::{
     Result,
-    message::{AnswerFormat, ModelEvent, Prompt},
+    message::{ModelEvent, Prompt},
     secret::ExposeSecret,
     sse,
     time::Millis,
@@ -108,8 +108,8 @@ impl Provider {
     /// Asks, and waits for the first event of the answer. Nothing was handed out if this fails.
     pub(crate) async fn ask(&self, ask: Ask<'_>, alias: &AliasConfig) -> Result<Answer, Failure> {
         let Ask { prompt, along, deadline } = ask;
-        if self.format == Format::Anthropic && prompt.demands.format == AnswerFormat::JsonObject {
-            return Err(Failure::new(Trouble::Unable, "this format knows JSON only with a schema"));
+        if let Some(lack) = self.format.lacks(prompt) {
+            return Err(Failure::new(Trouble::Unable, lack));
         }
         let wire = self.format.request(prompt, alias, self.limit_name);
         let first_by = deadline.min(Instant::now() + self.timeouts.first.duration());

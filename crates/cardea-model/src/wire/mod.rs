@@ -18,7 +18,7 @@ mod transcript;
 use std::borrow::Cow;
 
 use cardea_core::{
-    message::{ModelEvent, Prompt, Usage},
+    message::{AnswerFormat, ModelEvent, Prompt, Usage},
     sse::Event,
     time::Millis,
     written::without_nul,
@@ -84,6 +84,19 @@ impl Format {
             Self::OpenAi => openai::request(prompt, alias, limit, &names),
             Self::Anthropic => anthropic::request(prompt, alias, &names),
             Self::Gemini => gemini::request(prompt, alias, &names),
+        }
+    }
+
+    /// What this prompt demands that the format has no word for.
+    pub(crate) fn lacks(self, prompt: &Prompt) -> Option<&'static str> {
+        let demands = &prompt.demands;
+        let one_call = demands.parallel_tool_calls == Some(false) && !prompt.tools.is_empty();
+        match self {
+            Self::Anthropic if demands.format == AnswerFormat::JsonObject => {
+                Some("this format knows JSON only with a schema")
+            }
+            Self::Gemini if one_call => Some("this format cannot be held to one call at a time"),
+            _ => None,
         }
     }
 

@@ -137,3 +137,25 @@ async fn reaching_for_a_provider_tells_a_bad_key_from_an_absent_server() {
     );
     assert_eq!(closed.reach("main").await.unwrap_err().code(), Code::AddressRefused);
 }
+
+#[tokio::test]
+async fn who_wants_one_call_at_a_time_is_told_by_a_format_that_cannot_promise_it() {
+    let tool = r#"{"name":"a","description":"A.","effect":"read","input_schema":{"type":"object"}}"#;
+    let mut one = prompt("main");
+    one.demands.parallel_tool_calls = Some(false);
+    let mut with_tools = one.clone();
+    with_tools.tools = vec![serde_json::from_str(tool).unwrap()];
+    let (main, config) = provider("main", Wire::Gemini, vec![Act::say("hi")], "").await;
+    let alone = models(&format!("{CONFIG}{config}"), &net());
+    assert_eq!(hear(&alone, with_tools.clone()).await.code(), Some(Code::BadRequest));
+    assert_eq!(
+        (hear(&alone, one).await.text.as_str(), main.seen().len()),
+        ("hi", 1),
+        "without tools there is none"
+    );
+    let (_main, config) =
+        provider("main", Wire::Gemini, vec![Act::say("hi")], "fallback = [\"spare\"]").await;
+    let (_spare, more) = provider("spare", Wire::OpenAi, vec![Act::say("spare")], "").await;
+    let both = models(&format!("{CONFIG}{config}{more}"), &net());
+    assert_eq!(hear(&both, with_tools).await.text, "spare");
+}
