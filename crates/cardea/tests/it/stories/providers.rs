@@ -65,3 +65,23 @@ async fn an_empty_answer_is_asked_for_again_and_not_kept() {
     assert_eq!(said(ann.post("/v1/chat/completions", &ask).await), "At nine.");
     assert_eq!(world.model().seen().len(), 3);
 }
+
+#[tokio::test]
+async fn what_is_said_of_tools_without_any_reaches_no_model() {
+    for more in [
+        json!({ "tool_choice": "none" }),
+        json!({ "tool_choice": "none", "tools": [] }),
+        json!({ "parallel_tool_calls": true }),
+    ] {
+        let world = World::with_model([Act::say("At nine.")]).await;
+        let mut ask = json!({ "model": "scripted", "messages": [{ "role": "user", "content": "When?" }] });
+        ask.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        drop(world.user("support").post("/v1/chat/completions", &ask).await.expect(200));
+        let sent = &world.model().seen()[0].body;
+        assert_eq!(
+            (&sent["tool_choice"], &sent["parallel_tool_calls"]),
+            (&Value::Null, &Value::Null),
+            "{more}"
+        );
+    }
+}
