@@ -205,6 +205,7 @@ impl Provider {
 fn trouble(error: &NetError, lost: Trouble) -> Failure {
     let (trouble, hint) = match error {
         NetError::Refused(_) | NetError::Setup(_) => (Trouble::Forbidden, None),
+        NetError::Busy { why: "bulkhead", retry_after, .. } => (Trouble::Crowded, Some(*retry_after)),
         NetError::Busy { retry_after, .. } => (Trouble::Tripped, Some(*retry_after)),
         NetError::TooLarge { .. } => (Trouble::TooLarge, None),
         error if error.is_timeout() && error.may_have_been_sent() => (Trouble::Silent, None),

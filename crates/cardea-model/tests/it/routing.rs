@@ -8,6 +8,7 @@ use cardea_core::{
     time::{Millis, SystemClock},
 };
 use cardea_model::{Model, Models, ModelsConfig, Rehearsal};
+use cardea_net::Net;
 
 use crate::{
     fake::{Act, Wire},
@@ -158,4 +159,23 @@ async fn who_wants_one_call_at_a_time_is_told_by_a_format_that_cannot_promise_it
     let (_spare, more) = provider("spare", Wire::OpenAi, vec![Act::say("spare")], "").await;
     let both = models(&format!("{CONFIG}{config}{more}"), &net());
     assert_eq!(hear(&both, with_tools).await.text, "spare");
+}
+
+#[tokio::test]
+async fn a_provider_that_has_all_it_may_have_under_way_is_crowded_and_not_broken() {
+    let crowded = || {
+        let config = "allow = [\"127.0.0.0/8\"]\nper_host = 1\nqueue_timeout = \"50ms\"";
+        Net::new(toml::from_str(config).unwrap(), Arc::new(SystemClock)).unwrap()
+    };
+    let (_main, config) = provider("main", Wire::OpenAi, vec![Act::SilentAfter("so ".into())], "").await;
+    let alone = models(&format!("{CONFIG}{config}"), &crowded());
+    let first = Models::next(&alone, &prompt("main")).await.unwrap();
+    assert_eq!(hear(&alone, prompt("main")).await.code(), Some(Code::Overloaded));
+    drop(first);
+    let (_main, config) =
+        provider("main", Wire::OpenAi, vec![Act::SilentAfter("so ".into())], "fallback = [\"spare\"]").await;
+    let (_spare, more) = provider("spare", Wire::OpenAi, vec![Act::say("spare")], "").await;
+    let both = models(&format!("{CONFIG}{config}{more}"), &crowded());
+    let _first = Models::next(&both, &prompt("main")).await.unwrap();
+    assert_eq!(hear(&both, prompt("main")).await.text, "spare");
 }
