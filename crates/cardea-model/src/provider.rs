@@ -120,6 +120,7 @@ impl Provider {
             .connect_timeout(self.timeouts.connect.duration())
             .timeout(first_by.saturating_duration_since(Instant::now()))
             .idle_timeout(self.timeouts.idle.duration())
+            .well_once_it_speaks()
             .max_body(self.max_answer);
         for (name, value) in along.iter().flat_map(Along::headers) {
             if let Ok(value) = HeaderValue::from_str(&value) {
@@ -266,7 +267,12 @@ impl Answer {
             let Some(streaming) = &mut self.streaming else { return Ok(None) };
             let piece = match timeout_at(self.next_by, streaming.chunk()).await {
                 Ok(piece) => piece.map_err(|error| trouble(&error, Trouble::Cut))?,
-                Err(_) => return Err(Failure::new(Trouble::Silent, "no piece of the answer came in time")),
+                Err(_) => {
+                    if self.next_by < self.deadline {
+                        streaming.was_silent(); // it had all the time that it may have
+                    }
+                    return Err(Failure::new(Trouble::Silent, "no piece of the answer came in time"));
+                }
             };
             self.next_by = self.deadline;
             let read = match &piece {

@@ -179,3 +179,15 @@ async fn a_provider_that_has_all_it_may_have_under_way_is_crowded_and_not_broken
     let _first = Models::next(&both, &prompt("main")).await.unwrap();
     assert_eq!(hear(&both, prompt("main")).await.text, "spare");
 }
+
+#[tokio::test]
+async fn a_provider_that_sends_heads_and_nothing_more_is_left_alone() {
+    let (main, config) = provider("main", Wire::OpenAi, vec![Act::SilentAfterHead], "").await;
+    let quick = CONFIG.replace("600ms", "60ms");
+    let models = models(&format!("{quick}{config}"), &net());
+    for _ in 0..8 {
+        assert_eq!(hear(&models, prompt("main")).await.code(), Some(Code::ModelSilent));
+    }
+    assert_eq!(hear(&models, prompt("main")).await.code(), Some(Code::ModelFailed));
+    assert_eq!(main.seen().len(), 8, "the ninth was not asked");
+}
