@@ -107,6 +107,16 @@ impl Provider {
 
     /// Asks, and waits for the first event of the answer. Nothing was handed out if this fails.
     pub(crate) async fn ask(&self, ask: Ask<'_>, alias: &AliasConfig) -> Result<Answer, Failure> {
+        self.asked(ask, alias).await.map_err(|mut failure| {
+            if failure.trouble == Trouble::Silent {
+                // It has read the prompt, and may still be at it.
+                failure.spent.input = failure.spent.input.max(ask.prompt.tokens());
+            }
+            failure
+        })
+    }
+
+    async fn asked(&self, ask: Ask<'_>, alias: &AliasConfig) -> Result<Answer, Failure> {
         let Ask { prompt, along, deadline } = ask;
         if let Some(lack) = self.format.lacks(prompt) {
             return Err(Failure::new(Trouble::Unable, lack));

@@ -7,7 +7,7 @@ use cardea_core::{
     message::{Message, Prompt},
     time::{Millis, SystemClock},
 };
-use cardea_model::{Model, Models, ModelsConfig, Rehearsal};
+use cardea_model::{Model, Models, ModelsConfig, Rehearsal, Tries};
 use cardea_net::Net;
 
 use crate::{
@@ -128,14 +128,11 @@ async fn reaching_for_a_provider_tells_a_bad_key_from_an_absent_server() {
     drop(server);
     let away = models(
         &format!("{CONFIG}{config}"),
-        &cardea_net::Net::new(toml::from_str("allow = [\"127.0.0.0/8\"]").unwrap(), Arc::new(SystemClock))
-            .unwrap(),
+        &Net::new(toml::from_str("allow = [\"127.0.0.0/8\"]").unwrap(), Arc::new(SystemClock)).unwrap(),
     );
     assert_eq!(away.reach("main").await.unwrap_err().code(), Code::ModelFailed, "{target}");
-    let closed = models(
-        &format!("{CONFIG}{config}"),
-        &cardea_net::Net::new(Default::default(), Arc::new(SystemClock)).unwrap(),
-    );
+    let closed =
+        models(&format!("{CONFIG}{config}"), &Net::new(Default::default(), Arc::new(SystemClock)).unwrap());
     assert_eq!(closed.reach("main").await.unwrap_err().code(), Code::AddressRefused);
 }
 
@@ -188,6 +185,26 @@ async fn a_provider_that_sends_heads_and_nothing_more_is_left_alone() {
     for _ in 0..8 {
         assert_eq!(hear(&models, prompt("main")).await.code(), Some(Code::ModelSilent));
     }
+    let seen = main.seen().len();
     assert_eq!(hear(&models, prompt("main")).await.code(), Some(Code::ModelFailed));
-    assert_eq!(main.seen().len(), 8, "the ninth was not asked");
+    assert_eq!(main.seen().len(), seen, "the ninth was not asked");
+}
+
+#[tokio::test]
+async fn what_a_provider_may_have_read_that_fell_silent_is_counted_though_another_answers() {
+    for act in [Act::Silent, Act::SilentAfterHead] {
+        let (_main, config) = provider("main", Wire::OpenAi, vec![act], "fallback = [\"spare\"]").await;
+        let (_spare, more) = provider("spare", Wire::OpenAi, vec![Act::say("spare")], "").await;
+        let models = models(&format!("{CONFIG}{config}{more}"), &net());
+        let (asked, mut tries) = (prompt("main"), Tries::default());
+        drop(models.next_under(&asked, None, &mut tries).await.unwrap());
+        let spent: Vec<u64> = tries.failed.iter().map(|tried| tried.spent.input).collect();
+        assert_eq!(spent, [asked.tokens()]);
+    }
+    let (away, config) = provider("main", Wire::OpenAi, Vec::new(), "").await;
+    drop(away);
+    let (asked, mut tries) = (prompt("main"), Tries::default());
+    let models = models(&format!("{CONFIG}{config}"), &net());
+    assert!(models.next_under(&asked, None, &mut tries).await.is_err());
+    assert!(tries.failed.iter().all(|tried| tried.spent.input == 0), "nothing was sent");
 }

@@ -59,8 +59,7 @@ pub(super) async fn think(
     };
     let thought = tokio::time::timeout(left.duration(), thought).await;
     let next = thought.unwrap_or_else(|_| Err(Error::new(Code::TimeSpent)));
-    if matches!(&next, Err(error) if matches!(error.code(), Code::TimeSpent | Code::ModelSilent | Code::Cancelled))
-    {
+    if matches!(&next, Err(error) if matches!(error.code(), Code::TimeSpent | Code::Cancelled)) {
         usage.input = usage.input.max(asked.input); // it has read the prompt, and may still be at it
     }
     let Tries { failed, now } = tries;
