@@ -287,6 +287,15 @@ pub struct Timeouts {
     pub total: Millis,
 }
 
+const VAIN: &str = "a wait of no time can never succeed";
+
+impl Timeouts {
+    /// True if one of them is no time at all.
+    fn is_vain(self) -> bool {
+        [self.connect, self.first, self.idle, self.total].contains(&Millis(0))
+    }
+}
+
 impl Default for Timeouts {
     fn default() -> Self {
         Self {
@@ -322,6 +331,9 @@ impl ModelsConfig {
             if let Some(problem) = key_problem(provider) {
                 say(key("api_key"), problem);
             }
+            if provider.timeouts.is_some_and(Timeouts::is_vain) {
+                say(key("timeouts"), VAIN.into());
+            }
             use cardea_core::secret::ExposeSecret;
             for (header, value) in &provider.headers {
                 let known = header.parse::<http::HeaderName>().is_ok()
@@ -349,10 +361,8 @@ impl ModelsConfig {
                 say(key("fallback"), format!("there is no `[models.aliases.{other}]`"));
             }
         }
-        let Timeouts { connect, first, idle, total } = self.timeouts;
-        let zero = [connect, first, idle, total];
-        if zero.contains(&Millis(0)) {
-            say("models.timeouts".into(), "a wait of no time can never succeed".into());
+        if self.timeouts.is_vain() {
+            say("models.timeouts".into(), VAIN.into());
         }
         if self.retries > 5 {
             say("models.retries".into(), "more than 5 only makes an overload worse".into());
@@ -457,6 +467,7 @@ mod tests {
             [providers.b]
             kind = "anthropic"
             base_url = "ftp://models.example"
+            timeouts = { first = "0ms" }
             [aliases.x]
             provider = "c"
             model = ""
@@ -468,6 +479,7 @@ mod tests {
             "models.providers.a.api_key",
             "models.providers.b.base_url",
             "models.providers.b.api_key",
+            "models.providers.b.timeouts",
             "models.aliases.x.provider",
             "models.aliases.x.model",
             "models.aliases.x.max_output",
