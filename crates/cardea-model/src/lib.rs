@@ -12,6 +12,7 @@
 //! It refuses unknown names, and it knows nothing of conversations, tools' results or users. `flow` calls it.
 //! [`Rehearsal`] is a model of its own: offline, deterministic, and honest about not being one.
 
+mod alias;
 mod config;
 pub mod embedder;
 mod failure;
@@ -25,9 +26,8 @@ mod wire;
 use cardea_core::{Result, message::Prompt};
 use futures::future::BoxFuture;
 
-pub use config::{
-    AliasConfig, BadModels, LimitName, ModelsConfig, Omitted, ProviderConfig, ProviderKind, Timeouts,
-};
+pub use alias::{AliasConfig, Omitted};
+pub use config::{BadModels, LimitName, ModelsConfig, ProviderConfig, ProviderKind, Timeouts};
 pub use failure::trouble_of;
 pub use rehearsal::Rehearsal;
 pub use route::{Description, Models};

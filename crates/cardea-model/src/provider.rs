@@ -21,7 +21,8 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use tokio::time::{Instant, timeout_at};
 
 use crate::{
-    config::{AliasConfig, LimitName, ModelsConfig, ProviderConfig, Timeouts},
+    alias::AliasConfig,
+    config::{LimitName, ModelsConfig, ProviderConfig, Timeouts},
     failure::{Failure, Trouble},
     wire::{Decoder, Format, Sent, retry_after},
 };

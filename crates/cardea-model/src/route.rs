@@ -17,7 +17,8 @@ use tokio::time::{Instant, sleep};
 
 use crate::{
     Model, ModelStream, Rehearsal, Served,
-    config::{AliasConfig, ModelsConfig},
+    alias::AliasConfig,
+    config::ModelsConfig,
     embedder::Embedder,
     failure::{Failure, Then},
     provider::{Ask, Provider, backoff},

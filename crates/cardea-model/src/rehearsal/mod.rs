@@ -254,7 +254,7 @@ fn events(prompt: &Prompt, reply: Reply) -> Vec<ModelEvent> {
         Message::System { text } | Message::User { text } | Message::Tool { text, .. } => {
             estimate_tokens(text)
         }
-        Message::Assistant { text, calls } => {
+        Message::Assistant { text, calls, .. } => {
             estimate_tokens(text)
                 + calls
                     .iter()

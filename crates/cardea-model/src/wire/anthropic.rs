@@ -18,7 +18,7 @@ use super::{
     transcript::{LEFT_OUT, Part, ToolResult, tidy},
 };
 use crate::{
-    config::{ALL_WRITE, AliasConfig},
+    alias::{ALL_WRITE, AliasConfig},
     failure::{Failure, Trouble},
 };
 

@@ -66,7 +66,11 @@ fn the_request_takes_turns_and_keeps_results_with_their_calls() {
 fn a_window_that_begins_with_the_model_gets_a_beginning() {
     let mut prompt = prompt();
     prompt.messages = vec![
-        Message::Assistant { text: "17 is shipped.".into(), calls: vec![call("a.1", "x", json!({}))] },
+        Message::Assistant {
+            text: "17 is shipped.".into(),
+            calls: vec![call("a.1", "x", json!({}))],
+            thoughts: None,
+        },
         Message::User { text: "one".into() },
         Message::User { text: "two".into() },
     ];

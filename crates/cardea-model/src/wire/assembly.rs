@@ -42,6 +42,8 @@ pub(crate) struct Assembly {
     may_be_empty: bool,
     /// Bytes of the answer, calls included.
     written: usize,
+    /// What the provider tells of the model's thoughts.
+    thoughts: String,
     pub(super) ended: bool,
     pub(super) out: VecDeque<ModelEvent>,
 }
@@ -62,6 +64,7 @@ impl Assembly {
             sent: prompt.tokens(),
             may_be_empty: !prompt.sampling.stop.is_empty(),
             written: 0,
+            thoughts: String::new(),
             ended: false,
             out: VecDeque::new(),
         }
@@ -81,6 +84,11 @@ impl Assembly {
             self.written = self.written.saturating_add(text.len());
             self.out.push_back(ModelEvent::Refusal(text.to_owned()));
         }
+    }
+
+    /// More of what the model thinks.
+    pub(crate) fn thinks(&mut self, text: &str) {
+        self.thoughts.push_str(text);
     }
 
     /// A piece of the call with this key; any part may be empty.
@@ -163,6 +171,9 @@ impl Assembly {
             finish = if calls.is_empty() { Finish::Stop } else { Finish::ToolCalls };
             if calls.is_empty() && self.written == 0 && !self.may_be_empty {
                 return Err(Failure::garbage("the answer is empty"));
+            }
+            if !calls.is_empty() && !self.thoughts.is_empty() {
+                self.out.push_back(ModelEvent::Thoughts(std::mem::take(&mut self.thoughts)));
             }
             for call in calls {
                 let call = self.whole_call(call)?;

@@ -16,7 +16,7 @@ use super::{
     transcript::{LEFT_OUT, Part, ToolResult, tidy},
 };
 use crate::{
-    config::AliasConfig,
+    alias::AliasConfig,
     failure::{Failure, Trouble},
 };
 

@@ -144,7 +144,7 @@ fn a_window_that_begins_with_the_model_gets_a_beginning() {
     let mut prompt = prompt();
     prompt.messages = vec![
         Message::System { text: "Be brief.".into() },
-        Message::Assistant { text: String::new(), calls: vec![call("a.1", "x", json!({}))] },
+        Message::Assistant { text: String::new(), calls: vec![call("a.1", "x", json!({}))], thoughts: None },
         Message::User { text: "one".into() },
     ];
     let sent = Format::Gemini.request(&prompt, &alias("gemini-x"), LimitName::MaxTokens).json();

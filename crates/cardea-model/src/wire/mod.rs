@@ -31,7 +31,8 @@ pub(crate) use names::ToolNames;
 pub(crate) use told::{Sent, kind};
 
 use crate::{
-    config::{AliasConfig, LimitName, ProviderKind},
+    alias::AliasConfig,
+    config::{LimitName, ProviderKind},
     failure::{Failure, Trouble},
 };
 

@@ -8,7 +8,7 @@
 use std::borrow::Cow;
 
 use cardea_core::{
-    message::{AnswerFormat, Finish, Prompt, ReasoningEffort, ToolChoice, Usage, Verbosity},
+    message::{AnswerFormat, Finish, Message, Prompt, ReasoningEffort, ToolChoice, Usage, Verbosity},
     sse::Event,
     tool::ToolCall,
 };
@@ -24,7 +24,8 @@ use super::{
     transcript::{Part, ToolResult, placed},
 };
 use crate::{
-    config::{AliasConfig, LimitName},
+    alias::AliasConfig,
+    config::LimitName,
     failure::{Failure, Trouble},
 };
 
@@ -79,13 +80,17 @@ struct Said<'a> {
     content: Option<Cow<'a, str>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     tool_calls: Vec<Value>,
+    /// DeepSeek's word: its models refuse calls of theirs without it, and other servers refuse it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reasoning_content: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     tool_call_id: Option<&'a str>,
 }
 
 impl<'a> Said<'a> {
     fn new(role: &'static str, content: impl Into<Cow<'a, str>>) -> Self {
-        Self { role, name: None, content: Some(content.into()), tool_calls: Vec::new(), tool_call_id: None }
+        let (content, tool_calls) = (Some(content.into()), Vec::new());
+        Self { role, name: None, content, tool_calls, reasoning_content: None, tool_call_id: None }
     }
 }
 
@@ -118,7 +123,7 @@ pub(super) fn request(
     };
     let body = Asked {
         model: &alias.model,
-        messages: messages(prompt, names),
+        messages: messages(prompt, &alias.model, names),
         stream: true,
         stream_options: StreamOptions { include_usage: true },
         tools: prompt
@@ -176,7 +181,7 @@ fn response_format(format: &AnswerFormat) -> Option<Value> {
     }
 }
 
-fn messages<'a>(prompt: &'a Prompt, names: &ToolNames) -> Vec<Said<'a>> {
+fn messages<'a>(prompt: &'a Prompt, model: &str, names: &ToolNames) -> Vec<Said<'a>> {
     let mut out = Vec::new();
     for (place, part) in placed(&prompt.messages) {
         let name = prompt.demands.names.get(&place).map(String::as_str);
@@ -186,12 +191,26 @@ fn messages<'a>(prompt: &'a Prompt, names: &ToolNames) -> Vec<Said<'a>> {
             Part::Assistant(text, calls) => {
                 let content = (calls.is_empty() || !text.is_empty()).then_some(text.into());
                 let tool_calls = calls.iter().map(|call| written_call(call, names)).collect();
-                out.push(Said { name, content, tool_calls, ..Said::new("assistant", "") });
+                let reasoning_content =
+                    prompt.messages.get(place).and_then(|message| thoughts(message, model));
+                let said =
+                    Said { name, content, tool_calls, reasoning_content, ..Said::new("assistant", "") };
+                out.push(said);
             }
             Part::Results(results) => out.extend(results.into_iter().map(written_result)),
         }
     }
     out
+}
+
+/// What this model has thought before the calls of this message.
+fn thoughts<'a>(message: &'a Message, model: &str) -> Option<&'a str> {
+    match message {
+        Message::Assistant { thoughts: Some(thoughts), calls, .. } if !calls.is_empty() => {
+            (thoughts.model == model).then_some(&thoughts.text)
+        }
+        _ => None,
+    }
 }
 
 fn written_call(call: &ToolCall, names: &ToolNames) -> Value {
@@ -254,6 +273,8 @@ struct Delta<'a> {
     content: Lenient<Content<'a>>,
     #[serde(default, borrow)]
     refusal: Lenient<Cow<'a, str>>,
+    #[serde(default, borrow)]
+    reasoning_content: Lenient<Cow<'a, str>>,
     #[serde(default, borrow)]
     tool_calls: Lenient<List<Object<CallPiece<'a>>>>,
     #[serde(default, borrow)]
@@ -320,6 +341,7 @@ fn take(assembly: &mut Assembly, chunk: Chunk<'_>) -> Result<(), Failure> {
     let delta = choice.delta.0.0.or(choice.message.0.0).unwrap_or_default();
     assembly.text(&delta.content.0.0);
     assembly.refusal(&delta.refusal.0);
+    assembly.thinks(&delta.reasoning_content.0);
     for piece in delta.tool_calls.0.0.into_iter().flatten() {
         let CallPiece { index, id, function, name, arguments } = piece.0.unwrap_or_default();
         let function = match function {

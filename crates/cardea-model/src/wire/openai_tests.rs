@@ -1,4 +1,4 @@
-use cardea_core::message::{Demands, Message, ModelEvent};
+use cardea_core::message::{Demands, Message, ModelEvent, Thoughts};
 
 use super::*;
 use crate::wire::{
@@ -319,7 +319,7 @@ fn arguments_go_both_ways_as_they_were_written() {
         let Some(ModelEvent::Call(call)) = events.unwrap().into_iter().next() else { panic!("no call") };
         assert_eq!(call.text(), written);
         let mut again = prompt();
-        again.messages = vec![Message::Assistant { text: String::new(), calls: vec![call] }];
+        again.messages = vec![Message::Assistant { text: String::new(), calls: vec![call], thoughts: None }];
         let sent = Format::OpenAi.request(&again, &alias("m"), LimitName::MaxTokens).json();
         assert_eq!(sent["messages"][0]["tool_calls"][0]["function"]["arguments"], written);
     }
@@ -463,4 +463,38 @@ fn thoughts_that_only_the_total_counts_are_counted() {
     assert_eq!(used(usage(21, 70, json!(81))), (21, 70), "the larger of the two");
     assert_eq!(used(usage(21, 5, json!(u64::MAX))), (21, 5), "that total cannot be");
     assert_eq!(used(usage(21, 5, json!("many"))), (21, 5));
+}
+
+#[test]
+fn thoughts_before_calls_are_kept_for_the_model_that_had_them() {
+    let call = json!([{ "index": 0, "id": "a", "function": { "name": "x", "arguments": "{}" } }]);
+    let answer = |finish: &str| {
+        stream(&[
+            chunk(json!({ "reasoning_content": "First I " }), Value::Null),
+            chunk(json!({ "reasoning_content": "look." }), Value::Null),
+            if finish == "stop" {
+                chunk(json!({ "content": "Nine." }), json!("stop"))
+            } else {
+                chunk(json!({ "tool_calls": call }), json!(finish))
+            },
+        ])
+    };
+    let thoughts = |finish: &str| {
+        let events = read(Format::OpenAi, &answer(finish)).unwrap();
+        events.into_iter().find_map(|event| match event {
+            ModelEvent::Thoughts(text) => Some(text),
+            _ => None,
+        })
+    };
+    assert_eq!(thoughts("tool_calls").as_deref(), Some("First I look."));
+    assert_eq!(thoughts("stop"), None, "nobody wants to see those again");
+
+    let mut asked = prompt();
+    let Message::Assistant { thoughts, .. } = &mut asked.messages[3] else { panic!("{asked:?}") };
+    *thoughts = Some(Thoughts { model: "deep-x".into(), text: "First I look.".into() });
+    let told = |model: &str| {
+        let sent = Format::OpenAi.request(&asked, &alias(model), LimitName::MaxTokens).json();
+        sent["messages"][2]["reasoning_content"].clone()
+    };
+    assert_eq!((told("deep-x"), told("gpt-x")), (json!("First I look."), Value::Null));
 }

@@ -9,7 +9,7 @@ use cardea_core::{
 use serde_json::{Value, json};
 
 use super::Format;
-use crate::{config::AliasConfig, failure::Failure};
+use crate::{alias::AliasConfig, failure::Failure};
 
 pub(super) fn alias(model: &str) -> AliasConfig {
     AliasConfig::new("p", model)
@@ -55,10 +55,10 @@ pub(super) fn prompt() -> Prompt {
             result("call_0", "cut from its call", false),
             Message::System { text: "Be brief.".into() },
             Message::User { text: "Orders 17 and 18?".into() },
-            Message::Assistant { text: String::new(), calls: asks },
+            Message::Assistant { text: String::new(), calls: asks, thoughts: None },
             result("call_2", "no such order", true),
             result("call_1", r#"{"status":"shipped"}"#, false),
-            Message::Assistant { text: "17 is shipped.".into(), calls: Vec::new() },
+            Message::Assistant { text: "17 is shipped.".into(), calls: Vec::new(), thoughts: None },
             Message::User { text: "Thanks".into() },
         ],
         tools: vec![tool],

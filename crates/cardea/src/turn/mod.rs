@@ -29,7 +29,7 @@ use std::{collections::BTreeSet, sync::Arc};
 use cardea_core::{
     Code, Error,
     id::{AgentName, ConversationId, RequestId, TurnId},
-    message::Usage,
+    message::{Thoughts, Usage},
     principal::Principal,
     time::{Millis, SharedClock, Timestamp},
     trace::TraceContext,
@@ -125,6 +125,8 @@ pub struct Turn {
     taint: BTreeSet<String>,
     /// What its model said beside calls of which none has begun.
     saying: Option<String>,
+    /// What it thought before them.
+    thinking: Option<Thoughts>,
     cache: CacheUse,
     /// Why it is being taken back; it then only goes on with that.
     failure: Option<Failure>,
@@ -334,6 +336,11 @@ impl Turn {
     /// Notes what the model said beside the calls that follow, screened.
     pub fn says(&mut self, words: String) {
         self.saying = Some(words);
+    }
+
+    /// Notes what the model thought before the calls that follow, screened.
+    pub fn thinks(&mut self, thoughts: Thoughts) {
+        self.thinking = Some(thoughts);
     }
 
     /// Notes that the answer came from a cache.

@@ -330,7 +330,7 @@ async fn an_answer_of_one_conversation_is_not_that_of_another() {
     let House { cache, .. } = house(true).await;
     let (helper, ann) = (agent("scope = \"user\""), person("acme", "ann"));
     let user = |text: &str| Message::User { text: text.to_owned() };
-    let told = |text: &str| Message::Assistant { text: text.to_owned(), calls: Vec::new() };
+    let told = |text: &str| Message::Assistant { text: text.to_owned(), calls: Vec::new(), thoughts: None };
     let after = |history: &[Message], text: &str| {
         let around = QueryContext {
             conversation: None,

@@ -85,3 +85,53 @@ async fn what_is_said_of_tools_without_any_reaches_no_model() {
         );
     }
 }
+
+/// DeepSeek's way: thoughts come with the calls, and who does not send them back with the calls is refused.
+fn thoughtful(body: &Value) -> Act {
+    let messages = body["messages"].as_array().unwrap();
+    let mut called = messages.iter().filter(|message| message["tool_calls"].is_array());
+    if called.clone().any(|message| message["reasoning_content"] != "The order is the user's own.") {
+        let message = "Missing `reasoning_content` field in the assistant message.";
+        return Act::Status(400, None, json!({ "error": { "message": message } }).to_string());
+    }
+    if called.next().is_some() {
+        return Act::say("It is refunded.");
+    }
+    let arguments = r#"{"order_id":"ORD-17","amount":150,"reason":"goodwill"}"#;
+    let call = json!({ "index": 0, "id": "a", "function": { "name": "ops__process_refund", "arguments": arguments } });
+    let thoughts = json!({ "reasoning_content": "The order is the user's own." });
+    let events = [(thoughts, Value::Null), (json!({ "tool_calls": [call] }), json!("tool_calls"))].map(
+        |(delta, finish)| {
+            format!(
+                "data: {}\n\n",
+                json!({ "choices": [{ "index": 0, "delta": delta, "finish_reason": finish }] })
+            )
+        },
+    );
+    Act::Document("text/event-stream", events.concat() + "data: [DONE]\n\n")
+}
+
+#[tokio::test]
+async fn a_model_that_wants_to_see_its_thoughts_again_goes_on_after_an_approval_of_days() {
+    let world = World::plan().ruled(thoughtful).start().await;
+    let turn = world.user("support").asks("Refund 150 for order 17, please.").await;
+    turn.waits_for_approval("ops__process_refund").await;
+    world.user("supervisor").approves(&turn).await;
+    turn.answers("It is refunded.").await;
+    assert_eq!(world.shop().refunds(17).await, 1);
+}
+
+#[tokio::test]
+async fn a_client_brings_back_the_thoughts_of_its_model() {
+    let world = World::plan().ruled(thoughtful).start().await;
+    let tool = json!({ "type": "function", "function": { "name": "ops__process_refund" } });
+    let user = json!({ "role": "user", "content": "Refund order 17." });
+    let ann = world.user("support");
+    let ask = json!({ "model": "scripted", "tools": [tool], "messages": [user] });
+    let told = ann.post("/v1/chat/completions", &ask).await.expect(200).body["choices"][0]["message"].clone();
+    assert_eq!(told["reasoning_content"], "The order is the user's own.");
+    let result = json!({ "role": "tool", "tool_call_id": told["tool_calls"][0]["id"], "content": "done" });
+    let ask = json!({ "model": "scripted", "tools": [tool], "messages": [user, told, result] });
+    let reply = ann.post("/v1/chat/completions", &ask).await.expect(200);
+    assert_eq!(reply.at("/choices/0/message/content"), "It is refunded.");
+}
