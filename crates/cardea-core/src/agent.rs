@@ -94,11 +94,13 @@ pub struct TurnLimits {
     pub time: Millis,
     /// The most that the turn's model calls may cost, by the file of prices and an estimate of what the next one reads. The
     /// last answer is cut where the money ends, a call that cannot be paid is not made, and the turn ends with `money_spent`.
-    /// A model without a price costs nothing. Absent: no limit.
+    /// A model without a price costs nothing. An answer that costs more all the same, since its model could not be told the
+    /// limit (`max_output` of its alias), is not given. Absent: no limit.
     #[schemars(range(min = 0.0001))]
     pub money: Option<f64>,
     /// The most tokens, read and written, of all model calls of the turn. The last answer is cut where they end, and a
-    /// turn that needs more ends with `tokens_spent`. Absent: no limit.
+    /// turn that needs more ends with `tokens_spent`; so does one whose last answer is longer, where its model could not be
+    /// told (`max_output` of its alias). Absent: no limit.
     #[schemars(range(min = 1))]
     pub tokens: Option<u64>,
 }

@@ -35,6 +35,9 @@ pub enum Message {
         /// The calls it asked for.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         calls: Vec<ToolCall>,
+        /// What it thought before these calls.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        thoughts: Option<Thoughts>,
     },
     /// What a tool returned: untrusted data.
     Tool {
@@ -48,6 +51,15 @@ pub enum Message {
         #[serde(default)]
         failed: bool,
     },
+}
+
+/// What a model thought before it asked for tools. Some want to see it again with the results, and others refuse it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Thoughts {
+    /// The model as its provider calls it: no other one is shown them.
+    pub model: String,
+    /// The words, screened.
+    pub text: String,
 }
 
 /// What one model call used, in tokens.
@@ -234,6 +246,10 @@ pub struct Prompt {
     /// What the answer must be; an agent demands nothing.
     #[serde(default)]
     pub demands: Demands,
+    /// The most tokens that there is room for, where more than the author's own limit counts. A provider is told only
+    /// what it cannot refuse.
+    #[serde(default)]
+    pub room: Option<u32>,
 }
 
 impl Prompt {
@@ -281,6 +297,8 @@ pub enum ModelEvent {
     Refusal(String),
     /// A complete tool call (providers stream them in pieces; `cardea-model` puts them together).
     Call(ToolCall),
+    /// All that it thought before the calls of this answer, where its provider tells.
+    Thoughts(String),
     /// What was used until an answer broke off: what the provider counted, or an estimate. Only an error follows.
     Spent(Usage),
     /// The end. Always the last event of a good answer; a stream that ends without it was cut.
@@ -298,12 +316,13 @@ impl Message {
     pub fn tokens(&self) -> u64 {
         match self {
             Self::System { text } | Self::User { text } | Self::Tool { text, .. } => estimate_tokens(text),
-            Self::Assistant { text, calls } => {
+            Self::Assistant { text, calls, thoughts } => {
                 let call = |call: &ToolCall| {
                     let arguments = serde_json::to_string(&call.arguments).unwrap_or_default();
                     estimate_tokens(&call.name) + estimate_tokens(&arguments)
                 };
-                estimate_tokens(text) + calls.iter().map(call).sum::<u64>()
+                let thoughts = thoughts.as_ref().map_or(0, |thoughts| estimate_tokens(&thoughts.text));
+                estimate_tokens(text) + thoughts + calls.iter().map(call).sum::<u64>()
             }
         }
     }

@@ -11,6 +11,8 @@ use cardea_core::{
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use crate::alias::AliasConfig;
+
 /// The language models of an installation.
 ///
 /// ```toml
@@ -45,8 +47,7 @@ pub struct ModelsConfig {
 
 impl Default for ModelsConfig {
     fn default() -> Self {
-        let rehearsal =
-            AliasConfig { provider: "rehearsal".into(), model: "rehearsal".into(), fallback: Vec::new() };
+        let rehearsal = AliasConfig::new("rehearsal", "rehearsal");
         Self {
             providers: BTreeMap::from([("rehearsal".into(), ProviderConfig::new(ProviderKind::Rehearsal))]),
             aliases: BTreeMap::from([("rehearsal".into(), rehearsal)]),
@@ -117,13 +118,34 @@ pub struct ProviderConfig {
     #[serde(default)]
     #[schemars(with = "BTreeMap<String, SecretText>")]
     pub headers: BTreeMap<String, SecretString>,
+    /// What the limit of an answer is called in OpenAI's format. Default: `"max_completion_tokens"` at OpenAI's and Azure's own
+    /// addresses, whose newer models refuse the older name, and `"max_tokens"` elsewhere, where many servers know only that.
+    #[serde(default)]
+    pub limit_name: Option<LimitName>,
+}
+
+/// What OpenAI's format calls the limit of an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum LimitName {
+    /// The older name.
+    MaxTokens,
+    /// The newer one.
+    MaxCompletionTokens,
 }
 
 impl ProviderConfig {
     /// A provider of this kind with all defaults.
     #[must_use]
     pub const fn new(kind: ProviderKind) -> Self {
-        Self { kind, base_url: None, api_key: None, timeouts: None, headers: BTreeMap::new() }
+        Self {
+            kind,
+            base_url: None,
+            api_key: None,
+            timeouts: None,
+            headers: BTreeMap::new(),
+            limit_name: None,
+        }
     }
 
     /// The address that requests go to, without a slash at its end.
@@ -131,20 +153,14 @@ impl ProviderConfig {
     pub fn base(&self) -> &str {
         self.base_url.as_deref().unwrap_or(self.kind.default_base_url()).trim_end_matches('/')
     }
-}
 
-/// A model name of this installation.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct AliasConfig {
-    /// The provider that has it: a key of `models.providers`.
-    pub provider: String,
-    /// The model as the provider calls it.
-    pub model: String,
-    /// Other names of `models.aliases`, asked in this order while the ones before are away. Default: none.
-    /// A model of the kind `rehearsal` that stands in calls no tool: it says in words that the other one is away.
-    #[serde(default)]
-    pub fallback: Vec<String>,
+    /// What it calls the limit of an answer.
+    pub(crate) fn limit_name(&self) -> LimitName {
+        let base = self.base();
+        let vendor = base.contains("api.openai.com") || base.contains("openai.azure.com");
+        let usual = if vendor { LimitName::MaxCompletionTokens } else { LimitName::MaxTokens };
+        self.limit_name.unwrap_or(usual)
+    }
 }
 
 /// How long to wait for a provider.
@@ -168,6 +184,15 @@ pub struct Timeouts {
     #[serde(with = "cardea_core::time::text")]
     #[schemars(with = "LengthText")]
     pub total: Millis,
+}
+
+const VAIN: &str = "a wait of no time can never succeed";
+
+impl Timeouts {
+    /// True if one of them is no time at all.
+    fn is_vain(self) -> bool {
+        [self.connect, self.first, self.idle, self.total].contains(&Millis(0))
+    }
 }
 
 impl Default for Timeouts {
@@ -205,6 +230,9 @@ impl ModelsConfig {
             if let Some(problem) = key_problem(provider) {
                 say(key("api_key"), problem);
             }
+            if provider.timeouts.is_some_and(Timeouts::is_vain) {
+                say(key("timeouts"), VAIN.into());
+            }
             use cardea_core::secret::ExposeSecret;
             for (header, value) in &provider.headers {
                 let known = header.parse::<http::HeaderName>().is_ok()
@@ -222,6 +250,9 @@ impl ModelsConfig {
             if alias.model.is_empty() || alias.model.chars().any(|c| c.is_control() || c.is_whitespace()) {
                 say(key("model"), "write the model's name as the provider spells it".into());
             }
+            if alias.max_output == Some(0) {
+                say(key("max_output"), "a model that writes nothing answers nothing".to_owned());
+            }
             if alias.fallback.contains(name) {
                 say(key("fallback"), "it names the alias itself, which stands in for nothing".to_owned());
             }
@@ -229,10 +260,8 @@ impl ModelsConfig {
                 say(key("fallback"), format!("there is no `[models.aliases.{other}]`"));
             }
         }
-        let Timeouts { connect, first, idle, total } = self.timeouts;
-        let zero = [connect, first, idle, total];
-        if zero.contains(&Millis(0)) {
-            say("models.timeouts".into(), "a wait of no time can never succeed".into());
+        if self.timeouts.is_vain() {
+            say("models.timeouts".into(), VAIN.into());
         }
         if self.retries > 5 {
             say("models.retries".into(), "more than 5 only makes an overload worse".into());
@@ -337,18 +366,22 @@ mod tests {
             [providers.b]
             kind = "anthropic"
             base_url = "ftp://models.example"
+            timeouts = { first = "0ms" }
             [aliases.x]
             provider = "c"
             model = ""
             fallback = ["y"]
+            max_output = 0
             "#,
         );
         let expected = [
             "models.providers.a.api_key",
             "models.providers.b.base_url",
             "models.providers.b.api_key",
+            "models.providers.b.timeouts",
             "models.aliases.x.provider",
             "models.aliases.x.model",
+            "models.aliases.x.max_output",
             "models.aliases.x.fallback",
             "models.timeouts",
             "models.retries",
@@ -359,6 +392,23 @@ mod tests {
             toml::from_str::<ModelsConfig>("patience = \"5\"").is_err(),
             "a number without a unit passed"
         );
+    }
+
+    #[test]
+    fn the_limit_of_an_answer_is_called_as_the_provider_calls_it() {
+        let name = |more: &str| {
+            let config = read(&format!("[providers.o]\nkind = \"openai\"\napi_key = \"k\"\n{more}"));
+            config.providers["o"].limit_name()
+        };
+        let (new, old) = (LimitName::MaxCompletionTokens, LimitName::MaxTokens);
+        assert_eq!(name(""), new);
+        assert_eq!(name("base_url = \"https://acme.openai.azure.com/openai/v1\""), new);
+        assert_eq!(name("base_url = \"http://localhost:11434/v1\""), old);
+        assert_eq!(
+            name("base_url = \"https://proxy.example/v1\"\nlimit_name = \"max_completion_tokens\""),
+            new
+        );
+        assert_eq!(name("limit_name = \"max_tokens\""), old);
     }
 
     #[test]

@@ -9,8 +9,10 @@ pub(crate) enum Trouble {
     Unreachable,
     /// The network layer may not go there.
     Forbidden,
-    /// The breaker is open, or too many requests are under way.
+    /// The breaker is open.
     Tripped,
+    /// As many requests to it are under way as may be.
+    Crowded,
     /// Nothing came in time.
     Silent,
     /// It has too much to do, or we asked too often.
@@ -61,6 +63,9 @@ impl Trouble {
             Self::Tripped => {
                 ("tripped", Elsewhere, Code::ModelFailed, "The provider failed too often and is left alone.")
             }
+            Self::Crowded => {
+                ("crowded", Elsewhere, Code::Overloaded, "Too many requests to the provider are under way.")
+            }
             Self::Silent => ("silent", Elsewhere, Code::ModelSilent, "The provider did not answer in time."),
             Self::Busy => ("busy", Again, Code::ModelFailed, "The provider has too much to do."),
             Self::Broken => ("broken", Again, Code::ModelFailed, "The provider reported a fault of its own."),
@@ -79,7 +84,7 @@ impl Trouble {
                 "unable",
                 Elsewhere,
                 Code::BadRequest,
-                "This model cannot be held to that `response_format`.",
+                "This model cannot be held to that `response_format` or to that `parallel_tool_calls`.",
             ),
             Self::Key => {
                 ("key", Elsewhere, Code::Misconfigured, "The provider did not accept the configured key.")

@@ -6,11 +6,13 @@
 //! - every wait has an end: connecting, the first piece, the pause between pieces, the whole answer;
 //! - nothing is tried again once the first piece of an answer has been handed out;
 //! - a stream that ends without [`End`](cardea_core::message::ModelEvent::End) was never a good answer: it ends in an error instead;
-//! - what a provider sends is bounded and checked; nonsense is an error, never an empty answer.
+//! - what a provider sends is bounded and checked; nonsense is an error, never an empty answer. One without a word, a refusal or
+//!   a call is nonsense too, unless a `stop` of the prompt may have ended it.
 //!
 //! It refuses unknown names, and it knows nothing of conversations, tools' results or users. `flow` calls it.
 //! [`Rehearsal`] is a model of its own: offline, deterministic, and honest about not being one.
 
+mod alias;
 mod config;
 pub mod embedder;
 mod failure;
@@ -24,7 +26,8 @@ mod wire;
 use cardea_core::{Result, message::Prompt};
 use futures::future::BoxFuture;
 
-pub use config::{AliasConfig, BadModels, ModelsConfig, ProviderConfig, ProviderKind, Timeouts};
+pub use alias::{AliasConfig, Omitted};
+pub use config::{BadModels, LimitName, ModelsConfig, ProviderConfig, ProviderKind, Timeouts};
 pub use failure::trouble_of;
 pub use rehearsal::Rehearsal;
 pub use route::{Description, Models};

@@ -9,7 +9,7 @@ use std::{
 use bytes::Bytes;
 use cardea_core::{
     Result,
-    message::{AnswerFormat, ModelEvent, Prompt},
+    message::{ModelEvent, Prompt},
     secret::ExposeSecret,
     sse,
     time::Millis,
@@ -21,7 +21,8 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use tokio::time::{Instant, timeout_at};
 
 use crate::{
-    config::{ModelsConfig, ProviderConfig, Timeouts},
+    alias::AliasConfig,
+    config::{LimitName, ModelsConfig, ProviderConfig, Timeouts},
     failure::{Failure, Trouble},
     wire::{Decoder, Format, Sent, retry_after},
 };
@@ -39,6 +40,7 @@ pub(crate) struct Provider {
     egress: Egress,
     net: Net,
     pub(crate) timeouts: Timeouts,
+    limit_name: LimitName,
     max_answer: usize,
     max_event: usize,
 }
@@ -98,18 +100,29 @@ impl Provider {
             egress: Egress::hosts([host]),
             net,
             timeouts: provider.timeouts.unwrap_or(config.timeouts),
+            limit_name: provider.limit_name(),
             max_answer: config.max_answer.len(),
             max_event: config.max_event.len(),
         })
     }
 
     /// Asks, and waits for the first event of the answer. Nothing was handed out if this fails.
-    pub(crate) async fn ask(&self, ask: Ask<'_>, model: &str) -> Result<Answer, Failure> {
+    pub(crate) async fn ask(&self, ask: Ask<'_>, alias: &AliasConfig) -> Result<Answer, Failure> {
+        self.asked(ask, alias).await.map_err(|mut failure| {
+            if failure.trouble == Trouble::Silent {
+                // It has read the prompt, and may still be at it.
+                failure.spent.input = failure.spent.input.max(ask.prompt.tokens());
+            }
+            failure
+        })
+    }
+
+    async fn asked(&self, ask: Ask<'_>, alias: &AliasConfig) -> Result<Answer, Failure> {
         let Ask { prompt, along, deadline } = ask;
-        if self.format == Format::Anthropic && prompt.demands.format == AnswerFormat::JsonObject {
-            return Err(Failure::new(Trouble::Unable, "this format knows JSON only with a schema"));
+        if let Some(lack) = self.format.lacks(prompt) {
+            return Err(Failure::new(Trouble::Unable, lack));
         }
-        let wire = self.format.request(prompt, model, &self.base);
+        let wire = self.format.request(prompt, alias, self.limit_name);
         let first_by = deadline.min(Instant::now() + self.timeouts.first.duration());
         let target = self.target(wire.path).map_err(|error| trouble(&error, Trouble::Rejected))?;
         let mut request = Request::to(Method::POST, target, self.egress.clone())
@@ -118,6 +131,7 @@ impl Provider {
             .connect_timeout(self.timeouts.connect.duration())
             .timeout(first_by.saturating_duration_since(Instant::now()))
             .idle_timeout(self.timeouts.idle.duration())
+            .well_once_it_speaks()
             .max_body(self.max_answer);
         for (name, value) in along.iter().flat_map(Along::headers) {
             if let Ok(value) = HeaderValue::from_str(&value) {
@@ -203,6 +217,7 @@ impl Provider {
 fn trouble(error: &NetError, lost: Trouble) -> Failure {
     let (trouble, hint) = match error {
         NetError::Refused(_) | NetError::Setup(_) => (Trouble::Forbidden, None),
+        NetError::Busy { why: "bulkhead", retry_after, .. } => (Trouble::Crowded, Some(*retry_after)),
         NetError::Busy { retry_after, .. } => (Trouble::Tripped, Some(*retry_after)),
         NetError::TooLarge { .. } => (Trouble::TooLarge, None),
         error if error.is_timeout() && error.may_have_been_sent() => (Trouble::Silent, None),
@@ -263,7 +278,12 @@ impl Answer {
             let Some(streaming) = &mut self.streaming else { return Ok(None) };
             let piece = match timeout_at(self.next_by, streaming.chunk()).await {
                 Ok(piece) => piece.map_err(|error| trouble(&error, Trouble::Cut))?,
-                Err(_) => return Err(Failure::new(Trouble::Silent, "no piece of the answer came in time")),
+                Err(_) => {
+                    if self.next_by < self.deadline {
+                        streaming.was_silent(); // it had all the time that it may have
+                    }
+                    return Err(Failure::new(Trouble::Silent, "no piece of the answer came in time"));
+                }
             };
             self.next_by = self.deadline;
             let read = match &piece {

@@ -17,7 +17,8 @@ use tokio::time::{Instant, sleep};
 
 use crate::{
     Model, ModelStream, Rehearsal, Served,
-    config::{AliasConfig, ModelsConfig},
+    alias::AliasConfig,
+    config::ModelsConfig,
     embedder::Embedder,
     failure::{Failure, Then},
     provider::{Ask, Provider, backoff},
@@ -118,7 +119,7 @@ impl Models {
     pub fn with(self, name: &str, model: Arc<dyn Model>) -> Self {
         let mut config = self.0.config.clone();
         let mut providers = self.0.providers.clone();
-        let alias = AliasConfig { provider: name.to_owned(), model: name.to_owned(), fallback: Vec::new() };
+        let alias = AliasConfig::new(name, name);
         config.aliases.insert(name.to_owned(), alias);
         config.providers.remove(name);
         providers.insert(name.to_owned(), Backend::Own(model));
@@ -209,11 +210,13 @@ impl Models {
             let (alias, backend) = self.find(name)?;
             let provider = match backend {
                 Backend::Own(model) => {
-                    let prompt = Prompt { model: name.to_owned(), ..prompt.clone() };
+                    let mut prompt = Prompt { model: name.to_owned(), ..prompt.clone() };
+                    let limit = alias.limit(&prompt);
+                    prompt.sampling.max_tokens = limit;
                     tries.begins(&alias.model);
                     let answer = if first.is_some() { model.stand_in(prompt) } else { model.next(prompt) };
                     let answer = answer.await.inspect(|_| tries.answers());
-                    return answer.map(|answer| answer.named(name)).inspect_err(|error| {
+                    return answer.map(|answer| answer.named(name, limit)).inspect_err(|error| {
                         tries.failed(error.code().name(), Usage::default());
                     });
                 }
@@ -223,12 +226,13 @@ impl Models {
             let deadline =
                 *deadline.get_or_insert_with(|| Instant::now() + provider.timeouts.total.duration());
             let ask = Ask { prompt, along, deadline };
-            let failure = match self.patiently(provider, ask, &alias.model, tries).await {
+            let failure = match self.patiently(provider, ask, alias, tries).await {
                 Ok(answer) => {
                     let served = Served {
                         name: name.to_owned(),
                         provider: alias.provider.clone(),
                         model: alias.model.clone(),
+                        limit: alias.limit(prompt),
                     };
                     return Ok(ModelStream::new(served, answer.into_events()));
                 }
@@ -249,13 +253,13 @@ impl Models {
         &self,
         provider: &Provider,
         ask: Ask<'_>,
-        model: &'m str,
+        alias: &'m AliasConfig,
         tries: &mut Tries<'m>,
     ) -> Result<crate::provider::Answer, Failure> {
         let mut attempt = 0;
         loop {
-            tries.begins(model);
-            let failure = match provider.ask(ask, model).await {
+            tries.begins(&alias.model);
+            let failure = match provider.ask(ask, alias).await {
                 Ok(answer) => {
                     tries.answers();
                     return Ok(answer);

@@ -18,6 +18,8 @@ pub struct Served {
     pub provider: String,
     /// The model as the provider calls it: prices go by this.
     pub model: String,
+    /// The most tokens that it was told to write, if it was told.
+    pub limit: Option<u32>,
 }
 
 /// The events of one answer. See [`crate::Model`] for what they promise.
@@ -32,9 +34,10 @@ impl ModelStream {
         Self { served, events: events.boxed() }
     }
 
-    /// The same, served under this name of the configuration.
-    pub(crate) fn named(mut self, name: &str) -> Self {
+    /// The same, served under this name of the configuration by a model that was told this limit.
+    pub(crate) fn named(mut self, name: &str, limit: Option<u32>) -> Self {
         name.clone_into(&mut self.served.name);
+        self.served.limit = limit;
         self
     }
 

@@ -14,7 +14,7 @@ use hyper::{
 use hyper_util::rt::TokioExecutor;
 use serde::de::DeserializeOwned;
 
-use crate::{error::NetError, hosts::Visit};
+use crate::{breaker::Health, error::NetError, hosts::Visit};
 
 /// How long the end of an exchange is waited for, once the answer in it has ended.
 const LAST_BYTES: Duration = Duration::from_secs(1);
@@ -63,7 +63,7 @@ pub struct Streaming {
     pub(crate) idle: Duration,
     pub(crate) limit: usize,
     pub(crate) seen: usize,
-    pub(crate) _visit: Visit,
+    pub(crate) visit: Visit,
 }
 
 impl Streaming {
@@ -74,7 +74,9 @@ impl Streaming {
     /// sum of all pieces exceeds the limit.
     pub async fn chunk(&mut self) -> Result<Option<Bytes>, NetError> {
         let lost = |timeout, cause| NetError::MaybeSent { host: self.host.to_string(), timeout, cause };
-        let piece = match tokio::time::timeout(self.idle, next(&mut self.body)).await {
+        let piece = tokio::time::timeout(self.idle, next(&mut self.body)).await;
+        self.visit.tell(if matches!(piece, Ok(Ok(_))) { Health::Good } else { Health::Bad });
+        let piece = match piece {
             Ok(Ok(piece)) => piece,
             Ok(Err(cause)) => return Err(lost(cause.is_timeout(), Some(cause.into()))),
             Err(_) => return Err(lost(true, None)),
@@ -82,6 +84,11 @@ impl Streaming {
         let Some(piece) = piece else { return Ok(None) };
         self.seen = self.seen.saturating_add(piece.len());
         if self.seen > self.limit { Err(self.too_large()) } else { Ok(Some(piece)) }
+    }
+
+    /// Whoever waits for the next piece waits no longer. It counts against the host if there was none yet.
+    pub fn was_silent(&mut self) {
+        self.visit.tell(Health::Bad);
     }
 
     /// The pieces as a stream. It ends after the first error.

@@ -25,7 +25,7 @@ use crate::{
     connect::{Connector, Roots, TooSlow},
     error::{NetError, Refusal},
     hosts::{Hosts, Visit},
-    request::{Redirects, Request, Target, Whose},
+    request::{Redirects, Request, Sign, Target, Whose},
     resolve::{Guarded, Trust},
 };
 
@@ -126,7 +126,11 @@ impl Net {
         };
         let (head, body) = answer.into_parts();
         let away = matches!(head.status.as_u16(), 502..=504);
-        visit.tell(if away { Health::Bad } else { Health::Good });
+        if away {
+            visit.tell(Health::Bad);
+        } else if request.sign == Sign::Head || !head.status.is_success() {
+            visit.tell(Health::Good);
+        }
         Ok(Streaming {
             status: head.status,
             headers: head.headers,
@@ -135,7 +139,7 @@ impl Net {
             seen: 0,
             body,
             host: Arc::clone(host),
-            _visit: visit,
+            visit,
         })
     }
 }

@@ -89,6 +89,15 @@ pub(crate) enum Whose {
     Asker,
 }
 
+/// What of an answer shows that the host is well.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Sign {
+    /// Its head.
+    Head,
+    /// The first piece of its body.
+    FirstPiece,
+}
+
 /// One outbound request.
 #[derive(Debug, Clone)]
 pub struct Request {
@@ -98,6 +107,7 @@ pub struct Request {
     pub(crate) body: Bytes,
     pub(crate) timeout: Option<Duration>,
     pub(crate) whose: Whose,
+    pub(crate) sign: Sign,
     pub(crate) connect_timeout: Option<Duration>,
     pub(crate) idle_timeout: Option<Duration>,
     pub(crate) max_body: Option<usize>,
@@ -124,6 +134,7 @@ impl Request {
             body: Bytes::new(),
             timeout: None,
             whose: Whose::Host,
+            sign: Sign::Head,
             connect_timeout: None,
             idle_timeout: None,
             max_body: None,
@@ -204,6 +215,14 @@ impl Request {
     pub fn own_timeout(mut self, timeout: Duration) -> Self {
         self.whose = Whose::Asker;
         self.timeout(timeout)
+    }
+
+    /// The host counts as well once the first piece of a good answer is there, and not with its head: for those that send a head
+    /// at once and then think.
+    #[must_use]
+    pub fn well_once_it_speaks(mut self) -> Self {
+        self.sign = Sign::FirstPiece;
+        self
     }
 
     /// How long the answer may be silent between two pieces.

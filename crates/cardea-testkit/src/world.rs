@@ -116,6 +116,7 @@ pub struct World {
 pub struct Plan {
     variables: Vec<(String, String)>,
     script: Option<Vec<Act>>,
+    rule: Option<fn(&Value) -> Act>,
     distrusted: Option<String>,
     wired: bool,
     away: bool,
@@ -135,6 +136,13 @@ impl Plan {
     #[must_use]
     pub fn set(mut self, variable: &str, value: &str) -> Self {
         self.variables.push((variable.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Adds the agent `scripted`, whose model knows from the body of a request what to do with it.
+    #[must_use]
+    pub fn ruled(mut self, rule: fn(&Value) -> Act) -> Self {
+        self.rule = Some(rule);
         self
     }
 
@@ -265,7 +273,10 @@ impl Plan {
         let shop_address = shop_socket.local_addr().expect("the shop's address");
         let model = match self.script.take() {
             Some(script) => Some(FakeModel::start(script).await.expect("a port for the model")),
-            None => None,
+            None => match self.rule.take() {
+                Some(rule) => Some(FakeModel::ruled(rule).await.expect("a port for the model")),
+                None => None,
+            },
         };
         let own_socket = TcpListener::bind("127.0.0.1:0").await.expect("a port for the test's own tools");
         let own_address = own_socket.local_addr().expect("their address");

@@ -101,7 +101,7 @@ impl<'a> Turn<'a> {
             match (message, all.last_mut()) {
                 (Message::User { text }, Some(last)) if open => last.said.push(text),
                 (Message::User { text }, _) => all.push(Earlier { said: vec![text], ..Earlier::default() }),
-                (Message::Assistant { text, calls }, Some(last)) => {
+                (Message::Assistant { text, calls, .. }, Some(last)) => {
                     last.calls.extend(calls);
                     last.understood |= text.contains(HONEST);
                     open = calls.is_empty() && asks_for(text).is_some();

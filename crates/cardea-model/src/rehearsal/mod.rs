@@ -192,8 +192,8 @@ fn words_only(prompt: &Prompt) -> Reply {
 impl Rehearsal {
     /// The reply as a stream, if what the client demands of it can be met.
     fn stream(prompt: &Prompt, reply: Reply) -> ModelStream {
-        let served =
-            Served { name: prompt.model.clone(), provider: "rehearsal".into(), model: "rehearsal".into() };
+        let (provider, model) = ("rehearsal".to_owned(), "rehearsal".to_owned());
+        let served = Served { name: prompt.model.clone(), provider, model, limit: None };
         ModelStream::new(served, stream::iter(events(prompt, reply).into_iter().map(Ok)))
     }
 }
@@ -254,7 +254,7 @@ fn events(prompt: &Prompt, reply: Reply) -> Vec<ModelEvent> {
         Message::System { text } | Message::User { text } | Message::Tool { text, .. } => {
             estimate_tokens(text)
         }
-        Message::Assistant { text, calls } => {
+        Message::Assistant { text, calls, .. } => {
             estimate_tokens(text)
                 + calls
                     .iter()

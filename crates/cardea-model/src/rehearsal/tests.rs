@@ -70,6 +70,7 @@ fn asked_with(model: &Rehearsal, messages: &[Message], tools: Vec<ToolSpec>) -> 
         tools,
         sampling: Default::default(),
         demands: Default::default(),
+        room: None,
     };
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let events: Vec<ModelEvent> = runtime
@@ -80,7 +81,9 @@ fn asked_with(model: &Rehearsal, messages: &[Message], tools: Vec<ToolSpec>) -> 
         match event {
             ModelEvent::Text(piece) | ModelEvent::Refusal(piece) => text.push_str(&piece),
             ModelEvent::Call(call) => calls.push(call),
-            ModelEvent::Spent(_) => panic!("nothing breaks off"),
+            ModelEvent::Thoughts(_) | ModelEvent::Spent(_) => {
+                panic!("it has no thoughts, and nothing breaks off")
+            }
             ModelEvent::End { usage, .. } => {
                 assert!(usage.input > 0 && usage.output > 0);
                 ends += 1;
@@ -155,6 +158,7 @@ fn call(number: usize, tool: &str, arguments: Value) -> Message {
     Message::Assistant {
         text: String::new(),
         calls: vec![ToolCall { id: format!("call_{number}"), name: tool.into(), arguments, written: None }],
+        thoughts: None,
     }
 }
 
@@ -168,7 +172,7 @@ fn result(number: usize, tool: &str, data: Value) -> Message {
 }
 
 fn answer(text: &str) -> Message {
-    Message::Assistant { text: text.into(), calls: Vec::new() }
+    Message::Assistant { text: text.into(), calls: Vec::new(), thoughts: None }
 }
 
 /// Says the line, takes what the model says, and goes on: for talks in which the model asks back.
@@ -553,7 +557,7 @@ fn what_no_offered_tool_does_is_searched_for_once_and_then_said() {
         text: json!({ "tools": [] }).to_string(),
         failed: false,
     };
-    let called = Message::Assistant { text: String::new(), calls };
+    let called = Message::Assistant { text: String::new(), calls, thoughts: None };
     let (again, said) = asked_with(&model, &[user(wish), called, found], offered);
     assert!(again.is_empty() && said.contains("None of the tools"), "{said}");
     // Without the way out nothing changes, and the way out is no tool for a wish of its own.

@@ -14,20 +14,21 @@ use cardea_core::{
 use serde_json::{Map, Value, json};
 
 use super::{
-    Assembly, ToolNames, WireRequest, count, kind, text,
-    transcript::{Part, ToolResult, tidy},
+    Assembly, ToolNames, WireRequest, count, kind, schema, text,
+    transcript::{LEFT_OUT, Part, ToolResult, tidy},
 };
-use crate::failure::{Failure, Trouble};
+use crate::{
+    alias::{ALL_WRITE, AliasConfig},
+    failure::{Failure, Trouble},
+};
 
-/// The format demands a limit; this one fits all current models.
-const DEFAULT_MAX_TOKENS: u32 = 4_096;
-
-pub(super) fn request(prompt: &Prompt, model: &str, names: &ToolNames) -> WireRequest {
-    let sampling = &prompt.sampling;
+pub(super) fn request(prompt: &Prompt, alias: &AliasConfig, names: &ToolNames) -> WireRequest {
+    let sampling = alias.sampling(prompt);
     let (system, messages) = messages(prompt, names);
     let mut body = Map::new();
-    body.insert("model".into(), model.into());
-    body.insert("max_tokens".into(), sampling.max_tokens.unwrap_or(DEFAULT_MAX_TOKENS).into());
+    body.insert("model".into(), alias.model.as_str().into());
+    let limit = alias.limit(prompt).or(alias.max_output).unwrap_or(ALL_WRITE); // the format demands one
+    body.insert("max_tokens".into(), limit.into());
     body.insert("messages".into(), messages.into());
     body.insert("stream".into(), true.into());
     if !system.is_empty() {
@@ -38,17 +39,16 @@ pub(super) fn request(prompt: &Prompt, model: &str, names: &ToolNames) -> WireRe
             json!({
                 "name": names.wire(tool.name.as_str()),
                 "description": tool.description,
-                "input_schema": object_schema(&tool.input_schema),
+                "input_schema": schema::object(&tool.input_schema),
             })
         });
         body.insert("tools".into(), tools.collect());
     }
-    // The scale ends at 1 here, at 2 elsewhere.
-    if let Some(temperature) = sampling.temperature {
-        body.insert("temperature".into(), temperature.clamp(0.0, 1.0).into());
-    }
-    if let Some(top_p) = sampling.top_p {
-        body.insert("top_p".into(), top_p.into());
+    // The scale ends at 1 here, at 2 elsewhere. Newer models refuse both together.
+    match (sampling.temperature, sampling.top_p) {
+        (Some(temperature), _) => drop(body.insert("temperature".into(), temperature.clamp(0.0, 1.0).into())),
+        (None, Some(top_p)) => drop(body.insert("top_p".into(), top_p.into())),
+        (None, None) => {}
     }
     if !sampling.stop.is_empty() {
         body.insert("stop_sequences".into(), sampling.stop.clone().into());
@@ -75,19 +75,6 @@ fn tool_choice(demands: &Demands, names: &ToolNames) -> Option<Value> {
         choice.insert("disable_parallel_tool_use".into(), (!parallel).into());
     }
     Some(choice)
-}
-
-/// The format refuses a schema without a type.
-fn object_schema(schema: &Value) -> Value {
-    match schema {
-        Value::Object(fields) if fields.contains_key("type") => schema.clone(),
-        Value::Object(fields) => {
-            let mut fields = fields.clone();
-            fields.insert("type".into(), "object".into());
-            fields.into()
-        }
-        _ => json!({ "type": "object" }),
-    }
 }
 
 fn messages(prompt: &Prompt, names: &ToolNames) -> (String, Vec<Value>) {
@@ -117,7 +104,7 @@ fn messages(prompt: &Prompt, names: &ToolNames) -> (String, Vec<Value>) {
         }
     }
     if turns.first().is_some_and(|(role, _)| *role == "assistant") {
-        let note = json!({ "type": "text", "text": "(The beginning of this conversation is left out.)" });
+        let note = json!({ "type": "text", "text": LEFT_OUT });
         turns.insert(0, ("user", vec![note]));
     }
     let turns = turns.into_iter().map(|(role, content)| json!({ "role": role, "content": content }));
@@ -189,7 +176,7 @@ pub(super) fn event(assembly: &mut Assembly, blocks: &mut Blocks, event: &Event)
             if let Some(output) = usage.get("output_tokens").and_then(Value::as_u64) {
                 (assembly.usage.output, assembly.begun_only) = (output, false);
             }
-            stopped(assembly, data.get("delta").map_or("", |delta| text(delta, "stop_reason")));
+            stopped(assembly, data.get("delta").map_or("", |delta| text(delta, "stop_reason")))?;
         }
         "message_stop" => return assembly.done(),
         "error" => return Err(reported(data.get("error").unwrap_or(&Value::Null))),
@@ -219,14 +206,16 @@ fn read_input(assembly: &mut Assembly, usage: &Value) {
     assembly.usage.output = assembly.usage.output.max(count(usage, "output_tokens"));
 }
 
-fn stopped(assembly: &mut Assembly, reason: &str) {
+fn stopped(assembly: &mut Assembly, reason: &str) -> Result<(), Failure> {
     assembly.finish = match reason {
-        "" => return,
+        "" => return Ok(()),
+        "end_turn" | "stop_sequence" | "stop" => Some(Finish::Stop),
         "max_tokens" | "model_context_window_exceeded" => Some(Finish::Length),
         "tool_use" => Some(Finish::ToolCalls),
         "refusal" => Some(Finish::ContentFilter),
-        _ => Some(Finish::Stop),
+        _ => assembly.unknown_end(reason)?,
     };
+    Ok(())
 }
 
 fn reported(error: &Value) -> Failure {

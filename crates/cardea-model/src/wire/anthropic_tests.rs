@@ -1,9 +1,10 @@
 use cardea_core::message::{Message, ModelEvent, Usage};
 
 use super::*;
+use crate::config::LimitName;
 use crate::wire::{
     Format, Sent,
-    samples::{call, prompt, read, stream},
+    samples::{alias, call, odd_schemas, prompt, read, stream, told_schemas},
 };
 
 fn started(input: u64) -> Value {
@@ -30,7 +31,7 @@ fn block(index: u64, block: Value, deltas: &[Value]) -> Vec<Value> {
 
 #[test]
 fn the_request_takes_turns_and_keeps_results_with_their_calls() {
-    let sent = Format::Anthropic.request(&prompt(), "claude-x", "");
+    let sent = Format::Anthropic.request(&prompt(), &alias("claude-x"), LimitName::MaxTokens);
     assert_eq!(sent.path, "/messages");
     let used = |id: &str, input: Value| json!({ "type": "tool_use", "id": id, "name": "t_ops_get_order", "input": input });
     let expected = json!({
@@ -56,7 +57,7 @@ fn the_request_takes_turns_and_keeps_results_with_their_calls() {
             "description": "Retrieve order details.",
             "input_schema": { "type": "object", "properties": { "order_id": { "type": "integer" } } },
         }],
-        "temperature": 1.0, "top_p": 0.5, "stop_sequences": ["END"],
+        "temperature": 1.0, "stop_sequences": ["END"],
     });
     assert_eq!(sent.json(), expected);
 }
@@ -65,11 +66,15 @@ fn the_request_takes_turns_and_keeps_results_with_their_calls() {
 fn a_window_that_begins_with_the_model_gets_a_beginning() {
     let mut prompt = prompt();
     prompt.messages = vec![
-        Message::Assistant { text: "17 is shipped.".into(), calls: vec![call("a.1", "x", json!({}))] },
+        Message::Assistant {
+            text: "17 is shipped.".into(),
+            calls: vec![call("a.1", "x", json!({}))],
+            thoughts: None,
+        },
         Message::User { text: "one".into() },
         Message::User { text: "two".into() },
     ];
-    let sent = Format::Anthropic.request(&prompt, "claude-x", "").json();
+    let sent = Format::Anthropic.request(&prompt, &alias("claude-x"), LimitName::MaxTokens).json();
     let roles: Vec<&str> =
         sent["messages"].as_array().unwrap().iter().map(|m| m["role"].as_str().unwrap()).collect();
     assert_eq!(roles, ["user", "assistant", "user"]);
@@ -170,7 +175,7 @@ fn what_the_client_demands_is_said_in_this_formats_words() {
         },
         ..Demands::default()
     };
-    let sent = Format::Anthropic.request(&prompt, "claude-x", "").json();
+    let sent = Format::Anthropic.request(&prompt, &alias("claude-x"), LimitName::MaxTokens).json();
     let named = json!({ "type": "tool", "name": "t_ops_get_order", "disable_parallel_tool_use": true });
     assert_eq!(sent["tool_choice"], named);
     assert_eq!(
@@ -179,7 +184,47 @@ fn what_the_client_demands_is_said_in_this_formats_words() {
     );
     prompt.demands = Demands { tool_choice: ToolChoice::Required, ..Demands::default() };
     assert_eq!(
-        Format::Anthropic.request(&prompt, "claude-x", "").json()["tool_choice"],
+        Format::Anthropic.request(&prompt, &alias("claude-x"), LimitName::MaxTokens).json()["tool_choice"],
         json!({ "type": "any" })
     );
+}
+
+#[test]
+fn every_lawful_schema_of_a_tool_is_told_as_an_object_with_its_properties() {
+    let sent = Format::Anthropic.request(&odd_schemas(), &alias("claude-x"), LimitName::MaxTokens).json();
+    let told: Vec<&Value> =
+        sent["tools"].as_array().unwrap().iter().map(|tool| &tool["input_schema"]).collect();
+    assert_eq!(told, told_schemas().each_ref());
+}
+
+#[test]
+fn a_model_that_takes_no_temperature_is_told_none() {
+    let told = |omit: &str| {
+        let alias = toml::from_str(&format!("provider = \"p\"\nmodel = \"m\"\nomit = {omit}")).unwrap();
+        let sent = Format::Anthropic.request(&prompt(), &alias, LimitName::MaxTokens).json();
+        ["temperature", "top_p", "stop_sequences", "max_tokens"].map(|key| sent.get(key).is_some())
+    };
+    assert_eq!(told("[]"), [true, false, true, true], "both together are refused");
+    assert_eq!(told("[\"temperature\"]"), [false, true, true, true]);
+    assert_eq!(
+        told("[\"temperature\", \"top_p\", \"max_tokens\"]"),
+        [false, false, true, true],
+        "it demands a limit"
+    );
+}
+
+#[test]
+fn an_end_that_is_not_known_is_none_of_a_whole_answer() {
+    let ended = |reason: &str| {
+        let mut events =
+            block(0, json!({ "type": "text", "text": "" }), &[json!({ "type": "text_delta", "text": "so" })]);
+        events.push(json!({ "type": "message_delta", "delta": { "stop_reason": reason }, "usage": { "output_tokens": 2 } }));
+        events.push(json!({ "type": "message_stop" }));
+        match read(Format::Anthropic, &stream(&events)).unwrap().pop() {
+            Some(ModelEvent::End { finish, .. }) => finish,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(["end_turn", "stop_sequence"].map(ended), [Finish::Stop, Finish::Stop]);
+    assert_eq!(["pause_turn", "a_new_word"].map(ended), [Finish::Length, Finish::Length]);
 }

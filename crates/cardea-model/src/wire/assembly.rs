@@ -7,11 +7,11 @@ use cardea_core::{
     tool::ToolCall,
 };
 
-use super::ToolNames;
+use super::{ToolNames, kind};
 use crate::failure::{Failure, Trouble};
 
 /// More tokens than any provider reads or writes at once: who tells of more has not counted.
-const MOST_TOKENS: u64 = 100_000_000;
+pub(crate) const MOST_TOKENS: u64 = 100_000_000;
 
 /// More calls than this in one answer are nonsense.
 const MOST_CALLS: usize = 128;
@@ -38,8 +38,12 @@ pub(crate) struct Assembly {
     pub(crate) begun_only: bool,
     /// About as many tokens were sent.
     sent: u64,
+    /// The prompt says what ends the answer: it may end before its first word.
+    may_be_empty: bool,
     /// Bytes of the answer, calls included.
     written: usize,
+    /// What the provider tells of the model's thoughts.
+    thoughts: String,
     pub(super) ended: bool,
     pub(super) out: VecDeque<ModelEvent>,
 }
@@ -58,7 +62,9 @@ impl Assembly {
             usage: Usage::default(),
             begun_only: false,
             sent: prompt.tokens(),
+            may_be_empty: !prompt.sampling.stop.is_empty(),
             written: 0,
+            thoughts: String::new(),
             ended: false,
             out: VecDeque::new(),
         }
@@ -78,6 +84,11 @@ impl Assembly {
             self.written = self.written.saturating_add(text.len());
             self.out.push_back(ModelEvent::Refusal(text.to_owned()));
         }
+    }
+
+    /// More of what the model thinks.
+    pub(crate) fn thinks(&mut self, text: &str) {
+        self.thoughts.push_str(text);
     }
 
     /// A piece of the call with this key; any part may be empty.
@@ -128,6 +139,17 @@ impl Assembly {
         self.calls.len()
     }
 
+    /// What an answer comes to whose end is told with a word that nobody here knows: it is not taken for whole.
+    pub(crate) fn unknown_end(&self, word: &str) -> Result<Option<Finish>, Failure> {
+        if self.calls.is_empty() {
+            return Ok(Some(Finish::Length));
+        }
+        Err(Failure::new(
+            Trouble::Cut,
+            format!("tool calls finished with `{}`, which is not known", kind(word)),
+        ))
+    }
+
     /// The explicit end of a stream that may leave out why it stopped.
     pub(crate) fn done(&mut self) -> Result<(), Failure> {
         if self.finish.is_none() && (self.written > 0 || !self.calls.is_empty()) {
@@ -147,6 +169,12 @@ impl Assembly {
         // A cut answer may hold half a call: its arguments are not what the model meant.
         if matches!(finish, Finish::Stop | Finish::ToolCalls) {
             finish = if calls.is_empty() { Finish::Stop } else { Finish::ToolCalls };
+            if calls.is_empty() && self.written == 0 && !self.may_be_empty {
+                return Err(Failure::garbage("the answer is empty"));
+            }
+            if !calls.is_empty() && !self.thoughts.is_empty() {
+                self.out.push_back(ModelEvent::Thoughts(std::mem::take(&mut self.thoughts)));
+            }
             for call in calls {
                 let call = self.whole_call(call)?;
                 self.out.push_back(ModelEvent::Call(call));

@@ -13,11 +13,14 @@ use serde_json::{Map, Value, json};
 
 use super::{
     Assembly, ToolNames, WireRequest, count, kind, positive_ms, text,
-    transcript::{Part, ToolResult, tidy},
+    transcript::{LEFT_OUT, Part, ToolResult, tidy},
 };
-use crate::failure::{Failure, Trouble};
+use crate::{
+    alias::AliasConfig,
+    failure::{Failure, Trouble},
+};
 
-pub(super) fn request(prompt: &Prompt, model: &str, names: &ToolNames) -> WireRequest {
+pub(super) fn request(prompt: &Prompt, alias: &AliasConfig, names: &ToolNames) -> WireRequest {
     let (system, contents) = contents(prompt, names);
     let mut body = Map::new();
     body.insert("contents".into(), contents.into());
@@ -37,7 +40,7 @@ pub(super) fn request(prompt: &Prompt, model: &str, names: &ToolNames) -> WireRe
     if let Some(calling) = calling(&prompt.demands.tool_choice, names) {
         body.insert("toolConfig".into(), json!({ "functionCallingConfig": calling }));
     }
-    let sampling = &prompt.sampling;
+    let sampling = alias.sampling(prompt);
     let (mime, schema) = match &prompt.demands.format {
         AnswerFormat::Text => (None, None),
         AnswerFormat::JsonObject => (Some("application/json"), None),
@@ -46,7 +49,7 @@ pub(super) fn request(prompt: &Prompt, model: &str, names: &ToolNames) -> WireRe
     let options: [(&str, Option<Value>); 9] = [
         ("temperature", sampling.temperature.map(Value::from)),
         ("topP", sampling.top_p.map(Value::from)),
-        ("maxOutputTokens", sampling.max_tokens.map(Value::from)),
+        ("maxOutputTokens", alias.limit(prompt).map(Value::from)),
         ("stopSequences", (!sampling.stop.is_empty()).then(|| sampling.stop.clone().into())),
         ("seed", sampling.seed.map(Value::from)),
         ("frequencyPenalty", sampling.frequency_penalty.map(Value::from)),
@@ -59,7 +62,7 @@ pub(super) fn request(prompt: &Prompt, model: &str, names: &ToolNames) -> WireRe
     if !chosen.is_empty() {
         body.insert("generationConfig".into(), chosen.into());
     }
-    WireRequest::new(format!("/models/{model}:streamGenerateContent?alt=sse"), &body)
+    WireRequest::new(format!("/models/{}:streamGenerateContent?alt=sse", alias.model), &body)
 }
 
 fn calling(choice: &ToolChoice, names: &ToolNames) -> Option<Value> {
@@ -104,6 +107,9 @@ fn contents<'a>(prompt: &'a Prompt, names: &ToolNames) -> (Vec<&'a str>, Vec<Val
                 say("user", results.iter().map(|result| written_result(result, names)).collect())
             }
         }
+    }
+    if turns.first().is_some_and(|(role, _)| *role == "model") {
+        turns.insert(0, ("user", vec![json!({ "text": LEFT_OUT })])); // a call must come after what the user says
     }
     let turns = turns.into_iter().map(|(role, parts)| json!({ "role": role, "parts": parts }));
     (system, turns.collect())
@@ -156,14 +162,26 @@ fn stopped(assembly: &mut Assembly, reason: &str) -> Result<(), Failure> {
         "" => return Ok(()),
         "STOP" => Some(Finish::Stop),
         "MAX_TOKENS" => Some(Finish::Length),
-        "MALFORMED_FUNCTION_CALL" | "UNEXPECTED_TOOL_CALL" | "OTHER" | "FINISH_REASON_UNSPECIFIED" => {
+        "MALFORMED_FUNCTION_CALL"
+        | "MALFORMED_RESPONSE"
+        | "UNEXPECTED_TOOL_CALL"
+        | "TOO_MANY_TOOL_CALLS"
+        | "MISSING_THOUGHT_SIGNATURE"
+        | "OTHER"
+        | "FINISH_REASON_UNSPECIFIED" => {
             return Err(Failure::garbage(format!("the model stopped with {reason}")));
         }
         "SAFETY" | "RECITATION" | "BLOCKLIST" | "PROHIBITED_CONTENT" | "SPII" | "LANGUAGE" => {
             Some(Finish::ContentFilter)
         }
         // Servers that copy the format have words of their own for an answer that asks for tools.
-        _ if assembly.call_count() > 0 => Some(Finish::ToolCalls),
+        "FUNCTION_CALL" | "FUNCTION_CALLS" | "TOOL_CALL" | "TOOL_CALLS" => Some(Finish::ToolCalls),
+        _ if assembly.call_count() > 0 => {
+            return Err(Failure::garbage(format!(
+                "tool calls finished with {}, which is not known",
+                kind(reason)
+            )));
+        }
         _ => Some(Finish::ContentFilter),
     };
     Ok(())

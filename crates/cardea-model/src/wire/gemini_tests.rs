@@ -1,9 +1,10 @@
-use cardea_core::message::{Demands, ModelEvent};
+use cardea_core::message::{Demands, Message, ModelEvent};
 
 use super::*;
+use crate::config::LimitName;
 use crate::wire::{
     Format, Sent,
-    samples::{call, prompt, read, stream},
+    samples::{alias, call, prompt, read, stream},
 };
 
 fn said(parts: Value, finish: Option<&str>) -> Value {
@@ -16,7 +17,7 @@ fn said(parts: Value, finish: Option<&str>) -> Value {
 
 #[test]
 fn the_request_names_functions_and_their_answers() {
-    let sent = Format::Gemini.request(&prompt(), "gemini-x", "");
+    let sent = Format::Gemini.request(&prompt(), &alias("gemini-x"), LimitName::MaxTokens);
     assert_eq!(sent.path, "/models/gemini-x:streamGenerateContent?alt=sse");
     let name = "t_ops_get_order";
     let asked = |id: &str, args: Value| json!({ "functionCall": { "id": id, "name": name, "args": args } });
@@ -108,14 +109,14 @@ fn what_the_client_demands_is_said_in_this_formats_words() {
         },
         ..Demands::default()
     };
-    let sent = Format::Gemini.request(&prompt, "gemini-x", "").json();
+    let sent = Format::Gemini.request(&prompt, &alias("gemini-x"), LimitName::MaxTokens).json();
     let calling = json!({ "mode": "ANY", "allowedFunctionNames": ["t_ops_get_order"] });
     assert_eq!(sent["toolConfig"], json!({ "functionCallingConfig": calling }));
     let config = &sent["generationConfig"];
     assert_eq!(config["responseMimeType"], "application/json");
     assert_eq!(config["responseJsonSchema"], json!({ "type": "object" }));
     prompt.demands = Demands { tool_choice: ToolChoice::None, ..Demands::default() };
-    let sent = Format::Gemini.request(&prompt, "gemini-x", "").json();
+    let sent = Format::Gemini.request(&prompt, &alias("gemini-x"), LimitName::MaxTokens).json();
     assert_eq!(sent["toolConfig"], json!({ "functionCallingConfig": { "mode": "NONE" } }));
 }
 
@@ -127,4 +128,28 @@ fn calls_are_read_whatever_word_the_server_has_for_their_end() {
     assert!(matches!(events[1], ModelEvent::End { finish: Finish::ToolCalls, .. }), "{events:?}");
     let filtered = read(Format::Gemini, &stream(&[said(call, Some("SAFETY"))])).unwrap();
     assert!(matches!(filtered[..], [ModelEvent::End { finish: Finish::ContentFilter, .. }]), "{filtered:?}");
+}
+
+#[test]
+fn calls_before_an_end_that_says_they_are_broken_are_not_made() {
+    let call = json!([{ "functionCall": { "name": name(), "args": {} } }]);
+    for word in ["TOO_MANY_TOOL_CALLS", "MALFORMED_RESPONSE", "MISSING_THOUGHT_SIGNATURE", "A_NEW_WORD"] {
+        let failure = read(Format::Gemini, &stream(&[said(call.clone(), Some(word))])).unwrap_err();
+        assert_eq!(failure.trouble, Trouble::Garbage, "{word}");
+    }
+}
+
+#[test]
+fn a_window_that_begins_with_the_model_gets_a_beginning() {
+    let mut prompt = prompt();
+    prompt.messages = vec![
+        Message::System { text: "Be brief.".into() },
+        Message::Assistant { text: String::new(), calls: vec![call("a.1", "x", json!({}))], thoughts: None },
+        Message::User { text: "one".into() },
+    ];
+    let sent = Format::Gemini.request(&prompt, &alias("gemini-x"), LimitName::MaxTokens).json();
+    let roles: Vec<&str> =
+        sent["contents"].as_array().unwrap().iter().map(|turn| turn["role"].as_str().unwrap()).collect();
+    assert_eq!(roles, ["user", "model", "user"]);
+    assert_eq!(sent["contents"][0]["parts"][0]["text"], "(The beginning of this conversation is left out.)");
 }

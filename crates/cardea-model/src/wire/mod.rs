@@ -11,13 +11,14 @@ mod names;
 pub(crate) mod openai;
 #[cfg(test)]
 mod samples;
+mod schema;
 mod told;
 mod transcript;
 
 use std::borrow::Cow;
 
 use cardea_core::{
-    message::{ModelEvent, Prompt, Usage},
+    message::{AnswerFormat, ModelEvent, Prompt, Usage},
     sse::Event,
     time::Millis,
     written::without_nul,
@@ -30,7 +31,8 @@ pub(crate) use names::ToolNames;
 pub(crate) use told::{Sent, kind};
 
 use crate::{
-    config::ProviderKind,
+    alias::AliasConfig,
+    config::{LimitName, ProviderKind},
     failure::{Failure, Trouble},
 };
 
@@ -76,13 +78,26 @@ impl Format {
         }
     }
 
-    /// The request for this prompt. `base` decides a few vendor differences.
-    pub(crate) fn request(self, prompt: &Prompt, model: &str, base: &str) -> WireRequest {
+    /// The request for this prompt. Only one format has two names for the limit.
+    pub(crate) fn request(self, prompt: &Prompt, alias: &AliasConfig, limit: LimitName) -> WireRequest {
         let names = ToolNames::of(prompt);
         match self {
-            Self::OpenAi => openai::request(prompt, model, base, &names),
-            Self::Anthropic => anthropic::request(prompt, model, &names),
-            Self::Gemini => gemini::request(prompt, model, &names),
+            Self::OpenAi => openai::request(prompt, alias, limit, &names),
+            Self::Anthropic => anthropic::request(prompt, alias, &names),
+            Self::Gemini => gemini::request(prompt, alias, &names),
+        }
+    }
+
+    /// What this prompt demands that the format has no word for.
+    pub(crate) fn lacks(self, prompt: &Prompt) -> Option<&'static str> {
+        let demands = &prompt.demands;
+        let one_call = demands.parallel_tool_calls == Some(false) && !prompt.tools.is_empty();
+        match self {
+            Self::Anthropic if demands.format == AnswerFormat::JsonObject => {
+                Some("this format knows JSON only with a schema")
+            }
+            Self::Gemini if one_call => Some("this format cannot be held to one call at a time"),
+            _ => None,
         }
     }
 

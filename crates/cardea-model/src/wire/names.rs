@@ -100,6 +100,7 @@ mod tests {
             tools: names.iter().map(tool).collect(),
             sampling: Default::default(),
             demands: Default::default(),
+            room: None,
         }
     }
 

@@ -8,7 +8,7 @@
 use std::borrow::Cow;
 
 use cardea_core::{
-    message::{AnswerFormat, Finish, Prompt, ReasoningEffort, ToolChoice, Usage, Verbosity},
+    message::{AnswerFormat, Finish, Message, Prompt, ReasoningEffort, ToolChoice, Usage, Verbosity},
     sse::Event,
     tool::ToolCall,
 };
@@ -16,12 +16,18 @@ use serde::{Deserialize, Serialize, de::IgnoredAny};
 use serde_json::{Value, json};
 
 use super::{
-    Assembly, ToolNames, WireRequest, kind,
+    Assembly, ToolNames, WireRequest,
+    assembly::MOST_TOKENS,
+    kind,
     lenient::{Arguments, Content, Lenient, List, Object, there},
-    text,
+    schema, text,
     transcript::{Part, ToolResult, placed},
 };
-use crate::failure::{Failure, Trouble};
+use crate::{
+    alias::AliasConfig,
+    config::LimitName,
+    failure::{Failure, Trouble},
+};
 
 /// The request.
 #[derive(Debug, Serialize)]
@@ -74,13 +80,17 @@ struct Said<'a> {
     content: Option<Cow<'a, str>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     tool_calls: Vec<Value>,
+    /// DeepSeek's word: its models refuse calls of theirs without it, and other servers refuse it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reasoning_content: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     tool_call_id: Option<&'a str>,
 }
 
 impl<'a> Said<'a> {
     fn new(role: &'static str, content: impl Into<Cow<'a, str>>) -> Self {
-        Self { role, name: None, content: Some(content.into()), tool_calls: Vec::new(), tool_call_id: None }
+        let (content, tool_calls) = (Some(content.into()), Vec::new());
+        Self { role, name: None, content, tool_calls, reasoning_content: None, tool_call_id: None }
     }
 }
 
@@ -95,22 +105,25 @@ struct Offered<'a> {
 struct Described<'a> {
     name: &'a str,
     description: &'a str,
-    parameters: &'a Value,
+    parameters: Cow<'a, Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
     strict: Option<bool>,
 }
 
-pub(super) fn request(prompt: &Prompt, model: &str, base: &str, names: &ToolNames) -> WireRequest {
-    let (sampling, demands) = (&prompt.sampling, &prompt.demands);
-    // WHY: OpenAI's newer models refuse the old name of this limit, other servers know only that one.
-    let (max_tokens, max_completion_tokens) = if base.contains("api.openai.com") {
-        (None, sampling.max_tokens)
-    } else {
-        (sampling.max_tokens, None)
+pub(super) fn request(
+    prompt: &Prompt,
+    alias: &AliasConfig,
+    name: LimitName,
+    names: &ToolNames,
+) -> WireRequest {
+    let (sampling, demands) = (alias.sampling(prompt), &prompt.demands);
+    let (max_tokens, max_completion_tokens) = match name {
+        LimitName::MaxTokens => (alias.limit(prompt), None),
+        LimitName::MaxCompletionTokens => (None, alias.limit(prompt)),
     };
     let body = Asked {
-        model,
-        messages: messages(prompt, names),
+        model: &alias.model,
+        messages: messages(prompt, &alias.model, names),
         stream: true,
         stream_options: StreamOptions { include_usage: true },
         tools: prompt
@@ -121,7 +134,7 @@ pub(super) fn request(prompt: &Prompt, model: &str, base: &str, names: &ToolName
                 function: Described {
                     name: names.wire(tool.name.as_str()),
                     description: &tool.description,
-                    parameters: &tool.input_schema,
+                    parameters: schema::object(&tool.input_schema),
                     strict: demands.strict.contains(&tool.name).then_some(true),
                 },
             })
@@ -168,7 +181,7 @@ fn response_format(format: &AnswerFormat) -> Option<Value> {
     }
 }
 
-fn messages<'a>(prompt: &'a Prompt, names: &ToolNames) -> Vec<Said<'a>> {
+fn messages<'a>(prompt: &'a Prompt, model: &str, names: &ToolNames) -> Vec<Said<'a>> {
     let mut out = Vec::new();
     for (place, part) in placed(&prompt.messages) {
         let name = prompt.demands.names.get(&place).map(String::as_str);
@@ -178,12 +191,26 @@ fn messages<'a>(prompt: &'a Prompt, names: &ToolNames) -> Vec<Said<'a>> {
             Part::Assistant(text, calls) => {
                 let content = (calls.is_empty() || !text.is_empty()).then_some(text.into());
                 let tool_calls = calls.iter().map(|call| written_call(call, names)).collect();
-                out.push(Said { name, content, tool_calls, ..Said::new("assistant", "") });
+                let reasoning_content =
+                    prompt.messages.get(place).and_then(|message| thoughts(message, model));
+                let said =
+                    Said { name, content, tool_calls, reasoning_content, ..Said::new("assistant", "") };
+                out.push(said);
             }
             Part::Results(results) => out.extend(results.into_iter().map(written_result)),
         }
     }
     out
+}
+
+/// What this model has thought before the calls of this message.
+fn thoughts<'a>(message: &'a Message, model: &str) -> Option<&'a str> {
+    match message {
+        Message::Assistant { thoughts: Some(thoughts), calls, .. } if !calls.is_empty() => {
+            (thoughts.model == model).then_some(&thoughts.text)
+        }
+        _ => None,
+    }
 }
 
 fn written_call(call: &ToolCall, names: &ToolNames) -> Value {
@@ -217,6 +244,8 @@ struct Counted {
     #[serde(default)]
     completion_tokens: Lenient<Option<u64>>,
     #[serde(default)]
+    total_tokens: Lenient<Option<u64>>,
+    #[serde(default)]
     prompt_tokens_details: Lenient<Object<Details>>,
 }
 
@@ -244,6 +273,8 @@ struct Delta<'a> {
     content: Lenient<Content<'a>>,
     #[serde(default, borrow)]
     refusal: Lenient<Cow<'a, str>>,
+    #[serde(default, borrow)]
+    reasoning_content: Lenient<Cow<'a, str>>,
     #[serde(default, borrow)]
     tool_calls: Lenient<List<Object<CallPiece<'a>>>>,
     #[serde(default, borrow)]
@@ -310,6 +341,7 @@ fn take(assembly: &mut Assembly, chunk: Chunk<'_>) -> Result<(), Failure> {
     let delta = choice.delta.0.0.or(choice.message.0.0).unwrap_or_default();
     assembly.text(&delta.content.0.0);
     assembly.refusal(&delta.refusal.0);
+    assembly.thinks(&delta.reasoning_content.0);
     for piece in delta.tool_calls.0.0.into_iter().flatten() {
         let CallPiece { index, id, function, name, arguments } = piece.0.unwrap_or_default();
         let function = match function {
@@ -323,25 +355,40 @@ fn take(assembly: &mut Assembly, chunk: Chunk<'_>) -> Result<(), Failure> {
     if let Some(function) = delta.function_call.0.0 {
         assembly.call(0, "", &function.name.0, &function.arguments.0)?;
     }
-    match &*choice.finish_reason.0 {
-        "" => {}
-        "length" => assembly.finish = Some(Finish::Length),
-        "content_filter" => assembly.finish = Some(Finish::ContentFilter),
-        "tool_calls" | "function_call" => assembly.finish = Some(Finish::ToolCalls),
-        "error" => return Err(Failure::new(Trouble::Broken, "the answer finished with an error")),
-        // `stop`, and words of other servers (`eos`, `end_turn`): the answer is whole.
-        _ => assembly.finish = Some(Finish::Stop),
-    }
+    stopped(assembly, &choice.finish_reason.0)
+}
+
+/// Why the answer ends. Only the words that are known, OpenAI's and those of other servers, say that it is whole.
+fn stopped(assembly: &mut Assembly, reason: &str) -> Result<(), Failure> {
+    assembly.finish = match reason.to_ascii_lowercase().as_str() {
+        "" => return Ok(()),
+        "stop" | "eos" | "eos_token" | "end_turn" | "end" | "stop_sequence" | "stop_token" | "complete"
+        | "completed" | "done" => Some(Finish::Stop),
+        "tool_calls" | "tool_call" | "tool_use" | "function_call" => Some(Finish::ToolCalls),
+        "length" | "max_tokens" | "max_length" | "max_output_tokens" | "model_length" => Some(Finish::Length),
+        "content_filter" | "safety" | "sensitive" => Some(Finish::ContentFilter),
+        "error" | "abort" | "insufficient_system_resource" | "network_error" => {
+            return Err(Failure::new(
+                Trouble::Broken,
+                format!("the answer finished with `{}`", kind(reason)),
+            ));
+        }
+        _ => assembly.unknown_end(reason)?,
+    };
     Ok(())
 }
 
 impl From<Counted> for Usage {
     fn from(counted: Counted) -> Self {
         let details = counted.prompt_tokens_details.0.0.unwrap_or_default();
+        let input = counted.prompt_tokens.0.unwrap_or_default();
+        // WHY: some servers count a model's thoughts only in the total.
+        let rest = counted.total_tokens.0.unwrap_or_default().saturating_sub(input);
+        let rest = if rest > MOST_TOKENS { 0 } else { rest };
         Self {
-            input: counted.prompt_tokens.0.unwrap_or_default(),
+            input,
             cached_input: details.cached_tokens.0.unwrap_or_default(),
-            output: counted.completion_tokens.0.unwrap_or_default(),
+            output: counted.completion_tokens.0.unwrap_or_default().max(rest),
         }
     }
 }

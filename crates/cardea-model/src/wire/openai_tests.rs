@@ -1,9 +1,9 @@
-use cardea_core::message::{Demands, Message, ModelEvent};
+use cardea_core::message::{Demands, Message, ModelEvent, Thoughts};
 
 use super::*;
 use crate::wire::{
     Format, Sent,
-    samples::{call, prompt, read, stream},
+    samples::{alias, call, odd_schemas, prompt, read, stream, told_schemas},
 };
 
 /// What the transcript of the samples is estimated at, where a stream counts nothing.
@@ -27,7 +27,7 @@ fn trouble(stream: &str) -> Trouble {
 
 #[test]
 fn the_request_is_what_every_server_of_this_format_takes() {
-    let sent = Format::OpenAi.request(&prompt(), "gpt-x", "http://localhost:1/v1");
+    let sent = Format::OpenAi.request(&prompt(), &alias("gpt-x"), LimitName::MaxTokens);
     assert_eq!(sent.path, "/chat/completions");
     let call = |id: &str, arguments: &str| json!({ "id": id, "type": "function", "function": { "name": "t_ops_get_order", "arguments": arguments } });
     let expected = json!({
@@ -54,7 +54,7 @@ fn the_request_is_what_every_server_of_this_format_takes() {
         "temperature": 1.5, "top_p": 0.5, "max_tokens": 100, "stop": ["END"], "seed": 7,
     });
     assert_eq!(sent.json(), expected);
-    let vendor = Format::OpenAi.request(&prompt(), "gpt-x", "https://api.openai.com/v1").json();
+    let vendor = Format::OpenAi.request(&prompt(), &alias("gpt-x"), LimitName::MaxCompletionTokens).json();
     assert_eq!((&vendor["max_completion_tokens"], &vendor["max_tokens"]), (&json!(100), &Value::Null));
 }
 
@@ -264,7 +264,7 @@ fn what_the_client_demands_is_said_in_this_formats_words() {
         },
         ..Demands::default()
     };
-    let sent = Format::OpenAi.request(&prompt, "gpt-x", "").json();
+    let sent = Format::OpenAi.request(&prompt, &alias("gpt-x"), LimitName::MaxTokens).json();
     let named = json!({ "type": "function", "function": { "name": "t_ops_get_order" } });
     assert_eq!((&sent["tool_choice"], &sent["parallel_tool_calls"]), (&named, &json!(false)));
     let strict = sent["tools"].as_array().unwrap().iter().map(|tool| &tool["function"]);
@@ -274,7 +274,10 @@ fn what_the_client_demands_is_said_in_this_formats_words() {
     let schema = json!({ "name": "order", "schema": { "type": "object" }, "strict": true });
     assert_eq!(sent["response_format"], json!({ "type": "json_schema", "json_schema": schema }));
     prompt.demands = Demands { tool_choice: ToolChoice::Required, ..Demands::default() };
-    assert_eq!(Format::OpenAi.request(&prompt, "gpt-x", "").json()["tool_choice"], "required");
+    assert_eq!(
+        Format::OpenAi.request(&prompt, &alias("gpt-x"), LimitName::MaxTokens).json()["tool_choice"],
+        "required"
+    );
 }
 
 #[test]
@@ -316,8 +319,8 @@ fn arguments_go_both_ways_as_they_were_written() {
         let Some(ModelEvent::Call(call)) = events.unwrap().into_iter().next() else { panic!("no call") };
         assert_eq!(call.text(), written);
         let mut again = prompt();
-        again.messages = vec![Message::Assistant { text: String::new(), calls: vec![call] }];
-        let sent = Format::OpenAi.request(&again, "m", "").json();
+        again.messages = vec![Message::Assistant { text: String::new(), calls: vec![call], thoughts: None }];
+        let sent = Format::OpenAi.request(&again, &alias("m"), LimitName::MaxTokens).json();
         assert_eq!(sent["messages"][0]["tool_calls"][0]["function"]["arguments"], written);
     }
     // A server that sends the object itself.
@@ -344,7 +347,7 @@ fn who_speaks_and_how_much_is_said_on() {
     let mut named = prompt();
     named.demands.names = [(1, "House".to_owned()), (2, "Ann".to_owned())].into();
     named.sampling.verbosity = Some(Verbosity::Low);
-    let sent = Format::OpenAi.request(&named, "m", "").json();
+    let sent = Format::OpenAi.request(&named, &alias("m"), LimitName::MaxTokens).json();
     assert_eq!(
         (&sent["messages"][0]["name"], &sent["messages"][1]["name"]),
         (&json!("House"), &json!("Ann"))
@@ -372,4 +375,126 @@ fn more_tokens_than_there_can_be_are_estimated_and_what_was_cached_was_read() {
     assert_eq!(used(i64::MAX as u64, 0, 5), estimated);
     assert_eq!(used(10, 0, u64::MAX), estimated);
     assert_eq!(used(10, 500, 5), Usage { input: 10, cached_input: 10, output: 5 });
+}
+
+#[test]
+fn every_lawful_schema_of_a_tool_is_told_as_an_object_with_its_properties() {
+    let sent = Format::OpenAi.request(&odd_schemas(), &alias("m"), LimitName::MaxTokens).json();
+    let told: Vec<&Value> =
+        sent["tools"].as_array().unwrap().iter().map(|tool| &tool["function"]["parameters"]).collect();
+    assert_eq!(told, told_schemas().each_ref());
+}
+
+#[test]
+fn what_a_model_does_not_take_is_left_out() {
+    let keys = ["temperature", "top_p", "max_tokens", "stop", "seed", "presence_penalty", "verbosity"];
+    let mut asked = prompt();
+    asked.sampling.presence_penalty = Some(1.0);
+    asked.sampling.verbosity = Some(Verbosity::Low);
+    let text = format!("provider = \"p\"\nmodel = \"m\"\nomit = {keys:?}");
+    let sent = Format::OpenAi.request(&asked, &toml::from_str(&text).unwrap(), LimitName::MaxTokens).json();
+    assert!(keys.iter().all(|key| sent.get(key).is_none()), "{sent}");
+    let all = Format::OpenAi.request(&asked, &alias("m"), LimitName::MaxTokens).json();
+    assert!(keys.iter().all(|key| all.get(key).is_some()), "{all}");
+    assert!(toml::from_str::<AliasConfig>(&text.replace("seed", "seeds")).is_err());
+}
+
+#[test]
+fn the_words_for_an_end_are_read_for_what_they_mean() {
+    let finish = |word: &str| {
+        let answer = stream(&[chunk(json!({ "content": "so" }), json!(word))]);
+        match read(Format::OpenAi, &answer).map(|mut events| events.pop()) {
+            Ok(Some(ModelEvent::End { finish, .. })) => Ok(finish),
+            Ok(other) => panic!("{other:?}"),
+            Err(failure) => Err(failure.trouble),
+        }
+    };
+    for word in ["stop", "STOP", "eos", "eos_token", "end_turn", "stop_sequence"] {
+        assert_eq!(finish(word), Ok(Finish::Stop), "{word}");
+    }
+    for word in ["length", "model_length", "max_tokens", "a_new_word"] {
+        assert_eq!(finish(word), Ok(Finish::Length), "{word}");
+    }
+    assert_eq!(finish("insufficient_system_resource"), Err(Trouble::Broken));
+}
+
+#[test]
+fn calls_before_an_unknown_end_are_not_made() {
+    let call = json!([{ "index": 0, "id": "a", "function": { "name": "x", "arguments": "{}" } }]);
+    for word in ["a_new_word", "model_length"] {
+        let answer = stream(&[chunk(json!({ "tool_calls": call }), json!(word))]);
+        let events = read(Format::OpenAi, &answer);
+        let made = events.iter().flatten().any(|event| matches!(event, ModelEvent::Call(_)));
+        assert!(!made, "{word}: {events:?}");
+    }
+    let unknown = stream(&[chunk(json!({ "tool_calls": call }), json!("a_new_word"))]);
+    assert_eq!(trouble(&unknown), Trouble::Cut, "nobody is told that there is nothing to call");
+}
+
+#[test]
+fn an_answer_of_no_words_is_none_unless_the_client_has_said_where_it_ends() {
+    let silent = |stop: Vec<String>| {
+        let mut asked = prompt();
+        asked.sampling.stop = stop;
+        let mut decoder = Format::OpenAi.decoder(&asked);
+        let document = chunk(json!({ "content": "" }), json!("stop")).to_string();
+        decoder.whole(document.as_bytes()).map_err(|failure| failure.trouble)
+    };
+    assert_eq!(silent(Vec::new()), Err(Trouble::Garbage));
+    assert_eq!(silent(vec!["END".into()]), Ok(()));
+    let cut = stream(&[chunk(json!({ "content": "" }), json!("length"))]);
+    assert!(read(Format::OpenAi, &cut).is_ok(), "all its words were thoughts");
+}
+
+#[test]
+fn thoughts_that_only_the_total_counts_are_counted() {
+    let used = |counted: Value| {
+        let answer = stream(&[
+            chunk(json!({ "content": "Hello" }), json!("stop")),
+            json!({ "choices": [], "usage": counted }),
+        ]);
+        match read(Format::OpenAi, &answer).unwrap().pop() {
+            Some(ModelEvent::End { usage, .. }) => (usage.input, usage.output),
+            other => panic!("{other:?}"),
+        }
+    };
+    let usage = |input: u64, output: u64, total: Value| json!({ "prompt_tokens": input, "completion_tokens": output, "total_tokens": total });
+    assert_eq!(used(usage(21, 0, json!(81))), (21, 60));
+    assert_eq!(used(usage(21, 70, json!(81))), (21, 70), "the larger of the two");
+    assert_eq!(used(usage(21, 5, json!(u64::MAX))), (21, 5), "that total cannot be");
+    assert_eq!(used(usage(21, 5, json!("many"))), (21, 5));
+}
+
+#[test]
+fn thoughts_before_calls_are_kept_for_the_model_that_had_them() {
+    let call = json!([{ "index": 0, "id": "a", "function": { "name": "x", "arguments": "{}" } }]);
+    let answer = |finish: &str| {
+        stream(&[
+            chunk(json!({ "reasoning_content": "First I " }), Value::Null),
+            chunk(json!({ "reasoning_content": "look." }), Value::Null),
+            if finish == "stop" {
+                chunk(json!({ "content": "Nine." }), json!("stop"))
+            } else {
+                chunk(json!({ "tool_calls": call }), json!(finish))
+            },
+        ])
+    };
+    let thoughts = |finish: &str| {
+        let events = read(Format::OpenAi, &answer(finish)).unwrap();
+        events.into_iter().find_map(|event| match event {
+            ModelEvent::Thoughts(text) => Some(text),
+            _ => None,
+        })
+    };
+    assert_eq!(thoughts("tool_calls").as_deref(), Some("First I look."));
+    assert_eq!(thoughts("stop"), None, "nobody wants to see those again");
+
+    let mut asked = prompt();
+    let Message::Assistant { thoughts, .. } = &mut asked.messages[3] else { panic!("{asked:?}") };
+    *thoughts = Some(Thoughts { model: "deep-x".into(), text: "First I look.".into() });
+    let told = |model: &str| {
+        let sent = Format::OpenAi.request(&asked, &alias(model), LimitName::MaxTokens).json();
+        sent["messages"][2]["reasoning_content"].clone()
+    };
+    assert_eq!((told("deep-x"), told("gpt-x")), (json!("First I look."), Value::Null));
 }

@@ -9,7 +9,11 @@ use cardea_core::{
 use serde_json::{Value, json};
 
 use super::Format;
-use crate::failure::Failure;
+use crate::{alias::AliasConfig, failure::Failure};
+
+pub(super) fn alias(model: &str) -> AliasConfig {
+    AliasConfig::new("p", model)
+}
 
 pub(super) fn call(id: &str, name: &str, arguments: Value) -> ToolCall {
     ToolCall {
@@ -51,10 +55,10 @@ pub(super) fn prompt() -> Prompt {
             result("call_0", "cut from its call", false),
             Message::System { text: "Be brief.".into() },
             Message::User { text: "Orders 17 and 18?".into() },
-            Message::Assistant { text: String::new(), calls: asks },
+            Message::Assistant { text: String::new(), calls: asks, thoughts: None },
             result("call_2", "no such order", true),
             result("call_1", r#"{"status":"shipped"}"#, false),
-            Message::Assistant { text: "17 is shipped.".into(), calls: Vec::new() },
+            Message::Assistant { text: "17 is shipped.".into(), calls: Vec::new(), thoughts: None },
             Message::User { text: "Thanks".into() },
         ],
         tools: vec![tool],
@@ -67,6 +71,7 @@ pub(super) fn prompt() -> Prompt {
             ..Sampling::default()
         },
         demands: Default::default(),
+        room: None,
     }
 }
 
@@ -86,4 +91,34 @@ pub(super) fn read(format: Format, stream: &str) -> Result<Vec<ModelEvent>, Fail
 /// A stream with one `data:` event for each document.
 pub(super) fn stream(documents: &[Value]) -> String {
     documents.iter().map(|document| format!("data: {document}\n\n")).collect()
+}
+
+/// A prompt whose tools have schemas that are lawful and that no provider takes as they are.
+pub(super) fn odd_schemas() -> Prompt {
+    let by = |name: &str| json!({ "properties": { name: { "type": "string" } }, "required": [name] });
+    let schemas = [
+        json!({ "type": "object" }),
+        json!({}),
+        json!({ "type": "object", "anyOf": [by("id"), by("mail")] }),
+    ];
+    let mut prompt = prompt();
+    let tool = prompt.tools.remove(0);
+    prompt.tools = (0..)
+        .zip(schemas)
+        .map(|(number, input_schema)| ToolSpec {
+            name: ToolName::new(format!("tool{number}")),
+            input_schema,
+            ..tool.clone()
+        })
+        .collect();
+    prompt
+}
+
+/// What a provider is told of the tools of [`odd_schemas`].
+pub(super) fn told_schemas() -> [Value; 3] {
+    let empty = json!({ "type": "object", "properties": {} });
+    let text = json!({ "type": "string" });
+    let hint = "Give one of these sets of arguments: (id) or (mail).";
+    let either = json!({ "type": "object", "description": hint, "properties": { "id": text, "mail": text } });
+    [empty.clone(), empty, either]
 }

@@ -182,8 +182,9 @@ fn texts(prompt: &Prompt) -> Vec<Cow<'_, str>> {
             Message::System { text } | Message::User { text } | Message::Tool { text, .. } => {
                 texts.push(Cow::from(text));
             }
-            Message::Assistant { text, calls } => {
+            Message::Assistant { text, calls, thoughts } => {
                 texts.push(Cow::from(text));
+                texts.extend(thoughts.iter().map(|thoughts| Cow::from(&thoughts.text)));
                 texts.extend(calls.iter().map(|call| match &call.written {
                     Some(written) => Cow::from(written),
                     None => Cow::from(serde_json::to_string(&call.arguments).unwrap_or_default()),
@@ -229,6 +230,7 @@ mod tests {
             tools: Vec::new(),
             sampling: Sampling::default(),
             demands: Demands::default(),
+            room: None,
         }
     }
 

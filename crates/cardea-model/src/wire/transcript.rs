@@ -5,6 +5,9 @@
 
 use cardea_core::{message::Message, tool::ToolCall};
 
+/// What the user says before a transcript that begins with the model, where a format wants that.
+pub(super) const LEFT_OUT: &str = "(The beginning of this conversation is left out.)";
+
 /// One part of a transcript, in an order that every provider accepts.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Part<'a> {
@@ -40,7 +43,7 @@ pub(super) fn placed(messages: &[Message]) -> Vec<(usize, Part<'_>)> {
         match message {
             Message::System { text } if !text.trim().is_empty() => parts.push((place, Part::System(text))),
             Message::User { text } if !text.trim().is_empty() => parts.push((place, Part::User(text))),
-            Message::Assistant { text, calls } if !calls.is_empty() => {
+            Message::Assistant { text, calls, .. } if !calls.is_empty() => {
                 let rest = messages.get(place.saturating_add(1)..).unwrap_or_default();
                 parts.push((place, Part::Assistant(text, calls)));
                 parts.push((place, Part::Results(calls.iter().map(|call| result_of(call, rest)).collect())));

@@ -162,6 +162,8 @@ fn cases() -> Vec<Case> {
         ),
         case("ends without an end", vec![Act::EndsEarly("so ".into())], Breaks("so ", ModelFailed), SOON, 1),
         case("an empty answer", vec![Act::Empty], Fails(ModelFailed, true), SOON, 2),
+        case("an answer of no words", vec![Act::say("")], Fails(ModelFailed, true), SOON, 2),
+        case("no words once", vec![Act::say(""), Act::say("now")], Says("now"), SOON, 2),
         case(
             "fewer bytes than announced",
             vec![Act::WrongLength("so ".into())],

@@ -7,7 +7,8 @@ use cardea_core::{
     message::{Message, Prompt},
     time::{Millis, SystemClock},
 };
-use cardea_model::{Model, Models, ModelsConfig, Rehearsal};
+use cardea_model::{Model, Models, ModelsConfig, Rehearsal, Tries};
+use cardea_net::Net;
 
 use crate::{
     fake::{Act, Wire},
@@ -127,13 +128,83 @@ async fn reaching_for_a_provider_tells_a_bad_key_from_an_absent_server() {
     drop(server);
     let away = models(
         &format!("{CONFIG}{config}"),
-        &cardea_net::Net::new(toml::from_str("allow = [\"127.0.0.0/8\"]").unwrap(), Arc::new(SystemClock))
-            .unwrap(),
+        &Net::new(toml::from_str("allow = [\"127.0.0.0/8\"]").unwrap(), Arc::new(SystemClock)).unwrap(),
     );
     assert_eq!(away.reach("main").await.unwrap_err().code(), Code::ModelFailed, "{target}");
-    let closed = models(
-        &format!("{CONFIG}{config}"),
-        &cardea_net::Net::new(Default::default(), Arc::new(SystemClock)).unwrap(),
-    );
+    let closed =
+        models(&format!("{CONFIG}{config}"), &Net::new(Default::default(), Arc::new(SystemClock)).unwrap());
     assert_eq!(closed.reach("main").await.unwrap_err().code(), Code::AddressRefused);
+}
+
+#[tokio::test]
+async fn who_wants_one_call_at_a_time_is_told_by_a_format_that_cannot_promise_it() {
+    let tool = r#"{"name":"a","description":"A.","effect":"read","input_schema":{"type":"object"}}"#;
+    let mut one = prompt("main");
+    one.demands.parallel_tool_calls = Some(false);
+    let mut with_tools = one.clone();
+    with_tools.tools = vec![serde_json::from_str(tool).unwrap()];
+    let (main, config) = provider("main", Wire::Gemini, vec![Act::say("hi")], "").await;
+    let alone = models(&format!("{CONFIG}{config}"), &net());
+    assert_eq!(hear(&alone, with_tools.clone()).await.code(), Some(Code::BadRequest));
+    assert_eq!(
+        (hear(&alone, one).await.text.as_str(), main.seen().len()),
+        ("hi", 1),
+        "without tools there is none"
+    );
+    let (_main, config) =
+        provider("main", Wire::Gemini, vec![Act::say("hi")], "fallback = [\"spare\"]").await;
+    let (_spare, more) = provider("spare", Wire::OpenAi, vec![Act::say("spare")], "").await;
+    let both = models(&format!("{CONFIG}{config}{more}"), &net());
+    assert_eq!(hear(&both, with_tools).await.text, "spare");
+}
+
+#[tokio::test]
+async fn a_provider_that_has_all_it_may_have_under_way_is_crowded_and_not_broken() {
+    let crowded = || {
+        let config = "allow = [\"127.0.0.0/8\"]\nper_host = 1\nqueue_timeout = \"50ms\"";
+        Net::new(toml::from_str(config).unwrap(), Arc::new(SystemClock)).unwrap()
+    };
+    let (_main, config) = provider("main", Wire::OpenAi, vec![Act::SilentAfter("so ".into())], "").await;
+    let alone = models(&format!("{CONFIG}{config}"), &crowded());
+    let first = Models::next(&alone, &prompt("main")).await.unwrap();
+    assert_eq!(hear(&alone, prompt("main")).await.code(), Some(Code::Overloaded));
+    drop(first);
+    let (_main, config) =
+        provider("main", Wire::OpenAi, vec![Act::SilentAfter("so ".into())], "fallback = [\"spare\"]").await;
+    let (_spare, more) = provider("spare", Wire::OpenAi, vec![Act::say("spare")], "").await;
+    let both = models(&format!("{CONFIG}{config}{more}"), &crowded());
+    let _first = Models::next(&both, &prompt("main")).await.unwrap();
+    assert_eq!(hear(&both, prompt("main")).await.text, "spare");
+}
+
+#[tokio::test]
+async fn a_provider_that_sends_heads_and_nothing_more_is_left_alone() {
+    let (main, config) = provider("main", Wire::OpenAi, vec![Act::SilentAfterHead], "").await;
+    let quick = CONFIG.replace("600ms", "60ms");
+    let models = models(&format!("{quick}{config}"), &net());
+    for _ in 0..8 {
+        assert_eq!(hear(&models, prompt("main")).await.code(), Some(Code::ModelSilent));
+    }
+    let seen = main.seen().len();
+    assert_eq!(hear(&models, prompt("main")).await.code(), Some(Code::ModelFailed));
+    assert_eq!(main.seen().len(), seen, "the ninth was not asked");
+}
+
+#[tokio::test]
+async fn what_a_provider_may_have_read_that_fell_silent_is_counted_though_another_answers() {
+    for act in [Act::Silent, Act::SilentAfterHead] {
+        let (_main, config) = provider("main", Wire::OpenAi, vec![act], "fallback = [\"spare\"]").await;
+        let (_spare, more) = provider("spare", Wire::OpenAi, vec![Act::say("spare")], "").await;
+        let models = models(&format!("{CONFIG}{config}{more}"), &net());
+        let (asked, mut tries) = (prompt("main"), Tries::default());
+        drop(models.next_under(&asked, None, &mut tries).await.unwrap());
+        let spent: Vec<u64> = tries.failed.iter().map(|tried| tried.spent.input).collect();
+        assert_eq!(spent, [asked.tokens()]);
+    }
+    let (away, config) = provider("main", Wire::OpenAi, Vec::new(), "").await;
+    drop(away);
+    let (asked, mut tries) = (prompt("main"), Tries::default());
+    let models = models(&format!("{CONFIG}{config}"), &net());
+    assert!(models.next_under(&asked, None, &mut tries).await.is_err());
+    assert!(tries.failed.iter().all(|tried| tried.spent.input == 0), "nothing was sent");
 }

@@ -134,6 +134,26 @@ async fn a_host_that_hangs_counts_as_failing() {
 }
 
 #[tokio::test]
+async fn a_host_that_sends_heads_and_nothing_more_counts_as_failing_where_its_first_word_counts() {
+    let far = Far::start().await;
+    let limits = || NetConfig { breaker_failures: 2, ..config(&[&far.target]) };
+    let ((usual, _), (net, _)) = (net(limits()), net(limits()));
+    for _ in 0..4 {
+        let silent = get_any(&far.url("/do/mute")).idle_timeout(Duration::from_millis(40));
+        assert!(usual.stream(silent).await.unwrap().chunk().await.unwrap_err().is_timeout());
+    }
+    let ask = |what: &str| {
+        net.stream(get_any(&far.url(what)).idle_timeout(Duration::from_millis(40)).well_once_it_speaks())
+    };
+    assert!(ask("/do/stuck").await.unwrap().chunk().await.unwrap().is_some());
+    let mut silent = ask("/do/mute").await.unwrap();
+    assert!(silent.chunk().await.unwrap_err().is_timeout());
+    let mut given_up = ask("/do/mute").await.unwrap();
+    given_up.was_silent(); // whoever waits has a shorter patience
+    assert!(matches!(ask("/do/work").await, Err(NetError::Busy { why: "breaker", .. })));
+}
+
+#[tokio::test]
 async fn work_that_is_slower_than_its_own_limit_does_not_close_its_host_for_others() {
     let far = Far::start().await;
     let (net, _) = net(NetConfig { breaker_failures: 2, ..config(&[&far.target]) });

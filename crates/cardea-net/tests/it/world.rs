@@ -69,6 +69,7 @@ async fn answer(State(shown): State<Arc<Shown>>, Path(what): Path<String>) -> Re
     let endless = stream::repeat_with(|| Ok::<_, std::io::Error>(Bytes::from_static(&[b'x'; 4096])));
     match what.as_str() {
         "silent" => std::future::pending().await,
+        "mute" => Body::from_stream(stream::pending::<Result<Bytes, std::io::Error>>()).into_response(),
         "endless" => Body::from_stream(endless).into_response(),
         "stuck" => Body::from_stream(endless.take(1).chain(stream::pending())).into_response(),
         "large" => vec![b'x'; 100_000].into_response(),

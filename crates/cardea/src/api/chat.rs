@@ -120,6 +120,7 @@ fn complete_request(
             tools: body.client_tools(),
             sampling: body.sampling()?,
             demands: body.demands()?,
+            room: None,
         })
     };
     let prompt = read().map_err(|error| outside.problem(error))?;
@@ -206,6 +207,7 @@ fn whole_turn(
     let answer = Answer {
         said: Said::Answer(&words),
         tools: &[],
+        thoughts: "",
         finish: receipt.finish.unwrap_or(Finish::Stop),
         usage: receipt.usage,
     };
@@ -338,6 +340,7 @@ async fn whole_completion(
     let answer = Answer {
         said: said(&completed.text),
         tools: &completed.calls,
+        thoughts: &completed.thoughts,
         finish: completed.finish,
         usage: completed.usage,
     };
@@ -403,7 +406,7 @@ fn completion_end(
         Ok(completed) if completed.cut => return vec![broken_off()],
         Ok(completed) => {
             if !completed.calls.is_empty() {
-                out.push(data(envelope.tool_calls(&completed.calls)));
+                out.push(data(envelope.tool_calls(&completed.calls, &completed.thoughts)));
             }
             (completed.finish, completed.usage, More::of(completed))
         }

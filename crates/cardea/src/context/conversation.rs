@@ -77,12 +77,12 @@ impl Kept {
     /// The message as a model is shown it: what it has not said stands there as a note, so that it takes neither our words
     /// for its own nor the question for an open one.
     fn shown(self) -> Message {
-        let note = |text: String| Message::Assistant { text, calls: Vec::new() };
+        let note = |text: String| Message::Assistant { text, calls: Vec::new(), thoughts: None };
         match (self.message, self.told) {
             (Message::Assistant { text, .. }, Told { error: Some(code), .. }) => {
                 note(format!("[Note: there is no answer to this. It ended with `{code}`: {text}]"))
             }
-            (Message::Assistant { text, calls }, Told { finish, .. })
+            (Message::Assistant { text, calls, .. }, Told { finish, .. })
                 if text.trim().is_empty() && calls.is_empty() =>
             {
                 let why = finish.unwrap_or(Finish::Stop).name();

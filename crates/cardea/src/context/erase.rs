@@ -154,7 +154,7 @@ impl Context {
             )
             .run("DELETE FROM events WHERE turn IN (SELECT id FROM turns WHERE owner = $1)", args![owner])
             .run(
-                "UPDATE steps SET args = '{}', outcome = NULL, undo = NULL, said = NULL WHERE turn IN \
+                "UPDATE steps SET args = '{}', outcome = NULL, undo = NULL, said = NULL, thoughts = NULL WHERE turn IN \
                  (SELECT id FROM turns WHERE owner = $1)",
                 args![owner],
             )

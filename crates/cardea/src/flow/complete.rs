@@ -8,7 +8,7 @@ use cardea_core::{
     cache::Finished,
     guard::Surface,
     id::ToolName,
-    message::{AnswerFormat, Finish, Message, Prompt, ToolChoice, Usage},
+    message::{AnswerFormat, Finish, Message, Prompt, Thoughts, ToolChoice, Usage},
     tool::ToolCall,
     written,
 };
@@ -47,6 +47,8 @@ pub struct Completed {
     pub text: String,
     /// Calls of the client's own tools.
     pub calls: Vec<ToolCall>,
+    /// What the model thought before these calls, screened; to be sent back with them.
+    pub thoughts: String,
     /// Why the model stopped.
     pub finish: Finish,
     /// What it used; zero for a cached answer.
@@ -67,6 +69,13 @@ pub struct Completed {
 /// Any code of the rooms on the way.
 pub async fn complete(app: &App, request: CompleteRequest, client: Option<Stream>) -> Result<Completed> {
     let trace = request.trace.clone();
+    let mut request = request;
+    let asked = app.models.behind(&request.prompt.model).next().unwrap_or_default();
+    for message in &mut request.prompt.messages {
+        if let Message::Assistant { thoughts: Some(thoughts), .. } = message {
+            asked.clone_into(&mut thoughts.model); // the client brings back what it was told under this name
+        }
+    }
     let placeholders = Placeholders::default();
     let done = ask(app, request, &placeholders, client).await;
     trace.note(|event| event.findings = placeholders.found());
@@ -113,6 +122,7 @@ async fn ask(
             return Ok(Completed {
                 text,
                 calls: Vec::new(),
+                thoughts: String::new(),
                 finish: hit.finish,
                 usage,
                 cache: CacheUse::Exact,
@@ -126,21 +136,23 @@ async fn ask(
     let thinking = think(app, &trace, &prompt, &mut outlet, app.completion_time()).await; // model
     let Thinking { next, stand_in, usage, cost_micros, .. } = thinking;
     app.control.settle(admitted, usage, cost_micros); // the budget pays what was used, whatever comes of it
-    let Next { mut calls, finish, refused, .. } = next?;
+    let Next { mut calls, thoughts, finish, refused, .. } = next?;
     let (text, _) = outlet.finish().await?; // guard output; there is no turn to taint
     calls.iter_mut().try_for_each(|call| screen_asked(app, placeholders, &prompt, call))?; // and what it asks for
+    let thoughts = app.control.screen_output(None, placeholders, &thoughts)?.into_inner();
     trace.note(|event| event.ending = Some(finish.name()));
     if calls.is_empty() && finish == Finish::Stop && !stand_in && !refused {
         let (micros, taint) = (cost_micros, &BTreeSet::new());
         let answer = NewAnswer { text: &text, finish, usage, micros, taint, good_for: None };
-        app.context.cache().keep(&query, answer, Finished::default(), Vec::new()).await; // best effort
+        let finished = Finished { empty: text.trim().is_empty(), ..Finished::default() };
+        app.context.cache().keep(&query, answer, finished, Vec::new()).await; // best effort
     }
     let (cache, cut) = (CacheUse::None, outlet.is_cut());
     if cut {
         trace.note(|event| event.ending = None);
         trace.note_error::<()>(&Err(Code::Cancelled.into())); // its stream breaks off
     }
-    Ok(Completed { text, calls, finish, usage, cache, cost_micros, refused, cut })
+    Ok(Completed { text, calls, thoughts, finish, usage, cache, cost_micros, refused, cut })
 }
 
 /// Screens what the client says of its tools and of the answer's form: a model reads that like everything else.
@@ -238,9 +250,13 @@ fn screen(app: &App, placeholders: &Placeholders, message: &mut Message) -> Resu
             let screened = app.control.screen_input(None, placeholders, text)?.into_inner();
             *text = screened;
         }
-        Message::Assistant { text, calls } => {
+        Message::Assistant { text, calls, thoughts } => {
             let screened = app.control.screen_output(None, placeholders, text)?.into_inner();
             *text = screened;
+            if let Some(Thoughts { text, .. }) = thoughts {
+                let screened = app.control.screen_output(None, placeholders, text)?.into_inner();
+                *text = screened;
+            }
             calls
                 .iter_mut()
                 .try_for_each(|call| screen_call(app, placeholders, call, Surface::ToolResult))?;

@@ -3,7 +3,7 @@
 use cardea_core::{
     Error, Result,
     agent::Agent,
-    message::{Demands, Finish, Message, Prompt},
+    message::{Demands, Finish, Message, Prompt, Thoughts},
     policy::taint::{SUSPICIOUS, TOOL_DESCRIPTION},
     select::FIND_TOOLS,
     tool::Outcome,
@@ -72,11 +72,20 @@ pub(super) async fn converse(
         let Thinking { next, model, usage, cost_micros, .. } = thinking;
         stand_in |= thinking.stand_in;
         turn.charge(&model, usage, cost_micros); // also for an answer that broke off
-        let Next { calls, words, finish, .. } = next?;
+        let Next { calls, words, thoughts, finish, .. } = next?;
+        let cut = cut.filter(|_| thinking.limit == prompt.room);
+        if cut.is_none() {
+            turn.has_paid()?; // the model was not told where the turn's own limits are
+        }
         if !calls.is_empty() && !words.trim().is_empty() {
             let words = app.control.screen_output(run.guard(), turn.placeholders(), &words)?;
             turn.taint_with_all(words.taint());
             turn.says(words.into_inner()); // beside its calls it is shown its own words
+        }
+        if !thoughts.is_empty() {
+            let text = app.control.screen_output(run.guard(), turn.placeholders(), &thoughts)?;
+            turn.taint_with_all(text.taint());
+            turn.thinks(Thoughts { model, text: text.into_inner() }); // which some models want to see again
         }
         for call in &calls {
             if call.name == FIND_TOOLS && offered.has_more() {
@@ -110,7 +119,7 @@ fn prompt(
     let Run { app, agent, .. } = run;
     let messages = transcript(agent, history, turn);
     let reads = messages.iter().map(Message::tokens).sum::<u64>() + offered.tokens();
-    let mut sampling = agent.spec.sampling.clone();
+    let sampling = agent.spec.sampling.clone();
     let (mut most, mut cut) = (sampling.max_tokens.unwrap_or(u32::MAX), None);
     if let Some(left) = turn.tokens_left(reads)?
         && left < most
@@ -123,11 +132,9 @@ fn prompt(
         paid if paid < most => (most, cut) = (paid, Some(turn.money_spent())),
         _ => {}
     }
-    if cut.is_some() {
-        sampling.max_tokens = Some(most);
-    }
+    let room = cut.is_some().then_some(most);
     let (model, tools) = (agent.spec.model.clone(), offered.specs());
-    Ok((Prompt { model, messages, tools, sampling, demands: Demands::default() }, cut))
+    Ok((Prompt { model, messages, tools, sampling, demands: Demands::default(), room }, cut))
 }
 
 /// The tools that the last turns of the conversation called, where not all of them can be offered.
@@ -172,6 +179,7 @@ fn transcript(agent: &Agent, history: &[Message], turn: &Turn) -> Vec<Message> {
         messages.push(Message::Assistant {
             text: beside.iter().find_map(Step::said).unwrap_or_default().to_owned(),
             calls: ended.map(|step| step.call().clone()).collect(),
+            thoughts: beside.iter().find_map(Step::thoughts).cloned(),
         });
         messages.extend(results);
     }

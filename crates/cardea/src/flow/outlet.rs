@@ -45,6 +45,8 @@ pub(super) struct Next {
     pub(super) calls: Vec<ToolCall>,
     /// What it said in this answer, not screened.
     pub(super) words: String,
+    /// What it thought before its calls, not screened.
+    pub(super) thoughts: String,
     pub(super) finish: Finish,
     /// What it said is why it will not answer.
     pub(super) refused: bool,
@@ -152,7 +154,7 @@ impl Outlet {
     /// `guard_refused`, `cancelled` if nobody reads any more or the turn was stopped, `model_failed` for a stream that was cut, or what the model
     /// says.
     pub(super) async fn relay(&mut self, mut events: ModelStream, used: &mut Usage) -> Result<Next> {
-        let (mut calls, mut words) = (Vec::new(), String::new());
+        let (mut calls, mut words, mut thoughts) = (Vec::new(), String::new(), String::new());
         loop {
             let event = tokio::select! {
                 biased;
@@ -176,13 +178,14 @@ impl Outlet {
                     self.say(shown).await;
                 }
                 ModelEvent::Call(call) => calls.push(call),
+                ModelEvent::Thoughts(text) => thoughts = text,
                 ModelEvent::Spent(usage) => *used = usage, // and the error follows
                 ModelEvent::End { finish, usage } => {
                     *used = usage;
                     if !words.trim().is_empty() {
                         self.ends = Some(words.len() - words.trim_end_matches('\n').len());
                     }
-                    return Ok(Next { calls, words, finish, refused: self.refused });
+                    return Ok(Next { calls, words, thoughts, finish, refused: self.refused });
                 }
             }
         }

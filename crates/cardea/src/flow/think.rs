@@ -22,6 +22,8 @@ pub(super) struct Thinking {
     pub(super) model: String,
     /// Another than the one that was asked for has stood in.
     pub(super) stand_in: bool,
+    /// The most tokens that it was told to write, if it was told.
+    pub(super) limit: Option<u32>,
     /// Also of a call that failed half way, and of tries that came to nothing: a provider wants to be paid for what it has
     /// read and written.
     pub(super) usage: Usage,
@@ -41,7 +43,7 @@ pub(super) async fn think(
     let asked_for = if app.models.knows(&prompt.model) { prompt.model.as_str() } else { OTHER };
     let mut span = trace.stage("model").chat(asked_for);
     let first = app.models.behind(&prompt.model).next();
-    let (mut served, mut stand_in) = (None, false);
+    let (mut served, mut stand_in, mut limit) = (None, false, None);
     let (mut usage, mut tries) = (Usage::default(), Tries::default());
     let asked = Usage { input: prompt.tokens(), ..Usage::default() };
     let thought = async {
@@ -51,14 +53,13 @@ pub(super) async fn think(
         };
         let answers = stream.served().clone();
         span.served(&answers.provider, &answers.model);
-        (stand_in, usage) = (answers.name != prompt.model, asked);
+        (stand_in, usage, limit) = (answers.name != prompt.model, asked, answers.limit);
         served = Some((answers.model, answers.provider));
         outlet.relay(stream, &mut usage).await
     };
     let thought = tokio::time::timeout(left.duration(), thought).await;
     let next = thought.unwrap_or_else(|_| Err(Error::new(Code::TimeSpent)));
-    if matches!(&next, Err(error) if matches!(error.code(), Code::TimeSpent | Code::ModelSilent | Code::Cancelled))
-    {
+    if matches!(&next, Err(error) if matches!(error.code(), Code::TimeSpent | Code::Cancelled)) {
         usage.input = usage.input.max(asked.input); // it has read the prompt, and may still be at it
     }
     let Tries { failed, now } = tries;
@@ -85,7 +86,7 @@ pub(super) async fn think(
     }
     let model = model.to_owned();
     trace.note(|event| event.thought(served, usage, cost_micros));
-    Thinking { next, model, stand_in, usage, cost_micros }
+    Thinking { next, model, stand_in, limit, usage, cost_micros }
 }
 
 /// The word in meters for how a call of a model ended: the trouble's name, if its provider had one.

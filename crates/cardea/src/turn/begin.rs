@@ -217,6 +217,7 @@ impl Turns {
             paid: (0, 0),
             taint: question.taint.iter().cloned().collect(),
             saying: None,
+            thinking: None,
             cache: CacheUse::None,
             failure: None,
             checks: None,

@@ -183,7 +183,7 @@ impl Turns {
         let Some(conversation) = turn.conversation else { return };
         let (now, id) = (self.now().0, conversation.to_string());
         let Some(said) = said else { return };
-        let message = Message::Assistant { text: said.to_owned(), calls: Vec::new() };
+        let message = Message::Assistant { text: said.to_owned(), calls: Vec::new(), thoughts: None };
         let body = Kept { message, told };
         // A conversation deleted meanwhile keeps nothing: the update touches no row, and neither does the insert.
         turn.run(
@@ -232,7 +232,7 @@ fn forget_if_deleted(turn: &mut Turn) {
     }
     if !turn.steps.is_empty() {
         turn.run(
-            "UPDATE steps SET args = '{}', outcome = NULL, undo = NULL, said = NULL WHERE turn = $1 AND EXISTS \
+            "UPDATE steps SET args = '{}', outcome = NULL, undo = NULL, said = NULL, thoughts = NULL WHERE turn = $1 AND EXISTS \
              (SELECT 1 FROM conversations WHERE id = $2 AND deleted_at IS NOT NULL)",
             deleted,
         );

@@ -29,7 +29,7 @@ use std::{collections::BTreeSet, sync::Arc};
 use cardea_core::{
     Code, Error,
     id::{AgentName, ConversationId, RequestId, TurnId},
-    message::Usage,
+    message::{Thoughts, Usage},
     principal::Principal,
     time::{Millis, SharedClock, Timestamp},
     trace::TraceContext,
@@ -125,6 +125,8 @@ pub struct Turn {
     taint: BTreeSet<String>,
     /// What its model said beside calls of which none has begun.
     saying: Option<String>,
+    /// What it thought before them.
+    thinking: Option<Thoughts>,
     cache: CacheUse,
     /// Why it is being taken back; it then only goes on with that.
     failure: Option<Failure>,
@@ -336,6 +338,11 @@ impl Turn {
         self.saying = Some(words);
     }
 
+    /// Notes what the model thought before the calls that follow, screened.
+    pub fn thinks(&mut self, thoughts: Thoughts) {
+        self.thinking = Some(thoughts);
+    }
+
     /// Notes that the answer came from a cache.
     pub fn from_cache(&mut self, layer: CacheUse) {
         self.cache = layer;
@@ -366,6 +373,20 @@ impl Turn {
         }
         self.has_time(now)?;
         if self.usage.total() >= self.limits.tokens {
+            return Err(self.tokens_spent());
+        }
+        if self.cost_micros > self.limits.cost_micros {
+            return Err(self.money_spent());
+        }
+        Ok(())
+    }
+
+    /// Refuses what came of a model call that has used more than there was.
+    ///
+    /// # Errors
+    /// `tokens_spent` or `money_spent`.
+    pub fn has_paid(&self) -> Result<(), Error> {
+        if self.usage.total() > self.limits.tokens {
             return Err(self.tokens_spent());
         }
         if self.cost_micros > self.limits.cost_micros {

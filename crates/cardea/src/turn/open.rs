@@ -136,7 +136,7 @@ impl Turns {
         let taken_over = row.taken_over;
         let mut turn = row.read(limits)?;
         let sql = "SELECT id, number, call_id, tool, effect, safety, state, args, args_digest, approval, outcome, \
-                   decision, undo, answer, said FROM steps WHERE turn = $1 ORDER BY number";
+                   decision, undo, answer, said, thoughts FROM steps WHERE turn = $1 ORDER BY number";
         let steps: Vec<StepRow> = self.inner.db.rows(sql, args![id]).await?;
         turn.steps = steps.into_iter().map(StepRow::read).collect::<Result<_>>()?;
         Ok(Some(Unclaimed { turn, taken_over }))
@@ -192,6 +192,7 @@ impl FromRow for TurnRow {
             limits: Limits::NONE,
             steps: Vec::new(),
             saying: None,
+            thinking: None,
             cache: CacheUse::None,
             failure: None,
             checks: None,
@@ -240,7 +241,7 @@ struct StepRow {
     outcome: Option<String>,
     decision: Option<DecisionId>,
     undo: Option<String>,
-    words: (u32, Option<String>),
+    words: (u32, Option<String>, Option<String>),
 }
 
 impl FromRow for StepRow {
@@ -252,7 +253,7 @@ impl FromRow for StepRow {
             outcome: row.get(10)?,
             decision: row.get(11)?,
             undo: row.get(12)?,
-            words: (row.get(13)?, row.get(14)?),
+            words: (row.get(13)?, row.get(14)?, row.get(15)?),
         })
     }
 }
@@ -260,7 +261,7 @@ impl FromRow for StepRow {
 impl StepRow {
     fn read(self) -> Result<Step> {
         let (id, number, call_id, tool, effect, safety, state, arguments) = self.columns;
-        let (answer, said) = self.words;
+        let (answer, said, thoughts) = self.words;
         let arguments = serde_json::from_str(&arguments).map_err(|_| corrupt("args"))?;
         Ok(Step {
             id,
@@ -290,6 +291,10 @@ impl StepRow {
             again: false,
             answer,
             said,
+            thoughts: match thoughts {
+                None => None,
+                Some(json) => Some(serde_json::from_str(&json).map_err(|_| corrupt("thoughts"))?),
+            },
             way: match self.undo {
                 None => None,
                 Some(json) => Some(serde_json::from_str(&json).map_err(|_| corrupt("undo"))?),

@@ -4,6 +4,7 @@ use cardea_core::{
     Code, Result,
     id::{ApprovalId, DecisionId, KeyId, StepId, ToolName},
     journal::{Repeatable, StepState},
+    message::Thoughts,
     principal::Proof,
     saga::Way,
     tool::{Effect, Outcome, ToolCall},
@@ -55,6 +56,8 @@ pub struct Step {
     pub(super) answer: u32,
     /// What the model said before it, screened.
     pub(super) said: Option<String>,
+    /// What the model thought before that.
+    pub(super) thoughts: Option<Thoughts>,
 }
 
 impl Step {
@@ -122,6 +125,12 @@ impl Step {
     #[must_use]
     pub fn said(&self) -> Option<&str> {
         self.said.as_deref()
+    }
+
+    /// What the model thought before it, screened.
+    #[must_use]
+    pub fn thoughts(&self) -> Option<&Thoughts> {
+        self.thoughts.as_ref()
     }
 
     /// Its place in the turn, from 1.
@@ -265,6 +274,8 @@ impl Turns {
         let outcome = step.outcome.as_ref().filter(|_| kept);
         let outcome = outcome.and_then(|outcome| serde_json::to_string(outcome).ok());
         let undo = step.way.as_ref().filter(|_| kept).and_then(|way| serde_json::to_string(way).ok());
+        let thoughts = step.thoughts.as_ref().filter(|_| kept);
+        let thoughts = thoughts.and_then(|thoughts| serde_json::to_string(thoughts).ok());
         if step.durable {
             turn.guard(
                 "step",
@@ -279,8 +290,8 @@ impl Turns {
         let args = if kept { step.call.arguments.clone() } else { serde_json::Map::new() };
         turn.run(
             "INSERT INTO steps (turn, number, id, tenant, call_id, tool, effect, safety, state, args, args_digest, \
-             approval, decision, outcome, attempts, started_at, ended_at, undo, answer, said) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20)",
+             approval, decision, outcome, attempts, started_at, ended_at, undo, answer, said, thoughts) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21)",
             args![
                 turn.id,
                 step.number,
@@ -301,7 +312,8 @@ impl Turns {
                 ended,
                 undo,
                 step.answer,
-                step.said.as_deref().filter(|_| kept)
+                step.said.as_deref().filter(|_| kept),
+                thoughts
             ],
         );
     }
@@ -412,5 +424,6 @@ pub(super) fn new_step(turn: &mut Turn, start: &Start<'_>) -> Step {
         way: None,
         answer: turn.model_calls,
         said: turn.saying.take(),
+        thoughts: turn.thinking.take(),
     }
 }

@@ -3,7 +3,7 @@
 use super::*;
 
 fn assistant(text: &str) -> Message {
-    Message::Assistant { text: text.into(), calls: Vec::new() }
+    Message::Assistant { text: text.into(), calls: Vec::new(), thoughts: None }
 }
 
 /// About so many bytes of numbers, each of which may be an order or an amount.

@@ -3,7 +3,11 @@
 //! Nothing of it is passed over in silence: a result without its call, a call without its result or a message without
 //! words would reach the model as another conversation than the client has in mind, so it is refused by its place.
 
-use cardea_core::{Code, Error, Result, message::Message, tool::ToolCall};
+use cardea_core::{
+    Code, Error, Result,
+    message::{Message, Thoughts},
+    tool::ToolCall,
+};
 use serde::{Deserialize, de::IgnoredAny};
 
 /// One message as clients send it.
@@ -18,6 +22,7 @@ pub(crate) struct InMessage {
     name: Option<String>,
     function_call: Option<IgnoredAny>,
     refusal: Option<String>,
+    reasoning_content: Option<String>,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -147,7 +152,9 @@ impl InMessage {
                 let refusal = self.refusal.as_ref().filter(|_| text.is_empty());
                 let text = refusal.cloned().unwrap_or(text);
                 let calls = self.tool_calls.iter().map(InCall::read).collect();
-                Ok(Message::Assistant { text, calls })
+                let thoughts = self.reasoning_content.as_ref().filter(|text| !text.is_empty());
+                let thoughts = thoughts.map(|text| Thoughts { model: String::new(), text: text.clone() });
+                Ok(Message::Assistant { text, calls, thoughts })
             }
             "tool" => {
                 let missing = || wrong(at, "tool_call_id", "is missing, and the role is `tool`");

@@ -246,7 +246,7 @@ impl Completion {
         let strict = self.tools.iter().map(|tool| &tool.function).filter(|function| function.strict);
         Ok(Demands {
             tool_choice: self.choice()?,
-            parallel_tool_calls: self.parallel_tool_calls,
+            parallel_tool_calls: self.parallel_tool_calls.filter(|_| !self.tools.is_empty()),
             strict: strict.map(|function| function.name.as_str().into()).collect(),
             format,
             names: self.names()?,
@@ -266,6 +266,8 @@ impl Completion {
             InChoice::Absent => ToolChoice::Auto,
             InChoice::Function { function } => ToolChoice::Named(function.name.as_str().into()),
             InChoice::Word(word) if word == "auto" => ToolChoice::Auto,
+            // WHY: without tools it says nothing, and providers refuse it.
+            InChoice::Word(word) if word == "none" && self.tools.is_empty() => ToolChoice::Auto,
             InChoice::Word(word) if word == "none" => ToolChoice::None,
             InChoice::Word(word) if word == "required" => ToolChoice::Required,
             InChoice::Word(_) | InChoice::Other(_) => {

@@ -81,6 +81,9 @@ struct Message<'a> {
     role: &'static str,
     content: Option<&'a str>,
     refusal: Option<&'a str>,
+    /// DeepSeek's word, whose models want it back with the calls.
+    #[serde(skip_serializing_if = "str::is_empty")]
+    reasoning_content: &'a str,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     tool_calls: Vec<Called<'a>>,
 }
@@ -115,6 +118,8 @@ struct Delta<'a> {
     content: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     refusal: Option<&'a str>,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    reasoning_content: &'a str,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     tool_calls: Vec<Called<'a>>,
 }
@@ -158,6 +163,8 @@ pub(crate) struct Answer<'a> {
     pub(crate) said: Said<'a>,
     /// Tools that the client is asked to call.
     pub(crate) tools: &'a [ToolCall],
+    /// What the model thought before it asked for them.
+    pub(crate) thoughts: &'a str,
     pub(crate) finish: Finish,
     pub(crate) usage: Usage,
 }
@@ -188,13 +195,14 @@ impl Envelope {
     /// The whole answer, `chat.completion`, as JSON. `more` stands under `cardea`.
     #[must_use]
     pub(crate) fn whole(&self, answer: Answer<'_>, more: impl Serialize) -> String {
-        let Answer { said, tools, finish, usage } = answer;
+        let Answer { said, tools, thoughts, finish, usage } = answer;
         let (content, refusal) = match said {
             Said::Answer("") if !tools.is_empty() => (None, None), // only calls
             Said::Answer(text) => (Some(text), None),
             Said::Refusal(text) => (None, Some(text)),
         };
-        let message = Message { role: "assistant", content, refusal, tool_calls: called(tools) };
+        let (role, tool_calls) = ("assistant", called(tools));
+        let message = Message { role, content, refusal, reasoning_content: thoughts, tool_calls };
         let choice = Choice { index: 0, message, logprobs: None, finish_reason: finish_reason(finish) };
         written(&Whole {
             id: &self.id,
@@ -241,10 +249,10 @@ impl Envelope {
         self.delta(Delta { refusal: Some(text), ..Delta::default() })
     }
 
-    /// Whole tool calls.
+    /// Whole tool calls, and what was thought before them.
     #[must_use]
-    pub(crate) fn tool_calls(&self, tools: &[ToolCall]) -> String {
-        self.delta(Delta { tool_calls: called(tools), ..Delta::default() })
+    pub(crate) fn tool_calls(&self, tools: &[ToolCall], thoughts: &str) -> String {
+        self.delta(Delta { tool_calls: called(tools), reasoning_content: thoughts, ..Delta::default() })
     }
 
     /// The last chunk with a choice; `more` stands under `cardea`.

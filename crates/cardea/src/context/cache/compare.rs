@@ -1,7 +1,10 @@
 //! Whether a served answer and a fresh one say the same.
 //!
 //! First the texts, normalised; then the facts: numbers and codes, quotations, negations, opposites, of which neither
-//! answer may contradict the other; then the meaning, by the encoder's cosine. What falls between is in doubt.
+//! answer may contradict the other; then the meaning, by the encoder's cosine. What falls between is in doubt. Of long answers
+//! only numbers and meaning are compared.
+
+use std::collections::BTreeSet;
 
 use cardea_core::cache::{Reading, Veto, normalise, veto};
 
@@ -9,6 +12,13 @@ use cardea_core::cache::{Reading, Veto, normalise, veto};
 const ALIKE: f32 = 0.85;
 /// Below this one they speak of different things.
 const APART: f32 = 0.60;
+
+/// From so many words or bytes on, an answer is too long to be compared word by word.
+const LONG: (usize, usize) = (1_000, 16 * 1_024);
+
+fn is_long(answer: &str) -> bool {
+    answer.len() > LONG.1 || answer.split_whitespace().count() > LONG.0
+}
 
 /// What came of the comparison.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,13 +38,16 @@ pub fn agreement(served: &str, fresh: &str, cosine: Option<f32>) -> Agreement {
         return Agreement::Same;
     }
     let (ours, theirs) = (Reading::new(served), Reading::new(fresh));
-    let (mine, other) = (ours.numbers(), theirs.numbers());
-    let alone = |one: &[&str], two: &[&str]| one.iter().any(|number| !two.contains(number));
+    let numbers =
+        |reading: &Reading| reading.numbers().into_iter().map(str::to_owned).collect::<BTreeSet<_>>();
+    let (mine, other) = (numbers(&ours), numbers(&theirs));
     // A number more is detail; a number in place of another is another fact.
-    if alone(&mine, &other) && alone(&other, &mine) {
+    if !mine.is_subset(&other) && !other.is_subset(&mine) {
         return Agreement::Differs("numbers");
     }
-    let contradiction = match veto(&ours, &theirs) {
+    // WHY: each word is held against each, and it is made for questions.
+    let vetoed = if is_long(served) || is_long(fresh) { None } else { veto(&ours, &theirs) };
+    let contradiction = match vetoed {
         Some(Veto::Negation) => Some("negation"),
         Some(Veto::Opposite) => Some("opposite"),
         Some(Veto::Quoted) => Some("quotation"),
@@ -82,5 +95,18 @@ mod tests {
         ] {
             assert_eq!(agreement(served, fresh, cosine), want, "{served} / {fresh}");
         }
+    }
+
+    #[test]
+    fn long_answers_are_compared_by_their_numbers_and_their_meaning_alone() {
+        let book = |last: &str| format!("{} {last}", "Each guest is told what to bring. ".repeat(150));
+        let (may, not) = (book("You can cancel it."), book("You cannot cancel it."));
+        assert_eq!(agreement(&may, &not, Some(0.93)), Agreement::Same);
+        assert_eq!(agreement(&may, &not, Some(0.7)), Agreement::Doubt);
+        assert_eq!(agreement(&may, &not, None), Agreement::Doubt);
+        let (nine, ten) = (book("We open at 9."), book("We open at 10."));
+        assert_eq!(agreement(&nine, &ten, Some(0.93)), Agreement::Differs("numbers"));
+        let short = "Each guest is told what to bring. You can cancel it.";
+        assert_eq!(agreement(&may, short, Some(0.7)), Agreement::Doubt);
     }
 }

@@ -302,6 +302,7 @@ async fn a_name_that_means_another_model_now_finds_nothing_of_the_old_one() {
         tools: Vec::new(),
         sampling: Sampling::default(),
         demands: Demands::default(),
+        room: None,
     };
     let around = QueryContext {
         conversation: None,
@@ -329,7 +330,7 @@ async fn an_answer_of_one_conversation_is_not_that_of_another() {
     let House { cache, .. } = house(true).await;
     let (helper, ann) = (agent("scope = \"user\""), person("acme", "ann"));
     let user = |text: &str| Message::User { text: text.to_owned() };
-    let told = |text: &str| Message::Assistant { text: text.to_owned(), calls: Vec::new() };
+    let told = |text: &str| Message::Assistant { text: text.to_owned(), calls: Vec::new(), thoughts: None };
     let after = |history: &[Message], text: &str| {
         let around = QueryContext {
             conversation: None,

@@ -30,6 +30,7 @@ mod pins;
 mod placeholders;
 mod policies;
 mod proofs;
+mod providers;
 mod races;
 mod refusals;
 mod repeats;
