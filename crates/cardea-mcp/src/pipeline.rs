@@ -22,11 +22,13 @@ use crate::{
     router::Route,
 };
 
+/// What goes by no tool's name. WHY: such a name is the caller's text; meters, counts and lines of the log take none of it.
+const UNKNOWN: &str = "unknown";
+
 /// Everything that happens to a call, in order. What is refused on the way is recorded like what was done.
 pub(crate) async fn call(app: &App, context: Context, name: &str, arguments: Arc<Value>) -> Reply {
     let route = app.routes.get(name);
-    // WHY: a name that is no tool's is the caller's text; meters and lines of the log take none of it.
-    let known = route.map_or("unknown", |route| &route.name);
+    let known = route.map_or(UNKNOWN, |route| &route.name);
     let work = admitted(app, route, &context, &arguments);
     told(app, Asked { context: &context, known, name, arguments: &arguments }, work).await
 }
@@ -51,7 +53,7 @@ pub(crate) async fn beside(
 ) -> Result<ServerResult, Stop> {
     let mut answer = None;
     let work = async {
-        taken(app, context)?;
+        taken(app, context, method)?;
         for guard in app.guards.iter() {
             guard.check(Ask { tool: method, context, arguments: Some(params) }).await?;
         }
@@ -92,17 +94,17 @@ async fn told(app: &App, asked: Asked<'_>, work: impl Future<Output = Reply>) ->
     reply
 }
 
-/// Whether the server still takes work, and this caller has some of the rate left.
-fn taken(app: &App, context: &Context) -> Result<(), Error> {
+/// Whether the server still takes work, and this caller has some of the rate left for what goes by this known name.
+pub(crate) fn taken(app: &App, context: &Context, known: &str) -> Result<(), Error> {
     if app.draining() {
         return Err(Error::new(Code::Draining));
     }
-    app.layers.rates.iter().try_for_each(|rate| rate.take(context))
+    app.layers.rates.iter().try_for_each(|rate| rate.take(context, known))
 }
 
 /// Rate, rights, room, arguments; then the work.
 async fn admitted(app: &App, route: Option<&Arc<Route>>, context: &Context, arguments: &Arc<Value>) -> Reply {
-    taken(app, context)?;
+    taken(app, context, route.map_or(UNKNOWN, |route| &route.name))?;
     let Some(route) = route else {
         return Err(Error::new(Code::NotFound).detail("There is no such tool.").into());
     };
