@@ -33,6 +33,19 @@ pub(crate) async fn call(app: &App, context: Context, name: &str, arguments: Arc
     told(app, Asked { context: &context, known, name, arguments: &arguments }, work).await
 }
 
+/// A call that was refused before it came this way: it counts and is on record like any other, and is not made.
+pub(crate) async fn refused(app: &App, context: &Context, arguments: &Value, refusal: Error) -> Error {
+    let name = context.tool();
+    let work = async {
+        taken(app, context, name)?;
+        Err(refusal.into())
+    };
+    match told(app, Asked { context, known: name, name, arguments }, work).await {
+        Err(Stop::Failed(error)) => error,
+        _ => Error::new(Code::Internal).because("a refusal with an answer"),
+    }
+}
+
 /// A call as it was asked for, and the name that is known of it.
 #[derive(Clone, Copy)]
 struct Asked<'a> {

@@ -27,13 +27,13 @@ use http_body_util::{BodyExt, Full, Limited};
 use rmcp::transport::streamable_http_server::{
     StreamableHttpServerConfig, StreamableHttpService, session::local::LocalSessionManager,
 };
-use serde_json::value::RawValue;
+use serde_json::{Value, value::RawValue};
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::serve::serve;
 pub use self::{gate::is_handed_on, rest::rest_of_body};
 use self::{lists::Lists, peek::Peek, session::Owners};
-use crate::{Context, Stop, app::App, identity::Identity, pipeline, rpc::Rpc};
+use crate::{Context, app::App, identity::Identity, pipeline, rpc::Rpc};
 
 /// The resource that tokens must be meant for (RFC 9728).
 pub(crate) struct Resource {
@@ -175,19 +175,17 @@ async fn read(body: Body, max: usize, within: Millis) -> Result<Bytes, Error> {
 /// A call that lacks a scope is refused by HTTP status, so that clients can step up; it is on record like any call.
 async fn lacking(http: &Http, peek: &Peek<'_>, identity: &Identity) -> Option<(Error, Vec<String>)> {
     let called = peek.called()?;
-    let name = called.name.as_ref();
-    let route = http.app.routes.get(name).filter(|route| !route.scopes.is_empty())?;
-    let context = bare(http, identity, name);
-    let refused = route.permits(&context, None).await.err()?;
-    if refused.code() != Code::ScopeMissing {
-        return None;
-    }
+    let route = http.app.routes.get(called.name.as_ref())?;
+    let context = bare(http, identity, &route.name);
+    let (refusal, scopes) = route.lacking(&context).await?;
     let arguments = called.arguments.map_or("null", RawValue::get);
-    let arguments = serde_json::from_str(arguments).unwrap_or_default();
-    match pipeline::call(&http.app, context, name, Arc::new(arguments)).await {
-        Err(Stop::Failed(error)) => Some((error, route.scopes.clone())),
-        _ => None,
-    }
+    let arguments: Value = serde_json::from_str(arguments).unwrap_or_default();
+    let app = http.app.clone();
+    // WHY: not in the task of the request, which ends with its connection and would take the record with it.
+    let told =
+        http.app.calls.spawn(async move { pipeline::refused(&app, &context, &arguments, refusal).await });
+    let refusal = told.await.unwrap_or_else(|why| Error::new(Code::Internal).because(why));
+    Some((refusal, scopes))
 }
 
 /// What guards see of a request that rmcp has not read.
