@@ -135,6 +135,7 @@ async fn answered(shared: &Shared, request: Request<Body>) -> Result<Response, (
         if peek.lists() {
             let rights = http.app.rights(&bare(http, &identity, "")).await;
             place = Lists::place(&parts.headers, &body, &peek, &rights);
+            parts.extensions.insert(rights);
         }
     }
     // WHY: with a session, an answer counts only while the session is there; rmcp knows that.
