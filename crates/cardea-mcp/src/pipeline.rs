@@ -212,21 +212,36 @@ async fn recorded(app: &App, asked: Asked<'_>, reply: Reply, started: Instant) -
     let Some(audit) = &app.layers.audit else { return reply };
     // WHY: a name that is no tool's is the caller's text; bounded here, escaped by JSON.
     let Asked { context, name, arguments, .. } = asked;
-    let name: String = name.chars().take(128).collect();
-    let mut entry = Entry::new("outcome", context, app.clock.now(), &name);
+    let short: String = name.chars().take(128).collect();
+    let mut entry = Entry::new("outcome", context, app.clock.now(), &short);
     entry.arguments_sha256 = fingerprint(arguments);
     entry.arguments = audit.arguments(arguments);
     entry.outcome = Some(outcome(&reply));
     entry.took_us = u64::try_from(started.elapsed().as_micros()).ok();
     match &reply {
         Ok(result) => entry.result = audit.result(result),
-        Err(Stop::Failed(error)) => entry.reason = Some(error.public().chars().take(512).collect()),
+        Err(Stop::Failed(error)) => {
+            entry.reason = Some(reason(app, error, name, arguments).chars().take(512).collect());
+        }
         Err(Stop::Protocol(error)) => entry.reason = Some(error.message.chars().take(512).collect()),
         Err(Stop::Input(_)) => {}
     }
     let written = audit.append(&entry).await;
     kept(app, written, audit.on_failure)?;
     reply
+}
+
+/// Why a call failed, as it is written down. What is wrong with arguments is said to the caller in their own words, so that
+/// only the places are.
+fn reason(app: &App, error: &Error, name: &str, arguments: &Value) -> String {
+    if !matches!(error.code(), Code::InvalidArguments | Code::BadRequest) {
+        return error.public();
+    }
+    let places = app.routes.get(name).map(|route| route.check.places(arguments)).unwrap_or_default();
+    match places.as_slice() {
+        [] => error.code().sentence().to_owned(),
+        places => format!("{} At {}.", error.code().sentence(), places.join(", ")),
+    }
 }
 
 fn kept(app: &App, written: Result<(), Error>, on_failure: OnFailure) -> Result<(), Error> {
