@@ -6,6 +6,7 @@
 mod gate;
 mod idle;
 mod lists;
+mod pages;
 mod peek;
 mod rest;
 mod serve;
@@ -22,7 +23,7 @@ use axum::{
 };
 use cardea_auth::{Auth, ProtectedResource};
 use cardea_core::{Code, Error, time::Millis};
-use http::{HeaderName, Method, Request, StatusCode, header};
+use http::{HeaderName, HeaderValue, Method, Request, StatusCode, header};
 use http_body_util::{BodyExt, Full, Limited};
 use rmcp::transport::streamable_http_server::{
     StreamableHttpServerConfig, StreamableHttpService, session::local::LocalSessionManager,
@@ -58,8 +59,16 @@ pub(crate) struct Http {
     pub(crate) stop: CancellationToken,
 }
 
+impl Http {
+    /// Whether the scripts of pages of this origin may call the server.
+    fn allows(&self, origin: &HeaderValue) -> bool {
+        self.origins.iter().any(|allowed| allowed.as_bytes() == origin.as_bytes())
+    }
+}
+
 struct Shared {
     http: Arc<Http>,
+    sessions: Arc<LocalSessionManager>,
     mcp: StreamableHttpService<Rpc, LocalSessionManager>,
     owners: Owners,
     lists: Lists,
@@ -91,8 +100,11 @@ pub(crate) fn router(http: Arc<Http>) -> Router {
         .layer(axum::middleware::from_fn_with_state(shared.clone(), checked))
         // Checks for itself: every call comes this way, and the layer has its price.
         .route("/mcp", any(endpoint))
-        .layer(axum::middleware::from_fn(|request, next: axum::middleware::Next| {
-            rest_of_body(request, |request| next.run(request))
+        .layer(axum::middleware::from_fn(move |request, next: axum::middleware::Next| {
+            let http = around.clone();
+            rest_of_body(request, async move |request| {
+                pages::told_to_browsers(&http, request, |request| next.run(request)).await
+            })
         }))
         .with_state(shared)
 }
