@@ -84,13 +84,14 @@ pub(crate) fn router(http: Arc<Http>) -> Router {
         .with_json_response(true)
         .with_max_request_body_bytes(http.max_body)
         .with_cancellation_token(http.stop.clone());
-    let app = http.app.clone();
+    let (app, sessions) = (http.app.clone(), Arc::new(LocalSessionManager::default()));
     let mcp = StreamableHttpService::new(
         move || Ok(Rpc { app: app.clone(), vouched: None }),
-        Arc::new(LocalSessionManager::default()),
+        sessions.clone(),
         config,
     );
-    let shared = Arc::new(Shared { http, mcp, owners: Owners::default(), lists: Lists::default() });
+    let around = http.clone();
+    let shared = Arc::new(Shared { http, sessions, mcp, owners: Owners::default(), lists: Lists::default() });
     Router::new()
         .route("/.well-known/oauth-protected-resource", get(metadata))
         .route("/.well-known/oauth-protected-resource/mcp", get(metadata))
@@ -143,6 +144,11 @@ async fn answered(shared: &Shared, request: Request<Body>) -> Result<Response, (
     {
         if let Some(refused) = lacking(http, &peek, &identity).await {
             return Err(refused);
+        }
+        // WHY: a session takes room and lasts for minutes after its last request.
+        if http.legacy_sessions && peek.begins() {
+            pipeline::taken(&http.app, &bare(http, &identity, &peek.method), &peek.method).map_err(plain)?;
+            shared.owners.room(&shared.sessions, &identity).await.map_err(plain)?;
         }
         if peek.lists() {
             let rights = http.app.rights(&bare(http, &identity, "")).await;
