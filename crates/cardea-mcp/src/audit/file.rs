@@ -15,7 +15,7 @@ use cardea_core::{
 };
 use tokio::sync::oneshot;
 
-use super::verify::{self, Fault, Torn};
+use super::verify::{self, Fault, Lines};
 
 /// Entries that may wait for the writer; more wait for room.
 const QUEUE: usize = 1024;
@@ -153,12 +153,12 @@ impl Writer {
         }
         let seen = verify::read_checkpoint(&checkpoint).map_err(io)?;
         // WHY: a line without its end was never acknowledged; a crash cut it off in the middle.
-        let read = verify::lines(&file, Verifier::new(key.clone(), seen), Torn::LeftOut);
-        let (head, length) = read.map_err(|source| match source {
+        let read = verify::lines(&file, Verifier::new(key.clone(), seen));
+        let Lines { head, length, is_torn } = read.map_err(|source| match source {
             Fault::Unread(kind) => io(kind.into()),
             source => AuditError::Fault { path: path.clone(), source },
         })?;
-        if length < file.metadata().map_err(io)?.len() {
+        if is_torn {
             file.set_len(length).and_then(|()| file.sync_all()).map_err(io)?;
         }
         file.seek(SeekFrom::End(0)).map_err(io)?;
