@@ -7,7 +7,7 @@ use cardea_testkit::{
     World,
     history::leaks,
     model::Act,
-    world::{Retort, Turncoat},
+    world::{Plan, Retort, Turncoat},
 };
 use serde_json::{Value, json};
 
@@ -24,6 +24,10 @@ fn tools() -> Vec<Value> {
 
 /// A world in which the model calls these tools, each in a turn of its own.
 async fn world(server: &Turncoat, calls: &[&str]) -> World {
+    plan(server, calls).start().await
+}
+
+fn plan(server: &Turncoat, calls: &[&str]) -> Plan {
     let upstream = format!(
         "[upstreams.odd]\nurl = \"http://{}/mcp\"\ncredential = \"{CREDENTIAL}\"\nkeyed = [\"keyed\"]\n\
          effects = {{ look = \"read\", pay = \"write\", keyed = \"write\" }}\n",
@@ -31,7 +35,7 @@ async fn world(server: &Turncoat, calls: &[&str]) -> World {
     );
     let acts =
         calls.iter().flat_map(|tool| [Act::call(&format!("odd__{tool}"), json!({})), Act::say("Well.")]);
-    World::plan().model(acts).configure(&upstream).allow(&server.target()).policies(ALL).start().await
+    World::plan().model(acts).configure(&upstream).allow(&server.target()).policies(ALL)
 }
 
 /// State and reason of the one call of a turn.
@@ -236,4 +240,15 @@ async fn users_do_not_take_the_places_of_calls_by_listening() {
         assert_eq!(told(&user.asks("Look.").await.answers("Well.").await).0, "done");
     }
     assert_eq!(server.listeners(), before, "only the connection that reads the list hears of changes");
+}
+
+#[tokio::test]
+async fn a_call_may_take_as_long_as_its_upstream_may_also_where_nothing_comes_meanwhile() {
+    for tool in ["look", "pay", "keyed"] {
+        let server = Turncoat::start(tools()).await;
+        let world = plan(&server, &[tool]).set("CARDEA_NET__IDLE_TIMEOUT", "200ms").start().await;
+        server.replies([Retort::Late(Duration::from_millis(700))]);
+        let receipt = world.user("support").asks("Do it.").await.ends().await;
+        assert_eq!((told(&receipt).0, server.calls().len()), ("done", 1), "{tool}: {receipt}");
+    }
 }
