@@ -3,6 +3,7 @@
 
 use std::time::{Duration, Instant};
 
+use cardea_mcp::{Args, Server, Tool, guard::RequireAuth};
 use cardea_testkit::{
     World,
     history::leaks,
@@ -251,4 +252,24 @@ async fn a_call_may_take_as_long_as_its_upstream_may_also_where_nothing_comes_me
         let receipt = world.user("support").asks("Do it.").await.ends().await;
         assert_eq!((told(&receipt).0, server.calls().len()), ("done", 1), "{tool}: {receipt}");
     }
+}
+
+async fn sell(Args(args): Args<Value>) -> cardea_mcp::Result<Value> {
+    Ok(args)
+}
+
+#[tokio::test]
+async fn a_tool_that_wants_an_argument_in_a_header_too_gets_it() {
+    let schema = json!({ "type": "object", "required": ["region"], "properties": {
+        "region": { "type": "string", "x-mcp-header": "Region" } } });
+    let sell = Tool::new("sell", sell)
+        .about("Sells in a region.")
+        .input(schema.as_object().unwrap().clone())
+        .guard(RequireAuth);
+    let own = "@id(\"own\") @reason(\"all.\")\npermit (principal, action, resource in Server::\"own\");\n";
+    let acts = [Act::call("own__sell", json!({ "region": "north" })), Act::say("Sold.")];
+    let plan = World::plan().tools(Server::new("own", "1").tool(sell)).model(acts).policies(own);
+    let world = plan.start().await;
+    let receipt = world.user("support").asks("Sell in the north.").await.ends().await;
+    assert_eq!(told(&receipt).0, "done", "{receipt}");
 }
