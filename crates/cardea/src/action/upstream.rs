@@ -281,6 +281,7 @@ impl Upstream {
                     _ => acted,
                 })
             }
+            Ok(Ok(CallToolResponse::Task(_))) => Err(self.goes_on(tool.effect()).into()),
             Ok(Ok(_)) => {
                 let reason = format!("`{}` asks for more input, which Cardea does not pass on.", self.name);
                 Ok(not_done(tool.effect(), job.again, reason).into())
@@ -322,6 +323,12 @@ impl Upstream {
             return Outcome::Unknown { reason };
         }
         not_done(tool.effect(), job.again, format!("`{name}` refused: {said}"))
+    }
+
+    /// Work of which the server will not tell the end.
+    fn goes_on(&self, effect: Effect) -> Outcome {
+        let reason = format!("`{}` has begun work that goes on without an answer.", self.name);
+        if effect.changes_things() { Outcome::Unknown { reason } } else { Outcome::Failed { reason } }
     }
 
     /// What it means that no result came, and when to ask again.

@@ -273,3 +273,14 @@ async fn a_tool_that_wants_an_argument_in_a_header_too_gets_it() {
     let receipt = world.user("support").asks("Sell in the north.").await.ends().await;
     assert_eq!(told(&receipt).0, "done", "{receipt}");
 }
+
+#[tokio::test]
+async fn work_that_goes_on_without_an_answer_is_not_told_as_not_done() {
+    let task = json!({ "resultType": "task", "taskId": "t1", "status": "working",
+        "createdAt": "2026-01-01T00:00:00Z", "lastUpdatedAt": "2026-01-01T00:00:00Z", "ttlMs": 60_000 });
+    for (tool, wanted) in [("pay", "unknown"), ("look", "failed")] {
+        let (state, reason, _) = comes_of(tool, vec![Retort::Result(task.clone())]).await;
+        assert_eq!(state, wanted, "{reason}");
+        assert!(reason.contains("has begun work that goes on without an answer"), "{reason}");
+    }
+}
