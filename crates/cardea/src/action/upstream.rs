@@ -40,7 +40,7 @@ use tokio::time::Instant;
 use super::{
     catalog::{Source, Tool},
     config::UpstreamConfig,
-    fault::{Fault, in_time, is_refusal},
+    fault::{Fault, in_time, is_misread, is_refusal},
     grant::{Grant, Token},
     job::{Acted, Job, Within, not_done},
     pins::{ABOUT, Pins, said},
@@ -286,7 +286,14 @@ impl Upstream {
                 let reason = format!("`{}` asks for more input, which Cardea does not pass on.", self.name);
                 Ok(not_done(tool.effect(), job.again, reason).into())
             }
-            Ok(Err(ServiceError::McpError(told))) => Err(self.refused(tool, job, &told).into()),
+            Ok(Err(ServiceError::McpError(told))) => {
+                let is_misread = is_misread(told.code);
+                if is_misread {
+                    self.leave(caller).await;
+                }
+                let outcome = self.refused(tool, job, &told);
+                Err(Missed { outcome, again: is_misread.then_some(Duration::ZERO) })
+            }
             Ok(Err(error)) => {
                 let along = job.trace;
                 tracing::warn!(

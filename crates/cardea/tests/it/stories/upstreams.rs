@@ -275,6 +275,21 @@ async fn a_tool_that_wants_an_argument_in_a_header_too_gets_it() {
 }
 
 #[tokio::test]
+async fn a_server_that_speaks_another_version_by_now_is_met_anew() {
+    for code in [-32_022, -32_020] {
+        let server = Turncoat::start(tools()).await;
+        let world = world(&server, &["pay", "pay"]).await;
+        let ann = world.user("support");
+        assert_eq!(told(&ann.asks("Pay.").await.answers("Well.").await).0, "done");
+        let sessions = server.sessions();
+        // The second of the same connection is one too many.
+        server.replies(vec![Retort::Error(code); if code == -32_020 { 2 } else { 1 }]);
+        let receipt = ann.asks("Pay now.").await.answers("Well.").await;
+        assert_eq!((told(&receipt).0, server.sessions() - sessions), ("done", 1), "{code}: {receipt}");
+    }
+}
+
+#[tokio::test]
 async fn work_that_goes_on_without_an_answer_is_not_told_as_not_done() {
     let task = json!({ "resultType": "task", "taskId": "t1", "status": "working",
         "createdAt": "2026-01-01T00:00:00Z", "lastUpdatedAt": "2026-01-01T00:00:00Z", "ttlMs": 60_000 });
