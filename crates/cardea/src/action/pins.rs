@@ -61,6 +61,16 @@ struct Known {
     held: Option<String>,
 }
 
+/// A row of a tool that waits.
+type Found = (String, String, Option<String>, String, String, Timestamp);
+
+fn shown((tool, upstream, before, digest, now, since): Found) -> Held {
+    let read = |text: &str| serde_json::from_str::<Value>(text).unwrap_or_default();
+    let known = before.is_some();
+    let differences = differences(&before.as_deref().map(read).unwrap_or_default(), &read(&now));
+    Held { tool, upstream, digest, since, known, differences }
+}
+
 /// A tool as its server lists it now.
 struct Listed<'a> {
     server: &'a str,
@@ -209,22 +219,32 @@ impl Pins {
         commit
     }
 
-    /// Everything that waits for a person, by name.
+    /// Everything that waits for a person, or what does of one server, by name.
     ///
     /// # Errors
     /// Those of the store.
-    pub async fn held(&self) -> Result<Vec<Held>> {
-        type Found = (String, String, Option<String>, String, String, Timestamp);
+    pub async fn held(&self, upstream: Option<&str>) -> Result<Vec<Held>> {
+        const PAGE: usize = 1_000;
         let sql = "SELECT tool, upstream, definition, held, held_as, held_at FROM tool_pins \
-                   WHERE held IS NOT NULL ORDER BY tool LIMIT 1000";
-        let rows: Vec<Found> = self.db.rows(sql, args![]).await?;
-        let read = |text: &str| serde_json::from_str::<Value>(text).unwrap_or_default();
-        let shown = |(tool, upstream, before, digest, now, since): Found| {
-            let known = before.is_some();
-            let differences = differences(&before.as_deref().map(read).unwrap_or_default(), &read(&now));
-            Held { tool, upstream, digest, since, known, differences }
-        };
-        Ok(rows.into_iter().map(shown).collect())
+                   WHERE held IS NOT NULL AND tool > $1 AND ($2 = '' OR upstream = $2) ORDER BY tool LIMIT 1000";
+        let mut all: Vec<Held> = Vec::new();
+        loop {
+            let last = all.last().map(|held| held.tool.clone()).unwrap_or_default();
+            let rows: Vec<Found> = self.db.rows(sql, args![last, upstream.unwrap_or_default()]).await?;
+            let is_last = rows.len() < PAGE;
+            all.extend(rows.into_iter().map(shown));
+            if is_last {
+                return Ok(all);
+            }
+        }
+    }
+
+    /// What waits of one tool.
+    async fn waiting(&self, tool: &str) -> Result<Option<Held>> {
+        let sql = "SELECT tool, upstream, definition, held, held_as, held_at FROM tool_pins \
+                   WHERE tool = $1 AND held IS NOT NULL";
+        let row: Option<Found> = self.db.row(sql, args![tool]).await?;
+        Ok(row.map(shown))
     }
 
     /// Takes the definition that waits, if it is still the one with this digest (or this beginning of it). Servers
@@ -233,8 +253,7 @@ impl Pins {
     /// # Errors
     /// `not_found` if nothing of this name waits; `conflict` if it is another definition by now; those of the store.
     pub async fn accept(&self, by: &Principal, tool: &str, digest: &str) -> Result<()> {
-        let waits = self.held().await?.into_iter().find(|held| held.tool == tool);
-        let Some(waits) = waits else {
+        let Some(waits) = self.waiting(tool).await? else {
             return Err(
                 Error::new(Code::NotFound).detail(format!("No change of `{tool}` waits for anybody."))
             );
