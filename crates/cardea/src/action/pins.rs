@@ -96,7 +96,7 @@ impl Pins {
         pinning: Pinning,
         tools: Vec<WireTool>,
     ) -> Result<Vec<WireTool>> {
-        let tools = once(server, tools);
+        let tools = named(server, tools);
         if pinning == Pinning::Off {
             return Ok(tools);
         }
@@ -301,10 +301,22 @@ impl Pins {
     }
 }
 
-/// Each name once: a server that lists one twice would choose at each call which of them is meant.
-fn once(server: &str, mut tools: Vec<WireTool>) -> Vec<WireTool> {
+/// True of a name as MCP has them (2025-11-25, server/tools, "Tool Names"). Others are not shown to models, which would read
+/// them, nor written down: a database takes no text of any length and with any letter as a key.
+fn is_name(name: &str) -> bool {
+    (1..=128).contains(&name.len())
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-./".contains(&byte))
+}
+
+/// Tools with names, each name once: a server that lists one twice would choose at each call which of them is meant.
+fn named(server: &str, mut tools: Vec<WireTool>) -> Vec<WireTool> {
     let mut seen = HashSet::new();
     tools.retain(|tool| {
+        if !is_name(&tool.name) {
+            let name: String = tool.name.chars().take(128).collect();
+            tracing::warn!(upstream = server, tool = ?name, "not imported: that is no name of a tool");
+            return false;
+        }
         let new = seen.len() < MOST_TOOLS && seen.insert(tool.name.to_string());
         if !new {
             tracing::warn!(upstream = server, tool.name = %tool.name, "not imported: listed twice, or one too many");

@@ -244,6 +244,23 @@ async fn a_server_that_lists_a_name_twice_or_nonsense_takes_no_other_server_down
 }
 
 #[tokio::test]
+async fn what_is_no_name_is_not_written_down() {
+    let server = Turncoat::start(honest()).await;
+    let world = world(&server, "").await;
+    let ann = world.user("support");
+    let mut tools = vec![tool("new", "Is new.")];
+    tools.extend(["a\0b", "two words", "", &"x".repeat(2_700)].map(|name| tool(name, "Has no name.")));
+    tools.extend(honest());
+    server.says(tools);
+    assert!(world.app.refresh().await);
+    assert_eq!(names(&ann).await, ["odd__ask", "odd__new", "odd__pay"]);
+    let sql = "SELECT tool FROM tool_pins WHERE upstream = 'odd' ORDER BY tool";
+    let rows: Vec<(String,)> = world.app.db.rows(sql, Vec::new()).await.unwrap();
+    let kept: Vec<&str> = rows.iter().map(|(tool,)| tool.as_str()).collect();
+    assert_eq!(kept, ["odd__ask", "odd__new", "odd__pay"]);
+}
+
+#[tokio::test]
 async fn however_many_tools_wait_each_can_be_seen_and_accepted() {
     let crowd = Turncoat::start((0..1_001).map(|n| tool(&format!("t{n}"), "Waits.")).collect()).await;
     let server = Turncoat::start(honest()).await;
