@@ -148,8 +148,8 @@ impl Pins {
             match standing(pinning, accepted, definition) {
                 Standing::Accepted => {
                     admitted.insert(tool.name.to_string());
-                    if before.is_some_and(|known| known.held.is_some()) {
-                        commit = self.returned(commit, name);
+                    if let Some(held) = before.and_then(|known| known.held.as_deref()) {
+                        commit = self.returned(commit, &listed, held);
                     }
                 }
                 Standing::First => {
@@ -194,9 +194,19 @@ impl Pins {
                     ("held_at", now.into()),
                 ],
             ),
-            Some(_) => commit.run(
-                "UPDATE tool_pins SET held = $2, held_as = $3, held_at = $4 WHERE tool = $1",
-                args![name, digest, definition.spelled(), now],
+            // WHY: nothing is the empty text here, which no digest is; both engines compare that.
+            Some(Known { accepted, held }) => commit.guard(
+                "pin",
+                "UPDATE tool_pins SET held = $2, held_as = $3, held_at = $4 \
+                 WHERE tool = $1 AND COALESCE(accepted, '') = $5 AND COALESCE(held, '') = $6",
+                args![
+                    name,
+                    digest,
+                    definition.spelled(),
+                    now,
+                    accepted.as_deref().unwrap_or_default(),
+                    held.as_deref().unwrap_or_default()
+                ],
             ),
         };
         let was = before.and_then(|known| known.accepted.as_deref());
@@ -210,10 +220,13 @@ impl Pins {
     }
 
     /// The server says again what was accepted.
-    fn returned(&self, commit: Commit, name: &str) -> Commit {
-        let mut commit = commit.run(
-            "UPDATE tool_pins SET held = NULL, held_as = NULL, held_at = NULL WHERE tool = $1",
-            args![name],
+    fn returned(&self, commit: Commit, listed: &Listed<'_>, held: &str) -> Commit {
+        let name = listed.name.as_str();
+        let mut commit = commit.guard(
+            "pin",
+            "UPDATE tool_pins SET held = NULL, held_as = NULL, held_at = NULL \
+             WHERE tool = $1 AND accepted = $2 AND held = $3",
+            args![name, listed.definition.digest(), held],
         );
         self.tell(&mut commit, "tool.returned", Some(name), Value::Null);
         commit
@@ -337,4 +350,53 @@ pub(super) fn said(tool: &WireTool) -> Value {
         "annotations": tool.annotations,
         ABOUT: tool.meta.as_ref().and_then(|meta| meta.get(ABOUT)),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use cardea_core::{cost::Prices, log::ChainKey, time::ManualClock};
+    use cardea_store::DbConfig;
+
+    use super::*;
+
+    fn pay(about: &str) -> WireTool {
+        let schema = json!({ "type": "object" });
+        serde_json::from_value(json!({ "name": "pay", "description": about, "inputSchema": schema })).unwrap()
+    }
+
+    /// What a node that has read this writes when the tool says so.
+    fn written(pins: &Pins, known: &BTreeMap<String, Known>, about: &str) -> Commit {
+        pins.judged("odd", Pinning::Changed, &[pay(about)], known).1
+    }
+
+    #[tokio::test]
+    async fn of_two_nodes_that_see_a_change_one_tells_of_it_and_neither_undoes_an_acceptance() {
+        let db = Db::open(DbConfig::at("sqlite::memory:"), ChainKey::new(&[1; 32])).await.unwrap();
+        db.migrate().await.unwrap();
+        let clock = ManualClock::at(Timestamp::from_secs(1_750_000_000));
+        let shared: SharedClock = Arc::<ManualClock>::clone(&clock);
+        let observe = Observe::new(db.clone(), shared.clone(), Prices::default());
+        let pins = Pins::new(db.clone(), observe, shared);
+        pins.admit("odd", Pinning::Changed, vec![pay("Pays.")]).await.unwrap();
+        let twice = async |about: &str| {
+            let known = pins.known("odd").await.unwrap();
+            let (first, second) = (written(&pins, &known, about), written(&pins, &known, about));
+            db.commit(first).await.unwrap();
+            assert!(matches!(db.commit(second).await, Err(CommitError::Conflict(_))), "{about}");
+        };
+        twice("Pays twice.").await;
+        twice("Pays.").await;
+        twice("Pays twice.").await;
+        let slow = pins.known("odd").await.unwrap();
+        let by = Principal::installation(INSTALLATION.into());
+        let digest = pins.held(None).await.unwrap()[0].digest.clone();
+        pins.accept(&by, "odd__pay", &digest).await.unwrap();
+        for about in ["Pays.", "Pays three times."] {
+            let late = db.commit(written(&pins, &slow, about)).await;
+            assert!(matches!(late, Err(CommitError::Conflict(_))), "{about}");
+        }
+        assert!(pins.held(None).await.unwrap().is_empty());
+    }
 }
