@@ -183,7 +183,10 @@ async fn what_was_changed_is_seen_at_once_and_stands_in_the_log() {
         (&json!("new_checkout on"), &json!("support"))
     );
     let admin = as_one_of(&shop, "admin");
+    let sold = ask(&admin, "revenue_report", json!({})).await["sold"].as_f64().unwrap();
     ask(&admin, "delete_customer", json!({ "customer_id": 42 })).await;
+    let left = ask(&admin, "revenue_report", json!({})).await["sold"].as_f64().unwrap();
+    assert!(left < sold, "orders that are gone are not counted: {left} of {sold}");
     assert_eq!(admin.call("get_customer", json!({ "customer_id": 42 })).await.code(), "not_found");
     assert_eq!(admin.call("list_orders", json!({ "customer_id": 42 })).await.code(), "not_found");
 }
