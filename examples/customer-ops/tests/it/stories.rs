@@ -29,8 +29,18 @@ async fn a_refund_is_done_once_however_often_it_is_asked_for() {
     assert_eq!(order["refunded"], 25.5);
     let other_key = ask(&billing, "get_order", json!({ "order_id": "ORD-17", "refund_key": "k2" })).await;
     assert_eq!(other_key["refunds"], json!([]));
+    let admin = as_one_of(&shop, "admin");
+    let same_key = json!({ "order_id": "17", "amount": 3.5, "reason": "late", "idempotency_key": "k1" });
+    ask(&admin, "process_refund", same_key).await;
+    for (who, amount) in [(&billing, 25.5), (&admin, 3.5)] {
+        let own = ask(who, "get_order", json!({ "order_id": "17", "refund_key": "k1" })).await;
+        assert_eq!(
+            (own["refunds"].as_array().map(Vec::len), &own["refunds"][0]["amount"]),
+            (Some(1), &json!(amount))
+        );
+    }
     let customer = ask(&billing, "get_customer", customer).await;
-    assert_eq!(customer["balance"], 25.5);
+    assert_eq!(customer["balance"], 29.0);
 }
 
 /// Polls all at once without a further dependency.
