@@ -156,6 +156,22 @@ async fn reports_add_up_to_what_the_orders_say() {
     }
     let report = ask(&admin, "revenue_report", json!({})).await;
     assert!((report["sold"].as_f64().unwrap() - sum).abs() < 0.01, "{sum} and {report}");
+    for order in 1..=60 {
+        let dime = json!({ "order_id": order.to_string(), "amount": 0.1, "reason": "late", "idempotency_key": format!("dime-{order}") });
+        drop(admin.call("process_refund", dime).await); // those that are paid
+    }
+    let mut from = Vec::new();
+    for month in report["months"].as_array().unwrap() {
+        from.push(format!("{}-01", month["month"].as_str().unwrap()));
+    }
+    for from in from {
+        let part = ask(&admin, "revenue_report", json!({ "from": from })).await;
+        for field in ["sold", "refunded"] {
+            let written = part[field].to_string();
+            let decimals = written.split_once('.').map_or(0, |(_, decimals)| decimals.len());
+            assert!(decimals <= 2, "{written} is no amount, from {from}");
+        }
+    }
     assert!(sum > 100_000.0);
     let churn = ask(&admin, "churn_risk_score", json!({ "customer_id": 42 })).await;
     assert!((0..=100).contains(&churn["score"].as_i64().unwrap()), "{churn}");
