@@ -30,6 +30,11 @@ use crate::{
 pub(crate) type Enrich =
     Arc<dyn Fn(Arc<Principal>, Arc<Extras>) -> BoxFuture<'static, cardea_core::Result<Extras>> + Send + Sync>;
 
+/// Which tools a caller may call: a bit for each, in the order of their names. Guards were asked once for it, so that a list
+/// and the place where it is kept cannot be of two answers.
+#[derive(Debug, Clone)]
+pub(crate) struct Rights(pub(crate) Arc<[u64]>);
+
 pub(crate) struct App {
     pub(crate) name: String,
     pub(crate) version: String,
@@ -71,19 +76,15 @@ impl App {
         self.calls.wait().await;
     }
 
-    /// The tools that this caller may call, by the same guards that a call meets.
-    pub(crate) async fn listed(&self, context: &Context) -> Vec<WireTool> {
-        let mut tools = Vec::with_capacity(self.routes.len());
-        for route in self.routes.values() {
-            if route.permits(context, None).await.is_ok() {
-                tools.push(route.wire.clone());
-            }
-        }
-        tools
+    /// The tools that somebody with these rights may call.
+    pub(crate) fn listed(&self, rights: &Rights) -> Vec<WireTool> {
+        let held = |at: usize| rights.0.get(at / 64).is_some_and(|word| word & (1 << (at % 64)) != 0);
+        let tools = self.routes.values().enumerate().filter(|(at, _)| held(*at));
+        tools.map(|(_, route)| route.wire.clone()).collect()
     }
 
-    /// Which tools [`App::listed`] would list, a bit for each.
-    pub(crate) async fn rights(&self, context: &Context) -> Vec<u64> {
+    /// What this caller may call, by the same guards that a call meets.
+    pub(crate) async fn rights(&self, context: &Context) -> Rights {
         let mut rights = vec![0_u64; self.routes.len().div_ceil(64)];
         for (at, route) in self.routes.values().enumerate() {
             if route.permits(context, None).await.is_ok()
@@ -92,7 +93,7 @@ impl App {
                 *word |= 1 << (at % 64);
             }
         }
-        rights
+        Rights(rights.into())
     }
 
     /// Every scope that some tool can be unlocked with.

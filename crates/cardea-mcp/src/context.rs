@@ -63,6 +63,15 @@ pub(crate) struct Wire {
     pub(crate) arguments: Arc<Value>,
 }
 
+impl Wire {
+    /// Whether this client says that it shows forms to its user. Nobody hears a question to one that does not.
+    fn shows_forms(&self) -> bool {
+        let asks = self.request.client_capabilities().and_then(|can| can.elicitation);
+        // One that names no kind of question means forms.
+        asks.is_some_and(|asks| asks.form.is_some() || asks.url.is_none())
+    }
+}
+
 impl Context {
     /// The caller.
     ///
@@ -223,9 +232,8 @@ impl Context {
     /// [`Stop::Input`] while the answer is not there; [`Code::Denied`] if the user declines;
     /// [`Code::BadRequest`] if the client cannot ask, or the answer is not to this question.
     pub async fn ask<T: JsonSchema + DeserializeOwned>(&self, key: &str, question: &str) -> Result<T, Stop> {
-        let Some(wire) = &self.0.wire else {
-            return Err(Error::new(Code::BadRequest).detail("This client cannot ask its user.").into());
-        };
+        let cannot = || Error::new(Code::BadRequest).detail("This client cannot ask its user.");
+        let wire = self.0.wire.as_ref().filter(|wire| wire.shows_forms()).ok_or_else(cannot)?;
         let params = ElicitRequestParams::FormElicitationParams {
             meta: None,
             message: question.to_owned(),
@@ -244,7 +252,13 @@ impl Context {
                 (None, false) => return Err(self.question(wire, key, params, answers)?),
             }
         } else {
-            let asked = wire.request.peer.create_elicitation_with_timeout(params, Some(ANSWER_WITHIN)).await;
+            let asked = wire.request.peer.create_elicitation_with_timeout(params, Some(ANSWER_WITHIN));
+            let asked = tokio::select! {
+                asked = asked => asked,
+                () = self.cancelled().cancelled() => {
+                    return Err(Error::new(Code::TimeSpent).detail("The client cancelled.").into());
+                }
+            };
             let answer = asked.map_err(|why| {
                 Error::new(Code::BadRequest).detail("The client did not ask its user.").because(why)
             })?;

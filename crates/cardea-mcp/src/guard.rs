@@ -48,6 +48,12 @@ pub trait Guard: Send + Sync + 'static {
     fn scopes(&self) -> Vec<String> {
         Vec::new()
     }
+
+    /// Whether arguments change its answer. While this is true, a guard that is [turned round](GuardExt::not) passes while
+    /// listing: that some call passes does not say that all do.
+    fn is_by_arguments(&self) -> bool {
+        true
+    }
 }
 
 /// A guard as routers hold it.
@@ -93,6 +99,10 @@ impl Guard for All {
     fn scopes(&self) -> Vec<String> {
         self.0.iter().flat_map(|guard| guard.scopes()).collect()
     }
+
+    fn is_by_arguments(&self) -> bool {
+        self.0.iter().any(|guard| guard.is_by_arguments())
+    }
 }
 
 /// Made by [`GuardExt::or`].
@@ -117,6 +127,15 @@ impl Guard for Any {
     fn rule(&self) -> String {
         join(&self.0, " or ")
     }
+
+    /// Those of the first that has some: one way in is enough.
+    fn scopes(&self) -> Vec<String> {
+        self.0.iter().map(|guard| guard.scopes()).find(|scopes| !scopes.is_empty()).unwrap_or_default()
+    }
+
+    fn is_by_arguments(&self) -> bool {
+        self.0.iter().any(|guard| guard.is_by_arguments())
+    }
 }
 
 /// Made by [`GuardExt::not`].
@@ -127,6 +146,8 @@ impl Guard for Not {
         Box::pin(async move {
             ask.principal()?;
             match self.0.check(ask).await {
+                // WHY: it says that some call passes, and another may not.
+                Ok(()) if ask.arguments.is_none() && self.0.is_by_arguments() => Ok(()),
                 Ok(()) => Err(Error::new(Code::Denied).detail(format!("It needs: {}.", self.rule()))),
                 // WHY: only a refusal counts as "not so"; a guard that failed has decided nothing.
                 Err(why) if matches!(why.code(), Code::Denied | Code::ScopeMissing) => Ok(()),
@@ -137,6 +158,10 @@ impl Guard for Not {
 
     fn rule(&self) -> String {
         format!("not {}", self.0.rule())
+    }
+
+    fn is_by_arguments(&self) -> bool {
+        self.0.is_by_arguments()
     }
 }
 
@@ -199,6 +224,10 @@ impl Guard for RequireAuth {
     fn rule(&self) -> String {
         "signed in".to_owned()
     }
+
+    fn is_by_arguments(&self) -> bool {
+        false
+    }
 }
 
 macro_rules! role_guards {
@@ -226,6 +255,10 @@ macro_rules! role_guards {
 
             fn rule(&self) -> String {
                 format!("role {} {}", Wanted::$wanted.word(), self.0.join(", "))
+            }
+
+            fn is_by_arguments(&self) -> bool {
+                false
             }
         }
     )*};
@@ -271,6 +304,10 @@ macro_rules! scope_guards {
                     Wanted::Every => self.0.clone(),
                 }
             }
+
+            fn is_by_arguments(&self) -> bool {
+                false
+            }
         }
     )*};
 }
@@ -309,6 +346,10 @@ macro_rules! fact_guards {
 
             fn rule(&self) -> String {
                 format!(concat!($word, " one of {}"), self.0.join(", "))
+            }
+
+            fn is_by_arguments(&self) -> bool {
+                false
             }
         }
     )*};

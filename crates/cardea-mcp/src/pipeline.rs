@@ -22,13 +22,28 @@ use crate::{
     router::Route,
 };
 
+/// What goes by no tool's name. WHY: such a name is the caller's text; meters, counts and lines of the log take none of it.
+const UNKNOWN: &str = "unknown";
+
 /// Everything that happens to a call, in order. What is refused on the way is recorded like what was done.
 pub(crate) async fn call(app: &App, context: Context, name: &str, arguments: Arc<Value>) -> Reply {
     let route = app.routes.get(name);
-    // WHY: a name that is no tool's is the caller's text; meters and lines of the log take none of it.
-    let known = route.map_or("unknown", |route| &route.name);
+    let known = route.map_or(UNKNOWN, |route| &route.name);
     let work = admitted(app, route, &context, &arguments);
     told(app, Asked { context: &context, known, name, arguments: &arguments }, work).await
+}
+
+/// A call that was refused before it came this way: it counts and is on record like any other, and is not made.
+pub(crate) async fn refused(app: &App, context: &Context, arguments: &Value, refusal: Error) -> Error {
+    let name = context.tool();
+    let work = async {
+        taken(app, context, name)?;
+        Err(refusal.into())
+    };
+    match told(app, Asked { context, known: name, name, arguments }, work).await {
+        Err(Stop::Failed(error)) => error,
+        _ => Error::new(Code::Internal).because("a refusal with an answer"),
+    }
 }
 
 /// A call as it was asked for, and the name that is known of it.
@@ -51,7 +66,7 @@ pub(crate) async fn beside(
 ) -> Result<ServerResult, Stop> {
     let mut answer = None;
     let work = async {
-        taken(app, context)?;
+        taken(app, context, method)?;
         for guard in app.guards.iter() {
             guard.check(Ask { tool: method, context, arguments: Some(params) }).await?;
         }
@@ -92,17 +107,17 @@ async fn told(app: &App, asked: Asked<'_>, work: impl Future<Output = Reply>) ->
     reply
 }
 
-/// Whether the server still takes work, and this caller has some of the rate left.
-fn taken(app: &App, context: &Context) -> Result<(), Error> {
+/// Whether the server still takes work, and this caller has some of the rate left for what goes by this known name.
+pub(crate) fn taken(app: &App, context: &Context, known: &str) -> Result<(), Error> {
     if app.draining() {
         return Err(Error::new(Code::Draining));
     }
-    app.layers.rates.iter().try_for_each(|rate| rate.take(context))
+    app.layers.rates.iter().try_for_each(|rate| rate.take(context, known))
 }
 
 /// Rate, rights, room, arguments; then the work.
 async fn admitted(app: &App, route: Option<&Arc<Route>>, context: &Context, arguments: &Arc<Value>) -> Reply {
-    taken(app, context)?;
+    taken(app, context, route.map_or(UNKNOWN, |route| &route.name))?;
     let Some(route) = route else {
         return Err(Error::new(Code::NotFound).detail("There is no such tool.").into());
     };
@@ -197,21 +212,36 @@ async fn recorded(app: &App, asked: Asked<'_>, reply: Reply, started: Instant) -
     let Some(audit) = &app.layers.audit else { return reply };
     // WHY: a name that is no tool's is the caller's text; bounded here, escaped by JSON.
     let Asked { context, name, arguments, .. } = asked;
-    let name: String = name.chars().take(128).collect();
-    let mut entry = Entry::new("outcome", context, app.clock.now(), &name);
+    let short: String = name.chars().take(128).collect();
+    let mut entry = Entry::new("outcome", context, app.clock.now(), &short);
     entry.arguments_sha256 = fingerprint(arguments);
     entry.arguments = audit.arguments(arguments);
     entry.outcome = Some(outcome(&reply));
     entry.took_us = u64::try_from(started.elapsed().as_micros()).ok();
     match &reply {
         Ok(result) => entry.result = audit.result(result),
-        Err(Stop::Failed(error)) => entry.reason = Some(error.public().chars().take(512).collect()),
+        Err(Stop::Failed(error)) => {
+            entry.reason = Some(reason(app, error, name, arguments).chars().take(512).collect());
+        }
         Err(Stop::Protocol(error)) => entry.reason = Some(error.message.chars().take(512).collect()),
         Err(Stop::Input(_)) => {}
     }
     let written = audit.append(&entry).await;
     kept(app, written, audit.on_failure)?;
     reply
+}
+
+/// Why a call failed, as it is written down. What is wrong with arguments is said to the caller in their own words, so that
+/// only the places are.
+fn reason(app: &App, error: &Error, name: &str, arguments: &Value) -> String {
+    if !matches!(error.code(), Code::InvalidArguments | Code::BadRequest) {
+        return error.public();
+    }
+    let places = app.routes.get(name).map(|route| route.check.places(arguments)).unwrap_or_default();
+    match places.as_slice() {
+        [] => error.code().sentence().to_owned(),
+        places => format!("{} At {}.", error.code().sentence(), places.join(", ")),
+    }
 }
 
 fn kept(app: &App, written: Result<(), Error>, on_failure: OnFailure) -> Result<(), Error> {

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use cardea_core::Error;
+use cardea_core::{Code, Error};
 use rmcp::model::Tool as WireTool;
 use serde_json::Value;
 
@@ -164,6 +164,33 @@ impl Route {
             guard.check(Ask { tool: &self.name, context, arguments }).await?;
         }
         Ok(())
+    }
+
+    /// The refusal of a caller who lacks a scope for every call of it, and the scopes that would do: those that lack, and with
+    /// them those that are needed and there, since a client may get no more than it asks for.
+    pub(crate) async fn lacking(&self, context: &Context) -> Option<(Error, Vec<String>)> {
+        if self.scopes.is_empty() {
+            return None;
+        }
+        let ask = Ask { tool: &self.name, context, arguments: None };
+        let held = |scope: &String| context.caller().is_some_and(|caller| caller.scopes.contains(scope));
+        let (mut refusal, mut wanted) = (None, Vec::new());
+        for guard in &self.guards {
+            match guard.check(ask).await {
+                Ok(()) => wanted.extend(guard.scopes().into_iter().filter(held)),
+                Err(why) if why.code() == Code::ScopeMissing => {
+                    let says_why = why.public() != Code::ScopeMissing.sentence();
+                    let rule = || format!("It needs: {}.", guard.rule());
+                    refusal.get_or_insert_with(|| if says_why { why } else { why.detail(rule()) });
+                    wanted.extend(guard.scopes());
+                }
+                Err(_) if refusal.is_none() => return None,
+                Err(_) => {}
+            }
+        }
+        wanted.sort();
+        wanted.dedup();
+        refusal.map(|refusal| (refusal, wanted))
     }
 
     /// The rules in words.

@@ -23,7 +23,13 @@ use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    Context, Stop, app::App, beside::Beside, context, identity::Identity, pipeline, stop::error_result,
+    Context, Stop,
+    app::{App, Rights},
+    beside::Beside,
+    context,
+    identity::Identity,
+    pipeline,
+    stop::error_result,
 };
 
 /// One connection's view of the server.
@@ -136,7 +142,12 @@ impl ServerHandler for Rpc {
         _page: Option<PaginatedRequestParams>,
         request: RequestContext<RoleServer>,
     ) -> Result<ListToolsResult, ErrorData> {
-        let tools = self.app.listed(&self.context(request, None)).await;
+        let parts = request.extensions.get::<http::request::Parts>();
+        let rights = match parts.and_then(|parts| parts.extensions.get::<Rights>()) {
+            Some(rights) => rights.clone(),
+            None => self.app.rights(&self.context(request, None)).await,
+        };
+        let tools = self.app.listed(&rights);
         // WHY: the list depends on the caller's rights, so nobody else may be served from it.
         Ok(ListToolsResult::with_all_items(tools).with_ttl_ms(0).with_cache_scope(CacheScope::Private))
     }

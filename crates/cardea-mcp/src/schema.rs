@@ -1,7 +1,7 @@
 //! The JSON Schemas of a tool's arguments and result, and the check of the arguments.
 
 use cardea_core::{Code, Error, Result};
-use jsonschema::Validator;
+use jsonschema::{ValidationError, Validator};
 use rmcp::model::JsonObject;
 use schemars::{JsonSchema, generate::SchemaSettings};
 use serde_json::{Value, json};
@@ -41,6 +41,14 @@ pub(crate) fn seal(mut schema: JsonObject) -> JsonObject {
     schema
 }
 
+/// How many faults are told.
+const FAULTS: usize = 3;
+
+fn place(fault: &ValidationError<'_>) -> String {
+    let place = fault.instance_path().to_string();
+    if place.is_empty() { "`/`".to_owned() } else { format!("`{place}`") }
+}
+
 /// A compiled schema.
 #[derive(Debug)]
 pub(crate) struct Check(Validator);
@@ -50,7 +58,12 @@ impl Check {
         jsonschema::validator_for(&Value::Object(schema.clone())).map(Self).map_err(|why| why.to_string())
     }
 
-    /// Names the place and the rule for each of the first three faults.
+    /// The places of the first three faults, without anything of what stands there.
+    pub(crate) fn places(&self, arguments: &Value) -> Vec<String> {
+        self.0.iter_errors(arguments).take(FAULTS).map(|fault| place(&fault)).collect()
+    }
+
+    /// Names the place and the rule for each of the first three faults, for the caller: a rule tells what was there.
     pub(crate) fn arguments(&self, arguments: &Value) -> Result<()> {
         if self.0.is_valid(arguments) {
             return Ok(());
@@ -58,12 +71,10 @@ impl Check {
         let faults: Vec<String> = self
             .0
             .iter_errors(arguments)
-            .take(3)
+            .take(FAULTS)
             .map(|fault| {
-                let place = fault.instance_path().to_string();
-                let place = if place.is_empty() { "/".to_owned() } else { place };
                 let rule: String = fault.to_string().chars().take(200).collect();
-                format!("`{place}`: {rule}")
+                format!("{}: {rule}", place(&fault))
             })
             .collect();
         Err(Error::new(Code::InvalidArguments).detail(format!("{}.", faults.join("; "))))

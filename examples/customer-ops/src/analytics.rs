@@ -113,15 +113,16 @@ struct Period {
 
 async fn revenue(State(db): State<Db>, Args(period): Args<Period>) -> Result<Value> {
     let done = db.run(move |tx| {
-        let sql = "SELECT substr(placed, 1, 7) AS month, count(*) AS orders, sum(total_cents - discount_cents) / 100.0 AS sold,
-            sum(refunded_cents) / 100.0 AS refunded FROM orders
-            WHERE status NOT IN ('pending', 'cancelled') AND (?1 IS NULL OR placed >= ?1) AND (?2 IS NULL OR placed <= ?2)
-            GROUP BY month ORDER BY month";
-        rows(tx, sql, (period.from, period.to))
+        // Whole cents are summed, and divided once.
+        let sums = "coalesce(sum(total_cents - discount_cents), 0) / 100.0 AS sold, coalesce(sum(refunded_cents), 0) / 100.0 AS refunded
+            FROM orders
+            WHERE status NOT IN ('pending', 'cancelled') AND (?1 IS NULL OR placed >= ?1) AND (?2 IS NULL OR placed <= ?2)";
+        let each = format!("SELECT substr(placed, 1, 7) AS month, count(*) AS orders, {sums} GROUP BY month ORDER BY month");
+        let all = one(tx, "order", &format!("SELECT {sums}"), (&period.from, &period.to))?;
+        Ok((all, rows(tx, &each, (&period.from, &period.to))?))
     });
-    let months = done.await?;
-    let sum = |field: &str| months.iter().filter_map(|month| month.get(field)?.as_f64()).sum::<f64>();
-    Ok(json!({ "sold": sum("sold"), "refunded": sum("refunded"), "currency": "EUR", "months": months }))
+    let (all, months) = done.await?;
+    Ok(json!({ "sold": all["sold"], "refunded": all["refunded"], "currency": "EUR", "months": months }))
 }
 
 async fn support(State(db): State<Db>) -> Result<Value> {

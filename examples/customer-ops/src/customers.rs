@@ -57,7 +57,8 @@ pub(crate) fn router() -> Router {
             Tool::new("delete_customer", delete)
                 .about("Permanently delete a customer. Requires admin + support roles.")
                 .examples(["Erase customer 42 for good", "This customer wants all their data removed"])
-                .clears(["customer:{customer_id}"])
+                // Their orders go with them.
+                .clears(["customer:{customer_id}", ORDERS])
                 .guard(HasAllRoles::new(["admin", "support"])),
         )
         .tool(

@@ -148,12 +148,13 @@ struct Get {
     refund_key: Option<String>,
 }
 
-async fn get(State(db): State<Db>, Args(by): Args<Get>) -> Result<Value> {
+async fn get(State(db): State<Db>, Args(by): Args<Get>, context: Context) -> Result<Value> {
+    let owner = context.owner()?;
     let done = db.run(move |tx| {
         let mut order = one(tx, "order", &format!("{ORDER} WHERE id = ?1"), [by.order_id.0])?;
         let sql = "SELECT idempotency_key, amount_cents / 100.0 AS amount, reason, by_user, at FROM refunds
-            WHERE order_id = ?1 AND (?2 IS NULL OR idempotency_key = ?2) ORDER BY at";
-        let refunds = rows(tx, sql, (by.order_id.0, by.refund_key))?;
+            WHERE order_id = ?1 AND (?2 IS NULL OR (idempotency_key = ?2 AND owner = ?3)) ORDER BY at";
+        let refunds = rows(tx, sql, (by.order_id.0, by.refund_key, owner))?;
         if let Some(order) = order.as_object_mut() {
             order.insert("refunds".to_owned(), json!(refunds));
         }

@@ -15,7 +15,7 @@ use cardea_core::{
 };
 use tokio::sync::oneshot;
 
-use super::verify::{self, Fault, Torn};
+use super::verify::{self, Fault, Lines};
 
 /// Entries that may wait for the writer; more wait for room.
 const QUEUE: usize = 1024;
@@ -139,6 +139,8 @@ impl Drop for Handle {
 struct Writer {
     file: File,
     length: u64,
+    /// True if more may stand in the file than the chain has: part of a batch that could not be written.
+    is_dirty: bool,
     head: Head,
     key: ChainKey,
     checkpoint: PathBuf,
@@ -153,16 +155,16 @@ impl Writer {
         }
         let seen = verify::read_checkpoint(&checkpoint).map_err(io)?;
         // WHY: a line without its end was never acknowledged; a crash cut it off in the middle.
-        let read = verify::lines(&file, Verifier::new(key.clone(), seen), Torn::LeftOut);
-        let (head, length) = read.map_err(|source| match source {
+        let read = verify::lines(&file, Verifier::new(key.clone(), seen));
+        let Lines { head, length, is_torn } = read.map_err(|source| match source {
             Fault::Unread(kind) => io(kind.into()),
             source => AuditError::Fault { path: path.clone(), source },
         })?;
-        if length < file.metadata().map_err(io)?.len() {
+        if is_torn {
             file.set_len(length).and_then(|()| file.sync_all()).map_err(io)?;
         }
         file.seek(SeekFrom::End(0)).map_err(io)?;
-        Ok(Self { file, length, head, key, checkpoint })
+        Ok(Self { file, length, is_dirty: false, head, key, checkpoint })
     }
 
     fn run(mut self, jobs: &mpsc::Receiver<Job>) {
@@ -200,7 +202,18 @@ impl Writer {
         }
     }
 
+    /// Cuts away what a failed write has left.
+    fn clean(&mut self) -> io::Result<()> {
+        if self.is_dirty {
+            self.file.set_len(self.length)?;
+            self.is_dirty = false;
+        }
+        Ok(())
+    }
+
     fn write<'a>(&mut self, bodies: impl Iterator<Item = &'a [u8]>) -> io::Result<()> {
+        // INVARIANT: the file ends where the chain stands; half a batch must not stay behind, or nothing after it holds.
+        self.clean()?;
         let (mut head, mut bytes) = (self.head, Vec::new());
         for body in bodies {
             head = head.append(&self.key, body);
@@ -216,8 +229,8 @@ impl Writer {
                 Ok(())
             }
             Err(error) => {
-                // INVARIANT: the file ends where the chain stands; half a batch must not stay behind.
-                if let Err(cut) = self.file.set_len(self.length) {
+                self.is_dirty = true;
+                if let Err(cut) = self.clean() {
                     tracing::error!(error = %cut, "audit file cannot be cut back after a failed write");
                 }
                 Err(error)
@@ -243,5 +256,33 @@ fn write_checkpoint(path: &Path, head: &Head) -> io::Result<()> {
 impl From<Broken> for Fault {
     fn from(broken: Broken) -> Self {
         Self::Chain(broken)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn half_a_batch_that_could_not_be_cut_away_is_cut_before_the_next_and_nothing_is_written_until_then() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, key) = (dir.path().join("audit.jsonl"), ChainKey::new(&[7; 32]));
+        let open = || Writer::open(path.clone(), path.with_extension("checkpoint"), key.clone());
+        let mut writer = open().unwrap();
+        let entry = |writer: &mut Writer, body: &'static str| writer.write([body.as_bytes()].into_iter());
+        entry(&mut writer, r#"{"n":1}"#).unwrap();
+        // A disk that takes part of an entry, and then nothing: not even a cut.
+        let healthy = std::mem::replace(&mut writer.file, File::open(&path).unwrap());
+        (&healthy).write_all(br#"{"seq":2,"li"#).unwrap();
+        entry(&mut writer, r#"{"n":2}"#).unwrap_err();
+        entry(&mut writer, r#"{"n":3}"#).unwrap_err();
+        writer.file = healthy;
+        entry(&mut writer, r#"{"n":4}"#).unwrap();
+        drop(writer);
+        let text = fs::read_to_string(&path).unwrap();
+        let entries: Vec<&str> =
+            text.lines().filter_map(|line| line.split_once("\"entry\":")).map(|(_, entry)| entry).collect();
+        assert_eq!(entries, [r#"{"n":1}}"#, r#"{"n":4}}"#]);
+        assert_eq!(open().unwrap().head.sequence, 2, "the chain holds");
     }
 }

@@ -26,7 +26,7 @@ use serde_json::{Map, Value, json};
 pub(crate) use self::verify::hex;
 pub use self::{
     file::{AuditError, AuditFile},
-    verify::{Fault, verify},
+    verify::{Fault, Held, verify},
 };
 use crate::Context;
 

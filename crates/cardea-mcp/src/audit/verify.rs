@@ -38,35 +38,45 @@ struct Line<'a> {
     entry: &'a RawValue,
 }
 
-/// Checks a log against its key and, if there is one, its checkpoint. Tells where the chain stands.
+/// A log that holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Held {
+    /// Its last entry.
+    pub sequence: u64,
+    /// True if another line follows that has no end: it is being written, or a crash cut it off. Nobody was told that it is
+    /// there, so it does not count; that nothing was cut off with it only a checkpoint can tell.
+    pub is_torn: bool,
+}
+
+/// Checks a log against its key and, if there is one, its checkpoint.
 ///
 /// # Errors
 /// [`Fault`] names the first entry that does not hold.
-pub fn verify(log: &Path, checkpoint: Option<&Path>, key: &SecretString) -> Result<Head, Fault> {
+pub fn verify(log: &Path, checkpoint: Option<&Path>, key: &SecretString) -> Result<Held, Fault> {
     let log = File::open(log).map_err(unread)?;
+    // INVARIANT: read before the log, which a server may be writing: the checkpoint never runs ahead of it.
     let seen = checkpoint.map(read_checkpoint).transpose().map_err(unread)?.flatten();
-    let verifier = Verifier::new(super::chain_key(key)?, seen);
-    Ok(lines(log, verifier, Torn::Checked)?.0)
+    let read = lines(log, Verifier::new(super::chain_key(key)?, seen))?;
+    Ok(Held { sequence: read.head.sequence, is_torn: read.is_torn })
 }
 
-/// What becomes of a last line that lacks its end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Torn {
-    /// It must be an entry like all others.
-    Checked,
-    /// It is left out.
-    LeftOut,
+/// What stands in a log.
+pub(super) struct Lines {
+    pub(super) head: Head,
+    /// The bytes of its whole lines.
+    pub(super) length: u64,
+    pub(super) is_torn: bool,
 }
 
-/// Checks one line after the other, so that a log may be longer than memory. Tells where the chain stands, and how many
-/// bytes of the log that is.
-pub(super) fn lines(log: impl Read, mut verifier: Verifier, torn: Torn) -> Result<(Head, u64), Fault> {
+/// Checks one line after the other, so that a log may be longer than memory. A last line without its end is left out.
+pub(super) fn lines(log: impl Read, mut verifier: Verifier) -> Result<Lines, Fault> {
     let (mut log, mut line, mut length) = (BufReader::new(log), Vec::new(), 0_u64);
+    let mut is_torn = false;
     for at in 1_u64.. {
         line.clear();
         let read = log.read_until(b'\n', &mut line).map_err(unread)?;
-        let is_whole = line.pop_if(|last| *last == b'\n').is_some();
-        if read == 0 || (!is_whole && torn == Torn::LeftOut) {
+        if line.pop_if(|last| *last == b'\n').is_none() {
+            is_torn = read > 0;
             break;
         }
         length = length.saturating_add(u64::try_from(read).unwrap_or(u64::MAX));
@@ -77,7 +87,7 @@ pub(super) fn lines(log: impl Read, mut verifier: Verifier, torn: Torn) -> Resul
         let link = unhex(line.link).ok_or(Fault::Line(at))?;
         verifier.push(line.seq, line.entry.get().as_bytes(), &link)?;
     }
-    Ok((verifier.finish()?, length))
+    Ok(Lines { head: verifier.finish()?, length, is_torn })
 }
 
 fn unread(error: io::Error) -> Fault {

@@ -1,7 +1,8 @@
 //! Checks an audit file of a tool server: `mcp-audit audit.jsonl --key-file key [--checkpoint kept-apart.checkpoint]`.
 //!
 //! Without `--key-file` the key is read from the environment variable `MCP_AUDIT_KEY`. Ends with 0 if the log holds, with
-//! 1 and the first entry that does not, and with 2 if it could not be checked.
+//! 1 and the first entry that does not, and with 2 if it could not be checked. A last line without its end, as of a log that is
+//! being written, does not count.
 
 use std::{
     ffi::OsString,
@@ -63,13 +64,18 @@ fn checked(asked: Asked) -> Result<Result<String, String>, String> {
     }
     let key = SecretString::from(key.trim_end_matches(['\r', '\n']).to_owned());
     match verify(&log, asked.checkpoint.as_deref(), &key) {
-        Ok(head) => {
+        Ok(held) => {
             let end = if asked.checkpoint.is_some() {
                 "its end is the checkpoint's or later"
             } else {
                 "whether its end was cut off only a checkpoint can tell"
             };
-            Ok(Ok(format!("`{}` holds: {} entries; {end}", log.display(), head.sequence)))
+            let torn = if held.is_torn {
+                "; the line after them has no end yet and was left out: it is being written, or was cut off"
+            } else {
+                ""
+            };
+            Ok(Ok(format!("`{}` holds: {} entries; {end}{torn}", log.display(), held.sequence)))
         }
         Err(fault @ (Fault::Chain(_) | Fault::Line(_))) => {
             Ok(Err(format!("`{}` does not hold: {fault}", log.display())))

@@ -38,11 +38,7 @@ pub(super) fn addressed_to_us(http: &Http, request: &Request<Body>) -> Result<()
         (None, _) => Ok(()),
         // A page that this server itself would serve; Host has just been checked.
         (Some(origin), None) if origin.to_str().is_ok_and(|origin| is_own(origin, &host)) => Ok(()),
-        (Some(origin), None)
-            if http.origins.iter().any(|allowed| allowed.as_bytes() == origin.as_bytes()) =>
-        {
-            Ok(())
-        }
+        (Some(origin), None) if http.allows(origin) => Ok(()),
         _ => Err(refused()),
     }
 }

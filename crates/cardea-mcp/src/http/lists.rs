@@ -1,6 +1,6 @@
 //! Lists of tools, kept as the bytes that were sent.
 //!
-//! A list depends on the request, apart from its id, and on what the caller may call. Both are asked for each time;
+//! A list depends on the request, apart from its id, and on what the caller may call. Both are asked for each time, once;
 //! only the writing is saved. The first request of a kind goes through rmcp, which checks it; a later one that is the
 //! same byte for byte, from a caller with the same rights, gets the same result under its own id.
 
@@ -16,6 +16,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::peek::Peek;
+use crate::app::Rights;
 
 /// Bytes of lists that are kept.
 const ROOM: u64 = 8 * 1024 * 1024;
@@ -48,7 +49,12 @@ impl Default for Lists {
 
 impl Lists {
     /// `None` if the request is not of a kind that is kept.
-    pub(super) fn place(headers: &HeaderMap, body: &Bytes, peek: &Peek<'_>, rights: &[u64]) -> Option<Place> {
+    pub(super) fn place(
+        headers: &HeaderMap,
+        body: &Bytes,
+        peek: &Peek<'_>,
+        rights: &Rights,
+    ) -> Option<Place> {
         let id = peek.id?.get();
         let digits =
             id.len() <= 15 && id.bytes().all(|b| b.is_ascii_digit()) && (id == "0" || !id.starts_with('0'));
@@ -65,7 +71,7 @@ impl Lists {
         };
         put(before);
         put(after);
-        for word in rights {
+        for word in &*rights.0 {
             put(&word.to_be_bytes());
         }
         for (name, value) in headers {

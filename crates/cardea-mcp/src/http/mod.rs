@@ -6,6 +6,7 @@
 mod gate;
 mod idle;
 mod lists;
+mod pages;
 mod peek;
 mod rest;
 mod serve;
@@ -22,18 +23,18 @@ use axum::{
 };
 use cardea_auth::{Auth, ProtectedResource};
 use cardea_core::{Code, Error, time::Millis};
-use http::{HeaderName, Method, Request, StatusCode, header};
+use http::{HeaderName, HeaderValue, Method, Request, StatusCode, header};
 use http_body_util::{BodyExt, Full, Limited};
 use rmcp::transport::streamable_http_server::{
     StreamableHttpServerConfig, StreamableHttpService, session::local::LocalSessionManager,
 };
-use serde_json::value::RawValue;
+use serde_json::{Value, value::RawValue};
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::serve::serve;
 pub use self::{gate::is_handed_on, rest::rest_of_body};
 use self::{lists::Lists, peek::Peek, session::Owners};
-use crate::{Context, Stop, app::App, identity::Identity, pipeline, rpc::Rpc};
+use crate::{Context, app::App, identity::Identity, pipeline, rpc::Rpc};
 
 /// The resource that tokens must be meant for (RFC 9728).
 pub(crate) struct Resource {
@@ -58,8 +59,16 @@ pub(crate) struct Http {
     pub(crate) stop: CancellationToken,
 }
 
+impl Http {
+    /// Whether the scripts of pages of this origin may call the server.
+    fn allows(&self, origin: &HeaderValue) -> bool {
+        self.origins.iter().any(|allowed| allowed.as_bytes() == origin.as_bytes())
+    }
+}
+
 struct Shared {
     http: Arc<Http>,
+    sessions: Arc<LocalSessionManager>,
     mcp: StreamableHttpService<Rpc, LocalSessionManager>,
     owners: Owners,
     lists: Lists,
@@ -75,13 +84,14 @@ pub(crate) fn router(http: Arc<Http>) -> Router {
         .with_json_response(true)
         .with_max_request_body_bytes(http.max_body)
         .with_cancellation_token(http.stop.clone());
-    let app = http.app.clone();
+    let (app, sessions) = (http.app.clone(), Arc::new(LocalSessionManager::default()));
     let mcp = StreamableHttpService::new(
         move || Ok(Rpc { app: app.clone(), vouched: None }),
-        Arc::new(LocalSessionManager::default()),
+        sessions.clone(),
         config,
     );
-    let shared = Arc::new(Shared { http, mcp, owners: Owners::default(), lists: Lists::default() });
+    let around = http.clone();
+    let shared = Arc::new(Shared { http, sessions, mcp, owners: Owners::default(), lists: Lists::default() });
     Router::new()
         .route("/.well-known/oauth-protected-resource", get(metadata))
         .route("/.well-known/oauth-protected-resource/mcp", get(metadata))
@@ -91,8 +101,11 @@ pub(crate) fn router(http: Arc<Http>) -> Router {
         .layer(axum::middleware::from_fn_with_state(shared.clone(), checked))
         // Checks for itself: every call comes this way, and the layer has its price.
         .route("/mcp", any(endpoint))
-        .layer(axum::middleware::from_fn(|request, next: axum::middleware::Next| {
-            rest_of_body(request, |request| next.run(request))
+        .layer(axum::middleware::from_fn(move |request, next: axum::middleware::Next| {
+            let http = around.clone();
+            rest_of_body(request, async move |request| {
+                pages::told_to_browsers(&http, request, |request| next.run(request)).await
+            })
         }))
         .with_state(shared)
 }
@@ -132,9 +145,15 @@ async fn answered(shared: &Shared, request: Request<Body>) -> Result<Response, (
         if let Some(refused) = lacking(http, &peek, &identity).await {
             return Err(refused);
         }
+        // WHY: a session takes room and lasts for minutes after its last request.
+        if http.legacy_sessions && peek.begins() {
+            pipeline::taken(&http.app, &bare(http, &identity, &peek.method), &peek.method).map_err(plain)?;
+            shared.owners.room(&shared.sessions, &identity).await.map_err(plain)?;
+        }
         if peek.lists() {
             let rights = http.app.rights(&bare(http, &identity, "")).await;
             place = Lists::place(&parts.headers, &body, &peek, &rights);
+            parts.extensions.insert(rights);
         }
     }
     // WHY: with a session, an answer counts only while the session is there; rmcp knows that.
@@ -175,19 +194,17 @@ async fn read(body: Body, max: usize, within: Millis) -> Result<Bytes, Error> {
 /// A call that lacks a scope is refused by HTTP status, so that clients can step up; it is on record like any call.
 async fn lacking(http: &Http, peek: &Peek<'_>, identity: &Identity) -> Option<(Error, Vec<String>)> {
     let called = peek.called()?;
-    let name = called.name.as_ref();
-    let route = http.app.routes.get(name).filter(|route| !route.scopes.is_empty())?;
-    let context = bare(http, identity, name);
-    let refused = route.permits(&context, None).await.err()?;
-    if refused.code() != Code::ScopeMissing {
-        return None;
-    }
+    let route = http.app.routes.get(called.name.as_ref())?;
+    let context = bare(http, identity, &route.name);
+    let (refusal, scopes) = route.lacking(&context).await?;
     let arguments = called.arguments.map_or("null", RawValue::get);
-    let arguments = serde_json::from_str(arguments).unwrap_or_default();
-    match pipeline::call(&http.app, context, name, Arc::new(arguments)).await {
-        Err(Stop::Failed(error)) => Some((error, route.scopes.clone())),
-        _ => None,
-    }
+    let arguments: Value = serde_json::from_str(arguments).unwrap_or_default();
+    let app = http.app.clone();
+    // WHY: not in the task of the request, which ends with its connection and would take the record with it.
+    let told =
+        http.app.calls.spawn(async move { pipeline::refused(&app, &context, &arguments, refusal).await });
+    let refusal = told.await.unwrap_or_else(|why| Error::new(Code::Internal).because(why));
+    Some((refusal, scopes))
 }
 
 /// What guards see of a request that rmcp has not read.

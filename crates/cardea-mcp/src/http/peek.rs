@@ -38,6 +38,11 @@ impl<'a> Peek<'a> {
         serde_json::from_str(self.params?.get()).ok()
     }
 
+    /// True if it asks for a session.
+    pub(super) fn begins(&self) -> bool {
+        self.method == "initialize"
+    }
+
     pub(super) fn lists(&self) -> bool {
         self.method == "tools/list"
     }

@@ -1,6 +1,10 @@
 //! How often, and how many at once.
 
-use std::{num::NonZeroU32, sync::Arc, time::Duration};
+use std::{
+    num::NonZeroU32,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
 
 use cardea_core::{Code, Error, Result, principal::Principal, time::Millis};
 use governor::{DefaultKeyedRateLimiter, Quota, clock::Clock as _};
@@ -14,6 +18,8 @@ use crate::{
 
 /// Over this many keys the buckets that are full again are dropped.
 const KEYS: usize = 10_000;
+/// They are looked for after this time, and earlier where there are twice as many as were left.
+const SWEEP_AFTER: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Per {
@@ -27,6 +33,20 @@ pub struct Rate {
     per: Per,
     each_tool: bool,
     limiter: DefaultKeyedRateLimiter<String>,
+    swept: Mutex<Swept>,
+}
+
+/// The last time that full buckets were dropped, and how many were left.
+#[derive(Default)]
+struct Swept {
+    at: Option<Instant>,
+    left: usize,
+}
+
+impl Swept {
+    fn is_due(&self, keys: usize) -> bool {
+        self.at.is_none_or(|at| at.elapsed() >= SWEEP_AFTER) || keys / 2 >= self.left.max(KEYS)
+    }
 }
 
 impl Rate {
@@ -35,7 +55,8 @@ impl Rate {
         let step =
             window.duration().checked_div(calls.get()).unwrap_or_default().max(Duration::from_nanos(1));
         let quota = Quota::with_period(step).unwrap_or_else(|| Quota::per_second(calls)).allow_burst(calls);
-        Self { per, each_tool: false, limiter: DefaultKeyedRateLimiter::keyed(quota) }
+        let limiter = DefaultKeyedRateLimiter::keyed(quota);
+        Self { per, each_tool: false, limiter, swept: Mutex::default() }
     }
 
     /// For each user of each tenant. A user without sign-in is an address.
@@ -63,11 +84,10 @@ impl Rate {
         self
     }
 
-    pub(crate) fn take(&self, context: &Context) -> Result<()> {
-        if self.limiter.len() > KEYS {
-            self.limiter.retain_recent();
-        }
-        let not_until = match self.limiter.check_key(&self.key(context)) {
+    /// `known` is what the called goes by: never the caller's own text, of which there is no end.
+    pub(crate) fn take(&self, context: &Context, known: &str) -> Result<()> {
+        self.sweep();
+        let not_until = match self.limiter.check_key(&self.key(context, known)) {
             Ok(()) => return Ok(()),
             Err(not_until) => not_until,
         };
@@ -75,7 +95,20 @@ impl Rate {
         Err(Error::new(Code::RateLimited).retry_after(Millis(Millis::from(wait).0.saturating_add(1))))
     }
 
-    fn key(&self, context: &Context) -> String {
+    /// Drops buckets that are full again. WHY not at each call: it looks at all of them.
+    fn sweep(&self) {
+        let keys = self.limiter.len();
+        if keys <= KEYS {
+            return;
+        }
+        let mut swept = self.swept.lock().unwrap_or_else(PoisonError::into_inner);
+        if swept.is_due(keys) {
+            self.limiter.retain_recent();
+            *swept = Swept { at: Some(Instant::now()), left: self.limiter.len() };
+        }
+    }
+
+    fn key(&self, context: &Context, known: &str) -> String {
         let mut key = match (context.caller(), self.per) {
             (None, _) => context.address().map(|address| address.to_string()).unwrap_or_default(),
             (Some(caller), Per::Tenant) => format!("t:{}", caller.tenant),
@@ -86,7 +119,7 @@ impl Rate {
         };
         if self.each_tool {
             key.push('|');
-            key.push_str(context.tool());
+            key.push_str(known);
         }
         key
     }
@@ -97,7 +130,7 @@ impl Rate {
 impl Layer for Rate {
     fn call(self: Arc<Self>, call: Call, next: Next) -> BoxFuture<'static, Reply> {
         Box::pin(async move {
-            self.take(call.context())?;
+            self.take(call.context(), call.tool())?;
             next.run(call).await
         })
     }
@@ -128,5 +161,21 @@ impl Concurrency {
             Ok(Ok(seat)) => Ok(seat),
             _ => Err(busy()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn buckets_are_looked_through_now_and_then_and_not_at_each_call() {
+        let now = |left| Swept { at: Some(Instant::now()), left };
+        assert!(Swept::default().is_due(KEYS + 1));
+        assert!(!now(KEYS + 1).is_due(KEYS + 2), "they were looked through just now");
+        assert!(now(KEYS + 1).is_due(2 * KEYS + 2), "and are twice as many");
+        assert!(!now(3).is_due(KEYS + 1));
+        let long_ago = Instant::now().checked_sub(SWEEP_AFTER).expect("a clock that runs for a second");
+        assert!(Swept { at: Some(long_ago), left: KEYS }.is_due(KEYS + 1));
     }
 }

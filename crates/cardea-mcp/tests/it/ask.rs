@@ -1,10 +1,13 @@
 //! Questions to the user in the middle of a call, on the wire where the client carries the state.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use aws_lc_rs::digest::{SHA256, digest};
 use cardea_mcp::{
-    Args, Confirm, Context, Result, Server, TestClient, Tool,
+    Args, Confirm, Context, Result, Server, State, TestClient, Tool,
     guard::RequireAuth,
     rmcp::model::{RequestStateCodec, SealOptions},
     schemars::JsonSchema,
@@ -173,13 +176,8 @@ async fn send(routes: &axum::Router, session: &str, message: Value) -> http::Res
 #[tokio::test]
 async fn a_tool_with_two_questions_asks_both_of_an_older_client() {
     let routes = closing().legacy_sessions().build().unwrap().routes();
-    let hello = json!({ "protocolVersion": "2025-11-25", "capabilities": { "elicitation": {} }, "clientInfo": { "name": "t", "version": "0" } });
-    let hello = json!({ "jsonrpc": "2.0", "id": 1, "method": "initialize", "params": hello });
-    let session = send(&routes, "", hello).await.headers()["mcp-session-id"].to_str().unwrap().to_owned();
-    send(&routes, &session, json!({ "jsonrpc": "2.0", "method": "notifications/initialized" })).await;
-    let call = json!({ "name": "close", "arguments": { "customer_id": 7 } });
-    let call = json!({ "jsonrpc": "2.0", "id": 2, "method": "tools/call", "params": call });
-    let mut events = send(&routes, &session, call).await.into_body();
+    let session = session(&routes, json!({ "elicitation": {} })).await;
+    let mut events = send(&routes, &session, calls(2, "close")).await.into_body();
     let (mut asked, mut text) = (Vec::new(), String::new());
     let told = loop {
         while let Some((event, rest)) = text.split_once("\n\n") {
@@ -204,4 +202,58 @@ async fn a_tool_with_two_questions_asks_both_of_an_older_client() {
         text.push_str(&String::from_utf8_lossy(frame.data_ref().unwrap()));
     };
     assert_eq!((asked, told.as_str()), (vec!["confirm", "reason", "done"], "closed 7: true, moved"));
+}
+
+fn calls(id: u32, tool: &str) -> Value {
+    let call = json!({ "name": tool, "arguments": { "customer_id": 7 } });
+    json!({ "jsonrpc": "2.0", "id": id, "method": "tools/call", "params": call })
+}
+
+/// The session of an older client with these capabilities.
+async fn session(routes: &axum::Router, capabilities: Value) -> String {
+    let hello = json!({ "protocolVersion": "2025-11-25", "capabilities": capabilities, "clientInfo": { "name": "t", "version": "0" } });
+    let hello = json!({ "jsonrpc": "2.0", "id": 1, "method": "initialize", "params": hello });
+    let session = send(routes, "", hello).await.headers()["mcp-session-id"].to_str().unwrap().to_owned();
+    send(routes, &session, json!({ "jsonrpc": "2.0", "method": "notifications/initialized" })).await;
+    session
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_older_client_that_cannot_be_asked_is_told_so_at_once() {
+    let alone = closing().build().unwrap().routes();
+    let lasting = closing().legacy_sessions().build().unwrap().routes();
+    let mute = session(&lasting, json!({})).await;
+    for (routes, session) in [(alone, ""), (lasting, mute.as_str())] {
+        let answer = send(&routes, session, calls(2, "close")).await;
+        let body = http_body_util::BodyExt::collect(answer.into_body()).await.unwrap().to_bytes();
+        let told = String::from_utf8_lossy(&body).into_owned();
+        assert!(told.contains("This client cannot ask its user."), "{told}");
+    }
+}
+
+async fn waits(State(over): State<Arc<tokio::sync::Notify>>, context: Context) -> Result<()> {
+    let answer = context.ask::<Confirm>("confirm", "Go on?").await;
+    over.notify_one();
+    answer.map(drop)
+}
+
+#[tokio::test]
+async fn a_question_ends_with_the_call_that_asks_it() {
+    let over = Arc::new(tokio::sync::Notify::new());
+    let waits = Tool::new("waits", waits).about("Waits for an answer.");
+    let routes =
+        Server::new("s", "1").state(over.clone()).tool(waits).legacy_sessions().build().unwrap().routes();
+    let session = session(&routes, json!({ "elicitation": {} })).await;
+    let mut call = calls(2, "waits");
+    call["params"]["arguments"] = json!({});
+    let mut events = send(&routes, &session, call).await.into_body();
+    let mut text = String::new();
+    while !text.contains("elicitation/create") {
+        let frame = http_body_util::BodyExt::frame(&mut events).await.expect("a question").unwrap();
+        text.push_str(&String::from_utf8_lossy(frame.data_ref().unwrap()));
+    }
+    let cancelled =
+        json!({ "jsonrpc": "2.0", "method": "notifications/cancelled", "params": { "requestId": 2 } });
+    assert!(send(&routes, &session, cancelled).await.status().is_success());
+    tokio::time::timeout(Duration::from_secs(30), over.notified()).await.expect("nobody waits any more");
 }

@@ -7,7 +7,7 @@ use std::{
 
 use cardea_core::{log::Broken, secret::SecretString};
 use cardea_mcp::{
-    Args, Audit, Layers, Result, Server, TestClient, Tool,
+    Args, Audit, Code, Error, Layers, Result, Server, TestClient, Tool,
     audit::{Fault, OnFailure, Record, verify},
     guard::HasRole,
     schemars::JsonSchema,
@@ -26,6 +26,22 @@ struct Note {
     text: String,
     #[serde(default)]
     api_key: Option<String>,
+    #[serde(default, deserialize_with = "short")]
+    #[schemars(with = "Option<String>")]
+    word: Option<String>,
+}
+
+/// A rule that stands in no schema.
+fn short<'a, D: serde::Deserializer<'a>>(word: D) -> std::result::Result<Option<String>, D::Error> {
+    let word = Option::<String>::deserialize(word)?;
+    match word {
+        Some(long) if long.len() > 4 => Err(serde::de::Error::custom(format!("`{long}` is too long"))),
+        word => Ok(word),
+    }
+}
+
+async fn picky(Args(note): Args<Note>) -> Result<()> {
+    Err(Error::new(Code::BadRequest).detail(format!("`{}` is nothing to look for.", note.text)).into())
 }
 
 async fn note(Args(_): Args<Note>) -> Result<()> {
@@ -40,6 +56,7 @@ fn client(audit: Audit) -> TestClient {
     let server = Server::new("s", "1")
         .layers(Layers::new().audit(audit).metrics())
         .tool(Tool::new("look", note).about("Looks.").reads())
+        .tool(Tool::new("picky", picky).about("Finds fault.").reads())
         .tool(Tool::new("write", note).about("Writes.").writes())
         .tool(Tool::new("panics", panics).about("Panics.").reads())
         .tool(Tool::new("staff", note).about("For staff.").reads().guard(HasRole::new(["staff"])));
@@ -90,6 +107,25 @@ async fn every_call_is_on_record_however_it_ended() {
     );
     assert_eq!(first["arguments"], json!({ "text": "a", "api_key": "***" }));
     assert!(!fs::read_to_string(&path).unwrap().contains("sk-marker"));
+}
+
+#[tokio::test]
+async fn what_an_argument_was_is_told_to_the_caller_and_not_to_the_file() {
+    let (_dir, path) = place();
+    let ann = client(Audit::open(&path, &key()).unwrap());
+    for (tool, arguments) in [
+        ("look", json!({ "text": ["a-marker"] })),
+        ("look", json!({ "text": "", "word": "a-marker" })),
+        ("picky", json!({ "text": "a-marker" })),
+    ] {
+        let told = format!("{:?}", ann.call(tool, arguments).await);
+        assert!(told.contains("a-marker"), "{told}");
+    }
+    assert!(!fs::read_to_string(&path).unwrap().contains("a-marker"));
+    let reasons: Vec<String> =
+        entries(&path).iter().map(|entry| entry["reason"].as_str().unwrap().to_owned()).collect();
+    assert!(reasons[0].contains("`/text`"), "the place is told: {reasons:?}");
+    assert!(reasons.iter().all(|reason| !reason.is_empty()), "{reasons:?}");
 }
 
 #[tokio::test]

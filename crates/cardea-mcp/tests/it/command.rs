@@ -48,6 +48,15 @@ async fn the_command_names_the_first_entry_that_does_not_hold() {
     let (status, text) = check(&[&log], Some(KEY));
     assert!(status == 0 && text.contains("only a checkpoint can tell"), "{text}");
 
+    fs::write(&log, format!("{good}{{\"seq\":6,\"link")).unwrap();
+    let (status, text) = check(&[&log, checkpoint, &apart], Some(KEY));
+    assert!(status == 0 && text.contains("holds: 5 entries") && text.contains("has no end yet"), "{text}");
+    fs::write(&log, good.trim_end()).unwrap();
+    let (status, text) = check(&[&log], Some(KEY));
+    assert!(status == 0 && text.contains("holds: 4 entries") && text.contains("has no end yet"), "{text}");
+    let (status, text) = check(&[&log, checkpoint, &apart], Some(KEY));
+    assert!(status == 1 && text.contains("a checkpoint has seen entry 5"), "{text}");
+
     fs::write(&log, good.lines().take(3).collect::<Vec<_>>().join("\n") + "\n").unwrap();
     assert_eq!(check(&[&log], Some(KEY)).0, 0, "without the checkpoint a cut-off end looks whole");
     let (status, text) = check(&[&log, checkpoint, &apart], Some(KEY));

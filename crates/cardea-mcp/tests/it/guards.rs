@@ -1,7 +1,12 @@
 //! Who sees what, and who may call what: the same answer.
 
+use std::sync::{
+    Arc,
+    atomic::{AtomicU32, Ordering},
+};
+
 use cardea_mcp::{
-    Args, Code, Context, Error, Result, Router, Server, TestClient, Tool,
+    Args, Code, Context, Error, Result, Router, Server, State, TestClient, Tool,
     guard::{
         Ask, Guard, GuardExt, HasAllRoles, HasAllScopes, HasRole, HasScope, RequireAuth, RequireClientId,
         RequireTenant,
@@ -148,6 +153,10 @@ impl Guard for Unreachable {
     fn rule(&self) -> String {
         "on the list".to_owned()
     }
+
+    fn is_by_arguments(&self) -> bool {
+        false
+    }
 }
 
 #[tokio::test]
@@ -165,4 +174,54 @@ async fn a_guard_that_cannot_decide_is_no_refusal_that_could_be_turned_round() {
     }
     let listed = ann.role("banned").list().await;
     assert_eq!(listed, ["either"], "whoever meets the other half passes");
+}
+
+/// How often the handler ran.
+#[derive(Clone, Default)]
+struct Runs(Arc<AtomicU32>);
+
+async fn refund(Args(_): Args<Amount>, State(runs): State<Runs>) -> Result<u32> {
+    Ok(runs.0.fetch_add(1, Ordering::SeqCst) + 1)
+}
+
+/// A server with one tool, `refund`, for those who read and pass this guard.
+fn refunds(runs: &Runs, guard: impl Guard) -> Server {
+    let tool = Tool::new("refund", refund).about("Gives money back.").writes().guard(guard);
+    Server::new("shop", "1")
+        .state(runs.clone())
+        .router(Router::new().guard(HasScope::new(["read"])).tool(tool))
+}
+
+#[tokio::test]
+async fn what_is_turned_round_may_pass_by_its_arguments_and_is_done_once() {
+    let runs = Runs::default();
+    let server = refunds(&runs, HasScope::new(["bulk"]).or(SmallAmounts.not()));
+    let ann = TestClient::new(server).unwrap().as_user("ann").scope("read");
+    assert_eq!(ann.list().await, ["refund"], "some amount is not small");
+    assert_eq!(ann.call("refund", json!({ "amount": 500 })).await.value(), Some(json!(1)));
+    assert_eq!(runs.0.load(Ordering::SeqCst), 1);
+    assert_eq!(ann.call("refund", json!({ "amount": 5 })).await.code(), "scope_missing");
+    assert_eq!(runs.0.load(Ordering::SeqCst), 1);
+}
+
+/// Says that a scope lacks while nobody names arguments, and lets every call pass.
+struct Wavering;
+
+impl Guard for Wavering {
+    fn check<'a>(&'a self, ask: Ask<'a>) -> futures::future::BoxFuture<'a, std::result::Result<(), Error>> {
+        let verdict = if ask.arguments.is_none() { Err(Code::ScopeMissing.into()) } else { Ok(()) };
+        Box::pin(std::future::ready(verdict))
+    }
+
+    fn rule(&self) -> String {
+        "now and then".to_owned()
+    }
+}
+
+#[tokio::test]
+async fn a_call_that_is_refused_for_want_of_a_scope_is_not_made_to_be_put_on_record() {
+    let runs = Runs::default();
+    let ann = TestClient::new(refunds(&runs, Wavering)).unwrap().as_user("ann").scope("read");
+    assert_eq!(ann.call("refund", json!({ "amount": 5 })).await.code(), "scope_missing");
+    assert_eq!(runs.0.load(Ordering::SeqCst), 0);
 }

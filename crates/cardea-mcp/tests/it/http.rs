@@ -9,9 +9,9 @@ use cardea_core::{
     time::{Clock, ManualClock, SystemClock, Timestamp},
 };
 use cardea_mcp::{
-    Audit, Code, Context, Layers, Millis, Result, Server, StartError, TestClient, Tool,
+    Audit, Code, Context, Layers, Millis, Result, Router, Server, StartError, TestClient, Tool,
     auth::{Claims, IssuerConfig, Lifetime, Signer},
-    guard::HasScope,
+    guard::{GuardExt as _, HasRole, HasScope},
     layer::ResponseCache,
     rmcp::{
         ErrorData, RoleServer, ServerHandler,
@@ -190,6 +190,23 @@ async fn a_challenge_says_where_to_sign_in_and_what_is_missing() {
             assert!(told.contains(part), "{told}");
         }
     }
+}
+
+#[tokio::test]
+async fn a_challenge_names_the_scopes_of_the_first_way_in_that_has_some() {
+    let bulk = || HasScope::new(["billing:bulk"]).or(HasRole::new(["admin"]));
+    let reads = || Router::new().guard(HasScope::new(["read"]));
+    let server =
+        || server().router(reads().tool(Tool::new("bulk", whoami).about("Pays many.").guard(bulk())));
+    let (request, body) = modern("tools/call", "bulk", json!({ "name": "bulk", "arguments": {} }));
+    let (status, headers, _) = answer(server(), request, body.to_string()).await;
+    let told = headers[header::WWW_AUTHENTICATE].to_str().unwrap();
+    assert_eq!(status, StatusCode::FORBIDDEN);
+    // With it what is needed and there: a client may get no more than it asks for.
+    assert!(told.contains(r#"scope="billing:bulk read""#), "{told}");
+    let request = Request::get("/.well-known/oauth-protected-resource").header(header::HOST, "localhost");
+    let (_, _, body) = answer(server(), request, Body::empty()).await;
+    assert_eq!(body["scopes_supported"], json!(["billing:bulk", "billing:write", "read"]));
 }
 
 #[tokio::test]

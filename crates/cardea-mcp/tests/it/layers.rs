@@ -53,6 +53,16 @@ async fn one_busy_tool_does_not_use_up_the_others_share() {
 }
 
 #[tokio::test]
+async fn tools_that_do_not_exist_share_one_count() {
+    let layers = Layers::new().rate(Rate::per_user(1, Millis::from_secs(3_600)).each_tool());
+    let server = TestClient::new(Server::new("s", "1").layers(layers).tool(tool("x"))).unwrap();
+    let ann = server.as_user("ann");
+    assert_eq!(ann.call("no_such_tool", json!({})).await.code(), "refused");
+    assert_eq!(ann.call("nor_this_one", json!({})).await.code(), "rate_limited");
+    assert_eq!(ann.call("x", json!({})).await.code(), "done");
+}
+
+#[tokio::test]
 async fn all_users_of_a_client_share_what_the_client_may() {
     let layers = Layers::new().rate(Rate::per_client(1, Millis::from_secs(3_600)));
     let server = TestClient::new(Server::new("s", "1").layers(layers).tool(tool("x"))).unwrap();

@@ -2,7 +2,7 @@
 
 use std::sync::{
     Arc,
-    atomic::{AtomicBool, Ordering},
+    atomic::{AtomicBool, AtomicU32, Ordering},
 };
 
 use axum::body::Body;
@@ -136,4 +136,34 @@ async fn a_request_that_is_wrong_in_one_place_is_not_served_what_is_kept() {
         let (status, _) = shop.send(request(id, "2026-07-28", META)).await;
         assert_ne!(status, StatusCode::OK, "id {id}");
     }
+}
+
+/// Fails the second time that it is asked.
+#[derive(Default)]
+struct Faltering(AtomicU32);
+
+impl Guard for Faltering {
+    fn check<'a>(&'a self, _: Ask<'a>) -> BoxFuture<'a, std::result::Result<(), Error>> {
+        let verdict = match self.0.fetch_add(1, Ordering::SeqCst) {
+            1 => Err(Error::new(Code::StoreUnavailable)),
+            _ => Ok(()),
+        };
+        Box::pin(std::future::ready(verdict))
+    }
+
+    fn rule(&self) -> String {
+        "if it comes through".to_owned()
+    }
+}
+
+#[tokio::test]
+async fn a_guard_that_fails_once_is_missed_in_one_list() {
+    let tool = |name: &str| Tool::new(name, nothing).about("Does nothing.").reads();
+    let server = Server::new("s", "1").tool(tool("all")).tool(tool("some").guard(Faltering::default()));
+    let ann = TestClient::new(server).unwrap().as_user("ann");
+    let mut seen = Vec::new();
+    for _ in 0..4 {
+        seen.push(names(&listed(&ann, "1", "2026-07-28").await).join(" "));
+    }
+    assert_eq!(seen, ["all some", "all", "all some", "all some"]);
 }

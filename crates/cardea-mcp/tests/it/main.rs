@@ -11,6 +11,7 @@ mod guards;
 mod http;
 mod layers;
 mod lists;
+mod pages;
 mod results;
 mod sessions;
 mod slow;

@@ -7,8 +7,8 @@ use std::{
 
 use bytes::Bytes;
 use cardea_mcp::{
-    Args, BoxFuture, Code, Error, MemorySessions, Millis, Result, Server, Session, SessionStore, TestClient,
-    Tool, guard::RequireAuth, schemars::JsonSchema,
+    Args, BoxFuture, Code, Error, Layers, MemorySessions, Millis, Result, Server, Session, SessionStore,
+    TestClient, Tool, guard::RequireAuth, layer::Rate, schemars::JsonSchema,
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -139,4 +139,37 @@ async fn no_update_of_a_session_is_lost_however_many_calls_come_at_one_time() {
         seen.sort_unstable();
         assert_eq!(seen, (1..=30).collect::<Vec<_>>());
     }
+}
+
+/// An older client that says hello, through this session store's server.
+async fn hello(client: &TestClient) -> (u16, Value) {
+    let hello = json!({ "protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": { "name": "t", "version": "0" } });
+    let hello = json!({ "jsonrpc": "2.0", "id": 1, "method": "initialize", "params": hello });
+    let request = http::Request::post("/mcp")
+        .header("host", "localhost")
+        .header("content-type", "application/json")
+        .header("accept", "application/json, text/event-stream");
+    let (status, body) = client.send(request.body(hello.to_string().into()).unwrap()).await;
+    (status.as_u16(), body)
+}
+
+#[tokio::test]
+async fn the_beginning_of_a_session_counts_and_nobody_has_very_many() {
+    let layers = Layers::new().rate(Rate::per_user(2, Millis::from_secs(3_600)));
+    let server = TestClient::new(server().layers(layers).legacy_sessions()).unwrap();
+    let ann = server.clone().as_user("ann");
+    assert_eq!([hello(&ann).await.0, hello(&ann).await.0], [200, 200]);
+    let (status, body) = hello(&ann).await;
+    assert_eq!((status, &body["error"]), (429, &json!("rate_limited")), "{body}");
+    assert_eq!(hello(&server.as_user("bob")).await.0, 200);
+
+    let server = TestClient::new(self::server().legacy_sessions()).unwrap();
+    let (ann, mut begun) = (server.clone().as_user("ann"), 0);
+    while hello(&ann).await.0 == 200 {
+        begun += 1;
+        assert!(begun <= 100, "there is no end of them");
+    }
+    let (status, body) = hello(&ann).await;
+    assert_eq!((begun, status, &body["error"]), (100, 429, &json!("rate_limited")), "{body}");
+    assert_eq!(hello(&server.as_user("bob")).await.0, 200, "others have room");
 }

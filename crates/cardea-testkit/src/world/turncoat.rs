@@ -9,6 +9,7 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 
 use axum::{
@@ -21,7 +22,7 @@ use axum::{
     },
     routing::post,
 };
-use futures::{StreamExt as _, stream};
+use futures::{FutureExt as _, StreamExt as _, stream};
 use serde_json::{Value, json};
 use tokio::{
     net::TcpListener,
@@ -46,6 +47,8 @@ pub enum Retort {
     EchoError,
     /// Answers with this body, as it is written, with the id in the place of `ID`.
     Raw(&'static str),
+    /// Answers as ever, as an event, after this time in which nothing comes.
+    Late(Duration),
 }
 
 #[derive(Debug)]
@@ -154,7 +157,7 @@ async fn answer(State(mind): State<Arc<Mind>>, headers: HeaderMap, Json(asked): 
             if let Some(reply) = reply {
                 return replied(&reply, &id, &headers);
             }
-            json!({ "content": [{ "type": "text", "text": "done" }] })
+            done()
         }
         "ping" => json!({}),
         // As the Python SDK of the older wire answers what comes without a session.
@@ -166,6 +169,10 @@ async fn answer(State(mind): State<Arc<Mind>>, headers: HeaderMap, Json(asked): 
     };
     let reply = Json(json!({ "jsonrpc": "2.0", "id": id, "result": result }));
     ([("mcp-session-id", "one")], reply).into_response()
+}
+
+fn done() -> Value {
+    json!({ "content": [{ "type": "text", "text": "done" }] })
 }
 
 fn replied(reply: &Retort, id: &Value, headers: &HeaderMap) -> Response {
@@ -199,6 +206,12 @@ fn replied(reply: &Retort, id: &Value, headers: &HeaderMap) -> Response {
             }))
         }
         Retort::EchoError => error(-32_603, &format!("you sent {sent}"), id).into_response(),
+        Retort::Late(pause) => {
+            let told = json!({ "jsonrpc": "2.0", "id": id, "result": done() }).to_string();
+            let late =
+                tokio::time::sleep(*pause).map(|()| Ok::<_, Infallible>(sse::Event::default().data(told)));
+            Sse::new(stream::once(late).boxed()).into_response()
+        }
         Retort::Raw(text) => {
             ([(header::CONTENT_TYPE, "application/json")], text.replace("ID", &id.to_string()))
                 .into_response()

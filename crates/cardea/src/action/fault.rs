@@ -159,6 +159,12 @@ pub(super) const fn is_refusal(code: ErrorCode) -> bool {
     matches!(code.0, -32_700 | -32_602..=-32_600 | -32_002 | -32_042 | -32_022..=-32_020)
 }
 
+/// True of a refusal that a new connection may not meet: of a version of the protocol, or of headers that do not fit what
+/// stands in the message. A server may speak another version by now.
+pub(super) const fn is_misread(code: ErrorCode) -> bool {
+    matches!(code.0, -32_022 | -32_020)
+}
+
 /// `Retry-After`: seconds, or a date (RFC 9110, section 10.2.3).
 pub(super) fn after(header: &str, now: Timestamp) -> Option<Duration> {
     let header = header.trim();

@@ -61,6 +61,16 @@ struct Known {
     held: Option<String>,
 }
 
+/// A row of a tool that waits.
+type Found = (String, String, Option<String>, String, String, Timestamp);
+
+fn shown((tool, upstream, before, digest, now, since): Found) -> Held {
+    let read = |text: &str| serde_json::from_str::<Value>(text).unwrap_or_default();
+    let known = before.is_some();
+    let differences = differences(&before.as_deref().map(read).unwrap_or_default(), &read(&now));
+    Held { tool, upstream, digest, since, known, differences }
+}
+
 /// A tool as its server lists it now.
 struct Listed<'a> {
     server: &'a str,
@@ -86,7 +96,7 @@ impl Pins {
         pinning: Pinning,
         tools: Vec<WireTool>,
     ) -> Result<Vec<WireTool>> {
-        let tools = once(server, tools);
+        let tools = named(server, tools);
         if pinning == Pinning::Off {
             return Ok(tools);
         }
@@ -138,8 +148,8 @@ impl Pins {
             match standing(pinning, accepted, definition) {
                 Standing::Accepted => {
                     admitted.insert(tool.name.to_string());
-                    if before.is_some_and(|known| known.held.is_some()) {
-                        commit = self.returned(commit, name);
+                    if let Some(held) = before.and_then(|known| known.held.as_deref()) {
+                        commit = self.returned(commit, &listed, held);
                     }
                 }
                 Standing::First => {
@@ -184,9 +194,19 @@ impl Pins {
                     ("held_at", now.into()),
                 ],
             ),
-            Some(_) => commit.run(
-                "UPDATE tool_pins SET held = $2, held_as = $3, held_at = $4 WHERE tool = $1",
-                args![name, digest, definition.spelled(), now],
+            // WHY: nothing is the empty text here, which no digest is; both engines compare that.
+            Some(Known { accepted, held }) => commit.guard(
+                "pin",
+                "UPDATE tool_pins SET held = $2, held_as = $3, held_at = $4 \
+                 WHERE tool = $1 AND COALESCE(accepted, '') = $5 AND COALESCE(held, '') = $6",
+                args![
+                    name,
+                    digest,
+                    definition.spelled(),
+                    now,
+                    accepted.as_deref().unwrap_or_default(),
+                    held.as_deref().unwrap_or_default()
+                ],
             ),
         };
         let was = before.and_then(|known| known.accepted.as_deref());
@@ -200,31 +220,44 @@ impl Pins {
     }
 
     /// The server says again what was accepted.
-    fn returned(&self, commit: Commit, name: &str) -> Commit {
-        let mut commit = commit.run(
-            "UPDATE tool_pins SET held = NULL, held_as = NULL, held_at = NULL WHERE tool = $1",
-            args![name],
+    fn returned(&self, commit: Commit, listed: &Listed<'_>, held: &str) -> Commit {
+        let name = listed.name.as_str();
+        let mut commit = commit.guard(
+            "pin",
+            "UPDATE tool_pins SET held = NULL, held_as = NULL, held_at = NULL \
+             WHERE tool = $1 AND accepted = $2 AND held = $3",
+            args![name, listed.definition.digest(), held],
         );
         self.tell(&mut commit, "tool.returned", Some(name), Value::Null);
         commit
     }
 
-    /// Everything that waits for a person, by name.
+    /// Everything that waits for a person, or what does of one server, by name.
     ///
     /// # Errors
     /// Those of the store.
-    pub async fn held(&self) -> Result<Vec<Held>> {
-        type Found = (String, String, Option<String>, String, String, Timestamp);
+    pub async fn held(&self, upstream: Option<&str>) -> Result<Vec<Held>> {
+        const PAGE: usize = 1_000;
         let sql = "SELECT tool, upstream, definition, held, held_as, held_at FROM tool_pins \
-                   WHERE held IS NOT NULL ORDER BY tool LIMIT 1000";
-        let rows: Vec<Found> = self.db.rows(sql, args![]).await?;
-        let read = |text: &str| serde_json::from_str::<Value>(text).unwrap_or_default();
-        let shown = |(tool, upstream, before, digest, now, since): Found| {
-            let known = before.is_some();
-            let differences = differences(&before.as_deref().map(read).unwrap_or_default(), &read(&now));
-            Held { tool, upstream, digest, since, known, differences }
-        };
-        Ok(rows.into_iter().map(shown).collect())
+                   WHERE held IS NOT NULL AND tool > $1 AND ($2 = '' OR upstream = $2) ORDER BY tool LIMIT 1000";
+        let mut all: Vec<Held> = Vec::new();
+        loop {
+            let last = all.last().map(|held| held.tool.clone()).unwrap_or_default();
+            let rows: Vec<Found> = self.db.rows(sql, args![last, upstream.unwrap_or_default()]).await?;
+            let is_last = rows.len() < PAGE;
+            all.extend(rows.into_iter().map(shown));
+            if is_last {
+                return Ok(all);
+            }
+        }
+    }
+
+    /// What waits of one tool.
+    async fn waiting(&self, tool: &str) -> Result<Option<Held>> {
+        let sql = "SELECT tool, upstream, definition, held, held_as, held_at FROM tool_pins \
+                   WHERE tool = $1 AND held IS NOT NULL";
+        let row: Option<Found> = self.db.row(sql, args![tool]).await?;
+        Ok(row.map(shown))
     }
 
     /// Takes the definition that waits, if it is still the one with this digest (or this beginning of it). Servers
@@ -233,8 +266,7 @@ impl Pins {
     /// # Errors
     /// `not_found` if nothing of this name waits; `conflict` if it is another definition by now; those of the store.
     pub async fn accept(&self, by: &Principal, tool: &str, digest: &str) -> Result<()> {
-        let waits = self.held().await?.into_iter().find(|held| held.tool == tool);
-        let Some(waits) = waits else {
+        let Some(waits) = self.waiting(tool).await? else {
             return Err(
                 Error::new(Code::NotFound).detail(format!("No change of `{tool}` waits for anybody."))
             );
@@ -282,10 +314,22 @@ impl Pins {
     }
 }
 
-/// Each name once: a server that lists one twice would choose at each call which of them is meant.
-fn once(server: &str, mut tools: Vec<WireTool>) -> Vec<WireTool> {
+/// True of a name as MCP has them (2025-11-25, server/tools, "Tool Names"). Others are not shown to models, which would read
+/// them, nor written down: a database takes no text of any length and with any letter as a key.
+fn is_name(name: &str) -> bool {
+    (1..=128).contains(&name.len())
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-./".contains(&byte))
+}
+
+/// Tools with names, each name once: a server that lists one twice would choose at each call which of them is meant.
+fn named(server: &str, mut tools: Vec<WireTool>) -> Vec<WireTool> {
     let mut seen = HashSet::new();
     tools.retain(|tool| {
+        if !is_name(&tool.name) {
+            let name: String = tool.name.chars().take(128).collect();
+            tracing::warn!(upstream = server, tool = ?name, "not imported: that is no name of a tool");
+            return false;
+        }
         let new = seen.len() < MOST_TOOLS && seen.insert(tool.name.to_string());
         if !new {
             tracing::warn!(upstream = server, tool.name = %tool.name, "not imported: listed twice, or one too many");
@@ -306,4 +350,53 @@ pub(super) fn said(tool: &WireTool) -> Value {
         "annotations": tool.annotations,
         ABOUT: tool.meta.as_ref().and_then(|meta| meta.get(ABOUT)),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use cardea_core::{cost::Prices, log::ChainKey, time::ManualClock};
+    use cardea_store::DbConfig;
+
+    use super::*;
+
+    fn pay(about: &str) -> WireTool {
+        let schema = json!({ "type": "object" });
+        serde_json::from_value(json!({ "name": "pay", "description": about, "inputSchema": schema })).unwrap()
+    }
+
+    /// What a node that has read this writes when the tool says so.
+    fn written(pins: &Pins, known: &BTreeMap<String, Known>, about: &str) -> Commit {
+        pins.judged("odd", Pinning::Changed, &[pay(about)], known).1
+    }
+
+    #[tokio::test]
+    async fn of_two_nodes_that_see_a_change_one_tells_of_it_and_neither_undoes_an_acceptance() {
+        let db = Db::open(DbConfig::at("sqlite::memory:"), ChainKey::new(&[1; 32])).await.unwrap();
+        db.migrate().await.unwrap();
+        let clock = ManualClock::at(Timestamp::from_secs(1_750_000_000));
+        let shared: SharedClock = Arc::<ManualClock>::clone(&clock);
+        let observe = Observe::new(db.clone(), shared.clone(), Prices::default());
+        let pins = Pins::new(db.clone(), observe, shared);
+        pins.admit("odd", Pinning::Changed, vec![pay("Pays.")]).await.unwrap();
+        let twice = async |about: &str| {
+            let known = pins.known("odd").await.unwrap();
+            let (first, second) = (written(&pins, &known, about), written(&pins, &known, about));
+            db.commit(first).await.unwrap();
+            assert!(matches!(db.commit(second).await, Err(CommitError::Conflict(_))), "{about}");
+        };
+        twice("Pays twice.").await;
+        twice("Pays.").await;
+        twice("Pays twice.").await;
+        let slow = pins.known("odd").await.unwrap();
+        let by = Principal::installation(INSTALLATION.into());
+        let digest = pins.held(None).await.unwrap()[0].digest.clone();
+        pins.accept(&by, "odd__pay", &digest).await.unwrap();
+        for about in ["Pays.", "Pays three times."] {
+            let late = db.commit(written(&pins, &slow, about)).await;
+            assert!(matches!(late, Err(CommitError::Conflict(_))), "{about}");
+        }
+        assert!(pins.held(None).await.unwrap().is_empty());
+    }
 }

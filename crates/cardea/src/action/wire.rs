@@ -139,6 +139,7 @@ impl Wire {
         session: Option<&str>,
         headers: HashMap<HeaderName, HeaderValue>,
     ) -> Result<Heard, Failure> {
+        let is_asked = method == Method::POST;
         let request = Request::to(method, self.target.clone(), self.egress.clone());
         let token = self.token.get().await.map_err(|error| Failure::Client(WireError::Credential(error)))?;
         let mut request = request
@@ -147,6 +148,11 @@ impl Wire {
             .own_timeout(self.timeout.duration())
             .max_body(MOST_BODY)
             .body(body);
+        if is_asked {
+            // WHY: work may take as long as the upstream may, and until it is done nothing need come. Who only listens is told
+            // now and then that the server is there.
+            request = request.idle_timeout(self.timeout.duration());
+        }
         let secrets = token.as_ref().map(|token| self.forms(token)).unwrap_or_default();
         if let Some(token) = token {
             let bearer = HeaderValue::from_str(&format!("Bearer {}", token.expose_secret()));

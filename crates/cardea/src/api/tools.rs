@@ -19,6 +19,7 @@ const CHANGES: Right =
 pub(super) async fn changes(State(app): State<App>, known: Known) -> Result<Json<Value>, Problem> {
     let allowed = app.control.require(&known.caller, CHANGES, Some(known.request)).await;
     allowed.map_err(|error| known.problem(error))?;
-    let held = app.action.pins().held().await.map_err(|error| known.problem(error))?;
+    let mut held = app.action.pins().held(None).await.map_err(|error| known.problem(error))?;
+    held.retain(|held| app.config.upstreams.contains_key(&held.upstream));
     Ok(Json(json!({ "changes": held })))
 }

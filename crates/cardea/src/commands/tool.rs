@@ -32,7 +32,10 @@ pub(super) fn run(cli: &Cli, command: &ToolCommand, environment: &Environment, o
     let done = client::wait(async {
         let (pins, db) = open(&config).await?;
         let done = match command {
-            ToolCommand::Changes => pins.held().await.map(|held| changes(&held, out)),
+            ToolCommand::Changes => pins.held(None).await.map(|mut held| {
+                held.retain(|held| config.upstreams.contains_key(&held.upstream));
+                changes(&held, out)
+            }),
             ToolCommand::Accept(words) => accept(&config, &pins, words, out).await,
         };
         db.close().await;
@@ -93,8 +96,8 @@ fn shown(value: &Value) -> String {
 
 /// Everything of a server that waits, with its digest.
 async fn of_upstream(config: &Config, pins: &Pins, name: &str) -> Result<Vec<(String, String)>> {
-    let held = pins.held().await?.into_iter().filter(|held| held.upstream == name);
-    let wanted: Vec<(String, String)> = held.map(|held| (held.tool, held.digest)).collect();
+    let held = pins.held(Some(name)).await?;
+    let wanted: Vec<(String, String)> = held.into_iter().map(|held| (held.tool, held.digest)).collect();
     // What was held back before its server was taken out of the configuration may still be accepted.
     if wanted.is_empty() && !config.upstreams.contains_key(name) {
         let names = || config.upstreams.keys().map(String::as_str);

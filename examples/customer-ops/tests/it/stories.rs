@@ -29,8 +29,18 @@ async fn a_refund_is_done_once_however_often_it_is_asked_for() {
     assert_eq!(order["refunded"], 25.5);
     let other_key = ask(&billing, "get_order", json!({ "order_id": "ORD-17", "refund_key": "k2" })).await;
     assert_eq!(other_key["refunds"], json!([]));
+    let admin = as_one_of(&shop, "admin");
+    let same_key = json!({ "order_id": "17", "amount": 3.5, "reason": "late", "idempotency_key": "k1" });
+    ask(&admin, "process_refund", same_key).await;
+    for (who, amount) in [(&billing, 25.5), (&admin, 3.5)] {
+        let own = ask(who, "get_order", json!({ "order_id": "17", "refund_key": "k1" })).await;
+        assert_eq!(
+            (own["refunds"].as_array().map(Vec::len), &own["refunds"][0]["amount"]),
+            (Some(1), &json!(amount))
+        );
+    }
     let customer = ask(&billing, "get_customer", customer).await;
-    assert_eq!(customer["balance"], 25.5);
+    assert_eq!(customer["balance"], 29.0);
 }
 
 /// Polls all at once without a further dependency.
@@ -146,6 +156,22 @@ async fn reports_add_up_to_what_the_orders_say() {
     }
     let report = ask(&admin, "revenue_report", json!({})).await;
     assert!((report["sold"].as_f64().unwrap() - sum).abs() < 0.01, "{sum} and {report}");
+    for order in 1..=60 {
+        let dime = json!({ "order_id": order.to_string(), "amount": 0.1, "reason": "late", "idempotency_key": format!("dime-{order}") });
+        drop(admin.call("process_refund", dime).await); // those that are paid
+    }
+    let mut from = Vec::new();
+    for month in report["months"].as_array().unwrap() {
+        from.push(format!("{}-01", month["month"].as_str().unwrap()));
+    }
+    for from in from {
+        let part = ask(&admin, "revenue_report", json!({ "from": from })).await;
+        for field in ["sold", "refunded"] {
+            let written = part[field].to_string();
+            let decimals = written.split_once('.').map_or(0, |(_, decimals)| decimals.len());
+            assert!(decimals <= 2, "{written} is no amount, from {from}");
+        }
+    }
     assert!(sum > 100_000.0);
     let churn = ask(&admin, "churn_risk_score", json!({ "customer_id": 42 })).await;
     assert!((0..=100).contains(&churn["score"].as_i64().unwrap()), "{churn}");
@@ -183,7 +209,10 @@ async fn what_was_changed_is_seen_at_once_and_stands_in_the_log() {
         (&json!("new_checkout on"), &json!("support"))
     );
     let admin = as_one_of(&shop, "admin");
+    let sold = ask(&admin, "revenue_report", json!({})).await["sold"].as_f64().unwrap();
     ask(&admin, "delete_customer", json!({ "customer_id": 42 })).await;
+    let left = ask(&admin, "revenue_report", json!({})).await["sold"].as_f64().unwrap();
+    assert!(left < sold, "orders that are gone are not counted: {left} of {sold}");
     assert_eq!(admin.call("get_customer", json!({ "customer_id": 42 })).await.code(), "not_found");
     assert_eq!(admin.call("list_orders", json!({ "customer_id": 42 })).await.code(), "not_found");
 }

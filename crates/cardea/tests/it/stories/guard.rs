@@ -274,7 +274,7 @@ async fn the_schema_of_a_tool_is_masked_and_one_whose_names_would_be_is_not_impo
     server.says(vec![json!({ "name": "buy", "description": "Buys.", "inputSchema": schema })]);
     let by = cardea::identity::operator(&"cardea".into());
     assert!(world.app.refresh().await);
-    let held = world.app.action.pins().held().await.unwrap();
+    let held = world.app.action.pins().held(None).await.unwrap();
     world.app.action.pins().accept(&by, "odd__buy", &held[0].digest).await.unwrap();
     assert!(world.app.refresh().await);
     assert!(listed().await.is_none());

@@ -141,7 +141,7 @@ async fn k01_every_part_of_a_definition_counts_and_the_old_one_may_come_back() {
         server.says(honest());
         assert!(world.app.refresh().await);
         assert_eq!(names(&ann).await, ["odd__ask", "odd__pay"], "edit {number}");
-        assert!(world.app.action.pins().held().await.unwrap().is_empty(), "nothing waits any more");
+        assert!(world.app.action.pins().held(None).await.unwrap().is_empty(), "nothing waits any more");
     }
     // A tool that goes away does not come back as another.
     server.says(honest().into_iter().skip(1).collect());
@@ -172,7 +172,7 @@ async fn new_tools_wait_where_all_must_be_accepted_and_none_do_where_none_must()
     let strict = world(&server, "pin = \"all\"").await;
     assert!(names(&strict.user("support")).await.is_empty());
     let pins = strict.app.action.pins();
-    let held = pins.held().await.unwrap();
+    let held = pins.held(None).await.unwrap();
     assert!(held.len() == 2 && held.iter().all(|held| !held.known), "{held:?}");
     pins.accept(&operator(&"cardea".into()), "odd__ask", &held[0].digest).await.unwrap();
     assert!(strict.app.refresh().await);
@@ -213,7 +213,7 @@ async fn a_server_that_says_that_its_tools_have_changed_is_read_soon_and_held_to
     tokio::time::timeout(Duration::from_secs(20), seen).await.expect("it is still offered");
     assert_eq!(names(&world.user("support")).await, ["odd__ask"]);
     // And an acceptance, by whichever process, is noticed as well.
-    let held = world.app.action.pins().held().await.unwrap();
+    let held = world.app.action.pins().held(None).await.unwrap();
     world.app.action.pins().accept(&operator(&"cardea".into()), "odd__pay", &held[0].digest).await.unwrap();
     let offered = async {
         while world.app.action.catalog().get("odd__pay").is_none() {
@@ -241,4 +241,38 @@ async fn a_server_that_lists_a_name_twice_or_nonsense_takes_no_other_server_down
         ]
     );
     assert!(world.app.action.catalog().get("ops__get_order").is_some());
+}
+
+#[tokio::test]
+async fn what_is_no_name_is_not_written_down() {
+    let server = Turncoat::start(honest()).await;
+    let world = world(&server, "").await;
+    let ann = world.user("support");
+    let mut tools = vec![tool("new", "Is new.")];
+    tools.extend(["a\0b", "two words", "", &"x".repeat(2_700)].map(|name| tool(name, "Has no name.")));
+    tools.extend(honest());
+    server.says(tools);
+    assert!(world.app.refresh().await);
+    assert_eq!(names(&ann).await, ["odd__ask", "odd__new", "odd__pay"]);
+    let sql = "SELECT tool FROM tool_pins WHERE upstream = 'odd' ORDER BY tool";
+    let rows: Vec<(String,)> = world.app.db.rows(sql, Vec::new()).await.unwrap();
+    let kept: Vec<&str> = rows.iter().map(|(tool,)| tool.as_str()).collect();
+    assert_eq!(kept, ["odd__ask", "odd__new", "odd__pay"]);
+}
+
+#[tokio::test]
+async fn however_many_tools_wait_each_can_be_seen_and_accepted() {
+    let crowd = Turncoat::start((0..1_001).map(|n| tool(&format!("t{n}"), "Waits.")).collect()).await;
+    let server = Turncoat::start(honest()).await;
+    let many = format!("[upstreams.aaa]\nurl = \"http://{}/mcp\"\npin = \"all\"\n", crowd.target());
+    let odd = format!("[upstreams.odd]\nurl = \"http://{}/mcp\"\npin = \"all\"\n", server.target());
+    let plan = World::plan().configure(&format!("{many}{odd}")).policies(ALL);
+    let world = plan.allow(&crowd.target()).allow(&server.target()).start().await;
+    let pins = world.app.action.pins();
+    assert_eq!(pins.held(None).await.unwrap().len(), 1_003);
+    let odd = pins.held(Some("odd")).await.unwrap();
+    assert_eq!(odd.iter().map(|held| held.tool.as_str()).collect::<Vec<_>>(), ["odd__ask", "odd__pay"]);
+    pins.accept(&operator(&"cardea".into()), "odd__pay", &odd[1].digest).await.unwrap();
+    assert!(world.app.refresh().await);
+    assert_eq!(names(&world.user("support")).await, ["odd__pay"]);
 }

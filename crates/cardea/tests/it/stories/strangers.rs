@@ -93,11 +93,11 @@ async fn k01_a_foreign_server_whose_tools_change_after_they_were_seen_is_found_o
     let ann = world.user("support");
     assert_eq!(listed(&ann).await, ["peer__get_order", "peer__process_refund", "peer__whoami"]);
     // It changes two of its three tools after its second list.
-    while world.app.action.pins().held().await.unwrap().is_empty() {
+    while world.app.action.pins().held(None).await.unwrap().is_empty() {
         assert!(world.app.refresh().await);
     }
     assert_eq!(listed(&ann).await, ["peer__whoami"]);
-    let held = world.app.action.pins().held().await.unwrap();
+    let held = world.app.action.pins().held(None).await.unwrap();
     let names: Vec<&str> = held.iter().map(|held| held.tool.as_str()).collect();
     assert_eq!(names, ["peer__get_order", "peer__process_refund"]);
     assert!(held[1].differences.iter().any(|one| one.at == "/inputSchema/properties/note"), "{held:?}");

@@ -3,11 +3,12 @@
 
 use std::time::{Duration, Instant};
 
+use cardea_mcp::{Args, Server, Tool, guard::RequireAuth};
 use cardea_testkit::{
     World,
     history::leaks,
     model::Act,
-    world::{Retort, TENANT, Turncoat},
+    world::{Plan, Retort, TENANT, Turncoat},
 };
 use serde_json::{Value, json};
 
@@ -24,6 +25,10 @@ fn tools() -> Vec<Value> {
 
 /// A world in which the model calls these tools, each in a turn of its own.
 async fn world(server: &Turncoat, calls: &[&str]) -> World {
+    plan(server, calls).start().await
+}
+
+fn plan(server: &Turncoat, calls: &[&str]) -> Plan {
     let upstream = format!(
         "[upstreams.odd]\nurl = \"http://{}/mcp\"\ncredential = \"{CREDENTIAL}\"\nkeyed = [\"keyed\"]\n\
          effects = {{ look = \"read\", pay = \"write\", keyed = \"write\" }}\n",
@@ -31,7 +36,7 @@ async fn world(server: &Turncoat, calls: &[&str]) -> World {
     );
     let acts =
         calls.iter().flat_map(|tool| [Act::call(&format!("odd__{tool}"), json!({})), Act::say("Well.")]);
-    World::plan().model(acts).configure(&upstream).allow(&server.target()).policies(ALL).start().await
+    World::plan().model(acts).configure(&upstream).allow(&server.target()).policies(ALL)
 }
 
 /// State and reason of the one call of a turn.
@@ -236,4 +241,61 @@ async fn users_do_not_take_the_places_of_calls_by_listening() {
         assert_eq!(told(&user.asks("Look.").await.answers("Well.").await).0, "done");
     }
     assert_eq!(server.listeners(), before, "only the connection that reads the list hears of changes");
+}
+
+#[tokio::test]
+async fn a_call_may_take_as_long_as_its_upstream_may_also_where_nothing_comes_meanwhile() {
+    for tool in ["look", "pay", "keyed"] {
+        let server = Turncoat::start(tools()).await;
+        let world = plan(&server, &[tool]).set("CARDEA_NET__IDLE_TIMEOUT", "200ms").start().await;
+        server.replies([Retort::Late(Duration::from_millis(700))]);
+        let receipt = world.user("support").asks("Do it.").await.ends().await;
+        assert_eq!((told(&receipt).0, server.calls().len()), ("done", 1), "{tool}: {receipt}");
+    }
+}
+
+async fn sell(Args(args): Args<Value>) -> cardea_mcp::Result<Value> {
+    Ok(args)
+}
+
+#[tokio::test]
+async fn a_tool_that_wants_an_argument_in_a_header_too_gets_it() {
+    let schema = json!({ "type": "object", "required": ["region"], "properties": {
+        "region": { "type": "string", "x-mcp-header": "Region" } } });
+    let sell = Tool::new("sell", sell)
+        .about("Sells in a region.")
+        .input(schema.as_object().unwrap().clone())
+        .guard(RequireAuth);
+    let own = "@id(\"own\") @reason(\"all.\")\npermit (principal, action, resource in Server::\"own\");\n";
+    let acts = [Act::call("own__sell", json!({ "region": "north" })), Act::say("Sold.")];
+    let plan = World::plan().tools(Server::new("own", "1").tool(sell)).model(acts).policies(own);
+    let world = plan.start().await;
+    let receipt = world.user("support").asks("Sell in the north.").await.ends().await;
+    assert_eq!(told(&receipt).0, "done", "{receipt}");
+}
+
+#[tokio::test]
+async fn a_server_that_speaks_another_version_by_now_is_met_anew() {
+    for code in [-32_022, -32_020] {
+        let server = Turncoat::start(tools()).await;
+        let world = world(&server, &["pay", "pay"]).await;
+        let ann = world.user("support");
+        assert_eq!(told(&ann.asks("Pay.").await.answers("Well.").await).0, "done");
+        let sessions = server.sessions();
+        // The second of the same connection is one too many.
+        server.replies(vec![Retort::Error(code); if code == -32_020 { 2 } else { 1 }]);
+        let receipt = ann.asks("Pay now.").await.answers("Well.").await;
+        assert_eq!((told(&receipt).0, server.sessions() - sessions), ("done", 1), "{code}: {receipt}");
+    }
+}
+
+#[tokio::test]
+async fn work_that_goes_on_without_an_answer_is_not_told_as_not_done() {
+    let task = json!({ "resultType": "task", "taskId": "t1", "status": "working",
+        "createdAt": "2026-01-01T00:00:00Z", "lastUpdatedAt": "2026-01-01T00:00:00Z", "ttlMs": 60_000 });
+    for (tool, wanted) in [("pay", "unknown"), ("look", "failed")] {
+        let (state, reason, _) = comes_of(tool, vec![Retort::Result(task.clone())]).await;
+        assert_eq!(state, wanted, "{reason}");
+        assert!(reason.contains("has begun work that goes on without an answer"), "{reason}");
+    }
 }
