@@ -50,6 +50,11 @@ pub const MIGRATIONS: &[Migration] = &[
     Migration { version: 13, name: "0013_tries", sql: include_str!("../../../../migrations/0013_tries.sql") },
     Migration { version: 14, name: "0014_nodes", sql: include_str!("../../../../migrations/0014_nodes.sql") },
     Migration { version: 15, name: "0015_owed", sql: include_str!("../../../../migrations/0015_owed.sql") },
+    Migration {
+        version: 16,
+        name: "0016_bounds",
+        sql: include_str!("../../../../migrations/0016_bounds.sql"),
+    },
 ];
 
 /// What [`Db::migrate`] found and did.
