@@ -42,7 +42,8 @@ use serde_json::{Value, json};
 pub use self::{
     issue::{Mint, try_out_is_off},
     keys::{CreatedKey, KeyInfo, NewKey, operator},
-    revoke::{Revoke, Revoked},
+    listed::{Which, makers},
+    revoke::{Revoke, Revoked, is_name},
 };
 use crate::{
     observe::Observe,
