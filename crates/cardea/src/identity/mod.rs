@@ -14,6 +14,7 @@
 mod directory;
 mod issue;
 mod keys;
+mod listed;
 mod revoke;
 #[cfg(test)]
 mod tests;
@@ -42,7 +43,7 @@ use serde_json::{Value, json};
 pub use self::{
     issue::{Mint, try_out_is_off},
     keys::{CreatedKey, KeyInfo, NewKey, operator},
-    listed::{Which, makers},
+    listed::makers,
     revoke::{Revoke, Revoked, is_name},
 };
 use crate::{

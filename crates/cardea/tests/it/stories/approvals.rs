@@ -8,7 +8,7 @@ use cardea_store::{Commit, args};
 use cardea_testkit::{
     World,
     model::Act,
-    world::{Say, Service, TENANT},
+    world::{Say, Service, TENANT, User},
 };
 use serde_json::{Value, json};
 
@@ -163,6 +163,29 @@ async fn a_list_of_approvals_is_short_however_long_their_arguments_are() {
         assert!(list.text.len() < 200_000, "{who}: {}", list.text.len());
         assert!(all.iter().any(|one| one["arguments"]["amount"] == json!(150)), "{who}");
     }
+}
+
+#[tokio::test]
+async fn who_makes_a_key_decides_nothing_that_is_asked_with_it() {
+    let world = World::with_model([refund(150), refund(160)]).await;
+    let rights = (["support", "supervisor", "admin"], ["read", "write", "billing:write"]);
+    let sue = world.person((TENANT, "sue"), &rights.0, &rights.1);
+    let key = async |maker: &User, user: &str| {
+        let wanted = json!({ "user": user, "roles": ["support", "admin"], "scopes": rights.1 });
+        world.holder(maker.post("/api/v1/keys", &wanted).await.expect(201).at("/key"))
+    };
+    let robot = key(&sue, "robot").await;
+    let other = key(&robot, "another-robot").await;
+    for asker in [robot, other] {
+        let asked = asker.asks("Refund for order 17, please.").await;
+        asked.waits_for_approval("ops__process_refund").await;
+        for maker in [&sue, &world.person((TENANT, "robot"), &rights.0, &rights.1)] {
+            let refused = maker.decides(&asked, "approve").await;
+            assert_eq!((refused.status, refused.at("/code")), (409, "approval_invalid"), "{}", refused.text);
+        }
+        world.user("supervisor").rejects(&asked).await;
+    }
+    assert_eq!(world.shop().refunds(17).await, 0);
 }
 
 #[tokio::test]
