@@ -45,6 +45,10 @@ pub struct QueryContext<'a> {
     pub history: &'a [Message],
     /// The version of the policies.
     pub policy: &'a str,
+    /// Whether they tell users apart who have the same rights.
+    pub by_person: bool,
+    /// Whether they ask by what a user came in.
+    pub by_proof: bool,
     /// Which tools the caller may call, with their definitions.
     pub tools: &'a str,
     /// The guard profile in force.
@@ -181,8 +185,11 @@ impl Cache {
         let first = first_asked(text, around.history);
         let history = fingerprint(first);
         // Rights are part of the place: an answer made with tools of a role is not for somebody who has lost it. So are
-        // the facts that policies look at (plan, department, who acts for the user).
-        let facts = canonical(&json!([user.actors, user.metadata]));
+        // the facts that policies look at (plan, department, who acts for the user), and who it is
+        // and by what they came in where policies ask that.
+        let person = around.by_person.then(|| (user.key(), &user.client));
+        let proof = around.by_proof.then_some(user.proof);
+        let facts = canonical(&json!([user.actors, user.metadata, person, proof]));
         let tools = [
             around.tools.to_owned(),
             format!("policy {}", around.policy),

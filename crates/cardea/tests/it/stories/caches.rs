@@ -285,6 +285,22 @@ async fn a_check_reads_only_and_what_it_may_not_do_says_nothing() {
 }
 
 #[tokio::test]
+async fn an_answer_is_shared_unless_policies_ask_who_it_is_for() {
+    let all = "@id(\"all\") permit (principal, action, resource);";
+    let but_bob = format!(
+        "{all}\n@id(\"not-bob\") @reason(\"not for bob.\")\n\
+         forbid (principal, action == Action::\"write\", resource) when {{ principal.user == \"bob\" }};"
+    );
+    for (policies, want) in [(all, "exact"), (&*but_bob, "none")] {
+        let plan = World::plan().model(["One.", "Two."].map(Act::say)).policies(policies);
+        let world = plan.agent("cache.scope = \"shared\"\n").start().await;
+        let person = |name: &str| world.person(("acme", name), &["support"], &["read"]);
+        assert_eq!(layer(&person("ann"), "What is new?").await.0, "none");
+        assert_eq!(layer(&person("bob"), "What is new?").await.0, want, "{policies}");
+    }
+}
+
+#[tokio::test]
 async fn cached_answers_are_cleared_by_their_owner_and_by_the_tenants_administrator() {
     let world = World::with_model((1..=9).map(|n| Act::say(&format!("Answer {n}.")))).await;
     let (ann, admin) = (world.user("support"), world.user("admin"));
