@@ -87,7 +87,8 @@ impl Control {
     ///
     /// # Errors
     /// `not_found` for one of another tenant or one that does not concern the caller; `approval_invalid` for one's own
-    /// request, without the role, too late, or decided before. Every try is in the audit log.
+    /// request, without the role, too late, or decided before. What was refused is in the audit log, once a minute of a
+    /// caller and an approval.
     pub async fn decide(
         &self,
         caller: &Caller,
@@ -100,6 +101,11 @@ impl Control {
         let may = match self.may_decide(caller, &approval) {
             Ok(()) => self.made_no_key_of(caller, &approval).await,
             refused => refused,
+        };
+        let told = format!("{}/{id}", caller.key());
+        let may = match may {
+            Err(error) if !self.inner.memo.tells(told.clone()) => return Err(error), // it was told within this minute
+            may => may,
         };
         let refused = may.as_ref().err().map(Error::public);
         let comment: String = comment.chars().take(1_000).collect();
@@ -130,7 +136,10 @@ impl Control {
         match self.inner.db.commit(commit).await {
             Ok(()) => {}
             Err(CommitError::Conflict(_)) => return Err(too_late()),
-            Err(error) => return Err(error.into()),
+            Err(error) => {
+                self.inner.memo.tells_again(&told);
+                return Err(error.into());
+            }
         }
         may?;
         self.inner.shared.wake(TOPIC).await;

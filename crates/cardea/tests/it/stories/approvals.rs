@@ -189,6 +189,19 @@ async fn who_makes_a_key_decides_nothing_that_is_asked_with_it() {
 }
 
 #[tokio::test]
+async fn a_try_that_is_refused_again_and_again_is_told_once_a_minute() {
+    let world = World::with_model([refund(150)]).await;
+    let support = world.user("support");
+    let turn = support.asks("Refund 150 for order 17, please.").await;
+    turn.waits_for_approval("ops__process_refund").await;
+    for _ in 0..50 {
+        drop(support.decides(&turn, "approve").await.expect(409));
+    }
+    let told = world.audit().await.events().iter().filter(|event| **event == "approval.refused").count();
+    assert_eq!(told, 1);
+}
+
+#[tokio::test]
 async fn a_refund_that_was_rejected_is_not_paid_and_the_model_is_told() {
     let world = World::with_model([refund(150), Act::say("The supervisor said no.")]).await;
     let turn = world.user("support").asks("Refund 150 for order 17, please.").await;
