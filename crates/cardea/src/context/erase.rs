@@ -122,15 +122,27 @@ impl Context {
         commit = commit.and(stopping);
         self.inner.observe.audit(&mut commit, super::entry(by, "person.erased", detail()));
         self.inner.db.commit(commit).await?;
-        let purged = self.inner.cache.purge(tenant, whom.user.as_str()).await;
+        let purged = self.purge(tenant, whom).await;
         self.wipe().await;
-        match purged {
-            Purged::Out => Ok(()),
-            // WHY: it is owed, but nobody is told that it is gone while it lies there. Whoever erases does it again.
-            Purged::Owed | Purged::ForNow => {
-                Err(Error::new(Code::StoreUnavailable).because("cached answers are not taken out everywhere"))
-            }
+        // WHY: it may be owed, but nobody is told that it is gone while it lies there. Whoever erases does it again.
+        if !purged {
+            let why = "cached answers are not taken out everywhere";
+            return Err(Error::new(Code::StoreUnavailable).because(why));
         }
+        Ok(())
+    }
+
+    /// Takes their cached answers out, and those of nobody else; true if all are out.
+    async fn purge(&self, tenant: &TenantId, whom: &Whom) -> bool {
+        let cache = &self.inner.cache;
+        if whom.whole_name {
+            return cache.purge(tenant, whom.user.as_str()).await == Purged::Out;
+        }
+        let mut all = true;
+        for owner in whom.owners(tenant) {
+            all &= cache.purge_owner(tenant, &owner).await == Purged::Out;
+        }
+        all
     }
 
     /// The rows that delete what an owner said and was told. Nobody goes on with a turn that is open, for want of its owner; so

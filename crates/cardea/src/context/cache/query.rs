@@ -18,7 +18,7 @@ use serde_json::json;
 use super::{
     Cache,
     check::Scope,
-    tags::{digest, talk_tag, user_tag},
+    tags::{digest, talk_tag, user_tags},
 };
 
 /// Whose errors those of bare completions count as.
@@ -97,7 +97,7 @@ pub(super) struct Address {
 #[derive(Debug)]
 pub(super) struct Home {
     pub(super) at: Address,
-    pub(super) user_tag: Tag,
+    pub(super) user_tags: [Tag; 2],
 }
 
 impl Query {
@@ -161,7 +161,7 @@ impl Cache {
             self.0.embedder.as_ref().map(|embedder| embedder.encoder().as_str()).unwrap_or_default();
         let place = Place(digest("answer place", [partition.as_bytes(), encoder.as_bytes()]));
         let at = Address { place, key: Key(*exact.exact(text).as_bytes()) };
-        Home { at, user_tag: user_tag(user) }
+        Home { at, user_tags: user_tags(user) }
     }
 
     /// A user's question to an agent.
