@@ -43,7 +43,7 @@ use serde_json::{Value, json};
 pub use self::{
     issue::{Mint, try_out_is_off},
     keys::{CreatedKey, KeyInfo, NewKey, operator},
-    listed::makers,
+    listed::{Which, makers},
     revoke::{Revoke, Revoked, is_name},
 };
 use crate::{

@@ -116,6 +116,25 @@ async fn nobody_takes_back_what_is_somebody_elses() {
 }
 
 #[tokio::test]
+async fn who_takes_keys_away_is_told_of_those_that_the_user_has_made_for_others() {
+    let world = World::start().await;
+    let (admin, mal) = (admin(&world), world.person((TENANT, "mal"), &["admin"], &["read"]));
+    let key = async |maker: &User, user: &str| {
+        maker.post("/api/v1/keys", &json!({ "user": user, "roles": ["admin"] })).await.expect(201)
+    };
+    let (own, robot, other) = (key(&mal, "mal").await, key(&mal, "robot").await, key(&admin, "robot").await);
+    let told = admin.post(REVOKE, &json!({ "user": "mal", "keys": true })).await.expect(201);
+    assert_eq!(told.body["keys_made"], json!([robot.at("/id")]), "{}", told.text);
+    drop(world.holder(own.at("/key")).get(AGENTS).await.expect(401));
+    for key in [&robot, &other] {
+        drop(world.holder(key.at("/key")).get(AGENTS).await.expect(200));
+    }
+    let elsewhere = json!({ "user": "mal", "issuer": "https://other.example", "keys": true });
+    let told = admin.post(REVOKE, &elsewhere).await.expect(201);
+    assert_eq!(told.body["keys_made"], json!([]));
+}
+
+#[tokio::test]
 async fn names_that_nobody_can_have_are_not_kept_in_every_nodes_memory() {
     let world = World::start().await;
     let admin = admin(&world);
