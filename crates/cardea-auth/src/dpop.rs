@@ -6,7 +6,7 @@
 //! that minute.
 
 use std::{
-    collections::HashSet,
+    collections::{HashMap, HashSet},
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -29,8 +29,11 @@ pub(crate) const ALGORITHMS: &str = "ES256 EdDSA ES384 PS256 RS256";
 /// How far the time of a proof may be from now, either way.
 const WINDOW: Millis = Millis::from_secs(60);
 
-/// Proofs that are remembered in each half of the memory. When they come faster, they are refused.
+/// Proofs that are remembered in each half of the memory. When they come faster, nobody is let in by one for a while.
 const MOST: usize = 500_000;
+
+/// Proofs of the holder of one key among them: 160 a second, and all can be in use at once.
+const MOST_OF_ONE: u32 = 20_000;
 
 const LARGEST: usize = 8 * 1024;
 const LONGEST_ID: usize = 256;
@@ -175,30 +178,43 @@ pub(crate) struct Seen(Mutex<Halves>);
 struct Halves {
     new: HashSet<[u8; 32]>,
     old: HashSet<[u8; 32]>,
+    /// How many of the new half each holder has.
+    of_one: HashMap<[u8; 32], u32>,
     turned: Timestamp,
 }
 
 impl Seen {
     /// Notes a proof, or refuses it if it was noted before.
     fn first(&self, thumbprint: &str, id: &str, now: Timestamp) -> Result<(), Reason> {
-        let mut print = [0; 32];
-        let text = format!("{}:{thumbprint}{id}", thumbprint.len());
-        print.copy_from_slice(digest(&SHA256, text.as_bytes()).as_ref());
+        let hash = |text: &str| {
+            let mut print = [0; 32];
+            print.copy_from_slice(digest(&SHA256, text.as_bytes()).as_ref());
+            print
+        };
+        let (holder, print) = (hash(thumbprint), hash(&format!("{}:{thumbprint}{id}", thumbprint.len())));
         let mut halves = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         // INVARIANT: a proof counts for at most two windows after it was first seen (it may have come from the
         // future), and a half is kept for at least that long after the last proof was put into it.
         if now.since(halves.turned) > Millis(WINDOW.0 * 2) {
             let full = std::mem::take(&mut halves.new);
             halves.old = full;
+            halves.of_one.clear();
             halves.turned = now;
         }
         if halves.old.contains(&print) || halves.new.contains(&print) {
             return Err(Reason::Proof("used before"));
         }
+        let until = halves.turned.plus(Millis(WINDOW.0 * 2)).since(now).max(Millis(1_000));
         if halves.new.len() >= MOST {
-            return Err(Reason::Proof("too many"));
+            return Err(Reason::ManyProofs(until));
         }
-        halves.new.insert(print);
+        let Halves { new, of_one, .. } = &mut *halves;
+        let of_holder = of_one.entry(holder).or_default();
+        if *of_holder >= MOST_OF_ONE {
+            return Err(Reason::ManyProofsOfOne(until));
+        }
+        *of_holder += 1;
+        new.insert(print);
         Ok(())
     }
 }
@@ -249,6 +265,27 @@ mod tests {
             for before in step.saturating_sub(4)..=step {
                 assert!(seen.first("k", &before.to_string(), at).is_err(), "{before} at {step}");
             }
+        }
+    }
+
+    #[test]
+    fn the_holder_of_one_key_takes_no_proofs_of_others_away() {
+        let (seen, now) = (Seen::default(), Timestamp(1_800_000_000_000));
+        let taken = (0..=MOST_OF_ONE).find_map(|n| seen.first("greedy", &n.to_string(), now).err());
+        assert!(matches!(taken, Some(Reason::ManyProofsOfOne(_))), "{taken:?}");
+        assert!(matches!(seen.first("greedy", "one more", now), Err(Reason::ManyProofsOfOne(_))));
+        assert!(seen.first("another", "one", now).is_ok());
+        assert!(seen.first("greedy", "later", now.plus(Millis::from_secs(121))).is_ok());
+    }
+
+    #[test]
+    fn a_full_memory_of_proofs_is_not_told_as_a_bad_token() {
+        use cardea_core::{Code, Error};
+        for (reason, code) in [
+            (Reason::ManyProofs(Millis(1)), Code::Overloaded),
+            (Reason::ManyProofsOfOne(Millis(1)), Code::RateLimited),
+        ] {
+            assert_eq!(Error::from(reason).code(), code);
         }
     }
 

@@ -58,6 +58,12 @@ pub enum Reason {
     /// The proof that the sender holds the token's key is missing, or this part of it does not fit.
     #[error("proof: {0}")]
     Proof(&'static str),
+    /// More proofs came than can be remembered. Worth another try after this.
+    #[error("proof: too many of all holders")]
+    ManyProofs(Millis),
+    /// More proofs came of the holder of this key than of one are remembered. Worth another try after this.
+    #[error("proof: too many of this holder")]
+    ManyProofsOfOne(Millis),
     /// Taken back.
     #[error("revoked")]
     Revoked,
@@ -78,6 +84,8 @@ impl From<Reason> for Error {
             Reason::NoKeys(again) | Reason::OldKeys(again) => {
                 Self::new(Code::IssuerAway).retry_after(again).because(reason)
             }
+            Reason::ManyProofs(again) => Self::new(Code::Overloaded).retry_after(again).because(reason),
+            Reason::ManyProofsOfOne(again) => Self::new(Code::RateLimited).retry_after(again).because(reason),
             _ => Self::new(Code::TokenInvalid).because(reason),
         }
     }

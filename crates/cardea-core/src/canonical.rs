@@ -171,6 +171,12 @@ fn cut(whole: &str) -> Value {
     json!({ "cut": cut_text(whole), "bytes": whole.len(), "sha256": sha256_hex(whole.as_bytes()) })
 }
 
+/// What stands in the place of a text of which only the beginning is at hand.
+#[must_use]
+pub fn cut_short(begins: &str, bytes: usize) -> Value {
+    json!({ "cut": cut_text(begins), "bytes": bytes })
+}
+
 fn cut_text(whole: &str) -> String {
     let end = (0..=SHOWN).rev().find(|end| whole.is_char_boundary(*end)).unwrap_or(0);
     whole.get(..end).unwrap_or_default().to_owned()

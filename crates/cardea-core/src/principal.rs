@@ -111,16 +111,9 @@ impl Principal {
     /// Each part is written with its length, so that no choice of names can make two users one.
     #[must_use]
     pub fn key(&self) -> String {
-        let parts = [self.tenant.as_str(), self.issuer.as_str(), self.user.as_str()];
-        let mut key = String::with_capacity(parts.iter().map(|part| part.len() + 8).sum());
-        for part in parts {
-            key.push_str(&part.len().to_string());
-            key.push(':');
-            key.push_str(part);
-            key.push(';');
-        }
-        key
+        owner_key(&self.tenant, &self.issuer, &self.user)
     }
+
     /// The issuer in such a text; `None` if it is none.
     #[must_use]
     pub fn issuer_in(key: &str) -> Option<&str> {
@@ -135,6 +128,20 @@ impl Principal {
         let (begins, ends) = part(rest)?;
         rest.get(begins..ends)
     }
+}
+
+/// [`Principal::key`] of whoever has this name of this issuer in a tenant.
+#[must_use]
+pub fn owner_key(tenant: &TenantId, issuer: &str, user: &UserId) -> String {
+    let parts = [tenant.as_str(), issuer, user.as_str()];
+    let mut key = String::with_capacity(parts.iter().map(|part| part.len() + 8).sum());
+    for part in parts {
+        key.push_str(&part.len().to_string());
+        key.push(':');
+        key.push_str(part);
+        key.push(';');
+    }
+    key
 }
 
 #[cfg(test)]

@@ -197,6 +197,8 @@ impl Bench {
             conversation: None,
             history: &[],
             policy: "p",
+            by_person: false,
+            by_proof: false,
             tools: "t",
             guard: "standard",
             model: "m",

@@ -8,7 +8,7 @@ use unicode_normalization::{IsNormalized, UnicodeNormalization, is_nfc_quick};
 use crate::principal::Principal;
 
 /// Changed whenever the parts of a key or the normalisation change: old entries are then never found again.
-const VERSION: &str = "cardea cache 2";
+const VERSION: &str = "cardea cache 3";
 
 /// Whose answers may be given again to whom.
 #[derive(Debug, Clone, Copy)]

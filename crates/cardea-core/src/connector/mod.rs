@@ -36,7 +36,7 @@ pub use self::{
     answer::Answer,
     exchange::Draft,
     manifest::{Method, Per},
-    secret::{Auth, Placed, SecretPlace, scrub, scrub_body},
+    secret::{Auth, Placed, SecretPlace, scrub, scrub_body, secret_name, secret_user},
 };
 use manifest::{By, ExampleSpec, KeyForm, Manifest, ResultSpec};
 

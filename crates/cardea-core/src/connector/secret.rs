@@ -294,3 +294,42 @@ pub fn scrub(value: &mut Value, secrets: &[SecretString]) {
         Value::Null | Value::Bool(_) => {}
     }
 }
+
+/// The name under which a vault keeps the secret of a connector: a tenant's, or a user's of that tenant, who is an
+/// issuer and a name: the same name at two issuers is two users.
+#[must_use]
+pub fn secret_name(connector: &str, user: Option<(&str, &str)>) -> String {
+    match user {
+        None => format!("connector/{connector}"),
+        Some((issuer, user)) => {
+            let issuer = issuer.replace('%', "%25").replace('/', "%2F");
+            format!("connector/{connector}/user/{issuer}/{user}")
+        }
+    }
+}
+
+/// The issuer and the name of the user whose secret has this name; `None` if it is no user's.
+#[must_use]
+pub fn secret_user(name: &str) -> Option<(String, &str)> {
+    let (connector, user) = name.strip_prefix("connector/")?.split_once("/user/")?;
+    let (issuer, user) = user.split_once('/').filter(|_| !connector.contains('/'))?;
+    Some((issuer.replace("%2F", "/").replace("%25", "%"), user))
+}
+
+#[cfg(test)]
+mod name_tests {
+    use super::*;
+
+    #[test]
+    fn whose_a_secret_is_is_read_from_its_name_whatever_the_names_are_made_of() {
+        for issuer in ["https://idp.example/a", "%2F", "cardea:keys", "100%"] {
+            for user in ["ann", "a/b", "x/user/y/ann", "%2F"] {
+                let name = secret_name("mail", Some((issuer, user)));
+                assert_eq!(secret_user(&name), Some((issuer.to_owned(), user)), "{name}");
+            }
+        }
+        for other in [secret_name("mail", None).as_str(), "placeholders/1", "connector/mail/user/ann"] {
+            assert_eq!(secret_user(other), None, "{other}");
+        }
+    }
+}

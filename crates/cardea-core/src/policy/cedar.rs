@@ -380,7 +380,7 @@ fn compiled(one: &Placed<'_>) -> Result<Compiled, Problem> {
         Some(text) => Some(approvers(one, text)?),
         None => None,
     };
-    let looks_further = policy.to_cedar().is_none_or(|text| text.contains("context") || text.contains("Tag"));
+    let looks_further = policy.to_cedar().is_none_or(|text| Reads::may_look_further(&text));
     let json = if looks_further { policy.to_json().ok() } else { None };
     let reads = match &json {
         Some(json) => Reads::of(json),

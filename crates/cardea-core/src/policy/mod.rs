@@ -284,6 +284,19 @@ impl Snapshot {
         Some(format!("no tool is named `{name}`; {help}"))
     }
 
+    /// True if one of its policies tells users apart who have the same rights: what is for one of them may then not be
+    /// for another.
+    #[must_use]
+    pub fn tells_persons_apart(&self) -> bool {
+        self.policies.iter().any(|policy| policy.reads.tells_persons_apart())
+    }
+
+    /// True if one of its policies asks by what a user came in.
+    #[must_use]
+    pub fn asks_for_proof(&self) -> bool {
+        self.policies.iter().any(|policy| policy.reads.asks_for_proof())
+    }
+
     /// How many of the policies that count are built in.
     #[must_use]
     pub fn built_in(&self) -> usize {

@@ -24,6 +24,10 @@ pub(super) struct Reads {
     arguments: Vec<(Vec<String>, Look)>,
     /// Tags of the user; `None` is one whose name only the question tells.
     tags: Vec<Option<String>>,
+    /// Whether it tells users apart who have the same rights: by a name, an issuer or a client.
+    persons: bool,
+    /// Whether it asks by what the user came in.
+    proof: bool,
 }
 
 /// How far a policy looks.
@@ -38,14 +42,20 @@ enum Look {
 impl Reads {
     /// What the policy with this JSON form reads.
     pub(super) fn of(policy: &Value) -> Self {
-        let mut reads = Self::default();
+        let persons = names_a_user(policy) || looks_at(policy, &OF_ONE);
+        let mut reads = Self { persons, proof: looks_at(policy, &[PROOF]), ..Self::default() };
         reads.collect(policy.get("conditions").unwrap_or(&Value::Null));
         reads
     }
 
+    /// False if a policy with this text surely reads nothing that is told of here.
+    pub(super) fn may_look_further(text: &str) -> bool {
+        WORDS.iter().any(|word| text.contains(word))
+    }
+
     /// What a policy reads that does not tell.
     pub(super) fn everything() -> Self {
-        Self { arguments: vec![(Vec::new(), Look::Whole)], tags: vec![None] }
+        Self { arguments: vec![(Vec::new(), Look::Whole)], tags: vec![None], persons: true, proof: true }
     }
 
     /// True if the policy looks at this argument, at a part of it or at a record that holds it.
@@ -65,6 +75,16 @@ impl Reads {
     /// True if the policy looks at this tag of the user.
     pub(super) fn looks_at_tag(&self, tag: &str) -> bool {
         self.tags.iter().any(|read| read.as_deref().is_none_or(|read| read == tag))
+    }
+
+    /// True if the policy tells users apart who have the same rights.
+    pub(super) fn tells_persons_apart(&self) -> bool {
+        self.persons
+    }
+
+    /// True if the policy asks by what the user came in.
+    pub(super) fn asks_for_proof(&self) -> bool {
+        self.proof
     }
 
     fn collect(&mut self, expression: &Value) {
@@ -109,6 +129,51 @@ impl Reads {
     }
 }
 
+/// What of a user is nobody else's, and stands in no right.
+const OF_ONE: [&str; 3] = ["user", "issuer", "client"];
+
+/// By what the user came in.
+const PROOF: &str = "proof";
+
+/// Words without which a policy reads nothing that this file tells of.
+const WORDS: [&str; 7] = ["context", "Tag", "User", "user", "issuer", "client", PROOF];
+
+/// True if there is a user in it by name.
+fn names_a_user(expression: &Value) -> bool {
+    match expression {
+        Value::Array(all) => all.iter().any(names_a_user),
+        Value::Object(members) => {
+            let kind = members.get("type").and_then(Value::as_str);
+            (kind == Some("User") && members.contains_key("id")) || members.values().any(names_a_user)
+        }
+        _ => false,
+    }
+}
+
+/// True if it looks at one of these attributes of a user.
+fn looks_at(expression: &Value, attributes: &[&str]) -> bool {
+    let members = match expression {
+        Value::Array(all) => return all.iter().any(|one| looks_at(one, attributes)),
+        Value::Object(members) => members,
+        _ => return false,
+    };
+    let looks = |operator: &str| {
+        let Some(parts) = members.get(operator) else { return false };
+        let named = names(parts).first().is_some_and(|name| attributes.contains(name));
+        // An argument or a tool may have such a name as well.
+        named && !matches!(parts.get("left").and_then(root), Some("context" | "resource"))
+    };
+    looks(".") || looks("has") || members.values().any(|member| looks_at(member, attributes))
+}
+
+/// The variable at the beginning of a chain of points.
+fn root(expression: &Value) -> Option<&str> {
+    match expression.get(".").or_else(|| expression.get("has")) {
+        Some(parts) => root(parts.get("left")?),
+        None => expression.get("Var")?.as_str(),
+    }
+}
+
 /// The name behind a point or `has`; `has` may have several.
 fn names(parts: &Value) -> Vec<&str> {
     match parts.get("attr") {
@@ -143,6 +208,36 @@ mod tests {
         let policy: cedar_policy::Policy = text.parse().unwrap();
         let reads = Reads::of(&policy.to_json().unwrap());
         (reads.arguments.iter().map(|(path, _)| path.join(".")).collect(), reads.tags)
+    }
+
+    #[test]
+    fn a_policy_that_tells_persons_apart_is_known() {
+        let reads = |policy: &str| {
+            let policy: cedar_policy::Policy = policy.parse().unwrap();
+            Reads::of(&policy.to_json().unwrap())
+        };
+        let tells = |policy: &str| reads(policy).tells_persons_apart();
+        for policy in [
+            r#"forbid (principal == User::"a/b/ann", action, resource);"#,
+            r#"forbid (principal in User::"a/b/ann", action, resource);"#,
+            r#"permit (principal, action, resource) unless { principal == User::"a/b/ann" };"#,
+            r#"permit (principal, action, resource) when { principal.user == "ann" };"#,
+            r#"permit (principal, action, resource) when { principal["issuer"] like "https:*" };"#,
+            r#"permit (principal, action, resource) when { principal has client };"#,
+            r#"permit (principal, action, resource) when { [User::"a/b/ann"].contains(principal) };"#,
+            r#"permit (principal, action, resource) when { (if true then principal else principal).user == "a" };"#,
+        ] {
+            assert!(tells(policy), "{policy}");
+        }
+        for policy in [
+            r#"permit (principal in Role::"User", action, resource);"#,
+            r#"permit (principal, action, resource) when { principal.tenant == "user" };"#,
+            r#"permit (principal, action, resource) when { context.args.user == "ann" && context has args };"#,
+            r#"permit (principal, action, resource) when { principal.proof == "jwt" || resource.name == "user" };"#,
+        ] {
+            assert!(!tells(policy), "{policy}");
+            assert_eq!(reads(policy).asks_for_proof(), policy.contains("proof"), "{policy}");
+        }
     }
 
     #[test]

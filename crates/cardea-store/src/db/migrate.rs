@@ -51,6 +51,11 @@ pub const MIGRATIONS: &[Migration] = &[
     Migration { version: 14, name: "0014_nodes", sql: include_str!("../../../../migrations/0014_nodes.sql") },
     Migration { version: 15, name: "0015_owed", sql: include_str!("../../../../migrations/0015_owed.sql") },
     Migration {
+        version: 16,
+        name: "0016_bounds",
+        sql: include_str!("../../../../migrations/0016_bounds.sql"),
+    },
+    Migration {
         version: 17,
         name: "0017_thoughts",
         sql: include_str!("../../../../migrations/0017_thoughts.sql"),

@@ -3,7 +3,7 @@
 use cardea_auth::Caller;
 use cardea_core::{
     Code, Error, Result,
-    connector::{Auth, Per, Placed, SecretPlace},
+    connector::{Auth, Per, Placed, SecretPlace, secret_name},
     secret::SecretString,
 };
 
@@ -24,19 +24,6 @@ pub(super) struct Opened {
     pub(super) placed: Option<Placed>,
     /// The forms in which it could come back.
     pub(super) forms: Vec<SecretString>,
-}
-
-/// The name under which the vault keeps the secret of a connector: a tenant's, or a user's of that tenant, who is an
-/// issuer and a name: the same name at two issuers is two users.
-#[must_use]
-pub fn secret_name(connector: &str, user: Option<(&str, &str)>) -> String {
-    match user {
-        None => format!("connector/{connector}"),
-        Some((issuer, user)) => {
-            let issuer = issuer.replace('%', "%25").replace('/', "%2F");
-            format!("connector/{connector}/user/{issuer}/{user}")
-        }
-    }
 }
 
 /// The credential of one connection, made or renewed at each request.

@@ -43,7 +43,6 @@ use self::{
 pub use self::{
     catalog::{Catalog, Tool},
     config::UpstreamConfig,
-    grant::secret_name,
     job::{Acted, Job, Within},
     pins::{Held, Pins},
     select::Selected,

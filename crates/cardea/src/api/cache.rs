@@ -50,6 +50,7 @@ pub(super) async fn clear(
                 Error::new(Code::BadRequest).detail("Give one of `tag`, `user` and `all`, or none of them.")
             );
         }
+        app.control.count(caller).await?; // rate: everybody's entries are looked through
         if given > 0 {
             let request = Some(known.request);
             app.control.require(caller, CLEAR, request).await?;
@@ -70,7 +71,7 @@ pub(super) async fn clear(
                 json!({ "cleared": "everything" })
             }
             _ => {
-                let at_once = taken_out(cache.purge(&caller.tenant, caller.user.as_str()).await)?;
+                let at_once = taken_out(cache.purge_owner(&caller.tenant, &caller.key()).await)?;
                 json!({ "cleared": "your own", "at_once": at_once })
             }
         })

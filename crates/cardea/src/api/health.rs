@@ -6,7 +6,7 @@ use aws_lc_rs::constant_time::verify_slices_are_equal;
 use axum::{
     Extension, Json,
     extract::{ConnectInfo, State},
-    http::{HeaderMap, StatusCode, header},
+    http::{HeaderMap, StatusCode, header, request::Parts},
     response::{IntoResponse, Response},
 };
 use cardea_core::{
@@ -18,6 +18,7 @@ use serde_json::Value;
 use super::{
     Problem,
     extract::{Outside, Path},
+    host::addressed_to_us,
 };
 use crate::app::App;
 
@@ -47,11 +48,14 @@ pub(super) async fn ready(State(app): State<App>) -> Response {
 pub(super) async fn metrics(
     State(app): State<App>,
     peer: Option<Extension<ConnectInfo<SocketAddr>>>,
-    outside: Outside,
+    parts: Parts,
 ) -> Result<Response, Problem> {
+    let outside = Outside::read(&parts);
     let may = match &app.config.server.metrics_token {
         Some(token) => shows(&outside.headers, token),
         None => {
+            // WHY: a page under a name of its own that leads here (DNS rebinding) comes from this machine as well.
+            addressed_to_us(&app, &parts).map_err(|error| outside.problem(error))?;
             peer.is_some_and(|peer| peer.0.0.ip().is_loopback())
                 && !cardea_mcp::is_handed_on(&outside.headers)
         }

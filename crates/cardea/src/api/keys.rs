@@ -1,29 +1,51 @@
 //! `/api/v1/keys`: API keys of the caller's tenant. Only a tenant's administrator makes or revokes them.
 
 use axum::{Json, extract::State, http::StatusCode};
-use cardea_core::{Code, Error, id::KeyId};
+use cardea_core::{
+    Code, Error,
+    id::KeyId,
+    page::{Limit, Place},
+};
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{
     Problem,
-    extract::{Inbound, Known, Path},
+    extract::{Inbound, Known, Path, Query},
 };
 use crate::{
     app::App,
     control::{ADMIN, Right},
-    identity::NewKey,
+    identity::{NewKey, Which},
 };
 
 /// Who may manage keys of their tenant.
 const KEYS: Right = Right { name: "keys", roles: &[ADMIN], does: "manages API keys" };
 
-pub(super) async fn list(State(app): State<App>, known: Known) -> Result<Json<Value>, Problem> {
+/// Which keys.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Listed {
+    after: Option<Place>,
+    #[serde(default)]
+    limit: Limit,
+    #[serde(default)]
+    living: bool,
+}
+
+pub(super) async fn list(
+    State(app): State<App>,
+    known: Known,
+    Query(asked): Query<Listed>,
+) -> Result<Json<Value>, Problem> {
+    let which = if asked.living { Which::Living } else { Which::All };
+    let after = asked.after.unwrap_or(Place::END);
     let work = async {
         app.control.require(&known.caller, KEYS, Some(known.request)).await?;
-        app.identity.keys(&known.caller).await
+        app.identity.keys(&known.caller.tenant, which, &after, asked.limit).await
     };
-    let keys = work.await.map_err(|error| known.problem(error))?;
-    Ok(Json(json!({ "keys": keys })))
+    let page = work.await.map_err(|error| known.problem(error))?;
+    Ok(Json(json!({ "keys": page.entries, "next": page.next })))
 }
 
 pub(super) async fn create(

@@ -39,9 +39,19 @@ pub(super) async fn revoke(
     let user = user.as_deref().map(UserId::from);
     let request = RevokeRequest { token, token_id, user, issuer, keys };
     let revoked = flow::revoke(&app, &caller, request).await.map_err(|error| outside.problem(error))?;
+    let made = match (&revoked, keys) {
+        (Revocation::User { user, issuer, .. }, true) => {
+            app.identity.keys_made_by(&caller.tenant, user, issuer.as_deref()).await
+        }
+        _ => Ok(Vec::new()),
+    };
+    let made = made.map_err(|error| outside.problem(error))?;
     let told = match revoked {
         Revocation::Token { id, issuer, until, .. } => {
             json!({ "token_id": id, "issuer": issuer, "until": until })
+        }
+        Revocation::User { issuer, user, at, .. } if keys => {
+            json!({ "user": user, "issuer": issuer, "at": at, "keys_made": made })
         }
         Revocation::User { issuer, user, at, .. } => json!({ "user": user, "issuer": issuer, "at": at }),
     };

@@ -7,16 +7,16 @@ use std::{
 
 use cardea_core::{
     Code, Error, Result,
-    connector::{Auth, Connector, Operation, Per},
+    connector::{Auth, Connector, Operation, Per, secret_name},
     form::closest,
     id::{TenantId, UserId},
     journal::Repeatable,
+    principal::owner_key,
 };
 use serde_json::{Value, json};
 
 use super::{Cli, ConnectorCommand, ConnectorSecret, End, Out, client, ground};
 use crate::{
-    action::secret_name,
     config::{Config, ConfigError, Environment, FileProblems, read_connector},
     control,
     identity::TRY_OUT_ISSUER,
@@ -259,7 +259,8 @@ async fn seal(config: &Config, words: &ConnectorSecret, issuer: Option<&str>, se
     let sealed = match (&words.user, issuer) {
         (Some(user), Some(issuer)) => {
             let name = secret_name(&words.name, Some((issuer, user)));
-            vault.seal_for(&tenant, &UserId::from(user.as_str()), &name, secret).await
+            let owner = owner_key(&tenant, issuer, &UserId::from(user.as_str()));
+            vault.seal_for(&tenant, &owner, &name, secret).await
         }
         _ => vault.seal(&tenant, &secret_name(&words.name, None), secret).await,
     };

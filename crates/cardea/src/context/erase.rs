@@ -5,7 +5,9 @@ use std::collections::BTreeSet;
 use cardea_auth::Caller;
 use cardea_core::{
     Code, Error, Result,
+    connector::secret_user,
     id::{TenantId, TurnId, UserId},
+    principal::owner_key,
 };
 use cardea_store::{Commit, args};
 use serde_json::{Value, json};
@@ -43,12 +45,6 @@ impl Whom {
     }
 }
 
-/// As `Principal::key` has it.
-fn owner_key(tenant: &TenantId, issuer: &str, user: &UserId) -> String {
-    let (tenant, user) = (tenant.as_str(), user.as_str());
-    format!("{}:{tenant};{}:{issuer};{}:{user};", tenant.len(), issuer.len(), user.len())
-}
-
 /// The issuer in an owner key of this user.
 fn issuer_in<'a>(owner: &'a str, tenant: &TenantId, user: &UserId) -> Option<&'a str> {
     let (tenant, user) = (tenant.as_str(), user.as_str());
@@ -56,6 +52,9 @@ fn issuer_in<'a>(owner: &'a str, tenant: &TenantId, user: &UserId) -> Option<&'a
     let (_, issuer) = rest.strip_suffix(&format!("{}:{user};", user.len()))?.split_once(':')?;
     issuer.strip_suffix(';')
 }
+
+/// Credentials of users for connectors.
+const CREDENTIALS: &str = "SELECT name FROM secrets WHERE tenant = $1 AND name LIKE 'connector/%/user/%'";
 
 impl Context {
     /// Who is meant by a name, and by an issuer if one is said.
@@ -70,7 +69,11 @@ impl Context {
                    UNION SELECT owner FROM decisions WHERE tenant = $1 AND user_id = $2";
         let owners: Vec<(String,)> = self.inner.db.rows(sql, args![tenant, user]).await?;
         let found = owners.iter().filter_map(|(owner,)| issuer_in(owner, tenant, user));
-        let mut known: BTreeSet<String> = found.filter(|issuer| *issuer != KEYS).map(str::to_owned).collect();
+        let sealed: Vec<(String,)> = self.inner.db.rows(CREDENTIALS, args![tenant]).await?;
+        let sealed = sealed.iter().filter_map(|(name,)| secret_user(name));
+        let sealed = sealed.filter(|(_, name)| *name == user.as_str()).map(|(issuer, _)| issuer);
+        let mut known: BTreeSet<String> =
+            found.map(str::to_owned).chain(sealed).filter(|issuer| issuer != KEYS).collect();
         let Some(issuer) = issuer else {
             if known.len() > 1 {
                 let names: Vec<String> = known.iter().map(|issuer| format!("`{issuer}`")).collect();
@@ -113,20 +116,33 @@ impl Context {
         }
         for owner in whom.owners(tenant) {
             commit = commit.and(self.inner.vault.destroy_person(tenant, &owner)?);
+            commit = commit.and(self.forget_credentials(tenant, &owner).await?);
             commit = self.forget_words(commit, tenant, &owner).and(self.forget_facts(&owner).await?);
         }
         commit = commit.and(stopping);
         self.inner.observe.audit(&mut commit, super::entry(by, "person.erased", detail()));
         self.inner.db.commit(commit).await?;
-        let purged = self.inner.cache.purge(tenant, whom.user.as_str()).await;
+        let purged = self.purge(tenant, whom).await;
         self.wipe().await;
-        match purged {
-            Purged::Out => Ok(()),
-            // WHY: it is owed, but nobody is told that it is gone while it lies there. Whoever erases does it again.
-            Purged::Owed | Purged::ForNow => {
-                Err(Error::new(Code::StoreUnavailable).because("cached answers are not taken out everywhere"))
-            }
+        // WHY: it may be owed, but nobody is told that it is gone while it lies there. Whoever erases does it again.
+        if !purged {
+            let why = "cached answers are not taken out everywhere";
+            return Err(Error::new(Code::StoreUnavailable).because(why));
         }
+        Ok(())
+    }
+
+    /// Takes their cached answers out, and those of nobody else; true if all are out.
+    async fn purge(&self, tenant: &TenantId, whom: &Whom) -> bool {
+        let cache = &self.inner.cache;
+        if whom.whole_name {
+            return cache.purge(tenant, whom.user.as_str()).await == Purged::Out;
+        }
+        let mut all = true;
+        for owner in whom.owners(tenant) {
+            all &= cache.purge_owner(tenant, &owner).await == Purged::Out;
+        }
+        all
     }
 
     /// The rows that delete what an owner said and was told. Nobody goes on with a turn that is open, for want of its owner; so
@@ -171,6 +187,17 @@ impl Context {
                  reason = '', comment = NULL WHERE owner = $1",
                 args![owner],
             )
+    }
+
+    /// The rows that delete an owner's credentials for connectors: also those that were sealed for the name alone, as all
+    /// once were, which end with the owner's key.
+    async fn forget_credentials(&self, tenant: &TenantId, owner: &str) -> Result<Commit> {
+        let sealed: Vec<(String,)> = self.inner.db.rows(CREDENTIALS, args![tenant]).await?;
+        let is_own = |name: &&String| {
+            secret_user(name).is_some_and(|(issuer, user)| owner_key(tenant, &issuer, &user.into()) == owner)
+        };
+        let own = sealed.iter().map(|(name,)| name).filter(is_own);
+        Ok(own.fold(Commit::new(), |rows, name| rows.and(self.inner.vault.forgetting(tenant, name))))
     }
 
     /// What an issuer has told of a person (mail, full name, …) and where they called from, taken out of the journal. The

@@ -142,6 +142,14 @@ impl Control {
         Ok(Admission { _place: place, reserved })
     }
 
+    /// Counts a request that leaves something behind, or takes long, though it asks no agent, model or tool.
+    ///
+    /// # Errors
+    /// `rate_limited`.
+    pub async fn count(&self, caller: &Caller) -> Result<()> {
+        self.take_rate(caller.tenant.as_str(), &caller.key()).await
+    }
+
     /// A place for a stream of events, which stands open for as long as its turn: each holds a connection, of which there
     /// are so many for everybody.
     ///

@@ -2,7 +2,7 @@
 
 use cardea_auth::Caller;
 use cardea_core::{
-    Result,
+    Code, Result,
     canonical::{Spelling, sha256_hex},
     id::{ApprovalId, DecisionId, ToolName},
     policy::{Approved, Decision, Question, Subject, Verdict},
@@ -57,6 +57,8 @@ pub enum Permission {
     Granted(Permit),
     /// A person must decide first.
     Waiting(ApprovalId),
+    /// A person would have to decide, and is not asked.
+    NotAsked(Code, String),
     /// Policy, or a person, says no. The sentence is for the caller and the model.
     Refused(String),
 }
@@ -134,7 +136,7 @@ impl Control {
             (Verdict::NeedsApproval { .. }, Standing::Expired(_)) => Permission::Refused(TOO_LATE.to_owned()),
             (Verdict::NeedsApproval { .. }, Standing::Unproved) => Permission::Refused(UNPROVED.to_owned()),
             (Verdict::NeedsApproval { roles }, _) => {
-                Permission::Waiting(self.want(&mut rows, &asked, roles, &decision.reason))
+                self.want(&mut rows, &asked, roles, &decision.reason).await?
             }
             (Verdict::Deny, _) => Permission::Refused(decision.reason.clone()),
         };

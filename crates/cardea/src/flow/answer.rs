@@ -37,7 +37,7 @@ pub(super) async fn answer(
     let (history, taint) = trace.time("history", before).await?; // what was said before
     // WHY: what was read in an earlier turn stands in the history, and is no more to be trusted now.
     taint.into_iter().for_each(|source| turn.taint_with(source));
-    let tools = visible(run); // allowed first,
+    let (tools, policies) = (visible(run), app.control.policies()); // allowed first,
     let query = app.context.cache().query(
         caller,
         agent,
@@ -45,7 +45,9 @@ pub(super) async fn answer(
         &QueryContext {
             conversation: turn.conversation(),
             history: &history,
-            policy: app.control.policies().version(),
+            policy: policies.version(),
+            by_person: policies.tells_persons_apart(),
+            by_proof: policies.asks_for_proof(),
             tools: &tools.version,
             guard: run.guard().unwrap_or_default(),
             model: app.models.identity(&agent.spec.model),

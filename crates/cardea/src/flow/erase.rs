@@ -4,7 +4,7 @@ use cardea_auth::Caller;
 use cardea_core::{Code, Error, Result, id::UserId};
 use cardea_store::Commit;
 
-use super::cancel::end_now;
+use super::{cancel::end_now, revoke::named};
 use crate::{
     app::App,
     control::{ADMIN, Right},
@@ -23,6 +23,7 @@ const ERASE: Right = Right { name: "people.erase", roles: &[ADMIN], does: "erase
 /// no issuer is said; what the vault and the store say.
 pub async fn erase(app: &App, caller: &Caller, user: &UserId, issuer: Option<String>) -> Result<()> {
     app.control.require(caller, ERASE, None).await?; // may they
+    named(std::iter::once(user.as_str()).chain(issuer.as_deref()))?;
     let whom = app.context.whom(&caller.tenant, user, issuer).await?; // of all who have the name
     let unknown = whom.issuer.is_none() && caller.user == *user;
     if unknown || whom.owners(&caller.tenant).contains(&caller.key()) {

@@ -19,7 +19,7 @@ pub struct Part {
 /// Messages of one of the caller's own conversations.
 ///
 /// # Errors
-/// `not_found` for a conversation of somebody else, `denied` if policy lets the caller read no original of it; what the
+/// `not_found` for a conversation of somebody else, `rate_limited`, `denied` if policy lets the caller read no original of it; what the
 /// store and the vault say.
 pub async fn messages(
     app: &App,
@@ -37,6 +37,7 @@ pub async fn messages(
     if agent.spec.restore.is_empty() {
         return Ok(said); // the agent's file names nothing that may come back
     }
+    app.control.count(caller).await?; // rate: each look is written down
     let (allowed, rows) = app.control.may_restore(caller, &agent, trace.request()); // policy
     match allowed {
         Ok(labels) => app.context.with_originals(&talk, said, &labels, rows).await,

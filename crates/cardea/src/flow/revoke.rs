@@ -6,15 +6,12 @@ use cardea_core::{Code, Error, Result, id::UserId, principal::Proof, secret::Sec
 use crate::{
     app::App,
     control::{ADMIN, Right},
-    identity::Revoke,
+    identity::{Revoke, is_name},
 };
 
 /// Who may take back what is not their own.
 const REVOKE: Right =
     Right { name: "tokens.revoke", roles: &[ADMIN], does: "takes back what is not its own" };
-
-/// The longest id of a token.
-const LONGEST: usize = 256;
 
 /// What a caller wants taken back: one of these, or nothing for all tokens of their own until now.
 #[derive(Debug, Default)]
@@ -35,12 +32,22 @@ pub struct RevokeRequest {
 ///
 /// # Errors
 /// `denied` for what is not the caller's own, unless the caller is an administrator; `bad_request` for a token that is
-/// none of this tenant's, or over; those of the store.
+/// none of this tenant's, or over, and for names that nobody can have; `rate_limited`; those of the store.
 pub async fn revoke(app: &App, caller: &Caller, request: RevokeRequest) -> Result<Revocation> {
+    app.control.count(caller).await?; // rate: what is taken back stays in every node's memory
     let what = wanted(app, caller, request).await?; // may they
     let revocation = app.identity.revoke_tokens(caller, what).await?; // durable, with its audit entry
     app.auth.revoke(&revocation); // at once on this node
     Ok(revocation)
+}
+
+/// Refuses names that nobody can have.
+pub(super) fn named<'a>(mut names: impl Iterator<Item = &'a str>) -> Result<()> {
+    if names.all(is_name) {
+        return Ok(());
+    }
+    let detail = "Users, issuers and ids of tokens have 1 to 256 bytes and no control characters.";
+    Err(Error::new(Code::BadRequest).detail(detail))
 }
 
 async fn wanted(app: &App, caller: &Caller, request: RevokeRequest) -> Result<Revoke> {
@@ -60,13 +67,12 @@ async fn wanted(app: &App, caller: &Caller, request: RevokeRequest) -> Result<Re
         }
         RevokeRequest { token: None, token_id: Some(id), user: None, issuer, keys: false } => {
             admin().await?;
-            if id.is_empty() || id.len() > LONGEST || id.chars().any(char::is_control) {
-                return Err(bad("`token_id` has 1 to 256 characters."));
-            }
+            named(std::iter::once(id.as_str()).chain(issuer.as_deref()))?;
             Ok(Revoke::Token { id, issuer, until: None })
         }
         RevokeRequest { token: None, token_id: None, user: Some(user), issuer, keys } => {
             admin().await?;
+            named(std::iter::once(user.as_str()).chain(issuer.as_deref()))?;
             Ok(Revoke::User { user, issuer, keys })
         }
         RevokeRequest { token: None, token_id: None, user: None, issuer: None, keys: false } => {

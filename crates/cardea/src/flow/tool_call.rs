@@ -106,6 +106,9 @@ pub(super) async fn tool_call(run: Run<'_>, turn: &mut Turn, call: ToolCall) -> 
         Permission::Waiting(approval) => {
             return Ok(Called::Waiting(Box::new(Waiting { approval, wish, decision })));
         }
+        Permission::NotAsked(code, reason) => {
+            return refuse(app, turn, wish.start(Some(&decision)), code, &reason).await;
+        }
         Permission::Refused(reason) => {
             return refuse(app, turn, wish.start(Some(&decision)), Code::Denied, &reason).await;
         }

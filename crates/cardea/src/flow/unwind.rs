@@ -82,7 +82,7 @@ async fn undo(run: Run<'_>, turn: &mut Turn, step: Step) -> Result<Step> {
     let permit = match permission {
         Permission::Granted(permit) => permit,
         // WHY: nobody is there to wait for the person; the rows of the open question are not written.
-        Permission::Waiting(_) => {
+        Permission::Waiting(_) | Permission::NotAsked(..) => {
             let why = format!("`{}` needs a person's approval", tool.name());
             let end = kept(why);
             return app.turns.undone(turn, step, end).await;

@@ -57,6 +57,8 @@ impl App {
             conversation: None,
             history: &[],
             policy: policies.version(),
+            by_person: policies.tells_persons_apart(),
+            by_proof: policies.asks_for_proof(),
             tools: &tools.version,
             guard: run.guard().unwrap_or_default(),
             model: self.models.identity(&agent.spec.model),

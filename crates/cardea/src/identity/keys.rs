@@ -171,14 +171,6 @@ fn check_life(life: Option<Millis>) -> Result<()> {
 }
 
 impl Identity {
-    /// The keys of the caller's tenant, the newest first.
-    ///
-    /// # Errors
-    /// Those of the store.
-    pub async fn keys(&self, caller: &Caller) -> Result<Vec<KeyInfo>> {
-        self.operator_keys(&caller.tenant).await
-    }
-
     /// Makes a key in the caller's tenant. It is shown in the answer and never again, but to a repeat of this request under
     /// the same idempotency key.
     ///
@@ -247,16 +239,6 @@ impl Identity {
     /// `not_found` if the tenant has no such key.
     pub async fn revoke_key(&self, caller: &Caller, id: KeyId) -> Result<()> {
         self.revoke(caller, id).await
-    }
-
-    /// As [`Self::keys`], for whoever sits at the machine.
-    ///
-    /// # Errors
-    /// As [`Self::keys`].
-    pub async fn operator_keys(&self, tenant: &TenantId) -> Result<Vec<KeyInfo>> {
-        let sql = "SELECT id, prefix, user_id, name, roles, scopes, created_by, created_at, expires_at, last_used_at,
-                   revoked_at FROM api_keys WHERE tenant = $1 ORDER BY created_at DESC, id LIMIT 1000";
-        self.0.db.rows(sql, args![tenant]).await
     }
 
     /// As [`Self::create_key`], for whoever sits at the machine. The key's user must be named.

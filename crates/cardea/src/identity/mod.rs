@@ -14,6 +14,7 @@
 mod directory;
 mod issue;
 mod keys;
+mod listed;
 mod revoke;
 #[cfg(test)]
 mod tests;
@@ -42,7 +43,8 @@ use serde_json::{Value, json};
 pub use self::{
     issue::{Mint, try_out_is_off},
     keys::{CreatedKey, KeyInfo, NewKey, operator},
-    revoke::{Revoke, Revoked},
+    listed::{Which, makers},
+    revoke::{Revoke, Revoked, is_name},
 };
 use crate::{
     observe::Observe,

@@ -21,6 +21,12 @@ use super::{
 /// How many rows are read at once.
 const ROWS: usize = 1_000;
 
+/// True for what may be the name of a user, an issuer, a token or a tenant. What an issuer calls them may have spaces in it.
+#[must_use]
+pub fn is_name(name: &str) -> bool {
+    (1..=LONGEST_NAME).contains(&name.len()) && !name.chars().any(char::is_control)
+}
+
 /// What to take back.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Revoke {
@@ -145,12 +151,10 @@ impl Identity {
             Revoke::User { user, .. } => user.as_str(),
             Revoke::Token { id, .. } => id.as_str(),
         };
-        // WHY: what an issuer calls its users and tokens may have spaces in it.
-        let is_one = |name: &str| {
-            !name.is_empty() && name.len() <= LONGEST_NAME && !name.chars().any(char::is_control)
-        };
-        if ![tenant.as_str(), user].into_iter().all(is_one) {
-            let detail = "Names of users, tokens and tenants have 1 to 256 characters.";
+        let (Revoke::User { issuer, .. } | Revoke::Token { issuer, .. }) = &what;
+        if ![tenant.as_str(), user].into_iter().chain(issuer.as_deref()).all(is_name) {
+            let detail =
+                "Names of users, issuers, tokens and tenants have 1 to 256 bytes and no control characters.";
             return Err(Error::new(Code::BadRequest).detail(detail));
         }
         self.revoke_tokens(&operator(tenant), what).await.map(drop)

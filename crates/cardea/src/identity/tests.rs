@@ -84,7 +84,7 @@ async fn a_key_is_shown_once_works_for_its_user_and_stops_when_revoked() {
     assert_eq!((robot.tenant.as_str(), robot.user.as_str(), robot.proof), ("acme", "robot", Proof::ApiKey));
     assert!(robot.has_role("support") && !robot.has_role("admin"));
     house.identity.flush_last_use().await.unwrap();
-    let listed = house.identity.keys(&ann).await.unwrap();
+    let listed = house.identity.operator_keys(&ann.tenant).await.unwrap();
     assert_eq!(
         (listed.len(), listed[0].last_used_at, listed[0].created_by.as_str()),
         (1, Some(NOW), "ann (cardea-try-out)")
@@ -100,7 +100,7 @@ async fn a_key_is_shown_once_works_for_its_user_and_stops_when_revoked() {
 
     let stranger =
         house.auth.embedded(cardea_auth::VerifiedClaims::new("other", "eve").role("admin")).unwrap();
-    assert!(house.identity.keys(&stranger).await.unwrap().is_empty());
+    assert!(house.identity.operator_keys(&stranger.tenant).await.unwrap().is_empty());
     let foreign = house.identity.revoke_key(&stranger, made.info.id).await.unwrap_err();
     assert_eq!(foreign.code(), Code::NotFound);
     assert!(house.with_key(&made.key).await.is_ok());

@@ -576,3 +576,18 @@ async fn another_root_key_is_said_to_be_another_one() {
     let unlike = verify(&house.db, &ChainKey::new(&[9; 32]), &Checkpoints::default()).await;
     assert!(matches!(unlike, Err(Unproved::OtherKey)), "{unlike:?}");
 }
+
+#[tokio::test]
+async fn a_page_of_decisions_begins_where_an_index_says() {
+    let house = House::new().await;
+    for (sql, begins) in [
+        (decision::OF_OWNER, "USING INDEX decisions_of (owner=? AND at>?)"),
+        (decision::OF_TENANT, "USING PRIMARY KEY (tenant=? AND at>?)"),
+    ] {
+        let explain: &'static str = Box::leak(format!("EXPLAIN QUERY PLAN {sql}").into_boxed_str());
+        let plan: Vec<(i64, i64, i64, String)> =
+            house.db.rows(explain, args!["x", 0_i64, "", 10_i64]).await.unwrap();
+        let steps: Vec<&str> = plan.iter().map(|step| step.3.as_str()).collect();
+        assert!(matches!(steps[..], [step] if step.ends_with(begins)), "{steps:?}");
+    }
+}

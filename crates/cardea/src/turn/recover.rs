@@ -91,14 +91,17 @@ impl Turns {
     /// # Errors
     /// What the store says.
     pub async fn free(&self, most: u32) -> Result<Vec<Free>> {
-        let sql = "SELECT id, agent FROM turns WHERE ended_at IS NULL AND ( \
-                   (state = 'running' AND node = $1 AND node_fence < $2) \
-                   OR (state = 'running' AND node <> $1 AND NOT EXISTS (SELECT 1 FROM leases l \
-                       WHERE l.name = 'node/' || turns.node AND l.fence = turns.node_fence AND l.expires_at > $3)) \
-                   OR (state = 'waiting' AND EXISTS (SELECT 1 FROM approvals a WHERE a.id = turns.waiting_for \
-                       AND (a.state <> 'open' OR a.expires_at <= $3))) \
-                   OR (state = 'waiting' AND failure IS NOT NULL)) \
-                   ORDER BY updated_at LIMIT $4";
+        let sql = "SELECT id, agent FROM ( \
+                   SELECT id, agent, updated_at FROM turns WHERE ended_at IS NULL AND state = 'running' \
+                   AND node = $1 AND node_fence < $2 \
+                   UNION SELECT id, agent, updated_at FROM turns WHERE ended_at IS NULL AND state = 'running' \
+                   AND node <> $1 AND NOT EXISTS (SELECT 1 FROM leases l \
+                       WHERE l.name = 'node/' || turns.node AND l.fence = turns.node_fence AND l.expires_at > $3) \
+                   UNION SELECT id, agent, updated_at FROM turns WHERE ended_at IS NULL AND state = 'waiting' \
+                   AND EXISTS (SELECT 1 FROM approvals a WHERE a.id = turns.waiting_for \
+                       AND (a.state <> 'open' OR a.expires_at <= $3)) \
+                   UNION SELECT id, agent, updated_at FROM turns WHERE ended_at IS NULL AND state = 'waiting' \
+                   AND failure IS NOT NULL) AS free ORDER BY updated_at LIMIT $4";
         let node = &self.inner.node;
         let rows: Vec<(TurnId, AgentName)> =
             self.inner.db.rows(sql, args![&node.name, node.fence, self.now().0, i64::from(most)]).await?;

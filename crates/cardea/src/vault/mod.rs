@@ -146,18 +146,18 @@ impl Vault {
         self.seal_of(tenant, None, name, secret).await
     }
 
-    /// The same for a secret of whoever has this name, which ends with the key of that name.
+    /// The same for a secret of one person (`Principal::key`), which ends with that person's key.
     ///
     /// # Errors
     /// As [`Self::seal`].
     pub async fn seal_for(
         &self,
         tenant: &TenantId,
-        user: &UserId,
+        owner: &str,
         name: &str,
         secret: &[u8],
     ) -> Result<SecretId> {
-        let person = self.0.root.people().find_or_make(people::id_of(tenant, user))?;
+        let person = self.0.root.people().find_or_make(people::id_of_owner(owner))?;
         self.seal_of(tenant, Some(&person), name, secret).await
     }
 
@@ -310,8 +310,7 @@ impl Vault {
         self.destroy(tenant, &people::id_of_owner(owner))
     }
 
-    /// The same for the key of everybody who has this name: for what is sealed for a name, and for what was sealed for a
-    /// person before issuers counted.
+    /// The same for the key of everybody who has this name: for what was sealed for a person before issuers counted.
     ///
     /// # Errors
     /// As [`Self::destroy_person`].

@@ -48,8 +48,8 @@ pub(super) fn id_of_owner(owner: &str) -> String {
     sha256_hex(format!("owner:{owner}").as_bytes())
 }
 
-/// The name of the key of everybody who has this name in a tenant, whichever issuer vouches: for what is sealed for a name,
-/// and for what was sealed for a person before issuers counted. Each part with its length, so that no two share one.
+/// The name of the key of everybody who has this name in a tenant, whichever issuer vouches: for
+/// what was sealed for a person before issuers counted. Each part with its length, so that no two share one.
 pub(super) fn id_of(tenant: &TenantId, user: &UserId) -> String {
     let (tenant, user) = (tenant.as_str(), user.as_str());
     sha256_hex(format!("{}:{tenant};{}:{user}", tenant.len(), user.len()).as_bytes())

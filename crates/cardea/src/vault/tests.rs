@@ -243,10 +243,9 @@ async fn i07_nothing_of_an_erased_person_opens_from_yesterdays_backup() {
     let config = || Config { root_key: Some(A.into()), old_root_keys: Vec::new() };
     let vault = vault(&db, RootKey::load(&config(), folder.path()).unwrap());
     let (acme, other) = (TenantId::from("acme"), TenantId::from("other"));
-    let (ann, bob) = (UserId::from("ann"), UserId::from("bob"));
-    vault.seal_for(&acme, &ann, "connector/mail/user/ann", b"MARKER-ann").await.unwrap();
-    vault.seal_for(&acme, &bob, "connector/mail/user/bob", b"MARKER-bob").await.unwrap();
-    vault.seal_for(&other, &ann, "connector/mail/user/ann", b"MARKER-other").await.unwrap();
+    vault.seal_for(&acme, "ann", "connector/mail/user/ann", b"MARKER-ann").await.unwrap();
+    vault.seal_for(&acme, "bob", "connector/mail/user/bob", b"MARKER-bob").await.unwrap();
+    vault.seal_for(&other, "ann of other", "connector/mail/user/ann", b"MARKER-other").await.unwrap();
     vault.seal(&acme, "connector/mail", b"MARKER-acme").await.unwrap();
     let who = Principal::installation(acme.clone());
     let (rows, _) = vault.keeping(&who, "placeholders/1", None, b"MARKER-names").unwrap();
@@ -255,7 +254,7 @@ async fn i07_nothing_of_an_erased_person_opens_from_yesterdays_backup() {
 
     for _ in 0..2 {
         // Twice is as good as once.
-        db.commit(vault.destroy_name(&acme, &ann).unwrap()).await.unwrap();
+        db.commit(vault.destroy_person(&acme, "ann").unwrap()).await.unwrap();
         db.commit(vault.destroy_person(&acme, &who.key()).unwrap()).await.unwrap();
     }
     assert_eq!(vault.open(&acme, "connector/mail/user/ann").await.unwrap(), None);
@@ -274,7 +273,7 @@ async fn i07_nothing_of_an_erased_person_opens_from_yesterdays_backup() {
     for _ in 0..2 {
         assert!(vault.open(&acme, "connector/mail/user/ann").await.is_err());
         assert!(vault.open(&acme, "placeholders/1").await.is_err());
-        vault.seal_for(&acme, &ann, "connector/new/user/ann", b"MARKER-new").await.unwrap();
+        vault.seal_for(&acme, "ann", "connector/new/user/ann", b"MARKER-new").await.unwrap();
     }
     change(&db, "UPDATE secrets SET person = NULL WHERE name = 'placeholders/1'", args![]).await;
     assert!(vault.open(&acme, "placeholders/1").await.is_err(), "nor as if it were nobody's");
@@ -302,13 +301,13 @@ async fn a_rotation_leaves_what_is_sealed_for_people_whose_key_is_not_there() {
         RootKey::load(&Config { root_key: Some(newest.into()), old_root_keys }, folder.path()).unwrap()
     };
     let before = vault(&db, root(&[], A));
-    let (acme, ann, bob) = (TenantId::from("acme"), UserId::from("ann"), UserId::from("bob"));
+    let acme = TenantId::from("acme");
     for n in 0..120 {
-        before.seal_for(&acme, &ann, &format!("of ann {n}"), b"MARKER-ann").await.unwrap();
+        before.seal_for(&acme, "ann", &format!("of ann {n}"), b"MARKER-ann").await.unwrap();
     }
-    before.seal_for(&acme, &bob, "of bob", b"MARKER-bob").await.unwrap();
+    before.seal_for(&acme, "bob", "of bob", b"MARKER-bob").await.unwrap();
     before.seal(&acme, "of nobody", b"MARKER-acme").await.unwrap();
-    drop(before.destroy_name(&acme, &bob).unwrap()); // the row stays, as if it came back from a backup
+    drop(before.destroy_person(&acme, "bob").unwrap()); // the row stays, as if it came back from a backup
 
     let (people, away) = (folder.path().join("people"), folder.path().join("away"));
     std::fs::rename(&people, &away).unwrap();
@@ -325,6 +324,6 @@ async fn a_rotation_leaves_what_is_sealed_for_people_whose_key_is_not_there() {
         after.open(&acme, "of bob").await.is_err(),
         "nobody opens it, and nobody is told that it never was"
     );
-    db.commit(after.destroy_name(&acme, &bob).unwrap()).await.unwrap();
+    db.commit(after.destroy_person(&acme, "bob").unwrap()).await.unwrap();
     assert_eq!(after.open(&acme, "of bob").await.unwrap(), None, "erasing takes it away");
 }

@@ -9,7 +9,7 @@ use super::{
     Cache,
     marks::How,
     owed::{Cleared, Purged},
-    tags::{tag, talk_tag, tenant_tag, user_tag_of},
+    tags::{owner_tag, tag, talk_tag, tenant_tag, user_tag_of},
 };
 
 impl Cache {
@@ -65,7 +65,15 @@ impl Cache {
     /// Takes out everything that was kept for one user of the tenant, in every scope and layer, and clears what is on
     /// its way. Unless it is out, nothing of it is served here.
     pub async fn purge(&self, tenant: &TenantId, user: &str) -> Purged {
-        let tag = user_tag_of(tenant, user);
+        self.take_out(tenant, user_tag_of(tenant, user)).await
+    }
+
+    /// The same of one person (`Principal::key`): what others of the name have is left to them.
+    pub async fn purge_owner(&self, tenant: &TenantId, owner: &str) -> Purged {
+        self.take_out(tenant, owner_tag(owner)).await
+    }
+
+    async fn take_out(&self, tenant: &TenantId, tag: Tag) -> Purged {
         let purged = match &self.0.marks {
             Some(marks) => match marks.clear(tenant, &[tag], How::Out, self.0.clock.now()).await {
                 Ok(Cleared::Surely) => Purged::Out,

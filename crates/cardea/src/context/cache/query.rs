@@ -18,7 +18,7 @@ use serde_json::json;
 use super::{
     Cache,
     check::Scope,
-    tags::{digest, talk_tag, user_tag},
+    tags::{digest, talk_tag, user_tags},
 };
 
 /// Whose errors those of bare completions count as.
@@ -45,6 +45,10 @@ pub struct QueryContext<'a> {
     pub history: &'a [Message],
     /// The version of the policies.
     pub policy: &'a str,
+    /// Whether they tell users apart who have the same rights.
+    pub by_person: bool,
+    /// Whether they ask by what a user came in.
+    pub by_proof: bool,
     /// Which tools the caller may call, with their definitions.
     pub tools: &'a str,
     /// The guard profile in force.
@@ -93,7 +97,7 @@ pub(super) struct Address {
 #[derive(Debug)]
 pub(super) struct Home {
     pub(super) at: Address,
-    pub(super) user_tag: Tag,
+    pub(super) user_tags: [Tag; 2],
 }
 
 impl Query {
@@ -157,7 +161,7 @@ impl Cache {
             self.0.embedder.as_ref().map(|embedder| embedder.encoder().as_str()).unwrap_or_default();
         let place = Place(digest("answer place", [partition.as_bytes(), encoder.as_bytes()]));
         let at = Address { place, key: Key(*exact.exact(text).as_bytes()) };
-        Home { at, user_tag: user_tag(user) }
+        Home { at, user_tags: user_tags(user) }
     }
 
     /// A user's question to an agent.
@@ -181,8 +185,11 @@ impl Cache {
         let first = first_asked(text, around.history);
         let history = fingerprint(first);
         // Rights are part of the place: an answer made with tools of a role is not for somebody who has lost it. So are
-        // the facts that policies look at (plan, department, who acts for the user).
-        let facts = canonical(&json!([user.actors, user.metadata]));
+        // the facts that policies look at (plan, department, who acts for the user), and who it is
+        // and by what they came in where policies ask that.
+        let person = around.by_person.then(|| (user.key(), &user.client));
+        let proof = around.by_proof.then_some(user.proof);
+        let facts = canonical(&json!([user.actors, user.metadata, person, proof]));
         let tools = [
             around.tools.to_owned(),
             format!("policy {}", around.policy),

@@ -37,7 +37,7 @@ impl Cache {
             asked_at: *asked_at,
             until: self.0.clock.now().plus(good_for.min(LONGEST)),
             tags: own
-                .chain(self.common_tags(&query.tenant, home.user_tag))
+                .chain(self.common_tags(&query.tenant, home.user_tags))
                 .chain(group)
                 .chain(query.talk)
                 .collect(),
@@ -78,7 +78,7 @@ impl Cache {
         short("answer", [place.0.as_slice(), text.as_bytes()])
     }
 
-    pub(super) fn common_tags(&self, tenant: &TenantId, user: Tag) -> [Tag; 2] {
-        [user, tenant_tag(tenant)]
+    pub(super) fn common_tags(&self, tenant: &TenantId, [name, owner]: [Tag; 2]) -> [Tag; 3] {
+        [name, owner, tenant_tag(tenant)]
     }
 }

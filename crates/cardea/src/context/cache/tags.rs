@@ -35,8 +35,14 @@ pub(super) fn user_tag_of(tenant: &TenantId, user: &str) -> Tag {
     short("user", [tenant.as_str().as_bytes(), user.as_bytes()])
 }
 
-pub(super) fn user_tag(user: &Principal) -> Tag {
-    user_tag_of(&user.tenant, user.user.as_str())
+/// The tag that every entry of one person carries (`Principal::key`): somebody of this name whom one issuer vouches for.
+pub(super) fn owner_tag(owner: &str) -> Tag {
+    short("owner", [owner.as_bytes()])
+}
+
+/// By what an entry is cleared with all others of its user: the name, and the person.
+pub(super) fn user_tags(user: &Principal) -> [Tag; 2] {
+    [user_tag_of(&user.tenant, user.user.as_str()), owner_tag(&user.key())]
 }
 
 /// The tag of answers that were given in a conversation.

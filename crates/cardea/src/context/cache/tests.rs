@@ -26,7 +26,7 @@ use serde_json::json;
 
 use super::{
     owed::OWED,
-    tags::{tag, tenant_tag, user_tag, user_tag_of},
+    tags::{tag, tenant_tag, user_tag_of, user_tags},
     *,
 };
 use crate::vault::Sealer;
@@ -177,6 +177,8 @@ fn asked(cache: &Cache, user: &Principal, agent: &Agent, text: &str) -> Query {
         conversation: None,
         history: &[],
         policy: "p1",
+        by_person: false,
+        by_proof: false,
         tools: "t1",
         guard: "standard",
         model: "m1",
@@ -274,6 +276,8 @@ async fn in_a_shared_scope_nobody_is_given_what_came_from_one_user() {
         conversation: None,
         history: &history,
         policy: "p1",
+        by_person: false,
+        by_proof: false,
         tools: "t1",
         guard: "standard",
         model: "m1",
@@ -293,6 +297,39 @@ async fn in_a_shared_scope_nobody_is_given_what_came_from_one_user() {
 }
 
 #[tokio::test]
+async fn an_answer_hangs_on_all_that_policies_may_ask_about_its_user() {
+    let House { cache, .. } = house(false).await;
+    let (shared, own) = (agent("scope = \"shared\""), agent("scope = \"user\""));
+    let (ann, bob) = (person("acme", "ann"), person("acme", "bob"));
+    let around = |asks| QueryContext {
+        conversation: None,
+        history: &[],
+        policy: "p1",
+        by_person: asks,
+        by_proof: asks,
+        tools: "t1",
+        guard: "standard",
+        model: "m1",
+        reuse: Reuse::Allowed,
+    };
+    let at = |user: &Principal, agent: &Agent, asks| {
+        cache.query(user, agent, "When do you open?", &around(asks)).home.unwrap().at.key
+    };
+    let elsewhere = Principal { issuer: "https://other.example".to_owned(), ..ann.clone() };
+    let client = Principal { client: Some("app".into()), ..ann.clone() };
+    let key = Principal { proof: Proof::ApiKey, ..ann.clone() };
+    for other in [&bob, &elsewhere, &client, &key] {
+        assert_eq!(at(&ann, &shared, false), at(other, &shared, false), "nobody asks who it is");
+        assert_ne!(at(&ann, &shared, true), at(other, &shared, true), "{other:?}");
+    }
+    for agent in [&shared, &own] {
+        assert_ne!(at(&ann, agent, true), at(&key, agent, true), "by what they came in");
+        assert_eq!(at(&ann, agent, true), at(&ann.clone(), agent, true));
+    }
+    assert_ne!(at(&ann, &own, true), at(&client, &own, true));
+}
+
+#[tokio::test]
 async fn a_name_that_means_another_model_now_finds_nothing_of_the_old_one() {
     let House { cache, .. } = house(true).await;
     let (helper, ann) = (agent("scope = \"user\""), person("acme", "ann"));
@@ -308,6 +345,8 @@ async fn a_name_that_means_another_model_now_finds_nothing_of_the_old_one() {
         conversation: None,
         history: &[],
         policy: "p1",
+        by_person: false,
+        by_proof: false,
         tools: "t1",
         guard: "standard",
         model: "m1",
@@ -336,6 +375,8 @@ async fn an_answer_of_one_conversation_is_not_that_of_another() {
             conversation: None,
             history,
             policy: "p1",
+            by_person: false,
+            by_proof: false,
             tools: "t1",
             guard: "standard",
             model: "m1",
@@ -418,7 +459,7 @@ async fn ten_thousand_hostile_names_never_share_a_place_or_a_tag_in_any_store() 
         let who = (tenant.clone(), user.clone());
         assert_eq!(*places.entry(at.place).or_insert_with(|| who.clone()), who, "two users share a place");
         assert_eq!(
-            *users.entry(user_tag(&asker)).or_insert_with(|| who.clone()),
+            *users.entry(user_tags(&asker)[0]).or_insert_with(|| who.clone()),
             who,
             "two users share a tag"
         );

@@ -15,7 +15,7 @@ use super::{
     Cache,
     entry::Entry,
     query::Address,
-    tags::{digest, tag, user_tag},
+    tags::{digest, tag, user_tags},
 };
 use crate::observe::CacheResult;
 
@@ -106,7 +106,7 @@ impl Cache {
             asked_at: *asked_at,
             // Longer than that a clearing is not remembered.
             until: self.0.clock.now().plus(hint.ttl.min(LONGEST)),
-            tags: own.chain(self.common_tags(tenant, user_tag(used.user))).collect(),
+            tags: own.chain(self.common_tags(tenant, user_tags(used.user))).collect(),
             vector: None,
             body: Vec::new().into(),
         };

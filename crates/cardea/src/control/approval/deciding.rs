@@ -11,9 +11,9 @@ use cardea_core::{
 use cardea_store::{Commit, CommitError, args};
 use serde_json::json;
 
-use super::{Answer, Approval, Asked, Choice, Decider, Proof, TOPIC};
+use super::{Answer, Approval, Asked, Choice, Decider, Proof, TOPIC, persons};
 use crate::control::Control;
-use crate::observe::Entry;
+use crate::{identity::makers, observe::Entry};
 
 /// What is written about a decision, beside what it is about.
 struct Written<'a> {
@@ -87,7 +87,8 @@ impl Control {
     ///
     /// # Errors
     /// `not_found` for one of another tenant or one that does not concern the caller; `approval_invalid` for one's own
-    /// request, without the role, too late, or decided before. Every try is in the audit log.
+    /// request, without the role, too late, or decided before. What was refused is in the audit log, once a minute of a
+    /// caller and an approval.
     pub async fn decide(
         &self,
         caller: &Caller,
@@ -97,7 +98,15 @@ impl Control {
     ) -> Result<Approval> {
         let Answer { choice, comment } = answer;
         let approval = self.load_approval(caller, id).await?.ok_or_else(|| Error::new(Code::NotFound))?;
-        let may = self.may_decide(caller, &approval);
+        let may = match self.may_decide(caller, &approval) {
+            Ok(()) => self.made_no_key_of(caller, &approval).await,
+            refused => refused,
+        };
+        let told = format!("{}/{id}", caller.key());
+        let may = match may {
+            Err(error) if !self.inner.memo.tells(told.clone()) => return Err(error), // it was told within this minute
+            may => may,
+        };
         let refused = may.as_ref().err().map(Error::public);
         let comment: String = comment.chars().take(1_000).collect();
         let mut commit = Commit::new();
@@ -127,11 +136,33 @@ impl Control {
         match self.inner.db.commit(commit).await {
             Ok(()) => {}
             Err(CommitError::Conflict(_)) => return Err(too_late()),
-            Err(error) => return Err(error.into()),
+            Err(error) => {
+                self.inner.memo.tells_again(&told);
+                return Err(error.into());
+            }
         }
         may?;
         self.inner.shared.wake(TOPIC).await;
         self.load_approval(caller, id).await?.ok_or_else(|| Error::new(Code::NotFound))
+    }
+
+    /// Refuses whoever made the API key with which this was asked, or one that it was made with.
+    async fn made_no_key_of(&self, caller: &Caller, approval: &Approval) -> Result<()> {
+        let Some(asker) = approval.asker.as_ref().filter(|asker| asker.proof == principal::Proof::ApiKey)
+        else {
+            return Ok(());
+        };
+        let key = asker.client.as_ref().map_or("", |client| client.as_str());
+        let invalid = |why: &str| Err(Error::new(Code::ApprovalInvalid).detail(why));
+        let Some(makers) = makers(&self.inner.db, &caller.tenant, key).await? else {
+            return invalid("Nobody can say who made the API key with which this was asked.");
+        };
+        let deciding = persons(caller);
+        // WHY: a name may have brackets in it; one too many is refused, none too few.
+        if makers.iter().any(|made_by| deciding.iter().any(|name| is_maker(made_by, name))) {
+            return invalid("Nobody decides about what was asked with an API key that they made.");
+        }
+        Ok(())
     }
 
     fn may_decide(&self, caller: &Caller, approval: &Approval) -> Result<()> {
@@ -154,6 +185,11 @@ impl Control {
         }
         Ok(())
     }
+}
+
+/// True if this name is in what a key says of who made it.
+fn is_maker(made_by: &str, name: &str) -> bool {
+    made_by.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with(" ("))
 }
 
 fn too_late() -> Error {

@@ -2,13 +2,14 @@
 
 mod call_context;
 mod deciding;
+mod listing;
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::LazyLock};
 
 use cardea_auth::Caller;
 use cardea_core::{
     Code, Error, Result,
-    canonical::{Bounds, spelled},
+    canonical::Bounds,
     id::{ApprovalId, TurnId},
     principal::Principal,
     time::Timestamp,
@@ -19,13 +20,26 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 pub use self::call_context::CallContext;
-use super::{Control, roles::AUDITOR};
+use super::{Control, Permission, roles::AUDITOR};
 
 /// The topic of wake-ups.
 pub(super) const TOPIC: &str = "approvals";
 
 /// How much of the arguments a list shows. The person who decides can read all that will be sent.
 const LISTED: Bounds = Bounds { text: 1_024, whole: 8_192, depth: 8 };
+
+/// So many roles of a caller are looked for in the database; of whoever has more, everything is read.
+const ROLES_LISTED: usize = 16;
+
+/// So many calls of one user may wait for people at once.
+const MOST_OPEN: u32 = 100;
+
+/// So many bytes of arguments a person can be asked about.
+const LARGEST: usize = 64 * 1024;
+
+/// All of an approval but its arguments, as `approval_of` reads it.
+const COLUMNS: &str = "id, turn, user_id, tool, reason, roles, state, created_at, expires_at, decided_by, comment, owner, \
+    digest, (SELECT principal FROM turns WHERE turns.id = approvals.turn), decided_at, mac";
 
 /// What a person says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -162,44 +176,44 @@ impl Approval {
         }
         self
     }
-
-    fn listed(self) -> Self {
-        let arguments = serde_json::from_str(&spelled(self.arguments, LISTED)).unwrap_or(Value::Null);
-        Self { arguments, ..self }
-    }
 }
 
 impl FromRow for Approval {
     fn from_row(row: &Row<'_>) -> Result<Self, RowError> {
-        let decided_by: Option<String> = row.get(10)?;
-        let decider: Option<Decider> = decided_by.as_ref().and_then(|text| serde_json::from_str(text).ok());
-        let asker: Option<String> = row.get(14)?;
-        let asker: Option<Principal> = asker.and_then(|text| serde_json::from_str(&text).ok());
-        Ok(Self {
-            id: row.get(0)?,
-            turn: row.get(1)?,
-            user: row.get(2)?,
-            issuer: asker.as_ref().map(|asker| asker.issuer.clone()),
-            actors: asker.as_ref().map(|asker| asker.actors.clone()).unwrap_or_default(),
-            tool: row.get(3)?,
-            arguments: serde_json::from_str(&row.get::<String>(4)?).unwrap_or(Value::Null),
-            reason: row.get(5)?,
-            roles: serde_json::from_str(&row.get::<String>(6)?).unwrap_or_default(),
-            state: row.get(7)?,
-            created_at: row.get(8)?,
-            expires_at: row.get(9)?,
-            decided_by: decider.as_ref().map(|decider| decider.by.clone()),
-            decided_by_issuer: decider.as_ref().and_then(|decider| decider.issuer.clone()),
-            decided_by_actors: decider.as_ref().map(|decider| decider.actors.clone()).unwrap_or_default(),
-            comment: row.get(11)?,
-            owner: row.get(12)?,
-            digest: row.get(13)?,
-            decider,
-            proof: Proof { decided_by, decided_at: row.get(15)?, mac: row.get(16)? },
-            ran_out: false,
-            asker,
-        })
+        let arguments = serde_json::from_str(&row.get::<String>(16)?).unwrap_or(Value::Null);
+        approval_of(row, arguments)
     }
+}
+
+fn approval_of(row: &Row<'_>, arguments: Value) -> Result<Approval, RowError> {
+    let decided_by: Option<String> = row.get(9)?;
+    let decider: Option<Decider> = decided_by.as_ref().and_then(|text| serde_json::from_str(text).ok());
+    let asker: Option<Principal> =
+        row.get::<Option<String>>(13)?.and_then(|text| serde_json::from_str(&text).ok());
+    Ok(Approval {
+        id: row.get(0)?,
+        turn: row.get(1)?,
+        user: row.get(2)?,
+        issuer: asker.as_ref().map(|asker| asker.issuer.clone()),
+        actors: asker.as_ref().map(|asker| asker.actors.clone()).unwrap_or_default(),
+        tool: row.get(3)?,
+        arguments,
+        reason: row.get(4)?,
+        roles: serde_json::from_str(&row.get::<String>(5)?).unwrap_or_default(),
+        state: row.get(6)?,
+        created_at: row.get(7)?,
+        expires_at: row.get(8)?,
+        decided_by: decider.as_ref().map(|decider| decider.by.clone()),
+        decided_by_issuer: decider.as_ref().and_then(|decider| decider.issuer.clone()),
+        decided_by_actors: decider.as_ref().map(|decider| decider.actors.clone()).unwrap_or_default(),
+        comment: row.get(10)?,
+        owner: row.get(11)?,
+        digest: row.get(12)?,
+        decider,
+        proof: Proof { decided_by, decided_at: row.get(14)?, mac: row.get(15)? },
+        ran_out: false,
+        asker,
+    })
 }
 
 /// A call that policy is asked about.
@@ -265,24 +279,41 @@ impl Control {
     }
 
     pub(super) async fn load_approval(&self, caller: &Caller, id: ApprovalId) -> Result<Option<Approval>> {
-        let sql = "SELECT id, turn, user_id, tool, args, reason, roles, state, created_at, expires_at, decided_by, \
-                   comment, owner, digest, (SELECT principal FROM turns WHERE turns.id = approvals.turn), \
-                   decided_at, mac FROM approvals WHERE id = $1 AND tenant = $2";
-        let found: Option<Approval> = self.inner.db.row(sql, args![id, &caller.tenant]).await?;
+        static ONE: LazyLock<String> =
+            LazyLock::new(|| format!("SELECT {COLUMNS}, args FROM approvals WHERE id = $1 AND tenant = $2"));
+        let found: Option<Approval> = self.inner.db.row(&ONE, args![id, &caller.tenant]).await?;
         Ok(found.map(|approval| approval.at(self.now())))
     }
 
-    /// Adds the row of a new approval to the commit in which its turn lies down.
-    pub(super) fn want(
+    /// Adds the row of a new approval to the commit in which its turn lies down; or says why nobody is asked.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub(super) async fn want(
         &self,
         rows: &mut Commit,
         asked: &Asked<'_>,
         roles: &BTreeSet<String>,
         reason: &str,
-    ) -> ApprovalId {
+    ) -> Result<Permission> {
+        let kept = Value::Object(asked.call.arguments.clone()).to_string();
+        if kept.len() > LARGEST {
+            let why = format!(
+                "A person must decide about this call, and its arguments of {} bytes are more than the {LARGEST} that \
+                 anybody can be asked about.",
+                kept.len()
+            );
+            return Ok(Permission::NotAsked(Code::TooLarge, why));
+        }
+        if self.open_of(asked.caller).await? >= i64::from(MOST_OPEN) {
+            let why = format!(
+                "A person must decide about this call, and {MOST_OPEN} calls of this user wait for people already, which \
+                 is the most."
+            );
+            return Ok(Permission::NotAsked(Code::RateLimited, why));
+        }
         let id = ApprovalId::random();
         let now = self.now();
-        let kept = Value::Object(asked.call.arguments.clone()).to_string();
         *rows = std::mem::take(rows).run(
             "INSERT INTO approvals (id, tenant, turn, step, owner, user_id, tool, args, args_digest, digest, reason, roles, \
              state, created_at, expires_at) \
@@ -303,7 +334,17 @@ impl Control {
                 now.plus(self.inner.settings.approval)
             ],
         );
-        id
+        Ok(Permission::Waiting(id))
+    }
+
+    /// How many calls of the caller wait for people. What else comes of requests in work at this moment is not counted:
+    /// of those each user has a few.
+    async fn open_of(&self, caller: &Caller) -> Result<i64> {
+        let sql = "SELECT COUNT(*) FROM approvals WHERE tenant = $1 AND owner = $2 AND state = 'open' \
+                   AND expires_at >= $3";
+        let open: Option<(i64,)> =
+            self.inner.db.row(sql, args![&caller.tenant, caller.key(), self.now()]).await?;
+        Ok(open.map_or(0, |(count,)| count))
     }
 
     /// An approval that the caller asked for or may decide, with the whole of its arguments; auditors see all of their
@@ -314,41 +355,5 @@ impl Control {
     pub async fn approval(&self, caller: &Caller, id: ApprovalId) -> Result<Approval> {
         let found = self.load_approval(caller, id).await?.filter(|approval| approval.concerns(caller));
         found.ok_or_else(|| Error::new(Code::NotFound))
-    }
-
-    /// Approvals that the caller asked for or may decide, for auditors those of all: open ones first, then the newest;
-    /// long arguments are cut.
-    ///
-    /// # Errors
-    /// What the store says.
-    pub async fn approvals(&self, caller: &Caller) -> Result<Vec<Approval>> {
-        const OWN: &str = "SELECT id, turn, user_id, tool, args, reason, roles, state, created_at, expires_at, \
-            decided_by, comment, owner, digest, (SELECT principal FROM turns WHERE turns.id = approvals.turn), \
-            decided_at, mac FROM approvals WHERE tenant = $1 AND owner = $2 \
-            ORDER BY created_at DESC LIMIT 500";
-        // Open ones first, and of each person some, so that nobody's wishes hide behind those of others.
-        const OTHERS: &str = "SELECT id, turn, user_id, tool, args, reason, roles, state, created_at, expires_at, \
-            decided_by, comment, owner, digest, (SELECT principal FROM turns WHERE turns.id = ranked.turn), \
-            decided_at, mac FROM (SELECT approvals.*, \
-            CASE WHEN state = 'open' AND expires_at >= $4 THEN 0 ELSE 1 END AS closed, \
-            ROW_NUMBER() OVER (PARTITION BY owner, state ORDER BY created_at DESC) AS place \
-            FROM approvals WHERE tenant = $1 AND owner <> $2) AS ranked \
-            ORDER BY closed, place, created_at DESC LIMIT 1000 OFFSET $3";
-        const READ: u32 = 20_000;
-        let (key, now) = (caller.key(), self.now());
-        let mut all: Vec<Approval> = self.inner.db.rows(OWN, args![&caller.tenant, &key]).await?;
-        // WHY: most of what others asked for may be for other roles; what is the caller's to decide stands behind it.
-        for read in (0..READ).step_by(1_000) {
-            let others: Vec<Approval> =
-                self.inner.db.rows(OTHERS, args![&caller.tenant, &key, read, now]).await?;
-            let is_last = others.len() < 1_000;
-            all.extend(others.into_iter().filter(|one| one.concerns(caller)));
-            if is_last || all.len() >= 1_500 {
-                break;
-            }
-        }
-        let mut all: Vec<Approval> = all.into_iter().map(|approval| approval.at(now).listed()).collect();
-        all.sort_by_key(|approval| (approval.state != "open", std::cmp::Reverse(approval.created_at)));
-        Ok(all)
     }
 }

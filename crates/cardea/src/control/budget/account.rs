@@ -49,7 +49,12 @@ impl Control {
                    WHERE tenant = $1 AND period = $2 AND user_id IN ($3, '')";
         let own = who.key();
         // What was used a moment ago is written first, also by payments that are on their way.
-        self.pay(self.inner.shares.due(false)).await;
+        let place = |account: &str, unit| {
+            let (tenant, account) = (who.tenant.to_string(), account.to_owned());
+            RowKey { tenant, account, period: period.clone(), unit }
+        };
+        let places = [&*own, ""].map(|account| [TOKENS, MICROS].map(|unit| place(account, unit)));
+        self.pay(self.inner.shares.owed(places.iter().flatten())).await;
         self.change(Vec::new()).await?;
         let rows: Vec<(String, String, u64, u64)> =
             self.inner.db.rows(sql, args![&who.tenant, &period, &own]).await?;
@@ -57,8 +62,7 @@ impl Control {
             let sum = |unit, limit| {
                 let row = rows.iter().find(|row| row.0 == account && row.1 == unit);
                 let (spent, held) = row.map_or((0, 0), |row| (row.2, row.3));
-                let (tenant, account) = (who.tenant.to_string(), account.to_owned());
-                let free = self.inner.shares.free(&RowKey { tenant, account, period: period.clone(), unit });
+                let free = self.inner.shares.free(&place(account, unit));
                 Sum { spent, reserved: held.saturating_sub(free), limit }
             };
             let spent =

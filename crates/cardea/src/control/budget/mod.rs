@@ -473,6 +473,21 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn who_asks_what_was_used_takes_no_share_of_others_away() {
+        let control = control(10_000_000).await;
+        assert!(control.inner.shares.keep(), "nobody else looks after the shares here");
+        drop(control.reserve("acme", "ann", Estimate { tokens: 1_000, cost_micros: 0 }).await.unwrap());
+        let (tenant, account) = ("acme".to_owned(), "ann".to_owned());
+        let row = RowKey { tenant, account, period: month(control.now()), unit: TOKENS };
+        assert!(control.inner.shares.free(&row) > 0);
+        let stranger = crate::identity::operator(&"rival".into());
+        for _ in 0..20 {
+            drop(control.account_of(&stranger).await.unwrap());
+        }
+        assert!(control.inner.shares.free(&row) > 0, "a share at rest stays");
+    }
+
+    #[tokio::test]
     async fn what_was_reserved_while_lost_reservations_were_looked_for_is_not_given_back() {
         let control = control(3_000).await;
         let reserve = || control.reserve("acme", "ann", Estimate { tokens: 1_000, cost_micros: 0 });

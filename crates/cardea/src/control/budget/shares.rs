@@ -209,6 +209,17 @@ impl Shares {
         places.filter_map(pay).collect()
     }
 
+    /// What these rows owe, on its way. Nothing that rests is given back: this is no look of whoever looks after it.
+    pub(super) fn owed<'a>(&self, places: impl Iterator<Item = &'a RowKey>) -> Vec<Payment> {
+        let mut all = self.all();
+        let pay = |place: &'a RowKey| {
+            let share = all.shares.get_mut(place)?;
+            let (held, used) = share.pay(share.block)?;
+            Some(Payment { place: place.clone(), held, used })
+        };
+        places.filter_map(pay).collect()
+    }
+
     /// What is to be paid now, on its way; with `last`, all of it.
     pub(super) fn due(&self, last: bool) -> Vec<Payment> {
         let mut all = self.all();

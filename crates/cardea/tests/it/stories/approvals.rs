@@ -8,7 +8,7 @@ use cardea_store::{Commit, args};
 use cardea_testkit::{
     World,
     model::Act,
-    world::{Say, Service, TENANT},
+    world::{Say, Service, TENANT, User},
 };
 use serde_json::{Value, json};
 
@@ -90,6 +90,115 @@ async fn what_waits_for_a_person_does_not_hide_behind_what_waits_for_others() {
     let list = world.user("supervisor").get("/api/v1/approvals").await.expect(200);
     assert_eq!(list.body["approvals"].as_array().map(Vec::len), Some(1));
     assert_eq!(list.at("/approvals/0/id"), turn.approval());
+}
+
+/// Copies of an open approval that waits for its asker's sake, with these arguments.
+async fn copies(world: &World, of: &str, count: usize, arguments: &str) {
+    const COPY: &str = "INSERT INTO approvals (id, tenant, turn, step, owner, user_id, tool, args, args_digest, digest, \
+        reason, roles, state, created_at, expires_at) SELECT $1, tenant, $2, step, owner, user_id, tool, $4, \
+        args_digest, digest, reason, roles, state, created_at + 1, expires_at FROM approvals WHERE id = $3";
+    let of: ApprovalId = of.parse().unwrap();
+    let rows = (0..count).fold(Commit::new(), |rows, _| {
+        rows.run(COPY, args![ApprovalId::random(), TurnId::random(), of, arguments])
+    });
+    world.app.db.commit(rows).await.unwrap();
+}
+
+#[tokio::test]
+async fn of_one_user_a_hundred_calls_wait_for_people_and_no_more() {
+    let world = World::with_model([
+        refund(150),
+        refund(160),
+        refund(170),
+        Act::say("I cannot ask anybody."),
+        refund(180),
+    ])
+    .await;
+    let support = world.user("support");
+    let first = support.asks("Refund 150 for order 17, please.").await;
+    first.waits_for_approval("ops__process_refund").await;
+    copies(&world, first.approval(), 98, "{}").await;
+    support.asks("Refund 160.").await.waits_for_approval("ops__process_refund").await;
+    let receipt = support.asks("Refund 170.").await.answers("I cannot ask anybody.").await;
+    assert_eq!(receipt["tools"][0]["state"], "refused", "{receipt}");
+    let seen = world.model().seen();
+    let told = seen.last().map(|request| request.body.to_string()).unwrap_or_default();
+    assert!(told.contains("100 calls of this user wait for people already"), "{told}");
+    let other = world.person((TENANT, "sid"), &["support"], &["read", "write", "billing:write"]);
+    other.asks("Refund 180.").await.waits_for_approval("ops__process_refund").await;
+}
+
+#[tokio::test]
+async fn nobody_is_asked_about_more_than_a_person_can_read() {
+    let manifest = "[connector]\nname = \"demo\"\nbase = \"BASE\"\n\
+        [[operation]]\nname = \"tell\"\nabout = \"Tell it.\"\neffect = \"write\"\naccept_unknown = true\n\
+        request = { method = \"POST\", path = \"/tell\", body = { text = \"{text}\" } }\n\
+        input = { text = \"string\" }\n";
+    let policies = "@id(\"all\") permit (principal in Role::\"support\", action, resource);\n\
+        @id(\"ask\") @reason(\"somebody looks first.\") @approval(\"role:supervisor\")\n\
+        forbid (principal, action == Action::\"write\", resource) unless { context has approval };";
+    let text = "a".repeat(70 * 1024);
+    let acts = [Act::call("demo__tell", json!({ "text": text })), Act::say("It is too long.")];
+    let plan = World::plan().model(acts).connector(Service::start().await, manifest).policies(policies);
+    let world = plan.start().await;
+    let support = world.user("support");
+    let receipt = support.asks("Tell it.").await.answers("It is too long.").await;
+    assert_eq!(receipt["tools"][0]["state"], "refused", "{receipt}");
+    assert_eq!(support.get("/api/v1/approvals").await.expect(200).body["approvals"], json!([]));
+}
+
+#[tokio::test]
+async fn a_list_of_approvals_is_short_however_long_their_arguments_are() {
+    let world = World::with_model([refund(150)]).await;
+    let turn = world.user("support").asks("Refund 150 for order 17, please.").await;
+    turn.waits_for_approval("ops__process_refund").await;
+    let long = json!({ "all": vec![0; 100_000] }).to_string();
+    copies(&world, turn.approval(), 90, &long).await;
+    for who in ["support", "supervisor"] {
+        let list = world.user(who).get("/api/v1/approvals").await.expect(200);
+        let all = list.body["approvals"].as_array().unwrap();
+        assert_eq!(all.len(), 91, "{who}");
+        let cut = all.iter().filter(|one| one["arguments"]["bytes"] == json!(long.len())).count();
+        assert_eq!(cut, 90, "{who}");
+        assert!(list.text.len() < 200_000, "{who}: {}", list.text.len());
+        assert!(all.iter().any(|one| one["arguments"]["amount"] == json!(150)), "{who}");
+    }
+}
+
+#[tokio::test]
+async fn who_makes_a_key_decides_nothing_that_is_asked_with_it() {
+    let world = World::with_model([refund(150), refund(160)]).await;
+    let rights = (["support", "supervisor", "admin"], ["read", "write", "billing:write"]);
+    let sue = world.person((TENANT, "sue"), &rights.0, &rights.1);
+    let key = async |maker: &User, user: &str| {
+        let wanted = json!({ "user": user, "roles": ["support", "admin"], "scopes": rights.1 });
+        world.holder(maker.post("/api/v1/keys", &wanted).await.expect(201).at("/key"))
+    };
+    let robot = key(&sue, "robot").await;
+    let other = key(&robot, "another-robot").await;
+    for asker in [robot, other] {
+        let asked = asker.asks("Refund for order 17, please.").await;
+        asked.waits_for_approval("ops__process_refund").await;
+        for maker in [&sue, &world.person((TENANT, "robot"), &rights.0, &rights.1)] {
+            let refused = maker.decides(&asked, "approve").await;
+            assert_eq!((refused.status, refused.at("/code")), (409, "approval_invalid"), "{}", refused.text);
+        }
+        world.user("supervisor").rejects(&asked).await;
+    }
+    assert_eq!(world.shop().refunds(17).await, 0);
+}
+
+#[tokio::test]
+async fn a_try_that_is_refused_again_and_again_is_told_once_a_minute() {
+    let world = World::with_model([refund(150)]).await;
+    let support = world.user("support");
+    let turn = support.asks("Refund 150 for order 17, please.").await;
+    turn.waits_for_approval("ops__process_refund").await;
+    for _ in 0..50 {
+        drop(support.decides(&turn, "approve").await.expect(409));
+    }
+    let told = world.audit().await.events().iter().filter(|event| **event == "approval.refused").count();
+    assert_eq!(told, 1);
 }
 
 #[tokio::test]

@@ -51,3 +51,19 @@ async fn operators_see_that_it_lives_and_what_it_counts() {
     );
     assert!(!metrics.text.contains("Hello"), "{}", metrics.text);
 }
+
+#[tokio::test]
+async fn a_page_that_leads_its_own_name_to_this_machine_reads_no_meters() {
+    let world = World::start().await;
+    let nobody = world.stranger();
+    for (host, status) in [
+        ("evil.example", 403),
+        ("localhost.evil.example:8787", 403),
+        ("localhost", 200),
+        ("127.0.0.1:9", 200),
+        ("[::1]:8787", 200),
+    ] {
+        let answer = nobody.send("GET", "/metrics", &[("host", host)], "").await;
+        assert_eq!(answer.status, status, "{host}: {}", answer.text);
+    }
+}

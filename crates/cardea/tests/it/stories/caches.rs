@@ -285,6 +285,49 @@ async fn a_check_reads_only_and_what_it_may_not_do_says_nothing() {
 }
 
 #[tokio::test]
+async fn who_clears_their_own_leaves_what_others_of_the_same_name_have() {
+    let world = World::with_model((1..=9).map(|n| Act::say(&format!("Answer {n}.")))).await;
+    let (ann, admin) = (world.user("support"), world.user("admin"));
+    let wanted = json!({ "user": "support", "roles": [], "scopes": [] });
+    let key = world.holder(admin.post("/api/v1/keys", &wanted).await.expect(201).at("/key"));
+    for (want, who) in [("none", &ann), ("none", &key), ("exact", &ann), ("exact", &key)] {
+        assert_eq!(layer(who, "What is new?").await.0, want);
+    }
+    drop(ann.delete("/api/v1/cache").await.expect(200));
+    assert_eq!(layer(&key, "What is new?").await.0, "exact", "of the same name by another issuer");
+    assert_eq!(layer(&ann, "What is new?").await.0, "none");
+    drop(admin.delete("/api/v1/cache?user=support").await.expect(200));
+    for who in [&ann, &key] {
+        assert_eq!(layer(who, "What is new?").await.0, "none", "an administrator names all of the name");
+    }
+}
+
+#[tokio::test]
+async fn who_clears_the_cache_very_often_waits() {
+    let world = World::plan().set("CARDEA_LIMITS__PER_USER", "3/min").start().await;
+    let ann = world.user("support");
+    for status in [200, 200, 200, 429] {
+        assert_eq!(ann.delete("/api/v1/cache").await.status, status);
+    }
+}
+
+#[tokio::test]
+async fn an_answer_is_shared_unless_policies_ask_who_it_is_for() {
+    let all = "@id(\"all\") permit (principal, action, resource);";
+    let but_bob = format!(
+        "{all}\n@id(\"not-bob\") @reason(\"not for bob.\")\n\
+         forbid (principal, action == Action::\"write\", resource) when {{ principal.user == \"bob\" }};"
+    );
+    for (policies, want) in [(all, "exact"), (&*but_bob, "none")] {
+        let plan = World::plan().model(["One.", "Two."].map(Act::say)).policies(policies);
+        let world = plan.agent("cache.scope = \"shared\"\n").start().await;
+        let person = |name: &str| world.person(("acme", name), &["support"], &["read"]);
+        assert_eq!(layer(&person("ann"), "What is new?").await.0, "none");
+        assert_eq!(layer(&person("bob"), "What is new?").await.0, want, "{policies}");
+    }
+}
+
+#[tokio::test]
 async fn cached_answers_are_cleared_by_their_owner_and_by_the_tenants_administrator() {
     let world = World::with_model((1..=9).map(|n| Act::say(&format!("Answer {n}.")))).await;
     let (ann, admin) = (world.user("support"), world.user("admin"));

@@ -7,7 +7,7 @@ use cardea::{
     turn::CacheUse,
 };
 use cardea_auth::VerifiedClaims;
-use cardea_core::{id::TenantId, time::ManualClock};
+use cardea_core::{connector::secret_name, id::TenantId, principal::owner_key, time::ManualClock};
 use cardea_testkit::{
     World,
     history::leaks,
@@ -373,8 +373,9 @@ async fn each_users_own_secret_is_sent_for_that_user_only() {
     let person = |tenant: &str, name: &str| world.person((tenant, name), &["support"], &["read"]);
     let tenant = TenantId::from(TENANT);
     for (name, secret) in [("ann", "secret-of-ann"), ("bob", "secret-of-bob")] {
-        let place = cardea::action::secret_name("demo", Some((TRY_OUT_ISSUER, name)));
-        world.app.vault.seal_for(&tenant, &name.into(), &place, secret.as_bytes()).await.unwrap();
+        let place = secret_name("demo", Some((TRY_OUT_ISSUER, name)));
+        let owner = owner_key(&tenant, TRY_OUT_ISSUER, &name.into());
+        world.app.vault.seal_for(&tenant, &owner, &place, secret.as_bytes()).await.unwrap();
     }
     drop(person(TENANT, "ann").asks("Show order 17.").await.answers("a").await);
     drop(person(TENANT, "bob").asks("Show order 17.").await.answers("b").await);

@@ -15,6 +15,34 @@ use cardea_testkit::{
 use serde_json::{Value, json};
 
 #[tokio::test]
+async fn keys_are_listed_in_pages_also_without_those_that_are_over() {
+    let world = World::start().await;
+    let admin = world.person((TENANT, "ada"), &["admin"], &["read"]);
+    let mut made = Vec::new();
+    for n in 0..5 {
+        let key = admin.post("/api/v1/keys", &json!({ "user": format!("robot-{n}") })).await.expect(201);
+        made.push(key.at("/id").to_owned());
+        world.clock.advance(Millis(u64::from(n % 2 == 0)));
+    }
+    drop(admin.delete(&format!("/api/v1/keys/{}", made[2])).await.expect(204));
+    for (which, want) in [("", 5), ("&living=true", 4)] {
+        let (mut seen, mut after) = (BTreeSet::new(), String::new());
+        for _ in 0..5 {
+            let page = admin.get(&format!("/api/v1/keys?limit=2{which}{after}")).await.expect(200);
+            let keys = page.body["keys"].as_array().unwrap();
+            assert!(keys.len() <= 2, "{}", page.text);
+            seen.extend(keys.iter().filter_map(|key| key["id"].as_str()).map(str::to_owned));
+            match page.body["next"].as_str() {
+                Some(next) => after = format!("&after={next}"),
+                None => break,
+            }
+        }
+        assert_eq!(seen.len(), want, "{which}");
+    }
+    drop(admin.get("/api/v1/keys?limit=0").await.expect(400));
+}
+
+#[tokio::test]
 async fn a_credential_that_is_none_or_old_or_double_opens_nothing() {
     let world = World::start().await;
     let ann = world.user("support");

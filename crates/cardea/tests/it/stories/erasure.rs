@@ -2,6 +2,11 @@
 
 use axum::{body::Body, http::Request};
 use cardea_auth::VerifiedClaims;
+use cardea_core::{
+    connector::secret_name,
+    id::{TenantId, UserId},
+    principal::owner_key,
+};
 use cardea_store::{Commit, args};
 use cardea_testkit::{
     World,
@@ -371,4 +376,27 @@ async fn an_erasure_that_does_not_reach_cached_answers_says_so() {
         .await
         .unwrap();
     assert_eq!(owed, [(0,), (1,)]);
+}
+
+#[tokio::test]
+async fn a_credential_goes_with_its_person_and_with_nobody_else_of_the_name() {
+    let world = World::start().await;
+    let (tenant, ann) = (TenantId::from(TENANT), UserId::from("ann"));
+    let admin = world.person((TENANT, "ada"), &["admin"], &["read"]);
+    let vault = &world.app.vault;
+    let place = |issuer: &str| secret_name("mail", Some((issuer, "ann")));
+    for issuer in ["https://a.example", "https://b.example"] {
+        let owner = owner_key(&tenant, issuer, &ann);
+        vault.seal_for(&tenant, &owner, &place(issuer), issuer.as_bytes()).await.unwrap();
+    }
+    // As it was once sealed, for the name.
+    vault.seal(&tenant, &secret_name("old", Some(("https://a.example", "ann"))), b"old").await.unwrap();
+    let which = admin.delete("/api/v1/people/ann").await;
+    assert_eq!(which.at("/code"), "ambiguous", "{}", which.text);
+    drop(admin.delete("/api/v1/people/ann?issuer=https://a.example").await.expect(204));
+    assert_eq!(vault.open(&tenant, &place("https://a.example")).await.unwrap(), None);
+    let old = secret_name("old", Some(("https://a.example", "ann")));
+    assert_eq!(vault.open(&tenant, &old).await.unwrap(), None);
+    let left = vault.open(&tenant, &place("https://b.example")).await.unwrap().unwrap();
+    assert_eq!(left.as_slice(), b"https://b.example");
 }

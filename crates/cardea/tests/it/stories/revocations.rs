@@ -116,6 +116,55 @@ async fn nobody_takes_back_what_is_somebody_elses() {
 }
 
 #[tokio::test]
+async fn who_takes_keys_away_is_told_of_those_that_the_user_has_made_for_others() {
+    let world = World::start().await;
+    let (admin, mal) = (admin(&world), world.person((TENANT, "mal"), &["admin"], &["read"]));
+    let key = async |maker: &User, user: &str| {
+        maker.post("/api/v1/keys", &json!({ "user": user, "roles": ["admin"] })).await.expect(201)
+    };
+    let (own, robot, other) = (key(&mal, "mal").await, key(&mal, "robot").await, key(&admin, "robot").await);
+    let told = admin.post(REVOKE, &json!({ "user": "mal", "keys": true })).await.expect(201);
+    assert_eq!(told.body["keys_made"], json!([robot.at("/id")]), "{}", told.text);
+    drop(world.holder(own.at("/key")).get(AGENTS).await.expect(401));
+    for key in [&robot, &other] {
+        drop(world.holder(key.at("/key")).get(AGENTS).await.expect(200));
+    }
+    let elsewhere = json!({ "user": "mal", "issuer": "https://other.example", "keys": true });
+    let told = admin.post(REVOKE, &elsewhere).await.expect(201);
+    assert_eq!(told.body["keys_made"], json!([]));
+}
+
+#[tokio::test]
+async fn names_that_nobody_can_have_are_not_kept_in_every_nodes_memory() {
+    let world = World::start().await;
+    let admin = admin(&world);
+    let long = "u".repeat(257);
+    for body in [
+        json!({ "user": long }),
+        json!({ "user": "" }),
+        json!({ "user": "a\nb" }),
+        json!({ "user": "bob", "issuer": long }),
+        json!({ "token_id": "x", "issuer": long }),
+    ] {
+        drop(admin.post(REVOKE, &body).await.expect(400));
+    }
+    drop(admin.delete(&format!("/api/v1/people/{long}")).await.expect(400));
+    drop(admin.delete(&format!("/api/v1/people/bob?issuer={long}")).await.expect(400));
+    assert_eq!(admin.get(REVOKE).await.expect(200).body["revocations"], json!([]));
+    drop(admin.post(REVOKE, &json!({ "user": "u".repeat(256) })).await.expect(201));
+}
+
+#[tokio::test]
+async fn who_takes_back_very_much_at_once_waits() {
+    let world = World::plan().set("CARDEA_LIMITS__PER_USER", "3/min").start().await;
+    let admin = admin(&world);
+    for (n, status) in [201, 201, 201, 429].into_iter().enumerate() {
+        let answer = admin.post(REVOKE, &json!({ "user": format!("user-{n}") })).await;
+        assert_eq!(answer.status, status, "{n}: {}", answer.text);
+    }
+}
+
+#[tokio::test]
 async fn a_turn_that_waits_does_not_go_on_for_somebody_who_was_taken_out_meanwhile() {
     let world = World::start().await;
     let (ann, admin) = (world.user("support"), admin(&world));

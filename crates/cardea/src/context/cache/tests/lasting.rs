@@ -230,7 +230,7 @@ async fn entries_that_left_are_deleted_once_however_many_write_at_the_same_time(
     };
     cache.persist().await;
     assert_eq!(rows().await, 20);
-    store.take_out(&user_tag(&ann));
+    store.take_out(&user_tags(&ann)[0]);
     futures::future::join_all((0..10).map(|_| cache.persist())).await;
     assert_eq!(rows().await, 0);
 }

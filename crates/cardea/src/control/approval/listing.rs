@@ -1,0 +1,117 @@
+//! Lists of approvals: bounded, however many wait and however long their arguments are.
+
+use std::sync::LazyLock;
+
+use cardea_auth::Caller;
+use cardea_core::{
+    Result,
+    canonical::{cut_short, spelled},
+    time::Timestamp,
+};
+use cardea_store::{FromRow, Row, RowError, args, db::Value as Arg};
+use serde_json::Value;
+
+use super::{Approval, COLUMNS, LISTED, ROLES_LISTED, approval_of};
+use crate::control::{Control, roles::AUDITOR};
+
+/// The beginning of the arguments, as much as is read for a list, and how long they are.
+const SHOWN: &str = "substr(args, 1, 2048), CAST(octet_length(args) AS BIGINT)";
+
+/// One's own, the newest first.
+static OWN: LazyLock<String> = LazyLock::new(|| {
+    format!(
+        "SELECT {COLUMNS}, {SHOWN} FROM approvals WHERE tenant = $1 AND owner = $2 \
+         ORDER BY created_at DESC LIMIT 500"
+    )
+});
+
+/// What is open of others: of each person some, so that nobody's wishes hide behind those of others.
+static OPEN: LazyLock<String> = LazyLock::new(|| {
+    format!(
+        "SELECT {COLUMNS}, {SHOWN} FROM approvals JOIN (SELECT id AS shown, \
+         ROW_NUMBER() OVER (PARTITION BY owner ORDER BY created_at DESC) AS place FROM approvals \
+         WHERE tenant = $1 AND owner <> $2 AND state = 'open' AND expires_at >= $3 AND ({})) AS ranked \
+         ON id = shown ORDER BY place, created_at DESC LIMIT 1000",
+        any_role()
+    )
+});
+
+/// What is over of others, of the newest.
+static CLOSED: LazyLock<String> = LazyLock::new(|| {
+    format!(
+        "SELECT {COLUMNS}, {SHOWN} FROM approvals JOIN (SELECT id AS shown FROM \
+         (SELECT id, owner, state, expires_at, roles, created_at FROM approvals WHERE tenant = $1 \
+         ORDER BY created_at DESC LIMIT 5000) AS newest \
+         WHERE owner <> $2 AND (state <> 'open' OR expires_at < $3) AND ({}) \
+         ORDER BY created_at DESC LIMIT 500) AS over_by_now ON id = shown ORDER BY created_at DESC",
+        any_role()
+    )
+});
+
+fn any_role() -> String {
+    let one = |n: usize| format!("roles LIKE ${} ESCAPE '!'", n + 4);
+    (0..ROLES_LISTED).map(one).collect::<Vec<_>>().join(" OR ")
+}
+
+/// Patterns for the JSON lists of roles that concern the caller, and for some others: what they find is looked at again.
+fn patterns(caller: &Caller) -> Vec<Arg> {
+    let in_json = |role: &String| {
+        let role = Value::from(role.as_str()).to_string();
+        format!("%{}%", role.replace('!', "!!").replace('%', "!%").replace('_', "!_"))
+    };
+    let all = caller.has_role(AUDITOR) || caller.roles.len() > ROLES_LISTED;
+    let mut patterns: Vec<String> =
+        if all { vec!["%".to_owned()] } else { caller.roles.iter().map(in_json).collect() };
+    patterns.resize(ROLES_LISTED, String::new());
+    patterns.into_iter().map(Arg::from).collect()
+}
+
+/// A row of a list, whose arguments nobody has read yet.
+struct Brief {
+    approval: Approval,
+    begins: String,
+    bytes: i64,
+}
+
+impl FromRow for Brief {
+    fn from_row(row: &Row<'_>) -> Result<Self, RowError> {
+        Ok(Self { approval: approval_of(row, Value::Null)?, begins: row.get(16)?, bytes: row.get(17)? })
+    }
+}
+
+impl Brief {
+    fn listed(self, now: Timestamp) -> Approval {
+        let bytes = usize::try_from(self.bytes).unwrap_or(usize::MAX);
+        let arguments = if bytes > self.begins.len() {
+            cut_short(&self.begins, bytes)
+        } else {
+            let whole = serde_json::from_str(&self.begins).unwrap_or(Value::Null);
+            serde_json::from_str(&spelled(whole, LISTED)).unwrap_or(Value::Null)
+        };
+        Approval { arguments, ..self.approval }.at(now)
+    }
+}
+
+impl Control {
+    /// Approvals that the caller asked for or may decide, for auditors those of all: open ones first, then the newest;
+    /// long arguments are cut.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub async fn approvals(&self, caller: &Caller) -> Result<Vec<Approval>> {
+        let (db, key, now) = (&self.inner.db, caller.key(), self.now());
+        let mut all: Vec<Brief> = db.rows(&OWN, args![&caller.tenant, &key]).await?;
+        if !caller.roles.is_empty() {
+            for sql in [&OPEN, &CLOSED] {
+                let mut args = args![&caller.tenant, &key, now];
+                args.extend(patterns(caller));
+                let others: Vec<Brief> = db.rows(sql, args).await?;
+                all.extend(others.into_iter().filter(|one| one.approval.concerns(caller)));
+            }
+        }
+        // WHY only here, and without a wait: what is read takes many times the room of its text.
+        let mut all: Vec<Approval> = all.into_iter().map(|one| one.listed(now)).collect();
+        all.sort_by_key(|approval| (approval.state != "open", std::cmp::Reverse(approval.created_at)));
+        Ok(all)
+    }
+}
