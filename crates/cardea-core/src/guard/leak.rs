@@ -136,11 +136,11 @@ impl Leaks {
             if is_late(piece.pace, end, &mut asked) {
                 return None;
             }
-            let whole = is_word(bytes, start, end);
+            let (whole, again) = (is_word(bytes, start, end), scan.again(uses, start));
             for meaning in uses {
                 let (row, says, gap) = match *meaning {
                     Use::Wake(row) => {
-                        if scan.may_wake(row, start..end) {
+                        if !again && scan.may_wake(row, start..end) {
                             scan.woken(row, start..end, &labels);
                         }
                         continue;
@@ -168,6 +168,7 @@ impl Leaks {
                     && self.patterns.get(usize::from(row)).is_some_and(|pattern| pattern.row.alone == 0.0);
                 labels.push(Label { end, row, says, gap, asked });
             }
+            scan.remember(uses, start);
         }
         if piece.only.is_some_and(|only| !self.by_word.contains(&only)) {
             return Some(Read { open: scan.open, turns });
