@@ -15,10 +15,16 @@ use crate::{Code, Error, Result};
 type End = (u32, u32);
 
 /// Marks a state in which words end.
-const ENDS: u32 = 1 << 23;
+const ENDS: u32 = 1 << 20;
 
-/// A state with its mark, inside an entry; above it stands the entry's kind of byte.
-const STATE: u32 = (1 << 24) - 1;
+/// A state with its mark, inside an entry or a step.
+const STATE: u32 = (ENDS << 1) - 1;
+
+/// Above the state of an entry stands its kind of byte.
+const KIND: u32 = 24;
+
+/// Above the state of a step stands what the new last two bytes tell.
+const LAST: u32 = 21;
 
 /// An entry of no row: there are not so many kinds.
 const NONE: u32 = u32::MAX;
@@ -26,25 +32,17 @@ const NONE: u32 = u32::MAX;
 /// States of at most so many bytes are found by the last bytes of the text.
 const SHORT: usize = 3;
 
-/// Where the last two bytes and a new one lead to.
-#[derive(Clone, Copy, Default)]
-struct Step {
-    /// What is told by the new last two bytes: a row of `steps`.
-    last: u16,
-    /// The longest state of at most three bytes, by its number among those.
-    short: u16,
-}
-
 /// A compiled list of words.
 pub(super) struct Automaton {
     /// The kind of each byte.
     kinds: [u8; 256],
     /// A row of `steps` has two to this power entries.
     bits: u32,
-    /// For what is told by two bytes, and each kind of byte.
-    steps: Vec<Step>,
-    /// The states of at most three bytes.
-    shorts: Vec<u32>,
+    /// For what is told by two bytes, and each kind of byte, where they lead to: the longest state of at most three bytes,
+    /// and above it what is told by the new last two, a row of this.
+    steps: Vec<u32>,
+    /// The state of no byte.
+    empty: u32,
     /// Where a state goes on to a state of more than three bytes.
     rows: Vec<u32>,
     /// For each state in which words end, its number among those.
@@ -81,30 +79,28 @@ impl Automaton {
         let place = |node: usize| places.get(node).copied().unwrap_or_default();
         let rows = rows.into_iter().map(|(kind, next)| match next {
             0 => NONE,
-            next => u32::from(kind) << 24 | place(next),
+            next => u32::from(kind) << KIND | place(next),
         });
         let rows = rows.collect();
-        let (steps, shorts) = tree.steps(1 << bits)?;
-        let shorts = shorts.into_iter().map(place).collect();
-        Ok(Self { kinds, bits, steps, shorts, rows, lists, bounds, ends })
+        let steps = tree.steps(1 << bits)?.into_iter().map(|(last, short)| last << LAST | place(short));
+        Ok(Self { kinds, bits, steps: steps.collect(), empty: place(0), rows, lists, bounds, ends })
     }
 
     /// All words in a text, also those inside others, in the order of their ends.
     pub(super) fn find<'w, 't>(&'w self, text: &'t [u8]) -> Found<'w, 't> {
-        let state = self.shorts.first().copied().unwrap_or_default();
-        Found { words: self, text, at: 0, state, last: 0, ends: [].iter() }
+        Found { words: self, text, at: 0, state: self.empty, last: 0, ends: [].iter() }
     }
 
     /// The state after one more byte, and what the last two bytes tell.
-    fn step(&self, (state, last): (u32, u16), byte: u8) -> (u32, u16) {
+    fn step(&self, (state, last): (u32, u32), byte: u8) -> (u32, u32) {
         let kind = self.kinds.get(usize::from(byte)).copied().unwrap_or_default();
-        let step = self.steps.get(usize::from(last) << self.bits | usize::from(kind)).copied();
-        let Step { last, short } = step.unwrap_or_default();
-        let short = self.shorts.get(usize::from(short)).copied().unwrap_or_default();
+        let step =
+            self.steps.get((last as usize) << self.bits | usize::from(kind)).copied().unwrap_or_default();
         let place = (state & !ENDS) as usize + usize::from(kind);
         let entry = self.rows.get(place).copied().unwrap_or(NONE);
         // WHY: in prose every second byte goes far, so a branch would be guessed wrong as often.
-        (std::hint::select_unpredictable(entry >> 24 == u32::from(kind), entry & STATE, short), last)
+        let next = std::hint::select_unpredictable(entry >> KIND == u32::from(kind), entry, step);
+        (next & STATE, step >> LAST)
     }
 
     fn ends(&self, state: u32) -> &[End] {
@@ -120,7 +116,7 @@ pub(super) struct Found<'w, 't> {
     text: &'t [u8],
     at: usize,
     state: u32,
-    last: u16,
+    last: u32,
     ends: std::slice::Iter<'w, End>,
 }
 
@@ -255,21 +251,20 @@ impl Tree {
         }
     }
 
-    /// Where two bytes and a third lead to, and the nodes of at most three bytes.
-    fn steps(&self, width: usize) -> Result<(Vec<Step>, Vec<usize>)> {
+    /// Where two bytes and a third lead to: the row of the last two, and the node of at most three.
+    fn steps(&self, width: usize) -> Result<Vec<(u32, usize)>> {
         let depth = |node: &usize| self.nodes.get(*node).map_or(0, |node| node.depth);
-        let shorts: Vec<usize> = self.order.iter().copied().take_while(|node| depth(node) <= SHORT).collect();
-        let pairs = shorts.iter().take_while(|node| depth(node) < SHORT);
+        let pairs = self.order.iter().take_while(|node| depth(node) < SHORT);
+        if pairs.clone().count() > 1 << (u32::BITS - LAST) {
+            return Err(Error::new(Code::Internal).detail("the table has too many pairs of bytes"));
+        }
         let mut numbers = vec![0; self.nodes.len()];
-        for (number, node) in shorts.iter().enumerate() {
+        for (number, node) in (0..).zip(pairs.clone()) {
             if let Some(slot) = numbers.get_mut(*node) {
                 *slot = number;
             }
         }
-        let number = |node: usize| -> Result<u16> {
-            let number = numbers.get(node).copied().unwrap_or_default();
-            u16::try_from(number).map_err(|bad| Error::new(Code::Internal).because(bad))
-        };
+        let number = |node: usize| numbers.get(node).copied().unwrap_or_default();
         let mut steps = Vec::with_capacity(pairs.clone().count() * width);
         for pair in pairs {
             for kind in (0_u8..).take(width) {
@@ -277,10 +272,10 @@ impl Tree {
                 let is_pair = depth(&short) < SHORT;
                 let pair =
                     if is_pair { short } else { self.nodes.get(short).map_or(0, |node| node.fallback) };
-                steps.push(Step { last: number(pair)?, short: number(short)? });
+                steps.push((number(pair), short));
             }
         }
-        Ok((steps, shorts))
+        Ok(steps)
     }
 }
 

@@ -22,14 +22,19 @@ pub(super) struct Label {
     pub(super) end: usize,
     pub(super) row: u16,
     pub(super) says: Says,
-    pub(super) gap: usize,
+    pub(super) gap: u16,
     /// Its row speaks only beside one.
     pub(super) asked: bool,
 }
 
 impl Label {
     pub(super) fn is_near(self, row: u16, start: usize, says: Says) -> bool {
-        self.row == row && self.says == says && self.end <= start && self.end + self.gap >= start
+        self.row == row && self.says == says && self.end <= start && self.reaches(start)
+    }
+
+    /// True if it stands near enough to this place behind it.
+    fn reaches(self, start: usize) -> bool {
+        self.end + usize::from(self.gap) >= start
     }
 }
 
@@ -101,7 +106,7 @@ impl<'l> Near<'l> {
         // labels.
         let last = usize::try_from(*last).ok().and_then(|last| self.all.get(last));
         match last.filter(|last| last.end <= start) {
-            Some(last) if last.end + last.gap < start => false,
+            Some(last) if !last.reaches(start) => false,
             Some(last) if fits(last) => true,
             _ => {
                 let near = self.all.get(self.from..self.to).unwrap_or_default();

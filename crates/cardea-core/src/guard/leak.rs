@@ -130,16 +130,17 @@ impl Leaks {
     pub(super) fn find(&self, piece: &Piece<'_>, seen: &mut Vec<Seen>) -> Option<Read> {
         let bytes = piece.view.bytes();
         let mut scan = Scan::new(self, piece, seen);
-        let (mut labels, mut turns, mut asked) = (Vec::<Label>::new(), Vec::new(), 0);
+        let (mut labels, mut turns, mut asked) =
+            (Vec::<Label>::with_capacity(bytes.len() / 8), Vec::new(), 0);
         for (Range { start, end }, uses) in self.words.of(bytes) {
             if is_late(piece.pace, end, &mut asked) {
                 return None;
             }
-            let whole = is_word(bytes, start, end);
+            let (whole, again) = (is_word(bytes, start, end), scan.again(uses, start));
             for meaning in uses {
                 let (row, says, gap) = match *meaning {
                     Use::Wake(row) => {
-                        if scan.may_wake(row, start..end) {
+                        if !again && scan.may_wake(row, start..end) {
                             scan.woken(row, start..end, &labels);
                         }
                         continue;
@@ -156,15 +157,18 @@ impl Leaks {
                         }
                         continue;
                     }
-                    Use::Label(row, gap) if whole => (row, Says::For, usize::from(gap)),
-                    Use::Beside(row, gap) if whole => (row, Says::Beside, usize::from(gap)),
-                    Use::Unless(row) if whole || is_hump(bytes, end) => (row, Says::Against, UNLESS_GAP),
+                    Use::Label(row, gap) if whole => (row, Says::For, u16::from(gap)),
+                    Use::Beside(row, gap) if whole => (row, Says::Beside, u16::from(gap)),
+                    Use::Unless(row) if whole || is_hump(bytes, end) => {
+                        (row, Says::Against, UNLESS_GAP as u16)
+                    }
                     Use::Label(..) | Use::Beside(..) | Use::Unless(_) => continue,
                 };
                 let asked = says == Says::For
                     && self.patterns.get(usize::from(row)).is_some_and(|pattern| pattern.row.alone == 0.0);
                 labels.push(Label { end, row, says, gap, asked });
             }
+            scan.remember(uses, start);
         }
         if piece.only.is_some_and(|only| !self.by_word.contains(&only)) {
             return Some(Read { open: scan.open, turns });

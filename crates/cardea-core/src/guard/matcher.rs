@@ -3,7 +3,7 @@
 //! WHY: a regex finds the end of a match fast, but walks step by step for the place of a group, ten times slower. So a group
 //! that ends the regex and is bytes of one set is read by hand, and so is a whole stretch.
 
-use regex::bytes::{Regex, RegexBuilder};
+use regex::bytes::{Captures, Regex, RegexBuilder};
 use regex_syntax::hir::{Class, Hir, HirKind, Repetition};
 
 use super::{
@@ -24,6 +24,9 @@ pub(super) struct Matcher {
     /// So many different small letters stand where a match is.
     pub(super) letters: usize,
 }
+
+/// Bytes of the longest letter.
+const LETTER: usize = 4;
 
 /// Where the value stands in a match.
 enum Value {
@@ -76,11 +79,13 @@ impl Matcher {
                 Some((end - least, end + length))
             }
             Value::Group => {
-                // WHY: most do not match, and this tells without memory for groups and at the earliest byte that can.
-                if !self.regex.is_match(text) {
-                    return None;
-                }
-                let groups = self.regex.captures(text)?;
+                // WHY: most do not match, and this tells without memory for groups. What stands farther on than a match
+                // and the letter behind it is not looked at again.
+                let end = self.regex.find(text)?.end();
+                let near = text.get(..end + LETTER).unwrap_or(text);
+                // INVARIANT: a match that ends there saw all that it looked at.
+                let same = |groups: &Captures<'_>| groups.get_match().end() == end;
+                let groups = self.regex.captures(near).filter(same).or_else(|| self.regex.captures(text))?;
                 let value = groups.iter().skip(1).flatten().next()?;
                 Some((value.start(), value.end()))
             }

@@ -177,10 +177,11 @@ impl Folder {
     /// otherwise become small.
     fn close_word(&mut self) {
         let word = std::mem::take(&mut self.word);
-        if !word.foreign {
+        let mixed = word.latin && word.alike;
+        let stays = |c: char| c.is_ascii() || has_one_form(c);
+        if !word.foreign || self.out.get(word.start..).is_some_and(|word| word.chars().all(stays)) {
             return;
         }
-        let mixed = word.latin && word.alike;
         let tail = self.out.split_off(word.start);
         let places = self.source.split_off(word.start);
         let mut from = 0;
@@ -266,8 +267,16 @@ fn digit(c: char, zero: u32) -> char {
     char::from_digit(u32::from(c).saturating_sub(zero), 10).unwrap_or(c)
 }
 
+/// True for letters of scripts with neither large and small ones nor any that look Latin: Japanese, Chinese and Korean.
+const fn has_one_form(c: char) -> bool {
+    matches!(c, '\u{3041}'..='\u{30ff}' | '\u{3400}'..='\u{9fff}' | '\u{ac00}'..='\u{d7a3}')
+}
+
 /// The Latin letter that a letter, large or small, cannot be told from.
 fn alike(c: char) -> Option<char> {
+    if has_one_form(c) {
+        return None;
+    }
     looks_latin(c).or_else(|| c.to_lowercase().next().and_then(looks_latin))
 }
 
@@ -341,6 +350,13 @@ mod tests {
             ("नमस्ते", "नमस्ते"),
         ] {
             assert_eq!(fold(given).text, folded, "{given}");
+        }
+    }
+
+    #[test]
+    fn letters_with_one_form_are_neither_large_nor_latin() {
+        for c in ('\0'..=char::MAX).filter(|c| has_one_form(*c)) {
+            assert!(c.to_lowercase().eq([c]) && looks_latin(c).is_none(), "{c}");
         }
     }
 

@@ -2,10 +2,12 @@
 //!
 //! INVARIANT: each row looks at a place once, and reads at most its reach from it.
 
+mod again;
 mod attempt;
 
 use std::ops::Range;
 
+use self::again::Again;
 use super::{
     before,
     blocks::Blocks,
@@ -54,6 +56,7 @@ pub(super) struct Scan<'a, 'v> {
     /// Blocks around a word, and which of what rows ask for stands there.
     near: (Range<usize>, u64),
     tried: Tried,
+    again: Again,
 }
 
 impl<'a, 'v> Scan<'a, 'v> {
@@ -73,6 +76,7 @@ impl<'a, 'v> Scan<'a, 'v> {
             blocks: Blocks::new(bytes),
             near: (0..0, 0),
             tried: Tried::new(leaks.patterns.len()),
+            again: Again::default(),
         }
     }
 

@@ -1,6 +1,9 @@
 //! Walks over the stretches of a text that white space sets apart, and knows what each of them is made of: nearly all
 //! hold nothing that would have to be read in another way, and one look for each byte tells.
 
+/// Bytes of a word with the space behind it, about.
+const USUAL: usize = 5;
+
 /// White space.
 const SPACE: u8 = 1;
 /// A sign with which an escape begins.
@@ -41,7 +44,7 @@ pub(super) struct Stretch {
 impl Stretch {
     /// All of a text.
     pub(super) fn all(bytes: &[u8]) -> Vec<Self> {
-        let (mut found, mut place) = (Vec::new(), 0);
+        let (mut found, mut place) = (Vec::with_capacity(bytes.len() / USUAL), 0);
         while let Some(stretch) = Self::next(bytes, place) {
             place = stretch.end;
             found.push(stretch);

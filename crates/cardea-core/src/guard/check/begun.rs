@@ -36,6 +36,11 @@ impl<const N: usize> Begun<N> {
         false
     }
 
+    /// True if the text begins with one of the words, written as they are.
+    pub(super) fn begin_as_written(&self, text: &[u8]) -> bool {
+        self.begin(text) && self.words.iter().any(|word| text.starts_with(word))
+    }
+
     /// True if one of the words stands in the text, letter case ignored.
     pub(super) fn stand_in(&self, text: &[u8]) -> bool {
         (0..text.len()).any(|at| text.get(at..).is_some_and(|rest| self.begin(rest)))
@@ -57,6 +62,7 @@ mod tests {
             let lower = text.to_ascii_lowercase();
             let word = |word: &[u8]| String::from_utf8(word.to_vec()).unwrap();
             prop_assert_eq!(BEGUN.begin(text.as_bytes()), WORDS.iter().any(|one| lower.starts_with(&word(one))));
+            prop_assert_eq!(BEGUN.begin_as_written(text.as_bytes()), WORDS.iter().any(|one| text.starts_with(&word(one))));
             prop_assert_eq!(BEGUN.stand_in(text.as_bytes()), WORDS.iter().any(|one| lower.contains(&word(one))));
         }
     }

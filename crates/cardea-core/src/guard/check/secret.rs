@@ -1,6 +1,6 @@
 //! Does a text look made by a machine, or chosen as a password, rather than written as an example?
 
-use super::{begun::Begun, stand_in::stands_in};
+use super::{super::bytes::Bytes, begun::Begun, stand_in::stands_in};
 
 /// Shortest piece between signs that is looked at for its letters.
 const SHORTEST_PIECE: usize = 8;
@@ -37,7 +37,7 @@ pub(super) fn made(text: &[u8]) -> bool {
 
 /// The id of an object of a service, which tells its kind by its first letters and opens nothing.
 fn is_object(text: &[u8]) -> bool {
-    const KINDS: &[&[u8]] = &[
+    static KINDS: Begun<76> = Begun::new([
         b"we_",
         b"cus_",
         b"evt_",
@@ -114,8 +114,8 @@ fn is_object(text: &[u8]) -> bool {
         b"vol-",
         b"eni-",
         b"snap-",
-    ];
-    KINDS.iter().any(|kind| text.starts_with(kind)) && !text.windows(8).any(|part| part == b"_secret_")
+    ]);
+    KINDS.begin_as_written(text) && !text.windows(8).any(|part| part == b"_secret_")
 }
 
 /// The id of an account of Twilio, which is no secret.
@@ -194,60 +194,45 @@ pub(super) fn signs(text: &[u8]) -> bool {
     kinds.digit > 0 && kinds.lower > 0 && strange >= 3 && entropy(text) >= 3.8 && !stands_in(text)
 }
 
-/// Names of methods and measures that stand where a sentence tells about a password.
-const METHODS: &[&[u8]] = &[
-    b"sha", b"md5", b"base64", b"nist", b"pci", b"soc2", b"gdpr", b"fips", b"bcrypt", b"argon", b"pbkdf",
-    b"utf", b"aes", b"char(", b"varchar", b"oauth", b"rfc", b"iso", b"min.", b"max.", b"http", b"www.",
-    b"v1.", b"v2.", b"v3.", b"v1-", b"v2-", b"v3-", b"s3:", b"oidc", b"saml", b"x509", b"ed25519", b"rsa",
-    b"tls1", b"string",
-];
-
-/// A password in a sentence: no date, measure, address or name of a method.
-pub(super) fn told_password(text: &[u8]) -> bool {
-    trimmed(text).len() >= 8 && told_set_password(text)
-}
-
-/// The same in a place that a sign or a word says is one: shorter ones as well.
-pub(super) fn told_set_password(text: &[u8]) -> bool {
-    let body = trimmed(text);
-    let kinds = classes(body);
-    let letters = kinds.lower + kinds.upper;
-    let lower = body.to_ascii_lowercase();
-    let signed = body.iter().any(|byte| b"!#$%^&*?@".contains(byte));
-    let address = body.contains(&b'@') && body.contains(&b'.') && !body.contains(&b'!');
-    let file = body.iter().rposition(|byte| *byte == b'.').is_some_and(|at| {
-        let (head, tail) = (body.get(..at).unwrap_or_default(), body.get(at + 1..).unwrap_or_default());
-        (2..=5).contains(&tail.len())
-            && tail.iter().all(u8::is_ascii_lowercase)
-            && head.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.'))
-    });
-    // `8-stellig`, `12-character`: a number before a word is a measure.
-    let digits = body.iter().take_while(|byte| byte.is_ascii_digit()).count();
-    let measure = digits > 0
-        && body.get(digits).is_some_and(|byte| matches!(byte, b'-' | b'.' | b'/' | b':'))
-        && body.get(digits + 1..).unwrap_or_default().iter().all(|byte| {
-            byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'.' | b'/' | b':')
-        });
-    (6..=64).contains(&body.len())
-        && password(body)
-        && (kinds.digit > 0 || (kinds.other > 0 && (signed || runs_of(body) >= 3)))
-        && letters >= 3
-        && !address
-        && !file
-        && !measure
-        && !is_ticket(body)
-        && !METHODS.iter().chain(PRODUCTS).any(|begin| lower.starts_with(begin))
-}
-
-/// The number of an order or of a case: `ORD-13507928`.
-pub(super) fn is_ticket(text: &[u8]) -> bool {
-    let letters = text.iter().take_while(|byte| byte.is_ascii_uppercase()).count();
-    let number = text.get(letters..).and_then(|rest| rest.strip_prefix(b"-")).unwrap_or_default();
-    (1..=5).contains(&letters) && number.len() >= 5 && number.iter().all(u8::is_ascii_digit)
-}
-
-/// Programs, machines and parts of books whose names look like passwords where a sentence tells of one.
-const PRODUCTS: &[&[u8]] = &[
+/// Names of methods and measures that stand where a sentence tells about a password; programs, machines and parts of books
+/// whose names look like one there.
+static NAMES: Begun<60> = Begun::new([
+    b"sha",
+    b"md5",
+    b"base64",
+    b"nist",
+    b"pci",
+    b"soc2",
+    b"gdpr",
+    b"fips",
+    b"bcrypt",
+    b"argon",
+    b"pbkdf",
+    b"utf",
+    b"aes",
+    b"char(",
+    b"varchar",
+    b"oauth",
+    b"rfc",
+    b"iso",
+    b"min.",
+    b"max.",
+    b"http",
+    b"www.",
+    b"v1.",
+    b"v2.",
+    b"v3.",
+    b"v1-",
+    b"v2-",
+    b"v3-",
+    b"s3:",
+    b"oidc",
+    b"saml",
+    b"x509",
+    b"ed25519",
+    b"rsa",
+    b"tls1",
+    b"string",
     b"windows",
     b"office",
     b"iphone",
@@ -272,7 +257,50 @@ const PRODUCTS: &[&[u8]] = &[
     b"chapter",
     b"section",
     b"page",
-];
+]);
+
+/// A password in a sentence: no date, measure, address or name of a method.
+pub(super) fn told_password(text: &[u8]) -> bool {
+    trimmed(text).len() >= 8 && told_set_password(text)
+}
+
+/// The same in a place that a sign or a word says is one: shorter ones as well.
+pub(super) fn told_set_password(text: &[u8]) -> bool {
+    let body = trimmed(text);
+    let kinds = classes(body);
+    let letters = kinds.lower + kinds.upper;
+    let signed = body.iter().any(|byte| b"!#$%^&*?@".contains(byte));
+    let address = body.contains(&b'@') && body.contains(&b'.') && !body.contains(&b'!');
+    let file = body.iter().rposition(|byte| *byte == b'.').is_some_and(|at| {
+        let (head, tail) = (body.get(..at).unwrap_or_default(), body.get(at + 1..).unwrap_or_default());
+        (2..=5).contains(&tail.len())
+            && tail.iter().all(u8::is_ascii_lowercase)
+            && head.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.'))
+    });
+    // `8-stellig`, `12-character`: a number before a word is a measure.
+    let digits = body.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    let measure = digits > 0
+        && body.get(digits).is_some_and(|byte| matches!(byte, b'-' | b'.' | b'/' | b':'))
+        && body.get(digits + 1..).unwrap_or_default().iter().all(|byte| {
+            byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'.' | b'/' | b':')
+        });
+    (6..=64).contains(&body.len())
+        && password(body)
+        && (kinds.digit > 0 || (kinds.other > 0 && (signed || runs_of(body) >= 3)))
+        && letters >= 3
+        && !address
+        && !file
+        && !measure
+        && !is_ticket(body)
+        && !NAMES.begin(body)
+}
+
+/// The number of an order or of a case: `ORD-13507928`.
+pub(super) fn is_ticket(text: &[u8]) -> bool {
+    let letters = text.iter().take_while(|byte| byte.is_ascii_uppercase()).count();
+    let number = text.get(letters..).and_then(|rest| rest.strip_prefix(b"-")).unwrap_or_default();
+    (1..=5).contains(&letters) && number.len() >= 5 && number.iter().all(u8::is_ascii_digit)
+}
 
 /// A password by its letters alone: small and large ones with digits, or with signs that words do not have.
 pub(super) fn strong_password(text: &[u8]) -> bool {
@@ -504,7 +532,10 @@ fn entropy(text: &[u8]) -> f32 {
         total += 1.0;
     }
     let share = |count: &u16| f32::from(*count) / total;
-    counts.iter().filter(|count| **count > 0).map(share).map(|share| -share * share.log2()).sum()
+    // WHY: most of the counts are of bytes that are not there.
+    let here = Bytes::in_text(text.get(..256).unwrap_or(text));
+    let counts = here.iter().filter_map(|byte| counts.get(usize::from(byte)));
+    counts.map(share).map(|share| -share * share.log2()).sum()
 }
 
 pub(super) struct Classes {

@@ -129,9 +129,26 @@ static NOBODY_ELSEWHERE: LazyLock<Vec<&[u8]>> = LazyLock::new(|| {
     parts
 });
 
+/// With which two bytes one of those begins: a bit for each pair, by what tells the bytes of letters apart.
+static BEGINS_ELSEWHERE: LazyLock<[u64; 64]> = LazyLock::new(|| {
+    let mut begins = [0; 64];
+    for part in NOBODY_ELSEWHERE.iter() {
+        let [first, second, ..] = part else { continue };
+        if let Some(seconds) = begins.get_mut(usize::from(first & 63)) {
+            *seconds |= 1 << (second & 63);
+        }
+    }
+    begins
+});
+
 /// True if something in a text tells that it is nobody.
 fn tells_of_nobody(text: &[u8]) -> bool {
-    (0..text.len()).filter_map(|at| text.get(at..)).any(|rest| {
+    let begins = &*BEGINS_ELSEWHERE;
+    let can_begin = |rest: &&[u8]| {
+        let [first, second, ..] = rest else { return false };
+        begins.get(usize::from(first & 63)).is_some_and(|seconds| seconds >> (second & 63) & 1 == 1)
+    };
+    (0..text.len()).filter_map(|at| text.get(at..)).filter(can_begin).any(|rest| {
         // INVARIANT: what a text begins with stands right before it, since no part begins with another.
         let after = NOBODY_ELSEWHERE.partition_point(|part| *part <= rest);
         let part = after.checked_sub(1).and_then(|at| NOBODY_ELSEWHERE.get(at));

@@ -29,11 +29,10 @@ const MOST_SIGNS: usize = 256;
 pub(super) const START: u8 = 0;
 
 /// First value of the word hash.
-const SEED: u32 = 0x811C_9DC5;
+pub(super) const SEED: u32 = 0x811C_9DC5;
 
 /// One step of the word hash.
 pub(super) const fn hash(before: u32, byte: u8) -> u32 {
-    let before = if before == 0 { SEED } else { before };
     (before ^ byte as u32).wrapping_mul(0x0100_0193)
 }
 
@@ -41,10 +40,9 @@ pub(super) const fn hash(before: u32, byte: u8) -> u32 {
 pub(super) struct Lexicon {
     whole: Table,
     heads: Table,
-    /// Lengths of the beginnings of words, the longest first.
-    lengths: Vec<usize>,
-    /// True for the hash of their first [`SHORTEST`] bytes: most words begin otherwise.
-    begins: Vec<bool>,
+    /// For the hash of their first [`SHORTEST`] bytes how many more they may have, a bit for each number: most words begin
+    /// otherwise.
+    begins: Vec<u32>,
     /// Two signs of a script without spaces, six bytes.
     signs: HashMap<u64, u8>,
 }
@@ -56,7 +54,7 @@ impl Lexicon {
         let text = folded.text.as_ref();
         let mut names: Vec<&str> = vec!["start"];
         let (mut whole, mut heads, mut signs) = (HashMap::new(), HashMap::new(), HashMap::new());
-        let (mut lengths, mut begins) = (Vec::new(), vec![false; BEGINS]);
+        let mut begins = vec![0; BEGINS];
         for line in text.lines().filter(|line| !line.starts_with('#')) {
             let mut words = line.split_whitespace();
             let Some(name) = words.next() else { continue };
@@ -72,27 +70,40 @@ impl Lexicon {
                     signs.entry(pair).or_insert(concept);
                 } else if is_head {
                     heads.entry(hash_of(bytes)).or_insert(concept);
-                    lengths.push(bytes.len());
-                    let first = bytes.get(..SHORTEST).map(hash_of);
-                    if let Some(known) = first.and_then(|first| begins.get_mut(begin(first))) {
-                        *known = true;
+                    let first = bytes.get(..SHORTEST).filter(|_| bytes.len() <= LONGEST).map(hash_of);
+                    if let Some(more) = first.and_then(|first| begins.get_mut(begin(first))) {
+                        *more |= 1 << (bytes.len() - SHORTEST);
                     }
                 } else {
                     whole.entry(hash_of(bytes)).or_insert(concept);
                 }
             }
         }
-        lengths.retain(|length| (SHORTEST..=LONGEST).contains(length));
-        lengths.sort_unstable_by(|a, b| b.cmp(a));
-        lengths.dedup();
-        Self { whole: Table::of(&whole), heads: Table::of(&heads), lengths, begins, signs }
+        Self { whole: Table::of(&whole), heads: Table::of(&heads), begins, signs }
     }
 
-    /// The concept of a word that begins like one, by the hashes of its beginnings.
-    fn by_head(&self, hashes: &[u32]) -> Option<u8> {
-        let first = hashes.get(SHORTEST)?;
-        self.begins.get(begin(*first)).filter(|known| **known)?;
-        self.lengths.iter().find_map(|length| self.heads.get(*hashes.get(*length)?))
+    /// The concept of a word that begins like one: of the longest such beginning.
+    fn by_head(&self, word: &[u8]) -> Option<u8> {
+        let (first, rest) = word.split_at_checked(SHORTEST)?;
+        let (mut now, mut rest, mut found) = (hash_of(first), rest.iter(), None);
+        let mut more = *self.begins.get(begin(now))?;
+        while more != 0 {
+            if more & 1 == 1 {
+                found = self.heads.get(now).or(found);
+            }
+            more >>= 1;
+            match rest.next() {
+                Some(byte) => now = hash(now, *byte),
+                None => break,
+            }
+        }
+        found
+    }
+
+    /// The concepts of the signs in a word of a script without spaces.
+    fn by_signs(&self, word: &[u8]) -> impl Iterator<Item = u8> {
+        let pairs = word.windows(6).filter(|six| matches!(six, [0xe3..=u8::MAX, .., 0x80..=u8::MAX]));
+        pairs.filter_map(|six| self.signs.get(&pack(six)).copied()).take(MOST_SIGNS)
     }
 }
 
@@ -102,7 +113,7 @@ const fn begin(hash: u32) -> usize {
 }
 
 fn hash_of(bytes: &[u8]) -> u32 {
-    bytes.iter().fold(0, |value, byte| hash(value, if byte.is_ascii_digit() { b'0' } else { *byte }))
+    bytes.iter().fold(SEED, |value, byte| hash(value, if byte.is_ascii_digit() { b'0' } else { *byte }))
 }
 
 /// The first six bytes, if the word is made of signs of three bytes.
@@ -160,11 +171,6 @@ impl Table {
 /// Follows the concepts of a text and gives the features that each one makes.
 pub(super) struct Follower<'l> {
     lexicon: &'l Lexicon,
-    /// Hashes of the beginnings of the word being read.
-    heads: [u32; LONGEST + 1],
-    length: usize,
-    /// Concepts of signs inside the word.
-    signs: Vec<u8>,
     /// The last concepts with the numbers of their words, the newest last.
     last: [Option<(u8, u32)>; BEFORE],
     words: u32,
@@ -176,25 +182,12 @@ impl<'l> Follower<'l> {
     /// For a text in which sentences begin with this concept.
     pub(super) fn new(lexicon: &'l Lexicon, start: u8) -> Self {
         let last = [None, None, Some((start, 0))];
-        Self { lexicon, heads: [0; LONGEST + 1], length: 0, signs: Vec::new(), last, words: 0, start }
+        Self { lexicon, last, words: 0, start }
     }
 
     /// The feature of the beginning.
     pub(super) const fn first(&self) -> u64 {
         self.start as u64 + 1
-    }
-
-    /// A byte of a word, with the word's hash up to it and the eight bytes up to it.
-    pub(super) fn letter(&mut self, byte: u8, hash: u32, last: u64) {
-        self.length += 1;
-        if let Some(head) = self.heads.get_mut(self.length) {
-            *head = hash;
-        }
-        // The first of the last six bytes begins a sign of three.
-        if byte >= 0x80 && self.length >= 6 && self.signs.len() < MOST_SIGNS && ((last >> 16) & 0xff) >= 0xe3
-        {
-            self.signs.extend(self.lexicon.signs.get(&(last >> 16)));
-        }
     }
 
     /// The end of a sentence.
@@ -204,18 +197,14 @@ impl<'l> Follower<'l> {
         }
     }
 
-    /// The end of a word: tells each feature that it makes.
-    pub(super) fn end(&mut self, hash: u32, mut tell: impl FnMut(u64)) {
+    /// The end of a word with this hash: tells each feature that it makes.
+    pub(super) fn end(&mut self, word: &[u8], hash: u32, mut tell: impl FnMut(u64)) {
         self.words += 1;
-        let length = std::mem::take(&mut self.length);
         let lexicon = self.lexicon;
-        let heads = self.heads.get(..=length.min(LONGEST)).unwrap_or_default();
-        let whole = lexicon.whole.get(hash).or_else(|| lexicon.by_head(heads));
-        if let Some(concept) = whole {
+        if let Some(concept) = lexicon.whole.get(hash).or_else(|| lexicon.by_head(word)) {
             self.take(concept, &mut tell);
-            self.signs.clear();
-        } else if !self.signs.is_empty() {
-            for concept in std::mem::take(&mut self.signs) {
+        } else if !word.is_ascii() {
+            for concept in lexicon.by_signs(word) {
                 self.take(concept, &mut tell);
             }
         }
@@ -256,14 +245,7 @@ mod tests {
         let mut follower = Follower::new(&lexicon, START);
         let mut found = Vec::new();
         for word in text.split(' ') {
-            let mut value = 0;
-            let mut last = 0_u64;
-            for byte in word.bytes() {
-                value = hash(value, byte);
-                last = (last >> 8) | (u64::from(byte) << 56);
-                follower.letter(byte, value, last);
-            }
-            follower.end(value, |feature| found.push(feature));
+            follower.end(word.as_bytes(), hash_of(word.as_bytes()), |feature| found.push(feature));
         }
         found.into_iter().filter(|feature| *feature < 256).collect()
     }
@@ -282,14 +264,13 @@ mod tests {
         let mut follower = Follower::new(&lexicon, START);
         let mut pairs = 0;
         for word in ["ignore", "rules"] {
-            let value = word.bytes().fold(0, hash);
-            follower.end(value, |feature| pairs += usize::from(feature >> 32 == 1));
+            let value = hash_of(word.as_bytes());
+            follower.end(word.as_bytes(), value, |feature| pairs += usize::from(feature >> 32 == 1));
         }
         assert_eq!(pairs, 2, "the start before the first, the first before the second");
         for _ in 0..8 {
-            follower.end(1, |_| unreachable!());
+            follower.end(b"a", 1, |_| unreachable!());
         }
-        let value = "rules".bytes().fold(0, hash);
-        follower.end(value, |feature| assert_eq!(feature, 3, "nothing near"));
+        follower.end(b"rules", hash_of(b"rules"), |feature| assert_eq!(feature, 3, "nothing near"));
     }
 }

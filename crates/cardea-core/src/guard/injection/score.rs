@@ -6,15 +6,19 @@
 
 use std::ops::Range;
 
-use super::concept::{Follower, Lexicon, START, hash};
+use super::concept::{Follower, Lexicon, SEED, START, hash};
 use crate::{Code, Error, Result};
 
 /// Bytes of squeezed text in one block; a window is two blocks.
 const BLOCK: usize = 128;
 const MULTIPLIER: u64 = 0x9E37_79B9_7F4A_7C15;
 const HEADER: usize = 56;
-/// Concepts and their order have tables of 2 to this power.
-const CONCEPT_BITS: u32 = 14;
+/// Letters and words of what users write, and of what tools hold, have tables of 2 to these powers.
+const PROMPT_BITS: u32 = 17;
+const PROMPTS: usize = 1 << PROMPT_BITS;
+const RECORDS: usize = PROMPTS / 2;
+/// The table of concepts and their order.
+const CONCEPTS: usize = 1 << 14;
 /// A shorter sentence goes on with the next.
 const SHORTEST: usize = 16;
 /// A longer sentence is cut at the next blank.
@@ -27,29 +31,36 @@ const FIRST: u8 = 1;
 /// Two sets of weights: for what users write, and for what tools and documents hold.
 pub(super) struct Model {
     lexicon: Lexicon,
-    prompts: Linear,
-    records: Linear,
+    prompts: Linear<PROMPTS>,
+    records: Linear<RECORDS>,
 }
 
 /// Weights, scales, bias, and the lines of calibration.
-struct Linear {
-    weights: Weights,
-    concepts: Weights,
+struct Linear<const SIZE: usize> {
+    weights: Weights<SIZE>,
+    concepts: Weights<CONCEPTS>,
     bias: f32,
     /// Margins that 5 %, 1 % and 0.1 % of unseen harmless texts reach.
     lines: [f32; 3],
 }
 
 /// Hashed weights of one byte.
-struct Weights {
-    bytes: Vec<i8>,
-    shift: u32,
+///
+/// WHY: with their number known to the compiler nothing has to be asked for each gram of each text.
+struct Weights<const SIZE: usize> {
+    bytes: Box<[i8; SIZE]>,
     scale: f32,
 }
 
-impl Weights {
+impl<const SIZE: usize> Weights<SIZE> {
+    /// The first bytes of these.
+    fn parse(bytes: &[u8], scale: f32) -> Option<Self> {
+        let bytes: Box<[i8]> = bytes.get(..SIZE)?.iter().map(|byte| i8::from_le_bytes([*byte])).collect();
+        Some(Self { bytes: bytes.try_into().ok()?, scale })
+    }
+
     fn of(&self, value: u64) -> i8 {
-        let place = usize::try_from(value.wrapping_mul(MULTIPLIER) >> self.shift).unwrap_or_default();
+        let place = (value.wrapping_mul(MULTIPLIER) >> (u64::BITS - SIZE.ilog2())) as usize;
         self.bytes.get(place).copied().unwrap_or_default()
     }
 }
@@ -96,37 +107,21 @@ impl Model {
         let broken = || Error::new(Code::Internal).detail("The injection classifier's weights are damaged.");
         let (body, sum) = file.split_at_checked(file.len().saturating_sub(4)).ok_or_else(broken)?;
         let word = |at: usize| body.get(at..at + 4).and_then(|bytes| <[u8; 4]>::try_from(bytes).ok());
-        let bits =
-            word(4).map(u32::from_le_bytes).filter(|bits| (2..=24).contains(bits)).ok_or_else(broken)?;
-        if word(0) != Some(*b"CGI3") || crc32(body).to_le_bytes() != *sum {
+        if word(0) != Some(*b"CGI3")
+            || word(4) != Some(PROMPT_BITS.to_le_bytes())
+            || crc32(body).to_le_bytes() != *sum
+        {
             return Err(broken());
         }
-        let float = |at: usize| word(at).map(f32::from_le_bytes).ok_or_else(broken);
-        let weights = |from: usize, bits: u32, scale: usize| -> Result<Weights> {
-            let bytes = body.get(from..from + (1 << bits)).ok_or_else(broken)?;
-            let bytes = bytes.iter().map(|byte| i8::from_le_bytes([*byte])).collect();
-            Ok(Weights { bytes, shift: 64 - bits, scale: float(scale)? })
-        };
-        let linear = |head: usize, from: usize, bits: u32| -> Result<Linear> {
-            Ok(Linear {
-                weights: weights(from, bits, head)?,
-                concepts: weights(from + (1 << bits), CONCEPT_BITS, head + 4)?,
-                bias: float(head + 8)?,
-                lines: [float(head + 12)?, float(head + 16)?, float(head + 20)?],
-            })
-        };
-        let prompts = linear(8, HEADER, bits)?;
-        let records = linear(32, HEADER + (1 << bits) + (1 << CONCEPT_BITS), bits - 1)?;
+        let float = |at: usize| word(at).map(f32::from_le_bytes);
+        let prompts = Linear::parse(body, 8, HEADER, &float).ok_or_else(broken)?;
+        let records = Linear::parse(body, 32, HEADER + PROMPTS + CONCEPTS, &float).ok_or_else(broken)?;
         Ok(Self { lexicon: Lexicon::parse(concepts), prompts, records })
-    }
-
-    const fn linear(&self, untrusted: bool) -> &Linear {
-        if untrusted { &self.records } else { &self.prompts }
     }
 
     /// Margins that 5 %, 1 % and 0.1 % of unseen harmless texts reach.
     pub(super) const fn lines(&self, untrusted: bool) -> [f32; 3] {
-        self.linear(untrusted).lines
+        if untrusted { self.records.lines } else { self.prompts.lines }
     }
 
     /// The highest margin of a text's windows, and where that window lies.
@@ -153,11 +148,21 @@ pub(super) fn confidence(margin: f32, [five, one, tenth]: [f32; 3]) -> f32 {
     }
 }
 
-impl Linear {
+impl<const SIZE: usize> Linear<SIZE> {
+    /// Reads the figures that stand in a file's head, and the weights that stand farther on.
+    fn parse(body: &[u8], head: usize, from: usize, float: &dyn Fn(usize) -> Option<f32>) -> Option<Self> {
+        Some(Self {
+            weights: Weights::parse(body.get(from..)?, float(head)?)?,
+            concepts: Weights::parse(body.get(from + SIZE..)?, float(head + 4)?)?,
+            bias: float(head + 8)?,
+            lines: [float(head + 12)?, float(head + 16)?, float(head + 20)?],
+        })
+    }
+
     /// The whole text, and each pair of its blocks.
     fn prompt(&self, text: &[u8], lexicon: &Lexicon) -> (f32, Range<usize>) {
-        let reader = Reader::new(self, Follower::new(lexicon, START), Some(BLOCK));
-        let blocks = reader.read(text, 0, b' ');
+        let mut reader = Reader::new(self, lexicon, Some(BLOCK));
+        let blocks = reader.read(text, 0, (b' ', START));
         let all = blocks.iter().fold(Block::default(), |all, block| join(all, *block));
         let mut best = (self.margin(all), 0..text.len());
         if blocks.len() > 2 {
@@ -178,9 +183,10 @@ impl Linear {
         let mut best = (f32::MIN, 0..text.len());
         let mut last = [const { None }; TOGETHER];
         let kind = kind_of(text);
+        let mut reader = Reader::new(self, lexicon, None);
         for sentence in sentences(text) {
-            let reader = Reader::new(self, Follower::new(lexicon, kind), None);
-            let blocks = reader.read(text.get(sentence.clone()).unwrap_or_default(), sentence.start, FIRST);
+            let said = text.get(sentence.clone()).unwrap_or_default();
+            let blocks = reader.read(said, sentence.start, (FIRST, kind));
             let block = blocks.first().copied().unwrap_or_default();
             last.rotate_right(1);
             last[0] = Some(Block { from: sentence.start, ..block });
@@ -293,147 +299,191 @@ fn is_end(text: &[u8], at: usize) -> bool {
     }
 }
 
-/// A byte as it is read.
-#[derive(Clone, Copy)]
-struct Sign {
-    /// Lower case, digits to `0`, white space to one kind.
-    byte: u8,
-    /// It is part of a word.
-    letter: bool,
-    /// A sentence ends here.
-    stop: bool,
-}
+/// Bits of a byte as it is read, above the byte itself: it is part of a word, or a sentence ends there.
+const LETTER: u16 = 1 << 8;
+const STOP: u16 = 1 << 9;
 
-impl Sign {
-    const fn of(byte: u8) -> Self {
-        let byte = match byte {
-            b'A'..=b'Z' => byte + 32,
-            b'1'..=b'9' => b'0',
-            b'\t' | b'\n' | b'\r' | 0x0b | 0x0c => b' ',
-            byte => byte,
-        };
-        let letter = matches!(byte, b'a'..=b'z' | b'0' | b'\'' | 0x80..);
-        Self { byte, letter, stop: matches!(byte, b'.' | b'!' | b'?' | b':') }
-    }
+/// A byte as it is read: lower case, digits to `0`, white space to one kind, and what it is.
+const fn sign_of(byte: u8) -> u16 {
+    let byte = match byte {
+        b'A'..=b'Z' => byte + 32,
+        b'1'..=b'9' => b'0',
+        b'\t' | b'\n' | b'\r' | 0x0b | 0x0c => b' ',
+        byte => byte,
+    };
+    let letter = matches!(byte, b'a'..=b'z' | b'0' | b'\'' | 0x80..);
+    let stop = matches!(byte, b'.' | b'!' | b'?' | b':');
+    byte as u16 | if letter { LETTER } else { 0 } | if stop { STOP } else { 0 }
 }
 
 /// All bytes as they are read: this is asked for each byte of every text.
-const SIGNS: [Sign; 256] = {
-    let (mut signs, mut byte) = ([Sign::of(0); 256], 0);
+const SIGNS: [u16; 256] = {
+    let (mut signs, mut byte) = ([0; 256], 0);
     while byte < 256 {
         #[expect(clippy::indexing_slicing, reason = "computed by the compiler, which would stop")]
         {
-            signs[byte] = Sign::of(byte as u8);
+            signs[byte] = sign_of(byte as u8);
         }
         byte += 1;
     }
     signs
 };
 
-struct Reader<'m> {
-    model: &'m Linear,
-    /// Blocks that are full.
-    blocks: Vec<Block>,
-    /// The one being filled.
-    block: Block,
-    /// Bytes to a block.
-    size: usize,
-    /// Bytes that the current block still takes.
-    left: usize,
-    /// Bytes read, after squeezing.
-    length: usize,
-    /// The last eight of them, the oldest lowest.
-    last: u64,
-    /// The hash of the word being read; zero between words.
-    word: u32,
-    /// The two words before.
-    before: [Option<u32>; 2],
-    concepts: Follower<'m>,
+fn sign(byte: u8) -> u16 {
+    SIGNS.get(usize::from(byte)).copied().unwrap_or_default()
 }
 
-impl<'m> Reader<'m> {
+/// Bytes before the first that is read, so that eight of them end anywhere.
+const AHEAD: usize = 8;
+
+/// Reads texts into blocks: once for the words, with what is read put down, and once for the grams of that.
+///
+/// WHY: each of the two is a short loop whose state stands in registers.
+struct Reader<'m, const SIZE: usize> {
+    model: &'m Linear<SIZE>,
+    lexicon: &'m Lexicon,
+    /// Bytes to a block.
+    size: usize,
+    blocks: Vec<Block>,
+    /// What was read, behind [`AHEAD`] others.
+    signs: Vec<u8>,
+    /// Where in there it ends.
+    end: usize,
+    /// The two words before.
+    before: [Option<u32>; 2],
+}
+
+impl<'m, const SIZE: usize> Reader<'m, SIZE> {
     /// Reads into blocks of so many bytes; into one if no size is given.
-    fn new(model: &'m Linear, concepts: Follower<'m>, size: Option<usize>) -> Self {
+    fn new(model: &'m Linear<SIZE>, lexicon: &'m Lexicon, size: Option<usize>) -> Self {
         let size = size.unwrap_or(usize::MAX);
-        let (blocks, block) = (Vec::new(), Block::default());
-        Self {
-            model,
-            blocks,
-            block,
-            size,
-            left: size,
-            length: 0,
-            last: 0,
-            word: 0,
-            before: [None, None],
-            concepts,
+        let (blocks, signs, before) = (Vec::new(), Vec::new(), [None; 2]);
+        Self { model, lexicon, size, blocks, signs, end: AHEAD, before }
+    }
+
+    /// Reads a text in which sentences begin with this concept, and gives its blocks.
+    fn read(&mut self, text: &[u8], from: usize, (first, start): (u8, u8)) -> &[Block] {
+        let mut concepts = Follower::new(self.lexicon, start);
+        self.signs.clear();
+        self.signs.resize(AHEAD + text.len() + 2, 0);
+        (self.end, self.before) = (AHEAD, [None; 2]);
+        self.blocks.clear();
+        self.blocks.push(Block { from, ..Block::default() });
+        if let Some(block) = self.blocks.first_mut() {
+            block.concepts.add(self.model.concepts.of(concepts.first()));
+        }
+        self.put(first);
+        // INVARIANT: all before `at` was read, and the byte there has the place `from + 1 + at`.
+        let mut at = 0;
+        loop {
+            let (length, word) = self.letters(text.get(at..).unwrap_or_default());
+            at += length;
+            self.end += length;
+            if length > 0 {
+                self.fill(from + 1 + at);
+                self.end_word(length, word, &mut concepts);
+            }
+            let Some(byte) = text.get(at) else { break };
+            let sign = sign(*byte);
+            if sign == u16::from(b' ') && self.is_behind_space() {
+                self.fill(from + 1 + at);
+            } else {
+                if sign & STOP != 0 {
+                    concepts.stop();
+                }
+                self.put(sign as u8);
+            }
+            at += 1;
+        }
+        if !self.is_behind_space() {
+            self.put(b' ');
+            at += 1;
+        }
+        self.fill(from + 1 + at);
+        self.grams();
+        &self.blocks
+    }
+
+    /// Puts down a byte that was read.
+    fn put(&mut self, sign: u8) {
+        if let Some(slot) = self.signs.get_mut(self.end) {
+            *slot = sign;
+        }
+        self.end += 1;
+    }
+
+    /// True if a space here would be a second one.
+    fn is_behind_space(&self) -> bool {
+        self.signs.get(self.end - 1).is_some_and(|last| matches!(*last, b' ' | FIRST))
+    }
+
+    /// Puts down the letters at the beginning of a text. Gives their number and their hash.
+    fn letters(&mut self, text: &[u8]) -> (usize, u32) {
+        let slots = self.signs.get_mut(self.end..).unwrap_or_default();
+        let (mut length, mut word) = (0, SEED);
+        for (slot, byte) in slots.iter_mut().zip(text) {
+            let sign = sign(*byte);
+            if sign & LETTER == 0 {
+                break;
+            }
+            *slot = sign as u8;
+            word = hash(word, sign as u8);
+            length += 1;
+        }
+        (length, word)
+    }
+
+    /// Begins the blocks of what was put down: it ends before this place, and its last bytes stand side by side.
+    fn fill(&mut self, place: usize) {
+        let length = self.end - AHEAD;
+        loop {
+            let full = self.blocks.len().saturating_mul(self.size);
+            if full >= length {
+                return;
+            }
+            self.blocks.push(Block { from: place - (length - full), ..Block::default() });
         }
     }
 
-    /// Reads a text and gives its blocks.
-    fn read(mut self, text: &[u8], from: usize, first: u8) -> Vec<Block> {
-        self.block.from = from;
-        self.block.concepts.add(self.model.concepts.of(self.concepts.first()));
-        let bytes = std::iter::once(first).chain(text.iter().copied()).chain(std::iter::once(b' '));
-        // WHY: told from inside, the three parts are three plain loops.
-        let mut place = from;
-        bytes.for_each(|byte| {
-            self.byte(byte, place);
-            place += 1;
-        });
-        self.end_word();
-        self.blocks.push(self.block);
-        self.blocks
-    }
-
-    #[inline]
-    fn byte(&mut self, byte: u8, place: usize) {
-        let Some(Sign { byte, letter, stop }) = SIGNS.get(usize::from(byte)).copied() else { return };
-        if byte == b' ' && self.length > 0 && matches!((self.last >> 56) as u8, b' ' | FIRST) {
-            return;
-        }
-        if !letter {
-            self.end_word();
-        }
-        if stop {
-            self.concepts.stop();
-        }
-        if self.left == 0 {
-            self.blocks.push(std::mem::replace(&mut self.block, Block { from: place, ..Block::default() }));
-            self.left = self.size;
-        }
-        self.left -= 1;
-        self.last = (self.last >> 8) | (u64::from(byte) << 56);
-        self.length += 1;
-        if letter {
-            self.word = hash(self.word, byte);
-            self.concepts.letter(byte, self.word, self.last);
-        }
-        let model = self.model;
-        if self.length >= 4 {
-            self.block.letters.add(model.weights.of((self.last >> 32) | (4 << 56)));
-        }
-        if self.length >= 6 {
-            self.block.letters.add(model.weights.of((self.last >> 16) | (6 << 56)));
-        }
-    }
-
-    fn end_word(&mut self) {
-        if self.word == 0 {
-            return;
-        }
+    /// Adds the word of so many letters that was put down last.
+    fn end_word(&mut self, length: usize, word: u32, concepts: &mut Follower<'_>) {
         const LOW: u64 = (1 << 56) - 1;
-        let (word, model, block) = (std::mem::take(&mut self.word), self.model, &mut self.block);
-        let before = self.before;
+        let (model, before) = (self.model, self.before);
+        let letters = self.signs.get(self.end - length..self.end).unwrap_or_default();
+        let Some(block) = self.blocks.last_mut() else { return };
         self.before = [Some(word), before[0]];
         let pair = |first: u32| (u64::from(first).wrapping_mul(0x85EB_CA6B) ^ u64::from(word)) & LOW;
-        block.letters.add(model.weights.of(u64::from(word) | (1 << 56)));
+        let mut words = Sum::default();
+        words.add(model.weights.of(u64::from(word) | (1 << 56)));
         for (before, tag) in before.iter().zip([2_u64, 3]) {
             if let Some(before) = before {
-                block.letters.add(model.weights.of(pair(*before) | (tag << 56)));
+                words.add(model.weights.of(pair(*before) | (tag << 56)));
             }
         }
-        self.concepts.end(word, |feature| block.concepts.add(model.concepts.of(feature)));
+        block.letters = block.letters.join(words);
+        concepts.end(letters, word, |feature| block.concepts.add(model.concepts.of(feature)));
+    }
+
+    /// Adds the grams of four and of six bytes to the blocks in which they end.
+    fn grams(&mut self) {
+        let (weights, signs) = (&self.model.weights, self.signs.as_slice());
+        let (length, mut from) = (self.end - AHEAD, 0_usize);
+        let eights = |from: usize, to: usize| {
+            let bytes = signs.get(from + 1..to + AHEAD).unwrap_or_default();
+            bytes.windows(AHEAD).map(|eight| eight.try_into().map_or(0, u64::from_le_bytes))
+        };
+        let four = |last: u64| i64::from(weights.of((last >> 32) | (4 << 56)));
+        let six = |last: u64| i64::from(weights.of((last >> 16) | (6 << 56)));
+        for block in &mut self.blocks {
+            let to = length.min(from.saturating_add(self.size));
+            // The first places of a text have no gram behind them.
+            let (fours, sixes) = (to.min(from.max(3)), to.min(from.max(5)));
+            let sum = eights(fours, sixes).map(four).sum::<i64>()
+                + eights(sixes, to).map(|last| four(last) + six(last)).sum::<i64>();
+            let count = (to - fours) + (to - sixes);
+            block.letters = block.letters.join(Sum { sum, count: count as u64 });
+            from = to;
+        }
     }
 }
 

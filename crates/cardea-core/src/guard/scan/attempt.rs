@@ -37,7 +37,10 @@ impl Scan<'_, '_> {
             return;
         }
         let Some(looked) = self.tried.of(row) else { return };
-        if looked.place == tried_at(start) || looked.grown.contains(&tried_at(start)) {
+        if looked.grown.contains(&tried_at(start)) {
+            return self.again.passed(row, &looked.grown);
+        }
+        if looked.place == tried_at(start) {
             return;
         }
         looked.place = tried_at(start);
@@ -92,12 +95,22 @@ impl Scan<'_, '_> {
         }
         if !pattern.row.block.is_empty() {
             to = self.block_end(pattern.row.block.as_bytes(), start, to);
+            self.again.far();
         }
-        if let Some(looked) = self.tried.of(row).filter(|_| to > end.min(run_end)) {
-            looked.grown = tried_at(start)..tried_at(to);
+        self.again.looked(row, start);
+        if to > end.min(run_end) {
+            self.again.grew(row, start..to);
+            self.grow(row, start..to);
         }
         let from = if pattern.family == Family::Personal { self.with_bracket(from, to) } else { from };
         self.report(row, pattern, from..to, (confidence, None));
+    }
+
+    /// Notes that the row's last finding covers a place.
+    pub(super) fn grow(&mut self, row: u16, place: Range<usize>) {
+        if let Some(looked) = self.tried.of(row) {
+            looked.grown = tried_at(place.start)..tried_at(place.end);
+        }
     }
 
     /// False if no word of the row stands as near as one may behind a value that begins here.
@@ -165,13 +178,14 @@ impl Scan<'_, '_> {
         })
     }
 
-    fn report(
+    pub(super) fn report(
         &mut self,
         row: u16,
         pattern: &Pattern,
         place: Range<usize>,
         (confidence, forced): (f32, Option<Action>),
     ) {
+        self.again.found(row, &place, (confidence, forced));
         let row = usize::from(row);
         let (Some(kind), Some(rule)) = (self.leaks.kinds.get(row), self.leaks.rules.get(row)) else { return };
         let (from, to) = self.piece.view.back(place.start, place.end);
