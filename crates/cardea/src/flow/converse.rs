@@ -73,10 +73,11 @@ pub(super) async fn converse(
         stand_in |= thinking.stand_in;
         turn.charge(&model, usage, cost_micros); // also for an answer that broke off
         let Next { calls, words, thoughts, finish, .. } = next?;
-        let cut = cut.filter(|_| thinking.limit == prompt.room);
-        if cut.is_none() {
-            turn.has_paid()?; // the model was not told where the turn's own limits are
+        let told = thinking.limit == prompt.room;
+        if !told && prompt.room.is_some() {
+            turn.has_paid()?; // the model does not know where the turn's own limits are
         }
+        let cut = cut.filter(|_| told);
         if !calls.is_empty() && !words.trim().is_empty() {
             let words = app.control.screen_output(run.guard(), turn.placeholders(), &words)?;
             turn.taint_with_all(words.taint());

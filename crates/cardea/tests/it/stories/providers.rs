@@ -32,6 +32,20 @@ async fn a_large_limit_of_a_turn_is_no_limit_of_one_answer() {
     }
 }
 
+#[tokio::test]
+async fn an_answer_that_runs_over_a_limit_of_its_turn_is_paid_and_not_given() {
+    let long = |_: &Value| {
+        let choice = json!({ "message": { "role": "assistant", "content": "A long story." }, "finish_reason": "stop" });
+        let usage = json!({ "prompt_tokens": 10, "completion_tokens": 100_000 });
+        Act::Document("application/json", json!({ "choices": [choice], "usage": usage }).to_string())
+    };
+    for (limit, code) in [("tokens = 50000", "tokens_spent"), ("money = 0.05", "money_spent")] {
+        let receipt = world(limit, long).await.user("support").asks("Tell me a story.").await.ends().await;
+        assert_eq!(receipt["error"]["code"], code, "{receipt}");
+        assert_eq!(receipt["usage"]["output"], 100_000, "{receipt}");
+    }
+}
+
 /// An answer in the words of OpenAI's format, which ends with this word.
 fn ending(text: &str, finish: &str) -> Act {
     let choice = json!({ "index": 0, "delta": { "content": text }, "finish_reason": finish });
