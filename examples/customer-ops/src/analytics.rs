@@ -122,7 +122,9 @@ async fn revenue(State(db): State<Db>, Args(period): Args<Period>) -> Result<Val
         Ok((all, rows(tx, &each, (&period.from, &period.to))?))
     });
     let (all, months) = done.await?;
-    Ok(json!({ "sold": all["sold"], "refunded": all["refunded"], "currency": "EUR", "months": months }))
+    Ok(
+        json!({ "sold": all.get("sold"), "refunded": all.get("refunded"), "currency": "EUR", "months": months }),
+    )
 }
 
 async fn support(State(db): State<Db>) -> Result<Value> {
