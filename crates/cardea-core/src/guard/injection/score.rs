@@ -162,7 +162,7 @@ impl<const SIZE: usize> Linear<SIZE> {
     /// The whole text, and each pair of its blocks.
     fn prompt(&self, text: &[u8], lexicon: &Lexicon) -> (f32, Range<usize>) {
         let mut reader = Reader::new(self, lexicon, Some(BLOCK));
-        let blocks = reader.read(text, 0, (b' ', START));
+        let blocks = reader.read(text, 0, b' ', START);
         let all = blocks.iter().fold(Block::default(), |all, block| join(all, *block));
         let mut best = (self.margin(all), 0..text.len());
         if blocks.len() > 2 {
@@ -186,7 +186,7 @@ impl<const SIZE: usize> Linear<SIZE> {
         let mut reader = Reader::new(self, lexicon, None);
         for sentence in sentences(text) {
             let said = text.get(sentence.clone()).unwrap_or_default();
-            let blocks = reader.read(said, sentence.start, (FIRST, kind));
+            let blocks = reader.read(said, sentence.start, FIRST, kind);
             let block = blocks.first().copied().unwrap_or_default();
             last.rotate_right(1);
             last[0] = Some(Block { from: sentence.start, ..block });
@@ -362,7 +362,7 @@ impl<'m, const SIZE: usize> Reader<'m, SIZE> {
     }
 
     /// Reads a text in which sentences begin with this concept, and gives its blocks.
-    fn read(&mut self, text: &[u8], from: usize, (first, start): (u8, u8)) -> &[Block] {
+    fn read(&mut self, text: &[u8], from: usize, first: u8, start: u8) -> &[Block] {
         let mut concepts = Follower::new(self.lexicon, start);
         self.signs.clear();
         self.signs.resize(AHEAD + text.len() + 2, 0);
