@@ -6,6 +6,7 @@
 //! taken. Called by `flow`.
 
 mod catalog;
+mod challenge;
 mod config;
 mod failing;
 mod fault;

@@ -22,14 +22,14 @@ use http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use rmcp::{
     model::{ClientJsonRpcMessage, ClientRequest, ErrorCode, ErrorData, RequestId, ServerJsonRpcMessage},
     transport::streamable_http_client::{
-        AuthRequiredError, InsufficientScopeError, SseError, StreamableHttpClient, StreamableHttpError,
-        StreamableHttpPostResponse,
+        SseError, StreamableHttpClient, StreamableHttpError, StreamableHttpPostResponse,
     },
 };
 use serde_json::Value;
 use sse_stream::{Sse, SseStream};
 
 use super::{
+    challenge::challenge,
     fault::{Refusal, WireError, after, is_refusal, is_silence},
     grant::Token,
     result::SAID,
@@ -84,7 +84,7 @@ struct Heard {
     secrets: Forms,
 }
 
-type Failure = StreamableHttpError<WireError>;
+pub(super) type Failure = StreamableHttpError<WireError>;
 
 impl Wire {
     /// A connection whose answers may take this long. It hears nothing that it has not asked for.
@@ -217,40 +217,6 @@ fn is(answer: &Streaming, media: &str) -> bool {
     let kind =
         answer.headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
     kind.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case(media)
-}
-
-/// What an answer wants of the credential: another one (401), or one with a scope (403, RFC 6750 section 3.1).
-fn challenge(answer: &Streaming) -> Option<Failure> {
-    let header = answer.headers.get(header::WWW_AUTHENTICATE).and_then(|value| value.to_str().ok());
-    let header = header.unwrap_or_default();
-    match answer.status {
-        StatusCode::UNAUTHORIZED => {
-            Some(StreamableHttpError::AuthRequired(AuthRequiredError::new(header.to_owned())))
-        }
-        StatusCode::FORBIDDEN if parameter(header, "error") == Some("insufficient_scope") => {
-            let scope = parameter(header, "scope").map(str::to_owned);
-            Some(StreamableHttpError::InsufficientScope(InsufficientScopeError::new(
-                header.to_owned(),
-                scope,
-            )))
-        }
-        _ => None, // whoever refused it says why, or nothing
-    }
-}
-
-/// The value of `name="value"` in a challenge, as servers write them (RFC 9110 section 11.2).
-fn parameter<'h>(header: &'h str, name: &str) -> Option<&'h str> {
-    header.match_indices(name).find_map(|(at, _)| {
-        let (before, rest) = (header.get(..at)?, header.get(at + name.len()..)?);
-        if !before.is_empty() && !before.ends_with([' ', ',']) {
-            return None; // the end of another name
-        }
-        let value = rest.trim_start().strip_prefix('=')?.trim_start();
-        match value.strip_prefix('"') {
-            Some(quoted) => quoted.split('"').next(),
-            None => value.split([',', ' ']).next(),
-        }
-    })
 }
 
 /// The id of the first question of the newer wire, which servers of the older one do not know.
@@ -443,20 +409,5 @@ impl StreamableHttpClient for Wire {
                 Failure::UnexpectedServerResponse(Cow::Owned(format!("HTTP status {}", status.as_u16())))
             })),
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_challenge_is_read_as_servers_write_it() {
-        let header = r#"Bearer realm="a, scope=x", error="insufficient_scope", scope = "a:b c", no_error=1, last=token"#;
-        assert_eq!(parameter(header, "error"), Some("insufficient_scope"));
-        assert_eq!(parameter(header, "last"), Some("token"));
-        assert_eq!(parameter(header, "missing"), None);
-        assert_eq!(parameter("", "error"), None);
-        assert_eq!(parameter(r#"Bearer scope="a:b c""#, "scope"), Some("a:b c"));
     }
 }
