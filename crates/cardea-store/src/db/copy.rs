@@ -199,7 +199,10 @@ mod tests {
         let (there, beside) = (to.clone(), to.clone());
         let by = |name: &'static str| {
             let file = copies.path().join("by");
-            move || Ok(fs::write(file, name).unwrap())
+            move || {
+                fs::write(file, name).unwrap();
+                Ok(())
+            }
         };
         let (mine, theirs) = (by("the first"), by("the second"));
         let (begin, begun) = std::sync::mpsc::channel();

@@ -637,6 +637,9 @@ fn a_key_is_shown_once_and_listed_without_itself_until_it_is_revoked() {
 #[test]
 fn a_change_of_a_tool_is_shown_with_all_its_signs_and_accepted_by_what_it_says() {
     let dir = started();
+    let file = dir.path().join("cardea.toml");
+    let upstream = "\n[upstreams.ops]\nurl = \"https://ops.example/mcp\"\n";
+    fs::write(&file, fs::read_to_string(&file).unwrap() + upstream).unwrap();
     let quiet = run_in(dir.path(), &["tool", "changes"]);
     assert!(quiet.end == End::Good && quiet.err.contains("nothing waits"), "{}{}", quiet.out, quiet.err);
     let loaded =

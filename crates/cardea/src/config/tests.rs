@@ -428,6 +428,8 @@ fn secrets_in_a_list_are_starred_as_well() {
 fn what_config_show_prints_is_a_configuration_that_means_the_same() {
     let text = "[server]\nbind = \"127.0.0.1:81\"\n[upstreams.\"ops\"]\nurl = \"https://h/mcp\"\neffects = { get = \"read\" }\n\
                 [limits.user_budget]\ntokens = 5\n";
+    let folder = tempfile::tempdir().unwrap();
+    let load = |text: &str, environment: &Environment| load_in(folder.path(), text, environment);
     let first = load(text, &nothing_set()).unwrap();
     let again = load(&first.effective.toml(), &nothing_set())
         .unwrap_or_else(|error| panic!("{error}\n{}", first.effective.toml()));
