@@ -160,6 +160,7 @@ async fn log(db: &Db, key: &ChainKey, broken: &mut Vec<String>) -> Result<Vec<To
     if heads.into_iter().collect::<BTreeMap<_, _>>() != lengths {
         broken.push("I4: an audit chain does not end where its head says".to_owned());
     }
+    told.sort_by_key(|one| one.at); // one node begins what another ends
     Ok(told)
 }
 

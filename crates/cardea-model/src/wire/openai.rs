@@ -411,3 +411,7 @@ fn reported(error: &Value) -> Failure {
 #[cfg(test)]
 #[path = "openai_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "openai_ends_tests.rs"]
+mod ends;

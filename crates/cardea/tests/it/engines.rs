@@ -5,7 +5,7 @@ use std::process::Command;
 use cardea_testkit::{postgres::Server, world::DATABASES};
 
 /// Databases that are made for the worlds: one for each.
-const WORLDS: usize = 400;
+const WORLDS: usize = 480;
 
 /// Long ones in which the engine plays no part, and one that opens a SQLite file of its own.
 const LEFT_OUT: [&str; 7] = [

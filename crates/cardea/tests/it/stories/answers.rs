@@ -194,12 +194,9 @@ async fn an_error_is_marked_as_one_and_the_model_does_not_take_it_for_its_own_wo
     assert_eq!(said.len(), 2, "no question stands there as an open one: {told:?}");
     assert!(said.iter().all(|text| text.starts_with("[Note: there is no answer to this.")), "{said:?}");
     assert!(said[0].contains("model_failed") && said[1].contains("length"), "{said:?}");
-    ann.goes_on(talk, "Say nothing.").await.answers("").await;
+    let nothing = ann.goes_on(talk, "Say nothing.").await.ends().await["error"].clone();
+    assert_eq!(nothing["code"], "model_failed", "no words and no calls are no answer");
     let last = ann.get(&format!("{path}?after=7")).await.expect(200);
-    assert_eq!(
-        (last.at("/messages/0/message/text"), last.at("/messages/0/finish")),
-        ("", "stop"),
-        "{}",
-        last.text
-    );
+    assert_eq!(last.at("/messages/0/error"), "model_failed", "{}", last.text);
+    assert_eq!(nothing["message"], last.at("/messages/0/message/text"));
 }

@@ -1,0 +1,126 @@
+//! How answers end, and what was thought before.
+
+use cardea_core::message::{Message, ModelEvent, Thoughts};
+
+use super::{
+    tests::{chunk, trouble},
+    *,
+};
+use crate::wire::{
+    Format,
+    samples::{alias, prompt, read, stream},
+};
+
+#[test]
+fn what_a_model_does_not_take_is_left_out() {
+    let keys = ["temperature", "top_p", "max_tokens", "stop", "seed", "presence_penalty", "verbosity"];
+    let mut asked = prompt();
+    asked.sampling.presence_penalty = Some(1.0);
+    asked.sampling.verbosity = Some(Verbosity::Low);
+    let text = format!("provider = \"p\"\nmodel = \"m\"\nomit = {keys:?}");
+    let sent = Format::OpenAi.request(&asked, &toml::from_str(&text).unwrap(), LimitName::MaxTokens).json();
+    assert!(keys.iter().all(|key| sent.get(key).is_none()), "{sent}");
+    let all = Format::OpenAi.request(&asked, &alias("m"), LimitName::MaxTokens).json();
+    assert!(keys.iter().all(|key| all.get(key).is_some()), "{all}");
+    assert!(toml::from_str::<AliasConfig>(&text.replace("seed", "seeds")).is_err());
+}
+
+#[test]
+fn the_words_for_an_end_are_read_for_what_they_mean() {
+    let finish = |word: &str| {
+        let answer = stream(&[chunk(json!({ "content": "so" }), json!(word))]);
+        match read(Format::OpenAi, &answer).map(|mut events| events.pop()) {
+            Ok(Some(ModelEvent::End { finish, .. })) => Ok(finish),
+            Ok(other) => panic!("{other:?}"),
+            Err(failure) => Err(failure.trouble),
+        }
+    };
+    for word in ["stop", "STOP", "eos", "eos_token", "end_turn", "stop_sequence"] {
+        assert_eq!(finish(word), Ok(Finish::Stop), "{word}");
+    }
+    for word in ["length", "model_length", "max_tokens", "a_new_word"] {
+        assert_eq!(finish(word), Ok(Finish::Length), "{word}");
+    }
+    assert_eq!(finish("insufficient_system_resource"), Err(Trouble::Broken));
+}
+
+#[test]
+fn calls_before_an_unknown_end_are_not_made() {
+    let call = json!([{ "index": 0, "id": "a", "function": { "name": "x", "arguments": "{}" } }]);
+    for word in ["a_new_word", "model_length"] {
+        let answer = stream(&[chunk(json!({ "tool_calls": call }), json!(word))]);
+        let events = read(Format::OpenAi, &answer);
+        let made = events.iter().flatten().any(|event| matches!(event, ModelEvent::Call(_)));
+        assert!(!made, "{word}: {events:?}");
+    }
+    let unknown = stream(&[chunk(json!({ "tool_calls": call }), json!("a_new_word"))]);
+    assert_eq!(trouble(&unknown), Trouble::Cut, "nobody is told that there is nothing to call");
+}
+
+#[test]
+fn an_answer_of_no_words_is_none_unless_the_client_has_said_where_it_ends() {
+    let silent = |stop: Vec<String>| {
+        let mut asked = prompt();
+        asked.sampling.stop = stop;
+        let mut decoder = Format::OpenAi.decoder(&asked);
+        let document = chunk(json!({ "content": "" }), json!("stop")).to_string();
+        decoder.whole(document.as_bytes()).map_err(|failure| failure.trouble)
+    };
+    assert_eq!(silent(Vec::new()), Err(Trouble::Garbage));
+    assert_eq!(silent(vec!["END".into()]), Ok(()));
+    let cut = stream(&[chunk(json!({ "content": "" }), json!("length"))]);
+    assert!(read(Format::OpenAi, &cut).is_ok(), "all its words were thoughts");
+}
+
+#[test]
+fn thoughts_that_only_the_total_counts_are_counted() {
+    let used = |counted: Value| {
+        let answer = stream(&[
+            chunk(json!({ "content": "Hello" }), json!("stop")),
+            json!({ "choices": [], "usage": counted }),
+        ]);
+        match read(Format::OpenAi, &answer).unwrap().pop() {
+            Some(ModelEvent::End { usage, .. }) => (usage.input, usage.output),
+            other => panic!("{other:?}"),
+        }
+    };
+    let usage = |input: u64, output: u64, total: Value| json!({ "prompt_tokens": input, "completion_tokens": output, "total_tokens": total });
+    assert_eq!(used(usage(21, 0, json!(81))), (21, 60));
+    assert_eq!(used(usage(21, 70, json!(81))), (21, 70), "the larger of the two");
+    assert_eq!(used(usage(21, 5, json!(u64::MAX))), (21, 5), "that total cannot be");
+    assert_eq!(used(usage(21, 5, json!("many"))), (21, 5));
+}
+
+#[test]
+fn thoughts_before_calls_are_kept_for_the_model_that_had_them() {
+    let call = json!([{ "index": 0, "id": "a", "function": { "name": "x", "arguments": "{}" } }]);
+    let answer = |finish: &str| {
+        stream(&[
+            chunk(json!({ "reasoning_content": "First I " }), Value::Null),
+            chunk(json!({ "reasoning_content": "look." }), Value::Null),
+            if finish == "stop" {
+                chunk(json!({ "content": "Nine." }), json!("stop"))
+            } else {
+                chunk(json!({ "tool_calls": call }), json!(finish))
+            },
+        ])
+    };
+    let thoughts = |finish: &str| {
+        let events = read(Format::OpenAi, &answer(finish)).unwrap();
+        events.into_iter().find_map(|event| match event {
+            ModelEvent::Thoughts(text) => Some(text),
+            _ => None,
+        })
+    };
+    assert_eq!(thoughts("tool_calls").as_deref(), Some("First I look."));
+    assert_eq!(thoughts("stop"), None, "nobody wants to see those again");
+
+    let mut asked = prompt();
+    let Message::Assistant { thoughts, .. } = &mut asked.messages[3] else { panic!("{asked:?}") };
+    *thoughts = Some(Thoughts { model: "deep-x".into(), text: "First I look.".into() });
+    let told = |model: &str| {
+        let sent = Format::OpenAi.request(&asked, &alias(model), LimitName::MaxTokens).json();
+        sent["messages"][2]["reasoning_content"].clone()
+    };
+    assert_eq!((told("deep-x"), told("gpt-x")), (json!("First I look."), Value::Null));
+}
