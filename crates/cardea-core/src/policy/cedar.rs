@@ -122,6 +122,9 @@ impl Snapshot {
         let version = version(sources, &vocabulary);
         let authorizer = Authorizer::new();
         let ready = ReadyOnes::default();
+        let any = |asks: fn(&Reads) -> bool| policies.iter().any(|policy| asks(&policy.reads));
+        let (tells_persons_apart, asks_for_proof) =
+            (any(Reads::tells_persons_apart), any(Reads::asks_for_proof));
         Ok(Self {
             version,
             vocabulary,
@@ -131,6 +134,8 @@ impl Snapshot {
             authorizer,
             ready,
             built_in,
+            tells_persons_apart,
+            asks_for_proof,
             set_aside,
             warnings,
             void,

@@ -213,6 +213,8 @@ pub struct Snapshot {
     authorizer: Authorizer,
     ready: ReadyOnes,
     built_in: usize,
+    tells_persons_apart: bool,
+    asks_for_proof: bool,
     set_aside: Vec<Arc<str>>,
     warnings: Vec<Problem>,
     void: Vec<Problem>,
@@ -288,13 +290,13 @@ impl Snapshot {
     /// for another.
     #[must_use]
     pub fn tells_persons_apart(&self) -> bool {
-        self.policies.iter().any(|policy| policy.reads.tells_persons_apart())
+        self.tells_persons_apart
     }
 
     /// True if one of its policies asks by what a user came in.
     #[must_use]
     pub fn asks_for_proof(&self) -> bool {
-        self.policies.iter().any(|policy| policy.reads.asks_for_proof())
+        self.asks_for_proof
     }
 
     /// How many of the policies that count are built in.

@@ -310,6 +310,12 @@ impl Kept {
         }
     }
 
+    /// Writes down what it holds, as it does by itself now and then.
+    fn saves(&self) {
+        let client = redis::Client::open(format!("redis://127.0.0.1:{}", self.port)).unwrap();
+        redis::cmd("SAVE").exec(&mut client.get_connection().unwrap()).unwrap();
+    }
+
     fn down(&mut self) {
         if let Some(mut child) = self.child.take() {
             child.kill().unwrap();
@@ -392,6 +398,25 @@ async fn redis_contract(program: &Path) {
     let new = case.record("new", &["late"]).await;
     case.put(place(1), key(2), new).await;
     assert_eq!(case.get(place(1), key(2)).await.as_deref(), Some("new"));
+
+    // It comes back with what it had saved before something was cleared.
+    let mut old = case.record("made of what was cleared", &["order:7"]).await;
+    old.vector = Some(towards(0.3));
+    case.put(place(21), key(1), old).await;
+    assert_eq!(case.near(place(21), 0.3, 1).await.len(), 1);
+    server.saves();
+    store.clear(&[tag("order:7")]).await.unwrap();
+    assert_eq!(case.get(place(21), key(1)).await, None);
+    server.down();
+    server.up();
+    back(&store).await;
+    assert_eq!(case.get(place(21), key(1)).await, None, "what it had forgotten to clear");
+    assert!(case.near(place(21), 0.3, 1).await.is_empty());
+    let mut new = case.record("new", &["order:7"]).await;
+    new.vector = Some(towards(0.3));
+    case.put(place(21), key(2), new).await;
+    assert_eq!(case.get(place(21), key(2)).await.as_deref(), Some("new"));
+    assert_eq!(case.near(place(21), 0.3, 1).await, [key(2)]);
 }
 
 /// Passes everything on to this port, on its own one. The connections of which `is_silent` holds are open and say nothing.

@@ -43,7 +43,14 @@ pub struct Out<'w> {
     lost: Option<io::Error>,
     /// Whether the reader of the result has gone: it has seen enough.
     gone: bool,
+    /// Whether there was a result.
+    has_said: bool,
+    /// What was remarked, for a machine that gets no result.
+    remarks: Vec<String>,
 }
+
+/// Remarks that a machine is told of where there is no result.
+const REMARKS: usize = 20;
 
 impl std::fmt::Debug for Out<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -54,17 +61,28 @@ impl std::fmt::Debug for Out<'_> {
 impl<'w> Out<'w> {
     /// Writes to these.
     pub fn new(out: &'w mut (dyn Write + Send), err: &'w mut (dyn Write + Send)) -> Self {
-        Self { out, err, colours: false, json: false, lost: None, gone: false }
+        Self {
+            out,
+            err,
+            colours: false,
+            json: false,
+            lost: None,
+            gone: false,
+            has_said: false,
+            remarks: Vec::new(),
+        }
     }
 
     /// Writes one line of result. A reader that went away is no error of ours.
     pub fn line(&mut self, text: impl AsRef<str>) {
+        self.has_said = true;
         let written = writeln!(self.out, "{}", text.as_ref());
         self.note_loss(written);
     }
 
     /// Writes a piece of a line and shows it at once.
     pub fn piece(&mut self, text: &str) {
+        self.has_said = true;
         let written = self.out.write_all(text.as_bytes()).and_then(|()| self.out.flush());
         self.note_loss(written);
     }
@@ -83,8 +101,19 @@ impl<'w> Out<'w> {
         self.gone
     }
 
-    /// How the command has ended, if all of its result was written.
+    /// How the command has ended, if all of its result was written. A machine gets a result of every command that did not do
+    /// what it was told.
     pub(super) fn end(&mut self, end: End) -> End {
+        let code = match end {
+            End::Good => None,
+            End::Bad => Some("failed"),
+            End::Misused => Some("bad_request"),
+            End::Unreachable => Some("unreachable"),
+        };
+        if let Some(code) = code.filter(|_| self.json && !self.has_said && !self.remarks.is_empty()) {
+            let says = self.remarks.join("\n");
+            self.json(&json!({ "error": { "code": code, "message": says } }));
+        }
         let flushed = self.out.flush();
         self.note_loss(flushed);
         match self.lost.take() {
@@ -98,6 +127,9 @@ impl<'w> Out<'w> {
 
     /// Writes a remark beside the result.
     pub fn note(&mut self, text: impl AsRef<str>) {
+        if self.json && self.remarks.len() < REMARKS {
+            self.remarks.push(text.as_ref().trim().to_owned());
+        }
         drop(writeln!(self.err, "{}", text.as_ref()));
     }
 

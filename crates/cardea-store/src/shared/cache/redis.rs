@@ -8,9 +8,15 @@
 //! WHY one set for all counts: a server that loses it (a flush, an eviction) loses all of it, and a new one starts
 //! with a floor above every older count, so that no record outlives the memory of its clearing.
 
+mod back;
+mod sweep;
+
 use std::{
     collections::{HashMap, VecDeque},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -82,6 +88,8 @@ pub struct RedisCache {
     name: String,
     per_place: usize,
     copies: Mutex<HashMap<Place, Arc<Mutex<Copied>>>>,
+    /// The highest count of clearings that was seen.
+    highest: AtomicU64,
 }
 
 impl std::fmt::Debug for RedisCache {
@@ -122,6 +130,7 @@ impl RedisCache {
             name: name.to_owned(),
             per_place: per_place.max(1),
             copies: Mutex::default(),
+            highest: AtomicU64::default(),
         })
     }
 
@@ -181,6 +190,7 @@ impl RedisCache {
             found = self.one(ask()).await?;
         }
         match found.as_slice() {
+            [Some(clock), Some(_)] if self.went_back(whole(*clock)).await? => Box::pin(self.count()).await,
             [Some(clock), Some(floor)] => Ok((whole(*clock), whole(*floor))),
             _ => Err(Away("it does not keep its counts".to_owned())),
         }
@@ -192,14 +202,18 @@ impl RedisCache {
             return Ok(found);
         }
         let mut ask = cmd("ZMSCORE");
-        ask.arg(self.counts()).arg(FLOOR);
+        ask.arg(self.counts()).arg(CLOCK).arg(FLOOR);
         for tag in found.iter().flat_map(|(_, record)| &record.tags) {
             ask.arg(&tag.0);
         }
         let scores: Vec<Option<f64>> = self.one(ask).await?;
         let mut scores = scores.into_iter();
-        // Without a floor the counts are gone, and nobody knows what was cleared.
-        let Some(floor) = scores.next().flatten().map(whole) else { return Ok(Vec::new()) };
+        // Without them the counts are gone, and nobody knows what was cleared.
+        let mut count = || scores.next().flatten().map(whole);
+        let (Some(clock), Some(floor)) = (count(), count()) else { return Ok(Vec::new()) };
+        if self.went_back(clock).await? {
+            return Ok(Vec::new());
+        }
         let now = self.clock.now();
         let fresh = |(_, record): &(Key, Record)| {
             let cleared = scores.by_ref().take(record.tags.len()).flatten().map(whole).max().unwrap_or(0);
@@ -219,18 +233,6 @@ impl RedisCache {
         let bytes: Vec<Option<Vec<u8>>> = self.one(ask).await?;
         let record = |(key, bytes): (&Key, Option<Vec<u8>>)| Some((*key, Record::from_bytes(&bytes?)?));
         self.fresh(keys.iter().zip(bytes).filter_map(record).collect()).await
-    }
-
-    /// The shelf and the key of a record with this name.
-    fn shelf_of(&self, name: &str) -> Option<(String, Key)> {
-        let rest = name.strip_prefix(&self.name)?.strip_prefix(":e:")?;
-        let (place, key) = rest.split_once(':')?;
-        let digits = |at: usize| u8::from_str_radix(key.get(2 * at..2 * at + 2)?, 16).ok();
-        let mut bytes = [0; 32];
-        for (at, byte) in bytes.iter_mut().enumerate() {
-            *byte = digits(at)?;
-        }
-        Some((format!("{}:s:{place}", self.name), Key(bytes)))
     }
 
     fn copy(&self, place: &Place) -> Arc<Mutex<Copied>> {
@@ -312,6 +314,7 @@ impl RedisCache {
         self.count().await?;
         let counts = self.counts();
         let at: f64 = self.one(cmd("ZINCRBY").arg(&counts).arg(1).arg(CLOCK).to_owned()).await?;
+        self.highest.fetch_max(whole(at), Ordering::Relaxed);
         let mut pipe = redis::pipe();
         let mut add = cmd("ZADD");
         // GT: of two clearings at the same time the later one stays.
@@ -341,44 +344,6 @@ impl RedisCache {
         }
         Ok(())
     }
-
-    async fn sweep(&self, tag: &Tag) -> Result<(), Away> {
-        let mut cursor = 0_u64;
-        loop {
-            let mut ask = cmd("SCAN");
-            ask.arg(cursor).arg("MATCH").arg(format!("{}:e:*", escaped(&self.name))).arg("COUNT").arg(500);
-            let (next, names): (u64, Vec<String>) = self.wire.insist(self.one(ask)).await?;
-            if !names.is_empty() {
-                let mut read = cmd("MGET");
-                for name in &names {
-                    read.arg(name);
-                }
-                let bytes: Vec<Option<Vec<u8>>> = self.wire.insist(self.one(read)).await?;
-                let (mut pipe, mut some) = (redis::pipe(), false);
-                for (name, bytes) in names.iter().zip(bytes) {
-                    let Some(record) = bytes.as_deref().map(Record::from_bytes) else { continue };
-                    // What cannot be read may be anybody's: it goes as well.
-                    if record.as_ref().is_none_or(|record| record.tags.contains(tag)) {
-                        pipe.cmd("UNLINK").arg(name).ignore();
-                        some = true;
-                    }
-                    // The vector tells of the question: it must not stay behind.
-                    let vector =
-                        record.filter(|record| record.tags.contains(tag)).and_then(|record| record.vector);
-                    if let (Some(vector), Some((shelf, key))) = (vector, self.shelf_of(name)) {
-                        pipe.cmd("ZREM").arg(shelf).arg(member(&key, &vector)).ignore();
-                    }
-                }
-                if some {
-                    self.wire.insist(self.run::<()>(&pipe)).await?;
-                }
-            }
-            if next == 0 {
-                return Ok(());
-            }
-            cursor = next;
-        }
-    }
 }
 
 /// What stands on a shelf.
@@ -388,17 +353,6 @@ fn member(key: &Key, vector: &Vector) -> Vec<u8> {
 
 fn knows(copy: &Copied, member: &[u8]) -> bool {
     member.get(..32).and_then(|key| key.try_into().ok()).is_some_and(|key| copy.known.contains_key(&Key(key)))
-}
-
-/// A name as a pattern that matches only itself.
-fn escaped(name: &str) -> String {
-    name.chars().fold(String::new(), |mut all, c| {
-        if matches!(c, '*' | '?' | '[' | ']' | '\\' | '^') {
-            all.push('\\');
-        }
-        all.push(c);
-        all
-    })
 }
 
 #[expect(
