@@ -163,6 +163,7 @@ impl<'w> Out<'w> {
 /// The result as a stream of bytes, for what is too long to be held.
 impl Write for Out<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.has_said |= !bytes.is_empty();
         let written = self.out.write(bytes);
         self.gone |= written.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::BrokenPipe);
         written

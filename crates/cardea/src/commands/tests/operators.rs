@@ -75,6 +75,29 @@ fn a_command_that_looks_does_not_bring_the_database_to_a_newer_version() {
 }
 
 #[test]
+fn a_machine_is_told_why_a_command_was_not_done() {
+    let dir = started();
+    let full = dir.path().to_string_lossy().into_owned();
+    for words in [
+        &["audit", "verify"][..],
+        &["audit", "export"],
+        &["guard", "scan", "/nowhere/at/all"],
+        &["cache", "tune", "/nowhere/at/all"],
+        &["connector", "secret", "nope"],
+        &["connector", "check", "nope"],
+        &["policy", "test", "/nowhere/at/all"],
+        &["init", &full],
+    ] {
+        let ran = run_in(dir.path(), &[words, &["--json"]].concat());
+        assert_ne!(ran.end, End::Good, "{words:?}");
+        let told: Value =
+            serde_json::from_str(&ran.out).unwrap_or_else(|_| panic!("{words:?}: {:?}", ran.out));
+        let why = ["/error/message", "/problem", "/problems"].iter().find_map(|at| told.pointer(at));
+        assert!(why.is_some_and(|why| !why.is_null() && why != ""), "{words:?}: {told}");
+    }
+}
+
+#[test]
 fn doctor_tells_a_fresh_start_from_a_lost_key_and_a_foreign_database() {
     let dir = started();
     assert_eq!(run_in(dir.path(), &["migrate"]).end, End::Good);
