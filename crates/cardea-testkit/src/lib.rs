@@ -6,6 +6,7 @@ pub mod history;
 pub mod kill;
 pub mod machine;
 pub mod model;
+pub mod port;
 pub mod postgres;
 pub mod world;
 

@@ -1,17 +1,19 @@
 //! A PostgreSQL server of one's own, in a folder of its own, stopped when dropped.
 //!
-//! This file stands alone on purpose: `cardea-store` includes it in its own tests, since the testkit as a whole
-//! depends on it.
+//! This file and `port.rs` stand alone on purpose: `cardea-store` includes them in its own tests, since the testkit as
+//! a whole depends on it.
 
 use std::{
     io::{Read as _, Write as _},
-    net::{TcpListener, TcpStream},
+    net::TcpStream,
     path::{Path, PathBuf},
     process::{Command, Output},
     sync::atomic::{AtomicU32, Ordering},
 };
 
 use tempfile::TempDir;
+
+use super::port;
 
 /// The server.
 #[derive(Debug)]
@@ -45,9 +47,7 @@ impl Server {
                 return Err("PostgreSQL will not run as root and there is no user `postgres`".to_owned());
             }
         }
-        let socket = TcpListener::bind("127.0.0.1:0").map_err(words)?;
-        let port = socket.local_addr().map_err(words)?.port();
-        drop(socket);
+        let port = port::free().port();
         let server = Self { bin, folder, port, next: AtomicU32::new(0) };
         let data = server.data();
         server.run("initdb", &["-D", &data, "-A", "trust", "-U", "postgres", "-N", "--no-instructions"])?;

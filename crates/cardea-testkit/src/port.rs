@@ -1,0 +1,43 @@
+//! Ports for processes that are started, stopped and started again on the same one.
+
+use std::{
+    net::{SocketAddr, TcpListener},
+    sync::atomic::{AtomicU16, Ordering},
+};
+
+/// Below it the system gives no port to whoever only connects (`ip_local_port_range` begins at 32,768).
+const LAST: u16 = 32_000;
+const FIRST: u16 = 12_000;
+
+/// An address of the loopback interface on which nobody listens, and on which nobody will but who was given it.
+///
+/// WHY: a port that the system gives and takes back goes to the next connection that anybody makes; a process that
+/// should listen there, now or after its next start, then does not come up.
+///
+/// # Panics
+/// If no port is free.
+#[must_use]
+pub fn free() -> SocketAddr {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let first = (std::process::id() * 61 % u32::from(LAST - FIRST)) as u16;
+    (0..LAST - FIRST)
+        .map(|_| {
+            let step = NEXT.fetch_add(1, Ordering::Relaxed) % (LAST - FIRST);
+            SocketAddr::from(([127, 0, 0, 1], FIRST + (first + step) % (LAST - FIRST)))
+        })
+        .find(|address| TcpListener::bind(address).is_ok())
+        .expect("a free port")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_is_given_what_another_has_or_what_the_system_gives() {
+        let (one, two) = (free(), free());
+        assert_ne!(one, two);
+        let _taken = TcpListener::bind(one).expect("nobody listens there");
+        assert!(one.port() < LAST && two.port() < LAST);
+    }
+}
