@@ -125,7 +125,12 @@ async fn until(
             app.jobs.drain(app.config.server.drain.duration()).await;
             ended.and(Err(ousted()))
         }
-        error = broken(app) => Err(error), // nothing can be written down any more, open work least of all
+        error = broken(app) => {
+            // Nothing can be written down any more, open work least of all: it is cut off, and who waits for it is told
+            // that this node ends. What hangs on the disk must not keep the process.
+            drop(tokio::time::timeout(LAST, app.jobs.drain(Duration::ZERO)).await);
+            Err(error)
+        }
         () = then => Ok(()),
     }
 }

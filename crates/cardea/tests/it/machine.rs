@@ -3,6 +3,7 @@
 
 use std::{
     net::TcpStream,
+    path::Path,
     process::{Command, Stdio},
     sync::Arc,
     time::{Duration, Instant},
@@ -12,11 +13,12 @@ use cardea_store::crash::POINTS;
 use cardea_testkit::{
     kill::Victim,
     machine::{EIO, ENOSPC, Machine, Wrong, used},
-    world::House,
+    model::{Act, FakeModel},
+    world::{House, Inside},
 };
 use serde_json::json;
 
-use crate::crowd::{Crowd, check};
+use crate::crowd::{Crowd, PEOPLE, check};
 
 /// Long enough for a loaded machine, and shorter than a test may take.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -69,6 +71,11 @@ pub(crate) async fn nothing_is_broken(mut crowd: Crowd, server: Victim) {
     assert!(well, "it did not stop in order");
     let broken = check::histories(&crowd, &saw).await;
     println!("{}", check::told(&saw, &[], &crowd).await);
+    if !broken.is_empty() {
+        let log = std::fs::read_to_string(crowd.house.log_file()).unwrap_or_default();
+        let loud = |line: &&str| line.contains("\"ERROR\"") || line.contains("\"WARN\"");
+        log.lines().filter(loud).for_each(|line| println!("{line}"));
+    }
     assert_eq!(broken, Vec::<String>::new());
 }
 
@@ -102,6 +109,39 @@ async fn a_sync_that_fails_ends_the_process_and_nothing_that_was_said_is_lost() 
     crowd.up.send_modify(|starts| *starts += 1);
     work_is_done(&crowd, 5).await;
     nothing_is_broken(crowd, server).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_waits_for_an_answer_when_the_disk_fails_is_told_to_come_again() {
+    let Some(machine) = machine() else { return };
+    let model = FakeModel::start([Act::Silent]).await.unwrap();
+    let config = format!(
+        "[models.providers.rehearsal]\nkind = \"rehearsal\"\n[models.aliases.rehearsal]\nprovider = \"rehearsal\"\n\
+         model = \"rehearsal\"\n[models.providers.fake]\nkind = \"openai\"\nbase_url = \"{}\"\n\
+         [models.aliases.silent]\nprovider = \"fake\"\nmodel = \"fake-1\"\n",
+        model.base_url()
+    );
+    let inside = Inside { config, allow: vec![model.target()], ..Inside::default() };
+    let house = House::build(Path::new(env!("CARGO_BIN_EXE_cardea")), inside, PEOPLE).await;
+    let mut command = house.command();
+    machine.under(&mut command);
+    let server = up(command).await;
+    let (ann, cat) = (house.user("ann"), house.user("cat"));
+    let waits = tokio::spawn(async move {
+        let question =
+            json!({ "model": "silent", "messages": [{ "role": "user", "content": "Are you there?" }] });
+        ann.tries("POST", "/v1/chat/completions", &[], &question.to_string()).await
+    });
+    while model.seen().is_empty() {
+        tokio::task::yield_now().await;
+    }
+    machine.set(Wrong::Sync, EIO).unwrap();
+    let asked = json!({ "agent": "support", "message": "What is the status of order 21?" }).to_string();
+    drop(cat.tries("POST", "/api/v1/turns", &[], &asked).await);
+    let told = waits.await.unwrap().expect("an answer before the end");
+    assert_eq!((told.status, told.at("/error/code")), (503, "draining"), "{}", told.text);
+    let status = tokio::task::spawn_blocking(move || server.ended()).await.unwrap().unwrap();
+    assert!(status.code().is_some_and(|code| code != 0), "{status}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
