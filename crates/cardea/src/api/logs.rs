@@ -16,7 +16,7 @@ use super::{
 use crate::{
     app::App,
     control::{AUDITOR, Right},
-    observe::{Verdict, Wanted, Whose},
+    observe::{Bookmark, Verdict, Wanted, Whose},
 };
 
 /// Who may read the tenant's audit log, and all its decisions.
@@ -35,6 +35,16 @@ pub(super) struct Entries {
     user: Option<String>,
     event: Option<String>,
     tool: Option<String>,
+}
+
+/// Where to go on in the audit log.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Following {
+    #[serde(default)]
+    after: Bookmark,
+    #[serde(default)]
+    limit: Limit,
 }
 
 /// Which decisions.
@@ -81,6 +91,18 @@ pub(super) async fn audit(
     let found = app.observe.search(&known.caller.tenant, &after, wanted, asked.limit).await;
     let page = found.map_err(|error| known.problem(error))?;
     Ok(Json(json!({ "entries": page.entries, "next": page.next })))
+}
+
+pub(super) async fn follow(
+    State(app): State<App>,
+    known: Known,
+    Query(asked): Query<Following>,
+) -> Result<Json<Value>, Problem> {
+    let allowed = app.control.require(&known.caller, AUDIT, Some(known.request)).await;
+    allowed.map_err(|error| known.problem(error))?;
+    let found = app.observe.follow(&known.caller.tenant, &asked.after, asked.limit).await;
+    let part = found.map_err(|error| known.problem(error))?;
+    Ok(Json(json!({ "entries": part.entries, "next": part.next, "more": part.more })))
 }
 
 pub(super) async fn decisions(

@@ -56,6 +56,7 @@ pub fn router(app: App) -> Router {
         .route("/revocations", get(revocations::list).post(revocations::revoke))
         .route("/tools/changes", get(tools::changes))
         .route("/audit", get(logs::audit))
+        .route("/audit/follow", get(logs::follow))
         .route("/decisions", get(logs::decisions))
         .route("/budget", get(budget::read))
         .route("/cache", get(cache::stats).delete(cache::clear))

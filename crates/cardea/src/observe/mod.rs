@@ -13,6 +13,7 @@ mod checkpoints;
 mod compare;
 mod decision;
 mod event;
+mod follow;
 mod meter;
 mod search;
 mod span;
@@ -43,6 +44,7 @@ pub use self::{
     checkpoints::is_behind,
     decision::{Decided, Decision, Ruled, Verdict, Whose},
     event::{HUNG_UP, RequestEvent, Told, Work},
+    follow::{Bookmark, Followed},
     meter::{CacheResult, CheckResult, Seen},
     search::{Audited, Wanted},
     span::{Span, Trace},

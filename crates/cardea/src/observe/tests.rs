@@ -324,6 +324,63 @@ async fn an_export_of_a_log_whose_end_was_cut_before_is_not_proved_by_its_last_l
 }
 
 #[tokio::test]
+async fn who_follows_the_log_misses_nothing_however_late_it_is_written() {
+    let house = House::new().await;
+    let (acme, of) = (TenantId::from("acme"), |limit: u32| Limit::try_from(limit).unwrap());
+    let numbers = |entries: &[Audited]| -> Vec<Value> {
+        entries.iter().map(|entry| entry.body["detail"]["n"].clone()).collect()
+    };
+    // A slow call is noted now and written last.
+    let who = ann("acme");
+    let mut slow = Commit::new();
+    house.observe.audit(&mut slow, Entry { detail: json!({ "n": "slow" }), ..Entry::new(&who, "read") });
+    let (mut seen, mut read) = (Bookmark::default(), Vec::new());
+    for n in 0..9 {
+        house.tell(if n % 3 == 2 { "other" } else { "acme" }, None, json!({ "n": n })).await;
+    }
+    loop {
+        let part = house.observe.follow(&acme, &seen, of(4)).await.unwrap();
+        assert!(part.entries.len() <= 4);
+        read.extend(part.entries);
+        seen = serde_json::from_value(serde_json::to_value(&part.next).unwrap()).unwrap();
+        if !part.more {
+            break;
+        }
+    }
+    assert_eq!(numbers(&read), [0, 1, 3, 4, 6, 7]);
+    let idle = house.observe.follow(&acme, &seen, of(4)).await.unwrap();
+    assert_eq!((idle.entries, &idle.next, idle.more), (Vec::new(), &seen, false));
+    house.db.commit(slow).await.unwrap();
+    let by_time =
+        Place { at: read.last().unwrap().at, id: format!("main.{}", read.last().unwrap().sequence) };
+    let by_time = house.observe.search(&acme, &by_time, Wanted::ALL, of(4)).await.unwrap();
+    assert_eq!(
+        numbers(&by_time.entries),
+        Vec::<Value>::new(),
+        "it lies before the moment that was seen last"
+    );
+    let part = house.observe.follow(&acme, &seen, of(4)).await.unwrap();
+    assert_eq!(numbers(&part.entries), ["slow"]);
+    // Another node begins: it is read from its first entry, and a busy one does not keep it from being read.
+    house
+        .spoil("INSERT INTO audit SELECT 'next', seq, tenant, at, body, link FROM audit WHERE seq <= 2")
+        .await;
+    house
+        .spoil("INSERT INTO audit_heads SELECT 'next', 2, link FROM audit WHERE node = 'next' AND seq = 2")
+        .await;
+    let both = house.observe.follow(&acme, &Bookmark::default(), of(4)).await.unwrap();
+    let nodes: Vec<&str> = both.entries.iter().map(|entry| entry.node.as_str()).collect();
+    assert_eq!((nodes, both.more), (vec!["main", "main", "next", "next"], true));
+    let one = house.observe.follow(&acme, &part.next, of(1)).await.unwrap();
+    assert_eq!((one.entries[0].node.as_str(), one.entries[0].sequence, one.more), ("next", 1, true));
+    // A copy from before is put in its place.
+    house.spoil("UPDATE audit_heads SET seq = 5 WHERE node = 'main'").await;
+    let told = house.observe.follow(&acme, &part.next, of(4)).await.unwrap_err();
+    assert_eq!(told.code(), Code::BadRequest);
+    assert!("e30x".parse::<Bookmark>().is_err() && "[]".parse::<Bookmark>().is_err());
+}
+
+#[tokio::test]
 async fn an_auditor_sees_one_tenant_and_can_follow_one_turn() {
     let house = House::new().await;
     let turn = TurnId::random();

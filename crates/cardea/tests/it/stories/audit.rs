@@ -26,8 +26,23 @@ async fn what_happened_stands_in_a_log_that_proves_itself() {
     assert_eq!(entries.len(), 3, "{}", found.text);
     assert!(entries.iter().all(|entry| entry["body"]["user"] == "support"));
     drop(support.get("/api/v1/audit").await.expect(403));
+    let told = auditor.get("/api/v1/audit/follow?after=7").await.expect(400);
+    assert!(told.at("/detail").contains("after"), "{}", told.text);
+    let (mut written, mut path) = (Vec::new(), "/api/v1/audit/follow?limit=2".to_owned());
+    loop {
+        let part = auditor.get(&path).await.expect(200);
+        written.extend(part.body["entries"].as_array().unwrap().clone());
+        path = format!("/api/v1/audit/follow?limit=2&after={}", part.at("/next"));
+        if part.body["more"] == false {
+            break;
+        }
+    }
+    assert!(entries.iter().all(|entry| written.contains(entry)), "{written:?}");
     let foreign = world.person(("other", "eva"), &["auditor"], &["read"]);
-    assert_eq!(foreign.get("/api/v1/audit").await.expect(200).body["entries"], json!([]));
+    for path in ["/api/v1/audit", "/api/v1/audit/follow"] {
+        assert_eq!(foreign.get(path).await.expect(200).body["entries"], json!([]));
+    }
+    drop(support.get(&path).await.expect(403));
 
     let data = &world.app.config.data.dir;
     let key = RootKey::load(&world.app.config.vault, data).unwrap().chain_key();

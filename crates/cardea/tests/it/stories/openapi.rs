@@ -155,6 +155,13 @@ async fn what_is_answered_is_what_the_description_says() {
         (&admin, "/api/v1/keys", "/api/v1/keys"),
         (&support, "/api/v1/keys", "/api/v1/keys"),
         (&supervisor, "/api/v1/audit", "/api/v1/audit"),
+        (&supervisor, "/api/v1/audit/follow", "/api/v1/audit/follow"),
+        (
+            &world.person(("acme", "eva"), &["auditor"], &["read"]),
+            "/api/v1/audit/follow?limit=2",
+            "/api/v1/audit/follow",
+        ),
+        (&supervisor, "/api/v1/audit/follow?after=7", "/api/v1/audit/follow"),
         (&supervisor, "/api/v1/decisions", "/api/v1/decisions"),
         (&admin, "/api/v1/tools/changes", "/api/v1/tools/changes"),
         (&support, "/api/v1/tools/changes", "/api/v1/tools/changes"),
