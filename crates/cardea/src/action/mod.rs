@@ -21,10 +21,7 @@ mod wire;
 
 use std::{
     collections::BTreeMap,
-    sync::{
-        Arc, PoisonError, RwLock,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, PoisonError, RwLock},
     time::Duration,
 };
 
@@ -109,8 +106,6 @@ struct Inner {
     selector: Selector,
     clock: SharedClock,
     pins: Pins,
-    /// Set by a server that says that its tools have changed.
-    changed: Arc<AtomicBool>,
     /// Upstreams that could not be read the last time.
     failing: Failing,
 }
@@ -133,7 +128,6 @@ impl Action {
     ) -> Result<Self> {
         let Neighbours { db, observe, net, identity, vault, shared, control, clock } = neighbours;
         let pins = Pins::new(db, observe, Arc::clone(&clock));
-        let changed = Arc::new(AtomicBool::new(false));
         let grant = Grant::new(identity, vault);
         let way = upstream::Way {
             net: net.clone(),
@@ -145,10 +139,7 @@ impl Action {
         let upstreams = services
             .upstreams
             .iter()
-            .map(|(name, config)| {
-                let upstream = Upstream::new(name, config.clone(), way.clone());
-                (name.clone(), upstream.tells(Arc::clone(&changed)))
-            })
+            .map(|(name, config)| (name.clone(), Upstream::new(name, config.clone(), way.clone())))
             .collect();
         let way = http::Way { net, grant, shared, clock: Arc::clone(&clock) };
         let connectors: BTreeMap<String, Http> = services
@@ -174,7 +165,6 @@ impl Action {
             selector,
             clock,
             pins,
-            changed,
             failing,
         };
         Ok(Self { inner: Arc::new(inner) })
@@ -191,14 +181,7 @@ impl Action {
     /// # Errors
     /// Of an upstream that could not be read; the others are in the catalogue all the same.
     pub async fn refresh(&self) -> Result<()> {
-        let soon = async |name| match tokio::time::timeout(PATIENCE, self.list(name)).await {
-            Ok(listed) => listed,
-            Err(_) => {
-                let error = Code::UpstreamSilent.into();
-                self.inner.failing.not_reached(name, &error);
-                Err(error)
-            }
-        };
+        let soon = |name| self.list_within(name, PATIENCE);
         let mut answers = stream::iter(self.upstreams()).map(soon).buffer_unordered(AT_ONCE);
         let mut all = Ok(());
         while let Some(listed) = answers.next().await {
@@ -212,8 +195,14 @@ impl Action {
     /// # Errors
     /// `upstream_silent`, `upstream_failed`; what the store says.
     pub async fn list(&self, name: &str) -> Result<()> {
+        self.list_within(name, Duration::MAX).await
+    }
+
+    /// The patience is with the server alone: to learn what its tools are about may take longer.
+    async fn list_within(&self, name: &str, patience: Duration) -> Result<()> {
         let Some(upstream) = self.inner.upstreams.get(name) else { return Ok(()) };
-        match upstream.list().await {
+        let listed = tokio::time::timeout(patience, upstream.list()).await;
+        match listed.unwrap_or_else(|_| Err(Code::UpstreamSilent.into())) {
             Ok(tools) => self.offer(name, tools).await,
             Err(error) => {
                 self.inner.failing.not_reached(name, &error);
@@ -262,10 +251,10 @@ impl Action {
         self.inner.pins.version().await
     }
 
-    /// True if a server has said since the last question that its tools have changed.
+    /// True if this upstream has said since the last question that its tools have changed.
     #[must_use]
-    pub fn was_told_of_changes(&self) -> bool {
-        self.inner.changed.swap(false, Ordering::Relaxed)
+    pub fn was_told_of_changes(&self, upstream: &str) -> bool {
+        self.inner.upstreams.get(upstream).is_some_and(Upstream::was_told_of_changes)
     }
 
     /// The tools of now.

@@ -83,20 +83,33 @@ impl Selected {
 struct Known {
     index: Index,
     places: HashMap<String, usize>,
-    texts: Vec<Vec<Close>>,
-    /// The same texts as the table of words places them.
-    glances: Vec<Vec<Embedding>>,
+    texts: Vec<Arc<Texts>>,
+}
+
+/// The texts of one tool.
+struct Texts {
+    said: Vec<String>,
+    /// As the encoder has read them; none where it had no time.
+    close: Vec<Close>,
+    /// As the table of words places them.
+    glances: Vec<Embedding>,
 }
 
 impl Known {
+    fn texts(&self, tool: &str) -> Option<&Arc<Texts>> {
+        self.texts.get(*self.places.get(tool)?)
+    }
+
     /// Which tools are nearest to a text, out of those at these places.
     fn choose(&self, places: &[usize], asked: &Asked<'_>, keep: &[usize], most: usize) -> Vec<usize> {
         let cosines = asked.close.as_ref().map(|close| {
             let near = |text: &Close| close.embedding.cosine(&text.embedding);
-            nearest(self.texts.iter().map(|texts| texts.iter().filter_map(near)))
+            nearest(self.texts.iter().map(|texts| texts.close.iter().filter_map(near)))
         });
         let glances = asked.glance.as_ref().map(|glance| {
-            nearest(self.glances.iter().map(|texts| texts.iter().filter_map(|text| glance.cosine(text))))
+            nearest(
+                self.texts.iter().map(|texts| texts.glances.iter().filter_map(|text| glance.cosine(text))),
+            )
         });
         let pieces = asked.close.as_ref().and_then(|close| close.pieces.as_deref());
         let fits = |tools: &[usize]| pieces.map(|asked| self.fits(asked, tools, places)).unwrap_or_default();
@@ -114,7 +127,7 @@ impl Known {
     /// the allowed tools only.
     fn fits(&self, asked: &Pieces, tools: &[usize], allowed: &[usize]) -> Vec<[f32; 2]> {
         let of = |tool: &usize| {
-            let texts = self.texts.get(*tool).map(Vec::as_slice).unwrap_or_default();
+            let texts = self.texts.get(*tool).map(|texts| texts.close.as_slice()).unwrap_or_default();
             texts.iter().filter_map(|text| text.pieces.as_deref())
         };
         let rarity = Rarity::among(allowed.iter().flat_map(of));
@@ -149,23 +162,31 @@ impl Selector {
         Self { embedder, known: Mutex::default() }
     }
 
-    /// Reads the texts of a new catalogue, once for each version.
+    /// Reads the texts of a new catalogue, as far as they are new: the encoder's time belongs to those who ask.
     pub(super) async fn learn(&self, catalog: &Catalog) {
         let specs = catalog.specs();
+        let before = self.known.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let mut texts = Vec::with_capacity(specs.len());
         for spec in &specs {
-            let made = match &self.embedder {
-                Some(embedder) => embedder.read(texts_of(spec), LEARNING).await.unwrap_or_default(),
-                None => Vec::new(),
-            };
-            texts.push(made);
+            let said = texts_of(spec);
+            let read = before.as_ref().and_then(|before| before.texts(spec.name.as_str()));
+            texts.push(match read.filter(|read| read.said == said && !read.close.is_empty()) {
+                Some(read) => Arc::clone(read),
+                None => Arc::new(self.read(said).await),
+            });
         }
         let places = specs.iter().enumerate().map(|(at, spec)| (spec.name.to_string(), at)).collect();
-        let glance = |text: String| self.embedder.as_ref()?.glance(&text);
-        let glances = specs.iter().map(|spec| texts_of(spec).into_iter().filter_map(glance).collect());
-        let glances = glances.collect();
-        let known = Known { index: Index::new(&specs), places, texts, glances };
+        let known = Known { index: Index::new(&specs), places, texts };
         *self.known.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(known));
+    }
+
+    async fn read(&self, said: Vec<String>) -> Texts {
+        let Some(embedder) = &self.embedder else {
+            return Texts { said, close: Vec::new(), glances: Vec::new() };
+        };
+        let close = embedder.read(said.clone(), LEARNING).await.unwrap_or_default();
+        let glances = said.iter().filter_map(|text| embedder.glance(text)).collect();
+        Texts { said, close, glances }
     }
 
     /// The nearest tools, as many as the agent offers; those that are always offered and those that the conversation
@@ -232,4 +253,82 @@ impl Selector {
 /// How near each tool's nearest text is.
 fn nearest(tools: impl Iterator<Item = impl Iterator<Item = f32>>) -> Vec<f32> {
     tools.map(|cosines| cosines.fold(-1.0, f32::max)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use cardea_core::{journal::Repeatable, tool::Effect};
+    use cardea_embed::{DIMS, Vector};
+    use cardea_model::embedder::{EncoderId, NotNow};
+    use futures::{FutureExt as _, future::BoxFuture};
+    use serde_json::json;
+
+    use super::*;
+    use crate::action::catalog::Source;
+
+    /// Notes what it is asked to read; now and then it has no time.
+    struct Reader(EncoderId, Mutex<Vec<String>>, Mutex<bool>);
+
+    impl Reader {
+        fn take(&self) -> Vec<String> {
+            std::mem::take(&mut self.1.lock().unwrap())
+        }
+    }
+
+    impl Embedder for Reader {
+        fn encoder(&self) -> &EncoderId {
+            &self.0
+        }
+
+        fn embed(
+            &self,
+            texts: Vec<String>,
+            _within: Duration,
+        ) -> BoxFuture<'_, Result<Vec<Embedding>, NotNow>> {
+            let vector = Arc::new(Vector::from_floats(&[0.5; DIMS]));
+            let one = |_: &String| Embedding {
+                encoder: self.0.clone(),
+                vector: Arc::clone(&vector),
+                truncated: false,
+            };
+            let made =
+                if *self.2.lock().unwrap() { Err(NotNow::Busy) } else { Ok(texts.iter().map(one).collect()) };
+            self.1.lock().unwrap().extend(texts);
+            std::future::ready(made).boxed()
+        }
+    }
+
+    fn tool(name: &str, about: &str) -> Arc<Tool> {
+        let spec = ToolSpec {
+            name: format!("ops__{name}").as_str().into(),
+            description: about.into(),
+            input_schema: json!({ "type": "object" }),
+            effect: Effect::Read,
+            idempotent: true,
+            sends_outside: false,
+            examples: Vec::new(),
+            cache: None,
+            clears: Vec::new(),
+        };
+        let source = Source::Mcp { server: "ops".into(), name: name.into() };
+        Arc::new(Tool::new(spec, source, Repeatable::No).unwrap())
+    }
+
+    #[tokio::test]
+    async fn a_catalogue_that_is_made_again_costs_the_encoder_only_what_is_new() {
+        let reader = Arc::new(Reader(EncoderId::new("own"), Mutex::default(), Mutex::default()));
+        let selector = Selector::new(Some(Arc::<Reader>::clone(&reader)));
+        let learn = async |tools: Vec<Arc<Tool>>| {
+            selector.learn(&Catalog::new(tools).unwrap()).await;
+            reader.take().len()
+        };
+        let (refund, order) = (tool("refund", "Gives money back."), tool("order", "Looks an order up."));
+        assert_eq!(learn(vec![Arc::clone(&refund), Arc::clone(&order)]).await, 2);
+        assert_eq!(learn(vec![Arc::clone(&refund), Arc::clone(&order)]).await, 0, "nothing has changed");
+        let changed = tool("order", "Looks an order up, by its number.");
+        *reader.2.lock().unwrap() = true;
+        assert_eq!(learn(vec![Arc::clone(&refund), Arc::clone(&changed)]).await, 1);
+        *reader.2.lock().unwrap() = false;
+        assert_eq!(learn(vec![refund, changed]).await, 1, "what the encoder had no time for");
+    }
 }

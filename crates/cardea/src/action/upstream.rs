@@ -129,9 +129,9 @@ impl Upstream {
         Self { name: name.to_owned(), config, net, grant, control, pins, changed, lister, clients, clock }
     }
 
-    /// Sets this whenever the server says that its tools have changed.
-    pub(super) fn tells(self, changed: Arc<AtomicBool>) -> Self {
-        Self { changed, ..self }
+    /// True if the server has said since the last question that its tools have changed.
+    pub(super) fn was_told_of_changes(&self) -> bool {
+        self.changed.swap(false, Ordering::Relaxed)
     }
 
     /// Reads the list of tools, as the installation itself.

@@ -11,6 +11,10 @@ use cardea_store::shared::Taken;
 
 use super::{Control, budget::Reserved};
 
+/// The buckets of all requests, and those of revocations.
+const REQUESTS: &str = "rate";
+const REVOCATIONS: &str = "rate/revoke";
+
 /// What a request may use up at most, as far as anybody can say before.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Estimate {
@@ -132,7 +136,7 @@ impl Control {
             return Err(Error::new(Code::Draining));
         }
         let (tenant, user) = (caller.tenant.to_string(), caller.key());
-        self.take_rate(&tenant, &user).await?;
+        self.take_rate(REQUESTS, &tenant, &user).await?;
         let place = self.place(&tenant, &user)?;
         // What uses nothing of a budget goes on where it is spent.
         let reserved = match estimate == Estimate::default() {
@@ -147,7 +151,16 @@ impl Control {
     /// # Errors
     /// `rate_limited`.
     pub async fn count(&self, caller: &Caller) -> Result<()> {
-        self.take_rate(caller.tenant.as_str(), &caller.key()).await
+        self.take_rate(REQUESTS, caller.tenant.as_str(), &caller.key()).await
+    }
+
+    /// Counts a revocation, of which as many may be made as requests. They have buckets of their own: whoever has stolen a
+    /// token and asks all the time with it does not keep its owner from taking it back.
+    ///
+    /// # Errors
+    /// `rate_limited`.
+    pub async fn count_revocation(&self, caller: &Caller) -> Result<()> {
+        self.take_rate(REVOCATIONS, caller.tenant.as_str(), &caller.key()).await
     }
 
     /// A place for a stream of events, which stands open for as long as its turn: each holds a connection, of which there
@@ -183,16 +196,16 @@ impl Control {
         place.map_err(|full| full.error().retry_after(Millis::from_secs(1)))
     }
 
-    async fn take_rate(&self, tenant: &str, user: &str) -> Result<()> {
+    async fn take_rate(&self, bucket: &str, tenant: &str, user: &str) -> Result<()> {
         let (settings, shared) = (&self.inner.settings, &self.inner.shared);
         let limited = |after: Option<Millis>| {
             Err(Error::new(Code::RateLimited).retry_after(after.unwrap_or(Millis::from_secs(60))))
         };
-        let of_user = format!("rate/user/{user}");
+        let of_user = format!("{bucket}/user/{user}");
         if let Taken::No { after } = shared.take(&of_user, settings.per_user, 1).await {
             return limited(after);
         }
-        let of_tenant = format!("rate/tenant/{tenant}");
+        let of_tenant = format!("{bucket}/tenant/{tenant}");
         if let Taken::No { after } = shared.take(&of_tenant, settings.per_tenant, 1).await {
             shared.give_back(&of_user, settings.per_user, 1).await; // it was not the user's doing
             return limited(after);

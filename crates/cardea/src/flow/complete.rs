@@ -139,7 +139,9 @@ async fn ask(
     let Next { mut calls, thoughts, finish, refused, .. } = next?;
     let (text, _) = outlet.finish().await?; // guard output; there is no turn to taint
     calls.iter_mut().try_for_each(|call| screen_asked(app, placeholders, &prompt, call))?; // and what it asks for
-    let thoughts = app.control.screen_output(None, placeholders, &thoughts)?.into_inner();
+    // What the guardrails refuse of its thoughts is dropped: they are no part of the answer.
+    let thoughts = app.control.screen_output(None, placeholders, &thoughts);
+    let thoughts = thoughts.map(|screened| screened.into_inner()).unwrap_or_default();
     trace.note(|event| event.ending = Some(finish.name()));
     if calls.is_empty() && finish == Finish::Stop && !stand_in && !refused {
         let (micros, taint) = (cost_micros, &BTreeSet::new());

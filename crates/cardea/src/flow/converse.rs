@@ -83,10 +83,12 @@ pub(super) async fn converse(
             turn.taint_with_all(words.taint());
             turn.says(words.into_inner()); // beside its calls it is shown its own words
         }
-        if !thoughts.is_empty() {
-            let text = app.control.screen_output(run.guard(), turn.placeholders(), &thoughts)?;
+        // Some models want to see again what they thought. What the guardrails refuse of it nobody has said: it is dropped.
+        if !thoughts.is_empty()
+            && let Ok(text) = app.control.screen_output(run.guard(), turn.placeholders(), &thoughts)
+        {
             turn.taint_with_all(text.taint());
-            turn.thinks(Thoughts { model, text: text.into_inner() }); // which some models want to see again
+            turn.thinks(Thoughts { model, text: text.into_inner() });
         }
         for call in &calls {
             if call.name == FIND_TOOLS && offered.has_more() {

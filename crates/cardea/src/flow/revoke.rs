@@ -34,8 +34,8 @@ pub struct RevokeRequest {
 /// `denied` for what is not the caller's own, unless the caller is an administrator; `bad_request` for a token that is
 /// none of this tenant's, or over, and for names that nobody can have; `rate_limited`; those of the store.
 pub async fn revoke(app: &App, caller: &Caller, request: RevokeRequest) -> Result<Revocation> {
-    app.control.count(caller).await?; // rate: what is taken back stays in every node's memory
     let what = wanted(app, caller, request).await?; // may they
+    app.control.count_revocation(caller).await?; // rate: what is taken back stays in every node's memory
     let revocation = app.identity.revoke_tokens(caller, what).await?; // durable, with its audit entry
     app.auth.revoke(&revocation); // at once on this node
     Ok(revocation)

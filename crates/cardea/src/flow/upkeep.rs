@@ -205,7 +205,8 @@ impl App {
             }
             rounds += 1;
             let now = self.action.accepted().await.ok().or(accepted);
-            if self.action.was_told_of_changes() || rounds >= LISTS || now != accepted {
+            wanted.extend(self.action.upstreams().filter(|name| self.action.was_told_of_changes(name)));
+            if rounds >= LISTS || now != accepted {
                 wanted.extend(self.action.upstreams()); // one that is being asked is asked once more: it may have begun before
                 (rounds, accepted) = (0, now);
             }

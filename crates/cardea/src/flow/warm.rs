@@ -26,13 +26,29 @@ impl App {
         loop {
             let now = format!("{} {}", self.control.policies().version(), self.action.catalog().version());
             if now != done && self.warm_up().await {
-                tracing::info!(answers = self.warm.len(), "the cache is warm");
+                match self.unreached() {
+                    Some(why) => tracing::warn!("{why}"),
+                    None => tracing::info!(answers = self.warm.len(), "the cache is warm"),
+                }
                 done = now;
             }
             if !pause(&stop, LOOK).await {
                 return;
             }
         }
+    }
+
+    /// Why known answers are given to nobody while these policies are in force.
+    fn unreached(&self) -> Option<&'static str> {
+        let policies = self.control.policies();
+        if policies.asks_for_proof() {
+            return Some(
+                "a policy asks by what users come in: known answers are given to nobody who comes with a token or a key",
+            );
+        }
+        let everybodys = self.warm.iter().any(|warm| warm.user.is_none());
+        (everybodys && policies.tells_persons_apart())
+            .then_some("a policy asks who a user is: known answers without `user` are given to nobody")
     }
 
     /// Puts all known answers in their places. False if the store is away.
@@ -74,7 +90,7 @@ fn whose(warm: &Warm) -> Principal {
     Principal {
         tenant: warm.tenant.as_str().into(),
         user: warm.user.as_deref().unwrap_or("cardea").into(),
-        client: None,
+        client: warm.client.as_deref().map(Into::into),
         issuer: warm.issuer.clone().unwrap_or_else(|| "cardea".to_owned()),
         roles: warm.roles.iter().cloned().collect(),
         scopes: warm.scopes.iter().cloned().collect(),

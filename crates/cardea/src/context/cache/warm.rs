@@ -46,6 +46,8 @@ pub struct Warm {
     pub user: Option<String>,
     /// Who vouches for that user's name.
     pub issuer: Option<String>,
+    /// The client that stands in that user's tokens; it counts where policies tell users apart.
+    pub client: Option<String>,
     /// Clearing any of these takes it out.
     #[serde(default)]
     pub tags: Vec<String>,

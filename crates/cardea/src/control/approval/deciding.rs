@@ -99,7 +99,10 @@ impl Control {
         let Answer { choice, comment } = answer;
         let approval = self.load_approval(caller, id).await?.ok_or_else(|| Error::new(Code::NotFound))?;
         let may = match self.may_decide(caller, &approval) {
-            Ok(()) => self.made_no_key_of(caller, &approval).await,
+            Ok(()) => match self.made_no_key_of(caller, &approval).await {
+                Err(error) if error.code() != Code::ApprovalInvalid => return Err(error), // nobody has refused anything
+                may => may,
+            },
             refused => refused,
         };
         let told = format!("{}/{id}", caller.key());

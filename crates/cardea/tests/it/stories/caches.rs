@@ -455,6 +455,40 @@ async fn answers_that_are_known_at_start_need_no_model() {
 }
 
 #[tokio::test]
+async fn a_known_answer_is_its_users_while_a_policy_tells_users_apart() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("warm.jsonl");
+    let line = |question: &str, more: &Value| {
+        let mut line = json!({
+            "agent": "scripted", "tenant": "acme", "roles": ["support"], "question": question, "answer": "Press the button.",
+            "scopes": ["billing:read", "billing:write", "read", "write"],
+        });
+        line.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        format!("{line}\n")
+    };
+    let own = json!({ "user": "support", "issuer": "cardea-try-out" });
+    let at_the_desk = json!({ "user": "support", "issuer": "cardea-try-out", "client": "desk" });
+    let lines = [
+        line(ASKED, &own),
+        line("Where is the button?", &at_the_desk),
+        line("What is a button?", &json!({})),
+    ];
+    std::fs::write(&file, lines.concat()).unwrap();
+    let policy = "@id(\"no-old-ones\") @reason(\"the old program is not safe.\")\n\
+                  forbid (principal, action, resource) when { principal has client && principal.client == \"old\" };\n";
+    let plan = World::plan().set("CARDEA_CACHE__WARM", file.to_str().unwrap()).policies(policy);
+    let world = plan.model([Act::say("From the model.")]).start().await;
+    assert!(world.app.warm_up().await);
+    let ann = world.user("support");
+    assert_eq!(layer(&ann, ASKED).await, pair("exact", "Press the button."));
+    assert_eq!(
+        layer(&ann, "Where is the button?").await.0,
+        "none",
+        "that is for whoever comes from the desk"
+    );
+}
+
+#[tokio::test]
 async fn an_answer_that_is_given_again_is_screened_by_the_guardrails_of_now() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("warm.jsonl");

@@ -111,8 +111,11 @@ fn thoughtful(body: &Value) -> Act {
     if called.next().is_some() {
         return Act::say("It is refunded.");
     }
-    let arguments = r#"{"order_id":"ORD-17","amount":150,"reason":"goodwill"}"#;
-    let call = json!({ "index": 0, "id": "a", "function": { "name": "ops__process_refund", "arguments": arguments } });
+    thinks_and_calls("ops__process_refund", r#"{"order_id":"ORD-17","amount":150,"reason":"goodwill"}"#)
+}
+
+fn thinks_and_calls(tool: &str, arguments: &str) -> Act {
+    let call = json!({ "index": 0, "id": "a", "function": { "name": tool, "arguments": arguments } });
     let thoughts = json!({ "reasoning_content": "The order is the user's own." });
     let events = [(thoughts, Value::Null), (json!({ "tool_calls": [call] }), json!("tool_calls"))].map(
         |(delta, finish)| {
@@ -133,6 +136,27 @@ async fn a_model_that_wants_to_see_its_thoughts_again_goes_on_after_an_approval_
     world.user("supervisor").approves(&turn).await;
     turn.answers("It is refunded.").await;
     assert_eq!(world.shop().refunds(17).await, 1);
+}
+
+/// Thinks what nobody may say, calls a tool, and says nothing of it.
+fn ponders(body: &Value) -> Act {
+    let messages = body["messages"].as_array().unwrap();
+    match messages.iter().any(|message| message["role"] == "tool") {
+        true => Act::say("It is there."),
+        false => thinks_and_calls("ops__get_order", r#"{"order_id":"ORD-17"}"#),
+    }
+}
+
+#[tokio::test]
+async fn a_thought_that_a_guardrail_refuses_is_dropped_and_the_turn_goes_on() {
+    let refuses = "[[deny]]\nname = \"own\"\nphrases = [\"the user's own\"]\naction = \"refuse\"\n";
+    let world = World::plan().ruled(ponders).guard(refuses).start().await;
+    let ended = world.user("support").asks("What is with order 17?").await.ends().await;
+    assert_eq!((&ended["status"], &ended["answer"]), (&json!("answered"), &json!("It is there.")), "{ended}");
+    let ask = json!({ "model": "scripted", "messages": [{ "role": "user", "content": "What is with order 17?" }],
+                      "tools": [{ "type": "function", "function": { "name": "ops__get_order" } }] });
+    let reply = world.user("support").post("/v1/chat/completions", &ask).await.expect(200);
+    assert_eq!(reply.at("/choices/0/message/tool_calls/0/function/name"), "ops__get_order", "{}", reply.text);
 }
 
 #[tokio::test]

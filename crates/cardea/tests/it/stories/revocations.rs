@@ -55,6 +55,16 @@ async fn a_token_that_was_taken_back_is_refused_at_once_here_soon_elsewhere_and_
 }
 
 #[tokio::test]
+async fn whoever_uses_up_the_rate_with_a_stolen_token_does_not_keep_its_owner_from_taking_it_back() {
+    let plan = World::plan().set("CARDEA_LIMITS__PER_USER", "1/min").model([Act::say("Hello.")]);
+    let world = plan.start().await;
+    let ann = world.user("support");
+    while ann.chats("Hello?").await.status != 429 {}
+    drop(ann.post(REVOKE, &json!({ "token": ann.token() })).await.expect(201));
+    drop(ann.get(AGENTS).await.expect(401));
+}
+
+#[tokio::test]
 async fn everything_of_a_user_ends_and_who_signs_in_again_is_let_in() {
     let world = World::start().await;
     let admin = admin(&world);
