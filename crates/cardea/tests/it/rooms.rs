@@ -123,6 +123,40 @@ fn every_arrow_between_rooms_points_up() {
     assert!(broken.is_empty(), "{}", broken.join("\n"));
 }
 
+/// The lines of the tables of request paths that do not stand in their files, or in another order.
+fn lost_lines(document: &str, source: impl Fn(&str) -> String) -> (usize, Vec<String>) {
+    let section =
+        document.split("\n## ").find(|part| part.contains(". The request paths\n")).expect("no paths");
+    let (mut seen, mut lost) = (0, Vec::new());
+    for path in section.split("\n### ") {
+        let mut read: BTreeMap<&str, usize> = BTreeMap::new();
+        let rows = path.lines().filter(|row| row.starts_with("| ") && row.as_bytes()[2].is_ascii_digit());
+        for row in rows {
+            let cells: Vec<&str> = row.trim_matches('|').split(" | ").map(str::trim).collect();
+            let (file, line) = (cells[2].trim_matches('`'), cells[3].trim_matches('`'));
+            let (from, text) = (read.get(file).copied().unwrap_or_default(), source(file));
+            match text.get(from..).and_then(|rest| rest.find(line)) {
+                Some(at) => drop(read.insert(file, from + at + line.len())),
+                None => lost.push(format!("`{line}` is not in {file} behind the line before it")),
+            }
+            seen += 1;
+        }
+    }
+    (seen, lost)
+}
+
+#[test]
+fn the_request_paths_are_told_line_by_line_as_they_stand_in_the_code() {
+    let document = fs::read_to_string(root().join("docs/ARCHITECTURE.md")).unwrap();
+    let flow = root().join("crates/cardea/src/flow");
+    let (seen, lost) = lost_lines(&document, |file| fs::read_to_string(flow.join(file)).unwrap());
+    assert!(seen >= 45, "only {seen} lines are told");
+    assert!(lost.is_empty(), "{}", lost.join("\n"));
+    let table =
+        "\n## 4. The request paths\n\n### A\n\n| 1 | a | `x.rs` | `b()` | |\n| 2 | b | `x.rs` | `a()` | |\n";
+    assert_eq!(lost_lines(table, |_| "a(); b();".to_owned()).1.len(), 1);
+}
+
 #[test]
 fn every_crate_uses_only_crates_above_it() {
     let mut places = line_of_rooms();
