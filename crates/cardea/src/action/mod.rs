@@ -99,9 +99,9 @@ pub struct Action {
 struct Inner {
     upstreams: BTreeMap<String, Upstream>,
     connectors: BTreeMap<String, Http>,
-    /// Its operations of connectors are files, so they are always there.
+    /// Tools of connectors come from files and are always there.
     catalog: RwLock<Arc<Catalog>>,
-    /// INVARIANT: held by whoever makes a catalogue of that of now and another list.
+    /// INVARIANT: held while the catalogue is read, changed and replaced.
     offering: tokio::sync::Mutex<()>,
     selector: Selector,
     clock: SharedClock,
@@ -293,7 +293,7 @@ impl Action {
                 Some(upstream) => upstream.call(caller, tool, &job).await,
                 None => failed(format!("The upstream `{server}` is not configured any more.")),
             },
-            // How often is said by the connector's file.
+            // The connector's file says how often it is tried.
             Source::Http { connector } => match self.inner.connectors.get(connector) {
                 Some(http) => http.call(caller, tool, &job).await,
                 None => failed(format!("The connector `{connector}` is not there any more.")),

@@ -138,7 +138,7 @@ impl Control {
         let (tenant, user) = (caller.tenant.to_string(), caller.key());
         self.take_rate(REQUESTS, &tenant, &user).await?;
         let place = self.place(&tenant, &user)?;
-        // What uses nothing of a budget goes on where it is spent.
+        // An estimate of nothing passes where the budget is spent.
         let reserved = match estimate == Estimate::default() {
             true => None,
             false => self.reserve(&tenant, &user, estimate).await?,

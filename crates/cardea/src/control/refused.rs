@@ -1,5 +1,5 @@
-//! Decisions where there is no turn that could tell of them: a tool that the caller is not shown, a model that is asked
-//! without an agent.
+//! Logs decisions of policy outside of a turn: on a tool that the caller is not shown, on a model that is asked without an
+//! agent.
 
 use cardea_auth::Caller;
 use cardea_core::{
@@ -38,7 +38,7 @@ impl<'a> Requester<'a> {
 
 impl Control {
     /// Why policy does not show this tool to the caller, whatever its arguments, and the row for the log of decisions;
-    /// `None` if it does by now.
+    /// `None` if policy shows the tool by now.
     #[must_use]
     pub fn unseen(&self, who: Requester<'_>, tool: &ToolSpec, call: &ToolCall) -> Option<(Ruled, Commit)> {
         let subject = Subject::List { tool: &tool.name };

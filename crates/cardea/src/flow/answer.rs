@@ -64,8 +64,8 @@ pub(super) async fn answer(
     let _flight = match looked {
         Lookup::Hit(hit) => {
             turn.from_cache(layer(hit.layer)); // cache: exact, then semantic
-            turn.taint_with(CACHE); // nobody reads any more what it was made of,
-            hit.taint.iter().for_each(|source| turn.taint_with(source)); // and is no safer for that
+            turn.taint_with(CACHE); // a cached answer keeps the taint
+            hit.taint.iter().for_each(|source| turn.taint_with(source)); // of the turn that made it
             let text = app.control.screen_output(run.guard(), turn.placeholders(), &hit.text)?; // guardrails of now
             turn.taint_with_all(text.taint());
             recheck(run, turn, query, &hit, history); // a share of them, to find errors

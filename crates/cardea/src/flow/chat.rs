@@ -43,7 +43,7 @@ pub struct Message {
 }
 
 impl Message {
-    /// Whether something was said before, as far as anybody knows who has not looked.
+    /// Whether the conversation may have messages; the store is not asked.
     fn history(&self) -> History {
         if self.conversation.is_some() { History::Some } else { History::None }
     }

@@ -1,7 +1,7 @@
 //! The request paths. Start reading Cardea here: [`enter`], [`chat`], then `tool_call`.
 //!
-//! Each line of these files names a room, in the order in which things happen. There is no other way from a route to
-//! an effect: the API, MCP and an embedding program all come through here.
+//! Each line of these files names a room, in the order in which things happen. There is no other way to a
+//! model or a tool: the API, MCP and an embedding program all come through here.
 
 mod answer;
 mod begin;

@@ -59,7 +59,7 @@ pub struct Outlet {
     client: Option<Stream>,
     /// A client that was there has not taken all of it.
     cut: bool,
-    /// Nothing is said that nobody reads.
+    /// Stops the model where the client stops reading.
     only_read: bool,
     /// Fires once the end of the turn is wished for.
     stop: CancellationToken,

@@ -193,8 +193,8 @@ async fn perform(run: Run<'_>, turn: &mut Turn, permit: Permit, tool: &Tool, ste
     fresh
 }
 
-/// Takes the rows of a decision along. What may be done already cannot wait for leave; and nobody is asked for a check, whose
-/// question has been answered.
+/// Takes the rows of a decision along. A call that was sent before a crash cannot wait for an approval, and a check of a cached
+/// answer asks nobody for one.
 ///
 /// # Errors
 /// `upstream_unknown` for a call that an earlier owner of this turn has sent.

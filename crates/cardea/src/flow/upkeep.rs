@@ -56,7 +56,7 @@ pub(super) async fn pause(stop: &CancellationToken, time: Duration) -> bool {
     }
 }
 
-/// Why something was not done, for the log: what a code says to clients says nothing here.
+/// Detail and cause of an error, for the log: without the sentence that its code has for clients.
 fn reason(error: &Error) -> String {
     let whole = error.public();
     let own = whole.strip_prefix(error.code().sentence()).map(str::trim).filter(|own| !own.is_empty());

@@ -143,7 +143,7 @@ pub struct Turn {
     commits: i64,
     /// How often it was taken up since the last of them.
     tries: i64,
-    /// Why a commit of it was not written. Whoever takes it up next finds it as it was before, and nothing else is written.
+    /// Why a commit failed. Every later commit of this value fails with it; whoever takes the turn up next reads the rows anew.
     stranded: Option<CommitError>,
     /// Says that this process has the turn in hand, until it is dropped.
     held: Hold,

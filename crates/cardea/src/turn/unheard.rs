@@ -1,4 +1,4 @@
-//! Answers that nobody waited for any more.
+//! Answers kept for a client that hung up and asks again without an idempotency key.
 //!
 //! WHY: OpenAI's client libraries hang up when their time is over and send the request again by themselves, without an
 //! idempotency key. The second try takes over the answer that the first one has not heard, and the turn runs once. What
