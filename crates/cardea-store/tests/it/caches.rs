@@ -416,6 +416,34 @@ async fn redis_contract(program: &Path) {
     case.put(place(21), key(2), new).await;
     assert_eq!(case.get(place(21), key(2)).await.as_deref(), Some("new"));
     assert_eq!(case.near(place(21), 0.3, 1).await, [key(2)]);
+    emptied(&server, &case).await;
+    full(&server, &case).await;
+}
+
+/// All is thrown away between two requests, and the first that comes counts on from nothing.
+async fn emptied(server: &Kept, case: &Case<'_>) {
+    let mut client = redis::Client::open(format!("redis://127.0.0.1:{}", server.port)).unwrap();
+    for first in ["seq", "clock"] {
+        redis::cmd("FLUSHALL").exec(&mut client).unwrap();
+        redis::cmd("ZINCRBY").arg("cardea:c").arg(1).arg(first).exec(&mut client).unwrap();
+        case.clock.advance(Millis(5));
+        let mut record = case.record(first, &["order:8"]).await;
+        record.vector = Some(towards(0.3));
+        case.put(place(21), key(3), record).await;
+        assert_eq!(case.get(place(21), key(3)).await.as_deref(), Some(first));
+        assert_eq!(case.near(place(21), 0.3, 1).await, [key(3)], "{first}");
+    }
+}
+
+/// It has no room and is told to throw nothing away: what it holds can be read.
+async fn full(server: &Kept, case: &Case<'_>) {
+    let mut client = redis::Client::open(format!("redis://127.0.0.1:{}", server.port)).unwrap();
+    let (kept, more) = (case.record("kept", &["order:9"]).await, case.record("more", &["order:9"]).await);
+    case.put(place(22), key(1), kept).await;
+    redis::cmd("CONFIG").arg("SET").arg("maxmemory").arg(1).exec(&mut client).unwrap();
+    let Err(Away(why)) = case.store.put(&place(22), &key(2), more).await else { panic!("it is full") };
+    assert_eq!(case.get(place(22), key(1)).await.as_deref(), Some("kept"), "after `{why}`");
+    redis::cmd("CONFIG").arg("SET").arg("maxmemory").arg(0).exec(&mut client).unwrap();
 }
 
 /// Passes everything on to this port, on its own one. The connections of which `is_silent` holds are open and say nothing.

@@ -146,14 +146,19 @@ impl RedisCache {
     }
 
     async fn run<T: FromRedisValue>(&self, pipe: &redis::Pipeline) -> Result<T, Away> {
+        self.tell(pipe).await?
+    }
+
+    /// The same; the inner error is the server's own: it is there, and refuses.
+    async fn tell<T: FromRedisValue>(&self, pipe: &redis::Pipeline) -> Result<Result<T, Away>, Away> {
         let mut line = self.line().await?;
         let answer = pipe.query_async(&mut line).await;
-        if let Err(error) = &answer
-            && (error.is_unrecoverable_error() || error.is_io_error() || error.is_connection_dropped())
-        {
+        let Err(error) = answer.as_ref().map(drop) else { return Ok(answer.map_err(|error| away(&error))) };
+        let lost = error.is_unrecoverable_error() || error.is_io_error() || error.is_connection_dropped();
+        if lost {
             *self.line.lock().await = None;
         }
-        answer.map_err(|error| away(&error))
+        if lost || error.is_timeout() { Err(away(error)) } else { Ok(Err(away(error))) }
     }
 
     async fn one<T: FromRedisValue>(&self, command: redis::Cmd) -> Result<T, Away> {
@@ -179,14 +184,17 @@ impl RedisCache {
         let ask = || cmd("ZMSCORE").arg(self.counts()).arg(CLOCK).arg(FLOOR).to_owned();
         let mut found: Vec<Option<f64>> = self.one(ask()).await?;
         if found.iter().any(Option::is_none) {
-            // INVARIANT: above every earlier count, as long as fewer than one clearing a millisecond were made.
-            let start = self.clock.now().0.max(1);
+            // INVARIANT: above every earlier count, as long as fewer than one a millisecond were made.
+            let now = u64::try_from(self.clock.now().0).unwrap_or_default();
+            let start = now.max(self.highest.load(Ordering::Relaxed) + 1);
             let mut pipe = redis::pipe();
             pipe.atomic();
             for member in [CLOCK, FLOOR, SEQ] {
-                pipe.cmd("ZADD").arg(self.counts()).arg("NX").arg(start).arg(member).ignore();
+                // GT and not NX: somebody may have counted on from nothing meanwhile.
+                pipe.cmd("ZADD").arg(self.counts()).arg("GT").arg(start).arg(member).ignore();
             }
             self.run::<()>(&pipe).await?;
+            self.copies.lock().unwrap_or_else(PoisonError::into_inner).clear(); // the shelves are gone as well
             found = self.one(ask()).await?;
         }
         let clock = found.first().copied().flatten().map(whole);
@@ -300,19 +308,25 @@ impl RedisCache {
         if some { self.one(rem).await } else { Ok(()) }
     }
 
-    async fn write(&self, place: &Place, key: &Key, record: Record) -> Result<(), Away> {
+    /// The inner error is of a server that is there and takes nothing: it is full, or a copy of another.
+    async fn write(&self, place: &Place, key: &Key, record: Record) -> Result<Result<(), Away>, Away> {
         let left = record.until.since(self.clock.now()).0;
-        let Some(bytes) = record.to_bytes().filter(|_| left > 0) else { return Ok(()) };
+        let Some(bytes) = record.to_bytes().filter(|_| left > 0) else { return Ok(Ok(())) };
         let mut pipe = redis::pipe();
         pipe.cmd("SET").arg(self.record(place, key)).arg(bytes).arg("PX").arg(left.min(LONGEST.0)).ignore();
-        let Some(vector) = record.vector else { return self.run(&pipe).await };
-        let seq: f64 = self.one(cmd("ZINCRBY").arg(self.counts()).arg(1).arg(SEQ).to_owned()).await?;
+        let Some(vector) = record.vector else { return self.tell(&pipe).await };
+        let mut count = redis::pipe();
+        count.cmd("ZINCRBY").arg(self.counts()).arg(1).arg(SEQ);
+        let seq = match self.tell::<(f64,)>(&count).await? {
+            Ok((seq,)) => seq,
+            Err(refused) => return Ok(Err(refused)),
+        };
         let shelf = self.shelf(place);
         pipe.cmd("ZADD").arg(&shelf).arg(seq).arg(member(key, &vector)).ignore();
         let last = -(i64::try_from(self.per_place).unwrap_or(i64::MAX - 1)) - 1;
         pipe.cmd("ZREMRANGEBYRANK").arg(&shelf).arg(0).arg(last).ignore();
         pipe.cmd("PEXPIRE").arg(&shelf).arg(LONGEST.0).ignore();
-        self.run(&pipe).await
+        self.tell(&pipe).await
     }
 
     async fn mark(&self, tags: &[Tag]) -> Result<(), Away> {
@@ -388,7 +402,8 @@ impl CacheStore for RedisCache {
     }
 
     fn put<'a>(&'a self, place: &'a Place, key: &'a Key, record: Record) -> Answer<'a, ()> {
-        self.wire.ask(self.write(place, key, record)).boxed()
+        // WHY: a server that takes nothing more can still be read.
+        async { self.wire.ask(self.write(place, key, record)).await? }.boxed()
     }
 
     fn clear<'a>(&'a self, tags: &'a [Tag]) -> Answer<'a, ()> {
