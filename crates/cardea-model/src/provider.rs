@@ -24,6 +24,7 @@ use crate::{
     alias::AliasConfig,
     config::{LimitName, ModelsConfig, ProviderConfig, Timeouts},
     failure::{Failure, Trouble},
+    tries::Tries,
     wire::{Decoder, Format, Sent, retry_after},
 };
 
@@ -106,9 +107,19 @@ impl Provider {
         })
     }
 
-    /// Asks, and waits for the first event of the answer. Nothing was handed out if this fails.
-    pub(crate) async fn ask(&self, ask: Ask<'_>, alias: &AliasConfig) -> Result<Answer, Failure> {
-        self.asked(ask, alias).await.map_err(|mut failure| {
+    /// Asks, and waits for the first piece of the answer that can be seen. Nothing was handed out if this fails.
+    pub(crate) async fn ask(
+        &self,
+        ask: Ask<'_>,
+        alias: &AliasConfig,
+        tries: &mut Tries<'_>,
+    ) -> Result<Answer, Failure> {
+        let begun = async {
+            let mut answer = self.asked(ask, alias).await?;
+            answer.begins(tries).await?;
+            Ok(answer)
+        };
+        begun.await.map_err(|mut failure: Failure| {
             if failure.trouble == Trouble::Silent {
                 // It has read the prompt, and may still be at it.
                 failure.spent.input = failure.spent.input.max(ask.prompt.tokens());
@@ -154,7 +165,7 @@ impl Provider {
             // Servers that copy a format are careless with this header: what comes is read as events.
             _ => Body::Events(sse::Decoder::new(self.max_event)),
         };
-        let mut answer = Answer {
+        Ok(Answer {
             streaming: Some(streaming),
             body,
             decoder: self.format.decoder(prompt),
@@ -163,11 +174,7 @@ impl Provider {
             next_by: first_by,
             deadline,
             along: along.map(Along::alone),
-        };
-        if let Some(event) = answer.next().await? {
-            answer.ready.push_front(event);
-        }
-        Ok(answer)
+        })
     }
 
     fn target(&self, path: String) -> Result<Target, NetError> {
@@ -258,6 +265,24 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
+    /// Waits for the first piece that can be seen. WHY: until then another try, and another model, are possible.
+    async fn begins(&mut self, tries: &mut Tries<'_>) -> Result<(), Failure> {
+        let mut unseen = 0_usize;
+        while let Some(event) = self.next().await? {
+            if let ModelEvent::Unseen(bytes) = event {
+                tries.unseen(bytes);
+                unseen = unseen.saturating_add(bytes);
+                continue;
+            }
+            self.ready.push_front(event);
+            break;
+        }
+        if unseen > 0 {
+            self.ready.push_front(ModelEvent::Unseen(unseen));
+        }
+        Ok(())
+    }
+
     /// The next event; `None` after the end.
     async fn next(&mut self) -> Result<Option<ModelEvent>, Failure> {
         let read = self.read().await;

@@ -4,7 +4,7 @@ use super::*;
 use crate::config::LimitName;
 use crate::wire::{
     Format, Sent,
-    samples::{alias, call, odd_schemas, prompt, read, stream, told_schemas},
+    samples::{alias, call, odd_schemas, prompt, read, reading, stream, told_schemas},
 };
 
 fn started(input: u64) -> Value {
@@ -102,6 +102,16 @@ fn text_calls_and_both_halves_of_the_usage_are_read() {
         ModelEvent::End { finish: Finish::ToolCalls, usage },
     ];
     assert_eq!(read(Format::Anthropic, &stream(&events)).unwrap(), expected);
+}
+
+#[test]
+fn thoughts_are_work_that_is_paid() {
+    let piece = json!({ "type": "thinking_delta", "thinking": "hm, ".repeat(100) });
+    let thinking = block(0, json!({ "type": "thinking", "thinking": "Well" }), &[piece.clone(), piece]);
+    let cut = stream(&[vec![started(10)], thinking].concat());
+    let mut decoder = reading(Format::Anthropic, &cut);
+    assert!(decoder.finish().is_err());
+    assert_eq!(decoder.spent(), Usage { input: 17, cached_input: 5, output: 201 });
 }
 
 #[test]

@@ -4,7 +4,7 @@ use super::*;
 use crate::config::LimitName;
 use crate::wire::{
     Format, Sent,
-    samples::{alias, call, prompt, read, stream},
+    samples::{alias, call, estimated, prompt, read, reading, stream},
 };
 
 fn said(parts: Value, finish: Option<&str>) -> Value {
@@ -70,6 +70,15 @@ fn text_and_calls_are_read_and_thoughts_left_out() {
 
 fn name() -> &'static str {
     "t_ops_get_order"
+}
+
+#[test]
+fn thoughts_are_work_that_is_paid() {
+    let thought = json!({ "text": "hm, ".repeat(100), "thought": true });
+    let piece = json!({ "candidates": [{ "content": { "role": "model", "parts": [thought] } }] });
+    let mut decoder = reading(Format::Gemini, &stream(&[piece.clone(), piece]));
+    assert!(decoder.finish().is_err());
+    assert_eq!(decoder.spent(), estimated(200));
 }
 
 #[test]

@@ -275,6 +275,9 @@ struct Delta<'a> {
     refusal: Lenient<Cow<'a, str>>,
     #[serde(default, borrow)]
     reasoning_content: Lenient<Cow<'a, str>>,
+    /// The word of other servers; their models do not want it back.
+    #[serde(default, borrow)]
+    reasoning: Lenient<Cow<'a, str>>,
     #[serde(default, borrow)]
     tool_calls: Lenient<List<Object<CallPiece<'a>>>>,
     #[serde(default, borrow)]
@@ -339,9 +342,13 @@ fn take(assembly: &mut Assembly, chunk: Chunk<'_>) -> Result<(), Failure> {
         return Ok(());
     };
     let delta = choice.delta.0.0.or(choice.message.0.0).unwrap_or_default();
-    assembly.text(&delta.content.0.0);
+    let Content { text, thought } = delta.content.0;
+    assembly.text(&text);
     assembly.refusal(&delta.refusal.0);
     assembly.thinks(&delta.reasoning_content.0);
+    // Some servers say the same thoughts under both names.
+    let unnamed = delta.reasoning.0.len().saturating_sub(delta.reasoning_content.0.len());
+    assembly.thought(thought.saturating_add(unnamed));
     for piece in delta.tool_calls.0.0.into_iter().flatten() {
         let CallPiece { index, id, function, name, arguments } = piece.0.unwrap_or_default();
         let function = match function {

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::wire::{
     Format,
-    samples::{alias, prompt, read, stream},
+    samples::{alias, estimated, prompt, read, reading, stream},
 };
 
 #[test]
@@ -63,7 +63,7 @@ fn an_answer_of_no_words_is_none_unless_the_client_has_said_where_it_ends() {
         let mut asked = prompt();
         asked.sampling.stop = stop;
         let mut decoder = Format::OpenAi.decoder(&asked);
-        let document = chunk(json!({ "content": "" }), json!("stop")).to_string();
+        let document = chunk(json!({ "content": "", "reasoning_content": "Hm." }), json!("stop")).to_string();
         decoder.whole(document.as_bytes()).map_err(|failure| failure.trouble)
     };
     assert_eq!(silent(Vec::new()), Err(Trouble::Garbage));
@@ -123,4 +123,45 @@ fn thoughts_before_calls_are_kept_for_the_model_that_had_them() {
         sent["messages"][2]["reasoning_content"].clone()
     };
     assert_eq!((told("deep-x"), told("gpt-x")), (json!("First I look."), Value::Null));
+}
+
+#[test]
+fn thoughts_are_work_that_is_paid() {
+    let words = "Let me see what there is. 1 2 3 4 5 6 7 ";
+    let in_parts = json!([{ "type": "thinking", "thinking": [{ "type": "text", "text": words }] }]);
+    for delta in [
+        json!({ "reasoning_content": words }),
+        json!({ "reasoning": words }),
+        json!({ "reasoning_content": words, "reasoning": words }),
+        json!({ "content": in_parts }),
+    ] {
+        let thinking = stream(&vec![chunk(delta.clone(), Value::Null); 40]);
+        let mut cut = reading(Format::OpenAi, &thinking);
+        assert_eq!(cut.finish().unwrap_err().trouble, Trouble::Cut);
+        assert_eq!(cut.spent(), estimated(400), "{delta}: four bytes are a token where nobody counts");
+
+        let over = stream(&[chunk(json!({}), json!("stop"))]);
+        let end = |output: u64| ModelEvent::End { finish: Finish::Stop, usage: estimated(output) };
+        assert_eq!(read(Format::OpenAi, &(thinking.clone() + &over)).unwrap(), [end(400)], "{delta}");
+
+        let answer =
+            thinking + &stream(&[chunk(json!({ "content": "Nine" }), Value::Null)]) + "data: [DONE]\n\n";
+        let events = read(Format::OpenAi, &answer).unwrap();
+        assert_eq!(events, [ModelEvent::Text("Nine".into()), end(401)], "{delta}");
+    }
+}
+
+#[test]
+fn what_is_written_unseen_is_told_as_it_comes() {
+    let call = |id: &str, arguments: &str| json!({ "tool_calls": [{ "index": 0, "id": id, "function": { "name": "x", "arguments": arguments } }] });
+    let pieces = stream(&[
+        chunk(json!({ "reasoning_content": "First I " }), Value::Null),
+        chunk(json!({ "reasoning_content": "look." }), Value::Null),
+        chunk(json!({ "content": "Well, " }), Value::Null),
+        chunk(call("a", "{\"n\":"), Value::Null),
+        chunk(call("a", "1}"), Value::Null),
+    ]);
+    let mut decoder = reading(Format::OpenAi, &pieces);
+    let told: Vec<ModelEvent> = std::iter::from_fn(|| decoder.pop()).collect();
+    assert_eq!(told, [ModelEvent::Unseen(13), ModelEvent::Text("Well, ".into()), ModelEvent::Unseen(7)]);
 }
