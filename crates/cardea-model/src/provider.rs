@@ -22,7 +22,7 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::{
     alias::AliasConfig,
-    config::{LimitName, ModelsConfig, ProviderConfig, Timeouts},
+    config::{Dialect, ModelsConfig, ProviderConfig, Timeouts},
     failure::{Failure, Trouble},
     tries::Tries,
     wire::{Decoder, Format, Sent, retry_after},
@@ -41,7 +41,7 @@ pub(crate) struct Provider {
     egress: Egress,
     net: Net,
     pub(crate) timeouts: Timeouts,
-    limit_name: LimitName,
+    dialect: Dialect,
     max_answer: usize,
     max_event: usize,
 }
@@ -101,7 +101,7 @@ impl Provider {
             egress: Egress::hosts([host]),
             net,
             timeouts: provider.timeouts.unwrap_or(config.timeouts),
-            limit_name: provider.limit_name(),
+            dialect: provider.dialect(),
             max_answer: config.max_answer.len(),
             max_event: config.max_event.len(),
         })
@@ -133,7 +133,7 @@ impl Provider {
         if let Some(lack) = self.format.lacks(prompt) {
             return Err(Failure::new(Trouble::Unable, lack));
         }
-        let wire = self.format.request(prompt, alias, self.limit_name);
+        let wire = self.format.request(prompt, alias, self.dialect);
         let first_by = deadline.min(Instant::now() + self.timeouts.first.duration());
         let target = self.target(wire.path).map_err(|error| trouble(&error, Trouble::Rejected))?;
         let mut request = Request::to(Method::POST, target, self.egress.clone())

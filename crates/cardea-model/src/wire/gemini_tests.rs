@@ -1,7 +1,7 @@
 use cardea_core::message::{Demands, Message, ModelEvent};
 
 use super::*;
-use crate::config::LimitName;
+use crate::config::Dialect;
 use crate::wire::{
     Format, Sent,
     samples::{alias, call, estimated, prompt, read, reading, stream},
@@ -17,7 +17,7 @@ fn said(parts: Value, finish: Option<&str>) -> Value {
 
 #[test]
 fn the_request_names_functions_and_their_answers() {
-    let sent = Format::Gemini.request(&prompt(), &alias("gemini-x"), LimitName::MaxTokens);
+    let sent = Format::Gemini.request(&prompt(), &alias("gemini-x"), Dialect::COMMON);
     assert_eq!(sent.path, "/models/gemini-x:streamGenerateContent?alt=sse");
     let name = "t_ops_get_order";
     let asked = |id: &str, args: Value| json!({ "functionCall": { "id": id, "name": name, "args": args } });
@@ -118,14 +118,14 @@ fn what_the_client_demands_is_said_in_this_formats_words() {
         },
         ..Demands::default()
     };
-    let sent = Format::Gemini.request(&prompt, &alias("gemini-x"), LimitName::MaxTokens).json();
+    let sent = Format::Gemini.request(&prompt, &alias("gemini-x"), Dialect::COMMON).json();
     let calling = json!({ "mode": "ANY", "allowedFunctionNames": ["t_ops_get_order"] });
     assert_eq!(sent["toolConfig"], json!({ "functionCallingConfig": calling }));
     let config = &sent["generationConfig"];
     assert_eq!(config["responseMimeType"], "application/json");
     assert_eq!(config["responseJsonSchema"], json!({ "type": "object" }));
     prompt.demands = Demands { tool_choice: ToolChoice::None, ..Demands::default() };
-    let sent = Format::Gemini.request(&prompt, &alias("gemini-x"), LimitName::MaxTokens).json();
+    let sent = Format::Gemini.request(&prompt, &alias("gemini-x"), Dialect::COMMON).json();
     assert_eq!(sent["toolConfig"], json!({ "functionCallingConfig": { "mode": "NONE" } }));
 }
 
@@ -156,7 +156,7 @@ fn a_window_that_begins_with_the_model_gets_a_beginning() {
         Message::Assistant { text: String::new(), calls: vec![call("a.1", "x", json!({}))], thoughts: None },
         Message::User { text: "one".into() },
     ];
-    let sent = Format::Gemini.request(&prompt, &alias("gemini-x"), LimitName::MaxTokens).json();
+    let sent = Format::Gemini.request(&prompt, &alias("gemini-x"), Dialect::COMMON).json();
     let roles: Vec<&str> =
         sent["contents"].as_array().unwrap().iter().map(|turn| turn["role"].as_str().unwrap()).collect();
     assert_eq!(roles, ["user", "model", "user"]);

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::wire::{
     Format,
-    samples::{alias, estimated, prompt, read, reading, stream},
+    samples::{alias, call, estimated, prompt, read, reading, stream},
 };
 
 #[test]
@@ -18,9 +18,9 @@ fn what_a_model_does_not_take_is_left_out() {
     asked.sampling.presence_penalty = Some(1.0);
     asked.sampling.verbosity = Some(Verbosity::Low);
     let text = format!("provider = \"p\"\nmodel = \"m\"\nomit = {keys:?}");
-    let sent = Format::OpenAi.request(&asked, &toml::from_str(&text).unwrap(), LimitName::MaxTokens).json();
+    let sent = Format::OpenAi.request(&asked, &toml::from_str(&text).unwrap(), Dialect::COMMON).json();
     assert!(keys.iter().all(|key| sent.get(key).is_none()), "{sent}");
-    let all = Format::OpenAi.request(&asked, &alias("m"), LimitName::MaxTokens).json();
+    let all = Format::OpenAi.request(&asked, &alias("m"), Dialect::COMMON).json();
     assert!(keys.iter().all(|key| all.get(key).is_some()), "{all}");
     assert!(toml::from_str::<AliasConfig>(&text.replace("seed", "seeds")).is_err());
 }
@@ -119,7 +119,7 @@ fn thoughts_before_calls_are_kept_for_the_model_that_had_them() {
     let Message::Assistant { thoughts, .. } = &mut asked.messages[3] else { panic!("{asked:?}") };
     *thoughts = Some(Thoughts { model: "deep-x".into(), text: "First I look.".into() });
     let told = |model: &str| {
-        let sent = Format::OpenAi.request(&asked, &alias(model), LimitName::MaxTokens).json();
+        let sent = Format::OpenAi.request(&asked, &alias(model), Dialect::COMMON).json();
         sent["messages"][2]["reasoning_content"].clone()
     };
     assert_eq!((told("deep-x"), told("gpt-x")), (json!("First I look."), Value::Null));
@@ -164,4 +164,41 @@ fn what_is_written_unseen_is_told_as_it_comes() {
     let mut decoder = reading(Format::OpenAi, &pieces);
     let told: Vec<ModelEvent> = std::iter::from_fn(|| decoder.pop()).collect();
     assert_eq!(told, [ModelEvent::Unseen(13), ModelEvent::Text("Well, ".into()), ModelEvent::Unseen(7)]);
+}
+
+#[test]
+fn ids_of_calls_are_such_as_the_server_takes() {
+    let long = |end: char| format!("chatcmpl-tool-{}{end}", "0123456789abcdef".repeat(2).split_at(31).0);
+    let ids = [long('0'), long('1'), "call_1".to_owned(), "a1B2c3D4e".to_owned()];
+    assert_eq!(ids[0].len(), 46);
+    let mut asked = prompt();
+    let calls = ids.iter().map(|id| call(id, "x", json!({}))).collect();
+    let result = |id: &String| Message::Tool {
+        call_id: id.clone(),
+        name: "x".into(),
+        text: id.clone(),
+        failed: false,
+    };
+    asked.messages = vec![Message::User { text: "Look.".into() }];
+    asked.messages.push(Message::Assistant { text: String::new(), calls, thoughts: None });
+    asked.messages.extend(ids.iter().map(result));
+    let sent = |dialect: Dialect| {
+        let body = Format::OpenAi.request(&asked, &alias("m"), dialect).json();
+        let calls: Vec<String> = (0..4)
+            .map(|place| body["messages"][1]["tool_calls"][place]["id"].as_str().unwrap().to_owned())
+            .collect();
+        for (place, id) in calls.iter().enumerate() {
+            let result = &body["messages"][2 + place];
+            assert_eq!((&result["tool_call_id"], &result["content"]), (&json!(id), &json!(ids[place])));
+            assert!(!calls[..place].contains(id), "two calls stay two: {calls:?}");
+        }
+        calls
+    };
+    assert_eq!(sent(Dialect::COMMON), ids, "some servers want back what they have put into it");
+    let short = sent(Dialect::OPENAI);
+    assert!(short.iter().all(|id| id.len() <= 40), "{short:?}");
+    assert_eq!((&short[2..], &short), (&ids[2..], &sent(Dialect::OPENAI)));
+    let nine = sent(Dialect { ids: CallIds::Nine, ..Dialect::COMMON });
+    let fits = |id: &String| id.len() == 9 && id.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    assert!(nine.iter().all(fits) && nine[3] == ids[3], "{nine:?}");
 }
