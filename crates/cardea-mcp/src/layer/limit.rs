@@ -7,6 +7,7 @@ use std::{
 };
 
 use cardea_core::{Code, Error, Result, principal::Principal, time::Millis};
+use cardea_net::counted_as;
 use governor::{DefaultKeyedRateLimiter, Quota, clock::Clock as _};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -59,7 +60,7 @@ impl Rate {
         Self { per, each_tool: false, limiter, swept: Mutex::default() }
     }
 
-    /// For each user of each tenant. A user without sign-in is an address.
+    /// For each user of each tenant. A user without sign-in is an address, or a network of IPv6 (its first 64 bits).
     #[must_use]
     pub fn per_user(calls: u32, window: Millis) -> Self {
         Self::new(Per::User, calls, window)
@@ -110,7 +111,7 @@ impl Rate {
 
     fn key(&self, context: &Context, known: &str) -> String {
         let mut key = match (context.caller(), self.per) {
-            (None, _) => context.address().map(|address| address.to_string()).unwrap_or_default(),
+            (None, _) => context.address().map(|address| counted_as(address).to_string()).unwrap_or_default(),
             (Some(caller), Per::Tenant) => format!("t:{}", caller.tenant),
             (Some(Principal { client: Some(client), issuer, .. }), Per::Client) => {
                 format!("c:{issuer}:{client}")
