@@ -86,7 +86,8 @@ fn collect<'s>(value: &'s Value, depth: usize, tell: &mut impl FnMut(&'s Map<Str
 }
 
 /// What a reference within a schema means (RFC 6901 section 6, and names of places).
-fn target<'s>(root: &'s Value, reference: &str) -> Option<&'s Value> {
+#[must_use]
+pub fn target<'s>(root: &'s Value, reference: &str) -> Option<&'s Value> {
     let fragment = reference.strip_prefix('#')?;
     if fragment.is_empty() || fragment.starts_with('/') {
         return root.pointer(&unescaped(fragment)?);

@@ -297,6 +297,8 @@ pub enum ModelEvent {
     Refusal(String),
     /// A complete tool call (providers stream them in pieces; `cardea-model` puts them together).
     Call(ToolCall),
+    /// So many bytes more were written that nobody sees yet: thoughts, and pieces of calls. They are work that is paid.
+    Unseen(usize),
     /// All that it thought before the calls of this answer, where its provider tells.
     Thoughts(String),
     /// What was used until an answer broke off: what the provider counted, or an estimate. Only an error follows.

@@ -26,7 +26,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
 use tokio_util::sync::CancellationToken;
 
-use crate::{Session, Stop, extras::Extras, identity::Who, session::Sessions};
+use crate::{Session, Stop, extras::Extras, identity::Who, layer::Seat, session::Sessions};
 
 /// Under this key of a request's `_meta`, a client names the call, so that it is done only once.
 pub const IDEMPOTENCY_META: &str = "dev.cardea/idempotency-key";
@@ -51,6 +51,7 @@ pub(crate) struct Inner {
     pub(crate) extras: Extras,
     pub(crate) sessions: Sessions,
     pub(crate) wire: Option<Wire>,
+    pub(crate) seat: Seat,
 }
 
 /// The protocol side of a call.
@@ -254,7 +255,7 @@ impl Context {
         } else {
             let asked = wire.request.peer.create_elicitation_with_timeout(params, Some(ANSWER_WITHIN));
             let asked = tokio::select! {
-                asked = asked => asked,
+                asked = self.0.seat.left_for(asked) => asked,
                 () = self.cancelled().cancelled() => {
                     return Err(Error::new(Code::TimeSpent).detail("The client cancelled.").into());
                 }

@@ -124,7 +124,7 @@ async fn admitted(app: &App, route: Option<&Arc<Route>>, context: &Context, argu
     route.permits(context, Some(arguments)).await?;
     context.check_key()?;
     let _seat = match &app.layers.concurrency {
-        Some(concurrency) => Some(concurrency.seat().await?),
+        Some(concurrency) => Some(context.0.seat.take(concurrency.seat().await?)),
         None => None,
     };
     route.check.arguments(arguments)?;

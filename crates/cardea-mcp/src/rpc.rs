@@ -28,6 +28,7 @@ use crate::{
     beside::Beside,
     context,
     identity::Identity,
+    layer::Seat,
     pipeline,
     stop::error_result,
 };
@@ -87,6 +88,7 @@ impl Rpc {
             extras: identity.extras,
             sessions: self.app.sessions.clone(),
             wire,
+            seat: Seat::default(),
         }))
     }
 
@@ -104,6 +106,7 @@ impl Rpc {
             extras: identity.extras,
             sessions: self.app.sessions.clone(),
             wire: None,
+            seat: Seat::default(),
         }))
     }
 

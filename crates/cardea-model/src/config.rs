@@ -120,6 +120,7 @@ pub struct ProviderConfig {
     pub headers: BTreeMap<String, SecretString>,
     /// What the limit of an answer is called in OpenAI's format. Default: `"max_completion_tokens"` at OpenAI's and Azure's own
     /// addresses, whose newer models refuse the older name, and `"max_tokens"` elsewhere, where many servers know only that.
+    /// With `"max_completion_tokens"`, ids of calls that are longer than OpenAI takes (40 bytes) are sent as shorter ones.
     #[serde(default)]
     pub limit_name: Option<LimitName>,
 }
@@ -154,13 +155,44 @@ impl ProviderConfig {
         self.base_url.as_deref().unwrap_or(self.kind.default_base_url()).trim_end_matches('/')
     }
 
-    /// What it calls the limit of an answer.
-    pub(crate) fn limit_name(&self) -> LimitName {
+    /// How OpenAI's format is spoken there.
+    pub(crate) fn dialect(&self) -> Dialect {
         let base = self.base();
         let vendor = base.contains("api.openai.com") || base.contains("openai.azure.com");
         let usual = if vendor { LimitName::MaxCompletionTokens } else { LimitName::MaxTokens };
-        self.limit_name.unwrap_or(usual)
+        let limit = self.limit_name.unwrap_or(usual);
+        let ids = match limit {
+            _ if base.contains("api.mistral.ai") => CallIds::Nine,
+            LimitName::MaxCompletionTokens => CallIds::Short,
+            LimitName::MaxTokens if vendor => CallIds::Short,
+            LimitName::MaxTokens => CallIds::Any,
+        };
+        Dialect { limit, ids }
     }
+}
+
+/// What differs between the servers that speak OpenAI's format.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Dialect {
+    pub(crate) limit: LimitName,
+    pub(crate) ids: CallIds,
+}
+
+#[cfg(test)]
+impl Dialect {
+    pub(crate) const OPENAI: Self = Self { limit: LimitName::MaxCompletionTokens, ids: CallIds::Short };
+    pub(crate) const COMMON: Self = Self { limit: LimitName::MaxTokens, ids: CallIds::Any };
+}
+
+/// Which ids of calls a server takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum CallIds {
+    /// Any. WHY: proxies put hundreds of bytes that their model wants back into an id, and some models read theirs.
+    Any,
+    /// Those of at most 40 bytes: OpenAI.
+    Short,
+    /// Those of nine letters and digits: Mistral.
+    Nine,
 }
 
 /// How long to wait for a provider.
@@ -398,7 +430,7 @@ mod tests {
     fn the_limit_of_an_answer_is_called_as_the_provider_calls_it() {
         let name = |more: &str| {
             let config = read(&format!("[providers.o]\nkind = \"openai\"\napi_key = \"k\"\n{more}"));
-            config.providers["o"].limit_name()
+            config.providers["o"].dialect().limit
         };
         let (new, old) = (LimitName::MaxCompletionTokens, LimitName::MaxTokens);
         assert_eq!(name(""), new);
@@ -409,6 +441,24 @@ mod tests {
             new
         );
         assert_eq!(name("limit_name = \"max_tokens\""), old);
+    }
+
+    #[test]
+    fn ids_of_calls_are_bounded_where_the_provider_bounds_them() {
+        let ids = |more: &str| {
+            let config = read(&format!("[providers.o]\nkind = \"openai\"\napi_key = \"k\"\n{more}"));
+            config.providers["o"].dialect().ids
+        };
+        let at = |base: &str| ids(&format!("base_url = \"{base}\""));
+        let own_name = "limit_name = \"max_tokens\"";
+        for short in
+            ["", own_name, "base_url = \"http://proxy.example\"\nlimit_name = \"max_completion_tokens\""]
+        {
+            assert_eq!(ids(short), CallIds::Short, "{short}");
+        }
+        assert_eq!(at("https://acme.openai.azure.com/openai/v1"), CallIds::Short);
+        assert_eq!(at("https://api.mistral.ai/v1"), CallIds::Nine);
+        assert_eq!(at("http://localhost:11434/v1"), CallIds::Any);
     }
 
     #[test]

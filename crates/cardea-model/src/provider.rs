@@ -22,8 +22,9 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::{
     alias::AliasConfig,
-    config::{LimitName, ModelsConfig, ProviderConfig, Timeouts},
+    config::{Dialect, ModelsConfig, ProviderConfig, Timeouts},
     failure::{Failure, Trouble},
+    tries::Tries,
     wire::{Decoder, Format, Sent, retry_after},
 };
 
@@ -40,7 +41,7 @@ pub(crate) struct Provider {
     egress: Egress,
     net: Net,
     pub(crate) timeouts: Timeouts,
-    limit_name: LimitName,
+    dialect: Dialect,
     max_answer: usize,
     max_event: usize,
 }
@@ -100,15 +101,25 @@ impl Provider {
             egress: Egress::hosts([host]),
             net,
             timeouts: provider.timeouts.unwrap_or(config.timeouts),
-            limit_name: provider.limit_name(),
+            dialect: provider.dialect(),
             max_answer: config.max_answer.len(),
             max_event: config.max_event.len(),
         })
     }
 
-    /// Asks, and waits for the first event of the answer. Nothing was handed out if this fails.
-    pub(crate) async fn ask(&self, ask: Ask<'_>, alias: &AliasConfig) -> Result<Answer, Failure> {
-        self.asked(ask, alias).await.map_err(|mut failure| {
+    /// Asks, and waits for the first piece of the answer that can be seen. Nothing was handed out if this fails.
+    pub(crate) async fn ask(
+        &self,
+        ask: Ask<'_>,
+        alias: &AliasConfig,
+        tries: &mut Tries<'_>,
+    ) -> Result<Answer, Failure> {
+        let begun = async {
+            let mut answer = self.asked(ask, alias).await?;
+            answer.begins(tries).await?;
+            Ok(answer)
+        };
+        begun.await.map_err(|mut failure: Failure| {
             if failure.trouble == Trouble::Silent {
                 // It has read the prompt, and may still be at it.
                 failure.spent.input = failure.spent.input.max(ask.prompt.tokens());
@@ -122,7 +133,7 @@ impl Provider {
         if let Some(lack) = self.format.lacks(prompt) {
             return Err(Failure::new(Trouble::Unable, lack));
         }
-        let wire = self.format.request(prompt, alias, self.limit_name);
+        let wire = self.format.request(prompt, alias, self.dialect);
         let first_by = deadline.min(Instant::now() + self.timeouts.first.duration());
         let target = self.target(wire.path).map_err(|error| trouble(&error, Trouble::Rejected))?;
         let mut request = Request::to(Method::POST, target, self.egress.clone())
@@ -154,7 +165,7 @@ impl Provider {
             // Servers that copy a format are careless with this header: what comes is read as events.
             _ => Body::Events(sse::Decoder::new(self.max_event)),
         };
-        let mut answer = Answer {
+        Ok(Answer {
             streaming: Some(streaming),
             body,
             decoder: self.format.decoder(prompt),
@@ -163,11 +174,7 @@ impl Provider {
             next_by: first_by,
             deadline,
             along: along.map(Along::alone),
-        };
-        if let Some(event) = answer.next().await? {
-            answer.ready.push_front(event);
-        }
-        Ok(answer)
+        })
     }
 
     fn target(&self, path: String) -> Result<Target, NetError> {
@@ -258,6 +265,24 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
+    /// Waits for the first piece that can be seen. WHY: until then another try, and another model, are possible.
+    async fn begins(&mut self, tries: &mut Tries<'_>) -> Result<(), Failure> {
+        let mut unseen = 0_usize;
+        while let Some(event) = self.next().await? {
+            if let ModelEvent::Unseen(bytes) = event {
+                tries.unseen(bytes);
+                unseen = unseen.saturating_add(bytes);
+                continue;
+            }
+            self.ready.push_front(event);
+            break;
+        }
+        if unseen > 0 {
+            self.ready.push_front(ModelEvent::Unseen(unseen));
+        }
+        Ok(())
+    }
+
     /// The next event; `None` after the end.
     async fn next(&mut self) -> Result<Option<ModelEvent>, Failure> {
         let read = self.read().await;

@@ -259,7 +259,7 @@ impl Models {
         let mut attempt = 0;
         loop {
             tries.begins(&alias.model);
-            let failure = match provider.ask(ask, alias).await {
+            let failure = match provider.ask(ask, alias, tries).await {
                 Ok(answer) => {
                     tries.answers();
                     return Ok(answer);

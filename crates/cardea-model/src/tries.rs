@@ -32,6 +32,8 @@ pub struct Trying<'m> {
     pub model: &'m str,
     /// How long the first piece of its answer took, once that is there.
     pub first: Option<Millis>,
+    /// Bytes that it has written and of which nobody has seen anything: thoughts, and pieces of calls.
+    pub unseen: usize,
     since: Instant,
 }
 
@@ -45,12 +47,18 @@ impl Trying<'_> {
 
 impl<'m> Tries<'m> {
     pub(crate) fn begins(&mut self, model: &'m str) {
-        self.now = Some(Trying { model, first: None, since: Instant::now() });
+        self.now = Some(Trying { model, first: None, unseen: 0, since: Instant::now() });
     }
 
     pub(crate) fn answers(&mut self) {
         if let Some(trying) = &mut self.now {
             trying.first = Some(trying.so_far());
+        }
+    }
+
+    pub(crate) fn unseen(&mut self, bytes: usize) {
+        if let Some(trying) = &mut self.now {
+            trying.unseen = trying.unseen.saturating_add(bytes);
         }
     }
 

@@ -58,6 +58,16 @@ fn special_v6(ip: Ipv6Addr) -> Option<&'static str> {
     }
 }
 
+/// As which address somebody counts of whom nothing else is known. WHY: each host of an IPv6 network may take any of its 2^64
+/// addresses (RFC 7421), so a count of single ones would have no end.
+#[must_use]
+pub fn counted_as(ip: IpAddr) -> IpAddr {
+    match ip.to_canonical() {
+        IpAddr::V6(ip) => Ipv6Addr::from_bits(ip.to_bits() & !u128::from(u64::MAX)).into(),
+        ip @ IpAddr::V4(_) => ip,
+    }
+}
+
 /// A text that is neither `host:port` nor a range.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` is not a target: write `host:port`, `[address]:port`, or a range such as `10.1.0.0/16`")]
@@ -283,6 +293,18 @@ mod tests {
             if let Ok(target) = text.parse::<Target>() {
                 prop_assert_eq!(target.to_string().parse::<Target>(), Ok(target));
             }
+        }
+
+        #[test]
+        fn addresses_of_one_network_count_as_one_and_those_of_two_as_two(high: u64, low: u64, v4: u32, flip in 64..128_u32) {
+            // Public ones; what is mapped or reserved has a meaning of its own.
+            let bits = (u128::from(high) << 64) | u128::from(low) | 1 << 125;
+            let counted = |bits: u128| counted_as(Ipv6Addr::from_bits(bits).into());
+            prop_assert_eq!(counted(bits), counted(bits & !u128::from(u64::MAX)));
+            prop_assert_ne!(counted(bits), counted(bits ^ (1 << flip)));
+            let plain = Ipv4Addr::from(v4);
+            prop_assert_eq!(counted_as(plain.into()), IpAddr::V4(plain));
+            prop_assert_eq!(counted_as(plain.to_ipv6_mapped().into()), IpAddr::V4(plain));
         }
 
         #[test]

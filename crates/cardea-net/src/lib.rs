@@ -22,7 +22,7 @@ mod hosts;
 mod request;
 mod resolve;
 
-pub use address::{AllowList, BadTarget, special};
+pub use address::{AllowList, BadTarget, counted_as, special};
 pub use body::{Response, Streaming};
 pub use client::Net;
 pub use config::NetConfig;

@@ -84,6 +84,8 @@ pub enum Act {
     SilentAfterHead,
     /// Says this and then nothing, without an end.
     SilentAfter(String),
+    /// Thinks this aloud and then says nothing, without an end.
+    SilentAfterThoughts(String),
     /// Sends comments forever, and never an event.
     KeepAlive(Duration),
     /// Says this, and then the connection is lost.
@@ -260,6 +262,7 @@ async fn play(wire: Wire, act: Act) -> Response {
         Act::Silent => std::future::pending().await,
         Act::SilentAfterHead => events(quiet()),
         Act::SilentAfter(text) => events(now(&said(wire, &text)).chain(quiet())),
+        Act::SilentAfterThoughts(text) => events(now(&thought(wire, &text)).chain(quiet())),
         Act::KeepAlive(pause) => events(stream::unfold((), move |()| async move {
             time::sleep(pause).await;
             Some((Ok(Bytes::from_static(b": still here\n\n")), ()))
@@ -333,6 +336,20 @@ fn said_whole(wire: Wire, text: &str) -> String {
         }
         Wire::Gemini => {
             json!({ "candidates": [{ "content": { "role": "model", "parts": [{ "text": text }] } }] })
+        }
+    };
+    event(wire, &data)
+}
+
+fn thought(wire: Wire, text: &str) -> String {
+    let data = match wire {
+        Wire::OpenAi => json!({ "choices": [{ "index": 0, "delta": { "reasoning_content": text } }] }),
+        Wire::Anthropic => {
+            let delta = json!({ "type": "thinking_delta", "thinking": text });
+            json!({ "type": "content_block_delta", "index": 0, "delta": delta })
+        }
+        Wire::Gemini => {
+            json!({ "candidates": [{ "content": { "parts": [{ "text": text, "thought": true }] } }] })
         }
     };
     event(wire, &data)

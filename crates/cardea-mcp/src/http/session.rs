@@ -6,6 +6,7 @@
 use std::{net::IpAddr, time::Duration};
 
 use cardea_core::{Code, Error, Result, time::Millis};
+use cardea_net::counted_as;
 use http::{Response, request::Parts};
 use moka::sync::Cache;
 use rmcp::transport::streamable_http_server::session::local::LocalSessionManager;
@@ -21,7 +22,7 @@ const MOST: usize = 10_000;
 /// After this time some may be gone.
 const LATER: Millis = Millis::from_secs(60);
 
-/// Whose a session is; of somebody who has not signed in, where they came from.
+/// Whose a session is; of somebody who has not signed in, as which address they count.
 #[derive(Clone, PartialEq, Eq)]
 struct Owner {
     key: String,
@@ -30,7 +31,7 @@ struct Owner {
 
 impl Owner {
     fn of(identity: &Identity) -> Self {
-        let address = identity.address.filter(|_| identity.who.is_none());
+        let address = identity.address.filter(|_| identity.who.is_none()).map(counted_as);
         Self { key: identity.who.as_ref().map(Who::key).unwrap_or_default(), address }
     }
 

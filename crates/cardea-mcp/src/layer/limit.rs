@@ -7,10 +7,13 @@ use std::{
 };
 
 use cardea_core::{Code, Error, Result, principal::Principal, time::Millis};
+use cardea_net::counted_as;
 use governor::{DefaultKeyedRateLimiter, Quota, clock::Clock as _};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::{Layer, Next};
+use super::{
+    Layer, Next,
+    seat::{Room, Taken},
+};
 use crate::{
     BoxFuture, Context,
     call::{Call, Reply},
@@ -59,7 +62,7 @@ impl Rate {
         Self { per, each_tool: false, limiter, swept: Mutex::default() }
     }
 
-    /// For each user of each tenant. A user without sign-in is an address.
+    /// For each user of each tenant. A user without sign-in is an address, or a network of IPv6 (its first 64 bits).
     #[must_use]
     pub fn per_user(calls: u32, window: Millis) -> Self {
         Self::new(Per::User, calls, window)
@@ -110,7 +113,7 @@ impl Rate {
 
     fn key(&self, context: &Context, known: &str) -> String {
         let mut key = match (context.caller(), self.per) {
-            (None, _) => context.address().map(|address| address.to_string()).unwrap_or_default(),
+            (None, _) => context.address().map(|address| counted_as(address).to_string()).unwrap_or_default(),
             (Some(caller), Per::Tenant) => format!("t:{}", caller.tenant),
             (Some(Principal { client: Some(client), issuer, .. }), Per::Client) => {
                 format!("c:{issuer}:{client}")
@@ -136,9 +139,10 @@ impl Layer for Rate {
     }
 }
 
-/// A number of calls at once. Others wait for a seat, and are refused when the wait is over.
+/// A number of calls at once. Others wait for a seat, and are refused when the wait is over. A call that waits for its user
+/// ([`Context::ask`]) needs none meanwhile.
 pub struct Concurrency {
-    seats: Arc<Semaphore>,
+    room: Room,
     wait: Duration,
 }
 
@@ -146,19 +150,17 @@ impl Concurrency {
     /// So many calls at once, and so long a wait for a seat.
     #[must_use]
     pub fn new(calls: usize, wait: Millis) -> Self {
-        Self {
-            seats: Arc::new(Semaphore::new(calls.clamp(1, Semaphore::MAX_PERMITS))),
-            wait: wait.duration(),
-        }
+        Self { room: Room::new(calls), wait: wait.duration() }
     }
 
-    pub(crate) async fn seat(&self) -> Result<OwnedSemaphorePermit> {
-        if let Ok(seat) = self.seats.clone().try_acquire_owned() {
-            return Ok(seat);
+    pub(crate) async fn seat(&self) -> Result<Taken> {
+        let (room, seats) = (self.room.clone(), &self.room.seats);
+        if let Ok(seat) = seats.clone().try_acquire_owned() {
+            return Ok(Taken { room, _seat: seat });
         }
         let busy = || Error::new(Code::Overloaded).retry_after(Millis::from_secs(1));
-        match tokio::time::timeout(self.wait, self.seats.clone().acquire_owned()).await {
-            Ok(Ok(seat)) => Ok(seat),
+        match tokio::time::timeout(self.wait, seats.clone().acquire_owned()).await {
+            Ok(Ok(seat)) => Ok(Taken { room, _seat: seat }),
             _ => Err(busy()),
         }
     }

@@ -9,19 +9,20 @@ mod breaker;
 mod cache;
 mod limit;
 mod metrics;
+mod seat;
 
 use std::sync::Arc;
 
 use cardea_core::time::Millis;
 use futures::future::BoxFuture;
 
-pub(crate) use self::cache::Look;
 pub use self::{
     breaker::Breaker,
     cache::ResponseCache,
     limit::{Concurrency, Rate},
     metrics::Metrics,
 };
+pub(crate) use self::{cache::Look, seat::Seat};
 use crate::{
     audit::Audit,
     call::{Call, Reply, Work},

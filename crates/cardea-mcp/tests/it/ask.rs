@@ -1,14 +1,15 @@
 //! Questions to the user in the middle of a call, on the wire where the client carries the state.
 
 use std::{
-    sync::Arc,
+    sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
 use aws_lc_rs::digest::{SHA256, digest};
 use cardea_mcp::{
-    Args, Confirm, Context, Result, Server, State, TestClient, Tool,
+    Args, Confirm, Context, Layers, Millis, Result, Server, State, TestClient, Tool,
     guard::RequireAuth,
+    layer::Concurrency,
     rmcp::model::{RequestStateCodec, SealOptions},
     schemars::JsonSchema,
 };
@@ -231,6 +232,16 @@ async fn an_older_client_that_cannot_be_asked_is_told_so_at_once() {
     }
 }
 
+/// Reads events until one holds this.
+async fn until(events: &mut axum::body::Body, word: &str) -> String {
+    let mut text = String::new();
+    while !text.contains(word) || !text.ends_with('\n') {
+        let frame = http_body_util::BodyExt::frame(events).await.expect("more").unwrap();
+        text.push_str(&String::from_utf8_lossy(frame.data_ref().unwrap()));
+    }
+    text
+}
+
 async fn waits(State(over): State<Arc<tokio::sync::Notify>>, context: Context) -> Result<()> {
     let answer = context.ask::<Confirm>("confirm", "Go on?").await;
     over.notify_one();
@@ -247,13 +258,81 @@ async fn a_question_ends_with_the_call_that_asks_it() {
     let mut call = calls(2, "waits");
     call["params"]["arguments"] = json!({});
     let mut events = send(&routes, &session, call).await.into_body();
-    let mut text = String::new();
-    while !text.contains("elicitation/create") {
-        let frame = http_body_util::BodyExt::frame(&mut events).await.expect("a question").unwrap();
-        text.push_str(&String::from_utf8_lossy(frame.data_ref().unwrap()));
-    }
+    until(&mut events, "elicitation/create").await;
     let cancelled =
         json!({ "jsonrpc": "2.0", "method": "notifications/cancelled", "params": { "requestId": 2 } });
     assert!(send(&routes, &session, cancelled).await.status().is_success());
     tokio::time::timeout(Duration::from_secs(30), over.notified()).await.expect("nobody waits any more");
+}
+
+/// What has happened, and a call that holds its seat until it is told to end.
+#[derive(Clone, Default)]
+struct Story(Arc<Mutex<Vec<&'static str>>>, Arc<tokio::sync::Notify>);
+
+impl Story {
+    fn tell(&self, what: &'static str) {
+        self.0.lock().unwrap().push(what);
+    }
+}
+
+async fn asks(State(story): State<Story>, context: Context) -> Result<()> {
+    context.ask::<Confirm>("confirm", "Go on?").await?;
+    story.tell("asks goes on");
+    Ok(())
+}
+
+async fn holds(State(story): State<Story>) -> Result<()> {
+    story.tell("holds");
+    story.1.notified().await;
+    story.tell("holds no more");
+    Ok(())
+}
+
+async fn quick() -> Result<()> {
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_call_that_waits_for_its_user_takes_no_seat_and_goes_on_in_one() {
+    let story = Story::default();
+    let tool = |tool: Tool| tool.about("A part of the story.").reads();
+    let server = Server::new("s", "1")
+        .layers(Layers::new().concurrency(Concurrency::new(1, Millis(0))))
+        .state(story.clone())
+        .tool(tool(Tool::new("asks", asks)))
+        .tool(tool(Tool::new("holds", holds)))
+        .tool(tool(Tool::new("quick", quick)));
+    let client = TestClient::new(server.legacy_sessions()).unwrap();
+    let routes = client.service().routes();
+    let session = session(&routes, json!({ "elicitation": {} })).await;
+    let call = |id: u32, tool: &str| {
+        let mut call = calls(id, tool);
+        call["params"]["arguments"] = json!({});
+        call
+    };
+    let mut events = send(&routes, &session, call(2, "asks")).await.into_body();
+    let question = until(&mut events, "elicitation/create").await;
+    assert_eq!(client.call("quick", json!({})).await.code(), "done", "the seat is free meanwhile");
+
+    let others = async {
+        while story.0.lock().unwrap().is_empty() {
+            tokio::task::yield_now().await;
+        }
+        let data = question
+            .lines()
+            .find_map(|line| line.strip_prefix("data:").filter(|data| data.contains("elicitation")));
+        let asked: Value = serde_json::from_str(data.unwrap()).unwrap();
+        let answer = json!({ "jsonrpc": "2.0", "id": asked["id"], "result": accepted("confirm") });
+        assert!(send(&routes, &session, answer).await.status().is_success());
+        for _ in 0..100 {
+            tokio::task::yield_now().await; // and it could go on if it needed no seat
+        }
+        assert_eq!(client.call("quick", json!({})).await.code(), "overloaded");
+        story.1.notify_one();
+    };
+    let (held, ()) = tokio::join!(client.call("holds", json!({})), others);
+    assert_eq!(held.code(), "done");
+    until(&mut events, "\"result\"").await;
+    assert_eq!(*story.0.lock().unwrap(), ["holds", "holds no more", "asks goes on"]);
+    assert_eq!(client.call("quick", json!({})).await.code(), "done", "and its seat is free again");
 }

@@ -2,9 +2,11 @@
 
 use std::{
     collections::HashMap,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     sync::{Arc, Mutex},
 };
 
+use axum::extract::ConnectInfo;
 use bytes::Bytes;
 use cardea_mcp::{
     Args, BoxFuture, Code, Error, Layers, MemorySessions, Millis, Result, Server, Session, SessionStore,
@@ -143,12 +145,20 @@ async fn no_update_of_a_session_is_lost_however_many_calls_come_at_one_time() {
 
 /// An older client that says hello, through this session store's server.
 async fn hello(client: &TestClient) -> (u16, Value) {
+    hello_from(client, None).await
+}
+
+/// The same from this address.
+async fn hello_from(client: &TestClient, address: Option<IpAddr>) -> (u16, Value) {
     let hello = json!({ "protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": { "name": "t", "version": "0" } });
     let hello = json!({ "jsonrpc": "2.0", "id": 1, "method": "initialize", "params": hello });
-    let request = http::Request::post("/mcp")
+    let mut request = http::Request::post("/mcp")
         .header("host", "localhost")
         .header("content-type", "application/json")
         .header("accept", "application/json, text/event-stream");
+    if let Some(address) = address {
+        request = request.extension(ConnectInfo(SocketAddr::new(address, 5)));
+    }
     let (status, body) = client.send(request.body(hello.to_string().into()).unwrap()).await;
     (status.as_u16(), body)
 }
@@ -172,4 +182,35 @@ async fn the_beginning_of_a_session_counts_and_nobody_has_very_many() {
     let (status, body) = hello(&ann).await;
     assert_eq!((begun, status, &body["error"]), (100, 429, &json!("rate_limited")), "{body}");
     assert_eq!(hello(&server.as_user("bob")).await.0, 200, "others have room");
+}
+
+/// The host of this number in a network of IPv6.
+fn host(network: u16, number: u16) -> Option<IpAddr> {
+    Some(Ipv6Addr::new(0x2001, 0xdb8, 0, network, number, 0, 0, 1).into())
+}
+
+#[tokio::test]
+async fn whoever_has_a_whole_network_of_addresses_is_one_caller() {
+    let server = TestClient::new(server().legacy_sessions()).unwrap();
+    let mut begun = 0;
+    while hello_from(&server, host(1, begun)).await.0 == 200 {
+        begun += 1;
+        assert!(begun <= 100, "there is no end of them");
+    }
+    assert_eq!(begun, 100);
+    assert_eq!(hello_from(&server, host(2, 0)).await.0, 200, "others have room");
+
+    let layers = Layers::new().rate(Rate::per_user(1, Millis::from_secs(3_600)));
+    let server = TestClient::new(self::server().layers(layers).legacy_sessions()).unwrap();
+    let status = async |address: Option<IpAddr>| hello_from(&server, address).await.0;
+    assert_eq!(
+        [status(host(1, 1)).await, status(host(1, 2)).await, status(host(2, 1)).await],
+        [200, 429, 200]
+    );
+    let v4 = |last: u8| Ipv4Addr::new(203, 0, 113, last);
+    let mapped = |last: u8| Some(IpAddr::from(v4(last).to_ipv6_mapped()));
+    assert_eq!(
+        [status(Some(v4(1).into())).await, status(mapped(1)).await, status(mapped(2)).await],
+        [200, 429, 200]
+    );
 }

@@ -81,7 +81,7 @@ fn asked_with(model: &Rehearsal, messages: &[Message], tools: Vec<ToolSpec>) -> 
         match event {
             ModelEvent::Text(piece) | ModelEvent::Refusal(piece) => text.push_str(&piece),
             ModelEvent::Call(call) => calls.push(call),
-            ModelEvent::Thoughts(_) | ModelEvent::Spent(_) => {
+            ModelEvent::Unseen(_) | ModelEvent::Thoughts(_) | ModelEvent::Spent(_) => {
                 panic!("it has no thoughts, and nothing breaks off")
             }
             ModelEvent::End { usage, .. } => {

@@ -146,6 +146,7 @@ pub(super) fn event(assembly: &mut Assembly, blocks: &mut Blocks, event: &Event)
             let block = data.get("content_block").unwrap_or(&Value::Null);
             match text(block, "type") {
                 "text" => assembly.text(text(block, "text")),
+                "thinking" => assembly.thought(text(block, "thinking").len()),
                 "tool_use" => {
                     blocks.0.insert(index);
                     assembly.call(
@@ -162,6 +163,7 @@ pub(super) fn event(assembly: &mut Assembly, blocks: &mut Blocks, event: &Event)
             let delta = data.get("delta").unwrap_or(&Value::Null);
             match text(delta, "type") {
                 "text_delta" => assembly.text(text(delta, "text")),
+                "thinking_delta" => assembly.thought(text(delta, "thinking").len()),
                 "input_json_delta" if blocks.0.contains(&index) => {
                     assembly.call(index, "", "", text(delta, "partial_json"))?;
                 }

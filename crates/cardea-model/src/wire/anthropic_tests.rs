@@ -1,10 +1,10 @@
 use cardea_core::message::{Message, ModelEvent, Usage};
 
 use super::*;
-use crate::config::LimitName;
+use crate::config::Dialect;
 use crate::wire::{
     Format, Sent,
-    samples::{alias, call, odd_schemas, prompt, read, stream, told_schemas},
+    samples::{alias, call, odd_schemas, prompt, read, reading, stream, told_schemas},
 };
 
 fn started(input: u64) -> Value {
@@ -31,7 +31,7 @@ fn block(index: u64, block: Value, deltas: &[Value]) -> Vec<Value> {
 
 #[test]
 fn the_request_takes_turns_and_keeps_results_with_their_calls() {
-    let sent = Format::Anthropic.request(&prompt(), &alias("claude-x"), LimitName::MaxTokens);
+    let sent = Format::Anthropic.request(&prompt(), &alias("claude-x"), Dialect::COMMON);
     assert_eq!(sent.path, "/messages");
     let used = |id: &str, input: Value| json!({ "type": "tool_use", "id": id, "name": "t_ops_get_order", "input": input });
     let expected = json!({
@@ -74,7 +74,7 @@ fn a_window_that_begins_with_the_model_gets_a_beginning() {
         Message::User { text: "one".into() },
         Message::User { text: "two".into() },
     ];
-    let sent = Format::Anthropic.request(&prompt, &alias("claude-x"), LimitName::MaxTokens).json();
+    let sent = Format::Anthropic.request(&prompt, &alias("claude-x"), Dialect::COMMON).json();
     let roles: Vec<&str> =
         sent["messages"].as_array().unwrap().iter().map(|m| m["role"].as_str().unwrap()).collect();
     assert_eq!(roles, ["user", "assistant", "user"]);
@@ -102,6 +102,16 @@ fn text_calls_and_both_halves_of_the_usage_are_read() {
         ModelEvent::End { finish: Finish::ToolCalls, usage },
     ];
     assert_eq!(read(Format::Anthropic, &stream(&events)).unwrap(), expected);
+}
+
+#[test]
+fn thoughts_are_work_that_is_paid() {
+    let piece = json!({ "type": "thinking_delta", "thinking": "hm, ".repeat(100) });
+    let thinking = block(0, json!({ "type": "thinking", "thinking": "Well" }), &[piece.clone(), piece]);
+    let cut = stream(&[vec![started(10)], thinking].concat());
+    let mut decoder = reading(Format::Anthropic, &cut);
+    assert!(decoder.finish().is_err());
+    assert_eq!(decoder.spent(), Usage { input: 17, cached_input: 5, output: 201 });
 }
 
 #[test]
@@ -175,7 +185,7 @@ fn what_the_client_demands_is_said_in_this_formats_words() {
         },
         ..Demands::default()
     };
-    let sent = Format::Anthropic.request(&prompt, &alias("claude-x"), LimitName::MaxTokens).json();
+    let sent = Format::Anthropic.request(&prompt, &alias("claude-x"), Dialect::COMMON).json();
     let named = json!({ "type": "tool", "name": "t_ops_get_order", "disable_parallel_tool_use": true });
     assert_eq!(sent["tool_choice"], named);
     assert_eq!(
@@ -184,14 +194,14 @@ fn what_the_client_demands_is_said_in_this_formats_words() {
     );
     prompt.demands = Demands { tool_choice: ToolChoice::Required, ..Demands::default() };
     assert_eq!(
-        Format::Anthropic.request(&prompt, &alias("claude-x"), LimitName::MaxTokens).json()["tool_choice"],
+        Format::Anthropic.request(&prompt, &alias("claude-x"), Dialect::COMMON).json()["tool_choice"],
         json!({ "type": "any" })
     );
 }
 
 #[test]
 fn every_lawful_schema_of_a_tool_is_told_as_an_object_with_its_properties() {
-    let sent = Format::Anthropic.request(&odd_schemas(), &alias("claude-x"), LimitName::MaxTokens).json();
+    let sent = Format::Anthropic.request(&odd_schemas(), &alias("claude-x"), Dialect::COMMON).json();
     let told: Vec<&Value> =
         sent["tools"].as_array().unwrap().iter().map(|tool| &tool["input_schema"]).collect();
     assert_eq!(told, told_schemas().each_ref());
@@ -201,7 +211,7 @@ fn every_lawful_schema_of_a_tool_is_told_as_an_object_with_its_properties() {
 fn a_model_that_takes_no_temperature_is_told_none() {
     let told = |omit: &str| {
         let alias = toml::from_str(&format!("provider = \"p\"\nmodel = \"m\"\nomit = {omit}")).unwrap();
-        let sent = Format::Anthropic.request(&prompt(), &alias, LimitName::MaxTokens).json();
+        let sent = Format::Anthropic.request(&prompt(), &alias, Dialect::COMMON).json();
         ["temperature", "top_p", "stop_sequences", "max_tokens"].map(|key| sent.get(key).is_some())
     };
     assert_eq!(told("[]"), [true, false, true, true], "both together are refused");

@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, VecDeque};
 
 use cardea_core::{
-    message::{Finish, Message, ModelEvent, Prompt, Usage},
+    message::{Finish, Message, ModelEvent, Prompt, Usage, tokens_of},
     tool::ToolCall,
 };
 
@@ -42,7 +42,9 @@ pub(crate) struct Assembly {
     may_be_empty: bool,
     /// Bytes of the answer, calls included.
     written: usize,
-    /// What the provider tells of the model's thoughts.
+    /// Bytes of what the model thought before. They are no answer, and are paid like one.
+    thought: usize,
+    /// Those of its thoughts that it may want to see again.
     thoughts: String,
     pub(super) ended: bool,
     pub(super) out: VecDeque<ModelEvent>,
@@ -64,6 +66,7 @@ impl Assembly {
             sent: prompt.tokens(),
             may_be_empty: !prompt.sampling.stop.is_empty(),
             written: 0,
+            thought: 0,
             thoughts: String::new(),
             ended: false,
             out: VecDeque::new(),
@@ -86,9 +89,25 @@ impl Assembly {
         }
     }
 
-    /// More of what the model thinks.
+    /// More of what the model thinks, and may want to see again.
     pub(crate) fn thinks(&mut self, text: &str) {
         self.thoughts.push_str(text);
+        self.thought(text.len());
+    }
+
+    /// So many bytes more of what the model thinks.
+    pub(crate) fn thought(&mut self, bytes: usize) {
+        self.thought = self.thought.saturating_add(bytes);
+        self.unseen(bytes);
+    }
+
+    /// Tells how far it is though there is nothing to be seen.
+    fn unseen(&mut self, bytes: usize) {
+        match self.out.back_mut() {
+            _ if bytes == 0 => {}
+            Some(ModelEvent::Unseen(before)) => *before = before.saturating_add(bytes),
+            _ => self.out.push_back(ModelEvent::Unseen(bytes)),
+        }
     }
 
     /// A piece of the call with this key; any part may be empty.
@@ -111,6 +130,7 @@ impl Assembly {
             }
             call.arguments.push_str(arguments);
             self.written = self.written.saturating_add(arguments.len());
+            self.unseen(arguments.len());
         }
         Ok(())
     }
@@ -200,12 +220,12 @@ impl Assembly {
 
     /// About as many tokens were written.
     fn estimated(&self) -> u64 {
-        (self.written as u64).div_ceil(4)
+        tokens_of(self.written.saturating_add(self.thought))
     }
 
     /// The same of an answer that did not end well: nothing, unless it was counted or has begun.
     pub(super) fn spent(&self) -> Usage {
-        let begun = self.written > 0 || !self.calls.is_empty();
+        let begun = self.written > 0 || self.thought > 0 || !self.calls.is_empty();
         if !begun {
             return self.counted();
         }

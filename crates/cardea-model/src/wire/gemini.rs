@@ -143,7 +143,9 @@ pub(super) fn event(assembly: &mut Assembly, event: &Event) -> Result<(), Failur
     };
     let parts = candidate.pointer("/content/parts").and_then(Value::as_array);
     for (place, part) in parts.into_iter().flatten().enumerate() {
-        if part.get("thought").and_then(Value::as_bool) != Some(true) {
+        if part.get("thought").and_then(Value::as_bool) == Some(true) {
+            assembly.thought(text(part, "text").len());
+        } else {
             assembly.text(text(part, "text"));
         }
         if let Some(call) = part.get("functionCall") {

@@ -1,10 +1,10 @@
 use cardea_core::message::{Demands, Message, ModelEvent};
 
 use super::*;
-use crate::config::LimitName;
+use crate::config::Dialect;
 use crate::wire::{
     Format, Sent,
-    samples::{alias, call, prompt, read, stream},
+    samples::{alias, call, estimated, prompt, read, reading, stream},
 };
 
 fn said(parts: Value, finish: Option<&str>) -> Value {
@@ -17,7 +17,7 @@ fn said(parts: Value, finish: Option<&str>) -> Value {
 
 #[test]
 fn the_request_names_functions_and_their_answers() {
-    let sent = Format::Gemini.request(&prompt(), &alias("gemini-x"), LimitName::MaxTokens);
+    let sent = Format::Gemini.request(&prompt(), &alias("gemini-x"), Dialect::COMMON);
     assert_eq!(sent.path, "/models/gemini-x:streamGenerateContent?alt=sse");
     let name = "t_ops_get_order";
     let asked = |id: &str, args: Value| json!({ "functionCall": { "id": id, "name": name, "args": args } });
@@ -73,6 +73,15 @@ fn name() -> &'static str {
 }
 
 #[test]
+fn thoughts_are_work_that_is_paid() {
+    let thought = json!({ "text": "hm, ".repeat(100), "thought": true });
+    let piece = json!({ "candidates": [{ "content": { "role": "model", "parts": [thought] } }] });
+    let mut decoder = reading(Format::Gemini, &stream(&[piece.clone(), piece]));
+    assert!(decoder.finish().is_err());
+    assert_eq!(decoder.spent(), estimated(200));
+}
+
+#[test]
 fn blocked_cut_and_broken_answers_are_told_apart() {
     let trouble = |documents: &[Value]| read(Format::Gemini, &stream(documents)).unwrap_err().trouble;
     assert_eq!(trouble(&[json!({ "promptFeedback": { "blockReason": "SAFETY" } })]), Trouble::Filtered);
@@ -109,14 +118,14 @@ fn what_the_client_demands_is_said_in_this_formats_words() {
         },
         ..Demands::default()
     };
-    let sent = Format::Gemini.request(&prompt, &alias("gemini-x"), LimitName::MaxTokens).json();
+    let sent = Format::Gemini.request(&prompt, &alias("gemini-x"), Dialect::COMMON).json();
     let calling = json!({ "mode": "ANY", "allowedFunctionNames": ["t_ops_get_order"] });
     assert_eq!(sent["toolConfig"], json!({ "functionCallingConfig": calling }));
     let config = &sent["generationConfig"];
     assert_eq!(config["responseMimeType"], "application/json");
     assert_eq!(config["responseJsonSchema"], json!({ "type": "object" }));
     prompt.demands = Demands { tool_choice: ToolChoice::None, ..Demands::default() };
-    let sent = Format::Gemini.request(&prompt, &alias("gemini-x"), LimitName::MaxTokens).json();
+    let sent = Format::Gemini.request(&prompt, &alias("gemini-x"), Dialect::COMMON).json();
     assert_eq!(sent["toolConfig"], json!({ "functionCallingConfig": { "mode": "NONE" } }));
 }
 
@@ -147,7 +156,7 @@ fn a_window_that_begins_with_the_model_gets_a_beginning() {
         Message::Assistant { text: String::new(), calls: vec![call("a.1", "x", json!({}))], thoughts: None },
         Message::User { text: "one".into() },
     ];
-    let sent = Format::Gemini.request(&prompt, &alias("gemini-x"), LimitName::MaxTokens).json();
+    let sent = Format::Gemini.request(&prompt, &alias("gemini-x"), Dialect::COMMON).json();
     let roles: Vec<&str> =
         sent["contents"].as_array().unwrap().iter().map(|turn| turn["role"].as_str().unwrap()).collect();
     assert_eq!(roles, ["user", "model", "user"]);

@@ -117,7 +117,11 @@ impl<'de: 'a, 'a> Wanted<'de> for Cow<'a, str> {
 /// What is said: a text, or the text of all parts of a list that are text. Others (thoughts, references) are no part of the
 /// answer.
 #[derive(Debug, Default)]
-pub(super) struct Content<'a>(pub(super) Cow<'a, str>);
+pub(super) struct Content<'a> {
+    pub(super) text: Cow<'a, str>,
+    /// Bytes of the parts that are thoughts.
+    pub(super) thought: usize,
+}
 
 #[derive(Debug, Default, Deserialize)]
 struct Part<'a> {
@@ -125,26 +129,30 @@ struct Part<'a> {
     r#type: Lenient<Cow<'a, str>>,
     #[serde(default, borrow)]
     text: Lenient<Cow<'a, str>>,
+    #[serde(default, borrow)]
+    thinking: Lenient<Content<'a>>,
 }
 
 impl<'de: 'a, 'a> Wanted<'de> for Content<'a> {
     fn text(text: &'de str) -> Self {
-        Self(Cow::Borrowed(text))
+        Self { text: Cow::Borrowed(text), thought: 0 }
     }
 
     fn copied(text: &str) -> Self {
-        Self(Cow::Owned(text.to_owned()))
+        Self { text: Cow::Owned(text.to_owned()), thought: 0 }
     }
 
     fn list<A: SeqAccess<'de>>(mut list: A) -> Result<Self, A::Error> {
-        let mut all = String::new();
+        let (mut all, mut thought) = (String::new(), 0_usize);
         while let Some(Lenient(Object(part))) = list.next_element::<Lenient<Object<Part<'de>>>>()? {
-            let Part { r#type, text } = part.unwrap_or_default();
-            if matches!(&*r#type.0, "text" | "") {
-                all.push_str(&text.0);
+            let Part { r#type, text, thinking } = part.unwrap_or_default();
+            match &*r#type.0 {
+                "text" | "" => all.push_str(&text.0),
+                "thinking" => thought = thought.saturating_add(thinking.0.text.len()),
+                _ => {}
             }
         }
-        Ok(Self(Cow::Owned(all)))
+        Ok(Self { text: Cow::Owned(all), thought })
     }
 }
 

@@ -32,7 +32,7 @@ pub(crate) use told::{Sent, kind};
 
 use crate::{
     alias::AliasConfig,
-    config::{LimitName, ProviderKind},
+    config::{Dialect, ProviderKind},
     failure::{Failure, Trouble},
 };
 
@@ -78,11 +78,11 @@ impl Format {
         }
     }
 
-    /// The request for this prompt. Only one format has two names for the limit.
-    pub(crate) fn request(self, prompt: &Prompt, alias: &AliasConfig, limit: LimitName) -> WireRequest {
+    /// The request for this prompt. Only one format is spoken in several ways.
+    pub(crate) fn request(self, prompt: &Prompt, alias: &AliasConfig, dialect: Dialect) -> WireRequest {
         let names = ToolNames::of(prompt);
         match self {
-            Self::OpenAi => openai::request(prompt, alias, limit, &names),
+            Self::OpenAi => openai::request(prompt, alias, dialect, &names),
             Self::Anthropic => anthropic::request(prompt, alias, &names),
             Self::Gemini => gemini::request(prompt, alias, &names),
         }

@@ -8,6 +8,7 @@
 use std::borrow::Cow;
 
 use cardea_core::{
+    canonical::sha256_hex,
     message::{AnswerFormat, Finish, Message, Prompt, ReasoningEffort, ToolChoice, Usage, Verbosity},
     sse::Event,
     tool::ToolCall,
@@ -25,7 +26,7 @@ use super::{
 };
 use crate::{
     alias::AliasConfig,
-    config::LimitName,
+    config::{CallIds, Dialect, LimitName},
     failure::{Failure, Trouble},
 };
 
@@ -84,7 +85,7 @@ struct Said<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     reasoning_content: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    tool_call_id: Option<&'a str>,
+    tool_call_id: Option<Cow<'a, str>>,
 }
 
 impl<'a> Said<'a> {
@@ -113,17 +114,17 @@ struct Described<'a> {
 pub(super) fn request(
     prompt: &Prompt,
     alias: &AliasConfig,
-    name: LimitName,
+    dialect: Dialect,
     names: &ToolNames,
 ) -> WireRequest {
     let (sampling, demands) = (alias.sampling(prompt), &prompt.demands);
-    let (max_tokens, max_completion_tokens) = match name {
+    let (max_tokens, max_completion_tokens) = match dialect.limit {
         LimitName::MaxTokens => (alias.limit(prompt), None),
         LimitName::MaxCompletionTokens => (None, alias.limit(prompt)),
     };
     let body = Asked {
         model: &alias.model,
-        messages: messages(prompt, &alias.model, names),
+        messages: messages(prompt, &alias.model, names, dialect.ids),
         stream: true,
         stream_options: StreamOptions { include_usage: true },
         tools: prompt
@@ -181,7 +182,7 @@ fn response_format(format: &AnswerFormat) -> Option<Value> {
     }
 }
 
-fn messages<'a>(prompt: &'a Prompt, model: &str, names: &ToolNames) -> Vec<Said<'a>> {
+fn messages<'a>(prompt: &'a Prompt, model: &str, names: &ToolNames, ids: CallIds) -> Vec<Said<'a>> {
     let mut out = Vec::new();
     for (place, part) in placed(&prompt.messages) {
         let name = prompt.demands.names.get(&place).map(String::as_str);
@@ -190,14 +191,16 @@ fn messages<'a>(prompt: &'a Prompt, model: &str, names: &ToolNames) -> Vec<Said<
             Part::User(text) => out.push(Said { name, ..Said::new("user", text) }),
             Part::Assistant(text, calls) => {
                 let content = (calls.is_empty() || !text.is_empty()).then_some(text.into());
-                let tool_calls = calls.iter().map(|call| written_call(call, names)).collect();
+                let tool_calls = calls.iter().map(|call| written_call(call, names, ids)).collect();
                 let reasoning_content =
                     prompt.messages.get(place).and_then(|message| thoughts(message, model));
                 let said =
                     Said { name, content, tool_calls, reasoning_content, ..Said::new("assistant", "") };
                 out.push(said);
             }
-            Part::Results(results) => out.extend(results.into_iter().map(written_result)),
+            Part::Results(results) => {
+                out.extend(results.into_iter().map(|result| written_result(result, ids)))
+            }
         }
     }
     out
@@ -213,15 +216,37 @@ fn thoughts<'a>(message: &'a Message, model: &str) -> Option<&'a str> {
     }
 }
 
-fn written_call(call: &ToolCall, names: &ToolNames) -> Value {
-    json!({ "id": call.id, "type": "function", "function": { "name": names.wire(&call.name), "arguments": call.text() } })
+fn written_call(call: &ToolCall, names: &ToolNames, ids: CallIds) -> Value {
+    json!({ "id": wire_id(&call.id, ids), "type": "function", "function": { "name": names.wire(&call.name), "arguments": call.text() } })
 }
 
-fn written_result(result: ToolResult<'_>) -> Said<'_> {
+fn written_result(result: ToolResult<'_>, ids: CallIds) -> Said<'_> {
     let ToolResult { call, text, failed } = result;
     // The format has no place for "it failed", so the text says it.
     let content = if failed { Cow::Owned(json!({ "error": text }).to_string()) } else { Cow::Borrowed(text) };
-    Said { tool_call_id: Some(&call.id), ..Said::new("tool", content) }
+    Said { tool_call_id: Some(wire_id(&call.id, ids)), ..Said::new("tool", content) }
+}
+
+/// More bytes of an id are refused by OpenAI.
+const SHORT: usize = 40;
+
+/// The id of a call as this server takes it: calls of another provider, and of a client, may have others. The same call has the
+/// same one each time, and two calls have two.
+fn wire_id(id: &str, ids: CallIds) -> Cow<'_, str> {
+    let fits = match ids {
+        CallIds::Any => true,
+        CallIds::Short => id.len() <= SHORT,
+        CallIds::Nine => id.len() == 9 && id.bytes().all(|byte| byte.is_ascii_alphanumeric()),
+    };
+    if fits {
+        return Cow::Borrowed(id);
+    }
+    let digest = sha256_hex(id.as_bytes());
+    let first = |digits: usize| digest.get(..digits).unwrap_or_default();
+    Cow::Owned(match ids {
+        CallIds::Nine => first(9).to_owned(),
+        CallIds::Any | CallIds::Short => format!("call_{}", first(32)),
+    })
 }
 
 /// A chunk of a stream, or a whole document.
@@ -275,6 +300,9 @@ struct Delta<'a> {
     refusal: Lenient<Cow<'a, str>>,
     #[serde(default, borrow)]
     reasoning_content: Lenient<Cow<'a, str>>,
+    /// The word of other servers; their models do not want it back.
+    #[serde(default, borrow)]
+    reasoning: Lenient<Cow<'a, str>>,
     #[serde(default, borrow)]
     tool_calls: Lenient<List<Object<CallPiece<'a>>>>,
     #[serde(default, borrow)]
@@ -339,9 +367,13 @@ fn take(assembly: &mut Assembly, chunk: Chunk<'_>) -> Result<(), Failure> {
         return Ok(());
     };
     let delta = choice.delta.0.0.or(choice.message.0.0).unwrap_or_default();
-    assembly.text(&delta.content.0.0);
+    let Content { text, thought } = delta.content.0;
+    assembly.text(&text);
     assembly.refusal(&delta.refusal.0);
     assembly.thinks(&delta.reasoning_content.0);
+    // Some servers say the same thoughts under both names.
+    let unnamed = delta.reasoning.0.len().saturating_sub(delta.reasoning_content.0.len());
+    assembly.thought(thought.saturating_add(unnamed));
     for piece in delta.tool_calls.0.0.into_iter().flatten() {
         let CallPiece { index, id, function, name, arguments } = piece.0.unwrap_or_default();
         let function = match function {

@@ -27,7 +27,7 @@ pub(super) fn trouble(stream: &str) -> Trouble {
 
 #[test]
 fn the_request_is_what_every_server_of_this_format_takes() {
-    let sent = Format::OpenAi.request(&prompt(), &alias("gpt-x"), LimitName::MaxTokens);
+    let sent = Format::OpenAi.request(&prompt(), &alias("gpt-x"), Dialect::COMMON);
     assert_eq!(sent.path, "/chat/completions");
     let call = |id: &str, arguments: &str| json!({ "id": id, "type": "function", "function": { "name": "t_ops_get_order", "arguments": arguments } });
     let expected = json!({
@@ -54,7 +54,7 @@ fn the_request_is_what_every_server_of_this_format_takes() {
         "temperature": 1.5, "top_p": 0.5, "max_tokens": 100, "stop": ["END"], "seed": 7,
     });
     assert_eq!(sent.json(), expected);
-    let vendor = Format::OpenAi.request(&prompt(), &alias("gpt-x"), LimitName::MaxCompletionTokens).json();
+    let vendor = Format::OpenAi.request(&prompt(), &alias("gpt-x"), Dialect::OPENAI).json();
     assert_eq!((&vendor["max_completion_tokens"], &vendor["max_tokens"]), (&json!(100), &Value::Null));
 }
 
@@ -264,7 +264,7 @@ fn what_the_client_demands_is_said_in_this_formats_words() {
         },
         ..Demands::default()
     };
-    let sent = Format::OpenAi.request(&prompt, &alias("gpt-x"), LimitName::MaxTokens).json();
+    let sent = Format::OpenAi.request(&prompt, &alias("gpt-x"), Dialect::COMMON).json();
     let named = json!({ "type": "function", "function": { "name": "t_ops_get_order" } });
     assert_eq!((&sent["tool_choice"], &sent["parallel_tool_calls"]), (&named, &json!(false)));
     let strict = sent["tools"].as_array().unwrap().iter().map(|tool| &tool["function"]);
@@ -275,7 +275,7 @@ fn what_the_client_demands_is_said_in_this_formats_words() {
     assert_eq!(sent["response_format"], json!({ "type": "json_schema", "json_schema": schema }));
     prompt.demands = Demands { tool_choice: ToolChoice::Required, ..Demands::default() };
     assert_eq!(
-        Format::OpenAi.request(&prompt, &alias("gpt-x"), LimitName::MaxTokens).json()["tool_choice"],
+        Format::OpenAi.request(&prompt, &alias("gpt-x"), Dialect::COMMON).json()["tool_choice"],
         "required"
     );
 }
@@ -320,7 +320,7 @@ fn arguments_go_both_ways_as_they_were_written() {
         assert_eq!(call.text(), written);
         let mut again = prompt();
         again.messages = vec![Message::Assistant { text: String::new(), calls: vec![call], thoughts: None }];
-        let sent = Format::OpenAi.request(&again, &alias("m"), LimitName::MaxTokens).json();
+        let sent = Format::OpenAi.request(&again, &alias("m"), Dialect::COMMON).json();
         assert_eq!(sent["messages"][0]["tool_calls"][0]["function"]["arguments"], written);
     }
     // A server that sends the object itself.
@@ -347,7 +347,7 @@ fn who_speaks_and_how_much_is_said_on() {
     let mut named = prompt();
     named.demands.names = [(1, "House".to_owned()), (2, "Ann".to_owned())].into();
     named.sampling.verbosity = Some(Verbosity::Low);
-    let sent = Format::OpenAi.request(&named, &alias("m"), LimitName::MaxTokens).json();
+    let sent = Format::OpenAi.request(&named, &alias("m"), Dialect::COMMON).json();
     assert_eq!(
         (&sent["messages"][0]["name"], &sent["messages"][1]["name"]),
         (&json!("House"), &json!("Ann"))
@@ -379,7 +379,7 @@ fn more_tokens_than_there_can_be_are_estimated_and_what_was_cached_was_read() {
 
 #[test]
 fn every_lawful_schema_of_a_tool_is_told_as_an_object_with_its_properties() {
-    let sent = Format::OpenAi.request(&odd_schemas(), &alias("m"), LimitName::MaxTokens).json();
+    let sent = Format::OpenAi.request(&odd_schemas(), &alias("m"), Dialect::COMMON).json();
     let told: Vec<&Value> =
         sent["tools"].as_array().unwrap().iter().map(|tool| &tool["function"]["parameters"]).collect();
     assert_eq!(told, told_schemas().each_ref());

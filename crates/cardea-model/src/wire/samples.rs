@@ -2,13 +2,13 @@
 
 use cardea_core::{
     id::ToolName,
-    message::{Message, ModelEvent, Prompt, Sampling},
+    message::{Message, ModelEvent, Prompt, Sampling, Usage},
     sse,
     tool::{Effect, ToolCall, ToolSpec},
 };
 use serde_json::{Value, json};
 
-use super::Format;
+use super::{Decoder, Format};
 use crate::{alias::AliasConfig, failure::Failure};
 
 pub(super) fn alias(model: &str) -> AliasConfig {
@@ -75,17 +75,31 @@ pub(super) fn prompt() -> Prompt {
     }
 }
 
-/// What a format reads from a stream with these bytes.
+/// What a format reads from a stream with these bytes, beside how far it is.
 pub(super) fn read(format: Format, stream: &str) -> Result<Vec<ModelEvent>, Failure> {
+    let mut decoder = begun(format, stream)?;
+    decoder.finish()?;
+    let all = std::iter::from_fn(|| decoder.pop());
+    Ok(all.filter(|event| !matches!(event, ModelEvent::Unseen(_))).collect())
+}
+
+fn begun(format: Format, stream: &str) -> Result<Decoder, Failure> {
     let (mut events, mut lines) = (Vec::new(), sse::Decoder::new(1 << 20));
     lines.push(stream.as_bytes(), &mut events).unwrap();
     lines.finish(&mut events).unwrap();
     let mut decoder = format.decoder(&prompt());
-    for event in &events {
-        decoder.push(event)?;
-    }
-    decoder.finish()?;
-    Ok(std::iter::from_fn(|| decoder.pop()).collect())
+    events.iter().try_for_each(|event| decoder.push(event))?;
+    Ok(decoder)
+}
+
+/// What has read this stream and waits for more.
+pub(super) fn reading(format: Format, stream: &str) -> Decoder {
+    begun(format, stream).unwrap()
+}
+
+/// What is reckoned where a provider counts nothing.
+pub(super) fn estimated(output: u64) -> Usage {
+    Usage { input: prompt().tokens(), cached_input: 0, output }
 }
 
 /// A stream with one `data:` event for each document.

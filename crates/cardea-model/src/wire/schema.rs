@@ -2,8 +2,12 @@
 //!
 //! What is said so is for the model alone. Whether a call fits is seen by the tool's own schema, when it is made.
 
-use std::borrow::Cow;
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet, VecDeque},
+};
 
+use cardea_core::effort::target;
 use serde_json::{Map, Value, json};
 
 /// What no provider takes at the top, though it is lawful there.
@@ -42,7 +46,9 @@ fn flat(schema: &Value) -> Value {
     if !parts.required.is_empty() {
         out.insert("required".into(), parts.required.into());
     }
-    out.into()
+    let mut out = Value::from(out);
+    Moved::between(schema, &out).follow(&mut out);
+    out
 }
 
 /// What an object may have, and what it must have.
@@ -69,7 +75,7 @@ impl Parts {
     fn and(mut self, other: Self) -> Self {
         self.take(other.properties, "allOf");
         self.required.extend(other.required);
-        let mut seen = std::collections::BTreeSet::new();
+        let mut seen = BTreeSet::new();
         self.required.retain(|name| seen.insert(name.clone()));
         self.hint = self.hint.or(other.hint);
         self
@@ -118,8 +124,8 @@ impl<'a> Gathering<'a> {
             return parts;
         }
         self.left -= 1;
-        let place = schema.get("$ref").and_then(Value::as_str).and_then(|name| name.strip_prefix('#'));
-        if let Some(named) = place.and_then(|place| self.root.pointer(place)) {
+        let named = schema.get("$ref").and_then(Value::as_str);
+        if let Some(named) = named.and_then(|reference| target(self.root, reference)) {
             parts = parts.and(self.parts(named, depth - 1));
         }
         for branch in branches(schema, "allOf") {
@@ -147,6 +153,94 @@ fn hint(branches: &[Parts]) -> Option<String> {
     sets.dedup();
     (sets.len() > 1 && sets.iter().all(|set| !set.is_empty()))
         .then(|| format!("Give one of these sets of arguments: ({}).", sets.join(") or (")))
+}
+
+/// What references point to that is no longer where it was: it stood in a branch, or was joined with a part of one. Each gets a
+/// name of its own. WHY: a provider refuses a whole request for one reference that leads nowhere.
+struct Moved<'a> {
+    root: &'a Value,
+    /// The properties of the root that are others now.
+    joined: BTreeSet<&'a str>,
+    /// Names that are taken.
+    taken: BTreeSet<String>,
+    /// By reference; `None` for what is not there, or is too much.
+    names: BTreeMap<String, Option<String>>,
+    /// Named, and not written yet.
+    open: VecDeque<(String, &'a Value)>,
+}
+
+impl<'a> Moved<'a> {
+    fn between(root: &'a Value, now: &Value) -> Self {
+        let properties = root.get("properties").and_then(Value::as_object);
+        let joined = properties.into_iter().flatten().filter(|(name, was)| {
+            now.get("properties").and_then(|properties| properties.get(name.as_str())) != Some(was)
+        });
+        let defined = root.get("$defs").and_then(Value::as_object);
+        Self {
+            root,
+            joined: joined.map(|(name, _)| name.as_str()).collect(),
+            taken: defined.into_iter().flat_map(Map::keys).cloned().collect(),
+            names: BTreeMap::new(),
+            open: VecDeque::new(),
+        }
+    }
+
+    /// Lets the references of this schema lead to copies, which it is given.
+    fn follow(&mut self, out: &mut Value) {
+        self.rename(out);
+        let mut copies = Map::new();
+        while let Some((name, meant)) = self.open.pop_front() {
+            let mut copy = meant.clone();
+            self.rename(&mut copy);
+            copies.insert(name, copy);
+        }
+        if let (false, Some(out)) = (copies.is_empty(), out.as_object_mut()) {
+            match out.get_mut("$defs").and_then(Value::as_object_mut) {
+                Some(defined) => defined.extend(copies),
+                None => drop(out.insert("$defs".into(), copies.into())),
+            }
+        }
+    }
+
+    fn rename(&mut self, value: &mut Value) {
+        match value {
+            Value::Array(items) => items.iter_mut().for_each(|item| self.rename(item)),
+            Value::Object(fields) => {
+                let named = fields.get("$ref").and_then(Value::as_str).and_then(|place| self.name(place));
+                match named {
+                    Some(Some(name)) => drop(fields.insert("$ref".into(), format!("#/$defs/{name}").into())),
+                    Some(None) => drop(fields.remove("$ref")),
+                    None => {}
+                }
+                fields.values_mut().for_each(|field| self.rename(field));
+            }
+            _ => {}
+        }
+    }
+
+    /// The new name of what this reference means, if there is one; `None` if it is still there.
+    fn name(&mut self, reference: &str) -> Option<Option<String>> {
+        let mut steps = reference.strip_prefix("#/")?.split('/');
+        match (steps.next()?, steps.next()) {
+            (word, _) if NOT_AT_THE_TOP.contains(&word) => {}
+            ("properties", Some(name)) if self.joined.contains(name) => {}
+            _ => return None,
+        }
+        if let Some(name) = self.names.get(reference) {
+            return Some(name.clone());
+        }
+        let name = target(self.root, reference).filter(|_| self.names.len() < BRANCHES).map(|meant| {
+            let mut free = (1_u32..).map(|number| format!("moved_{number}"));
+            let name = free.find(|name| !self.taken.contains(name)).unwrap_or_default(); // one of them is free
+            self.taken.insert(name.clone());
+            self.open.push_back((name.clone(), meant));
+            name
+        });
+        if self.names.len() < BRANCHES {
+            self.names.insert(reference.to_owned(), name.clone());
+        }
+        Some(name)
+    }
 }
 
 #[cfg(test)]
@@ -215,5 +309,87 @@ mod tests {
         let branch = json!({ "$ref": "#" });
         let ring = json!({ "anyOf": vec![branch; 50], "properties": { "a": {} } });
         assert_eq!(object(&ring)["properties"], json!({ "a": {} }));
+    }
+
+    /// The references of a schema that lead nowhere in it, and how many lead somewhere.
+    fn references(schema: &Value) -> (Vec<String>, usize) {
+        fn look(root: &Value, value: &Value, nowhere: &mut Vec<String>, somewhere: &mut usize) {
+            let place = value.get("$ref").and_then(Value::as_str);
+            match place.map(|place| place.strip_prefix('#').and_then(|place| root.pointer(place))) {
+                Some(None) => nowhere.push(value.to_string()),
+                Some(Some(_)) => *somewhere += 1,
+                None => {}
+            }
+            match value {
+                Value::Object(fields) => {
+                    fields.values().for_each(|field| look(root, field, nowhere, somewhere))
+                }
+                Value::Array(items) => items.iter().for_each(|item| look(root, item, nowhere, somewhere)),
+                _ => {}
+            }
+        }
+        let (mut nowhere, mut somewhere) = (Vec::new(), 0);
+        look(schema, schema, &mut nowhere, &mut somewhere);
+        (nowhere, somewhere)
+    }
+
+    #[test]
+    fn references_into_a_branch_are_kept_though_the_branch_is_gone() {
+        let address = json!({ "type": "object", "properties": { "street": { "type": "string" } } });
+        for word in ["anyOf", "oneOf", "allOf"] {
+            let place = format!("#/{word}/0/properties/from");
+            let schema = json!({ word: [
+                { "properties": { "from": address, "to": { "$ref": place, "title": "to" } } },
+                { "properties": { "all": { "items": { "$ref": place } }, "x": { "$ref": format!("{place}/properties/street") } } },
+            ] });
+            let told = object(&schema).into_owned();
+            assert_eq!(references(&told), (Vec::new(), 3), "{told}");
+            let to = &told["properties"]["to"];
+            let named = to["$ref"].as_str().unwrap().strip_prefix('#').unwrap();
+            assert_eq!((told.pointer(named), &to["title"]), (Some(&address), &json!("to")), "{told}");
+            assert_eq!(told["$defs"].as_object().unwrap().len(), 2, "one for each place: {told}");
+        }
+    }
+
+    #[test]
+    fn references_into_a_part_that_was_joined_with_another_are_kept() {
+        let schema = json!({
+            "properties": {
+                "a": { "properties": { "b": { "type": "integer" } } },
+                "c": { "$ref": "#/properties/a/properties/b" },
+                "d": { "$ref": "#/properties/c" },
+            },
+            "allOf": [{ "properties": { "a": { "minProperties": 1 } } }],
+        });
+        let told = object(&schema).into_owned();
+        assert_eq!(references(&told), (Vec::new(), 2), "{told}");
+        assert_eq!(
+            told["properties"]["d"]["$ref"], "#/properties/c",
+            "what stays where it was is not touched"
+        );
+    }
+
+    #[test]
+    fn references_in_a_circle_end_and_so_do_too_many_of_them() {
+        let node =
+            json!({ "type": "object", "properties": { "next": { "$ref": "#/anyOf/0/properties/node" } } });
+        let schema = json!({
+            "$defs": { "list": { "$ref": "#/anyOf/0/properties/node" }, "moved_1": {} },
+            "anyOf": [{ "properties": { "node": node } }, { "properties": { "gone": { "$ref": "#/anyOf/7" } } }],
+        });
+        let told = object(&schema).into_owned();
+        assert_eq!(references(&told), (Vec::new(), 3), "{told}");
+        assert_eq!((&told["$defs"]["moved_1"], &told["properties"]["gone"]), (&json!({}), &json!({})));
+
+        let many: Map<String, Value> = (0..1_000)
+            .map(|n| {
+                (format!("p{n}"), json!({ "$ref": format!("#/anyOf/0/properties/p{}", (n + 1) % 1_000) }))
+            })
+            .collect();
+        let told = object(&json!({ "anyOf": [{ "properties": many }] })).into_owned();
+        assert_eq!(told["properties"].as_object().unwrap().len(), 1_000);
+        let (nowhere, somewhere) = references(&told);
+        assert!(nowhere.is_empty() && somewhere >= BRANCHES, "{somewhere}");
+        assert_eq!(told["$defs"].as_object().unwrap().len(), BRANCHES);
     }
 }

@@ -1,6 +1,6 @@
 //! Names, fallbacks, the breaker, and what is told about them.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use cardea_core::{
     Code,
@@ -9,6 +9,7 @@ use cardea_core::{
 };
 use cardea_model::{Model, Models, ModelsConfig, Rehearsal, Tries};
 use cardea_net::Net;
+use serde_json::json;
 
 use crate::{
     fake::{Act, Wire},
@@ -207,4 +208,36 @@ async fn what_a_provider_may_have_read_that_fell_silent_is_counted_though_anothe
     let models = models(&format!("{CONFIG}{config}"), &net());
     assert!(models.next_under(&asked, None, &mut tries).await.is_err());
     assert!(tries.failed.iter().all(|tried| tried.spent.input == 0), "nothing was sent");
+}
+
+#[tokio::test]
+async fn thoughts_that_came_to_nothing_are_counted_though_another_answers() {
+    let thought = "So many things to think of. ".repeat(20);
+    let piece = json!({ "choices": [{ "index": 0, "delta": { "reasoning_content": thought } }] });
+    let garbage = Act::Then(String::new(), format!("data: {piece}\n\ndata: {{oops").into_bytes());
+    let silent = Act::SilentAfterThoughts(thought);
+    for (act, tried) in [(garbage, 2), (silent, 1)] {
+        let (_main, config) = provider("main", Wire::OpenAi, vec![act], "fallback = [\"spare\"]").await;
+        let (_spare, more) = provider("spare", Wire::OpenAi, vec![Act::say("spare")], "").await;
+        let models = models(&format!("{CONFIG}{config}{more}"), &net());
+        let (asked, mut tries) = (prompt("main"), Tries::default());
+        drop(models.next_under(&asked, None, &mut tries).await.unwrap());
+        let spent: Vec<_> =
+            tries.failed.iter().map(|tried| (tried.spent.input, tried.spent.output)).collect();
+        assert_eq!(spent, vec![(asked.tokens(), 140); tried]);
+        assert_eq!(tries.now.map(|now| now.unseen), Some(0), "the spare has thought of nothing");
+    }
+}
+
+#[tokio::test]
+async fn whoever_asks_no_further_knows_how_far_the_thoughts_had_come() {
+    for wire in Wire::ALL {
+        let acts = vec![Act::SilentAfterThoughts("hm, ".repeat(100))];
+        let (_main, config) = provider("main", wire, acts, "").await;
+        let models = models(&format!("{CONFIG}{config}"), &net());
+        let (asked, mut tries) = (prompt("main"), Tries::default());
+        let asking = models.next_under(&asked, None, &mut tries);
+        assert!(tokio::time::timeout(Duration::from_millis(300), asking).await.is_err());
+        assert_eq!(tries.now.map(|now| now.unseen), Some(400), "{wire:?}");
+    }
 }

@@ -101,7 +101,7 @@ pub(crate) async fn hear(models: &dyn Model, prompt: Prompt) -> Heard {
                     Ok(ModelEvent::Call(call)) => {
                         heard.calls.push((call.name, serde_json::Value::Object(call.arguments).to_string()));
                     }
-                    Ok(ModelEvent::Thoughts(_)) => {}
+                    Ok(ModelEvent::Unseen(_) | ModelEvent::Thoughts(_)) => {}
                     Ok(ModelEvent::Spent(usage)) => heard.spent = Some(usage),
                     Ok(ModelEvent::End { finish, usage }) => heard.end = Some((finish, usage)),
                     Err(error) => heard.error = Some((error, true)),

@@ -155,6 +155,7 @@ impl Outlet {
     /// says.
     pub(super) async fn relay(&mut self, mut events: ModelStream, used: &mut Usage) -> Result<Next> {
         let (mut calls, mut words, mut thoughts) = (Vec::new(), String::new(), String::new());
+        let mut unseen = 0_usize;
         loop {
             let event = tokio::select! {
                 biased;
@@ -168,7 +169,7 @@ impl Outlet {
                 ModelEvent::Text(text) | ModelEvent::Refusal(text) => {
                     let apart = if words.is_empty() { self.apart(&text) } else { "" };
                     words.push_str(&text);
-                    used.output = tokens_of(words.len());
+                    used.output = tokens_of(words.len().saturating_add(unseen));
                     let window = self.window.as_mut().ok_or_else(|| Error::new(Code::Internal))?;
                     let shown = if apart.is_empty() {
                         window.push(&text)?
@@ -176,6 +177,10 @@ impl Outlet {
                         window.push(&format!("{apart}{text}"))?
                     };
                     self.say(shown).await;
+                }
+                ModelEvent::Unseen(bytes) => {
+                    unseen = unseen.saturating_add(bytes);
+                    used.output = tokens_of(words.len().saturating_add(unseen));
                 }
                 ModelEvent::Call(call) => calls.push(call),
                 ModelEvent::Thoughts(text) => thoughts = text,

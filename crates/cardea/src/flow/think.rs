@@ -2,7 +2,7 @@
 
 use cardea_core::{
     Code, Error, Result,
-    message::{Prompt, Usage},
+    message::{Prompt, Usage, tokens_of},
     time::Millis,
 };
 
@@ -59,10 +59,11 @@ pub(super) async fn think(
     };
     let thought = tokio::time::timeout(left.duration(), thought).await;
     let next = thought.unwrap_or_else(|_| Err(Error::new(Code::TimeSpent)));
+    let Tries { failed, now } = tries;
     if matches!(&next, Err(error) if matches!(error.code(), Code::TimeSpent | Code::Cancelled)) {
         usage.input = usage.input.max(asked.input); // it has read the prompt, and may still be at it
+        usage.output = usage.output.max(now.map_or(0, |now| tokens_of(now.unseen)));
     }
-    let Tries { failed, now } = tries;
     let last = now.as_ref().map(|now| now.model).or(first).unwrap_or(asked_for);
     let model = served.as_ref().map_or(last, |(model, _): &(String, String)| model.as_str());
     for tried in &failed {

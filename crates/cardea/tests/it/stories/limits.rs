@@ -273,6 +273,29 @@ async fn a_turn_that_runs_out_of_time_is_paid_as_far_as_it_came() {
 }
 
 #[tokio::test]
+async fn thoughts_are_paid_though_no_word_came_of_them() {
+    let thoughts = "So many things to think of. ".repeat(100);
+    let piece = json!({ "choices": [{ "index": 0, "delta": { "reasoning_content": thoughts } }] });
+    let cut = format!("data: {piece}\n\ndata: {{oops").into_bytes();
+    let half = [format!("data: {piece}\n\n"), "data: [DONE]\n\n".to_owned()];
+    let said =
+        json!({ "choices": [{ "index": 0, "delta": { "content": "Nine." }, "finish_reason": "stop" }] });
+    let acts = [
+        (Act::SilentAfterThoughts(thoughts), "time_spent"),
+        (Act::Then(String::new(), cut), "model_failed"),
+        (Act::Document("text/event-stream", format!("{}data: {said}\n\n{}", half[0], half[1])), ""),
+    ];
+    for (act, code) in acts {
+        let plan = World::plan().model([act]).limits("time = \"1s\"\ntool_timeout = \"100ms\"\n");
+        let world = plan.set("CARDEA_LIMITS__USER_BUDGET__TOKENS", "100000").start().await;
+        let receipt = world.user("support").asks("When does it open?").await.ends().await;
+        assert_eq!(receipt["error"]["code"].as_str().unwrap_or_default(), code, "{receipt}");
+        assert!(receipt["usage"]["output"].as_i64() >= Some(700), "{receipt}");
+        assert!(paid(&world).await >= 700, "{receipt}");
+    }
+}
+
+#[tokio::test]
 async fn money_is_held_before_a_model_is_called() {
     let slow = || Act::Drip("It opens at nine.".into(), Duration::from_millis(3));
     let folder = tempfile::tempdir().unwrap();

@@ -1,0 +1,167 @@
+//! The seat of a call, which it leaves while its user is asked.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// For each seat, so many calls may wait for their users beside it. What they hold in memory is bounded so.
+const WAITING: usize = 16;
+
+/// The seats of a server, and the places beside them.
+#[derive(Clone)]
+pub(super) struct Room {
+    pub(super) seats: Arc<Semaphore>,
+    waiting: Arc<Semaphore>,
+}
+
+impl Room {
+    pub(super) fn new(seats: usize) -> Self {
+        let some = |places: usize| Arc::new(Semaphore::new(places.clamp(1, Semaphore::MAX_PERMITS)));
+        Self { seats: some(seats), waiting: some(seats.saturating_mul(WAITING)) }
+    }
+}
+
+/// A seat, taken.
+pub(crate) struct Taken {
+    pub(super) room: Room,
+    /// Held.
+    pub(super) _seat: OwnedSemaphorePermit,
+}
+
+/// Where one call sits.
+#[derive(Default)]
+pub(crate) struct Seat(Mutex<Place>);
+
+#[derive(Default)]
+enum Place {
+    /// Nowhere: there is no limit, or the call is over.
+    #[default]
+    Nowhere,
+    In(Taken),
+    /// Beside the seats, waiting for its user.
+    Beside(Room),
+}
+
+impl Seat {
+    /// Sits here until the guard is dropped, wherever it is by then.
+    pub(crate) fn take(&self, taken: Taken) -> impl Drop + '_ {
+        *self.place() = Place::In(taken);
+        Sitting(self)
+    }
+
+    /// Waits for this beside the seats, and goes on once there is one again. With all places there taken it waits in its seat.
+    pub(crate) async fn left_for<T>(&self, answer: impl Future<Output = T>) -> T {
+        let _beside = Beside { seat: self, _place: self.leave() };
+        let answer = answer.await;
+        if let Some(room) = self.left() {
+            // WHY no limit of its own: the user has answered. The call's time and its client end the wait.
+            self.sit(room.seats.clone().acquire_owned().await.ok());
+        }
+        answer
+    }
+
+    fn leave(&self) -> Option<OwnedSemaphorePermit> {
+        let mut place = self.place();
+        let Place::In(Taken { room, .. }) = &*place else { return None };
+        let beside = room.waiting.clone().try_acquire_owned().ok()?;
+        *place = Place::Beside(room.clone()); // and its seat is free
+        Some(beside)
+    }
+
+    fn left(&self) -> Option<Room> {
+        match &*self.place() {
+            Place::Beside(room) => Some(room.clone()),
+            Place::In(_) | Place::Nowhere => None,
+        }
+    }
+
+    fn sit(&self, seat: Option<OwnedSemaphorePermit>) {
+        let mut place = self.place();
+        if let (Place::Beside(room), Some(seat)) = (&*place, seat) {
+            *place = Place::In(Taken { room: room.clone(), _seat: seat });
+        }
+    }
+
+    fn place(&self) -> MutexGuard<'_, Place> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+struct Sitting<'a>(&'a Seat);
+
+impl Drop for Sitting<'_> {
+    fn drop(&mut self) {
+        *self.0.place() = Place::Nowhere;
+    }
+}
+
+struct Beside<'a> {
+    seat: &'a Seat,
+    _place: Option<OwnedSemaphorePermit>,
+}
+
+impl Drop for Beside<'_> {
+    /// A handler that waits no longer goes on at once: in a seat, if one is free.
+    fn drop(&mut self) {
+        if let Some(room) = self.seat.left() {
+            self.seat.sit(room.seats.try_acquire_owned().ok());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt as _;
+
+    use super::*;
+
+    fn taken(room: &Room) -> Taken {
+        Taken { room: room.clone(), _seat: room.seats.clone().try_acquire_owned().unwrap() }
+    }
+
+    #[test]
+    fn only_so_many_wait_beside_each_seat_and_the_rest_in_theirs() {
+        let room = Room::new(2);
+        let seats: Vec<Seat> = (0..=2 * WAITING).map(|_| Seat::default()).collect();
+        let mut waits = Vec::new();
+        for seat in &seats {
+            let sitting = seat.take(taken(&room));
+            let mut wait = Box::pin(seat.left_for(std::future::pending::<()>()));
+            assert!(wait.as_mut().now_or_never().is_none());
+            waits.push((wait, sitting));
+        }
+        assert_eq!(room.seats.available_permits(), 1, "the last one keeps its seat");
+        waits.clear();
+        assert_eq!(room.seats.available_permits(), 2);
+    }
+
+    #[test]
+    fn whoever_waits_no_longer_sits_again_and_nobody_after_the_call() {
+        let (room, seat) = (Room::new(1), Seat::default());
+        let sitting = seat.take(taken(&room));
+        let mut one = Box::pin(seat.left_for(std::future::pending::<()>()));
+        let mut two = Box::pin(seat.left_for(std::future::pending::<()>()));
+        assert!(one.as_mut().now_or_never().is_none() && two.as_mut().now_or_never().is_none());
+        assert_eq!(room.seats.available_permits(), 1);
+        drop(one);
+        assert_eq!(room.seats.available_permits(), 0, "its handler goes on");
+        drop(sitting);
+        drop(two);
+        assert_eq!((room.seats.available_permits(), room.waiting.available_permits()), (1, WAITING));
+    }
+
+    #[test]
+    fn an_answer_waits_for_a_seat() {
+        let (room, seat) = (Room::new(1), Seat::default());
+        let _sitting = seat.take(taken(&room));
+        let (answers, answer) = tokio::sync::oneshot::channel::<u8>();
+        let mut asked = Box::pin(seat.left_for(answer));
+        assert!(asked.as_mut().now_or_never().is_none());
+        let other = taken(&room);
+        answers.send(7).unwrap();
+        assert!(asked.as_mut().now_or_never().is_none(), "all seats are taken");
+        drop(other);
+        assert_eq!(asked.as_mut().now_or_never(), Some(Ok(7)));
+        assert_eq!(room.seats.available_permits(), 0);
+    }
+}
