@@ -121,7 +121,8 @@ pub struct Rotated {
 impl Vault {
     /// The room over this database.
     #[must_use]
-    pub fn new(db: Db, observe: Observe, root: RootKey, clock: SharedClock) -> Self {
+    pub fn new(db: Db, observe: Observe, mut root: RootKey, clock: SharedClock) -> Self {
+        root.hold_people();
         Self(Arc::new(Inner { db, observe, root, clock }))
     }
 
@@ -305,7 +306,7 @@ impl Vault {
     /// harmless.
     ///
     /// # Errors
-    /// `internal` if the key cannot be destroyed.
+    /// `internal` if the key cannot be destroyed; `store_unavailable` if the folder of keys is no longer the one of the start.
     pub fn destroy_person(&self, tenant: &TenantId, owner: &str) -> Result<Commit> {
         self.destroy(tenant, &people::id_of_owner(owner))
     }

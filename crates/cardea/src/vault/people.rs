@@ -57,16 +57,43 @@ pub(super) fn id_of(tenant: &TenantId, user: &UserId) -> String {
 
 /// The folder of keys.
 #[derive(Debug, Clone)]
-pub(super) struct People(PathBuf);
+pub(super) struct People {
+    folder: PathBuf,
+    /// What told it from every other when this process began.
+    known: Option<String>,
+}
 
 impl People {
     pub(super) fn in_folder(data: &Path) -> Self {
-        Self(data.join(FOLDER))
+        Self { folder: data.join(FOLDER), known: None }
+    }
+
+    /// Holds on to the folder that is there now: where its id is missing or another one later, no key is made or said to be
+    /// gone.
+    pub(super) fn hold(&mut self) {
+        self.known = self.id().ok().flatten();
+    }
+
+    /// Refuses a folder that is no longer the one.
+    ///
+    /// WHY: a mount that is away looks like a folder without keys. A person's key would be told as destroyed that comes back
+    /// with it, and one made here would be nobody else's.
+    fn still(&self) -> Result<()> {
+        if self.known.is_none() || self.id()? == self.known {
+            return Ok(());
+        }
+        Err(Error::new(Code::StoreUnavailable)
+            .detail(format!(
+                "`{}` is empty, or another than the one with which this node began, so the keys of people are missing: mount \
+                 that folder. Nothing was changed.",
+                self.folder.display()
+            ))
+            .because("the folder with the keys of people is not there"))
     }
 
     /// What tells this folder from every other, if it has been given that.
     pub(super) fn id(&self) -> Result<Option<String>> {
-        match fs::read_to_string(self.0.join(ID)) {
+        match fs::read_to_string(self.folder.join(ID)) {
             Ok(id) => Ok(Some(id.trim().to_owned())),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
             Err(error) => Err(broken("cannot be read: its `folder.id`").because(error)),
@@ -85,7 +112,7 @@ impl People {
                 self.id()?.ok_or_else(|| broken("vanished"))
             }
             Err(error) => {
-                let detail = format!("`{}` cannot be written: {error}.", self.0.display());
+                let detail = format!("`{}` cannot be written: {error}.", self.folder.display());
                 Err(Error::new(Code::Misconfigured).detail(detail).because(error))
             }
         }
@@ -94,7 +121,7 @@ impl People {
     fn file(&self, id: &str) -> Result<PathBuf> {
         // WHY: ids also come from rows; one that is no digest must not lead anywhere.
         let digest = id.len() == 64 && id.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
-        if digest { Ok(self.0.join(id)) } else { Err(broken("is named by something that is no digest")) }
+        if digest { Ok(self.folder.join(id)) } else { Err(broken("is named by something that is no digest")) }
     }
 
     /// The key with this name, if its person was not erased and is not just being erased.
@@ -121,6 +148,7 @@ impl People {
         if let Some(found) = self.find(&id)? {
             return Ok(found);
         }
+        self.still()?;
         let mut bytes = Zeroizing::new([0; LENGTH]);
         rand::fill(bytes.as_mut()).map_err(|_| Error::new(Code::Internal).because("no random numbers"))?;
         match self.write(&id, bytes.as_ref()) {
@@ -135,12 +163,15 @@ impl People {
 
     /// Whole and on disk, or not at all: what is sealed under a key that is lost in a crash is lost.
     fn write(&self, id: &str, bytes: &[u8]) -> std::io::Result<()> {
-        let mut folder = fs::DirBuilder::new();
-        folder.recursive(true);
-        #[cfg(unix)]
-        std::os::unix::fs::DirBuilderExt::mode(&mut folder, 0o700);
-        folder.create(&self.0)?;
-        let draft = self.0.join(format!(".{:032x}", random_bits()));
+        // WHY: one that has gone since `still` must not be made anew.
+        if self.known.is_none() {
+            let mut folder = fs::DirBuilder::new();
+            folder.recursive(true);
+            #[cfg(unix)]
+            std::os::unix::fs::DirBuilderExt::mode(&mut folder, 0o700);
+            folder.create(&self.folder)?;
+        }
+        let draft = self.folder.join(format!(".{:032x}", random_bits()));
         let mut options = fs::OpenOptions::new();
         options.write(true).create_new(true);
         #[cfg(unix)]
@@ -148,7 +179,7 @@ impl People {
         let written = options.open(&draft).and_then(|mut file| {
             file.write_all(bytes)?;
             file.sync_all()?;
-            fs::hard_link(&draft, self.0.join(id))
+            fs::hard_link(&draft, self.folder.join(id))
         });
         let _gone = fs::remove_file(&draft);
         written.and_then(|()| self.sync())
@@ -166,14 +197,14 @@ impl People {
         });
         match destroyed {
             Ok(()) => Ok(true),
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+            Err(error) if error.kind() == ErrorKind::NotFound => self.still().map(|()| false),
             Err(error) => Err(broken("cannot be destroyed").because(error)),
         }
     }
 
     /// Makes the names in the folder durable.
     fn sync(&self) -> std::io::Result<()> {
-        fs::File::open(&self.0)?.sync_all()
+        fs::File::open(&self.folder)?.sync_all()
     }
 }
 

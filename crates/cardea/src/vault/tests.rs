@@ -327,3 +327,34 @@ async fn a_rotation_leaves_what_is_sealed_for_people_whose_key_is_not_there() {
     db.commit(after.destroy_person(&acme, "bob").unwrap()).await.unwrap();
     assert_eq!(after.open(&acme, "of bob").await.unwrap(), None, "erasing takes it away");
 }
+
+#[tokio::test]
+async fn a_folder_of_keys_that_is_gone_is_neither_empty_nor_made_anew() {
+    let (db, folder) = (database().await, tempfile::tempdir().unwrap());
+    folder_id_or_new(folder.path()).unwrap();
+    let config = Config { root_key: Some(A.into()), old_root_keys: Vec::new() };
+    let vault = vault(&db, RootKey::load(&config, folder.path()).unwrap());
+    let acme = TenantId::from("acme");
+    vault.seal_for(&acme, "ann", "of ann", b"MARKER-ann").await.unwrap();
+
+    let (people, away) = (folder.path().join("people"), folder.path().join("away"));
+    std::fs::rename(&people, &away).unwrap();
+    for replaced in [false, true] {
+        if replaced {
+            std::fs::create_dir(&people).unwrap(); // as the place of a mount that is away
+        }
+        let erased = vault.destroy_person(&acme, "ann").unwrap_err();
+        assert_eq!(erased.code(), Code::StoreUnavailable, "{erased:?}");
+        let sealed = vault.seal_for(&acme, "bob", "of bob", b"MARKER-bob").await.unwrap_err();
+        assert!(sealed.public().contains("mount that folder"), "{sealed:?}");
+        assert!(vault.open(&acme, "of ann").await.is_err());
+        assert_eq!(people.exists(), replaced);
+    }
+    assert_eq!(std::fs::read_dir(&people).unwrap().count(), 0);
+    std::fs::remove_dir(&people).unwrap();
+    std::fs::rename(&away, &people).unwrap();
+    assert_eq!(vault.open(&acme, "of ann").await.unwrap().unwrap().as_slice(), b"MARKER-ann");
+    vault.seal_for(&acme, "bob", "of bob", b"MARKER-bob").await.unwrap();
+    db.commit(vault.destroy_person(&acme, "ann").unwrap()).await.unwrap();
+    assert_eq!(vault.open(&acme, "of ann").await.unwrap(), None);
+}
