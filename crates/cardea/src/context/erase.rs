@@ -191,10 +191,10 @@ impl Context {
         let tenant = &by.tenant;
         let mut commit = Commit::new();
         if whom.whole_name {
-            commit = commit.and(self.inner.vault.destroy_name(tenant, &whom.user)?);
+            commit = commit.and(self.inner.vault.destroy_name(tenant, &whom.user).await?);
         }
         for key in whom.owners(tenant) {
-            commit = commit.and(self.inner.vault.destroy_person(tenant, &key)?);
+            commit = commit.and(self.inner.vault.destroy_person(tenant, &key).await?);
             commit = commit.and(self.forget_credentials(tenant, &key).await?);
             let owner = Owner { tenant, user: &whom.user, key: &key };
             commit = commit.and(owner.words(self.inner.clock.now())).and(self.forget_facts(owner).await?);

@@ -9,6 +9,8 @@ use std::{
     fs,
     io::{ErrorKind, Write as _},
     path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
 };
 
 use aws_lc_rs::rand;
@@ -17,6 +19,7 @@ use cardea_core::{
     canonical::sha256_hex,
     id::{TenantId, UserId, random_bits},
 };
+use tokio::sync::Semaphore;
 use zeroize::Zeroizing;
 
 use super::derive::derive;
@@ -25,6 +28,12 @@ use super::derive::derive;
 pub(super) const FOLDER: &str = "people";
 
 const LENGTH: usize = 32;
+
+/// How long a request waits for a key.
+pub(super) const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Threads that may wait for the disk at once.
+const THREADS: usize = 32;
 
 /// The file in it that tells it from every other.
 const ID: &str = "folder.id";
@@ -61,17 +70,47 @@ pub(super) struct People {
     folder: PathBuf,
     /// What told it from every other when this process began.
     known: Option<String>,
+    /// Threads that may wait for its disk.
+    threads: Arc<Semaphore>,
 }
 
 impl People {
     pub(super) fn in_folder(data: &Path) -> Self {
-        Self { folder: data.join(FOLDER), known: None }
+        Self { folder: data.join(FOLDER), known: None, threads: Arc::new(Semaphore::new(THREADS)) }
     }
 
     /// Holds on to the folder that is there now: where its id is missing or another one later, no key is made or said to be
     /// gone.
     pub(super) fn hold(&mut self) {
         self.known = self.id().ok().flatten();
+    }
+
+    /// Does something with the keys beside the threads that serve requests.
+    ///
+    /// WHY: the folder may lie on a network, whose server may be silent for as long as it likes. Whoever needs no key there must
+    /// not wait for it, and who does must hear of it.
+    ///
+    /// # Errors
+    /// `store_unavailable` if it takes too long; what was asked for may be done all the same. What `work` says.
+    pub(super) async fn ask<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Self) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let (people, threads) = (self.clone(), Arc::clone(&self.threads));
+        let done = async {
+            let place =
+                threads.acquire_owned().await.map_err(|closed| broken("is not read").because(closed))?;
+            let done = tokio::task::spawn_blocking(move || {
+                let done = work(&people);
+                drop(place); // held also when nobody waits for it any more
+                done
+            });
+            done.await.map_err(|ended| broken("is not read").because(ended))?
+        };
+        tokio::time::timeout(PATIENCE, done).await.unwrap_or_else(|_| {
+            let why = "the disk with the keys of people does not answer";
+            Err(Error::new(Code::StoreUnavailable).because(why))
+        })
     }
 
     /// Refuses a folder that is no longer the one.
