@@ -181,6 +181,38 @@ struct Halves {
     /// How many of the new half each holder has.
     of_one: HashMap<[u8; 32], u32>,
     turned: Timestamp,
+    /// Those of before the clock was set back, until it has come as far again.
+    ahead: HashSet<[u8; 32]>,
+    ahead_until: Timestamp,
+}
+
+impl Halves {
+    /// Turns, when it is time to.
+    fn turn(&mut self, now: Timestamp) {
+        // INVARIANT: a proof counts for at most two windows after it was first seen (it may have come from the
+        // future), and a half is kept for at least that long after the last proof was put into it.
+        let half = Millis(WINDOW.0 * 2);
+        if self.turned.since(now) > WINDOW && self.ahead.len() <= MOST {
+            // WHY: the time of a half is over only when the clock is there again, and until then all would be put into one.
+            // Its proofs count again by then.
+            self.ahead_until = self.ahead_until.max(self.turned.plus(Millis(half.0 * 2)));
+            self.ahead.extend(self.old.drain().chain(self.new.drain()));
+            self.of_one.clear();
+            self.turned = now;
+        }
+        if now.since(self.turned) > half {
+            self.old = std::mem::take(&mut self.new);
+            self.of_one.clear();
+            self.turned = now;
+        }
+        if !self.ahead.is_empty() && now > self.ahead_until {
+            self.ahead = HashSet::new();
+        }
+    }
+
+    fn has(&self, print: &[u8; 32]) -> bool {
+        self.old.contains(print) || self.new.contains(print) || self.ahead.contains(print)
+    }
 }
 
 impl Seen {
@@ -193,15 +225,8 @@ impl Seen {
         };
         let (holder, print) = (hash(thumbprint), hash(&format!("{}:{thumbprint}{id}", thumbprint.len())));
         let mut halves = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        // INVARIANT: a proof counts for at most two windows after it was first seen (it may have come from the
-        // future), and a half is kept for at least that long after the last proof was put into it.
-        if now.since(halves.turned) > Millis(WINDOW.0 * 2) {
-            let full = std::mem::take(&mut halves.new);
-            halves.old = full;
-            halves.of_one.clear();
-            halves.turned = now;
-        }
-        if halves.old.contains(&print) || halves.new.contains(&print) {
+        halves.turn(now);
+        if halves.has(&print) {
             return Err(Reason::Proof("used before"));
         }
         let until = halves.turned.plus(Millis(WINDOW.0 * 2)).since(now).max(Millis(1_000));
@@ -276,6 +301,33 @@ mod tests {
         assert!(matches!(seen.first("greedy", "one more", now), Err(Reason::ManyProofsOfOne(_))));
         assert!(seen.first("another", "one", now).is_ok());
         assert!(seen.first("greedy", "later", now.plus(Millis::from_secs(121))).is_ok());
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_refuses_no_proof_and_forgets_none() {
+        let seen = Seen::default();
+        let before = Timestamp(1_800_000_000_000);
+        assert!(seen.first("k", "before", before).is_ok());
+        assert!(seen.first("k", "the future", before.plus(Millis::from_secs(120))).is_ok());
+        let back = before.minus(Millis::from_secs(3_600));
+        let at = |n: u64| back.plus(Millis(n * 30)); // 20,001 over ten minutes
+        for n in 0..=u64::from(MOST_OF_ONE) {
+            assert_eq!(seen.first("k", &n.to_string(), at(n)), Ok(()), "{n}");
+        }
+        for n in [16_500, 20_000] {
+            let again = seen.first("k", &n.to_string(), at(20_000));
+            assert_eq!(again, Err(Reason::Proof("used before")), "{n}");
+        }
+        // The clock comes to where it was: what counts again was used.
+        for (id, late) in [("before", 0), ("before", 120), ("the future", 121), ("the future", 239)] {
+            let at = before.plus(Millis::from_secs(late));
+            assert_eq!(seen.first("k", id, at), Err(Reason::Proof("used before")), "{id} at {late}");
+        }
+        assert!(
+            seen.first("k", "before", before.plus(Millis::from_secs(3_600))).is_ok(),
+            "it counts no more"
+        );
+        assert!(seen.0.lock().unwrap().ahead.is_empty());
     }
 
     #[test]

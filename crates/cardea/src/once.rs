@@ -19,6 +19,9 @@ use cardea_store::{Commit, Db, args};
 /// How long a key is remembered, from its making and from the end of its turn.
 const LIFE: Millis = Millis::from_secs(24 * 3_600);
 
+/// Keys that are forgotten at once: in some milliseconds.
+const PORTION: i64 = 500;
+
 /// The name of the guard that finds a key taken.
 pub const TAKEN: &str = "idempotency key";
 
@@ -128,9 +131,63 @@ fn before(now: Timestamp) -> Timestamp {
     now.minus(LIFE)
 }
 
-/// Forgets the keys whose time is over.
-pub fn forget_old(now: Timestamp) -> Commit {
-    let sql = "DELETE FROM idempotency WHERE expires_at <= $1 AND NOT EXISTS \
-               (SELECT 1 FROM turns WHERE turns.id = turn AND (ended_at IS NULL OR ended_at > $2))";
-    Commit::new().run(sql, args![now, before(now)])
+/// Forgets the next of the keys whose time is over, those that ended after `from`. Gives how far it came; `None` at the end.
+///
+/// WHY in portions: each costs a look for its turn, and nobody else writes meanwhile. Keys that are kept for their turn are
+/// passed over, not met again.
+///
+/// # Errors
+/// What the store says.
+pub async fn forget_old(db: &Db, from: Timestamp, now: Timestamp) -> Result<Option<Timestamp>> {
+    let sql = "SELECT MAX(expires_at) FROM (SELECT expires_at FROM idempotency WHERE expires_at > $1 AND expires_at <= $2 \
+               ORDER BY expires_at LIMIT $3) AS portion";
+    let (upto,): (Option<Timestamp>,) = db.row(sql, args![from, now, PORTION]).await?.unwrap_or_default();
+    let Some(upto) = upto else { return Ok(None) };
+    let sql = "DELETE FROM idempotency WHERE expires_at > $1 AND expires_at <= $2 AND NOT EXISTS \
+               (SELECT 1 FROM turns WHERE turns.id = turn AND (ended_at IS NULL OR ended_at > $3))";
+    db.commit(Commit::new().run(sql, args![from, upto, before(now)])).await?;
+    Ok(Some(upto))
+}
+
+#[cfg(test)]
+mod tests {
+    use cardea_core::log::ChainKey;
+    use cardea_store::DbConfig;
+
+    use super::*;
+
+    const DAY: i64 = 24 * 3_600_000;
+
+    async fn keys(db: &Db) -> i64 {
+        db.row::<(i64,)>("SELECT COUNT(*) FROM idempotency", args![]).await.unwrap().unwrap().0
+    }
+
+    #[tokio::test]
+    async fn a_day_of_keys_is_forgotten_in_portions_and_those_of_open_turns_hold_up_none() {
+        let db = Db::open(DbConfig::at("sqlite::memory:"), ChainKey::new(&[7; 32])).await.unwrap();
+        db.migrate().await.unwrap();
+        let open = TurnId::random();
+        let tenant = TenantId::from("acme");
+        let turn = "INSERT INTO turns (id, tenant, owner, user_id, principal, kind, agent, state, node, node_fence, fence, \
+                    started_at, updated_at, deadline_at) VALUES ($1, 'acme', 'o', 'u', '{}', 'chat', 'a', 'waiting', 'n', 0, \
+                    0, 0, 0, 0)";
+        let mut rows = Commit::new().run(turn, args![open]);
+        // The oldest are kept for a turn that waits, the newest are not over.
+        for n in 1..=1_800 {
+            let key = format!("{n}");
+            let once = Once { owner: "o", tenant: &tenant, route: "r", key: &key, fingerprint: "" };
+            let made = Made { turn: (n <= 600).then_some(open), answer: None };
+            rows = rows.and(once.claim(made, Timestamp(if n <= 1_700 { n } else { DAY })));
+        }
+        db.commit(rows).await.unwrap();
+        let (now, mut from, mut left) = (Timestamp(DAY + 10_000), Timestamp(0), vec![keys(&db).await]);
+        while let Some(upto) = forget_old(&db, from, now).await.unwrap() {
+            from = upto;
+            left.push(keys(&db).await);
+        }
+        assert_eq!(left, [1_800, 1_800, 1_400, 900, 700]);
+        db.commit(Commit::new().run("UPDATE turns SET ended_at = 0", args![])).await.unwrap();
+        assert_eq!(forget_old(&db, Timestamp(0), now).await.unwrap(), Some(Timestamp(DAY + 500)));
+        assert_eq!(keys(&db).await, 200);
+    }
 }

@@ -102,6 +102,11 @@ impl Commit {
         self
     }
 
+    /// Its statements with what is put into them, in their order.
+    pub fn statements(&self) -> impl Iterator<Item = (&str, &[Value])> {
+        self.steps.iter().map(|step| (step.sql.text(), step.args.as_slice()))
+    }
+
     /// Adds a statement that may touch any number of rows.
     pub fn run(mut self, sql: &'static str, args: Vec<Value>) -> Self {
         self.steps.push(Step { sql: Sql::Fixed(sql), args, kind: Kind::Run });

@@ -60,6 +60,7 @@ pub const MIGRATIONS: &[Migration] = &[
         name: "0017_thoughts",
         sql: include_str!("../../../../migrations/0017_thoughts.sql"),
     },
+    Migration { version: 18, name: "0018_reads", sql: include_str!("../../../../migrations/0018_reads.sql") },
 ];
 
 /// What [`Db::migrate`] found and did.

@@ -65,6 +65,8 @@ const CLOSE: Duration = Duration::from_secs(5);
 /// middle of a transaction keep them, and both are well under the lease of a node: one frozen node stops no other.
 const LIMITS: &str =
     "-c statement_timeout=7000 -c lock_timeout=5000 -c idle_in_transaction_session_timeout=4000";
+/// A migration may take as long as the tables are large, but waits for no lock for longer than others.
+const UNHURRIED: &str = "SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0";
 /// After a lock that was not to be had: the others of this group and the next must not each wait as long.
 const HURRY: &str = "SET LOCAL lock_timeout = 100";
 
@@ -140,6 +142,8 @@ impl Postgres {
         let link = self.links.first().ok_or_else(|| CommitError::Unavailable("no connection".into()))?;
         let client = link.another();
         let session = client.session().await.map_err(|fault| Error::from(fault.error))?;
+        // WHY: an index over a large table takes minutes, and nobody's request waits for it.
+        session.script(UNHURRIED).await.map_err(|fault| Error::from(fault.error))?;
         // Several statements sent as one text are one transaction (PostgreSQL manual, 55.2.2.1).
         session.script(&script).await.map_err(|fault| fault.error.into())
     }

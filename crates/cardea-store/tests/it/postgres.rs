@@ -9,7 +9,10 @@ use std::{
 };
 
 use cardea_core::log::ChainKey;
-use cardea_store::{Commit, CommitError, Db, DbConfig, db::args};
+use cardea_store::{
+    Commit, CommitError, Db, DbConfig,
+    db::{Migration, args},
+};
 use futures::StreamExt as _;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -22,6 +25,7 @@ pub(crate) async fn own_contracts(server: &Server) {
     a_server_that_comes_back_is_used_again(server).await;
     a_lost_acknowledgement_is_unknown_and_can_be_read_again(server).await;
     rights_that_are_missing_are_told_as_such(server).await;
+    a_migration_has_as_much_time_as_it_needs(server).await;
     a_connection_that_has_gone_silent_is_replaced(server).await;
     a_row_that_a_stranger_has_locked_delays_others_only_for_a_moment(server).await;
     commits_that_name_what_they_touch_do_not_lock_each_other_out(server).await;
@@ -244,6 +248,21 @@ async fn rights_that_are_missing_are_told_as_such(server: &Server) {
     assert!(reads.public().contains("may not write to the tables"), "{reads:?}");
     let ahead = owner.clock_ahead(cardea_core::time::Timestamp(0)).await.unwrap().unwrap();
     assert!(ahead > 1_700_000_000_000, "{ahead}");
+}
+
+/// What bounds requests would cancel each index over a large table, at each try.
+async fn a_migration_has_as_much_time_as_it_needs(server: &Server) {
+    let place = place(server);
+    let db = place.open().await;
+    let version = |version, name, sql| Migration { version, name, sql };
+    let noted = "INSERT INTO things (id, t) SELECT name, setting FROM pg_settings \
+                 WHERE name IN ('statement_timeout', 'lock_timeout')";
+    let [tables] = crate::engines::TABLES else { panic!("another table was added") };
+    db.migrate_with(&[*tables, version(2, "0002_limits", noted)]).await.unwrap();
+    let limits: Vec<(String, String)> =
+        db.rows("SELECT id, t FROM things ORDER BY id", args![]).await.unwrap();
+    let limits: Vec<_> = limits.iter().map(|(name, limit)| (name.as_str(), limit.as_str())).collect();
+    assert_eq!(limits, [("lock_timeout", "5000"), ("statement_timeout", "0")]);
 }
 
 /// Two nodes whose commits lock the same two rows, each in its own order.

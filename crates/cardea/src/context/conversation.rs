@@ -262,7 +262,7 @@ impl Context {
                 args![id],
             )
             .run(
-                "UPDATE steps SET args = '{}', outcome = NULL, said = NULL WHERE turn IN \
+                "UPDATE steps SET args = '{}', outcome = NULL, said = NULL, thoughts = NULL WHERE turn IN \
                  (SELECT id FROM turns WHERE conversation = $1)",
                 args![id],
             )

@@ -8,8 +8,9 @@ use cardea_core::{
     connector::secret_user,
     id::{TenantId, TurnId, UserId},
     principal::owner_key,
+    time::Timestamp,
 };
-use cardea_store::{Commit, args};
+use cardea_store::{Commit, Value as Cell, args};
 use serde_json::{Value, json};
 
 use super::{Context, cache::Purged};
@@ -56,6 +57,88 @@ fn issuer_in<'a>(owner: &'a str, tenant: &TenantId, user: &UserId) -> Option<&'a
 /// Credentials of users for connectors.
 const CREDENTIALS: &str = "SELECT name FROM secrets WHERE tenant = $1 AND name LIKE 'connector/%/user/%'";
 
+/// The owners of this name. No conversation and no approval is written without its turn.
+const OWNERS: &str = "SELECT owner FROM turns WHERE tenant = $1 AND user_id = $2 \
+                      UNION SELECT owner FROM decisions WHERE tenant = $1 AND user_id = $2";
+
+/// One of the owners under whose keys a person's things are kept.
+#[derive(Clone, Copy)]
+struct Owner<'a> {
+    tenant: &'a TenantId,
+    user: &'a UserId,
+    key: &'a str,
+}
+
+impl Owner<'_> {
+    /// WHY all three, though the key tells the others: nobody else asks for turns by their owner, so one index serves this and
+    /// [`OWNERS`].
+    fn args(&self) -> Vec<Cell> {
+        args![self.tenant, self.user, self.key]
+    }
+
+    /// The rows that delete what an owner said and was told. Nobody goes on with a turn that is open, for want of its owner; so
+    /// also what would take back what it has done goes.
+    fn words(&self, now: Timestamp) -> Commit {
+        let Owner { tenant, key, .. } = *self;
+        Commit::new()
+            // WHY first: whoever has a turn in hand writes its row before its steps.
+            .run(
+                "UPDATE turns SET prompt = '', receipt = NULL, failure = CASE WHEN ended_at IS NULL THEN failure END \
+                 WHERE tenant = $1 AND user_id = $2 AND owner = $3",
+                self.args(),
+            )
+            .run(
+                "DELETE FROM secrets WHERE tenant = $1 AND name IN \
+                 (SELECT 'placeholders/' || id FROM conversations WHERE owner = $2)",
+                args![tenant, key],
+            )
+            .run(
+                "DELETE FROM messages WHERE conversation IN (SELECT id FROM conversations WHERE owner = $1)",
+                args![key],
+            )
+            .run(
+                "UPDATE conversations SET title = '', deleted_at = COALESCE(deleted_at, $2) WHERE owner = $1",
+                args![key, now],
+            )
+            .run(
+                "DELETE FROM events WHERE turn IN \
+                 (SELECT id FROM turns WHERE tenant = $1 AND user_id = $2 AND owner = $3)",
+                self.args(),
+            )
+            .run(
+                "UPDATE steps SET args = '{}', outcome = NULL, undo = NULL, said = NULL, thoughts = NULL WHERE turn IN \
+                 (SELECT id FROM turns WHERE tenant = $1 AND user_id = $2 AND owner = $3)",
+                self.args(),
+            )
+            // A bare call that waits for a person was not made. Without its step it ends as that, and nobody knows of what.
+            .run(
+                "DELETE FROM steps WHERE turn IN \
+                 (SELECT id FROM turns WHERE tenant = $1 AND user_id = $2 AND owner = $3 AND kind = 'call' \
+                 AND state = 'waiting')",
+                self.args(),
+            )
+            .run("DELETE FROM idempotency WHERE owner = $1", args![key])
+            // What waits for a person waits no more: the turn ends, and wipes itself as one of a deleted conversation does.
+            .run(
+                "UPDATE approvals SET state = CASE WHEN state = 'open' THEN 'expired' ELSE state END, args = '{}', \
+                 reason = '', comment = NULL WHERE tenant = $1 AND owner = $2",
+                args![tenant, key],
+            )
+    }
+
+    /// The row that takes the facts out of its turns that have ended.
+    fn facts(&self, bare: String) -> Commit {
+        let sql = "UPDATE turns SET principal = $4 WHERE tenant = $1 AND user_id = $2 AND owner = $3 AND ended_at IS NOT NULL";
+        Commit::new().run(sql, self.args().into_iter().chain(args![bare]).collect())
+    }
+}
+
+/// What stands in the journal of an owner: of any one turn that has ended, and of each that is open.
+const FACTS_OF_ENDED: &str = "SELECT MIN(principal) FROM turns WHERE tenant = $1 AND user_id = $2 AND owner = $3 \
+                              AND ended_at IS NOT NULL GROUP BY owner";
+const FACTS_OF_OPEN: &str = "SELECT id, principal FROM turns WHERE tenant = $1 AND user_id = $2 AND owner = $3 \
+                             AND ended_at IS NULL";
+
 impl Context {
     /// Who is meant by a name, and by an issuer if one is said.
     ///
@@ -63,11 +146,7 @@ impl Context {
     /// `ambiguous` if several people have the name and no issuer is said; `not_found` if only others have it than the
     /// issuer's; those of the store.
     pub async fn whom(&self, tenant: &TenantId, user: &UserId, issuer: Option<String>) -> Result<Whom> {
-        let sql = "SELECT owner FROM turns WHERE tenant = $1 AND user_id = $2 \
-                   UNION SELECT owner FROM conversations WHERE tenant = $1 AND user_id = $2 \
-                   UNION SELECT owner FROM approvals WHERE tenant = $1 AND user_id = $2 \
-                   UNION SELECT owner FROM decisions WHERE tenant = $1 AND user_id = $2";
-        let owners: Vec<(String,)> = self.inner.db.rows(sql, args![tenant, user]).await?;
+        let owners: Vec<(String,)> = self.inner.db.rows(OWNERS, args![tenant, user]).await?;
         let found = owners.iter().filter_map(|(owner,)| issuer_in(owner, tenant, user));
         let sealed: Vec<(String,)> = self.inner.db.rows(CREDENTIALS, args![tenant]).await?;
         let sealed = sealed.iter().filter_map(|(name,)| secret_user(name));
@@ -112,12 +191,13 @@ impl Context {
         let tenant = &by.tenant;
         let mut commit = Commit::new();
         if whom.whole_name {
-            commit = commit.and(self.inner.vault.destroy_name(tenant, &whom.user)?);
+            commit = commit.and(self.inner.vault.destroy_name(tenant, &whom.user).await?);
         }
-        for owner in whom.owners(tenant) {
-            commit = commit.and(self.inner.vault.destroy_person(tenant, &owner)?);
-            commit = commit.and(self.forget_credentials(tenant, &owner).await?);
-            commit = self.forget_words(commit, tenant, &owner).and(self.forget_facts(&owner).await?);
+        for key in whom.owners(tenant) {
+            commit = commit.and(self.inner.vault.destroy_person(tenant, &key).await?);
+            commit = commit.and(self.forget_credentials(tenant, &key).await?);
+            let owner = Owner { tenant, user: &whom.user, key: &key };
+            commit = commit.and(owner.words(self.inner.clock.now())).and(self.forget_facts(owner).await?);
         }
         commit = commit.and(stopping);
         self.inner.observe.audit(&mut commit, super::entry(by, "person.erased", detail()));
@@ -145,50 +225,6 @@ impl Context {
         all
     }
 
-    /// The rows that delete what an owner said and was told. Nobody goes on with a turn that is open, for want of its owner; so
-    /// also what would take back what it has done goes.
-    fn forget_words(&self, commit: Commit, tenant: &TenantId, owner: &str) -> Commit {
-        commit
-            // WHY first: whoever has a turn in hand writes its row before its steps.
-            .run(
-                "UPDATE turns SET prompt = '', receipt = NULL, failure = CASE WHEN ended_at IS NULL THEN failure END \
-                 WHERE owner = $1",
-                args![owner],
-            )
-            .run(
-                "DELETE FROM secrets WHERE tenant = $1 AND name IN \
-                 (SELECT 'placeholders/' || id FROM conversations WHERE owner = $2)",
-                args![tenant, owner],
-            )
-            .run(
-                "DELETE FROM messages WHERE conversation IN (SELECT id FROM conversations WHERE owner = $1)",
-                args![owner],
-            )
-            .run(
-                "UPDATE conversations SET title = '', deleted_at = COALESCE(deleted_at, $2) WHERE owner = $1",
-                args![owner, self.inner.clock.now()],
-            )
-            .run("DELETE FROM events WHERE turn IN (SELECT id FROM turns WHERE owner = $1)", args![owner])
-            .run(
-                "UPDATE steps SET args = '{}', outcome = NULL, undo = NULL, said = NULL, thoughts = NULL WHERE turn IN \
-                 (SELECT id FROM turns WHERE owner = $1)",
-                args![owner],
-            )
-            // A bare call that waits for a person was not made. Without its step it ends as that, and nobody knows of what.
-            .run(
-                "DELETE FROM steps WHERE turn IN \
-                 (SELECT id FROM turns WHERE owner = $1 AND kind = 'call' AND state = 'waiting')",
-                args![owner],
-            )
-            .run("DELETE FROM idempotency WHERE owner = $1", args![owner])
-            // What waits for a person waits no more: the turn ends, and wipes itself as one of a deleted conversation does.
-            .run(
-                "UPDATE approvals SET state = CASE WHEN state = 'open' THEN 'expired' ELSE state END, args = '{}', \
-                 reason = '', comment = NULL WHERE owner = $1",
-                args![owner],
-            )
-    }
-
     /// The rows that delete an owner's credentials for connectors: also those that were sealed for the name alone, as all
     /// once were, which end with the owner's key.
     async fn forget_credentials(&self, tenant: &TenantId, owner: &str) -> Result<Commit> {
@@ -202,17 +238,14 @@ impl Context {
 
     /// What an issuer has told of a person (mail, full name, …) and where they called from, taken out of the journal. The
     /// user's id stays, and so does what an open turn needs to end.
-    async fn forget_facts(&self, owner: &str) -> Result<Commit> {
+    async fn forget_facts(&self, owner: Owner<'_>) -> Result<Commit> {
         // WHY: one row is enough. The rights of a turn that has ended count for nothing, so all may look alike.
-        let sql = "SELECT MIN(principal) FROM turns WHERE owner = $1 AND ended_at IS NOT NULL GROUP BY owner";
-        let ended: Vec<(String,)> = self.inner.db.rows(sql, args![owner]).await?;
-        let sql = "SELECT id, principal FROM turns WHERE owner = $1 AND ended_at IS NULL";
-        let open: Vec<(TurnId, String)> = self.inner.db.rows(sql, args![owner]).await?;
+        let ended: Vec<(String,)> = self.inner.db.rows(FACTS_OF_ENDED, owner.args()).await?;
+        let open: Vec<(TurnId, String)> = self.inner.db.rows(FACTS_OF_OPEN, owner.args()).await?;
         let mut commit = Commit::new();
         for (principal,) in ended {
             let bare = bare(&principal, &[("roles", json!([])), ("scopes", json!([]))]);
-            let sql = "UPDATE turns SET principal = $1 WHERE owner = $2 AND ended_at IS NOT NULL";
-            commit = commit.run(sql, args![bare, owner]);
+            commit = commit.and(owner.facts(bare));
         }
         for (id, principal) in open {
             commit =
@@ -244,4 +277,33 @@ fn bare(principal: &str, instead: &[(&str, Value)]) -> String {
         facts.insert((*key).to_owned(), value.clone());
     }
     Value::Object(facts).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use cardea_core::log::ChainKey;
+    use cardea_store::{Db, DbConfig};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn an_erasure_reads_no_more_than_the_persons_own() {
+        let db = Db::open(DbConfig::at("sqlite::memory:"), ChainKey::new(&[7; 32])).await.unwrap();
+        db.migrate().await.unwrap();
+        let (tenant, user) = (TenantId::from("acme"), UserId::from("ann"));
+        let owner = Owner { tenant: &tenant, user: &user, key: "key" };
+        let rows = owner.words(Timestamp(0)).and(owner.facts(String::new()));
+        let of_name = args![&tenant, &user];
+        let asked = [(OWNERS, of_name), (FACTS_OF_ENDED, owner.args()), (FACTS_OF_OPEN, owner.args())];
+        let written = rows.statements().map(|(text, args)| (text, args.to_vec()));
+        let all: Vec<_> = written.chain(asked).collect();
+        assert_eq!(all.len(), 13);
+        for (text, args) in all {
+            let explain: &'static str = Box::leak(format!("EXPLAIN QUERY PLAN {text}").into_boxed_str());
+            let plan: Vec<(i64, i64, i64, String)> = db.rows(explain, args).await.unwrap();
+            let whole: Vec<&str> =
+                plan.iter().map(|step| step.3.as_str()).filter(|step| step.starts_with("SCAN")).collect();
+            assert!(whole.is_empty(), "{text}: {whole:?}");
+        }
+    }
 }

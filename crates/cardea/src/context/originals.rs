@@ -49,13 +49,13 @@ impl Context {
     ///
     /// WHY no error, and no guard: what was done outside is written down whether or not they can be kept. Nobody but the
     /// owner of the conversation's turn writes there; whoever deletes the conversation destroys them.
-    pub fn keep_placeholders(
+    pub async fn keep_placeholders(
         &self,
         who: &Principal,
         conversation: Option<ConversationId>,
         placeholders: &Placeholders,
     ) -> Commit {
-        self.keeping(who, conversation, placeholders, Destroyed::StaysSo).unwrap_or_else(|error| {
+        self.keeping(who, conversation, placeholders, Destroyed::StaysSo).await.unwrap_or_else(|error| {
             tracing::warn!(
                 error.code = error.code().name(),
                 cause = error.cause_line(),
@@ -65,7 +65,7 @@ impl Context {
         })
     }
 
-    fn keeping(
+    async fn keeping(
         &self,
         who: &Principal,
         conversation: Option<ConversationId>,
@@ -76,7 +76,7 @@ impl Context {
             return Ok(Commit::new());
         };
         let replaced = before.map(|kept| (kept, destroyed));
-        let (rows, kept) = self.inner.vault.keeping(who, &secret_of(id), replaced, &bytes)?;
+        let (rows, kept) = self.inner.vault.keeping(who, &secret_of(id), replaced, &bytes).await?;
         placeholders.saved(kept);
         Ok(rows)
     }
@@ -88,7 +88,7 @@ impl Context {
     ///
     /// # Errors
     /// What the vault says.
-    pub fn placeholders_of_question(
+    pub async fn placeholders_of_question(
         &self,
         who: &Principal,
         conversation: ConversationId,
@@ -98,17 +98,17 @@ impl Context {
                    COALESCE((SELECT version FROM secrets WHERE tenant = $2 AND name = $3), 0) = CAST($4 AS BIGINT)";
         let args = args![conversation, &who.tenant, secret_of(conversation), placeholders.version()];
         let unchanged = Commit::new().guard("placeholders", sql, args);
-        Ok(unchanged.and(self.keeping(who, Some(conversation), placeholders, Destroyed::Void)?))
+        Ok(unchanged.and(self.keeping(who, Some(conversation), placeholders, Destroyed::Void).await?))
     }
 
     /// The same for the turn's last commit: what belongs to a conversation that was deleted meanwhile is not kept.
-    pub fn last_placeholders(
+    pub async fn last_placeholders(
         &self,
         who: &Principal,
         conversation: Option<ConversationId>,
         placeholders: &Placeholders,
     ) -> Commit {
-        let rows = self.keep_placeholders(who, conversation, placeholders);
+        let rows = self.keep_placeholders(who, conversation, placeholders).await;
         let Some(id) = conversation.filter(|_| placeholders.any()) else { return rows };
         let sql = "DELETE FROM secrets WHERE tenant = $1 AND name = $2 AND EXISTS \
                    (SELECT 1 FROM conversations WHERE id = $3 AND deleted_at IS NOT NULL)";

@@ -81,7 +81,7 @@ async fn once(run: Run<'_>, message: &Message) -> Result<Begun> {
         }
     };
     question.conversation = Some(conversation);
-    let kept = app.context.placeholders_of_question(caller, conversation, &placeholders)?;
+    let kept = app.context.placeholders_of_question(caller, conversation, &placeholders).await?;
     let begun = trace.time("begin", app.turns.begin_with(question, opening, kept)).await?;
     Ok(match begun {
         Begun::Fresh(turn) => Begun::Fresh(turn.traced(trace.clone()).with_placeholders(placeholders)),

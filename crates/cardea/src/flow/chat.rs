@@ -154,7 +154,7 @@ async fn work(run: Run<'_>, open: Open<'_>) -> Result<Receipt> {
     turn.note(app.control.bill(&admitted, Estimate { tokens, cost_micros })); // the budget pays what was used
     let closing = trace.stage("close");
     let placeholders =
-        app.context.last_placeholders(turn.principal(), turn.conversation(), turn.placeholders());
+        app.context.last_placeholders(turn.principal(), turn.conversation(), turn.placeholders()).await;
     turn.note(placeholders);
     let receipt = match thought {
         Ok(Thought::Answer { text, finish, .. }) => {

@@ -123,7 +123,7 @@ pub(super) async fn tool_call(run: Run<'_>, turn: &mut Turn, call: ToolCall) -> 
     let screened = app.control.screen_result(run.guard(), turn.placeholders(), outcome); // untrusted text: screened, tainted
     let step = step.taken_back_by(way); // settled now, from all that was returned
     screened.taint().iter().for_each(|source| turn.taint_with(source));
-    let placeholders = app.context.keep_placeholders(caller, turn.conversation(), turn.placeholders());
+    let placeholders = app.context.keep_placeholders(caller, turn.conversation(), turn.placeholders()).await;
     turn.note(placeholders);
     let recording = app.turns.record(turn, step, screened.into_inner());
     let step = trace.time("record", recording).await?; // journal, audit: even if it failed

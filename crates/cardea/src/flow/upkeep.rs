@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-use cardea_core::{Code, Error, Result};
+use cardea_core::{Code, Error, Result, time::Timestamp};
 use cardea_store::jobs::Stage;
 use futures::{StreamExt as _, stream::FuturesUnordered};
 use tokio_util::sync::CancellationToken;
@@ -41,6 +41,9 @@ const CLOCKS: i64 = 1_000;
 
 /// How often idempotency keys whose time is over are forgotten.
 const OLD_KEYS: Duration = Duration::from_secs(600);
+
+/// What others have of the writer between two portions of them.
+const BREATH: Duration = Duration::from_millis(20);
 
 /// How often the installation shows that it lives; well within `turn::NODE_LEASE`.
 const HEARTBEAT: Duration = Duration::from_secs(3);
@@ -364,8 +367,20 @@ impl App {
 
     async fn forget_old_keys(self, stop: CancellationToken) {
         loop {
-            if let Err(error) = self.db.commit(once::forget_old(self.clock.now())).await {
-                tracing::warn!(error.cause = %error, "old idempotency keys were not forgotten");
+            let (now, mut from) = (self.clock.now(), Timestamp::default());
+            loop {
+                match once::forget_old(&self.db, from, now).await {
+                    Ok(Some(upto)) => from = upto,
+                    Ok(None) => break,
+                    Err(error) => {
+                        let cause = reason(&error);
+                        tracing::warn!(error.cause = cause, "old idempotency keys were not forgotten");
+                        break;
+                    }
+                }
+                if !pause(&stop, BREATH).await {
+                    return;
+                }
             }
             if let Err(error) = self.context.cache().forget_clearings().await {
                 tracing::warn!(

@@ -637,13 +637,14 @@ async fn another_root_key_is_said_to_be_another_one() {
 #[tokio::test]
 async fn a_page_of_decisions_begins_where_an_index_says() {
     let house = House::new().await;
-    for (sql, begins) in [
-        (decision::OF_OWNER, "USING INDEX decisions_of (owner=? AND at>?)"),
-        (decision::OF_TENANT, "USING PRIMARY KEY (tenant=? AND at>?)"),
+    let page = args!["x", 0_i64, "", 10_i64];
+    let own = args!["x", 0_i64, "", 10_i64, "ann", "key"];
+    for (sql, args, begins) in [
+        (decision::OF_OWNER, own, "USING INDEX decisions_by (tenant=? AND user_id=? AND owner=? AND at>?)"),
+        (decision::OF_TENANT, page, "USING PRIMARY KEY (tenant=? AND at>?)"),
     ] {
         let explain: &'static str = Box::leak(format!("EXPLAIN QUERY PLAN {sql}").into_boxed_str());
-        let plan: Vec<(i64, i64, i64, String)> =
-            house.db.rows(explain, args!["x", 0_i64, "", 10_i64]).await.unwrap();
+        let plan: Vec<(i64, i64, i64, String)> = house.db.rows(explain, args).await.unwrap();
         let steps: Vec<&str> = plan.iter().map(|step| step.3.as_str()).collect();
         assert!(matches!(steps[..], [step] if step.ends_with(begins)), "{steps:?}");
     }

@@ -4,7 +4,7 @@ use cardea_core::{Code, Error, Result, id::SecretId, principal::Principal};
 use cardea_store::Commit;
 
 use super::{
-    Kept, LARGEST, REPLACE, Vault, people,
+    Kept, LARGEST, REPLACE, Vault,
     seal::{self, Bound},
 };
 
@@ -22,8 +22,9 @@ impl Vault {
     /// is told by that commit, not by this.
     ///
     /// # Errors
-    /// `too_large` above 64 KiB; `internal` if the person's key cannot be read or made.
-    pub fn keeping(
+    /// `too_large` above 64 KiB; `internal` if the person's key cannot be read or made; `store_unavailable` if its disk does not
+    /// answer.
+    pub async fn keeping(
         &self,
         owner: &Principal,
         name: &str,
@@ -35,7 +36,7 @@ impl Vault {
         }
         let known = |(kept, _): (Kept, Destroyed)| (kept.id, kept.version);
         let (id, before) = replaced.map_or_else(|| (SecretId::random(), 0), known);
-        let person = self.0.root.people().find_or_make(people::id_of_owner(&owner.key()))?;
+        let person = self.person_of(&owner.key()).await?;
         let version = before.saturating_add(1);
         let bound = Bound { tenant: &owner.tenant, id, name, version, person: Some(&person) };
         let sealed = seal::seal(&self.0.root, &bound, secret)?;

@@ -121,7 +121,8 @@ pub struct Rotated {
 impl Vault {
     /// The room over this database.
     #[must_use]
-    pub fn new(db: Db, observe: Observe, root: RootKey, clock: SharedClock) -> Self {
+    pub fn new(db: Db, observe: Observe, mut root: RootKey, clock: SharedClock) -> Self {
+        root.hold_people();
         Self(Arc::new(Inner { db, observe, root, clock }))
     }
 
@@ -157,7 +158,7 @@ impl Vault {
         name: &str,
         secret: &[u8],
     ) -> Result<SecretId> {
-        let person = self.0.root.people().find_or_make(people::id_of_owner(owner))?;
+        let person = self.person_of(owner).await?;
         self.seal_of(tenant, Some(&person), name, secret).await
     }
 
@@ -248,7 +249,7 @@ impl Vault {
         let Some((id, version, key_id, wrapped_key, sealed, whose)) = self.row(tenant, name).await? else {
             return Ok(None);
         };
-        let person = whose.as_deref().map(|id| self.0.root.people().find(id)).transpose()?.flatten();
+        let person = self.person(whose.clone()).await?;
         let opened = id.parse().ok().filter(|_| whose.is_some() == person.is_some()).and_then(|id| {
             let sealed = Sealed { key_id, wrapped_key, sealed };
             let bound = Bound { tenant, id, name, version, person: person.as_ref() };
@@ -305,21 +306,34 @@ impl Vault {
     /// harmless.
     ///
     /// # Errors
-    /// `internal` if the key cannot be destroyed.
-    pub fn destroy_person(&self, tenant: &TenantId, owner: &str) -> Result<Commit> {
-        self.destroy(tenant, &people::id_of_owner(owner))
+    /// `internal` if the key cannot be destroyed; `store_unavailable` if the folder of keys is no longer the one of the start.
+    pub async fn destroy_person(&self, tenant: &TenantId, owner: &str) -> Result<Commit> {
+        self.destroy(tenant, people::id_of_owner(owner)).await
     }
 
     /// The same for the key of everybody who has this name: for what was sealed for a person before issuers counted.
     ///
     /// # Errors
     /// As [`Self::destroy_person`].
-    pub fn destroy_name(&self, tenant: &TenantId, user: &UserId) -> Result<Commit> {
-        self.destroy(tenant, &people::id_of(tenant, user))
+    pub async fn destroy_name(&self, tenant: &TenantId, user: &UserId) -> Result<Commit> {
+        self.destroy(tenant, people::id_of(tenant, user)).await
     }
 
-    fn destroy(&self, tenant: &TenantId, id: &str) -> Result<Commit> {
-        self.0.root.people().destroy(id)?;
+    /// The key of this name, if there is one.
+    async fn person(&self, id: Option<String>) -> Result<Option<Person>> {
+        let Some(id) = id else { return Ok(None) };
+        self.0.root.people().ask(move |people| people.find(&id)).await
+    }
+
+    /// The key of an owner; made if there is none.
+    async fn person_of(&self, owner: &str) -> Result<Person> {
+        let id = people::id_of_owner(owner);
+        self.0.root.people().ask(move |people| people.find_or_make(id)).await
+    }
+
+    async fn destroy(&self, tenant: &TenantId, id: String) -> Result<Commit> {
+        let gone = id.clone();
+        self.0.root.people().ask(move |people| people.destroy(&gone)).await?;
         let sql = "DELETE FROM secrets WHERE tenant = $1 AND person = $2";
         Ok(Commit::new().run(sql, args![tenant, id]))
     }
@@ -368,7 +382,7 @@ impl Vault {
             let Some((id, ..)) = rows.last() else { return Ok(done) };
             last.clone_from(id);
             for (id, tenant, name, version, key_id, wrapped_key, whose) in rows {
-                let person = whose.as_deref().map(|id| self.0.root.people().find(id)).transpose()?.flatten();
+                let person = self.person(whose.clone()).await?;
                 if whose.is_some() && person.is_none() {
                     // WHY: nobody can tell whether it came back from a backup after its person was erased, or the folder of
                     // keys is not here. Erasing takes it away.

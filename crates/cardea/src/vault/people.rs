@@ -9,6 +9,8 @@ use std::{
     fs,
     io::{ErrorKind, Write as _},
     path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
 };
 
 use aws_lc_rs::rand;
@@ -17,6 +19,7 @@ use cardea_core::{
     canonical::sha256_hex,
     id::{TenantId, UserId, random_bits},
 };
+use tokio::sync::Semaphore;
 use zeroize::Zeroizing;
 
 use super::derive::derive;
@@ -25,6 +28,12 @@ use super::derive::derive;
 pub(super) const FOLDER: &str = "people";
 
 const LENGTH: usize = 32;
+
+/// How long a request waits for a key.
+pub(super) const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Threads that may wait for the disk at once.
+const THREADS: usize = 32;
 
 /// The file in it that tells it from every other.
 const ID: &str = "folder.id";
@@ -57,16 +66,73 @@ pub(super) fn id_of(tenant: &TenantId, user: &UserId) -> String {
 
 /// The folder of keys.
 #[derive(Debug, Clone)]
-pub(super) struct People(PathBuf);
+pub(super) struct People {
+    folder: PathBuf,
+    /// What told it from every other when this process began.
+    known: Option<String>,
+    /// Threads that may wait for its disk.
+    threads: Arc<Semaphore>,
+}
 
 impl People {
     pub(super) fn in_folder(data: &Path) -> Self {
-        Self(data.join(FOLDER))
+        Self { folder: data.join(FOLDER), known: None, threads: Arc::new(Semaphore::new(THREADS)) }
+    }
+
+    /// Holds on to the folder that is there now: where its id is missing or another one later, no key is made or said to be
+    /// gone.
+    pub(super) fn hold(&mut self) {
+        self.known = self.id().ok().flatten();
+    }
+
+    /// Does something with the keys beside the threads that serve requests.
+    ///
+    /// WHY: the folder may lie on a network, whose server may be silent for as long as it likes. Whoever needs no key there must
+    /// not wait for it, and who does must hear of it.
+    ///
+    /// # Errors
+    /// `store_unavailable` if it takes too long; what was asked for may be done all the same. What `work` says.
+    pub(super) async fn ask<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Self) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let (people, threads) = (self.clone(), Arc::clone(&self.threads));
+        let done = async {
+            let place =
+                threads.acquire_owned().await.map_err(|closed| broken("is not read").because(closed))?;
+            let done = tokio::task::spawn_blocking(move || {
+                let done = work(&people);
+                drop(place); // held also when nobody waits for it any more
+                done
+            });
+            done.await.map_err(|ended| broken("is not read").because(ended))?
+        };
+        tokio::time::timeout(PATIENCE, done).await.unwrap_or_else(|_| {
+            let why = "the disk with the keys of people does not answer";
+            Err(Error::new(Code::StoreUnavailable).because(why))
+        })
+    }
+
+    /// Refuses a folder that is no longer the one.
+    ///
+    /// WHY: a mount that is away looks like a folder without keys. A person's key would be told as destroyed that comes back
+    /// with it, and one made here would be nobody else's.
+    fn still(&self) -> Result<()> {
+        if self.known.is_none() || self.id()? == self.known {
+            return Ok(());
+        }
+        Err(Error::new(Code::StoreUnavailable)
+            .detail(format!(
+                "`{}` is empty, or another than the one with which this node began, so the keys of people are missing: mount \
+                 that folder. Nothing was changed.",
+                self.folder.display()
+            ))
+            .because("the folder with the keys of people is not there"))
     }
 
     /// What tells this folder from every other, if it has been given that.
     pub(super) fn id(&self) -> Result<Option<String>> {
-        match fs::read_to_string(self.0.join(ID)) {
+        match fs::read_to_string(self.folder.join(ID)) {
             Ok(id) => Ok(Some(id.trim().to_owned())),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
             Err(error) => Err(broken("cannot be read: its `folder.id`").because(error)),
@@ -85,7 +151,7 @@ impl People {
                 self.id()?.ok_or_else(|| broken("vanished"))
             }
             Err(error) => {
-                let detail = format!("`{}` cannot be written: {error}.", self.0.display());
+                let detail = format!("`{}` cannot be written: {error}.", self.folder.display());
                 Err(Error::new(Code::Misconfigured).detail(detail).because(error))
             }
         }
@@ -94,7 +160,7 @@ impl People {
     fn file(&self, id: &str) -> Result<PathBuf> {
         // WHY: ids also come from rows; one that is no digest must not lead anywhere.
         let digest = id.len() == 64 && id.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
-        if digest { Ok(self.0.join(id)) } else { Err(broken("is named by something that is no digest")) }
+        if digest { Ok(self.folder.join(id)) } else { Err(broken("is named by something that is no digest")) }
     }
 
     /// The key with this name, if its person was not erased and is not just being erased.
@@ -121,6 +187,7 @@ impl People {
         if let Some(found) = self.find(&id)? {
             return Ok(found);
         }
+        self.still()?;
         let mut bytes = Zeroizing::new([0; LENGTH]);
         rand::fill(bytes.as_mut()).map_err(|_| Error::new(Code::Internal).because("no random numbers"))?;
         match self.write(&id, bytes.as_ref()) {
@@ -135,12 +202,15 @@ impl People {
 
     /// Whole and on disk, or not at all: what is sealed under a key that is lost in a crash is lost.
     fn write(&self, id: &str, bytes: &[u8]) -> std::io::Result<()> {
-        let mut folder = fs::DirBuilder::new();
-        folder.recursive(true);
-        #[cfg(unix)]
-        std::os::unix::fs::DirBuilderExt::mode(&mut folder, 0o700);
-        folder.create(&self.0)?;
-        let draft = self.0.join(format!(".{:032x}", random_bits()));
+        // WHY: one that has gone since `still` must not be made anew.
+        if self.known.is_none() {
+            let mut folder = fs::DirBuilder::new();
+            folder.recursive(true);
+            #[cfg(unix)]
+            std::os::unix::fs::DirBuilderExt::mode(&mut folder, 0o700);
+            folder.create(&self.folder)?;
+        }
+        let draft = self.folder.join(format!(".{:032x}", random_bits()));
         let mut options = fs::OpenOptions::new();
         options.write(true).create_new(true);
         #[cfg(unix)]
@@ -148,7 +218,7 @@ impl People {
         let written = options.open(&draft).and_then(|mut file| {
             file.write_all(bytes)?;
             file.sync_all()?;
-            fs::hard_link(&draft, self.0.join(id))
+            fs::hard_link(&draft, self.folder.join(id))
         });
         let _gone = fs::remove_file(&draft);
         written.and_then(|()| self.sync())
@@ -166,14 +236,14 @@ impl People {
         });
         match destroyed {
             Ok(()) => Ok(true),
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+            Err(error) if error.kind() == ErrorKind::NotFound => self.still().map(|()| false),
             Err(error) => Err(broken("cannot be destroyed").because(error)),
         }
     }
 
     /// Makes the names in the folder durable.
     fn sync(&self) -> std::io::Result<()> {
-        fs::File::open(&self.0)?.sync_all()
+        fs::File::open(&self.folder)?.sync_all()
     }
 }
 

@@ -208,6 +208,11 @@ impl RootKey {
         hex(derive(&oldest.bytes, b"cardea approvals 1", decided.as_bytes()).as_ref())
     }
 
+    /// Holds on to the folder with the keys of people as it is now.
+    pub(super) fn hold_people(&mut self) {
+        self.people.hold();
+    }
+
     /// The keys of people, beside it.
     pub(super) fn people(&self) -> &People {
         &self.people

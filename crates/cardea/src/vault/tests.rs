@@ -248,14 +248,14 @@ async fn i07_nothing_of_an_erased_person_opens_from_yesterdays_backup() {
     vault.seal_for(&other, "ann of other", "connector/mail/user/ann", b"MARKER-other").await.unwrap();
     vault.seal(&acme, "connector/mail", b"MARKER-acme").await.unwrap();
     let who = Principal::installation(acme.clone());
-    let (rows, _) = vault.keeping(&who, "placeholders/1", None, b"MARKER-names").unwrap();
+    let (rows, _) = vault.keeping(&who, "placeholders/1", None, b"MARKER-names").await.unwrap();
     db.commit(rows).await.unwrap();
     let yesterday: Vec<Backup> = db.rows(all, args![]).await.unwrap();
 
     for _ in 0..2 {
         // Twice is as good as once.
-        db.commit(vault.destroy_person(&acme, "ann").unwrap()).await.unwrap();
-        db.commit(vault.destroy_person(&acme, &who.key()).unwrap()).await.unwrap();
+        db.commit(vault.destroy_person(&acme, "ann").await.unwrap()).await.unwrap();
+        db.commit(vault.destroy_person(&acme, &who.key()).await.unwrap()).await.unwrap();
     }
     assert_eq!(vault.open(&acme, "connector/mail/user/ann").await.unwrap(), None);
 
@@ -307,7 +307,7 @@ async fn a_rotation_leaves_what_is_sealed_for_people_whose_key_is_not_there() {
     }
     before.seal_for(&acme, "bob", "of bob", b"MARKER-bob").await.unwrap();
     before.seal(&acme, "of nobody", b"MARKER-acme").await.unwrap();
-    drop(before.destroy_person(&acme, "bob").unwrap()); // the row stays, as if it came back from a backup
+    drop(before.destroy_person(&acme, "bob").await.unwrap()); // the row stays, as if it came back from a backup
 
     let (people, away) = (folder.path().join("people"), folder.path().join("away"));
     std::fs::rename(&people, &away).unwrap();
@@ -324,6 +324,79 @@ async fn a_rotation_leaves_what_is_sealed_for_people_whose_key_is_not_there() {
         after.open(&acme, "of bob").await.is_err(),
         "nobody opens it, and nobody is told that it never was"
     );
-    db.commit(after.destroy_person(&acme, "bob").unwrap()).await.unwrap();
+    db.commit(after.destroy_person(&acme, "bob").await.unwrap()).await.unwrap();
     assert_eq!(after.open(&acme, "of bob").await.unwrap(), None, "erasing takes it away");
+}
+
+#[tokio::test]
+async fn a_folder_of_keys_that_is_gone_is_neither_empty_nor_made_anew() {
+    let (db, folder) = (database().await, tempfile::tempdir().unwrap());
+    folder_id_or_new(folder.path()).unwrap();
+    let config = Config { root_key: Some(A.into()), old_root_keys: Vec::new() };
+    let vault = vault(&db, RootKey::load(&config, folder.path()).unwrap());
+    let acme = TenantId::from("acme");
+    vault.seal_for(&acme, "ann", "of ann", b"MARKER-ann").await.unwrap();
+
+    let (people, away) = (folder.path().join("people"), folder.path().join("away"));
+    std::fs::rename(&people, &away).unwrap();
+    for replaced in [false, true] {
+        if replaced {
+            std::fs::create_dir(&people).unwrap(); // as the place of a mount that is away
+        }
+        let erased = vault.destroy_person(&acme, "ann").await.unwrap_err();
+        assert_eq!(erased.code(), Code::StoreUnavailable, "{erased:?}");
+        let sealed = vault.seal_for(&acme, "bob", "of bob", b"MARKER-bob").await.unwrap_err();
+        assert!(sealed.public().contains("mount that folder"), "{sealed:?}");
+        assert!(vault.open(&acme, "of ann").await.is_err());
+        assert_eq!(people.exists(), replaced);
+    }
+    assert_eq!(std::fs::read_dir(&people).unwrap().count(), 0);
+    std::fs::remove_dir(&people).unwrap();
+    std::fs::rename(&away, &people).unwrap();
+    assert_eq!(vault.open(&acme, "of ann").await.unwrap().unwrap().as_slice(), b"MARKER-ann");
+    vault.seal_for(&acme, "bob", "of bob", b"MARKER-bob").await.unwrap();
+    db.commit(vault.destroy_person(&acme, "ann").await.unwrap()).await.unwrap();
+    assert_eq!(vault.open(&acme, "of ann").await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_disk_of_keys_that_hangs_holds_up_nobody_who_needs_none_of_them() {
+    let (db, folder) = (database().await, tempfile::tempdir().unwrap());
+    let config = Config { root_key: Some(A.into()), old_root_keys: Vec::new() };
+    let vault = vault(&db, RootKey::load(&config, folder.path()).unwrap());
+    let acme = TenantId::from("acme");
+    vault.seal_for(&acme, "ann", "of ann", b"MARKER-ann").await.unwrap();
+    vault.seal(&acme, "of nobody", b"MARKER-acme").await.unwrap();
+
+    // A pipe is read for as long as its other end is open.
+    let key = folder.path().join("people").join(people::id_of_owner("ann"));
+    let bytes = std::fs::read(&key).unwrap();
+    std::fs::remove_file(&key).unwrap();
+    assert!(std::process::Command::new("mkfifo").arg(&key).status().unwrap().success());
+    let (entered, mut reads) = tokio::sync::oneshot::channel();
+    let (answers, answered) = std::sync::mpsc::channel();
+    let disk = std::thread::spawn({
+        let (key, bytes) = (key.clone(), bytes.clone());
+        move || {
+            let mut pipe = std::fs::OpenOptions::new().write(true).open(key).unwrap();
+            entered.send(()).unwrap();
+            let _told = answered.recv_timeout(std::time::Duration::from_secs(20)); // or never
+            drop(std::io::Write::write_all(&mut pipe, &bytes));
+        }
+    });
+    let mut stuck = std::pin::pin!(vault.open(&acme, "of ann"));
+    tokio::select! {
+        early = &mut stuck => panic!("nobody else was served meanwhile: {early:?}"),
+        entered = &mut reads => entered.unwrap(),
+    }
+    assert_eq!(vault.open(&acme, "of nobody").await.unwrap().unwrap().as_slice(), b"MARKER-acme");
+    tokio::time::pause();
+    tokio::time::advance(people::PATIENCE).await;
+    assert_eq!(stuck.await.unwrap_err().code(), Code::StoreUnavailable);
+    tokio::time::resume();
+    answers.send(()).unwrap();
+    disk.join().unwrap();
+    std::fs::remove_file(&key).unwrap();
+    std::fs::write(&key, bytes).unwrap();
+    assert_eq!(vault.open(&acme, "of ann").await.unwrap().unwrap().as_slice(), b"MARKER-ann");
 }

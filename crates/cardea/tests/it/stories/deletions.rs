@@ -9,6 +9,7 @@ use serde_json::json;
 use super::{
     cancels::{running, the_model_writes},
     limits::slow,
+    providers::ponders,
     undo::{POLICIES, reserve, warehouse},
 };
 
@@ -23,6 +24,42 @@ async fn left(world: &World) -> Vec<String> {
                UNION ALL SELECT body FROM events UNION ALL SELECT body FROM messages";
     let rows: Vec<(String,)> = world.app.db.rows(sql, args![]).await.unwrap();
     rows.into_iter().map(|(text,)| text).filter(|text| !text.is_empty() && text != "{}").collect()
+}
+
+/// The columns of all tables in which these words stand, for either engine.
+async fn places(world: &World, words: &str) -> Vec<String> {
+    let columns = match world.app.db.engine() {
+        "sqlite" => {
+            "SELECT m.name, c.name FROM sqlite_master m, pragma_table_info(m.name) c WHERE m.type = 'table'"
+        }
+        _ => {
+            "SELECT CAST(table_name AS TEXT), CAST(column_name AS TEXT) FROM information_schema.columns \
+             WHERE table_schema = 'public'"
+        }
+    };
+    let columns: Vec<(String, String)> = world.app.db.rows(columns, args![]).await.unwrap();
+    let mut found = Vec::new();
+    for (table, column) in columns {
+        let sql =
+            format!("SELECT COUNT(*) FROM {table} WHERE CAST(\"{column}\" AS TEXT) LIKE '%' || $1 || '%'");
+        let sql: &'static str = Box::leak(sql.into_boxed_str());
+        let (rows,): (i64,) = world.app.db.row(sql, args![words]).await.unwrap().unwrap();
+        if rows > 0 {
+            found.push(format!("{table}.{column}"));
+        }
+    }
+    found
+}
+
+#[tokio::test]
+async fn what_a_model_thought_goes_with_its_conversation() {
+    let world = World::plan().ruled(ponders).start().await;
+    let ann = world.user("support");
+    let turn = ann.asks("What is with order 17?").await;
+    turn.answers("It is there.").await;
+    assert_eq!(places(&world, "The order is the user").await, ["steps.thoughts"]);
+    drop(ann.delete(&format!("/api/v1/conversations/{}", turn.conversation())).await.expect(204));
+    assert_eq!(places(&world, "The order is the user").await, Vec::<String>::new());
 }
 
 /// How the only turn has ended.

@@ -139,7 +139,7 @@ async fn a_model_that_wants_to_see_its_thoughts_again_goes_on_after_an_approval_
 }
 
 /// Thinks what nobody may say, calls a tool, and says nothing of it.
-fn ponders(body: &Value) -> Act {
+pub(super) fn ponders(body: &Value) -> Act {
     let messages = body["messages"].as_array().unwrap();
     match messages.iter().any(|message| message["role"] == "tool") {
         true => Act::say("It is there."),
