@@ -95,6 +95,7 @@ impl Detectors {
         }
         let others = self.others(near, surface, seen);
         seen.extend(self.injection.tail(&near.view, surface));
+        seen.extend(self.injection.hidden(&near.view, surface));
         if let Some(table) = columns(&near.view) {
             let pace = Pace::patient(false);
             let untrusted = surface.is_untrusted();
@@ -147,6 +148,7 @@ impl Detectors {
         let mut seen = std::mem::take(&mut near.seen);
         let others = self.others(&near, surface, &mut seen);
         seen.extend(self.injection.tail(&near.view, surface));
+        seen.extend(self.injection.hidden(&near.view, surface));
         let views = near.views(&others).into_iter().map(|view| view.text.to_string()).collect();
         let name = |kind| self.catalogue.facts(kind).map_or_else(String::new, |facts| facts.name.to_string());
         let fired = self.fired(&seen);
