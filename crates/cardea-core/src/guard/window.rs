@@ -282,6 +282,7 @@ mod tests {
         "my password is Tr0ub4dor&3. ",
         "novak at mail dot example dot com ",
         "write to a.b+c@mail.example.org; ",
+        "john.smith (at) northmoor.co",
         "customer: Hannah Bianchi ",
         "8280 Mill Street, Lakeside NY 96134 ",
         "G B 8 2 W E S T 1 2 3 4 5 6 9 8 7 6 5 4 3 2 ",
