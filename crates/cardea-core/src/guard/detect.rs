@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::{
     broken,
     catalogue::{Catalogue, KindId},
-    columns::columns,
+    columns::{Columns, columns},
     decode::{children, rejoined, smuggled},
     given::Given,
     injection::{Injection, SecondReader, Turn},
@@ -96,16 +96,18 @@ impl Detectors {
         let others = self.others(near, surface, seen);
         seen.extend(self.injection.tail(&near.view, surface));
         seen.extend(self.injection.hidden(&near.view, surface));
-        if let Some(table) = columns(&near.view) {
+        let read = &mut |table: &Columns| {
             let pace = Pace::patient(false);
             let untrusted = surface.is_untrusted();
             let families = [Some(Family::Personal), table.secrets.then_some(Family::Credential)];
             for family in families.into_iter().flatten() {
                 let piece =
                     Piece { view: &table.view, pace, detector: "decoded", untrusted, only: Some(family) };
-                let _ = self.leaks.find(&piece, seen);
+                self.leaks.find(&piece, seen)?;
             }
-        }
+            Some(())
+        };
+        let _ = columns(&near.view, read);
         self.given.find(&near.view, seen);
         self.linked.find(&near.view, &self.catalogue, seen);
         let views = near.views(&others);
