@@ -10,8 +10,8 @@ use super::{
     normalize::View,
 };
 
-/// Most columns of a table that are looked at.
-const MOST_COLUMNS: usize = 64;
+/// A longer line names no columns.
+const LONGEST_NAMES: usize = 8 * 1024;
 
 /// What is read again is handed over in portions of about this size, so that it takes no more memory than that.
 const PORTION: usize = 64 * 1024;
@@ -109,7 +109,7 @@ fn separated(text: &str, made: &mut Made<'_, '_, '_>) -> Option<()> {
             {
                 continue;
             }
-            split(line, place, *sign, &mut cells);
+            Cells::of(line, place, *sign).at_most(*count, &mut cells);
             if cells.len() == *count {
                 made.row(labels, &cells)?;
                 continue;
@@ -117,12 +117,13 @@ fn separated(text: &str, made: &mut Made<'_, '_, '_>) -> Option<()> {
             header = None;
         }
         for sign in [',', ';', '\t', '|'] {
-            if line.len() > 2000 || !may_be_header(line, sign) {
+            if line.len() > LONGEST_NAMES || !may_be_header(line, sign) {
                 continue;
             }
-            split(line, place, sign, &mut cells);
-            let fits = (2..=MOST_COLUMNS).contains(&cells.len());
-            if let Some(labels) = labels(text, &cells).filter(|_| fits) {
+            if !Cells::of(line, place, sign).names(&mut cells) {
+                continue;
+            }
+            if let Some(labels) = labels(text, &cells) {
                 header = Some((sign, cells.len(), labels));
                 break;
             }
@@ -139,32 +140,62 @@ fn may_be_header(line: &str, sign: char) -> bool {
 }
 
 /// Cells of a line, without the quotes and spaces around them.
-fn split(line: &str, base: usize, sign: char, cells: &mut Vec<Range<usize>>) {
-    cells.clear();
-    let (line, base) = if sign == '|' {
-        let bare = line.trim().trim_start_matches('|');
-        (bare.trim_end_matches('|'), base + line.len() - line.trim_start().trim_start_matches('|').len())
-    } else {
-        (line, base)
-    };
-    let (mut from, mut quote) = (0, None);
-    for (at, c) in line.char_indices() {
-        match (quote, c) {
-            (None, '"' | '\'') if line.get(from..at).is_some_and(|before| before.trim().is_empty()) => {
-                quote = Some(c)
-            }
-            (Some(open), c) if c == open => quote = None,
-            (None, c) if c == sign => {
-                cells.push(bare(line, from, at, base));
-                from = at + c.len_utf8();
-            }
-            _ => {}
+struct Cells<'t> {
+    line: &'t str,
+    base: usize,
+    sign: char,
+    /// Where the next cell begins; nothing behind the last.
+    from: Option<usize>,
+}
+
+impl<'t> Cells<'t> {
+    fn of(line: &'t str, base: usize, sign: char) -> Self {
+        if sign != '|' {
+            return Self { line, base, sign, from: Some(0) };
         }
-        if cells.len() > MOST_COLUMNS {
-            return;
-        }
+        let begins = line.trim_start().trim_start_matches('|');
+        let base = base + line.len() - begins.len();
+        Self { line: begins.trim_end().trim_end_matches('|'), base, sign, from: Some(0) }
     }
-    cells.push(bare(line, from, line.len(), base));
+
+    /// Puts the cells in the place of those that are there; one more than so many at most.
+    fn at_most(self, count: usize, cells: &mut Vec<Range<usize>>) {
+        cells.clear();
+        cells.extend(self.take(count.saturating_add(1)));
+    }
+
+    /// The same for names of columns, if there are several and each is short enough.
+    fn names(self, cells: &mut Vec<Range<usize>>) -> bool {
+        cells.clear();
+        // WHY: a line of prose is not read to its end.
+        let names = self.map(|cell| Some(cell).filter(|cell| cell.len() <= LONGEST_HEADER));
+        let all = names.into_iter().all(|cell| cell.map(|cell| cells.push(cell)).is_some());
+        all && cells.len() > 1
+    }
+}
+
+impl Iterator for Cells<'_> {
+    type Item = Range<usize>;
+
+    fn next(&mut self) -> Option<Range<usize>> {
+        let from = self.from?;
+        let rest = self.line.get(from..)?;
+        let (mut blank, mut quote) = (true, None);
+        for (at, c) in rest.char_indices() {
+            match (quote, c) {
+                (None, '"' | '\'') if blank => quote = Some(c),
+                (Some(open), c) if c == open => quote = None,
+                (None, c) if c == self.sign => {
+                    self.from = Some(from + at + c.len_utf8());
+                    return Some(bare(self.line, from, from + at, self.base));
+                }
+                _ => {}
+            }
+            blank &= c.is_whitespace();
+        }
+        self.from = None;
+        Some(bare(self.line, from, self.line.len(), self.base))
+    }
 }
 
 fn bare(line: &str, from: usize, to: usize, base: usize) -> Range<usize> {
@@ -182,12 +213,14 @@ fn inserted(text: &str, made: &mut Made<'_, '_, '_>) -> Option<()> {
     while let Some(at) = small.get(from..).and_then(|rest| rest.find("insert ")) {
         from += at + 7;
         let Some(names) = brackets(text, from, 200) else { continue };
-        split(text.get(names.clone()).unwrap_or_default(), names.start, ',', &mut cells);
+        Cells::of(text.get(names.clone()).unwrap_or_default(), names.start, ',')
+            .at_most(usize::MAX, &mut cells);
         let Some(labels) = labels(text, &cells) else { continue };
         let count = cells.len();
         from = names.end + 1;
         while let Some(values) = brackets(text, from, 24) {
-            split(text.get(values.clone()).unwrap_or_default(), values.start, ',', &mut cells);
+            Cells::of(text.get(values.clone()).unwrap_or_default(), values.start, ',')
+                .at_most(count, &mut cells);
             if cells.len() != count {
                 break;
             }
@@ -204,7 +237,8 @@ fn copied(text: &str, made: &mut Made<'_, '_, '_>) -> Option<()> {
     while let Some(at) = text.get(from..).and_then(|rest| rest.find("COPY ")) {
         from += at + 5;
         let Some(names) = brackets(text, from, 200) else { continue };
-        split(text.get(names.clone()).unwrap_or_default(), names.start, ',', &mut cells);
+        Cells::of(text.get(names.clone()).unwrap_or_default(), names.start, ',')
+            .at_most(usize::MAX, &mut cells);
         let Some(labels) = labels(text, &cells) else { continue };
         let (count, mut start) = (cells.len(), names.end);
         for (number, line) in text.get(names.end..).unwrap_or_default().split_inclusive('\n').enumerate() {
@@ -213,7 +247,7 @@ fn copied(text: &str, made: &mut Made<'_, '_, '_>) -> Option<()> {
             if number == 0 {
                 continue;
             }
-            split(line.trim_end_matches(['\n', '\r']), place, '\t', &mut cells);
+            Cells::of(line.trim_end_matches(['\n', '\r']), place, '\t').at_most(count, &mut cells);
             if cells.len() != count {
                 break;
             }
@@ -278,6 +312,16 @@ mod tests {
             assert_eq!(told.matches("password: Anchor").count(), rows);
             assert!(told.contains(&format!("password: Anchor{}; phone: 0161 {}; ", rows - 1, rows - 1)));
             assert!(told.ends_with("phone: 0162 1; "), "and the next table");
+        }
+    }
+
+    #[test]
+    fn a_table_may_have_any_number_of_columns() {
+        for columns in [2, 64, 65, 200, 400] {
+            let names: Vec<String> = (1..columns).map(|n| format!("custom_field_{n}")).collect();
+            let cells = vec!["1"; columns - 1].join(";");
+            let told = read(&format!("{};password\n{cells};Anker7\n", names.join(";")));
+            assert_eq!(told, "password: Anker7; ", "{columns}");
         }
     }
 
