@@ -8,7 +8,7 @@ use super::{
     catalogue::Catalogue,
     choice::Choices,
     content::Lists,
-    detect::{Detectors, NearBy},
+    detect::{Asked, Detectors, NearBy},
     injection::{DIMS, Look, SecondReader},
     placeholder::Masks,
     profile::{OnFailure, OnSilence, Profile, SecondLook},
@@ -166,14 +166,14 @@ impl Engine {
         let second = self.0.second_look.as_ref().filter(|second| second.surfaces.contains(&surface));
         let silent: &dyn SecondReader = &Silent;
         let encoder = self.1.as_deref().unwrap_or(silent);
-        let reader = second.map(|_| encoder);
+        let asked = Asked { reader: second.map(|_| encoder), late };
         for (base, section) in sections(text) {
             let mut near = self.near(section, surface, Pace { more: false, late });
             if near.late {
                 return None;
             }
             let mut found = std::mem::take(&mut near.seen);
-            in_vain |= !self.0.detectors.whole(&near, surface, reader, &mut found);
+            in_vain |= !self.0.detectors.whole(&near, surface, &asked, &mut found)?;
             self.0.topics.read((&near.view, section.len()), surface, encoder, &mut found);
             seen.extend(found.into_iter().map(|mut one| {
                 one.span = one.span.start + base..one.span.end + base;
@@ -448,5 +448,38 @@ mod tests {
         assert!(engine.scan_until(&text, Surface::User, &mut Masks::new(&[0; 32]), &late).is_none());
         assert_eq!(times.get(), 3, "and does not go on");
         assert!(engine.scan_until("hello", Surface::User, &mut Masks::new(&[0; 32]), &|| false).is_some());
+    }
+
+    #[test]
+    fn what_is_looked_for_in_a_whole_text_gives_up_when_it_is_late_as_well() {
+        let engine =
+            Engine::new(&Profile { second_look: None, ..Profile::built_in("strict").unwrap() }).unwrap();
+        let asked = |text: &str, surface: Surface, most: usize| {
+            let times = Cell::new(0);
+            let late = || {
+                times.set(times.get() + 1);
+                times.get() > most
+            };
+            let verdict = engine.scan_until(text, surface, &mut Masks::new(&[0; 32]), &late);
+            (times.get(), verdict.is_some())
+        };
+        for (text, more) in [
+            (format!("id,full_name,phone\n{}", "1,none yet,none yet\n".repeat(3_000)), 7),
+            ("ask bb.cc@\ndd.ee at noon\n".repeat(20), 21),
+            ("SSN 536-22-8145 (Odin Falk) called.\n".repeat(600), 3),
+            ("The river runs.".to_owned(), 1),
+        ] {
+            // Of an answer nothing is looked for that depends on all of it; at the end each scan asks once more.
+            let (near, all) =
+                (asked(&text, Surface::Output, usize::MAX).0, asked(&text, Surface::Document, usize::MAX).0);
+            assert!(all >= near + more, "{all} {near} {text:.40}");
+            for most in near - 1..all {
+                assert_eq!(
+                    asked(&text, Surface::Document, most),
+                    (most + 1, false),
+                    "{most} of {all}: {text:.40}"
+                );
+            }
+        }
     }
 }

@@ -24,6 +24,9 @@ use super::{
 /// How far from a number its owner may stand.
 const REACH: usize = 112;
 
+/// Numbers after which it asks whether it is late.
+const ASK_EVERY: usize = 256;
+
 /// What only people have.
 const OWNED: [&str; 11] = [
     "ssn",
@@ -142,8 +145,14 @@ impl Linked {
         Self { kind, rule: Arc::from("person_linked"), regexes: OnceLock::new() }
     }
 
-    /// Adds the names beside what was seen.
-    pub(super) fn find(&self, view: &View<'_>, catalogue: &Catalogue, seen: &mut Vec<Seen>) {
+    /// Adds the names beside what was seen. Gives nothing if it was told that it is late.
+    pub(super) fn find(
+        &self,
+        view: &View<'_>,
+        catalogue: &Catalogue,
+        late: &dyn Fn() -> bool,
+        seen: &mut Vec<Seen>,
+    ) -> Option<()> {
         let mut places = BTreeMap::new();
         for one in seen.iter().filter(|one| one.kind != self.kind) {
             let facts = catalogue.facts(one.kind).filter(|facts| facts.family == Family::Personal);
@@ -156,11 +165,14 @@ impl Linked {
             .filter(|places| !places.is_empty())
             .and_then(|_| self.regexes.get_or_init(regexes).as_ref())
         else {
-            return;
+            return Some(());
         };
         let bytes = view.bytes();
         let mut names = Vec::new();
-        for (start, (end, owned)) in places {
+        for (number, (start, (end, owned))) in places.into_iter().enumerate() {
+            if number % ASK_EVERY == ASK_EVERY - 1 && late() {
+                return None;
+            }
             let (start, end) = (view.forth(start), view.forth(end));
             let from = start.saturating_sub(REACH);
             let before = bytes.get(from..start).unwrap_or_default();
@@ -180,6 +192,7 @@ impl Linked {
             let (kind, rule, detector) = (self.kind, self.rule.clone(), "pattern");
             seen.push(Seen { kind, span: from..to, confidence: 0.75, detector, rule, rank: 4, forced: None });
         }
+        Some(())
     }
 }
 
