@@ -40,6 +40,7 @@ const HOSTILE: &[&str] = &[
     "-----BEGIN PRIVATE KEY-----",
     "e\u{301}\u{301}\u{301}",
     "\u{200b}a",
+    "\u{200b}\u{200b}\u{200b}\u{200b}\u{200b}\u{200b}\u{200b}\u{200b}\u{200b}ab",
     "%41",
     "&amp;",
     "aGVsbG8g",

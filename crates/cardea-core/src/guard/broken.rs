@@ -204,13 +204,13 @@ fn is_mixed(piece: &[u8]) -> bool {
     digits || piece.windows(2).any(rises)
 }
 
-/// Most values over the end of a line that are put together.
-const MOST_OVER_LINES: usize = 64;
-
 /// True for bytes before the at sign of a mailbox, and those behind it.
 const fn is_mailbox(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'%' | b'+' | b'-')
 }
+
+// WHY, in both below: what stands before a value is read again only from the one before it on, so that many values make
+// no more text than there is twice over.
 
 /// Mailboxes with the end of a line right beside their at sign, or behind a sign that ends no word.
 fn mailboxes(view: &View<'_>, found: &mut Vec<View<'static>>) {
@@ -225,15 +225,17 @@ fn mailboxes(view: &View<'_>, found: &mut Vec<View<'static>>) {
         // The last part of a domain has letters, and a full stop behind it ends the sentence.
         dots.is_some_and(|dot| dot > 0 && (dot + 1 == length || length - dot > 2)).then_some(length)
     };
-    for at in memchr_iter(b'@', bytes).take(MOST_OVER_LINES) {
+    let mut done = 0;
+    for at in memchr_iter(b'@', bytes) {
         let after = bytes.get(at + 1..).and_then(line_end);
         let before =
             back(at).take_while(|byte| matches!(byte, b' ' | b'\t' | b'>' | b'|' | b'\n' | b'\r')).count();
         let mut child = Child::default();
         if let (Some(gap), 1..) = (after, head(at)) {
             let Some(length) = tail(at + 1 + gap) else { continue };
-            child.copy(bytes, lead(bytes, at - head(at)), at + 1);
+            child.copy(bytes, lead(bytes, at - head(at)).max(done), at + 1);
             child.copy(bytes, at + 1 + gap, at + 1 + gap + length);
+            done = at + 1;
         } else {
             // Either the at sign begins the line, or what stands before it does.
             let start = at - head(at);
@@ -251,8 +253,9 @@ fn mailboxes(view: &View<'_>, found: &mut Vec<View<'static>>) {
                     .get(..end)
                     .is_some_and(|head| head.ends_with(b"_") || head.ends_with(b"+") || head.ends_with(b"-"));
             let (Some(length), 2.., true) = (tail(at + 1), head(end), over && cut) else { continue };
-            child.copy(bytes, lead(bytes, end - head(end)), end);
+            child.copy(bytes, lead(bytes, end - head(end)).max(done), end);
             child.copy(bytes, start, at + 1 + length);
+            done = at + 1;
         }
         found.extend(child.done(view));
     }
@@ -263,7 +266,7 @@ fn numbers(view: &View<'_>, found: &mut Vec<View<'static>>) {
     let bytes = view.bytes();
     let is_group = |byte: &&u8| byte.is_ascii_digit() || matches!(**byte, b' ' | b'-' | b'.');
     let digits = |piece: &[u8]| piece.iter().filter(|byte| byte.is_ascii_digit()).count();
-    let mut count = 0;
+    let mut done = 0;
     for at in memchr_iter(b'\n', bytes) {
         let head = bytes.get(at.saturating_sub(48)..at).unwrap_or_default();
         let bare = head.strip_suffix(b"\r").unwrap_or(head);
@@ -303,7 +306,7 @@ fn numbers(view: &View<'_>, found: &mut Vec<View<'static>>) {
         let end = at - head.len() + bare.len();
         let put = |joint: &[u8]| {
             let mut child = Child::default();
-            child.copy(bytes, lead(bytes, end - first.len()), end);
+            child.copy(bytes, lead(bytes, end - first.len()).max(done), end);
             joint.iter().for_each(|byte| child.put(*byte, end, end));
             child.copy(bytes, at + gap, at + gap + second.trim_ascii_end().len());
             child.done(view)
@@ -315,10 +318,7 @@ fn numbers(view: &View<'_>, found: &mut Vec<View<'static>>) {
         if !first.last().is_some_and(u8::is_ascii_digit) || (single(first) && single(second)) {
             found.extend(put(b""));
         }
-        count += 1;
-        if count >= MOST_OVER_LINES {
-            return;
-        }
+        done = end;
     }
 }
 
@@ -540,6 +540,9 @@ mod tests {
         assert_eq!(read("CPF 111.444.\n777-35"), ["CPF 111.444.777-35"]);
         assert_eq!(read("pesel: 440514\n01359"), ["pesel: 440514 01359", "pesel: 44051401359"]);
         assert_eq!(read("no 2726-\r\n2929-1765, ok"), Vec::<String>::new());
+        let many = read(&"ask ebba.norling@\nfjord.example\npesel: 440514\n01359\n".repeat(200));
+        assert_eq!(many.iter().filter(|child| child.ends_with("ebba.norling@fjord.example")).count(), 200);
+        assert_eq!(many.iter().filter(|child| child.ends_with("pesel: 44051401359")).count(), 200);
         for text in [
             "ask @\nhome",
             "the end.\nbob@fjord.example",

@@ -10,45 +10,54 @@ use super::{
     normalize::View,
 };
 
-/// Most columns of a table that are looked at.
-const MOST_COLUMNS: usize = 64;
+/// A longer line names no columns.
+const LONGEST_NAMES: usize = 8 * 1024;
 
-/// What is read again is no longer than about this.
-const LONGEST_TABLE: usize = 64 * 1024;
+/// What is read again is handed over in portions of about this size, so that it takes no more memory than that.
+const PORTION: usize = 64 * 1024;
 
-/// Tables of a text, read again.
+/// Rows of tables, read again.
 pub(super) struct Columns {
     pub(super) view: View<'static>,
     /// A column holds what lets somebody in.
     pub(super) secrets: bool,
 }
 
-/// The cells of all tables of a text under their labels. It may run over any distance, so only whole texts are read for it.
-pub(super) fn columns(view: &View<'_>) -> Option<Columns> {
+/// Who reads the cells. Nothing if it has had enough.
+type Reads<'r> = &'r mut dyn FnMut(&Columns) -> Option<()>;
+
+/// Hands over the cells of all tables of a text under their labels, by portions of whole rows, and gives nothing if
+/// their reader has had enough. A table may run over any distance, so only whole texts are read for it.
+pub(super) fn columns(view: &View<'_>, reads: Reads<'_>) -> Option<()> {
     let text = view.text.as_ref();
-    let mut made = Made { view, text: String::new(), source: Vec::new(), secrets: false };
-    separated(text, &mut made);
+    let mut made = Made { view, text: String::new(), source: Vec::new(), secrets: false, reads };
+    separated(text, &mut made)?;
     // Both have names of columns in brackets.
     if memchr::memchr(b'(', text.as_bytes()).is_some() {
-        inserted(text, &mut made);
-        copied(text, &mut made);
+        inserted(text, &mut made)?;
+        copied(text, &mut made)?;
     }
-    aliased(text, &mut made);
-    let secrets = made.secrets;
-    (!made.text.is_empty()).then(|| Columns { view: View::made(made.text, made.source), secrets })
+    aliased(text, &mut made)?;
+    made.hand_over()
 }
 
 /// Cells under their labels.
-struct Made<'a, 'v> {
+struct Made<'a, 'v, 'r> {
     view: &'a View<'v>,
     text: String,
     source: Vec<(u32, u32)>,
     secrets: bool,
+    reads: Reads<'r>,
 }
 
-impl Made<'_, '_> {
-    fn is_full(&self) -> bool {
-        self.text.len() >= LONGEST_TABLE
+impl Made<'_, '_, '_> {
+    fn hand_over(&mut self) -> Option<()> {
+        if self.text.is_empty() {
+            return Some(());
+        }
+        let (text, source) = (std::mem::take(&mut self.text), std::mem::take(&mut self.source));
+        let secrets = std::mem::take(&mut self.secrets);
+        (self.reads)(&Columns { view: View::made(text, source), secrets })
     }
 
     fn put(&mut self, label: &str, cell: Range<usize>) {
@@ -66,7 +75,7 @@ impl Made<'_, '_> {
         self.text.extend([label, ": ", value, "\n\n"]);
     }
 
-    fn row(&mut self, labels: &[String], cells: &[Range<usize>]) {
+    fn row(&mut self, labels: &[String], cells: &[Range<usize>]) -> Option<()> {
         self.secrets |= labels.iter().any(|label| secret(label).is_some());
         for (label, cell) in labels.iter().zip(cells) {
             // WHY: books number their accounts with three to five digits, banks with more.
@@ -81,19 +90,17 @@ impl Made<'_, '_> {
                 self.put(label, cell.clone());
             }
         }
+        if self.text.len() >= PORTION { self.hand_over() } else { Some(()) }
     }
 }
 
 /// Tables whose cells are set apart by a sign: a header, and rows with as many cells.
-fn separated(text: &str, made: &mut Made<'_, '_>) {
+fn separated(text: &str, made: &mut Made<'_, '_, '_>) -> Option<()> {
     let mut header: Option<(char, usize, Vec<String>)> = None;
     let (mut start, mut cells) = (0, Vec::new());
     for line in text.split_inclusive('\n') {
         let place = start;
         start += line.len();
-        if made.is_full() {
-            return;
-        }
         let line = line.trim_end_matches(['\n', '\r']);
         if let Some((sign, count, labels)) = &header {
             let bare = line.trim();
@@ -102,25 +109,27 @@ fn separated(text: &str, made: &mut Made<'_, '_>) {
             {
                 continue;
             }
-            split(line, place, *sign, &mut cells);
+            Cells::of(line, place, *sign).at_most(*count, &mut cells);
             if cells.len() == *count {
-                made.row(labels, &cells);
+                made.row(labels, &cells)?;
                 continue;
             }
             header = None;
         }
         for sign in [',', ';', '\t', '|'] {
-            if line.len() > 2000 || !may_be_header(line, sign) {
+            if line.len() > LONGEST_NAMES || !may_be_header(line, sign) {
                 continue;
             }
-            split(line, place, sign, &mut cells);
-            let fits = (2..=MOST_COLUMNS).contains(&cells.len());
-            if let Some(labels) = labels(text, &cells).filter(|_| fits) {
+            if !Cells::of(line, place, sign).names(&mut cells) {
+                continue;
+            }
+            if let Some(labels) = labels(text, &cells) {
                 header = Some((sign, cells.len(), labels));
                 break;
             }
         }
     }
+    Some(())
 }
 
 /// False for most lines of prose, at the cost of looking for their first and last sign. Markdown fills its cells with spaces.
@@ -131,32 +140,62 @@ fn may_be_header(line: &str, sign: char) -> bool {
 }
 
 /// Cells of a line, without the quotes and spaces around them.
-fn split(line: &str, base: usize, sign: char, cells: &mut Vec<Range<usize>>) {
-    cells.clear();
-    let (line, base) = if sign == '|' {
-        let bare = line.trim().trim_start_matches('|');
-        (bare.trim_end_matches('|'), base + line.len() - line.trim_start().trim_start_matches('|').len())
-    } else {
-        (line, base)
-    };
-    let (mut from, mut quote) = (0, None);
-    for (at, c) in line.char_indices() {
-        match (quote, c) {
-            (None, '"' | '\'') if line.get(from..at).is_some_and(|before| before.trim().is_empty()) => {
-                quote = Some(c)
-            }
-            (Some(open), c) if c == open => quote = None,
-            (None, c) if c == sign => {
-                cells.push(bare(line, from, at, base));
-                from = at + c.len_utf8();
-            }
-            _ => {}
+struct Cells<'t> {
+    line: &'t str,
+    base: usize,
+    sign: char,
+    /// Where the next cell begins; nothing behind the last.
+    from: Option<usize>,
+}
+
+impl<'t> Cells<'t> {
+    fn of(line: &'t str, base: usize, sign: char) -> Self {
+        if sign != '|' {
+            return Self { line, base, sign, from: Some(0) };
         }
-        if cells.len() > MOST_COLUMNS {
-            return;
-        }
+        let begins = line.trim_start().trim_start_matches('|');
+        let base = base + line.len() - begins.len();
+        Self { line: begins.trim_end().trim_end_matches('|'), base, sign, from: Some(0) }
     }
-    cells.push(bare(line, from, line.len(), base));
+
+    /// Puts the cells in the place of those that are there; one more than so many at most.
+    fn at_most(self, count: usize, cells: &mut Vec<Range<usize>>) {
+        cells.clear();
+        cells.extend(self.take(count.saturating_add(1)));
+    }
+
+    /// The same for names of columns, if there are several and each is short enough.
+    fn names(self, cells: &mut Vec<Range<usize>>) -> bool {
+        cells.clear();
+        // WHY: a line of prose is not read to its end.
+        let names = self.map(|cell| Some(cell).filter(|cell| cell.len() <= LONGEST_HEADER));
+        let all = names.into_iter().all(|cell| cell.map(|cell| cells.push(cell)).is_some());
+        all && cells.len() > 1
+    }
+}
+
+impl Iterator for Cells<'_> {
+    type Item = Range<usize>;
+
+    fn next(&mut self) -> Option<Range<usize>> {
+        let from = self.from?;
+        let rest = self.line.get(from..)?;
+        let (mut blank, mut quote) = (true, None);
+        for (at, c) in rest.char_indices() {
+            match (quote, c) {
+                (None, '"' | '\'') if blank => quote = Some(c),
+                (Some(open), c) if c == open => quote = None,
+                (None, c) if c == self.sign => {
+                    self.from = Some(from + at + c.len_utf8());
+                    return Some(bare(self.line, from, from + at, self.base));
+                }
+                _ => {}
+            }
+            blank &= c.is_whitespace();
+        }
+        self.from = None;
+        Some(bare(self.line, from, self.line.len(), self.base))
+    }
 }
 
 fn bare(line: &str, from: usize, to: usize, base: usize) -> Range<usize> {
@@ -168,34 +207,38 @@ fn bare(line: &str, from: usize, to: usize, base: usize) -> Range<usize> {
 }
 
 /// `INSERT INTO t (names) VALUES (cells), (cells)`.
-fn inserted(text: &str, made: &mut Made<'_, '_>) {
+fn inserted(text: &str, made: &mut Made<'_, '_, '_>) -> Option<()> {
     let (small, mut from) = (text.to_ascii_lowercase(), 0);
     let mut cells = Vec::new();
     while let Some(at) = small.get(from..).and_then(|rest| rest.find("insert ")) {
         from += at + 7;
         let Some(names) = brackets(text, from, 200) else { continue };
-        split(text.get(names.clone()).unwrap_or_default(), names.start, ',', &mut cells);
+        Cells::of(text.get(names.clone()).unwrap_or_default(), names.start, ',')
+            .at_most(usize::MAX, &mut cells);
         let Some(labels) = labels(text, &cells) else { continue };
         let count = cells.len();
         from = names.end + 1;
         while let Some(values) = brackets(text, from, 24) {
-            split(text.get(values.clone()).unwrap_or_default(), values.start, ',', &mut cells);
-            if cells.len() != count || made.is_full() {
+            Cells::of(text.get(values.clone()).unwrap_or_default(), values.start, ',')
+                .at_most(count, &mut cells);
+            if cells.len() != count {
                 break;
             }
-            made.row(&labels, &cells);
+            made.row(&labels, &cells)?;
             from = values.end + 1;
         }
     }
+    Some(())
 }
 
 /// `COPY t (names) FROM stdin;` and lines of cells set apart by tabs, up to a line with `\\.`.
-fn copied(text: &str, made: &mut Made<'_, '_>) {
+fn copied(text: &str, made: &mut Made<'_, '_, '_>) -> Option<()> {
     let (mut from, mut cells) = (0, Vec::new());
     while let Some(at) = text.get(from..).and_then(|rest| rest.find("COPY ")) {
         from += at + 5;
         let Some(names) = brackets(text, from, 200) else { continue };
-        split(text.get(names.clone()).unwrap_or_default(), names.start, ',', &mut cells);
+        Cells::of(text.get(names.clone()).unwrap_or_default(), names.start, ',')
+            .at_most(usize::MAX, &mut cells);
         let Some(labels) = labels(text, &cells) else { continue };
         let (count, mut start) = (cells.len(), names.end);
         for (number, line) in text.get(names.end..).unwrap_or_default().split_inclusive('\n').enumerate() {
@@ -204,22 +247,23 @@ fn copied(text: &str, made: &mut Made<'_, '_>) {
             if number == 0 {
                 continue;
             }
-            split(line.trim_end_matches(['\n', '\r']), place, '\t', &mut cells);
-            if cells.len() != count || made.is_full() {
+            Cells::of(line.trim_end_matches(['\n', '\r']), place, '\t').at_most(count, &mut cells);
+            if cells.len() != count {
                 break;
             }
-            made.row(&labels, &cells);
+            made.row(&labels, &cells)?;
             from = start;
         }
     }
+    Some(())
 }
 
 /// `SELECT 'cell' AS name`: the name stands behind its cell.
-fn aliased(text: &str, made: &mut Made<'_, '_>) {
+fn aliased(text: &str, made: &mut Made<'_, '_, '_>) -> Option<()> {
     let bytes = text.as_bytes();
     for end in memchr::memchr_iter(b'\'', bytes) {
         let behind = bytes.get(end + 1..).unwrap_or_default();
-        if made.is_full() || !behind.get(..4).is_some_and(|word| word.eq_ignore_ascii_case(b" as ")) {
+        if !behind.get(..4).is_some_and(|word| word.eq_ignore_ascii_case(b" as ")) {
             continue;
         }
         let name = end + 5;
@@ -230,9 +274,10 @@ fn aliased(text: &str, made: &mut Made<'_, '_>) {
         let cell = end - before.len() + open + 1..end;
         let header = name..name + length;
         if let Some(labels) = labels(text, std::slice::from_ref(&header)).filter(|_| length > 0) {
-            made.row(&labels, std::slice::from_ref(&cell));
+            made.row(&labels, std::slice::from_ref(&cell))?;
         }
     }
+    Some(())
 }
 
 /// What stands in the next round brackets, which open within so many bytes; quotes may hold brackets of their own.
@@ -252,7 +297,44 @@ mod tests {
     use super::{super::normalize::fold, *};
 
     fn read(text: &str) -> String {
-        columns(&fold(text)).map_or_else(String::new, |read| read.view.text.replace("\n\n", "; "))
+        let mut all = String::new();
+        columns(&fold(text), &mut |read| Some(all.push_str(&read.view.text.replace("\n\n", "; ")))).unwrap();
+        all
+    }
+
+    #[test]
+    fn every_row_of_a_table_is_read_however_many_there_are() {
+        for rows in [10, 1_000, 10_000] {
+            let row = |n: usize| format!("{n},Ebba Norling,Anchor{n},0161 {n}");
+            let cells: Vec<String> = (0..rows).map(row).collect();
+            let other = "a;phone\nx;0162 1\n".to_owned();
+            let told = read(&format!("id,full_name,password,phone\n{}\n{other}", cells.join("\n")));
+            assert_eq!(told.matches("password: Anchor").count(), rows);
+            assert!(told.contains(&format!("password: Anchor{}; phone: 0161 {}; ", rows - 1, rows - 1)));
+            assert!(told.ends_with("phone: 0162 1; "), "and the next table");
+        }
+    }
+
+    #[test]
+    fn a_table_may_have_any_number_of_columns() {
+        for columns in [2, 64, 65, 200, 400] {
+            let names: Vec<String> = (1..columns).map(|n| format!("custom_field_{n}")).collect();
+            let cells = vec!["1"; columns - 1].join(";");
+            let told = read(&format!("{};password\n{cells};Anker7\n", names.join(";")));
+            assert_eq!(told, "password: Anker7; ", "{columns}");
+        }
+    }
+
+    #[test]
+    fn a_reader_who_has_had_enough_gets_no_more() {
+        let text = format!("id,phone\n{}", "1,0161 2\n".repeat(30_000));
+        let mut portions = 0;
+        let mut once = |_: &Columns| {
+            portions += 1;
+            None
+        };
+        assert!(columns(&fold(&text), &mut once).is_none());
+        assert_eq!(portions, 1);
     }
 
     #[test]
@@ -314,16 +396,20 @@ mod tests {
             "",
             "insert coin (now) values (1)",
         ] {
-            assert!(columns(&fold(text)).is_none(), "{text}");
+            assert!(read(text).is_empty(), "{text}");
         }
     }
 
     #[test]
     fn places_lead_back_to_the_cells() {
         let text = "né,phone\n1,é0161\n";
-        let view = columns(&fold(text)).unwrap().view;
-        let at = view.text.find("e0161").unwrap();
-        let (from, to) = view.back(at, at + 5);
-        assert_eq!(text.get(from..to), Some("é0161"));
+        let mut places = Vec::new();
+        let read = &mut |read: &Columns| {
+            let at = read.view.text.find("e0161")?;
+            Some(places.push(read.view.back(at, at + 5)))
+        };
+        columns(&fold(text), read).unwrap();
+        let cell = places.pop().and_then(|(from, to)| text.get(from..to));
+        assert_eq!(cell, Some("é0161"));
     }
 }

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::{
     broken,
     catalogue::{Catalogue, KindId},
-    columns::columns,
+    columns::{Columns, columns},
     decode::{children, rejoined, smuggled},
     given::Given,
     injection::{Injection, SecondReader, Turn},
@@ -75,47 +75,60 @@ impl Detectors {
         let pace = Pace { more: false, ..pace };
         for child in &children {
             let piece = Piece { view: child, pace, detector: "decoded", untrusted, only: None };
-            late = late || self.leaks.find(&piece, &mut seen).is_none();
+            late = late || (pace.late)() || self.leaks.find(&piece, &mut seen).is_none();
         }
         let Read { open, turns } = read.unwrap_or(Read { open: usize::MAX, turns: Vec::new() });
         let open = if open < view.text.len() { view.back(open, open).0 } else { text.len() };
         NearBy { seen, open, turns, late, view, children }
     }
 
-    /// Findings that depend on the whole text: orders to the model. False if a second look was wanted in vain.
+    /// Findings that depend on the whole text: orders to the model. False if a second look was wanted in vain, and
+    /// nothing if it was told that it is late, and gave up.
     pub(super) fn whole(
         &self,
         near: &NearBy<'_>,
         surface: Surface,
-        reader: Option<&dyn SecondReader>,
+        asked: &Asked<'_>,
         seen: &mut Vec<Seen>,
-    ) -> bool {
+    ) -> Option<bool> {
         if matches!(surface, Surface::Output | Surface::ToolArguments) {
-            return true;
+            return Some(true);
         }
-        let others = self.others(near, surface, seen);
+        let pace = Pace { more: false, late: asked.late };
+        let others = self.others(near, surface, pace, seen)?;
         seen.extend(self.injection.tail(&near.view, surface));
-        if let Some(table) = columns(&near.view) {
-            let pace = Pace::patient(false);
+        seen.extend(self.injection.hidden(&near.view, surface));
+        let read = &mut |table: &Columns| {
             let untrusted = surface.is_untrusted();
             let families = [Some(Family::Personal), table.secrets.then_some(Family::Credential)];
             for family in families.into_iter().flatten() {
                 let piece =
                     Piece { view: &table.view, pace, detector: "decoded", untrusted, only: Some(family) };
-                let _ = self.leaks.find(&piece, seen);
+                self.leaks.find(&piece, seen)?;
             }
-        }
+            Some(())
+        };
+        columns(&near.view, read)?;
         self.given.find(&near.view, seen);
-        self.linked.find(&near.view, &self.catalogue, seen);
+        self.linked.find(&near.view, &self.catalogue, asked.late, seen)?;
+        if (asked.late)() {
+            return None;
+        }
         let views = near.views(&others);
-        let judged = self.injection.judge(&views, surface, &self.fired(seen), reader);
+        let judged = self.injection.judge(&views, surface, &self.fired(seen), asked.reader);
         seen.extend(judged.seen);
-        !judged.unanswered
+        Some(!judged.unanswered)
     }
 
     /// Other readings of the text; what the rules see in them goes to `seen`: of a text that is turned or moved only
-    /// orders, of one that was put together from pieces and lines everything.
-    fn others(&self, near: &NearBy<'_>, surface: Surface, seen: &mut Vec<Seen>) -> Vec<View<'static>> {
+    /// orders, of one that was put together from pieces and lines everything. Nothing if it is late.
+    fn others(
+        &self,
+        near: &NearBy<'_>,
+        surface: Surface,
+        pace: Pace<'_>,
+        seen: &mut Vec<Seen>,
+    ) -> Option<Vec<View<'static>>> {
         let mut others = Injection::readings(&near.view, &near.turns);
         let turned = others.len();
         others.extend(Injection::told(&near.view, &near.turns));
@@ -128,10 +141,14 @@ impl Detectors {
         for (number, view) in others.iter().enumerate() {
             let only = (number < turned).then_some(Family::Injection);
             let untrusted = surface.is_untrusted();
-            let piece = Piece { view, pace: Pace::patient(false), detector: "decoded", untrusted, only };
-            let _ = self.leaks.find(&piece, seen);
+            let piece = Piece { view, pace, detector: "decoded", untrusted, only };
+            // WHY: there may be many, each too short to ask by itself.
+            if (pace.late)() {
+                return None;
+            }
+            self.leaks.find(&piece, seen)?;
         }
-        others
+        Some(others)
     }
 
     /// Kinds and confidences of the structural rules among these.
@@ -145,13 +162,20 @@ impl Detectors {
     pub(super) fn clues(&self, text: &str, surface: Surface) -> Clues {
         let mut near = self.near(text, surface, Pace::patient(false));
         let mut seen = std::mem::take(&mut near.seen);
-        let others = self.others(&near, surface, &mut seen);
+        let others = self.others(&near, surface, Pace::patient(false), &mut seen).unwrap_or_default();
         seen.extend(self.injection.tail(&near.view, surface));
+        seen.extend(self.injection.hidden(&near.view, surface));
         let views = near.views(&others).into_iter().map(|view| view.text.to_string()).collect();
         let name = |kind| self.catalogue.facts(kind).map_or_else(String::new, |facts| facts.name.to_string());
         let fired = self.fired(&seen);
         Clues { views, rules: fired.into_iter().map(|(kind, sure)| (name(kind), sure)).collect() }
     }
+}
+
+/// Whom a look at a whole text asks: an encoder, for what it is unsure of, and whether it is late.
+pub(super) struct Asked<'a> {
+    pub(super) reader: Option<&'a dyn SecondReader>,
+    pub(super) late: &'a dyn Fn() -> bool,
 }
 
 /// A text as the injection classifier reads it.

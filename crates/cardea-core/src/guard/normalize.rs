@@ -11,9 +11,11 @@ use unicode_normalization::char::{decompose_compatible, is_combining_mark};
 
 use super::stretch::Stretch;
 
-/// Most invisible characters dropped in a row; one more becomes a space, so that near in the folded text means near
-/// in the original.
-const MOST_DROPPED: usize = 8;
+/// More invisible characters than this in a row stand in no text that somebody wrote.
+const MOST_INVISIBLE: usize = 8;
+
+/// So many invisible characters at the end of a text are most of it: a piece that was cut in the middle of them.
+const MOST_AT_END: usize = 1000;
 
 /// Most letters of a word that are looked at together for mixed scripts.
 const LONGEST_WORD: usize = 64;
@@ -25,17 +27,25 @@ pub(super) struct View<'t> {
     /// For each byte of `text`, where its source begins and ends; `None` where the text is its own source.
     source: Option<Vec<(u32, u32)>>,
     stretches: OnceCell<Vec<Stretch>>,
+    /// Places in the source before which signs stand that nobody sees, and that may part two words.
+    pub(super) parted: Vec<usize>,
+    /// Where in the source more of them stand in a row than anybody writes into a word.
+    pub(super) hidden: Option<(usize, usize)>,
 }
 
 impl<'t> View<'t> {
     /// A text as it is.
     pub(super) fn plain(text: &'t str) -> Self {
-        Self { text: Cow::Borrowed(text), source: None, stretches: OnceCell::new() }
+        Self::new(Cow::Borrowed(text), None)
     }
 
     /// A text made of pieces of another, with the source range of each byte.
     pub(super) fn made(text: String, source: Vec<(u32, u32)>) -> Self {
-        Self { text: Cow::Owned(text), source: Some(source), stretches: OnceCell::new() }
+        Self::new(Cow::Owned(text), Some(source))
+    }
+
+    const fn new(text: Cow<'t, str>, source: Option<Vec<(u32, u32)>>) -> Self {
+        Self { text, source, stretches: OnceCell::new(), parted: Vec::new(), hidden: None }
     }
 
     /// What white space sets apart, found at the first call.
@@ -78,16 +88,30 @@ pub(super) fn fold(text: &str) -> View<'_> {
         folder.take(c, place);
     }
     folder.close_word();
-    View::made(folder.out, folder.source)
+    folder.end_of_invisible(None, text.len());
+    View { parted: folder.parted, hidden: folder.hidden, ..View::made(folder.out, folder.source) }
 }
 
 #[derive(Default)]
 struct Folder {
     out: String,
     source: Vec<(u32, u32)>,
-    dropped: usize,
+    invisible: Invisible,
+    parted: Vec<usize>,
+    hidden: Option<(usize, usize)>,
     word: Word,
     letters: Letters,
+}
+
+/// Signs dropped in a row.
+#[derive(Default)]
+struct Invisible {
+    start: usize,
+    all: usize,
+    /// Those that are no marks on the letter before them.
+    apart: usize,
+    /// Those that people do not write into words.
+    parting: usize,
 }
 
 /// Signs that were asked for lately, and whether they are letters.
@@ -130,15 +154,26 @@ struct Word {
     foreign: bool,
 }
 
+impl Invisible {
+    fn take(&mut self, c: char, place: usize) {
+        if self.all == 0 {
+            self.start = place;
+        }
+        self.all += 1;
+        self.apart += usize::from(!is_combining_mark(c));
+        self.parting += usize::from(!is_combining_mark(c) && !stands_in_words(c));
+    }
+}
+
 impl Folder {
     fn take(&mut self, c: char, place: usize) {
         if is_dropped(c) {
-            self.dropped += 1;
-            if self.dropped <= MOST_DROPPED {
-                return;
-            }
-            self.put(' ', place, c.len_utf8());
-        } else if let Some(plain) = simple(c) {
+            return self.invisible.take(c, place);
+        }
+        if self.invisible.all > 0 {
+            self.end_of_invisible(Some(c), place);
+        }
+        if let Some(plain) = simple(c) {
             self.put(plain, place, c.len_utf8());
         } else if let Some([first, second]) = pair(c) {
             self.put(first, place, c.len_utf8());
@@ -150,7 +185,24 @@ impl Folder {
                 None => self.put(simple(part).unwrap_or(part), place, c.len_utf8()),
             });
         }
-        self.dropped = 0;
+    }
+
+    /// Invisible signs end before this sign, or at the end of the text.
+    fn end_of_invisible(&mut self, next: Option<char>, place: usize) {
+        let signs = std::mem::take(&mut self.invisible);
+        if signs.parting == 0 && signs.all <= MOST_INVISIBLE {
+            return;
+        }
+        let before = self.out.chars().next_back().filter(|c| c.is_alphanumeric());
+        let Some(before) = before.filter(|_| next.is_none_or(char::is_alphanumeric)) else { return };
+        let most = if next.is_some() { MOST_INVISIBLE } else { MOST_AT_END };
+        if signs.apart > most {
+            self.hidden.get_or_insert((signs.start, place));
+        }
+        let latin = before.is_ascii() && next.is_some_and(|c| c.is_ascii());
+        if next.is_some() && (signs.all > MOST_INVISIBLE || (latin && signs.parting > 0)) {
+            self.parted.push(place);
+        }
     }
 
     fn put(&mut self, c: char, place: usize, length: usize) {
@@ -199,8 +251,13 @@ impl Folder {
     }
 }
 
+/// Soft hyphens, joiners and selectors, with which people write words.
+const fn stands_in_words(c: char) -> bool {
+    matches!(c, '\u{ad}' | '\u{34f}' | '\u{180b}'..='\u{180f}' | '\u{200c}'..='\u{200f}' | '\u{fe00}'..='\u{fe0f}')
+}
+
 /// Invisible characters, direction marks, tags, selectors and combining marks.
-fn is_dropped(c: char) -> bool {
+pub(super) fn is_dropped(c: char) -> bool {
     matches!(c,
         '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}'..='\u{1160}' | '\u{17b4}'..='\u{17b5}' | '\u{180b}'..='\u{180f}'
         | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}'

@@ -4,7 +4,7 @@
 //! together. A stretch of [`LONGEST_RUN`] bytes is cut, and what follows is examined on its own, so that nothing depends
 //! on text without end. Both the whole text and the stream use this one walk.
 
-use super::leak::LONGEST_RUN;
+use super::{leak::LONGEST_RUN, normalize::is_dropped};
 
 /// Walks over characters and knows the stretch it is in.
 #[derive(Debug, Clone, Copy, Default)]
@@ -31,7 +31,7 @@ impl Runs {
                 self.start = place + c.len_utf8();
             }
             self.word = 0;
-        } else {
+        } else if !is_dropped(c) {
             self.word += 1;
         }
         cut

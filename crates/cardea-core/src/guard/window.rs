@@ -17,6 +17,9 @@ use super::{
 /// Once this much is held (a block has begun), it is examined again only after growing by a quarter.
 const PATIENCE: usize = 2048;
 
+/// Once this much is held, shown text included, it is examined again only after growing by a sixteenth.
+const LONG: usize = 16 * 1024;
+
 /// A stream under screening. What leaves it, put together, is what [`Engine::scan_in`] gives for the whole text.
 ///
 /// Placeholders are numbered by the names that each call lends it, so that nothing else of the conversation gets the same
@@ -111,6 +114,8 @@ impl Window {
             self.examine(Some(self.runs), masks, &mut out);
             let open = self.base + self.held.len() - self.decided;
             let grown = if open > PATIENCE { open / 4 } else { self.least };
+            // WHY: signs that nobody sees may make what is kept before it any times as long as what is read of it.
+            let grown = if self.held.len() > LONG { grown.max(self.held.len() / 16) } else { grown };
             self.patience = if grown == 0 { 0 } else { self.held.len() + grown };
         }
         out
@@ -277,6 +282,7 @@ mod tests {
         "my password is Tr0ub4dor&3. ",
         "novak at mail dot example dot com ",
         "write to a.b+c@mail.example.org; ",
+        "john.smith (at) northmoor.co",
         "customer: Hannah Bianchi ",
         "8280 Mill Street, Lakeside NY 96134 ",
         "G B 8 2 W E S T 1 2 3 4 5 6 9 8 7 6 5 4 3 2 ",
@@ -302,6 +308,9 @@ mod tests {
         "x",
         "1 2",
         "é",
+        "AKIAIOSF\u{200b}\u{200b}\u{200b}\u{200b}\u{200b}\u{200b}\u{200b}\u{200b}\u{200b}\u{200b}ODNN7ABCDEFG ",
+        "G\u{200b} B\u{200b} 8\u{200b} 2\u{200b} W\u{200b} E S T 1 2 3 4 5 6 9 8 7 6 5 4 3 2\u{200b} ",
+        "\u{2060}\u{2060}\u{2060}\u{2060}\u{2060}\u{2060}\u{2060}\u{2060}\u{2060}\u{2060}\u{2060}\u{2060}",
     ];
 
     fn text() -> impl Strategy<Value = String> {

@@ -47,6 +47,9 @@ const RULE_WEIGHT: f32 = 2.0;
 /// What a tail that nobody wrote is worth. At most one of 12,747 harmless prompts has one.
 const SUFFIX: f32 = 0.72;
 
+/// What invisible signs in the middle of a word are worth: as much as a style that hides a text.
+const INVISIBLE: f32 = 0.8;
+
 /// What came of judging a text.
 #[derive(Default)]
 pub(super) struct Judgement {
@@ -78,6 +81,7 @@ pub(super) struct Injection {
     second: Second,
     kind: KindId,
     tail: KindId,
+    hidden: KindId,
 }
 
 impl Injection {
@@ -87,6 +91,7 @@ impl Injection {
             second: Second::parse(SECOND)?,
             kind: catalogue.add("injection", Family::Injection, "REMOVED"),
             tail: catalogue.add("adversarial_suffix", Family::Injection, "REMOVED"),
+            hidden: catalogue.add("hidden_text", Family::Injection, "REMOVED"),
         })
     }
 
@@ -110,6 +115,13 @@ impl Injection {
         let at = suffix::of(view).filter(|_| !surface.is_untrusted())?;
         let (from, to) = view.back(at, view.text.len());
         let (kind, confidence, rule) = (self.tail, SUFFIX, "suffix_statistics".into());
+        Some(Seen { kind, span: from..to, confidence, detector: "statistics", rule, rank: 1, forced: None })
+    }
+
+    /// Invisible signs inside a word of what is not a user's own, more than anybody writes there.
+    pub(super) fn hidden(&self, view: &View<'_>, surface: Surface) -> Option<Seen> {
+        let (from, to) = view.hidden.filter(|_| surface.is_untrusted())?;
+        let (kind, confidence, rule) = (self.hidden, INVISIBLE, "hidden_signs".into());
         Some(Seen { kind, span: from..to, confidence, detector: "statistics", rule, rank: 1, forced: None })
     }
 

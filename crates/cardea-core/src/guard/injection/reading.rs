@@ -1,5 +1,6 @@
-//! Other ways to read a whole text, for orders only: letters that signs stand for, letters moved by thirteen places, and
-//! words written from right to left. A text is turned only where a word in it says that it was.
+//! Other ways to read a whole text, for orders only: letters that signs stand for, letters moved by thirteen places,
+//! words written from right to left, and words with invisible signs between them in the place of spaces. A text is turned
+//! only where a word in it says that it was.
 
 use super::super::{
     normalize::View,
@@ -87,7 +88,27 @@ pub(in super::super) const TELLING: [(Turn, &[&str]); 4] = [
 pub(super) fn of(view: &View<'_>, turns: &[Turn]) -> Vec<View<'static>> {
     let moved = (turns.contains(&Turn::Moved) && !turns.contains(&Turn::Told)).then(|| rot13(view)).flatten();
     let reversed = turns.contains(&Turn::Reversed).then(|| from_the_end(view)).flatten();
-    unleet(view).into_iter().chain(moved).chain(reversed).collect()
+    unleet(view).into_iter().chain(moved).chain(reversed).chain(apart(view)).collect()
+}
+
+/// The text with a space where signs that nobody sees stand between two letters, if there are some.
+fn apart(view: &View<'_>) -> Option<View<'static>> {
+    if view.parted.is_empty() {
+        return None;
+    }
+    let places = view.parted.iter().map(|place| view.forth(*place)).chain([view.text.len()]);
+    let (mut text, mut source, mut from) = (String::with_capacity(view.text.len()), Vec::new(), 0);
+    for at in places {
+        text.push_str(view.text.get(from..at)?);
+        source.extend((from..at).map(|at| home(view, at)));
+        if at < view.text.len() {
+            let (before, after) = (home(view, at.checked_sub(1)?).1, home(view, at).0);
+            text.push(' ');
+            source.push((before, after));
+        }
+        from = at;
+    }
+    Some(View::made(text, source))
 }
 
 /// Where the byte of a view came from.
