@@ -165,3 +165,16 @@ fn a_server_over_an_older_copy_of_its_database_says_so_at_its_start() {
     let doctor = String::from_utf8(doctor.stdout).unwrap();
     assert!(doctor.contains("BAD") && doctor.contains("has seen entry 4"), "{doctor}");
 }
+
+#[test]
+fn the_demo_leaves_alone_what_the_environment_of_its_shell_speaks_of() {
+    let (folder, own) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let database = format!("sqlite:{}", own.path().join("own.db").display());
+    let mut demo = says(folder.path(), &["demo", "--no-stay"]);
+    demo.env("CARDEA_DATA__DIR", own.path()).env("CARDEA_DB__URL", database);
+    let played = demo.output().unwrap();
+    let told = String::from_utf8_lossy(&played.stdout);
+    let left: Vec<_> = fs::read_dir(own.path()).unwrap().flatten().map(|file| file.file_name()).collect();
+    assert!(left.is_empty(), "{left:?}");
+    assert!(played.status.success() && told.contains("The story went as it should."), "{told}");
+}
