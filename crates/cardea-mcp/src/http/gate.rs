@@ -77,7 +77,7 @@ pub(super) async fn identify(http: &Http, parts: &Parts) -> Result<Identity> {
     if let Some(vouched) = parts.extensions.get::<Identity>() {
         return Ok(vouched.clone());
     }
-    let address = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|peer| peer.0.ip());
+    let address = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|peer| peer.0.ip().to_canonical());
     let mut identity = Identity { address, request: Some(RequestId::random()), ..Identity::default() };
     if parts.uri.query().is_some_and(|query| query.contains("access_token=")) {
         // WHY: addresses end up in logs; a token there is spent (RFC 6750 section 2.3, RFC 9700 section 4.3.2).

@@ -233,7 +233,8 @@ async fn ready(State(shared): State<Arc<Shared>>) -> Response {
 
 async fn metrics(State(shared): State<Arc<Shared>>, request: Request<Body>) -> Response {
     let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
-    let here = peer.is_none_or(|peer| peer.0.ip().is_loopback()) && !is_handed_on(request.headers());
+    let here =
+        peer.is_none_or(|peer| peer.0.ip().to_canonical().is_loopback()) && !is_handed_on(request.headers());
     match (shared.http.app.metrics(), here) {
         (Some(metrics), true) => (
             [(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")],

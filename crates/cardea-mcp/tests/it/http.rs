@@ -450,8 +450,12 @@ async fn only_this_machine_reads_the_metrics() {
             .extension(axum::extract::ConnectInfo(peer));
         service.routes().oneshot(request.body(Body::empty()).unwrap()).await.unwrap().status()
     };
-    assert_eq!(ask("127.0.0.1:5").await, StatusCode::OK);
-    assert_eq!(ask("203.0.113.9:5").await, StatusCode::NOT_FOUND);
+    for here in ["127.0.0.1:5", "[::1]:5", "[::ffff:127.0.0.1]:5"] {
+        assert_eq!(ask(here).await, StatusCode::OK, "{here}");
+    }
+    for elsewhere in ["203.0.113.9:5", "[::ffff:203.0.113.9]:5"] {
+        assert_eq!(ask(elsewhere).await, StatusCode::NOT_FOUND, "{elsewhere}");
+    }
     for proxy in ["forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-real-ip"] {
         let request = Request::get("/metrics").header(header::HOST, "localhost").header(proxy, "203.0.113.9");
         let handed_on = service.routes().oneshot(request.body(Body::empty()).unwrap()).await.unwrap();

@@ -131,7 +131,8 @@ pub(crate) fn credentials(app: &App, parts: &Parts) -> Result<Credentials> {
         // WHY: addresses end up in logs; a token there is spent (RFC 6750 section 2.3, RFC 9700 section 4.3.2).
         return Err(Error::new(Code::BadRequest).detail("Send the token in the Authorization header."));
     }
-    let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip());
+    // One caller has one spelling of its address, whichever socket it came by.
+    let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip().to_canonical());
     // WHY: a nested route sees its path without the part that led there.
     let before = parts.extensions.get::<NestedPath>().map_or("", NestedPath::as_str);
     let url = format!("{}{before}{}", app.public_url(), parts.uri.path());

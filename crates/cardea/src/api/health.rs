@@ -56,7 +56,8 @@ pub(super) async fn metrics(
         None => {
             // WHY: a page under a name of its own that leads here (DNS rebinding) comes from this machine as well.
             addressed_to_us(&app, &parts).map_err(|error| outside.problem(error))?;
-            peer.is_some_and(|peer| peer.0.0.ip().is_loopback())
+            // WHY: where both kinds of address are listened to, 127.0.0.1 comes as `::ffff:127.0.0.1`.
+            peer.is_some_and(|peer| peer.0.0.ip().to_canonical().is_loopback())
                 && !cardea_mcp::is_handed_on(&outside.headers)
         }
     };

@@ -155,11 +155,14 @@ impl App {
 /// `misconfigured` if the key or the folder is another one, or the key is missing although something was written under
 /// one: none is made then. What the vault and the store say.
 pub async fn truth(config: &Config, db: DbConfig) -> Result<(PathBuf, RootKey, Db)> {
-    let (data, root, db) = truth_but_folder(config, db).await?;
-    match claim::other_folder(&db, &data).await? {
-        Some(says) => Err(broken(says)),
-        None => Ok((data, root, db)),
+    let (data, root, db) = opened(config, db).await?;
+    if db.is_older().await? && claim::is_kept(&db).await? {
+        same_folder(&db, &data).await?;
     }
+    migrate(&db).await?;
+    same_key(&db, &root, &data).await?;
+    same_folder(&db, &data).await?;
+    Ok((data, root, db))
 }
 
 /// The same, whichever the folder is.
@@ -167,6 +170,14 @@ pub async fn truth(config: &Config, db: DbConfig) -> Result<(PathBuf, RootKey, D
 /// # Errors
 /// As [`truth`].
 pub async fn truth_but_folder(config: &Config, db: DbConfig) -> Result<(PathBuf, RootKey, Db)> {
+    let (data, root, db) = opened(config, db).await?;
+    migrate(&db).await?;
+    same_key(&db, &root, &data).await?;
+    Ok((data, root, db))
+}
+
+/// The database with the tables that it has, which was written with this root key if it was written at all.
+async fn opened(config: &Config, db: DbConfig) -> Result<(PathBuf, RootKey, Db)> {
     let data = data_folder(&config.data.dir)?;
     if !RootKey::is_there(&config.vault, &data) && was_written(&db).await? {
         return Err(broken(format!(
@@ -177,15 +188,37 @@ pub async fn truth_but_folder(config: &Config, db: DbConfig) -> Result<(PathBuf,
     }
     let root = RootKey::load(&config.vault, &data)?;
     let db = Db::open(db, root.chain_key()).await?;
+    // WHY: the servers of before do not start on tables of this version, so whoever is wrong here must leave them.
+    if db.is_older().await? {
+        observe::same_key(&db, &root.chain_key()).await?;
+        if claim::is_kept(&db).await?
+            && let Some(says) = claim::other_key(&db, &root, &data).await?
+        {
+            return Err(broken(says));
+        }
+    }
+    Ok((data, root, db))
+}
+
+async fn migrate(db: &Db) -> Result<()> {
     let Migrated { from, to } = db.migrate().await?;
     if (1..to).contains(&from) {
         tracing::info!(
             "the tables of the database went from version {from} to {to}; older servers do not start on them"
         );
     }
-    observe::same_key(&db, &root.chain_key()).await?;
-    claim::root_key(&db, &root, &data).await?;
-    Ok((data, root, db))
+    Ok(())
+}
+
+/// Refuses a database that another root key has begun, and claims a new one for this key.
+async fn same_key(db: &Db, root: &RootKey, data: &Path) -> Result<()> {
+    observe::same_key(db, &root.chain_key()).await?;
+    claim::root_key(db, root, data).await
+}
+
+/// Refuses a data folder that is not the one of the database.
+async fn same_folder(db: &Db, data: &Path) -> Result<()> {
+    claim::other_folder(db, data).await?.map_or(Ok(()), |says| Err(broken(says)))
 }
 
 /// True if a database that is there holds something that hangs on a root key.

@@ -23,6 +23,13 @@ async fn written(db: &Db, name: &str) -> Result<Option<String>> {
     Ok(found.map(|(value,)| value))
 }
 
+/// True if the tables of the database, which may be those of an older Cardea, have a place for what is claimed.
+pub(super) async fn is_kept(db: &Db) -> Result<bool> {
+    let sql = "SELECT version FROM migrations WHERE name = '0014_nodes'";
+    let found: Option<(i64,)> = db.row(sql, args![]).await?;
+    Ok(found.is_some())
+}
+
 /// What stands under this name: this value, if nobody was faster.
 async fn claim(db: &Db, name: &str, value: &str) -> Result<String> {
     // WHY: the commit has no entry in the audit log, which would be the first trace of a key that is not the one.
@@ -42,10 +49,16 @@ async fn claim(db: &Db, name: &str, value: &str) -> Result<String> {
 /// Claims a database for the root key before anything is written under it: of two nodes that make keys of their own and
 /// begin at once, one leaves.
 pub(super) async fn root_key(db: &Db, root: &RootKey, data: &Path) -> Result<()> {
-    if claim(db, KEY, root.first_id()).await? == root.first_id() {
-        return Ok(());
+    claim(db, KEY, root.first_id()).await?;
+    other_key(db, root, data).await?.map_or(Ok(()), |says| Err(broken(says)))
+}
+
+/// What to say if the database was claimed for another root key.
+pub(super) async fn other_key(db: &Db, root: &RootKey, data: &Path) -> Result<Option<String>> {
+    if written(db, KEY).await?.is_none_or(|id| id == root.first_id()) {
+        return Ok(None);
     }
-    Err(broken(format!(
+    Ok(Some(format!(
         "Another node has begun this database under another root key. Give all nodes the same `vault.root_key`, or one \
          data folder with one `root.key`; the one in `{}` is not it. Nothing was changed.",
         data.display()

@@ -282,7 +282,7 @@ async fn database(config: &Config, key: Option<ChainKey>, found: &mut Findings) 
             clocks(&db, found).await;
             nodes(&db, found).await;
             set_back(config, &db, found).await;
-            held(&db, found).await;
+            held(config, &db, found).await;
         }
         Err(error) if is_newer(&error) => found
             .add("database", State::Bad, "was written by a newer Cardea")
@@ -344,10 +344,14 @@ async fn set_back(config: &Config, db: &Db, found: &mut Findings) {
     }
 }
 
-/// Tools that are not offered since what they say of themselves has changed.
-async fn held(db: &Db, found: &mut Findings) {
-    let sql = "SELECT COUNT(*) FROM tool_pins WHERE held IS NOT NULL";
-    if let Ok(Some((count @ 1..,))) = db.row::<(i64,)>(sql, Vec::new()).await {
+/// Tools that are not offered since what they say of themselves has changed. Those of a server that is not configured are
+/// not offered anyway, and `cardea tool changes` does not show them either.
+async fn held(config: &Config, db: &Db, found: &mut Findings) {
+    let sql = "SELECT upstream, COUNT(*) FROM tool_pins WHERE held IS NOT NULL GROUP BY upstream";
+    let Ok(all) = db.rows::<(String, i64)>(sql, Vec::new()).await else { return };
+    let configured = all.iter().filter(|(upstream, _)| config.upstreams.contains_key(upstream));
+    let count: i64 = configured.map(|(_, count)| count).sum();
+    if count > 0 {
         let says = format!("{count} held back: they say something else of themselves than what was accepted");
         found.add("tools", State::Note, says).advise("cardea tool changes");
     }

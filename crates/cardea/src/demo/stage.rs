@@ -134,7 +134,13 @@ impl Stage {
     pub(super) async fn start_process(&self) -> Result<Child, Wrong> {
         let program = std::env::current_exe().map_err(words)?;
         let log = std::fs::File::create(self.dir.join("serve.log")).map_err(words)?;
-        let mut child = Command::new(program)
+        let mut command = Command::new(program);
+        // WHY: what a shell says of the user's own installation goes over the file, and the demo must not work on that one.
+        let ours = std::env::vars_os().map(|(name, _)| name);
+        for name in ours.filter(|name| name.to_string_lossy().starts_with("CARDEA_")) {
+            command.env_remove(name);
+        }
+        let mut child = command
             .arg("--config")
             .arg(self.dir.join("cardea.toml"))
             .arg("serve")

@@ -151,7 +151,9 @@ fn every_configuration_and_agent_in_the_documents_is_a_good_one() {
                 for (name, text) in connectors(&document.text) {
                     fs::write(folder.path().join(name), text).unwrap();
                 }
-                let given = [("OPENAI_API_KEY", "sk-for-the-test"), ("WEATHER_KEY", "for-the-test")];
+                // Whatever a document takes from the environment is there.
+                let named = code.split("env = \"").skip(1).filter_map(|rest| rest.split('"').next());
+                let given = named.map(|name| (name, "sk-for-the-test"));
                 let loaded =
                     Config::from_text("cardea.toml", &code, folder.path(), &Environment::from_iter(given));
                 assert!(loaded.is_ok(), "{}: {}", document.name, loaded.unwrap_err());
@@ -177,6 +179,22 @@ fn every_configuration_and_agent_in_the_documents_is_a_good_one() {
     }
     assert!(seen >= 2, "only {seen} configurations and agents were found");
     assert!(priced >= 1, "no document shows a file of prices");
+}
+
+/// What does not say which file it is would be passed over by the test above.
+#[test]
+fn every_table_in_the_guide_says_of_which_file_it_is() {
+    const KNOWN: [&str; 5] = ["cardea.toml", "connectors/", "prices.toml", "agents/", "Cargo.toml"];
+    let mut seen = 0;
+    for document in documents().into_iter().filter(|document| document.name.starts_with("docs/guide/")) {
+        for (_, code) in snippets(&document.text).into_iter().filter(|(language, _)| language == "toml") {
+            let first = code.lines().next().unwrap_or_default();
+            let file = first.strip_prefix("# ").unwrap_or_default();
+            assert!(KNOWN.iter().any(|known| file.starts_with(known)), "{}: {code}", document.name);
+            seen += 1;
+        }
+    }
+    assert!(seen >= 10, "only {seen} tables were found in the guide");
 }
 
 /// The guide shows how a `tools.json` looks; `policy test` must be able to read it.

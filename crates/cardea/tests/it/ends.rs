@@ -105,9 +105,9 @@ fn a_server_under_nohup_outlives_the_terminal() {
 }
 
 /// What a server answers to one request on a connection of its own.
-fn answers(address: &str, path: &str) -> String {
+fn answers(address: &str, path: &str, host: &str) -> String {
     let mut socket = TcpStream::connect(address).expect("it listens");
-    let request = format!("GET {path} HTTP/1.1\r\nhost: here\r\nconnection: close\r\n\r\n");
+    let request = format!("GET {path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n");
     socket.write_all(request.as_bytes()).unwrap();
     let mut told = String::new();
     socket.read_to_string(&mut told).unwrap();
@@ -122,18 +122,18 @@ fn a_server_that_is_told_to_stop_says_so_before_it_closes_its_door() {
     let mut server = Victim::start(&mut says(folder.path(), &["serve"])).unwrap();
     let listens = server.until("cardea listens").expect("it starts");
     let address = listens.rsplit("http://").next().unwrap();
-    assert!(answers(address, "/readyz").starts_with("HTTP/1.1 200"));
+    assert!(answers(address, "/readyz", "here").starts_with("HTTP/1.1 200"));
     signal("-TERM", server.id());
     let start = Instant::now();
     let told = loop {
-        let told = answers(address, "/readyz");
+        let told = answers(address, "/readyz", "here");
         if !told.starts_with("HTTP/1.1 200") {
             break told;
         }
         assert!(start.elapsed() < SOON, "{told}");
     };
     assert!(told.starts_with("HTTP/1.1 503") && told.ends_with("draining\n"), "{told}");
-    assert!(answers(address, "/healthz").starts_with("HTTP/1.1 200"), "its door is open yet");
+    assert!(answers(address, "/healthz", "here").starts_with("HTTP/1.1 200"), "its door is open yet");
     // Told again, it stops at once.
     let (lines, well) = server.terminate().unwrap();
     assert!(well && lines.iter().any(|line| line.contains("open work ends")), "{lines:?}");
@@ -164,4 +164,35 @@ fn a_server_over_an_older_copy_of_its_database_says_so_at_its_start() {
     let doctor = says(folder.path(), &["doctor"]).output().unwrap();
     let doctor = String::from_utf8(doctor.stdout).unwrap();
     assert!(doctor.contains("BAD") && doctor.contains("has seen entry 4"), "{doctor}");
+}
+
+#[test]
+fn the_demo_leaves_alone_what_the_environment_of_its_shell_speaks_of() {
+    let (folder, own) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let database = format!("sqlite:{}", own.path().join("own.db").display());
+    let mut demo = says(folder.path(), &["demo", "--no-stay"]);
+    demo.env("CARDEA_DATA__DIR", own.path()).env("CARDEA_DB__URL", database);
+    let played = demo.output().unwrap();
+    let told = String::from_utf8_lossy(&played.stdout);
+    let left: Vec<_> = fs::read_dir(own.path()).unwrap().flatten().map(|file| file.file_name()).collect();
+    assert!(left.is_empty(), "{left:?}");
+    assert!(played.status.success() && told.contains("The story went as it should."), "{told}");
+}
+
+#[test]
+fn meters_are_read_on_this_machine_by_either_of_its_addresses() {
+    let folder = tempfile::tempdir().unwrap();
+    if let Err(why) = TcpListener::bind("[::]:0") {
+        println!("SKIPPED: {why}");
+        return;
+    }
+    fs::write(folder.path().join("cardea.toml"), "[server]\nbind = \"[::]:0\"\n").unwrap();
+    let mut server = Victim::start(&mut says(folder.path(), &["serve"])).unwrap();
+    let listens = server.until("cardea listens").expect("it starts");
+    let port = listens.rsplit(':').next().unwrap();
+    for address in ["127.0.0.1", "[::1]"] {
+        let told = answers(&format!("{address}:{port}"), "/metrics", "localhost");
+        assert!(told.starts_with("HTTP/1.1 200") && told.contains("cardea_build_info"), "{address}: {told}");
+    }
+    assert!(server.terminate().unwrap().1);
 }

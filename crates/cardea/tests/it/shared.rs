@@ -9,8 +9,8 @@ use cardea::{
     context::cache::Purged,
 };
 use cardea_auth::VerifiedClaims;
-use cardea_core::{Error, Result};
-use cardea_store::{Commit, args};
+use cardea_core::{Error, Result, log::ChainKey};
+use cardea_store::{Commit, Db, DbConfig, args};
 use cardea_testkit::postgres::Server;
 use futures::future::join;
 use tempfile::TempDir;
@@ -113,6 +113,75 @@ async fn a_node_whose_data_folder_is_gone_says_so_instead_of_failing_people() {
     assert!(run(&["vault", "adopt-folder"]).contains("is the data folder"));
     refused(node(&crowd, &before).await, "is another");
     gone(node(&crowd, &after).await.unwrap()).await;
+}
+
+/// What makes the tables of a database those of version 16, and then those of before the first fact that all nodes share.
+const BACK: [&[&str]; 2] = [
+    &["ALTER TABLE steps DROP COLUMN thoughts", "DELETE FROM migrations WHERE version > 16"],
+    &[
+        "DROP INDEX approvals_waiting",
+        "DROP INDEX approvals_by",
+        "DROP INDEX approvals_at",
+        "DROP INDEX approvals_stand",
+        "DROP INDEX turns_running",
+        "DROP INDEX turns_waiting",
+        "DROP INDEX turns_stopped",
+        "DROP INDEX decisions_of",
+        "DROP TABLE cache_owed",
+        "DROP TABLE installation",
+        "DROP INDEX cache_marks_at",
+        "DROP INDEX cache_marks_since",
+        "ALTER TABLE cache_marks DROP COLUMN purged",
+        "DELETE FROM versions WHERE name = 'cache'",
+        "ALTER TABLE leases DROP COLUMN policies",
+        "DELETE FROM migrations WHERE version > 13",
+    ],
+];
+
+/// The database as a server of before sees it.
+async fn older(database: &str) -> Db {
+    let config = DbConfig { url: database.to_owned(), ..DbConfig::default() };
+    Db::open(config, ChainKey::new(&[0; 32])).await.unwrap() // nothing is written under it
+}
+
+async fn still_older(database: &str, newest: i64) {
+    let db = older(database).await;
+    let (version,): (i64,) = db.row("SELECT MAX(version) FROM migrations", args![]).await.unwrap().unwrap();
+    db.close().await;
+    assert_eq!(version, newest, "the servers of before start on it");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_with_the_wrong_key_or_folder_leaves_the_database_to_the_servers_of_before() {
+    let (crowd, postgres, file) = (Crowd::gather(None).await, postgres(), tempfile::tempdir().unwrap());
+    let mut databases = vec![format!("sqlite:{}", file.path().join("cardea.db").display())];
+    databases.extend(postgres.as_ref().map(|server| server.fresh().unwrap()));
+    let keys = ["A", "E"].map(|letter| format!("{}{letter}=", "A".repeat(42)));
+    for database in databases {
+        let (lasting, empty) = folders();
+        let right = variables("one", &database, lasting.path(), Some(&keys[0]));
+        let mut app = node(&crowd, &right).await.unwrap();
+        for (count, newest) in [(1, 16), (2, 13)] {
+            gone(app).await;
+            let db = older(&database).await;
+            for sql in BACK.iter().take(count).copied().flatten() {
+                db.commit(Commit::new().run(*sql, args![])).await.unwrap();
+            }
+            db.close().await;
+            refused(
+                node(&crowd, &variables("one", &database, lasting.path(), Some(&keys[1]))).await,
+                "root key",
+            );
+            still_older(&database, newest).await;
+            if database.starts_with("postgres") && newest > 13 {
+                let elsewhere = variables("one", &database, empty.path(), Some(&keys[0]));
+                refused(node(&crowd, &elsewhere).await, "mount");
+                still_older(&database, newest).await;
+            }
+            app = node(&crowd, &right).await.expect("with what it was written with it goes on");
+        }
+        gone(app).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

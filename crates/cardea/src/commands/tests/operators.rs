@@ -176,3 +176,23 @@ fn what_was_revoked_is_told_to_machines_too_and_a_second_server_in_its_own_words
     let second = Error::new(Code::Conflict).detail("Another server already works with `data`.");
     assert_eq!(ground::words(&second), "Another server already works with `data`.");
 }
+
+#[test]
+fn doctor_speaks_of_tools_that_are_held_back_as_long_as_their_server_is_configured() {
+    let dir = started();
+    assert_eq!(run_in(dir.path(), &["key", "create", "robot"]).end, End::Good);
+    in_database(
+        dir.path(),
+        "INSERT INTO tool_pins (tool, upstream, accepted, definition, held, held_as, held_at) VALUES \
+         ('ops__pay', 'ops', '0', '{}', '1', '{}', 1), ('ops__ask', 'ops', '0', '{}', '1', '{}', 1), \
+         ('old__pay', 'old', '0', '{}', '1', '{}', 1), ('ops__get', 'ops', '0', '{}', NULL, NULL, NULL)",
+    );
+    assert_eq!(finding(dir.path(), "tools"), Value::Null, "nothing of them is offered anyway");
+    let file = dir.path().join("cardea.toml");
+    let upstream = "\n[upstreams.ops]\nurl = \"http://127.0.0.1:9/mcp\"\n[net]\nallow = [\"127.0.0.1:9\"]\n";
+    fs::write(&file, fs::read_to_string(&file).unwrap() + upstream).unwrap();
+    let told = finding(dir.path(), "tools");
+    assert!(told["says"].as_str().unwrap().starts_with("2 held back"), "{told}");
+    let changes = run_in(dir.path(), &["tool", "changes", "--json"]).json();
+    assert_eq!(changes["changes"].as_array().unwrap().len(), 2, "{changes}");
+}

@@ -1,9 +1,9 @@
 //! Guardrails at every crossing. What passes is a [`Screened`] value; a guardrail that fails is a refusal.
 
-use std::ops::Deref;
+use std::{ops::Deref, time::Duration};
 
 use cardea_core::{
-    Result,
+    Error, Result,
     guard::{Action, Engine, OnFailure, Surface, Taint, Verdict, Window},
     policy::taint::{SUSPICIOUS, words},
     tool::{Outcome, ToolCall},
@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::{
     Found, LATEST, Placeholders, Refused, late_or,
-    seen::{Seen, is_refusal, kinds, refused, tell, withheld},
+    seen::{Seen, action, is_refusal, kinds, refused, tell, withheld},
     watched,
 };
 use crate::control::{Control, Requester};
@@ -114,6 +114,33 @@ fn same_names(one: &Value, other: &Value) -> bool {
     }
 }
 
+/// Says that a guardrail did not answer, and what comes of it.
+fn tell_of_failure(observe: &Observe, profile: &str, surface: Surface, done: Action) {
+    let (surface, done) = (surface.name(), action(done));
+    tracing::error!(
+        guard.surface = surface,
+        guard.profile = profile,
+        guard.action = done,
+        "a guardrail failed"
+    );
+    observe.finding("failure", surface, done);
+}
+
+/// A guardrail did not answer: a refusal, unless the profile has written another choice.
+fn failed<T>(observe: &Observe, engine: &Engine, passed: T, surface: Surface) -> Result<Scan<T>, Refused> {
+    match engine.on_failure() {
+        OnFailure::Refuse => {
+            tell_of_failure(observe, engine.name(), surface, Action::Refuse);
+            Err(Refused::of(surface, &[], is_refusal))
+        }
+        OnFailure::Warn => {
+            tell_of_failure(observe, engine.name(), surface, Action::Warn);
+            let taint = Some(Taint { source: surface, suspicious: true, rules: Vec::new() });
+            Ok(Scan { action: Action::Warn, surface, seen: Vec::new(), passed, taint })
+        }
+    }
+}
+
 /// Letters that may become a title.
 const TITLE: usize = 400;
 
@@ -129,7 +156,9 @@ impl Control {
         let verdict = late_or(|late| {
             names.scan(|masks| engine.scan_until(text, surface, masks, late).map(Verdict::into_owned))
         });
-        let Some(verdict) = verdict else { return self.failed(&engine, text.to_owned(), surface) };
+        let Some(verdict) = verdict else {
+            return failed(&self.inner.observe, &engine, text.to_owned(), surface);
+        };
         let seen = tell(&self.inner.observe, names, surface, &verdict.findings);
         let passed = verdict.text.into_owned();
         Ok(Scan { action: verdict.action, surface, seen, passed, taint: verdict.taint })
@@ -145,7 +174,7 @@ impl Control {
         let engine = self.guard(profile, surface)?;
         let verdict =
             late_or(|late| names.scan(|masks| engine.scan_value_until(&value, surface, masks, late)));
-        let Some(verdict) = verdict else { return self.failed(&engine, value, surface) };
+        let Some(verdict) = verdict else { return failed(&self.inner.observe, &engine, value, surface) };
         let seen = tell(&self.inner.observe, names, surface, &verdict.findings);
         let passed = verdict.masked.unwrap_or(value);
         Ok(Scan { action: verdict.action, surface, seen, passed, taint: verdict.taint })
@@ -153,19 +182,6 @@ impl Control {
 
     fn guard(&self, profile: Option<&str>, surface: Surface) -> Result<Engine, Refused> {
         self.inner.guards.engine(profile).map_err(|error| Refused::new(error, surface))
-    }
-
-    /// A guardrail did not answer: a refusal, unless the profile has written another choice.
-    fn failed<T>(&self, engine: &Engine, passed: T, surface: Surface) -> Result<Scan<T>, Refused> {
-        tracing::error!(guard.surface = surface.name(), guard.profile = engine.name(), "a guardrail failed");
-        self.inner.observe.finding("failure", surface.name(), "refuse");
-        match engine.on_failure() {
-            OnFailure::Refuse => Err(Refused::of(surface, &[], is_refusal)),
-            OnFailure::Warn => {
-                let taint = Some(Taint { source: surface, suspicious: true, rules: Vec::new() });
-                Ok(Scan { action: Action::Warn, surface, seen: Vec::new(), passed, taint })
-            }
-        }
     }
 
     fn text(
@@ -385,8 +401,7 @@ impl Control {
     /// `misconfigured` if the profile does not exist.
     pub fn window(&self, profile: Option<&str>, names: &Placeholders) -> Result<OutputWindow> {
         let engine = self.inner.guards.engine(profile)?;
-        let window = Some(Box::new(engine.window(Surface::Output)));
-        Ok(OutputWindow { window, names: names.clone(), observe: self.inner.observe.clone() })
+        Ok(OutputWindow::new(&engine, names, &self.inner.observe))
     }
 }
 
@@ -396,6 +411,8 @@ pub struct OutputWindow {
     window: Option<Box<Window>>,
     names: Placeholders,
     observe: Observe,
+    profile: String,
+    latest: Duration,
 }
 
 impl std::fmt::Debug for OutputWindow {
@@ -405,6 +422,18 @@ impl std::fmt::Debug for OutputWindow {
 }
 
 impl OutputWindow {
+    fn new(engine: &Engine, names: &Placeholders, observe: &Observe) -> Self {
+        let window = Some(Box::new(engine.window(Surface::Output)));
+        let profile = engine.name().to_owned();
+        Self { window, names: names.clone(), observe: observe.clone(), profile, latest: LATEST }
+    }
+
+    /// A refusal, whatever the profile has chosen: what leaves in pieces cannot be called back.
+    fn failed(&self) -> Error {
+        tell_of_failure(&self.observe, &self.profile, Surface::Output, Action::Refuse);
+        refused(&[])
+    }
+
     /// The same, for an answer that nobody reads before its end.
     #[must_use]
     pub fn unhurried(self) -> Self {
@@ -418,11 +447,11 @@ impl OutputWindow {
     pub fn push(&mut self, piece: &str) -> Result<String> {
         let mut window = self.window.take().ok_or_else(|| refused(&[]))?;
         let names = &self.names;
-        let pushed = watched(LATEST, move || {
+        let pushed = watched(self.latest, move || {
             let shown = names.scan(|masks| window.push(piece, masks));
             (shown, window)
         });
-        let (shown, window) = pushed.ok_or_else(|| refused(&[]))?;
+        let (shown, window) = pushed.ok_or_else(|| self.failed())?;
         if window.refused() {
             let findings = names.scan(|masks| window.finish(masks)).findings;
             return Err(refused(&kinds(&tell(&self.observe, names, Surface::Output, &findings), is_refusal)));
@@ -438,13 +467,64 @@ impl OutputWindow {
     pub fn finish(mut self) -> Result<Screened<String>> {
         let window = self.window.take().ok_or_else(|| refused(&[]))?;
         let names = &self.names;
-        let finished = watched(LATEST, move || names.scan(|masks| window.finish(masks)));
-        let finished = finished.ok_or_else(|| refused(&[]))?;
+        let finished = watched(self.latest, move || names.scan(|masks| window.finish(masks)));
+        let finished = finished.ok_or_else(|| self.failed())?;
         let seen = tell(&self.observe, names, Surface::Output, &finished.findings);
         if finished.action == Action::Refuse {
             return Err(refused(&kinds(&seen, is_refusal)));
         }
         let taint = finished.taint.iter().flat_map(words).map(str::to_owned).collect();
         Ok(Screened { value: finished.text, taint, found: Found::default() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use cardea_core::{Code, cost::Prices, guard::Profile, log::ChainKey, time::SystemClock};
+    use cardea_store::{Db, DbConfig};
+
+    use super::*;
+
+    async fn observe() -> Observe {
+        let config = DbConfig { url: "sqlite::memory:".to_owned(), ..DbConfig::default() };
+        let db = Db::open(config, ChainKey::new(&[0; 32])).await.unwrap();
+        Observe::new(db, Arc::new(SystemClock), Prices::default())
+    }
+
+    fn engine(on_failure: &str) -> Engine {
+        let profile =
+            format!("name = 'own'\non_failure = '{on_failure}'\n[[rule]]\nkinds = ['*']\naction = 'mask'");
+        Engine::new(&Profile::parse(&profile).unwrap()).unwrap()
+    }
+
+    fn failures(surface: &str, action: &str) -> String {
+        let labels = format!("kind=\"failure\",surface=\"{surface}\",action=\"{action}\"");
+        format!("cardea_guard_findings_total{{{labels}}} 1\n")
+    }
+
+    #[tokio::test]
+    async fn a_guardrail_that_failed_is_counted_by_what_came_of_it() {
+        for (choice, action) in [("refuse", "refuse"), ("warn", "warn")] {
+            let observe = observe().await;
+            let went = failed(&observe, &engine(choice), "Hello.", Surface::User);
+            assert_eq!(went.is_ok(), choice == "warn");
+            let told = observe.metrics_text();
+            assert!(told.contains(&failures("user", action)), "{told}");
+        }
+    }
+
+    #[tokio::test]
+    async fn an_answer_is_refused_when_its_guardrail_failed_whatever_the_profile_says_and_counted() {
+        for ends in [false, true] {
+            let observe = observe().await;
+            let mut window = OutputWindow::new(&engine("warn"), &Placeholders::default(), &observe);
+            window.latest = Duration::ZERO;
+            let went = if ends { window.finish().map(drop) } else { window.push("Hello. ").map(drop) };
+            assert_eq!(went.unwrap_err().code(), Code::GuardRefused);
+            let told = observe.metrics_text();
+            assert!(told.contains(&failures("output", "refuse")), "{told}");
+        }
     }
 }

@@ -129,7 +129,7 @@ pub(in crate::control) fn tell(
     all
 }
 
-const fn action(action: Action) -> &'static str {
+pub(in crate::control) const fn action(action: Action) -> &'static str {
     match action {
         Action::Pass => "pass",
         Action::Mask => "mask",
