@@ -26,7 +26,7 @@ pub fn free() -> SocketAddr {
             SocketAddr::from(([127, 0, 0, 1], FIRST + (first + step) % (LAST - FIRST)))
         })
         .find(|address| TcpListener::bind(address).is_ok())
-        .expect("a free port")
+        .unwrap_or_else(|| unreachable!("{} ports are taken", LAST - FIRST))
 }
 
 #[cfg(test)]
