@@ -1,6 +1,9 @@
 //! The directory of API keys, as `auth` asks it.
 
-use std::{sync::Arc, sync::PoisonError, time::Duration};
+use std::{
+    sync::{Arc, PoisonError, atomic::Ordering},
+    time::Duration,
+};
 
 use cardea_auth::{KeyDirectory, KeyRecord};
 use cardea_core::{Result, id::KeyId, time::Timestamp};
@@ -41,9 +44,10 @@ impl KeyDirectory for Identity {
             }
             let sql = "SELECT id, prefix, hash, tenant, user_id, roles, scopes, expires_at, revoked_at
                        FROM api_keys WHERE prefix = $1";
+            let before = self.0.forgotten.load(Ordering::SeqCst);
             let found = self.record(sql, args![prefix]).await?;
             if let Some(record) = &found {
-                self.0.records.insert(prefix.to_owned(), Arc::clone(record));
+                self.remember(prefix, record, before);
             }
             Ok(found)
         })
@@ -72,7 +76,22 @@ impl Identity {
         Ok(found.map(|Found(record)| Arc::new(record)))
     }
 
+    /// Remembers a record, unless something was forgotten since that count.
+    ///
+    /// WHY looked at again: whoever forgets between the look and the insert does not find it.
+    pub(super) fn remember(&self, prefix: &str, record: &Arc<KeyRecord>, before: u64) {
+        let is_same = || self.0.forgotten.load(Ordering::SeqCst) == before;
+        if is_same() {
+            self.0.records.insert(prefix.to_owned(), Arc::clone(record));
+            if !is_same() {
+                self.0.records.invalidate(prefix);
+            }
+        }
+    }
+
     pub(super) fn forget_records(&self, which: impl Fn(&KeyRecord) -> bool) {
+        // INVARIANT: before they are looked for, so that one that is read now is not remembered after that.
+        self.0.forgotten.fetch_add(1, Ordering::SeqCst);
         let remembered: Vec<Arc<String>> =
             self.0.records.iter().filter(|(_, record)| which(record)).map(|(prefix, _)| prefix).collect();
         for prefix in remembered {
