@@ -1,6 +1,7 @@
 //! The directory of API keys, as `auth` asks it.
 
 use std::{
+    collections::{BTreeMap, HashMap},
     sync::{Arc, PoisonError, atomic::Ordering},
     time::Duration,
 };
@@ -34,6 +35,19 @@ impl FromRow for Found {
             revoked_at: row.get(8)?,
         }))
     }
+}
+
+/// The rows that say so, in the order of the keys.
+///
+/// WHY in an order: two nodes that write the same keys, each in its own, wait for each other.
+fn last_uses(used: &HashMap<KeyId, Timestamp>) -> Commit {
+    let used: BTreeMap<_, _> = used.iter().collect();
+    used.into_iter().fold(Commit::new(), |commit, (id, at)| {
+        commit.run(
+            "UPDATE api_keys SET last_used_at = $1 WHERE id = $2 AND COALESCE(last_used_at, 0) < $1",
+            args![*at, *id],
+        )
+    })
 }
 
 impl KeyDirectory for Identity {
@@ -119,13 +133,7 @@ impl Identity {
     /// Those of the store; what was not written is tried again with the next flush.
     pub async fn flush_last_use(&self) -> Result<()> {
         let used = std::mem::take(&mut *self.0.used.lock().unwrap_or_else(PoisonError::into_inner));
-        let commit = used.iter().fold(Commit::new(), |commit, (id, at)| {
-            commit.run(
-                "UPDATE api_keys SET last_used_at = $1 WHERE id = $2 AND COALESCE(last_used_at, 0) < $1",
-                args![*at, *id],
-            )
-        });
-        let written = self.0.db.commit(commit).await;
+        let written = self.0.db.commit(last_uses(&used)).await;
         if written.is_err() {
             let mut newer = self.0.used.lock().unwrap_or_else(PoisonError::into_inner);
             for (id, at) in used {
@@ -133,5 +141,18 @@ impl Identity {
             }
         }
         Ok(written?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn uses_of_keys_are_written_in_the_order_of_the_keys() {
+        let used = (0..100).map(|n| (KeyId::random(), Timestamp(n))).collect();
+        let rows = last_uses(&used);
+        let ids: Vec<String> = rows.statements().map(|(_, args)| format!("{:?}", args[1])).collect();
+        assert!(ids.len() == 100 && ids.is_sorted(), "{ids:?}");
     }
 }
