@@ -1,6 +1,10 @@
 //! The directory of API keys, as `auth` asks it.
 
-use std::{sync::Arc, sync::PoisonError, time::Duration};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{Arc, PoisonError, atomic::Ordering},
+    time::Duration,
+};
 
 use cardea_auth::{KeyDirectory, KeyRecord};
 use cardea_core::{Result, id::KeyId, time::Timestamp};
@@ -33,6 +37,19 @@ impl FromRow for Found {
     }
 }
 
+/// The rows that say so, in the order of the keys.
+///
+/// WHY in an order: two nodes that write the same keys, each in its own, wait for each other.
+fn last_uses(used: &HashMap<KeyId, Timestamp>) -> Commit {
+    let used: BTreeMap<_, _> = used.iter().collect();
+    used.into_iter().fold(Commit::new(), |commit, (id, at)| {
+        commit.run(
+            "UPDATE api_keys SET last_used_at = $1 WHERE id = $2 AND COALESCE(last_used_at, 0) < $1",
+            args![*at, *id],
+        )
+    })
+}
+
 impl KeyDirectory for Identity {
     fn find<'a>(&'a self, prefix: &'a str) -> BoxFuture<'a, Result<Option<Arc<KeyRecord>>>> {
         Box::pin(async move {
@@ -41,9 +58,10 @@ impl KeyDirectory for Identity {
             }
             let sql = "SELECT id, prefix, hash, tenant, user_id, roles, scopes, expires_at, revoked_at
                        FROM api_keys WHERE prefix = $1";
+            let before = self.0.forgotten.load(Ordering::SeqCst);
             let found = self.record(sql, args![prefix]).await?;
             if let Some(record) = &found {
-                self.0.records.insert(prefix.to_owned(), Arc::clone(record));
+                self.remember(prefix, record, before);
             }
             Ok(found)
         })
@@ -72,7 +90,22 @@ impl Identity {
         Ok(found.map(|Found(record)| Arc::new(record)))
     }
 
+    /// Remembers a record, unless something was forgotten since that count.
+    ///
+    /// WHY looked at again: whoever forgets between the look and the insert does not find it.
+    pub(super) fn remember(&self, prefix: &str, record: &Arc<KeyRecord>, before: u64) {
+        let is_same = || self.0.forgotten.load(Ordering::SeqCst) == before;
+        if is_same() {
+            self.0.records.insert(prefix.to_owned(), Arc::clone(record));
+            if !is_same() {
+                self.0.records.invalidate(prefix);
+            }
+        }
+    }
+
     pub(super) fn forget_records(&self, which: impl Fn(&KeyRecord) -> bool) {
+        // INVARIANT: before they are looked for, so that one that is read now is not remembered after that.
+        self.0.forgotten.fetch_add(1, Ordering::SeqCst);
         let remembered: Vec<Arc<String>> =
             self.0.records.iter().filter(|(_, record)| which(record)).map(|(prefix, _)| prefix).collect();
         for prefix in remembered {
@@ -100,13 +133,7 @@ impl Identity {
     /// Those of the store; what was not written is tried again with the next flush.
     pub async fn flush_last_use(&self) -> Result<()> {
         let used = std::mem::take(&mut *self.0.used.lock().unwrap_or_else(PoisonError::into_inner));
-        let commit = used.iter().fold(Commit::new(), |commit, (id, at)| {
-            commit.run(
-                "UPDATE api_keys SET last_used_at = $1 WHERE id = $2 AND COALESCE(last_used_at, 0) < $1",
-                args![*at, *id],
-            )
-        });
-        let written = self.0.db.commit(commit).await;
+        let written = self.0.db.commit(last_uses(&used)).await;
         if written.is_err() {
             let mut newer = self.0.used.lock().unwrap_or_else(PoisonError::into_inner);
             for (id, at) in used {
@@ -114,5 +141,18 @@ impl Identity {
             }
         }
         Ok(written?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn uses_of_keys_are_written_in_the_order_of_the_keys() {
+        let used = (0..100).map(|n| (KeyId::random(), Timestamp(n))).collect();
+        let rows = last_uses(&used);
+        let ids: Vec<String> = rows.statements().map(|(_, args)| format!("{:?}", args[1])).collect();
+        assert!(ids.len() == 100 && ids.is_sorted(), "{ids:?}");
     }
 }

@@ -21,7 +21,10 @@ mod tests;
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, atomic::AtomicI64},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicI64, AtomicU64},
+    },
     time::Duration,
 };
 
@@ -97,6 +100,8 @@ struct Inner {
     try_out: Option<(Signer, Millis)>,
     issued: Cache<String, (SecretString, Timestamp)>,
     records: Cache<String, Arc<KeyRecord>>,
+    /// How often records were forgotten.
+    forgotten: AtomicU64,
     used: Mutex<HashMap<KeyId, Timestamp>>,
     /// The number of the last revocation that `auth` was told.
     learnt: AtomicI64,
@@ -138,6 +143,7 @@ impl Identity {
             try_out,
             issued: Cache::builder().max_capacity(20_000).time_to_live(issue::LONGEST.duration()).build(),
             records: Cache::builder().max_capacity(20_000).time_to_live(REMEMBER).build(),
+            forgotten: AtomicU64::new(0),
             used: Mutex::default(),
             learnt: AtomicI64::new(0),
         })))

@@ -1,6 +1,6 @@
-use std::sync::Arc;
+use std::sync::{Arc, atomic::Ordering};
 
-use cardea_auth::{Auth, AuthConfig, Caller, Credentials};
+use cardea_auth::{Auth, AuthConfig, Caller, Credentials, KeyDirectory as _};
 use cardea_core::{
     Code, cost::Prices, log::ChainKey, principal::Proof, secret::ExposeSecret, time::ManualClock,
 };
@@ -112,6 +112,21 @@ async fn a_key_is_shown_once_works_for_its_user_and_stops_when_revoked() {
         "at once on this node"
     );
     assert!(house.auth.resume(robot.principal().clone(), Timestamp(0)).await.is_err());
+}
+
+#[tokio::test]
+async fn a_key_that_is_revoked_while_it_is_looked_up_is_not_remembered() {
+    let house = house(true).await;
+    let ann = house.ann().await;
+    let made = house.identity.create_key(&ann, NewKey::default(), None).await.unwrap();
+    let prefix = made.info.prefix.as_str();
+    // Somebody has read its row, and goes on only after it was revoked.
+    let before = house.identity.0.forgotten.load(Ordering::SeqCst);
+    let read = house.identity.find(prefix).await.unwrap().unwrap();
+    house.identity.revoke_key(&ann, made.info.id).await.unwrap();
+    house.identity.remember(prefix, &read, before);
+    assert!(house.identity.find(prefix).await.unwrap().unwrap().revoked_at.is_some());
+    assert_eq!(house.with_key(&made.key).await.unwrap_err().code(), Code::TokenInvalid);
 }
 
 #[tokio::test]

@@ -72,11 +72,13 @@ pub(super) struct People {
     known: Option<String>,
     /// Threads that may wait for its disk.
     threads: Arc<Semaphore>,
+    patience: Duration,
 }
 
 impl People {
     pub(super) fn in_folder(data: &Path) -> Self {
-        Self { folder: data.join(FOLDER), known: None, threads: Arc::new(Semaphore::new(THREADS)) }
+        let threads = Arc::new(Semaphore::new(THREADS));
+        Self { folder: data.join(FOLDER), known: None, threads, patience: PATIENCE }
     }
 
     /// Holds on to the folder that is there now: where its id is missing or another one later, no key is made or said to be
@@ -107,7 +109,7 @@ impl People {
             });
             done.await.map_err(|ended| broken("is not read").because(ended))?
         };
-        tokio::time::timeout(PATIENCE, done).await.unwrap_or_else(|_| {
+        tokio::time::timeout(self.patience, done).await.unwrap_or_else(|_| {
             let why = "the disk with the keys of people does not answer";
             Err(Error::new(Code::StoreUnavailable).because(why))
         })
@@ -267,5 +269,27 @@ mod tests {
         assert!(people.find_or_make(id.clone()).is_err(), "nothing is sealed under it");
         assert!(people.destroy(&id).unwrap());
         assert_ne!(people.find_or_make(id).unwrap().bytes, made.bytes);
+    }
+
+    #[tokio::test]
+    async fn a_disk_that_is_silent_is_told_of_and_takes_so_many_threads_only() {
+        let folder = tempfile::tempdir().unwrap();
+        let people = People { patience: Duration::from_millis(20), ..People::in_folder(folder.path()) };
+        let (disk, comes_back) = std::sync::mpsc::channel::<()>();
+        let comes_back = Arc::new(std::sync::Mutex::new(comes_back));
+        let silent = |n: usize| {
+            let comes_back = Arc::clone(&comes_back);
+            people.ask(move |_| {
+                assert!(n < THREADS, "one more thread");
+                let _closed = comes_back.lock().unwrap().recv();
+                Ok(())
+            })
+        };
+        for told in futures::future::join_all((0..=THREADS).map(silent)).await {
+            assert_eq!(told.unwrap_err().code(), Code::StoreUnavailable);
+        }
+        drop(disk);
+        let people = People { patience: PATIENCE, ..people };
+        assert!(people.ask(|people| people.find(&id_of_owner("ann"))).await.unwrap().is_none());
     }
 }

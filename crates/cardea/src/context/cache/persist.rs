@@ -3,7 +3,10 @@
 //! Entries are written a moment later, sealed; clearings at once and before they count in memory (`marks.rs`), so that
 //! nothing that was cleared comes back with a restart.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
 use cardea_core::{Result, id::TenantId, time::Timestamp};
 use cardea_store::{
@@ -53,6 +56,28 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// The rows that take these out, in the order of their keys.
+///
+/// WHY in an order: two nodes that write the same rows, each in its own, wait for each other.
+fn deleted(gone: &[Gone]) -> Commit {
+    let keys: BTreeSet<(Place, Key)> = gone.iter().map(|gone| (gone.place, gone.key)).collect();
+    let sql = "DELETE FROM cache_records WHERE place = $1 AND key = $2";
+    keys.iter()
+        .fold(Commit::new(), |commit, (place, key)| commit.run(sql, args![place.0.to_vec(), key.0.to_vec()]))
+}
+
+/// The rows that keep these, in the same order; of one key the later.
+fn kept(mut rows: Vec<&Row>) -> Commit {
+    rows.sort_by_key(|row| (row.place, row.key));
+    rows.into_iter().fold(Commit::new(), |commit, row| {
+        commit.run(
+            "INSERT INTO cache_records (place, key, tenant, until, record) VALUES ($1, $2, $3, $4, $5) \
+             ON CONFLICT (place, key) DO UPDATE SET until = excluded.until, record = excluded.record",
+            args![row.place.0.to_vec(), row.key.0.to_vec(), &row.tenant, row.until, row.record.clone()],
+        )
+    })
+}
+
 impl Persist {
     pub(super) fn new(persisted: Persisted, db: Db) -> Self {
         let Persisted { store, seal } = persisted;
@@ -92,11 +117,7 @@ impl Persist {
             if gone.is_empty() {
                 break;
             }
-            let delete = |commit: Commit, gone: &Gone| {
-                let sql = "DELETE FROM cache_records WHERE place = $1 AND key = $2";
-                commit.run(sql, args![gone.place.0.to_vec(), gone.key.0.to_vec()])
-            };
-            self.db.commit(gone.iter().fold(Commit::new(), delete)).await?;
+            self.db.commit(deleted(&gone)).await?;
             lock(&self.gone).drain(..gone.len());
         }
         loop {
@@ -106,14 +127,7 @@ impl Persist {
             }
             // What has left meanwhile must not come back with a restart.
             let held = rows.iter().filter(|row| self.store.holds(&row.place, &row.key));
-            let insert = |commit: Commit, row: &Row| {
-                commit.run(
-                    "INSERT INTO cache_records (place, key, tenant, until, record) VALUES ($1, $2, $3, $4, $5) \
-                     ON CONFLICT (place, key) DO UPDATE SET until = excluded.until, record = excluded.record",
-                    args![row.place.0.to_vec(), row.key.0.to_vec(), &row.tenant, row.until, row.record.clone()],
-                )
-            };
-            self.db.commit(held.fold(Commit::new(), insert)).await?;
+            self.db.commit(kept(held.collect())).await?;
             let written = |one: &Row| rows.iter().any(|row| row.record == one.record);
             lock(&self.waiting).retain(|row| !written(row));
         }
@@ -169,5 +183,28 @@ impl Cache {
         if let Err(error) = written {
             tracing::warn!(error.code = error.code().name(), "cached answers were not written down");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_are_written_and_deleted_in_the_order_of_their_keys_and_the_later_last() {
+        let row = |place, key, record| Row {
+            tenant: TenantId::from("acme"),
+            place: Place([place; 32]),
+            key: Key([key; 32]),
+            until: Timestamp(0),
+            record: vec![record],
+        };
+        let rows = [row(2, 1, 1), row(1, 9, 2), row(2, 1, 3), row(1, 8, 4)];
+        let records: Vec<_> =
+            kept(rows.iter().collect()).statements().map(|(_, args)| args[4].clone()).collect();
+        assert_eq!(records, [4_u8, 2, 1, 3].map(|record| cardea_store::Value::Blob(vec![record])));
+        let gone: Vec<Gone> = rows.iter().map(|row| Gone { place: row.place, key: row.key }).collect();
+        let places: Vec<_> = deleted(&gone).statements().map(|(_, args)| format!("{args:?}")).collect();
+        assert!(places.len() == 3 && places.is_sorted(), "{places:?}");
     }
 }
