@@ -311,7 +311,8 @@ async fn approvals_are_listed_and_decided_as_the_server_wants_it() {
     let open = json!({ "id": ID, "user": "ann", "tool": "ops__pay\u{1b}[2J", "arguments": { "amount": 9, "to": "x".repeat(3_000) },
         "reason": "a large refund", "state": "open", "expires_at": 1_796_083_200_000_i64 });
     let (mut listed, whole) = (open.clone(), open);
-    listed["arguments"]["to"] = json!(format!("{}…", "x".repeat(1_024)));
+    let arguments = listed["arguments"].to_string();
+    listed["arguments"] = cardea_core::canonical::cut_short(&arguments, arguments.len());
     let decided = |Path(id): Path<String>, Json(body): Json<Value>| async move {
         let state = if body["decision"] == "approve" { "approved" } else { "rejected" };
         Json(
