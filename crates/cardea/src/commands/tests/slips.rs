@@ -352,3 +352,19 @@ async fn approvals_are_listed_and_decided_as_the_server_wants_it() {
     });
     done.await.unwrap();
 }
+
+#[test]
+fn the_figures_of_caches_are_those_that_the_guide_explains() {
+    let guide = include_str!("../../../../../docs/guide/caching.md");
+    let explained = guide.split("| figure | says | do |").nth(1).unwrap().split("\n\n").next().unwrap();
+    let figures = explained.lines().filter_map(|line| line.split('|').nth(1));
+    let figures: Vec<&str> = figures.flat_map(|cell| cell.split('`').skip(1).step_by(2)).collect();
+    assert!(figures.len() >= 5, "{figures:?}");
+    let dir = tempfile::tempdir().unwrap();
+    let url = format!("http://{}", answering("200 OK"));
+    let told = run_in(dir.path(), &["cache", "stats", "--url", &url]);
+    let shown: Vec<&str> = told.out.split_whitespace().collect();
+    for figure in figures {
+        assert!(shown.contains(&figure), "`{figure}` is not in {}{}", told.out, told.err);
+    }
+}
