@@ -10,10 +10,6 @@ use super::{
 };
 use crate::config::Environment;
 
-/// The list of the server may have cut arguments that are at least this long, or this deep; each approval by itself has the
-/// whole of them.
-const CUT: (usize, usize) = (1_000, 8);
-
 pub(super) fn run(cli: &Cli, words: &Approvals, environment: &Environment, out: &mut Out<'_>) -> End {
     let ended = match &words.command {
         None => list(cli, words, environment, out),
@@ -28,25 +24,39 @@ pub(super) fn run(cli: &Cli, words: &Approvals, environment: &Environment, out: 
 
 fn list(cli: &Cli, words: &Approvals, environment: &Environment, out: &mut Out<'_>) -> Result<(), Refusal> {
     let server = Asked::of(cli, &words.server, environment)?;
-    let told = client::ask(Method::GET, &server, "/api/v1/approvals", None)?;
+    let mut told = client::ask(Method::GET, &server, "/api/v1/approvals", None)?;
+    let mut waiting = Vec::new();
+    for one in told.get_mut("approvals").and_then(Value::as_array_mut).into_iter().flatten() {
+        if is_open(one) {
+            whole(one, &server)?;
+            waiting.extend(is_open(one).then(|| one.clone()));
+        }
+    }
     if out.json {
         out.json(&told);
         return Ok(());
     }
-    let mut waiting = told.get("approvals").and_then(Value::as_array).cloned().unwrap_or_default();
-    waiting.retain(|one| one.get("state").is_some_and(|state| state == "open"));
     if waiting.is_empty() {
         out.note("nothing waits for you, and nothing of yours for others");
     }
     for one in &waiting {
-        let id = one.get("id").and_then(Value::as_str).unwrap_or_default();
-        let shown = one.get("arguments").map(Value::to_string).unwrap_or_default();
-        let cut = shown.len() >= CUT.0 || shown.matches(['{', '[']).count() >= CUT.1;
-        match (cut, id.parse::<ApprovalId>()) {
-            (true, Ok(id)) => print(&client::ask(Method::GET, &server, &path(id), None)?, out),
-            _ => print(one, out),
-        }
+        print(one, out);
     }
+    Ok(())
+}
+
+fn is_open(one: &Value) -> bool {
+    one.get("state").is_some_and(|state| state == "open")
+}
+
+/// Puts the approval itself in the place of what the list has of it.
+///
+/// WHY each, also where the list says that it has all of it: what is approved here must not hang on that.
+fn whole(one: &mut Value, server: &Asked) -> Result<(), Refusal> {
+    let id = one.get("id").and_then(Value::as_str).unwrap_or_default();
+    let odd = |_| Refusal::Away(format!("{} has an approval without an id in its list", server.base));
+    let id: ApprovalId = id.parse().map_err(odd)?;
+    *one = client::ask(Method::GET, server, &path(id), None)?;
     Ok(())
 }
 

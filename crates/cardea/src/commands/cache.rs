@@ -49,6 +49,7 @@ pub(super) fn stats(server: &Asked, out: &mut Out<'_>) -> End {
         "vetoes",
         "forged",
         "checks",
+        "doubts",
         "errors",
         "saved_tokens",
         "saved_micros",

@@ -384,7 +384,7 @@ pub struct Decide {
     /// Why, for whoever asked. The audit log has a digest of it.
     #[arg(long, default_value = "")]
     pub comment: String,
-    /// Where, and who decides.
+    /// Where, and who decides: somebody who has signed in. An API key decides nothing.
     #[command(flatten)]
     pub server: Server,
 }

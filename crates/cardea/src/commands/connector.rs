@@ -185,7 +185,14 @@ fn secret(config: &Config, connectors: &[Connector], words: &ConnectorSecret, ou
     };
     match client::wait(seal(config, words, issuer.as_deref(), secret.as_bytes())) {
         Ok(Ok(())) => {
-            out.line(sealed(words, issuer.as_deref()));
+            if out.json {
+                let (user, issuer) = (&words.user, &issuer);
+                out.json(&json!({
+                    "sealed": true, "connector": words.name, "tenant": words.tenant, "user": user, "issuer": issuer,
+                }));
+            } else {
+                out.line(sealed(words, issuer.as_deref()));
+            }
             End::Good
         }
         Ok(Err(error)) => ground::refused(&error, out),

@@ -360,3 +360,6 @@ impl Meters {
         text
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -14,9 +14,9 @@ use cardea_testkit::{
     kill::Victim,
     machine::{EIO, ENOSPC, Machine, Wrong, used},
     model::{Act, FakeModel},
-    world::{House, Inside},
+    world::{House, Inside, User},
 };
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::crowd::{Crowd, PEOPLE, check};
 
@@ -170,6 +170,39 @@ async fn a_disk_that_takes_half_a_second_for_a_sync_makes_everything_slow_and_no
     nothing_is_broken(crowd, server).await;
 }
 
+/// Routes that write, if only that they refused: method, path in the description, what its `{id}` is, query and body.
+/// The conversation is the one that there is.
+const WRITES: [(&str, &str, &str, &str, &str); 11] = [
+    ("GET", "/api/v1/keys", "", "", ""),
+    ("POST", "/api/v1/keys", "", "", r#"{"name":"robot"}"#),
+    ("DELETE", "/api/v1/keys/{id}", "key_00000000000000000000000000000001", "", ""),
+    ("GET", "/api/v1/revocations", "", "", ""),
+    ("POST", "/api/v1/revocations", "", "", r#"{"user":"bob"}"#),
+    ("DELETE", "/api/v1/people/{id}", "bob", "", ""),
+    ("DELETE", "/api/v1/conversations/{id}", "CONVERSATION", "", ""),
+    ("GET", "/api/v1/cache", "", "", ""),
+    ("DELETE", "/api/v1/cache", "", "?all=true", ""),
+    ("GET", "/api/v1/tools/changes", "", "", ""),
+    ("GET", "/api/v1/audit", "", "", ""),
+];
+
+/// Every one of them says that there is no room, and the description of the API says that it may.
+async fn are_refused_as_described(ann: &User, conversation: &str) {
+    let description: Value = serde_json::from_str(include_str!("../../src/api/openapi.json")).unwrap();
+    for (method, path, id, query, body) in WRITES {
+        let real = path.replace("{id}", &id.replace("CONVERSATION", conversation));
+        let refused = ann.send(method, &format!("{real}{query}"), &[], body).await;
+        assert_eq!(
+            (refused.status, refused.at("/code")),
+            (507, "store_full"),
+            "{method} {path}: {}",
+            refused.text
+        );
+        let described = &description["paths"][path][method.to_lowercase()]["responses"]["507"];
+        assert_eq!(*described, json!({ "$ref": "#/components/responses/Full" }), "{method} {path}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_without_room_on_its_disk_reads_on_refuses_to_write_and_is_back_by_itself() {
     let Some(machine) = machine() else { return };
@@ -182,9 +215,10 @@ async fn a_server_without_room_on_its_disk_reads_on_refuses_to_write_and_is_back
     .await;
     let ann = crowd.house.user("ann");
     let refund = json!({ "agent": "support", "message": "Please refund 1.20 euros for order 3" });
-    drop(ann.post("/api/v1/turns", &refund).await.expect(200));
+    let first = ann.post("/api/v1/turns", &refund).await.expect(200);
     let paid = crowd.house.shop().paid().await.len();
     machine.set(Wrong::Write, ENOSPC).unwrap();
+    are_refused_as_described(&ann, first.at("/conversation")).await;
     for _ in 0..5 {
         let asked = Instant::now();
         let refused = ann.post("/api/v1/turns", &refund).await;

@@ -2,6 +2,7 @@
 #![cfg(test)]
 
 mod backups;
+mod commands;
 mod crowd;
 mod dependencies;
 mod documents;

@@ -311,7 +311,8 @@ async fn approvals_are_listed_and_decided_as_the_server_wants_it() {
     let open = json!({ "id": ID, "user": "ann", "tool": "ops__pay\u{1b}[2J", "arguments": { "amount": 9, "to": "x".repeat(3_000) },
         "reason": "a large refund", "state": "open", "expires_at": 1_796_083_200_000_i64 });
     let (mut listed, whole) = (open.clone(), open);
-    listed["arguments"]["to"] = json!(format!("{}…", "x".repeat(1_024)));
+    let arguments = listed["arguments"].to_string();
+    listed["arguments"] = cardea_core::canonical::cut_short(&arguments, arguments.len());
     let decided = |Path(id): Path<String>, Json(body): Json<Value>| async move {
         let state = if body["decision"] == "approve" { "approved" } else { "rejected" };
         Json(
@@ -350,4 +351,20 @@ async fn approvals_are_listed_and_decided_as_the_server_wants_it() {
         holds(&no.out); // whoever decides sees what is decided
     });
     done.await.unwrap();
+}
+
+#[test]
+fn the_figures_of_caches_are_those_that_the_guide_explains() {
+    let guide = include_str!("../../../../../docs/guide/caching.md");
+    let explained = guide.split("| figure | says | do |").nth(1).unwrap().split("\n\n").next().unwrap();
+    let figures = explained.lines().filter_map(|line| line.split('|').nth(1));
+    let figures: Vec<&str> = figures.flat_map(|cell| cell.split('`').skip(1).step_by(2)).collect();
+    assert!(figures.len() >= 5, "{figures:?}");
+    let dir = tempfile::tempdir().unwrap();
+    let url = format!("http://{}", answering("200 OK"));
+    let told = run_in(dir.path(), &["cache", "stats", "--url", &url]);
+    let shown: Vec<&str> = told.out.split_whitespace().collect();
+    for figure in figures {
+        assert!(shown.contains(&figure), "`{figure}` is not in {}{}", told.out, told.err);
+    }
 }

@@ -82,13 +82,15 @@ impl FromRow for Brief {
 impl Brief {
     fn listed(self, now: Timestamp) -> Approval {
         let bytes = usize::try_from(self.bytes).unwrap_or(usize::MAX);
-        let arguments = if bytes > self.begins.len() {
-            cut_short(&self.begins, bytes)
+        let (arguments, arguments_cut) = if bytes > self.begins.len() {
+            (cut_short(&self.begins, bytes), true)
         } else {
-            let whole = serde_json::from_str(&self.begins).unwrap_or(Value::Null);
-            serde_json::from_str(&spelled(whole, LISTED)).unwrap_or(Value::Null)
+            let whole: Value = serde_json::from_str(&self.begins).unwrap_or(Value::Null);
+            let shown = serde_json::from_str(&spelled(whole.clone(), LISTED)).unwrap_or(Value::Null);
+            let is_cut = shown != whole;
+            (shown, is_cut)
         };
-        Approval { arguments, ..self.approval }.at(now)
+        Approval { arguments, arguments_cut, ..self.approval }.at(now)
     }
 }
 

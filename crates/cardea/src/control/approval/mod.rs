@@ -79,6 +79,8 @@ pub struct Approval {
     pub tool: String,
     /// With which arguments.
     pub arguments: Value,
+    /// True in a list that does not show all of them.
+    pub arguments_cut: bool,
     /// Why policy wants a person.
     pub reason: String,
     /// The roles of which the person must have one.
@@ -198,6 +200,7 @@ fn approval_of(row: &Row<'_>, arguments: Value) -> Result<Approval, RowError> {
         actors: asker.as_ref().map(|asker| asker.actors.clone()).unwrap_or_default(),
         tool: row.get(3)?,
         arguments,
+        arguments_cut: false,
         reason: row.get(4)?,
         roles: serde_json::from_str(&row.get::<String>(5)?).unwrap_or_default(),
         state: row.get(6)?,

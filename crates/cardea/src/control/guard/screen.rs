@@ -1,22 +1,23 @@
 //! Guardrails at every crossing. What passes is a [`Screened`] value; a guardrail that fails is a refusal.
 
-use std::{ops::Deref, time::Duration};
+use std::ops::Deref;
 
 use cardea_core::{
-    Error, Result,
-    guard::{Action, Engine, OnFailure, Surface, Taint, Verdict, Window},
+    Result,
+    guard::{Action, Engine, OnFailure, Surface, Taint, Verdict},
     policy::taint::{SUSPICIOUS, words},
     tool::{Outcome, ToolCall},
 };
 use serde_json::{Value, json};
 
 use super::{
-    Found, LATEST, Placeholders, Refused, late_or,
-    seen::{Seen, action, is_refusal, kinds, refused, tell, withheld},
-    watched,
+    Found, OutputWindow, Placeholders, Refused, late_or,
+    seen::{Seen, is_refusal, kinds, tell, tell_of_failure, withheld},
 };
-use crate::control::{Control, Requester};
-use crate::observe::Observe;
+use crate::{
+    control::{Control, Requester},
+    observe::Observe,
+};
 
 /// Proof that the guardrails of this agent ran on exactly this value.
 #[derive(Debug, Clone)]
@@ -39,6 +40,11 @@ impl<T> Screened<T> {
         &self.taint
     }
 
+    /// A whole answer that came through its window.
+    pub(super) fn of_answer(value: T, taint: Vec<String>) -> Self {
+        Self { value, taint, found: Found::default() }
+    }
+
     /// What was found in it and did not stop it.
     #[must_use]
     pub fn found(&self) -> &Found {
@@ -55,7 +61,7 @@ impl<T> Deref for Screened<T> {
 }
 
 /// What one scan said, with the text or the value that may go on.
-struct Scan<T> {
+pub(super) struct Scan<T> {
     action: Action,
     surface: Surface,
     seen: Vec<Seen>,
@@ -114,20 +120,13 @@ fn same_names(one: &Value, other: &Value) -> bool {
     }
 }
 
-/// Says that a guardrail did not answer, and what comes of it.
-fn tell_of_failure(observe: &Observe, profile: &str, surface: Surface, done: Action) {
-    let (surface, done) = (surface.name(), action(done));
-    tracing::error!(
-        guard.surface = surface,
-        guard.profile = profile,
-        guard.action = done,
-        "a guardrail failed"
-    );
-    observe.finding("failure", surface, done);
-}
-
 /// A guardrail did not answer: a refusal, unless the profile has written another choice.
-fn failed<T>(observe: &Observe, engine: &Engine, passed: T, surface: Surface) -> Result<Scan<T>, Refused> {
+pub(super) fn failed<T>(
+    observe: &Observe,
+    engine: &Engine,
+    passed: T,
+    surface: Surface,
+) -> Result<Scan<T>, Refused> {
     match engine.on_failure() {
         OnFailure::Refuse => {
             tell_of_failure(observe, engine.name(), surface, Action::Refuse);
@@ -402,129 +401,5 @@ impl Control {
     pub fn window(&self, profile: Option<&str>, names: &Placeholders) -> Result<OutputWindow> {
         let engine = self.inner.guards.engine(profile)?;
         Ok(OutputWindow::new(&engine, names, &self.inner.observe))
-    }
-}
-
-/// The guard window of one answer. Text leaves it only screened.
-pub struct OutputWindow {
-    /// Gone after a refusal.
-    window: Option<Box<Window>>,
-    names: Placeholders,
-    observe: Observe,
-    profile: String,
-    latest: Duration,
-}
-
-impl std::fmt::Debug for OutputWindow {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("OutputWindow")
-    }
-}
-
-impl OutputWindow {
-    fn new(engine: &Engine, names: &Placeholders, observe: &Observe) -> Self {
-        let window = Some(Box::new(engine.window(Surface::Output)));
-        let profile = engine.name().to_owned();
-        Self { window, names: names.clone(), observe: observe.clone(), profile, latest: LATEST }
-    }
-
-    /// A refusal, whatever the profile has chosen: what leaves in pieces cannot be called back.
-    fn failed(&self) -> Error {
-        tell_of_failure(&self.observe, &self.profile, Surface::Output, Action::Refuse);
-        refused(&[])
-    }
-
-    /// The same, for an answer that nobody reads before its end.
-    #[must_use]
-    pub fn unhurried(self) -> Self {
-        Self { window: self.window.map(|window| Box::new(window.unhurried())), ..self }
-    }
-
-    /// Takes the next piece and gives what may be shown now; often nothing.
-    ///
-    /// # Errors
-    /// `guard_refused`: nothing more may be shown.
-    pub fn push(&mut self, piece: &str) -> Result<String> {
-        let mut window = self.window.take().ok_or_else(|| refused(&[]))?;
-        let names = &self.names;
-        let pushed = watched(self.latest, move || {
-            let shown = names.scan(|masks| window.push(piece, masks));
-            (shown, window)
-        });
-        let (shown, window) = pushed.ok_or_else(|| self.failed())?;
-        if window.refused() {
-            let findings = names.scan(|masks| window.finish(masks)).findings;
-            return Err(refused(&kinds(&tell(&self.observe, names, Surface::Output, &findings), is_refusal)));
-        }
-        self.window = Some(window);
-        Ok(shown)
-    }
-
-    /// Ends the stream and gives the last text.
-    ///
-    /// # Errors
-    /// `guard_refused`.
-    pub fn finish(mut self) -> Result<Screened<String>> {
-        let window = self.window.take().ok_or_else(|| refused(&[]))?;
-        let names = &self.names;
-        let finished = watched(self.latest, move || names.scan(|masks| window.finish(masks)));
-        let finished = finished.ok_or_else(|| self.failed())?;
-        let seen = tell(&self.observe, names, Surface::Output, &finished.findings);
-        if finished.action == Action::Refuse {
-            return Err(refused(&kinds(&seen, is_refusal)));
-        }
-        let taint = finished.taint.iter().flat_map(words).map(str::to_owned).collect();
-        Ok(Screened { value: finished.text, taint, found: Found::default() })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-
-    use cardea_core::{Code, cost::Prices, guard::Profile, log::ChainKey, time::SystemClock};
-    use cardea_store::{Db, DbConfig};
-
-    use super::*;
-
-    async fn observe() -> Observe {
-        let config = DbConfig { url: "sqlite::memory:".to_owned(), ..DbConfig::default() };
-        let db = Db::open(config, ChainKey::new(&[0; 32])).await.unwrap();
-        Observe::new(db, Arc::new(SystemClock), Prices::default())
-    }
-
-    fn engine(on_failure: &str) -> Engine {
-        let profile =
-            format!("name = 'own'\non_failure = '{on_failure}'\n[[rule]]\nkinds = ['*']\naction = 'mask'");
-        Engine::new(&Profile::parse(&profile).unwrap()).unwrap()
-    }
-
-    fn failures(surface: &str, action: &str) -> String {
-        let labels = format!("kind=\"failure\",surface=\"{surface}\",action=\"{action}\"");
-        format!("cardea_guard_findings_total{{{labels}}} 1\n")
-    }
-
-    #[tokio::test]
-    async fn a_guardrail_that_failed_is_counted_by_what_came_of_it() {
-        for (choice, action) in [("refuse", "refuse"), ("warn", "warn")] {
-            let observe = observe().await;
-            let went = failed(&observe, &engine(choice), "Hello.", Surface::User);
-            assert_eq!(went.is_ok(), choice == "warn");
-            let told = observe.metrics_text();
-            assert!(told.contains(&failures("user", action)), "{told}");
-        }
-    }
-
-    #[tokio::test]
-    async fn an_answer_is_refused_when_its_guardrail_failed_whatever_the_profile_says_and_counted() {
-        for ends in [false, true] {
-            let observe = observe().await;
-            let mut window = OutputWindow::new(&engine("warn"), &Placeholders::default(), &observe);
-            window.latest = Duration::ZERO;
-            let went = if ends { window.finish().map(drop) } else { window.push("Hello. ").map(drop) };
-            assert_eq!(went.unwrap_err().code(), Code::GuardRefused);
-            let told = observe.metrics_text();
-            assert!(told.contains(&failures("output", "refuse")), "{told}");
-        }
     }
 }

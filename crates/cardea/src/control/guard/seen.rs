@@ -129,7 +129,19 @@ pub(in crate::control) fn tell(
     all
 }
 
-pub(in crate::control) const fn action(action: Action) -> &'static str {
+/// Says that a guardrail did not answer, and what comes of it.
+pub(in crate::control) fn tell_of_failure(observe: &Observe, profile: &str, surface: Surface, done: Action) {
+    let (surface, done) = (surface.name(), action(done));
+    tracing::error!(
+        guard.surface = surface,
+        guard.profile = profile,
+        guard.action = done,
+        "a guardrail failed"
+    );
+    observe.finding("failure", surface, done);
+}
+
+const fn action(action: Action) -> &'static str {
     match action {
         Action::Pass => "pass",
         Action::Mask => "mask",

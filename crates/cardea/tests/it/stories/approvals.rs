@@ -1,3 +1,5 @@
+use std::process::Command;
+
 use cardea::control::{Answer, Choice};
 use cardea_auth::VerifiedClaims;
 use cardea_core::{
@@ -92,6 +94,57 @@ async fn what_waits_for_a_person_does_not_hide_behind_what_waits_for_others() {
     assert_eq!(list.at("/approvals/0/id"), turn.approval());
 }
 
+/// Whatever the support would write, a person looks at first.
+const ASKS_FIRST: &str = "@id(\"all\") permit (principal in Role::\"support\", action, resource);\n\
+    @id(\"ask\") @reason(\"somebody looks first.\") @approval(\"role:supervisor\")\n\
+    forbid (principal, action in Action::\"write\", resource) unless { context has approval };";
+
+/// What the command line says to whoever has this token.
+async fn says(url: &str, token: &str, words: &'static [&'static str]) -> String {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_cardea"));
+    command.args(words).env("CARDEA_URL", url).env("CARDEA_TOKEN", token);
+    let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_looks_at_the_list_is_shown_all_of_every_call_and_told_where_the_list_has_less() {
+    let manifest = "[connector]\nname = \"demo\"\nbase = \"BASE\"\n\
+        [[operation]]\nname = \"tell\"\nabout = \"Tell it.\"\neffect = \"write\"\naccept_unknown = true\n\
+        request = { method = \"POST\", path = \"/tell\", body = { text = \"{text}\", to = \"{to}\" } }\n\
+        input = { text = \"string\", to = \"string\" }\n";
+    let call = |letters: usize| {
+        let text = format!("{}Its end after {letters}.", "The parcel came. ".repeat(letters / 17));
+        json!({ "text": text, "to": format!("shelf-{letters}") })
+    };
+    let acts = [51, 1_500, 5_000].map(|letters| Act::call("demo__tell", call(letters)));
+    let plan = World::plan().model(acts).connector(Service::start().await, manifest).policies(ASKS_FIRST);
+    let world = plan.start().await;
+    for _ in 0..3 {
+        world.user("support").asks("Tell it.").await.waits_for_approval("demo__tell").await;
+    }
+    let supervisor = world.user("supervisor");
+    let list = supervisor.get("/api/v1/approvals").await.expect(200);
+    for one in list.body["approvals"].as_array().unwrap() {
+        let whole =
+            supervisor.get(&format!("/api/v1/approvals/{}", one["id"].as_str().unwrap())).await.expect(200);
+        assert_eq!(one["arguments_cut"], json!(one["arguments"] != whole.body["arguments"]), "{one}");
+        assert_eq!(whole.body["arguments_cut"], json!(false));
+    }
+    let cut = list.body["approvals"].as_array().unwrap().iter().filter(|one| one["arguments_cut"] == true);
+    assert_eq!(cut.count(), 2, "{}", list.text);
+    for words in [&["approvals"][..], &["approvals", "--json"]] {
+        let said = says(&world.url, supervisor.token(), words).await;
+        for letters in [51, 1_500, 5_000] {
+            for part in [format!("Its end after {letters}."), format!("shelf-{letters}")] {
+                assert!(said.contains(&part), "{words:?}: {part}: {said}");
+            }
+        }
+        assert!(!said.contains("\"cut\""), "{words:?}: {said}");
+    }
+}
+
 /// Copies of an open approval that waits for its asker's sake, with these arguments.
 async fn copies(world: &World, of: &str, count: usize, arguments: &str) {
     const COPY: &str = "INSERT INTO approvals (id, tenant, turn, step, owner, user_id, tool, args, args_digest, digest, \
@@ -133,17 +186,16 @@ async fn nobody_is_asked_about_more_than_a_person_can_read() {
     let manifest = "[connector]\nname = \"demo\"\nbase = \"BASE\"\n\
         [[operation]]\nname = \"tell\"\nabout = \"Tell it.\"\neffect = \"write\"\naccept_unknown = true\n\
         request = { method = \"POST\", path = \"/tell\", body = { text = \"{text}\" } }\n\
-        input = { text = \"string\" }\n";
-    let policies = "@id(\"all\") permit (principal in Role::\"support\", action, resource);\n\
-        @id(\"ask\") @reason(\"somebody looks first.\") @approval(\"role:supervisor\")\n\
-        forbid (principal, action == Action::\"write\", resource) unless { context has approval };";
+        input = { text = { type = \"string\", maxLength = 100000 } }\n";
     let text = "a".repeat(70 * 1024);
     let acts = [Act::call("demo__tell", json!({ "text": text })), Act::say("It is too long.")];
-    let plan = World::plan().model(acts).connector(Service::start().await, manifest).policies(policies);
+    let plan = World::plan().model(acts).connector(Service::start().await, manifest).policies(ASKS_FIRST);
     let world = plan.start().await;
     let support = world.user("support");
     let receipt = support.asks("Tell it.").await.answers("It is too long.").await;
     assert_eq!(receipt["tools"][0]["state"], "refused", "{receipt}");
+    let reason = receipt["tools"][0]["reason"].as_str().unwrap_or_default();
+    assert!(reason.contains("anybody can be asked about"), "{receipt}");
     assert_eq!(support.get("/api/v1/approvals").await.expect(200).body["approvals"], json!([]));
 }
 

@@ -213,3 +213,29 @@ fn no_member_may_be_a_list_of_nobody_knows_what() {
     }
     look(&document(), "");
 }
+
+#[test]
+fn every_error_is_described_in_the_shape_of_its_route() {
+    let document = document();
+    let mut seen = 0;
+    for (path, item) in document["paths"].as_object().unwrap() {
+        let (media, schema) = match path.as_str() {
+            "/readyz" => ("text/plain", json!({ "type": "string" })),
+            path if path.starts_with("/v1/") => {
+                ("application/json", json!({ "$ref": "#/components/schemas/OpenAiError" }))
+            }
+            _ => ("application/problem+json", json!({ "$ref": "#/components/schemas/Problem" })),
+        };
+        for (method, operation) in item.as_object().unwrap() {
+            let errors = operation["responses"].as_object().unwrap().iter();
+            for (status, response) in errors.filter(|(status, _)| status.as_str() >= "400") {
+                let named = response["$ref"].as_str().map(|name| name.trim_start_matches('#'));
+                let response = named.map_or(response, |name| document.pointer(name).unwrap());
+                let content = &response["content"];
+                assert_eq!(*content, json!({ media: { "schema": schema } }), "{method} {path}: {status}");
+                seen += 1;
+            }
+        }
+    }
+    assert!(seen >= 100, "only {seen} errors were found");
+}

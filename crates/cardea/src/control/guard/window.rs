@@ -1,0 +1,90 @@
+//! The window of an answer that is shown while it is written.
+
+use std::time::Duration;
+
+use cardea_core::{
+    Error, Result,
+    guard::{Action, Engine, Surface, Window},
+    policy::taint::words,
+};
+
+use super::{
+    LATEST, Placeholders, Screened,
+    seen::{is_refusal, kinds, refused, tell, tell_of_failure},
+    watched,
+};
+use crate::observe::Observe;
+
+/// The guard window of one answer. Text leaves it only screened.
+pub struct OutputWindow {
+    /// Gone after a refusal.
+    window: Option<Box<Window>>,
+    names: Placeholders,
+    observe: Observe,
+    profile: String,
+    /// How long one look may take.
+    pub(super) latest: Duration,
+}
+
+impl std::fmt::Debug for OutputWindow {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("OutputWindow")
+    }
+}
+
+impl OutputWindow {
+    pub(super) fn new(engine: &Engine, names: &Placeholders, observe: &Observe) -> Self {
+        let window = Some(Box::new(engine.window(Surface::Output)));
+        let profile = engine.name().to_owned();
+        Self { window, names: names.clone(), observe: observe.clone(), profile, latest: LATEST }
+    }
+
+    /// A refusal, whatever the profile has chosen: what leaves in pieces cannot be called back.
+    fn failed(&self) -> Error {
+        tell_of_failure(&self.observe, &self.profile, Surface::Output, Action::Refuse);
+        refused(&[])
+    }
+
+    /// The same, for an answer that nobody reads before its end.
+    #[must_use]
+    pub fn unhurried(self) -> Self {
+        Self { window: self.window.map(|window| Box::new(window.unhurried())), ..self }
+    }
+
+    /// Takes the next piece and gives what may be shown now; often nothing.
+    ///
+    /// # Errors
+    /// `guard_refused`: nothing more may be shown.
+    pub fn push(&mut self, piece: &str) -> Result<String> {
+        let mut window = self.window.take().ok_or_else(|| refused(&[]))?;
+        let names = &self.names;
+        let pushed = watched(self.latest, move || {
+            let shown = names.scan(|masks| window.push(piece, masks));
+            (shown, window)
+        });
+        let (shown, window) = pushed.ok_or_else(|| self.failed())?;
+        if window.refused() {
+            let findings = names.scan(|masks| window.finish(masks)).findings;
+            return Err(refused(&kinds(&tell(&self.observe, names, Surface::Output, &findings), is_refusal)));
+        }
+        self.window = Some(window);
+        Ok(shown)
+    }
+
+    /// Ends the stream and gives the last text.
+    ///
+    /// # Errors
+    /// `guard_refused`.
+    pub fn finish(mut self) -> Result<Screened<String>> {
+        let window = self.window.take().ok_or_else(|| refused(&[]))?;
+        let names = &self.names;
+        let finished = watched(self.latest, move || names.scan(|masks| window.finish(masks)));
+        let finished = finished.ok_or_else(|| self.failed())?;
+        let seen = tell(&self.observe, names, Surface::Output, &finished.findings);
+        if finished.action == Action::Refuse {
+            return Err(refused(&kinds(&seen, is_refusal)));
+        }
+        let taint = finished.taint.iter().flat_map(words).map(str::to_owned).collect();
+        Ok(Screened::of_answer(finished.text, taint))
+    }
+}
