@@ -7,7 +7,7 @@
 //! - nothing is tried again once the first piece of an answer has been handed out;
 //! - a stream that ends without [`End`](cardea_core::message::ModelEvent::End) was never a good answer: it ends in an error instead;
 //! - what a provider sends is bounded and checked; nonsense is an error, never an empty answer. One without a word, a refusal or
-//!   a call is nonsense too, unless a `stop` of the prompt may have ended it.
+//!   a call is nonsense too, unless a `stop` of the prompt may have ended it, or what the tools gave came last.
 //!
 //! It refuses unknown names, and it knows nothing of conversations, tools' results or users. `flow` calls it.
 //! [`Rehearsal`] is a model of its own: offline, deterministic, and honest about not being one.

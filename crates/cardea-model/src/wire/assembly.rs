@@ -38,7 +38,7 @@ pub(crate) struct Assembly {
     pub(crate) begun_only: bool,
     /// About as many tokens were sent.
     sent: u64,
-    /// The prompt says what ends the answer: it may end before its first word.
+    /// It may end before its first word: the prompt says what ends it, or the tools have just done what was wanted.
     may_be_empty: bool,
     /// Bytes of the answer, calls included.
     written: usize,
@@ -64,7 +64,8 @@ impl Assembly {
             usage: Usage::default(),
             begun_only: false,
             sent: prompt.tokens(),
-            may_be_empty: !prompt.sampling.stop.is_empty(),
+            may_be_empty: !prompt.sampling.stop.is_empty()
+                || matches!(prompt.messages.last(), Some(Message::Tool { .. })),
             written: 0,
             thought: 0,
             thoughts: String::new(),

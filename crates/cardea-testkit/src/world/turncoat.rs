@@ -7,7 +7,7 @@ use std::{
     net::SocketAddr,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -37,6 +37,8 @@ pub enum Retort {
     Result(Value),
     /// Answers with an error of this code.
     Error(i32),
+    /// The same with status 400, as the newest wire wants it of what is not taken.
+    Refused(i32),
     /// Answers with this status, this text, and this `Retry-After`.
     Status(u16, &'static str, Option<&'static str>),
     /// Says that it does not know the session, as the examples of the official TypeScript SDK do: 400, under no id.
@@ -57,6 +59,7 @@ struct Mind {
     calls: Mutex<Vec<Value>>,
     replies: Mutex<VecDeque<Retort>>,
     sessions: AtomicUsize,
+    is_newest: AtomicBool,
     lists: watch::Sender<u32>,
     ears: broadcast::Sender<()>,
 }
@@ -79,6 +82,7 @@ impl Turncoat {
             calls: Mutex::default(),
             replies: Mutex::default(),
             sessions: AtomicUsize::default(),
+            is_newest: AtomicBool::default(),
             lists: watch::Sender::new(0),
             ears: broadcast::Sender::new(16),
         });
@@ -88,6 +92,13 @@ impl Turncoat {
         let mut server = JoinSet::new();
         server.spawn(async move { drop(axum::serve(listener, app).await) });
         Self { address, mind, _server: server }
+    }
+
+    /// Speaks the newest wire of MCP with whoever comes from now on.
+    #[must_use]
+    pub fn newest(self) -> Self {
+        self.mind.is_newest.store(true, Ordering::Relaxed);
+        self
     }
 
     /// `host:port`.
@@ -123,7 +134,7 @@ impl Turncoat {
         self.mind.replies.lock().unwrap_or_else(PoisonError::into_inner).extend(replies);
     }
 
-    /// How many sessions were begun.
+    /// How many sessions were begun, or how often a client of the newest wire asked what it is.
     #[must_use]
     pub fn sessions(&self) -> usize {
         self.mind.sessions.load(Ordering::Relaxed)
@@ -139,8 +150,16 @@ impl Turncoat {
 async fn answer(State(mind): State<Arc<Mind>>, headers: HeaderMap, Json(asked): Json<Value>) -> Response {
     let Some(id) = asked.get("id").cloned() else { return StatusCode::ACCEPTED.into_response() };
     let params = asked.get("params").cloned().unwrap_or_default();
+    let is_newest = mind.is_newest.load(Ordering::Relaxed);
     let result = match asked.get("method").and_then(Value::as_str).unwrap_or_default() {
-        "initialize" => {
+        "server/discover" if is_newest => {
+            mind.sessions.fetch_add(1, Ordering::Relaxed);
+            json!({
+                "resultType": "complete", "supportedVersions": ["2026-07-28"], "ttlMs": 0, "cacheScope": "private",
+                "capabilities": { "tools": {} },
+            })
+        }
+        "initialize" if !is_newest => {
             mind.sessions.fetch_add(1, Ordering::Relaxed);
             json!({
                 "protocolVersion": params.get("protocolVersion"), "capabilities": { "tools": { "listChanged": true } },
@@ -168,7 +187,7 @@ async fn answer(State(mind): State<Arc<Mind>>, headers: HeaderMap, Json(asked): 
         }
     };
     let reply = Json(json!({ "jsonrpc": "2.0", "id": id, "result": result }));
-    ([("mcp-session-id", "one")], reply).into_response()
+    if is_newest { reply.into_response() } else { ([("mcp-session-id", "one")], reply).into_response() }
 }
 
 fn done() -> Value {
@@ -186,6 +205,7 @@ fn replied(reply: &Retort, id: &Value, headers: &HeaderMap) -> Response {
     match reply {
         Retort::Result(value) => result(value.clone()),
         Retort::Error(code) => error(*code, "it says no", id).into_response(),
+        Retort::Refused(code) => (StatusCode::BAD_REQUEST, error(*code, "it says no", id)).into_response(),
         Retort::Status(status, text, after) => {
             let status = StatusCode::from_u16(*status).expect("a status");
             let mut answer = (status, *text).into_response();

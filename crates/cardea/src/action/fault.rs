@@ -4,7 +4,11 @@ use std::time::{Duration, SystemTime};
 
 use cardea_core::time::{Millis, Timestamp};
 use cardea_net::NetError;
-use rmcp::{model::ErrorCode, service::ServiceError, transport::streamable_http_client::StreamableHttpError};
+use rmcp::{
+    model::{ErrorCode, ProtocolVersion},
+    service::ServiceError,
+    transport::streamable_http_client::StreamableHttpError,
+};
 use tokio::time::Instant;
 
 /// Why a message did not go through.
@@ -152,11 +156,34 @@ pub(super) const fn is_silence(error: &NetError) -> bool {
     matches!(error, NetError::NotSent { .. } | NetError::MaybeSent { .. } | NetError::Busy { .. })
 }
 
+/// The wire that a connection speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Spoken {
+    /// Without a handshake. It gives some codes a meaning that were every server's own before.
+    Newest,
+    /// Initialised, as it was before.
+    Older,
+}
+
+impl Spoken {
+    /// What a version of the protocol comes to.
+    pub(super) fn of(version: Option<&str>) -> Self {
+        match version {
+            Some(version) if version >= ProtocolVersion::NO_INITIALIZE.as_str() => Self::Newest,
+            _ => Self::Older,
+        }
+    }
+}
+
 /// True of an error that says that nothing was begun: what JSON-RPC 2.0 (section 5.1) reserves for requests that are not
 /// understood, and what MCP says in its place. The rest of the range for servers is everybody's own: the SDKs say there
 /// that their time was up or that a connection was closed, in the middle of the work.
-pub(super) const fn is_refusal(code: ErrorCode) -> bool {
-    matches!(code.0, -32_700 | -32_602..=-32_600 | -32_002 | -32_042 | -32_022..=-32_020)
+pub(super) const fn is_refusal(code: ErrorCode, spoken: Spoken) -> bool {
+    match code.0 {
+        -32_700 | -32_602..=-32_600 | -32_002 | -32_042 => true,
+        -32_022..=-32_020 => matches!(spoken, Spoken::Newest),
+        _ => false,
+    }
 }
 
 /// True of a refusal that a new connection may not meet: of a version of the protocol, or of headers that do not fit what
@@ -188,13 +215,26 @@ mod tests {
 
     #[test]
     fn only_what_mcp_says_of_a_request_itself_says_that_nothing_was_done() {
-        for code in [-32_700, -32_600, -32_601, -32_602, -32_002, -32_042, -32_020, -32_022] {
-            assert!(is_refusal(ErrorCode(code)), "{code}");
+        let says = |code, spoken| is_refusal(ErrorCode(code), spoken);
+        for spoken in [Spoken::Newest, Spoken::Older] {
+            for code in [-32_700, -32_600, -32_601, -32_602, -32_002, -32_042] {
+                assert!(says(code, spoken), "{code}");
+            }
+            // Connection closed, request timeout, internal error: said in the middle of the work as well.
+            for code in [-32_000, -32_001, -32_099, -32_603, -1, 0, 500, -32_604, -32_100] {
+                assert!(!says(code, spoken), "{code}");
+            }
         }
-        // Connection closed, request timeout, internal error: said in the middle of the work as well.
-        for code in [-32_000, -32_001, -32_099, -32_603, -1, 0, 500, -32_604, -32_100] {
-            assert!(!is_refusal(ErrorCode(code)), "{code}");
+        for code in [-32_020, -32_021, -32_022] {
+            assert!(says(code, Spoken::Newest) && !says(code, Spoken::Older), "{code}");
         }
+    }
+
+    #[test]
+    fn the_wire_without_a_handshake_is_the_newest() {
+        let of = |version| Spoken::of(Some(version));
+        assert_eq!([of("2026-07-28"), of("2027-01-01")], [Spoken::Newest; 2]);
+        assert_eq!([of("2025-11-25"), of("2024-11-05"), of(""), Spoken::of(None)], [Spoken::Older; 4]);
     }
 
     #[test]

@@ -40,7 +40,7 @@ use tokio::time::Instant;
 use super::{
     catalog::{Source, Tool},
     config::UpstreamConfig,
-    fault::{Fault, in_time, is_misread, is_refusal},
+    fault::{Fault, Spoken, in_time, is_misread, is_refusal},
     grant::{Grant, Token},
     job::{Acted, Job, Within, not_done},
     pins::{ABOUT, Pins, said},
@@ -287,12 +287,14 @@ impl Upstream {
                 Ok(not_done(tool.effect(), job.again, reason).into())
             }
             Ok(Err(ServiceError::McpError(told))) => {
-                let is_misread = is_misread(told.code);
+                let (is_misread, spoken) = (is_misread(told.code), spoken(&client));
                 if is_misread {
                     self.leave(caller).await;
                 }
-                let outcome = self.refused(tool, job, &told);
-                Err(Missed { outcome, again: is_misread.then_some(Duration::ZERO) })
+                let outcome = self.refused(tool, job, &told, spoken);
+                // WHY: on an older wire the code may mean anything, also that the work is done.
+                let is_harmless = spoken == Spoken::Newest || is_harmless(tool);
+                Err(Missed { outcome, again: (is_misread && is_harmless).then_some(Duration::ZERO) })
             }
             Ok(Err(error)) => {
                 let along = job.trace;
@@ -321,10 +323,10 @@ impl Upstream {
         self.clients.invalidate(&session_key(caller)).await;
     }
 
-    fn refused(&self, tool: &Tool, job: &Job<'_>, told: &ErrorData) -> Outcome {
+    fn refused(&self, tool: &Tool, job: &Job<'_>, told: &ErrorData, spoken: Spoken) -> Outcome {
         let said: String = told.message.chars().take(SAID).collect();
         let name = &self.name;
-        if tool.effect().changes_things() && !is_refusal(told.code) {
+        if tool.effect().changes_things() && !is_refusal(told.code, spoken) {
             let reason =
                 format!("`{name}` failed, so it is not known whether it did the work. It said: {said}");
             return Outcome::Unknown { reason };
@@ -341,7 +343,7 @@ impl Upstream {
     /// What it means that no result came, and when to ask again.
     fn missed(&self, tool: &Tool, job: &Job<'_>, fault: &Fault) -> Missed {
         let (name, told) = (&self.name, &fault.told);
-        let harmless = !tool.effect().changes_things() || tool.repeatable() == Repeatable::ByKey;
+        let harmless = is_harmless(tool);
         let again = match fault.is_lost {
             true => harmless.then_some(Duration::ZERO),
             false => fault.after.filter(|_| harmless || !fault.may_have_begun),
@@ -365,6 +367,16 @@ impl Upstream {
     }
 }
 
+/// True of a call that may be made twice, whatever became of the first.
+fn is_harmless(tool: &Tool) -> bool {
+    !tool.effect().changes_things() || tool.repeatable() == Repeatable::ByKey
+}
+
+/// The wire of a connection.
+fn spoken(client: &RunningService<RoleClient, Ear>) -> Spoken {
+    Spoken::of(client.peer_info().as_ref().map(|server| server.protocol_version.as_str()))
+}
+
 /// What a server answers to a call.
 async fn answered(
     client: &RunningService<RoleClient, Ear>,
@@ -372,7 +384,8 @@ async fn answered(
 ) -> Result<CallToolResponse, ServiceError> {
     let told = client.call_tool_once(params.clone()).await;
     match &told {
-        Err(ServiceError::McpError(error)) if error.code == ErrorCode::HEADER_MISMATCH => {}
+        Err(ServiceError::McpError(error))
+            if error.code == ErrorCode::HEADER_MISMATCH && spoken(client) == Spoken::Newest => {}
         _ => return told,
     }
     // WHY: a tool may want arguments in headers as well (SEP-2243), and the SDK sends those of tools that this connection has

@@ -30,7 +30,7 @@ use sse_stream::{Sse, SseStream};
 
 use super::{
     challenge::challenge,
-    fault::{Refusal, WireError, after, is_refusal, is_silence},
+    fault::{Refusal, Spoken, WireError, after, is_refusal, is_silence},
     grant::Token,
     result::SAID,
 };
@@ -39,6 +39,7 @@ use super::{
 const MOST_BODY: usize = 4 << 20;
 const SESSION: &str = "mcp-session-id";
 const LAST_EVENT: &str = "last-event-id";
+const VERSION: &str = "mcp-protocol-version";
 /// The shortest wait before a stream is asked for again, in milliseconds, whatever its server says.
 const SOONEST: u64 = 1_000;
 const ACCEPT: &str = "application/json, text/event-stream";
@@ -260,6 +261,7 @@ struct Whole<'a> {
     id: &'a RequestId,
     is_call: bool,
     has_session: bool,
+    spoken: Spoken,
     status: StatusCode,
     is_json: bool,
     bytes: &'a [u8],
@@ -285,10 +287,11 @@ impl Whole<'_> {
         let code = error.and_then(|error| error.get("code")?.as_i64());
         // What the server says of this very request is its answer. An error of its own making under a status that says that
         // the request was not taken says just that.
+        let refusal = |code| is_refusal(ErrorCode(code), self.spoken);
         let speaks = error.is_none()
             || !self.is_call
             || !self.status.is_client_error()
-            || code.and_then(|code| i32::try_from(code).ok()).is_some_and(|code| is_refusal(ErrorCode(code)));
+            || code.and_then(|code| i32::try_from(code).ok()).is_some_and(refusal);
         let said = error.and_then(|error| error.get("message")?.as_str());
         let said = said.map(|said| said.chars().take(SAID).collect());
         let is_plain = is_empty || error.is_some();
@@ -337,6 +340,9 @@ impl StreamableHttpClient for Wire {
         };
         let (is_call, has_session) = (is_call(&message), session.is_some());
         let discovers = discovers(&message).filter(|_| !has_session);
+        // WHY its own type: the map does not find it by a text.
+        let version = headers.get(&HeaderName::from_static(VERSION));
+        let spoken = Spoken::of(version.and_then(|version| version.to_str().ok()));
         let body = serde_json::to_vec(&message).map_err(Failure::Deserialize)?;
         let heard = self.send(Method::POST, body, session.as_deref(), headers).await?;
         let (status, is_json) = (heard.answer.status, is(&heard.answer, "application/json"));
@@ -366,7 +372,7 @@ impl StreamableHttpClient for Wire {
             return Err(Failure::UnexpectedServerResponse(Cow::Owned(status)));
         };
         let (bytes, secrets) = (bytes.as_slice(), &*secrets);
-        let answer = Whole { id, is_call, has_session, status, is_json, bytes, secrets, after };
+        let answer = Whole { id, is_call, has_session, spoken, status, is_json, bytes, secrets, after };
         answer.message().map(|message| StreamableHttpPostResponse::Json(message, new_session))
     }
 

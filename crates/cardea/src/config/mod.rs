@@ -25,6 +25,7 @@ use std::{
 
 use cardea_core::{
     agent::Agent,
+    canonical::sha256_hex,
     connector::Connector,
     form::{self, Node, Problem, Schema},
     guard::Profile,
@@ -208,13 +209,21 @@ impl Config {
     }
 }
 
-/// The name of this machine or pod, as a node can have it.
+/// The name of this machine or pod, as a node can have it. One that must be changed for that ends in a digest of the whole,
+/// since what tells two hosts apart may stand anywhere in their names.
 fn host_name(environment: &Environment) -> Option<String> {
+    const LONGEST: usize = 64;
+    const DIGITS: usize = 16;
     let of_system = || std::fs::read_to_string("/proc/sys/kernel/hostname").ok();
     let name = environment.get("HOSTNAME").map(str::to_owned).or_else(of_system)?;
+    let name = name.trim();
     let plain = |c: char| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '-' };
-    let name: String = name.trim().chars().map(plain).take(60).collect();
-    (!name.is_empty()).then_some(name)
+    if name.len() <= LONGEST && name.chars().all(|c| plain(c) == c) {
+        return (!name.is_empty()).then(|| name.to_owned());
+    }
+    let digest = sha256_hex(name.as_bytes());
+    let end = std::iter::once('-').chain(digest.chars().take(DIGITS));
+    Some(name.chars().map(plain).take(LONGEST - 1 - DIGITS).chain(end).collect())
 }
 
 /// Where clients find the server of a configuration, whatever else is in it: what it says of secrets is for the server

@@ -472,6 +472,29 @@ fn what_a_default_comes_to_is_what_counts_and_what_is_shown() {
 }
 
 #[test]
+fn hosts_of_long_names_that_differ_anywhere_are_two_nodes() {
+    let node = |host: &str| {
+        let variables = Environment::from_iter([("HOSTNAME", host)]);
+        let shared = "[db]\nurl = \"postgres://cardea@127.0.0.1/cardea\"";
+        load_in(Path::new("x"), shared, &variables).unwrap().config.db.node
+    };
+    let pod = |end: &str| format!("{}-{end}", "assistants-of-the-shop-in-the-north".repeat(2).split_at(57).0);
+    assert_eq!(pod("x7k2p").len(), 63, "the longest that a pod has");
+    assert_eq!(node(&pod("x7k2p")), pod("x7k2p"));
+    let domain = "assistants.of-a-shop-in-the-north.of-a-country-in-the-north.example";
+    let pairs = [
+        (pod("x7k2p"), pod("x7m9q")),
+        (format!("a.{domain}"), format!("b.{domain}")),
+        ("ü1".into(), "ö1".into()),
+    ];
+    for (one, other) in pairs {
+        assert_ne!(node(&one), node(&other));
+        assert_eq!(node(&one), node(&one));
+        assert!((1..=64).contains(&node(&one).len()), "{}", node(&one));
+    }
+}
+
+#[test]
 fn every_level_that_is_taken_lets_through_what_it_says() {
     for level in ["info", "info, cardea=debug", " INFO ,cardea=debug", "warn,cardea::span=trace"] {
         let config = load(&format!("[log]\nlevel = \"{level}\""), &nothing_set()).unwrap().config;

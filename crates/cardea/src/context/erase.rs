@@ -202,27 +202,15 @@ impl Context {
         commit = commit.and(stopping);
         self.inner.observe.audit(&mut commit, super::entry(by, "person.erased", detail()));
         self.inner.db.commit(commit).await?;
-        let purged = self.purge(tenant, whom).await;
+        // WHY the whole name: entries of before say no more of whom they are. What others of the name lose is asked again.
+        let purged = self.inner.cache.purge(tenant, whom.user.as_str()).await;
         self.wipe().await;
         // WHY: it may be owed, but nobody is told that it is gone while it lies there. Whoever erases does it again.
-        if !purged {
+        if purged != Purged::Out {
             let why = "cached answers are not taken out everywhere";
             return Err(Error::new(Code::StoreUnavailable).because(why));
         }
         Ok(())
-    }
-
-    /// Takes their cached answers out, and those of nobody else; true if all are out.
-    async fn purge(&self, tenant: &TenantId, whom: &Whom) -> bool {
-        let cache = &self.inner.cache;
-        if whom.whole_name {
-            return cache.purge(tenant, whom.user.as_str()).await == Purged::Out;
-        }
-        let mut all = true;
-        for owner in whom.owners(tenant) {
-            all &= cache.purge_owner(tenant, &owner).await == Purged::Out;
-        }
-        all
     }
 
     /// The rows that delete an owner's credentials for connectors: also those that were sealed for the name alone, as all

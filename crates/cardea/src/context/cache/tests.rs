@@ -9,6 +9,7 @@ use std::{
 use cardea_core::{
     agent::Agent,
     cache::Finished,
+    canonical::canonical,
     cost::Prices,
     log::ChainKey,
     message::{Demands, Message, Prompt, Sampling},
@@ -25,8 +26,10 @@ use cardea_store::{
 use serde_json::json;
 
 use super::{
+    entry::Entry,
     owed::OWED,
-    tags::{tag, tenant_tag, user_tag_of, user_tags},
+    query::Address,
+    tags::{digest, tag, tenant_tag, user_tag_of, user_tags},
     *,
 };
 use crate::vault::Sealer;
@@ -602,6 +605,30 @@ async fn a_tools_result_is_its_callers_own_unless_the_tool_says_shared_and_write
     assert_eq!(cache.tool(&used).await, None);
     cache.keep_tool(&used, &failed).await;
     assert_eq!(cache.tool(&used).await, None, "a failure is not kept");
+}
+
+#[tokio::test]
+async fn a_result_of_before_that_no_person_can_clear_is_found_by_nobody() {
+    let House { cache, .. } = house(false).await;
+    let (ann, tool) = (person("acme", "ann"), reading(Sharing::User));
+    let arguments = json!({ "id": 17 }).as_object().unwrap().clone();
+    let call = ToolCall { id: "c".into(), name: tool.name.to_string(), arguments, written: None };
+    let whose = json!({ "user": ann.key(), "actors": ann.actors, "roles": ann.roles, "scopes": ann.scopes });
+    let what = json!({ "tool": tool.name, "schema": tool.input_schema, "origin": "here" });
+    let place = digest("tool place", [canonical(&whose).as_bytes(), canonical(&what).as_bytes()]);
+    let key = Key(digest("tool key", [place.as_slice(), b"{\"id\":17}"]));
+    let record = Record {
+        asked_at: cache.ready().await.unwrap(),
+        until: cache.0.clock.now().plus(Millis::from_secs(60)),
+        tags: vec![user_tag_of(&ann.tenant, "ann"), tenant_tag(&ann.tenant)],
+        vector: None,
+        body: Vec::new().into(),
+    };
+    let at = Address { place: Place(place), key };
+    cache.put(&ann.tenant, at, record, &Entry::Result(json!({ "state": "sent" }))).await;
+    let kept = cache.0.store.get(&at.place, &at.key).await.unwrap();
+    assert!(cache.open(&ann.tenant, "helper", at, &kept.unwrap()).is_some());
+    assert_eq!(cache.tool(&ToolUse::new(&ann, "helper", &tool, "here", &call)).await, None);
 }
 
 #[tokio::test]

@@ -19,6 +19,10 @@ use super::{
 };
 use crate::observe::CacheResult;
 
+/// What places are named after. Changed whenever results are kept with something else by which they are cleared: those of
+/// before are then never found again.
+const PLACE: &str = "tool place 2";
+
 /// One call of a tool whose results may be reused.
 #[derive(Debug)]
 pub struct ToolUse<'a> {
@@ -68,7 +72,7 @@ impl<'a> ToolUse<'a> {
             Sharing::Tenant => json!({ "tenant": user.tenant }),
         };
         let tool = json!({ "tool": self.tool.name, "schema": self.tool.input_schema, "origin": self.origin });
-        let place = digest("tool place", [canonical(&whose).as_bytes(), canonical(&tool).as_bytes()]);
+        let place = digest(PLACE, [canonical(&whose).as_bytes(), canonical(&tool).as_bytes()]);
         let arguments = canonical(&Value::Object(self.call.arguments.clone()));
         let key = Key(digest("tool key", [place.as_slice(), arguments.as_bytes()]));
         Some(Address { place: Place(place), key })

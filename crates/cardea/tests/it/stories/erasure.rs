@@ -229,7 +229,7 @@ async fn what_an_issuer_told_of_a_person_is_erased_with_them() {
 async fn of_two_people_with_one_name_only_the_one_who_is_meant_is_erased() {
     let mail =
         "@id(\"own\")\n@reason(\"own.\")\npermit (principal, action == Action::\"restore\", resource);\n";
-    let script = ["I charged [CARD_1].", "Yours too: [CARD_1]."].map(Act::say);
+    let script = ["I charged [CARD_1].", "Yours too: [CARD_1].", "Nothing."].map(Act::say);
     let world = World::plan().model(script).agent("restore = [\"CARD\"]\n").policies(mail).start().await;
     let admin = world.person((TENANT, "ada"), &["admin"], &["read"]);
     let ann = world.person((TENANT, "ann"), &["analyst"], &["read"]);
@@ -237,6 +237,9 @@ async fn of_two_people_with_one_name_only_the_one_who_is_meant_is_erased() {
     let claims = VerifiedClaims::new(TENANT, "ann").role("analyst").scope("read");
     let other = world.app.auth.embedded(claims).unwrap();
     let second = world.app.agent("scripted").chat(&other, None, &format!("Charge {CARD}.")).await.unwrap();
+    let cached = async || world.app.context.cache().held().await.map(|held| held.entries);
+    ann.asks("What is new?").await.answers("Nothing.").await;
+    assert_eq!(cached().await, Some(1));
     let key = admin.post("/api/v1/keys", &json!({ "user": "ann", "scopes": ["read"] })).await.expect(201);
     let key = world.holder(key.at("/key"));
 
@@ -256,6 +259,8 @@ async fn of_two_people_with_one_name_only_the_one_who_is_meant_is_erased() {
         "she is somebody else, and still signed in"
     );
     drop(key.get("/api/v1/agents").await.expect(200)); // it stands for the name, which she still has
+    // What is cached may carry the name alone, so none of it is left.
+    assert_eq!(cached().await, Some(0));
     let sql = "SELECT COUNT(*) FROM messages WHERE conversation = $1";
     let left: Vec<(i64,)> =
         world.app.db.rows(sql, args![second.conversation.unwrap().to_string()]).await.unwrap();

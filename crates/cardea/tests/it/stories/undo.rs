@@ -115,6 +115,15 @@ pub(super) fn states(receipt: &Value) -> Vec<&str> {
 }
 
 #[tokio::test]
+async fn a_model_that_says_nothing_once_its_tools_are_done_has_answered() {
+    let world = warehouse(POLICIES, [reserve("book"), Act::say(""), Act::say("")]).await;
+    let receipt = world.user("support").asks("Reserve the book.").await.ends().await;
+    assert_eq!((&receipt["status"], states(&receipt)), (&json!("answered"), vec!["done"]), "{receipt}");
+    assert_eq!(world.service().lines(), ["POST /reservations"], "what is done stays done");
+    assert_eq!(world.model().seen().len(), 2, "nobody asks the same once more");
+}
+
+#[tokio::test]
 async fn a_charge_that_fails_takes_the_reservations_back_the_last_one_first() {
     let acts = [reserve("book"), reserve("lamp"), charge(), Act::say("never said")];
     let world = warehouse(POLICIES, acts).await;

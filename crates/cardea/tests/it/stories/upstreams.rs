@@ -276,17 +276,31 @@ async fn a_tool_that_wants_an_argument_in_a_header_too_gets_it() {
 
 #[tokio::test]
 async fn a_server_that_speaks_another_version_by_now_is_met_anew() {
-    for code in [-32_022, -32_020] {
-        let server = Turncoat::start(tools()).await;
-        let world = world(&server, &["pay", "pay"]).await;
-        let ann = world.user("support");
-        assert_eq!(told(&ann.asks("Pay.").await.answers("Well.").await).0, "done");
-        let sessions = server.sessions();
-        // The second of the same connection is one too many.
-        server.replies(vec![Retort::Error(code); if code == -32_020 { 2 } else { 1 }]);
-        let receipt = ann.asks("Pay now.").await.answers("Well.").await;
-        assert_eq!((told(&receipt).0, server.sessions() - sessions), ("done", 1), "{code}: {receipt}");
+    for said in [Retort::Error, Retort::Refused] {
+        for code in [-32_022, -32_020] {
+            let server = Turncoat::start(tools()).await.newest();
+            let world = world(&server, &["pay", "pay"]).await;
+            let ann = world.user("support");
+            assert_eq!(told(&ann.asks("Pay.").await.answers("Well.").await).0, "done");
+            let sessions = server.sessions();
+            // The second of the same connection is one too many.
+            server.replies(vec![said(code); if code == -32_020 { 2 } else { 1 }]);
+            let receipt = ann.asks("Pay now.").await.answers("Well.").await;
+            assert_eq!((told(&receipt).0, server.sessions() - sessions), ("done", 1), "{code}: {receipt}");
+        }
     }
+}
+
+#[tokio::test]
+async fn a_code_that_the_newest_wire_defines_says_nothing_of_a_write_on_an_older_one() {
+    for code in [-32_020, -32_021, -32_022] {
+        let (state, reason, calls) = comes_of("pay", vec![Retort::Error(code); 4]).await;
+        assert_eq!((state.as_str(), calls), ("unknown", 1), "{code} may mean anything: {reason}");
+        let (state, reason, calls) = comes_of("pay", vec![Retort::Refused(code)]).await;
+        assert_eq!((state.as_str(), calls), ("failed", 1), "its status says it: {reason}");
+    }
+    let (state, reason, calls) = comes_of("look", vec![Retort::Error(-32_022)]).await;
+    assert_eq!((state.as_str(), calls), ("done", 2), "a read may be asked of a new connection: {reason}");
 }
 
 #[tokio::test]

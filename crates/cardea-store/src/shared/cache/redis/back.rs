@@ -30,6 +30,9 @@ impl RedisCache {
             pipe.cmd("ZADD").arg(self.counts()).arg("GT").arg(least.max(now + 1)).arg(member).ignore();
         }
         pipe.cmd("ZADD").arg(self.counts()).arg("GT").arg(upto).arg(SEQ).ignore();
+        // WHY the time too: other nodes' copies go on, and may have read further than those of this one. The numbers began at
+        // a time (`count`) and grow more slowly than it does.
+        pipe.cmd("ZADD").arg(self.counts()).arg("GT").arg(self.clock.now().0).arg(SEQ).ignore();
         self.run::<()>(&pipe).await?;
         Ok(true)
     }
