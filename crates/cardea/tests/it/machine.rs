@@ -127,18 +127,20 @@ async fn who_waits_for_an_answer_when_the_disk_fails_is_told_to_come_again() {
     machine.under(&mut command);
     let server = up(command).await;
     let (ann, cat) = (house.user("ann"), house.user("cat"));
-    let waits = tokio::spawn(async move {
-        let question =
-            json!({ "model": "silent", "messages": [{ "role": "user", "content": "Are you there?" }] });
-        ann.tries("POST", "/v1/chat/completions", &[], &question.to_string()).await
-    });
-    while model.seen().is_empty() {
-        tokio::task::yield_now().await;
-    }
-    machine.set(Wrong::Sync, EIO).unwrap();
-    let asked = json!({ "agent": "support", "message": "What is the status of order 21?" }).to_string();
-    drop(cat.tries("POST", "/api/v1/turns", &[], &asked).await);
-    let told = waits.await.unwrap().expect("an answer before the end");
+    let question =
+        json!({ "model": "silent", "messages": [{ "role": "user", "content": "Are you there?" }] })
+            .to_string();
+    let waits = ann.tries("POST", "/v1/chat/completions", &[], &question);
+    let fails = async {
+        while model.seen().is_empty() {
+            tokio::task::yield_now().await;
+        }
+        machine.set(Wrong::Sync, EIO).unwrap();
+        let asked = json!({ "agent": "support", "message": "What is the status of order 21?" }).to_string();
+        drop(cat.tries("POST", "/api/v1/turns", &[], &asked).await);
+    };
+    let (told, ()) = tokio::join!(waits, fails);
+    let told = told.expect("an answer before the end");
     assert_eq!((told.status, told.at("/error/code")), (503, "draining"), "{}", told.text);
     let status = tokio::task::spawn_blocking(move || server.ended()).await.unwrap().unwrap();
     assert!(status.code().is_some_and(|code| code != 0), "{status}");

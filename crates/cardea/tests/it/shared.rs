@@ -165,7 +165,7 @@ async fn a_server_with_the_wrong_key_or_folder_leaves_the_database_to_the_server
             gone(app).await;
             let db = older(&database).await;
             for sql in BACK.iter().take(count).copied().flatten() {
-                db.commit(Commit::new().run(*sql, args![])).await.unwrap();
+                db.commit(Commit::new().run(sql, args![])).await.unwrap();
             }
             db.close().await;
             refused(
