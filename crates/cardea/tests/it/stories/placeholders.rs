@@ -199,7 +199,11 @@ async fn a_question_is_not_begun_with_placeholders_that_the_turn_before_it_has_c
         world.app.context.placeholders(Some(&owned)).await.unwrap()
     };
     let begins = async |names: &Placeholders| {
-        world.app.db.commit(world.app.context.placeholders_of_question(&ann, talk, names).unwrap()).await
+        world
+            .app
+            .db
+            .commit(world.app.context.placeholders_of_question(&ann, talk, names).await.unwrap())
+            .await
     };
     let read_before = names().await;
     begins(&read_before).await.unwrap();
