@@ -256,7 +256,7 @@ async fn a_migration_has_as_much_time_as_it_needs(server: &Server) {
     let db = place.open().await;
     let version = |version, name, sql| Migration { version, name, sql };
     let noted = "INSERT INTO things (id, t) SELECT name, setting FROM pg_settings \
-                 WHERE name IN ('statement_timeout', 'lock_timeout')";
+                 WHERE name IN ('statement_timeout', 'lock_timeout');";
     let [tables] = crate::engines::TABLES else { panic!("another table was added") };
     db.migrate_with(&[*tables, version(2, "0002_limits", noted)]).await.unwrap();
     let limits: Vec<(String, String)> =
