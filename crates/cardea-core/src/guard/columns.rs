@@ -298,7 +298,11 @@ mod tests {
 
     fn read(text: &str) -> String {
         let mut all = String::new();
-        columns(&fold(text), &mut |read| Some(all.push_str(&read.view.text.replace("\n\n", "; ")))).unwrap();
+        let read = &mut |read: &Columns| {
+            all.push_str(&read.view.text.replace("\n\n", "; "));
+            Some(())
+        };
+        columns(&fold(text), read).unwrap();
         all
     }
 
@@ -406,7 +410,8 @@ mod tests {
         let mut places = Vec::new();
         let read = &mut |read: &Columns| {
             let at = read.view.text.find("e0161")?;
-            Some(places.push(read.view.back(at, at + 5)))
+            places.push(read.view.back(at, at + 5));
+            Some(())
         };
         columns(&fold(text), read).unwrap();
         let cell = places.pop().and_then(|(from, to)| text.get(from..to));

@@ -402,7 +402,7 @@ mod tests {
         for text in [
             format!("la{}mp", run('\u{200b}', 8)),
             format!("Z{}a{}lgo", run('\u{301}', 20), run('\u{336}', 20)),
-            format!("\u{1f3f4}\u{e0067}\u{e0062}\u{e0065}\u{e006e}\u{e0067}\u{e007f}England"),
+            "\u{1f3f4}\u{e0067}\u{e0062}\u{e0065}\u{e006e}\u{e0067}\u{e007f}England".to_owned(),
             format!("Our news {} of today {}", "\u{34f}\u{200c}\u{a0}".repeat(60), run('\u{200c}', 30)),
             "Donau\u{ad}dampf\u{ad}schiff".to_owned(),
         ] {
