@@ -1,0 +1,64 @@
+use proptest::prelude::*;
+
+use super::*;
+
+#[test]
+fn what_people_see_as_the_same_becomes_the_same() {
+    for (given, folded) in [
+        ("４１１１\u{a0}１１１１", "4111 1111"),
+        ("i\u{200b}g\u{200d}n\u{2060}ore", "ignore"),
+        ("іgnоrе", "ignore"),
+        ("Игнорируй", "игнорируи"),
+        ("𝕚𝕘𝕟𝕠𝕣𝕖 ａｌｌ", "ignore all"),
+        ("Zoë\u{301} Müller—x", "Zoe Muller-x"),
+        ("\u{202e}drowssap", "drowssap"),
+        ("١٢٣", "123"),
+        ("𐞃", "ae"),
+        (
+            "Łukasz Sørensen, hasło; ışık, Đorđe, Ærø, Straße",
+            "Lukasz Sorensen, haslo; isik, Dorde, AEro, Straße",
+        ),
+        ("नमस्ते", "नमस्ते"),
+    ] {
+        assert_eq!(fold(given).text, folded, "{given}");
+    }
+}
+
+#[test]
+fn letters_with_one_form_are_neither_large_nor_latin() {
+    for c in ('\0'..=char::MAX).filter(|c| has_one_form(*c)) {
+        assert!(c.to_lowercase().eq([c]) && looks_latin(c).is_none(), "{c}");
+    }
+}
+
+#[test]
+fn letters_are_those_that_unicode_has() {
+    let mut letters = Letters::default();
+    for c in ('\0'..='\u{1ffff}').chain('ก'..='๛').chain(('ก'..='๛').rev()) {
+        assert_eq!(letters.has(c), c.is_alphabetic(), "{c:?}");
+    }
+}
+
+#[test]
+fn a_place_in_the_folded_text_leads_back_to_its_source() {
+    let text = "é\u{200b}x ４2";
+    let view = fold(text);
+    assert_eq!(view.text, "ex 42");
+    assert_eq!(view.back(0, 1), (0, 2));
+    assert_eq!(view.back(1, 2), (5, 6));
+    assert_eq!(view.back(3, 5), (7, 11));
+    assert_eq!(view.forth(7), 3);
+}
+
+proptest! {
+    #[test]
+    fn folding_twice_is_folding_once_and_every_place_has_a_source(text in "\\PC{0,80}|[\\u{300}-\\u{600}\\u{200b}a-z ]{0,80}") {
+        let once = fold(&text);
+        let twice = fold(&once.text);
+        prop_assert_eq!(&twice.text, &once.text);
+        for at in 0..once.text.len() {
+            let (start, end) = once.back(at, at + 1);
+            prop_assert!(start < end && text.get(start..end).is_some());
+        }
+    }
+}
