@@ -6,5 +6,5 @@ UPDATE steps SET thoughts = NULL WHERE thoughts IS NOT NULL AND turn IN
 CREATE INDEX turns_by ON turns (tenant, user_id, owner);
 
 -- The same, and what was decided about one person, by one index: each decision writes it.
-CREATE INDEX decisions_by ON decisions (tenant, user_id, owner, at, id);
+CREATE INDEX decisions_by ON decisions (user_id, owner, at, id);
 DROP INDEX decisions_of;

@@ -201,8 +201,7 @@ pub(super) const OF_TENANT: &str = "SELECT id, at, user_id, action, resource, ve
     context, owner FROM decisions WHERE tenant = $1 AND at >= $2 AND (at > $2 OR id > $3) ORDER BY at, id LIMIT $4";
 
 pub(super) const OF_OWNER: &str = "SELECT id, at, user_id, action, resource, verdict, reason, policies, policy_version, turn, request, \
-    context, owner FROM decisions WHERE tenant = $1 AND at >= $2 AND (at > $2 OR id > $3) AND user_id = $5 AND owner = $6 \
-    ORDER BY at, id LIMIT $4";
+    context, owner FROM decisions WHERE user_id = $1 AND owner = $5 AND at >= $2 AND (at > $2 OR id > $3) ORDER BY at, id LIMIT $4";
 
 impl Observe {
     /// Adds the decision to the commit and counts it; gives what entries of the audit log repeat of it.
@@ -256,15 +255,17 @@ impl Observe {
         wanted: Wanted<'_>,
         limit: Limit,
     ) -> Result<Page<Decided>> {
-        let (sql, tenant, own) = match whose {
-            Whose::Tenant(tenant) => (OF_TENANT, tenant, None),
-            Whose::Own(owner) => (OF_OWNER, &owner.tenant, Some(args![&owner.user, owner.key()])),
+        let (sql, name, key) = match whose {
+            Whose::Tenant(tenant) => (OF_TENANT, tenant.as_str(), None),
+            Whose::Own(owner) => {
+                (OF_OWNER, owner.user.as_str(), Some(cardea_store::Value::from(owner.key())))
+            }
         };
         let (mut place, mut found) = (after.clone(), Vec::new());
         let (mut looked, asked) = (0, wanted.rows(limit));
         while looked < LOOKED_AT && found.len() <= limit.rows() {
-            let mut args = args![tenant, place.at, &place.id, asked];
-            args.extend(own.iter().flatten().cloned());
+            let mut args = args![name, place.at, &place.id, asked];
+            args.extend(key.clone());
             let rows: Vec<Decided> = self.0.db.rows(sql, args).await?;
             let full = rows.len() == asked as usize;
             for row in rows {
