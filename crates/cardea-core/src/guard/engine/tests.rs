@@ -18,7 +18,7 @@ impl SecondReader for Counting {
 }
 
 /// Harmless texts made of the words of attacks: some leave the classifier unsure, others do not.
-const TEXTS: &str = include_str!("../../../../evals/guard-triggers.txt");
+const TEXTS: &str = include_str!("../../../../../evals/guard-triggers.txt");
 
 fn asked(profile: &Profile, answer: Option<f32>) -> (usize, usize) {
     let reader = Arc::new(Counting(AtomicUsize::new(0), answer));
