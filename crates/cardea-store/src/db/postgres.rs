@@ -201,18 +201,22 @@ impl Link {
         Self { target, tls, jobs, session: AsyncMutex::default() }
     }
 
-    /// Runs a script some time, on a connection of its own. Nobody hears what came of it but the log.
-    pub(crate) fn later(&self, name: &'static str, script: String) {
+    /// Runs scripts some time, one after the other, on a connection of their own. Nobody hears what came of them but the log.
+    pub(crate) fn later(&self, name: &'static str, scripts: Vec<String>) {
         let link = self.another();
         self.jobs.spawn(name, async move {
-            let ran = match link.session().await {
-                Ok(session) => session.script(&script).await,
-                Err(fault) => Err(fault),
-            };
-            if let Err(fault) = ran {
+            if let Err(fault) = link.run(&scripts).await {
                 tracing::warn!(job.name = name, error.cause = %fault, "not done");
             }
         });
+    }
+
+    async fn run(&self, scripts: &[String]) -> Result<(), Fault> {
+        let session = self.session().await?;
+        for script in scripts {
+            session.script(script).await?;
+        }
+        Ok(())
     }
 
     pub(crate) async fn session(&self) -> Result<Arc<Session>, Fault> {

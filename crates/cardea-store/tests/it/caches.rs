@@ -589,6 +589,17 @@ async fn a_large_place_gets_an_index_of_its_own(url: &str, clock: &Arc<ManualClo
         assert_eq!(case.near(place(40), 0.52, 3).await[0], key(52));
         store.clear(&[tag("l")]).await.unwrap();
         assert!(case.near(place(40), 0.52, 3).await.is_empty());
+        // Every change of a prompt makes new places: the index of one that is empty goes.
+        store.purge(&tag("l")).await.unwrap();
+        let start = Instant::now();
+        for n in (0..=u8::MAX).cycle() {
+            if client.query_one(sql, &[]).await.unwrap().get::<_, i64>(0) == 0 {
+                break;
+            }
+            let record = case.record("elsewhere", &[]).await;
+            case.put(place(41), key(n), record).await;
+            assert!(start.elapsed() < PATIENT, "the index stays");
+        }
     };
     tokio::select! { () = work => {}, _ = connection => {} }
 }

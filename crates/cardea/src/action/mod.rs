@@ -21,7 +21,7 @@ mod wire;
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, PoisonError, RwLock},
+    sync::{Arc, Mutex, PoisonError, RwLock},
     time::Duration,
 };
 
@@ -57,6 +57,9 @@ const AT_ONCE: usize = 32;
 
 /// For how long those wait who want the tools of all upstreams: a start must not wait for one that is silent.
 const PATIENCE: Duration = Duration::from_secs(3);
+
+/// For how long they wait for the encoder, which reads what is new in those lists.
+const LEARNING: Duration = Duration::from_secs(10);
 
 /// What the room is built from.
 #[derive(Debug, Clone)]
@@ -102,7 +105,7 @@ struct Inner {
     /// Tools of connectors come from files and are always there.
     catalog: RwLock<Arc<Catalog>>,
     /// INVARIANT: held while the catalogue is read, changed and replaced.
-    offering: tokio::sync::Mutex<()>,
+    offering: Mutex<()>,
     selector: Selector,
     clock: SharedClock,
     pins: Pins,
@@ -161,7 +164,7 @@ impl Action {
             upstreams,
             connectors,
             catalog,
-            offering: tokio::sync::Mutex::default(),
+            offering: Mutex::default(),
             selector,
             clock,
             pins,
@@ -176,7 +179,8 @@ impl Action {
     }
 
     /// Reads the lists of all upstreams anew, and takes each as it comes. One that cannot be read, or is silent for longer
-    /// than three seconds, keeps the tools it had.
+    /// than three seconds, keeps the tools it had. What the encoder has not read of them after ten seconds it reads later
+    /// ([`Self::keep_learning`]); until then words decide which tools a text is about.
     ///
     /// # Errors
     /// Of an upstream that could not be read; the others are in the catalogue all the same.
@@ -187,7 +191,16 @@ impl Action {
         while let Some(listed) = answers.next().await {
             all = all.and(listed);
         }
+        self.inner.selector.learn(LEARNING).await;
         all
+    }
+
+    /// Lets the encoder read what is new in lists of tools, for as long as this runs.
+    pub async fn keep_learning(self) {
+        loop {
+            self.inner.selector.learn(Duration::MAX).await;
+            self.inner.selector.news().await;
+        }
     }
 
     /// Reads the list of one upstream anew, for as long as its `timeout` allows. What cannot be read stays as it was.
@@ -198,12 +211,11 @@ impl Action {
         self.list_within(name, Duration::MAX).await
     }
 
-    /// The patience is with the server alone: to learn what its tools are about may take longer.
     async fn list_within(&self, name: &str, patience: Duration) -> Result<()> {
         let Some(upstream) = self.inner.upstreams.get(name) else { return Ok(()) };
         let listed = tokio::time::timeout(patience, upstream.list()).await;
         match listed.unwrap_or_else(|_| Err(Code::UpstreamSilent.into())) {
-            Ok(tools) => self.offer(name, tools).await,
+            Ok(tools) => self.offer(name, tools),
             Err(error) => {
                 self.inner.failing.not_reached(name, &error);
                 Err(error)
@@ -212,13 +224,13 @@ impl Action {
     }
 
     /// Puts these in the place of the tools that an upstream had.
-    async fn offer(&self, name: &str, listed: Vec<Tool>) -> Result<()> {
-        let _alone = self.inner.offering.lock().await;
+    fn offer(&self, name: &str, listed: Vec<Tool>) -> Result<()> {
+        let _alone = self.inner.offering.lock().unwrap_or_else(PoisonError::into_inner);
         let before = self.catalog();
         let of = |tool: &&Arc<Tool>| !matches!(&tool.source, Source::Mcp { server, .. } if server == name);
         let others = before.all().filter(of).cloned();
         let catalog = Arc::new(Catalog::new(others.chain(listed.into_iter().map(Arc::new)).collect())?);
-        self.inner.selector.learn(&catalog).await;
+        self.inner.selector.take(&catalog);
         *self.inner.catalog.write().unwrap_or_else(PoisonError::into_inner) = catalog;
         self.inner.failing.reached(name); // only now: until its tools are known a server counts as away (`is_awaited`)
         Ok(())

@@ -13,6 +13,7 @@ use cardea_core::{
 };
 use cardea_embed::{Pieces, Rarity};
 use cardea_model::embedder::{Close, Embedder, Embedding};
+use tokio::sync::Notify;
 
 use super::catalog::{Catalog, Tool, tokens};
 
@@ -22,8 +23,8 @@ const PATIENCE: Duration = Duration::from_millis(150);
 /// Most tools that one search finds.
 const FOUND: usize = 5;
 
-/// How long reading a new catalogue may take.
-const LEARNING: Duration = Duration::from_secs(30);
+/// How long the encoder may take for the texts of one tool.
+const READING: Duration = Duration::from_secs(30);
 
 /// The tools of one turn.
 #[derive(Debug, Clone, Default)]
@@ -80,16 +81,17 @@ impl Selected {
 
 /// A catalogue, read once: its words, and its texts as vectors. A tool's texts are what it says of itself, and what
 /// people say who want it.
+#[derive(Clone)]
 struct Known {
-    index: Index,
-    places: HashMap<String, usize>,
+    index: Arc<Index>,
+    places: Arc<HashMap<String, usize>>,
     texts: Vec<Arc<Texts>>,
 }
 
 /// The texts of one tool.
 struct Texts {
     said: Vec<String>,
-    /// As the encoder has read them; none where it had no time.
+    /// As the encoder has read them; none where it had no time yet.
     close: Vec<Close>,
     /// As the table of words places them.
     glances: Vec<Embedding>,
@@ -150,6 +152,8 @@ struct Asked<'a> {
 pub(super) struct Selector {
     embedder: Option<Arc<dyn Embedder>>,
     known: Mutex<Option<Arc<Known>>>,
+    /// Heard when there is something to read.
+    unread: Notify,
 }
 
 /// What tells a tool apart from others.
@@ -159,34 +163,65 @@ fn texts_of(spec: &ToolSpec) -> Vec<String> {
 
 impl Selector {
     pub(super) fn new(embedder: Option<Arc<dyn Embedder>>) -> Self {
-        Self { embedder, known: Mutex::default() }
+        Self { embedder, known: Mutex::default(), unread: Notify::new() }
     }
 
-    /// Reads the texts of a new catalogue, as far as they are new: the encoder's time belongs to those who ask.
-    pub(super) async fn learn(&self, catalog: &Catalog) {
+    /// Takes a new catalogue, with the vectors of those tools that say what they said before.
+    pub(super) fn take(&self, catalog: &Catalog) {
         let specs = catalog.specs();
         let before = self.known.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let mut texts = Vec::with_capacity(specs.len());
-        for spec in &specs {
+        let texts = specs.iter().map(|spec| {
             let said = texts_of(spec);
             let read = before.as_ref().and_then(|before| before.texts(spec.name.as_str()));
-            texts.push(match read.filter(|read| read.said == said && !read.close.is_empty()) {
-                Some(read) => Arc::clone(read),
-                None => Arc::new(self.read(said).await),
-            });
+            read.filter(|read| read.said == said).map_or_else(|| Arc::new(self.glance(said)), Arc::clone)
+        });
+        let texts: Vec<_> = texts.collect();
+        if texts.iter().any(|texts| texts.close.is_empty()) {
+            self.unread.notify_one();
         }
         let places = specs.iter().enumerate().map(|(at, spec)| (spec.name.to_string(), at)).collect();
-        let known = Known { index: Index::new(&specs), places, texts };
+        let known = Known { index: Arc::new(Index::new(&specs)), places: Arc::new(places), texts };
         *self.known.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(known));
     }
 
-    async fn read(&self, said: Vec<String>) -> Texts {
-        let Some(embedder) = &self.embedder else {
-            return Texts { said, close: Vec::new(), glances: Vec::new() };
+    fn glance(&self, said: Vec<String>) -> Texts {
+        let glance = |text: &String| self.embedder.as_ref()?.glance(text);
+        let glances = said.iter().filter_map(glance).collect();
+        Texts { said, close: Vec::new(), glances }
+    }
+
+    /// Returns when there is something to read.
+    pub(super) async fn news(&self) {
+        self.unread.notified().await;
+    }
+
+    /// Lets the encoder read what is new, as far as it comes: its time belongs to those who ask.
+    pub(super) async fn learn(&self, patience: Duration) {
+        let (known, embedder) = {
+            let known = self.known.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            let (Some(known), Some(embedder)) = (known, &self.embedder) else { return };
+            (known, embedder)
         };
-        let close = embedder.read(said.clone(), LEARNING).await.unwrap_or_default();
-        let glances = said.iter().filter_map(|text| embedder.glance(text)).collect();
-        Texts { said, close, glances }
+        let reading = async {
+            for (place, texts) in known.texts.iter().enumerate().filter(|(_, texts)| texts.close.is_empty()) {
+                if let Ok(close) = embedder.read(texts.said.clone(), READING).await {
+                    let (said, glances) = (texts.said.clone(), texts.glances.clone());
+                    self.learnt(place, texts, Texts { said, close, glances });
+                }
+            }
+        };
+        if tokio::time::timeout(patience, reading).await.is_err() {
+            self.unread.notify_one(); // the rest is read later
+        }
+    }
+
+    /// Puts what was read in its place, unless the catalogue has changed meanwhile.
+    fn learnt(&self, place: usize, unread: &Arc<Texts>, read: Texts) {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(known) = known.as_mut().map(Arc::make_mut) else { return };
+        if let Some(texts) = known.texts.get_mut(place).filter(|texts| Arc::ptr_eq(texts, unread)) {
+            *texts = Arc::new(read);
+        }
     }
 
     /// The nearest tools, as many as the agent offers; those that are always offered and those that the conversation
@@ -314,12 +349,60 @@ mod tests {
         Arc::new(Tool::new(spec, source, Repeatable::No).unwrap())
     }
 
+    /// Reads nothing until it is let.
+    struct Slow(EncoderId, tokio::sync::Semaphore);
+
+    impl Embedder for Slow {
+        fn encoder(&self) -> &EncoderId {
+            &self.0
+        }
+
+        fn embed(
+            &self,
+            texts: Vec<String>,
+            _within: Duration,
+        ) -> BoxFuture<'_, Result<Vec<Embedding>, NotNow>> {
+            async move {
+                self.1.acquire().await.unwrap().forget();
+                let vector = Arc::new(Vector::from_floats(&[0.5; DIMS]));
+                let one = |_: &String| Embedding {
+                    encoder: self.0.clone(),
+                    vector: Arc::clone(&vector),
+                    truncated: false,
+                };
+                Ok(texts.iter().map(one).collect())
+            }
+            .boxed()
+        }
+    }
+
+    #[tokio::test]
+    async fn a_catalogue_can_be_offered_before_the_encoder_has_read_it() {
+        let slow = Arc::new(Slow(EncoderId::new("own"), tokio::sync::Semaphore::new(1)));
+        let selector = Selector::new(Some(Arc::<Slow>::clone(&slow)));
+        let catalog =
+            Catalog::new(vec![tool("refund", "Gives money back."), tool("order", "Looks it up.")]).unwrap();
+        selector.take(&catalog);
+        selector.learn(Duration::from_millis(20)).await;
+        let read = || {
+            let known = selector.known.lock().unwrap().clone().unwrap();
+            assert_eq!(known.places.len(), 2);
+            known.texts.iter().filter(|texts| !texts.close.is_empty()).count()
+        };
+        assert_eq!(read(), 1, "as far as it came");
+        slow.1.add_permits(1);
+        selector.news().await;
+        selector.learn(Duration::MAX).await;
+        assert_eq!(read(), 2);
+    }
+
     #[tokio::test]
     async fn a_catalogue_that_is_made_again_costs_the_encoder_only_what_is_new() {
         let reader = Arc::new(Reader(EncoderId::new("own"), Mutex::default(), Mutex::default()));
         let selector = Selector::new(Some(Arc::<Reader>::clone(&reader)));
         let learn = async |tools: Vec<Arc<Tool>>| {
-            selector.learn(&Catalog::new(tools).unwrap()).await;
+            selector.take(&Catalog::new(tools).unwrap());
+            selector.learn(Duration::MAX).await;
             reader.take().len()
         };
         let (refund, order) = (tool("refund", "Gives money back."), tool("order", "Looks an order up."));

@@ -55,7 +55,8 @@ impl Store {
                 let url = cache.url.as_deref().unwrap_or_default();
                 let opened =
                     RedisCache::new(url, cache.password.as_ref(), &cache.name, per_place, Arc::clone(clock));
-                Arc::new(opened.map_err(|why| broken("cache.url", why))?.patient(cache.timeout.duration()))
+                let opened = opened.map_err(|why| broken("cache.url", why))?;
+                Arc::new(opened.copying(bytes).patient(cache.timeout.duration()))
             }
             CacheBackend::Postgres => {
                 let (url, password) = match &cache.url {

@@ -225,7 +225,7 @@ pub struct CacheConfig {
     #[serde(with = "cardea_core::time::text")]
     #[schemars(with = "LengthText")]
     pub ttl: Millis,
-    /// How much memory answers may take.
+    /// How much memory answers may take; with `redis` it bounds the copies of vectors that each node keeps.
     pub memory: Bytes,
     /// The most answers that are compared by meaning for one user.
     #[schemars(range(min = 1, max = 100_000))]

@@ -141,6 +141,12 @@ pub async fn resume_one(app: &App, free: &Free) -> Result<()> {
     if agent.is_ok() && caller.is_ok() && awaits_a_server(app, open.turn()) {
         return Err(Error::new(Code::UpstreamSilent)); // looked at again in a moment
     }
+    let placeholders = app.context.placeholders_of(open.turn().principal(), open.turn().conversation()).await;
+    if let Err(error) = placeholders
+        && error.code().retry() == Retry::After
+    {
+        return Err(error); // the keys of people are away for a moment
+    }
     let admitted = app.control.admit_again(open.turn().principal()).await?; // the same if there is no room
     let Some(turn) = app.turns.take(open).await? else { return Ok(()) };
     let event = RequestEvent::after(turn.request(), Work::Resume);
@@ -162,6 +168,7 @@ pub async fn resume_one(app: &App, free: &Free) -> Result<()> {
         }
         app.turns.unwinding(&mut turn, &comes_no_further("")).await?; // no model is needed to take back what it did
     }
+    // WHY again: until it was claimed somebody else could add to them.
     let placeholders = app.context.placeholders_of(turn.principal(), turn.conversation()).await?;
     let turn = turn.with_placeholders(placeholders);
     if turn.kind() == Kind::Check {

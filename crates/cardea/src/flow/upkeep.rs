@@ -113,6 +113,7 @@ impl App {
         self.keep("last use", |app, _| app.identity.clone().keep_last_use());
         self.keep("heartbeat", Self::heartbeat);
         self.keep("catalogue", move |app, stop| app.watch_lists(stop, listed, told.clone()));
+        self.keep("vectors of tools", |app, _| app.action.clone().keep_learning());
         self.keep("policies", Self::watch_policies);
         self.keep("checkpoints", Self::keep_checkpoints);
         self.keep("old keys", Self::forget_old_keys);

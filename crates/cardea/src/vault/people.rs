@@ -166,10 +166,13 @@ impl People {
     }
 
     /// The key with this name, if its person was not erased and is not just being erased.
+    ///
+    /// # Errors
+    /// `store_unavailable` if the folder is no longer the one.
     pub(super) fn find(&self, id: &str) -> Result<Option<Person>> {
         let read = match fs::read(self.file(id)?) {
             Ok(read) => Zeroizing::new(read),
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            Err(error) if error.kind() == ErrorKind::NotFound => return self.still().map(|()| None),
             Err(error) => return Err(broken("cannot be read").because(error)),
         };
         let mut bytes = Zeroizing::new([0; LENGTH]);
@@ -189,7 +192,6 @@ impl People {
         if let Some(found) = self.find(&id)? {
             return Ok(found);
         }
-        self.still()?;
         let mut bytes = Zeroizing::new([0; LENGTH]);
         rand::fill(bytes.as_mut()).map_err(|_| Error::new(Code::Internal).because("no random numbers"))?;
         match self.write(&id, bytes.as_ref()) {

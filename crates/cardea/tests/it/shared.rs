@@ -117,7 +117,13 @@ async fn a_node_whose_data_folder_is_gone_says_so_instead_of_failing_people() {
 
 /// What makes the tables of a database those of version 16, and then those of before the first fact that all nodes share.
 const BACK: [&[&str]; 2] = [
-    &["ALTER TABLE steps DROP COLUMN thoughts", "DELETE FROM migrations WHERE version > 16"],
+    &[
+        "DROP INDEX turns_by",
+        "DROP INDEX decisions_by",
+        "CREATE INDEX decisions_of ON decisions (owner, at, id)",
+        "ALTER TABLE steps DROP COLUMN thoughts",
+        "DELETE FROM migrations WHERE version > 16",
+    ],
     &[
         "DROP INDEX approvals_waiting",
         "DROP INDEX approvals_by",

@@ -31,8 +31,10 @@ use crate::db::{
 
 /// Above this many vectors a place gets an index of its own.
 const LARGE: i64 = 20_000;
-/// Such indexes at most.
-const INDEXES: usize = 32;
+/// Such indexes at most, of all nodes.
+const INDEXES: i64 = 32;
+/// What their names begin with; the first twelve bytes of the place follow.
+const INDEX: &str = "cardea_cache_hnsw_";
 /// How long taking out may look at every record, if a question's patience is shorter. The server bounds it as well.
 const THOROUGH: Duration = Duration::from_secs(5);
 /// Records are tidied up after this many were put.
@@ -273,36 +275,55 @@ impl PostgresCache {
         let old = now.saturating_sub(i64::try_from(LONGEST.0).unwrap_or(0));
         let (bytes, most) = self.limits;
         // Only numbers and a digest of ours stand in the text.
-        self.link.later(
-            "cache-tidy",
-            format!(
-                "DO $$ BEGIN IF pg_try_advisory_xact_lock(7230115) THEN
-                 DELETE FROM cardea_cache WHERE until <= {now};
-                 DELETE FROM cardea_cache_marks WHERE since < {old};
-                 DELETE FROM cardea_cache WHERE (place, key) IN (SELECT place, key FROM cardea_cache
-                   WHERE place = '\\x{place}' AND code IS NOT NULL ORDER BY put DESC OFFSET {most});
-                 DELETE FROM cardea_cache WHERE put < (SELECT MIN(put) FROM (SELECT put,
-                   SUM(octet_length(record) + 512) OVER (ORDER BY put DESC) AS held FROM cardea_cache) sums
-                   WHERE held <= {bytes});
-                 END IF; END $$"
-            ),
+        let bounds = format!(
+            "DO $$ BEGIN IF pg_try_advisory_xact_lock(7230115) THEN
+             DELETE FROM cardea_cache WHERE until <= {now};
+             DELETE FROM cardea_cache_marks WHERE since < {old};
+             DELETE FROM cardea_cache WHERE (place, key) IN (SELECT place, key FROM cardea_cache
+               WHERE place = '\\x{place}' AND code IS NOT NULL ORDER BY put DESC OFFSET {most});
+             DELETE FROM cardea_cache WHERE put < (SELECT MIN(put) FROM (SELECT put,
+               SUM(octet_length(record) + 512) OVER (ORDER BY put DESC) AS held FROM cardea_cache) sums
+               WHERE held <= {bytes});
+             END IF; END $$"
         );
+        // WHY the lock's timeout: dropping waits for an index that is being made, and whoever asks next would wait behind it.
+        let dropped = format!(
+            "SET lock_timeout = 100; DO $$ DECLARE old TEXT; BEGIN
+             FOR old IN SELECT indexname FROM pg_indexes
+               WHERE schemaname = current_schema() AND tablename = 'cardea_cache' AND indexname LIKE '{INDEX}%' LOOP
+               IF NOT EXISTS (SELECT 1 FROM cardea_cache WHERE place
+                 BETWEEN decode(rpad(substr(old, {at}), 64, '0'), 'hex') AND decode(rpad(substr(old, {at}), 64, 'f'), 'hex'))
+               THEN EXECUTE 'DROP INDEX IF EXISTS ' || quote_ident(old); END IF;
+             END LOOP; EXCEPTION WHEN lock_not_available THEN NULL; END $$",
+            at = INDEX.len() + 1,
+        );
+        self.link.later("cache-tidy", vec![bounds, dropped]);
     }
 
+    /// Gives the place an index of its own if it is large; what the server has is asked each time, since each node makes and
+    /// drops them.
     async fn index(&self, place: &Place) -> Result<(), Away> {
-        let sql = "SELECT COUNT(*) FROM cardea_cache WHERE place = $1 AND vec IS NOT NULL";
-        let count: i64 = self.rows(sql, &[&place.0.as_slice()]).await?.first().map_or(0, |row| row.get(0));
+        let name = format!("{INDEX}{}", hex(place.0.get(..12).unwrap_or_default()));
+        let sql = "SELECT COUNT(*), COUNT(*) FILTER (WHERE indexname = $2), \
+            (SELECT COUNT(*) FROM cardea_cache WHERE place = $3 AND vec IS NOT NULL) \
+            FROM pg_indexes WHERE schemaname = current_schema() AND tablename = 'cardea_cache' AND indexname LIKE $1";
+        let rows = self.rows(sql, &[&format!("{INDEX}%"), &name, &place.0.as_slice()]).await?;
+        let (all, here, vectors): (i64, i64, i64) =
+            rows.first().map_or((0, 0, 0), |row| (row.get(0), row.get(1), row.get(2)));
+        let wanted = vectors > self.above && (here > 0 || all < INDEXES);
         {
             let mut large = self.large.lock().unwrap_or_else(PoisonError::into_inner);
-            if count <= self.above || large.len() >= INDEXES || !large.insert(*place) {
+            let news = if wanted { large.insert(*place) } else { large.remove(place) };
+            if !wanted || here > 0 || !news {
                 return Ok(());
             }
         }
-        let name = hex(place.0.get(..12).unwrap_or_default());
+        // WHY concurrently, and so as a statement of its own: else nobody could write until it is made.
         let make = format!(
-            "SET statement_timeout = 0; CREATE INDEX IF NOT EXISTS cardea_cache_hnsw_{name} ON cardea_cache USING hnsw (vec vector_cosine_ops) WHERE place = '\\x{place}'::bytea; SET statement_timeout = 5000"
+            "CREATE INDEX CONCURRENTLY IF NOT EXISTS {name} ON cardea_cache USING hnsw (vec vector_cosine_ops) \
+             WHERE place = '\\x{place}'::bytea"
         );
-        self.link.later("cache-index", make);
+        self.link.later("cache-index", vec!["SET statement_timeout = 0".to_owned(), make]);
         Ok(())
     }
 

@@ -9,23 +9,24 @@
 //! with a floor above every older count, so that no record outlives the memory of its clearing.
 
 mod back;
+mod copies;
 mod sweep;
 
 use std::{
-    collections::{HashMap, VecDeque},
     sync::{
-        Arc, Mutex, PoisonError,
+        Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
 };
 
 use cardea_core::{secret::SecretString, time::SharedClock};
-use cardea_embed::{DIMS, Partition, Vector};
+use cardea_embed::{DIMS, Vector};
 use futures::FutureExt;
 use redis::{Client, FromRedisValue, RedisError, aio::MultiplexedConnection, cmd};
 use tokio::sync::Mutex as AsyncMutex;
 
+use self::copies::{Copied, Copies};
 use super::{
     Answer, Away, CacheStore, Held, Key, LONGEST, PATIENCE, Place, Record, Tag, address, wire::Wire,
 };
@@ -40,44 +41,8 @@ const MARKS: u64 = 200_000;
 const OVERLAP: f64 = 8.0;
 /// Vectors of one place that are read at one time.
 const ENTRY: usize = 32 + DIMS;
-/// Copies of shelves that a node keeps.
-const COPIES: usize = 4_096;
-
-/// A node's copy of a shelf.
-#[derive(Debug, Default)]
-struct Copied {
-    upto: f64,
-    vectors: Partition<Key>,
-    known: HashMap<Key, usize>,
-    /// In the order in which they came, the oldest first; those that left meanwhile are passed over.
-    order: VecDeque<Key>,
-}
-
-impl Copied {
-    fn add(&mut self, member: &[u8], limit: usize) {
-        let Some((key, vector)) = member.split_at_checked(32) else { return };
-        let (Ok(key), Some(vector)) = (key.try_into().map(Key), Vector::from_bytes(vector)) else { return };
-        self.drop_key(&key);
-        self.known.insert(key, self.vectors.insert(vector, key));
-        self.order.push_back(key);
-        while self.known.len() > limit {
-            let Some(oldest) = self.order.pop_front() else { break };
-            self.drop_key(&oldest);
-        }
-        if self.order.len() > 4 * limit.max(16) {
-            let known = &self.known;
-            self.order.retain(|key| known.contains_key(key));
-        }
-    }
-
-    fn drop_key(&mut self, key: &Key) {
-        let Some(at) = self.known.remove(key) else { return };
-        self.vectors.swap_remove(at);
-        if let Some(moved) = self.vectors.get(at) {
-            self.known.insert(*moved, at);
-        }
-    }
-}
+/// Bytes of copied shelves that a node keeps, unless it is told ([`RedisCache::copying`]).
+const COPIES: u64 = 64 << 20;
 
 /// [`CacheStore`] on a Redis or Valkey server. Bytes are bounded by the server (`maxmemory`); every key has an end.
 pub struct RedisCache {
@@ -87,7 +52,7 @@ pub struct RedisCache {
     clock: SharedClock,
     name: String,
     per_place: usize,
-    copies: Mutex<HashMap<Place, Arc<Mutex<Copied>>>>,
+    copies: Copies,
     /// The highest count of clearings that was seen.
     highest: AtomicU64,
 }
@@ -104,6 +69,13 @@ fn away(error: &RedisError) -> Away {
 }
 
 impl RedisCache {
+    /// The same, with at most this many bytes of copied shelves in this process.
+    #[must_use]
+    pub fn copying(mut self, bytes: u64) -> Self {
+        self.copies = Copies::within(bytes);
+        self
+    }
+
     /// The same, waiting longer or shorter than [`PATIENCE`] for the server.
     #[must_use]
     pub fn patient(mut self, patience: Duration) -> Self {
@@ -129,7 +101,7 @@ impl RedisCache {
             clock,
             name: name.to_owned(),
             per_place: per_place.max(1),
-            copies: Mutex::default(),
+            copies: Copies::within(COPIES),
             highest: AtomicU64::default(),
         })
     }
@@ -194,7 +166,7 @@ impl RedisCache {
                 pipe.cmd("ZADD").arg(self.counts()).arg("GT").arg(start).arg(member).ignore();
             }
             self.run::<()>(&pipe).await?;
-            self.copies.lock().unwrap_or_else(PoisonError::into_inner).clear(); // the shelves are gone as well
+            self.copies.drain(); // the shelves are gone as well
             found = self.one(ask()).await?;
         }
         let clock = found.first().copied().flatten().map(whole);
@@ -248,17 +220,8 @@ impl RedisCache {
         self.fresh(keys.iter().zip(bytes).filter_map(record).collect()).await
     }
 
-    fn copy(&self, place: &Place) -> Arc<Mutex<Copied>> {
-        let mut copies = self.copies.lock().unwrap_or_else(PoisonError::into_inner);
-        if copies.len() >= COPIES && !copies.contains_key(place) {
-            // Any of them: a copy that is wanted again is read again.
-            copies.clear();
-        }
-        Arc::clone(copies.entry(*place).or_default())
-    }
-
     async fn nearest(&self, place: &Place, to: &Vector, count: usize) -> Result<Vec<(Key, Record)>, Away> {
-        let copy = self.copy(place);
+        let copy = self.copies.of(place);
         let upto = copy.lock().unwrap_or_else(PoisonError::into_inner).upto;
         let mut ask = cmd("ZRANGEBYSCORE");
         ask.arg(self.shelf(place)).arg(upto - OVERLAP).arg("+inf").arg("WITHSCORES");
@@ -273,6 +236,9 @@ impl RedisCache {
             }
             copy.vectors.nearest(to, count).into_iter().map(|near| *near.item).collect()
         };
+        if !news.is_empty() {
+            self.copies.grown(place, &copy);
+        }
         let found = self.read(place, &keys).await?;
         if found.len() < keys.len() {
             self.unshelve(
@@ -403,7 +369,12 @@ impl CacheStore for RedisCache {
 
     fn put<'a>(&'a self, place: &'a Place, key: &'a Key, record: Record) -> Answer<'a, ()> {
         // WHY: a server that takes nothing more can still be read.
-        async { self.wire.ask(self.write(place, key, record)).await? }.boxed()
+        let work = async {
+            let answer = self.wire.ask(self.write(place, key, record)).await?;
+            self.wire.took(&answer);
+            answer
+        };
+        work.boxed()
     }
 
     fn clear<'a>(&'a self, tags: &'a [Tag]) -> Answer<'a, ()> {

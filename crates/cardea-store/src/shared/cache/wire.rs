@@ -23,6 +23,7 @@ pub(super) struct Wire {
     away_until: Mutex<Option<Instant>>,
     told: AtomicBool,
     silent: AtomicBool,
+    full: AtomicBool,
 }
 
 impl Wire {
@@ -32,6 +33,7 @@ impl Wire {
             away_until: Mutex::new(None),
             told: AtomicBool::new(false),
             silent: AtomicBool::new(false),
+            full: AtomicBool::new(false),
         }
     }
 
@@ -43,6 +45,19 @@ impl Wire {
     /// True if a question was given up since this was last asked: the connection it went over may be dead.
     pub(super) fn fell_silent(&self) -> bool {
         self.silent.swap(false, Ordering::Relaxed)
+    }
+
+    /// Tells once of a store that is there and takes nothing more, and once that it takes again.
+    pub(super) fn took(&self, answer: &Result<(), Away>) {
+        match answer {
+            Err(why) if !self.full.swap(true, Ordering::Relaxed) => {
+                tracing::warn!(error.cause = %why, "the cache's server takes no new answers; those it has are still given");
+            }
+            Ok(()) if self.full.swap(false, Ordering::Relaxed) => {
+                tracing::info!("the cache's server takes new answers again");
+            }
+            _ => {}
+        }
     }
 
     /// Asks, unless the store was just found to be away.

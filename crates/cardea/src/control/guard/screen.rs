@@ -120,7 +120,8 @@ fn same_names(one: &Value, other: &Value) -> bool {
     }
 }
 
-/// A guardrail did not answer: a refusal, unless the profile has written another choice.
+/// A guardrail did not answer: a refusal, unless the profile has written another choice. What goes out is always refused,
+/// also if it comes from the cache.
 pub(super) fn failed<T>(
     observe: &Observe,
     engine: &Engine,
@@ -128,14 +129,14 @@ pub(super) fn failed<T>(
     surface: Surface,
 ) -> Result<Scan<T>, Refused> {
     match engine.on_failure() {
-        OnFailure::Refuse => {
-            tell_of_failure(observe, engine.name(), surface, Action::Refuse);
-            Err(Refused::of(surface, &[], is_refusal))
-        }
-        OnFailure::Warn => {
+        OnFailure::Warn if surface != Surface::Output => {
             tell_of_failure(observe, engine.name(), surface, Action::Warn);
             let taint = Some(Taint { source: surface, suspicious: true, rules: Vec::new() });
             Ok(Scan { action: Action::Warn, surface, seen: Vec::new(), passed, taint })
+        }
+        OnFailure::Warn | OnFailure::Refuse => {
+            tell_of_failure(observe, engine.name(), surface, Action::Refuse);
+            Err(Refused::of(surface, &[], is_refusal))
         }
     }
 }

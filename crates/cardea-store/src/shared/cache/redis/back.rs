@@ -1,6 +1,6 @@
 //! A server that came back with what it had saved some time ago: its counts are of then, and so is what it forgot to clear.
 
-use std::sync::{PoisonError, atomic::Ordering};
+use std::sync::atomic::Ordering;
 
 use redis::cmd;
 
@@ -18,12 +18,7 @@ impl RedisCache {
         let now: Option<f64> = self.one(cmd("ZSCORE").arg(self.counts()).arg(CLOCK).to_owned()).await?;
         let Some(now) = now.map(whole).filter(|now| *now < before) else { return Ok(false) };
         tracing::warn!("the cache's server has lost its latest changes; what it keeps counts as old");
-        let upto = {
-            let mut copies = self.copies.lock().unwrap_or_else(PoisonError::into_inner);
-            let copied =
-                copies.drain().map(|(_, copy)| copy.lock().unwrap_or_else(PoisonError::into_inner).upto);
-            copied.fold(0.0, f64::max)
-        };
+        let upto = self.copies.drain();
         let mut pipe = redis::pipe();
         pipe.atomic();
         for (member, least) in [(CLOCK, before + 1), (FLOOR, before + 1)] {
