@@ -2,8 +2,6 @@
 
 use rusqlite::{Transaction, params};
 
-use crate::store::Fault;
-
 const SCHEMA: &str = "
 CREATE TABLE customers (id INTEGER PRIMARY KEY, name TEXT NOT NULL, email TEXT NOT NULL, phone TEXT NOT NULL,
     city TEXT NOT NULL, plan TEXT NOT NULL, balance_cents INTEGER NOT NULL DEFAULT 0, since TEXT NOT NULL);
@@ -85,7 +83,7 @@ impl Dice {
 }
 
 /// Makes the tables and the data, unless they are there.
-pub(crate) fn fill(tx: &Transaction<'_>) -> Result<(), Fault> {
+pub(crate) fn fill(tx: &Transaction<'_>) -> rusqlite::Result<()> {
     let there: i64 =
         tx.query_row("SELECT count(*) FROM sqlite_master WHERE name = 'customers'", [], |row| row.get(0))?;
     if there > 0 {
@@ -105,7 +103,7 @@ pub(crate) fn fill(tx: &Transaction<'_>) -> Result<(), Fault> {
     Ok(())
 }
 
-fn customers(tx: &Transaction<'_>, dice: &mut Dice) -> Result<(), Fault> {
+fn customers(tx: &Transaction<'_>, dice: &mut Dice) -> rusqlite::Result<()> {
     for id in 1..=300_i64 {
         let (first, last) = (dice.of(&FIRST).unwrap_or_default(), dice.of(&LAST).unwrap_or_default());
         let plan = dice.of(&PLANS).unwrap_or_default();
@@ -147,7 +145,7 @@ fn customers(tx: &Transaction<'_>, dice: &mut Dice) -> Result<(), Fault> {
     Ok(())
 }
 
-fn orders(tx: &Transaction<'_>, dice: &mut Dice) -> Result<(), Fault> {
+fn orders(tx: &Transaction<'_>, dice: &mut Dice) -> rusqlite::Result<()> {
     for id in 1..=600_i64 {
         let customer = 1 + i64::try_from(dice.below(300)).unwrap_or(0);
         let (item, price) = dice.of(&ITEMS).unwrap_or_default();
@@ -184,7 +182,7 @@ fn orders(tx: &Transaction<'_>, dice: &mut Dice) -> Result<(), Fault> {
     Ok(())
 }
 
-fn tickets(tx: &Transaction<'_>, dice: &mut Dice) -> Result<(), Fault> {
+fn tickets(tx: &Transaction<'_>, dice: &mut Dice) -> rusqlite::Result<()> {
     for id in 1..=240_i64 {
         let customer = 1 + i64::try_from(dice.below(300)).unwrap_or(0);
         let status = dice.of(&["open", "pending", "resolved", "closed"]);

@@ -3,11 +3,7 @@
 //! WHY: there `genehmigen` and `ablehnen` are two words of which nothing is known, and every language has ways to say no
 //! that no list has. So no word that is not an article may differ; without knowledge of the articles, none.
 
-use super::{
-    lexicon::POLITE,
-    reading::{Reading, Word},
-    tongue::Tongue,
-};
+use super::{lexicon::POLITE, reading::Reading, tongue::Tongue, word::Word};
 
 /// True if the texts are not both English and another word stands in one of them.
 pub(super) fn abroad(a: &Reading, b: &Reading) -> bool {

@@ -4,8 +4,8 @@ use std::{collections::HashMap, sync::LazyLock};
 
 use super::{
     lexicon::{CLASSES, SYNONYMS},
-    reading::{Word, stem},
     relations::{Relation, meanings},
+    word::{Word, stem},
 };
 
 /// Word to (class, meaning inside the class) for each class it belongs to.

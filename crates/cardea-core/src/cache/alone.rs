@@ -1,11 +1,6 @@
 //! Which questions can be understood without what was said before.
 
-use super::{
-    lexicon::STOP,
-    manner::tells_past,
-    reading::{Reading, Word},
-    tongue::Tongue,
-};
+use super::{lexicon::STOP, manner::tells_past, reading::Reading, tongue::Tongue, word::Word};
 
 /// True if a question can be understood without what was said before, so that it may be looked up by meaning.
 ///
@@ -19,7 +14,7 @@ pub fn stands_alone(text: &str, first: bool) -> bool {
         return true;
     }
     let reading = Reading::new(text);
-    let Some(tongue) = Tongue::surely(&reading) else { return false };
+    let Some(tongue) = Tongue::surely(&reading.words) else { return false };
     !goes_on(text, tongue)
         && reading.words.iter().filter(|word| says_what(word, tongue)).count() >= 3
         && !reading.words.iter().any(|word| tongue.cut(&word.low).iter().any(|piece| tongue.points(piece)))

@@ -2,7 +2,8 @@
 
 use super::{
     lexicon::{LIGHT, PLURALS, POLITE},
-    reading::{Reading, Word},
+    reading::Reading,
+    word::Word,
 };
 
 /// True if the texts are the same word by word but that one speaks of one thing where the other speaks of many:

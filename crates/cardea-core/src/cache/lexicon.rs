@@ -725,6 +725,12 @@ pub(super) const TURNING: &[&str] = &[
     "instead", "against", "off", "out", "away", "back", "down", "up",
 ];
 
+/// Persons that a negation is not about.
+pub(super) const PERSONS: &[&str] =
+    &["i", "you", "we", "they", "it", "he", "she", "me", "us", "him", "her", "them"];
+/// What may stand between a negation and what it denies.
+pub(super) const BETWEEN: &[&str] =
+    &["yet", "able", "allowed", "ever", "longer", "either", "always", "having", "to"];
 /// After a negation by who asks these only say that somebody asks: `I do not know how`, `not sure why`.
 pub(super) const WONDERING: &[&str] =
     &["know", "sure", "recall", "remember", "understand", "find", "figure", "see", "seem"];

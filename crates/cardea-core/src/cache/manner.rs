@@ -1,6 +1,6 @@
 //! How something is asked: for whom, when, where or why; of what was or will be; what may or must.
 
-use super::reading::{Reading, Word};
+use super::{reading::Reading, word::Word};
 
 /// What kind of thing an answer names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -41,6 +41,7 @@ mod slots;
 mod tongue;
 mod verdict;
 mod weights;
+mod word;
 
 pub use alone::stands_alone;
 pub use budget::{Budget, Checked, upper_bound};

@@ -4,8 +4,8 @@
 
 use super::{
     alike::same_word,
-    lexicon::{ALL, STOP, WONDERING},
-    reading::{Reading, Word},
+    lexicon::{ALL, BETWEEN, PERSONS, STOP, WONDERING},
+    word::Word,
 };
 
 /// The negations of a text.
@@ -21,15 +21,12 @@ impl Denied {
         let found = || (0..words.len()).filter(|at| negates(words, *at));
         Self { count: found().count(), what: found().filter_map(|at| denied(words, at)).collect() }
     }
-}
 
-/// True if more is denied in one text than in the other, or something else that both name.
-pub(super) fn denies_other(a: &Reading, b: &Reading) -> bool {
-    let alone = |one: &Reading, other: &Reading| {
+    /// True if this denies something that the other text, of these words, says and does not deny.
+    pub(super) fn beyond(&self, other: &Self, words: &[Word]) -> bool {
         let said = |words: &[Word], what| words.iter().any(|word| same_word(word, what));
-        one.denied.what.iter().any(|what| !said(&other.denied.what, what) && said(&other.words, what))
-    };
-    a.denied.count != b.denied.count || alone(a, b) && alone(b, a)
+        self.what.iter().any(|what| !said(&other.what, what) && said(words, what))
+    }
 }
 
 fn low(words: &[Word], at: usize) -> &str {
@@ -116,18 +113,14 @@ fn denied(words: &[Word], at: usize) -> Option<Word> {
     next.filter(|word| !(whole && about(word))).cloned()
 }
 
-const PERSONS: &[&str] = &["i", "you", "we", "they", "it", "he", "she", "me", "us", "him", "her", "them"];
-/// What may stand between a negation and what it denies.
-const BETWEEN: &[&str] = &["yet", "able", "allowed", "ever", "longer", "either", "always", "having", "to"];
-
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use crate::cache::Reading;
 
     fn denies(a: &str, b: &str) -> bool {
         let (a, b) = (Reading::new(a), Reading::new(b));
-        assert_eq!(denies_other(&a, &b), denies_other(&b, &a));
-        denies_other(&a, &b)
+        assert_eq!(a.denies_other(&b), b.denies_other(&a));
+        a.denies_other(&b)
     }
 
     #[test]

@@ -8,9 +8,10 @@ use super::{
     alike::listed_alike,
     lexicon::POLITE,
     manner::{plain_time, tells_mood},
-    reading::{Reading, Word, stem},
+    reading::Reading,
     relations::{Relation, acts, meanings},
     tongue::{Case, Tongue},
+    word::{Word, stem},
 };
 
 /// A word that carries meaning, or a person.
@@ -214,7 +215,8 @@ enum Order {
 
 /// True if both say the same of the same parts, but who does it in one suffers it in the other.
 pub(super) fn reversed(a: &Reading, b: &Reading) -> bool {
-    let Some(tongue) = Tongue::of(a).filter(|tongue| Tongue::of(b).is_some_and(|with| tongue.same(with)))
+    let Some(tongue) =
+        Tongue::of(&a.words).filter(|tongue| Tongue::of(&b.words).is_some_and(|with| tongue.same(with)))
     else {
         return false;
     };

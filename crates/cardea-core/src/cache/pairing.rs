@@ -8,8 +8,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{
     alike::{classes, same_word},
     lexicon::POLITE,
-    reading::{Reading, Word},
+    reading::Reading,
     tongue::{ENGLISH, Tongue},
+    word::Word,
 };
 
 /// Longer texts are not compared block by block.

@@ -8,39 +8,12 @@ use std::{
 };
 
 use super::{
-    lexicon::{CURRENCIES, NEGATIONS, NUMBERS, ROLES, SIGNS, STOP},
+    lexicon::{ROLES, SIGNS},
     negation::Denied,
     sign::{is_sign, minus},
     tongue::Tongue,
+    word::{Word, amounts, others},
 };
-
-/// One word of a request.
-#[derive(Debug, Clone)]
-pub(super) struct Word {
-    /// Lower case, without punctuation at its ends.
-    pub(super) low: String,
-    pub(super) stem: String,
-    /// A name: written with a capital where a plain word would not be.
-    pub(super) name: bool,
-    /// A number or code in one spelling.
-    pub(super) number: Option<String>,
-    pub(super) stop: bool,
-    /// Whose: `Ann's`.
-    pub(super) owns: bool,
-    /// A comma or another mark follows, so that the next word begins something else.
-    pub(super) ends: bool,
-}
-
-impl Word {
-    /// True if it does not say what is asked: `can`, `won't`.
-    pub(super) fn light(&self) -> bool {
-        self.stop || self.negates()
-    }
-
-    pub(super) fn negates(&self) -> bool {
-        NEGATIONS.contains(&self.low.as_str()) || self.low.ends_with("n't")
-    }
-}
 
 /// A text taken apart once, to be compared with many.
 #[derive(Debug, Clone)]
@@ -73,7 +46,7 @@ impl Reading {
             let core = core.trim_start_matches('#').trim_end_matches('-');
             if !core.is_empty() && core.chars().any(char::is_alphanumeric) {
                 let ends = raw.ends_with([',', ';', ':', '.', '!', '?', '，', '、']);
-                words.push(Word { ends, ..word(core, fresh || shouted) });
+                words.push(Word { ends, ..Word::new(core, fresh || shouted) });
                 // `~100`, `>5`; inside of a word they belong to it.
                 let before = raw.split_once(char::is_alphanumeric).map_or("", |(before, _)| before);
                 let compares = |c: &char| matches!(c, '<' | '>' | '=' | '~') && core.starts_with(is_digit);
@@ -92,7 +65,7 @@ impl Reading {
 
     /// The language, if its words are known here.
     pub(super) fn tongue(&self) -> Option<&'static Tongue> {
-        *self.tongue.get_or_init(|| Tongue::known(self))
+        *self.tongue.get_or_init(|| Tongue::known(&self.words))
     }
 
     /// All words in lower case.
@@ -130,6 +103,12 @@ impl Reading {
         self.denied.count
     }
 
+    /// True if more is denied in one text than in the other, or something else that both name.
+    pub(super) fn denies_other(&self, other: &Self) -> bool {
+        let alone = |a: &Self, b: &Self| a.denied.beyond(&b.denied, &b.words);
+        self.negations() != other.negations() || alone(self, other) && alone(other, self)
+    }
+
     /// Numbers with what each counts (`12 of my coins`), in the order of the text.
     pub(super) fn counted(&self) -> Vec<(&str, Option<&Word>)> {
         let linking = |word: &&Word| matches!(word.low.as_str(), "of" | "my" | "the" | "our" | "your");
@@ -162,33 +141,6 @@ impl Reading {
 
 fn is_digit(c: char) -> bool {
     c.is_ascii_digit() || matches!(c, '$' | '€' | '£' | '-')
-}
-
-/// Gives a number the sign of the currency whose name follows it.
-fn amounts(words: &mut [Word]) {
-    for at in 1..words.len() {
-        let (before, after) = words.split_at_mut(at);
-        let (Some(amount), Some(unit)) = (before.last_mut(), after.first()) else { continue };
-        let sign = CURRENCIES.iter().find(|(name, _)| *name == unit.low).map(|(_, sign)| *sign);
-        if let (Some(number), Some(sign)) = (&mut amount.number, sign)
-            && number.starts_with(|c: char| c.is_ascii_digit())
-        {
-            number.insert(0, sign);
-        }
-    }
-}
-
-/// `Every other` is a number: it says how often.
-fn others(words: &mut [Word]) {
-    for at in 1..words.len() {
-        let (before, after) = words.split_at_mut(at);
-        if let (Some(every), Some(other)) = (before.last(), after.first_mut())
-            && every.low == "every"
-            && other.low == "other"
-        {
-            other.number = Some("2nd".to_owned());
-        }
-    }
 }
 
 /// Takes quoted parts out of a text.
@@ -227,60 +179,4 @@ fn codes(text: &str) -> BTreeSet<String> {
         core.contains(char::is_alphabetic) && (core.contains(['_', '/']) || core.contains("::") || dotted())
     };
     cores.filter(code).collect()
-}
-
-fn word(core: &str, fresh: bool) -> Word {
-    let low = core.to_lowercase().replace(['’', '‘', 'ʼ', '´', '＇'], "'");
-    let (low, owns) = low.strip_suffix("'s").map_or((low.as_str(), false), |owner| (owner, true));
-    let low = low.to_owned();
-    let upper = core.chars().filter(|c| c.is_uppercase()).count();
-    let first = core.chars().next().is_some_and(char::is_uppercase);
-    let inner = upper > usize::from(first);
-    // `Is A cheaper than B`.
-    let label = first && low.len() == 1 && low != "i" && !fresh;
-    let stop = STOP.contains(&low.as_str()) && !label;
-    let name = !stop && (low.len() > 1 || label) && (first || inner) && !fresh;
-    let number = number(&low);
-    Word { stem: stem(&low), number, name, stop, owns: owns && !stop, ends: false, low }
-}
-
-/// One spelling for a number, amount, code, address or number word.
-fn number(low: &str) -> Option<String> {
-    if let Some((_, digits)) = NUMBERS.iter().find(|(name, _)| *name == low) {
-        return Some((*digits).to_owned());
-    }
-    if low.contains('@') || low.contains("://") || low.starts_with("www.") {
-        return Some(low.to_owned());
-    }
-    if !low.contains(|c: char| c.is_numeric()) {
-        return None;
-    }
-    let (sign, plain) = (low.contains(['$', '€', '£']), low.replace(['$', '€', '£', '+'], ""));
-    let (whole, part) = plain.split_once('.').unwrap_or((&plain, ""));
-    let grouped =
-        whole.split(',').skip(1).all(|part| part.len() == 3 && part.bytes().all(|b| b.is_ascii_digit()));
-    let whole = if grouped { whole.replace(',', "") } else { whole.to_owned() };
-    let plain = if part.bytes().all(|b| b == b'0') { whole } else { format!("{whole}.{part}") };
-    // WHY: the sign itself tells the currency; `5 dollars` against `$5` is left to a model call.
-    let symbol = low.chars().find(|c| sign && matches!(c, '$' | '€' | '£'));
-    Some(symbol.into_iter().collect::<String>() + &plain)
-}
-
-/// Takes common English endings off. Only for comparing two words with each other.
-pub(super) fn stem(low: &str) -> String {
-    let cut =
-        |ending: &str, least: usize| low.strip_suffix(ending).filter(|rest| rest.chars().count() >= least);
-    let rest = cut("ies", 3).map(|rest| format!("{rest}y"));
-    let rest =
-        rest.or_else(|| cut("ing", 4).or_else(|| cut("ed", 4)).or_else(|| cut("es", 4)).map(str::to_owned));
-    let rest = rest.or_else(|| cut("s", 3).filter(|rest| !rest.ends_with('s')).map(str::to_owned));
-    let mut rest = rest.unwrap_or_else(|| low.to_owned());
-    let mut ends = rest.chars().rev();
-    if let (Some(last), Some(before)) = (ends.next(), ends.next())
-        && (last == 'e' || last == before && !matches!(last, 'a' | 'e' | 'i' | 'o' | 'u' | 's'))
-        && rest.chars().count() > 3
-    {
-        rest.pop();
-    }
-    rest
 }

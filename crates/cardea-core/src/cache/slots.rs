@@ -11,12 +11,12 @@ use super::{
     grammar::{other_bound, other_count, other_owner},
     lexicon::{BEGINNINGS, CONTRASTS, ENDS, LIGHT, NEUTRAL, POLITE, PREFIXES, SHIFTS, TURNING},
     manner::{asks_other, other_mood, other_time},
-    negation::denies_other,
     order::reversed,
     pairing::{exchanged, repaired},
-    reading::{Reading, Word, stem},
+    reading::Reading,
     relations::{Meanings, Relation, meanings},
     tongue::Tongue,
+    word::{Word, stem},
 };
 
 /// Why two texts must not share an answer, however near they are.
@@ -81,7 +81,7 @@ pub fn veto(a: &Reading, b: &Reading) -> Option<Veto> {
     if repaired(a, b) {
         return Some(Veto::Order);
     }
-    if denies_other(a, b) {
+    if a.denies_other(b) {
         return Some(Veto::Scope);
     }
     if abroad(a, b) {

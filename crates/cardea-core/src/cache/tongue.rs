@@ -5,12 +5,7 @@
 
 use std::{collections::HashMap, sync::LazyLock};
 
-use super::{
-    alike::classes,
-    lexicon::STOP,
-    reading::{Reading, Word},
-    relations::meanings,
-};
+use super::{alike::classes, lexicon::STOP, relations::meanings, word::Word};
 
 /// Whether who is meant acts or is acted upon, by the form of a word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,44 +82,44 @@ static WORDS: LazyLock<Vec<Words>> = LazyLock::new(|| ALL.iter().map(|tongue| to
 
 impl Tongue {
     /// The language of a text: the one with the most small words in it. `None` where it cannot be told.
-    pub(super) fn of(reading: &Reading) -> Option<&'static Self> {
+    pub(super) fn of(text: &[Word]) -> Option<&'static Self> {
         let (mut best, mut most) = (None, 0);
         for tongue in ALL {
-            let found = tongue.count(reading);
+            let found = tongue.count(text);
             if found > most {
                 (best, most) = (Some(*tongue), found);
             }
         }
-        best.or_else(|| is_english(reading).then_some(&ENGLISH))
+        best.or_else(|| is_english(text).then_some(&ENGLISH))
     }
 
     /// The language of a text, unless a small word may be there by chance: `na` is Dutch and Polish.
-    pub(super) fn surely(reading: &Reading) -> Option<&'static Self> {
-        let tongue = Self::of(reading)?;
-        let found = tongue.count(reading);
-        let many = found > 1 && found * 4 >= reading.words().count();
-        (if tongue.is_english() { is_english(reading) } else { many }).then_some(tongue)
+    pub(super) fn surely(text: &[Word]) -> Option<&'static Self> {
+        let tongue = Self::of(text)?;
+        let found = tongue.count(text);
+        let many = found > 1 && found * 4 >= text.len();
+        (if tongue.is_english() { is_english(text) } else { many }).then_some(tongue)
     }
 
     /// The language of a text if its small words are known here. `None` where any other language may be meant.
-    pub(super) fn known(reading: &Reading) -> Option<&'static Self> {
-        if reading.words().any(|word| word.contains(|c: char| c.is_alphabetic() && !is_latin(c))) {
+    pub(super) fn known(text: &[Word]) -> Option<&'static Self> {
+        if text.iter().any(|word| word.low.contains(|c: char| c.is_alphabetic() && !is_latin(c))) {
             return None;
         }
         let others = || ALL.iter().copied().filter(|tongue| !tongue.is_english());
-        let most = others().map(|tongue| tongue.count(reading)).max().unwrap_or_default();
-        let (plain, known) = english_words(reading);
+        let most = others().map(|tongue| tongue.count(text)).max().unwrap_or_default();
+        let (plain, known) = english_words(text);
         // In a text whose words are nearly all English, a small word of another language stands by chance: `all`, `a`.
-        let all = known * 5 >= plain * 4 && most <= ENGLISH.count(reading) + 1;
+        let all = known * 5 >= plain * 4 && most <= ENGLISH.count(text) + 1;
         let none = most == 0 && known * 3 >= plain * 2;
-        if all || none || known * 2 >= plain && most < ENGLISH.count(reading) {
+        if all || none || known * 2 >= plain && most < ENGLISH.count(text) {
             return Some(&ENGLISH);
         }
         let most = Some(most).filter(|most| *most > 0);
-        others().find(|tongue| Some(tongue.count(reading)) == most)
+        others().find(|tongue| Some(tongue.count(text)) == most)
     }
 
-    fn count(&self, reading: &Reading) -> usize {
+    fn count(&self, text: &[Word]) -> usize {
         let small = |word: &str| self.is_small(word) || self.person(word).is_some();
         let count = |word: &str| {
             let joined = word.contains('\'') || self.elides && word.contains('-');
@@ -134,7 +129,7 @@ impl Tongue {
                 usize::from(small(word))
             }
         };
-        reading.words().map(count).sum()
+        text.iter().map(|word| count(&word.low)).sum()
     }
 
     /// The parts of a word that are words of their own. `L'agent peut-il` says the agent once.
@@ -282,8 +277,8 @@ impl Tongue {
 }
 
 /// True if at least half of the words that carry meaning are English ones.
-fn is_english(reading: &Reading) -> bool {
-    let plain = || reading.words.iter().filter(|word| !word.light() && word.number.is_none() && !word.name);
+fn is_english(text: &[Word]) -> bool {
+    let plain = || text.iter().filter(|word| !word.light() && word.number.is_none() && !word.name);
     let known = plain().filter(|word| meanings(&word.low) != meanings("")).count();
     known > 0 && known * 2 >= plain().count()
 }
@@ -293,8 +288,8 @@ fn is_latin(letter: char) -> bool {
 }
 
 /// How many words of a text are neither names nor numbers, and how many of them are known to be English ones.
-fn english_words(reading: &Reading) -> (usize, usize) {
-    let plain = || reading.words.iter().filter(|word| word.number.is_none() && !word.name);
+fn english_words(text: &[Word]) -> (usize, usize) {
+    let plain = || text.iter().filter(|word| word.number.is_none() && !word.name);
     let small = |piece: &str| ENGLISH.is_small(piece) || ENGLISH.person(piece).is_some();
     let known = |word: &&Word| {
         let low = word.low.as_str();

@@ -9,8 +9,8 @@ use std::{collections::BTreeSet, sync::Arc};
 use aho_corasick::{AhoCorasick, MatchKind};
 
 use super::{
+    bounds::REACH,
     catalogue::{Catalogue, KindId},
-    leak::REACH,
     normalize::{View, fold},
     pattern::Pattern,
     phrase::{Loose, MOST_GAP, is_whole},

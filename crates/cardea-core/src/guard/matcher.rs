@@ -10,7 +10,6 @@ use super::{
     begins::{Begins, put_class},
     bytes::Bytes,
     needs,
-    table::Pattern,
 };
 
 /// A row's regex with what is known of its matches.
@@ -21,12 +20,20 @@ pub(super) struct Matcher {
     pub(super) begins: Begins,
     /// Of each of these sets each finding has at least one byte.
     pub(super) needs: Vec<Bytes>,
-    /// So many different small letters stand where a match is.
-    pub(super) letters: usize,
 }
 
 /// Bytes of the longest letter.
 const LETTER: usize = 4;
+
+/// What of a match its row reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reads {
+    Match,
+    /// The first group, where there is one.
+    Group,
+    /// The password in a stretch: what `@secret` says.
+    Password,
+}
 
 /// Where the value stands in a match.
 enum Value {
@@ -44,21 +51,17 @@ enum Value {
 }
 
 impl Matcher {
-    /// Nothing if the row's regex is broken.
-    pub(super) fn of(pattern: &Pattern, needs: impl Fn(&Hir) -> Vec<Bytes>) -> Option<Self> {
-        let written = pattern.written_out();
-        let read = needs::read(&written)?;
-        // WHY: the value of a named row is its whole match.
-        let groups = read.properties().explicit_captures_len() > 0 && !pattern.named;
+    /// Nothing if the regex is broken.
+    pub(super) fn of(written: &str, reads: Reads, needs: impl Fn(&Hir) -> Vec<Bytes>) -> Option<Self> {
+        let read = needs::read(written)?;
+        let groups = read.properties().explicit_captures_len() > 0 && reads == Reads::Group;
         let last = if groups { last(&read) } else { None };
         let (regex, value) = match last {
-            _ if pattern.is_spoken() => (anchored(&written).ok()?, Value::Spoken),
             Some((shorter, value)) => (whole(&shorter.to_string(), true).ok()?, value),
-            None => (anchored(&written).ok()?, if groups { Value::Group } else { Value::Whole }),
+            None if reads == Reads::Password => (anchored(written).ok()?, Value::Spoken),
+            None => (anchored(written).ok()?, if groups { Value::Group } else { Value::Whole }),
         };
-        let phrase = pattern.row.check.iter().any(|check| check == "seed_phrase");
-        let letters = if phrase { needs::PHRASE_LETTERS } else { 0 };
-        Some(Self { regex, value, begins: Begins::of(&read), needs: needs(&read), letters })
+        Some(Self { regex, value, begins: Begins::of(&read), needs: needs(&read) })
     }
 
     /// True if a match begins where the text begins.
@@ -68,7 +71,7 @@ impl Matcher {
     }
 
     /// The value's place, if a match begins where the text begins.
-    fn value(&self, text: &[u8]) -> Option<(usize, usize)> {
+    pub(super) fn value(&self, text: &[u8]) -> Option<(usize, usize)> {
         match &self.value {
             Value::Spoken => spoken(text),
             Value::Whole => Some((0, self.regex.find(text)?.end())),
@@ -91,22 +94,6 @@ impl Matcher {
             }
         }
     }
-}
-
-/// The value's place in the text, if the row's regex matches from its beginning and all checks agree.
-pub(super) fn matched(pattern: &Pattern, matcher: &Matcher, text: &[u8]) -> Option<(usize, usize)> {
-    if !matcher.begins.fit(text) {
-        return None;
-    }
-    let (from, mut to) = matcher.value(text)?;
-    for _ in 0..if pattern.row.shrink { 4 } else { 1 } {
-        let value = text.get(from..to).filter(|value| !value.is_empty())?;
-        if pattern.checks.iter().all(|check| check(value)) {
-            return Some((from, to));
-        }
-        to = from + value.iter().rposition(|byte| matches!(byte, b' ' | b'-' | b'.' | b'/'))?;
-    }
-    None
 }
 
 /// A regex that matches only where the text begins.
@@ -239,7 +226,6 @@ mod tests {
                     value,
                     begins: Begins::of(&needs::read(regex).unwrap()),
                     needs: Vec::new(),
-                    letters: 0,
                 };
                 let groups = anchored(regex).unwrap();
                 prop_assert_eq!(matcher.value(text.as_bytes()), by_group(&groups, text.as_bytes()), "{}", regex);

@@ -11,7 +11,7 @@ use regex_syntax::{
     hir::{Class, ClassUnicode, ClassUnicodeRange, Hir, HirKind, Literal, Look, Repetition},
 };
 
-use super::{begins::Begins, leak::REACH, normalize::fold, phrase::is_edge};
+use super::{begins::Begins, bounds::REACH, normalize::fold, phrase::is_edge};
 
 /// Longest regex, in bytes.
 const LONGEST_REGEX: usize = 200;

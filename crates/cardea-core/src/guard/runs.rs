@@ -4,7 +4,7 @@
 //! together. A stretch of [`LONGEST_RUN`] bytes is cut, and what follows is examined on its own, so that nothing depends
 //! on text without end. Both the whole text and the stream use this one walk.
 
-use super::{leak::LONGEST_RUN, normalize::is_dropped};
+use super::{bounds::LONGEST_RUN, normalize::is_dropped};
 
 /// Walks over characters and knows the stretch it is in.
 #[derive(Debug, Clone, Copy, Default)]

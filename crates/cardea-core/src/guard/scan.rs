@@ -11,9 +11,10 @@ use self::again::Again;
 use super::{
     before,
     blocks::Blocks,
+    bounds::{NEAR, UNLESS_GAP},
     bytes::Bytes,
+    compiled::{Leaks, Piece},
     label::{BACK, Label, Near, Says},
-    leak::{Leaks, NEAR, Piece, UNLESS_GAP},
     seen::Seen,
     table::{From, Pattern},
     tried::{Tried, tried_at},

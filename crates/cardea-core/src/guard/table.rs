@@ -18,7 +18,7 @@ use serde::Deserialize;
 use super::{
     bytes::Bytes,
     check,
-    matcher::{Matcher, anchored},
+    matcher::{Matcher, Reads, anchored},
     needs,
     tokens::Tokens,
     verdict::Family,
@@ -263,6 +263,8 @@ pub(super) struct Pattern {
     /// The first row with the same `unless`: what a word says against one of them, it says against all.
     pub(super) against: u16,
     pub(super) checks: Vec<check::Check>,
+    /// So many different small letters stand where a match is.
+    pub(super) letters: usize,
 }
 
 impl Pattern {
@@ -273,9 +275,15 @@ impl Pattern {
         in_full(begins.iter().find_map(|how| value.strip_prefix(how)).unwrap_or(value))
     }
 
-    /// True if the row reads a stretch as a password, and no more.
-    pub(super) fn is_spoken(&self) -> bool {
-        self.row.regex.strip_prefix(STRETCH) == Some(SECRET)
+    /// What of a match is its value.
+    fn reads(&self) -> Reads {
+        if self.row.regex.strip_prefix(STRETCH) == Some(SECRET) {
+            Reads::Password
+        } else if self.named {
+            Reads::Match
+        } else {
+            Reads::Group
+        }
     }
 
     /// True if each word that wakes the row has something of a set, so that there is no need to look for it.
@@ -306,7 +314,23 @@ impl Pattern {
             }
             needs
         };
-        self.matcher.get_or_init(|| Matcher::of(self, needs)).as_ref()
+        self.matcher.get_or_init(|| Matcher::of(&self.written_out(), self.reads(), needs)).as_ref()
+    }
+
+    /// The value's place in the text, if the row's regex matches from its beginning and all checks agree.
+    pub(super) fn matched(&self, matcher: &Matcher, text: &[u8]) -> Option<(usize, usize)> {
+        if !matcher.begins.fit(text) {
+            return None;
+        }
+        let (from, mut to) = matcher.value(text)?;
+        for _ in 0..if self.row.shrink { 4 } else { 1 } {
+            let value = text.get(from..to).filter(|value| !value.is_empty())?;
+            if self.checks.iter().all(|check| check(value)) {
+                return Some((from, to));
+            }
+            to = from + value.iter().rposition(|byte| matches!(byte, b' ' | b'-' | b'.' | b'/'))?;
+        }
+        None
     }
 }
 
@@ -359,7 +383,9 @@ fn compile(family: Family, mut row: Row) -> Result<Pattern> {
                 .ok_or_else(|| broken(&format!("row `{}` names the check `{name}`", row.id)))?,
         );
     }
-    Ok(Pattern { row, family, matcher: OnceLock::new(), named, from, against: 0, checks })
+    let letters =
+        if row.check.iter().any(|check| check == "seed_phrase") { needs::PHRASE_LETTERS } else { 0 };
+    Ok(Pattern { row, family, matcher: OnceLock::new(), named, from, against: 0, checks, letters })
 }
 
 /// The regex of what joins a name to its value.

@@ -5,8 +5,8 @@
 //! only on text nearby, so every way of cutting a text into chunks gives the same findings and the same masks.
 
 use super::{
+    bounds::BEFORE,
     engine::Engine,
-    leak::BEFORE,
     placeholder::Masks,
     runs::Runs,
     seen::Pace,

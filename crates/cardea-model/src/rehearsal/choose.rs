@@ -5,12 +5,12 @@
 
 use std::collections::BTreeSet;
 
-use cardea_core::tool::{Effect, ToolSpec};
+use cardea_core::tool::ToolSpec;
 
 use super::{
-    mood::{LOOKING, Mood},
+    mood::Mood,
     said::{Nouns, Said},
-    schema::tool_nouns,
+    schema::{looks, tool_nouns},
     words::{content, stem, words},
 };
 
@@ -175,18 +175,6 @@ pub(super) fn same(word: &str, verb: &str) -> bool {
             has(&own) && has(verb)
         })
 }
-
-/// True if the tool only looks: as is declared, or, where nobody has declared anything and the worst counts, by the
-/// first word of its name. No right hangs on it, only which tool is meant.
-pub(super) fn looks(tool: &ToolSpec) -> bool {
-    let looking = |verb: &String| LOOKING.iter().chain(READING).any(|word| stem(word) == *verb);
-    !tool.effect.changes_things()
-        || (tool.effect == Effect::Destructive && tool_nouns(tool).first().is_some_and(looking))
-}
-
-/// First words of tools that only look, beside [`LOOKING`].
-const READING: &[&str] =
-    &["read", "fetch", "lookup", "query", "retrieve", "describe", "count", "forecast", "calculate"];
 
 /// Lists and searches give several rows.
 fn is_list(texts: &Texts) -> bool {

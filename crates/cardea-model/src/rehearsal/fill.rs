@@ -7,9 +7,9 @@
 use serde_json::{Map, Number, Value};
 
 use super::{
-    amount, choice,
-    find::{End, Kind, Mention},
-    free,
+    amount, choice, free,
+    mention::{End, Kind, Mention},
+    money,
     said::{Nouns, Said},
     schema::{Id, Property, Role, Want},
     words::stem,
@@ -145,13 +145,13 @@ fn pair(property: &Property, mention: &Mention, said: &Said<'_>, nouns: &Nouns) 
     match (&property.want, &mention.kind) {
         (Want::Id(id), _) => id_pair(id, mention, said, nouns),
         (Want::Amount { cents, whole }, Kind::Money { amount, currency }) => {
-            let takes = amount::currencies(&format!("{} {}", property.about, property.words.join(" ")));
+            let takes = money::currencies(&format!("{} {}", property.about, property.words.join(" ")));
             let known = currency.is_none_or(|own| takes.is_empty() || takes.contains(&own));
             let amount = amount.filter(|_| known && amount::is_plain(mention, said, nouns))?;
             Some((3.0, money(amount, *cents, *whole)?))
         }
         (Want::Amount { cents, whole }, Kind::Number { marked: false, .. }) => {
-            let value = amount::sum(&mention.text).filter(|_| amount::is_plain(mention, said, nouns))?;
+            let value = money::sum(&mention.text).filter(|_| amount::is_plain(mention, said, nouns))?;
             let of_something = said.noun_of(mention, nouns).is_some() || said.counts_rows(mention, nouns);
             let asked = said.word_before(mention.start).is_some_and(|word| {
                 matches!(stem(&word).as_str(), "of" | "refund" | "by" | "amount" | "to" | "credit" | "back")

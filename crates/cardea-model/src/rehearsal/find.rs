@@ -3,49 +3,10 @@
 use cardea_core::time::{Millis, Timestamp};
 use regex::{Captures, Regex};
 
-use super::amount;
-
-/// One thing that a message mentions.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) struct Mention {
-    pub(super) start: usize,
-    pub(super) end: usize,
-    /// As it was written.
-    pub(super) text: String,
-    pub(super) kind: Kind,
-}
-
-/// What kind of thing.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) enum Kind {
-    /// Words in quotation marks, without them.
-    Quoted(String),
-    /// A mail address.
-    Email,
-    /// A telephone number.
-    Phone,
-    /// A day, as `YYYY-MM-DD`.
-    Date(String),
-    /// The first or the last day of a time such as `last month`.
-    Bound(String, End),
-    /// An amount of money, if it can be read in one way, and its currency, if it names one.
-    Money { amount: Option<f64>, currency: Option<&'static str> },
-    /// A share of a hundred.
-    Percent(f64),
-    /// So many minutes, hours, days, …: the number and the unit's singular.
-    Span(u64, &'static str),
-    /// Letters and digits, or words joined by `-` or `_`: `ORD-1042`, `SAVE10`, `dark_mode`.
-    Code,
-    /// A plain number; `#17` is one with a mark.
-    Number { value: f64, marked: bool },
-}
-
-/// Which end of a time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum End {
-    First,
-    Last,
-}
+use super::{
+    mention::{End, Kind, Mention},
+    money,
+};
 
 /// Finds mentions. Holds the compiled patterns.
 #[derive(Debug)]
@@ -182,9 +143,9 @@ fn money(found: &Captures<'_>, _: Timestamp) -> Option<Kind> {
     let whole = group(found, 0).to_lowercase();
     let negative = whole.starts_with("minus") || whole.contains(['-', '−']);
     let cents = whole.contains("cent") || whole.contains("ct") || whole.contains('¢');
-    let amount = amount::sum(group(found, 1)).filter(|_| !negative);
+    let amount = money::sum(group(found, 1)).filter(|_| !negative);
     let amount = amount.map(|amount| if cents { amount / 100.0 } else { amount });
-    Some(Kind::Money { amount, currency: amount::currencies(&whole).first().copied() })
+    Some(Kind::Money { amount, currency: money::currencies(&whole).first().copied() })
 }
 
 fn percent(found: &Captures<'_>, _: Timestamp) -> Option<Kind> {
@@ -209,7 +170,7 @@ fn code(found: &Captures<'_>, _: Timestamp) -> Option<Kind> {
 
 fn number(found: &Captures<'_>, _: Timestamp) -> Option<Kind> {
     let marked = group(found, 0).starts_with('#');
-    let value = amount::sum(group(found, 1)).or_else(|| group(found, 1).parse().ok());
+    let value = money::sum(group(found, 1)).or_else(|| group(found, 1).parse().ok());
     value.map(|value| Kind::Number { value, marked })
 }
 

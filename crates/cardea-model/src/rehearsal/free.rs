@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::{
-    find::Kind,
+    mention::Kind,
     mood,
     said::{Nouns, Said},
     schema::{Property, Role, Want},

@@ -183,7 +183,7 @@ impl Reader<'_> {
     /// The last thing in a text that says that it is of this noun.
     fn named(&self, text: &str, noun: &str) -> Option<String> {
         let said = Said::new(text, self.finder, self.now);
-        let of = |mention: &&super::find::Mention| {
+        let of = |mention: &&super::mention::Mention| {
             said.noun_of(mention, self.nouns).as_deref() == self.nouns.known(noun)
         };
         said.mentions.iter().rev().find(of).map(|mention| mention.text.clone())

@@ -21,6 +21,8 @@ mod history;
 mod instruct;
 mod left;
 mod limit;
+mod mention;
+mod money;
 mod mood;
 mod plan;
 mod refer;

@@ -2,7 +2,7 @@
 
 use cardea_core::tool::ToolSpec;
 
-use super::{choose::looks, said::Said};
+use super::{said::Said, schema::looks, words::LOOKING};
 
 /// Whether a message looks for something or wants something done.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -20,9 +20,6 @@ const ASKING: &[&str] = &[
     "what", "where", "when", "who", "which", "how", "is", "are", "does", "do", "did", "has", "have", "why",
     "whats", "was", "were", "any",
 ];
-/// Words that ask to see something.
-pub(super) const LOOKING: &[&str] =
-    &["show", "list", "display", "view", "see", "get", "find", "search", "look", "check", "track"];
 const ORDERING: &[&str] = &[
     "add",
     "leave",

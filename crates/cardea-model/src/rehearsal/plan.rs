@@ -14,7 +14,7 @@ use super::{
     history::{Reader, Turn, WAITING, row_ids},
     left, limit,
     said::{Nouns, Said},
-    schema::{Id, Property, Role, Want, properties},
+    schema::{Id, Property, Role, Want, looks, properties},
     talk::{DROPPED, abilities, ask, small_talk},
 };
 
@@ -35,6 +35,13 @@ pub(super) enum Plan {
         question: String,
         waiting: String,
     },
+}
+
+impl Plan {
+    /// Asks for one argument of a tool.
+    fn ask(question: String, tool: &ToolSpec, argument: &str) -> Self {
+        Self::Ask { question, waiting: format!("{WAITING}{argument}` of `{}`", tool.name) }
+    }
 }
 
 /// A message that answers a question of ours.
@@ -180,7 +187,7 @@ impl<'a> Planner<'a> {
 
     /// True if the tool does nothing that cannot be made good again, or the text names what it does.
     fn dares(&self, tool: &ToolSpec, text: &str) -> bool {
-        tool.effect != Effect::Destructive || choose::looks(tool) || caution::names(text, tool, &self.nouns)
+        tool.effect != Effect::Destructive || looks(tool) || caution::names(text, tool, &self.nouns)
     }
 
     /// `17 times 23`, where neither is an order: a sum, and no id stands in it.
@@ -207,7 +214,7 @@ impl<'a> Planner<'a> {
     /// What speaks against calling this tool; nothing does if it only looks.
     fn caution(&self, place: usize, wish: &[String], short: bool) -> Option<Caution> {
         let (tool, properties) = (self.tools.get(place)?, self.properties.get(place)?);
-        if choose::looks(tool) {
+        if looks(tool) {
             return None;
         }
         if short {
@@ -226,13 +233,13 @@ impl<'a> Planner<'a> {
         let Some(tool) = self.tools.get(place) else { return Filled::default() };
         let mut filled = fill(properties, said, &self.nouns);
         let names_somebody = !said.proper_names(&self.nouns).is_empty()
-            || said.mentions.iter().any(|mention| mention.kind == super::find::Kind::Email);
+            || said.mentions.iter().any(|mention| mention.kind == super::mention::Kind::Email);
         let open = std::mem::take(&mut filled.missing);
         for property in open {
             let carried = match &property.want {
                 // A name in this message is of somebody else than the one before.
                 Want::Id(id) if !(names_somebody && is_person(id)) => {
-                    if choose::looks(tool) {
+                    if looks(tool) {
                         self.carried(&property.name, id, turn, said)
                     } else {
                         self.meant(place, &property, turn, said)
@@ -266,7 +273,7 @@ impl<'a> Planner<'a> {
         }
         if let Some(property) = still.first() {
             let unclear = amount::unclear(said).filter(|_| matches!(property.want, Want::Amount { .. }));
-            return ask(tool, property, unclear, still.len());
+            return Plan::ask(ask(property, unclear, still.len()), tool, &property.name);
         }
         let own = self
             .tools
@@ -279,7 +286,7 @@ impl<'a> Planner<'a> {
             let names: Vec<String> = changes.iter().map(|property| property.words.join(" ")).collect();
             let question = format!("What should be changed, and to what? It can be: {}.", names.join(", "));
             let first = changes.first().map_or("", |property| property.name.as_str());
-            return Plan::Ask { question, waiting: format!("{WAITING}{first}` of `{}`", tool.name) };
+            return Plan::ask(question, tool, first);
         }
         Plan::Call(ToolCall {
             id: self.call_id(turn),
@@ -309,10 +316,9 @@ impl<'a> Planner<'a> {
             };
         }
         let somebody = !said.proper_names(&self.nouns).is_empty()
-            || said
-                .mentions
-                .iter()
-                .any(|mention| matches!(mention.kind, super::find::Kind::Email | super::find::Kind::Phone));
+            || said.mentions.iter().any(|mention| {
+                matches!(mention.kind, super::mention::Kind::Email | super::mention::Kind::Phone)
+            });
         if !somebody {
             return Found::No;
         }

@@ -2,9 +2,9 @@
 
 use super::{
     fill::id_value,
-    find::Kind,
     history::Turn,
     instruct::instruction,
+    mention::Kind,
     plan::Planner,
     said::Said,
     schema::{Id, Property, Want},

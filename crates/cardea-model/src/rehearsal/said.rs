@@ -3,7 +3,8 @@
 use cardea_core::time::Timestamp;
 
 use super::{
-    find::{Finder, Kind, Mention},
+    find::Finder,
+    mention::{Kind, Mention},
     words::{Word, stem, words},
 };
 

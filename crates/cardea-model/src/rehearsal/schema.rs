@@ -1,10 +1,10 @@
 //! A tool's JSON Schema read as questions: which value does each property want, and how would a person say it?
 
-use cardea_core::tool::ToolSpec;
+use cardea_core::tool::{Effect, ToolSpec};
 use regex::Regex;
 use serde_json::{Map, Value};
 
-use super::words::{name_words, stem};
+use super::words::{LOOKING, name_words, stem};
 
 /// Deeper nesting than this is left to the schema's owner to fill.
 const DEEPEST: usize = 3;
@@ -102,6 +102,18 @@ pub(super) fn tool_nouns(tool: &ToolSpec) -> Vec<String> {
     let own = name.rsplit("__").next().unwrap_or(name);
     name_words(own).iter().map(|word| stem(word)).collect()
 }
+
+/// True if the tool only looks: as is declared, or, where nobody has declared anything and the worst counts, by the
+/// first word of its name. No right hangs on it, only which tool is meant.
+pub(super) fn looks(tool: &ToolSpec) -> bool {
+    let looking = |verb: &String| LOOKING.iter().chain(READING).any(|word| stem(word) == *verb);
+    !tool.effect.changes_things()
+        || (tool.effect == Effect::Destructive && tool_nouns(tool).first().is_some_and(looking))
+}
+
+/// First words of tools that only look, beside [`LOOKING`].
+const READING: &[&str] =
+    &["read", "fetch", "lookup", "query", "retrieve", "describe", "count", "forecast", "calculate"];
 
 /// What stays the same while a schema is read, and how deep the reading is.
 #[derive(Clone, Copy)]

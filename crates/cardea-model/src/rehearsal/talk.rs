@@ -3,8 +3,7 @@
 use cardea_core::tool::ToolSpec;
 
 use super::{
-    history::{Turn, WAITING},
-    plan::Plan,
+    history::Turn,
     said::Said,
     schema::{Id, Property, Role, Want},
 };
@@ -40,7 +39,7 @@ fn all_abilities(tools: &[ToolSpec]) -> String {
 }
 
 /// A question for one argument, in plain words.
-pub(super) fn ask(tool: &ToolSpec, property: &Property, unclear: Option<String>, open: usize) -> Plan {
+pub(super) fn ask(property: &Property, unclear: Option<String>, open: usize) -> String {
     let name = property.words.join(" ");
     let about = property.about.trim().trim_end_matches('.');
     let about = if about.is_empty() { String::new() } else { format!(" ({})", first_sentence(about)) };
@@ -63,10 +62,7 @@ pub(super) fn ask(tool: &ToolSpec, property: &Property, unclear: Option<String>,
         _ => format!("I need the {name}{about}. What should it be?"),
     };
     let more = if open > 1 { format!(" After that I need {} more.", open - 1) } else { String::new() };
-    Plan::Ask {
-        question: format!("{question}{more}"),
-        waiting: format!("{WAITING}{}` of `{}`", property.name, tool.name),
-    }
+    question + &more
 }
 
 /// Up to the first full stop that ends a sentence: the one of `e.g.` does not.

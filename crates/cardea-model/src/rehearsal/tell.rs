@@ -4,8 +4,7 @@ use cardea_core::tool::{ToolCall, ToolSpec};
 use serde_json::{Map, Value};
 
 use super::{
-    choose,
-    schema::tool_nouns,
+    schema::{looks, tool_nouns},
     value::{action, capital, compact, done, field, label, scalar},
     words::{content, is_stop, name_words, stem},
 };
@@ -20,7 +19,7 @@ pub(super) fn result(question: &str, tool: Option<&ToolSpec>, call: &ToolCall, t
     let subject = Subject::of(tool, call);
     let asked = Asked::of(question);
     // A tool of which nobody knows what it does, and that is called `get_weather`, has not done anything.
-    let changed = tool.is_some_and(|tool| !choose::looks(tool));
+    let changed = tool.is_some_and(|tool| !looks(tool));
     let body = match read(text) {
         Some(value) => words_for(&value, &subject, &asked, changed),
         None if text.trim().is_empty() => "The tool returned nothing.".to_owned(),
@@ -107,7 +106,7 @@ impl Subject {
             format!("{name} {}", scalar(value))
         });
         Self {
-            action: action(&words, VERBS, tool.is_some_and(|tool| !choose::looks(tool))),
+            action: action(&words, VERBS, tool.is_some_and(|tool| !looks(tool))),
             done: done(&words, VERBS),
             thing,
             measure: measure.join(" "),

@@ -24,6 +24,10 @@ const STOP: &[&str] = &[
     "lookup", "retrieve", "fetch", "pull",
 ];
 
+/// Words that ask to see something.
+pub(super) const LOOKING: &[&str] =
+    &["show", "list", "display", "view", "see", "get", "find", "search", "look", "check", "track"];
+
 /// True if the word carries no content of its own.
 pub(super) fn is_stop(word: &str) -> bool {
     STOP.contains(&word)

@@ -6,7 +6,7 @@ use rmcp::transport::streamable_http_client::{
     AuthRequiredError, InsufficientScopeError, StreamableHttpError,
 };
 
-use super::wire::Failure;
+use super::fault::Failure;
 
 /// What an answer wants of the credential: another one (401), or one with a scope (403, RFC 6750 section 3.1).
 pub(super) fn challenge(answer: &Streaming) -> Option<Failure> {

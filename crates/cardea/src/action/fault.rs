@@ -28,6 +28,9 @@ pub(super) enum WireError {
     Unusable(&'static str),
 }
 
+/// How a request of the protocol ends without an answer.
+pub(super) type Failure = StreamableHttpError<WireError>;
+
 /// An answer of HTTP without a result.
 #[derive(Debug)]
 pub(super) struct Refusal {

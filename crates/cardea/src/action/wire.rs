@@ -21,16 +21,14 @@ use futures::{StreamExt, stream::BoxStream};
 use http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use rmcp::{
     model::{ClientJsonRpcMessage, ClientRequest, ErrorCode, ErrorData, RequestId, ServerJsonRpcMessage},
-    transport::streamable_http_client::{
-        SseError, StreamableHttpClient, StreamableHttpError, StreamableHttpPostResponse,
-    },
+    transport::streamable_http_client::{SseError, StreamableHttpClient, StreamableHttpPostResponse},
 };
 use serde_json::Value;
 use sse_stream::{Sse, SseStream};
 
 use super::{
     challenge::challenge,
-    fault::{Refusal, Spoken, WireError, after, is_refusal, is_silence},
+    fault::{Failure, Refusal, Spoken, WireError, after, is_refusal, is_silence},
     grant::Token,
     result::SAID,
 };
@@ -84,8 +82,6 @@ struct Heard {
     answer: Streaming,
     secrets: Forms,
 }
-
-pub(super) type Failure = StreamableHttpError<WireError>;
 
 impl Wire {
     /// A connection whose answers may take this long. It hears nothing that it has not asked for.

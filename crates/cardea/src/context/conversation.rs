@@ -13,7 +13,7 @@ use cardea_core::{
 use cardea_store::{Commit, CommitError, args};
 use serde::{Deserialize, Serialize};
 
-use super::{Context, Owned, originals::secret_of};
+use super::{Context, Owned};
 
 /// A conversation that its owner may see.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -95,6 +95,11 @@ impl Kept {
 
 /// Letters of a title.
 const TITLE: usize = 80;
+
+/// The name of the secret that holds the placeholders of a conversation.
+pub(super) fn secret_of(conversation: ConversationId) -> String {
+    format!("placeholders/{conversation}")
+}
 
 type Row = (ConversationId, AgentName, String, Timestamp, Timestamp);
 

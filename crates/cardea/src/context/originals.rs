@@ -9,13 +9,8 @@ use cardea_core::{
 use cardea_store::{Commit, args};
 use serde_json::json;
 
-use super::{Context, Conversation, Owned, Said};
+use super::{Context, Conversation, Owned, Said, conversation::secret_of};
 use crate::{control::Placeholders, vault::Destroyed};
-
-/// The name of the secret that holds the placeholders of a conversation.
-pub(super) fn secret_of(conversation: ConversationId) -> String {
-    format!("placeholders/{conversation}")
-}
 
 impl Context {
     /// The placeholders of a conversation; those of a new one if it has none yet.

@@ -6,30 +6,24 @@ use std::{
 };
 
 use cardea_auth::Caller;
-use cardea_core::{Code, Error, Result, principal::Principal, time::Millis};
-use cardea_store::shared::Taken;
+use cardea_core::{Code, Error, Result, message::Usage, principal::Principal, time::Millis};
+use cardea_store::{Commit, shared::Taken};
 
-use super::{Control, budget::Reserved};
+use super::{
+    Control,
+    budget::{Estimate, Reserved},
+};
 
 /// The buckets of all requests, and those of revocations.
 const REQUESTS: &str = "rate";
 const REVOCATIONS: &str = "rate/revoke";
-
-/// What a request may use up at most, as far as anybody can say before.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Estimate {
-    /// Tokens, read and written.
-    pub tokens: u64,
-    /// Money, in millionths.
-    pub cost_micros: u64,
-}
 
 /// Proof that rate and load passed and that a budget is reserved. What was reserved is given back when it is dropped.
 #[must_use = "dropping it gives the place and the reservation back"]
 #[derive(Debug)]
 pub struct Admission {
     _place: Slot,
-    pub(super) reserved: Option<Reserved>,
+    reserved: Option<Reserved>,
 }
 
 /// Requests in work: everybody's, each tenant's, each user's.
@@ -189,6 +183,26 @@ impl Control {
         let place = self.place(&tenant, &user)?;
         let reserved = self.account(&tenant, &user).await?;
         Ok(Admission { _place: place, reserved })
+    }
+
+    /// The rows by which a budget pays what was used out of what was reserved: they belong into the commit that says
+    /// what was used, so that no crash comes between the two. [`Control::paid`] must follow once they are durable.
+    pub fn bill(&self, admission: &Admission, used: Estimate) -> Commit {
+        admission.reserved.as_ref().map(|reserved| self.payment(reserved, used)).unwrap_or_default()
+    }
+
+    /// The bill is durable: nothing is left to give back.
+    pub fn paid(&self, mut admission: Admission) {
+        if let Some(reserved) = admission.reserved.take() {
+            reserved.paid();
+        }
+    }
+
+    /// Pays what was used out of what was reserved, where nothing else is written: within a tenth of a second.
+    pub fn settle(&self, mut admission: Admission, usage: Usage, cost_micros: u64) {
+        if let Some(reserved) = admission.reserved.take() {
+            reserved.settle(Estimate { tokens: usage.total(), cost_micros });
+        }
     }
 
     fn place(&self, tenant: &str, user: &str) -> Result<Slot> {

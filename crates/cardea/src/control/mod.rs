@@ -11,6 +11,7 @@ mod guard;
 mod permit;
 mod policy;
 mod refused;
+mod requester;
 mod roles;
 
 use std::{
@@ -27,15 +28,15 @@ use cardea_core::{
 use cardea_store::{Db, Jobs, Shared, shared::Rate};
 
 pub use self::{
-    admit::{Admission, Estimate, Listening},
+    admit::{Admission, Listening},
     approval::{Answer, Approval, CallContext, Choice},
-    budget::{Account, Budget, Spent, Sum},
+    budget::{Account, Budget, Estimate, Spent, Sum},
     guard::{Found, OutputWindow, Placeholders, Refused, Screened, Words, with_encoder},
     permit::{Permission, Permit, Ruling},
     policy::{
         Adopted, File, LeftOut, Watch, adopted, adopted_text, files, is_policy_file, load, text, unread,
     },
-    refused::Requester,
+    requester::Requester,
     roles::{ADMIN, AUDITOR, Right},
 };
 use crate::{observe::Observe, vault::Vault};

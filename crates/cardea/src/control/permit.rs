@@ -15,7 +15,7 @@ use serde_json::json;
 
 use super::{
     Control,
-    approval::{Asked, CallContext, Decider, Standing, TOO_LATE},
+    approval::{Asked, CallContext, Decider, Standing, TOO_LATE, Wanted},
 };
 use crate::observe::{self, Ruled};
 
@@ -136,7 +136,10 @@ impl Control {
             (Verdict::NeedsApproval { .. }, Standing::Expired(_)) => Permission::Refused(TOO_LATE.to_owned()),
             (Verdict::NeedsApproval { .. }, Standing::Unproved) => Permission::Refused(UNPROVED.to_owned()),
             (Verdict::NeedsApproval { roles }, _) => {
-                self.want(&mut rows, &asked, roles, &decision.reason).await?
+                match self.want(&mut rows, &asked, roles, &decision.reason).await? {
+                    Wanted::Waiting(approval) => Permission::Waiting(approval),
+                    Wanted::NotAsked(code, why) => Permission::NotAsked(code, why),
+                }
             }
             (Verdict::Deny, _) => Permission::Refused(decision.reason.clone()),
         };

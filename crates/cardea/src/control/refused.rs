@@ -1,40 +1,17 @@
 //! Logs decisions of policy outside of a turn: on a tool that the caller is not shown, on a model that is asked without an
 //! agent.
 
-use cardea_auth::Caller;
 use cardea_core::{
     Code, Error, Result,
-    id::{AgentName, DecisionId, RequestId, TurnId},
+    id::DecisionId,
     policy::{self, Subject},
     tool::{ToolCall, ToolSpec},
 };
 use cardea_store::Commit;
 use serde_json::json;
 
-use super::{Control, Refused, policy::question};
+use super::{Control, Refused, Requester, policy::question};
 use crate::observe::{Decision, Entry, Ruled, Verdict};
-
-/// Who asked through what.
-#[derive(Debug, Clone, Copy)]
-pub struct Requester<'a> {
-    /// Who.
-    pub caller: &'a Caller,
-    /// The agent.
-    pub agent: &'a AgentName,
-    /// The way in: `chat`, `mcp`, `openai`.
-    pub via: &'static str,
-    /// The request.
-    pub request: RequestId,
-    /// The turn, if there is one.
-    pub turn: Option<TurnId>,
-}
-
-impl<'a> Requester<'a> {
-    /// An entry of the audit log about what they asked.
-    fn entry(&self, event: &'static str) -> Entry<'a> {
-        Entry { turn: self.turn, request: Some(self.request), ..Entry::new(self.caller, event) }
-    }
-}
 
 impl Control {
     /// Why policy does not show this tool to the caller, whatever its arguments, and the row for the log of decisions;

@@ -2,6 +2,7 @@
 #![cfg(test)]
 
 mod backups;
+mod circles;
 mod commands;
 mod crowd;
 mod dependencies;

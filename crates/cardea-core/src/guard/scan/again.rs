@@ -7,7 +7,7 @@
 use std::ops::Range;
 
 use super::{
-    super::{leak::BEFORE, tried::tried_at, verdict::Action, words::Use},
+    super::{bounds::BEFORE, tried::tried_at, verdict::Action, words::Use},
     Scan,
 };
 
@@ -206,7 +206,7 @@ mod tests {
     use super::{
         super::super::{
             catalogue::Catalogue,
-            leak::{Leaks, Piece, WRITTEN},
+            compiled::{Leaks, Piece, WRITTEN},
             normalize::fold,
             seen::Pace,
         },

@@ -4,10 +4,10 @@ use std::ops::Range;
 
 use super::{
     super::{
+        bounds::{LONGEST_RUN, REACH},
         bytes::Bytes,
         label::{is_inside_resource, tells_about},
-        leak::{LONGEST_RUN, REACH},
-        matcher::{Matcher, matched},
+        matcher::Matcher,
         seen::Seen,
         table::Pattern,
         tried::tried_at,
@@ -65,7 +65,7 @@ impl Scan<'_, '_> {
         let here = self.blocks.of(start..stop);
         let lacks = |here: Bytes| {
             matcher.needs.iter().any(|set| !set.meets(&here))
-                || (matcher.letters > 0 && here.count(b'a', b'z') < matcher.letters)
+                || (pattern.letters > 0 && here.count(b'a', b'z') < pattern.letters)
         };
         if here.is_some_and(lacks) {
             return;
@@ -78,7 +78,7 @@ impl Scan<'_, '_> {
         let Some(slice) = bytes.get(from..end.min(bytes.len())) else { return };
         #[cfg(test)]
         super::work::add(slice.len());
-        let direct = matched(pattern, matcher, slice).map(|(first, last)| (from + first, from + last));
+        let direct = pattern.matched(matcher, slice).map(|(first, last)| (from + first, from + last));
         let broken = pattern.row.reach == 0 && far > end;
         let joined = if broken { self.joined((pattern, matcher), start, run_end, far) } else { None };
         let Some((from, mut to)) = joined.or(direct) else { return };
@@ -271,7 +271,7 @@ impl Scan<'_, '_> {
         #[cfg(test)]
         super::work::add(head.len() + tail.len());
         let whole = [head, tail].concat();
-        let (from, to) = matched(pattern, matcher, &whole)?;
+        let (from, to) = pattern.matched(matcher, &whole)?;
         // A match that ends on the first line is none of this.
         let over = to.checked_sub(head.len()).filter(|over| *over > 0)?;
         Some((start + from, far - tail.len() + over))

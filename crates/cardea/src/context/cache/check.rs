@@ -23,7 +23,7 @@ use cardea_store::{
 };
 use serde_json::json;
 
-use super::{Agreement, Cache, Hit, Layer, Query, agreement};
+use super::{Agreement, Cache, Hit, Layer, Query, agreement, query::Scope};
 use crate::observe::{CheckResult, Entry};
 
 /// How long a comparison waits for its vectors.
@@ -39,9 +39,6 @@ pub struct CheckSettings {
     /// The share of questions that may be answered wrongly.
     pub errors: f64,
 }
-
-/// One agent of one tenant.
-pub(super) type Scope = (TenantId, String);
 
 #[derive(Debug)]
 struct State {

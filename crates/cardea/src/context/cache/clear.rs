@@ -7,8 +7,7 @@ use cardea_store::shared::cache::Tag;
 
 use super::{
     Cache,
-    marks::How,
-    owed::{Cleared, Purged},
+    clearing::{Cleared, How, Purged},
     tags::{owner_tag, tag, talk_tag, tenant_tag, user_tag_of},
 };
 

@@ -20,21 +20,15 @@ use cardea_store::{
 };
 use tokio::sync::Mutex as AsyncMutex;
 
-use super::{Cache, owed::Cleared};
+use super::{
+    Cache,
+    clearing::{Cleared, How},
+};
 
 /// Tags under one number at most: fewer than rows of one page, so that a page ends between two numbers.
 const GROUP: usize = 500;
 /// Rows of one page.
 const ROWS: usize = 1_000;
-
-/// What a clearing does at once.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum How {
-    /// Nothing that carries the tag is served.
-    Stale,
-    /// It is taken out as well.
-    Out,
-}
 
 #[derive(Debug)]
 struct Owed {

@@ -10,6 +10,7 @@
 
 mod check;
 mod clear;
+mod clearing;
 mod compare;
 mod entry;
 mod flight;
@@ -50,10 +51,10 @@ use self::{
 };
 pub use self::{
     check::{CheckSettings, Due, Fresh, Standing},
+    clearing::{Cleared, Purged},
     compare::{Agreement, agreement},
     entry::Seal,
     flight::Flight,
-    owed::{Cleared, Purged},
     persist::Persisted,
     query::{Query, QueryContext, Reuse},
     stats::{Line, Tally},

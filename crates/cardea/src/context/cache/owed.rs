@@ -18,32 +18,16 @@ use cardea_store::{
     shared::cache::{LONGEST, Tag},
 };
 
-use super::{Cache, marks::How, tags::tenant_tag};
+use super::{
+    Cache,
+    clearing::{Cleared, How},
+    tags::tenant_tag,
+};
 
 /// Clearings that may be owed one by one; beyond it everything of the tenant is cleared instead.
 pub(super) const OWED: usize = 4_096;
 /// Rows that are written or deleted in one commit.
 const GROUP: usize = 200;
-
-/// What came of a clearing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Cleared {
-    /// Nothing that was cleared is served any more, here and after a restart.
-    Surely,
-    /// Here, and as long as this process lives: neither the store nor the database could be told yet.
-    ForNow,
-}
-
-/// What came of taking out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Purged {
-    /// It is out.
-    Out,
-    /// It is written down, here and after a restart, that the store must be told.
-    Owed,
-    /// As [`Cleared::ForNow`].
-    ForNow,
-}
 
 /// What the store was not told.
 #[derive(Debug)]

@@ -17,12 +17,14 @@ use serde_json::json;
 
 use super::{
     Cache,
-    check::Scope,
     tags::{digest, talk_tag, user_tags},
 };
 
 /// Whose errors those of bare completions count as.
 const BARE: &str = "direct";
+
+/// One agent of one tenant.
+pub(super) type Scope = (TenantId, String);
 
 /// What a client says of answers that were given before.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

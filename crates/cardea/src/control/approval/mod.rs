@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 pub use self::call_context::CallContext;
-use super::{Control, Permission, roles::AUDITOR};
+use super::{Control, roles::AUDITOR};
 
 /// The topic of wake-ups.
 pub(super) const TOPIC: &str = "approvals";
@@ -40,6 +40,14 @@ const LARGEST: usize = 64 * 1024;
 /// All of an approval but its arguments, as `approval_of` reads it.
 const COLUMNS: &str = "id, turn, user_id, tool, reason, roles, state, created_at, expires_at, decided_by, comment, owner, \
     digest, (SELECT principal FROM turns WHERE turns.id = approvals.turn), decided_at, mac";
+
+/// What came of wanting a person's decision.
+pub(super) enum Wanted {
+    /// It is asked for.
+    Waiting(ApprovalId),
+    /// Nobody is asked.
+    NotAsked(Code, String),
+}
 
 /// What a person says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -298,7 +306,7 @@ impl Control {
         asked: &Asked<'_>,
         roles: &BTreeSet<String>,
         reason: &str,
-    ) -> Result<Permission> {
+    ) -> Result<Wanted> {
         let kept = Value::Object(asked.call.arguments.clone()).to_string();
         if kept.len() > LARGEST {
             let why = format!(
@@ -306,14 +314,14 @@ impl Control {
                  anybody can be asked about.",
                 kept.len()
             );
-            return Ok(Permission::NotAsked(Code::TooLarge, why));
+            return Ok(Wanted::NotAsked(Code::TooLarge, why));
         }
         if self.open_of(asked.caller).await? >= i64::from(MOST_OPEN) {
             let why = format!(
                 "A person must decide about this call, and {MOST_OPEN} calls of this user wait for people already, which \
                  is the most."
             );
-            return Ok(Permission::NotAsked(Code::RateLimited, why));
+            return Ok(Wanted::NotAsked(Code::RateLimited, why));
         }
         let id = ApprovalId::random();
         let now = self.now();
@@ -337,7 +345,7 @@ impl Control {
                 now.plus(self.inner.settings.approval)
             ],
         );
-        Ok(Permission::Waiting(id))
+        Ok(Wanted::Waiting(id))
     }
 
     /// How many calls of the caller wait for people. What else comes of requests in work at this moment is not counted:

@@ -13,7 +13,6 @@ use std::time::Duration;
 
 use cardea_core::{
     Code, Error, Result,
-    message::Usage,
     policy::limit::{month, until_next_month},
     time::Millis,
 };
@@ -26,7 +25,7 @@ use self::{
     group_commit::{Change, Here, RowKey, hot, pay},
     shares::{Payment, Reservation, changes},
 };
-use super::{Admission, Control, Estimate};
+use super::Control;
 
 /// The units that a budget counts, as its rows name them.
 pub(super) const TOKENS: &str = "tokens";
@@ -51,6 +50,15 @@ impl Budget {
     pub(super) const fn is_set(&self) -> bool {
         self.tokens.is_some() || self.cost_micros.is_some()
     }
+}
+
+/// What a request may use up at most, as far as anybody can say before.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Estimate {
+    /// Tokens, read and written.
+    pub tokens: u64,
+    /// Money, in millionths.
+    pub cost_micros: u64,
 }
 
 /// What a node holds in a row of budgets.
@@ -92,14 +100,14 @@ impl Reserved {
     }
 
     /// Pays what was used, within a tenth of a second.
-    fn settle(mut self, used: Estimate) {
+    pub(super) fn settle(mut self, used: Estimate) {
         let mut lines = std::mem::take(&mut self.lines);
         self.control.inner.shares.end(&mut lines, |line| used.of(line.place.unit));
         self.control.keep_purses();
     }
 
     /// It is paid.
-    fn paid(mut self) {
+    pub(super) fn paid(mut self) {
         self.control.inner.shares.paid(&mut std::mem::take(&mut self.lines));
         self.control.keep_purses(); // of the block that came with it, what nobody needs is given back
     }
@@ -242,26 +250,11 @@ impl Control {
         Ok(rows.first().map_or(0, |row| row.0))
     }
 
-    /// The rows by which a budget pays what was used out of what was reserved: they belong into the commit that says
-    /// what was used, so that no crash comes between the two. [`Control::paid`] must follow once they are durable.
-    pub fn bill(&self, admission: &Admission, used: Estimate) -> Commit {
+    /// The rows that pay what was used out of what was reserved.
+    pub(super) fn payment(&self, reserved: &Reserved, used: Estimate) -> Commit {
         let here = Here { node: &self.inner.settings.node, now: self.now() };
-        let payment = admission.reserved.iter().flat_map(|reserved| reserved.payment(used));
+        let payment = reserved.payment(used);
         payment.fold(Commit::new(), |commit, (place, held, used)| pay(commit, place, held, used, here))
-    }
-
-    /// The bill is durable: nothing is left to give back.
-    pub fn paid(&self, mut admission: Admission) {
-        if let Some(reserved) = admission.reserved.take() {
-            reserved.paid();
-        }
-    }
-
-    /// Pays what was used out of what was reserved, where nothing else is written: within a tenth of a second.
-    pub fn settle(&self, mut admission: Admission, usage: Usage, cost_micros: u64) {
-        if let Some(reserved) = admission.reserved.take() {
-            reserved.settle(Estimate { tokens: usage.total(), cost_micros });
-        }
     }
 
     /// Sees to it that purses are paid out of, until they are empty.
