@@ -184,7 +184,7 @@ fn tell(event: &mut RequestEvent, receipt: &Receipt) {
 
 /// Runs the one call of a turn to its end.
 async fn make(run: Run<'_>, admitted: Admission, mut turn: Turn, call: ToolCall) -> Result<CallReply> {
-    let called = tool_call(run, &mut turn, call).await;
+    let called = tool_call(run, &mut turn, call, None).await;
     turn.trace().note(|event| event.findings = turn.placeholders().found());
     drop(admitted); // a call without a model costs no tokens
     let begun = turn.is_durable().then(|| turn.id()); // a call that only reads may have left nothing
