@@ -16,6 +16,7 @@ mod detached;
 mod enter;
 mod erase;
 mod find;
+mod finish;
 mod keep;
 mod keys;
 mod look;

@@ -176,6 +176,16 @@ fn a_handler_decides_nothing() {
 }
 
 #[test]
+fn every_turn_ends_in_one_place() {
+    let ends = |source: &str| source.contains("turns.close(") || source.contains("turns.sleep(");
+    let all = files(&root().join("crates/cardea/src"), ".rs").into_iter();
+    let code = all.filter(|path| !path.starts_with(root().join("crates/cardea/src/turn")));
+    let ending: Vec<String> =
+        code.filter(|path| ends(&fs::read_to_string(path).unwrap())).map(|path| shown(&path)).collect();
+    assert_eq!(ending, ["crates/cardea/src/flow/finish.rs"]);
+}
+
+#[test]
 fn every_crate_uses_only_crates_above_it() {
     let mut places = line_of_rooms();
     let store = places["shared"];
