@@ -12,6 +12,7 @@ use super::{
 use crate::{
     app::App,
     control::{Answer, Choice},
+    flow,
 };
 
 /// The body of `POST /api/v1/approvals/{id}`.
@@ -51,7 +52,7 @@ pub(super) async fn decide(
     let Inbound { caller, outside, body, .. } = inbound;
     let id = id(&outside, &text)?;
     let answer = Answer { choice: body.decision, comment: &body.comment };
-    let decided = app.control.decide(&caller, id, answer, Some(outside.request)).await;
+    let decided = flow::decide(&app, outside.asked_by(&caller), id, answer).await;
     let approval = decided.map_err(|error| outside.problem(error))?;
     Ok(Json(json!(approval)))
 }

@@ -59,6 +59,12 @@ impl Outside {
         Problem::new(error, self.request, self.shape).keyed(self.has("idempotency-key")).challenge(challenge)
     }
 
+    /// The request, for `flow`.
+    #[must_use]
+    pub(crate) fn asked_by<'a>(&'a self, caller: &'a Caller) -> flow::Request<'a> {
+        flow::Request { caller, trace: &self.trace }
+    }
+
     /// A header as text.
     #[must_use]
     pub(crate) fn header(&self, name: &str) -> Option<&str> {

@@ -15,12 +15,9 @@ use super::{
 };
 use crate::{
     app::App,
-    control::{ADMIN, Right},
+    flow,
     identity::{NewKey, Which},
 };
-
-/// Who may manage keys of their tenant.
-const KEYS: Right = Right { name: "keys", roles: &[ADMIN], does: "manages API keys" };
 
 /// Which keys.
 #[derive(Debug, Deserialize)]
@@ -40,11 +37,8 @@ pub(super) async fn list(
 ) -> Result<Json<Value>, Problem> {
     let which = if asked.living { Which::Living } else { Which::All };
     let after = asked.after.unwrap_or(Place::END);
-    let work = async {
-        app.control.require(&known.caller, KEYS, Some(known.request)).await?;
-        app.identity.keys(&known.caller.tenant, which, &after, asked.limit).await
-    };
-    let page = work.await.map_err(|error| known.problem(error))?;
+    let page = flow::keys(&app, known.asked_by(&known.caller), which, &after, asked.limit).await;
+    let page = page.map_err(|error| known.problem(error))?;
     Ok(Json(json!({ "keys": page.entries, "next": page.next })))
 }
 
@@ -54,11 +48,8 @@ pub(super) async fn create(
 ) -> Result<(StatusCode, Json<Value>), Problem> {
     let Inbound { caller, outside, body, .. } = inbound;
     let key = outside.idempotency_key()?;
-    let work = async {
-        app.control.require(&caller, KEYS, Some(outside.request)).await?;
-        app.identity.create_key(&caller, body, key.as_deref()).await
-    };
-    let created = work.await.map_err(|error| outside.problem(error))?;
+    let created = flow::create_key(&app, outside.asked_by(&caller), body, key.as_deref()).await;
+    let created = created.map_err(|error| outside.problem(error))?;
     Ok((StatusCode::CREATED, Json(json!(created))))
 }
 
@@ -68,10 +59,7 @@ pub(super) async fn revoke(
     Path(text): Path,
 ) -> Result<StatusCode, Problem> {
     let id: KeyId = text.parse().map_err(|_| known.problem(Error::new(Code::NotFound)))?;
-    let work = async {
-        app.control.require(&known.caller, KEYS, Some(known.request)).await?;
-        app.identity.revoke_key(&known.caller, id).await
-    };
-    work.await.map_err(|error| known.problem(error))?;
+    let revoked = flow::revoke_key(&app, known.asked_by(&known.caller), id).await;
+    revoked.map_err(|error| known.problem(error))?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -15,12 +15,9 @@ use super::{
 };
 use crate::{
     app::App,
-    control::{AUDITOR, Right},
-    observe::{Bookmark, Verdict, Wanted, Whose},
+    flow,
+    observe::{Bookmark, Verdict, Wanted},
 };
-
-/// Who may read the tenant's audit log, and all its decisions.
-const AUDIT: Right = Right { name: "audit", roles: &[AUDITOR], does: "reads the audit log" };
 
 /// Which entries of the audit log.
 #[derive(Debug, Deserialize)]
@@ -76,8 +73,6 @@ pub(super) async fn audit(
     known: Known,
     Query(asked): Query<Entries>,
 ) -> Result<Json<Value>, Problem> {
-    let allowed = app.control.require(&known.caller, AUDIT, Some(known.request)).await;
-    allowed.map_err(|error| known.problem(error))?;
     let (turn, request) = (asked.turn.map(|id| id.to_string()), asked.request.map(|id| id.to_string()));
     let fields = named([
         ("turn", turn.as_deref()),
@@ -88,7 +83,7 @@ pub(super) async fn audit(
     ]);
     let wanted = Wanted { fields: &fields, until: asked.until.map(Timestamp) };
     let after = asked.after.unwrap_or(Place::START);
-    let found = app.observe.search(&known.caller.tenant, &after, wanted, asked.limit).await;
+    let found = flow::audit_entries(&app, known.asked_by(&known.caller), &after, wanted, asked.limit).await;
     let page = found.map_err(|error| known.problem(error))?;
     Ok(Json(json!({ "entries": page.entries, "next": page.next })))
 }
@@ -98,9 +93,7 @@ pub(super) async fn follow(
     known: Known,
     Query(asked): Query<Following>,
 ) -> Result<Json<Value>, Problem> {
-    let allowed = app.control.require(&known.caller, AUDIT, Some(known.request)).await;
-    allowed.map_err(|error| known.problem(error))?;
-    let found = app.observe.follow(&known.caller.tenant, &asked.after, asked.limit).await;
+    let found = flow::follow_audit(&app, known.asked_by(&known.caller), &asked.after, asked.limit).await;
     let part = found.map_err(|error| known.problem(error))?;
     Ok(Json(json!({ "entries": part.entries, "next": part.next, "more": part.more })))
 }
@@ -110,7 +103,6 @@ pub(super) async fn decisions(
     known: Known,
     Query(asked): Query<Decisions>,
 ) -> Result<Json<Value>, Problem> {
-    let caller = &known.caller;
     let (turn, request) = (asked.turn.map(|id| id.to_string()), asked.request.map(|id| id.to_string()));
     let fields = named([
         ("turn", turn.as_deref()),
@@ -123,11 +115,7 @@ pub(super) async fn decisions(
     ]);
     let wanted = Wanted { fields: &fields, until: asked.until.map(Timestamp) };
     let after = asked.after.unwrap_or(Place::START);
-    let whose = match caller.has_role(AUDITOR) {
-        true => Whose::Tenant(&caller.tenant),
-        false => Whose::Own(caller.principal()),
-    };
-    let found = app.observe.decisions(whose, &after, wanted, asked.limit).await;
+    let found = flow::decisions(&app, known.asked_by(&known.caller), &after, wanted, asked.limit).await;
     let page = found.map_err(|error| known.problem(error))?;
     Ok(Json(json!({ "decisions": page.entries, "next": page.next })))
 }

@@ -1,7 +1,8 @@
 //! Routes and wire formats: our own REST, OpenAI's, MCP's.
 //!
-//! A handler reads the request, calls one function of `flow`, and words the answer. Where no model and no tool is concerned it
-//! asks `control` for the caller's right and then one room. Middleware is for transport only: size, time, request id, panics.
+//! A handler reads the request, calls one function of `flow`, and words the answer. It decides nothing: what is the caller's
+//! own (conversations, turns, approvals, a budget) it reads from the one room that gives nobody else's. Middleware is for
+//! transport only: size, time, request id, panics.
 
 mod approvals;
 mod budget;

@@ -1,8 +1,7 @@
 //! `/v1/models` and `/api/v1/agents`: who can be asked.
 
 use axum::{Json, extract::State};
-use cardea_auth::Caller;
-use cardea_core::{Code, Error, policy::Verdict};
+use cardea_core::{Code, Error};
 use serde_json::{Value, json};
 
 use super::{
@@ -12,16 +11,8 @@ use super::{
 };
 use crate::{app::App, flow};
 
-/// The names that this caller may put into `model`: all agents, and the models that policy opens to them.
-fn names(app: &App, caller: &Caller) -> Vec<String> {
-    let said = |model: &str| app.control.of_model(caller, &app.direct().name, model);
-    let open = |model: &&str| said(model).verdict == Verdict::Allow;
-    let agents = app.agents().map(|agent| format!("agent/{}", agent.name));
-    agents.chain(app.models.names().filter(open).map(str::to_owned)).collect()
-}
-
 pub(super) async fn list(State(app): State<App>, known: Known) -> Json<Value> {
-    Json(openai::models(&names(&app, &known.caller), app.clock.now()))
+    Json(openai::models(&flow::models_of(&app, &known.caller), app.clock.now()))
 }
 
 pub(super) async fn one(
@@ -29,7 +20,7 @@ pub(super) async fn one(
     known: Known,
     Path(wanted): Path,
 ) -> Result<Json<Value>, Problem> {
-    if names(&app, &known.caller).contains(&wanted) {
+    if flow::models_of(&app, &known.caller).contains(&wanted) {
         return Ok(Json(openai::model(&wanted, app.clock.now())));
     }
     Err(known.problem(Error::new(Code::NotFound).detail("No such model is open to you.")))

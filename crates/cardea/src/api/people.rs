@@ -24,9 +24,11 @@ pub(super) async fn erase(
     Query(which): Query<Which>,
 ) -> Result<StatusCode, Problem> {
     let (Known { caller, outside }, worker) = (known, app.clone());
+    let trace = outside.trace.clone();
     // WHY: its own task, so that a client that hangs up leaves nobody half erased.
     let erased = flow::detached(&app, "erase", async move {
-        flow::erase(&worker, &caller, &UserId::from(user.as_str()), which.issuer).await
+        let request = flow::Request { caller: &caller, trace: &trace };
+        flow::erase(&worker, request, &UserId::from(user.as_str()), which.issuer).await
     });
     erased.await.map_err(|error| outside.problem(error))?;
     Ok(StatusCode::NO_CONTENT)

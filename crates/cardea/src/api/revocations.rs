@@ -12,12 +12,8 @@ use super::{
 };
 use crate::{
     app::App,
-    control::{ADMIN, Right},
-    flow::{self, RevokeRequest},
+    flow::{self, RevokeRequest, TakenBack},
 };
-
-/// Who sees what was taken back in their tenant.
-const REVOCATIONS: Right = Right { name: "revocations", roles: &[ADMIN], does: "sees what was taken back" };
 
 /// The body of `POST /api/v1/revocations`.
 #[derive(Deserialize)]
@@ -37,30 +33,24 @@ pub(super) async fn revoke(
 ) -> Result<(StatusCode, Json<Value>), Problem> {
     let Inbound { caller, outside, body: Wanted { token, token_id, user, issuer, keys }, .. } = inbound;
     let user = user.as_deref().map(UserId::from);
-    let request = RevokeRequest { token, token_id, user, issuer, keys };
-    let revoked = flow::revoke(&app, &caller, request).await.map_err(|error| outside.problem(error))?;
-    let made = match (&revoked, keys) {
-        (Revocation::User { user, issuer, .. }, true) => {
-            app.identity.keys_made_by(&caller.tenant, user, issuer.as_deref()).await
-        }
-        _ => Ok(Vec::new()),
-    };
-    let made = made.map_err(|error| outside.problem(error))?;
-    let told = match revoked {
-        Revocation::Token { id, issuer, until, .. } => {
+    let wish = RevokeRequest { token, token_id, user, issuer, keys };
+    let revoked = flow::revoke(&app, outside.asked_by(&caller), wish).await;
+    let TakenBack { revocation, keys_made } = revoked.map_err(|error| outside.problem(error))?;
+    let told = match (revocation, keys_made) {
+        (Revocation::Token { id, issuer, until, .. }, _) => {
             json!({ "token_id": id, "issuer": issuer, "until": until })
         }
-        Revocation::User { issuer, user, at, .. } if keys => {
+        (Revocation::User { issuer, user, at, .. }, Some(made)) => {
             json!({ "user": user, "issuer": issuer, "at": at, "keys_made": made })
         }
-        Revocation::User { issuer, user, at, .. } => json!({ "user": user, "issuer": issuer, "at": at }),
+        (Revocation::User { issuer, user, at, .. }, None) => {
+            json!({ "user": user, "issuer": issuer, "at": at })
+        }
     };
     Ok((StatusCode::CREATED, Json(told)))
 }
 
 pub(super) async fn list(State(app): State<App>, known: Known) -> Result<Json<Value>, Problem> {
-    let allowed = app.control.require(&known.caller, REVOCATIONS, Some(known.request)).await;
-    allowed.map_err(|error| known.problem(error))?;
-    let found = app.identity.revocations(&known.caller.tenant).await;
+    let found = flow::revocations(&app, known.asked_by(&known.caller)).await;
     Ok(Json(json!({ "revocations": found.map_err(|error| known.problem(error))? })))
 }

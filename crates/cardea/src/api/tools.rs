@@ -7,19 +7,9 @@ use axum::{Json, extract::State};
 use serde_json::{Value, json};
 
 use super::{Problem, extract::Known};
-use crate::{
-    app::App,
-    control::{ADMIN, AUDITOR, Right},
-};
-
-/// Who may look.
-const CHANGES: Right =
-    Right { name: "tool.changes", roles: &[ADMIN, AUDITOR], does: "see what tools say of themselves" };
+use crate::{app::App, flow};
 
 pub(super) async fn changes(State(app): State<App>, known: Known) -> Result<Json<Value>, Problem> {
-    let allowed = app.control.require(&known.caller, CHANGES, Some(known.request)).await;
-    allowed.map_err(|error| known.problem(error))?;
-    let mut held = app.action.pins().held(None).await.map_err(|error| known.problem(error))?;
-    held.retain(|held| app.config.upstreams.contains_key(&held.upstream));
-    Ok(Json(json!({ "changes": held })))
+    let held = flow::held_tools(&app, known.asked_by(&known.caller)).await;
+    Ok(Json(json!({ "changes": held.map_err(|error| known.problem(error))? })))
 }

@@ -37,7 +37,7 @@ pub use self::{
         Adopted, File, LeftOut, Watch, adopted, adopted_text, files, is_policy_file, load, text, unread,
     },
     requester::Requester,
-    roles::{ADMIN, AUDITOR, Right},
+    roles::Right,
 };
 use crate::{observe::Observe, vault::Vault};
 

@@ -9,40 +9,83 @@ use super::Control;
 use crate::observe::Entry;
 
 /// Manages the tenant: its keys, people, tokens and caches.
-pub const ADMIN: &str = "admin";
+const ADMIN: &str = "admin";
 
 /// Reads what happened in the tenant.
-pub const AUDITOR: &str = "auditor";
+pub(super) const AUDITOR: &str = "auditor";
 
 /// Something that only people with one of some roles may do.
-#[derive(Debug, Clone, Copy)]
-pub struct Right {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Right {
+    /// The tenant's audit log, and the decisions about all its people.
+    Audit,
+    /// To clear cached answers of others.
+    CacheClear,
+    /// What the caches do for the tenant.
+    CacheFigures,
+    /// API keys of the tenant.
+    Keys,
+    /// To erase people of the tenant.
+    PeopleErase,
+    /// What was taken back in the tenant.
+    Revocations,
+    /// To take back tokens of others.
+    TokensRevoke,
+    /// What tools say of themselves since they were accepted.
+    ToolChanges,
+}
+
+/// What a right is.
+struct Row {
     /// Its name in the audit log.
-    pub name: &'static str,
+    name: &'static str,
     /// The roles; one of them is enough.
-    pub roles: &'static [&'static str],
+    roles: &'static [&'static str],
     /// What they do, as a sentence goes on after `Only the role …`.
-    pub does: &'static str,
+    does: &'static str,
+}
+
+impl Right {
+    const fn row(self) -> Row {
+        let (name, roles, does): (_, &[&str], _) = match self {
+            Self::Audit => ("audit", &[AUDITOR], "reads the audit log"),
+            Self::CacheClear => ("cache.clear", &[ADMIN], "clears what is not its own"),
+            Self::CacheFigures => ("cache.figures", &[ADMIN, AUDITOR], "see these figures"),
+            Self::Keys => ("keys", &[ADMIN], "manages API keys"),
+            Self::PeopleErase => ("people.erase", &[ADMIN], "erases people"),
+            Self::Revocations => ("revocations", &[ADMIN], "sees what was taken back"),
+            Self::TokensRevoke => ("tokens.revoke", &[ADMIN], "takes back what is not its own"),
+            Self::ToolChanges => ("tool.changes", &[ADMIN, AUDITOR], "see what tools say of themselves"),
+        };
+        Row { name, roles, does }
+    }
+
+    /// True if the caller has one of its roles.
+    #[must_use]
+    pub fn is_of(self, caller: &Caller) -> bool {
+        self.row().roles.iter().any(|role| caller.has_role(role))
+    }
 }
 
 impl Control {
-    /// Refuses whoever has none of the roles. The audit log is told once a minute of a caller and a right.
+    /// Refuses whoever has none of a right's roles. The audit log is told once a minute of a caller and a right.
     ///
     /// # Errors
     /// `denied`; what the store says.
-    pub async fn require(&self, caller: &Caller, right: Right, request: Option<RequestId>) -> Result<()> {
-        if right.roles.iter().any(|role| caller.has_role(role)) {
+    pub async fn require(&self, caller: &Caller, right: Right, request: RequestId) -> Result<()> {
+        if right.is_of(caller) {
             return Ok(());
         }
-        let key = format!("{}/{}", caller.key(), right.name);
+        let Row { name, roles, does } = right.row();
+        let key = format!("{}/{name}", caller.key());
         if self.inner.memo.tells(key.clone()) {
-            let detail = json!({ "right": right.name, "needs": right.roles, "roles": caller.roles });
+            let detail = json!({ "right": name, "needs": roles, "roles": caller.roles });
             let written = self.write_down(caller, "access.refused", detail, request).await;
             written.inspect_err(|_| self.inner.memo.tells_again(&key))?;
         }
-        let needed: Vec<String> = right.roles.iter().map(|role| format!("`{role}`")).collect();
+        let needed: Vec<String> = roles.iter().map(|role| format!("`{role}`")).collect();
         let (roles, needed) = (if needed.len() == 1 { "role" } else { "roles" }, needed.join(" and "));
-        Err(Error::new(Code::Denied).detail(format!("Only the {roles} {needed} {}.", right.does)))
+        Err(Error::new(Code::Denied).detail(format!("Only the {roles} {needed} {does}.")))
     }
 
     /// Writes into the audit log what somebody does, before it is done.
@@ -54,9 +97,9 @@ impl Control {
         caller: &Caller,
         event: &'static str,
         detail: Value,
-        request: Option<RequestId>,
+        request: RequestId,
     ) -> Result<()> {
-        let mut rows = Commit::new();
+        let (mut rows, request) = (Commit::new(), Some(request));
         let entry = Entry { principal: caller, event, turn: None, step: None, tool: None, request, detail };
         self.inner.observe.audit(&mut rows, entry);
         self.inner.db.commit(rows).await.map_err(Error::from)

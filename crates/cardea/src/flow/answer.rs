@@ -108,7 +108,7 @@ async fn finish_open_steps(run: Run<'_>, turn: &mut Turn) -> Result<Option<Thoug
     for step in open {
         match after_crash(step.state(), step.effect(), step.repeatable()) {
             Recovery::GoOn | Recovery::Run | Recovery::Check => {
-                let called = tool_call(run, turn, step.call().clone()).await?;
+                let called = tool_call(run, turn, step.call().clone(), None).await?;
                 if let Called::Waiting(waiting) = called {
                     return Ok(Some(Thought::Waiting(waiting)));
                 }

@@ -12,11 +12,19 @@ use cardea_core::{
 };
 use serde_json::json;
 
-use super::{Outlet, Stream, answer::answer, begin::begin_turn, converse::Thought, run::Run, unwind::unwind};
+use super::{
+    Outlet, Stream,
+    answer::answer,
+    begin::begin_turn,
+    converse::Thought,
+    finish::{End, finish},
+    run::Run,
+    unwind::unwind,
+};
 use crate::{
     app::{App, History},
     context::cache::Reuse,
-    control::{Admission, Estimate},
+    control::Admission,
     observe::Trace,
     turn::{Begun, Ending, Failure, Receipt, Trail, Turn},
 };
@@ -150,23 +158,13 @@ async fn work(run: Run<'_>, open: Open<'_>) -> Result<Receipt> {
         }
         thought => thought.map_err(Ending::Failed),
     };
-    let (tokens, cost_micros) = turn.unpaid();
-    turn.note(app.control.bill(&admitted, Estimate { tokens, cost_micros })); // the budget pays what was used
-    let closing = trace.stage("close");
-    let placeholders =
-        app.context.last_placeholders(turn.principal(), turn.conversation(), turn.placeholders()).await;
-    turn.note(placeholders);
-    let receipt = match thought {
-        Ok(Thought::Answer { text, finish, .. }) => {
-            app.turns.close(turn, Ending::Answer { text, finish }).await?
-        }
-        Ok(Thought::Waiting(waiting)) => app.turns.sleep(turn, waiting.start(), waiting.approval).await?,
-        Err(ending) => app.turns.close(turn, ending).await?, // message, cost, audit: one commit
+    let end = match thought {
+        Ok(Thought::Answer { text, finish, .. }) => End::Over(Ending::Answer { text, finish }),
+        Ok(Thought::Waiting(waiting)) => End::Waiting(waiting),
+        Err(ending) => End::Over(ending),
     };
-    drop(closing);
-    app.control.paid(admitted);
+    let receipt = finish(app, turn, admitted, end).await?; // message, budget, cost, audit: one commit
     drop(span);
-    trace.note(|event| event.answered(&receipt));
     outlet.ended(&receipt).await;
     Ok(receipt)
 }

@@ -5,13 +5,12 @@ use cardea_core::{
     agent::Agent,
     message::{Demands, Finish, Message, Prompt, Thoughts},
     policy::taint::{SUSPICIOUS, TOOL_DESCRIPTION},
-    select::FIND_TOOLS,
     tool::Outcome,
 };
 
 use super::{
     Outlet,
-    find::{find_tools, found},
+    find::found,
     outlet::Next,
     run::Run,
     think::{Thinking, think},
@@ -91,11 +90,7 @@ pub(super) async fn converse(
             turn.thinks(Thoughts { model, text: text.into_inner() });
         }
         for call in &calls {
-            if call.name == FIND_TOOLS && offered.has_more() {
-                find_tools(run, turn, &offered, call).await?;
-                continue;
-            }
-            let called = tool_call(run, turn, call.clone()).await?;
+            let called = tool_call(run, turn, call.clone(), Some(&offered)).await?;
             if let Called::Waiting(waiting) = called {
                 return Ok(Thought::Waiting(waiting)); // an approval may take days
             }

@@ -1,19 +1,10 @@
 //! A person is erased: out first, then everything of theirs.
 
-use cardea_auth::Caller;
 use cardea_core::{Code, Error, Result, id::UserId};
 use cardea_store::Commit;
 
-use super::{cancel::end_now, revoke::named};
-use crate::{
-    app::App,
-    control::{ADMIN, Right},
-    identity::Revoke,
-    turn::Whose,
-};
-
-/// Who may erase people of their tenant.
-const ERASE: Right = Right { name: "people.erase", roles: &[ADMIN], does: "erases people" };
+use super::{Request, cancel::end_now, revoke::named};
+use crate::{app::App, control::Right, identity::Revoke, turn::Whose};
 
 /// Erases a user of the caller's tenant, of this issuer or of the only one by which somebody of that name is known. What is
 /// sealed for the user opens no more, in older backups neither.
@@ -21,8 +12,9 @@ const ERASE: Right = Right { name: "people.erase", roles: &[ADMIN], does: "erase
 /// # Errors
 /// `denied` without the role `admin`; `bad_request` for the caller themselves; `ambiguous` if several people have the name and
 /// no issuer is said; what the vault and the store say.
-pub async fn erase(app: &App, caller: &Caller, user: &UserId, issuer: Option<String>) -> Result<()> {
-    app.control.require(caller, ERASE, None).await?; // may they
+pub async fn erase(app: &App, request: Request<'_>, user: &UserId, issuer: Option<String>) -> Result<()> {
+    let Request { caller, .. } = request;
+    app.control.require(caller, Right::PeopleErase, request.id()).await?; // may they
     named(std::iter::once(user.as_str()).chain(issuer.as_deref()))?;
     let whom = app.context.whom(&caller.tenant, user, issuer).await?; // of all who have the name
     let unknown = whom.issuer.is_none() && caller.user == *user;

@@ -13,6 +13,7 @@ use serde_json::json;
 
 use super::{
     chat::{ended_elsewhere, left_open},
+    finish::{End, finish},
     run::Run,
     tool_call::{Called, cut_off, give_up_sent, tool_call},
     visible::{Named, find, visible},
@@ -21,7 +22,7 @@ use crate::{
     app::App,
     control::{Admission, Estimate, Found},
     observe::{RequestEvent, Trace},
-    turn::{Begun, Ending, Kind, Limits, Question, Receipt, Step, Turn},
+    turn::{Begun, Ending, Kind, Limits, Question, Receipt, Turn},
 };
 
 /// A tool call from outside.
@@ -105,18 +106,21 @@ async fn ask(app: &App, request: CallRequest) -> Result<CallReply> {
         Begun::Fresh(turn) => turn.traced(trace.clone()),
         Begun::Again(receipt) => {
             trace.note(|event| {
-                tell(event, &receipt);
+                tell(event, &receipt, None);
                 event.replayed = true;
             });
-            return replayed(&receipt);
+            return reply(&receipt);
         }
     };
     let trail = turn.trail();
     match make(run, admitted, turn, call).await {
         Err(error) if error.code() == Code::TakenOver => {
             let receipt = ended_elsewhere(app, &trail).await?;
-            trace.note(|event| tell(event, &receipt));
-            replayed(&receipt)
+            trace.note(|event| {
+                let why = event.code;
+                tell(event, &receipt, why);
+            });
+            reply(&receipt)
         }
         ended => ended,
     }
@@ -131,7 +135,7 @@ pub(super) async fn go_on(run: Run<'_>, admitted: Admission, mut turn: Turn) -> 
         let error = Error::new(Code::Draining).detail(
             "Cardea was stopped before the call was made; nothing was done. Ask again with a new key.",
         );
-        return close(app, turn, Ending::Failed(error)).await;
+        return finish(app, turn, admitted, Ending::Failed(error)).await.map(drop);
     };
     match after_crash(step.state(), step.effect(), step.repeatable()) {
         Recovery::GoOn | Recovery::Run | Recovery::Check => {
@@ -140,37 +144,52 @@ pub(super) async fn go_on(run: Run<'_>, admitted: Admission, mut turn: Turn) -> 
         }
         Recovery::Stop => {
             let error = cut_off(app, &mut turn, step).await?;
-            close(app, turn, Ending::Unknown(error)).await
+            finish(app, turn, admitted, Ending::Unknown(error)).await.map(drop)
         }
-        Recovery::Take | Recovery::Compensate => ended(app, turn, &step).await.map(drop),
+        Recovery::Take | Recovery::Compensate => {
+            end(app, turn, admitted, Ok(Called::Ended(Box::new(step)))).await.map(drop)
+        }
     }
 }
 
-/// Closes the turn of a call that cannot go on.
-async fn close(app: &App, turn: Turn, ending: Ending) -> Result<()> {
-    let trace = turn.trace().clone();
-    let receipt = app.turns.close(turn, ending).await?;
-    trace.note(|event| event.answered(&receipt));
-    Ok(())
+/// Runs the one call of a turn to its end.
+async fn make(run: Run<'_>, admitted: Admission, mut turn: Turn, call: ToolCall) -> Result<CallReply> {
+    let called = tool_call(run, &mut turn, call, None).await;
+    turn.trace().note(|event| event.findings = turn.placeholders().found());
+    let begun = turn.is_durable().then(|| turn.id()); // a call that only reads may have left nothing
+    end(run.app, turn, admitted, called).await.map_err(|error| match (error.turn(), begun) {
+        (None, Some(turn)) => left_open(error, turn, None),
+        _ => error, // it has ended with this
+    })
 }
 
-/// Closes the turn of a call that has ended.
-async fn ended(app: &App, turn: Turn, step: &Step) -> Result<CallReply> {
-    let outcome = step.outcome().cloned().ok_or_else(|| Error::new(Code::Internal))?;
-    let text = match &outcome {
-        Outcome::Done { result } => result.to_string(),
-        Outcome::Failed { reason } | Outcome::Unknown { reason } => reason.clone(),
+/// Ends the turn of a call, or lays it down, as what came of the call says.
+async fn end(app: &App, mut turn: Turn, admitted: Admission, called: Result<Called>) -> Result<CallReply> {
+    let (end, outcome) = match called {
+        Ok(Called::Ended(step)) => {
+            let outcome = step.outcome().cloned().ok_or_else(|| Error::new(Code::Internal))?;
+            let text = match &outcome {
+                Outcome::Done { result } => result.to_string(),
+                Outcome::Failed { reason } | Outcome::Unknown { reason } => reason.clone(),
+            };
+            (End::Over(Ending::Answer { text, finish: Finish::Stop }), Some(outcome))
+        }
+        Ok(Called::Waiting(waiting)) => (End::Waiting(waiting), None),
+        Err(error) => {
+            let unknown = error.code() == Code::UpstreamUnknown || give_up_sent(app, &mut turn).await?;
+            turn.trace().note(|event| event.failed(&error));
+            (End::Over(if unknown { Ending::Unknown(error) } else { Ending::Failed(error) }), None)
+        }
     };
-    let trace = turn.trace().clone();
-    let closing = app.turns.close(turn, Ending::Answer { text, finish: Finish::Stop });
-    let receipt = trace.time("close", closing).await?;
-    trace.note(|event| tell(event, &receipt));
-    Ok(CallReply::Ended(outcome))
+    let (trace, mut why) = (turn.trace().clone(), None);
+    trace.note(|event| why = event.code);
+    let receipt = finish(app, turn, admitted, end).await?; // a call without a model costs nothing
+    trace.note(|event| tell(event, &receipt, why));
+    outcome.map_or_else(|| reply(&receipt), |outcome| Ok(CallReply::Ended(outcome)))
 }
 
-/// Notes the end of a call. WHY: its turn is answered, whatever the answer; what came of the call is what its step says.
-fn tell(event: &mut RequestEvent, receipt: &Receipt) {
-    let why = event.code;
+/// Notes what came of a call, and why it was refused. WHY: its turn is answered, whatever the answer; what came of the call is what its step says.
+fn tell(event: &mut RequestEvent, receipt: &Receipt, why: Option<Code>) {
     event.answered(receipt);
     let state = receipt.tools.first().map(|tool| tool.state).filter(|_| receipt.error.is_none());
     let code = match state {
@@ -182,47 +201,8 @@ fn tell(event: &mut RequestEvent, receipt: &Receipt) {
     (event.ending, event.code) = (state.map(StepState::name), Some(code));
 }
 
-/// Runs the one call of a turn to its end.
-async fn make(run: Run<'_>, admitted: Admission, mut turn: Turn, call: ToolCall) -> Result<CallReply> {
-    let called = tool_call(run, &mut turn, call).await;
-    turn.trace().note(|event| event.findings = turn.placeholders().found());
-    drop(admitted); // a call without a model costs no tokens
-    let begun = turn.is_durable().then(|| turn.id()); // a call that only reads may have left nothing
-    end(run.app, turn, called).await.map_err(|error| match (error.turn(), begun) {
-        (None, Some(turn)) => left_open(error, turn, None),
-        _ => error, // it has ended with this
-    })
-}
-
-/// Closes or lays down the turn of a call, as what came of the call says.
-async fn end(app: &App, mut turn: Turn, called: Result<Called>) -> Result<CallReply> {
-    match called {
-        Ok(Called::Ended(step)) => ended(app, turn, &step).await,
-        Ok(Called::Waiting(waiting)) => {
-            let (id, trace) = (turn.id(), turn.trace().clone());
-            let receipt = app.turns.sleep(turn, waiting.start(), waiting.approval).await?;
-            trace.note(|event| event.answered(&receipt));
-            Ok(CallReply::Waiting { approval: waiting.approval, turn: id })
-        }
-        Err(error) if error.code() == Code::UpstreamUnknown || give_up_sent(app, &mut turn).await? => {
-            let (reason, trace) = (error.public(), turn.trace().clone());
-            trace.note(|event| event.failed(&error));
-            let receipt = app.turns.close(turn, Ending::Unknown(error)).await?;
-            trace.note(|event| event.answered(&receipt));
-            Ok(CallReply::Ended(Outcome::Unknown { reason }))
-        }
-        Err(error) => {
-            let trace = turn.trace().clone();
-            trace.note(|event| event.failed(&error));
-            let receipt = app.turns.close(turn, Ending::Failed(error)).await?;
-            trace.note(|event| event.answered(&receipt));
-            Err(receipt.failed().unwrap_or_else(|| Error::new(Code::Internal)))
-        }
-    }
-}
-
-/// The saved answer of an earlier call with the same idempotency key.
-fn replayed(receipt: &Receipt) -> Result<CallReply> {
+/// What a client is told of a call by the receipt of its turn: that of the same idempotency key, or of another node.
+fn reply(receipt: &Receipt) -> Result<CallReply> {
     match (&receipt.answer, &receipt.approval) {
         (Some(answer), _) => Ok(CallReply::Ended(match receipt.tools.first().map(|tool| tool.state) {
             Some(StepState::Failed | StepState::Refused) => Outcome::Failed { reason: answer.clone() },

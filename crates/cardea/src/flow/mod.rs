@@ -1,24 +1,30 @@
 //! The request paths. Start reading Cardea here: [`enter`], [`chat`], then `tool_call`.
 //!
-//! Each line of these files names a room, in the order in which things happen. There is no other way to a
-//! model or a tool: the API, MCP and an embedding program all come through here.
+//! Each line of these files names a room, in the order in which things happen. There is no other way from a route to an
+//! effect: the API, MCP and an embedding program all come through here.
 
 mod answer;
 mod begin;
 mod cancel;
 mod chat;
+mod clear;
 mod complete;
 mod converse;
+mod decide;
 mod delete;
 mod detached;
 mod enter;
 mod erase;
 mod find;
+mod finish;
 mod keep;
+mod keys;
+mod look;
 mod mcp;
 mod original;
 mod outlet;
 mod recheck;
+mod request;
 mod resume;
 mod revoke;
 mod run;
@@ -34,15 +40,20 @@ pub(crate) use self::detached::{Coming, begin, detached, heard, wordless};
 pub use self::{
     cancel::cancel,
     chat::{Message, chat},
+    clear::{Clear, clear_cache},
     complete::{CompleteRequest, Completed, complete},
+    decide::decide,
     delete::delete,
     enter::{enter, still_in},
     erase::erase,
+    keys::{create_key, keys, revoke_key},
+    look::{CacheFigures, audit_entries, cache_figures, decisions, follow_audit, held_tools, revocations},
     mcp::{CallReply, CallRequest, call, tools},
     original::{Part, messages},
     outlet::{Outlet, ReplyEvent, Stream},
+    request::Request,
     resume::{resume_one, watch},
-    revoke::{RevokeRequest, revoke},
+    revoke::{RevokeRequest, TakenBack, revoke},
     talk::Talk,
-    visible::tools_of,
+    visible::{models_of, tools_of},
 };

@@ -19,6 +19,7 @@ use cardea_core::{
 use super::{
     Outlet,
     converse::{Thought, converse},
+    finish::finish,
     keep::keep,
     run::Run,
     visible::visible,
@@ -83,14 +84,14 @@ async fn check_anew(app: &App, agent: &Arc<Agent>, check: Check) -> Result<()> {
         key: None,
     };
     let Begun::Fresh(turn) = app.turns.begin(question).await? else { return Ok(()) };
-    let mut turn = turn.traced(trace.clone()).checking(check.conversation); // whose words it sends
+    let mut turn = turn.traced(trace).checking(check.conversation); // whose words it sends
     let mut outlet = Outlet::new(app.control.window(agent.spec.guard.as_deref(), turn.placeholders())?, None);
     let run = Run::chat(app, &caller, agent);
     let mut tools = visible(run);
     tools.tools.retain(|tool| !tool.effect().changes_things());
     let catalog = Arc::clone(&tools.catalog);
     let thought = converse(run, &mut turn, &mut outlet, tools, &check.history).await;
-    let (usage, cost, id) = (turn.usage(), turn.cost_micros(), turn.id());
+    let (cost, id) = (turn.cost_micros(), turn.id());
     // What was refused or failed on the way, or who stands in, says nothing about the served answer.
     let clean = turn.steps().iter().all(|step| step.state() == StepState::Done);
     let ending = match thought {
@@ -108,7 +109,5 @@ async fn check_anew(app: &App, agent: &Arc<Agent>, check: Check) -> Result<()> {
             }
         }
     };
-    let closed = app.turns.close(turn, ending).await;
-    app.control.settle(admitted, usage, cost);
-    closed.map(|receipt| trace.note(|event| event.answered(&receipt)))
+    finish(app, turn, admitted, ending).await.map(drop)
 }

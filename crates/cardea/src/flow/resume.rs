@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     Outlet,
     chat::{Open, settle},
+    finish::finish,
     mcp,
     run::Run,
     tool_call::give_up_sent,
@@ -28,7 +29,7 @@ use super::{
 use crate::{
     app::App,
     context::cache::Reuse,
-    control::{Admission, Estimate},
+    control::Admission,
     observe::{RequestEvent, Work},
     turn::{Ending, Failure, Free, Kind, Limits, Step, Turn},
 };
@@ -222,13 +223,7 @@ fn agent_is_gone(error: Error) -> Error {
 async fn end_as_it_stands(app: &App, mut turn: Turn, admitted: Admission, error: Error) -> Result<()> {
     let unknown = give_up_sent(app, &mut turn).await?;
     let ending = if unknown { Ending::Unknown(error) } else { Ending::Failed(error) };
-    let (tokens, cost_micros) = turn.unpaid();
-    turn.note(app.control.bill(&admitted, Estimate { tokens, cost_micros }));
-    let trace = turn.trace().clone();
-    let receipt = app.turns.close(turn, ending).await?;
-    trace.note(|event| event.answered(&receipt));
-    app.control.paid(admitted);
-    Ok(())
+    finish(app, turn, admitted, ending).await.map(drop)
 }
 
 #[cfg(test)]

@@ -1,17 +1,19 @@
 //! Tokens are taken back: one's own by anybody, those of a tenant by its administrators.
 
-use cardea_auth::{Caller, Revocation};
-use cardea_core::{Code, Error, Result, id::UserId, principal::Proof, secret::SecretString};
-
-use crate::{
-    app::App,
-    control::{ADMIN, Right},
-    identity::{Revoke, is_name},
+use cardea_auth::Revocation;
+use cardea_core::{
+    Code, Error, Result,
+    id::{KeyId, UserId},
+    principal::Proof,
+    secret::SecretString,
 };
 
-/// Who may take back what is not their own.
-const REVOKE: Right =
-    Right { name: "tokens.revoke", roles: &[ADMIN], does: "takes back what is not its own" };
+use super::Request;
+use crate::{
+    app::App,
+    control::Right,
+    identity::{Revoke, is_name},
+};
 
 /// What a caller wants taken back: one of these, or nothing for all tokens of their own until now.
 #[derive(Debug, Default)]
@@ -28,17 +30,33 @@ pub struct RevokeRequest {
     pub keys: bool,
 }
 
+/// What was taken back.
+#[derive(Debug)]
+pub struct TakenBack {
+    /// It.
+    pub revocation: Revocation,
+    /// Where the keys of a user went as well: keys that this user has made for others, which still work.
+    pub keys_made: Option<Vec<KeyId>>,
+}
+
 /// Takes tokens back: at once here, within two seconds on other nodes.
 ///
 /// # Errors
 /// `denied` for what is not the caller's own, unless the caller is an administrator; `bad_request` for a token that is
 /// none of this tenant's, or over, and for names that nobody can have; `rate_limited`; those of the store.
-pub async fn revoke(app: &App, caller: &Caller, request: RevokeRequest) -> Result<Revocation> {
-    let what = wanted(app, caller, request).await?; // may they
+pub async fn revoke(app: &App, request: Request<'_>, wish: RevokeRequest) -> Result<TakenBack> {
+    let (Request { caller, .. }, keys) = (request, wish.keys);
+    let what = wanted(app, request, wish).await?; // may they
     app.control.count_revocation(caller).await?; // rate: what is taken back stays in every node's memory
     let revocation = app.identity.revoke_tokens(caller, what).await?; // durable, with its audit entry
     app.auth.revoke(&revocation); // at once on this node
-    Ok(revocation)
+    let keys_made = match &revocation {
+        Revocation::User { user, issuer, .. } if keys => {
+            Some(app.identity.keys_made_by(&caller.tenant, user, issuer.as_deref()).await?)
+        }
+        _ => None,
+    };
+    Ok(TakenBack { revocation, keys_made })
 }
 
 /// Refuses names that nobody can have.
@@ -50,10 +68,11 @@ pub(super) fn named<'a>(mut names: impl Iterator<Item = &'a str>) -> Result<()> 
     Err(Error::new(Code::BadRequest).detail(detail))
 }
 
-async fn wanted(app: &App, caller: &Caller, request: RevokeRequest) -> Result<Revoke> {
+async fn wanted(app: &App, request: Request<'_>, wish: RevokeRequest) -> Result<Revoke> {
+    let Request { caller, .. } = request;
     let bad = |detail: &str| Error::new(Code::BadRequest).detail(detail);
-    let admin = || app.control.require(caller, REVOKE, None);
-    match request {
+    let admin = || app.control.require(caller, Right::TokensRevoke, request.id());
+    match wish {
         RevokeRequest { token: Some(token), token_id: None, user: None, issuer: None, keys: false } => {
             let none = "That is no token of this tenant, or it is over already.";
             let facts = app.auth.read(&token).await.map_err(|error| bad(none).because(error))?;

@@ -13,11 +13,12 @@ use cardea_core::{
 use cardea_store::Commit;
 
 use super::{
+    find::{need, search},
     run::Run,
     visible::{Named, find},
 };
 use crate::{
-    action::{Acted, Job, Tool, Within},
+    action::{Acted, Job, Selected, Tool, Within},
     app::App,
     context::cache::ToolUse,
     control::{CallContext, Control, Permission, Permit, Refused, Ruling},
@@ -82,20 +83,30 @@ impl Wish {
     }
 }
 
-/// One tool call, from a model's or a client's wish to a recorded outcome.
+/// One tool call, from a model's or a client's wish to a recorded outcome. A model that was offered only some of its tools
+/// may search for more.
 ///
 /// # Errors
 /// The code of the limit or room that ended the whole turn. What a model should be told (an unknown tool, wrong
 /// arguments, a refusal by policy) is a step that was refused, not an error.
-pub(super) async fn tool_call(run: Run<'_>, turn: &mut Turn, call: ToolCall) -> Result<Called> {
+pub(super) async fn tool_call(
+    run: Run<'_>,
+    turn: &mut Turn,
+    call: ToolCall,
+    offered: Option<&Selected>,
+) -> Result<Called> {
     let Run { app, caller, .. } = run;
     turn.whole()?; // all or nothing, since a step can be taken back
     app.turns.still_wanted(turn).await?; // not stopped by who asked
     turn.another_call()?; // tool calls per turn
     turn.has_time(app.clock.now())?; // nothing is begun that has no time to be answered
-    let (tool, wish) = match sound(run, turn, call).await? {
-        Sound::Call(tool, wish) => (tool, wish), // there, readable, screened, and as its schema has it
+    let (target, wish) = match sound(run, turn, call, offered).await? {
+        Sound::Call(target, wish) => (target, wish), // there, readable, screened, and as its schema has it
         Sound::Refused(refused) => return Ok(refused),
+    };
+    let tool = match target {
+        Target::Tool(tool) => tool,
+        Target::Search(offered) => return search(run, turn, offered, wish.start(None)).await,
     };
     let context = call_context(run, turn, &wish);
     let permitting = app.control.permit(caller, &context, tool.spec(), &wish.call);
@@ -135,15 +146,42 @@ pub(super) async fn tool_call(run: Run<'_>, turn: &mut Turn, call: ToolCall) -> 
 }
 
 /// What a wish comes to before policy is asked.
-enum Sound {
-    /// A call of a tool that is there, with arguments that it takes.
-    Call(Arc<Tool>, Wish),
+enum Sound<'o> {
+    /// A call of something that is there, with arguments that it takes.
+    Call(Target<'o>, Wish),
     /// Recorded, and told to the model.
     Refused(Called),
 }
 
+/// What is called.
+enum Target<'o> {
+    /// A tool, if policy allows it.
+    Tool(Arc<Tool>),
+    /// The search among tools that policy shows and that were left out: nothing leaves Cardea for it.
+    Search(&'o Selected),
+}
+
+impl Target<'_> {
+    /// Why it does not take these arguments, if it does not.
+    fn check(&self, call: &ToolCall) -> Result<(), (Code, String)> {
+        match self {
+            Self::Tool(tool) => tool.check(call).map_err(|error| (error.code(), error.public())),
+            Self::Search(_) if need(call).is_some() => Ok(()),
+            Self::Search(_) => {
+                Err((Code::InvalidArguments, "Say in `need` what the tool must do.".to_owned()))
+            }
+        }
+    }
+}
+
 /// Finds the tool and looks at the arguments: whether they can be read, what the guardrail says of them, and the schema.
-async fn sound(run: Run<'_>, turn: &mut Turn, mut call: ToolCall) -> Result<Sound> {
+async fn sound<'o>(
+    run: Run<'_>,
+    turn: &mut Turn,
+    mut call: ToolCall,
+    offered: Option<&'o Selected>,
+) -> Result<Sound<'o>> {
+    let more = offered.filter(|offered| call.name == FIND_TOOLS && offered.has_more());
     let (tool, hidden) = match find(run, &call.name) {
         Named::Visible(tool) => (Some(tool), None), // visible to this caller, or unknown
         Named::Hidden(tool) => (None, Some(tool)),
@@ -155,15 +193,17 @@ async fn sound(run: Run<'_>, turn: &mut Turn, mut call: ToolCall) -> Result<Soun
     let digest = Control::digest(run.caller, &call);
     let screened = screen(run, &mut call); // guardrail: what is held back is not kept either
     let wish = Wish::of(call, digest, tool.as_deref());
-    let Some(tool) = tool else {
-        return unseen(run, turn, &wish, hidden.as_deref()).await.map(Sound::Refused);
+    let target = match (tool, more) {
+        (Some(tool), _) => Target::Tool(tool),
+        (None, Some(offered)) => Target::Search(offered),
+        (None, None) => return unseen(run, turn, &wish, hidden.as_deref()).await.map(Sound::Refused),
     };
     let readable = match unreadable.or_else(|| lost.map(|lost| lost.to_string())) {
         Some(wrong) => Err((Code::InvalidArguments, format!("`{}`: {wrong}.", wish.tool))), // it is not what was asked
         None => Ok(()),
     };
-    match readable.and_then(|()| checked(run, turn, screened, &tool, &wish)) {
-        Ok(()) => Ok(Sound::Call(tool, wish)),
+    match readable.and_then(|()| checked(run, turn, screened, &target, &wish)) {
+        Ok(()) => Ok(Sound::Call(target, wish)),
         Err((code, reason)) => {
             refuse(run.app, turn, wish.start(None), code, &reason).await.map(Sound::Refused)
         }
@@ -219,7 +259,7 @@ pub(super) fn called(app: &App, turn: &Turn, step: &Step) {
 
 /// Screens the arguments of a call, and takes them out of it if they are refused: such a call is not made, so nobody needs
 /// them any more.
-pub(super) fn screen(run: Run<'_>, call: &mut ToolCall) -> Result<Vec<String>, Refused> {
+fn screen(run: Run<'_>, call: &mut ToolCall) -> Result<Vec<String>, Refused> {
     let screened = run.app.control.screen_arguments(run.guard(), call);
     if let Err(refused) = &screened {
         call.arguments = refused.withheld();
@@ -232,7 +272,7 @@ fn checked(
     run: Run<'_>,
     turn: &mut Turn,
     screened: Result<Vec<String>, Refused>,
-    tool: &Tool,
+    target: &Target<'_>,
     wish: &Wish,
 ) -> Result<(), (Code, String)> {
     match screened {
@@ -244,7 +284,7 @@ fn checked(
             return Err((Code::GuardRefused, refused.public()));
         }
     }
-    tool.check(&wish.call).map_err(|error| (error.code(), error.public()))
+    target.check(&wish.call)
 }
 
 /// Around the call: its turn, and the approval that an earlier try of the very same call has waited for.

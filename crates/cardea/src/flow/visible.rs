@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use cardea_auth::Caller;
-use cardea_core::agent::Agent;
+use cardea_core::{agent::Agent, policy::Verdict};
 
 use super::run::Run;
 use crate::{
@@ -53,6 +53,15 @@ pub(super) fn find(run: Run<'_>, name: &str) -> Named {
     };
     let listable = app.control.listable(caller, &agent.name, via);
     if listable.contains(tool.name()) { Named::Visible(tool) } else { Named::Hidden(tool) }
+}
+
+/// The names that the caller may ask for as a model: all agents, and the models that policy opens to them.
+#[must_use]
+pub fn models_of(app: &App, caller: &Caller) -> Vec<String> {
+    let said = |model: &str| app.control.of_model(caller, &app.direct().name, model);
+    let open = |model: &&str| said(model).verdict == Verdict::Allow;
+    let agents = app.agents().map(|agent| format!("agent/{}", agent.name));
+    agents.chain(app.models.names().filter(open).map(str::to_owned)).collect()
 }
 
 /// The names of an agent's tools that the caller may call.

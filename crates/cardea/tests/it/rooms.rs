@@ -157,6 +157,34 @@ fn the_request_paths_are_told_line_by_line_as_they_stand_in_the_code() {
     assert_eq!(lost_lines(table, |_| "a(); b();".to_owned()).1.len(), 1);
 }
 
+/// The lines of a handler's code that decide something.
+fn decisions_in(source: &str) -> Vec<&str> {
+    let decides = ["require(", "write_down(", "count(", "decide("].map(|name| format!(".control.{name}"));
+    let decides = |line: &&str| decides.iter().any(|call| line.contains(call)) || line.contains("Right {");
+    source.lines().map(str::trim).filter(decides).collect()
+}
+
+#[test]
+fn a_handler_decides_nothing() {
+    let mut decided = Vec::new();
+    for path in files(&root().join("crates/cardea/src/api"), ".rs") {
+        let source = fs::read_to_string(&path).unwrap();
+        decided.extend(decisions_in(&source).iter().map(|line| format!("{}: {line}", shown(&path))));
+    }
+    assert!(decided.is_empty(), "{}", decided.join("\n"));
+    assert_eq!(decisions_in("a();\n  app.control.count(caller).await?; // rate\nb();\n").len(), 1);
+}
+
+#[test]
+fn every_turn_ends_in_one_place() {
+    let ends = |source: &str| source.contains("turns.close(") || source.contains("turns.sleep(");
+    let all = files(&root().join("crates/cardea/src"), ".rs").into_iter();
+    let code = all.filter(|path| !path.starts_with(root().join("crates/cardea/src/turn")));
+    let ending: Vec<String> =
+        code.filter(|path| ends(&fs::read_to_string(path).unwrap())).map(|path| shown(&path)).collect();
+    assert_eq!(ending, ["crates/cardea/src/flow/finish.rs"]);
+}
+
 #[test]
 fn every_crate_uses_only_crates_above_it() {
     let mut places = line_of_rooms();

@@ -174,11 +174,14 @@ async fn who_lacks_a_role_for_what_they_want_stands_in_the_log_once_a_minute() {
         assert!(refused.at("/detail").contains("Only the role"), "{}", refused.text);
     }
     drop(eve.delete("/api/v1/people/ann").await.expect(403));
+    drop(eve.post("/api/v1/revocations", &json!({ "user": "ann" })).await.expect(403));
     let audit = world.audit().await;
-    let refused = audit.entries.iter().filter(|entry| entry["event"] == "access.refused");
-    let details: Vec<&Value> = refused.map(|entry| &entry["detail"]).collect();
+    let refused: Vec<&Value> =
+        audit.entries.iter().filter(|entry| entry["event"] == "access.refused").collect();
+    assert!(refused.iter().all(|entry| entry["request"].is_string()), "{refused:?}");
+    let details: Vec<&Value> = refused.iter().map(|entry| &entry["detail"]).collect();
     let rights: Vec<&Value> = details.iter().map(|detail| &detail["right"]).collect();
-    assert_eq!(rights, ["keys", "audit", "revocations", "people.erase"]);
+    assert_eq!(rights, ["keys", "audit", "revocations", "people.erase", "tokens.revoke"]);
     assert_eq!((&details[0]["needs"], &details[0]["roles"]), (&json!(["admin"]), &json!(["guest"])));
 }
 

@@ -271,6 +271,20 @@ async fn what_all_events_cost_is_what_the_meters_say_also_where_an_answer_is_giv
     assert!(tokens > 0 && events.last().unwrap()["gen_ai.usage.output_tokens"].as_u64() > Some(0));
 }
 
+#[tokio::test]
+async fn a_search_for_tools_is_counted_like_any_call_also_where_it_is_refused() {
+    let search = |need: &str| Act::call("find_tools", json!({ "need": need }));
+    let plan = World::plan().model([search("give money back"), search(""), Act::say("I found nothing.")]);
+    let world = plan.agent("offered_tools = 2\n").start().await;
+    let event = told(&world.user("support"), TURNS, &ask()).await;
+    let metrics = world.app.observe.metrics_text();
+    assert_eq!(
+        (&event["tool.calls"], metered(&metrics, "cardea_tool_calls_total")),
+        (&json!(2), 2),
+        "{event}"
+    );
+}
+
 /// The event of the work with which a turn went on.
 async fn resumed(turn: &str) -> Value {
     let lines = listen();

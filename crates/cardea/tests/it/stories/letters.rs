@@ -34,7 +34,7 @@ permit (principal in Role::"support", action, resource in Server::"demo");
 "#;
 
 /// An answer that asks for this tool, with the arguments as they are written here.
-fn wishes(tool: &str, arguments: &str) -> Act {
+pub(super) fn wishes(tool: &str, arguments: &str) -> Act {
     let call =
         json!({ "id": "c1", "type": "function", "function": { "name": tool, "arguments": arguments } });
     let message = json!({ "role": "assistant", "content": null, "tool_calls": [call] });

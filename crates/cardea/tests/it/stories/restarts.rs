@@ -2,7 +2,8 @@
 
 use cardea::{
     app::App,
-    flow::{delete, erase, resume_one},
+    flow::{Request, delete, erase, resume_one},
+    observe::Trace,
     turn::Free,
 };
 use cardea_auth::{Caller, Credentials};
@@ -129,7 +130,9 @@ async fn the_words_of_a_person_are_gone_with_them_also_while_a_server_of_their_t
     let (second, _proxy, _jobs) = without_its_server(&world).await;
     second.start().await.unwrap();
     let ada = world.person((TENANT, "ada"), &["admin"], &["read"]);
-    erase(&second, &caller(&second, &ada).await, &"lou".into(), None).await.unwrap();
+    let (ada, trace) = (caller(&second, &ada).await, Trace::default());
+    let request = Request { caller: &ada, trace: &trace };
+    erase(&second, request, &"lou".into(), None).await.unwrap();
     let (words, undo) = words(&second).await;
     assert!(!words.contains("Secretname") && !undo.contains("Secretname"), "{words}\n{undo}");
     let sql = "SELECT state, COALESCE(code, '') FROM turns WHERE ended_at IS NOT NULL";

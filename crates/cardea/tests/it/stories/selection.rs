@@ -1,7 +1,19 @@
 //! A choice of tools that missed, and the way out of it.
 
-use cardea_testkit::{World, history::leaks, model::Act};
+use cardea_core::time::Millis;
+use cardea_testkit::{
+    World,
+    history::leaks,
+    model::Act,
+    world::{Say, Service, User},
+};
 use serde_json::{Value, json};
+
+use super::{
+    cancels::running,
+    letters::wishes,
+    limits::{POLICIES, SLOW},
+};
 
 /// The names of the tools that the model was offered with its n-th prompt.
 fn offered(world: &World, at: usize) -> Vec<String> {
@@ -81,6 +93,52 @@ async fn what_a_model_searches_with_is_screened_before_it_is_written_down() {
     assert!(!told.contains(&key), "{told}");
     world.app.stop().await;
     assert_eq!(leaks(world.folder(), &[&key]).unwrap(), Vec::<String>::new());
+}
+
+/// The receipt of a turn whose model asks in one answer for a tool that never answers and for a search; what happens while
+/// that tool is waited for.
+async fn hangs_before_a_search(meanwhile: impl AsyncFnOnce(&World, &User)) -> Value {
+    let calls = [("demo__look", json!({})), ("find_tools", json!({ "need": "give money back" }))];
+    let calls = calls.map(|(tool, arguments)| (tool.to_owned(), arguments));
+    let plan = World::plan().model([Act::Call(calls.to_vec()), Act::say("never said")]).policies(POLICIES);
+    let plan = plan.limits("time = \"2s\"\ntool_timeout = \"2s\"\n").agent("offered_tools = 1\n");
+    let world = plan.connector(Service::start().await, SLOW).start().await;
+    world.service().says("GET /look", [Say::Silent]);
+    let ann = world.user("support");
+    let while_it_hangs = async {
+        while world.service().lines().is_empty() {
+            tokio::task::yield_now().await;
+        }
+        meanwhile(&world, &ann).await;
+    };
+    let (turn, ()) = tokio::join!(ann.asks("Look it up."), while_it_hangs);
+    turn.ends().await
+}
+
+#[tokio::test]
+async fn a_turn_that_was_stopped_or_has_no_time_left_ends_before_a_search() {
+    let late = hangs_before_a_search(async |world, _| world.clock.advance(Millis::from_secs(3))).await;
+    let stopped = hangs_before_a_search(async |world, ann| {
+        let id = running(world).await;
+        drop(ann.post(&format!("/api/v1/turns/{id}/cancel"), &json!({})).await.expect(202));
+    })
+    .await;
+    for (receipt, code) in [(stopped, "cancelled"), (late, "time_spent")] {
+        assert_eq!(receipt["error"]["code"], code, "{receipt}");
+        let tools = receipt["tools"].as_array().unwrap();
+        assert!(tools.iter().all(|used| used["tool"] == "demo__look"), "{receipt}");
+    }
+}
+
+#[tokio::test]
+async fn a_search_with_digits_that_would_be_lost_is_refused_like_any_call() {
+    let odd = r#"{"need":"give money back","most":12345678901234567890123}"#;
+    let plan = World::plan().model([wishes("find_tools", odd), Act::say("I may not.")]);
+    let world = plan.agent("offered_tools = 2\n").start().await;
+    let receipt = world.user("support").asks("Which tickets are open?").await.answers("may not").await;
+    assert_eq!(receipt["tools"][0]["state"], "refused", "{receipt}");
+    let reason = receipt["tools"][0]["reason"].as_str().unwrap();
+    assert!(reason.contains("`find_tools`: `/most`: the number has more digits"), "{reason}");
 }
 
 #[tokio::test]

@@ -1,0 +1,52 @@
+//! The one way in which a turn ends or lies down: its budget pays, its last rows are written, and its event is told.
+
+use cardea_core::Result;
+
+use super::tool_call::Waiting;
+use crate::{
+    app::App,
+    control::{Admission, Estimate},
+    turn::{Ending, Receipt, Turn},
+};
+
+/// How a turn is left.
+#[derive(Debug)]
+pub(super) enum End {
+    /// It is over.
+    Over(Ending),
+    /// It lies down until a person decides.
+    Waiting(Box<Waiting>),
+}
+
+impl From<Ending> for End {
+    fn from(ending: Ending) -> Self {
+        Self::Over(ending)
+    }
+}
+
+/// Ends a turn, or lays it down. What was admitted for it is paid and given free.
+///
+/// # Errors
+/// `taken_over` if another node owns the turn; what the store says. The turn is open then.
+pub(super) async fn finish(
+    app: &App,
+    mut turn: Turn,
+    admitted: Admission,
+    end: impl Into<End>,
+) -> Result<Receipt> {
+    let trace = turn.trace().clone();
+    let closing = trace.stage("close");
+    let (tokens, cost_micros) = turn.unpaid();
+    turn.note(app.control.bill(&admitted, Estimate { tokens, cost_micros })); // the budget pays what was used
+    let placeholders =
+        app.context.last_placeholders(turn.principal(), turn.conversation(), turn.placeholders()).await;
+    turn.note(placeholders);
+    let receipt = match end.into() {
+        End::Waiting(waiting) => app.turns.sleep(turn, waiting.start(), waiting.approval).await?,
+        End::Over(ending) => app.turns.close(turn, ending).await?, // message, cost, audit: one commit
+    };
+    drop(closing);
+    app.control.paid(admitted);
+    trace.note(|event| event.answered(&receipt));
+    Ok(receipt)
+}

@@ -1,0 +1,108 @@
+//! What only some people of a tenant may look at.
+
+use cardea_core::{
+    Result,
+    page::{Limit, Page, Place},
+};
+use serde::Serialize;
+
+use super::Request;
+use crate::{
+    action::Held,
+    app::App,
+    context::cache::{Line, Standing},
+    control::Right,
+    identity::Revoked,
+    observe::{Audited, Bookmark, Decided, Followed, Wanted, Whose},
+};
+
+/// What the caches did for a tenant since the start, by agent and layer.
+#[derive(Debug, Serialize)]
+pub struct CacheFigures {
+    backend: &'static str,
+    reachable: bool,
+    layers: Vec<Line>,
+    scopes: Vec<Standing>,
+}
+
+/// Entries of the tenant's audit log, the oldest first.
+///
+/// # Errors
+/// `denied`; those of the store.
+pub async fn audit_entries(
+    app: &App,
+    request: Request<'_>,
+    after: &Place,
+    wanted: Wanted<'_>,
+    limit: Limit,
+) -> Result<Page<Audited>> {
+    app.control.require(request.caller, Right::Audit, request.id()).await?; // may they
+    app.observe.search(&request.caller.tenant, after, wanted, limit).await
+}
+
+/// What was written into the tenant's audit log since a bookmark.
+///
+/// # Errors
+/// `denied`; `bad_request` for a bookmark behind the end of the log; those of the store.
+pub async fn follow_audit(
+    app: &App,
+    request: Request<'_>,
+    after: &Bookmark,
+    limit: Limit,
+) -> Result<Followed> {
+    app.control.require(request.caller, Right::Audit, request.id()).await?; // may they
+    app.observe.follow(&request.caller.tenant, after, limit).await
+}
+
+/// Decisions of the policies, the oldest first: about the whole tenant for its auditors, about themselves for everybody.
+///
+/// # Errors
+/// Those of the store.
+pub async fn decisions(
+    app: &App,
+    request: Request<'_>,
+    after: &Place,
+    wanted: Wanted<'_>,
+    limit: Limit,
+) -> Result<Page<Decided>> {
+    let whose = match Right::Audit.is_of(request.caller) {
+        true => Whose::Tenant(&request.caller.tenant),
+        false => Whose::Own(request.caller.principal()),
+    };
+    app.observe.decisions(whose, after, wanted, limit).await
+}
+
+/// What was taken back in the tenant, the newest first.
+///
+/// # Errors
+/// `denied`; those of the store.
+pub async fn revocations(app: &App, request: Request<'_>) -> Result<Vec<Revoked>> {
+    app.control.require(request.caller, Right::Revocations, request.id()).await?; // may they
+    app.identity.revocations(&request.caller.tenant).await
+}
+
+/// Tools that are held back since they say something else of themselves than what was accepted.
+///
+/// # Errors
+/// `denied`; those of the store.
+pub async fn held_tools(app: &App, request: Request<'_>) -> Result<Vec<Held>> {
+    app.control.require(request.caller, Right::ToolChanges, request.id()).await?; // may they
+    let mut held = app.action.pins().held(None).await?;
+    held.retain(|held| app.config.upstreams.contains_key(&held.upstream));
+    Ok(held)
+}
+
+/// What the caches did for the tenant.
+///
+/// # Errors
+/// `denied`; those of the store.
+pub async fn cache_figures(app: &App, request: Request<'_>) -> Result<CacheFigures> {
+    app.control.require(request.caller, Right::CacheFigures, request.id()).await?; // may they
+    let (cache, tenant) = (app.context.cache(), &request.caller.tenant);
+    Ok(CacheFigures {
+        backend: cache.backend(),
+        reachable: cache.reachable().await,
+        layers: cache.stats(tenant),
+        scopes: cache.standing(tenant),
+    })
+}
