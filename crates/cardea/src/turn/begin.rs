@@ -2,21 +2,19 @@
 
 use cardea_core::{
     Code, Error, Result,
-    agent::Agent,
     id::{AgentName, ApprovalId, ConversationId, MessageId, RequestId, TurnId},
     journal::TurnState,
-    message::{Message, Usage, estimate_tokens},
+    message::{Message, estimate_tokens},
     principal::Principal,
-    time::{Millis, Timestamp},
+    time::Timestamp,
     trace::TraceContext,
 };
 use cardea_store::{Commit, CommitError, args};
 use serde_json::json;
 
-use super::{CacheUse, Kind, Limits, Receipt, Turn, Turns};
+use super::{Kind, Limits, Receipt, Turn, Turns, asked::Asked, writing::Writing};
 use crate::{
-    control::{Found, Placeholders},
-    observe::Trace,
+    control::Found,
     once::{Made, Once, TAKEN, fingerprint},
 };
 
@@ -54,25 +52,6 @@ pub struct Question<'a> {
     pub found: Found,
     /// The client's idempotency key.
     pub key: Option<&'a str>,
-}
-
-impl Limits {
-    /// Nothing at all: for a turn that is only taken over to be closed.
-    pub const NONE: Self =
-        Self { reflections: 0, tool_calls: 0, cost_micros: 0, tokens: 0, call: Millis(0), time: Millis(0) };
-
-    /// The limits of an agent's file.
-    #[must_use]
-    pub fn of(agent: &Agent) -> Self {
-        Self {
-            reflections: agent.spec.limits.reflections,
-            tool_calls: agent.spec.limits.tool_calls,
-            cost_micros: agent.spec.limits.micros().unwrap_or(u64::MAX),
-            tokens: agent.spec.limits.tokens.unwrap_or(u64::MAX),
-            call: agent.spec.limits.tool_timeout,
-            time: agent.spec.limits.time,
-        }
-    }
 }
 
 /// What came of asking.
@@ -155,19 +134,19 @@ impl Turns {
         turn.note(opening);
         if let Some(key) = question.key {
             let made = Made { turn: Some(turn.id), answer: None };
-            let owner = turn.principal.key();
+            let owner = turn.asked.principal.key();
             turn.note(question.once(&owner, key, &fingerprint).claim(made, self.now()));
         }
         self.write_message(&mut turn);
         turn.note(within);
-        let mut detail = json!({ "kind": turn.kind.name(), "agent": turn.agent, "version": question.version, "conversation": turn.conversation,
-                                 "prompt_bytes": turn.prompt.len() });
+        let mut detail = json!({ "kind": turn.asked.kind.name(), "agent": turn.asked.agent, "version": question.version, "conversation": turn.asked.conversation,
+                                 "prompt_bytes": turn.asked.prompt.len() });
         if let (Some(detail), true) = (detail.as_object_mut(), question.found != Found::default()) {
             detail.insert("found".to_owned(), json!(question.found));
         }
         self.audit(&mut turn, "turn.asked", None, detail);
         // WHY: a bare call that only reads is one commit in all; its rows wait for the first write or the end.
-        if turn.kind == Kind::Call && question.key.is_none() {
+        if turn.asked.kind == Kind::Call && question.key.is_none() {
             return Ok(Begun::Fresh(turn));
         }
         let row = self.row(&turn)?;
@@ -181,10 +160,10 @@ impl Turns {
                     Before::None | Before::Failed(_) => Err(Code::InProgress.into()),
                 }
             }
-            Err(CommitError::Conflict("conversation")) => Err(self.busy(turn.conversation).await?),
+            Err(CommitError::Conflict("conversation")) => Err(self.busy(turn.asked.conversation).await?),
             // WHY begun: perhaps it is there all the same, and is taken up by itself then.
             Err(error @ CommitError::Unknown(_)) => {
-                Err(Error::from(error).begun().of_turn(turn.id, turn.conversation))
+                Err(Error::from(error).begun().of_turn(turn.id, turn.asked.conversation))
             }
             Err(error) => Err(error.into()),
         }
@@ -193,14 +172,9 @@ impl Turns {
     fn fresh(&self, question: &Question<'_>) -> Turn {
         let now = self.now();
         let id = TurnId::timed(now);
-        Turn {
-            id,
-            stranded: None,
-            held: self.inner.held.hold(id).unwrap_or_default(),
-            commits: 0,
-            tries: 0,
+        let asked = Asked {
             request: question.request,
-            asked_in: question.trace,
+            place: question.trace,
             principal: question.principal.clone(),
             kind: question.kind,
             agent: question.agent.clone(),
@@ -208,28 +182,11 @@ impl Turns {
             first: question.first,
             prompt: question.prompt.to_owned(),
             limits: question.limits,
-            fence: 1,
-            steps: Vec::new(),
-            model_calls: 0,
-            models: Default::default(),
-            usage: Usage::default(),
-            cost_micros: 0,
-            paid: (0, 0),
-            taint: question.taint.iter().cloned().collect(),
-            saying: None,
-            thinking: None,
-            cache: CacheUse::None,
-            failure: None,
-            checks: None,
-            events: 1, // its beginning, which its row tells
             started: now,
-            deadline: now.plus(question.limits.time),
-            pending: Commit::new(),
-            durable: false,
-            trace: Trace::default(),
-            placeholders: Placeholders::default(),
-            fresh_until: None,
-        }
+        };
+        let mut turn = Turn::new(id, asked, Writing::new(self.inner.held.hold(id).unwrap_or_default()));
+        turn.taint_with_all(&question.taint);
+        turn
     }
 
     /// What came of an earlier request with the same key. One that may be made again has given its key free.
@@ -277,15 +234,15 @@ impl Turns {
     }
 
     fn write_message(&self, turn: &mut Turn) {
-        let Some(conversation) = turn.conversation else { return };
+        let Some(conversation) = turn.asked.conversation else { return };
         let (now, id) = (self.now().0, conversation.to_string());
-        let body = Message::User { text: turn.prompt.clone() };
+        let body = Message::User { text: turn.asked.prompt.clone() };
         // INVARIANT: `next_seq` only grows, and only the owner of `open_turn` moves it.
         turn.guard(
             "conversation",
             "UPDATE conversations SET open_turn = $2, next_seq = next_seq + 1, updated_at = $3 \
              WHERE id = $1 AND open_turn IS NULL AND deleted_at IS NULL AND owner = $4",
-            args![id.clone(), turn.id, now, turn.principal.key()],
+            args![id.clone(), turn.id, now, turn.asked.principal.key()],
         );
         turn.run(
             "INSERT INTO messages (conversation, seq, id, tenant, turn, role, body, tokens, at) \
@@ -295,7 +252,7 @@ impl Turns {
                 MessageId::random(),
                 turn.id,
                 serde_json::to_string(&body).unwrap_or_default(),
-                estimate_tokens(&turn.prompt),
+                estimate_tokens(&turn.asked.prompt),
                 now
             ],
         );

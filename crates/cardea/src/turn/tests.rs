@@ -1,15 +1,16 @@
 use cardea_core::{
+    Code,
     cost::Prices,
-    id::{ApprovalId, KeyId, StepId, ToolName},
+    id::{AgentName, ApprovalId, KeyId, RequestId, StepId, ToolName},
     journal::{Repeatable, StepState, TurnState},
     log::ChainKey,
-    message::Finish,
+    message::{Finish, Usage},
     page::{Limit, Place},
     principal::{Principal, Proof},
-    time::{Clock, ManualClock},
+    time::{Clock, ManualClock, Millis},
     tool::{Effect, Outcome, ToolCall},
 };
-use cardea_store::DbConfig;
+use cardea_store::{Commit, DbConfig, args};
 use futures::future::join_all;
 use serde_json::{Map, json};
 
@@ -18,6 +19,8 @@ use crate::{
     observe::{Checkpoints, Wanted, verify},
     vault::RootKey,
 };
+
+mod old_rows;
 
 const KEY: [u8; 32] = [5; 32];
 
@@ -434,7 +437,7 @@ async fn a_write_that_was_sent_is_not_forgotten_where_its_key_is_withdrawn() {
     drop(before.start(&mut turn, Refund::of(17).start(Effect::Write)).await.unwrap());
     let after = house.process().await;
     let mut resumed = after.claim(turn.id(), LIMITS).await.unwrap().unwrap();
-    resumed.principal = robot;
+    resumed.asked.principal = robot;
     let noted = "INSERT INTO policy_texts (digest, text) VALUES ('noted', 'what policy said of it')";
     resumed.note(Commit::new().run(noted, args![]));
     let refused = after.start(&mut resumed, Refund::of(17).start(Effect::Write)).await.unwrap_err();
@@ -447,7 +450,7 @@ async fn a_write_that_was_sent_is_not_forgotten_where_its_key_is_withdrawn() {
     assert_eq!(noted.len(), 1, "what was noted before is written all the same");
     let (events, _) = after.events(&user("robot"), id, 0).await.unwrap();
     let told: Vec<_> = events.iter().map(|event| (event.seq, event.kind.as_str())).collect();
-    assert_eq!(told, [(1, "turn.started"), (2, "step.started"), (3, "turn.ended")]);
+    assert_eq!(told, [(1, "turn.asked.started"), (2, "step.started"), (3, "turn.ended")]);
 }
 
 #[tokio::test]
@@ -550,7 +553,7 @@ async fn each_limit_has_its_own_ending() {
         turn.charge("m", Usage { input: 10, cached_input: 0, output: 5 }, 300);
     }
     assert_eq!(turn.within_limits(now).unwrap_err().code(), Code::ReflectionsSpent);
-    turn.model_calls = 0;
+    turn.spending.model_calls = 0;
     assert_eq!(turn.within_limits(now.plus(LIMITS.time)).unwrap_err().code(), Code::TimeSpent);
     turn.charge("m", Usage::default(), 101);
     assert_eq!(turn.within_limits(now).unwrap_err().code(), Code::MoneySpent);
