@@ -39,7 +39,7 @@ use cardea_store::Db;
 use serde::{Deserialize, Serialize};
 
 pub use self::{
-    begin::{Before, Begun, Question},
+    begin::{Asker, Before, Begun, Keyed, Question},
     cancel::{Cancelled, Whose},
     close::Ending,
     elsewhere::Trail,

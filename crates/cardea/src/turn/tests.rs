@@ -1,7 +1,8 @@
 use cardea_core::{
     Code,
+    agent::{Agent, TurnLimits},
     cost::Prices,
-    id::{AgentName, ApprovalId, KeyId, RequestId, StepId, ToolName},
+    id::{ApprovalId, KeyId, RequestId, StepId, ToolName},
     journal::{Repeatable, StepState, TurnState},
     log::ChainKey,
     message::{Finish, Usage},
@@ -16,6 +17,7 @@ use serde_json::{Map, json};
 
 use super::*;
 use crate::{
+    control::Screened,
     observe::{Checkpoints, Wanted, verify},
     vault::RootKey,
 };
@@ -124,9 +126,24 @@ const LIMITS: Limits = Limits {
     time: Millis::from_secs(60),
 };
 
+/// An agent with these limits.
+pub(super) fn agent(name: &str, limits: Limits) -> Agent {
+    let limits = TurnLimits {
+        reflections: limits.reflections,
+        tool_calls: limits.tool_calls,
+        tool_timeout: limits.call,
+        time: limits.time,
+        money: Some(limits.cost_micros as f64 / 1e6),
+        tokens: Some(limits.tokens),
+    };
+    let spec = json!({ "model": "m", "instructions": "Answer.", "limits": limits });
+    let spec = serde_json::from_value(spec).unwrap();
+    Agent { name: name.into(), version: "1".to_owned(), spec }
+}
+
 struct Asks {
     who: Principal,
-    agent: AgentName,
+    agent: String,
     kind: Kind,
     conversation: Option<ConversationId>,
     prompt: String,
@@ -137,7 +154,7 @@ struct Asks {
 
 impl Asks {
     fn chat(who: &Principal, conversation: ConversationId, prompt: &str) -> Self {
-        let (agent, prompt, said) = ("support".into(), prompt.to_owned(), prompt.to_owned());
+        let (agent, prompt, said) = ("support".to_owned(), prompt.to_owned(), prompt.to_owned());
         Self {
             who: who.clone(),
             agent,
@@ -150,7 +167,7 @@ impl Asks {
     }
 
     fn call(who: &Principal) -> Self {
-        let agent = "mcp".into();
+        let agent = "mcp".to_owned();
         Self {
             who: who.clone(),
             agent,
@@ -168,23 +185,16 @@ impl Asks {
     }
 
     async fn begin(&self, turns: &Turns) -> Result<Begun, Error> {
-        let question = Question {
-            principal: &self.who,
-            request: RequestId::random(),
-            trace: None,
-            kind: self.kind,
-            agent: &self.agent,
-            version: "1",
-            limits: LIMITS,
-            conversation: self.conversation,
-            named: self.conversation,
-            first: self.conversation.is_none(),
-            prompt: &self.prompt,
-            asked: &self.said,
-            taint: Vec::new(),
-            found: crate::control::Found::default(),
-            key: self.key.as_deref(),
+        let (agent, prompt) = (agent(&self.agent, LIMITS), Screened::unseen(self.prompt.clone()));
+        let asker = Asker { principal: &self.who, agent: &agent, trace: &Trace::default() };
+        let key = self.key.as_ref();
+        let key = key.map(|key| asker.keyed(self.kind, self.conversation, key, &self.said));
+        let tool = ToolName::from("refund");
+        let question = match self.conversation {
+            Some(talk) => Question::chat(asker, &prompt, talk, None),
+            None => Question::call(asker, &tool),
         };
+        let question = question.once(key.as_ref());
         turns.begin(question).await
     }
 
