@@ -39,7 +39,7 @@ use tokio::sync::oneshot;
 pub use commit::{Commit, CommitError};
 pub use copy::copy;
 pub(crate) use value::Columns;
-pub use value::{Cell, FromCell, FromRow, Row, RowError, Value};
+pub use value::{Cell, FromCell, FromRow, InOrder, Row, RowError, Value};
 
 pub use crate::args;
 use crate::crash;

@@ -188,6 +188,37 @@ impl Row<'_> {
     }
 }
 
+impl<'a> Row<'a> {
+    /// Its columns one after the other, for rows of many.
+    #[must_use]
+    pub fn in_order(&self) -> InOrder<'a> {
+        InOrder { row: self.0, next: 0 }
+    }
+}
+
+/// The columns of a row, from the first on.
+pub struct InOrder<'a> {
+    row: &'a dyn Columns,
+    next: usize,
+}
+
+impl InOrder<'_> {
+    /// The next column.
+    ///
+    /// # Errors
+    /// If it is missing or of another type.
+    pub fn take<T: FromCell>(&mut self) -> Result<T, RowError> {
+        self.next += 1;
+        Row(self.row).get(self.next - 1)
+    }
+}
+
+impl std::fmt::Debug for InOrder<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("InOrder")
+    }
+}
+
 impl std::fmt::Debug for Row<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Row")

@@ -4,10 +4,7 @@ use cardea_core::{Code, Result};
 use cardea_store::Commit;
 
 use super::{chat::Message, run::Run};
-use crate::{
-    control::Found,
-    turn::{Before, Begun, Kind, Limits, Question},
-};
+use crate::turn::{Asker, Before, Begun, Kind, Question};
 
 /// How often a question is opened anew, because the turn before it ended while it was screened.
 const TRIES: usize = 3;
@@ -35,25 +32,11 @@ async fn once(run: Run<'_>, message: &Message) -> Result<Begun> {
     let (trace, guard) = (&message.trace, run.guard());
     let finding = app.context.find(caller, &agent.name, message.conversation);
     let mut talk = trace.time("conversation", finding).await?; // yours, or not found
-    let asked = message.key.as_ref().map(|_| app.vault.digest(&message.whole())).unwrap_or_default();
-    let mut question = Question {
-        principal: caller,
-        request: trace.request(),
-        trace: Some(trace.context()),
-        kind: Kind::Chat,
-        agent: &agent.name,
-        version: &agent.version,
-        limits: Limits::of(agent),
-        conversation: None,
-        named: message.conversation,
-        first: false,
-        prompt: "",
-        asked: &asked,
-        taint: Vec::new(),
-        found: Found::default(),
-        key: message.key.as_deref(),
-    };
-    match app.turns.again(&question).await? {
+    let asker = Asker { principal: caller, agent, trace };
+    let digest = || app.vault.digest(&message.whole());
+    let key = message.key.as_deref();
+    let key = key.map(|key| asker.keyed(Kind::Chat, message.conversation, key, &digest()));
+    match app.turns.again(key.as_ref()).await? {
         Before::Done(receipt) => return Ok(Begun::Again(receipt)), // same idempotency key, same answer
         Before::Failed(failed) if talk.is_none() => {
             talk = app.context.find(caller, &agent.name, failed).await?; // asked again where it failed
@@ -67,24 +50,19 @@ async fn once(run: Run<'_>, message: &Message) -> Result<Begun> {
     let screened = trace.time("guard", screening).await; // guard input
     trace.note(|event| event.findings = placeholders.found());
     let prompt = screened?;
-    question.prompt = &prompt;
-    question.taint = prompt.taint().to_vec();
-    question.found = prompt.found().clone();
     let mut opening = Commit::new();
-    let conversation = match talk {
-        Some(talk) => talk.id,
+    let (talk, title) = match talk {
+        Some(talk) => (talk.id, None),
         None => {
             let title = app.control.audit_refusal(who, || app.control.screen_title(guard, &prompt)).await?; // what a new conversation is called
-            question.taint.extend_from_slice(title.taint());
-            question.first = true;
-            app.context.create(&mut opening, caller, &agent.name, &title).id
+            (app.context.create(&mut opening, caller, &agent.name, &title).id, Some(title))
         }
     };
-    question.conversation = Some(conversation);
-    let kept = app.context.placeholders_of_question(caller, conversation, &placeholders).await?;
+    let kept = app.context.placeholders_of_question(caller, talk, &placeholders).await?;
+    let question = Question::chat(asker, &prompt, talk, title.as_ref()).once(key.as_ref());
     let begun = trace.time("begin", app.turns.begin_with(question, opening, kept)).await?;
     Ok(match begun {
-        Begun::Fresh(turn) => Begun::Fresh(turn.traced(trace.clone()).with_placeholders(placeholders)),
+        Begun::Fresh(turn) => Begun::Fresh(turn.with_placeholders(placeholders)),
         again @ Begun::Again(_) => again,
     })
 }

@@ -20,9 +20,9 @@ use super::{
 };
 use crate::{
     app::App,
-    control::{Admission, Estimate, Found},
+    control::{Admission, Estimate},
     observe::{RequestEvent, Trace},
-    turn::{Begun, Ending, Kind, Limits, Question, Receipt, Turn},
+    turn::{Asker, Begun, Ending, Kind, Question, Receipt, Turn},
 };
 
 /// A tool call from outside.
@@ -80,30 +80,15 @@ async fn ask(app: &App, request: CallRequest) -> Result<CallReply> {
     if let Named::Hidden(tool) = &named {
         app.control.refuse_unseen(run.requester_before(trace.request()), tool.spec(), &call).await?; // the log says why
     }
-    let Named::Visible(_) = named else {
+    let Named::Visible(tool) = named else {
         return Err(Error::new(Code::NotFound).detail("There is no such tool for you."));
     };
-    let whole = || json!([call.name, call.arguments]).to_string();
-    let asked = key.as_ref().map(|_| app.vault.digest(&whole())).unwrap_or_default();
-    let question = Question {
-        principal: &caller,
-        request: trace.request(),
-        trace: Some(trace.context()),
-        kind: Kind::Call,
-        agent: &agent.name,
-        version: &agent.version,
-        limits: Limits::of(&agent),
-        conversation: None,
-        named: None,
-        first: true,
-        prompt: &call.name,
-        asked: &asked,
-        taint: Vec::new(),
-        found: Found::default(),
-        key: key.as_deref(),
-    };
+    let asker = Asker { principal: &caller, agent: &agent, trace: &trace };
+    let digest = || app.vault.digest(&json!([call.name, call.arguments]).to_string());
+    let key = key.map(|key| asker.keyed(Kind::Call, None, &key, &digest()));
+    let question = Question::call(asker, tool.name()).once(key.as_ref());
     let turn = match trace.time("begin", app.turns.begin(question)).await? {
-        Begun::Fresh(turn) => turn.traced(trace.clone()),
+        Begun::Fresh(turn) => turn,
         Begun::Again(receipt) => {
             trace.note(|event| {
                 tell(event, &receipt, None);

@@ -27,9 +27,8 @@ use super::{
 use crate::{
     app::{App, History},
     context::cache::{Due, Fresh, Hit, Query},
-    control::Found,
     observe::{RequestEvent, Work},
-    turn::{Begun, Ending, Kind, Limits, Question, Turn},
+    turn::{Asker, Begun, Ending, Question, Turn},
 };
 
 /// A question whose served answer is looked at again.
@@ -66,25 +65,10 @@ async fn check_anew(app: &App, agent: &Arc<Agent>, check: Check) -> Result<()> {
     let admitted = app.control.admit(&caller, app.estimate(agent, &check.prompt, History::Some)).await?; // rate, budget, load
     let trace = app.observe.trace(RequestEvent::after(RequestId::random(), Work::Check), None, None);
     trace.note(|event| event.asked_by(&caller));
-    let question = Question {
-        principal: &caller,
-        request: trace.request(),
-        trace: None,
-        kind: Kind::Check,
-        agent: &agent.name,
-        version: &agent.version,
-        limits: Limits::of(agent),
-        conversation: None,
-        named: None,
-        first: true,
-        prompt: &check.prompt,
-        asked: "",
-        taint: check.taint,
-        found: Found::default(),
-        key: None,
-    };
+    let asker = Asker { principal: &caller, agent, trace: &trace };
+    let question = Question::check(asker, &check.prompt, check.taint);
     let Begun::Fresh(turn) = app.turns.begin(question).await? else { return Ok(()) };
-    let mut turn = turn.traced(trace).checking(check.conversation); // whose words it sends
+    let mut turn = turn.checking(check.conversation); // whose words it sends
     let mut outlet = Outlet::new(app.control.window(agent.spec.guard.as_deref(), turn.placeholders())?, None);
     let run = Run::chat(app, &caller, agent);
     let mut tools = visible(run);

@@ -3,75 +3,116 @@
 use cardea_core::{
     Code, Error, Result,
     agent::Agent,
-    id::{AgentName, ApprovalId, ConversationId, MessageId, RequestId, TurnId},
+    id::{ApprovalId, ConversationId, MessageId, TenantId, ToolName, TurnId},
     journal::TurnState,
-    message::{Message, Usage, estimate_tokens},
+    message::{Message, estimate_tokens},
     principal::Principal,
-    time::{Millis, Timestamp},
-    trace::TraceContext,
+    time::Timestamp,
 };
 use cardea_store::{Commit, CommitError, args};
 use serde_json::json;
 
-use super::{CacheUse, Kind, Limits, Receipt, Turn, Turns};
+use super::{Kind, Limits, Receipt, Turn, Turns, asked::Asked, writing::Writing};
 use crate::{
-    control::{Found, Placeholders},
+    control::{Found, Screened},
     observe::Trace,
     once::{Made, Once, TAKEN, fingerprint},
 };
 
-/// What a client asks for.
-#[derive(Debug)]
-pub struct Question<'a> {
+/// Who asks whom.
+#[derive(Debug, Clone, Copy)]
+pub struct Asker<'a> {
     /// Who asks.
     pub principal: &'a Principal,
+    /// Who answers, within the limits of its file.
+    pub agent: &'a Agent,
     /// The request.
-    pub request: RequestId,
-    /// Its place in a trace, for what goes on later.
-    pub trace: Option<TraceContext>,
-    /// What kind of turn it is.
-    pub kind: Kind,
-    /// Who answers.
-    pub agent: &'a AgentName,
-    /// The version of its file, which the audit log names.
-    pub version: &'a str,
-    /// What it may use up.
-    pub limits: Limits,
-    /// Where it is said; the conversation is known to be the caller's.
-    pub conversation: Option<ConversationId>,
-    /// The same as the client named it: absent if it was made for this very question.
-    pub named: Option<ConversationId>,
-    /// True if nothing was said before: its conversation is made with it, or it has none.
-    pub first: bool,
-    /// What is asked, screened.
-    pub prompt: &'a str,
-    /// A keyed digest of all that is asked, as the client sent it: two requests with one idempotency key are told apart by
-    /// it, whatever a guardrail makes of their words. Empty where there is no key.
-    pub asked: &'a str,
-    /// Where untrusted text came in already (a warned prompt).
-    pub taint: Vec<String>,
-    /// What a guardrail has found in it: its kinds stand in the audit log.
-    pub found: Found,
-    /// The client's idempotency key.
-    pub key: Option<&'a str>,
+    pub trace: &'a Trace,
 }
 
-impl Limits {
-    /// Nothing at all: for a turn that is only taken over to be closed.
-    pub const NONE: Self =
-        Self { reflections: 0, tool_calls: 0, cost_micros: 0, tokens: 0, call: Millis(0), time: Millis(0) };
+/// A request under its client's idempotency key.
+#[derive(Debug)]
+pub struct Keyed {
+    owner: String,
+    tenant: TenantId,
+    kind: Kind,
+    key: String,
+    fingerprint: String,
+}
 
-    /// The limits of an agent's file.
+impl Asker<'_> {
+    /// This request under a key. `named` is the conversation as the client named it, if it did so. `asked` is a keyed digest of
+    /// all that is asked, as the client sent it: two requests with one key are told apart by it, whatever a guardrail makes of
+    /// their words.
     #[must_use]
-    pub fn of(agent: &Agent) -> Self {
-        Self {
-            reflections: agent.spec.limits.reflections,
-            tool_calls: agent.spec.limits.tool_calls,
-            cost_micros: agent.spec.limits.micros().unwrap_or(u64::MAX),
-            tokens: agent.spec.limits.tokens.unwrap_or(u64::MAX),
-            call: agent.spec.limits.tool_timeout,
-            time: agent.spec.limits.time,
-        }
+    pub fn keyed(&self, kind: Kind, named: Option<ConversationId>, key: &str, asked: &str) -> Keyed {
+        // WHY: as it was named, since a repeated first question of a conversation cannot know what it was given.
+        let conversation = named.map(|id| id.to_string()).unwrap_or_default();
+        // WHY not the prompt: what guardrails make of the same words changes with their rules.
+        let fingerprint = fingerprint([kind.name(), self.agent.name.as_str(), &conversation, asked]);
+        let (owner, tenant) = (self.principal.key(), self.principal.tenant.clone());
+        Keyed { owner, tenant, kind, key: key.to_owned(), fingerprint }
+    }
+}
+
+impl Keyed {
+    fn once(&self) -> Once<'_> {
+        let Self { owner, tenant, kind, key, fingerprint } = self;
+        Once { owner, tenant, route: kind.name(), key, fingerprint }
+    }
+}
+
+/// What is asked, of whom and where.
+#[derive(Debug)]
+pub struct Question<'a> {
+    asker: Asker<'a>,
+    kind: Kind,
+    prompt: &'a str,
+    /// Where untrusted text came in already.
+    taint: Vec<String>,
+    /// What a guardrail has found in it: its kinds stand in the audit log.
+    found: Found,
+    conversation: Option<ConversationId>,
+    /// True if nothing was said before: its conversation is made with it, or it has none.
+    first: bool,
+    key: Option<&'a Keyed>,
+}
+
+impl<'a> Question<'a> {
+    fn new(asker: Asker<'a>, kind: Kind, prompt: &'a str) -> Self {
+        let (taint, found) = (Vec::new(), Found::default());
+        Self { asker, kind, prompt, taint, found, conversation: None, first: true, key: None }
+    }
+
+    /// A message in this conversation, which is known to be the caller's; `title` is that of one that begins with it.
+    #[must_use]
+    pub fn chat(
+        asker: Asker<'a>,
+        prompt: &'a Screened<String>,
+        conversation: ConversationId,
+        title: Option<&Screened<String>>,
+    ) -> Self {
+        let taint = [prompt.taint(), title.map_or(&[], Screened::taint)].concat();
+        let (found, conversation, first) = (prompt.found().clone(), Some(conversation), title.is_some());
+        Self { taint, found, conversation, first, ..Self::new(asker, Kind::Chat, prompt) }
+    }
+
+    /// One call of a tool.
+    #[must_use]
+    pub fn call(asker: Asker<'a>, tool: &'a ToolName) -> Self {
+        Self::new(asker, Kind::Call, tool.as_str())
+    }
+
+    /// The question of a turn, to check the cached answer that it was given.
+    #[must_use]
+    pub fn check(asker: Asker<'a>, prompt: &'a str, taint: Vec<String>) -> Self {
+        Self { taint, ..Self::new(asker, Kind::Check, prompt) }
+    }
+
+    /// The same, under a key if there is one.
+    #[must_use]
+    pub fn once(self, key: Option<&'a Keyed>) -> Self {
+        Self { key, ..self }
     }
 }
 
@@ -97,21 +138,6 @@ pub enum Before {
     Done(Receipt),
 }
 
-impl Question<'_> {
-    /// What must be equal for two requests with the same key to be the same request.
-    fn fingerprint(&self) -> String {
-        // WHY: as it was named, since a repeated first question of a conversation cannot know what it was given.
-        let conversation = self.named.map(|id| id.to_string()).unwrap_or_default();
-        // WHY not the prompt: what guardrails make of the same words changes with their rules.
-        fingerprint([self.kind.name(), self.agent.as_str(), &conversation, self.asked])
-    }
-
-    /// The question under its key.
-    fn once<'o>(&'o self, owner: &'o str, key: &'o str, fingerprint: &'o str) -> Once<'o> {
-        Once { owner, tenant: &self.principal.tenant, route: self.kind.name(), key, fingerprint }
-    }
-}
-
 /// True of a turn that changed nothing, and failed in a way that may be over: the same key asks again, as `Retry-After` and
 /// the client libraries' own retries want it.
 fn worth_another_try(receipt: &Receipt) -> bool {
@@ -124,9 +150,9 @@ impl Turns {
     ///
     /// # Errors
     /// `idempotency_key_reused`, `in_progress`, or what the store says.
-    pub async fn again(&self, question: &Question<'_>) -> Result<Before> {
-        match question.key {
-            Some(key) => self.known(question, key, &question.fingerprint()).await,
+    pub async fn again(&self, key: Option<&Keyed>) -> Result<Before> {
+        match key {
+            Some(key) => self.known(key).await,
             None => Ok(Before::None),
         }
     }
@@ -145,46 +171,42 @@ impl Turns {
     /// # Errors
     /// As [`Turns::begin`], and `conflict` if a guard of those rows does not hold.
     pub async fn begin_with(&self, question: Question<'_>, opening: Commit, within: Commit) -> Result<Begun> {
-        let fingerprint = question.fingerprint();
-        if let Some(key) = question.key
-            && let Before::Done(known) = self.known(&question, key, &fingerprint).await?
-        {
+        let key = question.key;
+        if let Before::Done(known) = self.again(key).await? {
             return Ok(Begun::Again(known));
         }
         let mut turn = self.fresh(&question);
         turn.note(opening);
-        if let Some(key) = question.key {
+        if let Some(key) = key {
             let made = Made { turn: Some(turn.id), answer: None };
-            let owner = turn.principal.key();
-            turn.note(question.once(&owner, key, &fingerprint).claim(made, self.now()));
+            turn.note(key.once().claim(made, self.now()));
         }
         self.write_message(&mut turn);
         turn.note(within);
-        let mut detail = json!({ "kind": turn.kind.name(), "agent": turn.agent, "version": question.version, "conversation": turn.conversation,
-                                 "prompt_bytes": turn.prompt.len() });
+        let mut detail = json!({ "kind": turn.asked.kind.name(), "agent": turn.asked.agent, "version": question.asker.agent.version, "conversation": turn.asked.conversation,
+                                 "prompt_bytes": turn.asked.prompt.len() });
         if let (Some(detail), true) = (detail.as_object_mut(), question.found != Found::default()) {
             detail.insert("found".to_owned(), json!(question.found));
         }
         self.audit(&mut turn, "turn.asked", None, detail);
         // WHY: a bare call that only reads is one commit in all; its rows wait for the first write or the end.
-        if turn.kind == Kind::Call && question.key.is_none() {
+        if turn.asked.kind == Kind::Call && key.is_none() {
             return Ok(Begun::Fresh(turn));
         }
         let row = self.row(&turn)?;
         match self.commit(&mut turn, row).await {
             Ok(()) => Ok(Begun::Fresh(turn)),
             Err(CommitError::Conflict(TAKEN)) => {
-                let key = question.key.unwrap_or_default();
                 // Somebody else was faster with the same key: theirs is the turn.
-                match self.known(&question, key, &fingerprint).await? {
+                match self.again(key).await? {
                     Before::Done(receipt) => Ok(Begun::Again(receipt)),
                     Before::None | Before::Failed(_) => Err(Code::InProgress.into()),
                 }
             }
-            Err(CommitError::Conflict("conversation")) => Err(self.busy(turn.conversation).await?),
+            Err(CommitError::Conflict("conversation")) => Err(self.busy(turn.asked.conversation).await?),
             // WHY begun: perhaps it is there all the same, and is taken up by itself then.
             Err(error @ CommitError::Unknown(_)) => {
-                Err(Error::from(error).begun().of_turn(turn.id, turn.conversation))
+                Err(Error::from(error).begun().of_turn(turn.id, turn.asked.conversation))
             }
             Err(error) => Err(error.into()),
         }
@@ -193,49 +215,27 @@ impl Turns {
     fn fresh(&self, question: &Question<'_>) -> Turn {
         let now = self.now();
         let id = TurnId::timed(now);
-        Turn {
-            id,
-            stranded: None,
-            held: self.inner.held.hold(id).unwrap_or_default(),
-            commits: 0,
-            tries: 0,
-            request: question.request,
-            asked_in: question.trace,
-            principal: question.principal.clone(),
+        let Asker { principal, agent, trace } = question.asker;
+        let asked = Asked {
+            request: trace.request(),
+            place: Some(trace.context()),
+            principal: principal.clone(),
             kind: question.kind,
-            agent: question.agent.clone(),
+            agent: agent.name.clone(),
             conversation: question.conversation,
             first: question.first,
             prompt: question.prompt.to_owned(),
-            limits: question.limits,
-            fence: 1,
-            steps: Vec::new(),
-            model_calls: 0,
-            models: Default::default(),
-            usage: Usage::default(),
-            cost_micros: 0,
-            paid: (0, 0),
-            taint: question.taint.iter().cloned().collect(),
-            saying: None,
-            thinking: None,
-            cache: CacheUse::None,
-            failure: None,
-            checks: None,
-            events: 1, // its beginning, which its row tells
+            limits: Limits::of(agent),
             started: now,
-            deadline: now.plus(question.limits.time),
-            pending: Commit::new(),
-            durable: false,
-            trace: Trace::default(),
-            placeholders: Placeholders::default(),
-            fresh_until: None,
-        }
+        };
+        let mut turn = Turn::new(id, asked, Writing::new(self.inner.held.hold(id).unwrap_or_default()));
+        turn.taint_with_all(&question.taint);
+        turn.traced(trace.clone())
     }
 
     /// What came of an earlier request with the same key. One that may be made again has given its key free.
-    async fn known(&self, question: &Question<'_>, key: &str, fingerprint: &str) -> Result<Before> {
-        let owner = question.principal.key();
-        let once = question.once(&owner, key, fingerprint);
+    async fn known(&self, key: &Keyed) -> Result<Before> {
+        let once = key.once();
         let Some(made) = once.made(&self.inner.db, self.now()).await? else { return Ok(Before::None) };
         let sql = "SELECT receipt, ended_at, conversation FROM turns WHERE id = $1";
         let found: Option<(Option<String>, Option<Timestamp>, Option<ConversationId>)> =
@@ -277,15 +277,15 @@ impl Turns {
     }
 
     fn write_message(&self, turn: &mut Turn) {
-        let Some(conversation) = turn.conversation else { return };
+        let Some(conversation) = turn.asked.conversation else { return };
         let (now, id) = (self.now().0, conversation.to_string());
-        let body = Message::User { text: turn.prompt.clone() };
+        let body = Message::User { text: turn.asked.prompt.clone() };
         // INVARIANT: `next_seq` only grows, and only the owner of `open_turn` moves it.
         turn.guard(
             "conversation",
             "UPDATE conversations SET open_turn = $2, next_seq = next_seq + 1, updated_at = $3 \
              WHERE id = $1 AND open_turn IS NULL AND deleted_at IS NULL AND owner = $4",
-            args![id.clone(), turn.id, now, turn.principal.key()],
+            args![id.clone(), turn.id, now, turn.asked.principal.key()],
         );
         turn.run(
             "INSERT INTO messages (conversation, seq, id, tenant, turn, role, body, tokens, at) \
@@ -295,7 +295,7 @@ impl Turns {
                 MessageId::random(),
                 turn.id,
                 serde_json::to_string(&body).unwrap_or_default(),
-                estimate_tokens(&turn.prompt),
+                estimate_tokens(&turn.asked.prompt),
                 now
             ],
         );

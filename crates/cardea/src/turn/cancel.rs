@@ -42,7 +42,7 @@ impl Turn {
     /// Fires once its end is wished for.
     #[must_use]
     pub fn stop(&self) -> CancellationToken {
-        self.held.stop()
+        self.writing.held.stop()
     }
 
     /// The same, which sends words of this conversation to a model without being a turn of it: it ends where that is deleted.

@@ -56,20 +56,20 @@ impl Turns {
             finish: finish.filter(|finish| *finish != Finish::Stop || is_blank),
         };
         let mut receipt = self.receipt(&turn, status);
-        receipt.answer = answer.filter(|_| turn.kind != Kind::Check);
+        receipt.answer = answer.filter(|_| turn.asked.kind != Kind::Check);
         receipt.finish = finish;
         receipt.error = error.as_ref().map(Failure::of);
-        if turn.kind == Kind::Check {
+        if turn.asked.kind == Kind::Check {
             // WHY: what a service says of a failure is of the conversation as well.
             receipt.tools.iter_mut().for_each(|used| (used.reason, used.not_undone) = (None, None));
             receipt.error = error.as_ref().map(|error| Failure::of(&Error::new(error.code())));
         }
         self.write_answer(&mut turn, said.as_deref(), told);
         let detail = json!({ "status": status.name(), "code": receipt.error.as_ref().map(|error| &error.code),
-                             "cache": turn.cache.name(), "steps": turn.steps.len(), "tokens": turn.usage.total(),
-                             "cost_micros": turn.cost_micros });
+                             "cache": turn.cache.name(), "steps": turn.steps.len(), "tokens": turn.spending.usage.total(),
+                             "cost_micros": turn.spending.cost_micros });
         self.audit(&mut turn, "turn.ended", None, detail);
-        turn.events += 1; // its end, which its row tells
+        turn.writing.events += 1; // its end, which its row tells
         forget_if_deleted(&mut turn);
         let row = self.last_row(&turn, &receipt)?;
         self.commit(&mut turn, row).await.map_err(lost)?;
@@ -121,33 +121,22 @@ impl Turns {
         self.put(&mut turn, step.clone());
         let mut receipt = self.receipt(&turn, TurnState::Waiting);
         receipt.approval = Some(approval);
-        let saved = serde_json::to_string(&receipt).unwrap_or_default();
-        turn.run(
-            "UPDATE turns SET state = 'waiting', waiting_for = $2, receipt = $3, input_tokens = $4, cached_tokens = $5, \
-             output_tokens = $6, cost_micros = $7, reflections = $8, events = $9, taint = $10, paid_tokens = $11, \
-             paid_micros = $7 WHERE id = $1",
-            args![
-                turn.id,
-                approval,
-                saved,
-                turn.usage.input,
-                turn.usage.cached_input,
-                turn.usage.output,
-                turn.cost_micros,
-                i64::from(turn.model_calls),
-                turn.events + 1,
-                json!(turn.taint).to_string(),
-                turn.usage.total()
-            ],
-        );
         let reason = start.decision.map(|ruled| ruled.reason.as_str());
         let detail = json!({ "approval": approval, "args_digest": step.digest, "decision": start.decision,
-                             "reason": reason, "roles": turn.principal.roles });
+                             "reason": reason, "roles": turn.asked.principal.roles });
         self.audit(&mut turn, "step.waits", Some(&step), detail);
         self.event(
             &mut turn,
             "turn.waiting",
             &json!({ "approval": approval, "step": step.id, "tool": step.tool }),
+        );
+        let saved = serde_json::to_string(&receipt).unwrap_or_default();
+        let (tokens, events) = (turn.spending.usage.total(), turn.writing.events);
+        let values = args![turn.id, approval, saved, events, tokens, turn.spending.cost_micros];
+        turn.run(
+            "UPDATE turns SET state = 'waiting', waiting_for = $2, receipt = $3, events = $4, paid_tokens = $5, \
+             paid_micros = $6 WHERE id = $1",
+            values,
         );
         self.flush(&mut turn).await?;
         self.count(&turn, &receipt);
@@ -156,7 +145,7 @@ impl Turns {
 
     /// Bare calls are counted as calls, and checks of the cache by the cache.
     fn count(&self, turn: &Turn, receipt: &Receipt) {
-        if turn.kind == Kind::Chat {
+        if turn.asked.kind == Kind::Chat {
             self.inner.observe.turn(receipt);
         }
     }
@@ -164,8 +153,8 @@ impl Turns {
     pub(super) fn receipt(&self, turn: &Turn, status: TurnState) -> Receipt {
         Receipt {
             turn: turn.id,
-            conversation: turn.conversation,
-            agent: turn.agent.clone(),
+            conversation: turn.asked.conversation,
+            agent: turn.asked.agent.clone(),
             status,
             answer: None,
             finish: None,
@@ -173,14 +162,14 @@ impl Turns {
             error: None,
             cache: turn.cache,
             tools: turn.steps.iter().map(super::Step::used).collect(),
-            usage: turn.usage,
-            cost_micros: turn.cost_micros,
-            took_ms: self.now().since(turn.started),
+            usage: turn.spending.usage,
+            cost_micros: turn.spending.cost_micros,
+            took_ms: self.now().since(turn.asked.started),
         }
     }
 
     fn write_answer(&self, turn: &mut Turn, said: Option<&str>, told: Told) {
-        let Some(conversation) = turn.conversation else { return };
+        let Some(conversation) = turn.asked.conversation else { return };
         let (now, id) = (self.now().0, conversation.to_string());
         let Some(said) = said else { return };
         let message = Message::Assistant { text: said.to_owned(), calls: Vec::new(), thoughts: None };
@@ -210,7 +199,7 @@ impl Turns {
 /// What was said in a conversation that was deleted while its turn ran goes with the turn's end, as it went with the
 /// deletion for all turns that had ended before.
 fn forget_if_deleted(turn: &mut Turn) {
-    let Some(conversation) = turn.conversation else { return };
+    let Some(conversation) = turn.asked.conversation else { return };
     let deleted = args![turn.id, conversation];
     turn.run(
         "DELETE FROM events WHERE turn = $1 AND EXISTS \

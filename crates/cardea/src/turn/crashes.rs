@@ -13,7 +13,7 @@ use std::{
 use cardea_core::{
     Code, Error,
     cost::Prices,
-    id::{ConversationId, RequestId, ToolName, TurnId},
+    id::{ConversationId, ToolName, TurnId},
     journal::{Recovery, Repeatable, StepState, after_crash},
     log::ChainKey,
     message::Finish,
@@ -30,8 +30,14 @@ use cardea_testkit::{
 };
 use serde_json::{Map, json};
 
-use super::{Begun, Ending, Kind, Limits, Question, Start, Turn, Turns, Undone, tests::vault};
-use crate::observe::Observe;
+use super::{
+    Asker, Begun, Ending, Limits, Question, Start, Turn, Turns, Undone,
+    tests::{agent, vault},
+};
+use crate::{
+    control::Screened,
+    observe::{Observe, Trace},
+};
 
 const FOLDER: &str = "CARDEA_TEST_CRASH_FOLDER";
 const LIMITS: Limits = Limits {
@@ -94,28 +100,14 @@ impl Worker<'_> {
         let conversation = "INSERT INTO conversations (id, tenant, owner, user_id, agent, created_at, updated_at) \
                             VALUES ($1, 'acme', $2, 'ann', 'a', 0, 0)";
         self.db.commit(Commit::new().run(conversation, args![talk, who.key()])).await.unwrap();
-        let agent = "a".into();
-        let begun = self.turns.begin(Question {
-            principal: &who,
-            request: RequestId::random(),
-            trace: None,
-            kind: Kind::Chat,
-            agent: &agent,
-            version: "1",
-            limits: LIMITS,
-            conversation: Some(talk),
-            named: Some(talk),
-            first: false,
-            prompt: match number % 3 {
-                0 => "keyed",
-                1 => "plain",
-                _ => "undone",
-            },
-            asked: "",
-            taint: Vec::new(),
-            found: crate::control::Found::default(),
-            key: None,
-        });
+        let prompt = match number % 3 {
+            0 => "keyed",
+            1 => "plain",
+            _ => "undone",
+        };
+        let (agent, prompt) = (agent("a", LIMITS), Screened::unseen(prompt.to_owned()));
+        let asker = Asker { principal: &who, agent: &agent, trace: &Trace::default() };
+        let begun = self.turns.begin(Question::chat(asker, &prompt, talk, None));
         match begun.await.unwrap() {
             Begun::Fresh(turn) => turn,
             Begun::Again(receipt) => panic!("{receipt:?}"),

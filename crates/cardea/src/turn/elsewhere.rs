@@ -29,8 +29,8 @@ impl Turn {
     /// How to find it again.
     #[must_use]
     pub fn trail(&self) -> Trail {
-        let (conversation, principal) = (self.conversation, self.principal.clone());
-        Trail { id: self.id, conversation, principal, time: self.limits.time }
+        let (conversation, principal) = (self.asked.conversation, self.asked.principal.clone());
+        Trail { id: self.id, conversation, principal, time: self.asked.limits.time }
     }
 }
 

@@ -17,7 +17,7 @@ use super::{Kind, Receipt, Turn, Turns};
 
 /// What is told of a turn while it runs.
 pub const KINDS: [&str; 11] = [
-    "turn.started",
+    "turn.asked.started",
     "step.started",
     "step.ended",
     "step.refused",
@@ -69,7 +69,7 @@ impl Turns {
     pub async fn tools_before(&self, turn: &Turn) -> Result<Vec<String>> {
         let sql = "SELECT DISTINCT tool FROM steps WHERE state = 'done' AND turn IN (SELECT id FROM turns \
                    WHERE conversation = $1 AND tenant = $2 AND id <> $3 ORDER BY started_at DESC LIMIT $4) ORDER BY tool";
-        let args = args![turn.conversation, &turn.principal.tenant, turn.id, RECENT];
+        let args = args![turn.asked.conversation, &turn.asked.principal.tenant, turn.id, RECENT];
         let rows: Vec<(String,)> = self.inner.db.rows(sql, args).await?;
         Ok(rows.into_iter().map(|(tool,)| tool).collect())
     }
@@ -173,7 +173,7 @@ impl Ends {
     fn put(self, events: &mut Vec<Event>, found: &Found, after: i64) {
         if after < 1 && events.first().is_none_or(|first| first.seq > 1) {
             let body = json!({ "turn": found.turn, "conversation": self.conversation, "agent": self.agent });
-            events.insert(0, Event { seq: 1, kind: "turn.started".to_owned(), body, at: self.started });
+            events.insert(0, Event { seq: 1, kind: "turn.asked.started".to_owned(), body, at: self.started });
         }
         let last = events.last().map_or(after, |last| last.seq);
         if let (true, Some(at)) =

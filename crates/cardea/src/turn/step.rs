@@ -224,7 +224,7 @@ impl Turns {
     /// idempotency key stays the same.
     ///
     /// # Errors
-    /// `conflict` if another node owns the turn; what the store says.
+    /// `taken_over` if another node owns the turn; what the store says.
     pub async fn start(&self, turn: &mut Turn, start: Start<'_>) -> Result<Step> {
         let waiting = turn.steps.iter().position(|step| {
             matches!(step.state, StepState::Waiting | StepState::Started)
@@ -237,18 +237,18 @@ impl Turns {
         step.rule(start.decision);
         step.go(StepState::Started);
         if step.effect.changes_things() {
-            let (told, noted) = (turn.events, turn.pending.clone());
+            let (told, noted) = (turn.writing.events, turn.writing.pending.clone());
             self.write_start(turn, &mut step);
             guard_key(turn);
             if let Err(error) = self.flush(turn).await {
                 // Nothing was; what policy said of it is written with what comes next.
-                (turn.events, turn.pending) = (told, noted);
+                (turn.writing.events, turn.writing.pending) = (told, noted);
                 known.into_iter().for_each(|known| self.put(turn, known)); // it is as it was
                 return Err(error);
             }
             crash::point("effect.ready");
         }
-        if !step.effect.changes_things() && turn.kind == Kind::Chat {
+        if !step.effect.changes_things() && turn.asked.kind == Kind::Chat {
             self.inner.followed.begins(turn.id, Begins { step: step.id, tool: step.tool.clone() });
         }
         turn.steps.push(step.clone());
@@ -258,7 +258,7 @@ impl Turns {
     fn write_start(&self, turn: &mut Turn, step: &mut Step) {
         self.write_step(turn, step, step.decision);
         let detail = json!({ "effect": step.effect.name(), "args_digest": step.digest, "decision": step.ruled,
-                             "roles": turn.principal.roles, "approval": step.approval });
+                             "roles": turn.asked.principal.roles, "approval": step.approval });
         self.audit(turn, "step.started", Some(step), detail);
         self.event(turn, "step.started", &json!({ "step": step.id, "tool": step.tool }));
     }
@@ -270,7 +270,7 @@ impl Turns {
             (!matches!(step.state, StepState::Waiting | StepState::Started | StepState::Compensating))
                 .then_some(now);
         // A check belongs to no conversation: what it reads must not outlive the ones that its question comes from.
-        let kept = turn.kind != Kind::Check;
+        let kept = turn.asked.kind != Kind::Check;
         let outcome = step.outcome.as_ref().filter(|_| kept);
         let outcome = outcome.and_then(|outcome| serde_json::to_string(outcome).ok());
         let undo = step.way.as_ref().filter(|_| kept).and_then(|way| serde_json::to_string(way).ok());
@@ -296,7 +296,7 @@ impl Turns {
                 turn.id,
                 step.number,
                 step.id,
-                &turn.principal.tenant,
+                &turn.asked.principal.tenant,
                 &step.call.id,
                 &step.tool,
                 step.effect.name(),
@@ -321,7 +321,7 @@ impl Turns {
     /// Writes down what came of a step.
     ///
     /// # Errors
-    /// `conflict` if another node owns the turn; what the store says. The caller must not tell anybody of an
+    /// `taken_over` if another node owns the turn; what the store says. The caller must not tell anybody of an
     /// outcome that could not be recorded.
     pub async fn record(&self, turn: &mut Turn, step: Step, outcome: Outcome) -> Result<Step> {
         if step.effect.changes_things() {
@@ -345,13 +345,13 @@ impl Turns {
             // What changes something has told of that when it began.
             if !step.effect.changes_things() && step.ruled.is_some() {
                 object.insert("decision".into(), json!(step.ruled));
-                object.insert("roles".into(), json!(turn.principal.roles));
+                object.insert("roles".into(), json!(turn.asked.principal.roles));
             }
         }
         self.audit(turn, "step.ended", Some(&step), detail);
         self.event(turn, "step.ended", &json!({ "step": step.id, "tool": step.tool, "state": step.state }));
         self.put(turn, step.clone());
-        if turn.kind == Kind::Chat || step.effect.changes_things() {
+        if turn.asked.kind == Kind::Chat || step.effect.changes_things() {
             self.flush(turn).await?;
         }
         Ok(step)
@@ -375,13 +375,13 @@ impl Turns {
         self.write_step(turn, &mut step, start.decision.map(|ruled| ruled.id));
         let mut detail = self.refusal(&start, code, reason);
         if let Some(object) = detail.as_object_mut() {
-            object.insert("roles".into(), json!(turn.principal.roles));
+            object.insert("roles".into(), json!(turn.asked.principal.roles));
             object.insert("approval".into(), json!(step.approval));
         }
         self.audit(turn, "step.refused", Some(&step), detail);
         self.event(turn, "step.refused", &json!({ "step": step.id, "tool": step.tool, "reason": reason }));
         self.put(turn, step.clone());
-        if turn.kind == Kind::Chat {
+        if turn.asked.kind == Kind::Chat {
             self.flush(turn).await?;
         }
         Ok(step)
@@ -397,7 +397,7 @@ impl Turns {
 
 /// Voids the commit if the API key that the turn came with was withdrawn: what is durable after that starts nothing.
 fn guard_key(turn: &mut Turn) {
-    let client = turn.principal.client.as_ref().filter(|_| turn.principal.proof == Proof::ApiKey);
+    let client = turn.asked.principal.client.as_ref().filter(|_| turn.asked.principal.proof == Proof::ApiKey);
     // A key of somebody else's directory is known by another name, and guarded there.
     let Some(key) = client.and_then(|client| client.as_str().parse::<KeyId>().ok()) else { return };
     let sql = "SELECT id FROM api_keys WHERE id = $1 AND revoked_at IS NULL";
@@ -405,10 +405,9 @@ fn guard_key(turn: &mut Turn) {
 }
 
 pub(super) fn new_step(turn: &mut Turn, start: &Start<'_>) -> Step {
-    let number = turn.steps.iter().map(|step| step.number).max().unwrap_or(0) + 1;
     Step {
         id: StepId::random(),
-        number,
+        number: turn.next_step(),
         call: start.call.clone(),
         tool: start.tool.clone(),
         effect: start.effect,
@@ -422,8 +421,8 @@ pub(super) fn new_step(turn: &mut Turn, start: &Start<'_>) -> Step {
         ruled: start.decision.cloned(),
         again: false,
         way: None,
-        answer: turn.model_calls,
-        said: turn.saying.take(),
-        thoughts: turn.thinking.take(),
+        answer: turn.spending.model_calls,
+        said: turn.speech.words.take(),
+        thoughts: turn.speech.thoughts.take(),
     }
 }

@@ -1,23 +1,28 @@
 use cardea_core::{
+    Code,
+    agent::{Agent, TurnLimits},
     cost::Prices,
-    id::{ApprovalId, KeyId, StepId, ToolName},
+    id::{ApprovalId, KeyId, RequestId, StepId, ToolName},
     journal::{Repeatable, StepState, TurnState},
     log::ChainKey,
-    message::Finish,
+    message::{Finish, Usage},
     page::{Limit, Place},
     principal::{Principal, Proof},
-    time::{Clock, ManualClock},
+    time::{Clock, ManualClock, Millis},
     tool::{Effect, Outcome, ToolCall},
 };
-use cardea_store::DbConfig;
+use cardea_store::{Commit, DbConfig, args};
 use futures::future::join_all;
 use serde_json::{Map, json};
 
 use super::*;
 use crate::{
+    control::Screened,
     observe::{Checkpoints, Wanted, verify},
     vault::RootKey,
 };
+
+mod old_rows;
 
 const KEY: [u8; 32] = [5; 32];
 
@@ -121,9 +126,24 @@ const LIMITS: Limits = Limits {
     time: Millis::from_secs(60),
 };
 
+/// An agent with these limits.
+pub(super) fn agent(name: &str, limits: Limits) -> Agent {
+    let limits = TurnLimits {
+        reflections: limits.reflections,
+        tool_calls: limits.tool_calls,
+        tool_timeout: limits.call,
+        time: limits.time,
+        money: Some(limits.cost_micros as f64 / 1e6),
+        tokens: Some(limits.tokens),
+    };
+    let spec = json!({ "model": "m", "instructions": "Answer.", "limits": limits });
+    let spec = serde_json::from_value(spec).unwrap();
+    Agent { name: name.into(), version: "1".to_owned(), spec }
+}
+
 struct Asks {
     who: Principal,
-    agent: AgentName,
+    agent: String,
     kind: Kind,
     conversation: Option<ConversationId>,
     prompt: String,
@@ -134,7 +154,7 @@ struct Asks {
 
 impl Asks {
     fn chat(who: &Principal, conversation: ConversationId, prompt: &str) -> Self {
-        let (agent, prompt, said) = ("support".into(), prompt.to_owned(), prompt.to_owned());
+        let (agent, prompt, said) = ("support".to_owned(), prompt.to_owned(), prompt.to_owned());
         Self {
             who: who.clone(),
             agent,
@@ -147,7 +167,7 @@ impl Asks {
     }
 
     fn call(who: &Principal) -> Self {
-        let agent = "mcp".into();
+        let agent = "mcp".to_owned();
         Self {
             who: who.clone(),
             agent,
@@ -165,23 +185,16 @@ impl Asks {
     }
 
     async fn begin(&self, turns: &Turns) -> Result<Begun, Error> {
-        let question = Question {
-            principal: &self.who,
-            request: RequestId::random(),
-            trace: None,
-            kind: self.kind,
-            agent: &self.agent,
-            version: "1",
-            limits: LIMITS,
-            conversation: self.conversation,
-            named: self.conversation,
-            first: self.conversation.is_none(),
-            prompt: &self.prompt,
-            asked: &self.said,
-            taint: Vec::new(),
-            found: crate::control::Found::default(),
-            key: self.key.as_deref(),
+        let (agent, prompt) = (agent(&self.agent, LIMITS), Screened::unseen(self.prompt.clone()));
+        let asker = Asker { principal: &self.who, agent: &agent, trace: &Trace::default() };
+        let key = self.key.as_ref();
+        let key = key.map(|key| asker.keyed(self.kind, self.conversation, key, &self.said));
+        let tool = ToolName::from("refund");
+        let question = match self.conversation {
+            Some(talk) => Question::chat(asker, &prompt, talk, None),
+            None => Question::call(asker, &tool),
         };
+        let question = question.once(key.as_ref());
         turns.begin(question).await
     }
 
@@ -434,7 +447,7 @@ async fn a_write_that_was_sent_is_not_forgotten_where_its_key_is_withdrawn() {
     drop(before.start(&mut turn, Refund::of(17).start(Effect::Write)).await.unwrap());
     let after = house.process().await;
     let mut resumed = after.claim(turn.id(), LIMITS).await.unwrap().unwrap();
-    resumed.principal = robot;
+    resumed.asked.principal = robot;
     let noted = "INSERT INTO policy_texts (digest, text) VALUES ('noted', 'what policy said of it')";
     resumed.note(Commit::new().run(noted, args![]));
     let refused = after.start(&mut resumed, Refund::of(17).start(Effect::Write)).await.unwrap_err();
@@ -447,7 +460,7 @@ async fn a_write_that_was_sent_is_not_forgotten_where_its_key_is_withdrawn() {
     assert_eq!(noted.len(), 1, "what was noted before is written all the same");
     let (events, _) = after.events(&user("robot"), id, 0).await.unwrap();
     let told: Vec<_> = events.iter().map(|event| (event.seq, event.kind.as_str())).collect();
-    assert_eq!(told, [(1, "turn.started"), (2, "step.started"), (3, "turn.ended")]);
+    assert_eq!(told, [(1, "turn.asked.started"), (2, "step.started"), (3, "turn.ended")]);
 }
 
 #[tokio::test]
@@ -550,7 +563,7 @@ async fn each_limit_has_its_own_ending() {
         turn.charge("m", Usage { input: 10, cached_input: 0, output: 5 }, 300);
     }
     assert_eq!(turn.within_limits(now).unwrap_err().code(), Code::ReflectionsSpent);
-    turn.model_calls = 0;
+    turn.spending.model_calls = 0;
     assert_eq!(turn.within_limits(now.plus(LIMITS.time)).unwrap_err().code(), Code::TimeSpent);
     turn.charge("m", Usage::default(), 101);
     assert_eq!(turn.within_limits(now).unwrap_err().code(), Code::MoneySpent);

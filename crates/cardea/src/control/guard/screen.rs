@@ -45,6 +45,12 @@ impl<T> Screened<T> {
         Self { value, taint, found: Found::default() }
     }
 
+    /// Words of a test.
+    #[cfg(test)]
+    pub(crate) fn unseen(value: T) -> Self {
+        Self { value, taint: Vec::new(), found: Found::default() }
+    }
+
     /// What was found in it and did not stop it.
     #[must_use]
     pub fn found(&self) -> &Found {

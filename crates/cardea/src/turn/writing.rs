@@ -1,0 +1,171 @@
+//! How a turn is written: one guarded commit after the other, each with all that waits for it.
+
+use cardea_core::{Code, Error};
+use cardea_store::{Commit, CommitError, Value, args};
+
+use super::{KINDS, Kind, Step, Turn, Turns, held::Hold};
+use crate::observe::Entry;
+
+/// Where the writing of a turn stands.
+#[derive(Debug)]
+pub(super) struct Writing {
+    pub(super) fence: i64,
+    /// Events of its stream so far.
+    pub(super) events: i64,
+    /// Rows that wait for the next commit of this turn.
+    pub(super) pending: Commit,
+    /// True once the turn's own row is in the database.
+    pub(super) durable: bool,
+    /// Commits of this turn so far: tells whether one whose acknowledgement was lost has arrived.
+    pub(super) commits: i64,
+    /// How often it was taken up since the last of them.
+    pub(super) tries: i64,
+    /// Why a commit failed. Every later commit of this value fails with it; whoever takes the turn up next reads the rows anew.
+    pub(super) stranded: Option<CommitError>,
+    /// Says that this process has the turn in hand, until it is dropped.
+    pub(super) held: Hold,
+}
+
+impl Writing {
+    /// Of a turn that nothing was written of. Its first event is its beginning, which its row tells.
+    pub(super) fn new(held: Hold) -> Self {
+        Self {
+            fence: 1,
+            events: 1,
+            pending: Commit::new(),
+            durable: false,
+            commits: 0,
+            tries: 0,
+            stranded: None,
+            held,
+        }
+    }
+}
+
+impl Turn {
+    /// Adds rows of another room that must become durable together with the turn's next commit.
+    pub fn note(&mut self, rows: Commit) {
+        self.writing.pending = std::mem::take(&mut self.writing.pending).and(rows);
+    }
+
+    /// How often it was taken up since something of it was last written, this time included.
+    #[must_use]
+    pub fn tries(&self) -> i64 {
+        self.writing.tries
+    }
+
+    /// True if its row is in the database: it is taken up again if nobody ends it.
+    #[must_use]
+    pub fn is_durable(&self) -> bool {
+        self.writing.durable
+    }
+
+    pub(super) fn run(&mut self, sql: &'static str, args: Vec<Value>) {
+        self.writing.pending = std::mem::take(&mut self.writing.pending).run(sql, args);
+    }
+
+    pub(super) fn guard(&mut self, name: &'static str, sql: &'static str, args: Vec<Value>) {
+        self.writing.pending = std::mem::take(&mut self.writing.pending).guard(name, sql, args);
+    }
+}
+
+impl Turns {
+    /// Commits what waits, guarded by the turn's fence.
+    pub(super) async fn flush(&self, turn: &mut Turn) -> Result<(), Error> {
+        let row = self.row(turn)?;
+        self.commit(turn, row).await.map_err(lost)
+    }
+
+    /// Commits the turn's own row, and what waits after it.
+    pub(super) async fn commit(&self, turn: &mut Turn, row: Commit) -> Result<(), CommitError> {
+        // WHY: an outcome that could not be recorded is told to nobody, and what depends on it is not written either.
+        if let Some(error) = &turn.writing.stranded {
+            return Err(error.clone());
+        }
+        let commit = row.and(std::mem::take(&mut turn.writing.pending));
+        turn.writing.commits += i64::from(turn.writing.durable);
+        match self.inner.db.commit(commit).await {
+            Err(CommitError::Unknown(why)) if !self.arrived(turn).await => {
+                turn.writing.stranded = Some(CommitError::Unknown(why.clone()));
+                Err(CommitError::Unknown(why))
+            }
+            Ok(()) | Err(CommitError::Unknown(_)) => {
+                turn.writing.durable = true;
+                self.inner.followed.tell(turn.id);
+                Ok(())
+            }
+            Err(CommitError::Conflict("key")) => {
+                turn.writing.commits -= 1; // nothing was written, and the turn is still ours to be ended
+                Err(CommitError::Conflict("key"))
+            }
+            Err(error) => {
+                turn.writing.stranded = Some(error.clone());
+                Err(error)
+            }
+        }
+    }
+
+    /// Looks whether a commit whose acknowledgement was lost is there.
+    pub(super) async fn arrived(&self, turn: &Turn) -> bool {
+        let sql = "SELECT commits FROM turns WHERE id = $1 AND fence = $2 AND node = $3 AND node_fence = $4";
+        let node = &self.inner.node;
+        let args = args![turn.id, turn.writing.fence, &node.name, node.fence];
+        let found = self.inner.db.row::<(i64,)>(sql, args).await;
+        found.is_ok_and(|row| row == Some((turn.writing.commits,)))
+    }
+
+    /// Adds an event to the turn's stream, with the next commit.
+    pub(super) fn event(&self, turn: &mut Turn, kind: &'static str, body: &serde_json::Value) {
+        // A bare call has one request and one answer; nobody follows its stream.
+        if turn.asked.kind != Kind::Chat {
+            return;
+        }
+        debug_assert!(KINDS.contains(&kind), "`{kind}` is not described");
+        turn.writing.events += 1;
+        turn.run(
+            "INSERT INTO events (turn, seq, tenant, kind, body, at) VALUES ($1, $2, $3, $4, $5, $6)",
+            args![
+                turn.id,
+                turn.writing.events,
+                &turn.asked.principal.tenant,
+                kind,
+                body.to_string(),
+                self.now().0
+            ],
+        );
+    }
+
+    /// Adds an audit entry about this turn, with the next commit.
+    pub(super) fn audit(
+        &self,
+        turn: &mut Turn,
+        event: &'static str,
+        step: Option<&Step>,
+        mut detail: serde_json::Value,
+    ) {
+        if let Some(detail) = detail.as_object_mut().filter(|_| !turn.spending.models.is_empty()) {
+            detail.insert("models".to_owned(), serde_json::json!(turn.spending.models));
+        }
+        let entry = Entry {
+            principal: &turn.asked.principal,
+            event,
+            turn: Some(turn.id),
+            step: step.map(Step::id),
+            tool: step.map(|step| step.tool().as_str()),
+            request: Some(turn.asked.request),
+            detail,
+        };
+        self.inner.observe.audit(&mut turn.writing.pending, entry);
+    }
+}
+
+/// What a failed commit of a turn's owner means: a broken guard is a lost lease.
+pub(super) fn lost(error: CommitError) -> Error {
+    match error {
+        CommitError::Conflict("turn" | "step") => Error::new(Code::TakenOver),
+        CommitError::Conflict("key") => {
+            Error::new(Code::TokenInvalid).detail("The API key was withdrawn before this was begun.")
+        }
+        other => other.into(),
+    }
+}
