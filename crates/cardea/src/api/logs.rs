@@ -1,6 +1,7 @@
 //! Routes for auditors: what was done, and what policy decided.
 
 use axum::{Json, extract::State};
+use cardea_auth::Caller;
 use cardea_core::{
     id::{RequestId, TurnId},
     page::{Limit, Place},
@@ -11,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::{
     Problem,
-    extract::{Known, Query},
+    extract::{Inbound, Known, Outside, Query},
 };
 use crate::{
     app::App,
@@ -93,8 +94,26 @@ pub(super) async fn follow(
     known: Known,
     Query(asked): Query<Following>,
 ) -> Result<Json<Value>, Problem> {
-    let found = flow::follow_audit(&app, known.asked_by(&known.caller), &asked.after, asked.limit).await;
-    let part = found.map_err(|error| known.problem(error))?;
+    followed(&app, &known.caller, &known, asked).await
+}
+
+/// The same with a body: where many nodes came and went, a bookmark is longer than an address may be.
+pub(super) async fn follow_long(
+    State(app): State<App>,
+    inbound: Inbound<Following>,
+) -> Result<Json<Value>, Problem> {
+    let Inbound { caller, outside, body, .. } = inbound;
+    followed(&app, &caller, &outside, body).await
+}
+
+async fn followed(
+    app: &App,
+    caller: &Caller,
+    outside: &Outside,
+    asked: Following,
+) -> Result<Json<Value>, Problem> {
+    let found = flow::follow_audit(app, outside.asked_by(caller), &asked.after, asked.limit).await;
+    let part = found.map_err(|error| outside.problem(error))?;
     Ok(Json(json!({ "entries": part.entries, "next": part.next, "more": part.more })))
 }
 

@@ -57,7 +57,7 @@ pub fn router(app: App) -> Router {
         .route("/revocations", get(revocations::list).post(revocations::revoke))
         .route("/tools/changes", get(tools::changes))
         .route("/audit", get(logs::audit))
-        .route("/audit/follow", get(logs::follow))
+        .route("/audit/follow", get(logs::follow).post(logs::follow_long))
         .route("/decisions", get(logs::decisions))
         .route("/budget", get(budget::read))
         .route("/cache", get(cache::stats).delete(cache::clear))

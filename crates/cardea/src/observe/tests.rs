@@ -373,7 +373,21 @@ async fn who_follows_the_log_misses_nothing_however_late_it_is_written() {
     assert_eq!((nodes, both.more), (vec!["main", "main", "next", "next"], true));
     let one = house.observe.follow(&acme, &part.next, of(1)).await.unwrap();
     assert_eq!((one.entries[0].node.as_str(), one.entries[0].sequence, one.more), ("next", 1, true));
-    // A copy from before is put in its place.
+    // However little is asked for at a time, and however busy one of them is.
+    let (mut seen, mut nodes) = (one.next, BTreeSet::new());
+    for n in 10..13 {
+        house.tell("acme", None, json!({ "n": n })).await;
+        let part = house.observe.follow(&acme, &seen, of(1)).await.unwrap();
+        nodes.extend(part.entries.into_iter().map(|entry| entry.node));
+        seen = part.next;
+    }
+    assert_eq!(nodes.into_iter().collect::<Vec<_>>(), ["main", "next"]);
+    // A copy from before is put in its place, and what is written then has the numbers of what was read.
+    house.spoil("UPDATE audit SET link = x'0000000000' WHERE node = 'main' AND seq = 10").await;
+    house.tell("acme", None, json!({ "n": 13 })).await;
+    let told = house.observe.follow(&acme, &part.next, of(4)).await.unwrap_err();
+    assert_eq!(told.code(), Code::BadRequest);
+    // And one that is still shorter.
     house.spoil("UPDATE audit_heads SET seq = 5 WHERE node = 'main'").await;
     let told = house.observe.follow(&acme, &part.next, of(4)).await.unwrap_err();
     assert_eq!(told.code(), Code::BadRequest);

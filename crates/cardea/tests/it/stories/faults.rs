@@ -2,6 +2,7 @@
 //! proved names a test of this kind.
 
 use std::{
+    fs,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -289,6 +290,33 @@ async fn what_was_approved_while_its_service_was_away_is_done_when_it_is_back() 
         again.db.rows("SELECT outcome, state FROM steps", Vec::new()).await.unwrap();
     assert_eq!(world.shop().refunds(17).await, 1, "{told:?}");
     again.stop().await;
+}
+
+#[tokio::test]
+async fn what_was_approved_while_the_keys_of_people_were_away_is_done_when_they_are_back() {
+    let refund = Act::call("ops__process_refund", json!({ "order_id": "ORD-17", "amount": 150 }));
+    let world = World::with_model([refund, Act::say("It is refunded.")]).await;
+    let turn = world.user("support").asks("Refund 150 for order 17. My card is 4111 1111 1111 1111.").await;
+    turn.waits_for_approval("ops__process_refund").await;
+    let people = world.app.config.data.dir.join("people");
+    let elsewhere = people.with_extension("away");
+    fs::rename(&people, &elsewhere).unwrap();
+    fs::create_dir(&people).unwrap(); // what stands there while nothing is mounted
+    world.user("supervisor").approves(&turn).await;
+    let free = Free { id: turn.turn().parse().unwrap(), agent: "support".into() };
+    for _ in 0..3 {
+        let told = resume_one(&world.app, &free).await.unwrap_err();
+        assert_eq!(told.code(), Code::StoreUnavailable, "{told:?}");
+        let sql = "SELECT state, tries FROM turns";
+        let rows: Vec<(String, i64)> = world.app.db.rows(sql, Vec::new()).await.unwrap();
+        assert_eq!(rows, [("waiting".to_owned(), 0)]);
+    }
+    fs::remove_dir(&people).unwrap();
+    fs::rename(&elsewhere, &people).unwrap();
+    turn.answers("It is refunded.").await;
+    assert_eq!(world.shop().refunds(17).await, 1);
+    let entries = world.audit().await.entries;
+    assert!(entries.iter().all(|entry| entry["event"] != "secret.refused"), "{entries:?}");
 }
 
 #[tokio::test]

@@ -171,6 +171,9 @@ async fn what_is_answered_is_what_the_description_says() {
         fits(&user.get(real).await, "get", path);
     }
     fits(&made, "post", "/api/v1/keys");
+    for body in [json!({ "limit": 2 }), json!({ "after": 7 })] {
+        fits(&supervisor.post("/api/v1/audit/follow", &body).await, "post", "/api/v1/audit/follow");
+    }
     fits(&admin.delete(&format!("/api/v1/keys/{}", made.at("/id"))).await, "delete", "/api/v1/keys/{id}");
     let route = "/api/v1/revocations";
     for body in
