@@ -8,7 +8,7 @@ use std::{
 
 use cardea_core::{
     id::{AgentName, ToolName},
-    policy::{Question, Snapshot, Source, Subject, Verdict},
+    policy::{Question, Snapshot, Source, Subject, Verdict, Via},
     principal::{Principal, Proof},
     time::Timestamp,
     tool::ToolSpec,
@@ -66,7 +66,7 @@ fn main() -> std::io::Result<()> {
         subject: Subject::Call { tool: &tool, arguments: &arguments },
         at: Timestamp(1_700_000_000_000),
         agent: &agent,
-        via: "chat",
+        via: Via::Chat,
         taint: &taint,
         approved: None,
     };

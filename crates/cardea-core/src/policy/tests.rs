@@ -67,7 +67,7 @@ fn ask(
         subject: Subject::Call { tool: &name.into(), arguments },
         at: Timestamp(0),
         agent: &"support".into(),
-        via: "chat",
+        via: Via::Chat,
         taint: &taint,
         approved: around.approved,
     })
@@ -115,7 +115,7 @@ fn the_same_name_at_two_issuers_is_two_users() {
             subject,
             at,
             agent: &agent,
-            via: "chat",
+            via: Via::Chat,
             taint: &taint,
             approved: None,
         };
@@ -205,7 +205,7 @@ fn a_list_shows_what_some_arguments_would_allow() {
             subject: Subject::List { tool: &"ops__refund".into() },
             at: Timestamp(0),
             agent: &"support".into(),
-            via: "chat",
+            via: Via::Chat,
             taint: &BTreeSet::new(),
             approved: None,
         };

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use cardea_core::{Code, Error, Result, time::SharedClock};
 use cardea_model::embedder::Embedder;
 use cardea_store::{
-    Db,
+    Db, Engine,
     shared::cache::{CacheStore, MemoryCache, PostgresCache, RedisCache},
 };
 
@@ -92,7 +92,7 @@ impl Store {
         };
         let node = config.db.node.clone();
         // WHY: a SQLite database has one server, so nobody else clears.
-        let told = own.filter(|_| db.engine() == "postgres");
+        let told = own.filter(|_| db.engine() == Engine::Postgres);
         let with = Neighbours { store, seal, persist, told, db, node, clock, observe };
         Cache::new(settings, Some(Arc::clone(embedder)), with)
     }

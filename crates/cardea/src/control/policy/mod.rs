@@ -17,7 +17,7 @@ use cardea_core::{
     Code, Error, Result,
     agent::Agent,
     id::{AgentName, DecisionId, RequestId, ToolName},
-    policy::{APPROVER, Decision, Question, Snapshot, Source, Subject, Verdict},
+    policy::{APPROVER, Decision, Question, Snapshot, Source, Subject, Verdict, Via},
     principal::Principal,
     time::Timestamp,
 };
@@ -71,13 +71,13 @@ impl Control {
 
     /// The tools that the caller could be allowed to call with some arguments, perhaps after an approval.
     #[must_use]
-    pub fn listable(&self, caller: &Caller, agent: &AgentName, via: &'static str) -> Arc<HashSet<ToolName>> {
+    pub fn listable(&self, caller: &Caller, agent: &AgentName, via: Via) -> Arc<HashSet<ToolName>> {
         let (policies, at) = (self.policies(), self.now());
         let asks = |name: &&ToolName| {
             let question = question(caller, agent, via, Subject::List { tool: name }, at);
             policies.decide(&question).verdict != Verdict::Deny
         };
-        let key = Memo::key(&policies, caller, [agent.as_str(), via], at);
+        let key = Memo::key(&policies, caller, [agent.as_str(), via.name()], at);
         remembered(&self.inner.memo.lists, key, caller, || policies.tools().filter(asks).cloned().collect())
     }
 
@@ -90,7 +90,7 @@ impl Control {
     /// What policy says of a model that the caller would ask without an agent.
     #[must_use]
     pub fn of_model(&self, caller: &Caller, agent: &AgentName, model: &str) -> Arc<Decision> {
-        let (policies, at, via) = (self.policies(), self.now(), "openai");
+        let (policies, at, via) = (self.policies(), self.now(), Via::OpenAi);
         let ask = || {
             let question = question(caller, agent, via, Subject::Complete { model }, at);
             policies.decide(&question)
@@ -118,7 +118,7 @@ impl Control {
         request: RequestId,
     ) -> (Result<Vec<String>>, Commit) {
         let (policies, at, mut rows) = (self.policies(), self.now(), Commit::new());
-        let who = Requester { caller, agent: &agent.name, via: "api", request, turn: None };
+        let who = Requester { caller, agent: &agent.name, via: Via::Api, request, turn: None };
         let (mut allowed, mut refused) = (Vec::new(), None);
         for label in &agent.spec.restore {
             let question = question(caller, who.agent, who.via, Subject::Restore { label }, at);
@@ -159,7 +159,7 @@ impl Control {
 pub(super) fn question<'a>(
     caller: &'a Caller,
     agent: &'a AgentName,
-    via: &'a str,
+    via: Via,
     subject: Subject<'a>,
     at: Timestamp,
 ) -> Question<'a> {
