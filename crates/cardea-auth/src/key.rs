@@ -177,11 +177,6 @@ pub trait KeyDirectory: Send + Sync {
     /// The key with this id, revoked ones too; read anew, never from memory.
     fn find_by_id(&self, id: KeyId) -> BoxFuture<'_, Result<Option<Arc<KeyRecord>>>>;
 
-    /// Is told that a key was revoked on this node, so that nothing remembered about it is used again.
-    fn forget(&self, id: KeyId) {
-        let _ = id;
-    }
-
     /// Is told of each use. Must not block.
     fn used(&self, id: KeyId, at: Timestamp) {
         let _ = (id, at);

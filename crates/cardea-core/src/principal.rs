@@ -84,8 +84,8 @@ impl Principal {
 
     /// True if the principal holds the scope.
     #[must_use]
-    pub fn has_scope(&self, scope: &str) -> bool {
-        self.scopes.contains(scope)
+    pub fn has_role(&self, role: &str) -> bool {
+        self.roles.contains(role)
     }
 
     /// True if both are the same user: same tenant, issuer and `sub`.

@@ -34,7 +34,6 @@ pub use self::{
 };
 use self::{folder::lines, in_force::unusable};
 use super::{Control, Requester};
-use crate::observe;
 
 /// What has been told of the policies.
 #[derive(Debug, Default)]
@@ -123,7 +122,9 @@ impl Control {
         for label in &agent.spec.restore {
             let question = question(caller, who.agent, who.via, Subject::Restore { label }, at);
             let decision = policies.decide(&question);
-            self.log_restore(&mut rows, who, label, &decision);
+            let (_ruled, row) =
+                self.log_unturned(who, Subject::Restore { label }, &decision, json!({ "label": label }));
+            rows = rows.and(row);
             match decision.verdict {
                 Verdict::Allow => allowed.push(label.clone()),
                 _ => drop(refused.get_or_insert(decision.reason)),
@@ -133,26 +134,6 @@ impl Control {
             Some(reason) if allowed.is_empty() => (Err(Error::new(Code::Denied).detail(reason)), rows),
             _ => (Ok(allowed), rows),
         }
-    }
-
-    fn log_restore(&self, rows: &mut Commit, who: Requester<'_>, label: &str, decision: &Decision) {
-        let policies: Vec<String> = decision.policies.iter().map(ToString::to_string).collect();
-        let _ruled = self.inner.observe.decision(
-            rows,
-            observe::Decision {
-                id: DecisionId::random(),
-                principal: who.caller,
-                action: "restore",
-                resource: who.agent.as_str(),
-                verdict: observe::Verdict::of(&decision.verdict),
-                reason: &decision.reason,
-                policies: &policies,
-                policy_version: &decision.version,
-                turn: who.turn,
-                request: Some(who.request),
-                context: json!({ "label": label, "roles": who.caller.roles, "errors": decision.errors }),
-            },
-        );
     }
 }
 
