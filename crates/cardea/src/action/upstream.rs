@@ -694,14 +694,6 @@ mod tests {
             .map(|tool| tool.spec().clone())
             .collect();
         let now = serde_json::to_string_pretty(&specs).unwrap() + "\n";
-        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../policies/tools.json");
-        if std::env::var_os("UPDATE_REVIEWED").is_some() {
-            std::fs::write(&path, &now).unwrap();
-        }
-        let kept = std::fs::read_to_string(&path).unwrap_or_default();
-        assert!(
-            kept == now,
-            "policies/tools.json is old; run the test with UPDATE_REVIEWED=1 and look at the change"
-        );
+        cardea_testkit::reviewed("policies/tools.json", &now);
     }
 }
