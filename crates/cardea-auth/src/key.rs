@@ -12,6 +12,7 @@ use aws_lc_rs::{
 };
 use cardea_core::{
     Code, Error, Result,
+    canonical::hex,
     id::{ClientId, KeyId, TenantId, UserId},
     principal::{INSTALLATION, Principal, Proof},
     time::Timestamp,
@@ -249,11 +250,4 @@ fn prefix_of(key: &str) -> Option<&str> {
     let digits = |text: &str| text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
     (prefix.len() == ID_DIGITS && secret.len() == SECRET_DIGITS && digits(prefix) && digits(secret))
         .then_some(prefix)
-}
-
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        text.push_str(&format!("{byte:02x}"));
-        text
-    })
 }

@@ -356,16 +356,8 @@ mod tests {
 
     fn user(user: &str, tenant: &str, roles: &[&str]) -> Principal {
         Principal {
-            tenant: tenant.into(),
-            user: user.into(),
-            client: None,
-            issuer: "test".to_owned(),
             roles: roles.iter().map(|role| (*role).to_owned()).collect(),
-            scopes: BTreeSet::new(),
-            actors: Vec::new(),
-            proof: Proof::Jwt,
-            address: None,
-            metadata: std::collections::BTreeMap::new(),
+            ..Principal::new(tenant, user, "test", Proof::Jwt)
         }
     }
 

@@ -300,16 +300,15 @@ impl Case {
 
     fn decide(&self, snapshot: &Snapshot, agent: &str) -> Decision {
         let principal = Principal {
-            tenant: self.tenant.as_str().into(),
-            user: self.user.as_str().into(),
-            client: None,
-            issuer: self.issuer.clone().unwrap_or_else(|| "test".to_owned()),
             roles: self.roles.clone(),
             scopes: self.scopes.clone(),
-            actors: Vec::new(),
-            proof: Proof::Jwt,
-            address: None,
             metadata: self.metadata.iter().map(|(key, text)| (key.clone(), text.as_str().into())).collect(),
+            ..Principal::new(
+                self.tenant.as_str(),
+                self.user.as_str(),
+                self.issuer.as_deref().unwrap_or("test"),
+                Proof::Jwt,
+            )
         };
         let arguments: Map<String, Value> = self.arguments.clone().into_iter().collect();
         let tool = ToolName::new(self.tool.as_deref().unwrap_or_default());

@@ -40,16 +40,8 @@ fn compile(text: &str) -> Result<Snapshot, Vec<Problem>> {
 
 fn user(roles: &[&str]) -> Principal {
     Principal {
-        tenant: "acme".into(),
-        user: "ann".into(),
-        client: None,
-        issuer: "test".into(),
         roles: roles.iter().map(|role| (*role).to_owned()).collect(),
-        scopes: BTreeSet::new(),
-        actors: Vec::new(),
-        proof: Proof::Jwt,
-        address: None,
-        metadata: std::collections::BTreeMap::new(),
+        ..Principal::new("acme", "ann", "test", Proof::Jwt)
     }
 }
 

@@ -213,7 +213,7 @@ impl Db {
         Ok(Self(Arc::new(Driver::Sqlite(opened.map_err(|error| sqlite_error(error, "open"))?))))
     }
 
-    /// The engine's name: `sqlite` or `postgres`.
+    /// The engine.
     #[must_use]
     pub fn engine(&self) -> Engine {
         match &*self.0 {

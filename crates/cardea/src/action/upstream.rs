@@ -656,16 +656,8 @@ mod tests {
     #[test]
     fn a_connection_is_for_one_user_with_the_rights_of_now() {
         let who = |roles: &[&str]| Principal {
-            tenant: "acme".into(),
-            user: "ann".into(),
-            client: None,
-            issuer: "https://issuer.example".into(),
             roles: roles.iter().map(|role| (*role).to_owned()).collect(),
-            scopes: std::collections::BTreeSet::new(),
-            actors: Vec::new(),
-            proof: cardea_core::principal::Proof::Jwt,
-            address: None,
-            metadata: BTreeMap::new(),
+            ..Principal::new("acme", "ann", "https://issuer.example", cardea_core::principal::Proof::Jwt)
         };
         let of = |roles: &[&str]| session_key(&who(roles));
         assert_ne!(of(&["admin", "support"]), of(&["support"]), "it takes no rights along that are gone");

@@ -180,18 +180,7 @@ mod tests {
     use super::*;
 
     fn person(tenant: &str, user: &str) -> Principal {
-        Principal {
-            tenant: tenant.into(),
-            user: user.into(),
-            client: None,
-            issuer: "test".to_owned(),
-            roles: BTreeSet::new(),
-            scopes: BTreeSet::new(),
-            actors: Vec::new(),
-            proof: Proof::Jwt,
-            address: None,
-            metadata: Default::default(),
-        }
+        Principal::new(tenant, user, "test", Proof::Jwt)
     }
 
     #[test]

@@ -45,7 +45,7 @@ impl Control {
         let Proof { decided_by: Some(by), decided_at: Some(at), mac: Some(mac) } = &approval.proof else {
             return false;
         };
-        let right = self.mac(caller, approval, &Written { state: &approval.state, by, at: *at });
+        let right = self.mac(caller, approval, &Written { state: approval.state, by, at: *at });
         verify_slices_are_equal(right.as_bytes(), mac.as_bytes()).is_ok()
     }
 

@@ -234,16 +234,8 @@ mod tests {
     fn a_remembered_answer_is_for_the_same_caller_way_and_minute_only() {
         let policies = empty().unwrap();
         let ann = Principal {
-            tenant: "acme".into(),
-            user: "ann".into(),
-            client: None,
-            issuer: "test".to_owned(),
             roles: BTreeSet::from(["support".to_owned()]),
-            scopes: BTreeSet::new(),
-            actors: Vec::new(),
-            proof: Proof::Jwt,
-            address: None,
-            metadata: std::collections::BTreeMap::new(),
+            ..Principal::new("acme", "ann", "test", Proof::Jwt)
         };
         let demoted = Principal { roles: BTreeSet::new(), ..ann.clone() };
         assert!(!ann.is_alike(&demoted) && ann.is_alike(&ann.clone()), "rights are compared");
