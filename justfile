@@ -24,6 +24,6 @@ bench:
 kill N="200" ENGINE="both":
     CARDEA_KILLS={{N}} CARDEA_KILLS_ON={{ENGINE}} cargo test -p cardea --test it kills -- --nocapture
 
-# write the pages that are made from the source
+# write the texts that are made from the source and reviewed by people
 bless:
-    CARDEA_TEST_BLESS=1 cargo test -p cardea reference
+    CARDEA_TEST_BLESS=1 cargo test -p cardea --lib --test it -- reference_pages tools_of_the_policy_tests reviewed

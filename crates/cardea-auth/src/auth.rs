@@ -303,13 +303,6 @@ impl Auth {
         self.0.revoked.heard();
     }
 
-    /// Forgets whatever is remembered about an API key that was just revoked.
-    pub fn forget_key(&self, id: KeyId) {
-        if let Some(directory) = &self.0.directory {
-            directory.forget(id);
-        }
-    }
-
     /// Fetches all key sets now, at the same time.
     pub async fn refresh(&self) {
         join_all(self.remotes().map(|remote| remote.refresh(Asked::BySchedule))).await;

@@ -4,7 +4,10 @@ use std::collections::BTreeSet;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use cardea_core::time::{Millis, Timestamp};
+use cardea_core::{
+    canonical::hex,
+    time::{Millis, Timestamp},
+};
 use serde_json::{Map, Value};
 
 use crate::{config::TokenKind, json, reason::Reason};
@@ -45,7 +48,7 @@ pub(crate) fn parts(token: &str) -> Result<Parts<'_>, Reason> {
 pub(crate) fn token_id(parts: &Parts<'_>) -> String {
     match parts.claims.get("jti").map(|jti| name(jti, "jti")) {
         Some(Ok(jti)) => jti,
-        _ => format!("sha256:{}", crate::key::hex(digest(&SHA256, parts.signed.as_bytes()).as_ref())),
+        _ => format!("sha256:{}", hex(digest(&SHA256, parts.signed.as_bytes()).as_ref())),
     }
 }
 

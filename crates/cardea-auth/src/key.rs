@@ -12,6 +12,7 @@ use aws_lc_rs::{
 };
 use cardea_core::{
     Code, Error, Result,
+    canonical::hex,
     id::{ClientId, KeyId, TenantId, UserId},
     principal::{INSTALLATION, Principal, Proof},
     time::Timestamp,
@@ -177,11 +178,6 @@ pub trait KeyDirectory: Send + Sync {
     /// The key with this id, revoked ones too; read anew, never from memory.
     fn find_by_id(&self, id: KeyId) -> BoxFuture<'_, Result<Option<Arc<KeyRecord>>>>;
 
-    /// Is told that a key was revoked on this node, so that nothing remembered about it is used again.
-    fn forget(&self, id: KeyId) {
-        let _ = id;
-    }
-
     /// Is told of each use. Must not block.
     fn used(&self, id: KeyId, at: Timestamp) {
         let _ = (id, at);
@@ -254,11 +250,4 @@ fn prefix_of(key: &str) -> Option<&str> {
     let digits = |text: &str| text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
     (prefix.len() == ID_DIGITS && secret.len() == SECRET_DIGITS && digits(prefix) && digits(secret))
         .then_some(prefix)
-}
-
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        text.push_str(&format!("{byte:02x}"));
-        text
-    })
 }

@@ -1,14 +1,10 @@
 //! How long a decision takes beside 10, 1,000 and 10,000 policies, with input building: `bench/policy/README.md`.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    io::Write,
-    time::Instant,
-};
+use std::{collections::BTreeSet, io::Write, time::Instant};
 
 use cardea_core::{
     id::{AgentName, ToolName},
-    policy::{Question, Snapshot, Source, Subject, Verdict},
+    policy::{Question, Snapshot, Source, Subject, Verdict, Via},
     principal::{Principal, Proof},
     time::Timestamp,
     tool::ToolSpec,
@@ -46,16 +42,10 @@ fn policies(count: usize) -> String {
 
 fn main() -> std::io::Result<()> {
     let principal = Principal {
-        tenant: "acme".into(),
-        user: "ann".into(),
         client: Some("web".into()),
-        issuer: "https://login.example".to_owned(),
         roles: BTreeSet::from(["support".to_owned(), "staff".to_owned()]),
         scopes: BTreeSet::from(["read".to_owned(), "write".to_owned()]),
-        actors: Vec::new(),
-        proof: Proof::Jwt,
-        address: None,
-        metadata: BTreeMap::new(),
+        ..Principal::new("acme", "ann", "https://login.example", Proof::Jwt)
     };
     let (tool, agent, taint): (ToolName, AgentName, _) =
         ("ops__tool_0".into(), "support".into(), BTreeSet::new());
@@ -66,7 +56,7 @@ fn main() -> std::io::Result<()> {
         subject: Subject::Call { tool: &tool, arguments: &arguments },
         at: Timestamp(1_700_000_000_000),
         agent: &agent,
-        via: "chat",
+        via: Via::Chat,
         taint: &taint,
         approved: None,
     };

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     canonical::hex,
+    cost::millionths,
     form::{self, Node, Place, Problem},
     id::AgentName,
     message::Sampling,
@@ -121,13 +122,8 @@ impl Default for TurnLimits {
 impl TurnLimits {
     /// The money limit in millionths of a US dollar.
     #[must_use]
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "checked to be positive; far below 2^53"
-    )]
     pub fn micros(&self) -> Option<u64> {
-        self.money.map(|money| (money * 1e6).round() as u64)
+        self.money.map(millionths)
     }
 }
 

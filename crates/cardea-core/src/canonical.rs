@@ -44,6 +44,21 @@ pub fn hex(bytes: &[u8]) -> String {
     String::from_utf8(digits).unwrap_or_default()
 }
 
+/// The 32 bytes of what [`hex`] has written; nothing for any other text.
+#[must_use]
+pub fn unhex(text: &str) -> Option<[u8; 32]> {
+    let (pairs, rest) = text.as_bytes().as_chunks::<2>();
+    if !rest.is_empty() || pairs.len() != 32 || text.bytes().any(|b| b.is_ascii_uppercase()) {
+        return None;
+    }
+    let mut bytes = [0_u8; 32];
+    for (byte, [high, low]) in bytes.iter_mut().zip(pairs) {
+        let digit = |d: &u8| char::from(*d).to_digit(16);
+        *byte = u8::try_from(digit(high)? * 16 + digit(low)?).ok()?;
+    }
+    Some(bytes)
+}
+
 /// The last `N` hexadecimal digits of a number, made without memory of their own.
 pub(crate) struct Digits<const N: usize>([u8; N]);
 
@@ -261,6 +276,17 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn only_what_is_written_in_hexadecimal_is_read_back() {
+        let bytes: [u8; 32] = std::array::from_fn(|place| place as u8 * 9);
+        let text = hex(&bytes);
+        assert_eq!(unhex(&text), Some(bytes));
+        let signed = text.replacen("00", "+0", 1);
+        for other in [text.to_uppercase(), signed, format!("{text}00"), text.replacen("00", "", 1)] {
+            assert_eq!(unhex(&other), None, "{other}");
+        }
+    }
 
     const SMALL: Bounds = Bounds { text: 300, whole: 2_000, depth: 4 };
 

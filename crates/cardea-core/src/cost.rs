@@ -118,13 +118,19 @@ impl Price {
     }
 }
 
+fn micros(amount: f64) -> Option<u64> {
+    (0.0..=100_000.0).contains(&amount).then(|| millionths(amount))
+}
+
+/// An amount of money in millionths, rounded; nothing if it is below zero.
+#[must_use]
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
-    reason = "checked to lie between 0 and 1e11"
+    reason = "a cast keeps to what a number can hold"
 )]
-fn micros(amount: f64) -> Option<u64> {
-    (0.0..=100_000.0).contains(&amount).then(|| (amount * 1e6).round() as u64)
+pub fn millionths(amount: f64) -> u64 {
+    (amount * 1e6).round() as u64
 }
 
 #[cfg(test)]

@@ -136,6 +136,24 @@ pub enum Repeatable {
     No,
 }
 
+impl Repeatable {
+    /// The word in rows.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::ByKey => "keyed",
+            Self::ByCheck => "checked",
+            Self::No => "neither",
+        }
+    }
+
+    /// The one with this name.
+    #[must_use]
+    pub fn parse(name: &str) -> Option<Self> {
+        [Self::ByKey, Self::ByCheck, Self::No].into_iter().find(|one| one.name() == name)
+    }
+}
+
 /// What a new owner of a turn does with one of its steps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Recovery {

@@ -59,33 +59,38 @@ pub struct Principal {
 pub const INSTALLATION: &str = "cardea";
 
 impl Principal {
-    /// The installation itself, as the one who does something in this tenant.
+    /// A user of a tenant, vouched for by an issuer, with no rights and nothing else that is known.
     #[must_use]
-    pub fn installation(tenant: TenantId) -> Self {
+    pub fn new(
+        tenant: impl Into<TenantId>,
+        user: impl Into<UserId>,
+        issuer: impl Into<String>,
+        proof: Proof,
+    ) -> Self {
         Self {
-            tenant,
-            user: "cardea".into(),
+            tenant: tenant.into(),
+            user: user.into(),
             client: None,
-            issuer: "cardea".to_owned(),
+            issuer: issuer.into(),
             roles: BTreeSet::new(),
             scopes: BTreeSet::new(),
             actors: Vec::new(),
-            proof: Proof::Embedded,
+            proof,
             address: None,
             metadata: BTreeMap::new(),
         }
+    }
+
+    /// The installation itself, as the one who does something in this tenant.
+    #[must_use]
+    pub fn installation(tenant: TenantId) -> Self {
+        Self::new(tenant, "cardea", "cardea", Proof::Embedded)
     }
 
     /// True if the principal holds the role.
     #[must_use]
     pub fn has_role(&self, role: &str) -> bool {
         self.roles.contains(role)
-    }
-
-    /// True if the principal holds the scope.
-    #[must_use]
-    pub fn has_scope(&self, scope: &str) -> bool {
-        self.scopes.contains(scope)
     }
 
     /// True if both are the same user: same tenant, issuer and `sub`.
@@ -151,18 +156,7 @@ mod tests {
     #[test]
     fn the_issuer_is_read_from_the_key_whatever_the_names_are_made_of() {
         for issuer in ["https://idp.example", "", "3:a;b", "ü;;4:"] {
-            let principal = Principal {
-                tenant: "2:x;".into(),
-                user: "1:y;".into(),
-                client: None,
-                issuer: issuer.to_owned(),
-                roles: BTreeSet::new(),
-                scopes: BTreeSet::new(),
-                actors: Vec::new(),
-                proof: Proof::Jwt,
-                address: None,
-                metadata: BTreeMap::new(),
-            };
+            let principal = Principal::new("2:x;", "1:y;", issuer, Proof::Jwt);
             assert_eq!(Principal::issuer_in(&principal.key()), Some(issuer));
         }
         for odd in ["", "x", "3:ab", "1:a;99:b;", "18446744073709551615:a;1:b;"] {

@@ -43,6 +43,12 @@ impl Effect {
             Self::Destructive => "destructive",
         }
     }
+
+    /// The effect with this name.
+    #[must_use]
+    pub fn parse(name: &str) -> Option<Self> {
+        [Self::Read, Self::Write, Self::Destructive].into_iter().find(|effect| effect.name() == name)
+    }
 }
 
 /// Whose cached result may be served.

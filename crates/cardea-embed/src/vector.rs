@@ -54,12 +54,6 @@ impl Vector {
         &self.codes
     }
 
-    /// The vector as floats of length one.
-    #[must_use]
-    pub fn to_floats(&self) -> [f32; DIMS] {
-        self.codes.map(|code| f32::from(code) * self.scale)
-    }
-
     /// The cosine of the angle between two vectors: 1 for the same direction, about 0 for unrelated texts.
     #[must_use]
     pub fn cosine(&self, other: &Self) -> f32 {

@@ -10,6 +10,7 @@ use std::{
 use aws_lc_rs::digest;
 use cardea_core::{
     Code, Error,
+    canonical::hex,
     id::{ClientId, RequestId, TenantId, UserId},
     principal::Principal,
 };
@@ -322,7 +323,7 @@ struct Asked {
 /// Names one call: the tool and exactly these arguments.
 fn digest_of(tool: &str, arguments: &Value) -> String {
     let digest = digest::digest(&digest::SHA256, format!("{}:{tool}{arguments}", tool.len()).as_bytes());
-    crate::audit::hex(digest.as_ref())
+    hex(digest.as_ref())
 }
 
 fn form<T: JsonSchema>() -> Result<ElicitationSchema, Error> {

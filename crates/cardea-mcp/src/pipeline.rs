@@ -3,7 +3,7 @@
 use std::{panic::AssertUnwindSafe, sync::Arc, time::Instant};
 
 use aws_lc_rs::digest;
-use cardea_core::{Code, Error};
+use cardea_core::{Code, Error, canonical::hex};
 use futures::FutureExt;
 use rmcp::{
     ErrorData,
@@ -261,7 +261,7 @@ fn kept(app: &App, written: Result<(), Error>, on_failure: OnFailure) -> Result<
 /// SHA-256 of the whole arguments, in hexadecimal.
 fn fingerprint(arguments: &Value) -> String {
     let digest = digest::digest(&digest::SHA256, arguments.to_string().as_bytes());
-    crate::audit::hex(digest.as_ref())
+    hex(digest.as_ref())
 }
 
 fn outcome(reply: &Reply) -> &'static str {

@@ -2,11 +2,11 @@
 //! The test says who the caller is ([`TestClient::as_user`]), or sends a token or key that the server must check
 //! ([`TestClient::with_token`], [`TestClient::with_key`]).
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::sync::Arc;
 
 use axum::{Router, body::Body};
 use cardea_core::{
-    id::{ClientId, RequestId, TenantId, UserId},
+    id::{ClientId, RequestId, TenantId},
     principal::{Principal, Proof},
     time::Millis,
 };
@@ -74,18 +74,7 @@ impl TestClient {
     /// The same server, as this user of tenant `default`, without roles and scopes.
     #[must_use]
     pub fn as_user(self, user: &str) -> Self {
-        self.as_principal(Principal {
-            tenant: TenantId::from("default"),
-            user: UserId::from(user),
-            client: None,
-            issuer: "test".to_owned(),
-            roles: BTreeSet::new(),
-            scopes: BTreeSet::new(),
-            actors: Vec::new(),
-            proof: Proof::Embedded,
-            address: None,
-            metadata: Default::default(),
-        })
+        self.as_principal(Principal::new("default", user, "test", Proof::Embedded))
     }
 
     /// The same server, as exactly this caller.

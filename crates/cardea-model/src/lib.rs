@@ -30,7 +30,7 @@ pub use alias::{AliasConfig, Omitted};
 pub use config::{BadModels, LimitName, ModelsConfig, ProviderConfig, ProviderKind, Timeouts};
 pub use failure::trouble_of;
 pub use rehearsal::Rehearsal;
-pub use route::{Description, Models};
+pub use route::Models;
 pub use stream::{ModelStream, Served};
 pub use tries::{Tried, Tries, Trying};
 

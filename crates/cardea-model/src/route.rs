@@ -63,25 +63,6 @@ enum Backend {
     Own(Arc<dyn Model>),
 }
 
-/// One model name, for lists and for `cardea doctor`. Holds no secret.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Description {
-    /// The name that agents and clients use.
-    pub name: String,
-    /// The provider in the configuration.
-    pub provider: String,
-    /// Its wire format: `openai`, `anthropic`, `gemini`, `rehearsal`, or `own` for a model given by the program.
-    pub kind: &'static str,
-    /// The model as the provider calls it.
-    pub model: String,
-    /// Where it is; empty where it is built in.
-    pub base_url: String,
-    /// Whether a key is configured.
-    pub has_key: bool,
-    /// Who answers, in order, while it is away.
-    pub fallback: Vec<String>,
-}
-
 impl Models {
     /// The models that this configuration names. The embedder makes the rehearsal model understand more.
     ///
@@ -148,24 +129,6 @@ impl Models {
     #[must_use]
     pub fn identity(&self, name: &str) -> &str {
         self.0.identities.get(name).map(String::as_str).unwrap_or_default()
-    }
-
-    /// What is configured.
-    #[must_use]
-    pub fn describe(&self) -> Vec<Description> {
-        let one = |(name, alias): (&String, &AliasConfig)| {
-            let provider = self.0.config.providers.get(&alias.provider);
-            Description {
-                name: name.clone(),
-                provider: alias.provider.clone(),
-                kind: provider.map_or("own", |provider| provider.kind.name()),
-                model: alias.model.clone(),
-                base_url: provider.map(|provider| provider.base().to_owned()).unwrap_or_default(),
-                has_key: provider.is_some_and(|provider| provider.api_key.is_some()),
-                fallback: self.0.config.chain(name).into_iter().skip(1).map(str::to_owned).collect(),
-            }
-        };
-        self.0.config.aliases.iter().map(one).collect()
     }
 
     /// Whether the provider behind a name can be reached and takes its key. Sends no prompt and costs nothing.

@@ -12,6 +12,6 @@ pub mod db;
 pub mod jobs;
 pub mod shared;
 
-pub use db::{Commit, CommitError, Db, DbConfig, FromCell, FromRow, InOrder, Row, RowError, Value};
+pub use db::{Commit, CommitError, Db, DbConfig, Engine, FromCell, FromRow, InOrder, Row, RowError, Value};
 pub use jobs::{Jobs, Stage};
 pub use shared::Shared;

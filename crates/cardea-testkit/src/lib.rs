@@ -8,6 +8,8 @@ pub mod machine;
 pub mod model;
 pub mod port;
 pub mod postgres;
+mod reviewed;
 pub mod world;
 
+pub use reviewed::reviewed;
 pub use world::World;

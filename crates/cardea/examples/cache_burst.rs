@@ -13,7 +13,7 @@
 )]
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeSet,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -120,18 +120,7 @@ const ENDINGS: [&str; 8] = [
 ];
 
 fn person(name: &str) -> Principal {
-    Principal {
-        tenant: "acme".into(),
-        user: name.into(),
-        client: None,
-        issuer: "bench".to_owned(),
-        roles: BTreeSet::new(),
-        scopes: BTreeSet::new(),
-        actors: Vec::new(),
-        proof: Proof::Jwt,
-        address: None,
-        metadata: BTreeMap::new(),
-    }
+    Principal::new("acme", name, "bench", Proof::Jwt)
 }
 
 /// A small generator, so that each run asks the same.

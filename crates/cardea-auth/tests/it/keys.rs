@@ -60,7 +60,7 @@ async fn a_key_works_until_it_ends_and_only_whole() {
         headers.insert(header, HeaderValue::from_str(&value).unwrap());
         let robot = auth.authenticate(&Credentials::from_headers(&headers, None).unwrap()).await.unwrap();
         assert_eq!((robot.user.as_str(), robot.proof, robot.key_id()), ("robot", Proof::ApiKey, Some(id)));
-        assert!(robot.has_role("support") && robot.has_scope("chat"));
+        assert!(robot.has_role("support") && robot.scopes.contains("chat"));
     }
     assert_eq!(*directory.1.lock().unwrap(), [id, id]);
 

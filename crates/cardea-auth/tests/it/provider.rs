@@ -113,7 +113,7 @@ async fn a_token_of_a_real_provider_signs_in_and_its_forgeries_do_not() {
     assert!(auth.is_ready());
     let agent = sign_in(&auth, &provider.client_token().await).await.unwrap();
     assert_eq!(agent.client.as_ref().unwrap().as_str(), "agent");
-    assert!(agent.has_scope("orders:read"));
+    assert!(agent.scopes.contains("orders:read"));
     assert!(sign_in(&auth, &provider.mint("current", &json!({}), &json!({})).await).await.is_ok());
 
     let now = provider.clock.now().0 / 1_000;

@@ -23,7 +23,7 @@ async fn ann_signs_in_and_her_token_says_who_she_is() {
     let peer = "10.1.2.3".parse().ok();
     let ann = world.auth.authenticate(&Credentials::token(&token, peer)).await.unwrap();
     assert_eq!((ann.tenant.as_str(), ann.user.as_str(), ann.issuer.as_str()), ("acme", "ann", ISSUER));
-    assert!(ann.has_role("support") && ann.has_scope("chat") && !ann.has_scope("admin"));
+    assert!(ann.has_role("support") && ann.scopes.contains("chat") && !ann.scopes.contains("admin"));
     assert_eq!(ann.actors, ["agent", "portal"]);
     assert_eq!((ann.client.as_ref().unwrap().as_str(), ann.address), ("web", peer));
     let again = world.sign_in(&token).await.unwrap();

@@ -203,24 +203,13 @@ fn fold_case(word: &str, to: &mut String) {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::{BTreeMap, BTreeSet, HashMap};
+    use std::collections::{BTreeSet, HashMap};
 
     use super::*;
     use crate::principal::Proof;
 
     fn person(tenant: &str, user: &str) -> Principal {
-        Principal {
-            tenant: tenant.into(),
-            user: user.into(),
-            client: None,
-            issuer: "issuer".to_owned(),
-            roles: BTreeSet::new(),
-            scopes: BTreeSet::new(),
-            actors: Vec::new(),
-            proof: Proof::Jwt,
-            address: None,
-            metadata: BTreeMap::new(),
-        }
+        Principal::new(tenant, user, "issuer", Proof::Jwt)
     }
 
     fn plain(owner: Owner<'_>) -> Circumstances<'_> {

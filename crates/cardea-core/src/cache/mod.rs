@@ -50,6 +50,5 @@ pub use never::{Audience, Finished, Never, never};
 pub use reading::Reading;
 pub use slots::{Veto, veto};
 pub use verdict::{
-    Candidate, FEATURES, Miss, Mode, Question, SAMPLE, Verdict, crowd, features, judge, same_answer, score,
-    standing,
+    Candidate, FEATURES, Miss, Mode, Question, SAMPLE, Verdict, crowd, features, judge, score, standing,
 };

@@ -208,13 +208,6 @@ fn weigh(question: &Reading, crowd: f32, candidate: &Candidate<'_>, mode: Mode) 
     if score >= threshold { Ok(score) } else { Err(Miss::TooFar(score)) }
 }
 
-/// True if two answers say the same, so that their entries may form one group: equal text, or equal numbers,
-/// names and quotations and a cosine of at least 0.95.
-#[must_use]
-pub fn same_answer(a: &str, b: &str, cosine: f32) -> bool {
-    a.trim() == b.trim() || (cosine >= 0.95 && veto(&Reading::new(a), &Reading::new(b)).is_none())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -268,12 +261,5 @@ mod tests {
         assert!(crowd(&few, 200) < crowd(&many, 200), "of 200 the nearest ten count");
         assert!((crowd(&[0.3; 250], 500) - (13.0 * 0.3 + 3.0 * usual) / 16.0).abs() < 1e-6);
         assert!(crowd(&[0.3; 250], 5000) > crowd(&[0.3; 250], 500), "more entries, more chance neighbours");
-    }
-
-    #[test]
-    fn answers_with_other_facts_are_not_the_same() {
-        assert!(same_answer("We open at 9.", " We open at 9. ", 0.0));
-        assert!(!same_answer("We open at 9.", "We open at 10.", 0.99));
-        assert!(same_answer("We open at 9.", "We are open from 9", 0.96));
     }
 }

@@ -343,14 +343,7 @@ fn is_known(name: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::guard::{Engine, Profile, Surface};
-
-    fn people(text: &str) -> Vec<String> {
-        let strict = Profile { second_look: None, ..Profile::built_in("strict").unwrap() };
-        let findings = Engine::new(&strict).unwrap().scan(text, Surface::User).findings;
-        let people = findings.into_iter().filter(|one| &*one.kind == "person");
-        people.map(|one| text.get(one.span).unwrap().to_owned()).collect()
-    }
+    use crate::guard::samples::people;
 
     #[test]
     fn the_list_is_in_order_and_folded() {

@@ -233,14 +233,7 @@ fn name(regex: &Regex, piece: &[u8], base: usize) -> Option<(usize, usize)> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Engine, Profile, Surface};
-
-    fn people(text: &str) -> Vec<String> {
-        let strict = Profile { second_look: None, ..Profile::built_in("strict").unwrap() };
-        let findings = Engine::new(&strict).unwrap().scan(text, Surface::User).findings;
-        let people = findings.into_iter().filter(|one| &*one.kind == "person");
-        people.map(|one| text.get(one.span).unwrap().to_owned()).collect()
-    }
+    use super::super::samples::people;
 
     #[test]
     fn whoever_a_number_belongs_to_is_found_beside_it() {

@@ -3,7 +3,7 @@
 //! No sample in the repository is a whole key: bodies are made here, from the row's name, so that nothing in the table
 //! can be live and no scanner of the repository has a reason to stop.
 
-use super::table::Pattern;
+use super::{Engine, Profile, Surface, table::Pattern};
 
 /// A small generator of made-up bodies; the same name gives the same text.
 pub(super) struct Maker(u64);
@@ -104,6 +104,14 @@ impl Maker {
         }
         panic!("no text of the shape {shape} passes the checks of {}", pattern.row.id);
     }
+}
+
+/// The people that the strict profile finds in a text.
+pub(super) fn people(text: &str) -> Vec<String> {
+    let strict = Profile { second_look: None, ..Profile::built_in("strict").unwrap() };
+    let findings = Engine::new(&strict).unwrap().scan(text, Surface::User).findings;
+    let people = findings.into_iter().filter(|one| &*one.kind == "person");
+    people.map(|one| text.get(one.span).unwrap().to_owned()).collect()
 }
 
 #[cfg(test)]

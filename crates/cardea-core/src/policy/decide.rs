@@ -292,7 +292,7 @@ fn facts(question: &Question<'_>) -> Vec<(String, RestrictedExpression)> {
     let text = |text: &str| RestrictedExpression::new_string(text.to_owned());
     let mut facts = Vec::with_capacity(6);
     facts.push(("agent".to_owned(), text(question.agent.as_str())));
-    facts.push(("via".to_owned(), text(question.via)));
+    facts.push(("via".to_owned(), text(question.via.name())));
     facts.push((
         "taint".to_owned(),
         RestrictedExpression::new_set(question.taint.iter().map(|one| text(one))),
@@ -326,7 +326,7 @@ mod tests {
     use proptest::prelude::*;
     use serde_json::{Map, Value, json};
 
-    use super::super::Source;
+    use super::super::{Source, Via};
     use super::*;
     use crate::{
         id::ToolName,
@@ -356,16 +356,8 @@ mod tests {
 
     fn user(user: &str, tenant: &str, roles: &[&str]) -> Principal {
         Principal {
-            tenant: tenant.into(),
-            user: user.into(),
-            client: None,
-            issuer: "test".to_owned(),
             roles: roles.iter().map(|role| (*role).to_owned()).collect(),
-            scopes: BTreeSet::new(),
-            actors: Vec::new(),
-            proof: Proof::Jwt,
-            address: None,
-            metadata: std::collections::BTreeMap::new(),
+            ..Principal::new(tenant, user, "test", Proof::Jwt)
         }
     }
 
@@ -376,7 +368,7 @@ mod tests {
             subject,
             at: Timestamp(0),
             agent: &agent,
-            via: "chat",
+            via: Via::Chat,
             taint: &taint,
             approved: None,
         })

@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::{
-    Approved, Decision, Installation, Question, Snapshot, Subject, Verdict,
+    Approved, Decision, Installation, Question, Snapshot, Subject, Verdict, Via,
     names::{self, Kind},
 };
 use crate::{
@@ -270,7 +270,7 @@ impl Case {
         if let Some(agent) = &self.agent {
             return vec![agent];
         }
-        if self.model.is_some() || self.via.as_deref() == Some("mcp") {
+        if self.model.is_some() || self.via() == Via::Mcp {
             return vec![names::DIRECT];
         }
         let all = among.into_iter().flat_map(|among| &among.agents);
@@ -279,16 +279,14 @@ impl Case {
         if found.is_empty() { vec![NOBODY] } else { found }
     }
 
-    /// The way in, if the case does not say it as the server takes it.
-    fn via(&self) -> &str {
-        let usual = if self.model.is_some() {
-            "openai"
-        } else if self.restore.is_some() {
-            "api"
-        } else {
-            "chat"
+    /// The way in: where the case does not say it, or says one that nobody has, as the server takes it.
+    fn via(&self) -> Via {
+        let usual = || match (&self.model, &self.restore) {
+            (Some(_), _) => Via::OpenAi,
+            (None, Some(_)) => Via::Api,
+            (None, None) => Via::Chat,
         };
-        self.via.as_deref().unwrap_or(usual)
+        self.via.as_deref().and_then(Via::parse).unwrap_or_else(usual)
     }
 
     fn title(&self) -> String {
@@ -302,16 +300,15 @@ impl Case {
 
     fn decide(&self, snapshot: &Snapshot, agent: &str) -> Decision {
         let principal = Principal {
-            tenant: self.tenant.as_str().into(),
-            user: self.user.as_str().into(),
-            client: None,
-            issuer: self.issuer.clone().unwrap_or_else(|| "test".to_owned()),
             roles: self.roles.clone(),
             scopes: self.scopes.clone(),
-            actors: Vec::new(),
-            proof: Proof::Jwt,
-            address: None,
             metadata: self.metadata.iter().map(|(key, text)| (key.clone(), text.as_str().into())).collect(),
+            ..Principal::new(
+                self.tenant.as_str(),
+                self.user.as_str(),
+                self.issuer.as_deref().unwrap_or("test"),
+                Proof::Jwt,
+            )
         };
         let arguments: Map<String, Value> = self.arguments.clone().into_iter().collect();
         let tool = ToolName::new(self.tool.as_deref().unwrap_or_default());

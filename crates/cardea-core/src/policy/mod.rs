@@ -30,6 +30,7 @@ mod slice;
 pub mod taint;
 #[cfg(test)]
 mod tests;
+mod via;
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -43,6 +44,7 @@ use serde_json::{Map, Value};
 pub use cedar::holds_policies;
 pub use matrix::{Among, Case, Expect, Matrix, Report, run};
 pub use names::Installation;
+pub use via::Via;
 
 use self::{reads::Reads, ready::ReadyOnes, schema::Vocabulary, slice::Index};
 use crate::{
@@ -154,8 +156,8 @@ pub struct Question<'a> {
     pub at: Timestamp,
     /// The agent that calls for the user.
     pub agent: &'a AgentName,
-    /// The way in: `chat`, `mcp`, `openai`.
-    pub via: &'a str,
+    /// The way in.
+    pub via: Via,
     /// Where untrusted text came into this turn.
     pub taint: &'a BTreeSet<String>,
     /// An approval of exactly this call, if there is one.

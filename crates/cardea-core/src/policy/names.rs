@@ -6,14 +6,12 @@ use cedar_policy::{Effect as Means, Policy};
 use serde_json::Value;
 
 use super::{
-    hours,
+    Via, hours,
     schema::{RESERVED, Vocabulary, escaped, server_of},
     taint,
 };
 use crate::{form::closest, guard::report, id::ToolName};
 
-/// The ways in, as `context.via` names them.
-const WAYS: [&str; 5] = ["chat", "mcp", "openai", "api", "undo"];
 /// What tools do, as `resource.effect` names it.
 const EFFECTS: [&str; 3] = ["read", "write", "destructive"];
 /// How callers prove who they are, as `principal.proof` names it.
@@ -368,7 +366,7 @@ impl Known<'_> {
             Kind::Issuer => named(&self.names.issuers),
             Kind::Claim => named(&self.names.claims),
             Kind::User => BTreeSet::new(),
-            Kind::Way => own(&WAYS),
+            Kind::Way => own(&Via::ALL.map(Via::name)),
             Kind::Effect => own(&EFFECTS),
             Kind::Proof => own(&PROOFS),
             Kind::Taint => taint::all().map(Cow::Borrowed).collect(),

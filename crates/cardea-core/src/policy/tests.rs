@@ -40,16 +40,8 @@ fn compile(text: &str) -> Result<Snapshot, Vec<Problem>> {
 
 fn user(roles: &[&str]) -> Principal {
     Principal {
-        tenant: "acme".into(),
-        user: "ann".into(),
-        client: None,
-        issuer: "test".into(),
         roles: roles.iter().map(|role| (*role).to_owned()).collect(),
-        scopes: BTreeSet::new(),
-        actors: Vec::new(),
-        proof: Proof::Jwt,
-        address: None,
-        metadata: std::collections::BTreeMap::new(),
+        ..Principal::new("acme", "ann", "test", Proof::Jwt)
     }
 }
 
@@ -67,7 +59,7 @@ fn ask(
         subject: Subject::Call { tool: &name.into(), arguments },
         at: Timestamp(0),
         agent: &"support".into(),
-        via: "chat",
+        via: Via::Chat,
         taint: &taint,
         approved: around.approved,
     })
@@ -115,7 +107,7 @@ fn the_same_name_at_two_issuers_is_two_users() {
             subject,
             at,
             agent: &agent,
-            via: "chat",
+            via: Via::Chat,
             taint: &taint,
             approved: None,
         };
@@ -205,7 +197,7 @@ fn a_list_shows_what_some_arguments_would_allow() {
             subject: Subject::List { tool: &"ops__refund".into() },
             at: Timestamp(0),
             agent: &"support".into(),
-            via: "chat",
+            via: Via::Chat,
             taint: &BTreeSet::new(),
             approved: None,
         };

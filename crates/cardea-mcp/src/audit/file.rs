@@ -11,6 +11,7 @@ use std::{
 
 use cardea_core::{
     Code, Error,
+    canonical::hex,
     log::{Broken, ChainKey, Head, Verifier},
 };
 use tokio::sync::oneshot;
@@ -217,7 +218,7 @@ impl Writer {
         let (mut head, mut bytes) = (self.head, Vec::new());
         for body in bodies {
             head = head.append(&self.key, body);
-            write!(bytes, r#"{{"seq":{},"link":"{}","entry":"#, head.sequence, verify::hex(&head.link))?;
+            write!(bytes, r#"{{"seq":{},"link":"{}","entry":"#, head.sequence, hex(&head.link))?;
             bytes.extend_from_slice(body);
             bytes.extend_from_slice(b"}\n");
         }
@@ -248,7 +249,7 @@ impl Writer {
 fn write_checkpoint(path: &Path, head: &Head) -> io::Result<()> {
     let fresh = path.with_extension("checkpoint.new");
     let mut file = File::create(&fresh)?;
-    writeln!(file, "{} {}", head.sequence, verify::hex(&head.link))?;
+    writeln!(file, "{} {}", head.sequence, hex(&head.link))?;
     file.sync_all()?;
     fs::rename(&fresh, path)
 }

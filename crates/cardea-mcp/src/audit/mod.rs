@@ -23,7 +23,6 @@ use cardea_core::{
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-pub(crate) use self::verify::hex;
 pub use self::{
     file::{AuditError, AuditFile},
     verify::{Fault, Held, verify},

@@ -7,6 +7,7 @@ use std::{
 };
 
 use cardea_core::{
+    canonical::unhex,
     log::{Broken, Head, Verifier},
     secret::{SecretString, WeakSecret},
 };
@@ -105,26 +106,4 @@ pub(super) fn read_checkpoint(path: &Path) -> io::Result<Option<Head>> {
     let (sequence, link) = text.trim().split_once(' ').ok_or_else(bad)?;
     let sequence = sequence.parse().map_err(|_| bad())?;
     Ok(Some(Head { sequence, link: unhex(link).ok_or_else(bad)? }))
-}
-
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        for digit in [byte >> 4, byte & 15] {
-            text.push(char::from_digit(u32::from(digit), 16).unwrap_or('0'));
-        }
-        text
-    })
-}
-
-fn unhex(text: &str) -> Option<[u8; 32]> {
-    let (pairs, rest) = text.as_bytes().as_chunks::<2>();
-    if !rest.is_empty() || pairs.len() != 32 || text.bytes().any(|b| b.is_ascii_uppercase()) {
-        return None;
-    }
-    let mut bytes = [0_u8; 32];
-    for (byte, [high, low]) in bytes.iter_mut().zip(pairs) {
-        let digit = |d: &u8| char::from(*d).to_digit(16);
-        *byte = u8::try_from(digit(high)? * 16 + digit(low)?).ok()?;
-    }
-    Some(bytes)
 }

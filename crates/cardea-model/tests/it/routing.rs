@@ -27,12 +27,7 @@ async fn an_unknown_name_is_not_found_and_a_known_one_says_who_serves_it() {
         "the provider's own name"
     );
     assert_eq!(hear(&models, prompt("main")).await.served.as_deref(), Some("main-model"));
-    let told = &models.describe()[0];
-    assert_eq!(
-        (told.name.as_str(), told.kind, told.model.as_str(), told.has_key),
-        ("main", "openai", "main-model", true)
-    );
-    assert!(!format!("{told:?}{models:?}").contains("sk-test"));
+    assert!(!format!("{models:?}").contains("sk-test"));
 }
 
 #[tokio::test]
@@ -115,7 +110,6 @@ async fn a_program_can_bring_a_model_of_its_own() {
     let models = Models::new(config, net(), None, Arc::new(SystemClock)).unwrap().with("mine", own);
     assert!(hear(&models, prompt("mine")).await.text.starts_with("Hello."));
     assert_eq!(models.names().collect::<Vec<_>>(), ["mine", "rehearsal"]);
-    assert!(models.describe().iter().any(|told| told.kind == "own"));
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use cardea_core::{Code, Error, Result, canonical::sha256_hex};
 
-use super::{Db, postgres::NO_RIGHT};
+use super::{Db, Engine, postgres::NO_RIGHT};
 
 /// One step of the schema. Migrations only add; what is no longer used goes a release later.
 #[derive(Debug, Clone, Copy)]
@@ -170,7 +170,8 @@ fn fingerprint(migration: &Migration) -> String {
 }
 
 fn script(db: &Db, migration: &Migration) -> String {
-    let sql = if db.engine() == "sqlite" { for_sqlite(migration.sql) } else { migration.sql.to_owned() };
+    let sql =
+        if db.engine() == Engine::Sqlite { for_sqlite(migration.sql) } else { migration.sql.to_owned() };
     let Migration { version, name, .. } = migration;
     let hash = fingerprint(migration);
     format!("{sql}\nINSERT INTO migrations (version, name, hash) VALUES ({version}, '{name}', '{hash}');")

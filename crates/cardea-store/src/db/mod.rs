@@ -135,18 +135,38 @@ enum Target {
     Postgres(Box<Address>),
 }
 
-enum Engine {
+/// Which database it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Engine {
+    /// A file of one server.
+    Sqlite,
+    /// Shared by many.
+    Postgres,
+}
+
+impl Engine {
+    /// Its name: `sqlite` or `postgres`.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Sqlite => "sqlite",
+            Self::Postgres => "postgres",
+        }
+    }
+}
+
+enum Driver {
     Sqlite(Sqlite),
     Postgres(Postgres),
 }
 
 /// The database. Cheap to clone; all clones are one.
 #[derive(Clone)]
-pub struct Db(Arc<Engine>);
+pub struct Db(Arc<Driver>);
 
 impl std::fmt::Debug for Db {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Db({})", self.engine())
+        write!(f, "Db({})", self.engine().name())
     }
 }
 
@@ -175,9 +195,9 @@ impl Db {
             Ok(Target::Sqlite(place)) => {
                 let opened = tokio::task::spawn_blocking(move || Sqlite::open(&place, &config, key)).await;
                 let opened = opened.map_err(|error| Error::new(Code::Internal).because(error))?;
-                Engine::Sqlite(opened.map_err(|error| sqlite_error(error, "open"))?)
+                Driver::Sqlite(opened.map_err(|error| sqlite_error(error, "open"))?)
             }
-            Ok(Target::Postgres(target)) => Engine::Postgres(Postgres::open(*target, &config, key).await?),
+            Ok(Target::Postgres(target)) => Driver::Postgres(Postgres::open(*target, &config, key).await?),
         };
         Ok(Self(Arc::new(engine)))
     }
@@ -190,15 +210,15 @@ impl Db {
         let path = copy.to_owned();
         let opened = tokio::task::spawn_blocking(move || Sqlite::look(&path)).await;
         let opened = opened.map_err(|error| Error::new(Code::Internal).because(error))?;
-        Ok(Self(Arc::new(Engine::Sqlite(opened.map_err(|error| sqlite_error(error, "open"))?))))
+        Ok(Self(Arc::new(Driver::Sqlite(opened.map_err(|error| sqlite_error(error, "open"))?))))
     }
 
-    /// The engine's name: `sqlite` or `postgres`.
+    /// The engine.
     #[must_use]
-    pub fn engine(&self) -> &'static str {
+    pub fn engine(&self) -> Engine {
         match &*self.0 {
-            Engine::Sqlite(_) => "sqlite",
-            Engine::Postgres(_) => "postgres",
+            Driver::Sqlite(_) => Engine::Sqlite,
+            Driver::Postgres(_) => Engine::Postgres,
         }
     }
 
@@ -208,8 +228,8 @@ impl Db {
     /// `StoreUnavailable` if the database cannot be reached, `Internal` if the statement or a row is wrong.
     pub async fn rows<T: FromRow>(&self, sql: &'static str, args: Vec<Value>) -> Result<Vec<T>> {
         let db = match &*self.0 {
-            Engine::Sqlite(db) => db,
-            Engine::Postgres(db) => return db.rows(sql, &args).await,
+            Driver::Sqlite(db) => db,
+            Driver::Postgres(db) => return db.rows(sql, &args).await,
         };
         let (answer, answered) = oneshot::channel();
         let task = move |session: &mut sqlite::Session| {
@@ -262,8 +282,8 @@ impl Db {
             return Err(CommitError::Unavailable("a test".into()));
         }
         let answer = match &*self.0 {
-            Engine::Sqlite(db) => db.commit(commit).await,
-            Engine::Postgres(db) => db.commit(commit).await,
+            Driver::Sqlite(db) => db.commit(commit).await,
+            Driver::Postgres(db) => db.commit(commit).await,
         };
         crash::point("commit.answered");
         if answer.is_ok() && crash::fails("commit.answered") {
@@ -306,7 +326,7 @@ impl Db {
     /// # Errors
     /// As [`Self::rows`].
     pub async fn clock_ahead(&self, now: Timestamp) -> Result<Option<i64>> {
-        if matches!(&*self.0, Engine::Sqlite(_)) {
+        if matches!(&*self.0, Driver::Sqlite(_)) {
             return Ok(None);
         }
         let sql = "SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT)";
@@ -336,7 +356,7 @@ impl Db {
     /// # Errors
     /// `StoreUnavailable` if somebody reads for seconds from what is to be folded in. It is done at a later time then.
     pub async fn wipe_deleted(&self) -> Result<()> {
-        let Engine::Sqlite(db) = &*self.0 else { return Ok(()) };
+        let Driver::Sqlite(db) = &*self.0 else { return Ok(()) };
         match db.fold().await {
             Ok(true) => Ok(()),
             Ok(false) => {
@@ -350,24 +370,24 @@ impl Db {
     #[must_use]
     pub fn broken(&self) -> Option<String> {
         match &*self.0 {
-            Engine::Sqlite(db) => db.broken(),
-            Engine::Postgres(_) => None,
+            Driver::Sqlite(db) => db.broken(),
+            Driver::Postgres(_) => None,
         }
     }
 
     /// Writes what is queued and ends the threads or connections. Later calls answer `StoreUnavailable`.
     pub async fn close(&self) {
         match &*self.0 {
-            Engine::Sqlite(db) => db.close().await,
-            Engine::Postgres(db) => db.close().await,
+            Driver::Sqlite(db) => db.close().await,
+            Driver::Postgres(db) => db.close().await,
         }
     }
 
     /// Runs a script in one transaction. For migrations only: it is not a text of one statement.
     async fn script(&self, script: String) -> Result<()> {
         match &*self.0 {
-            Engine::Postgres(db) => db.script(script).await,
-            Engine::Sqlite(db) => {
+            Driver::Postgres(db) => db.script(script).await,
+            Driver::Sqlite(db) => {
                 let (answer, answered) = oneshot::channel();
                 let task = move |session: &mut sqlite::Session| {
                     let script = format!("BEGIN IMMEDIATE;\n{script}\nCOMMIT;");

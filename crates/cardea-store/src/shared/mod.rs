@@ -10,7 +10,7 @@ mod memory;
 
 use std::{fmt, sync::Arc};
 
-use cardea_core::time::Millis;
+use cardea_core::{time::Millis, units};
 use futures::future::BoxFuture;
 use tokio::sync::watch;
 
@@ -28,6 +28,14 @@ pub struct Rate {
     pub refill: u64,
     /// The time in which `refill` tokens come back.
     pub per: Millis,
+}
+
+impl From<units::Rate> for Rate {
+    /// So many at once, and as many again in each window.
+    fn from(rate: units::Rate) -> Self {
+        let count = u64::from(rate.count);
+        Self { burst: count, refill: count, per: rate.per.millis() }
+    }
 }
 
 /// Whether the tokens were there.

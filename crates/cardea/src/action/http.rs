@@ -14,10 +14,7 @@ use cardea_core::{
     trace::Along,
 };
 use cardea_net::{Egress, Net, NetError, Request};
-use cardea_store::{
-    Shared,
-    shared::{Rate, Taken},
-};
+use cardea_store::{Shared, shared::Taken};
 use http::{HeaderName, HeaderValue, Method, header};
 use serde_json::Value;
 use tokio::time::Instant;
@@ -126,11 +123,8 @@ impl Http {
 
     async fn too_often(&self, caller: &Caller, operation: &Operation) -> Option<String> {
         let rate = operation.per_user?;
-        let count = u64::from(rate.count);
         let bucket = format!("connector/{}/{}", operation.spec.name, caller.key());
-        let taken =
-            self.way.shared.take(&bucket, Rate { burst: count, refill: count, per: rate.per.millis() }, 1);
-        match taken.await {
+        match self.way.shared.take(&bucket, rate.into(), 1).await {
             Taken::Yes { .. } => None,
             Taken::No { after } => {
                 let after = after.map(|after| format!(" Try again in {after}.")).unwrap_or_default();

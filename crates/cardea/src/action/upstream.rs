@@ -656,16 +656,8 @@ mod tests {
     #[test]
     fn a_connection_is_for_one_user_with_the_rights_of_now() {
         let who = |roles: &[&str]| Principal {
-            tenant: "acme".into(),
-            user: "ann".into(),
-            client: None,
-            issuer: "https://issuer.example".into(),
             roles: roles.iter().map(|role| (*role).to_owned()).collect(),
-            scopes: std::collections::BTreeSet::new(),
-            actors: Vec::new(),
-            proof: cardea_core::principal::Proof::Jwt,
-            address: None,
-            metadata: BTreeMap::new(),
+            ..Principal::new("acme", "ann", "https://issuer.example", cardea_core::principal::Proof::Jwt)
         };
         let of = |roles: &[&str]| session_key(&who(roles));
         assert_ne!(of(&["admin", "support"]), of(&["support"]), "it takes no rights along that are gone");
@@ -694,14 +686,6 @@ mod tests {
             .map(|tool| tool.spec().clone())
             .collect();
         let now = serde_json::to_string_pretty(&specs).unwrap() + "\n";
-        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../policies/tools.json");
-        if std::env::var_os("UPDATE_REVIEWED").is_some() {
-            std::fs::write(&path, &now).unwrap();
-        }
-        let kept = std::fs::read_to_string(&path).unwrap_or_default();
-        assert!(
-            kept == now,
-            "policies/tools.json is old; run the test with UPDATE_REVIEWED=1 and look at the change"
-        );
+        cardea_testkit::reviewed("policies/tools.json", &now);
     }
 }

@@ -10,7 +10,7 @@ use cardea_auth::{Auth, AuthConfig};
 use cardea_core::{
     Code, Error, Result,
     agent::Agent,
-    cost::Prices,
+    cost::{Prices, millionths},
     guard::{Engine, Profile},
     log::ChainKey,
     policy::Installation,
@@ -25,7 +25,7 @@ use cardea_net::Net;
 use cardea_store::{
     Db, DbConfig, Jobs, Shared, args,
     db::Migrated,
-    shared::{Memory, MemoryConfig, Rate},
+    shared::{Memory, MemoryConfig},
 };
 
 use super::{App, Rooms, caches, claim, direct};
@@ -284,17 +284,8 @@ fn embedder() -> Result<Arc<dyn Embedder>> {
     Ok(Arc::new(started.map_err(|error| Error::new(Code::Internal).because(error))?))
 }
 
-fn rate(rate: cardea_core::units::Rate) -> Rate {
-    Rate { burst: u64::from(rate.count), refill: u64::from(rate.count), per: rate.per.millis() }
-}
-
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "the configuration's schema keeps money positive and far below 2^53 millionths"
-)]
 fn budget(budget: &BudgetConfig) -> Budget {
-    Budget { tokens: budget.tokens, cost_micros: budget.money.map(|money| (money * 1e6).round() as u64) }
+    Budget { tokens: budget.tokens, cost_micros: budget.money.map(millionths) }
 }
 
 /// Whose credentials are accepted.
@@ -318,8 +309,8 @@ fn settings(config: &Config, guards: Vec<Profile>, names: Installation) -> contr
         policies: config.policies.dir.clone(),
         approver: config.policies.approver_role.clone(),
         approval: config.policies.approval,
-        per_user: rate(limits.per_user),
-        per_tenant: rate(limits.per_tenant),
+        per_user: limits.per_user.into(),
+        per_tenant: limits.per_tenant.into(),
         in_flight: [limits.in_flight, limits.in_flight_per_tenant, limits.in_flight_per_user],
         streams_per_user: limits.streams_per_user,
         user_budget: budget(&limits.user_budget),

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use cardea_core::{Code, Error, Result, time::SharedClock};
+use cardea_core::{Code, Error, Result, cost::millionths, time::SharedClock};
 use cardea_model::embedder::Embedder;
 use cardea_store::{
-    Db,
+    Db, Engine,
     shared::cache::{CacheStore, MemoryCache, PostgresCache, RedisCache},
 };
 
@@ -92,19 +92,10 @@ impl Store {
         };
         let node = config.db.node.clone();
         // WHY: a SQLite database has one server, so nobody else clears.
-        let told = own.filter(|_| db.engine() == "postgres");
+        let told = own.filter(|_| db.engine() == Engine::Postgres);
         let with = Neighbours { store, seal, persist, told, db, node, clock, observe };
         Cache::new(settings, Some(Arc::clone(embedder)), with)
     }
-}
-
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "the configuration's schema keeps money positive and far below 2^53 millionths"
-)]
-fn millionths(money: f64) -> u64 {
-    (money * 1e6).round() as u64
 }
 
 /// The answers that are known at start.

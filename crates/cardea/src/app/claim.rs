@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use cardea_core::{Code, Error, Result};
-use cardea_store::{Commit, CommitError, Db, args};
+use cardea_store::{Commit, CommitError, Db, Engine, args};
 
 use crate::vault::{RootKey, folder_id, folder_id_or_new};
 
@@ -68,7 +68,7 @@ pub(super) async fn other_key(db: &Db, root: &RootKey, data: &Path) -> Result<Op
 /// Claims a database for the folder with the keys of people. SQLite has one server, and a copy of it may come back
 /// without them.
 pub(super) async fn folder(db: &Db, data: &Path) -> Result<()> {
-    if db.engine() != "postgres" {
+    if db.engine() == Engine::Sqlite {
         return Ok(());
     }
     if written(db, FOLDER).await?.is_none() {

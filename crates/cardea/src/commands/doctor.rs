@@ -265,7 +265,7 @@ async fn database(config: &Config, key: Option<ChainKey>, found: &mut Findings) 
     let known = cardea_store::db::MIGRATIONS.len();
     match db.unmigrated().await {
         Ok(0) => {
-            found.add("database", State::Good, format!("{} at version {known}", db.engine()));
+            found.add("database", State::Good, format!("{} at version {known}", db.engine().name()));
             if let Some(key) = &key
                 && let Err(error) = same_key(&db, key).await
             {

@@ -22,7 +22,7 @@ wrong with one, `cardea config show` prints what counts in the end and where eac
 - `${…}` is never expanded and therefore refused.
 
 This page is written from the types; a test fails if it is out of date
-(`CARDEA_TEST_BLESS=1 cargo test -p cardea reference` writes it anew).
+(`just bless` writes it anew).
 ";
 
 const AGENT_HEAD: &str = "# Agent reference
@@ -32,7 +32,7 @@ says what is wrong, with line and key. The version of an agent is the digest of 
 makes a new version, and answers that were cached for the old one are not given again.
 
 This page is written from the types; a test fails if it is out of date
-(`CARDEA_TEST_BLESS=1 cargo test -p cardea reference` writes it anew).
+(`just bless` writes it anew).
 ";
 
 /// The reference of agent files, as Markdown.

@@ -1,6 +1,7 @@
 use std::{fs, path::Path};
 
 use cardea_core::secret::ExposeSecret as _;
+use cardea_testkit::reviewed;
 
 use super::*;
 
@@ -557,14 +558,8 @@ fn a_configuration_made_by_a_program_is_checked_as_a_file_would_be() {
 
 #[test]
 fn the_reference_pages_are_what_the_types_say() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/reference");
     for (name, written) in [("config.md", reference()), ("agents.md", agent_reference())] {
-        if std::env::var_os("CARDEA_TEST_BLESS").is_some() {
-            fs::write(folder.join(name), &written).unwrap();
-        }
-        let kept = fs::read_to_string(folder.join(name)).unwrap_or_default();
-        let help = "CARDEA_TEST_BLESS=1 cargo test -p cardea reference";
-        assert!(kept == written, "docs/reference/{name} is out of date: {help}");
+        reviewed(&format!("docs/reference/{name}"), &written);
         for (line, next) in written.lines().zip(written.lines().skip(1)) {
             assert!(
                 !line.starts_with("- **") || next.trim().len() > 3,

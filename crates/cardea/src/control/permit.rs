@@ -32,17 +32,10 @@ pub struct Permit {
     caller: String,
     tool: ToolName,
     digest: String,
-    decision: DecisionId,
     until: Timestamp,
 }
 
 impl Permit {
-    /// The decision, as the decision log knows it.
-    #[must_use]
-    pub fn decision(&self) -> DecisionId {
-        self.decision
-    }
-
     /// True if the permit is for this caller, this tool and these arguments, now.
     #[must_use]
     pub fn covers(&self, caller: &Principal, tool: &ToolName, digest: &str, now: Timestamp) -> bool {
@@ -128,7 +121,6 @@ impl Control {
                 caller: caller.key(),
                 tool: tool.name.clone(),
                 digest,
-                decision: ruled.id,
                 until: self.now().plus(PERMIT_LIFE),
             }),
             (Verdict::NeedsApproval { .. }, Standing::Open(approval)) => Permission::Waiting(approval),
@@ -183,38 +175,20 @@ impl Control {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
-
     use cardea_core::principal::Proof;
 
     use super::*;
 
     fn person(tenant: &str, user: &str) -> Principal {
-        Principal {
-            tenant: tenant.into(),
-            user: user.into(),
-            client: None,
-            issuer: "test".to_owned(),
-            roles: BTreeSet::new(),
-            scopes: BTreeSet::new(),
-            actors: Vec::new(),
-            proof: Proof::Jwt,
-            address: None,
-            metadata: Default::default(),
-        }
+        Principal::new(tenant, user, "test", Proof::Jwt)
     }
 
     #[test]
     fn a_permit_covers_one_call_of_one_caller_until_its_time_and_nothing_else() {
         let ann = person("acme", "ann");
         let (tool, other) = (ToolName::from("ops__refund"), ToolName::from("ops__get"));
-        let permit = Permit {
-            caller: ann.key(),
-            tool: tool.clone(),
-            digest: "d".to_owned(),
-            decision: DecisionId::random(),
-            until: Timestamp(1_000),
-        };
+        let permit =
+            Permit { caller: ann.key(), tool: tool.clone(), digest: "d".to_owned(), until: Timestamp(1_000) };
         assert!(permit.covers(&ann, &tool, "d", Timestamp(1_000)));
         assert!(!permit.covers(&ann, &tool, "d", Timestamp(1_001)), "too late");
         assert!(!permit.covers(&ann, &tool, "e", Timestamp(1)), "other arguments");

@@ -92,7 +92,7 @@ impl Control {
     }
 
     /// The decision's row, with what policy was told beside that.
-    fn log_unturned(
+    pub(super) fn log_unturned(
         &self,
         who: Requester<'_>,
         subject: Subject<'_>,

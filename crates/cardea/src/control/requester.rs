@@ -1,7 +1,10 @@
 //! Who asks policy outside of a turn, as the logs name them.
 
 use cardea_auth::Caller;
-use cardea_core::id::{AgentName, RequestId, TurnId};
+use cardea_core::{
+    id::{AgentName, RequestId, TurnId},
+    policy::Via,
+};
 
 use crate::observe::Entry;
 
@@ -12,8 +15,8 @@ pub struct Requester<'a> {
     pub caller: &'a Caller,
     /// The agent.
     pub agent: &'a AgentName,
-    /// The way in: `chat`, `mcp`, `openai`.
-    pub via: &'static str,
+    /// The way in.
+    pub via: Via,
     /// The request.
     pub request: RequestId,
     /// The turn, if there is one.

@@ -9,6 +9,7 @@ use cardea_core::{
     guard::Surface,
     id::ToolName,
     message::{AnswerFormat, Finish, Message, Prompt, Thoughts, ToolChoice, Usage},
+    policy::Via,
     tool::ToolCall,
     written,
 };
@@ -94,7 +95,7 @@ async fn ask(
     let admitting = app.control.admit(&caller, app.estimate_prompt(&prompt));
     let admitted = trace.time("admit", admitting).await?; // rate, budget, load
     let agent = &app.direct().name;
-    let who = Requester { caller: &caller, agent, via: "openai", request: trace.request(), turn: None };
+    let who = Requester { caller: &caller, agent, via: Via::OpenAi, request: trace.request(), turn: None };
     let known = app.models.knows(&prompt.model);
     let decision = app.control.may_use_model(who, &prompt.model, known).await?; // policy
     trace.note(|event| {

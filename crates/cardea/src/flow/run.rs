@@ -6,6 +6,7 @@ use cardea_auth::Caller;
 use cardea_core::{
     agent::Agent,
     id::{RequestId, TurnId},
+    policy::Via,
 };
 
 use crate::{app::App, control::Requester, turn::Turn};
@@ -20,18 +21,18 @@ pub(super) struct Run<'a> {
     /// What works.
     pub(super) agent: &'a Arc<Agent>,
     /// The way in, as policies and the log of decisions call it: `chat` or `mcp`.
-    pub(super) via: &'static str,
+    pub(super) via: Via,
 }
 
 impl<'a> Run<'a> {
     /// An agent that answers in words.
     pub(super) const fn chat(app: &'a App, caller: &'a Caller, agent: &'a Arc<Agent>) -> Self {
-        Self { app, caller, agent, via: "chat" }
+        Self { app, caller, agent, via: Via::Chat }
     }
 
     /// A client that brings its own model and calls tools by itself.
     pub(super) const fn mcp(app: &'a App, caller: &'a Caller, agent: &'a Arc<Agent>) -> Self {
-        Self { app, caller, agent, via: "mcp" }
+        Self { app, caller, agent, via: Via::Mcp }
     }
 
     /// The agent's guardrail profile; none is the installation's.

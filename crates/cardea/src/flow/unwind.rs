@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use cardea_core::{
     Error, Result,
     guard::Surface,
+    policy::Via,
     saga::{Unwound, Way},
     time::Millis,
     tool::Outcome,
@@ -74,7 +75,7 @@ async fn undo(run: Run<'_>, turn: &mut Turn, step: Step) -> Result<Step> {
         step: step.number(),
         request: turn.request(),
         agent: &agent.name,
-        via: "undo",
+        via: Via::Undo,
         taint: &untainted,
         approval: None,
     };

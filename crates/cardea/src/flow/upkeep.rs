@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use cardea_core::{Code, Error, Result, time::Timestamp};
-use cardea_store::jobs::Stage;
+use cardea_store::{Engine, jobs::Stage};
 use futures::{StreamExt as _, stream::FuturesUnordered};
 use tokio_util::sync::CancellationToken;
 
@@ -282,7 +282,7 @@ impl App {
     }
 
     async fn heartbeat(self, stop: CancellationToken) {
-        let several = self.db.engine() == "postgres";
+        let several = self.db.engine() == Engine::Postgres;
         let mut others = Others::default();
         // The others learn at once by what this node decides.
         while (several && others.looks == 0) || pause(&stop, HEARTBEAT).await {

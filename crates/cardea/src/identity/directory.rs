@@ -75,10 +75,6 @@ impl KeyDirectory for Identity {
         })
     }
 
-    fn forget(&self, id: KeyId) {
-        self.forget_records(|record| record.id == id);
-    }
-
     fn used(&self, id: KeyId, at: Timestamp) {
         self.0.used.lock().unwrap_or_else(PoisonError::into_inner).insert(id, at);
     }

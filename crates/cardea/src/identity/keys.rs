@@ -361,16 +361,5 @@ fn made_by(maker: &Principal) -> String {
 /// Whoever may run commands on this machine.
 #[must_use]
 pub fn operator(tenant: &TenantId) -> Principal {
-    Principal {
-        tenant: tenant.clone(),
-        user: "operator".into(),
-        client: None,
-        issuer: "cardea:operator".to_owned(),
-        roles: BTreeSet::new(),
-        scopes: BTreeSet::new(),
-        actors: Vec::new(),
-        proof: Proof::Embedded,
-        address: None,
-        metadata: Default::default(),
-    }
+    Principal::new(tenant.clone(), "operator", "cardea:operator", Proof::Embedded)
 }

@@ -12,7 +12,12 @@ use std::{
 };
 
 use aws_lc_rs::signature::{ED25519, Ed25519KeyPair, KeyPair as _, UnparsedPublicKey};
-use cardea_core::{Code, Error, Result, canonical::hex, log::Head, time::Timestamp};
+use cardea_core::{
+    Code, Error, Result,
+    canonical::{hex, unhex},
+    log::Head,
+    time::Timestamp,
+};
 use serde::{Deserialize, Serialize};
 
 /// Where one chain stood at one time: a line of the file.
@@ -219,15 +224,4 @@ fn bytes(text: &str) -> Option<Vec<u8>> {
         return None;
     }
     pairs.map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()).collect()
-}
-
-pub(super) fn unhex(text: &str) -> Option<[u8; 32]> {
-    let mut bytes = [0; 32];
-    if text.len() != 64 || !text.is_ascii() {
-        return None;
-    }
-    for (byte, pair) in bytes.iter_mut().zip(text.as_bytes().chunks(2)) {
-        *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
-    }
-    Some(bytes)
 }

@@ -1,4 +1,4 @@
-use std::{collections::BTreeSet, io::Cursor};
+use std::io::Cursor;
 
 use cardea_core::{
     Code,
@@ -19,18 +19,7 @@ fn key() -> ChainKey {
 }
 
 fn ann(tenant: &str) -> Principal {
-    Principal {
-        tenant: tenant.into(),
-        user: "ann".into(),
-        client: None,
-        issuer: "https://issuer.example".into(),
-        roles: BTreeSet::new(),
-        scopes: BTreeSet::new(),
-        actors: Vec::new(),
-        proof: Proof::Jwt,
-        address: None,
-        metadata: std::collections::BTreeMap::new(),
-    }
+    Principal::new(tenant, "ann", "https://issuer.example", Proof::Jwt)
 }
 
 struct House {

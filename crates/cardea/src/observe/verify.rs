@@ -7,7 +7,7 @@ use std::{
 
 use cardea_core::{
     Error,
-    canonical::hex,
+    canonical::{hex, unhex},
     id::TenantId,
     log::{Broken, ChainKey, Head, Verifier},
     time::Timestamp,
@@ -16,12 +16,7 @@ use cardea_store::{Db, FromCell, args, db::Cell};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{
-    checkpoint::{Checkpoints, unhex},
-    compare::Claims,
-    standing::Standing,
-    unproved::Unproved,
-};
+use super::{checkpoint::Checkpoints, compare::Claims, standing::Standing, unproved::Unproved};
 
 const PAGE: u32 = 2_000;
 

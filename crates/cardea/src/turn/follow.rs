@@ -9,7 +9,7 @@ use cardea_core::{
     Result,
     id::{StepId, ToolName, TurnId},
 };
-use cardea_store::args;
+use cardea_store::{Engine, args};
 use serde::Serialize;
 use serde_json::json;
 use tokio::sync::watch;
@@ -132,8 +132,10 @@ impl Turns {
         }
         // WHY: not one text for both. A list is no value that both engines know.
         let sql = match self.inner.db.engine() {
-            "sqlite" => "SELECT id, fence, commits FROM turns WHERE id IN (SELECT value FROM json_each($1))",
-            _ => {
+            Engine::Sqlite => {
+                "SELECT id, fence, commits FROM turns WHERE id IN (SELECT value FROM json_each($1))"
+            }
+            Engine::Postgres => {
                 "SELECT id, fence, commits FROM turns \
                  WHERE id IN (SELECT json_array_elements_text(CAST(CAST($1 AS TEXT) AS JSON)))"
             }

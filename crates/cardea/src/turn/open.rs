@@ -165,16 +165,8 @@ impl StepRow {
             number: self.number,
             call: ToolCall { id: self.call_id, name: self.tool.to_string(), arguments, written: None },
             tool: self.tool,
-            effect: match self.effect.as_str() {
-                "read" => Effect::Read,
-                "write" => Effect::Write,
-                _ => Effect::Destructive,
-            },
-            repeatable: match self.safety.as_str() {
-                "keyed" => Repeatable::ByKey,
-                "checked" => Repeatable::ByCheck,
-                _ => Repeatable::No,
-            },
+            effect: Effect::parse(&self.effect).ok_or_else(|| corrupt("effect"))?,
+            repeatable: Repeatable::parse(&self.safety).ok_or_else(|| corrupt("safety"))?,
             state: StepState::parse(&self.state).ok_or_else(|| corrupt("step state"))?,
             digest: self.digest,
             approval: self.approval,

@@ -207,15 +207,6 @@ impl<'a> From<&'a Step> for Seen<'a> {
     }
 }
 
-/// The word for [`Repeatable`] in rows.
-pub(super) const fn safety(repeatable: Repeatable) -> &'static str {
-    match repeatable {
-        Repeatable::ByKey => "keyed",
-        Repeatable::ByCheck => "checked",
-        Repeatable::No => "neither",
-    }
-}
-
 impl Turns {
     /// Writes down what is about to be done and gives the step.
     ///
@@ -300,7 +291,7 @@ impl Turns {
                 &step.call.id,
                 &step.tool,
                 step.effect.name(),
-                safety(step.repeatable),
+                step.repeatable.name(),
                 step.state.name(),
                 serde_json::Value::Object(args).to_string(),
                 &step.digest,

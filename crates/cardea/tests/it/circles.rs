@@ -41,7 +41,7 @@ fn members(before: &[String], tree: &str, found: &mut Vec<(String, Place)>) {
             '{' => depth += 1,
             '}' => depth -= 1,
             ',' if depth == 0 => {
-                let member = group[from..at].trim();
+                let member = group.get(from..at).unwrap().trim();
                 if !member.is_empty() {
                     members(&before, member, found);
                 }
@@ -67,7 +67,7 @@ fn parts(source: &str) -> (Vec<(bool, String)>, String) {
     let (mut uses, mut rest, mut open) = (Vec::new(), String::new(), None::<(bool, String)>);
     for line in source.lines().map(|line| line.split("//").next().unwrap_or_default()) {
         let (public, tree) = match line.trim_start().split_once("use ") {
-            Some((before, tree)) if before.is_empty() => (false, Some(tree)),
+            Some(("", tree)) => (false, Some(tree)),
             Some((before, tree)) if before.starts_with("pub") && before.ends_with([' ', ')']) => {
                 (true, Some(tree))
             }

@@ -23,7 +23,10 @@ use cardea_testkit::{
 use futures::future::join_all;
 use serde_json::json;
 
-use crate::crowd::{Crowd, check, client::Saw};
+use crate::{
+    crowd::{Crowd, check, client::Saw},
+    machine::up,
+};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -32,17 +35,6 @@ fn postgres() -> Option<(Server, String)> {
     let server = Server::start().inspect_err(|why| println!("SKIPPED: {why}")).ok()?;
     let database = server.fresh().expect("a database");
     Some((server, database))
-}
-
-async fn up(mut command: Command) -> Victim {
-    let started = tokio::task::spawn_blocking(move || {
-        let mut victim = Victim::start(&mut command).expect("the process starts");
-        let listens = victim.until("cardea listens").is_some();
-        (victim, listens)
-    });
-    let (victim, listens) = started.await.expect("a thread");
-    assert!(listens, "the server did not come up");
-    victim
 }
 
 async fn ended_well(server: Victim) {

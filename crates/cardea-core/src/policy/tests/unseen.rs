@@ -4,7 +4,10 @@ use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 
 use super::{Approved, Around, BTreeSet, Decision, Snapshot, Source, ToolSpec, Verdict, ask, tool, user};
-use crate::{policy::Question, tool::Effect};
+use crate::{
+    policy::{Question, Via},
+    tool::Effect,
+};
 
 /// A tool with an argument of each kind; none of them is needed.
 fn payout() -> ToolSpec {
@@ -154,7 +157,7 @@ fn a_claim_that_no_tag_can_hold_does_not_look_absent() {
             subject: crate::policy::Subject::Call { tool: &name, arguments: &none },
             at: crate::time::Timestamp(0),
             agent: &"support".into(),
-            via: "chat",
+            via: Via::Chat,
             taint: &BTreeSet::new(),
             approved: None,
         };

@@ -94,7 +94,8 @@ impl std::fmt::Debug for PostgresCache {
 type Args<'a> = &'a [&'a (dyn ToSql + Sync)];
 
 impl PostgresCache {
-    /// The same, giving places an index of their own above this many vectors.
+    /// The same, giving places an index of their own above this many vectors: for tests.
+    #[doc(hidden)]
     #[must_use]
     pub fn index_above(mut self, vectors: u32) -> Self {
         self.above = i64::from(vectors);

@@ -15,7 +15,7 @@ use cardea_core::{
     time::{Millis, Timestamp},
 };
 use cardea_store::{
-    Commit, Db, args,
+    Commit, Db, Engine, args,
     shared::cache::{Away, CacheStore as _, LONGEST, MemoryCache, Tag},
 };
 use tokio::sync::Mutex as AsyncMutex;
@@ -85,7 +85,7 @@ impl Marks {
 
     /// True if other nodes may clear what this one has.
     pub(super) fn are_shared(&self) -> bool {
-        self.db.engine() == "postgres"
+        self.db.engine() == Engine::Postgres
     }
 
     /// Clears tags, in the database first, and in memory also if that is away: for now then, since neither other nodes nor a

@@ -39,18 +39,7 @@ mod lasting;
 const CHECK: CheckSettings = CheckSettings { share: 1.0, micros: 1_000, errors: 0.01 };
 
 fn person(tenant: &str, user: &str) -> Principal {
-    Principal {
-        tenant: tenant.into(),
-        user: user.into(),
-        client: None,
-        issuer: "issuer".to_owned(),
-        roles: BTreeSet::new(),
-        scopes: BTreeSet::new(),
-        actors: Vec::new(),
-        proof: Proof::Jwt,
-        address: None,
-        metadata: BTreeMap::new(),
-    }
+    Principal::new(tenant, user, "issuer", Proof::Jwt)
 }
 
 fn agent(cache: &str) -> Agent {

@@ -2,7 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use cardea_core::id::{AgentName, ApprovalId, RequestId, TurnId};
+use cardea_core::{
+    id::{AgentName, ApprovalId, RequestId, TurnId},
+    policy::Via,
+};
 
 /// Around a call: which turn, on whose behalf, with what in it.
 #[derive(Debug)]
@@ -15,8 +18,8 @@ pub struct CallContext<'a> {
     pub request: RequestId,
     /// The agent that asks.
     pub agent: &'a AgentName,
-    /// The way in: `chat`, `mcp`.
-    pub via: &'static str,
+    /// The way in.
+    pub via: Via,
     /// Where untrusted text came into the turn.
     pub taint: &'a BTreeSet<String>,
     /// The approval that the step waited for.

@@ -11,13 +11,13 @@ use cardea_core::{
 use cardea_store::{Commit, CommitError, args};
 use serde_json::json;
 
-use super::{Answer, Approval, Asked, Choice, Decider, Proof, TOPIC, persons};
+use super::{Answer, Approval, ApprovalState, Asked, Choice, Decider, Proof, TOPIC, persons};
 use crate::control::Control;
 use crate::{identity::makers, observe::Entry};
 
 /// What is written about a decision, beside what it is about.
 struct Written<'a> {
-    state: &'a str,
+    state: ApprovalState,
     by: &'a str,
     at: Timestamp,
 }
@@ -45,7 +45,7 @@ impl Control {
         let Proof { decided_by: Some(by), decided_at: Some(at), mac: Some(mac) } = &approval.proof else {
             return false;
         };
-        let right = self.mac(caller, approval, &Written { state: &approval.state, by, at: *at });
+        let right = self.mac(caller, approval, &Written { state: approval.state, by, at: *at });
         verify_slices_are_equal(right.as_bytes(), mac.as_bytes()).is_ok()
     }
 
@@ -114,7 +114,10 @@ impl Control {
         let comment: String = comment.chars().take(1_000).collect();
         let mut commit = Commit::new();
         if refused.is_none() {
-            let state = if choice == Choice::Approve { "approved" } else { "rejected" };
+            let state = match choice {
+                Choice::Approve => ApprovalState::Approved,
+                Choice::Reject => ApprovalState::Rejected,
+            };
             let by = serde_json::to_string(&Decider::of(caller))
                 .map_err(|error| Error::new(Code::Internal).because(error))?;
             let now = self.now();
@@ -183,7 +186,7 @@ impl Control {
             // WHY: whoever asked may have made the key, under any name.
             return invalid("An API key is no person: somebody must sign in to decide.");
         }
-        if approval.state != "open" || self.now() > approval.expires_at {
+        if approval.state != ApprovalState::Open || self.now() > approval.expires_at {
             return Err(too_late());
         }
         Ok(())

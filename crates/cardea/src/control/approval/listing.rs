@@ -11,7 +11,7 @@ use cardea_core::{
 use cardea_store::{FromRow, Row, RowError, args, db::Value as Arg};
 use serde_json::Value;
 
-use super::{Approval, COLUMNS, LISTED, ROLES_LISTED, approval_of};
+use super::{Approval, ApprovalState, COLUMNS, LISTED, ROLES_LISTED, approval_of};
 use crate::control::{Control, roles::AUDITOR};
 
 /// The beginning of the arguments, as much as is read for a list, and how long they are.
@@ -113,7 +113,9 @@ impl Control {
         }
         // WHY only here, and without a wait: what is read takes many times the room of its text.
         let mut all: Vec<Approval> = all.into_iter().map(|one| one.listed(now)).collect();
-        all.sort_by_key(|approval| (approval.state != "open", std::cmp::Reverse(approval.created_at)));
+        all.sort_by_key(|approval| {
+            (approval.state != ApprovalState::Open, std::cmp::Reverse(approval.created_at))
+        });
         Ok(all)
     }
 }

@@ -3,6 +3,7 @@
 mod call_context;
 mod deciding;
 mod listing;
+mod state;
 
 use std::{collections::BTreeSet, sync::LazyLock};
 
@@ -19,7 +20,7 @@ use cardea_store::{Commit, FromRow, Row, RowError, args, shared::Listener};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-pub use self::call_context::CallContext;
+pub use self::{call_context::CallContext, state::ApprovalState};
 use super::{Control, roles::AUDITOR};
 
 /// The topic of wake-ups.
@@ -93,8 +94,8 @@ pub struct Approval {
     pub reason: String,
     /// The roles of which the person must have one.
     pub roles: BTreeSet<String>,
-    /// `open`, `approved`, `rejected` or `expired`.
-    pub state: String,
+    /// How it stands.
+    pub state: ApprovalState,
     /// When it was asked.
     pub created_at: Timestamp,
     /// Until when it can be decided, and used.
@@ -181,8 +182,8 @@ impl Approval {
     /// The same as it stands at this moment: what is open and can be decided no more has expired, whether its row says so
     /// yet or not.
     fn at(mut self, now: Timestamp) -> Self {
-        if self.state == "open" && now > self.expires_at {
-            (self.state, self.ran_out) = ("expired".to_owned(), true);
+        if self.state == ApprovalState::Open && now > self.expires_at {
+            (self.state, self.ran_out) = (ApprovalState::Expired, true);
         }
         self
     }
@@ -274,13 +275,14 @@ impl Control {
         if approval.ran_out {
             return Ok(Standing::Expired(id));
         }
-        if matches!(approval.state.as_str(), "approved" | "rejected") && !self.is_proved(caller, &approval) {
+        let decided = matches!(approval.state, ApprovalState::Approved | ApprovalState::Rejected);
+        if decided && !self.is_proved(caller, &approval) {
             return Ok(Standing::Unproved);
         }
-        Ok(match (approval.state.as_str(), approval.decider) {
-            ("approved", Some(decider)) if !late => Standing::Approved(decider),
-            ("open", _) => Standing::Open(id),
-            ("rejected", Some(decider)) => {
+        Ok(match (approval.state, approval.decider) {
+            (ApprovalState::Approved, Some(decider)) if !late => Standing::Approved(decider),
+            (ApprovalState::Open, _) => Standing::Open(id),
+            (ApprovalState::Rejected, Some(decider)) => {
                 let comment = approval.comment.filter(|comment| !comment.is_empty());
                 let why = comment.map(|comment| format!(": {comment}")).unwrap_or_default();
                 Standing::Refused(format!("`{}` did not approve this{why}.", decider.by))

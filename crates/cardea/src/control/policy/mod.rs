@@ -17,7 +17,7 @@ use cardea_core::{
     Code, Error, Result,
     agent::Agent,
     id::{AgentName, DecisionId, RequestId, ToolName},
-    policy::{APPROVER, Decision, Question, Snapshot, Source, Subject, Verdict},
+    policy::{APPROVER, Decision, Question, Snapshot, Source, Subject, Verdict, Via},
     principal::Principal,
     time::Timestamp,
 };
@@ -34,7 +34,6 @@ pub use self::{
 };
 use self::{folder::lines, in_force::unusable};
 use super::{Control, Requester};
-use crate::observe;
 
 /// What has been told of the policies.
 #[derive(Debug, Default)]
@@ -71,13 +70,13 @@ impl Control {
 
     /// The tools that the caller could be allowed to call with some arguments, perhaps after an approval.
     #[must_use]
-    pub fn listable(&self, caller: &Caller, agent: &AgentName, via: &'static str) -> Arc<HashSet<ToolName>> {
+    pub fn listable(&self, caller: &Caller, agent: &AgentName, via: Via) -> Arc<HashSet<ToolName>> {
         let (policies, at) = (self.policies(), self.now());
         let asks = |name: &&ToolName| {
             let question = question(caller, agent, via, Subject::List { tool: name }, at);
             policies.decide(&question).verdict != Verdict::Deny
         };
-        let key = Memo::key(&policies, caller, [agent.as_str(), via], at);
+        let key = Memo::key(&policies, caller, [agent.as_str(), via.name()], at);
         remembered(&self.inner.memo.lists, key, caller, || policies.tools().filter(asks).cloned().collect())
     }
 
@@ -90,7 +89,7 @@ impl Control {
     /// What policy says of a model that the caller would ask without an agent.
     #[must_use]
     pub fn of_model(&self, caller: &Caller, agent: &AgentName, model: &str) -> Arc<Decision> {
-        let (policies, at, via) = (self.policies(), self.now(), "openai");
+        let (policies, at, via) = (self.policies(), self.now(), Via::OpenAi);
         let ask = || {
             let question = question(caller, agent, via, Subject::Complete { model }, at);
             policies.decide(&question)
@@ -118,12 +117,14 @@ impl Control {
         request: RequestId,
     ) -> (Result<Vec<String>>, Commit) {
         let (policies, at, mut rows) = (self.policies(), self.now(), Commit::new());
-        let who = Requester { caller, agent: &agent.name, via: "api", request, turn: None };
+        let who = Requester { caller, agent: &agent.name, via: Via::Api, request, turn: None };
         let (mut allowed, mut refused) = (Vec::new(), None);
         for label in &agent.spec.restore {
             let question = question(caller, who.agent, who.via, Subject::Restore { label }, at);
             let decision = policies.decide(&question);
-            self.log_restore(&mut rows, who, label, &decision);
+            let (_ruled, row) =
+                self.log_unturned(who, Subject::Restore { label }, &decision, json!({ "label": label }));
+            rows = rows.and(row);
             match decision.verdict {
                 Verdict::Allow => allowed.push(label.clone()),
                 _ => drop(refused.get_or_insert(decision.reason)),
@@ -134,32 +135,12 @@ impl Control {
             _ => (Ok(allowed), rows),
         }
     }
-
-    fn log_restore(&self, rows: &mut Commit, who: Requester<'_>, label: &str, decision: &Decision) {
-        let policies: Vec<String> = decision.policies.iter().map(ToString::to_string).collect();
-        let _ruled = self.inner.observe.decision(
-            rows,
-            observe::Decision {
-                id: DecisionId::random(),
-                principal: who.caller,
-                action: "restore",
-                resource: who.agent.as_str(),
-                verdict: observe::Verdict::of(&decision.verdict),
-                reason: &decision.reason,
-                policies: &policies,
-                policy_version: &decision.version,
-                turn: who.turn,
-                request: Some(who.request),
-                context: json!({ "label": label, "roles": who.caller.roles, "errors": decision.errors }),
-            },
-        );
-    }
 }
 
 pub(super) fn question<'a>(
     caller: &'a Caller,
     agent: &'a AgentName,
-    via: &'a str,
+    via: Via,
     subject: Subject<'a>,
     at: Timestamp,
 ) -> Question<'a> {
@@ -253,16 +234,8 @@ mod tests {
     fn a_remembered_answer_is_for_the_same_caller_way_and_minute_only() {
         let policies = empty().unwrap();
         let ann = Principal {
-            tenant: "acme".into(),
-            user: "ann".into(),
-            client: None,
-            issuer: "test".to_owned(),
             roles: BTreeSet::from(["support".to_owned()]),
-            scopes: BTreeSet::new(),
-            actors: Vec::new(),
-            proof: Proof::Jwt,
-            address: None,
-            metadata: std::collections::BTreeMap::new(),
+            ..Principal::new("acme", "ann", "test", Proof::Jwt)
         };
         let demoted = Principal { roles: BTreeSet::new(), ..ann.clone() };
         assert!(!ann.is_alike(&demoted) && ann.is_alike(&ann.clone()), "rights are compared");

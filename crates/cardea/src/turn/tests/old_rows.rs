@@ -73,3 +73,22 @@ async fn a_turn_of_a_kind_that_this_version_does_not_know_is_left_to_others() {
     let state = "SELECT COUNT(*) FROM turns WHERE id = $1 AND state = 'running' AND ended_at IS NULL";
     assert_eq!(house.count(state, id).await, 1);
 }
+
+#[tokio::test]
+async fn a_step_whose_effect_or_safety_this_version_does_not_know_is_not_taken_for_another() {
+    let (house, ann) = (House::new().await, user("ann"));
+    let turns = house.process().await;
+    for newer in [
+        "UPDATE steps SET effect = 'dream' WHERE turn = $1",
+        "UPDATE steps SET safety = 'hoped' WHERE turn = $1",
+    ] {
+        let mut turn =
+            Asks::chat(&ann, house.conversation(&ann).await, "refund order 17").fresh(&turns).await;
+        let id = turn.id();
+        turns.start(&mut turn, Refund::of(17).start(Effect::Write)).await.unwrap();
+        drop(turn);
+        assert!(turns.look(id, LIMITS).await.unwrap().is_some());
+        house.db.commit(Commit::new().run(newer, args![id])).await.unwrap();
+        assert_eq!(turns.look(id, LIMITS).await.unwrap_err().code(), Code::Internal, "{newer}");
+    }
+}

@@ -14,9 +14,7 @@ use cardea_testkit::{
 };
 use serde_json::{Value, json};
 
-fn refund(amount: u32) -> Act {
-    Act::call("ops__process_refund", json!({ "order_id": "ORD-17", "amount": amount, "reason": "goodwill" }))
-}
+use super::refund;
 
 #[tokio::test]
 async fn a_large_refund_waits_for_a_second_person() {

@@ -7,12 +7,9 @@ use serde_json::{Value, json};
 
 use super::{
     limits::slow,
+    refund,
     undo::{POLICIES, reserve, states, warehouse},
 };
-
-fn refund(amount: u32) -> Act {
-    Act::call("ops__process_refund", json!({ "order_id": "ORD-17", "amount": amount, "reason": "goodwill" }))
-}
 
 /// The turn that runs.
 pub(super) async fn running(world: &World) -> String {
@@ -26,7 +23,7 @@ pub(super) async fn the_model_writes(world: &World, asked: usize) {
     while world.model().seen().len() < asked {
         tokio::task::yield_now().await;
     }
-    tokio::time::sleep(Duration::from_millis(100)).await;
+    tokio::time::sleep(Duration::from_millis(100)).await; // until they are read: nothing tells of that before the end
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cardea_store::args;
+use cardea_store::{Engine, args};
 use cardea_testkit::{World, model::Act, world::Say};
 use serde_json::json;
 
@@ -29,10 +29,10 @@ async fn left(world: &World) -> Vec<String> {
 /// The columns of all tables in which these words stand, for either engine.
 async fn places(world: &World, words: &str) -> Vec<String> {
     let columns = match world.app.db.engine() {
-        "sqlite" => {
+        Engine::Sqlite => {
             "SELECT m.name, c.name FROM sqlite_master m, pragma_table_info(m.name) c WHERE m.type = 'table'"
         }
-        _ => {
+        Engine::Postgres => {
             "SELECT CAST(table_name AS TEXT), CAST(column_name AS TEXT) FROM information_schema.columns \
              WHERE table_schema = 'public'"
         }

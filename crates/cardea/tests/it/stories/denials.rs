@@ -9,12 +9,10 @@ use cardea_testkit::{
 };
 use serde_json::{Value, json};
 
+use super::refund;
+
 const REFUND: &str = "ops__process_refund";
 const NEVER: &str = "ops__delete_customer";
-
-fn refund() -> Act {
-    Act::call(REFUND, json!({ "order_id": "ORD-17", "amount": 150, "reason": "goodwill" }))
-}
 
 /// The decisions about this, as an auditor reads them.
 async fn decided(world: &World, resource: &str) -> Vec<Value> {
@@ -89,7 +87,7 @@ async fn a_hidden_tool_that_is_called_from_outside_leaves_its_trace() {
 
 #[tokio::test]
 async fn what_was_approved_and_is_forbidden_since_is_refused_with_the_reason() {
-    let world = World::with_model([refund(), Act::say("Refunds are frozen.")]).await;
+    let world = World::with_model([refund(150), Act::say("Refunds are frozen.")]).await;
     let turn = world.user("support").asks("Refund 150 for order 17, please.").await;
     turn.waits_for_approval(REFUND).await;
     let waits = told(&world.audit().await, "step.waits");

@@ -46,3 +46,11 @@ mod traces;
 mod transport;
 mod undo;
 mod upstreams;
+
+use cardea_testkit::model::Act;
+use serde_json::json;
+
+/// The model gives money back for order 17. Above a hundred a person must allow it.
+fn refund(amount: u32) -> Act {
+    Act::call("ops__process_refund", json!({ "order_id": "ORD-17", "amount": amount, "reason": "goodwill" }))
+}

@@ -12,12 +12,10 @@ use cardea_testkit::{
 };
 use serde_json::json;
 
+use super::refund;
+
 const ISSUER: &str = "https://portal.example";
 const AUDIENCE: &str = "https://cardea.example";
-
-fn refund() -> Act {
-    Act::call("ops__process_refund", json!({ "order_id": "ORD-17", "amount": 150, "reason": "goodwill" }))
-}
 
 /// A world that trusts a portal whose tokens say who acts for whom.
 async fn world(script: impl IntoIterator<Item = Act>) -> (World, Signer) {
@@ -47,7 +45,7 @@ fn acting(world: &World, signer: &Signer, user: &str, actors: &[&str], role: &st
 
 #[tokio::test]
 async fn who_acts_for_a_second_person_is_no_second_person() {
-    let (world, signer) = world([refund(), Act::say("It is refunded.")]).await;
+    let (world, signer) = world([refund(150), Act::say("It is refunded.")]).await;
     let ann = acting(&world, &signer, "ann", &[], "support");
     let asked = ann.asks("Refund 150 for order 17, please.").await;
     asked.waits_for_approval("ops__process_refund").await;
@@ -69,7 +67,7 @@ async fn who_acts_for_a_second_person_is_no_second_person() {
 
 #[tokio::test]
 async fn who_acted_for_the_asker_does_not_decide_and_is_shown_to_who_does() {
-    let (world, signer) = world([refund(), Act::say("It is refunded.")]).await;
+    let (world, signer) = world([refund(150), Act::say("It is refunded.")]).await;
     let customer = acting(&world, &signer, "customer", &["portal", "ann"], "support");
     let asked = customer.asks("Refund 150 for order 17, please.").await;
     asked.waits_for_approval("ops__process_refund").await;

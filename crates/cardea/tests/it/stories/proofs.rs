@@ -15,11 +15,9 @@ use cardea_testkit::{
 };
 use serde_json::{Value, json};
 
-const REFUND: &str = "ops__process_refund";
+use super::refund;
 
-fn refund() -> Act {
-    Act::call(REFUND, json!({ "order_id": "ORD-17", "amount": 150, "reason": "goodwill" }))
-}
+const REFUND: &str = "ops__process_refund";
 
 /// What `cardea audit verify` says of this world.
 async fn proved(world: &World) -> Result<Verified, String> {
@@ -39,7 +37,7 @@ async fn state(user: &User, approval: &str) -> String {
 
 #[tokio::test]
 async fn a_hand_made_approval_runs_nothing() {
-    let world = World::with_model([refund(), Act::say("It was not approved.")]).await;
+    let world = World::with_model([refund(150), Act::say("It was not approved.")]).await;
     let turn = world.user("support").asks("Refund 150 for order 17, please.").await;
     turn.waits_for_approval(REFUND).await;
     by_hand(
@@ -57,7 +55,7 @@ async fn a_hand_made_approval_runs_nothing() {
 
 #[tokio::test]
 async fn a_decision_that_was_changed_after_it_was_given_runs_nothing() {
-    let world = World::plan().model([refund(), Act::say("Not today.")]).start().await;
+    let world = World::plan().model([refund(150), Act::say("Not today.")]).start().await;
     let turn = world.user("support").asks("Refund 150 for order 17, please.").await;
     turn.waits_for_approval(REFUND).await;
     world.user("supervisor").rejects(&turn).await;
@@ -125,7 +123,7 @@ const CHANGES: &[(&str, &str, &str)] = &[
 async fn rows_that_say_something_else_than_the_chain_are_found() {
     let world = World::with_model([
         Act::call("ops__get_order", json!({ "order_id": "ORD-17" })),
-        refund(),
+        refund(150),
         Act::say("It is refunded."),
         Act::call("ops__delete_customer", json!({})),
         Act::say("I cannot."),
@@ -164,7 +162,7 @@ async fn rows_that_say_something_else_than_the_chain_are_found() {
 
 #[tokio::test]
 async fn an_auditor_reads_who_allowed_what() {
-    let world = World::with_model([refund(), Act::say("It is refunded.")]).await;
+    let world = World::with_model([refund(150), Act::say("It is refunded.")]).await;
     let turn = world.user("support").asks("Refund 150 for order 17, please.").await;
     turn.waits_for_approval(REFUND).await;
     let eva = world.person((TENANT, "eva"), &["auditor"], &["read"]);
@@ -183,7 +181,7 @@ async fn an_auditor_reads_who_allowed_what() {
 
 #[tokio::test]
 async fn an_auditor_finds_what_was_done_and_decided_by_its_facts() {
-    let world = World::with_model([refund(), Act::say("It is refunded."), Act::say("Hello.")]).await;
+    let world = World::with_model([refund(150), Act::say("It is refunded."), Act::say("Hello.")]).await;
     let turn = world.user("support").asks("Refund 150 for order 17, please.").await;
     turn.waits_for_approval(REFUND).await;
     world.user("supervisor").approves(&turn).await;
@@ -232,7 +230,7 @@ async fn an_auditor_finds_what_was_done_and_decided_by_its_facts() {
 
 #[tokio::test]
 async fn an_approval_whose_time_is_over_is_shown_and_written_as_expired() {
-    let script = [refund(), Act::say("Nobody answered."), refund()];
+    let script = [refund(150), Act::say("Nobody answered."), refund(150)];
     let world = World::plan().model(script).set("CARDEA_POLICIES__APPROVAL", "1min").start().await;
     let (support, supervisor) = (world.user("support"), world.user("supervisor"));
     let first = support.asks("Refund 150 for order 17, please.").await;
@@ -256,7 +254,7 @@ async fn an_approval_whose_time_is_over_is_shown_and_written_as_expired() {
 
 #[tokio::test]
 async fn a_call_that_waits_for_an_agent_that_is_gone_ends_as_not_done() {
-    let world = World::with_model([refund()]).await;
+    let world = World::with_model([refund(150)]).await;
     let turn = world.user("support").asks("Refund 150 for order 17, please.").await;
     turn.waits_for_approval(REFUND).await;
     by_hand(&world, "UPDATE turns SET agent = 'gone' WHERE state = 'waiting'").await;

@@ -1,6 +1,6 @@
 //! Who may do what through the gateway, as a text that people review: every role and every tool, listed and called.
 
-use std::{collections::BTreeMap, fmt::Write as _, fs};
+use std::{collections::BTreeMap, fmt::Write as _};
 
 use cardea_testkit::{World, world::McpClient};
 use rmcp::{
@@ -8,8 +8,6 @@ use rmcp::{
     service::ServiceError,
 };
 use serde_json::{Map, Value, json};
-
-use crate::root;
 
 /// Name, roles, scopes.
 const PEOPLE: [(&str, &[&str], &[&str]); 6] = [
@@ -120,13 +118,5 @@ async fn every_role_may_do_with_every_tool_what_was_reviewed_and_no_refusal_reac
         let words: String = words.iter().map(|word| format!("{word:<9}")).collect();
         writeln!(text, "{tool:<31}{}", words.trim_end()).unwrap();
     }
-    let file = root().join("docs/security/gateway-rights.txt");
-    if std::env::var_os("UPDATE_REVIEWED").is_some() {
-        fs::write(&file, &text).unwrap();
-    }
-    let reviewed = fs::read_to_string(&file).unwrap_or_default();
-    assert!(
-        reviewed == text,
-        "docs/security/gateway-rights.txt is old; run with UPDATE_REVIEWED=1 and look:\n{text}"
-    );
+    cardea_testkit::reviewed("docs/security/gateway-rights.txt", &text);
 }

@@ -1,12 +1,10 @@
 //! Who is answered what on every route, as a text that people review: every role, with what is theirs, a colleague's,
 //! another tenant's, and what never was.
 
-use std::{collections::BTreeMap, fmt::Write as _, fs};
+use std::{collections::BTreeMap, fmt::Write as _};
 
 use cardea_testkit::{World, world::User};
 use serde_json::{Value, json};
-
-use crate::root;
 
 /// Name and roles. Scopes decide nothing about routes, so all have the same.
 const PEOPLE: [(&str, &[&str]); 6] = [
@@ -132,13 +130,5 @@ async fn every_role_is_answered_on_every_route_as_was_reviewed() {
         let route = format!("{method:<7}{path} {whose}");
         writeln!(text, "{:<70}{}", route.trim_end(), found.trim_end()).unwrap();
     }
-    let file = root().join("docs/security/route-rights.txt");
-    if std::env::var_os("UPDATE_REVIEWED").is_some() {
-        fs::write(&file, &text).unwrap();
-    }
-    let reviewed = fs::read_to_string(&file).unwrap_or_default();
-    assert!(
-        reviewed == text,
-        "docs/security/route-rights.txt is old; run with UPDATE_REVIEWED=1 and look:\n{text}"
-    );
+    cardea_testkit::reviewed("docs/security/route-rights.txt", &text);
 }
