@@ -73,7 +73,7 @@ pub(super) async fn messages(
 ) -> Result<Json<Value>, Problem> {
     let id = id(&known, &text)?;
     let part = Part { after: asked.after, most: asked.limit.get(), originals: asked.originals };
-    let said = flow::messages(&app, &known.caller, id, part, &known.trace).await;
+    let said = flow::messages(&app, known.asked_by(&known.caller), id, part).await;
     let messages = said.map_err(|error| known.problem(error))?;
     Ok(Json(json!({ "messages": messages })))
 }
@@ -86,8 +86,10 @@ pub(super) async fn delete(
     let id = id(&known, &text)?;
     let Known { caller, outside } = known;
     // WHY: its own task, so that a client that hangs up does not stop the taking back in the middle.
-    let worker = app.clone();
-    let deleted = flow::detached(&app, "delete", async move { flow::delete(&worker, &caller, id).await });
+    let (worker, trace) = (app.clone(), outside.trace.clone());
+    let deleted = flow::detached(&app, "delete", async move {
+        flow::delete(&worker, flow::Request { caller: &caller, trace: &trace }, id).await
+    });
     deleted.await.map_err(|error| outside.problem(error))?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -117,11 +117,11 @@ pub(super) async fn cancel(
 ) -> Result<Response, Problem> {
     let id = id(&known, &text)?;
     let Known { caller, outside } = known;
-    let request = outside.request;
     // WHY: its own task, so that a client that hangs up does not stop the taking back in the middle.
-    let worker = app.clone();
-    let found =
-        flow::detached(&app, "cancel", async move { flow::cancel(&worker, &caller, id, request).await });
+    let (worker, trace) = (app.clone(), outside.trace.clone());
+    let found = flow::detached(&app, "cancel", async move {
+        flow::cancel(&worker, flow::Request { caller: &caller, trace: &trace }, id).await
+    });
     let found = found.await.map_err(|error| outside.problem(error))?;
     let status = if found.status.is_final() { StatusCode::OK } else { StatusCode::ACCEPTED };
     Ok((status, Json(json!(found))).into_response())

@@ -29,7 +29,7 @@ pub async fn erase(app: &App, request: Request<'_>, user: &UserId, issuer: Optio
     for owner in &owners {
         stopping = stopping.and(app.turns.stopping(Whose::Owner(owner))?);
     }
-    app.context.erase(caller, &whom, stopping).await?;
+    app.context.erase(caller, &whom, stopping, request.id()).await?;
     for owner in &owners {
         end_now(app, app.turns.stopped(Whose::Owner(owner)).await?).await;
     }

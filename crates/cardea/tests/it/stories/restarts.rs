@@ -104,7 +104,9 @@ async fn the_words_of_a_conversation_are_gone_with_it_also_while_a_server_is_awa
     let (world, lou, talk) = reserved(&books).await;
     let (second, proxy, _jobs) = without_its_server(&world).await;
     second.start().await.unwrap();
-    delete(&second, &caller(&second, &lou).await, talk.parse().unwrap()).await.unwrap();
+    let (lou, trace) = (caller(&second, &lou).await, Trace::default());
+    let request = Request { caller: &lou, trace: &trace };
+    delete(&second, request, talk.parse().unwrap()).await.unwrap();
     let (words, undo) = words(&second).await;
     assert!(!words.contains("Secretname"), "{words}");
     assert!(undo.contains("r-lamp"), "it can still be taken back: {undo}");
@@ -253,7 +255,8 @@ async fn a_write_that_a_crash_cut_off_makes_old_what_it_may_have_changed_though_
     let deletes = async |world: &World, ann: &User| {
         let sql = "SELECT id FROM conversations WHERE open_turn IS NOT NULL";
         let (talk,): (ConversationId,) = world.app.db.row(sql, args![]).await.unwrap().unwrap();
-        delete(&world.app, &caller(&world.app, ann).await, talk).await.unwrap();
+        let (ann, trace) = (caller(&world.app, ann).await, Trace::default());
+        delete(&world.app, Request { caller: &ann, trace: &trace }, talk).await.unwrap();
     };
     assert_eq!(looks_again(SENT, deletes).await, "unknown");
 }
