@@ -83,7 +83,7 @@ pub(super) async fn audit(
     ]);
     let wanted = Wanted { fields: &fields, until: asked.until.map(Timestamp) };
     let after = asked.after.unwrap_or(Place::START);
-    let found = flow::audit_entries(&app, known.asked_by(&known.caller), &after, wanted, asked.limit).await;
+    let found = flow::audit_entries(&app, &known.asked, &after, wanted, asked.limit).await;
     let page = found.map_err(|error| known.problem(error))?;
     Ok(Json(json!({ "entries": page.entries, "next": page.next })))
 }
@@ -93,7 +93,7 @@ pub(super) async fn follow(
     known: Known,
     Query(asked): Query<Following>,
 ) -> Result<Json<Value>, Problem> {
-    let found = flow::follow_audit(&app, known.asked_by(&known.caller), &asked.after, asked.limit).await;
+    let found = flow::follow_audit(&app, &known.asked, &asked.after, asked.limit).await;
     let part = found.map_err(|error| known.problem(error))?;
     Ok(Json(json!({ "entries": part.entries, "next": part.next, "more": part.more })))
 }
@@ -115,7 +115,7 @@ pub(super) async fn decisions(
     ]);
     let wanted = Wanted { fields: &fields, until: asked.until.map(Timestamp) };
     let after = asked.after.unwrap_or(Place::START);
-    let found = flow::decisions(&app, known.asked_by(&known.caller), &after, wanted, asked.limit).await;
+    let found = flow::decisions(&app, &known.asked, &after, wanted, asked.limit).await;
     let page = found.map_err(|error| known.problem(error))?;
     Ok(Json(json!({ "decisions": page.entries, "next": page.next })))
 }

@@ -13,8 +13,8 @@ use crate::{
 ///
 /// # Errors
 /// `not_found`, or what the store says.
-pub async fn cancel(app: &App, request: Request<'_>, turn: TurnId) -> Result<Found> {
-    let Request { caller, .. } = request;
+pub async fn cancel(app: &App, request: &Request, turn: TurnId) -> Result<Found> {
+    let caller = &request.caller;
     if let Cancelled::Now(free) = app.turns.cancel(caller, turn, request.id()).await? {
         end_now(app, vec![free]).await;
     }

@@ -10,8 +10,8 @@ use crate::{app::App, turn::Whose};
 ///
 /// # Errors
 /// `not_found`, or what the store says.
-pub async fn delete(app: &App, request: Request<'_>, id: ConversationId) -> Result<()> {
-    let talk = app.context.conversation(request.caller, id).await?; // yours, or not found
+pub async fn delete(app: &App, request: &Request, id: ConversationId) -> Result<()> {
+    let talk = app.context.conversation(&request.caller, id).await?; // yours, or not found
     let whose = Whose::Talk(id);
     app.context.delete(talk, app.turns.stopping(whose)?, request.id()).await?;
     match app.turns.stopped(whose).await {

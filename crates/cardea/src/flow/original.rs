@@ -21,8 +21,8 @@ pub struct Part {
 /// # Errors
 /// `not_found` for a conversation of somebody else, `rate_limited`, `denied` if policy lets the caller read no original of it; what the
 /// store and the vault say.
-pub async fn messages(app: &App, request: Request<'_>, id: ConversationId, part: Part) -> Result<Vec<Said>> {
-    let Request { caller, .. } = request;
+pub async fn messages(app: &App, request: &Request, id: ConversationId, part: Part) -> Result<Vec<Said>> {
+    let caller = &request.caller;
     let talk = app.context.conversation(caller, id).await?; // yours, or not found
     let said = app.context.messages(&talk, part.after, part.most).await?;
     if !part.originals {
