@@ -7,13 +7,10 @@ use cardea_core::{
 };
 use serde_json::{Value, json};
 
-use super::{
-    run::Run,
-    tool_call::{Called, called},
-};
+use super::run::Run;
 use crate::{
     action::Selected,
-    turn::{Start, Turn},
+    turn::{Start, Step, Turn},
 };
 
 /// The longest wish that is read.
@@ -29,16 +26,14 @@ pub(super) async fn search(
     turn: &mut Turn,
     offered: &Selected,
     start: Start<'_>,
-) -> Result<Called> {
+) -> Result<Step> {
     let app = run.app;
     let found = app.action.find(offered, &need(start.call).unwrap_or_default()).await;
     // WHY: names only. What the tools say of themselves comes with their offer, as for any tool.
     let names: Vec<&str> = found.iter().map(|tool| tool.name().as_str()).collect();
     let result = json!({ "tools": names });
     let step = app.turns.start(turn, start).await?;
-    let step = app.turns.record(turn, step, Outcome::Done { result }).await?;
-    called(app, turn, &step);
-    Ok(Called::Ended(Box::new(step)))
+    app.turns.record(turn, step, Outcome::Done { result }).await
 }
 
 /// What a search is for, if it says so.

@@ -106,7 +106,11 @@ pub(super) async fn tool_call(
     };
     let tool = match target {
         Target::Tool(tool) => tool,
-        Target::Search(offered) => return search(run, turn, offered, wish.start(None)).await,
+        Target::Search(offered) => {
+            let step = search(run, turn, offered, wish.start(None)).await?;
+            called(app, turn, &step);
+            return Ok(Called::Ended(Box::new(step)));
+        }
     };
     let context = call_context(run, turn, &wish);
     let permitting = app.control.permit(caller, &context, tool.spec(), &wish.call);
