@@ -25,7 +25,7 @@ pub(super) struct Decide {
 }
 
 pub(super) async fn list(State(app): State<App>, known: Known) -> Result<Json<Value>, Problem> {
-    let approvals = app.control.approvals(&known.caller).await.map_err(|error| known.problem(error))?;
+    let approvals = app.control.approvals(&known.asked.caller).await.map_err(|error| known.problem(error))?;
     Ok(Json(json!({ "approvals": approvals })))
 }
 
@@ -40,7 +40,8 @@ pub(super) async fn get(
     Path(text): Path,
 ) -> Result<Json<Value>, Problem> {
     let id = id(&known, &text)?;
-    let approval = app.control.approval(&known.caller, id).await.map_err(|error| known.problem(error))?;
+    let approval =
+        app.control.approval(&known.asked.caller, id).await.map_err(|error| known.problem(error))?;
     Ok(Json(json!(approval)))
 }
 
@@ -49,10 +50,10 @@ pub(super) async fn decide(
     Path(text): Path,
     inbound: Inbound<Decide>,
 ) -> Result<Json<Value>, Problem> {
-    let Inbound { caller, outside, body, .. } = inbound;
+    let Inbound { asked, outside, body, .. } = inbound;
     let id = id(&outside, &text)?;
     let answer = Answer { choice: body.decision, comment: &body.comment };
-    let decided = flow::decide(&app, outside.asked_by(&caller), id, answer).await;
+    let decided = flow::decide(&app, &asked, id, answer).await;
     let approval = decided.map_err(|error| outside.problem(error))?;
     Ok(Json(json!(approval)))
 }

@@ -49,7 +49,7 @@ pub(super) async fn clear(
     Query(named): Query<Named>,
 ) -> Result<Json<Value>, Problem> {
     let what = named.read().map_err(|error| known.problem(error))?;
-    let cleared = flow::clear_cache(&app, known.asked_by(&known.caller), &what).await;
+    let cleared = flow::clear_cache(&app, &known.asked, &what).await;
     let at_once = cleared.map_err(|error| known.problem(error))?;
     Ok(Json(match what {
         Clear::Tag(tag) => json!({ "cleared": tag }),
@@ -61,6 +61,6 @@ pub(super) async fn clear(
 
 /// What the caches did for the caller's tenant since the start, by agent and layer.
 pub(super) async fn stats(State(app): State<App>, known: Known) -> Result<Json<CacheFigures>, Problem> {
-    let figures = flow::cache_figures(&app, known.asked_by(&known.caller)).await;
+    let figures = flow::cache_figures(&app, &known.asked).await;
     figures.map(Json).map_err(|error| known.problem(error))
 }

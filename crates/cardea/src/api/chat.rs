@@ -27,7 +27,7 @@ use super::{
 };
 use crate::{
     app::App,
-    flow::{self, Coming, CompleteRequest, Completed, Message, ReplyEvent},
+    flow::{self, ChatRequest, Coming, CompleteRequest, Completed, ReplyEvent},
     observe::Trace,
     once::fingerprint,
     turn::{CacheUse, Receipt},
@@ -40,16 +40,16 @@ pub(super) async fn completions(
     State(app): State<App>,
     inbound: Inbound<Completion>,
 ) -> Result<Response, Problem> {
-    let Inbound { caller, outside, body, raw } = inbound;
+    let Inbound { asked, outside, body, raw } = inbound;
     match body.agent() {
         Some(agent) => {
             let message = message(&outside, &body, &raw, agent)?;
             if body.stream {
-                stream_turn(app, outside, &body, caller, message).await
+                stream_turn(app, outside, &body, asked, message).await
             } else {
-                let again = Again::read(&outside, &caller, &raw);
+                let again = Again::read(&outside, &asked.caller, &raw);
                 drop(raw);
-                let (receipt, taken_over) = begin_or_hear(&app, caller, message, again).await;
+                let (receipt, taken_over) = begin_or_hear(&app, asked, message, again).await;
                 let receipt = receipt.map_err(|error| outside.problem(error))?;
                 if taken_over {
                     outside.trace.note(|event| event.replays(&receipt)); // what the first try has used stands in its own event
@@ -59,17 +59,17 @@ pub(super) async fn completions(
         }
         None => {
             drop(raw);
-            let request = complete_request(caller, &outside, &body)?;
+            let wish = complete_request(&outside, &body)?;
             if body.stream {
-                stream_completion(app, outside, &body, request).await
+                stream_completion(app, outside, &body, asked, wish).await
             } else {
-                whole_completion(app, outside, &body, request).await
+                whole_completion(app, outside, &body, asked, wish).await
             }
         }
     }
 }
 
-fn message(outside: &Outside, body: &Completion, raw: &[u8], agent: &str) -> Result<Message, Problem> {
+fn message(outside: &Outside, body: &Completion, raw: &[u8], agent: &str) -> Result<ChatRequest, Problem> {
     let conversation: Option<ConversationId> = match outside.header(CONVERSATION) {
         None if outside.has(CONVERSATION) => return Err(outside.problem(Error::new(Code::NotFound))),
         None => None,
@@ -81,8 +81,8 @@ fn message(outside: &Outside, body: &Completion, raw: &[u8], agent: &str) -> Res
     let sampling = body.sampling().map_err(|error| outside.problem(error))?;
     let key = outside.idempotency_key()?;
     let rest = if key.is_some() { openai::rest(raw) } else { String::new() };
-    let (agent, trace) = (AgentName::from(agent), outside.trace.clone());
-    Ok(Message { agent, conversation, text, rest, key, sampling, reuse: outside.reuse(), trace })
+    let agent = AgentName::from(agent);
+    Ok(ChatRequest { agent, conversation, text, rest, key, sampling, reuse: outside.reuse() })
 }
 
 /// Counts a client library's own tries of one request, from 0.
@@ -108,11 +108,7 @@ impl Again {
     }
 }
 
-fn complete_request(
-    caller: Caller,
-    outside: &Outside,
-    body: &Completion,
-) -> Result<CompleteRequest, Problem> {
+fn complete_request(outside: &Outside, body: &Completion) -> Result<CompleteRequest, Problem> {
     let read = || -> cardea_core::Result<Prompt> {
         Ok(Prompt {
             model: body.model.clone(),
@@ -124,7 +120,7 @@ fn complete_request(
         })
     };
     let prompt = read().map_err(|error| outside.problem(error))?;
-    Ok(CompleteRequest { caller, prompt, reuse: outside.reuse(), trace: outside.trace.clone() })
+    Ok(CompleteRequest { prompt, reuse: outside.reuse() })
 }
 
 /// Names the conversation beside the answer.
@@ -177,8 +173,8 @@ fn words(receipt: &Receipt) -> String {
 /// The end of a turn that begins now, or of the one that the first try of the same request has begun; true for that.
 async fn begin_or_hear(
     app: &App,
-    caller: Caller,
-    message: Message,
+    asked: flow::Request,
+    message: ChatRequest,
     again: Option<Again>,
 ) -> (cardea_core::Result<Receipt>, bool) {
     let unheard = app.turns.unheard();
@@ -186,8 +182,7 @@ async fn begin_or_hear(
     let known = again.as_ref().filter(|again| again.repeated).and_then(|again| unheard.take(&again.name));
     let taken_over = known.is_some();
     let answer = known.unwrap_or_else(|| {
-        let worker = app.clone();
-        flow::begin(app, "chat", async move { flow::chat(&worker, &caller, message, None).await })
+        flow::begin(app, "chat", |app| async move { flow::chat(&app, &asked, message, None).await })
     });
     let heard = unheard.hear(again.map(|again| again.name), answer).await;
     (heard.unwrap_or_else(|| Err(flow::wordless(app))), taken_over)
@@ -242,13 +237,12 @@ async fn stream_turn(
     app: App,
     outside: Outside,
     body: &Completion,
-    caller: Caller,
-    message: Message,
+    asked: flow::Request,
+    message: ChatRequest,
 ) -> Result<Response, Problem> {
     let (client, mut events) = mpsc::channel(PIECES);
-    let worker = app.clone();
-    let coming =
-        flow::begin(&app, "chat", async move { flow::chat(&worker, &caller, message, Some(client)).await });
+    let chat = |app| async move { flow::chat(&app, &asked, message, Some(client)).await };
+    let coming = flow::begin(&app, "chat", chat);
     // Nothing is answered before the turn is durable, so that a refusal still has its own status.
     let Some(ReplyEvent::Begun { turn, conversation }) = events.recv().await else {
         let receipt = flow::heard(&app, coming).await.map_err(|error| outside.problem(error))?;
@@ -327,12 +321,12 @@ async fn whole_completion(
     app: App,
     outside: Outside,
     body: &Completion,
-    request: CompleteRequest,
+    asked: flow::Request,
+    wish: CompleteRequest,
 ) -> Result<Response, Problem> {
     // WHY: its own task, so that a client that hangs up still pays for what the model was asked.
-    let worker = app.clone();
-    let completed =
-        flow::detached(&app, "complete", async move { flow::complete(&worker, request, None).await });
+    let complete = |app| async move { flow::complete(&app, &asked, wish, None).await };
+    let completed = flow::detached(&app, "complete", complete);
     let completed = completed.await.map_err(|error| outside.problem(cut_off(error)))?;
     let envelope = Envelope::new(&outside.request.to_string(), app.clock.now(), &body.model);
     let more = More::of(&completed);
@@ -356,12 +350,12 @@ async fn stream_completion(
     app: App,
     outside: Outside,
     body: &Completion,
-    request: CompleteRequest,
+    asked: flow::Request,
+    wish: CompleteRequest,
 ) -> Result<Response, Problem> {
     let (client, mut events) = mpsc::channel(PIECES);
-    let worker = app.clone();
-    let coming =
-        flow::begin(&app, "complete", async move { flow::complete(&worker, request, Some(client)).await });
+    let complete = |app| async move { flow::complete(&app, &asked, wish, Some(client)).await };
+    let coming = flow::begin(&app, "complete", complete);
     let envelope = Envelope::new(&outside.request.to_string(), app.clock.now(), &body.model);
     let first = events.recv().await;
     if first.is_none() {

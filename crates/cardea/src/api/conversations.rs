@@ -50,7 +50,7 @@ pub(super) async fn list(
     Query(asked): Query<Talks>,
 ) -> Result<Json<Value>, Problem> {
     let after = asked.after.unwrap_or(Place::END);
-    let page = app.context.conversations(&known.caller, &after, asked.limit).await;
+    let page = app.context.conversations(&known.asked.caller, &after, asked.limit).await;
     let page = page.map_err(|error| known.problem(error))?;
     Ok(Json(json!({ "conversations": page.entries, "next": page.next })))
 }
@@ -61,7 +61,8 @@ pub(super) async fn get(
     Path(text): Path,
 ) -> Result<Json<Value>, Problem> {
     let id = id(&known, &text)?;
-    let talk = app.context.conversation(&known.caller, id).await.map_err(|error| known.problem(error))?;
+    let talk =
+        app.context.conversation(&known.asked.caller, id).await.map_err(|error| known.problem(error))?;
     Ok(Json(json!(*talk)))
 }
 
@@ -73,7 +74,7 @@ pub(super) async fn messages(
 ) -> Result<Json<Value>, Problem> {
     let id = id(&known, &text)?;
     let part = Part { after: asked.after, most: asked.limit.get(), originals: asked.originals };
-    let said = flow::messages(&app, &known.caller, id, part, &known.trace).await;
+    let said = flow::messages(&app, &known.asked, id, part).await;
     let messages = said.map_err(|error| known.problem(error))?;
     Ok(Json(json!({ "messages": messages })))
 }
@@ -84,10 +85,9 @@ pub(super) async fn delete(
     Path(text): Path,
 ) -> Result<StatusCode, Problem> {
     let id = id(&known, &text)?;
-    let Known { caller, outside } = known;
+    let Known { asked, outside } = known;
     // WHY: its own task, so that a client that hangs up does not stop the taking back in the middle.
-    let worker = app.clone();
-    let deleted = flow::detached(&app, "delete", async move { flow::delete(&worker, &caller, id).await });
+    let deleted = flow::detached(&app, "delete", |app| async move { flow::delete(&app, &asked, id).await });
     deleted.await.map_err(|error| outside.problem(error))?;
     Ok(StatusCode::NO_CONTENT)
 }

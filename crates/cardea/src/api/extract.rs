@@ -59,12 +59,6 @@ impl Outside {
         Problem::new(error, self.request, self.shape).keyed(self.has("idempotency-key")).challenge(challenge)
     }
 
-    /// The request, for `flow`.
-    #[must_use]
-    pub(crate) fn asked_by<'a>(&'a self, caller: &'a Caller) -> flow::Request<'a> {
-        flow::Request { caller, trace: &self.trace }
-    }
-
     /// A header as text.
     #[must_use]
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
@@ -149,7 +143,7 @@ pub(crate) fn credentials(app: &App, parts: &Parts) -> Result<Credentials> {
 #[derive(Debug)]
 pub(crate) struct Known {
     /// Who asks.
-    pub caller: Caller,
+    pub asked: flow::Request,
     /// Everything around it.
     pub outside: Outside,
 }
@@ -162,7 +156,7 @@ impl Known {
             Err(error) => Err(error),
         };
         match entered {
-            Ok(caller) => Ok(Self { caller, outside }),
+            Ok(caller) => Ok(Self { asked: flow::Request { caller, trace: outside.trace.clone() }, outside }),
             Err(error) => {
                 let challenge = app.challenge(&error).header(); // where to sign in
                 Err(outside.problem(error).challenge(challenge))
@@ -231,7 +225,7 @@ impl FromRequestParts<App> for Path {
 #[derive(Debug)]
 pub(crate) struct Inbound<T> {
     /// Who asks.
-    pub caller: Caller,
+    pub asked: flow::Request,
     /// Everything around the body.
     pub outside: Outside,
     /// The body.
@@ -245,10 +239,10 @@ impl<T: DeserializeOwned> FromRequest<App> for Inbound<T> {
 
     async fn from_request(request: Request<Body>, app: &App) -> Result<Self, Problem> {
         let (parts, body) = request.into_parts();
-        let Known { caller, outside } = Known::read(&parts, app).await?;
-        let bytes = read(Request::from_parts(parts, body), app, &caller, &outside).await?;
+        let Known { asked, outside } = Known::read(&parts, app).await?;
+        let bytes = read(Request::from_parts(parts, body), app, &asked.caller, &outside).await?;
         match parse(&bytes, usize::from(app.config.server.max_depth)) {
-            Ok(body) => Ok(Self { caller, outside, body, raw: bytes }),
+            Ok(body) => Ok(Self { asked, outside, body, raw: bytes }),
             Err(error) => Err(outside.problem(error)),
         }
     }

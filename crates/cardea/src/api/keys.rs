@@ -37,7 +37,7 @@ pub(super) async fn list(
 ) -> Result<Json<Value>, Problem> {
     let which = if asked.living { Which::Living } else { Which::All };
     let after = asked.after.unwrap_or(Place::END);
-    let page = flow::keys(&app, known.asked_by(&known.caller), which, &after, asked.limit).await;
+    let page = flow::keys(&app, &known.asked, which, &after, asked.limit).await;
     let page = page.map_err(|error| known.problem(error))?;
     Ok(Json(json!({ "keys": page.entries, "next": page.next })))
 }
@@ -46,9 +46,9 @@ pub(super) async fn create(
     State(app): State<App>,
     inbound: Inbound<NewKey>,
 ) -> Result<(StatusCode, Json<Value>), Problem> {
-    let Inbound { caller, outside, body, .. } = inbound;
+    let Inbound { asked, outside, body, .. } = inbound;
     let key = outside.idempotency_key()?;
-    let created = flow::create_key(&app, outside.asked_by(&caller), body, key.as_deref()).await;
+    let created = flow::create_key(&app, &asked, body, key.as_deref()).await;
     let created = created.map_err(|error| outside.problem(error))?;
     Ok((StatusCode::CREATED, Json(json!(created))))
 }
@@ -59,7 +59,7 @@ pub(super) async fn revoke(
     Path(text): Path,
 ) -> Result<StatusCode, Problem> {
     let id: KeyId = text.parse().map_err(|_| known.problem(Error::new(Code::NotFound)))?;
-    let revoked = flow::revoke_key(&app, known.asked_by(&known.caller), id).await;
+    let revoked = flow::revoke_key(&app, &known.asked, id).await;
     revoked.map_err(|error| known.problem(error))?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -1,7 +1,6 @@
 //! Routes for auditors: what was done, and what policy decided.
 
 use axum::{Json, extract::State};
-use cardea_auth::Caller;
 use cardea_core::{
     id::{RequestId, TurnId},
     page::{Limit, Place},
@@ -84,7 +83,7 @@ pub(super) async fn audit(
     ]);
     let wanted = Wanted { fields: &fields, until: asked.until.map(Timestamp) };
     let after = asked.after.unwrap_or(Place::START);
-    let found = flow::audit_entries(&app, known.asked_by(&known.caller), &after, wanted, asked.limit).await;
+    let found = flow::audit_entries(&app, &known.asked, &after, wanted, asked.limit).await;
     let page = found.map_err(|error| known.problem(error))?;
     Ok(Json(json!({ "entries": page.entries, "next": page.next })))
 }
@@ -94,7 +93,7 @@ pub(super) async fn follow(
     known: Known,
     Query(asked): Query<Following>,
 ) -> Result<Json<Value>, Problem> {
-    followed(&app, &known.caller, &known, asked).await
+    followed(&app, &known.asked, &known, &asked).await
 }
 
 /// The same with a body: where many nodes came and went, a bookmark is longer than an address may be.
@@ -102,17 +101,16 @@ pub(super) async fn follow_long(
     State(app): State<App>,
     inbound: Inbound<Following>,
 ) -> Result<Json<Value>, Problem> {
-    let Inbound { caller, outside, body, .. } = inbound;
-    followed(&app, &caller, &outside, body).await
+    followed(&app, &inbound.asked, &inbound.outside, &inbound.body).await
 }
 
 async fn followed(
     app: &App,
-    caller: &Caller,
+    asked: &flow::Request,
     outside: &Outside,
-    asked: Following,
+    following: &Following,
 ) -> Result<Json<Value>, Problem> {
-    let found = flow::follow_audit(app, outside.asked_by(caller), &asked.after, asked.limit).await;
+    let found = flow::follow_audit(app, asked, &following.after, following.limit).await;
     let part = found.map_err(|error| outside.problem(error))?;
     Ok(Json(json!({ "entries": part.entries, "next": part.next, "more": part.more })))
 }
@@ -134,7 +132,7 @@ pub(super) async fn decisions(
     ]);
     let wanted = Wanted { fields: &fields, until: asked.until.map(Timestamp) };
     let after = asked.after.unwrap_or(Place::START);
-    let found = flow::decisions(&app, known.asked_by(&known.caller), &after, wanted, asked.limit).await;
+    let found = flow::decisions(&app, &known.asked, &after, wanted, asked.limit).await;
     let page = found.map_err(|error| known.problem(error))?;
     Ok(Json(json!({ "decisions": page.entries, "next": page.next })))
 }

@@ -231,10 +231,10 @@ impl ServerHandler for Handler {
             arguments: request.arguments.unwrap_or_default(),
             written: arguments(&context),
         };
-        let request = CallRequest { caller, call, key, trace: trace.clone() };
+        let asked = flow::Request { caller, trace: trace.clone() };
         // WHY: its own task, so that a client that hangs up does not stop an action in the middle.
-        let app = self.app.clone();
-        let coming = flow::begin(&self.app, "mcp call", async move { flow::call(&app, request).await });
+        let call = |app| async move { flow::call(&app, &asked, CallRequest { call, key }).await };
+        let coming = flow::begin(&self.app, "mcp call", call);
         let reply =
             coming.await.map_err(|_| told(flow::wordless(&self.app)))?.map_err(|error| fault(&error))?;
         Ok(CallToolResponse::Complete(answer_of(reply)))

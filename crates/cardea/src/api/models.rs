@@ -12,7 +12,7 @@ use super::{
 use crate::{app::App, flow};
 
 pub(super) async fn list(State(app): State<App>, known: Known) -> Json<Value> {
-    Json(openai::models(&flow::models_of(&app, &known.caller), app.clock.now()))
+    Json(openai::models(&flow::models_of(&app, &known.asked.caller), app.clock.now()))
 }
 
 pub(super) async fn one(
@@ -20,7 +20,7 @@ pub(super) async fn one(
     known: Known,
     Path(wanted): Path,
 ) -> Result<Json<Value>, Problem> {
-    if flow::models_of(&app, &known.caller).contains(&wanted) {
+    if flow::models_of(&app, &known.asked.caller).contains(&wanted) {
         return Ok(Json(openai::model(&wanted, app.clock.now())));
     }
     Err(known.problem(Error::new(Code::NotFound).detail("No such model is open to you.")))
@@ -30,7 +30,7 @@ pub(super) async fn agents(State(app): State<App>, known: Known) -> Json<Value> 
     let agents: Vec<Value> = app
         .agents()
         .map(|agent| {
-            let tools = flow::tools_of(&app, &known.caller, agent);
+            let tools = flow::tools_of(&app, &known.asked.caller, agent);
             let spec = &agent.spec;
             json!({ "name": agent.name, "about": spec.about, "model": spec.model, "version": agent.version, "tools": tools })
         })

@@ -23,12 +23,10 @@ pub(super) async fn erase(
     Path(user): Path,
     Query(which): Query<Which>,
 ) -> Result<StatusCode, Problem> {
-    let (Known { caller, outside }, worker) = (known, app.clone());
-    let trace = outside.trace.clone();
+    let Known { asked, outside } = known;
     // WHY: its own task, so that a client that hangs up leaves nobody half erased.
-    let erased = flow::detached(&app, "erase", async move {
-        let request = flow::Request { caller: &caller, trace: &trace };
-        flow::erase(&worker, request, &UserId::from(user.as_str()), which.issuer).await
+    let erased = flow::detached(&app, "erase", |app| async move {
+        flow::erase(&app, &asked, &UserId::from(user.as_str()), which.issuer).await
     });
     erased.await.map_err(|error| outside.problem(error))?;
     Ok(StatusCode::NO_CONTENT)

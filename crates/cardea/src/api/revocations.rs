@@ -31,10 +31,10 @@ pub(super) async fn revoke(
     State(app): State<App>,
     inbound: Inbound<Wanted>,
 ) -> Result<(StatusCode, Json<Value>), Problem> {
-    let Inbound { caller, outside, body: Wanted { token, token_id, user, issuer, keys }, .. } = inbound;
+    let Inbound { asked, outside, body: Wanted { token, token_id, user, issuer, keys }, .. } = inbound;
     let user = user.as_deref().map(UserId::from);
     let wish = RevokeRequest { token, token_id, user, issuer, keys };
-    let revoked = flow::revoke(&app, outside.asked_by(&caller), wish).await;
+    let revoked = flow::revoke(&app, &asked, wish).await;
     let TakenBack { revocation, keys_made } = revoked.map_err(|error| outside.problem(error))?;
     let told = match (revocation, keys_made) {
         (Revocation::Token { id, issuer, until, .. }, _) => {
@@ -51,6 +51,6 @@ pub(super) async fn revoke(
 }
 
 pub(super) async fn list(State(app): State<App>, known: Known) -> Result<Json<Value>, Problem> {
-    let found = flow::revocations(&app, known.asked_by(&known.caller)).await;
+    let found = flow::revocations(&app, &known.asked).await;
     Ok(Json(json!({ "revocations": found.map_err(|error| known.problem(error))? })))
 }

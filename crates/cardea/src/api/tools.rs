@@ -10,6 +10,6 @@ use super::{Problem, extract::Known};
 use crate::{app::App, flow};
 
 pub(super) async fn changes(State(app): State<App>, known: Known) -> Result<Json<Value>, Problem> {
-    let held = flow::held_tools(&app, known.asked_by(&known.caller)).await;
+    let held = flow::held_tools(&app, &known.asked).await;
     Ok(Json(json!({ "changes": held.map_err(|error| known.problem(error))? })))
 }

@@ -27,7 +27,7 @@ use super::{
 use crate::{
     app::App,
     control::Listening,
-    flow::{self, Message, ReplyEvent},
+    flow::{self, ChatRequest, ReplyEvent},
     turn::{Begins, Following, Receipt},
 };
 
@@ -41,7 +41,7 @@ pub(super) struct Ask {
 }
 
 pub(super) async fn ask(State(app): State<App>, inbound: Inbound<Ask>) -> Result<Response, Problem> {
-    let Inbound { caller, outside, body, .. } = inbound;
+    let Inbound { asked, outside, body, .. } = inbound;
     let conversation: Option<ConversationId> = match &body.conversation {
         None => None,
         Some(id) => Some(id.parse().map_err(|_| outside.problem(Error::new(Code::NotFound)))?),
@@ -50,7 +50,7 @@ pub(super) async fn ask(State(app): State<App>, inbound: Inbound<Ask>) -> Result
         return Err(outside.problem(Error::new(Code::BadRequest).detail("`message` is empty.")));
     }
     let agent = AgentName::from(body.agent.as_str());
-    let message = Message {
+    let message = ChatRequest {
         agent: agent.clone(),
         conversation,
         text: body.message,
@@ -58,13 +58,11 @@ pub(super) async fn ask(State(app): State<App>, inbound: Inbound<Ask>) -> Result
         key: outside.idempotency_key()?,
         sampling: Sampling::default(),
         reuse: outside.reuse(),
-        trace: outside.trace.clone(),
     };
     let (client, mut begun) = mpsc::channel(1);
     let client = outside.rather_not_waits().then_some(client);
-    let worker = app.clone();
-    let coming =
-        flow::begin(&app, "chat", async move { flow::chat(&worker, &caller, message, client).await });
+    let chat = |app| async move { flow::chat(&app, &asked, message, client).await };
+    let coming = flow::begin(&app, "chat", chat);
     // Nobody tells anything where the client waits, or where the answer is there already.
     if let Some(ReplyEvent::Begun { turn, conversation }) = begun.recv().await {
         let receipt = Receipt::begun(turn, conversation, agent);
@@ -102,7 +100,7 @@ pub(super) async fn get(
     Path(text): Path,
 ) -> Result<Json<Value>, Problem> {
     let id = id(&known, &text)?;
-    let found = app.turns.find(&known.caller, id).await.map_err(|error| known.problem(error))?;
+    let found = app.turns.find(&known.asked.caller, id).await.map_err(|error| known.problem(error))?;
     Ok(Json(json!(found)))
 }
 
@@ -116,12 +114,9 @@ pub(super) async fn cancel(
     Path(text): Path,
 ) -> Result<Response, Problem> {
     let id = id(&known, &text)?;
-    let Known { caller, outside } = known;
-    let request = outside.request;
+    let Known { asked, outside } = known;
     // WHY: its own task, so that a client that hangs up does not stop the taking back in the middle.
-    let worker = app.clone();
-    let found =
-        flow::detached(&app, "cancel", async move { flow::cancel(&worker, &caller, id, request).await });
+    let found = flow::detached(&app, "cancel", |app| async move { flow::cancel(&app, &asked, id).await });
     let found = found.await.map_err(|error| outside.problem(error))?;
     let status = if found.status.is_final() { StatusCode::OK } else { StatusCode::ACCEPTED };
     Ok((status, Json(json!(found))).into_response())
@@ -151,16 +146,16 @@ pub(super) async fn events(
     // WHY: watched before the first read, so that nothing falls between the two.
     let following = app.turns.follow(id);
     let (rest, state) =
-        app.turns.events(&known.caller, id, seen).await.map_err(|error| known.problem(error))?;
+        app.turns.events(&known.asked.caller, id, seen).await.map_err(|error| known.problem(error))?;
     if rest.is_empty() && state.is_final() {
         // WHY: an `EventSource` comes back after every end; only this tells it that there is no more (WHATWG HTML 9.2).
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
-    let place = app.control.listen(&known.caller).map_err(|error| known.problem(error))?;
+    let place = app.control.listen(&known.asked.caller).map_err(|error| known.problem(error))?;
     let follow = Follow {
         _place: place,
         app,
-        caller: known.caller,
+        caller: known.asked.caller,
         id,
         seen,
         told: None,

@@ -4,7 +4,7 @@ use cardea_auth::Caller;
 use cardea_core::{
     Code, Error, Result,
     agent::MemoryWindow,
-    id::{AgentName, ConversationId, MessageId, TurnId},
+    id::{AgentName, ConversationId, MessageId, RequestId, TurnId},
     message::{Finish, Message},
     page::{Limit, Page, Place},
     principal::Principal,
@@ -246,7 +246,12 @@ impl Context {
     ///
     /// # Errors
     /// `not_found`, or what the store says.
-    pub async fn delete(&self, talk: Owned<Conversation>, stopping: Commit) -> Result<()> {
+    pub async fn delete(
+        &self,
+        talk: Owned<Conversation>,
+        stopping: Commit,
+        request: RequestId,
+    ) -> Result<()> {
         let (id, owner) = (talk.id, talk.owner().clone());
         let mut commit = Commit::new()
             // WHY first: whoever has a turn in hand writes its row before its steps.
@@ -282,10 +287,9 @@ impl Context {
                 args![id],
             );
         commit = commit.and(self.forget_placeholders(&owner.tenant, id)).and(stopping);
-        self.inner.observe.audit(
-            &mut commit,
-            super::entry(&owner, "conversation.deleted", serde_json::json!({ "conversation": id })),
-        );
+        let detail = serde_json::json!({ "conversation": id });
+        let entry = super::entry(&owner, "conversation.deleted", Some(request), detail);
+        self.inner.observe.audit(&mut commit, entry);
         match self.inner.db.commit(commit).await {
             Err(CommitError::Conflict(_)) => Err(Error::new(Code::NotFound)),
             other => {

@@ -6,7 +6,7 @@ use cardea_auth::Caller;
 use cardea_core::{
     Code, Error, Result,
     connector::secret_user,
-    id::{TenantId, TurnId, UserId},
+    id::{RequestId, TenantId, TurnId, UserId},
     principal::owner_key,
     time::Timestamp,
 };
@@ -186,10 +186,11 @@ impl Context {
     ///
     /// # Errors
     /// What the vault and the store say. The audit log tells of the attempt before anything is destroyed.
-    pub async fn erase(&self, by: &Caller, whom: &Whom, stopping: Commit) -> Result<()> {
+    pub async fn erase(&self, by: &Caller, whom: &Whom, stopping: Commit, request: RequestId) -> Result<()> {
         let detail = || json!({ "user": whom.user, "issuer": whom.issuer });
+        let told = |event| super::entry(by, event, Some(request), detail());
         let mut intent = Commit::new();
-        self.inner.observe.audit(&mut intent, super::entry(by, "person.erasing", detail()));
+        self.inner.observe.audit(&mut intent, told("person.erasing"));
         self.inner.db.commit(intent).await?;
         let tenant = &by.tenant;
         let mut commit = Commit::new();
@@ -203,7 +204,7 @@ impl Context {
             commit = commit.and(owner.words(self.inner.clock.now())).and(self.forget_facts(owner).await?);
         }
         commit = commit.and(stopping);
-        self.inner.observe.audit(&mut commit, super::entry(by, "person.erased", detail()));
+        self.inner.observe.audit(&mut commit, told("person.erased"));
         self.inner.db.commit(commit).await?;
         // WHY the whole name: entries of before say no more of whom they are. What others of the name lose is asked again.
         let purged = self.inner.cache.purge(tenant, whom.user.as_str()).await;

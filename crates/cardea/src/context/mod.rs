@@ -12,7 +12,7 @@ mod originals;
 use std::{ops::Deref, sync::Arc};
 
 use cardea_auth::Caller;
-use cardea_core::{principal::Principal, time::SharedClock};
+use cardea_core::{id::RequestId, principal::Principal, time::SharedClock};
 use cardea_store::Db;
 
 pub use self::{
@@ -85,6 +85,12 @@ impl Context {
     }
 }
 
-fn entry<'a>(principal: &'a Principal, event: &'static str, detail: serde_json::Value) -> Entry<'a> {
-    Entry { principal, event, turn: None, step: None, tool: None, request: None, detail }
+/// What somebody did, with this request.
+fn entry<'a>(
+    principal: &'a Principal,
+    event: &'static str,
+    request: Option<RequestId>,
+    detail: serde_json::Value,
+) -> Entry<'a> {
+    Entry { request, detail, ..Entry::new(principal, event) }
 }

@@ -128,7 +128,7 @@ impl Context {
         mut rows: Commit,
     ) -> Result<Vec<Said>> {
         let detail = json!({ "conversation": talk.id, "labels": labels });
-        self.inner.observe.audit(&mut rows, super::entry(talk.owner(), "originals.restored", detail));
+        self.inner.observe.audit(&mut rows, super::entry(talk.owner(), "originals.restored", None, detail));
         self.inner.db.commit(rows).await?;
         let placeholders = self.placeholders(Some(talk)).await?;
         for one in &mut said {

@@ -3,8 +3,11 @@
 use cardea_core::{Code, Result};
 use cardea_store::Commit;
 
-use super::{chat::Message, run::Run};
-use crate::turn::{Asker, Before, Begun, Kind, Question};
+use super::{chat::ChatRequest, run::Run};
+use crate::{
+    observe::Trace,
+    turn::{Asker, Before, Begun, Kind, Question},
+};
 
 /// How often a question is opened anew, because the turn before it ended while it was screened.
 const TRIES: usize = 3;
@@ -13,9 +16,9 @@ const TRIES: usize = 3;
 ///
 /// # Errors
 /// `not_found`, `guard_refused`, `idempotency_key_reused`, `in_progress`, `conversation_busy`, or what the store says.
-pub(super) async fn begin_turn(run: Run<'_>, message: &Message) -> Result<Begun> {
+pub(super) async fn begin_turn(run: Run<'_>, trace: &Trace, message: &ChatRequest) -> Result<Begun> {
     for _ in 0..TRIES {
-        match once(run, message).await {
+        match once(run, trace, message).await {
             Err(error) if error.code() == Code::Conflict => {}
             begun => return begun,
         }
@@ -27,9 +30,9 @@ pub(super) async fn begin_turn(run: Run<'_>, message: &Message) -> Result<Begun>
 ///
 /// # Errors
 /// Those of [`begin_turn`], and `conflict` if the conversation's placeholders changed meanwhile; nothing is written then.
-async fn once(run: Run<'_>, message: &Message) -> Result<Begun> {
+async fn once(run: Run<'_>, trace: &Trace, message: &ChatRequest) -> Result<Begun> {
     let Run { app, caller, agent, .. } = run;
-    let (trace, guard) = (&message.trace, run.guard());
+    let guard = run.guard();
     let finding = app.context.find(caller, &agent.name, message.conversation);
     let mut talk = trace.time("conversation", finding).await?; // yours, or not found
     let asker = Asker { principal: caller, agent, trace };

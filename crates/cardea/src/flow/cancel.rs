@@ -1,12 +1,8 @@
 //! A turn is stopped by who asked for it.
 
-use cardea_auth::Caller;
-use cardea_core::{
-    Result,
-    id::{RequestId, TurnId},
-};
+use cardea_core::{Result, id::TurnId};
 
-use super::resume_one;
+use super::{Request, resume_one};
 use crate::{
     app::App,
     turn::{Cancelled, Found, Free},
@@ -17,8 +13,9 @@ use crate::{
 ///
 /// # Errors
 /// `not_found`, or what the store says.
-pub async fn cancel(app: &App, caller: &Caller, turn: TurnId, request: RequestId) -> Result<Found> {
-    if let Cancelled::Now(free) = app.turns.cancel(caller, turn, request).await? {
+pub async fn cancel(app: &App, request: &Request, turn: TurnId) -> Result<Found> {
+    let caller = &request.caller;
+    if let Cancelled::Now(free) = app.turns.cancel(caller, turn, request.id()).await? {
         end_now(app, vec![free]).await;
     }
     app.turns.find(caller, turn).await

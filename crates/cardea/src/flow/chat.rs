@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use cardea_auth::Caller;
 use cardea_core::{
     Code, Error, Result, Retry,
     agent::Agent,
@@ -13,7 +12,7 @@ use cardea_core::{
 use serde_json::json;
 
 use super::{
-    Outlet, Stream,
+    Outlet, Request, Stream,
     answer::answer,
     begin::begin_turn,
     converse::Thought,
@@ -31,7 +30,7 @@ use crate::{
 
 /// What is said, to whom, and where.
 #[derive(Debug)]
-pub struct Message {
+pub struct ChatRequest {
     /// The agent that shall answer.
     pub agent: AgentName,
     /// The conversation to go on with; a new one if absent.
@@ -46,11 +45,9 @@ pub struct Message {
     pub sampling: Sampling,
     /// What of answers that were given before.
     pub reuse: Reuse,
-    /// The request's trace.
-    pub trace: Trace,
 }
 
-impl Message {
+impl ChatRequest {
     /// Whether the conversation may have messages; the store is not asked.
     fn history(&self) -> History {
         if self.conversation.is_some() { History::Some } else { History::None }
@@ -62,27 +59,30 @@ impl Message {
     }
 }
 
-/// One chat turn, for a caller who came in by [`super::enter`] or for whom an embedding program vouches. Start reading
-/// Cardea here.
+/// One chat turn. Start reading Cardea here.
 ///
 /// # Errors
 /// Any [`cardea_core::Code`] of the rooms on the way. A turn that has begun ends with a receipt, not with an error; where
 /// its end cannot be written, the error names the turn (`Error::turn`), which then goes on by itself.
-pub async fn chat(app: &App, caller: &Caller, message: Message, client: Option<Stream>) -> Result<Receipt> {
-    let trace = message.trace.clone();
-    let done = ask(app, caller, message, client).await;
-    trace.note_error(&done); // also where the answer's status has gone before it
+pub async fn chat(
+    app: &App,
+    request: &Request,
+    message: ChatRequest,
+    client: Option<Stream>,
+) -> Result<Receipt> {
+    let done = ask(app, request, message, client).await;
+    request.trace.note_error(&done); // also where the answer's status has gone before it
     done
 }
 
 /// The steps of it, each a room.
-async fn ask(app: &App, caller: &Caller, message: Message, client: Option<Stream>) -> Result<Receipt> {
-    let trace = message.trace.clone();
+async fn ask(app: &App, request: &Request, message: ChatRequest, client: Option<Stream>) -> Result<Receipt> {
+    let Request { caller, trace } = request;
     let agent = tuned(app.find_agent(&message.agent)?, &message.sampling);
     let admitting = app.control.admit(caller, app.estimate(&agent, &message.text, message.history()));
     let admitted = trace.time("admit", admitting).await?; // rate, budget, load
     let run = Run::chat(app, caller, &agent);
-    let turn = match begin_turn(run, &message).await? {
+    let turn = match begin_turn(run, trace, &message).await? {
         Begun::Fresh(turn) => turn, // screened, and durable from here on
         Begun::Again(receipt) => {
             trace.note(|event| event.replays(&receipt));

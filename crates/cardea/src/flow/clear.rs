@@ -43,8 +43,8 @@ impl Clear {
 /// # Errors
 /// `rate_limited`; `denied` for what is not the caller's own, unless the caller is an administrator; `store_unavailable` if it
 /// would be served again after a restart.
-pub async fn clear_cache(app: &App, request: Request<'_>, what: &Clear) -> Result<bool> {
-    let Request { caller, .. } = request;
+pub async fn clear_cache(app: &App, request: &Request, what: &Clear) -> Result<bool> {
+    let caller = &request.caller;
     app.control.count(caller).await?; // rate: everybody's entries are looked through
     if let Some(detail) = what.of_others() {
         app.control.require(caller, Right::CacheClear, request.id()).await?; // may they

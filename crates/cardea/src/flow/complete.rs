@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 
-use cardea_auth::Caller;
 use cardea_core::{
     Code, Result,
     cache::Finished,
@@ -16,7 +15,7 @@ use cardea_core::{
 use serde_json::Value;
 
 use super::{
-    Outlet, Stream,
+    Outlet, Request, Stream,
     outlet::Next,
     think::{Thinking, think},
 };
@@ -24,21 +23,16 @@ use crate::{
     app::App,
     context::cache::{Lookup, NewAnswer, Reuse},
     control::{Placeholders, Refused, Requester, Screened},
-    observe::Trace,
     turn::CacheUse,
 };
 
 /// A completion that a client asks for.
 #[derive(Debug)]
 pub struct CompleteRequest {
-    /// Who asks.
-    pub caller: Caller,
     /// The model, the transcript and the client's own tools.
     pub prompt: Prompt,
     /// What of answers that were given before.
     pub reuse: Reuse,
-    /// The request's trace.
-    pub trace: Trace,
 }
 
 /// A finished completion.
@@ -68,17 +62,21 @@ pub struct Completed {
 ///
 /// # Errors
 /// Any code of the rooms on the way.
-pub async fn complete(app: &App, request: CompleteRequest, client: Option<Stream>) -> Result<Completed> {
-    let trace = request.trace.clone();
-    let mut request = request;
-    let asked = app.models.behind(&request.prompt.model).next().unwrap_or_default();
-    for message in &mut request.prompt.messages {
+pub async fn complete(
+    app: &App,
+    request: &Request,
+    mut wish: CompleteRequest,
+    client: Option<Stream>,
+) -> Result<Completed> {
+    let trace = &request.trace;
+    let asked = app.models.behind(&wish.prompt.model).next().unwrap_or_default();
+    for message in &mut wish.prompt.messages {
         if let Message::Assistant { thoughts: Some(thoughts), .. } = message {
             asked.clone_into(&mut thoughts.model); // the client brings back what it was told under this name
         }
     }
     let placeholders = Placeholders::default();
-    let done = ask(app, request, &placeholders, client).await;
+    let done = ask(app, request, wish, &placeholders, client).await;
     trace.note(|event| event.findings = placeholders.found());
     trace.note_error(&done); // also where the answer's status has gone before it
     done
@@ -87,15 +85,16 @@ pub async fn complete(app: &App, request: CompleteRequest, client: Option<Stream
 /// The steps of it, each a room.
 async fn ask(
     app: &App,
-    request: CompleteRequest,
+    request: &Request,
+    wish: CompleteRequest,
     placeholders: &Placeholders,
     client: Option<Stream>,
 ) -> Result<Completed> {
-    let CompleteRequest { caller, mut prompt, reuse, trace } = request;
-    let admitting = app.control.admit(&caller, app.estimate_prompt(&prompt));
+    let (Request { caller, trace }, CompleteRequest { mut prompt, reuse }) = (request, wish);
+    let admitting = app.control.admit(caller, app.estimate_prompt(&prompt));
     let admitted = trace.time("admit", admitting).await?; // rate, budget, load
     let agent = &app.direct().name;
-    let who = Requester { caller: &caller, agent, via: Via::OpenAi, request: trace.request(), turn: None };
+    let who = Requester { caller, agent, via: Via::OpenAi, request: trace.request(), turn: None };
     let known = app.models.knows(&prompt.model);
     let decision = app.control.may_use_model(who, &prompt.model, known).await?; // policy
     trace.note(|event| {
@@ -112,7 +111,7 @@ async fn ask(
     trace.time("guard", screening).await?;
     let mut outlet = Outlet::new(app.control.window(None, placeholders)?, client).only_read(); // text leaves only through the guard window
     let model = app.models.identity(&prompt.model);
-    let query = app.context.cache().query_bare(&caller, &prompt, model, reuse);
+    let query = app.context.cache().query_bare(caller, &prompt, model, reuse);
     let _flight = match app.context.cache().look(&query).await {
         Lookup::Hit(hit) => {
             let text = app.control.screen_output(None, placeholders, &hit.text)?.into_inner(); // guardrails of now

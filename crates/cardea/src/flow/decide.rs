@@ -12,6 +12,6 @@ use crate::{
 ///
 /// # Errors
 /// `not_found`, `denied`, `conflict`, or what the store says.
-pub async fn decide(app: &App, request: Request<'_>, id: ApprovalId, answer: Answer<'_>) -> Result<Approval> {
-    app.control.decide(request.caller, id, answer, Some(request.id())).await
+pub async fn decide(app: &App, request: &Request, id: ApprovalId, answer: Answer<'_>) -> Result<Approval> {
+    app.control.decide(&request.caller, id, answer, Some(request.id())).await
 }

@@ -1,9 +1,8 @@
 //! A conversation is deleted, and what is still done in it ends.
 
-use cardea_auth::Caller;
 use cardea_core::{Result, id::ConversationId};
 
-use super::cancel::end_now;
+use super::{Request, cancel::end_now};
 use crate::{app::App, turn::Whose};
 
 /// Deletes a conversation of the caller. A turn that waits for a person has ended with it, one that runs is stopped like
@@ -11,10 +10,10 @@ use crate::{app::App, turn::Whose};
 ///
 /// # Errors
 /// `not_found`, or what the store says.
-pub async fn delete(app: &App, caller: &Caller, id: ConversationId) -> Result<()> {
-    let talk = app.context.conversation(caller, id).await?; // yours, or not found
+pub async fn delete(app: &App, request: &Request, id: ConversationId) -> Result<()> {
+    let talk = app.context.conversation(&request.caller, id).await?; // yours, or not found
     let whose = Whose::Talk(id);
-    app.context.delete(talk, app.turns.stopping(whose)?).await?;
+    app.context.delete(talk, app.turns.stopping(whose)?, request.id()).await?;
     match app.turns.stopped(whose).await {
         Ok(waiting) if waiting.is_empty() => {}
         Ok(waiting) => {

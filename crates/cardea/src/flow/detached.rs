@@ -14,12 +14,12 @@ use crate::app::App;
 pub(crate) type Coming<T> = oneshot::Receiver<Result<T>>;
 
 /// Begins work that goes on though nobody waits for it. Where this node is stopping nothing is begun, and `draining` comes.
-pub(crate) fn begin<T: Send + 'static>(
+pub(crate) fn begin<T: Send + 'static, F: Future<Output = Result<T>> + Send + 'static>(
     app: &App,
     name: &'static str,
-    work: impl Future<Output = Result<T>> + Send + 'static,
+    work: impl FnOnce(App) -> F,
 ) -> Coming<T> {
-    let work = Box::pin(work); // once, for it is large
+    let work = Box::pin(work(app.clone())); // once, for it is large
     let (done, coming) = oneshot::channel();
     if app.jobs.spawn(name, async move { drop(done.send(work.await)) }) {
         return coming;
@@ -41,10 +41,10 @@ pub(crate) async fn heard<T>(app: &App, coming: Coming<T>) -> Result<T> {
 ///
 /// # Errors
 /// As [`heard`].
-pub(crate) async fn detached<T: Send + 'static>(
+pub(crate) async fn detached<T: Send + 'static, F: Future<Output = Result<T>> + Send + 'static>(
     app: &App,
     name: &'static str,
-    work: impl Future<Output = Result<T>> + Send + 'static,
+    work: impl FnOnce(App) -> F,
 ) -> Result<T> {
     heard(app, begin(app, name, work)).await
 }

@@ -12,8 +12,8 @@ use crate::{app::App, control::Right, identity::Revoke, turn::Whose};
 /// # Errors
 /// `denied` without the role `admin`; `bad_request` for the caller themselves; `ambiguous` if several people have the name and
 /// no issuer is said; what the vault and the store say.
-pub async fn erase(app: &App, request: Request<'_>, user: &UserId, issuer: Option<String>) -> Result<()> {
-    let Request { caller, .. } = request;
+pub async fn erase(app: &App, request: &Request, user: &UserId, issuer: Option<String>) -> Result<()> {
+    let caller = &request.caller;
     app.control.require(caller, Right::PeopleErase, request.id()).await?; // may they
     named(std::iter::once(user.as_str()).chain(issuer.as_deref()))?;
     let whom = app.context.whom(&caller.tenant, user, issuer).await?; // of all who have the name
@@ -29,7 +29,7 @@ pub async fn erase(app: &App, request: Request<'_>, user: &UserId, issuer: Optio
     for owner in &owners {
         stopping = stopping.and(app.turns.stopping(Whose::Owner(owner))?);
     }
-    app.context.erase(caller, &whom, stopping).await?;
+    app.context.erase(caller, &whom, stopping, request.id()).await?;
     for owner in &owners {
         end_now(app, app.turns.stopped(Whose::Owner(owner)).await?).await;
     }

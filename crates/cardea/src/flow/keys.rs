@@ -19,12 +19,12 @@ use crate::{
 /// `denied`; those of the store.
 pub async fn keys(
     app: &App,
-    request: Request<'_>,
+    request: &Request,
     which: Which,
     after: &Place,
     limit: Limit,
 ) -> Result<Page<KeyInfo>> {
-    app.control.require(request.caller, Right::Keys, request.id()).await?; // may they
+    app.control.require(&request.caller, Right::Keys, request.id()).await?; // may they
     app.identity.keys(&request.caller.tenant, which, after, limit).await
 }
 
@@ -32,21 +32,16 @@ pub async fn keys(
 ///
 /// # Errors
 /// `denied`, also for a role or scope that the caller lacks; `bad_request`; `idempotency_key_reused`; those of the store.
-pub async fn create_key(
-    app: &App,
-    request: Request<'_>,
-    new: NewKey,
-    once: Option<&str>,
-) -> Result<CreatedKey> {
-    app.control.require(request.caller, Right::Keys, request.id()).await?; // may they
-    app.identity.create_key(request.caller, new, once).await // durable, with its audit entry
+pub async fn create_key(app: &App, request: &Request, new: NewKey, once: Option<&str>) -> Result<CreatedKey> {
+    app.control.require(&request.caller, Right::Keys, request.id()).await?; // may they
+    app.identity.create_key(&request.caller, new, once).await // durable, with its audit entry
 }
 
 /// Revokes a key.
 ///
 /// # Errors
 /// `denied`; `not_found` if the tenant has no such key; those of the store.
-pub async fn revoke_key(app: &App, request: Request<'_>, id: KeyId) -> Result<()> {
-    app.control.require(request.caller, Right::Keys, request.id()).await?; // may they
-    app.identity.revoke_key(request.caller, id).await // durable, with its audit entry
+pub async fn revoke_key(app: &App, request: &Request, id: KeyId) -> Result<()> {
+    app.control.require(&request.caller, Right::Keys, request.id()).await?; // may they
+    app.identity.revoke_key(&request.caller, id).await // durable, with its audit entry
 }

@@ -31,12 +31,12 @@ pub struct CacheFigures {
 /// `denied`; those of the store.
 pub async fn audit_entries(
     app: &App,
-    request: Request<'_>,
+    request: &Request,
     after: &Place,
     wanted: Wanted<'_>,
     limit: Limit,
 ) -> Result<Page<Audited>> {
-    app.control.require(request.caller, Right::Audit, request.id()).await?; // may they
+    app.control.require(&request.caller, Right::Audit, request.id()).await?; // may they
     app.observe.search(&request.caller.tenant, after, wanted, limit).await
 }
 
@@ -44,13 +44,8 @@ pub async fn audit_entries(
 ///
 /// # Errors
 /// `denied`; `bad_request` for a bookmark behind the end of the log; those of the store.
-pub async fn follow_audit(
-    app: &App,
-    request: Request<'_>,
-    after: &Bookmark,
-    limit: Limit,
-) -> Result<Followed> {
-    app.control.require(request.caller, Right::Audit, request.id()).await?; // may they
+pub async fn follow_audit(app: &App, request: &Request, after: &Bookmark, limit: Limit) -> Result<Followed> {
+    app.control.require(&request.caller, Right::Audit, request.id()).await?; // may they
     app.observe.follow(&request.caller.tenant, after, limit).await
 }
 
@@ -60,12 +55,12 @@ pub async fn follow_audit(
 /// Those of the store.
 pub async fn decisions(
     app: &App,
-    request: Request<'_>,
+    request: &Request,
     after: &Place,
     wanted: Wanted<'_>,
     limit: Limit,
 ) -> Result<Page<Decided>> {
-    let whose = match Right::Audit.is_of(request.caller) {
+    let whose = match Right::Audit.is_of(&request.caller) {
         true => Whose::Tenant(&request.caller.tenant),
         false => Whose::Own(request.caller.principal()),
     };
@@ -76,8 +71,8 @@ pub async fn decisions(
 ///
 /// # Errors
 /// `denied`; those of the store.
-pub async fn revocations(app: &App, request: Request<'_>) -> Result<Vec<Revoked>> {
-    app.control.require(request.caller, Right::Revocations, request.id()).await?; // may they
+pub async fn revocations(app: &App, request: &Request) -> Result<Vec<Revoked>> {
+    app.control.require(&request.caller, Right::Revocations, request.id()).await?; // may they
     app.identity.revocations(&request.caller.tenant).await
 }
 
@@ -85,8 +80,8 @@ pub async fn revocations(app: &App, request: Request<'_>) -> Result<Vec<Revoked>
 ///
 /// # Errors
 /// `denied`; those of the store.
-pub async fn held_tools(app: &App, request: Request<'_>) -> Result<Vec<Held>> {
-    app.control.require(request.caller, Right::ToolChanges, request.id()).await?; // may they
+pub async fn held_tools(app: &App, request: &Request) -> Result<Vec<Held>> {
+    app.control.require(&request.caller, Right::ToolChanges, request.id()).await?; // may they
     let mut held = app.action.pins().held(None).await?;
     held.retain(|held| app.config.upstreams.contains_key(&held.upstream));
     Ok(held)
@@ -96,8 +91,8 @@ pub async fn held_tools(app: &App, request: Request<'_>) -> Result<Vec<Held>> {
 ///
 /// # Errors
 /// `denied`; those of the store.
-pub async fn cache_figures(app: &App, request: Request<'_>) -> Result<CacheFigures> {
-    app.control.require(request.caller, Right::CacheFigures, request.id()).await?; // may they
+pub async fn cache_figures(app: &App, request: &Request) -> Result<CacheFigures> {
+    app.control.require(&request.caller, Right::CacheFigures, request.id()).await?; // may they
     let (cache, tenant) = (app.context.cache(), &request.caller.tenant);
     Ok(CacheFigures {
         backend: cache.backend(),

@@ -12,6 +12,7 @@ use cardea_core::{
 use serde_json::json;
 
 use super::{
+    Request,
     chat::{ended_elsewhere, left_open},
     finish::{End, finish},
     run::Run,
@@ -21,21 +22,17 @@ use super::{
 use crate::{
     app::App,
     control::{Admission, Estimate},
-    observe::{RequestEvent, Trace},
+    observe::RequestEvent,
     turn::{Asker, Begun, Ending, Kind, Question, Receipt, Turn},
 };
 
 /// A tool call from outside.
 #[derive(Debug)]
 pub struct CallRequest {
-    /// Who calls.
-    pub caller: Caller,
     /// The call.
     pub call: ToolCall,
     /// The client's idempotency key.
     pub key: Option<String>,
-    /// The request's trace.
-    pub trace: Trace,
 }
 
 /// What came of it.
@@ -63,19 +60,18 @@ pub fn tools(app: &App, caller: &Caller) -> Vec<ToolSpec> {
 ///
 /// # Errors
 /// Any [`Code`] of the rooms on the way.
-pub async fn call(app: &App, request: CallRequest) -> Result<CallReply> {
-    let trace = request.trace.clone();
-    let done = ask(app, request).await;
-    trace.note_error(&done); // JSON-RPC's own status says nothing
+pub async fn call(app: &App, request: &Request, wish: CallRequest) -> Result<CallReply> {
+    let done = ask(app, request, wish).await;
+    request.trace.note_error(&done); // JSON-RPC's own status says nothing
     done
 }
 
 /// The steps of it, each a room.
-async fn ask(app: &App, request: CallRequest) -> Result<CallReply> {
-    let CallRequest { caller, call, key, trace } = request;
+async fn ask(app: &App, request: &Request, wish: CallRequest) -> Result<CallReply> {
+    let (Request { caller, trace }, CallRequest { call, key }) = (request, wish);
     let agent = app.direct();
-    let admitted = trace.time("admit", app.control.admit(&caller, Estimate::default())).await?; // rate, load
-    let run = Run::mcp(app, &caller, &agent);
+    let admitted = trace.time("admit", app.control.admit(caller, Estimate::default())).await?; // rate, load
+    let run = Run::mcp(app, caller, &agent);
     let named = find(run, &call.name); // visible to this caller, or unknown
     if let Named::Hidden(tool) = &named {
         app.control.refuse_unseen(run.requester_before(trace.request()), tool.spec(), &call).await?; // the log says why
@@ -83,7 +79,7 @@ async fn ask(app: &App, request: CallRequest) -> Result<CallReply> {
     let Named::Visible(tool) = named else {
         return Err(Error::new(Code::NotFound).detail("There is no such tool for you."));
     };
-    let asker = Asker { principal: &caller, agent: &agent, trace: &trace };
+    let asker = Asker { principal: caller, agent: &agent, trace };
     let digest = || app.vault.digest(&json!([call.name, call.arguments]).to_string());
     let key = key.map(|key| asker.keyed(Kind::Call, None, &key, &digest()));
     let question = Question::call(asker, tool.name()).once(key.as_ref());

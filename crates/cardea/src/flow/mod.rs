@@ -39,7 +39,7 @@ mod warm;
 pub(crate) use self::detached::{Coming, begin, detached, heard, wordless};
 pub use self::{
     cancel::cancel,
-    chat::{Message, chat},
+    chat::{ChatRequest, chat},
     clear::{Clear, clear_cache},
     complete::{CompleteRequest, Completed, complete},
     decide::decide,

@@ -1,9 +1,9 @@
 //! What was said in a conversation, with what stands behind its placeholders if policy lets its owner read that.
 
-use cardea_auth::Caller;
 use cardea_core::{Result, id::ConversationId};
 
-use crate::{app::App, context::Said, observe::Trace};
+use super::Request;
+use crate::{app::App, context::Said};
 
 /// Which part of a conversation, and how.
 #[derive(Debug, Clone, Copy)]
@@ -21,13 +21,8 @@ pub struct Part {
 /// # Errors
 /// `not_found` for a conversation of somebody else, `rate_limited`, `denied` if policy lets the caller read no original of it; what the
 /// store and the vault say.
-pub async fn messages(
-    app: &App,
-    caller: &Caller,
-    id: ConversationId,
-    part: Part,
-    trace: &Trace,
-) -> Result<Vec<Said>> {
+pub async fn messages(app: &App, request: &Request, id: ConversationId, part: Part) -> Result<Vec<Said>> {
+    let caller = &request.caller;
     let talk = app.context.conversation(caller, id).await?; // yours, or not found
     let said = app.context.messages(&talk, part.after, part.most).await?;
     if !part.originals {
@@ -38,7 +33,7 @@ pub async fn messages(
         return Ok(said); // the agent's file names nothing that may come back
     }
     app.control.count(caller).await?; // rate: each look is written down
-    let (allowed, rows) = app.control.may_restore(caller, &agent, trace.request()); // policy
+    let (allowed, rows) = app.control.may_restore(caller, &agent, request.id()); // policy
     match allowed {
         Ok(labels) => app.context.with_originals(&talk, said, &labels, rows).await,
         Err(refused) => {

@@ -5,16 +5,16 @@ use cardea_core::id::RequestId;
 
 use crate::observe::Trace;
 
-/// A request of somebody who came in.
-#[derive(Debug, Clone, Copy)]
-pub struct Request<'a> {
+/// A request of somebody who came in by [`super::enter`], or for whom an embedding program vouches.
+#[derive(Debug)]
+pub struct Request {
     /// Who asks.
-    pub caller: &'a Caller,
+    pub caller: Caller,
     /// The request's trace.
-    pub trace: &'a Trace,
+    pub trace: Trace,
 }
 
-impl Request<'_> {
+impl Request {
     /// Its id, for the audit log.
     #[must_use]
     pub fn id(&self) -> RequestId {

@@ -44,8 +44,8 @@ pub struct TakenBack {
 /// # Errors
 /// `denied` for what is not the caller's own, unless the caller is an administrator; `bad_request` for a token that is
 /// none of this tenant's, or over, and for names that nobody can have; `rate_limited`; those of the store.
-pub async fn revoke(app: &App, request: Request<'_>, wish: RevokeRequest) -> Result<TakenBack> {
-    let (Request { caller, .. }, keys) = (request, wish.keys);
+pub async fn revoke(app: &App, request: &Request, wish: RevokeRequest) -> Result<TakenBack> {
+    let (caller, keys) = (&request.caller, wish.keys);
     let what = wanted(app, request, wish).await?; // may they
     app.control.count_revocation(caller).await?; // rate: what is taken back stays in every node's memory
     let revocation = app.identity.revoke_tokens(caller, what).await?; // durable, with its audit entry
@@ -68,8 +68,8 @@ pub(super) fn named<'a>(mut names: impl Iterator<Item = &'a str>) -> Result<()> 
     Err(Error::new(Code::BadRequest).detail(detail))
 }
 
-async fn wanted(app: &App, request: Request<'_>, wish: RevokeRequest) -> Result<Revoke> {
-    let Request { caller, .. } = request;
+async fn wanted(app: &App, request: &Request, wish: RevokeRequest) -> Result<Revoke> {
+    let caller = &request.caller;
     let bad = |detail: &str| Error::new(Code::BadRequest).detail(detail);
     let admin = || app.control.require(caller, Right::TokensRevoke, request.id());
     match wish {

@@ -7,7 +7,7 @@ use cardea_core::{
     message::Sampling,
 };
 
-use super::{Message, Stream, chat, detached};
+use super::{ChatRequest, Request, Stream, chat, detached};
 use crate::{app::App, context::cache::Reuse, observe::RequestEvent, once::sound_key, turn::Receipt};
 
 /// An agent to talk to from inside a program.
@@ -46,7 +46,7 @@ impl Talk {
         conversation: Option<ConversationId>,
         text: &str,
     ) -> Result<Receipt> {
-        self.say(caller, self.message(caller, conversation, text)?, None).await
+        self.say(caller, self.message(conversation, text)?, None).await
     }
 
     /// The same, with the events of the turn on the way.
@@ -60,26 +60,26 @@ impl Talk {
         text: &str,
         events: Stream,
     ) -> Result<Receipt> {
-        self.say(caller, self.message(caller, conversation, text)?, Some(events)).await
+        self.say(caller, self.message(conversation, text)?, Some(events)).await
     }
 
     /// WHY: its own task, as over HTTP. A future that is dropped must not stop an action in the middle, and the end of the
     /// installation waits for its tasks only.
-    async fn say(&self, caller: &Caller, message: Message, events: Option<Stream>) -> Result<Receipt> {
-        let (app, caller, trace) = (self.app.clone(), caller.clone(), message.trace.clone());
-        detached(&self.app, "chat", async move {
-            let ended = chat(&app, &caller, message, events).await;
-            trace.note(|event| event.status = status(&ended)); // for logs and meters
+    async fn say(&self, caller: &Caller, message: ChatRequest, events: Option<Stream>) -> Result<Receipt> {
+        let mut event = RequestEvent::new(RequestId::random(), "none", "embedded");
+        event.asked_by(caller);
+        let request = Request { caller: caller.clone(), trace: self.app.observe.trace(event, None, None) };
+        detached(&self.app, "chat", |app| async move {
+            let ended = chat(&app, &request, message, events).await;
+            request.trace.note(|event| event.status = status(&ended)); // for logs and meters
             ended
         })
         .await
     }
 
-    fn message(&self, caller: &Caller, conversation: Option<ConversationId>, text: &str) -> Result<Message> {
+    fn message(&self, conversation: Option<ConversationId>, text: &str) -> Result<ChatRequest> {
         let key = self.key.as_deref().map(|key| sound_key(Some(key), "The idempotency key"));
-        let mut event = RequestEvent::new(RequestId::random(), "none", "embedded");
-        event.asked_by(caller);
-        Ok(Message {
+        Ok(ChatRequest {
             agent: self.agent.clone(),
             conversation,
             text: text.to_owned(),
@@ -87,7 +87,6 @@ impl Talk {
             key: key.transpose()?,
             sampling: Sampling::default(),
             reuse: Reuse::Allowed,
-            trace: self.app.observe.trace(event, None, None),
         })
     }
 }

@@ -97,6 +97,8 @@ async fn a_turn_that_waits_for_a_person_ends_with_its_conversation_and_the_model
     assert_eq!(world.shop().refunds(17).await, 0);
     let audit = world.audit().await;
     audit.tells(["step.waits", "conversation.deleted", "step.refused", "turn.ended"]);
+    let deleted = audit.entries.iter().find(|entry| entry["event"] == "conversation.deleted").unwrap();
+    assert!(deleted["request"].is_string(), "{deleted}");
 }
 
 #[tokio::test]

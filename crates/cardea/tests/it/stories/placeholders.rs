@@ -9,6 +9,7 @@ use cardea::{
     control::Placeholders,
 };
 use cardea_auth::VerifiedClaims;
+use cardea_core::id::RequestId;
 use cardea_store::{Commit, CommitError};
 use cardea_testkit::{
     World,
@@ -76,7 +77,7 @@ async fn a_placeholder_means_the_same_in_every_turn_and_after_a_restart() {
 
     let kept = leaks(world.folder(), &[FIRST, SECOND, "4111111111111111", "5500005555555559"]).unwrap();
     assert_eq!(kept, Vec::<String>::new());
-    again.context.delete(owned, Commit::new()).await.unwrap();
+    again.context.delete(owned, Commit::new(), RequestId::random()).await.unwrap();
     let left: Vec<(String,)> =
         again.db.rows("SELECT name FROM secrets WHERE name LIKE 'placeholders/%'", Vec::new()).await.unwrap();
     assert_eq!(left.len(), 1, "only eve's are left: {left:?}");

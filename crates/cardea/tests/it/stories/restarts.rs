@@ -104,7 +104,8 @@ async fn the_words_of_a_conversation_are_gone_with_it_also_while_a_server_is_awa
     let (world, lou, talk) = reserved(&books).await;
     let (second, proxy, _jobs) = without_its_server(&world).await;
     second.start().await.unwrap();
-    delete(&second, &caller(&second, &lou).await, talk.parse().unwrap()).await.unwrap();
+    let request = Request { caller: caller(&second, &lou).await, trace: Trace::default() };
+    delete(&second, &request, talk.parse().unwrap()).await.unwrap();
     let (words, undo) = words(&second).await;
     assert!(!words.contains("Secretname"), "{words}");
     assert!(undo.contains("r-lamp"), "it can still be taken back: {undo}");
@@ -130,9 +131,8 @@ async fn the_words_of_a_person_are_gone_with_them_also_while_a_server_of_their_t
     let (second, _proxy, _jobs) = without_its_server(&world).await;
     second.start().await.unwrap();
     let ada = world.person((TENANT, "ada"), &["admin"], &["read"]);
-    let (ada, trace) = (caller(&second, &ada).await, Trace::default());
-    let request = Request { caller: &ada, trace: &trace };
-    erase(&second, request, &"lou".into(), None).await.unwrap();
+    let request = Request { caller: caller(&second, &ada).await, trace: Trace::default() };
+    erase(&second, &request, &"lou".into(), None).await.unwrap();
     let (words, undo) = words(&second).await;
     assert!(!words.contains("Secretname") && !undo.contains("Secretname"), "{words}\n{undo}");
     let sql = "SELECT state, COALESCE(code, '') FROM turns WHERE ended_at IS NOT NULL";
@@ -253,7 +253,8 @@ async fn a_write_that_a_crash_cut_off_makes_old_what_it_may_have_changed_though_
     let deletes = async |world: &World, ann: &User| {
         let sql = "SELECT id FROM conversations WHERE open_turn IS NOT NULL";
         let (talk,): (ConversationId,) = world.app.db.row(sql, args![]).await.unwrap().unwrap();
-        delete(&world.app, &caller(&world.app, ann).await, talk).await.unwrap();
+        let request = Request { caller: caller(&world.app, ann).await, trace: Trace::default() };
+        delete(&world.app, &request, talk).await.unwrap();
     };
     assert_eq!(looks_again(SENT, deletes).await, "unknown");
 }
