@@ -460,7 +460,7 @@ async fn a_write_that_was_sent_is_not_forgotten_where_its_key_is_withdrawn() {
     assert_eq!(noted.len(), 1, "what was noted before is written all the same");
     let (events, _) = after.events(&user("robot"), id, 0).await.unwrap();
     let told: Vec<_> = events.iter().map(|event| (event.seq, event.kind.as_str())).collect();
-    assert_eq!(told, [(1, "turn.asked.started"), (2, "step.started"), (3, "turn.ended")]);
+    assert_eq!(told, [(1, "turn.started"), (2, "step.started"), (3, "turn.ended")]);
 }
 
 #[tokio::test]
