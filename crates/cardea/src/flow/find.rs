@@ -13,6 +13,7 @@ use super::{
 };
 use crate::{
     action::Selected,
+    control::Screened,
     turn::{Start, Turn},
 };
 
@@ -36,7 +37,7 @@ pub(super) async fn search(
     let names: Vec<&str> = found.iter().map(|tool| tool.name().as_str()).collect();
     let result = json!({ "tools": names });
     let step = app.turns.start(turn, start).await?;
-    let step = app.turns.record(turn, step, Outcome::Done { result }).await?;
+    let step = app.turns.record(turn, step, Screened::own_words(Outcome::Done { result })).await?;
     called(app, turn, &step);
     Ok(Called::Ended(Box::new(step)))
 }
