@@ -16,6 +16,14 @@ use serde_json::{Map, Value};
 
 /// Proof that a credential was checked for this request. Only this crate makes one.
 ///
+/// ```compile_fail,E0451
+/// # use cardea_auth::Caller;
+/// # use cardea_core::principal::Principal;
+/// fn forged(caller: Caller, other: Principal) -> Caller {
+///     Caller { principal: other.into(), ..caller }
+/// }
+/// ```
+///
 /// Cheap to clone. Reads like the [`Principal`] that it proves.
 #[derive(Debug, Clone)]
 pub struct Caller {

@@ -14,6 +14,7 @@ use cardea_store::{Commit, CommitError, args};
 use serde::{Deserialize, Serialize};
 
 use super::{Context, Owned};
+use crate::control::Screened;
 
 /// A conversation that its owner may see.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -136,7 +137,7 @@ impl Context {
         rows: &mut Commit,
         caller: &Caller,
         agent: &AgentName,
-        first_words: &str,
+        first_words: &Screened<String>,
     ) -> Owned<Conversation> {
         let now = self.inner.clock.now();
         let talk = Conversation {

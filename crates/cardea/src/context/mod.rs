@@ -25,6 +25,13 @@ use crate::{
 };
 
 /// Proof that a row belongs to the caller's tenant and is the caller's own. Only this room makes it.
+///
+/// ```compile_fail,E0451
+/// # use cardea::context::Owned;
+/// fn forged(mine: Owned<u32>, theirs: u32) -> Owned<u32> {
+///     Owned { value: theirs, ..mine }
+/// }
+/// ```
 #[derive(Debug)]
 pub struct Owned<T> {
     value: T,

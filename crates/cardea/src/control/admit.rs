@@ -19,6 +19,15 @@ const REQUESTS: &str = "rate";
 const REVOCATIONS: &str = "rate/revoke";
 
 /// Proof that rate and load passed and that a budget is reserved. What was reserved is given back when it is dropped.
+///
+/// Only this room makes one:
+///
+/// ```compile_fail,E0451
+/// # use cardea::control::Admission;
+/// fn forged(admitted: Admission) -> Admission {
+///     Admission { reserved: None, ..admitted }
+/// }
+/// ```
 #[must_use = "dropping it gives the place and the reservation back"]
 #[derive(Debug)]
 pub struct Admission {

@@ -26,6 +26,24 @@ const PERMIT_LIFE: Millis = Millis::from_secs(60);
 const UNPROVED: &str = "It cannot be proved that somebody approved this.";
 
 /// Proof that policy allowed one call. [`Control::permit`] makes it, `Action::execute` spends it.
+///
+/// Only this room makes one:
+///
+/// ```compile_fail,E0451
+/// # use cardea::control::Permit;
+/// fn forged(permit: Permit, digest: String) -> Permit {
+///     Permit { digest, ..permit }
+/// }
+/// ```
+///
+/// It is spent once:
+///
+/// ```compile_fail,E0382
+/// # use cardea::control::Permit;
+/// fn twice(permit: Permit) -> [Permit; 2] {
+///     [permit, permit]
+/// }
+/// ```
 #[must_use = "a permit that is not spent allowed nothing"]
 #[derive(Debug)]
 pub struct Permit {

@@ -70,8 +70,7 @@ pub(super) async fn answer(
             turn.taint_with_all(text.taint());
             recheck(run, turn, query, &hit, history); // a share of them, to find errors
             outlet.replay(&text).await;
-            let (text, finish) = (text.into_inner(), hit.finish);
-            return Ok(Thought::Answer { text, finish, stand_in: false });
+            return Ok(Thought::Answer { text, finish: hit.finish, stand_in: false });
         }
         Lookup::Miss(flight) => flight, // equal questions at once: one of them asks the model
     };

@@ -62,7 +62,7 @@ async fn once(run: Run<'_>, trace: &Trace, message: &ChatRequest) -> Result<Begu
         }
     };
     let kept = app.context.placeholders_of_question(caller, talk, &placeholders).await?;
-    let question = Question::chat(asker, &prompt, talk, title.as_ref()).once(key.as_ref());
+    let question = Question::chat(asker, prompt, talk, title.as_ref()).once(key.as_ref());
     let begun = trace.time("begin", app.turns.begin_with(question, opening, kept)).await?;
     Ok(match begun {
         Begun::Fresh(turn) => Begun::Fresh(turn.with_placeholders(placeholders)),

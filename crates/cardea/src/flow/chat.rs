@@ -23,7 +23,7 @@ use super::{
 use crate::{
     app::{App, History},
     context::cache::Reuse,
-    control::Admission,
+    control::{Admission, Screened},
     observe::Trace,
     turn::{Begun, Ending, Failure, Receipt, Trail, Turn},
 };
@@ -174,7 +174,8 @@ async fn work(run: Run<'_>, open: Open<'_>) -> Result<Receipt> {
 async fn elsewhere(app: &App, trail: &Trail, trace: &Trace, outlet: &mut Outlet) -> Result<Receipt> {
     let receipt = ended_elsewhere(app, trail).await?;
     trace.note(|event| event.answered(&receipt));
-    outlet.catch_up(receipt.answer.as_deref().unwrap_or_default()).await;
+    let answer = receipt.answer.clone().unwrap_or_default();
+    outlet.catch_up(&Screened::from_journal(answer)).await;
     outlet.ended(&receipt).await;
     Ok(receipt)
 }

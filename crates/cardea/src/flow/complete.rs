@@ -114,13 +114,13 @@ async fn ask(
     let query = app.context.cache().query_bare(caller, &prompt, model, reuse);
     let _flight = match app.context.cache().look(&query).await {
         Lookup::Hit(hit) => {
-            let text = app.control.screen_output(None, placeholders, &hit.text)?.into_inner(); // guardrails of now
+            let text = app.control.screen_output(None, placeholders, &hit.text)?; // guardrails of now
             outlet.replay(&text).await;
             let usage = Usage::default();
             app.control.settle(admitted, usage, 0);
             trace.note(|event| (event.cache, event.ending) = (Some("exact"), Some(hit.finish.name())));
             return Ok(Completed {
-                text,
+                text: text.into_inner(),
                 calls: Vec::new(),
                 thoughts: String::new(),
                 finish: hit.finish,
@@ -133,11 +133,11 @@ async fn ask(
         }
         Lookup::Miss(flight) => flight, // equal questions at once: one of them asks the model
     };
-    let thinking = think(app, &trace, &prompt, &mut outlet, app.completion_time()).await; // model
+    let thinking = think(app, trace, &prompt, &mut outlet, app.completion_time()).await; // model
     let Thinking { next, stand_in, usage, cost_micros, .. } = thinking;
     app.control.settle(admitted, usage, cost_micros); // the budget pays what was used, whatever comes of it
     let Next { mut calls, thoughts, finish, refused, .. } = next?;
-    let (text, _) = outlet.finish().await?; // guard output; there is no turn to taint
+    let text = outlet.finish().await?; // guard output; there is no turn to taint
     calls.iter_mut().try_for_each(|call| screen_asked(app, placeholders, &prompt, call))?; // and what it asks for
     // What the guardrails refuse of its thoughts is dropped: they are no part of the answer.
     let thoughts = app.control.screen_output(None, placeholders, &thoughts);
@@ -154,6 +154,7 @@ async fn ask(
         trace.note(|event| event.ending = None);
         trace.note_error::<()>(&Err(Code::Cancelled.into())); // its stream breaks off
     }
+    let text = text.into_inner();
     Ok(Completed { text, calls, thoughts, finish, usage, cache, cost_micros, refused, cut })
 }
 

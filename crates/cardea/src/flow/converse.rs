@@ -3,7 +3,7 @@
 use cardea_core::{
     Error, Result,
     agent::Agent,
-    message::{Demands, Finish, Message, Prompt, Thoughts},
+    message::{Demands, Finish, Message, Prompt},
     policy::taint::{SUSPICIOUS, TOOL_DESCRIPTION},
     tool::Outcome,
 };
@@ -19,15 +19,16 @@ use super::{
 };
 use crate::{
     action::Selected,
+    control::Screened,
     turn::{Step, Turn},
 };
 
 /// What came of thinking.
 pub(super) enum Thought {
-    /// An answer, screened.
+    /// An answer.
     Answer {
         /// The text.
-        text: String,
+        text: Screened<String>,
         /// Why the model stopped.
         finish: Finish,
         /// A model that only stands in had a say in it.
@@ -79,15 +80,13 @@ pub(super) async fn converse(
         let cut = cut.filter(|_| told);
         if !calls.is_empty() && !words.trim().is_empty() {
             let words = app.control.screen_output(run.guard(), turn.placeholders(), &words)?;
-            turn.taint_with_all(words.taint());
-            turn.says(words.into_inner()); // beside its calls it is shown its own words
+            turn.says(words); // beside its calls it is shown its own words
         }
         // Some models want to see again what they thought. What the guardrails refuse of it nobody has said: it is dropped.
         if !thoughts.is_empty()
-            && let Ok(text) = app.control.screen_output(run.guard(), turn.placeholders(), &thoughts)
+            && let Ok(thoughts) = app.control.screen_output(run.guard(), turn.placeholders(), &thoughts)
         {
-            turn.taint_with_all(text.taint());
-            turn.thinks(Thoughts { model, text: text.into_inner() });
+            turn.thinks(model, thoughts);
         }
         for call in &calls {
             let called = tool_call(run, turn, call.clone(), Some(&offered)).await?;
@@ -100,8 +99,8 @@ pub(super) async fn converse(
             if let (Some(limit), Finish::Length) = (cut, finish) {
                 return Err(limit); // cut by the turn's own
             }
-            let (text, taint) = outlet.finish().await?; // guard output
-            turn.taint_with_all(&taint);
+            let text = outlet.finish().await?; // guard output
+            turn.taint_with_all(text.taint());
             return Ok(Thought::Answer { text, finish, stand_in });
         }
     }
@@ -166,7 +165,7 @@ fn wish(history: &[Message], prompt: &str) -> String {
 fn transcript(agent: &Agent, history: &[Message], turn: &Turn) -> Vec<Message> {
     let mut messages = vec![Message::System { text: agent.spec.instructions.clone() }];
     messages.extend_from_slice(history);
-    messages.push(Message::User { text: turn.prompt().to_owned() });
+    messages.push(Message::User { text: turn.prompt().to_string() });
     // Calls that one answer asked for go back as one.
     for beside in turn.steps().chunk_by(|one, next| one.is_beside(next)) {
         let results: Vec<Message> = beside.iter().filter_map(result).collect();

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use super::run::Run;
 use crate::{
     action::Selected,
+    control::Screened,
     turn::{Start, Step, Turn},
 };
 
@@ -33,7 +34,7 @@ pub(super) async fn search(
     let names: Vec<&str> = found.iter().map(|tool| tool.name().as_str()).collect();
     let result = json!({ "tools": names });
     let step = app.turns.start(turn, start).await?;
-    app.turns.record(turn, step, Outcome::Done { result }).await
+    app.turns.record(turn, step, Screened::own_words(Outcome::Done { result })).await
 }
 
 /// What a search is for, if it says so.

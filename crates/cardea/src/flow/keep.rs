@@ -13,6 +13,7 @@ use crate::{
     action::Catalog,
     app::App,
     context::cache::{NewAnswer, Query},
+    control::Screened,
     turn::{Step, Turn},
 };
 
@@ -20,7 +21,13 @@ use crate::{
 const UNSAID: Millis = Millis::from_secs(300);
 
 /// Keeps an answer that a turn has made, if it may be given again.
-pub(super) async fn keep(app: &App, query: &Query, turn: &Turn, answer: (&str, Finish), catalog: &Catalog) {
+pub(super) async fn keep(
+    app: &App,
+    query: &Query,
+    turn: &Turn,
+    answer: (&Screened<String>, Finish),
+    catalog: &Catalog,
+) {
     // WHY: an answer about `[CARD_1]` means another card in another conversation.
     if turn.placeholders().any() {
         return;

@@ -148,12 +148,9 @@ async fn make(run: Run<'_>, admitted: Admission, mut turn: Turn, call: ToolCall)
 async fn end(app: &App, mut turn: Turn, admitted: Admission, called: Result<Called>) -> Result<CallReply> {
     let (end, outcome) = match called {
         Ok(Called::Ended(step)) => {
-            let outcome = step.outcome().cloned().ok_or_else(|| Error::new(Code::Internal))?;
-            let text = match &outcome {
-                Outcome::Done { result } => result.to_string(),
-                Outcome::Failed { reason } | Outcome::Unknown { reason } => reason.clone(),
-            };
-            (End::Over(Ending::Answer { text, finish: Finish::Stop }), Some(outcome))
+            let (outcome, text) = (step.outcome().cloned(), step.told());
+            let text = text.ok_or_else(|| Error::new(Code::Internal))?;
+            (End::Over(Ending::Answer { text, finish: Finish::Stop }), outcome)
         }
         Ok(Called::Waiting(waiting)) => (End::Waiting(waiting), None),
         Err(error) => {

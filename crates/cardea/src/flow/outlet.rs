@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    control::OutputWindow,
+    control::{OutputWindow, Screened},
     turn::{Receipt, Turn},
 };
 
@@ -55,7 +55,7 @@ pub(super) struct Next {
 /// Where a turn's text goes.
 #[derive(Debug)]
 pub struct Outlet {
-    window: Option<OutputWindow>,
+    window: OutputWindow,
     client: Option<Stream>,
     /// A client that was there has not taken all of it.
     cut: bool,
@@ -67,7 +67,6 @@ pub struct Outlet {
     refused: bool,
     /// Line ends at the end of what was said before, if anything was.
     ends: Option<usize>,
-    said: String,
 }
 
 impl Outlet {
@@ -76,14 +75,13 @@ impl Outlet {
     pub fn new(window: OutputWindow, client: Option<Stream>) -> Self {
         let window = if client.is_none() { window.unhurried() } else { window };
         Self {
-            window: Some(window),
+            window,
             client,
             cut: false,
             only_read: false,
             stop: CancellationToken::new(),
             refused: false,
             ends: None,
-            said: String::new(),
         }
     }
 
@@ -139,7 +137,6 @@ impl Outlet {
 
     async fn say(&mut self, text: String) {
         if !text.is_empty() {
-            self.said.push_str(&text);
             // WHY: what an agent's model says is the turn's answer, whatever it is.
             let refusal = self.refused && self.only_read;
             let event = if refusal { ReplyEvent::Refusal(text) } else { ReplyEvent::Text(text) };
@@ -170,11 +167,10 @@ impl Outlet {
                     let apart = if words.is_empty() { self.apart(&text) } else { "" };
                     words.push_str(&text);
                     used.output = tokens_of(words.len().saturating_add(unseen));
-                    let window = self.window.as_mut().ok_or_else(|| Error::new(Code::Internal))?;
                     let shown = if apart.is_empty() {
-                        window.push(&text)?
+                        self.window.push(&text)?
                     } else {
-                        window.push(&format!("{apart}{text}"))?
+                        self.window.push(&format!("{apart}{text}"))?
                     };
                     self.say(shown).await;
                 }
@@ -208,30 +204,29 @@ impl Outlet {
     }
 
     /// Gives out an answer that is already screened by the guardrails of now.
-    pub(super) async fn replay(&mut self, text: &str) {
-        self.say(text.to_owned()).await;
+    pub(super) async fn replay(&mut self, text: &Screened<String>) {
+        self.window.pass(text);
+        self.say(text.to_string()).await;
     }
 
     /// Gives out what is missing of an answer that another node has given, screened there: the rest, if it goes on as was
     /// said here; else all of it, after what was said.
-    pub(super) async fn catch_up(&mut self, answer: &str) {
-        let missing = match answer.strip_prefix(self.said.as_str()) {
+    pub(super) async fn catch_up(&mut self, answer: &Screened<String>) {
+        let missing = match answer.strip_prefix(self.window.left()) {
             Some(rest) => rest.to_owned(),
             None if answer.is_empty() => String::new(),
-            None => format!("\n\n{answer}"),
+            None => format!("\n\n{}", **answer),
         };
         self.say(missing).await;
     }
 
-    /// Ends the window and gives everything that was said, with where untrusted text came into it.
+    /// Ends the window and gives everything that was said.
     ///
     /// # Errors
     /// `guard_refused` if the end of the text was the finding.
-    pub(super) async fn finish(&mut self) -> Result<(String, Vec<String>)> {
-        let window = self.window.take().ok_or_else(|| Error::new(Code::Internal))?;
-        let last = window.finish()?;
-        let taint = last.taint().to_vec();
-        self.say(last.into_inner()).await;
-        Ok((self.said.clone(), taint))
+    pub(super) async fn finish(&mut self) -> Result<Screened<String>> {
+        let (last, answer) = self.window.finish()?;
+        self.say(last).await;
+        Ok(answer)
     }
 }

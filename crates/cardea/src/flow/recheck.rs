@@ -27,6 +27,7 @@ use super::{
 use crate::{
     app::{App, History},
     context::cache::{Due, Fresh, Hit, Query},
+    control::Screened,
     observe::{RequestEvent, Work},
     turn::{Asker, Begun, Ending, Question, Turn},
 };
@@ -37,7 +38,7 @@ struct Check {
     query: Query,
     history: Vec<Message>,
     principal: Principal,
-    prompt: String,
+    prompt: Screened<String>,
     taint: Vec<String>,
     conversation: Option<ConversationId>,
     since: Timestamp,
@@ -47,7 +48,7 @@ struct Check {
 pub(super) fn recheck(run: Run<'_>, turn: &Turn, query: Query, hit: &Hit, history: Vec<Message>) {
     let Run { app, agent, .. } = run;
     let Some(due) = app.context.cache().due(&query, hit) else { return };
-    let (principal, prompt) = (turn.principal().clone(), turn.prompt().to_owned());
+    let (principal, prompt) = (turn.principal().clone(), turn.prompt().clone());
     let taint = turn.taint().iter().cloned().collect();
     let (conversation, since) = (turn.conversation(), turn.started_at());
     let check = Check { due, query, history, principal, prompt, taint, conversation, since };
@@ -66,7 +67,7 @@ async fn check_anew(app: &App, agent: &Arc<Agent>, check: Check) -> Result<()> {
     let trace = app.observe.trace(RequestEvent::after(RequestId::random(), Work::Check), None, None);
     trace.note(|event| event.asked_by(&caller));
     let asker = Asker { principal: &caller, agent, trace: &trace };
-    let question = Question::check(asker, &check.prompt, check.taint);
+    let question = Question::check(asker, check.prompt, check.taint);
     let Begun::Fresh(turn) = app.turns.begin(question).await? else { return Ok(()) };
     let mut turn = turn.checking(check.conversation); // whose words it sends
     let mut outlet = Outlet::new(app.control.window(agent.spec.guard.as_deref(), turn.placeholders())?, None);

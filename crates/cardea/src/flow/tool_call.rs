@@ -21,7 +21,7 @@ use crate::{
     action::{Acted, Job, Selected, Tool, Within},
     app::App,
     context::cache::ToolUse,
-    control::{CallContext, Control, Permission, Permit, Refused, Ruling},
+    control::{CallContext, Control, Permission, Permit, Refused, Ruling, Screened},
     observe::{OTHER, Ruled, Seen},
     turn::{Kind, Start, Step, Turn},
 };
@@ -137,10 +137,9 @@ pub(super) async fn tool_call(
     app.context.cache().clear_tags(&caller.tenant, &tool.clears(&step.call().arguments)).await; // writes
     let screened = app.control.screen_result(run.guard(), turn.placeholders(), outcome); // untrusted text: screened, tainted
     let step = step.taken_back_by(way); // settled now, from all that was returned
-    screened.taint().iter().for_each(|source| turn.taint_with(source));
     let placeholders = app.context.keep_placeholders(caller, turn.conversation(), turn.placeholders()).await;
     turn.note(placeholders);
-    let recording = app.turns.record(turn, step, screened.into_inner());
+    let recording = app.turns.record(turn, step, screened);
     let step = trace.time("record", recording).await?; // journal, audit: even if it failed
     called(app, turn, &step);
     match step.outcome() {
@@ -375,7 +374,8 @@ pub(super) async fn cut_off(app: &App, turn: &mut Turn, step: Step) -> Result<Er
             make_old(app, &turn.principal().tenant, Some(step.call())).await;
         }
         let reason = "Cardea was stopped while the service worked on it, and the service cannot be asked.";
-        app.turns.record(turn, step, Outcome::Unknown { reason: reason.to_owned() }).await?;
+        let unknown = Screened::own_words(Outcome::Unknown { reason: reason.to_owned() });
+        app.turns.record(turn, step, unknown).await?;
     }
     Ok(error)
 }

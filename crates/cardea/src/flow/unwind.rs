@@ -19,8 +19,8 @@ use super::{
 };
 use crate::{
     action::{Job, Within},
-    control::{CallContext, Control, Permission, Placeholders, Ruling},
-    turn::{Ending, Failure, Step, Turn, Undone},
+    control::{CallContext, Control, Permission, Placeholders, Ruling, Screened},
+    turn::{Ending, Failure, Step, Turn},
 };
 
 /// Takes back what can be, and says how the turn ends. A turn that was taken over in the middle goes on here.
@@ -53,7 +53,11 @@ async fn undo(run: Run<'_>, turn: &mut Turn, step: Step) -> Result<Step> {
     let Run { app, caller, agent, .. } = run;
     let call = step.way().and_then(|way| Way::as_call(way, format!("undo_{}", step.number())));
     // WHY: an undo that was on its way when its process ended may have arrived.
-    let kept = |why| if step.is_undoing() { Undone::Unknown(why) } else { Undone::Stays(why) };
+    let kept = |reason| {
+        let unknown = step.is_undoing();
+        let outcome = if unknown { Outcome::Unknown { reason } } else { Outcome::Failed { reason } };
+        Screened::own_words(outcome)
+    };
     let known = call.and_then(|call| Some((app.action.catalog().get(&call.name).cloned()?, call)));
     let Some((tool, call)) = known else {
         let end = kept("what takes it back is gone".to_owned());
@@ -105,13 +109,8 @@ async fn undo(run: Run<'_>, turn: &mut Turn, step: Step) -> Result<Step> {
     app.observe.tool_took(tool.name(), &outcome, span.so_far());
     drop(span);
     app.context.cache().clear_tags(&caller.tenant, &tool.clears(&call.arguments)).await; // what it makes old
-    let outcome = app.control.screen_result(guard, turn.placeholders(), outcome).into_inner(); // its words go to user and log
-    let end = match outcome {
-        Outcome::Done { .. } => Undone::Gone,
-        Outcome::Failed { reason } => Undone::Stays(reason),
-        Outcome::Unknown { reason } => Undone::Unknown(reason),
-    };
-    app.turns.undone(turn, step, end).await // journal, audit: even if it failed
+    let outcome = app.control.screen_result(guard, turn.placeholders(), outcome); // its words go to user and log
+    app.turns.undone(turn, step, outcome).await // journal, audit: even if it failed
 }
 
 /// The time of the turn may be up, but what was begun must be ended.

@@ -8,6 +8,7 @@ use cardea_core::{
 };
 
 use super::{Kind, Limits, Turn};
+use crate::control::Screened;
 
 /// A question as its turn keeps it.
 #[derive(Debug)]
@@ -21,7 +22,7 @@ pub(super) struct Asked {
     pub(super) conversation: Option<ConversationId>,
     /// True if its conversation was made with it: nothing was said there before.
     pub(super) first: bool,
-    pub(super) prompt: String,
+    pub(super) prompt: Screened<String>,
     pub(super) limits: Limits,
     pub(super) started: Timestamp,
 }
@@ -75,9 +76,9 @@ impl Turn {
         self.asked.first
     }
 
-    /// What was asked, screened.
+    /// What was asked.
     #[must_use]
-    pub fn prompt(&self) -> &str {
+    pub fn prompt(&self) -> &Screened<String> {
         &self.asked.prompt
     }
 }

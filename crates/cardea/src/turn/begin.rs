@@ -67,7 +67,7 @@ impl Keyed {
 pub struct Question<'a> {
     asker: Asker<'a>,
     kind: Kind,
-    prompt: &'a str,
+    prompt: Screened<String>,
     /// Where untrusted text came in already.
     taint: Vec<String>,
     /// What a guardrail has found in it: its kinds stand in the audit log.
@@ -79,7 +79,7 @@ pub struct Question<'a> {
 }
 
 impl<'a> Question<'a> {
-    fn new(asker: Asker<'a>, kind: Kind, prompt: &'a str) -> Self {
+    fn new(asker: Asker<'a>, kind: Kind, prompt: Screened<String>) -> Self {
         let (taint, found) = (Vec::new(), Found::default());
         Self { asker, kind, prompt, taint, found, conversation: None, first: true, key: None }
     }
@@ -88,7 +88,7 @@ impl<'a> Question<'a> {
     #[must_use]
     pub fn chat(
         asker: Asker<'a>,
-        prompt: &'a Screened<String>,
+        prompt: Screened<String>,
         conversation: ConversationId,
         title: Option<&Screened<String>>,
     ) -> Self {
@@ -99,13 +99,13 @@ impl<'a> Question<'a> {
 
     /// One call of a tool.
     #[must_use]
-    pub fn call(asker: Asker<'a>, tool: &'a ToolName) -> Self {
-        Self::new(asker, Kind::Call, tool.as_str())
+    pub fn call(asker: Asker<'a>, tool: &ToolName) -> Self {
+        Self::new(asker, Kind::Call, Screened::own_words(tool.to_string()))
     }
 
     /// The question of a turn, to check the cached answer that it was given.
     #[must_use]
-    pub fn check(asker: Asker<'a>, prompt: &'a str, taint: Vec<String>) -> Self {
+    pub fn check(asker: Asker<'a>, prompt: Screened<String>, taint: Vec<String>) -> Self {
         Self { taint, ..Self::new(asker, Kind::Check, prompt) }
     }
 
@@ -171,11 +171,11 @@ impl Turns {
     /// # Errors
     /// As [`Turns::begin`], and `conflict` if a guard of those rows does not hold.
     pub async fn begin_with(&self, question: Question<'_>, opening: Commit, within: Commit) -> Result<Begun> {
-        let key = question.key;
+        let (key, version, found) = (question.key, &question.asker.agent.version, question.found.clone());
         if let Before::Done(known) = self.again(key).await? {
             return Ok(Begun::Again(known));
         }
-        let mut turn = self.fresh(&question);
+        let mut turn = self.fresh(question);
         turn.note(opening);
         if let Some(key) = key {
             let made = Made { turn: Some(turn.id), answer: None };
@@ -183,10 +183,10 @@ impl Turns {
         }
         self.write_message(&mut turn);
         turn.note(within);
-        let mut detail = json!({ "kind": turn.asked.kind.name(), "agent": turn.asked.agent, "version": question.asker.agent.version, "conversation": turn.asked.conversation,
+        let mut detail = json!({ "kind": turn.asked.kind.name(), "agent": turn.asked.agent, "version": version, "conversation": turn.asked.conversation,
                                  "prompt_bytes": turn.asked.prompt.len() });
-        if let (Some(detail), true) = (detail.as_object_mut(), question.found != Found::default()) {
-            detail.insert("found".to_owned(), json!(question.found));
+        if let (Some(detail), true) = (detail.as_object_mut(), found != Found::default()) {
+            detail.insert("found".to_owned(), json!(found));
         }
         self.audit(&mut turn, "turn.asked", None, detail);
         // WHY: a bare call that only reads is one commit in all; its rows wait for the first write or the end.
@@ -212,7 +212,7 @@ impl Turns {
         }
     }
 
-    fn fresh(&self, question: &Question<'_>) -> Turn {
+    fn fresh(&self, question: Question<'_>) -> Turn {
         let now = self.now();
         let id = TurnId::timed(now);
         let Asker { principal, agent, trace } = question.asker;
@@ -224,7 +224,7 @@ impl Turns {
             agent: agent.name.clone(),
             conversation: question.conversation,
             first: question.first,
-            prompt: question.prompt.to_owned(),
+            prompt: question.prompt,
             limits: Limits::of(agent),
             started: now,
         };
@@ -279,7 +279,7 @@ impl Turns {
     fn write_message(&self, turn: &mut Turn) {
         let Some(conversation) = turn.asked.conversation else { return };
         let (now, id) = (self.now().0, conversation.to_string());
-        let body = Message::User { text: turn.asked.prompt.clone() };
+        let body = Message::User { text: turn.asked.prompt.to_string() };
         // INVARIANT: `next_seq` only grows, and only the owner of `open_turn` moves it.
         turn.guard(
             "conversation",

@@ -10,17 +10,20 @@ use cardea_core::{
 use cardea_store::args;
 use serde_json::json;
 
-use crate::context::{Kept, Told};
+use crate::{
+    context::{Kept, Told},
+    control::Screened,
+};
 
 use super::{Failure, Kind, Receipt, Start, Turn, Turns, lost, step::new_step};
 
 /// How a turn ends.
 #[derive(Debug)]
 pub enum Ending {
-    /// With an answer, screened.
+    /// With an answer.
     Answer {
         /// The text.
-        text: String,
+        text: Screened<String>,
         /// Why the model stopped.
         finish: Finish,
     },
@@ -39,7 +42,9 @@ impl Turns {
     /// `taken_over` if another node owns the turn; what the store says.
     pub async fn close(&self, mut turn: Turn, ending: Ending) -> Result<Receipt> {
         let (status, answer, finish, error) = match ending {
-            Ending::Answer { text, finish } => (TurnState::Answered, Some(text), Some(finish), None),
+            Ending::Answer { text, finish } => {
+                (TurnState::Answered, Some(text.into_inner()), Some(finish), None)
+            }
             Ending::Failed(error) if !turn.has_effects() => (TurnState::Failed, None, None, Some(error)),
             // WHY hopeless: to ask again would do again what was done, also where it was taken back.
             Ending::Failed(error) => (TurnState::Failed, None, None, Some(error.hopeless())),
@@ -91,7 +96,7 @@ impl Turns {
         turn.run("UPDATE approvals SET state = 'expired' WHERE turn = $1 AND state = 'open'", args![turn.id]);
         for mut step in waiting {
             step.go(StepState::Refused);
-            step.outcome = Some(Outcome::Failed { reason: reason.clone() });
+            step.outcome = Some(Screened::own_words(Outcome::Failed { reason: reason.clone() }));
             self.write_step(turn, &mut step, None);
             let detail = json!({ "code": error.code().name(), "reason_digest": self.digest(&reason),
                                  "args_digest": step.digest, "approval": step.approval });

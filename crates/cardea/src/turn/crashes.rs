@@ -31,7 +31,7 @@ use cardea_testkit::{
 use serde_json::{Map, json};
 
 use super::{
-    Asker, Begun, Ending, Limits, Question, Start, Turn, Turns, Undone,
+    Asker, Begun, Ending, Limits, Question, Start, Turn, Turns,
     tests::{agent, vault},
 };
 use crate::{
@@ -105,9 +105,9 @@ impl Worker<'_> {
             1 => "plain",
             _ => "undone",
         };
-        let (agent, prompt) = (agent("a", LIMITS), Screened::unseen(prompt.to_owned()));
+        let (agent, prompt) = (agent("a", LIMITS), Screened::own_words(prompt.to_owned()));
         let asker = Asker { principal: &who, agent: &agent, trace: &Trace::default() };
-        let begun = self.turns.begin(Question::chat(asker, &prompt, talk, None));
+        let begun = self.turns.begin(Question::chat(asker, prompt, talk, None));
         match begun.await.unwrap() {
             Begun::Fresh(turn) => turn,
             Begun::Again(receipt) => panic!("{receipt:?}"),
@@ -116,7 +116,7 @@ impl Worker<'_> {
 
     /// Goes on with a turn from wherever it stands, as ARCHITECTURE section 7 says.
     async fn settle(&self, mut turn: Turn) {
-        let repeatable = if turn.prompt() == "plain" { Repeatable::No } else { Repeatable::ByKey };
+        let repeatable = if turn.prompt().as_str() == "plain" { Repeatable::No } else { Repeatable::ByKey };
         let found = turn.steps().first().cloned();
         let recovery = found
             .as_ref()
@@ -135,22 +135,25 @@ impl Worker<'_> {
                 let step = self.turns.start(&mut turn, start).await.unwrap();
                 self.refund(&step.id().to_string(), repeatable);
                 let way = Way::Call { tool: "void".into(), arguments: Map::new() };
-                let step = step.taken_back_by((turn.prompt() == "undone").then_some(way));
-                self.turns.record(&mut turn, step, Outcome::Done { result: json!("r1") }).await.unwrap();
+                let step = step.taken_back_by((turn.prompt().as_str() == "undone").then_some(way));
+                self.turns
+                    .record(&mut turn, step, Screened::own_words(Outcome::Done { result: json!("r1") }))
+                    .await
+                    .unwrap();
                 Self::answered()
             }
             Recovery::Stop => {
                 let step = found.unwrap();
                 if step.state() == StepState::Started {
                     let outcome = Outcome::Unknown { reason: "stopped in the middle".into() };
-                    self.turns.record(&mut turn, step, outcome).await.unwrap();
+                    self.turns.record(&mut turn, step, Screened::own_words(outcome)).await.unwrap();
                 }
                 Ending::Unknown(Code::UpstreamUnknown.into())
             }
             Recovery::Take | Recovery::Compensate => Self::answered(),
             other => panic!("{other:?}"),
         };
-        let ending = if turn.prompt() == "undone" { self.unwind(&mut turn).await } else { ending };
+        let ending = if turn.prompt().as_str() == "undone" { self.unwind(&mut turn).await } else { ending };
         let id = turn.id();
         let receipt = self.turns.close(turn, ending).await.unwrap();
         let mut out = std::io::stdout().lock();
@@ -169,7 +172,10 @@ impl Worker<'_> {
                 let mut ledger = OpenOptions::new().create(true).append(true).open(undone).unwrap();
                 ledger.write_all(format!("{key}\n").as_bytes()).unwrap();
             }
-            self.turns.undone(turn, step, Undone::Gone).await.unwrap();
+            self.turns
+                .undone(turn, step, Screened::own_words(Outcome::Done { result: json!(null) }))
+                .await
+                .unwrap();
         }
         assert_eq!(turn.unwound().0, Unwound::Whole);
         Ending::Unwound(failed())
@@ -180,7 +186,7 @@ impl Worker<'_> {
     }
 
     fn answered() -> Ending {
-        Ending::Answer { text: ANSWER.into(), finish: Finish::Stop }
+        Ending::Answer { text: Screened::own_words(ANSWER.into()), finish: Finish::Stop }
     }
 }
 

@@ -50,11 +50,10 @@ pub use self::{
     recover::{Free, NODE_LEASE},
     spending::Limits,
     step::{Start, Step},
-    undo::Undone,
     unheard::{Coming, Unheard},
 };
 use crate::{
-    control::Placeholders,
+    control::{Placeholders, Screened},
     observe::{Observe, Trace},
     vault::Vault,
 };
@@ -213,14 +212,16 @@ impl Turn {
         self.steps.iter().map(|step| step.number).max().unwrap_or(0) + 1
     }
 
-    /// Notes what the model said beside the calls that follow, screened.
-    pub fn says(&mut self, words: String) {
-        self.speech.words = Some(words);
+    /// Notes what the model said beside the calls that follow.
+    pub fn says(&mut self, words: Screened<String>) {
+        self.taint_with_all(words.taint());
+        self.speech.words = Some(words.into_inner());
     }
 
-    /// Notes what the model thought before the calls that follow, screened.
-    pub fn thinks(&mut self, thoughts: Thoughts) {
-        self.speech.thoughts = Some(thoughts);
+    /// Notes what the model thought before the calls that follow.
+    pub fn thinks(&mut self, model: String, thoughts: Screened<String>) {
+        self.taint_with_all(thoughts.taint());
+        self.speech.thoughts = Some(Thoughts { model, text: thoughts.into_inner() });
     }
 
     /// Notes that the answer came from a cache.

@@ -13,7 +13,7 @@ use super::{
     Limits, Step, Turn, Turns,
     row::{TURN, TurnRow, corrupt, read_json},
 };
-use crate::observe::Entry;
+use crate::{control::Screened, observe::Entry};
 
 /// An open turn that this process has in hand and does not own: it can be looked at, and nothing of it be written.
 #[derive(Debug)]
@@ -170,7 +170,7 @@ impl StepRow {
             state: StepState::parse(&self.state).ok_or_else(|| corrupt("step state"))?,
             digest: self.digest,
             approval: self.approval,
-            outcome: read_json(self.outcome, "outcome")?,
+            outcome: read_json(self.outcome, "outcome")?.map(Screened::from_journal),
             durable: true,
             decision: self.decision,
             ruled: None,

@@ -17,7 +17,7 @@ use super::{Kind, Receipt, Turn, Turns};
 
 /// What is told of a turn while it runs.
 pub const KINDS: [&str; 11] = [
-    "turn.asked.started",
+    "turn.started",
     "step.started",
     "step.ended",
     "step.refused",
@@ -173,7 +173,7 @@ impl Ends {
     fn put(self, events: &mut Vec<Event>, found: &Found, after: i64) {
         if after < 1 && events.first().is_none_or(|first| first.seq > 1) {
             let body = json!({ "turn": found.turn, "conversation": self.conversation, "agent": self.agent });
-            events.insert(0, Event { seq: 1, kind: "turn.asked.started".to_owned(), body, at: self.started });
+            events.insert(0, Event { seq: 1, kind: "turn.started".to_owned(), body, at: self.started });
         }
         let last = events.last().map_or(after, |last| last.seq);
         if let (true, Some(at)) =

@@ -20,6 +20,7 @@ use super::{
     spending::{Spending, spent},
     writing::Writing,
 };
+use crate::control::Screened;
 
 /// The statement by which the owner of a turn moves its row on: what [`Turns::moved`] gives, then these columns.
 ///
@@ -203,7 +204,7 @@ impl TurnRow {
             agent: self.agent,
             conversation: self.conversation,
             first: false,
-            prompt: self.prompt,
+            prompt: Screened::from_journal(self.prompt),
             limits,
             started: self.started,
         };

@@ -13,7 +13,10 @@ use cardea_store::{args, crash};
 use serde_json::json;
 
 use super::{Begins, Kind, ToolUse, Turn, Turns, words::status};
-use crate::observe::{Ruled, Seen};
+use crate::{
+    control::Screened,
+    observe::{Ruled, Seen},
+};
 
 /// What is about to be called.
 #[derive(Debug)]
@@ -42,7 +45,7 @@ pub struct Step {
     pub(super) effect: Effect,
     pub(super) repeatable: Repeatable,
     pub(super) state: StepState,
-    pub(super) outcome: Option<Outcome>,
+    pub(super) outcome: Option<Screened<Outcome>>,
     pub(super) approval: Option<ApprovalId>,
     pub(super) digest: String,
     pub(super) durable: bool,
@@ -106,7 +109,13 @@ impl Step {
     /// What came of it, once it has ended.
     #[must_use]
     pub fn outcome(&self) -> Option<&Outcome> {
-        self.outcome.as_ref()
+        self.outcome.as_deref()
+    }
+
+    /// What its client is told of that.
+    #[must_use]
+    pub fn told(&self) -> Option<Screened<String>> {
+        self.outcome.as_ref().map(Screened::words)
     }
 
     /// What it waits for.
@@ -185,7 +194,7 @@ impl Step {
             Some(Way::Closed(why)) => Some(why.clone()),
             _ => None,
         };
-        let (reason, not_undone) = match &self.outcome {
+        let (reason, not_undone) = match self.outcome() {
             Some(Outcome::Failed { reason } | Outcome::Unknown { reason }) => (Some(reason.clone()), None),
             _ if self.state == StepState::Unknown => (closed, None), // nobody knows whether it was taken back
             _ => (None, closed),
@@ -262,7 +271,7 @@ impl Turns {
                 .then_some(now);
         // A check belongs to no conversation: what it reads must not outlive the ones that its question comes from.
         let kept = turn.asked.kind != Kind::Check;
-        let outcome = step.outcome.as_ref().filter(|_| kept);
+        let outcome = step.outcome().filter(|_| kept);
         let outcome = outcome.and_then(|outcome| serde_json::to_string(outcome).ok());
         let undo = step.way.as_ref().filter(|_| kept).and_then(|way| serde_json::to_string(way).ok());
         let thoughts = step.thoughts.as_ref().filter(|_| kept);
@@ -309,17 +318,18 @@ impl Turns {
         );
     }
 
-    /// Writes down what came of a step.
+    /// Writes down what came of a step. Where its words come from taints the turn.
     ///
     /// # Errors
     /// `taken_over` if another node owns the turn; what the store says. The caller must not tell anybody of an
     /// outcome that could not be recorded.
-    pub async fn record(&self, turn: &mut Turn, step: Step, outcome: Outcome) -> Result<Step> {
+    pub async fn record(&self, turn: &mut Turn, step: Step, outcome: Screened<Outcome>) -> Result<Step> {
         if step.effect.changes_things() {
             crash::point("effect.happened");
         }
+        turn.taint_with_all(outcome.taint());
         let mut step = step;
-        step.go(match &outcome {
+        step.go(match &*outcome {
             Outcome::Done { .. } => StepState::Done,
             Outcome::Failed { .. } => StepState::Failed,
             Outcome::Unknown { .. } => StepState::Unknown,
@@ -329,7 +339,7 @@ impl Turns {
         let mut detail =
             json!({ "outcome": step.state.name(), "effect": step.effect.name(), "args_digest": step.digest });
         if let Some(object) = detail.as_object_mut() {
-            if let Some(Outcome::Failed { reason } | Outcome::Unknown { reason }) = &step.outcome {
+            if let Some(Outcome::Failed { reason } | Outcome::Unknown { reason }) = step.outcome() {
                 object.insert("status".into(), json!(status(reason)));
                 object.insert("reason_digest".into(), json!(self.digest(reason)));
             }
@@ -348,7 +358,8 @@ impl Turns {
         Ok(step)
     }
 
-    /// Writes down that a call was not allowed, so that the model can be told and the audit log knows.
+    /// Writes down that a call was not allowed, so that the model can be told and the audit log knows. The reason is a sentence
+    /// of Cardea's own, or of a policy.
     ///
     /// # Errors
     /// As [`Turns::record`].
@@ -362,7 +373,7 @@ impl Turns {
         };
         step.go(StepState::Refused);
         step.rule(start.decision);
-        step.outcome = Some(Outcome::Failed { reason: reason.to_owned() });
+        step.outcome = Some(Screened::own_words(Outcome::Failed { reason: reason.to_owned() }));
         self.write_step(turn, &mut step, start.decision.map(|ruled| ruled.id));
         let mut detail = self.refusal(&start, code, reason);
         if let Some(object) = detail.as_object_mut() {

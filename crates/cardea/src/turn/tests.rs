@@ -185,13 +185,13 @@ impl Asks {
     }
 
     async fn begin(&self, turns: &Turns) -> Result<Begun, Error> {
-        let (agent, prompt) = (agent(&self.agent, LIMITS), Screened::unseen(self.prompt.clone()));
+        let (agent, prompt) = (agent(&self.agent, LIMITS), Screened::own_words(self.prompt.clone()));
         let asker = Asker { principal: &self.who, agent: &agent, trace: &Trace::default() };
         let key = self.key.as_ref();
         let key = key.map(|key| asker.keyed(self.kind, self.conversation, key, &self.said));
         let tool = ToolName::from("refund");
         let question = match self.conversation {
-            Some(talk) => Question::chat(asker, &prompt, talk, None),
+            Some(talk) => Question::chat(asker, prompt, talk, None),
             None => Question::call(asker, &tool),
         };
         let question = question.once(key.as_ref());
@@ -232,12 +232,12 @@ impl Refund {
     }
 }
 
-fn done() -> Outcome {
-    Outcome::Done { result: json!({ "refunded": true }) }
+fn done() -> Screened<Outcome> {
+    Screened::own_words(Outcome::Done { result: json!({ "refunded": true }) })
 }
 
 fn answer(text: &str) -> Ending {
-    Ending::Answer { text: text.to_owned(), finish: Finish::Stop }
+    Ending::Answer { text: Screened::own_words(text.to_owned()), finish: Finish::Stop }
 }
 
 #[tokio::test]
@@ -325,7 +325,7 @@ async fn a_write_is_durable_before_it_is_done_and_its_owner_before_the_crash_can
     let mut claimed: Vec<Turn> = claims.into_iter().filter_map(|claim| claim.unwrap()).collect();
     assert_eq!(claimed.len(), 1, "one new owner");
     let mut resumed = claimed.pop().unwrap();
-    assert_eq!((resumed.prompt(), resumed.principal()), ("refund order 17", &ann));
+    assert_eq!((resumed.prompt().as_str(), resumed.principal()), ("refund order 17", &ann));
     assert_eq!((resumed.steps()[0].state(), resumed.steps()[0].id()), (StepState::Started, step.id()));
     assert_eq!(resumed.steps()[0].call().arguments, refund.call.arguments);
 
@@ -460,7 +460,7 @@ async fn a_write_that_was_sent_is_not_forgotten_where_its_key_is_withdrawn() {
     assert_eq!(noted.len(), 1, "what was noted before is written all the same");
     let (events, _) = after.events(&user("robot"), id, 0).await.unwrap();
     let told: Vec<_> = events.iter().map(|event| (event.seq, event.kind.as_str())).collect();
-    assert_eq!(told, [(1, "turn.asked.started"), (2, "step.started"), (3, "turn.ended")]);
+    assert_eq!(told, [(1, "turn.started"), (2, "step.started"), (3, "turn.ended")]);
 }
 
 #[tokio::test]

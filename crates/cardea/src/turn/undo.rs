@@ -5,11 +5,13 @@ use cardea_core::{
     Code, Error, Result,
     journal::StepState,
     saga::{self, Effected, Unwound, Way},
+    tool::Outcome,
 };
 use cardea_store::{args, crash};
 use serde_json::json;
 
 use super::{Failure, Step, Turn, Turns, words::status};
+use crate::control::Screened;
 
 impl Step {
     /// How it can be taken back, once it is done.
@@ -134,19 +136,21 @@ impl Turns {
         Ok(step)
     }
 
-    /// Writes down what came of it: nothing is left of the step, or it stays, or nobody knows.
+    /// Writes down what came of it. Done: nothing is left of the step. Failed: it stays. Unknown: nobody knows.
     ///
     /// # Errors
     /// As [`Turns::record`].
-    pub async fn undone(&self, turn: &mut Turn, step: Step, end: Undone) -> Result<Step> {
-        let next = match end {
-            Undone::Gone => {
+    pub async fn undone(&self, turn: &mut Turn, step: Step, outcome: Screened<Outcome>) -> Result<Step> {
+        let next = match outcome.into_inner() {
+            Outcome::Done { .. } => {
                 crash::point("undo.happened");
                 Move { to: StepState::Compensated, event: "step.undone", why: None }
             }
-            Undone::Stays(why) => Move { to: StepState::Done, event: "step.not_undone", why: Some(why) },
-            Undone::Unknown(why) => {
-                Move { to: StepState::Unknown, event: "step.undo_unknown", why: Some(why) }
+            Outcome::Failed { reason } => {
+                Move { to: StepState::Done, event: "step.not_undone", why: Some(reason) }
+            }
+            Outcome::Unknown { reason } => {
+                Move { to: StepState::Unknown, event: "step.undo_unknown", why: Some(reason) }
             }
         };
         self.move_to(turn, step, next).await
@@ -175,15 +179,4 @@ struct Move {
     to: StepState,
     event: &'static str,
     why: Option<String>,
-}
-
-/// What came of taking a step back.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Undone {
-    /// Its effect is gone.
-    Gone,
-    /// Its effect stays, and this is why.
-    Stays(String),
-    /// Nobody knows.
-    Unknown(String),
 }

@@ -185,6 +185,38 @@ fn every_turn_ends_in_one_place() {
     assert_eq!(ending, ["crates/cardea/src/flow/finish.rs"]);
 }
 
+/// Where a proof of screening is made without a scan. A new line here is a question to the reviewer: who wrote these words?
+const WITHOUT_A_SCAN: [(&str, &str); 10] = [
+    ("context/cache/warm.rs", "own_words"),
+    ("flow/chat.rs", "from_journal"),
+    ("flow/find.rs", "own_words"),
+    ("flow/tool_call.rs", "own_words"),
+    ("flow/unwind.rs", "own_words"),
+    ("turn/begin.rs", "own_words"),
+    ("turn/close.rs", "own_words"),
+    ("turn/open.rs", "from_journal"),
+    ("turn/row.rs", "from_journal"),
+    ("turn/step.rs", "own_words"),
+];
+
+#[test]
+fn only_these_files_call_words_screened_that_no_guardrail_has_read() {
+    let mut found = BTreeSet::new();
+    for path in files(&root().join("crates/cardea/src"), ".rs") {
+        let (name, source) = (shown(&path), fs::read_to_string(&path).unwrap());
+        let code = source.split("#[cfg(test)]\nmod tests").next().unwrap();
+        let outside = ["tests.rs", "crashes.rs", "/tests/", "control/guard/"];
+        let Some(name) = name.strip_prefix("crates/cardea/src/") else { continue };
+        for way in ["own_words", "from_journal"] {
+            if code.contains(way) && !outside.iter().any(|one| name.contains(one)) {
+                found.insert((name.to_owned(), way));
+            }
+        }
+    }
+    let wanted = WITHOUT_A_SCAN.map(|(file, way)| (file.to_owned(), way));
+    assert_eq!(found, BTreeSet::from(wanted));
+}
+
 #[test]
 fn every_crate_uses_only_crates_above_it() {
     let mut places = line_of_rooms();

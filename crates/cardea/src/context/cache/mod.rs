@@ -61,7 +61,7 @@ pub use self::{
     tools::ToolUse,
     warm::{Warm, WarmError, read_warm},
 };
-use crate::observe::Observe;
+use crate::{control::Screened, observe::Observe};
 
 /// What the room is told at start.
 #[derive(Debug, Clone, Copy)]
@@ -143,8 +143,8 @@ pub enum Lookup {
 /// An answer to be kept.
 #[derive(Debug, Clone, Copy)]
 pub struct NewAnswer<'a> {
-    /// The text, screened.
-    pub text: &'a str,
+    /// The text.
+    pub text: &'a Screened<String>,
     /// Why the model stopped.
     pub finish: Finish,
     /// What making it used.

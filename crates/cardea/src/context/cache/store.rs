@@ -46,7 +46,7 @@ impl Cache {
         };
         let kept = Entry::Answer {
             question: query.text.clone(),
-            text: answer.text.to_owned(),
+            text: answer.text.to_string(),
             finish: answer.finish,
             tokens: answer.usage.total(),
             micros: answer.micros,

@@ -32,7 +32,7 @@ use super::{
     tags::{digest, tag, tenant_tag, user_tag_of, user_tags},
     *,
 };
-use crate::vault::Sealer;
+use crate::{control::Screened, vault::Sealer};
 
 mod lasting;
 
@@ -179,10 +179,20 @@ fn asked(cache: &Cache, user: &Principal, agent: &Agent, text: &str) -> Query {
     cache.query(user, agent, text, &around)
 }
 
+fn words(text: &str) -> Screened<String> {
+    Screened::own_words(text.to_owned())
+}
+
 async fn keep(cache: &Cache, query: &Query, text: &str, tags: &[&str]) {
     let usage = Usage { input: 100, cached_input: 0, output: 20 };
-    let answer =
-        NewAnswer { text, finish: Finish::Stop, usage, micros: 50, taint: &BTreeSet::new(), good_for: None };
+    let answer = NewAnswer {
+        text: &words(text),
+        finish: Finish::Stop,
+        usage,
+        micros: 50,
+        taint: &BTreeSet::new(),
+        good_for: None,
+    };
     cache.keep(query, answer, Finished::default(), tags.iter().map(|tag| (*tag).to_owned()).collect()).await;
 }
 
@@ -228,7 +238,8 @@ async fn an_answer_keeps_the_taint_of_its_turn_and_one_of_before_is_suspicious()
         assert_eq!(said(&cache, &first).await, None);
         let taint = BTreeSet::from(["tool_result".to_owned()]);
         let (text, finish, usage) = ("Address 9.", Finish::Stop, Usage::default());
-        let answer = NewAnswer { text, finish, usage, micros: 0, taint: &taint, good_for: None };
+        let answer =
+            NewAnswer { text: &words(text), finish, usage, micros: 0, taint: &taint, good_for: None };
         cache.keep(&first, answer, Finished::default(), Vec::new()).await;
         let again =
             if layer == Layer::Exact { "how do I reset my password" } else { "How can I reset my password?" };
@@ -248,7 +259,7 @@ async fn in_a_shared_scope_nobody_is_given_what_came_from_one_user() {
     let (ann, bob) = (person("acme", "ann"), person("acme", "bob"));
     let usage = Usage { input: 100, cached_input: 0, output: 20 };
     let answer = NewAnswer {
-        text: "Address 9.",
+        text: &words("Address 9."),
         finish: Finish::Stop,
         usage,
         micros: 50,
@@ -628,7 +639,8 @@ async fn checks_are_bounded_in_money_and_one_at_a_time_and_their_findings_outliv
     assert_eq!(said(&cache, &first).await, None);
     let usage = Usage { input: 1, cached_input: 0, output: 1 };
     let (text, finish) = ("Press button 5.", Finish::Stop);
-    let answer = NewAnswer { text, finish, usage, micros: 400, taint: &BTreeSet::new(), good_for: None };
+    let answer =
+        NewAnswer { text: &words(text), finish, usage, micros: 400, taint: &BTreeSet::new(), good_for: None };
     cache.keep(&first, answer, Finished::default(), Vec::new()).await;
     let again = asked(&cache, &ann, &helper, "How can I reset my password?");
     let Lookup::Hit(hit) = cache.look(&again).await else { panic!("the same question in other words") };

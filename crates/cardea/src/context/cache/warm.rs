@@ -16,6 +16,7 @@ use cardea_embed::Vector;
 use serde::Deserialize;
 
 use super::{Cache, NewAnswer, Query};
+use crate::control::Screened;
 
 /// Lines that one file may have.
 const LINES: usize = 200_000;
@@ -137,8 +138,8 @@ impl Cache {
         if let (Some(vector), true) = (&warm.vector, here.is_some() && here == warm.encoder.as_deref()) {
             query.vector.get_or_init(|| Some(Arc::new(vector.clone())));
         }
-        let (text, finish, usage) = (warm.answer.as_str(), Finish::Stop, Usage::default());
-        let taint = &BTreeSet::new(); // the operator's own words
+        let text = &Screened::own_words(warm.answer.clone()); // the operator's
+        let (taint, finish, usage) = (&BTreeSet::new(), Finish::Stop, Usage::default());
         let answer = NewAnswer { text, finish, usage, micros: 0, taint, good_for: None };
         self.keep(&query, answer, Finished::default(), warm.tags.clone()).await;
         true

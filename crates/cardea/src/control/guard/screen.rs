@@ -19,7 +19,36 @@ use crate::{
     observe::Observe,
 };
 
-/// Proof that the guardrails of this agent ran on exactly this value.
+/// Proof that the guardrails of this agent ran on exactly this value. What may be asked, recorded, answered, kept for others
+/// and replayed is one.
+///
+/// ```
+/// use cardea::{control::Screened, turn::{Asker, Question}};
+/// use cardea_core::id::ConversationId;
+///
+/// fn ask<'a>(asker: Asker<'a>, words: Screened<String>, talk: ConversationId) -> Question<'a> {
+///     Question::chat(asker, words, talk, None)
+/// }
+/// ```
+///
+/// Words that were not screened are not asked:
+///
+/// ```compile_fail,E0308
+/// # use cardea::turn::{Asker, Question};
+/// # use cardea_core::id::ConversationId;
+/// fn ask<'a>(asker: Asker<'a>, words: String, talk: ConversationId) -> Question<'a> {
+///     Question::chat(asker, words, talk, None)
+/// }
+/// ```
+///
+/// Only this room makes one. Nobody else puts another value into it:
+///
+/// ```compile_fail,E0451
+/// # use cardea::control::Screened;
+/// fn forged(screened: Screened<String>, words: String) -> Screened<String> {
+///     Screened { value: words, ..screened }
+/// }
+/// ```
 #[derive(Debug, Clone)]
 pub struct Screened<T> {
     value: T,
@@ -40,21 +69,37 @@ impl<T> Screened<T> {
         &self.taint
     }
 
+    /// Without a scan: a sentence of Cardea's own, or of the operator's files. Where that is done stands in `tests/it/rooms.rs`.
+    pub(crate) fn own_words(value: T) -> Self {
+        Self { value, taint: Vec::new(), found: Found::default() }
+    }
+
+    /// Without a scan: what the journal gives back was screened before it was written, and tainted its turn.
+    pub(crate) fn from_journal(value: T) -> Self {
+        Self::own_words(value)
+    }
+
     /// A whole answer that came through its window.
     pub(super) fn of_answer(value: T, taint: Vec<String>) -> Self {
         Self { value, taint, found: Found::default() }
-    }
-
-    /// Words of a test.
-    #[cfg(test)]
-    pub(crate) fn unseen(value: T) -> Self {
-        Self { value, taint: Vec::new(), found: Found::default() }
     }
 
     /// What was found in it and did not stop it.
     #[must_use]
     pub fn found(&self) -> &Found {
         &self.found
+    }
+}
+
+impl Screened<Outcome> {
+    /// What a client is told of it.
+    #[must_use]
+    pub fn words(&self) -> Screened<String> {
+        let value = match &self.value {
+            Outcome::Done { result } => result.to_string(),
+            Outcome::Failed { reason } | Outcome::Unknown { reason } => reason.clone(),
+        };
+        Screened { value, taint: self.taint.clone(), found: self.found.clone() }
     }
 }
 

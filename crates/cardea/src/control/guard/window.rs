@@ -17,8 +17,10 @@ use crate::observe::Observe;
 
 /// The guard window of one answer. Text leaves it only screened.
 pub struct OutputWindow {
-    /// Gone after a refusal.
+    /// Gone after a refusal, and at the end.
     window: Option<Box<Window>>,
+    /// What has left it.
+    left: String,
     names: Placeholders,
     observe: Observe,
     profile: String,
@@ -36,7 +38,8 @@ impl OutputWindow {
     pub(super) fn new(engine: &Engine, names: &Placeholders, observe: &Observe) -> Self {
         let window = Some(Box::new(engine.window(Surface::Output)));
         let profile = engine.name().to_owned();
-        Self { window, names: names.clone(), observe: observe.clone(), profile, latest: LATEST }
+        let (left, names, observe) = (String::new(), names.clone(), observe.clone());
+        Self { window, left, names, observe, profile, latest: LATEST }
     }
 
     /// A refusal, whatever the profile has chosen: what leaves in pieces cannot be called back.
@@ -68,14 +71,26 @@ impl OutputWindow {
             return Err(refused(&kinds(&tell(&self.observe, names, Surface::Output, &findings), is_refusal)));
         }
         self.window = Some(window);
+        self.left.push_str(&shown);
         Ok(shown)
     }
 
-    /// Ends the stream and gives the last text.
+    /// Lets out an answer that was screened as a whole.
+    pub fn pass(&mut self, answer: &Screened<String>) {
+        self.left.push_str(answer);
+    }
+
+    /// All that has left it so far.
+    #[must_use]
+    pub fn left(&self) -> &str {
+        &self.left
+    }
+
+    /// Ends the stream, and gives the last text with the whole answer.
     ///
     /// # Errors
     /// `guard_refused`.
-    pub fn finish(mut self) -> Result<Screened<String>> {
+    pub fn finish(&mut self) -> Result<(String, Screened<String>)> {
         let window = self.window.take().ok_or_else(|| refused(&[]))?;
         let names = &self.names;
         let finished = watched(self.latest, move || names.scan(|masks| window.finish(masks)));
@@ -85,6 +100,7 @@ impl OutputWindow {
             return Err(refused(&kinds(&seen, is_refusal)));
         }
         let taint = finished.taint.iter().flat_map(words).map(str::to_owned).collect();
-        Ok(Screened::of_answer(finished.text, taint))
+        self.left.push_str(&finished.text);
+        Ok((finished.text, Screened::of_answer(self.left.clone(), taint)))
     }
 }

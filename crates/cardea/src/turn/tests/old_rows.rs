@@ -30,7 +30,10 @@ async fn a_turn_that_the_first_version_left_open_goes_on() {
 
     let turns = house.process().await;
     let mut turn = turns.claim(id, LIMITS).await.unwrap().unwrap();
-    assert_eq!((turn.prompt(), turn.kind(), turn.principal()), ("refund order 17", Kind::Chat, &ann));
+    assert_eq!(
+        (turn.prompt().as_str(), turn.kind(), turn.principal()),
+        ("refund order 17", Kind::Chat, &ann)
+    );
     assert_eq!(turn.usage(), Usage { input: 40, cached_input: 8, output: 5 });
     assert_eq!(
         (turn.unpaid(), turn.started_at(), turn.tries()),

@@ -88,7 +88,7 @@ async fn what_a_model_says_and_what_a_tool_gives_at_the_same_time_never_share_a_
     let told = control.screen_result(None, &names, told).into_inner();
     said += &window.push(CARD).unwrap();
     said += &window.push(" here, and it is a good one. ").unwrap();
-    said += &window.finish().unwrap();
+    said += &window.finish().unwrap().0;
     let Outcome::Done { result } = told else { panic!("{told:?}") };
     assert_eq!((result["card"].as_str(), said.contains("[CARD_2]")), (Some("[CARD_1]"), true), "{said}");
     let labels = ["CARD".to_owned()];
