@@ -1,4 +1,4 @@
-use std::io::Cursor;
+use std::{collections::BTreeSet, io::Cursor};
 
 use cardea_core::{
     Code,
