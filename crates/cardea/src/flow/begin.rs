@@ -3,7 +3,7 @@
 use cardea_core::{Code, Result};
 use cardea_store::Commit;
 
-use super::{chat::ChatRequest, run::Run};
+use super::{ChatRequest, run::Run};
 use crate::{
     observe::Trace,
     turn::{Asker, Before, Begun, Kind, Question},

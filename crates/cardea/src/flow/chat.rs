@@ -5,14 +5,13 @@ use std::sync::Arc;
 use cardea_core::{
     Code, Error, Result, Retry,
     agent::Agent,
-    id::{AgentName, ConversationId, TurnId},
+    id::{ConversationId, TurnId},
     message::Sampling,
     time::Millis,
 };
-use serde_json::json;
 
 use super::{
-    Outlet, Request, Stream,
+    ChatRequest, Outlet, Request, Stream,
     answer::answer,
     begin::begin_turn,
     converse::Thought,
@@ -21,43 +20,12 @@ use super::{
     unwind::unwind,
 };
 use crate::{
-    app::{App, History},
+    app::App,
     context::cache::Reuse,
     control::{Admission, Screened},
     observe::Trace,
     turn::{Begun, Ending, Failure, Receipt, Trail, Turn},
 };
-
-/// What is said, to whom, and where.
-#[derive(Debug)]
-pub struct ChatRequest {
-    /// The agent that shall answer.
-    pub agent: AgentName,
-    /// The conversation to go on with; a new one if absent.
-    pub conversation: Option<ConversationId>,
-    /// The text.
-    pub text: String,
-    /// Whatever else the client sent: two requests with one key are told apart by it, and nothing else is done with it.
-    pub rest: String,
-    /// The client's idempotency key.
-    pub key: Option<String>,
-    /// How it should be answered, over what the agent's file says.
-    pub sampling: Sampling,
-    /// What of answers that were given before.
-    pub reuse: Reuse,
-}
-
-impl ChatRequest {
-    /// Whether the conversation may have messages; the store is not asked.
-    fn history(&self) -> History {
-        if self.conversation.is_some() { History::Some } else { History::None }
-    }
-
-    /// Everything that must be the same in a repeat under the same key.
-    pub(super) fn whole(&self) -> String {
-        json!([self.text, self.sampling, self.rest]).to_string()
-    }
-}
 
 /// One chat turn. Start reading Cardea here.
 ///

@@ -39,7 +39,7 @@ mod warm;
 pub(crate) use self::detached::{Coming, begin, detached, heard, wordless};
 pub use self::{
     cancel::cancel,
-    chat::{ChatRequest, chat},
+    chat::chat,
     clear::{Clear, clear_cache},
     complete::{CompleteRequest, Completed, complete},
     decide::decide,
@@ -51,7 +51,7 @@ pub use self::{
     mcp::{CallReply, CallRequest, call, tools},
     original::{Part, messages},
     outlet::{Outlet, ReplyEvent, Stream},
-    request::Request,
+    request::{ChatRequest, Request},
     resume::{resume_one, watch},
     revoke::{RevokeRequest, TakenBack, revoke},
     talk::Talk,
