@@ -20,23 +20,22 @@ use std::{
 
 use cardea::{
     context::cache::{
-        Cache, CheckSettings, Layer, Lookup, Neighbours, NewAnswer, Query, QueryContext, Reuse, Seal,
-        Settings,
+        Cache, CheckSettings, Layer, Lookup, Neighbours, Query, QueryContext, Reuse, Seal, Settings, Warm,
     },
     observe::Observe,
 };
 use cardea_core::{
     agent::Agent,
-    cache::{Finished, normalise},
+    cache::normalise,
     cost::Prices,
     log::ChainKey,
-    message::{Finish, Usage},
     principal::{Principal, Proof},
     time::{Millis, SharedClock, SystemClock},
 };
 use cardea_embed::Encoder;
 use cardea_model::embedder::{Embedder, LocalConfig, LocalEmbedder};
 use cardea_store::{Db, DbConfig, Jobs, shared::cache::MemoryCache};
+use serde_json::json;
 use tokio::time::Instant;
 
 /// Questions whose answers are there at the start.
@@ -149,6 +148,8 @@ struct Bench {
     cache: Cache,
     agent: Arc<Agent>,
     embedder: Arc<dyn Embedder>,
+    /// What every question is answered with.
+    answer: Arc<Warm>,
 }
 
 impl Bench {
@@ -173,11 +174,13 @@ impl Bench {
             node: "bench".to_owned(),
             clock,
         };
+        let answer = json!({ "agent": "bench", "question": "", "answer": "word ".repeat(ANSWER / 5) });
         let agent = Agent::parse("bench", "model = \"m\"\ninstructions = \"Help.\"").expect("an agent");
         Self {
             cache: Cache::new(settings, Some(Arc::clone(&embedder)), with),
             agent: Arc::new(agent),
             embedder,
+            answer: Arc::new(serde_json::from_value(answer).expect("an answer")),
         }
     }
 
@@ -196,18 +199,8 @@ impl Bench {
         self.cache.query(user, &self.agent, text, &around)
     }
 
-    async fn keep(&self, query: &Query) {
-        let usage = Usage { input: 500, cached_input: 0, output: 100 };
-        let text = "word ".repeat(ANSWER / 5);
-        let answer = NewAnswer {
-            text: &text,
-            finish: Finish::Stop,
-            usage,
-            micros: 1_000,
-            taint: &BTreeSet::new(),
-            good_for: None,
-        };
-        self.cache.keep(query, answer, Finished::default(), Vec::new()).await;
+    async fn keep(&self, query: Query) {
+        self.cache.warm(query, &self.answer).await;
     }
 
     /// Puts a question there at leisure: its vector is made first, however long that takes.
@@ -216,7 +209,7 @@ impl Bench {
         drop(made.expect("a vector"));
         let query = self.query(user, text);
         drop(self.cache.look(&query).await);
-        self.keep(&query).await;
+        self.keep(query).await;
     }
 
     /// Asks; a miss is answered and kept.
@@ -226,7 +219,7 @@ impl Bench {
             Lookup::Hit(hit) if hit.layer == Layer::Exact => "exact",
             Lookup::Hit(_) => "semantic",
             Lookup::Miss(flight) => {
-                self.keep(&query).await;
+                self.keep(query).await;
                 drop(flight);
                 "miss"
             }
