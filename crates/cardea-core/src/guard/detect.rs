@@ -108,7 +108,7 @@ impl Detectors {
             }
             Some(())
         };
-        columns(&near.view, read)?;
+        columns(&near.view, asked.late, read)?;
         self.given.find(&near.view, seen);
         self.linked.find(&near.view, &self.catalogue, asked.late, seen)?;
         if (asked.late)() {
