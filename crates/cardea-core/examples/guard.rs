@@ -64,6 +64,8 @@ const HOSTILE: &[&str] = &[
     "haslo ",
     "-key=",
     "x-amz-signature=",
+    "insert (a,",
+    "COPY (a,",
     "api_key=",
     "n8n_api_",
     "DO00 ",

@@ -13,6 +13,12 @@ use super::{
 /// A longer line names no columns.
 const LONGEST_NAMES: usize = 8 * 1024;
 
+/// How far behind the word for it a list of names begins, and its line ends behind it.
+const LONGEST_HEAD: usize = 200;
+
+/// Bytes read after which it asks whether it is late.
+const ASK_EVERY: usize = 16 * 1024;
+
 /// What is read again is handed over in portions of about this size, so that it takes no more memory than that.
 const PORTION: usize = 64 * 1024;
 
@@ -27,10 +33,11 @@ pub(super) struct Columns {
 type Reads<'r> = &'r mut dyn FnMut(&Columns) -> Option<()>;
 
 /// Hands over the cells of all tables of a text under their labels, by portions of whole rows, and gives nothing if
-/// their reader has had enough. A table may run over any distance, so only whole texts are read for it.
-pub(super) fn columns(view: &View<'_>, reads: Reads<'_>) -> Option<()> {
+/// their reader has had enough, or it is late. A table may run over any distance, so only whole texts are read for it.
+pub(super) fn columns(view: &View<'_>, late: &dyn Fn() -> bool, reads: Reads<'_>) -> Option<()> {
     let text = view.text.as_ref();
-    let mut made = Made { view, text: String::new(), source: Vec::new(), secrets: false, reads };
+    let mut made =
+        Made { view, text: String::new(), source: Vec::new(), secrets: false, work: 0, late, reads };
     separated(text, &mut made)?;
     // Both have names of columns in brackets.
     if memchr::memchr(b'(', text.as_bytes()).is_some() {
@@ -47,10 +54,23 @@ struct Made<'a, 'v, 'r> {
     text: String,
     source: Vec<(u32, u32)>,
     secrets: bool,
+    /// Bytes read since it asked whether it is late.
+    work: usize,
+    late: &'r dyn Fn() -> bool,
     reads: Reads<'r>,
 }
 
 impl Made<'_, '_, '_> {
+    /// So many bytes are read: now and then it asks whether it is late.
+    fn spend(&mut self, bytes: usize) -> Option<()> {
+        self.work += bytes;
+        if self.work < ASK_EVERY {
+            return Some(());
+        }
+        self.work = 0;
+        (!(self.late)()).then_some(())
+    }
+
     fn hand_over(&mut self) -> Option<()> {
         if self.text.is_empty() {
             return Some(());
@@ -101,6 +121,7 @@ fn separated(text: &str, made: &mut Made<'_, '_, '_>) -> Option<()> {
     for line in text.split_inclusive('\n') {
         let place = start;
         start += line.len();
+        made.spend(line.len())?;
         let line = line.trim_end_matches(['\n', '\r']);
         if let Some((sign, count, labels)) = &header {
             let bare = line.trim();
@@ -212,13 +233,10 @@ fn inserted(text: &str, made: &mut Made<'_, '_, '_>) -> Option<()> {
     let mut cells = Vec::new();
     while let Some(at) = small.get(from..).and_then(|rest| rest.find("insert ")) {
         from += at + 7;
-        let Some(names) = brackets(text, from, 200) else { continue };
-        Cells::of(text.get(names.clone()).unwrap_or_default(), names.start, ',')
-            .at_most(usize::MAX, &mut cells);
-        let Some(labels) = labels(text, &cells) else { continue };
+        let Some(labels) = listed(text, &mut from, made, &mut cells)? else { continue };
         let count = cells.len();
-        from = names.end + 1;
         while let Some(values) = brackets(text, from, 24) {
+            made.spend(values.len())?;
             Cells::of(text.get(values.clone()).unwrap_or_default(), values.start, ',')
                 .at_most(count, &mut cells);
             if cells.len() != count {
@@ -236,17 +254,16 @@ fn copied(text: &str, made: &mut Made<'_, '_, '_>) -> Option<()> {
     let (mut from, mut cells) = (0, Vec::new());
     while let Some(at) = text.get(from..).and_then(|rest| rest.find("COPY ")) {
         from += at + 5;
-        let Some(names) = brackets(text, from, 200) else { continue };
-        Cells::of(text.get(names.clone()).unwrap_or_default(), names.start, ',')
-            .at_most(usize::MAX, &mut cells);
-        let Some(labels) = labels(text, &cells) else { continue };
-        let (count, mut start) = (cells.len(), names.end);
-        for (number, line) in text.get(names.end..).unwrap_or_default().split_inclusive('\n').enumerate() {
+        let Some(labels) = listed(text, &mut from, made, &mut cells)? else { continue };
+        let behind = text.as_bytes().get(from..).unwrap_or_default();
+        let behind = behind.get(..LONGEST_HEAD).unwrap_or(behind);
+        let Some(line) = memchr::memchr(b'\n', behind) else { continue };
+        from += line + 1;
+        let (count, mut start) = (cells.len(), from);
+        for line in text.get(from..).unwrap_or_default().split_inclusive('\n') {
             let place = start;
             start += line.len();
-            if number == 0 {
-                continue;
-            }
+            made.spend(line.len())?;
             Cells::of(line.trim_end_matches(['\n', '\r']), place, '\t').at_most(count, &mut cells);
             if cells.len() != count {
                 break;
@@ -256,6 +273,33 @@ fn copied(text: &str, made: &mut Made<'_, '_, '_>) -> Option<()> {
         }
     }
     Some(())
+}
+
+/// Labels for the list of names that opens near a place, with the places of the names; the place goes behind it. Without
+/// labels it goes into the brackets: any other word before them would mean the same list.
+fn listed(
+    text: &str,
+    from: &mut usize,
+    made: &mut Made<'_, '_, '_>,
+    cells: &mut Vec<Range<usize>>,
+) -> Option<Option<Vec<String>>> {
+    let before = text.as_bytes().get(*from..).unwrap_or_default();
+    let before = before.get(..LONGEST_HEAD).unwrap_or(before);
+    let Some(open) = memchr::memchr(b'(', before) else { return Some(None) };
+    *from += open + 1;
+    let names = text.get(*from..).unwrap_or_default();
+    // WHY: names hold no brackets of their own, so that nothing is read again for the next list.
+    let Some(end) = memchr::memchr2(b'(', b')', names.as_bytes()) else { return Some(None) };
+    made.spend(end)?;
+    let names = names.get(..end).filter(|names| names.len() <= LONGEST_NAMES);
+    let closed = text.as_bytes().get(*from + end) == Some(&b')');
+    let Some(names) = names.filter(|_| closed) else { return Some(None) };
+    Cells::of(names, *from, ',').at_most(usize::MAX, cells);
+    let labels = labels(text, cells);
+    if labels.is_some() {
+        *from += end + 1;
+    }
+    Some(labels)
 }
 
 /// `SELECT 'cell' AS name`: the name stands behind its cell.
@@ -302,7 +346,7 @@ mod tests {
             all.push_str(&read.view.text.replace("\n\n", "; "));
             Some(())
         };
-        columns(&fold(text), keep).unwrap();
+        columns(&fold(text), &|| false, keep).unwrap();
         all
     }
 
@@ -337,8 +381,42 @@ mod tests {
             portions += 1;
             None
         };
-        assert!(columns(&fold(&text), &mut once).is_none());
+        assert!(columns(&fold(&text), &|| false, &mut once).is_none());
         assert_eq!(portions, 1);
+    }
+
+    #[test]
+    fn lists_of_names_are_read_once_however_many_words_stand_before_them() {
+        for word in ["insert (", "COPY ("] {
+            let block = format!("{}{}) ", format!("{word}a,").repeat(200), "a,".repeat(1040));
+            let rows = format!("{}\n", format!("{word}pin)").repeat(400));
+            for block in [block, rows] {
+                let asked = |blocks: usize| {
+                    let (asked, text) = (std::cell::Cell::new(0), block.repeat(blocks));
+                    let late = || {
+                        asked.set(asked.get() + 1);
+                        false
+                    };
+                    columns(&fold(&text), &late, &mut |_| Some(())).unwrap();
+                    (asked.get(), text.len() / ASK_EVERY)
+                };
+                let (few, many) = (asked(10), asked(20));
+                assert!(few.0 <= 3 * few.1 + 3 && many.0 <= 3 * many.1 + 3, "{word} {few:?} {many:?}");
+                assert!(many.0 > 0, "it asks whether it is late");
+            }
+        }
+    }
+
+    #[test]
+    fn who_is_late_reads_no_more() {
+        let text = "insert into t (pin) values (1);\n".repeat(10_000);
+        let mut read = 0;
+        let late = || true;
+        let gave = columns(&fold(&text), &late, &mut |_| {
+            read += 1;
+            Some(())
+        });
+        assert!(gave.is_none() && read == 0, "{read}");
     }
 
     #[test]
@@ -413,7 +491,7 @@ mod tests {
             places.push(read.view.back(at, at + 5));
             Some(())
         };
-        columns(&fold(text), read).unwrap();
+        columns(&fold(text), &|| false, read).unwrap();
         let cell = places.pop().and_then(|(from, to)| text.get(from..to));
         assert_eq!(cell, Some("é0161"));
     }

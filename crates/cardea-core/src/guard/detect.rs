@@ -6,7 +6,7 @@ use super::{
     broken,
     catalogue::{Catalogue, KindId},
     columns::{Columns, columns},
-    compiled::{Leaks, Piece, Read, WRITTEN},
+    compiled::{Leaks, Piece, WRITTEN},
     decode::{children, rejoined, smuggled},
     given::Given,
     injection::{Injection, SecondReader, Turn},
@@ -67,9 +67,19 @@ impl Detectors {
         let view = fold(text);
         let untrusted = surface.is_untrusted();
         let mut seen = Vec::new();
-        let piece = Piece { view: &view, pace, detector: WRITTEN, untrusted, only: None };
-        let read = self.leaks.find(&piece, &mut seen);
-        let mut late = read.is_none();
+        let mut find = |view: &View<'_>| {
+            let piece = Piece { view, pace, detector: WRITTEN, untrusted, only: None };
+            let read = self.leaks.find(&piece, &mut seen)?;
+            let open =
+                if read.open < view.text.len() { view.back(read.open, read.open).0 } else { text.len() };
+            Some((open, read.turns))
+        };
+        let apart = Injection::apart(&view);
+        let (read, beside) =
+            (find(&view), apart.as_ref().map_or(Some(text.len()), |view| Some(find(view)?.0)));
+        let mut late = read.is_none() || beside.is_none();
+        let (open, turns) = read.unwrap_or((text.len(), Vec::new()));
+        let open = beside.map_or(open, |beside| beside.min(open));
         let mut children = children(&view);
         children.extend(smuggled(text));
         let pace = Pace { more: false, ..pace };
@@ -77,9 +87,7 @@ impl Detectors {
             let piece = Piece { view: child, pace, detector: "decoded", untrusted, only: None };
             late = late || (pace.late)() || self.leaks.find(&piece, &mut seen).is_none();
         }
-        let Read { open, turns } = read.unwrap_or(Read { open: usize::MAX, turns: Vec::new() });
-        let open = if open < view.text.len() { view.back(open, open).0 } else { text.len() };
-        NearBy { seen, open, turns, late, view, children }
+        NearBy { seen, open, turns, late, view, apart, children }
     }
 
     /// Findings that depend on the whole text: orders to the model. False if a second look was wanted in vain, and
@@ -108,7 +116,7 @@ impl Detectors {
             }
             Some(())
         };
-        columns(&near.view, read)?;
+        columns(&near.view, asked.late, read)?;
         self.given.find(&near.view, seen);
         self.linked.find(&near.view, &self.catalogue, asked.late, seen)?;
         if (asked.late)() {
@@ -197,13 +205,15 @@ pub(super) struct NearBy<'t> {
     /// True if it was told that it is late, and gave up.
     pub(super) late: bool,
     pub(super) view: View<'t>,
+    /// The text with spaces where signs stand that nobody sees.
+    apart: Option<View<'static>>,
     pub(super) children: Vec<View<'static>>,
 }
 
 impl<'t> NearBy<'t> {
     /// The folded text, its decoded payloads, and other readings of it.
     fn views<'a>(&'a self, others: &'a [View<'static>]) -> Vec<&'a View<'t>> {
-        std::iter::once(&self.view).chain(&self.children).chain(others).collect()
+        std::iter::once(&self.view).chain(&self.children).chain(others).chain(&self.apart).collect()
     }
 
     /// The place from which on the text must be kept, for `before` folded bytes to stand before `place`.

@@ -163,6 +163,33 @@ mod tests {
         assert!(wrong.is_empty(), "{} samples:\n{}", wrong.len(), wrong.join("\n"));
     }
 
+    #[test]
+    fn a_value_before_signs_that_nobody_sees_is_found_as_before_a_space() {
+        let detectors = Detectors::shared().unwrap();
+        let (mut wrong, mut tried) = (Vec::new(), 0);
+        for pattern in detectors.patterns() {
+            let mut maker = Maker::new(&pattern.row.id);
+            for sample in &pattern.row.yes {
+                let text = maker.fill(sample, pattern);
+                for next in
+                    ['5', 'x'].into_iter().filter(|_| text.ends_with(|c: char| c.is_ascii_alphanumeric()))
+                {
+                    if !rules_in(&format!("{text} {next}")).contains(&pattern.row.id) {
+                        continue;
+                    }
+                    tried += 1;
+                    for signs in [1, 8, 9, 39] {
+                        let glued = format!("{text}{}{next}", "\u{200b}".repeat(signs));
+                        if !rules_in(&glued).contains(&pattern.row.id) {
+                            wrong.push(format!("{} misses {text} before {signs} and {next}", pattern.row.id));
+                        }
+                    }
+                }
+            }
+        }
+        assert!(tried > 500 && wrong.is_empty(), "{} of {tried}:\n{}", wrong.len(), wrong.join("\n"));
+    }
+
     /// Rows have few samples each; these are the many ways in which letters, forms and calls bring somebody up.
     #[test]
     fn people_are_found_however_a_sentence_brings_them_up() {

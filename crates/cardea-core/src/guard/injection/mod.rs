@@ -95,6 +95,11 @@ impl Injection {
         })
     }
 
+    /// The text with spaces where signs stand that nobody sees, if there are some.
+    pub(super) fn apart(view: &View<'_>) -> Option<View<'static>> {
+        reading::apart(view)
+    }
+
     /// Other ways to read a text in which such words were seen; rules look for orders there as well.
     pub(super) fn readings(view: &View<'_>, turns: &[Turn]) -> Vec<View<'static>> {
         reading::of(view, turns)

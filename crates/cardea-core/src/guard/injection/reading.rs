@@ -1,6 +1,6 @@
 //! Other ways to read a whole text, for orders only: letters that signs stand for, letters moved by thirteen places,
 //! words written from right to left, and words with invisible signs between them in the place of spaces. A text is turned
-//! only where a word in it says that it was.
+//! only where a word in it says that it was. Signs that part values are read for everything.
 
 use super::super::{
     normalize::View,
@@ -88,11 +88,12 @@ pub(in super::super) const TELLING: [(Turn, &[&str]); 4] = [
 pub(super) fn of(view: &View<'_>, turns: &[Turn]) -> Vec<View<'static>> {
     let moved = (turns.contains(&Turn::Moved) && !turns.contains(&Turn::Told)).then(|| rot13(view)).flatten();
     let reversed = turns.contains(&Turn::Reversed).then(|| from_the_end(view)).flatten();
-    unleet(view).into_iter().chain(moved).chain(reversed).chain(apart(view)).collect()
+    unleet(view).into_iter().chain(moved).chain(reversed).collect()
 }
 
-/// The text with a space where signs that nobody sees stand between two letters, if there are some.
-fn apart(view: &View<'_>) -> Option<View<'static>> {
+/// The text with a space where signs that nobody sees stand between two letters, if there are some. They part a value
+/// from what follows as well as words, so everything is looked for in it.
+pub(super) fn apart(view: &View<'_>) -> Option<View<'static>> {
     if view.parted.is_empty() {
         return None;
     }
