@@ -27,10 +27,21 @@ pub(super) struct View<'t> {
     /// For each byte of `text`, where its source begins and ends; `None` where the text is its own source.
     source: Option<Vec<(u32, u32)>>,
     stretches: OnceCell<Vec<Stretch>>,
-    /// Places in the source before which signs stand that nobody sees, and that may part two words.
-    pub(super) parted: Vec<usize>,
+    /// Signs that nobody sees, and that may part two words.
+    pub(super) parted: Vec<Parted>,
     /// Where in the source more of them stand in a row than anybody writes into a word.
     pub(super) hidden: Option<(usize, usize)>,
+}
+
+/// Signs in a row that nobody sees, between two letters or digits.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Parted {
+    /// The place in the source behind them.
+    pub(super) place: usize,
+    /// Which they are, and how many: the first of them tells.
+    pub(super) sort: (char, usize),
+    /// People do not write them there.
+    pub(super) odd: bool,
 }
 
 impl<'t> View<'t> {
@@ -97,7 +108,7 @@ struct Folder {
     out: String,
     source: Vec<(u32, u32)>,
     invisible: Invisible,
-    parted: Vec<usize>,
+    parted: Vec<Parted>,
     hidden: Option<(usize, usize)>,
     word: Word,
     letters: Letters,
@@ -107,11 +118,14 @@ struct Folder {
 #[derive(Default)]
 struct Invisible {
     start: usize,
+    first: char,
     all: usize,
     /// Those that are no marks on the letter before them.
     apart: usize,
     /// Those that people do not write into words.
     parting: usize,
+    /// Those that people do not write between two letters of ASCII.
+    alien: usize,
 }
 
 /// Signs that were asked for lately, and whether they are letters.
@@ -157,11 +171,13 @@ struct Word {
 impl Invisible {
     fn take(&mut self, c: char, place: usize) {
         if self.all == 0 {
-            self.start = place;
+            (self.start, self.first) = (place, c);
         }
+        let mark = is_combining_mark(c);
         self.all += 1;
-        self.apart += usize::from(!is_combining_mark(c));
-        self.parting += usize::from(!is_combining_mark(c) && !stands_in_words(c));
+        self.apart += usize::from(!mark);
+        self.parting += usize::from(!mark && !stands_in_words(c));
+        self.alien += usize::from(c != '\u{ad}' && (!mark || stands_in_words(c)));
     }
 }
 
@@ -190,18 +206,19 @@ impl Folder {
     /// Invisible signs end before this sign, or at the end of the text.
     fn end_of_invisible(&mut self, next: Option<char>, place: usize) {
         let signs = std::mem::take(&mut self.invisible);
-        if signs.parting == 0 && signs.all <= MOST_INVISIBLE {
-            return;
-        }
         let before = self.out.chars().next_back().filter(|c| c.is_alphanumeric());
         let Some(before) = before.filter(|_| next.is_none_or(char::is_alphanumeric)) else { return };
         let most = if next.is_some() { MOST_INVISIBLE } else { MOST_AT_END };
         if signs.apart > most {
             self.hidden.get_or_insert((signs.start, place));
         }
-        let latin = before.is_ascii() && next.is_some_and(|c| c.is_ascii());
-        if next.is_some() && (signs.all > MOST_INVISIBLE || (latin && signs.parting > 0)) {
-            self.parted.push(place);
+        let Some(next) = next else { return };
+        let latin = before.is_ascii() && next.is_ascii();
+        let letters = before.is_ascii_alphabetic() && next.is_ascii_alphabetic();
+        let written = if letters { signs.alien } else { signs.parting } == 0;
+        let odd = signs.all > MOST_INVISIBLE || (latin && !written);
+        if odd || letters {
+            self.parted.push(Parted { place, sort: (signs.first, signs.all), odd });
         }
     }
 

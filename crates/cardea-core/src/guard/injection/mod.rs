@@ -123,9 +123,11 @@ impl Injection {
         Some(Seen { kind, span: from..to, confidence, detector: "statistics", rule, rank: 1, forced: None })
     }
 
-    /// Invisible signs inside a word of what is not a user's own, more than anybody writes there.
+    /// Invisible signs inside a word, more than anybody writes there: in one place of what is not a user's own, or all
+    /// through a word that is too long to be any.
     pub(super) fn hidden(&self, view: &View<'_>, surface: Surface) -> Option<Seen> {
-        let (from, to) = view.hidden.filter(|_| surface.is_untrusted())?;
+        let long = view.hidden.filter(|_| surface.is_untrusted());
+        let (from, to) = long.or_else(|| reading::crowded(view))?;
         let (kind, confidence, rule) = (self.hidden, INVISIBLE, "hidden_signs".into());
         Some(Seen { kind, span: from..to, confidence, detector: "statistics", rule, rank: 1, forced: None })
     }

@@ -2,10 +2,22 @@
 //! words written from right to left, and words with invisible signs between them in the place of spaces. A text is turned
 //! only where a word in it says that it was. Signs that part values are read for everything.
 
+use std::ops::Range;
+
 use super::super::{
-    normalize::View,
+    normalize::{Parted, View},
     stretch::{LEET, Stretch},
 };
+
+/// A word with more letters that has invisible signs may be several, with the signs in the place of spaces.
+const LONGEST_WORD: usize = 24;
+
+/// So many letters in a row, with signs in so many places, are no word in any language.
+const CROWDED: (usize, usize) = (48, 8);
+
+/// Most sorts of invisible signs that are tried as spaces.
+const MOST_SORTS: usize = 4;
+
 /// Fewest words in leetspeak before the text is read as such.
 const FEWEST_LEET: usize = 2;
 
@@ -88,16 +100,20 @@ pub(in super::super) const TELLING: [(Turn, &[&str]); 4] = [
 pub(super) fn of(view: &View<'_>, turns: &[Turn]) -> Vec<View<'static>> {
     let moved = (turns.contains(&Turn::Moved) && !turns.contains(&Turn::Told)).then(|| rot13(view)).flatten();
     let reversed = turns.contains(&Turn::Reversed).then(|| from_the_end(view)).flatten();
-    unleet(view).into_iter().chain(moved).chain(reversed).collect()
+    unleet(view).into_iter().chain(moved).chain(reversed).chain(by_sort(view)).collect()
 }
 
 /// The text with a space where signs that nobody sees stand between two letters, if there are some. They part a value
 /// from what follows as well as words, so everything is looked for in it.
 pub(super) fn apart(view: &View<'_>) -> Option<View<'static>> {
-    if view.parted.is_empty() {
-        return None;
-    }
-    let places = view.parted.iter().map(|place| view.forth(*place)).chain([view.text.len()]);
+    spaced(view, view.parted.iter().filter(|parted| parted.odd))
+}
+
+/// The text with spaces in these places, if there are some.
+fn spaced<'p>(view: &View<'_>, parted: impl Iterator<Item = &'p Parted>) -> Option<View<'static>> {
+    let mut places = parted.map(|parted| view.forth(parted.place)).peekable();
+    places.peek()?;
+    let places = places.chain([view.text.len()]);
     let (mut text, mut source, mut from) = (String::with_capacity(view.text.len()), Vec::new(), 0);
     for at in places {
         text.push_str(view.text.get(from..at)?);
@@ -110,6 +126,52 @@ pub(super) fn apart(view: &View<'_>) -> Option<View<'static>> {
         from = at;
     }
     Some(View::made(text, source))
+}
+
+/// Where too long words are parted by one sort of invisible signs only: others may stand inside the words. Signs that
+/// people write into words part such a word as well.
+fn by_sort(view: &View<'_>) -> Vec<View<'static>> {
+    let long: Vec<Parted> = words(view)
+        .filter(|(letters, _)| letters.len() > LONGEST_WORD)
+        .flat_map(|(_, signs)| view.parted.get(signs).unwrap_or_default())
+        .copied()
+        .collect();
+    let mut sorts: Vec<(char, usize)> = Vec::new();
+    for parted in &long {
+        if sorts.len() < MOST_SORTS && !sorts.contains(&parted.sort) {
+            sorts.push(parted.sort);
+        }
+    }
+    // WHY: with one sort, of which all are odd, the text was read so already.
+    if sorts.len() < 2 && long.iter().all(|parted| parted.odd) {
+        return Vec::new();
+    }
+    sorts.iter().filter_map(|sort| spaced(view, long.iter().filter(|parted| parted.sort == *sort))).collect()
+}
+
+/// The first word that invisible signs are all over, so that no way to read it is the right one for certain.
+pub(super) fn crowded(view: &View<'_>) -> Option<(usize, usize)> {
+    let (letters, _) =
+        words(view).find(|(letters, signs)| letters.len() >= CROWDED.0 && signs.len() >= CROWDED.1)?;
+    Some(view.back(letters.start, letters.end))
+}
+
+/// Words of letters of ASCII in which invisible signs stand, with the numbers of those.
+fn words(view: &View<'_>) -> impl Iterator<Item = (Range<usize>, Range<usize>)> {
+    let letters = |bytes: Option<&[u8]>| {
+        bytes.unwrap_or_default().iter().take_while(|byte| byte.is_ascii_alphabetic()).count()
+    };
+    let mut next = 0;
+    std::iter::from_fn(move || {
+        let first = view.forth(view.parted.get(next)?.place);
+        let before =
+            view.bytes().get(..first)?.iter().rev().take_while(|byte| byte.is_ascii_alphabetic()).count();
+        let word = first - before..first + letters(view.bytes().get(first..));
+        let more = view.parted.get(next + 1..)?.iter();
+        let signs = next..next + 1 + more.take_while(|parted| view.forth(parted.place) < word.end).count();
+        next = signs.end;
+        Some((word, signs))
+    })
 }
 
 /// Where the byte of a view came from.
