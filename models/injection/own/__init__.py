@@ -10,7 +10,7 @@ import random
 import re
 import zlib
 
-from . import defences, documents, english, everyday, fresh, further, languages, noise, quoted, said, tasks, trades, wider, work
+from . import asks, defences, documents, english, everyday, fresh, further, languages, noise, quoted, said, tasks, trades, wider, work
 
 SLOT = re.compile(r"\{([A-Za-z]+[0-9]?)\}")
 LOOKS = str.maketrans({"a": "а", "e": "е", "o": "ο", "i": "1", "s": "$", "t": "7", "c": "с", "p": "р", "l": "ι"})
@@ -270,14 +270,28 @@ def noisy(rnd, each):
             yield fill(rnd, template, noise.SLOTS).strip(), 0, f"noise post {number}", "prompt", None
 
 
+def asking(rnd, each):
+    """Wishes for papers of companies, and requirements; the same frames for what an agent was told are attacks."""
+    for label, families in ((0, asks.HARMLESS), (1, asks.ATTACKS)):
+        for family, templates in families.items():
+            for template in templates:
+                for _ in range(each * asks.TIMES[family]):
+                    yield tidy(rnd, fill(rnd, template, asks.SLOTS)), label, f"asks {family}: {template[:40]}", "prompt", None
+    for label, languages_of in ((0, asks.ABROAD), (1, asks.ABROAD_ATTACKS)):
+        for language, texts in languages_of.items():
+            for text in texts:
+                yield text, label, f"asks {language}: {text[:20]}", "prompt", None
+                yield text.lower().rstrip(".?"), label, f"asks {language}: {text[:20]}", "prompt", None
+
+
 def rows(requests=(), seed=7, each=16, rooms=None):
     """All texts, each once. `requests` are harmless things that users ask for; inside a record they are orders."""
     seen, made = set(), []
     sources = (
         ("prompts", 0, lambda rnd: prompts(rnd, each)), ("records", 0, lambda rnd: records(rnd, each * 2, requests)), ("working", 1, lambda rnd: working(rnd, each * 2)), ("everyday", 2, lambda rnd: everyday_prompts(rnd, each)),
-        ("noisy", 7, lambda rnd: noisy(rnd, each)), ("given", 3, lambda rnd: given(rnd, each)), ("guarded", 4, lambda rnd: guarded(rnd, each)), ("trade", 5, lambda rnd: trade(rnd, each)), ("more", 6, lambda rnd: more_attacks(rnd, each, [row for row in made if row[3] == "prompt"])),
+        ("noisy", 7, lambda rnd: noisy(rnd, each)), ("given", 3, lambda rnd: given(rnd, each)), ("guarded", 4, lambda rnd: guarded(rnd, each)), ("trade", 5, lambda rnd: trade(rnd, each)), ("more", 6, lambda rnd: more_attacks(rnd, each, [row for row in made if row[3] == "prompt"])), ("asking", 8, lambda rnd: asking(rnd, each)),
     )
-    random_of = [random.Random(seed + number) for number in range(8)]
+    random_of = [random.Random(seed + number) for number in range(9)]
     for name, number, source in sources:
         for row in source(random_of[number]) if rooms is None or name in rooms else ():
             if row[0] not in seen:
