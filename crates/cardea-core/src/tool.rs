@@ -187,15 +187,60 @@ pub enum Outcome {
     Failed {
         /// Why, in words that a model and a person may read.
         reason: String,
+        /// The status of HTTP with which the service answered, if it did: for the audit log, and for no model.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        status: Option<u16>,
     },
     /// Nobody can say whether it was done. Never retried by itself.
     Unknown {
         /// What was seen last.
         reason: String,
+        /// As of one that failed.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        status: Option<u16>,
     },
 }
 
 impl Outcome {
+    /// It was refused before anything was done.
+    #[must_use]
+    pub fn failed(reason: impl Into<String>) -> Self {
+        Self::Failed { reason: reason.into(), status: None }
+    }
+
+    /// Nobody can say whether it was done.
+    #[must_use]
+    pub fn unknown(reason: impl Into<String>) -> Self {
+        Self::Unknown { reason: reason.into(), status: None }
+    }
+
+    /// The same, of a service that has answered with this status.
+    #[must_use]
+    pub fn answered(mut self, with: Option<u16>) -> Self {
+        if let Self::Failed { status, .. } | Self::Unknown { status, .. } = &mut self {
+            *status = with;
+        }
+        self
+    }
+
+    /// Why it was not done, or is not known to be.
+    #[must_use]
+    pub fn reason(&self) -> Option<&str> {
+        match self {
+            Self::Done { .. } => None,
+            Self::Failed { reason, .. } | Self::Unknown { reason, .. } => Some(reason),
+        }
+    }
+
+    /// The status with which the service answered, if it has not done its work.
+    #[must_use]
+    pub const fn status(&self) -> Option<u16> {
+        match self {
+            Self::Done { .. } => None,
+            Self::Failed { status, .. } | Self::Unknown { status, .. } => *status,
+        }
+    }
+
     /// The word in logs and metrics.
     #[must_use]
     pub const fn name(&self) -> &'static str {
@@ -204,5 +249,24 @@ impl Outcome {
             Self::Failed { .. } => "failed",
             Self::Unknown { .. } => "unknown",
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_outcome_is_read_as_an_older_version_wrote_it_and_tells_a_status_where_there_is_one() {
+        let older = r#"{"outcome":"failed","reason":"`shop` answered with status 402"}"#;
+        let failed: Outcome = serde_json::from_str(older).unwrap();
+        assert_eq!((failed.reason(), failed.status()), (Some("`shop` answered with status 402"), None));
+        assert_eq!(serde_json::to_string(&failed).unwrap(), older, "nothing is made up");
+        let unknown = Outcome::unknown("`shop` answered").answered(Some(503));
+        let written = serde_json::to_string(&unknown).unwrap();
+        assert_eq!(written, r#"{"outcome":"unknown","reason":"`shop` answered","status":503}"#);
+        assert_eq!(serde_json::from_str::<Outcome>(&written).unwrap(), unknown);
+        let done = Outcome::Done { result: Value::Null }.answered(Some(200));
+        assert_eq!((done.reason(), done.status()), (None, None));
     }
 }

@@ -52,9 +52,10 @@ impl Operation {
             }
             501 | 505 => self.failed(answer),
             300..=399 | 408 | 500..=599 if self.changes() => self.unknown(answer.status),
-            300..=399 => Outcome::Failed {
-                reason: format!("`{}` points elsewhere, and Cardea does not follow.", self.service),
-            },
+            300..=399 => {
+                let reason = format!("`{}` points elsewhere, and Cardea does not follow.", self.service);
+                Outcome::failed(reason).answered(Some(answer.status))
+            }
             _ => self.failed(answer),
         }
     }
@@ -64,10 +65,11 @@ impl Operation {
     pub fn silent(&self, sent: bool, why: &str) -> Outcome {
         let service = &self.service;
         if sent && self.changes() {
-            let reason = format!("`{service}` {why}, so it is not known whether it did the work.");
-            return Outcome::Unknown { reason };
+            return Outcome::unknown(format!(
+                "`{service}` {why}, so it is not known whether it did the work."
+            ));
         }
-        Outcome::Failed { reason: format!("`{service}` {why}.") }
+        Outcome::failed(format!("`{service}` {why}."))
     }
 
     /// True of a status by which a service that knows the key says again what it said first. The others are said of the
@@ -102,7 +104,7 @@ impl Operation {
             _ => false,
         };
         if absent && settled {
-            return Outcome::Failed { reason: format!("`{}` says that it was not done.", self.service) };
+            return Outcome::failed(format!("`{}` says that it was not done.", self.service));
         }
         self.unknown(answer.status)
     }
@@ -136,13 +138,14 @@ impl Operation {
             "`{}` answered with status {status}, so it is not known whether it did the work.",
             self.service
         );
-        Outcome::Unknown { reason }
+        Outcome::unknown(reason).answered(Some(status))
     }
 
     fn failed(&self, answer: &Answer<'_>) -> Outcome {
         let said = answer.body.map(|body| self.said(body)).unwrap_or_default();
         let said = if said.is_empty() { said } else { format!(": {said}") };
-        Outcome::Failed { reason: format!("`{}` answered with status {}{said}", self.service, answer.status) }
+        let reason = format!("`{}` answered with status {}{said}", self.service, answer.status);
+        Outcome::failed(reason).answered(Some(answer.status))
     }
 
     /// The words of an error answer, in one line: those that the file points to, and no others, if it does.
@@ -222,11 +225,9 @@ impl Operation {
             let reason = format!(
                 "`{service}` did not say at `{pointer}` whether it did the work, so it is not known whether it did."
             );
-            return Outcome::Unknown { reason };
+            return Outcome::unknown(reason);
         }
-        Outcome::Failed {
-            reason: format!("`{service}` answered, but did not say at `{pointer}` that all is well."),
-        }
+        Outcome::failed(format!("`{service}` answered, but did not say at `{pointer}` that all is well."))
     }
 
     /// A read without a usable answer has failed; a write is done all the same.
@@ -234,7 +235,7 @@ impl Operation {
         if self.changes() {
             return Outcome::Done { result: json!({ "withheld": format!("the work is done, but {why}") }) };
         }
-        Outcome::Failed { reason: format!("`{}` answered, but {why}.", self.service) }
+        Outcome::failed(format!("`{}` answered, but {why}.", self.service))
     }
 }
 

@@ -67,12 +67,12 @@ fn differences(operation: &Operation, example: &ExampleSpec) -> Vec<(&'static st
             }
         }
         (Outcome::Done { .. }, _, Some(_)) => found.push(("fails", "it really succeeds".to_owned())),
-        (Outcome::Failed { reason } | Outcome::Unknown { reason }, None, Some(wanted)) => {
+        (Outcome::Failed { reason, .. } | Outcome::Unknown { reason, .. }, None, Some(wanted)) => {
             if !reason.contains(wanted.as_str()) {
                 found.push(("fails", format!("really fails with: {reason}")));
             }
         }
-        (Outcome::Failed { reason } | Outcome::Unknown { reason }, ..) => {
+        (Outcome::Failed { reason, .. } | Outcome::Unknown { reason, .. }, ..) => {
             found.push(("gets", format!("is no success: {reason}")));
         }
     }

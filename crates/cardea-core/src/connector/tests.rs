@@ -350,9 +350,9 @@ fn an_answer_says_what_is_known_and_nothing_more() {
         panic!("the work is done")
     };
     assert!(result.to_string().contains("longer than 1KiB"), "{result}");
-    let Outcome::Failed { reason } = read("list", 200, None, false) else { panic!("there is no answer") };
+    let Outcome::Failed { reason, .. } = read("list", 200, None, false) else { panic!("there is no answer") };
     assert!(reason.contains("longer than 4MiB"), "{reason}");
-    let Outcome::Failed { reason } = read("list", 400, Some("a\u{1b}[31m\nb"), false) else { panic!() };
+    let Outcome::Failed { reason, .. } = read("list", 400, Some("a\u{1b}[31m\nb"), false) else { panic!() };
     assert!(reason.ends_with("a [31m b"), "{reason}");
 }
 
@@ -418,7 +418,7 @@ fn of_an_error_only_what_the_file_points_to_is_told() {
     ] {
         let outcome = list.read(&Answer { status: 400, body: Some(body.as_bytes()) }, false);
         let reason = format!("`billing` answered with status 400{said}");
-        assert_eq!(outcome, Outcome::Failed { reason }, "{body}");
+        assert_eq!(outcome, Outcome::failed(reason).answered(Some(400)), "{body}");
     }
 }
 

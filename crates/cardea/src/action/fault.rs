@@ -80,6 +80,8 @@ impl Refusal {
 pub(super) struct Fault {
     /// What the upstream did; its name stands before it.
     pub(super) told: String,
+    /// The status that it answered with.
+    pub(super) status: Option<u16>,
     /// True if the work may have been begun.
     pub(super) may_have_begun: bool,
     /// True if a new session is all that is needed.
@@ -90,7 +92,7 @@ pub(super) struct Fault {
 
 impl Fault {
     fn new(told: impl Into<String>, may_have_begun: bool) -> Self {
-        Self { told: told.into(), may_have_begun, is_lost: false, after: None }
+        Self { told: told.into(), status: None, may_have_begun, is_lost: false, after: None }
     }
 
     /// What an error of a call says. `timeout` is the longest that an answer may take.
@@ -120,6 +122,7 @@ impl Fault {
             WireError::Unusable(why) => Self::new(format!("answered, but its answer {why}"), true),
             WireError::Status(refusal) => Self {
                 told: refusal.told(),
+                status: Some(refusal.status),
                 may_have_begun: refusal.may_have_begun(),
                 is_lost: refusal.is_lost,
                 after: refusal.after,

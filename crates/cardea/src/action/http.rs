@@ -302,7 +302,7 @@ impl Call<'_> {
 pub(super) fn clean(outcome: &mut Outcome, forms: &[SecretString]) {
     match outcome {
         Outcome::Done { result } => scrub(result, forms),
-        Outcome::Failed { reason } | Outcome::Unknown { reason } => {
+        Outcome::Failed { reason, .. } | Outcome::Unknown { reason, .. } => {
             let mut text = Value::String(std::mem::take(reason));
             scrub(&mut text, forms);
             if let Value::String(text) = text {

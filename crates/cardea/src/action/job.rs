@@ -29,9 +29,9 @@ pub(super) fn not_done(effect: Effect, again: bool, reason: String) -> Outcome {
     if again && effect.changes_things() {
         let reason =
             format!("{reason} An earlier try may have been done, so it is not known whether it was.");
-        return Outcome::Unknown { reason };
+        return Outcome::unknown(reason);
     }
-    Outcome::Failed { reason }
+    Outcome::failed(reason)
 }
 
 /// What came of it.

@@ -60,10 +60,10 @@ pub(super) fn acted(result: CallToolResult, most: usize, tool: &Tool, call: &Too
     let (undo, arguments) = (tool.undo(), &call.arguments);
     let text = text_of(&result);
     if result.is_error == Some(true) {
-        let reason = text.chars().take(SAID).collect();
+        let reason: String = text.chars().take(SAID).collect();
         return match tool.effect().changes_things() && is_unknown(&result) {
-            true => Outcome::Unknown { reason }.into(),
-            false => Outcome::Failed { reason }.into(),
+            true => Outcome::unknown(reason).into(),
+            false => Outcome::failed(reason).into(),
         };
     }
     // WHY: `1.10` is a version as likely as a number; only what is plainly JSON is read as JSON.

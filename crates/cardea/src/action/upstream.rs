@@ -277,7 +277,7 @@ impl Upstream {
                 Ok(match acted.outcome {
                     // WHY whatever its code: the server's guards and limits come before its tool, and a tool that refuses may
                     // have found what the first try has left.
-                    Outcome::Failed { reason } => not_done(tool.effect(), job.again, reason).into(),
+                    Outcome::Failed { reason, .. } => not_done(tool.effect(), job.again, reason).into(),
                     _ => acted,
                 })
             }
@@ -329,7 +329,7 @@ impl Upstream {
         if tool.effect().changes_things() && !is_refusal(told.code, spoken) {
             let reason =
                 format!("`{name}` failed, so it is not known whether it did the work. It said: {said}");
-            return Outcome::Unknown { reason };
+            return Outcome::unknown(reason);
         }
         not_done(tool.effect(), job.again, format!("`{name}` refused: {said}"))
     }
@@ -337,7 +337,7 @@ impl Upstream {
     /// Work of which the server will not tell the end.
     fn goes_on(&self, effect: Effect) -> Outcome {
         let reason = format!("`{}` has begun work that goes on without an answer.", self.name);
-        if effect.changes_things() { Outcome::Unknown { reason } } else { Outcome::Failed { reason } }
+        if effect.changes_things() { Outcome::unknown(reason) } else { Outcome::failed(reason) }
     }
 
     /// What it means that no result came, and when to ask again.
@@ -349,21 +349,21 @@ impl Upstream {
             false => fault.after.filter(|_| harmless || !fault.may_have_begun),
         };
         let outcome = if tool.effect().changes_things() && fault.may_have_begun {
-            let reason = format!("`{name}` {told}, so it is not known whether it did the work.");
-            Outcome::Unknown { reason }
+            Outcome::unknown(format!("`{name}` {told}, so it is not known whether it did the work."))
         } else {
             not_done(tool.effect(), job.again, format!("`{name}` {told}."))
         };
-        Missed { outcome, again }
+        Missed { outcome: outcome.answered(fault.status), again }
     }
 
     fn silent(&self, effect: Effect, within: Within) -> Outcome {
         let (name, passed) = (&self.name, within.passed());
         if effect.changes_things() {
-            let reason = format!("`{name}` {passed}, so it is not known whether it did the work.");
-            return Outcome::Unknown { reason };
+            return Outcome::unknown(format!(
+                "`{name}` {passed}, so it is not known whether it did the work."
+            ));
         }
-        Outcome::Failed { reason: format!("`{name}` {passed}.") }
+        Outcome::failed(format!("`{name}` {passed}."))
     }
 }
 

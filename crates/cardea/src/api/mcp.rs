@@ -248,7 +248,7 @@ fn answer_of(reply: CallReply) -> CallToolResult {
             answer.structured_content = result.is_object().then_some(result);
             answer
         }
-        CallReply::Ended(Outcome::Failed { reason } | Outcome::Unknown { reason }) => {
+        CallReply::Ended(Outcome::Failed { reason, .. } | Outcome::Unknown { reason, .. }) => {
             CallToolResult::error(vec![ContentBlock::text(reason)])
         }
         CallReply::Waiting { approval, turn } => {

@@ -187,7 +187,7 @@ fn transcript(agent: &Agent, history: &[Message], turn: &Turn) -> Vec<Message> {
 fn result(step: &Step) -> Option<Message> {
     let (text, failed) = match step.outcome()? {
         Outcome::Done { result } => (result.to_string(), false),
-        Outcome::Failed { reason } | Outcome::Unknown { reason } => (reason.clone(), true),
+        Outcome::Failed { reason, .. } | Outcome::Unknown { reason, .. } => (reason.clone(), true),
     };
     let call = step.call();
     Some(Message::Tool { call_id: call.id.clone(), name: call.name.clone(), text, failed })

@@ -183,8 +183,8 @@ fn tell(event: &mut RequestEvent, receipt: &Receipt, why: Option<Code>) {
 fn reply(receipt: &Receipt) -> Result<CallReply> {
     match (&receipt.answer, &receipt.approval) {
         (Some(answer), _) => Ok(CallReply::Ended(match receipt.tools.first().map(|tool| tool.state) {
-            Some(StepState::Failed | StepState::Refused) => Outcome::Failed { reason: answer.clone() },
-            Some(StepState::Unknown) => Outcome::Unknown { reason: answer.clone() },
+            Some(StepState::Failed | StepState::Refused) => Outcome::failed(answer),
+            Some(StepState::Unknown) => Outcome::unknown(answer),
             _ => Outcome::Done {
                 result: serde_json::from_str(answer).unwrap_or_else(|_| answer.as_str().into()),
             },
@@ -193,7 +193,7 @@ fn reply(receipt: &Receipt) -> Result<CallReply> {
         (None, None) => match &receipt.error {
             // As it was told at first: the model reads it.
             Some(error) if receipt.status == TurnState::Unknown => {
-                Ok(CallReply::Ended(Outcome::Unknown { reason: error.message.clone() }))
+                Ok(CallReply::Ended(Outcome::unknown(&error.message)))
             }
             _ => Err(receipt.failed().unwrap_or_else(|| Error::new(Code::Internal))),
         },

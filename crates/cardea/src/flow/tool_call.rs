@@ -143,7 +143,7 @@ pub(super) async fn tool_call(
     let step = trace.time("record", recording).await?; // journal, audit: even if it failed
     called(app, turn, &step);
     match step.outcome() {
-        Some(Outcome::Unknown { reason }) => Err(Error::new(Code::UpstreamUnknown).detail(reason)),
+        Some(Outcome::Unknown { reason, .. }) => Err(Error::new(Code::UpstreamUnknown).detail(reason)),
         _ => Ok(Called::Ended(Box::new(step))),
     }
 }
@@ -374,7 +374,7 @@ pub(super) async fn cut_off(app: &App, turn: &mut Turn, step: Step) -> Result<Er
             make_old(app, &turn.principal().tenant, Some(step.call())).await;
         }
         let reason = "Cardea was stopped while the service worked on it, and the service cannot be asked.";
-        let unknown = Screened::own_words(Outcome::Unknown { reason: reason.to_owned() });
+        let unknown = Screened::own_words(Outcome::unknown(reason));
         app.turns.record(turn, step, unknown).await?;
     }
     Ok(error)

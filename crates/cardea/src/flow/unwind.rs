@@ -53,10 +53,9 @@ async fn undo(run: Run<'_>, turn: &mut Turn, step: Step) -> Result<Step> {
     let Run { app, caller, agent, .. } = run;
     let call = step.way().and_then(|way| Way::as_call(way, format!("undo_{}", step.number())));
     // WHY: an undo that was on its way when its process ended may have arrived.
-    let kept = |reason| {
+    let kept = |why: String| {
         let unknown = step.is_undoing();
-        let outcome = if unknown { Outcome::Unknown { reason } } else { Outcome::Failed { reason } };
-        Screened::own_words(outcome)
+        Screened::own_words(if unknown { Outcome::unknown(why) } else { Outcome::failed(why) })
     };
     let known = call.and_then(|call| Some((app.action.catalog().get(&call.name).cloned()?, call)));
     let Some((tool, call)) = known else {

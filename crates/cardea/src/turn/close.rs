@@ -96,7 +96,7 @@ impl Turns {
         turn.run("UPDATE approvals SET state = 'expired' WHERE turn = $1 AND state = 'open'", args![turn.id]);
         for mut step in waiting {
             step.go(StepState::Refused);
-            step.outcome = Some(Screened::own_words(Outcome::Failed { reason: reason.clone() }));
+            step.outcome = Some(Screened::own_words(Outcome::failed(&reason)));
             self.write_step(turn, &mut step, None);
             let detail = json!({ "code": error.code().name(), "reason_digest": self.digest(&reason),
                                  "args_digest": step.digest, "approval": step.approval });

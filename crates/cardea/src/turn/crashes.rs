@@ -145,7 +145,7 @@ impl Worker<'_> {
             Recovery::Stop => {
                 let step = found.unwrap();
                 if step.state() == StepState::Started {
-                    let outcome = Outcome::Unknown { reason: "stopped in the middle".into() };
+                    let outcome = Outcome::unknown("stopped in the middle");
                     self.turns.record(&mut turn, step, Screened::own_words(outcome)).await.unwrap();
                 }
                 Ending::Unknown(Code::UpstreamUnknown.into())

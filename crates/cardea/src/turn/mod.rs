@@ -24,7 +24,6 @@ mod spending;
 mod step;
 mod undo;
 mod unheard;
-mod words;
 mod writing;
 
 use std::{collections::BTreeSet, sync::Arc};

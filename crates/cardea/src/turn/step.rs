@@ -12,7 +12,7 @@ use cardea_core::{
 use cardea_store::{args, crash};
 use serde_json::json;
 
-use super::{Begins, Kind, ToolUse, Turn, Turns, words::status};
+use super::{Begins, Kind, ToolUse, Turn, Turns};
 use crate::{
     control::Screened,
     observe::{Ruled, Seen},
@@ -195,7 +195,9 @@ impl Step {
             _ => None,
         };
         let (reason, not_undone) = match self.outcome() {
-            Some(Outcome::Failed { reason } | Outcome::Unknown { reason }) => (Some(reason.clone()), None),
+            Some(Outcome::Failed { reason, .. } | Outcome::Unknown { reason, .. }) => {
+                (Some(reason.clone()), None)
+            }
             _ if self.state == StepState::Unknown => (closed, None), // nobody knows whether it was taken back
             _ => (None, closed),
         };
@@ -339,8 +341,10 @@ impl Turns {
         let mut detail =
             json!({ "outcome": step.state.name(), "effect": step.effect.name(), "args_digest": step.digest });
         if let Some(object) = detail.as_object_mut() {
-            if let Some(Outcome::Failed { reason } | Outcome::Unknown { reason }) = step.outcome() {
-                object.insert("status".into(), json!(status(reason)));
+            if let Some(Outcome::Failed { reason, status } | Outcome::Unknown { reason, status }) =
+                step.outcome()
+            {
+                object.insert("status".into(), json!(status));
                 object.insert("reason_digest".into(), json!(self.digest(reason)));
             }
             // What changes something has told of that when it began.
@@ -373,7 +377,7 @@ impl Turns {
         };
         step.go(StepState::Refused);
         step.rule(start.decision);
-        step.outcome = Some(Screened::own_words(Outcome::Failed { reason: reason.to_owned() }));
+        step.outcome = Some(Screened::own_words(Outcome::failed(reason)));
         self.write_step(turn, &mut step, start.decision.map(|ruled| ruled.id));
         let mut detail = self.refusal(&start, code, reason);
         if let Some(object) = detail.as_object_mut() {
@@ -387,6 +391,14 @@ impl Turns {
             self.flush(turn).await?;
         }
         Ok(step)
+    }
+
+    /// Why a call was refused: policy's words and a guardrail's are the operator's and Cardea's own.
+    fn refusal(&self, start: &Start<'_>, code: Code, reason: &str) -> serde_json::Value {
+        let ruled = start.decision.map(|ruled| ruled.reason.as_str());
+        let own = ruled.or_else(|| (code == Code::GuardRefused).then_some(reason));
+        json!({ "code": code.name(), "reason": own, "reason_digest": self.digest(reason), "args_digest": start.digest,
+                "decision": start.decision })
     }
 
     /// Puts the step in its place by number.

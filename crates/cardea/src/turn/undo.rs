@@ -10,7 +10,7 @@ use cardea_core::{
 use cardea_store::{args, crash};
 use serde_json::json;
 
-use super::{Failure, Step, Turn, Turns, words::status};
+use super::{Failure, Step, Turn, Turns};
 use crate::control::Screened;
 
 impl Step {
@@ -130,7 +130,7 @@ impl Turns {
             self.flush(turn).await?; // it was on its way when its process ended: again, under the same key
             return Ok(step);
         }
-        let next = Move { to: StepState::Compensating, event: "step.undoing", why: None };
+        let next = Move { to: StepState::Compensating, event: "step.undoing", why: None, status: None };
         let step = self.move_to(turn, step, next).await?;
         crash::point("undo.ready");
         Ok(step)
@@ -141,26 +141,27 @@ impl Turns {
     /// # Errors
     /// As [`Turns::record`].
     pub async fn undone(&self, turn: &mut Turn, step: Step, outcome: Screened<Outcome>) -> Result<Step> {
+        let status = outcome.status();
         let next = match outcome.into_inner() {
             Outcome::Done { .. } => {
                 crash::point("undo.happened");
-                Move { to: StepState::Compensated, event: "step.undone", why: None }
+                Move { to: StepState::Compensated, event: "step.undone", why: None, status }
             }
-            Outcome::Failed { reason } => {
-                Move { to: StepState::Done, event: "step.not_undone", why: Some(reason) }
+            Outcome::Failed { reason, .. } => {
+                Move { to: StepState::Done, event: "step.not_undone", why: Some(reason), status }
             }
-            Outcome::Unknown { reason } => {
-                Move { to: StepState::Unknown, event: "step.undo_unknown", why: Some(reason) }
+            Outcome::Unknown { reason, .. } => {
+                Move { to: StepState::Unknown, event: "step.undo_unknown", why: Some(reason), status }
             }
         };
         self.move_to(turn, step, next).await
     }
 
     async fn move_to(&self, turn: &mut Turn, mut step: Step, next: Move) -> Result<Step> {
-        let Move { to: state, event, why } = next;
+        let Move { to: state, event, why, status } = next;
         step.go(state);
         let detail = json!({ "state": state.name(), "args_digest": step.digest,
-                             "status": why.as_deref().and_then(status),
+                             "status": status,
                              "reason_digest": why.as_deref().map(|why| self.digest(why)) });
         if let Some(why) = why {
             step.way = Some(Way::Closed(why));
@@ -179,4 +180,6 @@ struct Move {
     to: StepState,
     event: &'static str,
     why: Option<String>,
+    /// What the service answered with.
+    status: Option<u16>,
 }

@@ -135,6 +135,13 @@ impl Turns {
         );
     }
 
+    /// What the audit log is told in the place of words: those of services, models and people go with their conversation, and
+    /// nothing goes from the log. Only this installation can make the digest, so whoever still has the words can show that they
+    /// are the ones.
+    pub(super) fn digest(&self, words: &str) -> String {
+        self.inner.vault.digest(words)
+    }
+
     /// Adds an audit entry about this turn, with the next commit.
     pub(super) fn audit(
         &self,

@@ -181,7 +181,6 @@ const LEFT: &[(&str, &str)] = &[
         "control::guard::screen control::guard::window",
         "a window is made where texts are screened, and gives one",
     ),
-    ("turn::step turn::words", "a refusal is worded from the step that it refuses"),
 ];
 
 #[test]

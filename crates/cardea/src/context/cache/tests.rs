@@ -599,7 +599,7 @@ async fn a_tools_result_is_its_callers_own_unless_the_tool_says_shared_and_write
     assert_eq!(cache.tool(&elsewhere).await, None, "what comes from another place is another result");
     clock.advance(LONGEST);
     assert_eq!(cache.tool(&used).await, None);
-    let failed = Outcome::Failed { reason: "no".into() };
+    let failed = Outcome::failed("no");
     let tool = reading(Sharing::User);
     let used = ToolUse::new(&ann, "helper", &tool, "here", &call);
     assert_eq!(cache.tool(&used).await, None);

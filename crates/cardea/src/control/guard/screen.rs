@@ -97,7 +97,7 @@ impl Screened<Outcome> {
     pub fn words(&self) -> Screened<String> {
         let value = match &self.value {
             Outcome::Done { result } => result.to_string(),
-            Outcome::Failed { reason } | Outcome::Unknown { reason } => reason.clone(),
+            Outcome::Failed { reason, .. } | Outcome::Unknown { reason, .. } => reason.clone(),
         };
         Screened { value, taint: self.taint.clone(), found: self.found.clone() }
     }
@@ -377,11 +377,11 @@ impl Control {
             Outcome::Done { result } => {
                 Outcome::Done { result: self.value(profile, names, result, &mut taint) }
             }
-            Outcome::Failed { reason } => {
-                Outcome::Failed { reason: self.line(profile, names, &reason, &mut taint) }
+            Outcome::Failed { reason, status } => {
+                Outcome::Failed { reason: self.line(profile, names, &reason, &mut taint), status }
             }
-            Outcome::Unknown { reason } => {
-                Outcome::Unknown { reason: self.line(profile, names, &reason, &mut taint) }
+            Outcome::Unknown { reason, status } => {
+                Outcome::Unknown { reason: self.line(profile, names, &reason, &mut taint), status }
             }
         };
         taint.sort();

@@ -44,7 +44,7 @@ async fn a_turn_that_the_first_version_left_open_goes_on() {
     let refused = &turn.steps()[0];
     assert_eq!((refused.id(), refused.state()), (steps[0].0, StepState::Refused));
     assert!(
-        matches!(refused.outcome(), Some(Outcome::Failed { reason, .. }) if reason == "`shop` answered with status 402: no money"),
+        matches!(refused.outcome(), Some(Outcome::Failed { reason, status: None }) if reason == "`shop` answered with status 402: no money"),
         "{refused:?}"
     );
     let waits = &turn.steps()[1];
