@@ -279,7 +279,7 @@ mod tests {
 
     #[test]
     fn only_what_is_written_in_hexadecimal_is_read_back() {
-        let bytes: [u8; 32] = std::array::from_fn(|place| place as u8 * 9);
+        let bytes: [u8; 32] = std::array::from_fn(|place| place as u8 * 7);
         let text = hex(&bytes);
         assert_eq!(unhex(&text), Some(bytes));
         let signed = text.replacen("00", "+0", 1);
