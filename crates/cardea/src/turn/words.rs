@@ -1,23 +1,12 @@
 //! What the audit log is told in the place of words: those of services, models and people go with their conversation, and
 //! nothing goes from the log.
 
-use cardea_core::Code;
-use serde_json::{Value, json};
-
-use super::{Turns, step::Start};
+use super::Turns;
 
 impl Turns {
     /// A digest of words that only this installation can make: whoever still has them can show that they are the ones.
     pub(super) fn digest(&self, words: &str) -> String {
         self.inner.vault.digest(words)
-    }
-
-    /// Why a call was refused: policy's words and a guardrail's are the operator's and Cardea's own.
-    pub(super) fn refusal(&self, start: &Start<'_>, code: Code, reason: &str) -> Value {
-        let ruled = start.decision.map(|ruled| ruled.reason.as_str());
-        let own = ruled.or_else(|| (code == Code::GuardRefused).then_some(reason));
-        json!({ "code": code.name(), "reason": own, "reason_digest": self.digest(reason), "args_digest": start.digest,
-                "decision": start.decision })
     }
 }
 
