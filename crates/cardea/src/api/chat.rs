@@ -21,9 +21,9 @@ use tokio::sync::mpsc;
 use super::{
     Problem,
     extract::{Inbound, Outside},
+    headers::CONVERSATION,
     openai::{self, Answer, Completion, Envelope, Said},
     problem,
-    trace::CONVERSATION,
 };
 use crate::{
     app::App,

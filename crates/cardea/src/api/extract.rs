@@ -23,9 +23,6 @@ const PREFER: &str = "prefer";
 /// It would rather not wait.
 pub(super) const ASYNC: &str = "respond-async";
 
-/// Which of its wishes were heard.
-pub(super) const APPLIED: &str = "preference-applied";
-
 /// The outside of a request: its id, its trace and its headers.
 #[derive(Debug)]
 pub(crate) struct Outside {

@@ -10,6 +10,7 @@ mod cache;
 mod chat;
 mod conversations;
 mod extract;
+mod headers;
 mod health;
 mod host;
 mod idle;

@@ -13,9 +13,8 @@ use cardea_core::{Code, Error};
 use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
 
 use super::{
-    extract::{APPLIED, Outside},
-    problem::SHOULD_RETRY,
-    trace::{CONVERSATION, REQUEST_ID},
+    extract::Outside,
+    headers::{APPLIED, CONVERSATION, REQUEST_ID, SHOULD_RETRY},
 };
 use crate::app::App;
 

@@ -5,10 +5,10 @@ use axum::{
     http::{HeaderValue, Response, StatusCode, header},
     response::IntoResponse,
 };
-use cardea_core::{Error, Retry, id::RequestId, time::Millis};
+use cardea_core::{Code, Error, Retry, id::RequestId, time::Millis};
 use serde_json::{Value, json};
 
-use super::trace::{CONVERSATION, Failed};
+use super::headers::{CONVERSATION, SHOULD_RETRY};
 
 /// Which shape an error takes on a route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,8 +29,13 @@ pub(crate) struct Problem {
     challenge: Option<HeaderValue>,
 }
 
-/// Tells OpenAI's client libraries whether to send the same request again. Without it they do so for every 409 and 5xx.
-pub(super) const SHOULD_RETRY: &str = "x-should-retry";
+/// What a handler leaves on its answer for the event. Clients do not see it.
+#[derive(Debug, Clone)]
+pub(crate) struct Failed {
+    pub(crate) code: Code,
+    pub(crate) request: RequestId,
+    pub(crate) cause: Option<String>,
+}
 
 impl Problem {
     /// The error of one request.

@@ -20,29 +20,15 @@ use cardea_core::{
 use futures::{Stream, StreamExt as _};
 use serde_json::Value;
 
-use super::origin::pages;
+use super::{headers::REQUEST_ID, origin::pages, problem::Failed};
 use crate::{
     app::App,
     observe::{HUNG_UP, RequestEvent, Trace},
 };
 
-/// What a handler leaves on its answer for the event. Clients do not see it.
-#[derive(Debug, Clone)]
-pub(crate) struct Failed {
-    pub(crate) code: Code,
-    pub(crate) request: RequestId,
-    pub(crate) cause: Option<String>,
-}
-
 /// What a handler leaves on an answer to a client that does not wait for the end of the work.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct GoesOn;
-
-/// Names the request on every answer, as the log and the errors name it.
-pub(super) const REQUEST_ID: &str = "x-request-id";
-
-/// The header that names the conversation, in requests and answers.
-pub(super) const CONVERSATION: &str = "x-cardea-conversation";
 
 /// More than any problem has.
 const LARGEST_PROBLEM: usize = 1024 * 1024;

@@ -21,7 +21,8 @@ use tokio::sync::mpsc;
 
 use super::{
     Problem,
-    extract::{APPLIED, ASYNC, Inbound, Known, Outside, Path},
+    extract::{ASYNC, Inbound, Known, Outside, Path},
+    headers::APPLIED,
     trace::GoesOn,
 };
 use crate::{

@@ -379,11 +379,13 @@ impl Turns {
         step.rule(start.decision);
         step.outcome = Some(Screened::own_words(Outcome::failed(reason)));
         self.write_step(turn, &mut step, start.decision.map(|ruled| ruled.id));
-        let mut detail = self.refusal(&start, code, reason);
-        if let Some(object) = detail.as_object_mut() {
-            object.insert("roles".into(), json!(turn.asked.principal.roles));
-            object.insert("approval".into(), json!(step.approval));
-        }
+        // WHY a digest: policy's words and a guardrail's are the operator's and Cardea's own, all others go with their
+        // conversation.
+        let ruled = start.decision.map(|ruled| ruled.reason.as_str());
+        let own = ruled.or_else(|| (code == Code::GuardRefused).then_some(reason));
+        let detail = json!({ "code": code.name(), "reason": own, "reason_digest": self.digest(reason),
+                             "args_digest": start.digest, "decision": start.decision,
+                             "roles": turn.asked.principal.roles, "approval": step.approval });
         self.audit(turn, "step.refused", Some(&step), detail);
         self.event(turn, "step.refused", &json!({ "step": step.id, "tool": step.tool, "reason": reason }));
         self.put(turn, step.clone());
@@ -391,14 +393,6 @@ impl Turns {
             self.flush(turn).await?;
         }
         Ok(step)
-    }
-
-    /// Why a call was refused: policy's words and a guardrail's are the operator's and Cardea's own.
-    fn refusal(&self, start: &Start<'_>, code: Code, reason: &str) -> serde_json::Value {
-        let ruled = start.decision.map(|ruled| ruled.reason.as_str());
-        let own = ruled.or_else(|| (code == Code::GuardRefused).then_some(reason));
-        json!({ "code": code.name(), "reason": own, "reason_digest": self.digest(reason), "args_digest": start.digest,
-                "decision": start.decision })
     }
 
     /// Puts the step in its place by number.

@@ -16,7 +16,7 @@ use serde::{Deserialize, de::IgnoredAny};
 use serde_json::{Map, Value, json};
 
 use super::messages::{InMessage, bad, or_default, short, transcript, wrong};
-use crate::api::trace::CONVERSATION;
+use crate::api::headers::CONVERSATION;
 
 /// The body of `POST /v1/chat/completions`.
 #[derive(Debug, Clone, Deserialize)]

@@ -11,7 +11,7 @@ use cardea_core::{
 use serde_json::{Value, json};
 
 use super::{
-    Found, OutputWindow, Placeholders, Refused, late_or,
+    Found, Placeholders, Refused, late_or,
     seen::{Seen, is_refusal, kinds, tell, tell_of_failure, withheld},
 };
 use crate::{
@@ -444,14 +444,5 @@ impl Control {
         surface: Surface,
     ) -> Result<Value, Refused> {
         self.scan_value(profile, names, value, surface)?.allowed().map(Screened::into_inner)
-    }
-
-    /// A window through which an answer is streamed.
-    ///
-    /// # Errors
-    /// `misconfigured` if the profile does not exist.
-    pub fn window(&self, profile: Option<&str>, names: &Placeholders) -> Result<OutputWindow> {
-        let engine = self.inner.guards.engine(profile)?;
-        Ok(OutputWindow::new(&engine, names, &self.inner.observe))
     }
 }

@@ -13,7 +13,7 @@ use super::{
     seen::{is_refusal, kinds, refused, tell, tell_of_failure},
     watched,
 };
-use crate::observe::Observe;
+use crate::{control::Control, observe::Observe};
 
 /// The guard window of one answer. Text leaves it only screened.
 pub struct OutputWindow {
@@ -26,6 +26,17 @@ pub struct OutputWindow {
     profile: String,
     /// How long one look may take.
     pub(super) latest: Duration,
+}
+
+impl Control {
+    /// A window through which an answer is streamed.
+    ///
+    /// # Errors
+    /// `misconfigured` if the profile does not exist.
+    pub fn window(&self, profile: Option<&str>, names: &Placeholders) -> Result<OutputWindow> {
+        let engine = self.inner.guards.engine(profile)?;
+        Ok(OutputWindow::new(&engine, names, &self.inner.observe))
+    }
 }
 
 impl std::fmt::Debug for OutputWindow {
