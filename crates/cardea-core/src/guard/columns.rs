@@ -3,8 +3,11 @@
 //! Rows of CSV and its kin, Markdown tables, and the lists of columns in SQL. Each cell under a telling name is read
 //! again as `name: cell`, so that every row of the pattern table that knows the name as a label looks at the cell.
 
+mod cells;
+
 use std::ops::Range;
 
+use self::cells::{Cells, brackets};
 use super::{
     headers::{LONGEST_HEADER, labels, secret},
     normalize::View,
@@ -12,6 +15,15 @@ use super::{
 
 /// A longer line names no columns.
 const LONGEST_NAMES: usize = 8 * 1024;
+
+/// So many times the length of a text is read once more where brackets do not fit.
+const MOST_AGAIN: usize = 4;
+
+/// More lines in a row that are no rows end a table.
+const MOST_MISFITS: usize = 64;
+
+/// A row over several lines is no longer.
+const LONGEST_ROW: usize = 8 * 1024;
 
 /// How far behind the word for it a list of names begins, and its line ends behind it.
 const LONGEST_HEAD: usize = 200;
@@ -114,43 +126,106 @@ impl Made<'_, '_, '_> {
     }
 }
 
-/// Tables whose cells are set apart by a sign: a header, and rows with as many cells.
+/// What was said of a table before its rows.
+struct Table {
+    sign: char,
+    labels: Vec<String>,
+    /// Its names stand without spaces between them.
+    tight: bool,
+    /// Lines in a row that are no rows of it.
+    misfits: usize,
+}
+
+impl Table {
+    /// False for prose behind the rows, with as many commas.
+    fn may_go_on(&self, line: &str) -> bool {
+        self.misfits == 0 || !self.tight || is_tight(line, self.sign)
+    }
+}
+
+fn is_tight(line: &str, sign: char) -> bool {
+    !line.split(sign).skip(1).all(|cell| cell.starts_with(' '))
+}
+
+/// Reads rows.
+struct Rows<'t> {
+    text: &'t str,
+    cells: Vec<Range<usize>>,
+    /// Up to here no row was found that goes over several lines.
+    looked: usize,
+}
+
+impl Rows<'_> {
+    /// Reads the row that begins with a line at a place, and gives its end, if it has as many cells as the table.
+    fn read(&mut self, table: &Table, line: &str, place: usize) -> Option<usize> {
+        let count = table.labels.len();
+        let open = Cells::of(line, place, table.sign).at_most(count, &mut self.cells);
+        let fits = self.cells.len() == count && table.may_go_on(line);
+        if open && self.cells.len() <= count && place >= self.looked && table.sign != '|' {
+            let most = (place + LONGEST_ROW).min(self.text.len());
+            let most = (place..=most).rev().find(|at| self.text.is_char_boundary(*at))?;
+            let row = Cells::over_lines(self.text.get(place..most)?, place, table.sign);
+            let (end, closed) = row.row(count, &mut self.cells);
+            if closed && self.cells.len() == count {
+                return Some(end);
+            }
+            // INVARIANT: no text is read a third time, however many quotes open in it.
+            self.looked = end;
+            Cells::of(line, place, table.sign).at_most(count, &mut self.cells);
+        }
+        fits.then_some(place + line.len())
+    }
+}
+
+/// Tables whose cells are set apart by a sign: a header, and rows with as many cells. A line that is no such row, as a
+/// comment or an empty one, ends no table.
 fn separated(text: &str, made: &mut Made<'_, '_, '_>) -> Option<()> {
-    let mut header: Option<(char, usize, Vec<String>)> = None;
-    let (mut start, mut cells) = (0, Vec::new());
+    let mut rows = Rows { text, cells: Vec::new(), looked: 0 };
+    let (mut table, mut start, mut read): (Option<Table>, _, _) = (None, 0, 0);
     for line in text.split_inclusive('\n') {
         let place = start;
         start += line.len();
+        if place < read {
+            continue;
+        }
         made.spend(line.len())?;
         let line = line.trim_end_matches(['\n', '\r']);
-        if let Some((sign, count, labels)) = &header {
+        if let Some(known) = &mut table {
             let bare = line.trim();
             if bare.contains("--")
                 && bare.bytes().all(|byte| matches!(byte, b'|' | b'-' | b':' | b' ' | b'+'))
             {
                 continue;
             }
-            Cells::of(line, place, *sign).at_most(*count, &mut cells);
-            if cells.len() == *count {
-                made.row(labels, &cells)?;
+            if let Some(end) = rows.read(known, line, place) {
+                made.row(&known.labels, &rows.cells)?;
+                (known.misfits, read) = (0, end);
                 continue;
             }
-            header = None;
+            known.misfits += 1;
         }
-        for sign in [',', ';', '\t', '|'] {
-            if line.len() > LONGEST_NAMES || !may_be_header(line, sign) {
-                continue;
-            }
-            if !Cells::of(line, place, sign).names(&mut cells) {
-                continue;
-            }
-            if let Some(labels) = labels(text, &cells) {
-                header = Some((sign, cells.len(), labels));
-                break;
-            }
+        if table.as_ref().is_some_and(|known| known.misfits > MOST_MISFITS) {
+            table = None;
         }
+        table = begun(text, line, place, &mut rows.cells).or(table);
     }
     Some(())
+}
+
+/// The table that begins with this line.
+fn begun(text: &str, line: &str, place: usize, cells: &mut Vec<Range<usize>>) -> Option<Table> {
+    for sign in [',', ';', '\t', '|'] {
+        if line.len() > LONGEST_NAMES
+            || !may_be_header(line, sign)
+            || !Cells::of(line, place, sign).names(cells)
+        {
+            continue;
+        }
+        if let Some(labels) = labels(text, cells) {
+            return Some(Table { sign, labels, tight: is_tight(line, sign), misfits: 0 });
+        }
+    }
+    None
 }
 
 /// False for most lines of prose, at the cost of looking for their first and last sign. Markdown fills its cells with spaces.
@@ -160,90 +235,32 @@ fn may_be_header(line: &str, sign: char) -> bool {
     first.is_some_and(short) && last.is_some_and(|last| short(line.len() - last))
 }
 
-/// Cells of a line, without the quotes and spaces around them.
-struct Cells<'t> {
-    line: &'t str,
-    base: usize,
-    sign: char,
-    /// Where the next cell begins; nothing behind the last.
-    from: Option<usize>,
-}
-
-impl<'t> Cells<'t> {
-    fn of(line: &'t str, base: usize, sign: char) -> Self {
-        if sign != '|' {
-            return Self { line, base, sign, from: Some(0) };
-        }
-        let begins = line.trim_start().trim_start_matches('|');
-        let base = base + line.len() - begins.len();
-        Self { line: begins.trim_end().trim_end_matches('|'), base, sign, from: Some(0) }
-    }
-
-    /// Puts the cells in the place of those that are there; one more than so many at most.
-    fn at_most(self, count: usize, cells: &mut Vec<Range<usize>>) {
-        cells.clear();
-        cells.extend(self.take(count.saturating_add(1)));
-    }
-
-    /// The same for names of columns, if there are several and each is short enough.
-    fn names(self, cells: &mut Vec<Range<usize>>) -> bool {
-        cells.clear();
-        // WHY: a line of prose is not read to its end.
-        let names = self.map(|cell| Some(cell).filter(|cell| cell.len() <= LONGEST_HEADER));
-        let all = names.into_iter().all(|cell| cell.map(|cell| cells.push(cell)).is_some());
-        all && cells.len() > 1
-    }
-}
-
-impl Iterator for Cells<'_> {
-    type Item = Range<usize>;
-
-    fn next(&mut self) -> Option<Range<usize>> {
-        let from = self.from?;
-        let rest = self.line.get(from..)?;
-        let (mut blank, mut quote) = (true, None);
-        for (at, c) in rest.char_indices() {
-            match (quote, c) {
-                (None, '"' | '\'') if blank => quote = Some(c),
-                (Some(open), c) if c == open => quote = None,
-                (None, c) if c == self.sign => {
-                    self.from = Some(from + at + c.len_utf8());
-                    return Some(bare(self.line, from, from + at, self.base));
-                }
-                _ => {}
-            }
-            blank &= c.is_whitespace();
-        }
-        self.from = None;
-        Some(bare(self.line, from, self.line.len(), self.base))
-    }
-}
-
-fn bare(line: &str, from: usize, to: usize, base: usize) -> Range<usize> {
-    let cell = line.get(from..to).unwrap_or_default();
-    let dull = |c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '`' | '*' | '[' | ']');
-    let start = from + cell.len() - cell.trim_start_matches(dull).len();
-    let end = from + cell.trim_end_matches(dull).len();
-    base + start..base + end.max(start)
-}
-
 /// `INSERT INTO t (names) VALUES (cells), (cells)`.
 fn inserted(text: &str, made: &mut Made<'_, '_, '_>) -> Option<()> {
-    let (small, mut from) = (text.to_ascii_lowercase(), 0);
+    let (small, mut from, mut again) = (text.to_ascii_lowercase(), 0, 0);
     let mut cells = Vec::new();
     while let Some(at) = small.get(from..).and_then(|rest| rest.find("insert ")) {
         from += at + 7;
         let Some(labels) = listed(text, &mut from, made, &mut cells)? else { continue };
-        let count = cells.len();
+        let (count, mut misfit) = (cells.len(), None);
         while let Some(values) = brackets(text, from, 24) {
             made.spend(values.len())?;
             Cells::of(text.get(values.clone()).unwrap_or_default(), values.start, ',')
                 .at_most(count, &mut cells);
-            if cells.len() != count {
-                break;
+            from = (values.end + 1).min(text.len());
+            if cells.len() == count {
+                made.row(&labels, &cells)?;
             }
-            made.row(&labels, &cells)?;
-            from = values.end + 1;
+            if cells.len() != count || values.end == text.len() {
+                misfit.get_or_insert(values.start);
+            }
+        }
+        // What is no row may end elsewhere, and the next list stand in what was taken for it.
+        if let Some(start) = misfit {
+            again += from - start;
+            if again <= MOST_AGAIN * text.len() {
+                from = start;
+            }
         }
     }
     Some(())
@@ -324,175 +341,5 @@ fn aliased(text: &str, made: &mut Made<'_, '_, '_>) -> Option<()> {
     Some(())
 }
 
-/// What stands in the next round brackets, which open within so many bytes; quotes may hold brackets of their own.
-fn brackets(text: &str, from: usize, within: usize) -> Option<Range<usize>> {
-    let rest = text.as_bytes().get(from..)?;
-    let open = rest.iter().take(within).position(|byte| *byte == b'(')? + 1;
-    let mut quoted = false;
-    let length = rest.get(open..)?.iter().take(4096).position(|byte| {
-        quoted ^= *byte == b'\'';
-        *byte == b')' && !quoted
-    })?;
-    Some(from + open..from + open + length)
-}
-
 #[cfg(test)]
-mod tests {
-    use super::{super::normalize::fold, *};
-
-    fn read(text: &str) -> String {
-        let mut all = String::new();
-        let keep = &mut |read: &Columns| {
-            all.push_str(&read.view.text.replace("\n\n", "; "));
-            Some(())
-        };
-        columns(&fold(text), &|| false, keep).unwrap();
-        all
-    }
-
-    #[test]
-    fn every_row_of_a_table_is_read_however_many_there_are() {
-        for rows in [10, 1_000, 10_000] {
-            let row = |n: usize| format!("{n},Ebba Norling,Anchor{n},0161 {n}");
-            let cells: Vec<String> = (0..rows).map(row).collect();
-            let other = "a;phone\nx;0162 1\n".to_owned();
-            let told = read(&format!("id,full_name,password,phone\n{}\n{other}", cells.join("\n")));
-            assert_eq!(told.matches("password: Anchor").count(), rows);
-            assert!(told.contains(&format!("password: Anchor{}; phone: 0161 {}; ", rows - 1, rows - 1)));
-            assert!(told.ends_with("phone: 0162 1; "), "and the next table");
-        }
-    }
-
-    #[test]
-    fn a_table_may_have_any_number_of_columns() {
-        for columns in [2, 64, 65, 200, 400] {
-            let names: Vec<String> = (1..columns).map(|n| format!("custom_field_{n}")).collect();
-            let cells = vec!["1"; columns - 1].join(";");
-            let told = read(&format!("{};password\n{cells};Anker7\n", names.join(";")));
-            assert_eq!(told, "password: Anker7; ", "{columns}");
-        }
-    }
-
-    #[test]
-    fn a_reader_who_has_had_enough_gets_no_more() {
-        let text = format!("id,phone\n{}", "1,0161 2\n".repeat(30_000));
-        let mut portions = 0;
-        let mut once = |_: &Columns| {
-            portions += 1;
-            None
-        };
-        assert!(columns(&fold(&text), &|| false, &mut once).is_none());
-        assert_eq!(portions, 1);
-    }
-
-    #[test]
-    fn lists_of_names_are_read_once_however_many_words_stand_before_them() {
-        for word in ["insert (", "COPY ("] {
-            let block = format!("{}{}) ", format!("{word}a,").repeat(200), "a,".repeat(1040));
-            let rows = format!("{}\n", format!("{word}pin)").repeat(400));
-            for block in [block, rows] {
-                let asked = |blocks: usize| {
-                    let (asked, text) = (std::cell::Cell::new(0), block.repeat(blocks));
-                    let late = || {
-                        asked.set(asked.get() + 1);
-                        false
-                    };
-                    columns(&fold(&text), &late, &mut |_| Some(())).unwrap();
-                    (asked.get(), text.len() / ASK_EVERY)
-                };
-                let (few, many) = (asked(10), asked(20));
-                assert!(few.0 <= 3 * few.1 + 3 && many.0 <= 3 * many.1 + 3, "{word} {few:?} {many:?}");
-                assert!(many.0 > 0, "it asks whether it is late");
-            }
-        }
-    }
-
-    #[test]
-    fn who_is_late_reads_no_more() {
-        let text = "insert into t (pin) values (1);\n".repeat(10_000);
-        let mut read = 0;
-        let late = || true;
-        let gave = columns(&fold(&text), &late, &mut |_| {
-            read += 1;
-            Some(())
-        });
-        assert!(gave.is_none() && read == 0, "{read}");
-    }
-
-    #[test]
-    fn cells_are_read_under_the_names_of_their_columns() {
-        assert_eq!(
-            read("id;nome;cpf\n1;Iara Moura;12\n2;Rui Alves;34\n"),
-            "surname: Iara Moura; cpf: 12; surname: Rui Alves; cpf: 34; "
-        );
-        assert_eq!(
-            read("| Name | Phone |\n|------|-------|\n| Bo Li | 12 |\n"),
-            "surname: Bo Li; phone: 12; "
-        );
-        assert_eq!(
-            read("date;account;amount\n2024-05-01;4400;119\n2024-05-02;73920185;2\n"),
-            "account number: 73920185; "
-        );
-        assert_eq!(read("\"Last Name\",\"E-mail\"\n\"Roy, A\",\"x@y\""), "surname: Roy, A; e-mail: x@y; ");
-        assert_eq!(
-            read("insert into t (id, nome, cpf) values (8, 'Rui (Jr) Alves', '12'), (9, 'Bo', '34');"),
-            "surname: Rui (Jr) Alves; cpf: 12; surname: Bo; cpf: 34; "
-        );
-        assert_eq!(
-            read(
-                "COPY p.payees (id, holder, iban) FROM stdin;\n7\tBo Li\t12\n8\tRui Alves\t34\n\\.\nx\ty\tz\n"
-            ),
-            "surname: Bo Li; iban: 12; surname: Rui Alves; iban: 34; "
-        );
-        assert_eq!(read("Guest,Room,Passport\n\"Roy, A\",9,12\n"), "surname: Roy, A; passport: 12; ");
-    }
-
-    #[test]
-    fn columns_of_secrets_are_read_and_what_tells_about_them_is_not() {
-        assert_eq!(
-            read("| host | user | password |\n|---|---|---|\n| nas-1 | backup | Anchor7 |\n"),
-            "password: Anchor7; "
-        );
-        assert_eq!(read("user;Kennwort\nops;Anker7\n"), "password: Anker7; ");
-        assert_eq!(read("service,api_key,owner\nbilling,ab12,it\n"), "api_key: ab12; ");
-        assert!(read("test,pass,fail_rate,password_hash\nunit,12,3,ab12\n").starts_with("password: 12; "));
-        for text in ["user,password changed at\nops,2026-01-02\n", "token type,token limit\nbearer,4096\n"] {
-            assert!(read(text).is_empty(), "{text}");
-        }
-    }
-
-    #[test]
-    fn a_cell_of_a_query_is_read_under_the_name_behind_it() {
-        assert_eq!(
-            read("select '57-93-37' as mrn, 'Rosa Lind' AS patient_name, 'x' as kind"),
-            "mrn: 57-93-37; surname: Rosa Lind; "
-        );
-        assert!(read("it's as good as any, 'blue' as colour").is_empty());
-    }
-
-    #[test]
-    fn tables_of_things_are_left_alone() {
-        for text in [
-            "sku,name,price\nA1,Blue Hose,3\n",
-            "a, b and c\nd, e and f\n",
-            "",
-            "insert coin (now) values (1)",
-        ] {
-            assert!(read(text).is_empty(), "{text}");
-        }
-    }
-
-    #[test]
-    fn places_lead_back_to_the_cells() {
-        let text = "né,phone\n1,é0161\n";
-        let mut places = Vec::new();
-        let read = &mut |read: &Columns| {
-            let at = read.view.text.find("e0161")?;
-            places.push(read.view.back(at, at + 5));
-            Some(())
-        };
-        columns(&fold(text), &|| false, read).unwrap();
-        let cell = places.pop().and_then(|(from, to)| text.get(from..to));
-        assert_eq!(cell, Some("é0161"));
-    }
-}
+mod tests;

@@ -106,17 +106,6 @@ impl Detectors {
         let others = self.others(near, surface, pace, seen)?;
         seen.extend(self.injection.tail(&near.view, surface));
         seen.extend(self.injection.hidden(&near.view, surface));
-        let read = &mut |table: &Columns| {
-            let untrusted = surface.is_untrusted();
-            let families = [Some(Family::Personal), table.secrets.then_some(Family::Credential)];
-            for family in families.into_iter().flatten() {
-                let piece =
-                    Piece { view: &table.view, pace, detector: "decoded", untrusted, only: Some(family) };
-                self.leaks.find(&piece, seen)?;
-            }
-            Some(())
-        };
-        columns(&near.view, asked.late, read)?;
         self.given.find(&near.view, seen);
         self.linked.find(&near.view, &self.catalogue, asked.late, seen)?;
         if (asked.late)() {
@@ -126,6 +115,29 @@ impl Detectors {
         let judged = self.injection.judge(&views, surface, &self.fired(seen), asked.reader);
         seen.extend(judged.seen);
         Some(!judged.unanswered)
+    }
+
+    /// Cells of tables in a text, which may be longer than what is examined together. Nothing if it is late.
+    pub(super) fn tables(
+        &self,
+        view: &View<'_>,
+        surface: Surface,
+        late: &dyn Fn() -> bool,
+        seen: &mut Vec<Seen>,
+    ) -> Option<()> {
+        if matches!(surface, Surface::Output | Surface::ToolArguments) {
+            return Some(());
+        }
+        let (pace, untrusted) = (Pace { more: false, late }, surface.is_untrusted());
+        columns(view, late, &mut |table: &Columns| {
+            let families = [Some(Family::Personal), table.secrets.then_some(Family::Credential)];
+            for family in families.into_iter().flatten() {
+                let piece =
+                    Piece { view: &table.view, pace, detector: "decoded", untrusted, only: Some(family) };
+                self.leaks.find(&piece, seen)?;
+            }
+            Some(())
+        })
     }
 
     /// Other readings of the text; what the rules see in them goes to `seen`: of a text that is turned or moved only

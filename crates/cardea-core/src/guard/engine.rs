@@ -10,6 +10,7 @@ use super::{
     content::Lists,
     detect::{Asked, Detectors, NearBy},
     injection::{DIMS, Look, SecondReader},
+    normalize::fold,
     placeholder::Masks,
     profile::{OnFailure, OnSilence, Profile, SecondLook},
     runs::sections,
@@ -167,18 +168,26 @@ impl Engine {
         let silent: &dyn SecondReader = &Silent;
         let encoder = self.1.as_deref().unwrap_or(silent);
         let asked = Asked { reader: second.map(|_| encoder), late };
-        for (base, section) in sections(text) {
+        let sections = sections(text);
+        let one = sections.len() == 1;
+        for (base, section) in sections {
             let mut near = self.near(section, surface, Pace { more: false, late });
             if near.late {
                 return None;
             }
             let mut found = std::mem::take(&mut near.seen);
             in_vain |= !self.0.detectors.whole(&near, surface, &asked, &mut found)?;
+            if one {
+                self.0.detectors.tables(&near.view, surface, late, &mut found)?;
+            }
             self.0.topics.read((&near.view, section.len()), surface, encoder, &mut found);
             seen.extend(found.into_iter().map(|mut one| {
                 one.span = one.span.start + base..one.span.end + base;
                 one
             }));
+        }
+        if !one {
+            self.0.detectors.tables(&fold(text), surface, late, &mut seen)?;
         }
         Some((seen, in_vain))
     }

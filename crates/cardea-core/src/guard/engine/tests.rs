@@ -140,6 +140,17 @@ fn signs_that_nobody_sees_in_the_place_of_spaces_join_no_words() {
     }
 }
 
+#[test]
+fn a_cell_without_any_break_hides_no_row_below_it() {
+    let engine =
+        Engine::new(&Profile { second_look: None, ..Profile::built_in("standard").unwrap() }).unwrap();
+    let rows: String = (1..10).map(|n| format!("{n},Ebba Norling,Anchor{n}0xQ,ok\n")).collect();
+    let photo = "iVBORw0KGgo".repeat(1_100);
+    let text = format!("id,full_name,password,photo\n0,Bo Li,Anchor00xQ,{photo}\n{rows}");
+    let screened = engine.scan(&text, Surface::ToolResult).text;
+    assert!(!screened.contains("0xQ"), "{}", screened.get(screened.len() - 400..).unwrap());
+}
+
 /// Signs that nobody sees, as spaces: two that join nothing, four that do, a hyphen, a selector and a mark.
 const SPACES: [char; 9] =
     ['\u{200b}', '\u{2060}', '\u{200c}', '\u{200d}', '\u{200e}', '\u{34f}', '\u{ad}', '\u{fe0f}', '\u{301}'];

@@ -1,0 +1,132 @@
+//! Cells of a row: what stands between the signs that part them, or in brackets.
+
+use std::ops::Range;
+
+use super::LONGEST_HEADER;
+
+/// Cells of a line, without the quotes and spaces around them.
+pub(super) struct Cells<'t> {
+    line: &'t str,
+    base: usize,
+    sign: char,
+    /// Where the next cell begins; nothing behind the last.
+    from: Option<usize>,
+    /// A line that ends outside of quotes ends the row.
+    lines: bool,
+    /// Where the row ended, and whether that was inside quotes.
+    end: usize,
+    open: bool,
+}
+
+impl<'t> Cells<'t> {
+    pub(super) fn of(line: &'t str, base: usize, sign: char) -> Self {
+        let cells = |line, base| Self { line, base, sign, from: Some(0), lines: false, end: 0, open: false };
+        if sign != '|' {
+            return cells(line, base);
+        }
+        let begins = line.trim_start().trim_start_matches('|');
+        cells(begins.trim_end().trim_end_matches('|'), base + line.len() - begins.len())
+    }
+
+    /// The same for a row whose quotes may hold ends of lines; more text may stand behind it.
+    pub(super) fn over_lines(text: &'t str, base: usize, sign: char) -> Self {
+        Self { lines: true, ..Self::of(text, base, sign) }
+    }
+
+    /// Puts the cells in the place of those that are there; one more than so many at most. True if the line ends inside
+    /// quotes.
+    pub(super) fn at_most(mut self, count: usize, cells: &mut Vec<Range<usize>>) -> bool {
+        cells.clear();
+        cells.extend(self.by_ref().take(count.saturating_add(1)));
+        self.open
+    }
+
+    /// As many of its cells, where it ended, and whether that was outside of quotes.
+    pub(super) fn row(mut self, count: usize, cells: &mut Vec<Range<usize>>) -> (usize, bool) {
+        cells.clear();
+        cells.extend(self.by_ref().take(count.saturating_add(1)));
+        (self.base + self.from.unwrap_or(self.end), !self.open && self.from.is_none())
+    }
+
+    /// The same for names of columns, if there are several and each is short enough.
+    pub(super) fn names(self, cells: &mut Vec<Range<usize>>) -> bool {
+        cells.clear();
+        // WHY: a line of prose is not read to its end.
+        let names = self.map(|cell| Some(cell).filter(|cell| cell.len() <= LONGEST_HEADER));
+        let all = names.into_iter().all(|cell| cell.map(|cell| cells.push(cell)).is_some());
+        all && cells.len() > 1
+    }
+
+    /// The last cell, which ends here.
+    fn last(&mut self, from: usize, to: usize) -> Range<usize> {
+        (self.from, self.end) = (None, to);
+        bare(self.line, from, to, self.base)
+    }
+}
+
+impl Iterator for Cells<'_> {
+    type Item = Range<usize>;
+
+    fn next(&mut self) -> Option<Range<usize>> {
+        let from = self.from?;
+        let rest = self.line.get(from..)?;
+        let (mut blank, mut quote, mut escaped) = (true, None, false);
+        let mut signs = rest.char_indices().peekable();
+        while let Some((at, c)) = signs.next() {
+            match (quote, c) {
+                (None, '"' | '\'') if blank => quote = Some(c),
+                (Some(open), c) if c == open => {
+                    let next = signs.peek().map(|(_, next)| *next);
+                    if next == Some(open) {
+                        // Two of them are one, inside.
+                        signs.next();
+                    } else if !(escaped && next.is_some_and(|next| goes_on(next, self.sign))) {
+                        quote = None;
+                    }
+                }
+                (None, c) if c == self.sign => {
+                    self.from = Some(from + at + c.len_utf8());
+                    return Some(bare(self.line, from, from + at, self.base));
+                }
+                (None, '\n') if self.lines => return Some(self.last(from, from + at)),
+                _ => {}
+            }
+            escaped = c == '\\';
+            blank &= c.is_whitespace();
+        }
+        self.open = quote == Some('"');
+        Some(self.last(from, self.line.len()))
+    }
+}
+
+/// False for what stands behind a cell. A stroke before a quote is part of the cell there, as the end of a path.
+fn goes_on(next: char, sign: char) -> bool {
+    next != sign && !matches!(next, ')' | '\n' | '\r')
+}
+
+fn bare(line: &str, from: usize, to: usize, base: usize) -> Range<usize> {
+    let cell = line.get(from..to).unwrap_or_default();
+    let dull = |c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '`' | '*' | '[' | ']');
+    let start = from + cell.len() - cell.trim_start_matches(dull).len();
+    let end = from + cell.trim_end_matches(dull).len();
+    base + start..base + end.max(start)
+}
+
+/// What stands in the next round brackets, which open within so many bytes, or up to the end of the text; quotes may hold
+/// brackets of their own.
+pub(super) fn brackets(text: &str, from: usize, within: usize) -> Option<Range<usize>> {
+    let rest = text.as_bytes().get(from..)?;
+    let open = rest.iter().take(within).position(|byte| *byte == b'(')? + 1;
+    let body = rest.get(open..)?;
+    let at = |place: usize| body.get(place).copied().map(char::from);
+    let mut quoted = false;
+    let end = memchr::memchr2_iter(b'\'', b')', body).find(|place| {
+        if at(*place) == Some(')') {
+            return !quoted;
+        }
+        let escaped = quoted && place.checked_sub(1).and_then(at) == Some('\\');
+        quoted ^= !(escaped && at(place + 1).is_some_and(|next| goes_on(next, ',')));
+        false
+    });
+    Some(from + open..from + open + end.unwrap_or(body.len()))
+}

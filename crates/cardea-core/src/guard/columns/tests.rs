@@ -1,0 +1,218 @@
+use super::{super::normalize::fold, *};
+
+fn read(text: &str) -> String {
+    let mut all = String::new();
+    let keep = &mut |read: &Columns| {
+        all.push_str(&read.view.text.replace("\n\n", "; "));
+        Some(())
+    };
+    columns(&fold(text), &|| false, keep).unwrap();
+    all
+}
+
+#[test]
+fn every_row_of_a_table_is_read_however_many_there_are() {
+    for rows in [10, 1_000, 10_000] {
+        let row = |n: usize| format!("{n},Ebba Norling,Anchor{n},0161 {n}");
+        let cells: Vec<String> = (0..rows).map(row).collect();
+        let other = "a;phone\nx;0162 1\n".to_owned();
+        let told = read(&format!("id,full_name,password,phone\n{}\n{other}", cells.join("\n")));
+        assert_eq!(told.matches("password: Anchor").count(), rows);
+        assert!(told.contains(&format!("password: Anchor{}; phone: 0161 {}; ", rows - 1, rows - 1)));
+        assert!(told.ends_with("phone: 0162 1; "), "and the next table");
+    }
+}
+
+#[test]
+fn a_table_may_have_any_number_of_columns() {
+    for columns in [2, 64, 65, 200, 400] {
+        let names: Vec<String> = (1..columns).map(|n| format!("custom_field_{n}")).collect();
+        let cells = vec!["1"; columns - 1].join(";");
+        let told = read(&format!("{};password\n{cells};Anker7\n", names.join(";")));
+        assert_eq!(told, "password: Anker7; ", "{columns}");
+    }
+}
+
+#[test]
+fn a_reader_who_has_had_enough_gets_no_more() {
+    let text = format!("id,phone\n{}", "1,0161 2\n".repeat(30_000));
+    let mut portions = 0;
+    let mut once = |_: &Columns| {
+        portions += 1;
+        None
+    };
+    assert!(columns(&fold(&text), &|| false, &mut once).is_none());
+    assert_eq!(portions, 1);
+}
+
+#[test]
+fn lists_of_names_are_read_once_however_many_words_stand_before_them() {
+    for word in ["insert (", "COPY ("] {
+        let block = format!("{}{}) ", format!("{word}a,").repeat(200), "a,".repeat(1040));
+        let rows = format!("{}\n", format!("{word}pin)").repeat(400));
+        for block in [block, rows] {
+            let asked = |blocks: usize| {
+                let (asked, text) = (std::cell::Cell::new(0), block.repeat(blocks));
+                let late = || {
+                    asked.set(asked.get() + 1);
+                    false
+                };
+                columns(&fold(&text), &late, &mut |_| Some(())).unwrap();
+                (asked.get(), text.len() / ASK_EVERY)
+            };
+            let (few, many) = (asked(10), asked(20));
+            assert!(few.0 <= 3 * few.1 + 3 && many.0 <= 3 * many.1 + 3, "{word} {few:?} {many:?}");
+            assert!(many.0 > 0, "it asks whether it is late");
+        }
+    }
+}
+
+#[test]
+fn who_is_late_reads_no_more() {
+    let text = "insert into t (pin) values (1);\n".repeat(10_000);
+    let mut read = 0;
+    let late = || true;
+    let gave = columns(&fold(&text), &late, &mut |_| {
+        read += 1;
+        Some(())
+    });
+    assert!(gave.is_none() && read == 0, "{read}");
+}
+
+/// Ten rows with these instead of the first.
+fn passwords(first: &str) -> (usize, String) {
+    let row = |n: usize| format!("{n},Ebba Norling,Anchor{n}xQ,ok\n");
+    let rest: String = (1..10).map(row).collect();
+    let told = read(&format!("id,full_name,password,notes\n{first}\n{rest}"));
+    (told.matches("password: Anchor").count(), told)
+}
+
+#[test]
+fn a_row_that_does_not_fit_ends_no_table() {
+    for (first, count) in [
+        ("0,Bo Li,Anchor0xQ,ok", 10),
+        ("0,Bo Li,Anchor0xQ,\"called \"\"the boss\"\", twice\"", 10),
+        ("0,Bo Li,Anchor0xQ,\"called \\\"the boss\\\" once, twice\"", 10),
+        ("0,Bo Li,Anchor0xQ,\"first line\nsecond line\"", 10),
+        ("0,\"Bo\n\nLi, jr\",Anchor0xQ,ok", 10),
+        ("0,Bo Li,Anchor0xQ,\"ok", 10),
+        ("0,Bo Li,Anchor0xQ", 9),
+        ("", 9),
+        ("# what follows is old", 9),
+        ("\"", 9),
+        (&format!("0,{},Anchor0xQ,ok", "QUJD".repeat(3_000)), 10),
+        (&"x\",\"\n".repeat(60), 9),
+    ] {
+        assert_eq!(passwords(first).0, count, "{first:.80} {}", passwords(first).1);
+    }
+    assert!(passwords(&"no row at all\n".repeat(70)).1.is_empty(), "a table ends in the end");
+    let prose = "The list is old, the rest is new.\nCall first, then write.\n";
+    assert_eq!(read(&format!("id,phone\n1,0161 2\n\n{prose}")), "phone: 0161 2; ", "prose is no row");
+}
+
+#[test]
+fn rows_in_brackets_are_read_however_long_their_neighbours_are() {
+    let long = "ab".repeat(3_000);
+    for first in [
+        format!("(0,'{long}','Anchor0xQ')"),
+        "(0,'it\\'s (his), really','Anchor0xQ')".to_owned(),
+        "(0,'it''s (his)','Anchor0xQ')".to_owned(),
+        "(0,'C:\\','Anchor0xQ')".to_owned(),
+        "(0,'Bo','and more','Anchor0xQ'), (0,'Bo','Anchor0xQ')".to_owned(),
+        "(0,'Bo','Anchor0xQ'); insert into t (id, full_name, password) values (0,'it's)".to_owned(),
+    ] {
+        let rest =
+            "insert into t (id, full_name, password) values (1,'Li','Anchor1xQ'),(2,'Ed','Anchor2xQ');";
+        let told = read(&format!(
+            "insert into t (id, full_name, password) values {first}, (3,'Al','Anchor3xQ');\n{rest}"
+        ));
+        assert!((0..3).all(|n| told.contains(&format!("password: Anchor{n}xQ"))), "{first:.60} {told:.300}");
+    }
+}
+
+#[test]
+fn rows_and_brackets_that_never_end_cost_no_more_than_their_length() {
+    for piece in ["insert (pin)'('", "id,pin\nx\",\"\n", "insert (pin)(", "insert (pin) (1,2)", "id,pin\n\""]
+    {
+        let asked = |times: usize| {
+            let (asked, text) = (std::cell::Cell::new(0), piece.repeat(times));
+            let late = || {
+                asked.set(asked.get() + 1);
+                false
+            };
+            columns(&fold(&text), &late, &mut |_| Some(())).unwrap();
+            (asked.get(), text.len() / ASK_EVERY)
+        };
+        let (calls, own) = asked(20_000);
+        assert!(calls <= 8 * own + 8, "{piece:?} {calls} {own}");
+    }
+}
+
+#[test]
+fn cells_are_read_under_the_names_of_their_columns() {
+    assert_eq!(
+        read("id;nome;cpf\n1;Iara Moura;12\n2;Rui Alves;34\n"),
+        "surname: Iara Moura; cpf: 12; surname: Rui Alves; cpf: 34; "
+    );
+    assert_eq!(read("| Name | Phone |\n|------|-------|\n| Bo Li | 12 |\n"), "surname: Bo Li; phone: 12; ");
+    assert_eq!(
+        read("date;account;amount\n2024-05-01;4400;119\n2024-05-02;73920185;2\n"),
+        "account number: 73920185; "
+    );
+    assert_eq!(read("\"Last Name\",\"E-mail\"\n\"Roy, A\",\"x@y\""), "surname: Roy, A; e-mail: x@y; ");
+    assert_eq!(
+        read("insert into t (id, nome, cpf) values (8, 'Rui (Jr) Alves', '12'), (9, 'Bo', '34');"),
+        "surname: Rui (Jr) Alves; cpf: 12; surname: Bo; cpf: 34; "
+    );
+    assert_eq!(
+        read("COPY p.payees (id, holder, iban) FROM stdin;\n7\tBo Li\t12\n8\tRui Alves\t34\n\\.\nx\ty\tz\n"),
+        "surname: Bo Li; iban: 12; surname: Rui Alves; iban: 34; "
+    );
+    assert_eq!(read("Guest,Room,Passport\n\"Roy, A\",9,12\n"), "surname: Roy, A; passport: 12; ");
+}
+
+#[test]
+fn columns_of_secrets_are_read_and_what_tells_about_them_is_not() {
+    assert_eq!(
+        read("| host | user | password |\n|---|---|---|\n| nas-1 | backup | Anchor7 |\n"),
+        "password: Anchor7; "
+    );
+    assert_eq!(read("user;Kennwort\nops;Anker7\n"), "password: Anker7; ");
+    assert_eq!(read("service,api_key,owner\nbilling,ab12,it\n"), "api_key: ab12; ");
+    assert!(read("test,pass,fail_rate,password_hash\nunit,12,3,ab12\n").starts_with("password: 12; "));
+    for text in ["user,password changed at\nops,2026-01-02\n", "token type,token limit\nbearer,4096\n"] {
+        assert!(read(text).is_empty(), "{text}");
+    }
+}
+
+#[test]
+fn a_cell_of_a_query_is_read_under_the_name_behind_it() {
+    assert_eq!(
+        read("select '57-93-37' as mrn, 'Rosa Lind' AS patient_name, 'x' as kind"),
+        "mrn: 57-93-37; surname: Rosa Lind; "
+    );
+    assert!(read("it's as good as any, 'blue' as colour").is_empty());
+}
+
+#[test]
+fn tables_of_things_are_left_alone() {
+    for text in
+        ["sku,name,price\nA1,Blue Hose,3\n", "a, b and c\nd, e and f\n", "", "insert coin (now) values (1)"]
+    {
+        assert!(read(text).is_empty(), "{text}");
+    }
+}
+
+#[test]
+fn places_lead_back_to_the_cells() {
+    let text = "né,phone\n1,é0161\n";
+    let mut places = Vec::new();
+    let read = &mut |read: &Columns| {
+        let at = read.view.text.find("e0161")?;
+        places.push(read.view.back(at, at + 5));
+        Some(())
+    };
+    columns(&fold(text), &|| false, read).unwrap();
+    let cell = places.pop().and_then(|(from, to)| text.get(from..to));
+    assert_eq!(cell, Some("é0161"));
+}
