@@ -22,6 +22,7 @@ use cardea_core::{
     time::{Clock as _, ManualClock, Millis, SystemClock},
 };
 use cardea_mcp::{Server, State, Tool, guard::RequireAuth};
+use cardea_store::Engine;
 use cardea_testkit::{
     World,
     chaos::Weather,
@@ -296,6 +297,10 @@ async fn what_was_approved_while_its_service_was_away_is_done_when_it_is_back() 
 async fn what_was_approved_while_the_keys_of_people_were_away_is_done_when_they_are_back() {
     let refund = Act::call("ops__process_refund", json!({ "order_id": "ORD-17", "amount": 150 }));
     let world = World::with_model([refund, Act::say("It is refunded.")]).await;
+    if world.app.db.engine() == Engine::Sqlite {
+        println!("SKIPPED: on SQLite the folder has no id; the story is told on PostgreSQL (`engines`)");
+        return;
+    }
     let turn = world.user("support").asks("Refund 150 for order 17. My card is 4111 1111 1111 1111.").await;
     turn.waits_for_approval("ops__process_refund").await;
     let people = world.app.config.data.dir.join("people");
