@@ -15,5 +15,6 @@ pub fn reviewed(file: &str, text: &str) {
         fs::write(&path, text).unwrap_or_else(|error| panic!("{file} cannot be written: {error}"));
     }
     let kept = fs::read_to_string(&path).unwrap_or_default();
-    assert!(kept == text, "{file} is old: run `just bless` and look at the change");
+    let new: Vec<&str> = text.lines().filter(|line| !kept.lines().any(|known| known == *line)).collect();
+    assert!(kept == text, "{file} is old: run `just bless` and look at the change. New: {new:#?}");
 }
