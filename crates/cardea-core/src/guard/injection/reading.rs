@@ -158,17 +158,15 @@ pub(super) fn crowded(view: &View<'_>) -> Option<(usize, usize)> {
 
 /// Words of letters of ASCII in which invisible signs stand, with the numbers of those.
 fn words(view: &View<'_>) -> impl Iterator<Item = (Range<usize>, Range<usize>)> {
-    let letters = |bytes: Option<&[u8]>| {
-        bytes.unwrap_or_default().iter().take_while(|byte| byte.is_ascii_alphabetic()).count()
-    };
     let mut next = 0;
     std::iter::from_fn(move || {
-        let first = view.forth(view.parted.get(next)?.place);
-        let before =
-            view.bytes().get(..first)?.iter().rev().take_while(|byte| byte.is_ascii_alphabetic()).count();
-        let word = first - before..first + letters(view.bytes().get(first..));
-        let more = view.parted.get(next + 1..)?.iter();
-        let signs = next..next + 1 + more.take_while(|parted| view.forth(parted.place) < word.end).count();
+        let (before, behind) = view.bytes().split_at_checked(view.forth(view.parted.get(next)?.place))?;
+        let head = before.iter().rev().take_while(|byte| byte.is_ascii_alphabetic()).count();
+        let tail = behind.iter().take_while(|byte| byte.is_ascii_alphabetic()).count();
+        let word = before.len() - head..before.len() + tail;
+        let end = view.back(word.start, word.end).1;
+        let more = view.parted.get(next + 1..)?.iter().take_while(|parted| parted.place < end).count();
+        let signs = next..next + 1 + more;
         next = signs.end;
         Some((word, signs))
     })
