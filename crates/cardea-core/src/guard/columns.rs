@@ -22,6 +22,9 @@ const MOST_AGAIN: usize = 4;
 /// More lines in a row that are no rows end a table.
 const MOST_MISFITS: usize = 64;
 
+/// Bytes in which brackets close, once so much of a text was read again.
+const SHORT_ROW: usize = 256;
+
 /// A row over several lines is no longer.
 const LONGEST_ROW: usize = 8 * 1024;
 
@@ -134,6 +137,8 @@ struct Table {
     tight: bool,
     /// Lines in a row that are no rows of it.
     misfits: usize,
+    /// Rows of it were read.
+    has_rows: bool,
 }
 
 impl Table {
@@ -161,7 +166,8 @@ impl Rows<'_> {
         let count = table.labels.len();
         let open = Cells::of(line, place, table.sign).at_most(count, &mut self.cells);
         let fits = self.cells.len() == count && table.may_go_on(line);
-        if open && self.cells.len() <= count && place >= self.looked && table.sign != '|' {
+        // WHY not where the line is a row by itself: a sign for inches opens no text that swallows the rows below it.
+        if open && !fits && self.cells.len() <= count && place >= self.looked && table.sign != '|' {
             let most = (place + LONGEST_ROW).min(self.text.len());
             let most = (place..=most).rev().find(|at| self.text.is_char_boundary(*at))?;
             let row = Cells::over_lines(self.text.get(place..most)?, place, table.sign);
@@ -178,7 +184,7 @@ impl Rows<'_> {
 }
 
 /// Tables whose cells are set apart by a sign: a header, and rows with as many cells. A line that is no such row, as a
-/// comment or an empty one, ends no table.
+/// comment or an empty one, ends no table; the names of another one behind it do.
 fn separated(text: &str, made: &mut Made<'_, '_, '_>) -> Option<()> {
     let mut rows = Rows { text, cells: Vec::new(), looked: 0 };
     let (mut table, mut start, mut read): (Option<Table>, _, _) = (None, 0, 0);
@@ -195,11 +201,20 @@ fn separated(text: &str, made: &mut Made<'_, '_, '_>) -> Option<()> {
             if bare.contains("--")
                 && bare.bytes().all(|byte| matches!(byte, b'|' | b'-' | b':' | b' ' | b'+'))
             {
+                // In Markdown it stands below names: those of another table, whatever they say.
+                if known.has_rows && bare.contains('|') && !bare.contains('+') {
+                    table = None;
+                }
+                continue;
+            }
+            let other = (known.misfits > 0).then(|| begun(text, line, place, &mut rows.cells)).flatten();
+            if other.is_some() {
+                table = other;
                 continue;
             }
             if let Some(end) = rows.read(known, line, place) {
                 made.row(&known.labels, &rows.cells)?;
-                (known.misfits, read) = (0, end);
+                (known.misfits, known.has_rows, read) = (0, true, end);
                 continue;
             }
             known.misfits += 1;
@@ -222,7 +237,7 @@ fn begun(text: &str, line: &str, place: usize, cells: &mut Vec<Range<usize>>) ->
             continue;
         }
         if let Some(labels) = labels(text, cells) {
-            return Some(Table { sign, labels, tight: is_tight(line, sign), misfits: 0 });
+            return Some(Table { sign, labels, tight: is_tight(line, sign), misfits: 0, has_rows: false });
         }
     }
     None
@@ -243,7 +258,11 @@ fn inserted(text: &str, made: &mut Made<'_, '_, '_>) -> Option<()> {
         from += at + 7;
         let Some(labels) = listed(text, &mut from, made, &mut cells)? else { continue };
         let (count, mut misfit) = (cells.len(), None);
-        while let Some(values) = brackets(text, from, 24) {
+        let thrifty = again > MOST_AGAIN * text.len();
+        let most = if thrifty { SHORT_ROW } else { text.len() };
+        loop {
+            let end = text.floor_char_boundary(from.saturating_add(most));
+            let Some(values) = text.get(..end).and_then(|text| brackets(text, from, 24)) else { break };
             made.spend(values.len())?;
             Cells::of(text.get(values.clone()).unwrap_or_default(), values.start, ',')
                 .at_most(count, &mut cells);
@@ -251,16 +270,17 @@ fn inserted(text: &str, made: &mut Made<'_, '_, '_>) -> Option<()> {
             if cells.len() == count {
                 made.row(&labels, &cells)?;
             }
-            if cells.len() != count || values.end == text.len() {
+            if cells.len() != count || values.end == end {
                 misfit.get_or_insert(values.start);
+                if thrifty {
+                    break;
+                }
             }
         }
         // What is no row may end elsewhere, and the next list stand in what was taken for it.
         if let Some(start) = misfit {
             again += from - start;
-            if again <= MOST_AGAIN * text.len() {
-                from = start;
-            }
+            from = start;
         }
     }
     Some(())

@@ -102,9 +102,11 @@ impl Fault {
         };
         match sent.error.downcast_ref::<StreamableHttpError<WireError>>() {
             Some(StreamableHttpError::Client(error)) => Self::of_wire(error, timeout),
-            Some(StreamableHttpError::AuthRequired(_)) => Self::new("refused Cardea's credential", false),
+            Some(StreamableHttpError::AuthRequired(_)) => {
+                Self { status: Some(401), ..Self::new("refused Cardea's credential", false) }
+            }
             Some(StreamableHttpError::InsufficientScope(error)) => {
-                Self::new(lacking(error.get_required_scope()), false)
+                Self { status: Some(403), ..Self::new(lacking(error.get_required_scope()), false) }
             }
             Some(StreamableHttpError::Deserialize(_) | StreamableHttpError::UnexpectedServerResponse(_)) => {
                 Self::new("answered with something that is no MCP", true)

@@ -21,7 +21,7 @@ mod wire;
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, PoisonError, RwLock},
+    sync::{Arc, PoisonError, RwLock},
     time::Duration,
 };
 
@@ -33,6 +33,7 @@ use cardea_model::embedder::Embedder;
 use cardea_net::Net;
 use cardea_store::{Db, Shared};
 use futures::{StreamExt as _, stream};
+use tokio::time::Instant;
 
 use self::{
     catalog::Source, failing::Failing, grant::Grant, http::Http, job::not_done, select::Selector,
@@ -105,7 +106,7 @@ struct Inner {
     /// Tools of connectors come from files and are always there.
     catalog: RwLock<Arc<Catalog>>,
     /// INVARIANT: held while the catalogue is read, changed and replaced.
-    offering: Mutex<()>,
+    offering: tokio::sync::Mutex<()>,
     selector: Selector,
     clock: SharedClock,
     pins: Pins,
@@ -164,7 +165,7 @@ impl Action {
             upstreams,
             connectors,
             catalog,
-            offering: Mutex::default(),
+            offering: tokio::sync::Mutex::default(),
             selector,
             clock,
             pins,
@@ -185,13 +186,16 @@ impl Action {
     /// # Errors
     /// Of an upstream that could not be read; the others are in the catalogue all the same.
     pub async fn refresh(&self) -> Result<()> {
-        let soon = |name| self.list_within(name, PATIENCE);
+        let learnt = Instant::now() + LEARNING;
+        let soon = async |name| {
+            let listed = self.tools_of(name, PATIENCE).await;
+            self.take(name, listed, learnt).await
+        };
         let mut answers = stream::iter(self.upstreams()).map(soon).buffer_unordered(AT_ONCE);
         let mut all = Ok(());
         while let Some(listed) = answers.next().await {
             all = all.and(listed);
         }
-        self.inner.selector.learn(LEARNING).await;
         all
     }
 
@@ -208,14 +212,20 @@ impl Action {
     /// # Errors
     /// `upstream_silent`, `upstream_failed`; what the store says.
     pub async fn list(&self, name: &str) -> Result<()> {
-        self.list_within(name, Duration::MAX).await
+        let listed = self.tools_of(name, Duration::MAX).await;
+        self.take(name, listed, Instant::now() + LEARNING).await
     }
 
-    async fn list_within(&self, name: &str, patience: Duration) -> Result<()> {
-        let Some(upstream) = self.inner.upstreams.get(name) else { return Ok(()) };
+    async fn tools_of(&self, name: &str, patience: Duration) -> Result<Vec<Tool>> {
+        let Some(upstream) = self.inner.upstreams.get(name) else { return Err(Code::NotFound.into()) };
         let listed = tokio::time::timeout(patience, upstream.list()).await;
-        match listed.unwrap_or_else(|_| Err(Code::UpstreamSilent.into())) {
-            Ok(tools) => self.offer(name, tools),
+        listed.unwrap_or_else(|_| Err(Code::UpstreamSilent.into()))
+    }
+
+    /// Takes what an upstream has answered. The encoder may read until then before it is offered.
+    async fn take(&self, name: &str, listed: Result<Vec<Tool>>, learnt: Instant) -> Result<()> {
+        match listed {
+            Ok(tools) => self.offer(name, tools, learnt).await,
             Err(error) => {
                 self.inner.failing.not_reached(name, &error);
                 Err(error)
@@ -224,13 +234,14 @@ impl Action {
     }
 
     /// Puts these in the place of the tools that an upstream had.
-    fn offer(&self, name: &str, listed: Vec<Tool>) -> Result<()> {
-        let _alone = self.inner.offering.lock().unwrap_or_else(PoisonError::into_inner);
+    async fn offer(&self, name: &str, listed: Vec<Tool>, learnt: Instant) -> Result<()> {
+        let _alone = self.inner.offering.lock().await;
         let before = self.catalog();
         let of = |tool: &&Arc<Tool>| !matches!(&tool.source, Source::Mcp { server, .. } if server == name);
         let others = before.all().filter(of).cloned();
         let catalog = Arc::new(Catalog::new(others.chain(listed.into_iter().map(Arc::new)).collect())?);
         self.inner.selector.take(&catalog);
+        self.inner.selector.learn(learnt.saturating_duration_since(Instant::now())).await;
         *self.inner.catalog.write().unwrap_or_else(PoisonError::into_inner) = catalog;
         self.inner.failing.reached(name); // only now: until its tools are known a server counts as away (`is_awaited`)
         Ok(())

@@ -152,7 +152,7 @@ struct Asked<'a> {
 pub(super) struct Selector {
     embedder: Option<Arc<dyn Embedder>>,
     known: Mutex<Option<Arc<Known>>>,
-    /// Heard when there is something to read.
+    /// Heard when something is left to read.
     unread: Notify,
 }
 
@@ -175,10 +175,7 @@ impl Selector {
             let read = before.as_ref().and_then(|before| before.texts(spec.name.as_str()));
             read.filter(|read| read.said == said).map_or_else(|| Arc::new(self.glance(said)), Arc::clone)
         });
-        let texts: Vec<_> = texts.collect();
-        if texts.iter().any(|texts| texts.close.is_empty()) {
-            self.unread.notify_one();
-        }
+        let texts = texts.collect();
         let places = specs.iter().enumerate().map(|(at, spec)| (spec.name.to_string(), at)).collect();
         let known = Known { index: Arc::new(Index::new(&specs)), places: Arc::new(places), texts };
         *self.known.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(known));
@@ -190,12 +187,13 @@ impl Selector {
         Texts { said, close: Vec::new(), glances }
     }
 
-    /// Returns when there is something to read.
+    /// Returns when something is left to read.
     pub(super) async fn news(&self) {
         self.unread.notified().await;
     }
 
-    /// Lets the encoder read what is new, as far as it comes: its time belongs to those who ask.
+    /// Lets the encoder read what is new, as far as it comes: its time belongs to those who ask. What it did not come to
+    /// is [`Self::news`].
     pub(super) async fn learn(&self, patience: Duration) {
         let (known, embedder) = {
             let known = self.known.lock().unwrap_or_else(PoisonError::into_inner).clone();

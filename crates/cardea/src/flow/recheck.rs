@@ -94,5 +94,10 @@ async fn check_anew(app: &App, agent: &Arc<Agent>, check: Check) -> Result<()> {
             }
         }
     };
+    // WHY: whoever ends a check in this node's place pays by its row, and nothing else of it is written before its end.
+    if let Err(error) = app.turns.flush(&mut turn).await {
+        app.control.settle(admitted, turn.usage(), cost);
+        return Err(error);
+    }
     finish(app, turn, admitted, ending).await.map(drop)
 }

@@ -142,11 +142,11 @@ pub async fn resume_one(app: &App, free: &Free) -> Result<()> {
     if agent.is_ok() && caller.is_ok() && awaits_a_server(app, open.turn()) {
         return Err(Error::new(Code::UpstreamSilent)); // looked at again in a moment
     }
-    let placeholders = app.context.placeholders_of(open.turn().principal(), open.turn().conversation()).await;
-    if let Err(error) = placeholders
+    let there = app.vault.answers_for(open.turn().principal()).await; // what was masked and sealed for them opens
+    if let Err(error) = there
         && error.code().retry() == Retry::After
     {
-        return Err(error); // the keys of people are away for a moment
+        return Err(error);
     }
     let admitted = app.control.admit_again(open.turn().principal()).await?; // the same if there is no room
     let Some(turn) = app.turns.take(open).await? else { return Ok(()) };
@@ -169,7 +169,6 @@ pub async fn resume_one(app: &App, free: &Free) -> Result<()> {
         }
         app.turns.unwinding(&mut turn, &comes_no_further("")).await?; // no model is needed to take back what it did
     }
-    // WHY again: until it was claimed somebody else could add to them.
     let placeholders = app.context.placeholders_of(turn.principal(), turn.conversation()).await?;
     let turn = turn.with_placeholders(placeholders);
     if turn.kind() == Kind::Check {

@@ -153,7 +153,7 @@ impl Observe {
         entries: &mut Vec<Audited>,
     ) -> Result<Mark> {
         if let Some((_, mark)) = chain.seen
-            && self.link(&chain.node, mark.sequence).await? != Some(mark.link)
+            && self.last_up_to(&chain.node, mark.sequence).await? != Some(mark)
         {
             return Err(restored(chain));
         }
@@ -169,16 +169,16 @@ impl Observe {
                 serde_json::from_slice(&body).map_err(|error| Error::new(Code::Internal).because(error))?;
             entries.push(Audited { node: chain.node.clone(), sequence, at, body });
         }
-        let sequence = last.unwrap_or(to);
-        let link = self.link(&chain.node, sequence).await?.ok_or_else(|| restored(chain))?;
-        Ok(Mark { sequence, link })
+        // WHY not just the head: where an entry is missing, which `audit verify` tells of, others are still to be read.
+        let read = self.last_up_to(&chain.node, last.unwrap_or(to)).await?;
+        read.ok_or_else(|| restored(chain))
     }
 
-    /// The first bytes of an entry's link, if the entry is there.
-    async fn link(&self, node: &str, sequence: u64) -> Result<Option<[u8; 4]>> {
-        let sql = "SELECT link FROM audit WHERE node = $1 AND seq = $2";
-        let row: Option<(Vec<u8>,)> = self.0.db.row(sql, args![node, sequence]).await?;
-        Ok(row.map(|(link,)| first(&link)))
+    /// The last entry that is there up to this number.
+    async fn last_up_to(&self, node: &str, sequence: u64) -> Result<Option<Mark>> {
+        let sql = "SELECT seq, link FROM audit WHERE node = $1 AND seq <= $2 ORDER BY seq DESC LIMIT 1";
+        let row: Option<(u64, Vec<u8>)> = self.0.db.row(sql, args![node, sequence]).await?;
+        Ok(row.map(|(sequence, link)| Mark { sequence, link: first(&link) }))
     }
 }
 

@@ -71,7 +71,10 @@ impl Turn {
 
 impl Turns {
     /// Commits what waits, guarded by the turn's fence.
-    pub(super) async fn flush(&self, turn: &mut Turn) -> Result<(), Error> {
+    ///
+    /// # Errors
+    /// `taken_over` if another node owns the turn; what the store says.
+    pub async fn flush(&self, turn: &mut Turn) -> Result<(), Error> {
         let row = self.row(turn)?;
         self.commit(turn, row).await.map_err(lost)
     }

@@ -325,6 +325,14 @@ impl Vault {
         self.0.root.people().ask(move |people| people.find(&id)).await
     }
 
+    /// Asks whether a person's key can be looked for at the moment; whether there is one is not said.
+    ///
+    /// # Errors
+    /// `store_unavailable` if the folder with the keys of people is away.
+    pub async fn answers_for(&self, principal: &Principal) -> Result<()> {
+        self.person(Some(people::id_of_owner(&principal.key()))).await.map(drop)
+    }
+
     /// The key of an owner; made if there is none.
     async fn person_of(&self, owner: &str) -> Result<Person> {
         let id = people::id_of_owner(owner);

@@ -109,10 +109,9 @@ impl People {
             });
             done.await.map_err(|ended| broken("is not read").because(ended))?
         };
-        tokio::time::timeout(self.patience, done).await.unwrap_or_else(|_| {
-            let why = "the disk with the keys of people does not answer";
-            Err(Error::new(Code::StoreUnavailable).because(why))
-        })
+        tokio::time::timeout(self.patience, done)
+            .await
+            .unwrap_or_else(|_| Err(away("the disk with the keys of people does not answer".to_owned())))
     }
 
     /// Refuses a folder that is no longer the one.
@@ -123,13 +122,10 @@ impl People {
         if self.known.is_none() || self.id()? == self.known {
             return Ok(());
         }
-        Err(Error::new(Code::StoreUnavailable)
-            .detail(format!(
-                "`{}` is empty, or another than the one with which this node began, so the keys of people are missing: mount \
-                 that folder. Nothing was changed.",
-                self.folder.display()
-            ))
-            .because("the folder with the keys of people is not there"))
+        Err(away(format!(
+            "`{}` is empty, or another than the one with which this node began: mount that folder",
+            self.folder.display()
+        )))
     }
 
     /// What tells this folder from every other, if it has been given that.
@@ -137,7 +133,7 @@ impl People {
         match fs::read_to_string(self.folder.join(ID)) {
             Ok(id) => Ok(Some(id.trim().to_owned())),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(broken("cannot be read: its `folder.id`").because(error)),
+            Err(error) => Err(away(format!("`folder.id` in `{FOLDER}` cannot be read: {error}"))),
         }
     }
 
@@ -173,7 +169,7 @@ impl People {
         let read = match fs::read(self.file(id)?) {
             Ok(read) => Zeroizing::new(read),
             Err(error) if error.kind() == ErrorKind::NotFound => return self.still().map(|()| None),
-            Err(error) => return Err(broken("cannot be read").because(error)),
+            Err(error) => return Err(away(format!("a key in `{FOLDER}` cannot be read: {error}"))),
         };
         let mut bytes = Zeroizing::new([0; LENGTH]);
         if read.len() != LENGTH {
@@ -200,7 +196,7 @@ impl People {
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {
                 self.find(&id)?.ok_or_else(|| broken("is being destroyed"))
             }
-            Err(error) => Err(broken("cannot be made").because(error)),
+            Err(error) => Err(away(format!("a key in `{FOLDER}` cannot be made: {error}"))),
         }
     }
 
@@ -241,7 +237,7 @@ impl People {
         match destroyed {
             Ok(()) => Ok(true),
             Err(error) if error.kind() == ErrorKind::NotFound => self.still().map(|()| false),
-            Err(error) => Err(broken("cannot be destroyed").because(error)),
+            Err(error) => Err(away(format!("a key in `{FOLDER}` cannot be destroyed: {error}"))),
         }
     }
 
@@ -249,6 +245,12 @@ impl People {
     fn sync(&self) -> std::io::Result<()> {
         fs::File::open(&self.folder)?.sync_all()
     }
+}
+
+/// The folder cannot be used at the moment. Where it lies is for the log.
+fn away(why: String) -> Error {
+    let detail = "The keys of people are not there at the moment. Nothing was changed.";
+    Error::new(Code::StoreUnavailable).detail(detail).because(why)
 }
 
 fn broken(what: &str) -> Error {
@@ -271,6 +273,23 @@ mod tests {
         assert!(people.find_or_make(id.clone()).is_err(), "nothing is sealed under it");
         assert!(people.destroy(&id).unwrap());
         assert_ne!(people.find_or_make(id).unwrap().bytes, made.bytes);
+    }
+
+    #[test]
+    fn what_the_system_says_of_the_disk_is_over_in_a_moment_and_told_to_the_log_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let people = People::in_folder(folder.path());
+        let id = id_of_owner("acme/ann");
+        fs::write(folder.path().join(FOLDER), "").unwrap(); // as a mount that answers with errors
+        for told in [
+            people.find(&id).map(drop),
+            people.find_or_make(id.clone()).map(drop),
+            people.destroy(&id).map(drop),
+        ] {
+            let told = told.unwrap_err();
+            assert_eq!(told.code(), Code::StoreUnavailable);
+            assert!(!told.public().contains(&folder.path().display().to_string()), "{}", told.public());
+        }
     }
 
     #[tokio::test]

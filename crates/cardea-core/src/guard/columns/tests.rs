@@ -111,6 +111,51 @@ fn a_row_that_does_not_fit_ends_no_table() {
 }
 
 #[test]
+fn a_table_is_read_under_its_own_names_whatever_stood_before_it() {
+    for between in ["\n", "\n\n\n", "and some words about it\n", &"a line of prose\n".repeat(40)] {
+        for sign in [",", ";", "\t"] {
+            let text = format!(
+                "id,full_name,email,notes\n1,Ebba Norling,e@x.example,ok\n{between}service,owner,password,env\n\
+                 billing,it,Anchor71xQ,prod\n"
+            );
+            let told = read(&text.replace(',', sign));
+            assert!(told.contains("password: Anchor71xQ"), "{told}");
+        }
+        let told = read(&format!(
+            "| Name | Phone |\n|---|---|\n| Bo | 0161 1 |\n{between}\n| User | Password |\n|---|---|\n| backup | Anchor71xQ |\n"
+        ));
+        assert!(told.contains("password: Anchor71xQ"), "{told}");
+        let told = read(&format!(
+            "| User | Password |\n|---|---|\n| backup | Anchor71xQ |\n{between}\n| Setting | Value |\n|---|---|\n\
+             | timeout | Seconds30 |\n"
+        ));
+        assert!(told.contains("password: Anchor71xQ") && !told.contains("Seconds30"), "{told}");
+    }
+}
+
+#[test]
+fn a_sign_for_inches_swallows_no_rows() {
+    let rows: String = (1..10).map(|n| format!("{n},Bo Li,Anchor{n}xQ,fine\n")).collect();
+    let told = read(&format!(
+        "id,name,password,notes\n0,Bo Li,Anchor0xQ,\"inch\n{rows}10,Bo Li,Anchor10xQ,\"fine\"\n"
+    ));
+    assert_eq!(told.matches("password: Anchor").count(), 11, "{told}");
+}
+
+#[test]
+fn statements_whose_quotes_do_not_close_hide_none_behind_them() {
+    for first in ["(1,'x1','O'Brien')", "(1,it's,3)", "('x)"] {
+        for times in 1..40 {
+            let odd = format!("insert into a (id, pin, user) values {first};\n").repeat(times);
+            let told = read(&format!(
+                "{odd}insert into t (id, full_name, password) values (1,'Li','Anchor10xQ'),(2,'Bo','Anchor11xQ');\n"
+            ));
+            assert_eq!(told.matches("password: Anchor1").count(), 2, "{first} {times}: {told}");
+        }
+    }
+}
+
+#[test]
 fn rows_in_brackets_are_read_however_long_their_neighbours_are() {
     let long = "ab".repeat(3_000);
     for first in [
@@ -144,7 +189,7 @@ fn rows_and_brackets_that_never_end_cost_no_more_than_their_length() {
             (asked.get(), text.len() / ASK_EVERY)
         };
         let (calls, own) = asked(20_000);
-        assert!(calls <= 8 * own + 8, "{piece:?} {calls} {own}");
+        assert!(calls <= 24 * own + 8, "{piece:?} {calls} {own}");
     }
 }
 
