@@ -85,8 +85,9 @@ pub fn sha256_hex(bytes: &[u8]) -> String {
 
 /// The one spelling of the value within the bounds.
 #[must_use]
-pub fn spelled(value: Value, bounds: Bounds) -> String {
-    let spelled = canonical(&shorten(value, bounds, 0));
+pub fn spelled(mut value: Value, bounds: Bounds) -> String {
+    shorten(&mut value, bounds, 0);
+    let spelled = canonical(&value);
     if spelled.len() <= bounds.whole { spelled } else { canonical(&cut(&spelled)) }
 }
 
@@ -165,19 +166,19 @@ impl Spelling {
     }
 }
 
-fn shorten(value: Value, bounds: Bounds, depth: usize) -> Value {
+fn shorten(value: &mut Value, bounds: Bounds, depth: usize) {
     match value {
-        Value::String(text) if text.len() > bounds.text => cut(&text),
-        Value::Array(_) | Value::Object(_) if depth >= bounds.depth => cut(&canonical(&value)),
-        Value::Array(items) => items.into_iter().map(|item| shorten(item, bounds, depth + 1)).collect(),
+        Value::String(text) if text.len() > bounds.text => *value = cut(text),
+        Value::Array(_) | Value::Object(_) if depth >= bounds.depth => *value = cut(&canonical(value)),
+        Value::Array(items) => items.iter_mut().for_each(|item| shorten(item, bounds, depth + 1)),
         Value::Object(map) => {
-            let short = |(key, item): (String, Value)| {
-                let key = if key.len() > bounds.text { cut_text(&key) } else { key };
-                (key, shorten(item, bounds, depth + 1))
-            };
-            map.into_iter().map(short).collect::<Map<_, _>>().into()
+            if map.keys().any(|key| key.len() > bounds.text) {
+                let short = |key: String| if key.len() > bounds.text { cut_text(&key) } else { key };
+                *map = std::mem::take(map).into_iter().map(|(key, item)| (short(key), item)).collect();
+            }
+            map.values_mut().for_each(|item| shorten(item, bounds, depth + 1));
         }
-        other => other,
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
     }
 }
 
