@@ -158,8 +158,9 @@ impl Action {
         for connector in connectors.values() {
             described.extend(connector.tools()?.into_iter().map(Arc::new));
         }
-        let catalog = RwLock::new(Arc::new(Catalog::new(described)?));
-        let selector = Selector::new(embedder);
+        let (catalog, selector) = (Arc::new(Catalog::new(described)?), Selector::new(embedder));
+        selector.take(&catalog); // connectors are there without any server
+        let catalog = RwLock::new(catalog);
         let failing = Failing::default();
         let inner = Inner {
             upstreams,

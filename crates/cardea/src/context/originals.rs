@@ -40,6 +40,16 @@ impl Context {
         }
     }
 
+    /// Asks whether can be opened what a turn of this owner may need: what stands behind the placeholders of its
+    /// conversation, and what is sealed for its owner.
+    ///
+    /// # Errors
+    /// `store_unavailable` if the folder with the keys of people is away. What the store says.
+    pub async fn opens_for(&self, owner: &Principal, conversation: Option<ConversationId>) -> Result<()> {
+        let name = conversation.map(secret_of).unwrap_or_default();
+        self.inner.vault.answers_for(owner, &name).await
+    }
+
     /// The rows that keep what was found since, for the commit that writes the text with its placeholders.
     ///
     /// WHY no error, and no guard: what was done outside is written down whether or not they can be kept. Nobody but the

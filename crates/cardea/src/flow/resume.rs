@@ -139,14 +139,16 @@ pub async fn resume_one(app: &App, free: &Free) -> Result<()> {
         Err(error) if error.code().retry() == Retry::After => return Err(error), // nobody can say now
         caller => caller,
     };
-    if agent.is_ok() && caller.is_ok() && awaits_a_server(app, open.turn()) {
-        return Err(Error::new(Code::UpstreamSilent)); // looked at again in a moment
-    }
-    let there = app.vault.answers_for(open.turn().principal()).await; // what was masked and sealed for them opens
-    if let Err(error) = there
-        && error.code().retry() == Retry::After
-    {
-        return Err(error);
+    let works = agent.is_ok() && caller.is_ok() && does_more(open.turn());
+    let patient = app.clock.now() < open.turn().started_at().plus(PATIENCE);
+    if works && patient {
+        if awaits_a_server(app, open.turn()) {
+            return Err(Error::new(Code::UpstreamSilent)); // looked at again in a moment
+        }
+        match app.context.opens_for(open.turn().principal(), open.turn().conversation()).await {
+            Err(error) if error.code().retry() == Retry::After => return Err(error), // as above
+            _ => {}
+        }
     }
     let admitted = app.control.admit_again(open.turn().principal()).await?; // the same if there is no room
     let Some(turn) = app.turns.take(open).await? else { return Ok(()) };
@@ -169,8 +171,6 @@ pub async fn resume_one(app: &App, free: &Free) -> Result<()> {
         }
         app.turns.unwinding(&mut turn, &comes_no_further("")).await?; // no model is needed to take back what it did
     }
-    let placeholders = app.context.placeholders_of(turn.principal(), turn.conversation()).await?;
-    let turn = turn.with_placeholders(placeholders);
     if turn.kind() == Kind::Check {
         let error = Error::new(Code::Draining); // what it was compared with is gone
         return end_as_it_stands(app, turn, admitted, error).await;
@@ -182,6 +182,10 @@ pub async fn resume_one(app: &App, free: &Free) -> Result<()> {
     if let Some(error) = turn.failure().map(Failure::error).filter(|_| turn.kind() == Kind::Call) {
         return end_as_it_stands(app, turn, admitted, error).await; // stopped by who asked
     }
+    if does_more(&turn) {
+        let placeholders = app.context.placeholders_of(turn.principal(), turn.conversation()).await?;
+        turn = turn.with_placeholders(placeholders);
+    }
     if turn.kind() == Kind::Call {
         return mcp::go_on(Run::mcp(app, &caller, &agent), admitted, turn).await;
     }
@@ -190,11 +194,15 @@ pub async fn resume_one(app: &App, free: &Free) -> Result<()> {
     settle(Run::chat(app, &caller, &agent), Open { turn, admitted, outlet, reuse }).await.map(drop)
 }
 
+/// False of a turn that only has to be closed: a check, and one that was stopped and has nothing to take back.
+fn does_more(turn: &Turn) -> bool {
+    turn.kind() != Kind::Check && (turn.failure().is_none() || turn.has_effects())
+}
+
 /// True of a turn whose tools are needed to go on or back, and whose server has not been there since this node started, or
 /// not long enough for the policies to know them: those of a call that was begun or approved, and those of a step of a chat
 /// that can be taken back, which binds the turn to do all or nothing.
 fn awaits_a_server(app: &App, turn: &Turn) -> bool {
-    let patient = app.clock.now() < turn.started_at().plus(PATIENCE);
     let listed = |tool: &ToolName| app.action.catalog().get(tool.as_str()).is_some();
     let away = |tool: &ToolName| app.action.is_awaited(tool) || listed(tool) && !app.control.knows(tool);
     let is_saga = turn.kind() == Kind::Chat; // a call is never taken back
@@ -204,7 +212,7 @@ fn awaits_a_server(app: &App, turn: &Turn) -> bool {
         }
         _ => step.is_open() && !turn.is_cancelled() && away(step.tool()),
     };
-    patient && turn.steps().iter().any(awaited)
+    turn.steps().iter().any(awaited)
 }
 
 /// The end of a turn of which nothing was written however often it was taken up.

@@ -20,11 +20,14 @@ use super::{
 /// What stands for a node in a bookmark: the first bytes of the SHA-256 of its name.
 type Name = [u8; 8];
 
-/// How far one chain was read: the number of its last entry, and the first bytes of that entry's link.
+/// The first bytes of an entry's link.
+type Link = [u8; 4];
+
+/// How far one chain was read: up to which number, and the link of the last entry up to there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Mark {
     sequence: u64,
-    link: [u8; 4],
+    link: Link,
 }
 
 /// Bytes of one chain in a bookmark: its name, the number, the link.
@@ -153,7 +156,7 @@ impl Observe {
         entries: &mut Vec<Audited>,
     ) -> Result<Mark> {
         if let Some((_, mark)) = chain.seen
-            && self.last_up_to(&chain.node, mark.sequence).await? != Some(mark)
+            && self.link_at(&chain.node, mark.sequence).await? != mark.link
         {
             return Err(restored(chain));
         }
@@ -169,16 +172,16 @@ impl Observe {
                 serde_json::from_slice(&body).map_err(|error| Error::new(Code::Internal).because(error))?;
             entries.push(Audited { node: chain.node.clone(), sequence, at, body });
         }
-        // WHY not just the head: where an entry is missing, which `audit verify` tells of, others are still to be read.
-        let read = self.last_up_to(&chain.node, last.unwrap_or(to)).await?;
-        read.ok_or_else(|| restored(chain))
+        // WHY a place and not an entry: where entries are missing, which `audit verify` tells of, others are still to be read.
+        let sequence = last.unwrap_or(to);
+        Ok(Mark { sequence, link: self.link_at(&chain.node, sequence).await? })
     }
 
-    /// The last entry that is there up to this number.
-    async fn last_up_to(&self, node: &str, sequence: u64) -> Result<Option<Mark>> {
-        let sql = "SELECT seq, link FROM audit WHERE node = $1 AND seq <= $2 ORDER BY seq DESC LIMIT 1";
-        let row: Option<(u64, Vec<u8>)> = self.0.db.row(sql, args![node, sequence]).await?;
-        Ok(row.map(|(sequence, link)| Mark { sequence, link: first(&link) }))
+    /// The link of the last entry that is there up to this place; zeros if there is none.
+    async fn link_at(&self, node: &str, sequence: u64) -> Result<Link> {
+        let sql = "SELECT link FROM audit WHERE node = $1 AND seq <= $2 ORDER BY seq DESC LIMIT 1";
+        let row: Option<(Vec<u8>,)> = self.0.db.row(sql, args![node, sequence]).await?;
+        Ok(first(&row.map(|(link,)| link).unwrap_or_default()))
     }
 }
 

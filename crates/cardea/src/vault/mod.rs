@@ -325,12 +325,20 @@ impl Vault {
         self.0.root.people().ask(move |people| people.find(&id)).await
     }
 
-    /// Asks whether a person's key can be looked for at the moment; whether there is one is not said.
+    /// Asks whether the keys can be looked for under which lies what is sealed for a person: what is sealed for all that they
+    /// do, and under this name. Whether they are there is not said.
     ///
     /// # Errors
-    /// `store_unavailable` if the folder with the keys of people is away.
-    pub async fn answers_for(&self, principal: &Principal) -> Result<()> {
-        self.person(Some(people::id_of_owner(&principal.key()))).await.map(drop)
+    /// `store_unavailable` if the folder with the keys of people is away. What the store says.
+    pub async fn answers_for(&self, principal: &Principal, name: &str) -> Result<()> {
+        let Principal { tenant, user, .. } = principal;
+        let (own, by_name) = (people::id_of_owner(&principal.key()), people::id_of(tenant, user));
+        let sql = "SELECT DISTINCT person FROM secrets WHERE person IN ($1, $2) \
+                   AND (name = $3 OR name NOT LIKE 'placeholders/%')";
+        for (id,) in self.0.db.rows::<(String,)>(sql, args![own, by_name, name]).await? {
+            self.person(Some(id)).await?;
+        }
+        Ok(())
     }
 
     /// The key of an owner; made if there is none.

@@ -82,9 +82,9 @@ impl People {
     }
 
     /// Holds on to the folder that is there now: where its id is missing or another one later, no key is made or said to be
-    /// gone.
+    /// gone. Where it cannot be read now, no folder is the one until the next start.
     pub(super) fn hold(&mut self) {
-        self.known = self.id().ok().flatten();
+        self.known = self.id().unwrap_or_else(|_| Some(String::new()));
     }
 
     /// Does something with the keys beside the threads that serve requests.
@@ -225,17 +225,24 @@ impl People {
     }
 
     /// Destroys the key with this name. True if there was one.
+    ///
+    /// # Errors
+    /// `store_unavailable` if it may still be there; doing it again is harmless.
     pub(super) fn destroy(&self, id: &str) -> Result<bool> {
         let path = self.file(id)?;
-        let destroyed = fs::OpenOptions::new().write(true).open(&path).and_then(|mut file| {
+        let overwritten = fs::OpenOptions::new().write(true).open(&path).and_then(|mut file| {
             // WHY: a removed name may leave its bytes on the disk.
             file.write_all(&[0; LENGTH])?;
-            file.sync_all()?;
-            fs::remove_file(&path)?;
-            self.sync()
+            file.sync_all()
         });
-        match destroyed {
-            Ok(()) => Ok(true),
+        match overwritten {
+            Ok(()) => {
+                // WHY no error: zeros are no key to anybody, and what waits for this erasure must not wait for their name to go.
+                if let Err(error) = fs::remove_file(&path).and_then(|()| self.sync()) {
+                    tracing::warn!(%error, "the file of a destroyed key cannot be removed");
+                }
+                Ok(true)
+            }
             Err(error) if error.kind() == ErrorKind::NotFound => self.still().map(|()| false),
             Err(error) => Err(away(format!("a key in `{FOLDER}` cannot be destroyed: {error}"))),
         }
@@ -249,7 +256,7 @@ impl People {
 
 /// The folder cannot be used at the moment. Where it lies is for the log.
 fn away(why: String) -> Error {
-    let detail = "The keys of people are not there at the moment. Nothing was changed.";
+    let detail = "The keys of people are not there at the moment. Do it again later: that is safe, also if a part is done.";
     Error::new(Code::StoreUnavailable).detail(detail).because(why)
 }
 
@@ -289,6 +296,23 @@ mod tests {
             let told = told.unwrap_err();
             assert_eq!(told.code(), Code::StoreUnavailable);
             assert!(!told.public().contains(&folder.path().display().to_string()), "{}", told.public());
+        }
+    }
+
+    #[test]
+    fn a_folder_that_could_not_be_read_at_the_start_is_not_the_one_later() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut people = People::in_folder(folder.path());
+        fs::write(folder.path().join(FOLDER), "").unwrap(); // as a mount that answers with errors
+        people.hold();
+        fs::remove_file(folder.path().join(FOLDER)).unwrap(); // as where nothing is mounted
+        let id = id_of_owner("acme/ann");
+        for told in [
+            people.find(&id).map(drop),
+            people.find_or_make(id.clone()).map(drop),
+            people.destroy(&id).map(drop),
+        ] {
+            assert_eq!(told.unwrap_err().code(), Code::StoreUnavailable);
         }
     }
 

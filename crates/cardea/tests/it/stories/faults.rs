@@ -337,6 +337,26 @@ async fn what_was_approved_while_the_keys_of_people_were_away_is_done_when_they_
 }
 
 #[tokio::test]
+async fn a_folder_of_keys_that_is_away_holds_up_nothing_that_needs_no_key() {
+    let refund = || Act::call("ops__process_refund", json!({ "order_id": "ORD-17", "amount": 150 }));
+    let world =
+        World::with_model([refund(), refund(), Act::say("It is refunded."), Act::say("Hello.")]).await;
+    let (ann, sue) = (world.user("support"), world.user("supervisor"));
+    let plain = ann.asks("Refund 150 for order 17.").await;
+    plain.waits_for_approval("ops__process_refund").await;
+    let masked = ann.asks("Refund 150 for order 17. My card is 4111 1111 1111 1111.").await;
+    masked.waits_for_approval("ops__process_refund").await;
+    let people = world.app.config.data.dir.join("people");
+    fs::rename(&people, people.with_extension("away")).unwrap();
+    fs::write(&people, "").unwrap(); // as a mount that answers with errors
+    sue.approves(&plain).await;
+    plain.answers("It is refunded.").await;
+    drop(ann.post(&format!("/api/v1/turns/{}/cancel", masked.turn()), &json!({})).await.expect(200));
+    assert_eq!(masked.ends().await["error"]["code"], "cancelled");
+    assert_eq!(world.shop().refunds(17).await, 1);
+}
+
+#[tokio::test]
 async fn an_orderly_end_takes_no_new_work_and_records_the_work_in_hand() {
     let slow = Act::Drip("Slowly but surely.".into(), Duration::from_millis(1));
     let script = [Act::call("ops__process_refund", json!({ "order_id": "ORD-17", "amount": 5 })), slow];

@@ -131,6 +131,14 @@ async fn a_turn_that_was_stopped_or_has_no_time_left_ends_before_a_search() {
 }
 
 #[tokio::test]
+async fn of_connectors_alone_the_model_is_offered_no_more_than_its_agent_says() {
+    let plan = World::plan().model([Act::say("Hello.")]).policies(POLICIES).agent("offered_tools = 1\n");
+    let world = plan.connector(Service::start().await, SLOW).shop_is_away().start().await;
+    world.user("support").asks("Look it up.").await.answers("Hello.").await;
+    assert_eq!(offered(&world, 0), ["demo__look", "find_tools"]);
+}
+
+#[tokio::test]
 async fn a_search_with_digits_that_would_be_lost_is_refused_like_any_call() {
     let odd = r#"{"need":"give money back","most":12345678901234567890123}"#;
     let plan = World::plan().model([wishes("find_tools", odd), Act::say("I may not.")]);
