@@ -1,4 +1,4 @@
-//! `cardea policy show`: the versions of the policies that were in force, and the texts of one.
+//! `cardea policy show`: lists the policy versions that were in force, or prints the texts of one.
 
 use cardea_core::{Code, Error, Result};
 use cardea_store::Db;
@@ -10,7 +10,7 @@ use crate::{
     control::{Adopted, adopted, adopted_text},
 };
 
-/// Shortest beginning of a version that names it.
+/// Shortest prefix that names a version.
 const SHORTEST: usize = 4;
 
 pub(super) fn show(cli: &Cli, version: Option<&str>, environment: &Environment, out: &mut Out<'_>) -> End {

@@ -1,4 +1,4 @@
-//! `cardea approvals`: what waits for a person on a running server, and the person's decision.
+//! `cardea approvals`: lists the calls that wait for approval on a running server, and sends a person's decision.
 
 use cardea_core::{id::ApprovalId, pin::visible, time::Timestamp};
 use http::Method;
@@ -49,9 +49,10 @@ fn is_open(one: &Value) -> bool {
     one.get("state").is_some_and(|state| state == "open")
 }
 
-/// Puts the approval itself in the place of what the list has of it.
+/// Replaces an approval of the list by its full form.
 ///
-/// WHY each, also where the list says that it has all of it: what is approved here must not hang on that.
+/// WHY: every approval is fetched, also one that the list claims to show in full, because what a person approves must
+/// not depend on that claim.
 fn whole(one: &mut Value, server: &Asked) -> Result<(), Refusal> {
     let id = one.get("id").and_then(Value::as_str).unwrap_or_default();
     let odd = |_| Refusal::Away(format!("{} has an approval without an id in its list", server.base));
@@ -64,7 +65,7 @@ fn path(id: ApprovalId) -> String {
     format!("/api/v1/approvals/{id}")
 }
 
-/// Who asked, who vouched for that name, and who acted for that person.
+/// Returns who asked, the issuer that vouches for that name, and who acted on that person's behalf.
 fn asker(one: &Value) -> String {
     let text = |key: &str| one.get(key).and_then(Value::as_str).map(visible);
     let actors = one.get("actors").and_then(Value::as_array).into_iter().flatten();
@@ -79,7 +80,7 @@ fn asker(one: &Value) -> String {
     whole
 }
 
-/// The whole of what waits: nobody should have to approve what they cannot see.
+/// Prints the approval in full: nobody should have to approve what they cannot see.
 fn print(one: &Value, out: &mut Out<'_>) {
     let text = |key: &str| visible(one.get(key).and_then(Value::as_str).unwrap_or_default());
     out.line(text("id"));

@@ -1,4 +1,4 @@
-//! `cardea audit`: the log proved, and the log carried out.
+//! `cardea audit`: verifies and exports the audit log.
 
 use std::{
     fs::File,
@@ -21,7 +21,7 @@ use crate::{
     vault::RootKey,
 };
 
-/// The checkpoints that a server leaves beside its database, unless others are named.
+/// Name of the file of checkpoints that a server writes beside its database; the default of `--checkpoints`.
 pub(super) const CHECKPOINTS: &str = "audit.checkpoints";
 
 /// Finds the key of the chain and runs the command.
@@ -30,7 +30,7 @@ pub(super) fn run(cli: &Cli, command: &AuditCommand, environment: &Environment, 
         Ok(loaded) => loaded.config,
         Err(end) => return end,
     };
-    // WHY: loading a root key makes one where there is none, and a new key proves nothing.
+    // WHY: loading a root key creates one if there is none, and a new key proves nothing.
     if !RootKey::is_there(&config.vault, &config.data.dir) {
         out.note(format!(
             "there is no root key in {}, without which no audit log can be proved: bring back the `root.key` that the \
@@ -51,7 +51,7 @@ pub(super) fn run(cli: &Cli, command: &AuditCommand, environment: &Environment, 
     }
 }
 
-/// Runs an audit command with the key of the chain, and the one that signs checkpoints, if they must be signed.
+/// Runs an audit command with the chain key, and with the key that signs checkpoints if they must be signed.
 pub(super) fn audit(
     command: &AuditCommand,
     config: &Config,
@@ -113,7 +113,8 @@ fn verify(
     }
 }
 
-/// The checkpoints beside a database. Those of a copy prove the copy: newer ones would have seen more than it holds.
+/// Returns the checkpoints beside a database. A copy is verified with the copy's own checkpoints: newer ones would
+/// name entries that the copy does not hold.
 fn beside(copy: Option<&Path>, config: &Config) -> PathBuf {
     copy.and_then(Path::parent).unwrap_or(&config.data.dir).join(CHECKPOINTS)
 }
@@ -154,7 +155,7 @@ fn proof(verified: &Verified, out: &mut Out<'_>) -> End {
 }
 
 fn unproved(error: &Unproved, out: &mut Out<'_>) -> End {
-    // WHY: an honest export from before its last line was written looks like this as well.
+    // WHY: an honest export looks like this too until its last line is written.
     let is_open = matches!(error, Unproved::Older { .. });
     if out.json {
         out.json(&json!({ "proved": false, "open": is_open, "problem": error.to_string() }));
@@ -178,8 +179,7 @@ async fn in_database(
     proved
 }
 
-/// The configured database, or a copy of one, of which nothing is changed. One that is not there must not be made by
-/// looking at it.
+/// Opens the configured database, or a copy of one, read only. Opening must not create a database that does not exist.
 async fn open(copy: Option<&Path>, config: &Config, key: ChainKey) -> Result<Db, Unproved> {
     let file = copy.or_else(|| config.db.url.strip_prefix("sqlite:").map(Path::new));
     if let Some(path) = file.filter(|path| !path.is_file()) {
@@ -198,7 +198,7 @@ fn export(
     signer: Option<CheckpointKey>,
     out: &mut Out<'_>,
 ) -> End {
-    // WHY: read before the log: it must have all that they have seen.
+    // WHY: the checkpoints are read before the log, so that the log holds every entry that they name.
     let seen = load(
         &beside(what.database.as_deref(), config),
         signer.as_ref().map(CheckpointKey::public).as_deref(),
@@ -212,8 +212,8 @@ fn export(
     });
     match written {
         Ok(Ok(standing)) => {
-            // WHY: chains are read one after the other, and each goes on meanwhile; of a copy nobody knows when it was made,
-            // but it was after its newest entry.
+            // WHY: chains are read one after the other while each grows. The time at which a copy was made is unknown,
+            // but it is not before the copy's newest entry.
             let all_at = if what.database.is_some() { standing.newest } else { Some(began) };
             seal(&standing, all_at, signer, seen, out)
         }
@@ -223,7 +223,7 @@ fn export(
     }
 }
 
-/// Writes the last line, by which a later `audit verify` sees that this is all there was at that time.
+/// Writes the last line, which proves to a later `audit verify` that the export was complete when it was made.
 fn seal(
     standing: &Standing,
     at: Option<Timestamp>,

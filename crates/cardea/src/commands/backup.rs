@@ -1,4 +1,4 @@
-//! `cardea backup`: a copy of the database, taken while a server runs.
+//! `cardea backup`: copies the database while a server may be running.
 
 use std::{
     fs::{self, File},
@@ -16,7 +16,7 @@ use crate::{
     config::{Config, Environment},
 };
 
-/// The database in the folder of a copy.
+/// Name of the database in the folder of a copy.
 const DATABASE: &str = "cardea.db";
 
 pub(super) fn backup(cli: &Cli, dir: &Path, environment: &Environment, out: &mut Out<'_>) -> End {
@@ -43,8 +43,8 @@ pub(super) fn backup(cli: &Cli, dir: &Path, environment: &Environment, out: &mut
 }
 
 async fn work(config: &Config, dir: &Path) -> Result<u64> {
-    // WHY: the checkpoints first. Each is of an entry that is in the database by then, so the copy holds all that they
-    // have seen; the other way round a good copy would look as if its end had been cut off.
+    // WHY: the checkpoints are copied first. Every entry that they name is in the database by then, so the copy holds
+    // all of them. In the other order a good copy would look truncated.
     let (from, to) = (config.data.dir.join(CHECKPOINTS), dir.join(CHECKPOINTS));
     let seen = match fs::read(&from) {
         Ok(seen) => seen,

@@ -15,13 +15,13 @@ use crate::config::Environment;
 
 /// The header that names the conversation, in requests and answers.
 const CONVERSATION: HeaderName = HeaderName::from_static("x-cardea-conversation");
-/// More than any event of an honest server.
+/// Upper bound of one event; an honest server sends less.
 const LARGEST_EVENT: usize = 4 << 20;
 
 const HELP: &str =
     "one line is one question; /new starts a new conversation, /quit (or the end of input) ends";
 
-/// A conversation as it goes on.
+/// A conversation in progress.
 struct Talk<'a> {
     net: Net,
     server: &'a Asked,
@@ -29,7 +29,7 @@ struct Talk<'a> {
     conversation: Option<String>,
 }
 
-/// What the server said beside its text.
+/// What the server sent beside the text.
 #[derive(Default)]
 struct Said {
     words: String,
@@ -53,7 +53,7 @@ pub(super) fn chat(cli: &Cli, chat: &Chat, environment: &Environment, out: &mut 
     }
 }
 
-/// The whole conversation: the words of the command line, or else one question a line.
+/// Runs the whole conversation: one question from the command line, or one question per line of input.
 pub(super) async fn talk(
     chat: &Chat,
     server: &Asked,
@@ -79,7 +79,7 @@ pub(super) async fn talk(
         if prompts {
             out.piece("> ");
         }
-        // A person has seen what was refused; a script sees it by the exit code.
+        // A person has seen the refusal; a script learns of it from the exit code.
         let Some(line) = lines.next() else { return if prompts { End::Good } else { end } };
         let line = match line.map(String::from_utf8) {
             Ok(Ok(line)) => line,
@@ -99,7 +99,7 @@ pub(super) async fn talk(
             "/new" => talk.conversation = None,
             other if other.starts_with('/') => out.note(HELP),
             question => {
-                // One refused question does not end a conversation.
+                // One refused question does not end the conversation.
                 let asked = talk.ask(question, out).await;
                 end = if asked == End::Good { end } else { asked };
             }
@@ -176,7 +176,7 @@ impl Said {
     }
 }
 
-/// What Cardea tells about an answer, in one line.
+/// Returns Cardea's facts about an answer, in one line.
 fn summary(more: &Value) -> String {
     let mut parts = Vec::new();
     if let Some(tools) = more.get("tools").and_then(Value::as_array).filter(|tools| !tools.is_empty()) {

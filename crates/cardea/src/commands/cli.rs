@@ -1,4 +1,4 @@
-//! The command line, as clap reads it.
+//! Command-line definitions for clap.
 
 use std::path::PathBuf;
 
@@ -14,109 +14,109 @@ good; 2 the command line was not understood; 3 a server, a database or a file co
 #[derive(Debug, Parser)]
 #[command(name = "cardea", version, after_help = EXIT_CODES, max_term_width = 100)]
 pub struct Cli {
-    /// The configuration file.
+    /// Configuration file.
     #[arg(long, short, global = true, env = "CARDEA_CONFIG", default_value = FILE, value_name = "FILE")]
     pub config: PathBuf,
-    /// Write what a machine can read.
+    /// Print machine-readable output (JSON).
     #[arg(long, global = true)]
     pub json: bool,
-    /// What to do.
+    /// The command to run.
     #[command(subcommand)]
     pub command: Command,
 }
 
-/// What Cardea can be told to do.
+/// The commands of the binary.
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Run the server.
     Serve,
-    /// Play the whole story on this machine: no key, no network, a fresh folder.
+    /// Play a complete scenario on this machine: no API key, no network, a temporary folder.
     Demo(Demo),
-    /// Say everything that is wrong with the configuration and the files it names.
+    /// Check the configuration and the files it names, and report every problem.
     Check,
-    /// Look at the configuration.
+    /// Show the configuration or its reference.
     Config {
-        /// What to do with it.
+        /// The subcommand.
         #[command(subcommand)]
         command: ConfigCommand,
     },
-    /// Write a starting project: configuration, agent, policies with tests.
+    /// Create a starter project: configuration, agent, connector, policies with tests.
     Init {
-        /// A folder that does not exist yet, or is empty.
+        /// Target folder; must be empty or not exist yet.
         dir: PathBuf,
     },
-    /// Talk to an agent of a running server.
+    /// Chat with an agent of a running server.
     Chat(Chat),
-    /// Make a token of the built-in issuer, for trying out.
+    /// Issue a token of the built-in issuer, for trying out, or revoke tokens.
     Token(Token),
-    /// API keys.
+    /// Manage API keys.
     Key {
-        /// What to do with them.
+        /// The subcommand.
         #[command(subcommand)]
         command: KeyCommand,
     },
-    /// HTTP services that are described by files.
+    /// Check connectors (HTTP services described by files) and store their secrets.
     Connector {
-        /// What to do with them.
+        /// The subcommand.
         #[command(subcommand)]
         command: ConnectorCommand,
     },
-    /// Calls that wait for a person's approval on a running server.
+    /// List, approve or reject tool calls that wait for approval on a running server.
     Approvals(Approvals),
-    /// The record of what was done.
+    /// Verify or export the audit log.
     Audit {
-        /// What to do with it.
+        /// The subcommand.
         #[command(subcommand)]
         command: AuditCommand,
     },
-    /// What upstream servers say of their tools.
+    /// Review upstream tools whose definitions changed.
     Tool {
-        /// What to do with it.
+        /// The subcommand.
         #[command(subcommand)]
         command: ToolCommand,
     },
-    /// People, of whom can only be said that they are to be forgotten.
+    /// Erase the data of a person.
     Person {
-        /// What to do with them.
+        /// The subcommand.
         #[command(subcommand)]
         command: PersonCommand,
     },
-    /// Copy the database to a new folder while a server runs, with the checkpoints that prove it.
+    /// Copy the database to a new folder, together with the checkpoints that prove it. The server may keep running.
     Backup {
-        /// A folder that does not exist yet, or has no copy in it.
+        /// Target folder; must not exist yet or hold no backup.
         dir: PathBuf,
     },
-    /// The root key, under which all secrets are sealed.
+    /// Manage the root key, under which all secrets are sealed.
     Vault {
-        /// What to do with it.
+        /// The subcommand.
         #[command(subcommand)]
         command: VaultCommand,
     },
-    /// Bring the database to this version's tables.
+    /// Migrate the database to the schema of this version.
     Migrate,
-    /// Say what is configured, reachable and missing, and what to do about it.
+    /// Report what is configured, what is reachable and what is missing, with advice.
     Doctor,
-    /// Policies.
+    /// Test policies or show the versions that were in force.
     Policy {
-        /// What to do with them.
+        /// The subcommand.
         #[command(subcommand)]
         command: PolicyCommand,
     },
-    /// Cached answers.
+    /// Tune, clear or inspect the answer cache.
     Cache {
-        /// What to do with them.
+        /// The subcommand.
         #[command(subcommand)]
         command: CacheCommand,
     },
-    /// Guardrails.
+    /// Try, measure or list the guardrails.
     Guard {
-        /// What to do with them.
+        /// The subcommand.
         #[command(subcommand)]
         command: GuardCommand,
     },
     /// Print a completion script for a shell.
     Completions {
-        /// The shell.
+        /// Shell to print the script for.
         shell: clap_complete::Shell,
     },
 }
@@ -124,13 +124,13 @@ pub enum Command {
 /// `cardea demo`.
 #[derive(Debug, Clone, Args)]
 pub struct Demo {
-    /// Stay up after the story, with tokens to try it out. The default on a terminal.
+    /// Keep running after the scenario, with tokens for trying out (the default on a terminal).
     #[arg(long)]
     pub stay: bool,
-    /// End after the story even on a terminal.
+    /// Exit after the scenario, even on a terminal.
     #[arg(long, conflicts_with = "stay")]
     pub no_stay: bool,
-    /// The folder to work in. Default: a fresh one below the system's folder for temporary files.
+    /// Working folder [default: a new one in the system's temporary folder].
     #[arg(long, value_name = "DIR")]
     pub dir: Option<PathBuf>,
 }
@@ -138,19 +138,19 @@ pub struct Demo {
 /// `cardea config`.
 #[derive(Debug, Clone, Copy, Subcommand)]
 pub enum ConfigCommand {
-    /// Print every value that counts and where it came from, secrets starred.
+    /// Print every effective value and its origin, with secrets masked.
     Show,
-    /// Print the reference of all keys, as Markdown.
+    /// Print the reference of all keys as Markdown.
     Reference,
 }
 
-/// A running server, for the commands that ask one.
+/// The server that a client command talks to.
 #[derive(Debug, Clone, Default, Args)]
 pub struct Server {
-    /// Where the server listens. Default: what the configuration says, else http://127.0.0.1:8080.
+    /// Address of the server [default: from the configuration, else http://127.0.0.1:8080].
     #[arg(long, env = "CARDEA_URL")]
     pub url: Option<String>,
-    /// Who you are: a token or an API key. Better given in the environment than on the command line.
+    /// Token or API key to authenticate with; prefer the environment variable.
     #[arg(long, env = "CARDEA_TOKEN", hide_env_values = true)]
     pub token: Option<String>,
 }
@@ -158,15 +158,15 @@ pub struct Server {
 /// `cardea chat`.
 #[derive(Debug, Clone, Args)]
 pub struct Chat {
-    /// What to say. Without it, a conversation: one line, one answer.
+    /// Message to send; omit it for an interactive conversation, one line per message.
     pub message: Vec<String>,
-    /// Where, and who asks.
+    /// The server and the credential.
     #[command(flatten)]
     pub server: Server,
-    /// The agent.
+    /// Agent to talk to.
     #[arg(long, short, default_value = "support")]
     pub agent: String,
-    /// Go on with this conversation.
+    /// Conversation to continue.
     #[arg(long, value_name = "ID")]
     pub conversation: Option<String>,
 }
@@ -175,27 +175,27 @@ pub struct Chat {
 #[derive(Debug, Clone, Args)]
 #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub struct Token {
-    /// Or take tokens back.
+    /// The revocation subcommand.
     #[command(subcommand)]
     pub command: Option<TokenCommand>,
-    /// The user.
+    /// User to issue the token for.
     #[arg(required = true)]
     pub user: Option<String>,
-    /// The user's tenant.
+    /// Tenant of the user.
     #[arg(long, default_value = "default")]
     pub tenant: String,
-    /// A role; may be given several times.
+    /// Role to grant (repeatable).
     #[arg(long = "role", value_name = "ROLE")]
     pub roles: Vec<String>,
-    /// A scope; may be given several times.
+    /// Scope to grant (repeatable).
     #[arg(long = "scope", value_name = "SCOPE")]
     pub scopes: Vec<String>,
 }
 
-/// What else can be done with tokens.
+/// Subcommands of `cardea token`.
 #[derive(Debug, Clone, Subcommand)]
 pub enum TokenCommand {
-    /// Take back a token, or all tokens of a user until now. Running servers refuse them within two seconds.
+    /// Revoke a token, or all tokens issued to a user so far. Running servers refuse them within two seconds.
     Revoke(TokenRevoke),
 }
 
@@ -203,22 +203,22 @@ pub enum TokenCommand {
 #[derive(Debug, Clone, Args)]
 #[command(group(ArgGroup::new("what").required(true).args(["id", "stdin", "user"])))]
 pub struct TokenRevoke {
-    /// The token with this id (`jti`).
+    /// Id of the token to revoke (`jti`).
     #[arg(long, value_name = "ID")]
     pub id: Option<String>,
-    /// The token that stands on standard input.
+    /// Read the token to revoke from standard input.
     #[arg(long)]
     pub stdin: bool,
-    /// All tokens that this user was issued until now.
+    /// Revoke all tokens issued to this user so far.
     #[arg(long, value_name = "USER")]
     pub user: Option<String>,
-    /// Only of this issuer, as its tokens name it (`iss`). Absent: of whichever.
+    /// Limit the revocation to this issuer (`iss`) [default: any issuer].
     #[arg(long, value_name = "ISSUER", conflicts_with = "stdin")]
     pub issuer: Option<String>,
-    /// Also the API keys that stand for the user.
+    /// Also revoke the API keys of the user.
     #[arg(long, requires = "user")]
     pub keys: bool,
-    /// The tenant.
+    /// Tenant of the user.
     #[arg(long, default_value = "default")]
     pub tenant: String,
 }
@@ -226,19 +226,19 @@ pub struct TokenRevoke {
 /// `cardea key`.
 #[derive(Debug, Clone, Subcommand)]
 pub enum KeyCommand {
-    /// Make a key. It is printed once and never again.
+    /// Create an API key. It is printed once and cannot be shown again.
     Create(KeyCreate),
-    /// List the keys of a tenant.
+    /// List the API keys of a tenant.
     List {
-        /// The tenant.
+        /// Tenant whose keys to list.
         #[arg(long, default_value = "default")]
         tenant: String,
     },
-    /// Revoke a key. Running servers stop taking it within five seconds.
+    /// Revoke an API key. Running servers refuse it within five seconds.
     Revoke {
-        /// Its id, as `key list` prints it.
+        /// Id of the key, as printed by `key list`.
         id: String,
-        /// The tenant.
+        /// Tenant of the key.
         #[arg(long, default_value = "default")]
         tenant: String,
     },
@@ -247,21 +247,21 @@ pub enum KeyCommand {
 /// `cardea key create`.
 #[derive(Debug, Clone, Args)]
 pub struct KeyCreate {
-    /// The user or workload that the key stands for.
+    /// User or workload that the key authenticates.
     pub user: String,
-    /// What it is for, for people.
+    /// Description of the key, for people.
     #[arg(long, default_value = "")]
     pub name: String,
-    /// The tenant.
+    /// Tenant of the user.
     #[arg(long, default_value = "default")]
     pub tenant: String,
-    /// A role; may be given several times.
+    /// Role to grant (repeatable).
     #[arg(long = "role", value_name = "ROLE")]
     pub roles: Vec<String>,
-    /// A scope; may be given several times.
+    /// Scope to grant (repeatable).
     #[arg(long = "scope", value_name = "SCOPE")]
     pub scopes: Vec<String>,
-    /// How long it works, such as `90d`. Absent: until it is revoked.
+    /// Lifetime of the key, such as `90d` [default: until revoked].
     #[arg(long, value_name = "TIME")]
     pub expires: Option<cardea_core::time::Millis>,
 }
@@ -269,22 +269,21 @@ pub struct KeyCreate {
 /// `cardea vault`.
 #[derive(Debug, Clone, Copy, Subcommand)]
 pub enum VaultCommand {
-    /// Add a new root key to the data folder. It counts from the next start of each server on.
+    /// Add a new root key to the data folder. Each server uses it from its next start on.
     AddKey,
-    /// Wrap all secrets under the newest root key, once all servers have started with it. Servers go on meanwhile.
+    /// Rewrap all secrets under the newest root key, once all servers have started with it. Servers may keep running.
     Rewrap,
-    /// Make the data folder that is there the installation's, where the old one is lost for good. What was sealed for
-    /// people opens no more. Stop all servers first.
+    /// Adopt the present data folder as the installation's, where the old one is lost for good. Everything that was
+    /// sealed for users becomes unreadable. Stop all servers first.
     AdoptFolder,
 }
 
 /// `cardea tool`.
 #[derive(Debug, Clone, Subcommand)]
 pub enum ToolCommand {
-    /// Show the tools that are held back since they say something else of themselves than what was accepted, and the
-    /// difference.
+    /// Show the tools that are held back because their definition changed, with the difference.
     Changes,
-    /// Accept what a tool says of itself now. Running servers offer it within two seconds.
+    /// Accept the current definition of a tool. Running servers offer it within two seconds.
     Accept(ToolAccept),
 }
 
@@ -292,12 +291,12 @@ pub enum ToolCommand {
 #[derive(Debug, Clone, Args)]
 #[command(group(ArgGroup::new("which").required(true).args(["tool", "upstream"])))]
 pub struct ToolAccept {
-    /// The tool, as `tool changes` names it.
+    /// Tool to accept, as named by `tool changes`.
     #[arg(requires = "digest")]
     pub tool: Option<String>,
-    /// What it says, by the digest that `tool changes` shows, or its first characters.
+    /// Digest of the definition to accept, as shown by `tool changes`; a prefix is enough.
     pub digest: Option<String>,
-    /// Instead: everything of this server that waits now.
+    /// Accept everything of this upstream that is held back now.
     #[arg(long, value_name = "NAME")]
     pub upstream: Option<String>,
 }
@@ -305,23 +304,23 @@ pub struct ToolAccept {
 /// `cardea person`.
 #[derive(Debug, Clone, Subcommand)]
 pub enum PersonCommand {
-    /// Erase a user of your tenant on a running server: what they said, what was sealed for them, and what lies in
-    /// backups of the database. It cannot be undone.
+    /// Erase a user of your tenant on a running server: their conversations, the secrets sealed for them, and what
+    /// backups of the database hold. Cannot be undone.
     Erase(PersonErase),
 }
 
 /// `cardea person erase`.
 #[derive(Debug, Clone, Args)]
 pub struct PersonErase {
-    /// The user, as tokens name them (`sub`).
+    /// User to erase, as named in tokens (`sub`).
     pub user: String,
-    /// The issuer that vouches for the user (`iss`), where people of several issuers have the name.
+    /// Issuer of the user (`iss`), where users of several issuers share the name.
     #[arg(long, value_name = "ISSUER")]
     pub issuer: Option<String>,
-    /// Do not ask first.
+    /// Skip the confirmation prompt.
     #[arg(long, short)]
     pub yes: bool,
-    /// Where, and who asks: somebody with the role `admin`.
+    /// The server and the credential of a caller with the role `admin`.
     #[command(flatten)]
     pub server: Server,
 }
@@ -329,28 +328,28 @@ pub struct PersonErase {
 /// `cardea connector`.
 #[derive(Debug, Clone, Subcommand)]
 pub enum ConnectorCommand {
-    /// Say everything that is wrong with a file, play its examples, and print what a model sees.
+    /// Check connector files, run their examples, and print what a model sees.
     Check {
-        /// A file, or a folder of files.
+        /// Connector file, or a folder of them.
         #[arg(default_value = "connectors")]
         path: PathBuf,
     },
-    /// Seal the secret of one tenant, or of one user. It is read from standard input.
+    /// Seal the secret of one tenant or one user, read from standard input.
     Secret(ConnectorSecret),
 }
 
 /// `cardea connector secret`.
 #[derive(Debug, Clone, Args)]
 pub struct ConnectorSecret {
-    /// The connector.
+    /// Connector to store the secret for.
     pub name: String,
-    /// The tenant.
+    /// Tenant that the secret belongs to.
     #[arg(long, default_value = "default")]
     pub tenant: String,
-    /// The user of that tenant, for a connector whose secrets are each user's own.
+    /// User of that tenant, for a connector with one secret per user.
     #[arg(long)]
     pub user: Option<String>,
-    /// The issuer (`iss`) that vouches for the user. May be left out where only one is configured.
+    /// Issuer of the user (`iss`); may be omitted if only one is configured.
     #[arg(long, requires = "user")]
     pub issuer: Option<String>,
 }
@@ -359,32 +358,34 @@ pub struct ConnectorSecret {
 #[derive(Debug, Clone, Args)]
 #[command(args_conflicts_with_subcommands = true)]
 pub struct Approvals {
-    /// Or decide. Without it, list what waits: for you, and of yours for others.
+    /// The decision. Without it, the command lists the waiting calls: those that the caller may decide, and the
+    /// caller's own.
     #[command(subcommand)]
     pub command: Option<ApprovalsCommand>,
-    /// Where, and who asks: somebody with one of the roles that the policy names, and not the asker.
+    /// The server and the credential. To decide, the caller needs a role that the policy names and must not be the
+    /// requester.
     #[command(flatten)]
     pub server: Server,
 }
 
-/// What a person can say.
+/// A decision on an approval.
 #[derive(Debug, Clone, Subcommand)]
 pub enum ApprovalsCommand {
-    /// Let the call be made.
+    /// Approve the call.
     Approve(Decide),
-    /// Do not let the call be made.
+    /// Reject the call.
     Reject(Decide),
 }
 
-/// A decision.
+/// Arguments of a decision.
 #[derive(Debug, Clone, Args)]
 pub struct Decide {
-    /// The approval, as `cardea approvals` names it.
+    /// Id of the approval, as listed by `cardea approvals`.
     pub id: String,
-    /// Why, for whoever asked. The audit log has a digest of it.
+    /// Reason, shown to the requester; the audit log holds a digest of it.
     #[arg(long, default_value = "")]
     pub comment: String,
-    /// Where, and who decides: somebody who has signed in. An API key decides nothing.
+    /// The server and the credential of a person who has signed in; API keys cannot decide.
     #[command(flatten)]
     pub server: Server,
 }
@@ -392,22 +393,22 @@ pub struct Decide {
 /// `cardea audit`.
 #[derive(Debug, Clone, Subcommand)]
 pub enum AuditCommand {
-    /// Prove that no entry was changed, removed or put in.
+    /// Verify that no entry was changed, removed or inserted.
     Verify(AuditVerify),
-    /// Write all entries as JSON lines, so that they can be kept and proved elsewhere.
+    /// Export all entries as JSON lines, to be kept and verified elsewhere.
     Export(AuditExport),
 }
 
 /// `cardea audit verify`.
 #[derive(Debug, Clone, Args)]
 pub struct AuditVerify {
-    /// A file that `audit export` wrote, instead of the database.
+    /// File written by `audit export`, to verify instead of the database.
     #[arg(conflicts_with = "database")]
     pub file: Option<PathBuf>,
-    /// A copy of an SQLite database, instead of the configured one.
+    /// Copy of a SQLite database, to verify instead of the configured one.
     #[arg(long, value_name = "FILE")]
     pub database: Option<PathBuf>,
-    /// Checkpoints that were kept apart. Default: those beside the database.
+    /// Checkpoints kept elsewhere [default: those beside the database].
     #[arg(long, value_name = "FILE")]
     pub checkpoints: Option<PathBuf>,
 }
@@ -415,7 +416,7 @@ pub struct AuditVerify {
 /// `cardea audit export`.
 #[derive(Debug, Clone, Default, Args)]
 pub struct AuditExport {
-    /// A copy of an SQLite database, instead of the configured one.
+    /// Copy of a SQLite database, to export instead of the configured one.
     #[arg(long, value_name = "FILE")]
     pub database: Option<PathBuf>,
 }
@@ -425,12 +426,12 @@ pub struct AuditExport {
 pub enum PolicyCommand {
     /// Run the tests of a policy set.
     Test {
-        /// Its folder. Default: the configured one.
+        /// Folder of the policy set [default: the configured one].
         dir: Option<PathBuf>,
     },
-    /// Print the texts that a version was made of, as decisions name it; without one, list the versions that were in force.
+    /// Print the policy texts of a version that a decision names; without a version, list all that were in force.
     Show {
-        /// The version, such as `3f0a9c12d4e5b678`, or its beginning.
+        /// Version, such as `3f0a9c12d4e5b678`, or a prefix of it.
         version: Option<String>,
     },
 }
@@ -438,34 +439,34 @@ pub enum PolicyCommand {
 /// `cardea cache`.
 #[derive(Debug, Clone, Subcommand)]
 pub enum CacheCommand {
-    /// Find the threshold for questions in other words that fits your own questions.
+    /// Find the similarity threshold that fits your own questions.
     Tune {
         /// JSON lines: pairs `{"a": "…", "b": "…", "same": true}`, or questions in the order in which they came,
         /// `{"text": "…", "class": "what is answered", "source": "whose cache"}`, which are replayed.
         file: PathBuf,
-        /// The share of wrong hits that is acceptable.
+        /// Acceptable share of wrong hits.
         #[arg(long, default_value_t = 0.01)]
         wrong: f64,
     },
-    /// Forget cached answers on a running server: your own, unless said otherwise.
+    /// Clear cached answers on a running server; only your own by default.
     Clear(CacheClear),
-    /// What the caches of a running server did for your tenant since its start.
+    /// Show the cache statistics of your tenant since the start of a running server.
     Stats(Server),
 }
 
 /// `cardea cache clear`.
 #[derive(Debug, Clone, Args)]
 pub struct CacheClear {
-    /// Where, and who asks.
+    /// The server and the credential.
     #[command(flatten)]
     pub server: Server,
-    /// Everything of your tenant that carries this tag. For the role `admin`, as are the next two.
+    /// Clear all entries of your tenant with this tag (role `admin`).
     #[arg(long, conflicts_with_all = ["user", "all"])]
     pub tag: Option<String>,
-    /// Everything of this user of your tenant.
+    /// Clear all entries of this user of your tenant (role `admin`).
     #[arg(long, conflicts_with = "all")]
     pub user: Option<String>,
-    /// Everything of your tenant.
+    /// Clear all entries of your tenant (role `admin`).
     #[arg(long)]
     pub all: bool,
 }
@@ -473,19 +474,19 @@ pub struct CacheClear {
 /// `cardea guard`.
 #[derive(Debug, Clone, Subcommand)]
 pub enum GuardCommand {
-    /// Look through a text and print what was found; values are never printed.
+    /// Scan a text and print the findings, never the values.
     Scan(GuardScan),
     /// Measure a profile on labelled texts.
     Eval {
-        /// JSON lines with a text and its labels.
+        /// JSON lines with texts and their labels.
         file: PathBuf,
-        /// The profile: `standard`, `strict`, `off-for-trusted-data`, or a file.
+        /// Profile: `standard`, `strict`, `off-for-trusted-data`, or a file.
         #[arg(long, default_value = "standard")]
         profile: String,
     },
-    /// List everything that can be found, by kind.
+    /// List everything that the guardrails can find, by kind.
     List {
-        /// Print the page with all rules instead.
+        /// Print the Markdown page of all rules instead.
         #[arg(long)]
         markdown: bool,
     },
@@ -494,12 +495,12 @@ pub enum GuardCommand {
 /// `cardea guard scan`.
 #[derive(Debug, Clone, Args)]
 pub struct GuardScan {
-    /// The file to look through. Absent: standard input.
+    /// File to scan [default: standard input].
     pub file: Option<PathBuf>,
-    /// The profile: `standard`, `strict`, `off-for-trusted-data`, or a file.
+    /// Profile: `standard`, `strict`, `off-for-trusted-data`, or a file.
     #[arg(long, default_value = "standard")]
     pub profile: String,
-    /// Where the text stands.
+    /// Kind of text to scan it as.
     #[arg(long, default_value = "user", value_parser = PossibleValuesParser::new(Surface::ALL.map(Surface::name)))]
     pub surface: String,
 }

@@ -1,4 +1,4 @@
-//! Commands that talk to a running Cardea, or look whether something can be reached.
+//! HTTP client of the commands that talk to a running Cardea or test whether something can be reached.
 
 use std::{future::Future, io, sync::Arc, time::Duration};
 
@@ -10,25 +10,25 @@ use serde_json::Value;
 use super::{Cli, End, Out, Server};
 use crate::config::{Environment, address};
 
-/// Where a server listens if nobody says otherwise.
+/// Address of the server if none is given.
 const USUAL: &str = "http://127.0.0.1:8080";
 
-/// How long a server may take until it begins to answer.
+/// Longest wait for the start of an answer.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// Why a running server did not do what was asked.
+/// Reason why a running server did not do what was asked.
 #[derive(Debug)]
 pub(super) enum Refusal {
-    /// It answered, and the answer is no.
+    /// The server answered with a refusal.
     Refused(String),
-    /// Nobody answered, or nothing that could be understood.
+    /// Nothing answered, or the answer could not be understood.
     Away(String),
-    /// It cannot be asked so.
+    /// The command line makes no valid request.
     Misused(String),
 }
 
 impl Refusal {
-    /// Says it, and how the command ends.
+    /// Prints the reason and returns how the command ends.
     pub(super) fn tell(&self, out: &mut Out<'_>) -> End {
         match self {
             Self::Refused(words) => {
@@ -47,13 +47,13 @@ impl Refusal {
     }
 }
 
-/// Runs the work of a command that waits for something.
+/// Runs the asynchronous work of a command to its end.
 pub(super) fn wait<T>(work: impl Future<Output = T>) -> io::Result<T> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     Ok(runtime.block_on(work))
 }
 
-/// A client for an address that the person at the keyboard named: it may be on this machine or a private one.
+/// Returns a client for an address given on the command line, which may be on this machine or in a private network.
 pub(super) fn net_to(url: &str) -> Result<Net, NetError> {
     let mut allow = AllowList::default();
     if let Some(target) = host_and_port(url) {
@@ -63,14 +63,15 @@ pub(super) fn net_to(url: &str) -> Result<Net, NetError> {
     Net::new(NetConfig { allow, ..NetConfig::default() }, Arc::new(SystemClock))
 }
 
-/// `host:port` of a web address.
+/// Returns `host:port` of a web address.
 pub(super) fn host_and_port(url: &str) -> Option<String> {
     let uri: http::Uri = url.parse().ok()?;
     let port = uri.port_u16().unwrap_or(if uri.scheme_str() == Some("http") { 80 } else { 443 });
     Some(format!("{}:{port}", uri.host()?))
 }
 
-/// The headers that say who asks. An empty token is none: that is what a variable is that was not filled.
+/// Returns the headers with the credential. An empty token counts as none, since an unset variable in a script gives
+/// one.
 pub(super) fn signed(token: Option<&str>) -> Result<HeaderMap, Refusal> {
     let Some(token) = token.map(str::trim).filter(|token| !token.is_empty()) else {
         return Ok(HeaderMap::new());
@@ -82,7 +83,7 @@ pub(super) fn signed(token: Option<&str>) -> Result<HeaderMap, Refusal> {
     Ok(HeaderMap::from_iter([(header::AUTHORIZATION, value)]))
 }
 
-/// Posts JSON and returns when the head of the answer is there; an answer that is no success becomes its words.
+/// Posts JSON and returns once the head of the answer is there. An answer without success becomes its error text.
 pub(super) async fn post(
     net: &Net,
     base: &str,
@@ -97,7 +98,7 @@ pub(super) async fn post(
     if answer.status.is_success() { Ok(answer) } else { Err(Refusal::Refused(refused(answer).await)) }
 }
 
-/// A running server, and who asks it.
+/// A running server and the credential to use with it.
 #[derive(Debug, Clone)]
 pub(super) struct Asked {
     pub(super) base: String,
@@ -105,9 +106,10 @@ pub(super) struct Asked {
 }
 
 impl Asked {
-    /// The server that is named, or else the one of the configuration, or else the usual one on this machine.
+    /// Returns the server given on the command line, else the one of the configuration, else the default on this
+    /// machine.
     ///
-    /// Only its address is read of the configuration: whoever talks to a server need not have its secrets.
+    /// Of the configuration only the address is read: a client need not have the server's secrets.
     pub(super) fn of(cli: &Cli, server: &Server, environment: &Environment) -> Result<Self, Refusal> {
         let base = match server.url.clone().filter(|url| !url.is_empty()) {
             Some(url) => url,
@@ -119,7 +121,7 @@ impl Asked {
     }
 }
 
-/// Asks, with or without a body, and gives the JSON of an answer that is a success.
+/// Sends a request, with or without a body, and returns the JSON of a successful answer.
 pub(super) fn ask(
     method: Method,
     server: &Asked,
@@ -149,7 +151,7 @@ pub(super) fn ask(
     asked.unwrap_or_else(|error| Err(Refusal::Away(format!("cannot start: {error}"))))
 }
 
-/// What went wrong on the way, for people.
+/// Words a transport error for people.
 pub(super) fn told(url: &str, error: &NetError) -> Refusal {
     match error {
         NetError::NotSent { .. } => Refusal::Away(format!(
@@ -162,7 +164,7 @@ pub(super) fn told(url: &str, error: &NetError) -> Refusal {
     }
 }
 
-/// A text as a part of an address.
+/// Percent-encodes a text as part of an address.
 pub(super) fn encoded(text: &str) -> String {
     text.bytes().fold(String::new(), |mut all, byte| {
         match byte {
@@ -173,7 +175,7 @@ pub(super) fn encoded(text: &str) -> String {
     })
 }
 
-/// The words of an error answer, in either of Cardea's shapes, with code and request id.
+/// Returns the text of an error answer, in either of Cardea's formats, with code and request id.
 async fn refused(mut answer: Streaming) -> String {
     let status = answer.status;
     let request = answer
@@ -197,7 +199,7 @@ async fn refused(mut answer: Streaming) -> String {
     if let Some(request) = request {
         told.push_str(&format!(" ({request})"));
     }
-    // What to do, where the command line is the place to do it.
+    // Adds advice where the command line is the place to follow it.
     match code.as_deref() {
         Some("not_signed_in") => {
             told.push_str("\ngive a token or an API key in CARDEA_TOKEN, or with --token")

@@ -1,4 +1,4 @@
-//! `cardea connector`: files of connectors checked and played, and secrets of tenants and users sealed.
+//! `cardea connector`: checks connector files with their examples, and seals the secrets of tenants and users.
 
 use std::{
     io::Read as _,
@@ -22,10 +22,10 @@ use crate::{
     identity::TRY_OUT_ISSUER,
 };
 
-/// The largest secret that is read from standard input.
+/// Size limit of a secret on standard input.
 const LARGEST: u64 = 64 * 1024;
 
-/// Issuers that need no configuration: those of API keys, and of the program that Cardea is embedded in.
+/// Issuers that need no configuration: those of API keys and of an embedding program.
 const BUILT_IN: [&str; 2] = ["cardea:keys", "cardea:embedded"];
 
 pub(super) fn run(
@@ -43,7 +43,7 @@ pub(super) fn run(
     }
 }
 
-/// The files that are meant: one, or all of a folder.
+/// Returns the files to check: one file, or all files of a folder.
 pub(super) fn files(path: &Path) -> std::io::Result<Vec<PathBuf>> {
     if !path.is_dir() {
         return std::fs::metadata(path).map(|_| vec![path.to_owned()]);
@@ -143,7 +143,7 @@ const fn whose(auth: &Auth) -> &'static str {
     }
 }
 
-/// Why this connector has no place for a secret that is given so.
+/// Returns why this connector cannot take a secret given in this way.
 fn misplaced(auth: &Auth, words: &ConnectorSecret) -> Option<String> {
     let name = &words.name;
     match (auth, &words.user) {
@@ -162,7 +162,7 @@ fn misplaced(auth: &Auth, words: &ConnectorSecret) -> Option<String> {
     }
 }
 
-/// Seals what stands on standard input; nothing of it is printed.
+/// Seals the secret on standard input and prints nothing of it.
 fn secret(config: &Config, connectors: &[Connector], words: &ConnectorSecret, out: &mut Out<'_>) -> End {
     let Some(connector) = connectors.iter().find(|connector| connector.name == words.name) else {
         out.note(format!("there is no connector `{}` in {}", words.name, config.connectors.dir.display()));
@@ -203,7 +203,7 @@ fn secret(config: &Config, connectors: &[Connector], words: &ConnectorSecret, ou
     }
 }
 
-/// Whose secret was sealed, in full: a slip in a name shows here or nowhere.
+/// Names in full whose secret was sealed, so that a slip in a name is seen now.
 fn sealed(words: &ConnectorSecret, issuer: Option<&str>) -> String {
     let (name, tenant) = (&words.name, &words.tenant);
     match (&words.user, issuer) {
@@ -214,7 +214,7 @@ fn sealed(words: &ConnectorSecret, issuer: Option<&str>) -> String {
     }
 }
 
-/// One line of text. A header of HTTP can hold nothing else, and it would be found out at the first call.
+/// Reads one line of text. An HTTP header can hold nothing else, and a bad secret would only show at the first call.
 pub(super) fn read_secret(from: impl std::io::Read) -> Result<zeroize::Zeroizing<String>, &'static str> {
     let mut text = zeroize::Zeroizing::new(String::new());
     let read = from.take(LARGEST).read_to_string(&mut text);
@@ -228,14 +228,14 @@ pub(super) fn read_secret(from: impl std::io::Read) -> Result<zeroize::Zeroizing
     Ok(zeroize::Zeroizing::new(clean.to_owned()))
 }
 
-/// Who may vouch for users here.
+/// Returns the issuers that may vouch for users here.
 fn issuers(config: &Config) -> Vec<String> {
     let mut all: Vec<String> = config.auth.issuers.values().map(|issuer| issuer.issuer.clone()).collect();
     all.extend(config.local_issuer.enabled.then(|| TRY_OUT_ISSUER.to_owned()));
     all
 }
 
-/// The issuer of the user: the one that was named, if anybody of that issuer can come, or the only one.
+/// Returns the issuer of the user: the named one, if users of that issuer can sign in here, or the only one.
 fn issuer_of(config: &Config, words: &ConnectorSecret) -> Result<Option<String>> {
     if words.user.is_none() {
         return Ok(None);

@@ -1,4 +1,4 @@
-//! `cardea doctor`: what is configured, reachable and missing, and what to do about it.
+//! `cardea doctor`: reports what is configured, reachable and missing, with advice.
 
 mod reach;
 
@@ -29,21 +29,21 @@ use crate::{
     vault::RootKey,
 };
 
-/// How many bytes are written to see whether the data folder takes any.
+/// Number of bytes written to test whether the data folder accepts writes.
 const PROBE: usize = 8 * 1024;
 
-/// How something is.
+/// State of a checked thing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 enum State {
     Good,
-    /// Works, and somebody should know.
+    /// Works, but is worth knowing.
     Note,
     /// Does not work.
     Bad,
 }
 
-/// One thing that was looked at.
+/// Result of one check.
 #[derive(Debug, Serialize)]
 struct Finding {
     what: String,
@@ -201,14 +201,14 @@ fn data_folder(config: &Config, found: &mut Findings) {
     }
 }
 
-/// WHY: an empty file can be made on a disk that is full, and written to one that fails later.
+/// Writes a probe file. WHY: an empty file can be created on a full disk, where a later write fails.
 fn try_to_write(probe: &Path) -> std::io::Result<()> {
     let mut file = fs::File::create(probe)?;
     file.write_all(&[b'.'; PROBE])?;
     file.sync_all()
 }
 
-/// The key of the audit log, if there is a root key. None is made by looking.
+/// Returns the key of the audit log if there is a root key; never creates one.
 async fn root_key(config: &Config, found: &mut Findings) -> Option<ChainKey> {
     let dir = &config.data.dir;
     if !RootKey::is_there(&config.vault, dir) {
@@ -245,7 +245,7 @@ async fn database(config: &Config, key: Option<ChainKey>, found: &mut Findings) 
         found.add("database", State::Note, format!("{path} will be made at the first start"));
         return;
     }
-    // The key only matters for writing audit entries, and nothing is written here.
+    // The key is used only to write audit entries, and nothing is written here.
     let opened = Db::open(config.db.clone(), ChainKey::new(&[0; 32])).await;
     let db = match opened {
         Ok(db) => db,
@@ -297,7 +297,8 @@ async fn database(config: &Config, key: Option<ChainKey>, found: &mut Findings) 
     db.close().await;
 }
 
-/// Nodes judge each other's leases by their own clocks, so all must be right.
+/// Checks the clocks of all nodes. Each node judges the leases of the others by its own clock, so all clocks must be
+/// right.
 async fn clocks(db: &Db, found: &mut Findings) {
     if let Ok(Some(ahead)) = db.clock_ahead(SystemClock.now()).await
         && ahead.abs() > 1_000
@@ -307,7 +308,7 @@ async fn clocks(db: &Db, found: &mut Findings) {
     }
 }
 
-/// Nodes that live and decide by other policies than each other.
+/// Finds live nodes that decide by different policies.
 async fn nodes(db: &Db, found: &mut Findings) {
     let sql = "SELECT holder, policies FROM leases WHERE name LIKE 'node/%' AND expires_at > $1 \
                AND policies IS NOT NULL ORDER BY holder";
@@ -322,7 +323,7 @@ async fn nodes(db: &Db, found: &mut Findings) {
     }
 }
 
-/// A database that is older than the checkpoints beside it.
+/// Finds a database that is older than the checkpoints beside it.
 async fn set_back(config: &Config, db: &Db, found: &mut Findings) {
     let path = config.data.dir.join(CHECKPOINTS);
     let seen = match Checkpoints::load(&path) {
@@ -344,8 +345,8 @@ async fn set_back(config: &Config, db: &Db, found: &mut Findings) {
     }
 }
 
-/// Tools that are not offered since what they say of themselves has changed. Those of a server that is not configured are
-/// not offered anyway, and `cardea tool changes` does not show them either.
+/// Finds tools that are held back because their definition changed. Tools of a server that is not configured are left
+/// out: they are not offered anyway, and `cardea tool changes` leaves them out too.
 async fn held(config: &Config, db: &Db, found: &mut Findings) {
     let sql = "SELECT upstream, COUNT(*) FROM tool_pins WHERE held IS NOT NULL GROUP BY upstream";
     let Ok(all) = db.rows::<(String, i64)>(sql, Vec::new()).await else { return };
@@ -387,7 +388,7 @@ fn files(loaded: &Loaded, found: &mut Findings) {
     policies(loaded, found);
 }
 
-/// As `cardea check` sees them: a set that cannot be used is no set.
+/// Checks the policies as `cardea check` does: a set that cannot be used counts as none.
 fn policies(loaded: &Loaded, found: &mut Findings) {
     let dir = &loaded.config.policies.dir;
     let set = match policy::summary(loaded) {

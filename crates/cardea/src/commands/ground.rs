@@ -1,4 +1,4 @@
-//! What every command stands on: the configuration, the rooms behind it, and how a refusal is told.
+//! What all commands share: loading the configuration, opening its rooms, and wording a refusal.
 
 use std::{path::Path, sync::Arc};
 
@@ -14,10 +14,10 @@ use crate::{
     vault::Vault,
 };
 
-/// The longest name that a node may have.
+/// Length limit of a node name.
 const LONGEST_NODE: usize = 60;
 
-/// Loads the configuration, or says what is wrong with it.
+/// Loads the configuration, or prints what is wrong with it.
 pub(super) fn load(cli: &Cli, environment: &Environment, out: &mut Out<'_>) -> Result<Loaded, End> {
     Config::load(&cli.config, environment).map_err(|error| {
         refuse(&error, out);
@@ -36,7 +36,7 @@ fn refuse(error: &ConfigError, out: &mut Out<'_>) {
     out.note(format!("\n{count} {} to put right", if count == 1 { "thing" } else { "things" }));
 }
 
-/// The vault, on the configured database.
+/// Opens the vault on the configured database.
 pub(super) async fn vault(config: &Config) -> Result<(Vault, Db)> {
     let (vault, db, _) = rooms(config).await?;
     Ok((vault, db))
@@ -51,11 +51,13 @@ pub(super) async fn rooms(config: &Config) -> Result<(Vault, Db, Observe)> {
     Ok((vault, db, observe))
 }
 
-/// WHY: a command that looks at something must not bring a database to tables with which the servers that run on it do not
-/// start any more.
+/// Refuses a database that an older version has written.
+///
+/// WHY: a command that only reads must not migrate the database. The servers that still run on it would not start with
+/// the new schema.
 ///
 /// # Errors
-/// `misconfigured` of a database that an older Cardea has written; what the store says.
+/// `misconfigured` for a database that an older Cardea has written; store errors.
 pub(super) async fn not_older(config: &Config) -> Result<()> {
     if config.db.url.strip_prefix("sqlite:").is_some_and(|path| !Path::new(path).is_file()) {
         return Ok(());
@@ -71,7 +73,7 @@ pub(super) async fn not_older(config: &Config) -> Result<()> {
     Ok(())
 }
 
-/// How the database is opened beside a server.
+/// Returns the settings with which a command opens the database beside a running server.
 pub(super) fn own_chain(config: &Config) -> DbConfig {
     // WHY: a server may run on this database at the same time, and each writer needs an audit chain of its own.
     let mut settings = config.db.clone();
@@ -83,7 +85,7 @@ pub(super) fn flat<T>(waited: std::io::Result<Result<T>>) -> Result<T> {
     waited.unwrap_or_else(|error| Err(Error::new(Code::Internal).because(error)))
 }
 
-/// The words of an error for whoever sits at the keyboard: what these codes say to clients says nothing here.
+/// Words an error for the operator: the sentences of these codes are meant for clients and say nothing here.
 pub(super) fn words(error: &Error) -> String {
     let (code, whole) = (error.code(), error.public());
     let own = matches!(code, Code::BadRequest | Code::Misconfigured | Code::Conflict);
@@ -91,7 +93,7 @@ pub(super) fn words(error: &Error) -> String {
     bare.map_or_else(|| whole.clone(), str::to_owned)
 }
 
-/// Says why a command was not done, to a machine in the place of its result, and how the command ends.
+/// Prints why a command was not done (as JSON in place of the result if asked for) and returns how it ends.
 pub(super) fn refused(error: &Error, out: &mut Out<'_>) -> End {
     let says = match error.cause_line() {
         Some(cause) => format!("{} ({cause})", words(error)),
@@ -101,7 +103,7 @@ pub(super) fn refused(error: &Error, out: &mut Out<'_>) -> End {
     end_of(error)
 }
 
-/// How a command ends that met this error.
+/// Returns how a command ends after this error.
 pub(super) fn end_of(error: &Error) -> End {
     match error.code() {
         Code::Misconfigured if is_newer(error) => End::Unreachable,

@@ -1,4 +1,4 @@
-//! `cardea guard`: what guardrails find, on your own machine.
+//! `cardea guard`: runs the guardrails on your own machine.
 
 use std::{
     fs,
@@ -15,7 +15,7 @@ use serde_json::json;
 use super::{End, GuardScan, Out};
 use crate::control::with_encoder;
 
-/// The engine of a built-in profile, or of a profile's file.
+/// Builds the engine of a built-in profile or of a profile file.
 fn engine(profile: &str) -> Result<Engine, String> {
     let known = if Path::new(profile).is_file() {
         let text = fs::read_to_string(profile).map_err(|error| format!("{profile}: {error}"))?;
@@ -55,7 +55,7 @@ pub(super) fn scan(scan: &GuardScan, out: &mut Out<'_>) -> End {
     if verdict.action == Action::Pass { End::Good } else { End::Bad }
 }
 
-/// Every kind that can be found, with the rules behind it.
+/// Lists every kind that can be found, with the rules behind it.
 pub(super) fn list(markdown: bool, out: &mut Out<'_>) -> End {
     let page = if markdown { report::types_page().map(Some) } else { Ok(None) };
     let (types, page) = match (report::types(), page) {
@@ -80,7 +80,7 @@ pub(super) fn list(markdown: bool, out: &mut Out<'_>) -> End {
     End::Good
 }
 
-/// The figures of a profile on labelled texts, group by group, with 95 % intervals.
+/// Prints the figures of a profile on labelled texts, per group, with 95 % intervals.
 pub(super) fn eval(file: &Path, profile: &str, out: &mut Out<'_>) -> End {
     let engine = match engine(profile) {
         Ok(engine) => engine,
@@ -141,7 +141,7 @@ fn read(file: Option<&Path>) -> io::Result<String> {
     }
 }
 
-/// Where and what, never the value.
+/// Prints kind and position of each finding, never the value.
 fn print(findings: &[Finding], text: &str, out: &mut Out<'_>) {
     if findings.is_empty() {
         return;

@@ -1,10 +1,10 @@
-//! `cardea init DIR`: a project to start from.
+//! `cardea init DIR`: creates a starter project.
 
 use std::{fs, io, path::Path};
 
 use super::{End, Out};
 
-/// What is written: path and text. The texts are files of their own, so that they can be read and tested as such.
+/// The files to write, as path and text. The texts are files of their own, so that they can be read and tested.
 pub(super) const FILES: &[(&str, &str)] = &[
     ("cardea.toml", include_str!("start/cardea.toml")),
     ("agents/support.toml", include_str!("start/agents/support.toml")),

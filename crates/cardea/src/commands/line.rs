@@ -1,4 +1,4 @@
-//! An event of the log as a line of JSON.
+//! Formats a log event as one line of JSON.
 
 use std::fmt::{self, Write as _};
 
@@ -9,11 +9,11 @@ use tracing::{
 };
 use tracing_subscriber::layer::{Context, Layer};
 
-/// Bytes of the usual line.
+/// Size of a typical line in bytes.
 const USUAL: usize = 768;
 
-/// Writes each event as one JSON object: `timestamp`, `level`, the fields of the event, `target`. A field that is not
-/// there is left out. The lines go to `to`.
+/// Writes each event as one JSON object: `timestamp`, `level`, the fields of the event, `target`. Absent fields are
+/// left out. The lines go to `to`.
 ///
 /// It writes in one pass. The subscriber's own format goes through a serializer and a writer for each letter that may
 /// need an escape, which cost a request more than its policy.
@@ -38,7 +38,7 @@ impl<S: Subscriber, W: Fn(&[u8]) + 'static> Layer<S> for JsonLines<W> {
     }
 }
 
-/// What is said beside the events of the log, as a line like theirs.
+/// Formats a text beside the events of the log as a line of the same shape.
 pub(super) fn spoken(level: Level, text: &str) -> Vec<u8> {
     let mut line = Line { bytes: vec![b'{'], text: String::new() };
     line.shown("timestamp", &SystemClock.now());
@@ -52,7 +52,7 @@ pub(super) fn spoken(level: Level, text: &str) -> Vec<u8> {
 /// A line under construction.
 struct Line {
     bytes: Vec<u8>,
-    /// Where a value is spelt before its letters are escaped.
+    /// Buffer for a value before its characters are escaped.
     text: String,
 }
 
@@ -61,7 +61,7 @@ impl Line {
         if self.bytes.len() > 1 {
             self.bytes.push(b',');
         }
-        // Numbers and texts can always be written, and memory takes whatever is written.
+        // Numbers and texts can always be written, and writing to memory does not fail.
         drop(serde_json::to_writer(&mut self.bytes, name.strip_prefix("r#").unwrap_or(name)));
         self.bytes.push(b':');
         drop(serde_json::to_writer(&mut self.bytes, value));
@@ -74,7 +74,7 @@ impl Line {
     fn spelt(&mut self, name: &str, value: fmt::Arguments<'_>) {
         let mut text = std::mem::take(&mut self.text);
         text.clear();
-        // A string takes whatever is written.
+        // Writing to a string does not fail.
         let _ = text.write_fmt(value);
         self.value(name, text.as_str());
         self.text = text;

@@ -1,7 +1,7 @@
-//! The log of a server: to standard error, by a thread of its own.
+//! The log of a server, written to standard error by a thread of its own.
 //!
-//! Promises: no request waits for whoever reads the log. If that one is too slow, lines are left out, and a line says how
-//! many. At an orderly end everything that is queued is written, within a moment.
+//! Promises: no request waits for the reader of the log. If the reader is too slow, lines are dropped, and a line says
+//! how many. An orderly end writes everything that is queued, within a moment.
 
 use std::{
     io::{self, Write},
@@ -22,30 +22,30 @@ use crate::{
     observe,
 };
 
-/// Bytes that may wait to be written.
+/// Bytes that may be queued.
 const WAITING: usize = 4 << 20;
 
-/// How long lines are gathered before they are written together, and how many bytes are enough: to wake a thread for
-/// each line costs a request more than all the words in it.
+/// How long, and up to how many bytes, lines are gathered before they are written together. Waking a thread for each
+/// line costs a request more than formatting the line.
 const GATHER: (Duration, usize) = (Duration::from_millis(5), 64 << 10);
 
 /// How long an orderly end waits for the reader.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
-/// Keeps the log going until it is dropped.
+/// Keeps the log running until it is dropped.
 #[derive(Debug)]
 pub(super) struct Log(Lines, LogFormat);
 
-/// The way to the thread that writes.
+/// Queue to the writing thread.
 #[derive(Debug, Clone, Default)]
 struct Lines(Arc<Shared>);
 
 #[derive(Debug, Default)]
 struct Shared {
     queue: Mutex<Queue>,
-    /// There is something to write.
+    /// Signals that there is something to write.
     filled: Condvar,
-    /// All is written.
+    /// Signals that everything is written.
     emptied: Condvar,
 }
 
@@ -53,14 +53,14 @@ struct Shared {
 struct Queue {
     bytes: Vec<u8>,
     lost: u64,
-    /// The thread holds bytes that it has not written yet.
+    /// True while the thread holds bytes that it has not written yet.
     writing: bool,
-    /// These are the last words: nothing is gathered any more.
+    /// True at the end of the process: lines are no longer gathered.
     ending: bool,
 }
 
 impl Log {
-    /// Sets the log going.
+    /// Starts the log.
     pub(super) fn start(config: &LogConfig) -> io::Result<Self> {
         let lines = Lines::default();
         let queue = lines.clone();
@@ -72,19 +72,19 @@ impl Log {
             LogFormat::Text => fmt::layer().with_writer(text).boxed(),
         };
         let log = log.with_filter(filter_fn(observe::may_tell)).with_filter(filter);
-        // A program that embeds this command may have set up its own.
+        // An embedding program may have installed a subscriber of its own.
         drop(tracing_subscriber::registry().with(log).try_init());
         Ok(Self(lines, config.format))
     }
 }
 
 impl Log {
-    /// Says something to whoever looks at the terminal, between the lines of the log and as patiently as them.
+    /// Prints a text for the person at the terminal, between the lines of the log and through the same queue.
     pub(super) fn say(&self, text: &str) {
         self.tell(Level::INFO, text);
     }
 
-    /// Says why the server ends though nobody wanted it.
+    /// Prints why the server ends although nobody stopped it.
     pub(super) fn complain(&self, text: &str) {
         self.tell(Level::ERROR, text);
     }
@@ -105,7 +105,7 @@ impl Drop for Log {
         queue.ending = true;
         shared.filled.notify_one();
         let not_yet = |queue: &mut Queue| queue.writing || !queue.bytes.is_empty();
-        // Whoever reads too slowly has had its chance.
+        // Past this limit a slow reader loses the rest.
         let _late = shared.emptied.wait_timeout_while(queue, LAST_WORDS, not_yet);
     }
 }
@@ -130,7 +130,7 @@ impl Lines {
         }
     }
 
-    /// Writes what comes, for as long as the process lives.
+    /// Writes queued lines for as long as the process lives.
     fn write_all(&self, mut to: impl Write) {
         let mut bytes = Vec::new();
         loop {
@@ -144,7 +144,7 @@ impl Lines {
             queue.writing = true;
             let lost = std::mem::take(&mut queue.lost);
             drop(queue);
-            // Nobody can be told that the log cannot be written.
+            // There is no place left to report that the log cannot be written.
             drop(to.write_all(&bytes).and_then(|()| to.flush()));
             bytes.clear();
             bytes.shrink_to(GATHER.1);

@@ -1,8 +1,8 @@
 //! The commands of the binary.
 //!
-//! Promises: results go to standard output, remarks to standard error; `--json` gives a machine something to read;
-//! the exit code says whether what was checked is good. No command prints a secret that it did not just make for
-//! the person who asked. Called by `main`.
+//! Promises: results go to standard output, remarks to standard error. `--json` makes the output machine-readable. The
+//! exit code says whether everything checked is good. No command prints a secret, except one that it has just created
+//! for the caller. Called by `main`.
 
 mod adopted;
 mod approvals;
@@ -56,7 +56,7 @@ pub fn run(cli: &Cli) -> ExitCode {
     run_with(cli, &Environment::of_process(), &mut out).into()
 }
 
-/// Runs a command with this environment and these outputs.
+/// Runs a command with the given environment and outputs.
 pub fn run_with(cli: &Cli, environment: &Environment, out: &mut Out<'_>) -> End {
     let end = one(cli, environment, out);
     out.end(end)
@@ -106,7 +106,7 @@ fn one(cli: &Cli, environment: &Environment, out: &mut Out<'_>) -> End {
     }
 }
 
-/// Does something with a running server, once it is known where it is.
+/// Resolves the running server and runs a command against it.
 fn asked<'w>(
     cli: &Cli,
     server: &Server,

@@ -1,4 +1,4 @@
-//! What is odd about a configuration that is good: somebody should know, and may have meant it so.
+//! Notes about a valid configuration: oddities that may be mistakes.
 
 use std::{
     collections::BTreeSet,
@@ -19,17 +19,17 @@ use crate::{
     control,
 };
 
-/// Files that stand beside others everywhere and are for people.
+/// Extensions of files for people, which may lie in any folder.
 const FOR_PEOPLE: [&str; 2] = ["md", "cedarschema"];
 
-/// A file that nobody reads, and that may have been meant.
+/// A file that nothing reads although it may have been meant to be read.
 pub(super) struct Unread {
     pub(super) says: String,
-    /// True if it holds policies for certain: a `forbid` in it forbids nothing.
+    /// True if the file holds policies for certain: a `forbid` in it forbids nothing.
     pub(super) void: bool,
 }
 
-/// The policies and cases in a policy folder and below it that nobody reads.
+/// Finds policies and cases in and below a policy folder that nothing reads.
 pub(super) fn unread(dir: &Path) -> Vec<Unread> {
     let tests = dir.join("tests");
     let policies = control::unread(dir, "cedar").into_iter().map(|path| Unread {
@@ -50,7 +50,7 @@ fn misplaced(path: &Path, what: &str, folder: &Path, end: &str) -> String {
     )
 }
 
-/// All notes, in the order of the configuration's parts.
+/// Returns all notes, in the order of the configuration's parts.
 pub(super) fn all(loaded: &Loaded, listed: &[ToolSpec]) -> Vec<String> {
     let config = &loaded.config;
     let mut notes = Vec::new();
@@ -76,7 +76,7 @@ pub(super) fn all(loaded: &Loaded, listed: &[ToolSpec]) -> Vec<String> {
     notes
 }
 
-/// Names for which the rehearsal model answers while their own is away: in words, which may not be what was meant.
+/// Finds model names with the rehearsal model as a fallback: it answers in words, which may not be what was meant.
 fn stand_ins(config: &Config, notes: &mut Vec<String>) {
     let rehearses = |name: &str| {
         let alias = config.models.aliases.get(name);
@@ -104,7 +104,7 @@ fn address(config: &Config, notes: &mut Vec<String>) {
     }
 }
 
-/// Issuers that may speak for each other's tenants.
+/// Finds issuers that may name each other's tenants.
 fn tenants(config: &Config, notes: &mut Vec<String>) {
     let names = |issuer: &IssuerConfig| issuer.tenant_claim.is_some() && issuer.tenants.is_empty();
     let open = config.auth.issuers.iter().filter(|(_, issuer)| names(issuer));
@@ -117,7 +117,7 @@ fn tenants(config: &Config, notes: &mut Vec<String>) {
     }
 }
 
-/// Files that somebody may have meant, and that nobody reads.
+/// Finds files of a folder that nothing reads.
 fn passed_over(dir: &Path, what: &str, end: &str, notes: &mut Vec<String>) {
     let Ok(entries) = fs::read_dir(dir) else { return };
     let mut odd: Vec<_> = entries.flatten().map(|entry| entry.path()).filter(|path| path.is_file()).collect();
@@ -127,7 +127,7 @@ fn passed_over(dir: &Path, what: &str, end: &str, notes: &mut Vec<String>) {
         let extension = path.extension().unwrap_or_default().to_string_lossy().to_lowercase();
         let read = path.extension().is_some_and(|found| found == end) || name == "tools.json";
         let left_over = name.starts_with(['.', '~']) || name.ends_with('~');
-        // These are told with those of the folders below: see [`unread`].
+        // Files in policy folders are reported by [`unread`].
         let told = match what {
             "policy" => extension == "cedar",
             "case" => extension == "cedar" || extension == "toml",
@@ -141,7 +141,7 @@ fn passed_over(dir: &Path, what: &str, end: &str, notes: &mut Vec<String>) {
     }
 }
 
-/// Tools of an agent that no server or connector can have.
+/// Finds tools of an agent that no server or connector can have.
 fn tools(loaded: &Loaded, agent: &Agent, listed: &[ToolSpec], notes: &mut Vec<String>) {
     let names = loaded.names();
     let server_of = |tool: &str| tool.split_once("__").map(|(server, _)| server.to_owned());
@@ -152,7 +152,7 @@ fn tools(loaded: &Loaded, agent: &Agent, listed: &[ToolSpec], notes: &mut Vec<St
     let patterns: BTreeSet<&String> = agent.spec.tools.iter().chain(&agent.spec.always_tools).collect();
     for pattern in patterns {
         let Some(server) = server_of(pattern) else {
-            // Every tool has its server before its name.
+            // The name of a tool always starts with its server.
             if !listed.iter().any(|name| matches(pattern, name)) && !pattern.contains('*') {
                 notes.push(format!(
                     "the agent `{}` may ask for `{pattern}`, which is no tool's name: write `SERVER__TOOL`, or \
@@ -184,7 +184,7 @@ fn tools(loaded: &Loaded, agent: &Agent, listed: &[ToolSpec], notes: &mut Vec<St
     }
 }
 
-/// Limits of money that can never be reached, since nothing costs any.
+/// Finds money limits that can never be reached because no model has a price.
 fn money(loaded: &Loaded, notes: &mut Vec<String>) {
     let config = &loaded.config;
     let prices = config.cost.prices.as_deref().and_then(|path| prices(path).ok());

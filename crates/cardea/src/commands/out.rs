@@ -1,4 +1,4 @@
-//! Where commands write (to a terminal, a file, a pipe, or a test), and how they end.
+//! Output of commands (to a terminal, a file, a pipe, or a test) and their exit codes.
 
 use std::{
     io::{self, IsTerminal as _, Write},
@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 /// How a command ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum End {
-    /// Done, and everything that was checked is good.
+    /// Done, and everything checked is good.
     Good,
     /// Something that was checked is not good.
     Bad,
@@ -35,21 +35,21 @@ impl From<End> for ExitCode {
 pub struct Out<'w> {
     out: &'w mut (dyn Write + Send),
     err: &'w mut (dyn Write + Send),
-    /// Colours on standard error: only on a terminal that wants them.
+    /// Whether standard error is coloured: only on a terminal that wants colours.
     pub colours: bool,
-    /// Whether a machine reads.
+    /// Whether the output is JSON.
     pub json: bool,
-    /// Why a result could not be written, other than that its reader has gone.
+    /// Error that kept a result from being written, other than a closed pipe.
     lost: Option<io::Error>,
-    /// Whether the reader of the result has gone: it has seen enough.
+    /// Whether the reader of the result has closed the pipe.
     gone: bool,
-    /// Whether there was a result.
+    /// Whether a result was printed.
     has_said: bool,
-    /// What was remarked, for a machine that gets no result.
+    /// Remarks kept for JSON output that has no result.
     remarks: Vec<String>,
 }
 
-/// Remarks that a machine is told of where there is no result.
+/// Number of remarks reported in JSON output that has no result.
 const REMARKS: usize = 20;
 
 impl std::fmt::Debug for Out<'_> {
@@ -59,7 +59,7 @@ impl std::fmt::Debug for Out<'_> {
 }
 
 impl<'w> Out<'w> {
-    /// Writes to these.
+    /// Creates outputs that write to these streams.
     pub fn new(out: &'w mut (dyn Write + Send), err: &'w mut (dyn Write + Send)) -> Self {
         Self {
             out,
@@ -73,14 +73,14 @@ impl<'w> Out<'w> {
         }
     }
 
-    /// Writes one line of result. A reader that went away is no error of ours.
+    /// Writes one line of the result. A closed pipe is no error.
     pub fn line(&mut self, text: impl AsRef<str>) {
         self.has_said = true;
         let written = writeln!(self.out, "{}", text.as_ref());
         self.note_loss(written);
     }
 
-    /// Writes a piece of a line and shows it at once.
+    /// Writes a piece of a line and flushes it.
     pub fn piece(&mut self, text: &str) {
         self.has_said = true;
         let written = self.out.write_all(text.as_bytes()).and_then(|()| self.out.flush());
@@ -95,14 +95,14 @@ impl<'w> Out<'w> {
         }
     }
 
-    /// True if whoever read the result has gone, as `head` does.
+    /// Returns whether the reader of the result has closed the pipe, as `head` does.
     #[must_use]
     pub(super) const fn reader_is_gone(&self) -> bool {
         self.gone
     }
 
-    /// How the command has ended, if all of its result was written. A machine gets a result of every command that did not do
-    /// what it was told.
+    /// Returns how the command ended, given that its whole result was written. With `--json`, a command that failed
+    /// without a result gets one.
     pub(super) fn end(&mut self, end: End) -> End {
         let code = match end {
             End::Good => None,
@@ -133,12 +133,12 @@ impl<'w> Out<'w> {
         drop(writeln!(self.err, "{}", text.as_ref()));
     }
 
-    /// Writes a value for a machine.
+    /// Writes a value as JSON.
     pub fn json(&mut self, value: &Value) {
         self.line(serde_json::to_string_pretty(value).unwrap_or_default());
     }
 
-    /// Says why nothing was done: to people, and to a machine in the place of the result.
+    /// Reports why nothing was done: as a remark, or as JSON in place of the result.
     pub(crate) fn error(&mut self, code: &str, says: &str) {
         if self.json {
             self.json(&json!({ "error": { "code": code, "message": says } }));
@@ -146,7 +146,7 @@ impl<'w> Out<'w> {
         self.note(says);
     }
 
-    /// Writes rows as columns of even width. The first row is the head.
+    /// Writes rows as aligned columns. The first row is the head.
     pub fn table(&mut self, rows: &[Vec<String>]) {
         let width = |column: usize| {
             let cells = rows.iter().filter_map(|row| row.get(column));
@@ -160,7 +160,7 @@ impl<'w> Out<'w> {
     }
 }
 
-/// The result as a stream of bytes, for what is too long to be held.
+/// The result as a stream of bytes, for results too long to be held in memory.
 impl Write for Out<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.has_said |= !bytes.is_empty();
@@ -176,7 +176,7 @@ impl Write for Out<'_> {
     }
 }
 
-/// True if standard error is a terminal that shows colours.
+/// Returns whether standard error is a terminal that shows colours.
 pub(super) fn colours() -> bool {
     let unwanted = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     io::stderr().is_terminal() && !unwanted

@@ -1,4 +1,4 @@
-//! `cardea token` and `cardea key`: credentials, made by whoever may read the data folder.
+//! `cardea token` and `cardea key`: credentials, issued by anyone who may read the data folder.
 
 use std::{collections::BTreeSet, io::Read as _, sync::Arc};
 
@@ -18,7 +18,7 @@ use crate::{
     identity::{Identity, KeyInfo, Mint, NewKey, Revoke, try_out_is_off},
 };
 
-/// More than any token has.
+/// Size limit of a token on standard input.
 const LARGEST_TOKEN: u64 = 16 * 1024;
 
 pub(super) fn token(cli: &Cli, wanted: &Token, environment: &Environment, out: &mut Out<'_>) -> End {
@@ -30,7 +30,8 @@ pub(super) fn token(cli: &Cli, wanted: &Token, environment: &Environment, out: &
         return revoke(&config, wanted, out);
     }
     if !config.local_issuer.enabled {
-        // WHY: before the rooms are opened, which makes a data folder with a key where there is none.
+        // WHY: checked before the rooms are opened, since opening them creates a data folder with a key if there is
+        // none.
         return ground::refused(&try_out_is_off(), out);
     }
     let mint = Mint::new(wanted.tenant.as_str(), wanted.user.as_deref().unwrap_or_default())
@@ -63,7 +64,7 @@ fn revoke(config: &Config, wanted: &TokenRevoke, out: &mut Out<'_>) -> End {
     let done = client::wait(async {
         let (identity, db) = open(config).await?;
         let done = match identity.operator_revoke_tokens(&tenant, what).await {
-            // It is done, whether or not anybody knows of whom.
+            // The revocation is done, whether or not the user is known here.
             Ok(()) => Ok(seen(&db, wanted.user.as_deref()).await.unwrap_or_default()),
             Err(error) => Err(error),
         };
@@ -101,7 +102,7 @@ fn revoke(config: &Config, wanted: &TokenRevoke, out: &mut Out<'_>) -> End {
     }
 }
 
-/// The tenants in which this user has left anything. Nothing where no user is meant.
+/// Returns the tenants in which this user has left traces; `None` if no user is meant.
 async fn seen(db: &Db, user: Option<&str>) -> Result<Option<BTreeSet<String>>> {
     let Some(user) = user else { return Ok(None) };
     let sql = "SELECT tenant FROM turns WHERE user_id = $1 UNION SELECT tenant FROM conversations WHERE user_id = $1 \
@@ -110,7 +111,7 @@ async fn seen(db: &Db, user: Option<&str>) -> Result<Option<BTreeSet<String>>> {
     Ok(Some(rows.into_iter().map(|(tenant,)| tenant).collect()))
 }
 
-/// Whoever writes another tenant or name than was meant should hear it now.
+/// Words the note about a user unknown in this tenant: a slip in the name or tenant should be seen now.
 fn unseen(user: &str, tenant: &str, seen: &BTreeSet<String>) -> String {
     let none = format!("note: no user `{user}` was ever seen in the tenant `{tenant}`");
     if seen.is_empty() {
@@ -120,7 +121,7 @@ fn unseen(user: &str, tenant: &str, seen: &BTreeSet<String>) -> String {
     format!("{none}, but in {others}: if that one is meant, say --tenant")
 }
 
-/// What is to be taken back, as the command line says it.
+/// Translates the command line into what is revoked.
 fn what(wanted: &TokenRevoke) -> Result<Revoke> {
     match (&wanted.id, &wanted.user) {
         (Some(id), _) => Ok(Revoke::Token { id: id.clone(), issuer: wanted.issuer.clone(), until: None }),
@@ -225,7 +226,7 @@ fn list(keys: &[KeyInfo], tenant: &str, out: &mut Out<'_>) {
     out.table(&rows);
 }
 
-/// The room, on the configured database.
+/// Opens the room on the configured database.
 async fn open(config: &Config) -> Result<(Identity, Db)> {
     let (vault, db, observe) = ground::rooms(config).await?;
     let identity =

@@ -1,4 +1,4 @@
-//! `cardea person erase`: somebody is forgotten, on a running server.
+//! `cardea person erase`: erases a person's data on a running server.
 
 use std::io::BufRead;
 
@@ -10,7 +10,7 @@ use super::{
     client::{self, Asked},
 };
 
-/// Asks the person at the keyboard first, who writes the name once more; without a terminal only `--yes` will do.
+/// Asks for confirmation first: the name must be typed once more. Without a terminal, `--yes` is required.
 pub(super) fn erase(
     words: &PersonErase,
     server: &Asked,
@@ -35,7 +35,7 @@ pub(super) fn erase(
         }
     }
     if let "." | ".." = user {
-        // WHY: in an address they mean another place, however they are written (RFC 3986, section 5.2.4).
+        // WHY: `.` and `..` in a path mean another place, however they are written (RFC 3986, section 5.2.4).
         out.note(format!("a user with the name `{user}` cannot be named in an address"));
         return End::Misused;
     }

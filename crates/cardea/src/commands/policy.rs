@@ -1,4 +1,4 @@
-//! `cardea policy test`: the cases beside a policy set.
+//! `cardea policy test`: runs the cases beside a policy set.
 
 use std::{
     collections::HashMap,
@@ -22,12 +22,12 @@ use crate::{
     control,
 };
 
-/// Where a policy set is, and what it stands among.
+/// A policy folder and the installation around it.
 struct Place<'a> {
     dir: &'a Path,
     connectors: &'a [Connector],
     approver: &'a str,
-    /// What policies may name beside tools, and the agents, where the installation is known.
+    /// What policies may name beside tools, and the agents; `None` if the installation is not known.
     known: Option<(Installation, Vec<&'a Agent>)>,
 }
 
@@ -43,14 +43,14 @@ impl<'a> Place<'a> {
     }
 }
 
-/// What a policy folder holds.
+/// Content of a policy folder.
 struct Folder {
     sources: Vec<Source>,
     tools: Vec<ToolSpec>,
     matrices: Vec<(String, String)>,
 }
 
-/// Tests the folder that was named, or the configured one.
+/// Tests the given folder, or the configured one.
 pub(super) fn run(cli: &Cli, named: Option<&Path>, environment: &Environment, out: &mut Out<'_>) -> End {
     match named {
         None => match ground::load(cli, environment, out) {
@@ -69,7 +69,7 @@ pub(super) fn run(cli: &Cli, named: Option<&Path>, environment: &Environment, ou
     }
 }
 
-/// The connectors of the folder `connectors` beside a policy folder, as `cardea init` lays them out.
+/// Reads the connectors of the folder `connectors` beside a policy folder, where `cardea init` puts them.
 fn beside(dir: &Path) -> Result<Vec<Connector>, ConfigError> {
     let around = fs::canonicalize(dir).ok().and_then(|dir| Some(dir.parent()?.join("connectors")));
     let files = around.filter(|dir| dir.is_dir()).map(|dir| connector::files(&dir).unwrap_or_default());
@@ -119,7 +119,7 @@ fn test(place: &Place<'_>, out: &mut Out<'_>) -> End {
         }
     }
     let Ran { count, failed, told } = ran;
-    // WHY: a slip in the name of a folder would otherwise be a test that holds for ever.
+    // WHY: otherwise a slip in the name of a folder would make a test that always passes.
     let good = failed == 0 && (count > 0 || place.known.is_some());
     if count == 0 {
         out.note(format!("no cases in {}: nothing was tested", place.dir.join("tests").display()));
@@ -136,7 +136,7 @@ fn test(place: &Place<'_>, out: &mut Out<'_>) -> End {
     if good { End::Good } else { End::Bad }
 }
 
-/// What came of the cases. One whose arguments never reach a policy proves nothing, whatever it expects.
+/// Reports the results of the cases. A case whose arguments never reach a policy proves nothing, whatever it expects.
 fn reports(
     snapshot: &Snapshot,
     matrix: &Matrix,
@@ -167,7 +167,7 @@ fn reports(
 struct Ran {
     count: usize,
     failed: usize,
-    /// Each of them, for a machine.
+    /// The result of each case, for JSON output.
     told: Vec<Value>,
 }
 
@@ -191,19 +191,19 @@ impl Ran {
     }
 }
 
-/// What is told of a set that is good.
+/// Summary of a valid policy set.
 pub(super) struct Set {
-    /// It in one line.
+    /// The set in one line.
     pub(super) says: String,
-    /// How many policies of the folder count.
+    /// Number of the folder's policies that are in force.
     own: usize,
-    /// Those that do not, since nobody has their tools.
+    /// Policies that are not in force because nothing offers their tools.
     pub(super) aside: Vec<String>,
-    /// What is odd about it.
+    /// Warnings about the set.
     pub(super) warnings: Vec<String>,
-    /// Of these, what makes a `forbid` forbid nothing.
+    /// Those of the warnings that make a `forbid` forbid nothing.
     pub(super) void: Vec<String>,
-    /// The tools that it was made for.
+    /// The tools that the set was compiled for.
     pub(super) tools: Vec<ToolSpec>,
 }
 
@@ -227,7 +227,7 @@ impl Set {
     }
 }
 
-/// The set of a folder, or everything that is wrong with it. A folder that is not there is an empty set.
+/// Compiles the set of a folder, or returns everything that is wrong with it. A missing folder is an empty set.
 pub(super) fn summary(loaded: &Loaded) -> Result<Set, Vec<String>> {
     let place = Place::of(loaded);
     let folder = match place.dir.is_dir() {
@@ -264,7 +264,7 @@ fn refuse(problems: &[Problem], out: &mut Out<'_>) -> End {
     End::Bad
 }
 
-/// The `.cedar` files, the tools that they can speak of, and the cases in `tests/`.
+/// Reads the `.cedar` files, the tools that they can name, and the cases in `tests/`.
 fn read(place: &Place<'_>) -> Result<Folder, String> {
     let Place { dir, connectors, approver, .. } = *place;
     fs::read_dir(dir).map_err(|error| named(dir, &error))?;
@@ -297,13 +297,13 @@ impl From<Written> for ToolSpec {
     fn from(tool: Written) -> Self {
         let Written { name, description, input_schema, effect, idempotent, examples, cache, clears, .. } =
             tool;
-        // As a server takes it of whoever does not say.
+        // The default of a server for a tool that does not say.
         let sends_outside = tool.sends_outside.unwrap_or(effect != Effect::Read);
         Self { name, description, input_schema, effect, idempotent, sends_outside, examples, cache, clears }
     }
 }
 
-/// The tools of the connectors, as `serve` has them, and those of MCP servers as `tools.json` tells of them.
+/// Returns the connectors' tools, as `serve` has them, and those of MCP servers as described in `tools.json`.
 fn catalogue(dir: &Path, connectors: &[Connector]) -> Result<Vec<ToolSpec>, String> {
     let path = dir.join("tools.json");
     let mut tools: Vec<ToolSpec> = match control::text(&path) {
@@ -320,7 +320,7 @@ fn catalogue(dir: &Path, connectors: &[Connector]) -> Result<Vec<ToolSpec>, Stri
         .flat_map(|connector| &connector.operations)
         .map(|operation| (&operation.spec.name, &operation.spec))
         .collect();
-    // A connector's own file is the better witness.
+    // A connector's own file outranks `tools.json`.
     tools.retain(|tool| !described.contains_key(&tool.name));
     tools.extend(described.into_values().cloned());
     Ok(tools)
@@ -335,7 +335,7 @@ fn texts(dir: &Path) -> Result<Vec<(String, String)>, String> {
     paths.iter().map(text).collect()
 }
 
-/// An error with the file that it is about.
+/// Adds the name of the file to an error.
 fn named(file: &Path, error: &io::Error) -> String {
     format!("{}: {error}", file.display())
 }

@@ -1,4 +1,4 @@
-//! `cardea serve`: the server, until it is told to stop.
+//! `cardea serve`: runs the server until it is told to stop.
 
 use std::{
     fs::{File, TryLockError},
@@ -17,19 +17,19 @@ use crate::{
     config::{Config, Environment, Loaded},
 };
 
-/// The file in the data folder that says, by being locked, that a server works there.
+/// File in the data folder whose lock says that a server works there.
 const LOCK: &str = "serve.lock";
 
 /// How long threads may take to end with the process.
 const LAST: Duration = Duration::from_secs(2);
 
-/// How long a thread for work that blocks waits for more of it.
+/// How long an idle thread for blocking work is kept.
 ///
-/// WHY: less than what lies between two checkpoints, since mimalloc gives freed memory back to the system where a thread
-/// ends, and a server that rests would keep what it needed at its start.
+/// WHY: shorter than the pause between two checkpoints. mimalloc returns freed memory to the system when a thread
+/// ends; otherwise an idle server would keep the memory that it needed at its start.
 const IDLE: Duration = Duration::from_secs(2);
 
-/// How often to look whether the database can still be written.
+/// How often to test whether the database can still be written.
 const LOOK: Duration = Duration::from_millis(250);
 
 pub(super) fn serve(cli: &Cli, environment: &Environment, out: &mut Out<'_>) -> End {
@@ -41,8 +41,8 @@ pub(super) fn serve(cli: &Cli, environment: &Environment, out: &mut Out<'_>) -> 
             return End::Unreachable;
         }
     };
-    // WHY: first of all. Without a handler a signal ends the process in the middle of its start, and as the first process
-    // of a container it would not even be heard.
+    // WHY: first of all. Without a handler a signal ends the process in the middle of its start; as the first process
+    // of a container it would not even receive the signal.
     let asked = match runtime.block_on(async { Asked::listen() }) {
         Ok(asked) => asked,
         Err(error) => {
@@ -62,7 +62,7 @@ pub(super) fn serve(cli: &Cli, environment: &Environment, out: &mut Out<'_>) -> 
         }
     };
     let ended = runtime.block_on(run(loaded, asked, out, &log));
-    // What still hangs on a disk or a neighbour must not keep the process.
+    // Threads that hang on a disk or the network must not keep the process alive.
     runtime.shutdown_timeout(LAST);
     match ended {
         Ok(()) => End::Good,
@@ -104,7 +104,7 @@ async fn run(loaded: Loaded, mut asked: Asked, out: &mut Out<'_>, log: &Log) -> 
     let leaves = async {
         tokio::select! {
             () = app.leave() => {}
-            () = asked.stop() => {} // told again
+            () = asked.stop() => {} // told to stop a second time
         }
     };
     until(leaves, server.as_mut(), &app).await?;
@@ -113,7 +113,7 @@ async fn run(loaded: Loaded, mut asked: Asked, out: &mut Out<'_>, log: &Log) -> 
     served
 }
 
-/// Serves until then. An error if the server ends before.
+/// Serves until told to stop. Returns an error if the server ends before.
 async fn until(
     then: impl Future<Output = ()>,
     server: Pin<&mut impl Future<Output = Result<()>>>,
@@ -121,13 +121,13 @@ async fn until(
 ) -> Result<()> {
     tokio::select! {
         ended = server => {
-            // Nobody has told it to. Who waits for an answer gets one.
+            // The server ends unasked; requests in progress still get an answer.
             app.jobs.drain(app.config.server.drain.duration()).await;
             ended.and(Err(ousted()))
         }
         error = broken(app) => {
-            // Nothing can be written down any more, open work least of all: it is cut off, and who waits for it is told
-            // that this node ends. What hangs on the disk must not keep the process.
+            // Nothing can be written any more, least of all open work. It is cut off, and its clients are told that
+            // this node ends. Whatever hangs on the disk must not keep the process alive.
             drop(tokio::time::timeout(LAST, app.jobs.drain(Duration::ZERO)).await);
             Err(error)
         }
@@ -135,22 +135,22 @@ async fn until(
     }
 }
 
-/// Why a server ends that nobody has told to.
+/// Returns the error of a server that ends unasked.
 fn ousted() -> Error {
     Error::new(Code::Conflict).detail("Another process has taken the name of this node; set `db.node` apart.")
 }
 
-/// Holds the data folder and the file of a database that has one process only, for as long as this one serves.
+/// Locks the data folder, and the file of a single-process database, for as long as this process serves.
 fn alone(config: &Config) -> Result<Vec<File>> {
     let file = config.db.url.strip_prefix("sqlite:").filter(|path| !path.starts_with(':'));
     let Some(file) = file else { return Ok(Vec::new()) };
     data_folder(&config.data.dir)?;
-    // WHY both: the keys of people lie in the one, and what is sealed under them in the other.
+    // WHY both: the keys of people lie in the folder, and what is sealed under them in the database.
     let beside = PathBuf::from(format!("{file}.lock"));
     Ok(vec![hold(&config.data.dir.join(LOCK), &config.data.dir)?, hold(&beside, Path::new(file))?])
 }
 
-/// Takes a lock that says that a server works with something.
+/// Takes the lock that says that a server works here.
 fn hold(lock: &Path, what: &Path) -> Result<File> {
     let unusable = |error: &std::io::Error| {
         let detail = format!("`{}` cannot be opened for writing: {error}.", lock.display());
@@ -167,7 +167,7 @@ fn hold(lock: &Path, what: &Path) -> Result<File> {
     }
 }
 
-/// Ends when nothing can be written any more before the process starts anew.
+/// Completes when nothing can be written until the process restarts.
 async fn broken(app: &App) -> Error {
     loop {
         tokio::time::sleep(LOOK).await;
@@ -179,7 +179,7 @@ async fn broken(app: &App) -> Error {
     }
 }
 
-/// What the operator or the system may ask for: an end.
+/// Requests to stop, from the operator or the system.
 struct Asked {
     terminate: Signal,
     interrupt: Signal,
@@ -189,14 +189,14 @@ struct Asked {
 impl Asked {
     /// Listens from now on.
     fn listen() -> std::io::Result<Self> {
-        // A terminal that is closed hangs up, and nothing is read anew for it. Whoever starts a server with `nohup` wants
-        // it to outlive the terminal.
+        // A closing terminal sends SIGHUP, and Cardea rereads no configuration on it, so it ends the server. `nohup`
+        // makes the process ignore SIGHUP, and then the server outlives the terminal.
         let hangup = if hangups_are_ignored() { None } else { Some(signal(SignalKind::hangup())?) };
         let (terminate, interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
         Ok(Self { terminate, interrupt, hangup })
     }
 
-    /// Ends when somebody asks for an end, or has asked since the last time.
+    /// Completes at a request to stop, including one received since the last call.
     async fn stop(&mut self) {
         let hangup = async {
             match &mut self.hangup {
@@ -212,10 +212,10 @@ impl Asked {
     }
 }
 
-/// True if whoever has started this process has it ignore SIGHUP, as the kernel tells.
+/// Returns whether the parent has this process ignore SIGHUP, as the kernel reports.
 fn hangups_are_ignored() -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
     let ignored = ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0);
-    ignored & 1 == 1 // SIGHUP is the first
+    ignored & 1 == 1 // SIGHUP is signal 1
 }

@@ -1,4 +1,4 @@
-//! `cardea tool changes` and `cardea tool accept`: what upstream servers say of their tools, and whether it counts.
+//! `cardea tool changes` and `cardea tool accept`: tools held back because their definition changed.
 
 use std::sync::Arc;
 
@@ -18,10 +18,10 @@ use crate::{
     identity::operator,
 };
 
-/// How much of a digest people need.
+/// Characters of a digest that are shown.
 const SHOWN: usize = 12;
 
-/// The most of one text that is shown.
+/// Length limit of one text that is shown.
 const LONGEST: usize = 600;
 
 pub(super) fn run(cli: &Cli, command: &ToolCommand, environment: &Environment, out: &mut Out<'_>) -> End {
@@ -84,7 +84,7 @@ fn print(difference: &Difference, known: bool, out: &mut Out<'_>) {
     }
 }
 
-/// A value on one line, with everything in it visible.
+/// Formats a value on one line, with invisible characters made visible.
 fn shown(value: &Value) -> String {
     let text = visible(&value.to_string());
     let mut short: String = text.chars().take(LONGEST).collect();
@@ -94,11 +94,11 @@ fn shown(value: &Value) -> String {
     short
 }
 
-/// Everything of a server that waits, with its digest.
+/// Returns everything of a server that is held back, with its digest.
 async fn of_upstream(config: &Config, pins: &Pins, name: &str) -> Result<Vec<(String, String)>> {
     let held = pins.held(Some(name)).await?;
     let wanted: Vec<(String, String)> = held.into_iter().map(|held| (held.tool, held.digest)).collect();
-    // What was held back before its server was taken out of the configuration may still be accepted.
+    // Tools held back before their server left the configuration may still be accepted.
     if wanted.is_empty() && !config.upstreams.contains_key(name) {
         let names = || config.upstreams.keys().map(String::as_str);
         let help = match closest(name, names()) {

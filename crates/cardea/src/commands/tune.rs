@@ -1,4 +1,4 @@
-//! `cardea cache tune`: which setting of the semantic cache fits your own questions.
+//! `cardea cache tune`: finds the setting of the semantic cache that fits your own questions.
 //!
 //! A file of pairs shows which pairs would share an answer. A file of questions in the order in which they came is
 //! replayed against an empty cache.
@@ -14,10 +14,10 @@ use serde_json::json;
 
 use super::{End, Out};
 
-/// The bounds are told with this doubt.
+/// Error probability of the reported bounds.
 const DOUBT: f64 = 0.05;
 
-/// Two questions, and whether one answer serves both. Further members of the line are not looked at.
+/// Two questions, and whether one answer serves both. Further members of the line are ignored.
 #[derive(Debug, Deserialize)]
 struct Pair {
     a: String,
@@ -25,22 +25,22 @@ struct Pair {
     same: bool,
 }
 
-/// What a setting does with the pairs.
+/// Result of one setting for the pairs.
 #[derive(Debug, Clone, Copy, Serialize)]
 struct Point {
-    /// The least cosine; `None` is the setting that counts where an agent says nothing.
+    /// The least cosine; `None` is the default decision of an agent without a threshold.
     threshold: Option<f32>,
-    /// Pairs with one answer that get it.
+    /// Pairs that need the same answer and share it.
     hits: u32,
-    /// Pairs with two answers that get one.
+    /// Pairs that need different answers and share one.
     wrong: u32,
-    /// The share of hits that are wrong.
+    /// Share of hits that are wrong.
     wrong_share: f64,
-    /// What that share is at most, with 95 % certainty.
+    /// Upper bound of that share, with 95 % confidence.
     wrong_at_most: f64,
 }
 
-/// What the file holds; told by its first line.
+/// Content of the file, recognised by its first line.
 enum Log {
     Pairs(Vec<Pair>),
     Questions(Vec<replay::Asked>),
@@ -88,7 +88,7 @@ pub(super) fn tune(file: &Path, wrong: f64, out: &mut Out<'_>) -> End {
     if best.is_some() { End::Good } else { End::Bad }
 }
 
-/// The learned decision, and plain cosines.
+/// Returns the learned decision, then plain cosine thresholds.
 fn thresholds() -> impl Iterator<Item = Option<f32>> {
     std::iter::once(None).chain((80_u8..=99).map(|hundredths| Some(f32::from(hundredths) / 100.0)))
 }

@@ -1,4 +1,4 @@
-//! `cardea vault`: the root key is changed, in two steps, while servers run; a lost data folder is given up.
+//! `cardea vault`: changes the root key in two steps while servers run, and gives up a lost data folder.
 
 use std::{path::Path, sync::Arc};
 
@@ -34,7 +34,7 @@ pub(super) fn run(cli: &Cli, command: &VaultCommand, environment: &Environment, 
     }
 }
 
-/// A new key in the file of the data folder; what is sealed from the next start on is sealed under it.
+/// Adds a new key to the file in the data folder. From the next start on, secrets are sealed under it.
 fn add_key(config: &Config, out: &mut Out<'_>) -> Result<()> {
     if config.vault.root_key.is_some() {
         let detail = "The root key stands in the configuration: move it to the end of `vault.old_root_keys`, put a new \
@@ -51,7 +51,7 @@ fn add_key(config: &Config, out: &mut Out<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Wraps everything that stands under older keys under the newest. May be stopped and run again.
+/// Rewraps everything that is wrapped under older keys. May be interrupted and run again.
 fn rewrap(config: &Config, out: &mut Out<'_>) -> Result<()> {
     let done = ground::flat(client::wait(async {
         let (vault, db) = ground::vault(config).await?;
@@ -78,7 +78,8 @@ fn rewrap(config: &Config, out: &mut Out<'_>) -> Result<()> {
     Ok(())
 }
 
-/// The folder of this configuration counts from now on: what was sealed under keys in another one stays shut.
+/// Makes the folder of this configuration the installation's. Everything sealed under keys in another folder stays
+/// unreadable.
 fn adopt_folder(config: &Config, out: &mut Out<'_>) -> Result<()> {
     let adopted = ground::flat(client::wait(async {
         ground::not_older(config).await?;

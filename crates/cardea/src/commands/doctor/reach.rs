@@ -1,4 +1,4 @@
-//! What is reached over the network, asked for what it is there for: any answer at all is not enough.
+//! Network checks. Each service is asked for what it is there for, since any answer at all is not enough.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::config::Loaded;
 
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// Asks everything that the configuration names.
+/// Checks everything that the configuration names.
 pub(super) async fn all(loaded: &Loaded, net: &Net, found: &mut Findings) {
     let config = &loaded.config;
     for (name, provider) in &config.models.providers {
@@ -23,7 +23,7 @@ pub(super) async fn all(loaded: &Loaded, net: &Net, found: &mut Findings) {
     }
     for connector in &loaded.connectors {
         for base in &connector.bases {
-            // Which of its paths exist is told by its calls only.
+            // Only calls can tell which of its paths exist.
             let (what, url) = (format!("connector {}", connector.name), base.start());
             match status(net, &url).await {
                 Ok(status @ (401 | 403)) => {
@@ -45,10 +45,10 @@ pub(super) async fn all(loaded: &Loaded, net: &Net, found: &mut Findings) {
     }
 }
 
-/// Nothing is to be done about it.
+/// Adds no advice.
 fn fine(_: &mut Finding) {}
 
-/// A provider, asked with its key for the models that it has.
+/// Checks a provider by asking, with its key, for the list of its models.
 async fn model(net: &Net, name: &str, provider: &ProviderConfig, found: &mut Findings) {
     let what = format!("model provider {name}");
     if provider.kind == ProviderKind::Rehearsal {
@@ -81,14 +81,14 @@ async fn model(net: &Net, name: &str, provider: &ProviderConfig, found: &mut Fin
     }
 }
 
-/// The status of whatever answers there.
+/// Returns the status of the answer at an address.
 async fn status(net: &Net, url: &str) -> Result<u16, NetError> {
     let request = Request::get(url, Egress::any())?;
     Ok(net.stream(request.timeout(PATIENCE)).await?.status.as_u16())
 }
 
-/// An MCP server that turns us away may turn calls away as well: no credential was sent, so nobody knows here. A bare GET
-/// is not what it is there for, and servers differ in how they say so.
+/// Checks an MCP server without a credential. A server that turns this request away may turn calls away as well, which
+/// cannot be known here. A bare GET is no MCP request, and servers differ in how they refuse one.
 async fn one_upstream(net: &Net, name: &str, url: &str, found: &mut Findings) {
     let what = format!("upstream {name}");
     let status = match status(net, url).await {
@@ -113,7 +113,7 @@ async fn one_upstream(net: &Net, name: &str, url: &str, found: &mut Findings) {
     }
 }
 
-/// The keys of an issuer, read as a server would read them.
+/// Checks the keys of an issuer, read as a server would read them.
 async fn key_set(net: &Net, name: &str, issuer: &IssuerConfig, url: &str, found: &mut Findings) {
     let what = format!("key set of {name}");
     let asked = match Request::get(url, Egress::any()) {
@@ -137,7 +137,7 @@ async fn key_set(net: &Net, name: &str, issuer: &IssuerConfig, url: &str, found:
     }
 }
 
-/// Nobody answers, or nobody may be asked.
+/// Records that the address does not answer or may not be reached.
 fn away(error: &NetError, url: &str, what: String, found: &mut Findings) {
     let finding = found.add(what, State::Bad, error.to_string());
     if matches!(error, NetError::Refused(_)) {

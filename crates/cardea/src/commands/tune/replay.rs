@@ -1,4 +1,4 @@
-//! Questions in the order in which they came, replayed against an empty cache.
+//! Replays questions in the order in which they came against an empty cache.
 
 use std::collections::HashMap;
 
@@ -12,7 +12,7 @@ use super::{DOUBT, End, Out, advice, mode, name, percent, thresholds};
 /// Neighbours that a decision looks at, as in the cache itself.
 const NEIGHBOURS: usize = 12;
 
-/// One question. Questions of one class want the same answer; sources do not see each other.
+/// One question. Questions of one class want the same answer; sources do not see each other's entries.
 #[derive(Debug, Deserialize)]
 pub(super) struct Asked {
     text: String,
@@ -21,22 +21,22 @@ pub(super) struct Asked {
     source: String,
 }
 
-/// What a setting does with the questions of all sources.
+/// Result of one setting for the questions of all sources.
 #[derive(Debug, Clone, Copy, Default, Serialize)]
 struct Point {
-    /// The least cosine; `None` is the setting that counts where an agent says nothing.
+    /// The least cosine; `None` is the default decision of an agent without a threshold.
     threshold: Option<f32>,
-    /// Questions that got an answer from the cache.
+    /// Questions that were answered from the cache.
     hits: u32,
-    /// Of them, those that got the answer of another class.
+    /// Hits that got the answer of another class.
     wrong: u32,
-    /// Hits of the later half of each source: the cache is warm.
+    /// Hits in the later half of each source, when the cache is warm.
     warm: u32,
-    /// The share of all questions that is answered from the cache.
+    /// Share of all questions answered from the cache.
     hit_share: f64,
-    /// The share of all questions that is answered wrongly.
+    /// Share of all questions answered wrongly.
     wrong_share: f64,
-    /// What that share is at most, with 95 % certainty.
+    /// Upper bound of that share, with 95 % confidence.
     wrong_at_most: f64,
 }
 
@@ -79,7 +79,7 @@ pub(super) fn tune(asked: &[Asked], encoder: &Encoder, wrong: f64, out: &mut Out
     if best.is_some() { End::Good } else { End::Bad }
 }
 
-/// A hit gives the class of the entry; a miss makes an entry.
+/// Replays one setting. A hit yields the class of its entry; a miss adds an entry.
 fn replay(asked: &[(&Asked, &Vector)], threshold: Option<f32>) -> Point {
     let mode = mode(threshold);
     let mut kept: Partition<&Asked> = Partition::new();
